@@ -1,0 +1,5 @@
+//! Tensors, gradients and kernels.
+
+mod rng;
+
+pub use rng::Rng;

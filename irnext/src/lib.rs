@@ -1,0 +1,1 @@
+//! Image restoration with IRNeXt.

@@ -1,0 +1,2 @@
+//! The `irnext` program.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Everything here is a test or a bench; the crate itself is empty.
