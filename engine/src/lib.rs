@@ -1,5 +1,36 @@
-//! Tensors, gradients and kernels.
+//! Tensors, gradients and kernels: the part of the project that knows nothing of images or of a network.
+//!
+//! Reading order, from the bottom:
+//!
+//! 1. [`DType`], [`Layout`]: what elements are, and where they lie.
+//! 2. [`pool`], [`Tensor`]: memory, and values that share it.
+//! 3. [`ops`]: the operations, a room each. Read `ops/mod.rs` for what they have in common, then `ops/conv2d/`.
+//! 4. [`Tape`]: recording, and gradients. [`checkpoint`] trades time for memory.
+//! 5. [`gradcheck`](mod@gradcheck), [`sweep`]: how every gradient is checked.
+//!
+//! What one `conv2d` does: `Tensor::conv2d` builds the operation and calls [`ops::apply`]. That checks shapes
+//! (`Op::infer`), computes (`Op::forward`) and, if an input is on a tape, records what `Op::backward` will
+//! need. [`Tape::backward`] later pops that record and adds up the gradients it returns.
 
+mod cpu;
+mod dtype;
+mod error;
+pub mod gradcheck;
+mod layout;
+pub mod ops;
+pub mod pool;
 mod rng;
+mod simd;
+pub mod sweep;
+mod tape;
+mod tensor;
 
+pub use dtype::{DType, Element, Float};
+pub use error::{Error, Result};
+pub use gradcheck::gradcheck;
+pub use layout::Layout;
+pub use pool::Buffer;
 pub use rng::Rng;
+pub use simd::{Isa, isa};
+pub use tape::{Gradients, Tape, checkpoint, checkpoint_computed};
+pub use tensor::{Device, Meta, Tensor};

@@ -38,13 +38,7 @@ impl Rng {
     pub fn at(seed: u64, stream: u32, index: u64) -> Self {
         let (low, high) = split(seed);
         let (index_low, index_high) = split(index);
-        Self {
-            key: [low, high],
-            counter: [0, stream, index_low, index_high],
-            block: [0; 4],
-            used: 4,
-            spare: None,
-        }
+        Self { key: [low, high], counter: [0, stream, index_low, index_high], block: [0; 4], used: 4, spare: None }
     }
 
     /// 32 uniform random bits.
@@ -130,16 +124,8 @@ fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     for _ in 0..10 {
         let (low0, high0) = split(u64::from(counter[0]) * 0xD251_1F53);
         let (low1, high1) = split(u64::from(counter[2]) * 0xCD9E_8D57);
-        counter = [
-            high1 ^ counter[1] ^ key[0],
-            low1,
-            high0 ^ counter[3] ^ key[1],
-            low0,
-        ];
-        key = [
-            key[0].wrapping_add(0x9E37_79B9),
-            key[1].wrapping_add(0xBB67_AE85),
-        ];
+        counter = [high1 ^ counter[1] ^ key[0], low1, high0 ^ counter[3] ^ key[1], low0];
+        key = [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)];
     }
     counter
 }
@@ -151,14 +137,8 @@ mod tests {
     #[test]
     fn matches_the_published_vectors() {
         // Random123's kat_vectors, "philox4x32 10".
-        assert_eq!(
-            philox([0; 4], [0; 2]),
-            [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]
-        );
-        assert_eq!(
-            philox([u32::MAX; 4], [u32::MAX; 2]),
-            [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]
-        );
+        assert_eq!(philox([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
+        assert_eq!(philox([u32::MAX; 4], [u32::MAX; 2]), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
     }
 
     #[test]

@@ -1,0 +1,64 @@
+//! Element-wise maps over one or more tensors, broadcast to a common shape.
+
+use super::for_each_row;
+use crate::layout::Layout;
+use crate::simd::{Kernel, vectorize};
+use crate::{Element, Result, Tensor};
+
+/// `f` of the elements of `inputs` at each place of `shape`, to which every input must broadcast.
+///
+/// The output lies in memory as the first input that is dense and has its shape, so that maps over
+/// equally laid out tensors are one flat loop.
+pub(crate) fn map<T: Element, const N: usize>(
+    op: &'static str,
+    shape: &[usize],
+    inputs: [&Tensor; N],
+    f: impl Fn([T; N]) -> T + Sync,
+) -> Result<Tensor> {
+    let mut layouts: Vec<Layout> = Vec::with_capacity(N);
+    for input in inputs {
+        layouts.push(input.layout().broadcast_to(op, shape)?);
+    }
+    let like = layouts.iter().find(|layout| layout.is_dense());
+    let layout = like.map_or_else(|| Layout::new(shape), compact);
+    let sources: [&[T]; N] = inputs.map(|input| input.raw());
+    let layouts: [&Layout; N] = std::array::from_fn(|k| &layouts[k]);
+    Ok(Tensor::build_in(layout.clone(), |out| {
+        for_each_row(out, &layout, layouts, |run, starts, strides| {
+            vectorize(Run { run, sources, starts, strides, f: &f })
+        });
+    }))
+}
+
+/// The same dense order of dimensions, starting at offset 0.
+fn compact(layout: &Layout) -> Layout {
+    Layout::from_parts(layout.shape().to_vec(), layout.strides().to_vec(), 0)
+}
+
+struct Run<'a, T, F, const N: usize> {
+    run: &'a mut [T],
+    sources: [&'a [T]; N],
+    starts: [usize; N],
+    strides: [usize; N],
+    f: &'a F,
+}
+
+impl<T: Element, F: Fn([T; N]) -> T, const N: usize> Kernel for Run<'_, T, F, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { run, sources, starts, strides, f } = self;
+        let len = run.len();
+        if strides == [1; N] {
+            let sources: [&[T]; N] = std::array::from_fn(|k| &sources[k][starts[k]..starts[k] + len]);
+            for i in 0..len {
+                run[i] = f(std::array::from_fn(|k| sources[k][i]));
+            }
+        } else {
+            for (i, out) in run.iter_mut().enumerate() {
+                *out = f(std::array::from_fn(|k| sources[k][starts[k] + i * strides[k]]));
+            }
+        }
+    }
+}

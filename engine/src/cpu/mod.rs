@@ -1,0 +1,13 @@
+//! What the operations' CPU kernels share: walking strided memory in parallel.
+//!
+//! The rule that makes results the same for any number of threads: work is cut into pieces whose borders depend on
+//! the shapes alone, every output element is computed by one piece, and sums over pieces are added in a fixed order.
+
+mod map;
+mod walk;
+
+pub(crate) use map::map;
+pub(crate) use walk::{Rows, copy, for_each_row};
+
+/// Elements of output that make a piece worth handing to another thread.
+pub(crate) const PIECE: usize = 16 * 1024;

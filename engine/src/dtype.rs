@@ -1,0 +1,171 @@
+//! Data types: a run-time enum outside, a trait inside the kernels.
+//!
+//! A tensor's dtype is a value, so no type parameter leaks into the network. A kernel is written once over
+//! [`Float`] and [`dispatch_float!`] picks f32 or f64: the code that trains in f32 is the code whose
+//! gradients are checked in f64.
+
+use crate::Result;
+use half::{bf16, f16};
+use std::fmt;
+
+/// The type of a tensor's elements. The engine computes in `F32` and `F64`; the others are stored and cast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DType {
+    /// IEEE 754 single precision.
+    F32,
+    /// IEEE 754 double precision.
+    F64,
+    /// IEEE 754 half precision.
+    F16,
+    /// bfloat16: the upper half of an f32.
+    BF16,
+    /// Signed 64-bit integer, for counters in weight files.
+    I64,
+    /// Unsigned byte.
+    U8,
+}
+
+impl DType {
+    /// Bytes of one element.
+    pub fn size(self) -> usize {
+        match self {
+            Self::F64 | Self::I64 => 8,
+            Self::F32 => 4,
+            Self::F16 | Self::BF16 => 2,
+            Self::U8 => 1,
+        }
+    }
+
+    /// Whether the engine computes in this type.
+    pub fn is_compute(self) -> bool {
+        matches!(self, Self::F32 | Self::F64)
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::F64 => "f64",
+            Self::F16 => "f16",
+            Self::BF16 => "bf16",
+            Self::I64 => "i64",
+            Self::U8 => "u8",
+        })
+    }
+}
+
+/// A type that tensors can hold.
+pub trait Element: bytemuck::Pod + Send + Sync + fmt::Debug + PartialOrd + Default + 'static {
+    /// The run-time name of this type.
+    const DTYPE: DType;
+
+    /// The nearest value of this type (integers saturate and truncate).
+    fn from_f64(value: f64) -> Self;
+
+    /// This value as f64: exact for every type but `I64` beyond 2⁵³.
+    fn to_f64(self) -> f64;
+}
+
+macro_rules! element {
+    ($type:ty, $dtype:ident, $from:expr, $to:expr) => {
+        impl Element for $type {
+            const DTYPE: DType = DType::$dtype;
+            #[inline(always)]
+            fn from_f64(value: f64) -> Self {
+                $from(value)
+            }
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                $to(self)
+            }
+        }
+    };
+}
+element!(f32, F32, |v| v as f32, f64::from);
+element!(f64, F64, |v| v, |v| v);
+element!(f16, F16, f16::from_f64, f16::to_f64);
+element!(bf16, BF16, bf16::from_f64, bf16::to_f64);
+element!(i64, I64, |v| v as i64, |v| v as f64);
+element!(u8, U8, |v| v as u8, f64::from);
+
+/// A type that the engine computes in: f32 or f64.
+pub trait Float: Element + num_traits::Float + num_traits::NumAssign + std::iter::Sum {
+    /// The error function, to the type's precision (about 1e-7 in f32, 1e-16 in f64).
+    fn erf(self) -> Self;
+}
+
+impl Float for f32 {
+    fn erf(self) -> Self {
+        libm::erff(self)
+    }
+}
+
+impl Float for f64 {
+    fn erf(self) -> Self {
+        libm::erf(self)
+    }
+}
+
+/// The dtype as one the engine computes in, or the error that says which operation asked.
+pub(crate) fn require_compute(op: &'static str, dtype: DType) -> Result<()> {
+    match dtype.is_compute() {
+        true => Ok(()),
+        false => Err(crate::Error::dtype(op, "f32 or f64", dtype)),
+    }
+}
+
+/// Runs `$body` with `$T` standing for the Rust type of a compute dtype; an error for any other dtype.
+///
+/// `dispatch_float!("gelu", x.dtype(), T => forward::<T>(x))` where the body is a `Result`.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! dispatch_float {
+    ($op:expr, $dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            $crate::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            $crate::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            other => Err($crate::Error::dtype($op, "f32 or f64", other)),
+        }
+    };
+}
+
+/// Runs `$body` with `$T` standing for the Rust type of any dtype.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! dispatch_element {
+    ($dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            $crate::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            $crate::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            $crate::DType::F16 => {
+                type $T = half::f16;
+                $body
+            }
+            $crate::DType::BF16 => {
+                type $T = half::bf16;
+                $body
+            }
+            $crate::DType::I64 => {
+                type $T = i64;
+                $body
+            }
+            $crate::DType::U8 => {
+                type $T = u8;
+                $body
+            }
+        }
+    };
+}

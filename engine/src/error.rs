@@ -1,0 +1,54 @@
+//! The one error type of the engine. Every message names the operation that failed.
+
+use crate::DType;
+
+/// What can go wrong in the engine. Nothing a caller passes in panics; it comes back as one of these.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Shapes that do not fit together, or a setting that does not fit a shape.
+    #[error("{op}: {message}")]
+    Shape {
+        /// The operation that refused.
+        op: &'static str,
+        /// What was given and what was expected.
+        message: String,
+    },
+    /// A dtype the operation does not compute in, or operands of different dtypes.
+    #[error("{op}: expected dtype {expected}, got {got}")]
+    DType {
+        /// The operation that refused.
+        op: &'static str,
+        /// What the operation takes.
+        expected: String,
+        /// What it was given.
+        got: DType,
+    },
+    /// The tape was used after `backward` consumed it, or tensors of two tapes were mixed.
+    #[error("{op}: {message}")]
+    Tape {
+        /// The operation that refused.
+        op: &'static str,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl Error {
+    /// A [`Error::Shape`] for `op`.
+    pub fn shape(op: &'static str, message: impl Into<String>) -> Self {
+        Self::Shape { op, message: message.into() }
+    }
+
+    /// A [`Error::DType`] for `op`.
+    pub fn dtype(op: &'static str, expected: impl ToString, got: DType) -> Self {
+        Self::DType { op, expected: expected.to_string(), got }
+    }
+
+    /// A [`Error::Tape`] for `op`.
+    pub fn tape(op: &'static str, message: impl Into<String>) -> Self {
+        Self::Tape { op, message: message.into() }
+    }
+}
+
+/// A result whose error is the engine's [`enum@Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;

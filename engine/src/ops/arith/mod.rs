@@ -1,0 +1,254 @@
+//! Addition, subtraction, multiplication and division, element by element, with broadcasting.
+//!
+//! Backward, for y = a∘b and dy: add (dy, dy); sub (dy, −dy); mul (dy·b, dy·a); div (dy/b, −dy·y/b).
+//! A gradient comes back in the shape of y; where an operand was broadcast, the tape sums it.
+
+use super::{Op, apply, keep};
+use crate::cpu::map;
+use crate::layout::broadcast_shape;
+use crate::sweep::{Choices, Room, Sample, Values};
+use crate::{DType, Element, Error, Meta, Result, Tensor, dispatch_float};
+
+/// This room in the sweep.
+pub const ROOM: Room = Room {
+    name: "arith",
+    operations: &[
+        ("add", |c| sample(c, "add", Values::Normal, Tensor::add)),
+        ("sub", |c| sample(c, "sub", Values::Normal, Tensor::sub)),
+        ("mul", |c| sample(c, "mul", Values::Normal, Tensor::mul)),
+        ("div", |c| sample(c, "div", Values::Positive, Tensor::div)),
+        ("affine", sample_affine),
+    ],
+};
+
+impl Tensor {
+    /// `self + other`, broadcast to a common shape.
+    pub fn add(&self, other: &Tensor) -> Result<Tensor> {
+        apply(Add, &[self, other])
+    }
+
+    /// `self − other`, broadcast to a common shape.
+    pub fn sub(&self, other: &Tensor) -> Result<Tensor> {
+        apply(Sub, &[self, other])
+    }
+
+    /// `self · other`, element by element, broadcast to a common shape.
+    pub fn mul(&self, other: &Tensor) -> Result<Tensor> {
+        apply(Mul, &[self, other])
+    }
+
+    /// `self / other`, element by element, broadcast to a common shape.
+    pub fn div(&self, other: &Tensor) -> Result<Tensor> {
+        apply(Div, &[self, other])
+    }
+
+    /// `self · scale + shift` with constants.
+    pub fn affine(&self, scale: f64, shift: f64) -> Result<Tensor> {
+        apply(Affine { scale, shift }, &[self])
+    }
+
+    /// `self · scale` with a constant.
+    pub fn scale(&self, scale: f64) -> Result<Tensor> {
+        self.affine(scale, 0.0)
+    }
+
+    /// `−self`.
+    pub fn neg(&self) -> Result<Tensor> {
+        self.scale(-1.0)
+    }
+}
+
+/// `earlier + gradient`, in place where nobody else holds `earlier`. The tape's accumulator.
+pub(crate) fn accumulate(mut earlier: Tensor, gradient: &Tensor) -> Result<Tensor> {
+    dispatch_float!("accumulate", earlier.dtype(), T => {
+        if earlier.layout().same_strides(gradient.layout()) && gradient.dtype() == earlier.dtype() {
+            let more: &[T] = gradient.dense_data("accumulate")?;
+            if let Some(sum) = earlier.exclusive_data::<T>() {
+                sum.iter_mut().zip(more).for_each(|(a, b)| *a += *b);
+                return Ok(earlier);
+            }
+        }
+        earlier.add(gradient)
+    })
+}
+
+struct Add;
+struct Sub;
+struct Mul;
+struct Div;
+
+impl Op for Add {
+    const NAME: &'static str = "add";
+    type Saved = ();
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+        infer(Self::NAME, inputs)
+    }
+
+    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, ())> {
+        Ok((binary(Self::NAME, x[0], x[1], |a, b| a + b, |a, b| a + b)?, ()))
+    }
+
+    fn backward(&self, (): (), dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![keep(need[0], dy), keep(need[1], dy)])
+    }
+}
+
+impl Op for Sub {
+    const NAME: &'static str = "sub";
+    type Saved = ();
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+        infer(Self::NAME, inputs)
+    }
+
+    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, ())> {
+        Ok((binary(Self::NAME, x[0], x[1], |a, b| a - b, |a, b| a - b)?, ()))
+    }
+
+    fn backward(&self, (): (), dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![keep(need[0], dy), need[1].then(|| dy.neg()).transpose()?])
+    }
+}
+
+impl Op for Mul {
+    const NAME: &'static str = "mul";
+    /// The other operand of each gradient that is needed.
+    type Saved = (Option<Tensor>, Option<Tensor>);
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+        infer(Self::NAME, inputs)
+    }
+
+    fn forward(&self, x: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
+        let y = binary(Self::NAME, x[0], x[1], |a, b| a * b, |a, b| a * b)?;
+        Ok((y, (keep(need[1], x[0]), keep(need[0], x[1]))))
+    }
+
+    fn backward(&self, (a, b): Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![b.map(|b| dy.mul(&b)).transpose()?, a.map(|a| dy.mul(&a)).transpose()?])
+    }
+}
+
+impl Op for Div {
+    const NAME: &'static str = "div";
+    /// The denominator, and the quotient if the denominator's gradient is needed.
+    type Saved = (Tensor, Option<Tensor>);
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+        infer(Self::NAME, inputs)
+    }
+
+    fn forward(&self, x: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
+        let y = binary(Self::NAME, x[0], x[1], |a, b| a / b, |a, b| a / b)?;
+        let quotient = keep(need[1], &y);
+        Ok((y, (x[1].detach(), quotient)))
+    }
+
+    fn backward(&self, (b, y): Self::Saved, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let da = dy.div(&b)?;
+        let db = y.map(|y| da.mul(&y)?.neg()).transpose()?;
+        Ok(vec![need[0].then_some(da), db])
+    }
+}
+
+struct Affine {
+    scale: f64,
+    shift: f64,
+}
+
+impl Op for Affine {
+    const NAME: &'static str = "affine";
+    type Saved = ();
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+        crate::dtype::require_compute(Self::NAME, inputs[0].dtype)?;
+        Ok(inputs[0].clone())
+    }
+
+    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, ())> {
+        let y = dispatch_float!(Self::NAME, x[0].dtype(), T => {
+            let (scale, shift) = (<T as Element>::from_f64(self.scale), <T as Element>::from_f64(self.shift));
+            map(Self::NAME, x[0].shape(), [x[0]], |[x]: [T; 1]| x * scale + shift)
+        })?;
+        Ok((y, ()))
+    }
+
+    fn backward(&self, (): (), dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![Some(dy.scale(self.scale)?)])
+    }
+}
+
+/// Equal compute dtypes, shapes that broadcast.
+fn infer(op: &'static str, inputs: &[Meta]) -> Result<Meta> {
+    let dtype = inputs[0].dtype;
+    crate::dtype::require_compute(op, dtype)?;
+    if inputs[1].dtype != dtype {
+        return Err(Error::dtype(op, dtype, inputs[1].dtype));
+    }
+    Ok(Meta { shape: broadcast_shape(op, &inputs[0].shape, &inputs[1].shape)?, dtype })
+}
+
+/// One closure, given once per compute dtype.
+fn binary(
+    op: &'static str,
+    a: &Tensor,
+    b: &Tensor,
+    single: impl Fn(f32, f32) -> f32 + Sync,
+    double: impl Fn(f64, f64) -> f64 + Sync,
+) -> Result<Tensor> {
+    let shape = broadcast_shape(op, a.shape(), b.shape())?;
+    match a.dtype() {
+        DType::F32 => map(op, &shape, [a, b], |[a, b]| single(a, b)),
+        DType::F64 => map(op, &shape, [a, b], |[a, b]| double(a, b)),
+        other => Err(Error::dtype(op, "f32 or f64", other)),
+    }
+}
+
+/// Random broadcastable shapes; the denominator of a division is positive.
+fn sample(c: &mut Choices, name: &str, b: Values, f: fn(&Tensor, &Tensor) -> Result<Tensor>) -> Sample {
+    let rank = c.size(0..=4);
+    let shape = c.shape(rank, 5);
+    let smaller = c.broadcastable(&shape);
+    let (mut left, mut right) = (shape, smaller);
+    if c.flag() {
+        std::mem::swap(&mut left, &mut right);
+    }
+    let inputs = vec![c.tensor(&left, Values::Normal), c.tensor(&right, b)];
+    Sample::new(name, inputs, move |x| f(&x[0], &x[1]))
+}
+
+fn sample_affine(c: &mut Choices) -> Sample {
+    let rank = c.size(0..=4);
+    let shape = c.shape(rank, 5);
+    let inputs = vec![c.tensor(&shape, Values::Normal)];
+    Sample::new("affine 1.5x − 0.25", inputs, |x| x[0].affine(1.5, -0.25))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(data: &[f64], shape: &[usize]) -> Tensor {
+        Tensor::from_slice(data, shape).unwrap()
+    }
+
+    #[test]
+    fn operands_broadcast_both_ways() {
+        let column = tensor(&[1.0, 2.0], &[2, 1]);
+        let row = tensor(&[10.0, 20.0, 30.0], &[3]);
+        let sum = column.add(&row).unwrap();
+        assert_eq!(sum.shape(), [2, 3]);
+        assert_eq!(sum.to_f64_vec(), [11.0, 21.0, 31.0, 12.0, 22.0, 32.0]);
+        assert_eq!(column.div(&row).unwrap().to_f64_vec()[1], 0.05);
+    }
+
+    #[test]
+    fn mismatches_are_named() {
+        let message = tensor(&[1.0, 2.0], &[2]).mul(&tensor(&[1.0, 2.0, 3.0], &[3])).unwrap_err().to_string();
+        assert_eq!(message, "mul: shapes [2] and [3] do not broadcast together");
+        let single = Tensor::zeros(&[2], DType::F32);
+        let message = single.add(&tensor(&[1.0, 2.0], &[2])).unwrap_err().to_string();
+        assert_eq!(message, "add: expected dtype f32, got f64");
+    }
+}

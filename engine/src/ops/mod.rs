@@ -1,0 +1,123 @@
+//! The operations, a room each.
+//!
+//! A room is a folder that holds the whole truth about an operation: its shape rule, forward and backward, its samples
+//! for the sweep, and its tests. To the outside it is a method of [`Tensor`]; inside it implements [`Op`], and
+//! [`apply`] does for every operation what is the same for all: check, run, and record if a gradient will be asked for.
+//!
+//! To read one, take [`conv2d`]: `Tensor::conv2d` calls `apply`, which calls `infer`, `forward` and, when the tape is
+//! played back, `backward`.
+//!
+//! To add one: a folder, a line in `rooms!` below. The sweep then finds it through its `ROOM`.
+
+use crate::sweep::Room;
+use crate::tape::Node;
+use crate::tensor::Meta;
+use crate::{Result, Tensor};
+
+/// Declares the rooms and lists them for the sweep; a room without samples does not compile.
+macro_rules! rooms {
+    ($($(#[$doc:meta])* $room:ident),* $(,)?) => {
+        $($(#[$doc])* pub mod $room;)*
+
+        /// Every room, in reading order.
+        pub const ROOMS: &[Room] = &[$($room::ROOM),*];
+    };
+}
+
+rooms! {
+    /// Addition, subtraction, multiplication and division, with broadcasting.
+    arith,
+    /// Sums and means over dimensions.
+    reduce,
+    /// Reshape, permute, broadcast.
+    view,
+}
+
+/// A differentiable operation.
+pub trait Op: Send + Sync + Sized + 'static {
+    /// The name in errors, tapes and profiles.
+    const NAME: &'static str;
+
+    /// What `backward` will need: inputs, the output, or something small that `forward` knows.
+    /// Keeping nothing that no gradient asks for is what `need` is for.
+    type Saved: Saved;
+
+    /// The shape and dtype rule: what comes out for these inputs, or why they do not fit. Computes nothing.
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta>;
+
+    /// The value, and what `backward` needs of it. `inputs` have passed `infer` and are off the tape.
+    /// `need[i]` says whether the gradient of input `i` will be asked for.
+    fn forward(&self, inputs: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)>;
+
+    /// The gradient of each input, given `dy`, that of the output; `None` where `need[i]` is false.
+    /// Returns gradients and never adds them: the tape does. For an input that was broadcast, a gradient in the
+    /// output's shape will do: the tape sums it.
+    fn backward(&self, saved: Self::Saved, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>>;
+}
+
+/// Runs `op`: checks the inputs, computes, and records it if an input is on a tape.
+pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
+    let metas: Vec<Meta> = inputs.iter().map(|input| input.meta()).collect();
+    let expected = op.infer(&metas)?;
+    let detached: Vec<Tensor> = inputs.iter().map(|input| input.detach()).collect();
+    let need: Vec<bool> = inputs.iter().map(|input| input.node().is_some()).collect();
+    let (output, saved) = op.forward(&detached.iter().collect::<Vec<_>>(), &need)?;
+    debug_assert_eq!(output.meta(), expected, "{}: forward and infer disagree", O::NAME);
+    let Some(tape) = Node::tape_of(inputs) else {
+        return Ok(output);
+    };
+    let kept = saved.bytes();
+    let backward = move |dy: Vec<Option<Tensor>>| match dy.into_iter().next().flatten() {
+        Some(dy) => op.backward(saved, &dy, &need),
+        None => Ok(vec![None; need.len()]),
+    };
+    let outputs = tape.record(O::NAME, inputs, vec![output], kept, Box::new(backward))?;
+    Ok(outputs.into_iter().next().expect("one output was recorded"))
+}
+
+/// What an operation keeps for its backward pass.
+pub trait Saved: Send + 'static {
+    /// Bytes it keeps alive.
+    fn bytes(&self) -> usize;
+}
+
+impl Saved for () {
+    fn bytes(&self) -> usize {
+        0
+    }
+}
+
+impl Saved for Tensor {
+    fn bytes(&self) -> usize {
+        self.meta().bytes()
+    }
+}
+
+impl<S: Saved> Saved for Option<S> {
+    fn bytes(&self) -> usize {
+        self.as_ref().map_or(0, S::bytes)
+    }
+}
+
+impl<S: Saved> Saved for Vec<S> {
+    fn bytes(&self) -> usize {
+        self.iter().map(S::bytes).sum()
+    }
+}
+
+impl<A: Saved, B: Saved> Saved for (A, B) {
+    fn bytes(&self) -> usize {
+        self.0.bytes() + self.1.bytes()
+    }
+}
+
+impl<A: Saved, B: Saved, C: Saved> Saved for (A, B, C) {
+    fn bytes(&self) -> usize {
+        self.0.bytes() + self.1.bytes() + self.2.bytes()
+    }
+}
+
+/// `tensor`, if its value is needed for a gradient that will be asked for.
+pub(crate) fn keep(wanted: bool, tensor: &Tensor) -> Option<Tensor> {
+    wanted.then(|| tensor.detach())
+}

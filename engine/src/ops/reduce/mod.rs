@@ -1,0 +1,163 @@
+//! Sums, means and maxima over dimensions.
+//!
+//! Determinism: the elements that go into one output are cut into pieces of a constant size; each piece is summed in
+//! order, and the pieces are added in order. Threads only decide who does which piece.
+//!
+//! Backward of a sum repeats dy; of a mean divides it by the count first; of a maximum gives it to the first largest element.
+
+mod kernel;
+
+use super::view::Shape;
+use super::{Op, apply};
+use crate::sweep::{Choices, Room, Sample, Values};
+use crate::{Error, Meta, Result, Tensor};
+
+/// This room in the sweep.
+pub const ROOM: Room = Room {
+    name: "reduce",
+    operations: &[
+        ("sum", |c| sample(c, "sum", Values::Normal, Tensor::sum)),
+        ("max", |c| sample(c, "max", Values::Distinct, Tensor::max)),
+        ("sum", |c| sample(c, "mean", Values::Normal, Tensor::mean)),
+    ],
+};
+
+impl Tensor {
+    /// The sum over `dims`, which remain with size 1. No dimensions: a copy.
+    pub fn sum(&self, dims: &[usize]) -> Result<Tensor> {
+        apply(Sum { dims: dims.to_vec() }, &[self])
+    }
+
+    /// The mean over `dims`, which remain with size 1. Over no elements it is NaN.
+    pub fn mean(&self, dims: &[usize]) -> Result<Tensor> {
+        let sum = self.sum(dims)?;
+        sum.scale(1.0 / (self.numel() as f64 / sum.numel().max(1) as f64))
+    }
+
+    /// The largest element over `dims`, which remain with size 1.
+    pub fn max(&self, dims: &[usize]) -> Result<Tensor> {
+        apply(Max { dims: dims.to_vec() }, &[self])
+    }
+
+    /// The sum of all elements, without dimensions.
+    pub fn sum_all(&self) -> Result<Tensor> {
+        self.sum(&(0..self.rank()).collect::<Vec<_>>())?.reshape(&[])
+    }
+
+    /// The mean of all elements, without dimensions.
+    pub fn mean_all(&self) -> Result<Tensor> {
+        self.mean(&(0..self.rank()).collect::<Vec<_>>())?.reshape(&[])
+    }
+
+    /// The sum over those dimensions in which `shape` broadcasts to this tensor's shape: the adjoint of broadcasting.
+    pub fn sum_to(&self, shape: &[usize]) -> Result<Tensor> {
+        if self.shape() == shape {
+            return Ok(self.clone());
+        }
+        let Some(missing) = self.rank().checked_sub(shape.len()) else {
+            return Err(Error::shape("sum_to", format!("{:?} does not come from {shape:?}", self.shape())));
+        };
+        let repeated = |d: usize| d < missing || (shape[d - missing] == 1 && self.shape()[d] != 1);
+        let dims: Vec<usize> = (0..self.rank()).filter(|&d| repeated(d)).collect();
+        self.sum(&dims)?.reshape(shape)
+    }
+}
+
+struct Sum {
+    dims: Vec<usize>,
+}
+
+impl Op for Sum {
+    const NAME: &'static str = "sum";
+    /// The input's shape.
+    type Saved = Shape;
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+        infer(Self::NAME, &inputs[0], &self.dims)
+    }
+
+    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, Shape)> {
+        Ok((kernel::sum(x[0], &self.dims)?, Shape(x[0].shape().to_vec())))
+    }
+
+    fn backward(&self, Shape(shape): Shape, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![Some(dy.view(dy.layout().broadcast_to(Self::NAME, &shape)?))])
+    }
+}
+
+struct Max {
+    dims: Vec<usize>,
+}
+
+impl Op for Max {
+    const NAME: &'static str = "max";
+    /// Input and output.
+    type Saved = (Tensor, Tensor);
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+        let meta = infer(Self::NAME, &inputs[0], &self.dims)?;
+        if inputs[0].shape.contains(&0) {
+            return Err(Error::shape(Self::NAME, format!("{:?} has no largest element", inputs[0].shape)));
+        }
+        Ok(meta)
+    }
+
+    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, Self::Saved)> {
+        let y = kernel::max(x[0], &self.dims)?;
+        Ok((y.clone(), (x[0].detach(), y)))
+    }
+
+    fn backward(&self, (x, y): Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![Some(kernel::max_backward(&x, &y, dy, &self.dims)?)])
+    }
+}
+
+fn infer(op: &'static str, x: &Meta, dims: &[usize]) -> Result<Meta> {
+    crate::dtype::require_compute(op, x.dtype)?;
+    let mut shape = x.shape.clone();
+    for (i, &d) in dims.iter().enumerate() {
+        if d >= shape.len() || dims[..i].contains(&d) {
+            return Err(Error::shape(op, format!("dimensions {dims:?} do not fit shape {:?}", x.shape)));
+        }
+        shape[d] = 1;
+    }
+    Ok(Meta { shape, dtype: x.dtype })
+}
+
+fn sample(c: &mut Choices, name: &'static str, values: Values, f: fn(&Tensor, &[usize]) -> Result<Tensor>) -> Sample {
+    let rank = c.size(0..=4);
+    let shape = c.shape(rank, 6);
+    let dims: Vec<usize> = (0..rank).filter(|_| c.flag()).collect();
+    let input = c.tensor(&shape, values);
+    Sample::new(format!("{name} over {dims:?}"), vec![input], move |x| f(&x[0], &dims))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DType, Rng};
+
+    #[test]
+    fn long_sums_are_right_and_do_not_depend_on_threads() {
+        let x = Tensor::randn(&[2, 3, 150, 201], DType::F32, &mut Rng::new(1));
+        let sums = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let all = x.sum_all().unwrap().to_vec::<f32>().unwrap();
+                let per_channel = x.sum(&[0, 2, 3]).unwrap().to_vec::<f32>().unwrap();
+                (all[0].to_bits(), per_channel.iter().map(|v| v.to_bits()).collect::<Vec<_>>())
+            })
+        };
+        assert_eq!(sums(1), sums(3));
+        let expected: f64 = x.to_f64_vec().iter().sum();
+        assert!((x.sum_all().unwrap().item().unwrap() - expected).abs() < 0.02);
+    }
+
+    #[test]
+    fn dimensions_must_exist_once() {
+        let x = Tensor::zeros(&[2, 3], DType::F32);
+        assert!(x.sum(&[2]).is_err());
+        assert!(x.sum(&[1, 1]).is_err());
+        assert!(Tensor::zeros(&[0, 3], DType::F32).max(&[0]).is_err());
+    }
+}

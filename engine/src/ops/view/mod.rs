@@ -1,0 +1,193 @@
+//! Reshape, permute and broadcast: the same elements under another shape, without moving them where that is possible.
+//!
+//! Backward undoes the view: reshape back, permute by the inverse, and for a broadcast nothing at all, since the tape
+//! sums a gradient to the shape of what was broadcast.
+
+use super::{Op, Saved, apply};
+use crate::sweep::{Choices, Room, Sample, Values};
+use crate::{Error, Layout, Meta, Result, Tensor};
+
+/// This room in the sweep.
+pub const ROOM: Room = Room {
+    name: "view",
+    operations: &[("reshape", sample_reshape), ("permute", sample_permute), ("broadcast_to", sample_broadcast)],
+};
+
+impl Tensor {
+    /// The same elements, in logical row-major order, as `shape`. Shares storage where strides allow, copies otherwise.
+    pub fn reshape(&self, shape: &[usize]) -> Result<Tensor> {
+        if self.shape() == shape {
+            return Ok(self.clone());
+        }
+        apply(Reshape { shape: shape.to_vec() }, &[self])
+    }
+
+    /// The dimensions in the order `dims`: dimension `i` of the result is dimension `dims[i]` of this tensor.
+    pub fn permute(&self, dims: &[usize]) -> Result<Tensor> {
+        apply(Permute { dims: dims.to_vec() }, &[self])
+    }
+
+    /// Dimensions `a` and `b` exchanged.
+    pub fn transpose(&self, a: usize, b: usize) -> Result<Tensor> {
+        let mut dims: Vec<usize> = (0..self.rank()).collect();
+        if a.max(b) >= dims.len() {
+            return Err(Error::shape("transpose", format!("no dimensions {a} and {b} in shape {:?}", self.shape())));
+        }
+        dims.swap(a, b);
+        self.permute(&dims)
+    }
+
+    /// This tensor repeated to `shape`: missing leading dimensions and dimensions of size 1 repeat, without a copy.
+    pub fn broadcast_to(&self, shape: &[usize]) -> Result<Tensor> {
+        apply(BroadcastTo { shape: shape.to_vec() }, &[self])
+    }
+}
+
+struct Reshape {
+    shape: Vec<usize>,
+}
+
+impl Op for Reshape {
+    const NAME: &'static str = "reshape";
+    type Saved = Shape;
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+        let from = &inputs[0].shape;
+        if from.iter().product::<usize>() != self.shape.iter().product() {
+            return Err(Error::shape(Self::NAME, format!("shape {from:?} does not hold as much as {:?}", self.shape)));
+        }
+        Ok(Meta { shape: self.shape.clone(), dtype: inputs[0].dtype })
+    }
+
+    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, Shape)> {
+        Ok((reshaped(x[0], &self.shape), Shape(x[0].shape().to_vec())))
+    }
+
+    fn backward(&self, Shape(shape): Shape, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![Some(reshaped(dy, &shape))])
+    }
+}
+
+/// A view if the strides allow it, else a view of a row-major copy.
+fn reshaped(x: &Tensor, shape: &[usize]) -> Tensor {
+    match x.layout().reshape(shape) {
+        Some(layout) => x.view(layout),
+        None => x.row_major().view(Layout::row_major(shape)),
+    }
+}
+
+struct Permute {
+    dims: Vec<usize>,
+}
+
+impl Op for Permute {
+    const NAME: &'static str = "permute";
+    type Saved = ();
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+        let shape = &inputs[0].shape;
+        let mut sorted = self.dims.clone();
+        sorted.sort_unstable();
+        if !sorted.into_iter().eq(0..shape.len()) {
+            return Err(Error::shape(Self::NAME, format!("{:?} is not an order of the dimensions of {shape:?}", self.dims)));
+        }
+        Ok(Meta { shape: self.dims.iter().map(|&d| shape[d]).collect(), dtype: inputs[0].dtype })
+    }
+
+    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, ())> {
+        Ok((x[0].view(x[0].layout().permute(&self.dims)), ()))
+    }
+
+    fn backward(&self, (): (), dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let mut inverse = vec![0; self.dims.len()];
+        for (i, &d) in self.dims.iter().enumerate() {
+            inverse[d] = i;
+        }
+        Ok(vec![Some(dy.view(dy.layout().permute(&inverse)))])
+    }
+}
+
+struct BroadcastTo {
+    shape: Vec<usize>,
+}
+
+impl Op for BroadcastTo {
+    const NAME: &'static str = "broadcast_to";
+    type Saved = ();
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+        Layout::row_major(&inputs[0].shape).broadcast_to(Self::NAME, &self.shape)?;
+        Ok(Meta { shape: self.shape.clone(), dtype: inputs[0].dtype })
+    }
+
+    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, ())> {
+        Ok((x[0].view(x[0].layout().broadcast_to(Self::NAME, &self.shape)?), ()))
+    }
+
+    fn backward(&self, (): (), dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![Some(dy.clone())])
+    }
+}
+
+/// A shape kept for the backward pass; it costs no tensor memory.
+pub(super) struct Shape(pub(super) Vec<usize>);
+
+impl Saved for Shape {
+    fn bytes(&self) -> usize {
+        0
+    }
+}
+
+fn sample_reshape(c: &mut Choices) -> Sample {
+    let (a, b, d) = (c.size(1..=4), c.size(1..=4), c.size(1..=4));
+    let (from, to) = c.pick(&[
+        (vec![a, b, d], vec![a * b, d]),
+        (vec![a, b * d], vec![a, b, d]),
+        (vec![2, a, b, d], vec![2 * a, b * d]),
+        (vec![2, a, 1, 1], vec![2, a]),
+        (vec![a, b, d], vec![d, 1, b, a]),
+    ]);
+    let input = c.tensor(&from, Values::Normal);
+    Sample::new(format!("to {to:?}"), vec![input], move |x| x[0].reshape(&to))
+}
+
+fn sample_permute(c: &mut Choices) -> Sample {
+    let rank = c.size(1..=4);
+    let shape = c.shape(rank, 4);
+    let mut dims: Vec<usize> = (0..rank).collect();
+    for i in (1..rank).rev() {
+        dims.swap(i, c.size(0..=i));
+    }
+    let input = c.tensor(&shape, Values::Normal);
+    Sample::new(format!("by {dims:?}"), vec![input], move |x| x[0].permute(&dims))
+}
+
+fn sample_broadcast(c: &mut Choices) -> Sample {
+    let rank = c.size(0..=4);
+    let shape = c.shape(rank, 4);
+    let smaller = c.broadcastable(&shape);
+    let input = c.tensor(&smaller, Values::Normal);
+    Sample::new(format!("to {shape:?}"), vec![input], move |x| x[0].broadcast_to(&shape))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reshape_keeps_logical_order_whatever_the_memory_order() {
+        let data: Vec<f64> = (0..24).map(f64::from).collect();
+        let map = Tensor::from_slice(&data, &[1, 2, 3, 4]).unwrap();
+        assert!(!map.layout().is_row_major());
+        assert_eq!(map.reshape(&[4, 6]).unwrap().to_f64_vec(), data);
+        assert!(map.reshape(&[5, 5]).is_err());
+    }
+
+    #[test]
+    fn permuting_moves_nothing() {
+        let x = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3]).unwrap();
+        assert_eq!(x.transpose(0, 1).unwrap().to_f64_vec(), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+        assert!(x.permute(&[0, 0]).is_err());
+        assert!(x.transpose(0, 2).is_err());
+    }
+}

@@ -1,0 +1,183 @@
+//! Memory for tensors: buffers come from a pool and go back to it.
+//!
+//! A training step allocates the same few hundred megabytes again and again. Asking the system each time
+//! costs a page fault per 4 KiB (seconds per step), so a dropped buffer is kept by size class and handed out again.
+//! The pool also counts: live and peak bytes are numbers that a program can print.
+//!
+//! A reused buffer holds whatever was last in it. Whoever takes one writes all of it; in debug builds it is
+//! filled with the bit pattern of NaN first, so that a kernel that forgets an element is found by its tests.
+
+use crate::Element;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+/// 64 bytes, aligned to 64: a cache line, and the widest SIMD register there is.
+#[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+/// A run of memory of the CPU, aligned to 64 bytes, that returns to the pool when dropped.
+pub struct Buffer {
+    lines: Vec<Line>,
+    bytes: usize,
+}
+
+impl Buffer {
+    /// Room for `len` elements of type `T`. Its contents are unspecified: write every element before reading one.
+    pub fn new<T: Element>(len: usize) -> Self {
+        let bytes = len * size_of::<T>();
+        let class = size_class(bytes.div_ceil(64));
+        let mut lines = POOL.take(class).unwrap_or_else(|| vec![Line([0; 64]); class]);
+        if cfg!(debug_assertions) {
+            lines.fill(Line([0xFF; 64]));
+        }
+        POOL.count(class * 64);
+        Self { lines, bytes }
+    }
+
+    /// The elements as `T`, which must be the type the buffer was made for.
+    pub fn as_slice<T: Element>(&self) -> &[T] {
+        &bytemuck::cast_slice(&self.lines)[..self.bytes / size_of::<T>()]
+    }
+
+    /// The elements as `T`, to be written.
+    pub fn as_mut_slice<T: Element>(&mut self) -> &mut [T] {
+        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.bytes / size_of::<T>()]
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        POOL.give(std::mem::take(&mut self.lines));
+    }
+}
+
+/// Sizes are rounded up to a quarter of a power of two: at most a fifth is wasted, and near sizes share a class.
+fn size_class(lines: usize) -> usize {
+    let step = (lines.next_power_of_two() / 8).max(1);
+    lines.next_multiple_of(step)
+}
+
+/// What the pool has done so far; see [`stats`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Bytes in buffers that are in use now.
+    pub live: usize,
+    /// The most bytes ever in use at once since the start or the last [`reset_peak`].
+    pub peak: usize,
+    /// Bytes kept for reuse.
+    pub cached: usize,
+    /// Buffers handed out from the kept ones.
+    pub hits: u64,
+    /// Buffers that had to be asked of the system.
+    pub misses: u64,
+}
+
+/// The pool's counters now.
+pub fn stats() -> Stats {
+    Stats {
+        live: POOL.live.load(Relaxed),
+        peak: POOL.peak.load(Relaxed),
+        cached: POOL.cached.load(Relaxed),
+        hits: POOL.hits.load(Relaxed),
+        misses: POOL.misses.load(Relaxed),
+    }
+}
+
+/// Starts the peak afresh at what is live now.
+pub fn reset_peak() {
+    POOL.peak.store(POOL.live.load(Relaxed), Relaxed);
+}
+
+/// Returns every kept buffer to the system.
+pub fn trim() {
+    let kept = std::mem::take(&mut *POOL.lock());
+    POOL.cached.store(0, Relaxed);
+    drop(kept);
+}
+
+struct Pool {
+    /// Kept buffers by size class (in lines).
+    free: Mutex<BTreeMap<usize, Vec<Vec<Line>>>>,
+    live: AtomicUsize,
+    peak: AtomicUsize,
+    cached: AtomicUsize,
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+static POOL: Pool = Pool {
+    free: Mutex::new(BTreeMap::new()),
+    live: AtomicUsize::new(0),
+    peak: AtomicUsize::new(0),
+    cached: AtomicUsize::new(0),
+    hits: AtomicU64::new(0),
+    misses: AtomicU64::new(0),
+};
+
+impl Pool {
+    /// The map is whole between statements, so a panic elsewhere while it was held does no harm.
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<usize, Vec<Vec<Line>>>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, class: usize) -> Option<Vec<Line>> {
+        let found = self.lock().get_mut(&class).and_then(Vec::pop);
+        match found {
+            Some(_) => {
+                self.cached.fetch_sub(class * 64, Relaxed);
+                self.hits.fetch_add(1, Relaxed);
+            }
+            None => {
+                self.misses.fetch_add(1, Relaxed);
+            }
+        }
+        found
+    }
+
+    fn count(&self, bytes: usize) {
+        let live = self.live.fetch_add(bytes, Relaxed) + bytes;
+        self.peak.fetch_max(live, Relaxed);
+    }
+
+    fn give(&self, lines: Vec<Line>) {
+        let bytes = lines.len() * 64;
+        self.live.fetch_sub(bytes, Relaxed);
+        self.cached.fetch_add(bytes, Relaxed);
+        self.lock().entry(lines.len()).or_default().push(lines);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_aligned_and_as_long_as_asked() {
+        for len in [0, 1, 15, 16, 17, 1000] {
+            let mut buffer = Buffer::new::<f32>(len);
+            assert_eq!(buffer.as_mut_slice::<f32>().len(), len);
+            assert_eq!(buffer.as_slice::<f32>().as_ptr().align_offset(64), 0);
+        }
+    }
+
+    #[test]
+    fn a_class_wastes_at_most_a_fifth() {
+        for lines in 1..5000usize {
+            let class = size_class(lines);
+            assert!(class >= lines && (class - lines) * 5 <= class + 4, "{lines} -> {class}");
+        }
+    }
+
+    #[test]
+    fn a_dropped_buffer_is_used_again() {
+        // A size no other test uses, since the pool is shared.
+        let len = 7_654_321;
+        drop(Buffer::new::<u8>(len));
+        let before = stats();
+        let _again = Buffer::new::<u8>(len);
+        assert!(stats().hits > before.hits);
+        assert!(stats().peak >= len);
+    }
+}

@@ -1,0 +1,208 @@
+//! One sweep over every operation.
+//!
+//! A room says once how to make a random use of its operations ([`Room::samples`]); the sweep puts each through the same
+//! checks: the gradients against finite differences in f64, f32 against f64, and strided inputs against dense ones.
+//! Property tests drive it with shrinking choices, `irnext gradcheck` with seeds, benches reuse the samples.
+
+use crate::gradcheck::{self, GradCheck, Report};
+use crate::{DType, Error, Layout, Result, Rng, Tape, Tensor};
+use std::ops::RangeInclusive;
+
+/// A room's entry in the sweep.
+pub struct Room {
+    /// The folder's name.
+    pub name: &'static str,
+    /// Its operations: the name each records on a tape, and how to make a random use of it.
+    pub operations: &'static [(&'static str, fn(&mut Choices) -> Sample)],
+}
+
+/// One use of an operation: inputs in f64, and what to do with them.
+pub struct Sample {
+    /// Says what is special here: shapes and settings.
+    pub label: String,
+    /// The inputs, all differentiable, in any layout.
+    pub inputs: Vec<Tensor>,
+    /// The computation, which must work in f32 and f64.
+    pub run: Box<dyn Fn(&[Tensor]) -> Result<Tensor> + Send + Sync>,
+}
+
+impl Sample {
+    /// A sample whose label starts with `settings` and lists the shapes of `inputs`.
+    pub fn new(
+        settings: impl Into<String>,
+        inputs: Vec<Tensor>,
+        run: impl Fn(&[Tensor]) -> Result<Tensor> + Send + Sync + 'static,
+    ) -> Self {
+        let shapes: Vec<String> = inputs.iter().map(|x| format!("{:?}", x.shape())).collect();
+        let label = format!("{} {}", settings.into(), shapes.join(" ")).trim().to_string();
+        Self { label, inputs, run: Box::new(run) }
+    }
+}
+
+/// What values a sample's input may take.
+#[derive(Clone, Copy, Debug)]
+pub enum Values {
+    /// Normal, variance 1.
+    Normal,
+    /// Uniform in [0.5, 2): for logarithms, roots and denominators.
+    Positive,
+    /// At least 0.25 from zero: for functions with a kink there.
+    AwayFromZero,
+    /// A random arrangement of values 0.2 apart: for maxima.
+    Distinct,
+}
+
+/// Where a sample's random choices come from: a list that property testing can shrink, or a seed.
+///
+/// The first choices of a list are used up one by one; after its end every choice is the smallest.
+pub struct Choices {
+    list: Option<std::vec::IntoIter<u32>>,
+    rng: Rng,
+}
+
+impl Choices {
+    /// Choices read from `list`; `seed` gives the values of tensors.
+    pub fn from_list(list: Vec<u32>, seed: u64) -> Self {
+        Self { list: Some(list.into_iter()), rng: Rng::new(seed) }
+    }
+
+    /// Choices drawn from `seed`.
+    pub fn from_seed(seed: u64) -> Self {
+        Self { list: None, rng: Rng::new(seed) }
+    }
+
+    fn next(&mut self) -> u32 {
+        match &mut self.list {
+            Some(list) => list.next().unwrap_or(0),
+            None => self.rng.next_u32(),
+        }
+    }
+
+    /// A whole number in `range`.
+    pub fn size(&mut self, range: RangeInclusive<usize>) -> usize {
+        let width = range.end() - range.start() + 1;
+        range.start() + self.next() as usize % width
+    }
+
+    /// One of `options`, which must not be empty.
+    pub fn pick<T: Clone>(&mut self, options: &[T]) -> T {
+        options[self.next() as usize % options.len()].clone()
+    }
+
+    /// Yes or no.
+    pub fn flag(&mut self) -> bool {
+        self.next() % 2 == 1
+    }
+
+    /// A shape of `rank` dimensions, each of 1 to `most`.
+    pub fn shape(&mut self, rank: usize, most: usize) -> Vec<usize> {
+        (0..rank).map(|_| self.size(1..=most)).collect()
+    }
+
+    /// A feature map's shape `[n, channels, height, width]`: n of 1 to 2, sides of `least` to `most`.
+    pub fn map_shape(&mut self, channels: usize, least: usize, most: usize) -> Vec<usize> {
+        vec![self.size(1..=2), channels, self.size(least..=most), self.size(least..=most)]
+    }
+
+    /// A shape that broadcasts to `shape`: some dimensions 1, some leading ones missing.
+    pub fn broadcastable(&mut self, shape: &[usize]) -> Vec<usize> {
+        let missing = self.size(0..=shape.len());
+        shape[missing..].iter().map(|&size| if self.flag() { 1 } else { size }).collect()
+    }
+
+    /// An f64 tensor of `shape` in some layout: standard, row-major, or a view with gaps into something larger.
+    pub fn tensor(&mut self, shape: &[usize], values: Values) -> Tensor {
+        let form = self.next() % 4;
+        let numel = shape.iter().product();
+        let mut data: Vec<f64> = (0..numel)
+            .map(|i| match values {
+                Values::Normal => self.rng.normal(),
+                Values::Positive => self.rng.range(0.5..2.0),
+                Values::AwayFromZero => (self.rng.uniform() + 0.25) * if self.rng.chance(0.5) { 1.0 } else { -1.0 },
+                Values::Distinct => 0.2 * (i as f64 - numel as f64 / 2.0),
+            })
+            .collect();
+        if matches!(values, Values::Distinct) {
+            self.rng.shuffle(&mut data);
+        }
+        let dense = Tensor::from_slice(&data, shape).expect("as many values as the shape has elements");
+        match form {
+            0 => dense,
+            1 => dense.row_major(),
+            _ => in_the_middle_of_something_larger(&dense, form == 3),
+        }
+    }
+}
+
+/// A view with the values of `tensor` into a storage that has other values (NaN) around them.
+fn in_the_middle_of_something_larger(tensor: &Tensor, every_second: bool) -> Tensor {
+    let shape = tensor.shape();
+    let step = if every_second { 2 } else { 1 };
+    let larger: Vec<usize> = shape.iter().map(|&size| size * step + 2).collect();
+    let outer = Layout::row_major(&larger);
+    let inner = (0..shape.len()).fold(outer.clone(), |layout, d| layout.slice(d, 1, shape[d], step));
+    let values = tensor.to_f64_vec();
+    let base = Tensor::build_in(outer, |out: &mut [f64]| {
+        out.fill(f64::NAN);
+        let rows = crate::cpu::Rows::new(&Layout::row_major(shape), [&inner]);
+        let (row, [stride]) = (rows.row(), rows.row_strides());
+        for (i, &value) in values.iter().enumerate() {
+            out[rows.start(i / row)[0] + i % row * stride] = value;
+        }
+    });
+    base.view(inner)
+}
+
+/// The outcome of putting one sample through the checks.
+pub struct Outcome {
+    /// The comparison of gradients with finite differences.
+    pub gradients: Report,
+    /// The largest difference of f32 from f64, relative to the largest value (at least 1).
+    pub f32_error: f64,
+    /// The operations that were recorded, in order.
+    pub recorded: Vec<&'static str>,
+}
+
+/// Puts `sample` through the checks and fails with what differed.
+pub fn check(sample: &Sample) -> Result<Outcome> {
+    const F32_TOLERANCE: f64 = 2e-4;
+    let options = GradCheck::default();
+    let strided = (sample.run)(&sample.inputs)?.to_f64_vec();
+    let dense: Vec<Tensor> = sample.inputs.iter().map(|x| dense_copy(x, DType::F64)).collect::<Result<_>>()?;
+    let value = (sample.run)(&dense)?.to_f64_vec();
+    if let Some(i) = differs(&value, &strided, 1e-12) {
+        let message = format!("{}: strided inputs give {} at {i}, dense ones {}", sample.label, strided[i], value[i]);
+        return Err(Error::shape("sweep", message));
+    }
+    let single: Vec<Tensor> = sample.inputs.iter().map(|x| dense_copy(x, DType::F32)).collect::<Result<_>>()?;
+    let single = (sample.run)(&single)?.to_f64_vec();
+    let f32_error = difference(&value, &single);
+    if f32_error.is_nan() || f32_error > F32_TOLERANCE {
+        return Err(Error::shape("sweep", format!("{}: f32 differs from f64 by {f32_error:.1e}", sample.label)));
+    }
+    let gradients = gradcheck::gradcheck(&sample.run, &sample.inputs, &options)?;
+    let tape = Tape::new();
+    let leaves: Vec<Tensor> = sample.inputs.iter().map(|x| tape.leaf(x)).collect();
+    (sample.run)(&leaves)?;
+    Ok(Outcome { gradients, f32_error, recorded: tape.operations() })
+}
+
+fn dense_copy(tensor: &Tensor, dtype: DType) -> Result<Tensor> {
+    crate::dispatch_float!("sweep", dtype, T => {
+        let values: Vec<T> = tensor.to_f64_vec().into_iter().map(<T as crate::Element>::from_f64).collect();
+        Tensor::from_slice(&values, tensor.shape())
+    })
+}
+
+fn difference(a: &[f64], b: &[f64]) -> f64 {
+    let scale = a.iter().fold(1.0f64, |m, x| m.max(x.abs()));
+    a.iter().zip(b).fold(0.0, |m, (x, y)| if (x - y).is_nan() { f64::NAN } else { f64::max(m, (x - y).abs() / scale) })
+}
+
+fn differs(a: &[f64], b: &[f64], tolerance: f64) -> Option<usize> {
+    let scale = a.iter().fold(1.0f64, |m, x| m.max(x.abs()));
+    (0..a.len().max(b.len())).find(|&i| match (a.get(i), b.get(i)) {
+        (Some(x), Some(y)) => !((x - y).abs() <= tolerance * scale),
+        _ => true,
+    })
+}

@@ -1,0 +1,265 @@
+//! The tape: what was computed from what, in the order it happened, so that gradients can flow back.
+//!
+//! Nothing is recorded unless it is asked for: [`Tape::leaf`] puts a tensor on a tape, and an operation records
+//! itself if one of its inputs is on one. [`Tape::backward`] consumes the tape. It takes the records off the end one
+//! by one, asks each for the gradients of its inputs, adds them up, and drops what the record kept: memory falls while
+//! gradients flow. The records hold tensors that are off the tape, so nothing points in a circle.
+//!
+//! ```
+//! use engine::{DType, Tape, Tensor};
+//! let tape = Tape::new();
+//! let x = tape.leaf(&Tensor::scalar(3.0, DType::F64));
+//! let y = x.mul(&x)?;
+//! let gradients = tape.backward(&y)?;
+//! assert_eq!(gradients.get(&x).unwrap().item()?, 6.0);
+//! # Ok::<(), engine::Error>(())
+//! ```
+//!
+//! Gradients are first-order: the backward pass computes with plain tensors and cannot itself be differentiated.
+
+use crate::tensor::Meta;
+use crate::{Error, Result, Tensor};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A recording of operations. Cloning the handle does not copy the recording.
+#[derive(Clone, Default)]
+pub struct Tape(Arc<Mutex<Recording>>);
+
+/// A tensor's place on a tape.
+#[derive(Clone)]
+pub(crate) struct Node {
+    tape: Tape,
+    pub(crate) id: usize,
+}
+
+#[derive(Default)]
+struct Recording {
+    /// Shape and dtype of every tensor that is on the tape.
+    nodes: Vec<Meta>,
+    records: Vec<Record>,
+    consumed: bool,
+}
+
+/// One operation that happened.
+struct Record {
+    name: &'static str,
+    /// The node of each input, `None` for one that is not on the tape.
+    inputs: Vec<Option<usize>>,
+    outputs: Vec<usize>,
+    /// Bytes that `backward` keeps alive.
+    kept: usize,
+    backward: Backward,
+}
+
+/// Takes the gradient of each output (`None`: nothing depends on it) and returns one for each input.
+pub(crate) type Backward = Box<dyn FnOnce(Vec<Option<Tensor>>) -> Result<Vec<Option<Tensor>>> + Send>;
+
+impl Tape {
+    /// An empty tape.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// `tensor`, on this tape: the operations it enters are recorded, and [`Tape::backward`] gives its gradient.
+    pub fn leaf(&self, tensor: &Tensor) -> Tensor {
+        let id = self.lock().add_node(tensor.meta());
+        tensor.clone().with_node(Node { tape: self.clone(), id })
+    }
+
+    /// The gradients of `loss`, a tensor of one element, with respect to the leaves. Consumes the recording.
+    pub fn backward(self, loss: &Tensor) -> Result<Gradients> {
+        if loss.numel() != 1 {
+            return Err(Error::shape("backward", format!("the loss must be one number, got shape {:?}", loss.shape())));
+        }
+        let one = Tensor::ones(loss.shape(), loss.dtype());
+        self.backward_from(&[loss], vec![Some(one)])
+    }
+
+    /// The gradients of Σ ⟨`outputs[i]`, `seeds[i]`⟩ with respect to the leaves. Consumes the recording.
+    pub fn backward_from(self, outputs: &[&Tensor], seeds: Vec<Option<Tensor>>) -> Result<Gradients> {
+        let mut gradients = Gradients { tape: self.clone(), by_node: HashMap::new() };
+        let (nodes, mut records) = self.lock().consume("backward")?;
+        for (output, seed) in outputs.iter().zip(seeds) {
+            let id = self.own("backward", output)?;
+            let Some(id) = id else {
+                return Err(Error::tape("backward", "the tensor to differentiate is not on this tape"));
+            };
+            if let Some(seed) = seed {
+                gradients.add(id, seed, &nodes[id])?;
+            }
+        }
+        while let Some(record) = records.pop() {
+            let dy: Vec<_> = record.outputs.iter().map(|id| gradients.by_node.remove(id)).collect();
+            if dy.iter().all(Option::is_none) {
+                continue;
+            }
+            let dx = (record.backward)(dy)?;
+            debug_assert_eq!(dx.len(), record.inputs.len(), "{} returned too few gradients", record.name);
+            for (input, gradient) in record.inputs.iter().zip(dx) {
+                if let (Some(id), Some(gradient)) = (input, gradient) {
+                    gradients.add(*id, gradient, &nodes[*id])?;
+                }
+            }
+        }
+        Ok(gradients)
+    }
+
+    /// The names of the operations recorded so far, in order.
+    pub fn operations(&self) -> Vec<&'static str> {
+        self.lock().records.iter().map(|record| record.name).collect()
+    }
+
+    /// Bytes that the records keep for the backward pass. A tensor kept by two records counts twice.
+    pub fn kept_bytes(&self) -> usize {
+        self.lock().records.iter().map(|record| record.kept).sum()
+    }
+
+    /// Records an operation and returns its outputs with their places on the tape.
+    pub(crate) fn record(
+        &self,
+        name: &'static str,
+        inputs: &[&Tensor],
+        outputs: Vec<Tensor>,
+        kept: usize,
+        backward: Backward,
+    ) -> Result<Vec<Tensor>> {
+        let inputs = inputs.iter().map(|input| self.own(name, input)).collect::<Result<_>>()?;
+        let mut recording = self.lock();
+        if recording.consumed {
+            return Err(Error::tape(name, "an input is on a tape that backward has already consumed"));
+        }
+        let ids: Vec<usize> = outputs.iter().map(|output| recording.add_node(output.meta())).collect();
+        recording.records.push(Record { name, inputs, outputs: ids.clone(), kept, backward });
+        drop(recording);
+        let place = |(output, id): (Tensor, usize)| output.detach().with_node(Node { tape: self.clone(), id });
+        Ok(outputs.into_iter().zip(ids).map(place).collect())
+    }
+
+    /// The node of `tensor` on this tape, `None` if it is on none; an error if it is on another.
+    fn own(&self, op: &'static str, tensor: &Tensor) -> Result<Option<usize>> {
+        match tensor.node() {
+            None => Ok(None),
+            Some(node) if Arc::ptr_eq(&node.tape.0, &self.0) => Ok(Some(node.id)),
+            Some(_) => Err(Error::tape(op, "the inputs are on different tapes")),
+        }
+    }
+
+    /// No code panics while it holds the lock, so the recording is whole even if a thread died.
+    fn lock(&self) -> MutexGuard<'_, Recording> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Node {
+    /// The tape of the first of `tensors` that is on one.
+    pub(crate) fn tape_of(tensors: &[&Tensor]) -> Option<Tape> {
+        tensors.iter().find_map(|tensor| tensor.node()).map(|node| node.tape.clone())
+    }
+}
+
+impl Recording {
+    fn add_node(&mut self, meta: Meta) -> usize {
+        self.nodes.push(meta);
+        self.nodes.len() - 1
+    }
+
+    fn consume(&mut self, op: &'static str) -> Result<(Vec<Meta>, Vec<Record>)> {
+        if std::mem::replace(&mut self.consumed, true) {
+            return Err(Error::tape(op, "backward has already consumed this tape"));
+        }
+        Ok((std::mem::take(&mut self.nodes), std::mem::take(&mut self.records)))
+    }
+}
+
+/// One record a line: `#5 = conv2d(#1, #2, –) [1, 8, 16, 16] f32, keeps 8.0 KiB`.
+impl fmt::Display for Tape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let recording = self.lock();
+        for record in &recording.records {
+            let inputs: Vec<String> =
+                record.inputs.iter().map(|id| id.map_or("–".into(), |id| format!("#{id}"))).collect();
+            for &id in &record.outputs {
+                write!(f, "#{id} = {}({}) {}", record.name, inputs.join(", "), recording.nodes[id])?;
+            }
+            writeln!(f, ", keeps {:.1} KiB", record.kept as f64 / 1024.0)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Tape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tape({} records, keeps {} bytes)", self.lock().records.len(), self.kept_bytes())
+    }
+}
+
+/// What [`Tape::backward`] found: the gradient of every leaf that the loss depends on.
+pub struct Gradients {
+    tape: Tape,
+    by_node: HashMap<usize, Tensor>,
+}
+
+impl Gradients {
+    /// The gradient with respect to `leaf`, in its shape; `None` if the loss does not depend on it.
+    pub fn get(&self, leaf: &Tensor) -> Option<&Tensor> {
+        self.by_node.get(&self.tape.own("gradient", leaf).ok()??)
+    }
+
+    /// As [`Gradients::get`], moved out.
+    pub fn take(&mut self, leaf: &Tensor) -> Option<Tensor> {
+        self.by_node.remove(&self.tape.own("gradient", leaf).ok()??)
+    }
+
+    /// The one place in the engine that adds gradients together: the first moves in, later ones are added, and a
+    /// gradient in the shape that an operand was broadcast to is summed back to the operand's own.
+    fn add(&mut self, id: usize, gradient: Tensor, meta: &Meta) -> Result<()> {
+        let gradient = gradient.sum_to(&meta.shape)?;
+        let sum = match self.by_node.remove(&id) {
+            None => gradient,
+            Some(earlier) => crate::ops::arith::accumulate(earlier, &gradient)?,
+        };
+        self.by_node.insert(id, sum);
+        Ok(())
+    }
+}
+
+/// Runs `f` without keeping what its operations would keep; the backward pass runs it again, on a tape of its own.
+///
+/// Trades time for memory: of everything inside `f`, only `inputs` stay alive until then. `f` must compute the same
+/// both times and must reach every tensor that needs a gradient through `inputs`, not by capture.
+pub fn checkpoint(
+    inputs: &[&Tensor],
+    f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>> + Send + 'static,
+) -> Result<Vec<Tensor>> {
+    let detached: Vec<Tensor> = inputs.iter().map(|input| input.detach()).collect();
+    let outputs = f(&detached)?;
+    checkpoint_computed(inputs, outputs, f)
+}
+
+/// [`checkpoint`] for a caller that has run `f` already, and may have learnt from it what the inputs are.
+pub fn checkpoint_computed(
+    inputs: &[&Tensor],
+    outputs: Vec<Tensor>,
+    f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>> + Send + 'static,
+) -> Result<Vec<Tensor>> {
+    let Some(tape) = Node::tape_of(inputs) else {
+        return Ok(outputs);
+    };
+    let kept: Vec<Tensor> = inputs.iter().map(|input| input.detach()).collect();
+    let bytes = kept.iter().map(|tensor| tensor.meta().bytes()).sum();
+    let needed: Vec<bool> = inputs.iter().map(|input| input.node().is_some()).collect();
+    let backward = move |seeds: Vec<Option<Tensor>>| {
+        let replay = Tape::new();
+        let leaves: Vec<Tensor> =
+            kept.iter().zip(&needed).map(|(x, &need)| if need { replay.leaf(x) } else { x.clone() }).collect();
+        let outputs = f(&leaves)?;
+        // An output that no input leads to is a constant, and has no place on the replayed tape.
+        let (outputs, seeds): (Vec<&Tensor>, Vec<_>) =
+            outputs.iter().zip(seeds).filter(|(output, _)| output.node().is_some()).unzip();
+        let mut gradients = replay.backward_from(&outputs, seeds)?;
+        Ok(leaves.iter().map(|leaf| gradients.take(leaf)).collect())
+    };
+    tape.record("checkpoint", inputs, outputs, bytes, Box::new(backward))
+}
