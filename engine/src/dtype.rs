@@ -90,7 +90,7 @@ element!(i64, I64, |v| v as i64, |v| v as f64);
 element!(u8, U8, |v| v as u8, f64::from);
 
 /// A type that the engine computes in: f32 or f64.
-pub trait Float: Element + num_traits::Float + num_traits::NumAssign + std::iter::Sum {
+pub trait Float: Element + num_traits::Float + num_traits::NumAssign + std::iter::Sum + crate::simd::Vectors {
     /// The error function, to the type's precision (about 1e-7 in f32, 1e-16 in f64).
     fn erf(self) -> Self;
 }

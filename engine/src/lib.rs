@@ -29,6 +29,7 @@ pub use dtype::{DType, Element, Float};
 pub use error::{Error, Result};
 pub use gradcheck::gradcheck;
 pub use layout::Layout;
+pub use ops::conv2d::Conv2dOptions;
 pub use pool::Buffer;
 pub use rng::Rng;
 pub use simd::{Isa, isa};

@@ -3,9 +3,11 @@
 //! The rule that makes results the same for any number of threads: work is cut into pieces whose borders depend on
 //! the shapes alone, every output element is computed by one piece, and sums over pieces are added in a fixed order.
 
+mod correlate;
 mod map;
 mod walk;
 
+pub(crate) use correlate::{Geometry, Map, Packed, Plan, correlate, weight_gradient};
 pub(crate) use map::map;
 pub(crate) use walk::{Rows, copy, for_each_row};
 

@@ -25,6 +25,10 @@ macro_rules! rooms {
 }
 
 rooms! {
+    /// Convolution.
+    conv2d,
+    /// Transposed convolution.
+    conv_transpose2d,
     /// Addition, subtraction, multiplication and division, with broadcasting.
     arith,
     /// Sums and means over dimensions.

@@ -1,15 +1,24 @@
-//! Choosing the instruction set: the one module of the engine with `unsafe` in it.
+//! SIMD written once, dispatched once: with the CUDA layer, the only part of the engine with `unsafe` in it.
 //!
-//! Kernels are ordinary Rust over arrays of fixed size, written so that the compiler vectorises them. What it may use is
-//! decided here, once per process, by asking the processor: [`vectorize`] runs a [`Kernel`] inside a function that is
-//! compiled for AVX2 and FMA, and everything inlined into it is compiled so, too. The same source compiled for the
-//! baseline is the portable path. Kernels vectorise over outputs, never over a sum, and a fused multiply-add rounds once
-//! on either path, so both give the same bits.
+//! There are two ways to write a kernel, and both are compiled once for each instruction set and chosen at run time by
+//! asking the processor:
 //!
-//! `IRNEXT_SIMD=portable` forces the portable path, for tests.
+//! * [`vectorize`] runs a [`Kernel`]: ordinary Rust over slices, which the compiler vectorises. Enough where memory is the limit.
+//! * [`vectorize_lanes`] runs a [`LaneKernel`]: generic over [`Lanes`], a register of numbers. For the inner loops of
+//!   convolutions, where the accumulators must stay in registers.
+//!
+//! Kernels vectorise over outputs, never over a sum, and a fused multiply-add rounds once in every instruction set. So all
+//! of them give the same bits.
+//!
+//! `IRNEXT_SIMD=portable` in the environment forces the path that every processor has: the reference, slow where
+//! the baseline has no fused multiply-add.
 
 #![allow(unsafe_code)]
 
+mod lanes;
+
+pub(crate) use lanes::Lanes;
+pub use lanes::Vectors;
 use std::sync::LazyLock;
 
 /// The instruction sets that kernels are compiled for.
@@ -43,11 +52,17 @@ fn detect() -> Isa {
     Isa::Portable
 }
 
-/// A piece of work to be compiled for each instruction set. Mark `run`, and what it calls in its inner loops,
-/// `#[inline(always)]`: only what is inlined is compiled anew.
+/// Work whose loops the compiler vectorises. Mark `run`, and what it calls in its inner loops, `#[inline(always)]`:
+/// only what is inlined is compiled anew for each instruction set.
 pub(crate) trait Kernel {
     type Output;
     fn run(self) -> Self::Output;
+}
+
+/// Work written over registers of `T`. Mark `run`, and what it calls, `#[inline(always)]`.
+pub(crate) trait LaneKernel<T: Vectors> {
+    type Output;
+    fn run<L: Lanes<Scalar = T>>(self) -> Self::Output;
 }
 
 /// Runs `kernel` in the best instruction set there is.
@@ -56,8 +71,19 @@ pub(crate) fn vectorize<K: Kernel>(kernel: K) -> K::Output {
     match isa() {
         // SAFETY: `isa` is Avx2 only after the processor reported both AVX2 and FMA.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { run_avx2(kernel) },
+        Isa::Avx2 => unsafe { kernel_avx2(kernel) },
         _ => kernel.run(),
+    }
+}
+
+/// Runs `kernel` with the registers of the best instruction set there is.
+#[inline]
+pub(crate) fn vectorize_lanes<T: Vectors, K: LaneKernel<T>>(kernel: K) -> K::Output {
+    match isa() {
+        // SAFETY: `isa` is Avx2 only after the processor reported both AVX2 and FMA.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { lanes_avx2::<T, K>(kernel) },
+        _ => kernel.run::<T::Portable>(),
     }
 }
 
@@ -65,6 +91,14 @@ pub(crate) fn vectorize<K: Kernel>(kernel: K) -> K::Output {
 /// The processor must have AVX2 and FMA.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
+unsafe fn kernel_avx2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run()
+}
+
+/// # Safety
+/// The processor must have AVX2 and FMA.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn lanes_avx2<T: Vectors, K: LaneKernel<T>>(kernel: K) -> K::Output {
+    kernel.run::<T::Avx2>()
 }

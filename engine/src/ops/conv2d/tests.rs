@@ -1,0 +1,96 @@
+//! The convolution against the six loops that define it.
+
+use super::*;
+use crate::Rng;
+use proptest::prelude::*;
+
+/// The definition, written down.
+fn naive(x: &Tensor, w: &Tensor, b: Option<&Tensor>, o: Conv2dOptions) -> Vec<f64> {
+    let [n, c, h, width] = x.dims4("naive").unwrap();
+    let [c_out, per_group, kh, kw] = w.dims4("naive").unwrap();
+    let (xs, ws, bs) = (x.to_f64_vec(), w.to_f64_vec(), b.map(Tensor::to_f64_vec));
+    let out = |size: usize, k: usize| (size + 2 * o.padding - o.dilation * (k - 1) - 1) / o.stride + 1;
+    let mut y = Vec::new();
+    for (n, out_c) in (0..n).flat_map(|n| (0..c_out).map(move |o| (n, o))) {
+        for (r, col) in (0..out(h, kh)).flat_map(|r| (0..out(width, kw)).map(move |c| (r, c))) {
+            let mut sum = bs.as_ref().map_or(0.0, |b| b[out_c]);
+            for (i, k, l) in (0..per_group).flat_map(|i| (0..kh * kw).map(move |e| (i, e / kw, e % kw))) {
+                let row = (r * o.stride + k * o.dilation).wrapping_sub(o.padding);
+                let column = (col * o.stride + l * o.dilation).wrapping_sub(o.padding);
+                if row < h && column < width {
+                    let channel = out_c / (c_out / o.groups) * per_group + i;
+                    sum += ws[((out_c * per_group + i) * kh + k) * kw + l]
+                        * xs[((n * c + channel) * h + row) * width + column];
+                }
+            }
+            y.push(sum);
+        }
+    }
+    y
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn agrees_with_its_definition(list in prop::collection::vec(any::<u32>(), 24), seed in any::<u64>()) {
+        let mut c = Choices::from_list(list, seed);
+        let (options, x, [to, kernel]) = sample_settings(&mut c);
+        let x = c.tensor(&x, Values::Normal);
+        let w = c.tensor(&[to, x.shape()[1] / options.groups, kernel / 16, kernel % 16], Values::Normal);
+        let b = c.tensor(&[to], Values::Normal);
+        let y = x.conv2d(&w, Some(&b), options).unwrap().to_f64_vec();
+        for (y, expected) in y.iter().zip(naive(&x, &w, Some(&b), options)) {
+            prop_assert!((y - expected).abs() < 1e-12 * expected.abs().max(1.0));
+        }
+    }
+}
+
+#[test]
+fn wide_maps_and_many_channels_agree_too() {
+    // Several bands of rows, several blocks of channels, a tile that overlaps the one before.
+    let mut rng = Rng::new(5);
+    let x = Tensor::randn(&[2, 19, 71, 65], DType::F64, &mut rng);
+    let w = Tensor::randn(&[21, 19, 3, 3], DType::F64, &mut rng);
+    let options = Conv2dOptions { padding: 1, ..Default::default() };
+    let y = x.conv2d(&w, None, options).unwrap().to_f64_vec();
+    for (y, expected) in y.iter().zip(naive(&x, &w, None, options)) {
+        assert!((y - expected).abs() < 1e-10);
+    }
+}
+
+#[test]
+fn the_number_of_threads_does_not_change_a_bit() {
+    let mut rng = Rng::new(6);
+    let x = Tensor::randn(&[3, 16, 40, 33], DType::F32, &mut rng);
+    let w = Tensor::randn(&[24, 16, 3, 3], DType::F32, &mut rng);
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let tape = crate::Tape::new();
+            let (x, w) = (tape.leaf(&x), tape.leaf(&w));
+            let y = x.conv2d(&w, None, Conv2dOptions { padding: 1, ..Default::default() }).unwrap();
+            let gradients = tape.backward(&y.mul(&y).unwrap().sum_all().unwrap()).unwrap();
+            [&y, gradients.get(&x).unwrap(), gradients.get(&w).unwrap()].map(|t| t.to_vec::<f32>().unwrap())
+        })
+    };
+    assert_eq!(run(1), run(3));
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let x = Tensor::zeros(&[1, 3, 8, 8], DType::F32);
+    let w = Tensor::zeros(&[32, 6, 3, 3], DType::F32);
+    let refuse = |x: &Tensor, w: &Tensor, b: Option<&Tensor>, o| x.conv2d(w, b, o).unwrap_err().to_string();
+    let plain = Conv2dOptions::default();
+    assert_eq!(
+        refuse(&x, &w, None, plain),
+        "conv2d: input has 3 channels, weight [32, 6, 3, 3] with 1 groups expects 6"
+    );
+    let w = Tensor::zeros(&[4, 3, 9, 9], DType::F32);
+    assert!(refuse(&x, &w, None, plain).contains("does not fit a 8×8 input"));
+    assert!(refuse(&x, &w, None, Conv2dOptions { stride: 0, ..plain }).contains("at least 1"));
+    let w = Tensor::zeros(&[4, 3, 1, 1], DType::F32);
+    assert!(refuse(&x, &w, Some(&w), plain).contains("bias [4, 3, 1, 1]"));
+    assert!(refuse(&x.reshape(&[3, 64]).unwrap(), &w, None, plain).contains("4 dimensions"));
+}

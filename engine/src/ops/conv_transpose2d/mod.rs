@@ -1,0 +1,145 @@
+//! Two-dimensional transposed convolution: the adjoint of [`conv2d`](super::conv2d), used to enlarge maps.
+//!
+//! y\[n, o, s·r + d·k − p, …\] += w\[i, o, k, l\] · x\[n, i, r, c\]. It is computed by phases: the output pixels with the
+//! same remainder mod the stride are a stride-1 convolution of x with a part of the kernel (a 4×4 kernel of stride 2
+//! is four 2×2 ones), so nothing is scattered. Its dx is the forward plan of conv2d, its dw that of conv2d
+//! with x and dy exchanged.
+
+use super::conv2d::{Conv2dOptions, Direction, as_map, check_bias, check_dtypes, check_settings};
+use super::conv2d::{geometry, gradient_of_bias, gradient_of_weight, run, sample_settings};
+use super::{Op, apply};
+use crate::cpu::Plan;
+use crate::ops::view::Shape;
+use crate::sweep::{Choices, Room, Sample, Values};
+use crate::{Error, Meta, Result, Tensor, dispatch_float};
+
+/// This room in the sweep.
+pub const ROOM: Room = Room { name: "conv_transpose2d", operations: &[("conv_transpose2d", sample)] };
+
+impl Tensor {
+    /// The transposed convolution of `[N, I, H, W]` with `weight` `[I, O/groups, kH, kW]`, plus `bias` `[O]`; gives
+    /// `[N, O, H', W']` with H' = (H − 1)·stride − 2·padding + dilation·(kH − 1) + 1. `options` are those of the
+    /// convolution that it transposes.
+    pub fn conv_transpose2d(&self, weight: &Tensor, bias: Option<&Tensor>, options: Conv2dOptions) -> Result<Tensor> {
+        let inputs: Vec<&Tensor> = [self, weight].into_iter().chain(bias).collect();
+        apply(ConvTranspose2d(options), &inputs)
+    }
+}
+
+struct ConvTranspose2d(Conv2dOptions);
+
+impl Op for ConvTranspose2d {
+    const NAME: &'static str = "conv_transpose2d";
+    /// x for dw and w for dx, each with the shape of the gradient that it serves.
+    type Saved = (Option<(Tensor, Shape)>, Option<(Tensor, Shape)>);
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+        let Conv2dOptions { stride, padding, dilation, groups } = self.0;
+        let op = Self::NAME;
+        let dtype = check_dtypes(op, inputs)?;
+        let (&[n, c_in, h, w], &[from, per_group, kh, kw]) = (as_map(op, &inputs[0])?, as_map(op, &inputs[1])?);
+        check_settings(op, self.0)?;
+        if from != c_in || c_in % groups != 0 {
+            let weight = &inputs[1].shape;
+            let message = format!("input has {c_in} channels, weight {weight:?} with {groups} groups expects {from}");
+            return Err(Error::shape(op, message));
+        }
+        let channels = per_group * groups;
+        check_bias(op, inputs.get(2), channels)?;
+        let out = |size: usize, k: usize| {
+            let reach = k.checked_sub(1)?.checked_mul(dilation)?.checked_add(1)?;
+            let full = size.checked_sub(1)?.checked_mul(stride)?.checked_add(reach)?;
+            full.checked_sub(padding.checked_mul(2)?)
+        };
+        match (out(h, kh), out(w, kw)) {
+            (Some(out_h), Some(out_w)) => Ok(Meta { shape: vec![n, channels, out_h, out_w], dtype }),
+            _ => Err(Error::shape(op, format!("nothing is left of a {h}×{w} input with a {kh}×{kw} kernel and padding {padding}"))),
+        }
+    }
+
+    fn forward(&self, x: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
+        let shape = self.infer(&x.iter().map(|x| x.meta()).collect::<Vec<_>>())?.shape;
+        let plan = Plan::adjoint(geometry(self.0, x[1].shape()));
+        let y = dispatch_float!(Self::NAME, x[0].dtype(), T => {
+            run::<T>(&plan, x[0], x[1], x.get(2).copied(), &shape, self.0.groups, Direction::OutToIn)
+        })?;
+        let keep_for = |gradient: usize, x: &Tensor, of: &Tensor| {
+            need[gradient].then(|| (x.detach(), Shape(of.shape().to_vec())))
+        };
+        Ok((y, (keep_for(1, x[0], x[1]), keep_for(0, x[1], x[0]))))
+    }
+
+    fn backward(&self, (x, w): Self::Saved, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let groups = self.0.groups;
+        dispatch_float!(Self::NAME, dy.dtype(), T => {
+            let dx = match &w {
+                Some((w, Shape(shape))) => {
+                    let plan = Plan::forward(geometry(self.0, w.shape()));
+                    Some(run::<T>(&plan, dy, w, None, shape, groups, Direction::InToOut)?)
+                }
+                None => None,
+            };
+            let dw = match &x {
+                Some((x, Shape(shape))) => Some(gradient_of_weight::<T>(geometry(self.0, shape), dy, x, shape, groups)?),
+                None => None,
+            };
+            let db = if need.get(2) == Some(&true) { Some(gradient_of_bias(dy)?) } else { None };
+            Ok([dx, dw, db].into_iter().take(need.len()).collect())
+        })
+    }
+}
+
+fn sample(c: &mut Choices) -> Sample {
+    let (options, mut x, [to, kernel]) = sample_settings(c);
+    let (kh, kw) = (kernel / 16, kernel % 16);
+    // Small maps suffice, and the output must have a pixel left after the padding is cut off.
+    let options = Conv2dOptions { padding: options.padding.min((kh.min(kw) - 1) / 2), ..options };
+    (x[2], x[3]) = (x[2].min(4), x[3].min(7));
+    let weight = [x[1], to / options.groups, kh, kw];
+    let mut inputs = vec![c.tensor(&x, Values::Normal), c.tensor(&weight, Values::Normal)];
+    if c.flag() {
+        inputs.push(c.tensor(&[to], Values::Normal));
+    }
+    let Conv2dOptions { stride, padding, dilation, groups } = options;
+    let label = format!("stride {stride}, padding {padding}, dilation {dilation}, groups {groups}");
+    Sample::new(label, inputs, move |x| x[0].conv_transpose2d(&x[1], x.get(2), options))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DType, Rng};
+
+    #[test]
+    fn a_pixel_becomes_the_kernel() {
+        let x = Tensor::from_slice(&[2.0], &[1, 1, 1, 1]).unwrap();
+        let w = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0], &[1, 1, 2, 2]).unwrap();
+        let y = x.conv_transpose2d(&w, None, Conv2dOptions { stride: 2, ..Default::default() }).unwrap();
+        assert_eq!((y.shape(), y.to_f64_vec()), (&[1, 1, 2, 2][..], vec![2.0, 4.0, 6.0, 8.0]));
+    }
+
+    #[test]
+    fn it_is_the_adjoint_of_the_convolution() {
+        // ⟨conv(x), y⟩ = ⟨x, convᵀ(y)⟩ for the network's 4×4 kernel of stride 2.
+        let mut rng = Rng::new(9);
+        let options = Conv2dOptions { stride: 2, padding: 1, ..Default::default() };
+        let x = Tensor::randn(&[2, 5, 12, 18], DType::F64, &mut rng);
+        let w = Tensor::randn(&[19, 5, 4, 4], DType::F64, &mut rng);
+        let y = Tensor::randn(&[2, 19, 6, 9], DType::F64, &mut rng);
+        let inner = |a: &Tensor, b: &Tensor| a.mul(b).unwrap().sum_all().unwrap().item().unwrap();
+        let left = inner(&x.conv2d(&w, None, options).unwrap(), &y);
+        let right = inner(&x, &y.conv_transpose2d(&w, None, options).unwrap());
+        assert!((left - right).abs() < 1e-9 * left.abs());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let x = Tensor::zeros(&[1, 3, 1, 1], DType::F32);
+        let w = Tensor::zeros(&[4, 2, 2, 2], DType::F32);
+        let message = x.conv_transpose2d(&w, None, Conv2dOptions::default()).unwrap_err().to_string();
+        assert_eq!(message, "conv_transpose2d: input has 3 channels, weight [4, 2, 2, 2] with 1 groups expects 4");
+        let w = Tensor::zeros(&[3, 2, 1, 1], DType::F32);
+        let options = Conv2dOptions { padding: 1, ..Default::default() };
+        assert!(x.conv_transpose2d(&w, None, options).unwrap_err().to_string().contains("nothing is left"));
+    }
+}
