@@ -1,1 +1,6 @@
 //! Image restoration with IRNeXt.
+
+pub mod error;
+pub mod image;
+
+pub use error::{Error, Result};

@@ -1,0 +1,72 @@
+//! What can go wrong, as values: every error names the file or the setting it is about, and the cause.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// An error of the library or of the program.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused to read or write `path`.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+
+    /// `path` was read, but holds no image that can be used; or an image cannot be written there.
+    #[error("{}: {reason}", path.display())]
+    Image {
+        /// The image file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A setting has a value that cannot be used.
+    #[error("{reason}")]
+    Config {
+        /// The setting, its value, and what would be accepted.
+        reason: String,
+    },
+
+    /// A folder of training or test images cannot be used.
+    #[error("{}: {reason}", path.display())]
+    Data {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with its contents.
+        reason: String,
+    },
+}
+
+/// A result whose error is [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// Puts the file's name to an error of the operating system: `read(path).map_err(Error::io(path))`.
+    pub fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        move |source| Self::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// An [`Error::Image`] about `path`.
+    pub fn image(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Image {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    /// An [`Error::Data`] about the folder `path`.
+    pub fn data(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Data {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
+    }
+}

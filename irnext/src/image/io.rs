@@ -1,0 +1,127 @@
+//! Image files: reading what is in them, and writing it back in kind.
+//!
+//! A file is recognised by its contents, never by its name. Whatever is wrong with it (missing, empty, cut short,
+//! another type, too large for memory) comes back as an error that names the file and the cause.
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+
+use super::{Image, atomic, decode, encode};
+use crate::error::{Error, Result};
+
+/// What an image file holds: the picture, upright, and what must survive beside it.
+#[derive(Clone, Debug)]
+pub struct Photo {
+    /// The picture. A grey file has its one channel in all three; alpha is not multiplied in.
+    pub rgb: Image,
+    /// Opacity of each pixel in reading order, 0 to 1, if the file has an alpha channel.
+    pub alpha: Option<Vec<f32>>,
+    /// Bits of a sample.
+    pub depth: Depth,
+    /// Whether the file has one channel of colour. Such a photo is written as grey.
+    pub grey: bool,
+    /// The ICC colour profile, where it describes `rgb` (that of a CMYK file does not, and is dropped).
+    pub icc: Option<Vec<u8>>,
+}
+
+/// How many bits the file spends on a sample; fewer than eight are widened to eight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// 0 to 255.
+    Eight,
+    /// 0 to 65535.
+    Sixteen,
+}
+
+/// The largest image that is read. Checked against the file's header, before memory is taken for the pixels.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Pixels along either side.
+    pub max_side: u32,
+    /// Pixels altogether. One takes 12 bytes as [`Image`].
+    pub max_pixels: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_side: 65_535,
+            max_pixels: 200_000_000,
+        }
+    }
+}
+
+impl Photo {
+    /// An ordinary photo: eight bits, colour, opaque, sRGB.
+    pub fn new(rgb: Image) -> Self {
+        Self {
+            rgb,
+            alpha: None,
+            depth: Depth::Eight,
+            grey: false,
+            icc: None,
+        }
+    }
+
+    /// Reads a PNG, JPEG, WebP, BMP, TIFF or PNM file within the default [`Limits`], and turns it upright
+    /// (EXIF orientation). Of a file with several images, the first.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        Self::read_within(path, &Limits::default())
+    }
+
+    /// [`read`](Self::read) with other limits.
+    pub fn read_within(path: impl AsRef<Path>, limits: &Limits) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = contents(path, limits)?;
+        decode::photo(&bytes, limits).map_err(|reason| Error::image(path, reason))
+    }
+
+    /// Writes the photo in the format that the extension of `path` names, as close to the file it came from as that
+    /// format can be: see [`check_writable`](Self::check_writable). Values are limited to [0, 1] and rounded to
+    /// the nearest; JPEG is written at quality 95 without chroma sub-sampling, WebP without loss.
+    /// `path` is replaced only once the new file is whole and on the disk.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let bytes = encode::photo(self, encode::Format::of(path)?)
+            .map_err(|reason| Error::image(path, reason))?;
+        atomic::write(path, &bytes).map_err(Error::io(path))
+    }
+
+    /// Whether the extension of `path` names a format that [`write`](Self::write) can make, so that this
+    /// is known before the work: png, tif and tiff, pam and pnm hold everything (16 bits, alpha, grey; pam and pnm no
+    /// profile); webp has no 16 bits; bmp neither these nor a profile; jpg and jpeg no 16 bits and no alpha;
+    /// ppm no alpha; pgm holds grey photos without alpha only. What a format cannot hold is left out.
+    pub fn check_writable(path: impl AsRef<Path>) -> Result<()> {
+        encode::Format::of(path.as_ref()).map(|_| ())
+    }
+}
+
+/// The bytes of an image file, after looking at its first few: a large file that is no image is not read.
+fn contents(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
+    let metadata = fs::metadata(path).map_err(Error::io(path))?;
+    if metadata.is_dir() {
+        return Err(Error::image(path, "is a folder, not an image file"));
+    }
+    // A pipe or a device may never end.
+    if !metadata.is_file() {
+        return Err(Error::image(path, "is not a regular file"));
+    }
+    let mut file = File::open(path).map_err(Error::io(path))?;
+    let mut bytes = Vec::new();
+    let mut head = file.by_ref().take(decode::SIGNATURE_LEN);
+    head.read_to_end(&mut bytes).map_err(Error::io(path))?;
+    decode::recognise(&bytes).map_err(|reason| Error::image(path, reason))?;
+    // No format spends more than this on the pixels that may be read; one more byte shows that it does.
+    let largest = limits.max_pixels.saturating_mul(16).max(1 << 30);
+    if metadata.len() > largest {
+        let reason = format!("is larger than {} MiB", largest >> 20);
+        return Err(Error::image(path, reason));
+    }
+    let rest = file.take(largest).read_to_end(&mut bytes);
+    rest.map_err(Error::io(path))?;
+    Ok(bytes)
+}

@@ -1,0 +1,323 @@
+//! Every kind of file there and back, and everything that can be wrong with one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use engine::Rng;
+
+use super::*;
+
+/// A photo whose samples lie on the grid of its depth, so that a lossless format gives them back bit by bit.
+fn photo(grey: bool, has_alpha: bool, depth: Depth) -> Photo {
+    let levels = if depth == Depth::Eight {
+        255.0
+    } else {
+        65535.0
+    };
+    let mut rng = Rng::new(5);
+    let mut sample = || rng.range(0.0..levels + 1.0).floor() as f32 / levels as f32;
+    let rgb = Image::from_fn(23, 17, |_, _| match grey {
+        true => [sample(); 3],
+        false => [sample(), sample(), sample()],
+    });
+    let alpha = has_alpha.then(|| (0..23 * 17).map(|_| sample()).collect());
+    Photo {
+        alpha,
+        depth,
+        grey,
+        ..Photo::new(rgb)
+    }
+}
+
+fn kinds() -> impl Iterator<Item = Photo> {
+    (0..8).map(|k| {
+        let depth = [Depth::Eight, Depth::Sixteen][k / 4];
+        photo(k % 2 == 1, k / 2 % 2 == 1, depth)
+    })
+}
+
+fn sample_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("src/image/io/samples")
+        .join(name)
+}
+
+/// The error of reading `path`; it must name the file.
+fn refusal(path: &Path) -> String {
+    let text = Photo::read(path).unwrap_err().to_string();
+    assert!(text.contains(path.to_str().unwrap()), "{text}");
+    text
+}
+
+fn distance(a: &Image, b: &Image) -> f32 {
+    assert_eq!((a.width, a.height), (b.width, b.height));
+    let pairs = a.data.iter().zip(&b.data);
+    pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn formats_that_hold_everything_give_everything_back() {
+    let folder = tempfile::tempdir().unwrap();
+    for extension in ["png", "tiff", "pam", "PNM"] {
+        for photo in kinds() {
+            let path = folder.path().join("photo").with_extension(extension);
+            photo.write(&path).unwrap();
+            let back = Photo::read(&path).unwrap();
+            // TIFF has no grey with alpha here, and turns it into colour with alpha.
+            let grey = photo.grey && !(extension == "tiff" && photo.alpha.is_some());
+            assert_eq!(back.rgb, photo.rgb, "{extension}");
+            assert_eq!(back.alpha, photo.alpha, "{extension}");
+            assert_eq!((back.depth, back.grey), (photo.depth, grey), "{extension}");
+        }
+    }
+}
+
+#[test]
+fn a_single_pixel_survives_every_format() {
+    let folder = tempfile::tempdir().unwrap();
+    for extension in ["png", "jpg", "webp", "bmp", "tif", "ppm", "pam"] {
+        let path = folder.path().join("photo").with_extension(extension);
+        let photo = Photo::new(Image::from_fn(1, 1, |_, _| [1.0, 1.0, 1.0]));
+        photo.write(&path).unwrap();
+        assert_eq!(Photo::read(&path).unwrap().rgb, photo.rgb, "{extension}");
+    }
+}
+
+#[test]
+fn lesser_formats_keep_what_they_can() {
+    let folder = tempfile::tempdir().unwrap();
+    for (extension, sixteen, alpha, grey) in [
+        ("webp", false, true, false),
+        ("bmp", false, true, true),
+        ("ppm", true, false, false),
+    ] {
+        for photo in kinds() {
+            let path = folder.path().join("photo").with_extension(extension);
+            photo.write(&path).unwrap();
+            let back = Photo::read(&path).unwrap();
+            let depth = if sixteen { photo.depth } else { Depth::Eight };
+            assert_eq!(back.depth, depth, "{extension}");
+            assert_eq!(
+                back.alpha.is_some(),
+                alpha && photo.alpha.is_some(),
+                "{extension}"
+            );
+            assert!(grey || !back.grey, "{extension}");
+            let half_a_step = if back.depth == photo.depth {
+                0.0
+            } else {
+                0.5001 / 255.0
+            };
+            assert!(
+                distance(&back.rgb, &photo.rgb) <= half_a_step,
+                "{extension}"
+            );
+        }
+    }
+}
+
+#[test]
+fn jpeg_comes_back_nearly_the_same_and_grey_stays_grey() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("photo.JPG");
+    for grey in [false, true] {
+        let mut photo = photo(grey, true, Depth::Sixteen);
+        photo.rgb = Image::from_fn(23, 17, |x, y| {
+            let [r, g, b] = [x as f32 / 23.0, y as f32 / 17.0, 0.5];
+            if grey { [r; 3] } else { [r, g, b] }
+        });
+        photo.write(&path).unwrap();
+        let back = Photo::read(&path).unwrap();
+        assert_eq!(
+            (back.depth, back.grey, back.alpha),
+            (Depth::Eight, grey, None)
+        );
+        assert!(distance(&back.rgb, &photo.rgb) < 0.03);
+    }
+}
+
+#[test]
+fn values_are_limited_and_rounded_to_the_nearest() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("photo.png");
+    let rgb = Image {
+        width: 2,
+        height: 1,
+        data: vec![-0.5, 1.5, f32::NAN, 0.4 / 255.0, 0.6 / 255.0, 254.4 / 255.0],
+    };
+    Photo::new(rgb).write(&path).unwrap();
+    let back = Photo::read(&path).unwrap().rgb;
+    let levels: Vec<u8> = back
+        .data
+        .iter()
+        .map(|v| (v * 255.0).round() as u8)
+        .collect();
+    assert_eq!(levels, [0, 255, 0, 0, 1, 254]);
+}
+
+#[test]
+fn the_profile_travels_with_the_photo() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut profile = vec![0; 200];
+    profile[16..20].copy_from_slice(b"RGB ");
+    for extension in ["png", "jpeg", "webp", "tif", "bmp", "ppm"] {
+        let path = folder.path().join("photo").with_extension(extension);
+        let mut photo = photo(false, false, Depth::Eight);
+        photo.icc = Some(profile.clone());
+        photo.write(&path).unwrap();
+        let kept = !matches!(extension, "bmp" | "ppm");
+        let back = Photo::read(&path).unwrap().icc;
+        assert_eq!(back, kept.then(|| profile.clone()), "{extension}");
+    }
+    // The profile of another colour space would tell lies about RGB.
+    let path = folder.path().join("photo.png");
+    let mut photo = photo(false, false, Depth::Eight);
+    profile[16..20].copy_from_slice(b"CMYK");
+    photo.icc = Some(profile);
+    photo.write(&path).unwrap();
+    assert_eq!(Photo::read(&path).unwrap().icc, None);
+}
+
+#[test]
+fn palettes_bits_and_cmyk_become_ordinary_samples() {
+    let palette = Photo::read(sample_file("palette.png")).unwrap();
+    assert_eq!(palette.rgb.pixel(0, 0), [1.0, 0.0, 0.0]);
+    assert_eq!(palette.rgb.pixel(0, 1), [1.0, 1.0, 1.0]);
+    assert_eq!(
+        palette.alpha.unwrap(),
+        [1.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0]
+    );
+
+    let one_bit = Photo::read(sample_file("one_bit.png")).unwrap();
+    assert!(one_bit.grey && one_bit.rgb.data.iter().all(|&v| v == 1.0));
+
+    // Cyan ink 0, magenta and yellow full: red.
+    let [r, g, b] = Photo::read(sample_file("cmyk.jpg"))
+        .unwrap()
+        .rgb
+        .pixel(8, 8);
+    assert!(r > 0.95 && g < 0.05 && b < 0.05, "{r} {g} {b}");
+
+    let grey = Photo::read(sample_file("grey.jpg")).unwrap();
+    assert!(grey.grey && (grey.rgb.pixel(3, 3)[0] - 100.0 / 255.0).abs() < 0.01);
+}
+
+#[test]
+fn the_orientation_is_applied() {
+    // Stored 16x8, left half white, to be turned clockwise by 90 degrees: upright the top half is white.
+    let upright = Photo::read(sample_file("turned.jpg")).unwrap().rgb;
+    assert_eq!((upright.width, upright.height), (8, 16));
+    assert!(upright.pixel(4, 2)[0] > 0.9 && upright.pixel(4, 13)[0] < 0.1);
+}
+
+#[test]
+fn contents_count_and_names_do_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("photo.png");
+    fs::copy(sample_file("grey.jpg"), &path).unwrap();
+    assert!(Photo::read(&path).unwrap().grey);
+}
+
+#[test]
+fn files_that_are_no_images_are_refused_by_name_and_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("photo.png");
+    assert!(matches!(Photo::read(&path), Err(Error::Io { .. })));
+    refusal(&path);
+    fs::write(&path, "").unwrap();
+    assert!(refusal(&path).contains("empty"));
+    fs::write(&path, "Dear diary").unwrap();
+    assert!(refusal(&path).contains("not an image"));
+    fs::write(&path, [0; 3]).unwrap();
+    assert!(refusal(&path).contains("not an image"));
+    assert!(refusal(folder.path()).contains("folder"));
+    assert!(refusal(&sample_file("tiny.gif")).contains("Gif files cannot be read"));
+    refusal(&sample_file("float.tif"));
+}
+
+#[test]
+fn sizes_are_judged_from_the_header() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("photo.ppm");
+    for (size, cause) in [
+        ("65536 1", "too large"),
+        ("60000 60000", "too large"),
+        ("0 5", "pixels"),
+        ("5 5", "cut short"),
+    ] {
+        fs::write(&path, format!("P6\n{size}\n255\n")).unwrap();
+        let text = refusal(&path);
+        assert!(text.contains(cause), "{size}: {text}");
+    }
+    let small = Limits {
+        max_pixels: 23 * 17 - 1,
+        ..Limits::default()
+    };
+    photo(false, false, Depth::Eight).write(&path).unwrap();
+    assert!(Photo::read(&path).is_ok());
+    assert!(Photo::read_within(&path, &small).is_err());
+}
+
+#[test]
+fn a_file_cut_anywhere_is_an_error_or_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    for extension in ["png", "jpg", "webp", "bmp", "tif", "ppm", "pam"] {
+        let path = folder.path().join("photo").with_extension(extension);
+        photo(false, false, Depth::Eight).write(&path).unwrap();
+        let (bytes, whole) = (fs::read(&path).unwrap(), Photo::read(&path).unwrap());
+        for len in 0..bytes.len() {
+            fs::write(&path, &bytes[..len]).unwrap();
+            // Some formats end in bytes that no pixel needs.
+            match Photo::read(&path) {
+                Ok(photo) => assert_eq!(photo.rgb, whole.rgb, "{extension} cut to {len}"),
+                Err(error) => assert!(error.to_string().contains("photo."), "{error}"),
+            }
+        }
+        fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        refusal(&path);
+    }
+}
+
+#[test]
+fn damaged_files_never_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    for extension in ["png", "jpg", "webp", "bmp", "tif", "pam"] {
+        let path = folder.path().join("photo").with_extension(extension);
+        photo(false, false, Depth::Eight).write(&path).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        let limits = Limits {
+            max_side: 2000,
+            max_pixels: 1 << 20,
+        };
+        for round in 0..200 {
+            let mut rng = Rng::at(9, 0, round);
+            let mut damaged = bytes.clone();
+            for _ in 0..rng.int(1..8) {
+                let end = if rng.chance(0.5) { 64 } else { damaged.len() };
+                let place = rng.below(end as u64) as usize;
+                damaged[place] = rng.next_u32() as u8;
+            }
+            fs::write(&path, damaged).unwrap();
+            if let Ok(photo) = Photo::read_within(&path, &limits) {
+                let image = photo.rgb;
+                assert_eq!(image.data.len(), image.width * image.height * 3);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_refused_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let colour = photo(false, false, Depth::Eight);
+    for name in ["photo.gif", "photo", "photo.pgm", "missing/photo.png"] {
+        let path = folder.path().join(name);
+        let text = colour.write(&path).unwrap_err().to_string();
+        assert!(text.contains(name), "{text}");
+    }
+    let empty = Photo::new(Image::new(0, 3));
+    assert!(empty.write(folder.path().join("photo.png")).is_err());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    assert!(Photo::check_writable("a/b.TIFF").is_ok());
+    assert!(Photo::check_writable("a/b.heic").is_err());
+}

@@ -1,0 +1,138 @@
+//! Making an image smaller or larger.
+
+use super::Image;
+
+impl Image {
+    /// Shrinks by a whole factor: each output pixel is the mean of `factor` x `factor` input pixels.
+    /// Rows and columns left over at the right and bottom are dropped.
+    pub fn shrink(&self, factor: usize) -> Self {
+        let factor = factor.max(1);
+        let (width, height) = (self.width / factor, self.height / factor);
+        let scale = 1.0 / (factor * factor) as f32;
+        let mut out = Self::new(width, height);
+        if width == 0 {
+            return out;
+        }
+        for (y, out_row) in out.data.chunks_exact_mut(width * 3).enumerate() {
+            for row in y * factor..(y + 1) * factor {
+                let blocks = self.row(row).chunks_exact(factor * 3);
+                for (sum, block) in out_row.chunks_exact_mut(3).zip(blocks) {
+                    for pixel in block.chunks_exact(3) {
+                        for (sum, &value) in sum.iter_mut().zip(pixel) {
+                            *sum += value;
+                        }
+                    }
+                }
+            }
+            for value in out_row {
+                *value *= scale;
+            }
+        }
+        out
+    }
+
+    /// Resizes to `width` x `height`, pixel centres aligned as OpenCV and Pillow align them. Enlarging is bilinear;
+    /// shrinking widens the same triangle to the ratio of the sizes, so that nothing aliases. Neither overshoots:
+    /// values stay in the range of the input's. Either size 0 gives an empty image.
+    pub fn resize(&self, width: usize, height: usize) -> Self {
+        if self.data.is_empty() {
+            return Self::new(width, height);
+        }
+        let columns = Taps::triangle(self.width, width);
+        let rows = Taps::triangle(self.height, height);
+        let mut wide = Self::new(width, self.height);
+        for y in 0..self.height {
+            let (row, out) = (self.row(y), &mut wide.data[y * width * 3..]);
+            for (x, (first, weights)) in columns.iter().enumerate() {
+                for (i, weight) in weights.iter().enumerate() {
+                    for channel in 0..3 {
+                        out[3 * x + channel] += weight * row[3 * (first + i) + channel];
+                    }
+                }
+            }
+        }
+        let mut out = Self::new(width, height);
+        for (y, (first, weights)) in rows.iter().enumerate() {
+            let out_row = &mut out.data[y * width * 3..][..width * 3];
+            for (i, weight) in weights.iter().enumerate() {
+                for (sum, value) in out_row.iter_mut().zip(wide.row(first + i)) {
+                    *sum += weight * value;
+                }
+            }
+        }
+        out
+    }
+}
+
+/// For each place on the output axis, the first input place it reads and the weights from there on (sum 1).
+struct Taps(Vec<(usize, Vec<f32>)>);
+
+impl Taps {
+    fn triangle(from: usize, to: usize) -> Self {
+        let ratio = from as f64 / to as f64;
+        let radius = ratio.max(1.0);
+        let taps = (0..to).map(|place| {
+            let centre = (place as f64 + 0.5) * ratio - 0.5;
+            // Weights that fall outside the image are left out and the rest scaled up.
+            let first = (centre - radius).ceil().max(0.0) as usize;
+            let last = ((centre + radius).floor() as usize).min(from - 1);
+            let weight = |i: usize| (1.0 - (i as f64 - centre).abs() / radius).max(0.0);
+            let sum: f64 = (first..=last).map(weight).sum();
+            let weights = (first..=last).map(|i| (weight(i) / sum) as f32);
+            (first, weights.collect())
+        });
+        Self(taps.collect())
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (usize, &[f32])> {
+        self.0
+            .iter()
+            .map(|(first, weights)| (*first, weights.as_slice()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn red(image: &Image) -> Vec<f32> {
+        image.pixels().map(|[r, _, _]| r).collect()
+    }
+
+    #[test]
+    fn shrink_averages_blocks_and_drops_the_rest() {
+        let image = Image::from_fn(5, 3, |x, y| [(10 * y + x) as f32; 3]);
+        assert_eq!(red(&image.shrink(2)), [5.5, 7.5]);
+        assert_eq!(image.shrink(1), image);
+        assert_eq!(image.shrink(6), Image::new(0, 0));
+    }
+
+    #[test]
+    fn resize_to_the_same_size_changes_nothing() {
+        let image = Image::from_fn(7, 4, |x, y| [x as f32, y as f32, (x * y) as f32]);
+        assert_eq!(image.resize(7, 4), image);
+    }
+
+    #[test]
+    fn resize_matches_the_hand_computed_weights() {
+        // Doubling two pixels: centres at -0.25, 0.25, 0.75, 1.25.
+        let two = Image::from_fn(2, 1, |x, _| [x as f32; 3]);
+        assert_eq!(red(&two.resize(4, 1)), [0.0, 0.25, 0.75, 1.0]);
+        // Halving four: the triangle of radius 2 about 0.5 weighs places 0, 1, 2 by 3 : 3 : 1.
+        let four = Image::from_fn(4, 1, |x, _| [[0.0, 7.0, 14.0, 0.0][x]; 3]);
+        let halved = red(&four.resize(2, 1));
+        assert!((halved[0] - 5.0).abs() < 1e-5, "{halved:?}");
+    }
+
+    #[test]
+    fn resize_keeps_a_flat_image_flat() {
+        let image = Image::from_fn(13, 9, |_, _| [0.25, 0.5, 1.0]);
+        for (width, height) in [(1, 1), (5, 20), (40, 3)] {
+            for [r, g, b] in image.resize(width, height).pixels() {
+                assert!(
+                    (r - 0.25).abs() < 1e-6 && (g - 0.5).abs() < 1e-6 && (b - 1.0).abs() < 1e-6
+                );
+            }
+        }
+    }
+}
