@@ -88,6 +88,17 @@ impl Tensor {
         Ok(Self::build(&shape, |out| out.copy_from_slice(data)))
     }
 
+    /// A tensor from the little-endian bytes of its elements in logical row-major order, as weight files have them.
+    pub fn from_le_bytes(bytes: &[u8], shape: &[usize], dtype: DType) -> Result<Self> {
+        crate::dispatch_element!(dtype, T => {
+            if !bytes.len().is_multiple_of(dtype.size()) {
+                return Err(Error::shape("from_le_bytes", format!("{} bytes are no whole number of {dtype}", bytes.len())));
+            }
+            let bytes: Vec<u8> = bytes.chunks_exact(dtype.size()).flat_map(native).collect();
+            Self::from_slice(&bytemuck::pod_collect_to_vec::<u8, T>(&bytes), shape)
+        })
+    }
+
     /// Every element `value`.
     pub fn full(shape: &[usize], value: f64, dtype: DType) -> Self {
         crate::dispatch_element!(dtype, T => Self::build::<T>(shape, |out| out.fill(T::from_f64(value))))
@@ -196,6 +207,16 @@ impl Tensor {
         })
     }
 
+    /// The little-endian bytes of the elements in logical row-major order.
+    pub fn to_le_bytes(&self) -> Vec<u8> {
+        let dense = self.row_major();
+        crate::dispatch_element!(self.dtype, T => {
+            let start = dense.layout.offset();
+            let bytes: &[u8] = bytemuck::cast_slice(&dense.raw::<T>()[start..start + dense.numel()]);
+            bytes.chunks_exact(self.dtype.size()).flat_map(native).collect()
+        })
+    }
+
     /// The value of a tensor with one element, as f64.
     pub fn item(&self) -> Result<f64> {
         match self.to_f64_vec().as_slice() {
@@ -283,6 +304,12 @@ impl Tensor {
     pub(crate) fn with_node(self, node: Node) -> Self {
         Self { node: Some(node), ..self }
     }
+}
+
+/// One element's bytes, turned between little-endian and the machine's own order.
+fn native(element: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    let n = element.len();
+    (0..n).map(move |i| element[if cfg!(target_endian = "little") { i } else { n - 1 - i }])
 }
 
 impl fmt::Debug for Tensor {

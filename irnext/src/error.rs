@@ -25,6 +25,10 @@ pub enum Error {
         reason: String,
     },
 
+    /// The network or its numbers: shapes, weight files.
+    #[error(transparent)]
+    Model(#[from] nn::Error),
+
     /// A setting has a value that cannot be used.
     #[error("{reason}")]
     Config {
@@ -44,6 +48,12 @@ pub enum Error {
 
 /// A result whose error is [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
+
+impl From<engine::Error> for Error {
+    fn from(error: engine::Error) -> Self {
+        Self::Model(error.into())
+    }
+}
 
 impl Error {
     /// Puts the file's name to an error of the operating system: `read(path).map_err(Error::io(path))`.
