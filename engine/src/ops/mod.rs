@@ -24,11 +24,15 @@ macro_rules! rooms {
     };
 }
 
+mod separable;
+
 rooms! {
     /// Addition, subtraction, multiplication and division, with broadcasting.
     arith,
     /// Sums and means over dimensions.
     reduce,
+    /// Average and max pooling.
+    pool,
     /// Reshape, permute, broadcast.
     view,
 }
