@@ -33,6 +33,8 @@ rooms! {
     reduce,
     /// Average and max pooling.
     pool,
+    /// Bilinear and nearest-neighbour resizing.
+    resize,
     /// Reshape, permute, broadcast.
     view,
 }
