@@ -3,11 +3,13 @@
 //! The rule that makes results the same for any number of threads: work is cut into pieces whose borders depend on
 //! the shapes alone, every output element is computed by one piece, and sums over pieces are added in a fixed order.
 
+mod channel_sums;
 mod lines;
 mod map;
 mod resample;
 mod walk;
 
+pub(crate) use channel_sums::channel_sums;
 pub(crate) use lines::for_each_line;
 pub(crate) use map::map;
 pub(crate) use resample::{Axis, resample};

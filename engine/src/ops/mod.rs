@@ -24,6 +24,7 @@ macro_rules! rooms {
     };
 }
 
+mod normalise;
 mod separable;
 
 rooms! {
@@ -35,6 +36,8 @@ rooms! {
     pool,
     /// Bilinear and nearest-neighbour resizing.
     resize,
+    /// Batch normalisation, by the batch's statistics or given ones.
+    batch_norm,
     /// Reshape, permute, broadcast.
     view,
 }
