@@ -38,6 +38,8 @@ rooms! {
     resize,
     /// Batch normalisation, by the batch's statistics or given ones.
     batch_norm,
+    /// Instance normalisation.
+    instance_norm,
     /// Reshape, permute, broadcast.
     view,
 }
