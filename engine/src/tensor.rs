@@ -35,6 +35,12 @@ impl Meta {
     pub fn bytes(&self) -> usize {
         self.shape.iter().product::<usize>() * self.dtype.size()
     }
+
+    /// The four sizes of a `[N, C, H, W]` tensor.
+    pub fn dims4(&self, op: &'static str) -> Result<[usize; 4]> {
+        let refuse = |_| Error::shape(op, format!("expected [N, C, H, W], got shape {:?}", self.shape));
+        self.shape.as_slice().try_into().map_err(refuse)
+    }
 }
 
 impl fmt::Display for Meta {
@@ -154,9 +160,7 @@ impl Tensor {
 
     /// The four sizes of a `[N, C, H, W]` tensor.
     pub fn dims4(&self, op: &'static str) -> Result<[usize; 4]> {
-        self.shape()
-            .try_into()
-            .map_err(|_| Error::shape(op, format!("expected [N, C, H, W], got shape {:?}", self.shape())))
+        self.meta().dims4(op)
     }
 
     /// Number of dimensions.

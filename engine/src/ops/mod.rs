@@ -24,6 +24,9 @@ macro_rules! rooms {
     };
 }
 
+mod normalise;
+mod separable;
+
 rooms! {
     /// Convolution.
     conv2d,
@@ -33,6 +36,14 @@ rooms! {
     arith,
     /// Sums and means over dimensions.
     reduce,
+    /// Average and max pooling.
+    pool,
+    /// Bilinear and nearest-neighbour resizing.
+    resize,
+    /// Batch normalisation, by the batch's statistics or given ones.
+    batch_norm,
+    /// Instance normalisation.
+    instance_norm,
     /// Reshape, permute, broadcast.
     view,
 }
