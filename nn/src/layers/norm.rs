@@ -40,7 +40,7 @@ impl Module for BatchNorm2d {
             let (y, batch) = x.batch_norm_train(&weight, &bias, EPS)?;
             let blend = |running: &Tensor, new: &Tensor| running.scale(1.0 - MOMENTUM)?.add(&new.scale(MOMENTUM)?);
             cx.update_buffer(self.running_mean, blend(&mean, &batch.mean)?);
-            cx.update_buffer(self.running_var, blend(&var, &batch.unbiased_var)?);
+            cx.update_buffer(self.running_var, blend(&var, &batch.var)?);
             y
         } else {
             x.batch_norm_eval(&mean, &var, &weight, &bias, EPS)?
