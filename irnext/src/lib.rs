@@ -1,5 +1,6 @@
 //! Image restoration with IRNeXt.
 
+pub mod data;
 pub mod error;
 pub mod image;
 
