@@ -25,6 +25,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// Two images of the pair `name` cannot be compared.
+    #[error("{name}: {source}")]
+    Score {
+        /// The pair.
+        name: String,
+        /// Why not.
+        source: crate::metrics::Error,
+    },
+
     /// The network or its numbers: shapes, weight files.
     #[error(transparent)]
     Model(#[from] nn::Error),

@@ -117,7 +117,9 @@ impl Optimizer {
                 let name = format!("{slot}.{}", entry.path);
                 match tensors.get(&name) {
                     Some(tensor) if tensor.meta() == entry.value.meta() => Ok(tensor.clone()),
-                    Some(tensor) => Err(refuse(format!("{name} is {}, expected {}", tensor.meta(), entry.value.meta()))),
+                    Some(tensor) => {
+                        Err(refuse(format!("{name} is {}, expected {}", tensor.meta(), entry.value.meta())))
+                    }
                     None => Err(refuse(format!("{name} is missing"))),
                 }
             };
@@ -134,9 +136,7 @@ fn update(rule: Rule, t: u64, memory: &mut Vec<Tensor>, value: &Tensor, gradient
         decay => gradient.add(&value.scale(decay)?),
     };
     match rule {
-        Rule::Adam { betas, eps, weight_decay } => {
-            adam(betas, eps, t, memory, value, &decayed(weight_decay)?, lr)
-        }
+        Rule::Adam { betas, eps, weight_decay } => adam(betas, eps, t, memory, value, &decayed(weight_decay)?, lr),
         Rule::AdamW { betas, eps, weight_decay } => {
             adam(betas, eps, t, memory, &value.scale(1.0 - lr * weight_decay)?, gradient, lr)
         }
@@ -257,11 +257,8 @@ mod tests {
 
     #[test]
     fn clipping_scales_all_gradients_together() {
-        let mut gradients = vec![
-            Some(Tensor::full(&[1], 3.0, DType::F64)),
-            None,
-            Some(Tensor::full(&[1], 4.0, DType::F64)),
-        ];
+        let mut gradients =
+            vec![Some(Tensor::full(&[1], 3.0, DType::F64)), None, Some(Tensor::full(&[1], 4.0, DType::F64))];
         assert_eq!(clip_global_norm(&mut gradients, 10.0).unwrap(), 5.0);
         assert_eq!(gradients[0].as_ref().unwrap().item().unwrap(), 3.0);
         clip_global_norm(&mut gradients, 1.0).unwrap();

@@ -38,7 +38,8 @@ impl WeightFile {
         let file = SafeTensors::deserialize(bytes).map_err(not_safetensors)?;
         let mut tensors = HashMap::new();
         for (name, view) in file.iter() {
-            let dtype = dtype_of(view.dtype()).ok_or_else(|| refuse(format!("{name} is of type {:?}", view.dtype())))?;
+            let dtype =
+                dtype_of(view.dtype()).ok_or_else(|| refuse(format!("{name} is of type {:?}", view.dtype())))?;
             tensors.insert(name.to_string(), Tensor::from_le_bytes(view.data(), view.shape(), dtype)?);
         }
         Ok(Self { tensors, metadata: header.metadata().clone().unwrap_or_default() })
@@ -48,7 +49,8 @@ impl WeightFile {
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut names: Vec<&String> = self.tensors.keys().collect();
         names.sort();
-        let data: Vec<(&String, Vec<u8>)> = names.into_iter().map(|name| (name, self.tensors[name].to_le_bytes())).collect();
+        let data: Vec<(&String, Vec<u8>)> =
+            names.into_iter().map(|name| (name, self.tensors[name].to_le_bytes())).collect();
         let refuse = |error: safetensors::SafeTensorError| Error::Format {
             origin: "weights to be written".into(),
             reason: error.to_string(),
@@ -56,7 +58,10 @@ impl WeightFile {
         let mut views = Vec::with_capacity(data.len());
         for (name, bytes) in &data {
             let tensor = &self.tensors[*name];
-            views.push((*name, TensorView::new(to_dtype(tensor.dtype()), tensor.shape().to_vec(), bytes).map_err(refuse)?));
+            views.push((
+                *name,
+                TensorView::new(to_dtype(tensor.dtype()), tensor.shape().to_vec(), bytes).map_err(refuse)?,
+            ));
         }
         let metadata = (!self.metadata.is_empty()).then(|| self.metadata.clone());
         safetensors::serialize(views, metadata).map_err(refuse)
@@ -118,7 +123,10 @@ mod tests {
     fn sample() -> WeightFile {
         WeightFile {
             tensors: HashMap::from([
-                ("map".into(), Tensor::from_slice(&(0..24).map(|i| i as f32).collect::<Vec<_>>(), &[1, 2, 3, 4]).unwrap()),
+                (
+                    "map".into(),
+                    Tensor::from_slice(&(0..24).map(|i| i as f32).collect::<Vec<_>>(), &[1, 2, 3, 4]).unwrap(),
+                ),
                 ("half".into(), Tensor::full(&[3], 0.1, DType::F16)),
                 ("count".into(), Tensor::full(&[], 7.0, DType::I64)),
             ]),

@@ -5,15 +5,14 @@
 
 mod checkpoint;
 mod config;
-mod validate;
 
 pub use checkpoint::{Progress, State};
 pub use config::{DataConfig, OptimiserConfig, Period, RuleName, TrainConfig, ValidationConfig};
-pub use validate::{Score, validate};
 
 use crate::data::{Batch, CropSpec, Loader, LoaderConfig, Paired, PhotoCache, Source, Synthetic};
 use crate::degrade::degrade;
 use crate::error::{Error, Result};
+use crate::evaluate::{Scores, evaluate};
 use crate::model::{Loss, Model, TASK, dual_domain};
 use engine::{DType, Tape, Tensor};
 use nn::optim::{Optimizer, clip_global_norm};
@@ -61,7 +60,7 @@ impl Trainer {
         let cache = PhotoCache::new(config.data.cache_mb << 20);
         let source = source(&config, &cache)?;
         let validation = match (&config.validation.input, &config.validation.target) {
-            (Some(input), Some(target)) => Some(Paired::open(input, target, cache)?),
+            (Some(input), Some(target)) => Some(Paired::from_folders(input, target, cache)?),
             _ => None,
         };
         std::fs::create_dir_all(&config.out).map_err(Error::io(&config.out))?;
@@ -106,7 +105,7 @@ impl Trainer {
             repeat: self.config.data.crops_per_image,
             workers: self.config.data.workers,
         };
-        let mut loader = Loader::new(self.source.clone(), config)?;
+        let mut loader = Loader::new(self.source.clone(), &config)?;
         while self.progress.step < self.total {
             let batch = loader.next().unwrap_or_else(|| Err(Error::Config { reason: "the data ended".into() }))?;
             let step = self.step(&batch)?;
@@ -141,10 +140,11 @@ impl Trainer {
     }
 
     /// Scores the validation pairs with the moving average, if there is one; `None` without pairs.
-    pub fn validate(&self) -> Result<Option<Score>> {
+    pub fn validate(&self) -> Result<Option<Scores>> {
         let Some(pairs) = &self.validation else { return Ok(None) };
         let values = self.values();
-        Ok(Some(validate(&self.state.model, &values, pairs, self.config.validation.limit)?))
+        let scores = evaluate(&self.state.model, &values, pairs, self.config.validation.limit, |_, _, _| ())?;
+        Ok(Some(scores.1))
     }
 
     /// One step on `batch`.
@@ -219,7 +219,7 @@ pub enum Event {
         /// The step.
         step: u64,
         /// The mean scores.
-        score: Score,
+        score: Scores,
     },
 }
 
@@ -244,7 +244,7 @@ fn source(config: &TrainConfig, cache: &Arc<PhotoCache>) -> Result<Arc<dyn Sourc
         (Some(clean), _, _) => {
             Arc::new(Synthetic::open(clean, Arc::new(move |image, rng| degrade(task, image, rng)), cache.clone())?)
         }
-        (None, Some(input), Some(target)) => Arc::new(Paired::open(input, target, cache.clone())?),
+        (None, Some(input), Some(target)) => Arc::new(Paired::from_folders(input, target, cache.clone())?),
         _ => return Err(Error::Config { reason: "data: give either `clean`, or `input` and `target`".into() }),
     })
 }
