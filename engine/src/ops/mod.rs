@@ -31,6 +31,8 @@ rooms! {
     reduce,
     /// Reshape, permute, broadcast.
     view,
+    /// Functions of one number: exp, log, sqrt, square, abs, tanh, sigmoid, relu, clamp.
+    unary,
 }
 
 /// A differentiable operation.
