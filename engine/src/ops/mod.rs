@@ -33,6 +33,8 @@ rooms! {
     view,
     /// Functions of one number: exp, log, sqrt, square, abs, tanh, sigmoid, relu, clamp.
     unary,
+    /// The exact GELU.
+    gelu,
 }
 
 /// A differentiable operation.
