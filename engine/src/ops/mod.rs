@@ -35,6 +35,8 @@ rooms! {
     unary,
     /// The exact GELU.
     gelu,
+    /// Softmax over a dimension.
+    softmax,
 }
 
 /// A differentiable operation.
