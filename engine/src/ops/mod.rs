@@ -37,6 +37,8 @@ rooms! {
     gelu,
     /// Softmax over a dimension.
     softmax,
+    /// Casts between dtypes.
+    cast,
 }
 
 /// A differentiable operation.
