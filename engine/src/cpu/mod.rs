@@ -7,7 +7,7 @@ mod map;
 mod walk;
 
 pub(crate) use map::map;
-pub(crate) use walk::{Rows, copy, for_each_row};
+pub(crate) use walk::{Rows, copy, for_each_row, write_region};
 
 /// Elements of output that make a piece worth handing to another thread.
 pub(crate) const PIECE: usize = 16 * 1024;

@@ -39,6 +39,8 @@ rooms! {
     softmax,
     /// Casts between dtypes.
     cast,
+    /// Slices along a dimension.
+    slice,
 }
 
 /// A differentiable operation.
