@@ -41,6 +41,8 @@ rooms! {
     cast,
     /// Slices along a dimension.
     slice,
+    /// Concatenation along a dimension.
+    concat,
 }
 
 /// A differentiable operation.
