@@ -43,6 +43,8 @@ rooms! {
     slice,
     /// Concatenation along a dimension.
     concat,
+    /// Zero and reflection padding of the last two dimensions.
+    pad,
 }
 
 /// A differentiable operation.
