@@ -45,6 +45,8 @@ rooms! {
     concat,
     /// Zero and reflection padding of the last two dimensions.
     pad,
+    /// Matrix products, batched.
+    matmul,
 }
 
 /// A differentiable operation.
