@@ -56,7 +56,7 @@ pub enum Error {
 }
 
 /// A result whose error is [`Error`].
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl From<engine::Error> for Error {
     fn from(error: engine::Error) -> Self {

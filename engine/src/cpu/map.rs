@@ -9,11 +9,11 @@ use crate::{Element, Result, Tensor};
 ///
 /// The output lies in memory as the first input that is dense and has its shape, so that maps over
 /// equally laid out tensors are one flat loop.
-pub(crate) fn map<T: Element, const N: usize>(
+pub(crate) fn map<T: Element, U: Element, const N: usize>(
     op: &'static str,
     shape: &[usize],
     inputs: [&Tensor; N],
-    f: impl Fn([T; N]) -> T + Sync,
+    f: impl Fn([T; N]) -> U + Sync,
 ) -> Result<Tensor> {
     let mut layouts: Vec<Layout> = Vec::with_capacity(N);
     for input in inputs {
@@ -35,15 +35,15 @@ fn compact(layout: &Layout) -> Layout {
     Layout::from_parts(layout.shape().to_vec(), layout.strides().to_vec(), 0)
 }
 
-struct Run<'a, T, F, const N: usize> {
-    run: &'a mut [T],
+struct Run<'a, T, U, F, const N: usize> {
+    run: &'a mut [U],
     sources: [&'a [T]; N],
     starts: [usize; N],
     strides: [usize; N],
     f: &'a F,
 }
 
-impl<T: Element, F: Fn([T; N]) -> T, const N: usize> Kernel for Run<'_, T, F, N> {
+impl<T: Element, U: Element, F: Fn([T; N]) -> U, const N: usize> Kernel for Run<'_, T, U, F, N> {
     type Output = ();
 
     #[inline(always)]

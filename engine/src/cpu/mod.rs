@@ -15,7 +15,7 @@ pub(crate) use correlate::{Geometry, Map, Packed, Plan, correlate, weight_gradie
 pub(crate) use lines::for_each_line;
 pub(crate) use map::map;
 pub(crate) use resample::{Axis, resample};
-pub(crate) use walk::{Rows, copy, for_each_row};
+pub(crate) use walk::{Rows, copy, for_each_row, write_region};
 
 /// Elements of output that make a piece worth handing to another thread.
 pub(crate) const PIECE: usize = 16 * 1024;

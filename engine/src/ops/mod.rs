@@ -46,6 +46,22 @@ rooms! {
     instance_norm,
     /// Reshape, permute, broadcast.
     view,
+    /// Functions of one number: exp, log, sqrt, square, abs, tanh, sigmoid, relu, clamp.
+    unary,
+    /// The exact GELU.
+    gelu,
+    /// Softmax over a dimension.
+    softmax,
+    /// Casts between dtypes.
+    cast,
+    /// Slices along a dimension.
+    slice,
+    /// Concatenation along a dimension.
+    concat,
+    /// Zero and reflection padding of the last two dimensions.
+    pad,
+    /// Matrix products, batched.
+    matmul,
 }
 
 /// A differentiable operation.
