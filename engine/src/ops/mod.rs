@@ -40,6 +40,8 @@ rooms! {
     batch_norm,
     /// Instance normalisation.
     instance_norm,
+    /// Filters whose taps are computed, per image and group of channels.
+    dynamic_filter,
     /// Reshape, permute, broadcast.
     view,
 }
