@@ -42,6 +42,8 @@ rooms! {
     instance_norm,
     /// Filters whose taps are computed, per image and group of channels.
     dynamic_filter,
+    /// The Fourier transform of maps.
+    rfft2,
     /// Reshape, permute, broadcast.
     view,
 }
