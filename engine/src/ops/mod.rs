@@ -44,6 +44,8 @@ rooms! {
     dynamic_filter,
     /// The Fourier transform of maps.
     rfft2,
+    /// The L1 distance of spectra, a loss.
+    frequency_l1,
     /// Reshape, permute, broadcast.
     view,
 }
