@@ -159,7 +159,7 @@ fn keeps_away_from_kinks(x: &Tensor, target: &Tensor) -> bool {
     let spectrum = x.sub(target).and_then(|difference| difference.rfft2()).map(|spectrum| spectrum.to_f64_vec());
     let away = |v: &[f64]| {
         let [re, im] = [v[0].abs(), v[1].abs()];
-        re > MARGIN && (im > MARGIN || im < STRUCTURAL) && re.hypot(im) > 10.0 * MARGIN
+        re > MARGIN && !(STRUCTURAL..MARGIN).contains(&im) && re.hypot(im) > 10.0 * MARGIN
     };
     spectrum.is_ok_and(|spectrum| spectrum.chunks(2).all(away))
 }
