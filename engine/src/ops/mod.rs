@@ -44,6 +44,12 @@ rooms! {
     batch_norm,
     /// Instance normalisation.
     instance_norm,
+    /// Filters whose taps are computed, per image and group of channels.
+    dynamic_filter,
+    /// The Fourier transform of maps.
+    rfft2,
+    /// The L1 distance of spectra, a loss.
+    frequency_l1,
     /// Reshape, permute, broadcast.
     view,
     /// Functions of one number: exp, log, sqrt, square, abs, tanh, sigmoid, relu, clamp.
