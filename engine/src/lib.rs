@@ -30,6 +30,8 @@ pub use error::{Error, Result};
 pub use gradcheck::gradcheck;
 pub use layout::Layout;
 pub use ops::conv2d::Conv2dOptions;
+pub use ops::dynamic_filter::Padding;
+pub use ops::frequency_l1::FrequencyNorm;
 pub use pool::Buffer;
 pub use rng::Rng;
 pub use simd::{Isa, isa};

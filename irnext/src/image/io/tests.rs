@@ -208,6 +208,7 @@ fn the_orientation_is_applied() {
     let upright = Photo::read(sample_file("turned.jpg")).unwrap().rgb;
     assert_eq!((upright.width, upright.height), (8, 16));
     assert!(upright.pixel(4, 2)[0] > 0.9 && upright.pixel(4, 13)[0] < 0.1);
+    assert_eq!(Photo::size(sample_file("turned.jpg")).unwrap(), (8, 16));
 }
 
 #[test]
@@ -248,6 +249,8 @@ fn sizes_are_judged_from_the_header() {
         fs::write(&path, format!("P6\n{size}\n255\n")).unwrap();
         let text = refusal(&path);
         assert!(text.contains(cause), "{size}: {text}");
+        // The header alone shows all but the missing pixels.
+        assert_eq!(Photo::size(&path).is_ok(), cause == "cut short");
     }
     let small = Limits {
         max_pixels: 23 * 17 - 1,
