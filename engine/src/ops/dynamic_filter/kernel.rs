@@ -61,11 +61,11 @@ fn filter(x: &Tensor, taps: &Tensor, rows: &Seen, cols: &Seen) -> Result<Tensor>
         let source: &[T] = x.dense_data(OP)?;
         let weights = per_channel::<T>(taps, c)?;
         Ok(Tensor::build(x.shape(), |out: &mut [T]| {
-            for_each_line(out, w * c, || Vec::with_capacity(k * k), |line, out, pairs| {
+            for_each_line(out, w * c, || (), |line, out, ()| {
                 let (image, y) = (line / h, line % h);
                 let source = &source[image * h * w * c..][..h * w * c];
                 let weights = &weights[image * k * k * c..][..k * k * c];
-                vectorize(Line { source, weights, rows: &rows.0[y], cols: &cols.0, k, w, c, out, pairs });
+                vectorize(Line { source, weights, rows: &rows.0[y], cols: &cols.0, k, w, c, out });
             });
         }))
     })
@@ -94,8 +94,6 @@ struct Line<'a, T> {
     w: usize,
     c: usize,
     out: &'a mut [T],
-    /// Where a pixel's summands and their taps start; only for reuse.
-    pairs: &'a mut Vec<(usize, usize)>,
 }
 
 impl<T: Float> Kernel for Line<'_, T> {
@@ -103,40 +101,19 @@ impl<T: Float> Kernel for Line<'_, T> {
 
     #[inline(always)]
     fn run(self) {
-        let Self { source, weights, rows, cols, k, w, c, out, pairs } = self;
+        let Self { source, weights, rows, cols, k, w, c, out } = self;
         for (pixel, cols) in out.chunks_exact_mut(c).zip(cols) {
-            pairs.clear();
+            pixel.fill(T::default());
             for &(y, i) in rows {
-                pairs.extend(cols.iter().map(|&(x, j)| ((y * w + x) * c, (i * k + j) * c)));
-            }
-            let mut at = 0;
-            while at + 32 <= c {
-                block::<T, 32>(pixel, source, weights, pairs, at);
-                at += 32;
-            }
-            while at + 8 <= c {
-                block::<T, 8>(pixel, source, weights, pairs, at);
-                at += 8;
-            }
-            while at < c {
-                block::<T, 1>(pixel, source, weights, pairs, at);
-                at += 1;
+                for &(x, j) in cols {
+                    let (source, weights) = (&source[(y * w + x) * c..][..c], &weights[(i * k + j) * c..][..c]);
+                    for channel in 0..c {
+                        pixel[channel] += source[channel] * weights[channel];
+                    }
+                }
             }
         }
     }
-}
-
-/// B channels of a pixel, from channel `at` on, summed in registers.
-#[inline(always)]
-fn block<T: Float, const B: usize>(pixel: &mut [T], source: &[T], weights: &[T], pairs: &[(usize, usize)], at: usize) {
-    let mut sums = [T::default(); B];
-    for &(from, tap) in pairs {
-        let (source, weights) = (&source[from + at..][..B], &weights[tap + at..][..B]);
-        for b in 0..B {
-            sums[b] += source[b] * weights[b];
-        }
-    }
-    pixel[at..at + B].copy_from_slice(&sums);
 }
 
 /// The adjoint in the taps, of shape `shape`: Σ dy·x over the pixels and the channels of a group, for each tap.
