@@ -49,7 +49,7 @@ impl fmt::Display for Meta {
     }
 }
 
-/// An n-dimensional array. See the [module](self).
+/// An n-dimensional array: an immutable value that shares its storage with its views.
 #[derive(Clone)]
 pub struct Tensor {
     storage: Arc<Storage>,

@@ -67,25 +67,16 @@ impl From<engine::Error> for Error {
 impl Error {
     /// Puts the file's name to an error of the operating system: `read(path).map_err(Error::io(path))`.
     pub fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
-        move |source| Self::Io {
-            path: path.to_owned(),
-            source,
-        }
+        move |source| Self::Io { path: path.to_owned(), source }
     }
 
     /// An [`Error::Image`] about `path`.
     pub fn image(path: &Path, reason: impl Into<String>) -> Self {
-        Self::Image {
-            path: path.to_owned(),
-            reason: reason.into(),
-        }
+        Self::Image { path: path.to_owned(), reason: reason.into() }
     }
 
     /// An [`Error::Data`] about the folder `path`.
     pub fn data(path: &Path, reason: impl Into<String>) -> Self {
-        Self::Data {
-            path: path.to_owned(),
-            reason: reason.into(),
-        }
+        Self::Data { path: path.to_owned(), reason: reason.into() }
     }
 }

@@ -3,6 +3,7 @@
 //! Reading order: [`Params`] (numbers under dotted paths) → [`Context`] (how a forward pass is run) → [`layers`] →
 //! [`optim`], [`schedule`], [`Ema`] → [`weights`].
 
+mod atomic;
 mod context;
 mod cost;
 mod ema;
@@ -13,6 +14,7 @@ mod params;
 pub mod schedule;
 pub mod weights;
 
+pub use atomic::write_atomically;
 pub use context::{Context, Mode, Pass};
 pub use cost::Cost;
 pub use ema::Ema;

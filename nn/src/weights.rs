@@ -3,12 +3,10 @@
 //! The format is a length, a JSON header with names, dtypes, shapes and string metadata, and the tensors' bytes in row-major
 //! order. Reading and writing of the format itself is the `safetensors` crate's; here are the tensors and the care for files.
 
-use crate::{Error, Result};
+use crate::{Error, Result, write_atomically};
 use engine::{DType, Tensor};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 
 /// A weight file's contents.
@@ -69,28 +67,8 @@ impl WeightFile {
 
     /// Writes a file; see [`write_atomically`].
     pub fn write(&self, path: &Path) -> Result<()> {
-        write_atomically(path, &self.to_bytes()?)
+        write_atomically(path, &self.to_bytes()?).map_err(|source| Error::Io { path: path.into(), source })
     }
-}
-
-/// Writes `bytes` to a temporary file beside `path`, waits until they are on the disk, and renames it: whatever happens, `path`
-/// holds either all of the old contents or all of the new.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = path.with_extension(format!("tmp{}", std::process::id()));
-    let attempt = || {
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)?;
-        // The rename itself is on the disk once the folder is. Not every system can sync a folder; then it is as good as it gets.
-        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder).and_then(|folder| folder.sync_all()).ok();
-        Ok(())
-    };
-    attempt().map_err(|source| {
-        std::fs::remove_file(&temporary).ok();
-        Error::Io { path: path.into(), source }
-    })
 }
 
 fn dtype_of(dtype: Dtype) -> Option<DType> {

@@ -48,7 +48,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
                 let images = (step.step - done) as f64 * batch as f64 / start.elapsed().as_secs_f64();
                 let peak = pool::stats().peak as f64 / 1e9;
                 let (loss, rate, norm) = (*mean, step.rate, step.gradient_norm);
-                bar.set_message(format!("loss {loss:.4} lr {rate:.1e} |g| {norm:.3} {images:.2} images/s {peak:.2} GB"));
+                bar.set_message(format!(
+                    "loss {loss:.4} lr {rate:.1e} |g| {norm:.3} {images:.2} images/s {peak:.2} GB"
+                ));
                 bar.set_position(step.step);
                 if step.skipped {
                     bar.println(format!("step {}: the loss is not finite; the step was skipped", step.step));
@@ -68,6 +70,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     bar.finish_and_clear();
     let (done, total) = trainer.steps();
     let peak = pool::stats().peak as f64 / 1e9;
-    println!("{done} of {total} steps done, {:.1} min, {peak:.2} GB at most, in {}", start.elapsed().as_secs_f64() / 60.0, out.display());
+    println!(
+        "{done} of {total} steps done, {:.1} min, {peak:.2} GB at most, in {}",
+        start.elapsed().as_secs_f64() / 60.0,
+        out.display()
+    );
     Ok(())
 }

@@ -26,10 +26,7 @@ struct Kept {
 impl PhotoCache {
     /// A cache for `budget` bytes of pixels (3 bytes a pixel for 8-bit photographs). 0 keeps nothing.
     pub fn new(budget: usize) -> Arc<Self> {
-        Arc::new(Self {
-            budget,
-            kept: Mutex::default(),
-        })
+        Arc::new(Self { budget, kept: Mutex::default() })
     }
 
     /// The photograph in the file `path`, from memory if it is there. The error names the file.
@@ -81,15 +78,9 @@ impl Pixels {
         let values = photo.rgb.data.iter();
         let samples = match photo.depth {
             Depth::Eight => Samples::Eight(values.map(|v| (v * 255.0).round() as u8).collect()),
-            Depth::Sixteen => {
-                Samples::Sixteen(values.map(|v| (v * 65535.0).round() as u16).collect())
-            }
+            Depth::Sixteen => Samples::Sixteen(values.map(|v| (v * 65535.0).round() as u16).collect()),
         };
-        Self {
-            width: photo.rgb.width,
-            height: photo.rgb.height,
-            samples,
-        }
+        Self { width: photo.rgb.width, height: photo.rgb.height, samples }
     }
 
     /// The whole photograph.
@@ -110,11 +101,7 @@ impl Pixels {
                 }
             }
         }
-        Image {
-            width,
-            height,
-            data,
-        }
+        Image { width, height, data }
     }
 
     fn bytes(&self) -> usize {
@@ -130,9 +117,7 @@ mod tests {
     use super::*;
 
     fn gradient(width: usize, height: usize) -> Image {
-        Image::from_fn(width, height, |x, y| {
-            [x as f32 / 255.0, y as f32 / 255.0, (x * y) as f32 / 255.0]
-        })
+        Image::from_fn(width, height, |x, y| [x as f32 / 255.0, y as f32 / 255.0, (x * y) as f32 / 255.0])
     }
 
     #[test]

@@ -38,12 +38,7 @@ pub struct Window {
 impl CropSpec {
     /// Square samples of `side` pixels, not shrunk, half of them mirrored: what the paper trains on.
     pub fn square(side: usize) -> Self {
-        Self {
-            width: side,
-            height: side,
-            max_shrink: 1.0,
-            flip: true,
-        }
+        Self { width: side, height: side, max_shrink: 1.0, flip: true }
     }
 
     /// An error if no sample can be taken this way.
@@ -97,9 +92,7 @@ mod tests {
     use crate::image::Photo;
 
     fn counting(width: usize, height: usize) -> Pixels {
-        Pixels::of(&Photo::new(Image::from_fn(width, height, |x, y| {
-            [x as f32 / 255.0, y as f32 / 255.0, 0.5]
-        })))
+        Pixels::of(&Photo::new(Image::from_fn(width, height, |x, y| [x as f32 / 255.0, y as f32 / 255.0, 0.5])))
     }
 
     /// The columns and rows that a sample's pixels came from.
@@ -123,13 +116,7 @@ mod tests {
 
     #[test]
     fn without_flip_nothing_is_mirrored_and_the_places_stay() {
-        let (flipping, plain) = (
-            CropSpec::square(2),
-            CropSpec {
-                flip: false,
-                ..CropSpec::square(2)
-            },
-        );
+        let (flipping, plain) = (CropSpec::square(2), CropSpec { flip: false, ..CropSpec::square(2) });
         for index in 0..50 {
             let a = flipping.window(9, 9, &mut Rng::at(1, 0, index));
             let b = plain.window(9, 9, &mut Rng::at(1, 0, index));
@@ -140,19 +127,8 @@ mod tests {
 
     #[test]
     fn a_sample_is_the_window() {
-        let crop = CropSpec {
-            width: 2,
-            height: 1,
-            max_shrink: 1.0,
-            flip: true,
-        };
-        let mut window = Window {
-            x: 3,
-            y: 2,
-            width: 2,
-            height: 1,
-            flip: false,
-        };
+        let crop = CropSpec { width: 2, height: 1, max_shrink: 1.0, flip: true };
+        let mut window = Window { x: 3, y: 2, width: 2, height: 1, flip: false };
         let pixels = counting(6, 4);
         assert_eq!(places(&crop.cut(&pixels, &window)), [(3, 2), (4, 2)]);
         window.flip = true;
@@ -161,28 +137,17 @@ mod tests {
 
     #[test]
     fn a_small_photograph_is_reflected() {
-        let crop = CropSpec {
-            width: 4,
-            height: 2,
-            max_shrink: 3.0,
-            flip: false,
-        };
+        let crop = CropSpec { width: 4, height: 2, max_shrink: 3.0, flip: false };
         let window = crop.window(3, 9, &mut Rng::new(5));
         assert_eq!((window.x, window.width, window.height), (0, 3, 2));
         let y = window.y as u8;
         let row = |y| [(0, y), (1, y), (2, y), (1, y)];
-        assert_eq!(
-            places(&crop.cut(&counting(3, 9), &window)),
-            [row(y), row(y + 1)].concat()
-        );
+        assert_eq!(places(&crop.cut(&counting(3, 9), &window)), [row(y), row(y + 1)].concat());
     }
 
     #[test]
     fn shrinking_takes_more_but_never_more_than_there_is() {
-        let crop = CropSpec {
-            max_shrink: 4.0,
-            ..CropSpec::square(8)
-        };
+        let crop = CropSpec { max_shrink: 4.0, ..CropSpec::square(8) };
         let pixels = counting(40, 20);
         let mut widest = 0;
         for index in 0..200 {
@@ -201,10 +166,7 @@ mod tests {
         assert!(CropSpec::square(1).check().is_ok());
         assert!(CropSpec::square(0).check().is_err());
         for max_shrink in [0.5, f64::NAN, f64::INFINITY] {
-            let crop = CropSpec {
-                max_shrink,
-                ..CropSpec::square(8)
-            };
+            let crop = CropSpec { max_shrink, ..CropSpec::square(8) };
             assert!(crop.check().is_err());
         }
     }

@@ -216,12 +216,7 @@ impl Shared {
 
     /// The batch of `step`, or `None` if it is time to stop. `name` is that of the image being worked on.
     fn make(&self, step: u64, order: &mut Order, name: &mut String) -> Option<Result<Batch>> {
-        let LoaderConfig {
-            seed,
-            batch: n,
-            ref crop,
-            ..
-        } = self.config;
+        let LoaderConfig { seed, batch: n, ref crop, .. } = self.config;
         let values = n * crop.height * crop.width * 3;
         let mut batch = Batch {
             inputs: Vec::with_capacity(values),
@@ -240,8 +235,7 @@ impl Shared {
             let number = step.wrapping_mul(n as u64).wrapping_add(place as u64);
             let mut rng = Rng::at(seed, SAMPLE_STREAM, number);
             let sample = self.source.sample(index, &mut rng, crop);
-            if let Err(error) = sample.and_then(|(input, target)| batch.push(&input, &target, name))
-            {
+            if let Err(error) = sample.and_then(|(input, target)| batch.push(&input, &target, name)) {
                 return Some(Err(error));
             }
         }
@@ -285,9 +279,7 @@ impl Order {
     fn of(&mut self, epoch: u64, shared: &Shared) -> &[usize] {
         if self.indices.is_empty() || self.epoch != epoch {
             let images = shared.source.len();
-            self.indices = (0..images * shared.config.repeat)
-                .map(|i| i % images)
-                .collect();
+            self.indices = (0..images * shared.config.repeat).map(|i| i % images).collect();
             Rng::at(shared.config.seed, EPOCH_STREAM, epoch).shuffle(&mut self.indices);
             self.epoch = epoch;
         }
@@ -296,16 +288,13 @@ impl Order {
 }
 
 fn wait<'a, T>(condition: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-    condition
-        .wait(guard)
-        .unwrap_or_else(PoisonError::into_inner)
+    condition.wait(guard).unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The text of a panic.
 fn message(panic: &Box<dyn Any + Send>) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("unknown cause")
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("unknown cause")
 }
 
 #[cfg(test)]

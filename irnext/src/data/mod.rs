@@ -52,9 +52,7 @@ pub trait Source: Send + Sync {
 /// The image files in `folder`, known by their extensions and sorted by name; not those in its sub-folders, and no
 /// hidden ones.
 pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    const EXTENSIONS: [&str; 11] = [
-        "png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "ppm", "pgm", "pam", "pnm",
-    ];
+    const EXTENSIONS: [&str; 11] = ["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "ppm", "pgm", "pam", "pnm"];
     let mut files = entries(folder)?;
     files.retain(|path| {
         let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());

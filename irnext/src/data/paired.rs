@@ -61,18 +61,13 @@ impl Paired {
             }
         }
         if let Some(split) = scenes.iter().find(|name| is_split(name)) {
-            let reason = format!(
-                "holds splits of a data set ({}); name one of them, such as {split}",
-                scenes.join(", ")
-            );
+            let reason =
+                format!("holds splits of a data set ({}); name one of them, such as {split}", scenes.join(", "));
             return Err(Error::data(root, reason));
         }
         if scenes.is_empty() {
             let known: Vec<_> = LAYOUTS.iter().map(|(i, t)| format!("{i}/{t}")).collect();
-            let reason = format!(
-                "has no pair of sub-folders that are known ({})",
-                known.join(", ")
-            );
+            let reason = format!("has no pair of sub-folders that are known ({})", known.join(", "));
             return Err(Error::data(root, reason));
         }
         found.or_nothing(root)
@@ -99,11 +94,7 @@ impl Paired {
     }
 
     fn nothing(cache: Arc<PhotoCache>) -> Self {
-        Self {
-            pairs: Vec::new(),
-            unpaired: Vec::new(),
-            cache,
-        }
+        Self { pairs: Vec::new(), unpaired: Vec::new(), cache }
     }
 
     fn add(&mut self, inputs: &Path, targets: &Path, prefix: &str) -> Result<()> {
@@ -179,11 +170,7 @@ impl Source for Paired {
     fn sample(&self, index: usize, rng: &mut Rng, crop: &CropSpec) -> Result<(Image, Image)> {
         let (input, target, border) = self.read(index)?;
         let window = crop.window(input.width, input.height, rng);
-        let in_target = Window {
-            x: window.x + border,
-            y: window.y + border,
-            ..window
-        };
+        let in_target = Window { x: window.x + border, y: window.y + border, ..window };
         Ok((crop.cut(&input, &window), crop.cut(&target, &in_target)))
     }
 
@@ -199,14 +186,10 @@ impl Source for Paired {
 fn layout(root: &Path) -> Result<Option<(PathBuf, PathBuf)>> {
     let folders = folders(root)?;
     let named = |name: &str| {
-        let mut found = folders
-            .iter()
-            .filter(|f| file_name(f).to_lowercase() == name);
+        let mut found = folders.iter().filter(|f| file_name(f).to_lowercase() == name);
         found.next().cloned()
     };
-    let mut known = LAYOUTS
-        .iter()
-        .map(|(input, target)| named(input).zip(named(target)));
+    let mut known = LAYOUTS.iter().map(|(input, target)| named(input).zip(named(target)));
     Ok(known.find_map(|found| found))
 }
 
@@ -229,10 +212,7 @@ impl<'a> Names<'a> {
         for file in files {
             by_stem.entry(stem(file)).or_default().push(file.as_path());
         }
-        Self {
-            by_name: files.iter().map(|f| (file_name(f), f.as_path())).collect(),
-            by_stem,
-        }
+        Self { by_name: files.iter().map(|f| (file_name(f), f.as_path())).collect(), by_stem }
     }
 
     /// The target of `input`, by the rules that [`Paired::from_folders`] documents.
@@ -248,11 +228,8 @@ impl<'a> Names<'a> {
             match self.by_stem.get(&candidate).map(Vec::as_slice) {
                 Some([target]) => return Ok(Some(target)),
                 Some([first, second, ..]) => {
-                    let reason = format!(
-                        "could belong to {} and to {}; remove one of them",
-                        first.display(),
-                        second.display()
-                    );
+                    let reason =
+                        format!("could belong to {} and to {}; remove one of them", first.display(), second.display());
                     return Err(Error::data(input, reason));
                 }
                 _ => {}

@@ -29,22 +29,14 @@ impl Synthetic {
     pub fn open(folder: &Path, degrade: Degrade, cache: Arc<PhotoCache>) -> Result<Self> {
         let files = image_files(folder)?;
         if files.is_empty() {
-            return Err(Error::data(
-                folder,
-                "there are no image files in this folder",
-            ));
+            return Err(Error::data(folder, "there are no image files in this folder"));
         }
         Ok(Self::from_files(files, degrade, cache))
     }
 
     /// These photographs, in this order.
     pub fn from_files(files: Vec<PathBuf>, degrade: Degrade, cache: Arc<PhotoCache>) -> Self {
-        Self {
-            files,
-            degrade,
-            cache,
-            full_side: 512,
-        }
+        Self { files, degrade, cache, full_side: 512 }
     }
 
     /// Limits the sides of the pairs that [`Source::full`] gives to `side` pixels; 512 unless set.
@@ -90,11 +82,7 @@ impl Source for Synthetic {
         let height = pixels.height.min(self.full_side);
         let (x, y) = ((pixels.width - width) / 2, (pixels.height - height) / 2);
         let clean = pixels.crop(x, y, width, height);
-        self.pair(
-            index,
-            clean,
-            &mut Rng::at(FULL_SEED, FULL_STREAM, index as u64),
-        )
+        self.pair(index, clean, &mut Rng::at(FULL_SEED, FULL_STREAM, index as u64))
     }
 }
 
@@ -116,12 +104,8 @@ mod tests {
     fn photographs(sizes: &[(usize, usize)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (i, &(width, height)) in sizes.iter().enumerate() {
-            let image = Image::from_fn(width, height, |x, y| {
-                [x as f32 / 255.0, y as f32 / 255.0, 0.0]
-            });
-            Photo::new(image)
-                .write(folder.path().join(format!("{i}.png")))
-                .unwrap();
+            let image = Image::from_fn(width, height, |x, y| [x as f32 / 255.0, y as f32 / 255.0, 0.0]);
+            Photo::new(image).write(folder.path().join(format!("{i}.png"))).unwrap();
         }
         folder
     }
@@ -129,16 +113,11 @@ mod tests {
     #[test]
     fn the_target_is_the_clean_crop_and_the_input_what_was_made_of_it() {
         let folder = photographs(&[(20, 30)]);
-        let negative: Degrade = Arc::new(|clean, _| {
-            Image::from_fn(clean.width, clean.height, |x, y| {
-                clean.pixel(x, y).map(|v| 1.0 - v)
-            })
-        });
+        let negative: Degrade =
+            Arc::new(|clean, _| Image::from_fn(clean.width, clean.height, |x, y| clean.pixel(x, y).map(|v| 1.0 - v)));
         let source = Synthetic::open(folder.path(), negative, PhotoCache::new(0)).unwrap();
         assert_eq!((source.len(), source.name(0)), (1, "0.png".into()));
-        let (input, target) = source
-            .sample(0, &mut Rng::new(9), &CropSpec::square(8))
-            .unwrap();
+        let (input, target) = source.sample(0, &mut Rng::new(9), &CropSpec::square(8)).unwrap();
         assert_eq!((target.width, target.height), (8, 8));
         for (a, b) in input.data.iter().zip(&target.data) {
             assert_eq!(*a, 1.0 - b);
@@ -154,11 +133,7 @@ mod tests {
         assert_eq!((target.width, target.height), (10, 10));
         assert_eq!(target.pixel(0, 0), [5.0 / 255.0, 10.0 / 255.0, 0.0]);
         assert_eq!(open().with_full_side(10).full(0).unwrap().0, input);
-        assert_ne!(
-            source.full(1).unwrap().0,
-            input,
-            "another photograph, other draws"
-        );
+        assert_ne!(source.full(1).unwrap().0, input, "another photograph, other draws");
         let small = source.full(2).unwrap().1;
         assert_eq!((small.width, small.height), (5, 6));
     }

@@ -20,9 +20,7 @@ pub(super) fn defocus(clean: &Image, rng: &mut Rng) -> Image {
     for layer in 0..=layers {
         let here = layer as f32 / layers as f32;
         // A pixel between two layers belongs to both, in part.
-        let coverage = nearness
-            .clone()
-            .map(|n| (1.0 - (n - here).abs() * layers as f32).max(0.0));
+        let coverage = nearness.clone().map(|n| (1.0 - (n - here).abs() * layers as f32).max(0.0));
         if coverage.mean() > 0.0 {
             let radius = aperture * (here - focus).abs();
             picture.cover_with(&sharp.cut(&coverage).defocus(radius));
@@ -67,8 +65,7 @@ mod tests {
             assert!(most <= 0.61);
             uneven += usize::from(most - least > 0.05);
             // Where nothing is left of the pattern, its mean light is.
-            let light =
-                image.data.iter().map(|v| v.powf(2.2)).sum::<f32>() / image.data.len() as f32;
+            let light = image.data.iter().map(|v| v.powf(2.2)).sum::<f32>() / image.data.len() as f32;
             let expected = (0.2f32.powf(2.2) + 0.8f32.powf(2.2)) / 2.0;
             assert!((light / expected - 1.0).abs() < 0.03, "{light} {expected}");
         }

@@ -17,11 +17,7 @@ pub(super) struct Plane {
 impl Plane {
     /// Zeros.
     pub fn new(width: usize, height: usize) -> Self {
-        Self {
-            width,
-            height,
-            data: vec![0.0; width * height],
-        }
+        Self { width, height, data: vec![0.0; width * height] }
     }
 
     /// The mean of the three channels.
@@ -142,29 +138,20 @@ impl Plane {
         let product = |a: &Self, b: &Self| a.clone().zip(b, |a, b| a * b);
         let mean_guide = guide.box_blur(radius);
         let mean = self.box_blur(radius);
-        let variance = product(guide, guide)
-            .box_blur(radius)
-            .zip(&mean_guide, |square, mean| (square - mean * mean).max(0.0));
-        let covariance = product(guide, self)
-            .box_blur(radius)
-            .zip(&product(&mean_guide, &mean), |product, means| {
-                product - means
-            });
-        let slope = covariance.zip(&variance, |covariance, variance| {
-            covariance / (variance + epsilon)
-        });
+        let variance =
+            product(guide, guide).box_blur(radius).zip(&mean_guide, |square, mean| (square - mean * mean).max(0.0));
+        let covariance =
+            product(guide, self).box_blur(radius).zip(&product(&mean_guide, &mean), |product, means| product - means);
+        let slope = covariance.zip(&variance, |covariance, variance| covariance / (variance + epsilon));
         let offset = mean.zip(&product(&slope, &mean_guide), |mean, line| mean - line);
-        product(&slope.box_blur(radius), guide)
-            .zip(&offset.box_blur(radius), |line, offset| line + offset)
+        product(&slope.box_blur(radius), guide).zip(&offset.box_blur(radius), |line, offset| line + offset)
     }
 }
 
 /// For each place on an axis, the places within `radius` of it and the share of each in their mean.
 fn windows(len: usize, radius: usize) -> Vec<(Range<usize>, f64)> {
     let window = |i: usize| i.saturating_sub(radius)..(i + radius + 1).min(len);
-    (0..len)
-        .map(|i| (window(i), 1.0 / window(i).len() as f64))
-        .collect()
+    (0..len).map(|i| (window(i), 1.0 / window(i).len() as f64)).collect()
 }
 
 /// For each of `to` output places, the four places among `from` that it reads and their weights:
@@ -191,11 +178,7 @@ mod tests {
     use super::*;
 
     fn plane(width: usize, data: &[f32]) -> Plane {
-        Plane {
-            width,
-            height: data.len() / width,
-            data: data.to_vec(),
-        }
+        Plane { width, height: data.len() / width, data: data.to_vec() }
     }
 
     #[test]
@@ -219,12 +202,7 @@ mod tests {
 
     #[test]
     fn a_plane_that_follows_its_guide_passes_the_guided_filter_unchanged() {
-        let guide = plane(
-            8,
-            &(0..64)
-                .map(|i| if i % 8 < 4 { 0.2 } else { 0.9 })
-                .collect::<Vec<_>>(),
-        );
+        let guide = plane(8, &(0..64).map(|i| if i % 8 < 4 { 0.2 } else { 0.9 }).collect::<Vec<_>>());
         let depth = guide.clone().map(|v| 3.0 - 2.0 * v);
         let filtered = depth.guided(&guide, 2, 1e-8);
         for (a, b) in filtered.data.iter().zip(&depth.data) {

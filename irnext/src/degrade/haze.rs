@@ -14,11 +14,7 @@ pub(super) fn haze(clean: &Image, rng: &mut Rng) -> Image {
     let beta = 0.3 + 1.5 * rng.uniform().powi(2);
     let airlight = rng.range(0.7..1.0);
     // Real haze is not quite grey: bluish far off, yellowish with dust.
-    let tint = if rng.chance(0.3) {
-        rng.range(-0.03..0.03)
-    } else {
-        0.0
-    };
+    let tint = if rng.chance(0.3) { rng.range(-0.03..0.03) } else { 0.0 };
     let airlight = [airlight - tint, airlight, airlight + tint].map(|a| a.clamp(0.0, 1.0) as f32);
 
     let mut image = clean.clone();
@@ -41,9 +37,7 @@ fn depth(clean: &Image, rng: &mut Rng) -> Plane {
     let cells = rng.int(2..6) as usize;
     let bright = rng.range(0.0..0.3) as f32;
     let mut depth = Plane::ramp(width, height, top, bottom)
-        .zip(&Plane::noise(width, height, cells, rng), |d, n| {
-            d + uneven * n
-        })
+        .zip(&Plane::noise(width, height, cells, rng), |d, n| d + uneven * n)
         .zip(&grey.box_blur(4), |d, g| d + bright * g);
     if rng.chance(0.5) {
         let steps = rng.range(2.0..5.0) as f32;
@@ -61,9 +55,7 @@ mod tests {
 
     #[test]
     fn haze_lifts_the_dark_and_flattens_contrast() {
-        let clean = Image::from_fn(64, 64, |x, y| {
-            [if (x / 2 + y / 2) % 2 == 0 { 0.1 } else { 0.5 }; 3]
-        });
+        let clean = Image::from_fn(64, 64, |x, y| [if (x / 2 + y / 2) % 2 == 0 { 0.1 } else { 0.5 }; 3]);
         let mut kept = 0.0;
         for index in 0..100 {
             let image = haze(&clean, &mut Rng::at(3, 0, index));

@@ -29,28 +29,19 @@ impl Layer {
         Self {
             width: image.width,
             height: image.height,
-            data: image
-                .pixels()
-                .map(|[r, g, b]| [light(r), light(g), light(b), 1.0])
-                .collect(),
+            data: image.pixels().map(|[r, g, b]| [light(r), light(g), light(b), 1.0]).collect(),
         }
     }
 
     /// Nothing, of the size of `self`.
     pub fn empty(&self) -> Self {
-        Self {
-            data: vec![[0.0; 4]; self.data.len()],
-            ..*self
-        }
+        Self { data: vec![[0.0; 4]; self.data.len()], ..*self }
     }
 
     /// The part of the layer that `coverage`, 0 to 1, leaves.
     pub fn cut(&self, coverage: &Plane) -> Self {
         let pairs = self.data.iter().zip(&coverage.data);
-        Self {
-            data: pairs.map(|(pixel, &c)| pixel.map(|v| v * c)).collect(),
-            ..*self
-        }
+        Self { data: pairs.map(|(pixel, &c)| pixel.map(|v| v * c)).collect(), ..*self }
     }
 
     /// Lays `front` over this layer.
@@ -69,11 +60,7 @@ impl Layer {
             let scale = 1.0 / coverage.max(1e-6);
             [r, g, b].map(|v| (v * scale).max(0.0).powf(1.0 / GAMMA))
         });
-        Image {
-            width: self.width,
-            height: self.height,
-            data: data.collect(),
-        }
+        Image { width: self.width, height: self.height, data: data.collect() }
     }
 
     /// Spreads every point over a disk of `radius` pixels: the image of a point out of focus.
@@ -146,8 +133,7 @@ impl Layer {
         let (left, top) = (x as i32, y as i32);
         let (fx, fy) = (x - left as f32, y - top as f32);
         let above = &self.data[top as usize * self.width + left as usize..];
-        let (Some([a, b]), Some([c, d])) = (above.get(..2), above.get(self.width..self.width + 2))
-        else {
+        let (Some([a, b]), Some([c, d])) = (above.get(..2), above.get(self.width..self.width + 2)) else {
             return;
         };
         let [wa, wb] = [(1.0 - fx) * (1.0 - fy) * weight, fx * (1.0 - fy) * weight];
@@ -164,11 +150,7 @@ impl Layer {
             row.iter().chain(row.last()).copied()
         };
         let rows = (0..self.height).chain([self.height - 1]);
-        Self {
-            width: self.width + 1,
-            height: self.height + 1,
-            data: rows.flat_map(row).collect(),
-        }
+        Self { width: self.width + 1, height: self.height + 1, data: rows.flat_map(row).collect() }
     }
 }
 
@@ -195,10 +177,7 @@ fn add_spans(out: &mut [[f32; 4]], sums: &[[f64; 4]], half: f32, weight: f32) {
     let part = f64::from(half + 0.5 - whole);
     let whole = whole as usize;
     for (x, out) in out.iter_mut().enumerate() {
-        let (right, beyond) = (
-            &sums[(x + whole).min(last)],
-            &sums[(x + whole + 1).min(last)],
-        );
+        let (right, beyond) = (&sums[(x + whole).min(last)], &sums[(x + whole + 1).min(last)]);
         let left = &sums[(x + 1).saturating_sub(whole)];
         let before = &sums[x.saturating_sub(whole)];
         for k in 0..4 {
@@ -254,20 +233,12 @@ mod tests {
 
     #[test]
     fn a_pose_moves_and_turns_the_picture() {
-        let moved = dot(9, 9).expose(&[Pose {
-            x: 2.0,
-            y: -1.0,
-            angle: 0.0,
-        }]);
+        let moved = dot(9, 9).expose(&[Pose { x: 2.0, y: -1.0, angle: 0.0 }]);
         assert!((moved.data[3 * 9 + 6][0] - 1.0).abs() < 1e-6);
         // A quarter turn of a point right of the middle takes it below (y grows downwards).
         let mut side = dot(9, 9).empty();
         side.data[4 * 9 + 7] = [1.0; 4];
-        let turned = side.expose(&[Pose {
-            x: 0.0,
-            y: 0.0,
-            angle: std::f32::consts::FRAC_PI_2,
-        }]);
+        let turned = side.expose(&[Pose { x: 0.0, y: 0.0, angle: std::f32::consts::FRAC_PI_2 }]);
         assert!((turned.data[7 * 9 + 4][0] - 1.0).abs() < 1e-4);
     }
 
@@ -275,11 +246,7 @@ mod tests {
     fn what_is_in_front_hides_what_is_behind() {
         let red = Layer::of(&Image::from_fn(4, 1, |_, _| [1.0, 0.0, 0.0]));
         let green = Layer::of(&Image::from_fn(4, 1, |_, _| [0.0, 1.0, 0.0]));
-        let coverage = Plane {
-            width: 4,
-            height: 1,
-            data: vec![0.0, 1.0, 1.0, 0.0],
-        };
+        let coverage = Plane { width: 4, height: 1, data: vec![0.0, 1.0, 1.0, 0.0] };
         let mut picture = red;
         picture.cover_with(&green.cut(&coverage));
         let image = picture.image();

@@ -39,13 +39,7 @@ pub enum Task {
 
 impl Task {
     /// Every task.
-    pub const ALL: [Self; 5] = [
-        Self::Dehaze,
-        Self::Derain,
-        Self::Desnow,
-        Self::Deblur,
-        Self::Defocus,
-    ];
+    pub const ALL: [Self; 5] = [Self::Dehaze, Self::Derain, Self::Desnow, Self::Deblur, Self::Defocus];
 
     /// The name in commands and files: `dehaze`, `derain`, `desnow`, `deblur-motion`, `deblur-defocus`.
     pub fn name(self) -> &'static str {
@@ -87,10 +81,7 @@ impl FromStr for Task {
     fn from_str(name: &str) -> Result<Self, Error> {
         let found = Self::ALL.into_iter().find(|task| task.name() == name);
         found.ok_or_else(|| Error::Config {
-            reason: format!(
-                "unknown task \"{name}\"; the tasks are {}",
-                Self::ALL.map(Self::name).join(", ")
-            ),
+            reason: format!("unknown task \"{name}\"; the tasks are {}", Self::ALL.map(Self::name).join(", ")),
         })
     }
 }
@@ -136,10 +127,7 @@ mod tests {
             assert_eq!(serde_json::from_str::<Task>(&json).unwrap(), task);
         }
         let error = "de-hail".parse::<Task>().unwrap_err().to_string();
-        assert!(
-            error.contains("de-hail") && error.contains("deblur-motion"),
-            "{error}"
-        );
+        assert!(error.contains("de-hail") && error.contains("deblur-motion"), "{error}");
     }
 
     #[test]

@@ -33,11 +33,7 @@ fn path(rng: &mut Rng) -> Vec<Pose> {
     let count = (length.ceil() as usize).clamp(7, 33) | 1;
     // A hand has inertia: the direction drifts, and now and then it jerks.
     let drift = rng.range(0.0..0.25);
-    let jerk = if rng.chance(0.3) {
-        1.5 / count as f64
-    } else {
-        0.0
-    };
+    let jerk = if rng.chance(0.3) { 1.5 / count as f64 } else { 0.0 };
     let turn = rng.normal() * 0.004;
     let mut direction = rng.range(0.0..std::f64::consts::TAU);
     let (mut x, mut y, mut angle) = (0.0, 0.0, 0.0);
@@ -84,10 +80,7 @@ mod tests {
             let middle = path[path.len() / 2];
             assert_eq!([middle.x, middle.y, middle.angle], [0.0; 3]);
             assert!((7..=33).contains(&path.len()));
-            assert!(
-                path.iter()
-                    .all(|pose| pose.x.hypot(pose.y) < 28.0 * 0.5 * 1.3 + 1.0)
-            );
+            assert!(path.iter().all(|pose| pose.x.hypot(pose.y) < 28.0 * 0.5 * 1.3 + 1.0));
         }
     }
 
@@ -95,11 +88,7 @@ mod tests {
     fn light_is_averaged_not_srgb_values() {
         // Across the edge between black and white the mean light 1/2 shows as 2^(-1/2.2), not as 1/2.
         let clean = Image::from_fn(40, 5, |x, _| [if x < 20 { 0.0 } else { 1.0 }; 3]);
-        let poses = [-10.0, 10.0].map(|x| Pose {
-            x,
-            y: 0.0,
-            angle: 0.0,
-        });
+        let poses = [-10.0, 10.0].map(|x| Pose { x, y: 0.0, angle: 0.0 });
         let value = Layer::of(&clean).expose(&poses).image().pixel(20, 2)[0];
         assert!((value - 0.5f32.powf(1.0 / 2.2)).abs() < 1e-4, "{value}");
     }

@@ -59,18 +59,11 @@ fn draw_layer(light: &mut Plane, angle: f64, layers: f64, rng: &mut Rng) {
         let peak = (-brightness * (1.0 - rng.uniform()).ln()).min(0.9) as f32;
         let from = [(x - half[0]) as f32, (y - half[1]) as f32];
         let to = [(x + half[0]) as f32, (y + half[1]) as f32];
-        stroke(
-            width,
-            height,
-            from,
-            to,
-            3.0 * sigma,
-            |pixel, distance, along| {
-                let across = (-0.5 * (distance / sigma).powi(2)).exp();
-                let taper = (4.0 * along.min(1.0 - along)).min(1.0);
-                light.data[pixel] += peak * across * taper;
-            },
-        );
+        stroke(width, height, from, to, 3.0 * sigma, |pixel, distance, along| {
+            let across = (-0.5 * (distance / sigma).powi(2)).exp();
+            let taper = (4.0 * along.min(1.0 - along)).min(1.0);
+            light.data[pixel] += peak * across * taper;
+        });
     }
 }
 
@@ -92,15 +85,7 @@ mod tests {
         }
         let pixels = f64::from(100 * 128 * 128);
         // There the mean is 0.022 and 15 % of the pixels gain more than 0.04.
-        assert!(
-            (0.015..0.03).contains(&(light / pixels)),
-            "{}",
-            light / pixels
-        );
-        assert!(
-            (0.1..0.2).contains(&(covered / pixels)),
-            "{}",
-            covered / pixels
-        );
+        assert!((0.015..0.03).contains(&(light / pixels)), "{}", light / pixels);
+        assert!((0.1..0.2).contains(&(covered / pixels)), "{}", covered / pixels);
     }
 }

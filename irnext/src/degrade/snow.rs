@@ -18,42 +18,23 @@ struct Flakes {
 }
 
 const SIZES: [Flakes; 3] = [
-    Flakes {
-        radius: 0.5..1.2,
-        density: 12.0,
-        softness: 0.8,
-    },
-    Flakes {
-        radius: 1.2..2.8,
-        density: 3.0,
-        softness: 1.0,
-    },
-    Flakes {
-        radius: 2.8..6.0,
-        density: 0.35,
-        softness: 1.4,
-    },
+    Flakes { radius: 0.5..1.2, density: 12.0, softness: 0.8 },
+    Flakes { radius: 1.2..2.8, density: 3.0, softness: 1.0 },
+    Flakes { radius: 2.8..6.0, density: 0.35, softness: 1.4 },
 ];
 
 /// `clean` in falling snow.
 pub(super) fn snow(clean: &Image, rng: &mut Rng) -> Image {
     // What shows through: the product over all flakes of 1 - Z R, so that flakes lie over each other.
     let mut through = Plane::new(clean.width, clean.height).map(|_| 1.0);
-    let fall = Fall {
-        angle: rng.range(-40.0..40.0).to_radians(),
-        speed: rng.range(0.0..3.0),
-    };
+    let fall = Fall { angle: rng.range(-40.0..40.0).to_radians(), speed: rng.range(0.0..3.0) };
     let heaviness = rng.range(0.15..1.0);
     for size in &SIZES {
         let per_pixel = size.density / 1000.0 * heaviness * rng.range(0.3..1.0);
         draw_flakes(&mut through, size, per_pixel, &fall, rng);
     }
     let white = rng.range(0.9..1.0) as f32;
-    let clear = if rng.chance(0.5) {
-        rng.range(0.7..1.0) as f32
-    } else {
-        1.0
-    };
+    let clear = if rng.chance(0.5) { rng.range(0.7..1.0) as f32 } else { 1.0 };
     let airlight = rng.range(0.7..1.0) as f32;
     let mut image = clean.clone();
     for (pixel, &through) in image.data.chunks_exact_mut(3).zip(&through.data) {

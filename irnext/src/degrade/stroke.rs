@@ -13,11 +13,7 @@ pub(super) fn stroke(
 ) {
     let [dx, dy] = [to[0] - from[0], to[1] - from[1]];
     let length_squared = dx * dx + dy * dy;
-    for y in span(
-        from[1].min(to[1]) - reach,
-        from[1].max(to[1]) + reach,
-        height,
-    ) {
+    for y in span(from[1].min(to[1]) - reach, from[1].max(to[1]) + reach, height) {
         // Only the part of the segment that lies within reach of this row.
         let (mut first, mut last) = (0.0f32, 1.0f32);
         if dy.abs() > 1e-3 {

@@ -35,11 +35,7 @@ pub(super) fn photo(bytes: &[u8], limits: &Limits) -> Result<Photo> {
 }
 
 /// The width and height of the upright image, from the header of the file that `reader` starts.
-pub(super) fn size(
-    reader: impl BufRead + Seek,
-    format: ImageFormat,
-    limits: &Limits,
-) -> Result<(usize, usize)> {
+pub(super) fn size(reader: impl BufRead + Seek, format: ImageFormat, limits: &Limits) -> Result<(usize, usize)> {
     guarded(|| {
         let mut decoder = open(reader, format, limits)?;
         let (width, height) = decoder.dimensions();
@@ -131,10 +127,7 @@ fn convert(pixels: DynamicImage) -> Result<Photo> {
         DynamicImage::ImageLumaA16(p) => Ok(sixteen(p.into_raw())),
         DynamicImage::ImageRgb16(p) => Ok(sixteen(p.into_raw())),
         DynamicImage::ImageRgba16(p) => Ok(sixteen(p.into_raw())),
-        other => Err(format!(
-            "samples of type {:?} cannot be read; save the image with 8 or 16 bits",
-            other.color()
-        )),
+        other => Err(format!("samples of type {:?} cannot be read; save the image with 8 or 16 bits", other.color())),
     }
 }
 
@@ -161,17 +154,7 @@ fn split<T: Copy>(
             alpha.push(scale(pixel[channels - 1]));
         }
     }
-    Photo {
-        rgb: Image {
-            width,
-            height,
-            data,
-        },
-        alpha,
-        depth,
-        grey,
-        icc: None,
-    }
+    Photo { rgb: Image { width, height, data }, alpha, depth, grey, icc: None }
 }
 
 /// Once its limits are set, the TIFF decoder gives no more memory to a profile than the pixels take, which is too little
@@ -219,6 +202,5 @@ fn reason(error: ImageError) -> String {
 
 fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("unknown cause")
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("unknown cause")
 }

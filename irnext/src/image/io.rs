@@ -12,7 +12,7 @@ use std::path::Path;
 
 use ::image::ImageFormat;
 
-use super::{Image, atomic, decode, encode};
+use super::{Image, decode, encode};
 use crate::error::{Error, Result};
 
 /// What an image file holds: the picture, upright, and what must survive beside it.
@@ -50,23 +50,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            max_side: 65_535,
-            max_pixels: 200_000_000,
-        }
+        Self { max_side: 65_535, max_pixels: 200_000_000 }
     }
 }
 
 impl Photo {
     /// An ordinary photo: eight bits, colour, opaque, sRGB.
     pub fn new(rgb: Image) -> Self {
-        Self {
-            rgb,
-            alpha: None,
-            depth: Depth::Eight,
-            grey: false,
-            icc: None,
-        }
+        Self { rgb, alpha: None, depth: Depth::Eight, grey: false, icc: None }
     }
 
     /// Reads a PNG, JPEG, WebP, BMP, TIFF or PNM file within the default [`Limits`], and turns it upright
@@ -87,8 +78,7 @@ impl Photo {
     pub fn size(path: impl AsRef<Path>) -> Result<(usize, usize)> {
         let path = path.as_ref();
         let (file, format) = open(path)?;
-        decode::size(BufReader::new(file), format, &Limits::default())
-            .map_err(|reason| Error::image(path, reason))
+        decode::size(BufReader::new(file), format, &Limits::default()).map_err(|reason| Error::image(path, reason))
     }
 
     /// Writes the photo in the format that the extension of `path` names, as close to the file it came from as that
@@ -97,9 +87,8 @@ impl Photo {
     /// `path` is replaced only once the new file is whole and on the disk.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let bytes = encode::photo(self, encode::Format::of(path)?)
-            .map_err(|reason| Error::image(path, reason))?;
-        atomic::write(path, &bytes).map_err(Error::io(path))
+        let bytes = encode::photo(self, encode::Format::of(path)?).map_err(|reason| Error::image(path, reason))?;
+        nn::write_atomically(path, &bytes).map_err(Error::io(path))
     }
 
     /// Whether the extension of `path` names a format that [`write`](Self::write) can make, so that this

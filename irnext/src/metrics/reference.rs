@@ -29,11 +29,7 @@ fn agrees_with_the_libraries_that_papers_use() {
     let pairs: Vec<_> = pairs.filter(|(name, _)| !name.starts_with('_')).collect();
     assert!(!pairs.is_empty());
     for (name, scores) in pairs {
-        let read = |end| {
-            Photo::read(folder.join(format!("metrics/{name}_{end}.png")))
-                .unwrap()
-                .rgb
-        };
+        let read = |end| Photo::read(folder.join(format!("metrics/{name}_{end}.png"))).unwrap().rgb;
         compare(name, scores, &read("in"), &read("gt"));
     }
 }
@@ -50,36 +46,16 @@ fn compare(name: &str, scores: &Value, a: &Image, b: &Image) {
     // 8-bit values are whole numbers, and agree to rounding in f64; what the libraries or our images hold in f32, to that.
     expect("psnr_skimage_u8", psnr(View::Rgb8), 1e-11);
     expect("psnr_skimage_f32", psnr(View::Rgb), 1e-6);
-    expect(
-        "ssim_skimage_u8_dr255",
-        ssim(Ssim::Gaussian, View::Rgb8),
-        1e-11,
-    );
+    expect("ssim_skimage_u8_dr255", ssim(Ssim::Gaussian, View::Rgb8), 1e-11);
     expect("ssim_basicsr_rgb", ssim(Ssim::Gaussian, View::Rgb8), 1e-11);
-    expect(
-        "ssim_skimage_f64_dr1",
-        ssim(Ssim::Gaussian, View::Rgb),
-        1e-7,
-    );
-    expect(
-        "ssim_pytorch_msssim_f64",
-        ssim(Ssim::Gaussian, View::Rgb),
-        1e-5,
-    );
-    expect(
-        "ssim_skimage_uniform7_dr255",
-        ssim(Ssim::Uniform, View::Rgb8),
-        1e-11,
-    );
+    expect("ssim_skimage_f64_dr1", ssim(Ssim::Gaussian, View::Rgb), 1e-7);
+    expect("ssim_pytorch_msssim_f64", ssim(Ssim::Gaussian, View::Rgb), 1e-5);
+    expect("ssim_skimage_uniform7_dr255", ssim(Ssim::Uniform, View::Rgb8), 1e-11);
     expect("y_basicsr_psnr", psnr(View::Luma), 1e-11);
     expect("y_basicsr_ssim", ssim(Ssim::Gaussian, View::Luma), 1e-11);
     expect("y_ssim_skimage", ssim(Ssim::Gaussian, View::Luma), 1e-11);
     expect("y_matlab_rounded_psnr", psnr(View::Luma8), 1e-11);
-    expect(
-        "y_matlab_rounded_ssim",
-        ssim(Ssim::Gaussian, View::Luma8),
-        1e-11,
-    );
+    expect("y_matlab_rounded_ssim", ssim(Ssim::Gaussian, View::Luma8), 1e-11);
     let difference = mae(a, b, View::Rgb).unwrap() - mae(a, b, View::Rgb8).unwrap();
     assert!(difference.abs() < 1e-8, "{name}: {difference}");
 }

@@ -26,11 +26,7 @@ impl Ssim {
         let window = Window::new(self, view.range());
         let (width, height, side) = (a.width, a.height, window.taps.len());
         if width.min(height) < side {
-            return Err(Error::SmallerThanWindow {
-                window: side,
-                width,
-                height,
-            });
+            return Err(Error::SmallerThanWindow { window: side, width, height });
         }
         let (planes_a, planes_b) = (view.planes(a), view.planes(b));
         let mut sum = 0.0;
@@ -61,12 +57,7 @@ impl Window {
             Ssim::Gaussian => (gaussian(11, 1.5), 1.0),
             Ssim::Uniform => (vec![1.0 / 7.0; 7], 49.0 / 48.0),
         };
-        Self {
-            taps,
-            variance_scale,
-            c1: (0.01 * range).powi(2),
-            c2: (0.03 * range).powi(2),
-        }
+        Self { taps, variance_scale, c1: (0.01 * range).powi(2), c2: (0.03 * range).powi(2) }
     }
 
     /// The sum of the similarities of the windows whose first row is `y`.
@@ -151,9 +142,7 @@ mod tests {
         let mean: f64 = 1.0 / 49.0;
         let (c1, c2) = (1e-4, 9e-4);
         let expected = c1 / (mean * mean + c1) * c2 / (mean + c2);
-        let found = Ssim::Uniform
-            .score(&dot, &Image::new(7, 7), View::Rgb)
-            .unwrap();
+        let found = Ssim::Uniform.score(&dot, &Image::new(7, 7), View::Rgb).unwrap();
         assert!((found - expected).abs() < 1e-12, "{found} {expected}");
     }
 
@@ -165,16 +154,13 @@ mod tests {
         for (y, x) in (0..=height - 11).flat_map(|y| (0..=width - 11).map(move |x| (y, x))) {
             let mean = |f: &dyn Fn(usize) -> f64| -> f64 {
                 let at = |i: usize| f((y + i / 11) * width + x + i % 11);
-                (0..121)
-                    .map(|i| weight(i / 11) * weight(i % 11) / total * at(i))
-                    .sum()
+                (0..121).map(|i| weight(i / 11) * weight(i % 11) / total * at(i)).sum()
             };
             let (ma, mb) = (mean(&|i| a[i]), mean(&|i| b[i]));
             let va = mean(&|i| (a[i] - ma).powi(2));
             let vb = mean(&|i| (b[i] - mb).powi(2));
             let cov = mean(&|i| (a[i] - ma) * (b[i] - mb));
-            sum += (2.0 * ma * mb + 1e-4) * (2.0 * cov + 9e-4)
-                / ((ma * ma + mb * mb + 1e-4) * (va + vb + 9e-4));
+            sum += (2.0 * ma * mb + 1e-4) * (2.0 * cov + 9e-4) / ((ma * ma + mb * mb + 1e-4) * (va + vb + 9e-4));
             places += 1.0;
         }
         sum / places
@@ -184,8 +170,7 @@ mod tests {
     fn the_separable_window_is_the_definition() {
         let (a, b) = (noise(17, 13, 1), noise(17, 13, 2));
         let channels = (0..3).map(|c| {
-            let plane =
-                |image: &Image| -> Vec<f64> { image.pixels().map(|p| f64::from(p[c])).collect() };
+            let plane = |image: &Image| -> Vec<f64> { image.pixels().map(|p| f64::from(p[c])).collect() };
             naive(&plane(&a), &plane(&b), 17, 13)
         });
         let expected = channels.sum::<f64>() / 3.0;

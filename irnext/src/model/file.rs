@@ -67,7 +67,8 @@ impl Model {
 /// The released variant's configuration, from the names and shapes of its tensors.
 fn guess(tensors: &HashMap<String, Tensor>) -> Option<ModelConfig> {
     let width = tensors.get("feat_extract.0.main.0.weight")?.shape().first().copied()?;
-    let blocks = (0..).take_while(|i| tensors.contains_key(&format!("Encoder.0.layers.{i}.main.0.main.0.weight"))).count();
+    let blocks =
+        (0..).take_while(|i| tensors.contains_key(&format!("Encoder.0.layers.{i}.main.0.main.0.weight"))).count();
     let n = blocks.checked_sub(1)?;
     let last = format!("Encoder.0.layers.{n}.main");
     let msm = (1..).take_while(|i| tensors.contains_key(&format!("{last}.{i}.conv_sum.weight"))).count();

@@ -49,7 +49,7 @@ impl Taps {
     }
 
     /// `[N, G, K, K]`.
-    fn from_scores(self, scores: &Tensor) -> Result<Tensor> {
+    fn of_scores(self, scores: &Tensor) -> Result<Tensor> {
         let (n, k) = (scores.shape()[0], self.kernel);
         let scores = scores.reshape(&[n, self.groups, k * k])?;
         let taps = match self.activation {
@@ -89,7 +89,7 @@ impl Released {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let mean = GlobalAvgPool.forward(cx, x)?;
         let scores = self.norm.forward(cx, &self.conv.forward(cx, &mean)?)?;
-        let low = x.dynamic_filter(&self.taps.from_scores(&scores)?, Padding::Reflect)?;
+        let low = x.dynamic_filter(&self.taps.of_scores(&scores)?, Padding::Reflect)?;
         let modulated = match self.inside_all {
             Some(w) => {
                 let w = per_channel(&cx.param(w))?;
@@ -123,7 +123,7 @@ impl Paper {
 
     fn forward(&self, cx: &Context, x: &Tensor, features: &Tensor) -> Result<Tensor> {
         let scores = self.conv.forward(cx, &GlobalAvgPool.forward(cx, features)?)?;
-        let filtered = x.dynamic_filter(&self.taps.from_scores(&scores)?, Padding::Reflect)?;
+        let filtered = x.dynamic_filter(&self.taps.of_scores(&scores)?, Padding::Reflect)?;
         let filtered = match self.weight {
             Some(weight) => {
                 let (n, k) = (x.shape()[0], self.taps.kernel);

@@ -17,8 +17,8 @@ mod msm;
 mod network;
 
 pub use config::{ModelConfig, Pooling, Preset, TapActivation, Variant};
-pub use loss::{Loss, LossConfig, Spectrum, dual_domain};
 pub use file::TASK;
+pub use loss::{Loss, LossConfig, Spectrum, dual_domain};
 pub use network::IrNext;
 
 use crate::error::Result;

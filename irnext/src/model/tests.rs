@@ -68,7 +68,9 @@ fn check_block<M: Send + Sync>(
         };
         // Buffers have no gradient; finite differences in them would find one.
         let trained: Vec<usize> = std::iter::once(0)
-            .chain((0..params.entries().len()).filter(|&i| params.entries()[i].kind == nn::Kind::Parameter).map(|i| i + 1))
+            .chain(
+                (0..params.entries().len()).filter(|&i| params.entries()[i].kind == nn::Kind::Parameter).map(|i| i + 1),
+            )
             .collect();
         let of_trained = |some: &[Tensor]| {
             let mut all = inputs.clone();
@@ -90,7 +92,11 @@ fn gradients_of_blocks() {
         check_block(&[3, 8, 8, 12], |b| Msm::new(b, config, 8), |msm, cx, x| msm.forward(cx, x));
         check_block(&[2, 8, 8, 8], |b| ResBlock::new(b, config, 8, 1), |block, cx, x| block.forward(cx, x));
     }
-    check_block(&[2, 8, 5, 4], |b| ResBlock::new(b, &small(Variant::Released), 8, 0), |block, cx, x| block.forward(cx, x));
+    check_block(
+        &[2, 8, 5, 4],
+        |b| ResBlock::new(b, &small(Variant::Released), 8, 0),
+        |block, cx, x| block.forward(cx, x),
+    );
     check_block(&[2, 3, 6, 5], |b| conv_s(b, 8), |conv_s, cx, x| conv_s.forward(cx, x));
 }
 
@@ -194,7 +200,8 @@ fn a_weight_file_brings_its_network_along() {
         let bytes = file.to_bytes().unwrap();
         let (read, _) = Model::from_bytes("memory", &bytes).unwrap();
         assert_eq!(read.config, config);
-        let same = read.params.values().iter().zip(model.params.values()).all(|(a, b)| a.to_f64_vec() == b.to_f64_vec());
+        let same =
+            read.params.values().iter().zip(model.params.values()).all(|(a, b)| a.to_f64_vec() == b.to_f64_vec());
         assert!(same);
     }
 }

@@ -180,7 +180,8 @@ impl TrainConfig {
     /// Reads a file and applies `overrides` of the form `section.key=value`, the value in TOML (a bare word is a string).
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        Self::parse(&text, overrides).map_err(|reason| Error::Config { reason: format!("{}: {reason}", path.display()) })
+        Self::parse(&text, overrides)
+            .map_err(|reason| Error::Config { reason: format!("{}: {reason}", path.display()) })
     }
 
     fn parse(text: &str, overrides: &[String]) -> Result<Self, String> {
@@ -220,11 +221,14 @@ impl TrainConfig {
         }
         if data.workers == 0 || data.crops_per_image == 0 || self.validation.every == 0 || optimiser.save_every == 0 {
             return Err(
-                "data.workers, data.crops_per_image, validation.every and optimiser.save_every must be at least 1".into()
+                "data.workers, data.crops_per_image, validation.every and optimiser.save_every must be at least 1"
+                    .into(),
             );
         }
         if optimiser.batch < 2 && self.model.msm > 0 && self.model.lam {
-            return Err("optimiser.batch must be at least 2: LAM's BatchNorm normalises 1×1 maps over the batch alone".into());
+            return Err(
+                "optimiser.batch must be at least 2: LAM's BatchNorm normalises 1×1 maps over the batch alone".into()
+            );
         }
         if optimiser.batch == 0 {
             return Err("optimiser.batch must be at least 1".into());

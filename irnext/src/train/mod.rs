@@ -89,7 +89,7 @@ impl Trainer {
             total: periods,
         };
         let shown = config.out.join("config.toml");
-        nn::weights::write_atomically(&shown, config.to_toml()?.as_bytes())?;
+        nn::write_atomically(&shown, config.to_toml()?.as_bytes()).map_err(Error::io(&shown))?;
         Ok(Self { config, state, progress, source, validation, schedule, steps_per_epoch, total })
     }
 

@@ -15,10 +15,7 @@ struct Counting {
 
 impl Counting {
     fn new(images: usize) -> Arc<Self> {
-        Arc::new(Self {
-            images,
-            made: AtomicUsize::new(0),
-        })
+        Arc::new(Self { images, made: AtomicUsize::new(0) })
     }
 }
 
@@ -43,14 +40,7 @@ impl Source for Counting {
 }
 
 fn config(batch: usize) -> LoaderConfig {
-    LoaderConfig {
-        seed: 7,
-        first_step: 0,
-        batch,
-        crop: CropSpec::square(1),
-        repeat: 1,
-        workers: 2,
-    }
+    LoaderConfig { seed: 7, first_step: 0, batch, crop: CropSpec::square(1), repeat: 1, workers: 2 }
 }
 
 fn batches(source: Arc<dyn Source>, config: &LoaderConfig, count: usize) -> Vec<Batch> {
@@ -71,9 +61,7 @@ fn noise_files(count: usize) -> tempfile::TempDir {
         let mut rng = Rng::at(1, 0, i as u64);
         let side = if i + 1 == count { 10 } else { 40 };
         let image = Image::from_fn(side, side + 5, |_, _| [0; 3].map(|_| rng.uniform() as f32));
-        Photo::new(image)
-            .write(folder.path().join(format!("{i}.png")))
-            .unwrap();
+        Photo::new(image).write(folder.path().join(format!("{i}.png"))).unwrap();
     }
     folder
 }
@@ -92,21 +80,11 @@ fn add_noise() -> Degrade {
 fn the_same_for_any_number_of_threads_and_with_or_without_cache() {
     let folder = noise_files(5);
     let mut config = config(2);
-    config.crop = CropSpec {
-        max_shrink: 2.0,
-        ..CropSpec::square(16)
-    };
+    config.crop = CropSpec { max_shrink: 2.0, ..CropSpec::square(16) };
     let run = |workers: usize, budget: usize| {
         let cache = PhotoCache::new(budget);
         let source = Synthetic::open(folder.path(), add_noise(), cache).unwrap();
-        batches(
-            Arc::new(source),
-            &LoaderConfig {
-                workers,
-                ..config.clone()
-            },
-            9,
-        )
+        batches(Arc::new(source), &LoaderConfig { workers, ..config.clone() }, 9)
     };
     let one = run(1, 0);
     assert_eq!(one, run(3, 1 << 20));
@@ -122,10 +100,7 @@ fn the_same_for_any_number_of_threads_and_with_or_without_cache() {
 fn a_resumed_run_goes_on_where_it_was() {
     let whole = batches(Counting::new(10), &config(3), 12);
     for first_step in [1, 3, 7] {
-        let config = LoaderConfig {
-            first_step,
-            ..config(3)
-        };
+        let config = LoaderConfig { first_step, ..config(3) };
         let rest = batches(Counting::new(10), &config, 12 - first_step as usize);
         assert_eq!(rest, whole[first_step as usize..]);
     }
@@ -143,19 +118,14 @@ fn every_epoch_takes_each_image_once_in_another_order() {
         orders.push(order);
     }
     assert!(orders[0] != orders[1] && orders[1] != orders[2]);
-    let draws: std::collections::BTreeSet<_> = batches
-        .iter()
-        .flat_map(|batch| batch.targets.chunks(3).map(|pixel| pixel[0].to_bits()))
-        .collect();
+    let draws: std::collections::BTreeSet<_> =
+        batches.iter().flat_map(|batch| batch.targets.chunks(3).map(|pixel| pixel[0].to_bits())).collect();
     assert_eq!(draws.len(), 36, "every sample has draws of its own");
 }
 
 #[test]
 fn repetition_makes_an_epoch_longer_and_the_rest_is_dropped() {
-    let config = LoaderConfig {
-        repeat: 4,
-        ..config(5)
-    };
+    let config = LoaderConfig { repeat: 4, ..config(5) };
     assert_eq!(config.steps_per_epoch(3).unwrap(), 2);
     let order = images(&batches(Counting::new(3), &config, 2));
     for image in 0..3 {
@@ -171,32 +141,11 @@ fn refuses_settings_that_make_no_batch() {
         Err(error) => error.to_string(),
     };
     let message = error(5, config(8));
-    assert!(
-        message.contains("8 is larger than the data set"),
-        "{message}"
-    );
+    assert!(message.contains("8 is larger than the data set"), "{message}");
     assert!(error(0, config(1)).contains("no images"));
     assert!(error(5, config(0)).contains("batch size"));
-    assert!(
-        error(
-            5,
-            LoaderConfig {
-                repeat: 0,
-                ..config(1)
-            }
-        )
-        .contains("0 times")
-    );
-    assert!(
-        error(
-            5,
-            LoaderConfig {
-                crop: CropSpec::square(0),
-                ..config(1)
-            }
-        )
-        .contains("crop")
-    );
+    assert!(error(5, LoaderConfig { repeat: 0, ..config(1) }).contains("0 times"));
+    assert!(error(5, LoaderConfig { crop: CropSpec::square(0), ..config(1) }).contains("crop"));
 }
 
 #[test]
@@ -210,10 +159,7 @@ fn a_damaged_file_is_an_error_that_names_it() {
     let bytes = fs::read(&damaged).unwrap();
     fs::write(&damaged, &bytes[..bytes.len() / 2]).unwrap();
     let source = Paired::open(root.path(), PhotoCache::new(1 << 20)).unwrap();
-    let config = LoaderConfig {
-        crop: CropSpec::square(8),
-        ..config(1)
-    };
+    let config = LoaderConfig { crop: CropSpec::square(8), ..config(1) };
     let mut loader = Loader::new(Arc::new(source), &config).unwrap();
     let results: Vec<_> = loader.by_ref().take(3).collect();
     let errors: Vec<_> = results.iter().filter_map(|r| r.as_ref().err()).collect();
@@ -231,10 +177,7 @@ fn a_panic_is_an_error_that_names_the_image() {
     let mut loader = Loader::new(Arc::new(source), &config(1)).unwrap();
     for _ in 0..5 {
         let message = loader.next().unwrap().unwrap_err().to_string();
-        assert!(
-            message.contains("0.png") && message.contains("no such weather"),
-            "{message}"
-        );
+        assert!(message.contains("0.png") && message.contains("no such weather"), "{message}");
     }
 }
 
@@ -263,10 +206,7 @@ impl Source for WrongSize {
 fn a_sample_of_another_size_is_an_error() {
     let mut loader = Loader::new(Arc::new(WrongSize), &config(1)).unwrap();
     let message = loader.next().unwrap().unwrap_err().to_string();
-    assert!(
-        message.contains("odd") && message.contains("2x3"),
-        "{message}"
-    );
+    assert!(message.contains("odd") && message.contains("2x3"), "{message}");
 }
 
 #[test]
@@ -280,11 +220,7 @@ fn makes_no_more_than_it_has_room_for_and_dropping_it_ends_its_threads() {
         assert!((3 * taken..=most).contains(&made), "{made} after {taken}");
     }
     drop(loader);
-    assert_eq!(
-        Arc::strong_count(&source),
-        1,
-        "no thread holds the source any more"
-    );
+    assert_eq!(Arc::strong_count(&source), 1, "no thread holds the source any more");
 }
 
 #[test]

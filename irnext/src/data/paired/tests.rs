@@ -24,16 +24,9 @@ fn open(root: &TempDir) -> Result<Paired> {
 
 /// Pairs as "input target", paths relative to the root.
 fn pairs(set: &Paired, root: &TempDir) -> Vec<String> {
-    let short = |path: &Path| {
-        path.strip_prefix(root.path())
-            .unwrap()
-            .display()
-            .to_string()
-    };
+    let short = |path: &Path| path.strip_prefix(root.path()).unwrap().display().to_string();
     let pairs = set.pairs().iter();
-    pairs
-        .map(|p| format!("{} {}", short(&p.input), short(&p.target)))
-        .collect()
+    pairs.map(|p| format!("{} {}", short(&p.input), short(&p.target))).collect()
 }
 
 #[test]
@@ -81,42 +74,21 @@ fn lists_what_has_no_partner() {
 
 #[test]
 fn knows_the_layouts_of_the_data_sets() {
-    for folders in [
-        "input target",
-        "hazy gt",
-        "hazy GT",
-        "blur sharp",
-        "Snow Gt",
-        "inputC target",
-    ] {
+    for folders in ["input target", "hazy gt", "hazy GT", "blur sharp", "Snow Gt", "inputC target"] {
         let (input, target) = folders.split_once(' ').unwrap();
-        let root = tree(&[
-            &format!("{input}/1.png"),
-            &format!("{target}/1.png"),
-            "blur_gamma/1.png",
-        ]);
+        let root = tree(&[&format!("{input}/1.png"), &format!("{target}/1.png"), "blur_gamma/1.png"]);
         assert_eq!(open(&root).unwrap().len(), 1, "{folders}");
     }
 }
 
 #[test]
 fn puts_scenes_together_but_not_splits() {
-    let root = tree(&[
-        "s2/blur/1.png",
-        "s2/sharp/1.png",
-        "s1/blur/1.png",
-        "s1/sharp/1.png",
-    ]);
+    let root = tree(&["s2/blur/1.png", "s2/sharp/1.png", "s1/blur/1.png", "s1/sharp/1.png"]);
     let set = open(&root).unwrap();
     let names: Vec<_> = (0..set.len()).map(|i| set.name(i)).collect();
     assert_eq!(names, ["s1/1.png", "s2/1.png"]);
 
-    let files = [
-        "train2500/Snow/1.png",
-        "train2500/Gt/1.png",
-        "test2000/Snow/1.png",
-        "test2000/Gt/1.png",
-    ];
+    let files = ["train2500/Snow/1.png", "train2500/Gt/1.png", "test2000/Snow/1.png", "test2000/Gt/1.png"];
     let error = open(&tree(&files)).unwrap_err().to_string();
     assert!(error.contains("test2000, train2500"), "{error}");
 }
@@ -128,10 +100,7 @@ fn refuses_what_cannot_be_paired() {
     assert!(error(&["input/notes.txt", "target/b.txt"]).contains("no image files"));
     assert!(error(&["other/a.png"]).contains("hazy/gt"));
     let message = error(&["input/a.png", "target/a.jpg", "target/a.bmp"]);
-    assert!(
-        message.contains("a.jpg") && message.contains("a.bmp"),
-        "{message}"
-    );
+    assert!(message.contains("a.jpg") && message.contains("a.bmp"), "{message}");
     assert!(Paired::open(Path::new("no such folder"), PhotoCache::new(0)).is_err());
 }
 
@@ -149,10 +118,7 @@ fn cuts_input_and_target_alike() {
     write_place(&root.path().join("input/a.png"), 30, 20, 0, 0);
     write_place(&root.path().join("target/a.png"), 30, 20, 0, 0);
     let set = Paired::open(root.path(), PhotoCache::new(1 << 20)).unwrap();
-    let crop = CropSpec {
-        max_shrink: 1.7,
-        ..CropSpec::square(9)
-    };
+    let crop = CropSpec { max_shrink: 1.7, ..CropSpec::square(9) };
     for index in 0..20 {
         let (input, target) = set.sample(0, &mut Rng::at(1, 1, index), &crop).unwrap();
         assert_eq!((input.width, input.height), (9, 9));
@@ -171,9 +137,7 @@ fn cuts_off_the_border_of_reside_ground_truth() {
     let set = open(&root).unwrap();
     let (input, target) = set.full(0).unwrap();
     assert_eq!(input, target);
-    let (input, target) = set
-        .sample(0, &mut Rng::new(3), &CropSpec::square(8))
-        .unwrap();
+    let (input, target) = set.sample(0, &mut Rng::new(3), &CropSpec::square(8)).unwrap();
     assert_eq!(input, target);
 }
 
@@ -183,8 +147,5 @@ fn refuses_a_pair_of_two_sizes() {
     write_place(&root.path().join("hazy/1_1.png"), 30, 25, 0, 0);
     write_place(&root.path().join("gt/1.png"), 32, 25, 0, 0);
     let error = open(&root).unwrap().full(0).unwrap_err().to_string();
-    assert!(
-        error.contains("1_1.png") && error.contains("32x25"),
-        "{error}"
-    );
+    assert!(error.contains("1_1.png") && error.contains("32x25"), "{error}");
 }
