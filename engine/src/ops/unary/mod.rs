@@ -1,6 +1,6 @@
 //! Functions of one number, element by element: exp, log, sqrt, square, abs, tanh, sigmoid, relu, clamp.
 //!
-//! Each is a [`Function`]: its value, and its gradient written with whichever of x and y is at hand, which is the one
+//! Each is a `Function`: its value, and its gradient written with whichever of x and y is at hand, which is the one
 //! it keeps. At a kink the gradient is PyTorch's: 0 for `abs` and `relu` at 0, 1 for `clamp` on its bounds.
 
 use super::{Op, apply, keep};
