@@ -1,7 +1,7 @@
 //! GELU, the exact one: y = x·Φ(x), where Φ(x) = ½(1 + erf(x/√2)) (Hendrycks and Gimpel, 2016).
 //!
 //! Backward: dx = dy·(Φ(x) + x·φ(x)), computed from the saved x in one pass: that costs about as much as reading a saved
-//! derivative would, and half the memory. [`kernel`] has the arithmetic.
+//! derivative would, and half the memory. `kernel.rs` has the arithmetic.
 
 mod kernel;
 

@@ -1,6 +1,6 @@
 //! Matrix products `[.., M, K] × [.., K, N] → [.., M, N]`; the leading dimensions are batches and broadcast.
 //!
-//! Backward, for C = A·B: dA = dC·Bᵀ and dB = Aᵀ·dC. The transposes are views: [`kernel`] packs its operands from
+//! Backward, for C = A·B: dA = dC·Bᵀ and dB = Aᵀ·dC. The transposes are views: `kernel.rs` packs its operands from
 //! their strides anyway.
 
 mod kernel;

@@ -1,6 +1,6 @@
 //! Functions of one number, element by element: exp, log, sqrt, square, abs, tanh, sigmoid, relu, clamp.
 //!
-//! Each is a [`Function`]: its value, and its gradient written with whichever of x and y is at hand, which is the one
+//! Each is a `Function`: its value, and its gradient written with whichever of x and y is at hand, which is the one
 //! it keeps. At a kink the gradient is PyTorch's: 0 for `abs` and `relu` at 0, 1 for `clamp` on its bounds.
 
 use super::{Op, apply, keep};
@@ -26,7 +26,7 @@ pub const ROOM: Room = Room {
 };
 
 /// y = f(x) of one number, and its gradient.
-trait Function: Send + Sync + 'static {
+trait Function: Copy + Send + Sync + 'static {
     /// The operation's name.
     const NAME: &'static str;
     /// What the gradient is written with.
@@ -56,7 +56,8 @@ macro_rules! functions {
             })*
         }
 
-        $(struct $Type;
+        $(#[derive(Clone, Copy)]
+        struct $Type;
 
         impl Function for $Type {
             const NAME: &'static str = stringify!($method);
@@ -117,6 +118,7 @@ impl Tensor {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Clamp {
     min: f64,
     max: f64,
@@ -166,8 +168,9 @@ impl<F: Function> Op for Elementwise<F> {
     }
 
     fn forward(&self, x: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
+        let function = self.0;
         let y = dispatch_float!(F::NAME, x[0].dtype(), T => {
-            map(F::NAME, x[0].shape(), [x[0]], |[x]: [T; 1]| self.0.value(x))
+            map(F::NAME, x[0].shape(), [x[0]], move |[x]: [T; 1]| function.value(x))
         })?;
         let kept = match F::KEEPS {
             Keeps::X => keep(need[0], x[0]),
@@ -177,9 +180,10 @@ impl<F: Function> Op for Elementwise<F> {
     }
 
     fn backward(&self, kept: Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let function = self.0;
         let gradient = |kept: Tensor| {
             dispatch_float!(F::NAME, dy.dtype(), T => {
-                map(F::NAME, dy.shape(), [&kept, dy], |[kept, dy]: [T; 2]| self.0.gradient(dy, kept))
+                map(F::NAME, dy.shape(), [&kept, dy], move |[kept, dy]: [T; 2]| function.gradient(dy, kept))
             })
         };
         Ok(vec![kept.map(gradient).transpose()?])
