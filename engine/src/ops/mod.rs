@@ -24,18 +24,37 @@ macro_rules! rooms {
     };
 }
 
+// What several rooms share.
 mod normalise;
 mod separable;
 
 rooms! {
+    /// Addition, subtraction, multiplication and division, with broadcasting.
+    arith,
+    /// Functions of one number: exp, log, sqrt, square, abs, tanh, sigmoid, relu, clamp.
+    unary,
+    /// The exact GELU.
+    gelu,
+    /// Softmax over a dimension.
+    softmax,
+    /// Sums, means and maxima over dimensions.
+    reduce,
+    /// Matrix products.
+    matmul,
+    /// Reshape, permute, broadcast.
+    view,
+    /// Slices along a dimension.
+    slice,
+    /// Concatenation along a dimension.
+    concat,
+    /// Zero and reflection padding.
+    pad,
+    /// Casts between dtypes.
+    cast,
     /// Convolution.
     conv2d,
     /// Transposed convolution.
     conv_transpose2d,
-    /// Addition, subtraction, multiplication and division, with broadcasting.
-    arith,
-    /// Sums and means over dimensions.
-    reduce,
     /// Average and max pooling.
     pool,
     /// Bilinear and nearest-neighbour resizing.
@@ -50,24 +69,6 @@ rooms! {
     rfft2,
     /// The L1 distance of spectra, a loss.
     frequency_l1,
-    /// Reshape, permute, broadcast.
-    view,
-    /// Functions of one number: exp, log, sqrt, square, abs, tanh, sigmoid, relu, clamp.
-    unary,
-    /// The exact GELU.
-    gelu,
-    /// Softmax over a dimension.
-    softmax,
-    /// Casts between dtypes.
-    cast,
-    /// Slices along a dimension.
-    slice,
-    /// Concatenation along a dimension.
-    concat,
-    /// Zero and reflection padding of the last two dimensions.
-    pad,
-    /// Matrix products, batched.
-    matmul,
 }
 
 /// A differentiable operation.

@@ -4,7 +4,7 @@
 //! filters, which the map is then convolved with. Filter modulation (FM) re-weighs the filter's high-pass part, channel by channel.
 
 use crate::model::config::{ModelConfig, TapActivation, Variant};
-use engine::{Padding, Tensor};
+use engine::{Border, Tensor};
 use nn::layers::{BatchNorm2d, Conv2d, GlobalAvgPool, Module};
 use nn::{Builder, Context, ParamId, Result};
 
@@ -89,7 +89,7 @@ impl Released {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let mean = GlobalAvgPool.forward(cx, x)?;
         let scores = self.norm.forward(cx, &self.conv.forward(cx, &mean)?)?;
-        let low = x.dynamic_filter(&self.taps.of_scores(&scores)?, Padding::Reflect)?;
+        let low = x.dynamic_filter(&self.taps.of_scores(&scores)?, Border::Reflect)?;
         let modulated = match self.inside_all {
             Some(w) => {
                 let w = per_channel(&cx.param(w))?;
@@ -123,12 +123,12 @@ impl Paper {
 
     fn forward(&self, cx: &Context, x: &Tensor, features: &Tensor) -> Result<Tensor> {
         let scores = self.conv.forward(cx, &GlobalAvgPool.forward(cx, features)?)?;
-        let filtered = x.dynamic_filter(&self.taps.of_scores(&scores)?, Padding::Reflect)?;
+        let filtered = x.dynamic_filter(&self.taps.of_scores(&scores)?, Border::Reflect)?;
         let filtered = match self.weight {
             Some(weight) => {
                 let (n, k) = (x.shape()[0], self.taps.kernel);
                 let mean = Tensor::full(&[n, 1, k, k], 1.0 / (k * k) as f64, x.dtype());
-                let low = x.dynamic_filter(&mean, Padding::Reflect)?;
+                let low = x.dynamic_filter(&mean, Border::Reflect)?;
                 let weight = per_channel(&cx.param(weight))?;
                 low.add(&filtered.sub(&low)?.mul(&weight)?)?
             }

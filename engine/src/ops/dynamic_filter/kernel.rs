@@ -1,6 +1,6 @@
 //! The loops of the dynamic filter.
 
-use super::Padding;
+use super::Border;
 use crate::cpu::for_each_line;
 use crate::simd::{Kernel, vectorize};
 use crate::{Float, Result, Tensor, dispatch_float};
@@ -11,14 +11,14 @@ const OP: &str = "dynamic_filter";
 /// How many lines of a map are summed into one partial gradient of the taps: a constant, so that the order of additions is too.
 const LINES: usize = 4;
 
-pub(super) fn forward(x: &Tensor, taps: &Tensor, padding: Padding) -> Result<Tensor> {
+pub(super) fn forward(x: &Tensor, taps: &Tensor, padding: Border) -> Result<Tensor> {
     let [_, _, h, w] = x.dims4(OP)?;
     let k = taps.shape()[2];
     filter(x, taps, &Seen::new(h, k, padding), &Seen::new(w, k, padding))
 }
 
 /// The adjoint in x: every input gathers from the outputs that saw it.
-pub(super) fn backward_x(taps: &Tensor, dy: &Tensor, padding: Padding) -> Result<Tensor> {
+pub(super) fn backward_x(taps: &Tensor, dy: &Tensor, padding: Border) -> Result<Tensor> {
     let [_, _, h, w] = dy.dims4(OP)?;
     let k = taps.shape()[2];
     filter(dy, taps, &Seen::new(h, k, padding).turned(), &Seen::new(w, k, padding).turned())
@@ -28,15 +28,15 @@ pub(super) fn backward_x(taps: &Tensor, dy: &Tensor, padding: Padding) -> Result
 struct Seen(Vec<Vec<(usize, usize)>>);
 
 impl Seen {
-    fn new(side: usize, k: usize, padding: Padding) -> Self {
+    fn new(side: usize, k: usize, padding: Border) -> Self {
         let tap = |at: usize, i: usize| {
             let padded = at + i;
             let inside = padded.wrapping_sub(k / 2);
             match padding {
                 _ if inside < side => Some(inside),
-                Padding::Zero => None,
-                Padding::Reflect if padded < k / 2 => Some(k / 2 - padded),
-                Padding::Reflect => Some(2 * (side - 1) - inside),
+                Border::Zero => None,
+                Border::Reflect if padded < k / 2 => Some(k / 2 - padded),
+                Border::Reflect => Some(2 * (side - 1) - inside),
             }
         };
         Self((0..side).map(|at| (0..k).filter_map(|i| Some((tap(at, i)?, i))).collect()).collect())
@@ -117,7 +117,7 @@ impl<T: Float> Kernel for Line<'_, T> {
 }
 
 /// The adjoint in the taps, of shape `shape`: Σ dy·x over the pixels and the channels of a group, for each tap.
-pub(super) fn backward_taps(x: &Tensor, shape: &[usize], dy: &Tensor, padding: Padding) -> Result<Tensor> {
+pub(super) fn backward_taps(x: &Tensor, shape: &[usize], dy: &Tensor, padding: Border) -> Result<Tensor> {
     let [n, c, h, w] = x.dims4(OP)?;
     let (groups, k) = (shape[1], shape[2]);
     let (rows, cols) = (Seen::new(h, k, padding), Seen::new(w, k, padding));

@@ -17,7 +17,7 @@ pub const ROOM: Room = Room { name: "dynamic_filter", operations: &[("dynamic_fi
 
 /// What lies beyond the border of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Padding {
+pub enum Border {
     /// The map, mirrored at its outermost pixels, which are not repeated.
     Reflect,
     /// Zeros.
@@ -30,13 +30,13 @@ impl Tensor {
     ///
     /// `taps` is `[N, G, K, K]` with K odd; the C channels fall into G groups of neighbours. The result has the shape of
     /// `self`. Reflecting needs sides of more than ⌊K/2⌋.
-    pub fn dynamic_filter(&self, taps: &Tensor, padding: Padding) -> Result<Tensor> {
+    pub fn dynamic_filter(&self, taps: &Tensor, padding: Border) -> Result<Tensor> {
         apply(DynamicFilter { padding }, &[self, taps])
     }
 }
 
 struct DynamicFilter {
-    padding: Padding,
+    padding: Border,
 }
 
 impl Op for DynamicFilter {
@@ -62,7 +62,7 @@ impl Op for DynamicFilter {
         if k != width || k % 2 == 0 {
             return refuse("taps must be square, with odd sides".into());
         }
-        if self.padding == Padding::Reflect && h.min(w) <= k / 2 {
+        if self.padding == Border::Reflect && h.min(w) <= k / 2 {
             return refuse(format!("reflecting by {} needs sides of at least {}", k / 2, k / 2 + 1));
         }
         Ok(x.clone())
@@ -82,10 +82,10 @@ impl Op for DynamicFilter {
 }
 
 fn sample(c: &mut Choices) -> Sample {
-    let padding = c.pick(&[Padding::Reflect, Padding::Zero]);
+    let padding = c.pick(&[Border::Reflect, Border::Zero]);
     let k = c.pick(&[3, 1, 5]);
     let (groups, per_group) = (c.size(1..=3), c.pick(&[1, 2, 5, 16]));
-    let least = if padding == Padding::Reflect { k / 2 + 1 } else { 1 };
+    let least = if padding == Border::Reflect { k / 2 + 1 } else { 1 };
     let shape = c.map_shape(groups * per_group, least, 6);
     let inputs = vec![c.tensor(&shape, Values::Normal), c.tensor(&[shape[0], groups, k, k], Values::Normal)];
     Sample::new(format!("{padding:?}"), inputs, move |x| x[0].dynamic_filter(&x[1], padding))
@@ -100,10 +100,10 @@ mod tests {
     fn borders_are_zero_or_mirrored() {
         let x = Tensor::from_slice(&[1.0, 2.0, 3.0, 10.0, 20.0, 30.0], &[1, 1, 2, 3]).unwrap();
         let ones = Tensor::ones(&[1, 1, 3, 3], DType::F64);
-        let zero = x.dynamic_filter(&ones, Padding::Zero).unwrap();
+        let zero = x.dynamic_filter(&ones, Border::Zero).unwrap();
         assert_eq!(zero.to_f64_vec(), [33.0, 66.0, 55.0, 33.0, 66.0, 55.0]);
         // Mirrored: rows 10 1 10 and 1 10 1; columns 2 1 2 3 2.
-        let reflected = x.dynamic_filter(&ones, Padding::Reflect).unwrap();
+        let reflected = x.dynamic_filter(&ones, Border::Reflect).unwrap();
         assert_eq!(reflected.to_f64_vec(), [105.0, 126.0, 147.0, 60.0, 72.0, 84.0]);
     }
 
@@ -116,7 +116,7 @@ mod tests {
         let mut taps = [0.0; 36];
         (taps[3], taps[9 + 4], taps[27 + 1]) = (1.0, 3.0, 1.0);
         let taps = Tensor::from_slice(&taps, &[2, 2, 3, 3]).unwrap();
-        let y = x.dynamic_filter(&taps, Padding::Zero).unwrap();
+        let y = x.dynamic_filter(&taps, Border::Zero).unwrap();
         let expected =
             [0.0, 1.0, 0.0, 3.0, 15.0, 18.0, 21.0, 24.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 13.0, 14.0];
         assert_eq!(y.to_f64_vec(), expected);
@@ -129,24 +129,24 @@ mod tests {
             x.dynamic_filter(&Tensor::zeros(&taps, DType::F32), padding).unwrap_err().to_string()
         };
         assert_eq!(
-            message([2, 3, 3, 3], Padding::Reflect),
+            message([2, 3, 3, 3], Border::Reflect),
             "dynamic_filter: reflecting by 1 needs sides of at least 2: x [2, 6, 1, 4], taps [2, 3, 3, 3]"
         );
         assert_eq!(
-            message([2, 4, 3, 3], Padding::Zero),
+            message([2, 4, 3, 3], Border::Zero),
             "dynamic_filter: 6 channels do not fall into 4 equal groups: x [2, 6, 1, 4], taps [2, 4, 3, 3]"
         );
         assert_eq!(
-            message([1, 3, 3, 3], Padding::Zero),
+            message([1, 3, 3, 3], Border::Zero),
             "dynamic_filter: x and taps must have as many images: x [2, 6, 1, 4], taps [1, 3, 3, 3]"
         );
         for sides in [[3, 5], [2, 2], [0, 0]] {
             assert_eq!(
-                message([2, 3, sides[0], sides[1]], Padding::Zero),
+                message([2, 3, sides[0], sides[1]], Border::Zero),
                 format!("dynamic_filter: taps must be square, with odd sides: x [2, 6, 1, 4], taps {:?}", [2, 3, sides[0], sides[1]])
             );
         }
-        assert!(x.dynamic_filter(&Tensor::zeros(&[2, 3, 3, 3], DType::F64), Padding::Zero).is_err());
+        assert!(x.dynamic_filter(&Tensor::zeros(&[2, 3, 3, 3], DType::F64), Border::Zero).is_err());
     }
 
     #[test]
@@ -159,7 +159,7 @@ mod tests {
             pool.install(|| {
                 let tape = Tape::new();
                 let (x, taps) = (tape.leaf(&x), tape.leaf(&taps));
-                let y = x.dynamic_filter(&taps, Padding::Reflect).unwrap();
+                let y = x.dynamic_filter(&taps, Border::Reflect).unwrap();
                 let gradients = tape.backward(&y.mul(&y).unwrap().sum_all().unwrap()).unwrap();
                 [&y, gradients.get(&x).unwrap(), gradients.get(&taps).unwrap()].map(|t| t.to_vec::<f32>().unwrap())
             })
