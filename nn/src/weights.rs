@@ -62,13 +62,27 @@ impl WeightFile {
             ));
         }
         let metadata = (!self.metadata.is_empty()).then(|| self.metadata.clone());
-        safetensors::serialize(views, metadata).map_err(refuse)
+        Ok(sorted_header(safetensors::serialize(views, metadata).map_err(refuse)?))
     }
 
     /// Writes a file; see [`write_atomically`].
     pub fn write(&self, path: &Path) -> Result<()> {
         write_atomically(path, &self.to_bytes()?).map_err(|source| Error::Io { path: path.into(), source })
     }
+}
+
+/// The same file with the names of its header in order: the crate writes metadata in the random order of a hash map.
+fn sorted_header(bytes: Vec<u8>) -> Vec<u8> {
+    let sorted = || {
+        let length = usize::try_from(u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?)).ok()?;
+        let (header, data) = bytes.get(8..)?.split_at_checked(length)?;
+        let header: serde_json::Value = serde_json::from_slice(header).ok()?;
+        let mut header = header.to_string().into_bytes();
+        // The format aligns the data to 8 bytes with blanks.
+        header.resize(header.len().next_multiple_of(8), b' ');
+        Some([&(header.len() as u64).to_le_bytes()[..], &header, data].concat())
+    };
+    sorted().unwrap_or(bytes)
 }
 
 fn dtype_of(dtype: Dtype) -> Option<DType> {
@@ -124,6 +138,18 @@ mod tests {
             assert_eq!(read.tensors[&name].to_f64_vec(), tensor.to_f64_vec());
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "a temporary file was left behind");
+    }
+
+    #[test]
+    fn the_same_contents_give_the_same_bytes() {
+        let with_metadata = || {
+            let mut file = sample();
+            file.metadata.extend((0..9).map(|i| (format!("key {i}"), i.to_string())));
+            file.to_bytes().unwrap()
+        };
+        assert!((0..5).all(|_| with_metadata() == with_metadata()));
+        let read = WeightFile::from_bytes("memory", &with_metadata()).unwrap();
+        assert!(read.to_bytes().unwrap() == with_metadata());
     }
 
     #[test]

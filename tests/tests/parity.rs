@@ -65,7 +65,8 @@ fn outputs_in_use() {
 
 #[test]
 fn losses_and_gradients_in_training() {
-    for name in ["case_w8_train_4x64x64.safetensors", "case_w8_train_3x64x96.safetensors"] {
+    // The number of whole gradients in the file; the second case keeps only samples of them.
+    for (name, whole) in [("case_w8_train_4x64x64.safetensors", 222), ("case_w8_train_3x64x96.safetensors", 0)] {
         let Some(case) = case(W8, name) else { return };
         let tape = Tape::new();
         let cx = Context::training(&case.params, &tape);
@@ -89,7 +90,7 @@ fn losses_and_gradients_in_training() {
             assert!(off < 1e-8, "{name}: the gradient of {} is off by {off:.1e}", entry.path);
             compared += 1;
         }
-        println!("{name}: {compared} gradients");
+        assert_eq!(compared, whole, "{name}");
         let mut after = case.params.clone();
         pass.update_buffers(&mut after).unwrap();
         for entry in after.entries() {
