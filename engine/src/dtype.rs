@@ -90,22 +90,10 @@ element!(i64, I64, |v| v as i64, |v| v as f64);
 element!(u8, U8, |v| v as u8, f64::from);
 
 /// A type that the engine computes in: f32 or f64.
-pub trait Float: Element + num_traits::Float + num_traits::NumAssign + std::iter::Sum + crate::simd::Vectors {
-    /// The error function, to the type's precision (about 1e-7 in f32, 1e-16 in f64).
-    fn erf(self) -> Self;
-}
+pub trait Float: Element + num_traits::Float + num_traits::NumAssign + std::iter::Sum + crate::simd::Vectors {}
 
-impl Float for f32 {
-    fn erf(self) -> Self {
-        libm::erff(self)
-    }
-}
-
-impl Float for f64 {
-    fn erf(self) -> Self {
-        libm::erf(self)
-    }
-}
+impl Float for f32 {}
+impl Float for f64 {}
 
 /// The dtype as one the engine computes in, or the error that says which operation asked.
 pub(crate) fn require_compute(op: &'static str, dtype: DType) -> Result<()> {

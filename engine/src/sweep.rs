@@ -1,6 +1,6 @@
 //! One sweep over every operation.
 //!
-//! A room says once how to make a random use of its operations ([`Room::samples`]); the sweep puts each through the same
+//! A room says once how to make a random use of its operations ([`Room::operations`]); the sweep puts each through the same
 //! checks: the gradients against finite differences in f64, f32 against f64, and strided inputs against dense ones.
 //! Property tests drive it with shrinking choices, `irnext gradcheck` with seeds, benches reuse the samples.
 
@@ -13,8 +13,14 @@ pub struct Room {
     /// The folder's name.
     pub name: &'static str,
     /// Its operations: the name each records on a tape, and how to make a random use of it.
-    pub operations: &'static [(&'static str, fn(&mut Choices) -> Sample)],
+    pub operations: &'static [(&'static str, Sampler)],
 }
+
+/// Makes a random use of an operation.
+pub type Sampler = fn(&mut Choices) -> Sample;
+
+/// A computation on tensors.
+pub type Computation = dyn Fn(&[Tensor]) -> Result<Tensor> + Send + Sync;
 
 /// One use of an operation: inputs in f64, and what to do with them.
 pub struct Sample {
@@ -23,7 +29,7 @@ pub struct Sample {
     /// The inputs, all differentiable, in any layout.
     pub inputs: Vec<Tensor>,
     /// The computation, which must work in f32 and f64.
-    pub run: Box<dyn Fn(&[Tensor]) -> Result<Tensor> + Send + Sync>,
+    pub run: Box<Computation>,
 }
 
 impl Sample {
@@ -202,7 +208,7 @@ fn difference(a: &[f64], b: &[f64]) -> f64 {
 fn differs(a: &[f64], b: &[f64], tolerance: f64) -> Option<usize> {
     let scale = a.iter().fold(1.0f64, |m, x| m.max(x.abs()));
     (0..a.len().max(b.len())).find(|&i| match (a.get(i), b.get(i)) {
-        (Some(x), Some(y)) => !((x - y).abs() <= tolerance * scale),
+        (Some(x), Some(y)) => (x - y).is_nan() || (x - y).abs() > tolerance * scale,
         _ => true,
     })
 }

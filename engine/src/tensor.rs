@@ -35,6 +35,12 @@ impl Meta {
     pub fn bytes(&self) -> usize {
         self.shape.iter().product::<usize>() * self.dtype.size()
     }
+
+    /// The four sizes of a `[N, C, H, W]` tensor.
+    pub fn dims4(&self, op: &'static str) -> Result<[usize; 4]> {
+        let refuse = |_| Error::shape(op, format!("expected [N, C, H, W], got shape {:?}", self.shape));
+        self.shape.as_slice().try_into().map_err(refuse)
+    }
 }
 
 impl fmt::Display for Meta {
@@ -43,7 +49,7 @@ impl fmt::Display for Meta {
     }
 }
 
-/// An n-dimensional array. See the [module](self).
+/// An n-dimensional array: an immutable value that shares its storage with its views.
 #[derive(Clone)]
 pub struct Tensor {
     storage: Arc<Storage>,
@@ -86,6 +92,17 @@ impl Tensor {
             return Err(Error::shape("from_nhwc", format!("{} elements do not fill shape {shape:?}", data.len())));
         }
         Ok(Self::build(&shape, |out| out.copy_from_slice(data)))
+    }
+
+    /// A tensor from the little-endian bytes of its elements in logical row-major order, as weight files have them.
+    pub fn from_le_bytes(bytes: &[u8], shape: &[usize], dtype: DType) -> Result<Self> {
+        crate::dispatch_element!(dtype, T => {
+            if !bytes.len().is_multiple_of(dtype.size()) {
+                return Err(Error::shape("from_le_bytes", format!("{} bytes are no whole number of {dtype}", bytes.len())));
+            }
+            let bytes: Vec<u8> = bytes.chunks_exact(dtype.size()).flat_map(native).collect();
+            Self::from_slice(&bytemuck::pod_collect_to_vec::<u8, T>(&bytes), shape)
+        })
     }
 
     /// Every element `value`.
@@ -143,9 +160,7 @@ impl Tensor {
 
     /// The four sizes of a `[N, C, H, W]` tensor.
     pub fn dims4(&self, op: &'static str) -> Result<[usize; 4]> {
-        self.shape()
-            .try_into()
-            .map_err(|_| Error::shape(op, format!("expected [N, C, H, W], got shape {:?}", self.shape())))
+        self.meta().dims4(op)
     }
 
     /// Number of dimensions.
@@ -193,6 +208,16 @@ impl Tensor {
             let start = dense.layout.offset();
             let data = &dense.raw::<T>()[start..start + dense.numel()];
             data.iter().map(|x| x.to_f64()).collect()
+        })
+    }
+
+    /// The little-endian bytes of the elements in logical row-major order.
+    pub fn to_le_bytes(&self) -> Vec<u8> {
+        let dense = self.row_major();
+        crate::dispatch_element!(self.dtype, T => {
+            let start = dense.layout.offset();
+            let bytes: &[u8] = bytemuck::cast_slice(&dense.raw::<T>()[start..start + dense.numel()]);
+            bytes.chunks_exact(self.dtype.size()).flat_map(native).collect()
         })
     }
 
@@ -283,6 +308,12 @@ impl Tensor {
     pub(crate) fn with_node(self, node: Node) -> Self {
         Self { node: Some(node), ..self }
     }
+}
+
+/// One element's bytes, turned between little-endian and the machine's own order.
+fn native(element: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    let n = element.len();
+    (0..n).map(move |i| element[if cfg!(target_endian = "little") { i } else { n - 1 - i }])
 }
 
 impl fmt::Debug for Tensor {

@@ -25,6 +25,19 @@ pub enum Error {
         reason: String,
     },
 
+    /// Two images of the pair `name` cannot be compared.
+    #[error("{name}: {source}")]
+    Score {
+        /// The pair.
+        name: String,
+        /// Why not.
+        source: crate::metrics::Error,
+    },
+
+    /// The network or its numbers: shapes, weight files.
+    #[error(transparent)]
+    Model(#[from] nn::Error),
+
     /// A setting has a value that cannot be used.
     #[error("{reason}")]
     Config {
@@ -43,30 +56,27 @@ pub enum Error {
 }
 
 /// A result whose error is [`Error`].
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl From<engine::Error> for Error {
+    fn from(error: engine::Error) -> Self {
+        Self::Model(error.into())
+    }
+}
 
 impl Error {
     /// Puts the file's name to an error of the operating system: `read(path).map_err(Error::io(path))`.
     pub fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
-        move |source| Self::Io {
-            path: path.to_owned(),
-            source,
-        }
+        move |source| Self::Io { path: path.to_owned(), source }
     }
 
     /// An [`Error::Image`] about `path`.
     pub fn image(path: &Path, reason: impl Into<String>) -> Self {
-        Self::Image {
-            path: path.to_owned(),
-            reason: reason.into(),
-        }
+        Self::Image { path: path.to_owned(), reason: reason.into() }
     }
 
     /// An [`Error::Data`] about the folder `path`.
     pub fn data(path: &Path, reason: impl Into<String>) -> Self {
-        Self::Data {
-            path: path.to_owned(),
-            reason: reason.into(),
-        }
+        Self::Data { path: path.to_owned(), reason: reason.into() }
     }
 }

@@ -1,2 +1,8 @@
-//! The `irnext` program.
-fn main() {}
+//! The `irnext` program: argument parsing, and a module for each command in [`irnext::cli`].
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    irnext::cli::Cli::parse().run()
+}

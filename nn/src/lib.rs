@@ -1,1 +1,22 @@
-//! Layers.
+//! Parameters, layers, optimisers, schedules and weight files: what networks are made of, without any one network.
+//!
+//! Reading order: [`Params`] (numbers under dotted paths) → [`Context`] (how a forward pass is run) → [`layers`] →
+//! [`optim`], [`schedule`], [`Ema`] → [`weights`].
+
+mod atomic;
+mod context;
+mod cost;
+mod ema;
+mod error;
+pub mod layers;
+pub mod optim;
+mod params;
+pub mod schedule;
+pub mod weights;
+
+pub use atomic::write_atomically;
+pub use context::{Context, Mode, Pass};
+pub use cost::Cost;
+pub use ema::Ema;
+pub use error::{Error, Result};
+pub use params::{Builder, Entry, Kind, ParamId, Params};

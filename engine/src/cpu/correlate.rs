@@ -366,7 +366,10 @@ impl<L: Lanes> Tile<'_, L> {
         let c_in = self.c_in;
         for (tap, w) in self.taps.iter().zip(self.w.chunks_exact((c_in * 2 * L::N).max(1))) {
             let first = tap + column * self.pixel;
-            let values: [&[L::Scalar]; P] = std::array::from_fn(|p| &self.data[first + p * self.pixel..][..c_in]);
+            let mut values: [&[L::Scalar]; P] = [&[]; P];
+            for (p, pixel) in values.iter_mut().enumerate() {
+                *pixel = &self.data[first + p * self.pixel..][..c_in];
+            }
             for (i, w) in w.chunks_exact(2 * L::N).enumerate() {
                 let w = [L::load(w), L::load(&w[L::N..])];
                 for p in 0..P {
@@ -498,11 +501,12 @@ impl<T: Float, X: Fn(usize) -> usize> Outer<'_, T, X> {
     /// Adds `C` input channels × one block of output channels to `sums`, whose rows are `c_out` long. Returns `C`.
     #[inline(always)]
     fn add<L: Lanes<Scalar = T>, const C: usize>(&self, sums: &mut [T], c_out: usize, width: usize) -> usize {
-        let mut tile: [[L; 2]; C] = std::array::from_fn(|c| {
+        let mut tile = [[L::splat(T::zero()); 2]; C];
+        for (c, value) in tile.iter_mut().enumerate() {
             let mut start = [T::zero(); 32];
             start[..width].copy_from_slice(&sums[c * c_out..][..width]);
-            [L::load(&start), L::load(&start[L::N..])]
-        });
+            *value = [L::load(&start), L::load(&start[L::N..])];
+        }
         for (i, row) in self.rows.clone().enumerate() {
             let x = &self.data[(self.x)(row)..];
             let values = &self.values[i * self.columns * self.stride..];

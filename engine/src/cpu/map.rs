@@ -8,12 +8,13 @@ use crate::{Element, Result, Tensor};
 /// `f` of the elements of `inputs` at each place of `shape`, to which every input must broadcast.
 ///
 /// The output lies in memory as the first input that is dense and has its shape, so that maps over
-/// equally laid out tensors are one flat loop.
-pub(crate) fn map<T: Element, const N: usize>(
+/// equally laid out tensors are one flat loop. `f` is copied into that loop: give it its constants by `move`, or the compiler
+/// must assume that writing an output could change them.
+pub(crate) fn map<T: Element, U: Element, const N: usize>(
     op: &'static str,
     shape: &[usize],
     inputs: [&Tensor; N],
-    f: impl Fn([T; N]) -> T + Sync,
+    f: impl Fn([T; N]) -> U + Copy + Sync,
 ) -> Result<Tensor> {
     let mut layouts: Vec<Layout> = Vec::with_capacity(N);
     for input in inputs {
@@ -24,9 +25,7 @@ pub(crate) fn map<T: Element, const N: usize>(
     let sources: [&[T]; N] = inputs.map(|input| input.raw());
     let layouts: [&Layout; N] = std::array::from_fn(|k| &layouts[k]);
     Ok(Tensor::build_in(layout.clone(), |out| {
-        for_each_row(out, &layout, layouts, |run, starts, strides| {
-            vectorize(Run { run, sources, starts, strides, f: &f })
-        });
+        for_each_row(out, &layout, layouts, |run, starts, strides| vectorize(Run { run, sources, starts, strides, f }));
     }))
 }
 
@@ -35,15 +34,15 @@ fn compact(layout: &Layout) -> Layout {
     Layout::from_parts(layout.shape().to_vec(), layout.strides().to_vec(), 0)
 }
 
-struct Run<'a, T, F, const N: usize> {
-    run: &'a mut [T],
+struct Run<'a, T, U, F, const N: usize> {
+    run: &'a mut [U],
     sources: [&'a [T]; N],
     starts: [usize; N],
     strides: [usize; N],
-    f: &'a F,
+    f: F,
 }
 
-impl<T: Element, F: Fn([T; N]) -> T, const N: usize> Kernel for Run<'_, T, F, N> {
+impl<T: Element, U: Element, F: Fn([T; N]) -> U, const N: usize> Kernel for Run<'_, T, U, F, N> {
     type Output = ();
 
     #[inline(always)]

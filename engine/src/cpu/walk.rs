@@ -109,6 +109,38 @@ pub(crate) fn copy<T: Element>(out: &mut [T], to: &Layout, source: &[T], from: &
     });
 }
 
+/// Copies `source`, seen through `from`, into the part of `out` that `region` describes: a slice, along any dimensions,
+/// of a dense layout. The rest of `out` stays as it is.
+pub(crate) fn write_region<T: Element>(out: &mut [T], region: &Layout, source: &[T], from: &Layout) {
+    if region.numel() == 0 {
+        return;
+    }
+    // Cut along the outermost dimension that is longer than 1: what belongs to one index of it does not reach into the next.
+    let Some(outer) = region.physical_order().into_iter().find(|&d| region.shape()[d] > 1) else {
+        out[region.offset()] = source[from.offset()];
+        return;
+    };
+    let (size, block) = (region.shape()[outer], region.strides()[outer]);
+    let blocks = (PIECE / block).clamp(1, size);
+    let pieces = out[region.offset()..].par_chunks_mut(block * blocks).take(size.div_ceil(blocks));
+    pieces.enumerate().for_each(|(piece, out)| {
+        let first = piece * blocks;
+        let part = |layout: &Layout| layout.slice(outer, first, blocks.min(size - first), 1);
+        let (part, from) = (part(region), part(from));
+        let rows = Rows::new(&part, [&part, &from]);
+        let (row, strides) = (rows.row(), rows.row_strides());
+        for i in 0..part.numel() / row {
+            let [to, start] = rows.start(i);
+            let to = to - part.offset();
+            if strides == [1, 1] {
+                out[to..to + row].copy_from_slice(&source[start..start + row]);
+            } else {
+                (0..row).for_each(|k| out[to + k * strides[0]] = source[start + k * strides[1]]);
+            }
+        }
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +168,17 @@ mod tests {
         let mut out = [0u8; 6];
         copy(&mut out, &to, &[0, 1, 2, 3, 4, 5], &from.permute(&[1, 0]));
         assert_eq!(out, [0, 3, 1, 4, 2, 5]);
+    }
+
+    #[test]
+    fn a_region_is_written_and_nothing_else() {
+        let layout = Layout::row_major(&[4, 6]);
+        let region = layout.slice(0, 1, 2, 2).slice(1, 1, 3, 2);
+        let mut out = [9u8; 24];
+        write_region(&mut out, &region, &[1, 2, 3, 4, 5, 6], &Layout::row_major(&[3, 2]).permute(&[1, 0]));
+        assert_eq!(out[6..12], [9, 1, 9, 3, 9, 5]);
+        assert_eq!(out[18..24], [9, 2, 9, 4, 9, 6]);
+        assert_eq!((&out[..6], &out[12..18]), (&[9; 6][..], &[9; 6][..]));
     }
 
     #[test]

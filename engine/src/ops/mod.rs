@@ -24,17 +24,51 @@ macro_rules! rooms {
     };
 }
 
+// What several rooms share.
+mod normalise;
+mod separable;
+
 rooms! {
+    /// Addition, subtraction, multiplication and division, with broadcasting.
+    arith,
+    /// Functions of one number: exp, log, sqrt, square, abs, tanh, sigmoid, relu, clamp.
+    unary,
+    /// The exact GELU.
+    gelu,
+    /// Softmax over a dimension.
+    softmax,
+    /// Sums, means and maxima over dimensions.
+    reduce,
+    /// Matrix products.
+    matmul,
+    /// Reshape, permute, broadcast.
+    view,
+    /// Slices along a dimension.
+    slice,
+    /// Concatenation along a dimension.
+    concat,
+    /// Zero and reflection padding.
+    pad,
+    /// Casts between dtypes.
+    cast,
     /// Convolution.
     conv2d,
     /// Transposed convolution.
     conv_transpose2d,
-    /// Addition, subtraction, multiplication and division, with broadcasting.
-    arith,
-    /// Sums and means over dimensions.
-    reduce,
-    /// Reshape, permute, broadcast.
-    view,
+    /// Average and max pooling.
+    pool,
+    /// Bilinear and nearest-neighbour resizing.
+    resize,
+    /// Batch normalisation, by the batch's statistics or given ones.
+    batch_norm,
+    /// Instance normalisation.
+    instance_norm,
+    /// Filters whose taps are computed, per image and group of channels.
+    dynamic_filter,
+    /// The Fourier transform of maps.
+    rfft2,
+    /// The L1 distance of spectra, a loss.
+    frequency_l1,
 }
 
 /// A differentiable operation.

@@ -1,7 +1,7 @@
 //! From the bytes of an image file to a [`Photo`]. Reasons for refusal are plain text; the caller adds the file's name.
 
 use std::any::Any;
-use std::io::Cursor;
+use std::io::{BufRead, Cursor, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ::image::codecs::tiff::TiffDecoder;
@@ -31,8 +31,30 @@ pub(super) fn recognise(head: &[u8]) -> Result<ImageFormat> {
 /// Decodes the whole file.
 pub(super) fn photo(bytes: &[u8], limits: &Limits) -> Result<Photo> {
     let format = recognise(bytes)?;
-    // The decoders return errors and are fuzzed; should one panic all the same, it is this file's fault.
-    catch_unwind(AssertUnwindSafe(|| decode(bytes, format, limits)))
+    guarded(|| decode(bytes, format, limits))
+}
+
+/// The width and height of the upright image, from the header of the file that `reader` starts.
+pub(super) fn size(reader: impl BufRead + Seek, format: ImageFormat, limits: &Limits) -> Result<(usize, usize)> {
+    guarded(|| {
+        let mut decoder = open(reader, format, limits)?;
+        let (width, height) = decoder.dimensions();
+        let (width, height) = (width as usize, height as usize);
+        match decoder.orientation() {
+            Ok(
+                Orientation::Rotate90
+                | Orientation::Rotate270
+                | Orientation::Rotate90FlipH
+                | Orientation::Rotate270FlipH,
+            ) => Ok((height, width)),
+            _ => Ok((width, height)),
+        }
+    })
+}
+
+/// The decoders return errors and are fuzzed; should one panic all the same, it is this file's fault.
+fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|panic| Err(format!("the decoder failed: {}", message(panic.as_ref()))))
 }
 
@@ -41,12 +63,7 @@ fn decode(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<Photo> {
     if format == ImageFormat::Jpeg && !jpeg_is_whole(bytes) {
         return Err("the file is cut short".into());
     }
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    let mut inner = ::image::Limits::no_limits();
-    inner.max_alloc = Some(limits.max_pixels.saturating_mul(16).max(1 << 26));
-    reader.limits(inner);
-    let mut decoder = reader.into_decoder().map_err(reason)?;
-    check_size(decoder.dimensions(), limits)?;
+    let mut decoder = open(Cursor::new(bytes), format, limits)?;
     // Damaged metadata is no reason to refuse the pixels.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let icc = match format {
@@ -58,6 +75,21 @@ fn decode(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<Photo> {
     let mut photo = convert(pixels)?;
     photo.icc = icc.filter(|profile| describes(profile, photo.grey));
     Ok(photo)
+}
+
+/// Reads the header, and stops there if the image is too large.
+fn open<'a, R: BufRead + Seek + 'a>(
+    reader: R,
+    format: ImageFormat,
+    limits: &Limits,
+) -> Result<impl ImageDecoder + use<'a, R>> {
+    let mut reader = ImageReader::with_format(reader, format);
+    let mut memory = ::image::Limits::no_limits();
+    memory.max_alloc = Some(limits.max_pixels.saturating_mul(16).max(1 << 26));
+    reader.limits(memory);
+    let decoder = reader.into_decoder().map_err(reason)?;
+    check_size(decoder.dimensions(), limits)?;
+    Ok(decoder)
 }
 
 fn check_size((width, height): (u32, u32), limits: &Limits) -> Result<()> {
@@ -95,10 +127,7 @@ fn convert(pixels: DynamicImage) -> Result<Photo> {
         DynamicImage::ImageLumaA16(p) => Ok(sixteen(p.into_raw())),
         DynamicImage::ImageRgb16(p) => Ok(sixteen(p.into_raw())),
         DynamicImage::ImageRgba16(p) => Ok(sixteen(p.into_raw())),
-        other => Err(format!(
-            "samples of type {:?} cannot be read; save the image with 8 or 16 bits",
-            other.color()
-        )),
+        other => Err(format!("samples of type {:?} cannot be read; save the image with 8 or 16 bits", other.color())),
     }
 }
 
@@ -125,17 +154,7 @@ fn split<T: Copy>(
             alpha.push(scale(pixel[channels - 1]));
         }
     }
-    Photo {
-        rgb: Image {
-            width,
-            height,
-            data,
-        },
-        alpha,
-        depth,
-        grey,
-        icc: None,
-    }
+    Photo { rgb: Image { width, height, data }, alpha, depth, grey, icc: None }
 }
 
 /// Once its limits are set, the TIFF decoder gives no more memory to a profile than the pixels take, which is too little
@@ -183,6 +202,5 @@ fn reason(error: ImageError) -> String {
 
 fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("unknown cause")
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("unknown cause")
 }

@@ -36,13 +36,9 @@ pub(super) enum Format {
 impl Format {
     /// The format that the extension of `path` names, in either case.
     pub(super) fn of(path: &Path) -> Result<Self> {
-        const WRITTEN: &str =
-            "png, jpg, jpeg, webp, bmp, tif, tiff, ppm, pgm, pam and pnm can be written";
+        const WRITTEN: &str = "png, jpg, jpeg, webp, bmp, tif, tiff, ppm, pgm, pam and pnm can be written";
         let Some(extension) = path.extension() else {
-            return Err(Error::image(
-                path,
-                format!("the name has no extension; {WRITTEN}"),
-            ));
+            return Err(Error::image(path, format!("the name has no extension; {WRITTEN}")));
         };
         match extension.to_string_lossy().to_lowercase().as_str() {
             "png" => Ok(Self::Png),
@@ -54,10 +50,7 @@ impl Format {
             "ppm" => Ok(Self::Ppm),
             "pam" => Ok(Self::Pam),
             "pnm" => Ok(Self::Pnm),
-            other => Err(Error::image(
-                path,
-                format!("cannot write \".{other}\" files; {WRITTEN}"),
-            )),
+            other => Err(Error::image(path, format!("cannot write \".{other}\" files; {WRITTEN}"))),
         }
     }
 }
@@ -100,25 +93,16 @@ fn samples(photo: &Photo, format: Format) -> std::result::Result<Samples, String
     let count = image.width * image.height;
     let alpha_len = photo.alpha.as_ref().map_or(count, Vec::len);
     if count == 0 || image.data.len() != count * 3 || alpha_len != count {
-        return Err(format!(
-            "an image of {}x{} pixels cannot be written",
-            image.width, image.height
-        ));
+        return Err(format!("an image of {}x{} pixels cannot be written", image.width, image.height));
     }
-    let side =
-        |side| u32::try_from(side).map_err(|_| format!("a side of {side} pixels is too long"));
+    let side = |side| u32::try_from(side).map_err(|_| format!("a side of {side} pixels is too long"));
     let (width, height) = (side(image.width)?, side(image.height)?);
 
-    let has_alpha =
-        photo.alpha.is_some() && !matches!(format, Format::Jpeg | Format::Pgm | Format::Ppm);
+    let has_alpha = photo.alpha.is_some() && !matches!(format, Format::Jpeg | Format::Pgm | Format::Ppm);
     // These two libraries have grey, and alpha, but not both at once; and a pixel map is always in colour.
-    let grey = photo.grey
-        && format != Format::Ppm
-        && !(has_alpha && matches!(format, Format::Bmp | Format::Tiff));
+    let grey = photo.grey && format != Format::Ppm && !(has_alpha && matches!(format, Format::Bmp | Format::Tiff));
     if format == Format::Pgm && !grey {
-        return Err(
-            "a .pgm file holds grey only, and the photo is in colour; use .ppm or .png".into(),
-        );
+        return Err("a .pgm file holds grey only, and the photo is in colour; use .ppm or .png".into());
     }
     let depth = match format {
         Format::Jpeg | Format::WebP | Format::Bmp => Depth::Eight,
@@ -142,20 +126,10 @@ fn samples(photo: &Photo, format: Format) -> std::result::Result<Samples, String
             push(alpha[i]);
         }
     }
-    Ok(Samples {
-        width,
-        height,
-        channels,
-        depth,
-        bytes,
-    })
+    Ok(Samples { width, height, channels, depth, bytes })
 }
 
-fn write(
-    mut encoder: impl ImageEncoder,
-    photo: &Photo,
-    samples: &Samples,
-) -> ::image::ImageResult<()> {
+fn write(mut encoder: impl ImageEncoder, photo: &Photo, samples: &Samples) -> ::image::ImageResult<()> {
     use ExtendedColorType as Colour;
     let colour = match (samples.depth, samples.channels) {
         (Depth::Eight, 1) => Colour::L8,
@@ -178,12 +152,7 @@ fn write(
 
 /// A binary PGM (P5), PPM (P6) or, for alpha or on request, PAM (P7) file. Sixteen-bit samples are big-endian.
 fn portable_map(samples: &Samples, always_pam: bool) -> Vec<u8> {
-    let Samples {
-        width,
-        height,
-        channels,
-        ..
-    } = samples;
+    let Samples { width, height, channels, .. } = samples;
     let max = match samples.depth {
         Depth::Eight => 255,
         Depth::Sixteen => 65535,
@@ -193,11 +162,7 @@ fn portable_map(samples: &Samples, always_pam: bool) -> Vec<u8> {
         3 if !always_pam => format!("P6\n{width} {height}\n{max}\n"),
         _ => {
             let colour = if *channels < 3 { "GRAYSCALE" } else { "RGB" };
-            let alpha = if matches!(channels, 2 | 4) {
-                "_ALPHA"
-            } else {
-                ""
-            };
+            let alpha = if matches!(channels, 2 | 4) { "_ALPHA" } else { "" };
             format!(
                 "P7\nWIDTH {width}\nHEIGHT {height}\nDEPTH {channels}\nMAXVAL {max}\nTUPLTYPE {colour}{alpha}\nENDHDR\n"
             )

@@ -7,10 +7,12 @@
 mod tests;
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
-use super::{Image, atomic, decode, encode};
+use ::image::ImageFormat;
+
+use super::{Image, decode, encode};
 use crate::error::{Error, Result};
 
 /// What an image file holds: the picture, upright, and what must survive beside it.
@@ -48,23 +50,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            max_side: 65_535,
-            max_pixels: 200_000_000,
-        }
+        Self { max_side: 65_535, max_pixels: 200_000_000 }
     }
 }
 
 impl Photo {
     /// An ordinary photo: eight bits, colour, opaque, sRGB.
     pub fn new(rgb: Image) -> Self {
-        Self {
-            rgb,
-            alpha: None,
-            depth: Depth::Eight,
-            grey: false,
-            icc: None,
-        }
+        Self { rgb, alpha: None, depth: Depth::Eight, grey: false, icc: None }
     }
 
     /// Reads a PNG, JPEG, WebP, BMP, TIFF or PNM file within the default [`Limits`], and turns it upright
@@ -80,15 +73,22 @@ impl Photo {
         decode::photo(&bytes, limits).map_err(|reason| Error::image(path, reason))
     }
 
+    /// The width and height of the upright image, from the file's header: quick, and what
+    /// [`read`](Self::read) would refuse for its type or size is refused here.
+    pub fn size(path: impl AsRef<Path>) -> Result<(usize, usize)> {
+        let path = path.as_ref();
+        let (file, format) = open(path)?;
+        decode::size(BufReader::new(file), format, &Limits::default()).map_err(|reason| Error::image(path, reason))
+    }
+
     /// Writes the photo in the format that the extension of `path` names, as close to the file it came from as that
     /// format can be: see [`check_writable`](Self::check_writable). Values are limited to [0, 1] and rounded to
     /// the nearest; JPEG is written at quality 95 without chroma sub-sampling, WebP without loss.
     /// `path` is replaced only once the new file is whole and on the disk.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let bytes = encode::photo(self, encode::Format::of(path)?)
-            .map_err(|reason| Error::image(path, reason))?;
-        atomic::write(path, &bytes).map_err(Error::io(path))
+        let bytes = encode::photo(self, encode::Format::of(path)?).map_err(|reason| Error::image(path, reason))?;
+        nn::write_atomically(path, &bytes).map_err(Error::io(path))
     }
 
     /// Whether the extension of `path` names a format that [`write`](Self::write) can make, so that this
@@ -102,6 +102,21 @@ impl Photo {
 
 /// The bytes of an image file, after looking at its first few: a large file that is no image is not read.
 fn contents(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
+    let (file, _) = open(path)?;
+    // No format spends more than this on the pixels that may be read.
+    let largest = limits.max_pixels.saturating_mul(16).max(1 << 30);
+    if file.metadata().map_err(Error::io(path))?.len() > largest {
+        let reason = format!("is larger than {} MiB", largest >> 20);
+        return Err(Error::image(path, reason));
+    }
+    let mut bytes = Vec::new();
+    let result = file.take(largest).read_to_end(&mut bytes);
+    result.map_err(Error::io(path))?;
+    Ok(bytes)
+}
+
+/// Opens an image file and tells its format by its first bytes.
+fn open(path: &Path) -> Result<(File, ImageFormat)> {
     let metadata = fs::metadata(path).map_err(Error::io(path))?;
     if metadata.is_dir() {
         return Err(Error::image(path, "is a folder, not an image file"));
@@ -111,17 +126,10 @@ fn contents(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
         return Err(Error::image(path, "is not a regular file"));
     }
     let mut file = File::open(path).map_err(Error::io(path))?;
-    let mut bytes = Vec::new();
-    let mut head = file.by_ref().take(decode::SIGNATURE_LEN);
-    head.read_to_end(&mut bytes).map_err(Error::io(path))?;
-    decode::recognise(&bytes).map_err(|reason| Error::image(path, reason))?;
-    // No format spends more than this on the pixels that may be read; one more byte shows that it does.
-    let largest = limits.max_pixels.saturating_mul(16).max(1 << 30);
-    if metadata.len() > largest {
-        let reason = format!("is larger than {} MiB", largest >> 20);
-        return Err(Error::image(path, reason));
-    }
-    let rest = file.take(largest).read_to_end(&mut bytes);
-    rest.map_err(Error::io(path))?;
-    Ok(bytes)
+    let mut head = Vec::new();
+    let mut start = file.by_ref().take(decode::SIGNATURE_LEN);
+    start.read_to_end(&mut head).map_err(Error::io(path))?;
+    let format = decode::recognise(&head).map_err(|reason| Error::image(path, reason))?;
+    file.rewind().map_err(Error::io(path))?;
+    Ok((file, format))
 }

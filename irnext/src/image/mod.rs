@@ -3,7 +3,6 @@
 //! [`Image`] is what the network, the degradations and the metrics work on. [`Photo`] is what an image file
 //! holds: an [`Image`] and what must survive restoration beside it (bit depth, alpha, greyness, profile).
 
-mod atomic;
 mod decode;
 mod encode;
 mod io;
@@ -27,30 +26,18 @@ pub struct Image {
 impl Image {
     /// A black image.
     pub fn new(width: usize, height: usize) -> Self {
-        Self {
-            width,
-            height,
-            data: vec![0.0; width * height * 3],
-        }
+        Self { width, height, data: vec![0.0; width * height * 3] }
     }
 
     /// The image whose pixel in column `x` of row `y` is `f(x, y)`; called row by row.
-    pub fn from_fn(
-        width: usize,
-        height: usize,
-        mut f: impl FnMut(usize, usize) -> [f32; 3],
-    ) -> Self {
+    pub fn from_fn(width: usize, height: usize, mut f: impl FnMut(usize, usize) -> [f32; 3]) -> Self {
         let mut data = Vec::with_capacity(width * height * 3);
         for y in 0..height {
             for x in 0..width {
                 data.extend(f(x, y));
             }
         }
-        Self {
-            width,
-            height,
-            data,
-        }
+        Self { width, height, data }
     }
 
     /// The pixel in column `x` of row `y`. Panics outside the image, as indexing a slice does.
@@ -90,18 +77,12 @@ impl Image {
         for row in y..y + height {
             data.extend_from_slice(&self.row(row)[3 * x..3 * (x + width)]);
         }
-        Self {
-            width,
-            height,
-            data,
-        }
+        Self { width, height, data }
     }
 
     /// The mirror image: left and right swapped.
     pub fn flip_horizontal(&self) -> Self {
-        Self::from_fn(self.width, self.height, |x, y| {
-            self.pixel(self.width - 1 - x, y)
-        })
+        Self::from_fn(self.width, self.height, |x, y| self.pixel(self.width - 1 - x, y))
     }
 
     /// Grows the image to the right and downwards to `width` x `height` by reflection about its last column and
@@ -119,19 +100,14 @@ impl Image {
     /// [`pad_reflect`](Self::pad_reflect) to sides that `multiple` divides.
     pub fn pad_to_multiple(&self, multiple: usize) -> Self {
         let multiple = multiple.max(1);
-        self.pad_reflect(
-            self.width.next_multiple_of(multiple),
-            self.height.next_multiple_of(multiple),
-        )
+        self.pad_reflect(self.width.next_multiple_of(multiple), self.height.next_multiple_of(multiple))
     }
 
     /// The luma of each pixel on the scale of 8-bit video, black 16 and white 235:
     /// Y = 65.481 R + 128.553 G + 24.966 B + 16 (ITU-R BT.601; deraining is scored on it).
     pub fn luma(&self) -> Vec<f64> {
         self.pixels()
-            .map(|[r, g, b]| {
-                65.481 * f64::from(r) + 128.553 * f64::from(g) + 24.966 * f64::from(b) + 16.0
-            })
+            .map(|[r, g, b]| 65.481 * f64::from(r) + 128.553 * f64::from(g) + 24.966 * f64::from(b) + 16.0)
             .collect()
     }
 }
@@ -168,10 +144,7 @@ mod tests {
 
     #[test]
     fn flip_mirrors_each_row() {
-        assert_eq!(
-            red(&counting(3, 2).flip_horizontal()),
-            [2.0, 1.0, 0.0, 5.0, 4.0, 3.0]
-        );
+        assert_eq!(red(&counting(3, 2).flip_horizontal()), [2.0, 1.0, 0.0, 5.0, 4.0, 3.0]);
     }
 
     #[test]

@@ -85,9 +85,7 @@ impl Taps {
     }
 
     fn iter(&self) -> impl Iterator<Item = (usize, &[f32])> {
-        self.0
-            .iter()
-            .map(|(first, weights)| (*first, weights.as_slice()))
+        self.0.iter().map(|(first, weights)| (*first, weights.as_slice()))
     }
 }
 
@@ -129,9 +127,7 @@ mod tests {
         let image = Image::from_fn(13, 9, |_, _| [0.25, 0.5, 1.0]);
         for (width, height) in [(1, 1), (5, 20), (40, 3)] {
             for [r, g, b] in image.resize(width, height).pixels() {
-                assert!(
-                    (r - 0.25).abs() < 1e-6 && (g - 0.5).abs() < 1e-6 && (b - 1.0).abs() < 1e-6
-                );
+                assert!((r - 0.25).abs() < 1e-6 && (g - 0.5).abs() < 1e-6 && (b - 1.0).abs() < 1e-6);
             }
         }
     }

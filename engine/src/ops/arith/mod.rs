@@ -169,7 +169,7 @@ impl Op for Affine {
     fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, ())> {
         let y = dispatch_float!(Self::NAME, x[0].dtype(), T => {
             let (scale, shift) = (<T as Element>::from_f64(self.scale), <T as Element>::from_f64(self.shift));
-            map(Self::NAME, x[0].shape(), [x[0]], |[x]: [T; 1]| x * scale + shift)
+            map(Self::NAME, x[0].shape(), [x[0]], move |[x]: [T; 1]| x * scale + shift)
         })?;
         Ok((y, ()))
     }

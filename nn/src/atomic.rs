@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Writes `bytes` to a new file beside `path`, waits until they are on the disk, and renames it to `path`:
 /// whatever interrupts this, `path` holds the old contents or the new.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -49,8 +49,8 @@ mod tests {
     fn replaces_the_file_and_leaves_nothing_beside_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.bin");
-        write(&path, b"old").unwrap();
-        write(&path, b"new").unwrap();
+        write_atomically(&path, b"old").unwrap();
+        write_atomically(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
@@ -60,8 +60,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let taken = folder.path().join("taken");
         fs::create_dir(&taken).unwrap();
-        assert!(write(&taken, b"x").is_err());
+        assert!(write_atomically(&taken, b"x").is_err());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        assert!(write(&folder.path().join("missing/x"), b"x").is_err());
+        assert!(write_atomically(&folder.path().join("missing/x"), b"x").is_err());
     }
 }

@@ -1,0 +1,219 @@
+//! Batch normalisation (Ioffe and Szegedy, 2015): every channel brought to mean 0 and variance 1, then scaled and shifted.
+//!
+//! In training the statistics are the batch's own, over N, H and W, and gradients flow through them; the running
+//! statistics are the layer's business, so they are returned to it. In evaluation the statistics are given, and constants.
+//! The arithmetic is in `ops/normalise.rs`.
+
+use super::normalise::{self, Normalise, Saved, Statistics, from_f64};
+use super::{Op, apply};
+use crate::sweep::{Choices, Room, Sample, Values};
+use crate::{Error, Meta, Result, Tensor};
+
+/// This room in the sweep.
+pub const ROOM: Room = Room {
+    name: "batch_norm",
+    operations: &[("batch_norm", sample_train), ("batch_norm", sample_eval)],
+};
+
+const NAME: &str = "batch_norm";
+
+/// What a batch in training tells the running statistics; both `[C]` and off the tape.
+#[derive(Clone, Debug)]
+pub struct BatchStats {
+    /// The mean of each channel.
+    pub mean: Tensor,
+    /// The unbiased variance of each channel (divided by the number of values less one).
+    pub var: Tensor,
+}
+
+impl Tensor {
+    /// `[N, C, H, W]` normalised by its own statistics over N, H and W (biased variance), times `weight` `[C]`, plus `bias`
+    /// `[C]`; and those statistics. Needs at least two values per channel.
+    pub fn batch_norm_train(&self, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<(Tensor, BatchStats)> {
+        infer(&[self.meta(), weight.meta(), bias.meta()])?;
+        let [n, c, h, w] = self.dims4(NAME)?;
+        let count = n * h * w;
+        if count < 2 {
+            let why = "training needs more than one value per channel (a single one has no variance)";
+            return Err(Error::shape(NAME, format!("{why}, got shape {:?}", self.shape())));
+        }
+        let statistics = Statistics::of(NAME, self, 1)?;
+        let unbiased: Vec<f64> = statistics.var.iter().map(|var| var * (count as f64 / (count - 1) as f64)).collect();
+        let [mean, var] = [&statistics.mean, &unbiased].map(|numbers| from_f64(numbers, &[c], self.dtype()));
+        let y = apply(BatchNorm(Normalise { statistics, eps, of_input: true }), &[self, weight, bias])?;
+        Ok((y, BatchStats { mean, var }))
+    }
+
+    /// `[N, C, H, W]` normalised by the constants `mean` and `var`, times `weight`, plus `bias`, all `[C]`.
+    pub fn batch_norm_eval(
+        &self,
+        mean: &Tensor,
+        var: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        eps: f64,
+    ) -> Result<Tensor> {
+        normalise::infer(NAME, &self.meta(), &[("mean", &mean.meta()), ("var", &var.meta())])?;
+        let statistics = Statistics::given(mean, var);
+        apply(BatchNorm(Normalise { statistics, eps, of_input: false }), &[self, weight, bias])
+    }
+}
+
+struct BatchNorm(Normalise);
+
+impl Op for BatchNorm {
+    const NAME: &'static str = NAME;
+    type Saved = Saved;
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+        infer(inputs)
+    }
+
+    fn forward(&self, inputs: &[&Tensor], need: &[bool]) -> Result<(Tensor, Saved)> {
+        self.0.forward(NAME, inputs, need)
+    }
+
+    fn backward(&self, saved: Saved, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        self.0.backward(NAME, saved, dy, need)
+    }
+}
+
+fn infer(inputs: &[Meta]) -> Result<Meta> {
+    normalise::infer(NAME, &inputs[0], &[("weight", &inputs[1]), ("bias", &inputs[2])])
+}
+
+/// x with at least two values per channel, a weight and a bias.
+fn inputs(c: &mut Choices) -> Vec<Tensor> {
+    let channels = c.pick(&[1, 3, 8]);
+    let mut shape = c.map_shape(channels, 1, 5);
+    shape[0] += 1;
+    vec![
+        c.tensor(&shape, Values::Normal),
+        c.tensor(&[channels], Values::AwayFromZero),
+        c.tensor(&[channels], Values::Normal),
+    ]
+}
+
+/// A large eps: with the usual one, two values that happen to be close would make a step too steep for differences.
+fn sample_train(c: &mut Choices) -> Sample {
+    Sample::new("train", inputs(c), |x| Ok(x[0].batch_norm_train(&x[1], &x[2], 0.1)?.0))
+}
+
+fn sample_eval(c: &mut Choices) -> Sample {
+    let inputs = inputs(c);
+    let (mean, var) = (c.tensor(inputs[1].shape(), Values::Normal), c.tensor(inputs[1].shape(), Values::Positive));
+    Sample::new("eval", inputs, move |x| {
+        let like_x = |numbers: &Tensor| from_f64(&numbers.to_f64_vec(), numbers.shape(), x[0].dtype());
+        x[0].batch_norm_eval(&like_x(&mean), &like_x(&var), &x[1], &x[2], 1e-5)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DType, Rng, Tape};
+
+    fn tensor(data: &[f64], shape: &[usize]) -> Tensor {
+        Tensor::from_slice(data, shape).unwrap()
+    }
+
+    #[test]
+    fn training_uses_the_batch_and_reports_the_unbiased_variance() {
+        // Channel 0: 1, 3 (mean 2, biased variance 1); channel 1: 0, 8 (mean 4, biased variance 16).
+        let x = tensor(&[1.0, 0.0, 3.0, 8.0], &[2, 2, 1, 1]);
+        let (y, stats) = x.batch_norm_train(&tensor(&[5.0, 2.0], &[2]), &tensor(&[0.0, 1.0], &[2]), 0.0).unwrap();
+        assert_eq!(y.to_f64_vec(), [-5.0, -1.0, 5.0, 3.0]);
+        assert_eq!(stats.mean.to_f64_vec(), [2.0, 4.0]);
+        assert_eq!(stats.var.to_f64_vec(), [2.0, 32.0]);
+    }
+
+    #[test]
+    fn evaluation_uses_what_it_is_given() {
+        let x = tensor(&[1.0, 0.0], &[1, 2, 1, 1]);
+        let (mean, var) = (tensor(&[-1.0, 3.0], &[2]), tensor(&[3.75, 0.0], &[2]));
+        let y = x.batch_norm_eval(&mean, &var, &tensor(&[2.0, 1.0], &[2]), &tensor(&[0.5, 0.0], &[2]), 0.25).unwrap();
+        assert_eq!(y.to_f64_vec(), [2.5, -6.0]);
+    }
+
+    #[test]
+    fn a_large_mean_costs_no_precision() {
+        let mut rng = Rng::new(1);
+        let x = Tensor::randn(&[2, 3, 40, 40], DType::F32, &mut rng).affine(1.0, 4096.0).unwrap();
+        let (one, zero) = (Tensor::ones(&[3], DType::F32), Tensor::zeros(&[3], DType::F32));
+        let (_, stats) = x.batch_norm_train(&one, &zero, 1e-5).unwrap();
+        let mean = x.to_f64_vec().chunks(1600).step_by(3).flatten().sum::<f64>() / 3200.0;
+        let squares = x.to_f64_vec().chunks(1600).step_by(3).flatten().map(|x| (x - mean).powi(2)).sum::<f64>();
+        let var = stats.var.to_f64_vec()[0];
+        assert!((var - squares / 3199.0).abs() < 1e-6 * var, "{var} is not {}", squares / 3199.0);
+    }
+
+    #[test]
+    fn what_is_not_asked_for_changes_no_other_gradient() {
+        let mut rng = Rng::new(2);
+        let x = Tensor::randn(&[3, 2, 2, 3], DType::F64, &mut rng);
+        let (weight, bias) = (Tensor::ones(&[2], DType::F64), Tensor::zeros(&[2], DType::F64));
+        let inputs = [x.clone(), weight, bias];
+        for eval in [false, true] {
+            let gradients = |asked: [bool; 3]| {
+                let tape = Tape::new();
+                let x: Vec<Tensor> =
+                    (0..3).map(|i| if asked[i] { tape.leaf(&inputs[i]) } else { inputs[i].clone() }).collect();
+                let y = match eval {
+                    true => x[0].batch_norm_eval(&inputs[2], &inputs[1], &x[1], &x[2], 1e-5).unwrap(),
+                    false => x[0].batch_norm_train(&x[1], &x[2], 1e-5).unwrap().0,
+                };
+                let gradients = tape.backward(&y.mul(&y).unwrap().mul(&y).unwrap().sum_all().unwrap()).unwrap();
+                x.iter().map(|x| gradients.get(x).map(|g| g.to_f64_vec())).collect::<Vec<_>>()
+            };
+            let all = gradients([true; 3]);
+            for i in 0..3 {
+                let mut asked = [false; 3];
+                asked[i] = true;
+                let alone = gradients(asked);
+                assert_eq!(alone[i], all[i], "eval {eval}, input {i}");
+                assert_eq!(alone.iter().flatten().count(), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn any_number_of_threads_gives_the_same_bits() {
+        let x = Tensor::randn(&[3, 5, 40, 41], DType::F32, &mut Rng::new(3));
+        let weight = Tensor::ones(&[5], DType::F32);
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let tape = Tape::new();
+                let leaf = tape.leaf(&x);
+                let y = leaf.batch_norm_train(&weight, &weight, 1e-5).unwrap().0;
+                let gradients = tape.backward(&y.mul(&y).unwrap().mul(&y).unwrap().sum_all().unwrap()).unwrap();
+                (y.to_vec::<f32>().unwrap(), gradients.get(&leaf).unwrap().to_vec::<f32>().unwrap())
+            })
+        };
+        assert_eq!(run(1), run(3));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let x = Tensor::zeros(&[1, 2, 1, 1], DType::F32);
+        let (two, three) = (Tensor::ones(&[2], DType::F32), Tensor::ones(&[3], DType::F32));
+        assert_eq!(
+            x.batch_norm_train(&two, &two, 1e-5).unwrap_err().to_string(),
+            "batch_norm: training needs more than one value per channel (a single one has no variance), \
+             got shape [1, 2, 1, 1]"
+        );
+        assert_eq!(
+            x.batch_norm_train(&two, &three, 1e-5).unwrap_err().to_string(),
+            "batch_norm: bias must have shape [2] for x [1, 2, 1, 1], got [3]"
+        );
+        assert_eq!(
+            x.batch_norm_eval(&two, &three, &two, &two, 1e-5).unwrap_err().to_string(),
+            "batch_norm: var must have shape [2] for x [1, 2, 1, 1], got [3]"
+        );
+        let double = Tensor::ones(&[2], DType::F64);
+        assert_eq!(
+            x.batch_norm_eval(&two, &two, &double, &two, 1e-5).unwrap_err().to_string(),
+            "batch_norm: expected dtype f32, got f64"
+        );
+    }
+}

@@ -1,0 +1,154 @@
+//! Concatenation along a dimension: each input is written to its place in the output. In channels-last memory the
+//! channels of a pixel lie together, so joining channels is a write with a larger pixel stride.
+//!
+//! Backward: each input's gradient is its slice of dy, a view.
+
+use super::{Op, Saved, apply};
+use crate::cpu::write_region;
+use crate::sweep::{Choices, Room, Sample, Values};
+use crate::{Error, Layout, Meta, Result, Tensor, dispatch_element};
+
+/// This room in the sweep.
+pub const ROOM: Room = Room { name: "concat", operations: &[("concat", sample)] };
+
+impl Tensor {
+    /// `tensors`, at least one, joined along dimension `dim`; they agree in dtype and in all other dimensions.
+    pub fn concat(tensors: &[&Tensor], dim: usize) -> Result<Tensor> {
+        apply(Concat { dim }, tensors)
+    }
+}
+
+struct Concat {
+    dim: usize,
+}
+
+/// The size of each input along the dimension; it costs no tensor memory.
+struct Sizes(Vec<usize>);
+
+impl Saved for Sizes {
+    fn bytes(&self) -> usize {
+        0
+    }
+}
+
+impl Sizes {
+    /// The part of `layout` that belongs to each input.
+    fn parts(&self, layout: &Layout, dim: usize) -> Vec<Layout> {
+        let mut start = 0;
+        let part = |&size: &usize| {
+            start += size;
+            layout.slice(dim, start - size, size, 1)
+        };
+        self.0.iter().map(part).collect()
+    }
+}
+
+impl Op for Concat {
+    const NAME: &'static str = "concat";
+    type Saved = Sizes;
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+        let dim = self.dim;
+        let Some(first) = inputs.first() else {
+            return Err(Error::shape(Self::NAME, "there is nothing to join"));
+        };
+        let mut joined = Meta { shape: first.shape.clone(), dtype: first.dtype };
+        if dim >= joined.shape.len() {
+            return Err(Error::shape(Self::NAME, format!("there is no dimension {dim} in shape {:?}", first.shape)));
+        }
+        joined.shape[dim] = 0;
+        for input in inputs {
+            if input.dtype != first.dtype {
+                return Err(Error::dtype(Self::NAME, first.dtype, input.dtype));
+            }
+            let same = |d: usize| d == dim || input.shape[d] == first.shape[d];
+            if input.shape.len() != first.shape.len() || !(0..first.shape.len()).all(same) {
+                let message = format!("{:?} and {:?} differ in more than dimension {dim}", first.shape, input.shape);
+                return Err(Error::shape(Self::NAME, message));
+            }
+            joined.shape[dim] += input.shape[dim];
+        }
+        Ok(joined)
+    }
+
+    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, Sizes)> {
+        let sizes = Sizes(x.iter().map(|x| x.shape()[self.dim]).collect());
+        let mut shape = x[0].shape().to_vec();
+        shape[self.dim] = sizes.0.iter().sum();
+        let layout = Layout::new(&shape);
+        let y = dispatch_element!(x[0].dtype(), T => Tensor::build_in(layout.clone(), |out: &mut [T]| {
+            for (x, part) in x.iter().zip(sizes.parts(&layout, self.dim)) {
+                write_region(out, &part, x.raw(), x.layout());
+            }
+        }));
+        Ok((y, sizes))
+    }
+
+    fn backward(&self, sizes: Sizes, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let parts = sizes.parts(dy.layout(), self.dim);
+        Ok(parts.into_iter().zip(need).map(|(part, need)| need.then(|| dy.view(part))).collect())
+    }
+}
+
+fn sample(c: &mut Choices) -> Sample {
+    let rank = c.size(1..=4);
+    let mut shape = c.shape(rank, 5);
+    let dim = c.size(0..=rank - 1);
+    let count = c.size(1..=3);
+    let inputs = (0..count)
+        .map(|_| {
+            shape[dim] = c.size(1..=4);
+            c.tensor(&shape, Values::Normal)
+        })
+        .collect();
+    Sample::new(format!("along {dim}"), inputs, move |x| Tensor::concat(&x.iter().collect::<Vec<_>>(), dim))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DType, Tape};
+
+    #[test]
+    fn parts_lie_side_by_side() {
+        let a = Tensor::from_slice(&[1i64, 2], &[2, 1]).unwrap();
+        let b = Tensor::from_slice(&[3i64, 4, 5, 6], &[2, 2]).unwrap();
+        assert_eq!(Tensor::concat(&[&a, &b], 1).unwrap().to_vec::<i64>().unwrap(), [1, 3, 4, 2, 5, 6]);
+        assert_eq!(Tensor::concat(&[&b, &b], 0).unwrap().to_vec::<i64>().unwrap(), [3, 4, 5, 6, 3, 4, 5, 6]);
+        assert_eq!(Tensor::concat(&[&a], 0).unwrap().to_vec::<i64>().unwrap(), [1, 2]);
+        let none = Tensor::zeros(&[2, 0], DType::I64);
+        assert_eq!(Tensor::concat(&[&none, &a, &none], 1).unwrap().to_vec::<i64>().unwrap(), [1, 2]);
+    }
+
+    #[test]
+    fn joined_channels_are_channels_last() {
+        let data = |channels: usize| (0..2 * channels * 60 * 70).map(|i| i as f64).collect::<Vec<_>>();
+        let a = Tensor::from_slice(&data(3), &[2, 3, 60, 70]).unwrap();
+        let b = Tensor::from_slice(&data(5), &[2, 5, 60, 70]).unwrap().row_major();
+        let y = Tensor::concat(&[&a, &b], 1).unwrap();
+        assert!(y.layout().is_standard());
+        assert_eq!(y.narrow(1, 0, 3).unwrap().to_f64_vec(), data(3));
+        assert_eq!(y.narrow(1, 3, 5).unwrap().to_f64_vec(), data(5));
+    }
+
+    #[test]
+    fn only_inputs_on_the_tape_get_a_gradient() {
+        let tape = Tape::new();
+        let fixed = Tensor::ones(&[2], DType::F64);
+        let x = tape.leaf(&Tensor::from_slice(&[3.0], &[1]).unwrap());
+        let y = Tensor::concat(&[&fixed, &x], 0).unwrap();
+        let gradients = tape.backward(&y.mul(&y).unwrap().sum_all().unwrap()).unwrap();
+        assert_eq!(gradients.get(&x).unwrap().to_f64_vec(), [6.0]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let [a, b] = [[2, 3], [3, 2]].map(|shape| Tensor::zeros(&shape, DType::F32));
+        let message = |result: Result<Tensor>| result.unwrap_err().to_string();
+        assert_eq!(message(Tensor::concat(&[&a, &b], 0)), "concat: [2, 3] and [3, 2] differ in more than dimension 0");
+        assert_eq!(message(Tensor::concat(&[&a], 2)), "concat: there is no dimension 2 in shape [2, 3]");
+        assert_eq!(message(Tensor::concat(&[], 0)), "concat: there is nothing to join");
+        let double = Tensor::zeros(&[2, 3], DType::F64);
+        assert_eq!(message(Tensor::concat(&[&a, &double], 0)), "concat: expected dtype f32, got f64");
+    }
+}

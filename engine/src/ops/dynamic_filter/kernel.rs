@@ -1,0 +1,181 @@
+//! The loops of the dynamic filter.
+
+use super::Border;
+use crate::cpu::for_each_line;
+use crate::simd::{Kernel, vectorize};
+use crate::{Float, Result, Tensor, dispatch_float};
+use rayon::prelude::*;
+
+const OP: &str = "dynamic_filter";
+
+/// How many lines of a map are summed into one partial gradient of the taps: a constant, so that the order of additions is too.
+const LINES: usize = 4;
+
+pub(super) fn forward(x: &Tensor, taps: &Tensor, padding: Border) -> Result<Tensor> {
+    let [_, _, h, w] = x.dims4(OP)?;
+    let k = taps.shape()[2];
+    filter(x, taps, &Seen::new(h, k, padding), &Seen::new(w, k, padding))
+}
+
+/// The adjoint in x: every input gathers from the outputs that saw it.
+pub(super) fn backward_x(taps: &Tensor, dy: &Tensor, padding: Border) -> Result<Tensor> {
+    let [_, _, h, w] = dy.dims4(OP)?;
+    let k = taps.shape()[2];
+    filter(dy, taps, &Seen::new(h, k, padding).turned(), &Seen::new(w, k, padding).turned())
+}
+
+/// For each place along an axis, the places that it is a sum of, each with the number of its tap along that axis.
+struct Seen(Vec<Vec<(usize, usize)>>);
+
+impl Seen {
+    fn new(side: usize, k: usize, padding: Border) -> Self {
+        let tap = |at: usize, i: usize| {
+            let padded = at + i;
+            let inside = padded.wrapping_sub(k / 2);
+            match padding {
+                _ if inside < side => Some(inside),
+                Border::Zero => None,
+                Border::Reflect if padded < k / 2 => Some(k / 2 - padded),
+                Border::Reflect => Some(2 * (side - 1) - inside),
+            }
+        };
+        Self((0..side).map(|at| (0..k).filter_map(|i| Some((tap(at, i)?, i))).collect()).collect())
+    }
+
+    /// Who sees each place, instead of what each place sees.
+    fn turned(&self) -> Self {
+        let mut turned = vec![Vec::new(); self.0.len()];
+        for (at, seen) in self.0.iter().enumerate() {
+            seen.iter().for_each(|&(from, i)| turned[from].push((at, i)));
+        }
+        Self(turned)
+    }
+}
+
+/// For every pixel, the sum of the pixels that `rows` and `cols` say it sees, times their taps.
+fn filter(x: &Tensor, taps: &Tensor, rows: &Seen, cols: &Seen) -> Result<Tensor> {
+    let [_, c, h, w] = x.dims4(OP)?;
+    let k = taps.shape()[2];
+    let x = x.standard();
+    dispatch_float!(OP, x.dtype(), T => {
+        let source: &[T] = x.dense_data(OP)?;
+        let weights = per_channel::<T>(taps, c)?;
+        Ok(Tensor::build(x.shape(), |out: &mut [T]| {
+            for_each_line(out, w * c, || (), |line, out, ()| {
+                let (image, y) = (line / h, line % h);
+                let source = &source[image * h * w * c..][..h * w * c];
+                let weights = &weights[image * k * k * c..][..k * k * c];
+                vectorize(Line { source, weights, rows: &rows.0[y], cols: &cols.0, k, w, c, out });
+            });
+        }))
+    })
+}
+
+/// The taps `[N, G, K, K]` in the order N, K, K, C, repeated for the channels of a group, so that a pixel's channels
+/// meet theirs side by side.
+fn per_channel<T: Float>(taps: &Tensor, channels: usize) -> Result<Vec<T>> {
+    let groups = taps.shape()[1];
+    let taps = taps.standard();
+    let data: &[T] = taps.dense_data(OP)?;
+    Ok(data.iter().flat_map(|&tap| std::iter::repeat_n(tap, channels / groups)).collect())
+}
+
+/// A line of the output.
+struct Line<'a, T> {
+    /// The image.
+    source: &'a [T],
+    /// The taps of the image, `[k, k, c]`.
+    weights: &'a [T],
+    /// What the line sees.
+    rows: &'a [(usize, usize)],
+    /// What each of its pixels sees.
+    cols: &'a [Vec<(usize, usize)>],
+    k: usize,
+    w: usize,
+    c: usize,
+    out: &'a mut [T],
+}
+
+impl<T: Float> Kernel for Line<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { source, weights, rows, cols, k, w, c, out } = self;
+        for (pixel, cols) in out.chunks_exact_mut(c).zip(cols) {
+            pixel.fill(T::default());
+            for &(y, i) in rows {
+                for &(x, j) in cols {
+                    let (source, weights) = (&source[(y * w + x) * c..][..c], &weights[(i * k + j) * c..][..c]);
+                    for channel in 0..c {
+                        pixel[channel] += source[channel] * weights[channel];
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The adjoint in the taps, of shape `shape`: Σ dy·x over the pixels and the channels of a group, for each tap.
+pub(super) fn backward_taps(x: &Tensor, shape: &[usize], dy: &Tensor, padding: Border) -> Result<Tensor> {
+    let [n, c, h, w] = x.dims4(OP)?;
+    let (groups, k) = (shape[1], shape[2]);
+    let (rows, cols) = (Seen::new(h, k, padding), Seen::new(w, k, padding));
+    let (x, dy) = (x.standard(), dy.standard());
+    let pieces = h.div_ceil(LINES);
+    let taps = k * k * c;
+    let mut sums = vec![0.0; n * k * k * groups];
+    dispatch_float!(OP, x.dtype(), T => {
+        let (x, dy): (&[T], &[T]) = (x.dense_data(OP)?, dy.dense_data(OP)?);
+        let mut partial = vec![T::default(); n * pieces * taps];
+        partial.par_chunks_mut(taps.max(1)).enumerate().for_each(|(i, sums)| {
+            let (image, piece) = (i / pieces, i % pieces);
+            let [x, dy] = [x, dy].map(|map| &map[image * h * w * c..][..h * w * c]);
+            let lines = piece * LINES..((piece + 1) * LINES).min(h);
+            vectorize(Products { x, dy, rows: &rows.0, cols: &cols.0, lines, k, w, c, sums });
+        });
+        for (i, &part) in partial.iter().enumerate() {
+            let (image, tap, channel) = (i / taps / pieces, i / c % (k * k), i % c);
+            sums[(image * k * k + tap) * groups + channel / (c / groups)] += crate::Element::to_f64(part);
+        }
+        Ok(Tensor::build(shape, |out: &mut [T]| {
+            out.iter_mut().zip(&sums).for_each(|(out, &sum)| *out = <T as crate::Element>::from_f64(sum));
+        }))
+    })
+}
+
+/// Some lines' part in the gradient of the taps, `[k, k, c]`.
+struct Products<'a, T> {
+    x: &'a [T],
+    dy: &'a [T],
+    rows: &'a [Vec<(usize, usize)>],
+    cols: &'a [Vec<(usize, usize)>],
+    lines: std::ops::Range<usize>,
+    k: usize,
+    w: usize,
+    c: usize,
+    sums: &'a mut [T],
+}
+
+impl<T: Float> Kernel for Products<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { x, dy, rows, cols, lines, k, w, c, sums } = self;
+        for line in lines {
+            for &(from, i) in &rows[line] {
+                let (x, dy) = (&x[from * w * c..][..w * c], &dy[line * w * c..][..w * c]);
+                for (dy, cols) in dy.chunks_exact(c).zip(cols) {
+                    for &(from, j) in cols {
+                        let x = &x[from * c..][..c];
+                        let sums = &mut sums[(i * k + j) * c..][..c];
+                        for channel in 0..c {
+                            sums[channel] += dy[channel] * x[channel];
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The dynamic filter: every image, and every group of its channels, convolved with taps of its own.
+//!
+//! This is the filter of LAM (equation 7 of the IRNeXt paper, without its residual): the taps are computed from the features
+//! they are then applied to. Written with `unfold` it moves the map K² times; here no unfolded or padded copy is made, as
+//! a table per axis says which inputs each output sees, borders included. The gradient of the input is the same loop with
+//! the tables turned round.
+
+mod kernel;
+
+use super::view::Shape;
+use super::{Op, apply, keep};
+use crate::sweep::{Choices, Room, Sample, Values};
+use crate::{Error, Meta, Result, Tensor};
+
+/// This room in the sweep.
+pub const ROOM: Room = Room { name: "dynamic_filter", operations: &[("dynamic_filter", sample)] };
+
+/// What lies beyond the border of a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Border {
+    /// The map, mirrored at its outermost pixels, which are not repeated.
+    Reflect,
+    /// Zeros.
+    Zero,
+}
+
+impl Tensor {
+    /// Σᵢⱼ x̃[n, c, h + i − ⌊K/2⌋, w + j − ⌊K/2⌋] · taps[n, g, i, j], where x̃ is `self` `[N, C, H, W]` beyond whose border
+    /// `padding` lies, and g the group of channel c.
+    ///
+    /// `taps` is `[N, G, K, K]` with K odd; the C channels fall into G groups of neighbours. The result has the shape of
+    /// `self`. Reflecting needs sides of more than ⌊K/2⌋.
+    pub fn dynamic_filter(&self, taps: &Tensor, padding: Border) -> Result<Tensor> {
+        apply(DynamicFilter { padding }, &[self, taps])
+    }
+}
+
+struct DynamicFilter {
+    padding: Border,
+}
+
+impl Op for DynamicFilter {
+    const NAME: &'static str = "dynamic_filter";
+    /// The input, for the gradient of the taps; the taps, for that of the input; and the taps' shape.
+    type Saved = (Option<Tensor>, Option<Tensor>, Shape);
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+        let (x, taps) = (&inputs[0], &inputs[1]);
+        crate::dtype::require_compute(Self::NAME, x.dtype)?;
+        if taps.dtype != x.dtype {
+            return Err(Error::dtype(Self::NAME, x.dtype, taps.dtype));
+        }
+        let [n, c, h, w] = x.dims4(Self::NAME)?;
+        let [images, groups, k, width] = taps.dims4(Self::NAME)?;
+        let refuse = |what: String| Err(Error::shape(Self::NAME, format!("{what}: x {:?}, taps {:?}", x.shape, taps.shape)));
+        if images != n {
+            return refuse("x and taps must have as many images".into());
+        }
+        if groups == 0 || c % groups != 0 {
+            return refuse(format!("{c} channels do not fall into {groups} equal groups"));
+        }
+        if k != width || k % 2 == 0 {
+            return refuse("taps must be square, with odd sides".into());
+        }
+        if self.padding == Border::Reflect && h.min(w) <= k / 2 {
+            return refuse(format!("reflecting by {} needs sides of at least {}", k / 2, k / 2 + 1));
+        }
+        Ok(x.clone())
+    }
+
+    fn forward(&self, inputs: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
+        let (x, taps) = (inputs[0], inputs[1]);
+        let y = kernel::forward(x, taps, self.padding)?;
+        Ok((y, (keep(need[1], x), keep(need[0], taps), Shape(taps.shape().to_vec()))))
+    }
+
+    fn backward(&self, (x, taps, shape): Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let dx = taps.map(|taps| kernel::backward_x(&taps, dy, self.padding)).transpose()?;
+        let d_taps = x.map(|x| kernel::backward_taps(&x, &shape.0, dy, self.padding)).transpose()?;
+        Ok(vec![dx, d_taps])
+    }
+}
+
+fn sample(c: &mut Choices) -> Sample {
+    let padding = c.pick(&[Border::Reflect, Border::Zero]);
+    let k = c.pick(&[3, 1, 5]);
+    let (groups, per_group) = (c.size(1..=3), c.pick(&[1, 2, 5, 16]));
+    let least = if padding == Border::Reflect { k / 2 + 1 } else { 1 };
+    let shape = c.map_shape(groups * per_group, least, 6);
+    let inputs = vec![c.tensor(&shape, Values::Normal), c.tensor(&[shape[0], groups, k, k], Values::Normal)];
+    Sample::new(format!("{padding:?}"), inputs, move |x| x[0].dynamic_filter(&x[1], padding))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DType, Rng, Tape};
+
+    #[test]
+    fn borders_are_zero_or_mirrored() {
+        let x = Tensor::from_slice(&[1.0, 2.0, 3.0, 10.0, 20.0, 30.0], &[1, 1, 2, 3]).unwrap();
+        let ones = Tensor::ones(&[1, 1, 3, 3], DType::F64);
+        let zero = x.dynamic_filter(&ones, Border::Zero).unwrap();
+        assert_eq!(zero.to_f64_vec(), [33.0, 66.0, 55.0, 33.0, 66.0, 55.0]);
+        // Mirrored: rows 10 1 10 and 1 10 1; columns 2 1 2 3 2.
+        let reflected = x.dynamic_filter(&ones, Border::Reflect).unwrap();
+        assert_eq!(reflected.to_f64_vec(), [105.0, 126.0, 147.0, 60.0, 72.0, 84.0]);
+    }
+
+    #[test]
+    fn taps_are_a_correlation_of_their_own_for_each_image_and_group() {
+        // One tap of the kernel is 1: the map moves the other way. Image 0: group 0 from the left, group 1 unmoved but
+        // tripled; image 1: nothing for group 0, group 1 from above.
+        let data: Vec<f64> = (1..=16).map(f64::from).collect();
+        let x = Tensor::from_slice(&data, &[2, 2, 2, 2]).unwrap();
+        let mut taps = [0.0; 36];
+        (taps[3], taps[9 + 4], taps[27 + 1]) = (1.0, 3.0, 1.0);
+        let taps = Tensor::from_slice(&taps, &[2, 2, 3, 3]).unwrap();
+        let y = x.dynamic_filter(&taps, Border::Zero).unwrap();
+        let expected =
+            [0.0, 1.0, 0.0, 3.0, 15.0, 18.0, 21.0, 24.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 13.0, 14.0];
+        assert_eq!(y.to_f64_vec(), expected);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let x = Tensor::zeros(&[2, 6, 1, 4], DType::F32);
+        let message = |taps: [usize; 4], padding| {
+            x.dynamic_filter(&Tensor::zeros(&taps, DType::F32), padding).unwrap_err().to_string()
+        };
+        assert_eq!(
+            message([2, 3, 3, 3], Border::Reflect),
+            "dynamic_filter: reflecting by 1 needs sides of at least 2: x [2, 6, 1, 4], taps [2, 3, 3, 3]"
+        );
+        assert_eq!(
+            message([2, 4, 3, 3], Border::Zero),
+            "dynamic_filter: 6 channels do not fall into 4 equal groups: x [2, 6, 1, 4], taps [2, 4, 3, 3]"
+        );
+        assert_eq!(
+            message([1, 3, 3, 3], Border::Zero),
+            "dynamic_filter: x and taps must have as many images: x [2, 6, 1, 4], taps [1, 3, 3, 3]"
+        );
+        for sides in [[3, 5], [2, 2], [0, 0]] {
+            assert_eq!(
+                message([2, 3, sides[0], sides[1]], Border::Zero),
+                format!("dynamic_filter: taps must be square, with odd sides: x [2, 6, 1, 4], taps {:?}", [2, 3, sides[0], sides[1]])
+            );
+        }
+        assert!(x.dynamic_filter(&Tensor::zeros(&[2, 3, 3, 3], DType::F64), Border::Zero).is_err());
+    }
+
+    #[test]
+    fn any_number_of_threads_gives_the_same_bits() {
+        let mut rng = Rng::new(1);
+        let x = Tensor::randn(&[2, 40, 33, 35], DType::F32, &mut rng);
+        let taps = Tensor::randn(&[2, 8, 3, 3], DType::F32, &mut rng);
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let tape = Tape::new();
+                let (x, taps) = (tape.leaf(&x), tape.leaf(&taps));
+                let y = x.dynamic_filter(&taps, Border::Reflect).unwrap();
+                let gradients = tape.backward(&y.mul(&y).unwrap().sum_all().unwrap()).unwrap();
+                [&y, gradients.get(&x).unwrap(), gradients.get(&taps).unwrap()].map(|t| t.to_vec::<f32>().unwrap())
+            })
+        };
+        assert_eq!(run(1), run(3));
+    }
+}

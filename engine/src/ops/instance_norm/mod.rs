@@ -1,0 +1,105 @@
+//! Instance normalisation (Ulyanov et al., 2016): every channel of every image brought to mean 0 and variance 1 over its own
+//! pixels, then scaled and shifted. There are no running statistics. The arithmetic is in `ops/normalise.rs`.
+
+use super::normalise::{self, Normalise, Saved, Statistics};
+use super::{Op, apply};
+use crate::sweep::{Choices, Room, Sample, Values};
+use crate::{Error, Meta, Result, Tensor};
+
+/// This room in the sweep.
+pub const ROOM: Room = Room { name: "instance_norm", operations: &[("instance_norm", sample)] };
+
+const NAME: &str = "instance_norm";
+
+impl Tensor {
+    /// `[N, C, H, W]` normalised by each map's own mean and biased variance over H and W, times `weight` `[C]`, plus
+    /// `bias` `[C]`. Needs at least two pixels.
+    pub fn instance_norm(&self, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+        let inputs = [self, weight, bias];
+        infer(&inputs.map(Tensor::meta))?;
+        let statistics = Statistics::of(NAME, self, self.shape()[0])?;
+        apply(InstanceNorm(Normalise { statistics, eps, of_input: true }), &inputs)
+    }
+}
+
+struct InstanceNorm(Normalise);
+
+impl Op for InstanceNorm {
+    const NAME: &'static str = NAME;
+    type Saved = Saved;
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+        infer(inputs)
+    }
+
+    fn forward(&self, inputs: &[&Tensor], need: &[bool]) -> Result<(Tensor, Saved)> {
+        self.0.forward(NAME, inputs, need)
+    }
+
+    fn backward(&self, saved: Saved, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        self.0.backward(NAME, saved, dy, need)
+    }
+}
+
+fn infer(inputs: &[Meta]) -> Result<Meta> {
+    let x = normalise::infer(NAME, &inputs[0], &[("weight", &inputs[1]), ("bias", &inputs[2])])?;
+    if x.shape[2] * x.shape[3] < 2 {
+        let why = "a map needs more than one pixel (a single one has no variance)";
+        return Err(Error::shape(NAME, format!("{why}, got shape {:?}", x.shape)));
+    }
+    Ok(x)
+}
+
+/// A large eps, for the reason given in `batch_norm`.
+fn sample(c: &mut Choices) -> Sample {
+    let channels = c.pick(&[1, 3, 8]);
+    let mut shape = c.map_shape(channels, 1, 6);
+    shape[2 + usize::from(c.flag())] += 1;
+    let inputs = vec![
+        c.tensor(&shape, Values::Normal),
+        c.tensor(&[channels], Values::AwayFromZero),
+        c.tensor(&[channels], Values::Normal),
+    ];
+    Sample::new("", inputs, |x| x[0].instance_norm(&x[1], &x[2], 0.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DType;
+
+    #[test]
+    fn every_map_is_brought_to_its_own_scale() {
+        let x = Tensor::from_slice(&[1.0, 3.0, 0.0, 8.0, 10.0, 30.0, -1.0, 1.0], &[2, 2, 1, 2]).unwrap();
+        let weight = Tensor::from_slice(&[5.0, 2.0], &[2]).unwrap();
+        let bias = Tensor::from_slice(&[0.0, 1.0], &[2]).unwrap();
+        let y = x.instance_norm(&weight, &bias, 0.0).unwrap();
+        assert_eq!(y.to_f64_vec(), [-5.0, 5.0, -1.0, 3.0, -5.0, 5.0, -1.0, 3.0]);
+    }
+
+    #[test]
+    fn a_constant_map_becomes_the_bias() {
+        let (x, one) = (Tensor::full(&[1, 1, 3, 3], 7.0, DType::F32), Tensor::ones(&[1], DType::F32));
+        assert_eq!(x.instance_norm(&one, &one, 1e-5).unwrap().to_f64_vec(), [1.0; 9]);
+    }
+
+    #[test]
+    fn no_images_are_fine() {
+        let (x, one) = (Tensor::zeros(&[0, 1, 3, 3], DType::F32), Tensor::ones(&[1], DType::F32));
+        assert_eq!(x.instance_norm(&one, &one, 1e-5).unwrap().shape(), [0, 1, 3, 3]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let (x, one) = (Tensor::zeros(&[3, 1, 1, 1], DType::F32), Tensor::ones(&[1], DType::F32));
+        assert_eq!(
+            x.instance_norm(&one, &one, 1e-5).unwrap_err().to_string(),
+            "instance_norm: a map needs more than one pixel (a single one has no variance), got shape [3, 1, 1, 1]"
+        );
+        let two = Tensor::ones(&[2], DType::F32);
+        assert_eq!(
+            x.instance_norm(&two, &one, 1e-5).unwrap_err().to_string(),
+            "instance_norm: weight must have shape [1] for x [3, 1, 1, 1], got [2]"
+        );
+    }
+}

@@ -1,0 +1,187 @@
+//! Matrix products `[.., M, K] × [.., K, N] → [.., M, N]`; the leading dimensions are batches and broadcast.
+//!
+//! Backward, for C = A·B: dA = dC·Bᵀ and dB = Aᵀ·dC. The transposes are views: `kernel.rs` packs its operands from
+//! their strides anyway.
+
+mod kernel;
+
+use super::{Op, apply, keep};
+use crate::layout::broadcast_shape;
+use crate::sweep::{Choices, Room, Sample, Values};
+use crate::{DType, Error, Layout, Meta, Result, Tensor};
+
+/// This room in the sweep.
+pub const ROOM: Room = Room { name: "matmul", operations: &[("matmul", sample)] };
+
+impl Tensor {
+    /// The matrix product of the last two dimensions, over broadcast leading ones.
+    pub fn matmul(&self, other: &Tensor) -> Result<Tensor> {
+        apply(MatMul, &[self, other])
+    }
+}
+
+struct MatMul;
+
+impl Op for MatMul {
+    const NAME: &'static str = "matmul";
+    /// The other operand of each gradient that is needed.
+    type Saved = (Option<Tensor>, Option<Tensor>);
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+        let (a, b) = (&inputs[0], &inputs[1]);
+        crate::dtype::require_compute(Self::NAME, a.dtype)?;
+        if a.dtype != b.dtype {
+            return Err(Error::dtype(Self::NAME, a.dtype, b.dtype));
+        }
+        Ok(Meta { shape: product_shape(&a.shape, &b.shape)?, dtype: a.dtype })
+    }
+
+    fn forward(&self, x: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
+        Ok((product(x[0], x[1])?, (keep(need[1], x[0]), keep(need[0], x[1]))))
+    }
+
+    fn backward(&self, (a, b): Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let da = b.map(|b| product(dy, &transposed(&b))).transpose()?;
+        let db = a.map(|a| product(&transposed(&a), dy)).transpose()?;
+        Ok(vec![da, db])
+    }
+}
+
+fn product_shape(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
+    let refuse = || Error::shape(MatMul::NAME, format!("{a:?} × {b:?} is not [.., M, K] × [.., K, N]"));
+    let ([batch_a @ .., m, k], [batch_b @ .., rows, n]) = (a, b) else {
+        return Err(refuse());
+    };
+    if k != rows {
+        return Err(refuse());
+    }
+    let mut shape = broadcast_shape(MatMul::NAME, batch_a, batch_b)?;
+    shape.extend([m, n]);
+    Ok(shape)
+}
+
+fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let shape = product_shape(a.shape(), b.shape())?;
+    let (batch, [m, n]) = (&shape[..shape.len() - 2], [shape[shape.len() - 2], shape[shape.len() - 1]]);
+    let k = a.shape()[a.rank() - 1];
+    let count = batch.iter().product::<usize>();
+    let (a_layout, b_layout) = match a.layout().reshape(&[count * m, k]) {
+        // One B for all: the rows of all batches are the rows of one product.
+        Some(rows) if b.rank() == 2 => (rows, b.layout().clone()),
+        _ => (
+            a.layout().broadcast_to(MatMul::NAME, &[batch, &[m, k]].concat())?,
+            b.layout().broadcast_to(MatMul::NAME, &[batch, &[k, n]].concat())?,
+        ),
+    };
+    let (out, layouts) = (Layout::row_major(&shape), [&a_layout, &b_layout]);
+    // The numbers are columns to a panel: as many as fill two registers.
+    let product = match a.dtype() {
+        DType::F32 => Tensor::build_in(out, |out| kernel::multiply::<f32, 16>(out, [a.raw(), b.raw()], layouts)),
+        DType::F64 => Tensor::build_in(out, |out| kernel::multiply::<f64, 8>(out, [a.raw(), b.raw()], layouts)),
+        other => return Err(Error::dtype(MatMul::NAME, "f32 or f64", other)),
+    };
+    Ok(product.standard())
+}
+
+/// The last two dimensions exchanged.
+fn transposed(x: &Tensor) -> Tensor {
+    let mut dims: Vec<usize> = (0..x.rank()).collect();
+    let rank = dims.len();
+    dims.swap(rank - 2, rank - 1);
+    x.view(x.layout().permute(&dims))
+}
+
+fn sample(c: &mut Choices) -> Sample {
+    let batch_rank = c.size(0..=2);
+    let batch = c.shape(batch_rank, 3);
+    let smaller = c.broadcastable(&batch);
+    let (m, k, n) = (c.size(1..=14), c.size(1..=9), c.size(1..=19));
+    let (mut left, mut right) = (batch, smaller);
+    if c.flag() {
+        std::mem::swap(&mut left, &mut right);
+    }
+    left.extend([m, k]);
+    right.extend([k, n]);
+    let inputs = vec![c.tensor(&left, Values::Normal), c.tensor(&right, Values::Normal)];
+    Sample::new("", inputs, |x| x[0].matmul(&x[1]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Rng;
+
+    /// The definition.
+    fn naive(a: &[f64], b: &[f64], m: usize, k: usize, n: usize) -> Vec<f64> {
+        let element = |i: usize, j: usize| (0..k).map(|p| a[i * k + p] * b[p * n + j]).sum();
+        (0..m * n).map(|at| element(at / n, at % n)).collect()
+    }
+
+    #[test]
+    fn small_products_are_exact() {
+        let a = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3]).unwrap();
+        let b = Tensor::from_slice(&[1.0f32, 0.0, 0.0, 1.0, 10.0, 100.0], &[3, 2]).unwrap();
+        assert_eq!(a.matmul(&b).unwrap().to_f64_vec(), [31.0, 302.0, 64.0, 605.0]);
+    }
+
+    #[test]
+    fn sizes_around_every_block_border_agree_with_the_definition() {
+        let sizes = [(1, 1, 1), (5, 3, 17), (6, 256, 16), (97, 257, 33), (13, 600, 7), (200, 2, 530), (1, 40, 300)];
+        for (i, (m, k, n)) in sizes.into_iter().enumerate() {
+            let rng = &mut Rng::new(i as u64);
+            let (a, b) = (Tensor::randn(&[m, k], DType::F64, rng), Tensor::randn(&[k, n], DType::F64, rng));
+            let expected = naive(&a.to_f64_vec(), &b.to_f64_vec(), m, k, n);
+            let close = |y: Tensor, tolerance: f64| {
+                let worst = y.to_f64_vec().iter().zip(&expected).fold(0.0, |w, (y, e)| f64::max(w, (y - e).abs()));
+                assert!(worst <= tolerance, "{m}×{k}×{n}: {worst:e}");
+            };
+            close(a.matmul(&b).unwrap(), 1e-12);
+            // From transposed memory, too.
+            let [at, bt] = [&a, &b].map(|x| transposed(&transposed(x).standard()));
+            close(at.matmul(&bt).unwrap(), 1e-12);
+            let [a, b] = [&a, &b].map(|x| x.to_dtype(DType::F32).unwrap());
+            close(a.matmul(&b).unwrap(), 1e-4);
+        }
+    }
+
+    #[test]
+    fn the_bits_do_not_depend_on_threads() {
+        let rng = &mut Rng::new(1);
+        let (a, b) = (Tensor::randn(&[3, 130, 300], DType::F32, rng), Tensor::randn(&[300, 600], DType::F32, rng));
+        let bits = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| a.matmul(&b).unwrap().to_vec::<f32>().unwrap())
+        };
+        assert!(bits(1).iter().zip(&bits(3)).all(|(a, b)| a.to_bits() == b.to_bits()));
+    }
+
+    #[test]
+    fn batches_broadcast() {
+        let a = Tensor::from_slice(&[1.0, 2.0, 3.0], &[3, 1, 1, 1]).unwrap();
+        let b = Tensor::from_slice(&[10.0, 20.0], &[2, 1, 1]).unwrap();
+        let y = a.matmul(&b).unwrap();
+        assert_eq!(y.shape(), [3, 2, 1, 1]);
+        assert_eq!(y.to_f64_vec(), [10.0, 20.0, 20.0, 40.0, 30.0, 60.0]);
+        assert!(y.layout().is_standard());
+    }
+
+    #[test]
+    fn sums_over_nothing_are_zero_and_empty_products_are_empty() {
+        let product = |a: &[usize], b: &[usize]| Tensor::ones(a, DType::F32).matmul(&Tensor::ones(b, DType::F32)).unwrap();
+        assert_eq!(product(&[2, 0], &[0, 3]).to_f64_vec(), [0.0; 6]);
+        assert_eq!(product(&[0, 4], &[4, 3]).shape(), [0, 3]);
+        assert_eq!(product(&[0, 2, 4], &[4, 3]).shape(), [0, 2, 3]);
+    }
+
+    #[test]
+    fn shapes_are_named() {
+        let message = |a: &[usize], b: &[usize]| {
+            Tensor::zeros(a, DType::F32).matmul(&Tensor::zeros(b, DType::F32)).unwrap_err().to_string()
+        };
+        assert_eq!(message(&[2, 3], &[2, 3]), "matmul: [2, 3] × [2, 3] is not [.., M, K] × [.., K, N]");
+        assert_eq!(message(&[3], &[3, 2]), "matmul: [3] × [3, 2] is not [.., M, K] × [.., K, N]");
+        assert_eq!(message(&[2, 4, 3], &[5, 3, 2]), "matmul: shapes [2] and [5] do not broadcast together");
+        let mixed = Tensor::zeros(&[1, 1], DType::F32).matmul(&Tensor::zeros(&[1, 1], DType::F64));
+        assert_eq!(mixed.unwrap_err().to_string(), "matmul: expected dtype f32, got f64");
+    }
+}

@@ -1,0 +1,174 @@
+//! What batch and instance normalisation share: y = (x − mean)/√(var + eps)·weight + bias, for every channel.
+//!
+//! They differ in which pixels a mean and a variance are taken over: those of the whole batch (one group), or those of
+//! each image (N groups). The statistics are f64 throughout.
+//!
+//! Backward, with x̂ the normalised input, a = weight/√(var + eps) and M the number of values in a group:
+//! d bias = Σ dy, d weight = Σ dy·x̂, and dx = a·(dy − Σdy/M − x̂·Σ(dy·x̂)/M), of which a·dy remains where the
+//! statistics are constants.
+
+use super::keep;
+use crate::cpu::{channel_sums, map};
+use crate::{DType, Error, Meta, Result, Tensor, dispatch_element, dispatch_float};
+
+/// Means and biased variances, `[groups, channels]`.
+pub(super) struct Statistics {
+    groups: usize,
+    pub(super) mean: Vec<f64>,
+    pub(super) var: Vec<f64>,
+}
+
+impl Statistics {
+    /// Those of `x` `[N, C, H, W]`, whose N images fall into `groups` groups.
+    pub(super) fn of(op: &'static str, x: &Tensor, groups: usize) -> Result<Self> {
+        let x = x.standard();
+        let [n, c, h, w] = x.dims4(op)?;
+        let count = (n / groups.max(1) * h * w) as f64;
+        dispatch_float!(op, x.dtype(), T => {
+            let data: &[T] = x.dense_data(op)?;
+            let sum = channel_sums([data], groups, &vec![0.0; groups * c], |[x], _| x);
+            let mean: Vec<f64> = sum.iter().map(|sum| sum / count).collect();
+            let squares = channel_sums([data], groups, &mean, |[x], mean| (x - mean) * (x - mean));
+            let var = squares.iter().map(|sum| sum / count).collect();
+            Ok(Self { groups, mean, var })
+        })
+    }
+
+    /// Given ones, for all images.
+    pub(super) fn given(mean: &Tensor, var: &Tensor) -> Self {
+        Self { groups: 1, mean: mean.to_f64_vec(), var: var.to_f64_vec() }
+    }
+}
+
+/// Normalisation by given statistics, and its gradient.
+pub(super) struct Normalise {
+    pub(super) statistics: Statistics,
+    pub(super) eps: f64,
+    /// Whether the statistics came from the input, so that gradients flow through them.
+    pub(super) of_input: bool,
+}
+
+/// What backward needs: the input for any gradient but the bias's, the weight for the input's.
+pub(super) type Saved = (Option<Tensor>, Option<Tensor>);
+
+impl Normalise {
+    /// `inputs`: x, weight, bias.
+    pub(super) fn forward(&self, op: &'static str, inputs: &[&Tensor], need: &[bool]) -> Result<(Tensor, Saved)> {
+        let (x, weight, bias) = (inputs[0].standard(), inputs[1], inputs[2].to_f64_vec());
+        let scale = self.scale(&weight.to_f64_vec());
+        let y = dispatch_float!(op, x.dtype(), T => {
+            let [mean, scale, bias] =
+                [&self.statistics.mean, &scale, &bias].map(|numbers| per_channel(numbers, bias.len(), x.dtype()));
+            map(op, x.shape(), [&x, &mean, &scale, &bias], |[x, mean, scale, bias]: [T; 4]| (x - mean) * scale + bias)
+        })?;
+        let wants_x = need[1] || need[0] && self.of_input;
+        Ok((y, (keep(wants_x, &x), keep(need[0], weight))))
+    }
+
+    /// The gradients of x, weight and bias.
+    pub(super) fn backward(
+        &self,
+        op: &'static str,
+        (x, weight): Saved,
+        dy: &Tensor,
+        need: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
+        let dy = dy.standard();
+        let Statistics { groups, mean, .. } = &self.statistics;
+        let channels = dy.shape()[1];
+        let (sum_dy, sum_dy_x) = dispatch_float!(op, dy.dtype(), T => {
+            let data: &[T] = dy.dense_data(op)?;
+            let with_x = match &x {
+                Some(x) => channel_sums([data, x.dense_data(op)?], *groups, mean, |[dy, x], mean| dy * (x - mean)),
+                None => Vec::new(),
+            };
+            Ok((channel_sums([data], *groups, mean, |[dy], _| dy), with_x))
+        })?;
+        let inverse = self.inverse_deviations();
+        let dx = match weight {
+            Some(weight) => Some(self.backward_x(op, x.as_ref(), &weight.to_f64_vec(), &dy, &sum_dy, &sum_dy_x)?),
+            None => None,
+        };
+        let d_weight = need[1].then(|| {
+            let scaled: Vec<f64> = sum_dy_x.iter().zip(&inverse).map(|(sum, inverse)| sum * inverse).collect();
+            over_groups(&scaled, channels, dy.dtype())
+        });
+        let d_bias = need[2].then(|| over_groups(&sum_dy, channels, dy.dtype()));
+        Ok(vec![dx, d_weight, d_bias])
+    }
+
+    fn backward_x(
+        &self,
+        op: &'static str,
+        x: Option<&Tensor>,
+        weight: &[f64],
+        dy: &Tensor,
+        sum_dy: &[f64],
+        sum_dy_x: &[f64],
+    ) -> Result<Tensor> {
+        let (channels, dtype) = (weight.len(), dy.dtype());
+        let scale = self.scale(weight);
+        let a = per_channel(&scale, channels, dtype);
+        let Some(x) = x.filter(|_| self.of_input) else {
+            return dy.mul(&a);
+        };
+        let count = (dy.numel() / scale.len().max(1)) as f64;
+        let constant: Vec<f64> = scale.iter().zip(sum_dy).map(|(a, sum)| -a * sum / count).collect();
+        let inverse = self.inverse_deviations();
+        let slope: Vec<f64> =
+            (0..scale.len()).map(|i| -scale[i] * inverse[i] * inverse[i] * sum_dy_x[i] / count).collect();
+        let [mean, constant, slope] =
+            [&self.statistics.mean, &constant, &slope].map(|numbers| per_channel(numbers, channels, dtype));
+        dispatch_float!(op, dtype, T => {
+            let f = |[dy, x, mean, a, slope, constant]: [T; 6]| dy * a + ((x - mean) * slope + constant);
+            map(op, dy.shape(), [dy, x, &mean, &a, &slope, &constant], f)
+        })
+    }
+
+    /// 1/√(var + eps), `[groups, channels]`.
+    fn inverse_deviations(&self) -> Vec<f64> {
+        self.statistics.var.iter().map(|var| 1.0 / (var + self.eps).sqrt()).collect()
+    }
+
+    /// weight/√(var + eps), `[groups, channels]`.
+    fn scale(&self, weight: &[f64]) -> Vec<f64> {
+        self.inverse_deviations().iter().zip(weight.iter().cycle()).map(|(inverse, weight)| inverse * weight).collect()
+    }
+}
+
+/// The shape rule: x `[N, C, H, W]`, and everything else `[C]`, of one dtype.
+pub(super) fn infer(op: &'static str, x: &Meta, others: &[(&str, &Meta)]) -> Result<Meta> {
+    crate::dtype::require_compute(op, x.dtype)?;
+    let [_, c, _, _] = x.dims4(op)?;
+    for (name, other) in others {
+        if other.shape != [c] {
+            let message = format!("{name} must have shape [{c}] for x {:?}, got {:?}", x.shape, other.shape);
+            return Err(Error::shape(op, message));
+        }
+        if other.dtype != x.dtype {
+            return Err(Error::dtype(op, x.dtype, other.dtype));
+        }
+    }
+    Ok(x.clone())
+}
+
+/// `[groups, channels]` numbers as a tensor `[groups, channels, 1, 1]`.
+fn per_channel(numbers: &[f64], channels: usize, dtype: DType) -> Tensor {
+    from_f64(numbers, &[numbers.len() / channels.max(1), channels, 1, 1], dtype)
+}
+
+/// `numbers` in memory order as a tensor.
+pub(super) fn from_f64(numbers: &[f64], shape: &[usize], dtype: DType) -> Tensor {
+    dispatch_element!(dtype, T => Tensor::build(shape, |out: &mut [T]| {
+        out.iter_mut().zip(numbers).for_each(|(out, &number)| *out = <T as crate::Element>::from_f64(number));
+    }))
+}
+
+/// The sums over the groups of `[groups, channels]` numbers, as a tensor `[channels]`.
+fn over_groups(numbers: &[f64], channels: usize, dtype: DType) -> Tensor {
+    let mut sums = vec![0.0; channels];
+    for (i, number) in numbers.iter().enumerate() {
+        sums[i % channels] += number;
+    }
+    from_f64(&sums, &[channels], dtype)
+}

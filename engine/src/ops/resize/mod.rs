@@ -1,0 +1,248 @@
+//! Resizing maps: bilinear and nearest neighbour.
+//!
+//! Both treat rows and columns apart, so each is a table along either axis (see `ops/separable.rs`), and the gradient is the
+//! transposed table. Where an output lies among the inputs follows PyTorch's `interpolate`, without antialiasing.
+
+use super::separable::{Separable, apply_separable};
+use crate::cpu::Axis;
+use crate::sweep::{Choices, Room, Sample, Values};
+use crate::{Result, Tensor};
+
+/// This room in the sweep.
+pub const ROOM: Room = Room {
+    name: "resize",
+    operations: &[
+        ("bilinear", |c| sample_bilinear(c, true)),
+        ("bilinear", |c| sample_bilinear(c, false)),
+        ("bilinear", sample_by_scale),
+        ("nearest", sample_nearest),
+        ("nearest", sample_every),
+    ],
+};
+
+impl Tensor {
+    /// `[N, C, H, W]` to `[N, C, out_h, out_w]`, linear between the four nearest pixels.
+    ///
+    /// With `align_corners` the corner pixels' centres stay in the corners: output i of n lies at i·(L−1)/(n−1) of an axis
+    /// of length L. Without it the areas match: at (i + ½)·L/n − ½, no further out than the outermost centres.
+    pub fn bilinear(&self, out_h: usize, out_w: usize, align_corners: bool) -> Result<Tensor> {
+        let place = if align_corners { Place::Corners } else { Place::Areas { step: None } };
+        apply_separable(Bilinear { output: Output::Size([out_h, out_w]), place }, self)
+    }
+
+    /// `[N, C, H, W]` to `[N, C, ⌊H·scale⌋, ⌊W·scale⌋]`, linear, areas matching: output i lies at (i + ½)/scale − ½.
+    ///
+    /// Where H·scale is not a whole number this differs from [`Tensor::bilinear`] to the same size, as PyTorch's
+    /// `scale_factor` differs from its `size`.
+    pub fn bilinear_by_scale(&self, scale: f64) -> Result<Tensor> {
+        apply_separable(Bilinear { output: Output::Scale(scale), place: Place::Areas { step: Some(1.0 / scale) } }, self)
+    }
+
+    /// `[N, C, H, W]` to `[N, C, out_h, out_w]`: output i of n is input ⌊i·L/n⌋ of an axis of length L.
+    pub fn nearest(&self, out_h: usize, out_w: usize) -> Result<Tensor> {
+        apply_separable(Nearest(Choose::Size([out_h, out_w])), self)
+    }
+
+    /// Every `step`-th pixel, from the first on: `[N, C, H, W]` to `[N, C, ⌊H/step⌋, ⌊W/step⌋]`. What PyTorch's nearest
+    /// neighbour by a scale of 1/`step` gives.
+    pub fn nearest_every(&self, step: usize) -> Result<Tensor> {
+        apply_separable(Nearest(Choose::Every(step)), self)
+    }
+}
+
+/// How large the output is.
+#[derive(Clone, Copy)]
+enum Output {
+    Size([usize; 2]),
+    Scale(f64),
+}
+
+impl Output {
+    fn of(self, size: [usize; 2]) -> Result<[usize; 2], String> {
+        let output = match self {
+            Self::Size(output) => output,
+            Self::Scale(scale) if scale > 0.0 && scale.is_finite() => size.map(|size| (size as f64 * scale) as usize),
+            Self::Scale(scale) => return Err(format!("the scale must be positive and finite, not {scale}")),
+        };
+        nonempty(output)
+    }
+}
+
+fn nonempty(output: [usize; 2]) -> Result<[usize; 2], String> {
+    match output {
+        [0, _] | [_, 0] => Err(format!("the output {output:?} has no pixels")),
+        output => Ok(output),
+    }
+}
+
+/// Where the outputs lie along an axis, in units of input pixels.
+#[derive(Clone, Copy)]
+enum Place {
+    /// The centres of the corner pixels coincide.
+    Corners,
+    /// The areas coincide, outputs being `step` inputs apart (`None`: by the two lengths).
+    Areas { step: Option<f64> },
+}
+
+impl Place {
+    /// The place of output `o` of `to` on an axis of `from` inputs; at least 0, perhaps beyond the last input.
+    fn at(self, o: usize, from: usize, to: usize) -> f64 {
+        match self {
+            _ if from == to => o as f64,
+            Self::Corners if to == 1 => 0.0,
+            Self::Corners => o as f64 * ((from - 1) as f64 / (to - 1) as f64),
+            Self::Areas { step } => ((o as f64 + 0.5) * step.unwrap_or(from as f64 / to as f64) - 0.5).max(0.0),
+        }
+    }
+}
+
+struct Bilinear {
+    output: Output,
+    place: Place,
+}
+
+impl Separable for Bilinear {
+    const NAME: &'static str = "bilinear";
+
+    fn output(&self, size: [usize; 2]) -> Result<[usize; 2], String> {
+        self.output.of(size)
+    }
+
+    fn axis(&self, from: usize, to: usize) -> Axis {
+        Axis::new(from, (0..to).map(|o| between(self.place.at(o, from, to), from)))
+    }
+}
+
+/// The one or two of `count` inputs around `place`, and their weights.
+fn between(place: f64, count: usize) -> (usize, Vec<f64>) {
+    let first = (place as usize).min(count - 1);
+    let second = place - first as f64;
+    // On an input, or beyond the last: PyTorch weighs a neighbour by 0 here, which this leaves out.
+    match second == 0.0 || first + 1 == count {
+        true => (first, vec![1.0]),
+        false => (first, vec![1.0 - second, second]),
+    }
+}
+
+/// Which inputs nearest neighbour takes.
+#[derive(Clone, Copy)]
+enum Choose {
+    Size([usize; 2]),
+    Every(usize),
+}
+
+struct Nearest(Choose);
+
+impl Separable for Nearest {
+    const NAME: &'static str = "nearest";
+
+    fn output(&self, size: [usize; 2]) -> Result<[usize; 2], String> {
+        match self.0 {
+            Choose::Size(output) => nonempty(output),
+            Choose::Every(0) => Err("the step must be at least 1".into()),
+            Choose::Every(step) => nonempty(size.map(|size| size / step)),
+        }
+    }
+
+    fn axis(&self, from: usize, to: usize) -> Axis {
+        let chosen = |o: usize| match self.0 {
+            Choose::Size(_) => o * from / to,
+            Choose::Every(step) => o * step,
+        };
+        Axis::new(from, (0..to).map(|o| (chosen(o), vec![1.0])))
+    }
+}
+
+fn sample_bilinear(c: &mut Choices, align_corners: bool) -> Sample {
+    let (out_h, out_w) = (c.size(1..=9), c.size(1..=9));
+    let shape = shape(c, 1);
+    let input = c.tensor(&shape, Values::Normal);
+    let label = format!("to {out_h}×{out_w}, align_corners {align_corners}");
+    Sample::new(label, vec![input], move |x| x[0].bilinear(out_h, out_w, align_corners))
+}
+
+fn sample_by_scale(c: &mut Choices) -> Sample {
+    let scale = c.pick(&[0.5, 2.0, 0.25, 0.7, 1.3]);
+    let shape = shape(c, 4);
+    let input = c.tensor(&shape, Values::Normal);
+    Sample::new(format!("by {scale}"), vec![input], move |x| x[0].bilinear_by_scale(scale))
+}
+
+fn sample_nearest(c: &mut Choices) -> Sample {
+    let (out_h, out_w) = (c.size(1..=9), c.size(1..=9));
+    let shape = shape(c, 1);
+    let input = c.tensor(&shape, Values::Normal);
+    Sample::new(format!("to {out_h}×{out_w}"), vec![input], move |x| x[0].nearest(out_h, out_w))
+}
+
+fn sample_every(c: &mut Choices) -> Sample {
+    let step = c.size(1..=4);
+    let shape = shape(c, step);
+    let input = c.tensor(&shape, Values::Normal);
+    Sample::new(format!("every {step}"), vec![input], move |x| x[0].nearest_every(step))
+}
+
+fn shape(c: &mut Choices, least: usize) -> Vec<usize> {
+    let channels = c.pick(&[1, 3, 8]);
+    c.map_shape(channels, least, 6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DType;
+
+    fn row(values: &[f64]) -> Tensor {
+        Tensor::from_slice(values, &[1, 1, 1, values.len()]).unwrap()
+    }
+
+    #[test]
+    fn corners_stay_or_areas_match() {
+        let x = row(&[0.0, 3.0]);
+        assert_eq!(x.bilinear(1, 4, true).unwrap().to_f64_vec(), [0.0, 1.0, 2.0, 3.0]);
+        assert_eq!(x.bilinear(1, 4, false).unwrap().to_f64_vec(), [0.0, 0.75, 2.25, 3.0]);
+        assert_eq!(x.bilinear(2, 1, true).unwrap().to_f64_vec(), [0.0, 0.0]);
+        assert_eq!(x.bilinear(1, 1, false).unwrap().to_f64_vec(), [1.5]);
+    }
+
+    #[test]
+    fn halving_takes_the_mean_of_pairs_and_leaves_an_odd_end_out() {
+        let x = row(&[0.0, 2.0, 4.0, 6.0, 100.0]);
+        let x = x.bilinear(2, 5, false).unwrap();
+        assert_eq!(x.bilinear_by_scale(0.5).unwrap().to_f64_vec(), [1.0, 5.0]);
+        // By size the fifth pixel does count.
+        assert_eq!(x.bilinear(1, 2, false).unwrap().to_f64_vec(), [1.5, 29.5]);
+    }
+
+    #[test]
+    fn nearest_takes_pixels_as_they_are() {
+        let x = row(&[0.0, 1.0, 2.0, 3.0, 4.0]);
+        let tall = x.nearest(3, 5).unwrap();
+        assert_eq!(tall.nearest_every(2).unwrap().to_f64_vec(), [0.0, 2.0]);
+        assert_eq!(tall.nearest(1, 2).unwrap().to_f64_vec(), [0.0, 2.0]);
+        assert_eq!(x.nearest(1, 7).unwrap().to_f64_vec(), [0.0, 0.0, 1.0, 2.0, 2.0, 3.0, 4.0]);
+    }
+
+    #[test]
+    fn the_same_size_changes_nothing() {
+        let x = row(&[0.1, 0.7, 0.3]);
+        for align_corners in [false, true] {
+            assert_eq!(x.bilinear(1, 3, align_corners).unwrap().to_f64_vec(), x.to_f64_vec());
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let x = Tensor::zeros(&[1, 2, 3, 8], DType::F32);
+        let message = |result: Result<Tensor>| result.unwrap_err().to_string();
+        assert_eq!(message(x.bilinear(0, 4, true)), "bilinear: the output [0, 4] has no pixels, got shape [1, 2, 3, 8]");
+        assert_eq!(message(x.bilinear_by_scale(0.25)), "bilinear: the output [0, 2] has no pixels, got shape [1, 2, 3, 8]");
+        assert_eq!(
+            message(x.bilinear_by_scale(f64::NAN)),
+            "bilinear: the scale must be positive and finite, not NaN, got shape [1, 2, 3, 8]"
+        );
+        assert_eq!(message(x.nearest_every(0)), "nearest: the step must be at least 1, got shape [1, 2, 3, 8]");
+        let empty = Tensor::zeros(&[1, 2, 0, 8], DType::F32);
+        assert_eq!(message(empty.nearest(2, 2)), "nearest: shape [1, 2, 0, 8] has no pixels");
+    }
+}

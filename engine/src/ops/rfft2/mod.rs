@@ -1,0 +1,108 @@
+//! The two-dimensional Fourier transform of real maps, over H and W, unnormalised.
+//!
+//! A real map's spectrum is Hermitian, F[−k, −l] = conj F[k, l], so the columns beyond W/2 say nothing new and are left out.
+//!
+//! Backward is the adjoint of that linear map from real numbers to pairs (re, im). Summed over the half spectrum,
+//! dx = Re Σ (d re + i·d im)·exp(+iθ): an inverse transform, in which a column that stands for itself and its mirror image
+//! would count twice and is halved first.
+
+pub(super) mod kernel;
+
+use super::view::Shape;
+use super::{Op, apply};
+use crate::sweep::{Choices, Room, Sample, Values};
+use crate::{Error, Meta, Result, Tensor};
+
+/// This room in the sweep.
+pub const ROOM: Room = Room { name: "rfft2", operations: &[("rfft2", sample)] };
+
+impl Tensor {
+    /// The Fourier transform of each map of `[N, C, H, W]`, without normalisation: `[N, C, H, W/2 + 1, 2]`, the last
+    /// dimension being (re, im) of Σ x[h, w]·exp(−2πi(kh/H + lw/W)) at k < H, l ≤ W/2. Any size; fast where H and W are
+    /// products of small primes.
+    pub fn rfft2(&self) -> Result<Tensor> {
+        apply(Rfft2, &[self])
+    }
+}
+
+struct Rfft2;
+
+impl Op for Rfft2 {
+    const NAME: &'static str = "rfft2";
+    /// The input's shape: W does not follow from W/2 + 1.
+    type Saved = Shape;
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+        let x = &inputs[0];
+        crate::dtype::require_compute(Self::NAME, x.dtype)?;
+        let [n, c, h, w] = x.dims4(Self::NAME)?;
+        if h == 0 || w == 0 {
+            return Err(Error::shape(Self::NAME, format!("shape {:?} has no pixels", x.shape)));
+        }
+        Ok(Meta { shape: vec![n, c, h, w / 2 + 1, 2], dtype: x.dtype })
+    }
+
+    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, Shape)> {
+        Ok((kernel::forward(Self::NAME, x[0])?, Shape(x[0].shape().to_vec())))
+    }
+
+    fn backward(&self, Shape(shape): Shape, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![Some(kernel::adjoint(Self::NAME, dy, &shape)?)])
+    }
+}
+
+fn sample(c: &mut Choices) -> Sample {
+    let channels = c.size(1..=2);
+    let shape = c.map_shape(channels, 1, 9);
+    let input = c.tensor(&shape, Values::Normal);
+    Sample::new("", vec![input], |x| x[0].rfft2())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DType, Rng};
+
+    fn close(a: &[f64], b: &[f64]) {
+        assert_eq!(a.len(), b.len());
+        assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-12), "{a:?} is not {b:?}");
+    }
+
+    #[test]
+    fn small_spectra_are_as_by_hand() {
+        let x = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0], &[1, 1, 2, 2]).unwrap();
+        let spectrum = x.rfft2().unwrap();
+        assert_eq!(spectrum.shape(), [1, 1, 2, 2, 2]);
+        close(&spectrum.to_f64_vec(), &[10.0, 0.0, -2.0, 0.0, -4.0, 0.0, 0.0, 0.0]);
+        // A pulse one step to the right turns by a quarter per column.
+        let pulse = Tensor::from_slice(&[0.0, 1.0, 0.0, 0.0], &[1, 1, 1, 4]).unwrap();
+        close(&pulse.rfft2().unwrap().to_f64_vec(), &[1.0, 0.0, 0.0, -1.0, -1.0, 0.0]);
+    }
+
+    #[test]
+    fn every_size_equals_the_sum_it_stands_for() {
+        for (h, w) in [(1, 1), (1, 2), (2, 1), (3, 5), (4, 6), (7, 2), (5, 8), (6, 11)] {
+            let x = Tensor::randn(&[2, 3, h, w], DType::F64, &mut Rng::new(1));
+            let spectra = x.rfft2().unwrap().to_f64_vec();
+            for (map, spectrum) in x.to_f64_vec().chunks(h * w).zip(spectra.chunks(h * (w / 2 + 1) * 2)) {
+                let mut expected = Vec::new();
+                for (k, l) in (0..h).flat_map(|k| (0..=w / 2).map(move |l| (k, l))) {
+                    let turn = |i: usize| -((k * (i / w)) as f64 / h as f64 + (l * (i % w)) as f64 / w as f64);
+                    let angle = |i: usize| std::f64::consts::TAU * turn(i);
+                    expected.push((0..h * w).map(|i| map[i] * angle(i).cos()).sum());
+                    expected.push((0..h * w).map(|i| map[i] * angle(i).sin()).sum());
+                }
+                close(spectrum, &expected);
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let message = |shape: &[usize]| Tensor::zeros(shape, DType::F32).rfft2().unwrap_err().to_string();
+        assert_eq!(message(&[3, 4]), "rfft2: expected [N, C, H, W], got shape [3, 4]");
+        assert_eq!(message(&[1, 1, 0, 4]), "rfft2: shape [1, 1, 0, 4] has no pixels");
+        let bytes = Tensor::zeros(&[1, 1, 2, 2], DType::U8);
+        assert_eq!(bytes.rfft2().unwrap_err().to_string(), "rfft2: expected dtype f32 or f64, got u8");
+    }
+}

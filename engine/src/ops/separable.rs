@@ -1,0 +1,78 @@
+//! What the rooms of pooling and resizing share: an operation given by a table along each axis.
+//!
+//! A room says how large its output is and what its tables are ([`Separable`]); value and gradient follow from
+//! [`resample`] with the tables as they are, and transposed.
+
+use super::{Op, Saved, apply};
+use crate::cpu::{Axis, resample};
+use crate::{Error, Meta, Result, Tensor};
+
+/// A linear map of `[N, C, H, W]` that treats H and W apart.
+pub(super) trait Separable: Send + Sync + 'static {
+    /// The operation's name.
+    const NAME: &'static str;
+
+    /// The output's height and width for an input of `size` (neither is 0), or what is wrong with it.
+    fn output(&self, size: [usize; 2]) -> Result<[usize; 2], String>;
+
+    /// The table along an axis of `from` inputs and `to` outputs.
+    fn axis(&self, from: usize, to: usize) -> Axis;
+}
+
+/// `x` through the map `rule`.
+pub(super) fn apply_separable<S: Separable>(rule: S, x: &Tensor) -> Result<Tensor> {
+    apply(Apply(rule), &[x])
+}
+
+struct Apply<S>(S);
+
+impl<S: Separable> Apply<S> {
+    /// The tables along H and W for an input like `x`.
+    fn axes(&self, x: &Meta) -> Result<[Axis; 2]> {
+        let [_, _, out_h, out_w] = infer(S::NAME, x, |size| self.0.output(size))?.dims4(S::NAME)?;
+        Ok([self.0.axis(x.shape[2], out_h), self.0.axis(x.shape[3], out_w)])
+    }
+}
+
+impl<S: Separable> Op for Apply<S> {
+    const NAME: &'static str = S::NAME;
+    /// The tables along H and W.
+    type Saved = Tables;
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+        infer(S::NAME, &inputs[0], |size| self.0.output(size))
+    }
+
+    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, Tables)> {
+        let [rows, cols] = self.axes(&x[0].meta())?;
+        Ok((resample(S::NAME, x[0], &rows, &cols)?, Tables(rows, cols)))
+    }
+
+    fn backward(&self, Tables(rows, cols): Tables, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![Some(resample(S::NAME, dy, &rows.transposed(), &cols.transposed())?)])
+    }
+}
+
+/// Kept for the backward pass; they cost no tensor memory.
+struct Tables(Axis, Axis);
+
+impl Saved for Tables {
+    fn bytes(&self) -> usize {
+        0
+    }
+}
+
+/// The shape rule of an operation on `[N, C, H, W]` that changes only H and W, to `output` of them.
+pub(super) fn infer(
+    op: &'static str,
+    x: &Meta,
+    output: impl FnOnce([usize; 2]) -> Result<[usize; 2], String>,
+) -> Result<Meta> {
+    crate::dtype::require_compute(op, x.dtype)?;
+    let [n, c, h, w] = x.dims4(op)?;
+    if h == 0 || w == 0 {
+        return Err(Error::shape(op, format!("shape {:?} has no pixels", x.shape)));
+    }
+    let [h, w] = output([h, w]).map_err(|what| Error::shape(op, format!("{what}, got shape {:?}", x.shape)))?;
+    Ok(Meta { shape: vec![n, c, h, w], dtype: x.dtype })
+}

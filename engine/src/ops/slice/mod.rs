@@ -1,0 +1,129 @@
+//! Slices along a dimension: a view, nothing is copied.
+//!
+//! Backward writes dy into zeros, where the elements came from.
+
+use super::view::Shape;
+use super::{Op, apply};
+use crate::cpu::write_region;
+use crate::sweep::{Choices, Room, Sample, Values};
+use crate::{Error, Layout, Meta, Result, Tensor, dispatch_float};
+
+/// This room in the sweep.
+pub const ROOM: Room = Room { name: "slice", operations: &[("slice", sample)] };
+
+impl Tensor {
+    /// The `len` elements `start, start + step, …` of dimension `dim`. `step` is at least 1.
+    pub fn slice(&self, dim: usize, start: usize, len: usize, step: usize) -> Result<Tensor> {
+        apply(Slice { dim, start, len, step }, &[self])
+    }
+
+    /// The elements `start .. start + len` of dimension `dim`.
+    pub fn narrow(&self, dim: usize, start: usize, len: usize) -> Result<Tensor> {
+        self.slice(dim, start, len, 1)
+    }
+}
+
+struct Slice {
+    dim: usize,
+    start: usize,
+    len: usize,
+    step: usize,
+}
+
+impl Slice {
+    fn of(&self, layout: &Layout) -> Layout {
+        layout.slice(self.dim, self.start, self.len, self.step)
+    }
+
+    /// One past the last element, if such a number exists.
+    fn end(&self) -> Option<usize> {
+        let last = self.len.checked_sub(1).map(|steps| steps.checked_mul(self.step));
+        match last {
+            None => Some(self.start),
+            Some(way) => self.start.checked_add(way?)?.checked_add(1),
+        }
+    }
+}
+
+impl Op for Slice {
+    const NAME: &'static str = "slice";
+    /// The input's shape.
+    type Saved = Shape;
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+        let Self { dim, start, len, step } = *self;
+        let mut shape = inputs[0].shape.clone();
+        let fits = |size: usize| step > 0 && self.end().is_some_and(|end| end <= size);
+        if !shape.get(dim).copied().is_some_and(fits) {
+            let message = format!("{len} elements from {start} in steps of {step} along dimension {dim} do not fit {shape:?}");
+            return Err(Error::shape(Self::NAME, message));
+        }
+        shape[dim] = len;
+        Ok(Meta { shape, dtype: inputs[0].dtype })
+    }
+
+    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, Shape)> {
+        Ok((x[0].view(self.of(x[0].layout())), Shape(x[0].shape().to_vec())))
+    }
+
+    fn backward(&self, Shape(shape): Shape, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let layout = Layout::new(&shape);
+        let dx = dispatch_float!(Self::NAME, dy.dtype(), T => {
+            Ok(Tensor::build_in(layout.clone(), |out: &mut [T]| {
+                out.fill(0.0);
+                write_region(out, &self.of(&layout), dy.raw(), dy.layout());
+            }))
+        })?;
+        Ok(vec![Some(dx)])
+    }
+}
+
+fn sample(c: &mut Choices) -> Sample {
+    let rank = c.size(1..=4);
+    let shape = c.shape(rank, 6);
+    let dim = c.size(0..=rank - 1);
+    let start = c.size(0..=shape[dim] - 1);
+    let step = c.size(1..=3);
+    let len = c.size(1..=(shape[dim] - start).div_ceil(step));
+    let input = c.tensor(&shape, Values::Normal);
+    Sample::new(format!("{len} from {start} by {step} along {dim}"), vec![input], move |x| {
+        x[0].slice(dim, start, len, step)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DType, Tape};
+
+    #[test]
+    fn elements_and_gradients_are_those_of_the_slice() {
+        let tape = Tape::new();
+        let x = tape.leaf(&Tensor::from_slice(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0], &[2, 5]).unwrap());
+        let y = x.slice(1, 1, 2, 3).unwrap();
+        assert_eq!(y.to_f64_vec(), [1.0, 4.0, 6.0, 9.0]);
+        let gradients = tape.backward(&y.mul(&y).unwrap().sum_all().unwrap()).unwrap();
+        assert_eq!(gradients.get(&x).unwrap().to_f64_vec(), [0.0, 2.0, 0.0, 0.0, 8.0, 0.0, 12.0, 0.0, 0.0, 18.0]);
+    }
+
+    #[test]
+    fn a_slice_shares_storage_in_any_dtype() {
+        let x = Tensor::from_slice(&[1u8, 2, 3], &[3]).unwrap();
+        let y = x.narrow(0, 1, 2).unwrap();
+        assert!(std::ptr::eq(x.raw::<u8>(), y.raw::<u8>()));
+        assert_eq!(y.to_vec::<u8>().unwrap(), [2, 3]);
+        assert_eq!(x.narrow(0, 3, 0).unwrap().shape(), [0]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let x = Tensor::zeros(&[2, 5], DType::F32);
+        let message = x.slice(1, 1, 3, 2).unwrap_err().to_string();
+        assert_eq!(message, "slice: 3 elements from 1 in steps of 2 along dimension 1 do not fit [2, 5]");
+        assert!(x.slice(1, 0, 3, 2).is_ok());
+        assert!(x.narrow(2, 0, 1).is_err());
+        assert!(x.slice(0, 0, 1, 0).is_err());
+        assert!(x.narrow(0, 3, 0).is_err());
+        assert!(x.slice(0, 1, 3, usize::MAX).is_err());
+    }
+}

@@ -1,0 +1,269 @@
+//! Functions of one number, element by element: exp, log, sqrt, square, abs, tanh, sigmoid, relu, clamp.
+//!
+//! Each is a `Function`: its value, and its gradient written with whichever of x and y is at hand, which is the one
+//! it keeps. At a kink the gradient is PyTorch's: 0 for `abs` and `relu` at 0, 1 for `clamp` on its bounds.
+
+use super::{Op, apply, keep};
+use crate::cpu::map;
+use crate::sweep::{Choices, Room, Sample, Values};
+use crate::{Element, Error, Float, Meta, Result, Tensor, dispatch_float};
+
+/// This room in the sweep.
+pub const ROOM: Room = Room {
+    name: "unary",
+    operations: &[
+        ("exp", |c| sample(c, "exp", Values::Normal, Tensor::exp)),
+        ("log", |c| sample(c, "log", Values::Positive, Tensor::log)),
+        ("sqrt", |c| sample(c, "sqrt", Values::Positive, Tensor::sqrt)),
+        ("square", |c| sample(c, "square", Values::Normal, Tensor::square)),
+        ("abs", |c| sample(c, "abs", Values::AwayFromZero, Tensor::abs)),
+        ("tanh", |c| sample(c, "tanh", Values::Normal, Tensor::tanh)),
+        ("sigmoid", |c| sample(c, "sigmoid", Values::Normal, Tensor::sigmoid)),
+        ("relu", |c| sample(c, "relu", Values::AwayFromZero, Tensor::relu)),
+        // Bounds between the values of `Distinct`, which are multiples of 0.1.
+        ("clamp", |c| sample(c, "clamp −0.75 to 0.55", Values::Distinct, |x| x.clamp(-0.75, 0.55))),
+    ],
+};
+
+/// y = f(x) of one number, and its gradient.
+trait Function: Copy + Send + Sync + 'static {
+    /// The operation's name.
+    const NAME: &'static str;
+    /// What the gradient is written with.
+    const KEEPS: Keeps;
+
+    fn value<T: Float>(&self, x: T) -> T;
+
+    /// dx, given dy and the number that is kept.
+    fn gradient<T: Float>(&self, dy: T, kept: T) -> T;
+}
+
+/// What a function keeps for its gradient.
+enum Keeps {
+    X,
+    Y,
+}
+
+/// Defines functions without parameters, and their methods.
+macro_rules! functions {
+    ($(
+        $(#[$doc:meta])*
+        $method:ident = $Type:ident: |$x:ident| $value:expr, keeps $keeps:ident, |$dy:ident, $kept:ident| $gradient:expr;
+    )*) => {
+        impl Tensor {
+            $($(#[$doc])* pub fn $method(&self) -> Result<Tensor> {
+                apply(Elementwise($Type), &[self])
+            })*
+        }
+
+        $(#[derive(Clone, Copy)]
+        struct $Type;
+
+        impl Function for $Type {
+            const NAME: &'static str = stringify!($method);
+            const KEEPS: Keeps = Keeps::$keeps;
+
+            #[inline(always)]
+            fn value<T: Float>(&self, $x: T) -> T {
+                $value
+            }
+
+            #[inline(always)]
+            fn gradient<T: Float>(&self, $dy: T, $kept: T) -> T {
+                $gradient
+            }
+        })*
+    };
+}
+
+// The comparisons are arranged so that NaN comes out as NaN.
+functions! {
+    /// eˣ.
+    exp = Exp: |x| x.exp(), keeps Y, |dy, y| dy * y;
+
+    /// The natural logarithm: −∞ at 0, NaN below.
+    log = Log: |x| x.ln(), keeps X, |dy, x| dy / x;
+
+    /// The square root: NaN below 0. Its gradient is infinite at 0.
+    sqrt = Sqrt: |x| x.sqrt(), keeps Y, |dy, y| dy / (y + y);
+
+    /// x².
+    square = Square: |x| x * x, keeps X, |dy, x| dy * (x + x);
+
+    /// |x|.
+    abs = Abs: |x| x.abs(), keeps X,
+        |dy, x| if x > T::zero() { dy } else if x < T::zero() { -dy } else { T::zero() };
+
+    /// The hyperbolic tangent.
+    tanh = Tanh: |x| x.tanh(), keeps Y, |dy, y| dy * (T::one() - y * y);
+
+    /// 1 / (1 + e⁻ˣ).
+    sigmoid = Sigmoid: |x| (T::one() + (-x).exp()).recip(), keeps Y, |dy, y| dy * y * (T::one() - y);
+
+    /// max(x, 0).
+    relu = Relu: |x| if x <= T::zero() { T::zero() } else { x }, keeps Y,
+        |dy, y| if y <= T::zero() { T::zero() } else { dy };
+}
+
+impl Tensor {
+    /// The nearest number in [`min`, `max`].
+    ///
+    /// # Errors
+    /// If `min` > `max`, or one of them is NaN.
+    pub fn clamp(&self, min: f64, max: f64) -> Result<Tensor> {
+        if min.is_nan() || max.is_nan() || min > max {
+            return Err(Error::shape(Clamp::NAME, format!("there are no numbers from {min} to {max}")));
+        }
+        apply(Elementwise(Clamp { min, max }), &[self])
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Clamp {
+    min: f64,
+    max: f64,
+}
+
+impl Clamp {
+    #[inline(always)]
+    fn bounds<T: Float>(&self) -> (T, T) {
+        (<T as Element>::from_f64(self.min), <T as Element>::from_f64(self.max))
+    }
+}
+
+impl Function for Clamp {
+    const NAME: &'static str = "clamp";
+    const KEEPS: Keeps = Keeps::X;
+
+    #[inline(always)]
+    fn value<T: Float>(&self, x: T) -> T {
+        let (min, max) = self.bounds();
+        if x < min {
+            min
+        } else if x > max {
+            max
+        } else {
+            x
+        }
+    }
+
+    #[inline(always)]
+    fn gradient<T: Float>(&self, dy: T, x: T) -> T {
+        let (min, max) = self.bounds();
+        if x >= min && x <= max { dy } else { T::zero() }
+    }
+}
+
+/// A [`Function`] of every element.
+struct Elementwise<F>(F);
+
+impl<F: Function> Op for Elementwise<F> {
+    const NAME: &'static str = F::NAME;
+    /// x or y, as the function asks.
+    type Saved = Option<Tensor>;
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+        crate::dtype::require_compute(F::NAME, inputs[0].dtype)?;
+        Ok(inputs[0].clone())
+    }
+
+    fn forward(&self, x: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
+        let function = self.0;
+        let y = dispatch_float!(F::NAME, x[0].dtype(), T => {
+            map(F::NAME, x[0].shape(), [x[0]], move |[x]: [T; 1]| function.value(x))
+        })?;
+        let kept = match F::KEEPS {
+            Keeps::X => keep(need[0], x[0]),
+            Keeps::Y => keep(need[0], &y),
+        };
+        Ok((y, kept))
+    }
+
+    fn backward(&self, kept: Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let function = self.0;
+        let gradient = |kept: Tensor| {
+            dispatch_float!(F::NAME, dy.dtype(), T => {
+                map(F::NAME, dy.shape(), [&kept, dy], move |[kept, dy]: [T; 2]| function.gradient(dy, kept))
+            })
+        };
+        Ok(vec![kept.map(gradient).transpose()?])
+    }
+}
+
+fn sample(c: &mut Choices, name: &str, values: Values, f: fn(&Tensor) -> Result<Tensor>) -> Sample {
+    let rank = c.size(0..=4);
+    let shape = c.shape(rank, 5);
+    let input = c.tensor(&shape, values);
+    Sample::new(name, vec![input], move |x| f(&x[0]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DType, Tape};
+
+    /// Values of `f` at `x`, and its gradients for dy = 1.
+    fn both(f: impl Fn(&Tensor) -> Result<Tensor>, x: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        let tape = Tape::new();
+        let leaf = tape.leaf(&Tensor::from_slice(x, &[x.len()]).unwrap());
+        let y = f(&leaf).unwrap();
+        let gradients = tape.backward(&y.sum_all().unwrap()).unwrap();
+        (y.to_f64_vec(), gradients.get(&leaf).unwrap().to_f64_vec())
+    }
+
+    #[test]
+    fn values_and_gradients_at_kinks_are_those_of_pytorch() {
+        assert_eq!(both(Tensor::abs, &[-2.0, 0.0, 3.0]), (vec![2.0, 0.0, 3.0], vec![-1.0, 0.0, 1.0]));
+        assert_eq!(both(Tensor::relu, &[-2.0, 0.0, 3.0]), (vec![0.0, 0.0, 3.0], vec![0.0, 0.0, 1.0]));
+        let clamped = both(|x| x.clamp(-1.0, 2.0), &[-1.5, -1.0, 0.5, 2.0, 2.5]);
+        assert_eq!(clamped, (vec![-1.0, -1.0, 0.5, 2.0, 2.0], vec![0.0, 1.0, 1.0, 1.0, 0.0]));
+    }
+
+    #[test]
+    fn smooth_functions_have_known_values_and_gradients() {
+        assert_eq!(both(Tensor::exp, &[0.0]), (vec![1.0], vec![1.0]));
+        assert_eq!(both(Tensor::log, &[1.0, 0.0]), (vec![0.0, f64::NEG_INFINITY], vec![1.0, f64::INFINITY]));
+        assert_eq!(both(Tensor::sqrt, &[4.0, 0.0]), (vec![2.0, 0.0], vec![0.25, f64::INFINITY]));
+        assert_eq!(both(Tensor::square, &[-3.0]), (vec![9.0], vec![-6.0]));
+        assert_eq!(both(Tensor::tanh, &[0.0, 800.0]), (vec![0.0, 1.0], vec![1.0, 0.0]));
+        assert_eq!(both(Tensor::sigmoid, &[0.0, 800.0, -800.0]), (vec![0.5, 1.0, 0.0], vec![0.25, 0.0, 0.0]));
+    }
+
+    #[test]
+    fn nan_stays_nan() {
+        let functions: [fn(&Tensor) -> Result<Tensor>; 9] = [
+            Tensor::exp,
+            Tensor::log,
+            Tensor::sqrt,
+            Tensor::square,
+            Tensor::abs,
+            Tensor::tanh,
+            Tensor::sigmoid,
+            Tensor::relu,
+            |x| x.clamp(0.0, 1.0),
+        ];
+        for (i, f) in functions.into_iter().enumerate() {
+            for dtype in [DType::F32, DType::F64] {
+                assert!(f(&Tensor::scalar(f64::NAN, dtype)).unwrap().item().unwrap().is_nan(), "function {i}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_is_recorded_under_its_name_and_keeps_one_tensor() {
+        let tape = Tape::new();
+        let x = tape.leaf(&Tensor::ones(&[8], DType::F32));
+        x.tanh().unwrap().relu().unwrap().clamp(0.0, 1.0).unwrap();
+        assert_eq!(tape.operations(), ["tanh", "relu", "clamp"]);
+        assert_eq!(tape.kept_bytes(), 3 * 8 * 4);
+    }
+
+    #[test]
+    fn errors_name_the_operation() {
+        let message = Tensor::ones(&[2], DType::U8).exp().unwrap_err().to_string();
+        assert_eq!(message, "exp: expected dtype f32 or f64, got u8");
+        let message = Tensor::ones(&[2], DType::F32).clamp(1.0, 0.0).unwrap_err().to_string();
+        assert_eq!(message, "clamp: there are no numbers from 1 to 0");
+        assert!(Tensor::ones(&[2], DType::F32).clamp(f64::NAN, 0.0).is_err());
+    }
+}

@@ -1,0 +1,46 @@
+//! `irnext gradcheck`: the sweep over every operation, as a table.
+
+use crate::error::Result;
+use engine::ops::ROOMS;
+use engine::sweep::{self, Choices};
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Random uses of each operation
+    #[arg(long, default_value_t = 20)]
+    cases: u64,
+    /// Seed of the shapes and values
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+/// True if every operation passed.
+pub(super) fn run(arguments: &Arguments) -> Result<bool> {
+    println!("{:<18} {:>6} {:>10} {:>12} {:>12}", "operation", "cases", "gradients", "worst", "f32 error");
+    let mut passed = true;
+    for (operation, samples) in ROOMS.iter().flat_map(|room| room.operations) {
+        let (mut compared, mut worst, mut f32_error) = (0, 0.0f64, 0.0f64);
+        let mut failure = None;
+        for case in 0..arguments.cases {
+            let sample = samples(&mut Choices::from_seed(arguments.seed.wrapping_add(case)));
+            match sweep::check(&sample) {
+                Ok(outcome) => {
+                    compared += outcome.gradients.compared;
+                    worst = worst.max(outcome.gradients.worst);
+                    f32_error = f32_error.max(outcome.f32_error);
+                }
+                Err(error) => {
+                    failure = Some(format!("{}: {error}", sample.label));
+                    break;
+                }
+            }
+        }
+        println!("{operation:<18} {:>6} {compared:>10} {worst:>12.1e} {f32_error:>12.1e}", arguments.cases);
+        if let Some(failure) = failure {
+            println!("    FAILED {failure}");
+            passed = false;
+        }
+    }
+    println!("{}", if passed { "every gradient agrees with finite differences" } else { "some operations failed" });
+    Ok(passed)
+}

@@ -1,0 +1,138 @@
+//! The program's commands, a file each. They parse, call the library, and print; results go to standard output,
+//! progress and complaints to standard error.
+
+mod eval;
+mod export;
+mod gradcheck;
+mod info;
+mod restore;
+mod synth;
+mod train;
+
+use crate::error::{Error, Result};
+use crate::model::{Model, ModelConfig, Preset};
+use crate::shipped;
+use clap::{Args, Parser, Subcommand};
+use engine::DType;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Removes haze, rain, snow and blur from photographs with IRNeXt (Cui et al., ICML 2023).
+#[derive(Parser)]
+#[command(name = "irnext", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// Threads to compute with; 0, one for each core
+    #[arg(long, global = true, default_value_t = 0)]
+    threads: usize,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Restore photographs
+    Restore(restore::Arguments),
+    /// Score weights on pairs of degraded and clean photographs
+    Eval(eval::Arguments),
+    /// Train a network
+    Train(train::Arguments),
+    /// Show a network's layers, parameters and multiply-adds
+    Info(info::Arguments),
+    /// Check every operation's gradient against finite differences
+    Gradcheck(gradcheck::Arguments),
+    /// Write degraded versions of clean photographs
+    Synth(synth::Arguments),
+    /// Write a weight file in another precision
+    Export(export::Arguments),
+}
+
+impl Cli {
+    /// Runs the command; complaints go to standard error.
+    pub fn run(self) -> ExitCode {
+        match self.try_run() {
+            Ok(true) => ExitCode::SUCCESS,
+            // What failed has been said already.
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                eprintln!("irnext: {error}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    /// Whether everything that was asked for was done.
+    fn try_run(self) -> Result<bool> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads)
+            .build()
+            .map_err(|error| Error::Config { reason: format!("--threads {}: {error}", self.threads) })?;
+        // Inside the pool once, so that no operation has to enter it.
+        pool.install(|| match self.command {
+            Command::Restore(arguments) => restore::run(&arguments),
+            Command::Eval(arguments) => eval::run(&arguments).map(|()| true),
+            Command::Train(arguments) => train::run(&arguments).map(|()| true),
+            Command::Info(arguments) => info::run(&arguments).map(|()| true),
+            Command::Gradcheck(arguments) => gradcheck::run(&arguments),
+            Command::Synth(arguments) => synth::run(&arguments).map(|()| true),
+            Command::Export(arguments) => export::run(&arguments).map(|()| true),
+        })
+    }
+}
+
+/// Which weights to use: a file, or those inside the program for a task.
+#[derive(Args)]
+struct WeightArguments {
+    /// What to remove; uses the weights inside the program
+    #[arg(long, value_name = "TASK", required_unless_present = "weights")]
+    task: Option<crate::degrade::Task>,
+    /// A weight file to use instead
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+}
+
+impl WeightArguments {
+    /// The model, and what to call its work: the task, or "restore" if the file does not say.
+    fn load(&self) -> Result<(Model, String)> {
+        let ((model, metadata), task) = match (&self.weights, self.task) {
+            (Some(path), task) => (Model::read(path)?, task),
+            (None, Some(task)) => (shipped::load(task)?, Some(task)),
+            (None, None) => return Err(Error::Config { reason: "give --task or --weights".into() }),
+        };
+        let name = task.map(|task| task.to_string()).or_else(|| metadata.get(crate::model::TASK).cloned());
+        Ok((model, name.unwrap_or_else(|| "restore".into())))
+    }
+}
+
+/// Which network, where no weights are needed.
+#[derive(Args)]
+struct ModelArguments {
+    /// The network: tiny, dehaze, derain, desnow, gopro or defocus
+    #[arg(long, default_value = "dehaze")]
+    preset: Preset,
+    /// Residual blocks in each CNNBlock before the last
+    #[arg(long)]
+    n: Option<usize>,
+    /// Channels at full size
+    #[arg(long)]
+    width: Option<usize>,
+    /// Multi-scale modules in each CNNBlock
+    #[arg(long)]
+    msm: Option<usize>,
+    /// Groups of LAM's filters
+    #[arg(long)]
+    groups: Option<usize>,
+}
+
+impl ModelArguments {
+    fn model(&self) -> Result<Model> {
+        let preset = ModelConfig::preset(self.preset);
+        let config = ModelConfig {
+            n: self.n.unwrap_or(preset.n),
+            width: self.width.unwrap_or(preset.width),
+            msm: self.msm.unwrap_or(preset.msm),
+            groups: self.groups.unwrap_or(preset.groups),
+            ..preset
+        };
+        Model::new(&config, 0, DType::F32)
+    }
+}

@@ -1,0 +1,79 @@
+//! `irnext train`: a run from a TOML file.
+
+use crate::error::Result;
+use crate::train::{Event, TrainConfig, Trainer};
+use engine::pool;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::PathBuf;
+use std::time::Instant;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The run's configuration
+    #[arg(value_name = "CONFIG.TOML")]
+    config: PathBuf,
+    /// Another value for a setting, as section.key=value; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Print the configuration with every value, and stop
+    #[arg(long)]
+    show: bool,
+    /// Stop after this many minutes, with a checkpoint; the same command goes on from there
+    #[arg(long, value_name = "MINUTES")]
+    minutes: Option<f64>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    let config = TrainConfig::read(&arguments.config, &arguments.overrides)?;
+    if arguments.show {
+        print!("{}", config.to_toml()?);
+        return Ok(());
+    }
+    let batch = config.optimiser.batch;
+    let out = config.out.clone();
+    let mut trainer = Trainer::open(config)?;
+    let (done, total) = trainer.steps();
+    println!("{} parameters, {total} steps, {done} of them done", trainer.model().params.count());
+
+    let bar = ProgressBar::new(total).with_position(done);
+    let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg} {eta} left");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let start = Instant::now();
+    let mut mean_loss = None;
+    trainer.run(|event| {
+        match event {
+            Event::Step(step) => {
+                let mean: &mut f64 = mean_loss.get_or_insert(step.loss);
+                *mean += 0.05 * (step.loss - *mean);
+                let images = (step.step - done) as f64 * batch as f64 / start.elapsed().as_secs_f64();
+                let peak = pool::stats().peak as f64 / 1e9;
+                let (loss, rate, norm) = (*mean, step.rate, step.gradient_norm);
+                bar.set_message(format!(
+                    "loss {loss:.4} lr {rate:.1e} |g| {norm:.3} {images:.2} images/s {peak:.2} GB"
+                ));
+                bar.set_position(step.step);
+                if step.skipped {
+                    bar.println(format!("step {}: the loss is not finite; the step was skipped", step.step));
+                }
+                // A log for those who do not watch: a line now and then.
+                if bar.is_hidden() && (step.step % 50 == 0 || step.step == total) {
+                    println!("step {} loss {loss:.4} lr {rate:.2e} {images:.2} images/s", step.step);
+                }
+            }
+            Event::Validation { step, score } => {
+                let line = format!("step {step}: validation {:.3} dB, SSIM {:.4}", score.psnr, score.ssim);
+                if bar.is_hidden() { println!("{line}") } else { bar.println(line) }
+            }
+        }
+        arguments.minutes.is_none_or(|minutes| start.elapsed().as_secs_f64() < 60.0 * minutes)
+    })?;
+    bar.finish_and_clear();
+    let (done, total) = trainer.steps();
+    let peak = pool::stats().peak as f64 / 1e9;
+    println!(
+        "{done} of {total} steps done, {:.1} min, {peak:.2} GB at most, in {}",
+        start.elapsed().as_secs_f64() / 60.0,
+        out.display()
+    );
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! Maps of one value per pixel (depth, transmission, light), and what smooths them.
+
+use std::ops::Range;
+
+use engine::Rng;
+
+use crate::image::Image;
+
+/// One value per pixel, in reading order.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Plane {
+    pub width: usize,
+    pub height: usize,
+    pub data: Vec<f32>,
+}
+
+impl Plane {
+    /// Zeros.
+    pub fn new(width: usize, height: usize) -> Self {
+        Self { width, height, data: vec![0.0; width * height] }
+    }
+
+    /// The mean of the three channels.
+    pub fn grey(image: &Image) -> Self {
+        Self {
+            width: image.width,
+            height: image.height,
+            data: image.pixels().map(|[r, g, b]| (r + g + b) / 3.0).collect(),
+        }
+    }
+
+    /// A straight line from `top` in the first row to `bottom` in the last.
+    pub fn ramp(width: usize, height: usize, top: f32, bottom: f32) -> Self {
+        let mut plane = Self::new(width, height);
+        let last = (height - 1).max(1) as f32;
+        for (y, row) in plane.data.chunks_exact_mut(width).enumerate() {
+            row.fill(top + (bottom - top) * y as f32 / last);
+        }
+        plane
+    }
+
+    /// Smooth noise: `cells` x `cells` uniform values in [0, 1), joined by cubic curves (which overshoot a little).
+    pub fn noise(width: usize, height: usize, cells: usize, rng: &mut Rng) -> Self {
+        let grid: Vec<f32> = (0..cells * cells).map(|_| rng.uniform() as f32).collect();
+        let columns = cubic_taps(cells, width);
+        let rows = cubic_taps(cells, height);
+        let mut wide = vec![0.0; cells * width];
+        for (row, out) in grid.chunks_exact(cells).zip(wide.chunks_exact_mut(width)) {
+            for (value, (places, weights)) in out.iter_mut().zip(&columns) {
+                *value = (0..4).map(|k| weights[k] * row[places[k]]).sum();
+            }
+        }
+        let mut plane = Self::new(width, height);
+        for (out, (places, weights)) in plane.data.chunks_exact_mut(width).zip(&rows) {
+            for k in 0..4 {
+                let row = &wide[places[k] * width..][..width];
+                for (value, &sample) in out.iter_mut().zip(row) {
+                    *value += weights[k] * sample;
+                }
+            }
+        }
+        plane
+    }
+
+    /// The plane with `f` applied to each value.
+    pub fn map(mut self, f: impl Fn(f32) -> f32) -> Self {
+        for value in &mut self.data {
+            *value = f(*value);
+        }
+        self
+    }
+
+    /// The plane with `f` applied to each value and `other`'s value there.
+    pub fn zip(mut self, other: &Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        for (value, &other) in self.data.iter_mut().zip(&other.data) {
+            *value = f(*value, other);
+        }
+        self
+    }
+
+    /// The mean over all pixels.
+    pub fn mean(&self) -> f32 {
+        let sum: f64 = self.data.iter().map(|&v| f64::from(v)).sum();
+        (sum / self.data.len().max(1) as f64) as f32
+    }
+
+    /// The mean over the square of `2 * radius + 1` pixels a side around each pixel, as far as it is in the image.
+    pub fn box_blur(&self, radius: usize) -> Self {
+        self.box_rows(radius).box_columns(radius)
+    }
+
+    fn box_rows(&self, radius: usize) -> Self {
+        let mut out = Self::new(self.width, self.height);
+        let windows = windows(self.width, radius);
+        let mut sums = vec![0.0f64; self.width + 1];
+        let rows = self.data.chunks_exact(self.width);
+        for (row, out) in rows.zip(out.data.chunks_exact_mut(self.width)) {
+            for (x, &value) in row.iter().enumerate() {
+                sums[x + 1] = sums[x] + f64::from(value);
+            }
+            for (value, (window, share)) in out.iter_mut().zip(&windows) {
+                *value = ((sums[window.end] - sums[window.start]) * share) as f32;
+            }
+        }
+        out
+    }
+
+    fn box_columns(&self, radius: usize) -> Self {
+        let mut out = Self::new(self.width, self.height);
+        let row = |y: usize| &self.data[y * self.width..][..self.width];
+        // The window's sum for each column: rows enter at the bottom and leave at the top.
+        let mut sums = vec![0.0f64; self.width];
+        let (mut first, mut end) = (0, 0);
+        let windows = windows(self.height, radius);
+        for (out, (window, share)) in out.data.chunks_exact_mut(self.width).zip(windows) {
+            for y in end..window.end {
+                for (sum, &value) in sums.iter_mut().zip(row(y)) {
+                    *sum += f64::from(value);
+                }
+            }
+            for y in first..window.start {
+                for (sum, &value) in sums.iter_mut().zip(row(y)) {
+                    *sum -= f64::from(value);
+                }
+            }
+            (first, end) = (window.start, window.end);
+            for (value, &sum) in out.iter_mut().zip(&sums) {
+                *value = (sum * share) as f32;
+            }
+        }
+        out
+    }
+
+    /// Smooths the plane but for the edges that `guide` has (He, Sun, Tang: "Guided image filtering", 2010):
+    /// within each window the result is the best straight-line function of the guide. An edge counts if its
+    /// variance exceeds `epsilon`.
+    pub fn guided(&self, guide: &Self, radius: usize, epsilon: f32) -> Self {
+        let product = |a: &Self, b: &Self| a.clone().zip(b, |a, b| a * b);
+        let mean_guide = guide.box_blur(radius);
+        let mean = self.box_blur(radius);
+        let variance =
+            product(guide, guide).box_blur(radius).zip(&mean_guide, |square, mean| (square - mean * mean).max(0.0));
+        let covariance =
+            product(guide, self).box_blur(radius).zip(&product(&mean_guide, &mean), |product, means| product - means);
+        let slope = covariance.zip(&variance, |covariance, variance| covariance / (variance + epsilon));
+        let offset = mean.zip(&product(&slope, &mean_guide), |mean, line| mean - line);
+        product(&slope.box_blur(radius), guide).zip(&offset.box_blur(radius), |line, offset| line + offset)
+    }
+}
+
+/// For each place on an axis, the places within `radius` of it and the share of each in their mean.
+fn windows(len: usize, radius: usize) -> Vec<(Range<usize>, f64)> {
+    let window = |i: usize| i.saturating_sub(radius)..(i + radius + 1).min(len);
+    (0..len).map(|i| (window(i), 1.0 / window(i).len() as f64)).collect()
+}
+
+/// For each of `to` output places, the four places among `from` that it reads and their weights:
+/// Catmull-Rom interpolation, pixel centres aligned, edges repeated.
+fn cubic_taps(from: usize, to: usize) -> Vec<([usize; 4], [f32; 4])> {
+    let place = |i: usize| {
+        let centre = (i as f32 + 0.5) * from as f32 / to as f32 - 0.5;
+        let first = centre.floor();
+        let t = centre - first;
+        let weights = [
+            ((-0.5 * t + 1.0) * t - 0.5) * t,
+            (1.5 * t - 2.5) * t * t + 1.0,
+            ((-1.5 * t + 2.0) * t + 0.5) * t,
+            (0.5 * t - 0.5) * t * t,
+        ];
+        let near = |k: i64| (first as i64 + k).clamp(0, from as i64 - 1) as usize;
+        ([near(-1), near(0), near(1), near(2)], weights)
+    };
+    (0..to).map(place).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plane(width: usize, data: &[f32]) -> Plane {
+        Plane { width, height: data.len() / width, data: data.to_vec() }
+    }
+
+    #[test]
+    fn box_blur_is_the_mean_of_what_is_there() {
+        let blurred = plane(3, &[0.0, 3.0, 6.0, 0.0, 0.0, 0.0]).box_blur(1);
+        assert_eq!(blurred.data, [0.75, 1.5, 2.25, 0.75, 1.5, 2.25]);
+        assert_eq!(plane(1, &[5.0]).box_blur(9).data, [5.0]);
+    }
+
+    #[test]
+    fn noise_of_one_cell_is_flat_and_of_many_stays_near_its_range() {
+        let flat = Plane::noise(7, 5, 1, &mut Rng::new(1));
+        assert!(flat.data.iter().all(|&v| (v - flat.data[0]).abs() < 1e-6));
+        let noise = Plane::noise(64, 48, 5, &mut Rng::new(1));
+        assert!(noise.data.iter().all(|v| (-0.3..1.3).contains(v)));
+        assert!((noise.mean() - 0.5).abs() < 0.2);
+        // Smooth: neighbours differ by less than the cells do.
+        let steps = noise.data.chunks_exact(64).flat_map(|row| row.windows(2));
+        assert!(steps.map(|w| (w[0] - w[1]).abs()).fold(0.0, f32::max) < 0.2);
+    }
+
+    #[test]
+    fn a_plane_that_follows_its_guide_passes_the_guided_filter_unchanged() {
+        let guide = plane(8, &(0..64).map(|i| if i % 8 < 4 { 0.2 } else { 0.9 }).collect::<Vec<_>>());
+        let depth = guide.clone().map(|v| 3.0 - 2.0 * v);
+        let filtered = depth.guided(&guide, 2, 1e-8);
+        for (a, b) in filtered.data.iter().zip(&depth.data) {
+            assert!((a - b).abs() < 1e-3, "{a} {b}");
+        }
+        // Under a flat guide there are no edges to keep.
+        let flat = plane(8, &[0.5; 64]);
+        let twice = depth.box_blur(2).box_blur(2);
+        for (a, b) in depth.guided(&flat, 2, 1e-3).data.iter().zip(&twice.data) {
+            assert!((a - b).abs() < 1e-4, "{a} {b}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Motion blur: B = g(mean of g^-1(S_i)), the light of a run of sharp pictures averaged while the shutter is open
+//! (Nah et al., "Deep multi-scale CNN for dynamic scene deblurring", 2017). Here the pictures are one photograph,
+//! moved and turned along a random path; the sharp one is that of the middle of the exposure.
+
+use engine::Rng;
+
+use super::filter::Plane;
+use super::layer::{Layer, Pose};
+use crate::image::Image;
+
+/// `clean` from a shaken hand, and in some pictures with something in it that moves by itself.
+pub(super) fn motion(clean: &Image, rng: &mut Rng) -> Image {
+    let still = Layer::of(clean);
+    let mut picture = still.expose(&path(rng));
+    if rng.chance(0.35) {
+        let shape = shape(clean, rng);
+        picture.cover_with(&still.cut(&shape).expose(&path(rng)));
+    }
+    let mut image = picture.image();
+    if rng.chance(0.3) {
+        let sigma = rng.range(0.0..0.01);
+        for value in &mut image.data {
+            *value += (sigma * rng.normal()) as f32;
+        }
+    }
+    image
+}
+
+/// Where the camera is while the shutter is open, the place in the middle of the exposure being the origin.
+fn path(rng: &mut Rng) -> Vec<Pose> {
+    // Most exposures blur little. Pixels from one end to the other.
+    let length = 1.0 + 27.0 * rng.uniform().powf(1.5);
+    let count = (length.ceil() as usize).clamp(7, 33) | 1;
+    // A hand has inertia: the direction drifts, and now and then it jerks.
+    let drift = rng.range(0.0..0.25);
+    let jerk = if rng.chance(0.3) { 1.5 / count as f64 } else { 0.0 };
+    let turn = rng.normal() * 0.004;
+    let mut direction = rng.range(0.0..std::f64::consts::TAU);
+    let (mut x, mut y, mut angle) = (0.0, 0.0, 0.0);
+    let mut places = Vec::with_capacity(count);
+    for _ in 0..count {
+        places.push([x, y, angle]);
+        let step = length / count as f64 * rng.range(0.7..1.3);
+        direction += drift * rng.normal();
+        if rng.chance(jerk) {
+            direction += rng.range(1.0..4.0);
+        }
+        x += step * direction.cos();
+        y += step * direction.sin();
+        angle += turn / count as f64 * rng.range(0.0..2.0);
+    }
+    let middle = places[count / 2];
+    let relative = places.iter().map(|place| Pose {
+        x: (place[0] - middle[0]) as f32,
+        y: (place[1] - middle[1]) as f32,
+        angle: (place[2] - middle[2]) as f32,
+    });
+    relative.collect()
+}
+
+/// The coverage of something in the picture: a blob whose outline follows edges of the photograph where it can.
+fn shape(clean: &Image, rng: &mut Rng) -> Plane {
+    let (width, height) = (clean.width, clean.height);
+    let cells = rng.int(2..5) as usize;
+    let level = rng.range(0.5..0.75) as f32;
+    Plane::noise(width, height, cells, rng)
+        .map(|n| if n > level { 1.0 } else { 0.0 })
+        .guided(&Plane::grey(clean), width.max(height).div_ceil(32), 1e-3)
+        .map(|c| ((c - 0.5) * 4.0 + 0.5).clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_passes_the_origin_in_the_middle_and_stays_within_its_length() {
+        for index in 0..200 {
+            let path = path(&mut Rng::at(3, 0, index));
+            let middle = path[path.len() / 2];
+            assert_eq!([middle.x, middle.y, middle.angle], [0.0; 3]);
+            assert!((7..=33).contains(&path.len()));
+            assert!(path.iter().all(|pose| pose.x.hypot(pose.y) < 28.0 * 0.5 * 1.3 + 1.0));
+        }
+    }
+
+    #[test]
+    fn light_is_averaged_not_srgb_values() {
+        // Across the edge between black and white the mean light 1/2 shows as 2^(-1/2.2), not as 1/2.
+        let clean = Image::from_fn(40, 5, |x, _| [if x < 20 { 0.0 } else { 1.0 }; 3]);
+        let poses = [-10.0, 10.0].map(|x| Pose { x, y: 0.0, angle: 0.0 });
+        let value = Layer::of(&clean).expose(&poses).image().pixel(20, 2)[0];
+        assert!((value - 0.5f32.powf(1.0 / 2.2)).abs() < 1e-4, "{value}");
+    }
+}

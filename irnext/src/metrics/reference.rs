@@ -1,0 +1,61 @@
+//! Scores of photographs against those that scikit-image, BasicSR and pytorch_msssim give for the same files.
+//!
+//! The files are not part of the repository: `IRNEXT_REFERENCE` names their folder, and without it the test says that
+//! it was skipped.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{Ssim, View, mae, psnr};
+use crate::image::{Image, Photo};
+
+fn folder() -> PathBuf {
+    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/reference");
+    std::env::var_os("IRNEXT_REFERENCE").map_or_else(default, PathBuf::from)
+}
+
+#[test]
+fn agrees_with_the_libraries_that_papers_use() {
+    let folder = folder();
+    let path = folder.join("metrics.json");
+    if !path.is_file() {
+        println!("skipped: there is no {}", path.display());
+        return;
+    }
+    let scores: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    // Entries that begin with "_" are remarks.
+    let pairs = scores.as_object().unwrap().iter();
+    let pairs: Vec<_> = pairs.filter(|(name, _)| !name.starts_with('_')).collect();
+    assert!(!pairs.is_empty());
+    for (name, scores) in pairs {
+        let read = |end| Photo::read(folder.join(format!("metrics/{name}_{end}.png"))).unwrap().rgb;
+        compare(name, scores, &read("in"), &read("gt"));
+    }
+}
+
+fn compare(name: &str, scores: &Value, a: &Image, b: &Image) {
+    let psnr = |view| psnr(a, b, view).unwrap();
+    let ssim = |variant: Ssim, view| variant.score(a, b, view).unwrap();
+    let expect = |key: &str, found: f64, tolerance: f64| {
+        let expected = scores[key].as_f64().unwrap();
+        let off = (found - expected).abs();
+        println!("{name} {key}: {found} ({off:.1e} off)");
+        assert!(off <= tolerance, "{name} {key}: {found}, not {expected}");
+    };
+    // 8-bit values are whole numbers, and agree to rounding in f64; what the libraries or our images hold in f32, to that.
+    expect("psnr_skimage_u8", psnr(View::Rgb8), 1e-11);
+    expect("psnr_skimage_f32", psnr(View::Rgb), 1e-6);
+    expect("ssim_skimage_u8_dr255", ssim(Ssim::Gaussian, View::Rgb8), 1e-11);
+    expect("ssim_basicsr_rgb", ssim(Ssim::Gaussian, View::Rgb8), 1e-11);
+    expect("ssim_skimage_f64_dr1", ssim(Ssim::Gaussian, View::Rgb), 1e-7);
+    expect("ssim_pytorch_msssim_f64", ssim(Ssim::Gaussian, View::Rgb), 1e-5);
+    expect("ssim_skimage_uniform7_dr255", ssim(Ssim::Uniform, View::Rgb8), 1e-11);
+    expect("y_basicsr_psnr", psnr(View::Luma), 1e-11);
+    expect("y_basicsr_ssim", ssim(Ssim::Gaussian, View::Luma), 1e-11);
+    expect("y_ssim_skimage", ssim(Ssim::Gaussian, View::Luma), 1e-11);
+    expect("y_matlab_rounded_psnr", psnr(View::Luma8), 1e-11);
+    expect("y_matlab_rounded_ssim", ssim(Ssim::Gaussian, View::Luma8), 1e-11);
+    let difference = mae(a, b, View::Rgb).unwrap() - mae(a, b, View::Rgb8).unwrap();
+    assert!(difference.abs() < 1e-8, "{name}: {difference}");
+}

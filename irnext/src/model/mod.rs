@@ -1,0 +1,48 @@
+//! The network of the paper: configuration, blocks, the network itself, its loss.
+//!
+//! | equation or figure | file |
+//! |---|---|
+//! | Fig. 3a, the U | [`network`](IrNext) |
+//! | Fig. 3b and 3c, ConvS and CNNBlock | `blocks` |
+//! | 1, 2: MSM | `msm` |
+//! | 3 to 7: LAM, FM | `lam` |
+//! | 8 to 10: the loss | [`loss`](dual_domain) |
+
+mod blocks;
+mod config;
+mod file;
+mod lam;
+mod loss;
+mod msm;
+mod network;
+
+pub use config::{ModelConfig, Pooling, Preset, TapActivation, Variant};
+pub use file::TASK;
+pub use loss::{Loss, LossConfig, Spectrum, dual_domain};
+pub use network::IrNext;
+
+use crate::error::Result;
+use engine::DType;
+use nn::Params;
+
+/// A network and its numbers.
+pub struct Model {
+    /// Which network.
+    pub config: ModelConfig,
+    /// Its structure.
+    pub network: IrNext,
+    /// Its parameters and buffers.
+    pub params: Params,
+}
+
+impl Model {
+    /// A network with fresh parameters, drawn from `seed`.
+    pub fn new(config: &ModelConfig, seed: u64, dtype: DType) -> Result<Self> {
+        config.validate()?;
+        let (network, params) = Params::build(seed, dtype, |b| Ok(IrNext::new(b, config)))?;
+        Ok(Self { config: config.clone(), network, params })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! MSM, the multi-scale module (Section 3.2): several scales in one place of a U-shaped network.
+//!
+//! Equations 1 and 2: the map is pooled by 8, 4 and 2; each branch, from the coarsest on, gets the one before it, enlarged, as
+//! an addition, is convolved and attended to, and goes on; all are enlarged to the input's size and added to it, and a 3×3
+//! convolution closes. The published code applies a GELU before that convolution.
+
+use crate::model::config::{ModelConfig, Pooling, Variant};
+use crate::model::lam::Lam;
+use engine::{Conv2dOptions, Tensor};
+use nn::layers::{Activation, AvgPool2d, Conv2d, MaxPool2d, Module, Sequential};
+use nn::{Builder, Context, Cost, Result};
+
+/// A multi-scale module over maps of a fixed number of channels.
+pub(super) struct Msm {
+    path: String,
+    branches: Vec<Branch>,
+    conv_sum: Conv2d,
+    gelu: bool,
+}
+
+struct Branch {
+    pool: Sequential,
+    conv: Conv2d,
+    lam: Option<Lam>,
+}
+
+impl Msm {
+    pub(super) fn new(b: &mut Builder<'_>, config: &ModelConfig, channels: usize) -> Self {
+        // In the published code's order: all convolutions, then all attention modules.
+        let rates = config.branches.iter().enumerate();
+        let convs: Vec<Conv2d> =
+            rates.clone().map(|(i, _)| Conv2d::without_bias(&mut b.at("convs").at(i), channels, channels, 3)).collect();
+        let lams: Vec<Option<Lam>> = rates
+            .clone()
+            .map(|(i, _)| config.lam.then(|| Lam::new(&mut b.at("dynas").at(i), config, channels)))
+            .collect();
+        let pools: Vec<Sequential> =
+            rates.map(|(i, &rate)| pool(&mut b.at("pools").at(i), config.pooling, rate, channels)).collect();
+        let branches = pools.into_iter().zip(convs).zip(lams).map(|((pool, conv), lam)| Branch { pool, conv, lam });
+        Self {
+            path: b.prefix().to_string(),
+            branches: branches.collect(),
+            conv_sum: Conv2d::without_bias(&mut b.at("conv_sum"), channels, channels, 3),
+            gelu: config.variant == Variant::Released,
+        }
+    }
+
+    fn enlarge(&self, cx: &Context, x: &Tensor, [height, width]: [usize; 2]) -> Result<Tensor> {
+        let y = x.bilinear(height, width, true)?;
+        cx.report(|| Cost::free(&self.path, "bilinear", &y));
+        Ok(y)
+    }
+}
+
+impl Module for Msm {
+    fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
+        let size = |x: &Tensor| [x.shape()[2], x.shape()[3]];
+        let mut sum = x.clone();
+        let mut coarser: Option<Tensor> = None;
+        for branch in &self.branches {
+            let mut y = branch.pool.forward(cx, x)?;
+            if let Some(coarser) = coarser {
+                y = y.add(&self.enlarge(cx, &coarser, size(&y))?)?;
+            }
+            let features = branch.conv.forward(cx, &y)?;
+            let y = match &branch.lam {
+                Some(lam) => lam.forward(cx, &y, &features)?,
+                None => features,
+            };
+            sum = sum.add(&self.enlarge(cx, &y, size(x))?)?;
+            coarser = Some(y);
+        }
+        if self.gelu {
+            sum = Activation::Gelu.forward(cx, &sum)?;
+        }
+        self.conv_sum.forward(cx, &sum)
+    }
+}
+
+fn pool(b: &mut Builder<'_>, pooling: Pooling, rate: usize, channels: usize) -> Sequential {
+    match pooling {
+        Pooling::Average => Sequential::new().then(AvgPool2d(rate)),
+        Pooling::Max => Sequential::new().then(MaxPool2d(rate)),
+        // The paper says only "learned"; this choice has the parameters that its table counts.
+        Pooling::Learned => (0..rate.ilog2()).fold(Sequential::new(), |halvings, i| {
+            let options = Conv2dOptions { stride: 2, padding: 1, groups: channels, dilation: 1 };
+            halvings.then(Conv2d::with_options(&mut b.at(i), channels, channels, 3, false, options))
+        }),
+    }
+}

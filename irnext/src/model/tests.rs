@@ -1,0 +1,207 @@
+//! The network as a whole: published parameter counts, gradients of whole blocks, checkpointing.
+
+use super::blocks::{ResBlock, conv_s};
+use super::lam::Lam;
+use super::msm::Msm;
+use super::*;
+use engine::gradcheck::{GradCheck, gradcheck};
+use engine::{Rng, Tape, Tensor};
+use nn::layers::Module;
+use nn::{Builder, Context, Mode};
+
+/// Parameters in units of 10,000, as the paper prints them.
+fn count(change: impl FnOnce(&mut ModelConfig)) -> usize {
+    let mut config = ModelConfig { n: 7, ..ModelConfig::default() };
+    change(&mut config);
+    Model::new(&config, 0, DType::F32).unwrap().params.count()
+}
+
+#[test]
+fn parameter_counts_are_the_published_ones() {
+    // To the unit, from the reconstruction of the published code.
+    let exact = [(3, 5_455_241), (7, 8_555_401), (11, 11_655_561), (13, 13_205_641), (15, 14_755_721)];
+    for (n, expected) in exact {
+        assert_eq!(count(|c| c.n = n), expected, "n = {n}");
+    }
+    assert_eq!(count(|c| c.msm = 0), 6_903_721);
+    // As printed, in millions with two digits.
+    let printed = |count: usize| (count as f64 / 1e4).round() / 100.0;
+    assert_eq!(printed(count(|c| c.lam = false)), 8.45);
+    assert_eq!(printed(count(|c| c.modulation = false)), 8.55);
+    assert_eq!([2, 4, 8, 16].map(|g| printed(count(|c| c.groups = g))), [8.48, 8.51, 8.56, 8.65]);
+    assert_eq!(printed(count(|c| c.msm = 2)), 10.21);
+    assert_eq!(printed(count(|c| c.branches = vec![2])), 7.71);
+    assert_eq!(printed(count(|c| c.branches = vec![4, 2])), 8.13);
+    assert_eq!(printed(count(|c| c.branches = vec![8, 4])), 8.13);
+    assert_eq!(printed(count(|c| c.pooling = Pooling::Max)), 8.56);
+    assert_eq!(printed(count(|c| c.pooling = Pooling::Learned)), 8.58);
+    let tiny = Model::new(&ModelConfig::preset(Preset::Tiny), 0, DType::F32).unwrap();
+    assert!((900_000..1_100_000).contains(&tiny.params.count()), "{}", tiny.params.count());
+}
+
+fn small(variant: Variant) -> ModelConfig {
+    ModelConfig { variant, width: 8, n: 0, groups: 4, branches: vec![4, 2], ..ModelConfig::default() }
+}
+
+/// Checks the gradients of a block for `x` and every parameter. Parameters are drawn at random, since many start at
+/// zero, where half of the gradients vanish.
+fn check_block<M: Send + Sync>(
+    shape: &[usize],
+    build: impl FnOnce(&mut Builder<'_>) -> M,
+    forward: impl Fn(&M, &Context, &Tensor) -> nn::Result<Tensor>,
+) {
+    let (block, params) = Params::build(3, DType::F64, |b| Ok(build(b))).unwrap();
+    let mut rng = Rng::new(4);
+    let mut draw = |shape: &[usize]| Tensor::rand(shape, -0.5, 0.5, DType::F64, &mut rng);
+    let mut inputs = vec![draw(shape)];
+    inputs.extend(params.entries().iter().map(|entry| match entry.kind {
+        nn::Kind::Buffer => entry.value.clone(),
+        nn::Kind::Parameter => draw(entry.value.shape()),
+    }));
+    for mode in [Mode::Train, Mode::Eval] {
+        let run = |inputs: &[Tensor]| {
+            let cx = Context::with_values(inputs[1..].to_vec(), mode);
+            forward(&block, &cx, &inputs[0]).map_err(|error| match error {
+                nn::Error::Engine(error) => error,
+                other => panic!("{other}"),
+            })
+        };
+        // Buffers have no gradient; finite differences in them would find one.
+        let trained: Vec<usize> = std::iter::once(0)
+            .chain(
+                (0..params.entries().len()).filter(|&i| params.entries()[i].kind == nn::Kind::Parameter).map(|i| i + 1),
+            )
+            .collect();
+        let of_trained = |some: &[Tensor]| {
+            let mut all = inputs.clone();
+            trained.iter().zip(some).for_each(|(&i, value)| all[i] = value.clone());
+            run(&all)
+        };
+        let some: Vec<Tensor> = trained.iter().map(|&i| inputs[i].clone()).collect();
+        let options = GradCheck { elements: 4, step: 1e-4, tolerance: 1e-5, ..GradCheck::default() };
+        let report = gradcheck(of_trained, &some, &options).unwrap();
+        assert!(report.compared >= 4 * some.len() / 2);
+    }
+}
+
+#[test]
+fn gradients_of_blocks() {
+    for variant in [Variant::Released, Variant::Paper] {
+        let config = &small(variant);
+        check_block(&[3, 8, 5, 6], |b| Lam::new(b, config, 8), |lam, cx, x| lam.forward(cx, x, &x.scale(0.7)?));
+        check_block(&[3, 8, 8, 12], |b| Msm::new(b, config, 8), |msm, cx, x| msm.forward(cx, x));
+        check_block(&[2, 8, 8, 8], |b| ResBlock::new(b, config, 8, 1), |block, cx, x| block.forward(cx, x));
+    }
+    check_block(
+        &[2, 8, 5, 4],
+        |b| ResBlock::new(b, &small(Variant::Released), 8, 0),
+        |block, cx, x| block.forward(cx, x),
+    );
+    check_block(&[2, 3, 6, 5], |b| conv_s(b, 8), |conv_s, cx, x| conv_s.forward(cx, x));
+}
+
+#[test]
+fn gradients_of_the_ablations() {
+    let changes: [fn(&mut ModelConfig); 6] = [
+        |c| c.pooling = Pooling::Max,
+        |c| c.pooling = Pooling::Learned,
+        |c| c.activation = TapActivation::Softmax,
+        |c| c.activation = TapActivation::Sigmoid,
+        |c| c.modulation = false,
+        |c| c.lam = false,
+    ];
+    for change in changes {
+        let mut config = small(Variant::Released);
+        change(&mut config);
+        check_block(&[3, 8, 8, 8], |b| Msm::new(b, &config, 8), |msm, cx, x| msm.forward(cx, x));
+    }
+}
+
+/// A small model, a batch for it, and the loss's gradients.
+fn step(checkpoint: bool) -> (Vec<Option<Tensor>>, Params, f64) {
+    let mut model = Model::new(&small(Variant::Released), 5, DType::F64).unwrap();
+    model.network.set_checkpoint(checkpoint);
+    let mut rng = Rng::new(6);
+    let [input, target] = [0, 1].map(|_| Tensor::rand(&[3, 3, 32, 32], 0.0, 1.0, DType::F64, &mut rng));
+    let tape = Tape::new();
+    let cx = Context::training(&model.params, &tape);
+    let predictions = model.network.forward(&cx, &input).unwrap();
+    let loss = dual_domain(&predictions, &target, LossConfig::default()).unwrap().total;
+    let pass = cx.finish();
+    let value = loss.item().unwrap();
+    let gradients = pass.gradients(tape.backward(&loss).unwrap());
+    pass.update_buffers(&mut model.params).unwrap();
+    (gradients, model.params, value)
+}
+
+#[test]
+fn gradients_of_the_total_loss() {
+    // Against the loss itself, moved along the gradient of each parameter in turn.
+    let config = small(Variant::Released);
+    let model = Model::new(&config, 5, DType::F64).unwrap();
+    let mut rng = Rng::new(6);
+    let [input, target] = [0, 1].map(|_| Tensor::rand(&[3, 3, 32, 32], 0.0, 1.0, DType::F64, &mut rng));
+    let loss = |values: Vec<Tensor>| {
+        let cx = Context::with_values(values, Mode::Train);
+        let predictions = model.network.forward(&cx, &input).unwrap();
+        dual_domain(&predictions, &target, LossConfig::default()).unwrap().total.item().unwrap()
+    };
+    let (gradients, _, _) = step(false);
+    let values = model.params.values();
+    for (i, (entry, gradient)) in model.params.entries().iter().zip(&gradients).enumerate() {
+        let Some(gradient) = gradient else {
+            assert_eq!(entry.kind, nn::Kind::Buffer, "{} got no gradient", entry.path);
+            continue;
+        };
+        let norm = gradient.mul(gradient).unwrap().sum_all().unwrap().item().unwrap().sqrt();
+        // Biases before a normalisation, and all of LAM's filters while λ_l is 0, move nothing.
+        if norm < 1e-9 {
+            continue;
+        }
+        let along = |h: f64| {
+            let mut values = values.clone();
+            values[i] = values[i].add(&gradient.scale(h / norm).unwrap()).unwrap();
+            loss(values)
+        };
+        let h = 1e-6;
+        let slope = (along(h) - along(-h)) / (2.0 * h);
+        assert!((slope - norm).abs() < 2e-3 * norm, "{}: slope {slope}, gradient {norm}", entry.path);
+    }
+}
+
+#[test]
+fn checkpointing_changes_no_bit() {
+    let bits = |(gradients, params, loss): (Vec<Option<Tensor>>, Params, f64)| {
+        let all = gradients.into_iter().flatten().chain(params.values());
+        (all.flat_map(|t| t.to_f64_vec()).map(f64::to_bits).collect::<Vec<_>>(), loss.to_bits())
+    };
+    assert_eq!(bits(step(false)), bits(step(true)));
+}
+
+#[test]
+fn unsuitable_inputs_are_refused() {
+    let model = Model::new(&ModelConfig { n: 0, ..ModelConfig::default() }, 0, DType::F32).unwrap();
+    let cx = Context::inference(&model.params);
+    for shape in [[1, 3, 32, 64], [1, 3, 64, 70], [1, 1, 64, 64]] {
+        let error = model.network.forward(&cx, &Tensor::zeros(&shape, DType::F32)).err().unwrap();
+        assert!(error.to_string().contains("sides from 64 in steps of 32"), "{error}");
+    }
+}
+
+#[test]
+fn a_weight_file_brings_its_network_along() {
+    let config = ModelConfig { width: 8, n: 1, groups: 2, ..ModelConfig::default() };
+    let model = Model::new(&config, 7, DType::F32).unwrap();
+    let mut file = model.to_file(DType::F32, Default::default()).unwrap();
+    for with_metadata in [true, false] {
+        if !with_metadata {
+            file.metadata.clear();
+        }
+        let bytes = file.to_bytes().unwrap();
+        let (read, _) = Model::from_bytes("memory", &bytes).unwrap();
+        assert_eq!(read.config, config);
+        let same =
+            read.params.values().iter().zip(model.params.values()).all(|(a, b)| a.to_f64_vec() == b.to_f64_vec());
+        assert!(same);
+    }
+}

@@ -1,0 +1,133 @@
+//! From a degraded photograph to a restored one.
+//!
+//! As in the paper's evaluation: the image is padded on the right and at the bottom, by reflection, to sides that the network
+//! takes; the full-size prediction is cut back to the image and limited to [0, 1]. An image too large to go through in one
+//! piece goes through in overlapping tiles.
+
+use crate::error::Result;
+use crate::image::Image;
+use crate::model::Model;
+use engine::{DType, Tensor};
+use nn::{Context, Mode};
+
+/// Pixels that go through the network in one piece. At width 32 that takes about 5 GB.
+const WHOLE: usize = 3 << 20;
+
+/// Side of a tile, pixels.
+const TILE: usize = 1024;
+
+/// How far neighbouring tiles overlap, pixels; the seam is blended over it.
+const OVERLAP: usize = 128;
+
+/// Restores `image`, whatever its size.
+pub fn restore(model: &Model, image: &Image) -> Result<Image> {
+    restore_with(model, &model.params.values(), image)
+}
+
+/// As [`restore`], with other values for the model's parameters: a moving average.
+pub fn restore_with(model: &Model, values: &[Tensor], image: &Image) -> Result<Image> {
+    if image.width * image.height <= WHOLE {
+        return one_piece(model, values, image);
+    }
+    let (mut sum, mut weights) = (Image::new(image.width, image.height), vec![0.0f32; image.width * image.height]);
+    for (y, height) in tiles(image.height) {
+        for (x, width) in tiles(image.width) {
+            let tile = one_piece(model, values, &image.crop(x, y, width, height))?;
+            for (i, row) in (y..y + height).enumerate() {
+                let weight_y = ramp(row, y, height, image.height);
+                for (j, column) in (x..x + width).enumerate() {
+                    let weight = weight_y * ramp(column, x, width, image.width);
+                    let (here, there) = (row * image.width + column, i * width + j);
+                    weights[here] += weight;
+                    for c in 0..3 {
+                        sum.data[3 * here + c] += weight * tile.data[3 * there + c];
+                    }
+                }
+            }
+        }
+    }
+    sum.data.chunks_exact_mut(3).zip(&weights).for_each(|(pixel, weight)| pixel.iter_mut().for_each(|v| *v /= weight));
+    Ok(sum)
+}
+
+/// Pads, predicts, cuts back, limits.
+fn one_piece(model: &Model, values: &[Tensor], image: &Image) -> Result<Image> {
+    let (multiple, least) = (model.config.multiple(), model.config.least_side());
+    let side = |side: usize| side.next_multiple_of(multiple).max(least);
+    let padded = image.pad_reflect(side(image.width), side(image.height));
+    let x = to_tensor(&padded)?;
+    let cx = Context::with_values(values.to_vec(), Mode::Eval);
+    let [_, _, y] = model.network.forward(&cx, &x)?;
+    Ok(to_image(&y)?.crop(0, 0, image.width, image.height).clamp())
+}
+
+/// `[1, 3, H, W]`.
+pub fn to_tensor(image: &Image) -> Result<Tensor> {
+    Ok(Tensor::from_nhwc(&image.data, [1, 3, image.height, image.width])?)
+}
+
+/// The first image of `[N, 3, H, W]`.
+pub fn to_image(x: &Tensor) -> Result<Image> {
+    let [_, _, height, width] = x.dims4("to_image")?;
+    let mut data = x.to_dtype(DType::F32)?.permute(&[0, 2, 3, 1])?.to_vec::<f32>()?;
+    data.truncate(height * width * 3);
+    Ok(Image { width, height, data })
+}
+
+/// Start and length of the tiles along a side: all of the same length, evenly overlapping by at least [`OVERLAP`].
+fn tiles(side: usize) -> Vec<(usize, usize)> {
+    if side <= TILE {
+        return vec![(0, side)];
+    }
+    let count = (side - OVERLAP).div_ceil(TILE - OVERLAP);
+    (0..count).map(|i| ((side - TILE) * i / (count - 1), TILE)).collect()
+}
+
+/// A tile's weight at `at`: 1 inside, falling linearly towards its ends where another tile follows.
+fn ramp(at: usize, start: usize, len: usize, side: usize) -> f32 {
+    let from_start = if start == 0 { OVERLAP } else { at - start + 1 };
+    let from_end = if start + len == side { OVERLAP } else { start + len - at };
+    from_start.min(from_end).min(OVERLAP) as f32 / OVERLAP as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ModelConfig;
+
+    fn model() -> Model {
+        Model::new(&ModelConfig { width: 8, n: 0, groups: 4, ..ModelConfig::default() }, 1, DType::F32).unwrap()
+    }
+
+    #[test]
+    fn any_size_comes_back_at_its_size() {
+        let model = model();
+        for (width, height) in [(1, 1), (5, 3), (64, 64), (70, 33), (100, 2)] {
+            let image = Image::from_fn(width, height, |x, y| [x as f32 / 100.0, y as f32 / 100.0, 0.5]);
+            let restored = restore(&model, &image).unwrap();
+            assert_eq!((restored.width, restored.height), (width, height));
+            assert!(restored.data.iter().all(|v| (0.0..=1.0).contains(v)));
+        }
+    }
+
+    #[test]
+    fn tiles_cover_and_overlap() {
+        for side in [1, TILE, TILE + 1, 2000, 5000, 12345] {
+            let tiles = tiles(side);
+            assert_eq!((tiles[0].0, tiles.last().map(|(start, len)| start + len)), (0, Some(side)));
+            for pair in tiles.windows(2) {
+                assert!(pair[0].0 + pair[0].1 >= pair[1].0 + OVERLAP, "{side}: {pair:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_weights_of_tiles_never_vanish() {
+        let side = 3000;
+        for at in 0..side {
+            let inside = |&&(start, len): &&(usize, usize)| (start..start + len).contains(&at);
+            let weight: f32 = tiles(side).iter().filter(inside).map(|&(start, len)| ramp(at, start, len, side)).sum();
+            assert!(weight > 0.5, "{at}: {weight}");
+        }
+    }
+}

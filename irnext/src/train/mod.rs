@@ -1,0 +1,277 @@
+//! Training: configuration, the loop, checkpoints.
+//!
+//! A step is a function of the state, the seed and the step's number. So a run that is stopped and resumed, with
+//! whatever number of threads, ends with the same bits as one that was not.
+
+mod checkpoint;
+mod config;
+
+pub use checkpoint::{Progress, State};
+pub use config::{DataConfig, OptimiserConfig, Period, RuleName, TrainConfig, ValidationConfig};
+
+use crate::data::{Batch, CropSpec, Loader, LoaderConfig, Paired, PhotoCache, Source, Synthetic};
+use crate::degrade::degrade;
+use crate::error::{Error, Result};
+use crate::evaluate::{Scores, evaluate};
+use crate::model::{Loss, Model, TASK, dual_domain};
+use engine::{DType, Tape, Tensor};
+use nn::optim::{Optimizer, clip_global_norm};
+use nn::schedule::WarmupCosine;
+use nn::{Context, Ema};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// Its number, from 1.
+    pub step: u64,
+    /// Equation 10, on this batch.
+    pub loss: f64,
+    /// Equation 8.
+    pub spatial: f64,
+    /// The learning rate.
+    pub rate: f64,
+    /// The gradients' global norm before clipping.
+    pub gradient_norm: f64,
+    /// Whether the parameters were left alone because the loss was not finite.
+    pub skipped: bool,
+}
+
+/// A training run.
+pub struct Trainer {
+    config: TrainConfig,
+    state: State,
+    progress: Progress,
+    source: Arc<dyn Source>,
+    validation: Option<Paired>,
+    schedule: WarmupCosine,
+    steps_per_epoch: u64,
+    total: u64,
+}
+
+impl Trainer {
+    /// Starts a run, or goes on with the one in the folder `config.out`.
+    ///
+    /// # Errors
+    /// Among others if that folder holds a run with another configuration; only its length may have been changed.
+    pub fn open(config: TrainConfig) -> Result<Self> {
+        let cache = PhotoCache::new(config.data.cache_mb << 20);
+        let source = source(&config, &cache)?;
+        let validation = match (&config.validation.input, &config.validation.target) {
+            (Some(input), Some(target)) => Some(Paired::from_folders(input, target, cache)?),
+            _ => None,
+        };
+        std::fs::create_dir_all(&config.out).map_err(Error::io(&config.out))?;
+        let path = last(&config.out);
+        let (mut state, progress) = match path.exists() {
+            true => {
+                let (state, progress) = checkpoint::load(&path, config.optimiser.rule.rule(), config.optimiser.ema)?;
+                same_run(&path, &progress, &config)?;
+                (state, progress)
+            }
+            false => (fresh(&config)?, Progress { config: config.to_toml()?, ..Progress::default() }),
+        };
+        state.model.network.set_checkpoint(config.optimiser.checkpoint);
+        let optimiser = &config.optimiser;
+        let pairs = (source.len() * config.data.crops_per_image) as u64;
+        let steps_per_epoch = (pairs / optimiser.batch as u64).max(1);
+        let total = optimiser.steps.unwrap_or_else(|| optimiser.epochs.unwrap_or(0) * steps_per_epoch);
+        let periods = match optimiser.period {
+            Period::Step => total,
+            Period::Epoch => total.div_ceil(steps_per_epoch),
+        };
+        let schedule = WarmupCosine {
+            base: optimiser.learning_rate,
+            last: optimiser.last_learning_rate,
+            warmup: optimiser.warmup.min(periods),
+            total: periods,
+        };
+        let shown = config.out.join("config.toml");
+        nn::write_atomically(&shown, config.to_toml()?.as_bytes()).map_err(Error::io(&shown))?;
+        Ok(Self { config, state, progress, source, validation, schedule, steps_per_epoch, total })
+    }
+
+    /// Trains to the end of the run, or until `watch` returns false. `watch` sees every step, and every validation.
+    ///
+    /// Saves a checkpoint every so often and at the end, also at an early one.
+    pub fn run(&mut self, mut watch: impl FnMut(&Event) -> bool) -> Result<()> {
+        let config = LoaderConfig {
+            seed: self.config.seed,
+            first_step: self.progress.step,
+            batch: self.config.optimiser.batch,
+            crop: self.crop(),
+            repeat: self.config.data.crops_per_image,
+            workers: self.config.data.workers,
+        };
+        let mut loader = Loader::new(self.source.clone(), &config)?;
+        while self.progress.step < self.total {
+            let batch = loader.next().unwrap_or_else(|| Err(Error::Config { reason: "the data ended".into() }))?;
+            let step = self.step(&batch)?;
+            let due = |every: u64| step.step.is_multiple_of(every) || step.step == self.total;
+            let (validate, save) = (due(self.config.validation.every), due(self.config.optimiser.save_every));
+            let mut go_on = watch(&Event::Step(step));
+            if validate && let Some(score) = self.validate()? {
+                go_on &= watch(&Event::Validation { step: step.step, score });
+                if self.progress.best.is_none_or(|best| score.psnr > best) {
+                    self.progress.best = Some(score.psnr);
+                    self.write_weights(&self.config.out.join("best.safetensors"))?;
+                }
+            }
+            if save || !go_on {
+                checkpoint::save(&last(&self.config.out), &self.state, &self.progress)?;
+            }
+            if !go_on {
+                return Ok(());
+            }
+        }
+        self.write_weights(&self.config.out.join("weights.safetensors"))
+    }
+
+    /// Steps taken so far, and of the whole run.
+    pub fn steps(&self) -> (u64, u64) {
+        (self.progress.step, self.total)
+    }
+
+    /// The network and its numbers now.
+    pub fn model(&self) -> &Model {
+        &self.state.model
+    }
+
+    /// Scores the validation pairs with the moving average, if there is one; `None` without pairs.
+    pub fn validate(&self) -> Result<Option<Scores>> {
+        let Some(pairs) = &self.validation else { return Ok(None) };
+        let values = self.values();
+        let scores = evaluate(&self.state.model, &values, pairs, self.config.validation.limit, |_, _, _| ())?;
+        Ok(Some(scores.1))
+    }
+
+    /// One step on `batch`.
+    fn step(&mut self, batch: &Batch) -> Result<Step> {
+        let shape = [batch.n, 3, batch.height, batch.width];
+        let input = Tensor::from_nhwc(&batch.inputs, shape)?;
+        let target = Tensor::from_nhwc(&batch.targets, shape)?;
+
+        let tape = Tape::new();
+        let cx = Context::training(&self.state.model.params, &tape);
+        let predictions = self.state.model.network.forward(&cx, &input)?;
+        let Loss { spatial, total, .. } = dual_domain(&predictions, &target, self.config.loss)?;
+        drop(predictions);
+        let (loss, spatial) = (total.item()?, spatial.item()?);
+        let pass = cx.finish();
+        let mut gradients = pass.gradients(tape.backward(&total)?);
+
+        let clip = self.config.optimiser.clip;
+        let limit = if clip > 0.0 { clip } else { f64::INFINITY };
+        let gradient_norm = clip_global_norm(&mut gradients, limit)?;
+        let rate = self.schedule.rate(self.period());
+        let skipped = !(loss.is_finite() && gradient_norm.is_finite());
+        if !skipped {
+            let params = &mut self.state.model.params;
+            pass.update_buffers(params)?;
+            self.state.optimiser.step(params, &gradients, rate)?;
+            if let Some(ema) = &mut self.state.ema {
+                ema.update(params)?;
+            }
+        }
+        self.progress.step += 1;
+        Ok(Step { step: self.progress.step, loss, spatial, rate, gradient_norm, skipped })
+    }
+
+    /// The schedule's period of the step to come, from 1.
+    fn period(&self) -> u64 {
+        match self.config.optimiser.period {
+            Period::Step => self.progress.step + 1,
+            Period::Epoch => self.progress.step / self.steps_per_epoch + 1,
+        }
+    }
+
+    fn crop(&self) -> CropSpec {
+        let data = &self.config.data;
+        CropSpec { max_shrink: data.max_shrink, flip: data.flip, ..CropSpec::square(data.crop) }
+    }
+
+    /// The values to use the model with: the moving average, if there is one.
+    fn values(&self) -> Vec<Tensor> {
+        match &self.state.ema {
+            Some(ema) => ema.values().to_vec(),
+            None => self.state.model.params.values(),
+        }
+    }
+
+    fn write_weights(&self, path: &Path) -> Result<()> {
+        let metadata = HashMap::from([
+            (TASK.to_string(), self.config.task.to_string()),
+            ("irnext.steps".to_string(), self.progress.step.to_string()),
+        ]);
+        Ok(self.state.model.to_file_with(&self.values(), DType::F32, metadata)?.write(path)?)
+    }
+}
+
+/// What happens in a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Event {
+    /// A step was taken.
+    Step(Step),
+    /// The validation pairs were scored after a step.
+    Validation {
+        /// The step.
+        step: u64,
+        /// The mean scores.
+        score: Scores,
+    },
+}
+
+/// The checkpoint of a run's folder.
+fn last(out: &Path) -> PathBuf {
+    out.join("last.safetensors")
+}
+
+fn fresh(config: &TrainConfig) -> Result<State> {
+    let model = Model::new(&config.model, config.seed, DType::F32)?;
+    let optimiser = Optimizer::new(config.optimiser.rule.rule(), &model.params);
+    let ema = match config.optimiser.ema {
+        0.0 => None,
+        decay => Some(Ema::new(&model.params, decay)?),
+    };
+    Ok(State { model, optimiser, ema })
+}
+
+fn source(config: &TrainConfig, cache: &Arc<PhotoCache>) -> Result<Arc<dyn Source>> {
+    let (data, task) = (&config.data, config.task);
+    Ok(match (&data.clean, &data.input, &data.target) {
+        (Some(clean), _, _) => {
+            Arc::new(Synthetic::open(clean, Arc::new(move |image, rng| degrade(task, image, rng)), cache.clone())?)
+        }
+        (None, Some(input), Some(target)) => Arc::new(Paired::from_folders(input, target, cache.clone())?),
+        _ => return Err(Error::Config { reason: "data: give either `clean`, or `input` and `target`".into() }),
+    })
+}
+
+/// Refuses to go on with a run under a configuration that would make it another run.
+fn same_run(path: &Path, progress: &Progress, config: &TrainConfig) -> Result<()> {
+    let comparable = |text: &str| -> Result<toml::Table> {
+        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| Error::Config {
+            reason: format!("{}: {}", path.display(), error.message()),
+        })?;
+        // Where files are, how often they are written and how many threads work changes no number.
+        for (section, key) in [("", "out"), ("data", "workers"), ("data", "cache_mb"), ("optimiser", "save_every")] {
+            match section {
+                "" => table.remove(key),
+                section => table.get_mut(section).and_then(toml::Value::as_table_mut).and_then(|t| t.remove(key)),
+            };
+        }
+        table.remove("validation");
+        Ok(table)
+    };
+    if comparable(&progress.config)? == comparable(&config.to_toml()?)? {
+        return Ok(());
+    }
+    Err(Error::Config {
+        reason: format!(
+            "{}: belongs to a run with other settings (see config.toml beside it); choose another `out`, or the same settings",
+            path.display()
+        ),
+    })
+}

@@ -1,0 +1,160 @@
+//! How a forward pass is run: with which values, on which tape, in which mode.
+//!
+//! Layers ask the [`Context`] for their parameters. On a tape each parameter becomes a leaf at its first use;
+//! what BatchNorm learns about its batch is noted and applied to the buffers after the step, by
+//! [`Context::finish`], so that a forward pass changes nothing by itself.
+
+use crate::params::{ParamId, Params};
+use crate::{Result, cost::Cost};
+use engine::{Gradients, Tape, Tensor};
+use std::cell::RefCell;
+use std::sync::Arc;
+
+/// Whether layers behave as in training or as in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// BatchNorm normalises by its batch and updates its running statistics.
+    Train,
+    /// BatchNorm normalises by its running statistics.
+    Eval,
+}
+
+/// One forward pass. See the [module](self).
+pub struct Context {
+    values: Arc<Vec<Tensor>>,
+    tape: Option<Tape>,
+    mode: Mode,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// What layers see of each parameter, once it has been asked for.
+    used: Vec<Option<Tensor>>,
+    updates: Vec<(ParamId, Tensor)>,
+    costs: Option<Vec<Cost>>,
+}
+
+impl Context {
+    /// A pass in use: no tape, running statistics.
+    pub fn inference(params: &Params) -> Self {
+        Self::new(params, Mode::Eval, None)
+    }
+
+    /// A pass in training: recorded on `tape`, batch statistics.
+    pub fn training(params: &Params, tape: &Tape) -> Self {
+        Self::new(params, Mode::Train, Some(tape))
+    }
+
+    /// A pass in any combination.
+    pub fn new(params: &Params, mode: Mode, tape: Option<&Tape>) -> Self {
+        Self::over(Arc::new(params.values()), mode, tape.cloned())
+    }
+
+    /// A pass with other values than those of the [`Params`] that the model was built with, in their order:
+    /// a moving average, or leaves of a tape.
+    pub fn with_values(values: Vec<Tensor>, mode: Mode) -> Self {
+        Self::over(Arc::new(values), mode, None)
+    }
+
+    fn over(values: Arc<Vec<Tensor>>, mode: Mode, tape: Option<Tape>) -> Self {
+        let used = vec![None; values.len()];
+        Self { values, tape, mode, state: RefCell::new(State { used, ..State::default() }) }
+    }
+
+    /// Whether this is a pass in training.
+    pub fn is_training(&self) -> bool {
+        self.mode == Mode::Train
+    }
+
+    /// The parameter `id`, on the tape if there is one.
+    pub fn param(&self, id: ParamId) -> Tensor {
+        let mut state = self.state.borrow_mut();
+        let make = || match &self.tape {
+            Some(tape) => tape.leaf(&self.values[id.0]),
+            None => self.values[id.0].clone(),
+        };
+        state.used[id.0].get_or_insert_with(make).clone()
+    }
+
+    /// The buffer `id`.
+    pub fn buffer(&self, id: ParamId) -> Tensor {
+        self.values[id.0].detach()
+    }
+
+    /// Notes a new value for the buffer `id`.
+    pub fn update_buffer(&self, id: ParamId, value: Tensor) {
+        self.state.borrow_mut().updates.push((id, value));
+    }
+
+    /// Runs `f` on `x` without keeping its intermediate results; backward runs it again.
+    ///
+    /// Buffers are updated by the first run alone.
+    pub fn checkpoint<F>(&self, x: &Tensor, f: F) -> Result<Tensor>
+    where
+        F: Fn(&Context, &Tensor) -> Result<Tensor> + Send + 'static,
+    {
+        if self.tape.is_none() {
+            return f(self, x);
+        }
+        let first = Self::over(self.values.clone(), self.mode, None);
+        let output = f(&first, &x.detach())?;
+        let State { used, updates, .. } = first.state.into_inner();
+        self.state.borrow_mut().updates.extend(updates);
+        let ids: Vec<ParamId> = (0..used.len()).filter(|&i| used[i].is_some()).map(ParamId).collect();
+        let params: Vec<Tensor> = ids.iter().map(|&id| self.param(id)).collect();
+        let inputs: Vec<&Tensor> = std::iter::once(x).chain(&params).collect();
+        let (values, mode) = (self.values.clone(), self.mode);
+        let replay = move |inputs: &[Tensor]| {
+            let again = Context::over(values.clone(), mode, None);
+            for (id, value) in ids.iter().zip(&inputs[1..]) {
+                again.state.borrow_mut().used[id.0] = Some(value.clone());
+            }
+            // The same computation succeeded in the first run.
+            f(&again, &inputs[0]).map(|output| vec![output]).map_err(|error| match error {
+                crate::Error::Engine(error) => error,
+                other => engine::Error::tape("checkpoint", other.to_string()),
+            })
+        };
+        let mut outputs = engine::checkpoint_computed(&inputs, vec![output], replay)?;
+        Ok(outputs.remove(0))
+    }
+
+    /// Starts noting what each layer costs.
+    pub fn count_costs(&self) {
+        self.state.borrow_mut().costs.get_or_insert_default();
+    }
+
+    /// Notes what a layer costs, if anybody asked.
+    pub fn report(&self, cost: impl FnOnce() -> Cost) {
+        if let Some(costs) = &mut self.state.borrow_mut().costs {
+            costs.push(cost());
+        }
+    }
+
+    /// What the pass leaves behind.
+    pub fn finish(self) -> Pass {
+        let State { used, updates, costs } = self.state.into_inner();
+        Pass { leaves: used, updates, costs: costs.unwrap_or_default() }
+    }
+}
+
+/// What a forward pass leaves behind.
+pub struct Pass {
+    leaves: Vec<Option<Tensor>>,
+    updates: Vec<(ParamId, Tensor)>,
+    /// What each layer cost, in order of execution, if [`Context::count_costs`] was called.
+    pub costs: Vec<Cost>,
+}
+
+impl Pass {
+    /// The gradient of each entry of [`Params`], `None` for those that the loss does not depend on.
+    pub fn gradients(&self, mut gradients: Gradients) -> Vec<Option<Tensor>> {
+        self.leaves.iter().map(|leaf| gradients.take(leaf.as_ref()?)).collect()
+    }
+
+    /// Puts the noted values into the buffers of `params`.
+    pub fn update_buffers(self, params: &mut Params) -> Result<()> {
+        self.updates.into_iter().try_for_each(|(id, value)| params.set(id, value))
+    }
+}

@@ -1,0 +1,116 @@
+//! Convolutions with their parameters.
+
+use super::Module;
+use crate::{Builder, Context, Cost, ParamId, Result};
+use engine::{Conv2dOptions, Tensor};
+
+/// A convolution of `[N, in, H, W]` maps with a k×k kernel.
+pub struct Conv2d {
+    path: String,
+    weight: ParamId,
+    bias: Option<ParamId>,
+    options: Conv2dOptions,
+}
+
+impl Conv2d {
+    /// A convolution from `c_in` to `c_out` channels with stride 1 and a padding that keeps an odd kernel's map size;
+    /// [`Conv2d::stride`] changes the one.
+    ///
+    /// Initialised as PyTorch does (He et al. 2015 with a = √5): weight and bias uniform within 1/√(fan-in).
+    pub fn new(b: &mut Builder<'_>, c_in: usize, c_out: usize, kernel: usize) -> Self {
+        Self::with_options(b, c_in, c_out, kernel, true, same_size(kernel))
+    }
+
+    /// As [`Conv2d::new`], without a bias.
+    pub fn without_bias(b: &mut Builder<'_>, c_in: usize, c_out: usize, kernel: usize) -> Self {
+        Self::with_options(b, c_in, c_out, kernel, false, same_size(kernel))
+    }
+
+    /// A convolution with all settings given.
+    pub fn with_options(
+        b: &mut Builder<'_>,
+        c_in: usize,
+        c_out: usize,
+        kernel: usize,
+        bias: bool,
+        options: Conv2dOptions,
+    ) -> Self {
+        let per_group = c_in / options.groups.max(1);
+        let bound = fan_bound(per_group * kernel * kernel);
+        Self {
+            path: b.prefix().to_string(),
+            weight: b.uniform("weight", &[c_out, per_group, kernel, kernel], bound),
+            bias: bias.then(|| b.uniform("bias", &[c_out], bound)),
+            options,
+        }
+    }
+
+    /// This convolution with another stride.
+    pub fn stride(mut self, stride: usize) -> Self {
+        self.options.stride = stride;
+        self
+    }
+}
+
+fn same_size(kernel: usize) -> Conv2dOptions {
+    Conv2dOptions { padding: kernel / 2, ..Conv2dOptions::default() }
+}
+
+impl Module for Conv2d {
+    fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
+        let (weight, bias) = (cx.param(self.weight), self.bias.map(|bias| cx.param(bias)));
+        let y = x.conv2d(&weight, bias.as_ref(), self.options)?;
+        // Each output element sums over the weights of its channel.
+        cx.report(|| cost(&self.path, "conv2d", &weight, bias.as_ref(), &y, y.numel()));
+        Ok(y)
+    }
+}
+
+/// A transposed convolution with a k×k kernel.
+pub struct ConvTranspose2d {
+    path: String,
+    weight: ParamId,
+    bias: ParamId,
+    options: Conv2dOptions,
+}
+
+impl ConvTranspose2d {
+    /// A transposed convolution from `c_in` to `c_out` channels. `options` are those of the convolution it transposes.
+    /// Initialised as PyTorch does: within 1/√(c_out·k²), the fan-in being counted on the weight's second dimension.
+    pub fn new(b: &mut Builder<'_>, c_in: usize, c_out: usize, kernel: usize, options: Conv2dOptions) -> Self {
+        let bound = fan_bound(c_out * kernel * kernel);
+        Self {
+            path: b.prefix().to_string(),
+            weight: b.uniform("weight", &[c_in, c_out / options.groups.max(1), kernel, kernel], bound),
+            bias: b.uniform("bias", &[c_out], bound),
+            options,
+        }
+    }
+}
+
+impl Module for ConvTranspose2d {
+    fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
+        let (weight, bias) = (cx.param(self.weight), cx.param(self.bias));
+        let y = x.conv_transpose2d(&weight, Some(&bias), self.options)?;
+        // Each input element is spread by the weights of its channel.
+        cx.report(|| cost(&self.path, "conv_transpose2d", &weight, Some(&bias), &y, x.numel()));
+        Ok(y)
+    }
+}
+
+/// `each` elements, times the weights that each of them meets: all but the first dimension of `weight`.
+fn cost(path: &str, kind: &str, weight: &Tensor, bias: Option<&Tensor>, y: &Tensor, each: usize) -> Cost {
+    let shape = weight.shape();
+    let taps: usize = shape[1..].iter().product();
+    Cost {
+        path: path.to_string(),
+        kind: format!("{kind} {}×{}", shape[2], shape[3]),
+        output: y.shape().to_vec(),
+        parameters: weight.numel() + bias.map_or(0, Tensor::numel),
+        multiply_adds: (each * taps) as u64,
+    }
+}
+
+fn fan_bound(fan_in: usize) -> f64 {
+    if fan_in == 0 { 0.0 } else { 1.0 / (fan_in as f64).sqrt() }
+}

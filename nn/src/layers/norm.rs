@@ -1,0 +1,88 @@
+//! Normalisation layers.
+
+use super::Module;
+use crate::{Builder, Context, Cost, ParamId, Result};
+use engine::Tensor;
+
+/// PyTorch's default for both norms.
+const EPS: f64 = 1e-5;
+
+/// PyTorch's default: how much of a batch's statistics enters the running ones.
+const MOMENTUM: f64 = 0.1;
+
+/// Batch normalisation (Ioffe and Szegedy 2015) of `[N, C, H, W]` over N, H and W.
+pub struct BatchNorm2d {
+    path: String,
+    weight: ParamId,
+    bias: ParamId,
+    running_mean: ParamId,
+    running_var: ParamId,
+}
+
+impl BatchNorm2d {
+    /// For maps of `channels` channels; weight 1, bias 0, running mean 0 and variance 1.
+    pub fn new(b: &mut Builder<'_>, channels: usize) -> Self {
+        Self {
+            path: b.prefix().to_string(),
+            weight: b.constant("weight", &[channels], 1.0),
+            bias: b.constant("bias", &[channels], 0.0),
+            running_mean: b.buffer("running_mean", &[channels], 0.0),
+            running_var: b.buffer("running_var", &[channels], 1.0),
+        }
+    }
+}
+
+impl Module for BatchNorm2d {
+    fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
+        let (weight, bias) = (cx.param(self.weight), cx.param(self.bias));
+        let (mean, var) = (cx.buffer(self.running_mean), cx.buffer(self.running_var));
+        let y = if cx.is_training() {
+            let (y, batch) = x.batch_norm_train(&weight, &bias, EPS)?;
+            let blend = |running: &Tensor, new: &Tensor| running.scale(1.0 - MOMENTUM)?.add(&new.scale(MOMENTUM)?);
+            cx.update_buffer(self.running_mean, blend(&mean, &batch.mean)?);
+            cx.update_buffer(self.running_var, blend(&var, &batch.var)?);
+            y
+        } else {
+            x.batch_norm_eval(&mean, &var, &weight, &bias, EPS)?
+        };
+        cx.report(|| cost(&self.path, "batch_norm", &weight, &y));
+        Ok(y)
+    }
+}
+
+/// Instance normalisation (Ulyanov et al. 2016) of `[N, C, H, W]` over H and W, with a trained scale and shift.
+pub struct InstanceNorm2d {
+    path: String,
+    weight: ParamId,
+    bias: ParamId,
+}
+
+impl InstanceNorm2d {
+    /// For maps of `channels` channels; weight 1, bias 0.
+    pub fn new(b: &mut Builder<'_>, channels: usize) -> Self {
+        Self {
+            path: b.prefix().to_string(),
+            weight: b.constant("weight", &[channels], 1.0),
+            bias: b.constant("bias", &[channels], 0.0),
+        }
+    }
+}
+
+impl Module for InstanceNorm2d {
+    fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
+        let (weight, bias) = (cx.param(self.weight), cx.param(self.bias));
+        let y = x.instance_norm(&weight, &bias, EPS)?;
+        cx.report(|| cost(&self.path, "instance_norm", &weight, &y));
+        Ok(y)
+    }
+}
+
+fn cost(path: &str, kind: &str, weight: &Tensor, y: &Tensor) -> Cost {
+    Cost {
+        path: path.to_string(),
+        kind: kind.to_string(),
+        output: y.shape().to_vec(),
+        parameters: 2 * weight.numel(),
+        multiply_adds: 0,
+    }
+}

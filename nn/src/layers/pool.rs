@@ -1,0 +1,41 @@
+//! Pooling as layers.
+
+use super::Module;
+use crate::{Context, Cost, Result};
+use engine::Tensor;
+
+/// The mean of each k×k window; windows do not overlap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AvgPool2d(pub usize);
+
+/// The maximum of each k×k window; windows do not overlap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxPool2d(pub usize);
+
+/// The mean of each channel: `[N, C, H, W]` to `[N, C, 1, 1]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GlobalAvgPool;
+
+impl Module for AvgPool2d {
+    fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
+        let y = x.avg_pool2d(self.0, self.0)?;
+        cx.report(|| Cost::free("", &format!("avg_pool2d {}", self.0), &y));
+        Ok(y)
+    }
+}
+
+impl Module for MaxPool2d {
+    fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
+        let y = x.max_pool2d(self.0, self.0)?;
+        cx.report(|| Cost::free("", &format!("max_pool2d {}", self.0), &y));
+        Ok(y)
+    }
+}
+
+impl Module for GlobalAvgPool {
+    fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
+        let y = x.global_avg_pool()?;
+        cx.report(|| Cost::free("", "global_avg_pool", &y));
+        Ok(y)
+    }
+}

@@ -1,0 +1,52 @@
+//! Learning-rate schedules.
+
+use std::f64::consts::PI;
+
+/// Linear warm-up, then cosine annealing (Loshchilov and Hutter 2017), as the paper's training code has it.
+///
+/// Period e = 1, 2, … (an epoch there; a step, if the caller counts steps) uses base·e/warmup up to e = warmup, and
+/// final + (base − final)·(1 + cos(π·(e − warmup − 1)/(total − warmup)))/2 after it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WarmupCosine {
+    /// The highest rate.
+    pub base: f64,
+    /// The rate it falls to.
+    pub last: f64,
+    /// Periods of warm-up.
+    pub warmup: u64,
+    /// All periods, warm-up included.
+    pub total: u64,
+}
+
+impl WarmupCosine {
+    /// The rate in `period`, counted from 1. Past the end it stays at the last period's.
+    pub fn rate(&self, period: u64) -> f64 {
+        let e = period.clamp(1, self.total.max(1));
+        if e <= self.warmup {
+            return self.base * e as f64 / self.warmup as f64;
+        }
+        let falling = self.total.saturating_sub(self.warmup).max(1);
+        let progress = (e - self.warmup - 1) as f64 / falling as f64;
+        self.last + (self.base - self.last) * (1.0 + (PI * progress).cos()) / 2.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_rises_and_falls() {
+        let schedule = WarmupCosine { base: 1e-4, last: 1e-6, warmup: 3, total: 300 };
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-15, "{a} {b}");
+        close(schedule.rate(1), 1e-4 / 3.0);
+        close(schedule.rate(3), 1e-4);
+        // The first period after the warm-up still has the base rate.
+        close(schedule.rate(4), 1e-4);
+        assert!((schedule.rate(152) - 0.505e-4).abs() < 1e-6);
+        assert!(schedule.rate(300) > 1e-6 && schedule.rate(300) < 1.1e-6);
+        close(schedule.rate(400), schedule.rate(300));
+        let none = WarmupCosine { base: 1.0, last: 0.0, warmup: 0, total: 0 };
+        assert_eq!(none.rate(1), 1.0);
+    }
+}

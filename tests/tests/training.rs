@@ -1,0 +1,99 @@
+//! Training learns, and stopping it changes nothing.
+
+use irnext::image::{Image, Photo};
+use irnext::train::{Event, TrainConfig, Trainer};
+use std::path::Path;
+
+/// A few small pictures with edges, slopes and texture.
+fn pictures(folder: &Path) {
+    std::fs::create_dir_all(folder).unwrap();
+    for k in 0..5usize {
+        let image = Image::from_fn(96, 80, |x, y| {
+            let (u, v) = (x as f32 / 96.0, y as f32 / 80.0);
+            let stripes = ((x / (4 + k)) % 2) as f32;
+            let disk = if (u - 0.5).hypot(v - 0.4) < 0.1 + 0.05 * k as f32 { 0.8 } else { 0.1 };
+            [0.6 * disk + 0.3 * stripes, 0.2 + 0.5 * v, 0.9 - 0.8 * u * v]
+        });
+        Photo::new(image).write(folder.join(format!("{k}.png"))).unwrap();
+    }
+}
+
+fn config(folder: &Path, out: &str, workers: usize) -> TrainConfig {
+    let (clean, out) = (folder.join("clean"), folder.join(out));
+    let text = format!(
+        "task = \"dehaze\"\nout = {out:?}\nseed = 3\n\
+         [data]\nclean = {clean:?}\ncrop = 64\nworkers = {workers}\n\
+         [optimiser]\nbatch = 2\nsteps = 7\nperiod = \"step\"\nlearning_rate = 2e-3\nwarmup = 2\nema = 0.9\nsave_every = 2\n\
+         [model]\nwidth = 8\nn = 0\ngroups = 4\n"
+    );
+    let file = folder.join("config.toml");
+    std::fs::write(&file, text).unwrap();
+    TrainConfig::read(&file, &[]).unwrap()
+}
+
+/// Runs to the end with so many threads, after stopping and starting anew at each step of `stops`.
+fn train(config: &TrainConfig, threads: usize, stops: &[u64]) -> [Vec<u8>; 2] {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    pool.install(|| {
+        for &stop in stops {
+            let mut trainer = Trainer::open(config.clone()).unwrap();
+            trainer.run(|event| !matches!(event, Event::Step(step) if step.step == stop)).unwrap();
+            assert_eq!(trainer.steps().0, stop);
+        }
+        let mut trainer = Trainer::open(config.clone()).unwrap();
+        trainer.run(|_| true).unwrap();
+    });
+    ["last.safetensors", "weights.safetensors"].map(|name| std::fs::read(config.out.join(name)).unwrap())
+}
+
+#[test]
+fn stopped_and_resumed_it_ends_with_the_same_bits_whatever_the_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    pictures(&folder.path().join("clean"));
+    let straight = train(&config(folder.path(), "straight", 1), 1, &[]);
+    let stopped = train(&config(folder.path(), "stopped", 3), 2, &[1, 4, 6]);
+    // The checkpoints differ in the configuration that they carry, so the comparison is by tensors there.
+    assert!(straight[1] == stopped[1], "the weights differ");
+    let tensors = |bytes: &[u8]| {
+        let file = nn::weights::WeightFile::from_bytes("checkpoint", bytes).unwrap();
+        let mut all: Vec<_> = file.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.to_le_bytes())).collect();
+        all.sort();
+        all
+    };
+    assert!(tensors(&straight[0]) == tensors(&stopped[0]), "optimiser or average differ");
+}
+
+#[test]
+fn a_run_with_other_settings_is_not_continued() {
+    let folder = tempfile::tempdir().unwrap();
+    pictures(&folder.path().join("clean"));
+    let mut config = config(folder.path(), "run", 1);
+    let mut trainer = Trainer::open(config.clone()).unwrap();
+    trainer.run(|_| false).unwrap();
+    config.seed = 4;
+    let message = Trainer::open(config).err().unwrap().to_string();
+    assert!(message.contains("belongs to a run with other settings"), "{message}");
+}
+
+#[test]
+fn it_learns() {
+    let folder = tempfile::tempdir().unwrap();
+    pictures(&folder.path().join("clean"));
+    let mut config = config(folder.path(), "learns", 1);
+    config.optimiser.steps = Some(60);
+    config.optimiser.batch = 4;
+    config.optimiser.save_every = 1000;
+    let mut losses = Vec::new();
+    let mut trainer = Trainer::open(config).unwrap();
+    trainer
+        .run(|event| {
+            if let Event::Step(step) = event {
+                losses.push(step.loss);
+            }
+            true
+        })
+        .unwrap();
+    let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+    let (first, last) = (mean(&losses[..10]), mean(&losses[50..]));
+    assert!(last < 0.8 * first, "the loss went from {first:.3} to {last:.3}");
+}
