@@ -2,7 +2,7 @@
 
 use engine::{Conv2dOptions, DType, Result, Rng, Tape, Tensor, checkpoint};
 
-/// Two convolutions with a square between them, a target, a loss.
+/// Two convolutions with a GELU between them, a target, a loss.
 fn record(tape: &Tape, checkpointed: bool) -> Result<Tensor> {
     let mut rng = Rng::new(0);
     let mut draw = |shape: &[usize]| Tensor::randn(shape, DType::F32, &mut rng);
@@ -14,7 +14,7 @@ fn record(tape: &Tape, checkpointed: bool) -> Result<Tensor> {
     let block = |x: &[Tensor]| {
         let same_size = Conv2dOptions { padding: 1, ..Default::default() };
         let h = x[0].conv2d(&x[1], Some(&x[2]), same_size)?;
-        let h = h.mul(&h)?;
+        let h = h.gelu()?;
         Ok(vec![h.conv2d(&x[3], None, same_size)?])
     };
     let inputs = [&image, &w1, &b1, &w2];
