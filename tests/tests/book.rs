@@ -10,6 +10,8 @@ mod printed_tape;
 mod scalar_tape;
 #[path = "../../docs/code/views.rs"]
 mod views;
+#[path = "../../docs/code/wrong.rs"]
+mod wrong;
 
 use engine::Rng;
 use scalar_tape::{Tape, Var};
@@ -78,6 +80,11 @@ fn tapes_print_as_in_the_book() {
 #[test]
 fn finite_differences_are_as_good_as_in_the_book() {
     same(&differences::table(), include_str!("../../docs/code/differences.txt"));
+}
+
+#[test]
+fn a_wrong_gradient_is_found_as_in_the_book() {
+    same(&wrong::complaint(), include_str!("../../docs/code/wrong.txt"));
 }
 
 /// Fails with what the file in `docs/code` should hold.

@@ -1,0 +1,69 @@
+//! The book's guide to adding an operation, followed step by step in a copy of the engine.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn an_operation_added_by_the_guide_passes_the_sweep() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guide");
+    copy_workspace(&root, &copy);
+
+    // The guide: a folder, and a line in `rooms!`.
+    let ops = copy.join("engine/src/ops");
+    fs::create_dir_all(ops.join("softplus")).unwrap();
+    fs::copy(root.join("docs/code/softplus.rs"), ops.join("softplus/mod.rs")).unwrap();
+    let rooms = fs::read_to_string(ops.join("mod.rs")).unwrap();
+    let line = "    /// Softplus.\n    softplus,\n";
+    assert!(rooms.contains("rooms! {\n"), "the list of rooms is not where the guide looks for it");
+    fs::write(ops.join("mod.rs"), rooms.replacen("rooms! {\n", &format!("rooms! {{\n{line}"), 1)).unwrap();
+
+    // The sweep, as one more test inside the copied engine, so that it is compiled once and nothing above it at all.
+    fs::copy(root.join("tests/tests/sweep.rs"), copy.join("engine/src/guide.rs")).unwrap();
+    let lib = fs::read_to_string(copy.join("engine/src/lib.rs")).unwrap();
+    let sweep = "#[cfg(test)]\nextern crate self as engine;\n#[cfg(test)]\nmod guide;\n";
+    fs::write(copy.join("engine/src/lib.rs"), format!("{lib}\n{sweep}")).unwrap();
+
+    let output = Command::new(env!("CARGO"))
+        .args(["test", "--offline", "--package", "engine", "--lib"])
+        // Compiling for speed would take longer than it saves.
+        .args(["--config", "profile.dev.package.engine.opt-level=0"])
+        .args(["--", "softplus", "guide"])
+        .current_dir(&copy)
+        // Where the dependencies are compiled already.
+        .env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap())
+        .output()
+        .unwrap();
+    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}{complained}");
+    for test in ["large_numbers_do_not_overflow", "every_operation_passes"] {
+        assert!(said.contains(&format!("{test} ... ok")), "{test} did not run: {said}");
+    }
+}
+
+/// The workspace with no member but the engine, afresh.
+fn copy_workspace(root: &Path, copy: &Path) {
+    if copy.exists() {
+        fs::remove_dir_all(copy).unwrap();
+    }
+    copy_folder(&root.join("engine"), &copy.join("engine"));
+    fs::copy(root.join("Cargo.lock"), copy.join("Cargo.lock")).unwrap();
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let members = |line: &str| line.starts_with("members") || line.starts_with("default-members");
+    let alone: Vec<&str> = manifest.lines().filter(|line| !members(line)).collect();
+    let alone = alone.join("\n").replacen("[workspace]\n", "[workspace]\nmembers = [\"engine\"]\n", 1);
+    fs::write(copy.join("Cargo.toml"), alone).unwrap();
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_folder(&entry.path(), &to),
+            false => drop(fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
