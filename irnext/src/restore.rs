@@ -10,8 +10,9 @@ use crate::model::Model;
 use engine::{DType, Tensor};
 use nn::{Context, Mode};
 
-/// Pixels that go through the network in one piece. At width 32 that takes about 5 GB.
-const WHOLE: usize = 3 << 20;
+/// Pixels that go through the network in one piece: a little more than 1920×1080. Memory grows with them and with the
+/// width: at width 16, about 1.2 kB a pixel.
+const WHOLE: usize = 2 << 20;
 
 /// Side of a tile, pixels.
 const TILE: usize = 1024;

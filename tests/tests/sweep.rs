@@ -29,3 +29,27 @@ fn every_operation_passes() {
     }
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
+
+/// The names that operations give themselves, read from the source: one that no room lists would escape the sweep.
+#[test]
+fn no_operation_is_left_out() {
+    let listed: Vec<&str> = ROOMS.iter().flat_map(|room| room.operations).map(|(name, _)| *name).collect();
+    let mut found = 0;
+    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../engine/src/ops"))];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let source = std::fs::read_to_string(&path).unwrap();
+            for declared in source.split("const NAME: &'static str = \"").skip(1) {
+                let name = declared.split('"').next().unwrap();
+                assert!(listed.contains(&name), "{name} of {} is in no room's list", path.display());
+                found += 1;
+            }
+        }
+    }
+    assert!(found > 20, "only {found} operations were found: are they declared otherwise now?");
+}

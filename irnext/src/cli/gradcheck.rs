@@ -16,9 +16,12 @@ pub(super) struct Arguments {
 
 /// True if every operation passed.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
-    println!("{:<18} {:>6} {:>10} {:>12} {:>12}", "operation", "cases", "gradients", "worst", "f32 error");
+    println!(
+        "{:<17} {:<20} {:>6} {:>10} {:>9} {:>10}",
+        "room", "operation", "cases", "gradients", "worst", "f32 error"
+    );
     let mut passed = true;
-    for (operation, samples) in ROOMS.iter().flat_map(|room| room.operations) {
+    for (room, (operation, samples)) in ROOMS.iter().flat_map(|room| room.operations.iter().map(|o| (room.name, o))) {
         let (mut compared, mut worst, mut f32_error) = (0, 0.0f64, 0.0f64);
         let mut failure = None;
         for case in 0..arguments.cases {
@@ -35,7 +38,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
                 }
             }
         }
-        println!("{operation:<18} {:>6} {compared:>10} {worst:>12.1e} {f32_error:>12.1e}", arguments.cases);
+        println!("{room:<17} {operation:<20} {:>6} {compared:>10} {worst:>9.1e} {f32_error:>10.1e}", arguments.cases);
         if let Some(failure) = failure {
             println!("    FAILED {failure}");
             passed = false;

@@ -51,8 +51,7 @@ struct Conv2d(Conv2dOptions);
 
 impl Op for Conv2d {
     const NAME: &'static str = "conv2d";
-    /// x for dw and w for dx, each with the shape of the gradient that it serves.
-    type Saved = (Option<(Tensor, Shape)>, Option<(Tensor, Shape)>);
+    type Saved = Kept;
 
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
         let Conv2dOptions { stride, padding, dilation, groups } = self.0;
@@ -83,84 +82,122 @@ impl Op for Conv2d {
         }
     }
 
-    fn forward(&self, x: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
-        let shape = self.infer(&x.iter().map(|x| x.meta()).collect::<Vec<_>>())?.shape;
-        let plan = Plan::forward(geometry(self.0, x[1].shape()));
-        let y = dispatch_float!(Self::NAME, x[0].dtype(), T => {
-            run::<T>(&plan, x[0], x[1], x.get(2).copied(), &shape, self.0.groups, Direction::InToOut)
-        })?;
-        let keep_for = |gradient: usize, x: &Tensor, of: &Tensor| {
-            need[gradient].then(|| (x.detach(), Shape(of.shape().to_vec())))
-        };
-        Ok((y, (keep_for(1, x[0], x[1]), keep_for(0, x[1], x[0]))))
+    fn forward(&self, inputs: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
+        let shape = self.infer(&inputs.iter().map(|input| input.meta()).collect::<Vec<_>>())?.shape;
+        forward(Direction::InToOut, self.0, inputs, &shape, need)
     }
 
-    fn backward(&self, (x, w): Self::Saved, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let groups = self.0.groups;
-        dispatch_float!(Self::NAME, dy.dtype(), T => {
-            let dx = match &w {
-                Some((w, Shape(shape))) => {
-                    let plan = Plan::adjoint(geometry(self.0, w.shape()));
-                    Some(run::<T>(&plan, dy, w, None, shape, groups, Direction::OutToIn)?)
-                }
-                None => None,
-            };
-            let dw = match &x {
-                Some((x, Shape(shape))) => Some(gradient_of_weight::<T>(geometry(self.0, shape), x, dy, shape, groups)?),
-                None => None,
-            };
-            let db = if need.get(2) == Some(&true) { Some(gradient_of_bias(dy)?) } else { None };
-            Ok([dx, dw, db].into_iter().take(need.len()).collect())
-        })
+    fn backward(&self, saved: Self::Saved, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        backward(Direction::InToOut, self.0, saved, dy, need)
     }
 }
 
-/// Whether a correlation reads the weight's input channels and writes its output channels, or the other way round.
-#[derive(Clone, Copy, PartialEq)]
+/// What a convolution and its transpose keep: x for dw and w for dx, each with the shape of the gradient that it serves.
+pub(super) type Kept = (Option<(Tensor, Shape)>, Option<(Tensor, Shape)>);
+
+/// Convolution (`InToOut`) or its transpose (`OutToIn`) of x with w and maybe a bias, into a map of `shape`.
+pub(super) fn forward(
+    direction: Direction,
+    options: Conv2dOptions,
+    inputs: &[&Tensor],
+    shape: &[usize],
+    need: &[bool],
+) -> Result<(Tensor, Kept)> {
+    let (x, w) = (inputs[0], inputs[1]);
+    let y = dispatch_float!("conv2d", x.dtype(), T => {
+        run::<T>(direction, options, x, w, inputs.get(2).copied(), shape)
+    })?;
+    let keep_for = |gradient: usize, of: &Tensor, kept: &Tensor| {
+        need[gradient].then(|| (kept.detach(), Shape(of.shape().to_vec())))
+    };
+    Ok((y, (keep_for(1, w, x), keep_for(0, x, w))))
+}
+
+/// The gradients of x, w and the bias.
+pub(super) fn backward(
+    direction: Direction,
+    options: Conv2dOptions,
+    (x, w): Kept,
+    dy: &Tensor,
+    need: &[bool],
+) -> Result<Vec<Option<Tensor>>> {
+    dispatch_float!("conv2d", dy.dtype(), T => {
+        let dx = match &w {
+            Some((w, Shape(shape))) => Some(run::<T>(direction.reversed(), options, dy, w, None, shape)?),
+            None => None,
+        };
+        // The transposed convolution of x to y is the convolution of y to x, so its x and dy change places.
+        let dw = match (&x, direction) {
+            (Some((x, Shape(shape))), Direction::InToOut) => Some(weight_sums::<T>(options, x, dy, shape)?),
+            (Some((x, Shape(shape))), Direction::OutToIn) => Some(weight_sums::<T>(options, dy, x, shape)?),
+            (None, _) => None,
+        };
+        let db = match need.get(2) {
+            Some(true) => Some(dy.sum(&[0, 2, 3])?.reshape(&[dy.shape()[1]])?),
+            _ => None,
+        };
+        Ok([dx, dw, db].into_iter().take(need.len()).collect())
+    })
+}
+
+/// Whether a map with the weight's input channels becomes one with its output channels, or the other way round.
+#[derive(Clone, Copy)]
 pub(super) enum Direction {
     InToOut,
     OutToIn,
 }
 
-/// Runs `plan` over `x` with `weight` `[O, I/groups, kH, kW]` into a new map of `shape`.
-pub(super) fn run<T: Float>(
-    plan: &Plan,
+impl Direction {
+    fn reversed(self) -> Self {
+        match self {
+            Self::InToOut => Self::OutToIn,
+            Self::OutToIn => Self::InToOut,
+        }
+    }
+}
+
+/// Convolution or its transpose of `x` with `weight` `[O, I/groups, kH, kW]` into a new map of `shape`.
+fn run<T: Float>(
+    direction: Direction,
+    options: Conv2dOptions,
     x: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,
     shape: &[usize],
-    groups: usize,
-    direction: Direction,
 ) -> Result<Tensor> {
     let x = x.standard();
     let bias = bias.map(|bias| bias.to_vec::<T>()).transpose()?;
+    let groups = options.groups;
     let (o, i) = (weight.shape()[0] / groups, weight.shape()[1]);
     let (kw, strides, offset) = (weight.shape()[3], weight.layout().strides(), weight.layout().offset());
     let data = weight.raw::<T>();
     let at = |g: usize, e: usize, i: usize, out: usize| {
         data[offset + (g * o + out) * strides[0] + i * strides[1] + e / kw * strides[2] + e % kw * strides[3]]
     };
-    let packed = match direction {
-        Direction::InToOut => Packed::new(plan, groups, i, o, at),
-        Direction::OutToIn => Packed::new(plan, groups, o, i, |g, e, from, to| at(g, e, to, from)),
+    let geometry = geometry(options, weight.shape());
+    let (plan, packed) = match direction {
+        Direction::InToOut => {
+            let plan = Plan::forward(geometry);
+            let packed = Packed::new(&plan, groups, i, o, at);
+            (plan, packed)
+        }
+        Direction::OutToIn => {
+            let plan = Plan::adjoint(geometry);
+            let packed = Packed::new(&plan, groups, o, i, |g, e, from, to| at(g, e, to, from));
+            (plan, packed)
+        }
     };
     let map = as_channels_last::<T>(&x)?;
-    Ok(Tensor::build(shape, |out| correlate(plan, map, &packed, bias.as_deref(), out, (shape[2], shape[3]))))
+    Ok(Tensor::build(shape, |out| correlate(&plan, map, &packed, bias.as_deref(), out, (shape[2], shape[3]))))
 }
 
-/// Σ over pixels of `x` (read by the forward plan of `geometry`) times `dy`, as a weight of `shape`
+/// Σ over pixels of `x` at each kernel element times `dy`, as a weight of `shape`
 /// `[channels of dy, channels of x / groups, kH, kW]`.
-pub(super) fn gradient_of_weight<T: Float>(
-    geometry: Geometry,
-    x: &Tensor,
-    dy: &Tensor,
-    shape: &[usize],
-    groups: usize,
-) -> Result<Tensor> {
+fn weight_sums<T: Float>(options: Conv2dOptions, x: &Tensor, dy: &Tensor, shape: &[usize]) -> Result<Tensor> {
     let (x, dy) = (x.standard(), dy.standard());
-    let plan = Plan::forward(geometry);
-    let sums = weight_gradient::<T>(&plan, as_channels_last(&x)?, as_channels_last(&dy)?, groups);
-    let (o, i, taps) = (shape[0] / groups, shape[1], shape[2] * shape[3]);
+    let plan = Plan::forward(geometry(options, shape));
+    let sums = weight_gradient::<T>(&plan, as_channels_last(&x)?, as_channels_last(&dy)?, options.groups);
+    let (o, i, taps) = (shape[0] / options.groups, shape[1], shape[2] * shape[3]);
     // From [group][tap][in][out] to the weight's memory order, [group·out][tap][in].
     Ok(Tensor::build(shape, |out: &mut [T]| {
         for (index, value) in out.iter_mut().enumerate() {
@@ -170,12 +207,7 @@ pub(super) fn gradient_of_weight<T: Float>(
     }))
 }
 
-/// dy summed over everything but channels.
-pub(super) fn gradient_of_bias(dy: &Tensor) -> Result<Tensor> {
-    dy.sum(&[0, 2, 3])?.reshape(&[dy.shape()[1]])
-}
-
-pub(super) fn geometry(options: Conv2dOptions, weight: &[usize]) -> Geometry {
+fn geometry(options: Conv2dOptions, weight: &[usize]) -> Geometry {
     let Conv2dOptions { stride, padding, dilation, .. } = options;
     Geometry { kernel: (weight[2], weight[3]), stride, padding, dilation }
 }

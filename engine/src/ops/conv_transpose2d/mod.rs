@@ -5,13 +5,10 @@
 //! is four 2×2 ones), so nothing is scattered. Its dx is the forward plan of conv2d, its dw that of conv2d
 //! with x and dy exchanged.
 
-use super::conv2d::{Conv2dOptions, Direction, as_map, check_bias, check_dtypes, check_settings};
-use super::conv2d::{geometry, gradient_of_bias, gradient_of_weight, run, sample_settings};
+use super::conv2d::{self, Conv2dOptions, Direction, Kept, as_map, check_bias, check_dtypes, check_settings, sample_settings};
 use super::{Op, apply};
-use crate::cpu::Plan;
-use crate::ops::view::Shape;
 use crate::sweep::{Choices, Room, Sample, Values};
-use crate::{Error, Meta, Result, Tensor, dispatch_float};
+use crate::{Error, Meta, Result, Tensor};
 
 /// This room in the sweep.
 pub const ROOM: Room = Room { name: "conv_transpose2d", operations: &[("conv_transpose2d", sample)] };
@@ -30,8 +27,7 @@ struct ConvTranspose2d(Conv2dOptions);
 
 impl Op for ConvTranspose2d {
     const NAME: &'static str = "conv_transpose2d";
-    /// x for dw and w for dx, each with the shape of the gradient that it serves.
-    type Saved = (Option<(Tensor, Shape)>, Option<(Tensor, Shape)>);
+    type Saved = Kept;
 
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
         let Conv2dOptions { stride, padding, dilation, groups } = self.0;
@@ -57,35 +53,13 @@ impl Op for ConvTranspose2d {
         }
     }
 
-    fn forward(&self, x: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
-        let shape = self.infer(&x.iter().map(|x| x.meta()).collect::<Vec<_>>())?.shape;
-        let plan = Plan::adjoint(geometry(self.0, x[1].shape()));
-        let y = dispatch_float!(Self::NAME, x[0].dtype(), T => {
-            run::<T>(&plan, x[0], x[1], x.get(2).copied(), &shape, self.0.groups, Direction::OutToIn)
-        })?;
-        let keep_for = |gradient: usize, x: &Tensor, of: &Tensor| {
-            need[gradient].then(|| (x.detach(), Shape(of.shape().to_vec())))
-        };
-        Ok((y, (keep_for(1, x[0], x[1]), keep_for(0, x[1], x[0]))))
+    fn forward(&self, inputs: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
+        let shape = self.infer(&inputs.iter().map(|input| input.meta()).collect::<Vec<_>>())?.shape;
+        conv2d::forward(Direction::OutToIn, self.0, inputs, &shape, need)
     }
 
-    fn backward(&self, (x, w): Self::Saved, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let groups = self.0.groups;
-        dispatch_float!(Self::NAME, dy.dtype(), T => {
-            let dx = match &w {
-                Some((w, Shape(shape))) => {
-                    let plan = Plan::forward(geometry(self.0, w.shape()));
-                    Some(run::<T>(&plan, dy, w, None, shape, groups, Direction::InToOut)?)
-                }
-                None => None,
-            };
-            let dw = match &x {
-                Some((x, Shape(shape))) => Some(gradient_of_weight::<T>(geometry(self.0, shape), dy, x, shape, groups)?),
-                None => None,
-            };
-            let db = if need.get(2) == Some(&true) { Some(gradient_of_bias(dy)?) } else { None };
-            Ok([dx, dw, db].into_iter().take(need.len()).collect())
-        })
+    fn backward(&self, saved: Self::Saved, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        conv2d::backward(Direction::OutToIn, self.0, saved, dy, need)
     }
 }
 

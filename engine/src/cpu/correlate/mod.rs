@@ -1,0 +1,50 @@
+//! The direct convolution: forward, input gradient, transposed, and the gradient of the weights.
+//!
+//! All of them are one loop nest, a *correlation*: an output pixel is a sum over taps, and a tap is an offset into the
+//! input together with a matrix from input to output channels. A [`Plan`] says which taps there are.
+//!
+//! * conv2d with stride s: pixel (r, c) reads (s·r + k·dilation − padding, …), one tap for each kernel element.
+//! * Its input gradient, which is also the transposed convolution: output pixels fall into s×s phases by their
+//!   remainder mod s. Within a phase, the kernel elements that reach it are the same for every pixel, so each phase is a
+//!   stride-1 correlation with a part of the taps, written to every s-th pixel.
+//!
+//! A thread takes a band of output rows and copies the input rows that it reads into a strip with a border of zeros, which
+//! stays in its L2 cache; from there no loop needs to know of borders. The inner loop computes a tile of
+//! six pixels × two registers of output channels, all accumulators in registers: per input channel it loads two
+//! registers of weights, and each pixel's value once. Sums run over taps and channels in a fixed order.
+
+mod direct;
+mod plan;
+mod strip;
+mod weight;
+
+pub(crate) use direct::{Packed, correlate};
+pub(crate) use plan::{Geometry, Plan};
+pub(crate) use weight::weight_gradient;
+
+use crate::simd::Lanes;
+
+/// A channels-last map in memory: `[n, h, w, c]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Map<'a, T> {
+    pub(crate) data: &'a [T],
+    pub(crate) n: usize,
+    pub(crate) h: usize,
+    pub(crate) w: usize,
+    pub(crate) c: usize,
+}
+
+/// Stores as many channels as `to` has.
+#[inline(always)]
+fn put<L: Lanes>(value: [L; 2], to: &mut [L::Scalar]) {
+    if to.len() == 2 * L::N {
+        value[0].store(to);
+        value[1].store(&mut to[L::N..]);
+    } else {
+        let mut values = [<L::Scalar as num_traits::Zero>::zero(); 32];
+        value[0].store(&mut values);
+        value[1].store(&mut values[L::N..]);
+        let len = to.len();
+        to.copy_from_slice(&values[..len]);
+    }
+}

@@ -1,0 +1,85 @@
+//! The part of the input that a thread works on, with a border of zeros.
+
+use super::{Map, Plan};
+use crate::{Buffer, Float};
+
+/// About how many bytes of input a strip holds: half of a usual L2 cache.
+const STRIP_BYTES: usize = 512 * 1024;
+
+/// Rows of the grid of output pixels that a strip serves.
+pub(super) fn band_rows<T>(plan: &Plan, x: Map<'_, T>, grid: (usize, usize)) -> usize {
+    let ((_, left), (_, right)) = plan.reach();
+    let width = grid.1.saturating_sub(1) * plan.in_step + (right - left) as usize + 1;
+    let row_bytes = (width * x.c * size_of::<T>() * plan.in_step).max(1);
+    // Bands of at least four rows, so that the rows two neighbouring strips share stay few.
+    (STRIP_BYTES / row_bytes).clamp(4, 64).min(grid.0.max(1))
+}
+
+/// The rows of the input that a band of output pixels reads, with zeros around the image.
+pub(super) struct Strip<'a, T: Float> {
+    memory: Memory<'a, T>,
+    /// Elements from one row to the next.
+    row: usize,
+    /// Channels of a pixel.
+    pub(super) c: usize,
+    /// The input row and column at the strip's start.
+    top: isize,
+    left: isize,
+    /// Grid rows of the band.
+    pub(super) rows: (usize, usize),
+}
+
+enum Memory<'a, T> {
+    /// The image itself: nothing that the band reads lies outside.
+    Image(&'a [T]),
+    Copy(Buffer),
+}
+
+impl<'a, T: Float> Strip<'a, T> {
+    pub(super) fn new(plan: &Plan, x: Map<'a, T>, n: usize, rows: (usize, usize), columns: usize) -> Self {
+        let ((up, left), (down, right)) = plan.reach();
+        let top = (rows.0 * plan.in_step) as isize + up;
+        let bottom = (rows.1.max(1) - 1) as isize * plan.in_step as isize + down;
+        let last = columns.saturating_sub(1) as isize * plan.in_step as isize + right;
+        let image = &x.data[n * x.h * x.w * x.c..][..x.h * x.w * x.c];
+        if top >= 0 && left >= 0 && bottom < x.h as isize && last < x.w as isize {
+            let row = x.w * x.c;
+            return Self { memory: Memory::Image(image), row, c: x.c, top: 0, left: 0, rows };
+        }
+        let (height, width) = ((bottom - top + 1) as usize, (last - left + 1) as usize);
+        let row = width * x.c;
+        let mut copy = Buffer::new::<T>(height * row);
+        // The columns of the image that fall into the strip.
+        let from = left.max(0).min(x.w as isize) as usize;
+        let to = (last + 1).clamp(from as isize, x.w as isize) as usize;
+        for (i, out) in copy.as_mut_slice::<T>().chunks_mut(row.max(1)).enumerate() {
+            let y = top + i as isize;
+            if y < 0 || y >= x.h as isize || from == to {
+                out.fill(T::zero());
+                continue;
+            }
+            let start = (from as isize - left) as usize * x.c;
+            let len = (to - from) * x.c;
+            out[..start].fill(T::zero());
+            out[start..start + len].copy_from_slice(&image[(y as usize * x.w + from) * x.c..][..len]);
+            out[start + len..].fill(T::zero());
+        }
+        Self { memory: Memory::Copy(copy), row, c: x.c, top, left, rows }
+    }
+
+    #[inline(always)]
+    pub(super) fn data(&self) -> &[T] {
+        match &self.memory {
+            Memory::Image(image) => image,
+            Memory::Copy(copy) => copy.as_slice(),
+        }
+    }
+
+    /// Where the tap of grid pixel (row, 0) lies, for a row of the whole grid.
+    #[inline(always)]
+    pub(super) fn at(&self, plan: &Plan, row: usize, tap: (isize, isize)) -> usize {
+        let y = (row * plan.in_step) as isize + tap.0 - self.top;
+        let x = tap.1 - self.left;
+        y as usize * self.row + x as usize * self.c
+    }
+}

@@ -1,0 +1,142 @@
+//! The tape from outside: recording, consuming, freeing, printing, checkpointing.
+
+use engine::{Conv2dOptions, DType, Gradients, Result, Rng, Tape, Tensor, checkpoint, pool};
+use std::sync::Mutex;
+
+/// The pool's counters are the process's; tests that look at them take turns.
+static POOL: Mutex<()> = Mutex::new(());
+
+fn randn(shape: &[usize], seed: u64) -> Tensor {
+    Tensor::randn(shape, DType::F64, &mut Rng::new(seed))
+}
+
+fn values(gradients: &Gradients, leaf: &Tensor) -> Vec<f64> {
+    gradients.get(leaf).expect("a gradient").to_f64_vec()
+}
+
+#[test]
+fn without_a_tape_nothing_is_recorded() {
+    let tape = Tape::new();
+    let (a, b) = (randn(&[3], 1), randn(&[3], 2));
+    a.mul(&b).unwrap().add(&a).unwrap();
+    assert!(tape.operations().is_empty());
+    let a = tape.leaf(&a);
+    b.mul(&b).unwrap().add(&a).unwrap();
+    assert_eq!(tape.operations(), ["add"], "only what depends on a leaf is recorded");
+}
+
+#[test]
+fn a_tensor_used_twice_gets_both_gradients() {
+    let tape = Tape::new();
+    let x = tape.leaf(&Tensor::from_slice(&[2.0, 3.0], &[2]).unwrap());
+    let y = x.mul(&x).unwrap().add(&x).unwrap().sum_all().unwrap();
+    assert_eq!(values(&tape.backward(&y).unwrap(), &x), [5.0, 7.0]);
+}
+
+#[test]
+fn a_broadcast_operand_gets_the_sum() {
+    let tape = Tape::new();
+    let bias = tape.leaf(&randn(&[1, 3, 1, 1], 1));
+    let y = randn(&[2, 3, 4, 5], 2).add(&bias).unwrap().sum_all().unwrap();
+    let gradients = tape.backward(&y).unwrap();
+    assert_eq!(gradients.get(&bias).unwrap().shape(), [1, 3, 1, 1]);
+    assert_eq!(values(&gradients, &bias), [40.0; 3]);
+}
+
+#[test]
+fn what_the_loss_does_not_depend_on_has_no_gradient() {
+    let tape = Tape::new();
+    let (x, other) = (tape.leaf(&randn(&[2], 1)), tape.leaf(&randn(&[2], 2)));
+    other.exp().unwrap();
+    let loss = x.sum_all().unwrap();
+    let gradients = tape.backward(&loss).unwrap();
+    assert!(gradients.get(&x).is_some() && gradients.get(&other).is_none());
+}
+
+#[test]
+fn misuse_is_an_error() {
+    let (tape, another) = (Tape::new(), Tape::new());
+    let (x, y) = (tape.leaf(&randn(&[2], 1)), another.leaf(&randn(&[2], 2)));
+    assert!(x.add(&y).unwrap_err().to_string().contains("different tapes"));
+    assert!(tape.clone().backward(&x).err().unwrap().to_string().contains("must be one number"));
+    let loss = x.sum_all().unwrap();
+    tape.clone().backward(&loss).unwrap();
+    assert!(tape.backward(&loss).err().unwrap().to_string().contains("already consumed"));
+    assert!(x.exp().unwrap_err().to_string().contains("already consumed"));
+    assert!(Tape::new().backward(&loss).is_err());
+}
+
+#[test]
+fn it_prints_what_happened_and_what_is_kept() {
+    let tape = Tape::new();
+    let (x, w) = (tape.leaf(&randn(&[1, 2, 4, 4], 1)), tape.leaf(&randn(&[3, 2, 3, 3], 2)));
+    x.conv2d(&w, None, Conv2dOptions::default()).unwrap().gelu().unwrap();
+    let printed = tape.to_string();
+    let lines: Vec<&str> = printed.lines().collect();
+    // x has 256 bytes, w 432, gelu's input 96.
+    assert_eq!(lines[0], "#2 = conv2d(#0, #1) [1, 3, 2, 2] f64, keeps 0.7 KiB");
+    assert_eq!(lines[1], "#3 = gelu(#2) [1, 3, 2, 2] f64, keeps 0.1 KiB");
+    assert_eq!(tape.kept_bytes(), 256 + 432 + 96);
+}
+
+/// A chain of operations that each keep a tensor of 8 MB.
+fn chain(x: &Tensor) -> Result<Tensor> {
+    (0..6).try_fold(x.clone(), |x, _| x.tanh()?.mul(&x))
+}
+
+fn loss(y: &Tensor) -> Tensor {
+    y.sum_all().unwrap()
+}
+
+#[test]
+fn memory_falls_while_gradients_flow() {
+    let _turn = POOL.lock().unwrap();
+    let x = randn(&[1 << 20], 1);
+    let before = pool::stats().live;
+    let tape = Tape::new();
+    let leaf = tape.leaf(&x);
+    let loss = loss(&chain(&leaf).unwrap());
+    let kept = pool::stats().live - before;
+    pool::reset_peak();
+    let gradients = tape.backward(&loss).unwrap();
+    let most = pool::stats().peak - before;
+    // Were the records kept to the end, all gradients would come on top of them.
+    assert!(most < kept + (4 << 23), "{kept} bytes kept, {most} at most in backward");
+    drop(gradients);
+    drop((loss, leaf));
+    assert_eq!(pool::stats().live, before, "something still holds memory");
+}
+
+#[test]
+fn a_checkpoint_keeps_only_its_inputs_and_changes_no_bit() {
+    let _turn = POOL.lock().unwrap();
+    let x = randn(&[1 << 20], 1);
+    let run = |checkpointed: bool| {
+        let tape = Tape::new();
+        let leaf = tape.leaf(&x);
+        let y = match checkpointed {
+            true => checkpoint(&[&leaf], |x| Ok(vec![chain(&x[0])?])).unwrap().remove(0),
+            false => chain(&leaf).unwrap(),
+        };
+        let kept = tape.kept_bytes();
+        let gradients = tape.backward(&loss(&y)).unwrap();
+        (values(&gradients, &leaf).into_iter().map(f64::to_bits).collect::<Vec<_>>(), kept)
+    };
+    let ((plain, much), (replayed, little)) = (run(false), run(true));
+    assert!(plain == replayed, "the gradients differ");
+    assert_eq!(little, 8 << 20);
+    assert!(much > 12 * little, "{much} against {little} bytes");
+}
+
+#[test]
+fn a_checkpoint_passes_on_the_errors_of_its_replay() {
+    let tape = Tape::new();
+    let x = tape.leaf(&randn(&[2], 1));
+    let calls = std::sync::atomic::AtomicUsize::new(0);
+    let y = checkpoint(&[&x], move |x| match calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+        0 => Ok(vec![x[0].exp()?]),
+        _ => x[0].reshape(&[3]).map(|y| vec![y]),
+    });
+    let loss = y.unwrap()[0].sum_all().unwrap();
+    assert!(tape.backward(&loss).err().unwrap().to_string().starts_with("reshape"));
+}
