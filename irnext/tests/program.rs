@@ -137,6 +137,21 @@ fn info_counts_what_the_paper_counts() {
 }
 
 #[test]
+fn a_reader_who_goes_away_is_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_irnext"))
+        .current_dir(folder.path())
+        .args(["info", "--preset", "tiny", "--size", "64", "--layers"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
 fn the_sweep_runs_on_demand() {
     let folder = tempfile::tempdir().unwrap();
     let run = irnext(folder.path(), &["gradcheck", "--cases", "2"]);

@@ -1,6 +1,7 @@
 //! `irnext eval`: scores on pairs, the degraded input's beside the restored image's.
 
 use super::WeightArguments;
+use super::say;
 use crate::data::{Paired, PhotoCache};
 use crate::error::Result;
 use crate::evaluate::{Scores, evaluate};
@@ -24,8 +25,8 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let (model, _) = arguments.weights.load()?;
     let pairs = Paired::from_folders(&arguments.input, &arguments.target, PhotoCache::new(0))?;
-    println!("{:^25}   {:^25}", "degraded", "restored");
-    println!("{0:>8} {1:>8} {2:>7}   {0:>8} {1:>8} {2:>7}   image", "PSNR", "PSNR-Y", "SSIM");
+    say!("{:^25}   {:^25}", "degraded", "restored");
+    say!("{0:>8} {1:>8} {2:>7}   {0:>8} {1:>8} {2:>7}   image", "PSNR", "PSNR-Y", "SSIM");
     let mut count = 0;
     let (before, after) = evaluate(&model, &model.params.values(), &pairs, arguments.limit, |name, before, after| {
         print(before, after, name);
@@ -37,5 +38,5 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 
 fn print(before: Scores, after: Scores, name: &str) {
     let row = |s: Scores| format!("{:8.3} {:8.3} {:7.4}", s.psnr, s.psnr_y, s.ssim);
-    println!("{}   {}   {name}", row(before), row(after));
+    say!("{}   {}   {name}", row(before), row(after));
 }

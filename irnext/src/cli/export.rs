@@ -1,5 +1,6 @@
 //! `irnext export`: a weight file in another precision.
 
+use super::say;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use engine::DType;
@@ -40,6 +41,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     };
     let file = model.to_file(dtype, metadata)?;
     file.write(&arguments.to)?;
-    println!("{} numbers in {dtype} to {}", model.params.count(), arguments.to.display());
+    say!("{} numbers in {dtype} to {}", model.params.count(), arguments.to.display());
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `irnext gradcheck`: the sweep over every operation, as a table.
 
+use super::say;
 use crate::error::Result;
 use engine::ops::ROOMS;
 use engine::sweep::{self, Choices};
@@ -16,10 +17,7 @@ pub(super) struct Arguments {
 
 /// True if every operation passed.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
-    println!(
-        "{:<17} {:<20} {:>6} {:>10} {:>9} {:>10}",
-        "room", "operation", "cases", "gradients", "worst", "f32 error"
-    );
+    say!("{:<17} {:<20} {:>6} {:>10} {:>9} {:>10}", "room", "operation", "cases", "gradients", "worst", "f32 error");
     let mut passed = true;
     for (room, (operation, samples)) in ROOMS.iter().flat_map(|room| room.operations.iter().map(|o| (room.name, o))) {
         let (mut compared, mut worst, mut f32_error) = (0, 0.0f64, 0.0f64);
@@ -38,12 +36,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
                 }
             }
         }
-        println!("{room:<17} {operation:<20} {:>6} {compared:>10} {worst:>9.1e} {f32_error:>10.1e}", arguments.cases);
+        say!("{room:<17} {operation:<20} {:>6} {compared:>10} {worst:>9.1e} {f32_error:>10.1e}", arguments.cases);
         if let Some(failure) = failure {
-            println!("    FAILED {failure}");
+            say!("    FAILED {failure}");
             passed = false;
         }
     }
-    println!("{}", if passed { "every gradient agrees with finite differences" } else { "some operations failed" });
+    say!("{}", if passed { "every gradient agrees with finite differences" } else { "some operations failed" });
     Ok(passed)
 }

@@ -1,6 +1,7 @@
 //! `irnext info`: what a network consists of and costs.
 
 use super::ModelArguments;
+use super::say;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use engine::{DType, Tensor};
@@ -33,18 +34,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     }
     let costs = costs(&model, size)?;
     if arguments.layers {
-        println!("{:<48} {:<22} {:>20} {:>11} {:>10}", "layer", "kind", "output", "parameters", "M mult-adds");
+        say!("{:<48} {:<22} {:>20} {:>11} {:>10}", "layer", "kind", "output", "parameters", "M mult-adds");
         for cost in &costs {
             let output = format!("{:?}", cost.output);
             let mega = cost.multiply_adds as f64 / 1e6;
-            println!("{:<48} {:<22} {output:>20} {:>11} {mega:>10.2}", cost.path, cost.kind, cost.parameters);
+            say!("{:<48} {:<22} {output:>20} {:>11} {mega:>10.2}", cost.path, cost.kind, cost.parameters);
         }
     }
     let config = &model.config;
-    println!("width {}, n = {}, {} MSM, {} groups", config.width, config.n, config.msm, config.groups);
-    println!("parameters: {}", model.params.count());
+    say!("width {}, n = {}, {} MSM, {} groups", config.width, config.n, config.msm, config.groups);
+    say!("parameters: {}", model.params.count());
     let total: u64 = costs.iter().map(|cost| cost.multiply_adds).sum();
-    println!("multiply-adds of convolutions at {size}×{size}: {:.3} G", total as f64 / 1e9);
+    say!("multiply-adds of convolutions at {size}×{size}: {:.3} G", total as f64 / 1e9);
     Ok(())
 }
 

@@ -79,6 +79,16 @@ impl Cli {
     }
 }
 
+/// Prints a line to standard output. Unlike `println!` it does not mind if nobody reads on: `irnext eval … | head` ends
+/// quietly, and a training run outlives its terminal.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+use say;
+
 /// Which weights to use: a file, or those inside the program for a task.
 #[derive(Args)]
 struct WeightArguments {

@@ -1,6 +1,7 @@
 //! `irnext restore`: photographs in, photographs out.
 
 use super::WeightArguments;
+use super::say;
 use crate::data::image_files;
 use crate::error::{Error, Result};
 use crate::image::Photo;
@@ -34,7 +35,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
             let start = Instant::now();
             let (width, height) = job.run(&model, arguments.overwrite)?;
             let (from, to, seconds) = (job.from.display(), job.to.display(), start.elapsed().as_secs_f64());
-            println!("{from} → {to}: {task}, {width}×{height}, {seconds:.2} s");
+            say!("{from} → {to}: {task}, {width}×{height}, {seconds:.2} s");
             Ok(())
         });
         if let Err(error) = done {

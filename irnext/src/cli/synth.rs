@@ -1,5 +1,6 @@
 //! `irnext synth`: pairs from clean photographs.
 
+use super::say;
 use crate::data::image_files;
 use crate::degrade::{Task, degrade};
 use crate::error::{Error, Result};
@@ -48,6 +49,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         }
         written += 1;
     }
-    println!("{written} pairs in {}, {}, seed {}", arguments.output.display(), arguments.task, arguments.seed);
+    say!("{written} pairs in {}, {}, seed {}", arguments.output.display(), arguments.task, arguments.seed);
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `irnext train`: a run from a TOML file.
 
+use super::say;
 use crate::error::Result;
 use crate::train::{Event, TrainConfig, Trainer};
 use engine::pool;
@@ -26,14 +27,14 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let config = TrainConfig::read(&arguments.config, &arguments.overrides)?;
     if arguments.show {
-        print!("{}", config.to_toml()?);
+        say!("{}", config.to_toml()?.trim_end());
         return Ok(());
     }
     let batch = config.optimiser.batch;
     let out = config.out.clone();
     let mut trainer = Trainer::open(config)?;
     let (done, total) = trainer.steps();
-    println!("{} parameters, {total} steps, {done} of them done", trainer.model().params.count());
+    say!("{} parameters, {total} steps, {done} of them done", trainer.model().params.count());
 
     let bar = ProgressBar::new(total).with_position(done);
     let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg} {eta} left");
@@ -57,12 +58,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
                 }
                 // A log for those who do not watch: a line now and then.
                 if bar.is_hidden() && (step.step % 50 == 0 || step.step == total) {
-                    println!("step {} loss {loss:.4} lr {rate:.2e} {images:.2} images/s", step.step);
+                    say!("step {} loss {loss:.4} lr {rate:.2e} {images:.2} images/s", step.step);
                 }
             }
             Event::Validation { step, score } => {
                 let line = format!("step {step}: validation {:.3} dB, SSIM {:.4}", score.psnr, score.ssim);
-                if bar.is_hidden() { println!("{line}") } else { bar.println(line) }
+                if bar.is_hidden() { say!("{line}") } else { bar.println(line) }
             }
         }
         arguments.minutes.is_none_or(|minutes| start.elapsed().as_secs_f64() < 60.0 * minutes)
@@ -70,7 +71,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     bar.finish_and_clear();
     let (done, total) = trainer.steps();
     let peak = pool::stats().peak as f64 / 1e9;
-    println!(
+    say!(
         "{done} of {total} steps done, {:.1} min, {peak:.2} GB at most, in {}",
         start.elapsed().as_secs_f64() / 60.0,
         out.display()
