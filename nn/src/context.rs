@@ -19,7 +19,7 @@ pub enum Mode {
     Eval,
 }
 
-/// One forward pass. See the [module](self).
+/// One forward pass: the values, the tape and the mode it is run with.
 pub struct Context {
     values: Arc<Vec<Tensor>>,
     tape: Option<Tape>,

@@ -3,11 +3,11 @@
 //! y\[n, o, r, c\] = b\[o\] + Σ w\[o, i, k, l\] · x\[n, i, s·r + d·k − p, s·c + d·l − p\], summed over the input
 //! channels i of o's group and the kernel elements (k, l); s stride, d dilation, p zero padding.
 //!
-//! Forward: [`Tensor::conv2d`] → [`Op::infer`] checks → [`Op::forward`] runs the direct kernel ([`correlate`]) with
-//! the forward [`Plan`]. On a tape it keeps x if the weight's gradient will be wanted, and w if x's will.
+//! Forward: `Tensor::conv2d` → `Op::infer` checks → `Op::forward` runs the direct kernel (`correlate`) with
+//! the forward `Plan`. On a tape it keeps x if the weight's gradient will be wanted, and w if x's will.
 //!
 //! Backward, each part only where needed: dx is the adjoint plan over dy with the same weights (in and out channels
-//! exchanged); dw sums outer products of x and dy over pixels ([`weight_gradient`]); db sums dy over pixels.
+//! exchanged); dw sums outer products of x and dy over pixels (`weight_gradient`); db sums dy over pixels.
 
 use super::view::Shape;
 use super::{Op, apply};

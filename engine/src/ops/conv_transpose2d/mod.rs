@@ -1,4 +1,4 @@
-//! Two-dimensional transposed convolution: the adjoint of [`conv2d`](super::conv2d), used to enlarge maps.
+//! Two-dimensional transposed convolution: the adjoint of `conv2d`, used to enlarge maps.
 //!
 //! y\[n, o, s·r + d·k − p, …\] += w\[i, o, k, l\] · x\[n, i, r, c\]. It is computed by phases: the output pixels with the
 //! same remainder mod the stride are a stride-1 convolution of x with a part of the kernel (a 4×4 kernel of stride 2
