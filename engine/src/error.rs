@@ -23,6 +23,14 @@ pub enum Error {
         /// What it was given.
         got: DType,
     },
+    /// A check that two computations agree found that they do not.
+    #[error("{op}: {message}")]
+    Disagreement {
+        /// The check.
+        op: &'static str,
+        /// What differs, where and by how much.
+        message: String,
+    },
     /// The tape was used after `backward` consumed it, or tensors of two tapes were mixed.
     #[error("{op}: {message}")]
     Tape {
@@ -42,6 +50,11 @@ impl Error {
     /// A [`Error::DType`] for `op`.
     pub fn dtype(op: &'static str, expected: impl ToString, got: DType) -> Self {
         Self::DType { op, expected: expected.to_string(), got }
+    }
+
+    /// A [`Error::Disagreement`] found by `op`.
+    pub fn disagreement(op: &'static str, message: impl Into<String>) -> Self {
+        Self::Disagreement { op, message: message.into() }
     }
 
     /// A [`Error::Tape`] for `op`.

@@ -81,7 +81,7 @@ pub fn gradcheck(f: impl Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor], opt
                     input.shape(),
                     analytic[which][element]
                 );
-                return Err(Error::shape("gradcheck", message));
+                return Err(Error::disagreement("gradcheck", message));
             }
             report.worst = report.worst.max(difference);
             report.compared += 1;

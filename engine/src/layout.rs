@@ -130,6 +130,7 @@ impl Layout {
     pub(crate) fn broadcast_to(&self, op: &'static str, shape: &[usize]) -> Result<Self> {
         let refuse = || Error::shape(op, format!("{:?} cannot be broadcast to {shape:?}", self.shape));
         let missing = shape.len().checked_sub(self.rank()).ok_or_else(refuse)?;
+        checked_numel(shape).ok_or_else(refuse)?;
         let mut strides = vec![0; shape.len()];
         for (d, (&size, &stride)) in self.shape.iter().zip(&self.strides).enumerate() {
             if size == shape[missing + d] {
@@ -174,6 +175,11 @@ impl Layout {
         }
         Some(Self { shape: shape.to_vec(), strides, offset: self.offset })
     }
+}
+
+/// The number of elements of `shape`, if it can be counted.
+pub(crate) fn checked_numel(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size))
 }
 
 /// The shape that both operands of `op` broadcast to: sizes are equal or one of them is 1, from the right.

@@ -2,7 +2,7 @@
 //!
 //! A room says once how to make a random use of its operations ([`Room::operations`]); the sweep puts each through the same
 //! checks: the gradients against finite differences in f64, f32 against f64, and strided inputs against dense ones.
-//! Property tests drive it with shrinking choices, `irnext gradcheck` with seeds, benches reuse the samples.
+//! Property tests drive it with shrinking choices, `irnext gradcheck` with seeds.
 
 use crate::gradcheck::{self, GradCheck, Report};
 use crate::{DType, Error, Layout, Result, Rng, Tape, Tensor};
@@ -178,13 +178,13 @@ pub fn check(sample: &Sample) -> Result<Outcome> {
     let value = (sample.run)(&dense)?.to_f64_vec();
     if let Some(i) = differs(&value, &strided, 1e-12) {
         let message = format!("{}: strided inputs give {} at {i}, dense ones {}", sample.label, strided[i], value[i]);
-        return Err(Error::shape("sweep", message));
+        return Err(Error::disagreement("sweep", message));
     }
     let single: Vec<Tensor> = sample.inputs.iter().map(|x| dense_copy(x, DType::F32)).collect::<Result<_>>()?;
     let single = (sample.run)(&single)?.to_f64_vec();
     let f32_error = difference(&value, &single);
     if f32_error.is_nan() || f32_error > F32_TOLERANCE {
-        return Err(Error::shape("sweep", format!("{}: f32 differs from f64 by {f32_error:.1e}", sample.label)));
+        return Err(Error::disagreement("sweep", format!("{}: f32 differs from f64 by {f32_error:.1e}", sample.label)));
     }
     let gradients = gradcheck::gradcheck(&sample.run, &sample.inputs, &options)?;
     let tape = Tape::new();

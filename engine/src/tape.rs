@@ -79,16 +79,25 @@ impl Tape {
 
     /// The gradients of Σ ⟨`outputs[i]`, `seeds[i]`⟩ with respect to the leaves. Consumes the recording.
     pub fn backward_from(self, outputs: &[&Tensor], seeds: Vec<Option<Tensor>>) -> Result<Gradients> {
-        let mut gradients = Gradients { tape: self.clone(), by_node: HashMap::new() };
-        let (nodes, mut records) = self.lock().consume("backward")?;
+        const OP: &str = "backward";
+        if outputs.len() != seeds.len() {
+            return Err(Error::tape(OP, format!("{} outputs with {} seeds", outputs.len(), seeds.len())));
+        }
+        let mut starts = Vec::new();
         for (output, seed) in outputs.iter().zip(seeds) {
-            let id = self.own("backward", output)?;
-            let Some(id) = id else {
-                return Err(Error::tape("backward", "the tensor to differentiate is not on this tape"));
+            let Some(id) = self.own(OP, output)? else {
+                return Err(Error::tape(OP, "the tensor to differentiate is not on this tape"));
             };
-            if let Some(seed) = seed {
-                gradients.add(id, seed, &nodes[id])?;
+            let Some(seed) = seed else { continue };
+            if seed.meta() != output.meta() {
+                return Err(Error::shape(OP, format!("the seed is {}, the output {}", seed.meta(), output.meta())));
             }
+            starts.push((id, seed));
+        }
+        let (nodes, mut records) = self.lock().consume(OP)?;
+        let mut gradients = Gradients { tape: self.clone(), by_node: HashMap::new() };
+        for (id, seed) in starts {
+            gradients.add(id, seed, &nodes[id])?;
         }
         while let Some(record) = records.pop() {
             let dy: Vec<_> = record.outputs.iter().map(|id| gradients.by_node.remove(id)).collect();
@@ -96,7 +105,10 @@ impl Tape {
                 continue;
             }
             let dx = (record.backward)(dy)?;
-            debug_assert_eq!(dx.len(), record.inputs.len(), "{} returned too few gradients", record.name);
+            if dx.len() != record.inputs.len() {
+                let message = format!("{} inputs got {} gradients", record.inputs.len(), dx.len());
+                return Err(Error::tape(record.name, message));
+            }
             for (input, gradient) in record.inputs.iter().zip(dx) {
                 if let (Some(id), Some(gradient)) = (input, gradient) {
                     gradients.add(*id, gradient, &nodes[*id])?;
@@ -169,7 +181,8 @@ impl Recording {
         if std::mem::replace(&mut self.consumed, true) {
             return Err(Error::tape(op, "backward has already consumed this tape"));
         }
-        Ok((std::mem::take(&mut self.nodes), std::mem::take(&mut self.records)))
+        // The nodes stay, so that a number is never given twice.
+        Ok((self.nodes.clone(), std::mem::take(&mut self.records)))
     }
 }
 
@@ -180,9 +193,11 @@ impl fmt::Display for Tape {
         for record in &recording.records {
             let inputs: Vec<String> =
                 record.inputs.iter().map(|id| id.map_or("–".into(), |id| format!("#{id}"))).collect();
-            for &id in &record.outputs {
-                write!(f, "#{id} = {}({}) {}", record.name, inputs.join(", "), recording.nodes[id])?;
-            }
+            let named = |show: &dyn Fn(usize) -> String| {
+                record.outputs.iter().map(|&id| show(id)).collect::<Vec<_>>().join(", ")
+            };
+            let (outputs, metas) = (named(&|id| format!("#{id}")), named(&|id| recording.nodes[id].to_string()));
+            write!(f, "{outputs} = {}({}) {metas}", record.name, inputs.join(", "))?;
             writeln!(f, ", keeps {:.1} KiB", record.kept as f64 / 1024.0)?;
         }
         Ok(())
@@ -191,7 +206,8 @@ impl fmt::Display for Tape {
 
 impl fmt::Debug for Tape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Tape({} records, keeps {} bytes)", self.lock().records.len(), self.kept_bytes())
+        let records = self.operations().len();
+        write!(f, "Tape({records} records, keeps {} bytes)", self.kept_bytes())
     }
 }
 
@@ -255,6 +271,9 @@ pub fn checkpoint_computed(
         let leaves: Vec<Tensor> =
             kept.iter().zip(&needed).map(|(x, &need)| if need { replay.leaf(x) } else { x.clone() }).collect();
         let outputs = f(&leaves)?;
+        if outputs.len() != seeds.len() {
+            return Err(Error::tape("checkpoint", "the replay gave another number of outputs"));
+        }
         // An output that no input leads to is a constant, and has no place on the replayed tape.
         let (outputs, seeds): (Vec<&Tensor>, Vec<_>) =
             outputs.iter().zip(seeds).filter(|(output, _)| output.node().is_some()).unzip();

@@ -4,6 +4,7 @@
 //! place on a [`Tape`](crate::Tape). Cloning one costs a reference count. The operations are methods, written in
 //! the rooms of [`ops`](crate::ops); this file holds only what needs no arithmetic: making, reading, sharing.
 
+use crate::layout::checked_numel;
 use crate::tape::Node;
 use crate::{Buffer, DType, Element, Error, Layout, Result, Rng};
 use std::fmt;
@@ -77,8 +78,7 @@ impl Tensor {
 
     /// A tensor from elements in logical row-major order.
     pub fn from_slice<T: Element>(data: &[T], shape: &[usize]) -> Result<Self> {
-        let numel = shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
-        if numel != Some(data.len()) {
+        if checked_numel(shape) != Some(data.len()) {
             return Err(Error::shape("from_slice", format!("{} elements do not fill shape {shape:?}", data.len())));
         }
         let row_major = Self::build_in(Layout::row_major(shape), |out| out.copy_from_slice(data));
@@ -88,7 +88,7 @@ impl Tensor {
     /// A tensor of four dimensions `[n, channels, height, width]` from elements in the order N, H, W, C,
     /// as decoded photographs have them.
     pub fn from_nhwc<T: Element>(data: &[T], shape: [usize; 4]) -> Result<Self> {
-        if shape.iter().product::<usize>() != data.len() {
+        if checked_numel(&shape) != Some(data.len()) {
             return Err(Error::shape("from_nhwc", format!("{} elements do not fill shape {shape:?}", data.len())));
         }
         Ok(Self::build(&shape, |out| out.copy_from_slice(data)))

@@ -140,3 +140,32 @@ fn a_checkpoint_passes_on_the_errors_of_its_replay() {
     let loss = y.unwrap()[0].sum_all().unwrap();
     assert!(tape.backward(&loss).err().unwrap().to_string().starts_with("reshape"));
 }
+
+#[test]
+fn gradients_that_are_broadcast_add_up() {
+    let tape = Tape::new();
+    let x = tape.leaf(&randn(&[2, 3], 1));
+    let loss = x.sum_all().unwrap().add(&x.sum_all().unwrap()).unwrap();
+    assert_eq!(values(&tape.backward(&loss).unwrap(), &x), [2.0; 6]);
+}
+
+#[test]
+fn seeds_must_fit_their_outputs() {
+    let tape = Tape::new();
+    let y = tape.leaf(&randn(&[1, 3], 1)).exp().unwrap();
+    let seeds = |shape: &[usize]| vec![Some(randn(shape, 2))];
+    assert!(tape.clone().backward_from(&[&y], seeds(&[4, 3])).err().unwrap().to_string().contains("the seed is"));
+    assert!(tape.clone().backward_from(&[&y], vec![]).err().unwrap().to_string().contains("1 outputs with 0 seeds"));
+    assert!(tape.backward_from(&[&y], seeds(&[1, 3])).is_ok(), "the failed attempts consumed the tape");
+}
+
+#[test]
+fn a_leaf_made_too_late_has_no_gradient() {
+    let tape = Tape::new();
+    let x = tape.leaf(&randn(&[2], 1));
+    let loss = x.sum_all().unwrap();
+    let gradients = tape.clone().backward(&loss).unwrap();
+    let late = tape.leaf(&randn(&[2], 2));
+    assert!(gradients.get(&x).is_some() && gradients.get(&late).is_none());
+    assert_eq!(format!("{tape:?}"), "Tape(0 records, keeps 0 bytes)");
+}

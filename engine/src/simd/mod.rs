@@ -1,4 +1,4 @@
-//! SIMD written once, dispatched once: with the CUDA layer, the only part of the engine with `unsafe` in it.
+//! SIMD written once, dispatched once: the only part of the engine with `unsafe` in it.
 //!
 //! There are two ways to write a kernel, and both are compiled once for each instruction set and chosen at run time by
 //! asking the processor:

@@ -3,6 +3,9 @@
 //! Equations 1 and 2: the map is pooled by 8, 4 and 2; each branch, from the coarsest on, gets the one before it, enlarged, as
 //! an addition, is convolved and attended to, and goes on; all are enlarged to the input's size and added to it, and a 3×3
 //! convolution closes. The published code applies a GELU before that convolution.
+//!
+//! To the letter, equation 1 enlarges a branch twice before the next one, where it is made and where it is used; then the sizes
+//! would not fit. It is enlarged once here, as in the published code.
 
 use crate::model::config::{ModelConfig, Pooling, Variant};
 use crate::model::lam::Lam;

@@ -7,7 +7,7 @@ use crate::Float;
 use crate::simd::{LaneKernel, Lanes, vectorize_lanes};
 use rayon::prelude::*;
 
-/// Output pixels of a tile: 6 × 2 accumulators, 2 weights and a value fill the 16 registers of AVX2.
+/// Output pixels of a tile: 6 × 2 accumulators, 2 weights and a value take 15 of the 16 registers of AVX2.
 const PIXELS: usize = 6;
 
 /// Weights in the order in which the inner loop reads them: `[phase][group][block][tap][c_in][lanes]`,

@@ -61,7 +61,9 @@ impl Tensor {
 /// `earlier + gradient`, in place where nobody else holds `earlier`. The tape's accumulator.
 pub(crate) fn accumulate(mut earlier: Tensor, gradient: &Tensor) -> Result<Tensor> {
     dispatch_float!("accumulate", earlier.dtype(), T => {
-        if earlier.layout().same_strides(gradient.layout()) && gradient.dtype() == earlier.dtype() {
+        // Gradients of sums are broadcast, and have no memory of their own to add to.
+        let alike = earlier.layout().is_dense() && earlier.layout().same_strides(gradient.layout());
+        if alike && gradient.dtype() == earlier.dtype() {
             let more: &[T] = gradient.dense_data("accumulate")?;
             if let Some(sum) = earlier.exclusive_data::<T>() {
                 sum.iter_mut().zip(more).for_each(|(a, b)| *a += *b);

@@ -4,6 +4,7 @@
 //! sums a gradient to the shape of what was broadcast.
 
 use super::{Op, Saved, apply};
+use crate::layout::checked_numel;
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Error, Layout, Meta, Result, Tensor};
 
@@ -53,7 +54,7 @@ impl Op for Reshape {
 
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
         let from = &inputs[0].shape;
-        if from.iter().product::<usize>() != self.shape.iter().product() {
+        if checked_numel(from) != checked_numel(&self.shape) {
             return Err(Error::shape(Self::NAME, format!("shape {from:?} does not hold as much as {:?}", self.shape)));
         }
         Ok(Meta { shape: self.shape.clone(), dtype: inputs[0].dtype })
