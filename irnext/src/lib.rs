@@ -3,6 +3,8 @@
 //! Reading order: [`model`] (the network and its loss) → [`restore`] (from photograph to photograph) →
 //! [`degrade`], [`data`] (where training pairs come from) → [`train`] → [`metrics`], [`evaluate`] → [`cli`].
 
+#![forbid(unsafe_code)]
+
 pub mod cli;
 pub mod data;
 pub mod degrade;

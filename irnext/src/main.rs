@@ -1,5 +1,7 @@
 //! The `irnext` program: argument parsing, and a module for each command in [`irnext::cli`].
 
+#![forbid(unsafe_code)]
+
 use clap::Parser;
 use std::process::ExitCode;
 

@@ -3,6 +3,8 @@
 //! Reading order: [`Params`] (numbers under dotted paths) → [`Context`] (how a forward pass is run) → [`layers`] →
 //! [`optim`], [`schedule`], [`Ema`] → [`weights`].
 
+#![forbid(unsafe_code)]
+
 mod atomic;
 mod context;
 mod cost;
