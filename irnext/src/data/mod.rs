@@ -10,6 +10,8 @@ mod cache;
 mod crops;
 mod loader;
 mod paired;
+mod pairing;
+mod splits;
 mod synthetic;
 
 use std::ffi::OsStr;
@@ -21,7 +23,9 @@ use engine::Rng;
 pub use cache::{PhotoCache, Pixels};
 pub use crops::{CropSpec, Window};
 pub use loader::{Batch, Loader, LoaderConfig};
-pub use paired::{Pair, Paired};
+pub use paired::{Paired, border};
+pub use pairing::{Pair, Pairing};
+pub use splits::{Role, Split, splits};
 pub use synthetic::{Degrade, Synthetic};
 
 use crate::error::{Error, Result};
@@ -61,6 +65,17 @@ pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// The image files in `folder`, or those in its sub-folders if it has none itself (RESIDE's OTS comes in parts).
+fn image_files_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = image_files(folder)?;
+    if files.is_empty() {
+        for part in folders(folder)? {
+            files.extend(image_files(&part)?);
+        }
+    }
+    Ok(files)
+}
+
 /// The folders in `folder`, sorted by name; no hidden ones.
 fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = entries(folder)?;
@@ -90,6 +105,18 @@ fn file_name(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tempfile::TempDir;
+
+    /// A folder with these (empty) files in it.
+    pub(super) fn tree(files: &[&str]) -> TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = root.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, b"").unwrap();
+        }
+        root
+    }
 
     #[test]
     fn lists_image_files_in_order_and_nothing_else() {

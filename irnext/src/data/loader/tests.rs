@@ -158,7 +158,8 @@ fn a_damaged_file_is_an_error_that_names_it() {
     let damaged = root.path().join("input/1.png");
     let bytes = fs::read(&damaged).unwrap();
     fs::write(&damaged, &bytes[..bytes.len() / 2]).unwrap();
-    let source = Paired::open(root.path(), PhotoCache::new(1 << 20)).unwrap();
+    let [inputs, targets] = ["input", "target"].map(|folder| root.path().join(folder));
+    let source = Paired::from_folders(&inputs, &targets, PhotoCache::new(1 << 20)).unwrap();
     let config = LoaderConfig { crop: CropSpec::square(8), ..config(1) };
     let mut loader = Loader::new(Arc::new(source), &config).unwrap();
     let results: Vec<_> = loader.by_ref().take(3).collect();
