@@ -1,66 +1,71 @@
-//! Scoring a model on pairs of degraded and clean images.
+//! Scoring pairs of degraded and clean images: the degraded one as it is, and restored.
 
 use crate::data::Source;
 use crate::error::{Error, Result};
 use crate::image::Image;
-use crate::metrics::{Ssim, View, psnr};
-use crate::model::Model;
-use crate::restore::restore_with;
-use engine::Tensor;
+use crate::metrics::Scorer;
 
-/// The scores that tables quote, of one image or their means over many.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Scores {
-    /// PSNR on RGB, dB.
-    pub psnr: f64,
-    /// PSNR on the Y of YCbCr, dB.
-    pub psnr_y: f64,
-    /// SSIM on RGB, Gaussian window.
-    pub ssim: f64,
+/// One pair's scores, in the order of the scorer's measures; not a number where there is none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scored {
+    /// The pair.
+    pub name: String,
+    /// The degraded image's.
+    pub input: Vec<f64>,
+    /// The restored image's, if it was restored.
+    pub restored: Option<Vec<f64>>,
+    /// What could not be computed, and why.
+    pub remarks: Vec<String>,
 }
 
-impl Scores {
-    /// The scores of `image` against `target`; `name` is for errors.
-    pub fn of(name: &str, image: &Image, target: &Image) -> Result<Self> {
-        let score = || {
-            Ok(Self {
-                psnr: psnr(image, target, View::Rgb)?,
-                psnr_y: psnr(image, target, View::Luma)?,
-                ssim: Ssim::Gaussian.score(image, target, View::Rgb)?,
+/// What makes a restored image of a degraded one.
+pub type Restorer<'a> = dyn Fn(&Image) -> Result<Image> + 'a;
+
+/// Scores pair `index` of `pairs`.
+pub fn score(pairs: &dyn Source, index: usize, scorer: &Scorer, restore: Option<&Restorer<'_>>) -> Result<Scored> {
+    let (name, (input, target)) = (pairs.name(index), pairs.full(index)?);
+    let mut remarks = Vec::new();
+    let mut of = |image: &Image, which: &str| -> Result<Vec<f64>> {
+        let scores =
+            scorer.score(image, &target).map_err(|source| Error::Score { name: name.clone(), source })?.into_iter();
+        let value = |(score, measure): (Result<f64, _>, _)| {
+            score.unwrap_or_else(|error| {
+                remarks.push(format!("{name} ({which}): {measure}: {error}"));
+                f64::NAN
             })
         };
-        score().map_err(|source| Error::Score { name: name.into(), source })
-    }
-
-    fn add(self, other: Self, weight: f64) -> Self {
-        Self {
-            psnr: self.psnr + weight * other.psnr,
-            psnr_y: self.psnr_y + weight * other.psnr_y,
-            ssim: self.ssim + weight * other.ssim,
-        }
-    }
+        Ok(scores.zip(scorer.measures()).map(value).collect())
+    };
+    let before = of(&input, "degraded")?;
+    let restored = match restore {
+        Some(restore) => Some(of(&restore(&input)?, "restored")?),
+        None => None,
+    };
+    Ok(Scored { name, input: before, restored, remarks })
 }
 
-/// Restores the first `limit` of `pairs` with `values` for the model's parameters. Returns the mean scores of the degraded
-/// and of the restored images; `each` sees every pair's name and both its scores.
-pub fn evaluate(
-    model: &Model,
-    values: &[Tensor],
-    pairs: &dyn Source,
-    limit: usize,
-    mut each: impl FnMut(&str, Scores, Scores),
-) -> Result<(Scores, Scores)> {
-    let count = pairs.len().min(limit);
-    if count == 0 {
-        return Err(Error::Config { reason: "there are no pairs to score".into() });
+/// The mean of each measure over those rows that have a score.
+pub fn mean<'a>(rows: impl IntoIterator<Item = &'a [f64]>) -> Vec<f64> {
+    let mut sums: Vec<(f64, f64)> = Vec::new();
+    for row in rows {
+        sums.resize(row.len(), (0.0, 0.0));
+        for ((sum, count), value) in sums.iter_mut().zip(row).filter(|(_, value)| !value.is_nan()) {
+            *sum += value;
+            *count += 1.0;
+        }
     }
-    let mut mean = (Scores::default(), Scores::default());
-    for index in 0..count {
-        let (name, (input, target)) = (pairs.name(index), pairs.full(index)?);
-        let before = Scores::of(&name, &input, &target)?;
-        let after = Scores::of(&name, &restore_with(model, values, &input)?, &target)?;
-        each(&name, before, after);
-        mean = (mean.0.add(before, 1.0 / count as f64), mean.1.add(after, 1.0 / count as f64));
+    sums.into_iter().map(|(sum, count)| sum / count).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_leaves_out_what_has_no_score() {
+        let rows = [[1.0, f64::NAN, f64::NAN], [3.0, 5.0, f64::NAN]];
+        let mean = mean(rows.iter().map(|row| &row[..]));
+        assert_eq!(mean[..2], [2.0, 5.0]);
+        assert!(mean[2].is_nan());
     }
-    Ok(mean)
 }

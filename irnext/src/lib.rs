@@ -1,18 +1,20 @@
 //! Image restoration with IRNeXt (Cui et al., ICML 2023): the network, its training, and what the `irnext` program does.
 //!
 //! Reading order: [`model`] (the network and its loss) → [`restore`] (from photograph to photograph) →
-//! [`degrade`], [`data`] (where training pairs come from) → [`train`] → [`metrics`], [`evaluate`] → [`cli`].
+//! [`degrade`], [`data`] (where training pairs come from) → [`train`] → [`metrics`], [`evaluate`], [`protocol`], [`doctor`] → [`cli`].
 
 #![forbid(unsafe_code)]
 
 pub mod cli;
 pub mod data;
 pub mod degrade;
+pub mod doctor;
 pub mod error;
 pub mod evaluate;
 pub mod image;
 pub mod metrics;
 pub mod model;
+pub mod protocol;
 pub mod restore;
 pub mod shipped;
 pub mod train;

@@ -32,8 +32,8 @@ pub fn load(task: Task) -> Result<(Model, HashMap<String, String>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluate::Scores;
     use crate::image::Image;
+    use crate::metrics::{View, psnr};
     use crate::restore::restore;
     use engine::Rng;
 
@@ -53,7 +53,7 @@ mod tests {
             let mut gain = 0.0;
             for seed in 0..4 {
                 let degraded = crate::degrade::degrade(task, &clean, &mut Rng::new(seed));
-                let score = |image: &Image| Scores::of("test", image, &clean).unwrap().psnr;
+                let score = |image: &Image| psnr(image, &clean, View::Rgb).unwrap();
                 gain += (score(&restore(&model, &degraded).unwrap()) - score(&degraded)) / 4.0;
             }
             assert!(gain > 1.0, "{task}: the mean gain is {gain:.2} dB");

@@ -185,3 +185,64 @@ fn a_run_is_trained_stopped_and_finished() {
     assert!(restored.status.success(), "{}", text(&restored.stderr));
     assert!(text(&restored.stdout).contains("dehaze, 80×70"), "{}", text(&restored.stdout));
 }
+
+/// Three pairs in a published layout: the inputs are darker than what they should be.
+fn rain100l(folder: &Path) {
+    for (i, side) in [64, 70, 90].into_iter().enumerate() {
+        for (kind, gain) in [("input", 0.8), ("target", 1.0)] {
+            let path = folder.join(format!("Rain100L/{kind}/{i}.png"));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let bright = picture(side, 64);
+            let data = bright.data.iter().map(|v| v * gain).collect();
+            Photo::new(Image { data, ..bright }).write(path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn eval_scores_by_protocol_in_every_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    weights(at);
+    rain100l(at);
+    let said = |arguments: &[&str]| {
+        let run = irnext(at, &[&["eval", "Rain100L", "--protocol", "rain-y"][..], arguments].concat());
+        assert!(run.status.success(), "{}", text(&run.stderr));
+        text(&run.stdout)
+    };
+    let table = said(&[]);
+    for part in ["psnr_y_8bit", "mean of 3", "26.90 dB", "decoder", "the degraded images are scored"] {
+        assert!(table.contains(part), "{part} is missing:\n{table}");
+    }
+    assert!(!table.contains("restored  "), "{table}");
+    let json = said(&["--weights", "w.safetensors", "--format", "json", "--measures", "headline", "--limit", "2"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["weights"], "w.safetensors");
+    let set = &json["sets"][0];
+    assert_eq!((set["data_set"].as_str(), set["images"].as_array().map(Vec::len)), (Some("Rain100L"), Some(2)));
+    let scores = set["means"][0]["restored"].as_object().unwrap();
+    assert_eq!(scores.keys().collect::<Vec<_>>(), ["psnr_y_8bit", "ssim_y_8bit"]);
+    let csv = said(&["--format", "csv", "--measures", "psnr,mae"]);
+    assert_eq!(csv.lines().count(), 1 + 3 + 1, "{csv}");
+
+    let wrong = irnext(at, &["eval", "Rain100L", "--measures", "psnr,beauty"]);
+    assert!(!wrong.status.success() && text(&wrong.stderr).contains("beauty"));
+    assert!(!irnext(at, &["eval", "Rain100L", "--split", "train"]).status.success());
+    assert!(!irnext(at, &["eval"]).status.success());
+}
+
+#[test]
+fn doctor_finds_what_is_missing_and_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    rain100l(at);
+    fs::write(at.join("Rain100L/input/1.png"), b"no picture").unwrap();
+    fs::remove_file(at.join("Rain100L/target/2.png")).unwrap();
+    let run = irnext(at, &["doctor", "Rain100L"]);
+    assert!(!run.status.success());
+    let said = text(&run.stdout);
+    for part in ["PUBLISHED: 100", "input/1.png", "UNPAIRED", "input/2.png"] {
+        assert!(said.contains(part), "{part} is missing:\n{said}");
+    }
+    assert!(!irnext(at, &["doctor", "nowhere"]).status.success());
+}

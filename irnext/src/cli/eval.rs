@@ -1,42 +1,143 @@
-//! `irnext eval`: scores on pairs, the degraded input's beside the restored image's.
+//! `irnext eval`: scores on pairs, the degraded image's beside the restored one's.
 
 use super::WeightArguments;
 use super::say;
-use crate::data::{Paired, PhotoCache};
-use crate::error::Result;
-use crate::evaluate::{Scores, evaluate};
-use std::path::PathBuf;
+use crate::data::{Paired, Pairing, PhotoCache, Role, Source, Split, splits};
+use crate::error::{Error, Result};
+use crate::evaluate::{Restorer, score};
+use crate::image::Image;
+use crate::metrics::{Measure, Scorer};
+use crate::protocol::groups::groups;
+use crate::protocol::sets::Set;
+use crate::protocol::{Format, Protocol, Report, SetReport};
+use crate::restore::restore;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     weights: WeightArguments,
-    /// A folder of degraded photographs
-    #[arg(long, value_name = "DIR")]
-    input: PathBuf,
+    /// A data set as published, or a part of it; or give --input and --target
+    #[arg(value_name = "DIR", required_unless_present = "input")]
+    folder: Option<PathBuf>,
+    /// A folder of degraded photographs, or of restored ones that are to be scored as they are
+    #[arg(long, value_name = "DIR", requires = "target", conflicts_with = "folder")]
+    input: Option<PathBuf>,
     /// A folder of what they should be
-    #[arg(long, value_name = "DIR")]
-    target: PathBuf,
-    /// Score only the first so many pairs
+    #[arg(long, value_name = "DIR", requires = "input")]
+    target: Option<PathBuf>,
+    /// How to score: sots, dense-haze, nh-haze, rain-y, snow, gopro, rsblur, dpdd or plain
+    #[arg(long, default_value = "plain")]
+    protocol: Protocol,
+    /// Which splits of the data set [default: the test splits, and of dense-haze and nh-haze images 51 to 55]
+    #[arg(long)]
+    split: Option<SplitArgument>,
+    /// Which scores: `all`, `headline` (those in the paper's tables), or names separated by commas
+    #[arg(long, default_value = "all")]
+    measures: String,
+    /// How to print them
+    #[arg(long, default_value = "table")]
+    format: Format,
+    /// Score only the first so many pairs of each split
     #[arg(long, value_name = "N", default_value_t = usize::MAX, hide_default_value = true)]
     limit: usize,
 }
 
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum SplitArgument {
+    Train,
+    Validation,
+    Test,
+    /// Whatever its folders do not name
+    Other,
+}
+
+impl Arguments {
+    fn role(&self) -> Option<Role> {
+        self.split.map(|split| match split {
+            SplitArgument::Train => Role::Train,
+            SplitArgument::Validation => Role::Validation,
+            SplitArgument::Test => Role::Test,
+            SplitArgument::Other => Role::Unknown,
+        })
+    }
+
+    /// The splits to score, and the folder that they are in.
+    fn splits(&self) -> Result<(PathBuf, Vec<Split>)> {
+        if let (Some(input), Some(target)) = (&self.input, &self.target) {
+            // Opened for its complaint if there is nothing to score.
+            Paired::from_folders(input, target, PhotoCache::new(0))?;
+            let split = Split {
+                name: input.display().to_string(),
+                role: Role::Unknown,
+                pairing: Pairing::of_folders(input, target)?,
+            };
+            return Ok((input.clone(), vec![split]));
+        }
+        let folder = self.folder.clone().unwrap_or_else(|| ".".into());
+        let splits = self.protocol.select(&folder, splits(&folder)?, self.role())?;
+        Ok((folder, splits))
+    }
+
+    fn measures(&self) -> Result<Vec<Measure>> {
+        let headline = self.protocol.headline();
+        match self.measures.as_str() {
+            "headline" => Ok(headline),
+            "all" => {
+                let others =
+                    Measure::ALL.into_iter().map(|row| row.0).filter(|m| m.is_cheap() && !headline.contains(m));
+                Ok(headline.iter().copied().chain(others).collect())
+            }
+            list => {
+                list.split(',').map(|name| name.trim().parse().map_err(|reason| Error::Config { reason })).collect()
+            }
+        }
+    }
+}
+
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let (model, _) = arguments.weights.load()?;
-    let pairs = Paired::from_folders(&arguments.input, &arguments.target, PhotoCache::new(0))?;
-    say!("{:^25}   {:^25}", "degraded", "restored");
-    say!("{0:>8} {1:>8} {2:>7}   {0:>8} {1:>8} {2:>7}   image", "PSNR", "PSNR-Y", "SSIM");
-    let mut count = 0;
-    let (before, after) = evaluate(&model, &model.params.values(), &pairs, arguments.limit, |name, before, after| {
-        print(before, after, name);
-        count += 1;
-    })?;
-    print(before, after, &format!("mean of {count}"));
+    let (folder, splits) = arguments.splits()?;
+    let measures = arguments.measures()?;
+    let scorer = Scorer::new(&measures)?;
+    let model = arguments.weights.load_if_given()?;
+    let mut report = Report {
+        protocol: arguments.protocol,
+        measures,
+        weights: model.as_ref().map(|_| arguments.weights.to_string()),
+        sets: Vec::new(),
+    };
+    let restore: Option<Box<Restorer<'_>>> =
+        model.as_ref().map(|(model, _)| Box::new(|image: &Image| restore(model, image)) as Box<Restorer<'_>>);
+
+    // A table's lines are printed as they come: large sets take hours.
+    let print = |text: String| {
+        if arguments.format == Format::Table {
+            say!("{}", text.trim_end_matches('\n'));
+        }
+    };
+    print(report.preface());
+    for split in splits {
+        let set = set_of(&folder, &split, arguments.protocol);
+        let groups = groups(arguments.protocol, &folder, &split.pairing.pairs)?;
+        let pairs = Paired::new(split.pairing.pairs, PhotoCache::new(0));
+        let mut done = SetReport { name: split.name, set, pairs: pairs.len(), images: Vec::new() };
+        print(report.heading(&done.name, done.pairs));
+        for (index, group) in groups.into_iter().enumerate().take(arguments.limit) {
+            let scored = score(&pairs, index, &scorer, restore.as_deref())?;
+            print(report.rows(&scored));
+            done.images.push((scored, group));
+        }
+        print(report.summary(&done));
+        report.sets.push(done);
+    }
+    if arguments.format != Format::Table {
+        say!("{}", report.write(arguments.format).trim_end_matches('\n'));
+    }
     Ok(())
 }
 
-fn print(before: Scores, after: Scores, name: &str) {
-    let row = |s: Scores| format!("{:8.3} {:8.3} {:7.4}", s.psnr, s.psnr_y, s.ssim);
-    say!("{}   {}   {name}", row(before), row(after));
+/// The data set that the folders name.
+fn set_of(folder: &Path, split: &Split, protocol: Protocol) -> Option<&'static Set> {
+    let path = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned()).join(&split.name);
+    Set::recognise(&path.display().to_string(), Some(protocol))
 }

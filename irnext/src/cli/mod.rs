@@ -1,6 +1,7 @@
 //! The program's commands, a file each. They parse, call the library, and print; results go to standard output,
 //! progress and complaints to standard error.
 
+mod doctor;
 mod eval;
 mod export;
 mod gradcheck;
@@ -34,6 +35,8 @@ enum Command {
     Restore(restore::Arguments),
     /// Score weights on pairs of degraded and clean photographs
     Eval(eval::Arguments),
+    /// Look through a data set: pairs, counts, sizes, damaged files, ground truth shared by training and test
+    Doctor(doctor::Arguments),
     /// Train a network
     Train(train::Arguments),
     /// Show a network's layers, parameters and multiply-adds
@@ -70,6 +73,7 @@ impl Cli {
         pool.install(|| match self.command {
             Command::Restore(arguments) => restore::run(&arguments),
             Command::Eval(arguments) => eval::run(&arguments).map(|()| true),
+            Command::Doctor(arguments) => doctor::run(&arguments),
             Command::Train(arguments) => train::run(&arguments).map(|()| true),
             Command::Info(arguments) => info::run(&arguments).map(|()| true),
             Command::Gradcheck(arguments) => gradcheck::run(&arguments),
@@ -93,7 +97,7 @@ use say;
 #[derive(Args)]
 struct WeightArguments {
     /// What to remove; uses the weights inside the program
-    #[arg(long, value_name = "TASK", required_unless_present = "weights")]
+    #[arg(long, value_name = "TASK")]
     task: Option<crate::degrade::Task>,
     /// A weight file to use instead
     #[arg(long, value_name = "FILE")]
@@ -103,13 +107,29 @@ struct WeightArguments {
 impl WeightArguments {
     /// The model, and what to call its work: the task, or "restore" if the file does not say.
     fn load(&self) -> Result<(Model, String)> {
+        let nothing = || Error::Config { reason: "give --task or --weights".into() };
+        self.load_if_given()?.ok_or_else(nothing)
+    }
+
+    /// As [`Self::load`], where one can do without.
+    fn load_if_given(&self) -> Result<Option<(Model, String)>> {
         let ((model, metadata), task) = match (&self.weights, self.task) {
             (Some(path), task) => (Model::read(path)?, task),
             (None, Some(task)) => (shipped::load(task)?, Some(task)),
-            (None, None) => return Err(Error::Config { reason: "give --task or --weights".into() }),
+            (None, None) => return Ok(None),
         };
         let name = task.map(|task| task.to_string()).or_else(|| metadata.get(crate::model::TASK).cloned());
-        Ok((model, name.unwrap_or_else(|| "restore".into())))
+        Ok(Some((model, name.unwrap_or_else(|| "restore".into()))))
+    }
+}
+
+impl std::fmt::Display for WeightArguments {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.weights, self.task) {
+            (Some(path), _) => write!(f, "{}", path.display()),
+            (None, Some(task)) => write!(f, "those inside the program for {task}"),
+            (None, None) => f.write_str("none"),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::say;
 use crate::error::Result;
-use crate::train::{Event, TrainConfig, Trainer};
+use crate::train::{Event, TrainConfig, Trainer, Validation};
 use engine::pool;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
@@ -61,8 +61,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
                     say!("step {} loss {loss:.4} lr {rate:.2e} {images:.2} images/s", step.step);
                 }
             }
-            Event::Validation { step, score } => {
-                let line = format!("step {step}: validation {:.3} dB, SSIM {:.4}", score.psnr, score.ssim);
+            Event::Validation(Validation { step, psnr, ssim }) => {
+                let line = format!("step {step}: validation {psnr:.3} dB, SSIM {ssim:.4}");
                 if bar.is_hidden() { say!("{line}") } else { bar.println(line) }
             }
         }

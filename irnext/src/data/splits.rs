@@ -177,16 +177,13 @@ fn scene_of(target: &Path, root: &Path) -> String {
 
 /// What the folder names of a path say: the last one that says anything.
 fn role(path: &str) -> Role {
-    let of_part = |part: &str| {
-        let part = part.to_lowercase();
-        let word = part.strip_suffix("_c").unwrap_or(&part).trim_end_matches(|c: char| c.is_ascii_digit());
-        match word {
-            "train" | "training" | "its" | "ots" => Some(Role::Train),
-            "val" | "valid" | "validation" => Some(Role::Validation),
-            "test" | "testing" | "sots" | "rain100l" | "rain100h" => Some(Role::Test),
-            _ => None,
-        }
+    let of_word = |word: &str| match word.trim_end_matches(|c: char| c.is_ascii_digit()) {
+        "train" | "training" | "its" | "ots" => Some(Role::Train),
+        "val" | "valid" | "validation" => Some(Role::Validation),
+        "test" | "testing" | "sots" => Some(Role::Test),
+        _ => ["rain100l", "rain100h"].contains(&word).then_some(Role::Test),
     };
+    let of_part = |part: &str| part.to_lowercase().split(|c: char| !c.is_alphanumeric()).find_map(of_word);
     path.rsplit(['/', '\\']).find_map(of_part).unwrap_or(Role::Unknown)
 }
 

@@ -13,12 +13,14 @@
 //! # Ok::<(), irnext::metrics::Error>(())
 //! ```
 
+mod measure;
 mod ssim;
 mod view;
 
 #[cfg(test)]
 mod reference;
 
+pub use measure::{Measure, Scorer};
 pub use ssim::Ssim;
 pub use view::View;
 

@@ -12,8 +12,11 @@ pub use config::{DataConfig, OptimiserConfig, Period, RuleName, TrainConfig, Val
 use crate::data::{Batch, CropSpec, Loader, LoaderConfig, Paired, PhotoCache, Source, Synthetic};
 use crate::degrade::degrade;
 use crate::error::{Error, Result};
-use crate::evaluate::{Scores, evaluate};
+use crate::evaluate::{mean, score};
+use crate::image::Image;
+use crate::metrics::{Measure, Scorer};
 use crate::model::{Loss, Model, TASK, dual_domain};
+use crate::restore::restore_with;
 use engine::{DType, Tape, Tensor};
 use nn::optim::{Optimizer, clip_global_norm};
 use nn::schedule::WarmupCosine;
@@ -112,10 +115,10 @@ impl Trainer {
             let due = |every: u64| step.step.is_multiple_of(every) || step.step == self.total;
             let (validate, save) = (due(self.config.validation.every), due(self.config.optimiser.save_every));
             let mut go_on = watch(&Event::Step(step));
-            if validate && let Some(score) = self.validate()? {
-                go_on &= watch(&Event::Validation { step: step.step, score });
-                if self.progress.best.is_none_or(|best| score.psnr > best) {
-                    self.progress.best = Some(score.psnr);
+            if validate && let Some(scores) = self.validate()? {
+                go_on &= watch(&Event::Validation(scores));
+                if self.progress.best.is_none_or(|best| scores.psnr > best) {
+                    self.progress.best = Some(scores.psnr);
                     self.write_weights(&self.config.out.join("best.safetensors"))?;
                 }
             }
@@ -139,12 +142,17 @@ impl Trainer {
         &self.state.model
     }
 
-    /// Scores the validation pairs with the moving average, if there is one; `None` without pairs.
-    pub fn validate(&self) -> Result<Option<Scores>> {
+    /// Scores the validation pairs with the moving average, if there is one; nothing without pairs.
+    pub fn validate(&self) -> Result<Option<Validation>> {
         let Some(pairs) = &self.validation else { return Ok(None) };
         let values = self.values();
-        let scores = evaluate(&self.state.model, &values, pairs, self.config.validation.limit, |_, _, _| ())?;
-        Ok(Some(scores.1))
+        let scorer = Scorer::new(&[Measure::PSNR, Measure::SSIM])?;
+        let restore = |image: &Image| restore_with(&self.state.model, &values, image);
+        let of = |index| Ok(score(pairs, index, &scorer, Some(&restore))?.restored.unwrap_or_default());
+        let rows: Vec<Vec<f64>> = (0..pairs.len().min(self.config.validation.limit)).map(of).collect::<Result<_>>()?;
+        let means = mean(rows.iter().map(Vec::as_slice));
+        let scores = means.first_chunk().map(|&[psnr, ssim]| Validation { step: self.progress.step, psnr, ssim });
+        Ok(scores)
     }
 
     /// One step on `batch`.
@@ -214,13 +222,19 @@ impl Trainer {
 pub enum Event {
     /// A step was taken.
     Step(Step),
-    /// The validation pairs were scored after a step.
-    Validation {
-        /// The step.
-        step: u64,
-        /// The mean scores.
-        score: Scores,
-    },
+    /// The validation pairs were scored.
+    Validation(Validation),
+}
+
+/// Mean scores of the validation pairs, restored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Validation {
+    /// Steps taken.
+    pub step: u64,
+    /// [`Measure::PSNR`].
+    pub psnr: f64,
+    /// [`Measure::SSIM`].
+    pub ssim: f64,
 }
 
 /// The checkpoint of a run's folder.

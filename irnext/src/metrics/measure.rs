@@ -1,0 +1,134 @@
+//! The scores by name: what a table's column holds.
+
+use super::{Result, Ssim, View, mae, psnr};
+use crate::image::Image;
+use std::fmt;
+use std::str::FromStr;
+
+/// A way to score an image against its ground truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// Peak signal-to-noise ratio, dB.
+    Psnr(View),
+    /// Structural similarity.
+    Ssim(Ssim, View),
+    /// Mean absolute error, as a fraction of the range.
+    Mae,
+}
+
+impl Measure {
+    /// PSNR on RGB.
+    pub const PSNR: Self = Self::Psnr(View::Rgb);
+    /// SSIM on RGB, Gaussian window.
+    pub const SSIM: Self = Self::Ssim(Ssim::Gaussian, View::Rgb);
+
+    /// All of them, with their names and who computes them so.
+    pub const ALL: [(Self, &'static str, &'static str); 10] = [
+        (Self::PSNR, "psnr", "RGB as computed; scikit-image on floats, the released code"),
+        (Self::Psnr(View::Rgb8), "psnr_8bit", "RGB as an 8-bit file holds it; MATLAB and BasicSR on saved files"),
+        (Self::Psnr(View::Luma), "psnr_y", "luma, not rounded; BasicSR"),
+        (Self::Psnr(View::Luma8), "psnr_y_8bit", "luma of 8-bit values, rounded; MATLAB, papers on deraining"),
+        (Self::Mae, "mae", "mean absolute error of RGB, of 1"),
+        (Self::SSIM, "ssim", "RGB, Gaussian window; scikit-image with gaussian_weights"),
+        (Self::Ssim(Ssim::Gaussian, View::Rgb8), "ssim_8bit", "the same of 8-bit values; BasicSR"),
+        (Self::Ssim(Ssim::Uniform, View::Rgb), "ssim_uniform7", "RGB, uniform 7×7 window; scikit-image's default"),
+        (Self::Ssim(Ssim::Gaussian, View::Luma), "ssim_y", "luma, not rounded; BasicSR"),
+        (
+            Self::Ssim(Ssim::Gaussian, View::Luma8),
+            "ssim_y_8bit",
+            "luma of 8-bit values, rounded; MATLAB, Wang's script",
+        ),
+    ];
+
+    /// The name in tables and files.
+    pub fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// What is looked at, and who computes it so.
+    pub fn description(self) -> &'static str {
+        self.row().2
+    }
+
+    /// Whether it takes little beside the rest, and is computed where nobody asked for it.
+    pub fn is_cheap(self) -> bool {
+        true
+    }
+
+    fn row(self) -> (Self, &'static str, &'static str) {
+        Self::ALL.into_iter().find(|row| row.0 == self).unwrap_or((self, "unnamed", "not a column of tables"))
+    }
+}
+
+impl fmt::Display for Measure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Measure {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        Self::ALL.into_iter().find(|row| row.1 == text).map(|row| row.0).ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.iter().map(|row| row.1).collect();
+            format!("unknown measure {text:?}: expected one of {}", names.join(", "))
+        })
+    }
+}
+
+/// Computes several measures, with what they need.
+pub struct Scorer {
+    measures: Vec<Measure>,
+}
+
+impl Scorer {
+    /// For these measures.
+    pub fn new(measures: &[Measure]) -> crate::Result<Self> {
+        Ok(Self { measures: measures.to_vec() })
+    }
+
+    /// The measures, in the order of their scores.
+    pub fn measures(&self) -> &[Measure] {
+        &self.measures
+    }
+
+    /// The scores of `image` against `target`, or why there is none (an image smaller than SSIM's window).
+    ///
+    /// # Errors
+    /// [`Error::Sizes`](super::Error::Sizes) and [`Error::Empty`](super::Error::Empty): such images have no scores at all.
+    pub fn score(&self, image: &Image, target: &Image) -> Result<Vec<Result<f64>>> {
+        super::check(image, target)?;
+        Ok(self.measures.iter().map(|measure| self.one(*measure, image, target)).collect())
+    }
+
+    fn one(&self, measure: Measure, image: &Image, target: &Image) -> Result<f64> {
+        match measure {
+            Measure::Psnr(view) => psnr(image, target, view),
+            Measure::Ssim(ssim, view) => ssim.score(image, target, view),
+            Measure::Mae => mae(image, target, View::Rgb),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Error;
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_understood() {
+        for (measure, name, _) in Measure::ALL {
+            assert_eq!(name.parse::<Measure>(), Ok(measure));
+        }
+        assert!("psnr2".parse::<Measure>().unwrap_err().contains("psnr_y_8bit"));
+    }
+
+    #[test]
+    fn a_measure_without_a_score_leaves_the_others() {
+        let image = Image::from_fn(8, 8, |x, _| [x as f32 / 8.0; 3]);
+        let scores = Scorer::new(&[Measure::PSNR, Measure::SSIM]).unwrap().score(&image, &image).unwrap();
+        assert_eq!(scores[0], Ok(f64::INFINITY));
+        assert!(matches!(scores[1], Err(Error::SmallerThanWindow { .. })));
+    }
+}

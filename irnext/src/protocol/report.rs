@@ -1,0 +1,327 @@
+//! The outcome of an evaluation: every image's scores, their means, and what was done to get them.
+
+use super::Protocol;
+use super::sets::{Published, Set};
+use crate::evaluate::{Scored, mean};
+use crate::metrics::Measure;
+use serde_json::{Map, Value, json};
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// Everything, for programs.
+    Json,
+    /// A row for each image and mean.
+    Csv,
+}
+
+/// What turns image files into pixels. JPEG decoders differ in the last bit, which moves scores in the second decimal.
+pub const DECODER: &str = "image 0.25.10 (png 0.18.1, zune-jpeg 0.5.15)";
+
+/// Scores by one protocol.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The columns.
+    pub measures: Vec<Measure>,
+    /// What restored the images; without it only the degraded ones were scored.
+    pub weights: Option<String>,
+    /// The data sets or splits.
+    pub sets: Vec<SetReport>,
+}
+
+/// Scores of one split.
+#[derive(Clone, Debug)]
+pub struct SetReport {
+    /// The split's name.
+    pub name: String,
+    /// The data set it is of, if that is known.
+    pub set: Option<&'static Set>,
+    /// The pairs that it has.
+    pub pairs: usize,
+    /// Each pair's scores, with the part of the set that it is in.
+    pub images: Vec<(Scored, Option<&'static str>)>,
+}
+
+/// Mean scores.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mean {
+    /// Of which part; all, without.
+    pub group: Option<&'static str>,
+    /// How many images.
+    pub images: usize,
+    /// The degraded images'.
+    pub input: Vec<f64>,
+    /// The restored images', if they were restored.
+    pub restored: Option<Vec<f64>>,
+}
+
+impl SetReport {
+    /// The mean over all images, and before it those over the parts of the set.
+    pub fn means(&self) -> Vec<Mean> {
+        let mut groups: Vec<_> = self.images.iter().filter_map(|(_, group)| *group).map(Some).collect();
+        groups.sort();
+        groups.dedup();
+        groups.push(None);
+        let of = |group: Option<&'static str>| {
+            let rows = || self.images.iter().filter(move |(_, g)| group.is_none() || *g == group).map(|(row, _)| row);
+            let restored: Option<Vec<&[f64]>> = rows().map(|row| row.restored.as_deref()).collect();
+            Mean {
+                group,
+                images: rows().count(),
+                input: mean(rows().map(|row| &row.input[..])),
+                restored: restored.map(mean),
+            }
+        };
+        groups.into_iter().map(of).collect()
+    }
+
+    /// What is published for this set, if all of it was scored or not.
+    fn published(&self) -> Option<Published> {
+        self.set.map(|set| set.published)
+    }
+}
+
+impl Report {
+    /// The whole report.
+    pub fn write(&self, format: Format) -> String {
+        match format {
+            Format::Table => {
+                let sets = self.sets.iter().map(|set| {
+                    let rows: String = set.images.iter().map(|(row, _)| self.rows(row)).collect();
+                    self.heading(&set.name, set.pairs) + &rows + &self.summary(set)
+                });
+                self.preface() + &sets.collect::<String>()
+            }
+            Format::Json => format!("{:#}\n", self.json()),
+            Format::Csv => self.csv(),
+        }
+    }
+
+    /// The first lines of a table: what is done.
+    pub fn preface(&self) -> String {
+        let weights = self.weights.as_deref().unwrap_or("none: the degraded images are scored");
+        format!(
+            "protocol  {}: {}\nweights   {weights}\ndecoder   {DECODER}\nin tables {}\n",
+            self.protocol,
+            self.protocol.description(),
+            names(&self.protocol.headline()).join(", "),
+        )
+    }
+
+    /// The lines above a split's table.
+    pub fn heading(&self, name: &str, pairs: usize) -> String {
+        let column = |measure: &Measure| format!(" {:>1$}", measure.name(), width(*measure));
+        let columns: String = self.measures.iter().map(column).collect();
+        format!("\n{name}, {pairs} pairs\n{:8}{columns}  image\n", "")
+    }
+
+    /// A pair's lines in a table.
+    pub fn rows(&self, scored: &Scored) -> String {
+        self.lines(&scored.input, scored.restored.as_deref(), &scored.name)
+    }
+
+    fn lines(&self, input: &[f64], restored: Option<&[f64]>, name: &str) -> String {
+        let line = |which: &str, values: &[f64]| {
+            let column = |(value, measure): (&f64, &Measure)| format!(" {:>1$}", cell(*value), width(*measure));
+            let columns: String = values.iter().zip(&self.measures).map(column).collect();
+            format!("{which:8}{columns}  {name}\n")
+        };
+        line("degraded", input) + &restored.map(|values| line("restored", values)).unwrap_or_default()
+    }
+
+    /// The lines below a split's table: means, remarks, and published figures beside ours.
+    pub fn summary(&self, set: &SetReport) -> String {
+        let mut text = String::new();
+        for mean in set.means() {
+            let group = mean.group.map(|group| format!(", {group}")).unwrap_or_default();
+            text += &self.lines(&mean.input, mean.restored.as_deref(), &format!("mean of {}{group}", mean.images));
+        }
+        for (scored, _) in &set.images {
+            text.extend(scored.remarks.iter().map(|remark| format!("no score  {remark}\n")));
+        }
+        if let (Some(published), Some(known)) = (set.published(), set.set) {
+            let input = published.input_psnr.map(|psnr| format!("degraded {psnr:.2} dB; ")).unwrap_or_default();
+            let counts: Vec<_> = known.test.iter().map(usize::to_string).collect();
+            text += &format!(
+                "published {}, {} test pairs: {input}IRNeXt {:.2} dB, SSIM {} (in the paper)\n",
+                known.name,
+                counts.join(" or "),
+                published.irnext_psnr,
+                published.irnext_ssim
+            );
+        }
+        text
+    }
+
+    fn json(&self) -> Value {
+        let scores = |values: &[f64]| -> Value {
+            let pairs = self.measures.iter().zip(values).map(|(m, v)| (m.name().to_string(), number(*v)));
+            Value::Object(pairs.collect::<Map<_, _>>())
+        };
+        let sets = self.sets.iter().map(|set| {
+            let images = set.images.iter().map(|(row, group)| {
+                json!({
+                    "image": row.name,
+                    "group": group,
+                    "degraded": scores(&row.input),
+                    "restored": row.restored.as_deref().map(scores),
+                    "remarks": row.remarks,
+                })
+            });
+            let means = set.means().into_iter().map(|mean| {
+                json!({
+                    "group": mean.group,
+                    "images": mean.images,
+                    "degraded": scores(&mean.input),
+                    "restored": mean.restored.as_deref().map(scores),
+                })
+            });
+            json!({
+                "split": set.name,
+                "data_set": set.set.map(|set| set.name),
+                "pairs": set.pairs,
+                "published_pairs": set.set.map(|set| set.test),
+                "published": set.published(),
+                "means": means.collect::<Vec<_>>(),
+                "images": images.collect::<Vec<_>>(),
+            })
+        });
+        let descriptions = self.measures.iter().map(|m| (m.name().to_string(), m.description().into()));
+        json!({
+            "program": concat!("irnext ", env!("CARGO_PKG_VERSION")),
+            "protocol": self.protocol.name(),
+            "description": self.protocol.description(),
+            "headline": names(&self.protocol.headline()),
+            "decoder": DECODER,
+            "weights": self.weights,
+            "measures": descriptions.collect::<Map<_, _>>(),
+            "sets": sets.collect::<Vec<_>>(),
+        })
+    }
+
+    fn csv(&self) -> String {
+        let mut text = String::from("protocol,decoder,weights,split,image,group,which");
+        text.extend(self.measures.iter().map(|measure| format!(",{}", measure.name())));
+        text.push('\n');
+        let weights = self.weights.as_deref().unwrap_or("");
+        for set in &self.sets {
+            let mut row = |image: &str, group: Option<&str>, which: &str, values: &[f64]| {
+                let fields = [self.protocol.name(), DECODER, weights, &set.name, image, group.unwrap_or(""), which];
+                text += &fields.map(quoted).join(",");
+                text.extend(values.iter().map(|v| if v.is_nan() { ",".into() } else { format!(",{v}") }));
+                text.push('\n');
+            };
+            let images =
+                set.images.iter().map(|(s, group)| (s.name.clone(), *group, s.input.clone(), s.restored.clone()));
+            let means =
+                set.means().into_iter().map(|m| (format!("mean of {}", m.images), m.group, m.input, m.restored));
+            for (name, group, input, restored) in images.chain(means) {
+                row(&name, group, "degraded", &input);
+                restored.iter().for_each(|values| row(&name, group, "restored", values));
+            }
+        }
+        text
+    }
+}
+
+/// Characters in a column of a table.
+fn width(measure: Measure) -> usize {
+    measure.name().len().max(9)
+}
+
+/// Four decimals are more than any table has.
+fn cell(value: f64) -> String {
+    if value.is_nan() { "-".into() } else { format!("{value:.4}") }
+}
+
+/// JSON has no infinity (the PSNR of identical images) and no "not a number" (no score).
+fn number(value: f64) -> Value {
+    match value {
+        value if value.is_nan() => Value::Null,
+        value if value.is_infinite() => Value::String("inf".into()),
+        value => json!(value),
+    }
+}
+
+/// A field of a CSV file, in quotes where it needs them (RFC 4180).
+fn quoted(text: &str) -> String {
+    match text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_string(),
+    }
+}
+
+fn names(measures: &[Measure]) -> Vec<&'static str> {
+    measures.iter().map(|measure| measure.name()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let scored = |name: &str, psnr: f64| Scored {
+            name: name.into(),
+            input: vec![psnr, 0.5],
+            restored: Some(vec![psnr + 2.0, f64::NAN]),
+            remarks: vec![format!("{name}: ssim: too small")],
+        };
+        let images =
+            vec![(scored("a, \"b\".png", 20.0), Some("indoor")), (scored("c.png", f64::INFINITY), Some("outdoor"))];
+        let set = SetReport { name: "test".into(), set: Set::recognise("dpdd", None), pairs: 2, images };
+        Report {
+            protocol: Protocol::Dpdd,
+            measures: vec![Measure::PSNR, Measure::SSIM],
+            weights: None,
+            sets: vec![set],
+        }
+    }
+
+    #[test]
+    fn means_are_over_groups_and_all() {
+        let means = report().sets[0].means();
+        assert_eq!(
+            means.iter().map(|m| (m.group, m.images)).collect::<Vec<_>>(),
+            [(Some("indoor"), 1), (Some("outdoor"), 1), (None, 2)]
+        );
+        assert_eq!(means[0].restored.as_ref().unwrap()[0], 22.0);
+        assert_eq!(means[2].input, [f64::INFINITY, 0.5]);
+    }
+
+    #[test]
+    fn a_table_names_protocol_decoder_and_published_figures() {
+        let table = report().write(Format::Table);
+        for part in ["dpdd", DECODER, "mean of 1, indoor", "mean of 2\n", "26.30 dB", "no score", " inf "] {
+            assert!(table.contains(part), "{part} is missing:\n{table}");
+        }
+    }
+
+    #[test]
+    fn json_and_csv_hold_the_same_and_can_be_read() {
+        let report = report();
+        let json: Value = serde_json::from_str(&report.write(Format::Json)).unwrap();
+        let set = &json["sets"][0];
+        assert_eq!(set["images"][0]["degraded"]["psnr"], 20.0);
+        assert_eq!(set["images"][1]["degraded"]["psnr"], "inf");
+        assert_eq!(set["images"][0]["restored"]["ssim"], Value::Null);
+        assert_eq!(set["published"]["irnext_psnr"], 26.3);
+        let csv = report.write(Format::Csv);
+        let lines: Vec<_> = csv.lines().collect();
+        assert_eq!(lines.len(), 1 + 2 * (2 + 3));
+        assert!(lines[0].ends_with("which,psnr,ssim"));
+        assert!(lines[1].contains(r#","a, ""b"".png",indoor,degraded,20,0.5"#), "{}", lines[1]);
+    }
+
+    #[test]
+    fn the_decoder_is_the_one_that_is_built_in() {
+        let lock = include_str!("../../../Cargo.lock");
+        for part in DECODER.split(['(', ',', ')']).map(str::trim).filter(|part| !part.is_empty()) {
+            let (name, version) = part.split_once(' ').unwrap();
+            assert!(lock.contains(&format!("name = \"{name}\"\nversion = \"{version}\"")), "{part}");
+        }
+    }
+}
