@@ -1,16 +1,19 @@
 //! Image restoration with IRNeXt (Cui et al., ICML 2023): the network, its training, and what the `irnext` program does.
 //!
 //! Reading order: [`model`] (the network and its loss) → [`restore`] (from photograph to photograph) →
-//! [`degrade`], [`data`] (where training pairs come from) → [`train`] → [`metrics`], [`evaluate`], [`protocol`], [`doctor`] → [`cli`].
+//! [`degrade`], [`data`] (where training pairs come from) → [`train`] → [`metrics`], [`evaluate`], [`protocol`], [`doctor`]
+//! (scores and data sets) → [`costs`], [`explain`] (a look inside) → [`cli`].
 
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod costs;
 pub mod data;
 pub mod degrade;
 pub mod doctor;
 pub mod error;
 pub mod evaluate;
+pub mod explain;
 pub mod image;
 pub mod metrics;
 pub mod model;

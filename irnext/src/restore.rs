@@ -12,7 +12,7 @@ use nn::{Context, Mode};
 
 /// Pixels that go through the network in one piece: a little more than 1920×1080. Memory grows with them and with the
 /// width: at width 16, about 1.2 kB a pixel.
-const WHOLE: usize = 2 << 20;
+pub(crate) const WHOLE: usize = 2 << 20;
 
 /// Side of a tile, pixels.
 const TILE: usize = 1024;
@@ -53,9 +53,7 @@ pub fn restore_with(model: &Model, values: &[Tensor], image: &Image) -> Result<I
 
 /// Pads, predicts, cuts back, limits.
 fn one_piece(model: &Model, values: &[Tensor], image: &Image) -> Result<Image> {
-    let (multiple, least) = (model.config.multiple(), model.config.least_side());
-    let side = |side: usize| side.next_multiple_of(multiple).max(least);
-    let padded = image.pad_reflect(side(image.width), side(image.height));
+    let padded = image.pad_reflect(model.config.side_for(image.width), model.config.side_for(image.height));
     let x = to_tensor(&padded)?;
     let cx = Context::with_values(values.to_vec(), Mode::Eval);
     let [_, _, y] = model.network.forward(&cx, &x)?;

@@ -133,7 +133,50 @@ fn info_counts_what_the_paper_counts() {
     assert!(said.contains("parameters: 5455241"), "{said}");
     // 38.718 G at 256², a sixteenth of it at 64², but for the convolutions of LAM on 1×1 maps.
     assert!(said.contains("multiply-adds of convolutions at 64×64: 2.420 G"), "{said}");
+    assert!(said.contains("FLOPs as the paper counts them: 2.631 G"), "{said}");
     assert!(said.lines().count() > 150);
+}
+
+#[test]
+fn info_shows_the_papers_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = irnext(folder.path(), &["info", "--tables"]);
+    let said = text(&run.stdout);
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    assert_eq!(said.matches("Table ").count(), 6, "{said}");
+    assert!(said.contains("35 of 35 figures come out as printed"), "{said}");
+    assert!(!irnext(folder.path(), &["info", "--tables", "--n", "3"]).status.success());
+}
+
+#[test]
+fn a_network_is_explained_in_pictures() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    weights(at);
+    Photo::new(picture(70, 50)).write(at.join("a.png")).unwrap();
+    let arguments = ["explain", "a.png", "--weights", "w.safetensors", "-o", "seen"];
+    let run = irnext(at, &arguments);
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let written = fs::read_dir(at.join("seen")).unwrap().count();
+    // Two images, three results, three branches, three for modulation, two figures.
+    assert_eq!((written, text(&run.stdout).lines().count()), (13, 14));
+    for name in ["branch-8", "branches-8-4-2", "with-fm"] {
+        let panel = Photo::read(at.join("seen").join(name).with_extension("png")).unwrap();
+        assert!(panel.grey && (panel.rgb.width, panel.rgb.height) == (70, 50), "{name}");
+    }
+    // Nothing is written if anything would be overwritten.
+    fs::remove_file(at.join("seen/input.png")).unwrap();
+    let again = irnext(at, &arguments);
+    assert!(!again.status.success() && text(&again.stderr).contains("is there already"), "{}", text(&again.stderr));
+    assert!(!at.join("seen/input.png").exists());
+    assert!(irnext(at, &[&arguments[..], &["--overwrite", "--block", "Encoder.1"]].concat()).status.success());
+
+    let config = ModelConfig { width: 8, n: 0, msm: 0, ..ModelConfig::default() };
+    let model = Model::new(&config, 1, engine::DType::F32).unwrap();
+    model.to_file(engine::DType::F32, Default::default()).unwrap().write(&at.join("plain.safetensors")).unwrap();
+    let run = irnext(at, &["explain", "a.png", "--weights", "plain.safetensors", "-o", "plain"]);
+    assert!(!run.status.success() && text(&run.stderr).contains("no multi-scale modules"), "{}", text(&run.stderr));
+    assert!(!at.join("plain").exists());
 }
 
 #[test]

@@ -33,6 +33,9 @@ struct State {
     used: Vec<Option<Tensor>>,
     updates: Vec<(ParamId, Tensor)>,
     costs: Option<Vec<Cost>>,
+    /// The prefix of the names that are watched for.
+    watched: Option<String>,
+    observed: Vec<(String, Tensor)>,
 }
 
 impl Context {
@@ -132,10 +135,26 @@ impl Context {
         }
     }
 
+    /// Starts keeping what is observed under names that begin with `prefix`.
+    pub fn watch(&self, prefix: impl Into<String>) {
+        self.state.borrow_mut().watched = Some(prefix.into());
+    }
+
+    /// Keeps `x`, an intermediate result, if anybody watches for its name.
+    pub fn observe(&self, name: impl FnOnce() -> String, x: &Tensor) {
+        let state = &mut *self.state.borrow_mut();
+        if let Some(prefix) = &state.watched {
+            let name = name();
+            if name.starts_with(prefix.as_str()) {
+                state.observed.push((name, x.detach()));
+            }
+        }
+    }
+
     /// What the pass leaves behind.
     pub fn finish(self) -> Pass {
-        let State { used, updates, costs } = self.state.into_inner();
-        Pass { leaves: used, updates, costs: costs.unwrap_or_default() }
+        let State { used, updates, costs, observed, .. } = self.state.into_inner();
+        Pass { leaves: used, updates, costs: costs.unwrap_or_default(), observed }
     }
 }
 
@@ -145,6 +164,8 @@ pub struct Pass {
     updates: Vec<(ParamId, Tensor)>,
     /// What each layer cost, in order of execution, if [`Context::count_costs`] was called.
     pub costs: Vec<Cost>,
+    /// The intermediate results that [`Context::watch`] asked for, in order of execution, with their names.
+    pub observed: Vec<(String, Tensor)>,
 }
 
 impl Pass {

@@ -18,7 +18,7 @@ pub mod weights;
 
 pub use atomic::write_atomically;
 pub use context::{Context, Mode, Pass};
-pub use cost::Cost;
+pub use cost::{Cost, Operation};
 pub use ema::Ema;
 pub use error::{Error, Result};
 pub use params::{Builder, Entry, Kind, ParamId, Params};

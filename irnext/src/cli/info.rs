@@ -1,12 +1,16 @@
-//! `irnext info`: what a network consists of and costs.
+//! `irnext info`: what a network consists of and costs; and what the paper's networks do, beside the paper's figures.
 
 use super::ModelArguments;
 use super::say;
-use crate::error::{Error, Result};
+use crate::costs::tables::{Row, Table, printed, tables};
+use crate::costs::{Costs, PAPER_SIZE, Rule, layers};
+use crate::error::Result;
 use crate::model::Model;
-use engine::{DType, Tensor};
-use nn::{Context, Cost};
+use nn::Cost;
 use std::path::PathBuf;
+
+const MEGA: u64 = 1_000_000;
+const GIGA: u64 = 1_000_000_000;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -15,44 +19,92 @@ pub(super) struct Arguments {
     /// A weight file whose network to show
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// Side of the image that the multiply-adds are counted for, pixels
-    #[arg(long, default_value_t = 256)]
+    /// Side of the image that is counted for, pixels
+    #[arg(long, default_value_t = PAPER_SIZE)]
     size: usize,
     /// A line for each layer
     #[arg(long)]
     layers: bool,
+    /// The cost columns of the paper's tables instead, published beside counted
+    #[arg(long, conflicts_with_all = ["preset", "n", "width", "msm", "groups", "weights", "size", "layers"])]
+    tables: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.tables {
+        return published();
+    }
     let model = match &arguments.weights {
         Some(path) => Model::read(path)?.0,
         None => arguments.model.model()?,
     };
     let size = arguments.size;
-    if size > 4096 {
-        return Err(Error::Config { reason: format!("--size must be at most 4096, got {size}") });
-    }
-    let costs = costs(&model, size)?;
+    let layers = layers(&model, size)?;
     if arguments.layers {
-        say!("{:<48} {:<22} {:>20} {:>11} {:>10}", "layer", "kind", "output", "parameters", "M mult-adds");
-        for cost in &costs {
-            let output = format!("{:?}", cost.output);
-            let mega = cost.multiply_adds as f64 / 1e6;
-            say!("{:<48} {:<22} {output:>20} {:>11} {mega:>10.2}", cost.path, cost.kind, cost.parameters);
-        }
+        list(&layers);
     }
     let config = &model.config;
+    let costs = Costs::of(&layers, Rule::Main);
+    let giga = |count: u64| count as f64 / GIGA as f64;
     say!("width {}, n = {}, {} MSM, {} groups", config.width, config.n, config.msm, config.groups);
-    say!("parameters: {}", model.params.count());
-    let total: u64 = costs.iter().map(|cost| cost.multiply_adds).sum();
-    say!("multiply-adds of convolutions at {size}×{size}: {:.3} G", total as f64 / 1e9);
+    say!("parameters: {}", costs.parameters);
+    say!("multiply-adds of convolutions at {size}×{size}: {:.3} G", giga(costs.convolutions));
+    say!("multiply-adds of LAM's filters: {:.3} G", giga(costs.filters));
+    say!("FLOPs as the paper counts them: {:.3} G", giga(costs.flops));
     Ok(())
 }
 
-/// What each layer costs on one image of `size`².
-fn costs(model: &Model, size: usize) -> Result<Vec<Cost>> {
-    let cx = Context::inference(&model.params);
-    cx.count_costs();
-    model.network.forward(&cx, &Tensor::zeros(&[1, 3, size, size], DType::F32))?;
-    Ok(cx.finish().costs)
+/// A line for each use of a layer.
+fn list(layers: &[Cost]) {
+    let heads = ["output", "parameters", "M mult-adds", "M as counted"];
+    say!("{:<48} {:<20} {:>20} {:>11} {:>11} {:>12}", "layer", "kind", heads[0], heads[1], heads[2], heads[3]);
+    for cost in layers {
+        let (kind, output) = (cost.operation.to_string(), format!("{:?}", cost.output));
+        let [true_count, counted] = [cost.multiply_adds(), Rule::Main.flops(cost)].map(|n| n as f64 / MEGA as f64);
+        say!("{:<48} {kind:<20} {output:>20} {:>11} {true_count:>11.2} {counted:>12.2}", cost.path, cost.parameters);
+    }
+}
+
+/// The paper's tables.
+fn published() -> Result<()> {
+    let (mut figures, mut met) = (0, 0);
+    for table in tables() {
+        let Table { number, about, rule, rows } = &table;
+        say!("Table {number}: {about}");
+        say!("{:<28}{:^25}  {:^25}  {:^10}  {:^8}", "", "parameters, M", "FLOPs, G", "mult-adds", "time, s");
+        let columns = format!("{:>6} {:>6} {:>11}", "paper", "ours", "exactly");
+        say!("{:<28}{columns}  {columns}  {:>10}  {:>8}", "", "true, G", "paper");
+        for row in rows {
+            let costs = row.count(*rule)?;
+            say!("{}", line(row, &costs));
+            let pairs = [(Some(row.parameters), costs.parameters, MEGA), (row.flops, costs.flops, GIGA)];
+            for (paper, count, unit) in pairs.into_iter().filter_map(|(paper, n, unit)| Some((paper?, n, unit))) {
+                figures += 1;
+                met += usize::from(paper == printed(count, unit));
+            }
+        }
+        say!("");
+    }
+    say!(
+        "{met} of {figures} figures come out as printed. FLOPs are for 256×256 and counted as the paper counts: in Tables 6 and 13"
+    );
+    say!("with LAM's global average and without its filter, in Tables 7, 8, 9 and 11 the other way round.");
+    say!(
+        "True multiply-adds are those of the convolutions. Times are the paper's, on a Tesla V100: measured, so nothing is counted."
+    );
+    Ok(())
+}
+
+fn line(row: &Row, costs: &Costs) -> String {
+    let (parameters, flops) = (printed(costs.parameters, MEGA), printed(costs.flops, GIGA));
+    let exact = format!("{:.4}", costs.flops as f64 / GIGA as f64);
+    let true_count = format!("{:.3}", costs.convolutions as f64 / GIGA as f64);
+    format!(
+        "  {:<26}{:>6} {parameters:>6} {:>11}  {:>6} {flops:>6} {exact:>11}  {true_count:>10}  {:>8}",
+        row.name,
+        row.parameters,
+        costs.parameters,
+        row.flops.unwrap_or("–"),
+        row.seconds.unwrap_or("–"),
+    )
 }

@@ -3,6 +3,7 @@
 
 mod doctor;
 mod eval;
+mod explain;
 mod export;
 mod gradcheck;
 mod info;
@@ -41,6 +42,8 @@ enum Command {
     Train(train::Arguments),
     /// Show a network's layers, parameters and multiply-adds
     Info(info::Arguments),
+    /// Write pictures of what happens inside a network
+    Explain(explain::Arguments),
     /// Check every operation's gradient against finite differences
     Gradcheck(gradcheck::Arguments),
     /// Write degraded versions of clean photographs
@@ -76,6 +79,7 @@ impl Cli {
             Command::Doctor(arguments) => doctor::run(&arguments),
             Command::Train(arguments) => train::run(&arguments).map(|()| true),
             Command::Info(arguments) => info::run(&arguments).map(|()| true),
+            Command::Explain(arguments) => explain::run(&arguments),
             Command::Gradcheck(arguments) => gradcheck::run(&arguments),
             Command::Synth(arguments) => synth::run(&arguments).map(|()| true),
             Command::Export(arguments) => export::run(&arguments).map(|()| true),

@@ -15,7 +15,7 @@ pub enum Variant {
     Paper,
 }
 
-/// How MSM shrinks its input (Table 10).
+/// How MSM shrinks its input (Table 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pooling {
@@ -27,7 +27,7 @@ pub enum Pooling {
     Learned,
 }
 
-/// What turns LAM's scores into filter taps (Table 11).
+/// What turns LAM's scores into filter taps (Table 10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TapActivation {
@@ -106,6 +106,11 @@ impl ModelConfig {
     pub fn least_side(&self) -> usize {
         let border = if self.msm > 0 && self.lam { self.kernel / 2 } else { 0 };
         self.multiple() * (border + 1)
+    }
+
+    /// The least side that an input can have to hold `side` pixels.
+    pub fn side_for(&self, side: usize) -> usize {
+        side.next_multiple_of(self.multiple()).max(self.least_side())
     }
 
     fn coarsest(&self) -> usize {

@@ -6,7 +6,7 @@
 use crate::model::config::{ModelConfig, TapActivation, Variant};
 use engine::{Border, Tensor};
 use nn::layers::{BatchNorm2d, Conv2d, GlobalAvgPool, Module};
-use nn::{Builder, Context, ParamId, Result};
+use nn::{Builder, Context, Cost, Operation, ParamId, Result};
 
 /// A local attention module over maps of a fixed number of channels.
 pub(super) enum Lam {
@@ -22,6 +22,14 @@ impl Lam {
         }
     }
 
+    /// Leaves the filter as it is made: W or w has no part in it any more.
+    pub(super) fn drop_modulation(&mut self) {
+        match self {
+            Self::Released(lam) => lam.inside_all = None,
+            Self::Paper(lam) => lam.weight = None,
+        }
+    }
+
     /// The filtered map. `features` is what the 3×3 convolution made of `x`.
     pub(super) fn forward(&self, cx: &Context, x: &Tensor, features: &Tensor) -> Result<Tensor> {
         match self {
@@ -29,6 +37,14 @@ impl Lam {
             Self::Paper(lam) => lam.forward(cx, x, features),
         }
     }
+}
+
+/// `x` filtered with `taps` `[N, G, K, K]`; `parameters` are the trained numbers beside the filter, for the report.
+fn filter(cx: &Context, path: &str, x: &Tensor, taps: &Tensor, parameters: usize) -> Result<Tensor> {
+    let y = x.dynamic_filter(taps, Border::Reflect)?;
+    let operation = Operation::DynamicFilter { kernel: [taps.shape()[2], taps.shape()[3]] };
+    cx.report(|| Cost::free(path, operation, x, &y).with_parameters(parameters));
+    Ok(y)
 }
 
 /// G filters of K×K taps from scores `[N, G·K², 1, 1]`.
@@ -64,6 +80,7 @@ impl Taps {
 /// As the published code has it. With taps A made of the 3×3 convolution's output X, w, λ_l and λ_h per channel:
 /// λ_l·((A∗X)·(w + 1) − w·mean(X)) + (λ_h + 1)·X. All three start at 0, so the module starts as the identity.
 pub(super) struct Released {
+    path: String,
     lamb_l: ParamId,
     lamb_h: ParamId,
     /// w; none without FM.
@@ -77,6 +94,7 @@ impl Released {
     fn new(b: &mut Builder<'_>, config: &ModelConfig, channels: usize) -> Self {
         let taps = Taps::new(config);
         Self {
+            path: b.prefix().to_string(),
             lamb_l: b.constant("lamb_l", &[channels], 0.0),
             lamb_h: b.constant("lamb_h", &[channels], 0.0),
             inside_all: config.modulation.then(|| b.constant("inside_all", &[channels, 1, 1], 0.0)),
@@ -89,7 +107,8 @@ impl Released {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let mean = GlobalAvgPool.forward(cx, x)?;
         let scores = self.norm.forward(cx, &self.conv.forward(cx, &mean)?)?;
-        let low = x.dynamic_filter(&self.taps.of_scores(&scores)?, Border::Reflect)?;
+        let parameters = (2 + usize::from(self.inside_all.is_some())) * x.shape()[1];
+        let low = filter(cx, &self.path, x, &self.taps.of_scores(&scores)?, parameters)?;
         let modulated = match self.inside_all {
             Some(w) => {
                 let w = per_channel(&cx.param(w))?;
@@ -105,6 +124,7 @@ impl Released {
 /// As equations 3 to 7 have it. With taps A made of the 3×3 convolution of X, the filter A_l that takes a window's mean, and
 /// W per channel, starting at 1: A' = A_l + W·(A − A_l), and A'∗X + X. Written out, W·(A∗X) + (1 − W)·(A_l∗X) + X.
 pub(super) struct Paper {
+    path: String,
     conv: Conv2d,
     /// W; none without FM.
     weight: Option<ParamId>,
@@ -115,6 +135,7 @@ impl Paper {
     fn new(b: &mut Builder<'_>, config: &ModelConfig, channels: usize) -> Self {
         let taps = Taps::new(config);
         Self {
+            path: b.prefix().to_string(),
             weight: config.modulation.then(|| b.constant("weight", &[channels, 1, 1], 1.0)),
             conv: Conv2d::new(&mut b.at("conv"), channels, taps.scores(), 1),
             taps,
@@ -123,12 +144,13 @@ impl Paper {
 
     fn forward(&self, cx: &Context, x: &Tensor, features: &Tensor) -> Result<Tensor> {
         let scores = self.conv.forward(cx, &GlobalAvgPool.forward(cx, features)?)?;
-        let filtered = x.dynamic_filter(&self.taps.of_scores(&scores)?, Border::Reflect)?;
+        let parameters = self.weight.map_or(0, |_| x.shape()[1]);
+        let filtered = filter(cx, &self.path, x, &self.taps.of_scores(&scores)?, parameters)?;
         let filtered = match self.weight {
             Some(weight) => {
                 let (n, k) = (x.shape()[0], self.taps.kernel);
                 let mean = Tensor::full(&[n, 1, k, k], 1.0 / (k * k) as f64, x.dtype());
-                let low = x.dynamic_filter(&mean, Border::Reflect)?;
+                let low = filter(cx, &self.path, x, &mean, 0)?;
                 let weight = per_channel(&cx.param(weight))?;
                 low.add(&filtered.sub(&low)?.mul(&weight)?)?
             }

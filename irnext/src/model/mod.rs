@@ -19,6 +19,7 @@ mod network;
 pub use config::{ModelConfig, Pooling, Preset, TapActivation, Variant};
 pub use file::TASK;
 pub use loss::{Loss, LossConfig, Spectrum, dual_domain};
+pub(crate) use msm::Msm;
 pub use network::IrNext;
 
 use crate::error::Result;

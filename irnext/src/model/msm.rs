@@ -11,10 +11,10 @@ use crate::model::config::{ModelConfig, Pooling, Variant};
 use crate::model::lam::Lam;
 use engine::{Conv2dOptions, Tensor};
 use nn::layers::{Activation, AvgPool2d, Conv2d, MaxPool2d, Module, Sequential};
-use nn::{Builder, Context, Cost, Result};
+use nn::{Builder, Context, Cost, Operation, Result};
 
 /// A multi-scale module over maps of a fixed number of channels.
-pub(super) struct Msm {
+pub(crate) struct Msm {
     path: String,
     branches: Vec<Branch>,
     conv_sum: Conv2d,
@@ -22,13 +22,14 @@ pub(super) struct Msm {
 }
 
 struct Branch {
+    rate: usize,
     pool: Sequential,
     conv: Conv2d,
     lam: Option<Lam>,
 }
 
 impl Msm {
-    pub(super) fn new(b: &mut Builder<'_>, config: &ModelConfig, channels: usize) -> Self {
+    pub(crate) fn new(b: &mut Builder<'_>, config: &ModelConfig, channels: usize) -> Self {
         // In the published code's order: all convolutions, then all attention modules.
         let rates = config.branches.iter().enumerate();
         let convs: Vec<Conv2d> =
@@ -39,7 +40,8 @@ impl Msm {
             .collect();
         let pools: Vec<Sequential> =
             rates.map(|(i, &rate)| pool(&mut b.at("pools").at(i), config.pooling, rate, channels)).collect();
-        let branches = pools.into_iter().zip(convs).zip(lams).map(|((pool, conv), lam)| Branch { pool, conv, lam });
+        let branches = config.branches.iter().zip(pools).zip(convs).zip(lams);
+        let branches = branches.map(|(((&rate, pool), conv), lam)| Branch { rate, pool, conv, lam });
         Self {
             path: b.prefix().to_string(),
             branches: branches.collect(),
@@ -48,15 +50,28 @@ impl Msm {
         }
     }
 
+    /// The module without its coarser branches: the finest `count` are left.
+    pub(crate) fn finest(mut self, count: usize) -> Self {
+        self.branches.drain(..self.branches.len().saturating_sub(count));
+        self
+    }
+
+    /// The module without filter modulation: its filters are applied as they were made.
+    pub(crate) fn without_modulation(mut self) -> Self {
+        self.branches.iter_mut().filter_map(|branch| branch.lam.as_mut()).for_each(Lam::drop_modulation);
+        self
+    }
+
     fn enlarge(&self, cx: &Context, x: &Tensor, [height, width]: [usize; 2]) -> Result<Tensor> {
         let y = x.bilinear(height, width, true)?;
-        cx.report(|| Cost::free(&self.path, "bilinear", &y));
+        cx.report(|| Cost::free(&self.path, Operation::Bilinear, x, &y));
         Ok(y)
     }
 }
 
 impl Module for Msm {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
+        cx.observe(|| format!("{}.input", self.path), x);
         let size = |x: &Tensor| [x.shape()[2], x.shape()[3]];
         let mut sum = x.clone();
         let mut coarser: Option<Tensor> = None;
@@ -70,6 +85,7 @@ impl Module for Msm {
                 Some(lam) => lam.forward(cx, &y, &features)?,
                 None => features,
             };
+            cx.observe(|| format!("{}.branch.{}", self.path, branch.rate), &y);
             sum = sum.add(&self.enlarge(cx, &y, size(x))?)?;
             coarser = Some(y);
         }

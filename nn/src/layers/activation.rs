@@ -1,7 +1,7 @@
 //! Activation functions as layers.
 
 use super::Module;
-use crate::{Context, Cost, Result};
+use crate::{Context, Cost, Operation, Result};
 use engine::Tensor;
 
 /// An element-wise activation, or softmax over channels.
@@ -19,16 +19,29 @@ pub enum Activation {
     Softmax,
 }
 
+impl Activation {
+    /// As the field writes it, in small letters.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gelu => "gelu",
+            Self::Relu => "relu",
+            Self::Tanh => "tanh",
+            Self::Sigmoid => "sigmoid",
+            Self::Softmax => "softmax",
+        }
+    }
+}
+
 impl Module for Activation {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
-        let (kind, y) = match self {
-            Self::Gelu => ("gelu", x.gelu()?),
-            Self::Relu => ("relu", x.relu()?),
-            Self::Tanh => ("tanh", x.tanh()?),
-            Self::Sigmoid => ("sigmoid", x.sigmoid()?),
-            Self::Softmax => ("softmax", x.softmax(1)?),
+        let y = match self {
+            Self::Gelu => x.gelu()?,
+            Self::Relu => x.relu()?,
+            Self::Tanh => x.tanh()?,
+            Self::Sigmoid => x.sigmoid()?,
+            Self::Softmax => x.softmax(1)?,
         };
-        cx.report(|| Cost::free("", kind, &y));
+        cx.report(|| Cost::free("", Operation::Activation(*self), x, &y));
         Ok(y)
     }
 }

@@ -1,7 +1,7 @@
 //! Convolutions with their parameters.
 
 use super::Module;
-use crate::{Builder, Context, Cost, ParamId, Result};
+use crate::{Builder, Context, Cost, Operation, ParamId, Result};
 use engine::{Conv2dOptions, Tensor};
 
 /// A convolution of `[N, in, H, W]` maps with a k×k kernel.
@@ -60,8 +60,12 @@ impl Module for Conv2d {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) = (cx.param(self.weight), self.bias.map(|bias| cx.param(bias)));
         let y = x.conv2d(&weight, bias.as_ref(), self.options)?;
-        // Each output element sums over the weights of its channel.
-        cx.report(|| cost(&self.path, "conv2d", &weight, bias.as_ref(), &y, y.numel()));
+        cx.report(|| {
+            let (kernel, fan_in) = taps(&weight);
+            let operation = Operation::Conv2d { kernel, fan_in, bias: bias.is_some() };
+            Cost::free(&self.path, operation, x, &y)
+                .with_parameters(weight.numel() + bias.as_ref().map_or(0, Tensor::numel))
+        });
         Ok(y)
     }
 }
@@ -92,23 +96,20 @@ impl Module for ConvTranspose2d {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) = (cx.param(self.weight), cx.param(self.bias));
         let y = x.conv_transpose2d(&weight, Some(&bias), self.options)?;
-        // Each input element is spread by the weights of its channel.
-        cx.report(|| cost(&self.path, "conv_transpose2d", &weight, Some(&bias), &y, x.numel()));
+        cx.report(|| {
+            let (kernel, fan_out) = taps(&weight);
+            let operation = Operation::ConvTranspose2d { kernel, fan_out, bias: true };
+            Cost::free(&self.path, operation, x, &y).with_parameters(weight.numel() + bias.numel())
+        });
         Ok(y)
     }
 }
 
-/// `each` elements, times the weights that each of them meets: all but the first dimension of `weight`.
-fn cost(path: &str, kind: &str, weight: &Tensor, bias: Option<&Tensor>, y: &Tensor, each: usize) -> Cost {
+/// A kernel's sides, and how many weights one element meets: an output element of a convolution, an input element of a
+/// transposed one. Those are all but the first dimension of `weight`.
+fn taps(weight: &Tensor) -> ([usize; 2], usize) {
     let shape = weight.shape();
-    let taps: usize = shape[1..].iter().product();
-    Cost {
-        path: path.to_string(),
-        kind: format!("{kind} {}×{}", shape[2], shape[3]),
-        output: y.shape().to_vec(),
-        parameters: weight.numel() + bias.map_or(0, Tensor::numel),
-        multiply_adds: (each * taps) as u64,
-    }
+    ([shape[2], shape[3]], shape[1..].iter().product())
 }
 
 fn fan_bound(fan_in: usize) -> f64 {

@@ -1,7 +1,7 @@
 //! Normalisation layers.
 
 use super::Module;
-use crate::{Builder, Context, Cost, ParamId, Result};
+use crate::{Builder, Context, Cost, Operation, ParamId, Result};
 use engine::Tensor;
 
 /// PyTorch's default for both norms.
@@ -45,7 +45,7 @@ impl Module for BatchNorm2d {
         } else {
             x.batch_norm_eval(&mean, &var, &weight, &bias, EPS)?
         };
-        cx.report(|| cost(&self.path, "batch_norm", &weight, &y));
+        cx.report(|| Cost::free(&self.path, Operation::BatchNorm, x, &y).with_parameters(2 * weight.numel()));
         Ok(y)
     }
 }
@@ -72,17 +72,7 @@ impl Module for InstanceNorm2d {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) = (cx.param(self.weight), cx.param(self.bias));
         let y = x.instance_norm(&weight, &bias, EPS)?;
-        cx.report(|| cost(&self.path, "instance_norm", &weight, &y));
+        cx.report(|| Cost::free(&self.path, Operation::InstanceNorm, x, &y).with_parameters(2 * weight.numel()));
         Ok(y)
-    }
-}
-
-fn cost(path: &str, kind: &str, weight: &Tensor, y: &Tensor) -> Cost {
-    Cost {
-        path: path.to_string(),
-        kind: kind.to_string(),
-        output: y.shape().to_vec(),
-        parameters: 2 * weight.numel(),
-        multiply_adds: 0,
     }
 }

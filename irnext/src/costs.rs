@@ -1,0 +1,187 @@
+//! What a network costs: parameters, true multiply-adds, and FLOPs as the paper counts them.
+//!
+//! [`layers`] lists every use of a layer on an image of a given size, [`Costs`] adds them up, and [`tables`] holds the cost
+//! columns of the paper's tables beside the configurations that they belong to.
+
+pub mod tables;
+
+use crate::error::{Error, Result};
+use crate::model::Model;
+use engine::{DType, Tensor};
+use nn::layers::Activation;
+use nn::{Context, Cost, Operation};
+
+/// The side of the images that the paper counts for, pixels.
+pub const PAPER_SIZE: usize = 256;
+
+/// How the paper counts "FLOPs": its figures come out to the digit by these rules, which were found by reconstruction.
+///
+/// Both count the multiply-adds of convolutions, a transposed one at the resolution of its *output*; 1 for each output element
+/// that gets a bias or comes out of a GELU; 1 for each *input* element of a pooling; 2 for each element of a normalisation.
+/// Neither counts additions of maps, resizing, or what turns LAM's scores into taps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Tables 6 and 13: LAM's global average is counted as a pooling, its filter is not counted.
+    Main,
+    /// Tables 7 and 8: LAM's filter is counted, K² for each element, and its global average is not.
+    Ablations,
+}
+
+impl Rule {
+    /// What one use of a layer counts for.
+    pub fn flops(self, cost: &Cost) -> u64 {
+        let bias = |bias: bool| if bias { cost.output_elements() } else { 0 };
+        match cost.operation {
+            Operation::Conv2d { bias: b, .. } => cost.multiply_adds() + bias(b),
+            Operation::ConvTranspose2d { bias: b, .. } => {
+                cost.multiply_adds() * pixels(&cost.output) / pixels(&cost.input) + bias(b)
+            }
+            Operation::Activation(Activation::Gelu) => cost.output_elements(),
+            Operation::AvgPool2d(_) | Operation::MaxPool2d(_) => cost.input_elements(),
+            Operation::BatchNorm | Operation::InstanceNorm => 2 * cost.output_elements(),
+            Operation::GlobalAvgPool if self == Self::Main => cost.input_elements(),
+            Operation::DynamicFilter { .. } if self == Self::Ablations => cost.multiply_adds(),
+            Operation::GlobalAvgPool
+            | Operation::DynamicFilter { .. }
+            | Operation::Activation(_)
+            | Operation::Bilinear => 0,
+        }
+    }
+}
+
+/// The costs of a whole network on one image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Costs {
+    /// Numbers that are trained.
+    pub parameters: u64,
+    /// True multiply-adds of all convolutions.
+    pub convolutions: u64,
+    /// True multiply-adds of LAM's filters.
+    pub filters: u64,
+    /// As the paper counts.
+    pub flops: u64,
+}
+
+impl Costs {
+    /// Adds up what [`layers`] lists.
+    pub fn of(layers: &[Cost], rule: Rule) -> Self {
+        let is_filter = |cost: &&Cost| matches!(cost.operation, Operation::DynamicFilter { .. });
+        let filters = layers.iter().filter(is_filter).map(Cost::multiply_adds).sum();
+        Self {
+            parameters: layers.iter().map(|cost| cost.parameters as u64).sum(),
+            convolutions: layers.iter().map(Cost::multiply_adds).sum::<u64>() - filters,
+            filters,
+            flops: layers.iter().map(|cost| rule.flops(cost)).sum(),
+        }
+    }
+}
+
+/// Every use of a layer, in order of execution, when `model` restores one image of `size`×`size` pixels.
+///
+/// Nothing of that size is computed. The network runs on the smallest image whose maps all have sides of two or more, and every
+/// map is then enlarged: all of them grow with the image, in exact proportion, but for those of side 1, which are LAM's global
+/// averages.
+///
+/// # Errors
+/// If the network takes no image of that size.
+pub fn layers(model: &Model, size: usize) -> Result<Vec<Cost>> {
+    let (multiple, least) = (model.config.multiple(), model.config.least_side());
+    if size < least || !size.is_multiple_of(multiple) {
+        return Err(Error::Config {
+            reason: format!("the network takes images with sides from {least} in steps of {multiple}, got {size}"),
+        });
+    }
+    // At a side of `multiple`, the smallest map would have a single pixel, and look like an average.
+    let small = least.max(2 * multiple);
+    let cx = Context::inference(&model.params);
+    cx.count_costs();
+    model.network.forward(&cx, &Tensor::zeros(&[1, 3, small, small], DType::F32))?;
+    let mut costs = cx.finish().costs;
+    for side in costs.iter_mut().flat_map(|cost| [&mut cost.input, &mut cost.output]).flat_map(|shape| &mut shape[2..])
+    {
+        if *side > 1 {
+            *side = *side * size / small;
+        }
+    }
+    Ok(costs)
+}
+
+fn pixels(shape: &[usize]) -> u64 {
+    shape[2..].iter().map(|&side| side as u64).product()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ModelConfig, Pooling, Variant};
+
+    fn small(change: impl FnOnce(&mut ModelConfig)) -> Model {
+        let mut config = ModelConfig { width: 8, n: 0, groups: 4, ..ModelConfig::default() };
+        change(&mut config);
+        Model::new(&config, 0, DType::F32).unwrap()
+    }
+
+    #[test]
+    fn enlarged_counts_are_those_of_a_run_at_that_size() {
+        let changes: [fn(&mut ModelConfig); 5] = [
+            |_| (),
+            |c| c.variant = Variant::Paper,
+            |c| c.pooling = Pooling::Learned,
+            |c| c.lam = false,
+            |c| (c.kernel, c.branches) = (1, vec![16, 2]),
+        ];
+        for change in changes {
+            let model = small(change);
+            let size = 3 * model.config.least_side().max(model.config.multiple() * 2);
+            let cx = Context::inference(&model.params);
+            cx.count_costs();
+            model.network.forward(&cx, &Tensor::zeros(&[1, 3, size, size], DType::F32)).unwrap();
+            assert_eq!(layers(&model, size).unwrap(), cx.finish().costs);
+        }
+    }
+
+    #[test]
+    fn every_parameter_is_some_layers() {
+        let changes: [fn(&mut ModelConfig); 6] = [
+            |_| (),
+            |c| c.variant = Variant::Paper,
+            |c| c.modulation = false,
+            |c| c.pooling = Pooling::Learned,
+            |c| c.lam = false,
+            |c| c.msm = 2,
+        ];
+        for change in changes {
+            let model = small(change);
+            let costs = Costs::of(&layers(&model, 64).unwrap(), Rule::Main);
+            assert_eq!(costs.parameters, model.params.count() as u64, "{:?}", model.config);
+        }
+    }
+
+    #[test]
+    fn a_layer_counts_as_the_rule_says() {
+        let x = Tensor::zeros(&[1, 8, 4, 4], DType::F32);
+        let y = Tensor::zeros(&[1, 2, 8, 8], DType::F32);
+        let count = |operation, rule: Rule| rule.flops(&Cost::free("", operation, &x, &y));
+        let both = |operation| [Rule::Main, Rule::Ablations].map(|rule| count(operation, rule));
+        // 2·64 outputs of 72 products, and a bias each.
+        assert_eq!(both(Operation::Conv2d { kernel: [3, 3], fan_in: 72, bias: true }), [128 * 72 + 128; 2]);
+        // True: 8·16 inputs in 32 products each. Four times that, since the output has four times the pixels.
+        let up = Operation::ConvTranspose2d { kernel: [4, 4], fan_out: 32, bias: false };
+        assert_eq!(Cost::free("", up, &x, &y).multiply_adds(), 128 * 32);
+        assert_eq!(both(up), [4 * 128 * 32; 2]);
+        assert_eq!(both(Operation::AvgPool2d(2)), [128; 2]);
+        assert_eq!(both(Operation::InstanceNorm), [256; 2]);
+        assert_eq!(both(Operation::Activation(Activation::Gelu)), [128; 2]);
+        assert_eq!(both(Operation::Activation(Activation::Tanh)), [0; 2]);
+        assert_eq!(both(Operation::GlobalAvgPool), [128, 0]);
+        assert_eq!(both(Operation::DynamicFilter { kernel: [3, 3] }), [0, 128 * 9]);
+    }
+
+    #[test]
+    fn a_size_that_the_network_does_not_take_is_refused() {
+        let message = |size| layers(&small(|_| ()), size).unwrap_err().to_string();
+        for size in [0, 32, 100] {
+            assert!(message(size).contains("sides from 64 in steps of 32"), "{}", message(size));
+        }
+    }
+}
