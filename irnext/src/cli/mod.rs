@@ -1,10 +1,11 @@
 //! The program's commands, a file each. They parse, call the library, and print; results go to standard output,
 //! progress and complaints to standard error.
 
+mod convert;
 mod eval;
-mod export;
 mod gradcheck;
 mod info;
+mod inspect;
 mod restore;
 mod synth;
 mod train;
@@ -42,8 +43,10 @@ enum Command {
     Gradcheck(gradcheck::Arguments),
     /// Write degraded versions of clean photographs
     Synth(synth::Arguments),
-    /// Write a weight file in another precision
-    Export(export::Arguments),
+    /// Show what a weight file holds, and what it would call
+    Inspect(inspect::Arguments),
+    /// Write a weight file in another format or precision
+    Convert(convert::Arguments),
 }
 
 impl Cli {
@@ -74,7 +77,8 @@ impl Cli {
             Command::Info(arguments) => info::run(&arguments).map(|()| true),
             Command::Gradcheck(arguments) => gradcheck::run(&arguments),
             Command::Synth(arguments) => synth::run(&arguments).map(|()| true),
-            Command::Export(arguments) => export::run(&arguments).map(|()| true),
+            Command::Inspect(arguments) => inspect::run(&arguments),
+            Command::Convert(arguments) => convert::run(&arguments).map(|()| true),
         })
     }
 }

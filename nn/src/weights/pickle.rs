@@ -10,8 +10,8 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-/// Most objects that a pickle may build, keep or have on its stack: some hundred times what a large training checkpoint has.
-const MOST_OBJECTS: usize = 1 << 22;
+/// Most objects that a pickle may build, keep or have on its stack: dozens of times what a large training checkpoint has.
+const MOST_OBJECTS: usize = 1 << 21;
 
 /// Longest pickle, bytes; storages are not inside it.
 const LONGEST: usize = 1 << 28;
