@@ -164,7 +164,8 @@ impl Builder<'_> {
     ///
     /// The draws depend on the seed and the path alone: a layer added elsewhere changes none of them.
     pub fn uniform(&mut self, name: &str, shape: &[usize], bound: f64) -> ParamId {
-        let draw = |path: &str, seed, dtype| Tensor::rand(shape, -bound, bound, dtype, &mut Rng::at(seed, fnv1a(path), 0));
+        let draw =
+            |path: &str, seed, dtype| Tensor::rand(shape, -bound, bound, dtype, &mut Rng::at(seed, fnv1a(path), 0));
         self.add(name, Kind::Parameter, shape, draw)
     }
 
@@ -179,7 +180,13 @@ impl Builder<'_> {
     }
 
     /// Adds an entry, with the value that `draw` makes of path, seed and dtype if none is given.
-    fn add(&mut self, name: &str, kind: Kind, shape: &[usize], draw: impl FnOnce(&str, u64, DType) -> Tensor) -> ParamId {
+    fn add(
+        &mut self,
+        name: &str,
+        kind: Kind,
+        shape: &[usize],
+        draw: impl FnOnce(&str, u64, DType) -> Tensor,
+    ) -> ParamId {
         let path = self.path(name);
         let Draft { params, values, dtype } = &mut *self.draft;
         debug_assert!(params.entries.iter().all(|entry| entry.path != path), "{path} is there twice");

@@ -70,12 +70,13 @@ fn describe(model: &Model) -> String {
 fn print(arguments: &Arguments, contents: &Contents, Reading { prefix, network, .. }: &Reading) {
     say!("{}: {}", arguments.file.display(), contents.format);
     if !contents.refused.is_empty() {
-        say!("it would call, and nothing of this was called:");
+        say!("it asks for what weights do not need; nothing of this was called:");
         contents.refused.iter().for_each(|call| say!("  {call}"));
     }
     match network {
         Ok(network) => say!("network: {network}"),
-        Err(reason) => say!("no network: {reason}"),
+        Err(reason) if contents.refused.is_empty() => say!("no network: {reason}"),
+        Err(_) => say!("so it is refused, and not looked at for a network"),
     }
     if !contents.path.is_empty() {
         say!("state dict: under {}", printable(&contents.path.join(" / ")));
@@ -86,6 +87,9 @@ fn print(arguments: &Arguments, contents: &Contents, Reading { prefix, network, 
     if !contents.beside.is_empty() {
         say!("beside it:");
         contents.beside.iter().for_each(|(key, value)| say!("  {key}: {value}"));
+    }
+    if contents.tensors.is_empty() {
+        return;
     }
     let numbers = contents.tensors.iter().map(numel).fold(0, u128::saturating_add);
     say!("{} tensors of {numbers} numbers ({}):", contents.tensors.len(), kinds(contents));
@@ -109,9 +113,7 @@ fn kinds(contents: &Contents) -> String {
 }
 
 fn to_json(contents: &Contents, Reading { prefix, network, whole }: &Reading) -> serde_json::Value {
-    let tensor = |tensor: &TensorInfo| {
-        json!({"name": tensor.name, "dtype": tensor.dtype, "shape": tensor.shape, "device": tensor.device})
-    };
+    let tensor = |tensor: &TensorInfo| json!({"name": tensor.name, "dtype": tensor.dtype, "shape": tensor.shape, "device": tensor.device});
     json!({
         "format": contents.format,
         "whole": whole,

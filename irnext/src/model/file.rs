@@ -40,8 +40,7 @@ impl Model {
             None => recognise(&file.tensors).map_err(refuse)?,
         };
         config.validate().map_err(|error| refuse(error.to_string()))?;
-        let (network, params) =
-            Params::build_from(origin, file.tensors, DType::F32, |b| Ok(IrNext::new(b, &config)))?;
+        let (network, params) = Params::build_from(origin, file.tensors, DType::F32, |b| Ok(IrNext::new(b, &config)))?;
         Ok((Self { config, network, params }, file.metadata))
     }
 

@@ -51,7 +51,9 @@ pub(super) fn recognise(tensors: &HashMap<String, Tensor>) -> Result<ModelConfig
 
     let default = ModelConfig::default();
     let stems = ["feat_extract.0.main.0.weight", "feat_extract.0.main.0.bias", "Convs.1.main.0.weight"];
-    let blocks = BLOCKS.iter().filter_map(|(block, times)| Some(size(&format!("{block}.layers.0.main.0.main.0.weight"), 0)? / times));
+    let blocks = BLOCKS
+        .iter()
+        .filter_map(|(block, times)| Some(size(&format!("{block}.layers.0.main.0.main.0.weight"), 0)? / times));
     let width = majority(stems.iter().filter_map(|stem| size(stem, 0)).chain(blocks)).unwrap_or(default.width);
 
     // The last residual block, of number n, is the one with modules; without any it is the one of the highest number.

@@ -1,13 +1,14 @@
 //! Weight files: safetensors and what `torch.save` writes, in and out.
 //!
 //! [`WeightFile::read`] goes by a file's bytes, not by its name: safetensors, PyTorch's zip archive or its older stream. The
-//! latter two hold a pickle, which is a program; ours is read by a machine that calls nothing (`pickle`), and a file that wants
+//! latter two hold a pickle, which is a program; ours is run by a machine that calls nothing (`unpickle`), and a file that wants
 //! anything called that weights do not need is refused. [`Contents`] says what a file holds without using it.
 
 mod pickle;
 mod safetensors;
 mod search;
 mod torch;
+mod unpickle;
 mod write_torch;
 mod zip;
 
@@ -89,7 +90,9 @@ impl WeightFile {
             Some("pkl" | "pth" | "pt") => self.to_torch_bytes()?,
             _ => {
                 let path = path.display();
-                return Err(Error::Setting(format!("{path}: weights are written as .safetensors, or as .pkl, .pth or .pt")));
+                return Err(Error::Setting(format!(
+                    "{path}: weights are written as .safetensors, or as .pkl, .pth or .pt"
+                )));
             }
         };
         write_atomically(path, &bytes).map_err(|source| Error::Io { path: path.into(), source })
@@ -107,7 +110,7 @@ pub struct Contents {
     pub tensors: Vec<TensorInfo>,
     /// What else there is, and what it is: metadata, an epoch, an optimiser's state.
     pub beside: Vec<(String, String)>,
-    /// What the file wants to call that weights do not need. Nothing of it was called.
+    /// What the file imports that weights do not need, with what it would be called with. Nothing of it was called.
     pub refused: Vec<String>,
 }
 
@@ -146,23 +149,35 @@ impl Contents {
             Err(_) if !file.refused.is_empty() => return Ok(contents),
             state => state?,
         };
+        contents.beside = state.beside;
         for (name, tensor) in state.tensors {
-            let tensor = tensor.map_err(|reason| format!("{}: {reason}", printable(name)))?;
-            contents.tensors.push(TensorInfo {
-                name: name.to_string(),
-                dtype: tensor.element.label.into(),
-                device: Some(tensor.device().chars().take(40).collect()),
-                shape: tensor.shape,
-            });
+            match tensor {
+                Ok(tensor) => contents.tensors.push(TensorInfo {
+                    name: name.to_string(),
+                    dtype: tensor.element.label.into(),
+                    device: Some(tensor.device().chars().take(40).collect()),
+                    shape: tensor.shape,
+                }),
+                // What else there is to say of the file is not lost over this.
+                Err(reason) => {
+                    contents.beside.push((printable(name), format!("a tensor that cannot be read: {reason}")))
+                }
+            }
         }
-        Ok(Self { path: state.path, beside: state.beside, ..contents })
+        Ok(Self { path: state.path, ..contents })
     }
 }
 
-/// A text of a file's, fit for a terminal: control characters as escapes, and not too long.
+/// A text of a file's, fit for a terminal: control characters and what else does not show as escapes, and not too long.
 pub fn printable(text: &str) -> String {
-    const LONGEST: usize = 160;
-    let shown: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+    const LONGEST: usize = 240;
+    let mut shown = String::new();
+    for c in text.chars().take(LONGEST) {
+        match c {
+            '"' | '\'' | '\\' => shown.push(c),
+            _ => shown.extend(c.escape_debug()),
+        }
+    }
     if text.chars().nth(LONGEST).is_some() { shown + "…" } else { shown }
 }
 
@@ -192,7 +207,7 @@ fn refusal(refused: &[String]) -> String {
     const SHOWN: usize = 5;
     let more = if refused.len() > SHOWN { format!("; and {} more", refused.len() - SHOWN) } else { String::new() };
     let shown = refused[..refused.len().min(SHOWN)].join("; ");
-    format!("refused, because loading it would call what weights do not need: {shown}{more}. Nothing was called")
+    format!("refused: it asks for what weights do not need: {shown}{more}. Nothing of this was called")
 }
 
 fn unwritable(reason: String) -> Error {

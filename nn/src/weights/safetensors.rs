@@ -17,8 +17,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<WeightFile, String> {
     let mut tensors = HashMap::new();
     for (name, view) in file.iter() {
         let refuse = |reason: String| format!("{}: {reason}", printable(name));
-        let dtype = dtype_of(view.dtype())
-            .ok_or_else(|| refuse(format!("its elements are of type {}, which is not read here", label(view.dtype()))))?;
+        let dtype = dtype_of(view.dtype()).ok_or_else(|| {
+            refuse(format!("its elements are of type {}, which is not read here", label(view.dtype())))
+        })?;
         checked_bytes(view.shape(), dtype).map_err(refuse)?;
         let tensor = Tensor::from_le_bytes(view.data(), view.shape(), dtype).map_err(|e| refuse(e.to_string()))?;
         tensors.insert(name.to_string(), tensor);

@@ -48,8 +48,12 @@ impl TorchFile<'_> {
         let root = self.pickle.root.clone()?;
         let found = self.find(root, DEPTH, &mut HashSet::new())?;
         let (path, id) = found.map_or((vec![], root), |found| (found.path, found.id));
-        let mut state =
-            StateDict { path: path.iter().map(|key| key.to_string()).collect(), tensors: vec![], beside: vec![], metadata: HashMap::new() };
+        let mut state = StateDict {
+            path: path.iter().map(|key| key.to_string()).collect(),
+            tensors: vec![],
+            beside: vec![],
+            metadata: HashMap::new(),
+        };
         // The dictionaries that the path leads through, and what each has beside it.
         let mut outer = root;
         for &key in &path {
@@ -93,7 +97,9 @@ impl TorchFile<'_> {
         match (best, rival) {
             (Some(best), Some(rival)) => {
                 let [a, b] = [best, rival].map(|found| super::printable(&found.path.join(".")));
-                Err(format!("it holds several state dicts, such as {a:?} and {b:?}, and none of the usual names says which to take"))
+                Err(format!(
+                    "it holds several state dicts, such as {a:?} and {b:?}, and none of the usual names says which to take"
+                ))
             }
             (best, _) => Ok(best),
         }
@@ -124,7 +130,11 @@ impl TorchFile<'_> {
         let given = match args.first() {
             Some(&given) => match (self.pickle.node(given), self.pickle.elements(given)) {
                 (Node::Dict(items), _) => items.clone(),
-                (_, Some(lists)) => lists.iter().filter_map(|&pair| self.pickle.elements(pair)?.try_into().ok()).map(|[k, v]: [Id; 2]| (k, v)).collect(),
+                (_, Some(lists)) => lists
+                    .iter()
+                    .filter_map(|&pair| self.pickle.elements(pair)?.try_into().ok())
+                    .map(|[k, v]: [Id; 2]| (k, v))
+                    .collect(),
                 _ => vec![],
             },
             None => vec![],
@@ -195,8 +205,10 @@ impl TorchFile<'_> {
         let kept = state.first().and_then(|&(_, first)| self.entries(first)).unwrap_or_default();
         let kept: Vec<&str> = kept.iter().take(8).map(|entry| entry.0).collect();
         let group = self.pickle.elements(groups).and_then(|groups| self.entries(*groups.first()?)).unwrap_or_default();
-        let settings = group.iter().filter(|entry| ["lr", "betas", "eps", "weight_decay", "momentum"].contains(&entry.0));
-        let settings: Vec<String> = settings.map(|&(name, id)| format!("{name} {}", self.pickle.describe(id))).collect();
+        let settings =
+            group.iter().filter(|entry| ["lr", "betas", "eps", "weight_decay", "momentum"].contains(&entry.0));
+        let settings: Vec<String> =
+            settings.map(|&(name, id)| format!("{name} {}", self.pickle.describe(id))).collect();
         let of = if kept.is_empty() { String::new() } else { format!(" ({})", super::printable(&kept.join(", "))) };
         Some(format!("state of an optimiser for {} parameters{of}; {}", state.len(), settings.join(", ")))
     }

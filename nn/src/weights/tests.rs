@@ -19,10 +19,7 @@ const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.
 fn sample() -> WeightFile {
     WeightFile {
         tensors: HashMap::from([
-            (
-                "map".into(),
-                Tensor::from_slice(&(0..24).map(|i| i as f32).collect::<Vec<_>>(), &[1, 2, 3, 4]).unwrap(),
-            ),
+            ("map".into(), Tensor::from_slice(&(0..24).map(|i| i as f32).collect::<Vec<_>>(), &[1, 2, 3, 4]).unwrap()),
             ("half".into(), Tensor::full(&[3], 0.1, DType::F16)),
             ("count".into(), Tensor::full(&[], 7.0, DType::I64)),
         ]),
@@ -114,7 +111,9 @@ fn contents_are_told() {
     assert_eq!((contents.format, contents.path), ("PyTorch zip archive", vec!["model".to_string()]));
     let said = |key: &str| contents.beside.iter().find(|entry| entry.0 == key).map(|entry| entry.1.as_str()).unwrap();
     assert_eq!((said("epoch"), said("psnr"), said("name")), ("7", "31.5", "tiny"));
-    assert!(said("optimizer").starts_with("state of an optimiser for 1 parameters (step, exp_avg, exp_avg_sq); lr 0.0001"));
+    assert!(
+        said("optimizer").starts_with("state of an optimiser for 1 parameters (step, exp_avg, exp_avg_sq); lr 0.0001")
+    );
     let contents = Contents::from_bytes("a", SAMPLES[2].1).unwrap();
     let info = contents.tensors.iter().find(|info| info.name == "module.char").unwrap();
     assert_eq!((info.dtype.as_str(), &info.shape[..], info.device.as_deref()), ("i8", &[2][..], Some("cuda:0")));
@@ -125,6 +124,11 @@ fn a_damaged_file_is_refused_by_name() {
     let bytes = sample().to_bytes().unwrap();
     for damaged in [&bytes[..bytes.len() - 3], b"\xff\xff\xff\xff\xff\xff\xff\x7f{}"] {
         assert!(error(damaged).starts_with("not a whole safetensors file"), "{}", error(damaged));
+    }
+    for shape in ["[0,1099511627776,1099511627776]", "[0,1,1,1,1,1,1,1,1]"] {
+        let header = format!("{{\"a\":{{\"dtype\":\"F32\",\"shape\":{shape},\"data_offsets\":[0,0]}}}}");
+        let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+        assert_eq!(error(&file), "a: a shape beyond all bounds");
     }
     assert_eq!(error(b""), "the file is empty");
     assert_eq!(error(b"nonsense"), "neither a safetensors file nor one that torch.save wrote");
@@ -162,11 +166,23 @@ fn nothing_is_called() {
     }
 }
 
+#[test]
+fn what_is_refused_shows_beside_what_is_broken() {
+    let whole = tensor(&[-1], &[1], 0);
+    let file = archive(&[&whole[..whole.len() - 1], b"U\x01xcnt\nsystem\n)Rs."].concat(), &[0; 16]);
+    assert!(error(&file).contains("nt.system()"));
+    let contents = Contents::from_bytes("w", &file).unwrap();
+    assert_eq!(contents.refused, ["nt.system()"]);
+    assert!(contents.beside.iter().any(|(key, value)| key == "w" && value.contains("cannot be read")), "{contents:?}");
+}
+
 /// A state dict with one f32 tensor `w` of storage 0, which is said to have 4 elements.
 fn tensor(shape: &[i32], strides: &[i32], offset: i32) -> Vec<u8> {
     let int = |value: i32| [&b"J"[..], &value.to_le_bytes()].concat();
-    let tuple = |sizes: &[i32]| [&b"("[..], &sizes.iter().flat_map(|&size| int(size)).collect::<Vec<u8>>(), b"t"].concat();
-    let head = b"\x80\x02}U\x01wctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x04tQ";
+    let tuple =
+        |sizes: &[i32]| [&b"("[..], &sizes.iter().flat_map(|&size| int(size)).collect::<Vec<u8>>(), b"t"].concat();
+    let head =
+        b"\x80\x02}U\x01wctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x04tQ";
     [&head[..], &int(offset), &tuple(shape), &tuple(strides), b"\x89}tRs."].concat()
 }
 
@@ -196,7 +212,9 @@ fn tensors_stay_inside_their_storages() {
         let message = read(shape, strides, offset).unwrap_err();
         assert!(message.contains("w: ") && message.contains(reason), "{shape:?}: {message}");
     }
-    assert!(error(&archive(&tensor(&[4], &[1], 0), &storage[..12])).contains("storage 0 should be 4 × 4 bytes, and is 12"));
+    assert!(
+        error(&archive(&tensor(&[4], &[1], 0), &storage[..12])).contains("storage 0 should be 4 × 4 bytes, and is 12")
+    );
     let mut missing = zip::Writer::default();
     missing.add("a/data.pkl", &tensor(&[4], &[1], 0));
     assert!(error(&missing.finish().unwrap()).contains("storage 0 is missing"));
@@ -213,7 +231,8 @@ fn the_state_dict_is_found() {
     let whole = tensor(&[4], &[1], 0);
     let inner = &whole[2..whole.len() - 1];
     let found = |pickle: &[u8]| {
-        Contents::from_bytes("w", &archive(&[b"\x80\x02", pickle, b"."].concat(), &[0; 16])).map(|contents| contents.path.join("/"))
+        Contents::from_bytes("w", &archive(&[b"\x80\x02", pickle, b"."].concat(), &[0; 16]))
+            .map(|contents| contents.path.join("/"))
     };
     let under = |key: &str, value: &[u8]| [b"}U", &[key.len() as u8][..], key.as_bytes(), value, b"s"].concat();
     let two = |a: &str, b: &str| {
@@ -228,7 +247,10 @@ fn the_state_dict_is_found() {
     assert_eq!(found(&two("params", "params_ema")).unwrap(), "params_ema");
     assert_eq!(found(&two("zoo", "netG")).unwrap(), "netG");
     let message = found(&two("zoo", "farm")).unwrap_err().to_string();
-    assert!(message.contains("several state dicts") && message.contains("zoo") && message.contains("farm"), "{message}");
+    assert!(
+        message.contains("several state dicts") && message.contains("zoo") && message.contains("farm"),
+        "{message}"
+    );
     let message = error(&archive(b"\x80\x02}U\x05epochK\x01s.", b""));
     assert!(message.contains("no state dict") && message.contains("epoch"), "{message}");
     assert!(error(&archive(b"\x80\x02K\x01.", b"")).contains("no dictionary"));
@@ -256,7 +278,11 @@ fn small_files_stay_small() {
         ("vast text", b"\x8d\xff\xff\xff\xff\xff\xff\xff\x7f.".to_vec()),
         ("vast bytes", b"\x8e\xff\xff\xff\xff\xff\xff\xff\xff.".to_vec()),
         ("wide", [b"]q\0".to_vec(), wide, b".".to_vec()].concat()),
-        ("one long key", [b"}X\0\0\x10\0".to_vec(), vec![b'k'; 1 << 20], b"q\0N".to_vec(), b"sh\0N".repeat(9), b".".to_vec()].concat()),
+        (
+            "one long key",
+            [b"}X\0\0\x10\0".to_vec(), vec![b'k'; 1 << 20], b"q\0N".to_vec(), b"sh\0N".repeat(9), b".".to_vec()]
+                .concat(),
+        ),
     ];
     for (name, pickle) in bombs {
         for file in [pickle.clone(), archive(&pickle, b""), [MAGIC, &pickle].concat()] {
@@ -300,13 +326,68 @@ fn damage_is_survived() {
 #[test]
 fn nonsense_programs_are_survived() {
     const WORDS: [&[u8]; 62] = [
-        b"(", b".", b"0", b"1", b"2", b"N", b"\x88", b")", b"]", b"}", b"\x8f", b"I7\n", b"L9L\n", b"F1.5\n", b"J\xff\xff\xff\xff",
-        b"K\x02", b"M\x04\x01", b"\x8a\x01\x05", b"\x8b\x02\0\0\0\x05\x05", b"G\0\0\0\0\0\0\0\0", b"S'a'\n", b"Va\n", b"U\x01w",
-        b"U\x05model", b"U\x07storage", b"C\x02ab", b"p0\n", b"q\x01", b"r\x02\0\0\0", b"\x94", b"g0\n", b"h\x01", b"j\x02\0\0\0", b"t",
-        b"\x85", b"\x86", b"\x87", b"l", b"d", b"\x91", b"a", b"e", b"\x90", b"s", b"u", b"R", b"o", b"\x81", b"\x92", b"b", b"Q", b"P0\n",
-        b"\x93", b"ctorch\nFloatStorage\n", b"ctorch._utils\n_rebuild_tensor_v2\n", b"ccollections\nOrderedDict\n",
-        b"ctorch\nSize\n", b"cnumpy\ndtype\n", b"cnumpy.core.multiarray\nscalar\n", b"(U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x04tQ",
-        b"(K\x02K\x02t", b"icollections\nOrderedDict\n",
+        b"(",
+        b".",
+        b"0",
+        b"1",
+        b"2",
+        b"N",
+        b"\x88",
+        b")",
+        b"]",
+        b"}",
+        b"\x8f",
+        b"I7\n",
+        b"L9L\n",
+        b"F1.5\n",
+        b"J\xff\xff\xff\xff",
+        b"K\x02",
+        b"M\x04\x01",
+        b"\x8a\x01\x05",
+        b"\x8b\x02\0\0\0\x05\x05",
+        b"G\0\0\0\0\0\0\0\0",
+        b"S'a'\n",
+        b"Va\n",
+        b"U\x01w",
+        b"U\x05model",
+        b"U\x07storage",
+        b"C\x02ab",
+        b"p0\n",
+        b"q\x01",
+        b"r\x02\0\0\0",
+        b"\x94",
+        b"g0\n",
+        b"h\x01",
+        b"j\x02\0\0\0",
+        b"t",
+        b"\x85",
+        b"\x86",
+        b"\x87",
+        b"l",
+        b"d",
+        b"\x91",
+        b"a",
+        b"e",
+        b"\x90",
+        b"s",
+        b"u",
+        b"R",
+        b"o",
+        b"\x81",
+        b"\x92",
+        b"b",
+        b"Q",
+        b"P0\n",
+        b"\x93",
+        b"ctorch\nFloatStorage\n",
+        b"ctorch._utils\n_rebuild_tensor_v2\n",
+        b"ccollections\nOrderedDict\n",
+        b"ctorch\nSize\n",
+        b"cnumpy\ndtype\n",
+        b"cnumpy.core.multiarray\nscalar\n",
+        b"(U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x04tQ",
+        b"(K\x02K\x02t",
+        b"icollections\nOrderedDict\n",
     ];
     let mut rng = Rng::new(2);
     let mut whole = 0;

@@ -169,7 +169,9 @@ impl<'a> TorchFile<'a> {
             }
             let keys = Pickle::read(bytes, &mut at);
             refused.extend(keys.refused(is_known));
-            storages = stream_storages(bytes, at, &object, &keys)?;
+            if refused.is_empty() {
+                storages = stream_storages(bytes, at, &object, &keys)?;
+            }
         }
         Ok(file("PyTorch stream (the older format)", object, refused, storages))
     }
@@ -270,7 +272,8 @@ impl TorchFile<'_> {
             _ => None,
         };
         let element = storage.element.or_else(named).ok_or("its elements are of a type that is not read here")?;
-        let offset = pickle.int(offset).and_then(|offset| usize::try_from(offset).ok()).ok_or("its offset is no size")?;
+        let offset =
+            pickle.int(offset).and_then(|offset| usize::try_from(offset).ok()).ok_or("its offset is no size")?;
         let (shape, strides) = (self.sizes(shape)?, self.sizes(strides)?);
         if shape.len() != strides.len() {
             return Err(format!("shape {shape:?} and strides {strides:?} are not equally long"));
@@ -301,16 +304,19 @@ impl TorchFile<'_> {
             return Err(format!("storage {} should be {len} × {unit} bytes, and is {}", storage.key, bytes.len()));
         }
         let part = match storage.part {
-            Some((start, len)) => start.checked_add(len).and_then(|end| bytes.get(start * size..end.checked_mul(size)?)),
+            Some((start, len)) => {
+                start.checked_add(len).and_then(|end| bytes.get(start * size..end.checked_mul(size)?))
+            }
             None => Some(*bytes),
         };
         let bytes = part.ok_or_else(|| format!("a part of storage {} is beyond its end", storage.key))?;
 
         let out_bytes = checked_bytes(shape, element.dtype)?;
         let count = out_bytes / element.dtype.size();
-        let last = shape.iter().zip(strides).try_fold(*offset, |last, (&n, &stride)| {
-            last.checked_add(n.saturating_sub(1).checked_mul(stride)?)
-        });
+        let last = shape
+            .iter()
+            .zip(strides)
+            .try_fold(*offset, |last, (&n, &stride)| last.checked_add(n.saturating_sub(1).checked_mul(stride)?));
         if count > 0 && last.is_none_or(|last| last >= bytes.len() / size) {
             return Err(format!("shape {shape:?}, strides {strides:?} and offset {offset} lead beyond its storage"));
         }

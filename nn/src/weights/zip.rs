@@ -62,7 +62,7 @@ fn entry(bytes: &[u8], central: u64) -> Result<(&str, &[u8], u64), String> {
         return refuse("is encrypted");
     }
     if get(10, 2)? != 0 {
-        return refuse("is compressed, which PyTorch never does");
+        return refuse("is compressed, which torch.save never does");
     }
     let extra = slice(bytes, at(central, 46 + name_len)?, extra_len)?;
     let (packed, size, local) = wide_fields([get(20, 4)?, get(24, 4)?, get(42, 4)?], extra)?;
