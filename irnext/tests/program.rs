@@ -2,6 +2,7 @@
 
 use irnext::image::{Depth, Image, Photo};
 use irnext::model::{Model, ModelConfig};
+use nn::weights::WeightFile;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -100,7 +101,98 @@ fn a_bad_weight_file_is_named() {
     fs::write(at.join("w.safetensors"), b"nonsense").unwrap();
     let run = irnext(at, &["restore", "--weights", "w.safetensors", "a.png"]);
     assert!(!run.status.success());
-    assert!(text(&run.stderr).contains("w.safetensors: not a safetensors file"), "{}", text(&run.stderr));
+    assert!(text(&run.stderr).contains("w.safetensors: neither a safetensors file nor"), "{}", text(&run.stderr));
+}
+
+#[test]
+fn weights_are_converted_there_and_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    weights(at);
+    let metadata = ["--task", "derain", "--dataset", "Rain13K", "--score", "psnr=38.5", "--score", "ssim=0.98"];
+    let there = irnext(at, &[&["convert", "w.safetensors", "w.pkl"][..], &metadata].concat());
+    assert!(there.status.success(), "{}", text(&there.stderr));
+    assert!(irnext(at, &["convert", "w.pkl", "back.safetensors"]).status.success());
+    let [first, back] = ["w.safetensors", "back.safetensors"].map(|name| WeightFile::read(&at.join(name)).unwrap());
+    for (name, tensor) in &first.tensors {
+        assert_eq!(back.tensors[name].meta(), tensor.meta(), "{name}");
+        assert_eq!(back.tensors[name].to_f64_vec(), tensor.to_f64_vec(), "{name}");
+    }
+    assert_eq!(back.tensors.len(), first.tensors.len());
+    for (key, value) in [
+        ("irnext.task", "derain"),
+        ("irnext.dataset", "Rain13K"),
+        ("irnext.score.psnr", "38.5"),
+        ("irnext.score.ssim", "0.98"),
+        ("irnext.n", "0"),
+        ("irnext.kernel", "3"),
+        ("irnext.groups", "4"),
+        ("format", "pt"),
+        ("modelspec.title", "IRNeXt, derain"),
+    ] {
+        assert_eq!(back.metadata[key], value, "{key}");
+    }
+    assert!(!irnext(at, &["convert", "w.pkl", "back.safetensors"]).status.success(), "a file was overwritten");
+    assert!(irnext(at, &["convert", "w.pkl", "back.safetensors", "--overwrite"]).status.success());
+    for refused in [&["convert", "w.pkl", "w.bin"][..], &["convert", "w.pkl", "x.pkl", "--score", "psnr=good"]] {
+        assert!(!irnext(at, refused).status.success(), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_mismatch_names_its_tensors() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    weights(at);
+    let mut file = WeightFile::read(&at.join("w.safetensors")).unwrap();
+    file.metadata.clear();
+    let stem = file.tensors.remove("feat_extract.0.main.0.weight").unwrap();
+    file.tensors.insert("feat_extract.9.weight".into(), stem.clone());
+    file.tensors.insert("Decoder.0.layers.0.main.0.main.0.bias".into(), stem);
+    file.write(&at.join("wrong.pth")).unwrap();
+    let convert = irnext(at, &["convert", "wrong.pth", "w.pkl"]);
+    let complained = text(&convert.stderr);
+    for part in [
+        "1 missing: feat_extract.0.main.0.weight",
+        "1 unexpected: feat_extract.9.weight",
+        "1 of another shape: Decoder.0.layers.0.main.0.main.0.bias is [8, 3, 3, 3], not [32]",
+    ] {
+        assert!(complained.contains(part), "{part} is not in {complained}");
+    }
+    assert!(!at.join("w.pkl").exists());
+    let inspect = irnext(at, &["inspect", "wrong.pth"]);
+    assert!(text(&inspect.stdout).contains("1 missing: feat_extract.0.main.0.weight"), "{}", text(&inspect.stdout));
+    assert!(inspect.status.success(), "the file is whole, if not ours");
+}
+
+#[test]
+fn what_a_file_would_call_is_shown_and_not_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::write(at.join("w.pkl"), b"cos\nsystem\n(S'touch pwned; printf \x1b[2J'\ntR.").unwrap();
+    let inspect = irnext(at, &["inspect", "w.pkl"]);
+    assert!(!inspect.status.success());
+    let said = text(&inspect.stdout);
+    assert!(said.contains("os.system('touch pwned; printf \\u{1b}[2J')"), "{said}");
+    let restore = irnext(at, &["restore", "--weights", "w.pkl", "a.png"]);
+    assert!(text(&restore.stderr).contains("w.pkl: refused") && text(&restore.stderr).contains("os.system"));
+    assert!(!at.join("pwned").exists());
+    let json = irnext(at, &["inspect", "--json", "w.pkl"]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert!(json["refused"][0].as_str().unwrap().starts_with("os.system"), "{json}");
+}
+
+#[test]
+fn a_whole_file_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    weights(at);
+    let inspect = irnext(at, &["inspect", "w.safetensors"]);
+    assert!(inspect.status.success());
+    let said = text(&inspect.stdout);
+    for part in ["w.safetensors: safetensors", "n = 0, width 8, 1 MSM, G = 4, K = 3", "feat_extract.5.main.0.bias"] {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
 }
 
 #[test]
@@ -222,8 +314,8 @@ fn a_run_is_trained_stopped_and_finished() {
     assert!(text(&stopped.stdout).contains("1 of 3 steps done"), "{}", text(&stopped.stdout));
     let finished = irnext(at, &["train", "c.toml"]);
     assert!(text(&finished.stdout).contains("3 of 3 steps done"), "{}", text(&finished.stderr));
-    let exported = irnext(at, &["export", "run/weights.safetensors", "small.safetensors"]);
-    assert!(exported.status.success(), "{}", text(&exported.stderr));
+    let converted = irnext(at, &["convert", "--dtype", "f16", "run/weights.safetensors", "small.safetensors"]);
+    assert!(converted.status.success(), "{}", text(&converted.stderr));
     let restored = irnext(at, &["restore", "--weights", "small.safetensors", "clean/a.png", "-o", "a.png"]);
     assert!(restored.status.success(), "{}", text(&restored.stderr));
     assert!(text(&restored.stdout).contains("dehaze, 80×70"), "{}", text(&restored.stdout));

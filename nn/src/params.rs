@@ -4,6 +4,7 @@
 //! under the paths that weight files use (`Encoder.0.layers.1.main.0.weight`). So an optimiser, a moving average or
 //! a file is a loop over a list, and a layer is an immutable description that threads can share.
 
+use crate::weights::printable;
 use crate::{Error, Result};
 use engine::{DType, Rng, Tensor};
 use std::collections::HashMap;
@@ -41,9 +42,28 @@ pub struct Params {
 impl Params {
     /// Builds a model's layers with `build`, which draws initial values from `seed` through the [`Builder`].
     pub fn build<M>(seed: u64, dtype: DType, build: impl FnOnce(&mut Builder<'_>) -> Result<M>) -> Result<(M, Params)> {
-        let mut params = Params::default();
-        let model = build(&mut Builder { params: &mut params, prefix: String::new(), seed, dtype })?;
-        Ok((model, params))
+        let mut draft = Draft { params: Params::default(), values: Values::Drawn(seed), dtype };
+        let model = build(&mut Builder { draft: &mut draft, prefix: String::new() })?;
+        Ok((model, draft.params))
+    }
+
+    /// Builds a model's layers with `build`, which takes its values from `source`, converted to `dtype`. What does not fit is
+    /// found without making room for it, so that a small file cannot ask for a large model.
+    ///
+    /// # Errors
+    /// As of [`Params::load`].
+    pub fn build_from<M>(
+        origin: &str,
+        source: HashMap<String, Tensor>,
+        dtype: DType,
+        build: impl FnOnce(&mut Builder<'_>) -> Result<M>,
+    ) -> Result<(M, Params)> {
+        let mut draft = Draft { params: Params::default(), values: Values::Given(Fitting::new(source)), dtype };
+        let model = build(&mut Builder { draft: &mut draft, prefix: String::new() })?;
+        if let Values::Given(fitting) = draft.values {
+            fitting.finish(origin)?;
+        }
+        Ok((model, draft.params))
     }
 
     /// The entries, in order.
@@ -85,31 +105,16 @@ impl Params {
     /// Takes every value from `source`, converted to the entry's dtype.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] with all missing, unexpected and wrongly shaped names; nothing is changed then.
-    /// `num_batches_tracked`, which PyTorch's BatchNorm counts and nothing here needs, may be there.
+    /// [`Error::Mismatch`] with the missing, unexpected and wrongly shaped names; nothing is changed then.
+    /// `num_batches_tracked`, which PyTorch's BatchNorm counts and nothing here needs, may be there; so may `n_averaged`, the
+    /// same of its averaged models.
     pub fn load(&mut self, origin: &str, source: &HashMap<String, Tensor>) -> Result<()> {
-        let mut problems = Vec::new();
+        let mut fitting = Fitting::new(source.clone());
         let mut values = Vec::with_capacity(self.entries.len());
         for entry in &self.entries {
-            let expected = entry.value.shape();
-            match source.get(&entry.path) {
-                None => problems.push(format!("{} is missing", entry.path)),
-                Some(value) if value.shape() != expected => {
-                    problems.push(format!("{} has shape {:?}, expected {expected:?}", entry.path, value.shape()));
-                }
-                Some(value) => values.push(value.to_dtype(entry.value.dtype())?.standard().detach()),
-            }
+            values.push(fitting.take(&entry.path, entry.value.shape(), entry.value.dtype()));
         }
-        let known: std::collections::HashSet<&str> = self.entries.iter().map(|entry| entry.path.as_str()).collect();
-        let mut unexpected: Vec<&String> = source
-            .keys()
-            .filter(|name| !known.contains(name.as_str()) && !name.ends_with(".num_batches_tracked"))
-            .collect();
-        unexpected.sort();
-        problems.extend(unexpected.into_iter().map(|name| format!("{name} is unexpected")));
-        if !problems.is_empty() {
-            return Err(Error::Mismatch { origin: origin.into(), details: problems.join("; ") });
-        }
+        fitting.finish(origin)?;
         for (entry, value) in self.entries.iter_mut().zip(values) {
             entry.value = value;
         }
@@ -125,17 +130,29 @@ impl Params {
 
 /// Where a layer under construction puts its parameters.
 pub struct Builder<'a> {
-    params: &'a mut Params,
+    draft: &'a mut Draft,
     prefix: String,
-    seed: u64,
+}
+
+/// The parameters of a model under construction.
+struct Draft {
+    params: Params,
+    values: Values,
     dtype: DType,
+}
+
+/// Where a model under construction has its values from.
+enum Values {
+    /// Drawn, from this seed.
+    Drawn(u64),
+    Given(Fitting),
 }
 
 impl Builder<'_> {
     /// The builder of the part called `name`.
     pub fn at(&mut self, name: impl std::fmt::Display) -> Builder<'_> {
         let prefix = self.path(&name.to_string());
-        Builder { params: self.params, prefix, seed: self.seed, dtype: self.dtype }
+        Builder { draft: self.draft, prefix }
     }
 
     /// The dotted path so far.
@@ -147,28 +164,38 @@ impl Builder<'_> {
     ///
     /// The draws depend on the seed and the path alone: a layer added elsewhere changes none of them.
     pub fn uniform(&mut self, name: &str, shape: &[usize], bound: f64) -> ParamId {
-        let mut rng = Rng::at(self.seed, fnv1a(&self.path(name)), 0);
-        let value = Tensor::rand(shape, -bound, bound, self.dtype, &mut rng);
-        self.add(name, Kind::Parameter, value)
+        let draw =
+            |path: &str, seed, dtype| Tensor::rand(shape, -bound, bound, dtype, &mut Rng::at(seed, fnv1a(path), 0));
+        self.add(name, Kind::Parameter, shape, draw)
     }
 
     /// Adds a parameter whose elements are all `value`.
     pub fn constant(&mut self, name: &str, shape: &[usize], value: f64) -> ParamId {
-        let value = Tensor::full(shape, value, self.dtype);
-        self.add(name, Kind::Parameter, value)
+        self.add(name, Kind::Parameter, shape, |_, _, dtype| Tensor::full(shape, value, dtype))
     }
 
     /// Adds a buffer whose elements are all `value`.
     pub fn buffer(&mut self, name: &str, shape: &[usize], value: f64) -> ParamId {
-        let value = Tensor::full(shape, value, self.dtype);
-        self.add(name, Kind::Buffer, value)
+        self.add(name, Kind::Buffer, shape, |_, _, dtype| Tensor::full(shape, value, dtype))
     }
 
-    fn add(&mut self, name: &str, kind: Kind, value: Tensor) -> ParamId {
+    /// Adds an entry, with the value that `draw` makes of path, seed and dtype if none is given.
+    fn add(
+        &mut self,
+        name: &str,
+        kind: Kind,
+        shape: &[usize],
+        draw: impl FnOnce(&str, u64, DType) -> Tensor,
+    ) -> ParamId {
         let path = self.path(name);
-        debug_assert!(self.params.entries.iter().all(|entry| entry.path != path), "{path} is there twice");
-        self.params.entries.push(Entry { path, kind, value });
-        ParamId(self.params.entries.len() - 1)
+        let Draft { params, values, dtype } = &mut *self.draft;
+        debug_assert!(params.entries.iter().all(|entry| entry.path != path), "{path} is there twice");
+        let value = match values {
+            Values::Drawn(seed) => draw(&path, *seed, *dtype),
+            Values::Given(fitting) => fitting.take(&path, shape, *dtype),
+        };
+        params.entries.push(Entry { path, kind, value });
+        ParamId(params.entries.len() - 1)
     }
 
     fn path(&self, name: &str) -> String {
@@ -177,6 +204,57 @@ impl Builder<'_> {
             false => format!("{}.{name}", self.prefix),
         }
     }
+}
+
+/// Weights on their way into a model: what is left of them, and what did not fit so far.
+struct Fitting {
+    source: HashMap<String, Tensor>,
+    missing: Vec<String>,
+    misshapen: Vec<String>,
+}
+
+impl Fitting {
+    fn new(source: HashMap<String, Tensor>) -> Self {
+        Self { source, missing: vec![], misshapen: vec![] }
+    }
+
+    /// The value for `path`. If there is none that fits, this is noted, and the value is empty.
+    fn take(&mut self, path: &str, shape: &[usize], dtype: DType) -> Tensor {
+        match self.source.remove(path) {
+            Some(value) if value.shape() == shape => {
+                if let Ok(value) = value.to_dtype(dtype) {
+                    return value.standard().detach();
+                }
+                self.misshapen.push(format!("{path} cannot become {dtype}"));
+            }
+            Some(value) => self.misshapen.push(format!("{path} is {:?}, not {shape:?}", value.shape())),
+            None => self.missing.push(path.into()),
+        }
+        Tensor::zeros(&[0], dtype)
+    }
+
+    /// An error if anything did not fit, or is left.
+    fn finish(self, origin: &str) -> Result<()> {
+        let counter = |name: &str| name == "n_averaged" || name.ends_with("num_batches_tracked");
+        let mut unexpected: Vec<String> =
+            self.source.keys().filter(|name| !counter(name)).map(|name| printable(name)).collect();
+        unexpected.sort();
+        let kinds = [("missing", self.missing), ("unexpected", unexpected), ("of another shape", self.misshapen)];
+        let details: Vec<String> =
+            kinds.iter().filter(|(_, names)| !names.is_empty()).map(|(kind, names)| list(kind, names)).collect();
+        match details.is_empty() {
+            true => Ok(()),
+            false => Err(Error::Mismatch { origin: origin.into(), details: details.join("; ") }),
+        }
+    }
+}
+
+/// `2 missing: a, b`, with the first names if there are many.
+fn list(kind: &str, names: &[String]) -> String {
+    const SHOWN: usize = 20;
+    let shown = names[..names.len().min(SHOWN)].join(", ");
+    let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
+    format!("{} {kind}: {shown}{more}", names.len())
 }
 
 /// The 32-bit FNV-1a hash: names a stream of random numbers by a path.
@@ -223,8 +301,31 @@ mod tests {
         let message = params.load("w.safetensors", &source).unwrap_err().to_string();
         assert_eq!(
             message,
-            "w.safetensors does not fit the model: a.weight has shape [3, 2], expected [2, 3]; b.mean is missing; c is unexpected"
+            "w.safetensors does not fit the model: 1 missing: b.mean; 1 unexpected: c; \
+             1 of another shape: a.weight is [3, 2], not [2, 3]"
         );
         assert_eq!(params.entries()[0].value.to_f64_vec(), before);
+        // The same when the model is made for the weights.
+        let build = |b: &mut Builder<'_>| {
+            b.at("a").uniform("weight", &[2, 3], 1.0);
+            b.at("b").buffer("mean", &[3], 0.5);
+            Ok(())
+        };
+        let error = Params::build_from("w.safetensors", source, DType::F32, build).unwrap_err();
+        assert_eq!(error.to_string(), message);
+    }
+
+    #[test]
+    fn many_names_are_counted() {
+        let source = (0..300).map(|i| (format!("x{i:03}"), Tensor::zeros(&[1], DType::F32))).collect();
+        let message = Params::build_from("w", source, DType::F32, |_| Ok(())).unwrap_err().to_string();
+        assert!(message.contains("300 unexpected: x000, x001") && message.ends_with("x019 and 280 more"), "{message}");
+    }
+
+    #[test]
+    fn no_room_is_made_for_what_is_not_given() {
+        let vast = |b: &mut Builder<'_>| Ok(b.uniform("vast", &[1 << 30, 1 << 20], 1.0));
+        let message = Params::build_from("w", HashMap::new(), DType::F32, vast).unwrap_err().to_string();
+        assert!(message.ends_with("1 missing: vast"), "{message}");
     }
 }

@@ -1,12 +1,13 @@
 //! The program's commands, a file each. They parse, call the library, and print; results go to standard output,
 //! progress and complaints to standard error.
 
+mod convert;
 mod doctor;
 mod eval;
 mod explain;
-mod export;
 mod gradcheck;
 mod info;
+mod inspect;
 mod restore;
 mod synth;
 mod train;
@@ -48,8 +49,10 @@ enum Command {
     Gradcheck(gradcheck::Arguments),
     /// Write degraded versions of clean photographs
     Synth(synth::Arguments),
-    /// Write a weight file in another precision
-    Export(export::Arguments),
+    /// Show what a weight file holds, and what it would call
+    Inspect(inspect::Arguments),
+    /// Write a weight file in another format or precision
+    Convert(convert::Arguments),
 }
 
 impl Cli {
@@ -82,7 +85,8 @@ impl Cli {
             Command::Explain(arguments) => explain::run(&arguments),
             Command::Gradcheck(arguments) => gradcheck::run(&arguments),
             Command::Synth(arguments) => synth::run(&arguments).map(|()| true),
-            Command::Export(arguments) => export::run(&arguments).map(|()| true),
+            Command::Inspect(arguments) => inspect::run(&arguments),
+            Command::Convert(arguments) => convert::run(&arguments).map(|()| true),
         })
     }
 }

@@ -1,7 +1,8 @@
 //! A model in a weight file: the numbers under the published names, and in the metadata which network they belong to.
 
 use crate::error::{Error, Result};
-use crate::model::{IrNext, Model, ModelConfig};
+use crate::model::recognise::{recognise, strip_prefix};
+use crate::model::{IrNext, Model};
 use engine::{DType, Tensor};
 use nn::Params;
 use nn::weights::WeightFile;
@@ -15,7 +16,7 @@ const CONFIG: &str = "irnext.model";
 pub const TASK: &str = "irnext.task";
 
 impl Model {
-    /// Reads a weight file.
+    /// Reads a weight file, in any of the formats of [`WeightFile::read`].
     pub fn read(path: &Path) -> Result<(Self, HashMap<String, String>)> {
         Self::from_file(&path.display().to_string(), WeightFile::read(path)?)
     }
@@ -25,22 +26,25 @@ impl Model {
         Self::from_file(origin, WeightFile::from_bytes(origin, bytes)?)
     }
 
-    /// The model, in f32, and the file's metadata. A file that does not say which network it holds is looked at for it.
-    pub fn from_file(origin: &str, file: WeightFile) -> Result<(Self, HashMap<String, String>)> {
+    /// The model, in f32, and the file's metadata. A file that does not say which network it holds is looked at for it, and what all
+    /// names begin with before the published ones, `module.` for instance, is taken off.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if this is another network, or a configuration that makes none; [`nn::Error::Mismatch`] if single
+    /// tensors are missing, unexpected or of another shape.
+    pub fn from_file(origin: &str, mut file: WeightFile) -> Result<(Self, HashMap<String, String>)> {
+        strip_prefix(&mut file.tensors);
+        let refuse = |reason: String| Error::Config { reason: format!("{origin}: {reason}") };
         let config = match file.metadata.get(CONFIG) {
-            Some(json) => serde_json::from_str(json)
-                .map_err(|error| Error::Config { reason: format!("{origin}: metadata {CONFIG}: {error}") })?,
-            None => guess(&file.tensors).ok_or_else(|| Error::Config {
-                reason: format!("{origin}: this is no IRNeXt: its tensors have other names or shapes"),
-            })?,
+            Some(json) => serde_json::from_str(json).map_err(|error| refuse(format!("metadata {CONFIG}: {error}")))?,
+            None => recognise(&file.tensors).map_err(refuse)?,
         };
-        config.validate()?;
-        let (network, mut params) = Params::build(0, DType::F32, |b| Ok(IrNext::new(b, &config)))?;
-        params.load(origin, &file.tensors)?;
+        config.validate().map_err(|error| refuse(error.to_string()))?;
+        let (network, params) = Params::build_from(origin, file.tensors, DType::F32, |b| Ok(IrNext::new(b, &config)))?;
         Ok((Self { config, network, params }, file.metadata))
     }
 
-    /// The model's values as a weight file in `dtype`, with `metadata` besides the configuration.
+    /// The model's values as a weight file in `dtype`, with `metadata` besides what the file says of itself.
     pub fn to_file(&self, dtype: DType, metadata: HashMap<String, String>) -> Result<WeightFile> {
         let values = self.params.values();
         self.to_file_with(&values, dtype, metadata)
@@ -53,35 +57,38 @@ impl Model {
         dtype: DType,
         mut metadata: HashMap<String, String>,
     ) -> Result<WeightFile> {
-        let config = serde_json::to_string(&self.config).map_err(|e| Error::Config { reason: e.to_string() })?;
-        metadata.insert(CONFIG.into(), config);
-        metadata.insert("format".into(), "pt".into());
         let mut tensors = HashMap::new();
         for (entry, value) in self.params.entries().iter().zip(values) {
             tensors.insert(entry.path.clone(), value.to_dtype(dtype)?);
+            // PyTorch's BatchNorm counts batches. Nothing needs the number, but a complete state dict has it.
+            if let Some(path) = entry.path.strip_suffix("running_mean") {
+                tensors.insert(format!("{path}num_batches_tracked"), Tensor::scalar(0.0, DType::I64));
+            }
         }
+        metadata.extend(self.describe(&metadata)?);
         Ok(WeightFile { tensors, metadata })
     }
-}
 
-/// The released variant's configuration, from the names and shapes of its tensors.
-fn guess(tensors: &HashMap<String, Tensor>) -> Option<ModelConfig> {
-    let width = tensors.get("feat_extract.0.main.0.weight")?.shape().first().copied()?;
-    let blocks =
-        (0..).take_while(|i| tensors.contains_key(&format!("Encoder.0.layers.{i}.main.0.main.0.weight"))).count();
-    let n = blocks.checked_sub(1)?;
-    let last = format!("Encoder.0.layers.{n}.main");
-    let msm = (1..).take_while(|i| tensors.contains_key(&format!("{last}.{i}.conv_sum.weight"))).count();
-    let scores = tensors.get(&format!("{last}.1.dynas.0.conv.weight")).map(|weight| weight.shape()[0]);
-    let kernel = 3;
-    Some(ModelConfig {
-        width,
-        n,
-        msm,
-        lam: scores.is_some(),
-        modulation: tensors.contains_key(&format!("{last}.1.dynas.0.inside_all")),
-        groups: scores.map_or(8, |scores| scores / (kernel * kernel)),
-        kernel,
-        ..ModelConfig::default()
-    })
+    /// What a file of this model says of itself. This program reads [`CONFIG`]; the rest is for people and other programs
+    /// (`modelspec` is the convention for metadata in safetensors).
+    fn describe(&self, metadata: &HashMap<String, String>) -> Result<Vec<(String, String)>> {
+        let config = &self.config;
+        let json = serde_json::to_string(config).map_err(|error| Error::Config { reason: error.to_string() })?;
+        let title = match metadata.get(TASK) {
+            Some(task) => format!("IRNeXt, {task}"),
+            None => "IRNeXt".into(),
+        };
+        let entries = [
+            ("format", "pt".into()),
+            (CONFIG, json),
+            ("irnext.n", config.n.to_string()),
+            ("irnext.kernel", config.kernel.to_string()),
+            ("irnext.groups", config.groups.to_string()),
+            ("modelspec.sai_model_spec", "1.0.1".into()),
+            ("modelspec.architecture", "irnext".into()),
+            ("modelspec.implementation", "https://github.com/c-yn/IRNeXt".into()),
+            ("modelspec.title", title),
+        ];
+        Ok(entries.map(|(key, value)| (key.to_string(), value)).into())
+    }
 }

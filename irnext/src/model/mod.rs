@@ -15,12 +15,14 @@ mod lam;
 mod loss;
 mod msm;
 mod network;
+mod recognise;
 
 pub use config::{ModelConfig, Pooling, Preset, TapActivation, Variant};
 pub use file::TASK;
 pub use loss::{Loss, LossConfig, Spectrum, dual_domain};
 pub(crate) use msm::Msm;
 pub use network::IrNext;
+pub use recognise::strip_prefix;
 
 use crate::error::Result;
 use engine::DType;

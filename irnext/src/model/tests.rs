@@ -7,7 +7,9 @@ use super::*;
 use engine::gradcheck::{GradCheck, gradcheck};
 use engine::{Rng, Tape, Tensor};
 use nn::layers::Module;
+use nn::weights::WeightFile;
 use nn::{Builder, Context, Mode};
+use std::collections::HashMap;
 
 /// Parameters in units of 10,000, as the paper prints them.
 fn count(change: impl FnOnce(&mut ModelConfig)) -> usize {
@@ -190,18 +192,57 @@ fn unsuitable_inputs_are_refused() {
 
 #[test]
 fn a_weight_file_brings_its_network_along() {
-    let config = ModelConfig { width: 8, n: 1, groups: 2, ..ModelConfig::default() };
-    let model = Model::new(&config, 7, DType::F32).unwrap();
-    let mut file = model.to_file(DType::F32, Default::default()).unwrap();
-    for with_metadata in [true, false] {
-        if !with_metadata {
-            file.metadata.clear();
+    let base = ModelConfig { width: 8, n: 1, groups: 2, ..ModelConfig::default() };
+    let changes: [fn(&mut ModelConfig); 11] = [
+        |_| (),
+        |c| c.n = 0,
+        |c| c.width = 16,
+        |c| c.groups = 8,
+        |c| c.kernel = 5,
+        |c| c.msm = 0,
+        |c| c.msm = 2,
+        |c| c.lam = false,
+        |c| c.modulation = false,
+        |c| c.pooling = Pooling::Learned,
+        |c| c.variant = Variant::Paper,
+    ];
+    for change in changes {
+        let mut config = base.clone();
+        change(&mut config);
+        let model = Model::new(&config, 7, DType::F32).unwrap();
+        let mut file = model.to_file(DType::F32, Default::default()).unwrap();
+        for prefix in [None, Some(""), Some("module."), Some("netG.module.")] {
+            // Without metadata the network is recognised, whatever stands before the names.
+            if let Some(prefix) = prefix {
+                let tensors = model.to_file(DType::F32, Default::default()).unwrap().tensors;
+                file.tensors = tensors.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)).collect();
+                file.metadata.clear();
+            }
+            let (read, _) = Model::from_bytes("memory", &file.to_bytes().unwrap()).unwrap();
+            // Without filters nothing says how many there would be.
+            let groups = if config.msm == 0 || !config.lam { read.config.groups } else { config.groups };
+            let filters = if prefix.is_none() { config.groups } else { groups };
+            assert_eq!(read.config, ModelConfig { groups: filters, ..config.clone() });
+            let same =
+                read.params.values().iter().zip(model.params.values()).all(|(a, b)| a.to_f64_vec() == b.to_f64_vec());
+            assert!(same);
         }
-        let bytes = file.to_bytes().unwrap();
-        let (read, _) = Model::from_bytes("memory", &bytes).unwrap();
-        assert_eq!(read.config, config);
-        let same =
-            read.params.values().iter().zip(model.params.values()).all(|(a, b)| a.to_f64_vec() == b.to_f64_vec());
-        assert!(same);
+    }
+}
+
+#[test]
+fn files_that_are_no_network_of_ours_say_so() {
+    let refused = |file: WeightFile| Model::from_file("w", file).err().unwrap().to_string();
+    let other = HashMap::from([("conv1.weight".to_string(), Tensor::zeros(&[1], DType::F32))]);
+    assert!(refused(WeightFile { tensors: other, ..Default::default() }).starts_with("w: this is no IRNeXt"));
+    // A vast network is promised, and no numbers are given.
+    let name = |i: usize| format!("Encoder.0.layers.{i}.main.0.main.0.weight");
+    let vast = (0..200).map(|i| (name(i), Tensor::zeros(&[1024, 0], DType::F32))).collect();
+    let message = refused(WeightFile { tensors: vast, ..Default::default() });
+    assert!(message.contains("missing: ") && message.len() < 10_000, "{message}");
+    for config in ["{\"width\": 1024, \"n\": 256, \"msm\": 8}", "{\"n\": 99999999}", "{", "[]"] {
+        let metadata = HashMap::from([("irnext.model".to_string(), config.to_string())]);
+        let message = refused(WeightFile { tensors: HashMap::new(), metadata });
+        assert!(message.starts_with('w') && message.len() < 10_000, "{message}");
     }
 }

@@ -1,0 +1,85 @@
+//! `irnext convert`: a weight file in another format or precision, with metadata.
+
+use super::say;
+use crate::degrade::Task;
+use crate::error::{Error, Result};
+use crate::model::{Model, TASK, strip_prefix};
+use engine::DType;
+use nn::weights::WeightFile;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The weight file to read: safetensors, or what torch.save wrote
+    from: PathBuf,
+    /// The weight file to write: .safetensors, or .pkl, .pth or .pt for PyTorch
+    to: PathBuf,
+    /// Precision of the numbers; otherwise that of the file (f32 for f64)
+    #[arg(long)]
+    dtype: Option<Precision>,
+    /// What the weights remove
+    #[arg(long, value_name = "TASK")]
+    task: Option<Task>,
+    /// What they were trained on
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+    /// What they reach, for instance psnr=38.39; may be repeated
+    #[arg(long, value_name = "NAME=NUMBER", value_parser = parse_score)]
+    score: Vec<(String, String)>,
+    /// Replace the file if it is there already
+    #[arg(long)]
+    overwrite: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Precision {
+    F16,
+    Bf16,
+    F32,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    let to = &arguments.to;
+    if to.exists() && !arguments.overwrite {
+        return Err(Error::Config { reason: format!("{} is there already; --overwrite replaces it", to.display()) });
+    }
+    let mut source = WeightFile::read(&arguments.from)?;
+    strip_prefix(&mut source.tensors);
+    let dtype = match arguments.dtype {
+        Some(Precision::F16) => DType::F16,
+        Some(Precision::Bf16) => DType::BF16,
+        Some(Precision::F32) => DType::F32,
+        None => precision(&source),
+    };
+    let is_count = |name: &str| name.ends_with(".num_batches_tracked");
+    let counts = source.tensors.iter().filter(|(name, _)| is_count(name));
+    let counts: Vec<_> = counts.map(|(name, count)| (name.clone(), count.clone())).collect();
+
+    let (model, mut metadata) = Model::from_file(&arguments.from.display().to_string(), source)?;
+    let task = arguments.task.map(|task| (TASK.to_string(), task.to_string()));
+    let dataset = arguments.dataset.iter().map(|name| ("irnext.dataset".to_string(), name.clone()));
+    let scores = arguments.score.iter().map(|(name, value)| (format!("irnext.score.{name}"), value.clone()));
+    metadata.extend(task.into_iter().chain(dataset).chain(scores));
+    let mut file = model.to_file(dtype, metadata)?;
+    // The model has no use for PyTorch's counts of batches, but they are the file's.
+    for (name, count) in counts {
+        if let Some(zero) = file.tensors.get_mut(&name).filter(|zero| zero.shape() == count.shape()) {
+            *zero = count.to_dtype(DType::I64)?;
+        }
+    }
+    file.write(to)?;
+    say!("{} numbers in {dtype} to {}", model.params.count(), to.display());
+    Ok(())
+}
+
+/// The precision of a file's weights.
+fn precision(file: &WeightFile) -> DType {
+    let short = |dtype: DType| file.tensors.values().filter(|tensor| tensor.dtype() == dtype).count();
+    let floats = file.tensors.len() - short(DType::I64) - short(DType::U8);
+    [DType::F16, DType::BF16].into_iter().find(|&dtype| short(dtype) == floats).unwrap_or(DType::F32)
+}
+
+fn parse_score(text: &str) -> Result<(String, String), String> {
+    let score = text.split_once('=').filter(|(name, value)| !name.is_empty() && value.parse::<f64>().is_ok());
+    score.map(|(name, value)| (name.into(), value.into())).ok_or_else(|| "expected NAME=NUMBER".into())
+}

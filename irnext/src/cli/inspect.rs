@@ -1,0 +1,128 @@
+//! `irnext inspect`: what a weight file holds, without using any of it, and whether it is a network of ours.
+
+use super::say;
+use crate::error::Result;
+use crate::model::{Model, strip_prefix};
+use nn::weights::{Contents, TensorInfo, WeightFile, printable};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The weight file
+    file: PathBuf,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// What became of reading the file.
+struct Reading {
+    /// What stands before the published names.
+    prefix: String,
+    /// The network, or why there is none.
+    network: Result<String, String>,
+    /// Whether the file can be read, be it ours or not.
+    whole: bool,
+}
+
+/// Shows the file; true if it is whole and wants nothing called.
+pub(super) fn run(arguments: &Arguments) -> Result<bool> {
+    let contents = Contents::read(&arguments.file)?;
+    let reading = read(arguments);
+    match arguments.json {
+        true => say!("{}", to_json(&contents, &reading)),
+        false => print(arguments, &contents, &reading),
+    }
+    Ok(reading.whole)
+}
+
+fn read(arguments: &Arguments) -> Reading {
+    let mut file = match WeightFile::read(&arguments.file) {
+        Ok(file) => file,
+        Err(error) => return Reading { prefix: String::new(), network: Err(error.to_string()), whole: false },
+    };
+    let prefix = strip_prefix(&mut file.tensors);
+    let origin = arguments.file.display().to_string();
+    let network = Model::from_file(&origin, file).map(|(model, _)| describe(&model)).map_err(|error| error.to_string());
+    Reading { prefix, network, whole: true }
+}
+
+fn describe(model: &Model) -> String {
+    let config = &model.config;
+    let values = model.params.entries().iter().flat_map(|entry| entry.value.to_f64_vec());
+    let not_finite = values.filter(|value| !value.is_finite()).count();
+    let [lam, modulation] = [(config.lam, "LAM"), (config.modulation, "FM")]
+        .map(|(there, name)| if there { String::new() } else { format!(", no {name}") });
+    format!(
+        "IRNeXt, n = {}, width {}, {} MSM{lam}{modulation}, G = {}, K = {}; {} parameters{}",
+        config.n,
+        config.width,
+        config.msm,
+        config.groups,
+        config.kernel,
+        model.params.count(),
+        if not_finite > 0 { format!("; {not_finite} NUMBERS ARE NOT FINITE") } else { String::new() },
+    )
+}
+
+fn print(arguments: &Arguments, contents: &Contents, Reading { prefix, network, .. }: &Reading) {
+    say!("{}: {}", arguments.file.display(), contents.format);
+    if !contents.refused.is_empty() {
+        say!("it asks for what weights do not need; nothing of this was called:");
+        contents.refused.iter().for_each(|call| say!("  {call}"));
+    }
+    match network {
+        Ok(network) => say!("network: {network}"),
+        Err(reason) if contents.refused.is_empty() => say!("no network: {reason}"),
+        Err(_) => say!("so it is refused, and not looked at for a network"),
+    }
+    if !contents.path.is_empty() {
+        say!("state dict: under {}", printable(&contents.path.join(" / ")));
+    }
+    if !prefix.is_empty() {
+        say!("names begin with: {}", printable(prefix));
+    }
+    if !contents.beside.is_empty() {
+        say!("beside it:");
+        contents.beside.iter().for_each(|(key, value)| say!("  {key}: {value}"));
+    }
+    if contents.tensors.is_empty() {
+        return;
+    }
+    let numbers = contents.tensors.iter().map(numel).fold(0, u128::saturating_add);
+    say!("{} tensors of {numbers} numbers ({}):", contents.tensors.len(), kinds(contents));
+    for tensor in &contents.tensors {
+        say!("  {:<52} {:>5} {:?}", printable(&tensor.name), tensor.dtype, tensor.shape);
+    }
+}
+
+fn numel(tensor: &TensorInfo) -> u128 {
+    tensor.shape.iter().fold(1, |n, &size| u128::saturating_mul(n, size as u128))
+}
+
+/// `244 f32 on cuda:0, 18 i64 on cuda:0`.
+fn kinds(contents: &Contents) -> String {
+    let mut kinds = BTreeMap::new();
+    for tensor in &contents.tensors {
+        let device = tensor.device.as_ref().map(|device| format!(" on {}", printable(device))).unwrap_or_default();
+        *kinds.entry(format!("{}{device}", tensor.dtype)).or_insert(0) += 1;
+    }
+    kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ")
+}
+
+fn to_json(contents: &Contents, Reading { prefix, network, whole }: &Reading) -> serde_json::Value {
+    let tensor = |tensor: &TensorInfo| json!({"name": tensor.name, "dtype": tensor.dtype, "shape": tensor.shape, "device": tensor.device});
+    json!({
+        "format": contents.format,
+        "whole": whole,
+        "refused": contents.refused,
+        "network": network.as_ref().ok(),
+        "mismatch": network.as_ref().err(),
+        "path": contents.path,
+        "prefix": prefix,
+        "beside": contents.beside.iter().cloned().collect::<BTreeMap<_, _>>(),
+        "tensors": contents.tensors.iter().map(tensor).collect::<Vec<_>>(),
+    })
+}

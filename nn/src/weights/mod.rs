@@ -1,0 +1,225 @@
+//! Weight files: safetensors and what `torch.save` writes, in and out.
+//!
+//! [`WeightFile::read`] goes by a file's bytes, not by its name: safetensors, PyTorch's zip archive or its older stream. The
+//! latter two hold a pickle, which is a program; ours is run by a machine that calls nothing (`unpickle`), and a file that wants
+//! anything called that weights do not need is refused. [`Contents`] says what a file holds without using it.
+
+mod pickle;
+mod safetensors;
+mod search;
+mod torch;
+mod unpickle;
+mod write_torch;
+mod zip;
+
+#[cfg(test)]
+mod tests;
+
+use crate::{Error, Result, write_atomically};
+use engine::{DType, Tensor};
+use std::collections::HashMap;
+use std::path::Path;
+use torch::TorchFile;
+
+/// Largest file that is read, bytes: many times the largest network's.
+const LARGEST: u64 = 8 << 30;
+
+/// Most dimensions of a tensor.
+const MAX_RANK: usize = 8;
+
+/// A model's weights, as files hold them.
+#[derive(Debug, Default)]
+pub struct WeightFile {
+    /// Named tensors, off any tape.
+    pub tensors: HashMap<String, Tensor>,
+    /// What the file says besides: safetensors' metadata; in a file of PyTorch's the numbers and texts beside the state dict.
+    pub metadata: HashMap<String, String>,
+}
+
+impl WeightFile {
+    /// Reads a file in any of the formats.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Format`], naming the file.
+    pub fn read(path: &Path) -> Result<Self> {
+        Self::from_bytes(&path.display().to_string(), &read_bytes(path)?)
+    }
+
+    /// Reads a file's bytes; `origin` names them in errors.
+    pub fn from_bytes(origin: &str, bytes: &[u8]) -> Result<Self> {
+        let refuse = |reason: String| Error::Format { origin: origin.into(), reason };
+        if is_safetensors(bytes) { safetensors::read(bytes) } else { Self::from_torch(bytes) }.map_err(refuse)
+    }
+
+    fn from_torch(bytes: &[u8]) -> Result<Self, String> {
+        let file = open_torch(bytes)?;
+        if !file.refused.is_empty() {
+            return Err(refusal(&file.refused));
+        }
+        let state = file.state_dict()?;
+        // Views may be larger than what they look at, but not without bound.
+        let mut budget = bytes.len().saturating_mul(8).saturating_add(16 << 20);
+        let mut tensors = HashMap::new();
+        for (name, tensor) in state.tensors {
+            let value = tensor.and_then(|tensor| file.value(&tensor, &mut budget));
+            let value = value.map_err(|reason| format!("{}: {reason}", printable(name)))?;
+            tensors.insert(name.to_string(), value);
+        }
+        if tensors.is_empty() {
+            let keys: Vec<String> = state.beside.into_iter().map(|(key, _)| key).take(8).collect();
+            return Err(format!("it holds no state dict; its keys are: {}", keys.join(", ")));
+        }
+        Ok(Self { tensors, metadata: state.metadata })
+    }
+
+    /// The bytes of a safetensors file. The same contents give the same bytes.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        safetensors::write(self).map_err(unwritable)
+    }
+
+    /// The bytes of a file for `torch.load`, with the tensors under `model`, as the published code expects them, and the metadata
+    /// beside it. The same contents give the same bytes.
+    pub fn to_torch_bytes(&self) -> Result<Vec<u8>> {
+        write_torch::write(self).map_err(unwritable)
+    }
+
+    /// Writes a file in the format of its extension, `safetensors`, or `pkl`, `pth` or `pt`; see [`write_atomically`].
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let bytes = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("safetensors") => self.to_bytes()?,
+            Some("pkl" | "pth" | "pt") => self.to_torch_bytes()?,
+            _ => {
+                let path = path.display();
+                return Err(Error::Setting(format!(
+                    "{path}: weights are written as .safetensors, or as .pkl, .pth or .pt"
+                )));
+            }
+        };
+        write_atomically(path, &bytes).map_err(|source| Error::Io { path: path.into(), source })
+    }
+}
+
+/// What a weight file holds, found without using any of it.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// The file's format.
+    pub format: &'static str,
+    /// The keys under which a file of PyTorch's has its state dict.
+    pub path: Vec<String>,
+    /// The tensors of the state dict, in the file's order.
+    pub tensors: Vec<TensorInfo>,
+    /// What else there is, and what it is: metadata, an epoch, an optimiser's state.
+    pub beside: Vec<(String, String)>,
+    /// What the file imports that weights do not need, with what it would be called with. Nothing of it was called.
+    pub refused: Vec<String>,
+}
+
+/// What a file says of a tensor.
+#[derive(Debug)]
+pub struct TensorInfo {
+    /// Its key.
+    pub name: String,
+    /// Its element type in the file: `f32`, `bf16`, `i32`, ….
+    pub dtype: String,
+    /// Its sizes.
+    pub shape: Vec<usize>,
+    /// Where PyTorch had it: `cpu`, `cuda:0`.
+    pub device: Option<String>,
+}
+
+impl Contents {
+    /// Looks at a file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Format`] if there is nothing to be seen. That the file can be seen does not say that it can be used.
+    pub fn read(path: &Path) -> Result<Self> {
+        Self::from_bytes(&path.display().to_string(), &read_bytes(path)?)
+    }
+
+    /// Looks at a file's bytes; `origin` names them in errors.
+    pub fn from_bytes(origin: &str, bytes: &[u8]) -> Result<Self> {
+        let refuse = |reason: String| Error::Format { origin: origin.into(), reason };
+        if is_safetensors(bytes) { safetensors::contents(bytes) } else { Self::of_torch(bytes) }.map_err(refuse)
+    }
+
+    fn of_torch(bytes: &[u8]) -> Result<Self, String> {
+        let file = open_torch(bytes)?;
+        let mut contents = Self { format: file.format, refused: file.refused.clone(), ..Self::default() };
+        let state = match file.state_dict() {
+            Err(_) if !file.refused.is_empty() => return Ok(contents),
+            state => state?,
+        };
+        contents.beside = state.beside;
+        for (name, tensor) in state.tensors {
+            match tensor {
+                Ok(tensor) => contents.tensors.push(TensorInfo {
+                    name: name.to_string(),
+                    dtype: tensor.element.label.into(),
+                    device: Some(tensor.device().chars().take(40).collect()),
+                    shape: tensor.shape,
+                }),
+                // What else there is to say of the file is not lost over this.
+                Err(reason) => {
+                    contents.beside.push((printable(name), format!("a tensor that cannot be read: {reason}")))
+                }
+            }
+        }
+        Ok(Self { path: state.path, ..contents })
+    }
+}
+
+/// A text of a file's, fit for a terminal: control characters and what else does not show as escapes, and not too long.
+pub fn printable(text: &str) -> String {
+    const LONGEST: usize = 240;
+    let mut shown = String::new();
+    for c in text.chars().take(LONGEST) {
+        match c {
+            '"' | '\'' | '\\' => shown.push(c),
+            _ => shown.extend(c.escape_debug()),
+        }
+    }
+    if text.chars().nth(LONGEST).is_some() { shown + "…" } else { shown }
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    let io = |source| Error::Io { path: path.into(), source };
+    let metadata = std::fs::metadata(path).map_err(io)?;
+    let refuse = |reason: &str| Err(Error::Format { origin: path.display().to_string(), reason: reason.into() });
+    if !metadata.is_file() {
+        return refuse("not a file");
+    }
+    if metadata.len() > LARGEST {
+        return refuse("too large for a weight file");
+    }
+    std::fs::read(path).map_err(io)
+}
+
+/// Whether the bytes begin as a safetensors file: after 8 bytes of length, a JSON object.
+fn is_safetensors(bytes: &[u8]) -> bool {
+    bytes.get(8) == Some(&b'{')
+}
+
+fn open_torch(bytes: &[u8]) -> Result<TorchFile<'_>, String> {
+    if bytes.is_empty() { Err("the file is empty".into()) } else { TorchFile::open(bytes) }
+}
+
+fn refusal(refused: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let more = if refused.len() > SHOWN { format!("; and {} more", refused.len() - SHOWN) } else { String::new() };
+    let shown = refused[..refused.len().min(SHOWN)].join("; ");
+    format!("refused: it asks for what weights do not need: {shown}{more}. Nothing of this was called")
+}
+
+fn unwritable(reason: String) -> Error {
+    Error::Format { origin: "weights to be written".into(), reason }
+}
+
+/// The bytes that a tensor of `shape` takes; an error if they cannot be counted, or not even the sizes can.
+fn checked_bytes(shape: &[usize], dtype: DType) -> Result<usize, String> {
+    // Sizes beside a zero must be countable as well: strides are products of them.
+    let nonzero = shape.iter().map(|&n| n.max(1)).try_fold(dtype.size(), usize::checked_mul);
+    match nonzero.filter(|&bytes| bytes <= isize::MAX as usize && shape.len() <= MAX_RANK) {
+        Some(_) => Ok(shape.iter().product::<usize>() * dtype.size()),
+        None => Err("a shape beyond all bounds".into()),
+    }
+}

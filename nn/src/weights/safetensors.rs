@@ -1,0 +1,99 @@
+//! safetensors: a length, a JSON header with names, dtypes, shapes and string metadata, and the tensors' bytes in row-major
+//! order. Reading and writing of the format itself is the `safetensors` crate's.
+
+use super::{Contents, TensorInfo, WeightFile, checked_bytes, printable};
+use engine::{DType, Tensor};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use std::collections::HashMap;
+
+fn open(bytes: &[u8]) -> Result<(SafeTensors<'_>, HashMap<String, String>), String> {
+    let refuse = |error: safetensors::SafeTensorError| format!("not a whole safetensors file: {error}");
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(refuse)?;
+    Ok((SafeTensors::deserialize(bytes).map_err(refuse)?, header.metadata().clone().unwrap_or_default()))
+}
+
+pub(super) fn read(bytes: &[u8]) -> Result<WeightFile, String> {
+    let (file, metadata) = open(bytes)?;
+    let mut tensors = HashMap::new();
+    for (name, view) in file.iter() {
+        let refuse = |reason: String| format!("{}: {reason}", printable(name));
+        let dtype = dtype_of(view.dtype()).ok_or_else(|| {
+            refuse(format!("its elements are of type {}, which is not read here", label(view.dtype())))
+        })?;
+        checked_bytes(view.shape(), dtype).map_err(refuse)?;
+        let tensor = Tensor::from_le_bytes(view.data(), view.shape(), dtype).map_err(|e| refuse(e.to_string()))?;
+        tensors.insert(name.to_string(), tensor);
+    }
+    Ok(WeightFile { tensors, metadata })
+}
+
+pub(super) fn contents(bytes: &[u8]) -> Result<Contents, String> {
+    let (file, metadata) = open(bytes)?;
+    let info = |(name, view): (&str, TensorView<'_>)| TensorInfo {
+        name: name.into(),
+        dtype: label(view.dtype()),
+        shape: view.shape().to_vec(),
+        device: None,
+    };
+    let mut tensors: Vec<TensorInfo> = file.iter().map(info).collect();
+    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut beside: Vec<_> = metadata.iter().map(|(key, value)| (printable(key), printable(value))).collect();
+    beside.sort();
+    Ok(Contents { format: "safetensors", tensors, beside, ..Contents::default() })
+}
+
+pub(super) fn write(file: &WeightFile) -> Result<Vec<u8>, String> {
+    let mut names: Vec<&String> = file.tensors.keys().collect();
+    names.sort();
+    let data: Vec<(&String, Vec<u8>)> =
+        names.into_iter().map(|name| (name, file.tensors[name].to_le_bytes())).collect();
+    let mut views = Vec::with_capacity(data.len());
+    for (name, bytes) in &data {
+        let tensor = &file.tensors[*name];
+        let view = TensorView::new(to_dtype(tensor.dtype()), tensor.shape().to_vec(), bytes);
+        views.push((*name, view.map_err(|error| error.to_string())?));
+    }
+    let metadata = (!file.metadata.is_empty()).then(|| file.metadata.clone());
+    Ok(sorted_header(safetensors::serialize(views, metadata).map_err(|error| error.to_string())?))
+}
+
+/// The same file with the names of its header in order: the crate writes metadata in the random order of a hash map.
+fn sorted_header(bytes: Vec<u8>) -> Vec<u8> {
+    let sorted = || {
+        let length = usize::try_from(u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?)).ok()?;
+        let (header, data) = bytes.get(8..)?.split_at_checked(length)?;
+        let header: serde_json::Value = serde_json::from_slice(header).ok()?;
+        let mut header = header.to_string().into_bytes();
+        // The format aligns the data to 8 bytes with blanks.
+        header.resize(header.len().next_multiple_of(8), b' ');
+        Some([&(header.len() as u64).to_le_bytes()[..], &header, data].concat())
+    };
+    sorted().unwrap_or(bytes)
+}
+
+fn label(dtype: Dtype) -> String {
+    format!("{dtype:?}").to_lowercase()
+}
+
+fn dtype_of(dtype: Dtype) -> Option<DType> {
+    Some(match dtype {
+        Dtype::F32 => DType::F32,
+        Dtype::F64 => DType::F64,
+        Dtype::F16 => DType::F16,
+        Dtype::BF16 => DType::BF16,
+        Dtype::I64 => DType::I64,
+        Dtype::U8 => DType::U8,
+        _ => return None,
+    })
+}
+
+fn to_dtype(dtype: DType) -> Dtype {
+    match dtype {
+        DType::F32 => Dtype::F32,
+        DType::F64 => Dtype::F64,
+        DType::F16 => Dtype::F16,
+        DType::BF16 => Dtype::BF16,
+        DType::I64 => Dtype::I64,
+        DType::U8 => Dtype::U8,
+    }
+}
