@@ -28,8 +28,9 @@ pub(super) fn up(b: &mut Builder<'_>, c_in: usize, c_out: usize) -> Sequential {
     Sequential::new().then(conv).then(Activation::Gelu)
 }
 
-/// ConvS (Fig. 3b): shallow features of the shrunken input, 3×3 to C/4, 1×1 to C/2, 3×3 to C/2, 1×1 to C, normalised.
-pub(super) fn conv_s(b: &mut Builder<'_>, channels: usize) -> Sequential {
+/// ConvS (Fig. 3b): shallow features of the shrunken input `[N, 3, H, W]`, 3×3 to C/4, 1×1 to C/2, 3×3 to C/2, 1×1 to C,
+/// normalised.
+pub fn conv_s(b: &mut Builder<'_>, channels: usize) -> Sequential {
     let (quarter, half) = (channels / 4, channels / 2);
     let mut b = b.at("main");
     Sequential::new()
@@ -41,10 +42,11 @@ pub(super) fn conv_s(b: &mut Builder<'_>, channels: usize) -> Sequential {
 }
 
 /// A residual block: 3×3, GELU, `msm` multi-scale modules, 3×3, plus the input.
-pub(super) struct ResBlock(Sequential);
+pub struct ResBlock(Sequential);
 
 impl ResBlock {
-    pub(super) fn new(b: &mut Builder<'_>, config: &ModelConfig, channels: usize, msm: usize) -> Self {
+    /// A block of `channels` channels.
+    pub fn new(b: &mut Builder<'_>, config: &ModelConfig, channels: usize, msm: usize) -> Self {
         let mut b = b.at("main");
         let mut layers = Sequential::new().then(conv_gelu(&mut b.at(0), channels, channels, 3));
         for i in 0..msm {

@@ -9,32 +9,35 @@ use nn::layers::{BatchNorm2d, Conv2d, GlobalAvgPool, Module};
 use nn::{Builder, Context, Cost, Operation, ParamId, Result};
 
 /// A local attention module over maps of a fixed number of channels.
-pub(super) enum Lam {
+pub struct Lam(Kind);
+
+enum Kind {
     Released(Released),
     Paper(Paper),
 }
 
 impl Lam {
-    pub(super) fn new(b: &mut Builder<'_>, config: &ModelConfig, channels: usize) -> Self {
-        match config.variant {
-            Variant::Released => Self::Released(Released::new(b, config, channels)),
-            Variant::Paper => Self::Paper(Paper::new(b, config, channels)),
-        }
+    /// A module for maps of `channels` channels; `config` says which variant, G, K, the activation and whether there is FM.
+    pub fn new(b: &mut Builder<'_>, config: &ModelConfig, channels: usize) -> Self {
+        Self(match config.variant {
+            Variant::Released => Kind::Released(Released::new(b, config, channels)),
+            Variant::Paper => Kind::Paper(Paper::new(b, config, channels)),
+        })
     }
 
     /// Leaves the filter as it is made: W or w has no part in it any more.
     pub(super) fn drop_modulation(&mut self) {
-        match self {
-            Self::Released(lam) => lam.inside_all = None,
-            Self::Paper(lam) => lam.weight = None,
+        match &mut self.0 {
+            Kind::Released(lam) => lam.inside_all = None,
+            Kind::Paper(lam) => lam.weight = None,
         }
     }
 
-    /// The filtered map. `features` is what the 3×3 convolution made of `x`.
-    pub(super) fn forward(&self, cx: &Context, x: &Tensor, features: &Tensor) -> Result<Tensor> {
-        match self {
-            Self::Released(lam) => lam.forward(cx, features),
-            Self::Paper(lam) => lam.forward(cx, x, features),
+    /// The filtered map, of the shape of `features` `[N, C, H, W]`, which is what the 3×3 convolution made of `x`.
+    pub fn forward(&self, cx: &Context, x: &Tensor, features: &Tensor) -> Result<Tensor> {
+        match &self.0 {
+            Kind::Released(lam) => lam.forward(cx, features),
+            Kind::Paper(lam) => lam.forward(cx, x, features),
         }
     }
 }
@@ -79,7 +82,7 @@ impl Taps {
 
 /// As the published code has it. With taps A made of the 3×3 convolution's output X, w, λ_l and λ_h per channel:
 /// λ_l·((A∗X)·(w + 1) − w·mean(X)) + (λ_h + 1)·X. All three start at 0, so the module starts as the identity.
-pub(super) struct Released {
+struct Released {
     path: String,
     lamb_l: ParamId,
     lamb_h: ParamId,
@@ -123,7 +126,7 @@ impl Released {
 
 /// As equations 3 to 7 have it. With taps A made of the 3×3 convolution of X, the filter A_l that takes a window's mean, and
 /// W per channel, starting at 1: A' = A_l + W·(A − A_l), and A'∗X + X. Written out, W·(A∗X) + (1 − W)·(A_l∗X) + X.
-pub(super) struct Paper {
+struct Paper {
     path: String,
     conv: Conv2d,
     /// W; none without FM.

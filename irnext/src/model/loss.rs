@@ -34,8 +34,12 @@ impl Default for LossConfig {
 pub struct Loss {
     /// Equation 8.
     pub spatial: Tensor,
+    /// Its terms at quarter, half and full size.
+    pub spatial_scales: Vec<Tensor>,
     /// Equation 9.
     pub frequency: Tensor,
+    /// Its terms at quarter, half and full size.
+    pub frequency_scales: Vec<Tensor>,
     /// Equation 10: spatial + λ·frequency.
     pub total: Tensor,
 }
@@ -47,13 +51,14 @@ pub fn dual_domain(predictions: &[Tensor; 3], target: &Tensor, config: LossConfi
         Spectrum::Stacked => FrequencyNorm::Stacked,
         Spectrum::Modulus => FrequencyNorm::Modulus,
     };
-    let zero = Tensor::zeros(&[], target.dtype());
-    let (mut spatial, mut frequency) = (zero.clone(), zero);
+    let (mut spatial_scales, mut frequency_scales) = (Vec::new(), Vec::new());
     for prediction in predictions {
         let target = target.bilinear(prediction.shape()[2], prediction.shape()[3], false)?;
-        spatial = spatial.add(&prediction.sub(&target)?.abs()?.mean_all()?)?;
-        frequency = frequency.add(&prediction.frequency_l1(&target, norm)?)?;
+        spatial_scales.push(prediction.sub(&target)?.abs()?.mean_all()?);
+        frequency_scales.push(prediction.frequency_l1(&target, norm)?);
     }
+    let sum = |terms: &[Tensor]| terms[0].add(&terms[1])?.add(&terms[2]);
+    let (spatial, frequency) = (sum(&spatial_scales)?, sum(&frequency_scales)?);
     let total = spatial.add(&frequency.scale(config.lambda)?)?;
-    Ok(Loss { spatial, frequency, total })
+    Ok(Loss { spatial, spatial_scales, frequency, frequency_scales, total })
 }

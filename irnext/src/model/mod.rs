@@ -3,9 +3,9 @@
 //! | equation or figure | file |
 //! |---|---|
 //! | Fig. 3a, the U | [`network`](IrNext) |
-//! | Fig. 3b and 3c, ConvS and CNNBlock | `blocks` |
-//! | 1, 2: MSM | `msm` |
-//! | 3 to 7: LAM, FM | `lam` |
+//! | Fig. 3b and 3c, [ConvS](conv_s) and CNNBlock of [residual blocks](ResBlock) | `blocks` |
+//! | 1, 2: [MSM](Msm) | `msm` |
+//! | 3 to 7: [LAM](Lam), FM | `lam` |
 //! | 8 to 10: the loss | [`loss`](dual_domain) |
 
 mod blocks;
@@ -17,10 +17,12 @@ mod msm;
 mod network;
 mod recognise;
 
+pub use blocks::{ResBlock, conv_s};
 pub use config::{ModelConfig, Pooling, Preset, TapActivation, Variant};
 pub use file::TASK;
+pub use lam::Lam;
 pub use loss::{Loss, LossConfig, Spectrum, dual_domain};
-pub(crate) use msm::Msm;
+pub use msm::Msm;
 pub use network::IrNext;
 pub use recognise::strip_prefix;
 

@@ -14,7 +14,7 @@ use nn::layers::{Activation, AvgPool2d, Conv2d, MaxPool2d, Module, Sequential};
 use nn::{Builder, Context, Cost, Operation, Result};
 
 /// A multi-scale module over maps of a fixed number of channels.
-pub(crate) struct Msm {
+pub struct Msm {
     path: String,
     branches: Vec<Branch>,
     conv_sum: Conv2d,
@@ -29,7 +29,8 @@ struct Branch {
 }
 
 impl Msm {
-    pub(crate) fn new(b: &mut Builder<'_>, config: &ModelConfig, channels: usize) -> Self {
+    /// A module for maps of `channels` channels, whose sides the coarsest of the configured pooling rates must divide.
+    pub fn new(b: &mut Builder<'_>, config: &ModelConfig, channels: usize) -> Self {
         // In the published code's order: all convolutions, then all attention modules.
         let rates = config.branches.iter().enumerate();
         let convs: Vec<Conv2d> =

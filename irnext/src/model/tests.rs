@@ -1,8 +1,5 @@
 //! The network as a whole: published parameter counts, gradients of whole blocks, checkpointing.
 
-use super::blocks::{ResBlock, conv_s};
-use super::lam::Lam;
-use super::msm::Msm;
 use super::*;
 use engine::gradcheck::{GradCheck, gradcheck};
 use engine::{Rng, Tape, Tensor};
