@@ -34,6 +34,10 @@ pub enum Error {
         source: crate::metrics::Error,
     },
 
+    /// Scores cannot be computed.
+    #[error(transparent)]
+    Metrics(#[from] crate::metrics::Error),
+
     /// The network or its numbers: shapes, weight files.
     #[error(transparent)]
     Model(#[from] nn::Error),

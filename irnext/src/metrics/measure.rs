@@ -1,6 +1,6 @@
 //! The scores by name: what a table's column holds.
 
-use super::{Result, Ssim, View, mae, psnr};
+use super::{Lpips, Result, Ssim, View, mae, psnr};
 use crate::image::Image;
 use std::fmt;
 use std::str::FromStr;
@@ -14,6 +14,8 @@ pub enum Measure {
     Ssim(Ssim, View),
     /// Mean absolute error, as a fraction of the range.
     Mae,
+    /// Distance for a network, with AlexNet.
+    Lpips,
 }
 
 impl Measure {
@@ -22,8 +24,11 @@ impl Measure {
     /// SSIM on RGB, Gaussian window.
     pub const SSIM: Self = Self::Ssim(Ssim::Gaussian, View::Rgb);
 
+    /// SSIM of the released code: RGB, shrunken.
+    pub const SSIM_DOWNSCALED: Self = Self::Ssim(Ssim::Downscaled, View::Rgb);
+
     /// All of them, with their names and who computes them so.
-    pub const ALL: [(Self, &'static str, &'static str); 10] = [
+    pub const ALL: [(Self, &'static str, &'static str); 15] = [
         (Self::PSNR, "psnr", "RGB as computed; scikit-image on floats, the released code"),
         (Self::Psnr(View::Rgb8), "psnr_8bit", "RGB as an 8-bit file holds it; MATLAB and BasicSR on saved files"),
         (Self::Psnr(View::Luma), "psnr_y", "luma, not rounded; BasicSR"),
@@ -31,13 +36,22 @@ impl Measure {
         (Self::Mae, "mae", "mean absolute error of RGB, of 1"),
         (Self::SSIM, "ssim", "RGB, Gaussian window; scikit-image with gaussian_weights"),
         (Self::Ssim(Ssim::Gaussian, View::Rgb8), "ssim_8bit", "the same of 8-bit values; BasicSR"),
+        (Self::Ssim(Ssim::GaussianSample, View::Rgb), "ssim_sample", "the same with sample covariance; scikit-image"),
+        (Self::Ssim(Ssim::Msssim, View::Rgb), "ssim_pytorch", "RGB; pytorch_msssim"),
         (Self::Ssim(Ssim::Uniform, View::Rgb), "ssim_uniform7", "RGB, uniform 7×7 window; scikit-image's default"),
+        (
+            Self::Ssim(Ssim::Cube, View::Rgb8),
+            "ssim_3d",
+            "8-bit RGB as a volume, 11×11×11 window; MATLAB, papers on GoPro",
+        ),
+        (Self::SSIM_DOWNSCALED, "ssim_downscaled", "RGB after adaptive pooling; the released code"),
         (Self::Ssim(Ssim::Gaussian, View::Luma), "ssim_y", "luma, not rounded; BasicSR"),
         (
             Self::Ssim(Ssim::Gaussian, View::Luma8),
             "ssim_y_8bit",
             "luma of 8-bit values, rounded; MATLAB, Wang's script",
         ),
+        (Self::Lpips, "lpips", "distance in the features of AlexNet, less is better; lpips 0.1"),
     ];
 
     /// The name in tables and files.
@@ -50,9 +64,9 @@ impl Measure {
         self.row().2
     }
 
-    /// Whether it takes little beside the rest, and is computed where nobody asked for it.
+    /// Whether it is computed where nobody asked for it: not what runs a network or an optimisation of its own.
     pub fn is_cheap(self) -> bool {
-        true
+        !matches!(self, Self::Lpips)
     }
 
     fn row(self) -> (Self, &'static str, &'static str) {
@@ -80,12 +94,18 @@ impl FromStr for Measure {
 /// Computes several measures, with what they need.
 pub struct Scorer {
     measures: Vec<Measure>,
+    /// Loaded if one of the measures needs it.
+    lpips: Option<Lpips>,
 }
 
 impl Scorer {
     /// For these measures.
-    pub fn new(measures: &[Measure]) -> crate::Result<Self> {
-        Ok(Self { measures: measures.to_vec() })
+    ///
+    /// # Errors
+    /// [`Error::Weights`](super::Error::Weights), for a program put together wrongly.
+    pub fn new(measures: &[Measure]) -> Result<Self> {
+        let lpips = measures.contains(&Measure::Lpips).then(Lpips::load).transpose()?;
+        Ok(Self { measures: measures.to_vec(), lpips })
     }
 
     /// The measures, in the order of their scores.
@@ -107,6 +127,7 @@ impl Scorer {
             Measure::Psnr(view) => psnr(image, target, view),
             Measure::Ssim(ssim, view) => ssim.score(image, target, view),
             Measure::Mae => mae(image, target, View::Rgb),
+            Measure::Lpips => self.lpips.as_ref().map_or(Ok(f64::NAN), |lpips| lpips.score(image, target)),
         }
     }
 }

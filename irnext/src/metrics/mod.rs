@@ -1,7 +1,7 @@
-//! Scores of a restored image against its ground truth: PSNR, SSIM and MAE, computed in f64.
+//! Scores of a restored image against its ground truth: PSNR, SSIM and MAE, computed in f64, and LPIPS.
 //!
 //! Papers differ in what they score (RGB or luma, floats or what an 8-bit file would hold) and all call it PSNR. What
-//! is scored is a [`View`] here; how structural similarity is computed, an [`Ssim`].
+//! is scored is a [`View`] here; how structural similarity is computed, an [`Ssim`]. [`Lpips`] compares as a network sees.
 //!
 //! ```
 //! use irnext::image::Image;
@@ -13,6 +13,7 @@
 //! # Ok::<(), irnext::metrics::Error>(())
 //! ```
 
+mod lpips;
 mod measure;
 mod ssim;
 mod view;
@@ -20,6 +21,7 @@ mod view;
 #[cfg(test)]
 mod reference;
 
+pub use lpips::Lpips;
 pub use measure::{Measure, Scorer};
 pub use ssim::Ssim;
 pub use view::View;
@@ -47,6 +49,25 @@ pub enum Error {
         /// Rows of the image.
         height: usize,
     },
+
+    /// The images are smaller than the network of LPIPS takes.
+    #[error("LPIPS looks at {least}x{least} pixels and more, and the image has {width}x{height}")]
+    SmallerThanNetwork {
+        /// The least side.
+        least: usize,
+        /// Pixels in a row of the image.
+        width: usize,
+        /// Rows of the image.
+        height: usize,
+    },
+
+    /// The weights of LPIPS cannot be read.
+    #[error("the weights of LPIPS inside the program: {0}")]
+    Weights(String),
+
+    /// The engine refused a computation.
+    #[error(transparent)]
+    Engine(#[from] engine::Error),
 }
 
 /// A result whose error is [`Error`].

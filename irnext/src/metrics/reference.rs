@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::ssim::Geometry;
 use super::{Ssim, View, mae, psnr};
 use crate::image::{Image, Photo};
 
@@ -37,25 +38,53 @@ fn agrees_with_the_libraries_that_papers_use() {
 fn compare(name: &str, scores: &Value, a: &Image, b: &Image) {
     let psnr = |view| psnr(a, b, view).unwrap();
     let ssim = |variant: Ssim, view| variant.score(a, b, view).unwrap();
-    let expect = |key: &str, found: f64, tolerance: f64| {
-        let expected = scores[key].as_f64().unwrap();
+    let mut unseen: Vec<String> = scores.as_object().unwrap().keys().cloned().collect();
+    let mut expect = |key: &str, found: f64, tolerance: f64| {
+        // "a.b" is the key b in the object under the key a.
+        let expected = key.split('.').fold(scores, |value, key| &value[key]).as_f64();
+        let expected = expected.unwrap_or_else(|| panic!("{name} has no {key}"));
         let off = (found - expected).abs();
         println!("{name} {key}: {found} ({off:.1e} off)");
         assert!(off <= tolerance, "{name} {key}: {found}, not {expected}");
+        unseen.retain(|unseen| Some(unseen.as_str()) != key.split('.').next());
     };
+    expect("h", a.height as f64, 0.0);
+    expect("w", a.width as f64, 0.0);
     // 8-bit values are whole numbers, and agree to rounding in f64; what the libraries or our images hold in f32, to that.
     expect("psnr_skimage_u8", psnr(View::Rgb8), 1e-11);
     expect("psnr_skimage_f32", psnr(View::Rgb), 1e-6);
     expect("ssim_skimage_u8_dr255", ssim(Ssim::Gaussian, View::Rgb8), 1e-11);
     expect("ssim_basicsr_rgb", ssim(Ssim::Gaussian, View::Rgb8), 1e-11);
     expect("ssim_skimage_f64_dr1", ssim(Ssim::Gaussian, View::Rgb), 1e-7);
-    expect("ssim_pytorch_msssim_f64", ssim(Ssim::Gaussian, View::Rgb), 1e-5);
+    expect("ssim_skimage_f64_dr1_samplecov", ssim(Ssim::GaussianSample, View::Rgb), 1e-7);
     expect("ssim_skimage_uniform7_dr255", ssim(Ssim::Uniform, View::Rgb8), 1e-11);
+    expect("ssim_pytorch_msssim_f64", ssim(Ssim::Msssim, View::Rgb), 1e-8);
+    // In f32 a variance is what is left of a difference of means: 1e-7 of them, beside (0.03)².
+    expect("ssim_pytorch_msssim_f32", ssim(Ssim::Msssim, View::Rgb), 5e-5);
     expect("y_basicsr_psnr", psnr(View::Luma), 1e-11);
     expect("y_basicsr_ssim", ssim(Ssim::Gaussian, View::Luma), 1e-11);
     expect("y_ssim_skimage", ssim(Ssim::Gaussian, View::Luma), 1e-11);
+    expect("y_ssim_pytorch_msssim", ssim(Ssim::Msssim, View::Luma), 1e-11);
     expect("y_matlab_rounded_psnr", psnr(View::Luma8), 1e-11);
     expect("y_matlab_rounded_ssim", ssim(Ssim::Gaussian, View::Luma8), 1e-11);
     let difference = mae(a, b, View::Rgb).unwrap() - mae(a, b, View::Rgb8).unwrap();
     assert!(difference.abs() < 1e-8, "{name}: {difference}");
+
+    // The published evaluation, in f32. It pads what the network sees, and shrinks what is scored.
+    let Geometry { raised, ratio, pooled } = Geometry::of([a.height, a.width]);
+    let padded = a.pad_to_multiple(32);
+    for (key, found) in [
+        ("H", raised[0]),
+        ("W", raised[1]),
+        ("padh", padded.height - a.height),
+        ("padw", padded.width - a.width),
+        ("down_ratio", ratio),
+        ("pool_h", pooled[0]),
+        ("pool_w", pooled[1]),
+    ] {
+        expect(&format!("official_eval.{key}"), found as f64, 0.0);
+    }
+    expect("official_eval.psnr", psnr(View::Rgb), 2e-5);
+    expect("official_eval.ssim", ssim(Ssim::Downscaled, View::Rgb), 5e-5);
+    assert!(unseen.is_empty(), "{name}: no check of {unseen:?}");
 }

@@ -1,22 +1,47 @@
 //! Structural similarity: luminance, contrast and structure compared in a window around each pixel.
 //!
 //! Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural similarity",
-//! IEEE Transactions on Image Processing 13(4), 2004.
+//! IEEE Transactions on Image Processing 13(4), 2004. Its formula with (k₁, k₂) = (0.01, 0.03) is common to all variants;
+//! they differ in the window, in what they do at the border, and in what they shrink beforehand. So do their scores, in
+//! the third decimal place and beyond: compare only what was scored alike.
+
+mod downscaled;
+mod window;
+
+#[cfg(test)]
+pub(super) use downscaled::Geometry;
 
 use rayon::prelude::*;
 
 use super::{Error, Result, View, check};
 use crate::image::Image;
+use window::Window;
 
-/// Which variant of structural similarity. All take the mean over the places where the whole window lies in the
-/// image, and the mean over channels. (k₁, k₂) = (0.01, 0.03).
+/// Which variant of structural similarity. All are computed in f64 and are means over channels; all but [`Ssim::Cube`]
+/// look at the channels one by one, and only at places where the whole window lies in the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ssim {
-    /// The paper's: an 11x11 Gaussian window of σ 1.5. As Wang's MATLAB script (without its down-sampling), BasicSR,
-    /// pytorch_msssim, and scikit-image with `gaussian_weights` and without `use_sample_covariance`.
+    /// The paper's: an 11x11 Gaussian window of σ 1.5. As Wang's MATLAB script (without its down-sampling), BasicSR's
+    /// `calculate_ssim`, and scikit-image with `gaussian_weights` and without `use_sample_covariance`.
     Gaussian,
+    /// [`Ssim::Gaussian`] with variances and covariance multiplied by 121/120, as if the 121 pixels were a sample of equal
+    /// weights. As scikit-image with `gaussian_weights` and its default `use_sample_covariance`.
+    GaussianSample,
     /// scikit-image's default: the 7x7 pixels weigh the same, and variances are those of a sample (÷ 48, not 49).
     Uniform,
+    /// [`Ssim::Gaussian`] with the window of the package pytorch_msssim, whose weights are rounded to f32 and so do not add
+    /// up to 1; some 1e-6 away. That package drops the window along a side shorter than it; here that is an error.
+    Msssim,
+    /// An 11x11x11 Gaussian window of σ 1.5 over rows, columns *and channels*, the mean over all places, border values
+    /// repeated beyond the border. As MATLAB's `ssim(A, B)`, which takes an RGB image for a volume, and as NAFNet's
+    /// `calculate_ssim` with `ssim3d`, which follows MATLAB: papers on GoPro report it. The two agree in window and border.
+    /// Of one channel, as [`View::Luma`] has, it is MATLAB's `ssim` of a grey image. Has a score at any size.
+    Cube,
+    /// [`Ssim::Msssim`] of images first resized by adaptive average pooling, as the code published with IRNeXt scores:
+    /// height and width are raised to the *next* multiple of 32, even if they are multiples already; the smaller of these
+    /// over 256, rounded (half to even) and at least 1, is the ratio; each raised side over the ratio, rounded down, is
+    /// what is pooled to. A small image is enlarged thereby. Has a score at any size.
+    Downscaled,
 }
 
 impl Ssim {
@@ -24,91 +49,57 @@ impl Ssim {
     pub fn score(self, a: &Image, b: &Image, view: View) -> Result<f64> {
         check(a, b)?;
         let window = Window::new(self, view.range());
-        let (width, height, side) = (a.width, a.height, window.taps.len());
-        if width.min(height) < side {
-            return Err(Error::SmallerThanWindow { window: side, width, height });
-        }
-        let (planes_a, planes_b) = (view.planes(a), view.planes(b));
-        let mut sum = 0.0;
-        for (a, b) in planes_a.iter().zip(&planes_b) {
-            // Rows in parallel, their sums added in order: the same bits for any number of threads.
-            let rows = (0..=height - side).into_par_iter();
-            let sums: Vec<f64> = rows.map(|y| window.row(a, b, width, y)).collect();
-            sum += sums.iter().sum::<f64>();
-        }
-        let places = (width - side + 1) * (height - side + 1);
-        Ok(sum / (places * planes_a.len()) as f64)
-    }
-}
-
-/// A separable window and the constants of the formula.
-struct Window {
-    /// One side's weights, whose sum is 1.
-    taps: Vec<f64>,
-    /// What a variance over the window is multiplied by.
-    variance_scale: f64,
-    c1: f64,
-    c2: f64,
-}
-
-impl Window {
-    fn new(variant: Ssim, range: f64) -> Self {
-        let (taps, variance_scale) = match variant {
-            Ssim::Gaussian => (gaussian(11, 1.5), 1.0),
-            Ssim::Uniform => (vec![1.0 / 7.0; 7], 49.0 / 48.0),
-        };
-        Self { taps, variance_scale, c1: (0.01 * range).powi(2), c2: (0.03 * range).powi(2) }
-    }
-
-    /// The sum of the similarities of the windows whose first row is `y`.
-    fn row(&self, a: &[f64], b: &[f64], width: usize, y: usize) -> f64 {
-        // a, b, a², b², ab, weighted down the columns.
-        let mut columns = vec![[0.0; 5]; width];
-        for (i, tap) in self.taps.iter().enumerate() {
-            let row = (y + i) * width..(y + i + 1) * width;
-            for ((column, a), b) in columns.iter_mut().zip(&a[row.clone()]).zip(&b[row]) {
-                for (sum, value) in column.iter_mut().zip([*a, *b, a * a, b * b, a * b]) {
-                    *sum += tap * value;
-                }
+        let (side, size) = (window.side(), [a.height, a.width]);
+        let (a, b) = (view.planes(a), view.planes(b));
+        match self {
+            Self::Cube => {
+                let pad = |planes| repeat_border(planes, size, side / 2);
+                Ok(mean(&window, &pad(a), &pad(b), size.map(|length| length + side - 1)))
             }
-        }
-        let mut sum = 0.0;
-        for window in columns.windows(self.taps.len()) {
-            let mut means = [0.0; 5];
-            for (tap, column) in self.taps.iter().zip(window) {
-                for (mean, value) in means.iter_mut().zip(column) {
-                    *mean += tap * value;
-                }
+            Self::Downscaled => {
+                let to = downscaled::Geometry::of(size).pooled;
+                let pool = |planes| downscaled::pool(planes, size, to);
+                Ok(mean(&window, &pool(a)?, &pool(b)?, to))
             }
-            sum += self.similarity(means);
+            _ if size[0].min(size[1]) < side => {
+                Err(Error::SmallerThanWindow { window: side, width: size[1], height: size[0] })
+            }
+            _ => Ok(mean(&window, &a, &b, size)),
         }
-        sum
-    }
-
-    /// Equation 13 of the paper, from the means of a, b, a², b², ab in a window.
-    fn similarity(&self, [a, b, aa, bb, ab]: [f64; 5]) -> f64 {
-        let variance_a = (aa - a * a) * self.variance_scale;
-        let variance_b = (bb - b * b) * self.variance_scale;
-        let covariance = (ab - a * b) * self.variance_scale;
-        let luminance = (2.0 * a * b + self.c1) / (a * a + b * b + self.c1);
-        let structure = (2.0 * covariance + self.c2) / (variance_a + variance_b + self.c2);
-        luminance * structure
     }
 }
 
-/// `side` (odd) values of a Gaussian about the middle one, scaled to the sum 1.
-fn gaussian(side: usize, sigma: f64) -> Vec<f64> {
-    let middle = (side / 2) as f64;
-    let weight = |i: usize| (-0.5 * ((i as f64 - middle) / sigma).powi(2)).exp();
-    let sum: f64 = (0..side).map(weight).sum();
-    (0..side).map(|i| weight(i) / sum).collect()
+/// The mean over channels and over the places where the whole window lies in `[height, width]`.
+fn mean(window: &Window, a: &[Vec<f64>], b: &[Vec<f64>], [height, width]: [usize; 2]) -> f64 {
+    let places = [height, width].map(|length| length + 1 - window.side());
+    // Rows in parallel, their sums added in order: the same bits for any number of threads.
+    let sums: Vec<f64> = (0..places[0]).into_par_iter().map(|y| window.row(a, b, width, y)).collect();
+    sums.iter().sum::<f64>() / (places[0] * places[1] * a.len()) as f64
+}
+
+/// Planes of `[height, width]` with `margin` more pixels on every side, equal to the nearest that there was.
+fn repeat_border(planes: Vec<Vec<f64>>, [height, width]: [usize; 2], margin: usize) -> Vec<Vec<f64>> {
+    let nearest = |place: usize, length: usize| place.saturating_sub(margin).min(length - 1);
+    let pad = |plane: Vec<f64>| {
+        let rows = (0..height + 2 * margin).map(|y| nearest(y, height) * width);
+        rows.flat_map(|row| (0..width + 2 * margin).map(move |x| row + nearest(x, width))).map(|i| plane[i]).collect()
+    };
+    planes.into_iter().map(pad).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const VARIANTS: [(Ssim, usize); 2] = [(Ssim::Gaussian, 11), (Ssim::Uniform, 7)];
+    /// Each with the smallest side that it has a score at.
+    const VARIANTS: [(Ssim, usize); 6] = [
+        (Ssim::Gaussian, 11),
+        (Ssim::GaussianSample, 11),
+        (Ssim::Uniform, 7),
+        (Ssim::Msssim, 11),
+        (Ssim::Cube, 1),
+        (Ssim::Downscaled, 1),
+    ];
 
     fn noise(width: usize, height: usize, seed: u64) -> Image {
         let mut rng = engine::Rng::new(seed);
@@ -131,7 +122,9 @@ mod tests {
         let expected = (2.0 * 0.25 * 0.75 + 1e-4) / (0.25 * 0.25 + 0.75 * 0.75 + 1e-4);
         for (ssim, _) in VARIANTS {
             let found = ssim.score(&flat(0.25), &flat(0.75), View::Rgb).unwrap();
-            assert!((found - expected).abs() < 1e-12, "{found}");
+            // A rounded window's weights miss the sum 1, and a flat image then seems to have a variance.
+            let tolerance = if matches!(ssim, Ssim::Msssim | Ssim::Downscaled) { 1e-4 } else { 1e-12 };
+            assert!((found - expected).abs() < tolerance, "{ssim:?}: {found}");
         }
     }
 
@@ -147,7 +140,8 @@ mod tests {
     }
 
     /// The definition: the weighted mean and covariances of each window, one window after the other.
-    fn naive(a: &[f64], b: &[f64], width: usize, height: usize) -> f64 {
+    /// `sample` is what variances are multiplied by.
+    fn naive(a: &[f64], b: &[f64], width: usize, height: usize, sample: f64) -> f64 {
         let weight = |i: usize| (-(i as f64 - 5.0).powi(2) / 4.5).exp();
         let total: f64 = (0..121).map(|i| weight(i / 11) * weight(i % 11)).sum();
         let (mut sum, mut places) = (0.0, 0.0);
@@ -157,9 +151,9 @@ mod tests {
                 (0..121).map(|i| weight(i / 11) * weight(i % 11) / total * at(i)).sum()
             };
             let (ma, mb) = (mean(&|i| a[i]), mean(&|i| b[i]));
-            let va = mean(&|i| (a[i] - ma).powi(2));
-            let vb = mean(&|i| (b[i] - mb).powi(2));
-            let cov = mean(&|i| (a[i] - ma) * (b[i] - mb));
+            let va = mean(&|i| (a[i] - ma).powi(2)) * sample;
+            let vb = mean(&|i| (b[i] - mb).powi(2)) * sample;
+            let cov = mean(&|i| (a[i] - ma) * (b[i] - mb)) * sample;
             sum += (2.0 * ma * mb + 1e-4) * (2.0 * cov + 9e-4) / ((ma * ma + mb * mb + 1e-4) * (va + vb + 9e-4));
             places += 1.0;
         }
@@ -169,13 +163,57 @@ mod tests {
     #[test]
     fn the_separable_window_is_the_definition() {
         let (a, b) = (noise(17, 13, 1), noise(17, 13, 2));
-        let channels = (0..3).map(|c| {
-            let plane = |image: &Image| -> Vec<f64> { image.pixels().map(|p| f64::from(p[c])).collect() };
-            naive(&plane(&a), &plane(&b), 17, 13)
-        });
-        let expected = channels.sum::<f64>() / 3.0;
-        let found = Ssim::Gaussian.score(&a, &b, View::Rgb).unwrap();
-        assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+        for (ssim, sample) in [(Ssim::Gaussian, 1.0), (Ssim::GaussianSample, 121.0 / 120.0)] {
+            let (a, b) = (View::Rgb.planes(&a), View::Rgb.planes(&b));
+            let expected = a.iter().zip(&b).map(|(a, b)| naive(a, b, 17, 13, sample)).sum::<f64>() / 3.0;
+            let found = ssim.score(&noise(17, 13, 1), &noise(17, 13, 2), View::Rgb).unwrap();
+            assert!((found - expected).abs() < 1e-12, "{ssim:?}: {found} {expected}");
+        }
+    }
+
+    /// The definition of [`Ssim::Cube`]: around each value, the 11³ nearest, indices held at the border.
+    fn naive_cube(a: &Image, b: &Image) -> f64 {
+        let weight = |i: i32| (-f64::from((i - 5).pow(2)) / 4.5).exp();
+        let total = (0..11).map(weight).sum::<f64>().powi(3);
+        let at = |i: usize, offset: i32, length: usize| (i as i32 + offset - 5).clamp(0, length as i32 - 1) as usize;
+        let (width, height) = (a.width, a.height);
+        let mut sum = 0.0;
+        for place in 0..a.data.len() {
+            let (y, x, c) = (place / (3 * width), place / 3 % width, place % 3);
+            let window = (0..1331).map(|i| {
+                let (i, j, k) = (i / 121, i / 11 % 11, i % 11);
+                let from = (at(y, i, height) * width + at(x, j, width)) * 3 + at(c, k, 3);
+                let weight = weight(i) * weight(j) * weight(k) / total;
+                (weight, f64::from(a.data[from]), f64::from(b.data[from]))
+            });
+            let mean = |f: &dyn Fn(f64, f64) -> f64| -> f64 { window.clone().map(|(w, a, b)| w * f(a, b)).sum() };
+            let (ma, mb) = (mean(&|a, _| a), mean(&|_, b| b));
+            let variances = mean(&|a, _| (a - ma).powi(2)) + mean(&|_, b| (b - mb).powi(2));
+            let cov = mean(&|a, b| (a - ma) * (b - mb));
+            sum += (2.0 * ma * mb + 1e-4) * (2.0 * cov + 9e-4) / ((ma * ma + mb * mb + 1e-4) * (variances + 9e-4));
+        }
+        sum / a.data.len() as f64
+    }
+
+    #[test]
+    fn the_cube_is_the_definition() {
+        for (width, height) in [(13, 9), (4, 1)] {
+            let (a, b) = (noise(width, height, 1), noise(width, height, 2));
+            let (found, expected) = (Ssim::Cube.score(&a, &b, View::Rgb).unwrap(), naive_cube(&a, &b));
+            assert!((found - expected).abs() < 1e-12, "{width}x{height}: {found} {expected}");
+        }
+    }
+
+    #[test]
+    fn any_number_of_threads_gives_the_same_bits() {
+        let (a, b) = (noise(70, 45, 1), noise(70, 45, 2));
+        for (ssim, _) in VARIANTS {
+            let run = |threads: usize| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| ssim.score(&a, &b, View::Rgb).unwrap())
+            };
+            assert_eq!(run(1), run(3), "{ssim:?}");
+        }
     }
 
     #[test]
@@ -183,9 +221,11 @@ mod tests {
         for (ssim, side) in VARIANTS {
             let fits = noise(side, side, 1);
             assert!(ssim.score(&fits, &fits, View::Luma).is_ok());
-            let short = noise(side + 5, side - 1, 1);
-            let error = ssim.score(&short, &short, View::Luma).unwrap_err();
-            assert!(matches!(error, Error::SmallerThanWindow { window, .. } if window == side));
+            if side > 1 {
+                let short = noise(side + 5, side - 1, 1);
+                let error = ssim.score(&short, &short, View::Luma).unwrap_err();
+                assert_eq!(error, Error::SmallerThanWindow { window: side, width: side + 5, height: side - 1 });
+            }
         }
     }
 }

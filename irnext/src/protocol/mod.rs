@@ -74,11 +74,13 @@ impl Protocol {
     /// The measures that the published tables hold.
     pub fn headline(self) -> Vec<Measure> {
         match self {
-            Self::Sots | Self::DenseHaze | Self::NhHaze | Self::Snow => vec![Measure::PSNR, Measure::SSIM],
+            Self::Sots | Self::DenseHaze | Self::NhHaze | Self::Snow => vec![Measure::PSNR, Measure::SSIM_DOWNSCALED],
             Self::RainY => vec![Measure::Psnr(View::Luma8), Measure::Ssim(Ssim::Gaussian, View::Luma8)],
-            Self::Gopro => vec![Measure::Psnr(View::Rgb8), Measure::SSIM],
+            Self::Gopro => vec![Measure::Psnr(View::Rgb8), Measure::Ssim(Ssim::Cube, View::Rgb8)],
             Self::Rsblur => vec![Measure::PSNR, Measure::SSIM],
-            Self::Dpdd => vec![Measure::PSNR, Measure::Ssim(Ssim::Uniform, View::Rgb), Measure::Mae],
+            Self::Dpdd => {
+                vec![Measure::PSNR, Measure::Ssim(Ssim::Uniform, View::Rgb), Measure::Mae, Measure::Lpips]
+            }
             Self::Plain => vec![Measure::PSNR, Measure::SSIM],
         }
     }
