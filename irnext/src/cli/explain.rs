@@ -5,6 +5,7 @@ use super::say;
 use crate::error::{Error, Result};
 use crate::explain::{BLOCKS, Panel, explain};
 use crate::image::{Image, Photo};
+use crate::model::ModelConfig;
 use crate::restore::WHOLE;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +29,7 @@ pub(super) struct Arguments {
 /// True if both figures could be made.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     let (model, _) = arguments.weights.load()?;
-    let image = fitting(Photo::read(&arguments.photo)?.rgb, &arguments.photo);
+    let image = fitting(&model.config, Photo::read(&arguments.photo)?.rgb, &arguments.photo);
     let explanation = explain(&model, &image, &arguments.block)?;
 
     let figures = [("figure-9", Some(explanation.figure_9())), ("figure-10", explanation.figure_10())];
@@ -57,15 +58,43 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     Ok(explanation.modulation.is_some())
 }
 
-/// The image, or a smaller one if it is too large to go through the network in one piece.
-fn fitting(image: Image, path: &Path) -> Image {
-    let pixels = image.width * image.height;
-    if pixels <= WHOLE {
+/// The image, or a smaller one if it is too large, with what is padded to it, to go through the network in one piece.
+fn fitting(config: &ModelConfig, image: Image, path: &Path) -> Image {
+    let (mut width, mut height) = (image.width, image.height);
+    loop {
+        let pixels = config.side_for(width) * config.side_for(height);
+        if pixels <= WHOLE || (width, height) == (1, 1) {
+            break;
+        }
+        let ratio = (WHOLE as f64 / pixels as f64).sqrt();
+        (width, height) = ((width as f64 * ratio) as usize, (height as f64 * ratio) as usize);
+        (width, height) = (width.max(1), height.max(1));
+    }
+    if (width, height) == (image.width, image.height) {
         return image;
     }
-    let ratio = (WHOLE as f64 / pixels as f64).sqrt();
-    let side = |side: usize| ((side as f64 * ratio) as usize).max(1);
-    let (width, height) = (side(image.width), side(image.height));
     eprintln!("irnext: {}: shrunk to {width}×{height}, {} megapixels at most", path.display(), WHOLE >> 20);
     image.resize(width, height)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_images_are_shrunk_in_proportion_and_others_left() {
+        let config = ModelConfig::default();
+        let fitting = |width, height| {
+            let image = fitting(&config, Image::new(width, height), Path::new("a.png"));
+            assert!(config.side_for(image.width) * config.side_for(image.height) <= WHOLE);
+            (image.width, image.height)
+        };
+        let (width, height) = fitting(4000, 1000);
+        assert!(width > 2600 && width.abs_diff(4 * height) <= 8, "{width}×{height}");
+        // Padded to a side of 64, it would be 64 times as large.
+        assert_eq!(fitting(1, 100_000).0, 1);
+        for size in [(64, 32), (1, 1), (1920, 1080)] {
+            assert_eq!(fitting(size.0, size.1), size);
+        }
+    }
 }

@@ -71,7 +71,7 @@ fn published() -> Result<()> {
     for table in tables() {
         let Table { number, about, rule, rows } = &table;
         say!("Table {number}: {about}");
-        say!("{:<28}{:^25}  {:^25}  {:^10}  {:^8}", "", "parameters, M", "FLOPs, G", "mult-adds", "time, s");
+        say!("{:<28}{:^25}  {:^25}  {:>10}  {:>8}", "", "parameters, M", "FLOPs, G", "mult-adds", "time, s");
         let columns = format!("{:>6} {:>6} {:>11}", "paper", "ours", "exactly");
         say!("{:<28}{columns}  {columns}  {:>10}  {:>8}", "", "true, G", "paper");
         for row in rows {
