@@ -171,14 +171,18 @@ impl Run {
         let part = ["_norm.", "_samp."].into_iter().find(|part| name.contains(part)).unwrap_or(".");
         let whole = self.0.get(&name.replacen(part, ".", 1))?.to_f64_vec();
         let (largest, of) = (largest(&whole), whole.len());
-        let stride = (of / 64).max(1);
         let values = match part {
             "_norm." => vec![norm(&whole)],
-            "_samp." => whole.into_iter().step_by(stride).take(64).collect(),
+            "_samp." => samples(&whole),
             _ => whole,
         };
         Some(Numbers { values, largest, of })
     }
+}
+
+/// What the files have of a tensor that they do not have whole.
+pub fn samples(whole: &[f64]) -> Vec<f64> {
+    whole.iter().copied().step_by((whole.len() / 64).max(1)).take(64).collect()
 }
 
 /// The numbers that a key has, whole or not.

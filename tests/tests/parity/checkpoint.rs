@@ -2,7 +2,7 @@
 //! `checkpoint_<weights>_after<steps>.safetensors`; PyTorch computed in f32.
 
 use crate::MULTIPLE;
-use crate::case::{Case, is_rounding, train};
+use crate::case::{Case, is_rounding, samples, train};
 use crate::reference::{Distances, Folder, Tensors, folders};
 use crate::report::{Report, farthest, norm};
 use engine::{DType, Tensor};
@@ -15,10 +15,11 @@ fn checkpoints() {
         for stem in stems {
             let (weights, steps) =
                 parts(&stem).unwrap_or_else(|| panic!("{stem}: not checkpoint_<weights>_after<steps>"));
-            let case = case_of(&folder, weights);
+            let file = folder.tensors(&stem);
+            let case = case_of(&folder, weights, &file, steps);
             for dtype in [DType::F64, DType::F32] {
                 let mut report = Report::new(format!("{}, {stem}, {} in {dtype}", folder.name, case.name));
-                compare(&mut report, &Distances::of(&folder), &case, &folder.tensors(&stem), steps, dtype);
+                compare(&mut report, &Distances::of(&folder), &case, &file, steps, dtype);
                 report.finish();
             }
         }
@@ -30,14 +31,27 @@ fn parts(stem: &str) -> Option<(&str, usize)> {
     Some((weights, steps.parse().ok()?))
 }
 
-/// The case that was trained on: the first of those in training, for these weights, that the whole folder has a trajectory of.
-fn case_of(folder: &Folder, weights: &str) -> Case {
+/// The case that was trained on. The name does not tell which of those in training for these weights it is, but PyTorch's own
+/// trajectory of the right one comes by the checkpoint.
+fn case_of(folder: &Folder, weights: &str, checkpoint: &Tensors, steps: usize) -> Case {
     let (width, rest) = weights.split_once("_num_res").expect("weights are called w<width>_num_res<number>");
     let suffix = rest.trim_start_matches(|c: char| c.is_ascii_digit());
     let start = format!("case_{width}{suffix}_train_");
-    let names = folder.stems(&start, "safetensors");
-    let cases = names.iter().map(|name| Case::open(folder, name));
-    cases.into_iter().find(|case| case.keys(true).next().is_some()).unwrap_or_else(|| panic!("no trajectory {start}…"))
+    let apart = |case: &Case| {
+        let one = |(path, value): (&String, &Tensor)| {
+            let samples_there = case.file.get(&format!("traj64.{steps}.param_samp.{path}"))?.to_f64_vec();
+            Some(farthest(&samples(&value.to_f64_vec()), &samples_there))
+        };
+        checkpoint
+            .iter()
+            .filter(|(path, _)| !is_rounding(path))
+            .filter_map(one)
+            .reduce(f64::max)
+            .unwrap_or(f64::INFINITY)
+    };
+    let cases = folder.stems(&start, "safetensors").into_iter().map(|name| Case::open(folder, &name));
+    let nearest = cases.map(|case| (apart(&case), case)).min_by(|(a, _), (b, _)| a.total_cmp(b));
+    nearest.unwrap_or_else(|| panic!("{weights}: there is no {start}…")).1
 }
 
 fn compare(report: &mut Report, distances: &Distances, case: &Case, file: &Tensors, steps: usize, dtype: DType) {

@@ -1,8 +1,8 @@
 //! Steps of training on one batch: losses, gradient norms, parameters, running statistics.
 //!
-//! A trajectory magnifies. With two images BatchNorm sees two values, and the losses have kinks: two runs in f64 that begin one
-//! part in 10¹⁵ apart are 10⁻⁵ apart after twenty steps at width 32. So a trajectory that misses the limit of single passes is
-//! held against our own sensitivity: how far a run from weights that are off by [`DISTURBANCE`] gets from it.
+//! A trajectory magnifies. With two images BatchNorm sees two values, and the losses have kinks: at width 32, a part in 10¹³ of
+//! the weights has become 6·10⁻⁴ after twenty steps. So a trajectory that misses the limit of single passes is held against our
+//! own sensitivity: how far a run from weights that are off by [`DISTURBANCE`] gets from it.
 
 use crate::case::{Case, Key, Run, is_rounding};
 use crate::networks::{LOSS, STATISTICS, compare_f64, for_every_case, group, pair, torch_off};
