@@ -182,9 +182,10 @@ mod tests {
     #[test]
     fn the_last_five_of_dense_haze_are_its_test() {
         let all = split("Dense-Haze", Role::Unknown, &["01_hazy.png", "50_hazy.png", "51_hazy.png", "55_hazy.png"]);
-        assert_eq!(selected(Protocol::DenseHaze, &[all.clone()], None).unwrap(), ["Dense-Haze 2"]);
-        assert_eq!(selected(Protocol::DenseHaze, &[all.clone()], Some(Role::Unknown)).unwrap(), ["Dense-Haze 4"]);
-        assert_eq!(selected(Protocol::Sots, &[all], None).unwrap(), ["Dense-Haze 4"]);
+        let all = [all];
+        assert_eq!(selected(Protocol::DenseHaze, &all, None).unwrap(), ["Dense-Haze 2"]);
+        assert_eq!(selected(Protocol::DenseHaze, &all, Some(Role::Unknown)).unwrap(), ["Dense-Haze 4"]);
+        assert_eq!(selected(Protocol::Sots, &all, None).unwrap(), ["Dense-Haze 4"]);
         let training = split("train", Role::Train, &["01_hazy.png", "50_hazy.png"]);
         assert_eq!(selected(Protocol::NhHaze, &[training], None).unwrap(), ["train 2"]);
     }
