@@ -13,12 +13,14 @@
 //! # Ok::<(), irnext::metrics::Error>(())
 //! ```
 
+mod align;
 mod ssim;
 mod view;
 
 #[cfg(test)]
 mod reference;
 
+pub use align::{AlignedScores, Homography, aligned};
 pub use ssim::Ssim;
 pub use view::View;
 
@@ -44,6 +46,13 @@ pub enum Error {
         width: usize,
         /// Rows of the image.
         height: usize,
+    },
+
+    /// No homography takes one image to the other.
+    #[error("the images cannot be aligned: {reason}")]
+    Unaligned {
+        /// What is the matter with them.
+        reason: &'static str,
     },
 }
 
