@@ -13,6 +13,7 @@
 //! # Ok::<(), irnext::metrics::Error>(())
 //! ```
 
+mod align;
 mod lpips;
 mod measure;
 mod ssim;
@@ -21,6 +22,7 @@ mod view;
 #[cfg(test)]
 mod reference;
 
+pub use align::{AlignedScores, Homography, aligned};
 pub use lpips::Lpips;
 pub use measure::{Measure, Scorer};
 pub use ssim::Ssim;
@@ -50,6 +52,12 @@ pub enum Error {
         height: usize,
     },
 
+    /// No homography takes one image to the other.
+    #[error("the images cannot be aligned: {reason}")]
+    Unaligned {
+        /// What is the matter with them.
+        reason: &'static str,
+    },
     /// The images are smaller than the network of LPIPS takes.
     #[error("LPIPS looks at {least}x{least} pixels and more, and the image has {width}x{height}")]
     SmallerThanNetwork {
