@@ -1,7 +1,8 @@
 //! The scores by name: what a table's column holds.
 
-use super::{Lpips, Result, Ssim, View, mae, psnr};
+use super::{AlignedScores, Lpips, Result, Ssim, View, aligned, mae, psnr};
 use crate::image::Image;
+use std::cell::OnceCell;
 use std::fmt;
 use std::str::FromStr;
 
@@ -16,6 +17,10 @@ pub enum Measure {
     Mae,
     /// Distance for a network, with AlexNet.
     Lpips,
+    /// PSNR after alignment, dB.
+    AlignedPsnr,
+    /// SSIM after alignment.
+    AlignedSsim,
 }
 
 impl Measure {
@@ -28,7 +33,7 @@ impl Measure {
     pub const SSIM_DOWNSCALED: Self = Self::Ssim(Ssim::Downscaled, View::Rgb);
 
     /// All of them, with their names and who computes them so.
-    pub const ALL: [(Self, &'static str, &'static str); 15] = [
+    pub const ALL: [(Self, &'static str, &'static str); 17] = [
         (Self::PSNR, "psnr", "RGB as computed; scikit-image on floats, the released code"),
         (Self::Psnr(View::Rgb8), "psnr_8bit", "RGB as an 8-bit file holds it; MATLAB and BasicSR on saved files"),
         (Self::Psnr(View::Luma), "psnr_y", "luma, not rounded; BasicSR"),
@@ -52,6 +57,8 @@ impl Measure {
             "luma of 8-bit values, rounded; MATLAB, Wang's script",
         ),
         (Self::Lpips, "lpips", "distance in the features of AlexNet, less is better; lpips 0.1"),
+        (Self::AlignedPsnr, "psnr_aligned", "8-bit RGB, brightness and homography matched first; RSBlur's script"),
+        (Self::AlignedSsim, "ssim_aligned", "the same, Gaussian window; RSBlur's script"),
     ];
 
     /// The name in tables and files.
@@ -66,7 +73,7 @@ impl Measure {
 
     /// Whether it is computed where nobody asked for it: not what runs a network or an optimisation of its own.
     pub fn is_cheap(self) -> bool {
-        !matches!(self, Self::Lpips)
+        !matches!(self, Self::Lpips | Self::AlignedPsnr | Self::AlignedSsim)
     }
 
     fn row(self) -> (Self, &'static str, &'static str) {
@@ -119,16 +126,20 @@ impl Scorer {
     /// [`Error::Sizes`](super::Error::Sizes) and [`Error::Empty`](super::Error::Empty): such images have no scores at all.
     pub fn score(&self, image: &Image, target: &Image) -> Result<Vec<Result<f64>>> {
         super::check(image, target)?;
-        Ok(self.measures.iter().map(|measure| self.one(*measure, image, target)).collect())
-    }
-
-    fn one(&self, measure: Measure, image: &Image, target: &Image) -> Result<f64> {
-        match measure {
+        // Two measures share the alignment, which takes longer than all others together.
+        let alignment = OnceCell::new();
+        let aligned = |of: fn(&AlignedScores) -> f64| {
+            alignment.get_or_init(|| aligned(image, target)).as_ref().map(of).map_err(Clone::clone)
+        };
+        let one = |measure: &Measure| match *measure {
             Measure::Psnr(view) => psnr(image, target, view),
             Measure::Ssim(ssim, view) => ssim.score(image, target, view),
             Measure::Mae => mae(image, target, View::Rgb),
             Measure::Lpips => self.lpips.as_ref().map_or(Ok(f64::NAN), |lpips| lpips.score(image, target)),
-        }
+            Measure::AlignedPsnr => aligned(|scores| scores.psnr),
+            Measure::AlignedSsim => aligned(|scores| scores.ssim),
+        };
+        Ok(self.measures.iter().map(one).collect())
     }
 }
 

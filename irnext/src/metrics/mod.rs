@@ -1,7 +1,8 @@
 //! Scores of a restored image against its ground truth: PSNR, SSIM and MAE, computed in f64, and LPIPS.
 //!
 //! Papers differ in what they score (RGB or luma, floats or what an 8-bit file would hold) and all call it PSNR. What
-//! is scored is a [`View`] here; how structural similarity is computed, an [`Ssim`]. [`Lpips`] compares as a network sees.
+//! is scored is a [`View`] here; how structural similarity is computed, an [`Ssim`]. [`Lpips`] compares as a network sees;
+//! [`aligned`] puts one image onto the other first.
 //!
 //! ```
 //! use irnext::image::Image;
@@ -52,12 +53,6 @@ pub enum Error {
         height: usize,
     },
 
-    /// No homography takes one image to the other.
-    #[error("the images cannot be aligned: {reason}")]
-    Unaligned {
-        /// What is the matter with them.
-        reason: &'static str,
-    },
     /// The images are smaller than the network of LPIPS takes.
     #[error("LPIPS looks at {least}x{least} pixels and more, and the image has {width}x{height}")]
     SmallerThanNetwork {
@@ -67,6 +62,13 @@ pub enum Error {
         width: usize,
         /// Rows of the image.
         height: usize,
+    },
+
+    /// No homography takes one image to the other.
+    #[error("the images cannot be aligned: {reason}")]
+    Unaligned {
+        /// What is the matter with them.
+        reason: &'static str,
     },
 
     /// The weights of LPIPS cannot be read.

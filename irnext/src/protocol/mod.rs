@@ -77,7 +77,7 @@ impl Protocol {
             Self::Sots | Self::DenseHaze | Self::NhHaze | Self::Snow => vec![Measure::PSNR, Measure::SSIM_DOWNSCALED],
             Self::RainY => vec![Measure::Psnr(View::Luma8), Measure::Ssim(Ssim::Gaussian, View::Luma8)],
             Self::Gopro => vec![Measure::Psnr(View::Rgb8), Measure::Ssim(Ssim::Cube, View::Rgb8)],
-            Self::Rsblur => vec![Measure::PSNR, Measure::SSIM],
+            Self::Rsblur => vec![Measure::AlignedPsnr, Measure::AlignedSsim],
             Self::Dpdd => {
                 vec![Measure::PSNR, Measure::Ssim(Ssim::Uniform, View::Rgb), Measure::Mae, Measure::Lpips]
             }
