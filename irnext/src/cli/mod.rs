@@ -107,7 +107,7 @@ struct WeightArguments {
     /// What to remove; uses the weights inside the program
     #[arg(long, value_name = "TASK")]
     task: Option<crate::degrade::Task>,
-    /// A weight file to use instead
+    /// A weight file to use instead: safetensors, or PyTorch's .pkl and .pth
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
 }
