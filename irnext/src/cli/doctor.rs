@@ -3,6 +3,7 @@
 use super::say;
 use crate::doctor::{Checkup, SplitCheckup, examine};
 use crate::error::Result;
+use crate::protocol::sets::Set;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 
@@ -42,7 +43,10 @@ fn print(split: &SplitCheckup) {
     let verdict = match split.complete() {
         Some(true) => "as published".to_string(),
         Some(false) => format!("PUBLISHED: {}", published.join(" or ")),
-        None => "no published number to compare with".to_string(),
+        None => match Set::with_count(split.role, split.pairs).map(|set| set.name).collect::<Vec<_>>()[..] {
+            [] => "no published number to compare with".to_string(),
+            ref names => format!("as many as published for {}", names.join(", ")),
+        },
     };
     say!("  pairs     {} ({verdict})", split.pairs);
     for ((width, height), count) in split.sizes.iter().take(LISTED) {

@@ -175,6 +175,11 @@ impl Set {
         named.max_by_key(|(length, _)| *length).map(|(_, set)| set)
     }
 
+    /// The sets that have published splits of this role with so many pairs.
+    pub fn with_count(role: Role, pairs: usize) -> impl Iterator<Item = &'static Self> {
+        SETS.iter().filter(move |set| set.counts(role).contains(&pairs))
+    }
+
     /// The published numbers of pairs of a split.
     pub fn counts(&self, role: Role) -> &'static [usize] {
         match role {
@@ -213,5 +218,7 @@ mod tests {
             assert_eq!(Set::recognise(set.words[0], None).map(|s| s.name), Some(set.name));
             assert!(!set.train.is_empty() && !set.test.is_empty());
         }
+        let rain: Vec<_> = Set::with_count(Role::Train, 13_711).map(|set| set.name).collect();
+        assert_eq!(rain, ["Test100", "Rain100H", "Rain100L"]);
     }
 }
