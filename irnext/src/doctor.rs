@@ -114,9 +114,8 @@ fn examine_split(
         }
     }
     problems.sort();
-    let path = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned()).join(&name);
     let checkup = SplitCheckup {
-        set: Set::recognise(&path.display().to_string(), None),
+        set: Set::of_split(folder, &name, None),
         role,
         pairs: pairing.pairs.len(),
         sizes,

@@ -8,10 +8,10 @@
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::model::{Model, Msm};
-use crate::restore::{to_image, to_tensor};
+use crate::restore::one_piece;
 use engine::{DType, Tensor};
 use nn::layers::Module as _;
-use nn::{Context, Params};
+use nn::{Builder, Context, Params};
 
 /// The CNNBlocks that have an MSM each, by their published names.
 pub const BLOCKS: [&str; 6] = ["Encoder.0", "Encoder.1", "Encoder.2", "Decoder.0", "Decoder.1", "Decoder.2"];
@@ -117,11 +117,9 @@ fn modulation(module: &Module<'_>, with: Tensor) -> Result<Modulation> {
 
 /// What enters the module at `path`, and the restored image.
 fn restore_watching(model: &Model, image: &Image, path: &str) -> Result<(Tensor, Image)> {
-    let padded = image.pad_reflect(model.config.side_for(image.width), model.config.side_for(image.height));
     let cx = Context::inference(&model.params);
     cx.watch(format!("{path}.input"));
-    let [_, _, y] = model.network.forward(&cx, &to_tensor(&padded)?)?;
-    let restored = to_image(&y)?.crop(0, 0, image.width, image.height).clamp();
+    let restored = one_piece(model, &cx, image)?;
     match cx.finish().observed.pop() {
         Some((_, input)) => Ok((input, restored)),
         None => {
@@ -143,10 +141,11 @@ impl Module<'_> {
     /// The result of the module after `change`, and those of its branches, each at its own size.
     fn run(&self, change: impl FnOnce(Msm) -> Msm) -> Result<(Tensor, Vec<Tensor>)> {
         let (config, channels) = (&self.model.config, self.input.shape()[1]);
-        let (msm, mut params) = Params::build(0, DType::F32, |b| Ok(Msm::new(&mut b.at(self.path), config, channels)))?;
         let prefix = format!("{}.", self.path);
         let inside = self.model.params.entries().iter().filter(|entry| entry.path.starts_with(&prefix));
-        params.load(self.path, &inside.map(|entry| (entry.path.clone(), entry.value.clone())).collect())?;
+        let values = inside.map(|entry| (entry.path.clone(), entry.value.clone())).collect();
+        let build = |b: &mut Builder<'_>| Ok(Msm::new(&mut b.at(self.path), config, channels));
+        let (msm, params) = Params::build_from(self.path, values, DType::F32, build)?;
         let cx = Context::inference(&params);
         cx.watch(format!("{prefix}branch"));
         let y = change(msm).forward(&cx, self.input)?;
@@ -215,6 +214,7 @@ fn sheet(rows: &[Vec<&Image>]) -> Image {
 mod tests {
     use super::*;
     use crate::model::{ModelConfig, Variant};
+    use crate::restore::to_tensor;
 
     fn model(change: impl FnOnce(&mut ModelConfig)) -> Model {
         let mut config = ModelConfig { width: 8, n: 0, groups: 4, ..ModelConfig::default() };

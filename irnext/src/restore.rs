@@ -6,7 +6,7 @@
 
 use crate::error::Result;
 use crate::image::Image;
-use crate::model::Model;
+use crate::model::{Model, ModelConfig};
 use engine::{DType, Tensor};
 use nn::{Context, Mode};
 
@@ -27,14 +27,14 @@ pub fn restore(model: &Model, image: &Image) -> Result<Image> {
 
 /// As [`restore`], with other values for the model's parameters: a moving average.
 pub fn restore_with(model: &Model, values: &[Tensor], image: &Image) -> Result<Image> {
-    // What counts is what the network gets: a strip of one row is padded to many.
-    if model.config.side_for(image.width) * model.config.side_for(image.height) <= WHOLE {
-        return one_piece(model, values, image);
+    let one_piece = |image: &Image| one_piece(model, &Context::with_values(values.to_vec(), Mode::Eval), image);
+    if is_one_piece(&model.config, image.width, image.height) {
+        return one_piece(image);
     }
     let (mut sum, mut weights) = (Image::new(image.width, image.height), vec![0.0f32; image.width * image.height]);
     for (y, height) in tiles(image.height) {
         for (x, width) in tiles(image.width) {
-            let tile = one_piece(model, values, &image.crop(x, y, width, height))?;
+            let tile = one_piece(&image.crop(x, y, width, height))?;
             for (i, row) in (y..y + height).enumerate() {
                 let weight_y = ramp(row, y, height, image.height);
                 for (j, column) in (x..x + width).enumerate() {
@@ -52,12 +52,15 @@ pub fn restore_with(model: &Model, values: &[Tensor], image: &Image) -> Result<I
     Ok(sum)
 }
 
-/// Pads, predicts, cuts back, limits.
-fn one_piece(model: &Model, values: &[Tensor], image: &Image) -> Result<Image> {
+/// Whether an image goes through in one piece. What counts is what the network gets: a strip of one row is padded to many.
+pub(crate) fn is_one_piece(config: &ModelConfig, width: usize, height: usize) -> bool {
+    config.side_for(width) * config.side_for(height) <= WHOLE
+}
+
+/// Pads, predicts in the pass `cx`, cuts back, limits.
+pub(crate) fn one_piece(model: &Model, cx: &Context, image: &Image) -> Result<Image> {
     let padded = image.pad_reflect(model.config.side_for(image.width), model.config.side_for(image.height));
-    let x = to_tensor(&padded)?;
-    let cx = Context::with_values(values.to_vec(), Mode::Eval);
-    let [_, _, y] = model.network.forward(&cx, &x)?;
+    let [_, _, y] = model.network.forward(cx, &to_tensor(&padded)?)?;
     Ok(to_image(&y)?.crop(0, 0, image.width, image.height).clamp())
 }
 
@@ -93,7 +96,6 @@ fn ramp(at: usize, start: usize, len: usize, side: usize) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ModelConfig;
 
     fn model() -> Model {
         Model::new(&ModelConfig { width: 8, n: 0, groups: 4, ..ModelConfig::default() }, 1, DType::F32).unwrap()
@@ -108,6 +110,14 @@ mod tests {
             assert_eq!((restored.width, restored.height), (width, height));
             assert!(restored.data.iter().all(|v| (0.0..=1.0).contains(v)));
         }
+    }
+
+    #[test]
+    fn what_is_padded_counts() {
+        let whole = |width, height| is_one_piece(&ModelConfig::default(), width, height);
+        assert!(whole(1920, 1080) && whole(1, 30_000));
+        // 40,000 pixels, and 64 times as many with what is padded.
+        assert!(!whole(1, 40_000) && !whole(2000, 1100));
     }
 
     #[test]

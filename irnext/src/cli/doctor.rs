@@ -1,7 +1,7 @@
 //! `irnext doctor`: what is wrong with a data set.
 
 use super::say;
-use crate::doctor::{Checkup, SplitCheckup, examine};
+use crate::doctor::{Checkup, Leak, SplitCheckup, examine};
 use crate::error::Result;
 use crate::protocol::sets::Set;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -30,9 +30,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     Ok(checkup.is_sound())
 }
 
-/// How many of a kind are listed.
-const LISTED: usize = 10;
-
 fn print(split: &SplitCheckup) {
     let set = split.set.map_or("a set that is not known", |set| set.name);
     say!("{}: {:?} split of {set}", split.name, split.role);
@@ -49,32 +46,28 @@ fn print(split: &SplitCheckup) {
         },
     };
     say!("  pairs     {} ({verdict})", split.pairs);
-    for ((width, height), count) in split.sizes.iter().take(LISTED) {
-        say!("  size      {width}x{height}: {count}");
-    }
-    more(split.sizes.len(), "sizes");
-    for file in split.unpaired.iter().take(LISTED) {
-        say!("  UNPAIRED  {}", file.display());
-    }
-    more(split.unpaired.len(), "without a partner");
-    for problem in split.problems.iter().take(LISTED) {
-        say!("  PROBLEM   {problem}");
-    }
-    more(split.problems.len(), "problems");
+    let sizes = split.sizes.iter().map(|((width, height), count)| format!("  size      {width}x{height}: {count}"));
+    list(sizes, "sizes");
+    list(split.unpaired.iter().map(|file| format!("  UNPAIRED  {}", file.display())), "without a partner");
+    list(split.problems.iter().map(|problem| format!("  PROBLEM   {problem}")), "problems");
 }
 
 fn print_leaks(checkup: &Checkup) {
-    for leak in checkup.leaks.iter().take(LISTED) {
+    let line = |leak: &Leak| {
         let how = if leak.identical { "is" } else { "looks like" };
-        say!("LEAK  {} {how} {}, which is trained on", leak.test.display(), leak.train.display());
-    }
-    more(checkup.leaks.len(), "leaks");
+        format!("LEAK  {} {how} {}, which is trained on", leak.test.display(), leak.train.display())
+    };
+    list(checkup.leaks.iter().map(line), "leaks");
     if checkup.is_sound() {
         say!("nothing to complain of");
     }
 }
 
-fn more(count: usize, what: &str) {
+/// The first few lines, and how many there are besides.
+fn list(lines: impl ExactSizeIterator<Item = String>, what: &str) {
+    const LISTED: usize = 10;
+    let count = lines.len();
+    lines.take(LISTED).for_each(|line| say!("{line}"));
     if count > LISTED {
         say!("  … and {} more {what}", count - LISTED);
     }

@@ -11,7 +11,7 @@ use crate::protocol::groups::groups;
 use crate::protocol::sets::Set;
 use crate::protocol::{Format, Protocol, Report, SetReport};
 use crate::restore::restore;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -65,13 +65,8 @@ impl Arguments {
     /// The splits to score, and the folder that they are in.
     fn splits(&self) -> Result<(PathBuf, Vec<Split>)> {
         if let (Some(input), Some(target)) = (&self.input, &self.target) {
-            // Opened for its complaint if there is nothing to score.
-            Paired::from_folders(input, target, PhotoCache::new(0))?;
-            let split = Split {
-                name: input.display().to_string(),
-                role: Role::Unknown,
-                pairing: Pairing::of_folders(input, target)?,
-            };
+            let pairing = Pairing::of_folders(input, target)?.or_complain(input)?;
+            let split = Split { name: input.display().to_string(), role: Role::Unknown, pairing };
             return Ok((input.clone(), vec![split]));
         }
         let folder = self.folder.clone().unwrap_or_else(|| ".".into());
@@ -117,7 +112,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     };
     print(report.preface());
     for split in splits {
-        let set = set_of(&folder, &split, arguments.protocol);
+        let set = Set::of_split(&folder, &split.name, Some(arguments.protocol));
         let groups = groups(arguments.protocol, &folder, &split.pairing.pairs)?;
         let pairs = Paired::new(split.pairing.pairs, PhotoCache::new(0));
         let mut done = SetReport { name: split.name, set, pairs: pairs.len(), images: Vec::new() };
@@ -134,10 +129,4 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         say!("{}", report.write(arguments.format).trim_end_matches('\n'));
     }
     Ok(())
-}
-
-/// The data set that the folders name.
-fn set_of(folder: &Path, split: &Split, protocol: Protocol) -> Option<&'static Set> {
-    let path = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned()).join(&split.name);
-    Set::recognise(&path.display().to_string(), Some(protocol))
 }

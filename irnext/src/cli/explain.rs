@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::explain::{BLOCKS, Panel, explain};
 use crate::image::{Image, Photo};
 use crate::model::ModelConfig;
-use crate::restore::WHOLE;
+use crate::restore::{WHOLE, is_one_piece};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -62,11 +62,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
 fn fitting(config: &ModelConfig, image: Image, path: &Path) -> Image {
     let (mut width, mut height) = (image.width, image.height);
     loop {
-        let pixels = config.side_for(width) * config.side_for(height);
-        if pixels <= WHOLE || (width, height) == (1, 1) {
+        if is_one_piece(config, width, height) || (width, height) == (1, 1) {
             break;
         }
-        let ratio = (WHOLE as f64 / pixels as f64).sqrt();
+        let ratio = (WHOLE as f64 / (config.side_for(width) * config.side_for(height)) as f64).sqrt();
         (width, height) = ((width as f64 * ratio) as usize, (height as f64 * ratio) as usize);
         (width, height) = (width.max(1), height.max(1));
     }
@@ -86,7 +85,7 @@ mod tests {
         let config = ModelConfig::default();
         let fitting = |width, height| {
             let image = fitting(&config, Image::new(width, height), Path::new("a.png"));
-            assert!(config.side_for(image.width) * config.side_for(image.height) <= WHOLE);
+            assert!(is_one_piece(&config, image.width, image.height));
             (image.width, image.height)
         };
         let (width, height) = fitting(4000, 1000);

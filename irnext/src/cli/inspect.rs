@@ -3,7 +3,7 @@
 use super::say;
 use crate::error::Result;
 use crate::model::{Model, strip_prefix};
-use nn::weights::{Contents, TensorInfo, WeightFile, printable};
+use nn::weights::{Contents, TensorInfo, WeightFile, printable, read_bytes};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,8 +29,10 @@ struct Reading {
 
 /// Shows the file; true if it is whole and wants nothing called.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
-    let contents = Contents::read(&arguments.file)?;
-    let reading = read(arguments);
+    let origin = arguments.file.display().to_string();
+    let bytes = read_bytes(&arguments.file)?;
+    let contents = Contents::from_bytes(&origin, &bytes)?;
+    let reading = read(&origin, &bytes);
     match arguments.json {
         true => say!("{}", to_json(&contents, &reading)),
         false => print(arguments, &contents, &reading),
@@ -38,14 +40,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     Ok(reading.whole)
 }
 
-fn read(arguments: &Arguments) -> Reading {
-    let mut file = match WeightFile::read(&arguments.file) {
+fn read(origin: &str, bytes: &[u8]) -> Reading {
+    let mut file = match WeightFile::from_bytes(origin, bytes) {
         Ok(file) => file,
         Err(error) => return Reading { prefix: String::new(), network: Err(error.to_string()), whole: false },
     };
     let prefix = strip_prefix(&mut file.tensors);
-    let origin = arguments.file.display().to_string();
-    let network = Model::from_file(&origin, file).map(|(model, _)| describe(&model)).map_err(|error| error.to_string());
+    let network = Model::from_file(origin, file).map(|(model, _)| describe(&model)).map_err(|error| error.to_string());
     Reading { prefix, network, whole: true }
 }
 

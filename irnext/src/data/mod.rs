@@ -25,6 +25,7 @@ pub use crops::{CropSpec, Window};
 pub use loader::{Batch, Loader, LoaderConfig};
 pub use paired::{Paired, border};
 pub use pairing::{Pair, Pairing};
+pub(crate) use splits::scene_of;
 pub use splits::{Role, Split, splits};
 pub use synthetic::{Degrade, Synthetic};
 

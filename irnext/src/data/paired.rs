@@ -29,20 +29,7 @@ impl Paired {
     /// The pairs of the image files in two folders, by the rules of [`Pairing::of_folders`]. It is an error if nothing
     /// can be paired.
     pub fn from_folders(inputs: &Path, targets: &Path, cache: Arc<PhotoCache>) -> Result<Self> {
-        let found = Pairing::of_folders(inputs, targets)?;
-        if !found.pairs.is_empty() {
-            return Ok(Self::new(found.pairs, cache));
-        }
-        let reason = match found.unpaired.first() {
-            None => "there are no image files here".into(),
-            Some(file) => format!(
-                "no image has a partner, neither {} nor the other {}: a target is named like its input, \
-                 or like the part before the first \"_\", or ends in _GT where the input ends in _hazy",
-                file.display(),
-                found.unpaired.len() - 1
-            ),
-        };
-        Err(Error::data(inputs, reason))
+        Ok(Self::new(Pairing::of_folders(inputs, targets)?.or_complain(inputs)?.pairs, cache))
     }
 
     /// The pairs.

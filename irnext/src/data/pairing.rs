@@ -40,8 +40,8 @@ impl Pairing {
     /// As [`Pairing::of_folders`], but where no file has a partner by its name and there are as many inputs as targets, the
     /// first goes with the first: DPDD's two exposures of a scene have the camera's running numbers for names.
     pub fn in_order(inputs: &Path, targets: &Path) -> Result<Self> {
-        let found = Self::of_folders(inputs, targets)?;
         let (inputs, targets) = (image_files_below(inputs)?, image_files_below(targets)?);
+        let found = Self::of_files(inputs.clone(), targets.clone())?;
         if !found.pairs.is_empty() || inputs.len() != targets.len() {
             return Ok(found);
         }
@@ -77,6 +77,23 @@ impl Pairing {
         }
         found.unpaired.extend(targets.into_iter().filter(|file| !used.contains(file)));
         Ok(found)
+    }
+
+    /// These pairs, or what is wrong with the files of `folder` if there are none.
+    pub fn or_complain(self, folder: &Path) -> Result<Self> {
+        if !self.pairs.is_empty() {
+            return Ok(self);
+        }
+        let reason = match self.unpaired.first() {
+            None => "there are no image files here".into(),
+            Some(file) => format!(
+                "no image has a partner, neither {} nor the other {}: a target is named like its input, \
+                 or like the part before the first \"_\", or ends in _GT where the input ends in _hazy",
+                file.display(),
+                self.unpaired.len() - 1
+            ),
+        };
+        Err(Error::data(folder, reason))
     }
 
     /// Takes in the pairs of a scene; their names get the scene's in front.

@@ -159,7 +159,8 @@ fn listed(root: &Path) -> Result<Vec<Split>> {
             let place = |file: &str| [above, root].map(|folder| folder.join(file)).into_iter().find(|f| f.is_file());
             match place(input).zip(place(target)) {
                 Some((input, target)) => {
-                    pairing.pairs.push(Pair { name: scene_of(&target, root), input, target });
+                    let name = scene_of(&target).unwrap_or_else(|| file_name(&target));
+                    pairing.pairs.push(Pair { name, input, target });
                 }
                 None => pairing.unpaired.push(above.join(target)),
             }
@@ -169,10 +170,10 @@ fn listed(root: &Path) -> Result<Vec<Split>> {
     Ok(found)
 }
 
-/// `0001/000022` of `…/0001/000022/gt/gt_sharp.png`.
-fn scene_of(target: &Path, root: &Path) -> String {
-    let scene = target.parent().and_then(Path::parent).unwrap_or(target);
-    scene.strip_prefix(root).unwrap_or(scene).display().to_string()
+/// What RSBlur calls a scene: `0001/000022` of `…/0001/000022/gt/gt_sharp.png`.
+pub(crate) fn scene_of(file: &Path) -> Option<String> {
+    let number = file.parent()?.parent()?;
+    Some(format!("{}/{}", file_name(number.parent()?), file_name(number)))
 }
 
 /// What the folder names of a path say: the last one that says anything.

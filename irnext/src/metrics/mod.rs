@@ -26,7 +26,7 @@ mod reference;
 pub use align::{AlignedScores, Homography, aligned};
 pub use lpips::Lpips;
 pub use measure::{Measure, Scorer};
-pub use ssim::Ssim;
+pub use ssim::{Geometry, Ssim};
 pub use view::View;
 
 use crate::image::Image;

@@ -8,8 +8,7 @@
 mod downscaled;
 mod window;
 
-#[cfg(test)]
-pub(super) use downscaled::Geometry;
+pub use downscaled::Geometry;
 
 use rayon::prelude::*;
 

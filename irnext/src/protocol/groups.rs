@@ -2,7 +2,7 @@
 //! lights. Which pair is in which part is written in lists that are published with the sets.
 
 use super::Protocol;
-use crate::data::Pair;
+use crate::data::{Pair, scene_of};
 use crate::error::{Error, Result};
 use std::collections::HashSet;
 use std::fs;
@@ -30,9 +30,10 @@ pub fn groups(protocol: Protocol, folder: &Path, pairs: &[Pair]) -> Result<Vec<O
             for (group, name) in [("saturated", "saturation"), ("not saturated", "non_saturation")] {
                 let Some(list) = find(folder, &[&format!("RSBlur_real_test_{name}.txt")]) else { continue };
                 let text = fs::read_to_string(&list).map_err(Error::io(&list))?;
-                let scenes: HashSet<String> = text.lines().filter_map(|line| scene(line.split(' ').next()?)).collect();
+                let scenes: HashSet<String> =
+                    text.lines().filter_map(|line| scene_of(Path::new(line.split(' ').next()?))).collect();
                 for (place, pair) in found.iter_mut().zip(pairs) {
-                    if scene(&pair.target.to_string_lossy()).is_some_and(|scene| scenes.contains(&scene)) {
+                    if scene_of(&pair.target).is_some_and(|scene| scenes.contains(&scene)) {
                         *place = Some(group);
                     }
                 }
@@ -46,13 +47,6 @@ pub fn groups(protocol: Protocol, folder: &Path, pairs: &[Pair]) -> Result<Vec<O
 fn find(folder: &Path, names: &[&str]) -> Option<PathBuf> {
     let folders = folder.ancestors().take(3);
     folders.flat_map(|folder| names.iter().map(move |name| folder.join(name))).find(|list| list.is_file())
-}
-
-/// `0001/000022` of `RSBlur/0001/000022/gt/gt_sharp.png`.
-fn scene(path: &str) -> Option<String> {
-    let mut parts = path.rsplit(['/', '\\']).skip(2);
-    let (number, day) = (parts.next()?, parts.next()?);
-    Some(format!("{day}/{number}"))
 }
 
 /// Whole numbers, from a text file or numpy's.

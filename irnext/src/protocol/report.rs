@@ -1,7 +1,7 @@
 //! The outcome of an evaluation: every image's scores, their means, and what was done to get them.
 
 use super::Protocol;
-use super::sets::{Published, Set};
+use super::sets::Set;
 use crate::evaluate::{Scored, mean};
 use crate::metrics::Measure;
 use serde_json::{Map, Value, json};
@@ -78,11 +78,6 @@ impl SetReport {
         };
         groups.into_iter().map(of).collect()
     }
-
-    /// What is published for this set, if all of it was scored or not.
-    fn published(&self) -> Option<Published> {
-        self.set.map(|set| set.published)
-    }
 }
 
 impl Report {
@@ -143,7 +138,8 @@ impl Report {
         for (scored, _) in &set.images {
             text.extend(scored.remarks.iter().map(|remark| format!("no score  {remark}\n")));
         }
-        if let (Some(published), Some(known)) = (set.published(), set.set) {
+        if let Some(known) = set.set {
+            let published = known.published;
             let input = published.input_psnr.map(|psnr| format!("degraded {psnr:.2} dB; ")).unwrap_or_default();
             let counts: Vec<_> = known.test.iter().map(usize::to_string).collect();
             text += &format!(
@@ -185,7 +181,7 @@ impl Report {
                 "data_set": set.set.map(|set| set.name),
                 "pairs": set.pairs,
                 "published_pairs": set.set.map(|set| set.test),
-                "published": set.published(),
+                "published": set.set.map(|set| set.published),
                 "means": means.collect::<Vec<_>>(),
                 "images": images.collect::<Vec<_>>(),
             })

@@ -3,6 +3,7 @@
 use super::Protocol;
 use crate::data::Role;
 use serde::Serialize;
+use std::path::Path;
 
 /// A data set.
 #[derive(Clone, Copy, Debug)]
@@ -173,6 +174,12 @@ impl Set {
             set.words.iter().filter(|word| plain.contains(&format!(" {word} "))).map(move |word| (word.len(), set))
         });
         named.max_by_key(|(length, _)| *length).map(|(_, set)| set)
+    }
+
+    /// The set that the folders of the split `split` below `folder` name; see [`Set::recognise`].
+    pub fn of_split(folder: &Path, split: &str, protocol: Option<Protocol>) -> Option<&'static Self> {
+        let path = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned()).join(split);
+        Self::recognise(&path.display().to_string(), protocol)
     }
 
     /// The sets that have published splits of this role with so many pairs.

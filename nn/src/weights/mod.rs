@@ -128,15 +128,10 @@ pub struct TensorInfo {
 }
 
 impl Contents {
-    /// Looks at a file.
+    /// Looks at a file's bytes; `origin` names them in errors.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Format`] if there is nothing to be seen. That the file can be seen does not say that it can be used.
-    pub fn read(path: &Path) -> Result<Self> {
-        Self::from_bytes(&path.display().to_string(), &read_bytes(path)?)
-    }
-
-    /// Looks at a file's bytes; `origin` names them in errors.
+    /// [`Error::Format`] if there is nothing to be seen. That the file can be seen does not say that it can be used.
     pub fn from_bytes(origin: &str, bytes: &[u8]) -> Result<Self> {
         let refuse = |reason: String| Error::Format { origin: origin.into(), reason };
         if is_safetensors(bytes) { safetensors::contents(bytes) } else { Self::of_torch(bytes) }.map_err(refuse)
@@ -181,7 +176,11 @@ pub fn printable(text: &str) -> String {
     if text.chars().nth(LONGEST).is_some() { shown + "…" } else { shown }
 }
 
-fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+/// The bytes of a weight file.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Format`] for what is no regular file, and never ends, or is larger than any network.
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     let io = |source| Error::Io { path: path.into(), source };
     let metadata = std::fs::metadata(path).map_err(io)?;
     let refuse = |reason: &str| Err(Error::Format { origin: path.display().to_string(), reason: reason.into() });

@@ -5,7 +5,7 @@ use crate::report::{Report, farthest, largest};
 use crate::{F64, MULTIPLE};
 use engine::{DType, Padding, Tensor};
 use irnext::image::{Image, Photo};
-use irnext::metrics::{Ssim, View, psnr};
+use irnext::metrics::{Geometry, Ssim, View, psnr};
 use irnext::model::Model;
 use irnext::restore::{restore, to_image};
 use nn::Context;
@@ -45,7 +45,7 @@ fn compare(folder: &Folder, name: &str, report: &mut Report) {
             "saved_u8" => saved(report, &file, &restored, torch_off),
             _ if key.starts_with("official_") => score(report, &file, key, &restored),
             _ if key.starts_with("geometry.") => {
-                let found = geometry(input).map(|number| number as f64);
+                let found = geometry(&model, input).map(|number| number as f64);
                 report.check("geometry", key, found.len(), farthest(&found, &expected.to_f64_vec()), 0.5);
             }
             _ => report.fail(format!("{key}: nothing here computes this")),
@@ -56,7 +56,7 @@ fn compare(folder: &Folder, name: &str, report: &mut Report) {
 /// Padded by reflection to sides that the network takes, predicted at full size, cut back.
 fn predict(model: &Model, input: &Tensor, dtype: DType) -> Tensor {
     let [_, _, h, w] = input.dims4("input").unwrap();
-    let [_, _, bottom, right, ..] = geometry(input);
+    let [_, _, bottom, right, ..] = geometry(model, input);
     let padding = Padding { bottom, right, ..Padding::default() };
     let padded = input.to_dtype(dtype).unwrap().pad_reflect(padding).unwrap();
     let params = model.params.to_dtype(dtype).unwrap();
@@ -65,14 +65,12 @@ fn predict(model: &Model, input: &Tensor, dtype: DType) -> Tensor {
 }
 
 /// What the published evaluation derives from the sides: H, W, rows and columns of padding, the ratio by which images are
-/// shrunk for SSIM, and the size that this gives. H and W are the *next* multiples of 32, past those that the sides are.
-fn geometry(input: &Tensor) -> [usize; 7] {
+/// shrunk for SSIM, and the size that this gives.
+fn geometry(model: &Model, input: &Tensor) -> [usize; 7] {
     let [_, _, h, w] = input.dims4("input").unwrap();
-    let [next_h, next_w] = [h, w].map(|side| (side / 32 + 1) * 32);
-    let padding = |side: usize| side.next_multiple_of(32) - side;
-    // Python rounds halves to even.
-    let ratio = (next_h.min(next_w) as f64 / 256.0).round_ties_even().max(1.0) as usize;
-    [next_h, next_w, padding(h), padding(w), ratio, next_h / ratio, next_w / ratio]
+    let Geometry { raised, ratio, pooled } = Geometry::of([h, w]);
+    let padding = |side: usize| model.config.side_for(side) - side;
+    [raised[0], raised[1], padding(h), padding(w), ratio, pooled[0], pooled[1]]
 }
 
 /// The 8-bit image: PyTorch's own output rounds to its numbers exactly in a file of ours; and so does our output, but where the

@@ -4,20 +4,20 @@ use engine::Tensor;
 
 use super::super::Result;
 
-/// What that code makes of an image's size.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::metrics) struct Geometry {
+/// What the published evaluation makes of an image's size before [`Ssim::Downscaled`](super::Ssim::Downscaled); pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
     /// Height and width, raised to the next multiple of 32. Multiples are raised too: that is the code's quirk.
-    pub(in crate::metrics) raised: [usize; 2],
+    pub raised: [usize; 2],
     /// What the raised sides are divided by.
-    pub(in crate::metrics) ratio: usize,
+    pub ratio: usize,
     /// Height and width that images are pooled to: at least 32.
-    pub(in crate::metrics) pooled: [usize; 2],
+    pub pooled: [usize; 2],
 }
 
 impl Geometry {
     /// For an image of `[height, width]`.
-    pub(in crate::metrics) fn of(size: [usize; 2]) -> Self {
+    pub fn of(size: [usize; 2]) -> Self {
         let raised = size.map(|length| (length / 32 + 1) * 32);
         // Python rounds halves to the even number.
         let ratio = (raised[0].min(raised[1]) as f64 / 256.0).round_ties_even().max(1.0) as usize;
