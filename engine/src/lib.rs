@@ -30,7 +30,7 @@ pub use error::{Error, Result};
 pub use gradcheck::gradcheck;
 pub use layout::Layout;
 pub use ops::batch_norm::BatchStats;
-pub use ops::conv2d::Conv2dOptions;
+pub use ops::conv2d::{Around, Conv2dOptions, PackedWeight};
 pub use ops::dynamic_filter::Border;
 pub use ops::frequency_l1::FrequencyNorm;
 pub use ops::pad::Padding;

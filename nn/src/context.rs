@@ -5,7 +5,7 @@
 //! [`Context::finish`], so that a forward pass changes nothing by itself.
 
 use crate::params::{ParamId, Params};
-use crate::{Result, cost::Cost};
+use crate::{Frozen, Result, cost::Cost};
 use engine::{Gradients, Tape, Tensor};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -24,6 +24,7 @@ pub struct Context {
     values: Arc<Vec<Tensor>>,
     tape: Option<Tape>,
     mode: Mode,
+    frozen: Option<Arc<Frozen>>,
     state: RefCell<State>,
 }
 
@@ -60,9 +61,19 @@ impl Context {
         Self::over(Arc::new(values), mode, None)
     }
 
+    /// A pass in use, with values that will not change any more.
+    pub fn frozen(frozen: &Arc<Frozen>) -> Self {
+        Self { frozen: Some(frozen.clone()), ..Self::over(frozen.values.clone(), Mode::Eval, None) }
+    }
+
     fn over(values: Arc<Vec<Tensor>>, mode: Mode, tape: Option<Tape>) -> Self {
         let used = vec![None; values.len()];
-        Self { values, tape, mode, state: RefCell::new(State { used, ..State::default() }) }
+        Self { values, tape, mode, frozen: None, state: RefCell::new(State { used, ..State::default() }) }
+    }
+
+    /// What does not change from pass to pass, if this is known of the values.
+    pub(crate) fn constants(&self) -> Option<&Frozen> {
+        self.frozen.as_deref()
     }
 
     /// Whether this is a pass in training.

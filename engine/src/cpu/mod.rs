@@ -4,14 +4,13 @@
 //! the shapes alone, every output element is computed by one piece, and sums over pieces are added in a fixed order.
 
 mod channel_sums;
-mod correlate;
+pub(crate) mod convolution;
 mod lines;
 mod map;
 mod resample;
 mod walk;
 
 pub(crate) use channel_sums::channel_sums;
-pub(crate) use correlate::{Geometry, Map, Packed, Plan, correlate, weight_gradient};
 pub(crate) use lines::for_each_line;
 pub(crate) use map::map;
 pub(crate) use resample::{Axis, resample};

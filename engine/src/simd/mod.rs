@@ -10,31 +10,39 @@
 //! Kernels vectorise over outputs, never over a sum, and a fused multiply-add rounds once in every instruction set. So all
 //! of them give the same bits.
 //!
-//! `IRNEXT_SIMD=portable` in the environment forces the path that every processor has: the reference, slow where
-//! the baseline has no fused multiply-add.
+//! `IRNEXT_SIMD` in the environment, `portable`, `avx2` or `avx512`, takes a lesser one than the processor has. `portable` is
+//! the reference that every processor can run, slow where the baseline has no fused multiply-add.
 
 #![allow(unsafe_code)]
 
 mod lanes;
+mod tile;
 
 pub(crate) use lanes::Lanes;
 pub use lanes::Vectors;
 use std::sync::LazyLock;
+pub(crate) use tile::{load_block, load_strided, multiply, store_block, store_strided};
 
-/// The instruction sets that kernels are compiled for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The instruction sets that kernels are compiled for, each with what the ones before it have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isa {
     /// What every processor of the target has.
     Portable,
     /// AVX2 and FMA: x86-64 since 2013.
     Avx2,
+    /// AVX-512F: registers of 512 bits, and 32 of them.
+    Avx512,
 }
 
 /// The instruction set in use, decided at the first call.
 pub fn isa() -> Isa {
-    static ISA: LazyLock<Isa> = LazyLock::new(|| match std::env::var("IRNEXT_SIMD").as_deref() {
-        Ok("portable") => Isa::Portable,
-        _ => detect(),
+    static ISA: LazyLock<Isa> = LazyLock::new(|| {
+        let most = match std::env::var("IRNEXT_SIMD").as_deref() {
+            Ok("portable") => Isa::Portable,
+            Ok("avx2") => Isa::Avx2,
+            _ => Isa::Avx512,
+        };
+        detect().min(most)
     });
     *ISA
 }
@@ -42,6 +50,7 @@ pub fn isa() -> Isa {
 #[cfg(target_arch = "x86_64")]
 fn detect() -> Isa {
     match is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        true if is_x86_feature_detected!("avx512f") => Isa::Avx512,
         true => Isa::Avx2,
         false => Isa::Portable,
     }
@@ -59,16 +68,23 @@ pub(crate) trait Kernel {
     fn run(self) -> Self::Output;
 }
 
-/// Work written over registers of `T`. Mark `run`, and what it calls, `#[inline(always)]`.
+/// Work written over registers of `T`. Mark `run`, and what it calls, `#[inline(always)]`; build arrays of registers by loops,
+/// not by `array::from_fn` or `map`, which are functions of the baseline instruction set that nothing is inlined into.
 pub(crate) trait LaneKernel<T: Vectors> {
     type Output;
-    fn run<L: Lanes<Scalar = T>>(self) -> Self::Output;
+
+    /// `V` registers make a [block](Vectors::BLOCK). With `R × V` sums and the operands of a multiplication, the
+    /// instruction set's registers are in use.
+    fn run<L: Lanes<Scalar = T>, const V: usize, const R: usize>(self) -> Self::Output;
 }
 
 /// Runs `kernel` in the best instruction set there is.
 #[inline]
 pub(crate) fn vectorize<K: Kernel>(kernel: K) -> K::Output {
     match isa() {
+        // SAFETY: `isa` is Avx512 only after the processor reported AVX-512F, AVX2 and FMA.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => unsafe { kernel_avx512(kernel) },
         // SAFETY: `isa` is Avx2 only after the processor reported both AVX2 and FMA.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => unsafe { kernel_avx2(kernel) },
@@ -80,10 +96,13 @@ pub(crate) fn vectorize<K: Kernel>(kernel: K) -> K::Output {
 #[inline]
 pub(crate) fn vectorize_lanes<T: Vectors, K: LaneKernel<T>>(kernel: K) -> K::Output {
     match isa() {
+        // SAFETY: `isa` is Avx512 only after the processor reported AVX-512F, AVX2 and FMA.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => unsafe { lanes_avx512::<T, K>(kernel) },
         // SAFETY: `isa` is Avx2 only after the processor reported both AVX2 and FMA.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => unsafe { lanes_avx2::<T, K>(kernel) },
-        _ => kernel.run::<T::Portable>(),
+        _ => kernel.run::<T::Portable, 2, 6>(),
     }
 }
 
@@ -96,9 +115,29 @@ unsafe fn kernel_avx2<K: Kernel>(kernel: K) -> K::Output {
 }
 
 /// # Safety
+/// The processor must have AVX-512F, AVX2 and FMA.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx2,fma")]
+unsafe fn kernel_avx512<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run()
+}
+
+/// 12 sums, 2 registers of weights and a value: 15 of 16 registers.
+///
+/// # Safety
 /// The processor must have AVX2 and FMA.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn lanes_avx2<T: Vectors, K: LaneKernel<T>>(kernel: K) -> K::Output {
-    kernel.run::<T::Avx2>()
+    kernel.run::<T::Avx2, 2, 6>()
+}
+
+/// 12 sums: enough to hide the latency of a multiply-add, which reads its value from memory itself.
+///
+/// # Safety
+/// The processor must have AVX-512F, AVX2 and FMA.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx2,fma")]
+unsafe fn lanes_avx512<T: Vectors, K: LaneKernel<T>>(kernel: K) -> K::Output {
+    kernel.run::<T::Avx512, 1, 16>()
 }

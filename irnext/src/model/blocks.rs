@@ -2,8 +2,8 @@
 
 use crate::model::config::ModelConfig;
 use crate::model::msm::Msm;
-use engine::{Conv2dOptions, Tensor};
-use nn::layers::{Activation, Conv2d, ConvTranspose2d, InstanceNorm2d, Module, Sequential};
+use engine::{Around, Conv2dOptions, Tensor};
+use nn::layers::{Conv2d, ConvTranspose2d, InstanceNorm2d, Module, Sequential};
 use nn::{Builder, Context, Result};
 
 /// The published code wraps every convolution in a sequence of its own; its parameters are under `main.0`.
@@ -12,20 +12,19 @@ pub(super) fn conv(b: &mut Builder<'_>, c_in: usize, c_out: usize, kernel: usize
 }
 
 /// A convolution, then GELU.
-pub(super) fn conv_gelu(b: &mut Builder<'_>, c_in: usize, c_out: usize, kernel: usize) -> Sequential {
-    Sequential::new().then(conv(b, c_in, c_out, kernel)).then(Activation::Gelu)
+pub(super) fn conv_gelu(b: &mut Builder<'_>, c_in: usize, c_out: usize, kernel: usize) -> Conv2d {
+    conv(b, c_in, c_out, kernel).gelu()
 }
 
 /// Half the size: a 3×3 convolution of stride 2, then GELU.
-pub(super) fn down(b: &mut Builder<'_>, c_in: usize, c_out: usize) -> Sequential {
-    Sequential::new().then(conv(b, c_in, c_out, 3).stride(2)).then(Activation::Gelu)
+pub(super) fn down(b: &mut Builder<'_>, c_in: usize, c_out: usize) -> Conv2d {
+    conv_gelu(b, c_in, c_out, 3).stride(2)
 }
 
 /// Twice the size: a 4×4 transposed convolution of stride 2, then GELU.
-pub(super) fn up(b: &mut Builder<'_>, c_in: usize, c_out: usize) -> Sequential {
+pub(super) fn up(b: &mut Builder<'_>, c_in: usize, c_out: usize) -> ConvTranspose2d {
     let options = Conv2dOptions { stride: 2, padding: 1, ..Conv2dOptions::default() };
-    let conv = ConvTranspose2d::new(&mut b.at("main").at(0), c_in, c_out, 4, options);
-    Sequential::new().then(conv).then(Activation::Gelu)
+    ConvTranspose2d::new(&mut b.at("main").at(0), c_in, c_out, 4, options).gelu()
 }
 
 /// ConvS (Fig. 3b): shallow features of the shrunken input `[N, 3, H, W]`, 3×3 to C/4, 1×1 to C/2, 3×3 to C/2, 1×1 to C,
@@ -42,24 +41,30 @@ pub fn conv_s(b: &mut Builder<'_>, channels: usize) -> Sequential {
 }
 
 /// A residual block: 3×3, GELU, `msm` multi-scale modules, 3×3, plus the input.
-pub struct ResBlock(Sequential);
+pub struct ResBlock {
+    first: Conv2d,
+    modules: Vec<Msm>,
+    last: Conv2d,
+}
 
 impl ResBlock {
     /// A block of `channels` channels.
     pub fn new(b: &mut Builder<'_>, config: &ModelConfig, channels: usize, msm: usize) -> Self {
         let mut b = b.at("main");
-        let mut layers = Sequential::new().then(conv_gelu(&mut b.at(0), channels, channels, 3));
-        for i in 0..msm {
-            layers = layers.then(Msm::new(&mut b.at(1 + i), config, channels));
-        }
+        let first = conv(&mut b.at(0), channels, channels, 3);
+        let modules = (0..msm).map(|i| Msm::new(&mut b.at(1 + i), config, channels)).collect();
         // The published code has an identity where a plain block has no module.
-        Self(layers.then(conv(&mut b.at(1 + msm.max(1)), channels, channels, 3)))
+        let last = conv(&mut b.at(1 + msm.max(1)), channels, channels, 3);
+        // Without modules, the last convolution takes the GELU as it reads, and only the numbers before it are ever in memory.
+        Self { first: if msm > 0 { first.gelu() } else { first }, modules, last }
     }
 }
 
 impl Module for ResBlock {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
-        Ok(self.0.forward(cx, x)?.add(x)?)
+        let y = self.modules.iter().try_fold(self.first.forward(cx, x)?, |y, module| module.forward(cx, &y))?;
+        let around = Around { gelu_input: self.modules.is_empty(), residual: Some(x), ..Around::default() };
+        self.last.forward_with(cx, &y, around)
     }
 }
 

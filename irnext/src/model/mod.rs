@@ -27,8 +27,9 @@ pub use network::IrNext;
 pub use recognise::strip_prefix;
 
 use crate::error::Result;
-use engine::DType;
-use nn::Params;
+use engine::{DType, Tensor};
+use nn::{Context, Frozen, Params};
+use std::sync::Arc;
 
 /// A network and its numbers.
 pub struct Model {
@@ -46,6 +47,32 @@ impl Model {
         config.validate()?;
         let (network, params) = Params::build(seed, dtype, |b| Ok(IrNext::new(b, config)))?;
         Ok(Self { config: config.clone(), network, params })
+    }
+
+    /// The model for use: its values will not change, so what can be computed of them is computed once.
+    pub fn freeze(&self) -> FrozenModel<'_> {
+        self.freeze_with(self.params.values())
+    }
+
+    /// As [`Model::freeze`], with other values for its parameters, in their order: a moving average.
+    pub fn freeze_with(&self, values: Vec<Tensor>) -> FrozenModel<'_> {
+        FrozenModel { config: &self.config, network: &self.network, values: Arc::new(Frozen::new(values)) }
+    }
+}
+
+/// A model in use; threads may share it.
+pub struct FrozenModel<'a> {
+    /// Which network.
+    pub config: &'a ModelConfig,
+    network: &'a IrNext,
+    values: Arc<Frozen>,
+}
+
+impl FrozenModel<'_> {
+    /// The restored image, at full size, for a degraded `[N, 3, H, W]`; see [`IrNext::forward`].
+    pub fn predict(&self, x: &Tensor) -> Result<Tensor> {
+        let [_, _, y] = self.network.forward(&Context::frozen(&self.values), x)?;
+        Ok(y)
     }
 }
 

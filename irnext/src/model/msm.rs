@@ -9,8 +9,8 @@
 
 use crate::model::config::{ModelConfig, Pooling, Variant};
 use crate::model::lam::Lam;
-use engine::{Conv2dOptions, Tensor};
-use nn::layers::{Activation, AvgPool2d, Conv2d, MaxPool2d, Module, Sequential};
+use engine::{Around, Conv2dOptions, Tensor};
+use nn::layers::{AvgPool2d, Conv2d, MaxPool2d, Module, Sequential};
 use nn::{Builder, Context, Cost, Operation, Result};
 
 /// A multi-scale module over maps of a fixed number of channels.
@@ -90,10 +90,7 @@ impl Module for Msm {
             sum = sum.add(&self.enlarge(cx, &y, size(x))?)?;
             coarser = Some(y);
         }
-        if self.gelu {
-            sum = Activation::Gelu.forward(cx, &sum)?;
-        }
-        self.conv_sum.forward(cx, &sum)
+        self.conv_sum.forward_with(cx, &sum, Around { gelu_input: self.gelu, ..Around::default() })
     }
 }
 

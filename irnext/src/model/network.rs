@@ -3,7 +3,7 @@
 use crate::model::blocks::{cnn_block, conv, conv_gelu, conv_s, down, up};
 use crate::model::config::ModelConfig;
 use engine::Tensor;
-use nn::layers::{Conv2d, Module, Sequential};
+use nn::layers::{Conv2d, ConvTranspose2d, Module, Sequential};
 use nn::{Builder, Context, Result};
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use std::sync::Arc;
 pub struct IrNext {
     /// CNNBlocks on the way down, at full, half and quarter size.
     encoder: [Arc<Sequential>; 3],
-    stem: Sequential,
-    down: [Sequential; 2],
-    up: [Sequential; 2],
+    stem: Conv2d,
+    down: [Conv2d; 2],
+    up: [ConvTranspose2d; 2],
     head: Conv2d,
     /// CNNBlocks on the way up, at quarter, half and full size.
     decoder: [Arc<Sequential>; 3],
     /// Halve the channels of decoder and encoder features together, at half and full size.
-    fuse: [Sequential; 2],
+    fuse: [Conv2d; 2],
     /// Predictions at quarter and half size.
     side_heads: [Conv2d; 2],
     /// Join features and ConvS, at half and quarter size.

@@ -1,8 +1,8 @@
 //! Convolutions with their parameters.
 
-use super::Module;
+use super::{Activation, BatchNorm2d, Module};
 use crate::{Builder, Context, Cost, Operation, ParamId, Result};
-use engine::{Conv2dOptions, Tensor};
+use engine::{Around, Conv2dOptions, PackedWeight, Tensor};
 
 /// A convolution of `[N, in, H, W]` maps with a k×k kernel.
 pub struct Conv2d {
@@ -10,6 +10,7 @@ pub struct Conv2d {
     weight: ParamId,
     bias: Option<ParamId>,
     options: Conv2dOptions,
+    gelu: bool,
 }
 
 impl Conv2d {
@@ -42,6 +43,7 @@ impl Conv2d {
             weight: b.uniform("weight", &[c_out, per_group, kernel, kernel], bound),
             bias: bias.then(|| b.uniform("bias", &[c_out], bound)),
             options,
+            gelu: false,
         }
     }
 
@@ -50,6 +52,84 @@ impl Conv2d {
         self.options.stride = stride;
         self
     }
+
+    /// This convolution with a GELU after it.
+    pub fn gelu(self) -> Self {
+        Self { gelu: true, ..self }
+    }
+
+    /// The convolution, and what is around it, in one pass.
+    pub fn forward_with(&self, cx: &Context, x: &Tensor, around: Around<'_>) -> Result<Tensor> {
+        let (weight, bias) = (cx.param(self.weight), self.bias.map(|bias| cx.param(bias)));
+        let packed = cx.constants().map(|constants| constants.packed(self.weight, |w| self.pack(w))).transpose()?;
+        let around = Around { packed: packed.as_ref(), ..around };
+        let y = x.conv2d_with(&weight, bias.as_ref(), self.options, around)?;
+        if around.gelu_input {
+            report_gelu(cx, x);
+        }
+        self.report(cx, &weight, bias.as_ref(), x, &y);
+        if around.gelu_output {
+            report_gelu(cx, &y);
+        }
+        Ok(y)
+    }
+}
+
+impl Conv2d {
+    fn pack(&self, weight: &Tensor) -> Result<PackedWeight> {
+        Ok(PackedWeight::new(weight, self.options)?)
+    }
+
+    /// Notes the cost of one use with `weight` and maybe a `bias`.
+    fn report(&self, cx: &Context, weight: &Tensor, bias: Option<&Tensor>, x: &Tensor, y: &Tensor) {
+        cx.report(|| {
+            let (kernel, fan_in) = taps(weight);
+            let operation = Operation::Conv2d { kernel, fan_in, bias: bias.is_some() };
+            Cost::free(&self.path, operation, x, y)
+                .with_parameters(weight.numel() + bias.map_or(0, Tensor::numel))
+        });
+    }
+}
+
+/// A convolution, then batch normalisation. In use, with constants, that is one convolution.
+pub struct ConvBatchNorm {
+    conv: Conv2d,
+    norm: BatchNorm2d,
+}
+
+impl ConvBatchNorm {
+    /// `conv`, then `norm`.
+    pub fn new(conv: Conv2d, norm: BatchNorm2d) -> Self {
+        Self { conv, norm }
+    }
+}
+
+impl Module for ConvBatchNorm {
+    fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
+        let Some(constants) = cx.constants() else {
+            return self.norm.forward(cx, &self.conv.forward(cx, x)?);
+        };
+        let Conv2d { weight, bias, options, .. } = self.conv;
+        let (weight_now, bias_now) = (cx.param(weight), bias.map(|bias| cx.param(bias)));
+        // norm(w ∗ x + b) = scale·(w ∗ x) + (scale·b + shift).
+        let [folded, constant] = constants.folded(weight, || {
+            let [scale, shift] = self.norm.as_scale_and_shift(cx)?;
+            let constant = match &bias_now {
+                Some(bias) => bias.mul(&scale)?.add(&shift)?,
+                None => shift,
+            };
+            Ok([weight_now.mul(&scale.reshape(&[scale.numel(), 1, 1, 1])?)?, constant])
+        })?;
+        let y = x.conv2d(&folded, Some(&constant), options)?;
+        self.conv.report(cx, &weight_now, bias_now.as_ref(), x, &y);
+        self.norm.report(cx, &y);
+        Ok(y)
+    }
+}
+
+/// Notes a GELU of `x` that was taken on the way.
+fn report_gelu(cx: &Context, x: &Tensor) {
+    cx.report(|| Cost::free("", Operation::Activation(Activation::Gelu), x, x));
 }
 
 fn same_size(kernel: usize) -> Conv2dOptions {
@@ -58,15 +138,7 @@ fn same_size(kernel: usize) -> Conv2dOptions {
 
 impl Module for Conv2d {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
-        let (weight, bias) = (cx.param(self.weight), self.bias.map(|bias| cx.param(bias)));
-        let y = x.conv2d(&weight, bias.as_ref(), self.options)?;
-        cx.report(|| {
-            let (kernel, fan_in) = taps(&weight);
-            let operation = Operation::Conv2d { kernel, fan_in, bias: bias.is_some() };
-            Cost::free(&self.path, operation, x, &y)
-                .with_parameters(weight.numel() + bias.as_ref().map_or(0, Tensor::numel))
-        });
-        Ok(y)
+        self.forward_with(cx, x, Around { gelu_output: self.gelu, ..Around::default() })
     }
 }
 
@@ -76,6 +148,7 @@ pub struct ConvTranspose2d {
     weight: ParamId,
     bias: ParamId,
     options: Conv2dOptions,
+    gelu: bool,
 }
 
 impl ConvTranspose2d {
@@ -95,12 +168,18 @@ impl ConvTranspose2d {
 impl Module for ConvTranspose2d {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) = (cx.param(self.weight), cx.param(self.bias));
-        let y = x.conv_transpose2d(&weight, Some(&bias), self.options)?;
+        let y = match self.gelu {
+            true => x.conv_transpose2d_gelu(&weight, Some(&bias), self.options)?,
+            false => x.conv_transpose2d(&weight, Some(&bias), self.options)?,
+        };
         cx.report(|| {
             let (kernel, fan_out) = taps(&weight);
             let operation = Operation::ConvTranspose2d { kernel, fan_out, bias: true };
             Cost::free(&self.path, operation, x, &y).with_parameters(weight.numel() + bias.numel())
         });
+        if self.gelu {
+            report_gelu(cx, &y);
+        }
         Ok(y)
     }
 }

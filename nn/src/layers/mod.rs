@@ -7,7 +7,7 @@ mod pool;
 mod sequential;
 
 pub use activation::Activation;
-pub use conv::{Conv2d, ConvTranspose2d};
+pub use conv::{Conv2d, ConvBatchNorm, ConvTranspose2d};
 pub use norm::{BatchNorm2d, InstanceNorm2d};
 pub use pool::{AvgPool2d, GlobalAvgPool, MaxPool2d};
 pub use sequential::Sequential;

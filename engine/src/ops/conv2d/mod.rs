@@ -3,20 +3,31 @@
 //! y\[n, o, r, c\] = b\[o\] + Σ w\[o, i, k, l\] · x\[n, i, s·r + d·k − p, s·c + d·l − p\], summed over the input
 //! channels i of o's group and the kernel elements (k, l); s stride, d dilation, p zero padding.
 //!
-//! Forward: `Tensor::conv2d` → `Op::infer` checks → `Op::forward` runs the direct kernel (`correlate`) with
-//! the forward `Plan`. On a tape it keeps x if the weight's gradient will be wanted, and w if x's will.
+//! Forward: `Tensor::conv2d` → `Op::infer` checks → `Op::forward` packs the weights for the algorithm that `algorithm.rs` chooses
+//! (Winograd's or the direct one) and runs it. On a tape it keeps x if the weight's gradient will be wanted, and w if x's will.
 //!
-//! Backward, each part only where needed: dx is the adjoint plan over dy with the same weights (in and out channels
-//! exchanged); dw sums outer products of x and dy over pixels (`weight_gradient`); db sums dy over pixels.
+//! Backward, each part only where needed: dx is the adjoint convolution of dy with the same weights (in and out channels
+//! exchanged); dw sums outer products of x and dy over pixels; db sums dy over pixels.
+//!
+//! What usually surrounds a convolution is computed with it, without passes over memory of its own ([`Around`]): a GELU
+//! of the input as it is read, a residual and a GELU of the output as it is written. What is kept for the gradient are then the
+//! numbers before the GELU, from which both its value and its derivative are computed again.
 
+mod algorithm;
+mod packed;
+
+use super::gelu::{Gelu, gelu_in_place, times_derivative};
 use super::view::Shape;
 use super::{Op, apply};
-use crate::cpu::{Geometry, Map, Packed, Plan, correlate, weight_gradient};
+use crate::cpu::convolution::Fusion;
 use crate::sweep::{Choices, Room, Sample, Values};
-use crate::{DType, Error, Float, Meta, Result, Tensor, dispatch_float};
+use crate::{DType, Error, Meta, Result, Tensor, dispatch_float};
+pub(super) use packed::Direction;
+pub use packed::PackedWeight;
+use packed::{Packed, as_channels_last, weight_sums};
 
 /// This room in the sweep.
-pub const ROOM: Room = Room { name: "conv2d", operations: &[("conv2d", sample)] };
+pub const ROOM: Room = Room { name: "conv2d", operations: &[("conv2d", sample), ("conv2d", sample_around)] };
 
 /// Settings of a convolution, alike for both axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,27 +49,74 @@ impl Default for Conv2dOptions {
     }
 }
 
+/// What is computed together with a convolution: `[gelu](conv([gelu](x)) + bias + [residual])`.
+#[derive(Clone, Copy, Default)]
+pub struct Around<'a> {
+    /// Convolve the GELU of the input.
+    pub gelu_input: bool,
+    /// Added to the result; of its shape.
+    pub residual: Option<&'a Tensor>,
+    /// Take the GELU of the result.
+    pub gelu_output: bool,
+    /// The weight, packed before. It saves the time of packing, which is little for large maps and most of it for small ones.
+    pub packed: Option<&'a PackedWeight>,
+}
+
 impl Tensor {
     /// Convolves `[N, I, H, W]` with `weight` `[O, I/groups, kH, kW]` and adds `bias` `[O]`; gives
     /// `[N, O, H', W']` with H' = ⌊(H + 2·padding − dilation·(kH − 1) − 1) / stride⌋ + 1.
     pub fn conv2d(&self, weight: &Tensor, bias: Option<&Tensor>, options: Conv2dOptions) -> Result<Tensor> {
-        let inputs: Vec<&Tensor> = [self, weight].into_iter().chain(bias).collect();
-        apply(Conv2d(options), &inputs)
+        self.conv2d_with(weight, bias, options, Around::default())
+    }
+
+    /// The same, with what is `around` it.
+    pub fn conv2d_with(
+        &self,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        options: Conv2dOptions,
+        around: Around<'_>,
+    ) -> Result<Tensor> {
+        let inputs: Vec<&Tensor> = [self, weight].into_iter().chain(bias).chain(around.residual).collect();
+        let gelu = Gelus { input: around.gelu_input, output: around.gelu_output };
+        let (bias, residual) = (bias.is_some(), around.residual.is_some());
+        apply(Conv2d { options, gelu, bias, residual, packed: around.packed.cloned() }, &inputs)
     }
 }
 
-struct Conv2d(Conv2dOptions);
+/// The activations of an [`Around`].
+#[derive(Clone, Copy)]
+pub(super) struct Gelus {
+    pub(super) input: bool,
+    pub(super) output: bool,
+}
+
+struct Conv2d {
+    options: Conv2dOptions,
+    gelu: Gelus,
+    bias: bool,
+    residual: bool,
+    packed: Option<PackedWeight>,
+}
+
+impl Conv2d {
+    /// Where the bias and the residual are among the inputs.
+    fn optional(&self) -> (Option<usize>, Option<usize>) {
+        (self.bias.then_some(2), self.residual.then_some(2 + usize::from(self.bias)))
+    }
+}
 
 impl Op for Conv2d {
     const NAME: &'static str = "conv2d";
     type Saved = Kept;
 
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
-        let Conv2dOptions { stride, padding, dilation, groups } = self.0;
+        let Conv2dOptions { stride, padding, dilation, groups } = self.options;
         let op = Self::NAME;
         let dtype = check_dtypes(op, inputs)?;
+        let (bias, residual) = self.optional();
         let (&[n, c_in, h, w], &[c_out, per_group, kh, kw]) = (as_map(op, &inputs[0])?, as_map(op, &inputs[1])?);
-        check_settings(op, self.0)?;
+        check_settings(op, self.options)?;
         if per_group.checked_mul(groups) != Some(c_in) || c_out % groups != 0 {
             let (weight, expects) = (&inputs[1].shape, per_group.saturating_mul(groups));
             let message = match c_out % groups {
@@ -67,154 +125,198 @@ impl Op for Conv2d {
             };
             return Err(Error::shape(op, message));
         }
-        check_bias(op, inputs.get(2), c_out)?;
+        check_bias(op, bias.map(|i| &inputs[i]), c_out)?;
+        if self.packed.as_ref().is_some_and(|packed| !packed.fits(&inputs[1], self.options)) {
+            return Err(Error::shape(op, "the packed weight was made of another weight or for other options"));
+        }
         let out = |size: usize, k: usize| {
             let reach = k.checked_sub(1)?.checked_mul(dilation)?.checked_add(1)?;
             let padded = padding.checked_mul(2)?.checked_add(size)?;
             Some(padded.checked_sub(reach)? / stride + 1)
         };
-        match (out(h, kh), out(w, kw)) {
-            (Some(out_h), Some(out_w)) => Ok(Meta { shape: vec![n, c_out, out_h, out_w], dtype }),
-            _ => Err(Error::shape(
+        let (Some(out_h), Some(out_w)) = (out(h, kh), out(w, kw)) else {
+            return Err(Error::shape(
                 op,
                 format!("a {kh}×{kw} kernel with dilation {dilation} does not fit a {h}×{w} input padded by {padding}"),
-            )),
+            ));
+        };
+        let shape = vec![n, c_out, out_h, out_w];
+        match residual.map(|i| &inputs[i].shape) {
+            Some(residual) if *residual != shape => {
+                Err(Error::shape(op, format!("residual {residual:?} does not fit the output {shape:?}")))
+            }
+            _ => Ok(Meta { shape, dtype }),
         }
     }
 
     fn forward(&self, inputs: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
         let shape = self.infer(&inputs.iter().map(|input| input.meta()).collect::<Vec<_>>())?.shape;
-        forward(Direction::InToOut, self.0, inputs, &shape, need)
+        let (bias, residual) = self.optional();
+        let part = |i: Option<usize>| i.map(|i| inputs[i]);
+        let operands = Operands {
+            x: inputs[0],
+            weight: inputs[1],
+            packed: self.packed.as_ref(),
+            bias: part(bias),
+            residual: part(residual),
+        };
+        forward(Direction::InToOut, self.options, self.gelu, operands, &shape, need)
     }
 
     fn backward(&self, saved: Self::Saved, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        backward(Direction::InToOut, self.0, saved, dy, need)
+        let (bias, residual) = self.optional();
+        let dz = through_output(&saved, dy)?;
+        let mut gradients = backward(Direction::InToOut, self.options, self.gelu, saved, &dz, need)?;
+        gradients.extend(bias.map(|i| need[i].then(|| bias_gradient(&dz)).transpose()).transpose()?);
+        gradients.extend(residual.map(|i| need[i].then_some(dz)));
+        Ok(gradients)
     }
 }
 
-/// What a convolution and its transpose keep: x for dw and w for dx, each with the shape of the gradient that it serves.
-pub(super) type Kept = (Option<(Tensor, Shape)>, Option<(Tensor, Shape)>);
+/// What a convolution and its transpose compute with.
+#[derive(Clone, Copy)]
+pub(super) struct Operands<'a> {
+    pub(super) x: &'a Tensor,
+    pub(super) weight: &'a Tensor,
+    pub(super) packed: Option<&'a PackedWeight>,
+    pub(super) bias: Option<&'a Tensor>,
+    pub(super) residual: Option<&'a Tensor>,
+}
 
-/// Convolution (`InToOut`) or its transpose (`OutToIn`) of x with w and maybe a bias, into a map of `shape`.
+/// What a convolution and its transpose keep.
+pub(super) struct Kept {
+    /// x, for dw and for the GELU's derivative in dx, and the shape of w.
+    x: Option<(Tensor, Shape)>,
+    /// w, for dx, and the shape of x.
+    weight: Option<(Tensor, Shape)>,
+    /// The output before its GELU.
+    output: Option<Tensor>,
+}
+
+impl super::Saved for Kept {
+    fn bytes(&self) -> usize {
+        self.x.bytes() + self.weight.bytes() + self.output.bytes()
+    }
+}
+
+/// Convolution (`InToOut`) or its transpose (`OutToIn`) into a map of `shape`.
 pub(super) fn forward(
     direction: Direction,
     options: Conv2dOptions,
-    inputs: &[&Tensor],
+    gelu: Gelus,
+    operands: Operands<'_>,
     shape: &[usize],
     need: &[bool],
 ) -> Result<(Tensor, Kept)> {
-    let (x, w) = (inputs[0], inputs[1]);
-    let y = dispatch_float!("conv2d", x.dtype(), T => {
-        run::<T>(direction, options, x, w, inputs.get(2).copied(), shape)
-    })?;
-    let keep_for = |gradient: usize, of: &Tensor, kept: &Tensor| {
-        need[gradient].then(|| (kept.detach(), Shape(of.shape().to_vec())))
-    };
-    Ok((y, (keep_for(1, w, x), keep_for(0, x, w))))
-}
-
-/// The gradients of x, w and the bias.
-pub(super) fn backward(
-    direction: Direction,
-    options: Conv2dOptions,
-    (x, w): Kept,
-    dy: &Tensor,
-    need: &[bool],
-) -> Result<Vec<Option<Tensor>>> {
-    dispatch_float!("conv2d", dy.dtype(), T => {
-        let dx = match &w {
-            Some((w, Shape(shape))) => Some(run::<T>(direction.reversed(), options, dy, w, None, shape)?),
-            None => None,
+    let Operands { x, weight, packed, .. } = operands;
+    let recorded = need.contains(&true);
+    dispatch_float!("conv2d", x.dtype(), T => {
+        let fresh;
+        let packed = match packed.and_then(PackedWeight::get::<T>) {
+            Some(packed) => packed,
+            None => {
+                fresh = Packed::<T>::new(direction, options, weight);
+                &fresh
+            }
         };
-        // The transposed convolution of x to y is the convolution of y to x, so its x and dy change places.
-        let dw = match (&x, direction) {
-            (Some((x, Shape(shape))), Direction::InToOut) => Some(weight_sums::<T>(options, x, dy, shape)?),
-            (Some((x, Shape(shape))), Direction::OutToIn) => Some(weight_sums::<T>(options, dy, x, shape)?),
-            (None, _) => None,
+        // What is kept is the output before its GELU; without a tape there is only the one after it.
+        let y = run(packed, Gelus { output: gelu.output && !recorded, ..gelu }, operands, shape)?;
+        let keep_for = |wanted: bool, of: &Tensor, kept: &Tensor| {
+            wanted.then(|| (kept.detach(), Shape(of.shape().to_vec())))
         };
-        let db = match need.get(2) {
-            Some(true) => Some(dy.sum(&[0, 2, 3])?.reshape(&[dy.shape()[1]])?),
-            _ => None,
+        let mut kept = Kept {
+            x: keep_for(need[1] || need[0] && gelu.input, weight, x),
+            weight: keep_for(need[0], x, weight),
+            output: None,
         };
-        Ok([dx, dw, db].into_iter().take(need.len()).collect())
+        if !(gelu.output && recorded) {
+            return Ok((y, kept));
+        }
+        let activated = y.gelu()?;
+        kept.output = Some(y);
+        Ok((activated, kept))
     })
 }
 
-/// Whether a map with the weight's input channels becomes one with its output channels, or the other way round.
-#[derive(Clone, Copy)]
-pub(super) enum Direction {
-    InToOut,
-    OutToIn,
-}
-
-impl Direction {
-    fn reversed(self) -> Self {
-        match self {
-            Self::InToOut => Self::OutToIn,
-            Self::OutToIn => Self::InToOut,
-        }
+/// The gradient before the output's GELU.
+pub(super) fn through_output(kept: &Kept, dy: &Tensor) -> Result<Tensor> {
+    match &kept.output {
+        Some(z) => super::gelu::gradient(z, dy),
+        None => Ok(dy.clone()),
     }
 }
 
-/// Convolution or its transpose of `x` with `weight` `[O, I/groups, kH, kW]` into a new map of `shape`.
-fn run<T: Float>(
+/// The gradients of x and w.
+pub(super) fn backward(
     direction: Direction,
     options: Conv2dOptions,
-    x: &Tensor,
-    weight: &Tensor,
-    bias: Option<&Tensor>,
+    gelu: Gelus,
+    Kept { x, weight, .. }: Kept,
+    dz: &Tensor,
+    need: &[bool],
+) -> Result<Vec<Option<Tensor>>> {
+    dispatch_float!("conv2d", dz.dtype(), T => {
+        let dx = match &weight {
+            Some((w, Shape(shape))) => {
+                let packed = Packed::<T>::new(direction.reversed(), options, w);
+                let dz = dz.standard();
+                let x = x.as_ref().filter(|_| gelu.input).map(|(x, _)| x.standard());
+                let x = x.as_ref().map(|x| x.dense_data::<T>("conv2d")).transpose()?;
+                let write = |start: usize, run: &mut [T]| {
+                    if let Some(x) = x {
+                        times_derivative(run, &x[start..start + run.len()]);
+                    }
+                };
+                let fusion = Fusion { read: None, write: Some(&write) };
+                let dz = as_channels_last(&dz)?;
+                Some(Tensor::build(shape, |out| packed.run(dz, None, out, (shape[2], shape[3]), fusion)))
+            }
+            None => None,
+        };
+        // The transposed convolution of x to y is the convolution of y to x, so its x and dy change places.
+        let dw = match (x.filter(|_| need[1]), direction) {
+            (Some((x, Shape(shape))), Direction::InToOut) => Some(weight_sums::<T>(options, &x, dz, &shape, read(gelu))?),
+            (Some((x, Shape(shape))), Direction::OutToIn) => Some(weight_sums::<T>(options, dz, &x, &shape, None)?),
+            (None, _) => None,
+        };
+        Ok(vec![dx, dw])
+    })
+}
+
+pub(super) fn bias_gradient(dz: &Tensor) -> Result<Tensor> {
+    dz.sum(&[0, 2, 3])?.reshape(&[dz.shape()[1]])
+}
+
+/// Runs what was packed.
+fn run<T: Gelu>(
+    packed: &Packed<T>,
+    gelu: Gelus,
+    Operands { x, bias, residual, .. }: Operands<'_>,
     shape: &[usize],
 ) -> Result<Tensor> {
-    let x = x.standard();
+    let (x, residual) = (x.standard(), residual.map(Tensor::standard));
     let bias = bias.map(|bias| bias.to_vec::<T>()).transpose()?;
-    let groups = options.groups;
-    let (o, i) = (weight.shape()[0] / groups, weight.shape()[1]);
-    let (kw, strides, offset) = (weight.shape()[3], weight.layout().strides(), weight.layout().offset());
-    let data = weight.raw::<T>();
-    let at = |g: usize, e: usize, i: usize, out: usize| {
-        data[offset + (g * o + out) * strides[0] + i * strides[1] + e / kw * strides[2] + e % kw * strides[3]]
-    };
-    let geometry = geometry(options, weight.shape());
-    let (plan, packed) = match direction {
-        Direction::InToOut => {
-            let plan = Plan::forward(geometry);
-            let packed = Packed::new(&plan, groups, i, o, at);
-            (plan, packed)
+    let residual = residual.as_ref().map(|residual| residual.dense_data::<T>("conv2d")).transpose()?;
+    let write = |start: usize, run: &mut [T]| {
+        if let Some(residual) = residual {
+            add_in_place(run, &residual[start..start + run.len()]);
         }
-        Direction::OutToIn => {
-            let plan = Plan::adjoint(geometry);
-            let packed = Packed::new(&plan, groups, o, i, |g, e, from, to| at(g, e, to, from));
-            (plan, packed)
+        if gelu.output {
+            gelu_in_place(run);
         }
     };
+    let fusion = Fusion { read: read(gelu), write: (gelu.output || residual.is_some()).then_some(&write) };
     let map = as_channels_last::<T>(&x)?;
-    Ok(Tensor::build(shape, |out| correlate(&plan, map, &packed, bias.as_deref(), out, (shape[2], shape[3]))))
+    Ok(Tensor::build(shape, |out| packed.run(map, bias.as_deref(), out, (shape[2], shape[3]), fusion)))
 }
 
-/// Σ over pixels of `x` at each kernel element times `dy`, as a weight of `shape`
-/// `[channels of dy, channels of x / groups, kH, kW]`.
-fn weight_sums<T: Float>(options: Conv2dOptions, x: &Tensor, dy: &Tensor, shape: &[usize]) -> Result<Tensor> {
-    let (x, dy) = (x.standard(), dy.standard());
-    let plan = Plan::forward(geometry(options, shape));
-    let sums = weight_gradient::<T>(&plan, as_channels_last(&x)?, as_channels_last(&dy)?, options.groups);
-    let (o, i, taps) = (shape[0] / options.groups, shape[1], shape[2] * shape[3]);
-    // From [group][tap][in][out] to the weight's memory order, [group·out][tap][in].
-    Ok(Tensor::build(shape, |out: &mut [T]| {
-        for (index, value) in out.iter_mut().enumerate() {
-            let (c, t, channel) = (index % i, index / i % taps, index / (i * taps));
-            *value = sums[((channel / o * taps + t) * i + c) * o + channel % o];
-        }
-    }))
+/// Compiled for the baseline, the compiler's own vectors suffice: memory is the limit.
+fn add_in_place<T: Gelu>(run: &mut [T], residual: &[T]) {
+    run.iter_mut().zip(residual).for_each(|(sum, x)| *sum += *x);
 }
 
-fn geometry(options: Conv2dOptions, weight: &[usize]) -> Geometry {
-    let Conv2dOptions { stride, padding, dilation, .. } = options;
-    Geometry { kernel: (weight[2], weight[3]), stride, padding, dilation }
-}
-
-fn as_channels_last<T: Float>(x: &Tensor) -> Result<Map<'_, T>> {
-    let [n, c, h, w] = x.dims4("conv2d")?;
-    Ok(Map { data: x.dense_data("conv2d")?, n, h, w, c })
+fn read<T: Gelu>(gelu: Gelus) -> Option<fn(&mut [T])> {
+    gelu.input.then_some(gelu_in_place::<T>)
 }
 
 pub(super) fn as_map<'a>(op: &'static str, meta: &'a Meta) -> Result<&'a [usize; 4]> {
@@ -269,6 +371,27 @@ fn sample(c: &mut Choices) -> Sample {
     let Conv2dOptions { stride, padding, dilation, groups } = options;
     let label = format!("stride {stride}, padding {padding}, dilation {dilation}, groups {groups}");
     Sample::new(label, inputs, move |x| x[0].conv2d(&x[1], x.get(2), options))
+}
+
+/// With a bias, a residual and activations, each of them or not.
+fn sample_around(c: &mut Choices) -> Sample {
+    let (options, x, [to, kernel]) = sample_settings(c);
+    let weight = [to, x[1] / options.groups, kernel / 16, kernel % 16];
+    let (bias, residual, gelu_input, gelu_output) = (c.flag(), c.flag(), c.flag(), c.flag());
+    let mut inputs = vec![c.tensor(&x, Values::Normal), c.tensor(&weight, Values::Normal)];
+    if bias {
+        inputs.push(c.tensor(&[to], Values::Normal));
+    }
+    if residual {
+        let y = inputs[0].conv2d(&inputs[1], None, options).expect("the sample fits");
+        inputs.push(c.tensor(y.shape(), Values::Normal));
+    }
+    let label = format!("{options:?}, gelu_input {gelu_input}, gelu_output {gelu_output}");
+    Sample::new(label, inputs, move |x| {
+        let residual = residual.then(|| x.last().expect("the residual is the last"));
+        let around = Around { gelu_input, residual, gelu_output, packed: None };
+        x[0].conv2d_with(&x[1], bias.then(|| &x[2]), options, around)
+    })
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@
 //! is four 2×2 ones), so nothing is scattered. Its dx is the forward plan of conv2d, its dw that of conv2d
 //! with x and dy exchanged.
 
-use super::conv2d::{self, Conv2dOptions, Direction, Kept, as_map, check_bias, check_dtypes, check_settings, sample_settings};
+use super::conv2d::{
+    self, Conv2dOptions, Direction, Gelus, Kept, Operands, as_map, check_bias, check_dtypes, check_settings, sample_settings,
+};
 use super::{Op, apply};
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Error, Meta, Result, Tensor};
@@ -19,22 +21,42 @@ impl Tensor {
     /// convolution that it transposes.
     pub fn conv_transpose2d(&self, weight: &Tensor, bias: Option<&Tensor>, options: Conv2dOptions) -> Result<Tensor> {
         let inputs: Vec<&Tensor> = [self, weight].into_iter().chain(bias).collect();
-        apply(ConvTranspose2d(options), &inputs)
+        apply(ConvTranspose2d { options, gelu_output: false }, &inputs)
+    }
+
+    /// The GELU of [`Tensor::conv_transpose2d`], of which only the numbers before it are kept for the gradient.
+    pub fn conv_transpose2d_gelu(
+        &self,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        options: Conv2dOptions,
+    ) -> Result<Tensor> {
+        let inputs: Vec<&Tensor> = [self, weight].into_iter().chain(bias).collect();
+        apply(ConvTranspose2d { options, gelu_output: true }, &inputs)
     }
 }
 
-struct ConvTranspose2d(Conv2dOptions);
+struct ConvTranspose2d {
+    options: Conv2dOptions,
+    gelu_output: bool,
+}
+
+impl ConvTranspose2d {
+    fn gelu(&self) -> Gelus {
+        Gelus { input: false, output: self.gelu_output }
+    }
+}
 
 impl Op for ConvTranspose2d {
     const NAME: &'static str = "conv_transpose2d";
     type Saved = Kept;
 
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
-        let Conv2dOptions { stride, padding, dilation, groups } = self.0;
+        let Conv2dOptions { stride, padding, dilation, groups } = self.options;
         let op = Self::NAME;
         let dtype = check_dtypes(op, inputs)?;
         let (&[n, c_in, h, w], &[from, per_group, kh, kw]) = (as_map(op, &inputs[0])?, as_map(op, &inputs[1])?);
-        check_settings(op, self.0)?;
+        check_settings(op, self.options)?;
         if from != c_in || c_in % groups != 0 {
             let weight = &inputs[1].shape;
             let message = format!("input has {c_in} channels, weight {weight:?} with {groups} groups expects {from}");
@@ -55,11 +77,18 @@ impl Op for ConvTranspose2d {
 
     fn forward(&self, inputs: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
         let shape = self.infer(&inputs.iter().map(|input| input.meta()).collect::<Vec<_>>())?.shape;
-        conv2d::forward(Direction::OutToIn, self.0, inputs, &shape, need)
+        let operands =
+            Operands { x: inputs[0], weight: inputs[1], packed: None, bias: inputs.get(2).copied(), residual: None };
+        conv2d::forward(Direction::OutToIn, self.options, self.gelu(), operands, &shape, need)
     }
 
     fn backward(&self, saved: Self::Saved, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        conv2d::backward(Direction::OutToIn, self.0, saved, dy, need)
+        let dz = conv2d::through_output(&saved, dy)?;
+        let mut gradients = conv2d::backward(Direction::OutToIn, self.options, self.gelu(), saved, &dz, need)?;
+        if let Some(&wanted) = need.get(2) {
+            gradients.push(wanted.then(|| conv2d::bias_gradient(&dz)).transpose()?);
+        }
+        Ok(gradients)
     }
 }
 
@@ -75,8 +104,12 @@ fn sample(c: &mut Choices) -> Sample {
         inputs.push(c.tensor(&[to], Values::Normal));
     }
     let Conv2dOptions { stride, padding, dilation, groups } = options;
-    let label = format!("stride {stride}, padding {padding}, dilation {dilation}, groups {groups}");
-    Sample::new(label, inputs, move |x| x[0].conv_transpose2d(&x[1], x.get(2), options))
+    let gelu = c.flag();
+    let label = format!("stride {stride}, padding {padding}, dilation {dilation}, groups {groups}, gelu {gelu}");
+    Sample::new(label, inputs, move |x| match gelu {
+        true => x[0].conv_transpose2d_gelu(&x[1], x.get(2), options),
+        false => x[0].conv_transpose2d(&x[1], x.get(2), options),
+    })
 }
 
 #[cfg(test)]

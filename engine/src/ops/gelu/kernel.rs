@@ -14,6 +14,7 @@
 //! small, and rounded to f32. For Φ(−u) the error was weighted by max(u, ¼), since it is multiplied by u.
 
 use crate::Float;
+use crate::simd::{Kernel, vectorize};
 
 /// What the two compute dtypes do differently.
 pub(crate) trait Gelu: Float {
@@ -22,6 +23,34 @@ pub(crate) trait Gelu: Float {
 
     /// Its derivative Φ(x) + x·φ(x).
     fn gelu_derivative(self) -> Self;
+}
+
+/// The GELU of every number, in place.
+pub(crate) fn gelu_in_place<T: Gelu>(x: &mut [T]) {
+    struct InPlace<'a, T>(&'a mut [T]);
+    impl<T: Gelu> Kernel for InPlace<'_, T> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run(self) {
+            self.0.iter_mut().for_each(|x| *x = x.gelu());
+        }
+    }
+    vectorize(InPlace(x));
+}
+
+/// dy times the GELU's derivative at x, in place of dy.
+pub(crate) fn times_derivative<T: Gelu>(dy: &mut [T], x: &[T]) {
+    struct InPlace<'a, T>(&'a mut [T], &'a [T]);
+    impl<T: Gelu> Kernel for InPlace<'_, T> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run(self) {
+            self.0.iter_mut().zip(self.1).for_each(|(dy, x)| *dy *= x.gelu_derivative());
+        }
+    }
+    vectorize(InPlace(dy, x));
 }
 
 /// Where the f32 polynomials end. Beyond it |h| < 2.6e-8 and |k| < 1.5e-7.

@@ -9,7 +9,7 @@ use super::{Op, apply, keep};
 use crate::cpu::map;
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Meta, Result, Tensor, dispatch_float};
-pub(crate) use kernel::Gelu;
+pub(crate) use kernel::{Gelu, gelu_in_place, times_derivative};
 
 /// This room in the sweep.
 pub const ROOM: Room = Room { name: "gelu", operations: &[("gelu", sample)] };
@@ -41,13 +41,15 @@ impl Op for GeluOp {
     }
 
     fn backward(&self, x: Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let gradient = |x: Tensor| {
-            dispatch_float!(Self::NAME, dy.dtype(), T => {
-                map(Self::NAME, dy.shape(), [&x, dy], |[x, dy]: [T; 2]| dy * x.gelu_derivative())
-            })
-        };
-        Ok(vec![x.map(gradient).transpose()?])
+        Ok(vec![x.map(|x| gradient(&x, dy)).transpose()?])
     }
+}
+
+/// dy·gelu′(x).
+pub(super) fn gradient(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    dispatch_float!(GeluOp::NAME, dy.dtype(), T => {
+        map(GeluOp::NAME, dy.shape(), [x, dy], |[x, dy]: [T; 2]| dy * x.gelu_derivative())
+    })
 }
 
 fn sample(c: &mut Choices) -> Sample {

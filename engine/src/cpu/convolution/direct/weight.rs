@@ -1,18 +1,21 @@
 //! The gradient of a correlation's weights: a sum of outer products over all pixels.
 
+use super::Plan;
 use super::strip::{Strip, band_rows};
-use super::{Map, Plan, put};
-use crate::simd::{LaneKernel, Lanes, vectorize_lanes};
+use crate::cpu::convolution::{Map, PARTIALS};
+use crate::simd::{LaneKernel, Lanes, load_block, multiply, store_block, vectorize_lanes};
 use crate::{Buffer, Float};
 use rayon::prelude::*;
 
-/// The partial sums of a weight gradient: enough to keep as many threads busy, and constant, so that the
-/// order of additions is too.
-const PARTIALS: usize = 16;
-
 /// The gradient of the weights of the correlation `plan` from `x` to a map like `dy`:
-/// Σ over pixels of x at the tap times dy, as `[group][tap][c_in][c_out]`. `plan` must be a forward one.
-pub(crate) fn weight_gradient<T: Float>(plan: &Plan, x: Map<'_, T>, dy: Map<'_, T>, groups: usize) -> Vec<T> {
+/// Σ over pixels of x at the tap, with `read` applied, times dy, as `[group][tap][c_in][c_out]`. `plan` must be a forward one.
+pub(crate) fn weight_gradient<T: Float>(
+    plan: &Plan,
+    x: Map<'_, T>,
+    dy: Map<'_, T>,
+    groups: usize,
+    read: Option<fn(&mut [T])>,
+) -> Vec<T> {
     let (c_in, c_out) = (x.c / groups, dy.c / groups);
     let taps = &plan.phases[0].taps;
     let size = groups * taps.len() * c_in * c_out;
@@ -30,7 +33,7 @@ pub(crate) fn weight_gradient<T: Float>(plan: &Plan, x: Map<'_, T>, dy: Map<'_, 
             for piece in partial * per_partial..((partial + 1) * per_partial).min(pieces) {
                 let (n, i) = (piece / bands, piece % bands);
                 let rows = (i * band, ((i + 1) * band).min(dy.h));
-                let strip = Strip::new(plan, x, n, rows, dy.w);
+                let strip = Strip::new(plan, x, n, rows, dy.w, read);
                 vectorize_lanes(GradientBand { plan, strip: &strip, dy, n, groups, c_in, c_out, out });
             }
             sums
@@ -59,9 +62,8 @@ impl<T: Float> LaneKernel<T> for GradientBand<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes<Scalar = T>>(self) {
+    fn run<L: Lanes<Scalar = T>, const V: usize, const R: usize>(self) {
         let Self { plan, strip, dy, n, groups, c_in, c_out, out } = self;
-        let lanes = 2 * L::N;
         let taps = &plan.phases[0].taps;
         let pixel = plan.in_step * strip.c;
         // Rows at a time: what they hold of x and dy should stay in the L1 cache for all taps and channels.
@@ -69,25 +71,25 @@ impl<T: Float> LaneKernel<T> for GradientBand<'_, T> {
         let mut padded: Vec<T> = Vec::new();
         let (first, last) = strip.rows;
         for rows in (first..last).step_by(together).map(|row| row..(row + together).min(last)) {
-            for (group, block) in (0..groups).flat_map(|g| (0..c_out.div_ceil(lanes)).map(move |b| (g, b))) {
-                let width = lanes.min(c_out - block * lanes);
-                let channel = group * c_out + block * lanes;
+            for (group, block) in (0..groups).flat_map(|g| (0..c_out.div_ceil(T::BLOCK)).map(move |b| (g, b))) {
+                let width = T::BLOCK.min(c_out - block * T::BLOCK);
+                let channel = group * c_out + block * T::BLOCK;
                 let dy_rows = &dy.data[(n * dy.h + rows.start) * dy.w * dy.c..][..rows.len() * dy.w * dy.c];
                 // A full block is read in place; the last, narrower one from a copy filled up with zeros.
-                let (values, stride): (&[T], usize) = if width == lanes {
+                let (values, stride): (&[T], usize) = if width == T::BLOCK {
                     (&dy_rows[channel..], dy.c)
                 } else {
                     padded.clear();
                     for pixel in dy_rows.chunks_exact(dy.c) {
                         padded.extend_from_slice(&pixel[channel..channel + width]);
-                        padded.resize(padded.len() + lanes - width, T::zero());
+                        padded.resize(padded.len() + T::BLOCK - width, T::zero());
                     }
-                    (&padded, lanes)
+                    (&padded, T::BLOCK)
                 };
                 for (t, &tap) in taps.iter().enumerate() {
                     let mut c = 0;
                     while c < c_in {
-                        let sums = &mut out[((group * taps.len() + t) * c_in + c) * c_out + block * lanes..];
+                        let sums = &mut out[((group * taps.len() + t) * c_in + c) * c_out + block * T::BLOCK..];
                         let x = |row: usize| strip.at(plan, row, tap) + group * c_in + c;
                         let outer = Outer {
                             data: strip.data(),
@@ -99,10 +101,10 @@ impl<T: Float> LaneKernel<T> for GradientBand<'_, T> {
                             columns: dy.w,
                         };
                         c += match c_in - c {
-                            6.. => outer.add::<L, 6>(sums, c_out, width),
-                            4.. => outer.add::<L, 4>(sums, c_out, width),
-                            2.. => outer.add::<L, 2>(sums, c_out, width),
-                            _ => outer.add::<L, 1>(sums, c_out, width),
+                            left if left >= R => outer.add::<L, V, R>(sums, c_out, width),
+                            4.. => outer.add::<L, V, 4>(sums, c_out, width),
+                            2.. => outer.add::<L, V, 2>(sums, c_out, width),
+                            _ => outer.add::<L, V, 1>(sums, c_out, width),
                         };
                     }
                 }
@@ -111,7 +113,7 @@ impl<T: Float> LaneKernel<T> for GradientBand<'_, T> {
     }
 }
 
-/// The inner loop of the weight gradient: a sum of outer products over pixels.
+/// A sum of outer products over pixels.
 struct Outer<'a, T, X> {
     data: &'a [T],
     /// Where the channels of pixel (row, 0) start in `data`.
@@ -127,29 +129,23 @@ struct Outer<'a, T, X> {
 impl<T: Float, X: Fn(usize) -> usize> Outer<'_, T, X> {
     /// Adds `C` input channels × one block of output channels to `sums`, whose rows are `c_out` long. Returns `C`.
     #[inline(always)]
-    fn add<L: Lanes<Scalar = T>, const C: usize>(&self, sums: &mut [T], c_out: usize, width: usize) -> usize {
-        let mut tile = [[L::splat(T::zero()); 2]; C];
-        for (c, value) in tile.iter_mut().enumerate() {
-            let mut start = [T::zero(); 32];
-            start[..width].copy_from_slice(&sums[c * c_out..][..width]);
-            *value = [L::load(&start), L::load(&start[L::N..])];
+    fn add<L: Lanes<Scalar = T>, const V: usize, const C: usize>(
+        &self,
+        sums: &mut [T],
+        c_out: usize,
+        width: usize,
+    ) -> usize {
+        let mut tile = [[L::splat(T::zero()); V]; C];
+        for c in 0..C {
+            tile[c] = load_block(&sums[c * c_out..][..width]);
         }
         for (i, row) in self.rows.clone().enumerate() {
             let x = &self.data[(self.x)(row)..];
-            let values = &self.values[i * self.columns * self.stride..];
-            for column in 0..self.columns {
-                let x: &[T; C] = x[column * self.pixel..][..C].try_into().expect("C elements");
-                let dy = &values[column * self.stride..][..2 * L::N];
-                let dy = [L::load(dy), L::load(&dy[L::N..])];
-                for c in 0..C {
-                    let x = L::splat(x[c]);
-                    tile[c][0] = x.mul_add(dy[0], tile[c][0]);
-                    tile[c][1] = x.mul_add(dy[1], tile[c][1]);
-                }
-            }
+            let dy = &self.values[i * self.columns * self.stride..];
+            multiply(&mut tile, self.columns, (x, 1, self.pixel), (dy, self.stride));
         }
         for (c, value) in tile.into_iter().enumerate() {
-            put(value, &mut sums[c * c_out..][..width]);
+            store_block(value, &mut sums[c * c_out..][..width]);
         }
         C
     }

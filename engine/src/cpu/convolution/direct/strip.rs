@@ -1,6 +1,7 @@
 //! The part of the input that a thread works on, with a border of zeros.
 
-use super::{Map, Plan};
+use super::Plan;
+use crate::cpu::convolution::Map;
 use crate::{Buffer, Float};
 
 /// About how many bytes of input a strip holds: half of a usual L2 cache.
@@ -36,13 +37,21 @@ enum Memory<'a, T> {
 }
 
 impl<'a, T: Float> Strip<'a, T> {
-    pub(super) fn new(plan: &Plan, x: Map<'a, T>, n: usize, rows: (usize, usize), columns: usize) -> Self {
+    /// The part of image `n` that the grid's `rows` and all its `columns` read, with `read` applied, which leaves 0 at 0.
+    pub(super) fn new(
+        plan: &Plan,
+        x: Map<'a, T>,
+        n: usize,
+        rows: (usize, usize),
+        columns: usize,
+        read: Option<fn(&mut [T])>,
+    ) -> Self {
         let ((up, left), (down, right)) = plan.reach();
         let top = (rows.0 * plan.in_step) as isize + up;
         let bottom = (rows.1.max(1) - 1) as isize * plan.in_step as isize + down;
         let last = columns.saturating_sub(1) as isize * plan.in_step as isize + right;
         let image = &x.data[n * x.h * x.w * x.c..][..x.h * x.w * x.c];
-        if top >= 0 && left >= 0 && bottom < x.h as isize && last < x.w as isize {
+        if read.is_none() && top >= 0 && left >= 0 && bottom < x.h as isize && last < x.w as isize {
             let row = x.w * x.c;
             return Self { memory: Memory::Image(image), row, c: x.c, top: 0, left: 0, rows };
         }
@@ -63,6 +72,9 @@ impl<'a, T: Float> Strip<'a, T> {
             out[..start].fill(T::zero());
             out[start..start + len].copy_from_slice(&image[(y as usize * x.w + from) * x.c..][..len]);
             out[start + len..].fill(T::zero());
+            if let Some(read) = read {
+                read(out);
+            }
         }
         Self { memory: Memory::Copy(copy), row, c: x.c, top, left, rows }
     }

@@ -10,41 +10,14 @@
 //!
 //! A thread takes a band of output rows and copies the input rows that it reads into a strip with a border of zeros, which
 //! stays in its L2 cache; from there no loop needs to know of borders. The inner loop computes a tile of
-//! six pixels × two registers of output channels, all accumulators in registers: per input channel it loads two
-//! registers of weights, and each pixel's value once. Sums run over taps and channels in a fixed order.
+//! some pixels × a block of output channels, all sums in registers: per input channel it loads a block
+//! of weights, and each pixel's value once. Sums run over taps and channels in a fixed order.
 
-mod direct;
+mod correlate;
 mod plan;
 mod strip;
 mod weight;
 
-pub(crate) use direct::{Packed, correlate};
+pub(crate) use correlate::{Packed, correlate};
 pub(crate) use plan::{Geometry, Plan};
 pub(crate) use weight::weight_gradient;
-
-use crate::simd::Lanes;
-
-/// A channels-last map in memory: `[n, h, w, c]`.
-#[derive(Clone, Copy)]
-pub(crate) struct Map<'a, T> {
-    pub(crate) data: &'a [T],
-    pub(crate) n: usize,
-    pub(crate) h: usize,
-    pub(crate) w: usize,
-    pub(crate) c: usize,
-}
-
-/// Stores as many channels as `to` has.
-#[inline(always)]
-fn put<L: Lanes>(value: [L; 2], to: &mut [L::Scalar]) {
-    if to.len() == 2 * L::N {
-        value[0].store(to);
-        value[1].store(&mut to[L::N..]);
-    } else {
-        let mut values = [<L::Scalar as num_traits::Zero>::zero(); 32];
-        value[0].store(&mut values);
-        value[1].store(&mut values[L::N..]);
-        let len = to.len();
-        to.copy_from_slice(&values[..len]);
-    }
-}

@@ -1,0 +1,169 @@
+//! The correlation itself: bands of output rows, blocks of channels, tiles of pixels.
+
+use super::Plan;
+use super::plan::Phase;
+use super::strip::{Strip, band_rows};
+use crate::Float;
+use crate::cpu::convolution::{Fusion, Map};
+use crate::simd::{LaneKernel, Lanes, load_block, multiply, store_block, vectorize_lanes};
+use rayon::prelude::*;
+
+/// Weights in the order in which the inner loop reads them: `[phase][group][block][tap][c_in][lanes]`,
+/// a block of output channels being a cache line, the last one filled up with zeros.
+pub(crate) struct Packed<T> {
+    phases: Vec<Vec<T>>,
+    groups: usize,
+    c_in: usize,
+    c_out: usize,
+}
+
+impl<T: Float> Packed<T> {
+    /// Packs `weight(group, kernel element, c_in, c_out)`; channel counts are those of one group.
+    pub(crate) fn new(
+        plan: &Plan,
+        groups: usize,
+        c_in: usize,
+        c_out: usize,
+        weight: impl Fn(usize, usize, usize, usize) -> T,
+    ) -> Self {
+        let lanes = T::BLOCK;
+        let blocks = c_out.div_ceil(lanes);
+        let pack = |phase: &Phase| {
+            let mut packed = Vec::with_capacity(groups * blocks * phase.taps.len() * c_in * lanes);
+            for (g, b) in (0..groups).flat_map(|g| (0..blocks).map(move |b| (g, b))) {
+                for (&element, i) in phase.elements.iter().flat_map(|e| (0..c_in).map(move |i| (e, i))) {
+                    packed.extend(
+                        (b * lanes..(b + 1) * lanes)
+                            .map(|o| if o < c_out { weight(g, element, i, o) } else { T::zero() }),
+                    );
+                }
+            }
+            packed
+        };
+        Self { phases: plan.phases.iter().map(pack).collect(), groups, c_in, c_out }
+    }
+}
+
+/// Correlates `x` into `out`, the memory of an `[n, out_h, out_w, groups·c_out]` map, starting from `bias`.
+pub(crate) fn correlate<T: Float>(
+    plan: &Plan,
+    x: Map<'_, T>,
+    weights: &Packed<T>,
+    bias: Option<&[T]>,
+    out: &mut [T],
+    (out_h, out_w): (usize, usize),
+    fusion: Fusion<'_, T>,
+) {
+    let c_out = weights.groups * weights.c_out;
+    if out.is_empty() {
+        return;
+    }
+    let grid = (out_h.div_ceil(plan.out_step), out_w.div_ceil(plan.out_step));
+    let band = band_rows::<T>(plan, x, grid);
+    let row_len = out_w * c_out;
+    let image = out_h * row_len;
+    let band_len = band * plan.out_step * row_len;
+    out.par_chunks_mut(image).enumerate().for_each(|(n, out)| {
+        out.par_chunks_mut(band_len).enumerate().for_each(|(i, out)| {
+            let rows = (i * band, ((i + 1) * band).min(grid.0));
+            let strip = Strip::new(plan, x, n, rows, grid.1, fusion.read);
+            vectorize_lanes(Band { plan, strip: &strip, weights, bias, out: &mut *out, out_w, c_out });
+            fusion.finish(n * image + i * band_len, out);
+        });
+    });
+}
+
+/// A band of the output.
+struct Band<'a, T: Float> {
+    plan: &'a Plan,
+    strip: &'a Strip<'a, T>,
+    weights: &'a Packed<T>,
+    bias: Option<&'a [T]>,
+    out: &'a mut [T],
+    out_w: usize,
+    c_out: usize,
+}
+
+impl<T: Float> LaneKernel<T> for Band<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<Scalar = T>, const V: usize, const R: usize>(self) {
+        let Self { plan, strip, weights, bias, out, out_w, c_out } = self;
+        let out_rows = out.len() / (out_w * c_out);
+        let pixel = plan.in_step * strip.c;
+        let blocks = weights.c_out.div_ceil(T::BLOCK);
+        let mut taps: Vec<usize> = Vec::new();
+        for (phase, packed) in plan.phases.iter().zip(&weights.phases) {
+            let rows = plan.count(phase.origin.0, out_rows);
+            let columns = plan.count(phase.origin.1, out_w);
+            let block_len = phase.taps.len() * weights.c_in * T::BLOCK;
+            for (group, block) in (0..weights.groups).flat_map(|g| (0..blocks).map(move |b| (g, b))) {
+                let w = &packed[(group * blocks + block) * block_len..][..block_len];
+                let width = T::BLOCK.min(weights.c_out - block * T::BLOCK);
+                let channel = group * weights.c_out + block * T::BLOCK;
+                let start = load_block::<L, V>(bias.map_or(&[], |bias| &bias[channel..channel + width]));
+                for row in 0..rows {
+                    let tap_start =
+                        |&tap: &(isize, isize)| strip.at(plan, strip.rows.0 + row, tap) + group * weights.c_in;
+                    taps.clear();
+                    taps.extend(phase.taps.iter().map(tap_start));
+                    let first = (phase.origin.0 + row * plan.out_step) * out_w + phase.origin.1;
+                    let out = &mut out[first * c_out + channel..];
+                    let tile = Tile { data: strip.data(), taps: &taps, pixel, w, c_in: weights.c_in, start };
+                    let to = Place { step: plan.out_step * c_out, width };
+                    let mut column = 0;
+                    while column + R <= columns {
+                        tile.compute::<R>(column, to, out);
+                        column += R;
+                    }
+                    if column < columns && columns >= R {
+                        // The last tile overlaps the one before: the same sums, written again.
+                        tile.compute::<R>(columns - R, to, out);
+                    } else {
+                        for column in column..columns {
+                            tile.compute::<1>(column, to, out);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Neighbouring pixels × a block of channels.
+struct Tile<'a, L: Lanes, const V: usize> {
+    data: &'a [L::Scalar],
+    /// Where each tap of column 0 starts in `data`.
+    taps: &'a [usize],
+    /// Elements from one pixel to the next.
+    pixel: usize,
+    w: &'a [L::Scalar],
+    c_in: usize,
+    start: [L; V],
+}
+
+/// Where the pixels of a row of the grid go.
+#[derive(Clone, Copy)]
+struct Place {
+    /// Elements from one pixel to the next.
+    step: usize,
+    /// Channels of the block.
+    width: usize,
+}
+
+impl<L: Lanes, const V: usize> Tile<'_, L, V> {
+    /// The `P` pixels from `column` on, into `out`, which starts at column 0.
+    #[inline(always)]
+    fn compute<const P: usize>(&self, column: usize, to: Place, out: &mut [L::Scalar]) {
+        let mut sums = [self.start; P];
+        let c_in = self.c_in;
+        for (tap, w) in self.taps.iter().zip(self.w.chunks_exact((c_in * V * L::N).max(1))) {
+            let pixels = &self.data[tap + column * self.pixel..];
+            multiply(&mut sums, c_in, (pixels, self.pixel, 1), (w, V * L::N));
+        }
+        for (i, sums) in sums.iter().enumerate() {
+            store_block(*sums, &mut out[(column + i) * to.step..][..to.width]);
+        }
+    }
+}

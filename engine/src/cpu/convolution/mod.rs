@@ -1,0 +1,45 @@
+//! Convolutions, in two ways: directly, which suits every geometry, and by Winograd's algorithm, for 3×3 with stride 1.
+//!
+//! Here is what both share; the operation `conv2d` chooses between them.
+
+pub(crate) mod direct;
+pub(crate) mod winograd;
+
+/// The partial sums of a weight gradient: enough to keep as many threads busy, and constant, so that the
+/// order of additions is too.
+const PARTIALS: usize = 16;
+
+/// A channels-last map in memory: `[n, h, w, c]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Map<'a, T> {
+    pub(crate) data: &'a [T],
+    pub(crate) n: usize,
+    pub(crate) h: usize,
+    pub(crate) w: usize,
+    pub(crate) c: usize,
+}
+
+/// What a convolution does to its input as it reads it and to its output once it is finished, so that no pass over memory is
+/// spent on it.
+#[derive(Clone, Copy)]
+pub(crate) struct Fusion<'a, T> {
+    /// Applied to the input wherever it is read; leaves 0 at 0.
+    pub(crate) read: Option<fn(&mut [T])>,
+    /// Applied to runs of the output once they are complete; its first argument says where in the output a run starts.
+    pub(crate) write: Option<&'a Write<'a, T>>,
+}
+
+/// See [`Fusion::write`].
+pub(crate) type Write<'a, T> = dyn Fn(usize, &mut [T]) + Sync + 'a;
+
+impl<T> Fusion<'_, T> {
+    /// A plain convolution.
+    pub(crate) const NONE: Self = Self { read: None, write: None };
+
+    /// Applies `write` to the run that starts at `start`.
+    pub(crate) fn finish(&self, start: usize, run: &mut [T]) {
+        if let Some(write) = self.write {
+            write(start, run);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The convolution: strips of tiles through the input's transform, 36 matrix products and the output's transform.
+
+use super::strip::{Cut, Strip};
+use super::transform::{self, Input, Transform};
+use super::{IN, OUT, PLANES, Weights};
+use crate::cpu::convolution::{Fusion, Map};
+use crate::simd::{LaneKernel, Lanes, load_block, load_strided, multiply, store_block, store_strided, vectorize_lanes};
+use crate::{Buffer, Float};
+use rayon::prelude::*;
+
+/// Convolves `x` into `out`, the memory of an `[n, out_h, out_w, c_out]` map; output pixel (r, c) reads the input from
+/// (r − padding, c − padding) on.
+pub(crate) fn convolve<T: Float>(
+    x: Map<'_, T>,
+    weights: &Weights,
+    padding: isize,
+    bias: Option<&[T]>,
+    out: &mut [T],
+    (out_h, out_w): (usize, usize),
+    fusion: Fusion<'_, T>,
+) {
+    if out.is_empty() {
+        return;
+    }
+    let cut = Cut::new::<T>(x.n, out_h, out_w, x.c);
+    let row = out_w * weights.c_out;
+    let band_len = cut.strip.0 * OUT * row;
+    out.par_chunks_mut(out_h * row).enumerate().for_each(|(n, image)| {
+        image.par_chunks_mut(band_len).enumerate().for_each(|(band, out)| {
+            for [rows, columns] in cut.strips(band) {
+                let origin = ((rows.0 * OUT) as isize - padding, (columns.0 * OUT) as isize - padding);
+                let size = ((rows.1 - rows.0) * OUT + 2, (columns.1 - columns.0) * OUT + 2);
+                let strip = Strip::new(x, n, origin, size, fusion.read);
+                let tiles = (rows.1 - rows.0, columns.1 - columns.0);
+                vectorize_lanes(Tiles { cut, strip: &strip, tiles, weights, bias, column: columns.0, out, out_w });
+            }
+            fusion.finish(n * out_h * row + band * band_len, out);
+        });
+    });
+}
+
+/// The tiles of a strip.
+struct Tiles<'a, T> {
+    cut: Cut,
+    strip: &'a Strip,
+    /// Along the strip's axes.
+    tiles: (usize, usize),
+    weights: &'a Weights,
+    bias: Option<&'a [T]>,
+    /// The first tile's column in the image.
+    column: usize,
+    /// The strip's rows of the output.
+    out: &'a mut [T],
+    out_w: usize,
+}
+
+impl<T: Float> LaneKernel<T> for Tiles<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<Scalar = T>, const V: usize, const R: usize>(self) {
+        let Self { cut, strip, tiles, weights, bias, column, out, out_w } = self;
+        let size = cut.block::<T>(strip.c, R);
+        let (plane, sums_plane) = (size * strip.c + T::BLOCK, size * T::BLOCK + T::BLOCK);
+        let mut transformed = Buffer::new::<T>(PLANES * plane);
+        let mut products = Buffer::new::<T>(PLANES * sums_plane);
+        let (c_in, c_out) = (weights.c_in, weights.c_out);
+        let all = tiles.0 * tiles.1;
+        for first in (0..all).step_by(size) {
+            let block = first..(first + size).min(all);
+            let v = transformed.as_mut_slice::<T>();
+            for (i, tile) in block.clone().enumerate() {
+                let start = (tile / tiles.1 * OUT * strip.width + tile % tiles.1 * OUT) * strip.c;
+                let tile = &strip.data()[start..];
+                transform_tile::<L, IN, Input>(tile, strip.width * strip.c, strip.c, &mut v[i * strip.c..], plane);
+            }
+            let v = &*v;
+            for (b, u) in weights.data::<T>().chunks_exact(PLANES * c_in * T::BLOCK).enumerate() {
+                let m = products.as_mut_slice::<T>();
+                for p in 0..PLANES {
+                    let (v, u, m) = (&v[p * plane..], &u[p * c_in * T::BLOCK..], &mut m[p * sums_plane..]);
+                    let mut i = 0;
+                    while i < block.len() {
+                        let (v, m) = (&v[i * strip.c..], &mut m[i * T::BLOCK..]);
+                        i += match block.len() - i {
+                            left if left >= R => rows::<L, V, R>(c_in, strip.c, v, u, m),
+                            8.. => rows::<L, V, 8>(c_in, strip.c, v, u, m),
+                            4.. => rows::<L, V, 4>(c_in, strip.c, v, u, m),
+                            2.. => rows::<L, V, 2>(c_in, strip.c, v, u, m),
+                            _ => rows::<L, V, 1>(c_in, strip.c, v, u, m),
+                        };
+                    }
+                }
+                let channel = b * T::BLOCK;
+                let width = T::BLOCK.min(c_out - channel);
+                let bias = load_block::<L, V>(bias.map_or(&[], |bias| &bias[channel..channel + width]));
+                for (i, tile) in block.clone().enumerate() {
+                    let place = Place {
+                        row: tile / tiles.1 * OUT,
+                        column: (column + tile % tiles.1) * OUT,
+                        channel,
+                        width,
+                        out_w,
+                        c_out,
+                    };
+                    finish_tile::<L, V>(&m[i * T::BLOCK..], sums_plane, bias, place, out);
+                }
+            }
+        }
+    }
+}
+
+/// One plane of `R` tiles times the weights of a block. Returns `R`.
+#[inline(always)]
+fn rows<L: Lanes, const V: usize, const R: usize>(
+    c_in: usize,
+    c: usize,
+    v: &[L::Scalar],
+    u: &[L::Scalar],
+    m: &mut [L::Scalar],
+) -> usize {
+    let mut sums = [[L::splat(num_traits::Zero::zero()); V]; R];
+    multiply(&mut sums, c_in, (v, c, 1), (u, V * L::N));
+    for (sums, m) in sums.iter().zip(m.chunks_exact_mut(V * L::N)) {
+        store_block(*sums, m);
+    }
+    R
+}
+
+/// Transforms one `S`×`S` tile of all channels into the 36 planes, one register of channels after the other.
+#[inline(always)]
+pub(super) fn transform_tile<L: Lanes, const S: usize, T: Transform<S>>(
+    tile: &[L::Scalar],
+    row: usize,
+    c: usize,
+    planes: &mut [L::Scalar],
+    plane: usize,
+) {
+    let zero = L::splat(num_traits::Zero::zero());
+    for channel in (0..c).step_by(L::N) {
+        let mut columns = [[zero; S]; IN];
+        for x in 0..S {
+            let column = T::apply(load_strided::<L, S>(&tile[x * c + channel..], row));
+            for y in 0..IN {
+                columns[y][x] = column[y];
+            }
+        }
+        for y in 0..IN {
+            store_strided(T::apply(columns[y]), &mut planes[y * IN * plane + channel..], plane);
+        }
+    }
+}
+
+/// Where a tile of a block of channels goes.
+struct Place {
+    row: usize,
+    column: usize,
+    channel: usize,
+    width: usize,
+    out_w: usize,
+    c_out: usize,
+}
+
+/// Transforms one tile of products back and stores what of it lies inside the image.
+#[inline(always)]
+fn finish_tile<L: Lanes, const V: usize>(
+    planes: &[L::Scalar],
+    plane: usize,
+    bias: [L; V],
+    place: Place,
+    out: &mut [L::Scalar],
+) {
+    let Place { row, column, channel, width, out_w, c_out } = place;
+    let (rows, columns) = (OUT.min(out.len() / (out_w * c_out) - row), OUT.min(out_w - column));
+    let out = &mut out[(row * out_w + column) * c_out + channel..];
+    if (rows, columns, width) == (OUT, OUT, V * L::N) {
+        return transform_back(planes, plane, bias, out, out_w * c_out, c_out);
+    }
+    let mut tile = [num_traits::Zero::zero(); OUT * OUT * 16];
+    transform_back(planes, plane, bias, &mut tile, OUT * 16, 16);
+    for (y, x) in (0..rows).flat_map(|y| (0..columns).map(move |x| (y, x))) {
+        out[(y * out_w + x) * c_out..][..width].copy_from_slice(&tile[(y * OUT + x) * 16..][..width]);
+    }
+}
+
+/// Transforms one tile of products back, to rows `row` and pixels `pixel` numbers apart.
+#[inline(always)]
+fn transform_back<L: Lanes, const V: usize>(
+    planes: &[L::Scalar],
+    plane: usize,
+    bias: [L; V],
+    out: &mut [L::Scalar],
+    row: usize,
+    pixel: usize,
+) {
+    for v in 0..V {
+        let mut columns = [[bias[v]; IN]; OUT];
+        for x in 0..IN {
+            let column = transform::output(load_strided::<L, IN>(&planes[x * plane + v * L::N..], IN * plane));
+            for y in 0..OUT {
+                columns[y][x] = column[y];
+            }
+        }
+        for y in 0..OUT {
+            let mut values = transform::output(columns[y]);
+            for x in 0..OUT {
+                values[x] = values[x].add(bias[v]);
+            }
+            store_strided(values, &mut out[y * row + v * L::N..], pixel);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! A convolution's weights, in the order in which its algorithm reads them, and how to run it.
+
+use super::Conv2dOptions;
+use super::algorithm::{Algorithm, choose};
+use crate::cpu::convolution::direct::{self, Geometry, Plan};
+use crate::cpu::convolution::{Fusion, Map, winograd};
+use crate::{Float, Meta, Result, Tensor, dispatch_float};
+use std::any::Any;
+use std::sync::Arc;
+
+/// Whether a map with the weight's input channels becomes one with its output channels, or the other way round.
+#[derive(Clone, Copy)]
+pub(in crate::ops) enum Direction {
+    InToOut,
+    OutToIn,
+}
+
+impl Direction {
+    pub(super) fn reversed(self) -> Self {
+        match self {
+            Self::InToOut => Self::OutToIn,
+            Self::OutToIn => Self::InToOut,
+        }
+    }
+}
+
+/// A convolution's weight, packed once for any number of [`Tensor::conv2d_with`]. Clones share it.
+#[derive(Clone)]
+pub struct PackedWeight {
+    made_of: Meta,
+    options: Conv2dOptions,
+    /// A [`Packed`] of the weight's dtype.
+    packed: Arc<dyn Any + Send + Sync>,
+}
+
+impl PackedWeight {
+    /// Packs `weight` `[O, I/groups, kH, kW]` for convolutions with these options.
+    pub fn new(weight: &Tensor, options: Conv2dOptions) -> Result<Self> {
+        let made_of = weight.meta();
+        super::as_map("conv2d", &made_of)?;
+        super::check_settings("conv2d", options)?;
+        dispatch_float!("conv2d", weight.dtype(), T => {
+            Ok(Self { made_of, options, packed: Arc::new(Packed::<T>::new(Direction::InToOut, options, weight)) })
+        })
+    }
+
+    /// Whether this can stand for such a weight in a convolution with these options.
+    pub(super) fn fits(&self, weight: &Meta, options: Conv2dOptions) -> bool {
+        self.made_of == *weight && self.options == options
+    }
+
+    pub(super) fn get<T: Float>(&self) -> Option<&Packed<T>> {
+        self.packed.downcast_ref()
+    }
+}
+
+/// Weights that a convolution, or its transpose, can be run with.
+pub(super) enum Packed<T> {
+    Direct { plan: Plan, weights: direct::Packed<T> },
+    Winograd { weights: winograd::Weights, padding: isize },
+}
+
+impl<T: Float> Packed<T> {
+    /// Packs `weight` `[O, I/groups, kH, kW]`.
+    pub(super) fn new(direction: Direction, options: Conv2dOptions, weight: &Tensor) -> Self {
+        let groups = options.groups;
+        let (o, i) = (weight.shape()[0] / groups, weight.shape()[1]);
+        let (kw, strides, offset) = (weight.shape()[3], weight.layout().strides(), weight.layout().offset());
+        let data = weight.raw::<T>();
+        let at = |g: usize, e: usize, i: usize, out: usize| {
+            data[offset + (g * o + out) * strides[0] + i * strides[1] + e / kw * strides[2] + e % kw * strides[3]]
+        };
+        let geometry = geometry(options, weight.shape());
+        let padding = options.padding as isize;
+        let c_in = match direction {
+            Direction::InToOut => i,
+            Direction::OutToIn => o,
+        };
+        match (direction, choose(geometry.kernel, options, c_in)) {
+            (Direction::InToOut, Algorithm::Winograd) => {
+                Self::Winograd { weights: winograd::Weights::new(i, o, |e, i, o| at(0, e, i, o)), padding }
+            }
+            (Direction::OutToIn, Algorithm::Winograd) => {
+                // The adjoint: the kernel turned by 180°, the channels exchanged.
+                let weights = winograd::Weights::new(o, i, |e, from, to| at(0, 8 - e, to, from));
+                Self::Winograd { weights, padding: 2 - padding }
+            }
+            (Direction::InToOut, Algorithm::Direct) => {
+                let plan = Plan::forward(geometry);
+                let weights = direct::Packed::new(&plan, groups, i, o, at);
+                Self::Direct { plan, weights }
+            }
+            (Direction::OutToIn, Algorithm::Direct) => {
+                let plan = Plan::adjoint(geometry);
+                let weights = direct::Packed::new(&plan, groups, o, i, |g, e, from, to| at(g, e, to, from));
+                Self::Direct { plan, weights }
+            }
+        }
+    }
+
+    /// Convolves `x` into `out`, the memory of a map of `size` (height, width).
+    pub(super) fn run(
+        &self,
+        x: Map<'_, T>,
+        bias: Option<&[T]>,
+        out: &mut [T],
+        size: (usize, usize),
+        fusion: Fusion<'_, T>,
+    ) {
+        match self {
+            Self::Direct { plan, weights } => direct::correlate(plan, x, weights, bias, out, size, fusion),
+            Self::Winograd { weights, padding } => winograd::convolve(x, weights, *padding, bias, out, size, fusion),
+        }
+    }
+}
+
+/// Σ over pixels of `x`, with `read` applied, at each kernel element times `dy`, as a weight of `shape`
+/// `[channels of dy, channels of x / groups, kH, kW]`.
+pub(super) fn weight_sums<T: Float>(
+    options: Conv2dOptions,
+    x: &Tensor,
+    dy: &Tensor,
+    shape: &[usize],
+    read: Option<fn(&mut [T])>,
+) -> Result<Tensor> {
+    let (x, dy) = (x.standard(), dy.standard());
+    let (x, dy) = (as_channels_last(&x)?, as_channels_last(&dy)?);
+    let geometry = geometry(options, shape);
+    let sums = match choose(geometry.kernel, options, x.c.min(dy.c)) {
+        Algorithm::Direct => direct::weight_gradient(&Plan::forward(geometry), x, dy, options.groups, read),
+        Algorithm::Winograd => winograd::weight_gradient(x, dy, options.padding as isize, read),
+    };
+    let (o, i, taps) = (shape[0] / options.groups, shape[1], shape[2] * shape[3]);
+    // From [group][tap][in][out] to the weight's memory order, [group·out][tap][in].
+    Ok(Tensor::build(shape, |out: &mut [T]| {
+        for (index, value) in out.iter_mut().enumerate() {
+            let (c, t, channel) = (index % i, index / i % taps, index / (i * taps));
+            *value = sums[((channel / o * taps + t) * i + c) * o + channel % o];
+        }
+    }))
+}
+
+fn geometry(options: Conv2dOptions, weight: &[usize]) -> Geometry {
+    let Conv2dOptions { stride, padding, dilation, .. } = options;
+    Geometry { kernel: (weight[2], weight[3]), stride, padding, dilation }
+}
+
+pub(super) fn as_channels_last<T: Float>(x: &Tensor) -> Result<Map<'_, T>> {
+    let [n, c, h, w] = x.dims4("conv2d")?;
+    Ok(Map { data: x.dense_data("conv2d")?, n, h, w, c })
+}

@@ -1,0 +1,41 @@
+//! Values that will not change any more, and what can be computed of them once: a model in use.
+
+use crate::{ParamId, Result};
+use engine::{PackedWeight, Tensor};
+use std::sync::{Arc, OnceLock};
+
+/// The values of a model, in the order of its [`Params`](crate::Params), with what its layers make of them at their first use.
+/// Passes on any number of threads share it, by [`Context::frozen`](crate::Context::frozen).
+pub struct Frozen {
+    pub(crate) values: Arc<Vec<Tensor>>,
+    packed: Vec<OnceLock<PackedWeight>>,
+    folded: Vec<OnceLock<[Tensor; 2]>>,
+}
+
+impl Frozen {
+    /// These values, for good.
+    pub fn new(values: Vec<Tensor>) -> Self {
+        let packed = values.iter().map(|_| OnceLock::new()).collect();
+        let folded = values.iter().map(|_| OnceLock::new()).collect();
+        Self { values: Arc::new(values), packed, folded }
+    }
+
+    /// The weight `id` of a convolution, packed.
+    pub(crate) fn packed(&self, id: ParamId, pack: impl FnOnce(&Tensor) -> Result<PackedWeight>) -> Result<PackedWeight> {
+        get_or_make(&self.packed[id.0], || pack(&self.values[id.0]))
+    }
+
+    /// The weight `id` of a convolution and its bias, with the normalisation after it worked into them.
+    pub(crate) fn folded(&self, id: ParamId, fold: impl FnOnce() -> Result<[Tensor; 2]>) -> Result<[Tensor; 2]> {
+        get_or_make(&self.folded[id.0], fold)
+    }
+}
+
+/// Two passes that meet here at once may both make it; they make the same.
+fn get_or_make<T: Clone>(place: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<T> {
+    if let Some(made) = place.get() {
+        return Ok(made.clone());
+    }
+    let made = make()?;
+    Ok(place.get_or_init(|| made).clone())
+}
