@@ -119,7 +119,7 @@ fn modulation(module: &Module<'_>, with: Tensor) -> Result<Modulation> {
 fn restore_watching(model: &Model, image: &Image, path: &str) -> Result<(Tensor, Image)> {
     let cx = Context::inference(&model.params);
     cx.watch(format!("{path}.input"));
-    let restored = one_piece(model, &cx, image)?;
+    let restored = one_piece(&model.config, image, |x| Ok(model.network.predict(&cx, x)?))?;
     match cx.finish().observed.pop() {
         Some((_, input)) => Ok((input, restored)),
         None => {

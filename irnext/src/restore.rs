@@ -6,9 +6,8 @@
 
 use crate::error::Result;
 use crate::image::Image;
-use crate::model::{Model, ModelConfig};
+use crate::model::{FrozenModel, ModelConfig};
 use engine::{DType, Tensor};
-use nn::{Context, Mode};
 
 /// Pixels that go through the network in one piece: a little more than 1920×1080. Memory grows with them and with the
 /// width: at width 16, about 1.2 kB a pixel.
@@ -21,14 +20,9 @@ const TILE: usize = 1024;
 const OVERLAP: usize = 128;
 
 /// Restores `image`, whatever its size.
-pub fn restore(model: &Model, image: &Image) -> Result<Image> {
-    restore_with(model, &model.params.values(), image)
-}
-
-/// As [`restore`], with other values for the model's parameters: a moving average.
-pub fn restore_with(model: &Model, values: &[Tensor], image: &Image) -> Result<Image> {
-    let one_piece = |image: &Image| one_piece(model, &Context::with_values(values.to_vec(), Mode::Eval), image);
-    if is_one_piece(&model.config, image.width, image.height) {
+pub fn restore(model: &FrozenModel<'_>, image: &Image) -> Result<Image> {
+    let one_piece = |image: &Image| one_piece(model.config, image, |x| model.predict(x));
+    if is_one_piece(model.config, image.width, image.height) {
         return one_piece(image);
     }
     let (mut sum, mut weights) = (Image::new(image.width, image.height), vec![0.0f32; image.width * image.height]);
@@ -57,11 +51,14 @@ pub(crate) fn is_one_piece(config: &ModelConfig, width: usize, height: usize) ->
     config.side_for(width) * config.side_for(height) <= WHOLE
 }
 
-/// Pads, predicts in the pass `cx`, cuts back, limits.
-pub(crate) fn one_piece(model: &Model, cx: &Context, image: &Image) -> Result<Image> {
-    let padded = image.pad_reflect(model.config.side_for(image.width), model.config.side_for(image.height));
-    let [_, _, y] = model.network.forward(cx, &to_tensor(&padded)?)?;
-    Ok(to_image(&y)?.crop(0, 0, image.width, image.height).clamp())
+/// Pads, predicts, cuts back, limits.
+pub(crate) fn one_piece(
+    config: &ModelConfig,
+    image: &Image,
+    predict: impl FnOnce(&Tensor) -> Result<Tensor>,
+) -> Result<Image> {
+    let padded = image.pad_reflect(config.side_for(image.width), config.side_for(image.height));
+    Ok(to_image(&predict(&to_tensor(&padded)?)?)?.crop(0, 0, image.width, image.height).clamp())
 }
 
 /// `[1, 3, H, W]`.
@@ -96,6 +93,7 @@ fn ramp(at: usize, start: usize, len: usize, side: usize) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Model;
 
     fn model() -> Model {
         Model::new(&ModelConfig { width: 8, n: 0, groups: 4, ..ModelConfig::default() }, 1, DType::F32).unwrap()
@@ -106,7 +104,7 @@ mod tests {
         let model = model();
         for (width, height) in [(1, 1), (5, 3), (64, 64), (70, 33), (100, 2), (1, 40_000)] {
             let image = Image::from_fn(width, height, |x, y| [x as f32 / 100.0, y as f32 / 100.0, 0.5]);
-            let restored = restore(&model, &image).unwrap();
+            let restored = restore(&model.freeze(), &image).unwrap();
             assert_eq!((restored.width, restored.height), (width, height));
             assert!(restored.data.iter().all(|v| (0.0..=1.0).contains(v)));
         }

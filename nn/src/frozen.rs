@@ -21,7 +21,11 @@ impl Frozen {
     }
 
     /// The weight `id` of a convolution, packed.
-    pub(crate) fn packed(&self, id: ParamId, pack: impl FnOnce(&Tensor) -> Result<PackedWeight>) -> Result<PackedWeight> {
+    pub(crate) fn packed(
+        &self,
+        id: ParamId,
+        pack: impl FnOnce(&Tensor) -> Result<PackedWeight>,
+    ) -> Result<PackedWeight> {
         get_or_make(&self.packed[id.0], || pack(&self.values[id.0]))
     }
 

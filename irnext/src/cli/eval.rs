@@ -101,8 +101,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         weights: model.as_ref().map(|_| arguments.weights.to_string()),
         sets: Vec::new(),
     };
+    let model = model.as_ref().map(|(model, _)| model.freeze());
     let restore: Option<Box<Restorer<'_>>> =
-        model.as_ref().map(|(model, _)| Box::new(|image: &Image| restore(model, image)) as Box<Restorer<'_>>);
+        model.as_ref().map(|model| Box::new(|image: &Image| restore(model, image)) as Box<Restorer<'_>>);
 
     // A table's lines are printed as they come: large sets take hours.
     let print = |text: String| {

@@ -5,7 +5,7 @@ use super::say;
 use crate::data::image_files;
 use crate::error::{Error, Result};
 use crate::image::Photo;
-use crate::model::Model;
+use crate::model::FrozenModel;
 use crate::restore::restore;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -28,6 +28,7 @@ pub(super) struct Arguments {
 /// Restores what can be restored and says what cannot; true if all could.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     let (model, task) = arguments.weights.load()?;
+    let model = model.freeze();
     let jobs = jobs(arguments, &task);
     let mut complete = true;
     for job in jobs {
@@ -54,7 +55,7 @@ struct Job {
 
 impl Job {
     /// Reads, restores, writes; returns the size.
-    fn run(&self, model: &Model, overwrite: bool) -> Result<(usize, usize)> {
+    fn run(&self, model: &FrozenModel<'_>, overwrite: bool) -> Result<(usize, usize)> {
         // What would fail after the work is looked at before it.
         Photo::check_writable(&self.to)?;
         if self.to.exists() && !overwrite {

@@ -69,10 +69,9 @@ pub struct FrozenModel<'a> {
 }
 
 impl FrozenModel<'_> {
-    /// The restored image, at full size, for a degraded `[N, 3, H, W]`; see [`IrNext::forward`].
+    /// The restored image, at full size, for a degraded `[N, 3, H, W]`; see [`IrNext::predict`].
     pub fn predict(&self, x: &Tensor) -> Result<Tensor> {
-        let [_, _, y] = self.network.forward(&Context::frozen(&self.values), x)?;
-        Ok(y)
+        Ok(self.network.predict(&Context::frozen(&self.values), x)?)
     }
 }
 

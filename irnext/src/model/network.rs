@@ -2,7 +2,7 @@
 
 use crate::model::blocks::{cnn_block, conv, conv_gelu, conv_s, down, up};
 use crate::model::config::ModelConfig;
-use engine::Tensor;
+use engine::{Around, Tensor};
 use nn::layers::{Conv2d, ConvTranspose2d, Module, Sequential};
 use nn::{Builder, Context, Result};
 use std::sync::Arc;
@@ -84,25 +84,45 @@ impl IrNext {
     ///
     /// H and W must be multiples of [`ModelConfig::multiple`] and at least [`ModelConfig::least_side`].
     pub fn forward(&self, cx: &Context, x: &Tensor) -> Result<[Tensor; 3]> {
+        let mut sides = Vec::new();
+        let out_full = self.run(cx, x, |scale, features, image| {
+            sides.push(self.side_heads[scale].forward_with(cx, features, plus(image))?);
+            Ok(())
+        })?;
+        let [out_quarter, out_half] = sides.try_into().expect("two smaller scales");
+        Ok([out_quarter, out_half, out_full])
+    }
+
+    /// As [`IrNext::forward`], at full size alone.
+    pub fn predict(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
+        self.run(cx, x, |_, _, _| Ok(()))
+    }
+
+    /// The prediction at full size. At quarter (0) and half size (1), `side` is shown the features and the image.
+    fn run(
+        &self,
+        cx: &Context,
+        x: &Tensor,
+        mut side: impl FnMut(usize, &Tensor, &Tensor) -> Result<()>,
+    ) -> Result<Tensor> {
         self.check(x)?;
         let x_half = x.nearest_every(2)?;
         let x_quarter = x_half.nearest_every(2)?;
 
-        let full = self.block(cx, &self.encoder[0], &self.stem.forward(cx, x)?)?;
+        let full = self.block(cx, &self.encoder[0], self.stem.forward(cx, x)?)?;
         let half = self.enter(cx, 0, &full, &x_half)?;
-        let half = self.block(cx, &self.encoder[1], &half)?;
+        let half = self.block(cx, &self.encoder[1], half)?;
         let quarter = self.enter(cx, 1, &half, &x_quarter)?;
-        let quarter = self.block(cx, &self.encoder[2], &quarter)?;
+        let quarter = self.block(cx, &self.encoder[2], quarter)?;
 
-        let quarter = self.block(cx, &self.decoder[0], &quarter)?;
-        let out_quarter = self.side_heads[0].forward(cx, &quarter)?.add(&x_quarter)?;
-        let half = self.merge(cx, 0, &quarter, &half)?;
-        let half = self.block(cx, &self.decoder[1], &half)?;
-        let out_half = self.side_heads[1].forward(cx, &half)?.add(&x_half)?;
-        let full = self.merge(cx, 1, &half, &full)?;
-        let full = self.block(cx, &self.decoder[2], &full)?;
-        let out_full = self.head.forward(cx, &full)?.add(x)?;
-        Ok([out_quarter, out_half, out_full])
+        let quarter = self.block(cx, &self.decoder[0], quarter)?;
+        side(0, &quarter, &x_quarter)?;
+        let half = self.merge(cx, 0, quarter, half)?;
+        let half = self.block(cx, &self.decoder[1], half)?;
+        side(1, &half, &x_half)?;
+        let full = self.merge(cx, 1, half, full)?;
+        let full = self.block(cx, &self.decoder[2], full)?;
+        self.head.forward_with(cx, &full, plus(x))
     }
 
     /// One scale down: the features shrunk, and the shrunken image's own joined to them.
@@ -112,18 +132,19 @@ impl IrNext {
         self.join[scale].forward(cx, &Tensor::concat(&[&features, &image], 1)?)
     }
 
-    /// One scale up: the features enlarged, and the encoder's joined to them.
-    fn merge(&self, cx: &Context, scale: usize, features: &Tensor, encoder: &Tensor) -> Result<Tensor> {
-        let features = self.up[scale].forward(cx, features)?;
-        self.fuse[scale].forward(cx, &Tensor::concat(&[&features, encoder], 1)?)
+    /// One scale up: the features enlarged, and the encoder's joined to them. Takes them, so that they can be let go early.
+    fn merge(&self, cx: &Context, scale: usize, features: Tensor, encoder: Tensor) -> Result<Tensor> {
+        let enlarged = self.up[scale].forward(cx, &features)?;
+        drop(features);
+        self.fuse[scale].forward_joined(cx, [enlarged, encoder])
     }
 
-    fn block(&self, cx: &Context, block: &Arc<Sequential>, x: &Tensor) -> Result<Tensor> {
+    fn block(&self, cx: &Context, block: &Arc<Sequential>, x: Tensor) -> Result<Tensor> {
         if !self.checkpoint {
-            return block.forward(cx, x);
+            return block.forward_owned(cx, x);
         }
         let block = block.clone();
-        cx.checkpoint(x, move |cx, x| block.forward(cx, x))
+        cx.checkpoint(&x, move |cx, x| block.forward(cx, x))
     }
 
     fn check(&self, x: &Tensor) -> Result<()> {
@@ -136,4 +157,9 @@ impl IrNext {
             ))),
         }
     }
+}
+
+/// Adds the image to a head's output.
+fn plus(image: &Tensor) -> Around<'_> {
+    Around { residual: Some(image), ..Around::default() }
 }

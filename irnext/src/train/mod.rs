@@ -16,7 +16,7 @@ use crate::evaluate::{mean, score};
 use crate::image::Image;
 use crate::metrics::{Measure, Scorer};
 use crate::model::{Loss, Model, TASK, dual_domain};
-use crate::restore::restore_with;
+use crate::restore::restore;
 use engine::{DType, Tape, Tensor};
 use nn::optim::{Optimizer, clip_global_norm};
 use nn::schedule::WarmupCosine;
@@ -145,9 +145,9 @@ impl Trainer {
     /// Scores the validation pairs with the moving average, if there is one; nothing without pairs.
     pub fn validate(&self) -> Result<Option<Validation>> {
         let Some(pairs) = &self.validation else { return Ok(None) };
-        let values = self.values();
+        let model = self.state.model.freeze_with(self.values());
         let scorer = Scorer::new(&[Measure::PSNR, Measure::SSIM])?;
-        let restore = |image: &Image| restore_with(&self.state.model, &values, image);
+        let restore = |image: &Image| restore(&model, image);
         let of = |index| Ok(score(pairs, index, &scorer, Some(&restore))?.restored.unwrap_or_default());
         let rows: Vec<Vec<f64>> = (0..pairs.len().min(self.config.validation.limit)).map(of).collect::<Result<_>>()?;
         let means = mean(rows.iter().map(Vec::as_slice));

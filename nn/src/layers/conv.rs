@@ -67,7 +67,7 @@ impl Conv2d {
         if around.gelu_input {
             report_gelu(cx, x);
         }
-        self.report(cx, &weight, bias.as_ref(), x, &y);
+        self.report(cx, &weight, bias.as_ref(), x.shape(), &y);
         if around.gelu_output {
             report_gelu(cx, &y);
         }
@@ -76,17 +76,41 @@ impl Conv2d {
 }
 
 impl Conv2d {
+    /// The convolution of two maps joined along their channels, without joining them: it is the sum of a convolution of each
+    /// with its part of the weight. Lets each map go as soon as it has been read.
+    pub fn forward_joined(&self, cx: &Context, [first, second]: [Tensor; 2]) -> Result<Tensor> {
+        let (weight, bias) = (cx.param(self.weight), self.bias.map(|bias| cx.param(bias)));
+        let (of_first, of_second) = (first.dim("conv2d", 1)?, second.dim("conv2d", 1)?);
+        let mut joined = first.shape().to_vec();
+        joined[1] += of_second;
+        let [of_first, of_second] = [weight.narrow(1, 0, of_first)?, weight.narrow(1, of_first, of_second)?];
+        let sum = second.conv2d(&of_second, bias.as_ref(), self.options)?;
+        drop(second);
+        let around = Around { residual: Some(&sum), gelu_output: self.gelu, ..Around::default() };
+        let y = first.conv2d_with(&of_first, None, self.options, around)?;
+        self.report(cx, &weight, bias.as_ref(), &joined, &y);
+        if self.gelu {
+            report_gelu(cx, &y);
+        }
+        Ok(y)
+    }
+
     fn pack(&self, weight: &Tensor) -> Result<PackedWeight> {
         Ok(PackedWeight::new(weight, self.options)?)
     }
 
     /// Notes the cost of one use with `weight` and maybe a `bias`.
-    fn report(&self, cx: &Context, weight: &Tensor, bias: Option<&Tensor>, x: &Tensor, y: &Tensor) {
+    fn report(&self, cx: &Context, weight: &Tensor, bias: Option<&Tensor>, input: &[usize], y: &Tensor) {
         cx.report(|| {
             let (kernel, fan_in) = taps(weight);
             let operation = Operation::Conv2d { kernel, fan_in, bias: bias.is_some() };
-            Cost::free(&self.path, operation, x, y)
-                .with_parameters(weight.numel() + bias.map_or(0, Tensor::numel))
+            Cost {
+                path: self.path.clone(),
+                operation,
+                input: input.to_vec(),
+                output: y.shape().to_vec(),
+                parameters: weight.numel() + bias.map_or(0, Tensor::numel),
+            }
         });
     }
 }
@@ -121,7 +145,7 @@ impl Module for ConvBatchNorm {
             Ok([weight_now.mul(&scale.reshape(&[scale.numel(), 1, 1, 1])?)?, constant])
         })?;
         let y = x.conv2d(&folded, Some(&constant), options)?;
-        self.conv.report(cx, &weight_now, bias_now.as_ref(), x, &y);
+        self.conv.report(cx, &weight_now, bias_now.as_ref(), x.shape(), &y);
         self.norm.report(cx, &y);
         Ok(y)
     }
@@ -161,7 +185,13 @@ impl ConvTranspose2d {
             weight: b.uniform("weight", &[c_in, c_out / options.groups.max(1), kernel, kernel], bound),
             bias: b.uniform("bias", &[c_out], bound),
             options,
+            gelu: false,
         }
+    }
+
+    /// This convolution with a GELU after it.
+    pub fn gelu(self) -> Self {
+        Self { gelu: true, ..self }
     }
 }
 

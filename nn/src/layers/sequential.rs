@@ -21,8 +21,15 @@ impl Sequential {
     }
 }
 
+impl Sequential {
+    /// As [`Module::forward`], letting `x` go as soon as the first layer is done with it.
+    pub fn forward_owned(&self, cx: &Context, x: Tensor) -> Result<Tensor> {
+        self.0.iter().try_fold(x, |x, layer| layer.forward(cx, &x))
+    }
+}
+
 impl Module for Sequential {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
-        self.0.iter().try_fold(x.clone(), |x, layer| layer.forward(cx, &x))
+        self.forward_owned(cx, x.clone())
     }
 }

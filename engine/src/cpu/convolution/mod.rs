@@ -34,6 +34,7 @@ pub(crate) type Write<'a, T> = dyn Fn(usize, &mut [T]) + Sync + 'a;
 
 impl<T> Fusion<'_, T> {
     /// A plain convolution.
+    #[cfg(test)]
     pub(crate) const NONE: Self = Self { read: None, write: None };
 
     /// Applies `write` to the run that starts at `start`.
