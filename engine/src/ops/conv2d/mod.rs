@@ -90,6 +90,10 @@ impl Op for Conv2d {
     fn backward(&self, saved: Self::Saved, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
         backward(Direction::InToOut, self.0, saved, dy, need)
     }
+
+    fn flops(&self, inputs: &[Meta], output: &Meta) -> u64 {
+        2 * (output.numel() * inputs[1].shape[1..].iter().product::<usize>()) as u64
+    }
 }
 
 /// What a convolution and its transpose keep: x for dw and w for dx, each with the shape of the gradient that it serves.

@@ -61,6 +61,10 @@ impl Op for ConvTranspose2d {
     fn backward(&self, saved: Self::Saved, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
         conv2d::backward(Direction::OutToIn, self.0, saved, dy, need)
     }
+
+    fn flops(&self, inputs: &[Meta], _: &Meta) -> u64 {
+        2 * (inputs[0].numel() * inputs[1].shape[1..].iter().product::<usize>()) as u64
+    }
 }
 
 fn sample(c: &mut Choices) -> Sample {

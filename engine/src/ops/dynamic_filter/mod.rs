@@ -79,6 +79,10 @@ impl Op for DynamicFilter {
         let d_taps = x.map(|x| kernel::backward_taps(&x, &shape.0, dy, self.padding)).transpose()?;
         Ok(vec![dx, d_taps])
     }
+
+    fn flops(&self, inputs: &[Meta], output: &Meta) -> u64 {
+        2 * (output.numel() * inputs[1].shape[2..].iter().product::<usize>()) as u64
+    }
 }
 
 fn sample(c: &mut Choices) -> Sample {

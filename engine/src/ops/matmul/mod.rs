@@ -45,6 +45,10 @@ impl Op for MatMul {
         let db = a.map(|a| product(&transposed(&a), dy)).transpose()?;
         Ok(vec![da, db])
     }
+
+    fn flops(&self, inputs: &[Meta], output: &Meta) -> u64 {
+        2 * (output.numel() * inputs[0].shape[inputs[0].shape.len() - 1]) as u64
+    }
 }
 
 fn product_shape(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
