@@ -258,8 +258,8 @@ pub(super) fn sample_settings(c: &mut Choices) -> (Conv2dOptions, [usize; 4], [u
     let options =
         Conv2dOptions { stride: c.size(1..=3), padding: c.size(0..=2), dilation: c.pick(&[1, 1, 2]), groups };
     let least = (kh.max(kw) - 1) * options.dilation + 1;
-    let (h, w) = (c.size(least..=least + 4), c.size(least..=least + 8));
-    let (from, to) = (groups * c.size(1..=4), groups * c.pick(&[1, 2, 3, 8, 11]));
+    let (h, w) = (c.extent(least..=least + 4), c.extent(least..=least + 8));
+    let (from, to) = (groups * c.channels(&[1, 2, 3, 4]), groups * c.channels(&[1, 2, 3, 8, 11]));
     (options, [c.size(1..=2), from, h, w], [to, kh * 16 + kw])
 }
 

@@ -88,7 +88,7 @@ impl Op for DynamicFilter {
 fn sample(c: &mut Choices) -> Sample {
     let padding = c.pick(&[Border::Reflect, Border::Zero]);
     let k = c.pick(&[3, 1, 5]);
-    let (groups, per_group) = (c.size(1..=3), c.pick(&[1, 2, 5, 16]));
+    let (groups, per_group) = (c.size(1..=3), c.channels(&[1, 2, 5, 16]));
     let least = if padding == Border::Reflect { k / 2 + 1 } else { 1 };
     let shape = c.map_shape(groups * per_group, least, 6);
     let inputs = vec![c.tensor(&shape, Values::Normal), c.tensor(&[shape[0], groups, k, k], Values::Normal)];
