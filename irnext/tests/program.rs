@@ -88,13 +88,8 @@ fn a_profile_names_what_ran() {
     assert!(run.status.success(), "{}", text(&run.stderr));
     assert_eq!(text(&run.stdout).lines().count(), 1, "the profile is no result");
     let said = text(&run.stderr);
-    for part in [
-        "GFLOP/s  operation\n",
-        "  conv2d\n",
-        "  gelu\n",
-        "  outside operations\n",
-        "  conv2d 1×3×64×64 · 8×3×3×3 · 8 → 1×8×64×64",
-    ] {
+    // Which shapes are among the slowest depends on the day; that some are listed does not.
+    for part in ["GFLOP/s  operation\n", "  conv2d\n", "  gelu\n", "  outside operations\n", "by shapes\n", " → "] {
         assert!(said.contains(part), "{part} is missing:\n{said}");
     }
     assert!(!said.contains("backward"), "{said}");
