@@ -6,7 +6,7 @@
 //! 2. [`pool`], [`Tensor`]: memory, and values that share it.
 //! 3. [`ops`]: the operations, a room each. Read `ops/mod.rs` for what they have in common, then `ops/conv2d/`.
 //! 4. [`Tape`]: recording, and gradients. [`checkpoint`] trades time for memory.
-//! 5. [`gradcheck`](mod@gradcheck), [`sweep`]: how every gradient is checked.
+//! 5. [`gradcheck`](mod@gradcheck), [`sweep`]: how every gradient is checked. [`profile`]: where the time goes.
 //!
 //! What one `conv2d` does: `Tensor::conv2d` builds the operation and calls [`ops::apply`]. That checks shapes
 //! (`Op::infer`), computes (`Op::forward`) and, if an input is on a tape, records what `Op::backward` will
@@ -19,6 +19,7 @@ pub mod gradcheck;
 mod layout;
 pub mod ops;
 pub mod pool;
+pub mod profile;
 mod rng;
 mod simd;
 pub mod sweep;

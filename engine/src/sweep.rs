@@ -2,7 +2,8 @@
 //!
 //! A room says once how to make a random use of its operations ([`Room::operations`]); the sweep puts each through the same
 //! checks: the gradients against finite differences in f64, f32 against f64, and strided inputs against dense ones.
-//! Property tests drive it with shrinking choices, `irnext gradcheck` with seeds.
+//! Property tests drive it with shrinking choices, `irnext gradcheck` with seeds. Benches take the same samples with
+//! [large](Choices::large) dimensions.
 
 use crate::gradcheck::{self, GradCheck, Report};
 use crate::{DType, Error, Layout, Result, Rng, Tape, Tensor};
@@ -64,17 +65,29 @@ pub enum Values {
 pub struct Choices {
     list: Option<std::vec::IntoIter<u32>>,
     rng: Rng,
+    large: bool,
 }
 
 impl Choices {
     /// Choices read from `list`; `seed` gives the values of tensors.
     pub fn from_list(list: Vec<u32>, seed: u64) -> Self {
-        Self { list: Some(list.into_iter()), rng: Rng::new(seed) }
+        Self { list: Some(list.into_iter()), rng: Rng::new(seed), large: false }
     }
 
     /// Choices drawn from `seed`.
     pub fn from_seed(seed: u64) -> Self {
-        Self { list: None, rng: Rng::new(seed) }
+        Self { list: None, rng: Rng::new(seed), large: false }
+    }
+
+    /// Choices drawn from `seed`, for a bench: the same settings, but dimensions so large that a tensor has about a million
+    /// elements, and all in the standard layout.
+    pub fn large(seed: u64) -> Self {
+        Self { large: true, ..Self::from_seed(seed) }
+    }
+
+    /// Whether dimensions are large: then gradients will not be compared with finite differences.
+    pub fn is_large(&self) -> bool {
+        self.large
     }
 
     fn next(&mut self) -> u32 {
@@ -84,7 +97,7 @@ impl Choices {
         }
     }
 
-    /// A whole number in `range`.
+    /// A whole number in `range`: a setting. What is the size of a dimension is an [`extent`](Self::extent).
     pub fn size(&mut self, range: RangeInclusive<usize>) -> usize {
         let width = range.end() - range.start() + 1;
         range.start() + self.next() as usize % width
@@ -100,25 +113,40 @@ impl Choices {
         self.next() % 2 == 1
     }
 
-    /// A shape of `rank` dimensions, each of 1 to `most`.
-    pub fn shape(&mut self, rank: usize, most: usize) -> Vec<usize> {
-        (0..rank).map(|_| self.size(1..=most)).collect()
+    /// The side of a map or of a matrix, in `range`; 24 times the longest if large.
+    pub fn extent(&mut self, range: RangeInclusive<usize>) -> usize {
+        if self.large { 24 * range.end() } else { self.size(range) }
     }
 
-    /// A feature map's shape `[n, channels, height, width]`: n of 1 to 2, sides of `least` to `most`.
+    /// A number of channels, one of `options`; four times the last if large.
+    pub fn channels(&mut self, options: &[usize]) -> usize {
+        if self.large { 4 * options[options.len() - 1] } else { self.pick(options) }
+    }
+
+    /// A shape of so many dimensions, each of 1 to `most`. If large: of as many as may be, and of about a million
+    /// elements.
+    pub fn shape(&mut self, ranks: RangeInclusive<usize>, most: usize) -> Vec<usize> {
+        let rank = if self.large { *ranks.end() } else { self.size(ranks) };
+        (0..rank).map(|_| if self.large { 1 << (20 / rank) } else { self.size(1..=most) }).collect()
+    }
+
+    /// A feature map's shape `[n, channels, height, width]`: n of 1 to 2, sides of `least` to `most` (as [`Self::extent`]).
     pub fn map_shape(&mut self, channels: usize, least: usize, most: usize) -> Vec<usize> {
-        vec![self.size(1..=2), channels, self.size(least..=most), self.size(least..=most)]
+        vec![self.size(1..=2), channels, self.extent(least..=most), self.extent(least..=most)]
     }
 
-    /// A shape that broadcasts to `shape`: some dimensions 1, some leading ones missing.
+    /// A shape that broadcasts to `shape`: the same, or with some dimensions 1 and some leading ones missing.
     pub fn broadcastable(&mut self, shape: &[usize]) -> Vec<usize> {
+        if self.flag() {
+            return shape.to_vec();
+        }
         let missing = self.size(0..=shape.len());
         shape[missing..].iter().map(|&size| if self.flag() { 1 } else { size }).collect()
     }
 
     /// An f64 tensor of `shape` in some layout: standard, row-major, or a view with gaps into something larger.
     pub fn tensor(&mut self, shape: &[usize], values: Values) -> Tensor {
-        let form = self.next() % 4;
+        let form = if self.large { 0 } else { self.next() % 4 };
         let numel = shape.iter().product();
         let mut data: Vec<f64> = (0..numel)
             .map(|i| match values {

@@ -17,6 +17,7 @@
 //!
 //! Gradients are first-order: the backward pass computes with plain tensors and cannot itself be differentiated.
 
+use crate::profile::{Call, time};
 use crate::tensor::Meta;
 use crate::{Error, Result, Tensor};
 use std::collections::HashMap;
@@ -234,7 +235,10 @@ impl Gradients {
         let gradient = gradient.sum_to(&meta.shape)?;
         let sum = match self.by_node.remove(&id) {
             None => gradient,
-            Some(earlier) => crate::ops::arith::accumulate(earlier, &gradient)?,
+            Some(earlier) => {
+                let call = Call::new("accumulate", &[earlier.meta(), gradient.meta()], meta, || 0);
+                time(call, || crate::ops::arith::accumulate(earlier, &gradient))?
+            }
         };
         self.by_node.insert(id, sum);
         Ok(())

@@ -32,9 +32,14 @@ pub struct Meta {
 }
 
 impl Meta {
+    /// Number of elements.
+    pub fn numel(&self) -> usize {
+        self.shape.iter().product()
+    }
+
     /// Bytes of a dense tensor of this kind.
     pub fn bytes(&self) -> usize {
-        self.shape.iter().product::<usize>() * self.dtype.size()
+        self.numel() * self.dtype.size()
     }
 
     /// The four sizes of a `[N, C, H, W]` tensor.

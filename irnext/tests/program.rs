@@ -79,6 +79,23 @@ fn nothing_is_overwritten_unless_asked() {
 }
 
 #[test]
+fn a_profile_names_what_ran() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    weights(at);
+    Photo::new(picture(64, 64)).write(at.join("a.png")).unwrap();
+    let run = irnext(at, &["restore", "--weights", "w.safetensors", "a.png", "--profile"]);
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    assert_eq!(text(&run.stdout).lines().count(), 1, "the profile is no result");
+    let said = text(&run.stderr);
+    // Which shapes are among the slowest depends on the day; that some are listed does not.
+    for part in ["GFLOP/s  operation\n", "  conv2d\n", "  gelu\n", "  outside operations\n", "by shapes\n", " → "] {
+        assert!(said.contains(part), "{part} is missing:\n{said}");
+    }
+    assert!(!said.contains("backward"), "{said}");
+}
+
+#[test]
 fn depth_alpha_and_grey_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
@@ -312,8 +329,9 @@ fn a_run_is_trained_stopped_and_finished() {
     assert!(text(&shown.stdout).contains("seed = 9") && !at.join("run").exists());
     let stopped = irnext(at, &["train", "c.toml", "--minutes", "0"]);
     assert!(text(&stopped.stdout).contains("1 of 3 steps done"), "{}", text(&stopped.stdout));
-    let finished = irnext(at, &["train", "c.toml"]);
+    let finished = irnext(at, &["train", "c.toml", "--profile"]);
     assert!(text(&finished.stdout).contains("3 of 3 steps done"), "{}", text(&finished.stderr));
+    assert!(text(&finished.stderr).contains("  conv2d backward\n"), "{}", text(&finished.stderr));
     let converted = irnext(at, &["convert", "--dtype", "f16", "run/weights.safetensors", "small.safetensors"]);
     assert!(converted.status.success(), "{}", text(&converted.stderr));
     let restored = irnext(at, &["restore", "--weights", "small.safetensors", "clean/a.png", "-o", "a.png"]);
@@ -350,7 +368,17 @@ fn eval_scores_by_protocol_in_every_format() {
         assert!(table.contains(part), "{part} is missing:\n{table}");
     }
     assert!(!table.contains("restored  "), "{table}");
-    let json = said(&["--weights", "w.safetensors", "--format", "json", "--measures", "headline", "--limit", "2"]);
+    let json = said(&[
+        "--weights",
+        "w.safetensors",
+        "--format",
+        "json",
+        "--measures",
+        "headline",
+        "--limit",
+        "2",
+        "--profile",
+    ]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["weights"], "w.safetensors");
     let set = &json["sets"][0];

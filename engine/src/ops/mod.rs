@@ -9,6 +9,7 @@
 //!
 //! To add one: a folder, a line in `rooms!` below. The sweep then finds it through its `ROOM`.
 
+use crate::profile::{Call, time};
 use crate::sweep::Room;
 use crate::tape::Node;
 use crate::tensor::Meta;
@@ -91,22 +92,30 @@ pub trait Op: Send + Sync + Sized + 'static {
     /// Returns gradients and never adds them: the tape does. For an input that was broadcast, a gradient in the
     /// output's shape will do: the tape sums it.
     fn backward(&self, saved: Self::Saved, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>>;
+
+    /// What profiles count as the cost of `forward`: two floating-point operations for each multiply-add that the definition
+    /// asks for, borders included, whatever the kernel saves or wastes. Only products are counted: of the first two inputs,
+    /// the gradient of either being as many again (a bias, the third, is next to nothing). 0 leaves an operation out.
+    fn flops(&self, _inputs: &[Meta], _output: &Meta) -> u64 {
+        0
+    }
 }
 
-/// Runs `op`: checks the inputs, computes, and records it if an input is on a tape.
+/// Runs `op`: checks the inputs, computes, and records it if an input is on a tape. A profile is told of both passes.
 pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
     let metas: Vec<Meta> = inputs.iter().map(|input| input.meta()).collect();
     let expected = op.infer(&metas)?;
     let detached: Vec<Tensor> = inputs.iter().map(|input| input.detach()).collect();
     let need: Vec<bool> = inputs.iter().map(|input| input.node().is_some()).collect();
-    let (output, saved) = op.forward(&detached.iter().collect::<Vec<_>>(), &need)?;
+    let call = || Call::new(O::NAME, &metas, &expected, || op.flops(&metas, &expected));
+    let (output, saved) = time(call(), || op.forward(&detached.iter().collect::<Vec<_>>(), &need))?;
     debug_assert_eq!(output.meta(), expected, "{}: forward and infer disagree", O::NAME);
     let Some(tape) = Node::tape_of(inputs) else {
         return Ok(output);
     };
-    let kept = saved.bytes();
+    let (kept, call) = (saved.bytes(), call().map(|call| call.backward(&need)));
     let backward = move |dy: Vec<Option<Tensor>>| match dy.into_iter().next().flatten() {
-        Some(dy) => op.backward(saved, &dy, &need),
+        Some(dy) => time(call, || op.backward(saved, &dy, &need)),
         None => Ok(vec![None; need.len()]),
     };
     let outputs = tape.record(O::NAME, inputs, vec![output], kept, Box::new(backward))?;

@@ -8,6 +8,7 @@ mod explain;
 mod gradcheck;
 mod info;
 mod inspect;
+mod profile;
 mod restore;
 mod synth;
 mod train;
@@ -27,6 +28,9 @@ pub struct Cli {
     /// Threads to compute with; 0, one for each core
     #[arg(long, global = true, default_value_t = 0)]
     threads: usize,
+    /// Say, when done, how often each operation ran, how long it took, and how fast it computed
+    #[arg(long, global = true)]
+    profile: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -75,8 +79,7 @@ impl Cli {
             .num_threads(self.threads)
             .build()
             .map_err(|error| Error::Config { reason: format!("--threads {}: {error}", self.threads) })?;
-        // Inside the pool once, so that no operation has to enter it.
-        pool.install(|| match self.command {
+        let run = || match self.command {
             Command::Restore(arguments) => restore::run(&arguments),
             Command::Eval(arguments) => eval::run(&arguments).map(|()| true),
             Command::Doctor(arguments) => doctor::run(&arguments),
@@ -87,7 +90,9 @@ impl Cli {
             Command::Synth(arguments) => synth::run(&arguments).map(|()| true),
             Command::Inspect(arguments) => inspect::run(&arguments),
             Command::Convert(arguments) => convert::run(&arguments).map(|()| true),
-        })
+        };
+        // Inside the pool once, so that no operation has to enter it.
+        pool.install(|| profile::profiled(self.profile, run))
     }
 }
 

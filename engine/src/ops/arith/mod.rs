@@ -209,8 +209,7 @@ fn binary(
 
 /// Random broadcastable shapes; the denominator of a division is positive.
 fn sample(c: &mut Choices, name: &str, b: Values, f: fn(&Tensor, &Tensor) -> Result<Tensor>) -> Sample {
-    let rank = c.size(0..=4);
-    let shape = c.shape(rank, 5);
+    let shape = c.shape(0..=4, 5);
     let smaller = c.broadcastable(&shape);
     let (mut left, mut right) = (shape, smaller);
     if c.flag() {
@@ -221,8 +220,7 @@ fn sample(c: &mut Choices, name: &str, b: Values, f: fn(&Tensor, &Tensor) -> Res
 }
 
 fn sample_affine(c: &mut Choices) -> Sample {
-    let rank = c.size(0..=4);
-    let shape = c.shape(rank, 5);
+    let shape = c.shape(0..=4, 5);
     let inputs = vec![c.tensor(&shape, Values::Normal)];
     Sample::new("affine 1.5x − 0.25", inputs, |x| x[0].affine(1.5, -0.25))
 }

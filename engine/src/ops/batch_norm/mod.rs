@@ -84,7 +84,7 @@ fn infer(inputs: &[Meta]) -> Result<Meta> {
 
 /// x with at least two values per channel, a weight and a bias.
 fn inputs(c: &mut Choices) -> Vec<Tensor> {
-    let channels = c.pick(&[1, 3, 8]);
+    let channels = c.channels(&[1, 3, 8]);
     let mut shape = c.map_shape(channels, 1, 5);
     shape[0] += 1;
     vec![

@@ -62,8 +62,7 @@ fn is_float(dtype: DType) -> bool {
 
 /// To f64: from f64 for the gradients, from f32 where the sweep compares the two.
 fn sample(c: &mut Choices) -> Sample {
-    let rank = c.size(0..=4);
-    let shape = c.shape(rank, 5);
+    let shape = c.shape(0..=4, 5);
     let input = c.tensor(&shape, Values::Normal);
     Sample::new("to f64", vec![input], |x| x[0].to_dtype(DType::F64))
 }

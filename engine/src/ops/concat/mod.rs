@@ -91,9 +91,8 @@ impl Op for Concat {
 }
 
 fn sample(c: &mut Choices) -> Sample {
-    let rank = c.size(1..=4);
-    let mut shape = c.shape(rank, 5);
-    let dim = c.size(0..=rank - 1);
+    let mut shape = c.shape(1..=4, 5);
+    let dim = c.size(0..=shape.len() - 1);
     let count = c.size(1..=3);
     let inputs = (0..count)
         .map(|_| {

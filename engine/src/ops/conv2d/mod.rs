@@ -171,6 +171,10 @@ impl Op for Conv2d {
         gradients.extend(residual.map(|i| need[i].then_some(dz)));
         Ok(gradients)
     }
+
+    fn flops(&self, inputs: &[Meta], output: &Meta) -> u64 {
+        2 * (output.numel() * inputs[1].shape[1..].iter().product::<usize>()) as u64
+    }
 }
 
 /// What a convolution and its transpose compute with.
@@ -356,8 +360,8 @@ pub(super) fn sample_settings(c: &mut Choices) -> (Conv2dOptions, [usize; 4], [u
     let options =
         Conv2dOptions { stride: c.size(1..=3), padding: c.size(0..=2), dilation: c.pick(&[1, 1, 2]), groups };
     let least = (kh.max(kw) - 1) * options.dilation + 1;
-    let (h, w) = (c.size(least..=least + 4), c.size(least..=least + 8));
-    let (from, to) = (groups * c.size(1..=4), groups * c.pick(&[1, 2, 3, 8, 11]));
+    let (h, w) = (c.extent(least..=least + 4), c.extent(least..=least + 8));
+    let (from, to) = (groups * c.channels(&[1, 2, 3, 4]), groups * c.channels(&[1, 2, 3, 8, 11]));
     (options, [c.size(1..=2), from, h, w], [to, kh * 16 + kw])
 }
 

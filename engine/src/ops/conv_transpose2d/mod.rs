@@ -90,6 +90,10 @@ impl Op for ConvTranspose2d {
         }
         Ok(gradients)
     }
+
+    fn flops(&self, inputs: &[Meta], _: &Meta) -> u64 {
+        2 * (inputs[0].numel() * inputs[1].shape[1..].iter().product::<usize>()) as u64
+    }
 }
 
 fn sample(c: &mut Choices) -> Sample {
@@ -97,7 +101,7 @@ fn sample(c: &mut Choices) -> Sample {
     let (kh, kw) = (kernel / 16, kernel % 16);
     // Small maps suffice, and the output must have a pixel left after the padding is cut off.
     let options = Conv2dOptions { padding: options.padding.min((kh.min(kw) - 1) / 2), ..options };
-    (x[2], x[3]) = (x[2].min(4), x[3].min(7));
+    (x[2], x[3]) = (c.extent(1..=4), c.extent(1..=7));
     let weight = [x[1], to / options.groups, kh, kw];
     let mut inputs = vec![c.tensor(&x, Values::Normal), c.tensor(&weight, Values::Normal)];
     if c.flag() {

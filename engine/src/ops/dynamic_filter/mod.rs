@@ -79,12 +79,16 @@ impl Op for DynamicFilter {
         let d_taps = x.map(|x| kernel::backward_taps(&x, &shape.0, dy, self.padding)).transpose()?;
         Ok(vec![dx, d_taps])
     }
+
+    fn flops(&self, inputs: &[Meta], output: &Meta) -> u64 {
+        2 * (output.numel() * inputs[1].shape[2..].iter().product::<usize>()) as u64
+    }
 }
 
 fn sample(c: &mut Choices) -> Sample {
     let padding = c.pick(&[Border::Reflect, Border::Zero]);
     let k = c.pick(&[3, 1, 5]);
-    let (groups, per_group) = (c.size(1..=3), c.pick(&[1, 2, 5, 16]));
+    let (groups, per_group) = (c.size(1..=3), c.channels(&[1, 2, 5, 16]));
     let least = if padding == Border::Reflect { k / 2 + 1 } else { 1 };
     let shape = c.map_shape(groups * per_group, least, 6);
     let inputs = vec![c.tensor(&shape, Values::Normal), c.tensor(&[shape[0], groups, k, k], Values::Normal)];

@@ -53,8 +53,7 @@ pub(super) fn gradient(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
 }
 
 fn sample(c: &mut Choices) -> Sample {
-    let rank = c.size(0..=4);
-    let shape = c.shape(rank, 6);
+    let shape = c.shape(0..=4, 6);
     let input = c.tensor(&shape, Values::Normal);
     Sample::new("", vec![input], |x| x[0].gelu())
 }

@@ -52,7 +52,7 @@ fn infer(inputs: &[Meta]) -> Result<Meta> {
 
 /// A large eps, for the reason given in `batch_norm`.
 fn sample(c: &mut Choices) -> Sample {
-    let channels = c.pick(&[1, 3, 8]);
+    let channels = c.channels(&[1, 3, 8]);
     let mut shape = c.map_shape(channels, 1, 6);
     shape[2 + usize::from(c.flag())] += 1;
     let inputs = vec![

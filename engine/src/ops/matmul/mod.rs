@@ -45,6 +45,10 @@ impl Op for MatMul {
         let db = a.map(|a| product(&transposed(&a), dy)).transpose()?;
         Ok(vec![da, db])
     }
+
+    fn flops(&self, inputs: &[Meta], output: &Meta) -> u64 {
+        2 * (output.numel() * inputs[0].shape[inputs[0].shape.len() - 1]) as u64
+    }
 }
 
 fn product_shape(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
@@ -92,10 +96,9 @@ fn transposed(x: &Tensor) -> Tensor {
 }
 
 fn sample(c: &mut Choices) -> Sample {
-    let batch_rank = c.size(0..=2);
-    let batch = c.shape(batch_rank, 3);
+    let batch: Vec<usize> = (0..c.size(0..=2)).map(|_| c.size(1..=3)).collect();
     let smaller = c.broadcastable(&batch);
-    let (m, k, n) = (c.size(1..=14), c.size(1..=9), c.size(1..=19));
+    let (m, k, n) = (c.extent(1..=14), c.extent(1..=9), c.extent(1..=19));
     let (mut left, mut right) = (batch, smaller);
     if c.flag() {
         std::mem::swap(&mut left, &mut right);

@@ -194,9 +194,8 @@ impl<T: Float> Kernel for Line<'_, T> {
 }
 
 fn sample(c: &mut Choices, reflect: bool) -> Sample {
-    let rank = c.size(2..=4);
-    let shape = c.shape(rank, 5);
-    let [h, w] = [shape[rank - 2], shape[rank - 1]].map(|side| if reflect { side - 1 } else { 3 });
+    let shape = c.shape(2..=4, 5);
+    let [h, w] = [2, 1].map(|d| shape[shape.len() - d]).map(|side| if reflect { side - 1 } else { 3 });
     let padding = Padding { top: c.size(0..=h), bottom: c.size(0..=h), left: c.size(0..=w), right: c.size(0..=w) };
     let input = c.tensor(&shape, Values::Normal);
     Sample::new(format!("by {padding:?}"), vec![input], move |x| match reflect {

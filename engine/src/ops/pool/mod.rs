@@ -127,14 +127,14 @@ impl Op for MaxPool2d {
 
 fn sample_windows(c: &mut Choices, values: Values, f: fn(&Tensor, usize, usize) -> Result<Tensor>) -> Sample {
     let (kernel, stride) = c.pick(&[(2, 2), (1, 1), (3, 1), (2, 3), (4, 4), (3, 2)]);
-    let channels = c.pick(&[1, 3, 8]);
+    let channels = c.channels(&[1, 3, 8]);
     let shape = c.map_shape(channels, kernel, 7);
     let input = c.tensor(&shape, values);
     Sample::new(format!("{kernel}×{kernel}, stride {stride}"), vec![input], move |x| f(&x[0], kernel, stride))
 }
 
 fn sample_adaptive(c: &mut Choices) -> Sample {
-    let (out_h, out_w) = (c.size(1..=8), c.size(1..=8));
+    let (out_h, out_w) = (c.extent(1..=8), c.extent(1..=8));
     let shape = c.map_shape(2, 1, 6);
     let input = c.tensor(&shape, Values::Normal);
     Sample::new(format!("to {out_h}×{out_w}"), vec![input], move |x| x[0].adaptive_avg_pool2d(out_h, out_w))

@@ -125,9 +125,8 @@ fn infer(op: &'static str, x: &Meta, dims: &[usize]) -> Result<Meta> {
 }
 
 fn sample(c: &mut Choices, name: &'static str, values: Values, f: fn(&Tensor, &[usize]) -> Result<Tensor>) -> Sample {
-    let rank = c.size(0..=4);
-    let shape = c.shape(rank, 6);
-    let dims: Vec<usize> = (0..rank).filter(|_| c.flag()).collect();
+    let shape = c.shape(0..=4, 6);
+    let dims: Vec<usize> = (0..shape.len()).filter(|_| c.flag()).collect();
     let input = c.tensor(&shape, values);
     Sample::new(format!("{name} over {dims:?}"), vec![input], move |x| f(&x[0], &dims))
 }

@@ -154,7 +154,7 @@ impl Separable for Nearest {
 }
 
 fn sample_bilinear(c: &mut Choices, align_corners: bool) -> Sample {
-    let (out_h, out_w) = (c.size(1..=9), c.size(1..=9));
+    let (out_h, out_w) = (c.extent(1..=9), c.extent(1..=9));
     let shape = shape(c, 1);
     let input = c.tensor(&shape, Values::Normal);
     let label = format!("to {out_h}×{out_w}, align_corners {align_corners}");
@@ -169,7 +169,7 @@ fn sample_by_scale(c: &mut Choices) -> Sample {
 }
 
 fn sample_nearest(c: &mut Choices) -> Sample {
-    let (out_h, out_w) = (c.size(1..=9), c.size(1..=9));
+    let (out_h, out_w) = (c.extent(1..=9), c.extent(1..=9));
     let shape = shape(c, 1);
     let input = c.tensor(&shape, Values::Normal);
     Sample::new(format!("to {out_h}×{out_w}"), vec![input], move |x| x[0].nearest(out_h, out_w))
@@ -183,7 +183,7 @@ fn sample_every(c: &mut Choices) -> Sample {
 }
 
 fn shape(c: &mut Choices, least: usize) -> Vec<usize> {
-    let channels = c.pick(&[1, 3, 8]);
+    let channels = c.channels(&[1, 3, 8]);
     c.map_shape(channels, least, 6)
 }
 

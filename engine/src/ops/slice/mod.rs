@@ -79,9 +79,8 @@ impl Op for Slice {
 }
 
 fn sample(c: &mut Choices) -> Sample {
-    let rank = c.size(1..=4);
-    let shape = c.shape(rank, 6);
-    let dim = c.size(0..=rank - 1);
+    let shape = c.shape(1..=4, 6);
+    let dim = c.size(0..=shape.len() - 1);
     let start = c.size(0..=shape[dim] - 1);
     let step = c.size(1..=3);
     let len = c.size(1..=(shape[dim] - start).div_ceil(step));

@@ -55,9 +55,8 @@ impl Op for Softmax {
 }
 
 fn sample(c: &mut Choices) -> Sample {
-    let rank = c.size(1..=4);
-    let shape = c.shape(rank, 6);
-    let dim = c.size(0..=rank - 1);
+    let shape = c.shape(1..=4, 6);
+    let dim = c.size(0..=shape.len() - 1);
     let input = c.tensor(&shape, Values::Normal);
     Sample::new(format!("over {dim}"), vec![input], move |x| x[0].softmax(dim))
 }

@@ -191,8 +191,7 @@ impl<F: Function> Op for Elementwise<F> {
 }
 
 fn sample(c: &mut Choices, name: &str, values: Values, f: fn(&Tensor) -> Result<Tensor>) -> Sample {
-    let rank = c.size(0..=4);
-    let shape = c.shape(rank, 5);
+    let shape = c.shape(0..=4, 5);
     let input = c.tensor(&shape, values);
     Sample::new(name, vec![input], move |x| f(&x[0]))
 }

@@ -140,7 +140,7 @@ impl Saved for Shape {
 }
 
 fn sample_reshape(c: &mut Choices) -> Sample {
-    let (a, b, d) = (c.size(1..=4), c.size(1..=4), c.size(1..=4));
+    let (a, b, d) = (c.extent(1..=4), c.extent(1..=4), c.extent(1..=4));
     let (from, to) = c.pick(&[
         (vec![a, b, d], vec![a * b, d]),
         (vec![a, b * d], vec![a, b, d]),
@@ -153,10 +153,9 @@ fn sample_reshape(c: &mut Choices) -> Sample {
 }
 
 fn sample_permute(c: &mut Choices) -> Sample {
-    let rank = c.size(1..=4);
-    let shape = c.shape(rank, 4);
-    let mut dims: Vec<usize> = (0..rank).collect();
-    for i in (1..rank).rev() {
+    let shape = c.shape(1..=4, 4);
+    let mut dims: Vec<usize> = (0..shape.len()).collect();
+    for i in (1..shape.len()).rev() {
         dims.swap(i, c.size(0..=i));
     }
     let input = c.tensor(&shape, Values::Normal);
@@ -164,8 +163,7 @@ fn sample_permute(c: &mut Choices) -> Sample {
 }
 
 fn sample_broadcast(c: &mut Choices) -> Sample {
-    let rank = c.size(0..=4);
-    let shape = c.shape(rank, 4);
+    let shape = c.shape(0..=4, 4);
     let smaller = c.broadcastable(&shape);
     let input = c.tensor(&smaller, Values::Normal);
     Sample::new(format!("to {shape:?}"), vec![input], move |x| x[0].broadcast_to(&shape))

@@ -1,0 +1,185 @@
+//! A profile: how often each operation ran, how long it took, and how much it computed.
+//!
+//! [`start`] begins one and [`stop`] hands it out. In between, `ops::apply` times every operation forward and backward,
+//! and the tape the adding of gradients. What is timed is the thread that calls, and only the operation's own time: where
+//! one is implemented through another (the gradient of a bias is a sum), that one has a line of its own, and nothing
+//! counts twice. So the times of one thread add up to no more than the wall time.
+//!
+//! There is one profile for the process. While none is running, it costs an operation one relaxed load of a flag.
+
+use crate::Meta;
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Begins a profile; one that is running already starts afresh.
+pub fn start() {
+    *lock() = Some(Running { since: Instant::now(), calls: HashMap::new() });
+    ON.store(true, Relaxed);
+}
+
+/// Ends the profile and returns what it saw; empty if none was running.
+pub fn stop() -> Profile {
+    ON.store(false, Relaxed);
+    let Some(running) = lock().take() else { return Profile::default() };
+    let wall = running.since.elapsed();
+    Profile { entries: slowest_first(running.calls), wall }
+}
+
+/// What happened between [`start`] and [`stop`].
+#[derive(Clone, Debug, Default)]
+pub struct Profile {
+    /// The calls by operation and shapes, those that took longest together first.
+    pub entries: Vec<Entry>,
+    /// Wall time from start to stop.
+    pub wall: Duration,
+}
+
+impl Profile {
+    /// The calls by operation alone, forward and backward apart, those that took longest together first.
+    pub fn operations(&self) -> Vec<Entry> {
+        let mut sums = HashMap::<Kind, Sum>::new();
+        for Entry { kind, sum } in &self.entries {
+            sums.entry(Kind { shapes: String::new(), ..kind.clone() }).or_default().add(sum);
+        }
+        slowest_first(sums)
+    }
+
+    /// All calls together.
+    pub fn total(&self) -> Sum {
+        let mut total = Sum::default();
+        self.entries.iter().for_each(|entry| total.add(&entry.sum));
+        total
+    }
+
+    /// Wall time that was spent in no operation.
+    pub fn outside(&self) -> Duration {
+        self.wall.saturating_sub(self.total().time)
+    }
+}
+
+/// Calls of one kind, and what they took.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What they have in common.
+    pub kind: Kind,
+    /// What they took together.
+    pub sum: Sum,
+}
+
+/// An operation, or one with certain shapes; printed as `conv2d backward 1×3×64×64 · 8×3×3×3 → 1×8×64×64`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Kind {
+    /// The operation's name.
+    pub name: &'static str,
+    /// Whether it computed gradients.
+    pub backward: bool,
+    /// Shapes of its inputs and of its output; empty for all.
+    pub shapes: String,
+}
+
+/// What calls took together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sum {
+    /// How many they were.
+    pub calls: u64,
+    /// Time, that of operations inside them not included.
+    pub time: Duration,
+    /// Floating-point operations by the definition (see `Op::flops`), 0 where they are not counted.
+    pub flops: u64,
+}
+
+impl Sum {
+    /// 10⁹ floating-point operations a second; `None` where they are not counted.
+    pub fn gflops(&self) -> Option<f64> {
+        (self.flops > 0).then(|| self.flops as f64 / 1e9 / self.time.as_secs_f64())
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.calls += other.calls;
+        self.time += other.time;
+        self.flops += other.flops;
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [self.name, if self.backward { "backward" } else { "" }, &self.shapes];
+        let said: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        f.pad(&said.join(" "))
+    }
+}
+
+/// A call that will be timed.
+pub(crate) struct Call {
+    kind: Kind,
+    flops: u64,
+}
+
+impl Call {
+    /// A call of `name`, if a profile is running.
+    pub(crate) fn new(name: &'static str, inputs: &[Meta], output: &Meta, flops: impl FnOnce() -> u64) -> Option<Self> {
+        ON.load(Relaxed).then(|| {
+            let kind = Kind { name, backward: false, shapes: shapes(inputs, output) };
+            Self { kind, flops: flops() }
+        })
+    }
+
+    /// The way back through this call, for the gradients that `need` says.
+    pub(crate) fn backward(self, need: &[bool]) -> Self {
+        let products = need.iter().take(2).filter(|&&need| need).count() as u64;
+        Self { kind: Kind { backward: true, ..self.kind }, flops: self.flops * products }
+    }
+}
+
+/// Runs `work`, timed if there is a `call` to time.
+pub(crate) fn time<R>(call: Option<Call>, work: impl FnOnce() -> R) -> R {
+    let Some(call) = call else { return work() };
+    let (before, start) = (INSIDE.take(), Instant::now());
+    let result = work();
+    let elapsed = start.elapsed();
+    let own = elapsed.saturating_sub(INSIDE.replace(before + elapsed));
+    if let Some(running) = lock().as_mut() {
+        running.calls.entry(call.kind).or_default().add(&Sum { calls: 1, time: own, flops: call.flops });
+    }
+    result
+}
+
+/// Whether a profile is running.
+static ON: AtomicBool = AtomicBool::new(false);
+
+static RUNNING: Mutex<Option<Running>> = Mutex::new(None);
+
+thread_local! {
+    /// Time of the calls that have ended inside the one that this thread is in.
+    static INSIDE: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+struct Running {
+    since: Instant,
+    calls: HashMap<Kind, Sum>,
+}
+
+/// The sums are whole between statements, so a panic elsewhere while they were held does no harm.
+fn lock() -> MutexGuard<'static, Option<Running>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn slowest_first(sums: HashMap<Kind, Sum>) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = sums.into_iter().map(|(kind, sum)| Entry { kind, sum }).collect();
+    entries.sort_by(|a, b| b.sum.time.cmp(&a.sum.time).then_with(|| a.kind.cmp(&b.kind)));
+    entries
+}
+
+/// `1×3×64×64 · 8×3×3×3 → 1×8×64×64`.
+fn shapes(inputs: &[Meta], output: &Meta) -> String {
+    let sizes = |meta: &Meta| match meta.shape.as_slice() {
+        [] => "()".to_string(),
+        shape => shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×"),
+    };
+    let inputs: Vec<String> = inputs.iter().map(sizes).collect();
+    format!("{} → {}", inputs.join(" · "), sizes(output))
+}
