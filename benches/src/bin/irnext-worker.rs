@@ -198,8 +198,8 @@ fn write<const N: usize>(path: &Path, tensors: [(&str, Tensor); N]) -> Result<()
 }
 
 fn size(text: &str) -> std::result::Result<[usize; 3], String> {
-    let sides: Vec<usize> = text.split('x').map_while(|side| side.parse().ok().filter(|&side| side > 0)).collect();
-    sides.try_into().map_err(|_| "expected batch, height and width, as 4x256x256".into())
+    let sides = text.split('x').map(|side| side.parse().ok().filter(|&side| side > 0)).collect::<Option<Vec<usize>>>();
+    sides.and_then(|sides| sides.try_into().ok()).ok_or_else(|| "expected batch, height and width, as 4x256x256".into())
 }
 
 /// A line of the protocol. That nobody listens any more is noticed at the end of standard input.
