@@ -1,1 +1,1 @@
-//! Everything here is a test or a bench; the crate itself is empty.
+//! Everything here is a bench, or a worker of `peers/`; the crate itself is empty.

@@ -1,0 +1,209 @@
+//! Our side of the comparison with other engines (`benches/peers`): makes the weights and the batch that everybody computes
+//! with, and computes with them when told to, on the line protocol of `benches/peers/worker.py`.
+//!
+//! ```text
+//! irnext-worker make --n 3 --width 32 --size 1x256x256 DIR
+//! irnext-worker serve --threads 2 infer DIR
+//! ```
+
+use clap::{Parser, ValueEnum};
+use engine::{DType, Rng, Tape, Tensor};
+use irnext::model::{LossConfig, Model, ModelConfig, dual_domain};
+use nn::Context;
+use nn::optim::{Optimizer, Rule};
+use nn::weights::WeightFile;
+use std::collections::HashMap;
+use std::error::Error;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// The files of a case's folder.
+const WEIGHTS: &str = "weights.safetensors";
+const BATCH: &str = "batch.safetensors";
+
+/// Adam's learning rate; `worker.py` has the same.
+const RATE: f64 = 1e-4;
+
+/// The seed of everything random.
+const SEED: u64 = 1;
+
+/// One side of a comparison of engines: makes the case, and computes it when told to.
+#[derive(Parser)]
+#[command(max_term_width = 100)]
+enum Command {
+    /// Write weights.safetensors, and a batch of inputs and targets as batch.safetensors, into a folder
+    Make {
+        /// Plain residual blocks in each CNNBlock
+        #[arg(long)]
+        n: usize,
+        /// Channels at full size
+        #[arg(long)]
+        width: usize,
+        /// Batch, height and width, as 4x256x256; height and width are padded to what the network takes
+        #[arg(long, value_parser = size)]
+        size: [usize; 3],
+        folder: PathBuf,
+    },
+    /// Obey the lines of standard input: warm, run, output PATH, memory
+    Serve {
+        /// Threads to compute with
+        #[arg(long)]
+        threads: usize,
+        task: Task,
+        folder: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Task {
+    /// One pass from input to prediction
+    Infer,
+    /// One step of training: forward, loss, backward, Adam
+    Train,
+}
+
+fn main() -> ExitCode {
+    let done = match Command::parse() {
+        Command::Make { n, width, size, folder } => make(&ModelConfig { n, width, ..ModelConfig::default() }, size, &folder),
+        Command::Serve { threads, task, folder } => rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .map_err(Into::into)
+            // Inside the pool once, as the program does it.
+            .and_then(|pool| pool.install(|| serve(task, &folder).map_err(|error| error.to_string())).map_err(Into::into)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is measured: the program's own way from a padded photograph to its prediction, and from a batch to the next weights.
+struct Work {
+    model: Model,
+    optimizer: Optimizer,
+    input: Tensor,
+    target: Tensor,
+}
+
+impl Work {
+    fn open(folder: &Path) -> Result<Self> {
+        let (model, _) = Model::read(&folder.join(WEIGHTS))?;
+        let mut batch = WeightFile::read(&folder.join(BATCH))?.tensors;
+        let mut take = |name: &str| batch.remove(name).ok_or_else(|| format!("{BATCH}: no tensor {name}"));
+        let (input, target) = (take("input")?, take("target")?);
+        Ok(Self { optimizer: Optimizer::new(Rule::adam(), &model.params), model, input, target })
+    }
+
+    /// The full-size prediction.
+    fn predict(&self) -> Result<Tensor> {
+        let [_, _, y] = self.model.network.forward(&Context::inference(&self.model.params), &self.input)?;
+        Ok(y)
+    }
+
+    /// The loss, and the parameters moved by its gradient.
+    fn step(&mut self) -> Result<f64> {
+        let tape = Tape::new();
+        let cx = Context::training(&self.model.params, &tape);
+        let predictions = self.model.network.forward(&cx, &self.input)?;
+        let total = dual_domain(&predictions, &self.target, LossConfig::default())?.total;
+        drop(predictions);
+        let pass = cx.finish();
+        let gradients = pass.gradients(tape.backward(&total)?);
+        pass.update_buffers(&mut self.model.params)?;
+        self.optimizer.step(&mut self.model.params, &gradients, RATE)?;
+        Ok(total.item()?)
+    }
+}
+
+fn serve(task: Task, folder: &Path) -> Result<()> {
+    let mut work = Work::open(folder)?;
+    // The last prediction, or the losses of all steps.
+    let (mut prediction, mut losses) = (None, Vec::new());
+    say(&format!("ready {}", env!("CARGO_PKG_VERSION")));
+    for line in std::io::stdin().lines() {
+        let line = line?;
+        match line.split_once(' ').unwrap_or((line.trim(), "")) {
+            ("warm" | "run", "") => {
+                let start = Instant::now();
+                match task {
+                    Task::Infer => prediction = Some(work.predict()?),
+                    Task::Train => losses.push(work.step()?),
+                }
+                say(&format!("{:.3}", 1e3 * start.elapsed().as_secs_f64()));
+            }
+            ("output", path) => {
+                let output = match &prediction {
+                    Some(prediction) => prediction.clone(),
+                    None => Tensor::from_slice(&losses, &[losses.len()])?.to_dtype(DType::F32)?,
+                };
+                write(Path::new(path), [("output", output)])?;
+                say("ok");
+            }
+            ("memory", "") => say(&format!("{:.1}", peak_memory())),
+            _ => return Err(format!("unknown command: {line}").into()),
+        }
+    }
+    Ok(())
+}
+
+/// The process's peak resident memory in MiB; 0 where the system does not tell.
+fn peak_memory() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<f64>().ok());
+    peak.unwrap_or(0.0) / 1024.0
+}
+
+fn make(config: &ModelConfig, [n, height, width]: [usize; 3], folder: &Path) -> Result<()> {
+    let mut weights = Model::new(config, SEED, DType::F32)?.to_file(DType::F32, HashMap::new())?;
+    // In the order of names: the same numbers every time.
+    let mut names: Vec<String> = weights.tensors.keys().cloned().collect();
+    names.sort();
+    let mut rng = Rng::new(SEED);
+    for name in names {
+        if let Some((low, high)) = away_from_the_start(&name) {
+            let shape = weights.tensors[&name].shape().to_vec();
+            weights.tensors.insert(name, Tensor::rand(&shape, low, high, DType::F32, &mut rng));
+        }
+    }
+    weights.write(&folder.join(WEIGHTS))?;
+    let shape = [n, 3, config.side_for(height), config.side_for(width)];
+    let mut image = || Tensor::rand(&shape, 0.0, 1.0, DType::F32, &mut rng);
+    write(&folder.join(BATCH), [("input", image()), ("target", image())])
+}
+
+/// The range of those parameters that start at 0 or 1, where they would hide a mistake: a fresh LAM is the identity.
+fn away_from_the_start(name: &str) -> Option<(f64, f64)> {
+    let normalises = name.contains(".bn.") || (name.starts_with("SCM") && name.contains(".main.4."));
+    match name.rsplit_once('.')?.1 {
+        "lamb_l" | "lamb_h" | "inside_all" => Some((-0.5, 0.5)),
+        "running_mean" => Some((-0.1, 0.1)),
+        "running_var" => Some((0.5, 1.5)),
+        "weight" if normalises => Some((0.5, 1.5)),
+        "bias" if normalises => Some((-0.5, 0.5)),
+        _ => None,
+    }
+}
+
+fn write<const N: usize>(path: &Path, tensors: [(&str, Tensor); N]) -> Result<()> {
+    let tensors = tensors.map(|(name, tensor)| (name.to_string(), tensor)).into();
+    Ok(WeightFile { tensors, ..WeightFile::default() }.write(path)?)
+}
+
+fn size(text: &str) -> std::result::Result<[usize; 3], String> {
+    let sides = text.split('x').map(|side| side.parse().ok().filter(|&side| side > 0)).collect::<Option<Vec<usize>>>();
+    sides.and_then(|sides| sides.try_into().ok()).ok_or_else(|| "expected batch, height and width, as 4x256x256".into())
+}
+
+/// A line of the protocol. That nobody listens any more is noticed at the end of standard input.
+fn say(line: &str) {
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
