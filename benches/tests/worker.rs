@@ -44,7 +44,10 @@ fn a_prediction_and_losses() {
     }
     // The weights move by Adam's rate.
     let losses = output_of(Path::new(&output("train")));
-    assert!(losses.windows(2).all(|pair| pair[0] != pair[1] && (pair[0] - pair[1]).abs() < 0.1 * pair[0]), "{losses:?}");
+    assert!(
+        losses.windows(2).all(|pair| pair[0] != pair[1] && (pair[0] - pair[1]).abs() < 0.1 * pair[0]),
+        "{losses:?}"
+    );
 }
 
 #[test]

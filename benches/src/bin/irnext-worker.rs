@@ -68,13 +68,17 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Command::parse() {
-        Command::Make { n, width, size, folder } => make(&ModelConfig { n, width, ..ModelConfig::default() }, size, &folder),
+        Command::Make { n, width, size, folder } => {
+            make(&ModelConfig { n, width, ..ModelConfig::default() }, size, &folder)
+        }
         Command::Serve { threads, task, folder } => rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .build()
             .map_err(Into::into)
             // Inside the pool once, as the program does it.
-            .and_then(|pool| pool.install(|| serve(task, &folder).map_err(|error| error.to_string())).map_err(Into::into)),
+            .and_then(|pool| {
+                pool.install(|| serve(task, &folder).map_err(|error| error.to_string())).map_err(Into::into)
+            }),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -157,7 +161,8 @@ fn serve(task: Task, folder: &Path) -> Result<()> {
 /// The process's peak resident memory in MiB; 0 where the system does not tell.
 fn peak_memory() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<f64>().ok());
+    let peak =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<f64>().ok());
     peak.unwrap_or(0.0) / 1024.0
 }
 
