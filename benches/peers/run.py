@@ -69,9 +69,11 @@ def main():
     for peer, modules in missing.items():
         print(f"{peer} is left out: no {', '.join(modules)} in {args.venv} (--install puts it there)")
     peers = [peer for peer in args.peers if peer not in missing]
-    args.worker = args.worker or build()
     report = {"machine": machine(), "versions": versions, "threads": args.threads, "width": args.width, "cases": []}
     print("\n".join(describe(report)))
+    if (report["machine"]["load before"] or 0) > 0.5:
+        print("\nThis machine is doing other things as well: its figures will not be steady.")
+    args.worker = args.worker or build()
     try:
         for name in args.cases:
             report["cases"].append(measure(args, name, peers))
@@ -185,6 +187,7 @@ def machine():
         "system": platform.platform(),
         "irnext commit": git.stdout.strip() or None,
         "date": time.strftime("%Y-%m-%d"),
+        "load before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
 
 
@@ -205,9 +208,7 @@ def measure(args, name, peers):
     if name.startswith("threads-"):
         rows = [(f"irnext, {threads}", "irnext", threads) for threads in sorted({1, args.threads})]
     case = {"name": name, "task": task, "n": n, "width": args.width, "shape": shape_of(folder / "batch.safetensors")}
-    case |= {"threads": args.threads, "load before": load(), "rows": {}}
-    if case["load before"] and case["load before"] > 0.5:
-        print(f"\nThis machine is not idle (load {case['load before']}): its figures will not be steady.")
+    case |= {"threads": args.threads, "rows": {}}
     kept = {}
     try:
         for label, peer, _ in rows:
@@ -230,13 +231,8 @@ def measure(args, name, peers):
         note("")
         for worker in kept.values():
             stop(worker)
-    summarise(case, folder)
-    case["load after"] = load()
+    summarise(case)
     return case
-
-
-def load():
-    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
 def note(text):
@@ -350,7 +346,7 @@ def stop(worker):
 # ---- Results
 
 
-def summarise(case, folder):
+def summarise(case):
     """Medians and ratios; the distance of each result from irnext's."""
     rows = case["rows"]
     for row in rows.values():
