@@ -2,7 +2,7 @@
 //!
 //! Each function checks its slices once; then its loop runs without checks.
 
-use super::{Lanes, Vectors};
+use super::Lanes;
 
 /// Adds `k` products of rows and a block: `sums[r] += Σ_k a[r·a_row + k·a_step] · b[k·b_step ..][.. BLOCK]`.
 ///
@@ -90,5 +90,3 @@ pub(crate) fn store_block<L: Lanes, const V: usize>(block: [L; V], to: &mut [L::
     let len = to.len();
     to.copy_from_slice(&values[..len]);
 }
-
-const _: () = assert!(f32::BLOCK <= 16 && f64::BLOCK <= 16, "the copies above hold a block");
