@@ -89,7 +89,9 @@ fn a_profile_names_what_ran() {
     assert_eq!(text(&run.stdout).lines().count(), 1, "the profile is no result");
     let said = text(&run.stderr);
     // Which shapes are among the slowest depends on the day; that some are listed does not.
-    for part in ["GFLOP/s  operation\n", "  conv2d\n", "  gelu\n", "  outside operations\n", "by shapes\n", " → "] {
+    for part in
+        ["GFLOP/s  operation\n", "  conv2d\n", "  dynamic_filter\n", "  outside operations\n", "by shapes\n", " → "]
+    {
         assert!(said.contains(part), "{part} is missing:\n{said}");
     }
     assert!(!said.contains("backward"), "{said}");

@@ -9,7 +9,7 @@
 //! Backward, each part only where needed: dx is the adjoint convolution of dy with the same weights (in and out channels
 //! exchanged); dw sums outer products of x and dy over pixels; db sums dy over pixels.
 //!
-//! What usually surrounds a convolution is computed with it, without passes over memory of its own ([`Around`]): a GELU
+//! What usually surrounds a convolution is computed with it, without passes over memory of its own (`Around`): a GELU
 //! of the input as it is read, a residual and a GELU of the output as it is written. What is kept for the gradient are then the
 //! numbers before the GELU, from which both its value and its derivative are computed again.
 
