@@ -90,64 +90,56 @@ fn main() -> ExitCode {
 }
 
 /// What is measured: the program's own way from a padded photograph to its prediction, and from a batch to the next weights.
-struct Work {
-    model: Model,
-    optimizer: Optimizer,
-    input: Tensor,
-    target: Tensor,
-}
-
-impl Work {
-    fn open(folder: &Path) -> Result<Self> {
-        let (model, _) = Model::read(&folder.join(WEIGHTS))?;
-        let mut batch = WeightFile::read(&folder.join(BATCH))?.tensors;
-        let mut take = |name: &str| batch.remove(name).ok_or_else(|| format!("{BATCH}: no tensor {name}"));
-        let (input, target) = (take("input")?, take("target")?);
-        Ok(Self { optimizer: Optimizer::new(Rule::adam(), &model.params), model, input, target })
-    }
-
-    /// The full-size prediction.
-    fn predict(&self) -> Result<Tensor> {
-        let [_, _, y] = self.model.network.forward(&Context::inference(&self.model.params), &self.input)?;
-        Ok(y)
-    }
-
-    /// The loss, and the parameters moved by its gradient.
-    fn step(&mut self) -> Result<f64> {
-        let tape = Tape::new();
-        let cx = Context::training(&self.model.params, &tape);
-        let predictions = self.model.network.forward(&cx, &self.input)?;
-        let total = dual_domain(&predictions, &self.target, LossConfig::default())?.total;
-        drop(predictions);
-        let pass = cx.finish();
-        let gradients = pass.gradients(tape.backward(&total)?);
-        pass.update_buffers(&mut self.model.params)?;
-        self.optimizer.step(&mut self.model.params, &gradients, RATE)?;
-        Ok(total.item()?)
-    }
-}
-
 fn serve(task: Task, folder: &Path) -> Result<()> {
-    let mut work = Work::open(folder)?;
-    // The last prediction, or the losses of all steps.
-    let (mut prediction, mut losses) = (None, Vec::new());
+    let (mut model, _) = Model::read(&folder.join(WEIGHTS))?;
+    let mut batch = WeightFile::read(&folder.join(BATCH))?.tensors;
+    let mut take = |name: &str| batch.remove(name).ok_or_else(|| format!("{BATCH}: no tensor {name}"));
+    let (input, target) = (take("input")?, take("target")?);
+    match task {
+        Task::Infer => {
+            let model = model.freeze();
+            obey(|| Ok(model.predict(&input)?))
+        }
+        Task::Train => {
+            let mut optimizer = Optimizer::new(Rule::adam(), &model.params);
+            let mut losses = Vec::new();
+            obey(|| {
+                losses.push(step(&mut model, &mut optimizer, &input, &target)?);
+                Ok(Tensor::from_slice(&losses, &[losses.len()])?.to_dtype(DType::F32)?)
+            })
+        }
+    }
+}
+
+/// The loss, and the parameters moved by its gradient.
+fn step(model: &mut Model, optimizer: &mut Optimizer, input: &Tensor, target: &Tensor) -> Result<f64> {
+    let tape = Tape::new();
+    let cx = Context::training(&model.params, &tape);
+    let predictions = model.network.forward(&cx, input)?;
+    let total = dual_domain(&predictions, target, LossConfig::default())?.total;
+    drop(predictions);
+    let pass = cx.finish();
+    let gradients = pass.gradients(tape.backward(&total)?);
+    pass.update_buffers(&mut model.params)?;
+    optimizer.step(&mut model.params, &gradients, RATE)?;
+    Ok(total.item()?)
+}
+
+/// Runs `work` as often as standard input says. What it made last is what may be asked for: a prediction, or the losses of
+/// all steps.
+fn obey(mut work: impl FnMut() -> Result<Tensor>) -> Result<()> {
+    let mut last = None;
     say(&format!("ready {}", env!("CARGO_PKG_VERSION")));
     for line in std::io::stdin().lines() {
         let line = line?;
         match line.split_once(' ').unwrap_or((line.trim(), "")) {
             ("warm" | "run", "") => {
                 let start = Instant::now();
-                match task {
-                    Task::Infer => prediction = Some(work.predict()?),
-                    Task::Train => losses.push(work.step()?),
-                }
+                last = Some(work()?);
                 say(&format!("{:.3}", 1e3 * start.elapsed().as_secs_f64()));
             }
             ("output", path) => {
-                let output = match &prediction {
-                    Some(prediction) => prediction.clone(),
-                    None => Tensor::from_slice(&losses, &[losses.len()])?.to_dtype(DType::F32)?,
-                };
+                let output = last.clone().ok_or("nothing was computed yet")?;
                 write(Path::new(path), [("output", output)])?;
                 say("ok");
             }

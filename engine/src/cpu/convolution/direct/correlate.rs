@@ -97,6 +97,10 @@ impl<T: Float> LaneKernel<T> for Band<'_, T> {
         for (phase, packed) in plan.phases.iter().zip(&weights.phases) {
             let rows = plan.count(phase.origin.0, out_rows);
             let columns = plan.count(phase.origin.1, out_w);
+            if columns == 0 {
+                // A map narrower than the stride has no pixels of this phase.
+                continue;
+            }
             let block_len = phase.taps.len() * weights.c_in * T::BLOCK;
             for (group, block) in (0..weights.groups).flat_map(|g| (0..blocks).map(move |b| (g, b))) {
                 let w = &packed[(group * blocks + block) * block_len..][..block_len];
