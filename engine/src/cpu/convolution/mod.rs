@@ -24,9 +24,20 @@ pub(crate) struct Map<'a, T> {
 #[derive(Clone, Copy)]
 pub(crate) struct Fusion<'a, T> {
     /// Applied to the input wherever it is read; leaves 0 at 0.
-    pub(crate) read: Option<fn(&mut [T])>,
+    pub(crate) read: Option<Read<T>>,
     /// Applied to runs of the output once they are complete; its first argument says where in the output a run starts.
     pub(crate) write: Option<&'a Write<'a, T>>,
+}
+
+/// See [`Fusion::read`]. Writes what it makes of its second argument into the first, which is as long.
+pub(crate) type Read<T> = fn(&mut [T], &[T]);
+
+/// Copies a run of the input, through `read` if there is one.
+fn copy<T: Copy>(to: &mut [T], from: &[T], read: Option<Read<T>>) {
+    match read {
+        Some(read) => read(to, from),
+        None => to.copy_from_slice(from),
+    }
 }
 
 /// See [`Fusion::write`].

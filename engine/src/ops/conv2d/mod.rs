@@ -16,10 +16,10 @@
 mod algorithm;
 mod packed;
 
-use super::gelu::{Gelu, gelu_in_place, times_derivative};
+use super::gelu::{Gelu, gelu_in_place, gelu_into, times_derivative};
 use super::view::Shape;
 use super::{Op, apply};
-use crate::cpu::convolution::Fusion;
+use crate::cpu::convolution::{Fusion, Read};
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{DType, Error, Meta, Result, Tensor, dispatch_float};
 pub(super) use packed::Direction;
@@ -319,8 +319,8 @@ fn add_in_place<T: Gelu>(run: &mut [T], residual: &[T]) {
     run.iter_mut().zip(residual).for_each(|(sum, x)| *sum += *x);
 }
 
-fn read<T: Gelu>(gelu: Gelus) -> Option<fn(&mut [T])> {
-    gelu.input.then_some(gelu_in_place::<T>)
+fn read<T: Gelu>(gelu: Gelus) -> Option<Read<T>> {
+    gelu.input.then_some(gelu_into::<T>)
 }
 
 pub(super) fn as_map<'a>(op: &'static str, meta: &'a Meta) -> Result<&'a [usize; 4]> {

@@ -3,7 +3,7 @@
 use super::Conv2dOptions;
 use super::algorithm::{Algorithm, choose};
 use crate::cpu::convolution::direct::{self, Geometry, Plan};
-use crate::cpu::convolution::{Fusion, Map, winograd};
+use crate::cpu::convolution::{Fusion, Map, Read, winograd};
 use crate::{Float, Meta, Result, Tensor, dispatch_float};
 use std::any::Any;
 use std::sync::Arc;
@@ -121,7 +121,7 @@ pub(super) fn weight_sums<T: Float>(
     x: &Tensor,
     dy: &Tensor,
     shape: &[usize],
-    read: Option<fn(&mut [T])>,
+    read: Option<Read<T>>,
 ) -> Result<Tensor> {
     let (x, dy) = (x.standard(), dy.standard());
     let (x, dy) = (as_channels_last(&x)?, as_channels_last(&dy)?);

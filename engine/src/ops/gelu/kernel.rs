@@ -39,6 +39,20 @@ pub(crate) fn gelu_in_place<T: Gelu>(x: &mut [T]) {
     vectorize(InPlace(x));
 }
 
+/// The GELU of every number of `x`, into `y`.
+pub(crate) fn gelu_into<T: Gelu>(y: &mut [T], x: &[T]) {
+    struct Into<'a, T>(&'a mut [T], &'a [T]);
+    impl<T: Gelu> Kernel for Into<'_, T> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run(self) {
+            self.0.iter_mut().zip(self.1).for_each(|(y, x)| *y = x.gelu());
+        }
+    }
+    vectorize(Into(y, x));
+}
+
 /// dy times the GELU's derivative at x, in place of dy.
 pub(crate) fn times_derivative<T: Gelu>(dy: &mut [T], x: &[T]) {
     struct InPlace<'a, T>(&'a mut [T], &'a [T]);

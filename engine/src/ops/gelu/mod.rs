@@ -9,7 +9,7 @@ use super::{Op, apply, keep};
 use crate::cpu::map;
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Meta, Result, Tensor, dispatch_float};
-pub(crate) use kernel::{Gelu, gelu_in_place, times_derivative};
+pub(crate) use kernel::{Gelu, gelu_in_place, gelu_into, times_derivative};
 
 /// This room in the sweep.
 pub const ROOM: Room = Room { name: "gelu", operations: &[("gelu", sample)] };

@@ -1,7 +1,7 @@
 //! The part of the input that a thread works on, with a border of zeros.
 
 use super::Plan;
-use crate::cpu::convolution::Map;
+use crate::cpu::convolution::{Map, Read, copy};
 use crate::{Buffer, Float};
 
 /// About how many bytes of input a strip holds: half of a usual L2 cache.
@@ -37,14 +37,14 @@ enum Memory<'a, T> {
 }
 
 impl<'a, T: Float> Strip<'a, T> {
-    /// The part of image `n` that the grid's `rows` and all its `columns` read, with `read` applied, which leaves 0 at 0.
+    /// The part of image `n` that the grid's `rows` and all its `columns` read, with `read` applied.
     pub(super) fn new(
         plan: &Plan,
         x: Map<'a, T>,
         n: usize,
         rows: (usize, usize),
         columns: usize,
-        read: Option<fn(&mut [T])>,
+        read: Option<Read<T>>,
     ) -> Self {
         let ((up, left), (down, right)) = plan.reach();
         let top = (rows.0 * plan.in_step) as isize + up;
@@ -57,11 +57,11 @@ impl<'a, T: Float> Strip<'a, T> {
         }
         let (height, width) = ((bottom - top + 1) as usize, (last - left + 1) as usize);
         let row = width * x.c;
-        let mut copy = Buffer::new::<T>(height * row);
+        let mut memory = Buffer::new::<T>(height * row);
         // The columns of the image that fall into the strip.
         let from = left.max(0).min(x.w as isize) as usize;
         let to = (last + 1).clamp(from as isize, x.w as isize) as usize;
-        for (i, out) in copy.as_mut_slice::<T>().chunks_mut(row.max(1)).enumerate() {
+        for (i, out) in memory.as_mut_slice::<T>().chunks_mut(row.max(1)).enumerate() {
             let y = top + i as isize;
             if y < 0 || y >= x.h as isize || from == to {
                 out.fill(T::zero());
@@ -70,13 +70,10 @@ impl<'a, T: Float> Strip<'a, T> {
             let start = (from as isize - left) as usize * x.c;
             let len = (to - from) * x.c;
             out[..start].fill(T::zero());
-            out[start..start + len].copy_from_slice(&image[(y as usize * x.w + from) * x.c..][..len]);
+            copy(&mut out[start..start + len], &image[(y as usize * x.w + from) * x.c..][..len], read);
             out[start + len..].fill(T::zero());
-            if let Some(read) = read {
-                read(out);
-            }
         }
-        Self { memory: Memory::Copy(copy), row, c: x.c, top, left, rows }
+        Self { memory: Memory::Copy(memory), row, c: x.c, top, left, rows }
     }
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 use super::Plan;
 use super::strip::{Strip, band_rows};
-use crate::cpu::convolution::{Map, PARTIALS};
+use crate::cpu::convolution::{Map, PARTIALS, Read};
 use crate::simd::{LaneKernel, Lanes, load_block, multiply, store_block, vectorize_lanes};
 use crate::{Buffer, Float};
 use rayon::prelude::*;
@@ -14,7 +14,7 @@ pub(crate) fn weight_gradient<T: Float>(
     x: Map<'_, T>,
     dy: Map<'_, T>,
     groups: usize,
-    read: Option<fn(&mut [T])>,
+    read: Option<Read<T>>,
 ) -> Vec<T> {
     let (c_in, c_out) = (x.c / groups, dy.c / groups);
     let taps = &plan.phases[0].taps;

@@ -42,7 +42,7 @@ pub(crate) fn convolve<T: Float>(
 /// The tiles of a strip.
 struct Tiles<'a, T> {
     cut: Cut,
-    strip: &'a Strip,
+    strip: &'a Strip<'a, T>,
     /// Along the strip's axes.
     tiles: (usize, usize),
     weights: &'a Weights,
@@ -64,15 +64,15 @@ impl<T: Float> LaneKernel<T> for Tiles<'_, T> {
         let (plane, sums_plane) = (size * strip.c + T::BLOCK, size * T::BLOCK + T::BLOCK);
         let mut transformed = Buffer::new::<T>(PLANES * plane);
         let mut products = Buffer::new::<T>(PLANES * sums_plane);
+        let mut edge = Buffer::new::<T>(IN * IN * strip.c);
         let (c_in, c_out) = (weights.c_in, weights.c_out);
         let all = tiles.0 * tiles.1;
         for first in (0..all).step_by(size) {
             let block = first..(first + size).min(all);
             let v = transformed.as_mut_slice::<T>();
             for (i, tile) in block.clone().enumerate() {
-                let start = (tile / tiles.1 * OUT * strip.width + tile % tiles.1 * OUT) * strip.c;
-                let tile = &strip.data()[start..];
-                transform_tile::<L, IN, Input>(tile, strip.width * strip.c, strip.c, &mut v[i * strip.c..], plane);
+                let (tile, row) = strip.tile(IN, tile / tiles.1 * OUT, tile % tiles.1 * OUT, edge.as_mut_slice::<T>());
+                transform_tile::<L, IN, Input>(tile, row, strip.c, &mut v[i * strip.c..], plane);
             }
             let v = &*v;
             for (b, u) in weights.data::<T>().chunks_exact(PLANES * c_in * T::BLOCK).enumerate() {

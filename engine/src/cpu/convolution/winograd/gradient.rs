@@ -4,7 +4,7 @@ use super::forward::transform_tile;
 use super::strip::{Cut, Strip};
 use super::transform::{self, Input, OutputGradient};
 use super::{IN, OUT, PLANES};
-use crate::cpu::convolution::{Map, PARTIALS};
+use crate::cpu::convolution::{Map, PARTIALS, Read};
 use crate::simd::{LaneKernel, Lanes, load_block, load_strided, multiply, store_block, store_strided, vectorize_lanes};
 use crate::{Buffer, Float};
 use rayon::prelude::*;
@@ -15,7 +15,7 @@ pub(crate) fn weight_gradient<T: Float>(
     x: Map<'_, T>,
     dy: Map<'_, T>,
     padding: isize,
-    read: Option<fn(&mut [T])>,
+    read: Option<Read<T>>,
 ) -> Vec<T> {
     let cut = Cut::new::<T>(dy.n, dy.h, dy.w, x.c.max(dy.c));
     let strips: Vec<_> =
@@ -55,8 +55,8 @@ pub(crate) fn weight_gradient<T: Float>(
 /// What a strip adds to the sums of products, `[plane][c_in][c_out]`.
 struct Products<'a, T> {
     cut: Cut,
-    x: &'a Strip,
-    dy: &'a Strip,
+    x: &'a Strip<'a, T>,
+    dy: &'a Strip<'a, T>,
     /// Along the strip's axes.
     tiles: (usize, usize),
     sums: &'a mut [T],
@@ -71,17 +71,19 @@ impl<T: Float> LaneKernel<T> for Products<'_, T> {
         let size = cut.block::<T>(x.c.max(dy.c), R);
         let (x_plane, dy_plane) = (size * x.c + T::BLOCK, size * dy.c + T::BLOCK);
         let (mut x_tiles, mut dy_tiles) = (Buffer::new::<T>(PLANES * x_plane), Buffer::new::<T>(PLANES * dy_plane));
+        let mut edge = Buffer::new::<T>(IN * IN * x.c.max(dy.c));
         let c_in = sums.len() / (PLANES * dy.c);
         let all = tiles.0 * tiles.1;
         for first in (0..all).step_by(size) {
             let block = first..(first + size).min(all);
             let (v, d) = (x_tiles.as_mut_slice::<T>(), dy_tiles.as_mut_slice::<T>());
             for (i, tile) in block.clone().enumerate() {
-                let start = |strip: &Strip| (tile / tiles.1 * OUT * strip.width + tile % tiles.1 * OUT) * strip.c;
-                let (x_row, dy_row) = (x.width * x.c, dy.width * dy.c);
-                let (x_data, dy_data) = (&x.data()[start(x)..], &dy.data()[start(dy)..]);
-                transform_tile::<L, IN, Input>(x_data, x_row, x.c, &mut v[i * x.c..], x_plane);
-                transform_tile::<L, OUT, OutputGradient>(dy_data, dy_row, dy.c, &mut d[i * dy.c..], dy_plane);
+                let (row, column) = (tile / tiles.1 * OUT, tile % tiles.1 * OUT);
+                let edge = edge.as_mut_slice::<T>();
+                let (pixels, step) = x.tile(IN, row, column, edge);
+                transform_tile::<L, IN, Input>(pixels, step, x.c, &mut v[i * x.c..], x_plane);
+                let (pixels, step) = dy.tile(OUT, row, column, edge);
+                transform_tile::<L, OUT, OutputGradient>(pixels, step, dy.c, &mut d[i * dy.c..], dy_plane);
             }
             for (p, sums) in sums.chunks_exact_mut(c_in * dy.c).enumerate() {
                 let (v, d) = (&v[p * x_plane..], &d[p * dy_plane..]);

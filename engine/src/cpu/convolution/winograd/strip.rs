@@ -1,7 +1,7 @@
-//! The part of a map that a thread works on, cut into tiles: with zeros around the image and up to whole blocks of channels.
+//! The part of a map that a thread works on, cut into tiles.
 
 use super::OUT;
-use crate::cpu::convolution::Map;
+use crate::cpu::convolution::{Map, Read, copy};
 use crate::{Buffer, Float};
 
 /// About how many bytes of input a strip should take: a quarter of a usual L2 cache.
@@ -50,26 +50,42 @@ impl Cut {
     }
 }
 
-/// A rectangle of a map, `[height, width, c]`, where `c` is a multiple of a block.
-pub(super) struct Strip {
-    memory: Buffer,
-    pub(super) width: usize,
+/// A rectangle of a map, cut into overlapping tiles.
+///
+/// It is the map itself where that can be read as it lies; else a copy, with zeros around the image, `read` applied, and the
+/// channels filled up with zeros.
+pub(super) struct Strip<'a, T> {
+    memory: Memory<'a, T>,
+    /// Rows and columns in memory.
+    size: (usize, usize),
+    /// Where in it the rectangle starts: (row, column).
+    origin: (isize, isize),
+    /// Channels, a multiple of a block.
     pub(super) c: usize,
 }
 
-impl Strip {
-    /// The rectangle of image `n` that starts at `origin` (row, column), with `read` applied to what it holds of the image;
-    /// elsewhere it is zero.
-    pub(super) fn new<T: Float>(
-        x: Map<'_, T>,
+enum Memory<'a, T> {
+    Image(&'a [T]),
+    Copy(Buffer),
+}
+
+impl<'a, T: Float> Strip<'a, T> {
+    /// The rectangle of image `n` of `size` (height, width) that starts at `origin` (row, column), with `read` applied to what
+    /// it holds of the image; elsewhere it is zero.
+    pub(super) fn new(
+        x: Map<'a, T>,
         n: usize,
         origin: (isize, isize),
-        (height, width): (usize, usize),
-        read: Option<fn(&mut [T])>,
+        size: (usize, usize),
+        read: Option<Read<T>>,
     ) -> Self {
         let c = x.c.next_multiple_of(T::BLOCK);
-        let mut memory = Buffer::new::<T>(height * width * c);
         let image = &x.data[n * x.h * x.w * x.c..][..x.h * x.w * x.c];
+        if read.is_none() && c == x.c {
+            return Self { memory: Memory::Image(image), size: (x.h, x.w), origin, c };
+        }
+        let (height, width) = size;
+        let mut memory = Buffer::new::<T>(height * width * c);
         // The columns of the image that fall into the strip.
         let from = origin.1.clamp(0, x.w as isize) as usize;
         let to = (origin.1 + width as isize).clamp(from as isize, x.w as isize) as usize;
@@ -86,25 +102,51 @@ impl Strip {
             after.fill(T::zero());
             let pixels = &image[(y as usize * x.w + from) * x.c..][..(to - from) * x.c];
             if c == x.c {
-                inside.copy_from_slice(pixels);
-                if let Some(read) = read {
-                    read(inside);
-                }
+                copy(inside, pixels, read);
                 continue;
             }
             for (to, from) in inside.chunks_exact_mut(c).zip(pixels.chunks_exact(x.c)) {
-                to[..x.c].copy_from_slice(from);
+                copy(&mut to[..x.c], from, read);
                 to[x.c..].fill(T::zero());
-                if let Some(read) = read {
-                    read(&mut to[..x.c]);
-                }
             }
         }
-        Self { memory, width, c }
+        Self { memory: Memory::Copy(memory), size, origin: (0, 0), c }
+    }
+
+    /// The tile of `side`×`side` pixels from (`row`, `column`) of the rectangle on, and how far apart its rows are.
+    /// One that reaches beyond the image is put together in `edge`.
+    #[inline(always)]
+    pub(super) fn tile<'s>(&'s self, side: usize, row: usize, column: usize, edge: &'s mut [T]) -> (&'s [T], usize) {
+        let (top, left) = (self.origin.0 + row as isize, self.origin.1 + column as isize);
+        let inside = |from: isize, size: usize| from >= 0 && from as usize + side <= size;
+        if inside(top, self.size.0) && inside(left, self.size.1) {
+            return (&self.data()[(top as usize * self.size.1 + left as usize) * self.c..], self.size.1 * self.c);
+        }
+        self.fill(edge, side, top, left);
+        (edge, side * self.c)
+    }
+
+    /// Writes a tile that lies partly outside, with zeros there.
+    fn fill(&self, tile: &mut [T], side: usize, top: isize, left: isize) {
+        let (height, width) = self.size;
+        let from = left.clamp(0, width as isize) as usize;
+        let to = (left + side as isize).clamp(from as isize, width as isize) as usize;
+        let before = (from as isize - left).clamp(0, side as isize) as usize;
+        for (i, pixels) in tile.chunks_exact_mut(side * self.c).take(side).enumerate() {
+            pixels.fill(T::zero());
+            let row = top + i as isize;
+            if row >= 0 && row < height as isize {
+                let image = &self.data()[(row as usize * width + from) * self.c..][..(to - from) * self.c];
+                pixels[before * self.c..][..image.len()].copy_from_slice(image);
+            }
+        }
     }
 
     #[inline(always)]
-    pub(super) fn data<T: Float>(&self) -> &[T] {
-        self.memory.as_slice()
+    fn data(&self) -> &[T] {
+        match &self.memory {
+            Memory::Image(image) => image,
+            Memory::Copy(copy) => copy.as_slice(),
+        }
     }
 }
