@@ -6,7 +6,7 @@
 
 use super::for_each_line;
 use crate::simd::{Kernel, vectorize};
-use crate::{Float, Result, Tensor, dispatch_float};
+use crate::{Buffer, Float, Result, Tensor, dispatch_float};
 
 /// One of the two tables: which inputs an output along this axis is made of, a run of neighbours, and their weights.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,38 +65,79 @@ impl Axis {
     }
 }
 
+/// A map `[N, C, H, W]` and what becomes of its rows and columns.
+pub(crate) struct Resampled<'a> {
+    pub(crate) x: &'a Tensor,
+    /// Along H.
+    pub(crate) rows: &'a Axis,
+    /// Along W.
+    pub(crate) cols: &'a Axis,
+}
+
 /// `rows` along H and `cols` along W of `x` `[N, C, H, W]`.
 pub(crate) fn resample(op: &'static str, x: &Tensor, rows: &Axis, cols: &Axis) -> Result<Tensor> {
-    let [n, c, h, w] = x.dims4(op)?;
-    debug_assert_eq!((h, w), (rows.input, cols.input), "{op}: tables for another size");
-    let x = x.standard();
-    dispatch_float!(op, x.dtype(), T => {
-        let source: &[T] = x.dense_data(op)?;
-        let (row_weights, col_weights) = (rows.weights_as::<T>(), cols.weights_as::<T>());
-        Ok(Tensor::build(&[n, c, rows.len(), cols.len()], |out: &mut [T]| {
-            let blended = || vec![T::default(); w * c];
-            for_each_line(out, cols.len() * c, blended, |i, line, blended| {
-                let (image, o) = (i / rows.len(), i % rows.len());
-                let (first, start) = rows.outputs[o];
-                let rows = WeightedSum {
-                    out: blended,
-                    weights: &row_weights[start..rows.outputs[o + 1].1],
-                    source: &source[(image * h + first) * w * c..],
-                    stride: w * c,
-                };
-                vectorize(Line { rows, line, cols, weights: &col_weights, channels: c });
+    let [n, c, ..] = x.dims4(op)?;
+    sum_of_resampled(op, &[n, c, rows.len(), cols.len()], None, &[Resampled { x, rows, cols }])
+}
+
+/// `x` plus `parts`, each resampled to its size, in one pass over it.
+pub(crate) fn add_resampled(op: &'static str, x: &Tensor, parts: &[Resampled<'_>]) -> Result<Tensor> {
+    sum_of_resampled(op, x.shape(), Some(x), parts)
+}
+
+fn sum_of_resampled(
+    op: &'static str,
+    shape: &[usize],
+    start: Option<&Tensor>,
+    parts: &[Resampled<'_>],
+) -> Result<Tensor> {
+    let &[_, c, height, width] = shape else { unreachable!("{op}: shapes of maps have four dimensions") };
+    let start = start.map(Tensor::standard);
+    let sources: Vec<Tensor> = parts.iter().map(|part| part.x.standard()).collect();
+    dispatch_float!(op, sources[0].dtype(), T => {
+        let start: Option<&[T]> = start.as_ref().map(|start| start.dense_data(op)).transpose()?;
+        let parts: Vec<Part<'_, T>> =
+            parts.iter().zip(&sources).map(|(part, x)| Part::new(op, part, x)).collect::<Result<_>>()?;
+        let blended: usize = parts.iter().map(|part| part.cols.input * c).sum();
+        Ok(Tensor::build(shape, |out: &mut [T]| {
+            for_each_line(out, width * c, || Buffer::new::<T>(blended), |i, out, blended| {
+                let start = start.map(|start| &start[i * width * c..][..width * c]);
+                let blended = blended.as_mut_slice::<T>();
+                vectorize(Line { start, parts: &parts, image: i / height, line: i % height, blended, c, out });
             });
         }))
     })
 }
 
-/// A line of the output: the input's rows blended into one, then that one's pixels.
-struct Line<'a, T> {
-    rows: WeightedSum<'a, T>,
-    line: &'a mut [T],
+/// [`Resampled`] in memory.
+struct Part<'a, T> {
+    source: &'a [T],
+    rows: &'a Axis,
     cols: &'a Axis,
-    weights: &'a [T],
-    channels: usize,
+    row_weights: Vec<T>,
+    col_weights: Vec<T>,
+}
+
+impl<'a, T: Float> Part<'a, T> {
+    /// `x` is that of `part`, standard.
+    fn new(op: &'static str, part: &Resampled<'a>, x: &'a Tensor) -> Result<Self> {
+        let &Resampled { rows, cols, .. } = part;
+        debug_assert_eq!(x.shape()[2..], [rows.input, cols.input], "{op}: tables for another size");
+        let (row_weights, col_weights) = (rows.weights_as(), cols.weights_as());
+        Ok(Self { source: x.dense_data(op)?, rows, cols, row_weights, col_weights })
+    }
+}
+
+/// A line of the output: of each part, the rows blended into one, then that one's pixels.
+struct Line<'a, T> {
+    start: Option<&'a [T]>,
+    parts: &'a [Part<'a, T>],
+    image: usize,
+    line: usize,
+    /// Room for a blended row of each part.
+    blended: &'a mut [T],
+    c: usize,
+    out: &'a mut [T],
 }
 
 impl<T: Float> Kernel for Line<'_, T> {
@@ -104,13 +145,61 @@ impl<T: Float> Kernel for Line<'_, T> {
 
     #[inline(always)]
     fn run(self) {
-        let Self { rows, line, cols, weights, channels } = self;
-        let blended = rows.run();
-        for (pixel, run) in line.chunks_exact_mut(channels).zip(cols.outputs.windows(2)) {
-            let weights = &weights[run[0].1..run[1].1];
-            WeightedSum { out: pixel, weights, source: &blended[run[0].0 * channels..], stride: channels }.run();
+        let Self { start, parts, image, line, blended, c, out } = self;
+        let mut at = 0;
+        for Part { source, rows, cols, row_weights, .. } in parts {
+            let (first, weights) = (rows.outputs[line].0, &row_weights[rows.outputs[line].1..rows.outputs[line + 1].1]);
+            let stride = cols.input * c;
+            let source = &source[(image * rows.input + first) * stride..];
+            WeightedSum { out: &mut blended[at..at + stride], weights, source, stride }.run();
+            at += stride;
+        }
+        for (x, pixel) in out.chunks_exact_mut(c).enumerate() {
+            let start = start.map(|start| &start[x * c..][..c]);
+            let mut channel = 0;
+            while channel + 32 <= c {
+                sum_of_columns::<T, 32>(pixel, start, parts, blended, x, channel);
+                channel += 32;
+            }
+            while channel + 8 <= c {
+                sum_of_columns::<T, 8>(pixel, start, parts, blended, x, channel);
+                channel += 8;
+            }
+            while channel < c {
+                sum_of_columns::<T, 1>(pixel, start, parts, blended, x, channel);
+                channel += 1;
+            }
         }
     }
+}
+
+/// `B` channels of pixel `x` from the parts' blended rows; the sums stay in registers.
+#[inline(always)]
+fn sum_of_columns<T: Float, const B: usize>(
+    pixel: &mut [T],
+    start: Option<&[T]>,
+    parts: &[Part<'_, T>],
+    blended: &[T],
+    x: usize,
+    channel: usize,
+) {
+    let c = pixel.len();
+    let mut sums = [T::default(); B];
+    if let Some(start) = start {
+        sums.copy_from_slice(&start[channel..channel + B]);
+    }
+    let mut at = channel;
+    for Part { cols, col_weights, .. } in parts {
+        let (first, from) = cols.outputs[x];
+        for (k, &weight) in col_weights[from..cols.outputs[x + 1].1].iter().enumerate() {
+            let source = &blended[at + (first + k) * c..][..B];
+            for b in 0..B {
+                sums[b] += weight * source[b];
+            }
+        }
+        at += cols.input * c;
+    }
+    pixel[channel..channel + B].copy_from_slice(&sums);
 }
 
 /// out[i] = Σₖ weights[k]·source[k·stride + i].
@@ -121,10 +210,10 @@ struct WeightedSum<'a, T> {
     stride: usize,
 }
 
-impl<'a, T: Float> WeightedSum<'a, T> {
+impl<T: Float> WeightedSum<'_, T> {
     /// In blocks whose sums stay in registers; a block's size changes nothing but speed.
     #[inline(always)]
-    fn run(self) -> &'a [T] {
+    fn run(self) {
         let Self { out, weights, source, stride } = self;
         let mut at = 0;
         while at + 32 <= out.len() {
@@ -139,7 +228,6 @@ impl<'a, T: Float> WeightedSum<'a, T> {
             block::<T, 1>(&mut out[at..], weights, &source[at..], stride);
             at += 1;
         }
-        out
     }
 }
 

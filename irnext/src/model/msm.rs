@@ -10,7 +10,7 @@
 use crate::model::config::{ModelConfig, Pooling, Variant};
 use crate::model::lam::Lam;
 use engine::{Around, Conv2dOptions, Tensor};
-use nn::layers::{AvgPool2d, Conv2d, MaxPool2d, Module, Sequential};
+use nn::layers::{Conv2d, Module, Sequential};
 use nn::{Builder, Context, Cost, Operation, Result};
 
 /// A multi-scale module over maps of a fixed number of channels.
@@ -23,9 +23,15 @@ pub struct Msm {
 
 struct Branch {
     rate: usize,
-    pool: Sequential,
+    pool: Pool,
     conv: Conv2d,
     lam: Option<Lam>,
+}
+
+enum Pool {
+    Average,
+    Max,
+    Learned(Sequential),
 }
 
 impl Msm {
@@ -39,7 +45,7 @@ impl Msm {
             .clone()
             .map(|(i, _)| config.lam.then(|| Lam::new(&mut b.at("dynas").at(i), config, channels)))
             .collect();
-        let pools: Vec<Sequential> =
+        let pools: Vec<Pool> =
             rates.map(|(i, &rate)| pool(&mut b.at("pools").at(i), config.pooling, rate, channels)).collect();
         let branches = config.branches.iter().zip(pools).zip(convs).zip(lams);
         let branches = branches.map(|(((&rate, pool), conv), lam)| Branch { rate, pool, conv, lam });
@@ -63,9 +69,35 @@ impl Msm {
         self
     }
 
-    fn enlarge(&self, cx: &Context, x: &Tensor, [height, width]: [usize; 2]) -> Result<Tensor> {
-        let y = x.bilinear(height, width, true)?;
-        cx.report(|| Cost::free(&self.path, Operation::Bilinear, x, &y));
+    /// The map `x`, shrunk for each branch.
+    ///
+    /// A mean of means is the mean of the whole window, as the maximum of maxima is its maximum: all but the finest are made of
+    /// the next finer one, and `x` is read once. Costs are those of the definition.
+    fn shrink(&self, cx: &Context, x: &Tensor) -> Result<Vec<Tensor>> {
+        let mut shrunken: Vec<Tensor> = Vec::new();
+        let mut rate = 1;
+        for branch in self.branches.iter().rev() {
+            let finer = shrunken.last().unwrap_or(x);
+            let step = branch.rate / rate;
+            let (y, operation) = match &branch.pool {
+                Pool::Average => (finer.avg_pool2d(step, step)?, Some(Operation::AvgPool2d(branch.rate))),
+                Pool::Max => (finer.max_pool2d(step, step)?, Some(Operation::MaxPool2d(branch.rate))),
+                Pool::Learned(halvings) => (halvings.forward(cx, x)?, None),
+            };
+            if let Some(operation) = operation {
+                cx.report(|| Cost::free("", operation, x, &y));
+            }
+            shrunken.push(y);
+            rate = branch.rate;
+        }
+        shrunken.reverse();
+        Ok(shrunken)
+    }
+
+    /// `x` plus `coarser` maps, each enlarged to its size.
+    fn add_enlarged(&self, cx: &Context, x: &Tensor, coarser: &[&Tensor]) -> Result<Tensor> {
+        let y = x.add_bilinear(coarser, true)?;
+        coarser.iter().for_each(|map| cx.report(|| Cost::free(&self.path, Operation::Bilinear, map, &y)));
         Ok(y)
     }
 }
@@ -73,13 +105,10 @@ impl Msm {
 impl Module for Msm {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         cx.observe(|| format!("{}.input", self.path), x);
-        let size = |x: &Tensor| [x.shape()[2], x.shape()[3]];
-        let mut sum = x.clone();
-        let mut coarser: Option<Tensor> = None;
-        for branch in &self.branches {
-            let mut y = branch.pool.forward(cx, x)?;
-            if let Some(coarser) = coarser {
-                y = y.add(&self.enlarge(cx, &coarser, size(&y))?)?;
+        let mut made: Vec<Tensor> = Vec::new();
+        for (branch, mut y) in self.branches.iter().zip(self.shrink(cx, x)?) {
+            if let Some(coarser) = made.last() {
+                y = self.add_enlarged(cx, &y, &[coarser])?;
             }
             let features = branch.conv.forward(cx, &y)?;
             let y = match &branch.lam {
@@ -87,21 +116,22 @@ impl Module for Msm {
                 None => features,
             };
             cx.observe(|| format!("{}.branch.{}", self.path, branch.rate), &y);
-            sum = sum.add(&self.enlarge(cx, &y, size(x))?)?;
-            coarser = Some(y);
+            made.push(y);
         }
+        let sum = self.add_enlarged(cx, x, &made.iter().collect::<Vec<_>>())?;
+        // The GELU is taken as the convolution reads: the sum is written once, and kept as it is for the gradient.
         self.conv_sum.forward_with(cx, &sum, Around { gelu_input: self.gelu, ..Around::default() })
     }
 }
 
-fn pool(b: &mut Builder<'_>, pooling: Pooling, rate: usize, channels: usize) -> Sequential {
+fn pool(b: &mut Builder<'_>, pooling: Pooling, rate: usize, channels: usize) -> Pool {
     match pooling {
-        Pooling::Average => Sequential::new().then(AvgPool2d(rate)),
-        Pooling::Max => Sequential::new().then(MaxPool2d(rate)),
+        Pooling::Average => Pool::Average,
+        Pooling::Max => Pool::Max,
         // The paper says only "learned"; this choice has the parameters that its table counts.
-        Pooling::Learned => (0..rate.ilog2()).fold(Sequential::new(), |halvings, i| {
+        Pooling::Learned => Pool::Learned((0..rate.ilog2()).fold(Sequential::new(), |halvings, i| {
             let options = Conv2dOptions { stride: 2, padding: 1, groups: channels, dilation: 1 };
             halvings.then(Conv2d::with_options(&mut b.at(i), channels, channels, 3, false, options))
-        }),
+        })),
     }
 }

@@ -3,6 +3,9 @@
 //! Both treat rows and columns apart, so each is a table along either axis (see `ops/separable.rs`), and the gradient is the
 //! transposed table. Where an output lies among the inputs follows PyTorch's `interpolate`, without antialiasing.
 
+mod add;
+
+use super::apply;
 use super::separable::{Separable, apply_separable};
 use crate::cpu::Axis;
 use crate::sweep::{Choices, Room, Sample, Values};
@@ -15,6 +18,7 @@ pub const ROOM: Room = Room {
         ("bilinear", |c| sample_bilinear(c, true)),
         ("bilinear", |c| sample_bilinear(c, false)),
         ("bilinear", sample_by_scale),
+        ("add_bilinear", sample_add),
         ("nearest", sample_nearest),
         ("nearest", sample_every),
     ],
@@ -28,6 +32,15 @@ impl Tensor {
     pub fn bilinear(&self, out_h: usize, out_w: usize, align_corners: bool) -> Result<Tensor> {
         let place = if align_corners { Place::Corners } else { Place::Areas { step: None } };
         apply_separable(Bilinear { output: Output::Size([out_h, out_w]), place }, self)
+    }
+
+    /// `self` plus every one of `others`, resized to its height and width as by [`Tensor::bilinear`], in one pass over it.
+    ///
+    /// All are maps `[N, C, ·, ·]` of as many images and channels.
+    pub fn add_bilinear(&self, others: &[&Tensor], align_corners: bool) -> Result<Tensor> {
+        let place = if align_corners { Place::Corners } else { Place::Areas { step: None } };
+        let inputs: Vec<&Tensor> = std::iter::once(self).chain(others.iter().copied()).collect();
+        apply(add::AddBilinear { place }, &inputs)
     }
 
     /// `[N, C, H, W]` to `[N, C, ⌊H·scale⌋, ⌊W·scale⌋]`, linear, areas matching: output i lies at (i + ½)/scale − ½.
@@ -94,6 +107,11 @@ impl Place {
             Self::Areas { step } => ((o as f64 + 0.5) * step.unwrap_or(from as f64 / to as f64) - 0.5).max(0.0),
         }
     }
+
+    /// The table of linear interpolation along an axis of `from` inputs and `to` outputs.
+    fn axis(self, from: usize, to: usize) -> Axis {
+        Axis::new(from, (0..to).map(|o| between(self.at(o, from, to), from)))
+    }
 }
 
 struct Bilinear {
@@ -109,7 +127,7 @@ impl Separable for Bilinear {
     }
 
     fn axis(&self, from: usize, to: usize) -> Axis {
-        Axis::new(from, (0..to).map(|o| between(self.place.at(o, from, to), from)))
+        self.place.axis(from, to)
     }
 }
 
@@ -168,6 +186,19 @@ fn sample_by_scale(c: &mut Choices) -> Sample {
     Sample::new(format!("by {scale}"), vec![input], move |x| x[0].bilinear_by_scale(scale))
 }
 
+fn sample_add(c: &mut Choices) -> Sample {
+    let x = shape(c, 1);
+    let mut inputs = vec![c.tensor(&x, Values::Normal)];
+    for _ in 0..c.size(1..=3) {
+        let (h, w) = (c.extent(1..=9), c.extent(1..=9));
+        inputs.push(c.tensor(&[x[0], x[1], h, w], Values::Normal));
+    }
+    let align_corners = c.flag();
+    Sample::new(format!("align_corners {align_corners}"), inputs, move |x| {
+        x[0].add_bilinear(&x[1..].iter().collect::<Vec<_>>(), align_corners)
+    })
+}
+
 fn sample_nearest(c: &mut Choices) -> Sample {
     let (out_h, out_w) = (c.extent(1..=9), c.extent(1..=9));
     let shape = shape(c, 1);
@@ -190,7 +221,7 @@ fn shape(c: &mut Choices, least: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::DType;
+    use crate::{DType, Rng, Tape};
 
     fn row(values: &[f64]) -> Tensor {
         Tensor::from_slice(values, &[1, 1, 1, values.len()]).unwrap()
@@ -221,6 +252,36 @@ mod tests {
         assert_eq!(tall.nearest_every(2).unwrap().to_f64_vec(), [0.0, 2.0]);
         assert_eq!(tall.nearest(1, 2).unwrap().to_f64_vec(), [0.0, 2.0]);
         assert_eq!(x.nearest(1, 7).unwrap().to_f64_vec(), [0.0, 0.0, 1.0, 2.0, 2.0, 3.0, 4.0]);
+    }
+
+    #[test]
+    fn adding_on_the_way_is_resizing_and_adding() {
+        let mut rng = Rng::new(1);
+        let mut map = |h, w| Tensor::randn(&[2, 41, h, w], DType::F64, &mut rng);
+        let (x, others) = (map(8, 12), [map(1, 2), map(2, 3), map(4, 6)]);
+        for align_corners in [false, true] {
+            let run = |sum: fn(&Tensor, &[Tensor], bool) -> Tensor| {
+                let tape = Tape::new();
+                let (x, others) = (tape.leaf(&x), [0, 1, 2].map(|i| tape.leaf(&others[i])));
+                let y = sum(&x, &others, align_corners);
+                let gradients = tape.backward(&y.mul(&y).unwrap().sum_all().unwrap()).unwrap();
+                let of = |leaf: &Tensor| gradients.get(leaf).unwrap().to_f64_vec();
+                [y.to_f64_vec(), of(&x), of(&others[0]), of(&others[1]), of(&others[2])].concat()
+            };
+            let fused = run(|x, others, corners| x.add_bilinear(&[&others[0], &others[1], &others[2]], corners).unwrap());
+            let plain = run(|x, others, corners| {
+                others.iter().fold(x.clone(), |sum, y| sum.add(&y.bilinear(8, 12, corners).unwrap()).unwrap())
+            });
+            let worst = fused.iter().zip(&plain).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(worst < 1e-12, "{worst:e}");
+        }
+        let message = |others: &[&Tensor]| x.add_bilinear(others, true).unwrap_err().to_string();
+        assert_eq!(message(&[]), "add_bilinear: there is nothing to add to [2, 41, 8, 12]");
+        let wrong = Tensor::zeros(&[2, 40, 4, 6], DType::F64);
+        assert_eq!(message(&[&wrong]), "add_bilinear: [2, 40, 4, 6] has other images or channels than [2, 41, 8, 12]");
+        let empty = Tensor::zeros(&[2, 41, 0, 6], DType::F64);
+        assert_eq!(message(&[&empty]), "add_bilinear: shape [2, 41, 0, 6] has no pixels");
+        assert!(x.add_bilinear(&[&others[0].to_dtype(DType::F32).unwrap()], true).is_err());
     }
 
     #[test]
