@@ -62,7 +62,7 @@ impl ResBlock {
 
 impl Module for ResBlock {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
-        let y = self.modules.iter().try_fold(self.first.forward(cx, x)?, |y, module| module.forward(cx, &y))?;
+        let y = self.modules.iter().try_fold(self.first.forward(cx, x)?, |y, module| module.forward_owned(cx, y))?;
         let around = Around { gelu_input: self.modules.is_empty(), residual: Some(x), ..Around::default() };
         self.last.forward_with(cx, &y, around)
     }

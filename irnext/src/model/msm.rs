@@ -104,9 +104,13 @@ impl Msm {
 
 impl Module for Msm {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
-        cx.observe(|| format!("{}.input", self.path), x);
+        self.forward_owned(cx, x.clone())
+    }
+
+    fn forward_owned(&self, cx: &Context, x: Tensor) -> Result<Tensor> {
+        cx.observe(|| format!("{}.input", self.path), &x);
         let mut made: Vec<Tensor> = Vec::new();
-        for (branch, mut y) in self.branches.iter().zip(self.shrink(cx, x)?) {
+        for (branch, mut y) in self.branches.iter().zip(self.shrink(cx, &x)?) {
             if let Some(coarser) = made.last() {
                 y = self.add_enlarged(cx, &y, &[coarser])?;
             }
@@ -118,7 +122,8 @@ impl Module for Msm {
             cx.observe(|| format!("{}.branch.{}", self.path, branch.rate), &y);
             made.push(y);
         }
-        let sum = self.add_enlarged(cx, x, &made.iter().collect::<Vec<_>>())?;
+        let sum = self.add_enlarged(cx, &x, &made.iter().collect::<Vec<_>>())?;
+        drop((x, made));
         // The GELU is taken as the convolution reads: the sum is written once, and kept as it is for the gradient.
         self.conv_sum.forward_with(cx, &sum, Around { gelu_input: self.gelu, ..Around::default() })
     }

@@ -19,4 +19,9 @@ use engine::Tensor;
 pub trait Module: Send + Sync {
     /// The output for `x`.
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor>;
+
+    /// As [`Module::forward`], letting `x` go as soon as nothing needs it any more.
+    fn forward_owned(&self, cx: &Context, x: Tensor) -> Result<Tensor> {
+        self.forward(cx, &x)
+    }
 }

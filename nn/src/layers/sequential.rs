@@ -21,15 +21,12 @@ impl Sequential {
     }
 }
 
-impl Sequential {
-    /// As [`Module::forward`], letting `x` go as soon as the first layer is done with it.
-    pub fn forward_owned(&self, cx: &Context, x: Tensor) -> Result<Tensor> {
-        self.0.iter().try_fold(x, |x, layer| layer.forward(cx, &x))
-    }
-}
-
 impl Module for Sequential {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         self.forward_owned(cx, x.clone())
+    }
+
+    fn forward_owned(&self, cx: &Context, x: Tensor) -> Result<Tensor> {
+        self.0.iter().try_fold(x, |x, layer| layer.forward_owned(cx, x))
     }
 }
