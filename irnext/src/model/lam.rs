@@ -4,8 +4,8 @@
 //! filters, which the map is then convolved with. Filter modulation (FM) re-weighs the filter's high-pass part, channel by channel.
 
 use crate::model::config::{ModelConfig, TapActivation, Variant};
-use engine::{Border, Tensor};
-use nn::layers::{BatchNorm2d, Conv2d, GlobalAvgPool, Module};
+use engine::{Border, DType, Tensor};
+use nn::layers::{BatchNorm2d, Conv2d, ConvBatchNorm, GlobalAvgPool, Module};
 use nn::{Builder, Context, Cost, Operation, ParamId, Result};
 
 /// A local attention module over maps of a fixed number of channels.
@@ -42,12 +42,37 @@ impl Lam {
     }
 }
 
-/// `x` filtered with `taps` `[N, G, K, K]`; `parameters` are the trained numbers beside the filter, for the report.
-fn filter(cx: &Context, path: &str, x: &Tensor, taps: &Tensor, parameters: usize) -> Result<Tensor> {
-    let y = x.dynamic_filter(taps, Border::Reflect)?;
+/// `x` filtered with `taps` `[N, C, K, K]`, plus `shift` `[N, C]`; `parameters` are the trained numbers beside the filter, for
+/// the report.
+fn filter(
+    cx: &Context,
+    path: &str,
+    x: &Tensor,
+    taps: &Tensor,
+    shift: Option<&Tensor>,
+    parameters: usize,
+) -> Result<Tensor> {
+    let y = match shift {
+        Some(shift) => x.dynamic_filter_shifted(taps, shift, Border::Reflect)?,
+        None => x.dynamic_filter(taps, Border::Reflect)?,
+    };
     let operation = Operation::DynamicFilter { kernel: [taps.shape()[2], taps.shape()[3]] };
     cx.report(|| Cost::free(path, operation, x, &y).with_parameters(parameters));
     Ok(y)
+}
+
+/// `[1, 1, K, K]` with a 1 in the centre: the filter that changes nothing.
+fn identity(kernel: usize, dtype: DType) -> Result<Tensor> {
+    let mut taps = vec![0.0; kernel * kernel];
+    taps[kernel * kernel / 2] = 1.0;
+    Ok(Tensor::from_slice(&taps, &[1, 1, kernel, kernel])?.to_dtype(dtype)?)
+}
+
+/// Filters `[N, G, K, K]` of groups as those of each of `channels`, `[N, C, K, K]`.
+fn of_each_channel(taps: &Tensor, channels: usize) -> Result<Tensor> {
+    let &[n, groups, k, _] = taps.shape() else { unreachable!("taps have four dimensions") };
+    let of_groups = taps.reshape(&[n, groups, 1, k * k])?;
+    Ok(of_groups.broadcast_to(&[n, groups, channels / groups, k * k])?.reshape(&[n, channels, k, k])?)
 }
 
 /// G filters of K×K taps from scores `[N, G·K², 1, 1]`.
@@ -82,14 +107,16 @@ impl Taps {
 
 /// As the published code has it. With taps A made of the 3×3 convolution's output X, w, λ_l and λ_h per channel:
 /// λ_l·((A∗X)·(w + 1) − w·mean(X)) + (λ_h + 1)·X. All three start at 0, so the module starts as the identity.
+///
+/// That is linear in X, so it is one filter and a shift for each channel: F∗X + b with F = λ_l·(w + 1)·A + (λ_h + 1)·δ and
+/// b = −λ_l·w·mean(X), and the map is read and written once.
 struct Released {
     path: String,
     lamb_l: ParamId,
     lamb_h: ParamId,
     /// w; none without FM.
     inside_all: Option<ParamId>,
-    conv: Conv2d,
-    norm: BatchNorm2d,
+    scores: ConvBatchNorm,
     taps: Taps,
 }
 
@@ -101,31 +128,34 @@ impl Released {
             lamb_l: b.constant("lamb_l", &[channels], 0.0),
             lamb_h: b.constant("lamb_h", &[channels], 0.0),
             inside_all: config.modulation.then(|| b.constant("inside_all", &[channels, 1, 1], 0.0)),
-            conv: Conv2d::without_bias(&mut b.at("conv"), channels, taps.scores(), 1),
-            norm: BatchNorm2d::new(&mut b.at("bn"), taps.scores()),
+            scores: ConvBatchNorm::new(
+                Conv2d::without_bias(&mut b.at("conv"), channels, taps.scores(), 1),
+                BatchNorm2d::new(&mut b.at("bn"), taps.scores()),
+            ),
             taps,
         }
     }
 
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
+        let (n, channels) = (x.shape()[0], x.shape()[1]);
         let mean = GlobalAvgPool.forward(cx, x)?;
-        let scores = self.norm.forward(cx, &self.conv.forward(cx, &mean)?)?;
-        let parameters = (2 + usize::from(self.inside_all.is_some())) * x.shape()[1];
-        let low = filter(cx, &self.path, x, &self.taps.of_scores(&scores)?, parameters)?;
-        let modulated = match self.inside_all {
-            Some(w) => {
-                let w = per_channel(&cx.param(w))?;
-                low.mul(&w.affine(1.0, 1.0)?)?.sub(&mean.mul(&w)?)?
-            }
-            None => low,
-        };
+        let taps = self.taps.of_scores(&self.scores.forward(cx, &mean)?)?;
+        let parameters = (2 + usize::from(self.inside_all.is_some())) * channels;
         let (lamb_l, lamb_h) = (per_channel(&cx.param(self.lamb_l))?, per_channel(&cx.param(self.lamb_h))?);
-        Ok(modulated.mul(&lamb_l)?.add(&x.mul(&lamb_h.affine(1.0, 1.0)?)?)?)
+        let kept = lamb_h.affine(1.0, 1.0)?.mul(&identity(self.taps.kernel, x.dtype())?)?;
+        let taps = of_each_channel(&taps, channels)?;
+        let Some(w) = self.inside_all else {
+            return filter(cx, &self.path, x, &taps.mul(&lamb_l)?.add(&kept)?, None, parameters);
+        };
+        let w = per_channel(&cx.param(w))?;
+        let taps = taps.mul(&lamb_l.mul(&w.affine(1.0, 1.0)?)?)?.add(&kept)?;
+        let shift = mean.mul(&lamb_l.mul(&w)?.scale(-1.0)?)?.reshape(&[n, channels])?;
+        filter(cx, &self.path, x, &taps, Some(&shift), parameters)
     }
 }
 
 /// As equations 3 to 7 have it. With taps A made of the 3×3 convolution of X, the filter A_l that takes a window's mean, and
-/// W per channel, starting at 1: A' = A_l + W·(A − A_l), and A'∗X + X. Written out, W·(A∗X) + (1 − W)·(A_l∗X) + X.
+/// W per channel, starting at 1: A' = A_l + W·(A − A_l), and A'∗X + X, which is one filter A' + δ for each channel.
 struct Paper {
     path: String,
     conv: Conv2d,
@@ -147,23 +177,89 @@ impl Paper {
 
     fn forward(&self, cx: &Context, x: &Tensor, features: &Tensor) -> Result<Tensor> {
         let scores = self.conv.forward(cx, &GlobalAvgPool.forward(cx, features)?)?;
-        let parameters = self.weight.map_or(0, |_| x.shape()[1]);
-        let filtered = filter(cx, &self.path, x, &self.taps.of_scores(&scores)?, parameters)?;
-        let filtered = match self.weight {
-            Some(weight) => {
-                let (n, k) = (x.shape()[0], self.taps.kernel);
-                let mean = Tensor::full(&[n, 1, k, k], 1.0 / (k * k) as f64, x.dtype());
-                let low = filter(cx, &self.path, x, &mean, 0)?;
-                let weight = per_channel(&cx.param(weight))?;
-                low.add(&filtered.sub(&low)?.mul(&weight)?)?
-            }
-            None => filtered,
-        };
-        Ok(filtered.add(x)?)
+        let (n, channels, k) = (x.shape()[0], x.shape()[1], self.taps.kernel);
+        let mut taps = of_each_channel(&self.taps.of_scores(&scores)?, channels)?;
+        if let Some(weight) = self.weight {
+            let mean = Tensor::full(&[n, channels, k, k], 1.0 / (k * k) as f64, x.dtype());
+            taps = mean.add(&taps.sub(&mean)?.mul(&per_channel(&cx.param(weight))?)?)?;
+        }
+        let taps = taps.add(&identity(k, x.dtype())?)?;
+        filter(cx, &self.path, x, &taps, None, self.weight.map_or(0, |_| channels))
     }
 }
 
 /// A vector of channels, shaped to broadcast against `[N, C, H, W]`.
 fn per_channel(vector: &Tensor) -> Result<Tensor> {
     Ok(vector.reshape(&[1, vector.numel(), 1, 1])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ModelConfig;
+    use engine::{Rng, Tape};
+    use nn::Params;
+
+    /// The formulas as they are written, each part with an operation of its own.
+    fn plain(lam: &Lam, cx: &Context, x: &Tensor, features: &Tensor) -> Tensor {
+        let modulation = |id: Option<ParamId>| id.map(|id| per_channel(&cx.param(id)).unwrap());
+        let filtered = |x: &Tensor, taps: &Tensor| x.dynamic_filter(taps, Border::Reflect).unwrap();
+        let mean = features.global_avg_pool().unwrap();
+        match &lam.0 {
+            Kind::Released(lam) => {
+                let low = filtered(features, &lam.taps.of_scores(&lam.scores.forward(cx, &mean).unwrap()).unwrap());
+                let low = match modulation(lam.inside_all) {
+                    Some(w) => low.mul(&w.affine(1.0, 1.0).unwrap()).unwrap().sub(&mean.mul(&w).unwrap()).unwrap(),
+                    None => low,
+                };
+                let [l, h] = [lam.lamb_l, lam.lamb_h].map(|id| per_channel(&cx.param(id)).unwrap());
+                low.mul(&l).unwrap().add(&features.mul(&h.affine(1.0, 1.0).unwrap()).unwrap()).unwrap()
+            }
+            Kind::Paper(lam) => {
+                let high = filtered(x, &lam.taps.of_scores(&lam.conv.forward(cx, &mean).unwrap()).unwrap());
+                let y = match modulation(lam.weight) {
+                    Some(weight) => {
+                        let k = lam.taps.kernel;
+                        let mean = Tensor::full(&[x.shape()[0], 1, k, k], 1.0 / (k * k) as f64, x.dtype());
+                        let low = filtered(x, &mean);
+                        low.add(&high.sub(&low).unwrap().mul(&weight).unwrap()).unwrap()
+                    }
+                    None => high,
+                };
+                y.add(x).unwrap()
+            }
+        }
+    }
+
+    #[test]
+    fn one_filter_is_the_formula_in_value_and_gradient() {
+        for (variant, modulation) in
+            [Variant::Released, Variant::Paper].into_iter().flat_map(|v| [(v, true), (v, false)])
+        {
+            let config = ModelConfig { variant, modulation, ..ModelConfig::default() };
+            let (lam, mut params) = Params::build(1, DType::F64, |b| Ok(Lam::new(b, &config, 16))).unwrap();
+            let mut rng = Rng::new(2);
+            // Away from where they start, which would make the released module the identity.
+            let mut random = |like: &Tensor| Tensor::rand(like.shape(), 0.2, 0.8, DType::F64, &mut rng);
+            let values = params.entries().iter().map(|entry| (entry.path.clone(), random(&entry.value))).collect();
+            params.load("the test", &values).unwrap();
+            let mut map = || Tensor::randn(&[3, 16, 5, 7], DType::F64, &mut rng);
+            let (x, features, seed) = (map(), map(), map());
+            let run = |forward: &dyn Fn(&Context, &Tensor, &Tensor) -> Tensor| {
+                let tape = Tape::new();
+                let cx = Context::training(&params, &tape);
+                let (x, features) = (tape.leaf(&x), tape.leaf(&features));
+                let y = forward(&cx, &x, &features);
+                let mut gradients = tape.backward_from(&[&y], vec![Some(seed.clone())]).unwrap();
+                let mut all = vec![Some(y.detach()), gradients.take(&x), gradients.take(&features)];
+                all.extend(cx.finish().gradients(gradients));
+                all.into_iter().flatten().flat_map(|t| t.to_f64_vec()).collect::<Vec<f64>>()
+            };
+            let folded = run(&|cx, x, features| lam.forward(cx, x, features).unwrap());
+            let expected = run(&|cx, x, features| plain(&lam, cx, x, features));
+            assert_eq!(folded.len(), expected.len());
+            let worst = folded.iter().zip(&expected).map(|(a, b)| (a - b).abs() / b.abs().max(1.0)).fold(0.0, f64::max);
+            assert!(worst < 1e-12, "{variant:?}, modulation {modulation}: {worst:e}");
+        }
+    }
 }

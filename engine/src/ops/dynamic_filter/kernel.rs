@@ -11,17 +11,17 @@ const OP: &str = "dynamic_filter";
 /// How many lines of a map are summed into one partial gradient of the taps: a constant, so that the order of additions is too.
 const LINES: usize = 4;
 
-pub(super) fn forward(x: &Tensor, taps: &Tensor, padding: Border) -> Result<Tensor> {
+pub(super) fn forward(x: &Tensor, taps: &Tensor, shift: Option<&Tensor>, padding: Border) -> Result<Tensor> {
     let [_, _, h, w] = x.dims4(OP)?;
     let k = taps.shape()[2];
-    filter(x, taps, &Seen::new(h, k, padding), &Seen::new(w, k, padding))
+    filter(x, taps, shift, &Seen::new(h, k, padding), &Seen::new(w, k, padding))
 }
 
 /// The adjoint in x: every input gathers from the outputs that saw it.
 pub(super) fn backward_x(taps: &Tensor, dy: &Tensor, padding: Border) -> Result<Tensor> {
     let [_, _, h, w] = dy.dims4(OP)?;
     let k = taps.shape()[2];
-    filter(dy, taps, &Seen::new(h, k, padding).turned(), &Seen::new(w, k, padding).turned())
+    filter(dy, taps, None, &Seen::new(h, k, padding).turned(), &Seen::new(w, k, padding).turned())
 }
 
 /// For each place along an axis, the places that it is a sum of, each with the number of its tap along that axis.
@@ -50,22 +50,34 @@ impl Seen {
         }
         Self(turned)
     }
+
+    /// For each of `k` taps, the places that have it: which place, and what it sees by it.
+    fn by_tap(&self, k: usize) -> Vec<Vec<(usize, usize)>> {
+        let mut by_tap = vec![Vec::new(); k];
+        for (at, seen) in self.0.iter().enumerate() {
+            seen.iter().for_each(|&(from, i)| by_tap[i].push((at, from)));
+        }
+        by_tap
+    }
 }
 
-/// For every pixel, the sum of the pixels that `rows` and `cols` say it sees, times their taps.
-fn filter(x: &Tensor, taps: &Tensor, rows: &Seen, cols: &Seen) -> Result<Tensor> {
-    let [_, c, h, w] = x.dims4(OP)?;
+/// For every pixel, the sum of the pixels that `rows` and `cols` say it sees, times their taps, and of the `shift`.
+fn filter(x: &Tensor, taps: &Tensor, shift: Option<&Tensor>, rows: &Seen, cols: &Seen) -> Result<Tensor> {
+    let [n, c, h, w] = x.dims4(OP)?;
     let k = taps.shape()[2];
     let x = x.standard();
+    let shift = shift.map_or_else(|| Tensor::zeros(&[n, c], x.dtype()), Tensor::standard);
     dispatch_float!(OP, x.dtype(), T => {
         let source: &[T] = x.dense_data(OP)?;
         let weights = per_channel::<T>(taps, c)?;
+        let shift: &[T] = shift.dense_data(OP)?;
         Ok(Tensor::build(x.shape(), |out: &mut [T]| {
             for_each_line(out, w * c, || (), |line, out, ()| {
                 let (image, y) = (line / h, line % h);
                 let source = &source[image * h * w * c..][..h * w * c];
                 let weights = &weights[image * k * k * c..][..k * k * c];
-                vectorize(Line { source, weights, rows: &rows.0[y], cols: &cols.0, k, w, c, out });
+                let shift = &shift[image * c..][..c];
+                vectorize(Line { source, weights, shift, rows: &rows.0[y], cols: &cols.0, k, w, c, out });
             });
         }))
     })
@@ -86,6 +98,8 @@ struct Line<'a, T> {
     source: &'a [T],
     /// The taps of the image, `[k, k, c]`.
     weights: &'a [T],
+    /// What is added to each channel.
+    shift: &'a [T],
     /// What the line sees.
     rows: &'a [(usize, usize)],
     /// What each of its pixels sees.
@@ -100,19 +114,42 @@ impl<T: Float> Kernel for Line<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self) {
-        let Self { source, weights, rows, cols, k, w, c, out } = self;
-        for (pixel, cols) in out.chunks_exact_mut(c).zip(cols) {
-            pixel.fill(T::default());
-            for &(y, i) in rows {
-                for &(x, j) in cols {
-                    let (source, weights) = (&source[(y * w + x) * c..][..c], &weights[(i * k + j) * c..][..c]);
-                    for channel in 0..c {
-                        pixel[channel] += source[channel] * weights[channel];
-                    }
+    fn run(mut self) {
+        for x in 0..self.cols.len() {
+            let mut channel = 0;
+            while channel + 32 <= self.c {
+                self.pixel::<32>(x, channel);
+                channel += 32;
+            }
+            while channel + 8 <= self.c {
+                self.pixel::<8>(x, channel);
+                channel += 8;
+            }
+            while channel < self.c {
+                self.pixel::<1>(x, channel);
+                channel += 1;
+            }
+        }
+    }
+}
+
+impl<T: Float> Line<'_, T> {
+    /// `B` channels of pixel `x`; their sums stay in registers.
+    #[inline(always)]
+    fn pixel<const B: usize>(&mut self, x: usize, channel: usize) {
+        let (k, w, c) = (self.k, self.w, self.c);
+        let mut sums = [T::default(); B];
+        sums.copy_from_slice(&self.shift[channel..channel + B]);
+        for &(row, i) in self.rows {
+            for &(column, j) in &self.cols[x] {
+                let source = &self.source[(row * w + column) * c + channel..][..B];
+                let weights = &self.weights[(i * k + j) * c + channel..][..B];
+                for b in 0..B {
+                    sums[b] += source[b] * weights[b];
                 }
             }
         }
+        self.out[x * c + channel..][..B].copy_from_slice(&sums);
     }
 }
 
@@ -120,7 +157,7 @@ impl<T: Float> Kernel for Line<'_, T> {
 pub(super) fn backward_taps(x: &Tensor, shape: &[usize], dy: &Tensor, padding: Border) -> Result<Tensor> {
     let [n, c, h, w] = x.dims4(OP)?;
     let (groups, k) = (shape[1], shape[2]);
-    let (rows, cols) = (Seen::new(h, k, padding), Seen::new(w, k, padding));
+    let (rows, cols) = (Seen::new(h, k, padding), Seen::new(w, k, padding).by_tap(k));
     let (x, dy) = (x.standard(), dy.standard());
     let pieces = h.div_ceil(LINES);
     let taps = k * k * c;
@@ -132,7 +169,7 @@ pub(super) fn backward_taps(x: &Tensor, shape: &[usize], dy: &Tensor, padding: B
             let (image, piece) = (i / pieces, i % pieces);
             let [x, dy] = [x, dy].map(|map| &map[image * h * w * c..][..h * w * c]);
             let lines = piece * LINES..((piece + 1) * LINES).min(h);
-            vectorize(Products { x, dy, rows: &rows.0, cols: &cols.0, lines, k, w, c, sums });
+            vectorize(Products { x, dy, rows: &rows.0, cols: &cols, lines, k, w, c, sums });
         });
         for (i, &part) in partial.iter().enumerate() {
             let (image, tap, channel) = (i / taps / pieces, i / c % (k * k), i % c);
@@ -148,7 +185,9 @@ pub(super) fn backward_taps(x: &Tensor, shape: &[usize], dy: &Tensor, padding: B
 struct Products<'a, T> {
     x: &'a [T],
     dy: &'a [T],
+    /// What each line sees.
     rows: &'a [Vec<(usize, usize)>],
+    /// For each tap along a line, the pixels that have it and what they see by it.
     cols: &'a [Vec<(usize, usize)>],
     lines: std::ops::Range<usize>,
     k: usize,
@@ -164,18 +203,48 @@ impl<T: Float> Kernel for Products<'_, T> {
     fn run(self) {
         let Self { x, dy, rows, cols, lines, k, w, c, sums } = self;
         for line in lines {
+            let dy = &dy[line * w * c..][..w * c];
             for &(from, i) in &rows[line] {
-                let (x, dy) = (&x[from * w * c..][..w * c], &dy[line * w * c..][..w * c]);
-                for (dy, cols) in dy.chunks_exact(c).zip(cols) {
-                    for &(from, j) in cols {
-                        let x = &x[from * c..][..c];
-                        let sums = &mut sums[(i * k + j) * c..][..c];
-                        for channel in 0..c {
-                            sums[channel] += dy[channel] * x[channel];
-                        }
+                let x = &x[from * w * c..][..w * c];
+                for (j, pixels) in cols.iter().enumerate() {
+                    let sums = &mut sums[(i * k + j) * c..][..c];
+                    let mut channel = 0;
+                    while channel + 32 <= c {
+                        products::<T, 32>(x, dy, pixels, channel, sums);
+                        channel += 32;
+                    }
+                    while channel + 8 <= c {
+                        products::<T, 8>(x, dy, pixels, channel, sums);
+                        channel += 8;
+                    }
+                    while channel < c {
+                        products::<T, 1>(x, dy, pixels, channel, sums);
+                        channel += 1;
                     }
                 }
             }
         }
+    }
+}
+
+/// Adds the products of `B` channels of a line's pixels with what they see by one tap; the sums stay in registers.
+#[inline(always)]
+fn products<T: Float, const B: usize>(
+    x: &[T],
+    dy: &[T],
+    pixels: &[(usize, usize)],
+    channel: usize,
+    sums: &mut [T],
+) {
+    let c = sums.len();
+    let mut line = [T::default(); B];
+    for &(at, from) in pixels {
+        let (x, dy) = (&x[from * c + channel..][..B], &dy[at * c + channel..][..B]);
+        for b in 0..B {
+            line[b] += dy[b] * x[b];
+        }
+    }
+    for b in 0..B {
+        sums[channel + b] += line[b];
     }
 }

@@ -13,7 +13,10 @@ use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Error, Meta, Result, Tensor};
 
 /// This room in the sweep.
-pub const ROOM: Room = Room { name: "dynamic_filter", operations: &[("dynamic_filter", sample)] };
+pub const ROOM: Room = Room {
+    name: "dynamic_filter",
+    operations: &[("dynamic_filter", |c| sample(c, false)), ("dynamic_filter", |c| sample(c, true))],
+};
 
 /// What lies beyond the border of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,11 @@ impl Tensor {
     pub fn dynamic_filter(&self, taps: &Tensor, padding: Border) -> Result<Tensor> {
         apply(DynamicFilter { padding }, &[self, taps])
     }
+
+    /// [`Tensor::dynamic_filter`] plus `shift` `[N, C]`, a number for each image and channel.
+    pub fn dynamic_filter_shifted(&self, taps: &Tensor, shift: &Tensor, padding: Border) -> Result<Tensor> {
+        apply(DynamicFilter { padding }, &[self, taps, shift])
+    }
 }
 
 struct DynamicFilter {
@@ -47,8 +55,8 @@ impl Op for DynamicFilter {
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
         let (x, taps) = (&inputs[0], &inputs[1]);
         crate::dtype::require_compute(Self::NAME, x.dtype)?;
-        if taps.dtype != x.dtype {
-            return Err(Error::dtype(Self::NAME, x.dtype, taps.dtype));
+        if let Some(other) = inputs.iter().find(|input| input.dtype != x.dtype) {
+            return Err(Error::dtype(Self::NAME, x.dtype, other.dtype));
         }
         let [n, c, h, w] = x.dims4(Self::NAME)?;
         let [images, groups, k, width] = taps.dims4(Self::NAME)?;
@@ -65,19 +73,27 @@ impl Op for DynamicFilter {
         if self.padding == Border::Reflect && h.min(w) <= k / 2 {
             return refuse(format!("reflecting by {} needs sides of at least {}", k / 2, k / 2 + 1));
         }
-        Ok(x.clone())
+        match inputs.get(2) {
+            Some(shift) if shift.shape != [n, c] => refuse(format!("the shift {:?} should be {:?}", shift.shape, [n, c])),
+            _ => Ok(x.clone()),
+        }
     }
 
     fn forward(&self, inputs: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
         let (x, taps) = (inputs[0], inputs[1]);
-        let y = kernel::forward(x, taps, self.padding)?;
+        let y = kernel::forward(x, taps, inputs.get(2).copied(), self.padding)?;
         Ok((y, (keep(need[1], x), keep(need[0], taps), Shape(taps.shape().to_vec()))))
     }
 
-    fn backward(&self, (x, taps, shape): Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn backward(&self, (x, taps, shape): Self::Saved, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
         let dx = taps.map(|taps| kernel::backward_x(&taps, dy, self.padding)).transpose()?;
         let d_taps = x.map(|x| kernel::backward_taps(&x, &shape.0, dy, self.padding)).transpose()?;
-        Ok(vec![dx, d_taps])
+        let mut gradients = vec![dx, d_taps];
+        if let Some(&need) = need.get(2) {
+            let d_shift = || dy.sum(&[2, 3])?.reshape(&dy.shape()[..2]);
+            gradients.push(need.then(d_shift).transpose()?);
+        }
+        Ok(gradients)
     }
 
     fn flops(&self, inputs: &[Meta], output: &Meta) -> u64 {
@@ -85,13 +101,19 @@ impl Op for DynamicFilter {
     }
 }
 
-fn sample(c: &mut Choices) -> Sample {
+fn sample(c: &mut Choices, shifted: bool) -> Sample {
     let padding = c.pick(&[Border::Reflect, Border::Zero]);
     let k = c.pick(&[3, 1, 5]);
     let (groups, per_group) = (c.size(1..=3), c.channels(&[1, 2, 5, 16]));
     let least = if padding == Border::Reflect { k / 2 + 1 } else { 1 };
     let shape = c.map_shape(groups * per_group, least, 6);
-    let inputs = vec![c.tensor(&shape, Values::Normal), c.tensor(&[shape[0], groups, k, k], Values::Normal)];
+    let mut inputs = vec![c.tensor(&shape, Values::Normal), c.tensor(&[shape[0], groups, k, k], Values::Normal)];
+    if shifted {
+        inputs.push(c.tensor(&shape[..2], Values::Normal));
+        return Sample::new(format!("{padding:?}, shifted"), inputs, move |x| {
+            x[0].dynamic_filter_shifted(&x[1], &x[2], padding)
+        });
+    }
     Sample::new(format!("{padding:?}"), inputs, move |x| x[0].dynamic_filter(&x[1], padding))
 }
 
@@ -150,7 +172,13 @@ mod tests {
                 format!("dynamic_filter: taps must be square, with odd sides: x [2, 6, 1, 4], taps {:?}", [2, 3, sides[0], sides[1]])
             );
         }
-        assert!(x.dynamic_filter(&Tensor::zeros(&[2, 3, 3, 3], DType::F64), Border::Zero).is_err());
+        let taps = Tensor::zeros(&[2, 3, 3, 3], DType::F32);
+        assert!(x.dynamic_filter(&taps.to_dtype(DType::F64).unwrap(), Border::Zero).is_err());
+        let shifted = x.dynamic_filter_shifted(&taps, &Tensor::zeros(&[2, 3], DType::F32), Border::Zero);
+        assert_eq!(
+            shifted.unwrap_err().to_string(),
+            "dynamic_filter: the shift [2, 3] should be [2, 6]: x [2, 6, 1, 4], taps [2, 3, 3, 3]"
+        );
     }
 
     #[test]
