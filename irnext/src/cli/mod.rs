@@ -25,7 +25,7 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(name = "irnext", version, about, max_term_width = 100)]
 pub struct Cli {
-    /// Threads to compute with; 0, one for each core
+    /// Threads to compute with; 0, one for each physical core (or as many as RAYON_NUM_THREADS says)
     #[arg(long, global = true, default_value_t = 0)]
     threads: usize,
     /// Say, when done, how often each operation ran, how long it took, and how fast it computed
@@ -76,7 +76,7 @@ impl Cli {
     /// Whether everything that was asked for was done.
     fn try_run(self) -> Result<bool> {
         let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(self.threads)
+            .num_threads(threads(self.threads))
             .build()
             .map_err(|error| Error::Config { reason: format!("--threads {}: {error}", self.threads) })?;
         let run = || match self.command {
@@ -94,6 +94,18 @@ impl Cli {
         // Inside the pool once, so that no operation has to enter it.
         pool.install(|| profile::profiled(self.profile, run))
     }
+}
+
+/// How many threads to make if `asked` for so many; 0 lets rayon ask its environment variable.
+///
+/// Two threads on one core share its arithmetic units, which one keeps busy; and where the process may use only part of the
+/// machine, more threads than that would take turns.
+fn threads(asked: usize) -> usize {
+    if asked > 0 || std::env::var_os("RAYON_NUM_THREADS").is_some() {
+        return asked;
+    }
+    let allowed = std::thread::available_parallelism().map_or(1, usize::from);
+    num_cpus::get_physical().clamp(1, allowed)
 }
 
 /// Prints a line to standard output. Unlike `println!` it does not mind if nobody reads on: `irnext eval … | head` ends
