@@ -77,36 +77,44 @@ pub(crate) struct Resampled<'a> {
 /// `rows` along H and `cols` along W of `x` `[N, C, H, W]`.
 pub(crate) fn resample(op: &'static str, x: &Tensor, rows: &Axis, cols: &Axis) -> Result<Tensor> {
     let [n, c, ..] = x.dims4(op)?;
-    sum_of_resampled(op, &[n, c, rows.len(), cols.len()], None, &[Resampled { x, rows, cols }])
+    let (shape, part) = ([n, c, rows.len(), cols.len()], Resampled { x, rows, cols });
+    dispatch_float!(op, x.dtype(), T => sum_of_resampled::<T>(op, &shape, None, &[part], None))
 }
 
-/// `x` plus `parts`, each resampled to its size, in one pass over it.
-pub(crate) fn add_resampled(op: &'static str, x: &Tensor, parts: &[Resampled<'_>]) -> Result<Tensor> {
-    sum_of_resampled(op, x.shape(), Some(x), parts)
+/// `x` plus `parts`, each resampled to its size, in one pass over it; `finish` is applied to each line of the sum.
+pub(crate) fn add_resampled<T: Float>(
+    op: &'static str,
+    x: &Tensor,
+    parts: &[Resampled<'_>],
+    finish: Option<fn(&mut [T])>,
+) -> Result<Tensor> {
+    sum_of_resampled::<T>(op, x.shape(), Some(x), parts, finish)
 }
 
-fn sum_of_resampled(
+fn sum_of_resampled<T: Float>(
     op: &'static str,
     shape: &[usize],
     start: Option<&Tensor>,
     parts: &[Resampled<'_>],
+    finish: Option<fn(&mut [T])>,
 ) -> Result<Tensor> {
     let &[_, c, height, width] = shape else { unreachable!("{op}: shapes of maps have four dimensions") };
     let start = start.map(Tensor::standard);
     let sources: Vec<Tensor> = parts.iter().map(|part| part.x.standard()).collect();
-    dispatch_float!(op, sources[0].dtype(), T => {
-        let start: Option<&[T]> = start.as_ref().map(|start| start.dense_data(op)).transpose()?;
-        let parts: Vec<Part<'_, T>> =
-            parts.iter().zip(&sources).map(|(part, x)| Part::new(op, part, x)).collect::<Result<_>>()?;
-        let blended: usize = parts.iter().map(|part| part.cols.input * c).sum();
-        Ok(Tensor::build(shape, |out: &mut [T]| {
-            for_each_line(out, width * c, || Buffer::new::<T>(blended), |i, out, blended| {
-                let start = start.map(|start| &start[i * width * c..][..width * c]);
-                let blended = blended.as_mut_slice::<T>();
-                vectorize(Line { start, parts: &parts, image: i / height, line: i % height, blended, c, out });
-            });
-        }))
-    })
+    let start: Option<&[T]> = start.as_ref().map(|start| start.dense_data(op)).transpose()?;
+    let parts: Vec<Part<'_, T>> =
+        parts.iter().zip(&sources).map(|(part, x)| Part::new(op, part, x)).collect::<Result<_>>()?;
+    let blended: usize = parts.iter().map(|part| part.cols.input * c).sum();
+    Ok(Tensor::build(shape, |out: &mut [T]| {
+        for_each_line(out, width * c, || Buffer::new::<T>(blended), |i, out, blended| {
+            let start = start.map(|start| &start[i * width * c..][..width * c]);
+            let blended = blended.as_mut_slice::<T>();
+            vectorize(Line { start, parts: &parts, image: i / height, line: i % height, blended, c, out: &mut *out });
+            if let Some(finish) = finish {
+                finish(out);
+            }
+        });
+    }))
 }
 
 /// [`Resampled`] in memory.

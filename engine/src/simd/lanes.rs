@@ -25,8 +25,14 @@ pub trait Lanes: Copy {
     fn sub(self, other: Self) -> Self;
     /// `self · other`.
     fn mul(self, other: Self) -> Self;
+    /// `self / other`.
+    fn div(self, other: Self) -> Self;
     /// `self · a + b`, rounded once.
     fn mul_add(self, a: Self, b: Self) -> Self;
+    /// Without their signs.
+    fn abs(self) -> Self;
+    /// `yes` where `self > limit`, elsewhere `no`; so there at NaN.
+    fn where_above(self, limit: Self, yes: Self, no: Self) -> Self;
 }
 
 /// The registers for a type, one for each instruction set.
@@ -98,15 +104,91 @@ impl<T: Float, const N: usize> Lanes for Array<T, N> {
     }
 
     #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] / other.0[i]))
+    }
+
+    #[inline(always)]
     fn mul_add(self, a: Self, b: Self) -> Self {
         Self(std::array::from_fn(|i| self.0[i].mul_add(a.0[i], b.0[i])))
+    }
+
+    #[inline(always)]
+    fn abs(self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i].abs()))
+    }
+
+    #[inline(always)]
+    fn where_above(self, limit: Self, yes: Self, no: Self) -> Self {
+        Self(std::array::from_fn(|i| if self.0[i] > limit.0[i] { yes.0[i] } else { no.0[i] }))
+    }
+}
+
+/// A number as a register of one, in whatever instruction set it is used in: for what is left over of a row, and for loops that the
+/// compiler vectorises.
+#[derive(Clone, Copy)]
+pub struct One<T>(pub T);
+
+impl<T: Float> Lanes for One<T> {
+    type Scalar = T;
+    const N: usize = 1;
+
+    #[inline(always)]
+    fn splat(value: T) -> Self {
+        Self(value)
+    }
+
+    #[inline(always)]
+    fn load(from: &[T]) -> Self {
+        Self(from[0])
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [T]) {
+        to[0] = self.0;
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        Self(self.0 - other.0)
+    }
+
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        Self(self.0 * other.0)
+    }
+
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        Self(self.0 / other.0)
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: Self, b: Self) -> Self {
+        Self(self.0.mul_add(a.0, b.0))
+    }
+
+    #[inline(always)]
+    fn abs(self) -> Self {
+        Self(self.0.abs())
+    }
+
+    #[inline(always)]
+    fn where_above(self, limit: Self, yes: Self, no: Self) -> Self {
+        if self.0 > limit.0 { yes } else { no }
     }
 }
 
 /// A type of `$n` numbers over a register and its intrinsics.
 macro_rules! register {
     ($(#[$doc:meta])* $name:ident, $register:ty, $scalar:ty, $n:literal,
-     $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $fma:ident) => {
+     $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $fma:ident,
+     |$x:ident| $abs:expr, |$y:ident, $limit:ident, $yes:ident, $no:ident| $where_above:expr) => {
         $(#[$doc])*
         #[cfg(target_arch = "x86_64")]
         #[derive(Clone, Copy)]
@@ -156,9 +238,29 @@ macro_rules! register {
             }
 
             #[inline(always)]
+            fn div(self, other: Self) -> Self {
+                // SAFETY: the instruction set as above.
+                Self(unsafe { $div(self.0, other.0) })
+            }
+
+            #[inline(always)]
             fn mul_add(self, a: Self, b: Self) -> Self {
                 // SAFETY: the instruction set as above; AVX2 is only chosen together with FMA.
                 Self(unsafe { $fma(self.0, a.0, b.0) })
+            }
+
+            #[inline(always)]
+            fn abs(self) -> Self {
+                let $x = self.0;
+                // SAFETY: the instruction set as above.
+                Self(unsafe { $abs })
+            }
+
+            #[inline(always)]
+            fn where_above(self, limit: Self, yes: Self, no: Self) -> Self {
+                let ($y, $limit, $yes, $no) = (self.0, limit.0, yes.0, no.0);
+                // SAFETY: the instruction set as above.
+                Self(unsafe { $where_above })
             }
         }
     };
@@ -166,22 +268,26 @@ macro_rules! register {
 register!(
     /// Eight f32.
     F32x8, __m256, f32, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_sub_ps,
-    _mm256_mul_ps, _mm256_fmadd_ps
+    _mm256_mul_ps, _mm256_div_ps, _mm256_fmadd_ps, |x| _mm256_andnot_ps(_mm256_set1_ps(-0.0), x),
+    |x, limit, yes, no| _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GT_OQ>(x, limit))
 );
 register!(
     /// Four f64.
     F64x4, __m256d, f64, 4, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_add_pd, _mm256_sub_pd,
-    _mm256_mul_pd, _mm256_fmadd_pd
+    _mm256_mul_pd, _mm256_div_pd, _mm256_fmadd_pd, |x| _mm256_andnot_pd(_mm256_set1_pd(-0.0), x),
+    |x, limit, yes, no| _mm256_blendv_pd(no, yes, _mm256_cmp_pd::<_CMP_GT_OQ>(x, limit))
 );
 register!(
     /// Sixteen f32.
     F32x16, __m512, f32, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps,
-    _mm512_mul_ps, _mm512_fmadd_ps
+    _mm512_mul_ps, _mm512_div_ps, _mm512_fmadd_ps, |x| _mm512_abs_ps(x),
+    |x, limit, yes, no| _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, limit), no, yes)
 );
 register!(
     /// Eight f64.
     F64x8, __m512d, f64, 8, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_add_pd, _mm512_sub_pd,
-    _mm512_mul_pd, _mm512_fmadd_pd
+    _mm512_mul_pd, _mm512_div_pd, _mm512_fmadd_pd, |x| _mm512_abs_pd(x),
+    |x, limit, yes, no| _mm512_mask_blend_pd(_mm512_cmp_pd_mask::<_CMP_GT_OQ>(x, limit), no, yes)
 );
 
 #[cfg(test)]
@@ -200,7 +306,8 @@ mod tests {
             for numbers in self.0.chunks_exact_mut(L::N) {
                 let x = L::load(numbers);
                 let y = x.mul_add(x, L::splat(T::one()));
-                y.mul(y).sub(x).add(x.mul(y)).store(numbers);
+                let z = y.mul(y).sub(x).add(x.mul(y)).div(y);
+                z.where_above(L::splat(T::from_f64(2.0)), z, z.sub(y).abs()).store(numbers);
             }
             V * L::N
         }
@@ -213,8 +320,17 @@ mod tests {
         let mut portable = start.clone();
         assert_eq!(Everything(&mut portable).run::<T::Portable, 2, 6>(), T::BLOCK);
         assert_eq!(vector, portable);
-        let y = start[3].mul_add(start[3], T::one());
-        assert_eq!(vector[3], y * y - start[3] + start[3] * y);
+        let expected = |x: T| {
+            let y = x.mul_add(x, T::one());
+            let z = (y * y - x + x * y) / y;
+            if z > T::from_f64(2.0) { z } else { (z - y).abs() }
+        };
+        assert_eq!(vector, start.iter().map(|&x| expected(x)).collect::<Vec<T>>());
+        let mut one_by_one = start;
+        one_by_one.iter_mut().for_each(|x| {
+            Everything(std::slice::from_mut(x)).run::<One<T>, 1, 1>();
+        });
+        assert_eq!(vector, one_by_one);
     }
 
     #[test]

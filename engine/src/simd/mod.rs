@@ -18,7 +18,7 @@
 mod lanes;
 mod tile;
 
-pub(crate) use lanes::Lanes;
+pub(crate) use lanes::{Lanes, One};
 pub use lanes::Vectors;
 use std::sync::LazyLock;
 pub(crate) use tile::{load_block, load_strided, multiply, store_block, store_strided};

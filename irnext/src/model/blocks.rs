@@ -55,16 +55,18 @@ impl ResBlock {
         let modules = (0..msm).map(|i| Msm::new(&mut b.at(1 + i), config, channels)).collect();
         // The published code has an identity where a plain block has no module.
         let last = conv(&mut b.at(1 + msm.max(1)), channels, channels, 3);
-        // Without modules, the last convolution takes the GELU as it reads, and only the numbers before it are ever in memory.
-        Self { first: if msm > 0 { first.gelu() } else { first }, modules, last }
+        Self { first, modules, last }
     }
 }
 
 impl Module for ResBlock {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
-        let y = self.modules.iter().try_fold(self.first.forward(cx, x)?, |y, module| module.forward_owned(cx, y))?;
-        let around = Around { gelu_input: self.modules.is_empty(), residual: Some(x), ..Around::default() };
-        self.last.forward_with(cx, &y, around)
+        // A GELU between two convolutions is taken by the first as it writes, once. But in training by the second as it reads: then
+        // the numbers before it, which the gradient needs, are the only ones in memory.
+        let gelu_input = self.modules.is_empty() && cx.is_training();
+        let y = self.first.forward_with(cx, x, Around { gelu_output: !gelu_input, ..Around::default() })?;
+        let y = self.modules.iter().try_fold(y, |y, module| module.forward_owned(cx, y))?;
+        self.last.forward_with(cx, &y, Around { gelu_input, residual: Some(x), ..Around::default() })
     }
 }
 

@@ -10,7 +10,7 @@
 use crate::model::config::{ModelConfig, Pooling, Variant};
 use crate::model::lam::Lam;
 use engine::{Around, Conv2dOptions, Tensor};
-use nn::layers::{Conv2d, Module, Sequential};
+use nn::layers::{Activation, Conv2d, Module, Sequential};
 use nn::{Builder, Context, Cost, Operation, Result};
 
 /// A multi-scale module over maps of a fixed number of channels.
@@ -94,10 +94,16 @@ impl Msm {
         Ok(shrunken)
     }
 
-    /// `x` plus `coarser` maps, each enlarged to its size.
-    fn add_enlarged(&self, cx: &Context, x: &Tensor, coarser: &[&Tensor]) -> Result<Tensor> {
-        let y = x.add_bilinear(coarser, true)?;
+    /// `x` plus `coarser` maps, each enlarged to its size; the GELU of that, if asked for.
+    fn add_enlarged(&self, cx: &Context, x: &Tensor, coarser: &[&Tensor], gelu: bool) -> Result<Tensor> {
+        let y = match gelu {
+            true => x.add_bilinear_gelu(coarser, true)?,
+            false => x.add_bilinear(coarser, true)?,
+        };
         coarser.iter().for_each(|map| cx.report(|| Cost::free(&self.path, Operation::Bilinear, map, &y)));
+        if gelu {
+            Activation::Gelu.report(cx, &y);
+        }
         Ok(y)
     }
 }
@@ -112,7 +118,7 @@ impl Module for Msm {
         let mut made: Vec<Tensor> = Vec::new();
         for (branch, mut y) in self.branches.iter().zip(self.shrink(cx, &x)?) {
             if let Some(coarser) = made.last() {
-                y = self.add_enlarged(cx, &y, &[coarser])?;
+                y = self.add_enlarged(cx, &y, &[coarser], false)?;
             }
             let features = branch.conv.forward(cx, &y)?;
             let y = match &branch.lam {
@@ -122,10 +128,11 @@ impl Module for Msm {
             cx.observe(|| format!("{}.branch.{}", self.path, branch.rate), &y);
             made.push(y);
         }
-        let sum = self.add_enlarged(cx, &x, &made.iter().collect::<Vec<_>>())?;
+        // As in a residual block: in training the convolution takes the GELU as it reads, and the sum alone is kept.
+        let gelu_input = self.gelu && cx.is_training();
+        let sum = self.add_enlarged(cx, &x, &made.iter().collect::<Vec<_>>(), self.gelu && !gelu_input)?;
         drop((x, made));
-        // The GELU is taken as the convolution reads: the sum is written once, and kept as it is for the gradient.
-        self.conv_sum.forward_with(cx, &sum, Around { gelu_input: self.gelu, ..Around::default() })
+        self.conv_sum.forward_with(cx, &sum, Around { gelu_input, ..Around::default() })
     }
 }
 

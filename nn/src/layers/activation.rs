@@ -30,6 +30,11 @@ impl Activation {
             Self::Softmax => "softmax",
         }
     }
+
+    /// Notes the cost of this activation for `x`, or a map like it: where it is computed together with something else.
+    pub fn report(self, cx: &Context, x: &Tensor) {
+        cx.report(|| Cost::free("", Operation::Activation(self), x, x));
+    }
 }
 
 impl Module for Activation {
@@ -41,7 +46,7 @@ impl Module for Activation {
             Self::Sigmoid => x.sigmoid()?,
             Self::Softmax => x.softmax(1)?,
         };
-        cx.report(|| Cost::free("", Operation::Activation(*self), x, &y));
+        self.report(cx, x);
         Ok(y)
     }
 }

@@ -65,11 +65,11 @@ impl Conv2d {
         let around = Around { packed: packed.as_ref(), ..around };
         let y = x.conv2d_with(&weight, bias.as_ref(), self.options, around)?;
         if around.gelu_input {
-            report_gelu(cx, x);
+            Activation::Gelu.report(cx, x);
         }
         self.report(cx, &weight, bias.as_ref(), x.shape(), &y);
         if around.gelu_output {
-            report_gelu(cx, &y);
+            Activation::Gelu.report(cx, &y);
         }
         Ok(y)
     }
@@ -90,7 +90,7 @@ impl Conv2d {
         let y = first.conv2d_with(&of_first, None, self.options, around)?;
         self.report(cx, &weight, bias.as_ref(), &joined, &y);
         if self.gelu {
-            report_gelu(cx, &y);
+            Activation::Gelu.report(cx, &y);
         }
         Ok(y)
     }
@@ -151,11 +151,6 @@ impl Module for ConvBatchNorm {
     }
 }
 
-/// Notes a GELU of `x` that was taken on the way.
-fn report_gelu(cx: &Context, x: &Tensor) {
-    cx.report(|| Cost::free("", Operation::Activation(Activation::Gelu), x, x));
-}
-
 fn same_size(kernel: usize) -> Conv2dOptions {
     Conv2dOptions { padding: kernel / 2, ..Conv2dOptions::default() }
 }
@@ -208,7 +203,7 @@ impl Module for ConvTranspose2d {
             Cost::free(&self.path, operation, x, &y).with_parameters(weight.numel() + bias.numel())
         });
         if self.gelu {
-            report_gelu(cx, &y);
+            Activation::Gelu.report(cx, &y);
         }
         Ok(y)
     }

@@ -46,7 +46,7 @@ impl Op for GeluOp {
 }
 
 /// dy·gelu′(x).
-pub(super) fn gradient(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+pub(in crate::ops) fn gradient(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
     dispatch_float!(GeluOp::NAME, dy.dtype(), T => {
         map(GeluOp::NAME, dy.shape(), [x, dy], |[x, dy]: [T; 2]| dy * x.gelu_derivative())
     })

@@ -1,12 +1,16 @@
 //! A map plus others, enlarged: what a multi-scale module does with its branches, without writing them at full size.
+//!
+//! With a GELU after it, what is kept on a tape are the numbers before it.
 
 use super::Place;
 use crate::cpu::{Axis, Resampled, add_resampled, resample};
+use crate::ops::gelu::{self, gelu_in_place};
 use crate::ops::{Op, Saved, separable};
-use crate::{Error, Meta, Result, Tensor};
+use crate::{Error, Meta, Result, Tensor, dispatch_float};
 
 pub(super) struct AddBilinear {
     pub(super) place: Place,
+    pub(super) gelu: bool,
 }
 
 impl AddBilinear {
@@ -18,8 +22,7 @@ impl AddBilinear {
 
 impl Op for AddBilinear {
     const NAME: &'static str = "add_bilinear";
-    /// The tables of each map that is added.
-    type Saved = Tables;
+    type Saved = Kept;
 
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
         let x = separable::infer(Self::NAME, &inputs[0], Ok)?;
@@ -39,29 +42,45 @@ impl Op for AddBilinear {
         Ok(x)
     }
 
-    fn forward(&self, inputs: &[&Tensor], _: &[bool]) -> Result<(Tensor, Tables)> {
+    fn forward(&self, inputs: &[&Tensor], need: &[bool]) -> Result<(Tensor, Kept)> {
         let (x, others) = (inputs[0], &inputs[1..]);
         let tables: Vec<[Axis; 2]> = others.iter().map(|other| self.axes(other.shape(), x.shape())).collect();
         let parts = others.iter().zip(&tables).map(|(&x, [rows, cols])| Resampled { x, rows, cols });
-        let y = add_resampled(Self::NAME, x, &parts.collect::<Vec<_>>())?;
-        Ok((y, Tables(tables)))
+        let recorded = need.contains(&true);
+        let sum = dispatch_float!(Self::NAME, x.dtype(), T => {
+            let finish = (self.gelu && !recorded).then_some(gelu_in_place::<T> as fn(&mut [T]));
+            add_resampled(Self::NAME, x, &parts.collect::<Vec<_>>(), finish)
+        })?;
+        if !(self.gelu && recorded) {
+            return Ok((sum, Kept { tables, sum: None }));
+        }
+        Ok((sum.gelu()?, Kept { tables, sum: Some(sum) }))
     }
 
-    fn backward(&self, Tables(tables): Tables, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let mut gradients = vec![need[0].then(|| dy.clone())];
+    fn backward(&self, Kept { tables, sum }: Kept, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let dz = match sum {
+            Some(sum) => gelu::gradient(&sum, dy)?,
+            None => dy.clone(),
+        };
+        let mut gradients = vec![need[0].then(|| dz.clone())];
         for ([rows, cols], &need) in tables.iter().zip(&need[1..]) {
-            let adjoint = || resample(Self::NAME, dy, &rows.transposed(), &cols.transposed());
+            let adjoint = || resample(Self::NAME, &dz, &rows.transposed(), &cols.transposed());
             gradients.push(need.then(adjoint).transpose()?);
         }
         Ok(gradients)
     }
 }
 
-/// Kept for the backward pass; they cost no tensor memory.
-pub(super) struct Tables(Vec<[Axis; 2]>);
+/// Kept for the backward pass.
+pub(super) struct Kept {
+    /// Of each map that was added. They cost no tensor memory.
+    tables: Vec<[Axis; 2]>,
+    /// The sum, before a GELU.
+    sum: Option<Tensor>,
+}
 
-impl Saved for Tables {
+impl Saved for Kept {
     fn bytes(&self) -> usize {
-        0
+        self.sum.bytes()
     }
 }

@@ -38,9 +38,18 @@ impl Tensor {
     ///
     /// All are maps `[N, C, ·, ·]` of as many images and channels.
     pub fn add_bilinear(&self, others: &[&Tensor], align_corners: bool) -> Result<Tensor> {
+        self.add_bilinear_then(others, align_corners, false)
+    }
+
+    /// The GELU of [`Tensor::add_bilinear`], without a pass of its own where nothing is recorded.
+    pub fn add_bilinear_gelu(&self, others: &[&Tensor], align_corners: bool) -> Result<Tensor> {
+        self.add_bilinear_then(others, align_corners, true)
+    }
+
+    fn add_bilinear_then(&self, others: &[&Tensor], align_corners: bool, gelu: bool) -> Result<Tensor> {
         let place = if align_corners { Place::Corners } else { Place::Areas { step: None } };
         let inputs: Vec<&Tensor> = std::iter::once(self).chain(others.iter().copied()).collect();
-        apply(add::AddBilinear { place }, &inputs)
+        apply(add::AddBilinear { place, gelu }, &inputs)
     }
 
     /// `[N, C, H, W]` to `[N, C, ⌊H·scale⌋, ⌊W·scale⌋]`, linear, areas matching: output i lies at (i + ½)/scale − ½.
@@ -193,9 +202,9 @@ fn sample_add(c: &mut Choices) -> Sample {
         let (h, w) = (c.extent(1..=9), c.extent(1..=9));
         inputs.push(c.tensor(&[x[0], x[1], h, w], Values::Normal));
     }
-    let align_corners = c.flag();
-    Sample::new(format!("align_corners {align_corners}"), inputs, move |x| {
-        x[0].add_bilinear(&x[1..].iter().collect::<Vec<_>>(), align_corners)
+    let (align_corners, gelu) = (c.flag(), c.flag());
+    Sample::new(format!("align_corners {align_corners}, gelu {gelu}"), inputs, move |x| {
+        x[0].add_bilinear_then(&x[1..].iter().collect::<Vec<_>>(), align_corners, gelu)
     })
 }
 

@@ -27,14 +27,15 @@ pub(crate) fn convolve<T: Float>(
     let band_len = cut.strip.0 * OUT * row;
     out.par_chunks_mut(out_h * row).enumerate().for_each(|(n, image)| {
         image.par_chunks_mut(band_len).enumerate().for_each(|(band, out)| {
+            let start = n * out_h * row + band * band_len;
             for [rows, columns] in cut.strips(band) {
                 let origin = ((rows.0 * OUT) as isize - padding, (columns.0 * OUT) as isize - padding);
                 let size = ((rows.1 - rows.0) * OUT + 2, (columns.1 - columns.0) * OUT + 2);
-                let strip = Strip::new(x, n, origin, size, fusion.read);
+                let strip = &Strip::new(x, n, origin, size, fusion.read);
                 let tiles = (rows.1 - rows.0, columns.1 - columns.0);
-                vectorize_lanes(Tiles { cut, strip: &strip, tiles, weights, bias, column: columns.0, out, out_w });
+                let column = columns.0;
+                vectorize_lanes(Tiles { cut, strip, tiles, weights, bias, column, out, start, out_w, fusion });
             }
-            fusion.finish(n * out_h * row + band * band_len, out);
         });
     });
 }
@@ -49,9 +50,11 @@ struct Tiles<'a, T> {
     bias: Option<&'a [T]>,
     /// The first tile's column in the image.
     column: usize,
-    /// The strip's rows of the output.
+    /// The strip's rows of the output, which start at `start` of all of it.
     out: &'a mut [T],
+    start: usize,
     out_w: usize,
+    fusion: Fusion<'a, T>,
 }
 
 impl<T: Float> LaneKernel<T> for Tiles<'_, T> {
@@ -59,7 +62,7 @@ impl<T: Float> LaneKernel<T> for Tiles<'_, T> {
 
     #[inline(always)]
     fn run<L: Lanes<Scalar = T>, const V: usize, const R: usize>(self) {
-        let Self { cut, strip, tiles, weights, bias, column, out, out_w } = self;
+        let Self { cut, strip, tiles, weights, bias, column, out, start, out_w, fusion } = self;
         let size = cut.block::<T>(strip.c, R);
         let (plane, sums_plane) = (size * strip.c + T::BLOCK, size * T::BLOCK + T::BLOCK);
         let mut transformed = Buffer::new::<T>(PLANES * plane);
@@ -105,6 +108,17 @@ impl<T: Float> LaneKernel<T> for Tiles<'_, T> {
                     };
                     finish_tile::<L, V>(&m[i * T::BLOCK..], sums_plane, bias, place, out);
                 }
+            }
+            // All channels of these tiles are there, and still in the cache.
+            let mut tile = block.start;
+            while fusion.write.is_some() && tile < block.end {
+                let (row, from) = (tile / tiles.1, tile % tiles.1);
+                let to = (from + block.end - tile).min(tiles.1);
+                let columns = (column + from) * OUT * c_out..((column + to) * OUT).min(out_w) * c_out;
+                for (y, line) in out.chunks_exact_mut(out_w * c_out).enumerate().skip(row * OUT).take(OUT) {
+                    fusion.finish(start + y * out_w * c_out + columns.start, &mut line[columns.clone()]);
+                }
+                tile += to - from;
             }
         }
     }

@@ -33,8 +33,10 @@ impl Cut {
 
     /// Tiles of a block, a multiple of the `rows` that are multiplied at a time.
     pub(super) fn block<T: Float>(&self, channels: usize, rows: usize) -> usize {
-        let tiles = BLOCK_BYTES / (super::PLANES * channels * size_of::<T>());
-        (tiles / rows).clamp(1, self.strip.0 * self.strip.1.div_ceil(rows)) * rows
+        let most = (BLOCK_BYTES / (super::PLANES * channels * size_of::<T>())).max(rows) / rows * rows;
+        // A strip in blocks of one size: a small one at the end would read all weights for a few tiles.
+        let all = self.strip.0 * self.strip.1;
+        all.div_ceil(all.div_ceil(most)).next_multiple_of(rows)
     }
 
     /// The strips' bands of rows.
