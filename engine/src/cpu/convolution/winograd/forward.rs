@@ -1,12 +1,15 @@
 //! The convolution: strips of tiles through the input's transform, 36 matrix products and the output's transform.
 
-use super::strip::{Cut, Strip};
+use super::strip::{Bytes, Cut, Strip};
 use super::transform::{self, Input, Transform};
 use super::{IN, OUT, PLANES, Weights};
 use crate::cpu::convolution::{Fusion, Map};
 use crate::simd::{LaneKernel, Lanes, load_block, load_strided, multiply, store_block, store_strided, vectorize_lanes};
 use crate::{Buffer, Float};
 use rayon::prelude::*;
+
+/// Transformed tiles, their products and the weights of a block of channels should fit a usual second cache together.
+const BYTES: Bytes = Bytes { strip: 256 << 10, block: 128 << 10 };
 
 /// Convolves `x` into `out`, the memory of an `[n, out_h, out_w, c_out]` map; output pixel (r, c) reads the input from
 /// (r − padding, c − padding) on.
@@ -22,7 +25,7 @@ pub(crate) fn convolve<T: Float>(
     if out.is_empty() {
         return;
     }
-    let cut = Cut::new::<T>(x.n, out_h, out_w, x.c);
+    let cut = Cut::new::<T>(x.n, out_h, out_w, x.c, BYTES);
     let row = out_w * weights.c_out;
     let band_len = cut.strip.0 * OUT * row;
     out.par_chunks_mut(out_h * row).enumerate().for_each(|(n, image)| {

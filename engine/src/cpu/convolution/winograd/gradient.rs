@@ -1,13 +1,16 @@
 //! The gradient of the weights: dg = Gᵀ \[ Σ over tiles of (Bᵀ d B) ⊙ (A dy Aᵀ) \] G.
 
 use super::forward::transform_tile;
-use super::strip::{Cut, Strip};
+use super::strip::{Bytes, Cut, Strip};
 use super::transform::{self, Input, OutputGradient};
 use super::{IN, OUT, PLANES};
 use crate::cpu::convolution::{Map, PARTIALS, Read};
 use crate::simd::{LaneKernel, Lanes, load_block, load_strided, multiply, store_block, store_strided, vectorize_lanes};
 use crate::{Buffer, Float};
 use rayon::prelude::*;
+
+/// Larger than in the convolution: all sums, which are as many as weights, are read and written once for every block.
+const BYTES: Bytes = Bytes { strip: 1 << 20, block: 512 << 10 };
 
 /// Σ over pixels of `x`, with `read` applied, at each kernel element times `dy`, as `[element][c_in][c_out]`;
 /// pixel (r, c) of dy read x from (r − padding, c − padding) on.
@@ -17,7 +20,7 @@ pub(crate) fn weight_gradient<T: Float>(
     padding: isize,
     read: Option<Read<T>>,
 ) -> Vec<T> {
-    let cut = Cut::new::<T>(dy.n, dy.h, dy.w, x.c.max(dy.c));
+    let cut = Cut::new::<T>(dy.n, dy.h, dy.w, x.c.max(dy.c), BYTES);
     let strips: Vec<_> =
         (0..dy.n).flat_map(|n| (0..cut.bands()).flat_map(move |b| cut.strips(b).map(move |s| (n, s)))).collect();
     let wide = dy.c.next_multiple_of(T::BLOCK);

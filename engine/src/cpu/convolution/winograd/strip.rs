@@ -4,14 +4,19 @@ use super::OUT;
 use crate::cpu::convolution::{Map, Read, copy};
 use crate::{Buffer, Float};
 
-/// About how many bytes of input a strip should take: a quarter of a usual L2 cache.
-const STRIP_BYTES: usize = 256 * 1024;
-/// About how many bytes a block of transformed tiles should take.
-const BLOCK_BYTES: usize = 256 * 1024;
+/// How large the pieces are that an image is cut into.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bytes {
+    /// About how many bytes of input a strip should take.
+    pub(super) strip: usize,
+    /// About how many bytes a block of transformed tiles should take.
+    pub(super) block: usize,
+}
 
 /// How an image of so many tiles is cut up.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cut {
+    bytes: Bytes,
     /// Tiles along the image's axes.
     pub(super) tiles: (usize, usize),
     /// Tiles along a strip's axes.
@@ -20,20 +25,20 @@ pub(super) struct Cut {
 
 impl Cut {
     /// For `n` images of `h`×`w` outputs, made of `channels` channels.
-    pub(super) fn new<T: Float>(n: usize, h: usize, w: usize, channels: usize) -> Self {
+    pub(super) fn new<T: Float>(n: usize, h: usize, w: usize, channels: usize, bytes: Bytes) -> Self {
         let tiles = (h.div_ceil(OUT), w.div_ceil(OUT));
         let pixel = channels.next_multiple_of(T::BLOCK) * size_of::<T>();
         let wide = tiles.1.div_ceil(tiles.1.div_ceil(16).max(1)).max(1);
         // Few bands would leave threads without work; the number asked for is constant, so that the cut is too.
         let most = (n * tiles.0).div_ceil(16).clamp(1, 8);
-        let fits = |high: &usize| (OUT * high + 2) * (OUT * wide + 2) * pixel <= STRIP_BYTES;
+        let fits = |high: &usize| (OUT * high + 2) * (OUT * wide + 2) * pixel <= bytes.strip;
         let high = (1..=most).rev().find(fits).unwrap_or(1);
-        Self { tiles, strip: (high, wide) }
+        Self { bytes, tiles, strip: (high, wide) }
     }
 
     /// Tiles of a block, a multiple of the `rows` that are multiplied at a time.
     pub(super) fn block<T: Float>(&self, channels: usize, rows: usize) -> usize {
-        let most = (BLOCK_BYTES / (super::PLANES * channels * size_of::<T>())).max(rows) / rows * rows;
+        let most = (self.bytes.block / (super::PLANES * channels * size_of::<T>())).max(rows) / rows * rows;
         // A strip in blocks of one size: a small one at the end would read all weights for a few tiles.
         let all = self.strip.0 * self.strip.1;
         all.div_ceil(all.div_ceil(most)).next_multiple_of(rows)
