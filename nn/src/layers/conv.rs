@@ -193,10 +193,9 @@ impl ConvTranspose2d {
 impl Module for ConvTranspose2d {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) = (cx.param(self.weight), cx.param(self.bias));
-        let y = match self.gelu {
-            true => x.conv_transpose2d_gelu(&weight, Some(&bias), self.options)?,
-            false => x.conv_transpose2d(&weight, Some(&bias), self.options)?,
-        };
+        let pack = |w: &Tensor| Ok(PackedWeight::transposed(w, self.options)?);
+        let packed = cx.constants().map(|constants| constants.packed(self.weight, pack)).transpose()?;
+        let y = x.conv_transpose2d_with(&weight, Some(&bias), self.options, self.gelu, packed.as_ref())?;
         cx.report(|| {
             let (kernel, fan_out) = taps(&weight);
             let operation = Operation::ConvTranspose2d { kernel, fan_out, bias: true };

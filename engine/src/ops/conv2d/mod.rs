@@ -126,9 +126,7 @@ impl Op for Conv2d {
             return Err(Error::shape(op, message));
         }
         check_bias(op, bias.map(|i| &inputs[i]), c_out)?;
-        if self.packed.as_ref().is_some_and(|packed| !packed.fits(&inputs[1], self.options)) {
-            return Err(Error::shape(op, "the packed weight was made of another weight or for other options"));
-        }
+        self.packed.iter().try_for_each(|p| p.check(op, Direction::InToOut, &inputs[1], self.options))?;
         let out = |size: usize, k: usize| {
             let reach = k.checked_sub(1)?.checked_mul(dilation)?.checked_add(1)?;
             let padded = padding.checked_mul(2)?.checked_add(size)?;

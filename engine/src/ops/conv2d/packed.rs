@@ -2,14 +2,14 @@
 
 use super::Conv2dOptions;
 use super::algorithm::{Algorithm, choose};
-use crate::cpu::convolution::direct::{self, Geometry, Plan};
+use crate::cpu::convolution::direct::{self, Geometry, Phase, Plan};
 use crate::cpu::convolution::{Fusion, Map, Read, winograd};
-use crate::{Float, Meta, Result, Tensor, dispatch_float};
+use crate::{Error, Float, Meta, Result, Tensor, dispatch_float};
 use std::any::Any;
 use std::sync::Arc;
 
 /// Whether a map with the weight's input channels becomes one with its output channels, or the other way round.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::ops) enum Direction {
     InToOut,
     OutToIn,
@@ -24,10 +24,12 @@ impl Direction {
     }
 }
 
-/// A convolution's weight, packed once for any number of [`Tensor::conv2d_with`]. Clones share it.
+/// A convolution's weight, packed once for any number of [`Tensor::conv2d_with`], or of [`Tensor::conv_transpose2d_with`]. Clones
+/// share it.
 #[derive(Clone)]
 pub struct PackedWeight {
     made_of: Meta,
+    direction: Direction,
     options: Conv2dOptions,
     /// A [`Packed`] of the weight's dtype.
     packed: Arc<dyn Any + Send + Sync>,
@@ -36,17 +38,35 @@ pub struct PackedWeight {
 impl PackedWeight {
     /// Packs `weight` `[O, I/groups, kH, kW]` for convolutions with these options.
     pub fn new(weight: &Tensor, options: Conv2dOptions) -> Result<Self> {
+        Self::for_direction(Direction::InToOut, weight, options)
+    }
+
+    /// Packs `weight` `[I, O/groups, kH, kW]` for transposed convolutions with these options.
+    pub fn transposed(weight: &Tensor, options: Conv2dOptions) -> Result<Self> {
+        Self::for_direction(Direction::OutToIn, weight, options)
+    }
+
+    fn for_direction(direction: Direction, weight: &Tensor, options: Conv2dOptions) -> Result<Self> {
         let made_of = weight.meta();
         super::as_map("conv2d", &made_of)?;
         super::check_settings("conv2d", options)?;
         dispatch_float!("conv2d", weight.dtype(), T => {
-            Ok(Self { made_of, options, packed: Arc::new(Packed::<T>::new(Direction::InToOut, options, weight)) })
+            Ok(Self { made_of, direction, options, packed: Arc::new(Packed::<T>::new(direction, options, weight)) })
         })
     }
 
-    /// Whether this can stand for such a weight in a convolution with these options.
-    pub(super) fn fits(&self, weight: &Meta, options: Conv2dOptions) -> bool {
-        self.made_of == *weight && self.options == options
+    /// An error if this cannot stand for such a weight in a convolution, or its transpose, with these options.
+    pub(in crate::ops) fn check(
+        &self,
+        op: &'static str,
+        direction: Direction,
+        weight: &Meta,
+        options: Conv2dOptions,
+    ) -> Result<()> {
+        match self.made_of == *weight && self.direction == direction && self.options == options {
+            true => Ok(()),
+            false => Err(Error::shape(op, "the packed weight was made of another weight or for other options")),
+        }
     }
 
     pub(super) fn get<T: Float>(&self) -> Option<&Packed<T>> {
@@ -71,19 +91,29 @@ impl<T: Float> Packed<T> {
             data[offset + (g * o + out) * strides[0] + i * strides[1] + e / kw * strides[2] + e % kw * strides[3]]
         };
         let geometry = geometry(options, weight.shape());
-        let padding = options.padding as isize;
         let c_in = match direction {
             Direction::InToOut => i,
             Direction::OutToIn => o,
         };
-        match (direction, choose(geometry.kernel, options, c_in)) {
+        match (direction, choose(direction, geometry.kernel, options, c_in)) {
             (Direction::InToOut, Algorithm::Winograd) => {
-                Self::Winograd { weights: winograd::Weights::new(i, o, |e, i, o| at(0, e, i, o)), padding }
+                let weights = winograd::Weights::new(1, i, o, |_, e, i, o| at(0, e, i, o));
+                Self::Winograd { weights, padding: options.padding as isize }
             }
             (Direction::OutToIn, Algorithm::Winograd) => {
-                // The adjoint: the kernel turned by 180°, the channels exchanged.
-                let weights = winograd::Weights::new(o, i, |e, from, to| at(0, 8 - e, to, from));
-                Self::Winograd { weights, padding: 2 - padding }
+                let plan = Plan::adjoint(geometry);
+                let ((first, _), _) = plan.reach();
+                // Where each element of a phase's 3×3 kernel is in the weight; nowhere if it is zero.
+                let element = |phase: &Phase, e: usize| {
+                    let tap = (first + (e / 3) as isize, first + (e % 3) as isize);
+                    phase.taps.iter().position(|&at| at == tap).map(|tap| phase.elements[tap])
+                };
+                let elements: Vec<[Option<usize>; 9]> =
+                    plan.phases.iter().map(|phase| std::array::from_fn(|e| element(phase, e))).collect();
+                let weights = winograd::Weights::new(plan.out_step, o, i, |phase, e, from, to| {
+                    elements[phase][e].map_or(T::zero(), |e| at(0, e, to, from))
+                });
+                Self::Winograd { weights, padding: -first }
             }
             (Direction::InToOut, Algorithm::Direct) => {
                 let plan = Plan::forward(geometry);
@@ -126,7 +156,7 @@ pub(super) fn weight_sums<T: Float>(
     let (x, dy) = (x.standard(), dy.standard());
     let (x, dy) = (as_channels_last(&x)?, as_channels_last(&dy)?);
     let geometry = geometry(options, shape);
-    let sums = match choose(geometry.kernel, options, x.c.min(dy.c)) {
+    let sums = match choose(Direction::InToOut, geometry.kernel, options, x.c.min(dy.c)) {
         Algorithm::Direct => direct::weight_gradient(&Plan::forward(geometry), x, dy, options.groups, read),
         Algorithm::Winograd => winograd::weight_gradient(x, dy, options.padding as isize, read),
     };

@@ -2,11 +2,12 @@
 //!
 //! y\[n, o, s·r + d·k − p, …\] += w\[i, o, k, l\] · x\[n, i, r, c\]. It is computed by phases: the output pixels with the
 //! same remainder mod the stride are a stride-1 convolution of x with a part of the kernel (a 4×4 kernel of stride 2
-//! is four 2×2 ones), so nothing is scattered. Its dx is the forward plan of conv2d, its dw that of conv2d
+//! is four 2×2 ones), so nothing is scattered. In f32 those four are Winograd's. Its dx is the forward plan of conv2d, its dw that of conv2d
 //! with x and dy exchanged.
 
 use super::conv2d::{
-    self, Conv2dOptions, Direction, Gelus, Kept, Operands, as_map, check_bias, check_dtypes, check_settings, sample_settings,
+    self, Conv2dOptions, Direction, Gelus, Kept, Operands, PackedWeight, as_map, check_bias, check_dtypes, check_settings,
+    sample_settings,
 };
 use super::{Op, apply};
 use crate::sweep::{Choices, Room, Sample, Values};
@@ -20,25 +21,28 @@ impl Tensor {
     /// `[N, O, H', W']` with H' = (H − 1)·stride − 2·padding + dilation·(kH − 1) + 1. `options` are those of the
     /// convolution that it transposes.
     pub fn conv_transpose2d(&self, weight: &Tensor, bias: Option<&Tensor>, options: Conv2dOptions) -> Result<Tensor> {
-        let inputs: Vec<&Tensor> = [self, weight].into_iter().chain(bias).collect();
-        apply(ConvTranspose2d { options, gelu_output: false }, &inputs)
+        self.conv_transpose2d_with(weight, bias, options, false, None)
     }
 
-    /// The GELU of [`Tensor::conv_transpose2d`], of which only the numbers before it are kept for the gradient.
-    pub fn conv_transpose2d_gelu(
+    /// The same, or its GELU if `gelu_output`, of which only the numbers before it are kept for the gradient; with the weight
+    /// `packed` before, if it is.
+    pub fn conv_transpose2d_with(
         &self,
         weight: &Tensor,
         bias: Option<&Tensor>,
         options: Conv2dOptions,
+        gelu_output: bool,
+        packed: Option<&PackedWeight>,
     ) -> Result<Tensor> {
         let inputs: Vec<&Tensor> = [self, weight].into_iter().chain(bias).collect();
-        apply(ConvTranspose2d { options, gelu_output: true }, &inputs)
+        apply(ConvTranspose2d { options, gelu_output, packed: packed.cloned() }, &inputs)
     }
 }
 
 struct ConvTranspose2d {
     options: Conv2dOptions,
     gelu_output: bool,
+    packed: Option<PackedWeight>,
 }
 
 impl ConvTranspose2d {
@@ -62,6 +66,7 @@ impl Op for ConvTranspose2d {
             let message = format!("input has {c_in} channels, weight {weight:?} with {groups} groups expects {from}");
             return Err(Error::shape(op, message));
         }
+        self.packed.iter().try_for_each(|p| p.check(op, Direction::OutToIn, &inputs[1], self.options))?;
         let channels = per_group * groups;
         check_bias(op, inputs.get(2), channels)?;
         let out = |size: usize, k: usize| {
@@ -77,8 +82,8 @@ impl Op for ConvTranspose2d {
 
     fn forward(&self, inputs: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
         let shape = self.infer(&inputs.iter().map(|input| input.meta()).collect::<Vec<_>>())?.shape;
-        let operands =
-            Operands { x: inputs[0], weight: inputs[1], packed: None, bias: inputs.get(2).copied(), residual: None };
+        let (packed, bias) = (self.packed.as_ref(), inputs.get(2).copied());
+        let operands = Operands { x: inputs[0], weight: inputs[1], packed, bias, residual: None };
         conv2d::forward(Direction::OutToIn, self.options, self.gelu(), operands, &shape, need)
     }
 
@@ -110,9 +115,8 @@ fn sample(c: &mut Choices) -> Sample {
     let Conv2dOptions { stride, padding, dilation, groups } = options;
     let gelu = c.flag();
     let label = format!("stride {stride}, padding {padding}, dilation {dilation}, groups {groups}, gelu {gelu}");
-    Sample::new(label, inputs, move |x| match gelu {
-        true => x[0].conv_transpose2d_gelu(&x[1], x.get(2), options),
-        false => x[0].conv_transpose2d(&x[1], x.get(2), options),
+    Sample::new(label, inputs, move |x| {
+        x[0].conv_transpose2d_with(&x[1], x.get(2), options, gelu, None)
     })
 }
 
@@ -120,6 +124,7 @@ fn sample(c: &mut Choices) -> Sample {
 mod tests {
     use super::*;
     use crate::{DType, Rng};
+    use proptest::prelude::*;
 
     #[test]
     fn a_pixel_becomes_the_kernel() {
@@ -127,6 +132,46 @@ mod tests {
         let w = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0], &[1, 1, 2, 2]).unwrap();
         let y = x.conv_transpose2d(&w, None, Conv2dOptions { stride: 2, ..Default::default() }).unwrap();
         assert_eq!((y.shape(), y.to_f64_vec()), (&[1, 1, 2, 2][..], vec![2.0, 4.0, 6.0, 8.0]));
+    }
+
+    /// The definition, written down: every input number times the kernel, added where it falls.
+    fn scattered(x: &Tensor, w: &Tensor, o: Conv2dOptions, [out_h, out_w]: [usize; 2]) -> Vec<f64> {
+        let ([n, c_in, h, width], [_, c_out, kh, kw]) = (x.dims4("x").unwrap(), w.dims4("w").unwrap());
+        let (xs, ws) = (x.to_f64_vec(), w.to_f64_vec());
+        let mut y = vec![0.0; n * c_out * out_h * out_w];
+        for (at, &x) in xs.iter().enumerate() {
+            let (column, row, i, n) = (at % width, at / width % h, at / (width * h) % c_in, at / (width * h * c_in));
+            for (e, to) in (0..kh * kw).flat_map(|e| (0..c_out).map(move |to| (e, to))) {
+                let r = (row * o.stride + e / kw * o.dilation).wrapping_sub(o.padding);
+                let c = (column * o.stride + e % kw * o.dilation).wrapping_sub(o.padding);
+                if r < out_h && c < out_w {
+                    y[((n * c_out + to) * out_h + r) * out_w + c] += ws[(i * c_out + to) * kh * kw + e] * x;
+                }
+            }
+        }
+        y
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+        // With 8 channels or more the network's 4×4 kernel of stride 2 is Winograd's, which rounds more than others.
+        #[test]
+        fn agrees_with_its_definition(
+            n in 1..=2usize, h in 4..=13usize, w in 4..=13usize, c_in in 1..=40usize, c_out in 1..=40usize,
+            padding in 0..=2usize, seed in any::<u64>(),
+        ) {
+            let mut rng = Rng::new(seed);
+            let options = Conv2dOptions { stride: 2, padding, ..Default::default() };
+            let x = Tensor::randn(&[n, c_in, h, w], DType::F32, &mut rng);
+            let weight = Tensor::randn(&[c_in, c_out, 4, 4], DType::F32, &mut rng);
+            let packed = PackedWeight::transposed(&weight, options).unwrap();
+            let y = x.conv_transpose2d_with(&weight, None, options, false, Some(&packed)).unwrap();
+            let expected = scattered(&x, &weight, options, [y.shape()[2], y.shape()[3]]);
+            let rms = (expected.iter().map(|y| y * y).sum::<f64>() / expected.len() as f64).sqrt();
+            let off = y.to_f64_vec().iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            prop_assert!(off <= 2e-5 * rms, "off by {:e} of the RMS", off / rms);
+        }
     }
 
     #[test]
@@ -152,5 +197,9 @@ mod tests {
         let w = Tensor::zeros(&[3, 2, 1, 1], DType::F32);
         let options = Conv2dOptions { padding: 1, ..Default::default() };
         assert!(x.conv_transpose2d(&w, None, options).unwrap_err().to_string().contains("nothing is left"));
+        let plain = Conv2dOptions::default();
+        let packed = PackedWeight::new(&w, plain).unwrap();
+        let message = x.conv_transpose2d_with(&w, None, plain, false, Some(&packed)).unwrap_err().to_string();
+        assert_eq!(message, "conv_transpose2d: the packed weight was made of another weight or for other options");
     }
 }

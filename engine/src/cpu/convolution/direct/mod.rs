@@ -19,5 +19,5 @@ mod strip;
 mod weight;
 
 pub(crate) use correlate::{Packed, correlate};
-pub(crate) use plan::{Geometry, Plan};
+pub(crate) use plan::{Geometry, Phase, Plan};
 pub(crate) use weight::weight_gradient;

@@ -61,7 +61,7 @@ impl Plan {
     }
 
     /// The smallest and largest offsets of all taps: ((row, column), (row, column)).
-    pub(super) fn reach(&self) -> ((isize, isize), (isize, isize)) {
+    pub(crate) fn reach(&self) -> ((isize, isize), (isize, isize)) {
         let taps = || self.phases.iter().flat_map(|phase| &phase.taps);
         let least = |f: fn(&(isize, isize)) -> isize| taps().map(f).min().unwrap_or(0);
         let most = |f: fn(&(isize, isize)) -> isize| taps().map(f).max().unwrap_or(0);

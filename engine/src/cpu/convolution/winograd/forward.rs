@@ -12,7 +12,7 @@ use rayon::prelude::*;
 const BYTES: Bytes = Bytes { strip: 256 << 10, block: 128 << 10 };
 
 /// Convolves `x` into `out`, the memory of an `[n, out_h, out_w, c_out]` map; output pixel (r, c) reads the input from
-/// (r − padding, c − padding) on.
+/// (⌊r/step⌋ − padding, ⌊c/step⌋ − padding) on, with the kernel of its phase (r mod step, c mod step).
 pub(crate) fn convolve<T: Float>(
     x: Map<'_, T>,
     weights: &Weights,
@@ -25,9 +25,10 @@ pub(crate) fn convolve<T: Float>(
     if out.is_empty() {
         return;
     }
-    let cut = Cut::new::<T>(x.n, out_h, out_w, x.c, BYTES);
+    let step = weights.step;
+    let cut = Cut::new::<T>(x.n, out_h.div_ceil(step), out_w.div_ceil(step), x.c, BYTES);
     let row = out_w * weights.c_out;
-    let band_len = cut.strip.0 * OUT * row;
+    let band_len = cut.strip.0 * OUT * step * row;
     out.par_chunks_mut(out_h * row).enumerate().for_each(|(n, image)| {
         image.par_chunks_mut(band_len).enumerate().for_each(|(band, out)| {
             let start = n * out_h * row + band * band_len;
@@ -71,7 +72,7 @@ impl<T: Float> LaneKernel<T> for Tiles<'_, T> {
         let mut transformed = Buffer::new::<T>(PLANES * plane);
         let mut products = Buffer::new::<T>(PLANES * sums_plane);
         let mut edge = Buffer::new::<T>(IN * IN * strip.c);
-        let (c_in, c_out) = (weights.c_in, weights.c_out);
+        let (c_in, c_out, step) = (weights.c_in, weights.c_out, weights.step);
         let all = tiles.0 * tiles.1;
         for first in (0..all).step_by(size) {
             let block = first..(first + size).min(all);
@@ -97,13 +98,14 @@ impl<T: Float> LaneKernel<T> for Tiles<'_, T> {
                         };
                     }
                 }
-                let channel = b * T::BLOCK;
+                let (phase, channel) = (b / c_out.div_ceil(T::BLOCK), b % c_out.div_ceil(T::BLOCK) * T::BLOCK);
                 let width = T::BLOCK.min(c_out - channel);
                 let bias = load_block::<L, V>(bias.map_or(&[], |bias| &bias[channel..channel + width]));
                 for (i, tile) in block.clone().enumerate() {
                     let place = Place {
-                        row: tile / tiles.1 * OUT,
-                        column: (column + tile % tiles.1) * OUT,
+                        row: tile / tiles.1 * OUT * step + phase / step,
+                        column: (column + tile % tiles.1) * OUT * step + phase % step,
+                        step,
                         channel,
                         width,
                         out_w,
@@ -117,8 +119,8 @@ impl<T: Float> LaneKernel<T> for Tiles<'_, T> {
             while fusion.write.is_some() && tile < block.end {
                 let (row, from) = (tile / tiles.1, tile % tiles.1);
                 let to = (from + block.end - tile).min(tiles.1);
-                let columns = (column + from) * OUT * c_out..((column + to) * OUT).min(out_w) * c_out;
-                for (y, line) in out.chunks_exact_mut(out_w * c_out).enumerate().skip(row * OUT).take(OUT) {
+                let columns = (column + from) * OUT * step * c_out..((column + to) * OUT * step).min(out_w) * c_out;
+                for (y, line) in out.chunks_exact_mut(out_w * c_out).enumerate().skip(row * OUT * step).take(OUT * step) {
                     fusion.finish(start + y * out_w * c_out + columns.start, &mut line[columns.clone()]);
                 }
                 tile += to - from;
@@ -170,8 +172,11 @@ pub(super) fn transform_tile<L: Lanes, const S: usize, T: Transform<S>>(
 
 /// Where a tile of a block of channels goes.
 struct Place {
+    /// Of its first pixel.
     row: usize,
     column: usize,
+    /// From one pixel to the next.
+    step: usize,
     channel: usize,
     width: usize,
     out_w: usize,
@@ -187,16 +192,21 @@ fn finish_tile<L: Lanes, const V: usize>(
     place: Place,
     out: &mut [L::Scalar],
 ) {
-    let Place { row, column, channel, width, out_w, c_out } = place;
-    let (rows, columns) = (OUT.min(out.len() / (out_w * c_out) - row), OUT.min(out_w - column));
+    let Place { row, column, step, channel, width, out_w, c_out } = place;
+    let inside = |first: usize, size: usize| size.saturating_sub(first).div_ceil(step).min(OUT);
+    let (rows, columns) = (inside(row, out.len() / (out_w * c_out)), inside(column, out_w));
+    if rows == 0 || columns == 0 {
+        return;
+    }
     let out = &mut out[(row * out_w + column) * c_out + channel..];
+    let (row, pixel) = (step * out_w * c_out, step * c_out);
     if (rows, columns, width) == (OUT, OUT, V * L::N) {
-        return transform_back(planes, plane, bias, out, out_w * c_out, c_out);
+        return transform_back(planes, plane, bias, out, row, pixel);
     }
     let mut tile = [num_traits::Zero::zero(); OUT * OUT * 16];
     transform_back(planes, plane, bias, &mut tile, OUT * 16, 16);
     for (y, x) in (0..rows).flat_map(|y| (0..columns).map(move |x| (y, x))) {
-        out[(y * out_w + x) * c_out..][..width].copy_from_slice(&tile[(y * OUT + x) * 16..][..width]);
+        out[y * row + x * pixel..][..width].copy_from_slice(&tile[(y * OUT + x) * 16..][..width]);
     }
 }
 

@@ -36,7 +36,7 @@ fn check(n: usize, (h, w): (usize, usize), (c_in, c_out): (usize, usize), paddin
     let geometry = Geometry { kernel: (3, 3), stride: 1, padding, dilation: 1 };
 
     let (mut y, mut expected) = (vec![0f32; dy32.data.len()], vec![0f64; dy32.data.len()]);
-    let weights = Weights::new(c_in, c_out, |e, i, o| k32[at(e, i, o)]);
+    let weights = Weights::new(1, c_in, c_out, |_, e, i, o| k32[at(e, i, o)]);
     convolve(x32, &weights, padding as isize, None, &mut y, (out_h, out_w), Fusion::NONE);
     let plan = Plan::forward(geometry);
     let weights = Packed::new(&plan, 1, c_in, c_out, |_, e, i, o| k64[at(e, i, o)]);
@@ -44,7 +44,7 @@ fn check(n: usize, (h, w): (usize, usize), (c_in, c_out): (usize, usize), paddin
     let forward = off(&y, &expected);
 
     let (mut dx, mut expected) = (vec![0f32; x32.data.len()], vec![0f64; x32.data.len()]);
-    let weights = Weights::new(c_out, c_in, |e, o, i| k32[at(8 - e, i, o)]);
+    let weights = Weights::new(1, c_out, c_in, |_, e, o, i| k32[at(8 - e, i, o)]);
     convolve(dy32, &weights, 2 - padding as isize, None, &mut dx, (h, w), Fusion::NONE);
     let adjoint = Plan::adjoint(geometry);
     let weights = Packed::new(&adjoint, 1, c_out, c_in, |_, e, o, i| k64[at(e, i, o)]);

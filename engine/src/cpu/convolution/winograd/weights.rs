@@ -5,33 +5,42 @@ use crate::simd::{Kernel, vectorize};
 use crate::{Buffer, Float};
 use rayon::prelude::*;
 
-/// Transformed kernels in the order in which they are read: `[block of output channels][plane][c_in][BLOCK]`, the last block
-/// filled up with zeros.
+/// Transformed kernels in the order in which they are read: `[phase][block of output channels][plane][c_in][BLOCK]`, the last
+/// block of a phase filled up with zeros.
 pub(crate) struct Weights {
     memory: Buffer,
     pub(super) c_in: usize,
     pub(super) c_out: usize,
+    /// Output pixels from one of a phase to the next: there are `step`² phases, each with kernels of its own. 1 in a plain
+    /// convolution.
+    pub(super) step: usize,
 }
 
 impl Weights {
-    /// Transforms `weight(kernel element, c_in, c_out)`, elements counted row-major; computes in f64 and rounds once.
-    pub(crate) fn new<T: Float>(c_in: usize, c_out: usize, weight: impl Fn(usize, usize, usize) -> T + Sync) -> Self {
-        let mut memory = Buffer::new::<T>(c_out.div_ceil(T::BLOCK) * PLANES * c_in * T::BLOCK);
-        let block = PLANES * c_in * T::BLOCK;
+    /// Transforms `weight(phase, kernel element, c_in, c_out)`, phases and elements counted row-major; computes in f64 and rounds
+    /// once.
+    pub(crate) fn new<T: Float>(
+        step: usize,
+        c_in: usize,
+        c_out: usize,
+        weight: impl Fn(usize, usize, usize, usize) -> T + Sync,
+    ) -> Self {
+        let (block, blocks) = (PLANES * c_in * T::BLOCK, c_out.div_ceil(T::BLOCK));
+        let mut memory = Buffer::new::<T>(step * step * blocks * block);
         memory.as_mut_slice::<T>().par_chunks_mut(block.max(1)).enumerate().for_each(|(b, out)| {
-            let first = b * T::BLOCK;
+            let (phase, first) = (b / blocks, b % blocks * T::BLOCK);
             let width = T::BLOCK.min(c_out - first);
             for i in 0..c_in {
                 let mut kernels = [[0.0; 16]; 9];
                 for (element, values) in kernels.iter_mut().enumerate() {
                     for (o, value) in values[..width].iter_mut().enumerate() {
-                        *value = weight(element, i, first + o).to_f64();
+                        *value = weight(phase, element, i, first + o).to_f64();
                     }
                 }
                 vectorize(Transform { kernels, c_in, out: &mut out[i * T::BLOCK..] });
             }
         });
-        Self { memory, c_in, c_out }
+        Self { memory, c_in, c_out, step }
     }
 
     #[inline(always)]
@@ -52,12 +61,9 @@ impl<T: Float> Kernel for Transform<'_, T> {
 
     #[inline(always)]
     fn run(self) {
-        let dot = |row: &[f64; 3], a: &[f64; 16], b: &[f64; 16], c: &[f64; 16]| -> [f64; 16] {
-            std::array::from_fn(|l| row[0].mul_add(a[l], row[1].mul_add(b[l], row[2] * c[l])))
-        };
         let g = &self.kernels;
         for (row, r) in transform::KERNEL.iter().enumerate() {
-            let across: [[f64; 16]; 3] = std::array::from_fn(|k| dot(r, &g[k], &g[3 + k], &g[6 + k]));
+            let across = [dot(r, &g[0], &g[3], &g[6]), dot(r, &g[1], &g[4], &g[7]), dot(r, &g[2], &g[5], &g[8])];
             for (column, r) in transform::KERNEL.iter().enumerate() {
                 let values = dot(r, &across[0], &across[1], &across[2]);
                 let start = (row * 6 + column) * self.c_in * T::BLOCK;
@@ -68,4 +74,14 @@ impl<T: Float> Kernel for Transform<'_, T> {
             }
         }
     }
+}
+
+/// row · (a, b, c), for each of 16 kernels.
+#[inline(always)]
+fn dot(row: &[f64; 3], a: &[f64; 16], b: &[f64; 16], c: &[f64; 16]) -> [f64; 16] {
+    let mut values = [0.0; 16];
+    for l in 0..16 {
+        values[l] = row[0].mul_add(a[l], row[1].mul_add(b[l], row[2] * c[l]));
+    }
+    values
 }
