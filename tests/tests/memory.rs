@@ -43,13 +43,13 @@ fn a_warm_pass_allocates_nothing_outside_the_pool() {
         };
         // The second differs from the first by the optimiser's state.
         (0..2).for_each(|_| step());
-        let (outside, hits, misses) = asked_for(&mut step);
+        let (outside, hits, misses) = asked_for(step);
         println!("step: {outside} bytes, {hits} hits, {misses} misses");
 
         let model = model.freeze();
         let mut predict = || drop(model.predict(&input).unwrap());
         predict();
-        let (outside, hits, misses) = asked_for(&mut predict);
+        let (outside, hits, misses) = asked_for(predict);
         println!("predict: {outside} bytes, {hits} hits, {misses} misses");
     });
 }

@@ -106,14 +106,27 @@ fn sum_of_resampled<T: Float>(
         parts.iter().zip(&sources).map(|(part, x)| Part::new(op, part, x)).collect::<Result<_>>()?;
     let blended: usize = parts.iter().map(|part| part.cols.input * c).sum();
     Ok(Tensor::build(shape, |out: &mut [T]| {
-        for_each_line(out, width * c, || Buffer::new::<T>(blended), |i, out, blended| {
-            let start = start.map(|start| &start[i * width * c..][..width * c]);
-            let blended = blended.as_mut_slice::<T>();
-            vectorize(Line { start, parts: &parts, image: i / height, line: i % height, blended, c, out: &mut *out });
-            if let Some(finish) = finish {
-                finish(out);
-            }
-        });
+        for_each_line(
+            out,
+            width * c,
+            || Buffer::new::<T>(blended),
+            |i, out, blended| {
+                let start = start.map(|start| &start[i * width * c..][..width * c]);
+                let blended = blended.as_mut_slice::<T>();
+                vectorize(Line {
+                    start,
+                    parts: &parts,
+                    image: i / height,
+                    line: i % height,
+                    blended,
+                    c,
+                    out: &mut *out,
+                });
+                if let Some(finish) = finish {
+                    finish(out);
+                }
+            },
+        );
     }))
 }
 

@@ -18,8 +18,8 @@
 mod lanes;
 mod tile;
 
-pub(crate) use lanes::{Lanes, One};
 pub use lanes::Vectors;
+pub(crate) use lanes::{Lanes, One};
 use std::sync::LazyLock;
 pub(crate) use tile::{load_block, load_strided, multiply, store_block, store_strided};
 

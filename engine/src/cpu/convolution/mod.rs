@@ -5,9 +5,29 @@
 pub(crate) mod direct;
 pub(crate) mod winograd;
 
+use super::PIECE;
+use crate::{Buffer, Float};
+use rayon::prelude::*;
+
 /// The partial sums of a weight gradient: enough to keep as many threads busy, and constant, so that the
 /// order of additions is too.
 const PARTIALS: usize = 16;
+
+/// The sum of `partials`, in their order: `rows` rows of `wide` numbers each, of which the first `width` are wanted.
+fn sum_of_partials<T: Float>(partials: &[Buffer], rows: usize, wide: usize, width: usize) -> Buffer {
+    let mut total = Buffer::new::<T>(rows * width);
+    let piece = PIECE.div_ceil(width.max(1));
+    total.as_mut_slice::<T>().par_chunks_mut((piece * width).max(1)).enumerate().for_each(|(i, total)| {
+        total.fill(T::zero());
+        for partial in partials {
+            let partial = partial.as_slice::<T>()[i * piece * wide..].chunks_exact(wide);
+            for (sums, parts) in total.chunks_exact_mut(width).zip(partial) {
+                sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += *part);
+            }
+        }
+    });
+    total
+}
 
 /// A channels-last map in memory: `[n, h, w, c]`.
 #[derive(Clone, Copy)]

@@ -4,10 +4,11 @@
 //! A gradient comes back in the shape of y; where an operand was broadcast, the tape sums it.
 
 use super::{Op, apply, keep};
-use crate::cpu::map;
+use crate::cpu::{PIECE, map};
 use crate::layout::broadcast_shape;
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{DType, Element, Error, Meta, Result, Tensor, dispatch_float};
+use rayon::prelude::*;
 
 /// This room in the sweep.
 pub const ROOM: Room = Room {
@@ -66,7 +67,8 @@ pub(crate) fn accumulate(mut earlier: Tensor, gradient: &Tensor) -> Result<Tenso
         if alike && gradient.dtype() == earlier.dtype() {
             let more: &[T] = gradient.dense_data("accumulate")?;
             if let Some(sum) = earlier.exclusive_data::<T>() {
-                sum.iter_mut().zip(more).for_each(|(a, b)| *a += *b);
+                let pieces = sum.par_chunks_mut(PIECE).zip(more.par_chunks(PIECE));
+                pieces.for_each(|(sum, more)| sum.iter_mut().zip(more).for_each(|(a, b)| *a += *b));
                 return Ok(earlier);
             }
         }

@@ -5,6 +5,7 @@ use super::algorithm::{Algorithm, choose};
 use crate::cpu::convolution::direct::{self, Geometry, Phase, Plan};
 use crate::cpu::convolution::{Fusion, Map, Read, winograd};
 use crate::{Error, Float, Meta, Result, Tensor, dispatch_float};
+use rayon::prelude::*;
 use std::any::Any;
 use std::sync::Arc;
 
@@ -161,12 +162,18 @@ pub(super) fn weight_sums<T: Float>(
         Algorithm::Winograd => winograd::weight_gradient(x, dy, options.padding as isize, read),
     };
     let (o, i, taps) = (shape[0] / options.groups, shape[1], shape[2] * shape[3]);
-    // From [group][tap][in][out] to the weight's memory order, [group·out][tap][in].
+    let sums = sums.as_slice::<T>();
+    // From [group][tap][in][out] to the weight's memory order, [group·out][tap][in], some output channels at a time.
     Ok(Tensor::build(shape, |out: &mut [T]| {
-        for (index, value) in out.iter_mut().enumerate() {
-            let (c, t, channel) = (index % i, index / i % taps, index / (i * taps));
-            *value = sums[((channel / o * taps + t) * i + c) * o + channel % o];
-        }
+        let together = (1..=T::BLOCK).rev().find(|channels| o.is_multiple_of(*channels)).unwrap_or(1);
+        out.par_chunks_mut((together * taps * i).max(1)).enumerate().for_each(|(block, out)| {
+            let (group, first) = (block * together / o, block * together % o);
+            for (row, sums) in sums[group * taps * i * o..].chunks_exact(o).take(taps * i).enumerate() {
+                for (channel, sum) in sums[first..first + together].iter().enumerate() {
+                    out[channel * taps * i + row] = *sum;
+                }
+            }
+        });
     }))
 }
 

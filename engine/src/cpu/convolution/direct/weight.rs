@@ -2,7 +2,7 @@
 
 use super::Plan;
 use super::strip::{Strip, band_rows};
-use crate::cpu::convolution::{Map, PARTIALS, Read};
+use crate::cpu::convolution::{Map, PARTIALS, Read, sum_of_partials};
 use crate::simd::{LaneKernel, Lanes, load_block, multiply, store_block, vectorize_lanes};
 use crate::{Buffer, Float};
 use rayon::prelude::*;
@@ -15,7 +15,7 @@ pub(crate) fn weight_gradient<T: Float>(
     dy: Map<'_, T>,
     groups: usize,
     read: Option<Read<T>>,
-) -> Vec<T> {
+) -> Buffer {
     let (c_in, c_out) = (x.c / groups, dy.c / groups);
     let taps = &plan.phases[0].taps;
     let size = groups * taps.len() * c_in * c_out;
@@ -39,11 +39,7 @@ pub(crate) fn weight_gradient<T: Float>(
             sums
         })
         .collect();
-    let mut total = vec![T::zero(); size];
-    for partial in &partials {
-        total.iter_mut().zip(partial.as_slice::<T>()).for_each(|(sum, part)| *sum += *part);
-    }
-    total
+    sum_of_partials::<T>(&partials, groups * taps.len() * c_in, c_out, c_out)
 }
 
 /// What a band of `dy` adds to the gradient of the weights.

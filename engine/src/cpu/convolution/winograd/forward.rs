@@ -120,7 +120,8 @@ impl<T: Float> LaneKernel<T> for Tiles<'_, T> {
                 let (row, from) = (tile / tiles.1, tile % tiles.1);
                 let to = (from + block.end - tile).min(tiles.1);
                 let columns = (column + from) * OUT * step * c_out..((column + to) * OUT * step).min(out_w) * c_out;
-                for (y, line) in out.chunks_exact_mut(out_w * c_out).enumerate().skip(row * OUT * step).take(OUT * step) {
+                for (y, line) in out.chunks_exact_mut(out_w * c_out).enumerate().skip(row * OUT * step).take(OUT * step)
+                {
                     fusion.finish(start + y * out_w * c_out + columns.start, &mut line[columns.clone()]);
                 }
                 tile += to - from;

@@ -4,7 +4,7 @@ use super::forward::transform_tile;
 use super::strip::{Bytes, Cut, Strip};
 use super::transform::{self, Input, OutputGradient};
 use super::{IN, OUT, PLANES};
-use crate::cpu::convolution::{Map, PARTIALS, Read};
+use crate::cpu::convolution::{Map, PARTIALS, Read, sum_of_partials};
 use crate::simd::{LaneKernel, Lanes, load_block, load_strided, multiply, store_block, store_strided, vectorize_lanes};
 use crate::{Buffer, Float};
 use rayon::prelude::*;
@@ -19,7 +19,7 @@ pub(crate) fn weight_gradient<T: Float>(
     dy: Map<'_, T>,
     padding: isize,
     read: Option<Read<T>>,
-) -> Vec<T> {
+) -> Buffer {
     let cut = Cut::new::<T>(dy.n, dy.h, dy.w, x.c.max(dy.c), BYTES);
     let strips: Vec<_> =
         (0..dy.n).flat_map(|n| (0..cut.bands()).flat_map(move |b| cut.strips(b).map(move |s| (n, s)))).collect();
@@ -46,13 +46,7 @@ pub(crate) fn weight_gradient<T: Float>(
             gradient
         })
         .collect();
-    let mut total = vec![T::zero(); 9 * x.c * dy.c];
-    for partial in &partials {
-        for (row, part) in total.chunks_exact_mut(dy.c).zip(partial.as_slice::<T>().chunks_exact(wide)) {
-            row.iter_mut().zip(part).for_each(|(sum, part)| *sum += *part);
-        }
-    }
-    total
+    sum_of_partials::<T>(&partials, 9 * x.c, wide, dy.c)
 }
 
 /// What a strip adds to the sums of products, `[plane][c_in][c_out]`.
