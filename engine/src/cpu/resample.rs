@@ -105,29 +105,15 @@ fn sum_of_resampled<T: Float>(
     let parts: Vec<Part<'_, T>> =
         parts.iter().zip(&sources).map(|(part, x)| Part::new(op, part, x)).collect::<Result<_>>()?;
     let blended: usize = parts.iter().map(|part| part.cols.input * c).sum();
-    Ok(Tensor::build(shape, |out: &mut [T]| {
-        for_each_line(
-            out,
-            width * c,
-            || Buffer::new::<T>(blended),
-            |i, out, blended| {
-                let start = start.map(|start| &start[i * width * c..][..width * c]);
-                let blended = blended.as_mut_slice::<T>();
-                vectorize(Line {
-                    start,
-                    parts: &parts,
-                    image: i / height,
-                    line: i % height,
-                    blended,
-                    c,
-                    out: &mut *out,
-                });
-                if let Some(finish) = finish {
-                    finish(out);
-                }
-            },
-        );
-    }))
+    let compute = |i: usize, out: &mut [T], blended: &mut Buffer| {
+        let start = start.map(|start| &start[i * width * c..][..width * c]);
+        let (image, line, blended) = (i / height, i % height, blended.as_mut_slice::<T>());
+        vectorize(Line { start, parts: &parts, image, line, blended, c, out: &mut *out });
+        if let Some(finish) = finish {
+            finish(out);
+        }
+    };
+    Ok(Tensor::build(shape, |out: &mut [T]| for_each_line(out, width * c, || Buffer::new::<T>(blended), compute)))
 }
 
 /// [`Resampled`] in memory.

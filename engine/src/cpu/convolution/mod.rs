@@ -1,4 +1,5 @@
-//! Convolutions, in two ways: directly, which suits every geometry, and by Winograd's algorithm, for 3×3 with stride 1.
+//! Convolutions, in two ways: directly, which suits every geometry, and by Winograd's algorithm, for 3×3 with stride 1
+//! and what is made of such.
 //!
 //! Here is what both share; the operation `conv2d` chooses between them.
 

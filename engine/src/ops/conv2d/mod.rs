@@ -16,7 +16,7 @@
 mod algorithm;
 mod packed;
 
-use super::gelu::{Gelu, gelu_in_place, gelu_into, times_derivative};
+use super::gelu::{self, Gelu, gelu_in_place, gelu_into, times_derivative};
 use super::view::Shape;
 use super::{Op, apply};
 use crate::cpu::convolution::{Fusion, Read};
@@ -242,10 +242,7 @@ pub(super) fn forward(
 
 /// The gradient before the output's GELU.
 pub(super) fn through_output(kept: &Kept, dy: &Tensor) -> Result<Tensor> {
-    match &kept.output {
-        Some(z) => super::gelu::gradient(z, dy),
-        None => Ok(dy.clone()),
-    }
+    gelu::before(kept.output.as_ref(), dy)
 }
 
 /// The gradients of x and w.

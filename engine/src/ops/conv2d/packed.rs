@@ -37,21 +37,27 @@ pub struct PackedWeight {
 }
 
 impl PackedWeight {
-    /// Packs `weight` `[O, I/groups, kH, kW]` for convolutions with these options.
+    /// Packs `weight` `[O, I/groups, kH, kW]` for convolutions with these options. An error if it has other than four dimensions,
+    /// is not f32 or f64, or an option is 0.
     pub fn new(weight: &Tensor, options: Conv2dOptions) -> Result<Self> {
-        Self::for_direction(Direction::InToOut, weight, options)
+        Self::for_direction("conv2d", Direction::InToOut, weight, options)
     }
 
-    /// Packs `weight` `[I, O/groups, kH, kW]` for transposed convolutions with these options.
+    /// Packs `weight` `[I, O/groups, kH, kW]` for transposed convolutions with these options; errors as for [`Self::new`].
     pub fn transposed(weight: &Tensor, options: Conv2dOptions) -> Result<Self> {
-        Self::for_direction(Direction::OutToIn, weight, options)
+        Self::for_direction("conv_transpose2d", Direction::OutToIn, weight, options)
     }
 
-    fn for_direction(direction: Direction, weight: &Tensor, options: Conv2dOptions) -> Result<Self> {
+    fn for_direction(
+        op: &'static str,
+        direction: Direction,
+        weight: &Tensor,
+        options: Conv2dOptions,
+    ) -> Result<Self> {
         let made_of = weight.meta();
-        super::as_map("conv2d", &made_of)?;
-        super::check_settings("conv2d", options)?;
-        dispatch_float!("conv2d", weight.dtype(), T => {
+        super::as_map(op, &made_of)?;
+        super::check_settings(op, options)?;
+        dispatch_float!(op, weight.dtype(), T => {
             Ok(Self { made_of, direction, options, packed: Arc::new(Packed::<T>::new(direction, options, weight)) })
         })
     }

@@ -189,6 +189,25 @@ mod tests {
     }
 
     #[test]
+    fn so_is_the_gradient_of_a_strided_one_on_odd_maps() {
+        // Its phases are not of one size there: 9 rows are 5 of the first and 4 of the second.
+        let mut rng = Rng::new(10);
+        for ((h, w), padding) in [((9, 15), 0), ((9, 14), 1), ((13, 11), 1), ((5, 7), 2), ((23, 33), 2)] {
+            let options = Conv2dOptions { stride: 2, padding, ..Default::default() };
+            let x = Tensor::randn(&[2, 5, h, w], DType::F64, &mut rng);
+            let weight = Tensor::randn(&[19, 5, 4, 4], DType::F64, &mut rng);
+            let tape = crate::Tape::new();
+            let leaf = tape.leaf(&x);
+            let y = leaf.conv2d(&weight, None, options).unwrap();
+            let dy = Tensor::randn(y.shape(), DType::F64, &mut rng);
+            let dx = tape.backward_from(&[&y], vec![Some(dy.clone())]).unwrap().take(&leaf).unwrap();
+            let expected = scattered(&dy, &weight, options, [h, w]);
+            let off = dx.to_f64_vec().iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(off < 1e-11, "{h}×{w}, padding {padding}: off by {off:e}");
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_is_named() {
         let x = Tensor::zeros(&[1, 3, 1, 1], DType::F32);
         let w = Tensor::zeros(&[4, 2, 2, 2], DType::F32);
@@ -201,5 +220,7 @@ mod tests {
         let packed = PackedWeight::new(&w, plain).unwrap();
         let message = x.conv_transpose2d_with(&w, None, plain, false, Some(&packed)).unwrap_err().to_string();
         assert_eq!(message, "conv_transpose2d: the packed weight was made of another weight or for other options");
+        let flat = Tensor::zeros(&[3, 2], DType::F32);
+        assert!(PackedWeight::transposed(&flat, plain).err().unwrap().to_string().starts_with("conv_transpose2d: "));
     }
 }

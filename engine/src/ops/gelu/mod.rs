@@ -45,8 +45,13 @@ impl Op for GeluOp {
     }
 }
 
+/// The gradient before a GELU that an operation took of its result, if it did and kept `z`, the result before it.
+pub(in crate::ops) fn before(z: Option<&Tensor>, dy: &Tensor) -> Result<Tensor> {
+    z.map_or_else(|| Ok(dy.clone()), |z| gradient(z, dy))
+}
+
 /// dy·gelu′(x).
-pub(in crate::ops) fn gradient(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+fn gradient(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
     dispatch_float!(GeluOp::NAME, dy.dtype(), T => {
         map(GeluOp::NAME, dy.shape(), [x, dy], |[x, dy]: [T; 2]| dy * x.gelu_derivative())
     })

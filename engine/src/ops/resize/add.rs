@@ -58,10 +58,7 @@ impl Op for AddBilinear {
     }
 
     fn backward(&self, Kept { tables, sum }: Kept, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let dz = match sum {
-            Some(sum) => gelu::gradient(&sum, dy)?,
-            None => dy.clone(),
-        };
+        let dz = gelu::before(sum.as_ref(), dy)?;
         let mut gradients = vec![need[0].then(|| dz.clone())];
         for ([rows, cols], &need) in tables.iter().zip(&need[1..]) {
             let adjoint = || resample(Self::NAME, &dz, &rows.transposed(), &cols.transposed());

@@ -283,6 +283,20 @@ mod tests {
             });
             let worst = fused.iter().zip(&plain).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
             assert!(worst < 1e-12, "{worst:e}");
+            // With a GELU, on a tape and, where it is taken on the way, off it.
+            let fused = run(|x, others, corners| {
+                x.add_bilinear_gelu(&[&others[0], &others[1], &others[2]], corners).unwrap()
+            });
+            let plain = run(|x, others, corners| {
+                x.add_bilinear(&[&others[0], &others[1], &others[2]], corners).unwrap().gelu().unwrap()
+            });
+            assert_eq!(fused, plain);
+            let narrow = |map: &Tensor| map.to_dtype(DType::F32).unwrap();
+            let (x, others) = (narrow(&x), [0, 1, 2].map(|i| narrow(&others[i])));
+            let others = [&others[0], &others[1], &others[2]];
+            let fused = x.add_bilinear_gelu(&others, align_corners).unwrap();
+            let plain = x.add_bilinear(&others, align_corners).unwrap().gelu().unwrap();
+            assert_eq!(fused.to_f64_vec(), plain.to_f64_vec());
         }
         let message = |others: &[&Tensor]| x.add_bilinear(others, true).unwrap_err().to_string();
         assert_eq!(message(&[]), "add_bilinear: there is nothing to add to [2, 41, 8, 12]");

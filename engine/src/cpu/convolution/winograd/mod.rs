@@ -13,6 +13,8 @@
 //!   within 2·10⁻⁵ of the output's RMS, which the tests hold it to.
 //! * Nothing of the size of the image is ever stored: a thread takes a *strip*, some tiles wide and high, and from it a
 //!   *block* of tiles through all three steps while they are in its caches.
+//! * Where the output's pixels fall into phases with kernels of their own, as in a transposed convolution of stride 2, the phases share
+//!   the transformed input: they are convolutions of one map, whose outputs are stored apart.
 //! * A plane is kept 64 bytes longer than it is, or the 36 stores of a transform would fall into the same few sets of the
 //!   first cache.
 //!
