@@ -258,7 +258,12 @@ mod tests {
             let folded = run(&|cx, x, features| lam.forward(cx, x, features).unwrap());
             let expected = run(&|cx, x, features| plain(&lam, cx, x, features));
             assert_eq!(folded.len(), expected.len());
-            let worst = folded.iter().zip(&expected).map(|(a, b)| (a - b).abs() / b.abs().max(1.0)).fold(0.0, f64::max);
+            let worst = folded
+                .iter()
+                .zip(&expected)
+                .map(|(a, b)| (a - b).abs() / b.abs().max(1.0))
+                .max_by(f64::total_cmp)
+                .unwrap_or(0.0);
             assert!(worst < 1e-12, "{variant:?}, modulation {modulation}: {worst:e}");
         }
     }

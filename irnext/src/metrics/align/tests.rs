@@ -25,7 +25,7 @@ fn apart(a: Homography, b: Homography, [left, top, right, bottom]: [f64; 4]) -> 
         let ((ax, ay), (bx, by)) = (a.apply(x, y), b.apply(x, y));
         (ax - bx).hypot(ay - by)
     };
-    corners.into_iter().map(distance).fold(0.0, f64::max)
+    corners.into_iter().map(distance).max_by(f64::total_cmp).unwrap_or(0.0)
 }
 
 fn reason(restored: &Image, truth: &Image) -> &'static str {
