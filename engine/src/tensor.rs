@@ -73,6 +73,13 @@ impl Tensor {
         Self::build_in(Layout::new(shape), fill)
     }
 
+    /// As [`Tensor::build`], with a `fill` that may fail.
+    pub(crate) fn try_build<T: Element>(shape: &[usize], fill: impl FnOnce(&mut [T]) -> Result<()>) -> Result<Self> {
+        let mut result = Ok(());
+        let tensor = Self::build(shape, |out| result = fill(out));
+        result.map(|()| tensor)
+    }
+
     /// As [`Tensor::build`], with a dense layout of the caller's choice.
     pub(crate) fn build_in<T: Element>(layout: Layout, fill: impl FnOnce(&mut [T])) -> Self {
         debug_assert!(layout.is_dense() && layout.offset() == 0);
@@ -293,6 +300,11 @@ impl Tensor {
         }
         let start = self.layout.offset();
         Ok(&self.raw()[start..start + self.numel()])
+    }
+
+    /// Whether this is the whole of a storage in the standard layout, and nobody else holds it: then it may be written to.
+    pub(crate) fn is_exclusive(&self) -> bool {
+        Arc::strong_count(&self.storage) == 1 && self.layout.is_standard()
     }
 
     /// The elements of a dense tensor in memory order, to be overwritten; `None` if anyone else can see them.

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 pub struct Frozen {
     pub(crate) values: Arc<Vec<Tensor>>,
     packed: Vec<OnceLock<PackedWeight>>,
+    packed_parts: Vec<OnceLock<[PackedWeight; 2]>>,
     folded: Vec<OnceLock<[Tensor; 2]>>,
 }
 
@@ -16,8 +17,9 @@ impl Frozen {
     /// These values, for good.
     pub fn new(values: Vec<Tensor>) -> Self {
         let packed = values.iter().map(|_| OnceLock::new()).collect();
+        let packed_parts = values.iter().map(|_| OnceLock::new()).collect();
         let folded = values.iter().map(|_| OnceLock::new()).collect();
-        Self { values: Arc::new(values), packed, folded }
+        Self { values: Arc::new(values), packed, packed_parts, folded }
     }
 
     /// The weight `id` of a convolution, packed.
@@ -27,6 +29,15 @@ impl Frozen {
         pack: impl FnOnce(&Tensor) -> Result<PackedWeight>,
     ) -> Result<PackedWeight> {
         get_or_make(&self.packed[id.0], || pack(&self.values[id.0]))
+    }
+
+    /// The two parts of the weight `id` of a convolution of joined maps, packed.
+    pub(crate) fn packed_parts(
+        &self,
+        id: ParamId,
+        pack: impl FnOnce() -> Result<[PackedWeight; 2]>,
+    ) -> Result<[PackedWeight; 2]> {
+        get_or_make(&self.packed_parts[id.0], pack)
     }
 
     /// The weight `id` of a convolution and its bias, with the normalisation after it worked into them.

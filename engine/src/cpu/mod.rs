@@ -13,7 +13,7 @@ mod walk;
 pub(crate) use channel_sums::channel_sums;
 pub(crate) use lines::for_each_line;
 pub(crate) use map::map;
-pub(crate) use resample::{Axis, Resampled, add_resampled, resample};
+pub(crate) use resample::{Axis, Resampled, add_resampled, add_resampled_in_place, resample};
 pub(crate) use walk::{Rows, copy, for_each_row, write_region};
 
 /// Elements of output that make a piece worth handing to another thread.

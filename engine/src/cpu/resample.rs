@@ -6,7 +6,7 @@
 
 use super::for_each_line;
 use crate::simd::{Kernel, vectorize};
-use crate::{Buffer, Float, Result, Tensor, dispatch_float};
+use crate::{Buffer, Error, Float, Result, Tensor, dispatch_float};
 
 /// One of the two tables: which inputs an output along this axis is made of, a run of neighbours, and their weights.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,7 +78,9 @@ pub(crate) struct Resampled<'a> {
 pub(crate) fn resample(op: &'static str, x: &Tensor, rows: &Axis, cols: &Axis) -> Result<Tensor> {
     let [n, c, ..] = x.dims4(op)?;
     let (shape, part) = ([n, c, rows.len(), cols.len()], Resampled { x, rows, cols });
-    dispatch_float!(op, x.dtype(), T => sum_of_resampled::<T>(op, &shape, None, &[part], None))
+    dispatch_float!(op, x.dtype(), T => Tensor::try_build(&shape, |out: &mut [T]| {
+        sum_of_resampled::<T>(op, &shape, Start::Zero, &[part], None, out)
+    }))
 }
 
 /// `x` plus `parts`, each resampled to its size, in one pass over it; `finish` is applied to each line of the sum.
@@ -88,32 +90,59 @@ pub(crate) fn add_resampled<T: Float>(
     parts: &[Resampled<'_>],
     finish: Option<fn(&mut [T])>,
 ) -> Result<Tensor> {
-    sum_of_resampled::<T>(op, x.shape(), Some(x), parts, finish)
+    let x = x.standard();
+    let start = Start::From(x.dense_data(op)?);
+    Tensor::try_build(x.shape(), |out| sum_of_resampled(op, x.shape(), start, parts, finish, out))
+}
+
+/// The same in the memory of `x`, which nobody else sees.
+pub(crate) fn add_resampled_in_place<T: Float>(
+    op: &'static str,
+    x: &mut Tensor,
+    parts: &[Resampled<'_>],
+    finish: Option<fn(&mut [T])>,
+) -> Result<()> {
+    let shape = x.shape().to_vec();
+    let out = x.exclusive_data().ok_or_else(|| Error::tape(op, "someone else sees the map"))?;
+    sum_of_resampled(op, &shape, Start::InPlace, parts, finish, out)
+}
+
+/// What the resampled maps are added to.
+#[derive(Clone, Copy)]
+enum Start<'a, T> {
+    Zero,
+    /// As long as the output.
+    From(&'a [T]),
+    /// What the output holds already.
+    InPlace,
 }
 
 fn sum_of_resampled<T: Float>(
     op: &'static str,
     shape: &[usize],
-    start: Option<&Tensor>,
+    start: Start<'_, T>,
     parts: &[Resampled<'_>],
     finish: Option<fn(&mut [T])>,
-) -> Result<Tensor> {
+    out: &mut [T],
+) -> Result<()> {
     let &[_, c, height, width] = shape else { unreachable!("{op}: shapes of maps have four dimensions") };
-    let start = start.map(Tensor::standard);
     let sources: Vec<Tensor> = parts.iter().map(|part| part.x.standard()).collect();
-    let start: Option<&[T]> = start.as_ref().map(|start| start.dense_data(op)).transpose()?;
     let parts: Vec<Part<'_, T>> =
         parts.iter().zip(&sources).map(|(part, x)| Part::new(op, part, x)).collect::<Result<_>>()?;
     let blended: usize = parts.iter().map(|part| part.cols.input * c).sum();
     let compute = |i: usize, out: &mut [T], blended: &mut Buffer| {
-        let start = start.map(|start| &start[i * width * c..][..width * c]);
+        let start = match start {
+            Start::From(start) => Start::From(&start[i * width * c..][..width * c]),
+            other => other,
+        };
         let (image, line, blended) = (i / height, i % height, blended.as_mut_slice::<T>());
         vectorize(Line { start, parts: &parts, image, line, blended, c, out: &mut *out });
         if let Some(finish) = finish {
             finish(out);
         }
     };
-    Ok(Tensor::build(shape, |out: &mut [T]| for_each_line(out, width * c, || Buffer::new::<T>(blended), compute)))
+    for_each_line(out, width * c, || Buffer::new::<T>(blended), compute);
+    Ok(())
 }
 
 /// [`Resampled`] in memory.
@@ -137,7 +166,7 @@ impl<'a, T: Float> Part<'a, T> {
 
 /// A line of the output: of each part, the rows blended into one, then that one's pixels.
 struct Line<'a, T> {
-    start: Option<&'a [T]>,
+    start: Start<'a, T>,
     parts: &'a [Part<'a, T>],
     image: usize,
     line: usize,
@@ -162,7 +191,10 @@ impl<T: Float> Kernel for Line<'_, T> {
             at += stride;
         }
         for (x, pixel) in out.chunks_exact_mut(c).enumerate() {
-            let start = start.map(|start| &start[x * c..][..c]);
+            let start = match start {
+                Start::From(start) => Start::From(&start[x * c..][..c]),
+                other => other,
+            };
             let mut channel = 0;
             while channel + 32 <= c {
                 sum_of_columns::<T, 32>(pixel, start, parts, blended, x, channel);
@@ -184,7 +216,7 @@ impl<T: Float> Kernel for Line<'_, T> {
 #[inline(always)]
 fn sum_of_columns<T: Float, const B: usize>(
     pixel: &mut [T],
-    start: Option<&[T]>,
+    start: Start<'_, T>,
     parts: &[Part<'_, T>],
     blended: &[T],
     x: usize,
@@ -192,8 +224,10 @@ fn sum_of_columns<T: Float, const B: usize>(
 ) {
     let c = pixel.len();
     let mut sums = [T::default(); B];
-    if let Some(start) = start {
-        sums.copy_from_slice(&start[channel..channel + B]);
+    match start {
+        Start::Zero => {}
+        Start::From(start) => sums.copy_from_slice(&start[channel..channel + B]),
+        Start::InPlace => sums.copy_from_slice(&pixel[channel..channel + B]),
     }
     let mut at = channel;
     for Part { cols, col_weights, .. } in parts {

@@ -122,6 +122,26 @@ pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
     Ok(outputs.into_iter().next().expect("one output was recorded"))
 }
 
+/// As [`apply`] with `onto` as input number `place`, for an operation whose result has that input's shape and can be made in its
+/// memory: by `in_place`, where nothing is recorded and nobody else holds `onto`.
+pub(crate) fn apply_onto<O: Op>(
+    op: O,
+    others: &[&Tensor],
+    place: usize,
+    mut onto: Tensor,
+    in_place: impl FnOnce(&O, &mut Tensor) -> Result<()>,
+) -> Result<Tensor> {
+    let (before, after) = others.split_at(place);
+    let inputs: Vec<&Tensor> = before.iter().copied().chain([&onto]).chain(after.iter().copied()).collect();
+    let metas: Vec<Meta> = inputs.iter().map(|input| input.meta()).collect();
+    let expected = op.infer(&metas)?;
+    if Node::tape_of(&inputs).is_some() || expected != onto.meta() || !onto.is_exclusive() {
+        return apply(op, &inputs);
+    }
+    time(Call::new(O::NAME, &metas, &expected, || op.flops(&metas, &expected)), || in_place(&op, &mut onto))?;
+    Ok(onto)
+}
+
 /// What an operation keeps for its backward pass.
 pub trait Saved: Send + 'static {
     /// Bytes it keeps alive.

@@ -21,7 +21,7 @@ mod tile;
 pub use lanes::Vectors;
 pub(crate) use lanes::{Lanes, One};
 use std::sync::LazyLock;
-pub(crate) use tile::{load_block, load_strided, multiply, store_block, store_strided};
+pub(crate) use tile::{add_block, load_block, load_strided, multiply, store_block, store_strided};
 
 /// The instruction sets that kernels are compiled for, each with what the ones before it have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -74,6 +74,16 @@ pub(crate) fn load_block<L: Lanes, const V: usize>(from: &[L::Scalar]) -> [L; V]
     block
 }
 
+/// Adds as many numbers of `block` as `to` has places to what is there.
+#[inline(always)]
+pub(crate) fn add_block<L: Lanes, const V: usize>(mut block: [L; V], to: &mut [L::Scalar]) {
+    let there = load_block::<L, V>(to);
+    for v in 0..V {
+        block[v] = block[v].add(there[v]);
+    }
+    store_block(block, to);
+}
+
 /// As many numbers of `block` as `to` has places.
 #[inline(always)]
 pub(crate) fn store_block<L: Lanes, const V: usize>(block: [L; V], to: &mut [L::Scalar]) {

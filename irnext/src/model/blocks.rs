@@ -61,12 +61,16 @@ impl ResBlock {
 
 impl Module for ResBlock {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
+        self.forward_owned(cx, x.clone())
+    }
+
+    fn forward_owned(&self, cx: &Context, x: Tensor) -> Result<Tensor> {
         // A GELU between two convolutions is taken by the first as it writes, once. But in training by the second as it reads: then
         // the numbers before it, which the gradient needs, are the only ones in memory.
         let gelu_input = self.modules.is_empty() && cx.is_training();
-        let y = self.first.forward_with(cx, x, Around { gelu_output: !gelu_input, ..Around::default() })?;
+        let y = self.first.forward_with(cx, &x, Around { gelu_output: !gelu_input, ..Around::default() })?;
         let y = self.modules.iter().try_fold(y, |y, module| module.forward_owned(cx, y))?;
-        self.last.forward_with(cx, &y, Around { gelu_input, residual: Some(x), ..Around::default() })
+        self.last.forward_onto(cx, &y, x, Around { gelu_input, ..Around::default() })
     }
 }
 

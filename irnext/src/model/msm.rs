@@ -95,7 +95,7 @@ impl Msm {
     }
 
     /// `x` plus `coarser` maps, each enlarged to its size; the GELU of that, if asked for.
-    fn add_enlarged(&self, cx: &Context, x: &Tensor, coarser: &[&Tensor], gelu: bool) -> Result<Tensor> {
+    fn add_enlarged(&self, cx: &Context, x: Tensor, coarser: &[&Tensor], gelu: bool) -> Result<Tensor> {
         let y = match gelu {
             true => x.add_bilinear_gelu(coarser, true)?,
             false => x.add_bilinear(coarser, true)?,
@@ -118,7 +118,7 @@ impl Module for Msm {
         let mut made: Vec<Tensor> = Vec::new();
         for (branch, mut y) in self.branches.iter().zip(self.shrink(cx, &x)?) {
             if let Some(coarser) = made.last() {
-                y = self.add_enlarged(cx, &y, &[coarser], false)?;
+                y = self.add_enlarged(cx, y, &[coarser], false)?;
             }
             let features = branch.conv.forward(cx, &y)?;
             let y = match &branch.lam {
@@ -130,8 +130,8 @@ impl Module for Msm {
         }
         // As in a residual block: in training the convolution takes the GELU as it reads, and the sum alone is kept.
         let gelu_input = self.gelu && cx.is_training();
-        let sum = self.add_enlarged(cx, &x, &made.iter().collect::<Vec<_>>(), self.gelu && !gelu_input)?;
-        drop((x, made));
+        let sum = self.add_enlarged(cx, x, &made.iter().collect::<Vec<_>>(), self.gelu && !gelu_input)?;
+        drop(made);
         self.conv_sum.forward_with(cx, &sum, Around { gelu_input, ..Around::default() })
     }
 }

@@ -128,15 +128,12 @@ impl IrNext {
     /// One scale down: the features shrunk, and the shrunken image's own joined to them.
     fn enter(&self, cx: &Context, scale: usize, features: &Tensor, image: &Tensor) -> Result<Tensor> {
         let image = self.conv_s[scale].forward(cx, image)?;
-        let features = self.down[scale].forward(cx, features)?;
-        self.join[scale].forward(cx, &Tensor::concat(&[&features, &image], 1)?)
+        self.join[scale].forward_joined(cx, || self.down[scale].forward(cx, features), image)
     }
 
     /// One scale up: the features enlarged, and the encoder's joined to them. Takes them, so that they can be let go early.
     fn merge(&self, cx: &Context, scale: usize, features: Tensor, encoder: Tensor) -> Result<Tensor> {
-        let enlarged = self.up[scale].forward(cx, &features)?;
-        drop(features);
-        self.fuse[scale].forward_joined(cx, [enlarged, encoder])
+        self.fuse[scale].forward_joined(cx, || self.up[scale].forward_owned(cx, features), encoder)
     }
 
     fn block(&self, cx: &Context, block: &Arc<Sequential>, x: Tensor) -> Result<Tensor> {

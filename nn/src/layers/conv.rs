@@ -60,10 +60,26 @@ impl Conv2d {
 
     /// The convolution, and what is around it, in one pass.
     pub fn forward_with(&self, cx: &Context, x: &Tensor, around: Around<'_>) -> Result<Tensor> {
+        self.run(cx, x, around, |weight, bias, around| x.conv2d_with(weight, bias, self.options, around))
+    }
+
+    /// The same with the residual `onto`, letting that go as soon as the sum takes its place.
+    pub fn forward_onto(&self, cx: &Context, x: &Tensor, onto: Tensor, around: Around<'_>) -> Result<Tensor> {
+        self.run(cx, x, around, |weight, bias, around| x.conv2d_onto(onto, weight, bias, self.options, around))
+    }
+
+    /// `compute` with the weight and the bias, packed if that is known to pay, and its costs.
+    fn run(
+        &self,
+        cx: &Context,
+        x: &Tensor,
+        around: Around<'_>,
+        compute: impl FnOnce(&Tensor, Option<&Tensor>, Around<'_>) -> engine::Result<Tensor>,
+    ) -> Result<Tensor> {
         let (weight, bias) = (cx.param(self.weight), self.bias.map(|bias| cx.param(bias)));
         let packed = cx.constants().map(|constants| constants.packed(self.weight, |w| self.pack(w))).transpose()?;
         let around = Around { packed: packed.as_ref(), ..around };
-        let y = x.conv2d_with(&weight, bias.as_ref(), self.options, around)?;
+        let y = compute(&weight, bias.as_ref(), around)?;
         if around.gelu_input {
             Activation::Gelu.report(cx, x);
         }
@@ -77,17 +93,28 @@ impl Conv2d {
 
 impl Conv2d {
     /// The convolution of two maps joined along their channels, without joining them: it is the sum of a convolution of each
-    /// with its part of the weight. Lets each map go as soon as it has been read.
-    pub fn forward_joined(&self, cx: &Context, [first, second]: [Tensor; 2]) -> Result<Tensor> {
+    /// with its part of the weight. The second is let go before the first is made.
+    pub fn forward_joined(
+        &self,
+        cx: &Context,
+        first: impl FnOnce() -> Result<Tensor>,
+        second: Tensor,
+    ) -> Result<Tensor> {
         let (weight, bias) = (cx.param(self.weight), self.bias.map(|bias| cx.param(bias)));
-        let (of_first, of_second) = (first.dim("conv2d", 1)?, second.dim("conv2d", 1)?);
-        let mut joined = first.shape().to_vec();
-        joined[1] += of_second;
+        let (all, of_second) = (weight.dim("conv2d", 1)?, second.dim("conv2d", 1)?);
+        let of_first = all.saturating_sub(of_second);
         let [of_first, of_second] = [weight.narrow(1, 0, of_first)?, weight.narrow(1, of_first, of_second)?];
-        let sum = second.conv2d(&of_second, bias.as_ref(), self.options)?;
+        let pack = || Ok([self.pack(&of_first)?, self.pack(&of_second)?]);
+        let packed = cx.constants().map(|constants| constants.packed_parts(self.weight, pack)).transpose()?;
+        let [packed_first, packed_second] = packed.as_ref().map_or([None; 2], |[a, b]| [Some(a), Some(b)]);
+        let around = Around { packed: packed_second, ..Around::default() };
+        let sum = second.conv2d_with(&of_second, bias.as_ref(), self.options, around)?;
         drop(second);
-        let around = Around { residual: Some(&sum), gelu_output: self.gelu, ..Around::default() };
-        let y = first.conv2d_with(&of_first, None, self.options, around)?;
+        let first = first()?;
+        let mut joined = first.shape().to_vec();
+        joined[1] = all;
+        let around = Around { gelu_output: self.gelu, packed: packed_first, ..Around::default() };
+        let y = first.conv2d_onto(sum, &of_first, None, self.options, around)?;
         self.report(cx, &weight, bias.as_ref(), &joined, &y);
         if self.gelu {
             Activation::Gelu.report(cx, &y);

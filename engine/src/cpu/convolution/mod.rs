@@ -44,6 +44,8 @@ pub(crate) struct Map<'a, T> {
 /// spent on it.
 #[derive(Clone, Copy)]
 pub(crate) struct Fusion<'a, T> {
+    /// The output holds numbers already, to which the results are added.
+    pub(crate) add: bool,
     /// Applied to the input wherever it is read; leaves 0 at 0.
     pub(crate) read: Option<Read<T>>,
     /// Applied to runs of the output once they are complete; its first argument says where in the output a run starts.
@@ -67,7 +69,7 @@ pub(crate) type Write<'a, T> = dyn Fn(usize, &mut [T]) + Sync + 'a;
 impl<T> Fusion<'_, T> {
     /// A plain convolution.
     #[cfg(test)]
-    pub(crate) const NONE: Self = Self { read: None, write: None };
+    pub(crate) const NONE: Self = Self { add: false, read: None, write: None };
 
     /// Applies `write` to the run that starts at `start`.
     pub(crate) fn finish(&self, start: usize, run: &mut [T]) {

@@ -18,10 +18,10 @@ mod packed;
 
 use super::gelu::{self, Gelu, gelu_in_place, gelu_into, times_derivative};
 use super::view::Shape;
-use super::{Op, apply};
+use super::{Op, apply, apply_onto};
 use crate::cpu::convolution::{Fusion, Read};
 use crate::sweep::{Choices, Room, Sample, Values};
-use crate::{DType, Error, Meta, Result, Tensor, dispatch_float};
+use crate::{DType, Error, Float, Meta, Result, Tensor, dispatch_float};
 pub(super) use packed::Direction;
 pub use packed::PackedWeight;
 use packed::{Packed, as_channels_last, weight_sums};
@@ -78,9 +78,26 @@ impl Tensor {
         around: Around<'_>,
     ) -> Result<Tensor> {
         let inputs: Vec<&Tensor> = [self, weight].into_iter().chain(bias).chain(around.residual).collect();
-        let gelu = Gelus { input: around.gelu_input, output: around.gelu_output };
-        let (bias, residual) = (bias.is_some(), around.residual.is_some());
-        apply(Conv2d { options, gelu, bias, residual, packed: around.packed.cloned() }, &inputs)
+        apply(Conv2d::new(options, bias.is_some(), around.residual.is_some(), around), &inputs)
+    }
+
+    /// The same, with the residual `onto`, and letting it go: where nothing is recorded and nobody else holds it, the sum is made in
+    /// its memory. `around` has no residual of its own.
+    pub fn conv2d_onto(
+        &self,
+        onto: Tensor,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        options: Conv2dOptions,
+        around: Around<'_>,
+    ) -> Result<Tensor> {
+        let inputs: Vec<&Tensor> = [self, weight].into_iter().chain(bias).collect();
+        let op = Conv2d::new(options, bias.is_some(), true, around);
+        let place = inputs.len();
+        apply_onto(op, &inputs, place, onto, |op, onto| {
+            let operands = Operands { x: self, weight, packed: op.packed.as_ref(), bias, residual: None };
+            dispatch_float!(Conv2d::NAME, self.dtype(), T => add_to::<T>(options, op.gelu, operands, onto))
+        })
     }
 }
 
@@ -100,6 +117,11 @@ struct Conv2d {
 }
 
 impl Conv2d {
+    fn new(options: Conv2dOptions, bias: bool, residual: bool, around: Around<'_>) -> Self {
+        let gelu = Gelus { input: around.gelu_input, output: around.gelu_output };
+        Self { options, gelu, bias, residual, packed: around.packed.cloned() }
+    }
+
     /// Where the bias and the residual are among the inputs.
     fn optional(&self) -> (Option<usize>, Option<usize>) {
         (self.bias.then_some(2), self.residual.then_some(2 + usize::from(self.bias)))
@@ -185,6 +207,21 @@ pub(super) struct Operands<'a> {
     pub(super) residual: Option<&'a Tensor>,
 }
 
+impl Operands<'_> {
+    /// `f` with the weight as it was packed before, or is now.
+    fn with_packed<T: Float, R>(
+        &self,
+        direction: Direction,
+        options: Conv2dOptions,
+        f: impl FnOnce(&Packed<T>) -> R,
+    ) -> R {
+        match self.packed.and_then(PackedWeight::get::<T>) {
+            Some(packed) => f(packed),
+            None => f(&Packed::new(direction, options, self.weight)),
+        }
+    }
+}
+
 /// What a convolution and its transpose keep.
 pub(super) struct Kept {
     /// x, for dw and for the GELU's derivative in dx, and the shape of w.
@@ -210,19 +247,12 @@ pub(super) fn forward(
     shape: &[usize],
     need: &[bool],
 ) -> Result<(Tensor, Kept)> {
-    let Operands { x, weight, packed, .. } = operands;
+    let Operands { x, weight, .. } = operands;
     let recorded = need.contains(&true);
     dispatch_float!("conv2d", x.dtype(), T => {
-        let fresh;
-        let packed = match packed.and_then(PackedWeight::get::<T>) {
-            Some(packed) => packed,
-            None => {
-                fresh = Packed::<T>::new(direction, options, weight);
-                &fresh
-            }
-        };
         // What is kept is the output before its GELU; without a tape there is only the one after it.
-        let y = run(packed, Gelus { output: gelu.output && !recorded, ..gelu }, operands, shape)?;
+        let gelu_now = Gelus { output: gelu.output && !recorded, ..gelu };
+        let y = operands.with_packed(direction, options, |packed| run::<T>(packed, gelu_now, operands, shape))?;
         let keep_for = |wanted: bool, of: &Tensor, kept: &Tensor| {
             wanted.then(|| (kept.detach(), Shape(of.shape().to_vec())))
         };
@@ -266,7 +296,7 @@ pub(super) fn backward(
                         times_derivative(run, &x[start..start + run.len()]);
                     }
                 };
-                let fusion = Fusion { read: None, write: Some(&write) };
+                let fusion = Fusion { add: false, read: None, write: Some(&write) };
                 let dz = as_channels_last(&dz)?;
                 Some(Tensor::build(shape, |out| packed.run(dz, None, out, (shape[2], shape[3]), fusion)))
             }
@@ -304,9 +334,25 @@ fn run<T: Gelu>(
             gelu_in_place(run);
         }
     };
-    let fusion = Fusion { read: read(gelu), write: (gelu.output || residual.is_some()).then_some(&write) };
+    let fusion = Fusion { add: false, read: read(gelu), write: (gelu.output || residual.is_some()).then_some(&write) };
     let map = as_channels_last::<T>(&x)?;
     Ok(Tensor::build(shape, |out| packed.run(map, bias.as_deref(), out, (shape[2], shape[3]), fusion)))
+}
+
+/// Adds the convolution to `onto`, whose memory nobody else sees.
+fn add_to<T: Gelu>(options: Conv2dOptions, gelu: Gelus, operands: Operands<'_>, onto: &mut Tensor) -> Result<()> {
+    let Operands { x, bias, .. } = operands;
+    let x = x.standard();
+    let bias = bias.map(|bias| bias.to_vec::<T>()).transpose()?;
+    let [.., height, width] = onto.dims4(Conv2d::NAME)?;
+    let write = |_: usize, run: &mut [T]| gelu_in_place(run);
+    let fusion = Fusion { add: true, read: read(gelu), write: gelu.output.then_some(&write) };
+    let out = onto.exclusive_data::<T>().ok_or_else(|| Error::tape(Conv2d::NAME, "someone else sees the residual"))?;
+    let map = as_channels_last::<T>(&x)?;
+    operands.with_packed(Direction::InToOut, options, |packed| {
+        packed.run(map, bias.as_deref(), out, (height, width), fusion);
+    });
+    Ok(())
 }
 
 /// Compiled for the baseline, the compiler's own vectors suffice: memory is the limit.

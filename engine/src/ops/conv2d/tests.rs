@@ -77,6 +77,61 @@ fn the_number_of_threads_does_not_change_a_bit() {
     assert_eq!(run(1), run(3));
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// The same bits as with a residual; in its memory if nobody else holds it, and never when somebody does.
+    #[test]
+    fn a_sum_made_in_the_memory_of_its_residual_is_the_same(
+        list in proptest::collection::vec(any::<u32>(), 12),
+        seed: u64,
+    ) {
+        let mut c = Choices::from_list(list, seed);
+        let (mut options, x, [mut to, mut kernel]) = sample_settings(&mut c);
+        let mut x = x;
+        if c.flag() {
+            // For Winograd's algorithm.
+            (options, kernel) = (Conv2dOptions { padding: c.size(0..=2), ..Default::default() }, 3 * 16 + 3);
+            (x[1], x[2], x[3], to) = (c.size(8..=35), c.size(3..=21), c.size(3..=21), c.size(1..=35));
+        }
+        let mut draw = |shape: &[usize]| c.tensor(shape, Values::Normal).to_dtype(DType::F32).unwrap();
+        let x = draw(&x);
+        let w = draw(&[to, x.shape()[1] / options.groups, kernel / 16, kernel % 16]);
+        let b = draw(&[to]);
+        let residual = draw(x.conv2d(&w, None, options).unwrap().shape()).standard();
+        let kept = residual.to_vec::<f32>().unwrap();
+        for (gelu_input, gelu_output) in [(false, false), (true, false), (false, true)] {
+            let around = Around { gelu_input, gelu_output, ..Around::default() };
+            let with = Around { residual: Some(&residual), ..around };
+            let expected = x.conv2d_with(&w, Some(&b), options, with).unwrap().to_vec::<f32>().unwrap();
+            let shared = x.conv2d_onto(residual.clone(), &w, Some(&b), options, around).unwrap();
+            prop_assert_eq!(&shared.to_vec::<f32>().unwrap(), &expected);
+            prop_assert_eq!(&residual.to_vec::<f32>().unwrap(), &kept);
+            let own = Tensor::from_slice(&kept, residual.shape()).unwrap();
+            let place = own.dense_data::<f32>("test").unwrap().as_ptr();
+            let y = x.conv2d_onto(own, &w, Some(&b), options, around).unwrap();
+            prop_assert_eq!(y.dense_data::<f32>("test").unwrap().as_ptr(), place);
+            prop_assert_eq!(&y.to_vec::<f32>().unwrap(), &expected);
+        }
+    }
+}
+
+#[test]
+fn a_residual_on_a_tape_is_left_alone_and_gets_its_gradient() {
+    let mut rng = Rng::new(7);
+    let x = Tensor::randn(&[1, 8, 6, 6], DType::F64, &mut rng);
+    let w = Tensor::randn(&[8, 8, 3, 3], DType::F64, &mut rng);
+    let options = Conv2dOptions { padding: 1, ..Default::default() };
+    let tape = crate::Tape::new();
+    let (leaf, w) = (tape.leaf(&x), tape.leaf(&w));
+    let y = x.conv2d_onto(leaf.clone(), &w, None, options, Around::default()).unwrap();
+    let gradients = tape.backward(&y.sum_all().unwrap()).unwrap();
+    assert_eq!(gradients.get(&leaf).unwrap().to_f64_vec(), vec![1.0; x.numel()]);
+    assert!(gradients.get(&w).is_some());
+    let wrong = x.conv2d_onto(Tensor::zeros(&[1, 8, 6, 5], DType::F64), &w.detach(), None, options, Around::default());
+    assert_eq!(wrong.unwrap_err().to_string(), "conv2d: residual [1, 8, 6, 5] does not fit the output [1, 8, 6, 6]");
+}
+
 #[test]
 fn what_does_not_fit_is_named() {
     let x = Tensor::zeros(&[1, 3, 8, 8], DType::F32);

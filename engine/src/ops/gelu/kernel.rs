@@ -9,8 +9,8 @@
 //! is 0 beyond. There are no branches and no calls.
 //!
 //! - Φ(−u) = q(u)⁻⁴ with a polynomial q, after Abramowitz and Stegun 7.1.28 (who take the 16th power, which needs a lower degree
-//!   and rounds more): a division and two thirds of the multiplications that a polynomial for Φ itself needs. h is u times that, so that it is exact at 0 and keeps its relative
-//!   precision for small x.
+//!   and rounds more): a division and two thirds of the multiplications that a polynomial for Φ itself needs. h is u times
+//!   that, so that it is exact at 0 and keeps its relative precision for small x.
 //! - k is a polynomial in t = 2u/END − 1, where powers stay in [−1, 1] and the coefficients small.
 //!
 //! Both are minimax fits (Lawson's iteratively reweighted least squares on thousands of Chebyshev nodes, in the Chebyshev basis, in

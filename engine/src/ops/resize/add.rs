@@ -3,7 +3,7 @@
 //! With a GELU after it, what is kept on a tape are the numbers before it.
 
 use super::Place;
-use crate::cpu::{Axis, Resampled, add_resampled, resample};
+use crate::cpu::{Axis, Resampled, add_resampled, add_resampled_in_place, resample};
 use crate::ops::gelu::{self, gelu_in_place};
 use crate::ops::{Op, Saved, separable};
 use crate::{Error, Meta, Result, Tensor, dispatch_float};
@@ -14,6 +14,19 @@ pub(super) struct AddBilinear {
 }
 
 impl AddBilinear {
+    /// Adds `others` to `x`, whose memory nobody else sees.
+    pub(super) fn in_place(&self, x: &mut Tensor, others: &[&Tensor]) -> Result<()> {
+        let tables = self.tables(x, others);
+        dispatch_float!(Self::NAME, x.dtype(), T => {
+            let finish = self.gelu.then_some(gelu_in_place::<T> as fn(&mut [T]));
+            add_resampled_in_place(Self::NAME, x, &parts(others, &tables), finish)
+        })
+    }
+
+    fn tables(&self, x: &Tensor, others: &[&Tensor]) -> Vec<[Axis; 2]> {
+        others.iter().map(|other| self.axes(other.shape(), x.shape())).collect()
+    }
+
     /// The tables along H and W from a map like `from` to one like `to`.
     fn axes(&self, from: &[usize], to: &[usize]) -> [Axis; 2] {
         [2, 3].map(|d| self.place.axis(from[d], to[d]))
@@ -44,12 +57,11 @@ impl Op for AddBilinear {
 
     fn forward(&self, inputs: &[&Tensor], need: &[bool]) -> Result<(Tensor, Kept)> {
         let (x, others) = (inputs[0], &inputs[1..]);
-        let tables: Vec<[Axis; 2]> = others.iter().map(|other| self.axes(other.shape(), x.shape())).collect();
-        let parts = others.iter().zip(&tables).map(|(&x, [rows, cols])| Resampled { x, rows, cols });
+        let tables = self.tables(x, others);
         let recorded = need.contains(&true);
         let sum = dispatch_float!(Self::NAME, x.dtype(), T => {
             let finish = (self.gelu && !recorded).then_some(gelu_in_place::<T> as fn(&mut [T]));
-            add_resampled(Self::NAME, x, &parts.collect::<Vec<_>>(), finish)
+            add_resampled(Self::NAME, x, &parts(others, &tables), finish)
         })?;
         if !(self.gelu && recorded) {
             return Ok((sum, Kept { tables, sum: None }));
@@ -66,6 +78,10 @@ impl Op for AddBilinear {
         }
         Ok(gradients)
     }
+}
+
+fn parts<'a>(others: &[&'a Tensor], tables: &'a [[Axis; 2]]) -> Vec<Resampled<'a>> {
+    others.iter().zip(tables).map(|(&x, [rows, cols])| Resampled { x, rows, cols }).collect()
 }
 
 /// Kept for the backward pass.

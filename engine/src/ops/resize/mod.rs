@@ -5,7 +5,7 @@
 
 mod add;
 
-use super::apply;
+use super::apply_onto;
 use super::separable::{Separable, apply_separable};
 use crate::cpu::Axis;
 use crate::sweep::{Choices, Room, Sample, Values};
@@ -34,22 +34,23 @@ impl Tensor {
         apply_separable(Bilinear { output: Output::Size([out_h, out_w]), place }, self)
     }
 
-    /// `self` plus every one of `others`, resized to its height and width as by [`Tensor::bilinear`], in one pass over it.
+    /// `self` plus every one of `others`, resized to its height and width as by [`Tensor::bilinear`], in one pass over it. Lets it go:
+    /// where nothing is recorded and nobody else holds it, the sum is made in its memory.
     ///
     /// All are maps `[N, C, ·, ·]` of as many images and channels.
-    pub fn add_bilinear(&self, others: &[&Tensor], align_corners: bool) -> Result<Tensor> {
+    pub fn add_bilinear(self, others: &[&Tensor], align_corners: bool) -> Result<Tensor> {
         self.add_bilinear_then(others, align_corners, false)
     }
 
     /// The GELU of [`Tensor::add_bilinear`], without a pass of its own where nothing is recorded.
-    pub fn add_bilinear_gelu(&self, others: &[&Tensor], align_corners: bool) -> Result<Tensor> {
+    pub fn add_bilinear_gelu(self, others: &[&Tensor], align_corners: bool) -> Result<Tensor> {
         self.add_bilinear_then(others, align_corners, true)
     }
 
-    fn add_bilinear_then(&self, others: &[&Tensor], align_corners: bool, gelu: bool) -> Result<Tensor> {
+    fn add_bilinear_then(self, others: &[&Tensor], align_corners: bool, gelu: bool) -> Result<Tensor> {
         let place = if align_corners { Place::Corners } else { Place::Areas { step: None } };
-        let inputs: Vec<&Tensor> = std::iter::once(self).chain(others.iter().copied()).collect();
-        apply(add::AddBilinear { place, gelu }, &inputs)
+        let op = add::AddBilinear { place, gelu };
+        apply_onto(op, others, 0, self, |op, onto| op.in_place(onto, others))
     }
 
     /// `[N, C, H, W]` to `[N, C, ⌊H·scale⌋, ⌊W·scale⌋]`, linear, areas matching: output i lies at (i + ½)/scale − ½.
@@ -204,7 +205,7 @@ fn sample_add(c: &mut Choices) -> Sample {
     }
     let (align_corners, gelu) = (c.flag(), c.flag());
     Sample::new(format!("align_corners {align_corners}, gelu {gelu}"), inputs, move |x| {
-        x[0].add_bilinear_then(&x[1..].iter().collect::<Vec<_>>(), align_corners, gelu)
+        x[0].clone().add_bilinear_then(&x[1..].iter().collect::<Vec<_>>(), align_corners, gelu)
     })
 }
 
@@ -277,7 +278,7 @@ mod tests {
                 let of = |leaf: &Tensor| gradients.get(leaf).unwrap().to_f64_vec();
                 [y.to_f64_vec(), of(&x), of(&others[0]), of(&others[1]), of(&others[2])].concat()
             };
-            let fused = run(|x, others, corners| x.add_bilinear(&[&others[0], &others[1], &others[2]], corners).unwrap());
+            let fused = run(|x, others, corners| x.clone().add_bilinear(&[&others[0], &others[1], &others[2]], corners).unwrap());
             let plain = run(|x, others, corners| {
                 others.iter().fold(x.clone(), |sum, y| sum.add(&y.bilinear(8, 12, corners).unwrap()).unwrap())
             });
@@ -285,26 +286,30 @@ mod tests {
             assert!(worst < 1e-12, "{worst:e}");
             // With a GELU, on a tape and, where it is taken on the way, off it.
             let fused = run(|x, others, corners| {
-                x.add_bilinear_gelu(&[&others[0], &others[1], &others[2]], corners).unwrap()
+                x.clone().add_bilinear_gelu(&[&others[0], &others[1], &others[2]], corners).unwrap()
             });
             let plain = run(|x, others, corners| {
-                x.add_bilinear(&[&others[0], &others[1], &others[2]], corners).unwrap().gelu().unwrap()
+                x.clone().add_bilinear(&[&others[0], &others[1], &others[2]], corners).unwrap().gelu().unwrap()
             });
             assert_eq!(fused, plain);
             let narrow = |map: &Tensor| map.to_dtype(DType::F32).unwrap();
             let (x, others) = (narrow(&x), [0, 1, 2].map(|i| narrow(&others[i])));
             let others = [&others[0], &others[1], &others[2]];
-            let fused = x.add_bilinear_gelu(&others, align_corners).unwrap();
-            let plain = x.add_bilinear(&others, align_corners).unwrap().gelu().unwrap();
+            let fused = x.clone().add_bilinear_gelu(&others, align_corners).unwrap();
+            let plain = x.clone().add_bilinear(&others, align_corners).unwrap().gelu().unwrap();
             assert_eq!(fused.to_f64_vec(), plain.to_f64_vec());
+            // In the memory of a map that nobody else holds.
+            let place = x.dense_data::<f32>("test").unwrap().as_ptr();
+            let own = x.add_bilinear_gelu(&others, align_corners).unwrap();
+            assert_eq!((own.dense_data::<f32>("test").unwrap().as_ptr(), own.to_f64_vec()), (place, plain.to_f64_vec()));
         }
-        let message = |others: &[&Tensor]| x.add_bilinear(others, true).unwrap_err().to_string();
+        let message = |others: &[&Tensor]| x.clone().add_bilinear(others, true).unwrap_err().to_string();
         assert_eq!(message(&[]), "add_bilinear: there is nothing to add to [2, 41, 8, 12]");
         let wrong = Tensor::zeros(&[2, 40, 4, 6], DType::F64);
         assert_eq!(message(&[&wrong]), "add_bilinear: [2, 40, 4, 6] has other images or channels than [2, 41, 8, 12]");
         let empty = Tensor::zeros(&[2, 41, 0, 6], DType::F64);
         assert_eq!(message(&[&empty]), "add_bilinear: shape [2, 41, 0, 6] has no pixels");
-        assert!(x.add_bilinear(&[&others[0].to_dtype(DType::F32).unwrap()], true).is_err());
+        assert!(x.clone().add_bilinear(&[&others[0].to_dtype(DType::F32).unwrap()], true).is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::plan::Phase;
 use super::strip::{Strip, band_rows};
 use crate::Float;
 use crate::cpu::convolution::{Fusion, Map};
-use crate::simd::{LaneKernel, Lanes, load_block, multiply, store_block, vectorize_lanes};
+use crate::simd::{LaneKernel, Lanes, add_block, load_block, multiply, store_block, vectorize_lanes};
 use rayon::prelude::*;
 
 /// Weights in the order in which the inner loop reads them: `[phase][group][block][tap][c_in][lanes]`,
@@ -67,7 +67,7 @@ pub(crate) fn correlate<T: Float>(
         out.par_chunks_mut(band_len).enumerate().for_each(|(i, out)| {
             let rows = (i * band, ((i + 1) * band).min(grid.0));
             let strip = Strip::new(plan, x, n, rows, grid.1, fusion.read);
-            vectorize_lanes(Band { plan, strip: &strip, weights, bias, out: &mut *out, out_w, c_out });
+            vectorize_lanes(Band { plan, strip: &strip, weights, bias, out: &mut *out, out_w, c_out, add: fusion.add });
             fusion.finish(n * image + i * band_len, out);
         });
     });
@@ -82,6 +82,7 @@ struct Band<'a, T: Float> {
     out: &'a mut [T],
     out_w: usize,
     c_out: usize,
+    add: bool,
 }
 
 impl<T: Float> LaneKernel<T> for Band<'_, T> {
@@ -89,7 +90,7 @@ impl<T: Float> LaneKernel<T> for Band<'_, T> {
 
     #[inline(always)]
     fn run<L: Lanes<Scalar = T>, const V: usize, const R: usize>(self) {
-        let Self { plan, strip, weights, bias, out, out_w, c_out } = self;
+        let Self { plan, strip, weights, bias, out, out_w, c_out, add } = self;
         let out_rows = out.len() / (out_w * c_out);
         let pixel = plan.in_step * strip.c;
         let blocks = weights.c_out.div_ceil(T::BLOCK);
@@ -115,13 +116,13 @@ impl<T: Float> LaneKernel<T> for Band<'_, T> {
                     let first = (phase.origin.0 + row * plan.out_step) * out_w + phase.origin.1;
                     let out = &mut out[first * c_out + channel..];
                     let tile = Tile { data: strip.data(), taps: &taps, pixel, w, c_in: weights.c_in, start };
-                    let to = Place { step: plan.out_step * c_out, width };
+                    let to = Place { step: plan.out_step * c_out, width, add };
                     let mut column = 0;
                     while column + R <= columns {
                         tile.compute::<R>(column, to, out);
                         column += R;
                     }
-                    if column < columns && columns >= R {
+                    if column < columns && columns >= R && !add {
                         // The last tile overlaps the one before: the same sums, written again.
                         tile.compute::<R>(columns - R, to, out);
                     } else {
@@ -154,6 +155,8 @@ struct Place {
     step: usize,
     /// Channels of the block.
     width: usize,
+    /// Whether they are added to what is there.
+    add: bool,
 }
 
 impl<L: Lanes, const V: usize> Tile<'_, L, V> {
@@ -167,7 +170,8 @@ impl<L: Lanes, const V: usize> Tile<'_, L, V> {
             multiply(&mut sums, c_in, (pixels, self.pixel, 1), (w, V * L::N));
         }
         for (i, sums) in sums.iter().enumerate() {
-            store_block(*sums, &mut out[(column + i) * to.step..][..to.width]);
+            let place = &mut out[(column + i) * to.step..][..to.width];
+            if to.add { add_block(*sums, place) } else { store_block(*sums, place) }
         }
     }
 }

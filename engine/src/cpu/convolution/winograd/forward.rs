@@ -110,6 +110,7 @@ impl<T: Float> LaneKernel<T> for Tiles<'_, T> {
                         width,
                         out_w,
                         c_out,
+                        add: fusion.add,
                     };
                     finish_tile::<L, V>(&m[i * T::BLOCK..], sums_plane, bias, place, out);
                 }
@@ -182,6 +183,8 @@ struct Place {
     width: usize,
     out_w: usize,
     c_out: usize,
+    /// Whether it is added to what is there.
+    add: bool,
 }
 
 /// Transforms one tile of products back and stores what of it lies inside the image.
@@ -193,7 +196,7 @@ fn finish_tile<L: Lanes, const V: usize>(
     place: Place,
     out: &mut [L::Scalar],
 ) {
-    let Place { row, column, step, channel, width, out_w, c_out } = place;
+    let Place { row, column, step, channel, width, out_w, c_out, add } = place;
     let inside = |first: usize, size: usize| size.saturating_sub(first).div_ceil(step).min(OUT);
     let (rows, columns) = (inside(row, out.len() / (out_w * c_out)), inside(column, out_w));
     if rows == 0 || columns == 0 {
@@ -202,16 +205,19 @@ fn finish_tile<L: Lanes, const V: usize>(
     let out = &mut out[(row * out_w + column) * c_out + channel..];
     let (row, pixel) = (step * out_w * c_out, step * c_out);
     if (rows, columns, width) == (OUT, OUT, V * L::N) {
-        return transform_back(planes, plane, bias, out, row, pixel);
+        return transform_back(planes, plane, bias, out, row, pixel, add);
     }
     let mut tile = [num_traits::Zero::zero(); OUT * OUT * 16];
-    transform_back(planes, plane, bias, &mut tile, OUT * 16, 16);
+    transform_back(planes, plane, bias, &mut tile, OUT * 16, 16, false);
     for (y, x) in (0..rows).flat_map(|y| (0..columns).map(move |x| (y, x))) {
-        out[y * row + x * pixel..][..width].copy_from_slice(&tile[(y * OUT + x) * 16..][..width]);
+        let (to, from) = (&mut out[y * row + x * pixel..][..width], &tile[(y * OUT + x) * 16..][..width]);
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = if add { *from + *to } else { *from };
+        }
     }
 }
 
-/// Transforms one tile of products back, to rows `row` and pixels `pixel` numbers apart.
+/// Transforms one tile of products back, to rows `row` and pixels `pixel` numbers apart; or adds it to what is there.
 #[inline(always)]
 fn transform_back<L: Lanes, const V: usize>(
     planes: &[L::Scalar],
@@ -220,6 +226,7 @@ fn transform_back<L: Lanes, const V: usize>(
     out: &mut [L::Scalar],
     row: usize,
     pixel: usize,
+    add: bool,
 ) {
     for v in 0..V {
         let mut columns = [[bias[v]; IN]; OUT];
@@ -234,7 +241,14 @@ fn transform_back<L: Lanes, const V: usize>(
             for x in 0..OUT {
                 values[x] = values[x].add(bias[v]);
             }
-            store_strided(values, &mut out[y * row + v * L::N..], pixel);
+            let out = &mut out[y * row + v * L::N..];
+            if add {
+                let there = load_strided::<L, OUT>(out, pixel);
+                for x in 0..OUT {
+                    values[x] = values[x].add(there[x]);
+                }
+            }
+            store_strided(values, out, pixel);
         }
     }
 }
