@@ -302,7 +302,7 @@ impl Tensor {
         Ok(&self.raw()[start..start + self.numel()])
     }
 
-    /// Whether this is the whole of a storage in the standard layout, and nobody else holds it: then it may be written to.
+    /// Whether the elements lie in the standard layout and nobody else holds their storage: then they may be written to.
     pub(crate) fn is_exclusive(&self) -> bool {
         Arc::strong_count(&self.storage) == 1 && self.layout.is_standard()
     }

@@ -117,6 +117,17 @@ enum Start<'a, T> {
     InPlace,
 }
 
+impl<T> Start<'_, T> {
+    /// That of the `len` numbers of the output from `from` on.
+    #[inline(always)]
+    fn part(self, from: usize, len: usize) -> Self {
+        match self {
+            Self::From(start) => Self::From(&start[from..from + len]),
+            other => other,
+        }
+    }
+}
+
 fn sum_of_resampled<T: Float>(
     op: &'static str,
     shape: &[usize],
@@ -131,10 +142,7 @@ fn sum_of_resampled<T: Float>(
         parts.iter().zip(&sources).map(|(part, x)| Part::new(op, part, x)).collect::<Result<_>>()?;
     let blended: usize = parts.iter().map(|part| part.cols.input * c).sum();
     let compute = |i: usize, out: &mut [T], blended: &mut Buffer| {
-        let start = match start {
-            Start::From(start) => Start::From(&start[i * width * c..][..width * c]),
-            other => other,
-        };
+        let start = start.part(i * width * c, width * c);
         let (image, line, blended) = (i / height, i % height, blended.as_mut_slice::<T>());
         vectorize(Line { start, parts: &parts, image, line, blended, c, out: &mut *out });
         if let Some(finish) = finish {
@@ -191,10 +199,7 @@ impl<T: Float> Kernel for Line<'_, T> {
             at += stride;
         }
         for (x, pixel) in out.chunks_exact_mut(c).enumerate() {
-            let start = match start {
-                Start::From(start) => Start::From(&start[x * c..][..c]),
-                other => other,
-            };
+            let start = start.part(x * c, c);
             let mut channel = 0;
             while channel + 32 <= c {
                 sum_of_columns::<T, 32>(pixel, start, parts, blended, x, channel);

@@ -128,6 +128,11 @@ fn a_residual_on_a_tape_is_left_alone_and_gets_its_gradient() {
     let gradients = tape.backward(&y.sum_all().unwrap()).unwrap();
     assert_eq!(gradients.get(&leaf).unwrap().to_f64_vec(), vec![1.0; x.numel()]);
     assert!(gradients.get(&w).is_some());
+    // Nobody else holds this one, but the weight is on a tape.
+    let tape = crate::Tape::new();
+    let w = tape.leaf(&w.detach());
+    let y = x.conv2d_onto(Tensor::zeros(x.shape(), DType::F64), &w, None, options, Around::default()).unwrap();
+    assert!(tape.backward(&y.sum_all().unwrap()).unwrap().get(&w).is_some());
     let wrong = x.conv2d_onto(Tensor::zeros(&[1, 8, 6, 5], DType::F64), &w.detach(), None, options, Around::default());
     assert_eq!(wrong.unwrap_err().to_string(), "conv2d: residual [1, 8, 6, 5] does not fit the output [1, 8, 6, 6]");
 }
