@@ -20,7 +20,7 @@ pub fn views() -> Result<()> {
     // The same logical elements, whatever the order in memory.
     let counted: Vec<f32> = (0..120u8).map(f32::from).collect();
     let counted = Tensor::from_slice(&counted, &[2, 3, 4, 5])?;
-    assert_eq!(counted.to_vec::<f32>()?, counted.row_major().to_vec::<f32>()?);
-    assert_eq!(counted.row_major().layout().strides(), [60, 20, 5, 1]);
+    assert_eq!(counted.to_vec::<f32>()?, counted.row_major()?.to_vec::<f32>()?);
+    assert_eq!(counted.row_major()?.layout().strides(), [60, 20, 5, 1]);
     Ok(())
 }

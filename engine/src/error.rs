@@ -39,6 +39,14 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// A GPU, its driver or a library for it is missing, is of no use or failed; or tensors of two devices were mixed.
+    #[error("{op}: {message}")]
+    Cuda {
+        /// The operation or the call that failed.
+        op: &'static str,
+        /// What is wrong, and what can be done.
+        message: String,
+    },
 }
 
 impl Error {
@@ -55,6 +63,11 @@ impl Error {
     /// A [`Error::Disagreement`] found by `op`.
     pub fn disagreement(op: &'static str, message: impl Into<String>) -> Self {
         Self::Disagreement { op, message: message.into() }
+    }
+
+    /// A [`Error::Cuda`] for `op`.
+    pub fn cuda(op: &'static str, message: impl Into<String>) -> Self {
+        Self::Cuda { op, message: message.into() }
     }
 
     /// A [`Error::Tape`] for `op`.

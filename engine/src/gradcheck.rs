@@ -48,20 +48,20 @@ pub fn gradcheck(f: impl Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor], opt
     let leaves: Vec<Tensor> = inputs.iter().map(|x| tape.leaf(x)).collect();
     let output = f(&leaves)?;
     let projection = Tensor::randn(output.shape(), DType::F64, &mut rng);
-    let weights = projection.to_f64_vec();
+    let weights = projection.to_f64_vec()?;
     let mut gradients = tape.backward_from(&[&output], vec![Some(projection)])?;
     let analytic: Vec<Vec<f64>> = leaves
         .iter()
-        .map(|leaf| gradients.take(leaf).map_or_else(|| vec![0.0; leaf.numel()], |g| g.to_f64_vec()))
-        .collect();
+        .map(|leaf| gradients.take(leaf).map_or_else(|| Ok(vec![0.0; leaf.numel()]), |g| g.to_f64_vec()))
+        .collect::<Result<_>>()?;
     let project = |inputs: &[Tensor]| -> Result<f64> {
-        Ok(f(inputs)?.to_f64_vec().iter().zip(&weights).map(|(y, w)| y * w).sum())
+        Ok(f(inputs)?.to_f64_vec()?.iter().zip(&weights).map(|(y, w)| y * w).sum())
     };
 
     let overall = analytic.iter().flatten().fold(0.0f64, |m, g| m.max(g.abs()));
     let mut report = Report::default();
     for (which, input) in inputs.iter().enumerate() {
-        let values = input.to_f64_vec();
+        let values = input.to_f64_vec()?;
         let scale = analytic[which].iter().fold(0.0f64, |m, g| m.max(g.abs())).max(1e-3 * overall).max(1e-6);
         for element in chosen(values.len(), options.elements, &mut rng) {
             let at = |offset: f64| {

@@ -6,13 +6,17 @@
 //! 2. [`pool`], [`Tensor`]: memory, and values that share it.
 //! 3. [`ops`]: the operations, a room each. Read `ops/mod.rs` for what they have in common, then `ops/conv2d/`.
 //! 4. [`Tape`]: recording, and gradients. [`checkpoint`] trades time for memory.
-//! 5. [`gradcheck`](mod@gradcheck), [`sweep`]: how every gradient is checked. [`profile`]: where the time goes.
+//! 5. [`Device`]: GPUs, in `cuda/` and in the `cuda.rs` of every room. What they run is in the crate `kernels`.
+//! 6. [`gradcheck`](mod@gradcheck), [`sweep`]: how every gradient is checked. [`profile`]: where the time goes.
 //!
 //! What one `conv2d` does: `Tensor::conv2d` builds the operation and calls [`ops::apply`]. That checks shapes
 //! (`Op::infer`), computes (`Op::forward`) and, if an input is on a tape, records what `Op::backward` will
 //! need. [`Tape::backward`] later pops that record and adds up the gradients it returns.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
+mod device;
 mod dtype;
 mod error;
 pub mod gradcheck;
@@ -26,6 +30,7 @@ pub mod sweep;
 mod tape;
 mod tensor;
 
+pub use device::{Device, GpuInfo, gpus};
 pub use dtype::{DType, Element, Float};
 pub use error::{Error, Result};
 pub use gradcheck::gradcheck;
@@ -39,4 +44,4 @@ pub use pool::Buffer;
 pub use rng::Rng;
 pub use simd::{Isa, isa};
 pub use tape::{Gradients, Tape, checkpoint, checkpoint_computed};
-pub use tensor::{Device, Meta, Tensor};
+pub use tensor::{Meta, Tensor};

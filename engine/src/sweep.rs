@@ -6,7 +6,7 @@
 //! [large](Choices::large) dimensions.
 
 use crate::gradcheck::{self, GradCheck, Report};
-use crate::{DType, Error, Layout, Result, Rng, Tape, Tensor};
+use crate::{DType, Device, Error, Layout, Result, Rng, Tape, Tensor};
 use std::ops::RangeInclusive;
 
 /// A room's entry in the sweep.
@@ -162,7 +162,7 @@ impl Choices {
         let dense = Tensor::from_slice(&data, shape).expect("as many values as the shape has elements");
         match form {
             0 => dense,
-            1 => dense.row_major(),
+            1 => dense.row_major().expect("a copy in main memory"),
             _ => in_the_middle_of_something_larger(&dense, form == 3),
         }
     }
@@ -175,7 +175,7 @@ fn in_the_middle_of_something_larger(tensor: &Tensor, every_second: bool) -> Ten
     let larger: Vec<usize> = shape.iter().map(|&size| size * step + 2).collect();
     let outer = Layout::row_major(&larger);
     let inner = (0..shape.len()).fold(outer.clone(), |layout, d| layout.slice(d, 1, shape[d], step));
-    let values = tensor.to_f64_vec();
+    let values = tensor.to_f64_vec().expect("in main memory");
     let base = Tensor::build_in(outer, |out: &mut [f64]| {
         out.fill(f64::NAN);
         let rows = crate::cpu::Rows::new(&Layout::row_major(shape), [&inner]);
@@ -201,15 +201,15 @@ pub struct Outcome {
 pub fn check(sample: &Sample) -> Result<Outcome> {
     const F32_TOLERANCE: f64 = 2e-4;
     let options = GradCheck::default();
-    let strided = (sample.run)(&sample.inputs)?.to_f64_vec();
+    let strided = (sample.run)(&sample.inputs)?.to_f64_vec()?;
     let dense: Vec<Tensor> = sample.inputs.iter().map(|x| dense_copy(x, DType::F64)).collect::<Result<_>>()?;
-    let value = (sample.run)(&dense)?.to_f64_vec();
+    let value = (sample.run)(&dense)?.to_f64_vec()?;
     if let Some(i) = differs(&value, &strided, 1e-12) {
         let message = format!("{}: strided inputs give {} at {i}, dense ones {}", sample.label, strided[i], value[i]);
         return Err(Error::disagreement("sweep", message));
     }
     let single: Vec<Tensor> = sample.inputs.iter().map(|x| dense_copy(x, DType::F32)).collect::<Result<_>>()?;
-    let single = (sample.run)(&single)?.to_f64_vec();
+    let single = (sample.run)(&single)?.to_f64_vec()?;
     let f32_error = difference(&value, &single);
     if f32_error.is_nan() || f32_error > F32_TOLERANCE {
         return Err(Error::disagreement("sweep", format!("{}: f32 differs from f64 by {f32_error:.1e}", sample.label)));
@@ -221,9 +221,70 @@ pub fn check(sample: &Sample) -> Result<Outcome> {
     Ok(Outcome { gradients, f32_error, recorded: tape.operations() })
 }
 
+/// How far a device is from the CPU in f64: the largest differences relative to the largest value (at least 1).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Distance {
+    /// Of the value.
+    pub value: f64,
+    /// Of the gradients.
+    pub gradient: f64,
+}
+
+/// The dtypes in which devices are compared with the CPU, and how far each may be off. The half types round every tensor that is
+/// kept or handed on, to 2⁻¹¹ and 2⁻⁸ of a number; what is summed inside a kernel is summed in f32.
+pub const DEVICE_TOLERANCES: [(DType, f64); 4] =
+    [(DType::F64, 1e-11), (DType::F32, 2e-5), (DType::F16, 8e-3), (DType::BF16, 6e-2)];
+
+/// Runs `sample` in `dtype` on `device`, and on the CPU in f64 with the same numbers, and compares the values and, for a random
+/// projection, the gradients of every input.
+///
+/// # Errors
+/// If they differ by more than `tolerance`, with what differs.
+pub fn check_on(sample: &Sample, device: Device, dtype: DType, tolerance: f64) -> Result<Distance> {
+    // The same numbers on both sides: those that the dtype has.
+    let rounded = sample.inputs.iter().map(|x| x.to_dtype(dtype)).collect::<Result<Vec<_>>>()?;
+    let exact = rounded.iter().map(|x| x.to_dtype(DType::F64)).collect::<Result<Vec<_>>>()?;
+    let shape = (sample.run)(&exact)?.shape().to_vec();
+    let projection = Tensor::randn(&shape, DType::F64, &mut Rng::new(7)).to_dtype(dtype)?;
+    let (value, gradients) = value_and_gradients(sample, &exact, projection.to_dtype(DType::F64)?)?;
+    let there = rounded.iter().map(|x| x.to_device(device)).collect::<Result<Vec<_>>>()?;
+    let (value_there, gradients_there) = value_and_gradients(sample, &there, projection.to_device(device)?)?;
+    let far = |a: &[f64], b: &[f64]| if a.len() == b.len() { difference(a, b) } else { f64::NAN };
+    let distance = Distance {
+        value: far(&value, &value_there),
+        gradient: gradients
+            .iter()
+            .zip(&gradients_there)
+            .map(|(a, b)| far(a, b))
+            .fold(0.0, |m, d| if d > m || d.is_nan() { d } else { m }),
+    };
+    if !(distance.value <= tolerance && distance.gradient <= tolerance) {
+        let message = format!(
+            "{}: {dtype} on {device} is off by {:.1e} in value and {:.1e} in gradients; {tolerance:.0e} is allowed",
+            sample.label, distance.value, distance.gradient
+        );
+        return Err(Error::disagreement("sweep", message));
+    }
+    Ok(distance)
+}
+
+fn value_and_gradients(sample: &Sample, inputs: &[Tensor], projection: Tensor) -> Result<(Vec<f64>, Vec<Vec<f64>>)> {
+    let tape = Tape::new();
+    let leaves: Vec<Tensor> = inputs.iter().map(|x| tape.leaf(x)).collect();
+    let value = (sample.run)(&leaves)?;
+    let projection = projection.to_dtype(value.dtype())?;
+    let numbers = value.detach().to_f64_vec()?;
+    let mut gradients = tape.backward_from(&[&value], vec![Some(projection)])?;
+    let gradients = leaves.iter().map(|leaf| match gradients.take(leaf) {
+        Some(gradient) => gradient.to_f64_vec(),
+        None => Ok(vec![0.0; leaf.numel()]),
+    });
+    Ok((numbers, gradients.collect::<Result<_>>()?))
+}
+
 fn dense_copy(tensor: &Tensor, dtype: DType) -> Result<Tensor> {
     crate::dispatch_float!("sweep", dtype, T => {
-        let values: Vec<T> = tensor.to_f64_vec().into_iter().map(<T as crate::Element>::from_f64).collect();
+        let values: Vec<T> = tensor.to_f64_vec()?.into_iter().map(<T as crate::Element>::from_f64).collect();
         Tensor::from_slice(&values, tensor.shape())
     })
 }

@@ -6,20 +6,15 @@
 
 use crate::layout::checked_numel;
 use crate::tape::Node;
-use crate::{Buffer, DType, Element, Error, Layout, Result, Rng};
+use crate::{Buffer, DType, Device, Element, Error, Layout, Result, Rng};
 use std::fmt;
 use std::sync::Arc;
-
-/// Where a tensor's elements live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Device {
-    /// Main memory.
-    Cpu,
-}
 
 /// The memory behind a tensor and its views.
 pub(crate) enum Storage {
     Cpu(Buffer),
+    #[cfg(feature = "cuda")]
+    Cuda(crate::cuda::Block),
 }
 
 /// Shape and dtype: what an operation must know of an input to say what it will return.
@@ -93,8 +88,7 @@ impl Tensor {
         if checked_numel(shape) != Some(data.len()) {
             return Err(Error::shape("from_slice", format!("{} elements do not fill shape {shape:?}", data.len())));
         }
-        let row_major = Self::build_in(Layout::row_major(shape), |out| out.copy_from_slice(data));
-        Ok(row_major.standard())
+        Self::build_in(Layout::row_major(shape), |out| out.copy_from_slice(data)).standard()
     }
 
     /// A tensor of four dimensions `[n, channels, height, width]` from elements in the order N, H, W, C,
@@ -150,7 +144,7 @@ impl Tensor {
     fn from_draws(shape: &[usize], dtype: DType, mut draw: impl FnMut() -> f64) -> Self {
         crate::dispatch_element!(dtype, T => {
             let fill = |out: &mut [T]| out.iter_mut().for_each(|x| *x = T::from_f64(draw()));
-            Self::build_in(Layout::row_major(shape), fill).standard()
+            Self::build_in(Layout::row_major(shape), fill).rearranged::<T>(Layout::new(shape))
         })
     }
 }
@@ -192,8 +186,10 @@ impl Tensor {
 
     /// Where the elements live.
     pub fn device(&self) -> Device {
-        match *self.storage {
+        match &*self.storage {
             Storage::Cpu(_) => Device::Cpu,
+            #[cfg(feature = "cuda")]
+            Storage::Cuda(block) => Device::Cuda(block.gpu().index()),
         }
     }
 
@@ -209,33 +205,30 @@ impl Tensor {
 
     /// The elements in logical row-major order.
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
-        let dense = self.row_major();
+        let dense = self.on_cpu()?.row_major()?;
         Ok(dense.dense_data("to_vec")?.to_vec())
     }
 
     /// The elements in logical row-major order as f64, whatever the dtype.
-    pub fn to_f64_vec(&self) -> Vec<f64> {
-        let dense = self.row_major();
+    pub fn to_f64_vec(&self) -> Result<Vec<f64>> {
+        let dense = self.on_cpu()?.row_major()?;
         crate::dispatch_element!(self.dtype, T => {
-            let start = dense.layout.offset();
-            let data = &dense.raw::<T>()[start..start + dense.numel()];
-            data.iter().map(|x| x.to_f64()).collect()
+            Ok(dense.dense_data::<T>("to_f64_vec")?.iter().map(|x| x.to_f64()).collect())
         })
     }
 
     /// The little-endian bytes of the elements in logical row-major order.
-    pub fn to_le_bytes(&self) -> Vec<u8> {
-        let dense = self.row_major();
+    pub fn to_le_bytes(&self) -> Result<Vec<u8>> {
+        let dense = self.on_cpu()?.row_major()?;
         crate::dispatch_element!(self.dtype, T => {
-            let start = dense.layout.offset();
-            let bytes: &[u8] = bytemuck::cast_slice(&dense.raw::<T>()[start..start + dense.numel()]);
-            bytes.chunks_exact(self.dtype.size()).flat_map(native).collect()
+            let bytes: &[u8] = bytemuck::cast_slice(dense.dense_data::<T>("to_le_bytes")?);
+            Ok(bytes.chunks_exact(self.dtype.size()).flat_map(native).collect())
         })
     }
 
     /// The value of a tensor with one element, as f64.
     pub fn item(&self) -> Result<f64> {
-        match self.to_f64_vec().as_slice() {
+        match self.to_f64_vec()?.as_slice() {
             [value] => Ok(*value),
             _ => Err(Error::shape("item", format!("expected one element, got shape {:?}", self.shape()))),
         }
@@ -250,25 +243,118 @@ impl Tensor {
     }
 
     /// The same values with the standard layout (channels-last for four dimensions); copies only if it must.
-    pub fn standard(&self) -> Self {
+    pub fn standard(&self) -> Result<Self> {
         self.laid_out(self.layout.is_standard(), Layout::new)
     }
 
     /// The same values in row-major order; copies only if it must.
-    pub fn row_major(&self) -> Self {
+    pub fn row_major(&self) -> Result<Self> {
         self.laid_out(self.layout.is_row_major(), Layout::row_major)
     }
 
-    fn laid_out(&self, already: bool, layout: impl FnOnce(&[usize]) -> Layout) -> Self {
+    fn laid_out(&self, already: bool, layout: impl FnOnce(&[usize]) -> Layout) -> Result<Self> {
         if already {
-            return self.clone();
+            return Ok(self.clone());
         }
         let layout = layout(self.shape());
-        let copy = crate::dispatch_element!(self.dtype, T => {
-            let source = self.raw::<T>();
-            Self::build_in(layout.clone(), |out: &mut [T]| crate::cpu::copy(out, &layout, source, &self.layout))
-        });
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = self.gpu() {
+            let copy = Self::on_gpu(gpu, layout, self.dtype)?;
+            crate::cuda::copy_into(gpu, &copy, self)?;
+            return Ok(Self { node: self.node.clone(), ..copy });
+        }
+        Ok(crate::dispatch_element!(self.dtype, T => self.rearranged::<T>(layout)))
+    }
+
+    /// The same values in main memory in another dense layout.
+    fn rearranged<T: Element>(&self, layout: Layout) -> Self {
+        let source = self.raw::<T>();
+        let copy = Self::build_in(layout.clone(), |out| crate::cpu::copy(out, &layout, source, &self.layout));
         Self { node: self.node.clone(), ..copy }
+    }
+
+    /// The same values on `device`, off the tape; copies only if they are on another.
+    pub fn to_device(&self, device: Device) -> Result<Self> {
+        match (self.device(), device) {
+            (here, there) if here == there => Ok(self.detach()),
+            (_, Device::Cpu) => Ok(self.on_cpu()?.detach()),
+            #[cfg(feature = "cuda")]
+            (_, Device::Cuda(index)) => self.on_cpu()?.uploaded(crate::cuda::Gpu::get(index)?),
+            #[cfg(not(feature = "cuda"))]
+            (_, Device::Cuda(_)) => Err(crate::device::without_cuda()),
+        }
+    }
+
+    /// The same values in main memory.
+    fn on_cpu(&self) -> Result<Self> {
+        match &*self.storage {
+            Storage::Cpu(_) => Ok(self.clone()),
+            #[cfg(feature = "cuda")]
+            Storage::Cuda(block) => {
+                // Dense memory comes over as it lies; a view of something larger is first gathered on the GPU.
+                let dense = if self.layout.is_dense() { self.clone() } else { self.standard()? };
+                let size = self.dtype.size();
+                let block = if let Storage::Cuda(block) = &*dense.storage { block } else { block };
+                let bytes = block.gpu().download(block, dense.layout.offset() * size, dense.numel() * size)?;
+                let layout = Layout::from_parts(self.shape().to_vec(), dense.layout.strides().to_vec(), 0);
+                let copy = crate::dispatch_element!(self.dtype, T => {
+                    Self::build_in(layout, |out: &mut [T]| bytemuck::cast_slice_mut(out).copy_from_slice(&bytes))
+                });
+                Ok(Self { node: self.node.clone(), ..copy })
+            }
+        }
+    }
+}
+
+/// On a GPU.
+#[cfg(feature = "cuda")]
+impl Tensor {
+    /// The GPU that the elements live on, if they do.
+    pub(crate) fn gpu(&self) -> Option<&'static crate::cuda::Gpu> {
+        match &*self.storage {
+            Storage::Cpu(_) => None,
+            Storage::Cuda(block) => Some(block.gpu()),
+        }
+    }
+
+    /// A dense tensor on `gpu` whose elements are yet to be written.
+    pub(crate) fn on_gpu(gpu: &'static crate::cuda::Gpu, layout: Layout, dtype: DType) -> Result<Self> {
+        debug_assert!(layout.is_dense() && layout.offset() == 0);
+        let storage = Arc::new(Storage::Cuda(gpu.allocate(layout.numel() * dtype.size())?));
+        Ok(Self { storage, layout, dtype, node: None })
+    }
+
+    /// A tensor of the standard layout on `gpu` whose elements are yet to be written.
+    pub(crate) fn new_on_gpu(gpu: &'static crate::cuda::Gpu, shape: &[usize], dtype: DType) -> Result<Self> {
+        Self::on_gpu(gpu, Layout::new(shape), dtype)
+    }
+
+    /// Zeros on `gpu`.
+    pub(crate) fn zeros_on_gpu(gpu: &'static crate::cuda::Gpu, shape: &[usize], dtype: DType) -> Result<Self> {
+        let zeros = Self::new_on_gpu(gpu, shape, dtype)?;
+        gpu.fill(zeros.block()?, 0, zeros.numel() * dtype.size(), 0)?;
+        Ok(zeros)
+    }
+
+    /// The memory on the GPU.
+    pub(crate) fn block(&self) -> Result<&crate::cuda::Block> {
+        match &*self.storage {
+            Storage::Cpu(_) => Err(Error::cuda("device", "a kernel of the GPU was given a tensor in main memory")),
+            Storage::Cuda(block) => Ok(block),
+        }
+    }
+
+    /// Where the first element is in the GPU's memory.
+    pub(crate) fn address(&self) -> Result<u64> {
+        Ok(self.block()?.address() + (self.layout.offset() * self.dtype.size()) as u64)
+    }
+
+    /// The same values, which are in main memory, on `gpu`, lying as they do here if they are dense.
+    fn uploaded(&self, gpu: &'static crate::cuda::Gpu) -> Result<Self> {
+        let dense = if self.layout.is_dense() { self.clone() } else { self.standard()? };
+        let block = crate::dispatch_element!(self.dtype, T => gpu.upload(bytemuck::cast_slice(dense.dense_data::<T>("to_device")?)))?;
+        let layout = Layout::from_parts(self.shape().to_vec(), dense.layout.strides().to_vec(), 0);
+        Ok(Self { storage: Arc::new(Storage::Cuda(block)), layout, dtype: self.dtype, node: None })
     }
 }
 
@@ -282,11 +368,13 @@ impl Tensor {
     /// The whole storage, through which [`Tensor::layout`] leads.
     ///
     /// # Panics
-    /// If `T` is not the tensor's dtype, which is the calling kernel's mistake: rooms dispatch on the dtype first.
+    /// If `T` is not the tensor's dtype or the tensor is on a GPU, which is the calling kernel's mistake: rooms dispatch on both first.
     pub(crate) fn raw<T: Element>(&self) -> &[T] {
         assert_eq!(T::DTYPE, self.dtype, "kernel instantiated for another dtype");
         match &*self.storage {
             Storage::Cpu(buffer) => buffer.as_slice(),
+            #[cfg(feature = "cuda")]
+            Storage::Cuda(_) => panic!("a kernel of the CPU was given a tensor on a GPU"),
         }
     }
 
@@ -315,6 +403,8 @@ impl Tensor {
         let (start, len) = (self.layout.offset(), self.layout.numel());
         match Arc::get_mut(&mut self.storage)? {
             Storage::Cpu(buffer) => Some(&mut buffer.as_mut_slice()[start..start + len]),
+            #[cfg(feature = "cuda")]
+            Storage::Cuda(_) => None,
         }
     }
 
@@ -340,8 +430,9 @@ impl fmt::Debug for Tensor {
         if let Some(node) = &self.node {
             write!(f, ", #{}", node.id)?;
         }
-        if self.numel() <= 1 << 20 {
-            let values = self.to_f64_vec();
+        if self.device() != Device::Cpu {
+            write!(f, ", {}", self.device())?;
+        } else if let (true, Ok(values)) = (self.numel() <= 1 << 20, self.to_f64_vec()) {
             let shown: Vec<String> = values.iter().take(SHOWN).map(|v| format!("{v:.4}")).collect();
             let more = if values.len() > SHOWN { ", …" } else { "" };
             write!(f, ", [{}{more}]", shown.join(", "))?;

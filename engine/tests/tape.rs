@@ -11,7 +11,7 @@ fn randn(shape: &[usize], seed: u64) -> Tensor {
 }
 
 fn values(gradients: &Gradients, leaf: &Tensor) -> Vec<f64> {
-    gradients.get(leaf).expect("a gradient").to_f64_vec()
+    gradients.get(leaf).expect("a gradient").to_f64_vec().unwrap()
 }
 
 #[test]

@@ -256,7 +256,7 @@ mod tests {
                 [".branch.8", ".branch.4", ".branch.2"]
             );
             for ((name, inside), alone) in inside.iter().zip(&alone) {
-                assert_eq!(inside.to_f64_vec(), alone.to_f64_vec(), "{name}");
+                assert_eq!(inside.to_f64_vec().unwrap(), alone.to_f64_vec().unwrap(), "{name}");
             }
         }
     }

@@ -16,17 +16,23 @@ pub(crate) fn map<T: Element, U: Element, const N: usize>(
     inputs: [&Tensor; N],
     f: impl Fn([T; N]) -> U + Copy + Sync,
 ) -> Result<Tensor> {
-    let mut layouts: Vec<Layout> = Vec::with_capacity(N);
-    for input in inputs {
-        layouts.push(input.layout().broadcast_to(op, shape)?);
-    }
-    let like = layouts.iter().find(|layout| layout.is_dense());
-    let layout = like.map_or_else(|| Layout::new(shape), compact);
+    let layouts = broadcast(op, shape, &inputs)?;
+    let layout = output_layout(shape, &layouts);
     let sources: [&[T]; N] = inputs.map(|input| input.raw());
     let layouts: [&Layout; N] = std::array::from_fn(|k| &layouts[k]);
     Ok(Tensor::build_in(layout.clone(), |out| {
         for_each_row(out, &layout, layouts, |run, starts, strides| vectorize(Run { run, sources, starts, strides, f }));
     }))
+}
+
+/// The layouts of `inputs`, each broadcast to `shape`.
+pub(crate) fn broadcast(op: &'static str, shape: &[usize], inputs: &[&Tensor]) -> Result<Vec<Layout>> {
+    inputs.iter().map(|input| input.layout().broadcast_to(op, shape)).collect()
+}
+
+/// The layout of a map's output: that of the first input that is dense and has its shape, or the standard one.
+pub(crate) fn output_layout(shape: &[usize], inputs: &[Layout]) -> Layout {
+    inputs.iter().find(|layout| layout.is_dense()).map_or_else(|| Layout::new(shape), compact)
 }
 
 /// The same dense order of dimensions, starting at offset 0.

@@ -90,7 +90,7 @@ pub(crate) fn add_resampled<T: Float>(
     parts: &[Resampled<'_>],
     finish: Option<fn(&mut [T])>,
 ) -> Result<Tensor> {
-    let x = x.standard();
+    let x = x.standard()?;
     let start = Start::From(x.dense_data(op)?);
     Tensor::try_build(x.shape(), |out| sum_of_resampled(op, x.shape(), start, parts, finish, out))
 }
@@ -137,7 +137,7 @@ fn sum_of_resampled<T: Float>(
     out: &mut [T],
 ) -> Result<()> {
     let &[_, c, height, width] = shape else { unreachable!("{op}: shapes of maps have four dimensions") };
-    let sources: Vec<Tensor> = parts.iter().map(|part| part.x.standard()).collect();
+    let sources: Vec<Tensor> = parts.iter().map(|part| part.x.standard()).collect::<Result<_>>()?;
     let parts: Vec<Part<'_, T>> =
         parts.iter().zip(&sources).map(|(part, x)| Part::new(op, part, x)).collect::<Result<_>>()?;
     let blended: usize = parts.iter().map(|part| part.cols.input * c).sum();

@@ -46,6 +46,18 @@ impl<const N: usize> Rows<N> {
         Self { sizes, strides, offsets: inputs.map(Layout::offset) }
     }
 
+    /// The merged sizes, outermost first.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn sizes(&self) -> &[usize] {
+        &self.sizes
+    }
+
+    /// The strides of every input in each of them.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn strides(&self) -> &[[usize; N]] {
+        &self.strides
+    }
+
     /// Elements in a row.
     pub(crate) fn row(&self) -> usize {
         self.sizes[self.sizes.len() - 1]

@@ -13,7 +13,17 @@ use crate::profile::{Call, time};
 use crate::sweep::Room;
 use crate::tape::Node;
 use crate::tensor::Meta;
-use crate::{Result, Tensor};
+use crate::{Error, Result, Tensor};
+
+/// Leaves for the room's CUDA side where `$tensor` is on a GPU: returns `$run`, in which `$gpu` is that GPU.
+macro_rules! on_gpu {
+    ($tensor:expr, $gpu:ident => $run:expr) => {
+        #[cfg(feature = "cuda")]
+        if let Some($gpu) = $tensor.gpu() {
+            return $run;
+        }
+    };
+}
 
 /// Declares the rooms and lists them for the sweep; a room without samples does not compile.
 macro_rules! rooms {
@@ -105,6 +115,7 @@ pub trait Op: Send + Sync + Sized + 'static {
 pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
     let metas: Vec<Meta> = inputs.iter().map(|input| input.meta()).collect();
     let expected = op.infer(&metas)?;
+    one_device(O::NAME, inputs)?;
     let detached: Vec<Tensor> = inputs.iter().map(|input| input.detach()).collect();
     let need: Vec<bool> = inputs.iter().map(|input| input.node().is_some()).collect();
     let call = || Call::new(O::NAME, &metas, &expected, || op.flops(&metas, &expected));
@@ -120,6 +131,15 @@ pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
     };
     let outputs = tape.record(O::NAME, inputs, vec![output], kept, Box::new(backward))?;
     Ok(outputs.into_iter().next().expect("one output was recorded"))
+}
+
+/// An error if the inputs are not all on one device.
+fn one_device(op: &'static str, inputs: &[&Tensor]) -> Result<()> {
+    let Some(first) = inputs.first().map(|input| input.device()) else { return Ok(()) };
+    match inputs.iter().find(|input| input.device() != first) {
+        Some(other) => Err(Error::cuda(op, format!("operands are on {first} and on {}", other.device()))),
+        None => Ok(()),
+    }
 }
 
 /// As [`apply`] with `onto` as input number `place`, for an operation whose result has that input's shape and can be made in its
@@ -138,6 +158,7 @@ pub(crate) fn apply_onto<O: Op>(
     }
     let metas: Vec<Meta> = inputs.iter().map(|input| input.meta()).collect();
     let expected = op.infer(&metas)?;
+    one_device(O::NAME, &inputs)?;
     debug_assert_eq!(expected, onto.meta(), "{}: the result does not fit into its input", O::NAME);
     time(Call::new(O::NAME, &metas, &expected, || op.flops(&metas, &expected)), || in_place(&op, &mut onto))?;
     Ok(onto)

@@ -7,21 +7,24 @@
 //! d bias = Σ dy, d weight = Σ dy·x̂, and dx = a·(dy − Σdy/M − x̂·Σ(dy·x̂)/M), of which a·dy remains where the
 //! statistics are constants.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use super::keep;
 use crate::cpu::{channel_sums, map};
 use crate::{DType, Error, Meta, Result, Tensor, dispatch_element, dispatch_float};
 
-/// Means and biased variances, `[groups, channels]`.
+/// Means and biased variances: f64 tensors `[groups, channels]`, on the device of the input.
 pub(super) struct Statistics {
-    groups: usize,
-    pub(super) mean: Vec<f64>,
-    pub(super) var: Vec<f64>,
+    pub(super) mean: Tensor,
+    pub(super) var: Tensor,
 }
 
 impl Statistics {
     /// Those of `x` `[N, C, H, W]`, whose N images fall into `groups` groups.
     pub(super) fn of(op: &'static str, x: &Tensor, groups: usize) -> Result<Self> {
-        let x = x.standard();
+        let x = x.detach().standard()?;
+        on_gpu!(x, gpu => cuda::statistics(gpu, op, &x, groups));
         let [n, c, h, w] = x.dims4(op)?;
         let count = (n / groups.max(1) * h * w) as f64;
         dispatch_float!(op, x.dtype(), T => {
@@ -29,14 +32,20 @@ impl Statistics {
             let sum = channel_sums([data], groups, &vec![0.0; groups * c], |[x], _| x);
             let mean: Vec<f64> = sum.iter().map(|sum| sum / count).collect();
             let squares = channel_sums([data], groups, &mean, |[x], mean| (x - mean) * (x - mean));
-            let var = squares.iter().map(|sum| sum / count).collect();
-            Ok(Self { groups, mean, var })
+            let var: Vec<f64> = squares.iter().map(|sum| sum / count).collect();
+            let [mean, var] = [mean, var].map(|numbers| from_f64(&numbers, &[groups, c], DType::F64));
+            Ok(Self { mean, var })
         })
     }
 
     /// Given ones, for all images.
-    pub(super) fn given(mean: &Tensor, var: &Tensor) -> Self {
-        Self { groups: 1, mean: mean.to_f64_vec(), var: var.to_f64_vec() }
+    pub(super) fn given(mean: &Tensor, var: &Tensor) -> Result<Self> {
+        let given = |x: &Tensor| x.detach().to_dtype(DType::F64)?.reshape(&[1, x.numel()]);
+        Ok(Self { mean: given(mean)?, var: given(var)? })
+    }
+
+    fn groups(&self) -> usize {
+        self.mean.shape()[0]
     }
 }
 
@@ -54,15 +63,18 @@ pub(super) type Saved = (Option<Tensor>, Option<Tensor>);
 impl Normalise {
     /// `inputs`: x, weight, bias.
     pub(super) fn forward(&self, op: &'static str, inputs: &[&Tensor], need: &[bool]) -> Result<(Tensor, Saved)> {
-        let (x, weight, bias) = (inputs[0].standard(), inputs[1], inputs[2].to_f64_vec());
-        let scale = self.scale(&weight.to_f64_vec());
+        let (x, weight, bias) = (inputs[0].standard()?, inputs[1], inputs[2]);
+        let wants_x = need[1] || need[0] && self.of_input;
+        let kept = (keep(wants_x, &x), keep(need[0], weight));
+        on_gpu!(x, gpu => Ok((cuda::forward(gpu, self, op, &x, weight, bias)?, kept)));
+        let (mean, bias) = (self.statistics.mean.dense_data(op)?, bias.to_f64_vec()?);
+        let scale = self.scale(op, &weight.to_f64_vec()?)?;
         let y = dispatch_float!(op, x.dtype(), T => {
             let [mean, scale, bias] =
-                [&self.statistics.mean, &scale, &bias].map(|numbers| per_channel(numbers, bias.len(), x.dtype()));
+                [mean, &scale, &bias].map(|numbers| per_channel(numbers, bias.len(), x.dtype()));
             map(op, x.shape(), [&x, &mean, &scale, &bias], |[x, mean, scale, bias]: [T; 4]| (x - mean) * scale + bias)
         })?;
-        let wants_x = need[1] || need[0] && self.of_input;
-        Ok((y, (keep(wants_x, &x), keep(need[0], weight))))
+        Ok((y, kept))
     }
 
     /// The gradients of x, weight and bias.
@@ -73,20 +85,21 @@ impl Normalise {
         dy: &Tensor,
         need: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        let dy = dy.standard();
-        let Statistics { groups, mean, .. } = &self.statistics;
+        let dy = dy.standard()?;
+        on_gpu!(dy, gpu => cuda::backward(gpu, self, op, (x, weight), &dy, need));
+        let (groups, mean) = (self.statistics.groups(), self.statistics.mean.dense_data::<f64>(op)?);
         let channels = dy.shape()[1];
         let (sum_dy, sum_dy_x) = dispatch_float!(op, dy.dtype(), T => {
             let data: &[T] = dy.dense_data(op)?;
             let with_x = match &x {
-                Some(x) => channel_sums([data, x.dense_data(op)?], *groups, mean, |[dy, x], mean| dy * (x - mean)),
+                Some(x) => channel_sums([data, x.dense_data(op)?], groups, mean, |[dy, x], mean| dy * (x - mean)),
                 None => Vec::new(),
             };
-            Ok((channel_sums([data], *groups, mean, |[dy], _| dy), with_x))
+            Ok((channel_sums([data], groups, mean, |[dy], _| dy), with_x))
         })?;
-        let inverse = self.inverse_deviations();
+        let inverse = self.inverse_deviations(op)?;
         let dx = match weight {
-            Some(weight) => Some(self.backward_x(op, x.as_ref(), &weight.to_f64_vec(), &dy, &sum_dy, &sum_dy_x)?),
+            Some(weight) => Some(self.backward_x(op, x.as_ref(), &weight.to_f64_vec()?, &dy, &sum_dy, &sum_dy_x)?),
             None => None,
         };
         let d_weight = need[1].then(|| {
@@ -107,18 +120,18 @@ impl Normalise {
         sum_dy_x: &[f64],
     ) -> Result<Tensor> {
         let (channels, dtype) = (weight.len(), dy.dtype());
-        let scale = self.scale(weight);
+        let scale = self.scale(op, weight)?;
         let a = per_channel(&scale, channels, dtype);
         let Some(x) = x.filter(|_| self.of_input) else {
             return dy.mul(&a);
         };
         let count = (dy.numel() / scale.len().max(1)) as f64;
         let constant: Vec<f64> = scale.iter().zip(sum_dy).map(|(a, sum)| -a * sum / count).collect();
-        let inverse = self.inverse_deviations();
+        let inverse = self.inverse_deviations(op)?;
         let slope: Vec<f64> =
             (0..scale.len()).map(|i| -scale[i] * inverse[i] * inverse[i] * sum_dy_x[i] / count).collect();
-        let [mean, constant, slope] =
-            [&self.statistics.mean, &constant, &slope].map(|numbers| per_channel(numbers, channels, dtype));
+        let mean = self.statistics.mean.dense_data(op)?;
+        let [mean, constant, slope] = [mean, &constant, &slope].map(|numbers| per_channel(numbers, channels, dtype));
         dispatch_float!(op, dtype, T => {
             let f = |[dy, x, mean, a, slope, constant]: [T; 6]| dy * a + ((x - mean) * slope + constant);
             map(op, dy.shape(), [dy, x, &mean, &a, &slope, &constant], f)
@@ -126,13 +139,14 @@ impl Normalise {
     }
 
     /// 1/√(var + eps), `[groups, channels]`.
-    fn inverse_deviations(&self) -> Vec<f64> {
-        self.statistics.var.iter().map(|var| 1.0 / (var + self.eps).sqrt()).collect()
+    fn inverse_deviations(&self, op: &'static str) -> Result<Vec<f64>> {
+        Ok(self.statistics.var.dense_data::<f64>(op)?.iter().map(|var| 1.0 / (var + self.eps).sqrt()).collect())
     }
 
     /// weight/√(var + eps), `[groups, channels]`.
-    fn scale(&self, weight: &[f64]) -> Vec<f64> {
-        self.inverse_deviations().iter().zip(weight.iter().cycle()).map(|(inverse, weight)| inverse * weight).collect()
+    fn scale(&self, op: &'static str, weight: &[f64]) -> Result<Vec<f64>> {
+        let inverse = self.inverse_deviations(op)?;
+        Ok(inverse.iter().zip(weight.iter().cycle()).map(|(inverse, weight)| inverse * weight).collect())
     }
 }
 
@@ -158,7 +172,7 @@ fn per_channel(numbers: &[f64], channels: usize, dtype: DType) -> Tensor {
 }
 
 /// `numbers` in memory order as a tensor.
-pub(super) fn from_f64(numbers: &[f64], shape: &[usize], dtype: DType) -> Tensor {
+fn from_f64(numbers: &[f64], shape: &[usize], dtype: DType) -> Tensor {
     dispatch_element!(dtype, T => Tensor::build(shape, |out: &mut [T]| {
         out.iter_mut().zip(numbers).for_each(|(out, &number)| *out = <T as crate::Element>::from_f64(number));
     }))

@@ -46,17 +46,20 @@ fn read(origin: &str, bytes: &[u8]) -> Reading {
         Err(error) => return Reading { prefix: String::new(), network: Err(error.to_string()), whole: false },
     };
     let prefix = strip_prefix(&mut file.tensors);
-    let network = Model::from_file(origin, file).map(|(model, _)| describe(&model)).map_err(|error| error.to_string());
+    let network =
+        Model::from_file(origin, file).and_then(|(model, _)| describe(&model)).map_err(|error| error.to_string());
     Reading { prefix, network, whole: true }
 }
 
-fn describe(model: &Model) -> String {
+fn describe(model: &Model) -> Result<String> {
     let config = &model.config;
-    let values = model.params.entries().iter().flat_map(|entry| entry.value.to_f64_vec());
-    let not_finite = values.filter(|value| !value.is_finite()).count();
+    let mut not_finite = 0;
+    for entry in model.params.entries() {
+        not_finite += entry.value.to_f64_vec()?.iter().filter(|value| !value.is_finite()).count();
+    }
     let [lam, modulation] = [(config.lam, "LAM"), (config.modulation, "FM")]
         .map(|(there, name)| if there { String::new() } else { format!(", no {name}") });
-    format!(
+    Ok(format!(
         "IRNeXt, n = {}, width {}, {} MSM{lam}{modulation}, G = {}, K = {}; {} parameters{}",
         config.n,
         config.width,
@@ -65,7 +68,7 @@ fn describe(model: &Model) -> String {
         config.kernel,
         model.params.count(),
         if not_finite > 0 { format!("; {not_finite} NUMBERS ARE NOT FINITE") } else { String::new() },
-    )
+    ))
 }
 
 fn print(arguments: &Arguments, contents: &Contents, Reading { prefix, network, .. }: &Reading) {

@@ -253,7 +253,7 @@ mod tests {
                 let mut gradients = tape.backward_from(&[&y], vec![Some(seed.clone())]).unwrap();
                 let mut all = vec![Some(y.detach()), gradients.take(&x), gradients.take(&features)];
                 all.extend(cx.finish().gradients(gradients));
-                all.into_iter().flatten().flat_map(|t| t.to_f64_vec()).collect::<Vec<f64>>()
+                all.into_iter().flatten().flat_map(|t| t.to_f64_vec().unwrap()).collect::<Vec<f64>>()
             };
             let folded = run(&|cx, x, features| lam.forward(cx, x, features).unwrap());
             let expected = run(&|cx, x, features| plain(&lam, cx, x, features));

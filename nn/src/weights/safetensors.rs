@@ -45,8 +45,8 @@ pub(super) fn contents(bytes: &[u8]) -> Result<Contents, String> {
 pub(super) fn write(file: &WeightFile) -> Result<Vec<u8>, String> {
     let mut names: Vec<&String> = file.tensors.keys().collect();
     names.sort();
-    let data: Vec<(&String, Vec<u8>)> =
-        names.into_iter().map(|name| (name, file.tensors[name].to_le_bytes())).collect();
+    let bytes = |name| Ok((name, file.tensors[name].to_le_bytes().map_err(|error| error.to_string())?));
+    let data: Vec<(&String, Vec<u8>)> = names.into_iter().map(bytes).collect::<Result<_, String>>()?;
     let mut views = Vec::with_capacity(data.len());
     for (name, bytes) in &data {
         let tensor = &file.tensors[*name];

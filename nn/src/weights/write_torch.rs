@@ -32,7 +32,8 @@ pub(super) fn write(file: &WeightFile) -> Result<Vec<u8>, String> {
     archive.add("archive/data.pkl", &pickle.0);
     archive.add("archive/byteorder", b"little");
     for (i, name) in names.iter().enumerate() {
-        archive.add(&format!("archive/data/{i}"), &file.tensors[*name].to_le_bytes());
+        let bytes = file.tensors[*name].to_le_bytes().map_err(|error| error.to_string())?;
+        archive.add(&format!("archive/data/{i}"), &bytes);
     }
     archive.add("archive/version", b"3\n");
     archive.finish()

@@ -169,7 +169,7 @@ impl Run {
     /// samples (`grad.train_samp.<path>`).
     pub fn get(&self, name: &str) -> Option<Numbers> {
         let part = ["_norm.", "_samp."].into_iter().find(|part| name.contains(part)).unwrap_or(".");
-        let whole = self.0.get(&name.replacen(part, ".", 1))?.to_f64_vec();
+        let whole = self.0.get(&name.replacen(part, ".", 1))?.to_f64_vec().unwrap();
         let (largest, of) = (largest(&whole), whole.len());
         let values = match part {
             "_norm." => vec![norm(&whole)],

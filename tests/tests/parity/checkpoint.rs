@@ -39,8 +39,8 @@ fn case_of(folder: &Folder, weights: &str, checkpoint: &Tensors, steps: usize) -
     let start = format!("case_{width}{suffix}_train_");
     let apart = |case: &Case| {
         let one = |(path, value): (&String, &Tensor)| {
-            let samples_there = case.file.get(&format!("traj64.{steps}.param_samp.{path}"))?.to_f64_vec();
-            Some(farthest(&samples(&value.to_f64_vec()), &samples_there))
+            let samples_there = case.file.get(&format!("traj64.{steps}.param_samp.{path}"))?.to_f64_vec().unwrap();
+            Some(farthest(&samples(&value.to_f64_vec().unwrap()), &samples_there))
         };
         checkpoint
             .iter()
@@ -78,7 +78,7 @@ fn compare(report: &mut Report, distances: &Distances, case: &Case, file: &Tenso
             report.fail(format!("{key}: nothing here computes this"));
             continue;
         };
-        let (found, expected) = (found.to_f64_vec(), expected.to_f64_vec());
+        let (found, expected) = (found.to_f64_vec().unwrap(), expected.to_f64_vec().unwrap());
         let off = farthest(&found, &expected);
         let relative = || {
             let differences: Vec<f64> = found.iter().zip(&expected).map(|(a, b)| a - b).collect();

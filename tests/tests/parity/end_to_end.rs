@@ -30,13 +30,17 @@ fn compare(folder: &Folder, name: &str, report: &mut Report) {
     let input = &file["input"];
     // The program's own way, which limits to [0, 1].
     let restored = restore(&model.freeze(), &to_image(input).unwrap()).unwrap();
-    let torch_off = file.get("out64").map_or(1e-6, |out| farthest(&file["out"].to_f64_vec(), &out.to_f64_vec()));
+    let torch_off =
+        file.get("out64").map_or(1e-6, |out| farthest(&file["out"].to_f64_vec().unwrap(), &out.to_f64_vec().unwrap()));
     for (key, expected) in &file {
         match key.as_str() {
             "input" | "label" => (),
             "out64" => report.compare("out, f64", key, &predict(&model, input, DType::F64), expected, F64),
             "out" => {
-                let off = farthest(&predict(&model, input, DType::F32).to_f64_vec(), &expected.to_f64_vec());
+                let off = farthest(
+                    &predict(&model, input, DType::F32).to_f64_vec().unwrap(),
+                    &expected.to_f64_vec().unwrap(),
+                );
                 report.check("out, f32", key, expected.numel(), off, MULTIPLE * torch_off);
                 let limited = to_image(expected).unwrap().clamp();
                 let off = farthest(&as_f64(&restored.data), &as_f64(&limited.data));
@@ -46,7 +50,7 @@ fn compare(folder: &Folder, name: &str, report: &mut Report) {
             _ if key.starts_with("official_") => score(report, &file, key, &restored),
             _ if key.starts_with("geometry.") => {
                 let found = geometry(&model, input).map(|number| number as f64);
-                report.check("geometry", key, found.len(), farthest(&found, &expected.to_f64_vec()), 0.5);
+                report.check("geometry", key, found.len(), farthest(&found, &expected.to_f64_vec().unwrap()), 0.5);
             }
             _ => report.fail(format!("{key}: nothing here computes this")),
         }
@@ -104,7 +108,7 @@ fn saved(report: &mut Report, file: &Tensors, restored: &Image, torch_off: f64) 
 /// PSNR and SSIM as the published evaluation defines them, of our image.
 fn score(report: &mut Report, file: &Tensors, key: &str, restored: &Image) {
     let label = to_image(&file["label"]).unwrap();
-    let expected = file[key].to_f64_vec();
+    let expected = file[key].to_f64_vec().unwrap();
     let found = match key.trim_end_matches("64") {
         "official_psnr" => psnr(restored, &label, View::Rgb).unwrap(),
         "official_ssim" => Ssim::Downscaled.score(restored, &label, View::Rgb).unwrap(),

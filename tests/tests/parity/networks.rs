@@ -76,7 +76,8 @@ fn compare_f32(folder: &Folder, case: &Case, report: &mut Report) {
 /// How far PyTorch's number `name` in f32 is from that in f64, relative to the latter.
 pub fn torch_off(case: &Case, name: &str) -> Option<f64> {
     let (first, rest) = name.split_once('.')?;
-    let [single, double] = [case.file.get(name)?, case.file.get(&format!("{first}64.{rest}"))?].map(Tensor::to_f64_vec);
+    let numbers = |name: &str| case.file.get(name)?.to_f64_vec().ok();
+    let (single, double) = (numbers(name)?, numbers(&format!("{first}64.{rest}"))?);
     Some(farthest(&single, &double) / largest(&double))
 }
 
@@ -129,7 +130,7 @@ pub fn pair(report: &mut Report, key: &str, run: &Run, name: &str, expected: &Te
         report.skip("num_batches_tracked, which nothing here needs");
         return None;
     }
-    let expected = expected.to_f64_vec();
+    let expected = expected.to_f64_vec().unwrap();
     match run.get(name) {
         Some(found) if found.values.len() == expected.len() => return Some((found, expected)),
         Some(found) => report.fail(format!("{key}: {} numbers, expected {}", found.values.len(), expected.len())),

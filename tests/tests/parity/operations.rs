@@ -24,8 +24,9 @@ fn operations() {
                 match found.get(key) {
                     // Before an instance normalisation, a bias has no gradient but rounding.
                     Some(found) if kind(name) == "convs" && key == "grad.main.3.main.0.bias" => {
-                        let weight = largest(&case[&key.replace("bias", "weight")].to_f64_vec());
-                        let off = largest(&found.to_f64_vec()).max(largest(&expected.to_f64_vec())) / weight;
+                        let weight = largest(&case[&key.replace("bias", "weight")].to_f64_vec().unwrap());
+                        let off = largest(&found.to_f64_vec().unwrap()).max(largest(&expected.to_f64_vec().unwrap()))
+                            / weight;
                         report.check("zero but for rounding", &format!("{name}.{key}"), found.numel(), off, F64);
                     }
                     Some(found) => report.compare(kind(name), &format!("{name}.{key}"), found, expected, F64),
@@ -154,7 +155,7 @@ fn losses(case: &Tensors) -> Tensors {
 /// The whole spectrum from its half: F[k, l] = conj F[−k, −l].
 fn spectrum(x: &Tensor) -> [Tensor; 2] {
     let [n, c, h, w] = x.dims4("spectrum").unwrap();
-    let (half, columns) = (x.rfft2().unwrap().to_f64_vec(), w / 2 + 1);
+    let (half, columns) = (x.rfft2().unwrap().to_f64_vec().unwrap(), w / 2 + 1);
     let at = |map: usize, k: usize, l: usize, part: usize| half[((map * h + k) * columns + l) * 2 + part];
     [(0, 1.0), (1, -1.0)].map(|(part, mirrored)| {
         let value = |i: usize| match (i / (h * w), i / w % h, i % w) {

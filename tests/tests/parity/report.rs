@@ -37,7 +37,7 @@ impl Report {
         if found.shape() != expected.shape() && (found.numel(), expected.numel()) != (1, 1) {
             return self.fail(format!("{key}: shape {:?}, expected {:?}", found.shape(), expected.shape()));
         }
-        let (found, expected) = (found.to_f64_vec(), expected.to_f64_vec());
+        let (found, expected) = (found.to_f64_vec().unwrap(), expected.to_f64_vec().unwrap());
         self.check(group, key, expected.len(), farthest(&found, &expected) / largest(&expected), limit);
     }
 

@@ -61,6 +61,13 @@ impl Tensor {
 
 /// `earlier + gradient`, in place where nobody else holds `earlier`. The tape's accumulator.
 pub(crate) fn accumulate(mut earlier: Tensor, gradient: &Tensor) -> Result<Tensor> {
+    on_gpu!(earlier, gpu => {
+        if !earlier.is_exclusive() {
+            return earlier.add(gradient);
+        }
+        crate::cuda::pointwise_onto(gpu, Add::NAME, &earlier, &[&earlier, gradient], [0.0; 2])?;
+        Ok(earlier)
+    });
     dispatch_float!("accumulate", earlier.dtype(), T => {
         // Gradients of sums are broadcast, and have no memory of their own to add to.
         let alike = earlier.layout().is_dense() && earlier.layout().same_strides(gradient.layout());
@@ -171,6 +178,9 @@ impl Op for Affine {
     }
 
     fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, ())> {
+        on_gpu!(x[0], gpu => {
+            Ok((crate::cuda::pointwise(gpu, Self::NAME, x[0].shape(), x, [self.scale, self.shift])?, ()))
+        });
         let y = dispatch_float!(Self::NAME, x[0].dtype(), T => {
             let (scale, shift) = (<T as Element>::from_f64(self.scale), <T as Element>::from_f64(self.shift));
             map(Self::NAME, x[0].shape(), [x[0]], move |[x]: [T; 1]| x * scale + shift)
@@ -202,6 +212,7 @@ fn binary(
     double: impl Fn(f64, f64) -> f64 + Sync,
 ) -> Result<Tensor> {
     let shape = broadcast_shape(op, a.shape(), b.shape())?;
+    on_gpu!(a, gpu => crate::cuda::pointwise(gpu, op, &shape, &[a, b], [0.0; 2]));
     match a.dtype() {
         DType::F32 => map(op, &shape, [a, b], |[a, b]| single(a, b)),
         DType::F64 => map(op, &shape, [a, b], |[a, b]| double(a, b)),
@@ -241,8 +252,8 @@ mod tests {
         let row = tensor(&[10.0, 20.0, 30.0], &[3]);
         let sum = column.add(&row).unwrap();
         assert_eq!(sum.shape(), [2, 3]);
-        assert_eq!(sum.to_f64_vec(), [11.0, 21.0, 31.0, 12.0, 22.0, 32.0]);
-        assert_eq!(column.div(&row).unwrap().to_f64_vec()[1], 0.05);
+        assert_eq!(sum.to_f64_vec().unwrap(), [11.0, 21.0, 31.0, 12.0, 22.0, 32.0]);
+        assert_eq!(column.div(&row).unwrap().to_f64_vec().unwrap()[1], 0.05);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! statistics are the layer's business, so they are returned to it. In evaluation the statistics are given, and constants.
 //! The arithmetic is in `ops/normalise.rs`.
 
-use super::normalise::{self, Normalise, Saved, Statistics, from_f64};
+use super::normalise::{self, Normalise, Saved, Statistics};
 use super::{Op, apply};
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Error, Meta, Result, Tensor};
@@ -38,8 +38,9 @@ impl Tensor {
             return Err(Error::shape(NAME, format!("{why}, got shape {:?}", self.shape())));
         }
         let statistics = Statistics::of(NAME, self, 1)?;
-        let unbiased: Vec<f64> = statistics.var.iter().map(|var| var * (count as f64 / (count - 1) as f64)).collect();
-        let [mean, var] = [&statistics.mean, &unbiased].map(|numbers| from_f64(numbers, &[c], self.dtype()));
+        let unbiased = statistics.var.scale(count as f64 / (count - 1) as f64)?;
+        let report = |numbers: &Tensor| numbers.reshape(&[c])?.to_dtype(self.dtype());
+        let (mean, var) = (report(&statistics.mean)?, report(&unbiased)?);
         let y = apply(BatchNorm(Normalise { statistics, eps, of_input: true }), &[self, weight, bias])?;
         Ok((y, BatchStats { mean, var }))
     }
@@ -54,7 +55,7 @@ impl Tensor {
         eps: f64,
     ) -> Result<Tensor> {
         normalise::infer(NAME, &self.meta(), &[("mean", &mean.meta()), ("var", &var.meta())])?;
-        let statistics = Statistics::given(mean, var);
+        let statistics = Statistics::given(mean, var)?;
         apply(BatchNorm(Normalise { statistics, eps, of_input: false }), &[self, weight, bias])
     }
 }
@@ -103,8 +104,8 @@ fn sample_eval(c: &mut Choices) -> Sample {
     let inputs = inputs(c);
     let (mean, var) = (c.tensor(inputs[1].shape(), Values::Normal), c.tensor(inputs[1].shape(), Values::Positive));
     Sample::new("eval", inputs, move |x| {
-        let like_x = |numbers: &Tensor| from_f64(&numbers.to_f64_vec(), numbers.shape(), x[0].dtype());
-        x[0].batch_norm_eval(&like_x(&mean), &like_x(&var), &x[1], &x[2], 1e-5)
+        let like_x = |numbers: &Tensor| numbers.to_device(x[0].device())?.to_dtype(x[0].dtype());
+        x[0].batch_norm_eval(&like_x(&mean)?, &like_x(&var)?, &x[1], &x[2], 1e-5)
     })
 }
 
@@ -122,9 +123,9 @@ mod tests {
         // Channel 0: 1, 3 (mean 2, biased variance 1); channel 1: 0, 8 (mean 4, biased variance 16).
         let x = tensor(&[1.0, 0.0, 3.0, 8.0], &[2, 2, 1, 1]);
         let (y, stats) = x.batch_norm_train(&tensor(&[5.0, 2.0], &[2]), &tensor(&[0.0, 1.0], &[2]), 0.0).unwrap();
-        assert_eq!(y.to_f64_vec(), [-5.0, -1.0, 5.0, 3.0]);
-        assert_eq!(stats.mean.to_f64_vec(), [2.0, 4.0]);
-        assert_eq!(stats.var.to_f64_vec(), [2.0, 32.0]);
+        assert_eq!(y.to_f64_vec().unwrap(), [-5.0, -1.0, 5.0, 3.0]);
+        assert_eq!(stats.mean.to_f64_vec().unwrap(), [2.0, 4.0]);
+        assert_eq!(stats.var.to_f64_vec().unwrap(), [2.0, 32.0]);
     }
 
     #[test]
@@ -132,7 +133,7 @@ mod tests {
         let x = tensor(&[1.0, 0.0], &[1, 2, 1, 1]);
         let (mean, var) = (tensor(&[-1.0, 3.0], &[2]), tensor(&[3.75, 0.0], &[2]));
         let y = x.batch_norm_eval(&mean, &var, &tensor(&[2.0, 1.0], &[2]), &tensor(&[0.5, 0.0], &[2]), 0.25).unwrap();
-        assert_eq!(y.to_f64_vec(), [2.5, -6.0]);
+        assert_eq!(y.to_f64_vec().unwrap(), [2.5, -6.0]);
     }
 
     #[test]
@@ -141,9 +142,9 @@ mod tests {
         let x = Tensor::randn(&[2, 3, 40, 40], DType::F32, &mut rng).affine(1.0, 4096.0).unwrap();
         let (one, zero) = (Tensor::ones(&[3], DType::F32), Tensor::zeros(&[3], DType::F32));
         let (_, stats) = x.batch_norm_train(&one, &zero, 1e-5).unwrap();
-        let mean = x.to_f64_vec().chunks(1600).step_by(3).flatten().sum::<f64>() / 3200.0;
-        let squares = x.to_f64_vec().chunks(1600).step_by(3).flatten().map(|x| (x - mean).powi(2)).sum::<f64>();
-        let var = stats.var.to_f64_vec()[0];
+        let mean = x.to_f64_vec().unwrap().chunks(1600).step_by(3).flatten().sum::<f64>() / 3200.0;
+        let squares = x.to_f64_vec().unwrap().chunks(1600).step_by(3).flatten().map(|x| (x - mean).powi(2)).sum::<f64>();
+        let var = stats.var.to_f64_vec().unwrap()[0];
         assert!((var - squares / 3199.0).abs() < 1e-6 * var, "{var} is not {}", squares / 3199.0);
     }
 
@@ -163,7 +164,7 @@ mod tests {
                     false => x[0].batch_norm_train(&x[1], &x[2], 1e-5).unwrap().0,
                 };
                 let gradients = tape.backward(&y.mul(&y).unwrap().mul(&y).unwrap().sum_all().unwrap()).unwrap();
-                x.iter().map(|x| gradients.get(x).map(|g| g.to_f64_vec())).collect::<Vec<_>>()
+                x.iter().map(|x| gradients.get(x).map(|g| g.to_f64_vec().unwrap())).collect::<Vec<_>>()
             };
             let all = gradients([true; 3]);
             for i in 0..3 {

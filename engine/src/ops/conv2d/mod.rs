@@ -288,8 +288,8 @@ pub(super) fn backward(
         let dx = match &weight {
             Some((w, Shape(shape))) => {
                 let packed = Packed::<T>::new(direction.reversed(), options, w);
-                let dz = dz.standard();
-                let x = x.as_ref().filter(|_| gelu.input).map(|(x, _)| x.standard());
+                let dz = dz.standard()?;
+                let x = x.as_ref().filter(|_| gelu.input).map(|(x, _)| x.standard()).transpose()?;
                 let x = x.as_ref().map(|x| x.dense_data::<T>("conv2d")).transpose()?;
                 let write = |start: usize, run: &mut [T]| {
                     if let Some(x) = x {
@@ -323,7 +323,7 @@ fn run<T: Gelu>(
     Operands { x, bias, residual, .. }: Operands<'_>,
     shape: &[usize],
 ) -> Result<Tensor> {
-    let (x, residual) = (x.standard(), residual.map(Tensor::standard));
+    let (x, residual) = (x.standard()?, residual.map(Tensor::standard).transpose()?);
     let bias = bias.map(|bias| bias.to_vec::<T>()).transpose()?;
     let residual = residual.as_ref().map(|residual| residual.dense_data::<T>("conv2d")).transpose()?;
     let write = |start: usize, run: &mut [T]| {
@@ -342,7 +342,7 @@ fn run<T: Gelu>(
 /// Adds the convolution to `onto`, whose memory nobody else sees.
 fn add_to<T: Gelu>(options: Conv2dOptions, gelu: Gelus, operands: Operands<'_>, onto: &mut Tensor) -> Result<()> {
     let Operands { x, bias, .. } = operands;
-    let x = x.standard();
+    let x = x.standard()?;
     let bias = bias.map(|bias| bias.to_vec::<T>()).transpose()?;
     let [.., height, width] = onto.dims4(Conv2d::NAME)?;
     let write = |_: usize, run: &mut [T]| gelu_in_place(run);

@@ -156,7 +156,7 @@ fn sample(c: &mut Choices, norm: FrequencyNorm) -> Sample {
 fn keeps_away_from_kinks(x: &Tensor, target: &Tensor) -> bool {
     const STRUCTURAL: f64 = 1e-9;
     const MARGIN: f64 = 0.02;
-    let spectrum = x.sub(target).and_then(|difference| difference.rfft2()).map(|spectrum| spectrum.to_f64_vec());
+    let spectrum = x.sub(target).and_then(|difference| difference.rfft2()).and_then(|spectrum| spectrum.to_f64_vec());
     let away = |v: &[f64]| {
         let [re, im] = [v[0].abs(), v[1].abs()];
         re > MARGIN && !(STRUCTURAL..MARGIN).contains(&im) && re.hypot(im) > 10.0 * MARGIN
@@ -208,7 +208,7 @@ mod tests {
             let leaf = tape.leaf(&x);
             let loss = leaf.frequency_l1(&x, norm).unwrap();
             assert_eq!(loss.item().unwrap(), 0.0);
-            assert_eq!(tape.backward(&loss).unwrap().get(&leaf).unwrap().to_f64_vec(), [0.0; 60]);
+            assert_eq!(tape.backward(&loss).unwrap().get(&leaf).unwrap().to_f64_vec().unwrap(), [0.0; 60]);
         }
     }
 
@@ -224,13 +224,13 @@ mod tests {
                     let [x, target] = [&inputs[0], &inputs[1]].map(|x| tape.leaf(x));
                     let loss = f(&x, &target);
                     let mut gradients = tape.backward(&loss).unwrap();
-                    let gradients = [&x, &target].map(|leaf| gradients.take(leaf).unwrap().to_f64_vec());
+                    let gradients = [&x, &target].map(|leaf| gradients.take(leaf).unwrap().to_f64_vec().unwrap());
                     [vec![loss.item().unwrap()], gradients.concat()].concat()
                 };
                 let fused = of(&|x, target| x.frequency_l1(target, norm).unwrap());
                 let composed = of(&|x, target| {
                     let spectrum = x.sub(target).unwrap().rfft2().unwrap();
-                    let values = spectrum.to_f64_vec();
+                    let values = spectrum.to_f64_vec().unwrap();
                     let op = FrequencyL1 { norm };
                     let mut direction: Vec<f64> = values.chunks(2).flat_map(|v| op.direction(v[0], v[1])).collect();
                     for (i, value) in direction.iter_mut().enumerate() {

@@ -34,6 +34,10 @@ impl Op for GeluOp {
     }
 
     fn forward(&self, x: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
+        on_gpu!(x[0], gpu => {
+            let y = crate::cuda::pointwise(gpu, Self::NAME, x[0].shape(), x, [0.0; 2])?;
+            Ok((y, keep(need[0], x[0])))
+        });
         let y = dispatch_float!(Self::NAME, x[0].dtype(), T => {
             map(Self::NAME, x[0].shape(), [x[0]], |[x]: [T; 1]| x.gelu())
         })?;
@@ -52,6 +56,7 @@ pub(in crate::ops) fn before(z: Option<&Tensor>, dy: &Tensor) -> Result<Tensor> 
 
 /// dy·gelu′(x).
 fn gradient(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    on_gpu!(dy, gpu => crate::cuda::pointwise(gpu, "gelu_gradient", dy.shape(), &[x, dy], [0.0; 2]));
     dispatch_float!(GeluOp::NAME, dy.dtype(), T => {
         map(GeluOp::NAME, dy.shape(), [x, dy], |[x, dy]: [T; 2]| dy * x.gelu_derivative())
     })

@@ -148,7 +148,7 @@ mod tests {
             })
         };
         assert_eq!(sums(1), sums(3));
-        let expected: f64 = x.to_f64_vec().iter().sum();
+        let expected: f64 = x.to_f64_vec().unwrap().iter().sum();
         assert!((x.sum_all().unwrap().item().unwrap() - expected).abs() < 0.02);
     }
 

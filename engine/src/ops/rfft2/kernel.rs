@@ -15,7 +15,7 @@ const FITS: &str = "buffers have the lengths of the plan";
 /// `[N, C, H, W]` to `[N, C, H, W/2 + 1, 2]`.
 pub(in crate::ops) fn forward(op: &'static str, x: &Tensor) -> Result<Tensor> {
     let [n, c, h, w] = x.dims4(op)?;
-    let x = x.row_major();
+    let x = x.row_major()?;
     dispatch_float!(op, x.dtype(), T => {
         let maps: &[T] = x.dense_data(op)?;
         Ok(Tensor::build(&[n, c, h, w / 2 + 1, 2], |spectra: &mut [T]| {
@@ -29,7 +29,7 @@ pub(in crate::ops) fn forward(op: &'static str, x: &Tensor) -> Result<Tensor> {
 /// The adjoint: the gradient of a half spectrum to that of the map of shape `shape` it came from.
 pub(in crate::ops) fn adjoint(op: &'static str, dy: &Tensor, shape: &[usize]) -> Result<Tensor> {
     let (h, w) = (shape[2], shape[3]);
-    let dy = dy.row_major();
+    let dy = dy.row_major()?;
     dispatch_float!(op, dy.dtype(), T => {
         let spectra: &[T] = dy.dense_data(op)?;
         let maps = Tensor::build_in(Layout::row_major(shape), |maps: &mut [T]| {
@@ -37,7 +37,7 @@ pub(in crate::ops) fn adjoint(op: &'static str, dy: &Tensor, shape: &[usize]) ->
             let pairs = maps.par_chunks_mut(h * w).zip(spectra.par_chunks(h * (w / 2 + 1) * 2));
             pairs.for_each_init(|| plan.scratch(), |scratch, (map, spectrum)| plan.run(spectrum, map, scratch));
         });
-        Ok(maps.standard())
+        maps.standard()
     })
 }
 

@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn weights_are_those_of_exponentials() {
         let x = Tensor::from_slice(&[0.0, 2.0f64.ln(), 5.0f64.ln()], &[3, 1]).unwrap();
-        for (y, expected) in x.softmax(0).unwrap().to_f64_vec().into_iter().zip([0.125, 0.25, 0.625]) {
+        for (y, expected) in x.softmax(0).unwrap().to_f64_vec().unwrap().into_iter().zip([0.125, 0.25, 0.625]) {
             assert!((y - expected).abs() < 1e-15);
         }
     }

@@ -27,8 +27,11 @@ pub const ROOM: Room = Room {
 
 /// y = f(x) of one number, and its gradient.
 trait Function: Copy + Send + Sync + 'static {
-    /// The operation's name.
+    /// The operation's name, which is that of its kernel on a GPU.
     const NAME: &'static str;
+    /// The name of its gradient's.
+    #[cfg_attr(not(feature = "cuda"), expect(dead_code))]
+    const GRADIENT: &'static str;
     /// What the gradient is written with.
     const KEEPS: Keeps;
 
@@ -36,6 +39,12 @@ trait Function: Copy + Send + Sync + 'static {
 
     /// dx, given dy and the number that is kept.
     fn gradient<T: Float>(&self, dy: T, kept: T) -> T;
+
+    /// Its parameters, for the GPU's kernel.
+    #[cfg_attr(not(feature = "cuda"), expect(dead_code))]
+    fn constants(&self) -> [f64; 2] {
+        [0.0; 2]
+    }
 }
 
 /// What a function keeps for its gradient.
@@ -61,6 +70,7 @@ macro_rules! functions {
 
         impl Function for $Type {
             const NAME: &'static str = stringify!($method);
+            const GRADIENT: &'static str = concat!(stringify!($method), "_gradient");
             const KEEPS: Keeps = Keeps::$keeps;
 
             #[inline(always)]
@@ -133,6 +143,7 @@ impl Clamp {
 
 impl Function for Clamp {
     const NAME: &'static str = "clamp";
+    const GRADIENT: &'static str = "clamp_gradient";
     const KEEPS: Keeps = Keeps::X;
 
     #[inline(always)]
@@ -152,6 +163,10 @@ impl Function for Clamp {
         let (min, max) = self.bounds();
         if x >= min && x <= max { dy } else { T::zero() }
     }
+
+    fn constants(&self) -> [f64; 2] {
+        [self.min, self.max]
+    }
 }
 
 /// A [`Function`] of every element.
@@ -168,10 +183,7 @@ impl<F: Function> Op for Elementwise<F> {
     }
 
     fn forward(&self, x: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
-        let function = self.0;
-        let y = dispatch_float!(F::NAME, x[0].dtype(), T => {
-            map(F::NAME, x[0].shape(), [x[0]], move |[x]: [T; 1]| function.value(x))
-        })?;
+        let y = self.value(x[0])?;
         let kept = match F::KEEPS {
             Keeps::X => keep(need[0], x[0]),
             Keeps::Y => keep(need[0], &y),
@@ -180,13 +192,27 @@ impl<F: Function> Op for Elementwise<F> {
     }
 
     fn backward(&self, kept: Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![kept.map(|kept| self.gradient(&kept, dy)).transpose()?])
+    }
+}
+
+impl<F: Function> Elementwise<F> {
+    fn value(&self, x: &Tensor) -> Result<Tensor> {
         let function = self.0;
-        let gradient = |kept: Tensor| {
-            dispatch_float!(F::NAME, dy.dtype(), T => {
-                map(F::NAME, dy.shape(), [&kept, dy], move |[kept, dy]: [T; 2]| function.gradient(dy, kept))
-            })
-        };
-        Ok(vec![kept.map(gradient).transpose()?])
+        on_gpu!(x, gpu => crate::cuda::pointwise(gpu, F::NAME, x.shape(), &[x], function.constants()));
+        dispatch_float!(F::NAME, x.dtype(), T => {
+            map(F::NAME, x.shape(), [x], move |[x]: [T; 1]| function.value(x))
+        })
+    }
+
+    fn gradient(&self, kept: &Tensor, dy: &Tensor) -> Result<Tensor> {
+        let function = self.0;
+        on_gpu!(dy, gpu => {
+            crate::cuda::pointwise(gpu, F::GRADIENT, dy.shape(), &[kept, dy], function.constants())
+        });
+        dispatch_float!(F::NAME, dy.dtype(), T => {
+            map(F::NAME, dy.shape(), [kept, dy], move |[kept, dy]: [T; 2]| function.gradient(dy, kept))
+        })
     }
 }
 
@@ -207,7 +233,7 @@ mod tests {
         let leaf = tape.leaf(&Tensor::from_slice(x, &[x.len()]).unwrap());
         let y = f(&leaf).unwrap();
         let gradients = tape.backward(&y.sum_all().unwrap()).unwrap();
-        (y.to_f64_vec(), gradients.get(&leaf).unwrap().to_f64_vec())
+        (y.to_f64_vec().unwrap(), gradients.get(&leaf).unwrap().to_f64_vec().unwrap())
     }
 
     #[test]

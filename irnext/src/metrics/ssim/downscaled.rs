@@ -29,7 +29,7 @@ impl Geometry {
 pub(super) fn pool(planes: Vec<Vec<f64>>, from: [usize; 2], to: [usize; 2]) -> Result<Vec<Vec<f64>>> {
     let pool = |plane: Vec<f64>| {
         let plane = Tensor::from_slice(&plane, &[1, 1, from[0], from[1]])?;
-        Ok(plane.adaptive_avg_pool2d(to[0], to[1])?.to_f64_vec())
+        Ok(plane.adaptive_avg_pool2d(to[0], to[1])?.to_f64_vec()?)
     };
     planes.into_iter().map(pool).collect()
 }

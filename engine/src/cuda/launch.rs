@@ -1,0 +1,164 @@
+//! Starting a kernel: it is found by its name and element type in the PTX that the program carries, compiled by the driver when it is
+//! first used, and queued with its arguments.
+//!
+//! ```text
+//! Launch { module: "pointwise", kernel: "add", dtype: DType::F32, grid: [blocks, 1, 1], block: [256, 1, 1], shared: 0 }
+//!     .run(gpu, &[&y.address()?, &inputs, &walk, &constants])?;
+//! ```
+//!
+//! A kernel's arguments carry no types across this border. What can be checked is: their number and sizes against those that the
+//! kernel's PTX declares.
+
+use super::{Gpu, sys};
+use crate::{DType, Error, Result};
+use cust::module::Module;
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::sync::{Mutex, PoisonError};
+
+/// A value that can be handed to a kernel: plain data, laid out as C does.
+pub(crate) trait Argument {
+    /// Its bytes, aligned as the value is.
+    fn bytes(&self) -> &[u8];
+}
+
+impl<P: bytemuck::NoUninit> Argument for P {
+    fn bytes(&self) -> &[u8] {
+        bytemuck::bytes_of(self)
+    }
+}
+
+/// Which kernel, and over how many threads.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch<'a> {
+    /// The source that has it, without `.cu`.
+    pub(crate) module: &'static str,
+    /// Its name, without the element type.
+    pub(crate) kernel: &'a str,
+    /// The element type it is compiled for.
+    pub(crate) dtype: DType,
+    /// Blocks along x, y and z.
+    pub(crate) grid: [usize; 3],
+    /// Threads of a block along x, y and z.
+    pub(crate) block: [u32; 3],
+    /// Bytes of dynamic shared memory of a block.
+    pub(crate) shared: usize,
+}
+
+/// Threads of a block where nothing speaks for another number.
+pub(crate) const THREADS: u32 = 256;
+
+/// Dynamic shared memory that needs no asking for.
+const SHARED_BY_DEFAULT: usize = 48 * 1024;
+
+/// CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES.
+const MAX_DYNAMIC_SHARED: i32 = 8;
+
+impl<'a> Launch<'a> {
+    /// A launch with a thread for each of `count` things.
+    pub(crate) fn each(module: &'static str, kernel: &'a str, dtype: DType, count: usize) -> Self {
+        let grid = [count.div_ceil(THREADS as usize), 1, 1];
+        Self { module, kernel, dtype, grid, block: [THREADS, 1, 1], shared: 0 }
+    }
+
+    /// A launch of so many blocks of [`THREADS`] threads.
+    pub(crate) fn blocks(module: &'static str, kernel: &'a str, dtype: DType, grid: [usize; 3]) -> Self {
+        Self { module, kernel, dtype, grid, block: [THREADS, 1, 1], shared: 0 }
+    }
+
+    /// Queues the kernel. A launch without blocks does nothing.
+    pub(crate) fn run(&self, gpu: &Gpu, arguments: &[&dyn Argument]) -> Result<()> {
+        let Self { grid: [x, y, z], block, shared, .. } = *self;
+        if x * y * z == 0 {
+            return Ok(());
+        }
+        let (Ok(x), true, true) = (i32::try_from(x), y <= 65_535, z <= 65_535) else {
+            return Err(self.refuse(format!("{:?} blocks are more than a GPU takes", self.grid)));
+        };
+        gpu.bind()?;
+        let kernel = gpu.kernels.get(self)?;
+        let sizes: Vec<usize> = arguments.iter().map(|argument| argument.bytes().len()).collect();
+        if *sizes != *kernel.parameters {
+            return Err(self.refuse(format!("arguments of {sizes:?} bytes for parameters of {:?}", kernel.parameters)));
+        }
+        if shared > SHARED_BY_DEFAULT {
+            // SAFETY: the function belongs to a module that is never unloaded.
+            let code =
+                unsafe { sys::cuFuncSetAttribute(kernel.function as *mut c_void, MAX_DYNAMIC_SHARED, shared as i32) };
+            sys::check("cuFuncSetAttribute", code)?;
+        }
+        let mut pointers: Vec<*mut c_void> =
+            arguments.iter().map(|argument| argument.bytes().as_ptr().cast_mut().cast()).collect();
+        // SAFETY: the function is loaded in the context that is current, and there is a pointer to each of its parameters, of its
+        // size; the driver copies them before it returns. That the kernel stays within the memory it is pointed to is the
+        // caller's part, and what the emulator's address checks are for.
+        let code = unsafe {
+            sys::cuLaunchKernel(
+                kernel.function as *mut c_void,
+                x as u32,
+                y as u32,
+                z as u32,
+                block[0],
+                block[1],
+                block[2],
+                shared as u32,
+                gpu.stream(),
+                pointers.as_mut_ptr(),
+                std::ptr::null_mut(),
+            )
+        };
+        sys::check("cuLaunchKernel", code).map_err(|error| self.refuse(error.to_string()))
+    }
+
+    fn refuse(&self, why: String) -> Error {
+        Error::cuda("launch", format!("{}_{}: {why}", self.kernel, self.dtype))
+    }
+}
+
+/// A kernel that the driver has compiled.
+#[derive(Clone)]
+struct Kernel {
+    /// The driver's handle.
+    function: usize,
+    /// The sizes of its parameters.
+    parameters: std::sync::Arc<[usize]>,
+}
+
+/// The kernels that have been used, by name and element type.
+#[derive(Default)]
+pub(super) struct Kernels {
+    loaded: Mutex<Loaded>,
+}
+
+#[derive(Default)]
+struct Loaded {
+    kernels: HashMap<(DType, String), Kernel>,
+    modules: HashMap<(DType, &'static str), Module>,
+}
+
+impl Kernels {
+    fn get(&self, launch: &Launch<'_>) -> Result<Kernel> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (launch.dtype, launch.kernel.to_string());
+        if let Some(kernel) = loaded.kernels.get(&key) {
+            return Ok(kernel.clone());
+        }
+        let suffix = launch.dtype.to_string();
+        let ptx = kernels::ptx(launch.module, &suffix)
+            .ok_or_else(|| launch.refuse(format!("there are no kernels {} for this type", launch.module)))?;
+        let entry = format!("{}_{suffix}", launch.kernel);
+        let parameters =
+            kernels::parameters(ptx, &entry).ok_or_else(|| launch.refuse("there is no such kernel".into()))?;
+        let module = match loaded.modules.entry((launch.dtype, launch.module)) {
+            std::collections::hash_map::Entry::Occupied(module) => module.into_mut(),
+            std::collections::hash_map::Entry::Vacant(place) => {
+                let module = Module::from_ptx(ptx, &[]).map_err(|e| launch.refuse(format!("{e:?}")))?;
+                place.insert(module)
+            }
+        };
+        let function = module.get_function(&entry).map_err(|e| launch.refuse(format!("{e:?}")))?.to_raw() as usize;
+        let kernel = Kernel { function, parameters: parameters.into() };
+        loaded.kernels.insert(key, kernel.clone());
+        Ok(kernel)
+    }
+}

@@ -1,0 +1,153 @@
+//! NVIDIA GPUs: what a room's CUDA side stands on.
+//!
+//! Reading order: `launch.rs` starts a kernel, `memory.rs` keeps the device's memory and moves bytes, `pointwise.rs` shows both at work,
+//! and every room has a `cuda.rs` beside its CPU kernel. `graph.rs` records launches once to play them again.
+//!
+//! Work goes to one stream, in order, and nothing waits for it until somebody reads a value; a second stream copies from and to
+//! main memory meanwhile. That order is what makes it safe to drop a tensor whose kernels have not run yet: its memory can only
+//! be given to work that comes later.
+//!
+//! `cust` wraps the driver; no type of it is seen outside this module. The driver is found when the program runs (crate `cuda-driver`), and
+//! cuDNN, too (`cudnn/`). Without one of them the caller gets an error that says what to install.
+#![allow(unsafe_code)]
+
+mod event;
+mod launch;
+mod memory;
+mod pointwise;
+mod sys;
+
+pub(crate) use launch::Launch;
+pub(crate) use memory::Block;
+pub(crate) use pointwise::{copy_into, pointwise, pointwise_onto};
+
+use crate::{Device, Error, Result};
+use cust::context::{Context, CurrentContext};
+use cust::stream::{Stream, StreamFlags};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// As many GPUs of one machine as can be used; none has more.
+const MOST: usize = 64;
+
+/// A GPU with its context, streams, memory and kernels. One is made for each device that is used, and kept to the program's end.
+pub(crate) struct Gpu {
+    index: usize,
+    pub(crate) probe: cuda_driver::Probe,
+    context: Context,
+    /// Where all work is queued.
+    compute: Stream,
+    /// Where main memory is read and written.
+    copies: Stream,
+    memory: memory::Memory,
+    kernels: launch::Kernels,
+}
+
+// SAFETY: the driver's handles may be used from any thread as long as the context is current there, which `bind` sees to; what is ours is
+// behind locks.
+unsafe impl Send for Gpu {}
+// SAFETY: as above.
+unsafe impl Sync for Gpu {}
+
+impl Gpu {
+    /// GPU number `index`, started at the first call; its context is made current in this thread.
+    pub(crate) fn get(index: usize) -> Result<&'static Self> {
+        static GPUS: [OnceLock<&'static Gpu>; MOST] = [const { OnceLock::new() }; MOST];
+        static STARTING: Mutex<()> = Mutex::new(());
+        let slot = GPUS.get(index).ok_or_else(|| Error::cuda("device", format!("there is no GPU number {index}")))?;
+        if slot.get().is_none() {
+            let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+            if slot.get().is_none() {
+                let _ = slot.set(Box::leak(Box::new(Self::start(index)?)));
+            }
+        }
+        let gpu = slot.get().copied().expect("it was started above");
+        gpu.bind()?;
+        Ok(gpu)
+    }
+
+    fn start(index: usize) -> Result<Self> {
+        let start = |error: String| Error::cuda("device", format!("cuda:{index} cannot be used: {error}"));
+        let count = cuda_driver::devices().map_err(|e| start(e.to_string()))?;
+        if index >= count {
+            return Err(start(format!("this machine has {count} GPU{}", if count == 1 { "" } else { "s" })));
+        }
+        let probe = cuda_driver::probe(index).map_err(|e| start(e.to_string()))?;
+        if let Some(why) = unusable(&probe) {
+            return Err(start(why));
+        }
+        let device = cust::device::Device::get_device(index as u32).map_err(|e| start(format!("{e:?}")))?;
+        let context = Context::new(device).map_err(|e| start(format!("{e:?}")))?;
+        CurrentContext::set_current(&context).map_err(|e| start(format!("{e:?}")))?;
+        let stream = || Stream::new(StreamFlags::NON_BLOCKING, None).map_err(|e| start(format!("{e:?}")));
+        let (compute, copies) = (stream()?, stream()?);
+        let (memory, kernels) = (memory::Memory::default(), launch::Kernels::default());
+        Ok(Self { index, probe, context, compute, copies, memory, kernels })
+    }
+
+    /// Makes this GPU's context current in the calling thread.
+    fn bind(&self) -> Result<()> {
+        CurrentContext::set_current(&self.context).map_err(|e| failed("cuCtxSetCurrent", e))
+    }
+
+    /// Which one of the machine's GPUs this is.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The stream that all work is queued on, as the driver's handle.
+    pub(crate) fn stream(&self) -> sys::Stream {
+        self.compute.as_inner().cast()
+    }
+
+    /// Waits until everything that was queued is done, and reports what went wrong meanwhile.
+    pub(crate) fn synchronize(&self) -> Result<()> {
+        self.bind()?;
+        // SAFETY: the stream lives as long as this GPU.
+        sys::check("cuStreamSynchronize", unsafe { sys::cuStreamSynchronize(self.stream()) })
+    }
+}
+
+/// Why a GPU is not supported, if it is not.
+fn unusable(probe: &cuda_driver::Probe) -> Option<String> {
+    let (major, minor) = probe.capability;
+    (major < 7).then(|| format!("{} has compute capability {major}.{minor}, and 7.0 (Volta) is needed", probe.name))
+}
+
+/// What the driver says of the GPUs of this machine; an error if there is no driver, or an old one.
+pub(crate) fn devices() -> Result<Vec<crate::GpuInfo>> {
+    let count = cuda_driver::devices().map_err(|e| Error::cuda("device", e.to_string()))?;
+    let info = |index| {
+        let device = Device::Cuda(index);
+        match cuda_driver::probe(index) {
+            Ok(probe) => crate::GpuInfo {
+                device,
+                unusable: unusable(&probe),
+                name: probe.name,
+                capability: probe.capability,
+                memory: probe.memory,
+            },
+            Err(error) => crate::GpuInfo {
+                device,
+                name: "unknown".into(),
+                capability: (0, 0),
+                memory: 0,
+                unusable: Some(error.to_string()),
+            },
+        }
+    };
+    Ok((0..count.min(MOST)).map(info).collect())
+}
+
+/// The number of elements of `x` as kernels count them.
+pub(crate) fn count(op: &'static str, x: &crate::Tensor) -> Result<u32> {
+    u32::try_from(x.numel())
+        .map_err(|_| Error::cuda(op, format!("shape {:?} is too large for a GPU kernel", x.shape())))
+}
+
+/// An error of `cust`, which is not asked to display itself: it may panic where the driver has no text.
+fn failed(call: &'static str, error: cust::error::CudaError) -> Error {
+    Error::cuda(call, format!("{error:?}"))
+}
+
+#[cfg(test)]
+mod tests;

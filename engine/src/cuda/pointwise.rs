@@ -1,0 +1,98 @@
+//! Operations element by element, with broadcasting and any strides: the GPU's counterpart of `cpu/map.rs`.
+
+use super::{Gpu, Launch};
+use crate::cpu::{Rows, broadcast, output_layout};
+use crate::{Error, Layout, Result, Tensor};
+
+/// As in `pointwise.cu`.
+const RANK: usize = 8;
+const INPUTS: usize = 6;
+
+#[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
+#[repr(C)]
+struct Walk {
+    count: u32,
+    rank: u32,
+    sizes: [u32; RANK],
+    strides: [[u32; RANK]; INPUTS],
+}
+
+/// `kernel` of the elements of `inputs` at each place of `shape`, to which every input must broadcast. `constants` are those
+/// of affine (scale, shift) and clamp (bounds).
+pub(crate) fn pointwise(
+    gpu: &'static Gpu,
+    kernel: &'static str,
+    shape: &[usize],
+    inputs: &[&Tensor],
+    constants: [f64; 2],
+) -> Result<Tensor> {
+    let layouts = broadcast(kernel, shape, inputs)?;
+    let y = Tensor::on_gpu(gpu, output_layout(shape, &layouts), inputs[0].dtype())?;
+    run(gpu, kernel, &y, inputs, &layouts, constants)?;
+    Ok(y)
+}
+
+/// As [`pointwise`], into the memory of `y`, which is dense, has the shape of the result and may be among the inputs.
+pub(crate) fn pointwise_onto(
+    gpu: &'static Gpu,
+    kernel: &'static str,
+    y: &Tensor,
+    inputs: &[&Tensor],
+    constants: [f64; 2],
+) -> Result<()> {
+    run(gpu, kernel, y, inputs, &broadcast(kernel, y.shape(), inputs)?, constants)
+}
+
+/// Copies `x` into the memory of `to`, which has its shape and is dense.
+pub(crate) fn copy_into(gpu: &'static Gpu, to: &Tensor, x: &Tensor) -> Result<()> {
+    pointwise_onto(gpu, "copy", to, &[x], [0.0; 2])
+}
+
+fn run(
+    gpu: &'static Gpu,
+    kernel: &'static str,
+    y: &Tensor,
+    inputs: &[&Tensor],
+    layouts: &[Layout],
+    constants: [f64; 2],
+) -> Result<()> {
+    let (dtype, count) = (y.dtype(), y.numel());
+    if let Some(other) = inputs.iter().find(|input| input.dtype() != dtype) {
+        return Err(Error::dtype(kernel, dtype, other.dtype()));
+    }
+    if count == 0 {
+        return Ok(());
+    }
+    // Unused inputs walk as the output does, so that they do not keep dimensions from being merged.
+    let operands: [&Layout; INPUTS] = std::array::from_fn(|k| layouts.get(k).unwrap_or(y.layout()));
+    let rows = Rows::new(y.layout(), operands);
+    let (sizes, strides) = (rows.sizes(), rows.strides());
+    let too_large = || Error::cuda(kernel, format!("shape {:?} is too large for a GPU kernel", y.shape()));
+    if sizes.len() > RANK || u32::try_from(count).is_err() {
+        return Err(too_large());
+    }
+    let mut walk =
+        Walk { count: count as u32, rank: sizes.len() as u32, sizes: [1; RANK], strides: [[0; RANK]; INPUTS] };
+    for (d, (&size, strides)) in sizes.iter().zip(strides).rev().enumerate() {
+        walk.sizes[d] = size as u32;
+        for k in 0..inputs.len() {
+            walk.strides[k][d] = u32::try_from(strides[k]).map_err(|_| too_large())?;
+        }
+    }
+    let mut addresses = [0u64; INPUTS];
+    for (address, (input, layout)) in addresses.iter_mut().zip(inputs.iter().zip(layouts)) {
+        *address = input.address()? + ((layout.offset() - input.layout().offset()) * dtype.size()) as u64;
+    }
+    let to = y.address()?;
+    let pack = 16 / dtype.size();
+    let packed = (walk.rank == 1 || walk.sizes[0] as usize % pack == 0)
+        && to % 16 == 0
+        && (0..inputs.len()).all(|k| match walk.strides[k][0] {
+            0 => true,
+            1 => addresses[k] % 16 == 0 && walk.strides[k][1..].iter().all(|stride| *stride as usize % pack == 0),
+            _ => false,
+        });
+    let name = if packed { format!("{kernel}_packed") } else { kernel.to_string() };
+    let threads = if packed { count.div_ceil(pack) } else { count };
+    Launch::each("pointwise", &name, dtype, threads).run(gpu, &[&to, &addresses, &walk, &constants])
+}

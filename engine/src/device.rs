@@ -1,0 +1,157 @@
+//! Where tensors live: main memory, or that of a GPU.
+
+#[cfg(not(feature = "cuda"))]
+use self::absent::Gpu;
+#[cfg(feature = "cuda")]
+use crate::cuda::Gpu;
+use crate::{Error, Result, pool};
+use std::fmt;
+use std::str::FromStr;
+
+/// Where a tensor's elements live, and with that, what computes on them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Device {
+    /// Main memory.
+    #[default]
+    Cpu,
+    /// The NVIDIA GPU of this number.
+    Cuda(usize),
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(index) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
+impl FromStr for Device {
+    type Err = Error;
+
+    /// `cpu`, `cuda` (the first GPU) or `cuda:1`.
+    fn from_str(text: &str) -> Result<Self> {
+        match (text, text.strip_prefix("cuda:").map(str::parse)) {
+            ("cpu", _) => Ok(Self::Cpu),
+            ("cuda", _) => Ok(Self::Cuda(0)),
+            (_, Some(Ok(index))) => Ok(Self::Cuda(index)),
+            _ => Err(Error::cuda("device", format!("{text:?} is none of cpu, cuda and cuda:<number>"))),
+        }
+    }
+}
+
+/// A GPU, as the driver describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GpuInfo {
+    /// Its number.
+    pub device: Device,
+    /// What its maker calls it.
+    pub name: String,
+    /// The compute capability, major and minor.
+    pub capability: (u32, u32),
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Why it cannot be used, if it cannot.
+    pub unusable: Option<String>,
+}
+
+/// The GPUs of this machine.
+///
+/// # Errors
+/// If there is no driver or one that is too old, with what to install; if this program was built without the feature `cuda`.
+pub fn gpus() -> Result<Vec<GpuInfo>> {
+    #[cfg(feature = "cuda")]
+    return crate::cuda::devices();
+    #[cfg(not(feature = "cuda"))]
+    Err(without_cuda())
+}
+
+/// What stands for a GPU in a program that was built without them: there is none.
+#[cfg(not(feature = "cuda"))]
+mod absent {
+    use crate::{Error, Result, pool::Stats};
+
+    pub(crate) enum Gpu {}
+
+    impl Gpu {
+        pub(crate) fn get(_: usize) -> Result<&'static Self> {
+            Err(without_cuda())
+        }
+        pub(crate) fn synchronize(&self) -> Result<()> {
+            match *self {}
+        }
+        pub(crate) fn stats(&self) -> Stats {
+            match *self {}
+        }
+        pub(crate) fn reset_peak(&self) {
+            match *self {}
+        }
+        pub(crate) fn trim(&self) -> Result<()> {
+            match *self {}
+        }
+    }
+
+    /// The error of whoever asks for a GPU.
+    pub(crate) fn without_cuda() -> Error {
+        Error::cuda("device", "this program was built without GPU support (cargo's feature `cuda`)")
+    }
+}
+#[cfg(not(feature = "cuda"))]
+pub(crate) use absent::without_cuda;
+
+impl Device {
+    /// An error that says why, if this device cannot be used. A GPU is started by that.
+    pub fn check(self) -> Result<()> {
+        self.on_gpu(|_gpu| Ok(()), || ())
+    }
+
+    /// Waits until everything that was queued is done, and reports what failed meanwhile. The CPU is always done.
+    pub fn synchronize(self) -> Result<()> {
+        self.on_gpu(|gpu| gpu.synchronize(), || ())
+    }
+
+    /// What the device's memory has been used for.
+    pub fn memory(self) -> Result<pool::Stats> {
+        self.on_gpu(|gpu| Ok(gpu.stats()), pool::stats)
+    }
+
+    /// Starts the peak of [`Device::memory`] afresh at what is in use now.
+    pub fn reset_peak(self) -> Result<()> {
+        let gpu = |gpu: &Gpu| {
+            gpu.reset_peak();
+            Ok(())
+        };
+        self.on_gpu(gpu, pool::reset_peak)
+    }
+
+    /// Returns memory that is kept for reuse to the system or the driver.
+    pub fn trim(self) -> Result<()> {
+        self.on_gpu(|gpu| gpu.trim(), pool::trim)
+    }
+
+    /// `gpu` with the GPU that this is, or `cpu`.
+    fn on_gpu<R>(self, gpu: impl FnOnce(&'static Gpu) -> Result<R>, cpu: impl FnOnce() -> R) -> Result<R> {
+        match self {
+            Self::Cpu => Ok(cpu()),
+            Self::Cuda(index) => gpu(Gpu::get(index)?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_written_as_they_are_read() {
+        for device in [Device::Cpu, Device::Cuda(0), Device::Cuda(3)] {
+            assert_eq!(device.to_string().parse(), Ok(device));
+        }
+        assert_eq!("cuda".parse(), Ok(Device::Cuda(0)));
+        for wrong in ["", "gpu", "cuda:", "cuda:-1", "cuda:x", "CPU"] {
+            let message = wrong.parse::<Device>().unwrap_err().to_string();
+            assert!(message.contains("is none of cpu, cuda and cuda:<number>"), "{message}");
+        }
+    }
+}

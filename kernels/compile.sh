@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# compile.sh [<source>... | --check]
+#
+# Compiles src/*.cu, or those that are named (without .cu), to ptx/*.ptx, once per element type. With --check nothing is written: the committed files are compared with
+# what comes out, and assembled for every generation of GPUs, which is how an instruction that one of them lacks is found.
+# The compiler is pinned: PTX from a newer one asks for a newer driver than people have. It comes as a Python package.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+NVRTC=12.0.140
+PTXAS=12.9.86
+ARCHITECTURES="sm_70 sm_75 sm_80 sm_86 sm_89 sm_90 sm_100 sm_120"
+TYPES="float:f32 double:f64 half_t:f16 bfloat_t:bf16"
+
+tools=../target/cuda-tools-$NVRTC-$PTXAS
+if [ ! -e "$tools/ready" ]; then
+    rm -rf "$tools"
+    python3 -m venv "$tools" || { echo "python3 with its venv module is needed (apt install python3-venv)"; exit 1; }
+    "$tools/bin/pip" install --quiet --no-deps \
+        "nvidia-cuda-nvrtc-cu12==$NVRTC" "nvidia-cuda-nvcc-cu12==$PTXAS"
+    touch "$tools/ready"
+fi
+nvidia=$(echo "$PWD/$tools"/lib/python3*/site-packages/nvidia)
+export LD_LIBRARY_PATH="$nvidia/cuda_nvrtc/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+export nvidia
+
+compile() { # source, element type, suffix, output
+    python3 nvrtc.py "$nvidia/cuda_nvrtc/lib/libnvrtc.so.12" "$1" "$4" \
+        --gpu-architecture=compute_70 --std=c++17 -default-device -Isrc "-DELEMENT=$2" "-DSUFFIX=$3"
+}
+assemble() { # architecture, PTX
+    "$nvidia/cuda_nvcc/bin/ptxas" "-arch=$1" "$2" -o /dev/null || { echo "$2 does not assemble for $1"; exit 1; }
+}
+export -f compile assemble
+
+out=ptx
+if [ "${1:-}" = --check ]; then
+    out=$(mktemp -d)
+    trap 'rm -rf "$out"' EXIT
+fi
+mkdir -p "$out"
+[ "$#" -gt 0 ] && [ "$1" != --check ] && names=("$@") || names=($(basename -s .cu src/*.cu))
+for source in "${names[@]/#/src/}"; do
+    source=$source.cu
+    for type in $TYPES; do
+        echo "$source ${type%:*} ${type#*:} $out/$(basename "$source" .cu)_${type#*:}.ptx"
+    done
+done | xargs -P "$(nproc)" -L 1 bash -c 'compile "$@"' compile
+
+if [ "${1:-}" = --check ]; then
+    if ! diff -rq ptx "$out"; then
+        echo "kernels/ptx is not what kernels/src compiles to: run kernels/compile.sh"
+        exit 1
+    fi
+    for ptx in ptx/*.ptx; do
+        for architecture in $ARCHITECTURES; do echo "$architecture $ptx"; done
+    done | xargs -P "$(nproc)" -L 1 bash -c 'assemble "$@"' assemble
+    echo "$(ls ptx | wc -l) PTX files are what their sources compile to, and assemble for $ARCHITECTURES"
+fi

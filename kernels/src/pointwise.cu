@@ -1,0 +1,131 @@
+// Operations element by element: arithmetic, functions of one number and their gradients, copies.
+//
+// The host merges the dimensions that all operands walk with one stride each, so that `Walk` usually has one: then the loop over
+// the outer ones is empty. A thread computes one element, or, in the packed form, the 16 bytes of elements that memory moves at
+// once: the host launches that where every operand's innermost stride is 1 (and everything is aligned) or 0 (one number
+// for the whole pack).
+#include "common.cuh"
+
+constexpr u32 RANK = 8;
+constexpr u32 INPUTS = 6;
+
+// Where the output's elements are in each input: innermost dimension first.
+struct Walk {
+    u32 count;  // elements of the output
+    u32 rank;
+    u32 sizes[RANK];
+    u32 strides[INPUTS][RANK];
+};
+
+struct Inputs {
+    const T* at[INPUTS];
+};
+
+// The parameters of affine (scale, shift) and clamp (bounds).
+struct Constants {
+    double a, b;
+};
+
+template <typename Function, u32 N>
+__device__ __forceinline__ void element(T* y, const Inputs& inputs, const Walk& walk, Constants constants) {
+    u32 index = blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= walk.count) return;
+    u32 at[N] = {};
+    u32 rest = index;
+#pragma unroll 1
+    for (u32 d = 0; d < walk.rank; d++) {
+        u32 i = rest;
+        if (d + 1 < walk.rank) {
+            rest = rest / walk.sizes[d];
+            i -= rest * walk.sizes[d];
+        }
+        for (u32 k = 0; k < N; k++) at[k] += i * walk.strides[k][d];
+    }
+    Real x[N];
+    for (u32 k = 0; k < N; k++) x[k] = get(inputs.at[k][at[k]]);
+    put(y[index], Function::of(x, constants));
+}
+
+template <typename Function, u32 N>
+__device__ __forceinline__ void pack(T* y, const Inputs& inputs, const Walk& walk, Constants constants) {
+    u32 index = (blockIdx.x * blockDim.x + threadIdx.x) * PACK;
+    if (index >= walk.count) return;
+    u32 at[N] = {};
+    u32 rest = index;
+#pragma unroll 1
+    for (u32 d = 0; d < walk.rank; d++) {
+        u32 i = rest;
+        if (d + 1 < walk.rank) {
+            rest = rest / walk.sizes[d];
+            i -= rest * walk.sizes[d];
+        }
+        for (u32 k = 0; k < N; k++) at[k] += i * walk.strides[k][d];
+    }
+    Pack x[N];
+    for (u32 k = 0; k < N; k++) {
+        if (walk.strides[k][0] == 1) {
+            x[k] = *reinterpret_cast<const Pack*>(inputs.at[k] + at[k]);
+        } else {
+            T one = inputs.at[k][at[k]];
+            for (u32 i = 0; i < PACK; i++) x[k].at[i] = one;
+        }
+    }
+    Pack result;
+    for (u32 i = 0; i < PACK; i++) {
+        Real numbers[N];
+        for (u32 k = 0; k < N; k++) numbers[k] = get(x[k].at[i]);
+        put(result.at[i], Function::of(numbers, constants));
+    }
+    *reinterpret_cast<Pack*>(y + index) = result;
+}
+
+// A kernel and its packed form: `name` computes `value` from the N numbers x[0], x[1], ... and the constants `with`.
+#define POINTWISE(name, N, value)                                                                            \
+    struct name##_function {                                                                                 \
+        static __device__ __forceinline__ Real of(const Real* x, const Constants& with) {                     \
+            (void)with;                                                                                      \
+            return value;                                                                                    \
+        }                                                                                                    \
+    };                                                                                                       \
+    KERNEL(name)(T * y, Inputs inputs, Walk walk, Constants constants) {                                      \
+        element<name##_function, N>(y, inputs, walk, constants);                                             \
+    }                                                                                                        \
+    KERNEL(name##_packed)(T * y, Inputs inputs, Walk walk, Constants constants) {                             \
+        pack<name##_function, N>(y, inputs, walk, constants);                                                \
+    }
+
+POINTWISE(copy, 1, x[0])
+
+POINTWISE(add, 2, x[0] + x[1])
+POINTWISE(sub, 2, x[0] - x[1])
+POINTWISE(mul, 2, x[0] * x[1])
+POINTWISE(div, 2, x[0] / x[1])
+POINTWISE(affine, 1, x[0] * Real(with.a) + Real(with.b))
+
+// Comparisons are arranged so that NaN comes out as NaN.
+POINTWISE(exp, 1, exp_(x[0]))
+POINTWISE(log, 1, log_(x[0]))
+POINTWISE(sqrt, 1, sqrt_(x[0]))
+POINTWISE(square, 1, x[0] * x[0])
+POINTWISE(abs, 1, abs_(x[0]))
+POINTWISE(tanh, 1, tanh_(x[0]))
+POINTWISE(sigmoid, 1, Real(1) / (Real(1) + exp_(-x[0])))
+POINTWISE(relu, 1, x[0] <= Real(0) ? Real(0) : x[0])
+POINTWISE(clamp, 1, x[0] < Real(with.a) ? Real(with.a) : x[0] > Real(with.b) ? Real(with.b) : x[0])
+POINTWISE(gelu, 1, gelu(x[0]))
+
+// The gradients: x[0] is what the function kept (its input or its output, as it says on the CPU), x[1] is dy.
+POINTWISE(exp_gradient, 2, x[1] * x[0])
+POINTWISE(log_gradient, 2, x[1] / x[0])
+POINTWISE(sqrt_gradient, 2, x[1] / (x[0] + x[0]))
+POINTWISE(square_gradient, 2, x[1] * (x[0] + x[0]))
+POINTWISE(abs_gradient, 2, x[0] > Real(0) ? x[1] : x[0] < Real(0) ? -x[1] : Real(0))
+POINTWISE(tanh_gradient, 2, x[1] * (Real(1) - x[0] * x[0]))
+POINTWISE(sigmoid_gradient, 2, x[1] * x[0] * (Real(1) - x[0]))
+POINTWISE(relu_gradient, 2, x[0] <= Real(0) ? Real(0) : x[1])
+POINTWISE(clamp_gradient, 2, x[0] >= Real(with.a) && x[0] <= Real(with.b) ? x[1] : Real(0))
+POINTWISE(gelu_gradient, 2, x[1] * gelu_derivative(x[0]))
+
+// Normalisation by given numbers a channel (ops/normalise.rs): x, mean, scale, bias; and its gradient: dy, x, mean, a, slope, constant.
+POINTWISE(normalise, 4, (x[0] - x[1]) * x[2] + x[3])
+POINTWISE(normalise_gradient, 6, x[0] * x[3] + ((x[1] - x[2]) * x[4] + x[5]))
