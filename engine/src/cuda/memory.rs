@@ -14,7 +14,7 @@ use super::event::Event;
 use super::{Gpu, sys};
 use crate::pool::Stats;
 use crate::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -128,6 +128,8 @@ pub(super) struct Memory {
     pinned: Mutex<Vec<Pinned>>,
     /// Pinned buffers that are read until the event.
     in_flight: Mutex<Vec<(Pinned, Event)>>,
+    /// Tables that kernels read, by their contents.
+    constants: Mutex<HashMap<Box<[u8]>, Block>>,
     live: AtomicUsize,
     peak: AtomicUsize,
     cached: AtomicUsize,
@@ -296,6 +298,17 @@ impl Gpu {
         let result = unsafe { std::slice::from_raw_parts(pinned.pointer.cast::<u8>(), bytes) }.to_vec();
         lock(&self.memory.pinned).push(pinned);
         Ok(result)
+    }
+
+    /// The address of these bytes on the GPU: a table that kernels read. It is copied there at its first use, and stays.
+    pub(crate) fn constant(&'static self, bytes: &[u8]) -> Result<u64> {
+        if let Some(block) = lock(&self.memory.constants).get(bytes) {
+            return Ok(block.address);
+        }
+        let block = self.upload(bytes)?;
+        let address = block.address;
+        lock(&self.memory.constants).insert(bytes.into(), block);
+        Ok(address)
     }
 
     /// Copies bytes from one block to another, in the stream's order.

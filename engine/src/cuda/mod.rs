@@ -150,4 +150,4 @@ fn failed(call: &'static str, error: cust::error::CudaError) -> Error {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -4,7 +4,7 @@ use super::*;
 use crate::{DType, Rng, Tensor};
 
 /// The first GPU. Without one the test ends here, unless the environment says that there must be one.
-fn gpu() -> Option<&'static Gpu> {
+pub(crate) fn gpu() -> Option<&'static Gpu> {
     match Gpu::get(0) {
         Ok(gpu) => Some(gpu),
         Err(error) if std::env::var_os("IRNEXT_REQUIRE_CUDA").is_some() => panic!("{error}"),
