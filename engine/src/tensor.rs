@@ -346,7 +346,9 @@ impl Tensor {
 
     /// Where the first element is in the GPU's memory.
     pub(crate) fn address(&self) -> Result<u64> {
-        Ok(self.block()?.address() + (self.layout.offset() * self.dtype.size()) as u64)
+        let block = self.block()?;
+        block.gpu().note_use(&self.storage, block);
+        Ok(block.address() + (self.layout.offset() * self.dtype.size()) as u64)
     }
 
     /// The same values, which are in main memory, on `gpu`, lying as they do here if they are dense.

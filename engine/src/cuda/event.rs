@@ -46,6 +46,6 @@ impl Gpu {
     /// The end of what this GPU has been given to compute so far.
     pub(super) fn event(&self) -> Result<Event> {
         self.bind()?;
-        Event::at_the_end_of(self.stream())
+        Event::at_the_end_of(self.compute.as_inner().cast())
     }
 }

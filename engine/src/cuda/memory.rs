@@ -44,6 +44,11 @@ impl Block {
     pub(crate) fn address(&self) -> u64 {
         self.address
     }
+
+    /// The pool that it goes back to.
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
 }
 
 impl Drop for Block {
@@ -58,7 +63,7 @@ impl Drop for Block {
                 Err(_) => return,
             },
         };
-        if CHECKED && !self.pool.captured {
+        if CHECKED && !self.pool.of_recording {
             // SAFETY: the block was allocated in `new_block` and is no longer used; the driver waits for what is queued.
             let _ = self.gpu.bind().map(|()| unsafe { sys::cuMemFree_v2(self.address) });
             return;
@@ -81,11 +86,18 @@ struct Free {
 pub(super) struct Pool {
     kernels: Mutex<BTreeMap<usize, Vec<Free>>>,
     uploads: Mutex<BTreeMap<usize, Vec<Free>>>,
-    /// Whether this is the memory of a recorded graph, which writes to the same addresses each time it is played.
-    captured: bool,
+    /// Whether this is the memory of a recording, which is written at the same addresses each time it is played.
+    of_recording: bool,
 }
 
 impl Pool {
+    /// A pool for what is allocated while recording.
+    pub(super) fn of_recording() -> Self {
+        let mut pool = Self::default();
+        pool.of_recording = true;
+        pool
+    }
+
     fn lock(&self, upload: bool) -> MutexGuard<'_, BTreeMap<usize, Vec<Free>>> {
         let kept = if upload { &self.uploads } else { &self.kernels };
         kept.lock().unwrap_or_else(PoisonError::into_inner)
@@ -123,7 +135,7 @@ impl Drop for Pinned {
 /// A GPU's pools and counters.
 #[derive(Default)]
 pub(super) struct Memory {
-    pool: Mutex<Arc<Pool>>,
+    pool: Arc<Pool>,
     /// Pinned buffers that no copy uses.
     pinned: Mutex<Vec<Pinned>>,
     /// Pinned buffers that are read until the event.
@@ -172,7 +184,7 @@ impl Gpu {
     /// Gives every kept block back to the driver.
     pub(crate) fn trim(&self) -> Result<()> {
         self.synchronize()?;
-        let pool = lock(&self.memory.pool).clone();
+        let pool = &self.memory.pool;
         for upload in [false, true] {
             for (class, kept) in std::mem::take(&mut *pool.lock(upload)) {
                 for free in kept {
@@ -197,7 +209,10 @@ impl Gpu {
     /// A block, and the event that its last use ends with if it is one for uploads.
     fn block(&'static self, bytes: usize, upload: bool) -> Result<(Block, Option<Event>)> {
         let memory = &self.memory;
-        let pool = lock(&memory.pool).clone();
+        let pool = self.recorder.pool().unwrap_or_else(|| memory.pool.clone());
+        if upload && pool.of_recording {
+            return Err(Error::cuda("graph", "a recorded computation cannot read main memory"));
+        }
         let class = size_class(bytes);
         let kept = {
             let mut kept = pool.lock(upload);

@@ -12,11 +12,13 @@
 #![allow(unsafe_code)]
 
 mod event;
+mod graph;
 mod launch;
 mod memory;
 mod pointwise;
 mod sys;
 
+pub(crate) use graph::Graph;
 pub(crate) use launch::Launch;
 pub(crate) use memory::Block;
 pub(crate) use pointwise::{copy_into, pointwise, pointwise_onto};
@@ -40,6 +42,7 @@ pub(crate) struct Gpu {
     copies: Stream,
     memory: memory::Memory,
     kernels: launch::Kernels,
+    recorder: graph::Recorder,
 }
 
 // SAFETY: the driver's handles may be used from any thread as long as the context is current there, which `bind` sees to; what is ours is
@@ -80,8 +83,16 @@ impl Gpu {
         CurrentContext::set_current(&context).map_err(|e| start(format!("{e:?}")))?;
         let stream = || Stream::new(StreamFlags::NON_BLOCKING, None).map_err(|e| start(format!("{e:?}")));
         let (compute, copies) = (stream()?, stream()?);
-        let (memory, kernels) = (memory::Memory::default(), launch::Kernels::default());
-        Ok(Self { index, probe, context, compute, copies, memory, kernels })
+        Ok(Self {
+            index,
+            probe,
+            context,
+            compute,
+            copies,
+            memory: memory::Memory::default(),
+            kernels: launch::Kernels::default(),
+            recorder: graph::Recorder::default(),
+        })
     }
 
     /// Makes this GPU's context current in the calling thread.
@@ -94,9 +105,14 @@ impl Gpu {
         self.index
     }
 
-    /// The stream that all work is queued on, as the driver's handle.
+    /// The stream that work is queued on, as the driver's handle; that of the recording which this thread makes, if it makes one.
     pub(crate) fn stream(&self) -> sys::Stream {
-        self.compute.as_inner().cast()
+        self.recorder.stream().unwrap_or_else(|| self.compute.as_inner().cast())
+    }
+
+    /// Notes that a kernel is about to be pointed to this memory: a recording must keep it.
+    pub(crate) fn note_use(&self, storage: &std::sync::Arc<crate::tensor::Storage>, block: &Block) {
+        self.recorder.note(storage, block.pool());
     }
 
     /// Waits until everything that was queued is done, and reports what went wrong meanwhile.

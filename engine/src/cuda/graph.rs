@@ -1,0 +1,162 @@
+//! CUDA graphs: what a computation queues is recorded once, and then given to the GPU as a whole each time.
+//!
+//! A step of training is a thousand launches of a few microseconds each, and to queue one takes the CPU about as long. Played from a recording
+//! they cost it one call.
+//!
+//! A recording repeats addresses. So the memory that its kernels use must stay where it is: blocks allocated while recording come from a
+//! pool that belongs to the recording, and every other block that a kernel is pointed to is held by it.
+
+use super::memory::Pool;
+use super::{Gpu, failed, sys};
+use crate::tensor::Storage;
+use crate::{Error, Result, Tensor};
+use cust::stream::{Stream, StreamFlags};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
+
+/// What is being recorded on a GPU, by the thread that does. Other threads go on working.
+#[derive(Default)]
+pub(super) struct Recorder {
+    recordings: Mutex<HashMap<ThreadId, Recording>>,
+    /// How many there are: mostly none, which is then known without the lock.
+    count: AtomicUsize,
+}
+
+/// A recording under way.
+struct Recording {
+    /// What this thread queues goes here, and is not run.
+    stream: Stream,
+    /// Where this thread's memory comes from.
+    pool: Arc<Pool>,
+    /// Other memory that its kernels are pointed to.
+    held: Vec<Arc<Storage>>,
+}
+
+impl Recorder {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ThreadId, Recording>> {
+        self.recordings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `f` of the recording that the calling thread makes, if it makes one.
+    fn here<R>(&self, f: impl FnOnce(&mut Recording) -> R) -> Option<R> {
+        if self.count.load(Relaxed) == 0 {
+            return None;
+        }
+        self.lock().get_mut(&thread::current().id()).map(f)
+    }
+
+    /// The stream to queue work on, if not the usual one.
+    pub(super) fn stream(&self) -> Option<sys::Stream> {
+        self.here(|recording| recording.stream.as_inner().cast())
+    }
+
+    /// The pool to allocate from, if not the usual one.
+    pub(super) fn pool(&self) -> Option<Arc<Pool>> {
+        self.here(|recording| recording.pool.clone())
+    }
+
+    /// Notes that a kernel is pointed to this memory.
+    pub(super) fn note(&self, storage: &Arc<Storage>, pool: &Arc<Pool>) {
+        self.here(|recording| {
+            let known = recording.held.iter().any(|held| Arc::ptr_eq(held, storage));
+            if !Arc::ptr_eq(pool, &recording.pool) && !known {
+                recording.held.push(storage.clone());
+            }
+        });
+    }
+
+    fn begin(&self) -> Result<sys::Stream> {
+        let stream = Stream::new(StreamFlags::NON_BLOCKING, None).map_err(|e| failed("cuStreamCreate", e))?;
+        let raw = stream.as_inner().cast();
+        let recording = Recording { stream, pool: Arc::new(Pool::of_recording()), held: Vec::new() };
+        match self.lock().entry(thread::current().id()) {
+            Entry::Occupied(_) => return Err(Error::cuda("graph", "a recording was begun inside another")),
+            Entry::Vacant(place) => place.insert(recording),
+        };
+        self.count.fetch_add(1, Relaxed);
+        Ok(raw)
+    }
+
+    fn end(&self) -> Option<Recording> {
+        let recording = self.lock().remove(&thread::current().id());
+        self.count.fetch_sub(usize::from(recording.is_some()), Relaxed);
+        recording
+    }
+}
+
+/// A recorded computation, for inputs of given shapes.
+pub(crate) struct Graph {
+    gpu: &'static Gpu,
+    executable: sys::Executable,
+    /// Where the recorded kernels look for their inputs.
+    inputs: Vec<Tensor>,
+    outputs: Vec<Tensor>,
+    /// Memory that the kernels use beside these.
+    _recording: Recording,
+}
+
+// SAFETY: the driver's handle may be used from any thread in which the context is current; the rest is behind locks.
+unsafe impl Send for Graph {}
+
+impl Graph {
+    /// Records `f` for inputs like `inputs`, without running it. It must have run before, so that kernels are loaded and tables are in
+    /// place, and must not read a value.
+    pub(crate) fn record(
+        gpu: &'static Gpu,
+        inputs: &[Tensor],
+        f: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>>,
+    ) -> Result<Self> {
+        /// Memory may be allocated meanwhile: only what is asked of this stream is recorded.
+        const RELAXED: i32 = 2;
+        let inputs = inputs.iter().map(|input| own_memory(gpu, input)).collect::<Result<Vec<_>>>()?;
+        gpu.bind()?;
+        let stream = gpu.recorder.begin()?;
+        // SAFETY: the stream lives as long as the recording.
+        let begun = sys::check("cuStreamBeginCapture", unsafe { sys::cuStreamBeginCapture_v2(stream, RELAXED) });
+        let outputs = begun.and_then(|()| f(&inputs));
+        let mut graph = std::ptr::null_mut();
+        // Recording ends whatever happened in it.
+        // SAFETY: the stream is alive; the driver writes the graph's handle.
+        let ended = sys::check("cuStreamEndCapture", unsafe { sys::cuStreamEndCapture(stream, &mut graph) });
+        let recording = gpu.recorder.end();
+        let outputs = outputs?;
+        ended?;
+        let mut executable = std::ptr::null_mut();
+        // SAFETY: the driver writes the handle of what it makes of the graph.
+        let made = unsafe { sys::cuGraphInstantiateWithFlags(&mut executable, graph, 0) };
+        // SAFETY: the graph is ours and not used again.
+        unsafe { sys::cuGraphDestroy(graph) };
+        sys::check("cuGraphInstantiate", made)?;
+        let _recording = recording.ok_or_else(|| Error::cuda("graph", "the recording was lost"))?;
+        Ok(Self { gpu, executable, inputs, outputs, _recording })
+    }
+
+    /// Runs the recorded computation on `inputs`. The outputs lie in the recording's memory, and are overwritten by the next run.
+    pub(crate) fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        for (own, input) in self.inputs.iter().zip(inputs) {
+            super::copy_into(self.gpu, own, input)?;
+        }
+        self.gpu.bind()?;
+        // SAFETY: the handle is alive, and so is all memory that the kernels use.
+        sys::check("cuGraphLaunch", unsafe { sys::cuGraphLaunch(self.executable, self.gpu.stream()) })?;
+        Ok(self.outputs.clone())
+    }
+}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        // SAFETY: the handle is ours and not used again; the driver lets a run that is under way finish. The memory goes back to the
+        // driver after that, as freeing it waits.
+        unsafe { sys::cuGraphExecDestroy(self.executable) };
+    }
+}
+
+/// A copy of `x` that nobody else sees, to be overwritten before each run.
+fn own_memory(gpu: &'static Gpu, x: &Tensor) -> Result<Tensor> {
+    let own = Tensor::new_on_gpu(gpu, x.shape(), x.dtype())?;
+    super::copy_into(gpu, &own, x)?;
+    Ok(own)
+}
