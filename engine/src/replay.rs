@@ -1,6 +1,6 @@
 //! Computations that are run again and again on inputs of the same shapes: a step of training, the restoration of a video's frames.
 
-use crate::{Result, Tensor};
+use crate::{Error, Tensor};
 
 /// A computation that is recorded where that saves time.
 ///
@@ -20,7 +20,7 @@ pub struct Replay<F> {
     recorded: Option<crate::cuda::Graph>,
 }
 
-impl<F: FnMut(&[Tensor]) -> Result<Vec<Tensor>>> Replay<F> {
+impl<F> Replay<F> {
     /// The computation `f`.
     pub fn new(f: F) -> Self {
         Self {
@@ -34,7 +34,10 @@ impl<F: FnMut(&[Tensor]) -> Result<Vec<Tensor>>> Replay<F> {
 
     /// Runs it on `inputs`, which are all on one device. On a GPU the outputs are overwritten by the next run: copy what is
     /// to be kept.
-    pub fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+    pub fn run<E: From<Error>>(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, E>
+    where
+        F: FnMut(&[Tensor]) -> Result<Vec<Tensor>, E>,
+    {
         #[cfg(feature = "cuda")]
         if let Some(gpu) = inputs.first().and_then(Tensor::gpu) {
             return self.run_on(gpu, inputs);
@@ -43,7 +46,10 @@ impl<F: FnMut(&[Tensor]) -> Result<Vec<Tensor>>> Replay<F> {
     }
 
     #[cfg(feature = "cuda")]
-    fn run_on(&mut self, gpu: &'static crate::cuda::Gpu, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+    fn run_on<E: From<Error>>(&mut self, gpu: &'static crate::cuda::Gpu, inputs: &[Tensor]) -> Result<Vec<Tensor>, E>
+    where
+        F: FnMut(&[Tensor]) -> Result<Vec<Tensor>, E>,
+    {
         let metas: Vec<_> = inputs.iter().map(Tensor::meta).collect();
         if self.warm.as_ref() != Some(&metas) {
             // The old recording's memory goes back before the new shapes ask for theirs.
@@ -56,7 +62,7 @@ impl<F: FnMut(&[Tensor]) -> Result<Vec<Tensor>>> Replay<F> {
             self.recorded = Some(crate::cuda::Graph::record(gpu, inputs, &mut self.f)?);
         }
         match &self.recorded {
-            Some(graph) => graph.run(inputs),
+            Some(graph) => Ok(graph.run(inputs)?),
             None => (self.f)(inputs),
         }
     }

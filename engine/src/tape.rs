@@ -74,7 +74,7 @@ impl Tape {
         if loss.numel() != 1 {
             return Err(Error::shape("backward", format!("the loss must be one number, got shape {:?}", loss.shape())));
         }
-        let one = Tensor::ones(loss.shape(), loss.dtype());
+        let one = loss.constant(&[1.0], loss.shape())?;
         self.backward_from(&[loss], vec![Some(one)])
     }
 

@@ -285,6 +285,32 @@ impl Tensor {
         }
     }
 
+    /// The same values in memory of their own, off the tape.
+    pub fn copy(&self) -> Result<Self> {
+        let layout = Layout::new(self.shape());
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = self.gpu() {
+            let copy = Self::on_gpu(gpu, layout, self.dtype)?;
+            crate::cuda::copy_into(gpu, &copy, self)?;
+            return Ok(copy);
+        }
+        Ok(crate::dispatch_element!(self.dtype, T => self.detach().rearranged::<T>(layout)))
+    }
+
+    /// A tensor of these values in logical row-major order, with the dtype and on the device of this one: a constant of a
+    /// computation. On a GPU it is copied there once, and shared from then on.
+    pub fn constant(&self, values: &[f64], shape: &[usize]) -> Result<Self> {
+        let here = Self::from_slice(values, shape)?.to_dtype(self.dtype)?;
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = self.gpu() {
+            let storage = crate::dispatch_element!(self.dtype, T => {
+                gpu.constant_storage(bytemuck::cast_slice(here.dense_data::<T>("constant")?))
+            })?;
+            return Ok(Self { storage, ..here });
+        }
+        Ok(here)
+    }
+
     /// The same values in main memory.
     fn on_cpu(&self) -> Result<Self> {
         match &*self.storage {

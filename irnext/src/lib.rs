@@ -1,12 +1,13 @@
 //! Image restoration with IRNeXt (Cui et al., ICML 2023): the network, its training, and what the `irnext` program does.
 //!
-//! Reading order: [`model`] (the network and its loss) → [`restore`] (from photograph to photograph) →
+//! Reading order: [`model`] (the network and its loss) → [`restore`] (from photograph to photograph), [`compute`] (on what) →
 //! [`degrade`], [`data`] (where training pairs come from) → [`train`] → [`metrics`], [`evaluate`], [`protocol`], [`doctor`]
 //! (scores and data sets) → [`costs`], [`explain`] (a look inside) → [`cli`].
 
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod compute;
 pub mod costs;
 pub mod data;
 pub mod degrade;

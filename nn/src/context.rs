@@ -1,12 +1,12 @@
 //! How a forward pass is run: with which values, on which tape, in which mode.
 //!
-//! Layers ask the [`Context`] for their parameters. On a tape each parameter becomes a leaf at its first use;
-//! what BatchNorm learns about its batch is noted and applied to the buffers after the step, by
+//! Layers ask the [`Context`] for their parameters. On a tape each parameter becomes a leaf at its first use, and is seen by layers
+//! in the dtype that the pass computes in: mixed precision is no more than that. What BatchNorm learns about its batch is noted and applied to the buffers after the step, by
 //! [`Context::finish`], so that a forward pass changes nothing by itself.
 
 use crate::params::{ParamId, Params};
 use crate::{Frozen, Result, cost::Cost};
-use engine::{Gradients, Tape, Tensor};
+use engine::{DType, Gradients, Tape, Tensor};
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -24,13 +24,17 @@ pub struct Context {
     values: Arc<Vec<Tensor>>,
     tape: Option<Tape>,
     mode: Mode,
+    /// What layers see of parameters, if not their own dtype.
+    compute: Option<DType>,
     frozen: Option<Arc<Frozen>>,
     state: RefCell<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// What layers see of each parameter, once it has been asked for.
+    /// Each parameter, on the tape if there is one, once it has been asked for.
+    leaves: Vec<Option<Tensor>>,
+    /// What layers see of it.
     used: Vec<Option<Tensor>>,
     updates: Vec<(ParamId, Tensor)>,
     costs: Option<Vec<Cost>>,
@@ -67,8 +71,19 @@ impl Context {
     }
 
     fn over(values: Arc<Vec<Tensor>>, mode: Mode, tape: Option<Tape>) -> Self {
-        let used = vec![None; values.len()];
-        Self { values, tape, mode, frozen: None, state: RefCell::new(State { used, ..State::default() }) }
+        let (leaves, used) = (vec![None; values.len()], vec![None; values.len()]);
+        let state = RefCell::new(State { leaves, used, ..State::default() });
+        Self { values, tape, mode, compute: None, frozen: None, state }
+    }
+
+    /// The same pass, computing in `dtype`. Parameters keep theirs, and so do their gradients.
+    pub fn computing_in(self, dtype: DType) -> Self {
+        Self { compute: Some(dtype), ..self }
+    }
+
+    /// The dtype that layers compute in, if it is not that of the parameters.
+    pub fn compute_dtype(&self) -> Option<DType> {
+        self.compute
     }
 
     /// What does not change from pass to pass, if this is known of the values.
@@ -81,14 +96,37 @@ impl Context {
         self.mode == Mode::Train
     }
 
-    /// The parameter `id`, on the tape if there is one.
-    pub fn param(&self, id: ParamId) -> Tensor {
+    /// The parameter `id` in the dtype that the pass computes in, on the tape if there is one.
+    pub fn param(&self, id: ParamId) -> Result<Tensor> {
         let mut state = self.state.borrow_mut();
-        let make = || match &self.tape {
+        if let Some(used) = &state.used[id.0] {
+            return Ok(used.clone());
+        }
+        let leaf = match &self.tape {
             Some(tape) => tape.leaf(&self.values[id.0]),
             None => self.values[id.0].clone(),
         };
-        state.used[id.0].get_or_insert_with(make).clone()
+        let used = match (self.compute, &self.frozen) {
+            (None, _) => leaf.clone(),
+            (Some(dtype), Some(frozen)) => frozen.converted(id, dtype)?,
+            (Some(dtype), None) => leaf.to_dtype(dtype)?,
+        };
+        state.leaves[id.0] = Some(leaf);
+        state.used[id.0] = Some(used.clone());
+        Ok(used)
+    }
+
+    /// The parameter `id` as it is kept, off the tape.
+    pub(crate) fn kept(&self, id: ParamId) -> Tensor {
+        self.values[id.0].detach()
+    }
+
+    /// `x` in the dtype that the pass computes in.
+    pub fn to_compute(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(match self.compute {
+            Some(dtype) => x.to_dtype(dtype)?,
+            None => x.clone(),
+        })
     }
 
     /// The buffer `id`.
@@ -111,16 +149,16 @@ impl Context {
         if self.tape.is_none() {
             return f(self, x);
         }
-        let first = Self::over(self.values.clone(), self.mode, None);
+        let first = Self { compute: self.compute, ..Self::over(self.values.clone(), self.mode, None) };
         let output = f(&first, &x.detach())?;
         let State { used, updates, .. } = first.state.into_inner();
         self.state.borrow_mut().updates.extend(updates);
         let ids: Vec<ParamId> = (0..used.len()).filter(|&i| used[i].is_some()).map(ParamId).collect();
-        let params: Vec<Tensor> = ids.iter().map(|&id| self.param(id)).collect();
+        let params: Vec<Tensor> = ids.iter().map(|&id| self.param(id)).collect::<Result<_>>()?;
         let inputs: Vec<&Tensor> = std::iter::once(x).chain(&params).collect();
-        let (values, mode) = (self.values.clone(), self.mode);
+        let (values, mode, compute) = (self.values.clone(), self.mode, self.compute);
         let replay = move |inputs: &[Tensor]| {
-            let again = Context::over(values.clone(), mode, None);
+            let again = Context { compute, ..Context::over(values.clone(), mode, None) };
             for (id, value) in ids.iter().zip(&inputs[1..]) {
                 again.state.borrow_mut().used[id.0] = Some(value.clone());
             }
@@ -164,8 +202,8 @@ impl Context {
 
     /// What the pass leaves behind.
     pub fn finish(self) -> Pass {
-        let State { used, updates, costs, observed, .. } = self.state.into_inner();
-        Pass { leaves: used, updates, costs: costs.unwrap_or_default(), observed }
+        let State { leaves, updates, costs, observed, .. } = self.state.into_inner();
+        Pass { leaves, updates, costs: costs.unwrap_or_default(), observed }
     }
 }
 

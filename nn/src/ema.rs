@@ -2,7 +2,7 @@
 
 use crate::params::Params;
 use crate::{Error, Result};
-use engine::Tensor;
+use engine::{Device, Tensor};
 
 /// A second set of values that follows a model's at a distance: v ← d·v + (1 − d)·p after each step.
 ///
@@ -27,6 +27,12 @@ impl Ema {
     /// An average that goes on from saved values.
     pub fn resume(decay: f64, updates: u64, values: Vec<Tensor>) -> Self {
         Self { decay, updates, values }
+    }
+
+    /// The same average on `device`.
+    pub fn to_device(self, device: Device) -> Result<Self> {
+        let values = self.values.iter().map(|value| Ok(value.to_device(device)?)).collect::<Result<_>>()?;
+        Ok(Self { values, ..self })
     }
 
     /// Takes in the model's values after a step.

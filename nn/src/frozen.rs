@@ -1,7 +1,7 @@
 //! Values that will not change any more, and what can be computed of them once: a model in use.
 
 use crate::{ParamId, Result};
-use engine::{PackedWeight, Tensor};
+use engine::{DType, PackedWeight, Tensor};
 use std::sync::{Arc, OnceLock};
 
 /// The values of a model, in the order of its [`Params`](crate::Params), with what its layers make of them at their first use.
@@ -11,6 +11,7 @@ pub struct Frozen {
     packed: Vec<OnceLock<PackedWeight>>,
     packed_parts: Vec<OnceLock<[PackedWeight; 2]>>,
     folded: Vec<OnceLock<[Tensor; 2]>>,
+    converted: Vec<OnceLock<Tensor>>,
 }
 
 impl Frozen {
@@ -19,16 +20,18 @@ impl Frozen {
         let packed = values.iter().map(|_| OnceLock::new()).collect();
         let packed_parts = values.iter().map(|_| OnceLock::new()).collect();
         let folded = values.iter().map(|_| OnceLock::new()).collect();
-        Self { values: Arc::new(values), packed, packed_parts, folded }
+        let converted = values.iter().map(|_| OnceLock::new()).collect();
+        Self { values: Arc::new(values), packed, packed_parts, folded, converted }
+    }
+
+    /// The value `id` in `dtype`: all passes compute in one.
+    pub(crate) fn converted(&self, id: ParamId, dtype: DType) -> Result<Tensor> {
+        get_or_make(&self.converted[id.0], || Ok(self.values[id.0].to_dtype(dtype)?))
     }
 
     /// The weight `id` of a convolution, packed.
-    pub(crate) fn packed(
-        &self,
-        id: ParamId,
-        pack: impl FnOnce(&Tensor) -> Result<PackedWeight>,
-    ) -> Result<PackedWeight> {
-        get_or_make(&self.packed[id.0], || pack(&self.values[id.0]))
+    pub(crate) fn packed(&self, id: ParamId, pack: impl FnOnce() -> Result<PackedWeight>) -> Result<PackedWeight> {
+        get_or_make(&self.packed[id.0], pack)
     }
 
     /// The two parts of the weight `id` of a convolution of joined maps, packed.

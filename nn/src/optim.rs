@@ -2,7 +2,7 @@
 
 use crate::params::{Kind, Params};
 use crate::{Error, Result};
-use engine::Tensor;
+use engine::{Device, Tensor};
 use std::collections::HashMap;
 
 /// The rule by which a parameter moves.
@@ -83,6 +83,12 @@ impl Optimizer {
             params.set(id, value)?;
         }
         Ok(())
+    }
+
+    /// The same memory on `device`.
+    pub fn to_device(self, device: Device) -> Result<Self> {
+        let there = |tensors: Vec<Tensor>| tensors.iter().map(|x| Ok(x.to_device(device)?)).collect::<Result<Vec<_>>>();
+        Ok(Self { memory: self.memory.into_iter().map(there).collect::<Result<_>>()?, ..self })
     }
 
     /// The memory as named tensors, for a checkpoint: `<slot>.<path>`.

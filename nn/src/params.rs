@@ -6,7 +6,7 @@
 
 use crate::weights::printable;
 use crate::{Error, Result};
-use engine::{DType, Rng, Tensor};
+use engine::{DType, Device, Rng, Tensor};
 use std::collections::HashMap;
 
 /// Names an entry of [`Params`].
@@ -119,6 +119,12 @@ impl Params {
             entry.value = value;
         }
         Ok(())
+    }
+
+    /// The same model with every value on `device`.
+    pub fn to_device(&self, device: Device) -> Result<Params> {
+        let there = |entry: &Entry| Ok(Entry { value: entry.value.to_device(device)?, ..entry.clone() });
+        Ok(Params { entries: self.entries.iter().map(there).collect::<Result<_>>()? })
     }
 
     /// The same model with every value in `dtype`.

@@ -104,11 +104,11 @@ unsafe impl Send for Graph {}
 impl Graph {
     /// Records `f` for inputs like `inputs`, without running it. It must have run before, so that kernels are loaded and tables are in
     /// place, and must not read a value.
-    pub(crate) fn record(
+    pub(crate) fn record<E: From<Error>>(
         gpu: &'static Gpu,
         inputs: &[Tensor],
-        f: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>>,
-    ) -> Result<Self> {
+        f: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>, E>,
+    ) -> Result<Self, E> {
         /// Memory may be allocated meanwhile: only what is asked of this stream is recorded.
         const RELAXED: i32 = 2;
         let inputs = inputs.iter().map(|input| own_memory(gpu, input)).collect::<Result<Vec<_>>>()?;
@@ -116,7 +116,7 @@ impl Graph {
         let stream = gpu.recorder.begin()?;
         // SAFETY: the stream lives as long as the recording.
         let begun = sys::check("cuStreamBeginCapture", unsafe { sys::cuStreamBeginCapture_v2(stream, RELAXED) });
-        let outputs = begun.and_then(|()| f(&inputs));
+        let outputs = begun.map_err(E::from).and_then(|()| f(&inputs));
         let mut graph = std::ptr::null_mut();
         // Recording ends whatever happened in it.
         // SAFETY: the stream is alive; the driver writes the graph's handle.

@@ -13,6 +13,7 @@
 use super::event::Event;
 use super::{Gpu, sys};
 use crate::pool::Stats;
+use crate::tensor::Storage;
 use crate::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::c_void;
@@ -141,7 +142,7 @@ pub(super) struct Memory {
     /// Pinned buffers that are read until the event.
     in_flight: Mutex<Vec<(Pinned, Event)>>,
     /// Tables that kernels read, by their contents.
-    constants: Mutex<HashMap<Box<[u8]>, Block>>,
+    constants: Mutex<HashMap<Box<[u8]>, Arc<Storage>>>,
     live: AtomicUsize,
     peak: AtomicUsize,
     cached: AtomicUsize,
@@ -317,13 +318,20 @@ impl Gpu {
 
     /// The address of these bytes on the GPU: a table that kernels read. It is copied there at its first use, and stays.
     pub(crate) fn constant(&'static self, bytes: &[u8]) -> Result<u64> {
-        if let Some(block) = lock(&self.memory.constants).get(bytes) {
-            return Ok(block.address);
+        match &*self.constant_storage(bytes)? {
+            Storage::Cuda(block) => Ok(block.address),
+            Storage::Cpu(_) => Err(Error::cuda("constant", "it is in main memory")),
         }
-        let block = self.upload(bytes)?;
-        let address = block.address;
-        lock(&self.memory.constants).insert(bytes.into(), block);
-        Ok(address)
+    }
+
+    /// The same, as a tensor's storage.
+    pub(crate) fn constant_storage(&'static self, bytes: &[u8]) -> Result<Arc<Storage>> {
+        if let Some(storage) = lock(&self.memory.constants).get(bytes) {
+            return Ok(storage.clone());
+        }
+        let storage = Arc::new(Storage::Cuda(self.upload(bytes)?));
+        lock(&self.memory.constants).insert(bytes.into(), storage.clone());
+        Ok(storage)
     }
 
     /// Copies bytes from one block to another, in the stream's order.

@@ -1,7 +1,6 @@
 //! `irnext eval`: scores on pairs, the degraded image's beside the restored one's.
 
-use super::WeightArguments;
-use super::say;
+use super::{ComputeArguments, WeightArguments, say};
 use crate::data::{Paired, Pairing, PhotoCache, Role, Source, Split, splits};
 use crate::error::{Error, Result};
 use crate::evaluate::{Restorer, score};
@@ -17,6 +16,8 @@ use std::path::PathBuf;
 pub(super) struct Arguments {
     #[command(flatten)]
     weights: WeightArguments,
+    #[command(flatten)]
+    compute: ComputeArguments,
     /// A data set as published, or a part of it; or give --input and --target
     #[arg(value_name = "DIR", required_unless_present = "input")]
     folder: Option<PathBuf>,
@@ -94,14 +95,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let (folder, splits) = arguments.splits()?;
     let measures = arguments.measures()?;
     let scorer = Scorer::new(&measures)?;
-    let model = arguments.weights.load_if_given()?;
+    let compute = arguments.compute.compute();
+    let model = match arguments.weights.load_if_given()? {
+        Some((model, _)) => Some(model.on(compute)?),
+        None => None,
+    };
     let mut report = Report {
         protocol: arguments.protocol,
         measures,
         weights: model.as_ref().map(|_| arguments.weights.to_string()),
         sets: Vec::new(),
     };
-    let model = model.as_ref().map(|(model, _)| model.freeze());
+    let model = model.as_ref().map(|model| model.freeze().computing_in(compute.precision));
     let restore: Option<Box<Restorer<'_>>> =
         model.as_ref().map(|model| Box::new(|image: &Image| restore(model, image)) as Box<Restorer<'_>>);
 

@@ -1,9 +1,10 @@
-//! `irnext gradcheck`: the sweep over every operation, as a table.
+//! `irnext gradcheck`: the sweep over every operation, as a table; or its device column.
 
 use super::say;
 use crate::error::Result;
+use engine::Device;
 use engine::ops::ROOMS;
-use engine::sweep::{self, Choices};
+use engine::sweep::{self, Choices, DEVICE_TOLERANCES};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -13,10 +14,21 @@ pub(super) struct Arguments {
     /// Seed of the shapes and values
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Compare this device with the CPU instead, in every dtype that it computes in, values and gradients
+    #[arg(long, value_name = "DEVICE", default_value_t = Device::Cpu)]
+    device: Device,
 }
 
 /// True if every operation passed.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
+    match arguments.device {
+        Device::Cpu => differences(arguments),
+        device => device_column(arguments, device),
+    }
+}
+
+/// The gradients against finite differences.
+fn differences(arguments: &Arguments) -> Result<bool> {
     say!("{:<17} {:<20} {:>6} {:>10} {:>9} {:>10}", "room", "operation", "cases", "gradients", "worst", "f32 error");
     let mut passed = true;
     for (room, (operation, samples)) in ROOMS.iter().flat_map(|room| room.operations.iter().map(|o| (room.name, o))) {
@@ -43,5 +55,39 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
         }
     }
     say!("{}", if passed { "every gradient agrees with finite differences" } else { "some operations failed" });
+    Ok(passed)
+}
+
+/// A device against the CPU in f64.
+fn device_column(arguments: &Arguments, device: Device) -> Result<bool> {
+    device.check()?;
+    let heads = DEVICE_TOLERANCES.map(|(dtype, tolerance)| format!("{:>16}", format!("{dtype} ({tolerance:.0e})")));
+    say!("{:<17} {:<20} {:>6} {}", "room", "operation", "cases", heads.join(" "));
+    let mut passed = true;
+    for (room, (operation, samples)) in ROOMS.iter().flat_map(|room| room.operations.iter().map(|o| (room.name, o))) {
+        let mut failures = Vec::new();
+        let columns = DEVICE_TOLERANCES.map(|(dtype, tolerance)| {
+            let mut worst = 0.0f64;
+            for case in 0..arguments.cases {
+                let sample = samples(&mut Choices::from_seed(arguments.seed.wrapping_add(case)));
+                match sweep::check_on(&sample, device, dtype, tolerance) {
+                    Ok(distance) => worst = worst.max(distance.value).max(distance.gradient),
+                    Err(error) => {
+                        failures.push(error.to_string());
+                        worst = f64::INFINITY;
+                        break;
+                    }
+                }
+            }
+            format!("{worst:>16.1e}")
+        });
+        say!("{room:<17} {operation:<20} {:>6} {}", arguments.cases, columns.join(" "));
+        for failure in failures {
+            say!("    FAILED {failure}");
+            passed = false;
+        }
+    }
+    let verdict = if passed { "every operation agrees with the CPU" } else { "some operations failed" };
+    say!("{verdict}: {device}, the largest difference of values and gradients relative to the largest number");
     Ok(passed)
 }

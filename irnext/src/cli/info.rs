@@ -2,12 +2,15 @@
 
 use super::ModelArguments;
 use super::say;
+use crate::compute::{Compute, Precision};
 use crate::costs::tables::{Row, Table, printed, tables};
 use crate::costs::{Costs, PAPER_SIZE, Rule, layers};
 use crate::error::Result;
 use crate::model::Model;
+use engine::{DType, Device, Tensor};
 use nn::Cost;
 use std::path::PathBuf;
+use std::time::Instant;
 
 const MEGA: u64 = 1_000_000;
 const GIGA: u64 = 1_000_000_000;
@@ -25,8 +28,14 @@ pub(super) struct Arguments {
     /// A line for each layer
     #[arg(long)]
     layers: bool,
+    /// Run it once to see how long it takes and how much memory; on the CPU, or on a GPU (cuda or cuda:NUMBER)
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<Device>,
+    /// How precisely a GPU computes
+    #[arg(long, value_name = "PRECISION", default_value = "f32")]
+    precision: Precision,
     /// The cost columns of the paper's tables instead, published beside counted
-    #[arg(long, conflicts_with_all = ["preset", "n", "width", "msm", "groups", "weights", "size", "layers"])]
+    #[arg(long, conflicts_with_all = ["preset", "n", "width", "msm", "groups", "weights", "size", "layers", "device"])]
     tables: bool,
 }
 
@@ -51,6 +60,28 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     say!("multiply-adds of convolutions at {size}×{size}: {:.3} G", giga(costs.convolutions));
     say!("multiply-adds of LAM's filters: {:.3} G", giga(costs.filters));
     say!("FLOPs as the paper counts them: {:.3} G", giga(costs.flops));
+    match arguments.device {
+        Some(device) => measure(model, Compute { device, precision: arguments.precision }, size),
+        None => Ok(()),
+    }
+}
+
+/// A pass over a square of `size`: its time, the best of a few, and the most memory in use.
+fn measure(model: Model, compute: Compute, size: usize) -> Result<()> {
+    const PASSES: usize = 5;
+    let model = model.on(compute)?;
+    let model = model.freeze().computing_in(compute.precision);
+    let x = Tensor::full(&[1, 3, size, size], 0.5, DType::F32).to_device(compute.device)?;
+    let mut best = f64::INFINITY;
+    for _ in 0..PASSES {
+        compute.device.reset_peak()?;
+        let start = Instant::now();
+        model.predict(&x)?;
+        compute.device.synchronize()?;
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    let peak = compute.device.memory()?.peak as f64 / 1e6;
+    say!("a pass ({compute}): {:.1} ms, {peak:.0} MB at most", 1e3 * best);
     Ok(())
 }
 

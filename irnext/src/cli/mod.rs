@@ -2,6 +2,7 @@
 //! progress and complaints to standard error.
 
 mod convert;
+mod devices;
 mod doctor;
 mod eval;
 mod explain;
@@ -13,11 +14,12 @@ mod restore;
 mod synth;
 mod train;
 
+use crate::compute::{Compute, Precision};
 use crate::error::{Error, Result};
 use crate::model::{Model, ModelConfig, Preset};
 use crate::shipped;
 use clap::{Args, Parser, Subcommand};
-use engine::DType;
+use engine::{DType, Device};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -49,6 +51,8 @@ enum Command {
     Info(info::Arguments),
     /// Write pictures of what happens inside a network
     Explain(explain::Arguments),
+    /// List what there is to compute on
+    Devices(devices::Arguments),
     /// Check every operation's gradient against finite differences
     Gradcheck(gradcheck::Arguments),
     /// Write degraded versions of clean photographs
@@ -86,6 +90,7 @@ impl Cli {
             Command::Train(arguments) => train::run(&arguments).map(|()| true),
             Command::Info(arguments) => info::run(&arguments).map(|()| true),
             Command::Explain(arguments) => explain::run(&arguments),
+            Command::Devices(arguments) => devices::run(&arguments).map(|()| true),
             Command::Gradcheck(arguments) => gradcheck::run(&arguments),
             Command::Synth(arguments) => synth::run(&arguments).map(|()| true),
             Command::Inspect(arguments) => inspect::run(&arguments),
@@ -117,6 +122,23 @@ macro_rules! say {
     }};
 }
 use say;
+
+/// Where to compute, and how precisely.
+#[derive(Args)]
+struct ComputeArguments {
+    /// What to compute on: cpu, cuda or cuda:NUMBER (see `irnext devices`)
+    #[arg(long, value_name = "DEVICE", default_value_t = Device::Cpu)]
+    device: Device,
+    /// How precisely a GPU computes
+    #[arg(long, value_name = "PRECISION", default_value = "f32")]
+    precision: Precision,
+}
+
+impl ComputeArguments {
+    fn compute(&self) -> Compute {
+        Compute { device: self.device, precision: self.precision }
+    }
+}
 
 /// Which weights to use: a file, or those inside the program for a task.
 #[derive(Args)]

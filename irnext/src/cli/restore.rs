@@ -1,7 +1,6 @@
 //! `irnext restore`: photographs in, photographs out.
 
-use super::WeightArguments;
-use super::say;
+use super::{ComputeArguments, WeightArguments, say};
 use crate::data::image_files;
 use crate::error::{Error, Result};
 use crate::image::Photo;
@@ -17,6 +16,8 @@ pub(super) struct Arguments {
     paths: Vec<PathBuf>,
     #[command(flatten)]
     weights: WeightArguments,
+    #[command(flatten)]
+    compute: ComputeArguments,
     /// A file (for one photograph) or a folder to write to; otherwise beside each photograph, as NAME.TASK.EXT
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
@@ -28,7 +29,9 @@ pub(super) struct Arguments {
 /// Restores what can be restored and says what cannot; true if all could.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     let (model, task) = arguments.weights.load()?;
-    let model = model.freeze();
+    let compute = arguments.compute.compute();
+    let model = model.on(compute)?;
+    let model = model.freeze().computing_in(compute.precision);
     let jobs = jobs(arguments, &task);
     let mut complete = true;
     for job in jobs {

@@ -1,9 +1,10 @@
 //! `irnext train`: a run from a TOML file.
 
 use super::say;
+use crate::compute::{Compute, Precision};
 use crate::error::Result;
 use crate::train::{Event, TrainConfig, Trainer, Validation};
-use engine::pool;
+use engine::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -16,6 +17,12 @@ pub(super) struct Arguments {
     /// Another value for a setting, as section.key=value; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+    /// What to compute on, whatever the configuration says: cpu, cuda or cuda:NUMBER
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<Device>,
+    /// How precisely a GPU computes, whatever the configuration says
+    #[arg(long, value_name = "PRECISION")]
+    precision: Option<Precision>,
     /// Print the configuration with every value, and stop
     #[arg(long)]
     show: bool,
@@ -25,7 +32,11 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let config = TrainConfig::read(&arguments.config, &arguments.overrides)?;
+    let mut config = TrainConfig::read(&arguments.config, &arguments.overrides)?;
+    let Compute { device, precision } = &mut config.compute;
+    *device = arguments.device.unwrap_or(*device);
+    *precision = arguments.precision.unwrap_or(*precision);
+    let device = *device;
     if arguments.show {
         say!("{}", config.to_toml()?.trim_end());
         return Ok(());
@@ -47,7 +58,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
                 let mean: &mut f64 = mean_loss.get_or_insert(step.loss);
                 *mean += 0.05 * (step.loss - *mean);
                 let images = (step.step - done) as f64 * batch as f64 / start.elapsed().as_secs_f64();
-                let peak = pool::stats().peak as f64 / 1e9;
+                let peak = device.memory().map_or(0, |memory| memory.peak) as f64 / 1e9;
                 let (loss, rate, norm) = (*mean, step.rate, step.gradient_norm);
                 bar.set_message(format!(
                     "loss {loss:.4} lr {rate:.1e} |g| {norm:.3} {images:.2} images/s {peak:.2} GB"
@@ -70,7 +81,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     })?;
     bar.finish_and_clear();
     let (done, total) = trainer.steps();
-    let peak = pool::stats().peak as f64 / 1e9;
+    let peak = device.memory()?.peak as f64 / 1e9;
     say!(
         "{done} of {total} steps done, {:.1} min, {peak:.2} GB at most, in {}",
         start.elapsed().as_secs_f64() / 60.0,

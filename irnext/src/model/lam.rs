@@ -4,7 +4,7 @@
 //! filters, which the map is then convolved with. Filter modulation (FM) re-weighs the filter's high-pass part, channel by channel.
 
 use crate::model::config::{ModelConfig, TapActivation, Variant};
-use engine::{Border, DType, Tensor};
+use engine::{Border, Tensor};
 use nn::layers::{BatchNorm2d, Conv2d, ConvBatchNorm, GlobalAvgPool, Module};
 use nn::{Builder, Context, Cost, Operation, ParamId, Result};
 
@@ -62,10 +62,10 @@ fn filter(
 }
 
 /// `[1, 1, K, K]` with a 1 in the centre: the filter that changes nothing.
-fn identity(kernel: usize, dtype: DType) -> Result<Tensor> {
+fn identity(kernel: usize, like: &Tensor) -> Result<Tensor> {
     let mut taps = vec![0.0; kernel * kernel];
     taps[kernel * kernel / 2] = 1.0;
-    Ok(Tensor::from_slice(&taps, &[1, 1, kernel, kernel])?.to_dtype(dtype)?)
+    Ok(like.constant(&taps, &[1, 1, kernel, kernel])?)
 }
 
 /// Filters `[N, G, K, K]` of groups as those of each of `channels`, `[N, C, K, K]`.
@@ -141,13 +141,13 @@ impl Released {
         let mean = GlobalAvgPool.forward(cx, x)?;
         let taps = self.taps.of_scores(&self.scores.forward(cx, &mean)?)?;
         let parameters = (2 + usize::from(self.inside_all.is_some())) * channels;
-        let (lamb_l, lamb_h) = (per_channel(&cx.param(self.lamb_l))?, per_channel(&cx.param(self.lamb_h))?);
-        let kept = lamb_h.affine(1.0, 1.0)?.mul(&identity(self.taps.kernel, x.dtype())?)?;
+        let (lamb_l, lamb_h) = (per_channel(&cx.param(self.lamb_l)?)?, per_channel(&cx.param(self.lamb_h)?)?);
+        let kept = lamb_h.affine(1.0, 1.0)?.mul(&identity(self.taps.kernel, x)?)?;
         let taps = of_each_channel(&taps, channels)?;
         let Some(w) = self.inside_all else {
             return filter(cx, &self.path, x, &taps.mul(&lamb_l)?.add(&kept)?, None, parameters);
         };
-        let w = per_channel(&cx.param(w))?;
+        let w = per_channel(&cx.param(w)?)?;
         let taps = taps.mul(&lamb_l.mul(&w.affine(1.0, 1.0)?)?)?.add(&kept)?;
         let shift = mean.mul(&lamb_l.mul(&w)?.scale(-1.0)?)?.reshape(&[n, channels])?;
         filter(cx, &self.path, x, &taps, Some(&shift), parameters)
@@ -177,13 +177,13 @@ impl Paper {
 
     fn forward(&self, cx: &Context, x: &Tensor, features: &Tensor) -> Result<Tensor> {
         let scores = self.conv.forward(cx, &GlobalAvgPool.forward(cx, features)?)?;
-        let (n, channels, k) = (x.shape()[0], x.shape()[1], self.taps.kernel);
+        let (channels, k) = (x.shape()[1], self.taps.kernel);
         let mut taps = of_each_channel(&self.taps.of_scores(&scores)?, channels)?;
         if let Some(weight) = self.weight {
-            let mean = Tensor::full(&[n, channels, k, k], 1.0 / (k * k) as f64, x.dtype());
-            taps = mean.add(&taps.sub(&mean)?.mul(&per_channel(&cx.param(weight))?)?)?;
+            let mean = x.constant(&[1.0 / (k * k) as f64], &[1, 1, 1, 1])?;
+            taps = mean.add(&taps.sub(&mean)?.mul(&per_channel(&cx.param(weight)?)?)?)?;
         }
-        let taps = taps.add(&identity(k, x.dtype())?)?;
+        let taps = taps.add(&identity(k, x)?)?;
         filter(cx, &self.path, x, &taps, None, self.weight.map_or(0, |_| channels))
     }
 }
@@ -197,12 +197,12 @@ fn per_channel(vector: &Tensor) -> Result<Tensor> {
 mod tests {
     use super::*;
     use crate::model::ModelConfig;
-    use engine::{Rng, Tape};
+    use engine::{DType, Rng, Tape};
     use nn::Params;
 
     /// The formulas as they are written, each part with an operation of its own.
     fn plain(lam: &Lam, cx: &Context, x: &Tensor, features: &Tensor) -> Tensor {
-        let modulation = |id: Option<ParamId>| id.map(|id| per_channel(&cx.param(id)).unwrap());
+        let modulation = |id: Option<ParamId>| id.map(|id| per_channel(&cx.param(id).unwrap()).unwrap());
         let filtered = |x: &Tensor, taps: &Tensor| x.dynamic_filter(taps, Border::Reflect).unwrap();
         let mean = features.global_avg_pool().unwrap();
         match &lam.0 {
@@ -212,7 +212,7 @@ mod tests {
                     Some(w) => low.mul(&w.affine(1.0, 1.0).unwrap()).unwrap().sub(&mean.mul(&w).unwrap()).unwrap(),
                     None => low,
                 };
-                let [l, h] = [lam.lamb_l, lam.lamb_h].map(|id| per_channel(&cx.param(id)).unwrap());
+                let [l, h] = [lam.lamb_l, lam.lamb_h].map(|id| per_channel(&cx.param(id).unwrap()).unwrap());
                 low.mul(&l).unwrap().add(&features.mul(&h.affine(1.0, 1.0).unwrap()).unwrap()).unwrap()
             }
             Kind::Paper(lam) => {

@@ -26,10 +26,11 @@ pub use msm::Msm;
 pub use network::IrNext;
 pub use recognise::strip_prefix;
 
+use crate::compute::{Compute, Precision};
 use crate::error::Result;
-use engine::{DType, Tensor};
+use engine::{DType, Device, Replay, Tensor};
 use nn::{Context, Frozen, Params};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A network and its numbers.
 pub struct Model {
@@ -49,6 +50,12 @@ impl Model {
         Ok(Self { config: config.clone(), network, params })
     }
 
+    /// The same model with its numbers on the device of `compute`, which gets ready for it.
+    pub fn on(self, compute: Compute) -> Result<Self> {
+        compute.start()?;
+        Ok(Self { params: self.params.to_device(compute.device)?, ..self })
+    }
+
     /// The model for use: its values will not change, so what can be computed of them is computed once.
     pub fn freeze(&self) -> FrozenModel<'_> {
         self.freeze_with(self.params.values())
@@ -56,7 +63,9 @@ impl Model {
 
     /// As [`Model::freeze`], with other values for its parameters, in their order: a moving average.
     pub fn freeze_with(&self, values: Vec<Tensor>) -> FrozenModel<'_> {
-        FrozenModel { config: &self.config, network: &self.network, values: Arc::new(Frozen::new(values)) }
+        let device = values.first().map_or(Device::Cpu, Tensor::device);
+        let (network, values) = (&self.network, Arc::new(Frozen::new(values)));
+        FrozenModel { config: &self.config, network, values, device, compute: None, replay: Mutex::default() }
     }
 }
 
@@ -66,13 +75,46 @@ pub struct FrozenModel<'a> {
     pub config: &'a ModelConfig,
     network: &'a IrNext,
     values: Arc<Frozen>,
+    device: Device,
+    compute: Option<DType>,
+    replay: Mutex<Option<Replay<Recorded<'a>>>>,
 }
 
-impl FrozenModel<'_> {
-    /// The restored image, at full size, for a degraded `[N, 3, H, W]`; see [`IrNext::predict`].
-    pub fn predict(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(self.network.predict(&Context::frozen(&self.values), x)?)
+/// What is recorded on a GPU: the pass from an image to its restoration.
+type Recorded<'a> = Box<dyn FnMut(&[Tensor]) -> nn::Result<Vec<Tensor>> + Send + 'a>;
+
+impl<'a> FrozenModel<'a> {
+    /// The same, computing in `precision`.
+    pub fn computing_in(self, precision: Precision) -> Self {
+        Self { compute: precision.dtype(), ..self }
     }
+
+    /// The restored image, at full size, for a degraded `[N, 3, H, W]`; see [`IrNext::predict`]. It is on the device of the model.
+    ///
+    /// On a GPU the pass is recorded when a shape comes a second time in a row, and played from then on.
+    pub fn predict(&self, x: &Tensor) -> Result<Tensor> {
+        let x = x.to_device(self.device)?;
+        if self.device == Device::Cpu {
+            return Ok(pass(self.network, &self.values, self.compute, &x)?);
+        }
+        let (network, values, compute) = (self.network, self.values.clone(), self.compute);
+        let record = || {
+            Replay::new(Box::new(move |x: &[Tensor]| Ok(vec![pass(network, &values, compute, &x[0])?])) as Recorded<'a>)
+        };
+        let mut replay = self.replay.lock().unwrap_or_else(PoisonError::into_inner);
+        let outputs = replay.get_or_insert_with(record).run(&[x])?;
+        // The recording's own memory is written again by the next pass.
+        Ok(outputs[0].copy()?)
+    }
+}
+
+/// One pass, computing in a dtype of its own or in that of the values; the result is f32 again.
+fn pass(network: &IrNext, values: &Arc<Frozen>, compute: Option<DType>, x: &Tensor) -> nn::Result<Tensor> {
+    let Some(dtype) = compute else {
+        return network.predict(&Context::frozen(values), x);
+    };
+    let cx = Context::frozen(values).computing_in(dtype);
+    Ok(network.predict(&cx, &x.to_dtype(dtype)?)?.to_dtype(x.dtype())?)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::Model;
-use engine::{DType, Tensor};
+use engine::{DType, Device, Tensor};
 use nn::Ema;
 use nn::optim::{Optimizer, Rule};
 use nn::weights::WeightFile;
@@ -43,6 +43,16 @@ pub struct State {
     pub optimiser: Optimizer,
     /// The moving average, if there is one.
     pub ema: Option<Ema>,
+}
+
+impl State {
+    /// The same numbers on `device`.
+    pub fn to_device(self, device: Device) -> Result<Self> {
+        let Self { model, optimiser, ema } = self;
+        let params = model.params.to_device(device)?;
+        let ema = ema.map(|ema| ema.to_device(device)).transpose()?;
+        Ok(Self { model: Model { params, ..model }, optimiser: optimiser.to_device(device)?, ema })
+    }
 }
 
 /// Writes the checkpoint `path`; a crash leaves the old one or the new one.

@@ -1,5 +1,6 @@
 //! A training run's settings: a TOML file in which every value can stand, and overrides from the command line.
 
+use crate::compute::Compute;
 use crate::degrade::Task;
 use crate::error::{Error, Result};
 use crate::model::{LossConfig, ModelConfig};
@@ -32,6 +33,9 @@ pub struct TrainConfig {
     /// The network.
     #[serde(default)]
     pub model: ModelConfig,
+    /// What computes it.
+    #[serde(default)]
+    pub compute: Compute,
 }
 
 /// Where training pairs come from: either `clean`, or `input` and `target`.

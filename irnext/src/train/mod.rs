@@ -76,6 +76,8 @@ impl Trainer {
             }
             false => (fresh(&config)?, Progress { config: config.to_toml()?, ..Progress::default() }),
         };
+        config.compute.start()?;
+        state = state.to_device(config.compute.device)?;
         state.model.network.set_checkpoint(config.optimiser.checkpoint);
         let optimiser = &config.optimiser;
         let pairs = (source.len() * config.data.crops_per_image) as u64;
@@ -145,7 +147,7 @@ impl Trainer {
     /// Scores the validation pairs with the moving average, if there is one; nothing without pairs.
     pub fn validate(&self) -> Result<Option<Validation>> {
         let Some(pairs) = &self.validation else { return Ok(None) };
-        let model = self.state.model.freeze_with(self.values());
+        let model = self.state.model.freeze_with(self.values()).computing_in(self.config.compute.precision);
         let scorer = Scorer::new(&[Measure::PSNR, Measure::SSIM])?;
         let restore = |image: &Image| restore(&model, image);
         let of = |index| Ok(score(pairs, index, &scorer, Some(&restore))?.restored.unwrap_or_default());
@@ -158,8 +160,9 @@ impl Trainer {
     /// One step on `batch`.
     fn step(&mut self, batch: &Batch) -> Result<Step> {
         let shape = [batch.n, 3, batch.height, batch.width];
-        let input = Tensor::from_nhwc(&batch.inputs, shape)?;
-        let target = Tensor::from_nhwc(&batch.targets, shape)?;
+        let device = self.config.compute.device;
+        let input = Tensor::from_nhwc(&batch.inputs, shape)?.to_device(device)?;
+        let target = Tensor::from_nhwc(&batch.targets, shape)?.to_device(device)?;
 
         let tape = Tape::new();
         let cx = Context::training(&self.state.model.params, &tape);
@@ -269,7 +272,8 @@ fn same_run(path: &Path, progress: &Progress, config: &TrainConfig) -> Result<()
         let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| Error::Config {
             reason: format!("{}: {}", path.display(), error.message()),
         })?;
-        // Where files are, how often they are written and how many threads work changes no number.
+        // Where files are, how often they are written and how many threads work changes no number. What computes does, in the last
+        // digits; but whoever has a GPU today may not have it tomorrow.
         for (section, key) in [("", "out"), ("data", "workers"), ("data", "cache_mb"), ("optimiser", "save_every")] {
             match section {
                 "" => table.remove(key),
@@ -277,6 +281,7 @@ fn same_run(path: &Path, progress: &Progress, config: &TrainConfig) -> Result<()
             };
         }
         table.remove("validation");
+        table.remove("compute");
         Ok(table)
     };
     if comparable(&progress.config)? == comparable(&config.to_toml()?)? {

@@ -76,8 +76,9 @@ impl Conv2d {
         around: Around<'_>,
         compute: impl FnOnce(&Tensor, Option<&Tensor>, Around<'_>) -> engine::Result<Tensor>,
     ) -> Result<Tensor> {
-        let (weight, bias) = (cx.param(self.weight), self.bias.map(|bias| cx.param(bias)));
-        let packed = cx.constants().map(|constants| constants.packed(self.weight, |w| self.pack(w))).transpose()?;
+        let (weight, bias) = (cx.param(self.weight)?, self.bias.map(|bias| cx.param(bias)).transpose()?);
+        let packed =
+            cx.constants().map(|constants| constants.packed(self.weight, || self.pack(&weight))).transpose()?;
         let around = Around { packed: packed.as_ref(), ..around };
         let y = compute(&weight, bias.as_ref(), around)?;
         if around.gelu_input {
@@ -100,7 +101,7 @@ impl Conv2d {
         first: impl FnOnce() -> Result<Tensor>,
         second: Tensor,
     ) -> Result<Tensor> {
-        let (weight, bias) = (cx.param(self.weight), self.bias.map(|bias| cx.param(bias)));
+        let (weight, bias) = (cx.param(self.weight)?, self.bias.map(|bias| cx.param(bias)).transpose()?);
         let (all, of_second) = (weight.dim("conv2d", 1)?, second.dim("conv2d", 1)?);
         let of_first = all.saturating_sub(of_second);
         let [of_first, of_second] = [weight.narrow(1, 0, of_first)?, weight.narrow(1, of_first, of_second)?];
@@ -161,7 +162,8 @@ impl Module for ConvBatchNorm {
             return self.norm.forward(cx, &self.conv.forward(cx, x)?);
         };
         let Conv2d { weight, bias, options, .. } = self.conv;
-        let (weight_now, bias_now) = (cx.param(weight), bias.map(|bias| cx.param(bias)));
+        // In the dtype that they are kept in; what comes of it is then converted once.
+        let (weight_now, bias_now) = (cx.kept(weight), bias.map(|bias| cx.kept(bias)));
         // norm(w ∗ x + b) = scale·(w ∗ x) + (scale·b + shift).
         let [folded, constant] = constants.folded(weight, || {
             let [scale, shift] = self.norm.as_scale_and_shift(cx)?;
@@ -169,7 +171,8 @@ impl Module for ConvBatchNorm {
                 Some(bias) => bias.mul(&scale)?.add(&shift)?,
                 None => shift,
             };
-            Ok([weight_now.mul(&scale.reshape(&[scale.numel(), 1, 1, 1])?)?, constant])
+            let weight = weight_now.mul(&scale.reshape(&[scale.numel(), 1, 1, 1])?)?;
+            Ok([cx.to_compute(&weight)?, cx.to_compute(&constant)?])
         })?;
         let y = x.conv2d(&folded, Some(&constant), options)?;
         self.conv.report(cx, &weight_now, bias_now.as_ref(), x.shape(), &y);
@@ -219,8 +222,8 @@ impl ConvTranspose2d {
 
 impl Module for ConvTranspose2d {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
-        let (weight, bias) = (cx.param(self.weight), cx.param(self.bias));
-        let pack = |w: &Tensor| Ok(PackedWeight::transposed(w, self.options)?);
+        let (weight, bias) = (cx.param(self.weight)?, cx.param(self.bias)?);
+        let pack = || Ok(PackedWeight::transposed(&weight, self.options)?);
         let packed = cx.constants().map(|constants| constants.packed(self.weight, pack)).transpose()?;
         let y = x.conv_transpose2d_with(&weight, Some(&bias), self.options, self.gelu, packed.as_ref())?;
         cx.report(|| {

@@ -36,8 +36,8 @@ impl BatchNorm2d {
     /// What the running statistics make of it: scale·x + shift, each `[C]`.
     pub(super) fn as_scale_and_shift(&self, cx: &Context) -> Result<[Tensor; 2]> {
         let (mean, var) = (cx.buffer(self.running_mean), cx.buffer(self.running_var));
-        let scale = cx.param(self.weight).div(&var.affine(1.0, EPS)?.sqrt()?)?;
-        let shift = cx.param(self.bias).sub(&mean.mul(&scale)?)?;
+        let scale = cx.kept(self.weight).div(&var.affine(1.0, EPS)?.sqrt()?)?;
+        let shift = cx.kept(self.bias).sub(&mean.mul(&scale)?)?;
         Ok([scale, shift])
     }
 
@@ -49,7 +49,7 @@ impl BatchNorm2d {
 
 impl Module for BatchNorm2d {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
-        let (weight, bias) = (cx.param(self.weight), cx.param(self.bias));
+        let (weight, bias) = (cx.param(self.weight)?, cx.param(self.bias)?);
         let (mean, var) = (cx.buffer(self.running_mean), cx.buffer(self.running_var));
         let y = if cx.is_training() {
             let (y, batch) = x.batch_norm_train(&weight, &bias, EPS)?;
@@ -85,7 +85,7 @@ impl InstanceNorm2d {
 
 impl Module for InstanceNorm2d {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
-        let (weight, bias) = (cx.param(self.weight), cx.param(self.bias));
+        let (weight, bias) = (cx.param(self.weight)?, cx.param(self.bias)?);
         let y = x.instance_norm(&weight, &bias, EPS)?;
         cx.report(|| Cost::free(&self.path, Operation::InstanceNorm, x, &y).with_parameters(2 * weight.numel()));
         Ok(y)

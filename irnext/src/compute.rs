@@ -1,0 +1,113 @@
+//! Where a network computes, and how precisely.
+
+use crate::error::{Error, Result};
+use engine::{DType, Device};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What the products and sums of a network are made of. Weights are kept in f32 in any case, and so are losses and what training
+/// remembers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// Single precision.
+    #[default]
+    F32,
+    /// Single precision, whose products the GPU rounds to 10 bits of mantissa first (NVIDIA's TF32).
+    Tf32,
+    /// bfloat16, summed in f32.
+    Bf16,
+    /// Half precision, summed in f32; training scales the loss so that small gradients survive.
+    F16,
+}
+
+impl Precision {
+    /// The dtype of what flows through the network, if not that of the weights.
+    pub fn dtype(self) -> Option<DType> {
+        match self {
+            Self::F32 | Self::Tf32 => None,
+            Self::Bf16 => Some(DType::BF16),
+            Self::F16 => Some(DType::F16),
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::Tf32 => "tf32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+        })
+    }
+}
+
+/// A device and a precision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Compute {
+    /// cpu, cuda or cuda:<number>.
+    #[serde(with = "device")]
+    pub device: Device,
+    /// f32, tf32, bf16 or f16; the CPU computes in f32.
+    pub precision: Precision,
+}
+
+impl Compute {
+    /// Gets the device ready.
+    ///
+    /// # Errors
+    /// If it cannot be used, with what to do about it; if it does not compute in this precision.
+    pub fn start(self) -> Result<()> {
+        if self.device == Device::Cpu && self.precision != Precision::F32 {
+            let reason = format!("the CPU computes in f32; {} needs a GPU (--device cuda)", self.precision);
+            return Err(Error::Config { reason });
+        }
+        Ok(self.device.check()?)
+    }
+}
+
+impl fmt::Display for Compute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.device, self.precision)
+    }
+}
+
+/// A device as its name.
+mod device {
+    use engine::Device;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(device: &Device, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(device)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Device, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_refuses_what_it_does_not_compute_in() {
+        let compute = |precision| Compute { device: Device::Cpu, precision };
+        compute(Precision::F32).start().unwrap();
+        for precision in [Precision::Tf32, Precision::Bf16, Precision::F16] {
+            let message = compute(precision).start().unwrap_err().to_string();
+            assert_eq!(message, format!("the CPU computes in f32; {precision} needs a GPU (--device cuda)"));
+        }
+    }
+
+    #[test]
+    fn it_is_written_as_it_is_read() {
+        let compute = Compute { device: Device::Cuda(1), precision: Precision::Bf16 };
+        let text = toml::to_string(&compute).unwrap();
+        assert_eq!(text, "device = \"cuda:1\"\nprecision = \"bf16\"\n");
+        assert_eq!(toml::from_str::<Compute>(&text).unwrap(), compute);
+        assert!(toml::from_str::<Compute>("device = \"gpu\"").is_err());
+    }
+}
