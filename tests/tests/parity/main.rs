@@ -9,6 +9,8 @@
 //! cargo test -p tests --test parity
 //! ```
 //!
+//! (with `--features cuda` and `IRNEXT_DEVICE=cuda` the same numbers on a GPU)
+//!
 //! prints how much was compared, and of each group of numbers the difference that came nearest to its limit.
 
 mod case;

@@ -1,7 +1,7 @@
 //! The folders of PyTorch's numbers, and the names of the files in them.
 
 use crate::report::say;
-use engine::Tensor;
+use engine::{DType, Device, Tensor};
 use irnext::model::Model;
 use nn::weights::WeightFile;
 use serde_json::Value;
@@ -17,6 +17,19 @@ pub struct Folder {
     /// What reports call it.
     pub name: &'static str,
     path: PathBuf,
+}
+
+/// The device that is tested: the CPU, or what `IRNEXT_DEVICE` names.
+pub fn device() -> Device {
+    std::env::var("IRNEXT_DEVICE").map_or(Device::Cpu, |name| name.parse().unwrap())
+}
+
+/// `tensor` on the device that is tested. GPUs hold floating-point numbers alone: counters stay where they are.
+pub fn on_device(tensor: Tensor) -> Tensor {
+    match tensor.dtype() {
+        DType::I64 | DType::U8 => tensor,
+        _ => tensor.to_device(device()).unwrap(),
+    }
 }
 
 /// The fixtures, and the whole folder if it is there.
@@ -45,9 +58,10 @@ impl Folder {
         stems
     }
 
-    /// The tensors of `<stem>.safetensors`.
+    /// The tensors of `<stem>.safetensors`, on the device that is tested.
     pub fn tensors(&self, stem: &str) -> Tensors {
-        WeightFile::read(&self.file(stem, "safetensors")).unwrap().tensors.into_iter().collect()
+        let tensors = WeightFile::read(&self.file(stem, "safetensors")).unwrap().tensors.into_iter();
+        tensors.map(|(name, tensor)| (name, on_device(tensor))).collect()
     }
 
     /// The contents of `<stem>.json`, if there is such a file.
@@ -76,7 +90,8 @@ impl Folder {
         // Stable: safetensors stay before the other format.
         files.sort_by_key(|(other_depth, _)| *other_depth);
         let (_, path) = files.first().unwrap_or_else(|| panic!("{}: no weights for {tag:?}", self.path.display()));
-        Model::read(path).unwrap_or_else(|error| panic!("{error}")).0
+        let model = Model::read(path).unwrap_or_else(|error| panic!("{error}")).0;
+        Model { params: model.params.to_device(device()).unwrap(), ..model }
     }
 
     fn file(&self, stem: &str, extension: &str) -> PathBuf {

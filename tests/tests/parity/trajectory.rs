@@ -6,7 +6,7 @@
 
 use crate::case::{Case, Key, Run, is_rounding};
 use crate::networks::{LOSS, STATISTICS, compare_f64, for_every_case, group, pair, torch_off};
-use crate::reference::{Distances, Folder};
+use crate::reference::{Distances, Folder, on_device};
 use crate::report::{Report, farthest, largest};
 use crate::{F64, MULTIPLE};
 use engine::{DType, Rng, Tensor};
@@ -41,6 +41,7 @@ fn sensitivity_of(case: &Case, params: &Params, run: &Run) -> BTreeMap<String, f
     let (mut disturbed, mut rng) = (params.clone(), Rng::new(1));
     for (id, entry) in params.parameters() {
         let factor = Tensor::rand(entry.value.shape(), 1.0 - DISTURBANCE, 1.0 + DISTURBANCE, DType::F64, &mut rng);
+        let factor = on_device(factor);
         disturbed.set(id, entry.value.mul(&factor).unwrap()).unwrap();
     }
     let disturbed = Run::of_trajectory(case, &disturbed);
