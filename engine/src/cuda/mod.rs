@@ -15,11 +15,13 @@ mod event;
 mod launch;
 mod memory;
 mod pointwise;
+mod reduction;
 mod sys;
 
 pub(crate) use launch::Launch;
 pub(crate) use memory::Block;
 pub(crate) use pointwise::{copy_into, pointwise, pointwise_onto};
+pub(crate) use reduction::{Part, Plan};
 
 use crate::{Device, Error, Result};
 use cust::context::{Context, CurrentContext};
