@@ -38,19 +38,24 @@ struct Reduction {
     u32 piece;     // how many of the reduced elements a block takes
 };
 
+// Which of an output's lanes a thread is.
+struct Lane {
+    u32 lane, lanes;
+    u32 step;  // from a thread to the next lane of its output
+};
+
 // A thread's part in a reduction.
-struct Place {
+struct Place : Lane {
     u32 output;
-    bool live;      // whether there is such an output
-    u32 lane;
-    u32 step;       // from a thread to the next lane of its output
-    u32 from, to;   // the piece of the reduced elements
+    bool live;     // whether there is such an output
+    u32 from, to;  // the piece of the reduced elements
 
     __device__ __forceinline__ explicit Place(const Reduction& r) {
         u32 width = THREADS / r.lanes;
         lane = r.rows ? threadIdx.x % r.lanes : threadIdx.x / width;
-        output = blockIdx.x * width + (r.rows ? threadIdx.x / r.lanes : threadIdx.x % width);
+        lanes = r.lanes;
         step = r.rows ? 1 : width;
+        output = blockIdx.x * width + (r.rows ? threadIdx.x / r.lanes : threadIdx.x % width);
         live = output < r.kept.count;
         from = min(blockIdx.y * r.piece, r.reduced.count);
         to = min(from + r.piece, r.reduced.count);
@@ -101,11 +106,11 @@ __device__ __forceinline__ void each(const From* x, const Reduction& r, const Pl
 
 // Folds each of N numbers over the lanes of every output, by halving; each lane gets the results. All threads must come here.
 template <typename Fold, u32 N, typename Number>
-__device__ __forceinline__ void fold_lanes(Number* x, const Reduction& r, const Place& place, Number (*scratch)[THREADS]) {
+__device__ __forceinline__ void fold_lanes(Number* x, const Lane& place, Number (*scratch)[THREADS]) {
     u32 self = threadIdx.x;
     __syncthreads();  // the scratch may still be read by an earlier one
     for (u32 k = 0; k < N; k++) scratch[k][self] = x[k];
-    for (u32 half = r.lanes / 2; half > 0; half /= 2) {
+    for (u32 half = place.lanes / 2; half > 0; half /= 2) {
         __syncthreads();
         if (place.lane < half) {
             for (u32 k = 0; k < N; k++) scratch[k][self] = Fold::of(scratch[k][self], scratch[k][self + half * place.step]);

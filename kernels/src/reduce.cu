@@ -19,7 +19,7 @@ __device__ __forceinline__ void reduce(T* y, Real* partial, const From* x, const
             for (u32 i = 0; i < IN * OUT; i++) results[i % OUT] = Fold::of(results[i % OUT], numbers[i]);
         });
     }
-    fold_lanes<Fold, OUT>(results, r, place, scratch);
+    fold_lanes<Fold, OUT>(results, place, scratch);
     if (!place.live || place.lane > 0) return;
     if (partial) {
         size_t to = (static_cast<size_t>(blockIdx.y) * r.kept.count + place.output) * OUT;
@@ -64,7 +64,7 @@ KERNEL(max_places)(u32* places, const T* x, const T* y, Reduction r) {
             if (number[0] == largest || number[0] != number[0]) first = min(first, j);
         });
     }
-    fold_lanes<First, 1>(&first, r, place, scratch);
+    fold_lanes<First, 1>(&first, place, scratch);
     if (place.live && place.lane == 0) places[static_cast<size_t>(blockIdx.y) * r.kept.count + place.output] = first;
 }
 

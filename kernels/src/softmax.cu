@@ -15,13 +15,13 @@ __device__ __forceinline__ void softmax(T* y, const T* x, const Reduction& r) {
             for (u32 i = 0; i < N; i++) largest[i % OUT] = Max::of(largest[i % OUT], numbers[i]);
         });
     }
-    fold_lanes<Max, OUT>(largest, r, place, scratch);
+    fold_lanes<Max, OUT>(largest, place, scratch);
     if (place.live) {
         each<N>(x + start, r, place, [&](u32, const Real* numbers) {
             for (u32 i = 0; i < N; i++) sums[i % OUT] += exp_(numbers[i] - largest[i % OUT]);
         });
     }
-    fold_lanes<Sum, OUT>(sums, r, place, scratch);
+    fold_lanes<Sum, OUT>(sums, place, scratch);
     if (place.live) {
         for (u32 k = 0; k < OUT; k++) sums[k] = Real(1) / sums[k];
         each<N>(x + start, r, place, [&](u32 j, const Real* numbers) {
@@ -48,7 +48,7 @@ __device__ __forceinline__ void softmax_gradient(T* dx, const T* y, const T* dy,
             for (u32 i = 0; i < N; i++) sums[i % OUT] += shares[i] * gradients[i];
         });
     }
-    fold_lanes<Sum, OUT>(sums, r, place, scratch);
+    fold_lanes<Sum, OUT>(sums, place, scratch);
     if (place.live) {
         each<N>(y + start, r, place, [&](u32 j, const Real* shares) {
             Real gradients[N];

@@ -19,10 +19,10 @@ mod reduction;
 mod region;
 mod sys;
 
-pub(crate) use launch::{Argument, Launch};
+pub(crate) use launch::{Argument, Launch, THREADS};
 pub(crate) use memory::Block;
 pub(crate) use pointwise::{copy_into, pointwise, pointwise_onto};
-pub(crate) use reduction::{Part, Plan};
+pub(crate) use reduction::{Part, Plan, width};
 pub(crate) use region::copy_region;
 
 use crate::{Device, Error, Result};

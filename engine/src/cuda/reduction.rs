@@ -11,14 +11,19 @@ use crate::{DType, Error, Layout, Result};
 /// As in `lanes.cuh`.
 const RANK: usize = 8;
 
-/// Outputs side by side in a block, so that its reads are long enough.
-const WIDTH: u32 = 32;
-
 /// Reads of a thread that are worth a piece.
 const READS: u32 = 8;
 
 /// Blocks that keep any GPU busy.
 const BLOCKS: u32 = 512;
+
+/// How many of `count` neighbouring things the threads of a block take side by side: a power of two, up to 32, that leaves few
+/// threads without one; at least `least`, so that reads are long enough, unless there are fewer.
+pub(crate) fn width(count: u32, least: u32) -> u32 {
+    let most = count.max(1).next_power_of_two().min(32);
+    let widths = std::iter::successors(Some(most), |width| Some(width / 2)).take_while(|width| *width >= least.min(most));
+    widths.min_by_key(|width| count.next_multiple_of(*width)).unwrap_or(most)
+}
 
 /// A loop nest over strided memory, innermost dimension first.
 #[derive(Clone, Copy, Debug, bytemuck::Zeroable, bytemuck::Pod)]
@@ -120,13 +125,14 @@ impl Plan {
             None => (inner, Form::Single),
         };
         let (kept, reduced) = if by_rows { (outer, inner) } else { (inner, outer) };
-        Self::shared_out(kept, reduced, by_rows, form, WIDTH, cut)
+        let side_by_side = width(kept.count, if form == Form::Columns { 4 } else { 16 });
+        Self::shared_out(kept, reduced, by_rows, form, side_by_side, cut)
     }
 
     /// For elements one by one.
     pub(crate) fn single(kept: Part, reduced: Part, cut: bool) -> Self {
         let by_rows = kept.count == 1 || reduced.count > 1 && reduced.step() < kept.step();
-        Self::shared_out(kept, reduced, by_rows, Form::Single, WIDTH, cut)
+        Self::shared_out(kept, reduced, by_rows, Form::Single, width(kept.count, 16), cut)
     }
 
     /// For what the pieces of `count` outputs gave, which lies piece after piece.
@@ -134,12 +140,12 @@ impl Plan {
         Self::shared_out(Part::line(count, 1), Part::line(pieces, count), false, Form::Single, 8, false)
     }
 
-    fn shared_out(kept: Part, reduced: Part, by_rows: bool, form: Form, width: u32, cut: bool) -> Self {
+    fn shared_out(kept: Part, reduced: Part, by_rows: bool, form: Form, side_by_side: u32, cut: bool) -> Self {
         let most = reduced.count.max(1).next_power_of_two().min(THREADS);
         let lanes = match by_rows {
             // A few reads to a lane, but whole warps.
             true => (reduced.count / 4).max(1).next_power_of_two().clamp(most.min(32), most),
-            false => most.min(THREADS / kept.count.max(1).next_power_of_two().min(width)),
+            false => most.min(THREADS / side_by_side),
         };
         let blocks = kept.count.div_ceil(THREADS / lanes).max(1);
         let worth = reduced.count.div_ceil(lanes * READS).max(1);
@@ -167,7 +173,7 @@ impl Plan {
         Launch::blocks(module, name, dtype, [kept.count.div_ceil(THREADS / lanes) as usize, self.pieces as usize, 1])
     }
 
-    /// How many outputs there are.
+    /// The form, for tests that mean to reach each.
     #[cfg(test)]
     pub(crate) fn form(&self) -> &'static str {
         match self.form {
