@@ -109,7 +109,7 @@ pub(super) fn forward(
     if y.numel() == 0 {
         return Ok(y);
     }
-    let (mean, var) = (normalise.statistics.mean.standard()?, normalise.statistics.var.standard()?);
+    let Statistics { mean, var } = &normalise.statistics;
     let (weight, bias) = (weight.standard()?, bias.standard()?);
     let numbers = Tensor::new_on_gpu(gpu, &[3, mean.numel()], real(x.dtype()))?;
     let [groups, channels] = [normalise.statistics.groups(), x.shape()[1]].map(|size| size as u32);
@@ -164,7 +164,7 @@ pub(super) fn backward(
     if dy.numel() == 0 {
         return Ok(vec![like(dy.shape(), wants_x)?, like(&channels, wants_weight)?, like(&channels, wants_bias)?]);
     }
-    let (mean, var) = (normalise.statistics.mean.standard()?, normalise.statistics.var.standard()?);
+    let Statistics { mean, var } = &normalise.statistics;
     let weight = weight.map(|weight| weight.standard()).transpose()?;
     let address = |tensor: &Option<Tensor>| tensor.as_ref().map_or(Ok(0), Tensor::address);
 
