@@ -16,12 +16,16 @@ mod graph;
 mod launch;
 mod memory;
 mod pointwise;
+mod reduction;
+mod region;
 mod sys;
 
 pub(crate) use graph::Graph;
-pub(crate) use launch::Launch;
+pub(crate) use launch::{Argument, Launch, THREADS};
 pub(crate) use memory::Block;
 pub(crate) use pointwise::{copy_into, pointwise, pointwise_onto};
+pub(crate) use reduction::{Part, Plan, width};
+pub(crate) use region::copy_region;
 
 use crate::{Device, Error, Result};
 use cust::context::{Context, CurrentContext};

@@ -40,7 +40,7 @@ impl Statistics {
 
     /// Given ones, for all images.
     pub(super) fn given(mean: &Tensor, var: &Tensor) -> Result<Self> {
-        let given = |x: &Tensor| x.detach().to_dtype(DType::F64)?.reshape(&[1, x.numel()]);
+        let given = |x: &Tensor| x.detach().to_dtype(DType::F64)?.reshape(&[1, x.numel()])?.standard();
         Ok(Self { mean: given(mean)?, var: given(var)? })
     }
 

@@ -1,13 +1,100 @@
-//! Normalisation on a GPU. The statistics are f64, as on the CPU; so are the numbers per channel that follow from them.
+//! Normalisation on a GPU. The statistics are f64, as on the CPU; the numbers per channel that follow from them are computed in f64.
+//!
+//! Each way reads the map twice: once for its sums, once to write.
 
 use super::{Normalise, Saved, Statistics};
-use crate::cuda::Gpu;
-use crate::{Error, Result, Tensor};
+use crate::cuda::{Gpu, Launch, THREADS, width};
+use crate::{DType, Error, Result, Tensor};
+
+/// How a launch walks `[groups, rows, channels]`, as in `normalise.cu`.
+#[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
+#[repr(C)]
+struct Maps {
+    groups: u32,
+    rows: u32,
+    channels: u32,
+    lanes: u32,
+    blocks: u32,
+    piece: u32,
+}
+
+/// A walk, in packs if that is possible.
+#[derive(Clone, Copy)]
+struct Walk {
+    maps: Maps,
+    packed: bool,
+    pieces: u32,
+}
+
+/// Rows that a thread takes where it sums, and where it writes; and how many blocks keep any GPU busy.
+const SUMMED: u32 = 32;
+const WRITTEN: u32 = 8;
+const BLOCKS: u32 = 512;
+
+impl Walk {
+    /// Of maps like `x`, which is standard, in `groups` groups, to sum them or to write others. `x` and `others` are what is read and written.
+    fn new(op: &'static str, x: &Tensor, groups: usize, others: &[&Tensor], sum: bool) -> Result<Self> {
+        let [n, c, h, w] = x.dims4(op)?;
+        if x.numel() > i32::MAX as usize {
+            return Err(Error::cuda(op, format!("shape {:?} is too large for a GPU kernel", x.shape())));
+        }
+        // None of these is larger than the number of elements, unless that is 0.
+        let [groups, rows, channels] = [groups, n / groups.max(1) * h * w, c].map(|size| size as u32);
+        let pack = (16 / x.dtype().size()) as u32;
+        let mut packed = channels.is_multiple_of(pack) && x.address()?.is_multiple_of(16);
+        for other in others {
+            packed &= other.address()?.is_multiple_of(16);
+        }
+        let (channels, least) = if packed { (channels / pack, 4) } else { (channels, 16) };
+        let lanes = rows.max(1).next_power_of_two().min(THREADS / width(channels, least));
+        let blocks = channels.div_ceil(THREADS / lanes).max(1);
+        let pieces = match sum {
+            true => rows.div_ceil(lanes * SUMMED).min((BLOCKS / blocks / groups.max(1)).max(1)),
+            false => rows.div_ceil(lanes * WRITTEN).min(1 << 15),
+        };
+        let piece = rows.div_ceil(pieces.max(1)).next_multiple_of(lanes).max(1);
+        let pieces = rows.div_ceil(piece).max(1);
+        Ok(Self { maps: Maps { groups, rows, channels, lanes, blocks, piece }, packed, pieces })
+    }
+
+    fn run(&self, gpu: &'static Gpu, kernel: &str, dtype: DType, arguments: &[&dyn crate::cuda::Argument]) -> Result<()> {
+        let name = if self.packed { format!("{kernel}_packed") } else { kernel.to_string() };
+        let Maps { groups, blocks, .. } = self.maps;
+        let arguments: Vec<_> = arguments.iter().copied().chain([&self.maps as &dyn crate::cuda::Argument]).collect();
+        let grid = [groups as usize * blocks as usize, self.pieces as usize, 1];
+        Launch::blocks("normalise", &name, dtype, grid).run(gpu, &arguments)
+    }
+
+    /// Room for two sums a channel for each piece.
+    fn partial(&self, gpu: &'static Gpu, numbers: usize) -> Result<Tensor> {
+        Tensor::new_on_gpu(gpu, &[2, self.pieces as usize, numbers], DType::F64)
+    }
+}
+
+/// The launch that adds up the pieces for so many numbers.
+fn finish<'a>(kernel: &'a str, dtype: DType, numbers: usize) -> Launch<'a> {
+    Launch::blocks("normalise", kernel, dtype, [numbers.div_ceil(THREADS as usize / 32), 1, 1])
+}
+
+/// The type that tensors of `dtype` are computed in.
+fn real(dtype: DType) -> DType {
+    if dtype == DType::F64 { DType::F64 } else { DType::F32 }
+}
 
 /// Means and biased variances of `x`, standard, whose images fall into `groups` groups.
 pub(super) fn statistics(gpu: &'static Gpu, op: &'static str, x: &Tensor, groups: usize) -> Result<Statistics> {
-    let _ = (gpu, x, groups);
-    Err(Error::cuda(op, "is not there yet on a GPU"))
+    let shape = [groups, x.shape()[1]];
+    let [mean, var] = [Tensor::new_on_gpu(gpu, &shape, DType::F64)?, Tensor::new_on_gpu(gpu, &shape, DType::F64)?];
+    if x.numel() > 0 {
+        let walk = Walk::new(op, x, groups, &[], true)?;
+        let partial = walk.partial(gpu, mean.numel())?;
+        let (partial, from) = (partial.address()?, x.address()?);
+        walk.run(gpu, "normalise_statistics", x.dtype(), &[&partial, &from])?;
+        let maps = Maps { channels: shape[1] as u32, ..walk.maps };
+        finish("normalise_finish_statistics", x.dtype(), mean.numel())
+            .run(gpu, &[&mean.address()?, &var.address()?, &partial, &from, &walk.pieces, &maps])?;
+    }
+    Ok(Statistics { mean, var })
 }
 
 pub(super) fn forward(
@@ -18,8 +105,48 @@ pub(super) fn forward(
     weight: &Tensor,
     bias: &Tensor,
 ) -> Result<Tensor> {
-    let _ = (gpu, normalise, x, weight, bias);
-    Err(Error::cuda(op, "is not there yet on a GPU"))
+    let y = Tensor::new_on_gpu(gpu, x.shape(), x.dtype())?;
+    if y.numel() == 0 {
+        return Ok(y);
+    }
+    let Statistics { mean, var } = &normalise.statistics;
+    let (weight, bias) = (weight.standard()?, bias.standard()?);
+    let numbers = Tensor::new_on_gpu(gpu, &[3, mean.numel()], real(x.dtype()))?;
+    let [groups, channels] = [normalise.statistics.groups(), x.shape()[1]].map(|size| size as u32);
+    Launch::each("normalise", "normalise_numbers", x.dtype(), mean.numel()).run(
+        gpu,
+        &[
+            &numbers.address()?,
+            &mean.address()?,
+            &var.address()?,
+            &weight.address()?,
+            &bias.address()?,
+            &normalise.eps,
+            &groups,
+            &channels,
+        ],
+    )?;
+    write(gpu, op, "normalise_maps", &y, &[x], &numbers, normalise.statistics.groups())?;
+    Ok(y)
+}
+
+/// `kernel` of `inputs` and the numbers of each channel to `y`; all maps are standard.
+fn write(
+    gpu: &'static Gpu,
+    op: &'static str,
+    kernel: &str,
+    y: &Tensor,
+    inputs: &[&Tensor],
+    numbers: &Tensor,
+    groups: usize,
+) -> Result<()> {
+    let walk = Walk::new(op, y, groups, inputs, false)?;
+    let mut addresses = vec![y.address()?];
+    for input in inputs.iter().chain([&numbers]) {
+        addresses.push(input.address()?);
+    }
+    let arguments: Vec<_> = addresses.iter().map(|address| address as &dyn crate::cuda::Argument).collect();
+    walk.run(gpu, kernel, y.dtype(), &arguments)
 }
 
 pub(super) fn backward(
@@ -30,6 +157,59 @@ pub(super) fn backward(
     dy: &Tensor,
     need: &[bool],
 ) -> Result<Vec<Option<Tensor>>> {
-    let _ = (gpu, normalise, x, weight, dy, need);
-    Err(Error::cuda(op, "is not there yet on a GPU"))
+    let (dtype, groups) = (dy.dtype(), normalise.statistics.groups());
+    let [wants_x, wants_weight, wants_bias] = [weight.is_some(), need[1], need[2]];
+    let like = |shape: &[usize], wanted: bool| wanted.then(|| Tensor::zeros_on_gpu(gpu, shape, dtype)).transpose();
+    let channels = [dy.shape()[1]];
+    if dy.numel() == 0 {
+        return Ok(vec![like(dy.shape(), wants_x)?, like(&channels, wants_weight)?, like(&channels, wants_bias)?]);
+    }
+    let Statistics { mean, var } = &normalise.statistics;
+    let weight = weight.map(|weight| weight.standard()).transpose()?;
+    let address = |tensor: &Option<Tensor>| tensor.as_ref().map_or(Ok(0), Tensor::address);
+
+    let sums = Tensor::new_on_gpu(gpu, &[2, mean.numel()], DType::F64)?;
+    // Constants for statistics, and no gradient but that of x: nothing to sum.
+    if x.is_some() || wants_bias {
+        let walk = Walk::new(op, dy, groups, &x.iter().collect::<Vec<_>>(), true)?;
+        let partial = walk.partial(gpu, mean.numel())?;
+        let (partial, means) = (partial.address()?, mean.address()?);
+        walk.run(gpu, "normalise_sums", dtype, &[&partial, &dy.address()?, &address(&x)?, &means])?;
+        let numbers = mean.numel() as u32;
+        finish("normalise_finish_sums", dtype, mean.numel())
+            .run(gpu, &[&sums.address()?, &partial, &means, &walk.pieces, &numbers])?;
+    }
+
+    let new = |shape: &[usize], dtype: DType, wanted: bool| {
+        wanted.then(|| Tensor::new_on_gpu(gpu, shape, dtype)).transpose()
+    };
+    let numbers = new(&[4, mean.numel()], real(dtype), wants_x)?;
+    let (d_weight, d_bias) = (new(&channels, dtype, wants_weight)?, new(&channels, dtype, wants_bias)?);
+    let through = normalise.of_input && x.is_some();
+    let count = if through { (dy.numel() / mean.numel()) as u32 } else { 0 };
+    Launch::each("normalise", "normalise_gradient_numbers", dtype, channels[0]).run(
+        gpu,
+        &[
+            &address(&numbers)?,
+            &address(&d_weight)?,
+            &address(&d_bias)?,
+            &sums.address()?,
+            &mean.address()?,
+            &var.address()?,
+            &address(&weight)?,
+            &normalise.eps,
+            &count,
+            &(groups as u32),
+            &(channels[0] as u32),
+        ],
+    )?;
+    let dx = new(dy.shape(), dtype, wants_x)?;
+    if let (Some(dx), Some(numbers)) = (&dx, &numbers) {
+        match x.filter(|_| through) {
+            Some(x) => write(gpu, op, "normalise_maps_gradient", dx, &[dy, &x], numbers, groups)?,
+            // Without slope and constant, dx = (dy − 0)·a + 0.
+            None => write(gpu, op, "normalise_maps", dx, &[dy], numbers, groups)?,
+        }
+    }
+    Ok(vec![dx, d_weight, d_bias])
 }
