@@ -60,7 +60,7 @@ pub(super) fn forward(
     shift: Option<&Tensor>,
     padding: Border,
 ) -> Result<Tensor> {
-    filter(gpu, ["filter_3", "filter_any"], x, taps, shift, padding, None)
+    filter(gpu, ["filter_3", "filter_any"], x, taps, shift, padding, THREADS)
 }
 
 /// The gradients of the input, the taps and, if there was one, the shift: one pass over `dy` for the first, one for the others.
@@ -73,12 +73,12 @@ pub(super) fn backward(
     padding: Border,
     need: &[bool],
 ) -> Result<Vec<Option<Tensor>>> {
-    let turned = |taps| filter(gpu, ["turned_3", "turned_any"], dy, taps, None, padding, None);
+    let turned = |taps| filter(gpu, ["turned_3", "turned_any"], dy, taps, None, padding, THREADS);
     let dx = taps.map(turned).transpose()?;
     let shifted = need.get(2).copied().unwrap_or(false);
     let (d_taps, d_shift) = match x {
         Some(x) => {
-            let (d_taps, d_shift) = sums(gpu, x, shape, dy, padding, shifted)?;
+            let (d_taps, d_shift) = sums(gpu, x, shape, dy, padding, shifted, BLOCKS)?;
             (Some(d_taps), d_shift)
         }
         None if shifted => (None, Some(dy.sum(&[2, 3])?.reshape(&dy.shape()[..2])?)),
@@ -89,8 +89,8 @@ pub(super) fn backward(
     Ok(gradients)
 }
 
-/// The first kernel of two is for 3×3 taps and channels in fours, the other for any. `rows` is the height of the first one's strips,
-/// if it is not to be chosen here; it changes nothing but speed.
+/// The first kernel of two is for 3×3 taps and channels in fours, the other for any. Strips are so high that about as many `threads`
+/// have one, which changes nothing but speed.
 fn filter(
     gpu: &'static Gpu,
     [kernel, any]: [&'static str; 2],
@@ -98,14 +98,14 @@ fn filter(
     taps: &Tensor,
     shift: Option<&Tensor>,
     padding: Border,
-    rows: Option<usize>,
+    threads: usize,
 ) -> Result<Tensor> {
     let [n, c, h, w] = x.dims4(OP)?;
     let (x, taps) = (x.standard()?, taps.standard()?);
     let shift = shift.map(Tensor::standard).transpose()?;
     let y = Tensor::new_on_gpu(gpu, x.shape(), x.dtype())?;
     let addresses = [y.address()?, x.address()?, taps.address()?, shift.as_ref().map_or(Ok(0), Tensor::address)?];
-    let rows = rows.unwrap_or_else(|| (y.numel() / LANES / THREADS).clamp(1, ROWS));
+    let rows = (y.numel() / LANES / threads).clamp(1, ROWS);
     let map = Map::new(&x, taps.shape(), padding, rows)?;
     let (kernel, threads) = match in_fours(&x, &addresses[..3], map.k) {
         true => (kernel, n * h.div_ceil(rows) * w * (c / LANES)),
@@ -134,22 +134,22 @@ struct Pieces {
 }
 
 impl Pieces {
-    /// For `n` maps of `h` × `w` pixels, whose channels are in `groups` that one thread has.
-    fn new(n: usize, h: usize, w: usize, groups: usize) -> Self {
+    /// For `n` maps of `h` × `w` pixels, whose channels are in `groups` that one thread has: about as many `blocks`.
+    fn new([n, h, w]: [usize; 3], groups: usize, blocks: usize) -> Self {
         let chunks = groups.div_ceil(32);
         let lanes = groups.div_ceil(chunks);
         let beside = BLOCK / lanes;
         let widest = w.div_ceil(beside);
         let mut rows = 8;
-        while rows < h && n * chunks * h.div_ceil(rows) > 2 * BLOCKS {
+        while rows < h && n * chunks * h.div_ceil(rows) > 2 * blocks {
             rows *= 2;
         }
-        let steps = (n * chunks * h.div_ceil(rows) * widest / BLOCKS).clamp(1, widest);
+        let steps = (n * chunks * h.div_ceil(rows) * widest / blocks).clamp(1, widest);
         Self { lanes, beside, chunks, tiles: widest.div_ceil(steps), steps, rows }
     }
 }
 
-/// The gradients of taps of shape `shape` and, if asked for, of the shift.
+/// The gradients of taps of shape `shape` and, if asked for, of the shift, by sums in about as many `blocks`.
 fn sums(
     gpu: &'static Gpu,
     x: &Tensor,
@@ -157,6 +157,7 @@ fn sums(
     dy: &Tensor,
     padding: Border,
     shifted: bool,
+    blocks: usize,
 ) -> Result<(Tensor, Option<Tensor>)> {
     let [n, c, h, w] = x.dims4(OP)?;
     if x.numel() == 0 {
@@ -166,7 +167,7 @@ fn sums(
     let (x, dy) = (x.standard()?, dy.standard()?);
     let (from, dy) = (x.address()?, dy.address()?);
     let in_fours = in_fours(&x, &[from, dy], shape[2] as i32);
-    let pieces = Pieces::new(n, h, w, if in_fours { c / LANES } else { c });
+    let pieces = Pieces::new([n, h, w], if in_fours { c / LANES } else { c }, blocks);
     let map = Map::new(&x, shape, padding, pieces.rows)?;
     // A row for each tap, and one for dy itself.
     let (count, parts) = (h.div_ceil(pieces.rows) * pieces.tiles, shape[2] * shape[2] + 1);
@@ -189,4 +190,75 @@ fn sums(
     launch("sum_pieces", outputs.div_ceil(32), 256)
         .run(gpu, &[&d_taps.address()?, &to, &partial.address(), &map, &(count as u32)])?;
     Ok((d_taps, d_shift))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::dynamic_filter::kernel;
+    use crate::{DType, Device, Rng};
+
+    /// Images, channels, groups and K: in fours and not, lanes in one chunk and in two, groups of one channel and of more.
+    const CASES: [[usize; 4]; 7] =
+        [[2, 8, 8, 3], [1, 24, 2, 3], [2, 160, 160, 3], [1, 5, 5, 3], [1, 66, 11, 3], [2, 4, 2, 5], [1, 8, 8, 1]];
+
+    fn assert_close(there: &Tensor, here: &Tensor, what: &str) {
+        let tolerance = if here.dtype() == DType::F64 { 1e-12 } else { 1e-5 };
+        let (there, here) = (there.to_f64_vec().unwrap(), here.to_f64_vec().unwrap());
+        let scale = here.iter().fold(1.0f64, |m, x| m.max(x.abs()));
+        assert_eq!(there.len(), here.len());
+        let near = there.iter().zip(&here).all(|(a, b)| (a - b).abs() <= tolerance * scale);
+        assert!(near, "{what}");
+    }
+
+    #[test]
+    fn strips_and_pieces_of_any_size_give_the_same() {
+        let Some(gpu) = crate::cuda::tests::gpu() else { return };
+        let mut rng = Rng::new(1);
+        for (dtype, [n, c, groups, k]) in [DType::F64, DType::F32].into_iter().flat_map(|d| CASES.map(|case| (d, case))) {
+            for (padding, [h, w]) in [(Border::Reflect, [19, 23]), (Border::Zero, [33, 4]), (Border::Reflect, [3, 40])] {
+                let mut random = |shape: &[usize]| Tensor::randn(shape, dtype, &mut rng);
+                let (x, taps) = (random(&[n, c, h, w]), random(&[n, groups, k, k]));
+                let (shift, dy) = (random(&[n, c]), random(&[n, c, h, w]));
+                let there = |x: &Tensor| x.to_device(Device::Cuda(0)).unwrap();
+                let what = format!("{dtype}, {:?}, {:?}, {padding:?}", x.shape(), taps.shape());
+                let y = kernel::forward(&x, &taps, Some(&shift), padding).unwrap();
+                let dx = kernel::backward_x(&taps, &dy, padding).unwrap();
+                let d_taps = kernel::backward_taps(&x, taps.shape(), &dy, padding).unwrap();
+                let d_shift = dy.sum(&[2, 3]).unwrap();
+                let (x, taps, shift, dy) = (there(&x), there(&taps), there(&shift), there(&dy));
+                for threads in [1, x.numel() / LANES / 5, THREADS] {
+                    let forward = ["filter_3", "filter_any"];
+                    let found = filter(gpu, forward, &x, &taps, Some(&shift), padding, threads).unwrap();
+                    assert_close(&found, &y, &format!("y of {what}, {threads} threads"));
+                    let found = filter(gpu, ["turned_3", "turned_any"], &dy, &taps, None, padding, threads).unwrap();
+                    assert_close(&found, &dx, &format!("dx of {what}, {threads} threads"));
+                }
+                for blocks in [1, 3, BLOCKS] {
+                    let (taps, shift) = sums(gpu, &x, taps.shape(), &dy, padding, true, blocks).unwrap();
+                    assert_close(&taps, &d_taps, &format!("d_taps of {what}, {blocks} blocks"));
+                    assert_close(&shift.unwrap(), &d_shift, &format!("d_shift of {what}, {blocks} blocks"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn empty_maps_are_no_trouble() {
+        let Some(_) = crate::cuda::tests::gpu() else { return };
+        for shape in [[0, 4, 5, 5], [2, 4, 0, 5]] {
+            let tape = crate::Tape::new();
+            let leaf = |shape: &[usize]| {
+                tape.leaf(&Tensor::ones(shape, DType::F32).to_device(Device::Cuda(0)).unwrap())
+            };
+            let (x, taps, shift) = (leaf(&shape), leaf(&[shape[0], 4, 3, 3]), leaf(&shape[..2]));
+            let y = x.dynamic_filter_shifted(&taps, &shift, Border::Zero).unwrap();
+            assert_eq!(y.shape(), shape);
+            let gradients = tape.backward_from(&[&y], vec![Some(x.detach())]).unwrap();
+            for leaf in [&taps, &shift] {
+                let gradient = gradients.get(leaf).unwrap().to_f64_vec().unwrap();
+                assert_eq!(gradient, vec![0.0; leaf.numel()]);
+            }
+        }
+    }
 }

@@ -47,3 +47,35 @@ pub(super) fn backward(gpu: &'static Gpu, x: &Tensor, dy: &Tensor, windows: Wind
         .run(gpu, &[&addresses[0], &addresses[1], &addresses[2], &description])?;
     Ok(dx)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{DType, Device, Rng, Tape, Tensor};
+
+    /// Value and gradient: the elements are few, so that many are equal, and one is NaN.
+    #[test]
+    fn maxima_and_their_gradients_are_those_of_the_cpu() {
+        let Some(_) = crate::cuda::tests::gpu() else { return };
+        let mut rng = Rng::new(1);
+        for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
+            for (kernel, stride, channels) in
+                [(2, 2, 8), (8, 8, 8), (2, 5, 3), (3, 2, 8), (5, 1, 1), (3, 100, 8), (1, 1, 5), (19, 1, 8)]
+            {
+                let mut values: Vec<f64> = (0..2 * channels * 19 * 22).map(|_| (rng.uniform() * 6.0).floor()).collect();
+                values[100] = f64::NAN;
+                let x = Tensor::from_slice(&values, &[2, channels, 19, 22]).unwrap().to_dtype(dtype).unwrap();
+                let run = |x: &Tensor| {
+                    let tape = Tape::new();
+                    let x = tape.leaf(x);
+                    let y = x.max_pool2d(kernel, stride).unwrap();
+                    let ones = Tensor::ones(y.shape(), dtype).to_device(y.device()).unwrap();
+                    let mut gradients = tape.backward_from(&[&y], vec![Some(ones)]).unwrap();
+                    let bits = |x: &Tensor| x.to_f64_vec().unwrap().into_iter().map(f64::to_bits).collect::<Vec<_>>();
+                    (bits(&y.detach()), bits(&gradients.take(&x).unwrap()))
+                };
+                let found = run(&x.to_device(Device::Cuda(0)).unwrap());
+                assert_eq!(found, run(&x), "{dtype}, {kernel}×{kernel}, stride {stride}, {channels} channels");
+            }
+        }
+    }
+}

@@ -115,3 +115,85 @@ fn on_the_gpu(gpu: &'static Gpu, axis: &Axis, dtype: DType) -> Result<[u64; 2]> 
     let address = gpu.constant(&table)?;
     Ok([address, address + weights.len() as u64])
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{DType, Device, Rng, Tensor};
+
+    fn there(x: &Tensor) -> Tensor {
+        x.to_device(Device::Cuda(0)).unwrap()
+    }
+
+    fn assert_close(there: &Tensor, here: &Tensor, tolerance: f64) {
+        assert_eq!(there.meta(), here.meta());
+        for (a, b) in there.to_f64_vec().unwrap().iter().zip(here.to_f64_vec().unwrap()) {
+            assert!((a - b).abs() <= tolerance, "{a} for {b}");
+        }
+    }
+
+    #[test]
+    fn long_runs_of_weights_are_summed_with_and_without_packs() {
+        let Some(_) = crate::cuda::tests::gpu() else { return };
+        let mut rng = Rng::new(1);
+        for (dtype, tolerance) in [(DType::F64, 1e-14), (DType::F32, 1e-6)] {
+            for channels in [1, 3, 4, 20] {
+                let x = Tensor::randn(&[2, channels, 37, 29], dtype, &mut rng);
+                let maps: [fn(&Tensor) -> Tensor; 5] = [
+                    |x| x.avg_pool2d(7, 5).unwrap(),
+                    |x| x.adaptive_avg_pool2d(1, 3).unwrap(),
+                    |x| x.bilinear(80, 33, true).unwrap(),
+                    |x| x.bilinear(5, 64, false).unwrap(),
+                    |x| x.nearest(12, 70).unwrap(),
+                ];
+                for map in maps {
+                    let run = |x: &Tensor| {
+                        let tape = crate::Tape::new();
+                        let x = tape.leaf(x);
+                        let y = map(&x);
+                        let mut gradients = tape.backward_from(&[&y], vec![Some(y.detach())]).unwrap();
+                        [y.detach(), gradients.take(&x).unwrap()]
+                    };
+                    let (found, expected) = (run(&there(&x)), run(&x));
+                    found.iter().zip(&expected).for_each(|(a, b)| assert_close(a, b, 40.0 * tolerance));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sums_of_many_maps_are_made_in_place_where_nobody_else_sees() {
+        let Some(_) = crate::cuda::tests::gpu() else { return };
+        let mut rng = Rng::new(2);
+        for channels in [3, 8] {
+            let mut map = |h, w| Tensor::randn(&[2, channels, h, w], DType::F64, &mut rng);
+            let (x, others) = (map(11, 12), [map(1, 2), map(2, 3), map(4, 6), map(11, 12), map(3, 1), map(20, 2)]);
+            for count in [1, 4, 5, 6] {
+                let others: Vec<&Tensor> = others[..count].iter().collect();
+                let there_too: Vec<Tensor> = others.iter().map(|map| there(map)).collect();
+                let there_too: Vec<&Tensor> = there_too.iter().collect();
+                let expected = x.clone().add_bilinear(&others, true).unwrap();
+                let own = there(&x);
+                let (address, held) = (own.address().unwrap(), own.clone());
+                let sum = held.add_bilinear(&there_too, true).unwrap();
+                assert_ne!(sum.address().unwrap(), address);
+                assert_close(&sum, &expected, 1e-13);
+                let sum = own.add_bilinear_gelu(&there_too, true).unwrap();
+                assert_eq!(sum.address().unwrap(), address);
+                assert_close(&sum, &expected.gelu().unwrap(), 1e-13);
+            }
+        }
+    }
+
+    #[test]
+    fn no_images_or_channels_are_no_trouble() {
+        let Some(_) = crate::cuda::tests::gpu() else { return };
+        for shape in [[0, 3, 4, 4], [2, 0, 4, 4]] {
+            let x = there(&Tensor::ones(&shape, DType::F32));
+            for y in
+                [x.avg_pool2d(2, 2), x.max_pool2d(2, 2), x.bilinear(2, 2, true), x.clone().add_bilinear(&[&x], true)]
+            {
+                assert!(y.unwrap().to_f64_vec().unwrap().is_empty());
+            }
+        }
+    }
+}
