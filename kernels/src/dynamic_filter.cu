@@ -5,7 +5,7 @@
 // columns are loaded by neighbouring threads, so they come from the cache. What the borders change about a column is the same
 // for the whole strip, and is put into the thread's taps beforehand.
 //
-// Other K, and numbers of channels that four does not divide, have kernels that gather every product (`any`).
+// Other K, and numbers of channels that four does not divide, have kernels that gather every product (`..._any`).
 #include "common.cuh"
 
 struct Map {
@@ -179,8 +179,12 @@ __device__ __forceinline__ void filter(T* y, const T* x, const T* taps, const T*
     }
 }
 
-BOUNDED(filter_3, 5)(T* y, const T* x, const T* taps, const T* shift, Map map) { filter<3, false>(y, x, taps, shift, map); }
-BOUNDED(turned_3, 5)(T* y, const T* x, const T* taps, const T* shift, Map map) { filter<3, true>(y, x, taps, shift, map); }
+BOUNDED(dynamic_filter_3, 5)(T* y, const T* x, const T* taps, const T* shift, Map map) {
+    filter<3, false>(y, x, taps, shift, map);
+}
+BOUNDED(dynamic_filter_turned_3, 5)(T* y, const T* x, const T* taps, const T* shift, Map map) {
+    filter<3, true>(y, x, taps, shift, map);
+}
 
 // One of the places, of up to three, that the sum at `out` has by tap `i`; -1 if there is no such one. Turned, they are the places
 // that see `out` where it is, and where it appears in the mirror before the first and behind the last place.
@@ -228,11 +232,15 @@ __device__ __forceinline__ void filter_any(T* y, const T* x, const T* taps, cons
     put(y[index], sum);
 }
 
-KERNEL(filter_any)(T* y, const T* x, const T* taps, const T* shift, Map map) { filter_any<false>(y, x, taps, shift, map); }
-KERNEL(turned_any)(T* y, const T* x, const T* taps, const T* shift, Map map) { filter_any<true>(y, x, taps, shift, map); }
+KERNEL(dynamic_filter_any)(T* y, const T* x, const T* taps, const T* shift, Map map) {
+    filter_any<false>(y, x, taps, shift, map);
+}
+KERNEL(dynamic_filter_turned_any)(T* y, const T* x, const T* taps, const T* shift, Map map) {
+    filter_any<true>(y, x, taps, shift, map);
+}
 
 // The gradient of the taps is Σ dy·x over an image's pixels and a group's channels, and that of the shift is Σ dy. A block sums its
-// piece of an image, a strip of rows by some columns, channel by channel: K·K products and dy itself. `sum_pieces` adds the pieces.
+// piece of an image, a strip of rows by some columns, channel by channel: K·K products and dy itself. `dynamic_filter_sums` adds the pieces.
 struct Pieces {
     u32 lanes;   // threads side by side along the channels
     u32 beside;  // threads side by side along the columns
@@ -367,12 +375,12 @@ __device__ __forceinline__ void products(Real* partial, const T* x, const T* dy,
     for (u32 v = 0; v < LANES && writes; v++) to[K * K * map.channels + v] = plain[v];
 }
 
-BOUNDED(products_3, 4)(Real* partial, const T* x, const T* dy, Map map, Pieces pieces) {
+BOUNDED(dynamic_filter_products_3, 4)(Real* partial, const T* x, const T* dy, Map map, Pieces pieces) {
     products<3>(partial, x, dy, map, pieces);
 }
 
 // As `products`, with any K: a thread has one channel, and a block one of the K·K taps, or dy itself behind them.
-KERNEL(products_any)(Real* partial, const T* x, const T* dy, Map map, Pieces pieces) {
+KERNEL(dynamic_filter_products_any)(Real* partial, const T* x, const T* dy, Map map, Pieces pieces) {
     int radius = map.k / 2;
     u32 parts = map.k * map.k + 1;
     u32 part = blockIdx.x % parts;
@@ -404,7 +412,7 @@ KERNEL(products_any)(Real* partial, const T* x, const T* dy, Map map, Pieces pie
 
 // Adds the `pieces` of each image, and a group's channels: the gradients of the taps and, unless it is null, of the shift. A block
 // has 32 of them; eight threads share a sum.
-KERNEL(sum_pieces)(T* d_taps, T* d_shift, const Real* partial, Map map, u32 pieces) {
+KERNEL(dynamic_filter_sums)(T* d_taps, T* d_shift, const Real* partial, Map map, u32 pieces) {
     constexpr u32 SUMS = 32, SHARE = 8;
     __shared__ double scratch[SHARE * SUMS];
     u32 taps = map.k * map.k * map.groups;

@@ -6,6 +6,10 @@ use crate::{Error, Result, Tensor};
 
 const OP: &str = "dynamic_filter";
 
+/// The filter and its adjoint: a kernel for 3×3 taps and channels in fours, and one for any.
+const FORWARD: [&str; 2] = ["dynamic_filter_3", "dynamic_filter_any"];
+const TURNED: [&str; 2] = ["dynamic_filter_turned_3", "dynamic_filter_turned_any"];
+
 /// Threads of a block, and channels of a thread, as in `dynamic_filter.cu`.
 const BLOCK: usize = 128;
 const LANES: usize = 4;
@@ -60,7 +64,7 @@ pub(super) fn forward(
     shift: Option<&Tensor>,
     padding: Border,
 ) -> Result<Tensor> {
-    filter(gpu, ["filter_3", "filter_any"], x, taps, shift, padding, THREADS)
+    filter(gpu, FORWARD, x, taps, shift, padding, THREADS)
 }
 
 /// The gradients of the input, the taps and, if there was one, the shift: one pass over `dy` for the first, one for the others.
@@ -73,7 +77,7 @@ pub(super) fn backward(
     padding: Border,
     need: &[bool],
 ) -> Result<Vec<Option<Tensor>>> {
-    let turned = |taps| filter(gpu, ["turned_3", "turned_any"], dy, taps, None, padding, THREADS);
+    let turned = |taps| filter(gpu, TURNED, dy, taps, None, padding, THREADS);
     let dx = taps.map(turned).transpose()?;
     let shifted = need.get(2).copied().unwrap_or(false);
     let (d_taps, d_shift) = match x {
@@ -89,7 +93,7 @@ pub(super) fn backward(
     Ok(gradients)
 }
 
-/// The first kernel of two is for 3×3 taps and channels in fours, the other for any. Strips are so high that about as many `threads`
+/// By one of two kernels. Strips are so high that about as many `threads`
 /// have one, which changes nothing but speed.
 fn filter(
     gpu: &'static Gpu,
@@ -174,7 +178,7 @@ fn sums(
     let real = if x.dtype() == crate::DType::F64 { 8 } else { 4 };
     let partial = gpu.allocate(n * count * parts * c * real)?;
     let blocks = n * count * pieces.chunks;
-    let (kernel, blocks) = if in_fours { ("products_3", blocks) } else { ("products_any", blocks * parts) };
+    let (kernel, blocks) = if in_fours { ("dynamic_filter_products_3", blocks) } else { ("dynamic_filter_products_any", blocks * parts) };
     let launch = |kernel, blocks, threads| {
         let grid = [blocks, 1, 1];
         Launch { module: OP, kernel, dtype: x.dtype(), grid, block: [threads, 1, 1], shared: 0 }
@@ -187,7 +191,7 @@ fn sums(
     let d_shift = shifted.then(|| Tensor::new_on_gpu(gpu, &[n, c], x.dtype())).transpose()?;
     let to = d_shift.as_ref().map_or(Ok(0), Tensor::address)?;
     let outputs = d_taps.numel() + d_shift.as_ref().map_or(0, Tensor::numel);
-    launch("sum_pieces", outputs.div_ceil(32), 256)
+    launch("dynamic_filter_sums", outputs.div_ceil(32), 256)
         .run(gpu, &[&d_taps.address()?, &to, &partial.address(), &map, &(count as u32)])?;
     Ok((d_taps, d_shift))
 }
@@ -228,10 +232,9 @@ mod tests {
                 let d_shift = dy.sum(&[2, 3]).unwrap();
                 let (x, taps, shift, dy) = (there(&x), there(&taps), there(&shift), there(&dy));
                 for threads in [1, x.numel() / LANES / 5, THREADS] {
-                    let forward = ["filter_3", "filter_any"];
-                    let found = filter(gpu, forward, &x, &taps, Some(&shift), padding, threads).unwrap();
+                    let found = filter(gpu, FORWARD, &x, &taps, Some(&shift), padding, threads).unwrap();
                     assert_close(&found, &y, &format!("y of {what}, {threads} threads"));
-                    let found = filter(gpu, ["turned_3", "turned_any"], &dy, &taps, None, padding, threads).unwrap();
+                    let found = filter(gpu, TURNED, &dy, &taps, None, padding, threads).unwrap();
                     assert_close(&found, &dx, &format!("dx of {what}, {threads} threads"));
                 }
                 for blocks in [1, 3, BLOCKS] {
