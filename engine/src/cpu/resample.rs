@@ -36,6 +36,18 @@ impl Axis {
         self.outputs.len() - 1
     }
 
+    /// For each output, its first input and where its weights start; one more entry closes the last.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn outputs(&self) -> &[(usize, usize)] {
+        &self.outputs
+    }
+
+    /// The weights of all outputs, one after the other.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn weights(&self) -> &[f64] {
+        &self.weights
+    }
+
     /// The first input of output `o`, and the weights.
     fn run(&self, o: usize) -> (usize, &[f64]) {
         let (first, start) = self.outputs[o];

@@ -3,8 +3,11 @@
 //! A room says how large its output is and what its tables are ([`Separable`]); value and gradient follow from
 //! [`resample`] with the tables as they are, and transposed.
 
+#[cfg(feature = "cuda")]
+pub(super) mod cuda;
+
 use super::{Op, Saved, apply};
-use crate::cpu::{Axis, resample};
+use crate::cpu::{self, Axis};
 use crate::{Error, Meta, Result, Tensor};
 
 /// A linear map of `[N, C, H, W]` that treats H and W apart.
@@ -51,6 +54,12 @@ impl<S: Separable> Op for Apply<S> {
     fn backward(&self, Tables(rows, cols): Tables, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(resample(S::NAME, dy, &rows.transposed(), &cols.transposed())?)])
     }
+}
+
+/// `rows` along H and `cols` along W of `x` `[N, C, H, W]`.
+pub(super) fn resample(op: &'static str, x: &Tensor, rows: &Axis, cols: &Axis) -> Result<Tensor> {
+    on_gpu!(x, gpu => cuda::resample(gpu, op, x, rows, cols));
+    cpu::resample(op, x, rows, cols)
 }
 
 /// Kept for the backward pass; they cost no tensor memory.

@@ -1,5 +1,7 @@
 //! The loops of the dynamic filter.
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::Border;
 use crate::cpu::for_each_line;
 use crate::simd::{Kernel, vectorize};
@@ -12,6 +14,7 @@ const OP: &str = "dynamic_filter";
 const LINES: usize = 4;
 
 pub(super) fn forward(x: &Tensor, taps: &Tensor, shift: Option<&Tensor>, padding: Border) -> Result<Tensor> {
+    on_gpu!(x, gpu => cuda::forward(gpu, x, taps, shift, padding));
     let [_, _, h, w] = x.dims4(OP)?;
     let k = taps.shape()[2];
     filter(x, taps, shift, &Seen::new(h, k, padding), &Seen::new(w, k, padding))

@@ -5,6 +5,8 @@
 //! a table per axis says which inputs each output sees, borders included. The gradient of the input is the same loop with
 //! the tables turned round.
 
+#[cfg(feature = "cuda")]
+mod cuda;
 mod kernel;
 
 use super::view::Shape;
@@ -86,6 +88,7 @@ impl Op for DynamicFilter {
     }
 
     fn backward(&self, (x, taps, shape): Self::Saved, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        on_gpu!(dy, gpu => cuda::backward(gpu, x.as_ref(), taps.as_ref(), &shape.0, dy, self.padding, need));
         let dx = taps.map(|taps| kernel::backward_x(&taps, dy, self.padding)).transpose()?;
         let d_taps = x.map(|x| kernel::backward_taps(&x, &shape.0, dy, self.padding)).transpose()?;
         let mut gradients = vec![dx, d_taps];

@@ -1,13 +1,16 @@
 //! The loops of max pooling.
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::Windows;
 use crate::cpu::for_each_line;
 use crate::simd::{Kernel, vectorize};
 use crate::{Float, Result, Tensor, dispatch_float};
 
-const OP: &str = "max_pool2d";
+pub(super) const OP: &str = "max_pool2d";
 
 pub(super) fn forward(x: &Tensor, windows: Windows) -> Result<Tensor> {
+    on_gpu!(x, gpu => cuda::forward(gpu, x, windows));
     let [n, c, h, w] = x.dims4(OP)?;
     let x = x.standard()?;
     dispatch_float!(OP, x.dtype(), T => {
@@ -25,6 +28,7 @@ pub(super) fn forward(x: &Tensor, windows: Windows) -> Result<Tensor> {
 /// Two passes, each over its own output: where the largest element of every window is, then for every input the
 /// windows that chose it.
 pub(super) fn backward(x: &Tensor, dy: &Tensor, windows: Windows) -> Result<Tensor> {
+    on_gpu!(x, gpu => cuda::backward(gpu, x, dy, windows));
     let [n, c, h, w] = x.dims4(OP)?;
     let (x, dy) = (x.standard()?, dy.standard()?);
     dispatch_float!(OP, x.dtype(), T => {
@@ -43,7 +47,7 @@ pub(super) fn backward(x: &Tensor, dy: &Tensor, windows: Windows) -> Result<Tens
     })
 }
 
-fn output(windows: Windows, h: usize, w: usize) -> [usize; 2] {
+pub(super) fn output(windows: Windows, h: usize, w: usize) -> [usize; 2] {
     [h, w].map(|size| (size - windows.kernel) / windows.stride + 1)
 }
 

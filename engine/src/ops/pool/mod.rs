@@ -4,6 +4,8 @@
 //! to the first largest element of its window in row-major order, found again from the kept input: an index map would
 //! cost as much memory as the output, and the search is cheap.
 
+#[cfg(feature = "cuda")]
+mod cuda;
 mod max;
 
 use super::separable::{Separable, apply_separable, infer};
