@@ -17,7 +17,7 @@ mod memory;
 mod pointwise;
 mod sys;
 
-pub(crate) use launch::Launch;
+pub(crate) use launch::{Argument, Launch};
 pub(crate) use memory::Block;
 pub(crate) use pointwise::{copy_into, pointwise, pointwise_onto};
 
