@@ -4,6 +4,9 @@
 //! is enough, in which a column that stands for two counts twice. Backward gives each of those numbers its sign (the
 //! sign of 0 being 0) and takes the adjoint of the transform. Only the half spectrum of the difference is kept.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use super::rfft2::kernel::{adjoint, forward, is_own_mirror};
 use super::view::Shape;
 use super::{Op, apply};
@@ -65,6 +68,10 @@ impl Op for FrequencyL1 {
 
     fn forward(&self, inputs: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
         let shape = inputs[0].shape();
+        on_gpu!(inputs[0], gpu => {
+            let (value, kept) = cuda::forward(gpu, inputs, self.norm, need[0] || need[1])?;
+            Ok((value, (kept, Shape(shape.to_vec()))))
+        });
         let spectrum = forward(Self::NAME, &inputs[0].sub(inputs[1])?)?;
         let value = self.value(&spectrum, shape)?;
         let kept = (need[0] || need[1]).then_some(spectrum);
@@ -73,13 +80,19 @@ impl Op for FrequencyL1 {
 
     fn backward(&self, (spectrum, Shape(shape)): Self::Saved, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
         let Some(spectrum) = spectrum else { return Ok(vec![None, None]) };
-        let dx = adjoint(Self::NAME, &self.slopes(&spectrum, &shape, dy.item()?)?, &shape)?;
+        let dx = self.gradient(&spectrum, &shape, dy)?;
         let d_target = need[1].then(|| dx.neg()).transpose()?;
         Ok(vec![need[0].then_some(dx), d_target])
     }
 }
 
 impl FrequencyL1 {
+    /// `dy` times the gradient of the distance by the first image.
+    fn gradient(&self, spectrum: &Tensor, shape: &[usize], dy: &Tensor) -> Result<Tensor> {
+        on_gpu!(dy, gpu => cuda::gradient(gpu, spectrum, dy, shape, self.norm));
+        adjoint(Self::NAME, &self.slopes(spectrum, shape, dy.item()?)?, shape)
+    }
+
     /// The distance, summed in f64, map by map.
     fn value(&self, spectrum: &Tensor, shape: &[usize]) -> Result<Tensor> {
         let weights = self.weights(shape);

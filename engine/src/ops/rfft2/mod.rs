@@ -6,6 +6,8 @@
 //! dx = Re Σ (d re + i·d im)·exp(+iθ): an inverse transform, in which a column that stands for itself and its mirror image
 //! would count twice and is halved first.
 
+#[cfg(feature = "cuda")]
+pub(super) mod cuda;
 pub(super) mod kernel;
 
 use super::view::Shape;
