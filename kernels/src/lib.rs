@@ -31,7 +31,7 @@ macro_rules! modules {
     };
 }
 
-modules!["cast", "convolution", "pointwise", "weight_sums"];
+modules!["cast", "convolution", "pointwise", "reduce", "region", "softmax", "weight_sums"];
 
 /// The PTX of source `name` for the element type `suffix`.
 pub fn ptx(name: &str, suffix: &str) -> Option<&'static str> {

@@ -15,11 +15,15 @@ mod event;
 mod launch;
 mod memory;
 mod pointwise;
+mod reduction;
+mod region;
 mod sys;
 
-pub(crate) use launch::Launch;
+pub(crate) use launch::{Argument, Launch};
 pub(crate) use memory::Block;
 pub(crate) use pointwise::{copy_into, pointwise, pointwise_onto};
+pub(crate) use reduction::{Part, Plan};
+pub(crate) use region::copy_region;
 
 use crate::{Device, Error, Result};
 use cust::context::{Context, CurrentContext};

@@ -4,6 +4,9 @@
 //! it: one index, or none for a zero. The adjoint is the same kernel with the lists turned round: an input index gets the
 //! gradients of all the outputs that it went into.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use super::{Op, apply};
 use crate::simd::{Kernel, vectorize};
 use crate::sweep::{Choices, Room, Sample, Values};
@@ -101,6 +104,7 @@ impl<const REFLECT: bool> Op for Pad<REFLECT> {
     }
 
     fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, ())> {
+        on_gpu!(x[0], gpu => Ok((cuda::forward(gpu, self, x[0])?, ())));
         let [_, _, h, w] = x[0].dims4(Self::NAME)?;
         let [rows, columns] = self.lists(h, w);
         Ok((gather(Self::NAME, x[0], &rows, &columns)?, ()))
@@ -110,6 +114,7 @@ impl<const REFLECT: bool> Op for Pad<REFLECT> {
         let [_, _, h, w] = dy.dims4(Self::NAME)?;
         let Padding { top, bottom, left, right } = self.0;
         let (h, w) = (h - top - bottom, w - left - right);
+        on_gpu!(dy, gpu => Ok(vec![Some(cuda::backward(gpu, self, dy, [h, w])?)]));
         let [rows, columns] = self.lists(h, w);
         Ok(vec![Some(gather(Self::NAME, dy, &rows.turned(h), &columns.turned(w))?)])
     }

@@ -12,13 +12,19 @@ use rayon::prelude::*;
 /// How many of the summed elements make a piece: a constant, so that the order of additions is too.
 const SUMMED: usize = 4096;
 
-pub(super) fn sum(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
+/// The sums over `dims`, times `scale`.
+pub(super) fn sum(x: &Tensor, dims: &[usize], scale: f64) -> Result<Tensor> {
+    on_gpu!(x, gpu => super::cuda::fold(gpu, "sum", x, dims, scale));
+    if scale != 1.0 {
+        return sum(x, dims, 1.0)?.scale(scale);
+    }
     dispatch_float!("sum", x.dtype(), T => {
         Ok(fold::<T>(x, dims, 0.0, |a, b| a + b))
     })
 }
 
 pub(super) fn max(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
+    on_gpu!(x, gpu => super::cuda::fold(gpu, "max", x, dims, 1.0));
     // A NaN wins, as a reader of the result would want to know of it.
     dispatch_float!("max", x.dtype(), T => {
         Ok(fold::<T>(x, dims, T::NEG_INFINITY, |a, b| if b > a || b.is_nan() { b } else { a }))
@@ -27,6 +33,7 @@ pub(super) fn max(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
 
 /// `dy` at the first element, in logical order, that equals the maximum, and 0 elsewhere.
 pub(super) fn max_backward(x: &Tensor, y: &Tensor, dy: &Tensor, dims: &[usize]) -> Result<Tensor> {
+    on_gpu!(x, gpu => super::cuda::max_backward(gpu, "max", x, y, dy, dims));
     dispatch_float!("max", x.dtype(), T => {
         let layout = Layout::row_major(x.shape());
         let (kept, summed) = split(x, dims);
@@ -129,11 +136,11 @@ impl<T: Float, F: Fn(T, T) -> T> Kernel for FoldRow<'_, T, F> {
 }
 
 /// The input's layout split in two: its kept dimensions (others size 1), and its summed ones with offset 0.
-fn split(x: &Tensor, dims: &[usize]) -> (Layout, Layout) {
+pub(super) fn split(x: &Tensor, dims: &[usize]) -> (Layout, Layout) {
     split_layout(x.layout(), dims)
 }
 
-fn split_layout(layout: &Layout, dims: &[usize]) -> (Layout, Layout) {
+pub(super) fn split_layout(layout: &Layout, dims: &[usize]) -> (Layout, Layout) {
     let part = |summed: bool, offset: usize| {
         let shape = layout.shape().iter().enumerate();
         let shape = shape.map(|(d, &size)| if dims.contains(&d) == summed { size } else { 1 }).collect();

@@ -5,12 +5,14 @@
 //!
 //! Backward of a sum repeats dy; of a mean divides it by the count first; of a maximum gives it to the first largest element.
 
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 mod kernel;
 
 use super::view::Shape;
 use super::{Op, apply};
 use crate::sweep::{Choices, Room, Sample, Values};
-use crate::{Error, Meta, Result, Tensor};
+use crate::{DType, Error, Meta, Result, Tensor};
 
 /// This room in the sweep.
 pub const ROOM: Room = Room {
@@ -25,13 +27,19 @@ pub const ROOM: Room = Room {
 impl Tensor {
     /// The sum over `dims`, which remain with size 1. No dimensions: a copy.
     pub fn sum(&self, dims: &[usize]) -> Result<Tensor> {
-        apply(Sum { dims: dims.to_vec() }, &[self])
+        apply(Sum { dims: dims.to_vec(), scale: 1.0 }, &[self])
     }
 
     /// The mean over `dims`, which remain with size 1. Over no elements it is NaN.
     pub fn mean(&self, dims: &[usize]) -> Result<Tensor> {
+        let count = |sum: &Meta| self.numel() as f64 / sum.numel().max(1) as f64;
+        // In half precision the sum may be larger than the largest number.
+        if matches!(self.dtype(), DType::F16 | DType::BF16) {
+            let scale = 1.0 / count(&infer(Sum::NAME, &self.meta(), dims)?);
+            return apply(Sum { dims: dims.to_vec(), scale }, &[self]);
+        }
         let sum = self.sum(dims)?;
-        sum.scale(1.0 / (self.numel() as f64 / sum.numel().max(1) as f64))
+        sum.scale(1.0 / count(&sum.meta()))
     }
 
     /// The largest element over `dims`, which remain with size 1.
@@ -63,8 +71,10 @@ impl Tensor {
     }
 }
 
+/// The sum times a constant.
 struct Sum {
     dims: Vec<usize>,
+    scale: f64,
 }
 
 impl Op for Sum {
@@ -77,10 +87,11 @@ impl Op for Sum {
     }
 
     fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, Shape)> {
-        Ok((kernel::sum(x[0], &self.dims)?, Shape(x[0].shape().to_vec())))
+        Ok((kernel::sum(x[0], &self.dims, self.scale)?, Shape(x[0].shape().to_vec())))
     }
 
     fn backward(&self, Shape(shape): Shape, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let dy = if self.scale == 1.0 { dy.clone() } else { dy.scale(self.scale)? };
         Ok(vec![Some(dy.view(dy.layout().broadcast_to(Self::NAME, &shape)?))])
     }
 }

@@ -68,6 +68,11 @@ impl Op for Slice {
 
     fn backward(&self, Shape(shape): Shape, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
         let layout = Layout::new(&shape);
+        on_gpu!(dy, gpu => {
+            let dx = Tensor::zeros_on_gpu(gpu, &shape, dy.dtype())?;
+            crate::cuda::copy_region(gpu, Self::NAME, &dx, &self.of(&layout), dy)?;
+            Ok(vec![Some(dx)])
+        });
         let dx = dispatch_float!(Self::NAME, dy.dtype(), T => {
             Ok(Tensor::build_in(layout.clone(), |out: &mut [T]| {
                 out.fill(0.0);

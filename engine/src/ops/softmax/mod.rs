@@ -3,6 +3,9 @@
 //!
 //! Backward: dx = y·(dy − Σ dy·y), from the saved output.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use super::{Op, apply, keep};
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Error, Meta, Result, Tensor};
@@ -36,6 +39,11 @@ impl Op for Softmax {
     }
 
     fn forward(&self, x: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
+        on_gpu!(x[0], gpu => {
+            let y = cuda::forward(gpu, x[0], self.dim)?;
+            let kept = keep(need[0], &y);
+            Ok((y, kept))
+        });
         if x[0].numel() == 0 {
             return Ok((x[0].clone(), keep(need[0], x[0])));
         }
@@ -47,6 +55,7 @@ impl Op for Softmax {
 
     fn backward(&self, y: Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
         let gradient = |y: Tensor| {
+            on_gpu!(y, gpu => cuda::backward(gpu, &y, dy, self.dim));
             let mean = dy.mul(&y)?.sum(&[self.dim])?;
             dy.sub(&mean)?.mul(&y)
         };

@@ -1,0 +1,95 @@
+//! Padding on a GPU.
+
+use super::{Pad, Padding};
+use crate::cuda::{Gpu, Launch};
+use crate::ops::Op;
+use crate::{Error, Result, Tensor};
+
+/// A side of the inner map and its padding, as in `region.cu`.
+#[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
+#[repr(C)]
+struct Side {
+    before: u32,
+    size: u32,
+    after: u32,
+}
+
+#[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
+#[repr(C)]
+struct Maps {
+    count: u32,
+    channels: u32,
+    height: u32,
+    width: u32,
+    rows: Side,
+    columns: Side,
+    strides: [u32; 4],
+}
+
+pub(super) fn forward<const REFLECT: bool>(gpu: &'static Gpu, pad: &Pad<REFLECT>, x: &Tensor) -> Result<Tensor> {
+    let [n, c, h, w] = x.dims4(Pad::<REFLECT>::NAME)?;
+    let Padding { top, bottom, left, right } = pad.0;
+    let shape = [n, c, top + h + bottom, left + w + right];
+    run(gpu, pad, if REFLECT { "pad_reflect" } else { "pad_zeros" }, x, shape, [h, w])
+}
+
+/// The gradient of an `h`×`w` input.
+pub(super) fn backward<const REFLECT: bool>(
+    gpu: &'static Gpu,
+    pad: &Pad<REFLECT>,
+    dy: &Tensor,
+    [h, w]: [usize; 2],
+) -> Result<Tensor> {
+    let [n, c, ..] = dy.dims4(Pad::<REFLECT>::NAME)?;
+    if REFLECT {
+        return run(gpu, pad, "pad_reflect_gradient", dy, [n, c, h, w], [h, w]);
+    }
+    Ok(dy.view(dy.layout().slice(2, pad.0.top, h, 1).slice(3, pad.0.left, w, 1)))
+}
+
+/// A tensor of `shape` from `x`, for an inner map of `h`×`w`.
+fn run<const REFLECT: bool>(
+    gpu: &'static Gpu,
+    pad: &Pad<REFLECT>,
+    kernel: &'static str,
+    x: &Tensor,
+    shape: [usize; 4],
+    [h, w]: [usize; 2],
+) -> Result<Tensor> {
+    let op = Pad::<REFLECT>::NAME;
+    let y = Tensor::new_on_gpu(gpu, &shape, x.dtype())?;
+    if y.numel() == 0 {
+        return Ok(y);
+    }
+    let number = |number: usize| {
+        let refuse = |_| Error::cuda(op, format!("shape {shape:?} is too large for a GPU kernel"));
+        u32::try_from(number).map_err(refuse)
+    };
+    let side = |before, size, after| {
+        Ok(Side { before: number(before)?, size: number(size)?, after: number(after)? })
+    };
+    let Padding { top, bottom, left, right } = pad.0;
+    let mut strides = [0; 4];
+    for (to, &stride) in strides.iter_mut().zip(x.layout().strides()) {
+        *to = number(stride)?;
+    }
+    let pack = (16 / x.dtype().size()) as u32;
+    let (count, channels) = (crate::cuda::count(op, &y)?, number(shape[1])?);
+    let packed = channels.is_multiple_of(pack)
+        && strides[1] == 1
+        && [0, 2, 3].iter().all(|&d| strides[d].is_multiple_of(pack))
+        && x.address()?.is_multiple_of(16);
+    let (name, width) = if packed { (format!("{kernel}_packed"), pack) } else { (kernel.to_string(), 1) };
+    let maps = Maps {
+        count: count / width,
+        channels: channels / width,
+        height: number(shape[2])?,
+        width: number(shape[3])?,
+        rows: side(top, h, bottom)?,
+        columns: side(left, w, right)?,
+        strides,
+    };
+    let launch = Launch::each("region", &name, x.dtype(), maps.count as usize);
+    launch.run(gpu, &[&y.address()?, &x.address()?, &maps])?;
+    Ok(y)
+}

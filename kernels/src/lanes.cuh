@@ -1,0 +1,133 @@
+// How a block shares out a reduction: the host says which elements go into which output, and how many threads, its lanes, take
+// an output together. `cuda/reduction.rs` is the host's side.
+#pragma once
+#include "common.cuh"
+
+constexpr u32 RANK = 8;
+constexpr u32 THREADS = 256;
+
+// A loop nest over strided memory, innermost dimension first.
+struct Part {
+    u32 count;
+    u32 rank;
+    u32 sizes[RANK];
+    u32 strides[RANK];
+
+    // Where element `index` is.
+    __device__ __forceinline__ u32 at(u32 index) const {
+        u32 at = 0;
+#pragma unroll 1
+        for (u32 d = 0; d < rank; d++) {
+            u32 i = index;
+            if (d + 1 < rank) {
+                index /= sizes[d];
+                i -= index * sizes[d];
+            }
+            at += i * strides[d];
+        }
+        return at;
+    }
+};
+
+// In a packed form one of the parts counts packs instead of elements.
+struct Reduction {
+    Part kept;     // the outputs, in the order of their memory
+    Part reduced;  // what goes into each
+    u32 lanes;     // threads to an output: a power of two
+    u32 rows;      // whether neighbouring threads are an output's lanes; else they are lanes of neighbouring outputs
+    u32 piece;     // how many of the reduced elements a block takes
+};
+
+// A thread's part in a reduction.
+struct Place {
+    u32 output;
+    bool live;      // whether there is such an output
+    u32 lane;
+    u32 step;       // from a thread to the next lane of its output
+    u32 from, to;   // the piece of the reduced elements
+
+    __device__ __forceinline__ explicit Place(const Reduction& r) {
+        u32 width = THREADS / r.lanes;
+        lane = r.rows ? threadIdx.x % r.lanes : threadIdx.x / width;
+        output = blockIdx.x * width + (r.rows ? threadIdx.x / r.lanes : threadIdx.x % width);
+        step = r.rows ? 1 : width;
+        live = output < r.kept.count;
+        from = min(blockIdx.y * r.piece, r.reduced.count);
+        to = min(from + r.piece, r.reduced.count);
+    }
+};
+
+// The `N` elements at an address that is a multiple of their size, as numbers.
+template <u32 N, typename From>
+__device__ __forceinline__ void load(Real* to, const From* from) {
+    if constexpr (N == 1) {
+        to[0] = get(*from);
+    } else {
+        Pack pack = *reinterpret_cast<const Pack*>(from);
+        for (u32 i = 0; i < N; i++) to[i] = get(pack.at[i]);
+    }
+}
+template <u32 N>
+__device__ __forceinline__ void store(T* to, const Real* from) {
+    if constexpr (N == 1) {
+        put(*to, from[0]);
+    } else {
+        Pack pack;
+        for (u32 i = 0; i < N; i++) put(pack.at[i], from[i]);
+        *reinterpret_cast<Pack*>(to) = pack;
+    }
+}
+
+// `f(index of the load, its N numbers)` for what the thread reduces, in order.
+template <u32 N, typename From, typename Function>
+__device__ __forceinline__ void each(const From* x, const Reduction& r, const Place& place, Function f) {
+    if (r.reduced.rank == 1) {
+        size_t stride = r.reduced.strides[0];
+#pragma unroll 4
+        for (u32 j = place.from + place.lane; j < place.to; j += r.lanes) {
+            Real numbers[N];
+            load<N>(numbers, x + j * stride);
+            f(j, numbers);
+        }
+    } else {
+#pragma unroll 1
+        for (u32 j = place.from + place.lane; j < place.to; j += r.lanes) {
+            Real numbers[N];
+            load<N>(numbers, x + r.reduced.at(j));
+            f(j, numbers);
+        }
+    }
+}
+
+// Folds each of N numbers over the lanes of every output, by halving; each lane gets the results. All threads must come here.
+template <typename Fold, u32 N, typename Number>
+__device__ __forceinline__ void fold_lanes(Number* x, const Reduction& r, const Place& place, Number (*scratch)[THREADS]) {
+    u32 self = threadIdx.x;
+    __syncthreads();  // the scratch may still be read by an earlier one
+    for (u32 k = 0; k < N; k++) scratch[k][self] = x[k];
+    for (u32 half = r.lanes / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (place.lane < half) {
+            for (u32 k = 0; k < N; k++) scratch[k][self] = Fold::of(scratch[k][self], scratch[k][self + half * place.step]);
+        }
+    }
+    __syncthreads();
+    for (u32 k = 0; k < N; k++) x[k] = scratch[k][self - place.lane * place.step];
+}
+
+struct Sum {
+    template <typename Number>
+    static __device__ __forceinline__ Number of(Number a, Number b) {
+        return a + b;
+    }
+    static __device__ __forceinline__ Real none() { return 0; }
+};
+
+// NaN wins.
+struct Max {
+    template <typename Number>
+    static __device__ __forceinline__ Number of(Number a, Number b) {
+        return b > a || b != b ? b : a;
+    }
+    static __device__ __forceinline__ Real none() { return -Real(1) / Real(0); }
+};

@@ -1,0 +1,80 @@
+// Sums and maxima over dimensions, in two passes: each block folds a piece of what goes into its outputs, and where there are
+// several pieces to an output a second launch folds those. How the pieces are cut depends on shapes alone.
+//
+// Neighbouring threads read neighbouring elements: of one output if the innermost dimension in memory is reduced, of
+// neighbouring outputs if it is kept, as in the sum of a channels-last map over its pixels. Packed forms read 16 bytes at a
+// time, and hold one output or as many as those are.
+#include "lanes.cuh"
+
+// Folds loads of IN·OUT elements into OUT outputs; one of the two is 1. Where `partial` is there, the results go there as they are,
+// piece by piece; else scaled to y.
+template <typename Fold, u32 OUT, u32 IN, typename From>
+__device__ __forceinline__ void reduce(T* y, Real* partial, const From* x, const Reduction& r, double scale) {
+    __shared__ Real scratch[OUT][THREADS];
+    Place place(r);
+    Real results[OUT];
+    for (u32 k = 0; k < OUT; k++) results[k] = Fold::none();
+    if (place.live) {
+        each<IN * OUT>(x + r.kept.at(place.output), r, place, [&](u32, const Real* numbers) {
+            for (u32 i = 0; i < IN * OUT; i++) results[i % OUT] = Fold::of(results[i % OUT], numbers[i]);
+        });
+    }
+    fold_lanes<Fold, OUT>(results, r, place, scratch);
+    if (!place.live || place.lane > 0) return;
+    if (partial) {
+        size_t to = (static_cast<size_t>(blockIdx.y) * r.kept.count + place.output) * OUT;
+        for (u32 k = 0; k < OUT; k++) partial[to + k] = results[k];
+    } else {
+        for (u32 k = 0; k < OUT; k++) results[k] *= Real(scale);
+        store<OUT>(y + static_cast<size_t>(place.output) * OUT, results);
+    }
+}
+
+#define REDUCE(name, Fold)                                                                                  \
+    KERNEL(name)(T * y, Real * partial, const T* x, Reduction r, double scale) {                            \
+        reduce<Fold, 1, 1>(y, partial, x, r, scale);                                                        \
+    }                                                                                                       \
+    KERNEL(name##_rows)(T * y, Real * partial, const T* x, Reduction r, double scale) {                     \
+        reduce<Fold, 1, PACK>(y, partial, x, r, scale);                                                     \
+    }                                                                                                       \
+    KERNEL(name##_columns)(T * y, Real * partial, const T* x, Reduction r, double scale) {                  \
+        reduce<Fold, PACK, 1>(y, partial, x, r, scale);                                                     \
+    }                                                                                                       \
+    KERNEL(name##_pieces)(T * y, Real * partial, const Real* x, Reduction r, double scale) {                \
+        reduce<Fold, 1, 1>(y, partial, x, r, scale);                                                        \
+    }
+
+REDUCE(sum, Sum)
+REDUCE(max, Max)
+
+constexpr u32 NOWHERE = 0xFFFFFFFF;
+
+struct First {
+    static __device__ __forceinline__ u32 of(u32 a, u32 b) { return min(a, b); }
+};
+
+// Which of an output's elements, in the order of `r.reduced`, is the first that is the maximum y or NaN: one number per piece.
+KERNEL(max_places)(u32* places, const T* x, const T* y, Reduction r) {
+    __shared__ u32 scratch[1][THREADS];
+    Place place(r);
+    u32 first = NOWHERE;
+    if (place.live) {
+        Real largest = get(y[place.output]);
+        each<1>(x + r.kept.at(place.output), r, place, [&](u32 j, const Real* number) {
+            if (number[0] == largest || number[0] != number[0]) first = min(first, j);
+        });
+    }
+    fold_lanes<First, 1>(&first, r, place, scratch);
+    if (place.live && place.lane == 0) places[static_cast<size_t>(blockIdx.y) * r.kept.count + place.output] = first;
+}
+
+// Writes each output's dy to where its maximum is in dx, which is full of zeros. `r` walks dx.
+KERNEL(max_gradient)(T* dx, const u32* places, u32 pieces, const T* dy, Reduction r) {
+    u32 output = blockIdx.x * blockDim.x + threadIdx.x;
+    if (output >= r.kept.count) return;
+    u32 place = NOWHERE;
+    for (u32 piece = 0; piece < pieces && place == NOWHERE; piece++) {
+        place = places[static_cast<size_t>(piece) * r.kept.count + output];
+    }
+    if (place != NOWHERE) dx[static_cast<size_t>(r.kept.at(output)) + r.reduced.at(place)] = dy[output];
+}

@@ -1,0 +1,114 @@
+// Copies into a part of a larger tensor, for joined tensors and for the gradients of slices; padding of maps.
+#include "common.cuh"
+
+constexpr u32 RANK = 8;
+
+// Where the copied elements (or packs) go to and come from: innermost dimension first.
+struct Region {
+    u32 count;
+    u32 rank;
+    u32 sizes[RANK];
+    u32 to[RANK];
+    u32 from[RANK];
+};
+
+template <typename Element>
+__device__ __forceinline__ void copy(T* y, const T* x, const Region& region) {
+    u32 index = blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= region.count) return;
+    u32 to = 0, from = 0;
+#pragma unroll 1
+    for (u32 d = 0; d < region.rank; d++) {
+        u32 i = index;
+        if (d + 1 < region.rank) {
+            index /= region.sizes[d];
+            i -= index * region.sizes[d];
+        }
+        to += i * region.to[d];
+        from += i * region.from[d];
+    }
+    *reinterpret_cast<Element*>(y + to) = *reinterpret_cast<const Element*>(x + from);
+}
+
+KERNEL(copy_region)(T* y, const T* x, Region region) { copy<T>(y, x, region); }
+KERNEL(copy_region_packed)(T* y, const T* x, Region region) { copy<Pack>(y, x, region); }
+
+// A side of a map and its padding.
+struct Side {
+    u32 before, size, after;
+};
+
+// From x [n, c, h, w] of any strides to the dense channels-last memory of y. A packed form counts packs of channels.
+struct Maps {
+    u32 count, channels, height, width;  // of y
+    Side rows, columns;
+    u32 strides[4];  // of x
+};
+
+// For an index of y along a side, how many indices of x add up to it, and which.
+struct Zeros {
+    static __device__ __forceinline__ u32 of(u32 i, const Side& side, u32* from) {
+        from[0] = i - side.before;
+        return i >= side.before && from[0] < side.size ? 1 : 0;
+    }
+};
+struct Reflect {
+    static __device__ __forceinline__ u32 of(u32 i, const Side& side, u32* from) {
+        u32 inside = i < side.before ? side.before - i : i - side.before;
+        from[0] = inside < side.size ? inside : 2 * (side.size - 1) - inside;
+        return 1;
+    }
+};
+// The adjoint: y has the inner size, x the padded one.
+struct ReflectGradient {
+    static __device__ __forceinline__ u32 of(u32 i, const Side& side, u32* from) {
+        u32 count = 0;
+        if (i >= 1 && i <= side.before) from[count++] = side.before - i;
+        from[count++] = side.before + i;
+        u32 to_end = side.size - 1 - i;
+        if (to_end >= 1 && to_end <= side.after) from[count++] = side.before + side.size - 1 + to_end;
+        return count;
+    }
+};
+
+template <typename Padding, u32 N>
+__device__ __forceinline__ void pad(T* y, const T* x, const Maps& maps) {
+    u32 index = blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= maps.count) return;
+    u32 rest = index;
+    u32 channel = rest % maps.channels;
+    rest /= maps.channels;
+    u32 column = rest % maps.width;
+    rest /= maps.width;
+    u32 row = rest % maps.height;
+    u32 image = rest / maps.height;
+    u32 rows[3], columns[3];
+    u32 row_count = Padding::of(row, maps.rows, rows), column_count = Padding::of(column, maps.columns, columns);
+    const T* start = x + static_cast<size_t>(image) * maps.strides[0] + channel * N * maps.strides[1];
+    Real sums[N] = {};
+    for (u32 i = 0; i < row_count; i++) {
+        for (u32 j = 0; j < column_count; j++) {
+            const T* from = start + static_cast<size_t>(rows[i]) * maps.strides[2] + static_cast<size_t>(columns[j]) * maps.strides[3];
+            if constexpr (N == 1) {
+                sums[0] += get(*from);
+            } else {
+                Pack pack = *reinterpret_cast<const Pack*>(from);
+                for (u32 k = 0; k < N; k++) sums[k] += get(pack.at[k]);
+            }
+        }
+    }
+    if constexpr (N == 1) {
+        put(y[index], sums[0]);
+    } else {
+        Pack pack;
+        for (u32 k = 0; k < N; k++) put(pack.at[k], sums[k]);
+        *reinterpret_cast<Pack*>(y + static_cast<size_t>(index) * N) = pack;
+    }
+}
+
+KERNEL(pad_zeros)(T* y, const T* x, Maps maps) { pad<Zeros, 1>(y, x, maps); }
+KERNEL(pad_zeros_packed)(T* y, const T* x, Maps maps) { pad<Zeros, PACK>(y, x, maps); }
+KERNEL(pad_reflect)(T* y, const T* x, Maps maps) { pad<Reflect, 1>(y, x, maps); }
+KERNEL(pad_reflect_packed)(T* y, const T* x, Maps maps) { pad<Reflect, PACK>(y, x, maps); }
+KERNEL(pad_reflect_gradient)(T* y, const T* x, Maps maps) { pad<ReflectGradient, 1>(y, x, maps); }
+KERNEL(pad_reflect_gradient_packed)(T* y, const T* x, Maps maps) { pad<ReflectGradient, PACK>(y, x, maps); }

@@ -1,0 +1,69 @@
+// Softmax over one dimension and its gradient, each in one launch: the lanes of a row read it once for its maximum, once for its
+// sum and once to write; all but the first time it comes from a cache.
+#include "lanes.cuh"
+
+template <u32 OUT, u32 IN>
+__device__ __forceinline__ void softmax(T* y, const T* x, const Reduction& r) {
+    __shared__ Real scratch[OUT][THREADS];
+    constexpr u32 N = OUT * IN;
+    Place place(r);
+    size_t start = place.live ? r.kept.at(place.output) : 0;
+    Real largest[OUT], sums[OUT];
+    for (u32 k = 0; k < OUT; k++) largest[k] = Max::none(), sums[k] = 0;
+    if (place.live) {
+        each<N>(x + start, r, place, [&](u32, const Real* numbers) {
+            for (u32 i = 0; i < N; i++) largest[i % OUT] = Max::of(largest[i % OUT], numbers[i]);
+        });
+    }
+    fold_lanes<Max, OUT>(largest, r, place, scratch);
+    if (place.live) {
+        each<N>(x + start, r, place, [&](u32, const Real* numbers) {
+            for (u32 i = 0; i < N; i++) sums[i % OUT] += exp_(numbers[i] - largest[i % OUT]);
+        });
+    }
+    fold_lanes<Sum, OUT>(sums, r, place, scratch);
+    if (place.live) {
+        for (u32 k = 0; k < OUT; k++) sums[k] = Real(1) / sums[k];
+        each<N>(x + start, r, place, [&](u32 j, const Real* numbers) {
+            Real shares[N];
+            for (u32 i = 0; i < N; i++) shares[i] = exp_(numbers[i] - largest[i % OUT]) * sums[i % OUT];
+            store<N>(y + start + r.reduced.at(j), shares);
+        });
+    }
+}
+
+// dx = y·(dy − Σ dy·y).
+template <u32 OUT, u32 IN>
+__device__ __forceinline__ void softmax_gradient(T* dx, const T* y, const T* dy, const Reduction& r) {
+    __shared__ Real scratch[OUT][THREADS];
+    constexpr u32 N = OUT * IN;
+    Place place(r);
+    size_t start = place.live ? r.kept.at(place.output) : 0;
+    Real sums[OUT];
+    for (u32 k = 0; k < OUT; k++) sums[k] = 0;
+    if (place.live) {
+        each<N>(y + start, r, place, [&](u32 j, const Real* shares) {
+            Real gradients[N];
+            load<N>(gradients, dy + start + r.reduced.at(j));
+            for (u32 i = 0; i < N; i++) sums[i % OUT] += shares[i] * gradients[i];
+        });
+    }
+    fold_lanes<Sum, OUT>(sums, r, place, scratch);
+    if (place.live) {
+        each<N>(y + start, r, place, [&](u32 j, const Real* shares) {
+            Real gradients[N];
+            load<N>(gradients, dy + start + r.reduced.at(j));
+            for (u32 i = 0; i < N; i++) gradients[i] = shares[i] * (gradients[i] - sums[i % OUT]);
+            store<N>(dx + start + r.reduced.at(j), gradients);
+        });
+    }
+}
+
+KERNEL(softmax)(T* y, const T* x, Reduction r) { softmax<1, 1>(y, x, r); }
+KERNEL(softmax_rows)(T* y, const T* x, Reduction r) { softmax<1, PACK>(y, x, r); }
+KERNEL(softmax_columns)(T* y, const T* x, Reduction r) { softmax<PACK, 1>(y, x, r); }
+KERNEL(softmax_gradient)(T* dx, const T* y, const T* dy, Reduction r) { softmax_gradient<1, 1>(dx, y, dy, r); }
+KERNEL(softmax_gradient_rows)(T* dx, const T* y, const T* dy, Reduction r) { softmax_gradient<1, PACK>(dx, y, dy, r); }
+KERNEL(softmax_gradient_columns)(T* dx, const T* y, const T* dy, Reduction r) {
+    softmax_gradient<PACK, 1>(dx, y, dy, r);
+}
