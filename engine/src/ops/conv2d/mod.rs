@@ -14,6 +14,8 @@
 //! numbers before the GELU, from which both its value and its derivative are computed again.
 
 mod algorithm;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod packed;
 
 use super::gelu::{self, Gelu, gelu_in_place, gelu_into, times_derivative};
@@ -96,6 +98,7 @@ impl Tensor {
         let place = inputs.len();
         apply_onto(op, &inputs, place, onto, |op, onto| {
             let operands = Operands { x: self, weight, packed: op.packed.as_ref(), bias, residual: None };
+            on_gpu!(onto, gpu => cuda::add_to(gpu, options, op.gelu, operands, onto));
             dispatch_float!(Conv2d::NAME, self.dtype(), T => add_to::<T>(options, op.gelu, operands, onto))
         })
     }
@@ -248,25 +251,32 @@ pub(super) fn forward(
     need: &[bool],
 ) -> Result<(Tensor, Kept)> {
     let Operands { x, weight, .. } = operands;
-    let recorded = need.contains(&true);
-    dispatch_float!("conv2d", x.dtype(), T => {
-        // What is kept is the output before its GELU; without a tape there is only the one after it.
-        let gelu_now = Gelus { output: gelu.output && !recorded, ..gelu };
+    // What is kept is the output before its GELU; without a tape there is only the one after it.
+    let keep_output = gelu.output && need.contains(&true);
+    let (y, output) = compute(direction, options, gelu, operands, shape, keep_output)?;
+    let keep_for =
+        |wanted: bool, of: &Tensor, kept: &Tensor| wanted.then(|| (kept.detach(), Shape(of.shape().to_vec())));
+    let (x, weight) = (keep_for(need[1] || need[0] && gelu.input, weight, x), keep_for(need[0], x, weight));
+    Ok((y, Kept { x, weight, output }))
+}
+
+/// The result, and the numbers before its GELU if they are to be kept.
+fn compute(
+    direction: Direction,
+    options: Conv2dOptions,
+    gelu: Gelus,
+    operands: Operands<'_>,
+    shape: &[usize],
+    keep_output: bool,
+) -> Result<(Tensor, Option<Tensor>)> {
+    on_gpu!(operands.x, gpu => cuda::compute(gpu, direction, options, gelu, operands, shape, keep_output));
+    dispatch_float!("conv2d", operands.x.dtype(), T => {
+        let gelu_now = Gelus { output: gelu.output && !keep_output, ..gelu };
         let y = operands.with_packed(direction, options, |packed| run::<T>(packed, gelu_now, operands, shape))?;
-        let keep_for = |wanted: bool, of: &Tensor, kept: &Tensor| {
-            wanted.then(|| (kept.detach(), Shape(of.shape().to_vec())))
-        };
-        let mut kept = Kept {
-            x: keep_for(need[1] || need[0] && gelu.input, weight, x),
-            weight: keep_for(need[0], x, weight),
-            output: None,
-        };
-        if !(gelu.output && recorded) {
-            return Ok((y, kept));
+        if !keep_output {
+            return Ok((y, None));
         }
-        let activated = y.gelu()?;
-        kept.output = Some(y);
-        Ok((activated, kept))
+        Ok((y.gelu()?, Some(y)))
     })
 }
 
@@ -284,32 +294,54 @@ pub(super) fn backward(
     dz: &Tensor,
     need: &[bool],
 ) -> Result<Vec<Option<Tensor>>> {
+    let dx = weight.map(|(weight, Shape(shape))| {
+        let slope = x.as_ref().filter(|_| gelu.input).map(|(x, _)| x);
+        input_gradient(direction.reversed(), options, &weight, dz, slope, &shape)
+    });
+    // The transposed convolution of x to y is the convolution of y to x, so its x and dy change places.
+    let dw = x.as_ref().filter(|_| need[1]).map(|(x, Shape(shape))| match direction {
+        Direction::InToOut => weight_gradient(options, x, dz, shape, gelu.input),
+        Direction::OutToIn => weight_gradient(options, dz, x, shape, false),
+    });
+    Ok(vec![dx.transpose()?, dw.transpose()?])
+}
+
+/// dx, of `shape`: `dz` convolved in the other `direction`, times the GELU's derivative at `slope`, if x went through one.
+fn input_gradient(
+    direction: Direction,
+    options: Conv2dOptions,
+    weight: &Tensor,
+    dz: &Tensor,
+    slope: Option<&Tensor>,
+    shape: &[usize],
+) -> Result<Tensor> {
+    on_gpu!(dz, gpu => cuda::input_gradient(gpu, direction, options, weight, dz, slope, shape));
     dispatch_float!("conv2d", dz.dtype(), T => {
-        let dx = match &weight {
-            Some((w, Shape(shape))) => {
-                let packed = Packed::<T>::new(direction.reversed(), options, w);
-                let dz = dz.standard()?;
-                let x = x.as_ref().filter(|_| gelu.input).map(|(x, _)| x.standard()).transpose()?;
-                let x = x.as_ref().map(|x| x.dense_data::<T>("conv2d")).transpose()?;
-                let write = |start: usize, run: &mut [T]| {
-                    if let Some(x) = x {
-                        times_derivative(run, &x[start..start + run.len()]);
-                    }
-                };
-                let fusion = Fusion { add: false, read: None, write: Some(&write) };
-                let dz = as_channels_last(&dz)?;
-                Some(Tensor::build(shape, |out| packed.run(dz, None, out, (shape[2], shape[3]), fusion)))
+        let packed = Packed::<T>::new(direction, options, weight);
+        let (dz, slope) = (dz.standard()?, slope.map(Tensor::standard).transpose()?);
+        let slope = slope.as_ref().map(|slope| slope.dense_data::<T>("conv2d")).transpose()?;
+        let write = |start: usize, run: &mut [T]| {
+            if let Some(slope) = slope {
+                times_derivative(run, &slope[start..start + run.len()]);
             }
-            None => None,
         };
-        // The transposed convolution of x to y is the convolution of y to x, so its x and dy change places.
-        let dw = match (x.filter(|_| need[1]), direction) {
-            (Some((x, Shape(shape))), Direction::InToOut) => Some(weight_sums::<T>(options, &x, dz, &shape, read(gelu))?),
-            (Some((x, Shape(shape))), Direction::OutToIn) => Some(weight_sums::<T>(options, dz, &x, &shape, None)?),
-            (None, _) => None,
-        };
-        Ok(vec![dx, dw])
+        let fusion = Fusion { add: false, read: None, write: Some(&write) };
+        let dz = as_channels_last(&dz)?;
+        Ok(Tensor::build(shape, |out| packed.run(dz, None, out, (shape[2], shape[3]), fusion)))
     })
+}
+
+/// The gradient of a weight of `shape` between `x`, or its GELU, and `dy`.
+fn weight_gradient(
+    options: Conv2dOptions,
+    x: &Tensor,
+    dy: &Tensor,
+    shape: &[usize],
+    gelu_input: bool,
+) -> Result<Tensor> {
+    on_gpu!(dy, gpu => cuda::weight_gradient(gpu, options, x, dy, shape, gelu_input));
+    let gelu = Gelus { input: gelu_input, output: false };
+    dispatch_float!("conv2d", dy.dtype(), T => weight_sums::<T>(options, x, dy, shape, read(gelu)))
 }
 
 pub(super) fn bias_gradient(dz: &Tensor) -> Result<Tensor> {

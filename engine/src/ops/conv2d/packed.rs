@@ -4,7 +4,7 @@ use super::Conv2dOptions;
 use super::algorithm::{Algorithm, choose};
 use crate::cpu::convolution::direct::{self, Geometry, Phase, Plan};
 use crate::cpu::convolution::{Fusion, Map, Read, winograd};
-use crate::{Error, Float, Meta, Result, Tensor, dispatch_float};
+use crate::{Device, Error, Float, Meta, Result, Tensor, dispatch_float};
 use rayon::prelude::*;
 use std::any::Any;
 use std::sync::Arc;
@@ -26,19 +26,19 @@ impl Direction {
 }
 
 /// A convolution's weight, packed once for any number of [`Tensor::conv2d_with`], or of [`Tensor::conv_transpose2d_with`]. Clones
-/// share it.
+/// share it. On a GPU the weight is used as it is, and this holds nothing.
 #[derive(Clone)]
 pub struct PackedWeight {
     made_of: Meta,
     direction: Direction,
     options: Conv2dOptions,
-    /// A [`Packed`] of the weight's dtype.
+    /// A [`Packed`] of the weight's dtype; anything else on a GPU.
     packed: Arc<dyn Any + Send + Sync>,
 }
 
 impl PackedWeight {
     /// Packs `weight` `[O, I/groups, kH, kW]` for convolutions with these options. An error if it has other than four dimensions,
-    /// is not f32 or f64, or an option is 0.
+    /// is of a type that its device does not compute in, or an option is 0.
     pub fn new(weight: &Tensor, options: Conv2dOptions) -> Result<Self> {
         Self::for_direction("conv2d", Direction::InToOut, weight, options)
     }
@@ -57,6 +57,10 @@ impl PackedWeight {
         let made_of = weight.meta();
         super::as_map(op, &made_of)?;
         super::check_settings(op, options)?;
+        if weight.device() != Device::Cpu {
+            crate::dtype::require_compute(op, weight.dtype())?;
+            return Ok(Self { made_of, direction, options, packed: Arc::new(()) });
+        }
         dispatch_float!(op, weight.dtype(), T => {
             Ok(Self { made_of, direction, options, packed: Arc::new(Packed::<T>::new(direction, options, weight)) })
         })
