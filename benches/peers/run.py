@@ -4,6 +4,7 @@
     python3 benches/peers/run.py --install                    once: the other engines, into target/peers-venv
     python3 benches/peers/run.py --output target/peers.md     everything; .json as well as .md
     python3 benches/peers/run.py --cases infer-256-n3 --peers irnext openvino
+    python3 benches/peers/run.py --device cuda --precision bf16 --output target/peers-gpu.md       on the first GPU
 
 In each round every engine is started, warmed up, timed for a few seconds and ended, one at a time, so that no two compete for the
 processor or for memory; every other round goes through them backwards. Reported are medians over all rounds, and how far
@@ -36,6 +37,10 @@ CASES = {
     "infer-1280-n3": ("infer", 3, "1x720x1280"),
     "infer-1280-n13": ("infer", 13, "1x720x1280"),
     "train-256-n3": ("train", 3, "4x256x256"),
+    # On a GPU as well as the larger ones above.
+    "train-256-n13": ("train", 13, "4x256x256"),
+    "train-256-b8-n3": ("train", 3, "8x256x256"),
+    "train-256-b8-n13": ("train", 13, "8x256x256"),
     # irnext alone, with one thread and with all.
     "threads-infer-256-n3": ("infer", 3, "1x256x256"),
     "threads-train-256-n3": ("train", 3, "4x256x256"),
@@ -50,6 +55,15 @@ PEERS = {
     "onnxruntime": (["onnxruntime", "torch", "onnx", "onnxscript"], "onnx"),
     "openvino": (["openvino", "torch", "onnx", "onnxscript"], "onnx"),
     "ncnn": (["ncnn", "torch", "pnnx"], "ncnn"),
+}
+# What is measured if nothing is said.
+ON_CPU = {
+    "cases": [name for name in CASES if name not in ("train-256-n13", "train-256-b8-n3", "train-256-b8-n13")],
+    "peers": list(PEERS),
+}
+ON_GPU = {
+    "cases": [name for name in CASES if name.startswith(("infer-1280", "train"))],
+    "peers": ["irnext", "torch-channels-last", "torch-compile-channels-last"],
 }
 # Compiling takes longest, so these stay, idle, from one round to the next.
 KEPT = {"torch-compile", "torch-compile-channels-last"}
@@ -69,11 +83,11 @@ def main():
     for peer, modules in missing.items():
         print(f"{peer} is left out: no {', '.join(modules)} in {args.venv} (--install puts it there)")
     peers = [peer for peer in args.peers if peer not in missing]
-    report = {"machine": machine(), "versions": versions, "threads": args.threads, "width": args.width, "cases": []}
+    report = {"machine": machine(), "versions": versions, "threads": args.threads, "width": args.width, "device": args.device, "precision": args.precision, "cases": []}
     print("\n".join(describe(report)))
     if (report["machine"]["load before"] or 0) > 0.5:
         print("\nThis machine is doing other things as well: its figures will not be steady.")
-    args.worker = args.worker or build()
+    args.worker = args.worker or build(args)
     try:
         for name in args.cases:
             report["cases"].append(measure(args, name, peers))
@@ -88,8 +102,10 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--install", action="store_true", help="make the virtual environment, install the engines, end")
     parser.add_argument("--venv", type=Path, default=ROOT / "target/peers-venv", help="its folder (target/peers-venv)")
-    parser.add_argument("--peers", nargs="+", choices=PEERS, metavar="PEER", default=list(PEERS), help=", ".join(PEERS))
-    parser.add_argument("--cases", nargs="+", choices=CASES, metavar="CASE", default=list(CASES), help=", ".join(CASES))
+    parser.add_argument("--peers", nargs="+", choices=PEERS, metavar="PEER", help=", ".join(PEERS))
+    parser.add_argument("--cases", nargs="+", choices=CASES, metavar="CASE", help=", ".join(CASES))
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="what computes (cpu)")
+    parser.add_argument("--precision", choices=["f32", "tf32", "bf16"], default="f32", help="on a GPU (f32)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of turns (5)")
     parser.add_argument("--seconds", type=float, default=4, help="a turn is timed for so long, at least twice (4)")
     parser.add_argument("--threads", type=int, default=cores(), help="of every engine (one for each physical core)")
@@ -101,6 +117,10 @@ def arguments():
     args = parser.parse_args()
     if min(args.rounds, args.threads) < 1:
         parser.error("--rounds and --threads must be at least 1")
+    for name, default in (ON_GPU if args.device == "cuda" else ON_CPU).items():
+        setattr(args, name, getattr(args, name) or default)
+    if args.device == "cpu" and args.precision != "f32":
+        parser.error("on the CPU everything is measured in f32")
     args.work, args.venv = args.work.absolute(), args.venv.absolute()
     return args
 
@@ -143,10 +163,11 @@ def find_peers(args):
     return versions, {peer: modules for peer, modules in missing.items() if modules}
 
 
-def build():
+def build(args):
     if not shutil.which("cargo"):
         raise Failed("no cargo here to build irnext-worker with; --worker names one that is built")
     command = ["cargo", "build", "--release", "-p", "benches", "--bin", "irnext-worker"]
+    command += ["--features", "cuda"] if args.device == "cuda" else []
     print(" ".join(command), flush=True)
     run = subprocess.run([*command, "--message-format=json-render-diagnostics"], cwd=ROOT, stdout=subprocess.PIPE)
     if run.returncode != 0:
@@ -175,6 +196,14 @@ def cores():
     return min(usable, len(set(siblings)) or usable)
 
 
+def gpu():
+    """What the driver's own tool says of the first GPU, if it is there."""
+    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    if not shutil.which(query[0]):
+        return None
+    return subprocess.run(query, capture_output=True, text=True).stdout.split("\n")[0].strip() or None
+
+
 def machine():
     cpu, memory = read("/proc/cpuinfo"), field(read("/proc/meminfo"), "MemTotal")
     flags = [flag for flag in field(cpu, "flags").split() if flag in ("avx2", "fma", "avx512f", "avx512_bf16", "amx_tile")]
@@ -183,6 +212,7 @@ def machine():
         "processor": field(cpu, "model name") or platform.processor() or platform.machine(),
         "instructions": flags,
         "physical cores": cores(),
+        "GPU": gpu(),
         "memory GiB": round(int(memory.split()[0]) / 2**20, 1) if memory else None,
         "system": platform.platform(),
         "irnext commit": git.stdout.strip() or None,
@@ -208,7 +238,7 @@ def measure(args, name, peers):
     if name.startswith("threads-"):
         rows = [(f"irnext, {threads}", "irnext", threads) for threads in sorted({1, args.threads})]
     case = {"name": name, "task": task, "n": n, "width": args.width, "shape": shape_of(folder / "batch.safetensors")}
-    case |= {"threads": args.threads, "rows": {}}
+    case |= {"threads": args.threads, "device": args.device, "precision": args.precision, "rows": {}}
     kept = {}
     try:
         for label, peer, _ in rows:
@@ -291,6 +321,9 @@ def start(args, task, folder, label, peer, threads):
         command = [args.worker, "serve", "--threads", str(threads), task, folder]
     else:
         command = [python_of(args.venv), HERE / "worker.py", peer, task, folder, "--threads", str(threads)]
+    if args.device != "cpu":
+        command += ["--device", args.device, "--precision", args.precision]
+    if peer != "irnext":
         # The allocator keeps what it has: in PyTorch, getting fresh pages from the system for every map costs much time.
         environment |= {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 36), "MALLOC_TOP_PAD_": str(1 << 28)}
         environment |= {"TORCHINDUCTOR_CACHE_DIR": str(args.work / "inductor"), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -397,7 +430,8 @@ def table(case):
     shape = "x".join(map(str, case["shape"]))
     what = "forward pass" if case["task"] == "infer" else "training step: forward, loss, backward, Adam"
     threads = "" if case["name"].startswith("threads-") else f", {case['threads']} threads"
-    title = f"**{case['name']}**: {what}; {shape}, n = {case['n']}, width {case['width']}{threads}, f32"
+    where = threads if case["device"] == "cpu" else ", on the GPU, between events in its stream"
+    title = f"**{case['name']}**: {what}; {shape}, n = {case['n']}, width {case['width']}{where}, {case['precision']}"
     difference = "max \\|Δ\\|" if case["task"] == "infer" else "max \\|Δloss\\|"
     lines = [["", "median ms", "best ms", "/ irnext", "/ fastest peer", "peak MiB", difference]]
     lines.append(["---", *["---:"] * (len(lines[0]) - 1)])

@@ -1,6 +1,6 @@
 """One engine, computing a case when told to.
 
-    worker.py PEER TASK FOLDER --threads N
+    worker.py PEER TASK FOLDER --threads N [--device cuda --precision f32|tf32|bf16]
 
 PEER is a key of `PEERS`, TASK infer or train, FOLDER has weights.safetensors, batch.safetensors, and what `export.py` made of
 them. Says `ready VERSION`, or `error REASON`, and then obeys the lines of standard input, answering each with a line:
@@ -26,6 +26,8 @@ def main():
     parser.add_argument("task", choices=["infer", "train"])
     parser.add_argument("folder")
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--precision", choices=["f32", "tf32", "bf16"], default="f32")
     args = parser.parse_args()
     # Libraries print what they like: their standard output is sent to standard error, ours goes to a copy.
     out = os.fdopen(os.dup(1), "w", buffering=1)
@@ -55,9 +57,7 @@ def serve(args, out):
     for line in sys.stdin:
         command, _, path = line.strip().partition(" ")
         if command in ("warm", "run"):
-            start = time.perf_counter()
-            output = compute()
-            milliseconds = 1e3 * (time.perf_counter() - start)
+            milliseconds, output = timed(compute, args.device)
             # All losses, but only the last prediction.
             outputs = (outputs if args.task == "train" else []) + [output]
             print(f"{milliseconds:.3f}", file=out)
@@ -70,6 +70,22 @@ def serve(args, out):
             print(f"{peak_memory():.1f}", file=out)
         else:
             raise ValueError(f"unknown command: {line.strip()}")
+
+
+def timed(compute, device):
+    """Milliseconds and the result; on a GPU between two events in its stream, so that the way there and back is left out."""
+    if device == "cpu":
+        start = time.perf_counter()
+        output = compute()
+        return 1e3 * (time.perf_counter() - start), output
+    import torch
+
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin.record()
+    output = compute()
+    end.record()
+    torch.cuda.synchronize()
+    return begin.elapsed_time(end), output
 
 
 def peak_memory():
@@ -87,30 +103,42 @@ def pytorch(args, batch, channels_last=False, compiled=False):
     from network import dual_domain, load
 
     torch.set_num_threads(args.threads)
+    gpu = args.device == "cuda"
+    if gpu:
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = args.precision == "tf32"
+    # On a GPU: CUDA graphs and a search for the fastest kernels.
+    compile = lambda network: torch.compile(network, mode="max-autotune" if gpu else None)
+    autocast = torch.autocast(args.device, torch.bfloat16, enabled=args.precision == "bf16")
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    network = load("weights.safetensors").to(memory_format=layout)
-    x, target = (torch.from_numpy(batch[name]).contiguous(memory_format=layout) for name in ("input", "target"))
-    version, to_numpy = torch.__version__, lambda y: y.detach().numpy()
+    network = load("weights.safetensors").to(args.device, memory_format=layout)
+    x, target = (
+        torch.from_numpy(batch[name]).to(args.device).contiguous(memory_format=layout) for name in ("input", "target")
+    )
+    version, to_numpy = torch.__version__, lambda y: y.detach().float().cpu().numpy()
     if args.task == "infer":
         if compiled:
             import torch._inductor.config
 
             torch._inductor.config.freezing = True
-            network = torch.compile(network)
+            network = compile(network)
 
         @torch.inference_mode()
         def predict():
-            return network(x)
+            with autocast:
+                return network(x).clone()
 
         return version, predict, to_numpy
 
     network.train()
-    optimizer = torch.optim.Adam(network.parameters(), lr=RATE)
-    forward = torch.compile(network) if compiled else network
+    optimizer = torch.optim.Adam(network.parameters(), lr=RATE, fused=gpu)
+    forward = compile(network) if compiled else network
 
     def step():
         optimizer.zero_grad()
-        loss = dual_domain(forward(x), target)
+        with autocast:
+            predictions = forward(x)
+        loss = dual_domain([prediction.float() for prediction in predictions], target)
         loss.backward()
         optimizer.step()
         return loss

@@ -111,6 +111,18 @@ impl Device {
         self.on_gpu(|gpu| gpu.synchronize(), || ())
     }
 
+    /// `f`, and how many seconds its work took: on a GPU between two events in its stream, so that the way there and back is
+    /// left out.
+    pub fn timed<R, E: From<Error>>(self, f: impl FnOnce() -> Result<R, E>) -> Result<(R, f64), E> {
+        #[cfg(feature = "cuda")]
+        if let Self::Cuda(index) = self {
+            return Gpu::get(index)?.timed(f);
+        }
+        let start = std::time::Instant::now();
+        let result = f()?;
+        Ok((result, start.elapsed().as_secs_f64()))
+    }
+
     /// What the device's memory has been used for.
     pub fn memory(self) -> Result<pool::Stats> {
         self.on_gpu(|gpu| Ok(gpu.stats()), pool::stats)

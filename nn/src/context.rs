@@ -106,7 +106,7 @@ impl Context {
             Some(tape) => tape.leaf(&self.values[id.0]),
             None => self.values[id.0].clone(),
         };
-        let used = match (self.compute, &self.frozen) {
+        let used = match (self.compute.filter(|dtype| *dtype != leaf.dtype()), &self.frozen) {
             (None, _) => leaf.clone(),
             (Some(dtype), Some(frozen)) => frozen.converted(id, dtype)?,
             (Some(dtype), None) => leaf.to_dtype(dtype)?,
@@ -124,8 +124,8 @@ impl Context {
     /// `x` in the dtype that the pass computes in.
     pub fn to_compute(&self, x: &Tensor) -> Result<Tensor> {
         Ok(match self.compute {
-            Some(dtype) => x.to_dtype(dtype)?,
-            None => x.clone(),
+            Some(dtype) if dtype != x.dtype() => x.to_dtype(dtype)?,
+            _ => x.clone(),
         })
     }
 

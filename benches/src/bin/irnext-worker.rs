@@ -7,7 +7,8 @@
 //! ```
 
 use clap::{Parser, ValueEnum};
-use engine::{DType, Rng, Tape, Tensor};
+use engine::{DType, Device, Rng, Tape, Tensor};
+use irnext::compute::{Compute, Precision};
 use irnext::model::{LossConfig, Model, ModelConfig, dual_domain};
 use nn::Context;
 use nn::optim::{Optimizer, Rule};
@@ -17,7 +18,6 @@ use std::error::Error;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -53,6 +53,12 @@ enum Command {
         /// Threads to compute with
         #[arg(long)]
         threads: usize,
+        /// What to compute on: cpu, cuda or cuda:NUMBER
+        #[arg(long, default_value_t = Device::Cpu)]
+        device: Device,
+        /// How precisely a GPU computes
+        #[arg(long, default_value = "f32")]
+        precision: Precision,
         task: Task,
         folder: PathBuf,
     },
@@ -71,13 +77,14 @@ fn main() -> ExitCode {
         Command::Make { n, width, size, folder } => {
             make(&ModelConfig { n, width, ..ModelConfig::default() }, size, &folder)
         }
-        Command::Serve { threads, task, folder } => rayon::ThreadPoolBuilder::new()
+        Command::Serve { threads, device, precision, task, folder } => rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .build()
             .map_err(Into::into)
             // Inside the pool once, as the program does it.
             .and_then(|pool| {
-                pool.install(|| serve(task, &folder).map_err(|error| error.to_string())).map_err(Into::into)
+                let compute = Compute { device, precision };
+                pool.install(|| serve(task, &folder, compute).map_err(|error| error.to_string())).map_err(Into::into)
             }),
     };
     match done {
@@ -90,53 +97,63 @@ fn main() -> ExitCode {
 }
 
 /// What is measured: the program's own way from a padded photograph to its prediction, and from a batch to the next weights.
-fn serve(task: Task, folder: &Path) -> Result<()> {
-    let (mut model, _) = Model::read(&folder.join(WEIGHTS))?;
+fn serve(task: Task, folder: &Path, compute: Compute) -> Result<()> {
+    let (model, _) = Model::read(&folder.join(WEIGHTS))?;
+    let mut model = model.on(compute)?;
     let mut batch = WeightFile::read(&folder.join(BATCH))?.tensors;
     let mut take = |name: &str| batch.remove(name).ok_or_else(|| format!("{BATCH}: no tensor {name}"));
-    let (input, target) = (take("input")?, take("target")?);
+    let (input, target) = (take("input")?.to_device(compute.device)?, take("target")?.to_device(compute.device)?);
     match task {
         Task::Infer => {
-            let model = model.freeze();
-            obey(|| Ok(model.predict(&input)?))
+            let model = model.freeze().computing_in(compute.precision);
+            obey(compute.device, || Ok(model.predict(&input)?))
         }
         Task::Train => {
             let mut optimizer = Optimizer::new(Rule::adam(), &model.params);
             let mut losses = Vec::new();
-            obey(|| {
-                losses.push(step(&mut model, &mut optimizer, &input, &target)?);
-                Ok(Tensor::from_slice(&losses, &[losses.len()])?.to_dtype(DType::F32)?)
+            obey(compute.device, || {
+                losses.push(step(&mut model, &mut optimizer, &input, &target, compute)?.reshape(&[1])?);
+                Ok(Tensor::concat(&losses.iter().collect::<Vec<_>>(), 0)?)
             })
         }
     }
 }
 
 /// The loss, and the parameters moved by its gradient.
-fn step(model: &mut Model, optimizer: &mut Optimizer, input: &Tensor, target: &Tensor) -> Result<f64> {
+fn step(
+    model: &mut Model,
+    optimizer: &mut Optimizer,
+    input: &Tensor,
+    target: &Tensor,
+    compute: Compute,
+) -> Result<Tensor> {
     let tape = Tape::new();
-    let cx = Context::training(&model.params, &tape);
-    let predictions = model.network.forward(&cx, input)?;
+    let cx = Context::training(&model.params, &tape).computing_in(compute.precision.dtype().unwrap_or(DType::F32));
+    let predictions = model.network.forward(&cx, &cx.to_compute(input)?)?;
+    let predictions = predictions.map(|prediction| prediction.to_dtype(DType::F32));
+    let [quarter, half, full] = predictions;
+    let predictions = [quarter?, half?, full?];
     let total = dual_domain(&predictions, target, LossConfig::default())?.total;
     drop(predictions);
     let pass = cx.finish();
     let gradients = pass.gradients(tape.backward(&total)?);
     pass.update_buffers(&mut model.params)?;
     optimizer.step(&mut model.params, &gradients, RATE)?;
-    Ok(total.item()?)
+    Ok(total.detach())
 }
 
 /// Runs `work` as often as standard input says. What it made last is what may be asked for: a prediction, or the losses of
 /// all steps.
-fn obey(mut work: impl FnMut() -> Result<Tensor>) -> Result<()> {
+fn obey(device: Device, mut work: impl FnMut() -> Result<Tensor>) -> Result<()> {
     let mut last = None;
     say(&format!("ready {}", env!("CARGO_PKG_VERSION")));
     for line in std::io::stdin().lines() {
         let line = line?;
         match line.split_once(' ').unwrap_or((line.trim(), "")) {
             ("warm" | "run", "") => {
-                let start = Instant::now();
-                last = Some(work()?);
-                say(&format!("{:.3}", 1e3 * start.elapsed().as_secs_f64()));
+                let (output, seconds) = device.timed(&mut work)?;
+                last = Some(output);
+                say(&format!("{:.3}", 1e3 * seconds));
             }
             ("output", path) => {
                 let output = last.clone().ok_or("nothing was computed yet")?;

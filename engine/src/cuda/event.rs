@@ -1,7 +1,7 @@
 //! Events: marks in a stream, which another stream or the CPU can wait for.
 
 use super::{Gpu, sys};
-use crate::Result;
+use crate::{Error, Result};
 
 /// A place in a stream. `cust` has events, too, but lets nobody wait for one twice.
 pub(super) struct Event(sys::Event);
@@ -13,9 +13,13 @@ impl Event {
     /// The end of what `stream` has been given so far. The GPU is bound in this thread.
     pub(super) fn at_the_end_of(stream: sys::Stream) -> Result<Self> {
         const DISABLE_TIMING: u32 = 2;
+        Self::recorded(stream, DISABLE_TIMING)
+    }
+
+    fn recorded(stream: sys::Stream, flags: u32) -> Result<Self> {
         let mut event = std::ptr::null_mut();
         // SAFETY: the driver writes the new event's handle.
-        sys::check("cuEventCreate", unsafe { sys::cuEventCreate(&mut event, DISABLE_TIMING) })?;
+        sys::check("cuEventCreate", unsafe { sys::cuEventCreate(&mut event, flags) })?;
         let event = Self(event);
         // SAFETY: both handles are alive.
         sys::check("cuEventRecord", unsafe { sys::cuEventRecord(event.0, stream) })?;
@@ -47,5 +51,19 @@ impl Gpu {
     pub(super) fn event(&self) -> Result<Event> {
         self.bind()?;
         Event::at_the_end_of(self.compute.as_inner().cast())
+    }
+
+    /// `f`, and how many seconds what it queues takes.
+    pub(crate) fn timed<R, E: From<Error>>(&self, f: impl FnOnce() -> Result<R, E>) -> Result<(R, f64), E> {
+        self.bind()?;
+        let start = Event::recorded(self.stream(), 0)?;
+        let result = f()?;
+        let end = Event::recorded(self.stream(), 0)?;
+        self.synchronize()?;
+        let mut milliseconds = 0.0;
+        // SAFETY: both events are alive, were made for timing and are over.
+        let code = unsafe { sys::cuEventElapsedTime(&mut milliseconds, start.0, end.0) };
+        sys::check("cuEventElapsedTime", code)?;
+        Ok((result, f64::from(milliseconds) / 1e3))
     }
 }

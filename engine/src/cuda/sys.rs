@@ -25,6 +25,7 @@ unsafe extern "C" {
     pub(crate) fn cuStreamSynchronize(stream: Stream) -> i32;
     pub(crate) fn cuStreamWaitEvent(stream: Stream, event: Event, flags: u32) -> i32;
     pub(crate) fn cuEventRecord(event: Event, stream: Stream) -> i32;
+    pub(crate) fn cuEventElapsedTime(milliseconds: *mut f32, start: Event, end: Event) -> i32;
     pub(crate) fn cuEventQuery(event: Event) -> i32;
     pub(crate) fn cuEventCreate(event: *mut Event, flags: u32) -> i32;
     pub(crate) fn cuEventDestroy_v2(event: Event) -> i32;
