@@ -406,11 +406,20 @@ impl Tensor {
         }
     }
 
+    /// An error if the elements are on a GPU, where `op` has no kernel.
+    pub(crate) fn require_cpu(&self, op: &'static str) -> Result<()> {
+        match self.device() {
+            Device::Cpu => Ok(()),
+            device => Err(Error::cuda(op, format!("has no kernel for {device}"))),
+        }
+    }
+
     /// The elements of a dense tensor in memory order.
     pub(crate) fn dense_data<T: Element>(&self, op: &'static str) -> Result<&[T]> {
         if T::DTYPE != self.dtype {
             return Err(Error::dtype(op, T::DTYPE, self.dtype));
         }
+        self.require_cpu(op)?;
         if !self.layout.is_dense() {
             return Err(Error::shape(op, format!("shape {:?} is not dense in memory", self.shape())));
         }

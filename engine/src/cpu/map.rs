@@ -16,6 +16,7 @@ pub(crate) fn map<T: Element, U: Element, const N: usize>(
     inputs: [&Tensor; N],
     f: impl Fn([T; N]) -> U + Copy + Sync,
 ) -> Result<Tensor> {
+    inputs.iter().try_for_each(|input| input.require_cpu(op))?;
     let layouts = broadcast(op, shape, &inputs)?;
     let layout = output_layout(shape, &layouts);
     let sources: [&[T]; N] = inputs.map(|input| input.raw());

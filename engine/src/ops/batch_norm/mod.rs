@@ -7,7 +7,7 @@
 use super::normalise::{self, Normalise, Saved, Statistics};
 use super::{Op, apply};
 use crate::sweep::{Choices, Room, Sample, Values};
-use crate::{Error, Meta, Result, Tensor};
+use crate::{DType, Error, Meta, Result, Tensor};
 
 /// This room in the sweep.
 pub const ROOM: Room = Room {
@@ -17,7 +17,8 @@ pub const ROOM: Room = Room {
 
 const NAME: &str = "batch_norm";
 
-/// What a batch in training tells the running statistics; both `[C]` and off the tape.
+/// What a batch in training tells the running statistics; both `[C]` and off the tape, in the input's dtype, or f32 if that is a
+/// half type.
 #[derive(Clone, Debug)]
 pub struct BatchStats {
     /// The mean of each channel.
@@ -39,13 +40,19 @@ impl Tensor {
         }
         let statistics = Statistics::of(NAME, self, 1)?;
         let unbiased = statistics.var.scale(count as f64 / (count - 1) as f64)?;
-        let report = |numbers: &Tensor| numbers.reshape(&[c])?.to_dtype(self.dtype());
+        // Running statistics move by small steps, which a half type would round away.
+        let dtype = match self.dtype() {
+            DType::F16 | DType::BF16 => DType::F32,
+            dtype => dtype,
+        };
+        let report = |numbers: &Tensor| numbers.reshape(&[c])?.to_dtype(dtype);
         let (mean, var) = (report(&statistics.mean)?, report(&unbiased)?);
         let y = apply(BatchNorm(Normalise { statistics, eps, of_input: true }), &[self, weight, bias])?;
         Ok((y, BatchStats { mean, var }))
     }
 
-    /// `[N, C, H, W]` normalised by the constants `mean` and `var`, times `weight`, plus `bias`, all `[C]`.
+    /// `[N, C, H, W]` normalised by the constants `mean` and `var`, of any floating-point type, times `weight`, plus `bias`; all
+    /// `[C]`.
     pub fn batch_norm_eval(
         &self,
         mean: &Tensor,
@@ -54,7 +61,8 @@ impl Tensor {
         bias: &Tensor,
         eps: f64,
     ) -> Result<Tensor> {
-        normalise::infer(NAME, &self.meta(), &[("mean", &mean.meta()), ("var", &var.meta())])?;
+        let like_x = |numbers: &Tensor| Meta { dtype: self.dtype(), ..numbers.meta() };
+        normalise::infer(NAME, &self.meta(), &[("mean", &like_x(mean)), ("var", &like_x(var))])?;
         let statistics = Statistics::given(mean, var)?;
         apply(BatchNorm(Normalise { statistics, eps, of_input: false }), &[self, weight, bias])
     }
@@ -112,7 +120,7 @@ fn sample_eval(c: &mut Choices) -> Sample {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DType, Rng, Tape};
+    use crate::{Rng, Tape};
 
     fn tensor(data: &[f64], shape: &[usize]) -> Tensor {
         Tensor::from_slice(data, shape).unwrap()
