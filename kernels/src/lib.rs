@@ -31,7 +31,7 @@ macro_rules! modules {
     };
 }
 
-modules!["cast", "normalise", "pointwise", "reduce", "region", "softmax"];
+modules!["cast", "matmul", "normalise", "pointwise", "reduce", "region", "softmax"];
 
 /// The PTX of source `name` for the element type `suffix`.
 pub fn ptx(name: &str, suffix: &str) -> Option<&'static str> {

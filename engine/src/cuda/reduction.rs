@@ -21,7 +21,8 @@ const BLOCKS: u32 = 512;
 /// threads without one; at least `least`, so that reads are long enough, unless there are fewer.
 pub(crate) fn width(count: u32, least: u32) -> u32 {
     let most = count.max(1).next_power_of_two().min(32);
-    let widths = std::iter::successors(Some(most), |width| Some(width / 2)).take_while(|width| *width >= least.min(most));
+    let widths =
+        std::iter::successors(Some(most), |width| Some(width / 2)).take_while(|width| *width >= least.min(most));
     widths.min_by_key(|width| count.next_multiple_of(*width)).unwrap_or(most)
 }
 

@@ -57,7 +57,13 @@ impl Walk {
         Ok(Self { maps: Maps { groups, rows, channels, lanes, blocks, piece }, packed, pieces })
     }
 
-    fn run(&self, gpu: &'static Gpu, kernel: &str, dtype: DType, arguments: &[&dyn crate::cuda::Argument]) -> Result<()> {
+    fn run(
+        &self,
+        gpu: &'static Gpu,
+        kernel: &str,
+        dtype: DType,
+        arguments: &[&dyn crate::cuda::Argument],
+    ) -> Result<()> {
         let name = if self.packed { format!("{kernel}_packed") } else { kernel.to_string() };
         let Maps { groups, blocks, .. } = self.maps;
         let arguments: Vec<_> = arguments.iter().copied().chain([&self.maps as &dyn crate::cuda::Argument]).collect();
@@ -180,9 +186,8 @@ pub(super) fn backward(
             .run(gpu, &[&sums.address()?, &partial, &means, &walk.pieces, &numbers])?;
     }
 
-    let new = |shape: &[usize], dtype: DType, wanted: bool| {
-        wanted.then(|| Tensor::new_on_gpu(gpu, shape, dtype)).transpose()
-    };
+    let new =
+        |shape: &[usize], dtype: DType, wanted: bool| wanted.then(|| Tensor::new_on_gpu(gpu, shape, dtype)).transpose();
     let numbers = new(&[4, mean.numel()], real(dtype), wants_x)?;
     let (d_weight, d_bias) = (new(&channels, dtype, wants_weight)?, new(&channels, dtype, wants_bias)?);
     let through = normalise.of_input && x.is_some();
