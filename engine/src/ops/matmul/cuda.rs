@@ -101,3 +101,46 @@ fn split([a, b]: [&Layout; 2]) -> ([Layout; 2], [usize; 3], [[usize; 2]; 2]) {
     let strides = [[a_strides[at], a_strides[at + 1]], [b_strides[at + 1], b_strides[at]]];
     ([batch(a), batch(b)], [shape[at], shape[at + 1], b.shape()[at + 1]], strides)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DType, Device, Rng};
+
+    #[test]
+    fn tiles_pieces_and_batches_agree_with_the_cpu() {
+        let Some(_) = crate::cuda::tests::gpu() else { return };
+        let cases: [(&[usize], &[usize]); 7] = [
+            (&[130, 67], &[67, 70]),
+            (&[64, 16], &[16, 64]),
+            (&[65, 5000], &[5000, 3]),
+            (&[3, 1, 20, 33], &[2, 33, 80]),
+            (&[5, 7, 300], &[300, 66]),
+            (&[2, 1, 600], &[2, 600, 1]),
+            (&[2, 0], &[0, 3]),
+        ];
+        for (i, (a, b)) in cases.into_iter().enumerate() {
+            for (dtype, tolerance) in [(DType::F64, 1e-11), (DType::F32, 1e-4), (DType::F16, 1e-3), (DType::BF16, 8e-3)] {
+                let rng = &mut Rng::new(i as u64);
+                let mut draw = |shape: &[usize]| Tensor::randn(shape, DType::F64, rng).to_dtype(dtype).unwrap();
+                let (a, b) = (draw(a), draw(b));
+                let wide = |x: &Tensor| x.to_dtype(DType::F64).unwrap();
+                let expected = wide(&a).matmul(&wide(&b)).unwrap().to_f64_vec().unwrap();
+                let largest = expected.iter().fold(1.0, |m, e| f64::max(m, e.abs()));
+                let there = |x: &Tensor| x.to_device(Device::Cuda(0)).unwrap();
+                // As they are, and from transposed memory.
+                let transposed = |x: &Tensor| {
+                    let rank = x.rank();
+                    let copy = x.transpose(rank - 2, rank - 1).unwrap().row_major().unwrap();
+                    copy.transpose(rank - 2, rank - 1).unwrap()
+                };
+                for (a, b) in [(there(&a), there(&b)), (transposed(&there(&a)), transposed(&there(&b)))] {
+                    let y = a.matmul(&b).unwrap().to_f64_vec().unwrap();
+                    assert_eq!(y.len(), expected.len());
+                    let worst = y.iter().zip(&expected).map(|(y, e)| (y - e).abs()).fold(0.0, f64::max);
+                    assert!(worst <= tolerance * largest, "{:?} × {:?} in {dtype}: {worst:e}", a.shape(), b.shape());
+                }
+            }
+        }
+    }
+}
