@@ -79,7 +79,8 @@ impl Part {
 
     /// Whether steps along the dimensions from `first` on lead from pack to pack.
     fn is_aligned(&self, first: usize, pack: u32) -> bool {
-        self.strides[first..].iter().all(|stride| stride.is_multiple_of(pack))
+        let rank = self.rank as usize;
+        (first..rank).all(|d| self.sizes[d] == 1 || self.strides[d].is_multiple_of(pack))
     }
 }
 

@@ -3,6 +3,8 @@
 //! Backward, for C = A·B: dA = dC·Bᵀ and dB = Aᵀ·dC. The transposes are views: `kernel.rs` packs its operands from
 //! their strides anyway.
 
+#[cfg(feature = "cuda")]
+mod cuda;
 mod kernel;
 
 use super::{Op, apply, keep};
@@ -77,6 +79,7 @@ fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
             b.layout().broadcast_to(MatMul::NAME, &[batch, &[k, n]].concat())?,
         ),
     };
+    on_gpu!(a, gpu => cuda::product(gpu, &shape, [a, b], [&a_layout, &b_layout])?.standard());
     let (out, layouts) = (Layout::row_major(&shape), [&a_layout, &b_layout]);
     // The numbers are columns to a panel: as many as fill two registers.
     let product = match a.dtype() {

@@ -218,3 +218,127 @@ pub(super) fn backward(
     }
     Ok(vec![dx, d_weight, d_bias])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Device, Rng, Tape};
+
+    fn there(x: &Tensor) -> Tensor {
+        x.to_device(Device::Cuda(0)).unwrap()
+    }
+
+    /// The largest difference, relative to the largest number.
+    fn distance(y: &Tensor, expected: &Tensor) -> f64 {
+        assert_eq!(y.shape(), expected.shape());
+        let (y, expected) = (y.to_f64_vec().unwrap(), expected.to_f64_vec().unwrap());
+        let largest = expected.iter().fold(1e-3, |m, e| f64::max(m, e.abs()));
+        y.iter()
+            .zip(&expected)
+            .fold(0.0, |m, (y, e)| if (y - e).is_nan() { f64::NAN } else { f64::max(m, (y - e).abs() / largest) })
+    }
+
+    #[test]
+    fn maps_of_many_pieces_packed_or_not_agree_with_the_cpu() {
+        let Some(_) = crate::cuda::tests::gpu() else { return };
+        for (i, shape) in [[2, 32, 70, 60], [3, 3, 61, 53], [2, 48, 9, 11], [2, 100, 5, 7]].into_iter().enumerate() {
+            for (dtype, tolerance) in
+                [(DType::F64, 1e-11), (DType::F32, 2e-5), (DType::F16, 2e-3), (DType::BF16, 1.5e-2)]
+            {
+                let rng = &mut Rng::new(i as u64);
+                let mut draw = |shape: &[usize], shift: f64| {
+                    Tensor::randn(shape, DType::F64, rng).affine(1.0, shift).unwrap().to_dtype(dtype).unwrap()
+                };
+                let channels = [shape[1]];
+                let inputs = [draw(&shape, 0.5), draw(&channels, 1.0), draw(&channels, 0.0)];
+                let dy = draw(&shape, 0.1);
+                let run = |inputs: [Tensor; 3], dy: Tensor, instance: bool| {
+                    let tape = Tape::new();
+                    let x = inputs.map(|input| tape.leaf(&input));
+                    let y = match instance {
+                        true => x[0].instance_norm(&x[1], &x[2], 1e-3).unwrap(),
+                        false => x[0].batch_norm_train(&x[1], &x[2], 1e-3).unwrap().0,
+                    };
+                    let gradients = tape.backward_from(&[&y], vec![Some(dy)]).unwrap();
+                    let mut all = vec![y.detach()];
+                    all.extend(x.iter().map(|x| gradients.get(x).unwrap().clone()));
+                    all
+                };
+                for instance in [false, true] {
+                    let expected = run(
+                        inputs.clone().map(|x| x.to_dtype(DType::F64).unwrap()),
+                        dy.to_dtype(DType::F64).unwrap(),
+                        instance,
+                    );
+                    let found = run(inputs.clone().map(|x| there(&x)), there(&dy), instance);
+                    for (k, (y, expected)) in found.iter().zip(&expected).enumerate() {
+                        let far = distance(y, expected);
+                        assert!(far <= tolerance, "{shape:?} in {dtype}, instance {instance}, result {k}: {far:e}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_large_mean_and_a_first_pixel_that_is_far_off_cost_no_precision() {
+        let Some(_) = crate::cuda::tests::gpu() else { return };
+        for channels in [3, 4] {
+            let x = Tensor::randn(&[2, channels, 40, 40], DType::F32, &mut Rng::new(1)).affine(1.0, 4096.0).unwrap();
+            let mut data = x.to_vec::<f32>().unwrap();
+            data[0] = 5096.0;
+            let x = Tensor::from_slice(&data, x.shape()).unwrap();
+            let (one, zero) = (Tensor::ones(&[channels], DType::F32), Tensor::zeros(&[channels], DType::F32));
+            let run = |x: &Tensor, one: &Tensor, zero: &Tensor| x.batch_norm_train(one, zero, 1e-5).unwrap();
+            let (y, found) = run(&there(&x), &there(&one), &there(&zero));
+            let wide = [&x, &one, &zero].map(|x| x.to_dtype(DType::F64).unwrap());
+            let (exact, expected) = run(&wide[0], &wide[1], &wide[2]);
+            assert!(distance(&found.mean, &expected.mean) < 1e-7);
+            let far = distance(&found.var, &expected.var);
+            assert!(far < 1e-5, "{far:e}");
+            let others = |var: &Tensor| var.narrow(0, 1, channels - 1).unwrap();
+            assert!(distance(&others(&found.var), &others(&expected.var)) < 3e-7);
+            assert!(distance(&y, &exact) < 1e-5);
+            assert!(
+                distance(&y.narrow(1, 1, channels - 1).unwrap(), &exact.narrow(1, 1, channels - 1).unwrap()) < 3e-7
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_asked_for_changes_no_other_gradient() {
+        let Some(_) = crate::cuda::tests::gpu() else { return };
+        let x = there(&Tensor::randn(&[3, 8, 5, 3], DType::F64, &mut Rng::new(2)));
+        let (weight, bias) = (there(&Tensor::ones(&[8], DType::F64)), there(&Tensor::zeros(&[8], DType::F64)));
+        let inputs = [x, weight, bias];
+        for eval in [false, true] {
+            let gradients = |asked: [bool; 3]| {
+                let tape = Tape::new();
+                let x: Vec<Tensor> =
+                    (0..3).map(|i| if asked[i] { tape.leaf(&inputs[i]) } else { inputs[i].clone() }).collect();
+                let y = match eval {
+                    true => x[0].batch_norm_eval(&inputs[2], &inputs[1], &x[1], &x[2], 1e-5).unwrap(),
+                    false => x[0].batch_norm_train(&x[1], &x[2], 1e-5).unwrap().0,
+                };
+                let dy = y.detach().square().unwrap();
+                let gradients = tape.backward_from(&[&y], vec![Some(dy)]).unwrap();
+                x.iter().map(|x| gradients.get(x).map(|g| g.to_f64_vec().unwrap())).collect::<Vec<_>>()
+            };
+            let all = gradients([true; 3]);
+            for i in 0..3 {
+                let mut asked = [false; 3];
+                asked[i] = true;
+                let alone = gradients(asked);
+                assert_eq!(alone[i], all[i], "eval {eval}, input {i}");
+                assert_eq!(alone.iter().flatten().count(), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn no_images_are_fine() {
+        let Some(_) = crate::cuda::tests::gpu() else { return };
+        let (x, one) = (there(&Tensor::zeros(&[0, 1, 3, 3], DType::F32)), there(&Tensor::ones(&[1], DType::F32)));
+        assert_eq!(x.instance_norm(&one, &one, 1e-5).unwrap().shape(), [0, 1, 3, 3]);
+    }
+}

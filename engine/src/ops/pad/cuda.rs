@@ -93,3 +93,52 @@ fn run<const REFLECT: bool>(
     launch.run(gpu, &[&y.address()?, &x.address()?, &maps])?;
     Ok(y)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::ops::pad::Padding;
+    use crate::{DType, Device, Result, Rng, Tape, Tensor};
+
+    /// The value and the gradient of `f` on the CPU and on the GPU, which only move numbers: they are equal.
+    fn same(shape: &[usize], dtype: DType, f: impl Fn(&Tensor) -> Result<Tensor>) {
+        // Small whole numbers: their sums are exact in every type.
+        let whole = |shape: &[usize], rng: &mut Rng| {
+            let numel = shape.iter().product();
+            let data: Vec<f64> = (0..numel).map(|_| rng.range(-9.0..9.0).round()).collect();
+            Tensor::from_slice(&data, shape).unwrap()
+        };
+        let run = |device: Device, dtype: DType| {
+            let rng = &mut Rng::new(5);
+            let put = |x: Tensor| x.to_dtype(dtype).unwrap().to_device(device).unwrap();
+            let tape = Tape::new();
+            let leaf = tape.leaf(&put(whole(shape, rng)));
+            let y = f(&leaf).unwrap();
+            let gradients = tape.backward_from(&[&y], vec![Some(put(whole(y.shape(), rng)))]).unwrap();
+            (y.to_f64_vec().unwrap(), gradients.get(&leaf).unwrap().to_f64_vec().unwrap())
+        };
+        assert!(run(Device::Cuda(0), dtype) == run(Device::Cpu, DType::F64), "{shape:?} in {dtype}");
+    }
+
+    #[test]
+    fn maps_of_any_number_of_channels_and_views_are_padded_sliced_and_joined() {
+        let Some(_) = crate::cuda::tests::gpu() else { return };
+        let padding = Padding { top: 3, bottom: 1, left: 2, right: 4 };
+        for dtype in [DType::F64, DType::F32, DType::F16, DType::BF16] {
+            for shape in [[2, 16, 9, 7], [1, 3, 31, 40], [2, 12, 5, 5]] {
+                same(&shape, dtype, |x| x.pad_zeros(padding));
+                same(&shape, dtype, |x| x.pad_reflect(padding));
+                // From the middle of something larger, and in another order.
+                same(&shape, dtype, |x| x.narrow(1, 1, 2)?.pad_reflect(padding));
+                same(&shape, dtype, |x| x.permute(&[0, 1, 3, 2])?.pad_zeros(padding));
+                same(&shape, dtype, |x| x.slice(2, 1, 2, 2)?.square());
+                same(&shape, dtype, |x| x.narrow(1, shape[1] / 2, shape[1] / 2)?.square());
+                same(&shape, dtype, |x| Tensor::concat(&[x, &x.neg()?, x], 1));
+                same(&shape, dtype, |x| Tensor::concat(&[x, &x.neg()?], 3));
+                same(&shape, dtype, |x| Tensor::concat(&[&x.narrow(1, 0, 1)?, x], 1));
+            }
+            same(&[1, 2, 2, 2], dtype, |x| x.pad_reflect(Padding::all(1)));
+            same(&[3, 0, 4, 4], dtype, |x| x.pad_zeros(padding));
+            same(&[1, 8, 0, 4], dtype, |x| x.pad_zeros(padding));
+        }
+    }
+}

@@ -80,3 +80,104 @@ pub(super) fn max_backward(
         .run(gpu, &[&dx.address()?, &places.address()?, &plan.pieces, &dy.address()?, &walk.reduction])?;
     Ok(dx)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Device, Rng, Tape};
+
+    /// The forms that the sum of a tensor of this layout over `dims` takes, and its number of pieces.
+    fn plan(layout: &Layout, dims: &[usize]) -> (&'static str, u32) {
+        let (kept, reduced) = split_layout(layout, dims);
+        let order = Layout::new(kept.shape());
+        let parts = [Part::new("t", &order, &kept).unwrap(), Part::new("t", &reduced, &reduced).unwrap()];
+        let plan = Plan::new(parts[0], parts[1], DType::F32, &[0], true);
+        (plan.form(), plan.pieces)
+    }
+
+    /// Shapes, the dimensions to reduce, and the form in f32: maps by their pixels, lines, odd sizes, everything at once.
+    const CASES: [(&[usize], &[usize], &str); 9] = [
+        (&[3, 64, 40, 41], &[0, 2, 3], "columns"),
+        (&[2, 8, 70, 60], &[2, 3], "columns"),
+        (&[2, 3, 50, 60], &[0, 2, 3], "single"),
+        (&[2, 24, 9, 8], &[1], "rows"),
+        (&[37, 1024], &[1], "rows"),
+        (&[37, 1021], &[1], "single"),
+        (&[300, 70], &[0], "single"),
+        (&[100_004], &[0], "rows"),
+        (&[7, 5, 11, 13, 2], &[0, 2, 4], "single"),
+    ];
+
+    #[test]
+    fn every_form_and_many_pieces_agree_with_the_cpu() {
+        let Some(_) = crate::cuda::tests::gpu() else { return };
+        let mut most = 0;
+        for (i, (shape, dims, form)) in CASES.into_iter().enumerate() {
+            let (planned, pieces) = plan(&Layout::new(shape), dims);
+            assert_eq!(planned, form, "{shape:?} over {dims:?}");
+            most = most.max(pieces);
+            for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 1e-5), (DType::F16, 1e-3), (DType::BF16, 8e-3)] {
+                let rng = &mut Rng::new(i as u64);
+                let x = Tensor::rand(shape, -1.0, 2.0, DType::F64, rng).to_dtype(dtype).unwrap();
+                let there = x.to_device(Device::Cuda(0)).unwrap();
+                let x = x.to_dtype(DType::F64).unwrap();
+                for fold in [Tensor::mean, Tensor::max] {
+                    let (y, expected) = (fold(&there, dims).unwrap(), fold(&x, dims).unwrap());
+                    assert_eq!(y.shape(), expected.shape());
+                    let (y, expected) = (y.to_f64_vec().unwrap(), expected.to_f64_vec().unwrap());
+                    let worst = y.iter().zip(&expected).map(|(y, e)| (y - e).abs() / e.abs().max(1.0)).fold(0.0, f64::max);
+                    assert!(worst <= tolerance, "{shape:?} over {dims:?} in {dtype}: {worst:e}");
+                }
+            }
+        }
+        assert!(most > 32, "the longest reduction has {most} pieces");
+    }
+
+    #[test]
+    fn the_gradient_of_a_maximum_goes_to_the_first_of_equals_however_far_apart() {
+        let Some(_) = crate::cuda::tests::gpu() else { return };
+        let mut rng = Rng::new(3);
+        // Few different numbers, so that there are many equals.
+        let data: Vec<f32> = (0..2 * 3 * 90 * 70).map(|_| (rng.uniform() * 50.0).floor() as f32).collect();
+        let x = Tensor::from_slice(&data, &[2, 3, 90, 70]).unwrap();
+        for dims in [vec![0, 2, 3], vec![1], vec![0, 1, 2, 3]] {
+            let gradient = |x: Tensor| {
+                let tape = Tape::new();
+                let leaf = tape.leaf(&x);
+                let y = leaf.max(&dims).unwrap();
+                let seed = Tensor::randn(y.shape(), DType::F32, &mut Rng::new(4)).to_device(x.device()).unwrap();
+                let gradients = tape.backward_from(&[&y], vec![Some(seed)]).unwrap();
+                gradients.get(&leaf).unwrap().to_f64_vec().unwrap()
+            };
+            assert_eq!(gradient(x.to_device(Device::Cuda(0)).unwrap()), gradient(x.clone()), "over {dims:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_infinities_and_nan_come_out_as_on_the_cpu() {
+        let Some(_) = crate::cuda::tests::gpu() else { return };
+        let there = |x: Tensor| x.to_device(Device::Cuda(0)).unwrap();
+        let none = there(Tensor::zeros(&[3, 0], DType::F32));
+        assert_eq!(none.sum(&[1]).unwrap().to_f64_vec().unwrap(), [0.0; 3]);
+        assert!(none.mean(&[1]).unwrap().to_f64_vec().unwrap().iter().all(|mean| mean.is_nan()));
+        assert!(none.sum(&[0]).unwrap().to_f64_vec().unwrap().is_empty());
+        let low = there(Tensor::full(&[40], f64::NEG_INFINITY, DType::F32));
+        assert_eq!(low.max(&[0]).unwrap().item().unwrap(), f64::NEG_INFINITY);
+        let mut data = [1.0f32; 1000];
+        data[700] = f32::NAN;
+        assert!(there(Tensor::from_slice(&data, &[1000]).unwrap()).max(&[0]).unwrap().item().unwrap().is_nan());
+    }
+
+    #[test]
+    fn a_mean_in_half_precision_does_not_overflow() {
+        let Some(_) = crate::cuda::tests::gpu() else { return };
+        let x = Tensor::full(&[1, 8, 64, 64], 100.0, DType::F32).to_dtype(DType::F16).unwrap();
+        let tape = Tape::new();
+        let x = tape.leaf(&x.to_device(Device::Cuda(0)).unwrap());
+        let mean = x.mean(&[0, 2, 3]).unwrap();
+        assert_eq!(mean.to_f64_vec().unwrap(), [100.0; 8]);
+        let gradients = tape.backward_from(&[&mean], vec![Some(mean.detach())]).unwrap();
+        let expected = half::f16::from_f64(100.0 / 4096.0).to_f64();
+        assert!(gradients.get(&x).unwrap().to_f64_vec().unwrap().iter().all(|dx| *dx == expected));
+    }
+}
