@@ -31,7 +31,7 @@ macro_rules! modules {
     };
 }
 
-modules!["cast", "fourier", "pointwise"];
+modules!["cast", "fourier", "optimise", "pointwise"];
 
 /// The PTX of source `name` for the element type `suffix`.
 pub fn ptx(name: &str, suffix: &str) -> Option<&'static str> {
