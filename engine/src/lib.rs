@@ -6,8 +6,9 @@
 //! 2. [`pool`], [`Tensor`]: memory, and values that share it.
 //! 3. [`ops`]: the operations, a room each. Read `ops/mod.rs` for what they have in common, then `ops/conv2d/`.
 //! 4. [`Tape`]: recording, and gradients. [`checkpoint`] trades time for memory.
-//! 5. [`Device`]: GPUs, in `cuda/` and in the `cuda.rs` of every room. What they run is in the crate `kernels`.
-//! 6. [`gradcheck`](mod@gradcheck), [`sweep`]: how every gradient is checked. [`profile`]: where the time goes.
+//! 5. [`optimise`]: the steps of optimisers, on which there are no gradients.
+//! 6. [`Device`]: GPUs, in `cuda/` and in the `cuda.rs` of every room. What they run is in the crate `kernels`.
+//! 7. [`gradcheck`](mod@gradcheck), [`sweep`]: how every gradient is checked. [`profile`]: where the time goes.
 //!
 //! What one `conv2d` does: `Tensor::conv2d` builds the operation and calls [`ops::apply`]. That checks shapes
 //! (`Op::infer`), computes (`Op::forward`) and, if an input is on a tape, records what `Op::backward` will
@@ -22,6 +23,7 @@ mod error;
 pub mod gradcheck;
 mod layout;
 pub mod ops;
+pub mod optimise;
 pub mod pool;
 pub mod profile;
 mod replay;

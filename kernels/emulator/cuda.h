@@ -21,6 +21,7 @@
 #define __device__ __attribute__((unused))
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define __align__(n) __attribute__((aligned(n)))
 // Blocks run one after another, so a static variable is as good as one per block.
 #define __shared__ static

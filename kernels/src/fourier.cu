@@ -166,7 +166,7 @@ struct Pair {
 };
 
 // The half spectra of the rows of x, or of x − minus.
-KERNEL(fourier_rows)(Complex* y, const T* x, const T* minus, Plan plan, Maps maps, u32 count) {
+KERNEL(fourier_rows)(Complex* y, const T* x, const T* minus, const __grid_constant__ Plan plan, Maps maps, u32 count) {
     Complex* lines = place(plan);
     u32 half = maps.width / 2 + 1, mask = (1u << plan.shift) - 1;
     for_groups(plan, count, [&](u32 group) {
@@ -198,7 +198,7 @@ KERNEL(fourier_rows)(Complex* y, const T* x, const T* minus, Plan plan, Maps map
 
 // The maps of which `x` are the rows' half spectra: Re Σ x·exp(+iθ) over the half. A column that stands for two is halved and
 // given to both, of which the real part is then the sum.
-KERNEL(fourier_adjoint_rows)(T* y, const Complex* x, Plan plan, Maps maps, u32 count) {
+KERNEL(fourier_adjoint_rows)(T* y, const Complex* x, const __grid_constant__ Plan plan, Maps maps, u32 count) {
     Complex* lines = place(plan);
     u32 half = maps.width / 2 + 1, mask = (1u << plan.shift) - 1;
     for_groups(plan, count, [&](u32 group) {
@@ -264,7 +264,7 @@ __device__ __forceinline__ Complex of_real(Complex value, u32 k, u32 l, const Ma
     return value;
 }
 
-KERNEL(fourier_columns)(T* y, const Complex* x, Plan plan, Maps maps, u32 count) {
+KERNEL(fourier_columns)(T* y, const Complex* x, const __grid_constant__ Plan plan, Maps maps, u32 count) {
     columns(plan, maps, count, [&](u64 at, u32) { return x[at]; },
             [&](u64 at, u32 k, u32 l, Complex value) {
                 value = of_real(value, k, l, maps);
@@ -273,7 +273,7 @@ KERNEL(fourier_columns)(T* y, const Complex* x, Plan plan, Maps maps, u32 count)
             });
 }
 
-KERNEL(fourier_adjoint_columns)(Complex* y, const T* dy, Plan plan, Maps maps, u32 count) {
+KERNEL(fourier_adjoint_columns)(Complex* y, const T* dy, const __grid_constant__ Plan plan, Maps maps, u32 count) {
     columns(plan, maps, count, [&](u64 at, u32) { return Complex{get(dy[2 * at]), -get(dy[2 * at + 1])}; },
             [&](u64 at, u32, u32, Complex value) { y[at] = conjugate(value); });
 }
@@ -288,7 +288,7 @@ struct Norm {
 };
 
 // The spectra of `x` into `y`, if that is not null, which may be the same; and each block's share in the sum of sizes.
-KERNEL(fourier_columns_l1)(Complex* y, double* sums, const Complex* x, Plan plan, Maps maps, u32 count, Norm norm) {
+KERNEL(fourier_columns_l1)(Complex* y, double* sums, const Complex* x, const __grid_constant__ Plan plan, Maps maps, u32 count, Norm norm) {
     __shared__ double scratch[32];
     double sum = 0;
     columns(plan, maps, count, [&](u64 at, u32) { return x[at]; },
@@ -312,7 +312,7 @@ KERNEL(fourier_l1)(T* y, const double* sums, u32 count, Norm norm) {
 }
 
 // The adjoint along columns of the distance's slopes at the spectrum `x`, times dy.
-KERNEL(fourier_adjoint_columns_l1)(Complex* y, const Complex* x, const T* dy, Plan plan, Maps maps, u32 count, Norm norm) {
+KERNEL(fourier_adjoint_columns_l1)(Complex* y, const Complex* x, const T* dy, const __grid_constant__ Plan plan, Maps maps, u32 count, Norm norm) {
     Real one = static_cast<Real>(norm.scale * get(*dy)), two = 2 * one;
     columns(plan, maps, count,
             [&](u64 at, u32 l) {

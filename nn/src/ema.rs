@@ -2,6 +2,7 @@
 
 use crate::params::Params;
 use crate::{Error, Result};
+use engine::optimise::{self, Rows, Shared};
 use engine::{Device, Tensor};
 
 /// A second set of values that follows a model's at a distance: v ← d·v + (1 − d)·p after each step.
@@ -13,6 +14,8 @@ pub struct Ema {
     decay: f64,
     updates: u64,
     values: Vec<Tensor>,
+    /// The decay of the next update.
+    rows: Rows,
 }
 
 impl Ema {
@@ -21,29 +24,42 @@ impl Ema {
         if !(0.0..1.0).contains(&decay) {
             return Err(Error::Setting(format!("the moving average's decay must be in [0, 1), got {decay}")));
         }
-        Ok(Self { decay, updates: 0, values: params.values() })
+        Ok(Self { decay, updates: 0, values: params.values(), rows: Rows::default() })
     }
 
     /// An average that goes on from saved values.
     pub fn resume(decay: f64, updates: u64, values: Vec<Tensor>) -> Self {
-        Self { decay, updates, values }
+        Self { decay, updates, values, rows: Rows::default() }
     }
 
     /// The same average on `device`.
     pub fn to_device(self, device: Device) -> Result<Self> {
         let values = self.values.iter().map(|value| Ok(value.to_device(device)?)).collect::<Result<_>>()?;
-        Ok(Self { values, ..self })
+        Ok(Self { values, rows: Rows::default(), ..self })
     }
 
     /// Takes in the model's values after a step.
     pub fn update(&mut self, params: &Params) -> Result<()> {
+        self.advance()?;
+        self.apply(params, None, Shared::Leave)
+    }
+
+    /// Counts an update and sets its decay: the host's part, as [`Optimizer::advance`](crate::optim::Optimizer::advance) is of a step.
+    pub fn advance(&mut self) -> Result<()> {
         let t = self.updates as f64;
-        let decay = self.decay.min((1.0 + t) / (10.0 + t));
-        for (value, entry) in self.values.iter_mut().zip(params.entries()) {
-            *value = value.scale(decay)?.add(&entry.value.scale(1.0 - decay)?)?;
-        }
         self.updates += 1;
-        Ok(())
+        Ok(self.rows.set(vec![optimise::decay_row(self.decay.min((1.0 + t) / (10.0 + t)))])?)
+    }
+
+    /// Takes in the model's values with the decay that [`Ema::advance`] set; unless `norm`, which the step was clipped by, is no finite number.
+    pub fn apply(&mut self, params: &Params, norm: Option<&Tensor>, shared: Shared) -> Result<()> {
+        let values: Vec<&Tensor> = params.entries().iter().map(|entry| &entry.value).collect();
+        Ok(optimise::average(&mut self.rows, &mut self.values, &values, norm, shared)?)
+    }
+
+    /// Makes the last update uncounted, of which the device found that it was to change nothing.
+    pub fn take_back(&mut self) {
+        self.updates = self.updates.saturating_sub(1);
     }
 
     /// The averaged values, in the order of [`Params`].

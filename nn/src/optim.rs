@@ -1,59 +1,12 @@
-//! Optimisers: how gradients change parameters.
+//! Optimisers: how gradients change parameters. What is computed is in [`engine::optimise`]; here is what goes on from step to step.
 
 use crate::params::{Kind, Params};
 use crate::{Error, Result};
+use engine::optimise::{self, Parameter, Rows};
 use engine::{Device, Tensor};
 use std::collections::HashMap;
 
-/// The rule by which a parameter moves.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Rule {
-    /// Kingma and Ba 2015. `weight_decay` is added to the gradient (L2).
-    Adam {
-        /// Decay of the mean and of the mean square of gradients.
-        betas: (f64, f64),
-        /// Added to the root of the second.
-        eps: f64,
-        /// L2 penalty.
-        weight_decay: f64,
-    },
-    /// Loshchilov and Hutter 2019: Adam whose decay acts on the parameter itself.
-    AdamW {
-        /// Decay of the mean and of the mean square of gradients.
-        betas: (f64, f64),
-        /// Added to the root of the second.
-        eps: f64,
-        /// Decay of the parameter, per unit of learning rate.
-        weight_decay: f64,
-    },
-    /// Stochastic gradient descent, with momentum as PyTorch has it: v ← m·v + g, p ← p − lr·v.
-    Sgd {
-        /// m; 0 for none.
-        momentum: f64,
-        /// L2 penalty.
-        weight_decay: f64,
-    },
-}
-
-impl Rule {
-    /// Adam with its usual constants: 0.9, 0.999, 1e-8, no weight decay.
-    pub fn adam() -> Self {
-        Self::Adam { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0 }
-    }
-
-    /// AdamW with the same constants and PyTorch's weight decay of 0.01.
-    pub fn adam_w() -> Self {
-        Self::AdamW { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.01 }
-    }
-
-    /// The names of what it keeps for each parameter.
-    fn slots(&self) -> &'static [&'static str] {
-        match self {
-            Self::Adam { .. } | Self::AdamW { .. } => &["exp_avg", "exp_avg_sq"],
-            Self::Sgd { .. } => &["momentum"],
-        }
-    }
-}
+pub use engine::optimise::{Clip, Rule, Shared};
 
 /// A rule and what it remembers of earlier steps.
 #[derive(Clone, Debug)]
@@ -63,26 +16,78 @@ pub struct Optimizer {
     steps: Vec<u64>,
     /// The rule's memory of each entry, empty until its first step.
     memory: Vec<Vec<Tensor>>,
+    /// The entries that the last step moved.
+    moved: Vec<usize>,
+    /// The numbers of the step, a row for each entry.
+    rows: Rows,
 }
 
 impl Optimizer {
     /// A fresh optimiser for the entries of `params`.
     pub fn new(rule: Rule, params: &Params) -> Self {
         let n = params.entries().len();
-        Self { rule, steps: vec![0; n], memory: vec![Vec::new(); n] }
+        Self::with(rule, vec![0; n], vec![Vec::new(); n])
+    }
+
+    fn with(rule: Rule, steps: Vec<u64>, memory: Vec<Vec<Tensor>>) -> Self {
+        Self { rule, steps, memory, moved: Vec::new(), rows: Rows::default() }
     }
 
     /// Moves every parameter that has a gradient, with learning rate `lr`. `gradients` are in the order of `params`.
     pub fn step(&mut self, params: &mut Params, gradients: &[Option<Tensor>], lr: f64) -> Result<()> {
-        let ids: Vec<_> = params.parameters().map(|(id, _)| id).collect();
-        for id in ids {
-            let Some(gradient) = gradients.get(id.0).and_then(Option::as_ref) else { continue };
-            self.steps[id.0] += 1;
-            let (t, memory) = (self.steps[id.0], &mut self.memory[id.0]);
-            let value = update(self.rule, t, memory, params.get(id), gradient, lr)?;
-            params.set(id, value)?;
+        self.clipped_step(params, gradients, lr, None)
+    }
+
+    /// As [`Optimizer::step`], with the gradients scaled down to the bound `clip` as they are read. The host need not know their norm: if
+    /// it is no finite number, the step changes nothing, and once that is known [`Optimizer::take_back`] makes it uncounted.
+    pub fn clipped_step(
+        &mut self,
+        params: &mut Params,
+        gradients: &[Option<Tensor>],
+        lr: f64,
+        clip: Option<Clip<'_>>,
+    ) -> Result<()> {
+        let trained = params.parameters().map(|(id, _)| id.0);
+        self.moved = trained.filter(|&id| gradients.get(id).is_some_and(Option::is_some)).collect();
+        self.advance(lr)?;
+        self.apply(params, gradients, clip, Shared::Leave)
+    }
+
+    /// Counts one more step of the parameters that the last one moved, and sets its numbers. That is the host's part of a step;
+    /// [`Optimizer::apply`] is the device's, which can be recorded and played again after each call of this.
+    pub fn advance(&mut self, lr: f64) -> Result<()> {
+        let mut rows = vec![self.rule.row(1, lr); self.steps.len()];
+        for &id in &self.moved {
+            self.steps[id] += 1;
+            rows[id] = self.rule.row(self.steps[id], lr);
         }
-        Ok(())
+        Ok(self.rows.set(rows)?)
+    }
+
+    /// Moves the parameters that have a gradient, with the numbers that [`Optimizer::advance`] set.
+    pub fn apply(
+        &mut self,
+        params: &mut Params,
+        gradients: &[Option<Tensor>],
+        clip: Option<Clip<'_>>,
+        shared: Shared,
+    ) -> Result<()> {
+        let mut parameters = Vec::new();
+        for (row, ((entry, gradient), memory)) in
+            params.entries_mut().iter_mut().zip(gradients).zip(&mut self.memory).enumerate()
+        {
+            if let (Kind::Parameter, Some(gradient)) = (entry.kind, gradient) {
+                parameters.push(Parameter { value: &mut entry.value, gradient, memory, row });
+            }
+        }
+        Ok(optimise::step(self.rule, &mut self.rows, &mut parameters, clip, shared)?)
+    }
+
+    /// Makes the last step uncounted, of which the device found that it was to change nothing.
+    pub fn take_back(&mut self) {
+        for id in std::mem::take(&mut self.moved) {
+            self.steps[id] -= 1;
+        }
     }
 
     /// The same memory on `device`.
@@ -131,67 +136,22 @@ impl Optimizer {
             };
             memory.push(rule.slots().iter().map(slot).collect::<Result<_>>()?);
         }
-        Ok(Self { rule, steps, memory })
+        Ok(Self::with(rule, steps, memory))
     }
 }
 
-/// The new value of a parameter at its `t`-th step.
-fn update(rule: Rule, t: u64, memory: &mut Vec<Tensor>, value: &Tensor, gradient: &Tensor, lr: f64) -> Result<Tensor> {
-    let decayed = |weight_decay: f64| match weight_decay {
-        0.0 => Ok(gradient.clone()),
-        decay => gradient.add(&value.scale(decay)?),
-    };
-    match rule {
-        Rule::Adam { betas, eps, weight_decay } => adam(betas, eps, t, memory, value, &decayed(weight_decay)?, lr),
-        Rule::AdamW { betas, eps, weight_decay } => {
-            adam(betas, eps, t, memory, &value.scale(1.0 - lr * weight_decay)?, gradient, lr)
-        }
-        Rule::Sgd { momentum, weight_decay } => {
-            let g = decayed(weight_decay)?;
-            let velocity = match memory.pop() {
-                Some(velocity) => velocity.scale(momentum)?.add(&g)?,
-                None => g,
-            };
-            memory.push(velocity.clone());
-            Ok(value.sub(&velocity.scale(lr)?)?)
-        }
-    }
-}
-
-/// m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², p ← p − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε), in PyTorch's order of operations.
-fn adam(
-    (beta1, beta2): (f64, f64),
-    eps: f64,
-    t: u64,
-    memory: &mut Vec<Tensor>,
-    value: &Tensor,
-    gradient: &Tensor,
-    lr: f64,
-) -> Result<Tensor> {
-    if memory.is_empty() {
-        let zero = Tensor::zeros(value.shape(), value.dtype());
-        memory.extend([zero.clone(), zero]);
-    }
-    let m = memory[0].scale(beta1)?.add(&gradient.scale(1.0 - beta1)?)?;
-    let v = memory[1].scale(beta2)?.add(&gradient.mul(gradient)?.scale(1.0 - beta2)?)?;
-    let t = i32::try_from(t).unwrap_or(i32::MAX);
-    let (correction1, correction2) = (1.0 - beta1.powi(t), (1.0 - beta2.powi(t)).sqrt());
-    let denominator = v.sqrt()?.affine(1.0 / correction2, eps)?;
-    let moved = value.sub(&m.div(&denominator)?.scale(lr / correction1)?)?;
-    *memory = vec![m, v];
-    Ok(moved)
+/// The L2 norm over all gradients together, where they are: nobody waits for it. For [`Clip`], and to be read later.
+pub fn norm(gradients: &[Option<Tensor>]) -> Result<Tensor> {
+    Ok(optimise::norm(&gradients.iter().flatten().collect::<Vec<_>>())?)
 }
 
 /// The L2 norm over all gradients together.
 pub fn global_norm(gradients: &[Option<Tensor>]) -> Result<f64> {
-    let mut squares = 0.0;
-    for gradient in gradients.iter().flatten() {
-        squares += gradient.mul(gradient)?.sum_all()?.item()?;
-    }
-    Ok(squares.sqrt())
+    Ok(norm(gradients)?.item()?)
 }
 
-/// Scales all gradients by min(1, `max_norm` / (norm + 1e-6)), as PyTorch's `clip_grad_norm_`; returns the norm before.
+/// Scales all gradients by min(1, `max_norm` / (norm + 1e-6)), as PyTorch's `clip_grad_norm_`; returns the norm before. It waits for that:
+/// [`Optimizer::clipped_step`] does not.
 pub fn clip_global_norm(gradients: &mut [Option<Tensor>], max_norm: f64) -> Result<f64> {
     let norm = global_norm(gradients)?;
     let scale = max_norm / (norm + 1e-6);

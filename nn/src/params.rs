@@ -71,6 +71,11 @@ impl Params {
         &self.entries
     }
 
+    /// The entries, to be changed by the optimiser, which keeps their shapes and dtypes.
+    pub(crate) fn entries_mut(&mut self) -> &mut [Entry] {
+        &mut self.entries
+    }
+
     /// The trained entries, in order.
     pub fn parameters(&self) -> impl Iterator<Item = (ParamId, &Entry)> {
         self.entries.iter().enumerate().filter(|(_, e)| e.kind == Kind::Parameter).map(|(i, e)| (ParamId(i), e))

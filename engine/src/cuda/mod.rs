@@ -164,6 +164,11 @@ pub(crate) fn count(op: &'static str, x: &crate::Tensor) -> Result<u32> {
         .map_err(|_| Error::cuda(op, format!("shape {:?} is too large for a GPU kernel", x.shape())))
 }
 
+/// What kernels compute in for elements of `dtype`.
+pub(crate) fn computed_in(dtype: crate::DType) -> crate::DType {
+    if dtype == crate::DType::F64 { crate::DType::F64 } else { crate::DType::F32 }
+}
+
 /// An error of `cust`, which is not asked to display itself: it may panic where the driver has no text.
 fn failed(call: &'static str, error: cust::error::CudaError) -> Error {
     Error::cuda(call, format!("{error:?}"))

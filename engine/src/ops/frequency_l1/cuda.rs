@@ -2,9 +2,9 @@
 //! and the slopes are found as its adjoint reads that. The spectrum is kept in f32 where the images are of half precision.
 
 use super::{FrequencyL1, FrequencyNorm};
-use crate::cuda::{Gpu, Launch};
+use crate::cuda::{Gpu, Launch, computed_in};
 use crate::ops::Op;
-use crate::ops::rfft2::cuda::{Pass, adjoint_rows, computed_in, row_spectra};
+use crate::ops::rfft2::cuda::{Pass, adjoint_rows, row_spectra};
 use crate::{Meta, Result, Tensor};
 
 /// What is summed, as in `fourier.cu`.

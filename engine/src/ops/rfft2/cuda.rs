@@ -1,6 +1,6 @@
 //! The transform and its adjoint on a GPU: how lines are cut up for the kernels in `fourier.cu`, and the two passes.
 
-use crate::cuda::{Argument, Block, Gpu, Launch};
+use crate::cuda::{Argument, Block, Gpu, Launch, computed_in};
 use crate::{DType, Error, Meta, Result, Tensor};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -133,11 +133,6 @@ impl Pass {
 /// From one element of a line to the next, where so many lines lie side by side.
 fn pitch(lines: usize) -> usize {
     lines | 1
-}
-
-/// What is computed in for elements of `dtype`.
-pub(in crate::ops) fn computed_in(dtype: DType) -> DType {
-    if dtype == DType::F64 { DType::F64 } else { DType::F32 }
 }
 
 /// The factors that stages take a length apart by: fours, then primes.

@@ -1,0 +1,264 @@
+//! How gradients change parameters: the rules of optimisers, norms of gradients, moving averages.
+//!
+//! These are no operations: nothing of them is recorded. In main memory they are written as operations on tensors, which is also what
+//! defines them. On a GPU, where a model's two hundred parameters would take thousands of launches, one kernel moves many
+//! parameters at once, and in place: see [`Shared`].
+//!
+//! Nothing here waits for a GPU. What the host decides anew for each step, the learning rate and what follows from the step's number, is
+//! in [`Rows`], and the norm that gradients are clipped by stays where it was computed ([`Clip`]); so a step can be recorded and played again.
+
+#[cfg(feature = "cuda")]
+mod cuda;
+
+use crate::{Error, Result, Tensor};
+
+/// The rule by which a parameter moves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rule {
+    /// Kingma and Ba 2015. `weight_decay` is added to the gradient (L2).
+    Adam {
+        /// Decay of the mean and of the mean square of gradients.
+        betas: (f64, f64),
+        /// Added to the root of the second.
+        eps: f64,
+        /// L2 penalty.
+        weight_decay: f64,
+    },
+    /// Loshchilov and Hutter 2019: Adam whose decay acts on the parameter itself.
+    AdamW {
+        /// Decay of the mean and of the mean square of gradients.
+        betas: (f64, f64),
+        /// Added to the root of the second.
+        eps: f64,
+        /// Decay of the parameter, per unit of learning rate.
+        weight_decay: f64,
+    },
+    /// Stochastic gradient descent, with momentum as PyTorch has it: v ← m·v + g, p ← p − lr·v.
+    Sgd {
+        /// m; 0 for none.
+        momentum: f64,
+        /// L2 penalty.
+        weight_decay: f64,
+    },
+}
+
+impl Rule {
+    /// Adam with its usual constants: 0.9, 0.999, 1e-8, no weight decay.
+    pub fn adam() -> Self {
+        Self::Adam { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0 }
+    }
+
+    /// AdamW with the same constants and PyTorch's weight decay of 0.01.
+    pub fn adam_w() -> Self {
+        Self::AdamW { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.01 }
+    }
+
+    /// The names of what it remembers of each parameter's earlier steps.
+    pub fn slots(&self) -> &'static [&'static str] {
+        match self {
+            Self::Adam { .. } | Self::AdamW { .. } => &["exp_avg", "exp_avg_sq"],
+            Self::Sgd { .. } => &["momentum"],
+        }
+    }
+
+    /// The numbers of a parameter's `t`-th step with learning rate `lr`.
+    pub fn row(&self, t: u64, lr: f64) -> Row {
+        let t = i32::try_from(t).unwrap_or(i32::MAX);
+        match *self {
+            Self::Adam { betas: (beta1, beta2), .. } | Self::AdamW { betas: (beta1, beta2), .. } => {
+                let (correction1, correction2) = (1.0 - beta1.powi(t), (1.0 - beta2.powi(t)).sqrt());
+                let keep = if let Self::AdamW { weight_decay, .. } = self { 1.0 - lr * weight_decay } else { 1.0 };
+                Row { keep, root: 1.0 / correction2, rate: lr / correction1 }
+            }
+            Self::Sgd { .. } => Row { keep: 1.0, root: 1.0, rate: lr },
+        }
+    }
+}
+
+/// What the host decides of a parameter's step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Zeroable, bytemuck::Pod)]
+#[repr(C)]
+pub struct Row {
+    /// What the parameter is multiplied with: the decay of AdamW.
+    keep: f64,
+    /// What the root of the mean square is multiplied with, 1/√(1 − β₂ᵗ).
+    root: f64,
+    /// The learning rate, of Adam over 1 − β₁ᵗ.
+    rate: f64,
+}
+
+/// The numbers of one step, a [`Row`] for each parameter. On a GPU they are where they were at the first step, so a recorded step
+/// can be played again with those that were [set](Rows::set) last.
+#[derive(Debug, Default)]
+pub struct Rows {
+    rows: Vec<Row>,
+    /// Their copy on a GPU, once they were used there.
+    #[cfg(feature = "cuda")]
+    there: Option<Tensor>,
+}
+
+impl Rows {
+    /// Sets the numbers for the steps to come.
+    pub fn set(&mut self, rows: Vec<Row>) -> Result<()> {
+        self.rows = rows;
+        #[cfg(feature = "cuda")]
+        cuda::refresh(self)?;
+        Ok(())
+    }
+
+    fn get(&self, row: usize) -> Result<Row> {
+        self.rows.get(row).copied().ok_or_else(|| Error::shape("optimise", format!("there is no row {row} of numbers")))
+    }
+}
+
+/// A clone has a copy of its own on the GPU.
+impl Clone for Rows {
+    fn clone(&self) -> Self {
+        Self { rows: self.rows.clone(), ..Self::default() }
+    }
+}
+
+/// One parameter to be moved.
+pub struct Parameter<'a> {
+    /// Its value.
+    pub value: &'a mut Tensor,
+    /// The gradient, of the value's dtype or of a half type.
+    pub gradient: &'a Tensor,
+    /// What the rule remembers of it, in the order of [`Rule::slots`]; empty before the first step.
+    pub memory: &'a mut Vec<Tensor>,
+    /// Which of the [`Rows`] has its numbers.
+    pub row: usize,
+}
+
+/// The bound that gradients are scaled down to, by min(1, limit / (norm + 1e-6)) as PyTorch's `clip_grad_norm_`. Where the norm is
+/// no finite number, nothing is changed.
+#[derive(Clone, Copy, Debug)]
+pub struct Clip<'a> {
+    /// The norm that [`norm`] found.
+    pub norm: &'a Tensor,
+    /// The largest norm; infinite for none.
+    pub limit: f64,
+}
+
+/// What a step on a GPU does to memory that others hold as well. (In main memory values are always replaced.)
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shared {
+    /// Leaves it: the value moves to memory of its own, and what others hold stays as it was.
+    #[default]
+    Leave,
+    /// Overwrites it, so that addresses never change: for a step that is recorded to be played again.
+    Overwrite,
+}
+
+/// Moves every parameter by `rule`, with the numbers of `rows`.
+pub fn step(
+    rule: Rule,
+    rows: &mut Rows,
+    parameters: &mut [Parameter<'_>],
+    clip: Option<Clip<'_>>,
+    shared: Shared,
+) -> Result<()> {
+    for Parameter { value, gradient, .. } in &*parameters {
+        if gradient.shape() != value.shape() {
+            let message = format!("the gradient of a parameter {:?} is {:?}", value.shape(), gradient.shape());
+            return Err(Error::shape("optimise", message));
+        }
+    }
+    #[cfg(feature = "cuda")]
+    if let Some(gpu) = parameters.first().and_then(|parameter| parameter.value.gpu()) {
+        return cuda::step(gpu, rule, rows, parameters, clip, shared);
+    }
+    let _ = shared; // that is about GPUs
+    let Some(scale) = scale(clip)? else { return Ok(()) };
+    parameters.iter_mut().try_for_each(|parameter| moved(rule, rows.get(parameter.row)?, parameter, scale))
+}
+
+/// What gradients are multiplied with; nothing if their norm is no finite number.
+fn scale(clip: Option<Clip<'_>>) -> Result<Option<f64>> {
+    let Some(Clip { norm, limit }) = clip else { return Ok(Some(1.0)) };
+    let norm = norm.item()?;
+    Ok(norm.is_finite().then_some((limit / (norm + 1e-6)).min(1.0)))
+}
+
+/// The step of one parameter, in PyTorch's order of operations.
+fn moved(rule: Rule, row: Row, parameter: &mut Parameter<'_>, scale: f64) -> Result<()> {
+    let Parameter { value, gradient, memory, .. } = parameter;
+    let mut gradient = gradient.to_dtype(value.dtype())?.detach();
+    if scale < 1.0 {
+        gradient = gradient.scale(scale)?;
+    }
+    if let Rule::Adam { weight_decay, .. } | Rule::Sgd { weight_decay, .. } = rule
+        && weight_decay != 0.0
+    {
+        gradient = gradient.add(&value.scale(weight_decay)?)?;
+    }
+    match rule {
+        Rule::Adam { betas: (beta1, beta2), eps, .. } | Rule::AdamW { betas: (beta1, beta2), eps, .. } => {
+            // m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², p ← p − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε)
+            if memory.is_empty() {
+                let zero = Tensor::zeros(value.shape(), value.dtype());
+                memory.extend([zero.clone(), zero]);
+            }
+            if let Rule::AdamW { .. } = rule {
+                **value = value.scale(row.keep)?;
+            }
+            let m = memory[0].scale(beta1)?.add(&gradient.scale(1.0 - beta1)?)?;
+            let v = memory[1].scale(beta2)?.add(&gradient.mul(&gradient)?.scale(1.0 - beta2)?)?;
+            let denominator = v.sqrt()?.affine(row.root, eps)?;
+            **value = value.sub(&m.div(&denominator)?.scale(row.rate)?)?;
+            **memory = vec![m, v];
+        }
+        Rule::Sgd { momentum, .. } => {
+            let velocity = match memory.pop() {
+                Some(velocity) => velocity.scale(momentum)?.add(&gradient)?,
+                None => gradient,
+            };
+            **value = value.sub(&velocity.scale(row.rate)?)?;
+            memory.push(velocity);
+        }
+    }
+    Ok(())
+}
+
+/// The L2 norm over all gradients together: an f64 without dimensions, where the gradients are.
+pub fn norm(gradients: &[&Tensor]) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if let Some(gpu) = gradients.first().and_then(|gradient| gradient.gpu()) {
+        return cuda::norm(gpu, gradients);
+    }
+    let mut squares = 0.0;
+    for gradient in gradients {
+        squares += gradient.mul(gradient)?.sum_all()?.item()?;
+    }
+    Ok(Tensor::scalar(f64::sqrt(squares), crate::DType::F64))
+}
+
+/// Moves every average towards the value that it follows, a ← d·a + (1 − d)·p, d being the decay that `rows` were set to by
+/// [`decay_row`]. With a `norm` that is no finite number nothing is changed, as in the [`step`] that it clipped.
+pub fn average(
+    rows: &mut Rows,
+    averages: &mut [Tensor],
+    values: &[&Tensor],
+    norm: Option<&Tensor>,
+    shared: Shared,
+) -> Result<()> {
+    if averages.len() != values.len() || averages.iter().zip(values).any(|(a, b)| a.meta() != b.meta()) {
+        return Err(Error::shape("average", "averages and values are not alike"));
+    }
+    #[cfg(feature = "cuda")]
+    if let Some(gpu) = averages.first().and_then(Tensor::gpu) {
+        return cuda::average(gpu, rows, averages, values, norm, shared);
+    }
+    let _ = shared; // that is about GPUs
+    let clip = norm.map(|norm| Clip { norm, limit: f64::INFINITY });
+    let (Row { keep, rate, .. }, Some(_)) = (rows.get(0)?, scale(clip)?) else { return Ok(()) };
+    for (average, value) in averages.iter_mut().zip(values) {
+        *average = average.scale(keep)?.add(&value.detach().scale(rate)?)?;
+    }
+    Ok(())
+}
+
+/// The numbers of an [`average`] that decays by `decay`.
+pub fn decay_row(decay: f64) -> Row {
+    Row { keep: decay, root: 1.0, rate: 1.0 - decay }
+}
