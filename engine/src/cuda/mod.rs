@@ -11,6 +11,7 @@
 //! cuDNN, too (`cudnn/`). Without one of them the caller gets an error that says what to install.
 #![allow(unsafe_code)]
 
+pub(crate) mod cudnn;
 mod event;
 mod graph;
 mod launch;

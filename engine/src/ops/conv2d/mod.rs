@@ -24,7 +24,7 @@ use super::{Op, apply, apply_onto};
 use crate::cpu::convolution::{Fusion, Read};
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{DType, Error, Float, Meta, Result, Tensor, dispatch_float};
-pub(super) use packed::Direction;
+pub(crate) use packed::Direction;
 pub use packed::PackedWeight;
 use packed::{Packed, as_channels_last, weight_sums};
 

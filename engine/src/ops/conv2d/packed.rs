@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// Whether a map with the weight's input channels becomes one with its output channels, or the other way round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::ops) enum Direction {
+pub(crate) enum Direction {
     InToOut,
     OutToIn,
 }

@@ -1,0 +1,170 @@
+//! Which of cuDNN's engines computes a convolution, and running it.
+//!
+//! cuDNN's heuristics propose engines, the presumably fastest first. The first one is taken that may be: one that sums in f32, that keeps to an order
+//! and to f32 where that is asked for, that is not compiled only now unless that is welcome, whose workspace is not excessive, and that can indeed be
+//! made into a plan.
+
+use super::descriptor::{Attempt, Descriptor, Failure, check};
+use super::graph::{Convolution, Graph, Name};
+use super::sys::{Address, BehaviorNote, Handle, HandleValue, HeuristicMode, Library, NumericalNote, attribute as a, kind};
+use crate::DType;
+
+/// The most memory that an engine may use beside its operands.
+const MOST_WORKSPACE: i64 = 1 << 30;
+
+/// What an engine may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Permissions {
+    /// Round f32 to TF32.
+    pub(super) tf32: bool,
+    /// Give other bits each time.
+    pub(super) nondeterministic: bool,
+    /// Be compiled first.
+    pub(super) compiled: bool,
+}
+
+impl Permissions {
+    /// Whether this engine may compute in `dtype`.
+    fn allow(self, dtype: DType, engine: &Engine) -> bool {
+        engine.numerical.iter().all(|note| match *note {
+            NumericalNote::REDUCED_PRECISION_REDUCTION => false,
+            NumericalNote::NONDETERMINISTIC => self.nondeterministic,
+            NumericalNote::TENSOR_CORE | NumericalNote::DOWN_CONVERT_INPUTS => self.tf32 || dtype != DType::F32,
+            _ => true,
+        }) && (self.compiled || !engine.is_compiled())
+    }
+}
+
+/// What a plan is made for.
+#[derive(Clone, Copy)]
+pub(super) enum Target {
+    /// The GPU of this handle.
+    Gpu(Handle),
+    /// A GPU that a descriptor describes. There is nothing to run it on.
+    #[cfg(test)]
+    Described(super::sys::Raw),
+}
+
+impl Target {
+    fn handle(self) -> Option<Handle> {
+        match self {
+            Self::Gpu(handle) => Some(handle),
+            #[cfg(test)]
+            Self::Described(_) => None,
+        }
+    }
+
+    fn tell_heuristic(self, _heuristic: &Descriptor) -> Attempt<()> {
+        match self {
+            Self::Gpu(_) => Ok(()), // the graph knows the handle
+            #[cfg(test)]
+            Self::Described(properties) => _heuristic.set(a::ENGINEHEUR_DEVICEPROP, &[properties]),
+        }
+    }
+
+    fn tell_plan(self, plan: &Descriptor) -> Attempt<()> {
+        match self {
+            Self::Gpu(handle) => plan.set(a::EXECUTION_PLAN_HANDLE, &[HandleValue(handle)]),
+            #[cfg(test)]
+            Self::Described(properties) => plan.set(a::EXECUTION_PLAN_DEVICEPROP, &[properties]),
+        }
+    }
+}
+
+/// An engine, ready to run a graph.
+pub(super) struct Plan {
+    // Dropped in this order, each before what it refers to.
+    plan: Descriptor,
+    _engine: Engine,
+    _graph: Graph,
+    pub(super) workspace: usize,
+}
+
+impl Plan {
+    /// The best plan for `of`. Unsupported if there is none.
+    pub(super) fn new(library: &'static Library, target: Target, of: &Convolution, may: Permissions) -> Attempt<Self> {
+        let dtype = of.data_type().ok_or(Failure::Unsupported)?;
+        let graph = Graph::new(library, target.handle(), of, dtype)?;
+        let mut failed = Failure::Unsupported;
+        for mode in [HeuristicMode::A, HeuristicMode::FALLBACK] {
+            for engine in proposals(library, target, &graph, mode)? {
+                if !may.allow(of.dtype, &engine) {
+                    continue;
+                }
+                match planned(library, target, &engine) {
+                    Ok((plan, workspace)) if workspace <= MOST_WORKSPACE => {
+                        return Ok(Self { plan, _engine: engine, _graph: graph, workspace: workspace.max(0) as usize });
+                    }
+                    // A proposal need not keep what it promises; another one may. What cannot be compiled here is done without.
+                    Err(failure @ Failure::Failed(_)) if !engine.is_compiled() => failed = failure,
+                    Ok(_) | Err(_) => {}
+                }
+            }
+        }
+        Err(failed)
+    }
+
+    /// Queues it on the stream of `handle`. There are operands for all the graph's tensors, at multiples of 16, and as much workspace as it asks for.
+    pub(super) fn run(&self, library: &'static Library, handle: Handle, operands: &[(Name, u64)], workspace: u64) -> Attempt<()> {
+        let names: Vec<i64> = operands.iter().map(|&(name, _)| name as i64).collect();
+        let addresses: Vec<Address> = operands.iter().map(|&(_, address)| Address(address)).collect();
+        let pack = Descriptor::new(library, kind::VARIANT_PACK)?;
+        pack.set(a::VARIANT_PACK_UNIQUE_IDS, &names)?;
+        pack.set(a::VARIANT_PACK_DATA_POINTERS, &addresses)?;
+        pack.set(a::VARIANT_PACK_WORKSPACE, &[Address(workspace)])?;
+        pack.complete()?;
+        // SAFETY: all three are alive and complete. The operands' memory stays theirs until the work is done, as the stream's order sees to.
+        let status = unsafe { (library.cudnnBackendExecute)(handle, self.plan.raw(), pack.raw()) };
+        check(library, "cudnnBackendExecute", status)
+    }
+}
+
+/// An engine and its settings, as the heuristics propose it.
+struct Engine {
+    settings: Descriptor,
+    /// What it does to numbers.
+    numerical: Vec<NumericalNote>,
+    /// How else it behaves.
+    behavior: Vec<BehaviorNote>,
+}
+
+impl Engine {
+    fn new(library: &'static Library, settings: Descriptor) -> Attempt<Self> {
+        let engine = Descriptor::new(library, kind::ENGINE)?;
+        settings.read(a::ENGINECFG_ENGINE, &mut [engine.raw()])?;
+        let numerical = engine.list(a::ENGINE_NUMERICAL_NOTE, NumericalNote::TENSOR_CORE)?;
+        let behavior = engine.list(a::ENGINE_BEHAVIOR_NOTE, BehaviorNote::RUNTIME_COMPILATION)?;
+        Ok(Self { settings, numerical, behavior })
+    }
+
+    /// Whether it is compiled when a plan is made of it, which takes seconds.
+    fn is_compiled(&self) -> bool {
+        self.behavior.contains(&BehaviorNote::RUNTIME_COMPILATION)
+    }
+}
+
+/// The engines that cuDNN proposes, best first.
+fn proposals(library: &'static Library, target: Target, graph: &Graph, mode: HeuristicMode) -> Attempt<Vec<Engine>> {
+    let heuristic = Descriptor::new(library, kind::ENGINEHEUR)?;
+    heuristic.set(a::ENGINEHEUR_OPERATION_GRAPH, &[graph.graph.raw()])?;
+    heuristic.set(a::ENGINEHEUR_MODE, &[mode])?;
+    target.tell_heuristic(&heuristic)?;
+    match heuristic.complete() {
+        Ok(()) => {}
+        Err(Failure::Unsupported) => return Ok(Vec::new()),
+        Err(failure) => return Err(failure),
+    }
+    let settings = heuristic.descriptors(a::ENGINEHEUR_RESULTS, kind::ENGINECFG)?;
+    settings.into_iter().map(|settings| Engine::new(library, settings)).collect()
+}
+
+/// A plan for this engine, and the workspace that it needs.
+fn planned(library: &'static Library, target: Target, engine: &Engine) -> Attempt<(Descriptor, i64)> {
+    let plan = Descriptor::new(library, kind::EXECUTION_PLAN)?;
+    target.tell_plan(&plan)?;
+    plan.set(a::EXECUTION_PLAN_ENGINE_CONFIG, &[engine.settings.raw()])?;
+    plan.complete()?;
+    let mut workspace = [0i64];
+    plan.read(a::EXECUTION_PLAN_WORKSPACE_SIZE, &mut workspace)?;
+    Ok((plan, workspace[0]))
+}
