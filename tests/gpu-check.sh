@@ -39,7 +39,7 @@ run() {
     logs=$out/logs
     mkdir -p "$logs" "$(dirname "$report")"
     failed=0
-    export IRNEXT_REQUIRE_CUDA=1 IRNEXT_DEVICE=cuda CARGO_MANIFEST_DIR=$PWD/tests
+    export IRNEXT_REQUIRE_CUDA=1 IRNEXT_STEPS=20 IRNEXT_DEVICE=cuda CARGO_MANIFEST_DIR=$PWD/tests
     {
         echo "# What a GPU shows"
         echo

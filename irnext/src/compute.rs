@@ -64,6 +64,7 @@ impl Compute {
             let reason = format!("the CPU computes in f32; {} needs a GPU (--device cuda)", self.precision);
             return Err(Error::Config { reason });
         }
+        engine::set_tf32(self.precision == Precision::Tf32);
         Ok(self.device.check()?)
     }
 }

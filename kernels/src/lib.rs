@@ -31,7 +31,21 @@ macro_rules! modules {
     };
 }
 
-modules!["cast", "convolution", "dynamic_filter", "fourier", "matmul", "normalise", "optimise", "pointwise", "reduce", "region", "resample", "softmax", "weight_sums"];
+modules![
+    "cast",
+    "convolution",
+    "dynamic_filter",
+    "fourier",
+    "matmul",
+    "normalise",
+    "optimise",
+    "pointwise",
+    "reduce",
+    "region",
+    "resample",
+    "softmax",
+    "weight_sums"
+];
 
 /// The PTX of source `name` for the element type `suffix`.
 pub fn ptx(name: &str, suffix: &str) -> Option<&'static str> {

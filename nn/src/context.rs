@@ -223,6 +223,11 @@ impl Pass {
         self.leaves.iter().map(|leaf| gradients.take(leaf.as_ref()?)).collect()
     }
 
+    /// The noted values of buffers.
+    pub(crate) fn updates(&self) -> &[(ParamId, Tensor)] {
+        &self.updates
+    }
+
     /// Puts the noted values into the buffers of `params`.
     pub fn update_buffers(self, params: &mut Params) -> Result<()> {
         self.updates.into_iter().try_for_each(|(id, value)| params.set(id, value))

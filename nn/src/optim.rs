@@ -1,7 +1,7 @@
 //! Optimisers: how gradients change parameters. What is computed is in [`engine::optimise`]; here is what goes on from step to step.
 
 use crate::params::{Kind, Params};
-use crate::{Error, Result};
+use crate::{Error, Pass, Result};
 use engine::optimise::{self, Parameter, Rows};
 use engine::{Device, Tensor};
 use std::collections::HashMap;
@@ -20,6 +20,8 @@ pub struct Optimizer {
     moved: Vec<usize>,
     /// The numbers of the step, a row for each entry.
     rows: Rows,
+    /// Those of moving a buffer to its new value.
+    buffers: Option<Rows>,
 }
 
 impl Optimizer {
@@ -30,7 +32,7 @@ impl Optimizer {
     }
 
     fn with(rule: Rule, steps: Vec<u64>, memory: Vec<Vec<Tensor>>) -> Self {
-        Self { rule, steps, memory, moved: Vec::new(), rows: Rows::default() }
+        Self { rule, steps, memory, moved: Vec::new(), rows: Rows::default(), buffers: None }
     }
 
     /// Moves every parameter that has a gradient, with learning rate `lr`. `gradients` are in the order of `params`.
@@ -83,9 +85,32 @@ impl Optimizer {
         Ok(optimise::step(self.rule, &mut self.rows, &mut parameters, clip, shared)?)
     }
 
+    /// Puts what `pass` noted of buffers into those of `params`; unless `norm`, which the step was clipped by, is no finite number.
+    /// Part of a step that may be recorded, where [`Pass::update_buffers`] would put them elsewhere each time.
+    pub fn apply_buffers(&mut self, params: &mut Params, pass: Pass, norm: &Tensor, shared: Shared) -> Result<()> {
+        if norm.device() == Device::Cpu {
+            return if norm.item()?.is_finite() { pass.update_buffers(params) } else { Ok(()) };
+        }
+        if self.buffers.is_none() {
+            // An average that forgets at once: all that is decided on the device is whether to move.
+            let mut rows = Rows::default();
+            rows.set(vec![optimise::decay_row(0.0)])?;
+            self.buffers = Some(rows);
+        }
+        let (ids, values): (Vec<_>, Vec<_>) = pass.updates().iter().map(|(id, value)| (*id, value)).unzip();
+        let mut buffers: Vec<Tensor> = ids.iter().map(|&id| params.get(id).clone()).collect();
+        optimise::average(self.buffers.get_or_insert_default(), &mut buffers, &values, Some(norm), shared)?;
+        ids.into_iter().zip(buffers).try_for_each(|(id, value)| params.set(id, value))
+    }
+
+    /// Whether this optimiser has moved anything: then [`Optimizer::advance`] knows what it is about.
+    pub fn has_moved(&self) -> bool {
+        !self.moved.is_empty()
+    }
+
     /// Makes the last step uncounted, of which the device found that it was to change nothing.
     pub fn take_back(&mut self) {
-        for id in std::mem::take(&mut self.moved) {
+        for &id in &self.moved {
             self.steps[id] -= 1;
         }
     }

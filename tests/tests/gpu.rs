@@ -1,6 +1,6 @@
 //! The network on the first GPU (or the emulator) beside the CPU: predictions in every precision, and steps of training.
 //!
-//! Without a GPU these tests end at once, unless `IRNEXT_REQUIRE_CUDA` is set.
+//! `IRNEXT_STEPS` says how many (2: the emulator takes its time). Without a GPU these tests end at once, unless `IRNEXT_REQUIRE_CUDA` is set.
 #![cfg(feature = "cuda")]
 
 use engine::{DType, Device, Rng, Tape, Tensor};
@@ -103,7 +103,7 @@ fn training_goes_as_on_the_cpu() {
     if !gpu() {
         return;
     }
-    let steps = 20;
+    let steps = std::env::var("IRNEXT_STEPS").map_or(2, |steps| steps.parse().unwrap());
     let expected = train(DType::F64, Device::Cpu, None, steps);
     for (weights, dtype, limit) in
         [(DType::F64, None, 1e-6), (DType::F32, None, 2e-3), (DType::F32, Some(DType::BF16), 3e-2)]

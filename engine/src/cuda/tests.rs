@@ -93,20 +93,19 @@ fn a_recorded_computation_gives_what_the_function_does() {
     let mut rng = Rng::new(4);
     let weight = Tensor::randn(&[5], DType::F32, &mut rng).to_device(Device::Cuda(0)).unwrap();
     let mut calls = 0;
-    let f = |x: &[Tensor]| {
-        calls += 1;
-        Ok(vec![x[0].mul(&weight)?.tanh()?.add(&x[1])?.square()?])
-    };
-    let mut replay = crate::Replay::new(f);
+    let mut replay = crate::Replay::default();
     for length in [3, 3, 3, 3, 3, 2, 2, 2, 2] {
         let inputs = [0, 1].map(|_| Tensor::randn(&[length, 5], DType::F32, &mut rng));
         let there = inputs.clone().map(|x| x.to_device(Device::Cuda(0)).unwrap());
         let expected = there[0].mul(&weight).unwrap().tanh().unwrap().add(&there[1]).unwrap().square().unwrap();
-        let outputs = replay.run(&there).unwrap();
+        let f = |x: &[Tensor]| {
+            calls += 1;
+            Ok::<_, Error>(vec![x[0].mul(&weight)?.tanh()?.add(&x[1])?.square()?])
+        };
+        let outputs = replay.run(&there, f).unwrap();
         assert_eq!(outputs[0].to_f64_vec().unwrap(), expected.to_f64_vec().unwrap());
     }
     // Once as it is and once to record it, for either shape.
-    drop(replay);
     assert_eq!(calls, 4);
 }
 
@@ -114,15 +113,13 @@ fn a_recorded_computation_gives_what_the_function_does() {
 fn reading_a_value_while_recording_is_an_error_and_ends_it() {
     let Some(_) = gpu() else { return };
     let x = Tensor::ones(&[3], DType::F32).to_device(Device::Cuda(0)).unwrap();
-    let mut first = true;
-    let mut replay = crate::Replay::new(|x: &[Tensor]| {
-        if !std::mem::take(&mut first) {
-            x[0].to_f64_vec()?;
-        }
-        Ok(vec![x[0].square()?])
-    });
-    replay.run(&[x.clone()]).unwrap();
-    let message = replay.run(&[x.clone()]).unwrap_err().to_string();
+    let mut replay = crate::Replay::default();
+    let reads = |x: &[Tensor]| {
+        x[0].to_f64_vec()?;
+        Ok::<_, Error>(vec![x[0].square()?])
+    };
+    replay.run(&[x.clone()], reads).unwrap();
+    let message = replay.run(&[x.clone()], reads).unwrap_err().to_string();
     assert!(message.contains("CUDA_ERROR_STREAM_CAPTURE"), "{message}");
     // The stream works on.
     assert_eq!(x.add(&x).unwrap().to_f64_vec().unwrap(), [2.0; 3]);

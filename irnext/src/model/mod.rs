@@ -77,13 +77,10 @@ pub struct FrozenModel<'a> {
     values: Arc<Frozen>,
     device: Device,
     compute: Option<DType>,
-    replay: Mutex<Option<Replay<Recorded<'a>>>>,
+    replay: Mutex<Replay>,
 }
 
-/// What is recorded on a GPU: the pass from an image to its restoration.
-type Recorded<'a> = Box<dyn FnMut(&[Tensor]) -> nn::Result<Vec<Tensor>> + Send + 'a>;
-
-impl<'a> FrozenModel<'a> {
+impl FrozenModel<'_> {
     /// The same, computing in `precision`.
     pub fn computing_in(self, precision: Precision) -> Self {
         Self { compute: precision.dtype(), ..self }
@@ -97,12 +94,9 @@ impl<'a> FrozenModel<'a> {
         if self.device == Device::Cpu {
             return Ok(pass(self.network, &self.values, self.compute, &x)?);
         }
-        let (network, values, compute) = (self.network, self.values.clone(), self.compute);
-        let record = || {
-            Replay::new(Box::new(move |x: &[Tensor]| Ok(vec![pass(network, &values, compute, &x[0])?])) as Recorded<'a>)
-        };
         let mut replay = self.replay.lock().unwrap_or_else(PoisonError::into_inner);
-        let outputs = replay.get_or_insert_with(record).run(&[x])?;
+        let pass = |x: &[Tensor]| Ok::<_, nn::Error>(vec![pass(self.network, &self.values, self.compute, &x[0])?]);
+        let outputs = replay.run(&[x], pass)?;
         // The recording's own memory is written again by the next pass.
         Ok(outputs[0].copy()?)
     }

@@ -31,8 +31,27 @@ pub struct Progress {
     pub average_updates: u64,
     /// The best validation PSNR so far, dB.
     pub best: Option<f64>,
+    /// What the loss is multiplied with where gradients are half precision.
+    #[serde(default)]
+    pub loss_scale: Option<f64>,
+    /// Steps taken since it was changed.
+    #[serde(default)]
+    pub steps_at_scale: u64,
     /// The configuration, as TOML.
     pub config: String,
+}
+
+impl Progress {
+    /// Halves the loss's scale after a step that was skipped, for gradients that were too large; doubles it when none was for long.
+    pub(super) fn adapt_loss_scale(&mut self, skipped: bool) {
+        const LONG: u64 = 2000;
+        let Some(scale) = &mut self.loss_scale else { return };
+        self.steps_at_scale += 1;
+        if skipped || self.steps_at_scale >= LONG {
+            *scale *= if skipped { 0.5 } else { 2.0 };
+            self.steps_at_scale = 0;
+        }
+    }
 }
 
 /// A run's numbers.

@@ -9,21 +9,25 @@ mod config;
 pub use checkpoint::{Progress, State};
 pub use config::{DataConfig, OptimiserConfig, Period, RuleName, TrainConfig, ValidationConfig};
 
+use crate::compute::Precision;
 use crate::data::{Batch, CropSpec, Loader, LoaderConfig, Paired, PhotoCache, Source, Synthetic};
 use crate::degrade::degrade;
 use crate::error::{Error, Result};
 use crate::evaluate::{mean, score};
 use crate::image::Image;
 use crate::metrics::{Measure, Scorer};
-use crate::model::{Loss, Model, TASK, dual_domain};
+use crate::model::{Loss, LossConfig, Model, TASK, dual_domain};
 use crate::restore::restore;
-use engine::{DType, Tape, Tensor};
-use nn::optim::{Optimizer, clip_global_norm};
+use engine::{DType, Replay, Tape, Tensor};
+use nn::optim::{Clip, Optimizer, Shared, norm};
 use nn::schedule::WarmupCosine;
 use nn::{Context, Ema};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// What a loss is multiplied with at first where gradients are half precision, so that small ones do not become 0.
+const LOSS_SCALE: f64 = 65536.0;
 
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,6 +56,7 @@ pub struct Trainer {
     schedule: WarmupCosine,
     steps_per_epoch: u64,
     total: u64,
+    replay: Replay,
 }
 
 impl Trainer {
@@ -68,7 +73,7 @@ impl Trainer {
         };
         std::fs::create_dir_all(&config.out).map_err(Error::io(&config.out))?;
         let path = last(&config.out);
-        let (mut state, progress) = match path.exists() {
+        let (mut state, mut progress) = match path.exists() {
             true => {
                 let (state, progress) = checkpoint::load(&path, config.optimiser.rule.rule(), config.optimiser.ema)?;
                 same_run(&path, &progress, &config)?;
@@ -95,7 +100,13 @@ impl Trainer {
         };
         let shown = config.out.join("config.toml");
         nn::write_atomically(&shown, config.to_toml()?.as_bytes()).map_err(Error::io(&shown))?;
-        Ok(Self { config, state, progress, source, validation, schedule, steps_per_epoch, total })
+        if config.compute.precision == Precision::F16 {
+            progress.loss_scale.get_or_insert(LOSS_SCALE);
+        } else {
+            progress.loss_scale = None;
+        }
+        let replay = Replay::default();
+        Ok(Self { config, state, progress, source, validation, schedule, steps_per_epoch, total, replay })
     }
 
     /// Trains to the end of the run, or until `watch` returns false. `watch` sees every step, and every validation.
@@ -158,34 +169,50 @@ impl Trainer {
     }
 
     /// One step on `batch`.
+    ///
+    /// Its values are looked at when all of it has been queued; on a GPU it is recorded once, and then played.
     fn step(&mut self, batch: &Batch) -> Result<Step> {
         let shape = [batch.n, 3, batch.height, batch.width];
         let device = self.config.compute.device;
-        let input = Tensor::from_nhwc(&batch.inputs, shape)?.to_device(device)?;
-        let target = Tensor::from_nhwc(&batch.targets, shape)?.to_device(device)?;
-
-        let tape = Tape::new();
-        let cx = Context::training(&self.state.model.params, &tape);
-        let predictions = self.state.model.network.forward(&cx, &input)?;
-        let Loss { spatial, total, .. } = dual_domain(&predictions, &target, self.config.loss)?;
-        drop(predictions);
-        let (loss, spatial) = (total.item()?, spatial.item()?);
-        let pass = cx.finish();
-        let mut gradients = pass.gradients(tape.backward(&total)?);
-
-        let clip = self.config.optimiser.clip;
-        let limit = if clip > 0.0 { clip } else { f64::INFINITY };
-        let gradient_norm = clip_global_norm(&mut gradients, limit)?;
+        let there = |data: &[f32], shape: &[usize]| Tensor::from_slice(data, shape)?.to_device(device);
+        let mut inputs = vec![
+            Tensor::from_nhwc(&batch.inputs, shape)?.to_device(device)?,
+            Tensor::from_nhwc(&batch.targets, shape)?.to_device(device)?,
+        ];
+        if let Some(scale) = self.progress.loss_scale {
+            inputs.push(there(&[scale as f32], &[1])?);
+        }
         let rate = self.schedule.rate(self.period());
+        let clip = self.config.optimiser.clip;
+        let settings = Settings {
+            loss: self.config.loss,
+            compute: self.config.compute.precision.dtype(),
+            rate,
+            limit: if clip > 0.0 { clip } else { f64::INFINITY },
+        };
+        // What the host decides of a step goes ahead of it. The first one decides as it runs, since which parameters have gradients is
+        // only then known.
+        if self.state.optimiser.has_moved() {
+            self.state.optimiser.advance(rate)?;
+        }
+        if let Some(ema) = &mut self.state.ema {
+            ema.advance()?;
+        }
+        let state = &mut self.state;
+        let outputs = self.replay.run(&inputs, |inputs| state.step(inputs, settings))?;
+        let mut numbers = [0.0; 3];
+        for (number, output) in numbers.iter_mut().zip(&outputs) {
+            *number = output.item()?;
+        }
+        let [loss, spatial, gradient_norm] = numbers;
         let skipped = !(loss.is_finite() && gradient_norm.is_finite());
-        if !skipped {
-            let params = &mut self.state.model.params;
-            pass.update_buffers(params)?;
-            self.state.optimiser.step(params, &gradients, rate)?;
+        if skipped {
+            self.state.optimiser.take_back();
             if let Some(ema) = &mut self.state.ema {
-                ema.update(params)?;
+                ema.take_back();
             }
         }
+        self.progress.adapt_loss_scale(skipped);
         self.progress.step += 1;
         Ok(Step { step: self.progress.step, loss, spatial, rate, gradient_norm, skipped })
     }
@@ -217,6 +244,70 @@ impl Trainer {
             ("irnext.steps".to_string(), self.progress.step.to_string()),
         ]);
         Ok(self.state.model.to_file_with(&self.values(), DType::F32, metadata)?.write(path)?)
+    }
+}
+
+/// What a step is done with.
+#[derive(Clone, Copy)]
+struct Settings {
+    loss: LossConfig,
+    /// What the network computes in, if not in its parameters' dtype.
+    compute: Option<DType>,
+    rate: f64,
+    /// The largest norm of gradients.
+    limit: f64,
+}
+
+impl State {
+    /// Forward, backward, and the parameters moved. `inputs` are the degraded images, what they should be, and maybe a number that the
+    /// loss is multiplied with. Returns the loss, its spatial part, and the gradients' norm before clipping; if one of them is no
+    /// finite number, nothing has moved.
+    fn step(&mut self, inputs: &[Tensor], settings: Settings) -> Result<Vec<Tensor>> {
+        let Self { model: Model { network, params, .. }, optimiser, ema } = self;
+        let (input, target, scale) = (&inputs[0], &inputs[1], inputs.get(2));
+        let tape = Tape::new();
+        let cx = Context::training(params, &tape);
+        let cx = match settings.compute {
+            Some(dtype) => cx.computing_in(dtype),
+            None => cx,
+        };
+        let [quarter, half, full] = network.forward(&cx, &cx.to_compute(input)?)?;
+        let predictions = [in_f32(quarter)?, in_f32(half)?, in_f32(full)?];
+        let Loss { spatial, total, .. } = dual_domain(&predictions, target, settings.loss)?;
+        drop(predictions);
+        let pass = cx.finish();
+        let (loss, spatial) = (total.detach(), spatial.detach());
+        let gradients = match scale {
+            None => tape.backward(&total)?,
+            Some(scale) => tape.backward_from(&[&total], vec![Some(scale.reshape(&[])?)])?,
+        };
+        let mut gradients = pass.gradients(gradients);
+        if let Some(scale) = scale {
+            for gradient in gradients.iter_mut().flatten() {
+                *gradient = gradient.div(scale)?;
+            }
+        }
+        // A loss that is not finite stops the step as a norm does: 0 times it is 0 or NaN.
+        let norm = norm(&gradients)?;
+        let checked = norm.add(&loss.to_dtype(DType::F64)?.scale(0.0)?)?;
+        let clip = Some(Clip { norm: &checked, limit: settings.limit });
+        match optimiser.has_moved() {
+            true => optimiser.apply(params, &gradients, clip, Shared::Overwrite)?,
+            false => optimiser.clipped_step(params, &gradients, settings.rate, clip)?,
+        }
+        optimiser.apply_buffers(params, pass, &checked, Shared::Overwrite)?;
+        if let Some(ema) = ema {
+            ema.apply(params, Some(&checked), Shared::Overwrite)?;
+        }
+        Ok(vec![loss, spatial, norm])
+    }
+}
+
+/// `x` as f32, if it is of a half type.
+fn in_f32(x: Tensor) -> Result<Tensor> {
+    match x.dtype() {
+        DType::F16 | DType::BF16 => Ok(x.to_dtype(DType::F32)?),
+        _ => Ok(x),
     }
 }
 

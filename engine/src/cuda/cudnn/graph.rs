@@ -57,7 +57,19 @@ impl Convolution {
         // The groups follow from the shapes.
         let Conv2dOptions { stride, padding, dilation, groups: _ } = options;
         let (none, no) = ([0; 4], false);
-        Self { pass, dtype, x: none, weight: none, y: none, stride, padding, dilation, bias: no, residual: no, gelu: no }
+        Self {
+            pass,
+            dtype,
+            x: none,
+            weight: none,
+            y: none,
+            stride,
+            padding,
+            dilation,
+            bias: no,
+            residual: no,
+            gelu: no,
+        }
     }
 
     /// The name and shape of the result.
@@ -91,7 +103,12 @@ pub(super) struct Graph {
 
 impl Graph {
     /// For the GPU of `handle`, if there is one.
-    pub(super) fn new(library: &'static Library, handle: Option<Handle>, of: &Convolution, dtype: DataType) -> Attempt<Self> {
+    pub(super) fn new(
+        library: &'static Library,
+        handle: Option<Handle>,
+        of: &Convolution,
+        dtype: DataType,
+    ) -> Attempt<Self> {
         let mut builder = Builder { library, parts: Vec::new(), operations: Vec::new(), between: Name::Between as i64 };
         let (name, shape) = of.result();
         let mut epilogue = Vec::new();

@@ -204,9 +204,7 @@ fn open(file: &OsStr) -> Result<Library> {
     let library = Library::open(file).map_err(missing)?;
     match library.version() {
         (9, ..) => Ok(library),
-        (major, minor, patch) => {
-            Err(missing(format!("{} is version {major}.{minor}.{patch}", file.to_string_lossy())))
-        }
+        (major, minor, patch) => Err(missing(format!("{} is version {major}.{minor}.{patch}", file.to_string_lossy()))),
     }
 }
 

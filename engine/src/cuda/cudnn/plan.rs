@@ -6,7 +6,9 @@
 
 use super::descriptor::{Attempt, Descriptor, Failure, check};
 use super::graph::{Convolution, Graph, Name};
-use super::sys::{Address, BehaviorNote, Handle, HandleValue, HeuristicMode, Library, NumericalNote, attribute as a, kind};
+use super::sys::{
+    Address, BehaviorNote, Handle, HandleValue, HeuristicMode, Library, NumericalNote, attribute as a, kind,
+};
 use crate::DType;
 
 /// The most memory that an engine may use beside its operands.
@@ -105,7 +107,13 @@ impl Plan {
     }
 
     /// Queues it on the stream of `handle`. There are operands for all the graph's tensors, at multiples of 16, and as much workspace as it asks for.
-    pub(super) fn run(&self, library: &'static Library, handle: Handle, operands: &[(Name, u64)], workspace: u64) -> Attempt<()> {
+    pub(super) fn run(
+        &self,
+        library: &'static Library,
+        handle: Handle,
+        operands: &[(Name, u64)],
+        workspace: u64,
+    ) -> Attempt<()> {
         let names: Vec<i64> = operands.iter().map(|&(name, _)| name as i64).collect();
         let addresses: Vec<Address> = operands.iter().map(|&(_, address)| Address(address)).collect();
         let pack = Descriptor::new(library, kind::VARIANT_PACK)?;
