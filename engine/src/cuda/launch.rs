@@ -132,14 +132,14 @@ pub(super) struct Kernels {
 
 #[derive(Default)]
 struct Loaded {
-    kernels: HashMap<(DType, String), Kernel>,
+    kernels: HashMap<(DType, &'static str, String), Kernel>,
     modules: HashMap<(DType, &'static str), Module>,
 }
 
 impl Kernels {
     fn get(&self, launch: &Launch<'_>) -> Result<Kernel> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (launch.dtype, launch.kernel.to_string());
+        let key = (launch.dtype, launch.module, launch.kernel.to_string());
         if let Some(kernel) = loaded.kernels.get(&key) {
             return Ok(kernel.clone());
         }
