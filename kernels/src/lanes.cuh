@@ -83,20 +83,27 @@ __device__ __forceinline__ void store(T* to, const Real* from) {
     }
 }
 
+// How many of `from + lane`, `from + lane + lanes`, ... are less than `to`. Loops over that many have several reads under way.
+__device__ __forceinline__ u32 turns(u32 from, u32 to, const Lane& lane) {
+    u32 first = from + lane.lane;
+    return first < to ? (to - first - 1) / lane.lanes + 1 : 0;
+}
+
 // `f(index of the load, its N numbers)` for what the thread reduces, in order.
 template <u32 N, typename From, typename Function>
 __device__ __forceinline__ void each(const From* x, const Reduction& r, const Place& place, Function f) {
+    u32 j = place.from + place.lane, count = turns(place.from, place.to, place);
     if (r.reduced.rank == 1) {
         size_t stride = r.reduced.strides[0];
 #pragma unroll 4
-        for (u32 j = place.from + place.lane; j < place.to; j += r.lanes) {
+        for (u32 i = 0; i < count; i++, j += place.lanes) {
             Real numbers[N];
             load<N>(numbers, x + j * stride);
             f(j, numbers);
         }
     } else {
-#pragma unroll 1
-        for (u32 j = place.from + place.lane; j < place.to; j += r.lanes) {
+#pragma unroll 2
+        for (u32 i = 0; i < count; i++, j += place.lanes) {
             Real numbers[N];
             load<N>(numbers, x + r.reduced.at(j));
             f(j, numbers);

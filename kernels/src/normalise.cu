@@ -68,7 +68,7 @@ __device__ __forceinline__ void statistics(double* partial, const T* x, const Ma
             // Relative to the chunk's own first value.
             Real first[N], sum[N] = {}, square[N] = {};
             load<N>(first, x + rows.start + row * rows.stride);
-            u32 count = min(CHUNK, (rows.to - row + rows.lanes - 1) / rows.lanes);
+            u32 count = min(CHUNK, (rows.to - row - 1) / rows.lanes + 1);
 #pragma unroll 4
             for (u32 i = 1; i < count; i++) {
                 Real numbers[N];
@@ -154,9 +154,10 @@ __device__ __forceinline__ void normalise(T* y, const T* x, const Real* numbers,
         scale[k] = number[rows.numbers];
         shift[k] = number[2 * rows.numbers];
     }
+    size_t at = rows.start + (rows.from + rows.lane) * rows.stride, step = rows.lanes * rows.stride;
+    u32 count = turns(rows.from, rows.to, rows);
 #pragma unroll 4
-    for (u32 row = rows.from + rows.lane; row < rows.to; row += rows.lanes) {
-        size_t at = rows.start + row * rows.stride;
+    for (u32 i = 0; i < count; i++, at += step) {
         Real values[N];
         load<N>(values, x + at);
         for (u32 k = 0; k < N; k++) values[k] = (values[k] - m[k]) * scale[k] + shift[k];
@@ -164,8 +165,8 @@ __device__ __forceinline__ void normalise(T* y, const T* x, const Real* numbers,
     }
 }
 
-KERNEL(normalise_maps)(T* y, const T* x, const Real* numbers, Maps maps) { normalise<1>(y, x, numbers, maps); }
-KERNEL(normalise_maps_packed)(T* y, const T* x, const Real* numbers, Maps maps) { normalise<PACK>(y, x, numbers, maps); }
+KERNEL(normalise_maps)(T* __restrict__ y, const T* __restrict__ x, const Real* numbers, Maps maps) { normalise<1>(y, x, numbers, maps); }
+KERNEL(normalise_maps_packed)(T* __restrict__ y, const T* __restrict__ x, const Real* numbers, Maps maps) { normalise<PACK>(y, x, numbers, maps); }
 
 // Σdy and, if there is an x, Σdy·(x − m), where m is the mean as a Real.
 template <u32 N>
@@ -177,7 +178,7 @@ __device__ __forceinline__ void gradient_sums(double* partial, const T* dy, cons
         for (u32 k = 0; k < N; k++) m[k] = static_cast<Real>(mean[rows.number + k]);
         for (u32 row = rows.from + rows.lane; row < rows.to; row += CHUNK * rows.lanes) {
             Real sum[N] = {}, product[N] = {};
-            u32 count = min(CHUNK, (rows.to - row + rows.lanes - 1) / rows.lanes);
+            u32 count = min(CHUNK, (rows.to - row - 1) / rows.lanes + 1);
 #pragma unroll 4
             for (u32 i = 0; i < count; i++) {
                 size_t at = rows.start + (row + static_cast<size_t>(i) * rows.lanes) * rows.stride;
@@ -254,9 +255,10 @@ __device__ __forceinline__ void gradient(T* dx, const T* dy, const T* x, const R
         slope[k] = number[2 * rows.numbers];
         constant[k] = number[3 * rows.numbers];
     }
+    size_t at = rows.start + (rows.from + rows.lane) * rows.stride, step = rows.lanes * rows.stride;
+    u32 count = turns(rows.from, rows.to, rows);
 #pragma unroll 4
-    for (u32 row = rows.from + rows.lane; row < rows.to; row += rows.lanes) {
-        size_t at = rows.start + row * rows.stride;
+    for (u32 i = 0; i < count; i++, at += step) {
         Real gradients[N], values[N];
         load<N>(gradients, dy + at);
         load<N>(values, x + at);
@@ -265,7 +267,7 @@ __device__ __forceinline__ void gradient(T* dx, const T* dy, const T* x, const R
     }
 }
 
-KERNEL(normalise_maps_gradient)(T* dx, const T* dy, const T* x, const Real* numbers, Maps maps) { gradient<1>(dx, dy, x, numbers, maps); }
-KERNEL(normalise_maps_gradient_packed)(T* dx, const T* dy, const T* x, const Real* numbers, Maps maps) {
+KERNEL(normalise_maps_gradient)(T* __restrict__ dx, const T* __restrict__ dy, const T* __restrict__ x, const Real* numbers, Maps maps) { gradient<1>(dx, dy, x, numbers, maps); }
+KERNEL(normalise_maps_gradient_packed)(T* __restrict__ dx, const T* __restrict__ dy, const T* __restrict__ x, const Real* numbers, Maps maps) {
     gradient<PACK>(dx, dy, x, numbers, maps);
 }

@@ -14,15 +14,16 @@ struct Region {
 
 template <typename Element>
 __device__ __forceinline__ void copy(T* y, const T* x, const Region& region) {
-    u32 index = blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= region.count) return;
+    u32 rest = blockIdx.x * blockDim.x + threadIdx.x;
+    if (rest >= region.count) return;
     u32 to = 0, from = 0;
-#pragma unroll 1
-    for (u32 d = 0; d < region.rank; d++) {
-        u32 i = index;
+#pragma unroll
+    for (u32 d = 0; d < RANK; d++) {
+        if (d == region.rank) break;
+        u32 i = rest;
         if (d + 1 < region.rank) {
-            index /= region.sizes[d];
-            i -= index * region.sizes[d];
+            rest /= region.sizes[d];
+            i -= rest * region.sizes[d];
         }
         to += i * region.to[d];
         from += i * region.from[d];
@@ -62,12 +63,12 @@ struct Reflect {
 // The adjoint: y has the inner size, x the padded one.
 struct ReflectGradient {
     static __device__ __forceinline__ u32 of(u32 i, const Side& side, u32* from) {
-        u32 count = 0;
-        if (i >= 1 && i <= side.before) from[count++] = side.before - i;
-        from[count++] = side.before + i;
-        u32 to_end = side.size - 1 - i;
-        if (to_end >= 1 && to_end <= side.after) from[count++] = side.before + side.size - 1 + to_end;
-        return count;
+        bool before = i >= 1 && i <= side.before;
+        u32 to_end = side.size - 1 - i, inside = side.before + i, beyond = side.before + side.size - 1 + to_end;
+        from[0] = before ? side.before - i : inside;
+        from[1] = before ? inside : beyond;
+        from[2] = beyond;
+        return 1 + before + (to_end >= 1 && to_end <= side.after);
     }
 };
 
@@ -86,8 +87,12 @@ __device__ __forceinline__ void pad(T* y, const T* x, const Maps& maps) {
     u32 row_count = Padding::of(row, maps.rows, rows), column_count = Padding::of(column, maps.columns, columns);
     const T* start = x + static_cast<size_t>(image) * maps.strides[0] + channel * N * maps.strides[1];
     Real sums[N] = {};
-    for (u32 i = 0; i < row_count; i++) {
-        for (u32 j = 0; j < column_count; j++) {
+#pragma unroll
+    for (u32 i = 0; i < 3; i++) {
+        if (i == row_count) break;
+#pragma unroll
+        for (u32 j = 0; j < 3; j++) {
+            if (j == column_count) break;
             const T* from = start + static_cast<size_t>(rows[i]) * maps.strides[2] + static_cast<size_t>(columns[j]) * maps.strides[3];
             if constexpr (N == 1) {
                 sums[0] += get(*from);
