@@ -92,7 +92,7 @@ fn sum(
         }
         let last = i + 1 == count;
         let keep = if last { address(kept)? } else { 0 };
-        let packed = c % pack == 0
+        let packed = c.is_multiple_of(pack)
             && [to, keep, start].into_iter().chain(table.at.map(|part| part.source)).all(|address| address % 16 == 0);
         let (kernel, lanes) = if packed { ("resampled_packed", pack) } else { ("resampled", 1) };
         let output = [n, c, height, width].map(|size| size as u32);
