@@ -247,6 +247,48 @@ mod tests {
     }
 
     #[test]
+    fn a_step_in_two_parts_is_the_same_step() {
+        let (mut params, gradient) = one(1.0);
+        let mut first = Optimizer::new(Rule::adam(), &params);
+        first.step(&mut params, &gradient(0.3), 0.1).unwrap();
+        let (mut second, mut twin) = (first.clone(), params.clone());
+        first.step(&mut params, &gradient(-0.2), 0.05).unwrap();
+        second.advance(0.05).unwrap();
+        second.apply(&mut twin, &gradient(-0.2), None, Shared::Overwrite).unwrap();
+        assert_eq!(value(&params).to_bits(), value(&twin).to_bits());
+        assert_eq!(first.steps(), second.steps());
+    }
+
+    #[test]
+    fn a_clipped_step_is_one_with_clipped_gradients() {
+        for limit in [1.0, 10.0] {
+            let (mut params, gradient) = one(1.0);
+            let sgd = Rule::Sgd { momentum: 0.9, weight_decay: 0.1 };
+            let (mut twin, mut first, mut second) =
+                (params.clone(), Optimizer::new(sgd, &params), Optimizer::new(sgd, &params));
+            let norm = norm(&gradient(-3.0)).unwrap();
+            first.clipped_step(&mut params, &gradient(-3.0), 0.1, Some(Clip { norm: &norm, limit })).unwrap();
+            let mut gradients = gradient(-3.0);
+            assert_eq!(clip_global_norm(&mut gradients, limit).unwrap(), norm.item().unwrap());
+            second.step(&mut twin, &gradients, 0.1).unwrap();
+            assert_eq!(value(&params).to_bits(), value(&twin).to_bits());
+        }
+    }
+
+    #[test]
+    fn a_step_without_a_finite_norm_changes_nothing_and_can_be_taken_back() {
+        let (mut params, gradient) = one(1.0);
+        let mut adam = Optimizer::new(Rule::adam(), &params);
+        let norm = norm(&gradient(f64::NAN)).unwrap();
+        adam.clipped_step(&mut params, &gradient(f64::NAN), 0.1, Some(Clip { norm: &norm, limit: 1.0 })).unwrap();
+        assert_eq!((value(&params), adam.steps()), (1.0, &[1][..]));
+        adam.take_back();
+        assert_eq!(adam.steps(), [0]);
+        adam.step(&mut params, &gradient(5.0), 0.1).unwrap();
+        assert!((value(&params) - 0.9).abs() < 1e-9);
+    }
+
+    #[test]
     fn clipping_scales_all_gradients_together() {
         let mut gradients =
             vec![Some(Tensor::full(&[1], 3.0, DType::F64)), None, Some(Tensor::full(&[1], 4.0, DType::F64))];

@@ -282,7 +282,7 @@ mod tests {
 
     fn close(a: &[f64], b: &[f64], tolerance: f64) {
         assert_eq!(a.len(), b.len());
-        let far = a.iter().zip(b).position(|(a, b)| !((a - b).abs() <= tolerance * a.abs().max(1.0)));
+        let far = a.iter().zip(b).position(|(a, b)| (a - b).is_nan() || (a - b).abs() > tolerance * a.abs().max(1.0));
         assert!(far.is_none(), "{} is not {} at {}", a[far.unwrap()], b[far.unwrap()], far.unwrap());
     }
 
@@ -394,6 +394,6 @@ mod tests {
         let x = Tensor::ones(&[2], DType::F32);
         let half = there(&[x.to_dtype(DType::F16).unwrap()]);
         assert_eq!(refused(&half[0], &half[0]), "optimise: expected dtype f32, got f16");
-        assert_eq!(refused(&there(&[x.clone()])[0], &x), "optimise: tensors are on cuda:0 and on cpu");
+        assert_eq!(refused(&there(std::slice::from_ref(&x))[0], &x), "optimise: tensors are on cuda:0 and on cpu");
     }
 }

@@ -114,7 +114,9 @@ impl Rows {
 /// A clone has a copy of its own on the GPU.
 impl Clone for Rows {
     fn clone(&self) -> Self {
-        Self { rows: self.rows.clone(), ..Self::default() }
+        let mut copy = Self::default();
+        copy.rows.clone_from(&self.rows);
+        copy
     }
 }
 
