@@ -65,9 +65,8 @@ impl Descriptor {
         let (mut count, most) = (0, values.len() as i64);
         let values = if most == 0 { std::ptr::null_mut() } else { values.as_mut_ptr().cast::<c_void>() };
         // SAFETY: the descriptor is alive, and there is room for so many values of this type.
-        let status = unsafe {
-            (self.library.cudnnBackendGetAttribute)(self.raw, attribute, V::TYPE, most, &mut count, values)
-        };
+        let status =
+            unsafe { (self.library.cudnnBackendGetAttribute)(self.raw, attribute, V::TYPE, most, &mut count, values) };
         check(self.library, "cudnnBackendGetAttribute", status)?;
         Ok(count.max(0) as usize)
     }
