@@ -15,7 +15,7 @@ mod sys;
 
 use super::{Gpu, MOST, copy_into};
 use crate::ops::conv2d::{Conv2dOptions, Direction};
-use crate::{DType, Error, Result, Tensor};
+use crate::{Error, Result, Tensor};
 use descriptor::{Failure, check};
 use graph::{ALIGNMENT, Convolution, Name, Pass};
 use plan::{Permissions, Plan, Target};

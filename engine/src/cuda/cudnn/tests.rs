@@ -1,11 +1,11 @@
 //! Against the CPU in f64. On a machine without a GPU this runs on the emulator's cuDNN; what the real one makes of the graphs is seen by
-//! `the_real_library_has_plans_for_an_h100`.
+//! `the_real_library_has_plans_for_every_generation`.
 
 use super::descriptor::Descriptor;
 use super::sys::{BehaviorNote, NumericalNote, attribute, kind};
 use super::*;
 use crate::cuda::tests::gpu;
-use crate::{Device, Rng, Tape};
+use crate::{DType, Device, Rng, Tape};
 
 const DTYPES: [(DType, f64); 3] = [(DType::F32, 1e-6), (DType::F16, 1e-3), (DType::BF16, 8e-3)];
 
@@ -147,7 +147,8 @@ fn views_at_odd_addresses_are_copied() {
     let view = there(&x).slice(0, 1, 2, 1).unwrap();
     assert_ne!(view.address().unwrap() % ALIGNMENT, 0);
     let got = convolve(gpu, Direction::InToOut, Conv2dOptions::default(), &view, &there(&weight), &[2, 4, 3, 3]);
-    let expected = exact(&x).slice(0, 1, 2, 1).unwrap().conv2d(&exact(&weight), None, Conv2dOptions::default()).unwrap();
+    let expected =
+        exact(&x).slice(0, 1, 2, 1).unwrap().conv2d(&exact(&weight), None, Conv2dOptions::default()).unwrap();
     assert!(distance(&got.unwrap().unwrap(), &expected) < 8e-3);
 }
 
@@ -290,56 +291,53 @@ fn without_the_library_the_message_says_what_to_do() {
     assert_eq!(message, "version 8.9.7 was found");
 }
 
-/// An H100, as cuDNN describes it to itself.
-const H100: &str = r#"{"deviceName":"NVIDIA H100 80GB HBM3","cudaDeviceId":0,"deviceVer":900,"driverVer":12060,
-"maxGridSize":[2147483647,65535,65535],"maxBlockSize":[1024,1024,64],"regsPerBlock":65536,"multiProcessorCount":132,
-"smClockRateKHz":1980000,"memClockRateKHz":2619000,"l2CacheSize":52428800,"warpSize":32,"maxSharedMemoryPerBlock":49152,
-"maxSharedMemoryPerBlockOptin":232448,"reservedSharedMemoryPerBlock":1024,"maxRegistersPerSM":65536,"pciDeviceId":0,
-"maxCtasPerSM":32,"maxThreadsPerSM":2048,"isTccDriver":0,"supportCoopLaunch":1,"totalGlobalMem":85000000000}"#;
+/// A GPU of this compute capability (times 100), as cuDNN describes GPUs to itself. Only the capability is that of the GPU; the rest is an H100's.
+fn described(capability: usize) -> String {
+    format!(
+        r#"{{"deviceName":"a GPU","cudaDeviceId":0,"deviceVer":{capability},"driverVer":12060,
+        "maxGridSize":[2147483647,65535,65535],"maxBlockSize":[1024,1024,64],"regsPerBlock":65536,
+        "multiProcessorCount":132,"smClockRateKHz":1980000,"memClockRateKHz":2619000,"l2CacheSize":52428800,
+        "warpSize":32,"maxSharedMemoryPerBlock":49152,"maxSharedMemoryPerBlockOptin":232448,
+        "reservedSharedMemoryPerBlock":1024,"maxRegistersPerSM":65536,"pciDeviceId":0,"maxCtasPerSM":32,
+        "maxThreadsPerSM":2048,"isTccDriver":0,"supportCoopLaunch":1,"totalGlobalMem":85000000000}}"#
+    )
+}
 
 /// From 9.8 on, cuDNN makes plans for a GPU that is only described to it. So every call but the last can be tried on the real library without
 /// a GPU: `IRNEXT_REAL_CUDNN` names it (of `nvidia-cudnn-cu12==9.10.2.21`, with `nvidia-cublas-cu12` installed beside it).
 #[test]
-fn the_real_library_has_plans_for_an_h100() {
+fn the_real_library_has_plans_for_every_generation() {
     let Some(file) = std::env::var_os("IRNEXT_REAL_CUDNN") else { return };
     let library: &'static Library = Box::leak(Box::new(open(&file).unwrap()));
-    let gpu = Descriptor::new(library, kind::DEVICEPROP).unwrap();
-    gpu.set(attribute::DEVICEPROP_JSON_REPRESENTATION, format!("{H100}\0").as_bytes()).unwrap();
-    gpu.complete().unwrap();
     let mut cases = cases();
     for channels in [3, 32, 64, 128] {
-        let side = 8192 / channels.max(32);
-        cases.push((
-            [8, channels, side, side],
-            [64, channels, 3, 3],
-            Conv2dOptions { padding: 1, ..Default::default() },
-        ));
-        cases.push((
-            [8, channels, side, side],
-            [3, channels, 3, 3],
-            Conv2dOptions { padding: 1, ..Default::default() },
-        ));
-        cases.push(([1, channels, side, side], [64, channels, 1, 1], Conv2dOptions::default()));
-        let halving = Conv2dOptions { stride: 2, padding: 1, ..Default::default() };
-        cases.push(([8, channels, side, side], [64, channels, 4, 4], halving));
+        let x = [8, channels, 8192 / channels.max(32), 8192 / channels.max(32)];
+        let padded = Conv2dOptions { padding: 1, ..Default::default() };
+        cases.push((x, [64, channels, 3, 3], padded));
+        cases.push((x, [3, channels, 3, 3], padded));
+        cases.push((x, [64, channels, 1, 1], Conv2dOptions::default()));
+        cases.push((x, [64, channels, 4, 4], Conv2dOptions { stride: 2, ..padded }));
     }
-    for (dtype, _) in DTYPES {
-        for &(x, weight, options) in &cases {
+    for (capability, dtypes) in [(700, &DTYPES[..2]), (800, &DTYPES), (900, &DTYPES), (1200, &DTYPES)] {
+        let gpu = Descriptor::new(library, kind::DEVICEPROP).unwrap();
+        let description = format!("{}\0", described(capability));
+        gpu.set(attribute::DEVICEPROP_JSON_REPRESENTATION, description.as_bytes()).unwrap();
+        gpu.complete().unwrap();
+        for (&(dtype, _), &(x, weight, options)) in dtypes.iter().flat_map(|d| cases.iter().map(move |c| (d, c))) {
             let Conv2dOptions { stride, padding, dilation, .. } = options;
             let out = |size: usize, k: usize| (size + 2 * padding - dilation * (k - 1) - 1) / stride + 1;
             let y = [x[0], weight[0], out(x[2], weight[2]), out(x[3], weight[3])];
-            for pass in [Pass::ToOutput, Pass::ToInput, Pass::ToWeight] {
-                for (bias, residual) in [(false, false), (true, false), (true, true)] {
-                    if pass != Pass::ToOutput && bias {
-                        continue;
-                    }
-                    let of = Convolution { bias, residual, ..Convolution::new(pass, dtype, options, [x, weight, y]) };
-                    for tf32 in [false, true] {
-                        let may = Permissions { tf32: tf32 && dtype == DType::F32, ..STRICT };
-                        match Plan::new(library, Target::Described(gpu.raw()), &of, may) {
-                            Ok(plan) => println!("{of:?}: {} bytes, {:?}", plan.workspace, plan.engine.numerical),
-                            Err(failure) => panic!("{of:?}: {failure:?}"),
+            let plain = |pass| Convolution::new(pass, dtype, options, [x, weight, y]);
+            let with_bias = Convolution { bias: true, ..plain(Pass::ToOutput) };
+            let with_both = Convolution { residual: true, ..with_bias.clone() };
+            let passes = [Pass::ToOutput, Pass::ToInput, Pass::ToWeight].map(plain);
+            for of in passes.into_iter().chain([with_bias, with_both]) {
+                for may in [STRICT, Permissions { tf32: true, ..STRICT }] {
+                    match Plan::new(library, Target::Described(gpu.raw()), &of, may) {
+                        Ok(plan) => {
+                            println!("{capability} {of:?}: {} bytes, {:?}", plan.workspace, plan.engine.numerical)
                         }
+                        Err(failure) => panic!("{capability} {of:?}: {failure:?}"),
                     }
                 }
             }
