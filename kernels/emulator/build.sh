@@ -4,6 +4,8 @@
 #     build.sh               target/cuda-emulator/libcuda.so.1
 #     build.sh --sanitize    target/cuda-emulator-sanitized/libcuda.so.1, with AddressSanitizer and UBSan
 #
+# and beside it libcudnn.so.9, a stand-in for what the program uses of cuDNN.
+#
 # Only g++ (or $CXX) is needed. A host finds the library through LD_LIBRARY_PATH; the sanitized one
 # also needs its runtime preloaded, as the last line printed says. What is newer than its sources stays.
 #
@@ -113,6 +115,11 @@ if stale "$library" "${objects[@]}" || [ "$(cat "$out/objects/list" 2> /dev/null
     "$CXX" $flags $undefined -shared -Wl,-soname,libcuda.so.1 -Wl,-z,defs "${objects[@]}" -ldl -lpthread -o "$library.new"
     mv "$library.new" "$library"
     echo "${objects[*]}" > "$out/objects/list"
+fi
+cudnn=$out/libcudnn.so.9
+if stale "$cudnn" "$here"/cudnn/*.{h,cpp} "$here/cuda.h" "$out/flags"; then
+    "$CXX" $flags $undefined -shared -Wl,-soname,libcudnn.so.9 -Wl,-z,defs "$here/cudnn/cudnn.cpp" "$library" -lpthread -o "$cudnn.new"
+    mv "$cudnn.new" "$cudnn"
 fi
 if $sanitized; then
     runtime=$("$CXX" -print-file-name=libasan.so)

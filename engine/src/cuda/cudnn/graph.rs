@@ -12,6 +12,7 @@
 
 use super::descriptor::{Attempt, Descriptor};
 use super::sys::{ConvolutionMode, DataType, Handle, HandleValue, Library, PointwiseMode, Raw, attribute as a, kind};
+use crate::DType;
 use crate::ops::conv2d::Conv2dOptions;
 
 /// Which of the three is computed from the other two.
@@ -40,7 +41,7 @@ pub(super) enum Name {
 pub(super) struct Convolution {
     pub(super) pass: Pass,
     /// Elements are of this type, and sums of f32.
-    pub(super) dtype: crate::DType,
+    pub(super) dtype: DType,
     pub(super) x: [usize; 4],
     pub(super) weight: [usize; 4],
     pub(super) y: [usize; 4],
@@ -53,23 +54,12 @@ pub(super) struct Convolution {
 }
 
 impl Convolution {
-    pub(super) fn new(pass: Pass, dtype: crate::DType, options: Conv2dOptions) -> Self {
+    /// Without anything after it; `shapes` are those of x, the weight and y.
+    pub(super) fn new(pass: Pass, dtype: DType, options: Conv2dOptions, [x, weight, y]: [[usize; 4]; 3]) -> Self {
         // The groups follow from the shapes.
         let Conv2dOptions { stride, padding, dilation, groups: _ } = options;
-        let (none, no) = ([0; 4], false);
-        Self {
-            pass,
-            dtype,
-            x: none,
-            weight: none,
-            y: none,
-            stride,
-            padding,
-            dilation,
-            bias: no,
-            residual: no,
-            gelu: no,
-        }
+        let (bias, residual, gelu) = (false, false, false);
+        Self { pass, dtype, x, weight, y, stride, padding, dilation, bias, residual, gelu }
     }
 
     /// The name and shape of the result.
@@ -81,12 +71,17 @@ impl Convolution {
         }
     }
 
+    /// Whether there are no ready-made engines: those that add something, add it to a convolution's output, and none knows the GELU.
+    pub(super) fn needs_compiler(&self) -> bool {
+        self.gelu || self.pass == Pass::ToInput && (self.bias || self.residual)
+    }
+
     /// cuDNN's name of the dtype, if it is one that is given to cuDNN. f64 is not: it has hardly any kernels for it in this layout.
     pub(super) fn data_type(&self) -> Option<DataType> {
         match self.dtype {
-            crate::DType::F32 => Some(DataType::FLOAT),
-            crate::DType::F16 => Some(DataType::HALF),
-            crate::DType::BF16 => Some(DataType::BFLOAT16),
+            DType::F32 => Some(DataType::FLOAT),
+            DType::F16 => Some(DataType::HALF),
+            DType::BF16 => Some(DataType::BFLOAT16),
             _ => None,
         }
     }

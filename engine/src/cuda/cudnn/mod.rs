@@ -15,11 +15,12 @@ mod sys;
 
 use super::{Gpu, MOST, copy_into};
 use crate::ops::conv2d::{Conv2dOptions, Direction};
-use crate::{DType, Error, Result, Tensor};
+use crate::{Error, Result, Tensor};
 use descriptor::{Failure, check};
 use graph::{ALIGNMENT, Convolution, Name, Pass};
 use plan::{Permissions, Plan, Target};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::{OsStr, OsString};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use sys::{Handle, Library};
@@ -50,6 +51,8 @@ pub(crate) struct Epilogue<'a> {
 }
 
 /// The same, with an `epilogue`. `None` if cuDNN does not have it in one: then [`convolve`] and a kernel for the rest may do.
+///
+/// A bias and a residual after `InToOut` are always to be had where the convolution is; the rest only if [`crate::compiled_fusion`] is on.
 pub(crate) fn convolve_fused(
     gpu: &'static Gpu,
     direction: Direction,
@@ -59,23 +62,7 @@ pub(crate) fn convolve_fused(
     epilogue: Epilogue<'_>,
     shape: &[usize],
 ) -> Result<Option<Tensor>> {
-    let Epilogue { bias, residual, gelu } = epilogue;
-    let (from, to) = (x.dims4("conv2d")?, four(shape)?);
-    let (pass, name, x_shape, y_shape) = match direction {
-        Direction::InToOut => (Pass::ToOutput, Name::X, from, to),
-        Direction::OutToIn => (Pass::ToInput, Name::Y, to, from),
-    };
-    let convolution = Convolution {
-        x: x_shape,
-        weight: weight.dims4("conv2d")?,
-        y: y_shape,
-        bias: bias.is_some(),
-        residual: residual.is_some(),
-        gelu,
-        ..Convolution::new(pass, x.dtype(), options)
-    };
-    let operands = [(name, Some(x)), (Name::Weight, Some(weight)), (Name::Bias, bias), (Name::Residual, residual)];
-    run(gpu, &convolution, &operands)
+    Request::convolution(direction, options, x, weight, epilogue, shape)?.run(gpu, Permissions::now(x.dtype()))
 }
 
 /// The weight's gradient, of `shape`: the sums over pixels of the products of `x` and `dy`. `None` if cuDNN does not have it.
@@ -86,31 +73,64 @@ pub(crate) fn weight_sums(
     dy: &Tensor,
     shape: &[usize],
 ) -> Result<Option<Tensor>> {
-    let convolution = Convolution {
-        x: x.dims4("conv2d")?,
-        weight: four(shape)?,
-        y: dy.dims4("conv2d")?,
-        ..Convolution::new(Pass::ToWeight, x.dtype(), options)
-    };
-    run(gpu, &convolution, &[(Name::X, Some(x)), (Name::Y, Some(dy))])
+    Request::weight_sums(options, x, dy, shape)?.run(gpu, Permissions::now(x.dtype()))
+}
+
+/// What is to be computed, and of what.
+struct Request<'a> {
+    convolution: Convolution,
+    operands: Vec<(Name, &'a Tensor)>,
+}
+
+impl<'a> Request<'a> {
+    fn convolution(
+        direction: Direction,
+        options: Conv2dOptions,
+        x: &'a Tensor,
+        weight: &'a Tensor,
+        Epilogue { bias, residual, gelu }: Epilogue<'a>,
+        shape: &[usize],
+    ) -> Result<Self> {
+        let (from, to) = (x.dims4("conv2d")?, four(shape)?);
+        let (pass, name, x_shape, y_shape) = match direction {
+            Direction::InToOut => (Pass::ToOutput, Name::X, from, to),
+            Direction::OutToIn => (Pass::ToInput, Name::Y, to, from),
+        };
+        let convolution = Convolution {
+            bias: bias.is_some(),
+            residual: residual.is_some(),
+            gelu,
+            ..Convolution::new(pass, x.dtype(), options, [x_shape, weight.dims4("conv2d")?, y_shape])
+        };
+        let epilogue = bias.map(|bias| (Name::Bias, bias)).into_iter().chain(residual.map(|map| (Name::Residual, map)));
+        Ok(Self { convolution, operands: [(name, x), (Name::Weight, weight)].into_iter().chain(epilogue).collect() })
+    }
+
+    fn weight_sums(options: Conv2dOptions, x: &'a Tensor, dy: &'a Tensor, shape: &[usize]) -> Result<Self> {
+        let shapes = [x.dims4("conv2d")?, four(shape)?, dy.dims4("conv2d")?];
+        let convolution = Convolution::new(Pass::ToWeight, x.dtype(), options, shapes);
+        Ok(Self { convolution, operands: vec![(Name::X, x), (Name::Y, dy)] })
+    }
+
+    fn run(&self, gpu: &'static Gpu, may: Permissions) -> Result<Option<Tensor>> {
+        let Convolution { dtype, x, weight, y, .. } = self.convolution;
+        if let Some((_, other)) = self.operands.iter().find(|(_, tensor)| tensor.dtype() != dtype) {
+            return Err(Error::dtype("conv2d", dtype, other.dtype()));
+        }
+        // cuDNN knows no empty tensors, and not all of it takes more elements than an i32 counts.
+        let sizes = [x, weight, y].map(|shape| shape.iter().product::<usize>());
+        if sizes.iter().any(|&size| size == 0 || size > i32::MAX as usize) || self.convolution.data_type().is_none() {
+            return Ok(None);
+        }
+        match Cudnn::of(gpu)? {
+            Some(cudnn) => cudnn.run(self, may),
+            None => Ok(None),
+        }
+    }
 }
 
 fn four(shape: &[usize]) -> Result<[usize; 4]> {
     shape.try_into().map_err(|_| Error::shape("conv2d", format!("a map has 4 dimensions, got {shape:?}")))
-}
-
-fn run(gpu: &'static Gpu, convolution: &Convolution, operands: &[(Name, Option<&Tensor>)]) -> Result<Option<Tensor>> {
-    let operands: Vec<(Name, &Tensor)> = operands.iter().filter_map(|&(name, tensor)| Some((name, tensor?))).collect();
-    if let Some((_, other)) = operands.iter().find(|(_, tensor)| tensor.dtype() != convolution.dtype) {
-        return Err(Error::dtype("conv2d", convolution.dtype, other.dtype()));
-    }
-    // cuDNN knows no empty tensors, and not all of it takes more elements than an i32 counts.
-    let all = [convolution.x, convolution.weight, convolution.y].map(|shape| shape.iter().product::<usize>());
-    if all.iter().any(|&count| count == 0 || count > i32::MAX as usize) || convolution.data_type().is_none() {
-        return Ok(None);
-    }
-    let Some(cudnn) = Cudnn::of(gpu)? else { return Ok(None) };
-    cudnn.run(convolution, &operands)
 }
 
 /// cuDNN at work on one GPU.
@@ -154,30 +174,21 @@ impl Cudnn {
         Ok(Some(Box::leak(Box::new(Self { gpu, library, state }))))
     }
 
-    fn run(&self, convolution: &Convolution, operands: &[(Name, &Tensor)]) -> Result<Option<Tensor>> {
+    fn run(&self, Request { convolution, operands }: &Request<'_>, may: Permissions) -> Result<Option<Tensor>> {
         self.gpu.bind()?;
-        let permissions = Permissions {
-            // What it says does not matter to other dtypes, and should not have their plans made anew.
-            tf32: crate::tf32() && convolution.dtype == DType::F32,
-            nondeterministic: !crate::deterministic(),
-            compiled: crate::compiled_fusion(),
-        };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State { handle, plans } = &mut *state;
-        let key = (convolution.clone(), permissions);
-        if !plans.contains_key(&key) {
-            let plan = match Plan::new(self.library, Target::Gpu(*handle), convolution, permissions) {
-                Ok(plan) => Some(plan),
-                Err(Failure::Unsupported) => None,
+        let plan = match plans.entry((convolution.clone(), may)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => match Plan::new(self.library, Target::Gpu(*handle), convolution, may) {
+                Ok(plan) => place.insert(Some(plan)),
+                Err(Failure::Unsupported) => place.insert(None),
                 Err(Failure::Failed(error)) => return Err(error),
-            };
-            plans.insert(key.clone(), plan);
-        }
-        let Some(Some(plan)) = plans.get(&key) else { return Ok(None) };
-        let operands = operands
-            .iter()
-            .map(|&(name, tensor)| Ok((name, aligned(self.gpu, tensor)?)))
-            .collect::<Result<Vec<(Name, Tensor)>>>()?;
+            },
+        };
+        let Some(plan) = plan else { return Ok(None) };
+        let place = |&(name, tensor): &(Name, &Tensor)| Ok((name, aligned(self.gpu, tensor)?));
+        let operands: Vec<(Name, Tensor)> = operands.iter().map(place).collect::<Result<_>>()?;
         let (name, shape) = convolution.result();
         let result = Tensor::new_on_gpu(self.gpu, &shape, convolution.dtype)?;
         let workspace = (plan.workspace > 0).then(|| self.gpu.allocate(plan.workspace)).transpose()?;
@@ -202,9 +213,15 @@ fn open(file: &OsStr) -> Result<Library> {
         Error::cuda("cudnn", message)
     };
     let library = Library::open(file).map_err(missing)?;
-    match library.version() {
-        (9, ..) => Ok(library),
-        (major, minor, patch) => Err(missing(format!("{} is version {major}.{minor}.{patch}", file.to_string_lossy()))),
+    supported(library.version()).map_err(missing)?;
+    Ok(library)
+}
+
+/// Whether this version of the library will do, or why not.
+fn supported((major, minor, patch): (usize, usize, usize)) -> Result<(), String> {
+    match major {
+        9 => Ok(()),
+        _ => Err(format!("version {major}.{minor}.{patch} was found")),
     }
 }
 

@@ -26,6 +26,13 @@ pub(super) struct Permissions {
 }
 
 impl Permissions {
+    /// What the process's settings say, for a convolution in `dtype`.
+    pub(super) fn now(dtype: DType) -> Self {
+        // What does not matter to a dtype should not have its plans made twice.
+        let tf32 = crate::tf32() && dtype == DType::F32;
+        Self { tf32, nondeterministic: !crate::deterministic(), compiled: crate::compiled_fusion() }
+    }
+
     /// Whether this engine may compute in `dtype`.
     fn allow(self, dtype: DType, engine: &Engine) -> bool {
         engine.numerical.iter().all(|note| match *note {
@@ -77,7 +84,7 @@ impl Target {
 pub(super) struct Plan {
     // Dropped in this order, each before what it refers to.
     plan: Descriptor,
-    _engine: Engine,
+    pub(super) engine: Engine,
     _graph: Graph,
     pub(super) workspace: usize,
 }
@@ -86,6 +93,9 @@ impl Plan {
     /// The best plan for `of`. Unsupported if there is none.
     pub(super) fn new(library: &'static Library, target: Target, of: &Convolution, may: Permissions) -> Attempt<Self> {
         let dtype = of.data_type().ok_or(Failure::Unsupported)?;
+        if of.needs_compiler() && !may.compiled {
+            return Err(Failure::Unsupported); // what cuDNN takes a tenth of a second to find out
+        }
         let graph = Graph::new(library, target.handle(), of, dtype)?;
         let mut failed = Failure::Unsupported;
         for mode in [HeuristicMode::A, HeuristicMode::FALLBACK] {
@@ -95,7 +105,7 @@ impl Plan {
                 }
                 match planned(library, target, &engine) {
                     Ok((plan, workspace)) if workspace <= MOST_WORKSPACE => {
-                        return Ok(Self { plan, _engine: engine, _graph: graph, workspace: workspace.max(0) as usize });
+                        return Ok(Self { plan, engine, _graph: graph, workspace: workspace.max(0) as usize });
                     }
                     // A proposal need not keep what it promises; another one may. What cannot be compiled here is done without.
                     Err(failure @ Failure::Failed(_)) if !engine.is_compiled() => failed = failure,
@@ -128,12 +138,12 @@ impl Plan {
 }
 
 /// An engine and its settings, as the heuristics propose it.
-struct Engine {
+pub(super) struct Engine {
     settings: Descriptor,
     /// What it does to numbers.
-    numerical: Vec<NumericalNote>,
+    pub(super) numerical: Vec<NumericalNote>,
     /// How else it behaves.
-    behavior: Vec<BehaviorNote>,
+    pub(super) behavior: Vec<BehaviorNote>,
 }
 
 impl Engine {
