@@ -106,6 +106,18 @@ impl Device {
         self.on_gpu(|_gpu| Ok(()), || ())
     }
 
+    /// Who computes convolutions on this device.
+    ///
+    /// # Errors
+    /// If that is missing on a GPU, with what to install.
+    pub fn convolutions(self) -> Result<String> {
+        match self {
+            #[cfg(feature = "cuda")]
+            Self::Cuda(index) => crate::cuda::convolutions(Gpu::get(index)?),
+            device => self.on_gpu(|_gpu| Ok(()), || ()).map(|()| format!("kernels for {device}")),
+        }
+    }
+
     /// Waits until everything that was queued is done, and reports what failed meanwhile. The CPU is always done.
     pub fn synchronize(self) -> Result<()> {
         self.on_gpu(|gpu| gpu.synchronize(), || ())

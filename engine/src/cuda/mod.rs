@@ -39,7 +39,6 @@ const MOST: usize = 64;
 /// A GPU with its context, streams, memory and kernels. One is made for each device that is used, and kept to the program's end.
 pub(crate) struct Gpu {
     index: usize,
-    pub(crate) probe: cuda_driver::Probe,
     context: Context,
     /// Where all work is queued.
     compute: Stream,
@@ -90,7 +89,6 @@ impl Gpu {
         let (compute, copies) = (stream()?, stream()?);
         Ok(Self {
             index,
-            probe,
             context,
             compute,
             copies,
@@ -157,6 +155,14 @@ pub(crate) fn devices() -> Result<Vec<crate::GpuInfo>> {
         }
     };
     Ok((0..count.min(MOST)).map(info).collect())
+}
+
+/// Who computes convolutions on `gpu`.
+pub(crate) fn convolutions(gpu: &'static Gpu) -> Result<String> {
+    Ok(match cudnn::Cudnn::of(gpu)? {
+        Some(cudnn) => format!("cuDNN {}", cudnn.version()),
+        None => "the program's own kernels".into(),
+    })
 }
 
 /// The number of elements of `x` as kernels count them.

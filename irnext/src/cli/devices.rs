@@ -17,7 +17,13 @@ pub(super) fn run(_: &Arguments) -> Result<()> {
                 let gib = gpu.memory as f64 / (1u64 << 30) as f64;
                 let name = gpu.device.to_string();
                 match &gpu.unusable {
-                    None => say!("{name:<8} {}, compute capability {major}.{minor}, {gib:.1} GiB", gpu.name),
+                    None => {
+                        say!("{name:<8} {}, compute capability {major}.{minor}, {gib:.1} GiB", gpu.name);
+                        match gpu.device.convolutions() {
+                            Ok(who) => say!("{:<8} convolutions by {who}", ""),
+                            Err(why) => say!("{:<8} {why}", ""),
+                        }
+                    }
                     Some(why) => say!("{name:<8} cannot be used: {why}"),
                 }
             }

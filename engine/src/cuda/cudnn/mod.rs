@@ -168,10 +168,14 @@ impl Cudnn {
         let mut handle = std::ptr::null_mut();
         // SAFETY: the new handle is written there.
         check(library, "cudnnCreate", unsafe { (library.cudnnCreate)(&mut handle) }).map_err(error)?;
-        // SAFETY: both are alive, and remain so: a GPU's stream to the program's end.
-        check(library, "cudnnSetStream", unsafe { (library.cudnnSetStream)(handle, gpu.stream()) }).map_err(error)?;
         let state = Mutex::new(State { handle, plans: HashMap::new() });
         Ok(Some(Box::leak(Box::new(Self { gpu, library, state }))))
+    }
+
+    /// Its version, as people write it.
+    pub(crate) fn version(&self) -> String {
+        let (major, minor, patch) = self.library.version();
+        format!("{major}.{minor}.{patch}")
     }
 
     fn run(&self, Request { convolution, operands }: &Request<'_>, may: Permissions) -> Result<Option<Tensor>> {
@@ -197,6 +201,10 @@ impl Cudnn {
             addresses.push((*name, tensor.address()?));
         }
         let workspace = workspace.as_ref().map_or(0, |block| block.address());
+        // Not always the same: a recording has a stream of its own.
+        // SAFETY: both are alive.
+        let set = unsafe { (self.library.cudnnSetStream)(*handle, self.gpu.stream()) };
+        check(self.library, "cudnnSetStream", set).map_err(error)?;
         plan.run(self.library, *handle, &addresses, workspace).map_err(error)?;
         Ok(Some(result))
     }
