@@ -2,13 +2,8 @@
 //
 // The product of matrices (channels of dy) × pixels × (terms: kernel elements and channels of x). Sums over pixels are long and the
 // results few, so that the pixels are split between blocks: each writes its partial sums to memory of its own, and `sum_partials`
-// adds them up in their order. How many there are depends on the shapes alone.
+// adds them up in their order. A part is `length` pixels of dy, which depends on the shapes alone.
 #include "convolution.cuh"
-
-// The pixels of dy that one block sums over are `length` of them, from its number times `length` on.
-struct Split {
-    u32 count, length;
-};
 
 // So many slices of pixels are summed up before their sum goes to the total: long sums lose fewer digits that way.
 constexpr u32 SLICES = 64;
@@ -16,7 +11,7 @@ constexpr u32 SLICES = 64;
 // A tile of QUAD·ACROSS terms by THREADS/ACROSS·EACH channels of dy, of which a thread computes QUAD by EACH. Here x_packs and
 // y_quads say whether x and dy may be read by Quads.
 template <u32 ACROSS, u32 EACH>
-__device__ __forceinline__ void weight_sums(Real* partials, const T* x, const T* dy, const Convolution& c, Split split) {
+__device__ __forceinline__ void weight_sums(Real* partials, const T* x, const T* dy, const Convolution& c, u32 length) {
     constexpr u32 TERMS = QUAD * ACROSS, CHANNELS = THREADS / ACROSS * EACH;
     constexpr u32 PARTS = CHANNELS / QUAD, TURNS = SLICE * ACROSS / THREADS, PIXELS = THREADS / ACROSS;
     static_assert(SLICE * PARTS <= THREADS, "a thread fetches one Quad of dy");
@@ -31,7 +26,7 @@ __device__ __forceinline__ void weight_sums(Real* partials, const T* x, const T*
     const u32 first_channel = rest % channel_tiles * CHANNELS;
     rest /= channel_tiles;
     const u32 group = rest % c.groups, part = rest / c.groups;
-    const u32 begin = part * split.length, end = min(begin + split.length, c.images * c.y_height * c.y_width);
+    const u32 begin = part * length, end = min(begin + length, c.images * c.y_height * c.y_width);
 
     // A thread fetches the same four terms of x of several pixels, and the same four channels of dy of one.
     const u32 across = t % ACROSS * QUAD, pixel = t / ACROSS;
@@ -134,21 +129,21 @@ __device__ __forceinline__ void weight_sums(Real* partials, const T* x, const T*
 
 // Tiles for many channels of dy, and for few.
 #define WEIGHT_SUMS(name, across, each)                                                          \
-    KERNEL(name)(Real * partials, const T* x, const T* dy, Convolution c, Split split) {         \
-        weight_sums<across, each>(partials, x, dy, c, split);                                    \
+    KERNEL(name)(Real * partials, const T* x, const T* dy, Convolution c, u32 length) {         \
+        weight_sums<across, each>(partials, x, dy, c, length);                                    \
     }
 WEIGHT_SUMS(weight_sums_64, 16, 4)
 WEIGHT_SUMS(weight_sums_16, 64, 4)
 WEIGHT_SUMS(weight_sums_4, 64, 1)
 
 // For groups of few channels: a thread for each number of the weight and part of the pixels, which neighbours in dy's channels share.
-KERNEL(weight_sums_thin)(Real* partials, const T* x, const T* dy, Convolution c, Split split) {
+KERNEL(weight_sums_thin)(Real* partials, const T* x, const T* dy, Convolution c, u32 length) {
     u32 index = blockIdx.x * blockDim.x + threadIdx.x, channels = c.groups * c.to, taps = c.kernel_height * c.kernel_width;
     u32 to = index % channels, term = index / channels, part = blockIdx.y;
     if (term >= taps * c.from) return;
     u32 from = to / c.to * c.from + term % c.from, tap = term / c.from;
     u32 row_shift = tap / c.kernel_width * c.dilation - c.padding, column_shift = tap % c.kernel_width * c.dilation - c.padding;
-    u32 begin = part * split.length, end = min(begin + split.length, c.images * c.y_height * c.y_width);
+    u32 begin = part * length, end = min(begin + length, c.images * c.y_height * c.y_width);
     Counter at = {begin % c.y_width, begin / c.y_width % c.y_height, begin / (c.y_width * c.y_height)};
     Real total = 0, sum = 0;
     for (u32 pixel = begin; pixel < end; pixel++) {
