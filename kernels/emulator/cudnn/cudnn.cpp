@@ -356,7 +356,7 @@ void complete(Descriptor& d) {
 
 template <class T> void give(const std::vector<T>& values, int64_t most, int64_t* count, void* out) {
   *count = int64_t(values.size());
-  if (most == 0) return;
+  if (most == 0 || values.empty()) return;
   REQUIRE(out, NULL_POINTER);
   memcpy(out, values.data(), size_t(std::min(most, *count)) * sizeof(T));
 }

@@ -7,6 +7,9 @@
 //! Nothing of cuDNN is needed to build the program: `libcudnn.so.9` is looked for at the first convolution (`sys.rs` declares what is in it). If it
 //! cannot be found, that is an error which says what to install: a program that was silently many times slower would be worse. Who wants to do without it
 //! sets `IRNEXT_CUDNN=off`.
+//!
+//! Nothing waits for the GPU. But the first convolution of a kind allocates memory and loads code, so launches are recorded for a graph only after they
+//! have run once without.
 
 mod descriptor;
 mod graph;
@@ -122,6 +125,8 @@ impl<'a> Request<'a> {
         if sizes.iter().any(|&size| size == 0 || size > i32::MAX as usize) || self.convolution.data_type().is_none() {
             return Ok(None);
         }
+        // A compiler is not welcome where it is not needed.
+        let may = Permissions { compiled: may.compiled && self.convolution.needs_compiler(), ..may };
         match Cudnn::of(gpu)? {
             Some(cudnn) => cudnn.run(self, may),
             None => Ok(None),
