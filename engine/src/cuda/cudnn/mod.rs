@@ -96,8 +96,8 @@ impl<'a> Request<'a> {
     ) -> Result<Self> {
         let (from, to) = (x.dims4("conv2d")?, four(shape)?);
         let (pass, name, x_shape, y_shape) = match direction {
-            Direction::InToOut => (Pass::ToOutput, Name::X, from, to),
-            Direction::OutToIn => (Pass::ToInput, Name::Y, to, from),
+            Direction::InToOut => (Pass::Output, Name::X, from, to),
+            Direction::OutToIn => (Pass::Input, Name::Y, to, from),
         };
         let convolution = Convolution {
             bias: bias.is_some(),
@@ -111,7 +111,7 @@ impl<'a> Request<'a> {
 
     fn weight_sums(options: Conv2dOptions, x: &'a Tensor, dy: &'a Tensor, shape: &[usize]) -> Result<Self> {
         let shapes = [x.dims4("conv2d")?, four(shape)?, dy.dims4("conv2d")?];
-        let convolution = Convolution::new(Pass::ToWeight, x.dtype(), options, shapes);
+        let convolution = Convolution::new(Pass::Weight, x.dtype(), options, shapes);
         Ok(Self { convolution, operands: vec![(Name::X, x), (Name::Y, dy)] })
     }
 
@@ -233,7 +233,7 @@ fn supported((major, minor, patch): (usize, usize, usize)) -> Result<(), String>
 /// In the standard layout, where cuDNN's engines can read 16 bytes at once.
 fn aligned(gpu: &'static Gpu, tensor: &Tensor) -> Result<Tensor> {
     let tensor = tensor.standard()?;
-    if tensor.address()? % ALIGNMENT == 0 {
+    if tensor.address()?.is_multiple_of(ALIGNMENT) {
         return Ok(tensor);
     }
     let copy = Tensor::new_on_gpu(gpu, tensor.shape(), tensor.dtype())?;
