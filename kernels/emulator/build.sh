@@ -122,8 +122,9 @@ if stale "$cudnn" "$here"/cudnn/*.{h,cpp} "$here/cuda.h" "$out/flags"; then
     mv "$cudnn.new" "$cudnn"
 fi
 if $sanitized; then
-    runtime=$("$CXX" -print-file-name=libasan.so)
-    echo "LD_PRELOAD=$(readlink -f "$runtime") ASAN_OPTIONS=detect_leaks=0 LD_LIBRARY_PATH=$out"
+    # The runtime looks for the function that throws before a library that has it is loaded, unless that is preloaded, too.
+    runtime=$(readlink -f "$("$CXX" -print-file-name=libasan.so)"):$(readlink -f "$("$CXX" -print-file-name=libstdc++.so)")
+    echo "LD_PRELOAD=$runtime ASAN_OPTIONS=detect_leaks=0 LD_LIBRARY_PATH=$out"
 else
     echo "LD_LIBRARY_PATH=$out"
 fi

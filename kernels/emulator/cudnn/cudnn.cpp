@@ -24,7 +24,6 @@ extern "C" {
 int cuCtxGetCurrent(void** context);
 int cuStreamGetFlags(void* stream, unsigned* flags);
 int cuMemAlloc_v2(unsigned long long* address, size_t bytes);
-int cuMemFree_v2(unsigned long long address);
 int cuPointerGetAttribute(void* out, int attribute, unsigned long long address);
 int cuLaunchHostFunc(void* stream, void (*function)(void*), void* data);
 }
@@ -356,7 +355,7 @@ void complete(Descriptor& d) {
 
 template <class T> void give(const std::vector<T>& values, int64_t most, int64_t* count, void* out) {
   *count = int64_t(values.size());
-  if (most == 0) return;
+  if (most == 0 || values.empty()) return;
   REQUIRE(out, NULL_POINTER);
   memcpy(out, values.data(), size_t(std::min(most, *count)) * sizeof(T));
 }
@@ -488,14 +487,6 @@ CUDNN int cudnnCreate(void** out) {
     REQUIRE(handle.context, NOT_INITIALIZED);
     REQUIRE(cuMemAlloc_v2(&handle.scratch, 256) == 0, NOT_INITIALIZED);
     *out = *handles.insert(new Handle(handle)).first;
-  });
-}
-
-CUDNN int cudnnDestroy(void* handle) {
-  return call([&] {
-    cuMemFree_v2(handle_of(handle).scratch);
-    handles.erase(static_cast<Handle*>(handle));
-    delete static_cast<Handle*>(handle);
   });
 }
 

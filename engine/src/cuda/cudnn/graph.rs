@@ -18,9 +18,9 @@ use crate::ops::conv2d::Conv2dOptions;
 /// Which of the three is computed from the other two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Pass {
-    ToOutput,
-    ToInput,
-    ToWeight,
+    Output,
+    Input,
+    Weight,
 }
 
 /// The tensors of a convolution, by which the graph calls them.
@@ -65,15 +65,15 @@ impl Convolution {
     /// The name and shape of the result.
     pub(super) fn result(&self) -> (Name, [usize; 4]) {
         match self.pass {
-            Pass::ToOutput => (Name::Y, self.y),
-            Pass::ToInput => (Name::X, self.x),
-            Pass::ToWeight => (Name::Weight, self.weight),
+            Pass::Output => (Name::Y, self.y),
+            Pass::Input => (Name::X, self.x),
+            Pass::Weight => (Name::Weight, self.weight),
         }
     }
 
     /// Whether there are no ready-made engines: those that add something, add it to a convolution's output, and none knows the GELU.
     pub(super) fn needs_compiler(&self) -> bool {
-        self.gelu || self.pass == Pass::ToInput && (self.bias || self.residual)
+        self.gelu || self.pass == Pass::Input && (self.bias || self.residual)
     }
 
     /// cuDNN's name of the dtype, if it is one that is given to cuDNN. f64 is not: it has hardly any kernels for it in this layout.
@@ -184,7 +184,7 @@ impl Builder {
         };
         let (x, weight, y) = (tensor(Name::X, of.x)?, tensor(Name::Weight, of.weight)?, tensor(Name::Y, of.y)?);
         let (kind, names) = match of.pass {
-            Pass::ToOutput => (
+            Pass::Output => (
                 kind::OPERATION_CONVOLUTION_FORWARD,
                 Attributes {
                     settings: a::OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
@@ -195,7 +195,7 @@ impl Builder {
                     beta: a::OPERATION_CONVOLUTION_FORWARD_BETA,
                 },
             ),
-            Pass::ToInput => (
+            Pass::Input => (
                 kind::OPERATION_CONVOLUTION_BACKWARD_DATA,
                 Attributes {
                     settings: a::OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
@@ -206,7 +206,7 @@ impl Builder {
                     beta: a::OPERATION_CONVOLUTION_BWD_DATA_BETA,
                 },
             ),
-            Pass::ToWeight => (
+            Pass::Weight => (
                 kind::OPERATION_CONVOLUTION_BACKWARD_FILTER,
                 Attributes {
                     settings: a::OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,

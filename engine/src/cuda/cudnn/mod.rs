@@ -7,6 +7,9 @@
 //! Nothing of cuDNN is needed to build the program: `libcudnn.so.9` is looked for at the first convolution (`sys.rs` declares what is in it). If it
 //! cannot be found, that is an error which says what to install: a program that was silently many times slower would be worse. Who wants to do without it
 //! sets `IRNEXT_CUDNN=off`.
+//!
+//! Nothing waits for the GPU. But the first convolution of a kind allocates memory and loads code, so launches are recorded for a graph only after they
+//! have run once without.
 
 mod descriptor;
 mod graph;
@@ -93,8 +96,8 @@ impl<'a> Request<'a> {
     ) -> Result<Self> {
         let (from, to) = (x.dims4("conv2d")?, four(shape)?);
         let (pass, name, x_shape, y_shape) = match direction {
-            Direction::InToOut => (Pass::ToOutput, Name::X, from, to),
-            Direction::OutToIn => (Pass::ToInput, Name::Y, to, from),
+            Direction::InToOut => (Pass::Output, Name::X, from, to),
+            Direction::OutToIn => (Pass::Input, Name::Y, to, from),
         };
         let convolution = Convolution {
             bias: bias.is_some(),
@@ -108,7 +111,7 @@ impl<'a> Request<'a> {
 
     fn weight_sums(options: Conv2dOptions, x: &'a Tensor, dy: &'a Tensor, shape: &[usize]) -> Result<Self> {
         let shapes = [x.dims4("conv2d")?, four(shape)?, dy.dims4("conv2d")?];
-        let convolution = Convolution::new(Pass::ToWeight, x.dtype(), options, shapes);
+        let convolution = Convolution::new(Pass::Weight, x.dtype(), options, shapes);
         Ok(Self { convolution, operands: vec![(Name::X, x), (Name::Y, dy)] })
     }
 
@@ -122,6 +125,8 @@ impl<'a> Request<'a> {
         if sizes.iter().any(|&size| size == 0 || size > i32::MAX as usize) || self.convolution.data_type().is_none() {
             return Ok(None);
         }
+        // A compiler is not welcome where it is not needed.
+        let may = Permissions { compiled: may.compiled && self.convolution.needs_compiler(), ..may };
         match Cudnn::of(gpu)? {
             Some(cudnn) => cudnn.run(self, may),
             None => Ok(None),
@@ -236,7 +241,7 @@ fn supported((major, minor, patch): (usize, usize, usize)) -> Result<(), String>
 /// In the standard layout, where cuDNN's engines can read 16 bytes at once.
 fn aligned(gpu: &'static Gpu, tensor: &Tensor) -> Result<Tensor> {
     let tensor = tensor.standard()?;
-    if tensor.address()? % ALIGNMENT == 0 {
+    if tensor.address()?.is_multiple_of(ALIGNMENT) {
         return Ok(tensor);
     }
     let copy = Tensor::new_on_gpu(gpu, tensor.shape(), tensor.dtype())?;

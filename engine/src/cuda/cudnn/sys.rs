@@ -48,7 +48,6 @@ macro_rules! functions {
 
 functions! {
     cudnnCreate(handle: *mut Handle);
-    cudnnDestroy(handle: Handle);
     cudnnSetStream(handle: Handle, stream: Stream);
     cudnnBackendCreateDescriptor(kind: c_int, descriptor: *mut Raw);
     cudnnBackendDestroyDescriptor(descriptor: Raw);

@@ -145,7 +145,7 @@ fn views_at_odd_addresses_are_copied() {
     let mut rng = Rng::new(3);
     let (x, weight) = (random(&[3, 3, 5, 5], DType::BF16, &mut rng), random(&[4, 3, 3, 3], DType::BF16, &mut rng));
     let view = there(&x).slice(0, 1, 2, 1).unwrap();
-    assert_ne!(view.address().unwrap() % ALIGNMENT, 0);
+    assert!(!view.address().unwrap().is_multiple_of(ALIGNMENT));
     let got = convolve(gpu, Direction::InToOut, Conv2dOptions::default(), &view, &there(&weight), &[2, 4, 3, 3]);
     let expected =
         exact(&x).slice(0, 1, 2, 1).unwrap().conv2d(&exact(&weight), None, Conv2dOptions::default()).unwrap();
@@ -328,9 +328,9 @@ fn the_real_library_has_plans_for_every_generation() {
             let out = |size: usize, k: usize| (size + 2 * padding - dilation * (k - 1) - 1) / stride + 1;
             let y = [x[0], weight[0], out(x[2], weight[2]), out(x[3], weight[3])];
             let plain = |pass| Convolution::new(pass, dtype, options, [x, weight, y]);
-            let with_bias = Convolution { bias: true, ..plain(Pass::ToOutput) };
+            let with_bias = Convolution { bias: true, ..plain(Pass::Output) };
             let with_both = Convolution { residual: true, ..with_bias.clone() };
-            let passes = [Pass::ToOutput, Pass::ToInput, Pass::ToWeight].map(plain);
+            let passes = [Pass::Output, Pass::Input, Pass::Weight].map(plain);
             for of in passes.into_iter().chain([with_bias, with_both]) {
                 for may in [STRICT, Permissions { tf32: true, ..STRICT }] {
                     match Plan::new(library, Target::Described(gpu.raw()), &of, may) {
