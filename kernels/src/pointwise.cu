@@ -125,7 +125,3 @@ POINTWISE(sigmoid_gradient, 2, x[1] * x[0] * (Real(1) - x[0]))
 POINTWISE(relu_gradient, 2, x[0] <= Real(0) ? Real(0) : x[1])
 POINTWISE(clamp_gradient, 2, x[0] >= Real(with.a) && x[0] <= Real(with.b) ? x[1] : Real(0))
 POINTWISE(gelu_gradient, 2, x[1] * gelu_derivative(x[0]))
-
-// Normalisation by given numbers a channel (ops/normalise.rs): x, mean, scale, bias; and its gradient: dy, x, mean, a, slope, constant.
-POINTWISE(normalise, 4, (x[0] - x[1]) * x[2] + x[3])
-POINTWISE(normalise_gradient, 6, x[0] * x[3] + ((x[1] - x[2]) * x[4] + x[5]))

@@ -31,18 +31,6 @@ use sys::{Handle, Library};
 /// The environment variable that names cuDNN's library, or says that it is not to be used.
 const VARIABLE: &str = "IRNEXT_CUDNN";
 
-/// The convolution of `x` with `weight` into a map of `shape` (`InToOut`), or the adjoint (`OutToIn`). `None` if cuDNN does not have it.
-pub(crate) fn convolve(
-    gpu: &'static Gpu,
-    direction: Direction,
-    options: Conv2dOptions,
-    x: &Tensor,
-    weight: &Tensor,
-    shape: &[usize],
-) -> Result<Option<Tensor>> {
-    convolve_fused(gpu, direction, options, x, weight, Epilogue::default(), shape)
-}
-
 /// What is computed of a convolution's result before it is written: `[gelu](… + bias + residual)`.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Epilogue<'a> {
@@ -53,10 +41,11 @@ pub(crate) struct Epilogue<'a> {
     pub(crate) gelu: bool,
 }
 
-/// The same, with an `epilogue`. `None` if cuDNN does not have it in one: then [`convolve`] and a kernel for the rest may do.
+/// The convolution of `x` with `weight` into a map of `shape` (`InToOut`), or the adjoint (`OutToIn`), with an `epilogue`. `None` if cuDNN does not have it
+/// in one: then it may have it with less of an epilogue, and a kernel for the rest.
 ///
 /// A bias and a residual after `InToOut` are always to be had where the convolution is; the rest only if [`crate::compiled_fusion`] is on.
-pub(crate) fn convolve_fused(
+pub(crate) fn convolve(
     gpu: &'static Gpu,
     direction: Direction,
     options: Conv2dOptions,

@@ -146,7 +146,15 @@ fn views_at_odd_addresses_are_copied() {
     let (x, weight) = (random(&[3, 3, 5, 5], DType::BF16, &mut rng), random(&[4, 3, 3, 3], DType::BF16, &mut rng));
     let view = there(&x).slice(0, 1, 2, 1).unwrap();
     assert!(!view.address().unwrap().is_multiple_of(ALIGNMENT));
-    let got = convolve(gpu, Direction::InToOut, Conv2dOptions::default(), &view, &there(&weight), &[2, 4, 3, 3]);
+    let got = convolve(
+        gpu,
+        Direction::InToOut,
+        Conv2dOptions::default(),
+        &view,
+        &there(&weight),
+        Epilogue::default(),
+        &[2, 4, 3, 3],
+    );
     let expected =
         exact(&x).slice(0, 1, 2, 1).unwrap().conv2d(&exact(&weight), None, Conv2dOptions::default()).unwrap();
     assert!(distance(&got.unwrap().unwrap(), &expected) < 8e-3);
@@ -184,7 +192,7 @@ fn engines_are_chosen_by_what_they_may_do() {
 
 /// These are about engines of the emulator's cuDNN that are marked by what they do to the numbers.
 fn emulated() -> Option<&'static Gpu> {
-    gpu().filter(|gpu| gpu.probe.name.contains("emulator"))
+    gpu().filter(|gpu| cuda_driver::probe(gpu.index()).unwrap().name.contains("emulator"))
 }
 
 #[test]
@@ -232,7 +240,7 @@ fn plans_are_made_once_and_their_absence_is_remembered() {
     let cudnn = Cudnn::of(gpu).unwrap().unwrap();
     let count = || cudnn.state.lock().unwrap().plans.keys().filter(|(of, _)| of.x == [1, 2, 13, 3]).count();
     for _ in 0..3 {
-        convolve(gpu, Direction::InToOut, options, &x, &weight, &[1, 3, 13, 3]).unwrap().unwrap();
+        convolve(gpu, Direction::InToOut, options, &x, &weight, Epilogue::default(), &[1, 3, 13, 3]).unwrap().unwrap();
         assert_eq!(count(), 1);
     }
     let epilogue = Epilogue { gelu: true, ..Default::default() };
@@ -248,7 +256,15 @@ fn f64_and_empty_maps_are_left_to_the_caller() {
     let Some(gpu) = gpu() else { return };
     let convolve = |x: &[usize], dtype| {
         let (x, weight) = (there(&Tensor::ones(x, dtype)), there(&Tensor::ones(&[3, 2, 1, 1], dtype)));
-        super::convolve(gpu, Direction::InToOut, Conv2dOptions::default(), &x, &weight, &[x.shape()[0], 3, 2, 2])
+        super::convolve(
+            gpu,
+            Direction::InToOut,
+            Conv2dOptions::default(),
+            &x,
+            &weight,
+            Epilogue::default(),
+            &[x.shape()[0], 3, 2, 2],
+        )
     };
     assert!(convolve(&[1, 2, 2, 2], DType::F64).unwrap().is_none());
     assert!(convolve(&[0, 2, 2, 2], DType::F32).unwrap().is_none());
@@ -261,7 +277,9 @@ fn a_shape_that_does_not_follow_is_an_error() {
     let (x, weight) =
         (there(&Tensor::ones(&[1, 2, 4, 4], DType::F32)), there(&Tensor::ones(&[3, 2, 3, 3], DType::F32)));
     let message =
-        convolve(gpu, Direction::InToOut, Conv2dOptions::default(), &x, &weight, &[1, 3, 3, 2]).err().unwrap();
+        convolve(gpu, Direction::InToOut, Conv2dOptions::default(), &x, &weight, Epilogue::default(), &[1, 3, 3, 2])
+            .err()
+            .unwrap();
     assert!(message.to_string().starts_with("cudnn: cudnnBackendFinalize: CUDNN_STATUS_BAD_PARAM"), "{message}");
     let dtype = convolve(
         gpu,
@@ -269,6 +287,7 @@ fn a_shape_that_does_not_follow_is_an_error() {
         Conv2dOptions::default(),
         &x,
         &there(&Tensor::ones(&[3, 2, 3, 3], DType::F16)),
+        Epilogue::default(),
         &[1, 3, 2, 2],
     );
     assert_eq!(dtype.err().unwrap().to_string(), "conv2d: expected dtype f32, got f16");

@@ -8,6 +8,7 @@ mod own;
 mod tests;
 
 use super::{Conv2d, Conv2dOptions, Direction, Gelus, Operands};
+use crate::cuda::cudnn::{self, Epilogue};
 use crate::cuda::{Gpu, Launch};
 use crate::ops::Op;
 use crate::{Result, Tensor};
@@ -26,22 +27,23 @@ pub(super) fn compute(
     let (bias, residual) = (standard(bias)?, standard(residual)?);
     let before = keep_output.then(|| Tensor::new_on_gpu(gpu, shape, x.dtype())).transpose()?;
     let around = Surroundings { bias, residual, before: before.clone(), slope: None, gelu: gelu.output };
-    let y = convolve(gpu, Convolution { direction, options, x: &x, weight }, shape, &around, None)?;
+    let y = convolve(gpu, Convolution { direction, options, x: &x, weight }, shape, around, None)?;
     Ok((y, before))
 }
 
-/// Adds the convolution to `onto`, whose memory nobody else sees.
+/// Adds the convolution to `onto`, whose memory nobody else sees; it may be let go for another.
 pub(super) fn add_to(
     gpu: &'static Gpu,
     options: Conv2dOptions,
     gelu: Gelus,
     Operands { x, weight, bias, .. }: Operands<'_>,
-    onto: &Tensor,
+    onto: &mut Tensor,
 ) -> Result<()> {
     let (x, bias, residual) = (input(x, gelu.input)?, standard(bias)?, Some(onto.detach()));
     let around = Surroundings { bias, residual, gelu: gelu.output, ..Surroundings::default() };
     let convolution = Convolution { direction: Direction::InToOut, options, x: &x, weight };
-    convolve(gpu, convolution, onto.shape(), &around, Some(onto)).map(drop)
+    *onto = convolve(gpu, convolution, onto.shape(), around, Some(onto))?;
+    Ok(())
 }
 
 /// dx, of `shape`: `dz` convolved in this `direction`, times the GELU's derivative at `slope`.
@@ -55,7 +57,7 @@ pub(super) fn input_gradient(
     shape: &[usize],
 ) -> Result<Tensor> {
     let around = Surroundings { slope: standard(slope)?, ..Surroundings::default() };
-    convolve(gpu, Convolution { direction, options, x: &dz.standard()?, weight }, shape, &around, None)
+    convolve(gpu, Convolution { direction, options, x: &dz.standard()?, weight }, shape, around, None)
 }
 
 /// The gradient of a weight of `shape` between `x`, or its GELU, and `dy`.
@@ -81,7 +83,7 @@ fn standard(x: Option<&Tensor>) -> Result<Option<Tensor>> {
 
 /// What is computed of a convolution's result z: `[gelu](z + bias + residual) · [gelu′(slope)]`. All but the bias are of the result's
 /// shape, and all have the standard layout.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Surroundings {
     bias: Option<Tensor>,
     residual: Option<Tensor>,
@@ -103,6 +105,11 @@ struct Around {
 }
 
 impl Surroundings {
+    fn is_nothing(&self) -> bool {
+        let parts = [&self.bias, &self.residual, &self.slope, &self.before];
+        parts.iter().all(|part| part.is_none()) && !self.gelu
+    }
+
     fn arguments(&self) -> Result<Around> {
         let address = |part: &Option<Tensor>| part.as_ref().map_or(Ok(0), Tensor::address);
         Ok(Around {
@@ -131,26 +138,63 @@ struct Convolution<'a> {
     weight: &'a Tensor,
 }
 
-/// A convolution and its surroundings, in the memory of `onto` if there is one. Here it is chosen who computes it.
+/// A convolution and its surroundings. Here it is chosen who computes it: cuDNN, or our own kernels, in the memory of `onto` if
+/// there is one.
 fn convolve(
     gpu: &'static Gpu,
     convolution: Convolution<'_>,
     shape: &[usize],
-    around: &Surroundings,
+    around: Surroundings,
     onto: Option<&Tensor>,
 ) -> Result<Tensor> {
+    if let Some(y) = by_cudnn(gpu, convolution, shape, &around)? {
+        return Ok(y);
+    }
     let y = onto.map_or_else(|| Tensor::new_on_gpu(gpu, shape, convolution.x.dtype()), |onto| Ok(onto.detach()))?;
-    own::convolve(gpu, convolution, &y, around)?;
+    own::convolve(gpu, convolution, &y, &around)?;
     Ok(y)
+}
+
+/// The same by cuDNN: with it as much of the surroundings as it takes, then a pass for the rest. `None` if it does not have the
+/// convolution.
+fn by_cudnn(
+    gpu: &'static Gpu,
+    Convolution { direction, options, x, weight }: Convolution<'_>,
+    shape: &[usize],
+    around: &Surroundings,
+) -> Result<Option<Tensor>> {
+    let weight = weight.standard()?;
+    let (bias, residual) = (around.bias.as_ref(), around.residual.as_ref());
+    let rest = Surroundings { bias: None, residual: None, ..around.clone() };
+    let sum = Epilogue { bias, residual, gelu: false };
+    let mut attempts = Vec::new();
+    if around.gelu && around.before.is_none() && around.slope.is_none() {
+        attempts.push((Epilogue { gelu: true, ..sum }, Surroundings::default()));
+    }
+    if bias.is_some() || residual.is_some() {
+        attempts.push((sum, rest));
+    }
+    attempts.push((Epilogue::default(), around.clone()));
+    for (epilogue, rest) in attempts {
+        if let Some(z) = cudnn::convolve(gpu, direction, options, x, &weight, epilogue, shape)? {
+            if !rest.is_nothing() {
+                surround(gpu, &z, &z, &rest)?;
+            }
+            return Ok(Some(z));
+        }
+    }
+    Ok(None)
 }
 
 /// Σ over pixels of `x` at each kernel element times `dy`, as a weight of `shape`. Here it is chosen who computes it.
 fn weight_sums(gpu: &'static Gpu, options: Conv2dOptions, x: &Tensor, dy: &Tensor, shape: &[usize]) -> Result<Tensor> {
-    own::weight_sums(gpu, options, x, dy, shape)
+    match cudnn::weight_sums(gpu, options, x, dy, shape)? {
+        Some(sums) => Ok(sums),
+        None => own::weight_sums(gpu, options, x, dy, shape),
+    }
 }
 
 /// The surroundings alone, of `z`, which was convolved elsewhere, into `y`, which may be `z` or one of them.
-#[cfg_attr(not(test), expect(dead_code, reason = "every convolution is of our own kernels"))]
 fn surround(gpu: &'static Gpu, z: &Tensor, y: &Tensor, around: &Surroundings) -> Result<()> {
     let (from, to, arguments) = (z.address()?, y.address()?, around.arguments()?);
     let (count, channels) = (crate::cuda::count(Conv2d::NAME, z)?, z.shape()[1]);
