@@ -6,7 +6,7 @@ use irnext::model::Model;
 use nn::weights::WeightFile;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Once;
 
 /// Tensors by name, in order.

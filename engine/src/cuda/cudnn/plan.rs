@@ -84,6 +84,7 @@ impl Target {
 pub(super) struct Plan {
     // Dropped in this order, each before what it refers to.
     plan: Descriptor,
+    #[cfg_attr(not(test), expect(dead_code, reason = "the plan refers to it"))]
     pub(super) engine: Engine,
     _graph: Graph,
     pub(super) workspace: usize,

@@ -82,15 +82,16 @@ fn maps_without_elements_are_fine() {
     assert_eq!(there(&[1, 3, 5, 5]).conv2d(&there(&[0, 3, 3, 3]), None, SAME).unwrap().shape(), [1, 0, 5, 5]);
 }
 
+/// In f64, which is always left to our own kernels.
 #[test]
 fn a_sum_is_made_in_the_memory_of_its_residual() {
     let Some(_) = crate::cuda::tests::gpu() else { return };
     let mut rng = Rng::new(2);
     for channels in [6, 8] {
-        let x = Tensor::randn(&[2, 8, 9, 7], DType::F32, &mut rng);
-        let w = Tensor::randn(&[channels, 8, 3, 3], DType::F32, &mut rng);
-        let b = Tensor::randn(&[channels], DType::F32, &mut rng);
-        let residual = Tensor::randn(&[2, channels, 9, 7], DType::F32, &mut rng);
+        let x = Tensor::randn(&[2, 8, 9, 7], DType::F64, &mut rng);
+        let w = Tensor::randn(&[channels, 8, 3, 3], DType::F64, &mut rng);
+        let b = Tensor::randn(&[channels], DType::F64, &mut rng);
+        let residual = Tensor::randn(&[2, channels, 9, 7], DType::F64, &mut rng);
         let there = |x: &Tensor| x.to_device(Device::Cuda(0)).unwrap();
         let around = Around { gelu_input: true, gelu_output: true, ..Around::default() };
         let expected = x.conv2d_onto(residual.clone(), &w, Some(&b), SAME, around).unwrap().to_f64_vec().unwrap();
@@ -100,7 +101,7 @@ fn a_sum_is_made_in_the_memory_of_its_residual() {
         let y = there(&x).conv2d_onto(onto, &w, Some(&there(&b)), SAME, around).unwrap();
         assert_eq!(y.address().unwrap(), place);
         for (y, expected) in y.to_f64_vec().unwrap().iter().zip(expected) {
-            assert!((y - expected).abs() < 1e-4, "{y} for {expected}");
+            assert!((y - expected).abs() < 1e-12, "{y} for {expected}");
         }
     }
 }
@@ -142,10 +143,11 @@ fn the_surroundings_alone_are_those_of_a_convolution() {
     }
 }
 
+/// In f64 again.
 #[test]
 fn what_kernels_cannot_count_is_an_error() {
     let Some(_) = crate::cuda::tests::gpu() else { return };
-    let x = Tensor::ones(&[1, 1, 2, 2], DType::F32).to_device(Device::Cuda(0)).unwrap();
+    let x = Tensor::ones(&[1, 1, 2, 2], DType::F64).to_device(Device::Cuda(0)).unwrap();
     let message = x.conv2d(&x, None, Conv2dOptions { stride: 1 << 20, ..PLAIN }).unwrap_err().to_string();
     assert!(message.starts_with("conv2d: 1048576 is too large for a GPU kernel"), "{message}");
 }
