@@ -300,7 +300,9 @@ impl Tensor {
     /// A tensor of these values in logical row-major order, with the dtype and on the device of this one: a constant of a
     /// computation. On a GPU it is copied there once, and shared from then on.
     pub fn constant(&self, values: &[f64], shape: &[usize]) -> Result<Self> {
-        let here = Self::from_slice(values, shape)?.to_dtype(self.dtype)?;
+        let here = crate::dispatch_element!(self.dtype, T => {
+            Self::from_slice(&values.iter().map(|&value| T::from_f64(value)).collect::<Vec<T>>(), shape)
+        })?;
         #[cfg(feature = "cuda")]
         if let Some(gpu) = self.gpu() {
             let storage = crate::dispatch_element!(self.dtype, T => {

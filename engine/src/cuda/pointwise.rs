@@ -85,11 +85,14 @@ fn run(
     }
     let to = y.address()?;
     let pack = 16 / dtype.size();
-    let packed = (walk.rank == 1 || walk.sizes[0] as usize % pack == 0)
+    let packed = (walk.rank == 1 || (walk.sizes[0] as usize).is_multiple_of(pack))
         && to % 16 == 0
         && (0..inputs.len()).all(|k| match walk.strides[k][0] {
             0 => true,
-            1 => addresses[k] % 16 == 0 && walk.strides[k][1..].iter().all(|stride| *stride as usize % pack == 0),
+            1 => {
+                addresses[k] % 16 == 0
+                    && walk.strides[k][1..].iter().all(|stride| (*stride as usize).is_multiple_of(pack))
+            }
             _ => false,
         });
     let name = if packed { format!("{kernel}_packed") } else { kernel.to_string() };

@@ -118,8 +118,8 @@ fn reading_a_value_while_recording_is_an_error_and_ends_it() {
         x[0].to_f64_vec()?;
         Ok::<_, Error>(vec![x[0].square()?])
     };
-    replay.run(&[x.clone()], reads).unwrap();
-    let message = replay.run(&[x.clone()], reads).unwrap_err().to_string();
+    replay.run(std::slice::from_ref(&x), reads).unwrap();
+    let message = replay.run(std::slice::from_ref(&x), reads).unwrap_err().to_string();
     assert!(message.contains("CUDA_ERROR_STREAM_CAPTURE"), "{message}");
     // The stream works on.
     assert_eq!(x.add(&x).unwrap().to_f64_vec().unwrap(), [2.0; 3]);
