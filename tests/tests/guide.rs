@@ -42,12 +42,14 @@ fn an_operation_added_by_the_guide_passes_the_sweep() {
     }
 }
 
-/// The workspace with no member but the engine, afresh.
+/// The workspace with no member but the engine and what it may stand on, afresh.
 fn copy_workspace(root: &Path, copy: &Path) {
     if copy.exists() {
         fs::remove_dir_all(copy).unwrap();
     }
-    copy_folder(&root.join("engine"), &copy.join("engine"));
+    for folder in ["engine", "kernels"] {
+        copy_folder(&root.join(folder), &copy.join(folder));
+    }
     fs::copy(root.join("Cargo.lock"), copy.join("Cargo.lock")).unwrap();
     let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
     let members = |line: &str| line.starts_with("members") || line.starts_with("default-members");
