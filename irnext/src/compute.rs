@@ -47,7 +47,7 @@ impl fmt::Display for Precision {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Compute {
-    /// cpu, cuda or cuda:<number>.
+    /// `cpu`, `cuda` or `cuda:1`.
     #[serde(with = "device")]
     pub device: Device,
     /// f32, tf32, bf16 or f16; the CPU computes in f32.
