@@ -15,9 +15,10 @@ TYPES="float:f32 double:f64 half_t:f16 bfloat_t:bf16"
 tools=../target/cuda-tools-$NVRTC-$PTXAS
 if [ ! -e "$tools/ready" ]; then
     rm -rf "$tools"
-    python3 -m venv "$tools" || { echo "python3 with its venv module is needed (apt install python3-venv)"; exit 1; }
-    "$tools/bin/pip" install --quiet --no-deps \
-        "nvidia-cuda-nvrtc-cu12==$NVRTC" "nvidia-cuda-nvcc-cu12==$PTXAS"
+    # 3 says that nothing is wrong but that the compiler is not to be had.
+    python3 -m venv "$tools" || { echo "python3 with its venv module is needed (apt install python3-venv)"; exit 3; }
+    "$tools/bin/pip" install --quiet --no-deps "nvidia-cuda-nvrtc-cu12==$NVRTC" "nvidia-cuda-nvcc-cu12==$PTXAS" ||
+        { echo "the pinned compiler could not be downloaded"; exit 3; }
     touch "$tools/ready"
 fi
 nvidia=$(echo "$PWD/$tools"/lib/python3*/site-packages/nvidia)
