@@ -71,6 +71,9 @@ fn fold<T: Float>(x: &Tensor, dims: &[usize], init: T, f: impl Fn(T, T) -> T + S
         vectorize(FoldRow { out, source, first, stride, inner: &inner, start, end, init, f: &f });
     };
     Tensor::build_in(layout.clone(), |out: &mut [T]| {
+        if out.is_empty() {
+            return;
+        }
         if pieces == 1 {
             let rows = (PIECE / (row * count).max(1)).max(1);
             out.par_chunks_mut(row * rows).enumerate().for_each(|(chunk, outs)| {

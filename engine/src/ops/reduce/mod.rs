@@ -164,6 +164,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_empty_has_sums() {
+        let none = Tensor::zeros(&[2, 0, 3], DType::F32);
+        assert_eq!(none.sum(&[1]).unwrap().to_vec::<f32>().unwrap(), [0.0; 6]);
+        assert_eq!(none.sum(&[2]).unwrap().shape(), [2, 0, 1]);
+        assert_eq!(none.sum_all().unwrap().item().unwrap(), 0.0);
+        // A convolution without output channels, of whose map a gradient sums.
+        let tape = crate::Tape::new();
+        let x = tape.leaf(&Tensor::ones(&[1, 2, 4, 4], DType::F32));
+        let (w, b) = (Tensor::zeros(&[0, 2, 3, 3], DType::F32), Tensor::zeros(&[0], DType::F32));
+        let b = tape.leaf(&b);
+        let y = x.conv2d(&w, Some(&b), crate::Conv2dOptions { padding: 1, ..Default::default() }).unwrap();
+        assert_eq!(y.shape(), [1, 0, 4, 4]);
+        let gradients = tape.backward(&y.sum_all().unwrap()).unwrap();
+        assert_eq!(gradients.get(&x).unwrap().to_vec::<f32>().unwrap(), [0.0; 32]);
+    }
+
+    #[test]
     fn dimensions_must_exist_once() {
         let x = Tensor::zeros(&[2, 3], DType::F32);
         assert!(x.sum(&[2]).is_err());
