@@ -78,6 +78,9 @@ mod absent {
         pub(crate) fn get(_: usize) -> Result<&'static Self> {
             Err(without_cuda())
         }
+        pub(crate) fn convolutions(&self) -> Result<String> {
+            match *self {}
+        }
         pub(crate) fn synchronize(&self) -> Result<()> {
             match *self {}
         }
@@ -111,11 +114,7 @@ impl Device {
     /// # Errors
     /// If that is missing on a GPU, with what to install.
     pub fn convolutions(self) -> Result<String> {
-        match self {
-            #[cfg(feature = "cuda")]
-            Self::Cuda(index) => crate::cuda::convolutions(Gpu::get(index)?),
-            device => self.on_gpu(|_gpu| Ok(()), || ()).map(|()| format!("kernels for {device}")),
-        }
+        self.on_gpu(|gpu| gpu.convolutions(), || "the program's own kernels".into())
     }
 
     /// Waits until everything that was queued is done, and reports what failed meanwhile. The CPU is always done.

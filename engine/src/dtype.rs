@@ -35,11 +35,6 @@ impl DType {
             Self::U8 => 1,
         }
     }
-
-    /// Whether the engine computes in this type.
-    pub fn is_compute(self) -> bool {
-        matches!(self, Self::F32 | Self::F64)
-    }
 }
 
 impl fmt::Display for DType {

@@ -256,7 +256,11 @@ impl Tensor {
         if already {
             return Ok(self.clone());
         }
-        let layout = layout(self.shape());
+        self.copied(layout(self.shape()))
+    }
+
+    /// The same values in memory of their own, in a dense layout.
+    fn copied(&self, layout: Layout) -> Result<Self> {
         #[cfg(feature = "cuda")]
         if let Some(gpu) = self.gpu() {
             let copy = Self::on_gpu(gpu, layout, self.dtype)?;
@@ -285,16 +289,9 @@ impl Tensor {
         }
     }
 
-    /// The same values in memory of their own, off the tape.
+    /// The same values in memory of their own in the standard layout, off the tape.
     pub fn copy(&self) -> Result<Self> {
-        let layout = Layout::new(self.shape());
-        #[cfg(feature = "cuda")]
-        if let Some(gpu) = self.gpu() {
-            let copy = Self::on_gpu(gpu, layout, self.dtype)?;
-            crate::cuda::copy_into(gpu, &copy, self)?;
-            return Ok(copy);
-        }
-        Ok(crate::dispatch_element!(self.dtype, T => self.detach().rearranged::<T>(layout)))
+        Ok(self.copied(Layout::new(self.shape()))?.detach())
     }
 
     /// A tensor of these values in logical row-major order, with the dtype and on the device of this one: a constant of a
@@ -322,8 +319,7 @@ impl Tensor {
                 // Dense memory comes over as it lies; a view of something larger is first gathered on the GPU.
                 let dense = if self.layout.is_dense() { self.clone() } else { self.standard()? };
                 let size = self.dtype.size();
-                let block = if let Storage::Cuda(block) = &*dense.storage { block } else { block };
-                let bytes = block.gpu().download(block, dense.layout.offset() * size, dense.numel() * size)?;
+                let bytes = block.gpu().download(dense.block()?, dense.layout.offset() * size, dense.numel() * size)?;
                 let layout = Layout::from_parts(self.shape().to_vec(), dense.layout.strides().to_vec(), 0);
                 let copy = crate::dispatch_element!(self.dtype, T => {
                     Self::build_in(layout, |out: &mut [T]| bytemuck::cast_slice_mut(out).copy_from_slice(&bytes))
@@ -360,7 +356,7 @@ impl Tensor {
     /// Zeros on `gpu`.
     pub(crate) fn zeros_on_gpu(gpu: &'static crate::cuda::Gpu, shape: &[usize], dtype: DType) -> Result<Self> {
         let zeros = Self::new_on_gpu(gpu, shape, dtype)?;
-        gpu.fill(zeros.block()?, 0, zeros.numel() * dtype.size(), 0)?;
+        gpu.fill(zeros.block()?, zeros.numel() * dtype.size(), 0)?;
         Ok(zeros)
     }
 

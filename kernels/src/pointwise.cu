@@ -26,11 +26,9 @@ struct Constants {
     double a, b;
 };
 
-template <typename Function, u32 N>
-__device__ __forceinline__ void element(T* y, const Inputs& inputs, const Walk& walk, Constants constants) {
-    u32 index = blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= walk.count) return;
-    u32 at[N] = {};
+// Where element `index` of the output is in each input.
+template <u32 N>
+__device__ __forceinline__ void find(u32 (&at)[N], u32 index, const Walk& walk) {
     u32 rest = index;
 #pragma unroll 1
     for (u32 d = 0; d < walk.rank; d++) {
@@ -41,6 +39,14 @@ __device__ __forceinline__ void element(T* y, const Inputs& inputs, const Walk& 
         }
         for (u32 k = 0; k < N; k++) at[k] += i * walk.strides[k][d];
     }
+}
+
+template <typename Function, u32 N>
+__device__ __forceinline__ void element(T* y, const Inputs& inputs, const Walk& walk, Constants constants) {
+    u32 index = blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= walk.count) return;
+    u32 at[N] = {};
+    find(at, index, walk);
     Real x[N];
     for (u32 k = 0; k < N; k++) x[k] = get(inputs.at[k][at[k]]);
     put(y[index], Function::of(x, constants));
@@ -51,16 +57,7 @@ __device__ __forceinline__ void pack(T* y, const Inputs& inputs, const Walk& wal
     u32 index = (blockIdx.x * blockDim.x + threadIdx.x) * PACK;
     if (index >= walk.count) return;
     u32 at[N] = {};
-    u32 rest = index;
-#pragma unroll 1
-    for (u32 d = 0; d < walk.rank; d++) {
-        u32 i = rest;
-        if (d + 1 < walk.rank) {
-            rest = rest / walk.sizes[d];
-            i -= rest * walk.sizes[d];
-        }
-        for (u32 k = 0; k < N; k++) at[k] += i * walk.strides[k][d];
-    }
+    find(at, index, walk);
     Pack x[N];
     for (u32 k = 0; k < N; k++) {
         if (walk.strides[k][0] == 1) {

@@ -76,14 +76,9 @@ impl Context {
         Self { values, tape, mode, compute: None, frozen: None, state }
     }
 
-    /// The same pass, computing in `dtype`. Parameters keep theirs, and so do their gradients.
-    pub fn computing_in(self, dtype: DType) -> Self {
-        Self { compute: Some(dtype), ..self }
-    }
-
-    /// The dtype that layers compute in, if it is not that of the parameters.
-    pub fn compute_dtype(&self) -> Option<DType> {
-        self.compute
+    /// The same pass, computing in `dtype` if there is one, else in that of the parameters. These keep theirs, and so do their gradients.
+    pub fn computing_in(self, dtype: Option<DType>) -> Self {
+        Self { compute: dtype, ..self }
     }
 
     /// What does not change from pass to pass, if this is known of the values.

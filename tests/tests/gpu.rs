@@ -80,11 +80,7 @@ fn train(weights: DType, device: Device, dtype: Option<DType>, steps: usize) -> 
     let mut curve = Vec::new();
     for _ in 0..steps {
         let tape = Tape::new();
-        let cx = Context::training(&model.params, &tape);
-        let cx = match dtype {
-            Some(dtype) => cx.computing_in(dtype),
-            None => cx,
-        };
+        let cx = Context::training(&model.params, &tape).computing_in(dtype);
         let predictions = model.network.forward(&cx, &cx.to_compute(&x).unwrap()).unwrap();
         let predictions = predictions.map(|prediction| prediction.to_dtype(weights).unwrap());
         let loss = dual_domain(&predictions, &target, LossConfig::default()).unwrap().total;

@@ -7,11 +7,11 @@
 //! ```
 
 use clap::{Parser, ValueEnum};
-use engine::{DType, Device, Rng, Tape, Tensor};
+use engine::{DType, Device, Rng, Tensor};
 use irnext::compute::{Compute, Precision};
-use irnext::model::{LossConfig, Model, ModelConfig, dual_domain};
-use nn::Context;
-use nn::optim::{Optimizer, Rule};
+use irnext::model::{LossConfig, Model, ModelConfig};
+use irnext::train::{LOSS_SCALE, State, StepSettings};
+use nn::optim::Rule;
 use nn::weights::WeightFile;
 use std::collections::HashMap;
 use std::error::Error;
@@ -99,7 +99,7 @@ fn main() -> ExitCode {
 /// What is measured: the program's own way from a padded photograph to its prediction, and from a batch to the next weights.
 fn serve(task: Task, folder: &Path, compute: Compute) -> Result<()> {
     let (model, _) = Model::read(&folder.join(WEIGHTS))?;
-    let mut model = model.on(compute)?;
+    let model = model.on(compute)?;
     let mut batch = WeightFile::read(&folder.join(BATCH))?.tensors;
     let mut take = |name: &str| batch.remove(name).ok_or_else(|| format!("{BATCH}: no tensor {name}"));
     let (input, target) = (take("input")?.to_device(compute.device)?, take("target")?.to_device(compute.device)?);
@@ -109,37 +109,21 @@ fn serve(task: Task, folder: &Path, compute: Compute) -> Result<()> {
             obey(compute.device, || Ok(model.predict(&input)?))
         }
         Task::Train => {
-            let mut optimizer = Optimizer::new(Rule::adam(), &model.params);
+            let settings = StepSettings {
+                loss: LossConfig::default(),
+                compute: compute.precision.dtype(),
+                rate: RATE,
+                limit: f64::INFINITY,
+                loss_scale: (compute.precision == Precision::F16).then_some(LOSS_SCALE),
+            };
+            let mut state = State::new(model, Rule::adam(), 0.0)?;
             let mut losses = Vec::new();
             obey(compute.device, || {
-                losses.push(step(&mut model, &mut optimizer, &input, &target, compute)?.reshape(&[1])?);
-                Ok(Tensor::concat(&losses.iter().collect::<Vec<_>>(), 0)?)
+                losses.push(state.step(input.clone(), target.clone(), settings)?.loss as f32);
+                Ok(Tensor::from_slice(&losses, &[losses.len()])?)
             })
         }
     }
-}
-
-/// The loss, and the parameters moved by its gradient.
-fn step(
-    model: &mut Model,
-    optimizer: &mut Optimizer,
-    input: &Tensor,
-    target: &Tensor,
-    compute: Compute,
-) -> Result<Tensor> {
-    let tape = Tape::new();
-    let cx = Context::training(&model.params, &tape).computing_in(compute.precision.dtype().unwrap_or(DType::F32));
-    let predictions = model.network.forward(&cx, &cx.to_compute(input)?)?;
-    let predictions = predictions.map(|prediction| prediction.to_dtype(DType::F32));
-    let [quarter, half, full] = predictions;
-    let predictions = [quarter?, half?, full?];
-    let total = dual_domain(&predictions, target, LossConfig::default())?.total;
-    drop(predictions);
-    let pass = cx.finish();
-    let gradients = pass.gradients(tape.backward(&total)?);
-    pass.update_buffers(&mut model.params)?;
-    optimizer.step(&mut model.params, &gradients, RATE)?;
-    Ok(total.detach())
 }
 
 /// Runs `work` as often as standard input says. What it made last is what may be asked for: a prediction, or the losses of

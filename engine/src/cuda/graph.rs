@@ -111,7 +111,8 @@ impl Graph {
     ) -> Result<Self, E> {
         /// Memory may be allocated meanwhile: only what is asked of this stream is recorded.
         const RELAXED: i32 = 2;
-        let inputs = inputs.iter().map(|input| own_memory(gpu, input)).collect::<Result<Vec<_>>>()?;
+        // Memory that nobody else sees, to be overwritten before each run.
+        let inputs = inputs.iter().map(Tensor::copy).collect::<Result<Vec<_>>>()?;
         gpu.bind()?;
         let stream = gpu.recorder.begin()?;
         // SAFETY: the stream lives as long as the recording.
@@ -122,14 +123,19 @@ impl Graph {
         // SAFETY: the stream is alive; the driver writes the graph's handle.
         let ended = sys::check("cuStreamEndCapture", unsafe { sys::cuStreamEndCapture(stream, &mut graph) });
         let recording = gpu.recorder.end();
-        let outputs = outputs?;
-        ended?;
         let mut executable = std::ptr::null_mut();
-        // SAFETY: the driver writes the handle of what it makes of the graph.
-        let made = unsafe { sys::cuGraphInstantiateWithFlags(&mut executable, graph, 0) };
-        // SAFETY: the graph is ours and not used again.
-        unsafe { sys::cuGraphDestroy(graph) };
-        sys::check("cuGraphInstantiate", made)?;
+        let made = outputs.and_then(|outputs| {
+            ended?;
+            // SAFETY: recording ended well, so there is a graph; the driver writes the handle of what it makes of it.
+            let made = unsafe { sys::cuGraphInstantiateWithFlags(&mut executable, graph, 0) };
+            sys::check("cuGraphInstantiate", made)?;
+            Ok(outputs)
+        });
+        if !graph.is_null() {
+            // SAFETY: the graph is ours and not used again.
+            unsafe { sys::cuGraphDestroy(graph) };
+        }
+        let outputs = made?;
         let _recording = recording.ok_or_else(|| Error::cuda("graph", "the recording was lost"))?;
         Ok(Self { gpu, executable, inputs, outputs, _recording })
     }
@@ -152,11 +158,4 @@ impl Drop for Graph {
         // driver after that, as freeing it waits.
         unsafe { sys::cuGraphExecDestroy(self.executable) };
     }
-}
-
-/// A copy of `x` that nobody else sees, to be overwritten before each run.
-fn own_memory(gpu: &'static Gpu, x: &Tensor) -> Result<Tensor> {
-    let own = Tensor::new_on_gpu(gpu, x.shape(), x.dtype())?;
-    super::copy_into(gpu, &own, x)?;
-    Ok(own)
 }

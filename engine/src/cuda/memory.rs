@@ -202,7 +202,7 @@ impl Gpu {
     pub(crate) fn allocate(&'static self, bytes: usize) -> Result<Block> {
         let (block, _) = self.block(bytes, false)?;
         if CHECKED {
-            self.fill(&block, 0, block.class, 0xFF)?;
+            self.fill(&block, block.class, 0xFF)?;
         }
         Ok(block)
     }
@@ -262,15 +262,15 @@ impl Gpu {
         Ok(address)
     }
 
-    /// Sets bytes of `block` to `value`.
-    pub(crate) fn fill(&self, block: &Block, start: usize, bytes: usize, value: u8) -> Result<()> {
-        debug_assert!(start + bytes <= block.class);
+    /// Sets the first bytes of `block` to `value`.
+    pub(crate) fn fill(&self, block: &Block, bytes: usize, value: u8) -> Result<()> {
+        assert!(bytes <= block.class, "a block of {} bytes is filled with {bytes}", block.class);
         if bytes == 0 {
             return Ok(());
         }
         self.bind()?;
         // SAFETY: the range is inside the block, which was just checked and is alive while the stream's order protects it.
-        let code = unsafe { sys::cuMemsetD8Async(block.address + start as u64, value, bytes, self.stream()) };
+        let code = unsafe { sys::cuMemsetD8Async(block.address, value, bytes, self.stream()) };
         sys::check("cuMemsetD8Async", code)
     }
 
@@ -302,7 +302,7 @@ impl Gpu {
         if bytes == 0 {
             return Ok(Vec::new()); // a view without elements may start anywhere
         }
-        debug_assert!(start + bytes <= block.class);
+        assert!(start + bytes <= block.class, "{bytes} bytes are read from {start} on, of {}", block.class);
         self.bind()?;
         let pinned = self.pinned(bytes)?;
         // SAFETY: the range is inside the block, the buffer is at least as long, and it is not touched until the stream is done.
@@ -334,15 +334,15 @@ impl Gpu {
         Ok(storage)
     }
 
-    /// Copies bytes from one block to another, in the stream's order.
-    pub(crate) fn copy_block(&self, to: &Block, from: &Block, start: usize, bytes: usize) -> Result<()> {
-        debug_assert!(start + bytes <= from.class && bytes <= to.class);
+    /// Copies the first bytes of one block to another, in the stream's order.
+    pub(crate) fn copy_block(&self, to: &Block, from: &Block, bytes: usize) -> Result<()> {
+        assert!(bytes <= from.class.min(to.class), "{bytes} bytes are copied from {} to {}", from.class, to.class);
         if bytes == 0 {
             return Ok(());
         }
         self.bind()?;
-        // SAFETY: both ranges are inside their blocks.
-        let code = unsafe { sys::cuMemcpyDtoDAsync_v2(to.address, from.address + start as u64, bytes, self.stream()) };
+        // SAFETY: both ranges are inside their blocks, which was just checked.
+        let code = unsafe { sys::cuMemcpyDtoDAsync_v2(to.address, from.address, bytes, self.stream()) };
         sys::check("cuMemcpyDtoDAsync", code)
     }
 

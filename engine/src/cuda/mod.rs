@@ -118,6 +118,14 @@ impl Gpu {
         self.recorder.note(storage, block.pool());
     }
 
+    /// Who computes convolutions here; an error that says what to install if cuDNN is missing.
+    pub(crate) fn convolutions(&'static self) -> Result<String> {
+        Ok(match cudnn::Cudnn::of(self)? {
+            Some(cudnn) => format!("cuDNN {}", cudnn.version()),
+            None => "the program's own kernels".into(),
+        })
+    }
+
     /// Waits until everything that was queued is done, and reports what went wrong meanwhile.
     pub(crate) fn synchronize(&self) -> Result<()> {
         self.bind()?;
@@ -155,14 +163,6 @@ pub(crate) fn devices() -> Result<Vec<crate::GpuInfo>> {
         }
     };
     Ok((0..count.min(MOST)).map(info).collect())
-}
-
-/// Who computes convolutions on `gpu`.
-pub(crate) fn convolutions(gpu: &'static Gpu) -> Result<String> {
-    Ok(match cudnn::Cudnn::of(gpu)? {
-        Some(cudnn) => format!("cuDNN {}", cudnn.version()),
-        None => "the program's own kernels".into(),
-    })
 }
 
 /// The number of elements of `x` as kernels count them.

@@ -37,7 +37,7 @@ pub(crate) fn copy_region(gpu: &'static Gpu, op: &'static str, to: &Tensor, regi
         (arguments.sizes[d], arguments.to[d], arguments.from[d]) = (number(size)?, number(to)?, number(from)?);
     }
     let size = to.dtype().size();
-    let addresses = [to.block()?.address() + (region.offset() * size) as u64, x.address()?];
+    let addresses = [to.address()? + ((region.offset() - to.layout().offset()) * size) as u64, x.address()?];
     let pack = (16 / size) as u32;
     let whole =
         |strides: &[u32; RANK]| strides[0] == 1 && strides[1..].iter().all(|stride| stride.is_multiple_of(pack));

@@ -12,6 +12,11 @@ pub(crate) fn gpu() -> Option<&'static Gpu> {
     }
 }
 
+/// `x` on the first GPU.
+pub(crate) fn there(x: &Tensor) -> Tensor {
+    x.to_device(Device::Cuda(0)).unwrap()
+}
+
 #[test]
 fn tensors_come_back_as_they_went() {
     let Some(_) = gpu() else { return };

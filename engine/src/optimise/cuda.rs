@@ -1,7 +1,7 @@
 //! Many tensors at once on a GPU: the tables that the kernels in `optimise.cu` take, and who owns the memory that is overwritten.
 
 use super::{Clip, Parameter, Row, Rows, Rule, Shared};
-use crate::cuda::{Argument, Gpu, Launch, computed_in, copy_into};
+use crate::cuda::{Argument, Gpu, Launch, computed_in};
 use crate::{DType, Error, Result, Tensor};
 
 /// As in `optimise.cu`.
@@ -87,15 +87,13 @@ fn launch(
 }
 
 /// Sees to it that `tensor` can be overwritten.
-fn own(gpu: &'static Gpu, tensor: &mut Tensor, shared: Shared) -> Result<()> {
+fn own(tensor: &mut Tensor, shared: Shared) -> Result<()> {
     let overwritten = match shared {
         Shared::Leave => tensor.is_exclusive(),
         Shared::Overwrite => tensor.layout().is_standard(),
     };
     if !overwritten {
-        let copy = Tensor::new_on_gpu(gpu, tensor.shape(), tensor.dtype())?;
-        copy_into(gpu, &copy, tensor)?;
-        *tensor = copy;
+        *tensor = tensor.copy()?;
     }
     Ok(())
 }
@@ -109,7 +107,7 @@ pub(super) fn refresh(rows: &mut Rows) -> Result<()> {
         rows.there = None;
         return Ok(());
     }
-    gpu.copy_block(there.block()?, &gpu.upload(bytes)?, 0, bytes.len())
+    gpu.copy_block(there.block()?, &gpu.upload(bytes)?, bytes.len())
 }
 
 /// Where the numbers are on `gpu`.
@@ -148,13 +146,13 @@ pub(super) fn step(
         let (dtype, real) = (gradient.dtype(), computed_in(gradient.dtype()));
         crate::dtype::require_compute(OP, dtype)?;
         rows.get(*row)?;
-        own(gpu, value, shared)?;
+        own(value, shared)?;
         if memory.is_empty() {
             for _ in rule.slots() {
                 memory.push(Tensor::zeros_on_gpu(gpu, value.shape(), value.dtype())?);
             }
         }
-        memory.iter_mut().try_for_each(|slot| own(gpu, slot, shared))?;
+        memory.iter_mut().try_for_each(|slot| own(slot, shared))?;
         let gradient = gradient.standard()?;
         let operands: Vec<&Tensor> = [&**value, &gradient].into_iter().chain(memory.iter()).collect();
         for (i, tensor) in operands.iter().enumerate() {
@@ -217,7 +215,7 @@ pub(super) fn average(
     let mut listed = Vec::with_capacity(values.len());
     for (average, value) in averages.iter_mut().zip(values) {
         crate::dtype::require_compute(OP, average.dtype())?;
-        own(gpu, average, shared)?;
+        own(average, shared)?;
         let value = value.standard()?;
         listed.push(Listed::new(OP, gpu, average.dtype(), 0, &[average, &value])?);
         kept.push(value);

@@ -102,13 +102,11 @@ impl FrozenModel<'_> {
     }
 }
 
-/// One pass, computing in a dtype of its own or in that of the values; the result is f32 again.
+/// One pass, computing in a dtype of its own or in that of the values; the result is of the image's again.
 fn pass(network: &IrNext, values: &Arc<Frozen>, compute: Option<DType>, x: &Tensor) -> nn::Result<Tensor> {
-    let Some(dtype) = compute else {
-        return network.predict(&Context::frozen(values), x);
-    };
-    let cx = Context::frozen(values).computing_in(dtype);
-    Ok(network.predict(&cx, &x.to_dtype(dtype)?)?.to_dtype(x.dtype())?)
+    let cx = Context::frozen(values).computing_in(compute);
+    let y = network.predict(&cx, &cx.to_compute(x)?)?;
+    Ok(if y.dtype() == x.dtype() { y } else { y.to_dtype(x.dtype())? })
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 //! One safetensors file holds the model, the optimiser's memory and the moving average; its metadata the step and the
 //! configuration. Data order, crops and degradations need no state: they are functions of (seed, step).
 
+use super::State;
 use crate::error::{Error, Result};
 use crate::model::Model;
-use engine::{DType, Device, Tensor};
+use engine::{DType, Tensor};
 use nn::Ema;
 use nn::optim::{Optimizer, Rule};
 use nn::weights::WeightFile;
@@ -54,26 +55,6 @@ impl Progress {
     }
 }
 
-/// A run's numbers.
-pub struct State {
-    /// The network.
-    pub model: Model,
-    /// The optimiser.
-    pub optimiser: Optimizer,
-    /// The moving average, if there is one.
-    pub ema: Option<Ema>,
-}
-
-impl State {
-    /// The same numbers on `device`.
-    pub fn to_device(self, device: Device) -> Result<Self> {
-        let Self { model, optimiser, ema } = self;
-        let params = model.params.to_device(device)?;
-        let ema = ema.map(|ema| ema.to_device(device)).transpose()?;
-        Ok(Self { model: Model { params, ..model }, optimiser: optimiser.to_device(device)?, ema })
-    }
-}
-
 /// Writes the checkpoint `path`; a crash leaves the old one or the new one.
 pub fn save(path: &Path, state: &State, progress: &Progress) -> Result<()> {
     let params = &state.model.params;
@@ -116,5 +97,5 @@ pub fn load(path: &Path, rule: Rule, ema_decay: f64) -> Result<(State, Progress)
             Some(Ema::resume(ema_decay, progress.average_updates, averaged.values()))
         }
     };
-    Ok((State { model, optimiser, ema }, progress))
+    Ok((State::resumed(model, optimiser, ema), progress))
 }

@@ -5,9 +5,11 @@
 
 mod checkpoint;
 mod config;
+mod step;
 
-pub use checkpoint::{Progress, State};
+pub use checkpoint::Progress;
 pub use config::{DataConfig, OptimiserConfig, Period, RuleName, TrainConfig, ValidationConfig};
+pub use step::{LOSS_SCALE, State, StepResult, StepSettings};
 
 use crate::compute::Precision;
 use crate::data::{Batch, CropSpec, Loader, LoaderConfig, Paired, PhotoCache, Source, Synthetic};
@@ -16,18 +18,13 @@ use crate::error::{Error, Result};
 use crate::evaluate::{mean, score};
 use crate::image::Image;
 use crate::metrics::{Measure, Scorer};
-use crate::model::{Loss, LossConfig, Model, TASK, dual_domain};
+use crate::model::{Model, TASK};
 use crate::restore::restore;
-use engine::{DType, Replay, Tape, Tensor};
-use nn::optim::{Clip, Optimizer, Shared, norm};
+use engine::{DType, Tensor};
 use nn::schedule::WarmupCosine;
-use nn::{Context, Ema};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// What a loss is multiplied with at first where gradients are half precision, so that small ones do not become 0.
-const LOSS_SCALE: f64 = 65536.0;
 
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,7 +53,6 @@ pub struct Trainer {
     schedule: WarmupCosine,
     steps_per_epoch: u64,
     total: u64,
-    replay: Replay,
 }
 
 impl Trainer {
@@ -79,7 +75,11 @@ impl Trainer {
                 same_run(&path, &progress, &config)?;
                 (state, progress)
             }
-            false => (fresh(&config)?, Progress { config: config.to_toml()?, ..Progress::default() }),
+            false => {
+                let model = Model::new(&config.model, config.seed, DType::F32)?;
+                let state = State::new(model, config.optimiser.rule.rule(), config.optimiser.ema)?;
+                (state, Progress { config: config.to_toml()?, ..Progress::default() })
+            }
         };
         config.compute.start()?;
         state = state.to_device(config.compute.device)?;
@@ -105,8 +105,7 @@ impl Trainer {
         } else {
             progress.loss_scale = None;
         }
-        let replay = Replay::default();
-        Ok(Self { config, state, progress, source, validation, schedule, steps_per_epoch, total, replay })
+        Ok(Self { config, state, progress, source, validation, schedule, steps_per_epoch, total })
     }
 
     /// Trains to the end of the run, or until `watch` returns false. `watch` sees every step, and every validation.
@@ -158,7 +157,7 @@ impl Trainer {
     /// Scores the validation pairs with the moving average, if there is one; nothing without pairs.
     pub fn validate(&self) -> Result<Option<Validation>> {
         let Some(pairs) = &self.validation else { return Ok(None) };
-        let model = self.state.model.freeze_with(self.values()).computing_in(self.config.compute.precision);
+        let model = self.state.model.freeze_with(self.state.values()).computing_in(self.config.compute.precision);
         let scorer = Scorer::new(&[Measure::PSNR, Measure::SSIM])?;
         let restore = |image: &Image| restore(&model, image);
         let of = |index| Ok(score(pairs, index, &scorer, Some(&restore))?.restored.unwrap_or_default());
@@ -169,52 +168,23 @@ impl Trainer {
     }
 
     /// One step on `batch`.
-    ///
-    /// Its values are looked at when all of it has been queued; on a GPU it is recorded once, and then played.
     fn step(&mut self, batch: &Batch) -> Result<Step> {
         let shape = [batch.n, 3, batch.height, batch.width];
         let device = self.config.compute.device;
-        let there = |data: &[f32], shape: &[usize]| Tensor::from_slice(data, shape)?.to_device(device);
-        let mut inputs = vec![
-            Tensor::from_nhwc(&batch.inputs, shape)?.to_device(device)?,
-            Tensor::from_nhwc(&batch.targets, shape)?.to_device(device)?,
-        ];
-        if let Some(scale) = self.progress.loss_scale {
-            inputs.push(there(&[scale as f32], &[1])?);
-        }
-        let rate = self.schedule.rate(self.period());
+        let input = Tensor::from_nhwc(&batch.inputs, shape)?.to_device(device)?;
+        let target = Tensor::from_nhwc(&batch.targets, shape)?.to_device(device)?;
         let clip = self.config.optimiser.clip;
-        let settings = Settings {
+        let settings = StepSettings {
             loss: self.config.loss,
             compute: self.config.compute.precision.dtype(),
-            rate,
+            rate: self.schedule.rate(self.period()),
             limit: if clip > 0.0 { clip } else { f64::INFINITY },
+            loss_scale: self.progress.loss_scale,
         };
-        // What the host decides of a step goes ahead of it. The first one decides as it runs, since which parameters have gradients is
-        // only then known.
-        if self.state.optimiser.has_moved() {
-            self.state.optimiser.advance(rate)?;
-        }
-        if let Some(ema) = &mut self.state.ema {
-            ema.advance()?;
-        }
-        let state = &mut self.state;
-        let outputs = self.replay.run(&inputs, |inputs| state.step(inputs, settings))?;
-        let mut numbers = [0.0; 3];
-        for (number, output) in numbers.iter_mut().zip(&outputs) {
-            *number = output.item()?;
-        }
-        let [loss, spatial, gradient_norm] = numbers;
-        let skipped = !(loss.is_finite() && gradient_norm.is_finite());
-        if skipped {
-            self.state.optimiser.take_back();
-            if let Some(ema) = &mut self.state.ema {
-                ema.take_back();
-            }
-        }
+        let StepResult { loss, spatial, gradient_norm, skipped } = self.state.step(input, target, settings)?;
         self.progress.adapt_loss_scale(skipped);
         self.progress.step += 1;
-        Ok(Step { step: self.progress.step, loss, spatial, rate, gradient_norm, skipped })
+        Ok(Step { step: self.progress.step, loss, spatial, rate: settings.rate, gradient_norm, skipped })
     }
 
     /// The schedule's period of the step to come, from 1.
@@ -230,84 +200,12 @@ impl Trainer {
         CropSpec { max_shrink: data.max_shrink, flip: data.flip, ..CropSpec::square(data.crop) }
     }
 
-    /// The values to use the model with: the moving average, if there is one.
-    fn values(&self) -> Vec<Tensor> {
-        match &self.state.ema {
-            Some(ema) => ema.values().to_vec(),
-            None => self.state.model.params.values(),
-        }
-    }
-
     fn write_weights(&self, path: &Path) -> Result<()> {
         let metadata = HashMap::from([
             (TASK.to_string(), self.config.task.to_string()),
             ("irnext.steps".to_string(), self.progress.step.to_string()),
         ]);
-        Ok(self.state.model.to_file_with(&self.values(), DType::F32, metadata)?.write(path)?)
-    }
-}
-
-/// What a step is done with.
-#[derive(Clone, Copy)]
-struct Settings {
-    loss: LossConfig,
-    /// What the network computes in, if not in its parameters' dtype.
-    compute: Option<DType>,
-    rate: f64,
-    /// The largest norm of gradients.
-    limit: f64,
-}
-
-impl State {
-    /// Forward, backward, and the parameters moved. `inputs` are the degraded images, what they should be, and maybe a number that the
-    /// loss is multiplied with. Returns the loss, its spatial part, and the gradients' norm before clipping; if one of them is no
-    /// finite number, nothing has moved.
-    fn step(&mut self, inputs: &[Tensor], settings: Settings) -> Result<Vec<Tensor>> {
-        let Self { model: Model { network, params, .. }, optimiser, ema } = self;
-        let (input, target, scale) = (&inputs[0], &inputs[1], inputs.get(2));
-        let tape = Tape::new();
-        let cx = Context::training(params, &tape);
-        let cx = match settings.compute {
-            Some(dtype) => cx.computing_in(dtype),
-            None => cx,
-        };
-        let [quarter, half, full] = network.forward(&cx, &cx.to_compute(input)?)?;
-        let predictions = [in_f32(quarter)?, in_f32(half)?, in_f32(full)?];
-        let Loss { spatial, total, .. } = dual_domain(&predictions, target, settings.loss)?;
-        drop(predictions);
-        let pass = cx.finish();
-        let (loss, spatial) = (total.detach(), spatial.detach());
-        let gradients = match scale {
-            None => tape.backward(&total)?,
-            Some(scale) => tape.backward_from(&[&total], vec![Some(scale.reshape(&[])?)])?,
-        };
-        let mut gradients = pass.gradients(gradients);
-        if let Some(scale) = scale {
-            for gradient in gradients.iter_mut().flatten() {
-                *gradient = gradient.div(scale)?;
-            }
-        }
-        // A loss that is not finite stops the step as a norm does: 0 times it is 0 or NaN.
-        let norm = norm(&gradients)?;
-        let checked = norm.add(&loss.to_dtype(DType::F64)?.scale(0.0)?)?;
-        let clip = Some(Clip { norm: &checked, limit: settings.limit });
-        match optimiser.has_moved() {
-            true => optimiser.apply(params, &gradients, clip, Shared::Overwrite)?,
-            false => optimiser.clipped_step(params, &gradients, settings.rate, clip)?,
-        }
-        optimiser.apply_buffers(params, pass, &checked, Shared::Overwrite)?;
-        if let Some(ema) = ema {
-            ema.apply(params, Some(&checked), Shared::Overwrite)?;
-        }
-        Ok(vec![loss, spatial, norm])
-    }
-}
-
-/// `x` as f32, if it is of a half type.
-fn in_f32(x: Tensor) -> Result<Tensor> {
-    match x.dtype() {
-        DType::F16 | DType::BF16 => Ok(x.to_dtype(DType::F32)?),
-        _ => Ok(x),
+        Ok(self.state.model.to_file_with(&self.state.values(), DType::F32, metadata)?.write(path)?)
     }
 }
 
@@ -334,16 +232,6 @@ pub struct Validation {
 /// The checkpoint of a run's folder.
 fn last(out: &Path) -> PathBuf {
     out.join("last.safetensors")
-}
-
-fn fresh(config: &TrainConfig) -> Result<State> {
-    let model = Model::new(&config.model, config.seed, DType::F32)?;
-    let optimiser = Optimizer::new(config.optimiser.rule.rule(), &model.params);
-    let ema = match config.optimiser.ema {
-        0.0 => None,
-        decay => Some(Ema::new(&model.params, decay)?),
-    };
-    Ok(State { model, optimiser, ema })
 }
 
 fn source(config: &TrainConfig, cache: &Arc<PhotoCache>) -> Result<Arc<dyn Source>> {

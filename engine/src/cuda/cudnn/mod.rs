@@ -16,7 +16,7 @@ mod graph;
 mod plan;
 mod sys;
 
-use super::{Gpu, MOST, copy_into};
+use super::{Gpu, MOST};
 use crate::ops::conv2d::{Conv2dOptions, Direction};
 use crate::{Error, Result, Tensor};
 use descriptor::{Failure, check};
@@ -185,7 +185,7 @@ impl Cudnn {
             },
         };
         let Some(plan) = plan else { return Ok(None) };
-        let place = |&(name, tensor): &(Name, &Tensor)| Ok((name, aligned(self.gpu, tensor)?));
+        let place = |&(name, tensor): &(Name, &Tensor)| Ok((name, aligned(tensor)?));
         let operands: Vec<(Name, Tensor)> = operands.iter().map(place).collect::<Result<_>>()?;
         let (name, shape) = convolution.result();
         let result = Tensor::new_on_gpu(self.gpu, &shape, convolution.dtype)?;
@@ -228,14 +228,12 @@ fn supported((major, minor, patch): (usize, usize, usize)) -> Result<(), String>
 }
 
 /// In the standard layout, where cuDNN's engines can read 16 bytes at once.
-fn aligned(gpu: &'static Gpu, tensor: &Tensor) -> Result<Tensor> {
+fn aligned(tensor: &Tensor) -> Result<Tensor> {
     let tensor = tensor.standard()?;
     if tensor.address()?.is_multiple_of(ALIGNMENT) {
         return Ok(tensor);
     }
-    let copy = Tensor::new_on_gpu(gpu, tensor.shape(), tensor.dtype())?;
-    copy_into(gpu, &copy, &tensor)?;
-    Ok(copy)
+    tensor.copy()
 }
 
 /// The failure as an error, where nothing can be unsupported.

@@ -4,8 +4,8 @@
 use super::descriptor::Descriptor;
 use super::sys::{BehaviorNote, NumericalNote, attribute, kind};
 use super::*;
-use crate::cuda::tests::gpu;
-use crate::{DType, Device, Rng, Tape};
+use crate::cuda::tests::{gpu, there};
+use crate::{DType, Rng, Tape};
 
 const DTYPES: [(DType, f64); 3] = [(DType::F32, 1e-6), (DType::F16, 1e-3), (DType::BF16, 8e-3)];
 
@@ -15,10 +15,6 @@ const COMPILED: Permissions = Permissions { compiled: true, ..STRICT };
 
 fn random(shape: &[usize], dtype: DType, rng: &mut Rng) -> Tensor {
     Tensor::randn(shape, DType::F64, rng).to_dtype(dtype).unwrap()
-}
-
-fn there(x: &Tensor) -> Tensor {
-    x.to_device(Device::Cuda(0)).unwrap()
 }
 
 fn exact(x: &Tensor) -> Tensor {

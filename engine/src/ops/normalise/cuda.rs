@@ -3,7 +3,7 @@
 //! Each way reads the map twice: once for its sums, once to write.
 
 use super::{Normalise, Saved, Statistics};
-use crate::cuda::{Gpu, Launch, THREADS, width};
+use crate::cuda::{Gpu, Launch, THREADS, computed_in, width};
 use crate::{DType, Error, Result, Tensor};
 
 /// How a launch walks `[groups, rows, channels]`, as in `normalise.cu`.
@@ -82,11 +82,6 @@ fn finish<'a>(kernel: &'a str, dtype: DType, numbers: usize) -> Launch<'a> {
     Launch::blocks("normalise", kernel, dtype, [numbers.div_ceil(THREADS as usize / 32), 1, 1])
 }
 
-/// The type that tensors of `dtype` are computed in.
-fn real(dtype: DType) -> DType {
-    if dtype == DType::F64 { DType::F64 } else { DType::F32 }
-}
-
 /// Means and biased variances of `x`, standard, whose images fall into `groups` groups.
 pub(super) fn statistics(gpu: &'static Gpu, op: &'static str, x: &Tensor, groups: usize) -> Result<Statistics> {
     let shape = [groups, x.shape()[1]];
@@ -117,7 +112,7 @@ pub(super) fn forward(
     }
     let Statistics { mean, var } = &normalise.statistics;
     let (weight, bias) = (weight.standard()?, bias.standard()?);
-    let numbers = Tensor::new_on_gpu(gpu, &[3, mean.numel()], real(x.dtype()))?;
+    let numbers = Tensor::new_on_gpu(gpu, &[3, mean.numel()], computed_in(x.dtype()))?;
     let [groups, channels] = [normalise.statistics.groups(), x.shape()[1]].map(|size| size as u32);
     Launch::each("normalise", "normalise_numbers", x.dtype(), mean.numel()).run(
         gpu,
@@ -188,7 +183,7 @@ pub(super) fn backward(
 
     let new =
         |shape: &[usize], dtype: DType, wanted: bool| wanted.then(|| Tensor::new_on_gpu(gpu, shape, dtype)).transpose();
-    let numbers = new(&[4, mean.numel()], real(dtype), wants_x)?;
+    let numbers = new(&[4, mean.numel()], computed_in(dtype), wants_x)?;
     let (d_weight, d_bias) = (new(&channels, dtype, wants_weight)?, new(&channels, dtype, wants_bias)?);
     let through = normalise.of_input && x.is_some();
     let count = if through { (dy.numel() / mean.numel()) as u32 } else { 0 };
@@ -222,11 +217,8 @@ pub(super) fn backward(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Device, Rng, Tape};
-
-    fn there(x: &Tensor) -> Tensor {
-        x.to_device(Device::Cuda(0)).unwrap()
-    }
+    use crate::cuda::tests::there;
+    use crate::{Rng, Tape};
 
     /// The largest difference, relative to the largest number.
     fn distance(y: &Tensor, expected: &Tensor) -> f64 {

@@ -33,8 +33,7 @@ pub(super) fn fold(gpu: &'static Gpu, kernel: &'static str, x: &Tensor, dims: &[
 
 /// Room for the results of so many pieces for each element of `y`, in the type that `y`'s is computed in.
 pub(crate) fn partial(gpu: &'static Gpu, y: &Tensor, pieces: u32) -> Result<Tensor> {
-    let real = if y.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
-    Tensor::new_on_gpu(gpu, &[pieces as usize, y.numel()], real)
+    Tensor::new_on_gpu(gpu, &[pieces as usize, y.numel()], crate::cuda::computed_in(y.dtype()))
 }
 
 /// Folds the pieces for each element of `y`, in its memory order, and scales the results.

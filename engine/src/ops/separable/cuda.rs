@@ -118,11 +118,8 @@ fn on_the_gpu(gpu: &'static Gpu, axis: &Axis, dtype: DType) -> Result<[u64; 2]> 
 
 #[cfg(test)]
 mod tests {
-    use crate::{DType, Device, Rng, Tensor};
-
-    fn there(x: &Tensor) -> Tensor {
-        x.to_device(Device::Cuda(0)).unwrap()
-    }
+    use crate::cuda::tests::there;
+    use crate::{DType, Rng, Tensor};
 
     fn assert_close(there: &Tensor, here: &Tensor, tolerance: f64) {
         assert_eq!(there.meta(), here.meta());

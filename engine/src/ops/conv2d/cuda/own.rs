@@ -163,7 +163,7 @@ pub(super) fn weight_sums(
     };
     let parts = pixels.div_ceil(length);
     let grid = if geometry.is_thin() { [tiles, parts, 1] } else { [tiles * parts, 1, 1] };
-    let real = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+    let real = crate::cuda::computed_in(dtype);
     let partials = Tensor::new_on_gpu(gpu, &[parts, numbers], real)?;
     Launch::blocks("weight_sums", kernel, dtype, grid)
         .run(gpu, &[&partials.address()?, &from, &to, &geometry, &(length as u32)])?;

@@ -1,0 +1,164 @@
+//! A step of training: forward, backward, and the parameters moved.
+//!
+//! Its values are looked at when all of it has been queued; on a GPU it is recorded once, and then played.
+
+use crate::error::Result;
+use crate::model::{Loss, LossConfig, Model, dual_domain};
+use engine::{DType, Device, Replay, Tape, Tensor};
+use nn::optim::{Clip, Optimizer, Rule, Shared, norm};
+use nn::{Context, Ema};
+
+/// What a loss is multiplied with at first where gradients are half precision, so that small ones do not become 0.
+pub const LOSS_SCALE: f64 = 65536.0;
+
+/// A run's numbers: what its steps change.
+pub struct State {
+    /// The network.
+    pub model: Model,
+    /// The optimiser.
+    pub optimiser: Optimizer,
+    /// The moving average, if there is one.
+    pub ema: Option<Ema>,
+    replay: Replay,
+}
+
+/// What a step is done with.
+#[derive(Clone, Copy, Debug)]
+pub struct StepSettings {
+    /// What is minimised.
+    pub loss: LossConfig,
+    /// What the network computes in, if not in its parameters' dtype.
+    pub compute: Option<DType>,
+    /// The learning rate.
+    pub rate: f64,
+    /// The gradients' largest global norm.
+    pub limit: f64,
+    /// What the loss is multiplied with, and the gradients are divided by; see [`LOSS_SCALE`].
+    pub loss_scale: Option<f64>,
+}
+
+/// What a step saw.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepResult {
+    /// Equation 10.
+    pub loss: f64,
+    /// Equation 8.
+    pub spatial: f64,
+    /// The gradients' global norm before clipping.
+    pub gradient_norm: f64,
+    /// Whether nothing was moved, as one of these is no finite number.
+    pub skipped: bool,
+}
+
+impl State {
+    /// Before the first step. `ema` is the decay of a moving average; 0, none.
+    pub fn new(model: Model, rule: Rule, ema: f64) -> Result<Self> {
+        let optimiser = Optimizer::new(rule, &model.params);
+        let ema = (ema > 0.0).then(|| Ema::new(&model.params, ema)).transpose()?;
+        Ok(Self::resumed(model, optimiser, ema))
+    }
+
+    /// Where these have come to.
+    pub fn resumed(model: Model, optimiser: Optimizer, ema: Option<Ema>) -> Self {
+        Self { model, optimiser, ema, replay: Replay::default() }
+    }
+
+    /// The same numbers on `device`.
+    pub fn to_device(self, device: Device) -> Result<Self> {
+        let Self { model, optimiser, ema, .. } = self;
+        let params = model.params.to_device(device)?;
+        let ema = ema.map(|ema| ema.to_device(device)).transpose()?;
+        Ok(Self::resumed(Model { params, ..model }, optimiser.to_device(device)?, ema))
+    }
+
+    /// The values to use the model with: the moving average, if there is one.
+    pub fn values(&self) -> Vec<Tensor> {
+        match &self.ema {
+            Some(ema) => ema.values().to_vec(),
+            None => self.model.params.values(),
+        }
+    }
+
+    /// One step on the degraded images `input`, which should be `target`: both (N, 3, H, W) in f32, where the state is.
+    pub fn step(&mut self, input: Tensor, target: Tensor, settings: StepSettings) -> Result<StepResult> {
+        let mut inputs = vec![input, target];
+        if let Some(scale) = settings.loss_scale {
+            inputs.push(Tensor::from_slice(&[scale as f32], &[1])?.to_device(inputs[0].device())?);
+        }
+        // What the host decides of a step goes ahead of it. The first one decides as it runs, since which parameters have gradients is
+        // only then known.
+        if self.optimiser.has_moved() {
+            self.optimiser.advance(settings.rate)?;
+        }
+        if let Some(ema) = &mut self.ema {
+            ema.advance()?;
+        }
+        let Self { model, optimiser, ema, replay } = self;
+        let outputs = replay.run(&inputs, |inputs| queue(model, optimiser, ema.as_mut(), inputs, settings))?;
+        let mut numbers = [0.0; 3];
+        for (number, output) in numbers.iter_mut().zip(&outputs) {
+            *number = output.item()?;
+        }
+        let [loss, spatial, gradient_norm] = numbers;
+        let skipped = !(loss.is_finite() && gradient_norm.is_finite());
+        if skipped {
+            optimiser.take_back();
+            if let Some(ema) = ema {
+                ema.take_back();
+            }
+        }
+        Ok(StepResult { loss, spatial, gradient_norm, skipped })
+    }
+}
+
+/// Queues a step. `inputs` are the degraded images, what they should be, and maybe the loss's scale. Returns the loss, its spatial
+/// part, and the gradients' norm before clipping; if one of them is no finite number, nothing has moved.
+fn queue(
+    model: &mut Model,
+    optimiser: &mut Optimizer,
+    ema: Option<&mut Ema>,
+    inputs: &[Tensor],
+    settings: StepSettings,
+) -> Result<Vec<Tensor>> {
+    let Model { network, params, .. } = model;
+    let (input, target, scale) = (&inputs[0], &inputs[1], inputs.get(2));
+    let tape = Tape::new();
+    let cx = Context::training(params, &tape).computing_in(settings.compute);
+    let [quarter, half, full] = network.forward(&cx, &cx.to_compute(input)?)?;
+    let predictions = [in_f32(quarter)?, in_f32(half)?, in_f32(full)?];
+    let Loss { spatial, total, .. } = dual_domain(&predictions, target, settings.loss)?;
+    drop(predictions);
+    let pass = cx.finish();
+    let (loss, spatial) = (total.detach(), spatial.detach());
+    let gradients = match scale {
+        None => tape.backward(&total)?,
+        Some(scale) => tape.backward_from(&[&total], vec![Some(scale.reshape(&[])?)])?,
+    };
+    let mut gradients = pass.gradients(gradients);
+    if let Some(scale) = scale {
+        for gradient in gradients.iter_mut().flatten() {
+            *gradient = gradient.div(scale)?;
+        }
+    }
+    // A loss that is not finite stops the step as a norm does: 0 times it is 0 or NaN.
+    let norm = norm(&gradients)?;
+    let checked = norm.add(&loss.to_dtype(DType::F64)?.scale(0.0)?)?;
+    let clip = Some(Clip { norm: &checked, limit: settings.limit });
+    match optimiser.has_moved() {
+        true => optimiser.apply(params, &gradients, clip, Shared::Overwrite)?,
+        false => optimiser.clipped_step(params, &gradients, settings.rate, clip)?,
+    }
+    optimiser.apply_buffers(params, pass, &checked, Shared::Overwrite)?;
+    if let Some(ema) = ema {
+        ema.apply(params, Some(&checked), Shared::Overwrite)?;
+    }
+    Ok(vec![loss, spatial, norm])
+}
+
+/// `x` as f32, if it is of a half type.
+fn in_f32(x: Tensor) -> Result<Tensor> {
+    match x.dtype() {
+        DType::F16 | DType::BF16 => Ok(x.to_dtype(DType::F32)?),
+        _ => Ok(x),
+    }
+}
