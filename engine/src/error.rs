@@ -39,6 +39,12 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// Somebody asked for the computation to be given up; see [`interruptible`](crate::interruptible).
+    #[error("{op}: interrupted")]
+    Interrupted {
+        /// The operation that did not start.
+        op: &'static str,
+    },
     /// A GPU, its driver or a library for it is missing, is of no use or failed; or tensors of two devices were mixed.
     #[error("{op}: {message}")]
     Cuda {

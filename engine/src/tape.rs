@@ -101,6 +101,7 @@ impl Tape {
             gradients.add(id, seed, &nodes[id])?;
         }
         while let Some(record) = records.pop() {
+            crate::interrupt::check(record.name)?;
             let dy: Vec<_> = record.outputs.iter().map(|id| gradients.by_node.remove(id)).collect();
             if dy.iter().all(Option::is_none) {
                 continue;

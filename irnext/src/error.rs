@@ -49,6 +49,23 @@ pub enum Error {
         reason: String,
     },
 
+    /// Training came to numbers that it cannot go on from.
+    #[error(
+        "the loss or its gradient was no finite number in {FAILURES} steps in a row, up to step {step}; the run is back at step {back}. \
+         A lower optimiser.learning_rate, a longer optimiser.warmup or a smaller optimiser.clip may help; `irnext doctor` looks for damaged images",
+        FAILURES = crate::train::FAILURES
+    )]
+    Diverged {
+        /// The last of those steps.
+        step: u64,
+        /// The step of the last checkpoint.
+        back: u64,
+    },
+
+    /// A signal asked the program to end. What it was doing was brought to an end that nothing is lost by.
+    #[error("stopped by signal {0}")]
+    Signal(i32),
+
     /// A folder of training or test images cannot be used.
     #[error("{}: {reason}", path.display())]
     Data {
@@ -69,6 +86,11 @@ impl From<engine::Error> for Error {
 }
 
 impl Error {
+    /// Whether somebody asked for the computation to be given up.
+    pub fn is_interruption(&self) -> bool {
+        matches!(self, Self::Model(nn::Error::Engine(engine::Error::Interrupted { .. })))
+    }
+
     /// Puts the file's name to an error of the operating system: `read(path).map_err(Error::io(path))`.
     pub fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         move |source| Self::Io { path: path.to_owned(), source }

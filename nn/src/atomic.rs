@@ -4,15 +4,45 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+/// How the name of a file ends that is being written.
+const SUFFIX: &str = ".part";
+
 /// Writes `bytes` to a new file beside `path`, waits until they are on the disk, and renames it to `path`:
 /// whatever interrupts this, `path` holds the old contents or the new.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, None)
+}
+
+/// As [`write_atomically`], and what `path` held before is at `previous` afterwards. Whatever interrupts this, the old contents are at
+/// one of the two, whole.
+pub fn write_keeping(path: &Path, previous: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, Some(previous))
+}
+
+/// Removes what an interrupted process left in `folder` of files it was writing. Nobody else may be writing there.
+pub fn remove_partial(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let numbers = name.strip_prefix('.').and_then(|name| name.strip_suffix(SUFFIX));
+        if numbers.is_some_and(|numbers| numbers.split('-').all(|number| number.parse::<u32>().is_ok())) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+fn replace(path: &Path, bytes: &[u8], previous: Option<&Path>) -> io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
     let (file, partial) = create_in(folder)?;
-    if let Err(error) = fill(file, bytes).and_then(|()| fs::rename(&partial, path)) {
+    let keep = || match previous {
+        Some(previous) if path.exists() => fs::rename(path, previous),
+        _ => Ok(()),
+    };
+    if let Err(error) = fill(file, bytes).and_then(|()| keep()).and_then(|()| fs::rename(&partial, path)) {
         let _ = fs::remove_file(&partial);
         return Err(error);
     }
@@ -32,7 +62,7 @@ fn fill(mut file: File, bytes: &[u8]) -> io::Result<()> {
 fn create_in(folder: &Path) -> io::Result<(File, PathBuf)> {
     let mut attempt = 0;
     loop {
-        let partial = folder.join(format!(".{}-{attempt}.part", std::process::id()));
+        let partial = folder.join(format!(".{}-{attempt}{SUFFIX}", std::process::id()));
         match File::create_new(&partial) {
             Ok(file) => return Ok((file, partial)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => attempt += 1,
@@ -63,5 +93,28 @@ mod tests {
         assert!(write_atomically(&taken, b"x").is_err());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         assert!(write_atomically(&folder.path().join("missing/x"), b"x").is_err());
+    }
+
+    #[test]
+    fn the_contents_before_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, previous) = (folder.path().join("a"), folder.path().join("b"));
+        for (i, contents) in [b"1", b"2", b"3"].into_iter().enumerate() {
+            write_keeping(&path, &previous, contents).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), contents);
+            assert_eq!(previous.exists(), i > 0);
+        }
+        assert_eq!(fs::read(&previous).unwrap(), b"2");
+    }
+
+    #[test]
+    fn only_what_was_being_written_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, partial) = create_in(folder.path()).unwrap();
+        let others = [".part", "7-0.part", ".a-0.part", "x"].map(|name| folder.path().join(name));
+        others.iter().for_each(|path| fs::write(path, "theirs").unwrap());
+        remove_partial(folder.path()).unwrap();
+        assert!(!partial.exists());
+        assert!(others.iter().all(|path| path.exists()));
     }
 }

@@ -17,7 +17,7 @@ mod params;
 pub mod schedule;
 pub mod weights;
 
-pub use atomic::write_atomically;
+pub use atomic::{remove_partial, write_atomically, write_keeping};
 pub use context::{Context, Mode, Pass};
 pub use cost::{Cost, Operation};
 pub use ema::Ema;

@@ -73,7 +73,7 @@ fn a_run_with_other_settings_is_not_continued() {
     trainer.run(|_| false).unwrap();
     config.seed = 4;
     let message = Trainer::open(config).err().unwrap().to_string();
-    assert!(message.contains("belongs to a run with other settings"), "{message}");
+    assert!(message.contains("holds a run with other settings"), "{message}");
 }
 
 #[test]

@@ -9,6 +9,7 @@
 //!
 //! To add one: a folder, a line in `rooms!` below. The sweep then finds it through its `ROOM`.
 
+use crate::interrupt;
 use crate::profile::{Call, time};
 use crate::sweep::Room;
 use crate::tape::Node;
@@ -116,6 +117,7 @@ pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
     let metas: Vec<Meta> = inputs.iter().map(|input| input.meta()).collect();
     let expected = op.infer(&metas)?;
     one_device(O::NAME, inputs)?;
+    interrupt::check(O::NAME)?;
     let detached: Vec<Tensor> = inputs.iter().map(|input| input.detach()).collect();
     let need: Vec<bool> = inputs.iter().map(|input| input.node().is_some()).collect();
     let call = || Call::new(O::NAME, &metas, &expected, || op.flops(&metas, &expected));
@@ -159,6 +161,7 @@ pub(crate) fn apply_onto<O: Op>(
     let metas: Vec<Meta> = inputs.iter().map(|input| input.meta()).collect();
     let expected = op.infer(&metas)?;
     one_device(O::NAME, &inputs)?;
+    interrupt::check(O::NAME)?;
     debug_assert_eq!(expected, onto.meta(), "{}: the result does not fit into its input", O::NAME);
     time(Call::new(O::NAME, &metas, &expected, || op.flops(&metas, &expected)), || in_place(&op, &mut onto))?;
     Ok(onto)

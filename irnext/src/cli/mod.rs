@@ -72,7 +72,11 @@ impl Cli {
             Ok(false) => ExitCode::FAILURE,
             Err(error) => {
                 eprintln!("irnext: {error}");
-                ExitCode::FAILURE
+                match error {
+                    // As a shell reports it.
+                    Error::Signal(signal) => u8::try_from(128 + signal).map_or(ExitCode::FAILURE, ExitCode::from),
+                    _ => ExitCode::FAILURE,
+                }
             }
         }
     }

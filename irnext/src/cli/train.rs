@@ -2,11 +2,15 @@
 
 use super::say;
 use crate::compute::{Compute, Precision};
-use crate::error::Result;
-use crate::train::{Event, TrainConfig, Trainer, Validation};
+use crate::error::{Error, Result};
+use crate::train::{Ended, Event, TrainConfig, Trainer, Validation};
 use engine::Device;
 use indicatif::{ProgressBar, ProgressStyle};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 #[derive(clap::Args)]
@@ -43,7 +47,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     }
     let batch = config.optimiser.batch;
     let out = config.out.clone();
+    let signals = Signals::watch()?;
     let mut trainer = Trainer::open(config)?;
+    trainer.stop_when(signals.stop.clone());
+    if let Some(note) = trainer.note() {
+        eprintln!("irnext: {note}");
+    }
     let (done, total) = trainer.steps();
     say!("{} parameters, {total} steps, {done} of them done", trainer.model().params.count());
 
@@ -52,7 +61,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let start = Instant::now();
     let mut mean_loss = None;
-    trainer.run(|event| {
+    let ended = trainer.run(|event| {
         match event {
             Event::Step(step) => {
                 let mean: &mut f64 = mean_loss.get_or_insert(step.loss);
@@ -78,8 +87,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
             }
         }
         arguments.minutes.is_none_or(|minutes| start.elapsed().as_secs_f64() < 60.0 * minutes)
-    })?;
+    });
     bar.finish_and_clear();
+    if let Err(error) = ended {
+        if let Some(step) = trainer.saved() {
+            eprintln!("irnext: step {step} is saved in {}; the same command goes on from there", out.display());
+        }
+        return Err(error);
+    }
     let (done, total) = trainer.steps();
     let peak = device.memory()?.peak as f64 / 1e9;
     say!(
@@ -87,5 +102,33 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         start.elapsed().as_secs_f64() / 60.0,
         out.display()
     );
-    Ok(())
+    match signals.last() {
+        Some(signal) if ended.is_ok_and(|ended| ended == Ended::Stopped) => Err(Error::Signal(signal)),
+        _ => Ok(()),
+    }
+}
+
+/// The signals that ask a program to end, which a run obeys when it has saved.
+struct Signals {
+    stop: Arc<AtomicBool>,
+    number: Arc<AtomicUsize>,
+}
+
+impl Signals {
+    fn watch() -> Result<Self> {
+        let (stop, number) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        for signal in [SIGINT, SIGTERM] {
+            // Whoever asks twice does not want to wait. First, so that the first signal does not meet its own flag.
+            flag::register_conditional_shutdown(signal, 128 + signal, stop.clone())
+                .and_then(|_| flag::register_usize(signal, number.clone(), signal as usize))
+                .and_then(|_| flag::register(signal, stop.clone()))
+                .map_err(|error| Error::Config { reason: format!("signals cannot be watched: {error}") })?;
+        }
+        Ok(Self { stop, number })
+    }
+
+    /// The signal that came last.
+    fn last(&self) -> Option<i32> {
+        i32::try_from(self.number.load(Ordering::Relaxed)).ok().filter(|&number| number != 0)
+    }
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use engine::Rng;
 
@@ -123,6 +124,24 @@ impl Loader {
         Ok(loader)
     }
 
+    /// The next batch; `None` as soon as `stop` is true.
+    pub fn next_unless(&mut self, stop: &AtomicBool) -> Result<Option<Batch>> {
+        const LOOK: Duration = Duration::from_millis(100);
+        let shared = &self.shared;
+        let mut queue = shared.lock();
+        while !stop.load(Ordering::Relaxed) {
+            let step = queue.to_give;
+            if let Some(batch) = queue.ready.remove(&step) {
+                queue.to_give += 1;
+                shared.given.notify_one();
+                return batch.map(Some);
+            }
+            // Nobody rings when `stop` changes.
+            queue = shared.made.wait_timeout(queue, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(None)
+    }
+
     /// How many batches an epoch has. Step `s` belongs to epoch `s / steps_per_epoch`.
     pub fn steps_per_epoch(&self) -> u64 {
         self.shared.steps_per_epoch
@@ -133,17 +152,7 @@ impl Iterator for Loader {
     type Item = Result<Batch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let shared = &self.shared;
-        let mut queue = shared.lock();
-        loop {
-            let step = queue.to_give;
-            if let Some(batch) = queue.ready.remove(&step) {
-                queue.to_give += 1;
-                shared.given.notify_one();
-                return Some(batch);
-            }
-            queue = wait(&shared.made, queue);
-        }
+        self.next_unless(&AtomicBool::new(false)).transpose()
     }
 }
 

@@ -66,7 +66,7 @@ impl Model {
             }
         }
         metadata.extend(self.describe(&metadata)?);
-        Ok(WeightFile { tensors, metadata })
+        Ok(WeightFile { tensors, metadata, ..WeightFile::default() })
     }
 
     /// What a file of this model says of itself. This program reads [`CONFIG`]; the rest is for people and other programs

@@ -32,6 +32,12 @@ pub struct Progress {
     pub average_updates: u64,
     /// The best validation PSNR so far, dB.
     pub best: Option<f64>,
+    /// The step after which the validation pairs were scored last; 0, never.
+    #[serde(default)]
+    pub validated: u64,
+    /// How many steps, up to this one, were skipped in a row for a loss or a gradient that was no finite number.
+    #[serde(default)]
+    pub failures: u64,
     /// What the loss is multiplied with where gradients are half precision.
     #[serde(default)]
     pub loss_scale: Option<f64>,
@@ -43,20 +49,26 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Halves the loss's scale after a step that was skipped, for gradients that were too large; doubles it when none was for long.
-    pub(super) fn adapt_loss_scale(&mut self, skipped: bool) {
+    /// Counts a step, and whether it failed. One that was skipped since its gradients were too large for half precision did not: the
+    /// loss's scale is halved after it, and doubled when there was none for long.
+    pub(super) fn count(&mut self, loss: f64, skipped: bool) {
         const LONG: u64 = 2000;
-        let Some(scale) = &mut self.loss_scale else { return };
-        self.steps_at_scale += 1;
-        if skipped || self.steps_at_scale >= LONG {
-            *scale *= if skipped { 0.5 } else { 2.0 };
-            self.steps_at_scale = 0;
+        self.step += 1;
+        let mut overflow = false;
+        if let Some(scale) = &mut self.loss_scale {
+            overflow = skipped && loss.is_finite() && *scale > 1.0;
+            self.steps_at_scale += 1;
+            if skipped || self.steps_at_scale >= LONG {
+                *scale *= if skipped { 0.5 } else { 2.0 };
+                self.steps_at_scale = 0;
+            }
         }
+        self.failures = if skipped && !overflow { self.failures + 1 } else { 0 };
     }
 }
 
-/// Writes the checkpoint `path`; a crash leaves the old one or the new one.
-pub fn save(path: &Path, state: &State, progress: &Progress) -> Result<()> {
+/// The bytes of a checkpoint.
+pub(super) fn to_bytes(state: &State, progress: &Progress) -> Result<Vec<u8>> {
     let params = &state.model.params;
     let progress = Progress {
         optimiser_steps: state.optimiser.steps().to_vec(),
@@ -71,14 +83,17 @@ pub fn save(path: &Path, state: &State, progress: &Progress) -> Result<()> {
         let average = params.entries().iter().zip(ema.values());
         file.tensors.extend(average.map(|(entry, value)| (format!("{AVERAGE}{}", entry.path), value.clone())));
     }
-    Ok(file.write(path)?)
+    Ok(file.to_bytes()?)
 }
 
 /// Reads the checkpoint `path` of a run with this optimiser and moving average.
-pub fn load(path: &Path, rule: Rule, ema_decay: f64) -> Result<(State, Progress)> {
+pub(super) fn load(path: &Path, rule: Rule, ema_decay: f64) -> Result<(State, Progress)> {
     let origin = path.display().to_string();
     let mut file = WeightFile::read(path)?;
     let refuse = |reason: String| Error::Config { reason: format!("{origin}: {reason}") };
+    if !file.verified {
+        return Err(refuse("it carries no checksum, as checkpoints do".into()));
+    }
     let json = file.metadata.get(PROGRESS).ok_or_else(|| refuse("this is no checkpoint of a training run".into()))?;
     let progress: Progress = serde_json::from_str(json).map_err(|error| refuse(error.to_string()))?;
     let mut take = |prefix: &str| -> HashMap<String, Tensor> {
@@ -98,4 +113,32 @@ pub fn load(path: &Path, rule: Rule, ema_decay: f64) -> Result<(State, Progress)
         }
     };
     Ok((State::resumed(model, optimiser, ema), progress))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_counted_in_a_row() {
+        let mut progress = Progress::default();
+        let mut after = |loss: f64, skipped| {
+            progress.count(loss, skipped);
+            progress.failures
+        };
+        assert_eq!([after(f64::NAN, true), after(1.0, true), after(1.0, false), after(1.0, true)], [1, 2, 0, 1]);
+    }
+
+    #[test]
+    fn too_large_for_half_precision_is_no_failure_until_the_scale_is_used_up() {
+        let mut progress = Progress { loss_scale: Some(4.0), ..Progress::default() };
+        let mut after = |loss: f64| {
+            progress.count(loss, true);
+            (progress.failures, progress.loss_scale.unwrap())
+        };
+        assert_eq!([after(1.0), after(1.0), after(1.0)], [(0, 2.0), (0, 1.0), (1, 0.5)]);
+        let mut progress = Progress { loss_scale: Some(4.0), ..Progress::default() };
+        progress.count(f64::NAN, true);
+        assert_eq!(progress.failures, 1);
+    }
 }

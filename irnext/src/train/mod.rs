@@ -5,10 +5,13 @@
 
 mod checkpoint;
 mod config;
+mod event;
+mod folder;
 mod step;
 
 pub use checkpoint::Progress;
 pub use config::{DataConfig, OptimiserConfig, Period, RuleName, TrainConfig, ValidationConfig};
+pub use event::{Event, Step, Validation};
 pub use step::{LOSS_SCALE, State, StepResult, StepSettings};
 
 use crate::compute::Precision;
@@ -20,32 +23,33 @@ use crate::image::Image;
 use crate::metrics::{Measure, Scorer};
 use crate::model::{Model, TASK};
 use crate::restore::restore;
-use engine::{DType, Tensor};
+use engine::{DType, Tensor, interruptible};
+use folder::{Found, RunFolder};
 use nn::schedule::WarmupCosine;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-/// What a step did.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Step {
-    /// Its number, from 1.
-    pub step: u64,
-    /// Equation 10, on this batch.
-    pub loss: f64,
-    /// Equation 8.
-    pub spatial: f64,
-    /// The learning rate.
-    pub rate: f64,
-    /// The gradients' global norm before clipping.
-    pub gradient_norm: f64,
-    /// Whether the parameters were left alone because the loss was not finite.
-    pub skipped: bool,
+/// After how many steps in a row that were skipped for numbers that are not finite a run stops.
+pub const FAILURES: u64 = 3;
+
+/// The files of a run's folder that are made to be used elsewhere.
+const WEIGHTS: &str = "weights.safetensors";
+const BEST: &str = "best.safetensors";
+
+/// How [`Trainer::run`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The run is complete, and its weights are written.
+    Complete,
+    /// It was asked to stop. Everything is saved.
+    Stopped,
 }
 
 /// A training run.
 pub struct Trainer {
     config: TrainConfig,
+    folder: RunFolder,
     state: State,
     progress: Progress,
     source: Arc<dyn Source>,
@@ -53,13 +57,16 @@ pub struct Trainer {
     schedule: WarmupCosine,
     steps_per_epoch: u64,
     total: u64,
+    stop: Arc<AtomicBool>,
+    note: Option<String>,
 }
 
 impl Trainer {
     /// Starts a run, or goes on with the one in the folder `config.out`.
     ///
     /// # Errors
-    /// Among others if that folder holds a run with another configuration; only its length may have been changed.
+    /// Among others if that folder holds a run with other settings, but for those that change no number; if none of its
+    /// checkpoints is whole; if another process trains in it.
     pub fn open(config: TrainConfig) -> Result<Self> {
         let cache = PhotoCache::new(config.data.cache_mb << 20);
         let source = source(&config, &cache)?;
@@ -67,26 +74,8 @@ impl Trainer {
             (Some(input), Some(target)) => Some(Paired::from_folders(input, target, cache)?),
             _ => None,
         };
-        std::fs::create_dir_all(&config.out).map_err(Error::io(&config.out))?;
-        let path = last(&config.out);
-        let (mut state, mut progress) = match path.exists() {
-            true => {
-                let (state, progress) = checkpoint::load(&path, config.optimiser.rule.rule(), config.optimiser.ema)?;
-                same_run(&path, &progress, &config)?;
-                (state, progress)
-            }
-            false => {
-                let model = Model::new(&config.model, config.seed, DType::F32)?;
-                let state = State::new(model, config.optimiser.rule.rule(), config.optimiser.ema)?;
-                (state, Progress { config: config.to_toml()?, ..Progress::default() })
-            }
-        };
-        config.compute.start()?;
-        state = state.to_device(config.compute.device)?;
-        state.model.network.set_checkpoint(config.optimiser.checkpoint);
+        let steps_per_epoch = loader(&config, 0).steps_per_epoch(source.len())?;
         let optimiser = &config.optimiser;
-        let pairs = (source.len() * config.data.crops_per_image) as u64;
-        let steps_per_epoch = (pairs / optimiser.batch as u64).max(1);
         let total = optimiser.steps.unwrap_or_else(|| optimiser.epochs.unwrap_or(0) * steps_per_epoch);
         let periods = match optimiser.period {
             Period::Step => total,
@@ -98,55 +87,78 @@ impl Trainer {
             warmup: optimiser.warmup.min(periods),
             total: periods,
         };
-        let shown = config.out.join("config.toml");
+        config.compute.start()?;
+        let mut folder = RunFolder::open(&config.out)?;
+        let Found { state, progress, note } = begin(&config, &mut folder)?;
+        let shown = folder.file("config.toml");
         nn::write_atomically(&shown, config.to_toml()?.as_bytes()).map_err(Error::io(&shown))?;
-        if config.compute.precision == Precision::F16 {
-            progress.loss_scale.get_or_insert(LOSS_SCALE);
-        } else {
-            progress.loss_scale = None;
-        }
-        Ok(Self { config, state, progress, source, validation, schedule, steps_per_epoch, total })
+        let stop = Arc::default();
+        let mut trainer =
+            Self { config, folder, state, progress, source, validation, schedule, steps_per_epoch, total, stop, note };
+        trainer.score_best_again()?;
+        Ok(trainer)
+    }
+
+    /// Once `stop` is true, [`Trainer::run`] ends as soon as what it has is saved: in the middle of a step or of a validation.
+    pub fn stop_when(&mut self, stop: Arc<AtomicBool>) {
+        self.state.stop_when(stop.clone());
+        self.stop = stop;
     }
 
     /// Trains to the end of the run, or until `watch` returns false. `watch` sees every step, and every validation.
     ///
-    /// Saves a checkpoint every so often and at the end, also at an early one.
-    pub fn run(&mut self, mut watch: impl FnMut(&Event) -> bool) -> Result<()> {
-        let config = LoaderConfig {
-            seed: self.config.seed,
-            first_step: self.progress.step,
-            batch: self.config.optimiser.batch,
-            crop: self.crop(),
-            repeat: self.config.data.crops_per_image,
-            workers: self.config.data.workers,
+    /// Saves a checkpoint every so often and at the end, also at an early one, and at an error that has nothing to do with what is saved.
+    pub fn run(&mut self, mut watch: impl FnMut(&Event) -> bool) -> Result<Ended> {
+        let ended = match self.train(&mut watch) {
+            Err(error) if error.is_interruption() => Ok(Ended::Stopped),
+            ended => ended,
         };
-        let mut loader = Loader::new(self.source.clone(), &config)?;
-        while self.progress.step < self.total {
-            let batch = loader.next().unwrap_or_else(|| Err(Error::Config { reason: "the data ended".into() }))?;
+        match ended {
+            Ok(Ended::Complete) => {
+                self.save()?;
+                self.write_weights(WEIGHTS, HashMap::new())?;
+            }
+            Ok(Ended::Stopped) => self.save()?,
+            Err(Error::Diverged { .. }) => {}
+            // What was reached is not lost over a damaged image. The error that came first is the one to be told.
+            Err(_) => drop(self.save()),
+        }
+        ended
+    }
+
+    fn train(&mut self, watch: &mut dyn FnMut(&Event) -> bool) -> Result<Ended> {
+        let mut go_on = self.validate_if_due(watch)?;
+        let mut loader = Loader::new(self.source.clone(), &loader(&self.config, self.progress.step))?;
+        while go_on && self.progress.step < self.total {
+            let Some(batch) = loader.next_unless(&self.stop)? else { return Ok(Ended::Stopped) };
             let step = self.step(&batch)?;
-            let due = |every: u64| step.step.is_multiple_of(every) || step.step == self.total;
-            let (validate, save) = (due(self.config.validation.every), due(self.config.optimiser.save_every));
-            let mut go_on = watch(&Event::Step(step));
-            if validate && let Some(scores) = self.validate()? {
-                go_on &= watch(&Event::Validation(scores));
-                if self.progress.best.is_none_or(|best| scores.psnr > best) {
-                    self.progress.best = Some(scores.psnr);
-                    self.write_weights(&self.config.out.join("best.safetensors"))?;
-                }
+            go_on = watch(&Event::Step(step));
+            if self.progress.failures >= FAILURES {
+                let back = self.roll_back()?;
+                return Err(Error::Diverged { step: step.step, back });
             }
-            if save || !go_on {
-                checkpoint::save(&last(&self.config.out), &self.state, &self.progress)?;
-            }
-            if !go_on {
-                return Ok(());
+            go_on &= self.validate_if_due(watch)?;
+            // What a run is rolled back to is from before its failures.
+            if step.step.is_multiple_of(self.config.optimiser.save_every) && self.progress.failures == 0 {
+                self.save()?;
             }
         }
-        self.write_weights(&self.config.out.join("weights.safetensors"))
+        Ok(if self.progress.step < self.total { Ended::Stopped } else { Ended::Complete })
     }
 
     /// Steps taken so far, and of the whole run.
     pub fn steps(&self) -> (u64, u64) {
         (self.progress.step, self.total)
+    }
+
+    /// The step that the run would go on from if the process ended now; `None` if it would begin anew.
+    pub fn saved(&self) -> Option<u64> {
+        self.folder.saved()
+    }
+
+    /// What is to be said of how the run was found.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
     }
 
     /// The network and its numbers now.
@@ -156,15 +168,61 @@ impl Trainer {
 
     /// Scores the validation pairs with the moving average, if there is one; nothing without pairs.
     pub fn validate(&self) -> Result<Option<Validation>> {
+        self.validate_with(&self.state.model, self.state.values())
+    }
+
+    fn validate_with(&self, model: &Model, values: Vec<Tensor>) -> Result<Option<Validation>> {
         let Some(pairs) = &self.validation else { return Ok(None) };
-        let model = self.state.model.freeze_with(self.state.values()).computing_in(self.config.compute.precision);
+        let model = model.freeze_with(values).computing_in(self.config.compute.precision);
         let scorer = Scorer::new(&[Measure::PSNR, Measure::SSIM])?;
         let restore = |image: &Image| restore(&model, image);
         let of = |index| Ok(score(pairs, index, &scorer, Some(&restore))?.restored.unwrap_or_default());
-        let rows: Vec<Vec<f64>> = (0..pairs.len().min(self.config.validation.limit)).map(of).collect::<Result<_>>()?;
+        let pairs = 0..pairs.len().min(self.config.validation.limit);
+        let rows: Vec<Vec<f64>> = interruptible(&self.stop, || pairs.map(of).collect::<Result<_>>())?;
         let means = mean(rows.iter().map(Vec::as_slice));
         let scores = means.first_chunk().map(|&[psnr, ssim]| Validation { step: self.progress.step, psnr, ssim });
         Ok(scores)
+    }
+
+    /// Scores the validation pairs if it is time to, and it was not done yet; keeps the weights if they are the best so far. Whether to
+    /// go on.
+    fn validate_if_due(&mut self, watch: &mut dyn FnMut(&Event) -> bool) -> Result<bool> {
+        let step = self.progress.step;
+        let due = step > 0 && (step.is_multiple_of(self.config.validation.every) || step == self.total);
+        if !due || self.progress.validated == step {
+            return Ok(true);
+        }
+        let Some(scores) = self.validate()? else { return Ok(true) };
+        // A score that is no number is no better than any.
+        if self.progress.best.map_or(!scores.psnr.is_nan(), |best| scores.psnr > best) {
+            self.write_weights(BEST, HashMap::from([("irnext.psnr".into(), scores.psnr.to_string())]))?;
+            self.progress.best = Some(scores.psnr);
+        }
+        self.progress.validated = step;
+        Ok(watch(&Event::Validation(scores)))
+    }
+
+    /// What the best weights scored says nothing any more if the validation pairs are others than they were, or the weights are gone.
+    fn score_best_again(&mut self) -> Result<()> {
+        let path = self.folder.file(BEST);
+        if self.progress.best.is_none() {
+            return Ok(());
+        }
+        let before: TrainConfig = toml::from_str(&self.progress.config)
+            .map_err(|error| Error::Config { reason: format!("{}: {}", path.display(), error.message()) })?;
+        let pairs = |config: &TrainConfig| {
+            let ValidationConfig { input, target, limit, .. } = config.validation.clone();
+            (input, target, limit)
+        };
+        if !path.exists() {
+            self.progress.best = None;
+        } else if pairs(&before) != pairs(&self.config) {
+            let model = Model::read(&path)?.0.on(self.config.compute)?;
+            let scores = self.validate_with(&model, model.params.values())?;
+            self.progress.best = scores.map(|scores| scores.psnr);
+        }
+        self.progress.config = self.config.to_toml()?;
+        Ok(())
     }
 
     /// One step on `batch`.
@@ -182,8 +240,7 @@ impl Trainer {
             loss_scale: self.progress.loss_scale,
         };
         let StepResult { loss, spatial, gradient_norm, skipped } = self.state.step(input, target, settings)?;
-        self.progress.adapt_loss_scale(skipped);
-        self.progress.step += 1;
+        self.progress.count(loss, skipped);
         Ok(Step { step: self.progress.step, loss, spatial, rate: settings.rate, gradient_norm, skipped })
     }
 
@@ -195,43 +252,64 @@ impl Trainer {
         }
     }
 
-    fn crop(&self) -> CropSpec {
-        let data = &self.config.data;
-        CropSpec { max_shrink: data.max_shrink, flip: data.flip, ..CropSpec::square(data.crop) }
+    /// Saves a checkpoint, unless this one is saved.
+    fn save(&mut self) -> Result<()> {
+        if self.folder.saved() == Some(self.progress.step) {
+            return Ok(());
+        }
+        self.folder.save(&self.state, &self.progress)
     }
 
-    fn write_weights(&self, path: &Path) -> Result<()> {
-        let metadata = HashMap::from([
-            (TASK.to_string(), self.config.task.to_string()),
-            ("irnext.steps".to_string(), self.progress.step.to_string()),
-        ]);
-        Ok(self.state.model.to_file_with(&self.state.values(), DType::F32, metadata)?.write(path)?)
+    /// Back to the last checkpoint, or to the beginning. Returns its step.
+    fn roll_back(&mut self) -> Result<u64> {
+        let Found { state, progress, .. } = begin(&self.config, &mut self.folder)?;
+        (self.state, self.progress) = (state, progress);
+        self.state.stop_when(self.stop.clone());
+        Ok(self.progress.step)
+    }
+
+    fn write_weights(&self, name: &str, mut metadata: HashMap<String, String>) -> Result<()> {
+        metadata.insert(TASK.into(), self.config.task.to_string());
+        metadata.insert("irnext.steps".into(), self.progress.step.to_string());
+        let file = self.state.model.to_file_with(&self.state.values(), DType::F32, metadata)?;
+        Ok(file.write(&self.folder.file(name))?)
     }
 }
 
-/// What happens in a run.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Event {
-    /// A step was taken.
-    Step(Step),
-    /// The validation pairs were scored.
-    Validation(Validation),
+/// The state that the run in `folder` goes on from: its last checkpoint's, or that of a fresh network.
+fn begin(config: &TrainConfig, folder: &mut RunFolder) -> Result<Found> {
+    let (rule, decay) = (config.optimiser.rule.rule(), config.optimiser.ema);
+    let mut found = match folder.load(rule, decay)? {
+        Some(found) => {
+            same_run(&found.progress, config)?;
+            found
+        }
+        None => {
+            let state = State::new(Model::new(&config.model, config.seed, DType::F32)?, rule, decay)?;
+            Found { state, progress: Progress { config: config.to_toml()?, ..Progress::default() }, note: None }
+        }
+    };
+    found.state = found.state.to_device(config.compute.device)?;
+    found.state.model.network.set_checkpoint(config.optimiser.checkpoint);
+    if config.compute.precision == Precision::F16 {
+        found.progress.loss_scale.get_or_insert(LOSS_SCALE);
+    } else {
+        found.progress.loss_scale = None;
+    }
+    Ok(found)
 }
 
-/// Mean scores of the validation pairs, restored.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Validation {
-    /// Steps taken.
-    pub step: u64,
-    /// [`Measure::PSNR`].
-    pub psnr: f64,
-    /// [`Measure::SSIM`].
-    pub ssim: f64,
-}
-
-/// The checkpoint of a run's folder.
-fn last(out: &Path) -> PathBuf {
-    out.join("last.safetensors")
+/// How batches are made from `first_step` on.
+fn loader(config: &TrainConfig, first_step: u64) -> LoaderConfig {
+    let data = &config.data;
+    LoaderConfig {
+        seed: config.seed,
+        first_step,
+        batch: config.optimiser.batch,
+        crop: CropSpec { max_shrink: data.max_shrink, flip: data.flip, ..CropSpec::square(data.crop) },
+        repeat: data.crops_per_image,
+        workers: data.workers,
+    }
 }
 
 fn source(config: &TrainConfig, cache: &Arc<PhotoCache>) -> Result<Arc<dyn Source>> {
@@ -246,10 +324,10 @@ fn source(config: &TrainConfig, cache: &Arc<PhotoCache>) -> Result<Arc<dyn Sourc
 }
 
 /// Refuses to go on with a run under a configuration that would make it another run.
-fn same_run(path: &Path, progress: &Progress, config: &TrainConfig) -> Result<()> {
+fn same_run(progress: &Progress, config: &TrainConfig) -> Result<()> {
     let comparable = |text: &str| -> Result<toml::Table> {
         let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| Error::Config {
-            reason: format!("{}: {}", path.display(), error.message()),
+            reason: format!("{}: {}", config.out.display(), error.message()),
         })?;
         // Where files are, how often they are written and how many threads work changes no number. What computes does, in the last
         // digits; but whoever has a GPU today may not have it tomorrow.
@@ -268,8 +346,8 @@ fn same_run(path: &Path, progress: &Progress, config: &TrainConfig) -> Result<()
     }
     Err(Error::Config {
         reason: format!(
-            "{}: belongs to a run with other settings (see config.toml beside it); choose another `out`, or the same settings",
-            path.display()
+            "{}: holds a run with other settings (see config.toml in it); choose another `out`, or the same settings",
+            config.out.display()
         ),
     })
 }

@@ -4,9 +4,11 @@
 
 use crate::error::Result;
 use crate::model::{Loss, LossConfig, Model, dual_domain};
-use engine::{DType, Device, Replay, Tape, Tensor};
+use engine::{DType, Device, Replay, Tape, Tensor, interruptible};
 use nn::optim::{Clip, Optimizer, Rule, Shared, norm};
-use nn::{Context, Ema};
+use nn::{Context, Ema, Pass};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// What a loss is multiplied with at first where gradients are half precision, so that small ones do not become 0.
 pub const LOSS_SCALE: f64 = 65536.0;
@@ -20,6 +22,7 @@ pub struct State {
     /// The moving average, if there is one.
     pub ema: Option<Ema>,
     replay: Replay,
+    stop: Arc<AtomicBool>,
 }
 
 /// What a step is done with.
@@ -60,7 +63,7 @@ impl State {
 
     /// Where these have come to.
     pub fn resumed(model: Model, optimiser: Optimizer, ema: Option<Ema>) -> Self {
-        Self { model, optimiser, ema, replay: Replay::default() }
+        Self { model, optimiser, ema, replay: Replay::default(), stop: Arc::default() }
     }
 
     /// The same numbers on `device`.
@@ -69,6 +72,11 @@ impl State {
         let params = model.params.to_device(device)?;
         let ema = ema.map(|ema| ema.to_device(device)).transpose()?;
         Ok(Self::resumed(Model { params, ..model }, optimiser.to_device(device)?, ema))
+    }
+
+    /// Steps are given up in the middle once `stop` is true: [`engine::Error::Interrupted`].
+    pub fn stop_when(&mut self, stop: Arc<AtomicBool>) {
+        self.stop = stop;
     }
 
     /// The values to use the model with: the moving average, if there is one.
@@ -80,6 +88,9 @@ impl State {
     }
 
     /// One step on the degraded images `input`, which should be `target`: both (N, 3, H, W) in f32, where the state is.
+    ///
+    /// # Errors
+    /// After one, the state is as it was before.
     pub fn step(&mut self, input: Tensor, target: Tensor, settings: StepSettings) -> Result<StepResult> {
         let mut inputs = vec![input, target];
         if let Some(scale) = settings.loss_scale {
@@ -93,33 +104,44 @@ impl State {
         if let Some(ema) = &mut self.ema {
             ema.advance()?;
         }
-        let Self { model, optimiser, ema, replay } = self;
-        let outputs = replay.run(&inputs, |inputs| queue(model, optimiser, ema.as_mut(), inputs, settings))?;
+        let numbers = self.numbers(&inputs, settings);
+        if !numbers.as_ref().is_ok_and(|numbers| !numbers.skipped) {
+            self.optimiser.take_back();
+            if let Some(ema) = &mut self.ema {
+                ema.take_back();
+            }
+        }
+        numbers
+    }
+
+    /// The device's part of a step.
+    fn numbers(&mut self, inputs: &[Tensor], settings: StepSettings) -> Result<StepResult> {
+        let Self { model, optimiser, ema, replay, stop } = self;
+        let outputs = replay.run(inputs, |inputs| {
+            let work = || gradients(model, inputs, settings);
+            let gradients = interruptible(stop, work)?;
+            advance(model, optimiser, ema.as_mut(), gradients, settings)
+        })?;
         let mut numbers = [0.0; 3];
         for (number, output) in numbers.iter_mut().zip(&outputs) {
             *number = output.item()?;
         }
         let [loss, spatial, gradient_norm] = numbers;
         let skipped = !(loss.is_finite() && gradient_norm.is_finite());
-        if skipped {
-            optimiser.take_back();
-            if let Some(ema) = ema {
-                ema.take_back();
-            }
-        }
         Ok(StepResult { loss, spatial, gradient_norm, skipped })
     }
 }
 
-/// Queues a step. `inputs` are the degraded images, what they should be, and maybe the loss's scale. Returns the loss, its spatial
-/// part, and the gradients' norm before clipping; if one of them is no finite number, nothing has moved.
-fn queue(
-    model: &mut Model,
-    optimiser: &mut Optimizer,
-    ema: Option<&mut Ema>,
-    inputs: &[Tensor],
-    settings: StepSettings,
-) -> Result<Vec<Tensor>> {
+/// What a step finds out before it moves anything.
+struct Found {
+    loss: Tensor,
+    spatial: Tensor,
+    gradients: Vec<Option<Tensor>>,
+    pass: Pass,
+}
+
+/// Queues forward and backward. `inputs` are the degraded images, what they should be, and maybe the loss's scale.
+fn gradients(model: &Model, inputs: &[Tensor], settings: StepSettings) -> Result<Found> {
     let Model { network, params, .. } = model;
     let (input, target, scale) = (&inputs[0], &inputs[1], inputs.get(2));
     let tape = Tape::new();
@@ -140,6 +162,19 @@ fn queue(
             *gradient = gradient.div(scale)?;
         }
     }
+    Ok(Found { loss, spatial, gradients, pass })
+}
+
+/// Queues what moves the parameters. Returns the loss, its spatial part, and the gradients' norm before clipping; if one of them is
+/// no finite number, nothing has moved.
+fn advance(
+    model: &mut Model,
+    optimiser: &mut Optimizer,
+    ema: Option<&mut Ema>,
+    found: Found,
+    settings: StepSettings,
+) -> Result<Vec<Tensor>> {
+    let (params, Found { loss, spatial, gradients, pass }) = (&mut model.params, found);
     // A loss that is not finite stops the step as a norm does: 0 times it is 0 or NaN.
     let norm = norm(&gradients)?;
     let checked = norm.add(&loss.to_dtype(DType::F64)?.scale(0.0)?)?;

@@ -34,6 +34,8 @@ pub struct WeightFile {
     pub tensors: HashMap<String, Tensor>,
     /// What the file says besides: safetensors' metadata; in a file of PyTorch's the numbers and texts beside the state dict.
     pub metadata: HashMap<String, String>,
+    /// Whether the file carried a checksum of all this, which was right. Files that are written carry one.
+    pub verified: bool,
 }
 
 impl WeightFile {
@@ -69,7 +71,8 @@ impl WeightFile {
             let keys: Vec<String> = state.beside.into_iter().map(|(key, _)| key).take(8).collect();
             return Err(format!("it holds no state dict; its keys are: {}", keys.join(", ")));
         }
-        Ok(Self { tensors, metadata: state.metadata })
+        // The archive's own checksums are of its entries, one by one.
+        Ok(Self { tensors, metadata: state.metadata, verified: false })
     }
 
     /// The bytes of a safetensors file. The same contents give the same bytes.

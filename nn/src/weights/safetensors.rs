@@ -1,10 +1,13 @@
 //! safetensors: a length, a JSON header with names, dtypes, shapes and string metadata, and the tensors' bytes in row-major
 //! order. Reading and writing of the format itself is the `safetensors` crate's.
+//!
+//! The format has no checksum; one is kept in the metadata, of what the file says rather than of its bytes, so that another program may
+//! write the same contents in another order.
 
 use super::{Contents, TensorInfo, WeightFile, checked_bytes, printable};
 use engine::{DType, Tensor};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 fn open(bytes: &[u8]) -> Result<(SafeTensors<'_>, HashMap<String, String>), String> {
     let refuse = |error: safetensors::SafeTensorError| format!("not a whole safetensors file: {error}");
@@ -12,8 +15,16 @@ fn open(bytes: &[u8]) -> Result<(SafeTensors<'_>, HashMap<String, String>), Stri
     Ok((SafeTensors::deserialize(bytes).map_err(refuse)?, header.metadata().clone().unwrap_or_default()))
 }
 
+/// The metadata's key of the checksum, eight hexadecimal digits.
+const CHECKSUM: &str = "crc32";
+
 pub(super) fn read(bytes: &[u8]) -> Result<WeightFile, String> {
-    let (file, metadata) = open(bytes)?;
+    let (file, mut metadata) = open(bytes)?;
+    let verified = match metadata.remove(CHECKSUM) {
+        None => false,
+        Some(expected) if expected == checksum(&file.iter().collect(), &metadata) => true,
+        Some(_) => return Err("its checksum does not fit its contents: the file is damaged".into()),
+    };
     let mut tensors = HashMap::new();
     for (name, view) in file.iter() {
         let refuse = |reason: String| format!("{}: {reason}", printable(name));
@@ -24,7 +35,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<WeightFile, String> {
         let tensor = Tensor::from_le_bytes(view.data(), view.shape(), dtype).map_err(|e| refuse(e.to_string()))?;
         tensors.insert(name.to_string(), tensor);
     }
-    Ok(WeightFile { tensors, metadata })
+    Ok(WeightFile { tensors, metadata, verified })
 }
 
 pub(super) fn contents(bytes: &[u8]) -> Result<Contents, String> {
@@ -43,18 +54,39 @@ pub(super) fn contents(bytes: &[u8]) -> Result<Contents, String> {
 }
 
 pub(super) fn write(file: &WeightFile) -> Result<Vec<u8>, String> {
-    let mut names: Vec<&String> = file.tensors.keys().collect();
-    names.sort();
-    let bytes = |name| Ok((name, file.tensors[name].to_le_bytes().map_err(|error| error.to_string())?));
-    let data: Vec<(&String, Vec<u8>)> = names.into_iter().map(bytes).collect::<Result<_, String>>()?;
-    let mut views = Vec::with_capacity(data.len());
+    let mut data = BTreeMap::new();
+    for (name, tensor) in &file.tensors {
+        data.insert(name, tensor.to_le_bytes().map_err(|error| error.to_string())?);
+    }
+    let mut views = BTreeMap::new();
     for (name, bytes) in &data {
         let tensor = &file.tensors[*name];
         let view = TensorView::new(to_dtype(tensor.dtype()), tensor.shape().to_vec(), bytes);
-        views.push((*name, view.map_err(|error| error.to_string())?));
+        views.insert(name.as_str(), view.map_err(|error| error.to_string())?);
     }
-    let metadata = (!file.metadata.is_empty()).then(|| file.metadata.clone());
-    Ok(sorted_header(safetensors::serialize(views, metadata).map_err(|error| error.to_string())?))
+    let mut metadata = file.metadata.clone();
+    metadata.insert(CHECKSUM.into(), checksum(&views, &file.metadata));
+    Ok(sorted_header(safetensors::serialize(views, Some(metadata)).map_err(|error| error.to_string())?))
+}
+
+/// The CRC-32 of names, dtypes, shapes, elements and metadata, in the order of names.
+fn checksum(views: &BTreeMap<&str, TensorView<'_>>, metadata: &HashMap<String, String>) -> String {
+    let mut crc = crc32fast::Hasher::new();
+    // With its length, so that what belongs to one text cannot pass for a part of the next.
+    let mut add = |bytes: &[u8]| {
+        crc.update(&(bytes.len() as u64).to_le_bytes());
+        crc.update(bytes);
+    };
+    for (name, view) in views {
+        add(name.as_bytes());
+        add(format!("{:?} {:?}", view.dtype(), view.shape()).as_bytes());
+        add(view.data());
+    }
+    for (key, value) in metadata.iter().collect::<BTreeMap<_, _>>() {
+        add(key.as_bytes());
+        add(value.as_bytes());
+    }
+    format!("{:08x}", crc.finalize())
 }
 
 /// The same file with the names of its header in order: the crate writes metadata in the random order of a hash map.

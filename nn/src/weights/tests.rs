@@ -24,6 +24,7 @@ fn sample() -> WeightFile {
             ("count".into(), Tensor::full(&[], 7.0, DType::I64)),
         ]),
         metadata: HashMap::from([("task".into(), "dehaze".into())]),
+        ..WeightFile::default()
     }
 }
 
@@ -35,6 +36,7 @@ fn what_is_written_is_read() {
         sample().write(&path).unwrap();
         let read = WeightFile::read(&path).unwrap();
         assert_eq!(read.metadata, sample().metadata);
+        assert_eq!(read.verified, name == "w.safetensors");
         for (name, tensor) in sample().tensors {
             assert_eq!(read.tensors[&name].meta(), tensor.meta());
             assert_eq!(read.tensors[&name].to_f64_vec().unwrap(), tensor.to_f64_vec().unwrap());
@@ -56,6 +58,28 @@ fn the_same_contents_give_the_same_bytes() {
     let read = WeightFile::from_bytes("memory", &with_metadata()).unwrap();
     assert!(read.to_bytes().unwrap() == with_metadata());
     assert!(read.to_torch_bytes().unwrap() == read.to_torch_bytes().unwrap());
+}
+
+#[test]
+fn a_flipped_bit_is_noticed() {
+    let bytes = sample().to_bytes().unwrap();
+    let key = bytes.windows(7).position(|window| window == b"\"crc32\"").unwrap();
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << bit;
+            // Without its name the checksum is not known for one. All that it guarded is whole, and nobody is told that it was.
+            match WeightFile::from_bytes("w", &damaged) {
+                Err(_) => {}
+                Ok(file) => assert!((key..key + 7).contains(&at) && !file.verified, "bit {bit} of byte {at}"),
+            }
+        }
+    }
+    // The same contents, written by another program, fit as well.
+    let (header, data) = bytes[8..].split_at(u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize);
+    let spaced = String::from_utf8(header.to_vec()).unwrap().replace("\":", "\": ");
+    let spaced = [&(spaced.len() as u64).to_le_bytes()[..], spaced.as_bytes(), data].concat();
+    assert!(WeightFile::from_bytes("w", &spaced).unwrap().verified);
 }
 
 /// A file like PyTorch's, with this pickle and one storage `0`.

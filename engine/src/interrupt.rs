@@ -1,0 +1,55 @@
+//! Giving up a computation in the middle of it, because somebody asks for that: between two operations.
+//!
+//! Operations make new tensors and change none, so what is given up leaves nothing half done.
+
+use crate::{Error, Result};
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+thread_local! {
+    static STOP: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
+}
+
+/// Runs `f`. As soon as `stop` is true, whoever made it so, the next operation that `f` calls on this thread, and the next step of a
+/// backward pass, is [`Error::Interrupted`].
+pub fn interruptible<T>(stop: &Arc<AtomicBool>, f: impl FnOnce() -> T) -> T {
+    /// Puts back what was there before, also if `f` panics.
+    struct Restore(Option<Arc<AtomicBool>>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            STOP.set(self.0.take());
+        }
+    }
+    let _restore = Restore(STOP.replace(Some(Arc::clone(stop))));
+    f()
+}
+
+/// An error if the operation `op` should no longer start.
+pub(crate) fn check(op: &'static str) -> Result<()> {
+    let stop = STOP.with_borrow(|stop| stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)));
+    if stop { Err(Error::Interrupted { op }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DType, Tape, Tensor};
+
+    #[test]
+    fn no_operation_starts_once_it_is_asked_for() {
+        let stop = Arc::new(AtomicBool::new(false));
+        let x = Tensor::ones(&[2], DType::F32);
+        interruptible(&stop, || {
+            let tape = Tape::new();
+            let loss = tape.leaf(&x).square().unwrap().sum_all().unwrap();
+            stop.store(true, Ordering::Relaxed);
+            assert_eq!(x.square().unwrap_err(), Error::Interrupted { op: "square" });
+            assert_eq!(tape.backward(&loss).unwrap_err(), Error::Interrupted { op: "sum" });
+            // Only what is inside, and what is nearest.
+            interruptible(&Arc::default(), || x.square().unwrap());
+            assert!(x.square().is_err());
+        });
+        x.square().unwrap();
+    }
+}

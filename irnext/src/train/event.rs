@@ -1,0 +1,38 @@
+//! What a run tells those who watch it.
+
+/// What happens in a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Event {
+    /// A step was taken.
+    Step(Step),
+    /// The validation pairs were scored.
+    Validation(Validation),
+}
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// Its number, from 1.
+    pub step: u64,
+    /// Equation 10, on this batch.
+    pub loss: f64,
+    /// Equation 8.
+    pub spatial: f64,
+    /// The learning rate.
+    pub rate: f64,
+    /// The gradients' global norm before clipping.
+    pub gradient_norm: f64,
+    /// Whether the parameters were left alone because the loss was not finite.
+    pub skipped: bool,
+}
+
+/// Mean scores of the validation pairs, restored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Validation {
+    /// Steps taken.
+    pub step: u64,
+    /// [`Measure::PSNR`](crate::metrics::Measure::PSNR).
+    pub psnr: f64,
+    /// [`Measure::SSIM`](crate::metrics::Measure::SSIM).
+    pub ssim: f64,
+}

@@ -1,0 +1,174 @@
+//! A run's folder: the names in it, one writer at a time, and two checkpoints, of which one is always whole.
+
+use super::State;
+use super::checkpoint::{self, Progress};
+use crate::error::{Error, Result};
+use nn::optim::Rule;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+/// The folder of a run, and the right to write there.
+pub(super) struct RunFolder {
+    path: PathBuf,
+    /// Locked as long as it is open; the system lets go of it if the process dies.
+    _lock: File,
+    /// The step of the checkpoint in `last()`, if that is known to be whole.
+    saved: Option<u64>,
+}
+
+/// A run as a checkpoint has it.
+pub(super) struct Found {
+    pub state: State,
+    pub progress: Progress,
+    /// What the user should know of how it was found.
+    pub note: Option<String>,
+}
+
+impl RunFolder {
+    /// Makes the folder if there is none.
+    ///
+    /// # Errors
+    /// If another process trains in it.
+    pub fn open(path: &Path) -> Result<Self> {
+        std::fs::create_dir_all(path).map_err(Error::io(path))?;
+        let name = path.join(".lock");
+        let lock = File::create(&name).map_err(Error::io(&name))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::data(path, "another process trains in this folder")),
+            // Some network file systems know no locks. There people have to see to it themselves.
+            Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {}
+            Err(TryLockError::Error(error)) => return Err(Error::io(&name)(error)),
+        }
+        nn::remove_partial(path).map_err(Error::io(path))?;
+        Ok(Self { path: path.into(), _lock: lock, saved: None })
+    }
+
+    /// The file `name` in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The step of the last checkpoint that is known to be whole.
+    pub fn saved(&self) -> Option<u64> {
+        self.saved
+    }
+
+    fn last(&self) -> PathBuf {
+        self.file("last.safetensors")
+    }
+
+    fn previous(&self) -> PathBuf {
+        self.file("previous.safetensors")
+    }
+
+    /// The newest checkpoint that is whole; `None` in a folder without any.
+    ///
+    /// # Errors
+    /// If there are checkpoints, and none that can be used: nothing is begun anew over what may be weeks of work.
+    pub fn load(&mut self, rule: Rule, ema_decay: f64) -> Result<Option<Found>> {
+        let (last, previous) = (self.last(), self.previous());
+        let found = |path: &Path, note| {
+            checkpoint::load(path, rule, ema_decay).map(|(state, progress)| Found { state, progress, note })
+        };
+        self.saved = None;
+        match (last.exists(), previous.exists()) {
+            (false, false) => Ok(None),
+            // What happens if a save is interrupted between its two renamings.
+            (false, true) => found(&previous, None).map(Some),
+            (true, _) => match found(&last, None) {
+                Ok(found) => {
+                    self.saved = Some(found.progress.step);
+                    Ok(Some(found))
+                }
+                Err(error) => {
+                    let note = format!("{error}; going on from the checkpoint before it, {}", previous.display());
+                    found(&previous, Some(note)).map(Some).map_err(|_| error)
+                }
+            },
+        }
+    }
+
+    /// Saves a checkpoint and keeps the one before it.
+    pub fn save(&mut self, state: &State, progress: &Progress) -> Result<()> {
+        let (last, bytes) = (self.last(), checkpoint::to_bytes(state, progress)?);
+        match self.saved {
+            Some(_) => nn::write_keeping(&last, &self.previous(), &bytes),
+            // What is there, if anything, is damaged, and must not take the place of one that is whole.
+            None => nn::write_atomically(&last, &bytes),
+        }
+        .map_err(Error::io(&last))?;
+        self.saved = Some(progress.step);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Model, ModelConfig};
+    use engine::DType;
+    use std::fs;
+
+    const RULE: Rule = Rule::Sgd { momentum: 0.0, weight_decay: 0.0 };
+
+    fn state() -> State {
+        let config = ModelConfig { n: 1, width: 8, ..ModelConfig::default() };
+        State::new(Model::new(&config, 1, DType::F32).unwrap(), RULE, 0.0).unwrap()
+    }
+
+    fn at(step: u64) -> Progress {
+        Progress { step, ..Progress::default() }
+    }
+
+    fn step_found(folder: &Path) -> Result<Option<u64>> {
+        Ok(RunFolder::open(folder)?.load(RULE, 0.0)?.map(|found| found.progress.step))
+    }
+
+    #[test]
+    fn one_process_writes_in_it() {
+        let place = tempfile::tempdir().unwrap();
+        let first = RunFolder::open(place.path()).unwrap();
+        let message = RunFolder::open(place.path()).err().unwrap().to_string();
+        assert!(message.contains("another process trains"), "{message}");
+        drop(first);
+        RunFolder::open(place.path()).unwrap();
+    }
+
+    #[test]
+    fn the_checkpoint_before_stands_in_for_a_damaged_one() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path();
+        let last = path.join("last.safetensors");
+        assert_eq!(step_found(path).unwrap(), None);
+        let mut folder = RunFolder::open(path).unwrap();
+        for step in [10, 20] {
+            folder.save(&state(), &at(step)).unwrap();
+        }
+        drop(folder);
+        assert_eq!(step_found(path).unwrap(), Some(20));
+
+        let whole = fs::read(&last).unwrap();
+        let mut flipped = whole.clone();
+        *flipped.last_mut().unwrap() ^= 4;
+        for damaged in [&flipped[..], &whole[..whole.len() / 2], b""] {
+            fs::write(&last, damaged).unwrap();
+            let mut folder = RunFolder::open(path).unwrap();
+            let found = folder.load(RULE, 0.0).unwrap().unwrap();
+            assert_eq!(found.progress.step, 10);
+            let note = found.note.unwrap();
+            assert!(note.contains("last.safetensors") && note.contains("previous.safetensors"), "{note}");
+            // The damaged one is replaced, and the whole one stays.
+            folder.save(&state(), &at(21)).unwrap();
+            drop(folder);
+            assert_eq!(step_found(path).unwrap(), Some(21));
+            fs::remove_file(&last).unwrap();
+            assert_eq!(step_found(path).unwrap(), Some(10));
+        }
+        // Where nothing is whole, nothing is begun anew.
+        fs::write(&last, &flipped).unwrap();
+        fs::remove_file(path.join("previous.safetensors")).unwrap();
+        let message = step_found(path).unwrap_err().to_string();
+        assert!(message.contains("last.safetensors") && message.contains("checksum"), "{message}");
+    }
+}
