@@ -6,6 +6,9 @@
 #
 # Nothing but the driver is needed there. cuDNN, NVIDIA's compute-sanitizer, Python with PyTorch are used if they are there; what is missing is said.
 # It ends with 0 if everything that could be run passed.
+#
+# A rehearsal on the emulator (kernels/emulator), which is slow:
+#     LD_LIBRARY_PATH=$PWD/target/cuda-emulator IRNEXT_CASES=1 IRNEXT_STEPS=1 IRNEXT_SIZE=64 tests/gpu-check.sh run
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 out=target/gpu-check
@@ -39,7 +42,8 @@ run() {
     logs=$out/logs
     mkdir -p "$logs" "$(dirname "$report")"
     failed=0
-    export IRNEXT_REQUIRE_CUDA=1 IRNEXT_STEPS=20 IRNEXT_DEVICE=cuda CARGO_MANIFEST_DIR=$PWD/tests
+    size=${IRNEXT_SIZE:-1280}
+    export IRNEXT_REQUIRE_CUDA=1 IRNEXT_STEPS=${IRNEXT_STEPS:-20} IRNEXT_DEVICE=cuda CARGO_MANIFEST_DIR=$PWD/tests
     {
         echo "# What a GPU shows"
         echo
@@ -49,10 +53,10 @@ run() {
     part "Devices" "$out/irnext" devices
     part "The driver has every symbol" "$out/test-driver"
     part "Memory, copies, launches, recordings" "$out/test-engine" cuda::
-    part "Every operation against the CPU" "$out/irnext" gradcheck --device cuda --cases 40
+    part "Every operation against the CPU" "$out/irnext" gradcheck --device cuda --cases "${IRNEXT_CASES:-40}"
     part "The rooms' own tests" "$out/test-engine" cuda
     part "PyTorch's numbers" "$out/test-parity" --nocapture
-    part "The network and 20 steps of training beside the CPU" "$out/test-gpu" --nocapture
+    part "The network and $IRNEXT_STEPS steps of training beside the CPU" "$out/test-gpu" --nocapture
     if command -v compute-sanitizer > /dev/null; then
         for tool in memcheck racecheck initcheck synccheck; do
             part "compute-sanitizer, $tool" compute-sanitizer --tool "$tool" --error-exitcode 1 "$out/irnext" gradcheck --device cuda --cases 2
@@ -62,7 +66,7 @@ run() {
     fi
     for precision in f32 tf32 bf16 f16; do
         for n in 3 13; do
-            part "A pass at 1280×1280, n = $n, $precision" "$out/irnext" info --n "$n" --size 1280 --device cuda --precision "$precision"
+            part "A pass at $size×$size, n = $n, $precision" "$out/irnext" info --n "$n" --size "$size" --device cuda --precision "$precision"
         done
     done
     if python3 -c 'import torch, safetensors; assert torch.cuda.is_available()' 2> /dev/null; then
@@ -99,5 +103,5 @@ skip() { # title, why
 case "${1:-}" in
     build) build ;;
     run) shift && run "$@" ;;
-    *) sed -n '2,8p' "${BASH_SOURCE[0]}" | sed 's/^# \?//' && exit 2 ;;
+    *) sed -n '2,11p' "${BASH_SOURCE[0]}" | sed 's/^# \?//' && exit 2 ;;
 esac
