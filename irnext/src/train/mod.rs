@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod config;
+pub mod log;
 mod step;
 
 pub use checkpoint::Progress;
@@ -21,10 +22,13 @@ use crate::metrics::{Measure, Scorer};
 use crate::model::{Model, TASK};
 use crate::restore::restore;
 use engine::{DType, Tensor};
+use log::{RunLog, Sample};
 use nn::schedule::WarmupCosine;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +39,8 @@ pub struct Step {
     pub loss: f64,
     /// Equation 8.
     pub spatial: f64,
+    /// Equation 9.
+    pub frequency: f64,
     /// The learning rate.
     pub rate: f64,
     /// The gradients' global norm before clipping.
@@ -110,7 +116,8 @@ impl Trainer {
 
     /// Trains to the end of the run, or until `watch` returns false. `watch` sees every step, and every validation.
     ///
-    /// Saves a checkpoint every so often and at the end, also at an early one.
+    /// Saves a checkpoint every so often and at the end, also at an early one. Writes everything that `watch` sees to the run's
+    /// [`log`], and samples of the validation pairs.
     pub fn run(&mut self, mut watch: impl FnMut(&Event) -> bool) -> Result<()> {
         let config = LoaderConfig {
             seed: self.config.seed,
@@ -121,13 +128,17 @@ impl Trainer {
             workers: self.config.data.workers,
         };
         let mut loader = Loader::new(self.source.clone(), &config)?;
+        let mut log = RunLog::open(&self.config.out, self.progress.step)?;
         while self.progress.step < self.total {
+            let start = Instant::now();
             let batch = loader.next().unwrap_or_else(|| Err(Error::Config { reason: "the data ended".into() }))?;
             let step = self.step(&batch)?;
+            log.step(&step, config.batch as f64 / start.elapsed().as_secs_f64())?;
             let due = |every: u64| step.step.is_multiple_of(every) || step.step == self.total;
             let (validate, save) = (due(self.config.validation.every), due(self.config.optimiser.save_every));
             let mut go_on = watch(&Event::Step(step));
-            if validate && let Some(scores) = self.validate()? {
+            if validate && let Some((scores, samples)) = self.validate_showing(log::SHOWN)? {
+                log.validation(&scores, &samples)?;
                 go_on &= watch(&Event::Validation(scores));
                 if self.progress.best.is_none_or(|best| scores.psnr > best) {
                     self.progress.best = Some(scores.psnr);
@@ -156,15 +167,30 @@ impl Trainer {
 
     /// Scores the validation pairs with the moving average, if there is one; nothing without pairs.
     pub fn validate(&self) -> Result<Option<Validation>> {
+        Ok(self.validate_showing(0)?.map(|(scores, _)| scores))
+    }
+
+    /// As [`Self::validate`], with pictures of the first `shown` pairs.
+    fn validate_showing(&self, shown: usize) -> Result<Option<(Validation, Vec<Sample>)>> {
         let Some(pairs) = &self.validation else { return Ok(None) };
         let model = self.state.model.freeze_with(self.state.values()).computing_in(self.config.compute.precision);
         let scorer = Scorer::new(&[Measure::PSNR, Measure::SSIM])?;
-        let restore = |image: &Image| restore(&model, image);
-        let of = |index| Ok(score(pairs, index, &scorer, Some(&restore))?.restored.unwrap_or_default());
-        let rows: Vec<Vec<f64>> = (0..pairs.len().min(self.config.validation.limit)).map(of).collect::<Result<_>>()?;
+        let (mut rows, mut samples) = (Vec::new(), Vec::new());
+        for index in 0..pairs.len().min(self.config.validation.limit) {
+            let seen = Cell::new(None);
+            let restore = |image: &Image| {
+                let restored = restore(&model, image)?;
+                seen.set((index < shown).then(|| restored.clone()));
+                Ok(restored)
+            };
+            rows.push(score(pairs, index, &scorer, Some(&restore))?.restored.unwrap_or_default());
+            if let Some(restored) = seen.take() {
+                samples.push(Sample::new(pairs, index, &restored)?);
+            }
+        }
         let means = mean(rows.iter().map(Vec::as_slice));
         let scores = means.first_chunk().map(|&[psnr, ssim]| Validation { step: self.progress.step, psnr, ssim });
-        Ok(scores)
+        Ok(scores.map(|scores| (scores, samples)))
     }
 
     /// One step on `batch`.
@@ -181,10 +207,11 @@ impl Trainer {
             limit: if clip > 0.0 { clip } else { f64::INFINITY },
             loss_scale: self.progress.loss_scale,
         };
-        let StepResult { loss, spatial, gradient_norm, skipped } = self.state.step(input, target, settings)?;
+        let StepResult { loss, spatial, frequency, gradient_norm, skipped } =
+            self.state.step(input, target, settings)?;
         self.progress.adapt_loss_scale(skipped);
         self.progress.step += 1;
-        Ok(Step { step: self.progress.step, loss, spatial, rate: settings.rate, gradient_norm, skipped })
+        Ok(Step { step: self.progress.step, loss, spatial, frequency, rate: settings.rate, gradient_norm, skipped })
     }
 
     /// The schedule's period of the step to come, from 1.

@@ -44,6 +44,8 @@ pub struct StepResult {
     pub loss: f64,
     /// Equation 8.
     pub spatial: f64,
+    /// Equation 9.
+    pub frequency: f64,
     /// The gradients' global norm before clipping.
     pub gradient_norm: f64,
     /// Whether nothing was moved, as one of these is no finite number.
@@ -95,11 +97,11 @@ impl State {
         }
         let Self { model, optimiser, ema, replay } = self;
         let outputs = replay.run(&inputs, |inputs| queue(model, optimiser, ema.as_mut(), inputs, settings))?;
-        let mut numbers = [0.0; 3];
+        let mut numbers = [0.0; 4];
         for (number, output) in numbers.iter_mut().zip(&outputs) {
             *number = output.item()?;
         }
-        let [loss, spatial, gradient_norm] = numbers;
+        let [loss, spatial, frequency, gradient_norm] = numbers;
         let skipped = !(loss.is_finite() && gradient_norm.is_finite());
         if skipped {
             optimiser.take_back();
@@ -107,12 +109,12 @@ impl State {
                 ema.take_back();
             }
         }
-        Ok(StepResult { loss, spatial, gradient_norm, skipped })
+        Ok(StepResult { loss, spatial, frequency, gradient_norm, skipped })
     }
 }
 
 /// Queues a step. `inputs` are the degraded images, what they should be, and maybe the loss's scale. Returns the loss, its spatial
-/// part, and the gradients' norm before clipping; if one of them is no finite number, nothing has moved.
+/// and its frequency part, and the gradients' norm before clipping; if one of them is no finite number, nothing has moved.
 fn queue(
     model: &mut Model,
     optimiser: &mut Optimizer,
@@ -126,10 +128,10 @@ fn queue(
     let cx = Context::training(params, &tape).computing_in(settings.compute);
     let [quarter, half, full] = network.forward(&cx, &cx.to_compute(input)?)?;
     let predictions = [in_f32(quarter)?, in_f32(half)?, in_f32(full)?];
-    let Loss { spatial, total, .. } = dual_domain(&predictions, target, settings.loss)?;
+    let Loss { spatial, frequency, total, .. } = dual_domain(&predictions, target, settings.loss)?;
     drop(predictions);
     let pass = cx.finish();
-    let (loss, spatial) = (total.detach(), spatial.detach());
+    let (loss, spatial, frequency) = (total.detach(), spatial.detach(), frequency.detach());
     let gradients = match scale {
         None => tape.backward(&total)?,
         Some(scale) => tape.backward_from(&[&total], vec![Some(scale.reshape(&[])?)])?,
@@ -152,7 +154,7 @@ fn queue(
     if let Some(ema) = ema {
         ema.apply(params, Some(&checked), Shared::Overwrite)?;
     }
-    Ok(vec![loss, spatial, norm])
+    Ok(vec![loss, spatial, frequency, norm])
 }
 
 /// `x` as f32, if it is of a half type.
