@@ -341,6 +341,100 @@ fn a_run_is_trained_stopped_and_finished() {
     assert!(text(&restored.stdout).contains("dehaze, 80×70"), "{}", text(&restored.stdout));
 }
 
+#[test]
+fn a_run_can_be_watched() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for name in ["clean/a.png", "clean/b.png", "hazy/a.png", "hazy/b.png"] {
+        fs::create_dir_all(at.join(name).parent().unwrap()).unwrap();
+        Photo::new(picture(80, 70)).write(at.join(name)).unwrap();
+    }
+    let text_of_config = "task = \"dehaze\"\nout = \"run\"\n[data]\nclean = \"clean\"\ncrop = 64\n[optimiser]\nbatch = 2\nsteps = 4\n\
+                          [validation]\ninput = \"hazy\"\ntarget = \"clean\"\nevery = 2\n[model]\nwidth = 8\nn = 0\ngroups = 4\n";
+    fs::write(at.join("c.toml"), text_of_config).unwrap();
+    let metrics = at.join("run/metrics.jsonl");
+    let lines = || -> Vec<serde_json::Value> {
+        fs::read_to_string(&metrics).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    assert!(irnext(at, &["train", "c.toml", "--minutes", "0"]).status.success());
+    assert_eq!(lines().len(), 1);
+    // As if killed two steps after the checkpoint, in the middle of a line.
+    let first = fs::read_to_string(&metrics).unwrap();
+    let later = |step: &str| first.replace("\"step\":1,", &format!("\"step\":{step},"));
+    fs::write(&metrics, [&first, &later("2"), &later("3")[..40]].concat()).unwrap();
+    let finished = irnext(at, &["train", "c.toml"]);
+    assert!(finished.status.success(), "{}", text(&finished.stderr));
+
+    let lines = lines();
+    let of = |kind: &str| lines.iter().filter(|line| line["kind"] == kind).collect::<Vec<_>>();
+    let steps = |kind: &str| of(kind).iter().map(|line| line["step"].as_u64().unwrap()).collect::<Vec<_>>();
+    assert_eq!((steps("step"), steps("validation"), lines.len()), (vec![1, 2, 3, 4], vec![2, 4], 6));
+    for line in of("step") {
+        let number = |key: &str| line[key].as_f64().unwrap_or_else(|| panic!("{key} is missing in {line}"));
+        let sum = number("spatial") + 0.1 * number("frequency");
+        assert!((number("loss") - sum).abs() < 1e-5 * sum, "{line}");
+        for key in ["learning_rate", "gradient_norm", "images_per_second", "time"] {
+            assert!(number(key) > 0.0, "{key} in {line}");
+        }
+    }
+    assert!(of("validation").iter().all(|line| line["psnr"].as_f64() > Some(0.0) && line["ssim"].is_f64()));
+    let events: Vec<_> = fs::read_dir(at.join("run/events")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(events.len(), 2, "one for each time it was started: {events:?}");
+    let written = events.iter().map(|path| fs::read(path).unwrap()).max_by_key(Vec::len).unwrap();
+    for tag in ["loss/total", "train/images_per_second", "validation/psnr", "samples/a.png", "samples/b.png"] {
+        assert!(written.windows(tag.len()).any(|part| part == tag.as_bytes()), "{tag} is missing");
+    }
+}
+
+#[test]
+fn curves_are_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for (run, level) in [("one", 0.5), ("two", 0.3)] {
+        let line = |step: usize| {
+            let loss = if step == 7 { "null".into() } else { (level / step as f64).to_string() };
+            format!(
+                "{{\"kind\":\"step\",\"step\":{step},\"time\":1.0,\"loss\":{loss},\"spatial\":0.1,\"frequency\":1.0,\
+                 \"learning_rate\":1e-4,\"gradient_norm\":0.2,\"images_per_second\":2.0,\"skipped\":false}}\n"
+            )
+        };
+        fs::create_dir(at.join(run)).unwrap();
+        fs::write(at.join(run).join("metrics.jsonl"), (1..=300).map(line).collect::<String>()).unwrap();
+    }
+    let run = irnext(at, &["plot", "one", "two"]);
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    assert_eq!(text(&run.stdout), "curves.png\n");
+    let picture = Photo::read(at.join("curves.png")).unwrap().rgb;
+    // Both colours are there, and text.
+    for colour in [[0.0, 114.0, 178.0], [213.0, 94.0, 0.0], [40.0, 44.0, 52.0]] {
+        let same = |pixel: [f32; 3]| pixel.iter().zip(colour).all(|(a, b)| (255.0 * a - b).abs() < 2.0);
+        assert!(picture.pixels().filter(|pixel| same(*pixel)).count() > 50, "{colour:?}");
+    }
+    let again = irnext(at, &["plot", "one"]);
+    assert!(text(&again.stderr).contains("curves.png: is there already; --overwrite"), "{}", text(&again.stderr));
+    assert!(irnext(at, &["plot", "one", "--overwrite"]).status.success());
+    assert!(irnext(at, &["plot", "one/metrics.jsonl", "two", "-o", "c.svg"]).status.success());
+    let svg = fs::read_to_string(at.join("c.svg")).unwrap();
+    assert!(svg.starts_with("<svg") && ["\none\n", "\ntwo\n", "300 steps"].iter().all(|part| svg.contains(part)));
+
+    fs::create_dir(at.join("empty")).unwrap();
+    fs::create_dir(at.join("new")).unwrap();
+    fs::write(at.join("new/metrics.jsonl"), "{\"kind\":").unwrap();
+    fs::write(at.join("list.txt"), "milk\n").unwrap();
+    for (arguments, complaint) in [
+        (&["empty"][..], "empty: is no run's folder: it holds no metrics.jsonl"),
+        (&["new"], "new/metrics.jsonl: holds no step yet"),
+        (&["list.txt"], "list.txt: line 1 is not one of a training run's"),
+        (&["nowhere"], "nowhere: "),
+        (&["one", "-o", "x.gif"], "x.gif: cannot write"),
+        (&["one"; 9], "9 runs are too many for one picture"),
+    ] {
+        let run = irnext(at, &[&["plot"], arguments, &["--overwrite"]].concat());
+        let said = text(&run.stderr);
+        assert!(!run.status.success() && said.contains(complaint) && !said.contains("panicked"), "{said}");
+    }
+}
+
 /// Three pairs in a published layout: the inputs are darker than what they should be.
 fn rain100l(folder: &Path) {
     for (i, side) in [64, 70, 90].into_iter().enumerate() {

@@ -9,6 +9,7 @@ mod explain;
 mod gradcheck;
 mod info;
 mod inspect;
+mod plot;
 mod profile;
 mod restore;
 mod synth;
@@ -47,6 +48,8 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Train a network
     Train(train::Arguments),
+    /// Draw the curves of training runs
+    Plot(plot::Arguments),
     /// Show a network's layers, parameters and multiply-adds
     Info(info::Arguments),
     /// Write pictures of what happens inside a network
@@ -92,6 +95,7 @@ impl Cli {
             Command::Eval(arguments) => eval::run(&arguments).map(|()| true),
             Command::Doctor(arguments) => doctor::run(&arguments),
             Command::Train(arguments) => train::run(&arguments).map(|()| true),
+            Command::Plot(arguments) => plot::run(&arguments).map(|()| true),
             Command::Info(arguments) => info::run(&arguments).map(|()| true),
             Command::Explain(arguments) => explain::run(&arguments),
             Command::Devices(arguments) => devices::run(&arguments).map(|()| true),

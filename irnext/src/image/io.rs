@@ -91,6 +91,11 @@ impl Photo {
         nn::write_atomically(path, &bytes).map_err(Error::io(path))
     }
 
+    /// The bytes of the JPEG file that [`write`](Self::write) would make; or why there can be none.
+    pub(crate) fn to_jpeg(&self) -> std::result::Result<Vec<u8>, String> {
+        encode::photo(self, encode::Format::Jpeg)
+    }
+
     /// Whether the extension of `path` names a format that [`write`](Self::write) can make, so that this
     /// is known before the work: png, tif and tiff, pam and pnm hold everything (16 bits, alpha, grey; pam and pnm no
     /// profile); webp has no 16 bits; bmp neither these nor a profile; jpg and jpeg no 16 bits and no alpha;

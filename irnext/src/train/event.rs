@@ -18,6 +18,8 @@ pub struct Step {
     pub loss: f64,
     /// Equation 8.
     pub spatial: f64,
+    /// Equation 9.
+    pub frequency: f64,
     /// The learning rate.
     pub rate: f64,
     /// The gradients' global norm before clipping.

@@ -7,6 +7,7 @@ mod checkpoint;
 mod config;
 mod event;
 mod folder;
+pub mod log;
 mod step;
 
 pub use checkpoint::Progress;
@@ -25,10 +26,13 @@ use crate::model::{Model, TASK};
 use crate::restore::restore;
 use engine::{DType, Tensor, interruptible};
 use folder::{Found, RunFolder};
+use log::{RunLog, Sample};
 use nn::schedule::WarmupCosine;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 /// After how many steps in a row that were skipped for numbers that are not finite a run stops.
 pub const FAILURES: u64 = 3;
@@ -105,7 +109,8 @@ impl Trainer {
         self.stop = stop;
     }
 
-    /// Trains to the end of the run, or until `watch` returns false. `watch` sees every step, and every validation.
+    /// Trains to the end of the run, or until `watch` returns false. `watch` sees every step, and every validation; the run's [`log`] as
+    /// well, with samples of the validation pairs.
     ///
     /// Saves a checkpoint every so often and at the end, also at an early one, and at an error that has nothing to do with what is saved.
     pub fn run(&mut self, mut watch: impl FnMut(&Event) -> bool) -> Result<Ended> {
@@ -127,17 +132,20 @@ impl Trainer {
     }
 
     fn train(&mut self, watch: &mut dyn FnMut(&Event) -> bool) -> Result<Ended> {
-        let mut go_on = self.validate_if_due(watch)?;
+        let mut log = RunLog::open(&self.config.out, self.progress.step)?;
+        let mut go_on = self.validate_if_due(&mut log, watch)?;
         let mut loader = Loader::new(self.source.clone(), &loader(&self.config, self.progress.step))?;
         while go_on && self.progress.step < self.total {
+            let start = Instant::now();
             let Some(batch) = loader.next_unless(&self.stop)? else { return Ok(Ended::Stopped) };
             let step = self.step(&batch)?;
+            log.step(&step, batch.n as f64 / start.elapsed().as_secs_f64())?;
             go_on = watch(&Event::Step(step));
             if self.progress.failures >= FAILURES {
                 let back = self.roll_back()?;
                 return Err(Error::Diverged { step: step.step, back });
             }
-            go_on &= self.validate_if_due(watch)?;
+            go_on &= self.validate_if_due(&mut log, watch)?;
             // What a run is rolled back to is from before its failures.
             if step.step.is_multiple_of(self.config.optimiser.save_every) && self.progress.failures == 0 {
                 self.save()?;
@@ -168,36 +176,52 @@ impl Trainer {
 
     /// Scores the validation pairs with the moving average, if there is one; nothing without pairs.
     pub fn validate(&self) -> Result<Option<Validation>> {
-        self.validate_with(&self.state.model, self.state.values())
+        Ok(self.score(&self.state.model, self.state.values(), 0)?.map(|(scores, _)| scores))
     }
 
-    fn validate_with(&self, model: &Model, values: Vec<Tensor>) -> Result<Option<Validation>> {
+    /// Scores the validation pairs, and makes pictures of the first `shown`.
+    fn score(&self, model: &Model, values: Vec<Tensor>, shown: usize) -> Result<Option<(Validation, Vec<Sample>)>> {
         let Some(pairs) = &self.validation else { return Ok(None) };
         let model = model.freeze_with(values).computing_in(self.config.compute.precision);
         let scorer = Scorer::new(&[Measure::PSNR, Measure::SSIM])?;
-        let restore = |image: &Image| restore(&model, image);
-        let of = |index| Ok(score(pairs, index, &scorer, Some(&restore))?.restored.unwrap_or_default());
+        let (mut rows, mut samples) = (Vec::new(), Vec::new());
+        let mut add = |index| -> Result<()> {
+            let seen = Cell::new(None);
+            let restore = |image: &Image| {
+                let restored = restore(&model, image)?;
+                seen.set((index < shown).then(|| restored.clone()));
+                Ok(restored)
+            };
+            rows.push(score(pairs, index, &scorer, Some(&restore))?.restored.unwrap_or_default());
+            if let Some(restored) = seen.take() {
+                samples.push(Sample::new(pairs, index, &restored)?);
+            }
+            Ok(())
+        };
         let pairs = 0..pairs.len().min(self.config.validation.limit);
-        let rows: Vec<Vec<f64>> = interruptible(&self.stop, || pairs.map(of).collect::<Result<_>>())?;
+        interruptible(&self.stop, || pairs.into_iter().try_for_each(&mut add))?;
         let means = mean(rows.iter().map(Vec::as_slice));
         let scores = means.first_chunk().map(|&[psnr, ssim]| Validation { step: self.progress.step, psnr, ssim });
-        Ok(scores)
+        Ok(scores.map(|scores| (scores, samples)))
     }
 
     /// Scores the validation pairs if it is time to, and it was not done yet; keeps the weights if they are the best so far. Whether to
     /// go on.
-    fn validate_if_due(&mut self, watch: &mut dyn FnMut(&Event) -> bool) -> Result<bool> {
+    fn validate_if_due(&mut self, log: &mut RunLog, watch: &mut dyn FnMut(&Event) -> bool) -> Result<bool> {
         let step = self.progress.step;
         let due = step > 0 && (step.is_multiple_of(self.config.validation.every) || step == self.total);
         if !due || self.progress.validated == step {
             return Ok(true);
         }
-        let Some(scores) = self.validate()? else { return Ok(true) };
+        let Some((scores, samples)) = self.score(&self.state.model, self.state.values(), log::SHOWN)? else {
+            return Ok(true);
+        };
         // A score that is no number is no better than any.
         if self.progress.best.map_or(!scores.psnr.is_nan(), |best| scores.psnr > best) {
             self.write_weights(BEST, HashMap::from([("irnext.psnr".into(), scores.psnr.to_string())]))?;
             self.progress.best = Some(scores.psnr);
         }
+        log.validation(&scores, &samples)?;
         self.progress.validated = step;
         Ok(watch(&Event::Validation(scores)))
     }
@@ -218,8 +242,8 @@ impl Trainer {
             self.progress.best = None;
         } else if pairs(&before) != pairs(&self.config) {
             let model = Model::read(&path)?.0.on(self.config.compute)?;
-            let scores = self.validate_with(&model, model.params.values())?;
-            self.progress.best = scores.map(|scores| scores.psnr);
+            let scores = self.score(&model, model.params.values(), 0)?;
+            self.progress.best = scores.map(|(scores, _)| scores.psnr);
         }
         self.progress.config = self.config.to_toml()?;
         Ok(())
@@ -239,9 +263,10 @@ impl Trainer {
             limit: if clip > 0.0 { clip } else { f64::INFINITY },
             loss_scale: self.progress.loss_scale,
         };
-        let StepResult { loss, spatial, gradient_norm, skipped } = self.state.step(input, target, settings)?;
+        let StepResult { loss, spatial, frequency, gradient_norm, skipped } =
+            self.state.step(input, target, settings)?;
         self.progress.count(loss, skipped);
-        Ok(Step { step: self.progress.step, loss, spatial, rate: settings.rate, gradient_norm, skipped })
+        Ok(Step { step: self.progress.step, loss, spatial, frequency, rate: settings.rate, gradient_norm, skipped })
     }
 
     /// The schedule's period of the step to come, from 1.

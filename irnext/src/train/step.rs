@@ -47,6 +47,8 @@ pub struct StepResult {
     pub loss: f64,
     /// Equation 8.
     pub spatial: f64,
+    /// Equation 9.
+    pub frequency: f64,
     /// The gradients' global norm before clipping.
     pub gradient_norm: f64,
     /// Whether nothing was moved, as one of these is no finite number.
@@ -122,13 +124,13 @@ impl State {
             let gradients = interruptible(stop, work)?;
             advance(model, optimiser, ema.as_mut(), gradients, settings)
         })?;
-        let mut numbers = [0.0; 3];
+        let mut numbers = [0.0; 4];
         for (number, output) in numbers.iter_mut().zip(&outputs) {
             *number = output.item()?;
         }
-        let [loss, spatial, gradient_norm] = numbers;
+        let [loss, spatial, frequency, gradient_norm] = numbers;
         let skipped = !(loss.is_finite() && gradient_norm.is_finite());
-        Ok(StepResult { loss, spatial, gradient_norm, skipped })
+        Ok(StepResult { loss, spatial, frequency, gradient_norm, skipped })
     }
 }
 
@@ -136,6 +138,7 @@ impl State {
 struct Found {
     loss: Tensor,
     spatial: Tensor,
+    frequency: Tensor,
     gradients: Vec<Option<Tensor>>,
     pass: Pass,
 }
@@ -148,10 +151,10 @@ fn gradients(model: &Model, inputs: &[Tensor], settings: StepSettings) -> Result
     let cx = Context::training(params, &tape).computing_in(settings.compute);
     let [quarter, half, full] = network.forward(&cx, &cx.to_compute(input)?)?;
     let predictions = [in_f32(quarter)?, in_f32(half)?, in_f32(full)?];
-    let Loss { spatial, total, .. } = dual_domain(&predictions, target, settings.loss)?;
+    let Loss { spatial, frequency, total, .. } = dual_domain(&predictions, target, settings.loss)?;
     drop(predictions);
     let pass = cx.finish();
-    let (loss, spatial) = (total.detach(), spatial.detach());
+    let (loss, spatial, frequency) = (total.detach(), spatial.detach(), frequency.detach());
     let gradients = match scale {
         None => tape.backward(&total)?,
         Some(scale) => tape.backward_from(&[&total], vec![Some(scale.reshape(&[])?)])?,
@@ -162,10 +165,10 @@ fn gradients(model: &Model, inputs: &[Tensor], settings: StepSettings) -> Result
             *gradient = gradient.div(scale)?;
         }
     }
-    Ok(Found { loss, spatial, gradients, pass })
+    Ok(Found { loss, spatial, frequency, gradients, pass })
 }
 
-/// Queues what moves the parameters. Returns the loss, its spatial part, and the gradients' norm before clipping; if one of them is
+/// Queues what moves the parameters. Returns the loss, its spatial and its frequency part, and the gradients' norm before clipping; if one of them is
 /// no finite number, nothing has moved.
 fn advance(
     model: &mut Model,
@@ -174,7 +177,7 @@ fn advance(
     found: Found,
     settings: StepSettings,
 ) -> Result<Vec<Tensor>> {
-    let (params, Found { loss, spatial, gradients, pass }) = (&mut model.params, found);
+    let (params, Found { loss, spatial, frequency, gradients, pass }) = (&mut model.params, found);
     // A loss that is not finite stops the step as a norm does: 0 times it is 0 or NaN.
     let norm = norm(&gradients)?;
     let checked = norm.add(&loss.to_dtype(DType::F64)?.scale(0.0)?)?;
@@ -187,7 +190,7 @@ fn advance(
     if let Some(ema) = ema {
         ema.apply(params, Some(&checked), Shared::Overwrite)?;
     }
-    Ok(vec![loss, spatial, norm])
+    Ok(vec![loss, spatial, frequency, norm])
 }
 
 /// `x` as f32, if it is of a half type.

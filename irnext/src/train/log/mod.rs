@@ -1,0 +1,87 @@
+//! What a run writes down while it trains, to be watched from outside.
+//!
+//! `metrics.jsonl` holds every step and validation as a line of JSON ([`metrics`]: what [`crate::plot`] draws), and `events/` the
+//! same in the files that TensorBoard reads ([`events`]), with a few validation pairs as pictures ([`Sample`]). Every line and every
+//! record goes to the operating system at once, so that a run that is killed has lost none of them.
+//!
+//! A run that goes on from a checkpoint takes steps again that it had logged before it was stopped. They are then cut off from the
+//! metrics, and TensorBoard is told to forget them: each step is in either once.
+
+pub mod events;
+pub mod metrics;
+mod sample;
+
+pub use sample::{SHOWN, Sample};
+
+use super::{Step, Validation};
+use crate::error::Result;
+use events::EventFile;
+use metrics::{Metrics, Record, StepRecord, ValidationRecord};
+use std::path::Path;
+use std::time::SystemTime;
+
+/// The metrics' name in a run's folder.
+pub const METRICS: &str = "metrics.jsonl";
+
+/// The folder of TensorBoard's files in a run's folder.
+pub const EVENTS: &str = "events";
+
+/// Writes a run's log.
+pub struct RunLog {
+    metrics: Metrics,
+    events: EventFile,
+}
+
+impl RunLog {
+    /// The log of the run in the folder `out`, which has taken `step` steps; what it holds of later ones is dropped.
+    pub fn open(out: &Path, step: u64) -> Result<Self> {
+        let metrics = Metrics::open(&out.join(METRICS), step)?;
+        let events = EventFile::create(&out.join(EVENTS), now(), step + 1)?;
+        Ok(Self { metrics, events })
+    }
+
+    /// Writes a step. `throughput` is in images a second.
+    pub fn step(&mut self, step: &Step, throughput: f64) -> Result<()> {
+        let &Step { step, loss, spatial, frequency, rate, gradient_norm, skipped } = step;
+        let time = now();
+        self.events.scalars(
+            step,
+            time,
+            &[
+                ("loss/total", loss),
+                ("loss/spatial", spatial),
+                ("loss/frequency", frequency),
+                ("train/learning_rate", rate),
+                ("train/gradient_norm", gradient_norm),
+                ("train/images_per_second", throughput),
+            ],
+        )?;
+        self.metrics.write(&Record::Step(StepRecord {
+            step,
+            time,
+            loss,
+            spatial,
+            frequency,
+            learning_rate: rate,
+            gradient_norm,
+            images_per_second: throughput,
+            skipped,
+        }))
+    }
+
+    /// Writes a validation, and the pictures of some of its pairs.
+    pub fn validation(&mut self, validation: &Validation, samples: &[Sample]) -> Result<()> {
+        let &Validation { step, psnr, ssim } = validation;
+        let time = now();
+        self.events.scalars(step, time, &[("validation/psnr", psnr), ("validation/ssim", ssim)])?;
+        for Sample { name, image } in samples {
+            self.events.image(step, time, &format!("samples/{name}"), image)?;
+        }
+        self.metrics.write(&Record::Validation(ValidationRecord { step, time, psnr, ssim }))
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
+}

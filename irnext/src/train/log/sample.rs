@@ -1,0 +1,60 @@
+//! A validation pair as a picture.
+
+use crate::data::Source;
+use crate::error::Result;
+use crate::image::Image;
+
+/// How many pairs of a validation are shown.
+pub const SHOWN: usize = 3;
+
+/// The longer side of each of the three, pixels: what fits beside each other on a screen, and lets a long run's files stay small.
+const SIDE: usize = 320;
+
+/// White between the three, pixels.
+const GAP: usize = 4;
+
+/// A validation pair, to be looked at.
+pub struct Sample {
+    /// The pair.
+    pub name: String,
+    /// From left to right: the degraded image, the restored one, what it should be.
+    pub image: Image,
+}
+
+impl Sample {
+    /// Pair `index` of `pairs`, whose degraded image has become `restored`.
+    pub fn new(pairs: &dyn Source, index: usize, restored: &Image) -> Result<Self> {
+        let (input, target) = pairs.full(index)?;
+        Ok(Self { name: pairs.name(index), image: side_by_side([&input, restored, &target]) })
+    }
+}
+
+/// The three, shrunk to the size of the first if that is not larger than [`SIDE`], with a gap in between.
+fn side_by_side(images: [&Image; 3]) -> Image {
+    let (width, height) = (images[0].width, images[0].height);
+    let ratio = (SIDE as f64 / width.max(height) as f64).min(1.0);
+    let shrunk = |side: usize| ((side as f64 * ratio).round() as usize).max(1);
+    let (width, height) = (shrunk(width), shrunk(height));
+    let images = images.map(|image| image.resize(width, height));
+    Image::from_fn(3 * width + 2 * GAP, height, |x, y| {
+        let (which, x) = (x / (width + GAP), x % (width + GAP));
+        if x < width { images[which].pixel(x, y) } else { [1.0; 3] }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_three_stand_in_order_and_keep_their_proportions() {
+        let grey = |level: f32| Image::from_fn(640, 160, |_, _| [level; 3]);
+        let image = side_by_side([&grey(0.2), &grey(0.5), &grey(0.8)]);
+        assert_eq!((image.width, image.height), (3 * 320 + 2 * 4, 80));
+        for (x, level) in [(160, 0.2), (322, 1.0), (484, 0.5), (808, 0.8)] {
+            assert!((image.pixel(x, 40)[0] - level).abs() < 1e-5, "{x}");
+        }
+        // Small ones are left alone.
+        assert_eq!(side_by_side([&Image::new(1, 7), &Image::new(1, 7), &Image::new(1, 7)]).height, 7);
+    }
+}
