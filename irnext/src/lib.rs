@@ -1,7 +1,7 @@
 //! Image restoration with IRNeXt (Cui et al., ICML 2023): the network, its training, and what the `irnext` program does.
 //!
 //! Reading order: [`model`] (the network and its loss) → [`restore`] (from photograph to photograph), [`compute`] (on what) →
-//! [`degrade`], [`data`] (where training pairs come from) → [`train`] → [`metrics`], [`evaluate`], [`protocol`], [`doctor`]
+//! [`degrade`], [`data`] (where training pairs come from) → [`train`], [`recipes`] → [`metrics`], [`evaluate`], [`protocol`], [`doctor`]
 //! (scores and data sets) → [`costs`], [`explain`] (a look inside) → [`cli`].
 
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@ pub mod image;
 pub mod metrics;
 pub mod model;
 pub mod protocol;
+pub mod recipes;
 pub mod restore;
 pub mod shipped;
 pub mod train;

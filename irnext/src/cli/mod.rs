@@ -10,6 +10,7 @@ mod gradcheck;
 mod info;
 mod inspect;
 mod profile;
+mod recipes;
 mod restore;
 mod synth;
 mod train;
@@ -47,6 +48,8 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Train a network
     Train(train::Arguments),
+    /// List the training recipes inside the program, or print one
+    Recipes(recipes::Arguments),
     /// Show a network's layers, parameters and multiply-adds
     Info(info::Arguments),
     /// Write pictures of what happens inside a network
@@ -88,6 +91,7 @@ impl Cli {
             Command::Eval(arguments) => eval::run(&arguments).map(|()| true),
             Command::Doctor(arguments) => doctor::run(&arguments),
             Command::Train(arguments) => train::run(&arguments).map(|()| true),
+            Command::Recipes(arguments) => recipes::run(&arguments).map(|()| true),
             Command::Info(arguments) => info::run(&arguments).map(|()| true),
             Command::Explain(arguments) => explain::run(&arguments),
             Command::Devices(arguments) => devices::run(&arguments).map(|()| true),

@@ -5,23 +5,28 @@
 
 mod checkpoint;
 mod config;
+mod overrides;
+mod pairs;
+mod plan;
 mod step;
 
 pub use checkpoint::Progress;
-pub use config::{DataConfig, OptimiserConfig, Period, RuleName, TrainConfig, ValidationConfig};
+pub use config::{CropSize, DataConfig, OptimiserConfig, Period, RuleName, ScoredSplit, TrainConfig, ValidationConfig};
+pub use pairs::TrainingSet;
+pub use plan::{Measured, Plan};
 pub use step::{LOSS_SCALE, State, StepResult, StepSettings};
 
 use crate::compute::Precision;
-use crate::data::{Batch, CropSpec, Loader, LoaderConfig, Paired, PhotoCache, Source, Synthetic};
-use crate::degrade::degrade;
+use crate::data::{Batch, CropSpec, Loader, LoaderConfig, Paired, PhotoCache, Source};
 use crate::error::{Error, Result};
 use crate::evaluate::{mean, score};
 use crate::image::Image;
-use crate::metrics::{Measure, Scorer};
+use crate::metrics::Scorer;
 use crate::model::{Model, TASK};
 use crate::restore::restore;
 use engine::{DType, Tensor};
 use nn::schedule::WarmupCosine;
+use pairs::Pairs;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,6 +55,7 @@ pub struct Trainer {
     progress: Progress,
     source: Arc<dyn Source>,
     validation: Option<Paired>,
+    remarks: Vec<String>,
     schedule: WarmupCosine,
     steps_per_epoch: u64,
     total: u64,
@@ -61,13 +67,18 @@ impl Trainer {
     /// # Errors
     /// Among others if that folder holds a run with another configuration; only its length may have been changed.
     pub fn open(config: TrainConfig) -> Result<Self> {
-        let cache = PhotoCache::new(config.data.cache_mb << 20);
-        let source = source(&config, &cache)?;
-        let validation = match (&config.validation.input, &config.validation.target) {
-            (Some(input), Some(target)) => Some(Paired::from_folders(input, target, cache)?),
-            _ => None,
-        };
+        let trainer = Self::prepare(config)?;
+        let config = &trainer.config;
         std::fs::create_dir_all(&config.out).map_err(Error::io(&config.out))?;
+        let shown = config.out.join("config.toml");
+        nn::write_atomically(&shown, config.to_toml()?.as_bytes()).map_err(Error::io(&shown))?;
+        Ok(trainer)
+    }
+
+    /// As [`Trainer::open`], with nothing written.
+    pub fn prepare(config: TrainConfig) -> Result<Self> {
+        let cache = PhotoCache::new(config.data.cache_mb << 20);
+        let Pairs { source, validation, remarks } = Pairs::find(&config, &cache)?;
         let path = last(&config.out);
         let (mut state, mut progress) = match path.exists() {
             true => {
@@ -98,29 +109,19 @@ impl Trainer {
             warmup: optimiser.warmup.min(periods),
             total: periods,
         };
-        let shown = config.out.join("config.toml");
-        nn::write_atomically(&shown, config.to_toml()?.as_bytes()).map_err(Error::io(&shown))?;
         if config.compute.precision == Precision::F16 {
             progress.loss_scale.get_or_insert(LOSS_SCALE);
         } else {
             progress.loss_scale = None;
         }
-        Ok(Self { config, state, progress, source, validation, schedule, steps_per_epoch, total })
+        Ok(Self { config, state, progress, source, validation, remarks, schedule, steps_per_epoch, total })
     }
 
     /// Trains to the end of the run, or until `watch` returns false. `watch` sees every step, and every validation.
     ///
     /// Saves a checkpoint every so often and at the end, also at an early one.
     pub fn run(&mut self, mut watch: impl FnMut(&Event) -> bool) -> Result<()> {
-        let config = LoaderConfig {
-            seed: self.config.seed,
-            first_step: self.progress.step,
-            batch: self.config.optimiser.batch,
-            crop: self.crop(),
-            repeat: self.config.data.crops_per_image,
-            workers: self.config.data.workers,
-        };
-        let mut loader = Loader::new(self.source.clone(), &config)?;
+        let mut loader = self.loader()?;
         while self.progress.step < self.total {
             let batch = loader.next().unwrap_or_else(|| Err(Error::Config { reason: "the data ended".into() }))?;
             let step = self.step(&batch)?;
@@ -144,6 +145,24 @@ impl Trainer {
         self.write_weights(&self.config.out.join("weights.safetensors"))
     }
 
+    /// Batches from the step to come on.
+    fn loader(&self) -> Result<Loader> {
+        let config = LoaderConfig {
+            seed: self.config.seed,
+            first_step: self.progress.step,
+            batch: self.config.optimiser.batch,
+            crop: self.crop(),
+            repeat: self.config.data.crops_per_image,
+            workers: self.config.data.workers,
+        };
+        Loader::new(self.source.clone(), &config)
+    }
+
+    /// What there is to say about the choice of pairs, a line each.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
+    }
+
     /// Steps taken so far, and of the whole run.
     pub fn steps(&self) -> (u64, u64) {
         (self.progress.step, self.total)
@@ -156,12 +175,18 @@ impl Trainer {
 
     /// Scores the validation pairs with the moving average, if there is one; nothing without pairs.
     pub fn validate(&self) -> Result<Option<Validation>> {
+        self.validate_first(self.config.validation.limit)
+    }
+
+    /// Scores the first `limit` validation pairs by PSNR and SSIM as the protocol's tables hold them.
+    fn validate_first(&self, limit: usize) -> Result<Option<Validation>> {
         let Some(pairs) = &self.validation else { return Ok(None) };
         let model = self.state.model.freeze_with(self.state.values()).computing_in(self.config.compute.precision);
-        let scorer = Scorer::new(&[Measure::PSNR, Measure::SSIM])?;
+        let headline = self.config.validation.protocol.headline();
+        let scorer = Scorer::new(&headline[..headline.len().min(2)])?;
         let restore = |image: &Image| restore(&model, image);
         let of = |index| Ok(score(pairs, index, &scorer, Some(&restore))?.restored.unwrap_or_default());
-        let rows: Vec<Vec<f64>> = (0..pairs.len().min(self.config.validation.limit)).map(of).collect::<Result<_>>()?;
+        let rows: Vec<Vec<f64>> = (0..pairs.len().min(limit)).map(of).collect::<Result<_>>()?;
         let means = mean(rows.iter().map(Vec::as_slice));
         let scores = means.first_chunk().map(|&[psnr, ssim]| Validation { step: self.progress.step, psnr, ssim });
         Ok(scores)
@@ -197,7 +222,8 @@ impl Trainer {
 
     fn crop(&self) -> CropSpec {
         let data = &self.config.data;
-        CropSpec { max_shrink: data.max_shrink, flip: data.flip, ..CropSpec::square(data.crop) }
+        let CropSize { height, width } = data.crop;
+        CropSpec { width, height, max_shrink: data.max_shrink, flip: data.flip }
     }
 
     fn write_weights(&self, path: &Path) -> Result<()> {
@@ -223,26 +249,15 @@ pub enum Event {
 pub struct Validation {
     /// Steps taken.
     pub step: u64,
-    /// [`Measure::PSNR`].
+    /// The protocol's PSNR, dB.
     pub psnr: f64,
-    /// [`Measure::SSIM`].
+    /// The protocol's SSIM.
     pub ssim: f64,
 }
 
 /// The checkpoint of a run's folder.
 fn last(out: &Path) -> PathBuf {
     out.join("last.safetensors")
-}
-
-fn source(config: &TrainConfig, cache: &Arc<PhotoCache>) -> Result<Arc<dyn Source>> {
-    let (data, task) = (&config.data, config.task);
-    Ok(match (&data.clean, &data.input, &data.target) {
-        (Some(clean), _, _) => {
-            Arc::new(Synthetic::open(clean, Arc::new(move |image, rng| degrade(task, image, rng)), cache.clone())?)
-        }
-        (None, Some(input), Some(target)) => Arc::new(Paired::from_folders(input, target, cache.clone())?),
-        _ => return Err(Error::Config { reason: "data: give either `clean`, or `input` and `target`".into() }),
-    })
 }
 
 /// Refuses to go on with a run under a configuration that would make it another run.
