@@ -85,8 +85,10 @@ fn every_value_says_where_it_is_from() {
 const INDOOR: [&str; 4] = ["reside-indoor", "ablation-indoor-msm-0", "ablation-indoor-msm-1", "ablation-indoor-msm-2"];
 const REAL_HAZE: [&str; 2] = ["dense-haze", "nh-haze"];
 const SNOW: [&str; 3] = ["csd", "srrs", "snow100k"];
-/// Ablations with n = 7, and what each changes in the network; with the section that says so.
-const ABLATIONS: [(&str, Option<(&str, &str, &str)>); 15] = [
+/// What an ablation changes in the network: key, value, and the table that says so.
+type Change = (&'static str, &'static str, &'static str);
+/// Ablations with n = 7, and what each changes.
+const ABLATIONS: [(&str, Option<Change>); 15] = [
     ("ablation-full", None),
     ("ablation-baseline", Some(("msm", "0", "Table 7"))),
     ("ablation-msm-conv", Some(("lam", "false", "Table 7"))),
