@@ -1,7 +1,7 @@
 //! Image restoration with IRNeXt (Cui et al., ICML 2023): the network, its training, and what the `irnext` program does.
 //!
 //! Reading order: [`model`] (the network and its loss) → [`restore`] (from photograph to photograph), [`compute`] (on what) →
-//! [`degrade`], [`data`] (where training pairs come from) → [`train`], [`plot`] → [`metrics`], [`evaluate`], [`protocol`], [`doctor`]
+//! [`degrade`], [`data`] (where training pairs come from) → [`train`], [`recipes`], [`plot`] → [`metrics`], [`evaluate`], [`protocol`], [`doctor`]
 //! (scores and data sets) → [`costs`], [`explain`] (a look inside) → [`cli`].
 
 #![forbid(unsafe_code)]
@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod model;
 pub mod plot;
 pub mod protocol;
+pub mod recipes;
 pub mod restore;
 pub mod shipped;
 pub mod train;

@@ -435,6 +435,109 @@ fn curves_are_drawn() {
     }
 }
 
+/// GoPro as published: two scenes to train on and one for the test, each a few frames.
+fn gopro(folder: &Path) {
+    for (scene, frames) in [("train/GOPR0372_07_00", 4), ("train/GOPR0374_11_00", 2), ("test/GOPR0384_11_00", 1)] {
+        for (kind, gain) in [("blur", 0.8), ("blur_gamma", 0.5), ("sharp", 1.0)] {
+            let at = folder.join("GOPRO_Large").join(scene).join(kind);
+            fs::create_dir_all(&at).unwrap();
+            for frame in 1..=frames {
+                let bright = picture(96, 70);
+                let data = bright.data.iter().map(|v| v * gain).collect();
+                Photo::new(Image { data, ..bright }).write(at.join(format!("{frame:06}.png"))).unwrap();
+            }
+        }
+    }
+}
+
+/// A recipe, with a network and crops that a test has time for.
+const SMALL_GOPRO: &[&str] = &[
+    "train",
+    "--recipe",
+    "gopro",
+    "--data",
+    "GOPRO_Large",
+    "--out",
+    "run",
+    "--set",
+    "data.hold_back=2",
+    "--set",
+    "data.crop=[64, 96]",
+    "--set",
+    "optimiser.batch=2",
+    "--set",
+    "model.width=8",
+    "--set",
+    "model.n=0",
+];
+
+#[test]
+fn a_recipe_is_planned_tried_and_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    gopro(at);
+    let said = |more: &[&str]| {
+        let run = irnext(at, &[SMALL_GOPRO, more].concat());
+        assert!(run.status.success(), "{}", text(&run.stderr));
+        text(&run.stdout)
+    };
+    let plan = said(&["--dry-run", "--scale", "0.01"]);
+    for part in [
+        "30 epochs, warm-up 1, validation every 500 steps in the place of 3000 epochs, warm-up 3, validation every 50000",
+        "4 pairs are trained on, 2 held back to validate on (1 scenes)",
+        "6 pairs to train on; published are 2103",
+        "96x70: 4",
+        "2 crops of 96x64",
+        "2 an epoch, 60 in all, 0 of them done",
+        "s a step (3 steps",
+        "irnext eval GOPRO_Large --protocol gopro --weights run/weights.safetensors",
+    ] {
+        assert!(plan.contains(part), "{part} is missing:\n{plan}");
+    }
+    let peak: f64 = plan.split("memory").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap();
+    assert!(peak > 0.0, "{plan}");
+    let in_folder: Vec<_> = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(in_folder, ["GOPRO_Large"], "a dry run writes nothing");
+
+    let done = said(&["--set", "optimiser.steps=3"]);
+    for part in ["3 of 3 steps done", "validation", "score it as its table is scored: irnext eval GOPRO_Large"] {
+        assert!(done.contains(part), "{part} is missing:\n{done}");
+    }
+    // The command that it names works, and finds the test.
+    let command = done.split("is scored: irnext ").nth(1).unwrap().lines().next().unwrap();
+    let scored = irnext(at, &command.split(' ').collect::<Vec<_>>());
+    assert!(scored.status.success(), "{}", text(&scored.stderr));
+    assert!(text(&scored.stdout).contains("mean of 1"), "{}", text(&scored.stdout));
+    assert!(said(&["--set", "optimiser.steps=3", "--dry-run"]).contains("3 in all, 3 of them done"));
+}
+
+#[test]
+fn recipes_are_listed_printed_and_suggested() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let list = text(&irnext(at, &["recipes"]).stdout);
+    assert!(list.lines().any(|line| line.starts_with("gopro ") && line.contains("Table 6")), "{list}");
+    let printed = irnext(at, &["recipes", "gopro"]).stdout;
+    fs::write(at.join("mine.toml"), &printed).unwrap();
+    let shown = |arguments: &[&str]| text(&irnext(at, arguments).stdout);
+    let mine = shown(&["train", "mine.toml", "--show"]);
+    assert!(mine.contains("epochs = 3000"), "{mine}");
+    assert_eq!(mine, shown(&["train", "--recipe", "gopro", "--show"]));
+    for arguments in [&["train", "--recipe", "gopr"][..], &["recipes", "gopr"]] {
+        let unknown = irnext(at, arguments);
+        let complaint = text(&unknown.stderr);
+        assert!(!unknown.status.success() && complaint.contains("'gopro'"), "{complaint}");
+    }
+    let nowhere = irnext(at, &["train", "--recipe", "gopro"]);
+    assert!(!nowhere.status.success() && text(&nowhere.stderr).contains("--data"), "{}", text(&nowhere.stderr));
+    assert!(!at.join("runs").exists());
+    let both = irnext(at, &["train", "mine.toml", "--recipe", "gopro"]);
+    assert!(!both.status.success());
+    assert!(!irnext(at, &["train"]).status.success());
+    let large = irnext(at, &["train", "--recipe", "gopro", "--scale", "2", "--show"]);
+    assert!(text(&large.stderr).contains("at most 1"), "{}", text(&large.stderr));
+}
+
 /// Three pairs in a published layout: the inputs are darker than what they should be.
 fn rain100l(folder: &Path) {
     for (i, side) in [64, 70, 90].into_iter().enumerate() {

@@ -11,6 +11,7 @@ mod info;
 mod inspect;
 mod plot;
 mod profile;
+mod recipes;
 mod restore;
 mod synth;
 mod train;
@@ -50,6 +51,8 @@ enum Command {
     Train(train::Arguments),
     /// Draw the curves of training runs
     Plot(plot::Arguments),
+    /// List the training recipes inside the program, or print one
+    Recipes(recipes::Arguments),
     /// Show a network's layers, parameters and multiply-adds
     Info(info::Arguments),
     /// Write pictures of what happens inside a network
@@ -96,6 +99,7 @@ impl Cli {
             Command::Doctor(arguments) => doctor::run(&arguments),
             Command::Train(arguments) => train::run(&arguments).map(|()| true),
             Command::Plot(arguments) => plot::run(&arguments).map(|()| true),
+            Command::Recipes(arguments) => recipes::run(&arguments).map(|()| true),
             Command::Info(arguments) => info::run(&arguments).map(|()| true),
             Command::Explain(arguments) => explain::run(&arguments),
             Command::Devices(arguments) => devices::run(&arguments).map(|()| true),

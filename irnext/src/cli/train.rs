@@ -1,9 +1,11 @@
-//! `irnext train`: a run from a TOML file.
+//! `irnext train`: a run from a recipe or a TOML file, or only the plan of one.
 
-use super::say;
+use super::{recipes, say};
 use crate::compute::{Compute, Precision};
 use crate::error::{Error, Result};
-use crate::train::{Ended, Event, TrainConfig, Trainer, Validation};
+use crate::protocol::Protocol;
+use crate::recipes::Recipe;
+use crate::train::{Ended, Event, Measured, Plan, TrainConfig, Trainer, Validation};
 use engine::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -13,14 +15,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
+/// Steps that a dry run measures.
+const MEASURED: u32 = 3;
+
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// The run's configuration
-    #[arg(value_name = "CONFIG.TOML")]
-    config: PathBuf,
+    #[arg(value_name = "CONFIG.TOML", required_unless_present = "recipe")]
+    config: Option<PathBuf>,
+    /// A configuration inside the program instead (see `irnext recipes`)
+    #[arg(long, value_name = "NAME", conflicts_with = "config", value_parser = recipes::names(), hide_possible_values = true)]
+    recipe: Option<String>,
+    /// The data set's folder, or that of the clean photographs, whatever the configuration says
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The run's folder, whatever the configuration says
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// Another value for a setting, as section.key=value; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+    /// A trial: this part of the epochs or steps, of the warm-up, and from one validation to the next; 0.01 is a hundredth
+    #[arg(long, value_name = "PART")]
+    scale: Option<f64>,
     /// What to compute on, whatever the configuration says: cpu, cuda or cuda:NUMBER
     #[arg(long, value_name = "DEVICE")]
     device: Option<Device>,
@@ -30,30 +47,69 @@ pub(super) struct Arguments {
     /// Print the configuration with every value, and stop
     #[arg(long)]
     show: bool,
+    /// Print what the run would be, with its time and memory measured on a few steps, and stop; nothing is written
+    #[arg(long)]
+    dry_run: bool,
     /// Stop after this many minutes, with a checkpoint; the same command goes on from there
     #[arg(long, value_name = "MINUTES")]
     minutes: Option<f64>,
 }
 
+impl Arguments {
+    /// The run that is asked for, and what `--scale` made of it.
+    fn config(&self) -> Result<(TrainConfig, Option<String>)> {
+        let mut config = match (&self.recipe, &self.config) {
+            (Some(name), _) => Recipe::find(name)?.config(&self.overrides)?,
+            (None, Some(path)) => TrainConfig::read(path, &self.overrides)?,
+            (None, None) => return Err(Error::Config { reason: "give a configuration, or --recipe".into() }),
+        };
+        if let Some(folder) = &self.data {
+            config = config.on_data(folder.clone())?;
+        }
+        if let Some(out) = &self.out {
+            config.out.clone_from(out);
+        }
+        let Compute { device, precision } = &mut config.compute;
+        *device = self.device.unwrap_or(*device);
+        *precision = self.precision.unwrap_or(*precision);
+        let Some(part) = self.scale else { return Ok((config, None)) };
+        let scaled = config.clone().scaled(part)?;
+        let said = format!("a trial, scaled by {part}: {} in the place of {}", length(&scaled), length(&config));
+        Ok((scaled, Some(said)))
+    }
+}
+
+/// How long a run is, in the units of its configuration.
+fn length(config: &TrainConfig) -> String {
+    let optimiser = &config.optimiser;
+    let (length, unit) = match (optimiser.epochs, optimiser.steps) {
+        (Some(epochs), _) => (epochs, "epochs"),
+        (None, steps) => (steps.unwrap_or(0), "steps"),
+    };
+    format!("{length} {unit}, warm-up {}, validation every {} steps", optimiser.warmup, config.validation.every)
+}
+
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let mut config = TrainConfig::read(&arguments.config, &arguments.overrides)?;
-    let Compute { device, precision } = &mut config.compute;
-    *device = arguments.device.unwrap_or(*device);
-    *precision = arguments.precision.unwrap_or(*precision);
-    let device = *device;
+    let (config, scaled) = arguments.config()?;
+    let device = config.compute.device;
     if arguments.show {
         say!("{}", config.to_toml()?.trim_end());
         return Ok(());
     }
+    if let Some(scaled) = scaled {
+        say!("{scaled}");
+    }
+    if arguments.dry_run {
+        return dry_run(config);
+    }
     let batch = config.optimiser.batch;
     let out = config.out.clone();
+    let eval = eval_command(&config);
     let signals = Signals::watch()?;
     let mut trainer = Trainer::open(config)?;
     trainer.stop_when(signals.stop.clone());
-    if let Some(note) = trainer.note() {
-        eprintln!("irnext: {note}");
-    }
     let (done, total) = trainer.steps();
+    trainer.remarks().iter().for_each(|remark| say!("{remark}"));
     say!("{} parameters, {total} steps, {done} of them done", trainer.model().params.count());
 
     let bar = ProgressBar::new(total).with_position(done);
@@ -102,6 +158,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         start.elapsed().as_secs_f64() / 60.0,
         out.display()
     );
+    if let Some(eval) = eval.filter(|_| done == total) {
+        say!("score it as its table is scored: {eval}");
+    }
     match signals.last() {
         Some(signal) if ended.is_ok_and(|ended| ended == Ended::Stopped) => Err(Error::Signal(signal)),
         _ => Ok(()),
@@ -130,5 +189,83 @@ impl Signals {
     /// The signal that came last.
     fn last(&self) -> Option<i32> {
         i32::try_from(self.number.load(Ordering::Relaxed)).ok().filter(|&number| number != 0)
+    }
+}
+
+/// What scores a finished run on its data set's test; nothing for runs on no data set.
+fn eval_command(config: &TrainConfig) -> Option<String> {
+    let folder = config.data.folder.as_ref().filter(|_| config.validation.protocol != Protocol::Plain)?;
+    let weights = config.out.join("weights.safetensors");
+    let (folder, weights, protocol) = (folder.display(), weights.display(), config.validation.protocol);
+    Some(format!("irnext eval {folder} --protocol {protocol} --weights {weights}"))
+}
+
+/// Says what a run would be.
+fn dry_run(config: TrainConfig) -> Result<()> {
+    let eval = eval_command(&config);
+    let trainer = Trainer::prepare(config.clone())?;
+    let plan = trainer.plan()?;
+    trainer.remarks().iter().for_each(|remark| say!("data      {remark}"));
+    say_plan(&config, &plan);
+    let measured = trainer.measure(MEASURED)?;
+    say_measured(&plan, &measured);
+    if let Some(eval) = eval {
+        say!("then      {eval}");
+    }
+    say!("a dry run: nothing was written");
+    Ok(())
+}
+
+fn say_plan(config: &TrainConfig, plan: &Plan) {
+    let (optimiser, crop) = (&config.optimiser, config.data.crop);
+    say!("data      {} images to train on, {} scored at a validation", plan.images, plan.validated);
+    let looked_at: usize = plan.sizes.values().sum();
+    let mut sizes: Vec<_> = plan.sizes.iter().collect();
+    sizes.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let shown: Vec<String> = sizes.iter().take(4).map(|((w, h), count)| format!("{w}x{h}: {count}")).collect();
+    let more = if sizes.len() > shown.len() {
+        format!(", and {} other sizes", sizes.len() - shown.len())
+    } else {
+        String::new()
+    };
+    say!("sizes     of {looked_at} looked at, {}{more}", shown.join(", "));
+    let small =
+        sizes.iter().filter(|((w, h), _)| *w < crop.width || *h < crop.height).map(|(_, count)| **count).sum::<usize>();
+    if small > 0 {
+        say!("          {small} of them are smaller than the crop, and are grown to it by reflection");
+    }
+    let model = &config.model;
+    say!("network   width {}, n = {}: {} parameters", model.width, model.n, plan.parameters);
+    let (done, total) = plan.steps;
+    say!("batch     {} crops of {}x{} (width x height)", optimiser.batch, crop.width, crop.height);
+    say!("steps     {} an epoch, {total} in all, {done} of them done", plan.steps_per_epoch);
+    say!(
+        "schedule  {:?} to {:.1e} in {} steps, then a cosine to {:.1e}; clipping at {}",
+        optimiser.rule,
+        optimiser.learning_rate,
+        plan.warmup,
+        optimiser.last_learning_rate,
+        optimiser.clip
+    );
+    say!("computes  {}", config.compute);
+}
+
+fn say_measured(plan: &Plan, measured: &Measured) {
+    let Measured { steps, step, waiting, peak, validation } = measured;
+    say!("measured  {step:.2} s a step ({steps} steps, {waiting:.2} s of it waiting for data)");
+    say!("memory    {:.2} GB at most in a step, decoded photographs not counted", *peak as f64 / 1e9);
+    let (training, validating) = plan.seconds(measured);
+    if let Some(validation) = validation {
+        say!("          {validation:.2} s to score a validation pair, {} validations", plan.validations);
+    }
+    say!("time      {} of steps, {} of validations", duration(training), duration(validating));
+}
+
+/// Seconds in the unit that people would use.
+fn duration(seconds: f64) -> String {
+    const UNITS: [(f64, &str); 3] = [(86_400.0, "days"), (3_600.0, "hours"), (60.0, "minutes")];
+    match UNITS.iter().find(|(unit, _)| seconds >= 2.0 * unit) {
+        Some((unit, name)) => format!("{:.1} {name}", seconds / unit),
+        None => format!("{seconds:.0} seconds"),
     }
 }

@@ -45,6 +45,13 @@ pub trait Source: Send + Sync {
     /// What to call image `index` in messages and tables: its file's name. Panics if `index` is not below `len()`.
     fn name(&self, index: usize) -> String;
 
+    /// The width and height of image `index`; from its file's header, where it is a file. The error names the file. Panics if
+    /// `index` is not below `len()`.
+    fn size(&self, index: usize) -> Result<(usize, usize)> {
+        let (input, _) = self.full(index)?;
+        Ok((input.width, input.height))
+    }
+
     /// A training sample (input, target) made of image `index`, both of the size that `crop` names. Random choices
     /// are drawn from `rng` and from nowhere else. The error names the file. Panics if `index` is not below `len()`.
     fn sample(&self, index: usize, rng: &mut Rng, crop: &CropSpec) -> Result<(Image, Image)>;

@@ -8,7 +8,7 @@ use engine::Rng;
 use super::pairing::{Pair, Pairing};
 use super::{CropSpec, PhotoCache, Pixels, Source, Window};
 use crate::error::{Error, Result};
-use crate::image::Image;
+use crate::image::{Image, Photo};
 
 /// RESIDE's indoor ground truth has a border of so many pixels that its hazy images lack.
 const RESIDE_BORDER: usize = 10;
@@ -64,6 +64,10 @@ impl Source for Paired {
 
     fn name(&self, index: usize) -> String {
         self.pairs[index].name.clone()
+    }
+
+    fn size(&self, index: usize) -> Result<(usize, usize)> {
+        Photo::size(&self.pairs[index].input)
     }
 
     fn sample(&self, index: usize, rng: &mut Rng, crop: &CropSpec) -> Result<(Image, Image)> {

@@ -7,7 +7,7 @@ use engine::Rng;
 
 use super::{CropSpec, PhotoCache, Source, file_name, image_files};
 use crate::error::{Error, Result};
-use crate::image::Image;
+use crate::image::{Image, Photo};
 
 /// Makes a degraded image of a clean one, of the same size; every random choice comes from the generator.
 pub type Degrade = Arc<dyn Fn(&Image, &mut Rng) -> Image + Send + Sync>;
@@ -66,6 +66,10 @@ impl Source for Synthetic {
 
     fn name(&self, index: usize) -> String {
         file_name(&self.files[index])
+    }
+
+    fn size(&self, index: usize) -> Result<(usize, usize)> {
+        Photo::size(&self.files[index])
     }
 
     /// The crop is degraded, not the photograph: what the degradation costs depends on the size of the sample.

@@ -14,10 +14,12 @@ pub use report::{Format, Mean, Report, SetReport};
 use crate::data::{Role, Split};
 use crate::error::{Error, Result};
 use crate::metrics::{Measure, Ssim, View};
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// A way of scoring, as a task's papers share it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Protocol {
     /// RESIDE's test set, indoor and outdoor.
     Sots,
@@ -133,11 +135,15 @@ impl std::str::FromStr for Protocol {
 
 /// Images 51 to 55 of a set that came with all 55; one without them is left whole.
 fn keep_last_five(split: &mut Split) {
-    let number = |name: &str| name.split(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse::<u32>().ok());
-    let is_test = |name: &str| number(name).is_some_and(|n| (51..=55).contains(&n));
-    if split.pairing.pairs.iter().any(|pair| is_test(&pair.name)) {
-        split.pairing.pairs.retain(|pair| is_test(&pair.name));
+    if split.pairing.pairs.iter().any(|pair| is_of_the_last_five(&pair.name)) {
+        split.pairing.pairs.retain(|pair| is_of_the_last_five(&pair.name));
     }
+}
+
+/// Whether a file of Dense-Haze or NH-HAZE is one of images 51 to 55, which are its test.
+pub(crate) fn is_of_the_last_five(name: &str) -> bool {
+    let number = name.split(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse::<u32>().ok());
+    number.is_some_and(|n| (51..=55).contains(&n))
 }
 
 #[cfg(test)]
@@ -161,6 +167,7 @@ mod tests {
         for (protocol, name, _) in Protocol::ALL {
             assert_eq!(name.parse::<Protocol>(), Ok(protocol));
             assert_eq!(protocol.name(), name);
+            assert_eq!(serde_json::to_string(&protocol).unwrap(), format!("{name:?}"));
             assert!(protocol.headline().iter().all(|m| m.name() != "unnamed"));
         }
         assert!("sot".parse::<Protocol>().unwrap_err().contains("dense-haze"));

@@ -1,9 +1,12 @@
 //! A training run's settings: a TOML file in which every value can stand, and overrides from the command line.
 
+use super::overrides::Overrides;
+use super::pairs::TrainingSet;
 use crate::compute::Compute;
 use crate::degrade::Task;
 use crate::error::{Error, Result};
 use crate::model::{LossConfig, ModelConfig};
+use crate::protocol::Protocol;
 use nn::optim::Rule;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -38,18 +41,24 @@ pub struct TrainConfig {
     pub compute: Compute,
 }
 
-/// Where training pairs come from: either `clean`, or `input` and `target`.
+/// Where training pairs come from: `folder`, or `clean`, or `input` and `target`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
+    /// A data set in one of the published layouts (see [`crate::data::splits`]): its training split.
+    pub folder: Option<PathBuf>,
+    /// Which data set it is, where that matters: which of several, how many pairs it should have, which of them are its test.
+    pub set: Option<TrainingSet>,
+    /// At least so many pairs of the training split, whole scenes, are validated on and not trained on.
+    pub hold_back: Option<usize>,
     /// A folder of clean photographs, degraded on the fly.
     pub clean: Option<PathBuf>,
     /// A folder of degraded photographs.
     pub input: Option<PathBuf>,
     /// A folder of what they should be.
     pub target: Option<PathBuf>,
-    /// Side of the training crops, pixels.
-    pub crop: usize,
+    /// Size of the training crops: a side in pixels, or `[height, width]`.
+    pub crop: CropSize,
     /// Crops are taken at 1 to this many times their size, and shrunk: more of the picture in each.
     pub max_shrink: f64,
     /// Whether half the crops are mirrored left to right.
@@ -65,10 +74,13 @@ pub struct DataConfig {
 impl Default for DataConfig {
     fn default() -> Self {
         Self {
+            folder: None,
+            set: None,
+            hold_back: None,
             clean: None,
             input: None,
             target: None,
-            crop: 256,
+            crop: CropSize { height: 256, width: 256 },
             max_shrink: 1.0,
             flip: true,
             crops_per_image: 1,
@@ -78,11 +90,49 @@ impl Default for DataConfig {
     }
 }
 
-/// Pairs that are scored while training.
+/// Rows and columns of a training crop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "CropForm", into = "CropForm")]
+pub struct CropSize {
+    /// Rows.
+    pub height: usize,
+    /// Pixels in a row.
+    pub width: usize,
+}
+
+/// A crop as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, expecting = "a crop is a side in pixels, or [height, width]")]
+enum CropForm {
+    Square(usize),
+    Sides([usize; 2]),
+}
+
+impl From<CropForm> for CropSize {
+    fn from(form: CropForm) -> Self {
+        let [height, width] = match form {
+            CropForm::Square(side) => [side; 2],
+            CropForm::Sides(sides) => sides,
+        };
+        Self { height, width }
+    }
+}
+
+impl From<CropSize> for CropForm {
+    fn from(CropSize { height, width }: CropSize) -> Self {
+        if height == width { Self::Square(height) } else { Self::Sides([height, width]) }
+    }
+}
+
+/// Pairs that are scored while training: those held back, a split of the data set, or two folders.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ValidationConfig {
-    /// A folder of degraded photographs; none, no validation.
+    /// How they are scored, by its name in `irnext eval`: PSNR and SSIM as that protocol's tables hold them.
+    pub protocol: Protocol,
+    /// The split of `data.folder` that is scored.
+    pub split: ScoredSplit,
+    /// A folder of degraded photographs.
     pub input: Option<PathBuf>,
     /// A folder of what they should be.
     pub target: Option<PathBuf>,
@@ -94,8 +144,21 @@ pub struct ValidationConfig {
 
 impl Default for ValidationConfig {
     fn default() -> Self {
-        Self { input: None, target: None, every: 500, limit: 32 }
+        let (protocol, split) = (Protocol::Plain, ScoredSplit::None);
+        Self { protocol, split, input: None, target: None, every: 500, limit: 32 }
     }
+}
+
+/// A split that is scored while training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScoredSplit {
+    /// None: the pairs that are held back, if there are any.
+    None,
+    /// The data set's own validation split.
+    Validation,
+    /// The test split, as the published code has it; weights chosen by such scores are scored too well by them.
+    Test,
 }
 
 /// How parameters are moved, and for how long.
@@ -184,20 +247,56 @@ impl TrainConfig {
     /// Reads a file and applies `overrides` of the form `section.key=value`, the value in TOML (a bare word is a string).
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        Self::parse(&text, overrides)
-            .map_err(|reason| Error::Config { reason: format!("{}: {reason}", path.display()) })
+        Self::parse(&path.display().to_string(), &text, overrides)
     }
 
-    fn parse(text: &str, overrides: &[String]) -> Result<Self, String> {
-        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
-        for change in overrides {
-            let (key, value) = change.split_once('=').ok_or_else(|| format!("override {change:?} is not key=value"))?;
-            set(&mut table, key.trim(), parse_value(value.trim()))
-                .ok_or_else(|| format!("override {change:?}: {key} leads through a value that is no section"))?;
+    /// As [`TrainConfig::read`], from a text; `origin` is what errors call it.
+    pub fn parse(origin: &str, text: &str, overrides: &[String]) -> Result<Self> {
+        let parsed = || -> Result<Self, String> {
+            let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
+            Overrides::parse(overrides)?.apply(&mut table)?;
+            let config: Self = table.try_into().map_err(|error: toml::de::Error| error.to_string())?;
+            config.validate()?;
+            Ok(config)
+        };
+        parsed().map_err(|reason| Error::Config { reason: format!("{origin}: {reason}") })
+    }
+
+    /// The same run on the data set or the photographs in `folder`.
+    pub fn on_data(mut self, folder: PathBuf) -> Result<Self> {
+        match &mut self.data {
+            DataConfig { folder: place @ Some(_), .. } | DataConfig { clean: place @ Some(_), .. } => {
+                *place = Some(folder)
+            }
+            _ => {
+                let reason = "the configuration has `data.input` and `data.target`; set these instead of one folder";
+                return Err(Error::Config { reason: reason.into() });
+            }
         }
-        let config: Self = table.try_into().map_err(|error: toml::de::Error| error.to_string())?;
-        config.validate()?;
-        Ok(config)
+        Ok(self)
+    }
+
+    /// A trial of this run: `factor` of its epochs or steps, of its warm-up, and from one validation to the next; at least one
+    /// of each, if there are any.
+    pub fn scaled(mut self, factor: f64) -> Result<Self> {
+        if !(factor > 0.0 && factor <= 1.0) {
+            return Err(Error::Config {
+                reason: format!("a run is scaled by more than 0 and at most 1, not by {factor}"),
+            });
+        }
+        let scale = |count: u64| ((count as f64 * factor).round() as u64).max(count.min(1));
+        let optimiser = &mut self.optimiser;
+        optimiser.epochs = optimiser.epochs.map(scale);
+        optimiser.steps = optimiser.steps.map(scale);
+        optimiser.warmup = scale(optimiser.warmup);
+        // A warm-up that is all of the run would leave nothing to anneal.
+        let periods = match (optimiser.period, optimiser.steps, optimiser.epochs) {
+            (Period::Step, Some(periods), _) | (Period::Epoch, None, Some(periods)) => periods,
+            _ => u64::MAX,
+        };
+        optimiser.warmup = optimiser.warmup.min(periods.saturating_sub(1));
+        self.validation.every = scale(self.validation.every);
+        Ok(self)
     }
 
     /// The configuration as TOML, every value shown.
@@ -208,17 +307,15 @@ impl TrainConfig {
     fn validate(&self) -> Result<(), String> {
         let (data, optimiser) = (&self.data, &self.optimiser);
         self.model.validate().map_err(|error| error.to_string())?;
-        let synthetic = data.clean.is_some();
-        let paired = data.input.is_some() && data.target.is_some();
-        if synthetic == paired || data.input.is_some() != data.target.is_some() {
-            return Err("data: give either `clean`, or `input` and `target`".into());
+        let sources = [&data.folder, &data.clean, &data.input].into_iter().flatten().count();
+        if sources != 1 || data.input.is_some() != data.target.is_some() {
+            return Err("data: give either `folder`, or `clean`, or `input` and `target`".into());
         }
-        if self.validation.input.is_some() != self.validation.target.is_some() {
-            return Err("validation: give both `input` and `target`, or neither".into());
-        }
+        self.validate_pairs()?;
         let (multiple, least) = (self.model.multiple(), self.model.least_side());
-        if data.crop < least || data.crop % multiple != 0 || data.crop > 8192 {
-            return Err(format!("data.crop must be {least} to 8192 in steps of {multiple}, got {}", data.crop));
+        let CropSize { height, width } = data.crop;
+        if [height, width].iter().any(|side| !(least..=8192).contains(side) || side % multiple != 0) {
+            return Err(format!("data.crop must be {least} to 8192 in steps of {multiple}, got {height}x{width}"));
         }
         if !(1.0..=16.0).contains(&data.max_shrink) {
             return Err(format!("data.max_shrink must be from 1 to 16, got {}", data.max_shrink));
@@ -246,56 +343,24 @@ impl TrainConfig {
         }
         Ok(())
     }
-}
 
-/// Puts `value` at a dotted key, making sections on the way; `None` if one is in the way that is no section.
-fn set(table: &mut toml::Table, key: &str, value: toml::Value) -> Option<()> {
-    match key.split_once('.') {
-        None => {
-            table.insert(key.into(), value);
+    /// What is validated on must be one thing, and be there.
+    fn validate_pairs(&self) -> Result<(), String> {
+        let (data, validation) = (&self.data, &self.validation);
+        if validation.input.is_some() != validation.target.is_some() {
+            return Err("validation: give both `input` and `target`, or neither".into());
         }
-        Some((section, rest)) => {
-            let section = table.entry(section).or_insert_with(|| toml::Table::new().into());
-            set(section.as_table_mut()?, rest, value)?;
+        let held_back = data.hold_back.unwrap_or(0) > 0;
+        let of_split = validation.split != ScoredSplit::None;
+        if data.folder.is_none() && (data.set.is_some() || held_back || of_split) {
+            return Err("data.set, data.hold_back and validation.split are about a data set; give data.folder".into());
         }
+        if [held_back, of_split, validation.input.is_some()].into_iter().filter(|&is| is).count() > 1 {
+            return Err("validation: give one of data.hold_back, validation.split, or `input` and `target`".into());
+        }
+        Ok(())
     }
-    Some(())
-}
-
-/// The value as TOML; what is none is taken for a string, so that paths need no quotes.
-fn parse_value(text: &str) -> toml::Value {
-    let table: Result<toml::Table, _> = format!("value = {text}").parse();
-    table.ok().and_then(|mut table| table.remove("value")).unwrap_or_else(|| text.into())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MINIMAL: &str = "task = \"dehaze\"\nout = \"run\"\n[data]\nclean = \"photos\"\n[optimiser]\nsteps = 10\n";
-
-    #[test]
-    fn overrides_win_and_everything_is_shown() {
-        let overrides = ["optimiser.batch=8", "model.n=1", "data.clean=other/folder", "data.flip=false"];
-        let config = TrainConfig::parse(MINIMAL, &overrides.map(String::from)).unwrap();
-        assert_eq!((config.optimiser.batch, config.model.n, config.data.flip), (8, 1, false));
-        assert_eq!(config.data.clean.as_deref(), Some(Path::new("other/folder")));
-        let shown = config.to_toml().unwrap();
-        for value in ["learning_rate", "branches", "lambda", "crop", "workers"] {
-            assert!(shown.contains(value), "{value} is not shown");
-        }
-        assert_eq!(TrainConfig::parse(&shown, &[]).unwrap(), config);
-    }
-
-    #[test]
-    fn mistakes_are_named() {
-        let refuse = |change: &str| TrainConfig::parse(MINIMAL, &[change.to_string()]).unwrap_err();
-        assert!(refuse("data.crop=100").contains("data.crop"));
-        assert!(refuse("optimiser.batch=1").contains("BatchNorm"));
-        assert!(refuse("optimiser.epochs=3").contains("either `steps` or `epochs`"));
-        assert!(refuse("optimiser.speed=3").contains("speed"));
-        assert!(refuse("task.x=3").contains("no section"));
-        assert!(refuse("nonsense").contains("key=value"));
-        assert!(TrainConfig::parse("task = 3", &[]).is_err());
-    }
-}
+mod tests;

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 /// The folder of a run, and the right to write there.
 pub(super) struct RunFolder {
     path: PathBuf,
-    /// Locked as long as it is open; the system lets go of it if the process dies.
-    _lock: File,
+    /// Locked as long as it is open; the system lets go of it if the process dies. None if nothing is to be written.
+    _lock: Option<File>,
     /// The step of the checkpoint in `last()`, if that is known to be whole.
     saved: Option<u64>,
 }
@@ -25,11 +25,16 @@ pub(super) struct Found {
 }
 
 impl RunFolder {
-    /// Makes the folder if there is none.
+    /// A folder that is only looked at; it need not be there.
+    pub fn look(path: &Path) -> Self {
+        Self { path: path.into(), _lock: None, saved: None }
+    }
+
+    /// A folder that is written to, made if there is none.
     ///
     /// # Errors
     /// If another process trains in it.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub fn claim(path: &Path) -> Result<Self> {
         std::fs::create_dir_all(path).map_err(Error::io(path))?;
         let name = path.join(".lock");
         let lock = File::create(&name).map_err(Error::io(&name))?;
@@ -41,7 +46,7 @@ impl RunFolder {
             Err(TryLockError::Error(error)) => return Err(Error::io(&name)(error)),
         }
         nn::remove_partial(path).map_err(Error::io(path))?;
-        Ok(Self { path: path.into(), _lock: lock, saved: None })
+        Ok(Self { _lock: Some(lock), ..Self::look(path) })
     }
 
     /// The file `name` in it.
@@ -122,17 +127,17 @@ mod tests {
     }
 
     fn step_found(folder: &Path) -> Result<Option<u64>> {
-        Ok(RunFolder::open(folder)?.load(RULE, 0.0)?.map(|found| found.progress.step))
+        Ok(RunFolder::claim(folder)?.load(RULE, 0.0)?.map(|found| found.progress.step))
     }
 
     #[test]
     fn one_process_writes_in_it() {
         let place = tempfile::tempdir().unwrap();
-        let first = RunFolder::open(place.path()).unwrap();
-        let message = RunFolder::open(place.path()).err().unwrap().to_string();
+        let first = RunFolder::claim(place.path()).unwrap();
+        let message = RunFolder::claim(place.path()).err().unwrap().to_string();
         assert!(message.contains("another process trains"), "{message}");
         drop(first);
-        RunFolder::open(place.path()).unwrap();
+        RunFolder::claim(place.path()).unwrap();
     }
 
     #[test]
@@ -141,7 +146,7 @@ mod tests {
         let path = place.path();
         let last = path.join("last.safetensors");
         assert_eq!(step_found(path).unwrap(), None);
-        let mut folder = RunFolder::open(path).unwrap();
+        let mut folder = RunFolder::claim(path).unwrap();
         for step in [10, 20] {
             folder.save(&state(), &at(step)).unwrap();
         }
@@ -153,7 +158,7 @@ mod tests {
         *flipped.last_mut().unwrap() ^= 4;
         for damaged in [&flipped[..], &whole[..whole.len() / 2], b""] {
             fs::write(&last, damaged).unwrap();
-            let mut folder = RunFolder::open(path).unwrap();
+            let mut folder = RunFolder::claim(path).unwrap();
             let found = folder.load(RULE, 0.0).unwrap().unwrap();
             assert_eq!(found.progress.step, 10);
             let note = found.note.unwrap();

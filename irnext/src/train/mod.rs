@@ -8,31 +8,34 @@ mod config;
 mod event;
 mod folder;
 pub mod log;
+mod overrides;
+mod pairs;
+mod plan;
 mod step;
+mod validation;
 
 pub use checkpoint::Progress;
-pub use config::{DataConfig, OptimiserConfig, Period, RuleName, TrainConfig, ValidationConfig};
+pub use config::{CropSize, DataConfig, OptimiserConfig, Period, RuleName, ScoredSplit, TrainConfig, ValidationConfig};
 pub use event::{Event, Step, Validation};
+pub use pairs::TrainingSet;
+pub use plan::{Measured, Plan};
 pub use step::{LOSS_SCALE, State, StepResult, StepSettings};
 
 use crate::compute::Precision;
-use crate::data::{Batch, CropSpec, Loader, LoaderConfig, Paired, PhotoCache, Source, Synthetic};
-use crate::degrade::degrade;
+use crate::data::{Batch, CropSpec, Loader, LoaderConfig, PhotoCache, Source};
 use crate::error::{Error, Result};
-use crate::evaluate::{mean, score};
-use crate::image::Image;
-use crate::metrics::{Measure, Scorer};
 use crate::model::{Model, TASK};
-use crate::restore::restore;
 use engine::{DType, Tensor, interruptible};
 use folder::{Found, RunFolder};
 use log::{RunLog, Sample};
 use nn::schedule::WarmupCosine;
-use std::cell::Cell;
+use pairs::Pairs;
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
+use validation::Validator;
 
 /// After how many steps in a row that were skipped for numbers that are not finite a run stops.
 pub const FAILURES: u64 = 3;
@@ -57,12 +60,12 @@ pub struct Trainer {
     state: State,
     progress: Progress,
     source: Arc<dyn Source>,
-    validation: Option<Paired>,
+    validator: Option<Validator>,
+    remarks: Vec<String>,
     schedule: WarmupCosine,
     steps_per_epoch: u64,
     total: u64,
     stop: Arc<AtomicBool>,
-    note: Option<String>,
 }
 
 impl Trainer {
@@ -72,12 +75,22 @@ impl Trainer {
     /// Among others if that folder holds a run with other settings, but for those that change no number; if none of its
     /// checkpoints is whole; if another process trains in it.
     pub fn open(config: TrainConfig) -> Result<Self> {
+        let mut trainer = Self::set_up(config, RunFolder::claim)?;
+        let shown = trainer.folder.file("config.toml");
+        nn::write_atomically(&shown, trainer.config.to_toml()?.as_bytes()).map_err(Error::io(&shown))?;
+        trainer.score_best_again()?;
+        Ok(trainer)
+    }
+
+    /// As [`Trainer::open`], to look at and not to run: nothing is written.
+    pub fn prepare(config: TrainConfig) -> Result<Self> {
+        Self::set_up(config, |path| Ok(RunFolder::look(path)))
+    }
+
+    /// Finds the data and the state of a run, whose folder is touched last.
+    fn set_up(config: TrainConfig, folder: impl FnOnce(&Path) -> Result<RunFolder>) -> Result<Self> {
         let cache = PhotoCache::new(config.data.cache_mb << 20);
-        let source = source(&config, &cache)?;
-        let validation = match (&config.validation.input, &config.validation.target) {
-            (Some(input), Some(target)) => Some(Paired::from_folders(input, target, cache)?),
-            _ => None,
-        };
+        let Pairs { source, validation, remarks } = Pairs::find(&config, &cache)?;
         let steps_per_epoch = loader(&config, 0).steps_per_epoch(source.len())?;
         let optimiser = &config.optimiser;
         let total = optimiser.steps.unwrap_or_else(|| optimiser.epochs.unwrap_or(0) * steps_per_epoch);
@@ -92,15 +105,11 @@ impl Trainer {
             total: periods,
         };
         config.compute.start()?;
-        let mut folder = RunFolder::open(&config.out)?;
+        let validator = validation.map(|pairs| Validator::new(pairs, &config.validation, config.compute.precision));
+        let mut folder = folder(&config.out)?;
         let Found { state, progress, note } = begin(&config, &mut folder)?;
-        let shown = folder.file("config.toml");
-        nn::write_atomically(&shown, config.to_toml()?.as_bytes()).map_err(Error::io(&shown))?;
-        let stop = Arc::default();
-        let mut trainer =
-            Self { config, folder, state, progress, source, validation, schedule, steps_per_epoch, total, stop, note };
-        trainer.score_best_again()?;
-        Ok(trainer)
+        let (stop, remarks) = (Arc::default(), remarks.into_iter().chain(note).collect());
+        Ok(Self { config, folder, state, progress, source, validator, remarks, schedule, steps_per_epoch, total, stop })
     }
 
     /// Once `stop` is true, [`Trainer::run`] ends as soon as what it has is saved: in the middle of a step or of a validation.
@@ -134,7 +143,7 @@ impl Trainer {
     fn train(&mut self, watch: &mut dyn FnMut(&Event) -> bool) -> Result<Ended> {
         let mut log = RunLog::open(&self.config.out, self.progress.step)?;
         let mut go_on = self.validate_if_due(&mut log, watch)?;
-        let mut loader = Loader::new(self.source.clone(), &loader(&self.config, self.progress.step))?;
+        let mut loader = self.loader()?;
         while go_on && self.progress.step < self.total {
             let start = Instant::now();
             let Some(batch) = loader.next_unless(&self.stop)? else { return Ok(Ended::Stopped) };
@@ -164,9 +173,9 @@ impl Trainer {
         self.folder.saved()
     }
 
-    /// What is to be said of how the run was found.
-    pub fn note(&self) -> Option<&str> {
-        self.note.as_deref()
+    /// What there is to say about the choice of pairs, and of how the run was found, a line each.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
     }
 
     /// The network and its numbers now.
@@ -176,33 +185,24 @@ impl Trainer {
 
     /// Scores the validation pairs with the moving average, if there is one; nothing without pairs.
     pub fn validate(&self) -> Result<Option<Validation>> {
-        Ok(self.score(&self.state.model, self.state.values(), 0)?.map(|(scores, _)| scores))
+        let scored = self.score(&self.state.model, self.state.values(), [usize::MAX, 0])?;
+        Ok(scored.map(|(scores, _)| scores))
     }
 
-    /// Scores the validation pairs, and makes pictures of the first `shown`.
-    fn score(&self, model: &Model, values: Vec<Tensor>, shown: usize) -> Result<Option<(Validation, Vec<Sample>)>> {
-        let Some(pairs) = &self.validation else { return Ok(None) };
-        let model = model.freeze_with(values).computing_in(self.config.compute.precision);
-        let scorer = Scorer::new(&[Measure::PSNR, Measure::SSIM])?;
-        let (mut rows, mut samples) = (Vec::new(), Vec::new());
-        let mut add = |index| -> Result<()> {
-            let seen = Cell::new(None);
-            let restore = |image: &Image| {
-                let restored = restore(&model, image)?;
-                seen.set((index < shown).then(|| restored.clone()));
-                Ok(restored)
-            };
-            rows.push(score(pairs, index, &scorer, Some(&restore))?.restored.unwrap_or_default());
-            if let Some(restored) = seen.take() {
-                samples.push(Sample::new(pairs, index, &restored)?);
-            }
-            Ok(())
-        };
-        let pairs = 0..pairs.len().min(self.config.validation.limit);
-        interruptible(&self.stop, || pairs.into_iter().try_for_each(&mut add))?;
-        let means = mean(rows.iter().map(Vec::as_slice));
-        let scores = means.first_chunk().map(|&[psnr, ssim]| Validation { step: self.progress.step, psnr, ssim });
-        Ok(scores.map(|scores| (scores, samples)))
+    /// Scores the first `limit` validation pairs, and makes pictures of the first `shown`.
+    fn score(
+        &self,
+        model: &Model,
+        values: Vec<Tensor>,
+        [limit, shown]: [usize; 2],
+    ) -> Result<Option<(Validation, Vec<Sample>)>> {
+        let Some(validator) = &self.validator else { return Ok(None) };
+        interruptible(&self.stop, || validator.score(self.progress.step, model, values, [limit, shown]))
+    }
+
+    /// Batches from the step to come on.
+    fn loader(&self) -> Result<Loader> {
+        Loader::new(self.source.clone(), &loader(&self.config, self.progress.step))
     }
 
     /// Scores the validation pairs if it is time to, and it was not done yet; keeps the weights if they are the best so far. Whether to
@@ -213,7 +213,8 @@ impl Trainer {
         if !due || self.progress.validated == step {
             return Ok(true);
         }
-        let Some((scores, samples)) = self.score(&self.state.model, self.state.values(), log::SHOWN)? else {
+        let Some((scores, samples)) = self.score(&self.state.model, self.state.values(), [usize::MAX, log::SHOWN])?
+        else {
             return Ok(true);
         };
         // A score that is no number is no better than any.
@@ -234,15 +235,13 @@ impl Trainer {
         }
         let before: TrainConfig = toml::from_str(&self.progress.config)
             .map_err(|error| Error::Config { reason: format!("{}: {}", path.display(), error.message()) })?;
-        let pairs = |config: &TrainConfig| {
-            let ValidationConfig { input, target, limit, .. } = config.validation.clone();
-            (input, target, limit)
-        };
+        // What is scored, and how; not how often.
+        let scored = |config: &TrainConfig| ValidationConfig { every: 1, ..config.validation.clone() };
         if !path.exists() {
             self.progress.best = None;
-        } else if pairs(&before) != pairs(&self.config) {
+        } else if scored(&before) != scored(&self.config) {
             let model = Model::read(&path)?.0.on(self.config.compute)?;
-            let scores = self.score(&model, model.params.values(), 0)?;
+            let scores = self.score(&model, model.params.values(), [usize::MAX, 0])?;
             self.progress.best = scores.map(|(scores, _)| scores.psnr);
         }
         self.progress.config = self.config.to_toml()?;
@@ -331,21 +330,15 @@ fn loader(config: &TrainConfig, first_step: u64) -> LoaderConfig {
         seed: config.seed,
         first_step,
         batch: config.optimiser.batch,
-        crop: CropSpec { max_shrink: data.max_shrink, flip: data.flip, ..CropSpec::square(data.crop) },
+        crop: CropSpec {
+            width: data.crop.width,
+            height: data.crop.height,
+            max_shrink: data.max_shrink,
+            flip: data.flip,
+        },
         repeat: data.crops_per_image,
         workers: data.workers,
     }
-}
-
-fn source(config: &TrainConfig, cache: &Arc<PhotoCache>) -> Result<Arc<dyn Source>> {
-    let (data, task) = (&config.data, config.task);
-    Ok(match (&data.clean, &data.input, &data.target) {
-        (Some(clean), _, _) => {
-            Arc::new(Synthetic::open(clean, Arc::new(move |image, rng| degrade(task, image, rng)), cache.clone())?)
-        }
-        (None, Some(input), Some(target)) => Arc::new(Paired::from_folders(input, target, cache.clone())?),
-        _ => return Err(Error::Config { reason: "data: give either `clean`, or `input` and `target`".into() }),
-    })
 }
 
 /// Refuses to go on with a run under a configuration that would make it another run.

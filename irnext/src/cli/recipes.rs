@@ -1,0 +1,30 @@
+//! `irnext recipes`: the training configurations inside the program.
+
+use super::say;
+use crate::error::Result;
+use crate::recipes::{RECIPES, Recipe};
+use clap::builder::PossibleValuesParser;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Print this one, to save and change it
+    #[arg(value_name = "NAME", value_parser = names(), hide_possible_values = true)]
+    name: Option<String>,
+}
+
+/// Understands the names of recipes, and suggests one where it does not.
+pub(super) fn names() -> PossibleValuesParser {
+    RECIPES.map(|recipe| recipe.name).into()
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(name) = &arguments.name {
+        say!("{}", Recipe::find(name)?.text.trim_end());
+        return Ok(());
+    }
+    let widest = RECIPES.iter().map(|recipe| recipe.name.len()).max().unwrap_or(0);
+    for recipe in RECIPES {
+        say!("{:widest$}  {}", recipe.name, recipe.title());
+    }
+    Ok(())
+}

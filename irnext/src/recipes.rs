@@ -1,0 +1,62 @@
+//! Recipes: a training configuration for each model of the paper's tables, inside the program.
+//!
+//! They are the files in `irnext/recipes`, each value marked with where it is from: the paper, the authors' published code, or
+//! ours. `irnext recipes` lists them, `irnext recipes NAME` prints one to change it, `irnext train --recipe NAME` follows it.
+
+use crate::error::{Error, Result};
+use crate::train::TrainConfig;
+
+/// A recipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recipe {
+    /// Its name, which is its file's.
+    pub name: &'static str,
+    /// Its file.
+    pub text: &'static str,
+}
+
+macro_rules! recipes {
+    ($($name:literal)*) => {
+        [$(Recipe { name: $name, text: include_str!(concat!("../recipes/", $name, ".toml")) }),*]
+    };
+}
+
+/// All of them, in the order of the paper's tables.
+pub const RECIPES: [Recipe; 33] = recipes!(
+    "dpdd"
+    "reside-indoor" "reside-outdoor" "dense-haze" "nh-haze"
+    "rain"
+    "csd" "srrs" "snow100k"
+    "rsblur" "gopro"
+    "ablation-full" "ablation-baseline" "ablation-msm-conv" "ablation-no-modulation"
+    "ablation-branches-2" "ablation-branches-4-2" "ablation-branches-8-4"
+    "ablation-pooling-learned" "ablation-pooling-max"
+    "ablation-softmax" "ablation-sigmoid"
+    "ablation-groups-2" "ablation-groups-4" "ablation-groups-16" "ablation-msm-2"
+    "ablation-indoor-msm-0" "ablation-indoor-msm-1" "ablation-indoor-msm-2"
+    "ablation-gopro-n11" "ablation-gopro-n15"
+    "tiny-dehaze" "tiny-derain"
+);
+
+impl Recipe {
+    /// The recipe of this name.
+    pub fn find(name: &str) -> Result<Self> {
+        RECIPES.into_iter().find(|recipe| recipe.name == name).ok_or_else(|| {
+            let names: Vec<&str> = RECIPES.iter().map(|recipe| recipe.name).collect();
+            Error::Config { reason: format!("no recipe is called {name:?}; there are {}", names.join(", ")) }
+        })
+    }
+
+    /// What it is for, in a line.
+    pub fn title(&self) -> &'static str {
+        self.text.lines().next().unwrap_or_default().trim_start_matches(['#', ' '])
+    }
+
+    /// The run that it describes, with other values for some settings; see [`TrainConfig::read`].
+    pub fn config(&self, overrides: &[String]) -> Result<TrainConfig> {
+        TrainConfig::parse(&format!("recipe {}", self.name), self.text, overrides)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,361 @@
+//! Which pairs of a data set are trained on, and which are held back to choose by.
+//!
+//! The published code has no such choice to make: it validates on the test set. Weights that are chosen by the test are scored
+//! too well by it, so the test split is left alone here unless it is asked for.
+
+use super::config::{DataConfig, ScoredSplit, TrainConfig};
+use crate::data::{Pair, Paired, Pairing, PhotoCache, Role, Source, Split, Synthetic, splits};
+use crate::degrade::degrade;
+use crate::error::{Error, Result};
+use crate::protocol::sets::{SETS, Set};
+use crate::protocol::{Protocol, is_of_the_last_five};
+use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The data sets that the paper's models are trained on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrainingSet {
+    /// RESIDE's indoor training set, ITS.
+    ResideIndoor,
+    /// RESIDE's outdoor training set, OTS.
+    ResideOutdoor,
+    /// Dense-Haze.
+    DenseHaze,
+    /// NH-HAZE.
+    NhHaze,
+    /// The composite of deraining papers, for three test sets.
+    Rain,
+    /// CSD.
+    Csd,
+    /// SRRS.
+    Srrs,
+    /// Snow100K.
+    Snow100k,
+    /// GoPro.
+    Gopro,
+    /// RSBlur.
+    Rsblur,
+    /// DPDD.
+    Dpdd,
+}
+
+impl TrainingSet {
+    /// What the paper scores its model on, by the names in [`SETS`].
+    fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::ResideIndoor => &["SOTS-indoor"],
+            Self::ResideOutdoor => &["SOTS-outdoor"],
+            Self::DenseHaze => &["Dense-Haze"],
+            Self::NhHaze => &["NH-HAZE"],
+            Self::Rain => &["Test100", "Rain100H", "Rain100L"],
+            Self::Csd => &["CSD"],
+            Self::Srrs => &["SRRS"],
+            Self::Snow100k => &["Snow100K"],
+            Self::Gopro => &["GoPro"],
+            Self::Rsblur => &["RSBlur"],
+            Self::Dpdd => &["DPDD"],
+        }
+    }
+
+    /// The rows of [`SETS`] that it is for.
+    pub fn sets(self) -> impl Iterator<Item = &'static Set> {
+        SETS.iter().filter(move |set| self.names().contains(&set.name))
+    }
+
+    /// How its tables are scored.
+    pub fn protocol(self) -> Protocol {
+        self.sets().next().map_or(Protocol::Plain, |set| set.protocol)
+    }
+
+    /// The published numbers of training pairs, those of copies in circulation behind them.
+    pub fn counts(self) -> &'static [usize] {
+        self.sets().next().map_or(&[], |set| set.train)
+    }
+}
+
+/// What a run is made on.
+pub(super) struct Pairs {
+    /// Trained on.
+    pub(super) source: Arc<dyn Source>,
+    /// Scored.
+    pub(super) validation: Option<Paired>,
+    /// What there is to say about the choice, a line each.
+    pub(super) remarks: Vec<String>,
+}
+
+impl Pairs {
+    /// Finds the pairs of a run.
+    pub(super) fn find(config: &TrainConfig, cache: &Arc<PhotoCache>) -> Result<Self> {
+        let (data, task) = (&config.data, config.task);
+        let mut held_back = Vec::new();
+        let mut remarks = Vec::new();
+        let source: Arc<dyn Source> = match (&data.folder, &data.clean, &data.input, &data.target) {
+            (Some(folder), ..) => {
+                let division = Division::of(folder, data, config.validation.split)?;
+                (held_back, remarks) = (division.validation, division.remarks);
+                Arc::new(Paired::new(division.train, cache.clone()))
+            }
+            (None, Some(clean), ..) => {
+                Arc::new(Synthetic::open(clean, Arc::new(move |image, rng| degrade(task, image, rng)), cache.clone())?)
+            }
+            (None, None, Some(input), Some(target)) => Arc::new(Paired::from_folders(input, target, cache.clone())?),
+            _ => {
+                let reason = "data: give either `folder`, or `clean`, or `input` and `target`";
+                return Err(Error::Config { reason: reason.into() });
+            }
+        };
+        let validation = match (&config.validation.input, &config.validation.target) {
+            (Some(input), Some(target)) => Some(Paired::from_folders(input, target, cache.clone())?),
+            _ => (!held_back.is_empty()).then(|| Paired::new(held_back, cache.clone())),
+        };
+        Ok(Self { source, validation, remarks })
+    }
+}
+
+/// The pairs of a data set's folder, divided.
+#[derive(Debug, Default)]
+struct Division {
+    train: Vec<Pair>,
+    validation: Vec<Pair>,
+    remarks: Vec<String>,
+}
+
+impl Division {
+    fn of(folder: &Path, data: &DataConfig, scored: ScoredSplit) -> Result<Self> {
+        if !folder.is_dir() {
+            return Err(Error::data(folder, "there is no such folder; say where the data set is (--data DIR)"));
+        }
+        let splits = splits(folder)?;
+        let mut found = Self::default();
+        for split in training(folder, &splits, data.set)? {
+            let Pairing { pairs, unpaired } = &split.pairing;
+            found.remarks.push(format!("{}: {} pairs", split.name, pairs.len()));
+            if !unpaired.is_empty() {
+                let count = unpaired.len();
+                found.remarks.push(format!("{count} files have no partner (`irnext doctor` names them)"));
+            }
+            if split.role == Role::Unknown {
+                found.remarks.push("no folder is named for training: all pairs but those of the test are taken".into());
+            }
+            found.train.extend(pairs.iter().cloned());
+        }
+        if let Some(set) = data.set {
+            if matches!(set, TrainingSet::DenseHaze | TrainingSet::NhHaze) {
+                found.train.retain(|pair| !is_of_the_last_five(&pair.name));
+            }
+            if !set.counts().contains(&found.train.len()) {
+                let published: Vec<String> = set.counts().iter().map(usize::to_string).collect();
+                let count = found.train.len();
+                found.remarks.push(format!("{count} pairs to train on; published are {}", published.join(" or ")));
+            }
+        }
+        found.hold_back(folder, data.hold_back.unwrap_or(0))?;
+        if scored != ScoredSplit::None {
+            found.take_split(folder, splits, scored)?;
+        }
+        Ok(found)
+    }
+
+    /// Holds back the last scenes in the order of names, until they have `least` pairs. Not drawn at random: frames of a scene
+    /// look alike, and so do files beside each other in a composite; and the last five of the fifty in Dense-Haze and NH-HAZE
+    /// are what their authors meant for this.
+    fn hold_back(&mut self, folder: &Path, least: usize) -> Result<()> {
+        let mut sizes: HashMap<String, usize> = HashMap::new();
+        for pair in &self.train {
+            *sizes.entry(scene(pair)).or_default() += 1;
+        }
+        let (mut scenes, mut count) = (HashSet::new(), 0);
+        for pair in self.train.iter().rev() {
+            if count >= least {
+                break;
+            }
+            let scene = scene(pair);
+            let size = sizes[&scene];
+            if scenes.insert(scene) {
+                count += size;
+            }
+        }
+        if count >= self.train.len() {
+            let reason = format!(
+                "has {} pairs to train on; data.hold_back = {least} leaves none (whole scenes are held back)",
+                self.train.len()
+            );
+            return Err(Error::data(folder, reason));
+        }
+        let train = std::mem::take(&mut self.train).into_iter();
+        (self.validation, self.train) = train.partition(|pair| scenes.contains(&scene(pair)));
+        if count > 0 {
+            let (train, scenes) = (self.train.len(), scenes.len());
+            self.remarks
+                .push(format!("{train} pairs are trained on, {count} held back to validate on ({scenes} scenes)"));
+        }
+        Ok(())
+    }
+
+    fn take_split(&mut self, folder: &Path, splits: Vec<Split>, scored: ScoredSplit) -> Result<()> {
+        let (role, name) = match scored {
+            ScoredSplit::Test => (Role::Test, "test"),
+            _ => (Role::Validation, "validation"),
+        };
+        let of_role = splits.into_iter().filter(|split| split.role == role);
+        self.validation = of_role.flat_map(|split| split.pairing.pairs).collect();
+        if self.validation.is_empty() {
+            let reason = format!(
+                "has no {name} split; hold back pairs of the training split instead \
+                 (--set validation.split=none --set data.hold_back=50)"
+            );
+            return Err(Error::data(folder, reason));
+        }
+        self.remarks.push(format!("{} pairs of the {name} split are validated on", self.validation.len()));
+        if scored == ScoredSplit::Test {
+            self.remarks
+                .push("validated on the test: weights chosen by these scores are scored too well by them".into());
+        }
+        Ok(())
+    }
+}
+
+/// The splits to train on: those named so; if there are none, a single one of which the folders do not say what it is for.
+fn training<'a>(folder: &Path, splits: &'a [Split], set: Option<TrainingSet>) -> Result<Vec<&'a Split>> {
+    let named: Vec<&Split> = splits.iter().filter(|split| split.role == Role::Train).collect();
+    let ours = |split: &&&Split| {
+        let recognised = Set::of_split(folder, &split.name, None);
+        set.zip(recognised).is_some_and(|(set, recognised)| set.names().contains(&recognised.name))
+    };
+    // A folder that holds several data sets: the one that is meant.
+    let of_set: Vec<&Split> = named.iter().filter(ours).copied().collect();
+    let chosen = match splits {
+        _ if !of_set.is_empty() => of_set,
+        _ if !named.is_empty() => named,
+        [only] if only.role == Role::Unknown && set != Some(TrainingSet::Rsblur) => vec![only],
+        _ => {
+            let names: Vec<_> = splits.iter().map(|split| split.name.as_str()).collect();
+            let hint = match set {
+                Some(TrainingSet::Rsblur) => "; RSBlur's list RSBlur_real_train.txt belongs beside its folder",
+                _ => "; its folder should be named train",
+            };
+            return Err(Error::data(folder, format!("has no training split, only {}{hint}", names.join(", "))));
+        }
+    };
+    if chosen.iter().all(|split| split.pairing.pairs.is_empty()) {
+        return Err(Error::data(folder, "has no pairs of photographs in its training split (see `irnext doctor`)"));
+    }
+    Ok(chosen)
+}
+
+/// What a pair shares with others that look like it: the folder of its scene, or the ground truth.
+fn scene(pair: &Pair) -> String {
+    match pair.name.rsplit_once('/') {
+        Some((scene, _)) => scene.into(),
+        None => pair.target.display().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use tempfile::TempDir;
+
+    /// A folder with these (empty) files in it.
+    fn tree(files: &[String]) -> TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = root.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, b"").unwrap();
+        }
+        root
+    }
+
+    fn both(inputs: &str, targets: &str, names: &[&str]) -> Vec<String> {
+        names.iter().flat_map(|name| [format!("{inputs}/{name}.png"), format!("{targets}/{name}.png")]).collect()
+    }
+
+    /// The names of what is trained on and of what is held back.
+    fn divided(root: &Path, set: Option<TrainingSet>, hold_back: usize, scored: ScoredSplit) -> [Vec<String>; 2] {
+        let data = DataConfig { set, hold_back: Some(hold_back), ..DataConfig::default() };
+        let found = Division::of(root, &data, scored).unwrap();
+        [found.train, found.validation].map(|pairs| pairs.into_iter().map(|pair| pair.name).collect())
+    }
+
+    fn refused(root: &Path, set: Option<TrainingSet>, hold_back: usize, scored: ScoredSplit) -> String {
+        let data = DataConfig { set, hold_back: Some(hold_back), ..DataConfig::default() };
+        Division::of(root, &data, scored).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn whole_scenes_are_held_back_and_the_test_is_left_alone() {
+        let files = [
+            both("train/GOPR1/blur", "train/GOPR1/sharp", &["1", "2"]),
+            both("train/GOPR2/blur", "train/GOPR2/sharp", &["1", "2", "3"]),
+            both("test/GOPR9/blur", "test/GOPR9/sharp", &["1"]),
+        ];
+        let root = tree(&files.concat());
+        let [train, held] = divided(root.path(), Some(TrainingSet::Gopro), 1, ScoredSplit::None);
+        assert_eq!(train, ["GOPR1/1.png", "GOPR1/2.png"]);
+        assert_eq!(held, ["GOPR2/1.png", "GOPR2/2.png", "GOPR2/3.png"]);
+        let [train, held] = divided(root.path(), None, 0, ScoredSplit::Test);
+        assert_eq!((train.len(), held), (5, vec!["GOPR9/1.png".to_string()]));
+        assert!(refused(root.path(), None, 4, ScoredSplit::None).contains("leaves none"));
+        assert!(refused(root.path(), None, 0, ScoredSplit::Validation).contains("no validation split"));
+    }
+
+    #[test]
+    fn hazy_images_of_one_ground_truth_are_a_scene() {
+        let mut files: Vec<String> = ["1_1", "1_2", "2_1", "2_2"].map(|name| format!("train/hazy/{name}.png")).into();
+        files.extend(["1", "2"].map(|name| format!("train/gt/{name}.png")));
+        let root = tree(&files);
+        let [train, held] = divided(root.path(), Some(TrainingSet::ResideIndoor), 1, ScoredSplit::None);
+        assert_eq!((train, held), (vec!["1_1.png".into(), "1_2.png".into()], vec!["2_1.png".into(), "2_2.png".into()]));
+    }
+
+    #[test]
+    fn one_folder_of_nh_haze_is_divided_as_its_authors_do() {
+        let number = |i: usize| [format!("NH/{i:02}_hazy.png"), format!("NH/{i:02}_GT.png")];
+        let root = tree(&(1..=55).flat_map(number).collect::<Vec<_>>());
+        let [train, held] = divided(root.path(), Some(TrainingSet::NhHaze), 5, ScoredSplit::None);
+        assert_eq!((train.len(), train[44].as_str()), (45, "45_hazy.png"));
+        assert_eq!((held.len(), held[0].as_str(), held[4].as_str()), (5, "46_hazy.png", "50_hazy.png"));
+    }
+
+    #[test]
+    fn of_several_data_sets_the_one_that_is_meant() {
+        let files = [
+            both("CSD/train2500/Snow", "CSD/train2500/Gt", &["1"]),
+            both("SRRS/train2500/Snow", "SRRS/train2500/Gt", &["1", "2"]),
+        ];
+        let root = tree(&files.concat());
+        assert_eq!(divided(root.path(), Some(TrainingSet::Srrs), 0, ScoredSplit::None)[0].len(), 2);
+        assert_eq!(divided(root.path(), None, 0, ScoredSplit::None)[0].len(), 3);
+    }
+
+    #[test]
+    fn what_cannot_be_trained_on_is_refused() {
+        let root = tree(&both("test/input", "test/target", &["1"]));
+        assert!(refused(root.path(), None, 0, ScoredSplit::None).contains("no training split, only test"));
+        assert!(refused(&root.path().join("x"), None, 0, ScoredSplit::None).contains("--data"));
+        let unlisted = tree(&["RSBlur/1/2/gt/gt_sharp.png".into(), "RSBlur/1/2/real_blur/real_blur.png".into()]);
+        let complaint = refused(&unlisted.path().join("RSBlur"), Some(TrainingSet::Rsblur), 0, ScoredSplit::None);
+        assert!(complaint.contains("RSBlur_real_train.txt"), "{complaint}");
+        let alone = tree(&["train/input/1.png".into(), "train/target/2.png".into()]);
+        assert!(refused(alone.path(), None, 0, ScoredSplit::None).contains("no pairs"));
+    }
+
+    #[test]
+    fn every_set_has_a_protocol_and_a_number_of_pairs() {
+        let names = ["reside-indoor", "reside-outdoor", "dense-haze", "nh-haze", "rain", "csd", "srrs", "snow100k"];
+        let all: Vec<TrainingSet> = names
+            .iter()
+            .chain(&["gopro", "rsblur", "dpdd"])
+            .map(|name| serde_json::from_str(&format!("{name:?}")).unwrap())
+            .collect();
+        assert_eq!(all.iter().flat_map(|set| set.sets()).count(), SETS.len());
+        for set in all {
+            assert!(!set.counts().is_empty() && set.sets().all(|row| row.protocol == set.protocol()), "{set:?}");
+        }
+    }
+}
