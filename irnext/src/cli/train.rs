@@ -108,6 +108,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let signals = Signals::watch()?;
     let mut trainer = Trainer::open(config)?;
     trainer.stop_when(signals.stop.clone());
+    if let Some(note) = trainer.note() {
+        eprintln!("irnext: {note}");
+    }
     let (done, total) = trainer.steps();
     trainer.remarks().iter().for_each(|remark| say!("{remark}"));
     say!("{} parameters, {total} steps, {done} of them done", trainer.model().params.count());

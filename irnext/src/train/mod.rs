@@ -66,6 +66,7 @@ pub struct Trainer {
     steps_per_epoch: u64,
     total: u64,
     stop: Arc<AtomicBool>,
+    note: Option<String>,
 }
 
 impl Trainer {
@@ -108,8 +109,21 @@ impl Trainer {
         let validator = validation.map(|pairs| Validator::new(pairs, &config.validation, config.compute.precision));
         let mut folder = folder(&config.out)?;
         let Found { state, progress, note } = begin(&config, &mut folder)?;
-        let (stop, remarks) = (Arc::default(), remarks.into_iter().chain(note).collect());
-        Ok(Self { config, folder, state, progress, source, validator, remarks, schedule, steps_per_epoch, total, stop })
+        let stop = Arc::default();
+        Ok(Self {
+            config,
+            folder,
+            state,
+            progress,
+            source,
+            validator,
+            remarks,
+            schedule,
+            steps_per_epoch,
+            total,
+            stop,
+            note,
+        })
     }
 
     /// Once `stop` is true, [`Trainer::run`] ends as soon as what it has is saved: in the middle of a step or of a validation.
@@ -173,7 +187,12 @@ impl Trainer {
         self.folder.saved()
     }
 
-    /// What there is to say about the choice of pairs, and of how the run was found, a line each.
+    /// What is wrong with how the run was found, though it can go on.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
+    /// What there is to say about the choice of pairs, a line each.
     pub fn remarks(&self) -> &[String] {
         &self.remarks
     }
