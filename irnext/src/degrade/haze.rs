@@ -6,47 +6,67 @@ use engine::Rng;
 use super::filter::Plane;
 use crate::image::Image;
 
-/// `clean` behind haze. RESIDE's outdoor test images keep 0.45 to 0.85 of the light of the scene, its indoor ones
-/// 0.3 to 0.9; airlight is grey, 0.8 to 1.
+/// `clean` behind haze.
 pub(super) fn haze(clean: &Image, rng: &mut Rng) -> Image {
-    let depth = depth(clean, rng);
-    // Thin haze is more common than fog.
-    let beta = 0.3 + 1.5 * rng.uniform().powi(2);
-    let airlight = rng.range(0.7..1.0);
-    // Real haze is not quite grey: bluish far off, yellowish with dust.
-    let tint = if rng.chance(0.3) { rng.range(-0.03..0.03) } else { 0.0 };
-    let airlight = [airlight - tint, airlight, airlight + tint].map(|a| a.clamp(0.0, 1.0) as f32);
-
-    let mut image = clean.clone();
-    for (pixel, &d) in image.data.chunks_exact_mut(3).zip(&depth.data) {
-        let t = (-beta as f32 * d).exp();
-        for (value, a) in pixel.iter_mut().zip(airlight) {
-            *value = *value * t + a * (1.0 - t);
-        }
-    }
-    image
+    Haze::draw(clean, rng).over(clean)
 }
 
-/// A depth map that could be true: farther towards the top, uneven, and brighter things (sky) farther away.
-/// Half of them break where the photograph has an edge, as the outlines of real objects do.
-fn depth(clean: &Image, rng: &mut Rng) -> Plane {
+/// What is between the camera and the scene.
+struct Haze {
+    airlight: [f32; 3],
+    transmission: Plane,
+}
+
+impl Haze {
+    /// Fitted to the outdoor test set of RESIDE, where the mean optical depth of a picture, -ln t, is 0.2 to 0.7, its
+    /// spread inside a picture a fifth of that, and airlight grey and 0.8 to 1. One in eight is fog, as in Dense-Haze: some of
+    /// it lets through a tenth of the light, unevenly.
+    fn draw(clean: &Image, rng: &mut Rng) -> Self {
+        let (thickness, spread) = match rng.chance(0.125) {
+            true => (rng.range(0.7..2.4), rng.range(0.1..0.5)),
+            false => (rng.range(0.12..0.72), rng.range(0.05..0.35)),
+        };
+        // At dusk and under clouds the air is darker than in any of the data sets.
+        let grey = if rng.chance(0.8) { rng.range(0.8..1.0) } else { rng.range(0.5..0.8) };
+        // Real haze is not quite grey: bluish far off, yellowish with dust.
+        let tint = if rng.chance(0.3) { rng.range(-0.04..0.04) } else { 0.0 };
+        let airlight = [grey - tint, grey, grey + tint].map(|a| a.clamp(0.0, 1.0) as f32);
+        let depth = depth(clean, spread as f32, rng);
+        Self { airlight, transmission: depth.map(|d| (-thickness as f32 * d).exp()) }
+    }
+
+    /// I = J t + A (1 - t).
+    fn over(&self, clean: &Image) -> Image {
+        let mut image = clean.clone();
+        for (pixel, &t) in image.data.chunks_exact_mut(3).zip(&self.transmission.data) {
+            for (value, a) in pixel.iter_mut().zip(self.airlight) {
+                *value = *value * t + a * (1.0 - t);
+            }
+        }
+        image
+    }
+}
+
+/// A depth map that could be true, of mean 1 and with the standard deviation `spread`: uneven, more often than not farther
+/// towards the top, and brighter things farther or nearer. In RESIDE the ramp and the brightness explain a third of the
+/// variance: a network that was taught that what is bright is far darkens every sky.
+/// Half of the maps break where the photograph has an edge, as the outlines of real objects do.
+fn depth(clean: &Image, spread: f32, rng: &mut Rng) -> Plane {
     let (width, height) = (clean.width, clean.height);
     let grey = Plane::grey(clean);
-    let (top, bottom) = (rng.range(0.5..1.0) as f32, rng.range(0.0..0.4) as f32);
-    let uneven = rng.range(0.0..0.5) as f32;
-    let cells = rng.int(2..6) as usize;
-    let bright = rng.range(0.0..0.3) as f32;
-    let mut depth = Plane::ramp(width, height, top, bottom)
-        .zip(&Plane::noise(width, height, cells, rng), |d, n| d + uneven * n)
+    let slope = (0.4 + 0.6 * rng.normal()) as f32;
+    let bright = (0.1 + 0.4 * rng.normal()) as f32;
+    let cells = rng.int(2..7) as usize;
+    let mut depth = Plane::ramp(width, height, slope, 0.0)
+        .zip(&Plane::noise(width, height, cells, rng), |d, n| d + n)
         .zip(&grey.box_blur(4), |d, g| d + bright * g);
     if rng.chance(0.5) {
-        let steps = rng.range(2.0..5.0) as f32;
+        let steps = rng.range(3.0..8.0) as f32;
         depth = depth.map(|d| (d * steps).round() / steps);
         depth = depth.guided(&grey, width.max(height).div_ceil(16), 1e-3);
     }
-    // A crop of a large photograph sees less of the depth than the whole: most maps are flatter than a full ramp.
-    let (mean, contrast) = (depth.mean(), rng.range(0.2..1.0) as f32);
-    depth.map(|d| (mean + contrast * (d - mean)).max(0.0))
+    let (mean, deviation) = (depth.mean(), depth.deviation());
+    depth.map(|d| (1.0 + spread * (d - mean) / deviation.max(1e-3)).max(0.0))
 }
 
 #[cfg(test)]
