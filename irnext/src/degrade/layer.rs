@@ -90,14 +90,14 @@ impl Layer {
     }
 
     /// For each row, the sums of its first 0, 1, ... pixels.
-    fn row_sums(&self) -> Vec<[f32; 4]> {
+    fn row_sums(&self) -> Vec<[f64; 4]> {
         let mut sums = Vec::with_capacity((self.width + 1) * self.height);
         for row in self.data.chunks_exact(self.width) {
             let mut sum = [0.0; 4];
             sums.push(sum);
             for pixel in row {
                 for (sum, &value) in sum.iter_mut().zip(pixel) {
-                    *sum += value;
+                    *sum += f64::from(value);
                 }
                 sums.push(sum);
             }
@@ -170,11 +170,11 @@ fn disk(radius: f32) -> Vec<f32> {
 
 /// Adds to each pixel of `out` `weight` times the sum of a row from `half` pixels left of the pixel's middle to as many
 /// right of it. `sums` are the row's running sums; a pixel at either end counts in part.
-fn add_spans(out: &mut [[f32; 4]], sums: &[[f32; 4]], half: f32, weight: f32) {
+fn add_spans(out: &mut [[f32; 4]], sums: &[[f64; 4]], half: f32, weight: f32) {
     let last = sums.len() - 1;
     // The middle of pixel x lies at x + 1/2 on the axis of the running sums.
     let whole = (half + 0.5).floor();
-    let part = half + 0.5 - whole;
+    let part = f64::from(half + 0.5 - whole);
     let whole = whole as usize;
     for (x, out) in out.iter_mut().enumerate() {
         let (right, beyond) = (&sums[(x + whole).min(last)], &sums[(x + whole + 1).min(last)]);
@@ -183,7 +183,7 @@ fn add_spans(out: &mut [[f32; 4]], sums: &[[f32; 4]], half: f32, weight: f32) {
         for k in 0..4 {
             let end = right[k] + part * (beyond[k] - right[k]);
             let start = left[k] - part * (left[k] - before[k]);
-            out[k] += weight * (end - start);
+            out[k] += weight * (end - start) as f32;
         }
     }
 }
