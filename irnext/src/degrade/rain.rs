@@ -8,8 +8,8 @@ use super::stroke::stroke;
 use crate::image::Image;
 
 /// `clean` in the rain. Measured on Rain100L: grey additive streaks over 6 to 20 % of the pixels, about two pixels wide
-/// and 20 to 150 long, most of them within 10 degrees of the vertical and some up to 30; most are faint, and the brightest
-/// add 0.3 to 0.6. One in twelve is a downpour, which that set has not.
+/// and 15 to 100 long, up to 30 degrees off the vertical and 12 on average; most are faint, and the brightest add 0.3 to 0.6.
+/// One in twelve is a downpour, which that set has not.
 pub(super) fn rain(clean: &Image, rng: &mut Rng) -> Image {
     let layers = match rng.uniform() {
         u if u < 0.7 => 1,
@@ -65,6 +65,7 @@ fn draw_layer(light: &mut Plane, angle: f64, layers: f64, rng: &mut Rng) {
         let light_along: [f32; 8] = std::array::from_fn(|k| if k % 7 == 0 { 0.0 } else { rng.range(0.4..1.4) as f32 });
         stroke(width, height, from, to, 3.0 * sigma, |pixel, distance, along| {
             let across = (-0.5 * (distance / sigma).powi(2)).exp();
+            // Just below 7, so that there is a next one.
             let place = 6.999 * along;
             let (before, part) = (place as usize, place.fract());
             let flicker = light_along[before] * (1.0 - part) + light_along[before + 1] * part;
