@@ -231,9 +231,33 @@ fn pairs_are_written_and_scored() {
     assert_eq!(input("one"), input("two"));
     assert_ne!(input("one"), input("three"));
     assert!(!synth("1", "one").status.success(), "it wrote over its own files");
+    let record = fs::read_to_string(at.join("three/pairs.jsonl")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(&record).unwrap();
+    assert_eq!((&line["name"], &line["task"], &line["seed"]), (&"a.png".into(), &"derain".into(), &2.into()));
+    // The line says enough to make the picture again.
+    let source = Photo::read(at.join(line["source"].as_str().unwrap())).unwrap().rgb;
+    let mut rng = engine::Rng::at(line["seed"].as_u64().unwrap(), 0, line["index"].as_u64().unwrap());
+    let again = irnext::degrade::degrade("derain".parse().unwrap(), &source, &mut rng);
+    Photo::new(again).write(at.join("again.png")).unwrap();
+    assert_eq!(input("three"), fs::read(at.join("again.png")).unwrap());
     let run = irnext(at, &["eval", "--weights", "w.safetensors", "--input", "one/input", "--target", "one/target"]);
     assert!(run.status.success(), "{}", text(&run.stderr));
     assert!(text(&run.stdout).contains("mean of 1"));
+}
+
+#[test]
+fn a_sheet_shows_every_task() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::create_dir(at.join("clean")).unwrap();
+    let sheet = || irnext(at, &["synth", "--sheet", "sheet.png", "clean"]);
+    assert!(text(&sheet().stderr).contains("no image files"));
+    Photo::new(picture(64, 64)).write(at.join("clean/a.png")).unwrap();
+    Photo::new(picture(3, 90)).write(at.join("clean/b.png")).unwrap();
+    assert!(sheet().status.success());
+    assert_eq!(Photo::size(at.join("sheet.png")).unwrap(), (6 * 192, 2 * 144));
+    assert!(text(&sheet().stderr).contains("--overwrite"), "it wrote over its own file");
+    assert!(!irnext(at, &["synth", "clean", "out"]).status.success(), "neither a task nor a sheet");
 }
 
 #[test]

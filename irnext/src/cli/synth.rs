@@ -1,22 +1,28 @@
-//! `irnext synth`: pairs from clean photographs.
+//! `irnext synth`: pairs from clean photographs, or a sheet that shows what each degradation looks like.
 
 use super::say;
 use crate::data::image_files;
 use crate::degrade::{Task, degrade};
 use crate::error::{Error, Result};
-use crate::image::Photo;
+use crate::image::{Image, Photo};
 use engine::Rng;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// What restoration is to remove
-    #[arg(long)]
-    task: Task,
+    #[arg(long, required_unless_present = "sheet")]
+    task: Option<Task>,
     /// A folder of clean photographs
     clean: PathBuf,
-    /// A folder to write to: `input/` and `target/` inside it
-    output: PathBuf,
+    /// A folder to write to: `input/` and `target/` inside it, and `pairs.jsonl`, which says how each was made
+    #[arg(required_unless_present = "sheet")]
+    output: Option<PathBuf>,
+    /// Instead of pairs, one picture: a row for each photograph, clean and as every task has it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["task", "output"])]
+    sheet: Option<PathBuf>,
     /// Seed of the degradations
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -29,26 +35,81 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let files = image_files(&arguments.clean)?;
-    let [input, target] = ["input", "target"].map(|name| arguments.output.join(name));
+    let mut files = image_files(&arguments.clean)?;
+    files.truncate(arguments.limit);
+    match (&arguments.sheet, arguments.task, &arguments.output) {
+        (Some(path), _, _) => write_sheet(path, &files, arguments),
+        (None, Some(task), Some(output)) => write_pairs(task, output, &files, arguments),
+        _ => Err(Error::Config { reason: "give either --task and a folder to write to, or --sheet".into() }),
+    }
+}
+
+fn write_pairs(task: Task, output: &Path, files: &[PathBuf], arguments: &Arguments) -> Result<()> {
+    let [input, target] = ["input", "target"].map(|name| output.join(name));
     for folder in [&input, &target] {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
     }
-    let mut written = 0;
-    for (index, file) in files.iter().take(arguments.limit).enumerate() {
+    // Lines are added: the folder may hold pairs of an earlier run. Of a picture made twice the last line holds.
+    let record = output.join("pairs.jsonl");
+    let mut lines = File::options().append(true).create(true).open(&record).map_err(Error::io(&record))?;
+    for (index, file) in files.iter().enumerate() {
         let photo = Photo::read(file)?;
-        let mut rng = Rng::at(arguments.seed, 0, index as u64);
-        let degraded = degrade(arguments.task, &photo.rgb, &mut rng);
+        let degraded = degrade(task, &photo.rgb, &mut Rng::at(arguments.seed, 0, index as u64));
         let name = PathBuf::from(file.file_stem().unwrap_or_default()).with_extension("png");
         for (folder, image) in [(&input, degraded), (&target, photo.rgb)] {
-            let path = folder.join(&name);
-            if path.exists() && !arguments.overwrite {
-                return Err(Error::image(&path, "is there already; --overwrite replaces it"));
-            }
-            Photo::new(image).write(&path)?;
+            write(image, &folder.join(&name), arguments.overwrite)?;
         }
-        written += 1;
+        // Every parameter is drawn from the generator at this place.
+        let line = serde_json::json!({
+            "name": name.to_string_lossy(),
+            "source": file.to_string_lossy(),
+            "task": task.name(),
+            "seed": arguments.seed,
+            "index": index,
+            "version": env!("CARGO_PKG_VERSION"),
+        });
+        writeln!(lines, "{line}").map_err(Error::io(&record))?;
     }
-    say!("{written} pairs in {}, {}, seed {}", arguments.output.display(), arguments.task, arguments.seed);
+    say!("{} pairs in {}, {task}, seed {}", files.len(), output.display(), arguments.seed);
     Ok(())
+}
+
+/// Pixels of a picture in a sheet. It is degraded at twice the size, so that a row fits on a page.
+const TILE: [usize; 2] = [192, 144];
+
+fn write_sheet(path: &Path, files: &[PathBuf], arguments: &Arguments) -> Result<()> {
+    Photo::check_writable(path)?;
+    if files.is_empty() {
+        return Err(Error::data(&arguments.clean, "there are no image files in this folder"));
+    }
+    let [width, height] = TILE;
+    let columns = 1 + Task::ALL.len();
+    let mut data = Vec::with_capacity(columns * width * files.len() * height * 3);
+    for (index, file) in files.iter().enumerate() {
+        let clean = middle(&Photo::read(file)?.rgb).resize(2 * width, 2 * height);
+        let draw = |task| degrade(task, &clean, &mut Rng::at(arguments.seed, 0, index as u64));
+        let pictures = [clean.clone()].into_iter().chain(Task::ALL.map(draw));
+        let tiles: Vec<Image> = pictures.map(|picture| picture.shrink(2)).collect();
+        for y in 0..height {
+            tiles.iter().for_each(|tile| data.extend_from_slice(tile.row(y)));
+        }
+    }
+    write(Image { width: columns * width, height: files.len() * height, data }, path, arguments.overwrite)?;
+    say!("{}: clean, {}; seed {}", path.display(), Task::ALL.map(Task::name).join(", "), arguments.seed);
+    Ok(())
+}
+
+/// The largest part of `image`, in its middle, that has the shape of a tile.
+fn middle(image: &Image) -> Image {
+    let [across, down] = TILE;
+    let width = image.width.min(image.height * across / down).max(1);
+    let height = image.height.min(image.width * down / across).max(1);
+    image.crop((image.width - width) / 2, (image.height - height) / 2, width, height)
+}
+
+fn write(image: Image, path: &Path, overwrite: bool) -> Result<()> {
+    if path.exists() && !overwrite {
+        return Err(Error::image(path, "is there already; --overwrite replaces it"));
+    }
+    Photo::new(image).write(path)
 }

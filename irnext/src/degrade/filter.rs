@@ -84,6 +84,12 @@ impl Plane {
         (sum / self.data.len().max(1) as f64) as f32
     }
 
+    /// The standard deviation over all pixels.
+    pub fn deviation(&self) -> f32 {
+        let mean = self.mean();
+        self.clone().map(|v| (v - mean).powi(2)).mean().sqrt()
+    }
+
     /// The mean over the square of `2 * radius + 1` pixels a side around each pixel, as far as it is in the image.
     pub fn box_blur(&self, radius: usize) -> Self {
         self.box_rows(radius).box_columns(radius)

@@ -6,47 +6,67 @@ use engine::Rng;
 use super::filter::Plane;
 use crate::image::Image;
 
-/// `clean` behind haze. RESIDE's outdoor test images keep 0.45 to 0.85 of the light of the scene, its indoor ones
-/// 0.3 to 0.9; airlight is grey, 0.8 to 1.
+/// `clean` behind haze.
 pub(super) fn haze(clean: &Image, rng: &mut Rng) -> Image {
-    let depth = depth(clean, rng);
-    // Thin haze is more common than fog.
-    let beta = 0.3 + 1.5 * rng.uniform().powi(2);
-    let airlight = rng.range(0.7..1.0);
-    // Real haze is not quite grey: bluish far off, yellowish with dust.
-    let tint = if rng.chance(0.3) { rng.range(-0.03..0.03) } else { 0.0 };
-    let airlight = [airlight - tint, airlight, airlight + tint].map(|a| a.clamp(0.0, 1.0) as f32);
-
-    let mut image = clean.clone();
-    for (pixel, &d) in image.data.chunks_exact_mut(3).zip(&depth.data) {
-        let t = (-beta as f32 * d).exp();
-        for (value, a) in pixel.iter_mut().zip(airlight) {
-            *value = *value * t + a * (1.0 - t);
-        }
-    }
-    image
+    Haze::draw(clean, rng).over(clean)
 }
 
-/// A depth map that could be true: farther towards the top, uneven, and brighter things (sky) farther away.
-/// Half of them break where the photograph has an edge, as the outlines of real objects do.
-fn depth(clean: &Image, rng: &mut Rng) -> Plane {
+/// What is between the camera and the scene.
+struct Haze {
+    airlight: [f32; 3],
+    transmission: Plane,
+}
+
+impl Haze {
+    /// Fitted to the outdoor test set of RESIDE, where the mean optical depth of a picture, -ln t, is 0.2 to 0.7 and 0.4 on average, its
+    /// spread inside a picture a fifth of that, and airlight grey and 0.8 to 1. One in eight is fog, as in Dense-Haze: some of
+    /// it lets through a tenth of the light, unevenly.
+    fn draw(clean: &Image, rng: &mut Rng) -> Self {
+        let (thickness, spread) = match rng.chance(0.125) {
+            true => (rng.range(0.7..2.4), rng.range(0.1..0.5)),
+            false => (rng.range(0.15..0.65), rng.range(0.05..0.35)),
+        };
+        // At dusk and under clouds the air is darker than in any of the data sets.
+        let grey = if rng.chance(0.8) { rng.range(0.8..1.0) } else { rng.range(0.5..0.8) };
+        // Real haze is not quite grey: bluish far off, yellowish with dust.
+        let tint = if rng.chance(0.3) { rng.range(-0.04..0.04) } else { 0.0 };
+        let airlight = [grey - tint, grey, grey + tint].map(|a| a.clamp(0.0, 1.0) as f32);
+        let depth = depth(clean, spread as f32, rng);
+        Self { airlight, transmission: depth.map(|d| (-thickness as f32 * d).exp()) }
+    }
+
+    /// I = J t + A (1 - t).
+    fn over(&self, clean: &Image) -> Image {
+        let mut image = clean.clone();
+        for (pixel, &t) in image.data.chunks_exact_mut(3).zip(&self.transmission.data) {
+            for (value, a) in pixel.iter_mut().zip(self.airlight) {
+                *value = *value * t + a * (1.0 - t);
+            }
+        }
+        image
+    }
+}
+
+/// A depth map that could be true, of mean 1 and with the standard deviation `spread`: uneven, more often than not farther
+/// towards the top, and brighter things farther or nearer. In RESIDE the ramp and the brightness explain a third of the
+/// variance: a network that was taught that what is bright is far darkens every sky.
+/// Half of the maps break where the photograph has an edge, as the outlines of real objects do.
+fn depth(clean: &Image, spread: f32, rng: &mut Rng) -> Plane {
     let (width, height) = (clean.width, clean.height);
     let grey = Plane::grey(clean);
-    let (top, bottom) = (rng.range(0.5..1.0) as f32, rng.range(0.0..0.4) as f32);
-    let uneven = rng.range(0.0..0.5) as f32;
-    let cells = rng.int(2..6) as usize;
-    let bright = rng.range(0.0..0.3) as f32;
-    let mut depth = Plane::ramp(width, height, top, bottom)
-        .zip(&Plane::noise(width, height, cells, rng), |d, n| d + uneven * n)
+    let slope = (0.4 + 0.6 * rng.normal()) as f32;
+    let bright = (0.1 + 0.4 * rng.normal()) as f32;
+    let cells = rng.int(2..7) as usize;
+    let mut depth = Plane::ramp(width, height, slope, 0.0)
+        .zip(&Plane::noise(width, height, cells, rng), |d, n| d + n)
         .zip(&grey.box_blur(4), |d, g| d + bright * g);
     if rng.chance(0.5) {
-        let steps = rng.range(2.0..5.0) as f32;
+        let steps = rng.range(3.0..8.0) as f32;
         depth = depth.map(|d| (d * steps).round() / steps);
         depth = depth.guided(&grey, width.max(height).div_ceil(16), 1e-3);
     }
-    // A crop of a large photograph sees less of the depth than the whole: most maps are flatter than a full ramp.
-    let (mean, contrast) = (depth.mean(), rng.range(0.2..1.0) as f32);
-    depth.map(|d| (mean + contrast * (d - mean)).max(0.0))
+    let (mean, deviation) = (depth.mean(), depth.deviation());
+    depth.map(|d| (1.0 + spread * (d - mean) / deviation.max(1e-3)).max(0.0))
 }
 
 #[cfg(test)]
@@ -54,16 +74,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn haze_lifts_the_dark_and_flattens_contrast() {
+    fn haze_keeps_t_of_the_scene_and_adds_the_rest_of_the_air() {
         let clean = Image::from_fn(64, 64, |x, y| [if (x / 2 + y / 2) % 2 == 0 { 0.1 } else { 0.5 }; 3]);
-        let mut kept = 0.0;
-        for index in 0..100 {
-            let image = haze(&clean, &mut Rng::at(3, 0, index));
-            let [dark, light] = [image.pixel(32, 32)[1], image.pixel(34, 32)[1]];
-            assert!(dark >= 0.1 && light >= 0.5 && light - dark <= 0.4 + 1e-3);
-            kept += f64::from(light - dark) / 0.4 / 100.0;
+        for index in 0..50 {
+            let haze = Haze::draw(&clean, &mut Rng::at(3, 0, index));
+            let image = haze.over(&clean);
+            assert!(haze.transmission.data.iter().all(|t| (0.0..=1.0).contains(t)));
+            for ((hazy, clean), t) in image.pixels().zip(clean.pixels()).zip(&haze.transmission.data) {
+                for ((hazy, clean), a) in hazy.into_iter().zip(clean).zip(haze.airlight) {
+                    assert!((hazy - a - t * (clean - a)).abs() < 1e-5);
+                }
+            }
+            assert_eq!(image, super::haze(&clean, &mut Rng::at(3, 0, index)));
         }
-        // The mean transmission; RESIDE's test images have about 0.55 indoors and 0.68 outdoors.
-        assert!((0.5..0.75).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn thickness_and_spread_are_those_of_sots_outdoor_but_for_some_fog() {
+        let clean = Image::from_fn(96, 64, |x, y| [if y < 24 { 0.8 } else { x as f32 / 192.0 }; 3]);
+        let (mut means, mut spreads) = (Vec::new(), Vec::new());
+        for index in 0..400 {
+            let t = Haze::draw(&clean, &mut Rng::at(3, 0, index)).transmission;
+            let depth = t.clone().map(|t| -t.ln());
+            means.push(t.mean());
+            spreads.push(depth.deviation() / depth.mean());
+        }
+        let median = |values: &mut Vec<f32>| {
+            values.sort_by(f32::total_cmp);
+            values[values.len() / 2]
+        };
+        let fog = means.iter().filter(|&&t| t < 0.4).count() as f64 / 400.0;
+        let (mean, spread) = (median(&mut means), median(&mut spreads));
+        println!("haze: median of the mean transmission {mean:.2}, of the spread of depth {spread:.2}; fog {fog:.2}");
+        // In SOTS-outdoor 0.69, 0.21 and none.
+        assert!((0.6..0.72).contains(&mean) && (0.15..0.25).contains(&spread) && (0.03..0.15).contains(&fog));
     }
 }

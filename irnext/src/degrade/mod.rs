@@ -10,6 +10,8 @@ mod layer;
 mod motion;
 mod rain;
 mod snow;
+#[cfg(test)]
+mod statistics;
 mod stroke;
 
 use std::fmt;

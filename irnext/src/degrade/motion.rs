@@ -11,10 +11,18 @@ use crate::image::Image;
 /// `clean` from a shaken hand, and in some pictures with something in it that moves by itself.
 pub(super) fn motion(clean: &Image, rng: &mut Rng) -> Image {
     let still = Layer::of(clean);
-    let mut picture = still.expose(&path(rng));
-    if rng.chance(0.35) {
+    // Most exposures blur little. Pixels from one end of the path to the other.
+    let length = |rng: &mut Rng, power: f64| 1.0 + 31.0 * rng.uniform().powf(power);
+    let mut picture;
+    if rng.chance(0.5) {
+        let camera = length(rng, 2.0);
+        picture = still.expose(&path(camera, rng));
         let shape = shape(clean, rng);
-        picture.cover_with(&still.cut(&shape).expose(&path(rng)));
+        let subject = length(rng, 1.0);
+        picture.cover_with(&still.cut(&shape).expose(&path(subject, rng)));
+    } else {
+        let camera = length(rng, 1.4);
+        picture = still.expose(&path(camera, rng));
     }
     let mut image = picture.image();
     if rng.chance(0.3) {
@@ -26,11 +34,11 @@ pub(super) fn motion(clean: &Image, rng: &mut Rng) -> Image {
     image
 }
 
-/// Where the camera is while the shutter is open, the place in the middle of the exposure being the origin.
-fn path(rng: &mut Rng) -> Vec<Pose> {
-    // Most exposures blur little. Pixels from one end to the other.
-    let length = 1.0 + 27.0 * rng.uniform().powf(1.5);
-    let count = (length.ceil() as usize).clamp(7, 33) | 1;
+/// Where the camera is while the shutter is open, the place in the middle of the exposure being the origin: about
+/// `length` pixels from one end to the other.
+fn path(length: f64, rng: &mut Rng) -> Vec<Pose> {
+    // At steps below two pixels the samples, each two pixels wide, leave no gaps.
+    let count = ((length / 1.6).ceil() as usize).max(5) | 1;
     // A hand has inertia: the direction drifts, and now and then it jerks.
     let drift = rng.range(0.0..0.25);
     let jerk = if rng.chance(0.3) { 1.5 / count as f64 } else { 0.0 };
@@ -62,7 +70,7 @@ fn path(rng: &mut Rng) -> Vec<Pose> {
 fn shape(clean: &Image, rng: &mut Rng) -> Plane {
     let (width, height) = (clean.width, clean.height);
     let cells = rng.int(2..5) as usize;
-    let level = rng.range(0.5..0.75) as f32;
+    let level = rng.range(0.35..0.7) as f32;
     Plane::noise(width, height, cells, rng)
         .map(|n| if n > level { 1.0 } else { 0.0 })
         .guided(&Plane::grey(clean), width.max(height).div_ceil(32), 1e-3)
@@ -76,11 +84,10 @@ mod tests {
     #[test]
     fn the_path_passes_the_origin_in_the_middle_and_stays_within_its_length() {
         for index in 0..200 {
-            let path = path(&mut Rng::at(3, 0, index));
+            let path = path(32.0, &mut Rng::at(3, 0, index));
             let middle = path[path.len() / 2];
             assert_eq!([middle.x, middle.y, middle.angle], [0.0; 3]);
-            assert!((7..=33).contains(&path.len()));
-            assert!(path.iter().all(|pose| pose.x.hypot(pose.y) < 28.0 * 0.5 * 1.3 + 1.0));
+            assert!(path.iter().all(|pose| pose.x.hypot(pose.y) < 32.0 * 0.5 * 1.3 + 1.0));
         }
     }
 

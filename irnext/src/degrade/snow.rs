@@ -15,12 +15,14 @@ struct Flakes {
     density: f64,
     /// The part of the radius over which a flake fades out.
     softness: f64,
+    /// How much it hides: a flake near the lens is out of focus, and its light spread thin.
+    opacity: std::ops::Range<f64>,
 }
 
 const SIZES: [Flakes; 3] = [
-    Flakes { radius: 0.5..1.2, density: 12.0, softness: 0.8 },
-    Flakes { radius: 1.2..2.8, density: 3.0, softness: 1.0 },
-    Flakes { radius: 2.8..6.0, density: 0.35, softness: 1.4 },
+    Flakes { radius: 0.5..1.2, density: 12.0, softness: 0.8, opacity: 0.4..1.0 },
+    Flakes { radius: 1.2..2.8, density: 3.0, softness: 1.0, opacity: 0.4..1.0 },
+    Flakes { radius: 2.8..8.0, density: 0.3, softness: 1.4, opacity: 0.15..0.8 },
 ];
 
 /// `clean` in falling snow.
@@ -65,19 +67,25 @@ fn draw_flakes(through: &mut Plane, size: &Flakes, per_pixel: f64, fall: &Fall, 
         let [dx, dy] = [half * angle.sin(), half * angle.cos()];
         let x = rng.range(-margin..width as f64 + margin);
         let y = rng.range(-margin..height as f64 + margin);
-        let opacity = rng.range(0.4..1.0) as f32;
-        // Not round: the radius changes along the stroke.
-        let lopsided = rng.range(-0.35..0.35) as f32;
-        let (radius, fade) = (radius as f32, (size.softness * radius).max(0.7) as f32);
-        let from = [(x - dx) as f32, (y - dy) as f32];
-        let to = [(x + dx) as f32, (y + dy) as f32];
-        let reach = radius * 1.35 + fade;
-        stroke(width, height, from, to, reach, |pixel, distance, along| {
-            let radius = radius * (1.0 + lopsided * (2.0 * along - 1.0));
-            let inside = ((radius - distance) / fade + 0.5).clamp(0.0, 1.0);
-            let coverage = inside * inside * (3.0 - 2.0 * inside);
-            through.data[pixel] *= 1.0 - opacity * coverage;
-        });
+        let opacity = rng.range(size.opacity.clone()) as f32;
+        // A flake of some size is a few crystals that cling together, each a stroke.
+        let crystals = if radius > 1.2 { rng.int(1..4) } else { 1 };
+        for _ in 0..crystals {
+            let apart = if crystals > 1 { 0.7 * radius } else { 0.0 };
+            let (x, y) = (x + rng.range(-1.0..1.0) * apart, y + rng.range(-1.0..1.0) * apart);
+            let radius = radius * if crystals > 1 { rng.range(0.4..0.9) } else { 1.0 };
+            let (radius, fade) = (radius as f32, (size.softness * radius).max(0.7) as f32);
+            // The radius changes along the stroke.
+            let lopsided = rng.range(-0.35..0.35) as f32;
+            let from = [(x - dx) as f32, (y - dy) as f32];
+            let to = [(x + dx) as f32, (y + dy) as f32];
+            stroke(width, height, from, to, radius * 1.35 + fade, |pixel, distance, along| {
+                let radius = radius * (1.0 + lopsided * (2.0 * along - 1.0));
+                let inside = ((radius - distance) / fade + 0.5).clamp(0.0, 1.0);
+                let coverage = inside * inside * (3.0 - 2.0 * inside);
+                through.data[pixel] *= 1.0 - opacity * coverage;
+            });
+        }
     }
 }
 
