@@ -79,7 +79,7 @@ pub fn read(paths: &[impl AsRef<Path>]) -> Result<Vec<Run>> {
     Ok(runs)
 }
 
-/// Whether `path` names a picture that [`write`] can make: an .svg, or one that a photograph can be written to.
+/// Whether `path` names a picture that [`write()`] can make: an .svg, or one that a photograph can be written to.
 pub fn check_writable(path: &Path) -> Result<()> {
     if is_svg(path) { Ok(()) } else { Photo::check_writable(path) }
 }
