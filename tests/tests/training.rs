@@ -71,6 +71,8 @@ fn a_run_with_other_settings_is_not_continued() {
     let mut config = config(folder.path(), "run", 1);
     let mut trainer = Trainer::open(config.clone()).unwrap();
     trainer.run(|_| false).unwrap();
+    // Its folder has one writer.
+    drop(trainer);
     config.seed = 4;
     let message = Trainer::open(config).err().unwrap().to_string();
     assert!(message.contains("holds a run with other settings"), "{message}");
