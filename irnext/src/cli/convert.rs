@@ -1,8 +1,8 @@
 //! `irnext convert`: a weight file in another format or precision, with metadata.
 
-use super::say;
+use super::{keep, say};
 use crate::degrade::Task;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::{Model, TASK, strip_prefix};
 use engine::DType;
 use nn::weights::WeightFile;
@@ -40,9 +40,7 @@ enum Precision {
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let to = &arguments.to;
-    if to.exists() && !arguments.overwrite {
-        return Err(Error::Config { reason: format!("{} is there already; --overwrite replaces it", to.display()) });
-    }
+    keep(to, arguments.overwrite)?;
     let mut source = WeightFile::read(&arguments.from)?;
     strip_prefix(&mut source.tensors);
     let dtype = match arguments.dtype {

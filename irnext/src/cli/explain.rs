@@ -1,7 +1,6 @@
 //! `irnext explain`: pictures of what happens inside a network.
 
-use super::WeightArguments;
-use super::say;
+use super::{WeightArguments, keep, say};
 use crate::error::{Error, Result};
 use crate::explain::{BLOCKS, Panel, explain};
 use crate::image::{Image, Photo};
@@ -40,9 +39,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
         .map(|(name, image)| (arguments.output.join(format!("{name}.png")), image))
         .collect();
     // All or nothing.
-    if let Some((path, _)) = files.iter().find(|(path, _)| path.exists() && !arguments.overwrite) {
-        return Err(Error::image(path, "is there already; --overwrite replaces it"));
-    }
+    files.iter().try_for_each(|(path, _)| keep(path, arguments.overwrite))?;
     std::fs::create_dir_all(&arguments.output).map_err(Error::io(&arguments.output))?;
     for (path, image) in files {
         let grey = image.pixels().all(|[r, g, b]| r == g && g == b);

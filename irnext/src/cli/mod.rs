@@ -22,7 +22,7 @@ use crate::model::{Model, ModelConfig, Preset};
 use crate::shipped;
 use clap::{Args, Parser, Subcommand};
 use engine::{DType, Device};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Removes haze, rain, snow and blur from photographs with IRNeXt (Cui et al., ICML 2023).
@@ -123,6 +123,14 @@ fn threads(asked: usize) -> usize {
     }
     let allowed = std::thread::available_parallelism().map_or(1, usize::from);
     num_cpus::get_physical().clamp(1, allowed)
+}
+
+/// Refuses to replace what is at `path`, unless that was asked for.
+fn keep(path: &Path, overwrite: bool) -> Result<()> {
+    match path.exists() && !overwrite {
+        true => Err(Error::data(path, "is there already; --overwrite replaces it")),
+        false => Ok(()),
+    }
 }
 
 /// Prints a line to standard output. Unlike `println!` it does not mind if nobody reads on: `irnext eval … | head` ends

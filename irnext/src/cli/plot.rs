@@ -1,7 +1,7 @@
 //! `irnext plot`: the curves of training runs.
 
-use super::say;
-use crate::error::{Error, Result};
+use super::{keep, say};
+use crate::error::Result;
 use crate::plot::{check_writable, read, write};
 use std::path::PathBuf;
 
@@ -21,9 +21,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let output = &arguments.output;
     check_writable(output)?;
-    if output.exists() && !arguments.overwrite {
-        return Err(Error::image(output, "is there already; --overwrite replaces it"));
-    }
+    keep(output, arguments.overwrite)?;
     let runs = read(&arguments.runs)?;
     write(&runs, output)?;
     say!("{}", output.display());

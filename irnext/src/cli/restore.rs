@@ -1,6 +1,6 @@
 //! `irnext restore`: photographs in, photographs out.
 
-use super::{ComputeArguments, WeightArguments, say};
+use super::{ComputeArguments, WeightArguments, keep, say};
 use crate::data::image_files;
 use crate::error::{Error, Result};
 use crate::image::Photo;
@@ -61,9 +61,7 @@ impl Job {
     fn run(&self, model: &FrozenModel<'_>, overwrite: bool) -> Result<(usize, usize)> {
         // What would fail after the work is looked at before it.
         Photo::check_writable(&self.to)?;
-        if self.to.exists() && !overwrite {
-            return Err(Error::image(&self.to, "is there already; --overwrite replaces it"));
-        }
+        keep(&self.to, overwrite)?;
         let photo = Photo::read(&self.from)?;
         let mut rgb = restore(model, &photo.rgb)?;
         if photo.grey {

@@ -1,6 +1,6 @@
 //! `irnext synth`: pairs from clean photographs, or a sheet that shows what each degradation looks like.
 
-use super::say;
+use super::{keep, say};
 use crate::data::image_files;
 use crate::degrade::{Task, degrade};
 use crate::error::{Error, Result};
@@ -108,8 +108,6 @@ fn middle(image: &Image) -> Image {
 }
 
 fn write(image: Image, path: &Path, overwrite: bool) -> Result<()> {
-    if path.exists() && !overwrite {
-        return Err(Error::image(path, "is there already; --overwrite replaces it"));
-    }
+    keep(path, overwrite)?;
     Photo::new(image).write(path)
 }

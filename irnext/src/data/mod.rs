@@ -111,12 +111,12 @@ fn file_name(path: &Path) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use tempfile::TempDir;
 
     /// A folder with these (empty) files in it.
-    pub(super) fn tree(files: &[&str]) -> TempDir {
+    pub(crate) fn tree(files: &[&str]) -> TempDir {
         let root = tempfile::tempdir().unwrap();
         for file in files {
             let path = root.path().join(file);

@@ -12,8 +12,10 @@ pub(super) struct RunFolder {
     path: PathBuf,
     /// Locked as long as it is open; the system lets go of it if the process dies. None if nothing is to be written.
     _lock: Option<File>,
-    /// The step of the checkpoint in `last()`, if that is known to be whole.
+    /// The step of the newest checkpoint that is known to be whole.
     saved: Option<u64>,
+    /// Whether that is the one in `last()`.
+    last_is_whole: bool,
 }
 
 /// A run as a checkpoint has it.
@@ -27,7 +29,7 @@ pub(super) struct Found {
 impl RunFolder {
     /// A folder that is only looked at; it need not be there.
     pub fn look(path: &Path) -> Self {
-        Self { path: path.into(), _lock: None, saved: None }
+        Self { path: path.into(), _lock: None, saved: None, last_is_whole: false }
     }
 
     /// A folder that is written to, made if there is none.
@@ -73,37 +75,39 @@ impl RunFolder {
     /// If there are checkpoints, and none that can be used: nothing is begun anew over what may be weeks of work.
     pub fn load(&mut self, rule: Rule, ema_decay: f64) -> Result<Option<Found>> {
         let (last, previous) = (self.last(), self.previous());
-        let found = |path: &Path, note| {
+        let load = |path: &Path, note| {
             checkpoint::load(path, rule, ema_decay).map(|(state, progress)| Found { state, progress, note })
         };
-        self.saved = None;
-        match (last.exists(), previous.exists()) {
-            (false, false) => Ok(None),
+        (self.saved, self.last_is_whole) = (None, false);
+        let found = match (last.exists(), previous.exists()) {
+            (false, false) => return Ok(None),
             // What happens if a save is interrupted between its two renamings.
-            (false, true) => found(&previous, None).map(Some),
-            (true, _) => match found(&last, None) {
+            (false, true) => load(&previous, None)?,
+            (true, _) => match load(&last, None) {
                 Ok(found) => {
-                    self.saved = Some(found.progress.step);
-                    Ok(Some(found))
+                    self.last_is_whole = true;
+                    found
                 }
                 Err(error) => {
                     let note = format!("{error}; going on from the checkpoint before it, {}", previous.display());
-                    found(&previous, Some(note)).map(Some).map_err(|_| error)
+                    load(&previous, Some(note)).map_err(|_| error)?
                 }
             },
-        }
+        };
+        self.saved = Some(found.progress.step);
+        Ok(Some(found))
     }
 
     /// Saves a checkpoint and keeps the one before it.
     pub fn save(&mut self, state: &State, progress: &Progress) -> Result<()> {
         let (last, bytes) = (self.last(), checkpoint::to_bytes(state, progress)?);
-        match self.saved {
-            Some(_) => nn::write_keeping(&last, &self.previous(), &bytes),
+        match self.last_is_whole {
+            true => nn::write_keeping(&last, &self.previous(), &bytes),
             // What is there, if anything, is damaged, and must not take the place of one that is whole.
-            None => nn::write_atomically(&last, &bytes),
+            false => nn::write_atomically(&last, &bytes),
         }
         .map_err(Error::io(&last))?;
-        self.saved = Some(progress.step);
+        (self.saved, self.last_is_whole) = (Some(progress.step), true);
         Ok(())
     }
 }
@@ -160,7 +164,7 @@ mod tests {
             fs::write(&last, damaged).unwrap();
             let mut folder = RunFolder::claim(path).unwrap();
             let found = folder.load(RULE, 0.0).unwrap().unwrap();
-            assert_eq!(found.progress.step, 10);
+            assert_eq!((found.progress.step, folder.saved()), (10, Some(10)));
             let note = found.note.unwrap();
             assert!(note.contains("last.safetensors") && note.contains("previous.safetensors"), "{note}");
             // The damaged one is replaced, and the whole one stays.

@@ -248,11 +248,12 @@ impl Trainer {
 
     /// What the best weights scored says nothing any more if the validation pairs are others than they were, or the weights are gone.
     fn score_best_again(&mut self) -> Result<()> {
-        let path = self.folder.file(BEST);
+        let before = std::mem::replace(&mut self.progress.config, self.config.to_toml()?);
         if self.progress.best.is_none() {
             return Ok(());
         }
-        let before: TrainConfig = toml::from_str(&self.progress.config)
+        let path = self.folder.file(BEST);
+        let before: TrainConfig = toml::from_str(&before)
             .map_err(|error| Error::Config { reason: format!("{}: {}", path.display(), error.message()) })?;
         // What is scored, and how; not how often.
         let scored = |config: &TrainConfig| ValidationConfig { every: 1, ..config.validation.clone() };
@@ -263,7 +264,6 @@ impl Trainer {
             let scores = self.score(&model, model.params.values(), [usize::MAX, 0])?;
             self.progress.best = scores.map(|(scores, _)| scores.psnr);
         }
-        self.progress.config = self.config.to_toml()?;
         Ok(())
     }
 

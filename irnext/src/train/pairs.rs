@@ -257,18 +257,10 @@ fn scene(pair: &Pair) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
     use tempfile::TempDir;
 
-    /// A folder with these (empty) files in it.
     fn tree(files: &[String]) -> TempDir {
-        let root = tempfile::tempdir().unwrap();
-        for file in files {
-            let path = root.path().join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, b"").unwrap();
-        }
-        root
+        crate::data::tests::tree(&files.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     fn both(inputs: &str, targets: &str, names: &[&str]) -> Vec<String> {
