@@ -105,8 +105,8 @@ impl Trainer {
         let peak = device.memory()?.peak;
         drop(loader);
         let start = Instant::now();
-        let validation =
-            self.score(&self.state.model, self.state.values(), [1, 0])?.map(|_| start.elapsed().as_secs_f64());
+        let validation = self.score(&self.team, &self.state.model, self.state.values(), [1, 0])?;
+        let validation = validation.map(|_| start.elapsed().as_secs_f64());
         let mean = |seconds: f64| seconds / f64::from(steps.max(1));
         Ok(Measured { steps, step: mean(step), waiting: mean(waiting), peak, validation })
     }

@@ -142,18 +142,13 @@ impl Group {
         self.ask(move |transport| mean(transport, dtype, &bytes))
     }
 
-    /// Whether all went well on all ranks: nothing if so. Otherwise the complaints, with the ranks that they are from; those know of it
-    /// then, and the group may be [closed](Group::close).
-    pub fn complaints(&self, mine: Option<&str>) -> Result<Vec<(usize, String)>> {
-        let texts = self.gather(mine.unwrap_or("").as_bytes())?.into_iter().enumerate();
-        let texts = texts.filter(|(_, text)| !text.is_empty());
-        let found: Vec<_> = texts.map(|(rank, text)| (rank, String::from_utf8_lossy(&text).into_owned())).collect();
-        self.failed.fetch_or(!found.is_empty(), Ordering::Relaxed);
-        Ok(found)
+    /// Notes that all ranks know that one of them has failed, so that they end together.
+    pub fn all_know_of_a_failure(&self) {
+        self.failed.store(true, Ordering::Relaxed);
     }
 
-    /// Ends the connection, when all ranks are here. With a `failure` that they do not know of from [`Group::complaints`], they are
-    /// [aborted](Transport::abort).
+    /// Ends the connection, when all ranks are here. They are [aborted](Transport::abort) over a `failure` that
+    /// [not all know of](Group::all_know_of_a_failure).
     pub fn close(&self, failure: Option<&str>) {
         if self.closed.swap(true, Ordering::Relaxed) {
             return;

@@ -52,15 +52,6 @@ fn means_are_the_same_bits_on_all_ranks() {
 }
 
 #[test]
-fn complaints_reach_all_ranks_with_where_they_are_from() {
-    let found = on_ranks(3, |group| {
-        let mine = (group.rank() == 1).then_some("1.png: damaged");
-        (group.complaints(None).unwrap(), group.complaints(mine).unwrap())
-    });
-    assert!(found.iter().all(|(none, one)| none.is_empty() && *one == [(1, "1.png: damaged".to_string())]));
-}
-
-#[test]
 fn a_rank_that_is_gone_is_told_to_those_who_wait_for_it() {
     // One closes with a reason of its own, one panics, and one is through before the others.
     for (how, said) in [(0, "rank 1: no room"), (1, "rank 1: it ended unexpectedly"), (2, "rank 1: it has ended")] {
