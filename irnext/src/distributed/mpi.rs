@@ -142,18 +142,19 @@ impl Transport for Mpi {
         let (length, mut lengths) = (mine.len() as u64, vec![0u64; self.size()]);
         scope(|scope| self.complete(data.immediate_all_gather_into(scope, &length, &mut lengths[..])));
         let Places { counts, starts, total } = Places::of(lengths.iter().map(|length| *length as usize))?;
-        let mut all = vec![0u8; total];
+        let (mine, mut all) = (somewhere(mine.to_vec()), somewhere(vec![0; total]));
         let mut places = PartitionMut::new(&mut all[..], &counts[..], &starts[..]);
+        let mine = &mine[..length as usize];
         scope(|scope| self.complete(data.immediate_all_gather_varcount_into(scope, mine, &mut places)));
         Ok(cut(&all, &counts))
     }
 
     fn exchange(&mut self, pieces: &[&[u8]]) -> nn::Result<Vec<Vec<u8>>> {
         let data = self.link(|links| &links.data)?;
-        let sent = pieces.concat();
+        let sent = somewhere(pieces.concat());
         let from = Places::of(pieces.iter().map(|piece| piece.len()))?;
         let to = Places::of(pieces.iter().map(|_| pieces[self.rank].len()))?;
-        let mut all = vec![0u8; to.total];
+        let mut all = somewhere(vec![0; to.total]);
         let from = Partition::new(&sent[..], &from.counts[..], &from.starts[..]);
         let mut places = PartitionMut::new(&mut all[..], &to.counts[..], &to.starts[..]);
         scope(|scope| self.complete(data.immediate_all_to_all_varcount_into(scope, &from, &mut places)));
@@ -195,6 +196,13 @@ impl Transport for Mpi {
     fn abort(&mut self, reason: &str) {
         self.end_all(reason)
     }
+}
+
+/// `bytes` with one more, so that they are in memory even if there are none: the address of an empty list is that by which Open MPI means
+/// that a message is in place (`MPI_IN_PLACE`).
+fn somewhere(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.push(0);
+    bytes
 }
 
 /// Where the pieces of a message lie in it, in the numbers that MPI takes.
