@@ -26,8 +26,7 @@ fn train(team: &Team, config: TrainConfig, until: impl Fn(&Event) -> bool) -> Se
             !until(event)
         })
     };
-    let ended = run().map(drop);
-    team.close(&ended);
+    let ended = team.finish(run().map(drop));
     (steps, validations, ended)
 }
 
@@ -145,7 +144,7 @@ fn one_rank_that_is_told_to_stop_stops_all() {
             }
             true
         });
-        team.close(&ended);
+        let ended = team.finish(ended);
         assert_eq!(ended.unwrap(), irnext::train::Ended::Stopped);
         trainer.steps().0
     };
@@ -211,4 +210,28 @@ fn numbers_that_are_none_are_skipped_by_all_ranks() {
         assert!(ended.unwrap_err().to_string().contains("the run is back at step 1"));
         assert_eq!(steps.iter().map(|step| step.skipped).collect::<Vec<_>>(), [false, true, true, true]);
     }
+}
+
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn a_program_without_mpi_does_not_do_the_work_of_one_rank_twice() {
+    let folder = prepared();
+    let program = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_irnext"));
+        command.current_dir(folder.path()).args(arguments);
+        let output = command.env("OMPI_COMM_WORLD_SIZE", "2").env("OMPI_COMM_WORLD_RANK", "1").output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let commands: [&[&str]; 3] = [
+        &["train", "run.toml"],
+        &["eval", "--input", "hazy", "--target", "clear"],
+        &["restore", "--task", "dehaze", "hazy", "-o", "restored"],
+    ];
+    for arguments in commands {
+        let (success, said) = program(arguments);
+        assert!(!success && said.contains("one of 2 processes") && said.contains("--features mpi"), "{said}");
+    }
+    assert!(!folder.path().join("run").exists() && !folder.path().join("restored").exists());
+    let (success, said) = program(&["train", "run.toml", "--show"]);
+    assert!(success, "{said}");
 }

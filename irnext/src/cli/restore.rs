@@ -2,10 +2,12 @@
 
 use super::{ComputeArguments, WeightArguments, keep, say};
 use crate::data::image_files;
+use crate::distributed::{Team, launch};
 use crate::error::{Error, Result};
 use crate::image::Photo;
 use crate::model::FrozenModel;
 use crate::restore::restore;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -28,11 +30,15 @@ pub(super) struct Arguments {
 
 /// Restores what can be restored and says what cannot; true if all could.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
+    launch::together(|team| run_in(team, arguments))
+}
+
+fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
     let (model, task) = arguments.weights.load()?;
     let compute = arguments.compute.compute();
     let model = model.on(compute)?;
     let model = model.freeze().computing_in(compute.precision);
-    let jobs = jobs(arguments, &task);
+    let jobs = part(team, jobs(arguments, &task))?;
     let mut complete = true;
     for job in jobs {
         let done = job.and_then(|job| {
@@ -47,7 +53,25 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
             complete = false;
         }
     }
-    Ok(complete)
+    team.every(complete)
+}
+
+/// Those of `jobs` that are this rank's. Their list is looked at together, before one of the ranks writes into a folder that another still
+/// lists; and those that would be written to one place are one rank's, which refuses all but the first.
+fn part(team: &Team, jobs: Vec<Result<Job>>) -> Result<Vec<Result<Job>>> {
+    let place = |job: &Result<Job>| match job {
+        Ok(job) => job.to.display().to_string(),
+        Err(error) => error.to_string(),
+    };
+    let places: Vec<String> = jobs.iter().map(place).collect();
+    let sum = crc32c::crc32c(places.join("\n").as_bytes());
+    team.same(&[("the list of photographs".into(), format!("{} files (checksum {sum:08x})", places.len()))])?;
+    let mut ranks = HashMap::new();
+    for (i, place) in places.iter().enumerate() {
+        ranks.entry(place).or_insert(i % team.size());
+    }
+    let mine = |place: &String| ranks.get(place) == Some(&team.rank());
+    Ok(jobs.into_iter().zip(&places).filter(|(_, place)| mine(place)).map(|(job, _)| job).collect())
 }
 
 /// One photograph.

@@ -50,9 +50,7 @@ impl Launched {
 /// If there are others, and this program was built without MPI: each would do all of the work, in the same folder.
 pub fn together<T>(work: impl FnOnce(&Team) -> Result<T>) -> Result<T> {
     let team = join(Launched::by_environment())?;
-    let result = work(&team);
-    team.close(&result);
-    result
+    team.finish(work(&team))
 }
 
 #[cfg(feature = "mpi")]

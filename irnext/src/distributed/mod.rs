@@ -19,7 +19,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The processes that work together.
 #[derive(Clone, Default)]
-pub struct Team(Option<Arc<Group>>);
+pub struct Team {
+    group: Option<Arc<Group>>,
+    /// Whether all ranks have learnt that one of them failed.
+    failed: Arc<AtomicBool>,
+}
 
 /// What a rank brings to a meeting.
 #[derive(Serialize, Deserialize)]
@@ -36,17 +40,17 @@ impl Team {
 
     /// The ranks of `group`.
     pub fn new(group: Group) -> Self {
-        Self(Some(Arc::new(group)))
+        Self { group: Some(Arc::new(group)), ..Self::default() }
     }
 
     /// This process's number, from 0.
     pub fn rank(&self) -> usize {
-        self.0.as_ref().map_or(0, |group| group.rank())
+        self.group.as_ref().map_or(0, |group| group.rank())
     }
 
     /// How many processes there are.
     pub fn size(&self) -> usize {
-        self.0.as_ref().map_or(1, |group| group.size())
+        self.group.as_ref().map_or(1, |group| group.size())
     }
 
     /// Whether this is the process that writes and speaks for all.
@@ -56,17 +60,17 @@ impl Team {
 
     /// Whether there is no other.
     pub fn is_alone(&self) -> bool {
-        self.0.is_none()
+        self.group.is_none()
     }
 
     /// The connection to the others, if there are any.
     pub fn group(&self) -> Option<&Arc<Group>> {
-        self.0.as_ref()
+        self.group.as_ref()
     }
 
     /// The same, as layers see it.
     pub fn ranks(&self) -> Option<Arc<dyn Ranks>> {
-        self.0.clone().map(|group| group as Arc<dyn Ranks>)
+        self.group.clone().map(|group| group as Arc<dyn Ranks>)
     }
 
     /// `mine`, unless another rank has failed.
@@ -114,7 +118,7 @@ impl Team {
         write: impl FnOnce(&T) -> Result<Vec<u8>>,
         read: impl FnOnce(Vec<u8>) -> Result<T>,
     ) -> Result<T> {
-        let Some(group) = &self.0 else { return make() };
+        let Some(group) = &self.group else { return make() };
         let made = self.is_first().then(|| make().and_then(|made| Ok((write(&made)?, made)))).transpose();
         match self.agree(made)? {
             Some((bytes, made)) => group.from_first(&bytes).map(|_| made).map_err(Error::from),
@@ -152,20 +156,22 @@ impl Team {
         Ok(())
     }
 
-    /// Ends the connection when all ranks are here. If `result` is a failure that they have not learnt of in a meeting, they are ended.
-    pub fn close<T>(&self, result: &Result<T>) {
-        if let Some(group) = &self.0 {
-            match result {
-                // Who was asked to end has told it the others.
-                Ok(_) | Err(Error::Signal(_)) => group.close(None),
-                Err(error) => group.close(Some(&error.to_string())),
-            }
-        }
+    /// Whether it is so on all ranks.
+    pub fn every(&self, mine: bool) -> Result<bool> {
+        Ok(self.meet(Ok(mine))?.into_iter().all(|is| is))
+    }
+
+    /// The end of the work, of which this is the `result` here: a last meeting, unless all know already that a rank has failed.
+    pub fn finish<T>(&self, result: Result<T>) -> Result<T> {
+        let Some(group) = &self.group else { return result };
+        let result = if self.failed.load(Ordering::Relaxed) { result } else { self.agree(result) };
+        group.close(None);
+        result
     }
 
     /// Ends the other ranks over an `error` in the middle of what they compute together. It is the error to be told.
     pub fn give_up(&self, error: Error) -> Error {
-        if let Some(group) = &self.0 {
+        if let Some(group) = &self.group {
             group.close(Some(&error.to_string()));
         }
         error
@@ -173,7 +179,7 @@ impl Team {
 
     /// What each rank brings; an error on all if one of them brings one.
     fn meet<T: Serialize + DeserializeOwned>(&self, mine: Result<T>) -> Result<Vec<T>> {
-        let Some(group) = &self.0 else { return Ok(vec![mine?]) };
+        let Some(group) = &self.group else { return Ok(vec![mine?]) };
         let (word, failure) = match mine {
             Ok(value) => (Word::Went(value), None),
             Err(error) => (Word::Failed(error.to_string()), Some(error)),
@@ -185,7 +191,7 @@ impl Team {
             (Err(error), None) => return Err(error.into()),
             (words, Some(error)) => {
                 if words.is_ok() {
-                    group.all_know_of_a_failure();
+                    self.failed.store(true, Ordering::Relaxed);
                 }
                 return Err(error);
             }
@@ -195,7 +201,7 @@ impl Team {
             match serde_json::from_slice(bytes).map_err(odd)? {
                 Word::Went(value) => values.push(value),
                 Word::Failed(reason) => {
-                    group.all_know_of_a_failure();
+                    self.failed.store(true, Ordering::Relaxed);
                     return Err(Error::Rank { rank, reason });
                 }
             }

@@ -217,7 +217,8 @@ impl Places {
         let (mut counts, mut starts, mut total) = (Vec::new(), Vec::new(), 0usize);
         for length in lengths {
             let number = |size: usize| i32::try_from(size).map_err(|_| gone("a message of more than 2 GiB"));
-            (counts.push(number(length)?), starts.push(number(total)?));
+            counts.push(number(length)?);
+            starts.push(number(total)?);
             total += length;
         }
         Ok(Self { counts, starts, total })

@@ -64,17 +64,17 @@ pub struct Group {
     size: usize,
     on_gpus: bool,
     jobs: Sender<Job>,
-    /// Whether all ranks know that one of them failed.
-    failed: AtomicBool,
     closed: AtomicBool,
 }
 
 /// What the transport's thread is asked for.
 enum Job {
-    Work(Box<dyn FnOnce(&mut dyn Transport) + Send>),
-    /// The end; with a reason, it is one that the others do not know of.
+    Work(Work),
+    /// The end; with a reason, one that the others do not know of.
     End(Option<String>, Sender<()>),
 }
+
+type Work = Box<dyn FnOnce(&mut dyn Transport) + Send>;
 
 /// Something that is on its way.
 pub struct Pending<T>(Receiver<Result<T>>);
@@ -102,7 +102,7 @@ impl Group {
         let started = thread::Builder::new().name("ranks".into()).spawn(serve);
         started.map_err(|error| Error::Setting(format!("cannot start the thread that connects ranks: {error}")))?;
         let (rank, size, on_gpus) = Pending(answer).wait()?;
-        Ok(Self { rank, size, on_gpus, jobs, failed: AtomicBool::new(false), closed: AtomicBool::new(false) })
+        Ok(Self { rank, size, on_gpus, jobs, closed: AtomicBool::new(false) })
     }
 
     /// This rank's number, from 0.
@@ -142,21 +142,14 @@ impl Group {
         self.ask(move |transport| mean(transport, dtype, &bytes))
     }
 
-    /// Notes that all ranks know that one of them has failed, so that they end together.
-    pub fn all_know_of_a_failure(&self) {
-        self.failed.store(true, Ordering::Relaxed);
-    }
-
-    /// Ends the connection, when all ranks are here. They are [aborted](Transport::abort) over a `failure` that
-    /// [not all know of](Group::all_know_of_a_failure).
+    /// Ends the connection, when all ranks are here; with a `failure`, at once, and that is [told](Transport::abort) to the others.
     pub fn close(&self, failure: Option<&str>) {
         if self.closed.swap(true, Ordering::Relaxed) {
             return;
         }
-        let unknown = failure.filter(|_| !self.failed.load(Ordering::Relaxed)).map(String::from);
         let (done, closed) = channel();
         // Without its thread there is nothing to close.
-        if self.jobs.send(Job::End(unknown, done)).is_ok() {
+        if self.jobs.send(Job::End(failure.map(String::from), done)).is_ok() {
             let _ = closed.recv();
         }
     }
@@ -175,7 +168,6 @@ impl Group {
 /// A rank that ends without a word, in a panic for instance, leaves the others waiting for what will not come.
 impl Drop for Group {
     fn drop(&mut self) {
-        self.failed.store(false, Ordering::Relaxed);
         self.close(Some("it ended unexpectedly"));
     }
 }
