@@ -28,7 +28,9 @@ fn there_is_mpirun() -> bool {
 
 /// `size` processes in `folder`, each of which writes its number to the file `pid.RANK` first.
 fn ranks(size: usize, folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new("mpirun");
+    // Should nothing end them, the test ends in failure.
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=5", "300", "mpirun"]);
     let script = "echo $$ > pid.$OMPI_COMM_WORLD_RANK; exec \"$@\"";
     command.args(["-n", &size.to_string(), "--allow-run-as-root", "--oversubscribe", "--bind-to", "none"]);
     command.args(["sh", "-c", script, "sh", env!("CARGO_BIN_EXE_irnext")]).args(arguments);
