@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{config, prepared};
+use common::prepared;
 use irnext::distributed::Team;
 use irnext::train::{Event, Step, TrainConfig, Trainer, Validation};
 use nn::weights::WeightFile;
@@ -10,6 +10,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fs, thread};
+
+/// Half of the run in `folder`, with its results in `out`, and with other values for some settings.
+fn config(folder: &Path, out: &str, changes: &[&str]) -> TrainConfig {
+    let half = ["optimiser.steps=6", "validation.every=3", "optimiser.save_every=2"];
+    let changes: Vec<String> = half.iter().chain(changes).map(|change| (*change).into()).collect();
+    let mut config = TrainConfig::read(&folder.join("run.toml"), &changes).unwrap();
+    config.out = folder.join(out);
+    config.data.clean = Some(folder.join("clean"));
+    config.validation.input = Some(folder.join("hazy"));
+    config.validation.target = Some(folder.join("clear"));
+    config
+}
 
 /// What a rank saw of a run, and how it ended.
 type Seen = (Vec<Step>, Vec<Validation>, irnext::Result<()>);

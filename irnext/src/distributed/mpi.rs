@@ -39,6 +39,8 @@ struct Mpi {
     links: Option<Links>,
     /// When the rank before this one was heard of, and whether it was its last word.
     heard: (Instant, bool),
+    /// When this one listened, and when it said something.
+    listened: Instant,
     said: Instant,
     saying: Option<Request<'static, [u8; 1], StaticScope>>,
 }
@@ -65,8 +67,15 @@ impl Mpi {
         let (data, beats) = (Rc::new(world.duplicate()), Rc::new(world.duplicate()));
         let now = Instant::now();
         let links = Some(Links { data, beats, _universe: universe });
-        let mut mpi =
-            Self { rank, hosts: vec![String::new(); size], links, heard: (now, false), said: now, saying: None };
+        let mut mpi = Self {
+            rank,
+            hosts: vec![String::new(); size],
+            links,
+            heard: (now, false),
+            listened: now,
+            said: now,
+            saying: None,
+        };
         let host = mpi::environment::processor_name().unwrap_or_default();
         let hosts = mpi.gather(host.as_bytes())?;
         mpi.hosts = hosts.iter().map(|host| String::from_utf8_lossy(host).into_owned()).collect();
@@ -106,16 +115,24 @@ impl Mpi {
         true
     }
 
+    /// Hears what the rank before this one says, and ends all if that has been nothing for too long.
     fn listen(&mut self, beats: &SimpleCommunicator) {
-        let before = beats.process_at_rank(self.before() as i32);
+        let rank = (self.rank + self.size() - 1) % self.size();
+        let before = beats.process_at_rank(rank as i32);
         while let Some((message, _)) = before.immediate_matched_probe_with_tag(TAG) {
             let (word, _) = message.matched_receive::<u8>();
             self.heard = (Instant::now(), [word] == LAST);
         }
-    }
-
-    fn before(&self) -> usize {
-        (self.rank + self.size() - 1) % self.size()
+        // Whoever was stopped for a while, with the others perhaps, has missed what was said meanwhile.
+        if self.listened.elapsed() >= SILENCE / 3 {
+            self.heard.0 = Instant::now();
+        }
+        self.listened = Instant::now();
+        let (when, last) = self.heard;
+        if !last && when.elapsed() >= SILENCE {
+            let (host, seconds) = (&self.hosts[rank], SILENCE.as_secs());
+            self.end_all(&format!("nothing was heard of rank {rank} ({host}) for {seconds} s; all ranks end"));
+        }
     }
 
     fn end_all(&self, reason: &str) -> ! {
@@ -167,12 +184,6 @@ impl Transport for Mpi {
             self.say(&beats, &ALIVE);
         }
         self.listen(&beats);
-        let (when, last) = self.heard;
-        if !last && when.elapsed() >= SILENCE {
-            let (rank, seconds) = (self.before(), SILENCE.as_secs());
-            let host = &self.hosts[rank];
-            self.end_all(&format!("nothing was heard of rank {rank} ({host}) for {seconds} s; all ranks end"));
-        }
     }
 
     fn close(&mut self) {

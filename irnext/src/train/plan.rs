@@ -87,7 +87,9 @@ impl Trainer {
     pub fn measure(mut self, steps: u32) -> Result<Measured> {
         let device = self.config.compute.device;
         let mut loader = self.loader()?;
-        let mut next = || loader.next().unwrap_or_else(|| Err(Error::Config { reason: "the data ended".into() }));
+        let team = self.team.clone();
+        let ended = || Error::Config { reason: "the data ended".into() };
+        let mut next = || team.agree(loader.next().unwrap_or_else(|| Err(ended())));
         // On a GPU the second step is recorded; from the third on it is played.
         let unmeasured = if device == Device::Cpu { 1 } else { 2 };
         for _ in 0..unmeasured {

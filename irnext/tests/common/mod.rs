@@ -1,14 +1,10 @@
 //! A small training run, for tests that make several of it.
 
-#![allow(dead_code)] // not every test uses all of it
-
 use irnext::image::{Image, Photo};
-use irnext::train::TrainConfig;
 use std::fs;
-use std::path::Path;
 
-/// A temporary folder with training data, two validation pairs and `run.toml`, whose paths are relative to it: what is made in one such folder
-/// equals what is made in another.
+/// A temporary folder with training data, two validation pairs, and the settings `run.toml` of a run of twelve steps. The paths there are
+/// relative to it: what is made in one such folder equals what is made in another.
 pub fn prepared() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, count) in [("clean", 4), ("hazy", 2), ("clear", 2)] {
@@ -24,20 +20,9 @@ pub fn prepared() -> tempfile::TempDir {
     }
     let settings = "task = \"dehaze\"\nout = \"run\"\nseed = 3\n\
          [data]\nclean = \"clean\"\ncrop = 64\n\
-         [validation]\ninput = \"hazy\"\ntarget = \"clear\"\nevery = 3\n\
-         [optimiser]\nbatch = 2\nsteps = 6\nperiod = \"step\"\nlearning_rate = 2e-3\nwarmup = 2\nema = 0.9\nsave_every = 2\n\
+         [validation]\ninput = \"hazy\"\ntarget = \"clear\"\nevery = 5\n\
+         [optimiser]\nbatch = 2\nsteps = 12\nperiod = \"step\"\nlearning_rate = 2e-3\nwarmup = 2\nema = 0.9\nsave_every = 1\n\
          [model]\nwidth = 8\nn = 0\ngroups = 4\n";
     fs::write(folder.path().join("run.toml"), settings).unwrap();
     folder
-}
-
-/// That run in `folder`, with its results in `out`, and with other values for some settings.
-pub fn config(folder: &Path, out: &str, changes: &[&str]) -> TrainConfig {
-    let changes: Vec<String> = changes.iter().map(|change| (*change).into()).collect();
-    let mut config = TrainConfig::read(&folder.join("run.toml"), &changes).unwrap();
-    config.out = folder.join(out);
-    config.data.clean = Some(folder.join("clean"));
-    config.validation.input = Some(folder.join("hazy"));
-    config.validation.target = Some(folder.join("clear"));
-    config
 }
