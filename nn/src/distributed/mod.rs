@@ -200,7 +200,8 @@ fn serve(transport: &mut dyn Transport, asked: &Receiver<Job>) {
                 return;
             }
             Err(RecvTimeoutError::Timeout) => transport.look_after_others(),
-            Err(RecvTimeoutError::Disconnected) => return transport.abort("it ended unexpectedly"),
+            // The group's end comes first; see its `drop`.
+            Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }
