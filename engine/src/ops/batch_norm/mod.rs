@@ -2,7 +2,7 @@
 //!
 //! In training the statistics are the batch's own, over N, H and W, and gradients flow through them; the running
 //! statistics are the layer's business, so they are returned to it. In evaluation the statistics are given, and constants.
-//! A batch may be shared by several processes ([`Ranks`]), which then normalise by the statistics of the whole.
+//! A batch may be shared by several processes ([`Ranks`](crate::Ranks)), which then normalise by the statistics of the whole.
 //! The arithmetic is in `ops/normalise.rs`.
 
 use super::normalise::{self, Normalise, Saved, Statistics, Whole};
