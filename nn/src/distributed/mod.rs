@@ -90,7 +90,7 @@ impl Group {
     /// Connects by the transport that `connect` makes, on the thread that it will live on.
     pub fn new<T: Transport>(connect: impl FnOnce() -> Result<T> + Send + 'static) -> Result<Self> {
         let ((jobs, asked), (ready, answer)) = (channel(), channel());
-        let serve = move || match connect() {
+        let live = move || match connect() {
             Ok(mut transport) => {
                 let about = (transport.rank(), transport.size(), transport.carries(Device::Cuda(0)));
                 if ready.send(Ok(about)).is_ok() {
@@ -99,7 +99,7 @@ impl Group {
             }
             Err(error) => drop(ready.send(Err(error))),
         };
-        let started = thread::Builder::new().name("ranks".into()).spawn(serve);
+        let started = thread::Builder::new().name("ranks".into()).spawn(live);
         started.map_err(|error| Error::Setting(format!("cannot start the thread that connects ranks: {error}")))?;
         let (rank, size, on_gpus) = Pending(answer).wait()?;
         Ok(Self { rank, size, on_gpus, jobs, closed: AtomicBool::new(false) })
