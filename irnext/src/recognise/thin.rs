@@ -1,0 +1,88 @@
+//! What rain and snow do to a picture: they add bright things and no dark ones, thin across the fall or in every direction, and
+//! add them everywhere.
+
+use super::lines::{bright, luma};
+use super::tiles::{SIDE, inside, mean, quantile};
+use crate::degrade::filter::Plane;
+use crate::image::Image;
+
+/// Half the length of the lines that thin things are shorter than, pixels.
+const HALF: usize = 4;
+
+/// What is added to mean brightnesses before they are compared: less is not seen.
+const LEAST: f64 = 0.002;
+
+/// How far below streaks are looked for again, pixels, and how far to the side at most.
+const FALL: isize = 8;
+const ASIDE: isize = 6;
+
+pub(super) fn features(image: &Image) -> [f64; 13] {
+    let light = luma(image);
+    let (white, black) = (Thin::of(&light), Thin::of(&light.clone().map(|v| -v)));
+    let half = luma(&image.shrink(2).pad_reflect(SIDE, SIDE));
+    let (far_white, far_black) = (Thin::of(&half), Thin::of(&half.clone().map(|v| -v)));
+    let ratio = |a: &Plane, b: &Plane| -> Vec<f64> {
+        mean(a).iter().zip(mean(b)).map(|(a, b)| ((a + LEAST) / (b + LEAST)).ln()).collect()
+    };
+    let amount = |a: &Plane| -> Vec<f64> { mean(a).iter().map(|a| (a + LEAST).ln()).collect() };
+    let upright: Vec<f64> = ratio(&white.across, &white.down)
+        .iter()
+        .zip(ratio(&black.across, &black.down))
+        .map(|(white, black)| white - black)
+        .collect();
+    let bright_spots = white.spots.data.iter().filter(|&&v| v > 0.1).count() as f64 / white.spots.data.len() as f64;
+    [
+        quantile(ratio(&white.across, &black.across), 0.5),
+        quantile(ratio(&white.across, &black.across), 0.2),
+        quantile(ratio(&white.across, &white.down), 0.5),
+        quantile(upright, 0.5),
+        quantile(amount(&white.across), 0.2),
+        likeness(&white.across),
+        likeness(&white.across) - likeness(&black.across),
+        quantile(ratio(&white.spots, &black.spots), 0.5),
+        quantile(ratio(&white.spots, &black.spots), 0.2),
+        quantile(amount(&white.spots), 0.2),
+        (bright_spots + 1e-4).ln(),
+        quantile(ratio(&far_white.spots, &far_black.spots), 0.5),
+        quantile(amount(&far_white.spots), 0.2),
+    ]
+}
+
+/// What is bright and thin.
+struct Thin {
+    /// From left to right.
+    across: Plane,
+    /// From top to bottom.
+    down: Plane,
+    /// In all of four directions.
+    spots: Plane,
+}
+
+impl Thin {
+    fn of(light: &Plane) -> Self {
+        let [across, down, rising, falling] = [[1, 0], [0, 1], [1, -1], [1, 1]].map(|step| bright(light, step, HALF));
+        let spots = across.clone().zip(&down, f32::min).zip(&rising, f32::min).zip(&falling, f32::min);
+        Self { across, down, spots }
+    }
+}
+
+/// How much what is thin is like what is [`FALL`] pixels below it, in the direction in which it is so most: 1, the same; 0, unrelated.
+fn likeness(thin: &Plane) -> f64 {
+    // A lamp is not to outweigh the rain.
+    let thin = thin.clone().map(|v| v.min(0.2));
+    let level = thin.mean();
+    let thin = thin.map(|v| v - level);
+    let square = f64::from(thin.deviation()).powi(2).max(1e-9);
+    let towards = |aside: isize| {
+        let (columns, rows) = (inside(thin.width, aside), inside(thin.height, FALL));
+        let count = (columns.len() * rows.len()).max(1);
+        let products = rows.map(|y| {
+            let here = &thin.data[y * thin.width..][columns.clone()];
+            let below = &thin.data[(y + FALL as usize) * thin.width..][..thin.width];
+            let below = &below[columns.start.wrapping_add_signed(aside)..];
+            f64::from(here.iter().zip(below).map(|(a, b)| a * b).sum::<f32>())
+        });
+        products.sum::<f64>() / count as f64 / square
+    };
+    (-ASIDE..=ASIDE).map(towards).fold(-1.0, f64::max)
+}
