@@ -6,7 +6,7 @@
 //! cargo run -p irnext --example recogniser -- table irnext/src/recognise/recogniser.tsv FOLDER...
 //! ```
 //!
-//! `measure` degrades each photograph in every way, six times, and writes the figures; minutes. `fit` writes the classifier, and
+//! `measure` degrades each photograph in every way, four times, and writes the figures; minutes. `fit` writes the classifier, and
 //! prints how those photographs are judged by classifiers that were fitted without them. `table` says what a classifier makes of other photographs.
 
 use irnext::data::image_files;
@@ -19,7 +19,7 @@ use std::fs;
 use std::path::Path;
 
 /// Times that each photograph is degraded in every way.
-const ROUNDS: u64 = 6;
+const ROUNDS: u64 = 4;
 
 /// Parts that the photographs are divided into; each is judged by a classifier fitted to the others.
 const PARTS: usize = 5;

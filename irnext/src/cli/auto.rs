@@ -98,19 +98,55 @@ impl Ready<'_> {
             let (name, model) = &self.models[0];
             return Ok(Choice::Restore(name, model, None));
         }
-        let verdict = recognise(image)?;
+        Ok(self.decide(recognise(image)?))
+    }
+
+    fn decide(&self, verdict: Verdict) -> Choice<'_> {
         let name = verdict.likeliest().map(Task::name);
         let model = self.models.iter().find(|(task, _)| Some(task.as_str()) == name);
-        Ok(match (name, verdict.task(), model) {
-            (None, ..) => Choice::Leave(format!("{verdict}: left alone; --task TASK restores it all the same")),
+        let percent = 100.0 * SURE;
+        let why = match (name, verdict.task(), model) {
+            (Some(_), Some(_), Some((task, model))) => return Choice::Restore(task, model, Some(verdict)),
+            (None, ..) => "left alone; --task TASK restores it all the same".into(),
             (Some(task), None, _) => {
-                let sure = 100.0 * SURE;
-                Choice::Leave(format!("{verdict}: less than {sure} %, so left alone; --task {task} restores it all the same"))
+                format!("less than {percent} %, left alone; --task {task} restores it all the same")
             }
             (Some(task), Some(_), None) => {
-                Choice::Leave(format!("{verdict}: left alone, as no weights for {task} are inside the program; --weights names a file"))
+                format!("left alone, as no weights for {task} are inside the program; --weights FILE takes others")
             }
-            (Some(_), Some(_), Some((task, model))) => Choice::Restore(task, model, Some(verdict)),
-        })
+        };
+        Choice::Leave(format!("{verdict}: {why}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ModelConfig;
+    use engine::DType;
+
+    fn said(models: &Ready<'_>, probabilities: [f64; 6]) -> Result<String, String> {
+        match models.decide(Verdict { probabilities, reasons: vec!["colours are pale"] }) {
+            Choice::Restore(task, _, verdict) => Ok(format!("{task}, {}", verdict.unwrap())),
+            Choice::Leave(why) => Err(why),
+        }
+    }
+
+    #[test]
+    fn what_is_clear_or_unsure_or_without_weights_is_left_alone() {
+        let config = ModelConfig { width: 8, n: 0, groups: 4, ..ModelConfig::default() };
+        let model = Model::new(&config, 1, DType::F32).unwrap();
+        let models = Models { models: vec![("dehaze".into(), model)], auto: true };
+        let compute = ComputeArguments { device: engine::Device::Cpu, precision: Default::default() };
+        let models = models.freeze(&compute);
+        assert_eq!(said(&models, [0.1, 0.9, 0.0, 0.0, 0.0, 0.0]).unwrap(), "dehaze, haze, 90 % (colours are pale)");
+        for (probabilities, part) in [
+            ([0.9, 0.1, 0.0, 0.0, 0.0, 0.0], "clear, 90 % (colours are pale): left alone; --task TASK restores"),
+            ([0.4, 0.5, 0.1, 0.0, 0.0, 0.0], "less than 60 %, left alone; --task dehaze restores"),
+            ([0.1, 0.0, 0.0, 0.9, 0.0, 0.0], "no weights for desnow are inside the program; --weights FILE"),
+        ] {
+            let why = said(&models, probabilities).unwrap_err();
+            assert!(why.contains(part), "{why}");
+        }
     }
 }

@@ -34,7 +34,9 @@ impl Classifier {
     pub fn shipped() -> Result<&'static Self> {
         static PARSED: OnceLock<std::result::Result<Classifier, String>> = OnceLock::new();
         let parsed = PARSED.get_or_init(|| Self::parse(SHIPPED));
-        parsed.as_ref().map_err(|reason| Error::Config { reason: format!("the recogniser inside the program: {reason}") })
+        parsed
+            .as_ref()
+            .map_err(|reason| Error::Config { reason: format!("the recogniser inside the program: {reason}") })
     }
 
     /// What the figures say.
@@ -44,7 +46,8 @@ impl Classifier {
         let mut verdict = Verdict { probabilities, reasons: Vec::new() };
         let best = verdict.place();
         // Beside being clear; and if it is clear, beside what it is likeliest to be otherwise.
-        let other = if best > 0 { 0 } else { (1..K).fold(1, |a, b| if probabilities[b] > probabilities[a] { b } else { a }) };
+        let other =
+            if best > 0 { 0 } else { (1..K).fold(1, |a, b| if probabilities[b] > probabilities[a] { b } else { a }) };
         verdict.reasons = self.reasons(&z, best, other);
         verdict
     }

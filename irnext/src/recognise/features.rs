@@ -7,7 +7,7 @@ use crate::image::Image;
 const PIXELS: usize = 1_500_000;
 
 /// For each figure its name, and what a picture is called in which it is larger, and smaller, than in clear ones.
-pub(super) const FIGURES: [(&str, &str, &str); 34] = [
+pub(super) const FIGURES: [(&str, &str, &str); 39] = [
     ("dark channel", WASHED, DEEP),
     ("dark channel, lower half", WASHED, DEEP),
     ("dark channel, least", WASHED, DEEP),
@@ -18,16 +18,21 @@ pub(super) const FIGURES: [(&str, &str, &str); 34] = [
     ("brightest", "it has bright whites", "it has no whites"),
     ("upright lines, white to black", STREAKS, NO_STREAKS),
     ("upright lines, white to black, low", STREAKS, NO_STREAKS),
-    ("white lines, upright to level", UPRIGHT, LEVEL),
+    ("strong upright lines, white to black", STREAKS, NO_STREAKS),
     ("upright to level, white to black", UPRIGHT, LEVEL),
+    ("white lines, upright to level", UPRIGHT, LEVEL),
     ("white upright lines, low", EVERYWHERE, SMOOTH),
     ("likeness along lines", ONE_WAY, NO_WAY),
     ("likeness along lines, white less black", ONE_WAY, NO_WAY),
     ("spots, white to black", SPOTS, NO_SPOTS),
     ("spots, white to black, low", SPOTS, NO_SPOTS),
+    ("strong spots, white to black", SPOTS, NO_SPOTS),
+    ("strong spots, white to black, high", SPOTS, NO_SPOTS),
     ("white spots, low", "small spots all over it", "places without any spots"),
     ("bright spots", "many bright spots", "few bright spots"),
     ("coarse spots, white to black", SPOTS, NO_SPOTS),
+    ("strong coarse spots, white to black", SPOTS, NO_SPOTS),
+    ("strong coarse spots, white to black, high", SPOTS, NO_SPOTS),
     ("coarse white spots, low", "small spots all over it", "places without any spots"),
     ("slope 1", FINE, SOFT),
     ("slope 2", FINE, SOFT),

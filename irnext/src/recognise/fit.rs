@@ -2,7 +2,8 @@
 
 use super::features::FIGURES;
 use super::{CLASSES, Classifier, Features};
-use crate::degrade::degrade;
+use crate::degrade::filter::Plane;
+use crate::degrade::{Task, degrade};
 use crate::image::{Image, Photo};
 use engine::Rng;
 
@@ -27,6 +28,7 @@ pub fn samples(clean: &Image, seed: u64, index: u64) -> Vec<Sample> {
         let side = |side: usize| ((side as f64 * scale).round() as usize).max(1);
         let clean = clean.resize(side(clean.width), side(clean.height));
         let mut image = match CLASSES[class] {
+            Some(task @ (Task::Derain | Task::Desnow)) => uneven(&clean, degrade(task, &clean, &mut rng), &mut rng),
             Some(task) => degrade(task, &clean, &mut rng),
             None => clean,
         };
@@ -38,6 +40,21 @@ pub fn samples(clean: &Image, seed: u64, index: u64) -> Vec<Sample> {
         Sample { class, features: Features::of(&image) }
     };
     (0..CLASSES.len()).map(sample).collect()
+}
+
+/// Rain and snow as they show against one thing more than against another: in half of the pictures what was done is undone in part,
+/// here more and there less. The generator alone knows no light fall.
+fn uneven(clean: &Image, mut image: Image, rng: &mut Rng) -> Image {
+    if rng.chance(0.5) {
+        let most = rng.range(0.6..1.0) as f32;
+        let part = Plane::noise(clean.width, clean.height, rng.int(1..5) as usize, rng);
+        let pixels = image.data.chunks_exact_mut(3).zip(clean.data.chunks_exact(3)).zip(&part.data);
+        for ((pixel, clean), part) in pixels {
+            let part = (1.6 * part - 0.1).clamp(0.0, 1.0) * most;
+            pixel.iter_mut().zip(clean).for_each(|(v, clean)| *v = clean + part * (*v - clean));
+        }
+    }
+    image
 }
 
 /// `image` as a JPEG file of this quality holds it.

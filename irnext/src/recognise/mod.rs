@@ -32,14 +32,8 @@ use crate::image::Image;
 use std::fmt;
 
 /// What a photograph can suffer from, in the order of the classifier's columns; `None`: nothing.
-pub const CLASSES: [Option<Task>; 6] = [
-    None,
-    Some(Task::Dehaze),
-    Some(Task::Derain),
-    Some(Task::Desnow),
-    Some(Task::Deblur),
-    Some(Task::Defocus),
-];
+pub const CLASSES: [Option<Task>; 6] =
+    [None, Some(Task::Dehaze), Some(Task::Derain), Some(Task::Desnow), Some(Task::Deblur), Some(Task::Defocus)];
 
 /// How likely an answer must be to be acted on.
 pub const SURE: f64 = 0.6;

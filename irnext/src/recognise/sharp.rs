@@ -24,8 +24,7 @@ const FLAT: f64 = 4e-4;
 pub(super) fn features(image: &Image) -> [f64; 13] {
     let light = luma(image);
     let difference = |step| means(&light, step, |here, there| (here - there) * (here - there));
-    let structure =
-        DIRECTIONS.map(|[dx, dy]| SCALES.map(|scale| difference([scale * dx, scale * dy])));
+    let structure = DIRECTIONS.map(|[dx, dy]| SCALES.map(|scale| difference([scale * dx, scale * dy])));
     let count = structure[0][0].len();
     let weights: Vec<f64> = (0..count)
         .map(|square| {
@@ -45,9 +44,8 @@ pub(super) fn features(image: &Image) -> [f64; 13] {
         (0..count).map(|square| (0..4).map(|d| slope(d, scale, square)).sum::<f64>() / 4.0).collect()
     });
     let turn: [[Vec<f64>; 2]; 4] = std::array::from_fn(|scale| {
-        [[0, 1], [2, 3]].map(|[a, b]| {
-            (0..count).map(|square| slope(a, scale, square) - slope(b, scale, square)).collect()
-        })
+        [[0, 1], [2, 3]]
+            .map(|[a, b]| (0..count).map(|square| slope(a, scale, square) - slope(b, scale, square)).collect())
     });
     let common = |scale: usize| {
         let [x, y] = &turn[scale];

@@ -17,13 +17,8 @@ fn held_back() -> Vec<Image> {
 const SEEDS: u64 = 8;
 
 /// How many of the 24 pictures of each task must be recognised and acted on.
-const RIGHT: [(Task, usize); 5] = [
-    (Task::Dehaze, 20),
-    (Task::Derain, 20),
-    (Task::Desnow, 20),
-    (Task::Deblur, 12),
-    (Task::Defocus, 12),
-];
+const RIGHT: [(Task, usize); 5] =
+    [(Task::Dehaze, 20), (Task::Derain, 20), (Task::Desnow, 20), (Task::Deblur, 12), (Task::Defocus, 12)];
 
 #[test]
 fn most_of_what_was_done_to_other_photographs_is_recognised() {

@@ -2,7 +2,7 @@
 //! add them everywhere.
 
 use super::lines::{bright, luma};
-use super::tiles::{SIDE, inside, mean, quantile};
+use super::tiles::{SIDE, inside, mean, means, quantile};
 use crate::degrade::filter::Plane;
 use crate::image::Image;
 
@@ -16,36 +16,58 @@ const LEAST: f64 = 0.002;
 const FALL: isize = 8;
 const ASIDE: isize = 6;
 
-pub(super) fn features(image: &Image) -> [f64; 13] {
+pub(super) fn features(image: &Image) -> [f64; 18] {
     let light = luma(image);
-    let (white, black) = (Thin::of(&light), Thin::of(&light.clone().map(|v| -v)));
     let half = luma(&image.shrink(2).pad_reflect(SIDE, SIDE));
-    let (far_white, far_black) = (Thin::of(&half), Thin::of(&half.clone().map(|v| -v)));
-    let ratio = |a: &Plane, b: &Plane| -> Vec<f64> {
-        mean(a).iter().zip(mean(b)).map(|(a, b)| ((a + LEAST) / (b + LEAST)).ln()).collect()
-    };
-    let amount = |a: &Plane| -> Vec<f64> { mean(a).iter().map(|a| (a + LEAST).ln()).collect() };
-    let upright: Vec<f64> = ratio(&white.across, &white.down)
-        .iter()
-        .zip(ratio(&black.across, &black.down))
-        .map(|(white, black)| white - black)
-        .collect();
+    let fine = || rayon::join(|| Thin::of(&light), || Thin::of(&light.clone().map(|v| -v)));
+    let coarse = || rayon::join(|| Thin::of(&half), || Thin::of(&half.clone().map(|v| -v)));
+    let ((white, black), (coarse_white, coarse_black)) = rayon::join(fine, coarse);
+
+    let streaks = ratio(&white.across, &black.across);
+    let spots = ratio(&white.spots, &black.spots);
+    let strong_spots = strong_ratio(&white.spots, &black.spots);
+    let strong_coarse = strong_ratio(&coarse_white.spots, &coarse_black.spots);
+    let upright = ratio(&white.across, &white.down);
+    let more_upright = upright.iter().zip(ratio(&black.across, &black.down)).map(|(white, black)| white - black);
+    let alike = likeness(&white.across);
     let bright_spots = white.spots.data.iter().filter(|&&v| v > 0.1).count() as f64 / white.spots.data.len() as f64;
     [
-        quantile(ratio(&white.across, &black.across), 0.5),
-        quantile(ratio(&white.across, &black.across), 0.2),
-        quantile(ratio(&white.across, &white.down), 0.5),
+        quantile(streaks.clone(), 0.5),
+        quantile(streaks, 0.2),
+        quantile(strong_ratio(&white.across, &black.across), 0.5),
+        quantile(more_upright.collect(), 0.5),
         quantile(upright, 0.5),
         quantile(amount(&white.across), 0.2),
-        likeness(&white.across),
-        likeness(&white.across) - likeness(&black.across),
-        quantile(ratio(&white.spots, &black.spots), 0.5),
-        quantile(ratio(&white.spots, &black.spots), 0.2),
+        alike,
+        alike - likeness(&black.across),
+        quantile(spots.clone(), 0.5),
+        quantile(spots, 0.2),
+        quantile(strong_spots.clone(), 0.5),
+        quantile(strong_spots, 0.8),
         quantile(amount(&white.spots), 0.2),
         (bright_spots + 1e-4).ln(),
-        quantile(ratio(&far_white.spots, &far_black.spots), 0.5),
-        quantile(amount(&far_white.spots), 0.2),
+        quantile(ratio(&coarse_white.spots, &coarse_black.spots), 0.5),
+        quantile(strong_coarse.clone(), 0.5),
+        quantile(strong_coarse, 0.8),
+        quantile(amount(&coarse_white.spots), 0.2),
     ]
+}
+
+/// For each square ln of the mean brightness.
+fn amount(plane: &Plane) -> Vec<f64> {
+    mean(plane).iter().map(|v| (v + LEAST).ln()).collect()
+}
+
+/// For each square ln of how much more there is of `a` than of `b`.
+fn ratio(a: &Plane, b: &Plane) -> Vec<f64> {
+    amount(a).iter().zip(amount(b)).map(|(a, b)| a - b).collect()
+}
+
+/// The same of their squares: the few strong ones count, not the many weak ones.
+fn strong_ratio(a: &Plane, b: &Plane) -> Vec<f64> {
+    let strength =
+        |plane: &Plane| means(plane, [0, 0], |v, _| v * v).into_iter().map(|v| 0.5 * (v + LEAST * LEAST).ln());
+    strength(a).zip(strength(b)).map(|(a, b)| a - b).collect()
 }
 
 /// What is bright and thin.

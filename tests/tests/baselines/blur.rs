@@ -51,7 +51,10 @@ fn wiener(image: &Image, noise: f32, kernel: impl Fn(f32, f32) -> f32) -> Image 
             .map(|v| Complex::new(v, 0.0))
             .collect();
         let mut spectrum = transform(&large, width, false);
-        spectrum.iter_mut().zip(&transfer).for_each(|(f, h)| *f = *f * h.conj() / (h.norm_sqr() + noise) * (1.0 + noise));
+        spectrum
+            .iter_mut()
+            .zip(&transfer)
+            .for_each(|(f, h)| *f = *f * h.conj() / (h.norm_sqr() + noise) * (1.0 + noise));
         let restored = transform(&spectrum, width, true);
         let scale = 1.0 / (width * height) as f32;
         let row = |y: usize| restored[(y + MARGIN) * width + MARGIN..][..image.width].iter().map(|c| c.re * scale);
