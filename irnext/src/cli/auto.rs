@@ -141,7 +141,7 @@ mod tests {
         let models = models.freeze(&compute);
         assert_eq!(said(&models, [0.1, 0.9, 0.0, 0.0, 0.0, 0.0]).unwrap(), "dehaze, haze, 90 % (colours are pale)");
         for (probabilities, part) in [
-            ([0.9, 0.1, 0.0, 0.0, 0.0, 0.0], "clear, 90 % (colours are pale): left alone; --task TASK restores"),
+            ([0.9, 0.1, 0.0, 0.0, 0.0, 0.0], "clear, 90 % (haze, 10 %): left alone; --task TASK restores"),
             ([0.4, 0.5, 0.1, 0.0, 0.0, 0.0], "less than 60 %, left alone; --task dehaze restores"),
             ([0.1, 0.0, 0.0, 0.9, 0.0, 0.0], "no weights for desnow are inside the program; --weights FILE"),
         ] {

@@ -44,11 +44,7 @@ impl Classifier {
         let z = self.standardised(features);
         let probabilities = self.probabilities(&z);
         let mut verdict = Verdict { probabilities, reasons: Vec::new() };
-        let best = verdict.place();
-        // Beside being clear; and if it is clear, beside what it is likeliest to be otherwise.
-        let other =
-            if best > 0 { 0 } else { (1..K).fold(1, |a, b| if probabilities[b] > probabilities[a] { b } else { a }) };
-        verdict.reasons = self.reasons(&z, best, other);
+        verdict.reasons = self.reasons(&z, verdict.place());
         verdict
     }
 
@@ -66,12 +62,11 @@ impl Classifier {
         parts.map(|part| part / sum)
     }
 
-    /// The two phrases that say most for class `best` against class `other`. Several figures may share a phrase.
-    fn reasons(&self, z: &[f64; N], best: usize, other: usize) -> Vec<&'static str> {
+    /// The two phrases that say most for class `best` against the first, which is being clear. Several figures may share a phrase.
+    fn reasons(&self, z: &[f64; N], best: usize) -> Vec<&'static str> {
         let mut said: Vec<(&'static str, f64)> = Vec::new();
         for (j, (_, larger, smaller)) in FIGURES.iter().enumerate() {
-            let share = (self.weights[best][j] - self.weights[other][j]) * z[j];
-            // What is nearly as in any clear picture is not worth a word.
+            let share = (self.weights[best][j] - self.weights[0][j]) * z[j];
             let phrase = if z[j] > 0.0 { larger } else { smaller };
             match said.iter_mut().find(|(known, _)| known == phrase) {
                 Some((_, sum)) => *sum += share,
@@ -79,6 +74,7 @@ impl Classifier {
             }
         }
         said.sort_by(|a, b| b.1.total_cmp(&a.1));
+        // What is nearly as in any clear picture is not worth a word.
         said.into_iter().filter(|(_, sum)| *sum > 0.5).map(|(phrase, _)| phrase).take(2).collect()
     }
 

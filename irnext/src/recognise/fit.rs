@@ -63,13 +63,13 @@ fn compressed(image: Image, quality: u8) -> Image {
     photo.through_jpeg(quality).unwrap_or(photo.rgb)
 }
 
-/// How strongly large weights are held back; chosen by leaving out photographs in turn.
+/// How strongly large weights are held back.
 const DECAY: f64 = 1e-3;
 
 /// How much more clear photographs weigh than those of any other class: what is spoilt without need is worse than what is left alone.
-const CLEAR: f64 = 2.0;
+const CLEAR: f64 = 3.0;
 
-/// How often the weights are improved; more changes nothing that is printed.
+/// How often the weights are improved.
 const STEPS: usize = 4000;
 
 /// The classifier that makes `samples` most likely (maximum a posteriori with a normal prior), each class weighing as much as every

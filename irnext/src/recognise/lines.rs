@@ -25,6 +25,9 @@ fn along(plane: &Plane, [dx, dy]: [isize; 2], half: usize, pick: fn(f32, f32) ->
     let half = half as isize;
     for k in (-half..=half).filter(|k| *k != 0) {
         let (columns, rows) = (inside(plane.width, k * dx), inside(plane.height, k * dy));
+        if columns.is_empty() {
+            continue;
+        }
         for y in rows {
             let here = &mut out.data[y * plane.width..][columns.clone()];
             let there = &plane.data[y.wrapping_add_signed(k * dy) * plane.width..][..plane.width];

@@ -1,6 +1,6 @@
 //! What a photograph suffers from: haze, rain, snow, motion blur, defocus, or nothing that this program mends.
 //!
-//! Some thirty figures of the picture ([`Features`]), each one that a person could check by eye, go into a linear classifier
+//! Thirty-nine figures of the picture ([`Features`]), each one that a person could check by eye, go into a linear classifier
 //! whose numbers are a table in a text file. It says how sure it is, and which figures spoke for its answer. The book's page
 //! `docs/src/auto.md` tells how it was fitted and where it fails.
 //!
@@ -43,7 +43,7 @@ pub const SURE: f64 = 0.6;
 pub struct Verdict {
     /// How likely each of [`CLASSES`] is; the sum is 1.
     pub probabilities: [f64; CLASSES.len()],
-    /// What spoke most for the likeliest, in words; the strongest first.
+    /// What spoke most for the likeliest against being clear, in words; the strongest first.
     pub reasons: Vec<&'static str>,
 }
 
@@ -69,20 +69,26 @@ impl Verdict {
     }
 
     fn place(&self) -> usize {
+        self.likelier(0..CLASSES.len())
+    }
+
+    /// The likeliest of these places, the first of equals.
+    fn likelier(&self, places: std::ops::Range<usize>) -> usize {
         let better = |a: usize, b: usize| if self.probabilities[b] > self.probabilities[a] { b } else { a };
-        (0..CLASSES.len()).fold(0, better)
+        places.reduce(better).unwrap_or(0)
     }
 }
 
-/// `haze, 93 % (no part of it is dark; colours are pale)`
+/// `haze, 93 % (washed out: hardly any dark patches; details are faint)`, or `clear, 85 % (snow, 9 %)`: what else it may be.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // 99.6 % is not certain.
-        let percent = (100.0 * self.probability()).floor();
-        write!(f, "{}, {percent} %", name(self.likeliest()))?;
-        match self.reasons.is_empty() {
-            true => Ok(()),
-            false => write!(f, " ({})", self.reasons.join("; ")),
+        // Cut, not rounded: 99.6 % is not certain.
+        let of = |place: usize| format!("{}, {} %", name(CLASSES[place]), (100.0 * self.probabilities[place]).floor());
+        f.write_str(&of(self.place()))?;
+        match (self.likeliest(), self.reasons.is_empty()) {
+            (None, _) => write!(f, " ({})", of(self.likelier(1..CLASSES.len()))),
+            (_, true) => Ok(()),
+            (_, false) => write!(f, " ({})", self.reasons.join("; ")),
         }
     }
 }

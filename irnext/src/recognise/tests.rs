@@ -18,7 +18,7 @@ const SEEDS: u64 = 8;
 
 /// How many of the 24 pictures of each task must be recognised and acted on.
 const RIGHT: [(Task, usize); 5] =
-    [(Task::Dehaze, 20), (Task::Derain, 20), (Task::Desnow, 20), (Task::Deblur, 12), (Task::Defocus, 12)];
+    [(Task::Dehaze, 18), (Task::Derain, 20), (Task::Desnow, 22), (Task::Deblur, 10), (Task::Defocus, 18)];
 
 #[test]
 fn most_of_what_was_done_to_other_photographs_is_recognised() {
@@ -76,12 +76,22 @@ fn pictures_of_any_size_and_kind_have_a_verdict() {
 
 #[test]
 fn large_pictures_are_looked_at_shrunk() {
-    let small = Image::from_fn(900, 700, |x, y| [x as f32 / 900.0, ((x / 9 + y / 5) % 2) as f32, y as f32 / 700.0]);
-    let large = Image::from_fn(2700, 2100, |x, y| small.pixel(x / 3, y / 3));
+    let small = Image::from_fn(1200, 900, |x, y| [x as f32 / 1200.0, ((x / 9 + y / 5) % 2) as f32, y as f32 / 900.0]);
+    let large = Image::from_fn(3600, 2700, |x, y| small.pixel(x / 3, y / 3));
     let (a, b) = (Features::of(&small), Features::of(&large));
     for ((a, b), (figure, ..)) in a.0.iter().zip(b.0).zip(FIGURES) {
-        assert!((a - b).abs() < 1e-3, "{figure}: {a} {b}");
+        assert!((a - b).abs() < 0.02, "{figure}: {a} {b}");
     }
+}
+
+#[test]
+fn figures_do_not_depend_on_threads() {
+    let image = degrade(Task::Derain, &held_back()[0], &mut Rng::new(3));
+    let with = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| Features::of(&image))
+    };
+    assert_eq!(with(1), with(3));
 }
 
 #[test]
@@ -119,7 +129,7 @@ fn fitting_finds_what_tells_classes_apart() {
     let fitted = fit(&samples(600));
     let right = |sample: &&Sample| fitted.judge(&sample.features).likeliest() == CLASSES[sample.class];
     let others = samples(300);
-    assert!(others.iter().filter(right).count() > 260, "{}", others.iter().filter(right).count());
+    assert!(others.iter().filter(right).count() > 240, "{}", others.iter().filter(right).count());
     let mut figures = [0.0; FIGURES.len()];
     figures[3] = 4.0;
     let verdict = fitted.judge(&Features(figures));
@@ -134,5 +144,6 @@ fn what_is_not_sure_is_not_acted_on() {
     let sure = verdict([0.2, 0.0, 0.8, 0.0, 0.0, 0.0]);
     assert_eq!(sure.task(), Some(Task::Derain));
     assert_eq!(sure.to_string(), "rain, 80 % (colours are pale)");
-    assert_eq!(verdict([0.9, 0.1, 0.0, 0.0, 0.0, 0.0]).task(), None);
+    let clear = verdict([0.9, 0.04, 0.0, 0.06, 0.0, 0.0]);
+    assert_eq!((clear.task(), clear.to_string()), (None, "clear, 90 % (snow, 6 %)".into()));
 }
