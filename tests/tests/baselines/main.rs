@@ -74,7 +74,7 @@ pub const METHODS: [Method; 9] = [
         task: Task::Derain,
         name: "guided layers",
         apply: rain::guided_layers,
-        chosen: [16.0, 8.0],
+        chosen: [32.0, 8.0],
         tried: &[[4.0, 3.0], [8.0, 3.0], [8.0, 5.0], [8.0, 8.0], [16.0, 5.0], [16.0, 8.0], [16.0, 12.0], [32.0, 8.0]],
     },
     Method {
