@@ -1,6 +1,7 @@
 //! Image restoration with IRNeXt (Cui et al., ICML 2023): the network, its training, and what the `irnext` program does.
 //!
-//! Reading order: [`model`] (the network and its loss) → [`restore`] (from photograph to photograph), [`compute`] (on what) →
+//! Reading order: [`model`] (the network and its loss) → [`restore`] (from photograph to photograph), [`recognise`] (what it suffers
+//! from), [`compute`] (on what) →
 //! [`degrade`], [`data`] (where training pairs come from) → [`train`], [`recipes`], [`plot`] → [`metrics`], [`evaluate`], [`protocol`], [`doctor`]
 //! (scores and data sets) → [`distributed`] (several processes) → [`costs`], [`explain`] (a look inside) → [`cli`].
 
@@ -22,6 +23,7 @@ pub mod model;
 pub mod plot;
 pub mod protocol;
 pub mod recipes;
+pub mod recognise;
 pub mod restore;
 pub mod shipped;
 pub mod train;

@@ -22,7 +22,7 @@ macro_rules! recipes {
 }
 
 /// All of them, in the order of the paper's tables.
-pub const RECIPES: [Recipe; 33] = recipes!(
+pub const RECIPES: [Recipe; 36] = recipes!(
     "dpdd"
     "reside-indoor" "reside-outdoor" "dense-haze" "nh-haze"
     "rain"
@@ -35,7 +35,7 @@ pub const RECIPES: [Recipe; 33] = recipes!(
     "ablation-groups-2" "ablation-groups-4" "ablation-groups-16" "ablation-msm-2"
     "ablation-indoor-msm-0" "ablation-indoor-msm-1" "ablation-indoor-msm-2"
     "ablation-gopro-n11" "ablation-gopro-n15"
-    "tiny-dehaze" "tiny-derain"
+    "tiny-dehaze" "tiny-derain" "tiny-desnow" "tiny-deblur-motion" "tiny-deblur-defocus"
 );
 
 impl Recipe {

@@ -13,12 +13,17 @@ const SHIPPED: &[(Task, &[u8])] = &[
     (Task::Derain, include_bytes!("../weights/derain.safetensors")),
 ];
 
+/// The tasks with weights inside.
+pub fn tasks() -> impl Iterator<Item = Task> {
+    SHIPPED.iter().map(|(task, _)| *task)
+}
+
 /// The model for `task`, and its file's metadata.
 pub fn load(task: Task) -> Result<(Model, HashMap<String, String>)> {
     match SHIPPED.iter().find(|(shipped, _)| *shipped == task) {
         Some((task, bytes)) => Model::from_bytes(&format!("the weights inside the program for {task}"), bytes),
         None => {
-            let tasks: Vec<String> = SHIPPED.iter().map(|(task, _)| task.to_string()).collect();
+            let tasks: Vec<&str> = tasks().map(Task::name).collect();
             Err(Error::Config {
                 reason: format!(
                     "no weights for {task} are inside the program (there are {}); give a weight file with --weights",

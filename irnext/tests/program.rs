@@ -61,6 +61,52 @@ fn good_files_are_restored_and_bad_ones_named() {
 }
 
 #[test]
+fn each_photograph_is_restored_by_what_it_suffers_from() {
+    use irnext::degrade::{Task, degrade};
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::create_dir(at.join("in")).unwrap();
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/samples/clean/casa-mila.jpg");
+    let clear = Photo::read(&sample).unwrap().rgb.resize(256, 192);
+    for (name, task) in [("hazy", Task::Dehaze), ("rainy", Task::Derain)] {
+        let image = degrade(task, &clear, &mut engine::Rng::at(1, 0, 0));
+        Photo::new(image).write(at.join("in").join(name).with_extension("png")).unwrap();
+    }
+    Photo::new(clear).write(at.join("in/clear.jpg")).unwrap();
+    fs::write(at.join("in/text.png"), b"this is no picture").unwrap();
+
+    let run = irnext(at, &["restore", "in"]);
+    let (said, complained) = (text(&run.stdout), text(&run.stderr));
+    assert!(!run.status.success() && complained.contains("text.png"), "{complained}");
+    for part in
+        ["in/hazy.png → in/hazy.dehaze.png: haze, ", "in/rainy.png → in/rainy.derain.png: rain, ", "in/clear.jpg: "]
+    {
+        assert!(said.contains(part), "{part} is missing:\n{said}");
+    }
+    let of_clear = said.lines().find(|line| line.starts_with("in/clear.jpg")).unwrap();
+    assert!(of_clear.contains("left alone; --task "), "{of_clear}");
+    assert_eq!((said.lines().count(), fs::read_dir(at.join("in")).unwrap().count()), (3, 6), "{said}");
+
+    // The same weights as by name, and one may know better.
+    assert!(irnext(at, &["restore", "--task", "dehaze", "in/hazy.png", "in/clear.jpg", "-o", "out"]).status.success());
+    assert_eq!(fs::read(at.join("in/hazy.dehaze.png")).unwrap(), fs::read(at.join("out/hazy.png")).unwrap());
+    assert!(at.join("out/clear.jpg").exists());
+    // What is left alone is no failure; nothing is written over; `auto` may be said.
+    assert!(irnext(at, &["restore", "--task", "auto", "in/clear.jpg", "-o", "new.jpg"]).status.success());
+    assert!(!at.join("new.jpg").exists());
+    assert!(text(&irnext(at, &["restore", "in/hazy.png"]).stderr).contains("hazy.dehaze.png: is there already"));
+
+    weights(at);
+    for (arguments, complaint) in [
+        (["restore", "in/hazy.png", "--task", "auto", "--weights", "w.safetensors"], "leave out --weights"),
+        (["restore", "in/hazy.png", "--task", "de-hail", "-o", "a.png"], "deblur-defocus, or auto"),
+    ] {
+        let run = irnext(at, &arguments);
+        assert!(!run.status.success() && text(&run.stderr).contains(complaint), "{}", text(&run.stderr));
+    }
+}
+
+#[test]
 fn nothing_is_overwritten_unless_asked() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();

@@ -1,7 +1,11 @@
 //! Training learns, and stopping it changes nothing.
 
+use engine::Rng;
+use irnext::data::image_files;
+use irnext::degrade::degrade;
 use irnext::image::{Image, Photo};
-use irnext::train::{Event, TrainConfig, Trainer};
+use irnext::train::{Event, TrainConfig, Trainer, Validation};
+use nn::weights::WeightFile;
 use std::path::Path;
 
 /// A few small pictures with edges, slopes and texture.
@@ -55,7 +59,7 @@ fn stopped_and_resumed_it_ends_with_the_same_bits_whatever_the_threads() {
     // The checkpoints differ in the configuration that they carry, so the comparison is by tensors there.
     assert!(straight[1] == stopped[1], "the weights differ");
     let tensors = |bytes: &[u8]| {
-        let file = nn::weights::WeightFile::from_bytes("checkpoint", bytes).unwrap();
+        let file = WeightFile::from_bytes("checkpoint", bytes).unwrap();
         let mut all: Vec<_> =
             file.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.to_le_bytes().unwrap())).collect();
         all.sort();
@@ -99,4 +103,45 @@ fn it_learns() {
     let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
     let (first, last) = (mean(&losses[..10]), mean(&losses[50..]));
     assert!(last < 0.8 * first, "the loss went from {first:.3} to {last:.3}");
+}
+
+#[test]
+fn weights_that_were_the_best_on_other_pairs_are_scored_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let [clean, hazy] = ["clean", "hazy"].map(|name| folder.path().join(name));
+    pictures(&clean);
+    std::fs::create_dir_all(&hazy).unwrap();
+    let mut config = config(folder.path(), "run", 1);
+    for (index, file) in image_files(&clean).unwrap().iter().enumerate() {
+        let photo = degrade(config.task, &Photo::read(file).unwrap().rgb, &mut Rng::at(1, 0, index as u64));
+        Photo::new(photo).write(hazy.join(file.file_name().unwrap())).unwrap();
+    }
+    config.optimiser.steps = Some(12);
+    config.optimiser.ema = 0.0;
+    config.validation.every = 2;
+    // Where there is nothing to remove, scores are high that hazy pairs never reach.
+    config.validation.input = Some(clean.clone());
+    config.validation.target = Some(clean);
+    let best = |config: &TrainConfig| -> f64 {
+        let file =
+            WeightFile::from_bytes("best", &std::fs::read(config.out.join("best.safetensors")).unwrap()).unwrap();
+        file.metadata["irnext.psnr"].parse().unwrap()
+    };
+    let mut trainer = Trainer::open(config.clone()).unwrap();
+    trainer.run(|event| !matches!(event, Event::Step(step) if step.step == 4)).unwrap();
+    drop(trainer);
+    let before = best(&config);
+
+    config.validation.input = Some(hazy);
+    let mut scores = Vec::new();
+    let watch = |event: &Event| {
+        if let Event::Validation(Validation { psnr, .. }) = event {
+            scores.push(*psnr);
+        }
+        true
+    };
+    Trainer::open(config.clone()).unwrap().run(watch).unwrap();
+    let highest = scores.iter().copied().fold(f64::MIN, f64::max);
+    assert!(highest < before, "{scores:?} are no lower than {before}: the pairs show nothing");
+    assert_eq!(best(&config), highest);
 }

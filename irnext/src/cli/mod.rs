@@ -1,6 +1,7 @@
 //! The program's commands, a file each. They parse, call the library, and print; results go to standard output,
 //! progress and complaints to standard error.
 
+mod auto;
 mod convert;
 mod devices;
 mod doctor;

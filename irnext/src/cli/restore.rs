@@ -1,11 +1,11 @@
 //! `irnext restore`: photographs in, photographs out.
 
-use super::{ComputeArguments, WeightArguments, keep, say};
+use super::auto::{Choice, ChoiceArguments, Ready};
+use super::{ComputeArguments, keep, say};
 use crate::data::image_files;
 use crate::distributed::{Team, launch};
 use crate::error::{Error, Result};
 use crate::image::Photo;
-use crate::model::FrozenModel;
 use crate::restore::restore;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub(super) struct Arguments {
     #[arg(required = true, value_name = "PHOTO")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
-    weights: WeightArguments,
+    choice: ChoiceArguments,
     #[command(flatten)]
     compute: ComputeArguments,
     /// A file (for one photograph) or a folder to write to; otherwise beside each photograph, as NAME.TASK.EXT
@@ -34,23 +34,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
 }
 
 fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
-    let (model, task) = arguments.weights.load()?;
-    let compute = arguments.compute.compute();
-    let model = model.on(compute)?;
-    let model = model.freeze().computing_in(compute.precision);
-    let jobs = part(team, jobs(arguments, &task))?;
+    let models = arguments.choice.load(&arguments.compute)?;
+    let models = models.freeze(&arguments.compute);
+    let jobs = part(team, jobs(arguments))?;
     let mut complete = true;
     for job in jobs {
-        let done = job.and_then(|job| {
-            let start = Instant::now();
-            let (width, height) = job.run(&model, arguments.overwrite)?;
-            let (from, to, seconds) = (job.from.display(), job.to.display(), start.elapsed().as_secs_f64());
-            say!("{from} → {to}: {task}, {width}×{height}, {seconds:.2} s");
-            Ok(())
-        });
-        if let Err(error) = done {
-            eprintln!("irnext: {error}");
-            complete = false;
+        match job.and_then(|job| job.run(&models, arguments.overwrite)) {
+            Ok(done) => say!("{done}"),
+            Err(error) => {
+                eprintln!("irnext: {error}");
+                complete = false;
+            }
         }
     }
     team.every(complete)
@@ -60,7 +54,8 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
 /// lists; and those that would be written to one place are one rank's, which refuses all but the first.
 fn part(team: &Team, jobs: Vec<Result<Job>>) -> Result<Vec<Result<Job>>> {
     let place = |job: &Result<Job>| match job {
-        Ok(job) => job.to.display().to_string(),
+        // What is written beside a photograph is one place for each of them.
+        Ok(job) => job.to.as_ref().unwrap_or(&job.from).display().to_string(),
         Err(error) => error.to_string(),
     };
     let places: Vec<String> = jobs.iter().map(place).collect();
@@ -77,29 +72,38 @@ fn part(team: &Team, jobs: Vec<Result<Job>>) -> Result<Vec<Result<Job>>> {
 /// One photograph.
 struct Job {
     from: PathBuf,
-    to: PathBuf,
+    /// Where to write; without, beside the photograph, under a name that says what was removed.
+    to: Option<PathBuf>,
 }
 
 impl Job {
-    /// Reads, restores, writes; returns the size.
-    fn run(&self, model: &FrozenModel<'_>, overwrite: bool) -> Result<(usize, usize)> {
+    /// Reads, restores, writes; or leaves alone what nothing is to be done to. Returns what to say of it.
+    fn run(&self, models: &Ready<'_>, overwrite: bool) -> Result<String> {
+        let start = Instant::now();
+        let (from, photo) = (self.from.display(), Photo::read(&self.from)?);
+        let (task, model, verdict) = match models.choose(&photo.rgb)? {
+            Choice::Restore(task, model, verdict) => (task, model, verdict),
+            Choice::Leave(why) => return Ok(format!("{from}: {why}")),
+        };
         // What would fail after the work is looked at before it.
-        Photo::check_writable(&self.to)?;
-        keep(&self.to, overwrite)?;
-        let photo = Photo::read(&self.from)?;
+        let to = self.to.clone().unwrap_or_else(|| beside(&self.from, task));
+        Photo::check_writable(&to)?;
+        keep(&to, overwrite)?;
         let mut rgb = restore(model, &photo.rgb)?;
         if photo.grey {
             // A grey photograph stays grey, whatever the network made of its three equal channels.
             rgb.data.chunks_exact_mut(3).for_each(|pixel| pixel.fill((pixel[0] + pixel[1] + pixel[2]) / 3.0));
         }
-        let size = (rgb.width, rgb.height);
-        Photo { rgb, ..photo }.write(&self.to)?;
-        Ok(size)
+        let (width, height) = (rgb.width, rgb.height);
+        Photo { rgb, ..photo }.write(&to)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let why = verdict.map(|verdict| format!("{verdict}; ")).unwrap_or_default();
+        Ok(format!("{from} → {}: {why}{task}, {width}×{height}, {seconds:.2} s", to.display()))
     }
 }
 
 /// All photographs to restore; a folder that cannot be listed is an error among them.
-fn jobs(arguments: &Arguments, task: &str) -> Vec<Result<Job>> {
+fn jobs(arguments: &Arguments) -> Vec<Result<Job>> {
     let into_folder = arguments.output.as_deref().filter(|output| {
         output.is_dir() || arguments.paths.len() > 1 || arguments.paths.iter().any(|path| path.is_dir())
     });
@@ -117,10 +121,9 @@ fn jobs(arguments: &Arguments, task: &str) -> Vec<Result<Job>> {
         match files {
             Ok(files) if files.is_empty() => jobs.push(Err(Error::data(path, "holds no images"))),
             Ok(files) => jobs.extend(files.into_iter().map(|from| {
-                let to = match (into_folder, &arguments.output) {
-                    (Some(folder), _) => folder.join(from.file_name().unwrap_or_default()),
-                    (None, Some(file)) => file.clone(),
-                    (None, None) => beside(&from, task),
+                let to = match into_folder {
+                    Some(folder) => Some(folder.join(from.file_name().unwrap_or_default())),
+                    None => arguments.output.clone(),
                 };
                 Ok(Job { from, to })
             })),

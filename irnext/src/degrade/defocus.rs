@@ -4,7 +4,7 @@
 use engine::Rng;
 
 use super::filter::Plane;
-use super::layer::Layer;
+use super::layer::{LIGHT, Layer};
 use crate::image::Image;
 
 /// `clean` through a wide aperture.
@@ -15,7 +15,7 @@ pub(super) fn defocus(clean: &Image, rng: &mut Rng) -> Image {
     let aperture = (3.0 + 12.0 * rng.uniform().powf(1.2)) as f32;
     let layers = 2 + (aperture / 3.0) as usize;
 
-    let sharp = Layer::of(clean);
+    let sharp = Layer::of(clean, LIGHT);
     let mut picture = sharp.empty();
     for layer in 0..=layers {
         let here = layer as f32 / layers as f32;

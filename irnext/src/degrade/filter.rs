@@ -8,7 +8,7 @@ use crate::image::Image;
 
 /// One value per pixel, in reading order.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Plane {
+pub(crate) struct Plane {
     pub width: usize,
     pub height: usize,
     pub data: Vec<f32>,

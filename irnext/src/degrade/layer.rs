@@ -3,14 +3,17 @@
 use super::filter::Plane;
 use crate::image::Image;
 
-/// The exponent between sRGB values and light, as the makers of the GoPro set used it.
-const GAMMA: f32 = 2.2;
+/// The exponent between sRGB values and light, as the makers of the GoPro set took it.
+pub(super) const LIGHT: f32 = 2.2;
+/// The exponent between sRGB values and themselves.
+pub(super) const VALUES: f32 = 1.0;
 
 /// A part of a picture: red, green, blue light times coverage, and coverage, for each pixel in reading order.
 #[derive(Clone)]
 pub(super) struct Layer {
     width: usize,
     height: usize,
+    gamma: f32,
     data: Vec<[f32; 4]>,
 }
 
@@ -23,12 +26,13 @@ pub(super) struct Pose {
 }
 
 impl Layer {
-    /// The whole of `image`.
-    pub fn of(image: &Image) -> Self {
-        let light = |v: f32| v.max(0.0).powf(GAMMA);
+    /// The whole of `image`; its values to the power of `gamma` are what is added where things mix: [`LIGHT`], or [`VALUES`].
+    pub fn of(image: &Image, gamma: f32) -> Self {
+        let light = |v: f32| v.max(0.0).powf(gamma);
         Self {
             width: image.width,
             height: image.height,
+            gamma,
             data: image.pixels().map(|[r, g, b]| [light(r), light(g), light(b), 1.0]).collect(),
         }
     }
@@ -58,7 +62,7 @@ impl Layer {
     pub fn image(&self) -> Image {
         let data = self.data.iter().flat_map(|&[r, g, b, coverage]| {
             let scale = 1.0 / coverage.max(1e-6);
-            [r, g, b].map(|v| (v * scale).max(0.0).powf(1.0 / GAMMA))
+            [r, g, b].map(|v| (v * scale).max(0.0).powf(1.0 / self.gamma))
         });
         Image { width: self.width, height: self.height, data: data.collect() }
     }
@@ -150,7 +154,7 @@ impl Layer {
             row.iter().chain(row.last()).copied()
         };
         let rows = (0..self.height).chain([self.height - 1]);
-        Self { width: self.width + 1, height: self.height + 1, data: rows.flat_map(row).collect() }
+        Self { width: self.width + 1, height: self.height + 1, data: rows.flat_map(row).collect(), ..*self }
     }
 }
 
@@ -194,7 +198,7 @@ mod tests {
 
     fn dot(width: usize, height: usize) -> Layer {
         let middle = (height / 2) * width + width / 2;
-        let mut layer = Layer::of(&Image::new(width, height)).empty();
+        let mut layer = Layer::of(&Image::new(width, height), LIGHT).empty();
         layer.data[middle] = [1.0; 4];
         layer
     }
@@ -225,7 +229,7 @@ mod tests {
     #[test]
     fn blur_leaves_a_flat_picture_flat_up_to_its_border() {
         let flat = Image::from_fn(20, 9, |_, _| [0.25, 0.5, 0.75]);
-        let layer = Layer::of(&flat);
+        let layer = Layer::of(&flat, LIGHT);
         assert!(close(&layer.defocus(4.3).image().data, &flat.data, 1e-4));
         let poses = [(3.5, -2.0, 0.1), (0.0, 0.25, 0.0)].map(|(x, y, angle)| Pose { x, y, angle });
         assert!(close(&layer.expose(&poses).image().data, &flat.data, 1e-4));
@@ -244,8 +248,8 @@ mod tests {
 
     #[test]
     fn what_is_in_front_hides_what_is_behind() {
-        let red = Layer::of(&Image::from_fn(4, 1, |_, _| [1.0, 0.0, 0.0]));
-        let green = Layer::of(&Image::from_fn(4, 1, |_, _| [0.0, 1.0, 0.0]));
+        let red = Layer::of(&Image::from_fn(4, 1, |_, _| [1.0, 0.0, 0.0]), LIGHT);
+        let green = Layer::of(&Image::from_fn(4, 1, |_, _| [0.0, 1.0, 0.0]), LIGHT);
         let coverage = Plane { width: 4, height: 1, data: vec![0.0, 1.0, 1.0, 0.0] };
         let mut picture = red;
         picture.cover_with(&green.cut(&coverage));

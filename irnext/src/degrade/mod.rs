@@ -4,7 +4,7 @@
 //! What is drawn depends only on the generator's place, so that a training run can be repeated or resumed.
 
 mod defocus;
-mod filter;
+pub(crate) mod filter;
 mod haze;
 mod layer;
 mod motion;

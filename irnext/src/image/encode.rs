@@ -72,10 +72,7 @@ pub(super) fn photo(photo: &Photo, format: Format) -> std::result::Result<Vec<u8
     let mut file = Cursor::new(Vec::new());
     let result = match format {
         Format::Png => write(PngEncoder::new(&mut file), photo, &samples),
-        Format::Jpeg => {
-            let encoder = JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY);
-            write(encoder, photo, &samples)
-        }
+        Format::Jpeg => return jpeg(photo, JPEG_QUALITY),
         Format::WebP => write(WebPEncoder::new_lossless(&mut file), photo, &samples),
         Format::Bmp => write(BmpEncoder::new(&mut file), photo, &samples),
         Format::Tiff => write(TiffEncoder::new(&mut file), photo, &samples),
@@ -83,6 +80,15 @@ pub(super) fn photo(photo: &Photo, format: Format) -> std::result::Result<Vec<u8
             return Ok(portable_map(&samples, format == Format::Pam));
         }
     };
+    result.map_err(|error| format!("cannot write: {error}"))?;
+    Ok(file.into_inner())
+}
+
+/// A JPEG file of this quality, 1 to 100.
+pub(super) fn jpeg(photo: &Photo, quality: u8) -> std::result::Result<Vec<u8>, String> {
+    let samples = samples(photo, Format::Jpeg)?;
+    let mut file = Cursor::new(Vec::new());
+    let result = write(JpegEncoder::new_with_quality(&mut file, quality), photo, &samples);
     result.map_err(|error| format!("cannot write: {error}"))?;
     Ok(file.into_inner())
 }

@@ -96,6 +96,11 @@ impl Photo {
         encode::photo(self, encode::Format::Jpeg)
     }
 
+    /// The picture as a JPEG file of this quality, 1 to 100, holds it; or why it cannot.
+    pub(crate) fn through_jpeg(&self, quality: u8) -> std::result::Result<Image, String> {
+        decode::photo(&encode::jpeg(self, quality)?, &Limits::default()).map(|photo| photo.rgb)
+    }
+
     /// Whether the extension of `path` names a format that [`write`](Self::write) can make, so that this
     /// is known before the work: png, tif and tiff, pam and pnm hold everything (16 bits, alpha, grey; pam and pnm no
     /// profile); webp has no 16 bits; bmp neither these nor a profile; jpg and jpeg no 16 bits and no alpha;

@@ -1,0 +1,152 @@
+//! What each photograph is restored with: the weights that were asked for, or those for what it suffers from.
+
+use super::{ComputeArguments, WeightArguments};
+use crate::degrade::Task;
+use crate::error::{Error, Result};
+use crate::image::Image;
+use crate::model::{FrozenModel, Model};
+use crate::recognise::{SURE, Verdict, recognise};
+use crate::shipped;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// As [`WeightArguments`], and one may leave the choice to the program.
+#[derive(clap::Args)]
+pub(super) struct ChoiceArguments {
+    /// What to remove, by the weights inside the program; `auto` looks at each photograph and leaves alone what is clear
+    /// [default: auto]
+    #[arg(long, value_name = "TASK")]
+    task: Option<Asked>,
+    /// A weight file to use instead: safetensors, or PyTorch's .pkl and .pth
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Asked {
+    Auto,
+    For(Task),
+}
+
+impl FromStr for Asked {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            task => task.parse().map(Self::For).map_err(|error| Error::Config { reason: format!("{error}, or auto") }),
+        }
+    }
+}
+
+/// Models, each loaded once, and the name of what each does.
+pub(super) struct Models {
+    models: Vec<(String, Model)>,
+    auto: bool,
+}
+
+impl ChoiceArguments {
+    /// The models that may be needed, where they are to compute.
+    pub fn load(&self, compute: &ComputeArguments) -> Result<Models> {
+        let auto = match (self.task, &self.weights) {
+            (Some(Asked::Auto), Some(_)) => {
+                let reason = "--task auto chooses among the weights inside the program: leave out --weights, or auto";
+                return Err(Error::Config { reason: reason.into() });
+            }
+            (asked, weights) => weights.is_none() && matches!(asked, None | Some(Asked::Auto)),
+        };
+        let on = |model: Model| model.on(compute.compute());
+        let models = if auto {
+            let load = |task: Task| Ok((task.to_string(), on(shipped::load(task)?.0)?));
+            shipped::tasks().map(load).collect::<Result<_>>()?
+        } else {
+            let task = self.task.and_then(|asked| if let Asked::For(task) = asked { Some(task) } else { None });
+            let (model, name) = WeightArguments { task, weights: self.weights.clone() }.load()?;
+            vec![(name, on(model)?)]
+        };
+        Ok(Models { models, auto })
+    }
+}
+
+impl Models {
+    /// Ready for use.
+    pub fn freeze(&self, compute: &ComputeArguments) -> Ready<'_> {
+        let precision = compute.compute().precision;
+        let models = self.models.iter().map(|(name, model)| (name.clone(), model.freeze().computing_in(precision)));
+        Ready { models: models.collect(), auto: self.auto }
+    }
+}
+
+/// Models in use.
+pub(super) struct Ready<'a> {
+    models: Vec<(String, FrozenModel<'a>)>,
+    auto: bool,
+}
+
+/// What is done to a photograph.
+pub(super) enum Choice<'a> {
+    /// The name of what is removed, the model, and what the photograph was recognised by, if anyone looked.
+    Restore(&'a str, &'a FrozenModel<'a>, Option<Verdict>),
+    /// Nothing, and why.
+    Leave(String),
+}
+
+impl Ready<'_> {
+    /// What `image` gets.
+    pub fn choose(&self, image: &Image) -> Result<Choice<'_>> {
+        if !self.auto {
+            let (name, model) = &self.models[0];
+            return Ok(Choice::Restore(name, model, None));
+        }
+        Ok(self.decide(recognise(image)?))
+    }
+
+    fn decide(&self, verdict: Verdict) -> Choice<'_> {
+        let name = verdict.likeliest().map(Task::name);
+        let model = self.models.iter().find(|(task, _)| Some(task.as_str()) == name);
+        let percent = 100.0 * SURE;
+        let why = match (name, verdict.task(), model) {
+            (Some(_), Some(_), Some((task, model))) => return Choice::Restore(task, model, Some(verdict)),
+            (None, ..) => "left alone; --task TASK restores it all the same".into(),
+            (Some(task), None, _) => {
+                format!("less than {percent} %, left alone; --task {task} restores it all the same")
+            }
+            (Some(task), Some(_), None) => {
+                format!("left alone, as no weights for {task} are inside the program; --weights FILE takes others")
+            }
+        };
+        Choice::Leave(format!("{verdict}: {why}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ModelConfig;
+    use engine::DType;
+
+    fn said(models: &Ready<'_>, probabilities: [f64; 6]) -> Result<String, String> {
+        match models.decide(Verdict { probabilities, reasons: vec!["colours are pale"] }) {
+            Choice::Restore(task, _, verdict) => Ok(format!("{task}, {}", verdict.unwrap())),
+            Choice::Leave(why) => Err(why),
+        }
+    }
+
+    #[test]
+    fn what_is_clear_or_unsure_or_without_weights_is_left_alone() {
+        let config = ModelConfig { width: 8, n: 0, groups: 4, ..ModelConfig::default() };
+        let model = Model::new(&config, 1, DType::F32).unwrap();
+        let models = Models { models: vec![("dehaze".into(), model)], auto: true };
+        let compute = ComputeArguments { device: engine::Device::Cpu, precision: Default::default() };
+        let models = models.freeze(&compute);
+        assert_eq!(said(&models, [0.1, 0.9, 0.0, 0.0, 0.0, 0.0]).unwrap(), "dehaze, haze, 90 % (colours are pale)");
+        for (probabilities, part) in [
+            ([0.9, 0.1, 0.0, 0.0, 0.0, 0.0], "clear, 90 % (haze, 10 %): left alone; --task TASK restores"),
+            ([0.4, 0.5, 0.1, 0.0, 0.0, 0.0], "less than 60 %, left alone; --task dehaze restores"),
+            ([0.1, 0.0, 0.0, 0.9, 0.0, 0.0], "no weights for desnow are inside the program; --weights FILE"),
+        ] {
+            let why = said(&models, probabilities).unwrap_err();
+            assert!(why.contains(part), "{why}");
+        }
+    }
+}

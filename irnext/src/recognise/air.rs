@@ -1,0 +1,45 @@
+//! What haze does to a picture: it lifts the dark parts, and takes contrast and colour (He, Sun, Tang: "Single image haze
+//! removal using dark channel prior", 2009: of three channels one is dark somewhere in nearly every patch of a clear picture).
+
+use super::lines::{darkest, luma};
+use super::tiles::quantile;
+use crate::degrade::filter::Plane;
+use crate::image::Image;
+
+/// The longer side of the picture that is looked at, pixels; haze has no details.
+const SIDE: usize = 256;
+
+/// Half the side of the patches of the dark channel, pixels: a fifteenth of the picture.
+const PATCH: usize = 7;
+
+pub(super) fn features(image: &Image) -> [f64; 8] {
+    let small = image.shrink(image.width.max(image.height).div_ceil(SIDE));
+    // A picture of a few rows is nothing when it is shrunk.
+    let small = if small.data.is_empty() { image } else { &small };
+    let least = Plane {
+        width: small.width,
+        height: small.height,
+        data: small.pixels().map(|[r, g, b]| r.min(g).min(b)).collect(),
+    };
+    let dark = darkest(&darkest(&least, [1, 0], PATCH), [0, 1], PATCH);
+    let half = dark.data.len() / 2;
+    let mean = |part: &[f32]| part.iter().map(|&v| f64::from(v)).sum::<f64>() / part.len().max(1) as f64;
+    let share = |plane: &Plane, part| quantile(plane.data.iter().map(|&v| f64::from(v)).collect(), part);
+    let colour = small.pixels().map(|[r, g, b]| {
+        let (most, least) = (r.max(g).max(b), r.min(g).min(b));
+        (most - least) / (most + 0.05)
+    });
+    let light = luma(small);
+    // The contrast inside a patch, beside its light.
+    let local = light.clone().zip(&light.box_blur(PATCH), |v, mean| (v - mean).abs() / (mean + 0.05));
+    [
+        mean(&dark.data),
+        mean(&dark.data[half..]),
+        share(&dark, 0.05),
+        share(&least, 0.01),
+        mean(&colour.collect::<Vec<_>>()),
+        f64::from(light.deviation()),
+        f64::from(local.mean()),
+        share(&light, 0.99),
+    ]
+}

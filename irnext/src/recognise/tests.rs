@@ -1,0 +1,149 @@
+use super::features::FIGURES;
+use super::fit::{Sample, fit};
+use super::*;
+use crate::data::image_files;
+use crate::degrade::degrade;
+use crate::image::Photo;
+use engine::Rng;
+use std::path::Path;
+
+/// The photographs that the classifier was not fitted to.
+fn held_back() -> Vec<Image> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/samples/clean");
+    image_files(&folder).unwrap().iter().map(|file| Photo::read(file).unwrap().rgb).collect()
+}
+
+/// Seeds of the degradations below.
+const SEEDS: u64 = 8;
+
+/// How many of the 24 pictures of each task must be recognised and acted on.
+const RIGHT: [(Task, usize); 5] =
+    [(Task::Dehaze, 18), (Task::Derain, 20), (Task::Desnow, 22), (Task::Deblur, 10), (Task::Defocus, 18)];
+
+#[test]
+fn most_of_what_was_done_to_other_photographs_is_recognised() {
+    let clear = held_back();
+    let mut wrong = Vec::new();
+    for (task, least) in RIGHT {
+        let mut found = [0; CLASSES.len() + 1];
+        for (index, photograph) in clear.iter().enumerate() {
+            for seed in 0..SEEDS {
+                let image = degrade(task, photograph, &mut Rng::at(seed, 0, index as u64));
+                let verdict = recognise(&image).unwrap();
+                let unsure = verdict.likeliest().is_some() && verdict.task().is_none();
+                let place = CLASSES.iter().position(|class| *class == verdict.likeliest()).unwrap();
+                found[if unsure { CLASSES.len() } else { place }] += 1;
+            }
+        }
+        let right = found[CLASSES.iter().position(|class| *class == Some(task)).unwrap()];
+        println!("{task}: {:?} and unsure {}", CLASSES.map(name).into_iter().zip(found).collect::<Vec<_>>(), found[6]);
+        if right < least {
+            wrong.push(format!("{task}: {right} of {}", clear.len() as u64 * SEEDS));
+        }
+    }
+    assert!(wrong.is_empty(), "fewer than promised are recognised: {wrong:?}");
+}
+
+#[test]
+fn clear_photographs_are_left_alone_at_any_size() {
+    for photograph in held_back() {
+        for percent in [100, 85, 70, 50] {
+            let image = photograph.resize(photograph.width * percent / 100, photograph.height * percent / 100);
+            let verdict = recognise(&image).unwrap();
+            assert_eq!(verdict.task(), None, "{percent} %: {verdict}");
+        }
+    }
+}
+
+#[test]
+fn pictures_of_any_size_and_kind_have_a_verdict() {
+    let shades: [fn(usize, usize) -> [f32; 3]; 4] = [
+        |_, _| [0.0; 3],
+        |_, _| [1.0; 3],
+        |x, y| [((x * 7 + y * 3) % 11) as f32 / 11.0; 3],
+        |x, y| [(x % 2) as f32, (y % 2) as f32, f32::NAN],
+    ];
+    for (width, height) in [(0, 0), (1, 1), (3, 500), (500, 3), (64, 64), (65, 129), (1, 4000), (1700, 1300)] {
+        for shade in shades {
+            let image = Image::from_fn(width, height, shade);
+            let features = Features::of(&image);
+            assert!(features.0.iter().all(|v| v.is_finite()), "{width}×{height}: {features:?}");
+            let sum: f64 = recognise(&image).unwrap().probabilities.iter().sum();
+            assert!((sum - 1.0).abs() < 1e-9, "{width}×{height}: {sum}");
+        }
+    }
+}
+
+#[test]
+fn large_pictures_are_looked_at_shrunk() {
+    let small = Image::from_fn(1200, 900, |x, y| [x as f32 / 1200.0, ((x / 9 + y / 5) % 2) as f32, y as f32 / 900.0]);
+    let large = Image::from_fn(3600, 2700, |x, y| small.pixel(x / 3, y / 3));
+    let (a, b) = (Features::of(&small), Features::of(&large));
+    for ((a, b), (figure, ..)) in a.0.iter().zip(b.0).zip(FIGURES) {
+        assert!((a - b).abs() < 0.02, "{figure}: {a} {b}");
+    }
+}
+
+#[test]
+fn figures_do_not_depend_on_threads() {
+    let image = degrade(Task::Derain, &held_back()[0], &mut Rng::new(3));
+    let with = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| Features::of(&image))
+    };
+    assert_eq!(with(1), with(3));
+}
+
+#[test]
+fn a_classifier_is_read_as_it_was_written_and_a_damaged_one_is_not() {
+    let shipped = Classifier::shipped().unwrap();
+    let text = shipped.write();
+    assert_eq!(&Classifier::parse(&text).unwrap(), shipped);
+    for (damaged, complaint) in [
+        (text.replace("\nbias", "\nbiase"), "\"bias\""),
+        (text.replace("dark channel\t", "dark channel\tx"), "dark channel: a mean"),
+        (text.lines().take(9).collect::<Vec<_>>().join("\n"), "place 9"),
+        (String::new(), "place 1"),
+        (text.replace("\nbias\t0.00000\t1.00000", "\nbias\t0.00000\t-1.00000"), "above 0"),
+        (text.replace("\nbias\t0.00000\t1.00000", "\nbias\t0.00000"), "6 weights"),
+    ] {
+        let said = Classifier::parse(&damaged).unwrap_err();
+        assert!(said.contains(complaint), "{said}");
+    }
+}
+
+#[test]
+fn fitting_finds_what_tells_classes_apart() {
+    // Two figures tell; the others are noise.
+    let mut rng = Rng::new(5);
+    let mut sample = |class: usize| {
+        let mut figures = std::array::from_fn(|_| rng.normal());
+        match class {
+            1 => figures[3] += 3.0,
+            5 => figures[20] -= 3.0,
+            _ => {}
+        }
+        Sample { class, features: Features(figures) }
+    };
+    let mut samples = |count: usize| (0..count).map(|i| sample([0, 1, 5][i % 3])).collect::<Vec<_>>();
+    let fitted = fit(&samples(600));
+    let right = |sample: &&Sample| fitted.judge(&sample.features).likeliest() == CLASSES[sample.class];
+    let others = samples(300);
+    assert!(others.iter().filter(right).count() > 240, "{}", others.iter().filter(right).count());
+    let mut figures = [0.0; FIGURES.len()];
+    figures[3] = 4.0;
+    let verdict = fitted.judge(&Features(figures));
+    assert_eq!((verdict.task(), verdict.reasons[0]), (Some(Task::Dehaze), FIGURES[3].1), "{verdict}");
+}
+
+#[test]
+fn what_is_not_sure_is_not_acted_on() {
+    let verdict = |probabilities| Verdict { probabilities, reasons: vec!["colours are pale"] };
+    let half = verdict([0.2, 0.55, 0.25, 0.0, 0.0, 0.0]);
+    assert_eq!((half.likeliest(), half.task()), (Some(Task::Dehaze), None));
+    let sure = verdict([0.2, 0.0, 0.8, 0.0, 0.0, 0.0]);
+    assert_eq!(sure.task(), Some(Task::Derain));
+    assert_eq!(sure.to_string(), "rain, 80 % (colours are pale)");
+    let clear = verdict([0.9, 0.04, 0.0, 0.06, 0.0, 0.0]);
+    assert_eq!((clear.task(), clear.to_string()), (None, "clear, 90 % (snow, 6 %)".into()));
+}
