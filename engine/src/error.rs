@@ -1,4 +1,4 @@
-//! The one error type of the engine. Every message names the operation that failed.
+//! The one error type of the engine. Every message names the operation that failed, or the process.
 
 use crate::DType;
 
@@ -45,6 +45,12 @@ pub enum Error {
         /// The operation that did not start.
         op: &'static str,
     },
+    /// What several processes compute together cannot go on, as one of them is gone or computes something else.
+    #[error("{message}")]
+    Ranks {
+        /// Which one, and why.
+        message: String,
+    },
     /// A GPU, its driver or a library for it is missing, is of no use or failed; or tensors of two devices were mixed.
     #[error("{op}: {message}")]
     Cuda {
@@ -74,6 +80,11 @@ impl Error {
     /// A [`Error::Cuda`] for `op`.
     pub fn cuda(op: &'static str, message: impl Into<String>) -> Self {
         Self::Cuda { op, message: message.into() }
+    }
+
+    /// A [`Error::Ranks`].
+    pub fn ranks(message: impl Into<String>) -> Self {
+        Self::Ranks { message: message.into() }
     }
 
     /// A [`Error::Tape`] for `op`.

@@ -14,6 +14,7 @@
 //! (`Op::infer`), computes (`Op::forward`) and, if an input is on a tape, records what `Op::backward` will
 //! need. [`Tape::backward`] later pops that record and adds up the gradients it returns.
 
+mod checkpoint;
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -27,6 +28,7 @@ pub mod ops;
 pub mod optimise;
 pub mod pool;
 pub mod profile;
+mod ranks;
 mod replay;
 mod rng;
 mod settings;
@@ -35,6 +37,7 @@ pub mod sweep;
 mod tape;
 mod tensor;
 
+pub use checkpoint::{checkpoint, checkpoint_computed};
 pub use device::{Device, GpuInfo, gpus};
 pub use dtype::{DType, Element, Float};
 pub use error::{Error, Result};
@@ -47,9 +50,10 @@ pub use ops::dynamic_filter::Border;
 pub use ops::frequency_l1::FrequencyNorm;
 pub use ops::pad::Padding;
 pub use pool::Buffer;
+pub use ranks::Ranks;
 pub use replay::Replay;
 pub use rng::Rng;
 pub use settings::{compiled_fusion, deterministic, set_compiled_fusion, set_deterministic, set_tf32, tf32};
 pub use simd::{Isa, isa};
-pub use tape::{Gradients, Tape, checkpoint, checkpoint_computed};
+pub use tape::{Gradients, Place, Tape};
 pub use tensor::{Meta, Tensor};

@@ -24,9 +24,16 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// What errors of a backward pass name.
+const OP: &str = "backward";
+
 /// A recording of operations. Cloning the handle does not copy the recording.
 #[derive(Clone, Default)]
 pub struct Tape(Arc<Mutex<Recording>>);
+
+/// Names a tensor of one tape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Place(usize);
 
 /// A tensor's place on a tape.
 #[derive(Clone)]
@@ -72,7 +79,7 @@ impl Tape {
     /// The gradients of `loss`, a tensor of one element, with respect to the leaves. Consumes the recording.
     pub fn backward(self, loss: &Tensor) -> Result<Gradients> {
         if loss.numel() != 1 {
-            return Err(Error::shape("backward", format!("the loss must be one number, got shape {:?}", loss.shape())));
+            return Err(Error::shape(OP, format!("the loss must be one number, got shape {:?}", loss.shape())));
         }
         let one = loss.constant(&[1.0], loss.shape())?;
         self.backward_from(&[loss], vec![Some(one)])
@@ -80,7 +87,65 @@ impl Tape {
 
     /// The gradients of Σ ⟨`outputs[i]`, `seeds[i]`⟩ with respect to the leaves. Consumes the recording.
     pub fn backward_from(self, outputs: &[&Tensor], seeds: Vec<Option<Tensor>>) -> Result<Gradients> {
-        const OP: &str = "backward";
+        let mut found = Gradients { tape: self.clone(), by_node: HashMap::new() };
+        self.backward_with(outputs, seeds, |leaf, gradient| {
+            found.by_node.insert(leaf.0, gradient);
+            Ok::<_, Error>(())
+        })?;
+        Ok(found)
+    }
+
+    /// As [`Tape::backward_from`], giving each leaf's gradient to `found` as soon as nothing is added to it any more, while the
+    /// gradients of earlier operations are still to come. [`Tape::place`] says whose it is. An error of `found` ends the pass.
+    pub fn backward_with<E: From<Error>>(
+        self,
+        outputs: &[&Tensor],
+        seeds: Vec<Option<Tensor>>,
+        mut found: impl FnMut(Place, Tensor) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let starts = self.starts(outputs, seeds)?;
+        let (nodes, mut records) = self.lock().consume(OP)?;
+        let mut gradients = Gradients { tape: self.clone(), by_node: HashMap::new() };
+        for (id, seed) in starts {
+            gradients.add(id, seed, &nodes[id])?;
+        }
+        let mut uses = Uses::of(&records, nodes.len());
+        while let Some(record) = records.pop() {
+            crate::interrupt::check(record.name)?;
+            let dy: Vec<_> = record.outputs.iter().map(|id| gradients.by_node.remove(id)).collect();
+            if dy.iter().any(Option::is_some) {
+                let dx = (record.backward)(dy)?;
+                if dx.len() != record.inputs.len() {
+                    let message = format!("{} inputs got {} gradients", record.inputs.len(), dx.len());
+                    return Err(Error::tape(record.name, message).into());
+                }
+                for (input, gradient) in record.inputs.iter().zip(dx) {
+                    if let (Some(id), Some(gradient)) = (input, gradient) {
+                        gradients.add(*id, gradient, &nodes[*id])?;
+                    }
+                }
+            }
+            for &id in record.inputs.iter().flatten() {
+                if uses.was_last_of_leaf(id)
+                    && let Some(gradient) = gradients.by_node.remove(&id)
+                {
+                    found(Place(id), gradient)?;
+                }
+            }
+        }
+        // What is left are leaves that no operation used, differentiated by themselves.
+        let mut left: Vec<_> = gradients.by_node.into_iter().collect();
+        left.sort_by_key(|(id, _)| *id);
+        left.into_iter().try_for_each(|(id, gradient)| found(Place(id), gradient))
+    }
+
+    /// The place of `tensor` on this tape; `None` if it is on none or on another.
+    pub fn place(&self, tensor: &Tensor) -> Option<Place> {
+        self.own("place", tensor).ok().flatten().map(Place)
+    }
+
+    /// The nodes that a backward pass begins at, with their gradients.
+    fn starts(&self, outputs: &[&Tensor], seeds: Vec<Option<Tensor>>) -> Result<Vec<(usize, Tensor)>> {
         if outputs.len() != seeds.len() {
             return Err(Error::tape(OP, format!("{} outputs with {} seeds", outputs.len(), seeds.len())));
         }
@@ -95,29 +160,7 @@ impl Tape {
             }
             starts.push((id, seed));
         }
-        let (nodes, mut records) = self.lock().consume(OP)?;
-        let mut gradients = Gradients { tape: self.clone(), by_node: HashMap::new() };
-        for (id, seed) in starts {
-            gradients.add(id, seed, &nodes[id])?;
-        }
-        while let Some(record) = records.pop() {
-            crate::interrupt::check(record.name)?;
-            let dy: Vec<_> = record.outputs.iter().map(|id| gradients.by_node.remove(id)).collect();
-            if dy.iter().all(Option::is_none) {
-                continue;
-            }
-            let dx = (record.backward)(dy)?;
-            if dx.len() != record.inputs.len() {
-                let message = format!("{} inputs got {} gradients", record.inputs.len(), dx.len());
-                return Err(Error::tape(record.name, message));
-            }
-            for (input, gradient) in record.inputs.iter().zip(dx) {
-                if let (Some(id), Some(gradient)) = (input, gradient) {
-                    gradients.add(*id, gradient, &nodes[*id])?;
-                }
-            }
-        }
-        Ok(gradients)
+        Ok(starts)
     }
 
     /// The names of the operations recorded so far, in order.
@@ -213,6 +256,31 @@ impl fmt::Debug for Tape {
     }
 }
 
+/// How often leaves are still used by operations whose backward is to come.
+struct Uses(Vec<usize>);
+
+impl Uses {
+    /// No use is ever the last one of a tensor that an operation made: its gradient goes into that operation's backward.
+    const MADE: usize = usize::MAX;
+
+    fn of(records: &[Record], nodes: usize) -> Self {
+        let mut uses = vec![0; nodes];
+        for record in records {
+            record.inputs.iter().flatten().for_each(|&id| uses[id] += 1);
+        }
+        records.iter().flat_map(|record| &record.outputs).for_each(|&id| uses[id] = Self::MADE);
+        Self(uses)
+    }
+
+    /// Counts one use, and says whether the node is a leaf that has no other.
+    fn was_last_of_leaf(&mut self, id: usize) -> bool {
+        if self.0[id] != Self::MADE {
+            self.0[id] -= 1;
+        }
+        self.0[id] == 0
+    }
+}
+
 /// What [`Tape::backward`] found: the gradient of every leaf that the loss depends on.
 pub struct Gradients {
     tape: Tape,
@@ -244,46 +312,4 @@ impl Gradients {
         self.by_node.insert(id, sum);
         Ok(())
     }
-}
-
-/// Runs `f` without keeping what its operations would keep; the backward pass runs it again, on a tape of its own.
-///
-/// Trades time for memory: of everything inside `f`, only `inputs` stay alive until then. `f` must compute the same
-/// both times and must reach every tensor that needs a gradient through `inputs`, not by capture.
-pub fn checkpoint(
-    inputs: &[&Tensor],
-    f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>> + Send + 'static,
-) -> Result<Vec<Tensor>> {
-    let detached: Vec<Tensor> = inputs.iter().map(|input| input.detach()).collect();
-    let outputs = f(&detached)?;
-    checkpoint_computed(inputs, outputs, f)
-}
-
-/// [`checkpoint`] for a caller that has run `f` already, and may have learnt from it what the inputs are.
-pub fn checkpoint_computed(
-    inputs: &[&Tensor],
-    outputs: Vec<Tensor>,
-    f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>> + Send + 'static,
-) -> Result<Vec<Tensor>> {
-    let Some(tape) = Node::tape_of(inputs) else {
-        return Ok(outputs);
-    };
-    let kept: Vec<Tensor> = inputs.iter().map(|input| input.detach()).collect();
-    let bytes = kept.iter().map(|tensor| tensor.meta().bytes()).sum();
-    let needed: Vec<bool> = inputs.iter().map(|input| input.node().is_some()).collect();
-    let backward = move |seeds: Vec<Option<Tensor>>| {
-        let replay = Tape::new();
-        let leaves: Vec<Tensor> =
-            kept.iter().zip(&needed).map(|(x, &need)| if need { replay.leaf(x) } else { x.clone() }).collect();
-        let outputs = f(&leaves)?;
-        if outputs.len() != seeds.len() {
-            return Err(Error::tape("checkpoint", "the replay gave another number of outputs"));
-        }
-        // An output that no input leads to is a constant, and has no place on the replayed tape.
-        let (outputs, seeds): (Vec<&Tensor>, Vec<_>) =
-            outputs.iter().zip(seeds).filter(|(output, _)| output.node().is_some()).unzip();
-        let mut gradients = replay.backward_from(&outputs, seeds)?;
-        Ok(leaves.iter().map(|leaf| gradients.take(leaf)).collect())
-    };
-    tape.record("checkpoint", inputs, outputs, bytes, Box::new(backward))
 }

@@ -169,3 +169,48 @@ fn a_leaf_made_too_late_has_no_gradient() {
     assert!(gradients.get(&x).is_some() && gradients.get(&late).is_none());
     assert_eq!(format!("{tape:?}"), "Tape(0 records, keeps 0 bytes)");
 }
+
+#[test]
+fn a_leafs_gradient_is_given_out_when_its_first_use_has_been_gone_through() {
+    let tape = Tape::new();
+    let (early, late) = (tape.leaf(&randn(&[3], 1)), tape.leaf(&randn(&[3], 2)));
+    let twice = tape.leaf(&randn(&[3], 3));
+    let unused = tape.leaf(&randn(&[3], 4));
+    let y = early.mul(&twice).unwrap().mul(&late).unwrap().add(&twice).unwrap();
+    let expected = tape_of_its_own(&[&early, &late, &twice]);
+    let mut found = Vec::new();
+    let places = [&early, &late, &twice].map(|leaf| tape.place(leaf).unwrap());
+    tape.clone()
+        .backward_with(&[&y], vec![Some(Tensor::ones(&[3], DType::F64))], |leaf, gradient| {
+            found.push((leaf, gradient.to_f64_vec()?));
+            Ok::<_, engine::Error>(())
+        })
+        .unwrap();
+    // From the end: `late` goes out first; `early` and `twice` with the first record, in the order of its inputs.
+    let [early_at, late_at, twice_at] = places;
+    assert_eq!(found.iter().map(|(leaf, _)| *leaf).collect::<Vec<_>>(), [late_at, early_at, twice_at]);
+    for (leaf, gradient) in found {
+        let which = places.iter().position(|place| *place == leaf).unwrap();
+        assert_eq!(gradient, expected[which]);
+    }
+    assert!(tape.place(&unused).is_some() && Tape::new().place(&unused).is_none());
+}
+
+/// The gradients of early·twice·late + twice by [`Tape::backward`].
+fn tape_of_its_own(leaves: &[&Tensor; 3]) -> Vec<Vec<f64>> {
+    let tape = Tape::new();
+    let [early, late, twice] = leaves.map(|leaf| tape.leaf(&leaf.detach()));
+    let y = early.mul(&twice).unwrap().mul(&late).unwrap().add(&twice).unwrap();
+    let gradients = tape.backward(&y.sum_all().unwrap()).unwrap();
+    [early, late, twice].iter().map(|leaf| values(&gradients, leaf)).collect()
+}
+
+#[test]
+fn an_error_of_whoever_is_given_the_gradients_ends_the_pass() {
+    let tape = Tape::new();
+    let x = tape.leaf(&randn(&[3], 1));
+    let y = x.square().unwrap();
+    let seeds = vec![Some(Tensor::ones(&[3], DType::F64))];
+    let refused = tape.backward_with(&[&y], seeds, |_, _| Err(engine::Error::ranks("rank 1 is gone")));
+    assert_eq!(refused.unwrap_err().to_string(), "rank 1 is gone");
+}

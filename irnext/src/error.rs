@@ -66,6 +66,15 @@ pub enum Error {
     #[error("stopped by signal {0}")]
     Signal(i32),
 
+    /// What several processes do together has failed in another one of them.
+    #[error("rank {rank}: {reason}")]
+    Rank {
+        /// Which one, from 0.
+        rank: usize,
+        /// What it says.
+        reason: String,
+    },
+
     /// A folder of training or test images cannot be used.
     #[error("{}: {reason}", path.display())]
     Data {

@@ -4,9 +4,11 @@ use crate::data::Source;
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::metrics::Scorer;
+use serde::{Deserialize, Serialize};
 
 /// One pair's scores, in the order of the scorer's measures; not a number where there is none.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Sent", into = "Sent")]
 pub struct Scored {
     /// The pair.
     pub name: String,
@@ -16,6 +18,29 @@ pub struct Scored {
     pub restored: Option<Vec<f64>>,
     /// What could not be computed, and why.
     pub remarks: Vec<String>,
+}
+
+/// Scores on their way to another process: as bits, since JSON has no NaN.
+#[derive(Serialize, Deserialize)]
+struct Sent {
+    name: String,
+    input: Vec<u64>,
+    restored: Option<Vec<u64>>,
+    remarks: Vec<String>,
+}
+
+impl From<Scored> for Sent {
+    fn from(Scored { name, input, restored, remarks }: Scored) -> Self {
+        let bits = |scores: Vec<f64>| scores.into_iter().map(f64::to_bits).collect();
+        Self { name, input: bits(input), restored: restored.map(bits), remarks }
+    }
+}
+
+impl From<Sent> for Scored {
+    fn from(Sent { name, input, restored, remarks }: Sent) -> Self {
+        let scores = |bits: Vec<u64>| bits.into_iter().map(f64::from_bits).collect();
+        Self { name, input: scores(input), restored: restored.map(scores), remarks }
+    }
 }
 
 /// What makes a restored image of a degraded one.
@@ -60,6 +85,14 @@ pub fn mean<'a>(rows: impl IntoIterator<Item = &'a [f64]>) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scores_are_sent_to_the_bit() {
+        let (input, restored) = (vec![0.1 + 0.2, f64::NAN, f64::INFINITY], Some(vec![-1e-300]));
+        let scored = Scored { name: "a".into(), input, restored, remarks: vec!["b".into()] };
+        let sent: Scored = serde_json::from_str(&serde_json::to_string(&scored).unwrap()).unwrap();
+        assert_eq!(format!("{sent:?}"), format!("{scored:?}"));
+    }
 
     #[test]
     fn the_mean_leaves_out_what_has_no_score() {

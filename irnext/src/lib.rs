@@ -3,7 +3,7 @@
 //! Reading order: [`model`] (the network and its loss) → [`restore`] (from photograph to photograph), [`recognise`] (what it suffers
 //! from), [`compute`] (on what) →
 //! [`degrade`], [`data`] (where training pairs come from) → [`train`], [`recipes`], [`plot`] → [`metrics`], [`evaluate`], [`protocol`], [`doctor`]
-//! (scores and data sets) → [`costs`], [`explain`] (a look inside) → [`cli`].
+//! (scores and data sets) → [`distributed`] (several processes) → [`costs`], [`explain`] (a look inside) → [`cli`].
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +12,7 @@ pub mod compute;
 pub mod costs;
 pub mod data;
 pub mod degrade;
+pub mod distributed;
 pub mod doctor;
 pub mod error;
 pub mod evaluate;

@@ -1,43 +1,14 @@
 //! Training under faults that are really made: killed at any instant, told to stop, without room, with damaged files, with numbers
 //! that are none. Nothing may be lost over them, and a run that goes on must end with the bits of one that nothing happened to.
 
+mod common;
+
+use common::prepared;
 use engine::Rng;
-use irnext::image::{Image, Photo};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
-
-const STEPS: u64 = 12;
-
-/// Training data and a run's settings in `folder`, with paths relative to it: what is made in one folder equals what is made in another.
-fn prepare(folder: &Path) {
-    for (name, count) in [("clean", 4), ("hazy", 2), ("clear", 2)] {
-        fs::create_dir(folder.join(name)).unwrap();
-        for k in 0..count {
-            let veil = if name == "hazy" { 0.5 } else { 0.0 };
-            let image = Image::from_fn(96, 80, |x, y| {
-                let stripes = ((x / (3 + k) + y / 7) % 2) as f32;
-                [stripes, y as f32 / 80.0, 0.3 * stripes + x as f32 / 200.0].map(|v| v * (1.0 - veil) + veil)
-            });
-            Photo::new(image).write(folder.join(name).join(format!("{k}.png"))).unwrap();
-        }
-    }
-    let settings = format!(
-        "task = \"dehaze\"\nout = \"run\"\nseed = 3\n\
-         [data]\nclean = \"clean\"\ncrop = 64\n\
-         [validation]\ninput = \"hazy\"\ntarget = \"clear\"\nevery = 5\n\
-         [optimiser]\nbatch = 2\nsteps = {STEPS}\nperiod = \"step\"\nlearning_rate = 2e-3\nwarmup = 2\nema = 0.9\nsave_every = 1\n\
-         [model]\nwidth = 8\nn = 0\ngroups = 4\n"
-    );
-    fs::write(folder.join("run.toml"), settings).unwrap();
-}
-
-fn prepared() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    prepare(folder.path());
-    folder
-}
 
 fn command(folder: &Path, changes: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_irnext"));

@@ -4,10 +4,12 @@
 //! in the dtype that the pass computes in: mixed precision is no more than that. What BatchNorm learns about its batch is noted and applied to the buffers after the step, by
 //! [`Context::finish`], so that a forward pass changes nothing by itself.
 
+use crate::distributed::{Buckets, Group};
 use crate::params::{ParamId, Params};
 use crate::{Frozen, Result, cost::Cost};
-use engine::{DType, Gradients, Tape, Tensor};
+use engine::{DType, Gradients, Ranks, Tape, Tensor};
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Whether layers behave as in training or as in use.
@@ -26,6 +28,8 @@ pub struct Context {
     mode: Mode,
     /// What layers see of parameters, if not their own dtype.
     compute: Option<DType>,
+    /// Who has the other parts of the batch.
+    ranks: Option<Arc<dyn Ranks>>,
     frozen: Option<Arc<Frozen>>,
     state: RefCell<State>,
 }
@@ -73,12 +77,22 @@ impl Context {
     fn over(values: Arc<Vec<Tensor>>, mode: Mode, tape: Option<Tape>) -> Self {
         let (leaves, used) = (vec![None; values.len()], vec![None; values.len()]);
         let state = RefCell::new(State { leaves, used, ..State::default() });
-        Self { values, tape, mode, compute: None, frozen: None, state }
+        Self { values, tape, mode, compute: None, ranks: None, frozen: None, state }
     }
 
     /// The same pass, computing in `dtype` if there is one, else in that of the parameters. These keep theirs, and so do their gradients.
     pub fn computing_in(self, dtype: Option<DType>) -> Self {
         Self { compute: dtype, ..self }
+    }
+
+    /// The same pass on a part of a batch that `ranks` share, if there are any: BatchNorm normalises by the whole.
+    pub fn among(self, ranks: Option<Arc<dyn Ranks>>) -> Self {
+        Self { ranks, ..self }
+    }
+
+    /// Who has the other parts of the batch.
+    pub(crate) fn ranks(&self) -> Option<&Arc<dyn Ranks>> {
+        self.ranks.as_ref()
     }
 
     /// What does not change from pass to pass, if this is known of the values.
@@ -144,16 +158,16 @@ impl Context {
         if self.tape.is_none() {
             return f(self, x);
         }
-        let first = Self { compute: self.compute, ..Self::over(self.values.clone(), self.mode, None) };
+        let (values, mode, compute, ranks) = (self.values.clone(), self.mode, self.compute, self.ranks.clone());
+        let first = Context { compute, ranks: ranks.clone(), ..Context::over(values.clone(), mode, None) };
         let output = f(&first, &x.detach())?;
         let State { used, updates, .. } = first.state.into_inner();
         self.state.borrow_mut().updates.extend(updates);
         let ids: Vec<ParamId> = (0..used.len()).filter(|&i| used[i].is_some()).map(ParamId).collect();
         let params: Vec<Tensor> = ids.iter().map(|&id| self.param(id)).collect::<Result<_>>()?;
         let inputs: Vec<&Tensor> = std::iter::once(x).chain(&params).collect();
-        let (values, mode, compute) = (self.values.clone(), self.mode, self.compute);
         let replay = move |inputs: &[Tensor]| {
-            let again = Context { compute, ..Context::over(values.clone(), mode, None) };
+            let again = Context { compute, ranks: ranks.clone(), ..Context::over(values.clone(), mode, None) };
             for (id, value) in ids.iter().zip(&inputs[1..]) {
                 again.state.borrow_mut().used[id.0] = Some(value.clone());
             }
@@ -216,6 +230,25 @@ impl Pass {
     /// The gradient of each entry of [`Params`], `None` for those that the loss does not depend on.
     pub fn gradients(&self, mut gradients: Gradients) -> Vec<Option<Tensor>> {
         self.leaves.iter().map(|leaf| gradients.take(leaf.as_ref()?)).collect()
+    }
+
+    /// As [`Pass::gradients`], of Σ ⟨`outputs[i]`, `seeds[i]`⟩, the mean over the ranks of `group`; taken while the backward pass
+    /// on `tape` goes on. All ranks have the same graph.
+    pub fn mean_gradients(
+        &self,
+        tape: Tape,
+        outputs: &[&Tensor],
+        seeds: Vec<Option<Tensor>>,
+        group: &Group,
+    ) -> Result<Vec<Option<Tensor>>> {
+        let leaves = self.leaves.iter().enumerate();
+        let entries: HashMap<_, _> = leaves.filter_map(|(i, leaf)| Some((tape.place(leaf.as_ref()?)?, i))).collect();
+        let mut buckets = Buckets::new(group);
+        tape.backward_with(outputs, seeds, |leaf, gradient| match entries.get(&leaf) {
+            Some(&entry) => buckets.add(entry, &gradient),
+            None => Ok(()),
+        })?;
+        buckets.finish(self.leaves.len())
     }
 
     /// The noted values of buffers.

@@ -1,13 +1,14 @@
 //! Parameters, layers, optimisers, schedules and weight files: what networks are made of, without any one network.
 //!
 //! Reading order: [`Params`] (numbers under dotted paths) → [`Context`] (how a forward pass is run) → [`layers`] →
-//! [`optim`], [`schedule`], [`Ema`] → [`weights`].
+//! [`optim`], [`schedule`], [`Ema`] → [`distributed`] (several processes) → [`weights`].
 
 #![forbid(unsafe_code)]
 
 mod atomic;
 mod context;
 mod cost;
+pub mod distributed;
 mod ema;
 mod error;
 mod frozen;

@@ -5,14 +5,16 @@
 //!
 //! Backward, with x̂ the normalised input, a = weight/√(var + eps) and M the number of values in a group:
 //! d bias = Σ dy, d weight = Σ dy·x̂, and dx = a·(dy − Σdy/M − x̂·Σ(dy·x̂)/M), of which a·dy remains where the
-//! statistics are constants.
+//! statistics are constants. Where ranks share a batch, the sums and M of dx are those of the whole; d weight and d bias are of the rank's part.
 
 #[cfg(feature = "cuda")]
 mod cuda;
 
 use super::keep;
 use crate::cpu::{channel_sums, map};
-use crate::{DType, Error, Meta, Result, Tensor, dispatch_element, dispatch_float};
+use crate::{DType, Error, Meta, Ranks, Result, Tensor, dispatch_element, dispatch_float};
+use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Means and biased variances: f64 tensors `[groups, channels]`, on the device of the input.
 pub(super) struct Statistics {
@@ -44,6 +46,25 @@ impl Statistics {
         Ok(Self { mean: given(mean)?, var: given(var)? })
     }
 
+    /// Those of all parts of a batch, of which each rank has one with the statistics of `count` values in a channel; and how many
+    /// values the parts have together.
+    pub(super) fn of_all(&self, op: &'static str, count: f64, ranks: &dyn Ranks) -> Result<(Self, f64)> {
+        let (mean, var) = (self.mean.dense_data::<f64>(op)?, self.var.dense_data::<f64>(op)?);
+        let channels = mean.len();
+        let parts = ranks.gather(&[&[count], mean, var].concat())?;
+        if parts.iter().any(|part| part.len() != 1 + 2 * channels) {
+            return Err(Error::shape(op, "the ranks have maps of different numbers of channels"));
+        }
+        let total: f64 = parts.iter().map(|part| part[0]).sum();
+        // Σ over the parts of count·f, over the total.
+        let weighted = |f: &dyn Fn(&[f64]) -> f64| parts.iter().map(|part| part[0] * f(part)).sum::<f64>() / total;
+        let mean: Vec<f64> = (1..=channels).map(|c| weighted(&|part| part[c])).collect();
+        let var: Vec<f64> =
+            (1..=channels).map(|c| weighted(&|part| part[channels + c] + (part[c] - mean[c - 1]).powi(2))).collect();
+        let [mean, var] = [mean, var].map(|numbers| from_f64(&numbers, self.mean.shape(), DType::F64));
+        Ok((Self { mean, var }, total))
+    }
+
     fn groups(&self) -> usize {
         self.mean.shape()[0]
     }
@@ -55,6 +76,29 @@ pub(super) struct Normalise {
     pub(super) eps: f64,
     /// Whether the statistics came from the input, so that gradients flow through them.
     pub(super) of_input: bool,
+    /// The batch that the input is a part of, if the statistics are those of a larger one.
+    pub(super) whole: Option<Whole>,
+}
+
+/// A batch in several parts.
+pub(super) struct Whole {
+    /// Who has them.
+    pub(super) ranks: Arc<dyn Ranks>,
+    /// Values in a channel of all of them.
+    pub(super) count: f64,
+}
+
+impl Whole {
+    /// Two sums for each channel, over all parts.
+    fn sums(&self, op: &'static str, mine: [&[f64]; 2]) -> Result<[Vec<f64>; 2]> {
+        let parts = self.ranks.gather(&mine.concat())?;
+        let channels = mine[0].len();
+        if parts.iter().any(|part| part.len() != 2 * channels) {
+            return Err(Error::shape(op, "the ranks have maps of different numbers of channels"));
+        }
+        let sum = |i: usize| parts.iter().map(|part| part[i]).sum();
+        Ok([(0..channels).map(sum).collect(), (channels..2 * channels).map(sum).collect()])
+    }
 }
 
 /// What backward needs: the input for any gradient but the bias's, the weight for the input's.
@@ -125,8 +169,13 @@ impl Normalise {
         let Some(x) = x.filter(|_| self.of_input) else {
             return dy.mul(&a);
         };
-        let count = (dy.numel() / scale.len().max(1)) as f64;
-        let constant: Vec<f64> = scale.iter().zip(sum_dy).map(|(a, sum)| -a * sum / count).collect();
+        let mut count = (dy.numel() / scale.len().max(1)) as f64;
+        let (mut sum_dy, mut sum_dy_x) = (Cow::Borrowed(sum_dy), Cow::Borrowed(sum_dy_x));
+        if let Some(whole) = &self.whole {
+            count = whole.count;
+            [sum_dy, sum_dy_x] = whole.sums(op, [&sum_dy, &sum_dy_x])?.map(Cow::Owned);
+        }
+        let constant: Vec<f64> = scale.iter().zip(&*sum_dy).map(|(a, sum)| -a * sum / count).collect();
         let inverse = self.inverse_deviations(op)?;
         let slope: Vec<f64> =
             (0..scale.len()).map(|i| -scale[i] * inverse[i] * inverse[i] * sum_dy_x[i] / count).collect();

@@ -2,6 +2,7 @@
 
 use super::{ComputeArguments, WeightArguments, say};
 use crate::data::{Paired, Pairing, PhotoCache, Role, Source, Split, splits};
+use crate::distributed::{Team, launch};
 use crate::error::{Error, Result};
 use crate::evaluate::{Restorer, score};
 use crate::image::Image;
@@ -11,6 +12,7 @@ use crate::protocol::sets::Set;
 use crate::protocol::{Format, Protocol, Report, SetReport};
 use crate::restore::restore;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -92,6 +94,11 @@ impl Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    launch::together(|team| run_in(team, arguments))
+}
+
+/// The pairs are shared among `team`, and the first rank prints the scores of all.
+fn run_in(team: &Team, arguments: &Arguments) -> Result<()> {
     let (folder, splits) = arguments.splits()?;
     let measures = arguments.measures()?;
     let scorer = Scorer::new(&measures)?;
@@ -112,7 +119,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 
     // A table's lines are printed as they come: large sets take hours.
     let print = |text: String| {
-        if arguments.format == Format::Table {
+        if team.is_first() && arguments.format == Format::Table {
             say!("{}", text.trim_end_matches('\n'));
         }
     };
@@ -123,15 +130,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         let pairs = Paired::new(split.pairing.pairs, PhotoCache::new(0));
         let mut done = SetReport { name: split.name, set, pairs: pairs.len(), images: Vec::new() };
         print(report.heading(&done.name, done.pairs));
-        for (index, group) in groups.into_iter().enumerate().take(arguments.limit) {
-            let scored = score(&pairs, index, &scorer, restore.as_deref())?;
+        let one = |index| score(&pairs, index, &scorer, restore.as_deref());
+        team.share(pairs.len().min(arguments.limit), &AtomicBool::new(false), one, |scored| {
             print(report.rows(&scored));
-            done.images.push((scored, group));
-        }
+            done.images.push((scored, groups[done.images.len()]));
+            Ok(())
+        })?;
         print(report.summary(&done));
         report.sets.push(done);
     }
-    if arguments.format != Format::Table {
+    if team.is_first() && arguments.format != Format::Table {
         say!("{}", report.write(arguments.format).trim_end_matches('\n'));
     }
     Ok(())

@@ -18,6 +18,7 @@ mod synth;
 mod train;
 
 use crate::compute::{Compute, Precision};
+use crate::distributed::launch::Launched;
 use crate::error::{Error, Result};
 use crate::model::{Model, ModelConfig, Preset};
 use crate::shipped;
@@ -30,7 +31,8 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(name = "irnext", version, about, max_term_width = 100)]
 pub struct Cli {
-    /// Threads to compute with; 0, one for each physical core (or as many as RAYON_NUM_THREADS says)
+    /// Threads to compute with; 0, one for each physical core (or as many as RAYON_NUM_THREADS says), of which processes started by mpirun or
+    /// srun each take their part
     #[arg(long, global = true, default_value_t = 0)]
     threads: usize,
     /// Say, when done, how often each operation ran, how long it took, and how fast it computed
@@ -91,7 +93,7 @@ impl Cli {
     /// Whether everything that was asked for was done.
     fn try_run(self) -> Result<bool> {
         let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads(self.threads))
+            .num_threads(threads(self.threads, Launched::by_environment().here))
             .build()
             .map_err(|error| Error::Config { reason: format!("--threads {}: {error}", self.threads) })?;
         let run = || match self.command {
@@ -117,13 +119,13 @@ impl Cli {
 /// How many threads to make if `asked` for so many; 0 lets rayon ask its environment variable.
 ///
 /// Two threads on one core share its arithmetic units, which one keeps busy; and where the process may use only part of the
-/// machine, more threads than that would take turns.
-fn threads(asked: usize) -> usize {
+/// machine, more threads than that would take turns. Of `here` processes that were started together on this machine each takes its part.
+fn threads(asked: usize, here: usize) -> usize {
     if asked > 0 || std::env::var_os("RAYON_NUM_THREADS").is_some() {
         return asked;
     }
     let allowed = std::thread::available_parallelism().map_or(1, usize::from);
-    num_cpus::get_physical().clamp(1, allowed)
+    (num_cpus::get_physical() / here).clamp(1, allowed)
 }
 
 /// Refuses to replace what is at `path`, unless that was asked for.

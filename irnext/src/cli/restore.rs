@@ -3,9 +3,11 @@
 use super::auto::{Choice, ChoiceArguments, Ready};
 use super::{ComputeArguments, keep, say};
 use crate::data::image_files;
+use crate::distributed::{Team, launch};
 use crate::error::{Error, Result};
 use crate::image::Photo;
 use crate::restore::restore;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -28,9 +30,13 @@ pub(super) struct Arguments {
 
 /// Restores what can be restored and says what cannot; true if all could.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
+    launch::together(|team| run_in(team, arguments))
+}
+
+fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
     let models = arguments.choice.load(&arguments.compute)?;
     let models = models.freeze(&arguments.compute);
-    let jobs = jobs(arguments);
+    let jobs = part(team, jobs(arguments))?;
     let mut complete = true;
     for job in jobs {
         match job.and_then(|job| job.run(&models, arguments.overwrite)) {
@@ -41,7 +47,26 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
             }
         }
     }
-    Ok(complete)
+    team.every(complete)
+}
+
+/// Those of `jobs` that are this rank's. Their list is looked at together, before one of the ranks writes into a folder that another still
+/// lists; and those that would be written to one place are one rank's, which refuses all but the first.
+fn part(team: &Team, jobs: Vec<Result<Job>>) -> Result<Vec<Result<Job>>> {
+    let place = |job: &Result<Job>| match job {
+        // What is written beside a photograph is one place for each of them.
+        Ok(job) => job.to.as_ref().unwrap_or(&job.from).display().to_string(),
+        Err(error) => error.to_string(),
+    };
+    let places: Vec<String> = jobs.iter().map(place).collect();
+    let sum = crc32c::crc32c(places.join("\n").as_bytes());
+    team.same(&[("the list of photographs".into(), format!("{} files (checksum {sum:08x})", places.len()))])?;
+    let mut ranks = HashMap::new();
+    for (i, place) in places.iter().enumerate() {
+        ranks.entry(place).or_insert(i % team.size());
+    }
+    let mine = |place: &String| ranks.get(place) == Some(&team.rank());
+    Ok(jobs.into_iter().zip(&places).filter(|(_, place)| mine(place)).map(|(job, _)| job).collect())
 }
 
 /// One photograph.

@@ -2,6 +2,7 @@
 
 use super::{recipes, say};
 use crate::compute::{Compute, Precision};
+use crate::distributed::{Team, launch};
 use crate::error::{Error, Result};
 use crate::protocol::Protocol;
 use crate::recipes::Recipe;
@@ -90,23 +91,28 @@ fn length(config: &TrainConfig) -> String {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let (config, scaled) = arguments.config()?;
-    let device = config.compute.device;
     if arguments.show {
-        say!("{}", config.to_toml()?.trim_end());
+        say!("{}", arguments.config()?.0.to_toml()?.trim_end());
         return Ok(());
     }
+    launch::together(|team| if team.is_first() { lead(team, arguments) } else { follow(team, arguments) })
+}
+
+/// What the first rank does, or the only one: the run, and all that is said of it.
+fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
+    let (config, scaled) = arguments.config()?;
+    let device = config.compute.device;
     if let Some(scaled) = scaled {
         say!("{scaled}");
     }
     if arguments.dry_run {
-        return dry_run(config);
+        return dry_run(team, config);
     }
     let batch = config.optimiser.batch;
     let out = config.out.clone();
     let eval = eval_command(&config);
     let signals = Signals::watch()?;
-    let mut trainer = Trainer::open(config)?;
+    let mut trainer = Trainer::open_in(team.clone(), config)?;
     trainer.stop_when(signals.stop.clone());
     if let Some(note) = trainer.note() {
         eprintln!("irnext: {note}");
@@ -114,6 +120,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let (done, total) = trainer.steps();
     trainer.remarks().iter().for_each(|remark| say!("{remark}"));
     say!("{} parameters, {total} steps, {done} of them done", trainer.model().params.count());
+    if !team.is_alone() {
+        say!("{} ranks, of {} images of each batch", team.size(), batch / team.size());
+    }
 
     let bar = ProgressBar::new(total).with_position(done);
     let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg} {eta} left");
@@ -164,10 +173,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     if let Some(eval) = eval.filter(|_| done == total) {
         say!("score it as its table is scored: {eval}");
     }
-    match signals.last() {
-        Some(signal) if ended.is_ok_and(|ended| ended == Ended::Stopped) => Err(Error::Signal(signal)),
-        _ => Ok(()),
+    signals.outcome(ended?)
+}
+
+/// What the other ranks do: their part, and no word of it.
+fn follow(team: &Team, arguments: &Arguments) -> Result<()> {
+    let (config, _) = arguments.config()?;
+    if arguments.dry_run {
+        let trainer = Trainer::prepare(team.clone(), config)?;
+        return trainer.measure(MEASURED).map(drop);
     }
+    let signals = Signals::watch()?;
+    let mut trainer = Trainer::open_in(team.clone(), config)?;
+    trainer.stop_when(signals.stop.clone());
+    signals.outcome(trainer.run(|_| true)?)
 }
 
 /// The signals that ask a program to end, which a run obeys when it has saved.
@@ -189,6 +208,14 @@ impl Signals {
         Ok(Self { stop, number })
     }
 
+    /// How the program ends after a run that has `ended`.
+    fn outcome(&self, ended: Ended) -> Result<()> {
+        match self.last() {
+            Some(signal) if ended == Ended::Stopped => Err(Error::Signal(signal)),
+            _ => Ok(()),
+        }
+    }
+
     /// The signal that came last.
     fn last(&self) -> Option<i32> {
         i32::try_from(self.number.load(Ordering::Relaxed)).ok().filter(|&number| number != 0)
@@ -204,9 +231,9 @@ fn eval_command(config: &TrainConfig) -> Option<String> {
 }
 
 /// Says what a run would be.
-fn dry_run(config: TrainConfig) -> Result<()> {
+fn dry_run(team: &Team, config: TrainConfig) -> Result<()> {
     let eval = eval_command(&config);
-    let trainer = Trainer::prepare(config.clone())?;
+    let trainer = Trainer::prepare(team.clone(), config.clone())?;
     let plan = trainer.plan()?;
     trainer.remarks().iter().for_each(|remark| say!("data      {remark}"));
     say_plan(&config, &plan);

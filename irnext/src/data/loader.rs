@@ -49,6 +49,8 @@ pub struct LoaderConfig {
     pub first_step: u64,
     /// Samples in a batch.
     pub batch: usize,
+    /// Which of several equal parts of each batch is made: this one, of so many.
+    pub part: (usize, usize),
     /// How samples are cut.
     pub crop: CropSpec,
     /// How often an epoch goes through the images. 1, or more for a set so small that its epochs would be too short.
@@ -68,6 +70,8 @@ impl LoaderConfig {
             "an epoch repeats the data set 0 times".into()
         } else if images == 0 {
             "the data set has no images".into()
+        } else if !self.batch.is_multiple_of(self.part.1) {
+            format!("a batch of {} does not divide into {} equal parts", self.batch, self.part.1)
         } else if self.batch > samples {
             format!(
                 "the batch size {} is larger than the data set, which has {images} images repeated {} times",
@@ -225,18 +229,20 @@ impl Shared {
 
     /// The batch of `step`, or `None` if it is time to stop. `name` is that of the image being worked on.
     fn make(&self, step: u64, order: &mut Order, name: &mut String) -> Option<Result<Batch>> {
-        let LoaderConfig { seed, batch: n, ref crop, .. } = self.config;
-        let values = n * crop.height * crop.width * 3;
+        let LoaderConfig { seed, batch: n, part: (part, parts), ref crop, .. } = self.config;
+        let part = part * n / parts..(part + 1) * n / parts;
+        let values = part.len() * crop.height * crop.width * 3;
         let mut batch = Batch {
             inputs: Vec::with_capacity(values),
             targets: Vec::with_capacity(values),
-            n,
+            n: part.len(),
             height: crop.height,
             width: crop.width,
         };
         let epoch = order.of(step / self.steps_per_epoch, self);
         let first = (step % self.steps_per_epoch) as usize * n;
-        for (place, &index) in epoch[first..first + n].iter().enumerate() {
+        for place in part {
+            let index = epoch[first + place];
             if self.stopped() {
                 return None;
             }

@@ -88,8 +88,15 @@ pub(super) fn to_bytes(state: &State, progress: &Progress) -> Result<Vec<u8>> {
 
 /// Reads the checkpoint `path` of a run with this optimiser and moving average.
 pub(super) fn load(path: &Path, rule: Rule, ema_decay: f64) -> Result<(State, Progress)> {
-    let origin = path.display().to_string();
-    let mut file = WeightFile::read(path)?;
+    from_file(&path.display().to_string(), WeightFile::read(path)?, rule, ema_decay)
+}
+
+/// Reads the bytes of a checkpoint, which `origin` names in errors.
+pub(super) fn from_bytes(origin: &str, bytes: &[u8], rule: Rule, ema_decay: f64) -> Result<(State, Progress)> {
+    from_file(origin, WeightFile::from_bytes(origin, bytes)?, rule, ema_decay)
+}
+
+fn from_file(origin: &str, mut file: WeightFile, rule: Rule, ema_decay: f64) -> Result<(State, Progress)> {
     let refuse = |reason: String| Error::Config { reason: format!("{origin}: {reason}") };
     if !file.verified {
         return Err(refuse("it carries no checksum, as checkpoints do".into()));
@@ -102,13 +109,13 @@ pub(super) fn load(path: &Path, rule: Rule, ema_decay: f64) -> Result<(State, Pr
         names.into_iter().filter_map(strip).collect()
     };
     let (memory, average) = (take(OPTIMISER), take(AVERAGE));
-    let (model, _) = Model::from_file(&origin, file)?;
+    let (model, _) = Model::from_file(origin, file)?;
     let optimiser = Optimizer::resume(rule, &model.params, progress.optimiser_steps.clone(), &memory)?;
     let ema = match average.is_empty() || ema_decay == 0.0 {
         true => None,
         false => {
             let mut averaged = model.params.clone();
-            averaged.load(&origin, &average)?;
+            averaged.load(origin, &average)?;
             Some(Ema::resume(ema_decay, progress.average_updates, averaged.values()))
         }
     };

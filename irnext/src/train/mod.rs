@@ -2,6 +2,9 @@
 //!
 //! A step is a function of the state, the seed and the step's number. So a run that is stopped and resumed, with
 //! whatever number of threads, ends with the same bits as one that was not.
+//!
+//! A run may be that of a [`Team`]. Each rank then takes its part of every batch, and all have the same state after each step; the
+//! first reads and writes the run's folder.
 
 mod checkpoint;
 mod config;
@@ -11,6 +14,8 @@ pub mod log;
 mod overrides;
 mod pairs;
 mod plan;
+mod run;
+mod settings;
 mod step;
 mod validation;
 
@@ -22,19 +27,19 @@ pub use plan::{Measured, Plan};
 pub use step::{LOSS_SCALE, State, StepResult, StepSettings};
 
 use crate::compute::Precision;
-use crate::data::{Batch, CropSpec, Loader, LoaderConfig, PhotoCache, Source};
+use crate::data::{CropSpec, LoaderConfig, PhotoCache, Source};
+use crate::distributed::Team;
 use crate::error::{Error, Result};
-use crate::model::{Model, TASK};
-use engine::{DType, Tensor, interruptible};
+use crate::model::Model;
+use engine::{DType, Tensor};
 use folder::{Found, RunFolder};
-use log::{RunLog, Sample};
+use log::Sample;
 use nn::schedule::WarmupCosine;
 use pairs::Pairs;
-use std::collections::HashMap;
+use settings::{decisive, same_run};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 use validation::Validator;
 
 /// After how many steps in a row that were skipped for numbers that are not finite a run stops.
@@ -55,6 +60,7 @@ pub enum Ended {
 
 /// A training run.
 pub struct Trainer {
+    team: Team,
     config: TrainConfig,
     folder: RunFolder,
     state: State,
@@ -67,6 +73,8 @@ pub struct Trainer {
     total: u64,
     stop: Arc<AtomicBool>,
     note: Option<String>,
+    /// The bits of the last step's gradient norm: what the ranks of a team know each other by.
+    norm: u64,
 }
 
 impl Trainer {
@@ -76,23 +84,45 @@ impl Trainer {
     /// Among others if that folder holds a run with other settings, but for those that change no number; if none of its
     /// checkpoints is whole; if another process trains in it.
     pub fn open(config: TrainConfig) -> Result<Self> {
-        let mut trainer = Self::set_up(config, RunFolder::claim)?;
-        let shown = trainer.folder.file("config.toml");
-        nn::write_atomically(&shown, trainer.config.to_toml()?.as_bytes()).map_err(Error::io(&shown))?;
-        trainer.score_best_again()?;
+        Self::open_in(Team::alone(), config)
+    }
+
+    /// As [`Trainer::open`], as one of the ranks of `team`, which all do the same.
+    ///
+    /// # Errors
+    /// Also if they were given different settings, find different data, or cannot share the batch.
+    pub fn open_in(team: Team, config: TrainConfig) -> Result<Self> {
+        let mut trainer = Self::set_up(team, config, RunFolder::claim)?;
+        let best = trainer.team.is_first().then(|| trainer.settle()).transpose();
+        let best = trainer.team.agree(best)?;
+        let write = |best: &Option<f64>| Ok(best.map_or(vec![], |best| best.to_bits().to_le_bytes().into()));
+        let read = |bytes: Vec<u8>| Ok(bytes.try_into().ok().map(u64::from_le_bytes).map(f64::from_bits));
+        trainer.progress.best = trainer.team.from_first(|| Ok(best.flatten()), write, read)?;
         Ok(trainer)
     }
 
-    /// As [`Trainer::open`], to look at and not to run: nothing is written.
-    pub fn prepare(config: TrainConfig) -> Result<Self> {
-        Self::set_up(config, |path| Ok(RunFolder::look(path)))
+    /// As [`Trainer::open_in`], to look at and not to run: nothing is written.
+    pub fn prepare(team: Team, config: TrainConfig) -> Result<Self> {
+        Self::set_up(team, config, |path| Ok(RunFolder::look(path)))
     }
 
     /// Finds the data and the state of a run, whose folder is touched last.
-    fn set_up(config: TrainConfig, folder: impl FnOnce(&Path) -> Result<RunFolder>) -> Result<Self> {
-        let cache = PhotoCache::new(config.data.cache_mb << 20);
-        let Pairs { source, validation, remarks } = Pairs::find(&config, &cache)?;
-        let steps_per_epoch = loader(&config, 0).steps_per_epoch(source.len())?;
+    fn set_up(team: Team, config: TrainConfig, folder: impl FnOnce(&Path) -> Result<RunFolder>) -> Result<Self> {
+        let find = || {
+            if let Some(group) = team.group()
+                && !group.carries(config.compute.device)
+            {
+                let device = config.compute.device;
+                let reason = format!("several ranks train on CPUs; one process trains on {device}");
+                return Err(Error::Config { reason });
+            }
+            config.compute.start()?;
+            let pairs = Pairs::find(&config, &PhotoCache::new(config.data.cache_mb << 20))?;
+            let steps_per_epoch = loader(&team, &config, 0).steps_per_epoch(pairs.source.len())?;
+            Ok((decisive(&config, &pairs)?, pairs, steps_per_epoch))
+        };
+        let (settings, Pairs { source, validation, remarks }, steps_per_epoch) = team.agree(find())?;
+        team.same(&settings)?;
         let optimiser = &config.optimiser;
         let total = optimiser.steps.unwrap_or_else(|| optimiser.epochs.unwrap_or(0) * steps_per_epoch);
         let periods = match optimiser.period {
@@ -105,12 +135,15 @@ impl Trainer {
             warmup: optimiser.warmup.min(periods),
             total: periods,
         };
-        config.compute.start()?;
         let validator = validation.map(|pairs| Validator::new(pairs, &config.validation, config.compute.precision));
-        let mut folder = folder(&config.out)?;
-        let Found { state, progress, note } = begin(&config, &mut folder)?;
+        let mut folder = team.agree(match team.is_first() {
+            true => folder(&config.out),
+            false => Ok(RunFolder::look(&config.out)),
+        })?;
+        let Found { state, progress, note } = begin(&team, &config, &mut folder)?;
         let stop = Arc::default();
         Ok(Self {
+            team,
             config,
             folder,
             state,
@@ -123,58 +156,17 @@ impl Trainer {
             total,
             stop,
             note,
+            norm: 0,
         })
     }
 
-    /// Once `stop` is true, [`Trainer::run`] ends as soon as what it has is saved: in the middle of a step or of a validation.
+    /// Once `stop` is true, [`Trainer::run`] ends as soon as what it has is saved: in the middle of a step or of a validation. A team
+    /// ends once it is true on one of its ranks: after the step, or between two pairs of a validation.
     pub fn stop_when(&mut self, stop: Arc<AtomicBool>) {
-        self.state.stop_when(stop.clone());
+        if self.team.is_alone() {
+            self.state.stop_when(stop.clone());
+        }
         self.stop = stop;
-    }
-
-    /// Trains to the end of the run, or until `watch` returns false. `watch` sees every step, and every validation; the run's [`log`] as
-    /// well, with samples of the validation pairs.
-    ///
-    /// Saves a checkpoint every so often and at the end, also at an early one, and at an error that has nothing to do with what is saved.
-    pub fn run(&mut self, mut watch: impl FnMut(&Event) -> bool) -> Result<Ended> {
-        let ended = match self.train(&mut watch) {
-            Err(error) if error.is_interruption() => Ok(Ended::Stopped),
-            ended => ended,
-        };
-        match ended {
-            Ok(Ended::Complete) => {
-                self.save()?;
-                self.write_weights(WEIGHTS, HashMap::new())?;
-            }
-            Ok(Ended::Stopped) => self.save()?,
-            Err(Error::Diverged { .. }) => {}
-            // What was reached is not lost over a damaged image. The error that came first is the one to be told.
-            Err(_) => drop(self.save()),
-        }
-        ended
-    }
-
-    fn train(&mut self, watch: &mut dyn FnMut(&Event) -> bool) -> Result<Ended> {
-        let mut log = RunLog::open(&self.config.out, self.progress.step)?;
-        let mut go_on = self.validate_if_due(&mut log, watch)?;
-        let mut loader = self.loader()?;
-        while go_on && self.progress.step < self.total {
-            let start = Instant::now();
-            let Some(batch) = loader.next_unless(&self.stop)? else { return Ok(Ended::Stopped) };
-            let step = self.step(&batch)?;
-            log.step(&step, batch.n as f64 / start.elapsed().as_secs_f64())?;
-            go_on = watch(&Event::Step(step));
-            if self.progress.failures >= FAILURES {
-                let back = self.roll_back()?;
-                return Err(Error::Diverged { step: step.step, back });
-            }
-            go_on &= self.validate_if_due(&mut log, watch)?;
-            // What a run is rolled back to is from before its failures.
-            if step.step.is_multiple_of(self.config.optimiser.save_every) && self.progress.failures == 0 {
-                self.save()?;
-            }
-        }
-        Ok(if self.progress.step < self.total { Ended::Stopped } else { Ended::Complete })
     }
 
     /// Steps taken so far, and of the whole run.
@@ -204,46 +196,28 @@ impl Trainer {
 
     /// Scores the validation pairs with the moving average, if there is one; nothing without pairs.
     pub fn validate(&self) -> Result<Option<Validation>> {
-        let scored = self.score(&self.state.model, self.state.values(), [usize::MAX, 0])?;
+        let scored = self.score(&self.team, &self.state.model, self.state.values(), [usize::MAX, 0])?;
         Ok(scored.map(|(scores, _)| scores))
     }
 
-    /// Scores the first `limit` validation pairs, and makes pictures of the first `shown`.
+    /// Scores the first `limit` validation pairs, and makes pictures of the first `shown`; shared among `team`.
     fn score(
         &self,
+        team: &Team,
         model: &Model,
         values: Vec<Tensor>,
         [limit, shown]: [usize; 2],
     ) -> Result<Option<(Validation, Vec<Sample>)>> {
         let Some(validator) = &self.validator else { return Ok(None) };
-        interruptible(&self.stop, || validator.score(self.progress.step, model, values, [limit, shown]))
+        validator.score(self.progress.step, model, values, [limit, shown], (team, &self.stop))
     }
 
-    /// Batches from the step to come on.
-    fn loader(&self) -> Result<Loader> {
-        Loader::new(self.source.clone(), &loader(&self.config, self.progress.step))
-    }
-
-    /// Scores the validation pairs if it is time to, and it was not done yet; keeps the weights if they are the best so far. Whether to
-    /// go on.
-    fn validate_if_due(&mut self, log: &mut RunLog, watch: &mut dyn FnMut(&Event) -> bool) -> Result<bool> {
-        let step = self.progress.step;
-        let due = step > 0 && (step.is_multiple_of(self.config.validation.every) || step == self.total);
-        if !due || self.progress.validated == step {
-            return Ok(true);
-        }
-        let Some((scores, samples)) = self.score(&self.state.model, self.state.values(), [usize::MAX, log::SHOWN])?
-        else {
-            return Ok(true);
-        };
-        // A score that is no number is no better than any.
-        if self.progress.best.map_or(!scores.psnr.is_nan(), |best| scores.psnr > best) {
-            self.write_weights(BEST, HashMap::from([("irnext.psnr".into(), scores.psnr.to_string())]))?;
-            self.progress.best = Some(scores.psnr);
-        }
-        log.validation(&scores, &samples)?;
-        self.progress.validated = step;
-        Ok(watch(&Event::Validation(scores)))
+    /// Shows the configuration in the run's folder. What the best weights score, if they are known.
+    fn settle(&mut self) -> Result<Option<f64>> {
+        let shown = self.folder.file("config.toml");
+        nn::write_atomically(&shown, self.config.to_toml()?.as_bytes()).map_err(Error::io(&shown))?;
+        self.score_best_again()?;
+        Ok(self.progress.best)
     }
 
     /// What the best weights scored says nothing any more if the validation pairs are others than they were, or the weights are gone.
@@ -261,78 +235,36 @@ impl Trainer {
             self.progress.best = None;
         } else if scored(&before) != scored(&self.config) {
             let model = Model::read(&path)?.0.on(self.config.compute)?;
-            let scores = self.score(&model, model.params.values(), [usize::MAX, 0])?;
+            // The others wait for what this one finds.
+            let scores = self.score(&Team::alone(), &model, model.params.values(), [usize::MAX, 0])?;
             self.progress.best = scores.map(|(scores, _)| scores.psnr);
         }
         Ok(())
     }
-
-    /// One step on `batch`.
-    fn step(&mut self, batch: &Batch) -> Result<Step> {
-        let shape = [batch.n, 3, batch.height, batch.width];
-        let device = self.config.compute.device;
-        let input = Tensor::from_nhwc(&batch.inputs, shape)?.to_device(device)?;
-        let target = Tensor::from_nhwc(&batch.targets, shape)?.to_device(device)?;
-        let clip = self.config.optimiser.clip;
-        let settings = StepSettings {
-            loss: self.config.loss,
-            compute: self.config.compute.precision.dtype(),
-            rate: self.schedule.rate(self.period()),
-            limit: if clip > 0.0 { clip } else { f64::INFINITY },
-            loss_scale: self.progress.loss_scale,
-        };
-        let StepResult { loss, spatial, frequency, gradient_norm, skipped } =
-            self.state.step(input, target, settings)?;
-        self.progress.count(loss, skipped);
-        Ok(Step { step: self.progress.step, loss, spatial, frequency, rate: settings.rate, gradient_norm, skipped })
-    }
-
-    /// The schedule's period of the step to come, from 1.
-    fn period(&self) -> u64 {
-        match self.config.optimiser.period {
-            Period::Step => self.progress.step + 1,
-            Period::Epoch => self.progress.step / self.steps_per_epoch + 1,
-        }
-    }
-
-    /// Saves a checkpoint, unless this one is saved.
-    fn save(&mut self) -> Result<()> {
-        if self.folder.saved() == Some(self.progress.step) {
-            return Ok(());
-        }
-        self.folder.save(&self.state, &self.progress)
-    }
-
-    /// Back to the last checkpoint, or to the beginning. Returns its step.
-    fn roll_back(&mut self) -> Result<u64> {
-        let Found { state, progress, .. } = begin(&self.config, &mut self.folder)?;
-        (self.state, self.progress) = (state, progress);
-        self.state.stop_when(self.stop.clone());
-        Ok(self.progress.step)
-    }
-
-    fn write_weights(&self, name: &str, mut metadata: HashMap<String, String>) -> Result<()> {
-        metadata.insert(TASK.into(), self.config.task.to_string());
-        metadata.insert("irnext.steps".into(), self.progress.step.to_string());
-        let file = self.state.model.to_file_with(&self.state.values(), DType::F32, metadata)?;
-        Ok(file.write(&self.folder.file(name))?)
-    }
 }
 
-/// The state that the run in `folder` goes on from: its last checkpoint's, or that of a fresh network.
-fn begin(config: &TrainConfig, folder: &mut RunFolder) -> Result<Found> {
+/// The state that the run in `folder` goes on from: its last checkpoint's, or that of a fresh network. The ranks of a team have it from
+/// the first.
+fn begin(team: &Team, config: &TrainConfig, folder: &mut RunFolder) -> Result<Found> {
     let (rule, decay) = (config.optimiser.rule.rule(), config.optimiser.ema);
-    let mut found = match folder.load(rule, decay)? {
+    let find = || match folder.load(rule, decay)? {
         Some(found) => {
             same_run(&found.progress, config)?;
-            found
+            Ok(found)
         }
         None => {
             let state = State::new(Model::new(&config.model, config.seed, DType::F32)?, rule, decay)?;
-            Found { state, progress: Progress { config: config.to_toml()?, ..Progress::default() }, note: None }
+            Ok(Found { state, progress: Progress { config: config.to_toml()?, ..Progress::default() }, note: None })
         }
     };
+    let write = |found: &Found| checkpoint::to_bytes(&found.state, &found.progress);
+    let read = |bytes: Vec<u8>| {
+        let (state, progress) = checkpoint::from_bytes("what rank 0 sent", &bytes, rule, decay)?;
+        Ok(Found { state, progress, note: None })
+    };
+    let mut found = team.from_first(find, write, read)?;
     found.state = found.state.to_device(config.compute.device)?;
+    found.state.among(team.group().cloned());
     found.state.model.network.set_checkpoint(config.optimiser.checkpoint);
     if config.compute.precision == Precision::F16 {
         found.progress.loss_scale.get_or_insert(LOSS_SCALE);
@@ -343,12 +275,13 @@ fn begin(config: &TrainConfig, folder: &mut RunFolder) -> Result<Found> {
 }
 
 /// How batches are made from `first_step` on.
-fn loader(config: &TrainConfig, first_step: u64) -> LoaderConfig {
+fn loader(team: &Team, config: &TrainConfig, first_step: u64) -> LoaderConfig {
     let data = &config.data;
     LoaderConfig {
         seed: config.seed,
         first_step,
         batch: config.optimiser.batch,
+        part: (team.rank(), team.size()),
         crop: CropSpec {
             width: data.crop.width,
             height: data.crop.height,
@@ -358,33 +291,4 @@ fn loader(config: &TrainConfig, first_step: u64) -> LoaderConfig {
         repeat: data.crops_per_image,
         workers: data.workers,
     }
-}
-
-/// Refuses to go on with a run under a configuration that would make it another run.
-fn same_run(progress: &Progress, config: &TrainConfig) -> Result<()> {
-    let comparable = |text: &str| -> Result<toml::Table> {
-        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| Error::Config {
-            reason: format!("{}: {}", config.out.display(), error.message()),
-        })?;
-        // Where files are, how often they are written and how many threads work changes no number. What computes does, in the last
-        // digits; but whoever has a GPU today may not have it tomorrow.
-        for (section, key) in [("", "out"), ("data", "workers"), ("data", "cache_mb"), ("optimiser", "save_every")] {
-            match section {
-                "" => table.remove(key),
-                section => table.get_mut(section).and_then(toml::Value::as_table_mut).and_then(|t| t.remove(key)),
-            };
-        }
-        table.remove("validation");
-        table.remove("compute");
-        Ok(table)
-    };
-    if comparable(&progress.config)? == comparable(&config.to_toml()?)? {
-        return Ok(());
-    }
-    Err(Error::Config {
-        reason: format!(
-            "{}: holds a run with other settings (see config.toml in it); choose another `out`, or the same settings",
-            config.out.display()
-        ),
-    })
 }

@@ -87,7 +87,9 @@ impl Trainer {
     pub fn measure(mut self, steps: u32) -> Result<Measured> {
         let device = self.config.compute.device;
         let mut loader = self.loader()?;
-        let mut next = || loader.next().unwrap_or_else(|| Err(Error::Config { reason: "the data ended".into() }));
+        let team = self.team.clone();
+        let ended = || Error::Config { reason: "the data ended".into() };
+        let mut next = || team.agree(loader.next().unwrap_or_else(|| Err(ended())));
         // On a GPU the second step is recorded; from the third on it is played.
         let unmeasured = if device == Device::Cpu { 1 } else { 2 };
         for _ in 0..unmeasured {
@@ -105,8 +107,8 @@ impl Trainer {
         let peak = device.memory()?.peak;
         drop(loader);
         let start = Instant::now();
-        let validation =
-            self.score(&self.state.model, self.state.values(), [1, 0])?.map(|_| start.elapsed().as_secs_f64());
+        let validation = self.score(&self.team, &self.state.model, self.state.values(), [1, 0])?;
+        let validation = validation.map(|_| start.elapsed().as_secs_f64());
         let mean = |seconds: f64| seconds / f64::from(steps.max(1));
         Ok(Measured { steps, step: mean(step), waiting: mean(waiting), peak, validation })
     }

@@ -4,7 +4,8 @@
 
 use crate::error::Result;
 use crate::model::{Loss, LossConfig, Model, dual_domain};
-use engine::{DType, Device, Replay, Tape, Tensor, interruptible};
+use engine::{DType, Device, Ranks, Replay, Tape, Tensor, interruptible};
+use nn::distributed::{Buckets, Group};
 use nn::optim::{Clip, Optimizer, Rule, Shared, norm};
 use nn::{Context, Ema, Pass};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub struct State {
     pub ema: Option<Ema>,
     replay: Replay,
     stop: Arc<AtomicBool>,
+    group: Option<Arc<Group>>,
 }
 
 /// What a step is done with.
@@ -65,7 +67,7 @@ impl State {
 
     /// Where these have come to.
     pub fn resumed(model: Model, optimiser: Optimizer, ema: Option<Ema>) -> Self {
-        Self { model, optimiser, ema, replay: Replay::default(), stop: Arc::default() }
+        Self { model, optimiser, ema, replay: Replay::default(), stop: Arc::default(), group: None }
     }
 
     /// The same numbers on `device`.
@@ -79,6 +81,12 @@ impl State {
     /// Steps are given up in the middle once `stop` is true: [`engine::Error::Interrupted`].
     pub fn stop_when(&mut self, stop: Arc<AtomicBool>) {
         self.stop = stop;
+    }
+
+    /// Steps are taken with the ranks of `group`, each on its part of the batch. All of them have these numbers, and have the same ones
+    /// after each step.
+    pub fn among(&mut self, group: Option<Arc<Group>>) {
+        self.group = group;
     }
 
     /// The values to use the model with: the moving average, if there is one.
@@ -118,9 +126,9 @@ impl State {
 
     /// The device's part of a step.
     fn numbers(&mut self, inputs: &[Tensor], settings: StepSettings) -> Result<StepResult> {
-        let Self { model, optimiser, ema, replay, stop } = self;
+        let Self { model, optimiser, ema, replay, stop, group } = self;
         let outputs = replay.run(inputs, |inputs| {
-            let work = || gradients(model, inputs, settings);
+            let work = || gradients(model, inputs, settings, group.as_ref());
             let gradients = interruptible(stop, work)?;
             advance(model, optimiser, ema.as_mut(), gradients, settings)
         })?;
@@ -144,28 +152,44 @@ struct Found {
 }
 
 /// Queues forward and backward. `inputs` are the degraded images, what they should be, and maybe the loss's scale.
-fn gradients(model: &Model, inputs: &[Tensor], settings: StepSettings) -> Result<Found> {
+fn gradients(model: &Model, inputs: &[Tensor], settings: StepSettings, group: Option<&Arc<Group>>) -> Result<Found> {
     let Model { network, params, .. } = model;
     let (input, target, scale) = (&inputs[0], &inputs[1], inputs.get(2));
     let tape = Tape::new();
-    let cx = Context::training(params, &tape).computing_in(settings.compute);
+    let ranks = group.map(|group| group.clone() as Arc<dyn Ranks>);
+    let cx = Context::training(params, &tape).computing_in(settings.compute).among(ranks);
     let [quarter, half, full] = network.forward(&cx, &cx.to_compute(input)?)?;
     let predictions = [in_f32(quarter)?, in_f32(half)?, in_f32(full)?];
     let Loss { spatial, frequency, total, .. } = dual_domain(&predictions, target, settings.loss)?;
     drop(predictions);
     let pass = cx.finish();
-    let (loss, spatial, frequency) = (total.detach(), spatial.detach(), frequency.detach());
-    let gradients = match scale {
-        None => tape.backward(&total)?,
-        Some(scale) => tape.backward_from(&[&total], vec![Some(scale.reshape(&[])?)])?,
+    let losses = [total.detach(), spatial.detach(), frequency.detach()];
+    let seed = match scale {
+        None => total.constant(&[1.0], total.shape())?,
+        Some(scale) => scale.reshape(&[])?,
     };
-    let mut gradients = pass.gradients(gradients);
+    let (losses, mut gradients) = match group {
+        None => (losses, pass.gradients(tape.backward_from(&[&total], vec![Some(seed)])?)),
+        Some(group) => {
+            let gradients = pass.mean_gradients(tape, &[&total], vec![Some(seed)], group)?;
+            (means(group, &losses)?, gradients)
+        }
+    };
+    let [loss, spatial, frequency] = losses;
     if let Some(scale) = scale {
         for gradient in gradients.iter_mut().flatten() {
             *gradient = gradient.div(scale)?;
         }
     }
     Ok(Found { loss, spatial, frequency, gradients, pass })
+}
+
+/// The means of what each rank found on its part of the batch: what one would find on all of it.
+fn means(group: &Group, losses: &[Tensor; 3]) -> Result<[Tensor; 3]> {
+    let mut buckets = Buckets::new(group);
+    losses.iter().enumerate().try_for_each(|(i, loss)| buckets.add(i, loss))?;
+    let means: Vec<Tensor> = buckets.finish(losses.len())?.into_iter().flatten().collect();
+    Ok(means.try_into().expect("as many as were put in"))
 }
 
 /// Queues what moves the parameters. Returns the loss, its spatial and its frequency part, and the gradients' norm before clipping; if one of them is

@@ -3,14 +3,17 @@
 use super::{Validation, ValidationConfig, log::Sample};
 use crate::compute::Precision;
 use crate::data::{Paired, Source};
+use crate::distributed::Team;
 use crate::error::Result;
-use crate::evaluate::{mean, score};
+use crate::evaluate::{Scored, mean, score};
 use crate::image::Image;
 use crate::metrics::Scorer;
 use crate::model::Model;
 use crate::restore::restore;
-use engine::Tensor;
+use engine::{Tensor, interruptible};
 use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// The pairs that are scored, and how.
 pub(super) struct Validator {
@@ -30,30 +33,39 @@ impl Validator {
     }
 
     /// The mean PSNR and SSIM of the first `limit` pairs, as the protocol's tables hold them, restored by `model` with other `values`
-    /// for its parameters; and pictures of the first `shown`. `step` is only noted. Nothing if no pair has a score.
+    /// for its parameters; and pictures of the first `shown`. `step` is only noted. Nothing if no pair has a score. The pairs are
+    /// shared among `team`, and what is found is found on all its ranks. Given up once `stop` is true.
     pub fn score(
         &self,
         step: u64,
         model: &Model,
         values: Vec<Tensor>,
         [limit, shown]: [usize; 2],
+        (team, stop): (&Team, &Arc<AtomicBool>),
     ) -> Result<Option<(Validation, Vec<Sample>)>> {
         let model = model.freeze_with(values).computing_in(self.precision);
         let headline = self.config.protocol.headline();
         let scorer = Scorer::new(&headline[..headline.len().min(2)])?;
         let (mut rows, mut samples) = (Vec::new(), Vec::new());
-        for index in 0..self.count().min(limit) {
+        let one = |index| -> Result<(Scored, Option<Sample>)> {
             let seen = Cell::new(None);
             let restore = |image: &Image| {
                 let restored = restore(&model, image)?;
                 seen.set((index < shown).then(|| restored.clone()));
                 Ok(restored)
             };
-            rows.push(score(&self.pairs, index, &scorer, Some(&restore))?.restored.unwrap_or_default());
-            if let Some(restored) = seen.take() {
-                samples.push(Sample::new(&self.pairs, index, &restored)?);
-            }
-        }
+            let scored = score(&self.pairs, index, &scorer, Some(&restore))?;
+            let sample = seen.take().map(|restored| Sample::new(&self.pairs, index, &restored)).transpose()?;
+            Ok((scored, sample))
+        };
+        // Ranks give up together, between two pairs.
+        let alone = if team.is_alone() { stop.clone() } else { Arc::default() };
+        let work = |index| interruptible(&alone, || one(index));
+        team.share(self.count().min(limit), stop, work, |(scored, sample)| {
+            rows.push(scored.restored.unwrap_or_default());
+            samples.extend(sample);
+            Ok(())
+        })?;
         let means = mean(rows.iter().map(Vec::as_slice));
         Ok(means.first_chunk().map(|&[psnr, ssim]| (Validation { step, psnr, ssim }, samples)))
     }

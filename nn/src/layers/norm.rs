@@ -10,7 +10,8 @@ const EPS: f64 = 1e-5;
 /// PyTorch's default: how much of a batch's statistics enters the running ones.
 const MOMENTUM: f64 = 0.1;
 
-/// Batch normalisation (Ioffe and Szegedy 2015) of `[N, C, H, W]` over N, H and W.
+/// Batch normalisation (Ioffe and Szegedy 2015) of `[N, C, H, W]` over N, H and W; over all parts of a batch that
+/// [ranks share](Context::among).
 pub struct BatchNorm2d {
     path: String,
     weight: ParamId,
@@ -52,7 +53,7 @@ impl Module for BatchNorm2d {
         let (weight, bias) = (cx.param(self.weight)?, cx.param(self.bias)?);
         let (mean, var) = (cx.buffer(self.running_mean), cx.buffer(self.running_var));
         let y = if cx.is_training() {
-            let (y, batch) = x.batch_norm_train(&weight, &bias, EPS)?;
+            let (y, batch) = x.batch_norm_train_among(&weight, &bias, EPS, cx.ranks())?;
             let blend = |running: &Tensor, new: &Tensor| running.scale(1.0 - MOMENTUM)?.add(&new.scale(MOMENTUM)?);
             cx.update_buffer(self.running_mean, blend(&mean, &batch.mean)?);
             cx.update_buffer(self.running_var, blend(&var, &batch.var)?);

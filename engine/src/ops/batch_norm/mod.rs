@@ -2,12 +2,14 @@
 //!
 //! In training the statistics are the batch's own, over N, H and W, and gradients flow through them; the running
 //! statistics are the layer's business, so they are returned to it. In evaluation the statistics are given, and constants.
+//! A batch may be shared by several processes ([`Ranks`](crate::Ranks)), which then normalise by the statistics of the whole.
 //! The arithmetic is in `ops/normalise.rs`.
 
-use super::normalise::{self, Normalise, Saved, Statistics};
+use super::normalise::{self, Normalise, Saved, Statistics, Whole};
 use super::{Op, apply};
 use crate::sweep::{Choices, Room, Sample, Values};
-use crate::{DType, Error, Meta, Result, Tensor};
+use crate::{DType, Device, Error, Meta, Ranks, Result, Tensor};
+use std::sync::Arc;
 
 /// This room in the sweep.
 pub const ROOM: Room = Room {
@@ -31,15 +33,34 @@ impl Tensor {
     /// `[N, C, H, W]` normalised by its own statistics over N, H and W (biased variance), times `weight` `[C]`, plus `bias`
     /// `[C]`; and those statistics. Needs at least two values per channel.
     pub fn batch_norm_train(&self, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<(Tensor, BatchStats)> {
+        self.batch_norm_train_among(weight, bias, eps, None)
+    }
+
+    /// As [`Tensor::batch_norm_train`] of a batch that `ranks` share, of which this is a part: the statistics are those of the whole,
+    /// and gradients flow through them from all parts. Each rank's gradients of `weight` and `bias` are those of its own part.
+    /// All ranks wait for each other here, and again in the backward pass.
+    pub fn batch_norm_train_among(
+        &self,
+        weight: &Tensor,
+        bias: &Tensor,
+        eps: f64,
+        ranks: Option<&Arc<dyn Ranks>>,
+    ) -> Result<(Tensor, BatchStats)> {
         infer(&[self.meta(), weight.meta(), bias.meta()])?;
         let [n, c, h, w] = self.dims4(NAME)?;
-        let count = n * h * w;
-        if count < 2 {
+        if ranks.is_some() && self.device() != Device::Cpu {
+            return Err(Error::cuda(NAME, "ranks share no statistics of maps that are on a GPU"));
+        }
+        let (mut statistics, mut count, mut whole) = (Statistics::of(NAME, self, 1)?, (n * h * w) as f64, None);
+        if let Some(ranks) = ranks {
+            (statistics, count) = statistics.of_all(NAME, count, &**ranks)?;
+            whole = Some(Whole { ranks: ranks.clone(), count });
+        }
+        if count < 2.0 {
             let why = "training needs more than one value per channel (a single one has no variance)";
             return Err(Error::shape(NAME, format!("{why}, got shape {:?}", self.shape())));
         }
-        let statistics = Statistics::of(NAME, self, 1)?;
-        let unbiased = statistics.var.scale(count as f64 / (count - 1) as f64)?;
+        let unbiased = statistics.var.scale(count / (count - 1.0))?;
         // Running statistics move by small steps, which a half type would round away.
         let dtype = match self.dtype() {
             DType::F16 | DType::BF16 => DType::F32,
@@ -47,7 +68,7 @@ impl Tensor {
         };
         let report = |numbers: &Tensor| numbers.reshape(&[c])?.to_dtype(dtype);
         let (mean, var) = (report(&statistics.mean)?, report(&unbiased)?);
-        let y = apply(BatchNorm(Normalise { statistics, eps, of_input: true }), &[self, weight, bias])?;
+        let y = apply(BatchNorm(Normalise { statistics, eps, of_input: true, whole }), &[self, weight, bias])?;
         Ok((y, BatchStats { mean, var }))
     }
 
@@ -64,7 +85,7 @@ impl Tensor {
         let like_x = |numbers: &Tensor| Meta { dtype: self.dtype(), ..numbers.meta() };
         normalise::infer(NAME, &self.meta(), &[("mean", &like_x(mean)), ("var", &like_x(var))])?;
         let statistics = Statistics::given(mean, var)?;
-        apply(BatchNorm(Normalise { statistics, eps, of_input: false }), &[self, weight, bias])
+        apply(BatchNorm(Normalise { statistics, eps, of_input: false, whole: None }), &[self, weight, bias])
     }
 }
 

@@ -18,7 +18,7 @@ impl Tensor {
         let inputs = [self, weight, bias];
         infer(&inputs.map(Tensor::meta))?;
         let statistics = Statistics::of(NAME, self, self.shape()[0])?;
-        apply(InstanceNorm(Normalise { statistics, eps, of_input: true }), &inputs)
+        apply(InstanceNorm(Normalise { statistics, eps, of_input: true, whole: None }), &inputs)
     }
 }
 

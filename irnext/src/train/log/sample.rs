@@ -3,6 +3,7 @@
 use crate::data::Source;
 use crate::error::Result;
 use crate::image::Image;
+use serde::{Deserialize, Serialize};
 
 /// How many pairs of a validation are shown.
 pub const SHOWN: usize = 3;
@@ -14,11 +15,34 @@ const SIDE: usize = 320;
 const GAP: usize = 4;
 
 /// A validation pair, to be looked at.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(from = "Sent", into = "Sent")]
 pub struct Sample {
     /// The pair.
     pub name: String,
     /// From left to right: the degraded image, the restored one, what it should be.
     pub image: Image,
+}
+
+/// A picture on its way to another process: as bits, since JSON has no NaN.
+#[derive(Serialize, Deserialize)]
+struct Sent {
+    name: String,
+    width: usize,
+    height: usize,
+    data: Vec<u32>,
+}
+
+impl From<Sample> for Sent {
+    fn from(Sample { name, image: Image { width, height, data } }: Sample) -> Self {
+        Self { name, width, height, data: data.into_iter().map(f32::to_bits).collect() }
+    }
+}
+
+impl From<Sent> for Sample {
+    fn from(Sent { name, width, height, data }: Sent) -> Self {
+        Self { name, image: Image { width, height, data: data.into_iter().map(f32::from_bits).collect() } }
+    }
 }
 
 impl Sample {

@@ -1,0 +1,165 @@
+//! The loop: steps, what is due between them, and what is kept.
+
+use super::folder::Found;
+use super::log::{self, RunLog};
+use super::{BEST, Ended, Event, FAILURES, Period, Step, StepResult, StepSettings, Trainer, WEIGHTS, begin, loader};
+use crate::data::{Batch, Loader};
+use crate::error::{Error, Result};
+use crate::model::TASK;
+use engine::{DType, Tensor};
+use std::collections::HashMap;
+use std::time::Instant;
+
+impl Trainer {
+    /// Trains to the end of the run, or until `watch` returns false. `watch` sees every step, and every validation; the run's [`log`] as
+    /// well, with samples of the validation pairs.
+    ///
+    /// Saves a checkpoint every so often and at the end, also at an early one, and at an error that has nothing to do with what is saved.
+    pub fn run(&mut self, mut watch: impl FnMut(&Event) -> bool) -> Result<Ended> {
+        let ended = match self.train(&mut watch) {
+            Err(error) if error.is_interruption() => Ok(Ended::Stopped),
+            ended => ended,
+        };
+        match ended {
+            Ok(Ended::Complete) => {
+                self.save()?;
+                self.write_weights(WEIGHTS, HashMap::new())?;
+            }
+            Ok(Ended::Stopped) => self.save()?,
+            Err(Error::Diverged { .. }) => {}
+            // What was reached is not lost over a damaged image. The error that came first is the one to be told.
+            Err(_) => drop(self.save()),
+        }
+        ended
+    }
+
+    fn train(&mut self, watch: &mut dyn FnMut(&Event) -> bool) -> Result<Ended> {
+        let open = || RunLog::open(&self.config.out, self.progress.step);
+        let mut log = self.team.agree(self.team.is_first().then(open).transpose())?;
+        let mut loader = self.team.agree(self.loader())?;
+        let mut went = self.validate_if_due(&mut log, watch);
+        loop {
+            let start = Instant::now();
+            let next = went.and_then(|go_on| match go_on && self.progress.step < self.total {
+                true => loader.next_unless(&self.stop),
+                false => Ok(None),
+            });
+            // All ranks take the step, or none does.
+            let Some(batch) = self.team.all(next, self.norm)? else { break };
+            went = self.take(&batch, start, &mut log, watch);
+        }
+        Ok(if self.progress.step < self.total { Ended::Stopped } else { Ended::Complete })
+    }
+
+    /// A step, and what is due after it. Whether to go on.
+    fn take(
+        &mut self,
+        batch: &Batch,
+        start: Instant,
+        log: &mut Option<RunLog>,
+        watch: &mut dyn FnMut(&Event) -> bool,
+    ) -> Result<bool> {
+        let step = self.step(batch)?;
+        if let Some(log) = log {
+            log.step(&step, self.config.optimiser.batch as f64 / start.elapsed().as_secs_f64())?;
+        }
+        let mut go_on = watch(&Event::Step(step));
+        if self.progress.failures >= FAILURES {
+            let back = self.roll_back()?;
+            return Err(Error::Diverged { step: step.step, back });
+        }
+        go_on &= self.validate_if_due(log, watch)?;
+        // What a run is rolled back to is from before its failures.
+        if step.step.is_multiple_of(self.config.optimiser.save_every) && self.progress.failures == 0 {
+            self.save()?;
+        }
+        Ok(go_on)
+    }
+
+    /// Scores the validation pairs if it is time to, and it was not done yet; keeps the weights if they are the best so far. Whether to
+    /// go on.
+    fn validate_if_due(&mut self, log: &mut Option<RunLog>, watch: &mut dyn FnMut(&Event) -> bool) -> Result<bool> {
+        let step = self.progress.step;
+        let due = step > 0 && (step.is_multiple_of(self.config.validation.every) || step == self.total);
+        if !due || self.progress.validated == step {
+            return Ok(true);
+        }
+        let (model, values) = (&self.state.model, self.state.values());
+        let Some((scores, samples)) = self.score(&self.team, model, values, [usize::MAX, log::SHOWN])? else {
+            return Ok(true);
+        };
+        // A score that is no number is no better than any.
+        if self.progress.best.map_or(!scores.psnr.is_nan(), |best| scores.psnr > best) {
+            self.write_weights(BEST, HashMap::from([("irnext.psnr".into(), scores.psnr.to_string())]))?;
+            self.progress.best = Some(scores.psnr);
+        }
+        if let Some(log) = log {
+            log.validation(&scores, &samples)?;
+        }
+        self.progress.validated = step;
+        Ok(watch(&Event::Validation(scores)))
+    }
+
+    /// One step on `batch`.
+    pub(super) fn step(&mut self, batch: &Batch) -> Result<Step> {
+        let shape = [batch.n, 3, batch.height, batch.width];
+        let device = self.config.compute.device;
+        let input = Tensor::from_nhwc(&batch.inputs, shape)?.to_device(device)?;
+        let target = Tensor::from_nhwc(&batch.targets, shape)?.to_device(device)?;
+        let clip = self.config.optimiser.clip;
+        let settings = StepSettings {
+            loss: self.config.loss,
+            compute: self.config.compute.precision.dtype(),
+            rate: self.schedule.rate(self.period()),
+            limit: if clip > 0.0 { clip } else { f64::INFINITY },
+            loss_scale: self.progress.loss_scale,
+        };
+        let StepResult { loss, spatial, frequency, gradient_norm, skipped } = self
+            .state
+            .step(input, target, settings)
+            // The others are in the middle of what they compute together.
+            .map_err(|error| if error.is_interruption() { error } else { self.team.give_up(error) })?;
+        self.progress.count(loss, skipped);
+        self.norm = gradient_norm.to_bits();
+        Ok(Step { step: self.progress.step, loss, spatial, frequency, rate: settings.rate, gradient_norm, skipped })
+    }
+
+    /// The schedule's period of the step to come, from 1.
+    fn period(&self) -> u64 {
+        match self.config.optimiser.period {
+            Period::Step => self.progress.step + 1,
+            Period::Epoch => self.progress.step / self.steps_per_epoch + 1,
+        }
+    }
+
+    /// Saves a checkpoint, unless this one is saved.
+    fn save(&mut self) -> Result<()> {
+        if !self.team.is_first() || self.folder.saved() == Some(self.progress.step) {
+            return Ok(());
+        }
+        self.folder.save(&self.state, &self.progress)
+    }
+
+    /// Back to the last checkpoint, or to the beginning. Returns its step.
+    fn roll_back(&mut self) -> Result<u64> {
+        let Found { state, progress, .. } = begin(&self.team, &self.config, &mut self.folder)?;
+        (self.state, self.progress) = (state, progress);
+        self.stop_when(self.stop.clone());
+        Ok(self.progress.step)
+    }
+
+    /// Batches from the step to come on.
+    pub(super) fn loader(&self) -> Result<Loader> {
+        Loader::new(self.source.clone(), &loader(&self.team, &self.config, self.progress.step))
+    }
+
+    fn write_weights(&self, name: &str, mut metadata: HashMap<String, String>) -> Result<()> {
+        if !self.team.is_first() {
+            return Ok(());
+        }
+        metadata.insert(TASK.into(), self.config.task.to_string());
+        metadata.insert("irnext.steps".into(), self.progress.step.to_string());
+        let file = self.state.model.to_file_with(&self.state.values(), DType::F32, metadata)?;
+        Ok(file.write(&self.folder.file(name))?)
+    }
+}

@@ -1,0 +1,66 @@
+//! Which settings make a run another run.
+
+use super::pairs::Pairs;
+use super::{Progress, TrainConfig};
+use crate::data::Source;
+use crate::error::{Error, Result};
+
+/// Refuses to go on with a run under a configuration that would make it another run.
+pub(super) fn same_run(progress: &Progress, config: &TrainConfig) -> Result<()> {
+    let comparable = |text: &str| -> Result<toml::Table> {
+        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| Error::Config {
+            reason: format!("{}: {}", config.out.display(), error.message()),
+        })?;
+        // Where files are, how often they are written and how many threads work changes no number. What computes does, in the last
+        // digits; but whoever has a GPU today may not have it tomorrow.
+        for (section, key) in [("", "out"), ("data", "workers"), ("data", "cache_mb"), ("optimiser", "save_every")] {
+            match section {
+                "" => table.remove(key),
+                section => table.get_mut(section).and_then(toml::Value::as_table_mut).and_then(|t| t.remove(key)),
+            };
+        }
+        table.remove("validation");
+        table.remove("compute");
+        Ok(table)
+    };
+    if comparable(&progress.config)? == comparable(&config.to_toml()?)? {
+        return Ok(());
+    }
+    Err(Error::Config {
+        reason: format!(
+            "{}: holds a run with other settings (see config.toml in it); choose another `out`, or the same settings",
+            config.out.display()
+        ),
+    })
+}
+
+/// What the ranks of a team must have in common: the settings, and the data that they lead to. The threads that make batches and the memory
+/// for photographs are each rank's own affair.
+pub(super) fn decisive(config: &TrainConfig, pairs: &Pairs) -> Result<Vec<(String, String)>> {
+    let table: toml::Table =
+        config.to_toml()?.parse().map_err(|error: toml::de::Error| Error::Config { reason: error.to_string() })?;
+    let mut settings = Vec::new();
+    flatten("", &toml::Value::Table(table), &mut settings);
+    settings.retain(|(name, _)| !["data.workers", "data.cache_mb"].contains(&name.as_str()));
+    let names = |source: &dyn Source| {
+        let names: Vec<String> = (0..source.len()).map(|index| source.name(index)).collect();
+        format!("{} files (checksum {:08x})", names.len(), crc32c::crc32c(names.join("\n").as_bytes()))
+    };
+    settings.push(("the training set".into(), names(&*pairs.source)));
+    let validation = pairs.validation.as_ref().map_or("none".into(), |pairs| names(pairs));
+    settings.push(("the validation set".into(), validation));
+    Ok(settings)
+}
+
+/// `section.key` and value of everything in `value`, which is called `name`.
+fn flatten(name: &str, value: &toml::Value, settings: &mut Vec<(String, String)>) {
+    match value {
+        toml::Value::Table(table) => {
+            for (key, value) in table {
+                let dot = if name.is_empty() { "" } else { "." };
+                flatten(&format!("{name}{dot}{key}"), value, settings);
+            }
+        }
+        value => settings.push((name.into(), value.to_string())),
+    }
+}

@@ -1,0 +1,81 @@
+//! The mean over ranks of gradients, taken in buckets while the backward pass goes on.
+
+use super::{Group, Pending, gone, numbers_in};
+use crate::Result;
+use engine::{DType, Tensor};
+
+/// A bucket is on its way once it has so many bytes: large enough that the time a message takes to begin does not count, and small
+/// enough that the last one, for which backward has nothing left to do meanwhile, is over soon.
+const BYTES: usize = 4 << 20;
+
+/// Gradients on their way to their means over the ranks of a group.
+///
+/// They are put in as they become final, in an order that all ranks share, as they have the same graph.
+pub struct Buckets<'a> {
+    group: &'a Group,
+    filling: Bucket,
+    sent: Vec<(Bucket, Pending<Vec<u8>>)>,
+}
+
+/// Some gradients of one dtype: which entries they are of, their shapes, and their numbers one after the other.
+#[derive(Default)]
+struct Bucket {
+    dtype: Option<DType>,
+    entries: Vec<(usize, Vec<usize>)>,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Buckets<'a> {
+    /// None so far.
+    pub fn new(group: &'a Group) -> Self {
+        Self { group, filling: Bucket::default(), sent: Vec::new() }
+    }
+
+    /// Adds the gradient, in f32 or f64, of the entry with this number.
+    pub fn add(&mut self, entry: usize, gradient: &Tensor) -> Result<()> {
+        let dtype = gradient.dtype();
+        if self.filling.dtype.is_some_and(|other| other != dtype) {
+            self.send();
+        }
+        let Bucket { dtype: of, entries, bytes } = &mut self.filling;
+        *of = Some(dtype);
+        entries.push((entry, gradient.shape().to_vec()));
+        match dtype {
+            DType::F32 => bytes.extend_from_slice(bytemuck::cast_slice(&gradient.to_vec::<f32>()?)),
+            _ => bytes.extend_from_slice(bytemuck::cast_slice(&gradient.to_vec::<f64>()?)),
+        }
+        if bytes.len() >= BYTES {
+            self.send();
+        }
+        Ok(())
+    }
+
+    /// The means, in a list of `entries`; nothing where no gradient was put in.
+    pub fn finish(mut self, entries: usize) -> Result<Vec<Option<Tensor>>> {
+        self.send();
+        let mut means = vec![None; entries];
+        for (Bucket { dtype, entries, .. }, pending) in self.sent {
+            let bytes = pending.wait()?;
+            let mut rest = &bytes[..];
+            for (entry, shape) in entries {
+                let size = shape.iter().product::<usize>() * dtype.map_or(0, DType::size);
+                let (numbers, after) =
+                    rest.split_at_checked(size).ok_or_else(|| gone("the ranks do not compute the same"))?;
+                means[entry] = Some(match dtype {
+                    Some(DType::F32) => Tensor::from_slice(&numbers_in::<f32>(numbers), &shape)?,
+                    _ => Tensor::from_slice(&numbers_in::<f64>(numbers), &shape)?,
+                });
+                rest = after;
+            }
+        }
+        Ok(means)
+    }
+
+    fn send(&mut self) {
+        let mut bucket = std::mem::take(&mut self.filling);
+        if let Some(dtype) = bucket.dtype {
+            let pending = self.group.start_mean(dtype, std::mem::take(&mut bucket.bytes));
+            self.sent.push((bucket, pending));
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Training by several ranks, each on its part of every batch: processes on one machine or on many, or threads.
+//!
+//! A [`Group`] is one rank's connection to the others. What carries bytes between them is a [`Transport`]: MPI's is where the program
+//! is, as it needs MPI to be built; [`threads`] connects the threads of one process. A transport lives on a thread of its own, which
+//! makes all its calls in the order in which they were asked for. So the ranks, which run the same program on different data, meet in the
+//! same order; and a sum that was [started](Group::start_mean) goes on while its rank computes.
+//!
+//! Sums are taken in the order of the ranks, in f64, and rounded once: they depend on the number of ranks and on nothing else, and are the
+//! same bits on all.
+
+mod gradients;
+#[cfg(test)]
+mod tests;
+mod threads;
+
+pub use gradients::Buckets;
+pub use threads::threads;
+
+use crate::{Error, Result};
+use engine::{DType, Device, Ranks};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+/// How often a transport with nothing to carry is given a chance to look after the others.
+const PULSE: Duration = Duration::from_millis(250);
+
+/// What carries bytes between ranks. All ranks make the same calls in the same order.
+///
+/// Errors are [`engine::Error::Ranks`], and say which rank is gone.
+pub trait Transport {
+    /// This one's number, from 0.
+    fn rank(&self) -> usize;
+
+    /// How many there are.
+    fn size(&self) -> usize;
+
+    /// The bytes of every rank, of any lengths, in the order of the ranks.
+    fn gather(&mut self, mine: &[u8]) -> Result<Vec<Vec<u8>>>;
+
+    /// Gives piece i of `pieces` to rank i, and returns the pieces that are for this one, in the order of the ranks. Those for one rank
+    /// are all of one length.
+    fn exchange(&mut self, pieces: &[&[u8]]) -> Result<Vec<Vec<u8>>>;
+
+    /// Whether it takes tensors from where they are on `device`. One that does for GPUs (by NCCL, say) reduces there.
+    fn carries(&self, device: Device) -> bool {
+        device == Device::Cpu
+    }
+
+    /// Called every now and then between calls.
+    fn look_after_others(&mut self) {}
+
+    /// Waits until all ranks are here, and ends the connection.
+    fn close(&mut self);
+
+    /// Ends the connection at once; the other ranks are told `reason`. It may end the process.
+    fn abort(&mut self, reason: &str);
+}
+
+/// One rank's connection to the others.
+pub struct Group {
+    rank: usize,
+    size: usize,
+    on_gpus: bool,
+    jobs: Sender<Job>,
+    closed: AtomicBool,
+}
+
+/// What the transport's thread is asked for.
+enum Job {
+    Work(Work),
+    /// The end; with a reason, one that the others do not know of.
+    End(Option<String>, Sender<()>),
+}
+
+type Work = Box<dyn FnOnce(&mut dyn Transport) + Send>;
+
+/// Something that is on its way.
+pub struct Pending<T>(Receiver<Result<T>>);
+
+impl<T> Pending<T> {
+    /// Waits for it.
+    pub fn wait(self) -> Result<T> {
+        self.0.recv().unwrap_or_else(|_| Err(gone("the connection to the other ranks has ended")))
+    }
+}
+
+impl Group {
+    /// Connects by the transport that `connect` makes, on the thread that it will live on.
+    pub fn new<T: Transport>(connect: impl FnOnce() -> Result<T> + Send + 'static) -> Result<Self> {
+        let ((jobs, asked), (ready, answer)) = (channel(), channel());
+        let live = move || match connect() {
+            Ok(mut transport) => {
+                let about = (transport.rank(), transport.size(), transport.carries(Device::Cuda(0)));
+                if ready.send(Ok(about)).is_ok() {
+                    serve(&mut transport, &asked);
+                }
+            }
+            Err(error) => drop(ready.send(Err(error))),
+        };
+        let started = thread::Builder::new().name("ranks".into()).spawn(live);
+        started.map_err(|error| Error::Setting(format!("cannot start the thread that connects ranks: {error}")))?;
+        let (rank, size, on_gpus) = Pending(answer).wait()?;
+        Ok(Self { rank, size, on_gpus, jobs, closed: AtomicBool::new(false) })
+    }
+
+    /// This rank's number, from 0.
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
+    /// How many ranks there are.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Whether this is the rank that writes and speaks for all: number 0.
+    pub fn is_first(&self) -> bool {
+        self.rank == 0
+    }
+
+    /// Whether ranks that compute on `device` can train together.
+    pub fn carries(&self, device: Device) -> bool {
+        device == Device::Cpu || self.on_gpus
+    }
+
+    /// The bytes of every rank, in the order of the ranks. Waits for all of them.
+    pub fn gather(&self, mine: &[u8]) -> Result<Vec<Vec<u8>>> {
+        let mine = mine.to_vec();
+        self.ask(move |transport| transport.gather(&mine)).wait()
+    }
+
+    /// The bytes of rank 0, on all ranks. What the others pass does not matter.
+    pub fn from_first(&self, bytes: &[u8]) -> Result<Vec<u8>> {
+        let mine = if self.is_first() { bytes } else { &[] };
+        Ok(self.gather(mine)?.swap_remove(0))
+    }
+
+    /// Starts to take the mean over the ranks of each of the numbers of `dtype` (f32 or f64) in `bytes`.
+    pub fn start_mean(&self, dtype: DType, bytes: Vec<u8>) -> Pending<Vec<u8>> {
+        self.ask(move |transport| mean(transport, dtype, &bytes))
+    }
+
+    /// Ends the connection, when all ranks are here; with a `failure`, at once, and that is [told](Transport::abort) to the others.
+    pub fn close(&self, failure: Option<&str>) {
+        if self.closed.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (done, closed) = channel();
+        // Without its thread there is nothing to close.
+        if self.jobs.send(Job::End(failure.map(String::from), done)).is_ok() {
+            let _ = closed.recv();
+        }
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut dyn Transport) -> Result<T> + Send + 'static,
+    ) -> Pending<T> {
+        let (answer, pending) = channel();
+        // If the thread is gone, so is the sender of the answer, which the one who waits will find.
+        let _ = self.jobs.send(Job::Work(Box::new(move |transport| drop(answer.send(work(transport))))));
+        Pending(pending)
+    }
+}
+
+/// A rank that ends without a word, in a panic for instance, leaves the others waiting for what will not come.
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.close(Some("it ended unexpectedly"));
+    }
+}
+
+impl Ranks for Group {
+    fn gather(&self, numbers: &[f64]) -> engine::Result<Vec<Vec<f64>>> {
+        let mine: Vec<u8> = bytemuck::cast_slice(numbers).to_vec();
+        // All have as many, so that nobody need be told how many: once there and back, which is what so small a message takes.
+        let parts = self.ask(move |transport| transport.exchange(&vec![&mine[..]; transport.size()])).wait();
+        let parts = parts.map_err(|error| match error {
+            Error::Engine(error) => error,
+            other => engine::Error::ranks(other.to_string()),
+        })?;
+        Ok(parts.iter().map(|bytes| numbers_in(bytes)).collect())
+    }
+}
+
+/// The life of a transport's thread.
+fn serve(transport: &mut dyn Transport, asked: &Receiver<Job>) {
+    loop {
+        match asked.recv_timeout(PULSE) {
+            Ok(Job::Work(work)) => work(transport),
+            Ok(Job::End(reason, done)) => {
+                match reason {
+                    None => transport.close(),
+                    Some(reason) => transport.abort(&reason),
+                }
+                // Nobody minds if the one who waited is gone.
+                let _ = done.send(());
+                return;
+            }
+            Err(RecvTimeoutError::Timeout) => transport.look_after_others(),
+            // The group's end comes first; see its `drop`.
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// The mean over the ranks of the numbers in `bytes`: each rank adds up a piece of them, and all get all pieces.
+fn mean(transport: &mut dyn Transport, dtype: DType, bytes: &[u8]) -> Result<Vec<u8>> {
+    let (size, width) = (transport.size(), dtype.size());
+    let piece = (bytes.len() / width).div_ceil(size).max(1) * width;
+    let pieces: Vec<&[u8]> =
+        (0..size).map(|i| &bytes[(i * piece).min(bytes.len())..((i + 1) * piece).min(bytes.len())]).collect();
+    let parts = transport.exchange(&pieces)?;
+    if parts.iter().any(|part| part.len() != pieces[transport.rank()].len()) {
+        return Err(gone("the ranks do not compute the same: one has more gradients than another"));
+    }
+    let mine = match dtype {
+        DType::F32 => mean_of::<f32>(&parts, |x| x.into(), |x| x as f32),
+        DType::F64 => mean_of::<f64>(&parts, |x| x, |x| x),
+        other => return Err(engine::Error::dtype("mean over ranks", "f32 or f64", other).into()),
+    };
+    Ok(transport.gather(&mine)?.concat())
+}
+
+fn mean_of<T: bytemuck::Pod>(parts: &[Vec<u8>], wide: impl Fn(T) -> f64, narrow: impl Fn(f64) -> T) -> Vec<u8> {
+    let mut sums = vec![0.0; parts[0].len() / size_of::<T>()];
+    for part in parts {
+        sums.iter_mut().zip(numbers_in(part)).for_each(|(sum, x)| *sum += wide(x));
+    }
+    let means: Vec<T> = sums.into_iter().map(|sum| narrow(sum / parts.len() as f64)).collect();
+    bytemuck::cast_slice(&means).to_vec()
+}
+
+/// The numbers that `bytes` are, wherever they lie.
+fn numbers_in<T: bytemuck::Pod>(bytes: &[u8]) -> Vec<T> {
+    bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect()
+}
+
+/// The error of what cannot go on without the other ranks.
+pub fn gone(message: impl Into<String>) -> Error {
+    engine::Error::ranks(message).into()
+}

@@ -1,0 +1,187 @@
+//! Ranks that are threads, against one that has the whole batch.
+
+use super::*;
+use crate::layers::{BatchNorm2d, Conv2d, Module};
+use crate::{Builder, Context, Params};
+use engine::{Rng, Tape, Tensor};
+use std::sync::Arc;
+
+/// What each of `size` ranks makes of its connection, in their order.
+fn on_ranks<T: Send>(size: usize, work: impl Fn(&Arc<Group>) -> T + Sync) -> Vec<T> {
+    let groups: Vec<_> = threads(size).unwrap().into_iter().map(Arc::new).collect();
+    thread::scope(|scope| {
+        let running: Vec<_> = groups
+            .iter()
+            .map(|group| {
+                scope.spawn(|| {
+                    let made = work(group);
+                    group.close(None);
+                    made
+                })
+            })
+            .collect();
+        running.into_iter().map(|rank| rank.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn what_ranks_have_is_gathered_in_their_order() {
+    let found = on_ranks(3, |group| {
+        let mine = vec![group.rank() as u8; 2 * group.rank()];
+        (group.gather(&mine).unwrap(), group.from_first(&[7 + group.rank() as u8]).unwrap())
+    });
+    for rank in found {
+        assert_eq!(rank, (vec![vec![], vec![1; 2], vec![2; 4]], vec![7]));
+    }
+}
+
+#[test]
+fn means_are_the_same_bits_on_all_ranks() {
+    // Of lengths that do not divide, shorter than the number of ranks, and none.
+    for length in [0, 1, 2, 7, 1000] {
+        let numbers =
+            |rank: usize| -> Vec<f32> { (0..length).map(|i| (i * 31 % 17) as f32 / 7.0 + rank as f32 / 3.0).collect() };
+        let found = on_ranks(3, |group| {
+            let bytes = bytemuck::cast_slice(&numbers(group.rank())).to_vec();
+            numbers_in::<f32>(&group.start_mean(DType::F32, bytes).wait().unwrap())
+        });
+        let expected: Vec<f32> =
+            (0..length).map(|i| ((0..3).map(|rank| f64::from(numbers(rank)[i])).sum::<f64>() / 3.0) as f32).collect();
+        assert!(found.iter().all(|mean| *mean == expected), "{length}");
+    }
+}
+
+#[test]
+fn a_rank_that_is_gone_is_told_to_those_who_wait_for_it() {
+    // One closes with a reason of its own, one panics, and one is through before the others.
+    for (how, said) in [(0, "rank 1: no room"), (1, "rank 1: it ended unexpectedly"), (2, "rank 1: it has ended")] {
+        let mut groups = threads(2).unwrap().into_iter();
+        let (first, second) = (groups.next().unwrap(), groups.next().unwrap());
+        let other = thread::spawn(move || {
+            second.gather(&[]).unwrap();
+            match how {
+                0 => second.close(Some("no room")),
+                1 => std::panic::resume_unwind(Box::new("a panic that says nothing")),
+                _ => second.close(None),
+            }
+        });
+        first.gather(&[]).unwrap();
+        assert_eq!(first.gather(&[]).unwrap_err().to_string(), said);
+        assert!(first.start_mean(DType::F32, vec![0; 4]).wait().is_err());
+        assert_eq!(other.join().is_err(), how == 1);
+    }
+}
+
+#[test]
+fn ranks_that_do_not_compute_the_same_are_found_out() {
+    let found = on_ranks(2, |group| {
+        let mean = group.start_mean(DType::F32, vec![0; 8 * (1 + group.rank())]).wait();
+        mean.map_err(|error| error.to_string())
+    });
+    assert!(found.iter().any(|mean| mean.as_ref().is_err_and(|error| error.contains("do not compute the same"))));
+}
+
+/// A convolution, BatchNorm, and a convolution that together are large enough for more than one bucket; and one that is never used.
+struct Net(Conv2d, BatchNorm2d, Conv2d);
+
+impl Net {
+    const CHANNELS: usize = 260;
+
+    fn new(b: &mut Builder<'_>) -> Self {
+        Conv2d::new(&mut b.at("unused"), 1, 1, 1);
+        let first = Conv2d::new(&mut b.at("first"), 2, Self::CHANNELS, 1);
+        let norm = BatchNorm2d::new(&mut b.at("norm"), Self::CHANNELS);
+        Self(first, norm, Conv2d::without_bias(&mut b.at("last"), Self::CHANNELS, Self::CHANNELS, 3))
+    }
+}
+
+/// The loss's value, the gradients, and the values after the step's statistics have been noted.
+type Step = (f64, Vec<Option<Vec<f64>>>, Vec<Vec<f64>>);
+
+/// A step on the images `from..to` of a batch of four; by a rank of `group`, whose images these are.
+fn step(range: std::ops::Range<usize>, checkpoint: bool, group: Option<&Arc<Group>>) -> Step {
+    let (net, mut params) = Params::build(5, DType::F64, |b| Ok(Arc::new(Net::new(b)))).unwrap();
+    let images = Tensor::randn(&[4, 2, 3, 2], DType::F64, &mut Rng::new(1)).affine(2.0, 1.0).unwrap();
+    let images = images.narrow(0, range.start, range.len()).unwrap();
+    let tape = Tape::new();
+    let cx = Context::training(&params, &tape).among(group.map(|group| group.clone() as Arc<dyn Ranks>));
+    let x = tape.leaf(&images);
+    let forward = {
+        let net = net.clone();
+        move |cx: &Context, x: &Tensor| net.2.forward(cx, &net.1.forward(cx, &net.0.forward(cx, x)?)?.square()?)
+    };
+    let y = if checkpoint { cx.checkpoint(&x, forward) } else { forward(&cx, &x) }.unwrap();
+    let loss = y.square().unwrap().mean_all().unwrap();
+    let pass = cx.finish();
+    let value = loss.item().unwrap();
+    let gradients = match group {
+        None => pass.gradients(tape.backward(&loss).unwrap()),
+        Some(group) => {
+            let one = Tensor::scalar(1.0, DType::F64);
+            pass.mean_gradients(tape, &[&loss], vec![Some(one)], group).unwrap()
+        }
+    };
+    pass.update_buffers(&mut params).unwrap();
+    let numbers = |x: Tensor| x.to_f64_vec().unwrap();
+    (value, gradients.into_iter().map(|x| x.map(numbers)).collect(), params.values().into_iter().map(numbers).collect())
+}
+
+/// The largest difference, in parts of the largest number.
+fn distance(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let largest = b.iter().fold(1e-300, |m, x| x.abs().max(m));
+    a.iter().zip(b).fold(0.0, |m, (a, b)| f64::max(m, (a - b).abs() / largest))
+}
+
+#[test]
+fn ranks_of_a_part_each_are_one_of_the_whole() {
+    for (size, checkpoint) in [(2, false), (4, false), (2, true)] {
+        let (loss, gradients, values) = step(0..4, false, None);
+        let share = 4 / size;
+        let ranks = on_ranks(size, |group| {
+            let first = group.rank() * share;
+            step(first..first + share, checkpoint, Some(group))
+        });
+        let mean = ranks.iter().map(|(loss, ..)| loss).sum::<f64>() / size as f64;
+        assert!((mean - loss).abs() < 1e-12 * loss, "{mean} is not {loss}");
+        for (_, of_rank, _) in &ranks {
+            for (i, (found, expected)) in of_rank.iter().zip(&gradients).enumerate() {
+                assert_eq!(found.is_some(), expected.is_some(), "{i}");
+                let (Some(found), Some(expected)) = (found, expected) else { continue };
+                // The bias before a normalisation has no gradient but rounding.
+                let rounding = expected.iter().all(|x| x.abs() < 1e-12) && found.iter().all(|x| x.abs() < 1e-12);
+                let far = distance(found, expected);
+                assert!(rounding || far < 1e-11, "{size} ranks, entry {i}: {far:e}");
+            }
+            assert_eq!(of_rank, &ranks[0].1, "the ranks' gradients are not the same bits");
+        }
+        for (.., of_rank) in &ranks {
+            let far = of_rank.iter().zip(&values).fold(0.0, |m, (a, b)| f64::max(m, distance(a, b)));
+            assert!(far < 1e-13, "running statistics: {far:e}");
+            assert_eq!(of_rank, &ranks[0].2);
+        }
+        let used = gradients.iter().filter(|gradient| gradient.is_some()).count();
+        assert_eq!(used, gradients.len() - 4, "two of the unused layer, and two buffers");
+    }
+}
+
+#[test]
+fn one_image_on_each_rank_is_a_batch() {
+    let x = Tensor::from_slice(&[1.0, 0.0, 3.0, 8.0], &[2, 2, 1, 1]).unwrap();
+    let (weight, bias) =
+        (Tensor::from_slice(&[5.0, 2.0], &[2]).unwrap(), Tensor::from_slice(&[0.0, 1.0], &[2]).unwrap());
+    let found = on_ranks(2, |group| {
+        let ranks: Arc<dyn Ranks> = group.clone();
+        let x = x.narrow(0, group.rank(), 1).unwrap();
+        let (y, stats) = x.batch_norm_train_among(&weight, &bias, 0.0, Some(&ranks)).unwrap();
+        [y, stats.mean, stats.var].map(|x| x.to_f64_vec().unwrap())
+    });
+    assert_eq!(found[0], [vec![-5.0, -1.0], vec![2.0, 4.0], vec![2.0, 32.0]]);
+    assert_eq!(found[1][0], [5.0, 3.0]);
+    // Alone it is none.
+    let alone = on_ranks(1, |group| {
+        let ranks: Arc<dyn Ranks> = group.clone();
+        x.narrow(0, 0, 1).unwrap().batch_norm_train_among(&weight, &bias, 0.0, Some(&ranks)).unwrap_err().to_string()
+    });
+    assert!(alone[0].contains("more than one value per channel"), "{}", alone[0]);
+}
