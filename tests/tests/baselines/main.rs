@@ -102,7 +102,7 @@ pub const METHODS: [Method; 9] = [
         tried: &[[3.0, 0.0], [4.0, 0.0], [5.0, 0.0], [6.0, 0.0], [7.0, 0.0]],
     },
     Method { task: Task::Deblur, name: "unsharp", apply: blur::unsharp, chosen: [1.0, 0.5], tried: MASKS },
-    Method { task: Task::Deblur, name: "Wiener, line", apply: blur::wiener_line, chosen: [1.5, 0.03], tried: KERNELS },
+    Method { task: Task::Deblur, name: "Wiener, line", apply: blur::wiener_line, chosen: [1.5, 0.1], tried: KERNELS },
     Method { task: Task::Defocus, name: "unsharp", apply: blur::unsharp, chosen: [1.0, 0.75], tried: MASKS },
     Method { task: Task::Defocus, name: "Wiener, disk", apply: blur::wiener_disk, chosen: [1.0, 0.1], tried: KERNELS },
 ];
