@@ -106,6 +106,39 @@ fn it_learns() {
 }
 
 #[test]
+fn a_run_begins_with_the_weights_that_it_is_given() {
+    let folder = tempfile::tempdir().unwrap();
+    pictures(&folder.path().join("clean"));
+    let first = config(folder.path(), "first", 1);
+    train(&first, 1, &[]);
+    let weights = first.out.join("weights.safetensors");
+
+    let mut second = config(folder.path(), "second", 1);
+    second.start = Some(weights.clone());
+    let numbers = |tensor: &engine::Tensor| tensor.to_f64_vec().unwrap();
+    let mut trainer = Trainer::open(second.clone()).unwrap();
+    let file = WeightFile::read(&weights).unwrap();
+    for (entry, value) in trainer.model().params.entries().iter().zip(trainer.model().params.values()) {
+        assert_eq!(numbers(&value), numbers(&file.tensors[&entry.path]), "{}", entry.path);
+    }
+    trainer.run(|event| !matches!(event, Event::Step(step) if step.step == 2)).unwrap();
+    drop(trainer);
+
+    let mut other = config(folder.path(), "other", 1);
+    other.start = Some(weights.clone());
+    other.model.n = 1;
+    let message = Trainer::open(other).err().unwrap().to_string();
+    assert!(message.contains("weights.safetensors: it holds another network"), "{message}");
+
+    // What goes on has its own numbers.
+    std::fs::remove_file(&weights).unwrap();
+    assert_eq!(Trainer::open(second.clone()).unwrap().steps().0, 2);
+    second.out = folder.path().join("third");
+    let message = Trainer::open(second).err().unwrap().to_string();
+    assert!(message.contains("weights.safetensors"), "{message}");
+}
+
+#[test]
 fn weights_that_were_the_best_on_other_pairs_are_scored_again() {
     let folder = tempfile::tempdir().unwrap();
     let [clean, hazy] = ["clean", "hazy"].map(|name| folder.path().join(name));

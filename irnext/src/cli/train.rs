@@ -33,6 +33,9 @@ pub(super) struct Arguments {
     /// The run's folder, whatever the configuration says
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Weights to begin with in place of random numbers, whatever the configuration says
+    #[arg(long, value_name = "FILE")]
+    start: Option<PathBuf>,
     /// Another value for a setting, as section.key=value; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
@@ -69,6 +72,9 @@ impl Arguments {
         }
         if let Some(out) = &self.out {
             config.out.clone_from(out);
+        }
+        if let Some(start) = &self.start {
+            config.start = Some(start.clone());
         }
         let Compute { device, precision } = &mut config.compute;
         *device = self.device.unwrap_or(*device);

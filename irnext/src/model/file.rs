@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::recognise::{recognise, strip_prefix};
-use crate::model::{IrNext, Model};
+use crate::model::{IrNext, Model, ModelConfig};
 use engine::{DType, Tensor};
 use nn::Params;
 use nn::weights::WeightFile;
@@ -34,14 +34,34 @@ impl Model {
     /// tensors are missing, unexpected or of another shape.
     pub fn from_file(origin: &str, mut file: WeightFile) -> Result<(Self, HashMap<String, String>)> {
         strip_prefix(&mut file.tensors);
-        let refuse = |reason: String| Error::Config { reason: format!("{origin}: {reason}") };
-        let config = match file.metadata.get(CONFIG) {
-            Some(json) => serde_json::from_str(json).map_err(|error| refuse(format!("metadata {CONFIG}: {error}")))?,
-            None => recognise(&file.tensors).map_err(refuse)?,
+        let config = match said(origin, &file)? {
+            Some(config) => config,
+            None => recognise(&file.tensors).map_err(|reason| refuse(origin, &reason))?,
         };
-        config.validate().map_err(|error| refuse(error.to_string()))?;
-        let (network, params) = Params::build_from(origin, file.tensors, DType::F32, |b| Ok(IrNext::new(b, &config)))?;
-        Ok((Self { config, network, params }, file.metadata))
+        config.validate().map_err(|error| refuse(origin, &error.to_string()))?;
+        Ok((Self::build(origin, file.tensors, config)?, file.metadata))
+    }
+
+    /// The network of `config` with the numbers of a weight file, in f32.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the file says that it holds another network; [`nn::Error::Mismatch`] if one that says nothing does.
+    pub fn read_as(path: &Path, config: &ModelConfig) -> Result<Self> {
+        let origin = path.display().to_string();
+        let mut file = WeightFile::read(path)?;
+        strip_prefix(&mut file.tensors);
+        if said(&origin, &file)?.is_some_and(|said| said != *config) {
+            return Err(refuse(
+                &origin,
+                "it holds another network than the configuration describes (see `irnext inspect`)",
+            ));
+        }
+        Self::build(&origin, file.tensors, config.clone())
+    }
+
+    fn build(origin: &str, tensors: HashMap<String, Tensor>, config: ModelConfig) -> Result<Self> {
+        let (network, params) = Params::build_from(origin, tensors, DType::F32, |b| Ok(IrNext::new(b, &config)))?;
+        Ok(Self { config, network, params })
     }
 
     /// The model's values as a weight file in `dtype`, with `metadata` besides what the file says of itself.
@@ -91,4 +111,18 @@ impl Model {
         ];
         Ok(entries.map(|(key, value)| (key.to_string(), value)).into())
     }
+}
+
+/// Which network a file says that it holds; nothing if it does not say.
+fn said(origin: &str, file: &WeightFile) -> Result<Option<ModelConfig>> {
+    let parse = |json: &String| serde_json::from_str(json);
+    file.metadata
+        .get(CONFIG)
+        .map(parse)
+        .transpose()
+        .map_err(|error| refuse(origin, &format!("metadata {CONFIG}: {error}")))
+}
+
+fn refuse(origin: &str, reason: &str) -> Error {
+    Error::Config { reason: format!("{origin}: {reason}") }
 }

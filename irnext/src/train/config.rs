@@ -22,6 +22,8 @@ pub struct TrainConfig {
     /// Seed of everything random.
     #[serde(default)]
     pub seed: u64,
+    /// A weight file to begin with, in place of random numbers.
+    pub start: Option<PathBuf>,
     /// Where pairs come from.
     pub data: DataConfig,
     /// Held-back pairs.

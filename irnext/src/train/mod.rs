@@ -253,7 +253,11 @@ fn begin(team: &Team, config: &TrainConfig, folder: &mut RunFolder) -> Result<Fo
             Ok(found)
         }
         None => {
-            let state = State::new(Model::new(&config.model, config.seed, DType::F32)?, rule, decay)?;
+            let model = match &config.start {
+                None => Model::new(&config.model, config.seed, DType::F32)?,
+                Some(path) => Model::read_as(path, &config.model)?,
+            };
+            let state = State::new(model, rule, decay)?;
             Ok(Found { state, progress: Progress { config: config.to_toml()?, ..Progress::default() }, note: None })
         }
     };
