@@ -1,17 +1,23 @@
-//! A group of one, which any machine with a GPU can be. Groups of several are processes: `irnext/tests/mpi_gpu.rs`.
+//! A group of one, which any machine with a GPU can be. Groups of several are processes: `irnext/tests/mpi/gpus.rs`.
 
 use super::*;
 use crate::Rng;
 use crate::cuda::tests::{gpu, there};
 
-fn alone() -> Communicator {
-    Communicator::join(0, &invitation().unwrap(), 0, 1).unwrap()
+/// A rank without others. Without a GPU the test ends here, and without NCCL, unless the environment says that it must be there.
+fn alone() -> Option<Communicator> {
+    gpu()?;
+    match prepare(0) {
+        Ok(_) => Some(Communicator::join(0, &invitation().unwrap(), 0, 1).unwrap()),
+        Err(error) if std::env::var_os("IRNEXT_REQUIRE_NCCL").is_some() => panic!("{error}"),
+        Err(_) => None,
+    }
 }
 
 #[test]
 fn what_one_rank_has_is_what_all_have() {
-    let Some(_) = gpu() else { return };
-    let (communicator, mut rng) = (alone(), Rng::new(1));
+    let Some(communicator) = alone() else { return };
+    let mut rng = Rng::new(1);
     for dtype in [DType::F32, DType::F64] {
         // Of any layout, and none at all.
         let mut draw = |shape: &[usize]| Tensor::randn(shape, dtype, &mut rng);
@@ -35,13 +41,13 @@ fn what_one_rank_has_is_what_all_have() {
 
 #[test]
 fn what_is_computed_before_is_read_and_what_comes_after_waits() {
-    let Some(_) = gpu() else { return };
-    let communicator = alone();
+    let Some(communicator) = alone() else { return };
     for i in 0..20 {
         let x = there(&Tensor::full(&[1000], f64::from(i), DType::F32)).scale(2.0).unwrap();
-        let means = communicator.start_means(std::slice::from_ref(&x)).unwrap();
+        // In this order: a gather waits for means before it, too.
         let gathered =
             communicator.gather(&x.scale(0.5).unwrap()).unwrap().sum(&[0]).unwrap().reshape(&[1000]).unwrap();
+        let means = communicator.start_means(std::slice::from_ref(&x)).unwrap();
         let sum = means.finish().unwrap()[0].add(&gathered).unwrap();
         assert_eq!(sum.to_f64_vec().unwrap(), vec![3.0 * f64::from(i); 1000]);
     }
@@ -49,13 +55,13 @@ fn what_is_computed_before_is_read_and_what_comes_after_waits() {
 
 #[test]
 fn a_recording_holds_what_ranks_share() {
-    let Some(_) = gpu() else { return };
-    let (communicator, mut replay) = (alone(), crate::Replay::default());
+    let Some(communicator) = alone() else { return };
+    let mut replay = crate::Replay::default();
     for i in 0..4 {
         let x = there(&Tensor::full(&[8], f64::from(i), DType::F32));
         let y = replay.run(&[x], |x| -> Result<Vec<Tensor>> {
-            let means = communicator.start_means(&[x[0].scale(2.0)?])?;
             let gathered = communicator.gather(&x[0])?.reshape(&[8])?;
+            let means = communicator.start_means(&[x[0].scale(2.0)?])?;
             Ok(vec![means.finish()?[0].add(&gathered)?])
         });
         assert_eq!(y.unwrap()[0].to_f64_vec().unwrap(), [3.0 * f64::from(i); 8]);
@@ -64,8 +70,7 @@ fn a_recording_holds_what_ranks_share() {
 
 #[test]
 fn what_cannot_be_shared_is_said() {
-    let Some(_) = gpu() else { return };
-    let communicator = alone();
+    let Some(communicator) = alone() else { return };
     let said = |x: Tensor| communicator.start_means(&[x]).err().unwrap().to_string();
     assert_eq!(said(Tensor::ones(&[2], DType::F32)), "nccl: a tensor is not on cuda:0, which ranks share");
     assert_eq!(said(there(&Tensor::ones(&[2], DType::F16))), "nccl: expected dtype f32 or f64, got f16");
