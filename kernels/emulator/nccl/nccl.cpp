@@ -236,10 +236,10 @@ NCCL int ncclGetVersion(int* version) {
 NCCL const char* ncclGetErrorString(int code) {
   switch (code) {
     case SUCCESS: return "no error";
-    case UNHANDLED_CUDA_ERROR: return "unhandled cuda error";
-    case SYSTEM_ERROR: return "unhandled system error";
-    case INVALID_ARGUMENT: return "invalid argument";
-    case INVALID_USAGE: return "invalid usage";
+    case UNHANDLED_CUDA_ERROR: return "unhandled cuda error (run with NCCL_DEBUG=INFO for details)";
+    case SYSTEM_ERROR: return "unhandled system error (run with NCCL_DEBUG=INFO for details)";
+    case INVALID_ARGUMENT: return "invalid argument (run with NCCL_DEBUG=WARN for details)";
+    case INVALID_USAGE: return "invalid usage (run with NCCL_DEBUG=WARN for details)";
     default: return "unknown result code";
   }
 }

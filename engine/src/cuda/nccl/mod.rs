@@ -223,10 +223,7 @@ fn supported((major, minor, patch): (c_int, c_int, c_int)) -> Result<(), String>
 fn check(library: &Library, call: &str, code: c_int) -> Result<()> {
     match code {
         0 => Ok(()),
-        code => {
-            let why = library.describe(code);
-            Err(Error::cuda("nccl", format!("{call}: {why} (NCCL_DEBUG=WARN in the environment has it say more)")))
-        }
+        code => Err(Error::cuda("nccl", format!("{call}: {}", library.describe(code)))),
     }
 }
 

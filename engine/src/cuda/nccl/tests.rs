@@ -95,3 +95,16 @@ fn without_the_library_the_message_says_what_to_do() {
     assert_eq!(supported((2, 9, 9)).unwrap_err(), "version 2.9.9 was found");
     assert!(supported((3, 0, 0)).is_err());
 }
+
+/// What can be asked of NCCL itself without a GPU; `IRNEXT_REAL_NCCL` names its library.
+#[test]
+fn the_real_library_has_what_is_called() {
+    let Some(file) = std::env::var_os("IRNEXT_REAL_NCCL") else { return };
+    let library = open(Some(file)).unwrap();
+    println!("NCCL {:?}", library.version().unwrap());
+    let mut id = Id([0; 128]);
+    // SAFETY: the identity is written there.
+    check(&library, "ncclGetUniqueId", unsafe { (library.ncclGetUniqueId)(&mut id) }).unwrap();
+    assert!(id.0.iter().any(|&byte| byte != 0));
+    assert!(library.describe(4).starts_with("invalid argument"), "{}", library.describe(4));
+}
