@@ -15,6 +15,7 @@
 //! need. [`Tape::backward`] later pops that record and adds up the gradients it returns.
 
 mod checkpoint;
+mod communicator;
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -38,6 +39,7 @@ mod tape;
 mod tensor;
 
 pub use checkpoint::{checkpoint, checkpoint_computed};
+pub use communicator::{Communicator, Means};
 pub use device::{Device, GpuInfo, gpus};
 pub use dtype::{DType, Element, Float};
 pub use error::{Error, Result};

@@ -1,6 +1,6 @@
 //! A batch that several processes share, each of which has a part of it: what an operation over the whole batch asks of them.
 
-use crate::Result;
+use crate::{Result, Tensor};
 
 /// The processes, called ranks, that compute the same on the parts of one batch.
 pub trait Ranks: Send + Sync {
@@ -10,4 +10,11 @@ pub trait Ranks: Send + Sync {
     /// # Errors
     /// [`Error::Ranks`](crate::Error::Ranks) if one of them is gone.
     fn gather(&self, numbers: &[f64]) -> Result<Vec<Vec<f64>>>;
+
+    /// The `numbers`, f64 on a GPU, of every rank, in the order of the ranks, on that GPU: `[ranks, …]`. The GPU waits for the others, all of which must
+    /// call this in the same order, and with as many numbers.
+    ///
+    /// # Errors
+    /// [`Error::Cuda`](crate::Error::Cuda) if the ranks' GPUs are not connected.
+    fn gather_on_gpu(&self, numbers: &Tensor) -> Result<Tensor>;
 }

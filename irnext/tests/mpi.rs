@@ -5,6 +5,9 @@
 #![cfg(all(feature = "mpi", target_os = "linux"))]
 
 mod common;
+#[cfg(feature = "cuda")]
+#[path = "mpi/gpus.rs"]
+mod gpus;
 
 use common::prepared;
 use std::fs;
@@ -28,12 +31,17 @@ fn there_is_mpirun() -> bool {
 
 /// `size` processes in `folder`, each of which writes its number to the file `pid.RANK` first.
 fn ranks(size: usize, folder: &Path, arguments: &[&str]) -> Command {
+    started(size, folder, env!("CARGO_BIN_EXE_irnext").as_ref(), arguments)
+}
+
+/// The same of another program.
+fn started(size: usize, folder: &Path, program: &Path, arguments: &[&str]) -> Command {
     // Should nothing end them, the test ends in failure.
     let mut command = Command::new("timeout");
     command.args(["--kill-after=5", "300", "mpirun"]);
     let script = "echo $$ > pid.$OMPI_COMM_WORLD_RANK; exec \"$@\"";
     command.args(["-n", &size.to_string(), "--allow-run-as-root", "--oversubscribe", "--bind-to", "none"]);
-    command.args(["sh", "-c", script, "sh", env!("CARGO_BIN_EXE_irnext")]).args(arguments);
+    command.args(["sh", "-c", script, "sh"]).arg(program).args(arguments);
     command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -84,16 +92,21 @@ fn two_processes_train_as_one() {
         return;
     }
     let folder = prepared();
-    succeeds(alone(folder.path(), &["train", "run.toml", "--out", "one"]));
-    let output = succeeds(ranks(2, folder.path(), &["train", "run.toml", "--out", "two"]).output().unwrap());
-    let text = said(&output);
-    assert_eq!(text.matches("12 of 12 steps done").count(), 1, "one rank speaks:\n{text}");
-    assert!(text.contains("2 ranks, of 1 images of each batch"), "{text}");
+    same_losses(folder.path());
     for name in ["weights.safetensors", "best.safetensors", "last.safetensors", "config.toml"] {
         assert!(folder.path().join("two").join(name).exists(), "{name} is missing");
     }
+}
+
+/// Trains by one process and by two, which shall see the same, to rounding.
+fn same_losses(folder: &Path) {
+    succeeds(alone(folder, &["train", "run.toml", "--out", "one"]));
+    let output = succeeds(ranks(2, folder, &["train", "run.toml", "--out", "two"]).output().unwrap());
+    let text = said(&output);
+    assert_eq!(text.matches("12 of 12 steps done").count(), 1, "one rank speaks:\n{text}");
+    assert!(text.contains("2 ranks, of 1 images of each batch"), "{text}");
     let [one, two] = ["one", "two"].map(|out| {
-        let text = fs::read_to_string(folder.path().join(out).join("metrics.jsonl")).unwrap();
+        let text = fs::read_to_string(folder.join(out).join("metrics.jsonl")).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<serde_json::Value>>()
     });
     assert_eq!((one.len(), two.len()), (15, 15), "twelve steps and three validations");
@@ -148,15 +161,20 @@ fn a_rank_that_dies_or_falls_silent_ends_the_others_with_a_message() {
         ("-STOP", 1, "nothing was heard of rank 1"),
     ] {
         let folder = prepared();
-        let child = endless(folder.path());
-        send(folder.path(), rank, signal);
-        let output = child.wait_with_output().unwrap();
-        assert!(!output.status.success() && said(&output).contains(message), "{signal}: {}", said(&output));
-        for rank in [0, 1] {
-            // mpirun does not wait for those that it has killed.
-            while is_running(&process(folder.path(), rank)) {
-                sleep(Duration::from_millis(20));
-            }
+        one_ends_both(folder.path(), signal, rank, message);
+    }
+}
+
+/// Sends `rank` a signal in the middle of a run: both end, with a message.
+fn one_ends_both(folder: &Path, signal: &str, rank: usize, message: &str) {
+    let child = endless(folder);
+    send(folder, rank, signal);
+    let output = child.wait_with_output().unwrap();
+    assert!(!output.status.success() && said(&output).contains(message), "{signal}: {}", said(&output));
+    for rank in [0, 1] {
+        // mpirun does not wait for those that it has killed.
+        while is_running(&process(folder, rank)) {
+            sleep(Duration::from_millis(20));
         }
     }
 }

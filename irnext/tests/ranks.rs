@@ -178,7 +178,9 @@ fn what_cannot_be_shared_is_refused_on_all_ranks() {
     let uneven = refused(3, &|_| config(folder.path(), "run", &["optimiser.batch=4"]));
     assert!(uneven.iter().all(|error| error == "a batch of 4 does not divide into 3 equal parts"), "{uneven:?}");
     let on_gpus = refused(2, &|_| config(folder.path(), "run", &["compute.device=cuda"]));
-    assert!(on_gpus.iter().all(|error| error.starts_with("several ranks train on CPUs")), "{on_gpus:?}");
+    // Built without GPUs, without a driver, or with the one GPU that these threads have.
+    let why = ["built without GPU support", "libcuda.so.1", "rank 1: it has the same GPU as rank 0"];
+    assert!(on_gpus.iter().all(|error| why.iter().any(|why| error.contains(why))), "{on_gpus:?}");
     let other = refused(2, &|rank| config(folder.path(), "run", &[&format!("optimiser.clip={}", 0.5 + rank as f64)]));
     let expected = "rank 1: optimiser.clip is 1.5 there, and 0.5 on rank 0; give all ranks the same";
     assert!(other.iter().all(|error| error == expected), "{other:?}");

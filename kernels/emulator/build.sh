@@ -4,7 +4,7 @@
 #     build.sh               target/cuda-emulator/libcuda.so.1
 #     build.sh --sanitize    target/cuda-emulator-sanitized/libcuda.so.1, with AddressSanitizer and UBSan
 #
-# and beside it libcudnn.so.9, a stand-in for what the program uses of cuDNN.
+# and beside it libcudnn.so.9 and libnccl.so.2, stand-ins for what the program uses of cuDNN and NCCL.
 #
 # Only g++ (or $CXX) is needed. A host finds the library through LD_LIBRARY_PATH; the sanitized one
 # also needs its runtime preloaded, as the last line printed says. What is newer than its sources stays.
@@ -120,6 +120,11 @@ cudnn=$out/libcudnn.so.9
 if stale "$cudnn" "$here"/cudnn/*.{h,cpp} "$here/cuda.h" "$out/flags"; then
     "$CXX" $flags $undefined -shared -Wl,-soname,libcudnn.so.9 -Wl,-z,defs "$here/cudnn/cudnn.cpp" "$library" -lpthread -o "$cudnn.new"
     mv "$cudnn.new" "$cudnn"
+fi
+nccl=$out/libnccl.so.2
+if stale "$nccl" "$here/nccl/nccl.cpp" "$out/flags"; then
+    "$CXX" $flags $undefined -shared -Wl,-soname,libnccl.so.2 -Wl,-z,defs "$here/nccl/nccl.cpp" "$library" -lpthread -lrt -o "$nccl.new"
+    mv "$nccl.new" "$nccl"
 fi
 if $sanitized; then
     # The runtime looks for the function that throws before a library that has it is loaded, unless that is preloaded, too.

@@ -8,7 +8,7 @@
 //! be given to work that comes later.
 //!
 //! `cust` wraps the driver; no type of it is seen outside this module. The driver is found when the program runs (crate `cuda-driver`), and
-//! cuDNN, too (`cudnn/`). Without one of them the caller gets an error that says what to install.
+//! cuDNN (`cudnn/`) and NCCL (`nccl/`), too. Without one of them the caller gets an error that says what to install.
 #![allow(unsafe_code)]
 
 pub(crate) mod cudnn;
@@ -16,6 +16,7 @@ mod event;
 mod graph;
 mod launch;
 mod memory;
+pub(crate) mod nccl;
 mod pointwise;
 mod reduction;
 mod region;

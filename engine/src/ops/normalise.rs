@@ -12,7 +12,7 @@ mod cuda;
 
 use super::keep;
 use crate::cpu::{channel_sums, map};
-use crate::{DType, Error, Meta, Ranks, Result, Tensor, dispatch_element, dispatch_float};
+use crate::{DType, Device, Error, Meta, Ranks, Result, Tensor, dispatch_element, dispatch_float};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -49,6 +49,9 @@ impl Statistics {
     /// Those of all parts of a batch, of which each rank has one with the statistics of `count` values in a channel; and how many
     /// values the parts have together.
     pub(super) fn of_all(&self, op: &'static str, count: f64, ranks: &dyn Ranks) -> Result<(Self, f64)> {
+        if self.mean.device() != Device::Cpu {
+            return self.of_all_on_gpu(op, count, ranks);
+        }
         let (mean, var) = (self.mean.dense_data::<f64>(op)?, self.var.dense_data::<f64>(op)?);
         let channels = mean.len();
         let parts = ranks.gather(&[&[count], mean, var].concat())?;
@@ -63,6 +66,25 @@ impl Statistics {
             (1..=channels).map(|c| weighted(&|part| part[channels + c] + (part[c] - mean[c - 1]).powi(2))).collect();
         let [mean, var] = [mean, var].map(|numbers| from_f64(&numbers, self.mean.shape(), DType::F64));
         Ok((Self { mean, var }, total))
+    }
+
+    /// The same where they are on a GPU, and stay there.
+    fn of_all_on_gpu(&self, op: &'static str, count: f64, ranks: &dyn Ranks) -> Result<(Self, f64)> {
+        let channels = self.mean.numel();
+        // These follow from the shapes, so a recording may take them for constants.
+        let sizes = ranks.gather(&[count, channels as f64])?;
+        if sizes.iter().any(|size| size.get(1) != Some(&(channels as f64))) {
+            return Err(Error::shape(op, "the ranks have maps of different numbers of channels"));
+        }
+        let total: f64 = sizes.iter().map(|size| size[0]).sum();
+        let parts = ranks.gather_on_gpu(&Tensor::concat(&[&self.mean, &self.var], 0)?)?;
+        let shares: Vec<f64> = sizes.iter().map(|size| size[0] / total).collect();
+        let shares = parts.constant(&shares, &[shares.len(), 1, 1])?;
+        let (means, vars) = (parts.narrow(1, 0, 1)?, parts.narrow(1, 1, 1)?);
+        let mean = means.mul(&shares)?.sum(&[0])?;
+        let var = vars.add(&means.sub(&mean)?.square()?)?.mul(&shares)?.sum(&[0])?;
+        let like = |numbers: Tensor| numbers.reshape(self.mean.shape());
+        Ok((Self { mean: like(mean)?, var: like(var)? }, total))
     }
 
     fn groups(&self) -> usize {
@@ -98,6 +120,12 @@ impl Whole {
         }
         let sum = |i: usize| parts.iter().map(|part| part[i]).sum();
         Ok([(0..channels).map(sum).collect(), (channels..2 * channels).map(sum).collect()])
+    }
+
+    /// The same on a GPU, of any shape.
+    #[cfg(feature = "cuda")]
+    fn sums_on_gpu(&self, mine: &Tensor) -> Result<Tensor> {
+        self.ranks.gather_on_gpu(mine)?.sum(&[0])?.reshape(mine.shape())
     }
 }
 

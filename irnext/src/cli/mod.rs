@@ -159,7 +159,7 @@ struct ComputeArguments {
 
 impl ComputeArguments {
     fn compute(&self) -> Compute {
-        Compute { device: self.device, precision: self.precision }
+        Compute { device: Launched::by_environment().device(self.device), precision: self.precision }
     }
 }
 

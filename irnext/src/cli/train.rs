@@ -107,7 +107,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 /// What the first rank does, or the only one: the run, and all that is said of it.
 fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
     let (config, scaled) = arguments.config()?;
-    let device = config.compute.device;
+    let device = launch::Launched::by_environment().device(config.compute.device);
     if let Some(scaled) = scaled {
         say!("{scaled}");
     }

@@ -10,7 +10,7 @@ pub mod launch;
 mod mpi;
 
 use crate::error::{Error, Result};
-use engine::Ranks;
+use engine::{Communicator, Device, Ranks};
 use nn::distributed::{Group, gone};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -152,6 +152,30 @@ impl Team {
             let heard = words.into_iter().filter_map(|(_, made)| made).try_for_each(&mut seen);
             // Rank 0 may write what it sees, and fail in that.
             self.agree(heard)?;
+        }
+        Ok(())
+    }
+
+    /// Connects the GPUs that the ranks compute on; nothing if `device`, this rank's, is none, or has been connected before.
+    ///
+    /// # Errors
+    /// If NCCL is missing on a rank, or two ranks have one GPU.
+    pub fn connect_gpus(&self, device: Device) -> Result<()> {
+        let Some(group) = self.group.as_ref().filter(|group| !group.carries(device)) else { return Ok(()) };
+        let gpus = self.meet(Communicator::prepare(device).map_err(Error::from))?;
+        for (rank, gpu) in gpus.iter().enumerate() {
+            if let Some(other) = gpus[..rank].iter().position(|other| other == gpu) {
+                let reason = format!(
+                    "it has the same GPU as rank {other}, and NCCL takes one rank on each; start as many processes on a machine as it has GPUs"
+                );
+                return Err(Error::Rank { rank, reason });
+            }
+        }
+        let invitation = self.from_first(|| Ok(Communicator::invitation()?), |made| Ok(made.clone()), Ok)?;
+        match Communicator::join(device, &invitation, self.rank(), self.size()) {
+            Ok(communicator) => group.connect_gpus(communicator),
+            // The others wait for this rank where they cannot be told.
+            Err(error) => return Err(self.give_up(error.into())),
         }
         Ok(())
     }

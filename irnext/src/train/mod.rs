@@ -26,9 +26,10 @@ pub use pairs::TrainingSet;
 pub use plan::{Measured, Plan};
 pub use step::{LOSS_SCALE, State, StepResult, StepSettings};
 
-use crate::compute::Precision;
+use crate::compute::{Compute, Precision};
 use crate::data::{CropSpec, LoaderConfig, PhotoCache, Source};
 use crate::distributed::Team;
+use crate::distributed::launch::Launched;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use engine::{DType, Tensor};
@@ -109,20 +110,17 @@ impl Trainer {
     /// Finds the data and the state of a run, whose folder is touched last.
     fn set_up(team: Team, config: TrainConfig, folder: impl FnOnce(&Path) -> Result<RunFolder>) -> Result<Self> {
         let find = || {
-            if let Some(group) = team.group()
-                && !group.carries(config.compute.device)
-            {
-                let device = config.compute.device;
-                let reason = format!("several ranks train on CPUs; one process trains on {device}");
-                return Err(Error::Config { reason });
-            }
-            config.compute.start()?;
+            let compute =
+                Compute { device: Launched::by_environment().device(config.compute.device), ..config.compute };
+            compute.start()?;
             let pairs = Pairs::find(&config, &PhotoCache::new(config.data.cache_mb << 20))?;
             let steps_per_epoch = loader(&team, &config, 0).steps_per_epoch(pairs.source.len())?;
-            Ok((decisive(&config, &pairs)?, pairs, steps_per_epoch))
+            Ok((decisive(&config, &pairs)?, compute, pairs, steps_per_epoch))
         };
-        let (settings, Pairs { source, validation, remarks }, steps_per_epoch) = team.agree(find())?;
+        let (settings, compute, Pairs { source, validation, remarks }, steps_per_epoch) = team.agree(find())?;
         team.same(&settings)?;
+        let config = TrainConfig { compute, ..config };
+        team.connect_gpus(compute.device)?;
         let optimiser = &config.optimiser;
         let total = optimiser.steps.unwrap_or_else(|| optimiser.epochs.unwrap_or(0) * steps_per_epoch);
         let periods = match optimiser.period {

@@ -82,11 +82,14 @@ pub fn probe(index: usize) -> Result<Probe, Error> {
     // SAFETY: the driver writes at most the 256 bytes that the pointer leads to.
     check("cuDeviceGetName", unsafe { cuDeviceGetName(name.as_mut_ptr().cast(), 256, device) })?;
     let name = CStr::from_bytes_until_nul(&name).unwrap_or_default();
+    let mut uuid = [0; 16];
+    check("cuDeviceGetUuid", cuDeviceGetUuid(&mut uuid, device))?;
     Ok(Probe {
         name: name.to_string_lossy().into_owned(),
         capability: (attribute(CAPABILITY_MAJOR)?, attribute(CAPABILITY_MINOR)?),
         memory: memory as u64,
         multiprocessors: attribute(MULTIPROCESSORS)?,
+        uuid,
     })
 }
 
@@ -133,6 +136,7 @@ unsafe extern "C" {
     safe fn cuDeviceGet(device: &mut i32, index: i32) -> i32;
     safe fn cuDeviceGetAttribute(value: &mut i32, attribute: i32, device: i32) -> i32;
     safe fn cuDeviceTotalMem_v2(bytes: &mut usize, device: i32) -> i32;
+    safe fn cuDeviceGetUuid(uuid: &mut [u8; 16], device: i32) -> i32;
     fn cuDeviceGetName(name: *mut c_char, length: i32, device: i32) -> i32;
     safe fn cuGetErrorName(code: i32, text: &mut *const c_char) -> i32;
     safe fn cuGetErrorString(code: i32, text: &mut *const c_char) -> i32;
@@ -205,7 +209,7 @@ driver! {
         cuCtxPushCurrent_v2 cuCtxSetCacheConfig cuCtxSetCurrent cuCtxSetLimit cuCtxSetSharedMemConfig
         cuCtxSynchronize
         cuDestroyExternalMemory
-        cuDeviceGet cuDeviceGetAttribute cuDeviceGetCount cuDeviceGetName cuDevicePrimaryCtxRelease_v2
+        cuDeviceGet cuDeviceGetAttribute cuDeviceGetCount cuDeviceGetName cuDeviceGetUuid cuDevicePrimaryCtxRelease_v2
         cuDevicePrimaryCtxReset_v2 cuDevicePrimaryCtxRetain cuDevicePrimaryCtxSetFlags_v2 cuDeviceTotalMem_v2
         cuDriverGetVersion
         cuEventCreate cuEventDestroy_v2 cuEventElapsedTime cuEventQuery cuEventRecord cuEventSynchronize

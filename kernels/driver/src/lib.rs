@@ -69,4 +69,6 @@ pub struct Probe {
     pub memory: u64,
     /// The number of streaming multiprocessors.
     pub multiprocessors: u32,
+    /// What no other GPU has.
+    pub uuid: [u8; 16],
 }

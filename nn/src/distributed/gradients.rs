@@ -2,7 +2,7 @@
 
 use super::{Group, Pending, gone, numbers_in};
 use crate::Result;
-use engine::{DType, Tensor};
+use engine::{DType, Means, Tensor};
 
 /// A bucket is on its way once it has so many bytes: large enough that the time a message takes to begin does not count, and small
 /// enough that the last one, for which backward has nothing left to do meanwhile, is over soon.
@@ -15,6 +15,16 @@ pub struct Buckets<'a> {
     group: &'a Group,
     filling: Bucket,
     sent: Vec<(Bucket, Pending<Vec<u8>>)>,
+    on_gpu: OnGpu,
+}
+
+/// The same for those that are on a GPU, which do not leave it.
+#[derive(Default)]
+struct OnGpu {
+    entries: Vec<usize>,
+    gradients: Vec<Tensor>,
+    bytes: usize,
+    sent: Vec<(Vec<usize>, Means)>,
 }
 
 /// Some gradients of one dtype: which entries they are of, their shapes, and their numbers one after the other.
@@ -28,12 +38,15 @@ struct Bucket {
 impl<'a> Buckets<'a> {
     /// None so far.
     pub fn new(group: &'a Group) -> Self {
-        Self { group, filling: Bucket::default(), sent: Vec::new() }
+        Self { group, filling: Bucket::default(), sent: Vec::new(), on_gpu: OnGpu::default() }
     }
 
     /// Adds the gradient, in f32 or f64, of the entry with this number.
     pub fn add(&mut self, entry: usize, gradient: &Tensor) -> Result<()> {
         let dtype = gradient.dtype();
+        if self.group.communicator(gradient.device())?.is_some() {
+            return self.add_on_gpu(entry, gradient);
+        }
         if self.filling.dtype.is_some_and(|other| other != dtype) {
             self.send();
         }
@@ -53,7 +66,13 @@ impl<'a> Buckets<'a> {
     /// The means, in a list of `entries`; nothing where no gradient was put in.
     pub fn finish(mut self, entries: usize) -> Result<Vec<Option<Tensor>>> {
         self.send();
+        self.send_on_gpu()?;
         let mut means = vec![None; entries];
+        for (entries, sent) in self.on_gpu.sent {
+            for (entry, mean) in entries.into_iter().zip(sent.finish()?) {
+                means[entry] = Some(mean);
+            }
+        }
         for (Bucket { dtype, entries, .. }, pending) in self.sent {
             let bytes = pending.wait()?;
             let mut rest = &bytes[..];
@@ -77,5 +96,25 @@ impl<'a> Buckets<'a> {
             let pending = self.group.start_mean(dtype, std::mem::take(&mut bucket.bytes));
             self.sent.push((bucket, pending));
         }
+    }
+
+    fn add_on_gpu(&mut self, entry: usize, gradient: &Tensor) -> Result<()> {
+        let OnGpu { entries, gradients, bytes, .. } = &mut self.on_gpu;
+        entries.push(entry);
+        gradients.push(gradient.detach());
+        *bytes += gradient.numel() * gradient.dtype().size();
+        if *bytes >= BYTES { self.send_on_gpu() } else { Ok(()) }
+    }
+
+    fn send_on_gpu(&mut self) -> Result<()> {
+        let OnGpu { entries, gradients, bytes, sent } = &mut self.on_gpu;
+        let (entries, gradients) = (std::mem::take(entries), std::mem::take(gradients));
+        *bytes = 0;
+        if let Some(first) = gradients.first()
+            && let Some(communicator) = self.group.communicator(first.device())?
+        {
+            sent.push((entries, communicator.start_means(&gradients)?));
+        }
+        Ok(())
     }
 }

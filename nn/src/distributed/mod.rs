@@ -7,6 +7,9 @@
 //!
 //! Sums are taken in the order of the ranks, in f64, and rounded once: they depend on the number of ranks and on nothing else, and are the
 //! same bits on all.
+//!
+//! What ranks compute on GPUs goes from GPU to GPU, by the [`Communicator`] that a group is given for that. NCCL chooses the order of its sums, which
+//! are the same bits on all ranks, too.
 
 mod gradients;
 #[cfg(test)]
@@ -17,7 +20,8 @@ pub use gradients::Buckets;
 pub use threads::threads;
 
 use crate::{Error, Result};
-use engine::{DType, Device, Ranks};
+use engine::{Communicator, DType, Device, Ranks, Tensor};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -43,11 +47,6 @@ pub trait Transport {
     /// are all of one length.
     fn exchange(&mut self, pieces: &[&[u8]]) -> Result<Vec<Vec<u8>>>;
 
-    /// Whether it takes tensors from where they are on `device`. One that does for GPUs (by NCCL, say) reduces there.
-    fn carries(&self, device: Device) -> bool {
-        device == Device::Cpu
-    }
-
     /// Called every now and then between calls.
     fn look_after_others(&mut self) {}
 
@@ -62,9 +61,10 @@ pub trait Transport {
 pub struct Group {
     rank: usize,
     size: usize,
-    on_gpus: bool,
     jobs: Sender<Job>,
     closed: AtomicBool,
+    /// The connection of this rank's GPU to the others', if they compute on GPUs.
+    gpus: OnceLock<Communicator>,
 }
 
 /// What the transport's thread is asked for.
@@ -92,7 +92,7 @@ impl Group {
         let ((jobs, asked), (ready, answer)) = (channel(), channel());
         let live = move || match connect() {
             Ok(mut transport) => {
-                let about = (transport.rank(), transport.size(), transport.carries(Device::Cuda(0)));
+                let about = (transport.rank(), transport.size());
                 if ready.send(Ok(about)).is_ok() {
                     serve(&mut transport, &asked);
                 }
@@ -101,8 +101,8 @@ impl Group {
         };
         let started = thread::Builder::new().name("ranks".into()).spawn(live);
         started.map_err(|error| Error::Setting(format!("cannot start the thread that connects ranks: {error}")))?;
-        let (rank, size, on_gpus) = Pending(answer).wait()?;
-        Ok(Self { rank, size, on_gpus, jobs, closed: AtomicBool::new(false) })
+        let (rank, size) = Pending(answer).wait()?;
+        Ok(Self { rank, size, jobs, closed: AtomicBool::new(false), gpus: OnceLock::new() })
     }
 
     /// This rank's number, from 0.
@@ -120,9 +120,24 @@ impl Group {
         self.rank == 0
     }
 
-    /// Whether ranks that compute on `device` can train together.
+    /// Lets the ranks share what they compute on GPUs, of which all have one that `communicator` connects. Once.
+    pub fn connect_gpus(&self, communicator: Communicator) {
+        // A second one changes nothing.
+        let _ = self.gpus.set(communicator);
+    }
+
+    /// Whether the ranks can share what they compute on `device`.
     pub fn carries(&self, device: Device) -> bool {
-        device == Device::Cpu || self.on_gpus
+        self.communicator(device).is_ok()
+    }
+
+    /// What carries tensors that are on `device` from there, if that is not the transport.
+    fn communicator(&self, device: Device) -> engine::Result<Option<&Communicator>> {
+        match (device, self.gpus.get()) {
+            (Device::Cpu, _) => Ok(None),
+            (_, Some(communicator)) if communicator.device() == device => Ok(Some(communicator)),
+            _ => Err(engine::Error::cuda("ranks", format!("what is on {device} is not connected to the other ranks"))),
+        }
     }
 
     /// The bytes of every rank, in the order of the ranks. Waits for all of them.
@@ -182,6 +197,13 @@ impl Ranks for Group {
             other => engine::Error::ranks(other.to_string()),
         })?;
         Ok(parts.iter().map(|bytes| numbers_in(bytes)).collect())
+    }
+
+    fn gather_on_gpu(&self, numbers: &Tensor) -> engine::Result<Tensor> {
+        match self.communicator(numbers.device())? {
+            Some(communicator) => communicator.gather(numbers),
+            None => Err(engine::Error::cuda("ranks", "the numbers are in main memory")),
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 use super::normalise::{self, Normalise, Saved, Statistics, Whole};
 use super::{Op, apply};
 use crate::sweep::{Choices, Room, Sample, Values};
-use crate::{DType, Device, Error, Meta, Ranks, Result, Tensor};
+use crate::{DType, Error, Meta, Ranks, Result, Tensor};
 use std::sync::Arc;
 
 /// This room in the sweep.
@@ -48,9 +48,6 @@ impl Tensor {
     ) -> Result<(Tensor, BatchStats)> {
         infer(&[self.meta(), weight.meta(), bias.meta()])?;
         let [n, c, h, w] = self.dims4(NAME)?;
-        if ranks.is_some() && self.device() != Device::Cpu {
-            return Err(Error::cuda(NAME, "ranks share no statistics of maps that are on a GPU"));
-        }
         let (mut statistics, mut count, mut whole) = (Statistics::of(NAME, self, 1)?, (n * h * w) as f64, None);
         if let Some(ranks) = ranks {
             (statistics, count) = statistics.of_all(NAME, count, &**ranks)?;

@@ -187,22 +187,35 @@ pub(super) fn backward(
     let (d_weight, d_bias) = (new(&channels, dtype, wants_weight)?, new(&channels, dtype, wants_bias)?);
     let through = normalise.of_input && x.is_some();
     let count = if through { (dy.numel() / mean.numel()) as u32 } else { 0 };
-    Launch::each("normalise", "normalise_gradient_numbers", dtype, channels[0]).run(
-        gpu,
-        &[
-            &address(&numbers)?,
-            &address(&d_weight)?,
-            &address(&d_bias)?,
-            &sums.address()?,
-            &mean.address()?,
-            &var.address()?,
-            &address(&weight)?,
-            &normalise.eps,
-            &count,
-            &(groups as u32),
-            &(channels[0] as u32),
-        ],
-    )?;
+    let launch = |numbers: u64, [d_weight, d_bias]: [u64; 2], sums: &Tensor, count: u32| {
+        Launch::each("normalise", "normalise_gradient_numbers", dtype, channels[0]).run(
+            gpu,
+            &[
+                &numbers,
+                &d_weight,
+                &d_bias,
+                &sums.address()?,
+                &mean.address()?,
+                &var.address()?,
+                &address(&weight)?,
+                &normalise.eps,
+                &count,
+                &(groups as u32),
+                &(channels[0] as u32),
+            ],
+        )
+    };
+    let of_parameters = [address(&d_weight)?, address(&d_bias)?];
+    match &normalise.whole {
+        // The sums over all parts are for dx alone.
+        Some(whole) if through && wants_x => {
+            let count = u32::try_from(whole.count as u64)
+                .map_err(|_| Error::cuda(op, "the batch is too large for a GPU kernel"))?;
+            launch(0, of_parameters, &sums, 0)?;
+            launch(address(&numbers)?, [0, 0], &whole.sums_on_gpu(&sums)?, count)?;
+        }
+        _ => launch(address(&numbers)?, of_parameters, &sums, count)?,
+    }
     let dx = new(dy.shape(), dtype, wants_x)?;
     if let (Some(dx), Some(numbers)) = (&dx, &numbers) {
         match x.filter(|_| through) {
