@@ -1,12 +1,14 @@
 //! What each photograph is restored with: the weights that were asked for, or those for what it suffers from.
 
 use super::{ComputeArguments, WeightArguments};
+use crate::compute::Compute;
 use crate::degrade::Task;
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::model::{FrozenModel, Model};
 use crate::recognise::{SURE, Verdict, recognise};
 use crate::shipped;
+use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -39,9 +41,10 @@ impl FromStr for Asked {
     }
 }
 
-/// Models, each loaded once, and the name of what each does.
+/// The models that may be needed, under the names of what they do. One of the program's own is loaded when a photograph first needs it.
 pub(super) struct Models {
-    models: Vec<(String, Model)>,
+    models: Vec<(String, OnceCell<Model>)>,
+    compute: Compute,
     auto: bool,
 }
 
@@ -55,32 +58,31 @@ impl ChoiceArguments {
             }
             (asked, weights) => weights.is_none() && matches!(asked, None | Some(Asked::Auto)),
         };
-        let on = |model: Model| model.on(compute.compute());
+        let compute = compute.compute();
         let models = if auto {
-            let load = |task: Task| Ok((task.to_string(), on(shipped::load(task)?.0)?));
-            shipped::tasks().map(load).collect::<Result<_>>()?
+            compute.start()?;
+            shipped::tasks().map(|task| (task.to_string(), OnceCell::new())).collect()
         } else {
             let task = self.task.and_then(|asked| if let Asked::For(task) = asked { Some(task) } else { None });
             let (model, name) = WeightArguments { task, weights: self.weights.clone() }.load()?;
-            vec![(name, on(model)?)]
+            vec![(name, model.on(compute)?.into())]
         };
-        Ok(Models { models, auto })
+        Ok(Models { models, compute, auto })
     }
 }
 
 impl Models {
     /// Ready for use.
-    pub fn freeze(&self, compute: &ComputeArguments) -> Ready<'_> {
-        let precision = compute.compute().precision;
-        let models = self.models.iter().map(|(name, model)| (name.clone(), model.freeze().computing_in(precision)));
-        Ready { models: models.collect(), auto: self.auto }
+    pub fn freeze(&self) -> Ready<'_> {
+        Ready { models: self, frozen: self.models.iter().map(|_| OnceCell::new()).collect() }
     }
 }
 
 /// Models in use.
 pub(super) struct Ready<'a> {
-    models: Vec<(String, FrozenModel<'a>)>,
-    auto: bool,
+    models: &'a Models,
+    /// Those that were needed, in the same places.
+    frozen: Vec<OnceCell<FrozenModel<'a>>>,
 }
 
 /// What is done to a photograph.
@@ -94,19 +96,15 @@ pub(super) enum Choice<'a> {
 impl Ready<'_> {
     /// What `image` gets.
     pub fn choose(&self, image: &Image) -> Result<Choice<'_>> {
-        if !self.auto {
-            let (name, model) = &self.models[0];
-            return Ok(Choice::Restore(name, model, None));
-        }
-        Ok(self.decide(recognise(image)?))
+        if self.models.auto { self.decide(recognise(image)?) } else { self.restore(0, None) }
     }
 
-    fn decide(&self, verdict: Verdict) -> Choice<'_> {
+    fn decide(&self, verdict: Verdict) -> Result<Choice<'_>> {
         let name = verdict.likeliest().map(Task::name);
-        let model = self.models.iter().find(|(task, _)| Some(task.as_str()) == name);
+        let place = self.models.models.iter().position(|(task, _)| Some(task.as_str()) == name);
         let percent = 100.0 * SURE;
-        let why = match (name, verdict.task(), model) {
-            (Some(_), Some(_), Some((task, model))) => return Choice::Restore(task, model, Some(verdict)),
+        let why = match (name, verdict.task(), place) {
+            (Some(_), Some(_), Some(place)) => return self.restore(place, Some(verdict)),
             (None, ..) => "left alone; --task TASK restores it all the same".into(),
             (Some(task), None, _) => {
                 format!("less than {percent} %, left alone; --task {task} restores it all the same")
@@ -115,7 +113,22 @@ impl Ready<'_> {
                 format!("left alone, as no weights for {task} are inside the program; --weights FILE takes others")
             }
         };
-        Choice::Leave(format!("{verdict}: {why}"))
+        Ok(Choice::Leave(format!("{verdict}: {why}")))
+    }
+
+    /// The model in this place, loaded if need be.
+    fn restore(&self, place: usize, verdict: Option<Verdict>) -> Result<Choice<'_>> {
+        let Models { models, compute, .. } = self.models;
+        let (name, cell) = &models[place];
+        let model = match cell.get() {
+            Some(model) => model,
+            None => {
+                let loaded = shipped::load(name.parse()?)?.0.on(*compute)?;
+                cell.get_or_init(|| loaded)
+            }
+        };
+        let frozen = self.frozen[place].get_or_init(|| model.freeze().computing_in(compute.precision));
+        Ok(Choice::Restore(name, frozen, verdict))
     }
 }
 
@@ -126,7 +139,7 @@ mod tests {
     use engine::DType;
 
     fn said(models: &Ready<'_>, probabilities: [f64; 6]) -> Result<String, String> {
-        match models.decide(Verdict { probabilities, reasons: vec!["colours are pale"] }) {
+        match models.decide(Verdict { probabilities, reasons: vec!["colours are pale"] }).unwrap() {
             Choice::Restore(task, _, verdict) => Ok(format!("{task}, {}", verdict.unwrap())),
             Choice::Leave(why) => Err(why),
         }
@@ -136,9 +149,8 @@ mod tests {
     fn what_is_clear_or_unsure_or_without_weights_is_left_alone() {
         let config = ModelConfig { width: 8, n: 0, groups: 4, ..ModelConfig::default() };
         let model = Model::new(&config, 1, DType::F32).unwrap();
-        let models = Models { models: vec![("dehaze".into(), model)], auto: true };
-        let compute = ComputeArguments { device: engine::Device::Cpu, precision: Default::default() };
-        let models = models.freeze(&compute);
+        let models = Models { models: vec![("dehaze".into(), model.into())], compute: Compute::default(), auto: true };
+        let models = models.freeze();
         assert_eq!(said(&models, [0.1, 0.9, 0.0, 0.0, 0.0, 0.0]).unwrap(), "dehaze, haze, 90 % (colours are pale)");
         for (probabilities, part) in [
             ([0.9, 0.1, 0.0, 0.0, 0.0, 0.0], "clear, 90 % (haze, 10 %): left alone; --task TASK restores"),

@@ -3,7 +3,7 @@
 use super::auto::{Choice, ChoiceArguments, Ready};
 use super::{ComputeArguments, keep, say};
 use crate::data::image_files;
-use crate::distributed::{Team, launch};
+use crate::distributed::{Team, launch, of_files};
 use crate::error::{Error, Result};
 use crate::image::Photo;
 use crate::restore::restore;
@@ -35,7 +35,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
 
 fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
     let models = arguments.choice.load(&arguments.compute)?;
-    let models = models.freeze(&arguments.compute);
+    let models = models.freeze();
     let jobs = part(team, jobs(arguments))?;
     let mut complete = true;
     for job in jobs {
@@ -59,8 +59,7 @@ fn part(team: &Team, jobs: Vec<Result<Job>>) -> Result<Vec<Result<Job>>> {
         Err(error) => error.to_string(),
     };
     let places: Vec<String> = jobs.iter().map(place).collect();
-    let sum = crc32c::crc32c(places.join("\n").as_bytes());
-    team.same(&[("the list of photographs".into(), format!("{} files (checksum {sum:08x})", places.len()))])?;
+    team.same(&[("the list of photographs".into(), of_files(&places))])?;
     let mut ranks = HashMap::new();
     for (i, place) in places.iter().enumerate() {
         ranks.entry(place).or_insert(i % team.size());

@@ -1,7 +1,7 @@
 //! What haze does to a picture: it lifts the dark parts, and takes contrast and colour (He, Sun, Tang: "Single image haze
 //! removal using dark channel prior", 2009: of three channels one is dark somewhere in nearly every patch of a clear picture).
 
-use super::lines::{darkest, luma};
+use super::lines::darkest;
 use super::tiles::quantile;
 use crate::degrade::filter::Plane;
 use crate::image::Image;
@@ -29,7 +29,7 @@ pub(super) fn features(image: &Image) -> [f64; 8] {
         let (most, least) = (r.max(g).max(b), r.min(g).min(b));
         (most - least) / (most + 0.05)
     });
-    let light = luma(small);
+    let light = Plane::grey(small);
     // The contrast inside a patch, beside its light.
     let local = light.clone().zip(&light.box_blur(PATCH), |v, mean| (v - mean).abs() / (mean + 0.05));
     [

@@ -2,12 +2,6 @@
 
 use super::tiles::inside;
 use crate::degrade::filter::Plane;
-use crate::image::Image;
-
-/// The mean of the channels.
-pub(super) fn luma(image: &Image) -> Plane {
-    Plane::grey(image)
-}
 
 /// The least value on the line through each pixel, `half` steps to either side, as far as it is in the picture.
 pub(super) fn darkest(plane: &Plane, step: [isize; 2], half: usize) -> Plane {

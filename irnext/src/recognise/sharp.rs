@@ -5,8 +5,8 @@
 //! that scale, about -0.7 in sharp photographs and 0 in noise, whatever their contrast; blur of length L along a direction makes all
 //! smooth up to about s = L/2 along that direction.
 
-use super::lines::luma;
 use super::tiles::{means, quantile};
+use crate::degrade::filter::Plane;
 use crate::image::Image;
 
 /// Two directions and those at right angles to them.
@@ -22,7 +22,7 @@ const LEAST: f64 = 2e-6;
 const FLAT: f64 = 4e-4;
 
 pub(super) fn features(image: &Image) -> [f64; 13] {
-    let light = luma(image);
+    let light = Plane::grey(image);
     let difference = |step| means(&light, step, |here, there| (here - there) * (here - there));
     let structure = DIRECTIONS.map(|[dx, dy]| SCALES.map(|scale| difference([scale * dx, scale * dy])));
     let count = structure[0][0].len();

@@ -1,7 +1,7 @@
 //! What rain and snow do to a picture: they add bright things and no dark ones, thin across the fall or in every direction, and
 //! add them everywhere.
 
-use super::lines::{bright, luma};
+use super::lines::bright;
 use super::tiles::{SIDE, inside, mean, means, quantile};
 use crate::degrade::filter::Plane;
 use crate::image::Image;
@@ -17,8 +17,8 @@ const FALL: isize = 8;
 const ASIDE: isize = 6;
 
 pub(super) fn features(image: &Image) -> [f64; 18] {
-    let light = luma(image);
-    let half = luma(&image.shrink(2).pad_reflect(SIDE, SIDE));
+    let light = Plane::grey(image);
+    let half = Plane::grey(&image.shrink(2).pad_reflect(SIDE, SIDE));
     let fine = || rayon::join(|| Thin::of(&light), || Thin::of(&light.clone().map(|v| -v)));
     let coarse = || rayon::join(|| Thin::of(&half), || Thin::of(&half.clone().map(|v| -v)));
     let ((white, black), (coarse_white, coarse_black)) = rayon::join(fine, coarse);

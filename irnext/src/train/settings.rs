@@ -3,6 +3,7 @@
 use super::pairs::Pairs;
 use super::{Progress, TrainConfig};
 use crate::data::Source;
+use crate::distributed::of_files;
 use crate::error::{Error, Result};
 
 /// Refuses to go on with a run under a configuration that would make it another run.
@@ -44,7 +45,7 @@ pub(super) fn decisive(config: &TrainConfig, pairs: &Pairs) -> Result<Vec<(Strin
     settings.retain(|(name, _)| !["data.workers", "data.cache_mb"].contains(&name.as_str()));
     let names = |source: &dyn Source| {
         let names: Vec<String> = (0..source.len()).map(|index| source.name(index)).collect();
-        format!("{} files (checksum {:08x})", names.len(), crc32c::crc32c(names.join("\n").as_bytes()))
+        of_files(&names)
     };
     settings.push(("the training set".into(), names(&*pairs.source)));
     let validation = pairs.validation.as_ref().map_or("none".into(), |pairs| names(pairs));
