@@ -3,37 +3,24 @@
 //! Each is the `tiny` network in f16; `irnext/weights/README.md` is their model card.
 
 use crate::degrade::Task;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::Model;
 use std::collections::HashMap;
 
-/// The tasks with weights inside, and the weights.
-const SHIPPED: &[(Task, &[u8])] = &[
-    (Task::Dehaze, include_bytes!("../weights/dehaze.safetensors")),
-    (Task::Derain, include_bytes!("../weights/derain.safetensors")),
-    (Task::Desnow, include_bytes!("../weights/desnow.safetensors")),
-    (Task::Defocus, include_bytes!("../weights/deblur-defocus.safetensors")),
-];
-
-/// The tasks with weights inside.
-pub fn tasks() -> impl Iterator<Item = Task> {
-    SHIPPED.iter().map(|(task, _)| *task)
+/// The weight file for `task`.
+fn file(task: Task) -> &'static [u8] {
+    match task {
+        Task::Dehaze => include_bytes!("../weights/dehaze.safetensors"),
+        Task::Derain => include_bytes!("../weights/derain.safetensors"),
+        Task::Desnow => include_bytes!("../weights/desnow.safetensors"),
+        Task::Deblur => include_bytes!("../weights/deblur-motion.safetensors"),
+        Task::Defocus => include_bytes!("../weights/deblur-defocus.safetensors"),
+    }
 }
 
 /// The model for `task`, and its file's metadata.
 pub fn load(task: Task) -> Result<(Model, HashMap<String, String>)> {
-    match SHIPPED.iter().find(|(shipped, _)| *shipped == task) {
-        Some((task, bytes)) => Model::from_bytes(&format!("the weights inside the program for {task}"), bytes),
-        None => {
-            let tasks: Vec<&str> = tasks().map(Task::name).collect();
-            Err(Error::Config {
-                reason: format!(
-                    "no weights for {task} are inside the program (there are {}); give a weight file with --weights",
-                    tasks.join(", ")
-                ),
-            })
-        }
-    }
+    Model::from_bytes(&format!("the weights inside the program for {task}"), file(task))
 }
 
 #[cfg(test)]
@@ -53,8 +40,8 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/samples/clean");
         let clean = |file: &PathBuf| Photo::read(file).unwrap().rgb.crop(192, 128, 128, 128);
         let photographs: Vec<Image> = image_files(&folder).unwrap().iter().map(clean).collect();
-        for &(task, bytes) in SHIPPED {
-            assert!(bytes.len() < 2_500_000, "{task}: {} bytes", bytes.len());
+        for task in Task::ALL {
+            assert!(file(task).len() < 2_500_000, "{task}: {} bytes", file(task).len());
             let (model, metadata) = load(task).unwrap();
             assert_eq!(metadata[crate::model::TASK], task.to_string());
             let model = model.freeze();
@@ -66,13 +53,9 @@ mod tests {
             let gains: Vec<f64> = photographs.iter().cycle().take(12).enumerate().map(gain).collect();
             let mean = gains.iter().sum::<f64>() / gains.len() as f64;
             println!("{task}: {mean:.2} dB");
-            assert!(mean > 1.0, "{task}: the mean gain is {mean:.2} dB: {gains:.2?}");
+            // Of motion by more than a dozen pixels a network this small undoes little.
+            let least = if task == Task::Deblur { 0.4 } else { 1.0 };
+            assert!(mean > least, "{task}: the mean gain is {mean:.2} dB: {gains:.2?}");
         }
-    }
-
-    #[test]
-    fn a_task_without_weights_says_which_there_are() {
-        let message = load(Task::Deblur).err().unwrap().to_string();
-        assert!(message.contains("deblur-motion") && message.contains("dehaze, derain"), "{message}");
     }
 }

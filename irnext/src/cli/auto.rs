@@ -41,7 +41,8 @@ impl FromStr for Asked {
     }
 }
 
-/// The models that may be needed, under the names of what they do. One of the program's own is loaded when a photograph first needs it.
+/// The models that may be needed, under the names of what they do: the one that was asked for, or one for each of [`Task::ALL`] in its order, which
+/// is loaded when a photograph first needs it.
 pub(super) struct Models {
     models: Vec<(String, OnceCell<Model>)>,
     compute: Compute,
@@ -61,7 +62,7 @@ impl ChoiceArguments {
         let compute = compute.compute();
         let models = if auto {
             compute.start()?;
-            shipped::tasks().map(|task| (task.to_string(), OnceCell::new())).collect()
+            Task::ALL.map(|task| (task.to_string(), OnceCell::new())).into()
         } else {
             let task = self.task.and_then(|asked| if let Asked::For(task) = asked { Some(task) } else { None });
             let (model, name) = WeightArguments { task, weights: self.weights.clone() }.load()?;
@@ -100,18 +101,11 @@ impl Ready<'_> {
     }
 
     fn decide(&self, verdict: Verdict) -> Result<Choice<'_>> {
-        let name = verdict.likeliest().map(Task::name);
-        let place = self.models.models.iter().position(|(task, _)| Some(task.as_str()) == name);
         let percent = 100.0 * SURE;
-        let why = match (name, verdict.task(), place) {
-            (Some(_), Some(_), Some(place)) => return self.restore(place, Some(verdict)),
-            (None, ..) => "left alone; --task TASK restores it all the same".into(),
-            (Some(task), None, _) => {
-                format!("less than {percent} %, left alone; --task {task} restores it all the same")
-            }
-            (Some(task), Some(_), None) => {
-                format!("left alone, as no weights for {task} are inside the program; --weights FILE takes others")
-            }
+        let why = match (verdict.likeliest(), verdict.task()) {
+            (_, Some(task)) => return self.restore(task as usize, Some(verdict)),
+            (None, None) => "left alone; --task TASK restores it all the same".into(),
+            (Some(task), None) => format!("less than {percent} %, left alone; --task {task} restores it all the same"),
         };
         Ok(Choice::Leave(format!("{verdict}: {why}")))
     }
@@ -146,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_clear_or_unsure_or_without_weights_is_left_alone() {
+    fn what_is_clear_or_unsure_is_left_alone() {
         let config = ModelConfig { width: 8, n: 0, groups: 4, ..ModelConfig::default() };
         let model = Model::new(&config, 1, DType::F32).unwrap();
         let models = Models { models: vec![("dehaze".into(), model.into())], compute: Compute::default(), auto: true };
@@ -155,7 +149,6 @@ mod tests {
         for (probabilities, part) in [
             ([0.9, 0.1, 0.0, 0.0, 0.0, 0.0], "clear, 90 % (haze, 10 %): left alone; --task TASK restores"),
             ([0.4, 0.5, 0.1, 0.0, 0.0, 0.0], "less than 60 %, left alone; --task dehaze restores"),
-            ([0.1, 0.0, 0.0, 0.9, 0.0, 0.0], "no weights for desnow are inside the program; --weights FILE"),
         ] {
             let why = said(&models, probabilities).unwrap_err();
             assert!(why.contains(part), "{why}");

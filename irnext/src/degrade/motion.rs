@@ -5,6 +5,8 @@
 //! A camera averages light: g^-1 is x^2.2. The pictures of the GoPro set that everybody is scored on, `blur`, are averages of
 //! sRGB values: g is the identity. Each is done in half of the pictures.
 
+use std::ops::Range;
+
 use engine::Rng;
 
 use super::filter::Plane;
@@ -37,11 +39,28 @@ pub(super) fn motion(clean: &Image, rng: &mut Rng) -> Image {
     image
 }
 
+/// `clean` from a camera that moves evenly along a straight line, by so many pixels.
+pub(super) fn straight(clean: &Image, lengths: Range<f64>, rng: &mut Rng) -> Image {
+    let still = Layer::of(clean, if rng.chance(0.5) { LIGHT } else { VALUES });
+    let length = rng.range(lengths);
+    let (sin, cos) = rng.range(0.0..std::f64::consts::TAU).sin_cos();
+    let count = samples(length);
+    let poses = (0..count).map(|i| {
+        let along = length * ((i as f64 + 0.5) / count as f64 - 0.5);
+        Pose { x: (along * cos) as f32, y: (along * sin) as f32, angle: 0.0 }
+    });
+    still.expose(&poses.collect::<Vec<_>>()).image()
+}
+
+/// How many pictures a path of `length` pixels takes, an odd number. At steps below two pixels the samples, each two pixels wide, leave no gaps.
+fn samples(length: f64) -> usize {
+    ((length / 1.6).ceil() as usize).max(5) | 1
+}
+
 /// Where the camera is while the shutter is open, the place in the middle of the exposure being the origin: about
 /// `length` pixels from one end to the other.
 fn path(length: f64, rng: &mut Rng) -> Vec<Pose> {
-    // At steps below two pixels the samples, each two pixels wide, leave no gaps.
-    let count = ((length / 1.6).ceil() as usize).max(5) | 1;
+    let count = samples(length);
     // A hand has inertia: the direction drifts a little, and now and then it jerks.
     let drift = rng.range(0.0..0.12);
     let jerk = if rng.chance(0.2) { 1.5 / count as f64 } else { 0.0 };
@@ -91,6 +110,25 @@ mod tests {
             let middle = path[path.len() / 2];
             assert_eq!([middle.x, middle.y, middle.angle], [0.0; 3]);
             assert!(path.iter().all(|pose| pose.x.hypot(pose.y) < 40.0 * 0.5 * 1.3 + 1.0));
+        }
+    }
+
+    #[test]
+    fn a_straight_blur_spreads_a_point_along_one_line() {
+        let clean = Image::from_fn(41, 41, |x, y| [if (x, y) == (20, 20) { 1.0 } else { 0.0 }; 3]);
+        for index in 0..100 {
+            let image = straight(&clean, 6.0..16.0, &mut Rng::at(3, 0, index));
+            let bright: Vec<[f32; 2]> = (0..41 * 41)
+                .filter(|i| image.data[3 * i] > 0.02)
+                .map(|i| [(i % 41) as f32 - 20.0, (i / 41) as f32 - 20.0])
+                .collect();
+            let far = bright.iter().map(|[x, y]| x.hypot(*y)).fold(0.0, f32::max);
+            let [x, y] = *bright.iter().find(|[x, y]| x.hypot(*y) == far).unwrap();
+            assert!((2.0..9.5).contains(&far), "{far}");
+            for point in &bright {
+                let off = (point[0] * y - point[1] * x).abs() / far;
+                assert!(off < 2.5, "{point:?} is {off} off the line through {x}, {y}");
+            }
         }
     }
 

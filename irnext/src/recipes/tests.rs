@@ -116,7 +116,6 @@ fn stated(name: &str) -> BTreeMap<String, (String, String)> {
     for (key, value, section) in [
         ("data.flip", "true", "4"),
         ("optimiser.rule", "\"adam\"", "4"),
-        ("loss.lambda", "0.1", "3.4"),
         ("model.msm", "1", "3.1"),
         ("model.branches", "[8, 4, 2]", "3.2"),
         ("model.pooling", "\"average\"", "3.2"),
@@ -133,6 +132,7 @@ fn stated(name: &str) -> BTreeMap<String, (String, String)> {
     }
     state("optimiser.learning_rate", if REAL_HAZE.contains(&name) { "2e-4" } else { "1e-4" }, "4");
     state("optimiser.last_learning_rate", "1e-6", "4");
+    state("loss.lambda", "0.1", "3.4");
     let set = match name {
         _ if INDOOR.contains(&name) => "reside-indoor",
         _ if name.starts_with("ablation") => "gopro",

@@ -55,6 +55,9 @@ pub struct DataConfig {
     pub hold_back: Option<usize>,
     /// A folder of clean photographs, degraded on the fly.
     pub clean: Option<PathBuf>,
+    /// Motion blur in its simplest form in place of all of it, for a training to begin with: the camera alone moves, evenly and
+    /// straight, by this many pixels, from and to.
+    pub straight: Option<[f64; 2]>,
     /// A folder of degraded photographs.
     pub input: Option<PathBuf>,
     /// A folder of what they should be.
@@ -80,6 +83,7 @@ impl Default for DataConfig {
             set: None,
             hold_back: None,
             clean: None,
+            straight: None,
             input: None,
             target: None,
             crop: CropSize { height: 256, width: 256 },
@@ -312,6 +316,14 @@ impl TrainConfig {
         let sources = [&data.folder, &data.clean, &data.input].into_iter().flatten().count();
         if sources != 1 || data.input.is_some() != data.target.is_some() {
             return Err("data: give either `folder`, or `clean`, or `input` and `target`".into());
+        }
+        if let Some([least, most]) = data.straight {
+            if data.clean.is_none() || self.task != Task::Deblur {
+                return Err(format!("data.straight is for {} with data.clean", Task::Deblur));
+            }
+            if !(1.0 <= least && least < most && most <= 128.0) {
+                return Err(format!("data.straight must rise, within 1 to 128 pixels, got {least} to {most}"));
+            }
         }
         self.validate_pairs()?;
         let (multiple, least) = (self.model.multiple(), self.model.least_side());

@@ -5,10 +5,12 @@
 
 use super::config::{DataConfig, ScoredSplit, TrainConfig};
 use crate::data::{Pair, Paired, Pairing, PhotoCache, Role, Source, Split, Synthetic, splits};
-use crate::degrade::degrade;
+use crate::degrade::{blur_straight, degrade};
 use crate::error::{Error, Result};
+use crate::image::Image;
 use crate::protocol::sets::{SETS, Set};
 use crate::protocol::{Protocol, is_of_the_last_five};
+use engine::Rng;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -99,7 +101,12 @@ impl Pairs {
                 Arc::new(Paired::new(division.train, cache.clone()))
             }
             (None, Some(clean), ..) => {
-                Arc::new(Synthetic::open(clean, Arc::new(move |image, rng| degrade(task, image, rng)), cache.clone())?)
+                let straight = data.straight;
+                let twin = move |clean: &Image, rng: &mut Rng| match straight {
+                    Some([least, most]) => blur_straight(clean, least..most, rng),
+                    None => degrade(task, clean, rng),
+                };
+                Arc::new(Synthetic::open(clean, Arc::new(twin), cache.clone())?)
             }
             (None, None, Some(input), Some(target)) => Arc::new(Paired::from_folders(input, target, cache.clone())?),
             _ => {
@@ -277,6 +284,20 @@ mod tests {
     fn refused(root: &Path, set: Option<TrainingSet>, hold_back: usize, scored: ScoredSplit) -> String {
         let data = DataConfig { set, hold_back: Some(hold_back), ..DataConfig::default() };
         Division::of(root, &data, scored).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn straight_blur_stands_in_the_place_of_all_motion() {
+        let photographs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/samples/clean");
+        let text = format!(
+            "task = \"deblur-motion\"\nout = \"run\"\n[data]\nclean = {photographs:?}\n[optimiser]\nsteps = 1\n"
+        );
+        let pair = |overrides: &[String]| {
+            let config = TrainConfig::parse("c.toml", &text, overrides).unwrap();
+            Pairs::find(&config, &PhotoCache::new(1 << 30)).unwrap().source.full(0).unwrap()
+        };
+        let ((all, clean), (simple, same)) = (pair(&[]), pair(&["data.straight=[6, 16]".into()]));
+        assert!(clean == same && all != simple && simple != clean);
     }
 
     #[test]

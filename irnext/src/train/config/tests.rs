@@ -29,6 +29,11 @@ fn mistakes_are_named() {
     assert!(refuse("optimiser.batch=1").contains("BatchNorm"));
     assert!(refuse("optimiser.speed=3").contains("speed"));
     assert!(refuse("data.hold_back=3").contains("data.folder"));
+    assert!(refuse("data.straight=[6, 16]").contains("deblur-motion"));
+    let straight = |range| parse(MINIMAL, &["task=deblur-motion", range]);
+    assert_eq!(straight("data.straight=[6, 16]").unwrap().data.straight, Some([6.0, 16.0]));
+    assert!(straight("data.straight=[6, 6]").unwrap_err().to_string().contains("6 to 6"));
+    assert!(straight("data.straight=[1, nan]").is_err());
     assert!(refuse("data.set=gopro").contains("data.folder"));
     assert!(refuse("validation.protocol=best").contains("rain-y"));
     assert!(refuse("task.x=3").contains("no section"));
