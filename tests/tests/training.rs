@@ -1,8 +1,6 @@
 //! Training learns, and stopping it changes nothing.
 
-use engine::Rng;
 use irnext::data::image_files;
-use irnext::degrade::degrade;
 use irnext::image::{Image, Photo};
 use irnext::train::{Event, TrainConfig, Trainer, Validation};
 use nn::weights::WeightFile;
@@ -145,8 +143,10 @@ fn weights_that_were_the_best_on_other_pairs_are_scored_again() {
     pictures(&clean);
     std::fs::create_dir_all(&hazy).unwrap();
     let mut config = config(folder.path(), "run", 1);
-    for (index, file) in image_files(&clean).unwrap().iter().enumerate() {
-        let photo = degrade(config.task, &Photo::read(file).unwrap().rgb, &mut Rng::at(1, 0, index as u64));
+    // So much haze that the first steps, after which a network changes next to nothing, do not score best.
+    for file in image_files(&clean).unwrap() {
+        let mut photo = Photo::read(&file).unwrap().rgb;
+        photo.data.iter_mut().for_each(|value| *value = 0.4 * *value + 0.54);
         Photo::new(photo).write(hazy.join(file.file_name().unwrap())).unwrap();
     }
     config.optimiser.steps = Some(12);
