@@ -140,6 +140,18 @@ mod tests {
     }
 
     #[test]
+    fn each_trouble_has_its_own_model() {
+        let models = Task::ALL.map(|task| (task.to_string(), OnceCell::new())).into();
+        let models = Models { models, compute: Compute::default(), auto: true };
+        let models = models.freeze();
+        for (class, task) in Task::ALL.into_iter().enumerate() {
+            let mut probabilities = [0.0; 6];
+            probabilities[1 + class] = 1.0;
+            assert!(said(&models, probabilities).unwrap().starts_with(task.name()));
+        }
+    }
+
+    #[test]
     fn what_is_clear_or_unsure_is_left_alone() {
         let config = ModelConfig { width: 8, n: 0, groups: 4, ..ModelConfig::default() };
         let model = Model::new(&config, 1, DType::F32).unwrap();

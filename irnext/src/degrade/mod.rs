@@ -59,20 +59,24 @@ impl Task {
 /// A degraded twin of `clean`, of the same size, in [0, 1]. Pixels stay registered: `clean` is what restoring it
 /// should give.
 pub fn degrade(task: Task, clean: &Image, rng: &mut Rng) -> Image {
-    let twin = match task {
-        Task::Dehaze => haze::haze,
-        Task::Derain => rain::rain,
-        Task::Desnow => snow::snow,
-        Task::Deblur => motion::motion,
-        Task::Defocus => defocus::defocus,
-    };
-    if clean.data.is_empty() { clean.clone() } else { twin(clean, rng).clamp() }
+    twin(clean, |clean| match task {
+        Task::Dehaze => haze::haze(clean, rng),
+        Task::Derain => rain::rain(clean, rng),
+        Task::Desnow => snow::snow(clean, rng),
+        Task::Deblur => motion::motion(clean, rng),
+        Task::Defocus => defocus::defocus(clean, rng),
+    })
 }
 
-/// The simplest form of [`Task::Deblur`], to be learned before all of it: the camera alone moves, evenly and straight, by a number of
-/// pixels in `lengths`.
+/// As [`degrade`], with the simplest form of [`Task::Deblur`], to be learned before all of it: the camera alone moves, evenly and
+/// straight, by a number of pixels in `lengths`.
 pub fn blur_straight(clean: &Image, lengths: Range<f64>, rng: &mut Rng) -> Image {
-    if clean.data.is_empty() { clean.clone() } else { motion::straight(clean, lengths, rng).clamp() }
+    twin(clean, |clean| motion::straight(clean, lengths, rng))
+}
+
+/// What `degrade` makes of `clean`, in [0, 1]; an image without pixels stays one.
+fn twin(clean: &Image, degrade: impl FnOnce(&Image) -> Image) -> Image {
+    if clean.data.is_empty() { clean.clone() } else { degrade(clean).clamp() }
 }
 
 impl fmt::Display for Task {

@@ -15,7 +15,7 @@ use crate::image::Image;
 
 /// `clean` from a shaken hand, and in some pictures with something in it that moves by itself.
 pub(super) fn motion(clean: &Image, rng: &mut Rng) -> Image {
-    let still = Layer::of(clean, if rng.chance(0.5) { LIGHT } else { VALUES });
+    let still = still(clean, rng);
     // Pixels from one end of the path to the other.
     let length = |rng: &mut Rng, power: f64| 1.0 + 39.0 * rng.uniform().powf(power);
     let mut picture;
@@ -41,7 +41,7 @@ pub(super) fn motion(clean: &Image, rng: &mut Rng) -> Image {
 
 /// `clean` from a camera that moves evenly along a straight line, by so many pixels.
 pub(super) fn straight(clean: &Image, lengths: Range<f64>, rng: &mut Rng) -> Image {
-    let still = Layer::of(clean, if rng.chance(0.5) { LIGHT } else { VALUES });
+    let still = still(clean, rng);
     let length = rng.range(lengths);
     let (sin, cos) = rng.range(0.0..std::f64::consts::TAU).sin_cos();
     let count = samples(length);
@@ -50,6 +50,11 @@ pub(super) fn straight(clean: &Image, lengths: Range<f64>, rng: &mut Rng) -> Ima
         Pose { x: (along * cos) as f32, y: (along * sin) as f32, angle: 0.0 }
     });
     still.expose(&poses.collect::<Vec<_>>()).image()
+}
+
+/// What the camera averages: light or values.
+fn still(clean: &Image, rng: &mut Rng) -> Layer {
+    Layer::of(clean, if rng.chance(0.5) { LIGHT } else { VALUES })
 }
 
 /// How many pictures a path of `length` pixels takes, an odd number. At steps below two pixels the samples, each two pixels wide, leave no gaps.
