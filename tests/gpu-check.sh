@@ -4,11 +4,13 @@
 #     tests/gpu-check.sh build           on a machine with Rust: programs and tests into target/gpu-check
 #     tests/gpu-check.sh run [<report>]  on a machine with a GPU, in a copy of the same tree: runs them, writes target/gpu-check/report.md
 #
-# Nothing but the driver is needed there. cuDNN, NVIDIA's compute-sanitizer, Python with PyTorch are used if they are there; what is missing is said.
-# It ends with 0 if everything that could be run passed.
+# Nothing but the driver is needed there. cuDNN, NVIDIA's compute-sanitizer, Python with PyTorch are
+# used if they are there; what is missing is said. It ends with 0 if everything that could be run
+# passed.
 #
 # A rehearsal on the emulator (kernels/emulator), which is slow:
-#     LD_LIBRARY_PATH=$PWD/target/cuda-emulator IRNEXT_CASES=1 IRNEXT_STEPS=1 IRNEXT_SIZE=64 tests/gpu-check.sh run
+#     LD_LIBRARY_PATH=$PWD/target/cuda-emulator IRNEXT_CASES=1 IRNEXT_STEPS=1 IRNEXT_SIZE=64
+#     tests/gpu-check.sh run
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 out=target/gpu-check
@@ -19,7 +21,8 @@ build() {
     mkdir -p "$out"
     cargo build --release --features cuda -p irnext -p benches --bin irnext --bin irnext-worker
     cp target/release/irnext target/release/irnext-worker "$out/"
-    # The tests' programs, under the names of their targets; with every check that a release leaves out: memory of its exact size, full of NaN.
+    # The tests' programs, under the names of their targets; with every check that a release leaves
+    # out: memory of its exact size, full of NaN.
     cargo test --features cuda -p cuda-driver -p engine -p tests --no-run --message-format=json |
         python3 -c '
 import json, shutil, sys

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 fn conv2d(c: &mut Criterion) {
     let mut group = c.benchmark_group("conv2d");
-    group.sample_size(10).measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(500));
+    group
+        .sample_size(10)
+        .measurement_time(Duration::from_secs(2))
+        .warm_up_time(Duration::from_millis(500));
     let mut rng = Rng::new(1);
     // (input channels, output channels, side, kernel, stride)
     let shapes = [
@@ -28,7 +31,9 @@ fn conv2d(c: &mut Criterion) {
         let multiply_adds = (from * to * k * k * (side / stride) * (side / stride)) as u64;
         let name = format!("{from}→{to} {k}×{k}/{stride} {side}²");
         group.throughput(Throughput::Elements(multiply_adds));
-        group.bench_function(format!("forward {name}"), |b| b.iter(|| x.conv2d(&w, None, options).unwrap()));
+        group.bench_function(format!("forward {name}"), |b| {
+            b.iter(|| x.conv2d(&w, None, options).unwrap())
+        });
         group.throughput(Throughput::Elements(3 * multiply_adds));
         group.bench_function(format!("step {name}"), |b| {
             b.iter(|| {

@@ -1,8 +1,10 @@
-//! One convolution, from the naive loop to the kernel that the network runs: 3×3, 32 to 32 channels, a map of 256×256 with
-//! a border of one zero, f32. The book explains each rung ("From the naive loop to Winograd") and shows what this prints.
+//! One convolution, from the naive loop to the kernel that the network runs: 3×3, 32 to 32
+//! channels, a map of 256×256 with a border of one zero, f32. The book explains each rung ("From
+//! the naive loop to Winograd") and shows what this prints.
 //!
-//! `cargo bench -p benches --bench ladder`. Every rung is compared with the definition before it is timed; without `--bench`,
-//! as `cargo test --benches` runs it, it is compared with it on a small map and not timed.
+//! `cargo bench -p benches --bench ladder`. Every rung is compared with the definition before it is
+//! timed; without `--bench`, as `cargo test --benches` runs it, it is compared with it on a small
+//! map and not timed.
 
 use engine::{Around, Conv2dOptions, DType, Isa, PackedWeight, Rng, Tensor};
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -30,7 +32,8 @@ fn definition(Size { side, channels }: Size, x: &[f32], w: &[f32], y: &mut [f32]
                         for l in 0..3 {
                             let (row, column) = ((r + k).wrapping_sub(1), (c + l).wrapping_sub(1));
                             if row < side && column < side {
-                                sum += w[((o * channels + i) * 3 + k) * 3 + l] * x[(i * side + row) * side + column];
+                                sum += w[((o * channels + i) * 3 + k) * 3 + l]
+                                    * x[(i * side + row) * side + column];
                             }
                         }
                     }
@@ -81,7 +84,8 @@ fn with_border(Size { side, channels }: Size, x: &[f32]) -> Vec<f32> {
 }
 
 // ANCHOR: channels_last
-/// Maps `[row][column][channel]`, weights `[k][l][input][output]`: the inner loop runs over output channels.
+/// Maps `[row][column][channel]`, weights `[k][l][input][output]`: the inner loop runs over output
+/// channels.
 fn channels_last(size: Size, x: &[f32], w: &[f32], y: &mut [f32]) {
     let Size { side, channels } = size;
     let x = with_border(size, x);
@@ -102,11 +106,13 @@ fn channels_last(size: Size, x: &[f32], w: &[f32], y: &mut [f32]) {
 // ANCHOR_END: channels_last
 
 // ANCHOR: tiled
-/// The same for `P` neighbouring pixels and `B` output channels at a time, whose sums are kept in registers.
+/// The same for `P` neighbouring pixels and `B` output channels at a time, whose sums are kept in
+/// registers.
 fn tiled<const P: usize, const B: usize>(size: Size, x: &[f32], w: &[f32], y: &mut [f32]) {
     let Size { side, channels } = size;
     let x = with_border(size, x);
-    for (r, block) in (0..side).flat_map(|r| (0..channels).step_by(B).map(move |block| (r, block))) {
+    for (r, block) in (0..side).flat_map(|r| (0..channels).step_by(B).map(move |block| (r, block)))
+    {
         for c in (0..side).step_by(P) {
             let mut sums = [[0.0; B]; P];
             for (k, l) in (0..3).flat_map(|k| (0..3).map(move |l| (k, l))) {
@@ -181,17 +187,26 @@ impl Problem {
 
     fn plain(&self) -> Ladder<'_> {
         let (x, w) = (numbers(&self.x), numbers(&self.weight));
-        let (x_last, w_last) = (permuted(&self.x, [0, 2, 3, 1]), permuted(&self.weight, [2, 3, 1, 0]));
+        let (x_last, w_last) =
+            (permuted(&self.x, [0, 2, 3, 1]), permuted(&self.weight, [2, 3, 1, 0]));
         let all = format!("… on {} threads", rayon::current_num_threads());
         let rungs = vec![
             rung("the definition", self.loops(definition, &x, &w, false)),
             rung("… on a map with a border of zeros", self.loops(bordered, &x, &w, false)),
-            rung("channels last, output channels innermost", self.loops(channels_last, &x_last, &w_last, true)),
-            rung("tiles of 4 pixels × 8 channels in registers", self.loops(tiled::<4, 8>, &x_last, &w_last, true)),
+            rung(
+                "channels last, output channels innermost",
+                self.loops(channels_last, &x_last, &w_last, true),
+            ),
+            rung(
+                "tiles of 4 pixels × 8 channels in registers",
+                self.loops(tiled::<4, 8>, &x_last, &w_last, true),
+            ),
             Rung { isa: Isa::Avx2, ..rung("the engine's tiles, 6 × 16, AVX2", || self.direct()) },
             Rung { isa: Isa::Avx512, ..rung("… 16 × 16, AVX-512", || self.direct()) },
             rung("Winograd, F(4×4, 3×3)", || self.x.conv2d(&self.weight, None, SAME).unwrap()),
-            rung("… with weights transformed beforehand", || self.winograd(&self.x, Around::default())),
+            rung("… with weights transformed beforehand", || {
+                self.winograd(&self.x, Around::default())
+            }),
             Rung { single: false, ..rung(&all, || self.winograd(&self.x, Around::default())) },
         ];
         Ladder { title: "a convolution".into(), want: self.defined(&self.x), rungs }
@@ -200,22 +215,36 @@ impl Problem {
     fn instruction_sets(&self) -> Ladder<'_> {
         let names = [(Isa::Portable, "portable"), (Isa::Avx2, "AVX2"), (Isa::Avx512, "AVX-512")];
         let rungs = names.map(|(isa, name)| Rung { isa, ..rung(name, || self.direct()) }).into();
-        Ladder { title: "the engine's tiles, the same bits".into(), want: self.defined(&self.x), rungs }
+        Ladder {
+            title: "the engine's tiles, the same bits".into(),
+            want: self.defined(&self.x),
+            rungs,
+        }
     }
 
     fn surrounded(&self) -> Ladder<'_> {
         let x = self.x.gelu().unwrap();
         let sums = self.defined(&x).into_iter().zip(numbers(&self.residual));
-        let separate = || self.winograd(&self.x.gelu().unwrap(), Around::default()).add(&self.residual).unwrap();
-        let fused =
-            || self.winograd(&self.x, Around { gelu_input: true, residual: Some(&self.residual), ..Around::default() });
+        let separate = || {
+            self.winograd(&self.x.gelu().unwrap(), Around::default()).add(&self.residual).unwrap()
+        };
+        let fused = || {
+            self.winograd(
+                &self.x,
+                Around { gelu_input: true, residual: Some(&self.residual), ..Around::default() },
+            )
+        };
         let both = vec![
             rung("GELU, convolution, addition", separate),
             rung("… in one", fused),
             Rung { single: false, ..rung("the three, on all threads", separate) },
             Rung { single: false, ..rung("… in one", fused) },
         ];
-        Ladder { title: "what surrounds it".into(), want: sums.map(|(y, r)| y + r).collect(), rungs: both }
+        Ladder {
+            title: "what surrounds it".into(),
+            want: sums.map(|(y, r)| y + r).collect(),
+            rungs: both,
+        }
     }
 
     fn defined(&self, x: &Tensor) -> Vec<f32> {
@@ -224,7 +253,8 @@ impl Problem {
         y
     }
 
-    /// One of the loops above. A tensor of three dimensions is channels-first, one of four channels-last.
+    /// One of the loops above. A tensor of three dimensions is channels-first, one of four
+    /// channels-last.
     fn loops(
         &self,
         loops: fn(Size, &[f32], &[f32], &mut [f32]),
@@ -235,17 +265,22 @@ impl Problem {
         let (size, x, w) = (self.size, x.to_vec(), w.to_vec());
         let shape = [1, size.channels, size.side, size.side];
         // The black box keeps the compiler from a version for just this size.
-        move || Tensor::build(&shape[usize::from(!channels_last)..], |y| loops(black_box(size), &x, &w, y))
+        move || {
+            Tensor::build(&shape[usize::from(!channels_last)..], |y| {
+                loops(black_box(size), &x, &w, y)
+            })
+        }
     }
 
-    /// The engine's direct kernel. A plain convolution of this size would be Winograd's; in two groups, each with a copy of the
-    /// whole input, it is not, and has the same products and sums.
+    /// The engine's direct kernel. A plain convolution of this size would be Winograd's; in two
+    /// groups, each with a copy of the whole input, it is not, and has the same products and sums.
     fn direct(&self) -> Tensor {
         self.twice.conv2d(&self.weight, None, Conv2dOptions { groups: 2, ..SAME }).unwrap()
     }
 
     fn winograd(&self, x: &Tensor, around: Around<'_>) -> Tensor {
-        x.conv2d_with(&self.weight, None, SAME, Around { packed: Some(&self.packed), ..around }).unwrap()
+        x.conv2d_with(&self.weight, None, SAME, Around { packed: Some(&self.packed), ..around })
+            .unwrap()
     }
 }
 
@@ -257,8 +292,8 @@ fn permuted(x: &Tensor, dims: [usize; 4]) -> Vec<f32> {
     numbers(&x.permute(&dims).unwrap())
 }
 
-/// Set for a process that is to take one rung alone: "ladder rung", counted from 0. An instruction set is chosen once in a
-/// process, so the others are measured in processes of their own.
+/// Set for a process that is to take one rung alone: "ladder rung", counted from 0. An instruction
+/// set is chosen once in a process, so the others are measured in processes of their own.
 const ONLY: &str = "LADDER_ONLY";
 const ROUNDS: usize = 5;
 
@@ -278,7 +313,8 @@ fn main() {
         return;
     }
     for (l, ladder) in ladders.iter().enumerate() {
-        let rungs: Vec<_> = ladder.rungs.iter().enumerate().filter(|(_, rung)| rung.isa <= engine::isa()).collect();
+        let rungs: Vec<_> =
+            ladder.rungs.iter().enumerate().filter(|(_, rung)| rung.isa <= engine::isa()).collect();
         let mut times = vec![Vec::new(); rungs.len()];
         for round in 0..if timed { ROUNDS } else { 1 } {
             for (times, &(r, rung)) in times.iter_mut().zip(&rungs) {
@@ -296,11 +332,19 @@ fn main() {
         }
         if timed {
             let products = (9 * problem.size.channels.pow(2) * problem.size.side.pow(2)) as f64;
-            print(&ladder.title, products, rungs.iter().map(|(_, rung)| rung.name.as_str()).zip(times));
+            print(
+                &ladder.title,
+                products,
+                rungs.iter().map(|(_, rung)| rung.name.as_str()).zip(times),
+            );
         }
     }
     if timed {
-        println!("One thread where nothing else is said, {:?}, {:.2} GHz.", engine::isa(), clock() / 1e9);
+        println!(
+            "One thread where nothing else is said, {:?}, {:.2} GHz.",
+            engine::isa(),
+            clock() / 1e9
+        );
     }
 }
 
@@ -308,8 +352,15 @@ fn main() {
 fn check(ladder: &Ladder<'_>, rung: &Rung<'_>) {
     let (found, want) = (numbers(&(rung.run)()), &ladder.want);
     let rms = (want.iter().map(|y| y * y).sum::<f32>() / want.len() as f32).sqrt();
-    let off = found.iter().zip(want).map(|(a, b)| (a - b).abs()).max_by(f32::total_cmp).unwrap_or(0.0) / rms;
-    assert!(found.len() == want.len() && off < 2e-5, "{}, {}: off by {off:e} of the RMS", ladder.title, rung.name);
+    let off =
+        found.iter().zip(want).map(|(a, b)| (a - b).abs()).max_by(f32::total_cmp).unwrap_or(0.0)
+            / rms;
+    assert!(
+        found.len() == want.len() && off < 2e-5,
+        "{}, {}: off by {off:e} of the RMS",
+        ladder.title,
+        rung.name
+    );
 }
 
 /// Some runs, in seconds each, after one to warm up.
@@ -331,7 +382,10 @@ fn elsewhere(isa: Isa, ladder: usize, rung: usize) -> Vec<f64> {
         Isa::Avx512 => "avx512",
     };
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(std::env::args().skip(1)).env("IRNEXT_SIMD", name).env(ONLY, format!("{ladder} {rung}"));
+    command
+        .args(std::env::args().skip(1))
+        .env("IRNEXT_SIMD", name)
+        .env(ONLY, format!("{ladder} {rung}"));
     let output = command.stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "the process for {name} failed");
     String::from_utf8(output.stdout).unwrap().lines().map(|line| line.parse().unwrap()).collect()
@@ -339,12 +393,15 @@ fn elsewhere(isa: Isa, ladder: usize, rung: usize) -> Vec<f64> {
 
 /// A Markdown table of medians.
 fn print<'a>(title: &str, products: f64, rungs: impl Iterator<Item = (&'a str, Vec<f64>)>) {
-    println!("| {title} | ms | GMAC/s | × the one before | × the first |\n|---|---:|---:|---:|---:|");
+    println!(
+        "| {title} | ms | GMAC/s | × the one before | × the first |\n|---|---:|---:|---:|---:|"
+    );
     let (mut first, mut before) = (None, None);
     for (name, mut times) in rungs {
         times.sort_by(f64::total_cmp);
         let time = times[times.len() / 2];
-        let faster = |than: Option<f64>| than.map_or(String::new(), |than| format!("{:.1}", than / time));
+        let faster =
+            |than: Option<f64>| than.map_or(String::new(), |than| format!("{:.1}", than / time));
         let (ms, speed) = (time * 1e3, products / time / 1e9);
         println!("| {name} | {ms:.1} | {speed:.1} | {} | {} |", faster(before), faster(first));
         (first, before) = (first.or(Some(time)), Some(time));

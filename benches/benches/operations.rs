@@ -1,10 +1,13 @@
-//! Every operation, as the sweep's samples use it, with large dimensions: forward, and a step (forward and all gradients).
+//! Every operation, as the sweep's samples use it, with large dimensions: forward, and a step
+//! (forward and all gradients).
 //!
-//! `cargo bench -p benches --bench operations`, or for one of them `… --bench operations -- gelu`. The throughput is in
-//! elements of the inputs, f32. A new room is benched without a line here.
+//! `cargo bench -p benches --bench operations`, or for one of them `… --bench operations -- gelu`.
+//! The throughput is in elements of the inputs, f32. A new room is benched without a line here.
 
 use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
+use criterion::{
+    BenchmarkGroup, Criterion, SamplingMode, Throughput, criterion_group, criterion_main,
+};
 use engine::ops::ROOMS;
 use engine::sweep::{Choices, Sample};
 use engine::{DType, Tape, Tensor};
@@ -23,7 +26,10 @@ fn operations(c: &mut Criterion) {
         for (operation, sampler) in room.operations {
             for seed in 0..SAMPLES {
                 let sample = sampler(&mut Choices::large(seed));
-                let name = format!("{operation} {}", sample.label.trim_start_matches(operation).trim_start());
+                let name = format!(
+                    "{operation} {}",
+                    sample.label.trim_start_matches(operation).trim_start()
+                );
                 // An operation without settings has but one large use.
                 if names.insert(name.clone()) {
                     bench(&mut group, &name, &sample);
@@ -34,7 +40,8 @@ fn operations(c: &mut Criterion) {
 }
 
 fn bench(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, sample: &Sample) {
-    let inputs: Vec<Tensor> = sample.inputs.iter().map(|x| x.to_dtype(DType::F32).unwrap()).collect();
+    let inputs: Vec<Tensor> =
+        sample.inputs.iter().map(|x| x.to_dtype(DType::F32).unwrap()).collect();
     group.throughput(Throughput::Elements(inputs.iter().map(|x| x.numel() as u64).sum()));
     group.bench_function(format!("{name} forward"), |b| b.iter(|| (sample.run)(&inputs).unwrap()));
     group.bench_function(format!("{name} step"), |b| {

@@ -14,7 +14,8 @@ def main(form, folder):
     os.chdir(folder)
     network, x = load("weights.safetensors"), load_file("batch.safetensors")["input"]
     if form == "onnx":
-        # Sizes are fixed, as they are for everybody. The new exporter writes weights into a second file unless told not to.
+        # Sizes are fixed, as they are for everybody. The new exporter writes weights into a second
+        # file unless told not to.
         torch.onnx.export(network, (x,), "network.onnx", dynamo=True, external_data=False, opset_version=18)
         return
     import pnnx

@@ -30,7 +30,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 
-# Task, n, batch x height x width. Photographs of 1280x720 are padded to 1280x736 by `irnext-worker make`.
+# Task, n, batch x height x width. Photographs of 1280x720 are padded to 1280x736 by
+# `irnext-worker make`.
 CASES = {
     "infer-256-n3": ("infer", 3, "1x256x256"),
     "infer-256-n13": ("infer", 13, "1x256x256"),
@@ -324,7 +325,8 @@ def start(args, task, folder, label, peer, threads):
     if args.device != "cpu":
         command += ["--device", args.device, "--precision", args.precision]
     if peer != "irnext":
-        # The allocator keeps what it has: in PyTorch, getting fresh pages from the system for every map costs much time.
+        # The allocator keeps what it has: in PyTorch, getting fresh pages from the system for every
+        # map costs much time.
         environment |= {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 36), "MALLOC_TOP_PAD_": str(1 << 28)}
         environment |= {"TORCHINDUCTOR_CACHE_DIR": str(args.work / "inductor"), "PYTHONDONTWRITEBYTECODE": "1"}
     log = folder / f"{label}.log"

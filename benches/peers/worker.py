@@ -29,7 +29,8 @@ def main():
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--precision", choices=["f32", "tf32", "bf16"], default="f32")
     args = parser.parse_args()
-    # Libraries print what they like: their standard output is sent to standard error, ours goes to a copy.
+    # Libraries print what they like: their standard output is sent to standard error, ours goes to
+    # a copy.
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     try:

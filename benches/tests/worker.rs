@@ -7,7 +7,8 @@ use std::process::{Command, Output, Stdio};
 
 fn worker(arguments: &[&str], lines: &str) -> Output {
     let mut worker = Command::new(env!("CARGO_BIN_EXE_irnext-worker"));
-    let worker = worker.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let worker =
+        worker.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut worker = worker.spawn().unwrap();
     // One that has ended already reads nothing; its output says why.
     let _ = worker.stdin.take().unwrap().write_all(lines.as_bytes());
@@ -27,7 +28,11 @@ fn a_prediction_and_losses() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
     // Padded to sides of 64.
-    assert!(worker(&["make", "--n", "0", "--width", "8", "--size", "2x40x64", path], "").status.success());
+    assert!(
+        worker(&["make", "--n", "0", "--width", "8", "--size", "2x40x64", path], "")
+            .status
+            .success()
+    );
     let output = |name: &str| format!("{path}/{name}.safetensors");
     for (task, numbers) in [("infer", 2 * 3 * 64 * 64), ("train", 3)] {
         let lines = format!("warm\nrun\nrun\noutput {}\nmemory\n", output(task));
@@ -45,7 +50,9 @@ fn a_prediction_and_losses() {
     // The weights move by Adam's rate.
     let losses = output_of(Path::new(&output("train")));
     assert!(
-        losses.windows(2).all(|pair| pair[0] != pair[1] && (pair[0] - pair[1]).abs() < 0.1 * pair[0]),
+        losses
+            .windows(2)
+            .all(|pair| pair[0] != pair[1] && (pair[0] - pair[1]).abs() < 0.1 * pair[0]),
         "{losses:?}"
     );
 }
@@ -57,9 +64,16 @@ fn what_goes_wrong_is_one_line() {
     let missing = worker(&["serve", "--threads", "1", "infer", path], "");
     assert!(!missing.status.success());
     let said = said(&missing);
-    assert!(said.len() == 1 && said[0].starts_with("error ") && said[0].contains("weights.safetensors"), "{said:?}");
+    assert!(
+        said.len() == 1 && said[0].starts_with("error ") && said[0].contains("weights.safetensors"),
+        "{said:?}"
+    );
     for size in ["2x64", "0x64x64", "1x64x64x", "1x64x64x2"] {
         let refused = worker(&["make", "--n", "0", "--width", "8", "--size", size, path], "");
-        assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("4x256x256"), "{size}");
+        assert!(
+            !refused.status.success()
+                && String::from_utf8_lossy(&refused.stderr).contains("4x256x256"),
+            "{size}"
+        );
     }
 }

@@ -5,7 +5,9 @@ use crate::scalar_tape::{Tape, Var};
 /// Output for `x` of a network with `weights`: three numbers for each hidden unit, and one more.
 fn network<'t>(weights: &[Var<'t>], x: Var<'t>) -> Var<'t> {
     let (units, last) = weights.as_chunks::<3>();
-    units.iter().fold(last[0], |sum, &[slope, shift, height]| sum + height * (slope * x + shift).tanh())
+    units
+        .iter()
+        .fold(last[0], |sum, &[slope, shift, height]| sum + height * (slope * x + shift).tanh())
 }
 
 /// Goes `steps` steps down the mean squared error over `points`; returns the error of each step.

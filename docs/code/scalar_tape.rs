@@ -78,7 +78,11 @@ macro_rules! operator {
             type Output = Self;
             fn $method(self, other: Self) -> Self {
                 let ($a, $b) = (self.value, other.value);
-                self.tape.record(stringify!($method), $value, &[(self, $slope_a), (other, $slope_b)])
+                self.tape.record(
+                    stringify!($method),
+                    $value,
+                    &[(self, $slope_a), (other, $slope_b)],
+                )
             }
         }
     };
@@ -92,7 +96,8 @@ operator!(Div, div, |a, b| a / b, 1.0 / b, -a / (b * b));
 impl fmt::Display for Tape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (id, Record { name, parents }) in self.0.borrow().iter().enumerate() {
-            let parents: Vec<String> = parents.iter().map(|(p, slope)| format!("#{p} · {slope}")).collect();
+            let parents: Vec<String> =
+                parents.iter().map(|(p, slope)| format!("#{p} · {slope}")).collect();
             writeln!(f, "#{id} = {name}({})", parents.join(", "))?;
         }
         Ok(())

@@ -1,12 +1,15 @@
-//! Trading time for memory: intermediate results that are computed again when the backward pass gets to them.
+//! Trading time for memory: intermediate results that are computed again when the backward pass
+//! gets to them.
 
 use crate::tape::Node;
 use crate::{Error, Result, Tape, Tensor};
 
-/// Runs `f` without keeping what its operations would keep; the backward pass runs it again, on a tape of its own.
+/// Runs `f` without keeping what its operations would keep; the backward pass runs it again, on a
+/// tape of its own.
 ///
-/// Trades time for memory: of everything inside `f`, only `inputs` stay alive until then. `f` must compute the same
-/// both times and must reach every tensor that needs a gradient through `inputs`, not by capture.
+/// Trades time for memory: of everything inside `f`, only `inputs` stay alive until then. `f` must
+/// compute the same both times and must reach every tensor that needs a gradient through `inputs`,
+/// not by capture.
 pub fn checkpoint(
     inputs: &[&Tensor],
     f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>> + Send + 'static,
@@ -16,7 +19,8 @@ pub fn checkpoint(
     checkpoint_computed(inputs, outputs, f)
 }
 
-/// [`checkpoint`] for a caller that has run `f` already, and may have learnt from it what the inputs are.
+/// [`checkpoint`] for a caller that has run `f` already, and may have learnt from it what the
+/// inputs are.
 pub fn checkpoint_computed(
     inputs: &[&Tensor],
     outputs: Vec<Tensor>,
@@ -30,8 +34,11 @@ pub fn checkpoint_computed(
     let needed: Vec<bool> = inputs.iter().map(|input| input.node().is_some()).collect();
     let backward = move |seeds: Vec<Option<Tensor>>| {
         let replay = Tape::new();
-        let leaves: Vec<Tensor> =
-            kept.iter().zip(&needed).map(|(x, &need)| if need { replay.leaf(x) } else { x.clone() }).collect();
+        let leaves: Vec<Tensor> = kept
+            .iter()
+            .zip(&needed)
+            .map(|(x, &need)| if need { replay.leaf(x) } else { x.clone() })
+            .collect();
         let outputs = f(&leaves)?;
         if outputs.len() != seeds.len() {
             return Err(Error::tape("checkpoint", "the replay gave another number of outputs"));

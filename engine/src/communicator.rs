@@ -1,4 +1,5 @@
-//! The GPUs of several processes, a process with each: NCCL carries what they add up, from GPU to GPU.
+//! The GPUs of several processes, a process with each: NCCL carries what they add up, from GPU to
+//! GPU.
 
 #[cfg(not(feature = "cuda"))]
 use self::absent as nccl;
@@ -6,8 +7,9 @@ use self::absent as nccl;
 use crate::cuda::nccl;
 use crate::{Device, Error, Result, Tensor};
 
-/// One rank's connection to the others, on its GPU. All ranks make the same calls in the same order, with tensors of the same shapes; the GPU waits for
-/// the others in what it was given, the calls for nobody.
+/// One rank's connection to the others, on its GPU. All ranks make the same calls in the same
+/// order, with tensors of the same shapes; the GPU waits for the others in what it was given, the
+/// calls for nobody.
 ///
 /// Errors are [`Error::Cuda`]. That another rank is gone is none: the GPU waits.
 pub struct Communicator(nccl::Communicator);
@@ -16,7 +18,8 @@ pub struct Communicator(nccl::Communicator);
 pub struct Means(nccl::Means);
 
 impl Communicator {
-    /// Makes sure that `device` is a GPU that can be connected to others; what it is known by among all GPUs. No two ranks may have the same.
+    /// Makes sure that `device` is a GPU that can be connected to others; what it is known by among
+    /// all GPUs. No two ranks may have the same.
     pub fn prepare(device: Device) -> Result<[u8; 16]> {
         nccl::prepare(index(device)?)
     }
@@ -36,8 +39,8 @@ impl Communicator {
         Device::Cuda(self.0.index())
     }
 
-    /// Starts to take the mean over the ranks of each of `tensors`, of f32 or f64, which goes on beside what is computed meanwhile. The means are the
-    /// same bits on all ranks.
+    /// Starts to take the mean over the ranks of each of `tensors`, of f32 or f64, which goes on
+    /// beside what is computed meanwhile. The means are the same bits on all ranks.
     pub fn start_means(&self, tensors: &[Tensor]) -> Result<Means> {
         self.0.start_means(tensors).map(Means)
     }

@@ -36,7 +36,10 @@ impl FromStr for Device {
             ("cpu", _) => Ok(Self::Cpu),
             ("cuda", _) => Ok(Self::Cuda(0)),
             (_, Some(Ok(index))) => Ok(Self::Cuda(index)),
-            _ => Err(Error::cuda("device", format!("{text:?} is none of cpu, cuda and cuda:<number>"))),
+            _ => Err(Error::cuda(
+                "device",
+                format!("{text:?} is none of cpu, cuda and cuda:<number>"),
+            )),
         }
     }
 }
@@ -59,7 +62,8 @@ pub struct GpuInfo {
 /// The GPUs of this machine.
 ///
 /// # Errors
-/// If there is no driver or one that is too old, with what to install; if this program was built without the feature `cuda`.
+/// If there is no driver or one that is too old, with what to install; if this program was built
+/// without the feature `cuda`.
 pub fn gpus() -> Result<Vec<GpuInfo>> {
     #[cfg(feature = "cuda")]
     return crate::cuda::devices();
@@ -117,13 +121,14 @@ impl Device {
         self.on_gpu(|gpu| gpu.convolutions(), || "the program's own kernels".into())
     }
 
-    /// Waits until everything that was queued is done, and reports what failed meanwhile. The CPU is always done.
+    /// Waits until everything that was queued is done, and reports what failed meanwhile. The CPU
+    /// is always done.
     pub fn synchronize(self) -> Result<()> {
         self.on_gpu(|gpu| gpu.synchronize(), || ())
     }
 
-    /// `f`, and how many seconds its work took: on a GPU between two events in its stream, so that the way there and back is
-    /// left out.
+    /// `f`, and how many seconds its work took: on a GPU between two events in its stream, so that
+    /// the way there and back is left out.
     pub fn timed<R, E: From<Error>>(self, f: impl FnOnce() -> Result<R, E>) -> Result<(R, f64), E> {
         #[cfg(feature = "cuda")]
         if let Self::Cuda(index) = self {
@@ -154,7 +159,11 @@ impl Device {
     }
 
     /// `gpu` with the GPU that this is, or `cpu`.
-    fn on_gpu<R>(self, gpu: impl FnOnce(&'static Gpu) -> Result<R>, cpu: impl FnOnce() -> R) -> Result<R> {
+    fn on_gpu<R>(
+        self,
+        gpu: impl FnOnce(&'static Gpu) -> Result<R>,
+        cpu: impl FnOnce() -> R,
+    ) -> Result<R> {
         match self {
             Self::Cpu => Ok(cpu()),
             Self::Cuda(index) => gpu(Gpu::get(index)?),

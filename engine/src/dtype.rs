@@ -1,14 +1,15 @@
 //! Data types: a run-time enum outside, a trait inside the kernels.
 //!
-//! A tensor's dtype is a value, so no type parameter leaks into the network. A kernel is written once over
-//! [`Float`] and [`dispatch_float!`] picks f32 or f64: the code that trains in f32 is the code whose
-//! gradients are checked in f64.
+//! A tensor's dtype is a value, so no type parameter leaks into the network. A kernel is written
+//! once over [`Float`] and [`dispatch_float!`] picks f32 or f64: the code that trains in f32 is the
+//! code whose gradients are checked in f64.
 
 use crate::Result;
 use half::{bf16, f16};
 use std::fmt;
 
-/// The type of a tensor's elements. The engine computes in `F32` and `F64`, on a GPU also in `F16` and `BF16`; the others are stored and cast.
+/// The type of a tensor's elements. The engine computes in `F32` and `F64`, on a GPU also in `F16`
+/// and `BF16`; the others are stored and cast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DType {
     /// IEEE 754 single precision.
@@ -51,7 +52,9 @@ impl fmt::Display for DType {
 }
 
 /// A type that tensors can hold.
-pub trait Element: bytemuck::Pod + Send + Sync + fmt::Debug + PartialOrd + Default + 'static {
+pub trait Element:
+    bytemuck::Pod + Send + Sync + fmt::Debug + PartialOrd + Default + 'static
+{
     /// The run-time name of this type.
     const DTYPE: DType;
 
@@ -85,13 +88,16 @@ element!(i64, I64, |v| v as i64, |v| v as f64);
 element!(u8, U8, |v| v as u8, f64::from);
 
 /// A type that the engine computes in: f32 or f64.
-pub trait Float: Element + num_traits::Float + num_traits::NumAssign + std::iter::Sum + crate::simd::Vectors {}
+pub trait Float:
+    Element + num_traits::Float + num_traits::NumAssign + std::iter::Sum + crate::simd::Vectors
+{
+}
 
 impl Float for f32 {}
 impl Float for f64 {}
 
-/// An error that says which operation asked, if nothing computes in this type. In f16 and bf16 only GPUs do: the CPU's kernels
-/// refuse them in the same words ([`dispatch_float!`]).
+/// An error that says which operation asked, if nothing computes in this type. In f16 and bf16 only
+/// GPUs do: the CPU's kernels refuse them in the same words ([`dispatch_float!`]).
 pub(crate) fn require_compute(op: &'static str, dtype: DType) -> Result<()> {
     match dtype {
         DType::F32 | DType::F64 | DType::F16 | DType::BF16 => Ok(()),
@@ -99,7 +105,8 @@ pub(crate) fn require_compute(op: &'static str, dtype: DType) -> Result<()> {
     }
 }
 
-/// Runs `$body` with `$T` standing for the Rust type of a compute dtype; an error for any other dtype.
+/// Runs `$body` with `$T` standing for the Rust type of a compute dtype; an error for any other
+/// dtype.
 ///
 /// `dispatch_float!("gelu", x.dtype(), T => forward::<T>(x))` where the body is a `Result`.
 #[macro_export]

@@ -2,7 +2,8 @@
 
 use crate::DType;
 
-/// What can go wrong in the engine. Nothing a caller passes in panics; it comes back as one of these.
+/// What can go wrong in the engine. Nothing a caller passes in panics; it comes back as one of
+/// these.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Shapes that do not fit together, or a setting that does not fit a shape.
@@ -39,19 +40,22 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
-    /// Somebody asked for the computation to be given up; see [`interruptible`](crate::interruptible).
+    /// Somebody asked for the computation to be given up; see
+    /// [`interruptible`](crate::interruptible).
     #[error("{op}: interrupted")]
     Interrupted {
         /// The operation that did not start.
         op: &'static str,
     },
-    /// What several processes compute together cannot go on, as one of them is gone or computes something else.
+    /// What several processes compute together cannot go on, as one of them is gone or computes
+    /// something else.
     #[error("{message}")]
     Ranks {
         /// Which one, and why.
         message: String,
     },
-    /// A GPU, its driver or a library for it is missing, is of no use or failed; or tensors of two devices were mixed.
+    /// A GPU, its driver or a library for it is missing, is of no use or failed; or tensors of two
+    /// devices were mixed.
     #[error("{op}: {message}")]
     Cuda {
         /// The operation or the call that failed.

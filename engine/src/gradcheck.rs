@@ -1,8 +1,8 @@
 //! Gradients against finite differences.
 //!
-//! A function of tensors is reduced to a number by a fixed random projection, L = Σ y·r. The tape's dL/dx is compared,
-//! element by element, with the four-point central difference
-//! (8·(L(x+h) − L(x−h)) − (L(x+2h) − L(x−2h))) / 12h, whose error is O(h⁴).
+//! A function of tensors is reduced to a number by a fixed random projection, L = Σ y·r. The tape's
+//! dL/dx is compared, element by element, with the four-point central difference (8·(L(x+h) −
+//! L(x−h)) − (L(x+2h) − L(x−2h))) / 12h, whose error is O(h⁴).
 
 use crate::{DType, Error, Result, Rng, Tape, Tensor};
 
@@ -11,8 +11,8 @@ use crate::{DType, Error, Result, Rng, Tape, Tensor};
 pub struct GradCheck {
     /// The step h.
     pub step: f64,
-    /// The largest difference allowed, relative to the largest gradient of that input (at least 1e-3 of the
-    /// largest of all inputs').
+    /// The largest difference allowed, relative to the largest gradient of that input (at least
+    /// 1e-3 of the largest of all inputs').
     pub tolerance: f64,
     /// At most this many elements of each input are tried, chosen at random.
     pub elements: usize,
@@ -38,8 +38,13 @@ pub struct Report {
 /// Checks the gradient of `f` at `inputs` (f64 each) with respect to all of them.
 ///
 /// # Errors
-/// What `f` returns, or a message with the input, the element and both gradients of the worst difference.
-pub fn gradcheck(f: impl Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor], options: &GradCheck) -> Result<Report> {
+/// What `f` returns, or a message with the input, the element and both gradients of the worst
+/// difference.
+pub fn gradcheck(
+    f: impl Fn(&[Tensor]) -> Result<Tensor>,
+    inputs: &[Tensor],
+    options: &GradCheck,
+) -> Result<Report> {
     if let Some(input) = inputs.iter().find(|x| x.dtype() != DType::F64) {
         return Err(Error::dtype("gradcheck", DType::F64, input.dtype()));
     }
@@ -52,7 +57,9 @@ pub fn gradcheck(f: impl Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor], opt
     let mut gradients = tape.backward_from(&[&output], vec![Some(projection)])?;
     let analytic: Vec<Vec<f64>> = leaves
         .iter()
-        .map(|leaf| gradients.take(leaf).map_or_else(|| Ok(vec![0.0; leaf.numel()]), |g| g.to_f64_vec()))
+        .map(|leaf| {
+            gradients.take(leaf).map_or_else(|| Ok(vec![0.0; leaf.numel()]), |g| g.to_f64_vec())
+        })
         .collect::<Result<_>>()?;
     let project = |inputs: &[Tensor]| -> Result<f64> {
         Ok(f(inputs)?.to_f64_vec()?.iter().zip(&weights).map(|(y, w)| y * w).sum())
@@ -62,7 +69,11 @@ pub fn gradcheck(f: impl Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor], opt
     let mut report = Report::default();
     for (which, input) in inputs.iter().enumerate() {
         let values = input.to_f64_vec()?;
-        let scale = analytic[which].iter().fold(0.0f64, |m, g| m.max(g.abs())).max(1e-3 * overall).max(1e-6);
+        let scale = analytic[which]
+            .iter()
+            .fold(0.0f64, |m, g| m.max(g.abs()))
+            .max(1e-3 * overall)
+            .max(1e-6);
         for element in chosen(values.len(), options.elements, &mut rng) {
             let at = |offset: f64| {
                 let mut moved = values.clone();

@@ -1,4 +1,5 @@
-//! Giving up a computation in the middle of it, because somebody asks for that: between two operations.
+//! Giving up a computation in the middle of it, because somebody asks for that: between two
+//! operations.
 //!
 //! Operations make new tensors and change none, so what is given up leaves nothing half done.
 
@@ -11,8 +12,8 @@ thread_local! {
     static STOP: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
 }
 
-/// Runs `f`. As soon as `stop` is true, whoever made it so, the next operation that `f` calls on this thread, and the next step of a
-/// backward pass, is [`Error::Interrupted`].
+/// Runs `f`. As soon as `stop` is true, whoever made it so, the next operation that `f` calls on
+/// this thread, and the next step of a backward pass, is [`Error::Interrupted`].
 pub fn interruptible<T>(stop: &Arc<AtomicBool>, f: impl FnOnce() -> T) -> T {
     /// Puts back what was there before, also if `f` panics.
     struct Restore(Option<Arc<AtomicBool>>);
@@ -27,7 +28,8 @@ pub fn interruptible<T>(stop: &Arc<AtomicBool>, f: impl FnOnce() -> T) -> T {
 
 /// An error if the operation `op` should no longer start.
 pub(crate) fn check(op: &'static str) -> Result<()> {
-    let stop = STOP.with_borrow(|stop| stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)));
+    let stop =
+        STOP.with_borrow(|stop| stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)));
     if stop { Err(Error::Interrupted { op }) } else { Ok(()) }
 }
 

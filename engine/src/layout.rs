@@ -1,7 +1,8 @@
 //! Shape, strides and offset: how a tensor's logical indices map onto its storage.
 //!
-//! Four-dimensional tensors are logically `[N, C, H, W]` and physically channels-last: the strides of a fresh
-//! one are `[H·W·C, 1, W·C, C]`. Every other rank is row-major. A view changes the layout and shares the storage.
+//! Four-dimensional tensors are logically `[N, C, H, W]` and physically channels-last: the strides
+//! of a fresh one are `[H·W·C, 1, W·C, C]`. Every other rank is row-major. A view changes the
+//! layout and shares the storage.
 
 use crate::{Error, Result};
 
@@ -69,14 +70,16 @@ impl Layout {
         self.shape.iter().product()
     }
 
-    /// Dimensions from the outermost to the innermost in memory (by stride; ties keep logical order).
+    /// Dimensions from the outermost to the innermost in memory (by stride; ties keep logical
+    /// order).
     pub fn physical_order(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.rank()).collect();
         order.sort_by_key(|&d| std::cmp::Reverse(self.strides[d]));
         order
     }
 
-    /// Whether the elements fill one run of memory without gaps or overlap, in whatever order of dimensions.
+    /// Whether the elements fill one run of memory without gaps or overlap, in whatever order of
+    /// dimensions.
     pub fn is_dense(&self) -> bool {
         let mut dims: Vec<(usize, usize)> = self.long_dims().collect();
         dims.sort_unstable();
@@ -105,7 +108,11 @@ impl Layout {
 
     fn long_dims(&self) -> impl Iterator<Item = (usize, usize)> {
         let empty = self.numel() == 0;
-        self.strides.iter().copied().zip(self.shape.iter().copied()).filter(move |&(_, size)| size != 1 && !empty)
+        self.strides
+            .iter()
+            .copied()
+            .zip(self.shape.iter().copied())
+            .filter(move |&(_, size)| size != 1 && !empty)
     }
 
     /// The same elements with dimensions in the order `dims`.
@@ -126,9 +133,11 @@ impl Layout {
         layout
     }
 
-    /// This layout seen as `shape`: missing leading dimensions and dimensions of size 1 repeat (stride 0).
+    /// This layout seen as `shape`: missing leading dimensions and dimensions of size 1 repeat
+    /// (stride 0).
     pub(crate) fn broadcast_to(&self, op: &'static str, shape: &[usize]) -> Result<Self> {
-        let refuse = || Error::shape(op, format!("{:?} cannot be broadcast to {shape:?}", self.shape));
+        let refuse =
+            || Error::shape(op, format!("{:?} cannot be broadcast to {shape:?}", self.shape));
         let missing = shape.len().checked_sub(self.rank()).ok_or_else(refuse)?;
         checked_numel(shape).ok_or_else(refuse)?;
         let mut strides = vec![0; shape.len()];
@@ -142,16 +151,21 @@ impl Layout {
         Ok(Self { shape: shape.to_vec(), strides, offset: self.offset })
     }
 
-    /// The same elements, in logical row-major order, under another shape, if no copy is needed for it.
+    /// The same elements, in logical row-major order, under another shape, if no copy is needed for
+    /// it.
     pub(crate) fn reshape(&self, shape: &[usize]) -> Option<Self> {
         if self.numel() == 0 {
             return Some(Self { offset: self.offset, ..Self::row_major(shape) });
         }
-        // Runs of old dimensions that can be walked with one stride, as (size, stride), innermost last.
+        // Runs of old dimensions that can be walked with one stride, as (size, stride), innermost
+        // last.
         let mut runs: Vec<(usize, usize)> = Vec::new();
-        for (&size, &stride) in self.shape.iter().zip(&self.strides).filter(|&(&size, _)| size != 1) {
+        for (&size, &stride) in self.shape.iter().zip(&self.strides).filter(|&(&size, _)| size != 1)
+        {
             match runs.last_mut() {
-                Some((run, last)) if *last == stride * size => (*run, *last) = (*run * size, stride),
+                Some((run, last)) if *last == stride * size => {
+                    (*run, *last) = (*run * size, stride)
+                }
                 _ => runs.push((size, stride)),
             }
         }
@@ -182,10 +196,12 @@ pub(crate) fn checked_numel(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size))
 }
 
-/// The shape that both operands of `op` broadcast to: sizes are equal or one of them is 1, from the right.
+/// The shape that both operands of `op` broadcast to: sizes are equal or one of them is 1, from the
+/// right.
 pub(crate) fn broadcast_shape(op: &'static str, a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
     let rank = a.len().max(b.len());
-    let size = |shape: &[usize], d: usize| (d + shape.len()).checked_sub(rank).map_or(1, |i| shape[i]);
+    let size =
+        |shape: &[usize], d: usize| (d + shape.len()).checked_sub(rank).map_or(1, |i| shape[i]);
     (0..rank)
         .map(|d| match (size(a, d), size(b, d)) {
             (x, y) if x == y || y == 1 => Ok(x),

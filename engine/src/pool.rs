@@ -1,12 +1,13 @@
 //! Memory for tensors: buffers come from a pool and go back to it.
 //!
-//! A training step allocates the same few hundred megabytes again and again. Asking the system each time
-//! costs a page fault per 4 KiB (seconds per step), so a dropped buffer is kept by size class and handed out again, for its own
-//! class first, and for smaller ones before the system is asked.
+//! A training step allocates the same few hundred megabytes again and again. Asking the system each
+//! time costs a page fault per 4 KiB (seconds per step), so a dropped buffer is kept by size class
+//! and handed out again, for its own class first, and for smaller ones before the system is asked.
 //! The pool also counts: live and peak bytes are numbers that a program can print.
 //!
-//! A reused buffer holds whatever was last in it. Whoever takes one writes all of it; in debug builds it is
-//! filled with the bit pattern of NaN first, so that a kernel that forgets an element is found by its tests.
+//! A reused buffer holds whatever was last in it. Whoever takes one writes all of it; in debug
+//! builds it is filled with the bit pattern of NaN first, so that a kernel that forgets an element
+//! is found by its tests.
 
 use crate::Element;
 use std::collections::BTreeMap;
@@ -25,7 +26,8 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// Room for `len` elements of type `T`. Its contents are unspecified: write every element before reading one.
+    /// Room for `len` elements of type `T`. Its contents are unspecified: write every element
+    /// before reading one.
     pub fn new<T: Element>(len: usize) -> Self {
         let bytes = len * size_of::<T>();
         let class = size_class(bytes.div_ceil(64));
@@ -54,11 +56,13 @@ impl Drop for Buffer {
     }
 }
 
-/// A kept buffer up to so many times as large as what is asked for is handed out before the system is asked for more. A network
-/// that works at several scales then gets along with the buffers of the largest, which lie idle at the others.
+/// A kept buffer up to so many times as large as what is asked for is handed out before the system
+/// is asked for more. A network that works at several scales then gets along with the buffers of
+/// the largest, which lie idle at the others.
 const WASTE: usize = 2;
 
-/// Sizes are rounded up to a sixteenth of a power of two: at most that is wasted, and near sizes share a class.
+/// Sizes are rounded up to a sixteenth of a power of two: at most that is wasted, and near sizes
+/// share a class.
 fn size_class(lines: usize) -> usize {
     let step = (lines.next_power_of_two() / 32).max(1);
     lines.next_multiple_of(step)

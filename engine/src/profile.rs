@@ -1,11 +1,13 @@
 //! A profile: how often each operation ran, how long it took, and how much it computed.
 //!
-//! [`start`] begins one and [`stop`] hands it out. In between, `ops::apply` times every operation forward and backward,
-//! and the tape the adding of gradients. What is timed is the thread that calls, and only the operation's own time: where
-//! one is implemented through another (the gradient of a bias is a sum), that one has a line of its own, and nothing
-//! counts twice. So the times of one thread add up to no more than the wall time.
+//! [`start`] begins one and [`stop`] hands it out. In between, `ops::apply` times every operation
+//! forward and backward, and the tape the adding of gradients. What is timed is the thread that
+//! calls, and only the operation's own time: where one is implemented through another (the gradient
+//! of a bias is a sum), that one has a line of its own, and nothing counts twice. So the times of
+//! one thread add up to no more than the wall time.
 //!
-//! There is one profile for the process. While none is running, it costs an operation one relaxed load of a flag.
+//! There is one profile for the process. While none is running, it costs an operation one relaxed
+//! load of a flag.
 
 use crate::Meta;
 use std::cell::Cell;
@@ -39,7 +41,8 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// The calls by operation alone, forward and backward apart, those that took longest together first.
+    /// The calls by operation alone, forward and backward apart, those that took longest together
+    /// first.
     pub fn operations(&self) -> Vec<Entry> {
         let mut sums = HashMap::<Kind, Sum>::new();
         for Entry { kind, sum } in &self.entries {
@@ -70,7 +73,8 @@ pub struct Entry {
     pub sum: Sum,
 }
 
-/// An operation, or one with certain shapes; printed as `conv2d backward 1×3×64×64 · 8×3×3×3 → 1×8×64×64`.
+/// An operation, or one with certain shapes; printed as
+/// `conv2d backward 1×3×64×64 · 8×3×3×3 → 1×8×64×64`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kind {
     /// The operation's name.
@@ -121,7 +125,12 @@ pub(crate) struct Call {
 
 impl Call {
     /// A call of `name`, if a profile is running.
-    pub(crate) fn new(name: &'static str, inputs: &[Meta], output: &Meta, flops: impl FnOnce() -> u64) -> Option<Self> {
+    pub(crate) fn new(
+        name: &'static str,
+        inputs: &[Meta],
+        output: &Meta,
+        flops: impl FnOnce() -> u64,
+    ) -> Option<Self> {
         ON.load(Relaxed).then(|| {
             let kind = Kind { name, backward: false, shapes: shapes(inputs, output) };
             Self { kind, flops: flops() }
@@ -143,7 +152,11 @@ pub(crate) fn time<R>(call: Option<Call>, work: impl FnOnce() -> R) -> R {
     let elapsed = start.elapsed();
     let own = elapsed.saturating_sub(INSIDE.replace(before + elapsed));
     if let Some(running) = lock().as_mut() {
-        running.calls.entry(call.kind).or_default().add(&Sum { calls: 1, time: own, flops: call.flops });
+        running.calls.entry(call.kind).or_default().add(&Sum {
+            calls: 1,
+            time: own,
+            flops: call.flops,
+        });
     }
     result
 }

@@ -1,14 +1,17 @@
-//! Computations that are run again and again on inputs of the same shapes: a step of training, the restoration of a video's frames.
+//! Computations that are run again and again on inputs of the same shapes: a step of training, the
+//! restoration of a video's frames.
 
 use crate::{Error, Tensor};
 
 /// The recording of a computation, where that saves time.
 ///
-/// On the CPU every run is a call of the function. On a GPU the first is, too; the second records what the function queues,
-/// and from then on the recording is played. So every call must come with the same function, which
+/// On the CPU every run is a call of the function. On a GPU the first is, too; the second records
+/// what the function queues, and from then on the recording is played. So every call must come with
+/// the same function, which
 ///
 /// - queues the same for the same shapes, and reads no values of tensors while it runs;
-/// - reaches what changes from run to run through its inputs, or through memory that is written in place.
+/// - reaches what changes from run to run through its inputs, or through memory that is written in
+///   place.
 ///
 /// Inputs of other shapes start over.
 #[derive(Default)]
@@ -21,8 +24,8 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Runs `f` on `inputs`, which are all on one device. On a GPU the outputs are overwritten by the next run: copy what is
-    /// to be kept.
+    /// Runs `f` on `inputs`, which are all on one device. On a GPU the outputs are overwritten by
+    /// the next run: copy what is to be kept.
     pub fn run<E: From<Error>>(
         &mut self,
         inputs: &[Tensor],

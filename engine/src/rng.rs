@@ -1,10 +1,11 @@
 //! Counter-based random numbers: a draw depends on (seed, stream, index) and on nothing else.
 //!
-//! A sequential generator makes every draw depend on how many came before it, so a data loader with two
-//! threads, or a run resumed half way, sees other numbers. Here the state *is* the place: the generator
-//! for image 17 of epoch 3 can be made anywhere, at any time, and gives the same draws.
+//! A sequential generator makes every draw depend on how many came before it, so a data loader with
+//! two threads, or a run resumed half way, sees other numbers. Here the state *is* the place: the
+//! generator for image 17 of epoch 3 can be made anywhere, at any time, and gives the same draws.
 //!
-//! The function is Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
+//! The function is Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC
+//! 2011).
 
 use std::ops::Range;
 
@@ -38,7 +39,13 @@ impl Rng {
     pub fn at(seed: u64, stream: u32, index: u64) -> Self {
         let (low, high) = split(seed);
         let (index_low, index_high) = split(index);
-        Self { key: [low, high], counter: [0, stream, index_low, index_high], block: [0; 4], used: 4, spare: None }
+        Self {
+            key: [low, high],
+            counter: [0, stream, index_low, index_high],
+            block: [0; 4],
+            used: 4,
+            spare: None,
+        }
     }
 
     /// 32 uniform random bits.
@@ -138,7 +145,10 @@ mod tests {
     fn matches_the_published_vectors() {
         // Random123's kat_vectors, "philox4x32 10".
         assert_eq!(philox([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
-        assert_eq!(philox([u32::MAX; 4], [u32::MAX; 2]), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
+        assert_eq!(
+            philox([u32::MAX; 4], [u32::MAX; 2]),
+            [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]
+        );
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! One sweep over every operation.
 //!
-//! A room says once how to make a random use of its operations ([`Room::operations`]); the sweep puts each through the same
-//! checks: the gradients against finite differences in f64, f32 against f64, and strided inputs against dense ones.
-//! Property tests drive it with shrinking choices, `irnext gradcheck` with seeds. Benches take the same samples with
-//! [large](Choices::large) dimensions.
+//! A room says once how to make a random use of its operations ([`Room::operations`]); the sweep
+//! puts each through the same checks: the gradients against finite differences in f64, f32 against
+//! f64, and strided inputs against dense ones. Property tests drive it with shrinking choices,
+//! `irnext gradcheck` with seeds. Benches take the same samples with [large](Choices::large)
+//! dimensions.
 
 use crate::gradcheck::{self, GradCheck, Report};
 use crate::{DType, Device, Error, Layout, Result, Rng, Tape, Tensor};
@@ -79,8 +80,8 @@ impl Choices {
         Self { list: None, rng: Rng::new(seed), large: false }
     }
 
-    /// Choices drawn from `seed`, for a bench: the same settings, but dimensions so large that a tensor has about a million
-    /// elements, and all in the standard layout.
+    /// Choices drawn from `seed`, for a bench: the same settings, but dimensions so large that a
+    /// tensor has about a million elements, and all in the standard layout.
     pub fn large(seed: u64) -> Self {
         Self { large: true, ..Self::from_seed(seed) }
     }
@@ -97,7 +98,8 @@ impl Choices {
         }
     }
 
-    /// A whole number in `range`: a setting. What is the size of a dimension is an [`extent`](Self::extent).
+    /// A whole number in `range`: a setting. What is the size of a dimension is an
+    /// [`extent`](Self::extent).
     pub fn size(&mut self, range: RangeInclusive<usize>) -> usize {
         let width = range.end() - range.start() + 1;
         range.start() + self.next() as usize % width
@@ -123,19 +125,21 @@ impl Choices {
         if self.large { 4 * options[options.len() - 1] } else { self.pick(options) }
     }
 
-    /// A shape of so many dimensions, each of 1 to `most`. If large: of as many as may be, and of about a million
-    /// elements.
+    /// A shape of so many dimensions, each of 1 to `most`. If large: of as many as may be, and of
+    /// about a million elements.
     pub fn shape(&mut self, ranks: RangeInclusive<usize>, most: usize) -> Vec<usize> {
         let rank = if self.large { *ranks.end() } else { self.size(ranks) };
         (0..rank).map(|_| if self.large { 1 << (20 / rank) } else { self.size(1..=most) }).collect()
     }
 
-    /// A feature map's shape `[n, channels, height, width]`: n of 1 to 2, sides of `least` to `most` (as [`Self::extent`]).
+    /// A feature map's shape `[n, channels, height, width]`: n of 1 to 2, sides of `least` to
+    /// `most` (as [`Self::extent`]).
     pub fn map_shape(&mut self, channels: usize, least: usize, most: usize) -> Vec<usize> {
         vec![self.size(1..=2), channels, self.extent(least..=most), self.extent(least..=most)]
     }
 
-    /// A shape that broadcasts to `shape`: the same, or with some dimensions 1 and some leading ones missing.
+    /// A shape that broadcasts to `shape`: the same, or with some dimensions 1 and some leading
+    /// ones missing.
     pub fn broadcastable(&mut self, shape: &[usize]) -> Vec<usize> {
         if self.flag() {
             return shape.to_vec();
@@ -144,7 +148,8 @@ impl Choices {
         shape[missing..].iter().map(|&size| if self.flag() { 1 } else { size }).collect()
     }
 
-    /// An f64 tensor of `shape` in some layout: standard, row-major, or a view with gaps into something larger.
+    /// An f64 tensor of `shape` in some layout: standard, row-major, or a view with gaps into
+    /// something larger.
     pub fn tensor(&mut self, shape: &[usize], values: Values) -> Tensor {
         let form = if self.large { 0 } else { self.next() % 4 };
         let numel = shape.iter().product();
@@ -152,14 +157,17 @@ impl Choices {
             .map(|i| match values {
                 Values::Normal => self.rng.normal(),
                 Values::Positive => self.rng.range(0.5..2.0),
-                Values::AwayFromZero => (self.rng.uniform() + 0.25) * if self.rng.chance(0.5) { 1.0 } else { -1.0 },
+                Values::AwayFromZero => {
+                    (self.rng.uniform() + 0.25) * if self.rng.chance(0.5) { 1.0 } else { -1.0 }
+                }
                 Values::Distinct => 0.2 * (i as f64 - numel as f64 / 2.0),
             })
             .collect();
         if matches!(values, Values::Distinct) {
             self.rng.shuffle(&mut data);
         }
-        let dense = Tensor::from_slice(&data, shape).expect("as many values as the shape has elements");
+        let dense =
+            Tensor::from_slice(&data, shape).expect("as many values as the shape has elements");
         match form {
             0 => dense,
             1 => dense.row_major().expect("a copy in main memory"),
@@ -174,7 +182,8 @@ fn in_the_middle_of_something_larger(tensor: &Tensor, every_second: bool) -> Ten
     let step = if every_second { 2 } else { 1 };
     let larger: Vec<usize> = shape.iter().map(|&size| size * step + 2).collect();
     let outer = Layout::row_major(&larger);
-    let inner = (0..shape.len()).fold(outer.clone(), |layout, d| layout.slice(d, 1, shape[d], step));
+    let inner =
+        (0..shape.len()).fold(outer.clone(), |layout, d| layout.slice(d, 1, shape[d], step));
     let values = tensor.to_f64_vec().expect("in main memory");
     let base = Tensor::build_in(outer, |out: &mut [f64]| {
         out.fill(f64::NAN);
@@ -202,17 +211,25 @@ pub fn check(sample: &Sample) -> Result<Outcome> {
     const F32_TOLERANCE: f64 = 2e-4;
     let options = GradCheck::default();
     let strided = (sample.run)(&sample.inputs)?.to_f64_vec()?;
-    let dense: Vec<Tensor> = sample.inputs.iter().map(|x| dense_copy(x, DType::F64)).collect::<Result<_>>()?;
+    let dense: Vec<Tensor> =
+        sample.inputs.iter().map(|x| dense_copy(x, DType::F64)).collect::<Result<_>>()?;
     let value = (sample.run)(&dense)?.to_f64_vec()?;
     if let Some(i) = differs(&value, &strided, 1e-12) {
-        let message = format!("{}: strided inputs give {} at {i}, dense ones {}", sample.label, strided[i], value[i]);
+        let message = format!(
+            "{}: strided inputs give {} at {i}, dense ones {}",
+            sample.label, strided[i], value[i]
+        );
         return Err(Error::disagreement("sweep", message));
     }
-    let single: Vec<Tensor> = sample.inputs.iter().map(|x| dense_copy(x, DType::F32)).collect::<Result<_>>()?;
+    let single: Vec<Tensor> =
+        sample.inputs.iter().map(|x| dense_copy(x, DType::F32)).collect::<Result<_>>()?;
     let single = (sample.run)(&single)?.to_f64_vec()?;
     let f32_error = difference(&value, &single);
     if f32_error.is_nan() || f32_error > F32_TOLERANCE {
-        return Err(Error::disagreement("sweep", format!("{}: f32 differs from f64 by {f32_error:.1e}", sample.label)));
+        return Err(Error::disagreement(
+            "sweep",
+            format!("{}: f32 differs from f64 by {f32_error:.1e}", sample.label),
+        ));
     }
     let gradients = gradcheck::gradcheck(&sample.run, &sample.inputs, &options)?;
     let tape = Tape::new();
@@ -221,7 +238,8 @@ pub fn check(sample: &Sample) -> Result<Outcome> {
     Ok(Outcome { gradients, f32_error, recorded: tape.operations() })
 }
 
-/// How far a device is from the CPU in f64: the largest differences relative to the largest value (at least 1).
+/// How far a device is from the CPU in f64: the largest differences relative to the largest value
+/// (at least 1).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Distance {
     /// Of the value.
@@ -230,13 +248,14 @@ pub struct Distance {
     pub gradient: f64,
 }
 
-/// The dtypes in which devices are compared with the CPU, and how far each may be off. The half types round every tensor that is
-/// kept or handed on, to 2⁻¹¹ and 2⁻⁸ of a number; what is summed inside a kernel is summed in f32.
+/// The dtypes in which devices are compared with the CPU, and how far each may be off. The half
+/// types round every tensor that is kept or handed on, to 2⁻¹¹ and 2⁻⁸ of a number; what is summed
+/// inside a kernel is summed in f32.
 pub const DEVICE_TOLERANCES: [(DType, f64); 4] =
     [(DType::F64, 1e-11), (DType::F32, 2e-5), (DType::F16, 8e-3), (DType::BF16, 6e-2)];
 
-/// Runs `sample` in `dtype` on `device`, and on the CPU in f64 with the same numbers, and compares the values and, for a random
-/// projection, the gradients of every input.
+/// Runs `sample` in `dtype` on `device`, and on the CPU in f64 with the same numbers, and compares
+/// the values and, for a random projection, the gradients of every input.
 ///
 /// # Errors
 /// If they differ by more than `tolerance`, with what differs.
@@ -248,7 +267,8 @@ pub fn check_on(sample: &Sample, device: Device, dtype: DType, tolerance: f64) -
     let projection = Tensor::randn(&shape, DType::F64, &mut Rng::new(7)).to_dtype(dtype)?;
     let (value, gradients) = value_and_gradients(sample, &exact, projection.to_dtype(DType::F64)?)?;
     let there = rounded.iter().map(|x| x.to_device(device)).collect::<Result<Vec<_>>>()?;
-    let (value_there, gradients_there) = value_and_gradients(sample, &there, projection.to_device(device)?)?;
+    let (value_there, gradients_there) =
+        value_and_gradients(sample, &there, projection.to_device(device)?)?;
     let far = |a: &[f64], b: &[f64]| if a.len() == b.len() { difference(a, b) } else { f64::NAN };
     let distance = Distance {
         value: far(&value, &value_there),
@@ -268,7 +288,11 @@ pub fn check_on(sample: &Sample, device: Device, dtype: DType, tolerance: f64) -
     Ok(distance)
 }
 
-fn value_and_gradients(sample: &Sample, inputs: &[Tensor], projection: Tensor) -> Result<(Vec<f64>, Vec<Vec<f64>>)> {
+fn value_and_gradients(
+    sample: &Sample,
+    inputs: &[Tensor],
+    projection: Tensor,
+) -> Result<(Vec<f64>, Vec<Vec<f64>>)> {
     let tape = Tape::new();
     let leaves: Vec<Tensor> = inputs.iter().map(|x| tape.leaf(x)).collect();
     let value = (sample.run)(&leaves)?;
@@ -291,7 +315,9 @@ fn dense_copy(tensor: &Tensor, dtype: DType) -> Result<Tensor> {
 
 fn difference(a: &[f64], b: &[f64]) -> f64 {
     let scale = a.iter().fold(1.0f64, |m, x| m.max(x.abs()));
-    a.iter().zip(b).fold(0.0, |m, (x, y)| if (x - y).is_nan() { f64::NAN } else { f64::max(m, (x - y).abs() / scale) })
+    a.iter().zip(b).fold(0.0, |m, (x, y)| {
+        if (x - y).is_nan() { f64::NAN } else { f64::max(m, (x - y).abs() / scale) }
+    })
 }
 
 fn differs(a: &[f64], b: &[f64], tolerance: f64) -> Option<usize> {

@@ -1,9 +1,11 @@
-//! The tape: what was computed from what, in the order it happened, so that gradients can flow back.
+//! The tape: what was computed from what, in the order it happened, so that gradients can flow
+//! back.
 //!
-//! Nothing is recorded unless it is asked for: [`Tape::leaf`] puts a tensor on a tape, and an operation records
-//! itself if one of its inputs is on one. [`Tape::backward`] consumes the tape. It takes the records off the end one
-//! by one, asks each for the gradients of its inputs, adds them up, and drops what the record kept: memory falls while
-//! gradients flow. The records hold tensors that are off the tape, so nothing points in a circle.
+//! Nothing is recorded unless it is asked for: [`Tape::leaf`] puts a tensor on a tape, and an
+//! operation records itself if one of its inputs is on one. [`Tape::backward`] consumes the tape.
+//! It takes the records off the end one by one, asks each for the gradients of its inputs, adds
+//! them up, and drops what the record kept: memory falls while gradients flow. The records hold
+//! tensors that are off the tape, so nothing points in a circle.
 //!
 //! ```
 //! use engine::{DType, Tape, Tensor};
@@ -15,7 +17,8 @@
 //! # Ok::<(), engine::Error>(())
 //! ```
 //!
-//! Gradients are first-order: the backward pass computes with plain tensors and cannot itself be differentiated.
+//! Gradients are first-order: the backward pass computes with plain tensors and cannot itself be
+//! differentiated.
 
 use crate::profile::{Call, time};
 use crate::tensor::Meta;
@@ -61,8 +64,10 @@ struct Record {
     backward: Backward,
 }
 
-/// Takes the gradient of each output (`None`: nothing depends on it) and returns one for each input.
-pub(crate) type Backward = Box<dyn FnOnce(Vec<Option<Tensor>>) -> Result<Vec<Option<Tensor>>> + Send>;
+/// Takes the gradient of each output (`None`: nothing depends on it) and returns one for each
+/// input.
+pub(crate) type Backward =
+    Box<dyn FnOnce(Vec<Option<Tensor>>) -> Result<Vec<Option<Tensor>>> + Send>;
 
 impl Tape {
     /// An empty tape.
@@ -70,23 +75,33 @@ impl Tape {
         Self::default()
     }
 
-    /// `tensor`, on this tape: the operations it enters are recorded, and [`Tape::backward`] gives its gradient.
+    /// `tensor`, on this tape: the operations it enters are recorded, and [`Tape::backward`] gives
+    /// its gradient.
     pub fn leaf(&self, tensor: &Tensor) -> Tensor {
         let id = self.lock().add_node(tensor.meta());
         tensor.clone().with_node(Node { tape: self.clone(), id })
     }
 
-    /// The gradients of `loss`, a tensor of one element, with respect to the leaves. Consumes the recording.
+    /// The gradients of `loss`, a tensor of one element, with respect to the leaves. Consumes the
+    /// recording.
     pub fn backward(self, loss: &Tensor) -> Result<Gradients> {
         if loss.numel() != 1 {
-            return Err(Error::shape(OP, format!("the loss must be one number, got shape {:?}", loss.shape())));
+            return Err(Error::shape(
+                OP,
+                format!("the loss must be one number, got shape {:?}", loss.shape()),
+            ));
         }
         let one = loss.constant(&[1.0], loss.shape())?;
         self.backward_from(&[loss], vec![Some(one)])
     }
 
-    /// The gradients of Σ ⟨`outputs[i]`, `seeds[i]`⟩ with respect to the leaves. Consumes the recording.
-    pub fn backward_from(self, outputs: &[&Tensor], seeds: Vec<Option<Tensor>>) -> Result<Gradients> {
+    /// The gradients of Σ ⟨`outputs[i]`, `seeds[i]`⟩ with respect to the leaves. Consumes the
+    /// recording.
+    pub fn backward_from(
+        self,
+        outputs: &[&Tensor],
+        seeds: Vec<Option<Tensor>>,
+    ) -> Result<Gradients> {
         let mut found = Gradients { tape: self.clone(), by_node: HashMap::new() };
         self.backward_with(outputs, seeds, |leaf, gradient| {
             found.by_node.insert(leaf.0, gradient);
@@ -95,8 +110,9 @@ impl Tape {
         Ok(found)
     }
 
-    /// As [`Tape::backward_from`], giving each leaf's gradient to `found` as soon as nothing is added to it any more, while the
-    /// gradients of earlier operations are still to come. [`Tape::place`] says whose it is. An error of `found` ends the pass.
+    /// As [`Tape::backward_from`], giving each leaf's gradient to `found` as soon as nothing is
+    /// added to it any more, while the gradients of earlier operations are still to come.
+    /// [`Tape::place`] says whose it is. An error of `found` ends the pass.
     pub fn backward_with<E: From<Error>>(
         self,
         outputs: &[&Tensor],
@@ -116,7 +132,8 @@ impl Tape {
             if dy.iter().any(Option::is_some) {
                 let dx = (record.backward)(dy)?;
                 if dx.len() != record.inputs.len() {
-                    let message = format!("{} inputs got {} gradients", record.inputs.len(), dx.len());
+                    let message =
+                        format!("{} inputs got {} gradients", record.inputs.len(), dx.len());
                     return Err(Error::tape(record.name, message).into());
                 }
                 for (input, gradient) in record.inputs.iter().zip(dx) {
@@ -145,9 +162,16 @@ impl Tape {
     }
 
     /// The nodes that a backward pass begins at, with their gradients.
-    fn starts(&self, outputs: &[&Tensor], seeds: Vec<Option<Tensor>>) -> Result<Vec<(usize, Tensor)>> {
+    fn starts(
+        &self,
+        outputs: &[&Tensor],
+        seeds: Vec<Option<Tensor>>,
+    ) -> Result<Vec<(usize, Tensor)>> {
         if outputs.len() != seeds.len() {
-            return Err(Error::tape(OP, format!("{} outputs with {} seeds", outputs.len(), seeds.len())));
+            return Err(Error::tape(
+                OP,
+                format!("{} outputs with {} seeds", outputs.len(), seeds.len()),
+            ));
         }
         let mut starts = Vec::new();
         for (output, seed) in outputs.iter().zip(seeds) {
@@ -156,7 +180,10 @@ impl Tape {
             };
             let Some(seed) = seed else { continue };
             if seed.meta() != output.meta() {
-                return Err(Error::shape(OP, format!("the seed is {}, the output {}", seed.meta(), output.meta())));
+                return Err(Error::shape(
+                    OP,
+                    format!("the seed is {}, the output {}", seed.meta(), output.meta()),
+                ));
             }
             starts.push((id, seed));
         }
@@ -168,7 +195,8 @@ impl Tape {
         self.lock().records.iter().map(|record| record.name).collect()
     }
 
-    /// Bytes that the records keep for the backward pass. A tensor kept by two records counts twice.
+    /// Bytes that the records keep for the backward pass. A tensor kept by two records counts
+    /// twice.
     pub fn kept_bytes(&self) -> usize {
         self.lock().records.iter().map(|record| record.kept).sum()
     }
@@ -185,12 +213,18 @@ impl Tape {
         let inputs = inputs.iter().map(|input| self.own(name, input)).collect::<Result<_>>()?;
         let mut recording = self.lock();
         if recording.consumed {
-            return Err(Error::tape(name, "an input is on a tape that backward has already consumed"));
+            return Err(Error::tape(
+                name,
+                "an input is on a tape that backward has already consumed",
+            ));
         }
-        let ids: Vec<usize> = outputs.iter().map(|output| recording.add_node(output.meta())).collect();
+        let ids: Vec<usize> =
+            outputs.iter().map(|output| recording.add_node(output.meta())).collect();
         recording.records.push(Record { name, inputs, outputs: ids.clone(), kept, backward });
         drop(recording);
-        let place = |(output, id): (Tensor, usize)| output.detach().with_node(Node { tape: self.clone(), id });
+        let place = |(output, id): (Tensor, usize)| {
+            output.detach().with_node(Node { tape: self.clone(), id })
+        };
         Ok(outputs.into_iter().zip(ids).map(place).collect())
     }
 
@@ -236,12 +270,16 @@ impl fmt::Display for Tape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let recording = self.lock();
         for record in &recording.records {
-            let inputs: Vec<String> =
-                record.inputs.iter().map(|id| id.map_or("–".into(), |id| format!("#{id}"))).collect();
+            let inputs: Vec<String> = record
+                .inputs
+                .iter()
+                .map(|id| id.map_or("–".into(), |id| format!("#{id}")))
+                .collect();
             let named = |show: &dyn Fn(usize) -> String| {
                 record.outputs.iter().map(|&id| show(id)).collect::<Vec<_>>().join(", ")
             };
-            let (outputs, metas) = (named(&|id| format!("#{id}")), named(&|id| recording.nodes[id].to_string()));
+            let (outputs, metas) =
+                (named(&|id| format!("#{id}")), named(&|id| recording.nodes[id].to_string()));
             write!(f, "{outputs} = {}({}) {metas}", record.name, inputs.join(", "))?;
             writeln!(f, ", keeps {:.1} KiB", record.kept as f64 / 1024.0)?;
         }
@@ -260,7 +298,8 @@ impl fmt::Debug for Tape {
 struct Uses(Vec<usize>);
 
 impl Uses {
-    /// No use is ever the last one of a tensor that an operation made: its gradient goes into that operation's backward.
+    /// No use is ever the last one of a tensor that an operation made: its gradient goes into that
+    /// operation's backward.
     const MADE: usize = usize::MAX;
 
     fn of(records: &[Record], nodes: usize) -> Self {
@@ -298,8 +337,9 @@ impl Gradients {
         self.by_node.remove(&self.tape.own("gradient", leaf).ok()??)
     }
 
-    /// The one place in the engine that adds gradients together: the first moves in, later ones are added, and a
-    /// gradient in the shape that an operand was broadcast to is summed back to the operand's own.
+    /// The one place in the engine that adds gradients together: the first moves in, later ones are
+    /// added, and a gradient in the shape that an operand was broadcast to is summed back to the
+    /// operand's own.
     fn add(&mut self, id: usize, gradient: Tensor, meta: &Meta) -> Result<()> {
         let gradient = gradient.sum_to(&meta.shape)?;
         let sum = match self.by_node.remove(&id) {

@@ -1,8 +1,9 @@
 //! The tensor: an immutable value that shares its storage with its views.
 //!
-//! A [`Tensor`] is a reference to a storage, a [`Layout`] over it, a dtype, and, if gradients were asked for, a
-//! place on a [`Tape`](crate::Tape). Cloning one costs a reference count. The operations are methods, written in
-//! the rooms of [`ops`](crate::ops); this file holds only what needs no arithmetic: making, reading, sharing.
+//! A [`Tensor`] is a reference to a storage, a [`Layout`] over it, a dtype, and, if gradients were
+//! asked for, a place on a [`Tape`](crate::Tape). Cloning one costs a reference count. The
+//! operations are methods, written in the rooms of [`ops`](crate::ops); this file holds only what
+//! needs no arithmetic: making, reading, sharing.
 
 use crate::layout::checked_numel;
 use crate::tape::Node;
@@ -39,7 +40,8 @@ impl Meta {
 
     /// The four sizes of a `[N, C, H, W]` tensor.
     pub fn dims4(&self, op: &'static str) -> Result<[usize; 4]> {
-        let refuse = |_| Error::shape(op, format!("expected [N, C, H, W], got shape {:?}", self.shape));
+        let refuse =
+            |_| Error::shape(op, format!("expected [N, C, H, W], got shape {:?}", self.shape));
         self.shape.as_slice().try_into().map_err(refuse)
     }
 }
@@ -69,7 +71,10 @@ impl Tensor {
     }
 
     /// As [`Tensor::build`], with a `fill` that may fail.
-    pub(crate) fn try_build<T: Element>(shape: &[usize], fill: impl FnOnce(&mut [T]) -> Result<()>) -> Result<Self> {
+    pub(crate) fn try_build<T: Element>(
+        shape: &[usize],
+        fill: impl FnOnce(&mut [T]) -> Result<()>,
+    ) -> Result<Self> {
         let mut result = Ok(());
         let tensor = Self::build(shape, |out| result = fill(out));
         result.map(|()| tensor)
@@ -86,21 +91,28 @@ impl Tensor {
     /// A tensor from elements in logical row-major order.
     pub fn from_slice<T: Element>(data: &[T], shape: &[usize]) -> Result<Self> {
         if checked_numel(shape) != Some(data.len()) {
-            return Err(Error::shape("from_slice", format!("{} elements do not fill shape {shape:?}", data.len())));
+            return Err(Error::shape(
+                "from_slice",
+                format!("{} elements do not fill shape {shape:?}", data.len()),
+            ));
         }
         Self::build_in(Layout::row_major(shape), |out| out.copy_from_slice(data)).standard()
     }
 
-    /// A tensor of four dimensions `[n, channels, height, width]` from elements in the order N, H, W, C,
-    /// as decoded photographs have them.
+    /// A tensor of four dimensions `[n, channels, height, width]` from elements in the order N, H,
+    /// W, C, as decoded photographs have them.
     pub fn from_nhwc<T: Element>(data: &[T], shape: [usize; 4]) -> Result<Self> {
         if checked_numel(&shape) != Some(data.len()) {
-            return Err(Error::shape("from_nhwc", format!("{} elements do not fill shape {shape:?}", data.len())));
+            return Err(Error::shape(
+                "from_nhwc",
+                format!("{} elements do not fill shape {shape:?}", data.len()),
+            ));
         }
         Ok(Self::build(&shape, |out| out.copy_from_slice(data)))
     }
 
-    /// A tensor from the little-endian bytes of its elements in logical row-major order, as weight files have them.
+    /// A tensor from the little-endian bytes of its elements in logical row-major order, as weight
+    /// files have them.
     pub fn from_le_bytes(bytes: &[u8], shape: &[usize], dtype: DType) -> Result<Self> {
         crate::dispatch_element!(dtype, T => {
             if !bytes.len().is_multiple_of(dtype.size()) {
@@ -131,7 +143,8 @@ impl Tensor {
         Self::full(&[], value, dtype)
     }
 
-    /// Independent draws from the normal distribution with mean 0 and variance 1, in logical row-major order.
+    /// Independent draws from the normal distribution with mean 0 and variance 1, in logical
+    /// row-major order.
     pub fn randn(shape: &[usize], dtype: DType, rng: &mut Rng) -> Self {
         Self::from_draws(shape, dtype, || rng.normal())
     }
@@ -158,10 +171,9 @@ impl Tensor {
 
     /// The size of dimension `d`.
     pub fn dim(&self, op: &'static str, d: usize) -> Result<usize> {
-        self.shape()
-            .get(d)
-            .copied()
-            .ok_or_else(|| Error::shape(op, format!("there is no dimension {d} in shape {:?}", self.shape())))
+        self.shape().get(d).copied().ok_or_else(|| {
+            Error::shape(op, format!("there is no dimension {d} in shape {:?}", self.shape()))
+        })
     }
 
     /// The four sizes of a `[N, C, H, W]` tensor.
@@ -230,19 +242,24 @@ impl Tensor {
     pub fn item(&self) -> Result<f64> {
         match self.to_f64_vec()?.as_slice() {
             [value] => Ok(*value),
-            _ => Err(Error::shape("item", format!("expected one element, got shape {:?}", self.shape()))),
+            _ => Err(Error::shape(
+                "item",
+                format!("expected one element, got shape {:?}", self.shape()),
+            )),
         }
     }
 }
 
-/// Sharing, and the order of elements in memory. None of this shows on a tape: the values stay the same.
+/// Sharing, and the order of elements in memory. None of this shows on a tape: the values stay the
+/// same.
 impl Tensor {
     /// The same values, off the tape.
     pub fn detach(&self) -> Self {
         Self { node: None, ..self.clone() }
     }
 
-    /// The same values with the standard layout (channels-last for four dimensions); copies only if it must.
+    /// The same values with the standard layout (channels-last for four dimensions); copies only if
+    /// it must.
     pub fn standard(&self) -> Result<Self> {
         self.laid_out(self.layout.is_standard(), Layout::new)
     }
@@ -273,7 +290,9 @@ impl Tensor {
     /// The same values in main memory in another dense layout.
     fn rearranged<T: Element>(&self, layout: Layout) -> Self {
         let source = self.raw::<T>();
-        let copy = Self::build_in(layout.clone(), |out| crate::cpu::copy(out, &layout, source, &self.layout));
+        let copy = Self::build_in(layout.clone(), |out| {
+            crate::cpu::copy(out, &layout, source, &self.layout)
+        });
         Self { node: self.node.clone(), ..copy }
     }
 
@@ -294,8 +313,9 @@ impl Tensor {
         Ok(self.copied(Layout::new(self.shape()))?.detach())
     }
 
-    /// A tensor of these values in logical row-major order, with the dtype and on the device of this one: a constant of a
-    /// computation. On a GPU it is copied there once, and shared from then on.
+    /// A tensor of these values in logical row-major order, with the dtype and on the device of
+    /// this one: a constant of a computation. On a GPU it is copied there once, and shared from
+    /// then on.
     pub fn constant(&self, values: &[f64], shape: &[usize]) -> Result<Self> {
         let here = crate::dispatch_element!(self.dtype, T => {
             Self::from_slice(&values.iter().map(|&value| T::from_f64(value)).collect::<Vec<T>>(), shape)
@@ -316,11 +336,17 @@ impl Tensor {
             Storage::Cpu(_) => Ok(self.clone()),
             #[cfg(feature = "cuda")]
             Storage::Cuda(block) => {
-                // Dense memory comes over as it lies; a view of something larger is first gathered on the GPU.
+                // Dense memory comes over as it lies; a view of something larger is first gathered
+                // on the GPU.
                 let dense = if self.layout.is_dense() { self.clone() } else { self.standard()? };
                 let size = self.dtype.size();
-                let bytes = block.gpu().download(dense.block()?, dense.layout.offset() * size, dense.numel() * size)?;
-                let layout = Layout::from_parts(self.shape().to_vec(), dense.layout.strides().to_vec(), 0);
+                let bytes = block.gpu().download(
+                    dense.block()?,
+                    dense.layout.offset() * size,
+                    dense.numel() * size,
+                )?;
+                let layout =
+                    Layout::from_parts(self.shape().to_vec(), dense.layout.strides().to_vec(), 0);
                 let copy = crate::dispatch_element!(self.dtype, T => {
                     Self::build_in(layout, |out: &mut [T]| bytemuck::cast_slice_mut(out).copy_from_slice(&bytes))
                 });
@@ -342,19 +368,31 @@ impl Tensor {
     }
 
     /// A dense tensor on `gpu` whose elements are yet to be written.
-    pub(crate) fn on_gpu(gpu: &'static crate::cuda::Gpu, layout: Layout, dtype: DType) -> Result<Self> {
+    pub(crate) fn on_gpu(
+        gpu: &'static crate::cuda::Gpu,
+        layout: Layout,
+        dtype: DType,
+    ) -> Result<Self> {
         debug_assert!(layout.is_dense() && layout.offset() == 0);
         let storage = Arc::new(Storage::Cuda(gpu.allocate(layout.numel() * dtype.size())?));
         Ok(Self { storage, layout, dtype, node: None })
     }
 
     /// A tensor of the standard layout on `gpu` whose elements are yet to be written.
-    pub(crate) fn new_on_gpu(gpu: &'static crate::cuda::Gpu, shape: &[usize], dtype: DType) -> Result<Self> {
+    pub(crate) fn new_on_gpu(
+        gpu: &'static crate::cuda::Gpu,
+        shape: &[usize],
+        dtype: DType,
+    ) -> Result<Self> {
         Self::on_gpu(gpu, Layout::new(shape), dtype)
     }
 
     /// Zeros on `gpu`.
-    pub(crate) fn zeros_on_gpu(gpu: &'static crate::cuda::Gpu, shape: &[usize], dtype: DType) -> Result<Self> {
+    pub(crate) fn zeros_on_gpu(
+        gpu: &'static crate::cuda::Gpu,
+        shape: &[usize],
+        dtype: DType,
+    ) -> Result<Self> {
         let zeros = Self::new_on_gpu(gpu, shape, dtype)?;
         gpu.fill(zeros.block()?, zeros.numel() * dtype.size(), 0)?;
         Ok(zeros)
@@ -363,7 +401,9 @@ impl Tensor {
     /// The memory on the GPU.
     pub(crate) fn block(&self) -> Result<&crate::cuda::Block> {
         match &*self.storage {
-            Storage::Cpu(_) => Err(Error::cuda("device", "a kernel of the GPU was given a tensor in main memory")),
+            Storage::Cpu(_) => {
+                Err(Error::cuda("device", "a kernel of the GPU was given a tensor in main memory"))
+            }
             Storage::Cuda(block) => Ok(block),
         }
     }
@@ -375,7 +415,8 @@ impl Tensor {
         Ok(block.address() + (self.layout.offset() * self.dtype.size()) as u64)
     }
 
-    /// The same values, which are in main memory, on `gpu`, lying as they do here if they are dense.
+    /// The same values, which are in main memory, on `gpu`, lying as they do here if they are
+    /// dense.
     fn uploaded(&self, gpu: &'static crate::cuda::Gpu) -> Result<Self> {
         let dense = if self.layout.is_dense() { self.clone() } else { self.standard()? };
         let block = crate::dispatch_element!(self.dtype, T => gpu.upload(bytemuck::cast_slice(dense.dense_data::<T>("to_device")?)))?;
@@ -394,7 +435,8 @@ impl Tensor {
     /// The whole storage, through which [`Tensor::layout`] leads.
     ///
     /// # Panics
-    /// If `T` is not the tensor's dtype or the tensor is on a GPU, which is the calling kernel's mistake: rooms dispatch on both first.
+    /// If `T` is not the tensor's dtype or the tensor is on a GPU, which is the calling kernel's
+    /// mistake: rooms dispatch on both first.
     pub(crate) fn raw<T: Element>(&self) -> &[T] {
         assert_eq!(T::DTYPE, self.dtype, "kernel instantiated for another dtype");
         match &*self.storage {
@@ -419,18 +461,23 @@ impl Tensor {
         }
         self.require_cpu(op)?;
         if !self.layout.is_dense() {
-            return Err(Error::shape(op, format!("shape {:?} is not dense in memory", self.shape())));
+            return Err(Error::shape(
+                op,
+                format!("shape {:?} is not dense in memory", self.shape()),
+            ));
         }
         let start = self.layout.offset();
         Ok(&self.raw()[start..start + self.numel()])
     }
 
-    /// Whether the elements lie in the standard layout and nobody else holds their storage: then they may be written to.
+    /// Whether the elements lie in the standard layout and nobody else holds their storage: then
+    /// they may be written to.
     pub(crate) fn is_exclusive(&self) -> bool {
         Arc::strong_count(&self.storage) == 1 && self.layout.is_standard()
     }
 
-    /// The elements of a dense tensor in memory order, to be overwritten; `None` if anyone else can see them.
+    /// The elements of a dense tensor in memory order, to be overwritten; `None` if anyone else can
+    /// see them.
     pub(crate) fn exclusive_data<T: Element>(&mut self) -> Option<&mut [T]> {
         if T::DTYPE != self.dtype || !self.layout.is_dense() {
             return None;

@@ -1,7 +1,8 @@
-//! The sweep's device column: every operation on the first GPU (or the emulator), in every type that it computes in, against the CPU
-//! in f64.
+//! The sweep's device column: every operation on the first GPU (or the emulator), in every type
+//! that it computes in, against the CPU in f64.
 //!
-//! Without a GPU the test ends at once, unless `IRNEXT_REQUIRE_CUDA` is set. `IRNEXT_ROOM` names one room to run alone.
+//! Without a GPU the test ends at once, unless `IRNEXT_REQUIRE_CUDA` is set. `IRNEXT_ROOM` names
+//! one room to run alone.
 #![cfg(feature = "cuda")]
 
 use engine::ops::ROOMS;
@@ -27,13 +28,17 @@ fn every_operation_agrees_with_the_cpu() {
                 let sample = samples(&mut Choices::from_seed(seed));
                 for ((dtype, tolerance), worst) in DEVICE_TOLERANCES.into_iter().zip(&mut worst) {
                     match sweep::check_on(&sample, device, dtype, tolerance) {
-                        Ok(distance) => worst.1 = worst.1.max(distance.value).max(distance.gradient),
+                        Ok(distance) => {
+                            worst.1 = worst.1.max(distance.value).max(distance.gradient)
+                        }
                         Err(error) => failures.push(format!("{} {operation}: {error}", room.name)),
                     }
                 }
             }
-            let worst: Vec<String> =
-                worst.iter().map(|(dtype, worst): &(DType, f64)| format!("{dtype} {worst:.0e}")).collect();
+            let worst: Vec<String> = worst
+                .iter()
+                .map(|(dtype, worst): &(DType, f64)| format!("{dtype} {worst:.0e}"))
+                .collect();
             println!("{:<16} {operation:<20} {}", room.name, worst.join("  "));
         }
     }

@@ -1,4 +1,5 @@
-//! The profile from outside. It is the process's, so these tests take turns, and lie in a process of their own.
+//! The profile from outside. It is the process's, so these tests take turns, and lie in a process
+//! of their own.
 
 use engine::ops::{Op, apply};
 use engine::profile::{self, Profile, Sum};
@@ -23,7 +24,11 @@ fn profiled(work: impl FnOnce()) -> Profile {
 
 /// What the operation that prints as `name` took.
 fn sum(profile: &Profile, name: &str) -> Option<Sum> {
-    profile.operations().into_iter().find(|entry| entry.kind.to_string() == name).map(|entry| entry.sum)
+    profile
+        .operations()
+        .into_iter()
+        .find(|entry| entry.kind.to_string() == name)
+        .map(|entry| entry.sum)
 }
 
 /// How often the operation that prints as `name` ran, and its floating-point operations.
@@ -68,7 +73,10 @@ fn calls_are_counted_by_operation_and_by_shape() {
     let kinds: Vec<String> = profile.entries.iter().map(|entry| entry.kind.to_string()).collect();
     assert!(kinds.contains(&"conv2d 2×4×9×9 · 8×2×3×3 → 2×8×7×7".to_string()), "{kinds:?}");
     assert_eq!(profile.total().calls, 6);
-    assert!(sum(&profile, "gelu").unwrap().gflops().is_none() && sum(&profile, "conv2d").unwrap().gflops().is_some());
+    assert!(
+        sum(&profile, "gelu").unwrap().gflops().is_none()
+            && sum(&profile, "conv2d").unwrap().gflops().is_some()
+    );
     assert!(profile.entries.is_sorted_by(|a, b| a.sum.time >= b.sum.time));
 }
 
@@ -166,7 +174,8 @@ fn what_is_inside_another_is_not_counted_twice() {
     let profile = profiled(|| drop(apply(Deep(9), &[&x]).unwrap()));
     let calls = |name| cost(&profile, name).map(|(calls, _)| calls);
     assert_eq!((calls("deep"), calls("tanh")), (Some(10), Some(10)));
-    // Were the outer ones given the time of the inner ones, the ten would add up to several times the wall time.
+    // Were the outer ones given the time of the inner ones, the ten would add up to several times
+    // the wall time.
     assert!(profile.total().time <= profile.wall, "{profile:?}");
     assert_eq!(profile.total().time + profile.outside(), profile.wall);
 }

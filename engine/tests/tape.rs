@@ -133,9 +133,11 @@ fn a_checkpoint_passes_on_the_errors_of_its_replay() {
     let tape = Tape::new();
     let x = tape.leaf(&randn(&[2], 1));
     let calls = std::sync::atomic::AtomicUsize::new(0);
-    let y = checkpoint(&[&x], move |x| match calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
-        0 => Ok(vec![x[0].exp()?]),
-        _ => x[0].reshape(&[3]).map(|y| vec![y]),
+    let y = checkpoint(&[&x], move |x| {
+        match calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+            0 => Ok(vec![x[0].exp()?]),
+            _ => x[0].reshape(&[3]).map(|y| vec![y]),
+        }
     });
     let loss = y.unwrap()[0].sum_all().unwrap();
     assert!(tape.backward(&loss).err().unwrap().to_string().starts_with("reshape"));
@@ -154,9 +156,26 @@ fn seeds_must_fit_their_outputs() {
     let tape = Tape::new();
     let y = tape.leaf(&randn(&[1, 3], 1)).exp().unwrap();
     let seeds = |shape: &[usize]| vec![Some(randn(shape, 2))];
-    assert!(tape.clone().backward_from(&[&y], seeds(&[4, 3])).err().unwrap().to_string().contains("the seed is"));
-    assert!(tape.clone().backward_from(&[&y], vec![]).err().unwrap().to_string().contains("1 outputs with 0 seeds"));
-    assert!(tape.backward_from(&[&y], seeds(&[1, 3])).is_ok(), "the failed attempts consumed the tape");
+    assert!(
+        tape.clone()
+            .backward_from(&[&y], seeds(&[4, 3]))
+            .err()
+            .unwrap()
+            .to_string()
+            .contains("the seed is")
+    );
+    assert!(
+        tape.clone()
+            .backward_from(&[&y], vec![])
+            .err()
+            .unwrap()
+            .to_string()
+            .contains("1 outputs with 0 seeds")
+    );
+    assert!(
+        tape.backward_from(&[&y], seeds(&[1, 3])).is_ok(),
+        "the failed attempts consumed the tape"
+    );
 }
 
 #[test]
@@ -186,9 +205,13 @@ fn a_leafs_gradient_is_given_out_when_its_first_use_has_been_gone_through() {
             Ok::<_, engine::Error>(())
         })
         .unwrap();
-    // From the end: `late` goes out first; `early` and `twice` with the first record, in the order of its inputs.
+    // From the end: `late` goes out first; `early` and `twice` with the first record, in the order
+    // of its inputs.
     let [early_at, late_at, twice_at] = places;
-    assert_eq!(found.iter().map(|(leaf, _)| *leaf).collect::<Vec<_>>(), [late_at, early_at, twice_at]);
+    assert_eq!(
+        found.iter().map(|(leaf, _)| *leaf).collect::<Vec<_>>(),
+        [late_at, early_at, twice_at]
+    );
     for (leaf, gradient) in found {
         let which = places.iter().position(|place| *place == leaf).unwrap();
         assert_eq!(gradient, expected[which]);
@@ -211,6 +234,7 @@ fn an_error_of_whoever_is_given_the_gradients_ends_the_pass() {
     let x = tape.leaf(&randn(&[3], 1));
     let y = x.square().unwrap();
     let seeds = vec![Some(Tensor::ones(&[3], DType::F64))];
-    let refused = tape.backward_with(&[&y], seeds, |_, _| Err(engine::Error::ranks("rank 1 is gone")));
+    let refused =
+        tape.backward_with(&[&y], seeds, |_, _| Err(engine::Error::ranks("rank 1 is gone")));
     assert_eq!(refused.unwrap_err().to_string(), "rank 1 is gone");
 }

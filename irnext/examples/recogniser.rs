@@ -6,8 +6,9 @@
 //! cargo run -p irnext --example recogniser -- table irnext/src/recognise/recogniser.tsv FOLDER...
 //! ```
 //!
-//! `measure` degrades each photograph in every way, four times, and writes the figures; minutes. `fit` writes the classifier, and
-//! prints how those photographs are judged by classifiers that were fitted without them. `table` says what a classifier makes of other photographs.
+//! `measure` degrades each photograph in every way, four times, and writes the figures; minutes.
+//! `fit` writes the classifier, and prints how those photographs are judged by classifiers that
+//! were fitted without them. `table` says what a classifier makes of other photographs.
 
 use irnext::data::image_files;
 use irnext::image::Photo;
@@ -21,7 +22,8 @@ use std::path::Path;
 /// Times that each photograph is degraded in every way.
 const ROUNDS: u64 = 4;
 
-/// Parts that the photographs are divided into; each is judged by a classifier fitted to the others.
+/// Parts that the photographs are divided into; each is judged by a classifier fitted to the
+/// others.
 const PARTS: usize = 5;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -33,7 +35,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             let classifier = Classifier::parse(&fs::read_to_string(file)?)?;
             folders.iter().try_for_each(|folder| table(&classifier, folder))
         }
-        _ => Err("measure CLEAR_PHOTOGRAPHS FILE, or fit FILE CLASSIFIER, or table CLASSIFIER FOLDER...".into()),
+        _ => Err(
+            "measure CLEAR_PHOTOGRAPHS FILE, or fit FILE CLASSIFIER, or table CLASSIFIER FOLDER..."
+                .into(),
+        ),
     }
 }
 
@@ -49,7 +54,8 @@ fn measure(photographs: &str, file: &str) -> Result<(), Box<dyn Error>> {
         };
         Ok(all.map(line).collect())
     };
-    let lines: Vec<String> = files.par_iter().enumerate().map(of_photograph).collect::<irnext::Result<_>>()?;
+    let lines: Vec<String> =
+        files.par_iter().enumerate().map(of_photograph).collect::<irnext::Result<_>>()?;
     Ok(fs::write(file, lines.concat())?)
 }
 
@@ -62,15 +68,25 @@ fn fit_file(file: &str, classifier: &str) -> Result<(), Box<dyn Error>> {
         let figures: Vec<f64> = cells.map_while(|cell| cell.parse().ok()).collect();
         Some((photograph, Sample { class, features: Features(figures.try_into().ok()?) }))
     };
-    let all: Vec<(usize, Sample)> = text.lines().map(read).collect::<Option<_>>().ok_or("not what measure wrote")?;
+    let all: Vec<(usize, Sample)> =
+        text.lines().map(read).collect::<Option<_>>().ok_or("not what measure wrote")?;
     let mut counts = Counts::default();
     for part in 0..PARTS {
-        let (test, training): (Vec<_>, Vec<_>) = all.iter().partition(|(photograph, _)| photograph % PARTS == part);
-        let copy = |(_, sample): &(usize, Sample)| Sample { class: sample.class, features: sample.features.clone() };
+        let (test, training): (Vec<_>, Vec<_>) =
+            all.iter().partition(|(photograph, _)| photograph % PARTS == part);
+        let copy = |(_, sample): &(usize, Sample)| Sample {
+            class: sample.class,
+            features: sample.features.clone(),
+        };
         let fitted = fit(&training.into_iter().map(copy).collect::<Vec<_>>());
-        test.into_iter().for_each(|(_, sample)| counts.add(sample.class, &fitted.judge(&sample.features)));
+        test.into_iter()
+            .for_each(|(_, sample)| counts.add(sample.class, &fitted.judge(&sample.features)));
     }
-    println!("{} pictures of photographs that the classifier was not fitted to:\n{}", all.len(), counts.table());
+    println!(
+        "{} pictures of photographs that the classifier was not fitted to:\n{}",
+        all.len(),
+        counts.table()
+    );
     let fitted: Classifier = fit(&all.into_iter().map(|(_, sample)| sample).collect::<Vec<_>>());
     Ok(fs::write(classifier, fitted.write())?)
 }
@@ -86,7 +102,8 @@ fn table(classifier: &Classifier, folder: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// For each class how often its pictures were taken for each, and how often nothing was sure enough to be acted on.
+/// For each class how often its pictures were taken for each, and how often nothing was sure enough
+/// to be acted on.
 #[derive(Default)]
 struct Counts([[usize; CLASSES.len() + 1]; CLASSES.len()]);
 
@@ -103,6 +120,8 @@ impl Counts {
     }
 
     fn table(&self) -> String {
-        (0..CLASSES.len()).map(|class| format!("{}: {}\n", name(CLASSES[class]), self.line(class))).collect()
+        (0..CLASSES.len())
+            .map(|class| format!("{}: {}\n", name(CLASSES[class]), self.line(class)))
+            .collect()
     }
 }

@@ -5,15 +5,16 @@ use engine::{DType, Device};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What the products and sums of a network are made of. Weights are kept in f32 in any case, and so are losses and what training
-/// remembers.
+/// What the products and sums of a network are made of. Weights are kept in f32 in any case, and so
+/// are losses and what training remembers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// Single precision.
     #[default]
     F32,
-    /// Single precision, whose products the GPU rounds to 10 bits of mantissa first (NVIDIA's TF32).
+    /// Single precision, whose products the GPU rounds to 10 bits of mantissa first (NVIDIA's
+    /// TF32).
     Tf32,
     /// bfloat16, summed in f32.
     Bf16,
@@ -61,7 +62,8 @@ impl Compute {
     /// If it cannot be used, with what to do about it; if it does not compute in this precision.
     pub fn start(self) -> Result<()> {
         if self.device == Device::Cpu && self.precision != Precision::F32 {
-            let reason = format!("the CPU computes in f32; {} needs a GPU (--device cuda)", self.precision);
+            let reason =
+                format!("the CPU computes in f32; {} needs a GPU (--device cuda)", self.precision);
             return Err(Error::Config { reason });
         }
         engine::set_tf32(self.precision == Precision::Tf32);
@@ -80,11 +82,16 @@ mod device {
     use engine::Device;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    pub(super) fn serialize<S: Serializer>(device: &Device, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        device: &Device,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.collect_str(device)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Device, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Device, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
@@ -99,7 +106,10 @@ mod tests {
         compute(Precision::F32).start().unwrap();
         for precision in [Precision::Tf32, Precision::Bf16, Precision::F16] {
             let message = compute(precision).start().unwrap_err().to_string();
-            assert_eq!(message, format!("the CPU computes in f32; {precision} needs a GPU (--device cuda)"));
+            assert_eq!(
+                message,
+                format!("the CPU computes in f32; {precision} needs a GPU (--device cuda)")
+            );
         }
     }
 

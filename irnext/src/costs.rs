@@ -1,7 +1,8 @@
 //! What a network costs: parameters, true multiply-adds, and FLOPs as the paper counts them.
 //!
-//! [`layers`] lists every use of a layer on an image of a given size, [`Costs`] adds them up, and [`tables`] holds the cost
-//! columns of the paper's tables beside the configurations that they belong to.
+//! [`layers`] lists every use of a layer on an image of a given size, [`Costs`] adds them up, and
+//! [`tables`] holds the cost columns of the paper's tables beside the configurations that they
+//! belong to.
 
 pub mod tables;
 
@@ -14,11 +15,13 @@ use nn::{Context, Cost, Operation};
 /// The side of the images that the paper counts for, pixels.
 pub const PAPER_SIZE: usize = 256;
 
-/// How the paper counts "FLOPs": its figures come out to the digit by these rules, which were found by reconstruction.
+/// How the paper counts "FLOPs": its figures come out to the digit by these rules, which were found
+/// by reconstruction.
 ///
-/// Both count the multiply-adds of convolutions, a transposed one at the resolution of its *output*; 1 for each output element
-/// that gets a bias or comes out of a GELU; 1 for each *input* element of a pooling; 2 for each element of a normalisation.
-/// Neither counts additions of maps, resizing, or what turns LAM's scores into taps.
+/// Both count the multiply-adds of convolutions, a transposed one at the resolution of its
+/// *output*; 1 for each output element that gets a bias or comes out of a GELU; 1 for each *input*
+/// element of a pooling; 2 for each element of a normalisation. Neither counts additions of maps,
+/// resizing, or what turns LAM's scores into taps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// Tables 6 and 13: LAM's global average is counted as a pooling, its filter is not counted.
@@ -76,11 +79,12 @@ impl Costs {
     }
 }
 
-/// Every use of a layer, in order of execution, when `model` restores one image of `size`×`size` pixels.
+/// Every use of a layer, in order of execution, when `model` restores one image of `size`×`size`
+/// pixels.
 ///
-/// Nothing of that size is computed. The network runs on the smallest image whose maps all have sides of two or more, and every
-/// map is then enlarged: all of them grow with the image, in exact proportion, but for those of side 1, which are LAM's global
-/// averages.
+/// Nothing of that size is computed. The network runs on the smallest image whose maps all have
+/// sides of two or more, and every map is then enlarged: all of them grow with the image, in exact
+/// proportion, but for those of side 1, which are LAM's global averages.
 ///
 /// # Errors
 /// If the network takes no image of that size.
@@ -88,16 +92,22 @@ pub fn layers(model: &Model, size: usize) -> Result<Vec<Cost>> {
     let (multiple, least) = (model.config.multiple(), model.config.least_side());
     if size < least || !size.is_multiple_of(multiple) {
         return Err(Error::Config {
-            reason: format!("the network takes images with sides from {least} in steps of {multiple}, got {size}"),
+            reason: format!(
+                "the network takes images with sides from {least} in steps of {multiple}, got {size}"
+            ),
         });
     }
-    // At a side of `multiple`, the smallest map would have a single pixel, and look like an average.
+    // At a side of `multiple`, the smallest map would have a single pixel, and look like an
+    // average.
     let small = least.max(2 * multiple);
     let cx = Context::inference(&model.params);
     cx.count_costs();
     model.network.forward(&cx, &Tensor::zeros(&[1, 3, small, small], DType::F32))?;
     let mut costs = cx.finish().costs;
-    for side in costs.iter_mut().flat_map(|cost| [&mut cost.input, &mut cost.output]).flat_map(|shape| &mut shape[2..])
+    for side in costs
+        .iter_mut()
+        .flat_map(|cost| [&mut cost.input, &mut cost.output])
+        .flat_map(|shape| &mut shape[2..])
     {
         if *side > 1 {
             *side = *side * size / small;
@@ -164,8 +174,12 @@ mod tests {
         let count = |operation, rule: Rule| rule.flops(&Cost::free("", operation, &x, &y));
         let both = |operation| [Rule::Main, Rule::Ablations].map(|rule| count(operation, rule));
         // 2·64 outputs of 72 products, and a bias each.
-        assert_eq!(both(Operation::Conv2d { kernel: [3, 3], fan_in: 72, bias: true }), [128 * 72 + 128; 2]);
-        // True: 8·16 inputs in 32 products each. Four times that, since the output has four times the pixels.
+        assert_eq!(
+            both(Operation::Conv2d { kernel: [3, 3], fan_in: 72, bias: true }),
+            [128 * 72 + 128; 2]
+        );
+        // True: 8·16 inputs in 32 products each. Four times that, since the output has four times
+        // the pixels.
         let up = Operation::ConvTranspose2d { kernel: [4, 4], fan_out: 32, bias: false };
         assert_eq!(Cost::free("", up, &x, &y).multiply_adds(), 128 * 32);
         assert_eq!(both(up), [4 * 128 * 32; 2]);

@@ -1,6 +1,6 @@
-//! What is wrong with a data set, found before a week of training is spent on it: files that cannot be read, that have no
-//! partner or one of another size, splits with other numbers of pairs than are published, ground truth of the test that is in
-//! the training split too.
+//! What is wrong with a data set, found before a week of training is spent on it: files that cannot
+//! be read, that have no partner or one of another size, splits with other numbers of pairs than
+//! are published, ground truth of the test that is in the training split too.
 
 use crate::data::{Role, Split, border, splits};
 use crate::error::Result;
@@ -51,7 +51,8 @@ pub struct Leak {
 }
 
 impl SplitCheckup {
-    /// Whether the number of pairs is one of those published; nothing is said of sets and splits that are not known.
+    /// Whether the number of pairs is one of those published; nothing is said of sets and splits
+    /// that are not known.
     pub fn complete(&self) -> Option<bool> {
         let published = self.set?.counts(self.role);
         (!published.is_empty()).then(|| published.contains(&self.pairs))
@@ -70,8 +71,8 @@ impl Checkup {
     }
 }
 
-/// Looks through the data set in `folder`. With `quick`, headers only: damaged pixels and leaks go unnoticed.
-/// `each` is called for each file that was read, from several threads.
+/// Looks through the data set in `folder`. With `quick`, headers only: damaged pixels and leaks go
+/// unnoticed. `each` is called for each file that was read, from several threads.
 pub fn examine(folder: &Path, quick: bool, each: impl Fn() + Sync) -> Result<Checkup> {
     let mut checkups = Vec::new();
     let mut truths: Vec<(Role, HashMap<PathBuf, Look>)> = Vec::new();
@@ -91,7 +92,8 @@ fn examine_split(
 ) -> (SplitCheckup, HashMap<PathBuf, Look>) {
     let Split { name, role, pairing } = split;
     // Hazy images share their ground truth: every file is read once.
-    let files: BTreeSet<&PathBuf> = pairing.pairs.iter().flat_map(|pair| [&pair.input, &pair.target]).collect();
+    let files: BTreeSet<&PathBuf> =
+        pairing.pairs.iter().flat_map(|pair| [&pair.input, &pair.target]).collect();
     let targets: BTreeSet<&PathBuf> = pairing.pairs.iter().map(|pair| &pair.target).collect();
     let looks: HashMap<&PathBuf, Result<Look>> = files
         .into_par_iter()
@@ -102,15 +104,18 @@ fn examine_split(
         })
         .collect();
 
-    let mut problems: Vec<String> = looks.values().filter_map(|l| l.as_ref().err()).map(|e| e.to_string()).collect();
+    let mut problems: Vec<String> =
+        looks.values().filter_map(|l| l.as_ref().err()).map(|e| e.to_string()).collect();
     let mut sizes = BTreeMap::new();
     for pair in &pairing.pairs {
-        let [input, target] = [&pair.input, &pair.target].map(|file| looks[file].as_ref().ok().map(|look| look.size));
+        let [input, target] =
+            [&pair.input, &pair.target].map(|file| looks[file].as_ref().ok().map(|look| look.size));
         let (Some(input), Some(target)) = (input, target) else { continue };
         *sizes.entry(input).or_default() += 1;
         if border(input, target).is_none() {
             let ((w, h), (tw, th)) = (input, target);
-            problems.push(format!("{}: {w}x{h}, and its ground truth {tw}x{th}", pair.input.display()));
+            problems
+                .push(format!("{}: {w}x{h}, and its ground truth {tw}x{th}", pair.input.display()));
         }
     }
     problems.sort();
@@ -124,14 +129,18 @@ fn examine_split(
         name,
     };
     let truth = |(file, look): (&PathBuf, Result<Look>)| look.ok().map(|look| (file.clone(), look));
-    (checkup, looks.into_iter().filter(|(file, _)| targets.contains(file)).filter_map(truth).collect())
+    (
+        checkup,
+        looks.into_iter().filter(|(file, _)| targets.contains(file)).filter_map(truth).collect(),
+    )
 }
 
 /// What is kept of an image.
 #[derive(Debug)]
 struct Look {
     size: (usize, usize),
-    /// A hash of all pixels, and a thumbnail of the luma with mean 0 and variance 1. Not of quick looks, nor of inputs.
+    /// A hash of all pixels, and a thumbnail of the luma with mean 0 and variance 1. Not of quick
+    /// looks, nor of inputs.
     print: Option<(u64, Vec<f32>)>,
 }
 
@@ -160,19 +169,24 @@ fn thumbnail(image: &Image) -> Vec<f32> {
     let luma = image.luma();
     let mut cells = vec![(0.0, 0.0); THUMBNAIL * THUMBNAIL];
     for (i, value) in luma.iter().enumerate() {
-        let (y, x) = (i / image.width * THUMBNAIL / image.height, i % image.width * THUMBNAIL / image.width);
+        let (y, x) =
+            (i / image.width * THUMBNAIL / image.height, i % image.width * THUMBNAIL / image.width);
         let (sum, count) = &mut cells[y * THUMBNAIL + x];
         *sum += value;
         *count += 1.0;
     }
     // An image with fewer pixels than the thumbnail leaves cells empty.
-    let cells: Vec<f64> = cells.into_iter().map(|(sum, count)| sum / f64::max(count, 1.0)).collect();
+    let cells: Vec<f64> =
+        cells.into_iter().map(|(sum, count)| sum / f64::max(count, 1.0)).collect();
     let mean = cells.iter().sum::<f64>() / cells.len() as f64;
-    let deviation = (cells.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / cells.len() as f64).sqrt().max(1e-6);
+    let deviation = (cells.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / cells.len() as f64)
+        .sqrt()
+        .max(1e-6);
     cells.into_iter().map(|v| ((v - mean) / deviation) as f32).collect()
 }
 
-/// Whether two thumbnails correlate by more than 0.99. Most pairs are told apart by their first rows.
+/// Whether two thumbnails correlate by more than 0.99. Most pairs are told apart by their first
+/// rows.
 fn alike(a: &[f32], b: &[f32]) -> bool {
     let limit = 2.0 * (1.0 - 0.99) * (THUMBNAIL * THUMBNAIL) as f32;
     let mut sum = 0.0;
@@ -187,16 +201,22 @@ fn leaks(truths: &[(Role, HashMap<PathBuf, Look>)]) -> Vec<Leak> {
     let prints = |training: bool| -> Vec<(&PathBuf, &(u64, Vec<f32>))> {
         let splits = truths.iter().filter(|(role, _)| (*role == Role::Train) == training);
         splits
-            .flat_map(|(_, looks)| looks.iter().filter_map(|(file, look)| Some((file, look.print.as_ref()?))))
+            .flat_map(|(_, looks)| {
+                looks.iter().filter_map(|(file, look)| Some((file, look.print.as_ref()?)))
+            })
             .collect()
     };
     let (train, test) = (prints(true), prints(false));
     let mut found: Vec<Leak> = test
         .par_iter()
         .filter_map(|(file, (hash, thumbnail))| {
-            let same = train.iter().find(|(_, (other, _))| other == hash).map(|(file, _)| (file, true));
+            let same =
+                train.iter().find(|(_, (other, _))| other == hash).map(|(file, _)| (file, true));
             let (of, identical) = same.or_else(|| {
-                train.iter().find(|(_, (_, other))| alike(thumbnail, other)).map(|(file, _)| (file, false))
+                train
+                    .iter()
+                    .find(|(_, (_, other))| alike(thumbnail, other))
+                    .map(|(file, _)| (file, false))
             })?;
             Some(Leak { train: (*of).clone(), test: (*file).clone(), identical })
         })
@@ -242,12 +262,19 @@ mod tests {
         let root = root.path();
         for i in 0..3 {
             write(root, &format!("Rain100L/test/input/{i}.png"), picture(i, 30));
-            write(root, &format!("Rain100L/test/target/{i}.png"), picture(i, if i == 1 { 31 } else { 30 }));
+            write(
+                root,
+                &format!("Rain100L/test/target/{i}.png"),
+                picture(i, if i == 1 { 31 } else { 30 }),
+            );
             write(root, &format!("Rain100L/train/input/{i}.png"), picture(40 + i, 30));
         }
         // One truth of the test again, one a little brighter, and one of its own.
         write(root, "Rain100L/train/target/0.png", picture(0, 30));
-        let brighter = Image { data: picture(2, 30).data.iter().map(|v| v * 0.9 + 0.05).collect(), ..picture(2, 30) };
+        let brighter = Image {
+            data: picture(2, 30).data.iter().map(|v| v * 0.9 + 0.05).collect(),
+            ..picture(2, 30)
+        };
         write(root, "Rain100L/train/target/1.png", brighter);
         write(root, "Rain100L/train/target/2.png", picture(50, 30));
         write(root, "Rain100L/train/target/3.png", picture(51, 30));
@@ -261,10 +288,15 @@ mod tests {
         assert_eq!(test.problems.len(), 2, "{:?}", test.problems);
         assert!(test.problems[0].contains("1.png: 30x24") && test.problems[1].contains("2.png"));
         assert!(train.unpaired[0].ends_with("target/3.png"));
-        let leaks: Vec<_> = checkup.leaks.iter().map(|l| (l.test.ends_with("0.png"), l.identical)).collect();
+        let leaks: Vec<_> =
+            checkup.leaks.iter().map(|l| (l.test.ends_with("0.png"), l.identical)).collect();
         assert_eq!(leaks, [(true, true), (false, false)]);
 
         let quick = examine(root, true, || ()).unwrap();
-        assert_eq!((quick.splits[0].problems.len(), quick.leaks.len()), (1, 0), "headers show sizes only");
+        assert_eq!(
+            (quick.splits[0].problems.len(), quick.leaks.len()),
+            (1, 0),
+            "headers show sizes only"
+        );
     }
 }

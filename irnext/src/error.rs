@@ -1,4 +1,5 @@
-//! What can go wrong, as values: every error names the file or the setting it is about, and the cause.
+//! What can go wrong, as values: every error names the file or the setting it is about, and the
+//! cause.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -62,7 +63,8 @@ pub enum Error {
         back: u64,
     },
 
-    /// A signal asked the program to end. What it was doing was brought to an end that nothing is lost by.
+    /// A signal asked the program to end. What it was doing was brought to an end that nothing is
+    /// lost by.
     #[error("stopped by signal {0}")]
     Signal(i32),
 
@@ -100,7 +102,8 @@ impl Error {
         matches!(self, Self::Model(nn::Error::Engine(engine::Error::Interrupted { .. })))
     }
 
-    /// Puts the file's name to an error of the operating system: `read(path).map_err(Error::io(path))`.
+    /// Puts the file's name to an error of the operating system:
+    /// `read(path).map_err(Error::io(path))`.
     pub fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         move |source| Self::Io { path: path.to_owned(), source }
     }

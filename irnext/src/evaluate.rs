@@ -47,12 +47,19 @@ impl From<Sent> for Scored {
 pub type Restorer<'a> = dyn Fn(&Image) -> Result<Image> + 'a;
 
 /// Scores pair `index` of `pairs`.
-pub fn score(pairs: &dyn Source, index: usize, scorer: &Scorer, restore: Option<&Restorer<'_>>) -> Result<Scored> {
+pub fn score(
+    pairs: &dyn Source,
+    index: usize,
+    scorer: &Scorer,
+    restore: Option<&Restorer<'_>>,
+) -> Result<Scored> {
     let (name, (input, target)) = (pairs.name(index), pairs.full(index)?);
     let mut remarks = Vec::new();
     let mut of = |image: &Image, which: &str| -> Result<Vec<f64>> {
-        let scores =
-            scorer.score(image, &target).map_err(|source| Error::Score { name: name.clone(), source })?.into_iter();
+        let scores = scorer
+            .score(image, &target)
+            .map_err(|source| Error::Score { name: name.clone(), source })?
+            .into_iter();
         let value = |(score, measure): (Result<f64, _>, _)| {
             score.unwrap_or_else(|error| {
                 remarks.push(format!("{name} ({which}): {measure}: {error}"));

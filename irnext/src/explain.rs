@@ -1,9 +1,10 @@
 //! Pictures of what happens inside a network: the maps of Figures 9 and 10 of the paper.
 //!
-//! The network restores an image once. What enters one of its multi-scale modules (MSM) is kept, and the module is then run on
-//! it as it is and with a part taken away: its coarser branches (Fig. 9), or filter modulation (Fig. 10). The paper compares
-//! networks that were trained without that part. Here all maps come from the same weights, so they show what the part does in
-//! a network that has learnt to use it, and everything before the module is the same.
+//! The network restores an image once. What enters one of its multi-scale modules (MSM) is kept,
+//! and the module is then run on it as it is and with a part taken away: its coarser branches (Fig.
+//! 9), or filter modulation (Fig. 10). The paper compares networks that were trained without that
+//! part. Here all maps come from the same weights, so they show what the part does in a network
+//! that has learnt to use it, and everything before the module is the same.
 
 use crate::error::{Error, Result};
 use crate::image::Image;
@@ -14,7 +15,8 @@ use nn::layers::Module as _;
 use nn::{Builder, Context, Params};
 
 /// The CNNBlocks that have an MSM each, by their published names.
-pub const BLOCKS: [&str; 6] = ["Encoder.0", "Encoder.1", "Encoder.2", "Decoder.0", "Decoder.1", "Decoder.2"];
+pub const BLOCKS: [&str; 6] =
+    ["Encoder.0", "Encoder.1", "Encoder.2", "Decoder.0", "Decoder.1", "Decoder.2"];
 
 /// A named picture, of the size of the image that is explained.
 pub type Panel = (String, Image);
@@ -23,7 +25,8 @@ pub type Panel = (String, Image);
 pub struct Explanation {
     /// The image, and what the network makes of it.
     pub images: [Panel; 2],
-    /// MSM's result with its finest branch alone, with the two finest, and so on. One scale of grey for all.
+    /// MSM's result with its finest branch alone, with the two finest, and so on. One scale of grey
+    /// for all.
     pub results: Vec<Panel>,
     /// What each branch adds, the coarsest first. Each on a scale of its own.
     pub branches: Vec<Panel>,
@@ -51,7 +54,8 @@ impl Explanation {
             .chain(self.modulation.iter().flat_map(Modulation::panels))
     }
 
-    /// The maps of Figure 9: the image and MSM's results; below, the restored image and the branches.
+    /// The maps of Figure 9: the image and MSM's results; below, the restored image and the
+    /// branches.
     pub fn figure_9(&self) -> Image {
         let [input, output] = &self.images;
         fn row<'a>(image: &'a Panel, maps: &'a [Panel]) -> Vec<&'a Image> {
@@ -60,7 +64,8 @@ impl Explanation {
         sheet(&[row(input, &self.results), row(output, &self.branches)])
     }
 
-    /// The maps of Figure 10: the image, MSM's result without and with filter modulation; and their difference.
+    /// The maps of Figure 10: the image, MSM's result without and with filter modulation; and their
+    /// difference.
     pub fn figure_10(&self) -> Option<Image> {
         let panels = self.images[..1].iter().chain(self.modulation.as_ref()?.panels());
         Some(sheet(&[panels.map(|(_, image)| image).collect()]))
@@ -73,7 +78,8 @@ impl Modulation {
     }
 }
 
-/// Looks into the last MSM of the CNNBlock `block`, one of [`BLOCKS`], while `model` restores `image`.
+/// Looks into the last MSM of the CNNBlock `block`, one of [`BLOCKS`], while `model` restores
+/// `image`.
 ///
 /// The image goes through the network in one piece.
 ///
@@ -82,7 +88,9 @@ impl Modulation {
 pub fn explain(model: &Model, image: &Image, block: &str) -> Result<Explanation> {
     let config = &model.config;
     if config.msm == 0 {
-        return Err(Error::Config { reason: "this network has no multi-scale modules (MSM) to look into".into() });
+        return Err(Error::Config {
+            reason: "this network has no multi-scale modules (MSM) to look into".into(),
+        });
     }
     let path = format!("{block}.layers.{}.main.{}", config.n, config.msm);
     let (input, restored) = restore_watching(model, image, &path)?;
@@ -90,13 +98,19 @@ pub fn explain(model: &Model, image: &Image, block: &str) -> Result<Explanation>
 
     let (whole, branches) = module.run(|msm| msm)?;
     let results = (1..=config.branches.len()).map(|count| {
-        let rates: Vec<String> = config.branches.iter().rev().take(count).rev().map(usize::to_string).collect();
+        let rates: Vec<String> =
+            config.branches.iter().rev().take(count).rev().map(usize::to_string).collect();
         Ok((format!("branches-{}", rates.join("-")), module.run(|msm| msm.finest(count))?.0))
     });
     let results = module.pictures(results.collect::<Result<Vec<_>>>()?)?;
-    let branches = config.branches.iter().zip(branches).map(|(rate, y)| module.picture(&format!("branch-{rate}"), y));
+    let branches = config
+        .branches
+        .iter()
+        .zip(branches)
+        .map(|(rate, y)| module.picture(&format!("branch-{rate}"), y));
     let branches = branches.collect::<Result<Vec<_>>>()?;
-    let modulation = (config.lam && config.modulation).then(|| modulation(&module, whole)).transpose()?;
+    let modulation =
+        (config.lam && config.modulation).then(|| modulation(&module, whole)).transpose()?;
     Ok(Explanation {
         images: [("input".into(), image.clone()), ("output".into(), restored)],
         results,
@@ -110,7 +124,8 @@ fn modulation(module: &Module<'_>, with: Tensor) -> Result<Modulation> {
     let difference = with.sub(&without)?;
     let size = |map: &Tensor| Ok::<_, Error>(map.abs()?.sum_all()?.item()?);
     let change = size(&difference)? / size(&with)?.max(f64::MIN_POSITIVE);
-    let [without, with] = [("without-fm", without), ("with-fm", with)].map(|(name, map)| (name.to_string(), map));
+    let [without, with] =
+        [("without-fm", without), ("with-fm", with)].map(|(name, map)| (name.to_string(), map));
     let difference = module.picture("fm-difference", difference)?;
     Ok(Modulation { results: module.pictures(vec![without, with])?, difference, change })
 }
@@ -124,7 +139,9 @@ fn restore_watching(model: &Model, image: &Image, path: &str) -> Result<(Tensor,
         Some((_, input)) => Ok((input, restored)),
         None => {
             let blocks = BLOCKS.join(", ");
-            Err(Error::Config { reason: format!("no multi-scale module at {path}: blocks are {blocks}") })
+            Err(Error::Config {
+                reason: format!("no multi-scale module at {path}: blocks are {blocks}"),
+            })
         }
     }
 }
@@ -142,7 +159,8 @@ impl Module<'_> {
     fn run(&self, change: impl FnOnce(Msm) -> Msm) -> Result<(Tensor, Vec<Tensor>)> {
         let (config, channels) = (&self.model.config, self.input.shape()[1]);
         let prefix = format!("{}.", self.path);
-        let inside = self.model.params.entries().iter().filter(|entry| entry.path.starts_with(&prefix));
+        let inside =
+            self.model.params.entries().iter().filter(|entry| entry.path.starts_with(&prefix));
         let values = inside.map(|entry| (entry.path.clone(), entry.value.clone())).collect();
         let build = |b: &mut Builder<'_>| Ok(Msm::new(&mut b.at(self.path), config, channels));
         let (msm, params) = Params::build_from(self.path, values, DType::F32, build)?;
@@ -157,8 +175,8 @@ impl Module<'_> {
         Ok(self.pictures(vec![(name.to_string(), map)])?.remove(0))
     }
 
-    /// Grey pictures of maps, all on one scale: black for all that is as weak as the weakest hundredth of the pixels, white for
-    /// all that is as strong as the strongest hundredth.
+    /// Grey pictures of maps, all on one scale: black for all that is as weak as the weakest
+    /// hundredth of the pixels, white for all that is as strong as the strongest hundredth.
     fn pictures(&self, maps: Vec<(String, Tensor)>) -> Result<Vec<Panel>> {
         let (config, &Image { width, height, .. }) = (&self.model.config, self.image);
         let mut panels = Vec::new();
@@ -166,7 +184,8 @@ impl Module<'_> {
             let whole = strength(&map)?.resize(config.side_for(width), config.side_for(height));
             panels.push((name, whole.crop(0, 0, width, height)));
         }
-        let mut values: Vec<f32> = panels.iter().flat_map(|(_, map)| map.pixels().map(|[v, _, _]| v)).collect();
+        let mut values: Vec<f32> =
+            panels.iter().flat_map(|(_, map)| map.pixels().map(|[v, _, _]| v)).collect();
         values.sort_unstable_by(f32::total_cmp);
         let hundredth = values.len() / 100;
         let (black, white) = (values[hundredth], values[values.len() - 1 - hundredth]);
@@ -178,7 +197,8 @@ impl Module<'_> {
     }
 }
 
-/// The strength of `[1, C, H, W]` at each pixel: the mean size of its channels, in all three colours.
+/// The strength of `[1, C, H, W]` at each pixel: the mean size of its channels, in all three
+/// colours.
 fn strength(map: &Tensor) -> Result<Image> {
     let [_, channels, height, width] = map.dims4("strength")?;
     let values = map.permute(&[0, 2, 3, 1])?.to_vec::<f32>()?;
@@ -189,14 +209,16 @@ fn strength(map: &Tensor) -> Result<Image> {
     Ok(Image { width, height, data })
 }
 
-/// Rows of images, all of one size, shrunk to at most 320 pixels a side, with white gaps between them.
+/// Rows of images, all of one size, shrunk to at most 320 pixels a side, with white gaps between
+/// them.
 fn sheet(rows: &[Vec<&Image>]) -> Image {
     const SIDE: usize = 320;
     const GAP: usize = 4;
     let (width, height) = (rows[0][0].width, rows[0][0].height);
     let shrunk = |side: usize| (side * SIDE / width.max(height).max(SIDE)).max(1);
     let (width, height) = (shrunk(width), shrunk(height));
-    let mut sheet = Image::new((width + GAP) * rows[0].len() - GAP, (height + GAP) * rows.len() - GAP);
+    let mut sheet =
+        Image::new((width + GAP) * rows[0].len() - GAP, (height + GAP) * rows.len() - GAP);
     sheet.data.fill(1.0);
     for (row, images) in rows.iter().enumerate() {
         for (column, image) in images.iter().enumerate() {
@@ -223,7 +245,9 @@ mod tests {
     }
 
     fn image() -> Image {
-        Image::from_fn(70, 40, |x, y| [x as f32 / 70.0, y as f32 / 40.0, ((x / 4 + y / 4) % 2) as f32])
+        Image::from_fn(70, 40, |x, y| {
+            [x as f32 / 70.0, y as f32 / 40.0, ((x / 4 + y / 4) % 2) as f32]
+        })
     }
 
     /// Puts `value` into every parameter whose path ends in `name`.
@@ -246,7 +270,9 @@ mod tests {
             set(&mut model, "lamb_l", 0.7);
             let path = "Decoder.1.layers.0.main.1";
             let (input, _) = restore_watching(&model, &image(), path).unwrap();
-            let (_, alone) = Module { model: &model, path, input: &input, image: &image() }.run(|msm| msm).unwrap();
+            let (_, alone) = Module { model: &model, path, input: &input, image: &image() }
+                .run(|msm| msm)
+                .unwrap();
             let cx = Context::inference(&model.params);
             cx.watch(format!("{path}.branch"));
             model.network.forward(&cx, &to_tensor(&image().pad_reflect(96, 64)).unwrap()).unwrap();
@@ -266,8 +292,15 @@ mod tests {
         for block in BLOCKS {
             let shown = explain(&model(|c| c.branches = vec![4, 2]), &image(), block).unwrap();
             let names: Vec<&str> = shown.panels().map(|(name, _)| name.as_str()).collect();
-            let expected =
-                ["branches-2", "branches-4-2", "branch-4", "branch-2", "without-fm", "with-fm", "fm-difference"];
+            let expected = [
+                "branches-2",
+                "branches-4-2",
+                "branch-4",
+                "branch-2",
+                "without-fm",
+                "with-fm",
+                "fm-difference",
+            ];
             assert_eq!(names, [&["input", "output"][..], &expected].concat());
             for (name, panel) in shown.panels() {
                 assert_eq!((panel.width, panel.height), (70, 40), "{name}");
@@ -280,9 +313,12 @@ mod tests {
 
     #[test]
     fn modulation_shows_what_it_changes() {
-        // A new network filters nothing: λ_l is 0. Then its filters, unmodulated: w is 0. Then modulated ones.
+        // A new network filters nothing: λ_l is 0. Then its filters, unmodulated: w is 0. Then
+        // modulated ones.
         let mut model = model(|_| ());
-        let change = |model: &Model| explain(model, &image(), "Decoder.2").unwrap().modulation.unwrap().change;
+        let change = |model: &Model| {
+            explain(model, &image(), "Decoder.2").unwrap().modulation.unwrap().change
+        };
         assert_eq!(change(&model), 0.0);
         set(&mut model, "lamb_l", 1.0);
         assert_eq!(change(&model), 0.0);
@@ -292,13 +328,18 @@ mod tests {
 
     #[test]
     fn what_a_network_lacks_is_not_shown() {
-        let message = explain(&model(|c| c.msm = 0), &image(), "Decoder.2").err().unwrap().to_string();
+        let message =
+            explain(&model(|c| c.msm = 0), &image(), "Decoder.2").err().unwrap().to_string();
         assert!(message.contains("no multi-scale modules"), "{message}");
         let message = explain(&model(|_| ()), &image(), "Decoder.3").err().unwrap().to_string();
         assert!(message.contains("Decoder.3") && message.contains("Decoder.2"), "{message}");
         for change in [(|c| c.lam = false) as fn(&mut ModelConfig), |c| c.modulation = false] {
             let shown = explain(&model(change), &image(), "Decoder.2").unwrap();
-            assert!(shown.modulation.is_none() && shown.figure_10().is_none() && shown.branches.len() == 3);
+            assert!(
+                shown.modulation.is_none()
+                    && shown.figure_10().is_none()
+                    && shown.branches.len() == 3
+            );
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Recipes: a training configuration for each model of the paper's tables, inside the program.
 //!
-//! They are the files in `irnext/recipes`, each value marked with where it is from: the paper, the authors' published code, or
-//! ours. `irnext recipes` lists them, `irnext recipes NAME` prints one to change it, `irnext train --recipe NAME` follows it.
+//! They are the files in `irnext/recipes`, each value marked with where it is from: the paper, the
+//! authors' published code, or ours. `irnext recipes` lists them, `irnext recipes NAME` prints one
+//! to change it, `irnext train --recipe NAME` follows it.
 
 use crate::error::{Error, Result};
 use crate::train::TrainConfig;
@@ -43,7 +44,9 @@ impl Recipe {
     pub fn find(name: &str) -> Result<Self> {
         RECIPES.into_iter().find(|recipe| recipe.name == name).ok_or_else(|| {
             let names: Vec<&str> = RECIPES.iter().map(|recipe| recipe.name).collect();
-            Error::Config { reason: format!("no recipe is called {name:?}; there are {}", names.join(", ")) }
+            Error::Config {
+                reason: format!("no recipe is called {name:?}; there are {}", names.join(", ")),
+            }
         })
     }
 

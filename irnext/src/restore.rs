@@ -1,16 +1,16 @@
 //! From a degraded photograph to a restored one.
 //!
-//! As in the paper's evaluation: the image is padded on the right and at the bottom, by reflection, to sides that the network
-//! takes; the full-size prediction is cut back to the image and limited to [0, 1]. An image too large to go through in one
-//! piece goes through in overlapping tiles.
+//! As in the paper's evaluation: the image is padded on the right and at the bottom, by reflection,
+//! to sides that the network takes; the full-size prediction is cut back to the image and limited
+//! to [0, 1]. An image too large to go through in one piece goes through in overlapping tiles.
 
 use crate::error::Result;
 use crate::image::Image;
 use crate::model::{FrozenModel, ModelConfig};
 use engine::{DType, Tensor};
 
-/// Pixels that go through the network in one piece: a little more than 1920×1080. Memory grows with them and with the
-/// width: at width 16, about 1.2 kB a pixel.
+/// Pixels that go through the network in one piece: a little more than 1920×1080. Memory grows with
+/// them and with the width: at width 16, about 1.2 kB a pixel.
 pub(crate) const WHOLE: usize = 2 << 20;
 
 /// Side of a tile, pixels.
@@ -25,7 +25,8 @@ pub fn restore(model: &FrozenModel<'_>, image: &Image) -> Result<Image> {
     if is_one_piece(model.config, image.width, image.height) {
         return one_piece(image);
     }
-    let (mut sum, mut weights) = (Image::new(image.width, image.height), vec![0.0f32; image.width * image.height]);
+    let (mut sum, mut weights) =
+        (Image::new(image.width, image.height), vec![0.0f32; image.width * image.height]);
     for (y, height) in tiles(image.height) {
         for (x, width) in tiles(image.width) {
             let tile = one_piece(&image.crop(x, y, width, height))?;
@@ -42,11 +43,15 @@ pub fn restore(model: &FrozenModel<'_>, image: &Image) -> Result<Image> {
             }
         }
     }
-    sum.data.chunks_exact_mut(3).zip(&weights).for_each(|(pixel, weight)| pixel.iter_mut().for_each(|v| *v /= weight));
+    sum.data
+        .chunks_exact_mut(3)
+        .zip(&weights)
+        .for_each(|(pixel, weight)| pixel.iter_mut().for_each(|v| *v /= weight));
     Ok(sum)
 }
 
-/// Whether an image goes through in one piece. What counts is what the network gets: a strip of one row is padded to many.
+/// Whether an image goes through in one piece. What counts is what the network gets: a strip of one
+/// row is padded to many.
 pub(crate) fn is_one_piece(config: &ModelConfig, width: usize, height: usize) -> bool {
     config.side_for(width) * config.side_for(height) <= WHOLE
 }
@@ -74,7 +79,8 @@ pub fn to_image(x: &Tensor) -> Result<Image> {
     Ok(Image { width, height, data })
 }
 
-/// Start and length of the tiles along a side: all of the same length, evenly overlapping by at least [`OVERLAP`].
+/// Start and length of the tiles along a side: all of the same length, evenly overlapping by at
+/// least [`OVERLAP`].
 fn tiles(side: usize) -> Vec<(usize, usize)> {
     if side <= TILE {
         return vec![(0, side)];
@@ -96,14 +102,20 @@ mod tests {
     use crate::model::Model;
 
     fn model() -> Model {
-        Model::new(&ModelConfig { width: 8, n: 0, groups: 4, ..ModelConfig::default() }, 1, DType::F32).unwrap()
+        Model::new(
+            &ModelConfig { width: 8, n: 0, groups: 4, ..ModelConfig::default() },
+            1,
+            DType::F32,
+        )
+        .unwrap()
     }
 
     #[test]
     fn any_size_comes_back_at_its_size() {
         let model = model();
         for (width, height) in [(1, 1), (5, 3), (64, 64), (70, 33), (100, 2), (1, 40_000)] {
-            let image = Image::from_fn(width, height, |x, y| [x as f32 / 100.0, y as f32 / 100.0, 0.5]);
+            let image =
+                Image::from_fn(width, height, |x, y| [x as f32 / 100.0, y as f32 / 100.0, 0.5]);
             let restored = restore(&model.freeze(), &image).unwrap();
             assert_eq!((restored.width, restored.height), (width, height));
             assert!(restored.data.iter().all(|v| (0.0..=1.0).contains(v)));
@@ -134,7 +146,11 @@ mod tests {
         let side = 3000;
         for at in 0..side {
             let inside = |&&(start, len): &&(usize, usize)| (start..start + len).contains(&at);
-            let weight: f32 = tiles(side).iter().filter(inside).map(|&(start, len)| ramp(at, start, len, side)).sum();
+            let weight: f32 = tiles(side)
+                .iter()
+                .filter(inside)
+                .map(|&(start, len)| ramp(at, start, len, side))
+                .sum();
             assert!(weight > 0.5, "{at}: {weight}");
         }
     }

@@ -1,4 +1,5 @@
-//! The weights inside the program, so that it restores photographs with nothing else on the machine.
+//! The weights inside the program, so that it restores photographs with nothing else on the
+//! machine.
 //!
 //! Each is the `tiny` network in f16; `irnext/weights/README.md` is their model card.
 
@@ -50,7 +51,8 @@ mod tests {
                 let score = |image: &Image| psnr(image, clean, View::Rgb).unwrap();
                 score(&restore(&model, &degraded).unwrap()) - score(&degraded)
             };
-            let gains: Vec<f64> = photographs.iter().cycle().take(12).enumerate().map(gain).collect();
+            let gains: Vec<f64> =
+                photographs.iter().cycle().take(12).enumerate().map(gain).collect();
             let mean = gains.iter().sum::<f64>() / gains.len() as f64;
             println!("{task}: {mean:.2} dB");
             // Of motion by more than a dozen pixels a network this small undoes little.

@@ -1,5 +1,6 @@
-//! Training under faults that are really made: killed at any instant, told to stop, without room, with damaged files, with numbers
-//! that are none. Nothing may be lost over them, and a run that goes on must end with the bits of one that nothing happened to.
+//! Training under faults that are really made: killed at any instant, told to stop, without room,
+//! with damaged files, with numbers that are none. Nothing may be lost over them, and a run that
+//! goes on must end with the bits of one that nothing happened to.
 
 mod common;
 
@@ -12,7 +13,11 @@ use std::time::Duration;
 
 fn command(folder: &Path, changes: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_irnext"));
-    command.current_dir(folder).args(["train", "run.toml"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .current_dir(folder)
+        .args(["train", "run.toml"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     for change in changes {
         command.args(["--set", change]);
     }
@@ -25,7 +30,9 @@ fn train(folder: &Path, changes: &[&str]) -> Output {
 
 /// What a run leaves to be used, and to go on from.
 fn results(folder: &Path) -> Vec<Vec<u8>> {
-    let read = |name: &str| fs::read(folder.join("run").join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let read = |name: &str| {
+        fs::read(folder.join("run").join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    };
     ["weights.safetensors", "best.safetensors", "last.safetensors"].map(read).into()
 }
 
@@ -47,7 +54,11 @@ fn succeeds(output: Output) {
 /// Fails with a message that says all of `parts`, and without a panic.
 fn refuses(output: &Output, parts: &[&str]) {
     let complaint = complaint(output);
-    assert!(!output.status.success() && output.status.code().is_some(), "it ended with {}", output.status);
+    assert!(
+        !output.status.success() && output.status.code().is_some(),
+        "it ended with {}",
+        output.status
+    );
     assert!(!complaint.contains("panicked"), "{complaint}");
     for part in parts {
         assert!(complaint.contains(part), "{part:?} is not said in:\n{complaint}");
@@ -67,7 +78,9 @@ fn wait_for(child: &mut Child, ready: impl Fn() -> bool) -> bool {
 
 /// As `kill` does.
 fn send(child: &Child, signal: &str) {
-    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success()
+    );
 }
 
 #[test]
@@ -94,10 +107,13 @@ fn killed_at_any_instant_it_ends_with_the_same_bits() {
     }
     println!("killed {kills} times");
     assert!(kills > 0);
-    assert!(results(folder.path()) == undisturbed(), "killed {kills} times, it ended with other bits");
-    let partial = fs::read_dir(folder.path().join("run"))
-        .unwrap()
-        .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "part"));
+    assert!(
+        results(folder.path()) == undisturbed(),
+        "killed {kills} times, it ended with other bits"
+    );
+    let partial = fs::read_dir(folder.path().join("run")).unwrap().filter(|entry| {
+        entry.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "part")
+    });
     assert_eq!(partial.count(), 0);
 }
 
@@ -124,7 +140,8 @@ fn told_to_stop_it_saves_and_goes_on_with_the_same_bits() {
         assert!(!folder.path().join("run/weights.safetensors").exists());
     }
     succeeds(train(folder.path(), &rarely));
-    // How often it is saved stands in the checkpoint, with the other settings; so only the weights can be equal.
+    // How often it is saved stands in the checkpoint, with the other settings; so only the weights
+    // can be equal.
     assert!(results(folder.path())[..2] == undisturbed()[..2], "it ended with other bits");
 }
 
@@ -132,7 +149,10 @@ fn told_to_stop_it_saves_and_goes_on_with_the_same_bits() {
 fn a_flipped_bit_costs_one_checkpoint_and_no_bits() {
     let folder = prepared();
     let mut child = command(folder.path(), &[]).spawn().unwrap();
-    let (last, previous) = (folder.path().join("run/last.safetensors"), folder.path().join("run/previous.safetensors"));
+    let (last, previous) = (
+        folder.path().join("run/last.safetensors"),
+        folder.path().join("run/previous.safetensors"),
+    );
     assert!(wait_for(&mut child, || previous.exists()));
     child.kill().unwrap();
     child.wait().unwrap();
@@ -141,7 +161,11 @@ fn a_flipped_bit_costs_one_checkpoint_and_no_bits() {
     bytes[middle] ^= 16;
     fs::write(&last, &bytes).unwrap();
     let output = train(folder.path(), &[]);
-    assert!(complaint(&output).contains("going on from the checkpoint before it"), "{}", complaint(&output));
+    assert!(
+        complaint(&output).contains("going on from the checkpoint before it"),
+        "{}",
+        complaint(&output)
+    );
     succeeds(output);
     assert!(results(folder.path()) == undisturbed(), "it ended with other bits");
 
@@ -158,19 +182,28 @@ fn a_damaged_image_ends_the_run_and_nothing_is_lost() {
         let folder = prepared();
         let long = ["optimiser.steps=120", "optimiser.save_every=1000", "data.cache_mb=0"];
         let mut child = command(folder.path(), &long).spawn().unwrap();
-        assert!(wait_for(&mut child, || folder.path().join("run/best.safetensors").exists()), "it never began");
+        assert!(
+            wait_for(&mut child, || folder.path().join("run/best.safetensors").exists()),
+            "it never began"
+        );
         let victim = folder.path().join("clean/1.png");
         let bytes = fs::read(&victim).unwrap();
         fs::remove_file(&victim).unwrap();
         if damage == "cut" {
             fs::write(&victim, &bytes[..bytes.len() / 2]).unwrap();
         }
-        refuses(&child.wait_with_output().unwrap(), &["1.png", "is saved in run; the same command goes on from there"]);
+        refuses(
+            &child.wait_with_output().unwrap(),
+            &["1.png", "is saved in run; the same command goes on from there"],
+        );
         // It goes on from where it came to when the image is there again.
         fs::write(&victim, bytes).unwrap();
         let output = train(folder.path(), &long);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(said.contains("120 steps, ") && !said.contains("120 steps, 0 of them done"), "{said}");
+        assert!(
+            said.contains("120 steps, ") && !said.contains("120 steps, 0 of them done"),
+            "{said}"
+        );
         succeeds(output);
     }
 }
@@ -179,13 +212,22 @@ fn a_damaged_image_ends_the_run_and_nothing_is_lost() {
 fn numbers_that_are_none_are_skipped_and_three_of_them_end_the_run() {
     let folder = prepared();
     // Parameters beyond all bounds after the first step.
-    let wild = ["optimiser.learning_rate=1e38", "optimiser.warmup=0", "optimiser.clip=0", "optimiser.save_every=1"];
+    let wild = [
+        "optimiser.learning_rate=1e38",
+        "optimiser.warmup=0",
+        "optimiser.clip=0",
+        "optimiser.save_every=1",
+    ];
     let output = train(folder.path(), &wild);
-    refuses(&output, &["no finite number in 3 steps in a row", "the run is back at step 1", "learning_rate"]);
+    refuses(
+        &output,
+        &["no finite number in 3 steps in a row", "the run is back at step 1", "learning_rate"],
+    );
     assert!(!folder.path().join("run/weights.safetensors").exists());
     // What is kept is from before.
     let kept = nn::weights::WeightFile::read(&folder.path().join("run/last.safetensors")).unwrap();
-    let progress: serde_json::Value = serde_json::from_str(&kept.metadata["irnext.progress"]).unwrap();
+    let progress: serde_json::Value =
+        serde_json::from_str(&kept.metadata["irnext.progress"]).unwrap();
     assert_eq!((&progress["step"], &progress["failures"]), (&1.into(), &0.into()));
 }
 
@@ -195,7 +237,10 @@ fn a_run_has_one_writer() {
     let mut child = command(folder.path(), &["optimiser.steps=100000"]).spawn().unwrap();
     assert!(wait_for(&mut child, || folder.path().join("run/config.toml").exists()));
     // Should it be let in, it does not stay.
-    let second = command(folder.path(), &["optimiser.steps=100000"]).args(["--minutes", "0"]).output().unwrap();
+    let second = command(folder.path(), &["optimiser.steps=100000"])
+        .args(["--minutes", "0"])
+        .output()
+        .unwrap();
     refuses(&second, &["run: another process trains in this folder"]);
     child.kill().unwrap();
     child.wait().unwrap();
@@ -204,8 +249,14 @@ fn a_run_has_one_writer() {
 #[test]
 fn a_batch_of_one_and_a_set_too_small_are_refused_with_the_reason() {
     let folder = prepared();
-    refuses(&train(folder.path(), &["optimiser.batch=1"]), &["BatchNorm normalises 1×1 maps over the batch alone"]);
-    refuses(&train(folder.path(), &["optimiser.batch=5"]), &["the batch size 5 is larger than the data set"]);
+    refuses(
+        &train(folder.path(), &["optimiser.batch=1"]),
+        &["BatchNorm normalises 1×1 maps over the batch alone"],
+    );
+    refuses(
+        &train(folder.path(), &["optimiser.batch=5"]),
+        &["the batch size 5 is larger than the data set"],
+    );
     assert!(!folder.path().join("run").exists());
 }
 
@@ -236,14 +287,21 @@ fn without_room_it_ends_and_the_checkpoint_before_stays() {
         succeeds(train(folder.path(), &["optimiser.steps=1"]));
         fs::metadata(folder.path().join("run/last.safetensors")).unwrap().len() * 3 / 2
     };
-    let Some(output) = with_mounts(folder.path(), &script.replace("$SIZE", &size.to_string())) else { return };
+    let Some(output) = with_mounts(folder.path(), &script.replace("$SIZE", &size.to_string()))
+    else {
+        return;
+    };
     refuses(&output, &["run/last.safetensors: No space left on device", "step 1 is saved in run"]);
     let names = fs::read_to_string(folder.path().join("kept/names")).unwrap();
     assert!(!names.contains(".part"), "half a file was left:\n{names}");
     // With room, it goes on with the same bits.
     fs::rename(folder.path().join("run"), folder.path().join("mounted")).unwrap();
     fs::create_dir(folder.path().join("run")).unwrap();
-    fs::copy(folder.path().join("kept/last.safetensors"), folder.path().join("run/last.safetensors")).unwrap();
+    fs::copy(
+        folder.path().join("kept/last.safetensors"),
+        folder.path().join("run/last.safetensors"),
+    )
+    .unwrap();
     succeeds(train(folder.path(), &[]));
     assert!(results(folder.path()) == undisturbed(), "it ended with other bits");
 }

@@ -1,6 +1,8 @@
-//! The program under `mpirun`: what two processes do together is what one does, and neither outlives the other.
+//! The program under `mpirun`: what two processes do together is what one does, and neither
+//! outlives the other.
 //!
-//! Takes Open MPI. Without it the tests say on standard error that they are left out; with `IRNEXT_REQUIRE_MPI=1` they fail.
+//! Takes Open MPI. Without it the tests say on standard error that they are left out; with
+//! `IRNEXT_REQUIRE_MPI=1` they fail.
 
 #![cfg(all(feature = "mpi", target_os = "linux"))]
 
@@ -20,11 +22,13 @@ use std::time::Duration;
 /// Whether there is an Open MPI to start processes with.
 fn there_is_mpirun() -> bool {
     let version = Command::new("mpirun").arg("--version").output();
-    let there = version.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("Open MPI"));
+    let there =
+        version.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("Open MPI"));
     if !there {
         assert!(std::env::var_os("IRNEXT_REQUIRE_MPI").is_none(), "there is no mpirun of Open MPI");
         // Past the test harness, which keeps what is printed by tests that pass.
-        let _ = writeln!(std::io::stderr(), "LEFT OUT: there is no mpirun of Open MPI on this machine");
+        let _ =
+            writeln!(std::io::stderr(), "LEFT OUT: there is no mpirun of Open MPI on this machine");
     }
     there
 }
@@ -40,7 +44,14 @@ fn started(size: usize, folder: &Path, program: &Path, arguments: &[&str]) -> Co
     let mut command = Command::new("timeout");
     command.args(["--kill-after=5", "300", "mpirun"]);
     let script = "echo $$ > pid.$OMPI_COMM_WORLD_RANK; exec \"$@\"";
-    command.args(["-n", &size.to_string(), "--allow-run-as-root", "--oversubscribe", "--bind-to", "none"]);
+    command.args([
+        "-n",
+        &size.to_string(),
+        "--allow-run-as-root",
+        "--oversubscribe",
+        "--bind-to",
+        "none",
+    ]);
     command.args(["sh", "-c", script, "sh"]).arg(program).args(arguments);
     command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -52,7 +63,11 @@ fn alone(folder: &Path, arguments: &[&str]) -> Output {
 }
 
 fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 fn succeeds(output: Output) -> Output {
@@ -65,22 +80,38 @@ fn process(folder: &Path, rank: usize) -> String {
 }
 
 fn send(folder: &Path, rank: usize, signal: &str) {
-    assert!(Command::new("kill").args([signal, &process(folder, rank)]).status().unwrap().success());
+    assert!(
+        Command::new("kill").args([signal, &process(folder, rank)]).status().unwrap().success()
+    );
 }
 
 /// Whether the process is there, and more than a name that nobody has asked for yet.
 fn is_running(process: &str) -> bool {
-    let stat = fs::read_to_string(Path::new("/proc").join(process).join("stat")).unwrap_or_default();
+    let stat =
+        fs::read_to_string(Path::new("/proc").join(process).join("stat")).unwrap_or_default();
     stat.rsplit(") ").next().is_some_and(|state| !state.is_empty() && !state.starts_with('Z'))
 }
 
 /// Starts a run that would take hours, and waits until it has taken some steps.
 fn endless(folder: &Path) -> Child {
-    let settings = ["train", "run.toml", "--set", "optimiser.steps=1000000", "--set", "validation.every=1000000"];
+    let settings = [
+        "train",
+        "run.toml",
+        "--set",
+        "optimiser.steps=1000000",
+        "--set",
+        "validation.every=1000000",
+    ];
     let mut child = ranks(2, folder, &settings).spawn().unwrap();
-    let steps = || fs::read_to_string(folder.join("run/metrics.jsonl")).map_or(0, |text| text.lines().count());
+    let steps = || {
+        fs::read_to_string(folder.join("run/metrics.jsonl")).map_or(0, |text| text.lines().count())
+    };
     while steps() < 3 {
-        assert!(child.try_wait().unwrap().is_none(), "it ended: {}", said(&child.wait_with_output().unwrap()));
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "it ended: {}",
+            said(&child.wait_with_output().unwrap())
+        );
         sleep(Duration::from_millis(5));
     }
     child
@@ -101,13 +132,16 @@ fn two_processes_train_as_one() {
 /// Trains by one process and by two, which shall see the same, to rounding.
 fn same_losses(folder: &Path) {
     succeeds(alone(folder, &["train", "run.toml", "--out", "one"]));
-    let output = succeeds(ranks(2, folder, &["train", "run.toml", "--out", "two"]).output().unwrap());
+    let output =
+        succeeds(ranks(2, folder, &["train", "run.toml", "--out", "two"]).output().unwrap());
     let text = said(&output);
     assert_eq!(text.matches("12 of 12 steps done").count(), 1, "one rank speaks:\n{text}");
     assert!(text.contains("2 ranks, of 1 images of each batch"), "{text}");
     let [one, two] = ["one", "two"].map(|out| {
         let text = fs::read_to_string(folder.join(out).join("metrics.jsonl")).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<serde_json::Value>>()
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect::<Vec<serde_json::Value>>()
     });
     assert_eq!((one.len(), two.len()), (15, 15), "twelve steps and three validations");
     for (one, two) in one.iter().zip(&two) {
@@ -127,8 +161,18 @@ fn told_to_stop_all_stop_and_they_go_on_with_the_same_bits() {
         return;
     }
     let folder = prepared();
-    let settings =
-        |out| ["train", "run.toml", "--out", out, "--set", "optimiser.steps=40", "--set", "validation.every=20"];
+    let settings = |out| {
+        [
+            "train",
+            "run.toml",
+            "--out",
+            out,
+            "--set",
+            "optimiser.steps=40",
+            "--set",
+            "validation.every=20",
+        ]
+    };
     succeeds(ranks(2, folder.path(), &settings("straight")).output().unwrap());
     let mut child = ranks(2, folder.path(), &settings("run")).spawn().unwrap();
     let metrics = folder.path().join("run/metrics.jsonl");
@@ -141,7 +185,11 @@ fn told_to_stop_all_stop_and_they_go_on_with_the_same_bits() {
     let output = child.wait_with_output().unwrap();
     // It may have been through.
     if !folder.path().join("run/weights.safetensors").exists() {
-        assert!(!output.status.success() && said(&output).contains("stopped by signal 15"), "{}", said(&output));
+        assert!(
+            !output.status.success() && said(&output).contains("stopped by signal 15"),
+            "{}",
+            said(&output)
+        );
         assert!(folder.path().join("run/last.safetensors").exists(), "nothing was saved");
     }
     succeeds(ranks(2, folder.path(), &settings("run")).output().unwrap());
@@ -170,7 +218,11 @@ fn one_ends_both(folder: &Path, signal: &str, rank: usize, message: &str) {
     let child = endless(folder);
     send(folder, rank, signal);
     let output = child.wait_with_output().unwrap();
-    assert!(!output.status.success() && said(&output).contains(message), "{signal}: {}", said(&output));
+    assert!(
+        !output.status.success() && said(&output).contains(message),
+        "{signal}: {}",
+        said(&output)
+    );
     for rank in [0, 1] {
         // mpirun does not wait for those that it has killed.
         while is_running(&process(folder, rank)) {
@@ -187,9 +239,15 @@ fn what_one_rank_fails_in_ends_both_and_nothing_is_lost() {
     let folder = prepared();
     fs::write(folder.path().join("hazy/1.png"), "no image").unwrap();
     let output =
-        ranks(2, folder.path(), &["train", "run.toml", "--set", "optimiser.save_every=1000"]).output().unwrap();
+        ranks(2, folder.path(), &["train", "run.toml", "--set", "optimiser.save_every=1000"])
+            .output()
+            .unwrap();
     assert!(!output.status.success() && said(&output).contains("1.png"), "{}", said(&output));
-    assert!(said(&output).contains("step 5 is saved in run; the same command goes on from there"), "{}", said(&output));
+    assert!(
+        said(&output).contains("step 5 is saved in run; the same command goes on from there"),
+        "{}",
+        said(&output)
+    );
 }
 
 #[test]
@@ -198,11 +256,14 @@ fn ranks_with_other_settings_or_other_data_are_refused() {
         return;
     }
     let [folder, elsewhere] = [prepared(), prepared()];
-    fs::rename(elsewhere.path().join("clean/0.png"), elsewhere.path().join("clean/00.png")).unwrap();
+    fs::rename(elsewhere.path().join("clean/0.png"), elsewhere.path().join("clean/00.png"))
+        .unwrap();
     let two = |second: &Path, settings: &[&str]| {
         let program = env!("CARGO_BIN_EXE_irnext");
         let mut command = Command::new("mpirun");
-        command.args(["--allow-run-as-root", "--oversubscribe", "-n", "1", "-wdir"]).arg(folder.path());
+        command
+            .args(["--allow-run-as-root", "--oversubscribe", "-n", "1", "-wdir"])
+            .arg(folder.path());
         command.args([program, "train", "run.toml", ":", "-n", "1", "-wdir"]).arg(second);
         command.args([program, "train", "run.toml"]).args(settings).output().unwrap()
     };
@@ -212,7 +273,10 @@ fn ranks_with_other_settings_or_other_data_are_refused() {
     assert!(text.contains("rank 1: optimiser.batch is 4 there, and 2 on rank 0"), "{text}");
     let output = two(elsewhere.path(), &[]);
     let text = said(&output);
-    assert!(!output.status.success() && text.contains("rank 1: the training set is 4 files"), "{text}");
+    assert!(
+        !output.status.success() && text.contains("rank 1: the training set is 4 files"),
+        "{text}"
+    );
     let uneven = said(&ranks(3, folder.path(), &["train", "run.toml"]).output().unwrap());
     assert!(uneven.contains("a batch of 2 does not divide into 3 equal parts"), "{uneven}");
     assert!(!folder.path().join("run").exists(), "something was written");
@@ -224,13 +288,15 @@ fn a_folder_is_scored_and_restored_by_two_as_by_one() {
         return;
     }
     let folder = prepared();
-    for (folder, from) in
-        [("hazy", "hazy/0.png"), ("clear", "clear/1.png")].map(|(a, b)| (folder.path().join(a), folder.path().join(b)))
+    for (folder, from) in [("hazy", "hazy/0.png"), ("clear", "clear/1.png")]
+        .map(|(a, b)| (folder.path().join(a), folder.path().join(b)))
     {
         fs::copy(from, folder.join("2.png")).unwrap();
     }
     for format in ["table", "json", "csv"] {
-        let arguments = ["eval", "--input", "hazy", "--target", "clear", "--task", "dehaze", "--format", format];
+        let arguments = [
+            "eval", "--input", "hazy", "--target", "clear", "--task", "dehaze", "--format", format,
+        ];
         let one = succeeds(alone(folder.path(), &arguments)).stdout;
         let two = succeeds(ranks(2, folder.path(), &arguments).output().unwrap()).stdout;
         assert_eq!(String::from_utf8_lossy(&two), String::from_utf8_lossy(&one));
@@ -243,13 +309,20 @@ fn a_folder_is_scored_and_restored_by_two_as_by_one() {
         let read = |out: &str| fs::read(folder.path().join(out).join(name)).unwrap();
         assert!(read("one") == read("two"), "{name} differs");
     }
-    // What is there already is refused on the rank whose it is, and that is how the command ends; the others are still restored.
+    // What is there already is refused on the rank whose it is, and that is how the command ends;
+    // the others are still restored.
     fs::remove_file(folder.path().join("two/0.png")).unwrap();
     let output = ranks(2, folder.path(), &restore("two/")).output().unwrap();
-    assert!(!output.status.success() && said(&output).contains("two/1.png: is there already"), "{}", said(&output));
+    assert!(
+        !output.status.success() && said(&output).contains("two/1.png: is there already"),
+        "{}",
+        said(&output)
+    );
     assert!(folder.path().join("two/0.png").exists(), "{}", said(&output));
     // A pair that cannot be read ends the scoring on both.
     fs::write(folder.path().join("hazy/1.png"), "no image").unwrap();
-    let output = ranks(2, folder.path(), &["eval", "--input", "hazy", "--target", "clear"]).output().unwrap();
+    let output = ranks(2, folder.path(), &["eval", "--input", "hazy", "--target", "clear"])
+        .output()
+        .unwrap();
     assert!(!output.status.success() && said(&output).contains("1.png"), "{}", said(&output));
 }

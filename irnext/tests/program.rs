@@ -24,7 +24,11 @@ fn picture(width: usize, height: usize) -> Image {
 fn weights(folder: &Path) {
     let config = ModelConfig { width: 8, n: 0, groups: 4, ..ModelConfig::default() };
     let model = Model::new(&config, 1, engine::DType::F32).unwrap();
-    model.to_file(engine::DType::F16, Default::default()).unwrap().write(&folder.join("w.safetensors")).unwrap();
+    model
+        .to_file(engine::DType::F16, Default::default())
+        .unwrap()
+        .write(&folder.join("w.safetensors"))
+        .unwrap();
 }
 
 #[test]
@@ -44,7 +48,8 @@ fn good_files_are_restored_and_bad_ones_named() {
     huge[16..24].copy_from_slice(&[0, 0, 0xEA, 0x60, 0, 0, 0xEA, 0x60]);
     fs::write(at.join("in/huge.png"), huge).unwrap();
 
-    let run = irnext(at, &["restore", "--weights", "w.safetensors", "-o", "out", "in", "nowhere.png"]);
+    let run =
+        irnext(at, &["restore", "--weights", "w.safetensors", "-o", "out", "in", "nowhere.png"]);
     assert!(!run.status.success());
     let (said, complained) = (text(&run.stdout), text(&run.stderr));
     for name in ["cut.png", "empty.png", "text.png", "huge.png", "nowhere.png"] {
@@ -78,31 +83,58 @@ fn each_photograph_is_restored_by_what_it_suffers_from() {
     let run = irnext(at, &["restore", "in"]);
     let (said, complained) = (text(&run.stdout), text(&run.stderr));
     assert!(!run.status.success() && complained.contains("text.png"), "{complained}");
-    for part in
-        ["in/hazy.png → in/hazy.dehaze.png: haze, ", "in/rainy.png → in/rainy.derain.png: rain, ", "in/clear.jpg: "]
-    {
+    for part in [
+        "in/hazy.png → in/hazy.dehaze.png: haze, ",
+        "in/rainy.png → in/rainy.derain.png: rain, ",
+        "in/clear.jpg: ",
+    ] {
         assert!(said.contains(part), "{part} is missing:\n{said}");
     }
     let of_clear = said.lines().find(|line| line.starts_with("in/clear.jpg")).unwrap();
     assert!(of_clear.contains("left alone; --task "), "{of_clear}");
-    assert_eq!((said.lines().count(), fs::read_dir(at.join("in")).unwrap().count()), (3, 6), "{said}");
+    assert_eq!(
+        (said.lines().count(), fs::read_dir(at.join("in")).unwrap().count()),
+        (3, 6),
+        "{said}"
+    );
 
     // The same weights as by name, and one may know better.
-    assert!(irnext(at, &["restore", "--task", "dehaze", "in/hazy.png", "in/clear.jpg", "-o", "out"]).status.success());
-    assert_eq!(fs::read(at.join("in/hazy.dehaze.png")).unwrap(), fs::read(at.join("out/hazy.png")).unwrap());
+    assert!(
+        irnext(at, &["restore", "--task", "dehaze", "in/hazy.png", "in/clear.jpg", "-o", "out"])
+            .status
+            .success()
+    );
+    assert_eq!(
+        fs::read(at.join("in/hazy.dehaze.png")).unwrap(),
+        fs::read(at.join("out/hazy.png")).unwrap()
+    );
     assert!(at.join("out/clear.jpg").exists());
     // What is left alone is no failure; nothing is written over; `auto` may be said.
-    assert!(irnext(at, &["restore", "--task", "auto", "in/clear.jpg", "-o", "new.jpg"]).status.success());
+    assert!(
+        irnext(at, &["restore", "--task", "auto", "in/clear.jpg", "-o", "new.jpg"])
+            .status
+            .success()
+    );
     assert!(!at.join("new.jpg").exists());
-    assert!(text(&irnext(at, &["restore", "in/hazy.png"]).stderr).contains("hazy.dehaze.png: is there already"));
+    assert!(
+        text(&irnext(at, &["restore", "in/hazy.png"]).stderr)
+            .contains("hazy.dehaze.png: is there already")
+    );
 
     weights(at);
     for (arguments, complaint) in [
-        (["restore", "in/hazy.png", "--task", "auto", "--weights", "w.safetensors"], "leave out --weights"),
+        (
+            ["restore", "in/hazy.png", "--task", "auto", "--weights", "w.safetensors"],
+            "leave out --weights",
+        ),
         (["restore", "in/hazy.png", "--task", "de-hail", "-o", "a.png"], "deblur-defocus, or auto"),
     ] {
         let run = irnext(at, &arguments);
-        assert!(!run.status.success() && text(&run.stderr).contains(complaint), "{}", text(&run.stderr));
+        assert!(
+            !run.status.success() && text(&run.stderr).contains(complaint),
+            "{}",
+            text(&run.stderr)
+        );
     }
 }
 
@@ -117,11 +149,19 @@ fn nothing_is_overwritten_unless_asked() {
     let first = fs::read(at.join("a.restore.png")).unwrap();
     let again = irnext(at, &arguments);
     assert!(!again.status.success());
-    assert!(text(&again.stderr).contains("a.restore.png: is there already"), "{}", text(&again.stderr));
+    assert!(
+        text(&again.stderr).contains("a.restore.png: is there already"),
+        "{}",
+        text(&again.stderr)
+    );
     // Restoring a file onto itself is refused, too.
     assert!(!irnext(at, &[&arguments[..], &["-o", "a.png"]].concat()).status.success());
     assert!(irnext(at, &[&arguments[..], &["--overwrite"]].concat()).status.success());
-    assert_eq!(fs::read(at.join("a.restore.png")).unwrap(), first, "the same photograph gives the same bytes");
+    assert_eq!(
+        fs::read(at.join("a.restore.png")).unwrap(),
+        first,
+        "the same photograph gives the same bytes"
+    );
 }
 
 #[test]
@@ -135,9 +175,14 @@ fn a_profile_names_what_ran() {
     assert_eq!(text(&run.stdout).lines().count(), 1, "the profile is no result");
     let said = text(&run.stderr);
     // Which shapes are among the slowest depends on the day; that some are listed does not.
-    for part in
-        ["GFLOP/s  operation\n", "  conv2d\n", "  dynamic_filter\n", "  outside operations\n", "by shapes\n", " → "]
-    {
+    for part in [
+        "GFLOP/s  operation\n",
+        "  conv2d\n",
+        "  dynamic_filter\n",
+        "  outside operations\n",
+        "by shapes\n",
+        " → ",
+    ] {
         assert!(said.contains(part), "{part} is missing:\n{said}");
     }
     assert!(!said.contains("backward"), "{said}");
@@ -153,7 +198,11 @@ fn depth_alpha_and_grey_are_kept() {
     let photo = Photo { depth: Depth::Sixteen, grey: true, alpha: Some(alpha), ..Photo::new(grey) };
     photo.write(at.join("a.png")).unwrap();
     let before = Photo::read(at.join("a.png")).unwrap();
-    assert!(irnext(at, &["restore", "--weights", "w.safetensors", "a.png", "-o", "b.png"]).status.success());
+    assert!(
+        irnext(at, &["restore", "--weights", "w.safetensors", "a.png", "-o", "b.png"])
+            .status
+            .success()
+    );
     let after = Photo::read(at.join("b.png")).unwrap();
     assert!(after.grey && after.depth == Depth::Sixteen);
     assert_eq!(after.alpha, before.alpha);
@@ -166,7 +215,11 @@ fn a_bad_weight_file_is_named() {
     fs::write(at.join("w.safetensors"), b"nonsense").unwrap();
     let run = irnext(at, &["restore", "--weights", "w.safetensors", "a.png"]);
     assert!(!run.status.success());
-    assert!(text(&run.stderr).contains("w.safetensors: neither a safetensors file nor"), "{}", text(&run.stderr));
+    assert!(
+        text(&run.stderr).contains("w.safetensors: neither a safetensors file nor"),
+        "{}",
+        text(&run.stderr)
+    );
 }
 
 #[test]
@@ -174,14 +227,28 @@ fn weights_are_converted_there_and_back() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     weights(at);
-    let metadata = ["--task", "derain", "--dataset", "Rain13K", "--score", "psnr=38.5", "--score", "ssim=0.98"];
+    let metadata = [
+        "--task",
+        "derain",
+        "--dataset",
+        "Rain13K",
+        "--score",
+        "psnr=38.5",
+        "--score",
+        "ssim=0.98",
+    ];
     let there = irnext(at, &[&["convert", "w.safetensors", "w.pkl"][..], &metadata].concat());
     assert!(there.status.success(), "{}", text(&there.stderr));
     assert!(irnext(at, &["convert", "w.pkl", "back.safetensors"]).status.success());
-    let [first, back] = ["w.safetensors", "back.safetensors"].map(|name| WeightFile::read(&at.join(name)).unwrap());
+    let [first, back] =
+        ["w.safetensors", "back.safetensors"].map(|name| WeightFile::read(&at.join(name)).unwrap());
     for (name, tensor) in &first.tensors {
         assert_eq!(back.tensors[name].meta(), tensor.meta(), "{name}");
-        assert_eq!(back.tensors[name].to_f64_vec().unwrap(), tensor.to_f64_vec().unwrap(), "{name}");
+        assert_eq!(
+            back.tensors[name].to_f64_vec().unwrap(),
+            tensor.to_f64_vec().unwrap(),
+            "{name}"
+        );
     }
     assert_eq!(back.tensors.len(), first.tensors.len());
     for (key, value) in [
@@ -197,9 +264,14 @@ fn weights_are_converted_there_and_back() {
     ] {
         assert_eq!(back.metadata[key], value, "{key}");
     }
-    assert!(!irnext(at, &["convert", "w.pkl", "back.safetensors"]).status.success(), "a file was overwritten");
+    assert!(
+        !irnext(at, &["convert", "w.pkl", "back.safetensors"]).status.success(),
+        "a file was overwritten"
+    );
     assert!(irnext(at, &["convert", "w.pkl", "back.safetensors", "--overwrite"]).status.success());
-    for refused in [&["convert", "w.pkl", "w.bin"][..], &["convert", "w.pkl", "x.pkl", "--score", "psnr=good"]] {
+    for refused in
+        [&["convert", "w.pkl", "w.bin"][..], &["convert", "w.pkl", "x.pkl", "--score", "psnr=good"]]
+    {
         assert!(!irnext(at, refused).status.success(), "{refused:?}");
     }
 }
@@ -226,7 +298,11 @@ fn a_mismatch_names_its_tensors() {
     }
     assert!(!at.join("w.pkl").exists());
     let inspect = irnext(at, &["inspect", "wrong.pth"]);
-    assert!(text(&inspect.stdout).contains("1 missing: feat_extract.0.main.0.weight"), "{}", text(&inspect.stdout));
+    assert!(
+        text(&inspect.stdout).contains("1 missing: feat_extract.0.main.0.weight"),
+        "{}",
+        text(&inspect.stdout)
+    );
     assert!(inspect.status.success(), "the file is whole, if not ours");
 }
 
@@ -240,7 +316,10 @@ fn what_a_file_would_call_is_shown_and_not_called() {
     let said = text(&inspect.stdout);
     assert!(said.contains("os.system('touch pwned; printf \\u{1b}[2J')"), "{said}");
     let restore = irnext(at, &["restore", "--weights", "w.pkl", "a.png"]);
-    assert!(text(&restore.stderr).contains("w.pkl: refused") && text(&restore.stderr).contains("os.system"));
+    assert!(
+        text(&restore.stderr).contains("w.pkl: refused")
+            && text(&restore.stderr).contains("os.system")
+    );
     assert!(!at.join("pwned").exists());
     let json = irnext(at, &["inspect", "--json", "w.pkl"]);
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
@@ -255,7 +334,11 @@ fn a_whole_file_is_shown() {
     let inspect = irnext(at, &["inspect", "w.safetensors"]);
     assert!(inspect.status.success());
     let said = text(&inspect.stdout);
-    for part in ["w.safetensors: safetensors", "n = 0, width 8, 1 MSM, G = 4, K = 3", "feat_extract.5.main.0.bias"] {
+    for part in [
+        "w.safetensors: safetensors",
+        "n = 0, width 8, 1 MSM, G = 4, K = 3",
+        "feat_extract.5.main.0.bias",
+    ] {
         assert!(said.contains(part), "{part} is not in {said}");
     }
 }
@@ -267,7 +350,9 @@ fn pairs_are_written_and_scored() {
     weights(at);
     fs::create_dir(at.join("clean")).unwrap();
     Photo::new(picture(64, 64)).write(at.join("clean/a.png")).unwrap();
-    let synth = |seed: &str, out: &str| irnext(at, &["synth", "--task", "derain", "--seed", seed, "clean", out]);
+    let synth = |seed: &str, out: &str| {
+        irnext(at, &["synth", "--task", "derain", "--seed", seed, "clean", out])
+    };
     assert!(
         synth("1", "one").status.success()
             && synth("1", "two").status.success()
@@ -279,14 +364,21 @@ fn pairs_are_written_and_scored() {
     assert!(!synth("1", "one").status.success(), "it wrote over its own files");
     let record = fs::read_to_string(at.join("three/pairs.jsonl")).unwrap();
     let line: serde_json::Value = serde_json::from_str(&record).unwrap();
-    assert_eq!((&line["name"], &line["task"], &line["seed"]), (&"a.png".into(), &"derain".into(), &2.into()));
+    assert_eq!(
+        (&line["name"], &line["task"], &line["seed"]),
+        (&"a.png".into(), &"derain".into(), &2.into())
+    );
     // The line says enough to make the picture again.
     let source = Photo::read(at.join(line["source"].as_str().unwrap())).unwrap().rgb;
-    let mut rng = engine::Rng::at(line["seed"].as_u64().unwrap(), 0, line["index"].as_u64().unwrap());
+    let mut rng =
+        engine::Rng::at(line["seed"].as_u64().unwrap(), 0, line["index"].as_u64().unwrap());
     let again = irnext::degrade::degrade("derain".parse().unwrap(), &source, &mut rng);
     Photo::new(again).write(at.join("again.png")).unwrap();
     assert_eq!(input("three"), fs::read(at.join("again.png")).unwrap());
-    let run = irnext(at, &["eval", "--weights", "w.safetensors", "--input", "one/input", "--target", "one/target"]);
+    let run = irnext(
+        at,
+        &["eval", "--weights", "w.safetensors", "--input", "one/input", "--target", "one/target"],
+    );
     assert!(run.status.success(), "{}", text(&run.stderr));
     assert!(text(&run.stdout).contains("mean of 1"));
 }
@@ -348,15 +440,31 @@ fn a_network_is_explained_in_pictures() {
     // Nothing is written if anything would be overwritten.
     fs::remove_file(at.join("seen/input.png")).unwrap();
     let again = irnext(at, &arguments);
-    assert!(!again.status.success() && text(&again.stderr).contains("is there already"), "{}", text(&again.stderr));
+    assert!(
+        !again.status.success() && text(&again.stderr).contains("is there already"),
+        "{}",
+        text(&again.stderr)
+    );
     assert!(!at.join("seen/input.png").exists());
-    assert!(irnext(at, &[&arguments[..], &["--overwrite", "--block", "Encoder.1"]].concat()).status.success());
+    assert!(
+        irnext(at, &[&arguments[..], &["--overwrite", "--block", "Encoder.1"]].concat())
+            .status
+            .success()
+    );
 
     let config = ModelConfig { width: 8, n: 0, msm: 0, ..ModelConfig::default() };
     let model = Model::new(&config, 1, engine::DType::F32).unwrap();
-    model.to_file(engine::DType::F32, Default::default()).unwrap().write(&at.join("plain.safetensors")).unwrap();
+    model
+        .to_file(engine::DType::F32, Default::default())
+        .unwrap()
+        .write(&at.join("plain.safetensors"))
+        .unwrap();
     let run = irnext(at, &["explain", "a.png", "--weights", "plain.safetensors", "-o", "plain"]);
-    assert!(!run.status.success() && text(&run.stderr).contains("no multi-scale modules"), "{}", text(&run.stderr));
+    assert!(
+        !run.status.success() && text(&run.stderr).contains("no multi-scale modules"),
+        "{}",
+        text(&run.stderr)
+    );
     assert!(!at.join("plain").exists());
 }
 
@@ -404,9 +512,11 @@ fn a_run_is_trained_stopped_and_finished() {
     let finished = irnext(at, &["train", "c.toml", "--profile"]);
     assert!(text(&finished.stdout).contains("3 of 3 steps done"), "{}", text(&finished.stderr));
     assert!(text(&finished.stderr).contains("  conv2d backward\n"), "{}", text(&finished.stderr));
-    let converted = irnext(at, &["convert", "--dtype", "f16", "run/weights.safetensors", "small.safetensors"]);
+    let converted =
+        irnext(at, &["convert", "--dtype", "f16", "run/weights.safetensors", "small.safetensors"]);
     assert!(converted.status.success(), "{}", text(&converted.stderr));
-    let restored = irnext(at, &["restore", "--weights", "small.safetensors", "clean/a.png", "-o", "a.png"]);
+    let restored =
+        irnext(at, &["restore", "--weights", "small.safetensors", "clean/a.png", "-o", "a.png"]);
     assert!(restored.status.success(), "{}", text(&restored.stderr));
     assert!(text(&restored.stdout).contains("dehaze, 80×70"), "{}", text(&restored.stdout));
 }
@@ -424,7 +534,11 @@ fn a_run_can_be_watched() {
     fs::write(at.join("c.toml"), text_of_config).unwrap();
     let metrics = at.join("run/metrics.jsonl");
     let lines = || -> Vec<serde_json::Value> {
-        fs::read_to_string(&metrics).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        fs::read_to_string(&metrics)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     };
     assert!(irnext(at, &["train", "c.toml", "--minutes", "0"]).status.success());
     assert_eq!(lines().len(), 1);
@@ -437,21 +551,37 @@ fn a_run_can_be_watched() {
 
     let lines = lines();
     let of = |kind: &str| lines.iter().filter(|line| line["kind"] == kind).collect::<Vec<_>>();
-    let steps = |kind: &str| of(kind).iter().map(|line| line["step"].as_u64().unwrap()).collect::<Vec<_>>();
-    assert_eq!((steps("step"), steps("validation"), lines.len()), (vec![1, 2, 3, 4], vec![2, 4], 6));
+    let steps =
+        |kind: &str| of(kind).iter().map(|line| line["step"].as_u64().unwrap()).collect::<Vec<_>>();
+    assert_eq!(
+        (steps("step"), steps("validation"), lines.len()),
+        (vec![1, 2, 3, 4], vec![2, 4], 6)
+    );
     for line in of("step") {
-        let number = |key: &str| line[key].as_f64().unwrap_or_else(|| panic!("{key} is missing in {line}"));
+        let number =
+            |key: &str| line[key].as_f64().unwrap_or_else(|| panic!("{key} is missing in {line}"));
         let sum = number("spatial") + 0.1 * number("frequency");
         assert!((number("loss") - sum).abs() < 1e-5 * sum, "{line}");
         for key in ["learning_rate", "gradient_norm", "images_per_second", "time"] {
             assert!(number(key) > 0.0, "{key} in {line}");
         }
     }
-    assert!(of("validation").iter().all(|line| line["psnr"].as_f64() > Some(0.0) && line["ssim"].is_f64()));
-    let events: Vec<_> = fs::read_dir(at.join("run/events")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(
+        of("validation")
+            .iter()
+            .all(|line| line["psnr"].as_f64() > Some(0.0) && line["ssim"].is_f64())
+    );
+    let events: Vec<_> =
+        fs::read_dir(at.join("run/events")).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(events.len(), 2, "one for each time it was started: {events:?}");
     let written = events.iter().map(|path| fs::read(path).unwrap()).max_by_key(Vec::len).unwrap();
-    for tag in ["loss/total", "train/images_per_second", "validation/psnr", "samples/a.png", "samples/b.png"] {
+    for tag in [
+        "loss/total",
+        "train/images_per_second",
+        "validation/psnr",
+        "samples/a.png",
+        "samples/b.png",
+    ] {
         assert!(written.windows(tag.len()).any(|part| part == tag.as_bytes()), "{tag} is missing");
     }
 }
@@ -469,7 +599,8 @@ fn curves_are_drawn() {
             )
         };
         fs::create_dir(at.join(run)).unwrap();
-        fs::write(at.join(run).join("metrics.jsonl"), (1..=300).map(line).collect::<String>()).unwrap();
+        fs::write(at.join(run).join("metrics.jsonl"), (1..=300).map(line).collect::<String>())
+            .unwrap();
     }
     let run = irnext(at, &["plot", "one", "two"]);
     assert!(run.status.success(), "{}", text(&run.stderr));
@@ -477,15 +608,23 @@ fn curves_are_drawn() {
     let picture = Photo::read(at.join("curves.png")).unwrap().rgb;
     // Both colours are there, and text.
     for colour in [[0.0, 114.0, 178.0], [213.0, 94.0, 0.0], [40.0, 44.0, 52.0]] {
-        let same = |pixel: [f32; 3]| pixel.iter().zip(colour).all(|(a, b)| (255.0 * a - b).abs() < 2.0);
+        let same =
+            |pixel: [f32; 3]| pixel.iter().zip(colour).all(|(a, b)| (255.0 * a - b).abs() < 2.0);
         assert!(picture.pixels().filter(|pixel| same(*pixel)).count() > 50, "{colour:?}");
     }
     let again = irnext(at, &["plot", "one"]);
-    assert!(text(&again.stderr).contains("curves.png: is there already; --overwrite"), "{}", text(&again.stderr));
+    assert!(
+        text(&again.stderr).contains("curves.png: is there already; --overwrite"),
+        "{}",
+        text(&again.stderr)
+    );
     assert!(irnext(at, &["plot", "one", "--overwrite"]).status.success());
     assert!(irnext(at, &["plot", "one/metrics.jsonl", "two", "-o", "c.svg"]).status.success());
     let svg = fs::read_to_string(at.join("c.svg")).unwrap();
-    assert!(svg.starts_with("<svg") && ["\none\n", "\ntwo\n", "300 steps"].iter().all(|part| svg.contains(part)));
+    assert!(
+        svg.starts_with("<svg")
+            && ["\none\n", "\ntwo\n", "300 steps"].iter().all(|part| svg.contains(part))
+    );
 
     fs::create_dir(at.join("empty")).unwrap();
     fs::create_dir(at.join("new")).unwrap();
@@ -501,20 +640,27 @@ fn curves_are_drawn() {
     ] {
         let run = irnext(at, &[&["plot"], arguments, &["--overwrite"]].concat());
         let said = text(&run.stderr);
-        assert!(!run.status.success() && said.contains(complaint) && !said.contains("panicked"), "{said}");
+        assert!(
+            !run.status.success() && said.contains(complaint) && !said.contains("panicked"),
+            "{said}"
+        );
     }
 }
 
 /// GoPro as published: two scenes to train on and one for the test, each a few frames.
 fn gopro(folder: &Path) {
-    for (scene, frames) in [("train/GOPR0372_07_00", 4), ("train/GOPR0374_11_00", 2), ("test/GOPR0384_11_00", 1)] {
+    for (scene, frames) in
+        [("train/GOPR0372_07_00", 4), ("train/GOPR0374_11_00", 2), ("test/GOPR0384_11_00", 1)]
+    {
         for (kind, gain) in [("blur", 0.8), ("blur_gamma", 0.5), ("sharp", 1.0)] {
             let at = folder.join("GOPRO_Large").join(scene).join(kind);
             fs::create_dir_all(&at).unwrap();
             for frame in 1..=frames {
                 let bright = picture(96, 70);
                 let data = bright.data.iter().map(|v| v * gain).collect();
-                Photo::new(Image { data, ..bright }).write(at.join(format!("{frame:06}.png"))).unwrap();
+                Photo::new(Image { data, ..bright })
+                    .write(at.join(format!("{frame:06}.png")))
+                    .unwrap();
             }
         }
     }
@@ -564,13 +710,19 @@ fn a_recipe_is_planned_tried_and_followed() {
     ] {
         assert!(plan.contains(part), "{part} is missing:\n{plan}");
     }
-    let peak: f64 = plan.split("memory").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap();
+    let peak: f64 =
+        plan.split("memory").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap();
     assert!(peak > 0.0, "{plan}");
-    let in_folder: Vec<_> = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let in_folder: Vec<_> =
+        fs::read_dir(at).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(in_folder, ["GOPRO_Large"], "a dry run writes nothing");
 
     let done = said(&["--set", "optimiser.steps=3"]);
-    for part in ["3 of 3 steps done", "validation", "score it as its table is scored: irnext eval GOPRO_Large"] {
+    for part in [
+        "3 of 3 steps done",
+        "validation",
+        "score it as its table is scored: irnext eval GOPRO_Large",
+    ] {
         assert!(done.contains(part), "{part} is missing:\n{done}");
     }
     // The command that it names works, and finds the test.
@@ -578,7 +730,9 @@ fn a_recipe_is_planned_tried_and_followed() {
     let scored = irnext(at, &command.split(' ').collect::<Vec<_>>());
     assert!(scored.status.success(), "{}", text(&scored.stderr));
     assert!(text(&scored.stdout).contains("mean of 1"), "{}", text(&scored.stdout));
-    assert!(said(&["--set", "optimiser.steps=3", "--dry-run"]).contains("3 in all, 3 of them done"));
+    assert!(
+        said(&["--set", "optimiser.steps=3", "--dry-run"]).contains("3 in all, 3 of them done")
+    );
 }
 
 #[test]
@@ -586,7 +740,10 @@ fn recipes_are_listed_printed_and_suggested() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     let list = text(&irnext(at, &["recipes"]).stdout);
-    assert!(list.lines().any(|line| line.starts_with("gopro ") && line.contains("Table 6")), "{list}");
+    assert!(
+        list.lines().any(|line| line.starts_with("gopro ") && line.contains("Table 6")),
+        "{list}"
+    );
     let printed = irnext(at, &["recipes", "gopro"]).stdout;
     fs::write(at.join("mine.toml"), &printed).unwrap();
     let shown = |arguments: &[&str]| text(&irnext(at, arguments).stdout);
@@ -599,7 +756,11 @@ fn recipes_are_listed_printed_and_suggested() {
         assert!(!unknown.status.success() && complaint.contains("'gopro'"), "{complaint}");
     }
     let nowhere = irnext(at, &["train", "--recipe", "gopro"]);
-    assert!(!nowhere.status.success() && text(&nowhere.stderr).contains("--data"), "{}", text(&nowhere.stderr));
+    assert!(
+        !nowhere.status.success() && text(&nowhere.stderr).contains("--data"),
+        "{}",
+        text(&nowhere.stderr)
+    );
     assert!(!at.join("runs").exists());
     let both = irnext(at, &["train", "mine.toml", "--recipe", "gopro"]);
     assert!(!both.status.success());
@@ -628,12 +789,15 @@ fn eval_scores_by_protocol_in_every_format() {
     weights(at);
     rain100l(at);
     let said = |arguments: &[&str]| {
-        let run = irnext(at, &[&["eval", "Rain100L", "--protocol", "rain-y"][..], arguments].concat());
+        let run =
+            irnext(at, &[&["eval", "Rain100L", "--protocol", "rain-y"][..], arguments].concat());
         assert!(run.status.success(), "{}", text(&run.stderr));
         text(&run.stdout)
     };
     let table = said(&[]);
-    for part in ["psnr_y_8bit", "mean of 3", "26.90 dB", "decoder", "the degraded images are scored"] {
+    for part in
+        ["psnr_y_8bit", "mean of 3", "26.90 dB", "decoder", "the degraded images are scored"]
+    {
         assert!(table.contains(part), "{part} is missing:\n{table}");
     }
     assert!(!table.contains("restored  "), "{table}");
@@ -651,7 +815,10 @@ fn eval_scores_by_protocol_in_every_format() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["weights"], "w.safetensors");
     let set = &json["sets"][0];
-    assert_eq!((set["data_set"].as_str(), set["images"].as_array().map(Vec::len)), (Some("Rain100L"), Some(2)));
+    assert_eq!(
+        (set["data_set"].as_str(), set["images"].as_array().map(Vec::len)),
+        (Some("Rain100L"), Some(2))
+    );
     let scores = set["means"][0]["restored"].as_object().unwrap();
     assert_eq!(scores.keys().collect::<Vec<_>>(), ["psnr_y_8bit", "ssim_y_8bit"]);
     let csv = said(&["--format", "csv", "--measures", "psnr,mae"]);

@@ -1,4 +1,5 @@
-//! A run of several ranks, here threads, beside one of one process: the same losses and the same weights, to rounding.
+//! A run of several ranks, here threads, beside one of one process: the same losses and the same
+//! weights, to rounding.
 
 mod common;
 
@@ -48,9 +49,11 @@ fn train_on_ranks(
     of: impl Fn(usize) -> TrainConfig + Sync,
     until: impl Fn(&Event) -> bool + Sync,
 ) -> Vec<Seen> {
-    let teams: Vec<Team> = nn::distributed::threads(size).unwrap().into_iter().map(Team::new).collect();
+    let teams: Vec<Team> =
+        nn::distributed::threads(size).unwrap().into_iter().map(Team::new).collect();
     thread::scope(|scope| {
-        let ranks: Vec<_> = teams.iter().map(|team| scope.spawn(|| train(team, of(team.rank()), &until))).collect();
+        let ranks: Vec<_> =
+            teams.iter().map(|team| scope.spawn(|| train(team, of(team.rank()), &until))).collect();
         ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
     })
 }
@@ -73,17 +76,22 @@ fn distance(a: &Path, b: &Path) -> f64 {
 }
 
 fn assert_close(name: &str, found: f64, expected: f64, tolerance: f64) {
-    assert!((found - expected).abs() <= tolerance * expected.abs(), "{name}: {found} is not {expected}");
+    assert!(
+        (found - expected).abs() <= tolerance * expected.abs(),
+        "{name}: {found} is not {expected}"
+    );
 }
 
 #[test]
 fn ranks_of_half_the_batch_are_one_process_with_all_of_it() {
     let folder = prepared();
-    // Adam divides by the size of a gradient, also of one that is nothing but rounding, as of a bias before a normalisation. Such ones
-    // go where rounding leads them, so weights are compared to rounding after SGD.
+    // Adam divides by the size of a gradient, also of one that is nothing but rounding, as of a
+    // bias before a normalisation. Such ones go where rounding leads them, so weights are compared
+    // to rounding after SGD.
     for (rule, checkpoint, tolerance) in [("adam", true, 0.1), ("sgd", false, 1e-5)] {
         let settings = |out: &str| {
-            let (rule, checkpoint) = (format!("optimiser.rule={rule}"), format!("optimiser.checkpoint={checkpoint}"));
+            let (rule, checkpoint) =
+                (format!("optimiser.rule={rule}"), format!("optimiser.checkpoint={checkpoint}"));
             config(
                 folder.path(),
                 &format!("{out}-{rule}"),
@@ -98,13 +106,20 @@ fn ranks_of_half_the_batch_are_one_process_with_all_of_it() {
             let ranks = train_on_ranks(size, |_| settings(&out), never);
             for (of_rank, scored, ended) in &ranks {
                 ended.as_ref().unwrap();
-                assert_eq!((of_rank, scored), (&ranks[0].0, &ranks[0].1), "the ranks saw different numbers");
+                assert_eq!(
+                    (of_rank, scored),
+                    (&ranks[0].0, &ranks[0].1),
+                    "the ranks saw different numbers"
+                );
                 for (found, expected) in of_rank.iter().zip(&steps) {
                     let name = format!("{size} ranks, step {}", expected.step);
                     assert_close(&name, found.loss, expected.loss, 2e-6);
                     assert_close(&name, found.spatial, expected.spatial, 2e-6);
                     assert_close(&name, found.gradient_norm, expected.gradient_norm, 1e-4);
-                    assert_eq!((found.step, found.rate, found.skipped), (expected.step, expected.rate, false));
+                    assert_eq!(
+                        (found.step, found.rate, found.skipped),
+                        (expected.step, expected.rate, false)
+                    );
                 }
                 for (found, expected) in scored.iter().zip(&validations) {
                     assert_eq!(found.step, expected.step);
@@ -113,7 +128,10 @@ fn ranks_of_half_the_batch_are_one_process_with_all_of_it() {
             }
             let weights = |out: &str| settings(out).out.join("weights.safetensors");
             let far = distance(&weights(&out), &weights("one"));
-            assert!(far < tolerance, "{rule}, {size} ranks: the weights are {far:e} from those of one process");
+            assert!(
+                far < tolerance,
+                "{rule}, {size} ranks: the weights are {far:e} from those of one process"
+            );
         }
     }
 }
@@ -142,10 +160,12 @@ fn stopped_and_resumed_ranks_end_with_the_same_bits() {
 #[test]
 fn one_rank_that_is_told_to_stop_stops_all() {
     let folder = prepared();
-    let teams: Vec<Team> = nn::distributed::threads(2).unwrap().into_iter().map(Team::new).collect();
+    let teams: Vec<Team> =
+        nn::distributed::threads(2).unwrap().into_iter().map(Team::new).collect();
     let stop = Arc::new(AtomicBool::new(false));
     let run = |team: &Team| {
-        let mut trainer = Trainer::open_in(team.clone(), config(folder.path(), "run", &[])).unwrap();
+        let mut trainer =
+            Trainer::open_in(team.clone(), config(folder.path(), "run", &[])).unwrap();
         if team.rank() == 1 {
             trainer.stop_when(stop.clone());
         }
@@ -176,13 +196,20 @@ fn what_cannot_be_shared_is_refused_on_all_ranks() {
         ranks.into_iter().map(|(.., ended)| ended.unwrap_err().to_string()).collect::<Vec<_>>()
     };
     let uneven = refused(3, &|_| config(folder.path(), "run", &["optimiser.batch=4"]));
-    assert!(uneven.iter().all(|error| error == "a batch of 4 does not divide into 3 equal parts"), "{uneven:?}");
+    assert!(
+        uneven.iter().all(|error| error == "a batch of 4 does not divide into 3 equal parts"),
+        "{uneven:?}"
+    );
     let on_gpus = refused(2, &|_| config(folder.path(), "run", &["compute.device=cuda"]));
     // Built without GPUs, without a driver, or with the one GPU that these threads have.
-    let why = ["built without GPU support", "libcuda.so.1", "rank 1: it has the same GPU as rank 0"];
+    let why =
+        ["built without GPU support", "libcuda.so.1", "rank 1: it has the same GPU as rank 0"];
     assert!(on_gpus.iter().all(|error| why.iter().any(|why| error.contains(why))), "{on_gpus:?}");
-    let other = refused(2, &|rank| config(folder.path(), "run", &[&format!("optimiser.clip={}", 0.5 + rank as f64)]));
-    let expected = "rank 1: optimiser.clip is 1.5 there, and 0.5 on rank 0; give all ranks the same";
+    let other = refused(2, &|rank| {
+        config(folder.path(), "run", &[&format!("optimiser.clip={}", 0.5 + rank as f64)])
+    });
+    let expected =
+        "rank 1: optimiser.clip is 1.5 there, and 0.5 on rank 0; give all ranks the same";
     assert!(other.iter().all(|error| error == expected), "{other:?}");
     assert!(!folder.path().join("run").exists(), "something was written");
 }
@@ -190,7 +217,8 @@ fn what_cannot_be_shared_is_refused_on_all_ranks() {
 #[test]
 fn an_image_that_one_rank_cannot_read_ends_all_and_nothing_is_lost() {
     let folder = prepared();
-    let settings = |_: usize| config(folder.path(), "run", &["optimiser.save_every=1000", "data.cache_mb=0"]);
+    let settings =
+        |_: usize| config(folder.path(), "run", &["optimiser.save_every=1000", "data.cache_mb=0"]);
     // After the second step, which rank 0 waits for.
     let until = |event: &Event| {
         if matches!(event, Event::Step(step) if step.step == 2) {
@@ -200,7 +228,8 @@ fn an_image_that_one_rank_cannot_read_ends_all_and_nothing_is_lost() {
     };
     let ranks = train_on_ranks(2, settings, until);
     // The second of the validation pairs is rank 1's.
-    let errors: Vec<String> = ranks.into_iter().map(|(.., ended)| ended.unwrap_err().to_string()).collect();
+    let errors: Vec<String> =
+        ranks.into_iter().map(|(.., ended)| ended.unwrap_err().to_string()).collect();
     assert!(errors[0].starts_with("rank 1: ") && errors[0].contains("1.png"), "{errors:?}");
     assert!(!errors[1].starts_with("rank") && errors[1].contains("1.png"), "{errors:?}");
     assert!(folder.path().join("run/last.safetensors").exists(), "nothing was saved");
@@ -221,10 +250,18 @@ fn a_folder_that_somebody_trains_in_is_refused_on_all_ranks() {
 #[test]
 fn numbers_that_are_none_are_skipped_by_all_ranks() {
     let folder = prepared();
-    let wild = ["optimiser.learning_rate=1e38", "optimiser.warmup=0", "optimiser.clip=0", "optimiser.save_every=1"];
+    let wild = [
+        "optimiser.learning_rate=1e38",
+        "optimiser.warmup=0",
+        "optimiser.clip=0",
+        "optimiser.save_every=1",
+    ];
     for (steps, _, ended) in train_on_ranks(2, |_| config(folder.path(), "run", &wild), never) {
         assert!(ended.unwrap_err().to_string().contains("the run is back at step 1"));
-        assert_eq!(steps.iter().map(|step| step.skipped).collect::<Vec<_>>(), [false, true, true, true]);
+        assert_eq!(
+            steps.iter().map(|step| step.skipped).collect::<Vec<_>>(),
+            [false, true, true, true]
+        );
     }
 }
 
@@ -235,7 +272,11 @@ fn a_program_without_mpi_does_not_do_the_work_of_one_rank_twice() {
     let program = |arguments: &[&str]| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_irnext"));
         command.current_dir(folder.path()).args(arguments);
-        let output = command.env("OMPI_COMM_WORLD_SIZE", "2").env("OMPI_COMM_WORLD_RANK", "1").output().unwrap();
+        let output = command
+            .env("OMPI_COMM_WORLD_SIZE", "2")
+            .env("OMPI_COMM_WORLD_RANK", "1")
+            .output()
+            .unwrap();
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     let commands: [&[&str]; 3] = [
@@ -245,7 +286,10 @@ fn a_program_without_mpi_does_not_do_the_work_of_one_rank_twice() {
     ];
     for arguments in commands {
         let (success, said) = program(arguments);
-        assert!(!success && said.contains("one of 2 processes") && said.contains("--features mpi"), "{said}");
+        assert!(
+            !success && said.contains("one of 2 processes") && said.contains("--features mpi"),
+            "{said}"
+        );
     }
     assert!(!folder.path().join("run").exists() && !folder.path().join("restored").exists());
     let (success, said) = program(&["train", "run.toml", "--show"]);

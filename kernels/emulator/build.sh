@@ -4,12 +4,15 @@
 #     build.sh               target/cuda-emulator/libcuda.so.1
 #     build.sh --sanitize    target/cuda-emulator-sanitized/libcuda.so.1, with AddressSanitizer and UBSan
 #
-# and beside it libcudnn.so.9 and libnccl.so.2, stand-ins for what the program uses of cuDNN and NCCL.
+# and beside it libcudnn.so.9 and libnccl.so.2, stand-ins for what the program uses of cuDNN and
+# NCCL.
 #
 # Only g++ (or $CXX) is needed. A host finds the library through LD_LIBRARY_PATH; the sanitized one
-# also needs its runtime preloaded, as the last line printed says. What is newer than its sources stays.
+# also needs its runtime preloaded, as the last line printed says. What is newer than its sources
+# stays.
 #
-# EMULATOR_SOURCES and EMULATOR_OUT name other kernels (a folder with src/ and ptx/) and another output.
+# EMULATOR_SOURCES and EMULATOR_OUT name other kernels (a folder with src/ and ptx/) and another
+# output.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 kernels=$(cd "${EMULATOR_SOURCES:-$here/..}" && pwd)
@@ -77,8 +80,8 @@ for source in "$here"/*.cpp; do
     fi
 done
 
-# A module is its source in a namespace of its own (two modules may well name different things alike),
-# and a line for each entry of its PTX.
+# A module is its source in a namespace of its own (two modules may well name different things
+# alike), and a line for each entry of its PTX.
 module() { # name, source, definitions
     local name=$1 source=$2 definitions=$3
     local ptx=$kernels/ptx/$name.ptx object=$out/objects/$name.o unit=$out/objects/$name.cpp
@@ -127,7 +130,8 @@ if stale "$nccl" "$here/nccl/nccl.cpp" "$out/flags"; then
     mv "$nccl.new" "$nccl"
 fi
 if $sanitized; then
-    # The runtime looks for the function that throws before a library that has it is loaded, unless that is preloaded, too.
+    # The runtime looks for the function that throws before a library that has it is loaded, unless
+    # that is preloaded, too.
     runtime=$(readlink -f "$("$CXX" -print-file-name=libasan.so)"):$(readlink -f "$("$CXX" -print-file-name=libstdc++.so)")
     echo "LD_PRELOAD=$runtime ASAN_OPTIONS=detect_leaks=0 LD_LIBRARY_PATH=$out"
 else

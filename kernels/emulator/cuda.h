@@ -1,8 +1,8 @@
 // What a kernel source (`.cu`) sees instead of the CUDA compiler when it is built for the CPU.
 //
 // The compiler is given this header with `-include`. It spells CUDA's keywords, built-in variables
-// and device functions in plain C++; grid.cpp runs the threads. A name that is missing here fails to
-// compile, so nothing is silently emulated wrongly.
+// and device functions in plain C++; grid.cpp runs the threads. A name that is missing here fails
+// to compile, so nothing is silently emulated wrongly.
 #pragma once
 #define EMULATOR 1
 

@@ -94,8 +94,8 @@ struct Driver {
 // Never destroyed: the host may call until the very end.
 inline Driver& driver = *new Driver;
 
-// A thread's stack of current contexts. It has no destructor: the host's own thread-local values may
-// still call as a thread ends.
+// A thread's stack of current contexts. It has no destructor: the host's own thread-local values
+// may still call as a thread ends.
 struct Current {
   void* handles[32];
   size_t count;

@@ -25,7 +25,8 @@ struct Fiber {
 #else
   void* sp = nullptr;
 #endif
-  // Where the stack lies. The host thread's own stack is a fiber too; the sanitizer says where it is.
+  // Where the stack lies. The host thread's own stack is a fiber too; the sanitizer says where it
+  // is.
   const void* stack = nullptr;
   size_t size = 0;
   void* fake = nullptr;  // the sanitizer's
@@ -58,7 +59,8 @@ inline void switch_fiber(Fiber& from, Fiber& to) {
   arrived(&from);
 }
 
-// A fresh stack that enters `main` at the first switch to it. `main` calls `arrived` and never returns.
+// A fresh stack that enters `main` at the first switch to it. `main` calls `arrived` and never
+// returns.
 inline void create_fiber(Fiber& fiber, void (*main)()) {
 #ifdef __SANITIZE_ADDRESS__
   const size_t size = 256 << 10;  // instrumented frames are larger

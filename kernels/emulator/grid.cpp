@@ -4,7 +4,8 @@
 // has a fiber. It runs until it waits at a barrier or a warp operation; the last one to come makes
 // the others ready again. What is ready runs in rounds, each in a new random order.
 //
-// Everything here is global, as the variables that a kernel reads are: the driver runs one grid at a time.
+// Everything here is global, as the variables that a kernel reads are: the driver runs one grid at
+// a time.
 #include "grid.h"
 #include "fibers.h"
 #include <memory>
@@ -112,7 +113,8 @@ void release_block() {
     }
 }
 
-// Completes the warp operation that `lane` waits for if all living lanes of its mask have come to it.
+// Completes the warp operation that `lane` waits for if all living lanes of its mask have come to
+// it.
 void complete_warp(unsigned w, unsigned lane) {
   Warp& warp = warps[w];
   auto at = [&](unsigned lane) -> Thread& { return *threads[w * 32 + lane]; };

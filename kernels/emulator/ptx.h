@@ -1,5 +1,5 @@
-// Reads what the driver must know from a module's PTX text: its target and, of each entry, the sizes
-// of the parameters, the shared memory, and whether its threads wait for each other.
+// Reads what the driver must know from a module's PTX text: its target and, of each entry, the
+// sizes of the parameters, the shared memory, and whether its threads wait for each other.
 #pragma once
 #include <algorithm>
 #include <cctype>

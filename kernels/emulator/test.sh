@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tests the emulator itself, with its own small kernels: what must run rightly does so in every order
-# of threads and streams, and planted mistakes are caught.
+# Tests the emulator itself, with its own small kernels: what must run rightly does so in every
+# order of threads and streams, and planted mistakes are caught.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CXX=${CXX:-g++}

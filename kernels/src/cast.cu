@@ -1,8 +1,9 @@
 // Casts between the floating-point types, to the nearest number and ties to even.
 #include "common.cuh"
 
-// By way of Real: exact, or, from f64, a rounding to f32 first where the target is smaller. The CPU rounds once; the two can differ
-// in the last bit of a half where the f32 lies exactly between two of them.
+// By way of Real: exact, or, from f64, a rounding to f32 first where the target is smaller. The CPU
+// rounds once; the two can differ in the last bit of a half where the f32 lies exactly between two
+// of them.
 template <typename To>
 __device__ __forceinline__ void cast(To* y, const T* x, u32 count) {
     u32 i = blockIdx.x * blockDim.x + threadIdx.x;

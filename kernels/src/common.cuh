@@ -1,9 +1,10 @@
-// What every kernel shares: the element type, how it is read and written, and how strided memory is walked.
+// What every kernel shares: the element type, how it is read and written, and how strided memory is
+// walked.
 //
-// Each source is compiled once per element type, with ELEMENT and SUFFIX defined (float f32, double f64, half_t f16,
-// bfloat_t bf16). `T` is then the type of a tensor's elements and `Real` the one that arithmetic is done in: float, or
-// double for double. No header of the CUDA toolkit is needed, and the emulator's `cuda.h` stands in for the compiler's own
-// names where there is no GPU.
+// Each source is compiled once per element type, with ELEMENT and SUFFIX defined (float f32, double
+// f64, half_t f16, bfloat_t bf16). `T` is then the type of a tensor's elements and `Real` the one
+// that arithmetic is done in: float, or double for double. No header of the CUDA toolkit is needed,
+// and the emulator's `cuda.h` stands in for the compiler's own names where there is no GPU.
 #pragma once
 
 typedef unsigned int u32;
@@ -73,7 +74,8 @@ struct Arithmetic<double> {
 typedef ELEMENT T;
 typedef Arithmetic<T>::type Real;
 
-// 16 bytes of elements, which the memory system moves at once. An address read through it must be a multiple of 16.
+// 16 bytes of elements, which the memory system moves at once. An address read through it must be a
+// multiple of 16.
 constexpr u32 PACK = 16 / sizeof(T);
 struct __align__(16) Pack {
     T at[PACK];
@@ -106,8 +108,9 @@ __device__ __forceinline__ Real gelu_derivative(Real x) {
     return cumulative + bounded * Real(0.39894228040143267794) * exp_(Real(-0.5) * bounded * bounded);
 }
 
-// Sums over a block of threads, in a fixed order: within warps by halving, then over the warps. Every thread gets the sum.
-// The block has a multiple of 32 threads; `scratch` holds one number for each 32 of them.
+// Sums over a block of threads, in a fixed order: within warps by halving, then over the warps.
+// Every thread gets the sum. The block has a multiple of 32 threads; `scratch` holds one number for
+// each 32 of them.
 template <typename Number>
 __device__ __forceinline__ Number warp_sum(Number x) {
     for (int distance = 16; distance > 0; distance /= 2) x += __shfl_xor_sync(0xFFFFFFFFu, x, distance);

@@ -1,12 +1,14 @@
 // Convolutions and their adjoints of channels-last maps, with what surrounds them.
 //
-// A block computes a tile of pixels by channels of one group; the adjoint's, of pixels of one phase (`Axis`). Its sums run over
-// slices of terms: the next slice is fetched into registers while the one in shared memory is multiplied. The weights were packed
-// before to [group][kernel element][from][to], so that one row of them is one term's. Groups of few channels would leave most of a tile
-// empty: for them a thread computes a number by itself.
+// A block computes a tile of pixels by channels of one group; the adjoint's, of pixels of one phase
+// (`Axis`). Its sums run over slices of terms: the next slice is fetched into registers while the
+// one in shared memory is multiplied. The weights were packed before to [group][kernel
+// element][from][to], so that one row of them is one term's. Groups of few channels would leave
+// most of a tile empty: for them a thread computes a number by itself.
 #include "convolution.cuh"
 
-// What is computed of a convolution's result z: [gelu](z + bias + residual) · [gelu'(slope)]. Absent parts are null.
+// What is computed of a convolution's result z: [gelu](z + bias + residual) · [gelu'(slope)].
+// Absent parts are null.
 struct Around {
     const T* bias;      // a number a channel
     const T* residual;  // lies as y does, and may be y
@@ -85,8 +87,8 @@ struct __align__(16) Pixel {
 };
 constexpr u32 NONE = 0xFFFFFFFF;
 
-// Where x has a pixel's number for `term`: (channel, column, row) of the kernel elements that `rows` and `columns` have. Null where it
-// has none.
+// Where x has a pixel's number for `term`: (channel, column, row) of the kernel elements that
+// `rows` and `columns` have. Null where it has none.
 __device__ __forceinline__ const T* find(const T* x, const Convolution& c, const Axis& rows, const Axis& columns, Pixel pixel, Counter term) {
     u32 row = static_cast<u32>(pixel.row + rows.shift(term.high));
     u32 column = static_cast<u32>(pixel.column + columns.shift(term.middle));
@@ -94,7 +96,8 @@ __device__ __forceinline__ const T* find(const T* x, const Convolution& c, const
     return inside ? x + (pixel.image + row * c.x_width + column) * (c.groups * c.from) + term.low : nullptr;
 }
 
-// A tile of QUAD·ACROSS channels by THREADS/ACROSS·EACH pixels, of which a thread computes QUAD by EACH.
+// A tile of QUAD·ACROSS channels by THREADS/ACROSS·EACH pixels, of which a thread computes QUAD by
+// EACH.
 template <u32 ACROSS, u32 EACH>
 __device__ __forceinline__ void convolve(T* y, const T* x, const T* weight, const Convolution& c, const Around& around) {
     constexpr u32 CHANNELS = QUAD * ACROSS, PIXELS = THREADS / ACROSS * EACH;
@@ -208,7 +211,8 @@ __device__ __forceinline__ void convolve(T* y, const T* x, const T* weight, cons
         __syncthreads();
     }
 
-    // In memory of their own, the sums can be finished in a loop: unrolled, it would be most of the code.
+    // In memory of their own, the sums can be finished in a loop: unrolled, it would be most of the
+    // code.
     Real results[EACH][QUAD];
 #pragma unroll
     for (u32 i = 0; i < EACH; i++) {
@@ -228,7 +232,8 @@ __device__ __forceinline__ void convolve(T* y, const T* x, const T* weight, cons
     }
 }
 
-// Tiles for many channels down to few, and for many channels of few pixels. Doubles take twice the registers and shared memory.
+// Tiles for many channels down to few, and for many channels of few pixels. Doubles take twice the
+// registers and shared memory.
 constexpr u32 HALF = sizeof(Real) / 4;
 #define CONVOLVE(name, across, each)                                                                                     \
     KERNEL(name)(T * y, const T* x, const T* weight, Convolution c, Around around) {                                     \

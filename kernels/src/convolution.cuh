@@ -1,12 +1,14 @@
-// What the kernels of convolutions share: their geometry, and counting through pixels and kernel elements.
+// What the kernels of convolutions share: their geometry, and counting through pixels and kernel
+// elements.
 //
-// Maps are channels-last. A convolution is a matrix product, tile by tile: its terms are pairs of a kernel element and a
-// channel, and the matrix of x is never written down, but gathered from the map as tiles of it are needed.
+// Maps are channels-last. A convolution is a matrix product, tile by tile: its terms are pairs of a
+// kernel element and a channel, and the matrix of x is never written down, but gathered from the
+// map as tiles of it are needed.
 #pragma once
 #include "common.cuh"
 
-// From a map x to a map y: a convolution, or, if `transposed`, its adjoint, where x is as the convolution's result and y as its
-// input.
+// From a map x to a map y: a convolution, or, if `transposed`, its adjoint, where x is as the
+// convolution's result and y as its input.
 struct Convolution {
     u32 transposed;
     u32 images, groups;
@@ -28,7 +30,8 @@ constexpr u32 QUAD = 4;
 // Unused numbers at the end of a row of shared memory: rows then begin in different banks.
 constexpr u32 GAP = 16 / sizeof(Real);
 
-// N numbers that memory moves together: their address must be a multiple of their size, or of 16 if that is more.
+// N numbers that memory moves together: their address must be a multiple of their size, or of 16 if
+// that is more.
 template <typename Number, u32 N>
 struct __align__(N * sizeof(Number) < 16 ? N * sizeof(Number) : 16) Run {
     Number at[N];
@@ -40,7 +43,8 @@ __device__ __forceinline__ Run<Number, N> read(const Number* from) {
     return *reinterpret_cast<const Run<Number, N>*>(from);
 }
 
-// A number of three digits that is counted up: the lowest is below `lows`, the middle one below `middles`.
+// A number of three digits that is counted up: the lowest is below `lows`, the middle one below
+// `middles`.
 struct Counter {
     u32 low, middle, high;
 
@@ -54,7 +58,8 @@ struct Counter {
     }
 };
 
-// The kernel elements that reach a pixel along one axis, and where in x each looks: `step`·pixel + start + k·advance for the k-th.
+// The kernel elements that reach a pixel along one axis, and where in x each looks: `step`·pixel +
+// start + k·advance for the k-th.
 struct Axis {
     u32 count;
     u32 first, period;  // the k-th is element first + k·period of the kernel
@@ -64,8 +69,8 @@ struct Axis {
     __device__ __forceinline__ int shift(u32 k) const { return start + static_cast<int>(k) * advance; }
 };
 
-// A convolution sees every element from every pixel. In its adjoint, a pixel sees those that the stride lets it: of pixels with
-// one remainder mod the stride, the phase, they are the same.
+// A convolution sees every element from every pixel. In its adjoint, a pixel sees those that the
+// stride lets it: of pixels with one remainder mod the stride, the phase, they are the same.
 __device__ __forceinline__ Axis axis(const Convolution& c, u32 kernel, u32 phase) {
     if (!c.transposed) return {kernel, 0, 1, c.stride, -static_cast<int>(c.padding), static_cast<int>(c.dilation)};
     u32 period = 1;

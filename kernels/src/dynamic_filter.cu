@@ -1,11 +1,14 @@
-// The dynamic filter: every image, and every group of its channels, convolved with K×K taps of its own; and its two adjoints.
+// The dynamic filter: every image, and every group of its channels, convolved with K×K taps of its
+// own; and its two adjoints.
 //
-// Maps are N, H, W, C in memory and taps N, K, K, G. For 3×3 taps a thread has four neighbouring channels of one column and
-// walks down a strip of rows: each row's K pixels are loaded once, and go into the sums of the K rows that they are part of. Neighbouring
-// columns are loaded by neighbouring threads, so they come from the cache. What the borders change about a column is the same
-// for the whole strip, and is put into the thread's taps beforehand.
+// Maps are N, H, W, C in memory and taps N, K, K, G. For 3×3 taps a thread has four neighbouring
+// channels of one column and walks down a strip of rows: each row's K pixels are loaded once, and
+// go into the sums of the K rows that they are part of. Neighbouring columns are loaded by
+// neighbouring threads, so they come from the cache. What the borders change about a column is the
+// same for the whole strip, and is put into the thread's taps beforehand.
 //
-// Other K, and numbers of channels that four does not divide, have kernels that gather every product (`..._any`).
+// Other K, and numbers of channels that four does not divide, have kernels that gather every
+// product (`..._any`).
 #include "common.cuh"
 
 struct Map {
@@ -17,7 +20,8 @@ struct Map {
     int rows;     // of a strip
 };
 
-// A kernel whose blocks have `BLOCK` threads, for so many of which a multiprocessor is to have registers (for fewer in f64).
+// A kernel whose blocks have `BLOCK` threads, for so many of which a multiprocessor is to have
+// registers (for fewer in f64).
 constexpr u32 BLOCK = 128;
 #define BOUNDED(name, blocks) \
     extern "C" __global__ void __launch_bounds__(BLOCK, sizeof(Real) == 8 ? 2 : blocks) PASTE(name, SUFFIX)
@@ -44,8 +48,8 @@ __device__ __forceinline__ int seen(int at, int i, int radius, int side, bool re
     return place < 0 ? -place : 2 * (side - 1) - place;
 }
 
-// Whether the sum at place `out` has the number at place `in`, which is inside the map, by tap `i`. `TURNED` is the adjoint, where who
-// sees and who is seen are exchanged.
+// Whether the sum at place `out` has the number at place `in`, which is inside the map, by tap `i`.
+// `TURNED` is the adjoint, where who sees and who is seen are exchanged.
 template <bool TURNED>
 __device__ __forceinline__ bool linked(int out, int in, int i, int radius, int side, bool reflect) {
     return TURNED ? seen(in, i, radius, side, reflect) == out : seen(out, i, radius, side, reflect) == in;
@@ -76,7 +80,8 @@ __device__ __forceinline__ void filter(T* y, const T* x, const T* taps, const T*
     if (image >= map.images) return;
     int last = min(first + map.rows, map.height);
 
-    // What the pixel in column `column + d − RADIUS` is multiplied with on its way into the row that sees it by tap i.
+    // What the pixel in column `column + d − RADIUS` is multiplied with on its way into the row
+    // that sees it by tap i.
     Real weights[K][K][LANES];
     const T* own = taps + static_cast<u64>(image) * K * K * map.groups;
     bool interior = is_interior(column, RADIUS, map.width);
@@ -186,8 +191,9 @@ BOUNDED(dynamic_filter_turned_3, 5)(T* y, const T* x, const T* taps, const T* sh
     filter<3, true>(y, x, taps, shift, map);
 }
 
-// One of the places, of up to three, that the sum at `out` has by tap `i`; -1 if there is no such one. Turned, they are the places
-// that see `out` where it is, and where it appears in the mirror before the first and behind the last place.
+// One of the places, of up to three, that the sum at `out` has by tap `i`; -1 if there is no such
+// one. Turned, they are the places that see `out` where it is, and where it appears in the mirror
+// before the first and behind the last place.
 template <bool TURNED>
 __device__ __forceinline__ int source_of(int out, int i, int which, int radius, int side, bool reflect) {
     if (!TURNED) return seen(out, i, radius, side, reflect);
@@ -239,8 +245,9 @@ KERNEL(dynamic_filter_turned_any)(T* y, const T* x, const T* taps, const T* shif
     filter_any<true>(y, x, taps, shift, map);
 }
 
-// The gradient of the taps is Σ dy·x over an image's pixels and a group's channels, and that of the shift is Σ dy. A block sums its
-// piece of an image, a strip of rows by some columns, channel by channel: K·K products and dy itself. `dynamic_filter_sums` adds the pieces.
+// The gradient of the taps is Σ dy·x over an image's pixels and a group's channels, and that of the
+// shift is Σ dy. A block sums its piece of an image, a strip of rows by some columns, channel by
+// channel: K·K products and dy itself. `dynamic_filter_sums` adds the pieces.
 struct Pieces {
     u32 lanes;   // threads side by side along the channels
     u32 beside;  // threads side by side along the columns
@@ -249,7 +256,8 @@ struct Pieces {
     u32 steps;   // columns of a thread, `beside` apart
 };
 
-// A number of each thread in the second half of those beside each other: ⌈beside/2⌉·lanes, with at most 32 lanes, is no more.
+// A number of each thread in the second half of those beside each other: ⌈beside/2⌉·lanes, with at
+// most 32 lanes, is no more.
 constexpr u32 SCRATCH = BLOCK / 2 + 16;
 
 // Which part of the map a block and a thread have.
@@ -275,7 +283,8 @@ struct Task {
     }
 };
 
-// Adds N numbers of the threads beside each other, in a fixed order; those of the first get the sums.
+// Adds N numbers of the threads beside each other, in a fixed order; those of the first get the
+// sums.
 template <int N>
 __device__ __forceinline__ void add_beside(Real (&numbers)[N], Real* scratch, const Pieces& pieces) {
     u32 beside = threadIdx.x / pieces.lanes;
@@ -379,7 +388,8 @@ BOUNDED(dynamic_filter_products_3, 4)(Real* partial, const T* x, const T* dy, Ma
     products<3>(partial, x, dy, map, pieces);
 }
 
-// As `products`, with any K: a thread has one channel, and a block one of the K·K taps, or dy itself behind them.
+// As `products`, with any K: a thread has one channel, and a block one of the K·K taps, or dy
+// itself behind them.
 KERNEL(dynamic_filter_products_any)(Real* partial, const T* x, const T* dy, Map map, Pieces pieces) {
     int radius = map.k / 2;
     u32 parts = map.k * map.k + 1;
@@ -410,8 +420,8 @@ KERNEL(dynamic_filter_products_any)(Real* partial, const T* x, const T* dy, Map 
     partial[(piece * parts + part) * map.channels + task.channel] = sums[0];
 }
 
-// Adds the `pieces` of each image, and a group's channels: the gradients of the taps and, unless it is null, of the shift. A block
-// has 32 of them; eight threads share a sum.
+// Adds the `pieces` of each image, and a group's channels: the gradients of the taps and, unless it
+// is null, of the shift. A block has 32 of them; eight threads share a sum.
 KERNEL(dynamic_filter_sums)(T* d_taps, T* d_shift, const Real* partial, Map map, u32 pieces) {
     constexpr u32 SUMS = 32, SHARE = 8;
     __shared__ double scratch[SHARE * SUMS];

@@ -1,12 +1,15 @@
-// The Fourier transform of real maps [N, C, H, W] that lie channels-last, its adjoint, and the L1 distance of spectra.
+// The Fourier transform of real maps [N, C, H, W] that lie channels-last, its adjoint, and the L1
+// distance of spectra.
 //
-// A transform is two passes, along the rows and along the columns. In each a block takes a few lines into shared memory, transforms
-// them by Stockham's algorithm and writes them out; lines that are too long for shared memory are worked on in a workspace in
-// global memory, by the same code. Spectra are [N, C, H, W/2 + 1] complex numbers, and stay in `Real` between the passes.
+// A transform is two passes, along the rows and along the columns. In each a block takes a few
+// lines into shared memory, transforms them by Stockham's algorithm and writes them out; lines that
+// are too long for shared memory are worked on in a workspace in global memory, by the same code.
+// Spectra are [N, C, H, W/2 + 1] complex numbers, and stay in `Real` between the passes.
 //
-// Only one direction is implemented, exp(−iθ): the other is the conjugate of the conjugate's transform. A row is real, and two of one map
-// are transformed as one complex line a + ib. (Not of two maps: a map of zeros has a spectrum of zeros, which another map's rounding
-// must not disturb, since the sign of every number enters the gradient of the distance.)
+// Only one direction is implemented, exp(−iθ): the other is the conjugate of the conjugate's
+// transform. A row is real, and two of one map are transformed as one complex line a + ib. (Not of
+// two maps: a map of zeros has a spectrum of zeros, which another map's rounding must not disturb,
+// since the sign of every number enters the gradient of the distance.)
 #include "common.cuh"
 
 constexpr u32 STAGES = 24;
@@ -39,7 +42,8 @@ struct Maps {
     u32 channels, height, width;
 };
 
-// Whether element i of a spectrum of `length` is its own mirror image. Of real numbers, its imaginary part is 0.
+// Whether element i of a spectrum of `length` is its own mirror image. Of real numbers, its
+// imaginary part is 0.
 __device__ __forceinline__ bool is_own_mirror(u32 i, u32 length) { return i == 0 || 2 * i == length; }
 
 // Fourier transforms of two to five numbers, in place.
@@ -75,7 +79,8 @@ __device__ __forceinline__ void butterfly(Complex (&v)[5]) {
     v[3] = c - d;
 }
 
-// One stage of Stockham's algorithm: transforms of `span` numbers become transforms of `span`·RADIX.
+// One stage of Stockham's algorithm: transforms of `span` numbers become transforms of
+// `span`·RADIX.
 template <u32 RADIX>
 __device__ __forceinline__ void stage(Complex* to, const Complex* from, const Plan& plan, u32 span) {
     const Complex* roots = reinterpret_cast<const Complex*>(plan.roots);
@@ -110,7 +115,8 @@ __device__ __forceinline__ void direct_stage(Complex* to, const Complex* from, c
     }
 }
 
-// Transforms the lines at `lines`, with as much room behind them, once all threads have written theirs. Returns where the result is.
+// Transforms the lines at `lines`, with as much room behind them, once all threads have written
+// theirs. Returns where the result is.
 __device__ __forceinline__ const Complex* transform(Complex* lines, const Plan& plan) {
     Complex *from = lines, *to = lines + plan.length * plan.pitch;
     __syncthreads();
@@ -139,7 +145,8 @@ __device__ __forceinline__ Complex* place(const Plan& plan) {
     return reinterpret_cast<Complex*>(plan.workspace) + u64(2) * plan.length * plan.pitch * blockIdx.x;
 }
 
-// Runs `work(first)` for each group of lines that falls to this block, `first` being the group's first line.
+// Runs `work(first)` for each group of lines that falls to this block, `first` being the group's
+// first line.
 template <typename Work>
 __device__ __forceinline__ void for_groups(const Plan& plan, u32 count, Work work) {
     u32 groups = ((count - 1) >> plan.shift) + 1;
@@ -196,8 +203,8 @@ KERNEL(fourier_rows)(Complex* y, const T* x, const T* minus, const __grid_consta
     });
 }
 
-// The maps of which `x` are the rows' half spectra: Re Σ x·exp(+iθ) over the half. A column that stands for two is halved and
-// given to both, of which the real part is then the sum.
+// The maps of which `x` are the rows' half spectra: Re Σ x·exp(+iθ) over the half. A column that
+// stands for two is halved and given to both, of which the real part is then the sum.
 KERNEL(fourier_adjoint_rows)(T* y, const Complex* x, const __grid_constant__ Plan plan, Maps maps, u32 count) {
     Complex* lines = place(plan);
     u32 half = maps.width / 2 + 1, mask = (1u << plan.shift) - 1;
@@ -236,7 +243,8 @@ KERNEL(fourier_adjoint_rows)(T* y, const Complex* x, const __grid_constant__ Pla
 
 // ---- columns ----
 
-// Transforms column after column, of which `load` and `store` are told where they are in the spectra: (offset, k, l).
+// Transforms column after column, of which `load` and `store` are told where they are in the
+// spectra: (offset, k, l).
 template <typename Load, typename Store>
 __device__ __forceinline__ void columns(const Plan& plan, const Maps& maps, u32 count, Load load, Store store) {
     Complex* lines = place(plan);
@@ -258,7 +266,8 @@ __device__ __forceinline__ void columns(const Plan& plan, const Maps& maps, u32 
     });
 }
 
-// A number of the spectrum of real maps: where it is its own mirror image, its imaginary part is 0, whatever rounding left of it.
+// A number of the spectrum of real maps: where it is its own mirror image, its imaginary part is 0,
+// whatever rounding left of it.
 __device__ __forceinline__ Complex of_real(Complex value, u32 k, u32 l, const Maps& maps) {
     if (is_own_mirror(k, maps.height) && is_own_mirror(l, maps.width)) value.im = 0;
     return value;
@@ -280,14 +289,16 @@ KERNEL(fourier_adjoint_columns)(Complex* y, const T* dy, const __grid_constant__
 
 // ---- the L1 distance ----
 
-// Which size of a complex number is summed: |re| + |im|, or |re + i im|; and what every column's sum is multiplied with.
+// Which size of a complex number is summed: |re| + |im|, or |re + i im|; and what every column's
+// sum is multiplied with.
 struct Norm {
     double scale;
     u32 modulus;
     u32 unused;
 };
 
-// The spectra of `x` into `y`, if that is not null, which may be the same; and each block's share in the sum of sizes.
+// The spectra of `x` into `y`, if that is not null, which may be the same; and each block's share
+// in the sum of sizes.
 KERNEL(fourier_columns_l1)(Complex* y, double* sums, const Complex* x, const __grid_constant__ Plan plan, Maps maps, u32 count, Norm norm) {
     __shared__ double scratch[32];
     double sum = 0;

@@ -1,5 +1,5 @@
-// How a block shares out a reduction: the host says which elements go into which output, and how many threads, its lanes, take
-// an output together. `cuda/reduction.rs` is the host's side.
+// How a block shares out a reduction: the host says which elements go into which output, and how
+// many threads, its lanes, take an output together. `cuda/reduction.rs` is the host's side.
 #pragma once
 #include "common.cuh"
 
@@ -83,7 +83,8 @@ __device__ __forceinline__ void store(T* to, const Real* from) {
     }
 }
 
-// How many of `from + lane`, `from + lane + lanes`, ... are less than `to`. Loops over that many have several reads under way.
+// How many of `from + lane`, `from + lane + lanes`, ... are less than `to`. Loops over that many
+// have several reads under way.
 __device__ __forceinline__ u32 turns(u32 from, u32 to, const Lane& lane) {
     u32 first = from + lane.lane;
     return first < to ? (to - first - 1) / lane.lanes + 1 : 0;
@@ -111,7 +112,8 @@ __device__ __forceinline__ void each(const From* x, const Reduction& r, const Pl
     }
 }
 
-// Folds each of N numbers over the lanes of every output, by halving; each lane gets the results. All threads must come here.
+// Folds each of N numbers over the lanes of every output, by halving; each lane gets the results.
+// All threads must come here.
 template <typename Fold, u32 N, typename Number>
 __device__ __forceinline__ void fold_lanes(Number* x, const Lane& place, Number (*scratch)[THREADS]) {
     u32 self = threadIdx.x;

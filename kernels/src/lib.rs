@@ -1,8 +1,9 @@
 //! The CUDA kernels, as PTX that a driver compiles for the GPU it finds.
 //!
-//! The sources are the `.cu` files beside this one; read `common.cuh` and `pointwise.cu` first. Each is compiled once per
-//! element type by `compile.sh`, with a pinned compiler, and the results in `ptx/` are committed: nobody needs a CUDA toolkit to build
-//! the project. `emulator/` runs the same sources on a machine without a GPU.
+//! The sources are the `.cu` files beside this one; read `common.cuh` and `pointwise.cu` first.
+//! Each is compiled once per element type by `compile.sh`, with a pinned compiler, and the results
+//! in `ptx/` are committed: nobody needs a CUDA toolkit to build the project. `emulator/` runs the
+//! same sources on a machine without a GPU.
 
 /// A source, compiled for each element type.
 #[derive(Debug)]
@@ -53,7 +54,8 @@ pub fn ptx(name: &str, suffix: &str) -> Option<&'static str> {
     Some(module.ptx[SUFFIXES.iter().position(|s| *s == suffix)?])
 }
 
-/// The sizes in bytes of the parameters of kernel `entry`, as its PTX declares them; `None` if there is no such kernel.
+/// The sizes in bytes of the parameters of kernel `entry`, as its PTX declares them; `None` if
+/// there is no such kernel.
 pub fn parameters(ptx: &str, entry: &str) -> Option<Vec<usize>> {
     let declared = ptx.split_once(&format!(".visible .entry {entry}("))?.1.split_once(')')?.0;
     declared.split(',').map(str::trim).filter(|parameter| !parameter.is_empty()).map(size).collect()
@@ -64,9 +66,11 @@ fn size(parameter: &str) -> Option<usize> {
     if let Some((_, array)) = parameter.split_once('[') {
         return array.trim_end_matches(']').parse().ok();
     }
-    let bits = parameter.split_whitespace().find_map(|word| match word.strip_prefix('.')?.get(1..)?.parse() {
-        Ok(bits @ (8 | 16 | 32 | 64)) => Some(bits),
-        _ => None,
+    let bits = parameter.split_whitespace().find_map(|word| {
+        match word.strip_prefix('.')?.get(1..)?.parse() {
+            Ok(bits @ (8 | 16 | 32 | 64)) => Some(bits),
+            _ => None,
+        }
     })?;
     Some(bits / 8)
 }
@@ -80,7 +84,9 @@ mod tests {
     /// The names in `folder` that end in `end`, without it.
     fn names(folder: &str, end: &str) -> BTreeSet<String> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let files = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap());
         files.filter_map(|file| file.strip_suffix(end).map(String::from)).collect()
     }
 
@@ -88,7 +94,10 @@ mod tests {
     fn every_source_is_listed_and_compiled_for_every_type() {
         let listed: BTreeSet<String> = MODULES.iter().map(|module| module.name.into()).collect();
         assert_eq!(listed, names("src", ".cu"));
-        let compiled = listed.iter().flat_map(|name| SUFFIXES.map(|suffix| format!("{name}_{suffix}"))).collect();
+        let compiled = listed
+            .iter()
+            .flat_map(|name| SUFFIXES.map(|suffix| format!("{name}_{suffix}")))
+            .collect();
         assert_eq!(names("ptx", ".ptx"), compiled);
     }
 
@@ -96,12 +105,23 @@ mod tests {
     fn kernels_carry_their_type_and_run_on_every_supported_gpu_and_driver() {
         for module in MODULES {
             for (ptx, suffix) in module.ptx.iter().zip(SUFFIXES) {
-                assert!(ptx.contains("\n.version 8.0\n.target sm_70\n"), "{} {suffix}", module.name);
-                let entries: Vec<&str> =
-                    ptx.split(".visible .entry ").skip(1).map(|entry| entry.split('(').next().unwrap()).collect();
+                assert!(
+                    ptx.contains("\n.version 8.0\n.target sm_70\n"),
+                    "{} {suffix}",
+                    module.name
+                );
+                let entries: Vec<&str> = ptx
+                    .split(".visible .entry ")
+                    .skip(1)
+                    .map(|entry| entry.split('(').next().unwrap())
+                    .collect();
                 assert!(!entries.is_empty());
                 for entry in entries {
-                    assert!(entry.ends_with(&format!("_{suffix}")), "{entry} in {} {suffix}", module.name);
+                    assert!(
+                        entry.ends_with(&format!("_{suffix}")),
+                        "{entry} in {} {suffix}",
+                        module.name
+                    );
                     assert!(parameters(ptx, entry).is_some(), "{entry}");
                 }
             }

@@ -1,8 +1,9 @@
-// Matrix products of any strides, in batches: a block computes a tile of one product, over all of K or, where there are few
-// tiles, over a piece of it; `reduce.cu` adds up the pieces.
+// Matrix products of any strides, in batches: a block computes a tile of one product, over all of K
+// or, where there are few tiles, over a piece of it; `reduce.cu` adds up the pieces.
 //
-// The tile's parts of A and B come into shared memory a few columns of A (rows of B) at a time, read along whichever dimension is the
-// closer in memory; the next part is on its way while one is multiplied. A thread holds 4×4 results.
+// The tile's parts of A and B come into shared memory a few columns of A (rows of B) at a time,
+// read along whichever dimension is the closer in memory; the next part is on its way while one is
+// multiplied. A thread holds 4×4 results.
 #include "common.cuh"
 
 constexpr u32 RANK = 8;

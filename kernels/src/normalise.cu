@@ -1,8 +1,10 @@
-// Batch and instance normalisation of channels-last maps: the statistics of each channel, the normalised map, and the gradients.
+// Batch and instance normalisation of channels-last maps: the statistics of each channel, the
+// normalised map, and the gradients.
 //
-// Every sum is taken in two passes, as in `reduce.cu`: a block sums a piece of the rows (pixels) of a group for neighbouring
-// channels, and a second launch adds the pieces up. A thread adds few numbers in Real before it goes on in f64, and
-// numbers are taken relative to one that is near, so that a large mean costs no precision.
+// Every sum is taken in two passes, as in `reduce.cu`: a block sums a piece of the rows (pixels) of
+// a group for neighbouring channels, and a second launch adds the pieces up. A thread adds few
+// numbers in Real before it goes on in f64, and numbers are taken relative to one that is near, so
+// that a large mean costs no precision.
 #include "lanes.cuh"
 
 // The numbers a thread adds up in Real.
@@ -92,7 +94,8 @@ __device__ __forceinline__ void statistics(double* partial, const T* x, const Ma
 KERNEL(normalise_statistics)(double* partial, const T* x, Maps maps) { statistics<1>(partial, x, maps); }
 KERNEL(normalise_statistics_packed)(double* partial, const T* x, Maps maps) { statistics<PACK>(partial, x, maps); }
 
-// Adds up the pieces, 32 lanes to a channel: whether the thread is the one to write the channel's sums.
+// Adds up the pieces, 32 lanes to a channel: whether the thread is the one to write the channel's
+// sums.
 struct Pieces : Lane {
     u32 number;
     double first, second;
@@ -216,9 +219,10 @@ KERNEL(normalise_finish_sums)(double* sums, const double* partial, const double*
     sums[numbers + added.number] = added.second - beyond(exact, static_cast<Real>(exact)) * added.first;
 }
 
-// For each channel: the gradients of weight and bias, and the numbers [4, groups, channels] with which
-// dx = dy·a + ((x − m)·slope + constant). Those of the three that are not there are not asked for. `count` is a group's rows, or 0
-// where the statistics are constants; then m, slope and constant are 0.
+// For each channel: the gradients of weight and bias, and the numbers [4, groups, channels] with
+// which dx = dy·a + ((x − m)·slope + constant). Those of the three that are not there are not asked
+// for. `count` is a group's rows, or 0 where the statistics are constants; then m, slope and
+// constant are 0.
 KERNEL(normalise_gradient_numbers)
 (Real* numbers, T* d_weight, T* d_bias, const double* sums, const double* mean, const double* var, const T* weight, double eps,
  u32 count, u32 groups, u32 channels) {

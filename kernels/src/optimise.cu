@@ -1,8 +1,9 @@
 // Steps of optimisers, norms of gradients and moving averages, for many tensors in one launch.
 //
-// A launch is given a table of tensors, cut into pieces of SPAN elements: a block takes one. What changes from step to step is read from
-// memory, so that a recorded step can be played again with other numbers. Gradients are of type T; parameters and what is remembered of
-// earlier steps are `Real`.
+// A launch is given a table of tensors, cut into pieces of SPAN elements: a block takes one. What
+// changes from step to step is read from memory, so that a recorded step can be played again with
+// other numbers. Gradients are of type T; parameters and what is remembered of earlier steps are
+// `Real`.
 #include "common.cuh"
 
 constexpr u32 TENSORS = 64;
@@ -63,8 +64,8 @@ __device__ __forceinline__ void write(Element* to, const Few<Element>& few, u32 
     }
 }
 
-// What the gradients are multiplied with so that their norm is within the limit; false if it is not a finite number: then there is
-// nothing to be learnt from them, and nothing is changed.
+// What the gradients are multiplied with so that their norm is within the limit; false if it is not
+// a finite number: then there is nothing to be learnt from them, and nothing is changed.
 __device__ __forceinline__ bool clipped(const double* norm, double limit, Real* scale) {
     *scale = 1;
     if (!norm) return true;
@@ -168,7 +169,8 @@ KERNEL(optimise_norm)(double* norm, const double* sums, u32 count) {
     if (threadIdx.x == 0) *norm = sqrt(sum);
 }
 
-// Moving averages, all with the numbers of the first row: average ← keep · average + rate · value. Operands: average, value.
+// Moving averages, all with the numbers of the first row: average ← keep · average + rate · value.
+// Operands: average, value.
 KERNEL(optimise_average)(const __grid_constant__ Table table, const Row* rows, const double* norm) {
     Real scale;
     if (!clipped(norm, 0, &scale)) return;

@@ -1,9 +1,10 @@
 // Operations element by element: arithmetic, functions of one number and their gradients, copies.
 //
-// The host merges the dimensions that all operands walk with one stride each, so that `Walk` usually has one: then the loop over
-// the outer ones is empty. A thread computes one element, or, in the packed form, the 16 bytes of elements that memory moves at
-// once: the host launches that where every operand's innermost stride is 1 (and everything is aligned) or 0 (one number
-// for the whole pack).
+// The host merges the dimensions that all operands walk with one stride each, so that `Walk`
+// usually has one: then the loop over the outer ones is empty. A thread computes one element, or,
+// in the packed form, the 16 bytes of elements that memory moves at once: the host launches that
+// where every operand's innermost stride is 1 (and everything is aligned) or 0 (one number for the
+// whole pack).
 #include "common.cuh"
 
 constexpr u32 RANK = 8;
@@ -76,7 +77,8 @@ __device__ __forceinline__ void pack(T* y, const Inputs& inputs, const Walk& wal
     *reinterpret_cast<Pack*>(y + index) = result;
 }
 
-// A kernel and its packed form: `name` computes `value` from the N numbers x[0], x[1], ... and the constants `with`.
+// A kernel and its packed form: `name` computes `value` from the N numbers x[0], x[1], ... and the
+// constants `with`.
 #define POINTWISE(name, N, value)                                                                            \
     struct name##_function {                                                                                 \
         static __device__ __forceinline__ Real of(const Real* x, const Constants& with) {                     \
@@ -111,7 +113,8 @@ POINTWISE(relu, 1, x[0] <= Real(0) ? Real(0) : x[0])
 POINTWISE(clamp, 1, x[0] < Real(with.a) ? Real(with.a) : x[0] > Real(with.b) ? Real(with.b) : x[0])
 POINTWISE(gelu, 1, gelu(x[0]))
 
-// The gradients: x[0] is what the function kept (its input or its output, as it says on the CPU), x[1] is dy.
+// The gradients: x[0] is what the function kept (its input or its output, as it says on the CPU),
+// x[1] is dy.
 POINTWISE(exp_gradient, 2, x[1] * x[0])
 POINTWISE(log_gradient, 2, x[1] / x[0])
 POINTWISE(sqrt_gradient, 2, x[1] / (x[0] + x[0]))

@@ -1,13 +1,15 @@
-// Sums and maxima over dimensions, in two passes: each block folds a piece of what goes into its outputs, and where there are
-// several pieces to an output a second launch folds those. How the pieces are cut depends on shapes alone.
+// Sums and maxima over dimensions, in two passes: each block folds a piece of what goes into its
+// outputs, and where there are several pieces to an output a second launch folds those. How the
+// pieces are cut depends on shapes alone.
 //
-// Neighbouring threads read neighbouring elements: of one output if the innermost dimension in memory is reduced, of
-// neighbouring outputs if it is kept, as in the sum of a channels-last map over its pixels. Packed forms read 16 bytes at a
-// time, and hold one output or as many as those are.
+// Neighbouring threads read neighbouring elements: of one output if the innermost dimension in
+// memory is reduced, of neighbouring outputs if it is kept, as in the sum of a channels-last map
+// over its pixels. Packed forms read 16 bytes at a time, and hold one output or as many as those
+// are.
 #include "lanes.cuh"
 
-// Folds loads of IN·OUT elements into OUT outputs; one of the two is 1. Where `partial` is there, the results go there as they are,
-// piece by piece; else scaled to y.
+// Folds loads of IN·OUT elements into OUT outputs; one of the two is 1. Where `partial` is there,
+// the results go there as they are, piece by piece; else scaled to y.
 template <typename Fold, u32 OUT, u32 IN, typename From>
 __device__ __forceinline__ void reduce(T* y, Real* partial, const From* x, const Reduction& r, double scale) {
     __shared__ Real scratch[OUT][THREADS];
@@ -53,7 +55,8 @@ struct First {
     static __device__ __forceinline__ u32 of(u32 a, u32 b) { return min(a, b); }
 };
 
-// Which of an output's elements, in the order of `r.reduced`, is the first that is the maximum y or NaN: one number per piece.
+// Which of an output's elements, in the order of `r.reduced`, is the first that is the maximum y or
+// NaN: one number per piece.
 KERNEL(max_places)(u32* places, const T* x, const T* y, Reduction r) {
     __shared__ u32 scratch[1][THREADS];
     Place place(r);

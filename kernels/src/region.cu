@@ -1,4 +1,5 @@
-// Copies into a part of a larger tensor, for joined tensors and for the gradients of slices; padding of maps.
+// Copies into a part of a larger tensor, for joined tensors and for the gradients of slices;
+// padding of maps.
 #include "common.cuh"
 
 constexpr u32 RANK = 8;
@@ -39,7 +40,8 @@ struct Side {
     u32 before, size, after;
 };
 
-// From x [n, c, h, w] of any strides to the dense channels-last memory of y. A packed form counts packs of channels.
+// From x [n, c, h, w] of any strides to the dense channels-last memory of y. A packed form counts
+// packs of channels.
 struct Maps {
     u32 count, channels, height, width;  // of y
     Side rows, columns;

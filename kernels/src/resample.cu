@@ -1,7 +1,9 @@
-// Pooling and resizing: linear maps given by a table along H and one along W (average pooling, bilinear, nearest neighbour, and the
-// adjoints of all these, by the transposed tables), sums of such maps, and maxima.
+// Pooling and resizing: linear maps given by a table along H and one along W (average pooling,
+// bilinear, nearest neighbour, and the adjoints of all these, by the transposed tables), sums of
+// such maps, and maxima.
 //
-// Maps are N, H, W, C in memory. A thread computes one channel of a pixel, or, in the packed form, 16 bytes of channels.
+// Maps are N, H, W, C in memory. A thread computes one channel of a pixel, or, in the packed form,
+// 16 bytes of channels.
 #include "common.cuh"
 
 // As many channels of a pixel as a thread has.
@@ -27,7 +29,8 @@ __device__ __forceinline__ Lanes load(const T* from) {
     KERNEL(name) parameters { body<Single> arguments; }        \
     KERNEL(name##_packed) parameters { body<Pack> arguments; }
 
-// A pixel of the output, and the first of the channels that a thread has; the pixel is beyond the last if it has none.
+// A pixel of the output, and the first of the channels that a thread has; the pixel is beyond the
+// last if it has none.
 struct Place {
     u32 channel, column, row, image;
 
@@ -48,8 +51,8 @@ __device__ __forceinline__ u64 offset(u32 image, u32 row, u32 column, u32 height
     return ((static_cast<u64>(image) * height + row) * width + column) * channels + channel;
 }
 
-// A table along an axis. Output o is the sum of the inputs from `outputs[o].first` on, with the weights from `outputs[o].start` up to
-// `outputs[o + 1].start`.
+// A table along an axis. Output o is the sum of the inputs from `outputs[o].first` on, with the
+// weights from `outputs[o].start` up to `outputs[o + 1].start`.
 struct Run {
     u32 first, start;
 };
@@ -74,7 +77,8 @@ struct Output {
     u32 images, channels, height, width;
 };
 
-// y = start + Σ parts, or the GELU of that; `start` may be null, or y's own memory. Unless `kept` is null, the sum goes there as well.
+// y = start + Σ parts, or the GELU of that; `start` may be null, or y's own memory. Unless `kept`
+// is null, the sum goes there as well.
 template <typename Lanes>
 __device__ __forceinline__ void resampled(T* y, T* kept, const T* start, const Parts& parts, Output output, u32 gelu_of_it) {
     constexpr u32 N = lanes_of<Lanes>;
@@ -95,7 +99,8 @@ __device__ __forceinline__ void resampled(T* y, T* kept, const T* start, const P
         const T* source = part.source + offset(place.image, row.first, col.first, part.height, part.width, output.channels,
                                                place.channel);
         u64 line = static_cast<u64>(part.width) * output.channels;
-        // Four pixels at a time, so that several loads are on their way at once; most tables have no more.
+        // Four pixels at a time, so that several loads are on their way at once; most tables have
+        // no more.
 #pragma unroll 1
         for (u32 r = 0; r < rows; r += 2, source += 2 * line) {
             bool below = r + 1 < rows;
@@ -132,12 +137,14 @@ __device__ __forceinline__ void resampled(T* y, T* kept, const T* start, const P
 BOTH(resampled, resampled, (T * y, T* kept, const T* start, Parts parts, Output output, u32 gelu_of_it),
      (y, kept, start, parts, output, gelu_of_it))
 
-// Max pooling: maps of `height` × `width` with windows of `kernel` × `kernel`, `stride` apart, of which there are `rows` × `cols`.
+// Max pooling: maps of `height` × `width` with windows of `kernel` × `kernel`, `stride` apart, of
+// which there are `rows` × `cols`.
 struct Windows {
     u32 images, channels, height, width, rows, cols, kernel, stride;
 };
 
-// The largest elements of a window, of which the first in row-major order counts, and their places in it; NaN is the largest.
+// The largest elements of a window, of which the first in row-major order counts, and their places
+// in it; NaN is the largest.
 template <typename Lanes>
 struct Largest {
     Lanes values;
@@ -171,7 +178,8 @@ __device__ __forceinline__ void max_pool(T* y, const T* x, const Windows& window
     *reinterpret_cast<Lanes*>(y + to) = largest.values;
 }
 
-// The gradient where windows do not overlap: a thread for each writes its cell, up to the next window or the border.
+// The gradient where windows do not overlap: a thread for each writes its cell, up to the next
+// window or the border.
 template <typename Lanes>
 __device__ __forceinline__ void max_pool_cells(T* dx, const T* x, const T* dy, const Windows& windows) {
     Place at(windows.channels, windows.rows, windows.cols, lanes_of<Lanes>);

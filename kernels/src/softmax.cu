@@ -1,5 +1,6 @@
-// Softmax over one dimension and its gradient, each in one launch: the lanes of a row read it once for its maximum, once for its
-// sum and once to write; all but the first time it comes from a cache.
+// Softmax over one dimension and its gradient, each in one launch: the lanes of a row read it once
+// for its maximum, once for its sum and once to write; all but the first time it comes from a
+// cache.
 #include "lanes.cuh"
 
 template <u32 OUT, u32 IN>

@@ -1,15 +1,18 @@
-// The gradient of a convolution's weight: for each kernel element, x at its shift times dy, summed over pixels.
+// The gradient of a convolution's weight: for each kernel element, x at its shift times dy, summed
+// over pixels.
 //
-// The product of matrices (channels of dy) × pixels × (terms: kernel elements and channels of x). Sums over pixels are long and the
-// results few, so that the pixels are split between blocks: each writes its partial sums to memory of its own, and `sum_partials`
-// adds them up in their order. A part is `length` pixels of dy, which depends on the shapes alone.
+// The product of matrices (channels of dy) × pixels × (terms: kernel elements and channels of x).
+// Sums over pixels are long and the results few, so that the pixels are split between blocks: each
+// writes its partial sums to memory of its own, and `sum_partials` adds them up in their order. A
+// part is `length` pixels of dy, which depends on the shapes alone.
 #include "convolution.cuh"
 
-// So many slices of pixels are summed up before their sum goes to the total: long sums lose fewer digits that way.
+// So many slices of pixels are summed up before their sum goes to the total: long sums lose fewer
+// digits that way.
 constexpr u32 SLICES = 64;
 
-// A tile of QUAD·ACROSS terms by THREADS/ACROSS·EACH channels of dy, of which a thread computes QUAD by EACH. Here x_packs and
-// y_quads say whether x and dy may be read by Quads.
+// A tile of QUAD·ACROSS terms by THREADS/ACROSS·EACH channels of dy, of which a thread computes
+// QUAD by EACH. Here x_packs and y_quads say whether x and dy may be read by Quads.
 template <u32 ACROSS, u32 EACH>
 __device__ __forceinline__ void weight_sums(Real* partials, const T* x, const T* dy, const Convolution& c, u32 length) {
     constexpr u32 TERMS = QUAD * ACROSS, CHANNELS = THREADS / ACROSS * EACH;
@@ -28,7 +31,8 @@ __device__ __forceinline__ void weight_sums(Real* partials, const T* x, const T*
     const u32 group = rest % c.groups, part = rest / c.groups;
     const u32 begin = part * length, end = min(begin + length, c.images * c.y_height * c.y_width);
 
-    // A thread fetches the same four terms of x of several pixels, and the same four channels of dy of one.
+    // A thread fetches the same four terms of x of several pixels, and the same four channels of dy
+    // of one.
     const u32 across = t % ACROSS * QUAD, pixel = t / ACROSS;
     int row_shift[QUAD], column_shift[QUAD];
     u32 channel[QUAD], wanted = 0;
@@ -136,7 +140,8 @@ WEIGHT_SUMS(weight_sums_64, 16, 4)
 WEIGHT_SUMS(weight_sums_16, 64, 4)
 WEIGHT_SUMS(weight_sums_4, 64, 1)
 
-// For groups of few channels: a thread for each number of the weight and part of the pixels, which neighbours in dy's channels share.
+// For groups of few channels: a thread for each number of the weight and part of the pixels, which
+// neighbours in dy's channels share.
 KERNEL(weight_sums_thin)(Real* partials, const T* x, const T* dy, Convolution c, u32 length) {
     u32 index = blockIdx.x * blockDim.x + threadIdx.x, channels = c.groups * c.to, taps = c.kernel_height * c.kernel_width;
     u32 to = index % channels, term = index / channels, part = blockIdx.y;

@@ -7,25 +7,28 @@ use std::path::{Path, PathBuf};
 /// How the name of a file ends that is being written.
 const SUFFIX: &str = ".part";
 
-/// Writes `bytes` to a new file beside `path`, waits until they are on the disk, and renames it to `path`:
-/// whatever interrupts this, `path` holds the old contents or the new.
+/// Writes `bytes` to a new file beside `path`, waits until they are on the disk, and renames it to
+/// `path`: whatever interrupts this, `path` holds the old contents or the new.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(path, bytes, None)
 }
 
-/// As [`write_atomically`], and what `path` held before is at `previous` afterwards. Whatever interrupts this, the old contents are at
-/// one of the two, whole.
+/// As [`write_atomically`], and what `path` held before is at `previous` afterwards. Whatever
+/// interrupts this, the old contents are at one of the two, whole.
 pub fn write_keeping(path: &Path, previous: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(path, bytes, Some(previous))
 }
 
-/// Removes what an interrupted process left in `folder` of files it was writing. Nobody else may be writing there.
+/// Removes what an interrupted process left in `folder` of files it was writing. Nobody else may be
+/// writing there.
 pub fn remove_partial(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let numbers = name.strip_prefix('.').and_then(|name| name.strip_suffix(SUFFIX));
-        if numbers.is_some_and(|numbers| numbers.split('-').all(|number| number.parse::<u32>().is_ok())) {
+        if numbers
+            .is_some_and(|numbers| numbers.split('-').all(|number| number.parse::<u32>().is_ok()))
+        {
             fs::remove_file(path)?;
         }
     }
@@ -42,11 +45,14 @@ fn replace(path: &Path, bytes: &[u8], previous: Option<&Path>) -> io::Result<()>
         Some(previous) if path.exists() => fs::rename(path, previous),
         _ => Ok(()),
     };
-    if let Err(error) = fill(file, bytes).and_then(|()| keep()).and_then(|()| fs::rename(&partial, path)) {
+    if let Err(error) =
+        fill(file, bytes).and_then(|()| keep()).and_then(|()| fs::rename(&partial, path))
+    {
         let _ = fs::remove_file(&partial);
         return Err(error);
     }
-    // Makes the new name itself durable. Not every file system can sync a folder, and the file is whole already.
+    // Makes the new name itself durable. Not every file system can sync a folder, and the file is
+    // whole already.
     if let Ok(folder) = File::open(folder) {
         let _ = folder.sync_all();
     }
@@ -58,7 +64,8 @@ fn fill(mut file: File, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// A new hidden file in `folder`. Its name does not contain the final one, which may be as long as names can be.
+/// A new hidden file in `folder`. Its name does not contain the final one, which may be as long as
+/// names can be.
 fn create_in(folder: &Path) -> io::Result<(File, PathBuf)> {
     let mut attempt = 0;
     loop {

@@ -1,8 +1,9 @@
 //! How a forward pass is run: with which values, on which tape, in which mode.
 //!
-//! Layers ask the [`Context`] for their parameters. On a tape each parameter becomes a leaf at its first use, and is seen by layers
-//! in the dtype that the pass computes in: mixed precision is no more than that. What BatchNorm learns about its batch is noted and applied to the buffers after the step, by
-//! [`Context::finish`], so that a forward pass changes nothing by itself.
+//! Layers ask the [`Context`] for their parameters. On a tape each parameter becomes a leaf at its
+//! first use, and is seen by layers in the dtype that the pass computes in: mixed precision is no
+//! more than that. What BatchNorm learns about its batch is noted and applied to the buffers after
+//! the step, by [`Context::finish`], so that a forward pass changes nothing by itself.
 
 use crate::distributed::{Buckets, Group};
 use crate::params::{ParamId, Params};
@@ -63,8 +64,8 @@ impl Context {
         Self::over(Arc::new(params.values()), mode, tape.cloned())
     }
 
-    /// A pass with other values than those of the [`Params`] that the model was built with, in their order:
-    /// a moving average, or leaves of a tape.
+    /// A pass with other values than those of the [`Params`] that the model was built with, in
+    /// their order: a moving average, or leaves of a tape.
     pub fn with_values(values: Vec<Tensor>, mode: Mode) -> Self {
         Self::over(Arc::new(values), mode, None)
     }
@@ -80,12 +81,14 @@ impl Context {
         Self { values, tape, mode, compute: None, ranks: None, frozen: None, state }
     }
 
-    /// The same pass, computing in `dtype` if there is one, else in that of the parameters. These keep theirs, and so do their gradients.
+    /// The same pass, computing in `dtype` if there is one, else in that of the parameters. These
+    /// keep theirs, and so do their gradients.
     pub fn computing_in(self, dtype: Option<DType>) -> Self {
         Self { compute: dtype, ..self }
     }
 
-    /// The same pass on a part of a batch that `ranks` share, if there are any: BatchNorm normalises by the whole.
+    /// The same pass on a part of a batch that `ranks` share, if there are any: BatchNorm
+    /// normalises by the whole.
     pub fn among(self, ranks: Option<Arc<dyn Ranks>>) -> Self {
         Self { ranks, ..self }
     }
@@ -158,16 +161,23 @@ impl Context {
         if self.tape.is_none() {
             return f(self, x);
         }
-        let (values, mode, compute, ranks) = (self.values.clone(), self.mode, self.compute, self.ranks.clone());
-        let first = Context { compute, ranks: ranks.clone(), ..Context::over(values.clone(), mode, None) };
+        let (values, mode, compute, ranks) =
+            (self.values.clone(), self.mode, self.compute, self.ranks.clone());
+        let first =
+            Context { compute, ranks: ranks.clone(), ..Context::over(values.clone(), mode, None) };
         let output = f(&first, &x.detach())?;
         let State { used, updates, .. } = first.state.into_inner();
         self.state.borrow_mut().updates.extend(updates);
-        let ids: Vec<ParamId> = (0..used.len()).filter(|&i| used[i].is_some()).map(ParamId).collect();
+        let ids: Vec<ParamId> =
+            (0..used.len()).filter(|&i| used[i].is_some()).map(ParamId).collect();
         let params: Vec<Tensor> = ids.iter().map(|&id| self.param(id)).collect::<Result<_>>()?;
         let inputs: Vec<&Tensor> = std::iter::once(x).chain(&params).collect();
         let replay = move |inputs: &[Tensor]| {
-            let again = Context { compute, ranks: ranks.clone(), ..Context::over(values.clone(), mode, None) };
+            let again = Context {
+                compute,
+                ranks: ranks.clone(),
+                ..Context::over(values.clone(), mode, None)
+            };
             for (id, value) in ids.iter().zip(&inputs[1..]) {
                 again.state.borrow_mut().used[id.0] = Some(value.clone());
             }
@@ -222,7 +232,8 @@ pub struct Pass {
     updates: Vec<(ParamId, Tensor)>,
     /// What each layer cost, in order of execution, if [`Context::count_costs`] was called.
     pub costs: Vec<Cost>,
-    /// The intermediate results that [`Context::watch`] asked for, in order of execution, with their names.
+    /// The intermediate results that [`Context::watch`] asked for, in order of execution, with
+    /// their names.
     pub observed: Vec<(String, Tensor)>,
 }
 
@@ -232,8 +243,8 @@ impl Pass {
         self.leaves.iter().map(|leaf| gradients.take(leaf.as_ref()?)).collect()
     }
 
-    /// As [`Pass::gradients`], of Σ ⟨`outputs[i]`, `seeds[i]`⟩, the mean over the ranks of `group`; taken while the backward pass
-    /// on `tape` goes on. All ranks have the same graph.
+    /// As [`Pass::gradients`], of Σ ⟨`outputs[i]`, `seeds[i]`⟩, the mean over the ranks of `group`;
+    /// taken while the backward pass on `tape` goes on. All ranks have the same graph.
     pub fn mean_gradients(
         &self,
         tape: Tape,
@@ -242,7 +253,8 @@ impl Pass {
         group: &Group,
     ) -> Result<Vec<Option<Tensor>>> {
         let leaves = self.leaves.iter().enumerate();
-        let entries: HashMap<_, _> = leaves.filter_map(|(i, leaf)| Some((tape.place(leaf.as_ref()?)?, i))).collect();
+        let entries: HashMap<_, _> =
+            leaves.filter_map(|(i, leaf)| Some((tape.place(leaf.as_ref()?)?, i))).collect();
         let mut buckets = Buckets::new(group);
         tape.backward_with(outputs, seeds, |leaf, gradient| match entries.get(&leaf) {
             Some(&entry) => buckets.add(entry, &gradient),

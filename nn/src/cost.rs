@@ -73,12 +73,15 @@ impl Cost {
         Self { parameters, ..self }
     }
 
-    /// Multiply-adds of convolutions and filters, true: what the definition asks for. 0 for everything else.
+    /// Multiply-adds of convolutions and filters, true: what the definition asks for. 0 for
+    /// everything else.
     pub fn multiply_adds(&self) -> u64 {
         match self.operation {
             Operation::Conv2d { fan_in, .. } => self.output_elements() * fan_in as u64,
             Operation::ConvTranspose2d { fan_out, .. } => self.input_elements() * fan_out as u64,
-            Operation::DynamicFilter { kernel: [height, width] } => self.output_elements() * (height * width) as u64,
+            Operation::DynamicFilter { kernel: [height, width] } => {
+                self.output_elements() * (height * width) as u64
+            }
             _ => 0,
         }
     }

@@ -5,10 +5,12 @@ use crate::{Error, Result};
 use engine::optimise::{self, Rows, Shared};
 use engine::{Device, Tensor};
 
-/// A second set of values that follows a model's at a distance: v ← d·v + (1 − d)·p after each step.
+/// A second set of values that follows a model's at a distance: v ← d·v + (1 − d)·p after each
+/// step.
 ///
-/// Restoration networks score a little higher with the average than with the last step's values. The decay is ramped,
-/// min(d, (1 + t)/(10 + t)) at update t, so that the random start is forgotten soon.
+/// Restoration networks score a little higher with the average than with the last step's values.
+/// The decay is ramped, min(d, (1 + t)/(10 + t)) at update t, so that the random start is forgotten
+/// soon.
 #[derive(Clone, Debug)]
 pub struct Ema {
     decay: f64,
@@ -22,7 +24,9 @@ impl Ema {
     /// An average that starts at the model's values, with `decay` in [0, 1).
     pub fn new(params: &Params, decay: f64) -> Result<Self> {
         if !(0.0..1.0).contains(&decay) {
-            return Err(Error::Setting(format!("the moving average's decay must be in [0, 1), got {decay}")));
+            return Err(Error::Setting(format!(
+                "the moving average's decay must be in [0, 1), got {decay}"
+            )));
         }
         Ok(Self { decay, updates: 0, values: params.values(), rows: Rows::default() })
     }
@@ -34,7 +38,8 @@ impl Ema {
 
     /// The same average on `device`.
     pub fn to_device(self, device: Device) -> Result<Self> {
-        let values = self.values.iter().map(|value| Ok(value.to_device(device)?)).collect::<Result<_>>()?;
+        let values =
+            self.values.iter().map(|value| Ok(value.to_device(device)?)).collect::<Result<_>>()?;
         Ok(Self { values, rows: Rows::default(), ..self })
     }
 
@@ -44,14 +49,16 @@ impl Ema {
         self.apply(params, None, Shared::Leave)
     }
 
-    /// Counts an update and sets its decay: the host's part, as [`Optimizer::advance`](crate::optim::Optimizer::advance) is of a step.
+    /// Counts an update and sets its decay: the host's part, as
+    /// [`Optimizer::advance`](crate::optim::Optimizer::advance) is of a step.
     pub fn advance(&mut self) -> Result<()> {
         let t = self.updates as f64;
         self.updates += 1;
         Ok(self.rows.set(vec![optimise::decay_row(self.decay.min((1.0 + t) / (10.0 + t)))])?)
     }
 
-    /// Takes in the model's values with the decay that [`Ema::advance`] set; unless `norm`, which the step was clipped by, is no finite number.
+    /// Takes in the model's values with the decay that [`Ema::advance`] set; unless `norm`, which
+    /// the step was clipped by, is no finite number.
     pub fn apply(&mut self, params: &Params, norm: Option<&Tensor>, shared: Shared) -> Result<()> {
         let values: Vec<&Tensor> = params.entries().iter().map(|entry| &entry.value).collect();
         Ok(optimise::average(&mut self.rows, &mut self.values, &values, norm, shared)?)
@@ -80,7 +87,8 @@ mod tests {
 
     #[test]
     fn it_follows_the_model() {
-        let (id, mut params) = Params::build(0, DType::F64, |b| Ok(b.constant("w", &[1], 0.0))).unwrap();
+        let (id, mut params) =
+            Params::build(0, DType::F64, |b| Ok(b.constant("w", &[1], 0.0))).unwrap();
         let mut ema = Ema::new(&params, 0.5).unwrap();
         params.set(id, Tensor::ones(&[1], DType::F64)).unwrap();
         ema.update(&params).unwrap();

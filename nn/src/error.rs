@@ -24,7 +24,8 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// Weights that do not fit the model: the names that are missing, unexpected or of another shape.
+    /// Weights that do not fit the model: the names that are missing, unexpected or of another
+    /// shape.
     #[error("{origin} does not fit the model: {details}")]
     Mismatch {
         /// The file, or what else the weights came from.

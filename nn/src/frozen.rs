@@ -4,8 +4,9 @@ use crate::{ParamId, Result};
 use engine::{DType, PackedWeight, Tensor};
 use std::sync::{Arc, OnceLock};
 
-/// The values of a model, in the order of its [`Params`](crate::Params), with what its layers make of them at their first use.
-/// Passes on any number of threads share it, by [`Context::frozen`](crate::Context::frozen).
+/// The values of a model, in the order of its [`Params`](crate::Params), with what its layers make
+/// of them at their first use. Passes on any number of threads share it, by
+/// [`Context::frozen`](crate::Context::frozen).
 pub struct Frozen {
     pub(crate) values: Arc<Vec<Tensor>>,
     packed: Vec<OnceLock<PackedWeight>>,
@@ -30,7 +31,11 @@ impl Frozen {
     }
 
     /// The weight `id` of a convolution, packed.
-    pub(crate) fn packed(&self, id: ParamId, pack: impl FnOnce() -> Result<PackedWeight>) -> Result<PackedWeight> {
+    pub(crate) fn packed(
+        &self,
+        id: ParamId,
+        pack: impl FnOnce() -> Result<PackedWeight>,
+    ) -> Result<PackedWeight> {
         get_or_make(&self.packed[id.0], pack)
     }
 
@@ -43,8 +48,13 @@ impl Frozen {
         get_or_make(&self.packed_parts[id.0], pack)
     }
 
-    /// The weight `id` of a convolution and its bias, with the normalisation after it worked into them.
-    pub(crate) fn folded(&self, id: ParamId, fold: impl FnOnce() -> Result<[Tensor; 2]>) -> Result<[Tensor; 2]> {
+    /// The weight `id` of a convolution and its bias, with the normalisation after it worked into
+    /// them.
+    pub(crate) fn folded(
+        &self,
+        id: ParamId,
+        fold: impl FnOnce() -> Result<[Tensor; 2]>,
+    ) -> Result<[Tensor; 2]> {
         get_or_make(&self.folded[id.0], fold)
     }
 }

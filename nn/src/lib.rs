@@ -1,7 +1,9 @@
-//! Parameters, layers, optimisers, schedules and weight files: what networks are made of, without any one network.
+//! Parameters, layers, optimisers, schedules and weight files: what networks are made of, without
+//! any one network.
 //!
-//! Reading order: [`Params`] (numbers under dotted paths) → [`Context`] (how a forward pass is run) → [`layers`] →
-//! [`optim`], [`schedule`], [`Ema`] → [`distributed`] (several processes) → [`weights`].
+//! Reading order: [`Params`] (numbers under dotted paths) → [`Context`] (how a forward pass is run)
+//! → [`layers`] → [`optim`], [`schedule`], [`Ema`] → [`distributed`] (several processes) →
+//! [`weights`].
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,5 @@
-//! Optimisers: how gradients change parameters. What is computed is in [`engine::optimise`]; here is what goes on from step to step.
+//! Optimisers: how gradients change parameters. What is computed is in [`engine::optimise`]; here
+//! is what goes on from step to step.
 
 use crate::params::{Kind, Params};
 use crate::{Error, Pass, Result};
@@ -35,13 +36,20 @@ impl Optimizer {
         Self { rule, steps, memory, moved: Vec::new(), rows: Rows::default(), buffers: None }
     }
 
-    /// Moves every parameter that has a gradient, with learning rate `lr`. `gradients` are in the order of `params`.
-    pub fn step(&mut self, params: &mut Params, gradients: &[Option<Tensor>], lr: f64) -> Result<()> {
+    /// Moves every parameter that has a gradient, with learning rate `lr`. `gradients` are in the
+    /// order of `params`.
+    pub fn step(
+        &mut self,
+        params: &mut Params,
+        gradients: &[Option<Tensor>],
+        lr: f64,
+    ) -> Result<()> {
         self.clipped_step(params, gradients, lr, None)
     }
 
-    /// As [`Optimizer::step`], with the gradients scaled down to the bound `clip` as they are read. The host need not know their norm: if
-    /// it is no finite number, the step changes nothing, and once that is known [`Optimizer::take_back`] makes it uncounted.
+    /// As [`Optimizer::step`], with the gradients scaled down to the bound `clip` as they are read.
+    /// The host need not know their norm: if it is no finite number, the step changes nothing, and
+    /// once that is known [`Optimizer::take_back`] makes it uncounted.
     pub fn clipped_step(
         &mut self,
         params: &mut Params,
@@ -55,8 +63,9 @@ impl Optimizer {
         self.apply(params, gradients, clip, Shared::Leave)
     }
 
-    /// Counts one more step of the parameters that the last one moved, and sets its numbers. That is the host's part of a step;
-    /// [`Optimizer::apply`] is the device's, which can be recorded and played again after each call of this.
+    /// Counts one more step of the parameters that the last one moved, and sets its numbers. That
+    /// is the host's part of a step; [`Optimizer::apply`] is the device's, which can be recorded
+    /// and played again after each call of this.
     pub fn advance(&mut self, lr: f64) -> Result<()> {
         let mut rows = vec![self.rule.row(1, lr); self.steps.len()];
         for &id in &self.moved {
@@ -85,25 +94,41 @@ impl Optimizer {
         Ok(optimise::step(self.rule, &mut self.rows, &mut parameters, clip, shared)?)
     }
 
-    /// Puts what `pass` noted of buffers into those of `params`; unless `norm`, which the step was clipped by, is no finite number.
-    /// Part of a step that may be recorded, where [`Pass::update_buffers`] would put them elsewhere each time.
-    pub fn apply_buffers(&mut self, params: &mut Params, pass: Pass, norm: &Tensor, shared: Shared) -> Result<()> {
+    /// Puts what `pass` noted of buffers into those of `params`; unless `norm`, which the step was
+    /// clipped by, is no finite number. Part of a step that may be recorded, where
+    /// [`Pass::update_buffers`] would put them elsewhere each time.
+    pub fn apply_buffers(
+        &mut self,
+        params: &mut Params,
+        pass: Pass,
+        norm: &Tensor,
+        shared: Shared,
+    ) -> Result<()> {
         if norm.device() == Device::Cpu {
             return if norm.item()?.is_finite() { pass.update_buffers(params) } else { Ok(()) };
         }
         if self.buffers.is_none() {
-            // An average that forgets at once: all that is decided on the device is whether to move.
+            // An average that forgets at once: all that is decided on the device is whether to
+            // move.
             let mut rows = Rows::default();
             rows.set(vec![optimise::decay_row(0.0)])?;
             self.buffers = Some(rows);
         }
-        let (ids, values): (Vec<_>, Vec<_>) = pass.updates().iter().map(|(id, value)| (*id, value)).unzip();
+        let (ids, values): (Vec<_>, Vec<_>) =
+            pass.updates().iter().map(|(id, value)| (*id, value)).unzip();
         let mut buffers: Vec<Tensor> = ids.iter().map(|&id| params.get(id).clone()).collect();
-        optimise::average(self.buffers.get_or_insert_default(), &mut buffers, &values, Some(norm), shared)?;
+        optimise::average(
+            self.buffers.get_or_insert_default(),
+            &mut buffers,
+            &values,
+            Some(norm),
+            shared,
+        )?;
         ids.into_iter().zip(buffers).try_for_each(|(id, value)| params.set(id, value))
     }
 
-    /// Whether this optimiser has moved anything: then [`Optimizer::advance`] knows what it is about.
+    /// Whether this optimiser has moved anything: then [`Optimizer::advance`] knows what it is
+    /// about.
     pub fn has_moved(&self) -> bool {
         !self.moved.is_empty()
     }
@@ -117,7 +142,9 @@ impl Optimizer {
 
     /// The same memory on `device`.
     pub fn to_device(self, device: Device) -> Result<Self> {
-        let there = |tensors: Vec<Tensor>| tensors.iter().map(|x| Ok(x.to_device(device)?)).collect::<Result<Vec<_>>>();
+        let there = |tensors: Vec<Tensor>| {
+            tensors.iter().map(|x| Ok(x.to_device(device)?)).collect::<Result<Vec<_>>>()
+        };
         Ok(Self { memory: self.memory.into_iter().map(there).collect::<Result<_>>()?, ..self })
     }
 
@@ -138,10 +165,22 @@ impl Optimizer {
     }
 
     /// An optimiser that goes on from what [`Optimizer::tensors`] and [`Optimizer::steps`] gave.
-    pub fn resume(rule: Rule, params: &Params, steps: Vec<u64>, tensors: &HashMap<String, Tensor>) -> Result<Self> {
-        let refuse = |reason: String| Error::Mismatch { origin: "the optimiser's state".into(), details: reason };
+    pub fn resume(
+        rule: Rule,
+        params: &Params,
+        steps: Vec<u64>,
+        tensors: &HashMap<String, Tensor>,
+    ) -> Result<Self> {
+        let refuse = |reason: String| Error::Mismatch {
+            origin: "the optimiser's state".into(),
+            details: reason,
+        };
         if steps.len() != params.entries().len() {
-            return Err(refuse(format!("{} step counts for {} entries", steps.len(), params.entries().len())));
+            return Err(refuse(format!(
+                "{} step counts for {} entries",
+                steps.len(),
+                params.entries().len()
+            )));
         }
         let mut memory = Vec::with_capacity(steps.len());
         for (entry, &taken) in params.entries().iter().zip(&steps) {
@@ -153,9 +192,11 @@ impl Optimizer {
                 let name = format!("{slot}.{}", entry.path);
                 match tensors.get(&name) {
                     Some(tensor) if tensor.meta() == entry.value.meta() => Ok(tensor.clone()),
-                    Some(tensor) => {
-                        Err(refuse(format!("{name} is {}, expected {}", tensor.meta(), entry.value.meta())))
-                    }
+                    Some(tensor) => Err(refuse(format!(
+                        "{name} is {}, expected {}",
+                        tensor.meta(),
+                        entry.value.meta()
+                    ))),
                     None => Err(refuse(format!("{name} is missing"))),
                 }
             };
@@ -165,7 +206,8 @@ impl Optimizer {
     }
 }
 
-/// The L2 norm over all gradients together, where they are: nobody waits for it. For [`Clip`], and to be read later.
+/// The L2 norm over all gradients together, where they are: nobody waits for it. For [`Clip`], and
+/// to be read later.
 pub fn norm(gradients: &[Option<Tensor>]) -> Result<Tensor> {
     Ok(optimise::norm(&gradients.iter().flatten().collect::<Vec<_>>())?)
 }
@@ -175,8 +217,8 @@ pub fn global_norm(gradients: &[Option<Tensor>]) -> Result<f64> {
     Ok(norm(gradients)?.item()?)
 }
 
-/// Scales all gradients by min(1, `max_norm` / (norm + 1e-6)), as PyTorch's `clip_grad_norm_`; returns the norm before. It waits for that:
-/// [`Optimizer::clipped_step`] does not.
+/// Scales all gradients by min(1, `max_norm` / (norm + 1e-6)), as PyTorch's `clip_grad_norm_`;
+/// returns the norm before. It waits for that: [`Optimizer::clipped_step`] does not.
 pub fn clip_global_norm(gradients: &mut [Option<Tensor>], max_norm: f64) -> Result<f64> {
     let norm = global_norm(gradients)?;
     let scale = max_norm / (norm + 1e-6);
@@ -194,7 +236,8 @@ mod tests {
     use engine::DType;
 
     fn one(value: f64) -> (Params, impl Fn(f64) -> Vec<Option<Tensor>>) {
-        let (_, params) = Params::build(0, DType::F64, |b| Ok(b.constant("w", &[1], value))).unwrap();
+        let (_, params) =
+            Params::build(0, DType::F64, |b| Ok(b.constant("w", &[1], value))).unwrap();
         (params, |g| vec![Some(Tensor::full(&[1], g, DType::F64))])
     }
 
@@ -211,7 +254,8 @@ mod tests {
         // Second step, by hand: m = 0.45 + 0.1·(−1), v = 0.999·0.025 + 0.001.
         adam.step(&mut params, &gradient(-1.0), 0.1).unwrap();
         let (m, v) = (0.9 * 0.5 - 0.1, 0.999 * 0.025 + 0.001);
-        let expected = 0.9 - 0.1 / (1.0 - 0.81) * m / ((v / (1.0 - 0.999f64.powi(2))).sqrt() + 1e-8);
+        let expected =
+            0.9 - 0.1 / (1.0 - 0.81) * m / ((v / (1.0 - 0.999f64.powi(2))).sqrt() + 1e-8);
         assert!((value(&params) - expected).abs() < 1e-9);
     }
 
@@ -238,7 +282,8 @@ mod tests {
         let mut first = Optimizer::new(Rule::adam(), &params);
         first.step(&mut params, &gradient(0.3), 0.1).unwrap();
         let tensors = first.tensors(&params).into_iter().collect();
-        let mut second = Optimizer::resume(Rule::adam(), &params, first.steps().to_vec(), &tensors).unwrap();
+        let mut second =
+            Optimizer::resume(Rule::adam(), &params, first.steps().to_vec(), &tensors).unwrap();
         let mut twin = params.clone();
         first.step(&mut params, &gradient(-0.2), 0.1).unwrap();
         second.step(&mut twin, &gradient(-0.2), 0.1).unwrap();
@@ -267,7 +312,9 @@ mod tests {
             let (mut twin, mut first, mut second) =
                 (params.clone(), Optimizer::new(sgd, &params), Optimizer::new(sgd, &params));
             let norm = norm(&gradient(-3.0)).unwrap();
-            first.clipped_step(&mut params, &gradient(-3.0), 0.1, Some(Clip { norm: &norm, limit })).unwrap();
+            first
+                .clipped_step(&mut params, &gradient(-3.0), 0.1, Some(Clip { norm: &norm, limit }))
+                .unwrap();
             let mut gradients = gradient(-3.0);
             assert_eq!(clip_global_norm(&mut gradients, limit).unwrap(), norm.item().unwrap());
             second.step(&mut twin, &gradients, 0.1).unwrap();
@@ -280,7 +327,13 @@ mod tests {
         let (mut params, gradient) = one(1.0);
         let mut adam = Optimizer::new(Rule::adam(), &params);
         let norm = norm(&gradient(f64::NAN)).unwrap();
-        adam.clipped_step(&mut params, &gradient(f64::NAN), 0.1, Some(Clip { norm: &norm, limit: 1.0 })).unwrap();
+        adam.clipped_step(
+            &mut params,
+            &gradient(f64::NAN),
+            0.1,
+            Some(Clip { norm: &norm, limit: 1.0 }),
+        )
+        .unwrap();
         assert_eq!((value(&params), adam.steps()), (1.0, &[1][..]));
         adam.take_back();
         assert_eq!(adam.steps(), [0]);
@@ -290,8 +343,11 @@ mod tests {
 
     #[test]
     fn clipping_scales_all_gradients_together() {
-        let mut gradients =
-            vec![Some(Tensor::full(&[1], 3.0, DType::F64)), None, Some(Tensor::full(&[1], 4.0, DType::F64))];
+        let mut gradients = vec![
+            Some(Tensor::full(&[1], 3.0, DType::F64)),
+            None,
+            Some(Tensor::full(&[1], 4.0, DType::F64)),
+        ];
         assert_eq!(clip_global_norm(&mut gradients, 10.0).unwrap(), 5.0);
         assert_eq!(gradients[0].as_ref().unwrap().item().unwrap(), 3.0);
         clip_global_norm(&mut gradients, 1.0).unwrap();

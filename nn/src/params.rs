@@ -1,8 +1,9 @@
 //! Parameters and buffers under dotted paths.
 //!
-//! A model is a tree of layers that hold no numbers, only [`ParamId`]s. The numbers are in one flat list, [`Params`],
-//! under the paths that weight files use (`Encoder.0.layers.1.main.0.weight`). So an optimiser, a moving average or
-//! a file is a loop over a list, and a layer is an immutable description that threads can share.
+//! A model is a tree of layers that hold no numbers, only [`ParamId`]s. The numbers are in one flat
+//! list, [`Params`], under the paths that weight files use (`Encoder.0.layers.1.main.0.weight`). So
+//! an optimiser, a moving average or a file is a loop over a list, and a layer is an immutable
+//! description that threads can share.
 
 use crate::weights::printable;
 use crate::{Error, Result};
@@ -40,15 +41,21 @@ pub struct Params {
 }
 
 impl Params {
-    /// Builds a model's layers with `build`, which draws initial values from `seed` through the [`Builder`].
-    pub fn build<M>(seed: u64, dtype: DType, build: impl FnOnce(&mut Builder<'_>) -> Result<M>) -> Result<(M, Params)> {
+    /// Builds a model's layers with `build`, which draws initial values from `seed` through the
+    /// [`Builder`].
+    pub fn build<M>(
+        seed: u64,
+        dtype: DType,
+        build: impl FnOnce(&mut Builder<'_>) -> Result<M>,
+    ) -> Result<(M, Params)> {
         let mut draft = Draft { params: Params::default(), values: Values::Drawn(seed), dtype };
         let model = build(&mut Builder { draft: &mut draft, prefix: String::new() })?;
         Ok((model, draft.params))
     }
 
-    /// Builds a model's layers with `build`, which takes its values from `source`, converted to `dtype`. What does not fit is
-    /// found without making room for it, so that a small file cannot ask for a large model.
+    /// Builds a model's layers with `build`, which takes its values from `source`, converted to
+    /// `dtype`. What does not fit is found without making room for it, so that a small file cannot
+    /// ask for a large model.
     ///
     /// # Errors
     /// As of [`Params::load`].
@@ -58,7 +65,8 @@ impl Params {
         dtype: DType,
         build: impl FnOnce(&mut Builder<'_>) -> Result<M>,
     ) -> Result<(M, Params)> {
-        let mut draft = Draft { params: Params::default(), values: Values::Given(Fitting::new(source)), dtype };
+        let mut draft =
+            Draft { params: Params::default(), values: Values::Given(Fitting::new(source)), dtype };
         let model = build(&mut Builder { draft: &mut draft, prefix: String::new() })?;
         if let Values::Given(fitting) = draft.values {
             fitting.finish(origin)?;
@@ -78,7 +86,11 @@ impl Params {
 
     /// The trained entries, in order.
     pub fn parameters(&self) -> impl Iterator<Item = (ParamId, &Entry)> {
-        self.entries.iter().enumerate().filter(|(_, e)| e.kind == Kind::Parameter).map(|(i, e)| (ParamId(i), e))
+        self.entries
+            .iter()
+            .enumerate()
+            .filter(|(_, e)| e.kind == Kind::Parameter)
+            .map(|(i, e)| (ParamId(i), e))
     }
 
     /// How many numbers are trained.
@@ -95,7 +107,8 @@ impl Params {
     pub fn set(&mut self, id: ParamId, value: Tensor) -> Result<()> {
         let entry = &mut self.entries[id.0];
         if entry.value.meta() != value.meta() {
-            let message = format!("{}: expected {}, got {}", entry.path, entry.value.meta(), value.meta());
+            let message =
+                format!("{}: expected {}, got {}", entry.path, entry.value.meta(), value.meta());
             return Err(Error::Setting(message));
         }
         entry.value = value.detach();
@@ -110,9 +123,9 @@ impl Params {
     /// Takes every value from `source`, converted to the entry's dtype.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] with the missing, unexpected and wrongly shaped names; nothing is changed then.
-    /// `num_batches_tracked`, which PyTorch's BatchNorm counts and nothing here needs, may be there; so may `n_averaged`, the
-    /// same of its averaged models.
+    /// [`Error::Mismatch`] with the missing, unexpected and wrongly shaped names; nothing is
+    /// changed then. `num_batches_tracked`, which PyTorch's BatchNorm counts and nothing here
+    /// needs, may be there; so may `n_averaged`, the same of its averaged models.
     pub fn load(&mut self, origin: &str, source: &HashMap<String, Tensor>) -> Result<()> {
         let mut fitting = Fitting::new(source.clone());
         let mut values = Vec::with_capacity(self.entries.len());
@@ -128,13 +141,16 @@ impl Params {
 
     /// The same model with every value on `device`.
     pub fn to_device(&self, device: Device) -> Result<Params> {
-        let there = |entry: &Entry| Ok(Entry { value: entry.value.to_device(device)?, ..entry.clone() });
+        let there =
+            |entry: &Entry| Ok(Entry { value: entry.value.to_device(device)?, ..entry.clone() });
         Ok(Params { entries: self.entries.iter().map(there).collect::<Result<_>>()? })
     }
 
     /// The same model with every value in `dtype`.
     pub fn to_dtype(&self, dtype: DType) -> Result<Params> {
-        let convert = |entry: &Entry| Ok(Entry { value: entry.value.to_dtype(dtype)?.detach(), ..entry.clone() });
+        let convert = |entry: &Entry| {
+            Ok(Entry { value: entry.value.to_dtype(dtype)?.detach(), ..entry.clone() })
+        };
         Ok(Params { entries: self.entries.iter().map(convert).collect::<Result<_>>()? })
     }
 }
@@ -173,10 +189,12 @@ impl Builder<'_> {
 
     /// Adds a parameter whose elements are independently uniform in [−`bound`, `bound`).
     ///
-    /// The draws depend on the seed and the path alone: a layer added elsewhere changes none of them.
+    /// The draws depend on the seed and the path alone: a layer added elsewhere changes none of
+    /// them.
     pub fn uniform(&mut self, name: &str, shape: &[usize], bound: f64) -> ParamId {
-        let draw =
-            |path: &str, seed, dtype| Tensor::rand(shape, -bound, bound, dtype, &mut Rng::at(seed, fnv1a(path), 0));
+        let draw = |path: &str, seed, dtype| {
+            Tensor::rand(shape, -bound, bound, dtype, &mut Rng::at(seed, fnv1a(path), 0))
+        };
         self.add(name, Kind::Parameter, shape, draw)
     }
 
@@ -200,7 +218,10 @@ impl Builder<'_> {
     ) -> ParamId {
         let path = self.path(name);
         let Draft { params, values, dtype } = &mut *self.draft;
-        debug_assert!(params.entries.iter().all(|entry| entry.path != path), "{path} is there twice");
+        debug_assert!(
+            params.entries.iter().all(|entry| entry.path != path),
+            "{path} is there twice"
+        );
         let value = match values {
             Values::Drawn(seed) => draw(&path, *seed, *dtype),
             Values::Given(fitting) => fitting.take(&path, shape, *dtype),
@@ -238,7 +259,9 @@ impl Fitting {
                 }
                 self.misshapen.push(format!("{path} cannot become {dtype}"));
             }
-            Some(value) => self.misshapen.push(format!("{path} is {:?}, not {shape:?}", value.shape())),
+            Some(value) => {
+                self.misshapen.push(format!("{path} is {:?}, not {shape:?}", value.shape()))
+            }
             None => self.missing.push(path.into()),
         }
         Tensor::zeros(&[0], dtype)
@@ -250,9 +273,16 @@ impl Fitting {
         let mut unexpected: Vec<String> =
             self.source.keys().filter(|name| !counter(name)).map(|name| printable(name)).collect();
         unexpected.sort();
-        let kinds = [("missing", self.missing), ("unexpected", unexpected), ("of another shape", self.misshapen)];
-        let details: Vec<String> =
-            kinds.iter().filter(|(_, names)| !names.is_empty()).map(|(kind, names)| list(kind, names)).collect();
+        let kinds = [
+            ("missing", self.missing),
+            ("unexpected", unexpected),
+            ("of another shape", self.misshapen),
+        ];
+        let details: Vec<String> = kinds
+            .iter()
+            .filter(|(_, names)| !names.is_empty())
+            .map(|(kind, names)| list(kind, names))
+            .collect();
         match details.is_empty() {
             true => Ok(()),
             false => Err(Error::Mismatch { origin: origin.into(), details: details.join("; ") }),
@@ -264,7 +294,11 @@ impl Fitting {
 fn list(kind: &str, names: &[String]) -> String {
     const SHOWN: usize = 20;
     let shown = names[..names.len().min(SHOWN)].join(", ");
-    let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
+    let more = if names.len() > SHOWN {
+        format!(" and {} more", names.len() - SHOWN)
+    } else {
+        String::new()
+    };
     format!("{} {kind}: {shown}{more}", names.len())
 }
 
@@ -331,15 +365,22 @@ mod tests {
 
     #[test]
     fn many_names_are_counted() {
-        let source = (0..300).map(|i| (format!("x{i:03}"), Tensor::zeros(&[1], DType::F32))).collect();
-        let message = Params::build_from("w", source, DType::F32, |_| Ok(())).unwrap_err().to_string();
-        assert!(message.contains("300 unexpected: x000, x001") && message.ends_with("x019 and 280 more"), "{message}");
+        let source =
+            (0..300).map(|i| (format!("x{i:03}"), Tensor::zeros(&[1], DType::F32))).collect();
+        let message =
+            Params::build_from("w", source, DType::F32, |_| Ok(())).unwrap_err().to_string();
+        assert!(
+            message.contains("300 unexpected: x000, x001")
+                && message.ends_with("x019 and 280 more"),
+            "{message}"
+        );
     }
 
     #[test]
     fn no_room_is_made_for_what_is_not_given() {
         let vast = |b: &mut Builder<'_>| Ok(b.uniform("vast", &[1 << 30, 1 << 20], 1.0));
-        let message = Params::build_from("w", HashMap::new(), DType::F32, vast).unwrap_err().to_string();
+        let message =
+            Params::build_from("w", HashMap::new(), DType::F32, vast).unwrap_err().to_string();
         assert!(message.ends_with("1 missing: vast"), "{message}");
     }
 }

@@ -2,10 +2,12 @@
 
 use std::f64::consts::PI;
 
-/// Linear warm-up, then cosine annealing (Loshchilov and Hutter 2017), as the paper's training code has it.
+/// Linear warm-up, then cosine annealing (Loshchilov and Hutter 2017), as the paper's training code
+/// has it.
 ///
-/// Period e = 1, 2, … (an epoch there; a step, if the caller counts steps) uses base·e/warmup up to e = warmup, and
-/// final + (base − final)·(1 + cos(π·(e − warmup − 1)/(total − warmup)))/2 after it.
+/// Period e = 1, 2, … (an epoch there; a step, if the caller counts steps) uses base·e/warmup up to
+/// e = warmup, and final + (base − final)·(1 + cos(π·(e − warmup − 1)/(total − warmup)))/2 after
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WarmupCosine {
     /// The highest rate.

@@ -41,7 +41,10 @@ fn the_scalar_tape_agrees_with_finite_differences() {
         let along_x = slope(&|h| value(x + h, y));
         let along_y = slope(&|h| value(x, y + h));
         for (gradient, difference) in [(gradients.of(a), along_x), (gradients.of(b), along_y)] {
-            assert!((gradient - difference).abs() < 1e-7 * difference.abs().max(1.0), "{gradient} {difference}");
+            assert!(
+                (gradient - difference).abs() < 1e-7 * difference.abs().max(1.0),
+                "{gradient} {difference}"
+            );
         }
     }
 }
@@ -60,7 +63,8 @@ fn the_scalar_tape_prints_as_in_the_book() {
 fn the_scalar_tape_fits_a_curve() {
     let mut rng = Rng::new(2);
     let mut weights: Vec<f64> = (0..3 * 6 + 1).map(|_| rng.range(-1.0..1.0)).collect();
-    let points: Vec<(f64, f64)> = (0..25).map(|i| f64::from(i) / 4.0 - 3.0).map(|x| (x, x.sin())).collect();
+    let points: Vec<(f64, f64)> =
+        (0..25).map(|i| f64::from(i) / 4.0 - 3.0).map(|x| (x, x.sin())).collect();
     let errors = fit::fit(&mut weights, &points, 0.05, 5000);
     assert!(errors[0] > 0.1, "it knew already: {}", errors[0]);
     assert!(errors[4999] < 2e-3, "it learnt little: {}", errors[4999]);
@@ -74,7 +78,10 @@ fn views_are_as_the_book_has_them() {
 #[test]
 fn tapes_print_as_in_the_book() {
     same(&printed_tape::printed(false).unwrap(), include_str!("../../docs/code/printed_tape.txt"));
-    same(&printed_tape::printed(true).unwrap(), include_str!("../../docs/code/checkpointed_tape.txt"));
+    same(
+        &printed_tape::printed(true).unwrap(),
+        include_str!("../../docs/code/checkpointed_tape.txt"),
+    );
 }
 
 #[test]

@@ -1,6 +1,8 @@
-//! The network on the first GPU (or the emulator) beside the CPU: predictions in every precision, and steps of training.
+//! The network on the first GPU (or the emulator) beside the CPU: predictions in every precision,
+//! and steps of training.
 //!
-//! `IRNEXT_STEPS` says how many (2: the emulator takes its time). Without a GPU these tests end at once, unless `IRNEXT_REQUIRE_CUDA` is set.
+//! `IRNEXT_STEPS` says how many (2: the emulator takes its time). Without a GPU these tests end at
+//! once, unless `IRNEXT_REQUIRE_CUDA` is set.
 #![cfg(feature = "cuda")]
 
 use engine::{DType, Device, Rng, Tape, Tensor};
@@ -45,7 +47,10 @@ fn images(n: usize, dtype: DType) -> Tensor {
 fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
     let (a, b) = (a.to_f64_vec().unwrap(), b.to_f64_vec().unwrap());
     assert_eq!(a.len(), b.len());
-    a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, |m, d| if d > m || d.is_nan() { d } else { m })
+    a.iter()
+        .zip(&b)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, |m, d| if d > m || d.is_nan() { d } else { m })
 }
 
 #[test]
@@ -55,9 +60,12 @@ fn predictions_agree_in_every_precision() {
     }
     let x = images(1, DType::F32);
     let expected = model(DType::F32).freeze().predict(&x).unwrap();
-    for (precision, limit) in
-        [(Precision::F32, 1e-5), (Precision::Tf32, 3e-3), (Precision::F16, 1e-2), (Precision::Bf16, 8e-2)]
-    {
+    for (precision, limit) in [
+        (Precision::F32, 1e-5),
+        (Precision::Tf32, 3e-3),
+        (Precision::F16, 1e-2),
+        (Precision::Bf16, 8e-2),
+    ] {
         let there = model(DType::F32).on(Compute { device: GPU, precision }).unwrap();
         let there = there.freeze().computing_in(precision);
         // Run, recorded, played.
@@ -66,16 +74,21 @@ fn predictions_agree_in_every_precision() {
             let off = largest_difference(pass, &expected);
             assert!(off <= limit, "{precision} is off by {off:.1e}");
         }
-        assert_eq!(largest_difference(&passes[0], &passes[2]), 0.0, "{precision}: a recording gives other bits");
+        assert_eq!(
+            largest_difference(&passes[0], &passes[2]),
+            0.0,
+            "{precision}: a recording gives other bits"
+        );
     }
 }
 
-/// Losses and gradient norms of some steps on `device`, computing in `dtype` if it is not that of the weights.
+/// Losses and gradient norms of some steps on `device`, computing in `dtype` if it is not that of
+/// the weights.
 fn train(weights: DType, device: Device, dtype: Option<DType>, steps: usize) -> Vec<[f64; 2]> {
     let mut model = model(weights);
     model.params = model.params.to_device(device).unwrap();
-    let [x, target] =
-        [images(2, weights), images(2, weights).affine(0.8, 0.1).unwrap()].map(|x| x.to_device(device).unwrap());
+    let [x, target] = [images(2, weights), images(2, weights).affine(0.8, 0.1).unwrap()]
+        .map(|x| x.to_device(device).unwrap());
     let mut optimizer = Optimizer::new(Rule::adam(), &model.params);
     let mut curve = Vec::new();
     for _ in 0..steps {
@@ -107,8 +120,17 @@ fn training_goes_as_on_the_cpu() {
         let found = train(weights, GPU, dtype, steps);
         for (step, (found, expected)) in found.iter().zip(&expected).enumerate() {
             let off = (found[0] - expected[0]).abs() / expected[0];
-            assert!(off <= limit, "{weights} {dtype:?}, step {step}: loss {} instead of {}", found[0], expected[0]);
+            assert!(
+                off <= limit,
+                "{weights} {dtype:?}, step {step}: loss {} instead of {}",
+                found[0],
+                expected[0]
+            );
         }
-        println!("{weights} {dtype:?}: last losses {} and {}", found[steps - 1][0], expected[steps - 1][0]);
+        println!(
+            "{weights} {dtype:?}: last losses {} and {}",
+            found[steps - 1][0],
+            expected[steps - 1][0]
+        );
     }
 }

@@ -17,9 +17,11 @@ fn an_operation_added_by_the_guide_passes_the_sweep() {
     let rooms = fs::read_to_string(ops.join("mod.rs")).unwrap();
     let line = "    /// Softplus.\n    softplus,\n";
     assert!(rooms.contains("rooms! {\n"), "the list of rooms is not where the guide looks for it");
-    fs::write(ops.join("mod.rs"), rooms.replacen("rooms! {\n", &format!("rooms! {{\n{line}"), 1)).unwrap();
+    fs::write(ops.join("mod.rs"), rooms.replacen("rooms! {\n", &format!("rooms! {{\n{line}"), 1))
+        .unwrap();
 
-    // The sweep, as one more test inside the copied engine, so that it is compiled once and nothing above it at all.
+    // The sweep, as one more test inside the copied engine, so that it is compiled once and nothing
+    // above it at all.
     fs::copy(root.join("tests/tests/sweep.rs"), copy.join("engine/src/guide.rs")).unwrap();
     let lib = fs::read_to_string(copy.join("engine/src/lib.rs")).unwrap();
     let sweep = "#[cfg(test)]\nextern crate self as engine;\n#[cfg(test)]\nmod guide;\n";
@@ -35,7 +37,8 @@ fn an_operation_added_by_the_guide_passes_the_sweep() {
         .env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap())
         .output()
         .unwrap();
-    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (said, complained) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}{complained}");
     for test in ["large_numbers_do_not_overflow", "every_operation_passes"] {
         assert!(said.contains(&format!("{test} ... ok")), "{test} did not run: {said}");
@@ -54,7 +57,8 @@ fn copy_workspace(root: &Path, copy: &Path) {
     let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
     let members = |line: &str| line.starts_with("members") || line.starts_with("default-members");
     let alone: Vec<&str> = manifest.lines().filter(|line| !members(line)).collect();
-    let alone = alone.join("\n").replacen("[workspace]\n", "[workspace]\nmembers = [\"engine\"]\n", 1);
+    let alone =
+        alone.join("\n").replacen("[workspace]\n", "[workspace]\nmembers = [\"engine\"]\n", 1);
     fs::write(copy.join("Cargo.toml"), alone).unwrap();
 }
 

@@ -1,4 +1,5 @@
-//! The samples that benches take: every operation has some that are worth timing, and none that is too large to run.
+//! The samples that benches take: every operation has some that are worth timing, and none that is
+//! too large to run.
 
 use engine::ops::ROOMS;
 use engine::sweep::Choices;
@@ -20,6 +21,7 @@ fn every_operation_can_be_benched() {
             }
         }
     }
-    // Dimensions come from `shape`, `map_shape`, `extent` and `channels` of `Choices`, settings from the others.
+    // Dimensions come from `shape`, `map_shape`, `extent` and `channels` of `Choices`, settings
+    // from the others.
     assert!(wrong.is_empty(), "large samples have too few or too many elements: {wrong:#?}");
 }

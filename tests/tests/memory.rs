@@ -1,5 +1,5 @@
-//! What a step of training and a prediction ask of the system once they are warm: hardly a buffer, as tensors live in the pool, and
-//! of other memory as much for a large picture as for a small one.
+//! What a step of training and a prediction ask of the system once they are warm: hardly a buffer,
+//! as tensors live in the pool, and of other memory as much for a large picture as for a small one.
 //!
 //! One test alone, for it counts what the whole process allocates.
 
@@ -15,13 +15,17 @@ static SYSTEM: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// Bytes that `work` allocates outside the pool when it is done once more after some times.
 fn allocated(mut work: impl FnMut()) -> usize {
-    // A kept buffer may serve a smaller request, and is then missing for its own: it takes some steps until there are enough of all.
+    // A kept buffer may serve a smaller request, and is then missing for its own: it takes some
+    // steps until there are enough of all.
     (0..6).for_each(|_| work());
     let (region, before) = (Region::new(SYSTEM), pool::stats());
     work();
     let (change, after) = (region.change(), pool::stats());
     let (hits, misses) = (after.hits - before.hits, after.misses - before.misses);
-    assert!(hits > 1000 && 500 * misses < hits, "{misses} buffers were not in the pool, {hits} were");
+    assert!(
+        hits > 1000 && 500 * misses < hits,
+        "{misses} buffers were not in the pool, {hits} were"
+    );
     change.bytes_allocated
 }
 
@@ -32,7 +36,8 @@ fn allocated_with(side: usize) -> [usize; 2] {
     let mut model = Model::new(&config, 1, DType::F32).unwrap();
     let mut optimizer = Optimizer::new(Rule::adam(), &model.params);
     let mut rng = Rng::new(2);
-    let [input, target] = [0, 1].map(|_| Tensor::rand(&[2, 3, side, side], 0.0, 1.0, DType::F32, &mut rng));
+    let [input, target] =
+        [0, 1].map(|_| Tensor::rand(&[2, 3, side, side], 0.0, 1.0, DType::F32, &mut rng));
     let step = allocated(|| {
         let tape = Tape::new();
         let cx = Context::training(&model.params, &tape);
@@ -50,11 +55,13 @@ fn allocated_with(side: usize) -> [usize; 2] {
 
 #[test]
 fn a_warm_pass_allocates_nothing_of_a_tensors_size_outside_the_pool() {
-    // One thread: with several, what is alive at once differs from run to run, and with it what the pool must have.
+    // One thread: with several, what is alive at once differs from run to run, and with it what the
+    // pool must have.
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let [small, large] = one.install(|| [64, 128].map(allocated_with));
     for (what, small, large) in [("step", small[0], large[0]), ("prediction", small[1], large[1])] {
-        // Shapes, records and tables of a few numbers for each row: four times the pixels are far from four times of these.
+        // Shapes, records and tables of a few numbers for each row: four times the pixels are far
+        // from four times of these.
         assert!(large < small + small / 2, "{what}: {small} bytes at 64×64, {large} at 128×128");
         println!("{what}: {small} bytes at 64×64, {large} at 128×128");
     }

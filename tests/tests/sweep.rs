@@ -13,13 +13,21 @@ fn every_operation_passes() {
     let mut failures = Vec::new();
     for room in ROOMS {
         for &(operation, samples) in room.operations {
-            let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });
+            let mut runner = TestRunner::new(Config {
+                cases: CASES,
+                failure_persistence: None,
+                ..Config::default()
+            });
             let strategy = (prop::collection::vec(any::<u32>(), 40), any::<u64>());
             let result = runner.run(&strategy, |(list, seed)| {
                 let sample = samples(&mut Choices::from_list(list, seed));
-                let outcome = sweep::check(&sample)
-                    .map_err(|error| TestCaseError::fail(format!("{} [{}]: {error}", room.name, sample.label)))?;
-                prop_assert!(outcome.recorded.contains(&operation), "{operation} did not record itself");
+                let outcome = sweep::check(&sample).map_err(|error| {
+                    TestCaseError::fail(format!("{} [{}]: {error}", room.name, sample.label))
+                })?;
+                prop_assert!(
+                    outcome.recorded.contains(&operation),
+                    "{operation} did not record itself"
+                );
                 Ok(())
             });
             if let Err(error) = result {
@@ -30,12 +38,15 @@ fn every_operation_passes() {
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 
-/// The names that operations give themselves, read from the source: one that no room lists would escape the sweep.
+/// The names that operations give themselves, read from the source: one that no room lists would
+/// escape the sweep.
 #[test]
 fn no_operation_is_left_out() {
-    let listed: Vec<&str> = ROOMS.iter().flat_map(|room| room.operations).map(|(name, _)| *name).collect();
+    let listed: Vec<&str> =
+        ROOMS.iter().flat_map(|room| room.operations).map(|(name, _)| *name).collect();
     let mut found = 0;
-    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../engine/src/ops"))];
+    let mut folders =
+        vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../engine/src/ops"))];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -46,7 +57,11 @@ fn no_operation_is_left_out() {
             let source = std::fs::read_to_string(&path).unwrap();
             for declared in source.split("const NAME: &'static str = \"").skip(1) {
                 let name = declared.split('"').next().unwrap();
-                assert!(listed.contains(&name), "{name} of {} is in no room's list", path.display());
+                assert!(
+                    listed.contains(&name),
+                    "{name} of {} is in no room's list",
+                    path.display()
+                );
                 found += 1;
             }
         }

@@ -45,7 +45,8 @@ fn train(config: &TrainConfig, threads: usize, stops: &[u64]) -> [Vec<u8>; 2] {
         let mut trainer = Trainer::open(config.clone()).unwrap();
         trainer.run(|_| true).unwrap();
     });
-    ["last.safetensors", "weights.safetensors"].map(|name| std::fs::read(config.out.join(name)).unwrap())
+    ["last.safetensors", "weights.safetensors"]
+        .map(|name| std::fs::read(config.out.join(name)).unwrap())
 }
 
 #[test]
@@ -54,12 +55,16 @@ fn stopped_and_resumed_it_ends_with_the_same_bits_whatever_the_threads() {
     pictures(&folder.path().join("clean"));
     let straight = train(&config(folder.path(), "straight", 1), 1, &[]);
     let stopped = train(&config(folder.path(), "stopped", 3), 2, &[1, 4, 6]);
-    // The checkpoints differ in the configuration that they carry, so the comparison is by tensors there.
+    // The checkpoints differ in the configuration that they carry, so the comparison is by tensors
+    // there.
     assert!(straight[1] == stopped[1], "the weights differ");
     let tensors = |bytes: &[u8]| {
         let file = WeightFile::from_bytes("checkpoint", bytes).unwrap();
-        let mut all: Vec<_> =
-            file.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.to_le_bytes().unwrap())).collect();
+        let mut all: Vec<_> = file
+            .tensors
+            .iter()
+            .map(|(name, tensor)| (name.clone(), tensor.to_le_bytes().unwrap()))
+            .collect();
         all.sort();
         all
     };
@@ -116,7 +121,9 @@ fn a_run_begins_with_the_weights_that_it_is_given() {
     let numbers = |tensor: &engine::Tensor| tensor.to_f64_vec().unwrap();
     let mut trainer = Trainer::open(second.clone()).unwrap();
     let file = WeightFile::read(&weights).unwrap();
-    for (entry, value) in trainer.model().params.entries().iter().zip(trainer.model().params.values()) {
+    for (entry, value) in
+        trainer.model().params.entries().iter().zip(trainer.model().params.values())
+    {
         assert_eq!(numbers(&value), numbers(&file.tensors[&entry.path]), "{}", entry.path);
     }
     trainer.run(|event| !matches!(event, Event::Step(step) if step.step == 2)).unwrap();
@@ -143,7 +150,8 @@ fn weights_that_were_the_best_on_other_pairs_are_scored_again() {
     pictures(&clean);
     std::fs::create_dir_all(&hazy).unwrap();
     let mut config = config(folder.path(), "run", 1);
-    // So much haze that the first steps, after which a network changes next to nothing, do not score best.
+    // So much haze that the first steps, after which a network changes next to nothing, do not
+    // score best.
     for file in image_files(&clean).unwrap() {
         let mut photo = Photo::read(&file).unwrap().rgb;
         photo.data.iter_mut().for_each(|value| *value = 0.4 * *value + 0.54);
@@ -156,8 +164,11 @@ fn weights_that_were_the_best_on_other_pairs_are_scored_again() {
     config.validation.input = Some(clean.clone());
     config.validation.target = Some(clean);
     let best = |config: &TrainConfig| -> f64 {
-        let file =
-            WeightFile::from_bytes("best", &std::fs::read(config.out.join("best.safetensors")).unwrap()).unwrap();
+        let file = WeightFile::from_bytes(
+            "best",
+            &std::fs::read(config.out.join("best.safetensors")).unwrap(),
+        )
+        .unwrap();
         file.metadata["irnext.psnr"].parse().unwrap()
     };
     let mut trainer = Trainer::open(config.clone()).unwrap();

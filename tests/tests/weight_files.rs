@@ -1,7 +1,8 @@
-//! Weight files that PyTorch wrote from the published code, against the same numbers in safetensors.
+//! Weight files that PyTorch wrote from the published code, against the same numbers in
+//! safetensors.
 //!
-//! The files are data beside the checkout (`shared/reference`, or where `IRNEXT_REFERENCE` points); without them these tests
-//! say so and pass.
+//! The files are data beside the checkout (`shared/reference`, or where `IRNEXT_REFERENCE` points);
+//! without them these tests say so and pass.
 
 use irnext::model::Model;
 use nn::weights::WeightFile;
@@ -25,7 +26,8 @@ fn pickles_and_their_twins_hold_the_same_bits() {
         ("checkpoint_w8_num_res2_after1.pkl", "checkpoint_w8_num_res2_after1.safetensors"),
     ] {
         let (Some(pickle), Some(twin)) = (reference(pickle), reference(twin)) else { return };
-        let (read, mut twin) = (WeightFile::read(&pickle).unwrap(), WeightFile::read(&twin).unwrap());
+        let (read, mut twin) =
+            (WeightFile::read(&pickle).unwrap(), WeightFile::read(&twin).unwrap());
         twin.tensors.retain(|name, _| !name.starts_with("adam."));
         assert_eq!(read.tensors.len(), twin.tensors.len());
         for (name, tensor) in &read.tensors {

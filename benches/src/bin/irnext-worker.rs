@@ -1,5 +1,6 @@
-//! Our side of the comparison with other engines (`benches/peers`): makes the weights and the batch that everybody computes
-//! with, and computes with them when told to, on the line protocol of `benches/peers/worker.py`.
+//! Our side of the comparison with other engines (`benches/peers`): makes the weights and the batch
+//! that everybody computes with, and computes with them when told to, on the line protocol of
+//! `benches/peers/worker.py`.
 //!
 //! ```text
 //! irnext-worker make --n 3 --width 32 --size 1x256x256 DIR
@@ -35,7 +36,8 @@ const SEED: u64 = 1;
 #[derive(Parser)]
 #[command(max_term_width = 100)]
 enum Command {
-    /// Write weights.safetensors, and a batch of inputs and targets as batch.safetensors, into a folder
+    /// Write weights.safetensors, and a batch of inputs and targets as batch.safetensors, into a
+    /// folder
     Make {
         /// Plain residual blocks in each CNNBlock
         #[arg(long)]
@@ -43,7 +45,8 @@ enum Command {
         /// Channels at full size
         #[arg(long)]
         width: usize,
-        /// Batch, height and width, as 4x256x256; height and width are padded to what the network takes
+        /// Batch, height and width, as 4x256x256; height and width are padded to what the network
+        /// takes
         #[arg(long, value_parser = size)]
         size: [usize; 3],
         folder: PathBuf,
@@ -77,15 +80,20 @@ fn main() -> ExitCode {
         Command::Make { n, width, size, folder } => {
             make(&ModelConfig { n, width, ..ModelConfig::default() }, size, &folder)
         }
-        Command::Serve { threads, device, precision, task, folder } => rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .map_err(Into::into)
-            // Inside the pool once, as the program does it.
-            .and_then(|pool| {
-                let compute = Compute { device, precision };
-                pool.install(|| serve(task, &folder, compute).map_err(|error| error.to_string())).map_err(Into::into)
-            }),
+        Command::Serve { threads, device, precision, task, folder } => {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .map_err(Into::into)
+                // Inside the pool once, as the program does it.
+                .and_then(|pool| {
+                    let compute = Compute { device, precision };
+                    pool.install(|| {
+                        serve(task, &folder, compute).map_err(|error| error.to_string())
+                    })
+                    .map_err(Into::into)
+                })
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -96,13 +104,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is measured: the program's own way from a padded photograph to its prediction, and from a batch to the next weights.
+/// What is measured: the program's own way from a padded photograph to its prediction, and from a
+/// batch to the next weights.
 fn serve(task: Task, folder: &Path, compute: Compute) -> Result<()> {
     let (model, _) = Model::read(&folder.join(WEIGHTS))?;
     let model = model.on(compute)?;
     let mut batch = WeightFile::read(&folder.join(BATCH))?.tensors;
-    let mut take = |name: &str| batch.remove(name).ok_or_else(|| format!("{BATCH}: no tensor {name}"));
-    let (input, target) = (take("input")?.to_device(compute.device)?, take("target")?.to_device(compute.device)?);
+    let mut take =
+        |name: &str| batch.remove(name).ok_or_else(|| format!("{BATCH}: no tensor {name}"));
+    let (input, target) =
+        (take("input")?.to_device(compute.device)?, take("target")?.to_device(compute.device)?);
     match task {
         Task::Infer => {
             let model = model.freeze().computing_in(compute.precision);
@@ -126,8 +137,8 @@ fn serve(task: Task, folder: &Path, compute: Compute) -> Result<()> {
     }
 }
 
-/// Runs `work` as often as standard input says. What it made last is what may be asked for: a prediction, or the losses of
-/// all steps.
+/// Runs `work` as often as standard input says. What it made last is what may be asked for: a
+/// prediction, or the losses of all steps.
 fn obey(device: Device, mut work: impl FnMut() -> Result<Tensor>) -> Result<()> {
     let mut last = None;
     say(&format!("ready {}", env!("CARGO_PKG_VERSION")));
@@ -154,8 +165,9 @@ fn obey(device: Device, mut work: impl FnMut() -> Result<Tensor>) -> Result<()> 
 /// The process's peak resident memory in MiB; 0 where the system does not tell.
 fn peak_memory() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak =
-        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<f64>().ok());
+    let peak = status.lines().find_map(|line| {
+        line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<f64>().ok()
+    });
     peak.unwrap_or(0.0) / 1024.0
 }
 
@@ -177,9 +189,11 @@ fn make(config: &ModelConfig, [n, height, width]: [usize; 3], folder: &Path) -> 
     write(&folder.join(BATCH), [("input", image()), ("target", image())])
 }
 
-/// The range of those parameters that start at 0 or 1, where they would hide a mistake: a fresh LAM is the identity.
+/// The range of those parameters that start at 0 or 1, where they would hide a mistake: a fresh LAM
+/// is the identity.
 fn away_from_the_start(name: &str) -> Option<(f64, f64)> {
-    let normalises = name.contains(".bn.") || (name.starts_with("SCM") && name.contains(".main.4."));
+    let normalises =
+        name.contains(".bn.") || (name.starts_with("SCM") && name.contains(".main.4."));
     match name.rsplit_once('.')?.1 {
         "lamb_l" | "lamb_h" | "inside_all" => Some((-0.5, 0.5)),
         "running_mean" => Some((-0.1, 0.1)),
@@ -196,8 +210,13 @@ fn write<const N: usize>(path: &Path, tensors: [(&str, Tensor); N]) -> Result<()
 }
 
 fn size(text: &str) -> std::result::Result<[usize; 3], String> {
-    let sides = text.split('x').map(|side| side.parse().ok().filter(|&side| side > 0)).collect::<Option<Vec<usize>>>();
-    sides.and_then(|sides| sides.try_into().ok()).ok_or_else(|| "expected batch, height and width, as 4x256x256".into())
+    let sides = text
+        .split('x')
+        .map(|side| side.parse().ok().filter(|&side| side > 0))
+        .collect::<Option<Vec<usize>>>();
+    sides
+        .and_then(|sides| sides.try_into().ok())
+        .ok_or_else(|| "expected batch, height and width, as 4x256x256".into())
 }
 
 /// A line of the protocol. That nobody listens any more is noticed at the end of standard input.

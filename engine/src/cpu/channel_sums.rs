@@ -1,6 +1,7 @@
 //! Sums over the pixels of channels-last maps, one per channel.
 //!
-//! They are taken in f64 whatever the dtype: variances are small differences of large numbers, and memory is the limit anyway.
+//! They are taken in f64 whatever the dtype: variances are small differences of large numbers, and
+//! memory is the limit anyway.
 
 use crate::Float;
 use crate::simd::{Kernel, vectorize};
@@ -9,9 +10,11 @@ use rayon::prelude::*;
 /// How many pixels make a piece: a constant, so that the order of additions is too.
 const PIXELS: usize = 512;
 
-/// Σ `f([sources…], mean)` over the pixels of each of `groups` equal runs of the sources, for each channel.
+/// Σ `f([sources…], mean)` over the pixels of each of `groups` equal runs of the sources, for each
+/// channel.
 ///
-/// The sources are the data of equally shaped channels-last maps; `mean` and the result are `[groups, channels]`.
+/// The sources are the data of equally shaped channels-last maps; `mean` and the result are
+/// `[groups, channels]`.
 pub(crate) fn channel_sums<T: Float, const N: usize>(
     sources: [&[T]; N],
     groups: usize,
@@ -72,8 +75,13 @@ mod tests {
     fn sums_are_exact_over_several_pieces_and_groups() {
         // Two groups of 1300 pixels with two channels: 0, 1, 2, …
         let data: Vec<f32> = (0..5200).map(|i| i as f32).collect();
-        let expected = |first: usize, last: usize| (first..last).step_by(2).map(|i| i as f64 - 1.0).sum::<f64>();
+        let expected = |first: usize, last: usize| {
+            (first..last).step_by(2).map(|i| i as f64 - 1.0).sum::<f64>()
+        };
         let sums = channel_sums([&data], 2, &[1.0; 4], |[x], mean| x - mean);
-        assert_eq!(sums, [expected(0, 2600), expected(1, 2600), expected(2600, 5200), expected(2601, 5200)]);
+        assert_eq!(
+            sums,
+            [expected(0, 2600), expected(1, 2600), expected(2600, 5200), expected(2601, 5200)]
+        );
     }
 }

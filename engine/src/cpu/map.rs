@@ -8,8 +8,8 @@ use crate::{Element, Result, Tensor};
 /// `f` of the elements of `inputs` at each place of `shape`, to which every input must broadcast.
 ///
 /// The output lies in memory as the first input that is dense and has its shape, so that maps over
-/// equally laid out tensors are one flat loop. `f` is copied into that loop: give it its constants by `move`, or the compiler
-/// must assume that writing an output could change them.
+/// equally laid out tensors are one flat loop. `f` is copied into that loop: give it its constants
+/// by `move`, or the compiler must assume that writing an output could change them.
 pub(crate) fn map<T: Element, U: Element, const N: usize>(
     op: &'static str,
     shape: &[usize],
@@ -22,16 +22,23 @@ pub(crate) fn map<T: Element, U: Element, const N: usize>(
     let sources: [&[T]; N] = inputs.map(|input| input.raw());
     let layouts: [&Layout; N] = std::array::from_fn(|k| &layouts[k]);
     Ok(Tensor::build_in(layout.clone(), |out| {
-        for_each_row(out, &layout, layouts, |run, starts, strides| vectorize(Run { run, sources, starts, strides, f }));
+        for_each_row(out, &layout, layouts, |run, starts, strides| {
+            vectorize(Run { run, sources, starts, strides, f })
+        });
     }))
 }
 
 /// The layouts of `inputs`, each broadcast to `shape`.
-pub(crate) fn broadcast(op: &'static str, shape: &[usize], inputs: &[&Tensor]) -> Result<Vec<Layout>> {
+pub(crate) fn broadcast(
+    op: &'static str,
+    shape: &[usize],
+    inputs: &[&Tensor],
+) -> Result<Vec<Layout>> {
     inputs.iter().map(|input| input.layout().broadcast_to(op, shape)).collect()
 }
 
-/// The layout of a map's output: that of the first input that is dense and has its shape, or the standard one.
+/// The layout of a map's output: that of the first input that is dense and has its shape, or the
+/// standard one.
 pub(crate) fn output_layout(shape: &[usize], inputs: &[Layout]) -> Layout {
     inputs.iter().find(|layout| layout.is_dense()).map_or_else(|| Layout::new(shape), compact)
 }
@@ -57,7 +64,8 @@ impl<T: Element, U: Element, F: Fn([T; N]) -> U, const N: usize> Kernel for Run<
         let Self { run, sources, starts, strides, f } = self;
         let len = run.len();
         if strides == [1; N] {
-            let sources: [&[T]; N] = std::array::from_fn(|k| &sources[k][starts[k]..starts[k] + len]);
+            let sources: [&[T]; N] =
+                std::array::from_fn(|k| &sources[k][starts[k]..starts[k] + len]);
             for i in 0..len {
                 run[i] = f(std::array::from_fn(|k| sources[k][i]));
             }

@@ -1,7 +1,8 @@
 //! What the operations' CPU kernels share: walking strided memory in parallel.
 //!
-//! The rule that makes results the same for any number of threads: work is cut into pieces whose borders depend on
-//! the shapes alone, every output element is computed by one piece, and sums over pieces are added in a fixed order.
+//! The rule that makes results the same for any number of threads: work is cut into pieces whose
+//! borders depend on the shapes alone, every output element is computed by one piece, and sums over
+//! pieces are added in a fixed order.
 
 mod channel_sums;
 pub(crate) mod convolution;

@@ -1,19 +1,23 @@
-//! Linear maps that treat rows and columns apart: y = R·x·Cᵀ for every channel, with R and C sparse.
+//! Linear maps that treat rows and columns apart: y = R·x·Cᵀ for every channel, with R and C
+//! sparse.
 //!
-//! Average pooling, bilinear and nearest resampling are all of this kind, and differ only in the two tables. The adjoint is
-//! of this kind as well, with the tables transposed: each gradient gathers from the outputs it went into, so
-//! the backward pass is the same loop, with nothing scattered and nothing added out of order.
+//! Average pooling, bilinear and nearest resampling are all of this kind, and differ only in the
+//! two tables. The adjoint is of this kind as well, with the tables transposed: each gradient
+//! gathers from the outputs it went into, so the backward pass is the same loop, with nothing
+//! scattered and nothing added out of order.
 
 use super::for_each_line;
 use crate::simd::{Kernel, vectorize};
 use crate::{Buffer, Error, Float, Result, Tensor, dispatch_float};
 
-/// One of the two tables: which inputs an output along this axis is made of, a run of neighbours, and their weights.
+/// One of the two tables: which inputs an output along this axis is made of, a run of neighbours,
+/// and their weights.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Axis {
     /// Inputs along the axis.
     input: usize,
-    /// For each output, its first input and where its weights start in `weights`; one more entry closes the last.
+    /// For each output, its first input and where its weights start in `weights`; one more entry
+    /// closes the last.
     outputs: Vec<(usize, usize)>,
     weights: Vec<f64>,
 }
@@ -36,7 +40,8 @@ impl Axis {
         self.outputs.len() - 1
     }
 
-    /// For each output, its first input and where its weights start; one more entry closes the last.
+    /// For each output, its first input and where its weights start; one more entry closes the
+    /// last.
     #[cfg(feature = "cuda")]
     pub(crate) fn outputs(&self) -> &[(usize, usize)] {
         &self.outputs
@@ -54,8 +59,8 @@ impl Axis {
         (first, &self.weights[start..self.outputs[o + 1].1])
     }
 
-    /// The adjoint: inputs and outputs exchanged. The outputs that an input goes into must be neighbours, as they are
-    /// where the runs move steadily to the right.
+    /// The adjoint: inputs and outputs exchanged. The outputs that an input goes into must be
+    /// neighbours, as they are where the runs move steadily to the right.
     pub(crate) fn transposed(&self) -> Self {
         let mut columns: Vec<(usize, Vec<f64>)> = vec![(0, Vec::new()); self.input];
         for o in 0..self.len() {
@@ -95,7 +100,8 @@ pub(crate) fn resample(op: &'static str, x: &Tensor, rows: &Axis, cols: &Axis) -
     }))
 }
 
-/// `x` plus `parts`, each resampled to its size, in one pass over it; `finish` is applied to each line of the sum.
+/// `x` plus `parts`, each resampled to its size, in one pass over it; `finish` is applied to each
+/// line of the sum.
 pub(crate) fn add_resampled<T: Float>(
     op: &'static str,
     x: &Tensor,
@@ -148,10 +154,15 @@ fn sum_of_resampled<T: Float>(
     finish: Option<fn(&mut [T])>,
     out: &mut [T],
 ) -> Result<()> {
-    let &[_, c, height, width] = shape else { unreachable!("{op}: shapes of maps have four dimensions") };
+    let &[_, c, height, width] = shape else {
+        unreachable!("{op}: shapes of maps have four dimensions")
+    };
     let sources: Vec<Tensor> = parts.iter().map(|part| part.x.standard()).collect::<Result<_>>()?;
-    let parts: Vec<Part<'_, T>> =
-        parts.iter().zip(&sources).map(|(part, x)| Part::new(op, part, x)).collect::<Result<_>>()?;
+    let parts: Vec<Part<'_, T>> = parts
+        .iter()
+        .zip(&sources)
+        .map(|(part, x)| Part::new(op, part, x))
+        .collect::<Result<_>>()?;
     let blended: usize = parts.iter().map(|part| part.cols.input * c).sum();
     let compute = |i: usize, out: &mut [T], blended: &mut Buffer| {
         let start = start.part(i * width * c, width * c);
@@ -204,7 +215,10 @@ impl<T: Float> Kernel for Line<'_, T> {
         let Self { start, parts, image, line, blended, c, out } = self;
         let mut at = 0;
         for Part { source, rows, cols, row_weights, .. } in parts {
-            let (first, weights) = (rows.outputs[line].0, &row_weights[rows.outputs[line].1..rows.outputs[line + 1].1]);
+            let (first, weights) = (
+                rows.outputs[line].0,
+                &row_weights[rows.outputs[line].1..rows.outputs[line + 1].1],
+            );
             let stride = cols.input * c;
             let source = &source[(image * rows.input + first) * stride..];
             WeightedSum { out: &mut blended[at..at + stride], weights, source, stride }.run();

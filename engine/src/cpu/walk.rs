@@ -1,14 +1,16 @@
 //! Walking several strided layouts at once, row by row, in parallel.
 //!
-//! An element-wise operation over broadcast, permuted or sliced inputs is a loop nest. Dimensions that every
-//! operand walks with a single stride are merged first, so the usual case (all dense, same order) is one flat row,
-//! and a per-channel weight against a channels-last map is rows of C elements with stride 1 on both sides.
+//! An element-wise operation over broadcast, permuted or sliced inputs is a loop nest. Dimensions
+//! that every operand walks with a single stride are merged first, so the usual case (all dense,
+//! same order) is one flat row, and a per-channel weight against a channels-last map is rows of C
+//! elements with stride 1 on both sides.
 
 use super::PIECE;
 use crate::{Element, Layout};
 use rayon::prelude::*;
 
-/// The loop nest over an output and `N` inputs of the same logical shape, outermost dimension first.
+/// The loop nest over an output and `N` inputs of the same logical shape, outermost dimension
+/// first.
 pub(crate) struct Rows<const N: usize> {
     /// Merged sizes; the last one is the row.
     sizes: Vec<usize>,
@@ -82,8 +84,9 @@ impl<const N: usize> Rows<N> {
     }
 }
 
-/// Calls `f(out, starts, strides)` for every run of output elements that the inputs walk with one stride each:
-/// output `i` of the run belongs to element `starts[k] + i·strides[k]` of input `k`'s storage.
+/// Calls `f(out, starts, strides)` for every run of output elements that the inputs walk with one
+/// stride each: output `i` of the run belongs to element `starts[k] + i·strides[k]` of input `k`'s
+/// storage.
 ///
 /// `out` is the memory of a dense output with layout `layout`; runs are spread over threads.
 pub(crate) fn for_each_row<T: Send, const N: usize>(
@@ -121,13 +124,19 @@ pub(crate) fn copy<T: Element>(out: &mut [T], to: &Layout, source: &[T], from: &
     });
 }
 
-/// Copies `source`, seen through `from`, into the part of `out` that `region` describes: a slice, along any dimensions,
-/// of a dense layout. The rest of `out` stays as it is.
-pub(crate) fn write_region<T: Element>(out: &mut [T], region: &Layout, source: &[T], from: &Layout) {
+/// Copies `source`, seen through `from`, into the part of `out` that `region` describes: a slice,
+/// along any dimensions, of a dense layout. The rest of `out` stays as it is.
+pub(crate) fn write_region<T: Element>(
+    out: &mut [T],
+    region: &Layout,
+    source: &[T],
+    from: &Layout,
+) {
     if region.numel() == 0 {
         return;
     }
-    // Cut along the outermost dimension that is longer than 1: what belongs to one index of it does not reach into the next.
+    // Cut along the outermost dimension that is longer than 1: what belongs to one index of it does
+    // not reach into the next.
     let Some(outer) = region.physical_order().into_iter().find(|&d| region.shape()[d] > 1) else {
         out[region.offset()] = source[from.offset()];
         return;
@@ -187,7 +196,12 @@ mod tests {
         let layout = Layout::row_major(&[4, 6]);
         let region = layout.slice(0, 1, 2, 2).slice(1, 1, 3, 2);
         let mut out = [9u8; 24];
-        write_region(&mut out, &region, &[1, 2, 3, 4, 5, 6], &Layout::row_major(&[3, 2]).permute(&[1, 0]));
+        write_region(
+            &mut out,
+            &region,
+            &[1, 2, 3, 4, 5, 6],
+            &Layout::row_major(&[3, 2]).permute(&[1, 0]),
+        );
         assert_eq!(out[6..12], [9, 1, 9, 3, 9, 5]);
         assert_eq!(out[18..24], [9, 2, 9, 4, 9, 6]);
         assert_eq!((&out[..6], &out[12..18]), (&[9; 6][..], &[9; 6][..]));

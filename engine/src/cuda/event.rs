@@ -32,7 +32,8 @@ impl Event {
         sys::check("cuStreamWaitEvent", unsafe { sys::cuStreamWaitEvent(stream, self.0, 0) })
     }
 
-    /// Whether everything before it is done. True also if it failed: then the next call that waits says so.
+    /// Whether everything before it is done. True also if it failed: then the next call that waits
+    /// says so.
     pub(super) fn is_over(&self) -> bool {
         // SAFETY: the handle is alive.
         unsafe { sys::cuEventQuery(self.0) != sys::NOT_READY }
@@ -54,7 +55,10 @@ impl Gpu {
     }
 
     /// `f`, and how many seconds what it queues takes.
-    pub(crate) fn timed<R, E: From<Error>>(&self, f: impl FnOnce() -> Result<R, E>) -> Result<(R, f64), E> {
+    pub(crate) fn timed<R, E: From<Error>>(
+        &self,
+        f: impl FnOnce() -> Result<R, E>,
+    ) -> Result<(R, f64), E> {
         self.bind()?;
         let start = Event::recorded(self.stream(), 0)?;
         let result = f()?;

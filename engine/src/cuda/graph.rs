@@ -1,10 +1,12 @@
-//! CUDA graphs: what a computation queues is recorded once, and then given to the GPU as a whole each time.
+//! CUDA graphs: what a computation queues is recorded once, and then given to the GPU as a whole
+//! each time.
 //!
-//! A step of training is a thousand launches of a few microseconds each, and to queue one takes the CPU about as long. Played from a recording
-//! they cost it one call.
+//! A step of training is a thousand launches of a few microseconds each, and to queue one takes the
+//! CPU about as long. Played from a recording they cost it one call.
 //!
-//! A recording repeats addresses. So the memory that its kernels use must stay where it is: blocks allocated while recording come from a
-//! pool that belongs to the recording, and every other block that a kernel is pointed to is held by it.
+//! A recording repeats addresses. So the memory that its kernels use must stay where it is: blocks
+//! allocated while recording come from a pool that belongs to the recording, and every other block
+//! that a kernel is pointed to is held by it.
 
 use super::memory::Pool;
 use super::{Gpu, failed, sys};
@@ -69,11 +71,15 @@ impl Recorder {
     }
 
     fn begin(&self) -> Result<sys::Stream> {
-        let stream = Stream::new(StreamFlags::NON_BLOCKING, None).map_err(|e| failed("cuStreamCreate", e))?;
+        let stream = Stream::new(StreamFlags::NON_BLOCKING, None)
+            .map_err(|e| failed("cuStreamCreate", e))?;
         let raw = stream.as_inner().cast();
-        let recording = Recording { stream, pool: Arc::new(Pool::of_recording()), held: Vec::new() };
+        let recording =
+            Recording { stream, pool: Arc::new(Pool::of_recording()), held: Vec::new() };
         match self.lock().entry(thread::current().id()) {
-            Entry::Occupied(_) => return Err(Error::cuda("graph", "a recording was begun inside another")),
+            Entry::Occupied(_) => {
+                return Err(Error::cuda("graph", "a recording was begun inside another"));
+            }
             Entry::Vacant(place) => place.insert(recording),
         };
         self.count.fetch_add(1, Relaxed);
@@ -98,12 +104,13 @@ pub(crate) struct Graph {
     _recording: Recording,
 }
 
-// SAFETY: the driver's handle may be used from any thread in which the context is current; the rest is behind locks.
+// SAFETY: the driver's handle may be used from any thread in which the context is current; the rest
+// is behind locks.
 unsafe impl Send for Graph {}
 
 impl Graph {
-    /// Records `f` for inputs like `inputs`, without running it. It must have run before, so that kernels are loaded and tables are in
-    /// place, and must not read a value.
+    /// Records `f` for inputs like `inputs`, without running it. It must have run before, so that
+    /// kernels are loaded and tables are in place, and must not read a value.
     pub(crate) fn record<E: From<Error>>(
         gpu: &'static Gpu,
         inputs: &[Tensor],
@@ -116,17 +123,22 @@ impl Graph {
         gpu.bind()?;
         let stream = gpu.recorder.begin()?;
         // SAFETY: the stream lives as long as the recording.
-        let begun = sys::check("cuStreamBeginCapture", unsafe { sys::cuStreamBeginCapture_v2(stream, RELAXED) });
+        let begun = sys::check("cuStreamBeginCapture", unsafe {
+            sys::cuStreamBeginCapture_v2(stream, RELAXED)
+        });
         let outputs = begun.map_err(E::from).and_then(|()| f(&inputs));
         let mut graph = std::ptr::null_mut();
         // Recording ends whatever happened in it.
         // SAFETY: the stream is alive; the driver writes the graph's handle.
-        let ended = sys::check("cuStreamEndCapture", unsafe { sys::cuStreamEndCapture(stream, &mut graph) });
+        let ended = sys::check("cuStreamEndCapture", unsafe {
+            sys::cuStreamEndCapture(stream, &mut graph)
+        });
         let recording = gpu.recorder.end();
         let mut executable = std::ptr::null_mut();
         let made = outputs.and_then(|outputs| {
             ended?;
-            // SAFETY: recording ended well, so there is a graph; the driver writes the handle of what it makes of it.
+            // SAFETY: recording ended well, so there is a graph; the driver writes the handle of
+            // what it makes of it.
             let made = unsafe { sys::cuGraphInstantiateWithFlags(&mut executable, graph, 0) };
             sys::check("cuGraphInstantiate", made)?;
             Ok(outputs)
@@ -140,22 +152,25 @@ impl Graph {
         Ok(Self { gpu, executable, inputs, outputs, _recording })
     }
 
-    /// Runs the recorded computation on `inputs`. The outputs lie in the recording's memory, and are overwritten by the next run.
+    /// Runs the recorded computation on `inputs`. The outputs lie in the recording's memory, and
+    /// are overwritten by the next run.
     pub(crate) fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         for (own, input) in self.inputs.iter().zip(inputs) {
             super::copy_into(self.gpu, own, input)?;
         }
         self.gpu.bind()?;
         // SAFETY: the handle is alive, and so is all memory that the kernels use.
-        sys::check("cuGraphLaunch", unsafe { sys::cuGraphLaunch(self.executable, self.gpu.stream()) })?;
+        sys::check("cuGraphLaunch", unsafe {
+            sys::cuGraphLaunch(self.executable, self.gpu.stream())
+        })?;
         Ok(self.outputs.clone())
     }
 }
 
 impl Drop for Graph {
     fn drop(&mut self) {
-        // SAFETY: the handle is ours and not used again; the driver lets a run that is under way finish. The memory goes back to the
-        // driver after that, as freeing it waits.
+        // SAFETY: the handle is ours and not used again; the driver lets a run that is under way
+        // finish. The memory goes back to the driver after that, as freeing it waits.
         unsafe { sys::cuGraphExecDestroy(self.executable) };
     }
 }

@@ -1,13 +1,13 @@
-//! Starting a kernel: it is found by its name and element type in the PTX that the program carries, compiled by the driver when it is
-//! first used, and queued with its arguments.
+//! Starting a kernel: it is found by its name and element type in the PTX that the program carries,
+//! compiled by the driver when it is first used, and queued with its arguments.
 //!
 //! ```text
 //! Launch { module: "pointwise", kernel: "add", dtype: DType::F32, grid: [blocks, 1, 1], block: [256, 1, 1], shared: 0 }
 //!     .run(gpu, &[&y.address()?, &inputs, &walk, &constants])?;
 //! ```
 //!
-//! A kernel's arguments carry no types across this border. What can be checked is: their number and sizes against those that the
-//! kernel's PTX declares.
+//! A kernel's arguments carry no types across this border. What can be checked is: their number and
+//! sizes against those that the kernel's PTX declares.
 
 use super::{Gpu, sys};
 use crate::{DType, Error, Result};
@@ -62,7 +62,12 @@ impl<'a> Launch<'a> {
     }
 
     /// A launch of so many blocks of [`THREADS`] threads.
-    pub(crate) fn blocks(module: &'static str, kernel: &'a str, dtype: DType, grid: [usize; 3]) -> Self {
+    pub(crate) fn blocks(
+        module: &'static str,
+        kernel: &'a str,
+        dtype: DType,
+        grid: [usize; 3],
+    ) -> Self {
         Self { module, kernel, dtype, grid, block: [THREADS, 1, 1], shared: 0 }
     }
 
@@ -79,19 +84,28 @@ impl<'a> Launch<'a> {
         let kernel = gpu.kernels.get(self)?;
         let sizes: Vec<usize> = arguments.iter().map(|argument| argument.bytes().len()).collect();
         if *sizes != *kernel.parameters {
-            return Err(self.refuse(format!("arguments of {sizes:?} bytes for parameters of {:?}", kernel.parameters)));
+            return Err(self.refuse(format!(
+                "arguments of {sizes:?} bytes for parameters of {:?}",
+                kernel.parameters
+            )));
         }
         if shared > SHARED_BY_DEFAULT {
             // SAFETY: the function belongs to a module that is never unloaded.
-            let code =
-                unsafe { sys::cuFuncSetAttribute(kernel.function as *mut c_void, MAX_DYNAMIC_SHARED, shared as i32) };
+            let code = unsafe {
+                sys::cuFuncSetAttribute(
+                    kernel.function as *mut c_void,
+                    MAX_DYNAMIC_SHARED,
+                    shared as i32,
+                )
+            };
             sys::check("cuFuncSetAttribute", code)?;
         }
         let mut pointers: Vec<*mut c_void> =
             arguments.iter().map(|argument| argument.bytes().as_ptr().cast_mut().cast()).collect();
-        // SAFETY: the function is loaded in the context that is current, and there is a pointer to each of its parameters, of its
-        // size; the driver copies them before it returns. That the kernel stays within the memory it is pointed to is the
-        // caller's part, and what the emulator's address checks are for.
+        // SAFETY: the function is loaded in the context that is current, and there is a pointer to
+        // each of its parameters, of its size; the driver copies them before it returns. That the
+        // kernel stays within the memory it is pointed to is the caller's part, and what the
+        // emulator's address checks are for.
         let code = unsafe {
             sys::cuLaunchKernel(
                 kernel.function as *mut c_void,
@@ -144,19 +158,23 @@ impl Kernels {
             return Ok(kernel.clone());
         }
         let suffix = launch.dtype.to_string();
-        let ptx = kernels::ptx(launch.module, &suffix)
-            .ok_or_else(|| launch.refuse(format!("there are no kernels {} for this type", launch.module)))?;
+        let ptx = kernels::ptx(launch.module, &suffix).ok_or_else(|| {
+            launch.refuse(format!("there are no kernels {} for this type", launch.module))
+        })?;
         let entry = format!("{}_{suffix}", launch.kernel);
-        let parameters =
-            kernels::parameters(ptx, &entry).ok_or_else(|| launch.refuse("there is no such kernel".into()))?;
+        let parameters = kernels::parameters(ptx, &entry)
+            .ok_or_else(|| launch.refuse("there is no such kernel".into()))?;
         let module = match loaded.modules.entry((launch.dtype, launch.module)) {
             std::collections::hash_map::Entry::Occupied(module) => module.into_mut(),
             std::collections::hash_map::Entry::Vacant(place) => {
-                let module = Module::from_ptx(ptx, &[]).map_err(|e| launch.refuse(format!("{e:?}")))?;
+                let module =
+                    Module::from_ptx(ptx, &[]).map_err(|e| launch.refuse(format!("{e:?}")))?;
                 place.insert(module)
             }
         };
-        let function = module.get_function(&entry).map_err(|e| launch.refuse(format!("{e:?}")))?.to_raw() as usize;
+        let function =
+            module.get_function(&entry).map_err(|e| launch.refuse(format!("{e:?}")))?.to_raw()
+                as usize;
         let kernel = Kernel { function, parameters: parameters.into() };
         loaded.kernels.insert(key, kernel.clone());
         Ok(kernel)

@@ -1,14 +1,18 @@
-//! The memory of a GPU: blocks come from a pool and go back to it, and bytes are copied from and to main memory.
+//! The memory of a GPU: blocks come from a pool and go back to it, and bytes are copied from and to
+//! main memory.
 //!
-//! Asking the driver for memory takes it a long time, and giving it back makes it wait for the GPU. So a dropped block is kept, by size
-//! class, and given to whoever asks next; the order of the stream sees to it that the last use is over before the next begins.
+//! Asking the driver for memory takes it a long time, and giving it back makes it wait for the GPU.
+//! So a dropped block is kept, by size class, and given to whoever asks next; the order of the
+//! stream sees to it that the last use is over before the next begins.
 //!
-//! Main memory is reached through pinned buffers, which the GPU reads and writes by itself while the CPU goes on. An upload runs on the
-//! stream for copies, beside the kernels. Its block must not be one that a queued kernel still uses: uploads have blocks of their own, and each
-//! waits for the event that was recorded when its block was dropped.
+//! Main memory is reached through pinned buffers, which the GPU reads and writes by itself while
+//! the CPU goes on. An upload runs on the stream for copies, beside the kernels. Its block must not
+//! be one that a queued kernel still uses: uploads have blocks of their own, and each waits for the
+//! event that was recorded when its block was dropped.
 //!
-//! In debug builds every block has exactly the size asked for, is new, and starts full of NaN: a kernel that forgets an element or
-//! reaches past its memory is found by its tests (with the emulator, whose memory is checked).
+//! In debug builds every block has exactly the size asked for, is new, and starts full of NaN: a
+//! kernel that forgets an element or reaches past its memory is found by its tests (with the
+//! emulator, whose memory is checked).
 
 use super::event::Event;
 use super::{Gpu, sys};
@@ -55,8 +59,8 @@ impl Block {
 impl Drop for Block {
     fn drop(&mut self) {
         self.gpu.memory.live.fetch_sub(self.class, Relaxed);
-        // An upload would come in beside the kernels that use this block now: it must wait for them. Without the event it could not, so then
-        // the block is not used again.
+        // An upload would come in beside the kernels that use this block now: it must wait for
+        // them. Without the event it could not, so then the block is not used again.
         let event = match self.upload {
             false => None,
             true => match self.gpu.event() {
@@ -65,7 +69,8 @@ impl Drop for Block {
             },
         };
         if CHECKED && !self.pool.of_recording {
-            // SAFETY: the block was allocated in `new_block` and is no longer used; the driver waits for what is queued.
+            // SAFETY: the block was allocated in `new_block` and is no longer used; the driver
+            // waits for what is queued.
             let _ = self.gpu.bind().map(|()| unsafe { sys::cuMemFree_v2(self.address) });
             return;
         }
@@ -87,7 +92,8 @@ struct Free {
 pub(super) struct Pool {
     kernels: Mutex<BTreeMap<usize, Vec<Free>>>,
     uploads: Mutex<BTreeMap<usize, Vec<Free>>>,
-    /// Whether this is the memory of a recording, which is written at the same addresses each time it is played.
+    /// Whether this is the memory of a recording, which is written at the same addresses each time
+    /// it is played.
     of_recording: bool,
 }
 
@@ -128,7 +134,8 @@ unsafe impl Send for Pinned {}
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        // SAFETY: it came from `cuMemAllocHost_v2`, and whoever drops it knows that no copy is under way.
+        // SAFETY: it came from `cuMemAllocHost_v2`, and whoever drops it knows that no copy is
+        // under way.
         unsafe { sys::cuMemFreeHost(self.pointer) };
     }
 }
@@ -190,7 +197,8 @@ impl Gpu {
             for (class, kept) in std::mem::take(&mut *pool.lock(upload)) {
                 for free in kept {
                     self.memory.cached.fetch_sub(class, Relaxed);
-                    // SAFETY: nobody holds a kept block, and nothing that was queued uses it any more.
+                    // SAFETY: nobody holds a kept block, and nothing that was queued uses it any
+                    // more.
                     sys::check("cuMemFree", unsafe { sys::cuMemFree_v2(free.address) })?;
                 }
             }
@@ -269,12 +277,14 @@ impl Gpu {
             return Ok(());
         }
         self.bind()?;
-        // SAFETY: the range is inside the block, which was just checked and is alive while the stream's order protects it.
+        // SAFETY: the range is inside the block, which was just checked and is alive while the
+        // stream's order protects it.
         let code = unsafe { sys::cuMemsetD8Async(block.address, value, bytes, self.stream()) };
         sys::check("cuMemsetD8Async", code)
     }
 
-    /// A block with these bytes, which are read before this returns; kernels queued from now on find them there.
+    /// A block with these bytes, which are read before this returns; kernels queued from now on
+    /// find them there.
     pub(crate) fn upload(&'static self, bytes: &[u8]) -> Result<Block> {
         let (block, free_after) = self.block(bytes.len(), true)?;
         if bytes.is_empty() {
@@ -286,10 +296,15 @@ impl Gpu {
             event.hold_back(copies)?;
         }
         let pinned = self.pinned(bytes.len())?;
-        // SAFETY: the buffer is at least as long, is nobody else's, and no copy reads it: `pinned` took it from those that are free.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), pinned.pointer.cast::<u8>(), bytes.len()) };
+        // SAFETY: the buffer is at least as long, is nobody else's, and no copy reads it: `pinned`
+        // took it from those that are free.
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), pinned.pointer.cast::<u8>(), bytes.len())
+        };
         // SAFETY: both ranges are as long as said; the pinned one is kept until the event below.
-        let code = unsafe { sys::cuMemcpyHtoDAsync_v2(block.address, pinned.pointer, bytes.len(), copies) };
+        let code = unsafe {
+            sys::cuMemcpyHtoDAsync_v2(block.address, pinned.pointer, bytes.len(), copies)
+        };
         sys::check("cuMemcpyHtoDAsync", code)?;
         let done = Event::at_the_end_of(copies)?;
         let held_back = done.hold_back(self.stream());
@@ -302,21 +317,34 @@ impl Gpu {
         if bytes == 0 {
             return Ok(Vec::new()); // a view without elements may start anywhere
         }
-        assert!(start + bytes <= block.class, "{bytes} bytes are read from {start} on, of {}", block.class);
+        assert!(
+            start + bytes <= block.class,
+            "{bytes} bytes are read from {start} on, of {}",
+            block.class
+        );
         self.bind()?;
         let pinned = self.pinned(bytes)?;
-        // SAFETY: the range is inside the block, the buffer is at least as long, and it is not touched until the stream is done.
-        let code =
-            unsafe { sys::cuMemcpyDtoHAsync_v2(pinned.pointer, block.address + start as u64, bytes, self.stream()) };
+        // SAFETY: the range is inside the block, the buffer is at least as long, and it is not
+        // touched until the stream is done.
+        let code = unsafe {
+            sys::cuMemcpyDtoHAsync_v2(
+                pinned.pointer,
+                block.address + start as u64,
+                bytes,
+                self.stream(),
+            )
+        };
         sys::check("cuMemcpyDtoHAsync", code)?;
         self.synchronize()?;
         // SAFETY: the copy is done, and filled this many bytes.
-        let result = unsafe { std::slice::from_raw_parts(pinned.pointer.cast::<u8>(), bytes) }.to_vec();
+        let result =
+            unsafe { std::slice::from_raw_parts(pinned.pointer.cast::<u8>(), bytes) }.to_vec();
         lock(&self.memory.pinned).push(pinned);
         Ok(result)
     }
 
-    /// The address of these bytes on the GPU: a table that kernels read. It is copied there at its first use, and stays.
+    /// The address of these bytes on the GPU: a table that kernels read. It is copied there at its
+    /// first use, and stays.
     pub(crate) fn constant(&'static self, bytes: &[u8]) -> Result<u64> {
         match &*self.constant_storage(bytes)? {
             Storage::Cuda(block) => Ok(block.address),
@@ -336,23 +364,32 @@ impl Gpu {
 
     /// Copies the first bytes of one block to another, in the stream's order.
     pub(crate) fn copy_block(&self, to: &Block, from: &Block, bytes: usize) -> Result<()> {
-        assert!(bytes <= from.class.min(to.class), "{bytes} bytes are copied from {} to {}", from.class, to.class);
+        assert!(
+            bytes <= from.class.min(to.class),
+            "{bytes} bytes are copied from {} to {}",
+            from.class,
+            to.class
+        );
         if bytes == 0 {
             return Ok(());
         }
         self.bind()?;
         // SAFETY: both ranges are inside their blocks, which was just checked.
-        let code = unsafe { sys::cuMemcpyDtoDAsync_v2(to.address, from.address, bytes, self.stream()) };
+        let code =
+            unsafe { sys::cuMemcpyDtoDAsync_v2(to.address, from.address, bytes, self.stream()) };
         sys::check("cuMemcpyDtoDAsync", code)
     }
 
     /// A pinned buffer of at least so many bytes that no copy uses.
     fn pinned(&self, bytes: usize) -> Result<Pinned> {
         let mut free = lock(&self.memory.pinned);
-        let over = lock(&self.memory.in_flight).extract_if(.., |(_, event)| event.is_over()).collect::<Vec<_>>();
+        let over = lock(&self.memory.in_flight)
+            .extract_if(.., |(_, event)| event.is_over())
+            .collect::<Vec<_>>();
         free.extend(over.into_iter().map(|(pinned, _)| pinned));
-        if let Some(place) =
-            free.iter().position(|pinned| pinned.bytes >= bytes && pinned.bytes / 4 <= bytes.max(1 << 16))
+        if let Some(place) = free
+            .iter()
+            .position(|pinned| pinned.bytes >= bytes && pinned.bytes / 4 <= bytes.max(1 << 16))
         {
             return Ok(free.swap_remove(place));
         }

@@ -1,14 +1,16 @@
 //! NVIDIA GPUs: what a room's CUDA side stands on.
 //!
-//! Reading order: `launch.rs` starts a kernel, `memory.rs` keeps the device's memory and moves bytes, `pointwise.rs` shows both at work,
-//! and every room has a `cuda.rs` beside its CPU kernel. `graph.rs` records launches once to play them again.
+//! Reading order: `launch.rs` starts a kernel, `memory.rs` keeps the device's memory and moves
+//! bytes, `pointwise.rs` shows both at work, and every room has a `cuda.rs` beside its CPU kernel.
+//! `graph.rs` records launches once to play them again.
 //!
-//! Work goes to one stream, in order, and nothing waits for it until somebody reads a value; a second stream copies from and to
-//! main memory meanwhile. That order is what makes it safe to drop a tensor whose kernels have not run yet: its memory can only
-//! be given to work that comes later.
+//! Work goes to one stream, in order, and nothing waits for it until somebody reads a value; a
+//! second stream copies from and to main memory meanwhile. That order is what makes it safe to drop
+//! a tensor whose kernels have not run yet: its memory can only be given to work that comes later.
 //!
-//! `cust` wraps the driver; no type of it is seen outside this module. The driver is found when the program runs (crate `cuda-driver`), and
-//! cuDNN (`cudnn/`) and NCCL (`nccl/`), too. Without one of them the caller gets an error that says what to install.
+//! `cust` wraps the driver; no type of it is seen outside this module. The driver is found when the
+//! program runs (crate `cuda-driver`), and cuDNN (`cudnn/`) and NCCL (`nccl/`), too. Without one of
+//! them the caller gets an error that says what to install.
 #![allow(unsafe_code)]
 
 pub(crate) mod cudnn;
@@ -37,7 +39,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 /// As many GPUs of one machine as can be used; none has more.
 const MOST: usize = 64;
 
-/// A GPU with its context, streams, memory and kernels. One is made for each device that is used, and kept to the program's end.
+/// A GPU with its context, streams, memory and kernels. One is made for each device that is used,
+/// and kept to the program's end.
 pub(crate) struct Gpu {
     index: usize,
     context: Context,
@@ -50,8 +53,8 @@ pub(crate) struct Gpu {
     recorder: graph::Recorder,
 }
 
-// SAFETY: the driver's handles may be used from any thread as long as the context is current there, which `bind` sees to; what is ours is
-// behind locks.
+// SAFETY: the driver's handles may be used from any thread as long as the context is current there,
+// which `bind` sees to; what is ours is behind locks.
 unsafe impl Send for Gpu {}
 // SAFETY: as above.
 unsafe impl Sync for Gpu {}
@@ -61,7 +64,9 @@ impl Gpu {
     pub(crate) fn get(index: usize) -> Result<&'static Self> {
         static GPUS: [OnceLock<&'static Gpu>; MOST] = [const { OnceLock::new() }; MOST];
         static STARTING: Mutex<()> = Mutex::new(());
-        let slot = GPUS.get(index).ok_or_else(|| Error::cuda("device", format!("there is no GPU number {index}")))?;
+        let slot = GPUS
+            .get(index)
+            .ok_or_else(|| Error::cuda("device", format!("there is no GPU number {index}")))?;
         if slot.get().is_none() {
             let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
             if slot.get().is_none() {
@@ -74,19 +79,25 @@ impl Gpu {
     }
 
     fn start(index: usize) -> Result<Self> {
-        let start = |error: String| Error::cuda("device", format!("cuda:{index} cannot be used: {error}"));
+        let start =
+            |error: String| Error::cuda("device", format!("cuda:{index} cannot be used: {error}"));
         let count = cuda_driver::devices().map_err(|e| start(e.to_string()))?;
         if index >= count {
-            return Err(start(format!("this machine has {count} GPU{}", if count == 1 { "" } else { "s" })));
+            return Err(start(format!(
+                "this machine has {count} GPU{}",
+                if count == 1 { "" } else { "s" }
+            )));
         }
         let probe = cuda_driver::probe(index).map_err(|e| start(e.to_string()))?;
         if let Some(why) = unusable(&probe) {
             return Err(start(why));
         }
-        let device = cust::device::Device::get_device(index as u32).map_err(|e| start(format!("{e:?}")))?;
+        let device =
+            cust::device::Device::get_device(index as u32).map_err(|e| start(format!("{e:?}")))?;
         let context = Context::new(device).map_err(|e| start(format!("{e:?}")))?;
         CurrentContext::set_current(&context).map_err(|e| start(format!("{e:?}")))?;
-        let stream = || Stream::new(StreamFlags::NON_BLOCKING, None).map_err(|e| start(format!("{e:?}")));
+        let stream =
+            || Stream::new(StreamFlags::NON_BLOCKING, None).map_err(|e| start(format!("{e:?}")));
         let (compute, copies) = (stream()?, stream()?);
         Ok(Self {
             index,
@@ -109,7 +120,8 @@ impl Gpu {
         self.index
     }
 
-    /// The stream that work is queued on, as the driver's handle; that of the recording which this thread makes, if it makes one.
+    /// The stream that work is queued on, as the driver's handle; that of the recording which this
+    /// thread makes, if it makes one.
     pub(crate) fn stream(&self) -> sys::Stream {
         self.recorder.stream().unwrap_or_else(|| self.compute.as_inner().cast())
     }
@@ -138,7 +150,9 @@ impl Gpu {
 /// Why a GPU is not supported, if it is not.
 fn unusable(probe: &cuda_driver::Probe) -> Option<String> {
     let (major, minor) = probe.capability;
-    (major < 7).then(|| format!("{} has compute capability {major}.{minor}, and 7.0 (Volta) is needed", probe.name))
+    (major < 7).then(|| {
+        format!("{} has compute capability {major}.{minor}, and 7.0 (Volta) is needed", probe.name)
+    })
 }
 
 /// What the driver says of the GPUs of this machine; an error if there is no driver, or an old one.
@@ -168,8 +182,9 @@ pub(crate) fn devices() -> Result<Vec<crate::GpuInfo>> {
 
 /// The number of elements of `x` as kernels count them.
 pub(crate) fn count(op: &'static str, x: &crate::Tensor) -> Result<u32> {
-    u32::try_from(x.numel())
-        .map_err(|_| Error::cuda(op, format!("shape {:?} is too large for a GPU kernel", x.shape())))
+    u32::try_from(x.numel()).map_err(|_| {
+        Error::cuda(op, format!("shape {:?} is too large for a GPU kernel", x.shape()))
+    })
 }
 
 /// What kernels compute in for elements of `dtype`.
@@ -177,7 +192,8 @@ pub(crate) fn computed_in(dtype: crate::DType) -> crate::DType {
     if dtype == crate::DType::F64 { crate::DType::F64 } else { crate::DType::F32 }
 }
 
-/// An error of `cust`, which is not asked to display itself: it may panic where the driver has no text.
+/// An error of `cust`, which is not asked to display itself: it may panic where the driver has no
+/// text.
 fn failed(call: &'static str, error: cust::error::CudaError) -> Error {
     Error::cuda(call, format!("{error:?}"))
 }

@@ -1,4 +1,5 @@
-//! Operations element by element, with broadcasting and any strides: the GPU's counterpart of `cpu/map.rs`.
+//! Operations element by element, with broadcasting and any strides: the GPU's counterpart of
+//! `cpu/map.rs`.
 
 use super::{Gpu, Launch};
 use crate::cpu::{Rows, broadcast, output_layout};
@@ -17,8 +18,8 @@ struct Walk {
     strides: [[u32; RANK]; INPUTS],
 }
 
-/// `kernel` of the elements of `inputs` at each place of `shape`, to which every input must broadcast. `constants` are those
-/// of affine (scale, shift) and clamp (bounds).
+/// `kernel` of the elements of `inputs` at each place of `shape`, to which every input must
+/// broadcast. `constants` are those of affine (scale, shift) and clamp (bounds).
 pub(crate) fn pointwise(
     gpu: &'static Gpu,
     kernel: &'static str,
@@ -32,7 +33,8 @@ pub(crate) fn pointwise(
     Ok(y)
 }
 
-/// As [`pointwise`], into the memory of `y`, which is dense, has the shape of the result and may be among the inputs.
+/// As [`pointwise`], into the memory of `y`, which is dense, has the shape of the result and may be
+/// among the inputs.
 pub(crate) fn pointwise_onto(
     gpu: &'static Gpu,
     kernel: &'static str,
@@ -67,12 +69,17 @@ fn run(
     let operands: [&Layout; INPUTS] = std::array::from_fn(|k| layouts.get(k).unwrap_or(y.layout()));
     let rows = Rows::new(y.layout(), operands);
     let (sizes, strides) = (rows.sizes(), rows.strides());
-    let too_large = || Error::cuda(kernel, format!("shape {:?} is too large for a GPU kernel", y.shape()));
+    let too_large =
+        || Error::cuda(kernel, format!("shape {:?} is too large for a GPU kernel", y.shape()));
     if sizes.len() > RANK || u32::try_from(count).is_err() {
         return Err(too_large());
     }
-    let mut walk =
-        Walk { count: count as u32, rank: sizes.len() as u32, sizes: [1; RANK], strides: [[0; RANK]; INPUTS] };
+    let mut walk = Walk {
+        count: count as u32,
+        rank: sizes.len() as u32,
+        sizes: [1; RANK],
+        strides: [[0; RANK]; INPUTS],
+    };
     for (d, (&size, strides)) in sizes.iter().zip(strides).rev().enumerate() {
         walk.sizes[d] = size as u32;
         for k in 0..inputs.len() {
@@ -81,7 +88,8 @@ fn run(
     }
     let mut addresses = [0u64; INPUTS];
     for (address, (input, layout)) in addresses.iter_mut().zip(inputs.iter().zip(layouts)) {
-        *address = input.address()? + ((layout.offset() - input.layout().offset()) * dtype.size()) as u64;
+        *address =
+            input.address()? + ((layout.offset() - input.layout().offset()) * dtype.size()) as u64;
     }
     let to = y.address()?;
     let pack = 16 / dtype.size();
@@ -91,7 +99,9 @@ fn run(
             0 => true,
             1 => {
                 addresses[k] % 16 == 0
-                    && walk.strides[k][1..].iter().all(|stride| (*stride as usize).is_multiple_of(pack))
+                    && walk.strides[k][1..]
+                        .iter()
+                        .all(|stride| (*stride as usize).is_multiple_of(pack))
             }
             _ => false,
         });

@@ -1,7 +1,8 @@
 //! How reductions are shared out over threads: the host's side of `lanes.cuh`.
 //!
-//! An output's elements are taken by a number of threads, its lanes, and cut into pieces where there are too few outputs to keep a
-//! GPU busy. Both follow from shapes and strides alone, so the order of additions is the same on every GPU.
+//! An output's elements are taken by a number of threads, its lanes, and cut into pieces where
+//! there are too few outputs to keep a GPU busy. Both follow from shapes and strides alone, so the
+//! order of additions is the same on every GPU.
 
 use super::Launch;
 use super::launch::THREADS;
@@ -17,12 +18,13 @@ const READS: u32 = 8;
 /// Blocks that keep any GPU busy.
 const BLOCKS: u32 = 512;
 
-/// How many of `count` neighbouring things the threads of a block take side by side: a power of two, up to 32, that leaves few
-/// threads without one; at least `least`, so that reads are long enough, unless there are fewer.
+/// How many of `count` neighbouring things the threads of a block take side by side: a power of
+/// two, up to 32, that leaves few threads without one; at least `least`, so that reads are long
+/// enough, unless there are fewer.
 pub(crate) fn width(count: u32, least: u32) -> u32 {
     let most = count.max(1).next_power_of_two().min(32);
-    let widths =
-        std::iter::successors(Some(most), |width| Some(width / 2)).take_while(|width| *width >= least.min(most));
+    let widths = std::iter::successors(Some(most), |width| Some(width / 2))
+        .take_while(|width| *width >= least.min(most));
     widths.min_by_key(|width| count.next_multiple_of(*width)).unwrap_or(most)
 }
 
@@ -37,18 +39,31 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// The elements of `layout` in the memory order of `order`, which has its shape. The offset is the caller's to add.
+    /// The elements of `layout` in the memory order of `order`, which has its shape. The offset is
+    /// the caller's to add.
     pub(crate) fn new(op: &'static str, order: &Layout, layout: &Layout) -> Result<Self> {
         let rows = Rows::new(order, [layout]);
         let (sizes, strides) = (rows.sizes(), rows.strides());
-        let last: usize = sizes.iter().zip(strides).map(|(&size, &[stride])| size.saturating_sub(1) * stride).sum();
+        let last: usize = sizes
+            .iter()
+            .zip(strides)
+            .map(|(&size, &[stride])| size.saturating_sub(1) * stride)
+            .sum();
         let count: usize = sizes.iter().product();
         if sizes.len() > RANK || count > i32::MAX as usize || last > u32::MAX as usize {
-            let message =
-                format!("shape {:?} with strides {:?} is too large for a GPU kernel", layout.shape(), layout.strides());
+            let message = format!(
+                "shape {:?} with strides {:?} is too large for a GPU kernel",
+                layout.shape(),
+                layout.strides()
+            );
             return Err(Error::cuda(op, message));
         }
-        let mut part = Self { count: count as u32, rank: sizes.len() as u32, sizes: [1; RANK], strides: [0; RANK] };
+        let mut part = Self {
+            count: count as u32,
+            rank: sizes.len() as u32,
+            sizes: [1; RANK],
+            strides: [0; RANK],
+        };
         for (d, (&size, &[stride])) in sizes.iter().zip(strides).rev().enumerate() {
             (part.sizes[d], part.strides[d]) = (size as u32, stride as u32);
         }
@@ -69,11 +84,13 @@ impl Part {
 
     /// This part in packs of neighbouring elements, if it begins and ends with whole packs.
     fn packed(&self, pack: u32) -> Option<Self> {
-        if self.strides[0] != 1 || !self.sizes[0].is_multiple_of(pack) || !self.is_aligned(1, pack) {
+        if self.strides[0] != 1 || !self.sizes[0].is_multiple_of(pack) || !self.is_aligned(1, pack)
+        {
             return None;
         }
         let mut packed = *self;
-        (packed.count, packed.sizes[0], packed.strides[0]) = (self.count / pack, self.sizes[0] / pack, pack);
+        (packed.count, packed.sizes[0], packed.strides[0]) =
+            (self.count / pack, self.sizes[0] / pack, pack);
         Some(packed)
     }
 
@@ -115,12 +132,20 @@ enum Form {
 }
 
 impl Plan {
-    /// For elements of `dtype`, and packs of them if `addresses` allow it. An output is one piece unless `cut`.
-    pub(crate) fn new(kept: Part, reduced: Part, dtype: DType, addresses: &[u64], cut: bool) -> Self {
+    /// For elements of `dtype`, and packs of them if `addresses` allow it. An output is one piece
+    /// unless `cut`.
+    pub(crate) fn new(
+        kept: Part,
+        reduced: Part,
+        dtype: DType,
+        addresses: &[u64],
+        cut: bool,
+    ) -> Self {
         let pack = (16 / dtype.size()) as u32;
         let by_rows = kept.count == 1 || reduced.count > 1 && reduced.step() < kept.step();
         let (inner, outer) = if by_rows { (reduced, kept) } else { (kept, reduced) };
-        let aligned = addresses.iter().all(|address| address.is_multiple_of(16)) && outer.is_aligned(0, pack);
+        let aligned =
+            addresses.iter().all(|address| address.is_multiple_of(16)) && outer.is_aligned(0, pack);
         let (inner, form) = match inner.packed(pack).filter(|_| aligned) {
             Some(packed) if by_rows => (packed, Form::Rows),
             Some(packed) => (packed, Form::Columns),
@@ -139,10 +164,24 @@ impl Plan {
 
     /// For what the pieces of `count` outputs gave, which lies piece after piece.
     pub(crate) fn of_pieces(count: u32, pieces: u32) -> Self {
-        Self::shared_out(Part::line(count, 1), Part::line(pieces, count), false, Form::Single, 8, false)
+        Self::shared_out(
+            Part::line(count, 1),
+            Part::line(pieces, count),
+            false,
+            Form::Single,
+            8,
+            false,
+        )
     }
 
-    fn shared_out(kept: Part, reduced: Part, by_rows: bool, form: Form, side_by_side: u32, cut: bool) -> Self {
+    fn shared_out(
+        kept: Part,
+        reduced: Part,
+        by_rows: bool,
+        form: Form,
+        side_by_side: u32,
+        cut: bool,
+    ) -> Self {
         let most = reduced.count.max(1).next_power_of_two().min(THREADS);
         let lanes = match by_rows {
             // A few reads to a lane, but whole warps.
@@ -154,7 +193,11 @@ impl Plan {
         let pieces = if cut { worth.min((BLOCKS / blocks).max(1)) } else { 1 };
         let piece = reduced.count.div_ceil(pieces).next_multiple_of(lanes).max(1);
         let pieces = reduced.count.div_ceil(piece).max(1);
-        Self { reduction: Reduction { kept, reduced, lanes, rows: by_rows.into(), piece }, form, pieces }
+        Self {
+            reduction: Reduction { kept, reduced, lanes, rows: by_rows.into(), piece },
+            form,
+            pieces,
+        }
     }
 
     /// The launch of `kernel` or of a packed form of it, whose name is written to `name`.
@@ -172,7 +215,12 @@ impl Plan {
             Form::Columns => "_columns",
         });
         let Reduction { kept, lanes, .. } = self.reduction;
-        Launch::blocks(module, name, dtype, [kept.count.div_ceil(THREADS / lanes) as usize, self.pieces as usize, 1])
+        Launch::blocks(
+            module,
+            name,
+            dtype,
+            [kept.count.div_ceil(THREADS / lanes) as usize, self.pieces as usize, 1],
+        )
     }
 
     /// The form, for tests that mean to reach each.

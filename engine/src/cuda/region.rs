@@ -18,15 +18,23 @@ struct Region {
 }
 
 /// Copies `x` into the part of `to`'s storage that `region`, of the shape of `x`, describes.
-pub(crate) fn copy_region(gpu: &'static Gpu, op: &'static str, to: &Tensor, region: &Layout, x: &Tensor) -> Result<()> {
+pub(crate) fn copy_region(
+    gpu: &'static Gpu,
+    op: &'static str,
+    to: &Tensor,
+    region: &Layout,
+    x: &Tensor,
+) -> Result<()> {
     if region.numel() == 0 {
         return Ok(());
     }
-    let too_large = || Error::cuda(op, format!("shape {:?} is too large for a GPU kernel", to.shape()));
+    let too_large =
+        || Error::cuda(op, format!("shape {:?} is too large for a GPU kernel", to.shape()));
     let rows = Rows::new(region, [region, x.layout()]);
     let (sizes, strides) = (rows.sizes(), rows.strides());
-    let reach =
-        |which: usize| sizes.iter().zip(strides).map(|(size, strides)| (size - 1) * strides[which]).sum::<usize>();
+    let reach = |which: usize| {
+        sizes.iter().zip(strides).map(|(size, strides)| (size - 1) * strides[which]).sum::<usize>()
+    };
     let number = |number: usize| u32::try_from(number).map_err(|_| too_large());
     if sizes.len() > RANK || reach(0).max(reach(1)) > u32::MAX as usize {
         return Err(too_large());
@@ -34,13 +42,16 @@ pub(crate) fn copy_region(gpu: &'static Gpu, op: &'static str, to: &Tensor, regi
     let (count, rank) = (number(region.numel())?, sizes.len() as u32);
     let mut arguments = Region { count, rank, sizes: [1; RANK], to: [0; RANK], from: [0; RANK] };
     for (d, (&size, &[to, from])) in sizes.iter().zip(strides).rev().enumerate() {
-        (arguments.sizes[d], arguments.to[d], arguments.from[d]) = (number(size)?, number(to)?, number(from)?);
+        (arguments.sizes[d], arguments.to[d], arguments.from[d]) =
+            (number(size)?, number(to)?, number(from)?);
     }
     let size = to.dtype().size();
-    let addresses = [to.address()? + ((region.offset() - to.layout().offset()) * size) as u64, x.address()?];
+    let addresses =
+        [to.address()? + ((region.offset() - to.layout().offset()) * size) as u64, x.address()?];
     let pack = (16 / size) as u32;
-    let whole =
-        |strides: &[u32; RANK]| strides[0] == 1 && strides[1..].iter().all(|stride| stride.is_multiple_of(pack));
+    let whole = |strides: &[u32; RANK]| {
+        strides[0] == 1 && strides[1..].iter().all(|stride| stride.is_multiple_of(pack))
+    };
     let packed = arguments.sizes[0].is_multiple_of(pack)
         && whole(&arguments.to)
         && whole(&arguments.from)

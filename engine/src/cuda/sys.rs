@@ -1,5 +1,6 @@
-//! The driver calls that are made directly, as `cust` has no way to make them on our streams or fails on codes it does not know.
-//! The names are the driver's own; crate `cuda-driver` leads them to it.
+//! The driver calls that are made directly, as `cust` has no way to make them on our streams or
+//! fails on codes it does not know. The names are the driver's own; crate `cuda-driver` leads them
+//! to it.
 
 use crate::{Error, Result};
 use std::ffi::c_void;
@@ -18,8 +19,18 @@ unsafe extern "C" {
     pub(crate) fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) -> i32;
     pub(crate) fn cuMemAllocHost_v2(pointer: *mut *mut c_void, bytes: usize) -> i32;
     pub(crate) fn cuMemFreeHost(pointer: *mut c_void) -> i32;
-    pub(crate) fn cuMemcpyHtoDAsync_v2(to: u64, from: *const c_void, bytes: usize, stream: Stream) -> i32;
-    pub(crate) fn cuMemcpyDtoHAsync_v2(to: *mut c_void, from: u64, bytes: usize, stream: Stream) -> i32;
+    pub(crate) fn cuMemcpyHtoDAsync_v2(
+        to: u64,
+        from: *const c_void,
+        bytes: usize,
+        stream: Stream,
+    ) -> i32;
+    pub(crate) fn cuMemcpyDtoHAsync_v2(
+        to: *mut c_void,
+        from: u64,
+        bytes: usize,
+        stream: Stream,
+    ) -> i32;
     pub(crate) fn cuMemcpyDtoDAsync_v2(to: u64, from: u64, bytes: usize, stream: Stream) -> i32;
     pub(crate) fn cuMemsetD8Async(to: u64, value: u8, bytes: usize, stream: Stream) -> i32;
     pub(crate) fn cuStreamSynchronize(stream: Stream) -> i32;
@@ -45,7 +56,11 @@ unsafe extern "C" {
     ) -> i32;
     pub(crate) fn cuStreamBeginCapture_v2(stream: Stream, mode: i32) -> i32;
     pub(crate) fn cuStreamEndCapture(stream: Stream, graph: *mut Graph) -> i32;
-    pub(crate) fn cuGraphInstantiateWithFlags(executable: *mut Executable, graph: Graph, flags: u64) -> i32;
+    pub(crate) fn cuGraphInstantiateWithFlags(
+        executable: *mut Executable,
+        graph: Graph,
+        flags: u64,
+    ) -> i32;
     pub(crate) fn cuGraphLaunch(executable: Executable, stream: Stream) -> i32;
     pub(crate) fn cuGraphExecDestroy(executable: Executable) -> i32;
     pub(crate) fn cuGraphDestroy(graph: Graph) -> i32;

@@ -1,9 +1,11 @@
-//! The host side: memory, copies, launches, errors. These run on whatever GPU there is, or on the emulator.
+//! The host side: memory, copies, launches, errors. These run on whatever GPU there is, or on the
+//! emulator.
 
 use super::*;
 use crate::{DType, Rng, Tensor};
 
-/// The first GPU. Without one the test ends here, unless the environment says that there must be one.
+/// The first GPU. Without one the test ends here, unless the environment says that there must be
+/// one.
 pub(crate) fn gpu() -> Option<&'static Gpu> {
     match Gpu::get(0) {
         Ok(gpu) => Some(gpu),
@@ -38,7 +40,8 @@ fn tensors_come_back_as_they_went() {
 fn views_are_gathered() {
     let Some(_) = gpu() else { return };
     let x = Tensor::randn(&[2, 6, 5, 7], DType::F32, &mut Rng::new(2));
-    let view = |x: &Tensor| x.permute(&[1, 0, 3, 2]).unwrap().standard().unwrap().to_f64_vec().unwrap();
+    let view =
+        |x: &Tensor| x.permute(&[1, 0, 3, 2]).unwrap().standard().unwrap().to_f64_vec().unwrap();
     assert_eq!(view(&x.to_device(Device::Cuda(0)).unwrap()), view(&x));
 }
 
@@ -53,7 +56,10 @@ fn many_copies_overlap_with_kernels_and_keep_their_values() {
         results.push((x, there.add(&there).unwrap().relu().unwrap()));
     }
     for (x, y) in results {
-        assert_eq!(y.to_f64_vec().unwrap(), x.add(&x).unwrap().relu().unwrap().to_f64_vec().unwrap());
+        assert_eq!(
+            y.to_f64_vec().unwrap(),
+            x.add(&x).unwrap().relu().unwrap().to_f64_vec().unwrap()
+        );
     }
 }
 
@@ -62,10 +68,15 @@ fn what_a_kernel_is_not_told_or_told_too_much_is_an_error() {
     let Some(gpu) = gpu() else { return };
     let launch = Launch::each("pointwise", "add", DType::F32, 1);
     let message = launch.run(gpu, &[&0u64]).unwrap_err().to_string();
-    assert!(message.contains("add_f32: arguments of [8] bytes for parameters of [8, 48, 232, 16]"), "{message}");
-    let message = Launch::each("pointwise", "no", DType::F32, 1).run(gpu, &[]).unwrap_err().to_string();
+    assert!(
+        message.contains("add_f32: arguments of [8] bytes for parameters of [8, 48, 232, 16]"),
+        "{message}"
+    );
+    let message =
+        Launch::each("pointwise", "no", DType::F32, 1).run(gpu, &[]).unwrap_err().to_string();
     assert!(message.contains("no_f32: there is no such kernel"), "{message}");
-    let message = Launch::each("pointwise", "add", DType::U8, 1).run(gpu, &[]).unwrap_err().to_string();
+    let message =
+        Launch::each("pointwise", "add", DType::U8, 1).run(gpu, &[]).unwrap_err().to_string();
     assert!(message.contains("add_u8: there are no kernels pointwise for this type"), "{message}");
 }
 
@@ -79,9 +90,11 @@ fn operands_on_two_devices_are_refused() {
 
 #[test]
 fn a_gpu_that_is_not_there_is_an_error() {
-    let message = Tensor::ones(&[3], DType::F32).to_device(Device::Cuda(63)).unwrap_err().to_string();
+    let message =
+        Tensor::ones(&[3], DType::F32).to_device(Device::Cuda(63)).unwrap_err().to_string();
     assert!(message.starts_with("device: cuda:63 cannot be used: "), "{message}");
-    let message = Tensor::ones(&[3], DType::F32).to_device(Device::Cuda(1000)).unwrap_err().to_string();
+    let message =
+        Tensor::ones(&[3], DType::F32).to_device(Device::Cuda(1000)).unwrap_err().to_string();
     assert_eq!(message, "device: there is no GPU number 1000");
 }
 
@@ -102,7 +115,15 @@ fn a_recorded_computation_gives_what_the_function_does() {
     for length in [3, 3, 3, 3, 3, 2, 2, 2, 2] {
         let inputs = [0, 1].map(|_| Tensor::randn(&[length, 5], DType::F32, &mut rng));
         let there = inputs.clone().map(|x| x.to_device(Device::Cuda(0)).unwrap());
-        let expected = there[0].mul(&weight).unwrap().tanh().unwrap().add(&there[1]).unwrap().square().unwrap();
+        let expected = there[0]
+            .mul(&weight)
+            .unwrap()
+            .tanh()
+            .unwrap()
+            .add(&there[1])
+            .unwrap()
+            .square()
+            .unwrap();
         let f = |x: &[Tensor]| {
             calls += 1;
             Ok::<_, Error>(vec![x[0].mul(&weight)?.tanh()?.add(&x[1])?.square()?])

@@ -1,11 +1,12 @@
 //! The operations, a room each.
 //!
-//! A room is a folder that holds the whole truth about an operation: its shape rule, forward and backward, its samples
-//! for the sweep, and its tests. To the outside it is a method of [`Tensor`]; inside it implements [`Op`], and
-//! [`apply`] does for every operation what is the same for all: check, run, and record if a gradient will be asked for.
+//! A room is a folder that holds the whole truth about an operation: its shape rule, forward and
+//! backward, its samples for the sweep, and its tests. To the outside it is a method of [`Tensor`];
+//! inside it implements [`Op`], and [`apply`] does for every operation what is the same for all:
+//! check, run, and record if a gradient will be asked for.
 //!
-//! To read one, take [`conv2d`]: `Tensor::conv2d` calls `apply`, which calls `infer`, `forward` and, when the tape is
-//! played back, `backward`.
+//! To read one, take [`conv2d`]: `Tensor::conv2d` calls `apply`, which calls `infer`, `forward`
+//! and, when the tape is played back, `backward`.
 //!
 //! To add one: a folder, a line in `rooms!` below. The sweep then finds it through its `ROOM`.
 
@@ -16,7 +17,8 @@ use crate::tape::Node;
 use crate::tensor::Meta;
 use crate::{Error, Result, Tensor};
 
-/// Leaves for the room's CUDA side where `$tensor` is on a GPU: returns `$run`, in which `$gpu` is that GPU.
+/// Leaves for the room's CUDA side where `$tensor` is on a GPU: returns `$run`, in which `$gpu` is
+/// that GPU.
 macro_rules! on_gpu {
     ($tensor:expr, $gpu:ident => $run:expr) => {
         #[cfg(feature = "cuda")]
@@ -92,27 +94,35 @@ pub trait Op: Send + Sync + Sized + 'static {
     /// Keeping nothing that no gradient asks for is what `need` is for.
     type Saved: Saved;
 
-    /// The shape and dtype rule: what comes out for these inputs, or why they do not fit. Computes nothing.
+    /// The shape and dtype rule: what comes out for these inputs, or why they do not fit. Computes
+    /// nothing.
     fn infer(&self, inputs: &[Meta]) -> Result<Meta>;
 
-    /// The value, and what `backward` needs of it. `inputs` have passed `infer` and are off the tape.
-    /// `need[i]` says whether the gradient of input `i` will be asked for.
+    /// The value, and what `backward` needs of it. `inputs` have passed `infer` and are off the
+    /// tape. `need[i]` says whether the gradient of input `i` will be asked for.
     fn forward(&self, inputs: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)>;
 
     /// The gradient of each input, given `dy`, that of the output; `None` where `need[i]` is false.
-    /// Returns gradients and never adds them: the tape does. For an input that was broadcast, a gradient in the
-    /// output's shape will do: the tape sums it.
-    fn backward(&self, saved: Self::Saved, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>>;
+    /// Returns gradients and never adds them: the tape does. For an input that was broadcast, a
+    /// gradient in the output's shape will do: the tape sums it.
+    fn backward(
+        &self,
+        saved: Self::Saved,
+        dy: &Tensor,
+        need: &[bool],
+    ) -> Result<Vec<Option<Tensor>>>;
 
-    /// What profiles count as the cost of `forward`: two floating-point operations for each multiply-add that the definition
-    /// asks for, borders included, whatever the kernel saves or wastes. Only products are counted: of the first two inputs,
-    /// the gradient of either being as many again (a bias, the third, is next to nothing). 0 leaves an operation out.
+    /// What profiles count as the cost of `forward`: two floating-point operations for each
+    /// multiply-add that the definition asks for, borders included, whatever the kernel saves or
+    /// wastes. Only products are counted: of the first two inputs, the gradient of either being as
+    /// many again (a bias, the third, is next to nothing). 0 leaves an operation out.
     fn flops(&self, _inputs: &[Meta], _output: &Meta) -> u64 {
         0
     }
 }
 
-/// Runs `op`: checks the inputs, computes, and records it if an input is on a tape. A profile is told of both passes.
+/// Runs `op`: checks the inputs, computes, and records it if an input is on a tape. A profile is
+/// told of both passes.
 pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
     let metas: Vec<Meta> = inputs.iter().map(|input| input.meta()).collect();
     let expected = op.infer(&metas)?;
@@ -139,13 +149,16 @@ pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
 fn one_device(op: &'static str, inputs: &[&Tensor]) -> Result<()> {
     let Some(first) = inputs.first().map(|input| input.device()) else { return Ok(()) };
     match inputs.iter().find(|input| input.device() != first) {
-        Some(other) => Err(Error::cuda(op, format!("operands are on {first} and on {}", other.device()))),
+        Some(other) => {
+            Err(Error::cuda(op, format!("operands are on {first} and on {}", other.device())))
+        }
         None => Ok(()),
     }
 }
 
-/// As [`apply`] with `onto` as input number `place`, for an operation whose result has that input's shape and can be made in its
-/// memory: by `in_place`, where nothing is recorded and nobody else holds `onto`.
+/// As [`apply`] with `onto` as input number `place`, for an operation whose result has that input's
+/// shape and can be made in its memory: by `in_place`, where nothing is recorded and nobody else
+/// holds `onto`.
 pub(crate) fn apply_onto<O: Op>(
     op: O,
     others: &[&Tensor],
@@ -154,7 +167,8 @@ pub(crate) fn apply_onto<O: Op>(
     in_place: impl FnOnce(&O, &mut Tensor) -> Result<()>,
 ) -> Result<Tensor> {
     let (before, after) = others.split_at(place);
-    let inputs: Vec<&Tensor> = before.iter().copied().chain([&onto]).chain(after.iter().copied()).collect();
+    let inputs: Vec<&Tensor> =
+        before.iter().copied().chain([&onto]).chain(after.iter().copied()).collect();
     if Node::tape_of(&inputs).is_some() || !onto.is_exclusive() {
         return apply(op, &inputs);
     }
@@ -163,7 +177,9 @@ pub(crate) fn apply_onto<O: Op>(
     one_device(O::NAME, &inputs)?;
     interrupt::check(O::NAME)?;
     debug_assert_eq!(expected, onto.meta(), "{}: the result does not fit into its input", O::NAME);
-    time(Call::new(O::NAME, &metas, &expected, || op.flops(&metas, &expected)), || in_place(&op, &mut onto))?;
+    time(Call::new(O::NAME, &metas, &expected, || op.flops(&metas, &expected)), || {
+        in_place(&op, &mut onto)
+    })?;
     Ok(onto)
 }
 

@@ -1,11 +1,13 @@
-//! What batch and instance normalisation share: y = (x − mean)/√(var + eps)·weight + bias, for every channel.
+//! What batch and instance normalisation share: y = (x − mean)/√(var + eps)·weight + bias, for
+//! every channel.
 //!
-//! They differ in which pixels a mean and a variance are taken over: those of the whole batch (one group), or those of
-//! each image (N groups). The statistics are f64 throughout.
+//! They differ in which pixels a mean and a variance are taken over: those of the whole batch (one
+//! group), or those of each image (N groups). The statistics are f64 throughout.
 //!
-//! Backward, with x̂ the normalised input, a = weight/√(var + eps) and M the number of values in a group:
-//! d bias = Σ dy, d weight = Σ dy·x̂, and dx = a·(dy − Σdy/M − x̂·Σ(dy·x̂)/M), of which a·dy remains where the
-//! statistics are constants. Where ranks share a batch, the sums and M of dx are those of the whole; d weight and d bias are of the rank's part.
+//! Backward, with x̂ the normalised input, a = weight/√(var + eps) and M the number of values in a
+//! group: d bias = Σ dy, d weight = Σ dy·x̂, and dx = a·(dy − Σdy/M − x̂·Σ(dy·x̂)/M), of which a·dy
+//! remains where the statistics are constants. Where ranks share a batch, the sums and M of dx are
+//! those of the whole; d weight and d bias are of the rank's part.
 
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -42,13 +44,19 @@ impl Statistics {
 
     /// Given ones, for all images.
     pub(super) fn given(mean: &Tensor, var: &Tensor) -> Result<Self> {
-        let given = |x: &Tensor| x.detach().to_dtype(DType::F64)?.reshape(&[1, x.numel()])?.standard();
+        let given =
+            |x: &Tensor| x.detach().to_dtype(DType::F64)?.reshape(&[1, x.numel()])?.standard();
         Ok(Self { mean: given(mean)?, var: given(var)? })
     }
 
-    /// Those of all parts of a batch, of which each rank has one with the statistics of `count` values in a channel; and how many
-    /// values the parts have together.
-    pub(super) fn of_all(&self, op: &'static str, count: f64, ranks: &dyn Ranks) -> Result<(Self, f64)> {
+    /// Those of all parts of a batch, of which each rank has one with the statistics of `count`
+    /// values in a channel; and how many values the parts have together.
+    pub(super) fn of_all(
+        &self,
+        op: &'static str,
+        count: f64,
+        ranks: &dyn Ranks,
+    ) -> Result<(Self, f64)> {
         if self.mean.device() != Device::Cpu {
             return self.of_all_on_gpu(op, count, ranks);
         }
@@ -60,16 +68,25 @@ impl Statistics {
         }
         let total: f64 = parts.iter().map(|part| part[0]).sum();
         // Σ over the parts of count·f, over the total.
-        let weighted = |f: &dyn Fn(&[f64]) -> f64| parts.iter().map(|part| part[0] * f(part)).sum::<f64>() / total;
+        let weighted = |f: &dyn Fn(&[f64]) -> f64| {
+            parts.iter().map(|part| part[0] * f(part)).sum::<f64>() / total
+        };
         let mean: Vec<f64> = (1..=channels).map(|c| weighted(&|part| part[c])).collect();
-        let var: Vec<f64> =
-            (1..=channels).map(|c| weighted(&|part| part[channels + c] + (part[c] - mean[c - 1]).powi(2))).collect();
-        let [mean, var] = [mean, var].map(|numbers| from_f64(&numbers, self.mean.shape(), DType::F64));
+        let var: Vec<f64> = (1..=channels)
+            .map(|c| weighted(&|part| part[channels + c] + (part[c] - mean[c - 1]).powi(2)))
+            .collect();
+        let [mean, var] =
+            [mean, var].map(|numbers| from_f64(&numbers, self.mean.shape(), DType::F64));
         Ok((Self { mean, var }, total))
     }
 
     /// The same where they are on a GPU, and stay there.
-    fn of_all_on_gpu(&self, op: &'static str, count: f64, ranks: &dyn Ranks) -> Result<(Self, f64)> {
+    fn of_all_on_gpu(
+        &self,
+        op: &'static str,
+        count: f64,
+        ranks: &dyn Ranks,
+    ) -> Result<(Self, f64)> {
         let channels = self.mean.numel();
         // These follow from the shapes, so a recording may take them for constants.
         let sizes = ranks.gather(&[count, channels as f64])?;
@@ -134,7 +151,12 @@ pub(super) type Saved = (Option<Tensor>, Option<Tensor>);
 
 impl Normalise {
     /// `inputs`: x, weight, bias.
-    pub(super) fn forward(&self, op: &'static str, inputs: &[&Tensor], need: &[bool]) -> Result<(Tensor, Saved)> {
+    pub(super) fn forward(
+        &self,
+        op: &'static str,
+        inputs: &[&Tensor],
+        need: &[bool],
+    ) -> Result<(Tensor, Saved)> {
         let (x, weight, bias) = (inputs[0].standard()?, inputs[1], inputs[2]);
         let wants_x = need[1] || need[0] && self.of_input;
         let kept = (keep(wants_x, &x), keep(need[0], weight));
@@ -159,7 +181,8 @@ impl Normalise {
     ) -> Result<Vec<Option<Tensor>>> {
         let dy = dy.standard()?;
         on_gpu!(dy, gpu => cuda::backward(gpu, self, op, (x, weight), &dy, need));
-        let (groups, mean) = (self.statistics.groups(), self.statistics.mean.dense_data::<f64>(op)?);
+        let (groups, mean) =
+            (self.statistics.groups(), self.statistics.mean.dense_data::<f64>(op)?);
         let channels = dy.shape()[1];
         let (sum_dy, sum_dy_x) = dispatch_float!(op, dy.dtype(), T => {
             let data: &[T] = dy.dense_data(op)?;
@@ -171,11 +194,19 @@ impl Normalise {
         })?;
         let inverse = self.inverse_deviations(op)?;
         let dx = match weight {
-            Some(weight) => Some(self.backward_x(op, x.as_ref(), &weight.to_f64_vec()?, &dy, &sum_dy, &sum_dy_x)?),
+            Some(weight) => Some(self.backward_x(
+                op,
+                x.as_ref(),
+                &weight.to_f64_vec()?,
+                &dy,
+                &sum_dy,
+                &sum_dy_x,
+            )?),
             None => None,
         };
         let d_weight = need[1].then(|| {
-            let scaled: Vec<f64> = sum_dy_x.iter().zip(&inverse).map(|(sum, inverse)| sum * inverse).collect();
+            let scaled: Vec<f64> =
+                sum_dy_x.iter().zip(&inverse).map(|(sum, inverse)| sum * inverse).collect();
             over_groups(&scaled, channels, dy.dtype())
         });
         let d_bias = need[2].then(|| over_groups(&sum_dy, channels, dy.dtype()));
@@ -203,12 +234,15 @@ impl Normalise {
             count = whole.count;
             [sum_dy, sum_dy_x] = whole.sums(op, [&sum_dy, &sum_dy_x])?.map(Cow::Owned);
         }
-        let constant: Vec<f64> = scale.iter().zip(&*sum_dy).map(|(a, sum)| -a * sum / count).collect();
+        let constant: Vec<f64> =
+            scale.iter().zip(&*sum_dy).map(|(a, sum)| -a * sum / count).collect();
         let inverse = self.inverse_deviations(op)?;
-        let slope: Vec<f64> =
-            (0..scale.len()).map(|i| -scale[i] * inverse[i] * inverse[i] * sum_dy_x[i] / count).collect();
+        let slope: Vec<f64> = (0..scale.len())
+            .map(|i| -scale[i] * inverse[i] * inverse[i] * sum_dy_x[i] / count)
+            .collect();
         let mean = self.statistics.mean.dense_data(op)?;
-        let [mean, constant, slope] = [mean, &constant, &slope].map(|numbers| per_channel(numbers, channels, dtype));
+        let [mean, constant, slope] =
+            [mean, &constant, &slope].map(|numbers| per_channel(numbers, channels, dtype));
         dispatch_float!(op, dtype, T => {
             let f = |[dy, x, mean, a, slope, constant]: [T; 6]| dy * a + ((x - mean) * slope + constant);
             map(op, dy.shape(), [dy, x, &mean, &a, &slope, &constant], f)
@@ -217,13 +251,23 @@ impl Normalise {
 
     /// 1/√(var + eps), `[groups, channels]`.
     fn inverse_deviations(&self, op: &'static str) -> Result<Vec<f64>> {
-        Ok(self.statistics.var.dense_data::<f64>(op)?.iter().map(|var| 1.0 / (var + self.eps).sqrt()).collect())
+        Ok(self
+            .statistics
+            .var
+            .dense_data::<f64>(op)?
+            .iter()
+            .map(|var| 1.0 / (var + self.eps).sqrt())
+            .collect())
     }
 
     /// weight/√(var + eps), `[groups, channels]`.
     fn scale(&self, op: &'static str, weight: &[f64]) -> Result<Vec<f64>> {
         let inverse = self.inverse_deviations(op)?;
-        Ok(inverse.iter().zip(weight.iter().cycle()).map(|(inverse, weight)| inverse * weight).collect())
+        Ok(inverse
+            .iter()
+            .zip(weight.iter().cycle())
+            .map(|(inverse, weight)| inverse * weight)
+            .collect())
     }
 }
 
@@ -233,7 +277,8 @@ pub(super) fn infer(op: &'static str, x: &Meta, others: &[(&str, &Meta)]) -> Res
     let [_, c, _, _] = x.dims4(op)?;
     for (name, other) in others {
         if other.shape != [c] {
-            let message = format!("{name} must have shape [{c}] for x {:?}, got {:?}", x.shape, other.shape);
+            let message =
+                format!("{name} must have shape [{c}] for x {:?}, got {:?}", x.shape, other.shape);
             return Err(Error::shape(op, message));
         }
         if other.dtype != x.dtype {

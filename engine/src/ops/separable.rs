@@ -1,7 +1,7 @@
 //! What the rooms of pooling and resizing share: an operation given by a table along each axis.
 //!
-//! A room says how large its output is and what its tables are ([`Separable`]); value and gradient follow from
-//! [`resample`] with the tables as they are, and transposed.
+//! A room says how large its output is and what its tables are ([`Separable`]); value and gradient
+//! follow from [`resample`] with the tables as they are, and transposed.
 
 #[cfg(feature = "cuda")]
 pub(super) mod cuda;
@@ -15,7 +15,8 @@ pub(super) trait Separable: Send + Sync + 'static {
     /// The operation's name.
     const NAME: &'static str;
 
-    /// The output's height and width for an input of `size` (neither is 0), or what is wrong with it.
+    /// The output's height and width for an input of `size` (neither is 0), or what is wrong with
+    /// it.
     fn output(&self, size: [usize; 2]) -> Result<[usize; 2], String>;
 
     /// The table along an axis of `from` inputs and `to` outputs.
@@ -51,7 +52,12 @@ impl<S: Separable> Op for Apply<S> {
         Ok((resample(S::NAME, x[0], &rows, &cols)?, Tables(rows, cols)))
     }
 
-    fn backward(&self, Tables(rows, cols): Tables, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn backward(
+        &self,
+        Tables(rows, cols): Tables,
+        dy: &Tensor,
+        _: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(resample(S::NAME, dy, &rows.transposed(), &cols.transposed())?)])
     }
 }
@@ -82,6 +88,7 @@ pub(super) fn infer(
     if h == 0 || w == 0 {
         return Err(Error::shape(op, format!("shape {:?} has no pixels", x.shape)));
     }
-    let [h, w] = output([h, w]).map_err(|what| Error::shape(op, format!("{what}, got shape {:?}", x.shape)))?;
+    let [h, w] = output([h, w])
+        .map_err(|what| Error::shape(op, format!("{what}, got shape {:?}", x.shape)))?;
     Ok(Meta { shape: vec![n, c, h, w], dtype: x.dtype })
 }

@@ -1,4 +1,5 @@
-//! Many tensors at once on a GPU: the tables that the kernels in `optimise.cu` take, and who owns the memory that is overwritten.
+//! Many tensors at once on a GPU: the tables that the kernels in `optimise.cu` take, and who owns
+//! the memory that is overwritten.
 
 use super::{Clip, Parameter, Row, Rows, Rule, Shared};
 use crate::cuda::{Argument, Gpu, Launch, computed_in};
@@ -31,8 +32,15 @@ struct Listed {
 }
 
 impl Listed {
-    /// One tensor of what `tensors` hold, all of one shape and on `gpu`; `dtype` is that of one of them.
-    fn new(op: &'static str, gpu: &Gpu, dtype: DType, row: usize, tensors: &[&Tensor]) -> Result<Self> {
+    /// One tensor of what `tensors` hold, all of one shape and on `gpu`; `dtype` is that of one of
+    /// them.
+    fn new(
+        op: &'static str,
+        gpu: &Gpu,
+        dtype: DType,
+        row: usize,
+        tensors: &[&Tensor],
+    ) -> Result<Self> {
         let mut at = [0; OPERANDS];
         for (at, tensor) in at.iter_mut().zip(tensors) {
             on(op, gpu, tensor)?;
@@ -50,12 +58,15 @@ impl Listed {
 fn on(op: &'static str, gpu: &Gpu, tensor: &Tensor) -> Result<()> {
     match tensor.gpu() {
         Some(other) if other.index() == gpu.index() => Ok(()),
-        _ => Err(Error::cuda(op, format!("tensors are on cuda:{} and on {}", gpu.index(), tensor.device()))),
+        _ => Err(Error::cuda(
+            op,
+            format!("tensors are on cuda:{} and on {}", gpu.index(), tensor.device()),
+        )),
     }
 }
 
-/// Launches `kernel` over all of `listed`, with the arguments that come before the table and after it. Blocks are numbered through
-/// all launches; returns how many there were.
+/// Launches `kernel` over all of `listed`, with the arguments that come before the table and after
+/// it. Blocks are numbered through all launches; returns how many there were.
 fn launch(
     gpu: &Gpu,
     kernel: &'static str,
@@ -75,10 +86,15 @@ fn launch(
         for (i, tensor) in rest[..run].iter().enumerate() {
             end += tensor.blocks();
             table.ends[i] = end as u32;
-            (table.sizes[i], table.rows[i], table.at[i]) = (tensor.size, tensor.row as u32, tensor.at);
+            (table.sizes[i], table.rows[i], table.at[i]) =
+                (tensor.size, tensor.row as u32, tensor.at);
         }
-        let arguments: Vec<&dyn Argument> =
-            before.iter().copied().chain([&table as &dyn Argument]).chain(after.iter().copied()).collect();
+        let arguments: Vec<&dyn Argument> = before
+            .iter()
+            .copied()
+            .chain([&table as &dyn Argument])
+            .chain(after.iter().copied())
+            .collect();
         Launch::blocks("optimise", kernel, first.dtype, [end, 1, 1]).run(gpu, &arguments)?;
         blocks += end;
         rest = &rest[run..];
@@ -112,7 +128,11 @@ pub(super) fn refresh(rows: &mut Rows) -> Result<()> {
 
 /// Where the numbers are on `gpu`.
 fn address(gpu: &'static Gpu, rows: &mut Rows) -> Result<u64> {
-    if rows.there.as_ref().is_none_or(|there| there.gpu().is_none_or(|other| other.index() != gpu.index())) {
+    if rows
+        .there
+        .as_ref()
+        .is_none_or(|there| there.gpu().is_none_or(|other| other.index() != gpu.index()))
+    {
         let shape = [rows.rows.len() * size_of::<Row>() / size_of::<f64>()];
         rows.there = Some(Tensor::new_on_gpu(gpu, &shape, DType::F64)?);
         refresh(rows)?;
@@ -154,13 +174,17 @@ pub(super) fn step(
         }
         memory.iter_mut().try_for_each(|slot| own(slot, shared))?;
         let gradient = gradient.standard()?;
-        let operands: Vec<&Tensor> = [&**value, &gradient].into_iter().chain(memory.iter()).collect();
+        let operands: Vec<&Tensor> =
+            [&**value, &gradient].into_iter().chain(memory.iter()).collect();
         for (i, tensor) in operands.iter().enumerate() {
             if i != 1 && tensor.dtype() != real {
                 return Err(Error::dtype(OP, real, tensor.dtype()));
             }
             if tensor.shape() != value.shape() {
-                return Err(Error::shape(OP, format!("{:?} is remembered of {:?}", tensor.shape(), value.shape())));
+                return Err(Error::shape(
+                    OP,
+                    format!("{:?} is remembered of {:?}", tensor.shape(), value.shape()),
+                ));
             }
         }
         listed.push(Listed::new(OP, gpu, dtype, *row, &operands)?);
@@ -178,16 +202,21 @@ pub(super) fn step(
             let constants = [betas.0, betas.1, eps, 0.0];
             launch(gpu, "optimise_adam", &listed, &[], &[&rows, &norm, &limit, &constants])?
         }
-        Rule::Sgd { momentum, weight_decay } => {
-            launch(gpu, "optimise_sgd", &listed, &[], &[&rows, &norm, &limit, &[momentum, weight_decay]])?
-        }
+        Rule::Sgd { momentum, weight_decay } => launch(
+            gpu,
+            "optimise_sgd",
+            &listed,
+            &[],
+            &[&rows, &norm, &limit, &[momentum, weight_decay]],
+        )?,
     };
     Ok(())
 }
 
 pub(super) fn norm(gpu: &'static Gpu, gradients: &[&Tensor]) -> Result<Tensor> {
     const OP: &str = "norm";
-    let gradients: Vec<Tensor> = gradients.iter().map(|gradient| gradient.standard()).collect::<Result<_>>()?;
+    let gradients: Vec<Tensor> =
+        gradients.iter().map(|gradient| gradient.standard()).collect::<Result<_>>()?;
     let listed = gradients.iter().map(|gradient| {
         crate::dtype::require_compute(OP, gradient.dtype())?;
         Listed::new(OP, gpu, gradient.dtype(), 0, &[gradient])
@@ -252,12 +281,23 @@ mod tests {
         }
 
         /// A step, for which every second parameter has numbers of its own.
-        fn step(&mut self, rule: Rule, gradients: &[Tensor], clip: Option<Clip<'_>>, shared: Shared) {
+        fn step(
+            &mut self,
+            rule: Rule,
+            gradients: &[Tensor],
+            clip: Option<Clip<'_>>,
+            shared: Shared,
+        ) {
             self.steps += 1;
             self.rows.set(vec![rule.row(self.steps, 0.1), rule.row(self.steps + 3, 0.05)]).unwrap();
             let parts = self.values.iter_mut().zip(gradients).zip(&mut self.memory).enumerate();
             let mut parameters: Vec<Parameter<'_>> = parts
-                .map(|(i, ((value, gradient), memory))| Parameter { value, gradient, memory, row: i % 2 })
+                .map(|(i, ((value, gradient), memory))| Parameter {
+                    value,
+                    gradient,
+                    memory,
+                    row: i % 2,
+                })
                 .collect();
             step(rule, &mut self.rows, &mut parameters, clip, shared).unwrap();
         }
@@ -268,10 +308,15 @@ mod tests {
         }
     }
 
-    /// More tensors than a table holds: none, one, a few elements, several blocks of them, four dimensions.
+    /// More tensors than a table holds: none, one, a few elements, several blocks of them, four
+    /// dimensions.
     fn tensors(rng: &mut Rng, dtype: DType) -> Vec<Tensor> {
         let shapes: [&[usize]; 5] = [&[0], &[1], &[5], &[2 * SPAN + 3], &[6, 5, 3, 3]];
-        (0..70).map(|i| Tensor::randn(shapes[if i % 14 == 3 { 3 } else { [0, 1, 2, 4][i % 4] }], dtype, rng)).collect()
+        (0..70)
+            .map(|i| {
+                Tensor::randn(shapes[if i % 14 == 3 { 3 } else { [0, 1, 2, 4][i % 4] }], dtype, rng)
+            })
+            .collect()
     }
 
     fn there(tensors: &[Tensor]) -> Vec<Tensor> {
@@ -280,30 +325,46 @@ mod tests {
 
     fn close(a: &[f64], b: &[f64], tolerance: f64) {
         assert_eq!(a.len(), b.len());
-        let far = a.iter().zip(b).position(|(a, b)| (a - b).is_nan() || (a - b).abs() > tolerance * a.abs().max(1.0));
-        assert!(far.is_none(), "{} is not {} at {}", a[far.unwrap()], b[far.unwrap()], far.unwrap());
+        let far = a
+            .iter()
+            .zip(b)
+            .position(|(a, b)| (a - b).is_nan() || (a - b).abs() > tolerance * a.abs().max(1.0));
+        assert!(
+            far.is_none(),
+            "{} is not {} at {}",
+            a[far.unwrap()],
+            b[far.unwrap()],
+            far.unwrap()
+        );
     }
 
     #[test]
     fn steps_are_those_of_the_cpu() {
         let Some(_) = crate::cuda::tests::gpu() else { return };
         let mut rng = Rng::new(1);
-        for (real, dtype, tolerance) in
-            [(DType::F64, DType::F64, 1e-13), (DType::F32, DType::F32, 1e-5), (DType::F32, DType::F16, 1e-5)]
-        {
+        for (real, dtype, tolerance) in [
+            (DType::F64, DType::F64, 1e-13),
+            (DType::F32, DType::F32, 1e-5),
+            (DType::F32, DType::F16, 1e-5),
+        ] {
             for rule in RULES {
                 let values = tensors(&mut rng, real);
                 let (mut here, mut gpu) = (Model::new(values.clone()), Model::new(there(&values)));
                 for limit in [None, Some(1.0), Some(1e9)] {
                     let gradients: Vec<Tensor> = values
                         .iter()
-                        .map(|x| Tensor::randn(x.shape(), DType::F32, &mut rng).to_dtype(dtype).unwrap())
+                        .map(|x| {
+                            Tensor::randn(x.shape(), DType::F32, &mut rng).to_dtype(dtype).unwrap()
+                        })
                         .collect();
-                    let wide: Vec<Tensor> = gradients.iter().map(|x| x.to_dtype(DType::F64).unwrap()).collect();
+                    let wide: Vec<Tensor> =
+                        gradients.iter().map(|x| x.to_dtype(DType::F64).unwrap()).collect();
                     let gradients_there = there(&gradients);
-                    let norms = [&wide, &gradients_there].map(|x| norm(&x.iter().collect::<Vec<_>>()).unwrap());
+                    let norms = [&wide, &gradients_there]
+                        .map(|x| norm(&x.iter().collect::<Vec<_>>()).unwrap());
                     close(&norms[0].to_f64_vec().unwrap(), &norms[1].to_f64_vec().unwrap(), 1e-13);
-                    let [clip, clip_there] = norms.each_ref().map(|norm| limit.map(|limit| Clip { norm, limit }));
+                    let [clip, clip_there] =
+                        norms.each_ref().map(|norm| limit.map(|limit| Clip { norm, limit }));
                     here.step(rule, &gradients, clip, Shared::Leave);
                     gpu.step(rule, &gradients_there, clip_there, Shared::Leave);
                     close(&here.numbers(), &gpu.numbers(), tolerance);
@@ -327,9 +388,20 @@ mod tests {
                 assert_eq!(model.numbers(), before);
                 let (mut averages, mut rows) = (there(&values), Rows::default());
                 rows.set(vec![decay_row(0.5)]).unwrap();
-                average(&mut rows, &mut averages, &model.values.iter().collect::<Vec<_>>(), Some(&norm), Shared::Leave)
-                    .unwrap();
-                assert!(averages.iter().zip(&values).all(|(a, b)| a.to_f64_vec().unwrap() == b.to_f64_vec().unwrap()));
+                average(
+                    &mut rows,
+                    &mut averages,
+                    &model.values.iter().collect::<Vec<_>>(),
+                    Some(&norm),
+                    Shared::Leave,
+                )
+                .unwrap();
+                assert!(
+                    averages
+                        .iter()
+                        .zip(&values)
+                        .all(|(a, b)| a.to_f64_vec().unwrap() == b.to_f64_vec().unwrap())
+                );
             }
         }
     }
@@ -362,10 +434,12 @@ mod tests {
     fn averages_follow_in_every_type() {
         let Some(_) = crate::cuda::tests::gpu() else { return };
         let mut rng = Rng::new(4);
-        for (dtype, tolerance) in [(DType::F64, 1e-15), (DType::F32, 1e-6), (DType::F16, 1e-3), (DType::BF16, 1e-2)] {
+        for (dtype, tolerance) in
+            [(DType::F64, 1e-15), (DType::F32, 1e-6), (DType::F16, 1e-3), (DType::BF16, 1e-2)]
+        {
             let [start, values] = [0, 1].map(|_| tensors(&mut rng, DType::F64));
-            let [start, values] =
-                [start, values].map(|x| x.iter().map(|x| x.to_dtype(dtype).unwrap()).collect::<Vec<_>>());
+            let [start, values] = [start, values]
+                .map(|x| x.iter().map(|x| x.to_dtype(dtype).unwrap()).collect::<Vec<_>>());
             let run = |mut averages: Vec<Tensor>, values: &[Tensor]| {
                 let mut rows = Rows::default();
                 for decay in [0.1, 0.9] {
@@ -375,8 +449,14 @@ mod tests {
                 }
                 averages.iter().flat_map(|x| x.to_f64_vec().unwrap()).collect::<Vec<_>>()
             };
-            let exact = |x: &[Tensor]| x.iter().map(|x| x.to_dtype(DType::F64).unwrap()).collect::<Vec<_>>();
-            close(&run(exact(&start), &exact(&values)), &run(there(&start), &there(&values)), tolerance);
+            let exact = |x: &[Tensor]| {
+                x.iter().map(|x| x.to_dtype(DType::F64).unwrap()).collect::<Vec<_>>()
+            };
+            close(
+                &run(exact(&start), &exact(&values)),
+                &run(there(&start), &there(&values)),
+                tolerance,
+            );
         }
     }
 
@@ -387,11 +467,16 @@ mod tests {
             let (mut value, mut memory, mut rows) = (value.clone(), Vec::new(), Rows::default());
             rows.set(vec![Rule::adam().row(1, 0.1)]).unwrap();
             let parameter = Parameter { value: &mut value, gradient, memory: &mut memory, row: 0 };
-            step(Rule::adam(), &mut rows, &mut [parameter], None, Shared::Leave).unwrap_err().to_string()
+            step(Rule::adam(), &mut rows, &mut [parameter], None, Shared::Leave)
+                .unwrap_err()
+                .to_string()
         };
         let x = Tensor::ones(&[2], DType::F32);
         let half = there(&[x.to_dtype(DType::F16).unwrap()]);
         assert_eq!(refused(&half[0], &half[0]), "optimise: expected dtype f32, got f16");
-        assert_eq!(refused(&there(std::slice::from_ref(&x))[0], &x), "optimise: tensors are on cuda:0 and on cpu");
+        assert_eq!(
+            refused(&there(std::slice::from_ref(&x))[0], &x),
+            "optimise: tensors are on cuda:0 and on cpu"
+        );
     }
 }

@@ -1,11 +1,13 @@
 //! How gradients change parameters: the rules of optimisers, norms of gradients, moving averages.
 //!
-//! These are no operations: nothing of them is recorded. In main memory they are written as operations on tensors, which is also what
-//! defines them. On a GPU, where a model's two hundred parameters would take thousands of launches, one kernel moves many
-//! parameters at once, and in place: see [`Shared`].
+//! These are no operations: nothing of them is recorded. In main memory they are written as
+//! operations on tensors, which is also what defines them. On a GPU, where a model's two hundred
+//! parameters would take thousands of launches, one kernel moves many parameters at once, and in
+//! place: see [`Shared`].
 //!
-//! Nothing here waits for a GPU. What the host decides anew for each step, the learning rate and what follows from the step's number, is
-//! in [`Rows`], and the norm that gradients are clipped by stays where it was computed ([`Clip`]); so a step can be recorded and played again.
+//! Nothing here waits for a GPU. What the host decides anew for each step, the learning rate and
+//! what follows from the step's number, is in [`Rows`], and the norm that gradients are clipped by
+//! stays where it was computed ([`Clip`]); so a step can be recorded and played again.
 
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -65,9 +67,15 @@ impl Rule {
     pub fn row(&self, t: u64, lr: f64) -> Row {
         let t = i32::try_from(t).unwrap_or(i32::MAX);
         match *self {
-            Self::Adam { betas: (beta1, beta2), .. } | Self::AdamW { betas: (beta1, beta2), .. } => {
-                let (correction1, correction2) = (1.0 - beta1.powi(t), (1.0 - beta2.powi(t)).sqrt());
-                let keep = if let Self::AdamW { weight_decay, .. } = self { 1.0 - lr * weight_decay } else { 1.0 };
+            Self::Adam { betas: (beta1, beta2), .. }
+            | Self::AdamW { betas: (beta1, beta2), .. } => {
+                let (correction1, correction2) =
+                    (1.0 - beta1.powi(t), (1.0 - beta2.powi(t)).sqrt());
+                let keep = if let Self::AdamW { weight_decay, .. } = self {
+                    1.0 - lr * weight_decay
+                } else {
+                    1.0
+                };
                 Row { keep, root: 1.0 / correction2, rate: lr / correction1 }
             }
             Self::Sgd { .. } => Row { keep: 1.0, root: 1.0, rate: lr },
@@ -87,8 +95,8 @@ pub struct Row {
     rate: f64,
 }
 
-/// The numbers of one step, a [`Row`] for each parameter. On a GPU they are where they were at the first step, so a recorded step
-/// can be played again with those that were [set](Rows::set) last.
+/// The numbers of one step, a [`Row`] for each parameter. On a GPU they are where they were at the
+/// first step, so a recorded step can be played again with those that were [set](Rows::set) last.
 #[derive(Debug, Default)]
 pub struct Rows {
     rows: Vec<Row>,
@@ -107,7 +115,10 @@ impl Rows {
     }
 
     fn get(&self, row: usize) -> Result<Row> {
-        self.rows.get(row).copied().ok_or_else(|| Error::shape("optimise", format!("there is no row {row} of numbers")))
+        self.rows
+            .get(row)
+            .copied()
+            .ok_or_else(|| Error::shape("optimise", format!("there is no row {row} of numbers")))
     }
 }
 
@@ -132,8 +143,8 @@ pub struct Parameter<'a> {
     pub row: usize,
 }
 
-/// The bound that gradients are scaled down to, by min(1, limit / (norm + 1e-6)) as PyTorch's `clip_grad_norm_`. Where the norm is
-/// no finite number, nothing is changed.
+/// The bound that gradients are scaled down to, by min(1, limit / (norm + 1e-6)) as PyTorch's
+/// `clip_grad_norm_`. Where the norm is no finite number, nothing is changed.
 #[derive(Clone, Copy, Debug)]
 pub struct Clip<'a> {
     /// The norm that [`norm`] found.
@@ -142,13 +153,15 @@ pub struct Clip<'a> {
     pub limit: f64,
 }
 
-/// What a step on a GPU does to memory that others hold as well. (In main memory values are always replaced.)
+/// What a step on a GPU does to memory that others hold as well. (In main memory values are always
+/// replaced.)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Shared {
     /// Leaves it: the value moves to memory of its own, and what others hold stays as it was.
     #[default]
     Leave,
-    /// Overwrites it, so that addresses never change: for a step that is recorded to be played again.
+    /// Overwrites it, so that addresses never change: for a step that is recorded to be played
+    /// again.
     Overwrite,
 }
 
@@ -162,7 +175,11 @@ pub fn step(
 ) -> Result<()> {
     for Parameter { value, gradient, .. } in &*parameters {
         if gradient.shape() != value.shape() {
-            let message = format!("the gradient of a parameter {:?} is {:?}", value.shape(), gradient.shape());
+            let message = format!(
+                "the gradient of a parameter {:?} is {:?}",
+                value.shape(),
+                gradient.shape()
+            );
             return Err(Error::shape("optimise", message));
         }
     }
@@ -172,7 +189,9 @@ pub fn step(
     }
     let _ = shared; // that is about GPUs
     let Some(scale) = scale(clip)? else { return Ok(()) };
-    parameters.iter_mut().try_for_each(|parameter| moved(rule, rows.get(parameter.row)?, parameter, scale))
+    parameters
+        .iter_mut()
+        .try_for_each(|parameter| moved(rule, rows.get(parameter.row)?, parameter, scale))
 }
 
 /// What gradients are multiplied with; nothing if their norm is no finite number.
@@ -195,7 +214,8 @@ fn moved(rule: Rule, row: Row, parameter: &mut Parameter<'_>, scale: f64) -> Res
         gradient = gradient.add(&value.scale(weight_decay)?)?;
     }
     match rule {
-        Rule::Adam { betas: (beta1, beta2), eps, .. } | Rule::AdamW { betas: (beta1, beta2), eps, .. } => {
+        Rule::Adam { betas: (beta1, beta2), eps, .. }
+        | Rule::AdamW { betas: (beta1, beta2), eps, .. } => {
             // m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², p ← p − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε)
             if memory.is_empty() {
                 let zero = Tensor::zeros(value.shape(), value.dtype());
@@ -235,8 +255,9 @@ pub fn norm(gradients: &[&Tensor]) -> Result<Tensor> {
     Ok(Tensor::scalar(f64::sqrt(squares), crate::DType::F64))
 }
 
-/// Moves every average towards the value that it follows, a ← d·a + (1 − d)·p, d being the decay that `rows` were set to by
-/// [`decay_row`]. With a `norm` that is no finite number nothing is changed, as in the [`step`] that it clipped.
+/// Moves every average towards the value that it follows, a ← d·a + (1 − d)·p, d being the decay
+/// that `rows` were set to by [`decay_row`]. With a `norm` that is no finite number nothing is
+/// changed, as in the [`step`] that it clipped.
 pub fn average(
     rows: &mut Rows,
     averages: &mut [Tensor],
@@ -244,7 +265,9 @@ pub fn average(
     norm: Option<&Tensor>,
     shared: Shared,
 ) -> Result<()> {
-    if averages.len() != values.len() || averages.iter().zip(values).any(|(a, b)| a.meta() != b.meta()) {
+    if averages.len() != values.len()
+        || averages.iter().zip(values).any(|(a, b)| a.meta() != b.meta())
+    {
         return Err(Error::shape("average", "averages and values are not alike"));
     }
     #[cfg(feature = "cuda")]

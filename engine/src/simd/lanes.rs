@@ -6,7 +6,8 @@ use std::arch::x86_64::*;
 
 /// `N` numbers that are computed with at once.
 ///
-/// The types of an instruction set are made only inside a function compiled for it: `vectorize_lanes` sees to that.
+/// The types of an instruction set are made only inside a function compiled for it:
+/// `vectorize_lanes` sees to that.
 pub trait Lanes: Copy {
     /// The numbers' type.
     type Scalar: Float;
@@ -45,7 +46,8 @@ pub trait Vectors: Sized {
     /// 512 bits.
     #[cfg(target_arch = "x86_64")]
     type Avx512: Lanes<Scalar = Self>;
-    /// How many numbers a cache line holds: kernels block their channels by it, whatever the registers' size.
+    /// How many numbers a cache line holds: kernels block their channels by it, whatever the
+    /// registers' size.
     const BLOCK: usize = 64 / size_of::<Self>();
 }
 
@@ -124,8 +126,8 @@ impl<T: Float, const N: usize> Lanes for Array<T, N> {
     }
 }
 
-/// A number as a register of one, in whatever instruction set it is used in: for what is left over of a row, and for loops that the
-/// compiler vectorises.
+/// A number as a register of one, in whatever instruction set it is used in: for what is left over
+/// of a row, and for loops that the compiler vectorises.
 #[derive(Clone, Copy)]
 pub struct One<T>(pub T);
 
@@ -201,21 +203,24 @@ macro_rules! register {
 
             #[inline(always)]
             fn splat(value: $scalar) -> Self {
-                // SAFETY: the instruction set is there: `vectorize_lanes` alone chooses this type, after checking.
+                // SAFETY: the instruction set is there: `vectorize_lanes` alone chooses this type,
+                // after checking.
                 Self(unsafe { $splat(value) })
             }
 
             #[inline(always)]
             fn load(from: &[$scalar]) -> Self {
                 let from = &from[..$n];
-                // SAFETY: the instruction set as above; the slice holds as many numbers as the unaligned load reads.
+                // SAFETY: the instruction set as above; the slice holds as many numbers as the
+                // unaligned load reads.
                 Self(unsafe { $load(from.as_ptr()) })
             }
 
             #[inline(always)]
             fn store(self, to: &mut [$scalar]) {
                 let to = &mut to[..$n];
-                // SAFETY: the instruction set as above; the slice holds as many numbers as the unaligned store writes.
+                // SAFETY: the instruction set as above; the slice holds as many numbers as the
+                // unaligned store writes.
                 unsafe { $store(to.as_mut_ptr(), self.0) }
             }
 

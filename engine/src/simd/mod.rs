@@ -1,17 +1,19 @@
 //! SIMD written once, dispatched once: the only part of the engine with `unsafe` in it.
 //!
-//! There are two ways to write a kernel, and both are compiled once for each instruction set and chosen at run time by
-//! asking the processor:
+//! There are two ways to write a kernel, and both are compiled once for each instruction set and
+//! chosen at run time by asking the processor:
 //!
-//! * [`vectorize`] runs a [`Kernel`]: ordinary Rust over slices, which the compiler vectorises. Enough where memory is the limit.
-//! * [`vectorize_lanes`] runs a [`LaneKernel`]: generic over [`Lanes`], a register of numbers. For the inner loops of
-//!   convolutions, where the accumulators must stay in registers.
+//! * [`vectorize`] runs a [`Kernel`]: ordinary Rust over slices, which the compiler vectorises.
+//!   Enough where memory is the limit.
+//! * [`vectorize_lanes`] runs a [`LaneKernel`]: generic over [`Lanes`], a register of numbers. For
+//!   the inner loops of convolutions, where the accumulators must stay in registers.
 //!
-//! Kernels vectorise over outputs, never over a sum, and a fused multiply-add rounds once in every instruction set. So all
-//! of them give the same bits.
+//! Kernels vectorise over outputs, never over a sum, and a fused multiply-add rounds once in every
+//! instruction set. So all of them give the same bits.
 //!
-//! `IRNEXT_SIMD` in the environment, `portable`, `avx2` or `avx512`, takes a lesser one than the processor has. `portable` is
-//! the reference that every processor can run, slow where the baseline has no fused multiply-add.
+//! `IRNEXT_SIMD` in the environment, `portable`, `avx2` or `avx512`, takes a lesser one than the
+//! processor has. `portable` is the reference that every processor can run, slow where the baseline
+//! has no fused multiply-add.
 
 #![allow(unsafe_code)]
 
@@ -61,20 +63,21 @@ fn detect() -> Isa {
     Isa::Portable
 }
 
-/// Work whose loops the compiler vectorises. Mark `run`, and what it calls in its inner loops, `#[inline(always)]`:
-/// only what is inlined is compiled anew for each instruction set.
+/// Work whose loops the compiler vectorises. Mark `run`, and what it calls in its inner loops,
+/// `#[inline(always)]`: only what is inlined is compiled anew for each instruction set.
 pub(crate) trait Kernel {
     type Output;
     fn run(self) -> Self::Output;
 }
 
-/// Work written over registers of `T`. Mark `run`, and what it calls, `#[inline(always)]`; build arrays of registers by loops,
-/// not by `array::from_fn` or `map`, which are functions of the baseline instruction set that nothing is inlined into.
+/// Work written over registers of `T`. Mark `run`, and what it calls, `#[inline(always)]`; build
+/// arrays of registers by loops, not by `array::from_fn` or `map`, which are functions of the
+/// baseline instruction set that nothing is inlined into.
 pub(crate) trait LaneKernel<T: Vectors> {
     type Output;
 
-    /// `V` registers make a [block](Vectors::BLOCK). With `R × V` sums and the operands of a multiplication, the
-    /// instruction set's registers are in use.
+    /// `V` registers make a [block](Vectors::BLOCK). With `R × V` sums and the operands of a
+    /// multiplication, the instruction set's registers are in use.
     fn run<L: Lanes<Scalar = T>, const V: usize, const R: usize>(self) -> Self::Output;
 }
 

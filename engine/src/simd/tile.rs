@@ -1,10 +1,12 @@
-//! Moving registers, and the one inner loop that all convolutions end in: a tile of sums that stays in registers.
+//! Moving registers, and the one inner loop that all convolutions end in: a tile of sums that stays
+//! in registers.
 //!
 //! Each function checks its slices once; then its loop runs without checks.
 
 use super::Lanes;
 
-/// Adds `k` products of rows and a block: `sums[r] += Σ_k a[r·a_row + k·a_step] · b[k·b_step ..][.. BLOCK]`.
+/// Adds `k` products of rows and a block:
+/// `sums[r] += Σ_k a[r·a_row + k·a_step] · b[k·b_step ..][.. BLOCK]`.
 ///
 /// The sum over k has one order. Panics if a slice is too short.
 #[inline(always)]
@@ -20,7 +22,8 @@ pub(crate) fn multiply<L: Lanes, const V: usize, const R: usize>(
     assert!((R - 1) * a_row + (k - 1) * a_step < a.len() && (k - 1) * b_step + V * L::N <= b.len());
     let zero = L::splat(num_traits::Zero::zero());
     for i in 0..k {
-        // SAFETY: i ≤ k − 1, so the block ends at (k − 1)·b_step + V·N at the latest, which was checked.
+        // SAFETY: i ≤ k − 1, so the block ends at (k − 1)·b_step + V·N at the latest, which was
+        // checked.
         let b = unsafe { b.get_unchecked(i * b_step..i * b_step + V * L::N) };
         let mut block = [zero; V];
         for v in 0..V {
@@ -50,7 +53,11 @@ pub(crate) fn load_strided<L: Lanes, const S: usize>(from: &[L::Scalar], step: u
 
 /// Registers to places that start `step` numbers apart. Panics if `to` is too short.
 #[inline(always)]
-pub(crate) fn store_strided<L: Lanes, const S: usize>(values: [L; S], to: &mut [L::Scalar], step: usize) {
+pub(crate) fn store_strided<L: Lanes, const S: usize>(
+    values: [L; S],
+    to: &mut [L::Scalar],
+    step: usize,
+) {
     assert!((S - 1) * step + L::N <= to.len());
     for i in 0..S {
         // SAFETY: i ≤ S − 1, whose end was checked.

@@ -1,4 +1,5 @@
-//! What each photograph is restored with: the weights that were asked for, or those for what it suffers from.
+//! What each photograph is restored with: the weights that were asked for, or those for what it
+//! suffers from.
 
 use super::{ComputeArguments, WeightArguments};
 use crate::compute::Compute;
@@ -15,8 +16,8 @@ use std::str::FromStr;
 /// As [`WeightArguments`], and one may leave the choice to the program.
 #[derive(clap::Args)]
 pub(super) struct ChoiceArguments {
-    /// What to remove, by the weights inside the program; `auto` looks at each photograph and leaves alone what is clear
-    /// [default: auto]
+    /// What to remove, by the weights inside the program; `auto` looks at each photograph and
+    /// leaves alone what is clear [default: auto]
     #[arg(long, value_name = "TASK")]
     task: Option<Asked>,
     /// A weight file to use instead: safetensors, or PyTorch's .pkl and .pth
@@ -36,13 +37,16 @@ impl FromStr for Asked {
     fn from_str(name: &str) -> Result<Self> {
         match name {
             "auto" => Ok(Self::Auto),
-            task => task.parse().map(Self::For).map_err(|error| Error::Config { reason: format!("{error}, or auto") }),
+            task => task
+                .parse()
+                .map(Self::For)
+                .map_err(|error| Error::Config { reason: format!("{error}, or auto") }),
         }
     }
 }
 
-/// The models that may be needed, under the names of what they do: the one that was asked for, or one for each of [`Task::ALL`] in its order, which
-/// is loaded when a photograph first needs it.
+/// The models that may be needed, under the names of what they do: the one that was asked for, or
+/// one for each of [`Task::ALL`] in its order, which is loaded when a photograph first needs it.
 pub(super) struct Models {
     models: Vec<(String, OnceCell<Model>)>,
     compute: Compute,
@@ -64,7 +68,9 @@ impl ChoiceArguments {
             compute.start()?;
             Task::ALL.map(|task| (task.to_string(), OnceCell::new())).into()
         } else {
-            let task = self.task.and_then(|asked| if let Asked::For(task) = asked { Some(task) } else { None });
+            let task = self
+                .task
+                .and_then(|asked| if let Asked::For(task) = asked { Some(task) } else { None });
             let (model, name) = WeightArguments { task, weights: self.weights.clone() }.load()?;
             vec![(name, model.on(compute)?.into())]
         };
@@ -88,7 +94,8 @@ pub(super) struct Ready<'a> {
 
 /// What is done to a photograph.
 pub(super) enum Choice<'a> {
-    /// The name of what is removed, the model, and what the photograph was recognised by, if anyone looked.
+    /// The name of what is removed, the model, and what the photograph was recognised by, if anyone
+    /// looked.
     Restore(&'a str, &'a FrozenModel<'a>, Option<Verdict>),
     /// Nothing, and why.
     Leave(String),
@@ -105,7 +112,9 @@ impl Ready<'_> {
         let why = match (verdict.likeliest(), verdict.task()) {
             (_, Some(task)) => return self.restore(task as usize, Some(verdict)),
             (None, None) => "left alone; --task TASK restores it all the same".into(),
-            (Some(task), None) => format!("less than {percent} %, left alone; --task {task} restores it all the same"),
+            (Some(task), None) => {
+                format!("less than {percent} %, left alone; --task {task} restores it all the same")
+            }
         };
         Ok(Choice::Leave(format!("{verdict}: {why}")))
     }
@@ -121,7 +130,8 @@ impl Ready<'_> {
                 cell.get_or_init(|| loaded)
             }
         };
-        let frozen = self.frozen[place].get_or_init(|| model.freeze().computing_in(compute.precision));
+        let frozen =
+            self.frozen[place].get_or_init(|| model.freeze().computing_in(compute.precision));
         Ok(Choice::Restore(name, frozen, verdict))
     }
 }
@@ -155,11 +165,21 @@ mod tests {
     fn what_is_clear_or_unsure_is_left_alone() {
         let config = ModelConfig { width: 8, n: 0, groups: 4, ..ModelConfig::default() };
         let model = Model::new(&config, 1, DType::F32).unwrap();
-        let models = Models { models: vec![("dehaze".into(), model.into())], compute: Compute::default(), auto: true };
+        let models = Models {
+            models: vec![("dehaze".into(), model.into())],
+            compute: Compute::default(),
+            auto: true,
+        };
         let models = models.freeze();
-        assert_eq!(said(&models, [0.1, 0.9, 0.0, 0.0, 0.0, 0.0]).unwrap(), "dehaze, haze, 90 % (colours are pale)");
+        assert_eq!(
+            said(&models, [0.1, 0.9, 0.0, 0.0, 0.0, 0.0]).unwrap(),
+            "dehaze, haze, 90 % (colours are pale)"
+        );
         for (probabilities, part) in [
-            ([0.9, 0.1, 0.0, 0.0, 0.0, 0.0], "clear, 90 % (haze, 10 %): left alone; --task TASK restores"),
+            (
+                [0.9, 0.1, 0.0, 0.0, 0.0, 0.0],
+                "clear, 90 % (haze, 10 %): left alone; --task TASK restores",
+            ),
             ([0.4, 0.5, 0.1, 0.0, 0.0, 0.0], "less than 60 %, left alone; --task dehaze restores"),
         ] {
             let why = said(&models, probabilities).unwrap_err();

@@ -56,12 +56,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let (model, mut metadata) = Model::from_file(&arguments.from.display().to_string(), source)?;
     let task = arguments.task.map(|task| (TASK.to_string(), task.to_string()));
     let dataset = arguments.dataset.iter().map(|name| ("irnext.dataset".to_string(), name.clone()));
-    let scores = arguments.score.iter().map(|(name, value)| (format!("irnext.score.{name}"), value.clone()));
+    let scores =
+        arguments.score.iter().map(|(name, value)| (format!("irnext.score.{name}"), value.clone()));
     metadata.extend(task.into_iter().chain(dataset).chain(scores));
     let mut file = model.to_file(dtype, metadata)?;
     // The model has no use for PyTorch's counts of batches, but they are the file's.
     for (name, count) in counts {
-        if let Some(zero) = file.tensors.get_mut(&name).filter(|zero| zero.shape() == count.shape()) {
+        if let Some(zero) = file.tensors.get_mut(&name).filter(|zero| zero.shape() == count.shape())
+        {
             *zero = count.to_dtype(DType::I64)?;
         }
     }
@@ -72,12 +74,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 
 /// The precision of a file's weights.
 fn precision(file: &WeightFile) -> DType {
-    let short = |dtype: DType| file.tensors.values().filter(|tensor| tensor.dtype() == dtype).count();
+    let short =
+        |dtype: DType| file.tensors.values().filter(|tensor| tensor.dtype() == dtype).count();
     let floats = file.tensors.len() - short(DType::I64) - short(DType::U8);
-    [DType::F16, DType::BF16].into_iter().find(|&dtype| short(dtype) == floats).unwrap_or(DType::F32)
+    [DType::F16, DType::BF16]
+        .into_iter()
+        .find(|&dtype| short(dtype) == floats)
+        .unwrap_or(DType::F32)
 }
 
 fn parse_score(text: &str) -> Result<(String, String), String> {
-    let score = text.split_once('=').filter(|(name, value)| !name.is_empty() && value.parse::<f64>().is_ok());
-    score.map(|(name, value)| (name.into(), value.into())).ok_or_else(|| "expected NAME=NUMBER".into())
+    let score = text
+        .split_once('=')
+        .filter(|(name, value)| !name.is_empty() && value.parse::<f64>().is_ok());
+    score
+        .map(|(name, value)| (name.into(), value.into()))
+        .ok_or_else(|| "expected NAME=NUMBER".into())
 }

@@ -18,7 +18,10 @@ pub(super) fn run(_: &Arguments) -> Result<()> {
                 let name = gpu.device.to_string();
                 match &gpu.unusable {
                     None => {
-                        say!("{name:<8} {}, compute capability {major}.{minor}, {gib:.1} GiB", gpu.name);
+                        say!(
+                            "{name:<8} {}, compute capability {major}.{minor}, {gib:.1} GiB",
+                            gpu.name
+                        );
                         match gpu.device.convolutions() {
                             Ok(who) => say!("{:<8} convolutions by {who}", ""),
                             Err(why) => say!("{:<8} {why}", ""),

@@ -40,15 +40,24 @@ fn print(split: &SplitCheckup) {
     let verdict = match split.complete() {
         Some(true) => "as published".to_string(),
         Some(false) => format!("PUBLISHED: {}", published.join(" or ")),
-        None => match Set::with_count(split.role, split.pairs).map(|set| set.name).collect::<Vec<_>>()[..] {
-            [] => "no published number to compare with".to_string(),
-            ref names => format!("as many as published for {}", names.join(", ")),
-        },
+        None => {
+            match Set::with_count(split.role, split.pairs).map(|set| set.name).collect::<Vec<_>>()[..]
+            {
+                [] => "no published number to compare with".to_string(),
+                ref names => format!("as many as published for {}", names.join(", ")),
+            }
+        }
     };
     say!("  pairs     {} ({verdict})", split.pairs);
-    let sizes = split.sizes.iter().map(|((width, height), count)| format!("  size      {width}x{height}: {count}"));
+    let sizes = split
+        .sizes
+        .iter()
+        .map(|((width, height), count)| format!("  size      {width}x{height}: {count}"));
     list(sizes, "sizes");
-    list(split.unpaired.iter().map(|file| format!("  UNPAIRED  {}", file.display())), "without a partner");
+    list(
+        split.unpaired.iter().map(|file| format!("  UNPAIRED  {}", file.display())),
+        "without a partner",
+    );
     list(split.problems.iter().map(|problem| format!("  PROBLEM   {problem}")), "problems");
 }
 

@@ -32,7 +32,8 @@ pub(super) struct Arguments {
     /// How to score: sots, dense-haze, nh-haze, rain-y, snow, gopro, rsblur, dpdd or plain
     #[arg(long, default_value = "plain")]
     protocol: Protocol,
-    /// Which splits of the data set [default: the test splits, and of dense-haze and nh-haze images 51 to 55]
+    /// Which splits of the data set [default: the test splits, and of dense-haze and nh-haze images
+    /// 51 to 55]
     #[arg(long)]
     split: Option<SplitArgument>,
     /// Which scores: `all`, `headline` (those in the paper's tables), or names separated by commas
@@ -82,13 +83,16 @@ impl Arguments {
         match self.measures.as_str() {
             "headline" => Ok(headline),
             "all" => {
-                let others =
-                    Measure::ALL.into_iter().map(|row| row.0).filter(|m| m.is_cheap() && !headline.contains(m));
+                let others = Measure::ALL
+                    .into_iter()
+                    .map(|row| row.0)
+                    .filter(|m| m.is_cheap() && !headline.contains(m));
                 Ok(headline.iter().copied().chain(others).collect())
             }
-            list => {
-                list.split(',').map(|name| name.trim().parse().map_err(|reason| Error::Config { reason })).collect()
-            }
+            list => list
+                .split(',')
+                .map(|name| name.trim().parse().map_err(|reason| Error::Config { reason }))
+                .collect(),
         }
     }
 }
@@ -114,8 +118,9 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<()> {
         sets: Vec::new(),
     };
     let model = model.as_ref().map(|model| model.freeze().computing_in(compute.precision));
-    let restore: Option<Box<Restorer<'_>>> =
-        model.as_ref().map(|model| Box::new(|image: &Image| restore(model, image)) as Box<Restorer<'_>>);
+    let restore: Option<Box<Restorer<'_>>> = model
+        .as_ref()
+        .map(|model| Box::new(|image: &Image| restore(model, image)) as Box<Restorer<'_>>);
 
     // A table's lines are printed as they come: large sets take hours.
     let print = |text: String| {

@@ -31,8 +31,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     let image = fitting(&model.config, Photo::read(&arguments.photo)?.rgb, &arguments.photo);
     let explanation = explain(&model, &image, &arguments.block)?;
 
-    let figures = [("figure-9", Some(explanation.figure_9())), ("figure-10", explanation.figure_10())];
-    let figures: Vec<Panel> = figures.into_iter().filter_map(|(name, image)| Some((name.into(), image?))).collect();
+    let figures =
+        [("figure-9", Some(explanation.figure_9())), ("figure-10", explanation.figure_10())];
+    let figures: Vec<Panel> =
+        figures.into_iter().filter_map(|(name, image)| Some((name.into(), image?))).collect();
     let files: Vec<(PathBuf, &Image)> = explanation
         .panels()
         .chain(&figures)
@@ -48,28 +50,39 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     }
     match &explanation.modulation {
         Some(modulation) => {
-            say!("filter modulation changes the result by {:.1} % of its mean size", 100.0 * modulation.change)
+            say!(
+                "filter modulation changes the result by {:.1} % of its mean size",
+                100.0 * modulation.change
+            )
         }
-        None => eprintln!("irnext: no figure-10.png: this network has no filter modulation (FM) to leave out"),
+        None => eprintln!(
+            "irnext: no figure-10.png: this network has no filter modulation (FM) to leave out"
+        ),
     }
     Ok(explanation.modulation.is_some())
 }
 
-/// The image, or a smaller one if it is too large, with what is padded to it, to go through the network in one piece.
+/// The image, or a smaller one if it is too large, with what is padded to it, to go through the
+/// network in one piece.
 fn fitting(config: &ModelConfig, image: Image, path: &Path) -> Image {
     let (mut width, mut height) = (image.width, image.height);
     loop {
         if is_one_piece(config, width, height) || (width, height) == (1, 1) {
             break;
         }
-        let ratio = (WHOLE as f64 / (config.side_for(width) * config.side_for(height)) as f64).sqrt();
+        let ratio =
+            (WHOLE as f64 / (config.side_for(width) * config.side_for(height)) as f64).sqrt();
         (width, height) = ((width as f64 * ratio) as usize, (height as f64 * ratio) as usize);
         (width, height) = (width.max(1), height.max(1));
     }
     if (width, height) == (image.width, image.height) {
         return image;
     }
-    eprintln!("irnext: {}: shrunk to {width}×{height}, {} megapixels at most", path.display(), WHOLE >> 20);
+    eprintln!(
+        "irnext: {}: shrunk to {width}×{height}, {} megapixels at most",
+        path.display(),
+        WHOLE >> 20
+    );
     image.resize(width, height)
 }
 

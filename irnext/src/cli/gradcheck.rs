@@ -14,7 +14,8 @@ pub(super) struct Arguments {
     /// Seed of the shapes and values
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Compare this device with the CPU instead, in every dtype that it computes in, values and gradients
+    /// Compare this device with the CPU instead, in every dtype that it computes in, values and
+    /// gradients
     #[arg(long, value_name = "DEVICE", default_value_t = Device::Cpu)]
     device: Device,
 }
@@ -29,9 +30,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
 
 /// The gradients against finite differences.
 fn differences(arguments: &Arguments) -> Result<bool> {
-    say!("{:<17} {:<20} {:>6} {:>10} {:>9} {:>10}", "room", "operation", "cases", "gradients", "worst", "f32 error");
+    say!(
+        "{:<17} {:<20} {:>6} {:>10} {:>9} {:>10}",
+        "room",
+        "operation",
+        "cases",
+        "gradients",
+        "worst",
+        "f32 error"
+    );
     let mut passed = true;
-    for (room, (operation, samples)) in ROOMS.iter().flat_map(|room| room.operations.iter().map(|o| (room.name, o))) {
+    for (room, (operation, samples)) in
+        ROOMS.iter().flat_map(|room| room.operations.iter().map(|o| (room.name, o)))
+    {
         let (mut compared, mut worst, mut f32_error) = (0, 0.0f64, 0.0f64);
         let mut failure = None;
         for case in 0..arguments.cases {
@@ -48,23 +59,36 @@ fn differences(arguments: &Arguments) -> Result<bool> {
                 }
             }
         }
-        say!("{room:<17} {operation:<20} {:>6} {compared:>10} {worst:>9.1e} {f32_error:>10.1e}", arguments.cases);
+        say!(
+            "{room:<17} {operation:<20} {:>6} {compared:>10} {worst:>9.1e} {f32_error:>10.1e}",
+            arguments.cases
+        );
         if let Some(failure) = failure {
             say!("    FAILED {failure}");
             passed = false;
         }
     }
-    say!("{}", if passed { "every gradient agrees with finite differences" } else { "some operations failed" });
+    say!(
+        "{}",
+        if passed {
+            "every gradient agrees with finite differences"
+        } else {
+            "some operations failed"
+        }
+    );
     Ok(passed)
 }
 
 /// A device against the CPU in f64.
 fn device_column(arguments: &Arguments, device: Device) -> Result<bool> {
     device.check()?;
-    let heads = DEVICE_TOLERANCES.map(|(dtype, tolerance)| format!("{:>16}", format!("{dtype} ({tolerance:.0e})")));
+    let heads = DEVICE_TOLERANCES
+        .map(|(dtype, tolerance)| format!("{:>16}", format!("{dtype} ({tolerance:.0e})")));
     say!("{:<17} {:<20} {:>6} {}", "room", "operation", "cases", heads.join(" "));
     let mut passed = true;
-    for (room, (operation, samples)) in ROOMS.iter().flat_map(|room| room.operations.iter().map(|o| (room.name, o))) {
+    for (room, (operation, samples)) in
+        ROOMS.iter().flat_map(|room| room.operations.iter().map(|o| (room.name, o)))
+    {
         let mut failures = Vec::new();
         let columns = DEVICE_TOLERANCES.map(|(dtype, tolerance)| {
             let mut worst = 0.0f64;
@@ -87,7 +111,10 @@ fn device_column(arguments: &Arguments, device: Device) -> Result<bool> {
             passed = false;
         }
     }
-    let verdict = if passed { "every operation agrees with the CPU" } else { "some operations failed" };
-    say!("{verdict}: {device}, the largest difference of values and gradients relative to the largest number");
+    let verdict =
+        if passed { "every operation agrees with the CPU" } else { "some operations failed" };
+    say!(
+        "{verdict}: {device}, the largest difference of values and gradients relative to the largest number"
+    );
     Ok(passed)
 }

@@ -1,4 +1,5 @@
-//! `irnext info`: what a network consists of and costs; and what the paper's networks do, beside the paper's figures.
+//! `irnext info`: what a network consists of and costs; and what the paper's networks do, beside
+//! the paper's figures.
 
 use super::ModelArguments;
 use super::say;
@@ -28,7 +29,8 @@ pub(super) struct Arguments {
     /// A line for each layer
     #[arg(long)]
     layers: bool,
-    /// Run it once to see how long it takes and how much memory; on the CPU, or on a GPU (cuda or cuda:NUMBER)
+    /// Run it once to see how long it takes and how much memory; on the CPU, or on a GPU (cuda or
+    /// cuda:NUMBER)
     #[arg(long, value_name = "DEVICE")]
     device: Option<Device>,
     /// How precisely a GPU computes
@@ -88,11 +90,24 @@ fn measure(model: Model, compute: Compute, size: usize) -> Result<()> {
 /// A line for each use of a layer.
 fn list(layers: &[Cost]) {
     let heads = ["output", "parameters", "M mult-adds", "M as counted"];
-    say!("{:<48} {:<20} {:>20} {:>11} {:>11} {:>12}", "layer", "kind", heads[0], heads[1], heads[2], heads[3]);
+    say!(
+        "{:<48} {:<20} {:>20} {:>11} {:>11} {:>12}",
+        "layer",
+        "kind",
+        heads[0],
+        heads[1],
+        heads[2],
+        heads[3]
+    );
     for cost in layers {
         let (kind, output) = (cost.operation.to_string(), format!("{:?}", cost.output));
-        let [true_count, counted] = [cost.multiply_adds(), Rule::Main.flops(cost)].map(|n| n as f64 / MEGA as f64);
-        say!("{:<48} {kind:<20} {output:>20} {:>11} {true_count:>11.2} {counted:>12.2}", cost.path, cost.parameters);
+        let [true_count, counted] =
+            [cost.multiply_adds(), Rule::Main.flops(cost)].map(|n| n as f64 / MEGA as f64);
+        say!(
+            "{:<48} {kind:<20} {output:>20} {:>11} {true_count:>11.2} {counted:>12.2}",
+            cost.path,
+            cost.parameters
+        );
     }
 }
 
@@ -102,14 +117,24 @@ fn published() -> Result<()> {
     for table in tables() {
         let Table { number, about, rule, rows } = &table;
         say!("Table {number}: {about}");
-        say!("{:<28}{:^25}  {:^25}  {:>10}  {:>8}", "", "parameters, M", "FLOPs, G", "mult-adds", "time, s");
+        say!(
+            "{:<28}{:^25}  {:^25}  {:>10}  {:>8}",
+            "",
+            "parameters, M",
+            "FLOPs, G",
+            "mult-adds",
+            "time, s"
+        );
         let columns = format!("{:>6} {:>6} {:>11}", "paper", "ours", "exactly");
         say!("{:<28}{columns}  {columns}  {:>10}  {:>8}", "", "true, G", "paper");
         for row in rows {
             let costs = row.count(*rule)?;
             say!("{}", line(row, &costs));
-            let pairs = [(Some(row.parameters), costs.parameters, MEGA), (row.flops, costs.flops, GIGA)];
-            for (paper, count, unit) in pairs.into_iter().filter_map(|(paper, n, unit)| Some((paper?, n, unit))) {
+            let pairs =
+                [(Some(row.parameters), costs.parameters, MEGA), (row.flops, costs.flops, GIGA)];
+            for (paper, count, unit) in
+                pairs.into_iter().filter_map(|(paper, n, unit)| Some((paper?, n, unit)))
+            {
                 figures += 1;
                 met += usize::from(paper == printed(count, unit));
             }
@@ -119,7 +144,9 @@ fn published() -> Result<()> {
     say!(
         "{met} of {figures} figures come out as printed. FLOPs are for 256×256 and counted as the paper counts: in Tables 6 and 13"
     );
-    say!("with LAM's global average and without its filter, in Tables 7, 8, 9 and 11 the other way round.");
+    say!(
+        "with LAM's global average and without its filter, in Tables 7, 8, 9 and 11 the other way round."
+    );
     say!(
         "True multiply-adds are those of the convolutions. Times are the paper's, on a Tesla V100: measured, so nothing is counted."
     );

@@ -1,4 +1,5 @@
-//! `irnext inspect`: what a weight file holds, without using any of it, and whether it is a network of ours.
+//! `irnext inspect`: what a weight file holds, without using any of it, and whether it is a network
+//! of ours.
 
 use super::say;
 use crate::error::Result;
@@ -43,11 +44,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
 fn read(origin: &str, bytes: &[u8]) -> Reading {
     let mut file = match WeightFile::from_bytes(origin, bytes) {
         Ok(file) => file,
-        Err(error) => return Reading { prefix: String::new(), network: Err(error.to_string()), whole: false },
+        Err(error) => {
+            return Reading {
+                prefix: String::new(),
+                network: Err(error.to_string()),
+                whole: false,
+            };
+        }
     };
     let prefix = strip_prefix(&mut file.tensors);
-    let network =
-        Model::from_file(origin, file).and_then(|(model, _)| describe(&model)).map_err(|error| error.to_string());
+    let network = Model::from_file(origin, file)
+        .and_then(|(model, _)| describe(&model))
+        .map_err(|error| error.to_string());
     Reading { prefix, network, whole: true }
 }
 
@@ -67,7 +75,11 @@ fn describe(model: &Model) -> Result<String> {
         config.groups,
         config.kernel,
         model.params.count(),
-        if not_finite > 0 { format!("; {not_finite} NUMBERS ARE NOT FINITE") } else { String::new() },
+        if not_finite > 0 {
+            format!("; {not_finite} NUMBERS ARE NOT FINITE")
+        } else {
+            String::new()
+        },
     ))
 }
 
@@ -110,7 +122,11 @@ fn numel(tensor: &TensorInfo) -> u128 {
 fn kinds(contents: &Contents) -> String {
     let mut kinds = BTreeMap::new();
     for tensor in &contents.tensors {
-        let device = tensor.device.as_ref().map(|device| format!(" on {}", printable(device))).unwrap_or_default();
+        let device = tensor
+            .device
+            .as_ref()
+            .map(|device| format!(" on {}", printable(device)))
+            .unwrap_or_default();
         *kinds.entry(format!("{}{device}", tensor.dtype)).or_insert(0) += 1;
     }
     kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ")

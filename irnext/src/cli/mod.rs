@@ -1,5 +1,5 @@
-//! The program's commands, a file each. They parse, call the library, and print; results go to standard output,
-//! progress and complaints to standard error.
+//! The program's commands, a file each. They parse, call the library, and print; results go to
+//! standard output, progress and complaints to standard error.
 
 mod auto;
 mod convert;
@@ -31,8 +31,8 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(name = "irnext", version, about, max_term_width = 100)]
 pub struct Cli {
-    /// Threads to compute with; 0, one for each physical core (or as many as RAYON_NUM_THREADS says), of which processes started by mpirun or
-    /// srun each take their part
+    /// Threads to compute with; 0, one for each physical core (or as many as RAYON_NUM_THREADS
+    /// says), of which processes started by mpirun or srun each take their part
     #[arg(long, global = true, default_value_t = 0)]
     threads: usize,
     /// Say, when done, how often each operation ran, how long it took, and how fast it computed
@@ -48,7 +48,8 @@ enum Command {
     Restore(restore::Arguments),
     /// Score weights on pairs of degraded and clean photographs
     Eval(eval::Arguments),
-    /// Look through a data set: pairs, counts, sizes, damaged files, ground truth shared by training and test
+    /// Look through a data set: pairs, counts, sizes, damaged files, ground truth shared by
+    /// training and test
     Doctor(doctor::Arguments),
     /// Train a network
     Train(train::Arguments),
@@ -83,7 +84,9 @@ impl Cli {
                 eprintln!("irnext: {error}");
                 match error {
                     // As a shell reports it.
-                    Error::Signal(signal) => u8::try_from(128 + signal).map_or(ExitCode::FAILURE, ExitCode::from),
+                    Error::Signal(signal) => {
+                        u8::try_from(128 + signal).map_or(ExitCode::FAILURE, ExitCode::from)
+                    }
                     _ => ExitCode::FAILURE,
                 }
             }
@@ -95,7 +98,9 @@ impl Cli {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads(self.threads, Launched::by_environment().here))
             .build()
-            .map_err(|error| Error::Config { reason: format!("--threads {}: {error}", self.threads) })?;
+            .map_err(|error| Error::Config {
+                reason: format!("--threads {}: {error}", self.threads),
+            })?;
         let run = || match self.command {
             Command::Restore(arguments) => restore::run(&arguments),
             Command::Eval(arguments) => eval::run(&arguments).map(|()| true),
@@ -118,8 +123,9 @@ impl Cli {
 
 /// How many threads to make if `asked` for so many; 0 lets rayon ask its environment variable.
 ///
-/// Two threads on one core share its arithmetic units, which one keeps busy; and where the process may use only part of the
-/// machine, more threads than that would take turns. Of `here` processes that were started together on this machine each takes its part.
+/// Two threads on one core share its arithmetic units, which one keeps busy; and where the process
+/// may use only part of the machine, more threads than that would take turns. Of `here` processes
+/// that were started together on this machine each takes its part.
 fn threads(asked: usize, here: usize) -> usize {
     if asked > 0 || std::env::var_os("RAYON_NUM_THREADS").is_some() {
         return asked;
@@ -136,8 +142,8 @@ fn keep(path: &Path, overwrite: bool) -> Result<()> {
     }
 }
 
-/// Prints a line to standard output. Unlike `println!` it does not mind if nobody reads on: `irnext eval … | head` ends
-/// quietly, and a training run outlives its terminal.
+/// Prints a line to standard output. Unlike `println!` it does not mind if nobody reads on:
+/// `irnext eval … | head` ends quietly, and a training run outlives its terminal.
 macro_rules! say {
     ($($text:tt)*) => {{
         use std::io::Write as _;
@@ -159,7 +165,10 @@ struct ComputeArguments {
 
 impl ComputeArguments {
     fn compute(&self) -> Compute {
-        Compute { device: Launched::by_environment().device(self.device), precision: self.precision }
+        Compute {
+            device: Launched::by_environment().device(self.device),
+            precision: self.precision,
+        }
     }
 }
 
@@ -188,7 +197,8 @@ impl WeightArguments {
             (None, Some(task)) => (shipped::load(task)?, Some(task)),
             (None, None) => return Ok(None),
         };
-        let name = task.map(|task| task.to_string()).or_else(|| metadata.get(crate::model::TASK).cloned());
+        let name =
+            task.map(|task| task.to_string()).or_else(|| metadata.get(crate::model::TASK).cloned());
         Ok(Some((model, name.unwrap_or_else(|| "restore".into()))))
     }
 }

@@ -7,7 +7,8 @@ use std::fmt::Display;
 /// How many kinds of call are listed by shape.
 const KINDS: usize = 15;
 
-/// Runs `work` and, if `wanted`, says what its operations took: to standard error, since standard output may be JSON.
+/// Runs `work` and, if `wanted`, says what its operations took: to standard error, since standard
+/// output may be JSON.
 pub(super) fn profiled<T>(wanted: bool, work: impl FnOnce() -> T) -> T {
     if !wanted {
         return work();
@@ -26,16 +27,24 @@ fn report(profile: &Profile) -> String {
         let rate = sum.gflops().map_or(String::new(), |rate| format!("{rate:.1}"));
         format!("{calls:>9} {:>10.3} {share:>7.1} {rate:>8}  {name}", sum.time.as_secs_f64())
     };
-    let heads = |name: &str| format!("{:>9} {:>10} {:>7} {:>8}  {name}", "calls", "seconds", "share %", "GFLOP/s");
+    let heads = |name: &str| {
+        format!("{:>9} {:>10} {:>7} {:>8}  {name}", "calls", "seconds", "share %", "GFLOP/s")
+    };
 
     let mut lines = vec![heads("operation")];
     lines.extend(profile.operations().iter().map(|entry| line(&entry.kind, &entry.sum)));
     lines.push(line(&"outside operations", &outside));
     lines.push(line(&"wall time", &Sum { time: profile.wall, ..total }));
     let kinds = profile.entries.iter().take(KINDS);
-    lines.extend([String::new(), heads(&format!("of these the {} that took longest, by shapes", kinds.len()))]);
+    lines.extend([
+        String::new(),
+        heads(&format!("of these the {} that took longest, by shapes", kinds.len())),
+    ]);
     lines.extend(kinds.map(|entry| line(&entry.kind, &entry.sum)));
-    lines.extend([String::new(), format!("tensors took {:.3} GB at most", pool::stats().peak as f64 / 1e9)]);
+    lines.extend([
+        String::new(),
+        format!("tensors took {:.3} GB at most", pool::stats().peak as f64 / 1e9),
+    ]);
     lines.join("\n")
 }
 
@@ -51,9 +60,14 @@ mod tests {
             kind: Kind { name: "conv2d", backward, shapes: shapes.into() },
             sum: Sum { calls: 2, time: Duration::from_millis(milliseconds), flops },
         };
-        let entries = vec![entry(true, "a", 500, 0), entry(false, "b", 200, 4_000_000_000), entry(false, "c", 200, 0)];
+        let entries = vec![
+            entry(true, "a", 500, 0),
+            entry(false, "b", 200, 4_000_000_000),
+            entry(false, "c", 200, 0),
+        ];
         let said = report(&Profile { entries, wall: Duration::from_secs(1) });
-        let lines: Vec<Vec<&str>> = said.lines().map(|line| line.split_whitespace().collect()).collect();
+        let lines: Vec<Vec<&str>> =
+            said.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines[1], ["2", "0.500", "50.0", "conv2d", "backward"]);
         assert_eq!(lines[2], ["4", "0.400", "40.0", "10.0", "conv2d"]);
         assert_eq!(lines[3], ["0.100", "10.0", "outside", "operations"]);

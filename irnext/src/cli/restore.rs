@@ -20,7 +20,8 @@ pub(super) struct Arguments {
     choice: ChoiceArguments,
     #[command(flatten)]
     compute: ComputeArguments,
-    /// A file (for one photograph) or a folder to write to; otherwise beside each photograph, as NAME.TASK.EXT
+    /// A file (for one photograph) or a folder to write to; otherwise beside each photograph, as
+    /// NAME.TASK.EXT
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
     /// Replace files that are there already
@@ -50,8 +51,9 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
     team.every(complete)
 }
 
-/// Those of `jobs` that are this rank's. Their list is looked at together, before one of the ranks writes into a folder that another still
-/// lists; and those that would be written to one place are one rank's, which refuses all but the first.
+/// Those of `jobs` that are this rank's. Their list is looked at together, before one of the ranks
+/// writes into a folder that another still lists; and those that would be written to one place are
+/// one rank's, which refuses all but the first.
 fn part(team: &Team, jobs: Vec<Result<Job>>) -> Result<Vec<Result<Job>>> {
     let place = |job: &Result<Job>| match job {
         // What is written beside a photograph is one place for each of them.
@@ -76,7 +78,8 @@ struct Job {
 }
 
 impl Job {
-    /// Reads, restores, writes; or leaves alone what nothing is to be done to. Returns what to say of it.
+    /// Reads, restores, writes; or leaves alone what nothing is to be done to. Returns what to say
+    /// of it.
     fn run(&self, models: &Ready<'_>, overwrite: bool) -> Result<String> {
         let start = Instant::now();
         let (from, photo) = (self.from.display(), Photo::read(&self.from)?);
@@ -91,7 +94,9 @@ impl Job {
         let mut rgb = restore(model, &photo.rgb)?;
         if photo.grey {
             // A grey photograph stays grey, whatever the network made of its three equal channels.
-            rgb.data.chunks_exact_mut(3).for_each(|pixel| pixel.fill((pixel[0] + pixel[1] + pixel[2]) / 3.0));
+            rgb.data
+                .chunks_exact_mut(3)
+                .for_each(|pixel| pixel.fill((pixel[0] + pixel[1] + pixel[2]) / 3.0));
         }
         let (width, height) = (rgb.width, rgb.height);
         Photo { rgb, ..photo }.write(&to)?;
@@ -104,7 +109,9 @@ impl Job {
 /// All photographs to restore; a folder that cannot be listed is an error among them.
 fn jobs(arguments: &Arguments) -> Vec<Result<Job>> {
     let into_folder = arguments.output.as_deref().filter(|output| {
-        output.is_dir() || arguments.paths.len() > 1 || arguments.paths.iter().any(|path| path.is_dir())
+        output.is_dir()
+            || arguments.paths.len() > 1
+            || arguments.paths.iter().any(|path| path.is_dir())
     });
     if let Some(folder) = into_folder
         && let Err(source) = std::fs::create_dir_all(folder)

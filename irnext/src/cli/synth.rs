@@ -1,4 +1,5 @@
-//! `irnext synth`: pairs from clean photographs, or a sheet that shows what each degradation looks like.
+//! `irnext synth`: pairs from clean photographs, or a sheet that shows what each degradation looks
+//! like.
 
 use super::{keep, say};
 use crate::data::image_files;
@@ -17,7 +18,8 @@ pub(super) struct Arguments {
     task: Option<Task>,
     /// A folder of clean photographs
     clean: PathBuf,
-    /// A folder to write to: `input/` and `target/` inside it, and `pairs.jsonl`, which says how each was made
+    /// A folder to write to: `input/` and `target/` inside it, and `pairs.jsonl`, which says how
+    /// each was made
     #[arg(required_unless_present = "sheet")]
     output: Option<PathBuf>,
     /// Instead of pairs, one picture: a row for each photograph, clean and as every task has it
@@ -40,7 +42,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     match (&arguments.sheet, arguments.task, &arguments.output) {
         (Some(path), _, _) => write_sheet(path, &files, arguments),
         (None, Some(task), Some(output)) => write_pairs(task, output, &files, arguments),
-        _ => Err(Error::Config { reason: "give either --task and a folder to write to, or --sheet".into() }),
+        _ => Err(Error::Config {
+            reason: "give either --task and a folder to write to, or --sheet".into(),
+        }),
     }
 }
 
@@ -49,9 +53,11 @@ fn write_pairs(task: Task, output: &Path, files: &[PathBuf], arguments: &Argumen
     for folder in [&input, &target] {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
     }
-    // Lines are added: the folder may hold pairs of an earlier run. Of a picture made twice the last line holds.
+    // Lines are added: the folder may hold pairs of an earlier run. Of a picture made twice the
+    // last line holds.
     let record = output.join("pairs.jsonl");
-    let mut lines = File::options().append(true).create(true).open(&record).map_err(Error::io(&record))?;
+    let mut lines =
+        File::options().append(true).create(true).open(&record).map_err(Error::io(&record))?;
     for (index, file) in files.iter().enumerate() {
         let photo = Photo::read(file)?;
         let degraded = degrade(task, &photo.rgb, &mut Rng::at(arguments.seed, 0, index as u64));
@@ -94,8 +100,17 @@ fn write_sheet(path: &Path, files: &[PathBuf], arguments: &Arguments) -> Result<
             tiles.iter().for_each(|tile| data.extend_from_slice(tile.row(y)));
         }
     }
-    write(Image { width: columns * width, height: files.len() * height, data }, path, arguments.overwrite)?;
-    say!("{}: clean, {}; seed {}", path.display(), Task::ALL.map(Task::name).join(", "), arguments.seed);
+    write(
+        Image { width: columns * width, height: files.len() * height, data },
+        path,
+        arguments.overwrite,
+    )?;
+    say!(
+        "{}: clean, {}; seed {}",
+        path.display(),
+        Task::ALL.map(Task::name).join(", "),
+        arguments.seed
+    );
     Ok(())
 }
 

@@ -39,7 +39,8 @@ pub(super) struct Arguments {
     /// Another value for a setting, as section.key=value; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
-    /// A trial: this part of the epochs or steps, of the warm-up, and from one validation to the next; 0.01 is a hundredth
+    /// A trial: this part of the epochs or steps, of the warm-up, and from one validation to the
+    /// next; 0.01 is a hundredth
     #[arg(long, value_name = "PART")]
     scale: Option<f64>,
     /// What to compute on, whatever the configuration says: cpu, cuda or cuda:NUMBER
@@ -51,7 +52,8 @@ pub(super) struct Arguments {
     /// Print the configuration with every value, and stop
     #[arg(long)]
     show: bool,
-    /// Print what the run would be, with its time and memory measured on a few steps, and stop; nothing is written
+    /// Print what the run would be, with its time and memory measured on a few steps, and stop;
+    /// nothing is written
     #[arg(long)]
     dry_run: bool,
     /// Stop after this many minutes, with a checkpoint; the same command goes on from there
@@ -65,7 +67,9 @@ impl Arguments {
         let mut config = match (&self.recipe, &self.config) {
             (Some(name), _) => Recipe::find(name)?.config(&self.overrides)?,
             (None, Some(path)) => TrainConfig::read(path, &self.overrides)?,
-            (None, None) => return Err(Error::Config { reason: "give a configuration, or --recipe".into() }),
+            (None, None) => {
+                return Err(Error::Config { reason: "give a configuration, or --recipe".into() });
+            }
         };
         if let Some(folder) = &self.data {
             config = config.on_data(folder.clone())?;
@@ -81,7 +85,11 @@ impl Arguments {
         *precision = self.precision.unwrap_or(*precision);
         let Some(part) = self.scale else { return Ok((config, None)) };
         let scaled = config.clone().scaled(part)?;
-        let said = format!("a trial, scaled by {part}: {} in the place of {}", length(&scaled), length(&config));
+        let said = format!(
+            "a trial, scaled by {part}: {} in the place of {}",
+            length(&scaled),
+            length(&config)
+        );
         Ok((scaled, Some(said)))
     }
 }
@@ -93,7 +101,10 @@ fn length(config: &TrainConfig) -> String {
         (Some(epochs), _) => (epochs, "epochs"),
         (None, steps) => (steps.unwrap_or(0), "steps"),
     };
-    format!("{length} {unit}, warm-up {}, validation every {} steps", optimiser.warmup, config.validation.every)
+    format!(
+        "{length} {unit}, warm-up {}, validation every {} steps",
+        optimiser.warmup, config.validation.every
+    )
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
@@ -101,7 +112,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         say!("{}", arguments.config()?.0.to_toml()?.trim_end());
         return Ok(());
     }
-    launch::together(|team| if team.is_first() { lead(team, arguments) } else { follow(team, arguments) })
+    launch::together(
+        |team| if team.is_first() { lead(team, arguments) } else { follow(team, arguments) },
+    )
 }
 
 /// What the first rank does, or the only one: the run, and all that is said of it.
@@ -140,7 +153,8 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
             Event::Step(step) => {
                 let mean: &mut f64 = mean_loss.get_or_insert(step.loss);
                 *mean += 0.05 * (step.loss - *mean);
-                let images = (step.step - done) as f64 * batch as f64 / start.elapsed().as_secs_f64();
+                let images =
+                    (step.step - done) as f64 * batch as f64 / start.elapsed().as_secs_f64();
                 let peak = device.memory().map_or(0, |memory| memory.peak) as f64 / 1e9;
                 let (loss, rate, norm) = (*mean, step.rate, step.gradient_norm);
                 bar.set_message(format!(
@@ -148,7 +162,10 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
                 ));
                 bar.set_position(step.step);
                 if step.skipped {
-                    bar.println(format!("step {}: the loss is not finite; the step was skipped", step.step));
+                    bar.println(format!(
+                        "step {}: the loss is not finite; the step was skipped",
+                        step.step
+                    ));
                 }
                 // A log for those who do not watch: a line now and then.
                 if bar.is_hidden() && (step.step % 50 == 0 || step.step == total) {
@@ -165,7 +182,10 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
     bar.finish_and_clear();
     if let Err(error) = ended {
         if let Some(step) = trainer.saved() {
-            eprintln!("irnext: step {step} is saved in {}; the same command goes on from there", out.display());
+            eprintln!(
+                "irnext: step {step} is saved in {}; the same command goes on from there",
+                out.display()
+            );
         }
         return Err(error);
     }
@@ -205,11 +225,14 @@ impl Signals {
     fn watch() -> Result<Self> {
         let (stop, number) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         for signal in [SIGINT, SIGTERM] {
-            // Whoever asks twice does not want to wait. First, so that the first signal does not meet its own flag.
+            // Whoever asks twice does not want to wait. First, so that the first signal does not
+            // meet its own flag.
             flag::register_conditional_shutdown(signal, 128 + signal, stop.clone())
                 .and_then(|_| flag::register_usize(signal, number.clone(), signal as usize))
                 .and_then(|_| flag::register(signal, stop.clone()))
-                .map_err(|error| Error::Config { reason: format!("signals cannot be watched: {error}") })?;
+                .map_err(|error| Error::Config {
+                    reason: format!("signals cannot be watched: {error}"),
+                })?;
         }
         Ok(Self { stop, number })
     }
@@ -230,9 +253,11 @@ impl Signals {
 
 /// What scores a finished run on its data set's test; nothing for runs on no data set.
 fn eval_command(config: &TrainConfig) -> Option<String> {
-    let folder = config.data.folder.as_ref().filter(|_| config.validation.protocol != Protocol::Plain)?;
+    let folder =
+        config.data.folder.as_ref().filter(|_| config.validation.protocol != Protocol::Plain)?;
     let weights = config.out.join("weights.safetensors");
-    let (folder, weights, protocol) = (folder.display(), weights.display(), config.validation.protocol);
+    let (folder, weights, protocol) =
+        (folder.display(), weights.display(), config.validation.protocol);
     Some(format!("irnext eval {folder} --protocol {protocol} --weights {weights}"))
 }
 
@@ -258,17 +283,23 @@ fn say_plan(config: &TrainConfig, plan: &Plan) {
     let looked_at: usize = plan.sizes.values().sum();
     let mut sizes: Vec<_> = plan.sizes.iter().collect();
     sizes.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    let shown: Vec<String> = sizes.iter().take(4).map(|((w, h), count)| format!("{w}x{h}: {count}")).collect();
+    let shown: Vec<String> =
+        sizes.iter().take(4).map(|((w, h), count)| format!("{w}x{h}: {count}")).collect();
     let more = if sizes.len() > shown.len() {
         format!(", and {} other sizes", sizes.len() - shown.len())
     } else {
         String::new()
     };
     say!("sizes     of {looked_at} looked at, {}{more}", shown.join(", "));
-    let small =
-        sizes.iter().filter(|((w, h), _)| *w < crop.width || *h < crop.height).map(|(_, count)| **count).sum::<usize>();
+    let small = sizes
+        .iter()
+        .filter(|((w, h), _)| *w < crop.width || *h < crop.height)
+        .map(|(_, count)| **count)
+        .sum::<usize>();
     if small > 0 {
-        say!("          {small} of them are smaller than the crop, and are grown to it by reflection");
+        say!(
+            "          {small} of them are smaller than the crop, and are grown to it by reflection"
+        );
     }
     let model = &config.model;
     say!("network   width {}, n = {}: {} parameters", model.width, model.n, plan.parameters);
@@ -289,10 +320,16 @@ fn say_plan(config: &TrainConfig, plan: &Plan) {
 fn say_measured(plan: &Plan, measured: &Measured) {
     let Measured { steps, step, waiting, peak, validation } = measured;
     say!("measured  {step:.2} s a step ({steps} steps, {waiting:.2} s of it waiting for data)");
-    say!("memory    {:.2} GB at most in a step, decoded photographs not counted", *peak as f64 / 1e9);
+    say!(
+        "memory    {:.2} GB at most in a step, decoded photographs not counted",
+        *peak as f64 / 1e9
+    );
     let (training, validating) = plan.seconds(measured);
     if let Some(validation) = validation {
-        say!("          {validation:.2} s to score a validation pair, {} validations", plan.validations);
+        say!(
+            "          {validation:.2} s to score a validation pair, {} validations",
+            plan.validations
+        );
     }
     say!("time      {} of steps, {} of validations", duration(training), duration(validating));
 }

@@ -1,4 +1,5 @@
-//! The cost columns of the paper's Tables 6, 7, 8, 9, 11 and 13, and the networks that they are about.
+//! The cost columns of the paper's Tables 6, 7, 8, 9, 11 and 13, and the networks that they are
+//! about.
 
 use super::{Costs, PAPER_SIZE, Rule, layers};
 use crate::error::Result;
@@ -21,13 +22,15 @@ pub struct Table {
 pub struct Row {
     /// What sets the network apart from the others of the table.
     pub name: &'static str,
-    /// The network: in every row the variant of the published code, since the equations alone have fewer parameters.
+    /// The network: in every row the variant of the published code, since the equations alone have
+    /// fewer parameters.
     pub config: ModelConfig,
     /// Parameters in millions, as printed.
     pub parameters: &'static str,
     /// FLOPs in units of 10⁹, as printed, where the table has them.
     pub flops: Option<&'static str>,
-    /// Seconds on a Tesla V100, as printed, where the table has them. Measured, so nothing here can be counted beside them.
+    /// Seconds on a Tesla V100, as printed, where the table has them. Measured, so nothing here can
+    /// be counted beside them.
     pub seconds: Option<&'static str>,
 }
 
@@ -61,7 +64,8 @@ pub fn tables() -> Vec<Table> {
     };
     let baseline = || row("baseline: no MSM", "6.90", &|c| c.msm = 0);
     let full = |name| row(name, "8.56", &|_| ());
-    let branches = |name, parameters, rates: &[usize]| row(name, parameters, &|c| c.branches = rates.to_vec());
+    let branches =
+        |name, parameters, rates: &[usize]| row(name, parameters, &|c| c.branches = rates.to_vec());
     let groups = |name, parameters, groups| row(name, parameters, &|c| c.groups = groups);
     let blocks = |name, parameters, n| row(name, parameters, &|c| c.n = n);
     vec![
@@ -77,8 +81,12 @@ pub fn tables() -> Vec<Table> {
             rule: Rule::Ablations,
             rows: vec![
                 baseline().flops("66.32").seconds("0.134"),
-                row("MSM with 3×3 convolutions", "8.45", &|c| c.lam = false).flops("71.17").seconds("0.152"),
-                row("MSM, LAM without FM", "8.55", &|c| c.modulation = false).flops("71.19").seconds("0.165"),
+                row("MSM with 3×3 convolutions", "8.45", &|c| c.lam = false)
+                    .flops("71.17")
+                    .seconds("0.152"),
+                row("MSM, LAM without FM", "8.55", &|c| c.modulation = false)
+                    .flops("71.19")
+                    .seconds("0.165"),
                 full("full").flops("71.19").seconds("0.166"),
             ],
         },
@@ -159,10 +167,18 @@ mod tests {
     #[test]
     fn one_rule_for_all_tables_does_not_exist() {
         // Why there are two: each rule fails in the other's tables.
-        let by = |rule, table: &Table, row: usize| printed(table.rows[row].count(rule).unwrap().flops, GIGA);
+        let by = |rule, table: &Table, row: usize| {
+            printed(table.rows[row].count(rule).unwrap().flops, GIGA)
+        };
         let tables = tables();
-        assert_eq!([1, 2, 4].map(|row| by(Rule::Main, &tables[2], row)), ["70.87", "71.10", "71.17"]);
-        assert_eq!([0, 1, 2].map(|row| by(Rule::Ablations, &tables[5], row)), ["100.27", "114.81", "129.35"]);
+        assert_eq!(
+            [1, 2, 4].map(|row| by(Rule::Main, &tables[2], row)),
+            ["70.87", "71.10", "71.17"]
+        );
+        assert_eq!(
+            [0, 1, 2].map(|row| by(Rule::Ablations, &tables[5], row)),
+            ["100.27", "114.81", "129.35"]
+        );
     }
 
     #[test]

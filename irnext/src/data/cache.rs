@@ -1,4 +1,5 @@
-//! Decoded photographs kept in memory, since decoding one costs more than cutting a training sample out of it.
+//! Decoded photographs kept in memory, since decoding one costs more than cutting a training sample
+//! out of it.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -7,10 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::Result;
 use crate::image::{Depth, Image, Photo};
 
-/// Reads photographs and keeps those that came first, up to a number of bytes. Shared between threads and sets.
+/// Reads photographs and keeps those that came first, up to a number of bytes. Shared between
+/// threads and sets.
 ///
-/// Nothing is ever dropped for something newer: in a shuffled epoch every photograph is equally far from its next
-/// use, so the first ones are as good to keep as any.
+/// Nothing is ever dropped for something newer: in a shuffled epoch every photograph is equally far
+/// from its next use, so the first ones are as good to keep as any.
 #[derive(Debug)]
 pub struct PhotoCache {
     budget: usize,
@@ -24,7 +26,8 @@ struct Kept {
 }
 
 impl PhotoCache {
-    /// A cache for `budget` bytes of pixels (3 bytes a pixel for 8-bit photographs). 0 keeps nothing.
+    /// A cache for `budget` bytes of pixels (3 bytes a pixel for 8-bit photographs). 0 keeps
+    /// nothing.
     pub fn new(budget: usize) -> Arc<Self> {
         Arc::new(Self { budget, kept: Mutex::default() })
     }
@@ -34,7 +37,8 @@ impl PhotoCache {
         if let Some(pixels) = self.lock().photos.get(path) {
             return Ok(Arc::clone(pixels));
         }
-        // Decoded outside the lock. That two threads now and then decode the same file is cheaper than waiting.
+        // Decoded outside the lock. That two threads now and then decode the same file is cheaper
+        // than waiting.
         let pixels = Arc::new(Pixels::of(&Photo::read(path)?));
         let mut kept = self.lock();
         let bytes = pixels.bytes();
@@ -55,7 +59,8 @@ impl PhotoCache {
     }
 }
 
-/// The colours of a photograph in as many bits as its file has: a quarter or half of what an [`Image`] takes.
+/// The colours of a photograph in as many bits as its file has: a quarter or half of what an
+/// [`Image`] takes.
 #[derive(Clone, Debug)]
 pub struct Pixels {
     /// Pixels in a row.
@@ -78,7 +83,9 @@ impl Pixels {
         let values = photo.rgb.data.iter();
         let samples = match photo.depth {
             Depth::Eight => Samples::Eight(values.map(|v| (v * 255.0).round() as u8).collect()),
-            Depth::Sixteen => Samples::Sixteen(values.map(|v| (v * 65535.0).round() as u16).collect()),
+            Depth::Sixteen => {
+                Samples::Sixteen(values.map(|v| (v * 65535.0).round() as u16).collect())
+            }
         };
         Self { width: photo.rgb.width, height: photo.rgb.height, samples }
     }
@@ -88,7 +95,8 @@ impl Pixels {
         self.crop(0, 0, self.width, self.height)
     }
 
-    /// The `width` x `height` part whose top left pixel is (`x`, `y`). Panics if that is not inside the photograph.
+    /// The `width` x `height` part whose top left pixel is (`x`, `y`). Panics if that is not inside
+    /// the photograph.
     pub fn crop(&self, x: usize, y: usize, width: usize, height: usize) -> Image {
         let mut data = Vec::with_capacity(width * height * 3);
         for row in y..y + height {
@@ -117,7 +125,9 @@ mod tests {
     use super::*;
 
     fn gradient(width: usize, height: usize) -> Image {
-        Image::from_fn(width, height, |x, y| [x as f32 / 255.0, y as f32 / 255.0, (x * y) as f32 / 255.0])
+        Image::from_fn(width, height, |x, y| {
+            [x as f32 / 255.0, y as f32 / 255.0, (x * y) as f32 / 255.0]
+        })
     }
 
     #[test]

@@ -13,8 +13,9 @@ pub struct CropSpec {
     pub width: usize,
     /// Rows of the sample.
     pub height: usize,
-    /// A sample is cut at 1 to `max_shrink` times its size (evenly distributed, and no more than the photograph
-    /// holds) and made smaller by [`Image::resize`]. 1 cuts at the size of the sample.
+    /// A sample is cut at 1 to `max_shrink` times its size (evenly distributed, and no more than
+    /// the photograph holds) and made smaller by [`Image::resize`]. 1 cuts at the size of the
+    /// sample.
     pub max_shrink: f64,
     /// Whether half of the samples are mirrored left to right.
     pub flip: bool,
@@ -36,7 +37,8 @@ pub struct Window {
 }
 
 impl CropSpec {
-    /// Square samples of `side` pixels, not shrunk, half of them mirrored: what the paper trains on.
+    /// Square samples of `side` pixels, not shrunk, half of them mirrored: what the paper trains
+    /// on.
     pub fn square(side: usize) -> Self {
         Self { width: side, height: side, max_shrink: 1.0, flip: true }
     }
@@ -53,8 +55,8 @@ impl CropSpec {
         Err(Error::Config { reason })
     }
 
-    /// A random place in a photograph of `width` x `height` pixels. Along a side that is shorter than the sample's,
-    /// all of it.
+    /// A random place in a photograph of `width` x `height` pixels. Along a side that is shorter
+    /// than the sample's, all of it.
     pub fn window(&self, width: usize, height: usize, rng: &mut Rng) -> Window {
         let ratio = |whole: usize, part: usize| whole as f64 / part as f64;
         let room = ratio(width, self.width).min(ratio(height, self.height));
@@ -70,8 +72,9 @@ impl CropSpec {
         }
     }
 
-    /// The sample at `window`: shrunk to the size of the sample or, where the photograph is smaller than that, grown
-    /// to it by reflection to the right and downwards. Panics if `window` is not inside the photograph.
+    /// The sample at `window`: shrunk to the size of the sample or, where the photograph is smaller
+    /// than that, grown to it by reflection to the right and downwards. Panics if `window` is not
+    /// inside the photograph.
     pub fn cut(&self, pixels: &Pixels, window: &Window) -> Image {
         let mut image = pixels.crop(window.x, window.y, window.width, window.height);
         if image.width < self.width || image.height < self.height {
@@ -92,7 +95,9 @@ mod tests {
     use crate::image::Photo;
 
     fn counting(width: usize, height: usize) -> Pixels {
-        Pixels::of(&Photo::new(Image::from_fn(width, height, |x, y| [x as f32 / 255.0, y as f32 / 255.0, 0.5])))
+        Pixels::of(&Photo::new(Image::from_fn(width, height, |x, y| {
+            [x as f32 / 255.0, y as f32 / 255.0, 0.5]
+        })))
     }
 
     /// The columns and rows that a sample's pixels came from.
@@ -116,7 +121,8 @@ mod tests {
 
     #[test]
     fn without_flip_nothing_is_mirrored_and_the_places_stay() {
-        let (flipping, plain) = (CropSpec::square(2), CropSpec { flip: false, ..CropSpec::square(2) });
+        let (flipping, plain) =
+            (CropSpec::square(2), CropSpec { flip: false, ..CropSpec::square(2) });
         for index in 0..50 {
             let a = flipping.window(9, 9, &mut Rng::at(1, 0, index));
             let b = plain.window(9, 9, &mut Rng::at(1, 0, index));

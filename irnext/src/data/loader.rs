@@ -1,7 +1,8 @@
 //! Batches of training samples, made ahead on worker threads.
 //!
-//! Step `s` of a run is a place: it determines the epoch, the images, and the draws for each sample, so that a batch
-//! is the same whichever thread makes it and whether the run got there in one go or was resumed at `s`.
+//! Step `s` of a run is a place: it determines the epoch, the images, and the draws for each
+//! sample, so that a batch is the same whichever thread makes it and whether the run got there in
+//! one go or was resumed at `s`.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -18,7 +19,8 @@ use super::{CropSpec, Source};
 use crate::error::{Error, Result};
 use crate::image::Image;
 
-/// Streams of the generator: the order of an epoch (index: the epoch), and a sample (index: its number in the run).
+/// Streams of the generator: the order of an epoch (index: the epoch), and a sample (index: its
+/// number in the run).
 const EPOCH_STREAM: u32 = u32::from_be_bytes(*b"epch");
 const SAMPLE_STREAM: u32 = u32::from_be_bytes(*b"smpl");
 
@@ -53,15 +55,16 @@ pub struct LoaderConfig {
     pub part: (usize, usize),
     /// How samples are cut.
     pub crop: CropSpec,
-    /// How often an epoch goes through the images. 1, or more for a set so small that its epochs would be too short.
+    /// How often an epoch goes through the images. 1, or more for a set so small that its epochs
+    /// would be too short.
     pub repeat: usize,
     /// Worker threads; 0 counts as 1. They make up to two batches each in advance.
     pub workers: usize,
 }
 
 impl LoaderConfig {
-    /// How many batches an epoch over `images` images has. What is left over at its end is too little for a batch, and
-    /// is dropped. An error if that is all there is.
+    /// How many batches an epoch over `images` images has. What is left over at its end is too
+    /// little for a batch, and is dropped. An error if that is all there is.
     pub fn steps_per_epoch(&self, images: usize) -> Result<u64> {
         let samples = images.saturating_mul(self.repeat);
         let reason = if self.batch == 0 {
@@ -84,9 +87,9 @@ impl LoaderConfig {
     }
 }
 
-/// Makes batches without end. The iterator gives the batch of step `first_step`, then of the step after it, and
-/// so on; an error in place of a batch that could not be made names the file, and the steps after it follow all the same.
-/// Dropping the loader stops its threads.
+/// Makes batches without end. The iterator gives the batch of step `first_step`, then of the step
+/// after it, and so on; an error in place of a batch that could not be made names the file, and the
+/// steps after it follow all the same. Dropping the loader stops its threads.
 pub struct Loader {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
@@ -227,7 +230,8 @@ impl Shared {
         None
     }
 
-    /// The batch of `step`, or `None` if it is time to stop. `name` is that of the image being worked on.
+    /// The batch of `step`, or `None` if it is time to stop. `name` is that of the image being
+    /// worked on.
     fn make(&self, step: u64, order: &mut Order, name: &mut String) -> Option<Result<Batch>> {
         let LoaderConfig { seed, batch: n, part: (part, parts), ref crop, .. } = self.config;
         let part = part * n / parts..(part + 1) * n / parts;
@@ -250,7 +254,8 @@ impl Shared {
             let number = step.wrapping_mul(n as u64).wrapping_add(place as u64);
             let mut rng = Rng::at(seed, SAMPLE_STREAM, number);
             let sample = self.source.sample(index, &mut rng, crop);
-            if let Err(error) = sample.and_then(|(input, target)| batch.push(&input, &target, name)) {
+            if let Err(error) = sample.and_then(|(input, target)| batch.push(&input, &target, name))
+            {
                 return Some(Err(error));
             }
         }
@@ -282,7 +287,8 @@ impl Batch {
     }
 }
 
-/// The order of the images in one epoch, remembered since a worker's next step is most often in the same one.
+/// The order of the images in one epoch, remembered since a worker's next step is most often in the
+/// same one.
 #[derive(Default)]
 struct Order {
     epoch: u64,

@@ -1,10 +1,11 @@
 //! From folders of images to the batches a network trains on.
 //!
-//! A [`Source`] knows its images and makes one training sample of one of them: [`Paired`] cuts the same place out of
-//! a degraded photograph and its ground truth, [`Synthetic`] degrades a clean photograph on the fly. A [`Loader`]
-//! puts samples together to [`Batch`]es on worker threads, ahead of the training that uses them. Every draw comes
-//! from a counter-based generator, so that a batch depends on the seed and its step and on nothing else: not on the
-//! number of threads, and not on where a run was resumed.
+//! A [`Source`] knows its images and makes one training sample of one of them: [`Paired`] cuts the
+//! same place out of a degraded photograph and its ground truth, [`Synthetic`] degrades a clean
+//! photograph on the fly. A [`Loader`] puts samples together to [`Batch`]es on worker threads,
+//! ahead of the training that uses them. Every draw comes from a counter-based generator, so that a
+//! batch depends on the seed and its step and on nothing else: not on the number of threads, and
+//! not on where a run was resumed.
 
 mod cache;
 mod crops;
@@ -42,29 +43,32 @@ pub trait Source: Send + Sync {
         self.len() == 0
     }
 
-    /// What to call image `index` in messages and tables: its file's name. Panics if `index` is not below `len()`.
+    /// What to call image `index` in messages and tables: its file's name. Panics if `index` is not
+    /// below `len()`.
     fn name(&self, index: usize) -> String;
 
-    /// The width and height of image `index`; from its file's header, where it is a file. The error names the file. Panics if
-    /// `index` is not below `len()`.
+    /// The width and height of image `index`; from its file's header, where it is a file. The error
+    /// names the file. Panics if `index` is not below `len()`.
     fn size(&self, index: usize) -> Result<(usize, usize)> {
         let (input, _) = self.full(index)?;
         Ok((input.width, input.height))
     }
 
-    /// A training sample (input, target) made of image `index`, both of the size that `crop` names. Random choices
-    /// are drawn from `rng` and from nowhere else. The error names the file. Panics if `index` is not below `len()`.
+    /// A training sample (input, target) made of image `index`, both of the size that `crop` names.
+    /// Random choices are drawn from `rng` and from nowhere else. The error names the file. Panics
+    /// if `index` is not below `len()`.
     fn sample(&self, index: usize, rng: &mut Rng, crop: &CropSpec) -> Result<(Image, Image)>;
 
-    /// The pair (input, target) of image `index` that scores are computed on, the same at every call.
-    /// The error names the file. Panics if `index` is not below `len()`.
+    /// The pair (input, target) of image `index` that scores are computed on, the same at every
+    /// call. The error names the file. Panics if `index` is not below `len()`.
     fn full(&self, index: usize) -> Result<(Image, Image)>;
 }
 
-/// The image files in `folder`, known by their extensions and sorted by name; not those in its sub-folders, and no
-/// hidden ones.
+/// The image files in `folder`, known by their extensions and sorted by name; not those in its
+/// sub-folders, and no hidden ones.
 pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    const EXTENSIONS: [&str; 11] = ["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "ppm", "pgm", "pam", "pnm"];
+    const EXTENSIONS: [&str; 11] =
+        ["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "ppm", "pgm", "pam", "pnm"];
     let mut files = entries(folder)?;
     files.retain(|path| {
         let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
@@ -73,7 +77,8 @@ pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The image files in `folder`, or those in its sub-folders if it has none itself (RESIDE's OTS comes in parts).
+/// The image files in `folder`, or those in its sub-folders if it has none itself (RESIDE's OTS
+/// comes in parts).
 fn image_files_below(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = image_files(folder)?;
     if files.is_empty() {
@@ -91,7 +96,8 @@ fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// What is in `folder` and not hidden. Sorted, since the order in which a file system lists its files is its own.
+/// What is in `folder` and not hidden. Sorted, since the order in which a file system lists its
+/// files is its own.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(Error::io(folder))? {

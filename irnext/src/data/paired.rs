@@ -26,8 +26,8 @@ impl Paired {
         Self { pairs, cache }
     }
 
-    /// The pairs of the image files in two folders, by the rules of [`Pairing::of_folders`]. It is an error if nothing
-    /// can be paired.
+    /// The pairs of the image files in two folders, by the rules of [`Pairing::of_folders`]. It is
+    /// an error if nothing can be paired.
     pub fn from_folders(inputs: &Path, targets: &Path, cache: Arc<PhotoCache>) -> Result<Self> {
         Ok(Self::new(Pairing::of_folders(inputs, targets)?.or_complain(inputs)?.pairs, cache))
     }
@@ -85,7 +85,8 @@ impl Source for Paired {
     }
 }
 
-/// How far inside the target the input begins, from the width and height of each; `None` if they do not fit together.
+/// How far inside the target the input begins, from the width and height of each; `None` if they do
+/// not fit together.
 pub fn border(input: (usize, usize), target: (usize, usize)) -> Option<usize> {
     let fits = |border: &usize| target == (input.0 + 2 * border, input.1 + 2 * border);
     [0, RESIDE_BORDER].into_iter().find(fits)

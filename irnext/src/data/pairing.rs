@@ -27,30 +27,37 @@ pub struct Pairing {
 }
 
 impl Pairing {
-    /// The pairs of the image files in `inputs` and `targets`, or in their sub-folders if there are none.
+    /// The pairs of the image files in `inputs` and `targets`, or in their sub-folders if there are
+    /// none.
     ///
-    /// The target of `b_c.png` is, in this order, the one with the same file name, with the same name but for the
-    /// extension (`b_c.jpg`), or with the part of the name before the first `_` (`b.png`, RESIDE). `b_hazy` goes with
-    /// `b_GT` (Dense-Haze, NH-HAZE), `rain-b` with `norain-b` (Rain100), `real_blur` with `gt_sharp` (RSBlur). Inputs
-    /// may share a target. Two targets to choose from are an error.
+    /// The target of `b_c.png` is, in this order, the one with the same file name, with the same
+    /// name but for the extension (`b_c.jpg`), or with the part of the name before the first `_`
+    /// (`b.png`, RESIDE). `b_hazy` goes with `b_GT` (Dense-Haze, NH-HAZE), `rain-b` with `norain-b`
+    /// (Rain100), `real_blur` with `gt_sharp` (RSBlur). Inputs may share a target. Two targets to
+    /// choose from are an error.
     pub fn of_folders(inputs: &Path, targets: &Path) -> Result<Self> {
         Self::of_files(image_files_below(inputs)?, image_files_below(targets)?)
     }
 
-    /// As [`Pairing::of_folders`], but where no file has a partner by its name and there are as many inputs as targets, the
-    /// first goes with the first: DPDD's two exposures of a scene have the camera's running numbers for names.
+    /// As [`Pairing::of_folders`], but where no file has a partner by its name and there are as
+    /// many inputs as targets, the first goes with the first: DPDD's two exposures of a scene have
+    /// the camera's running numbers for names.
     pub fn in_order(inputs: &Path, targets: &Path) -> Result<Self> {
         let (inputs, targets) = (image_files_below(inputs)?, image_files_below(targets)?);
         let found = Self::of_files(inputs.clone(), targets.clone())?;
         if !found.pairs.is_empty() || inputs.len() != targets.len() {
             return Ok(found);
         }
-        let pair = |(input, target): (PathBuf, PathBuf)| Pair { name: file_name(&input), input, target };
-        Ok(Self { pairs: inputs.into_iter().zip(targets).map(pair).collect(), unpaired: Vec::new() })
+        let pair =
+            |(input, target): (PathBuf, PathBuf)| Pair { name: file_name(&input), input, target };
+        Ok(Self {
+            pairs: inputs.into_iter().zip(targets).map(pair).collect(),
+            unpaired: Vec::new(),
+        })
     }
 
-    /// The pairs in a folder that holds inputs and targets together: `b_hazy` and `b_GT`, `rain-b` and `norain-b`.
-    /// Nothing is left over: what is neither is not looked at.
+    /// The pairs in a folder that holds inputs and targets together: `b_hazy` and `b_GT`, `rain-b`
+    /// and `norain-b`. Nothing is left over: what is neither is not looked at.
     pub fn within(folder: &Path) -> Result<Self> {
         let files = image_files(folder)?;
         let is = |file: &PathBuf, inputs: bool| {
@@ -58,7 +65,8 @@ impl Pairing {
             let (end, start) = if inputs { ("_hazy", "rain-") } else { ("_gt", "norain-") };
             stem.to_lowercase().ends_with(end) || stem.starts_with(start)
         };
-        let part = |inputs| files.iter().filter(|file| is(file, inputs)).cloned().collect::<Vec<_>>();
+        let part =
+            |inputs| files.iter().filter(|file| is(file, inputs)).cloned().collect::<Vec<_>>();
         Self::of_files(part(true), part(false))
     }
 
@@ -70,7 +78,11 @@ impl Pairing {
             match names.partner(&input)? {
                 Some(target) => {
                     used.insert(target.to_owned());
-                    found.pairs.push(Pair { name: file_name(&input), target: target.to_owned(), input });
+                    found.pairs.push(Pair {
+                        name: file_name(&input),
+                        target: target.to_owned(),
+                        input,
+                    });
                 }
                 None => found.unpaired.push(input),
             }
@@ -134,8 +146,11 @@ impl<'a> Names<'a> {
             match self.by_stem.get(&candidate).map(Vec::as_slice) {
                 Some([target]) => return Ok(Some(target)),
                 Some([first, second, ..]) => {
-                    let reason =
-                        format!("could belong to {} and to {}; remove one of them", first.display(), second.display());
+                    let reason = format!(
+                        "could belong to {} and to {}; remove one of them",
+                        first.display(),
+                        second.display()
+                    );
                     return Err(Error::data(input, reason));
                 }
                 _ => {}

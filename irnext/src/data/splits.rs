@@ -39,7 +39,8 @@ const fn layout(input: &'static str, target: &'static str) -> Layout {
     Layout { input, target, scene: false, in_order: false }
 }
 
-/// How far below the folder that is given splits are looked for; RSBlur's pictures are in `day/number/gt/`.
+/// How far below the folder that is given splits are looked for; RSBlur's pictures are in
+/// `day/number/gt/`.
 const DEPTH: usize = 4;
 
 /// What a split is for.
@@ -58,7 +59,8 @@ pub enum Role {
 /// A part of a data set.
 #[derive(Clone, Debug)]
 pub struct Split {
-    /// Where it is, below the folder that was looked through; that folder's own name if it is the split itself.
+    /// Where it is, below the folder that was looked through; that folder's own name if it is the
+    /// split itself.
     pub name: String,
     /// What it is for.
     pub role: Role,
@@ -66,17 +68,19 @@ pub struct Split {
     pub pairing: Pairing,
 }
 
-/// All splits at and below `root`, in the order of their names. A split is a folder with two of the known sub-folders
-/// (`input` and `target`, `hazy` and `gt` or `clear`, `Snow` and `Gt`, …), one with scenes that each have `blur` and `sharp`
-/// (GoPro) or `real_blur` and `gt` (RSBlur), or one whose files have the known pairs of names (NH-HAZE, Rain100).
-/// RSBlur's own lists (`RSBlur_real_test.txt` …), in `root` or beside it, come first.
+/// All splits at and below `root`, in the order of their names. A split is a folder with two of the
+/// known sub-folders (`input` and `target`, `hazy` and `gt` or `clear`, `Snow` and `Gt`, …), one
+/// with scenes that each have `blur` and `sharp` (GoPro) or `real_blur` and `gt` (RSBlur), or one
+/// whose files have the known pairs of names (NH-HAZE, Rain100). RSBlur's own lists
+/// (`RSBlur_real_test.txt` …), in `root` or beside it, come first.
 pub fn splits(root: &Path) -> Result<Vec<Split>> {
     let mut found = listed(root)?;
     if found.is_empty() {
         look(root, root, DEPTH, &mut found)?;
     }
     if found.is_empty() {
-        let known: Vec<_> = LAYOUTS.iter().map(|layout| format!("{}/{}", layout.input, layout.target)).collect();
+        let known: Vec<_> =
+            LAYOUTS.iter().map(|layout| format!("{}/{}", layout.input, layout.target)).collect();
         let reason = format!(
             "holds no pairs of photographs: neither sub-folders with names that are known ({}) nor files named \
              1_hazy and 1_GT or rain-1 and norain-1",
@@ -90,11 +94,13 @@ pub fn splits(root: &Path) -> Result<Vec<Split>> {
 fn look(root: &Path, folder: &Path, depth: usize, found: &mut Vec<Split>) -> Result<()> {
     let whole = match pairs_in(folder)? {
         Some((_, pairing)) => Some(pairing),
-        None => scenes(folder, 2)?.or(Some(Pairing::within(folder)?).filter(|pairing| !pairing.pairs.is_empty())),
+        None => scenes(folder, 2)?
+            .or(Some(Pairing::within(folder)?).filter(|pairing| !pairing.pairs.is_empty())),
     };
     if let Some(pairing) = whole {
         let below = folder.strip_prefix(root).unwrap_or(folder);
-        let name = if below.as_os_str().is_empty() { own_name(root) } else { below.display().to_string() };
+        let name =
+            if below.as_os_str().is_empty() { own_name(root) } else { below.display().to_string() };
         found.push(Split { role: role(&name), name, pairing });
     } else if depth > 0 {
         for child in folders(folder)? {
@@ -140,23 +146,32 @@ fn scenes(folder: &Path, depth: usize) -> Result<Option<Pairing>> {
     Ok(any.then_some(all))
 }
 
-/// The splits of RSBlur's lists: a line names the ground truth and the blurred photograph, from the folder above the set's.
+/// The splits of RSBlur's lists: a line names the ground truth and the blurred photograph, from the
+/// folder above the set's.
 fn listed(root: &Path) -> Result<Vec<Split>> {
     let mut found = Vec::new();
     let above = root.parent().unwrap_or(root);
     for (word, role) in [("train", Role::Train), ("val", Role::Validation), ("test", Role::Test)] {
         let name = format!("RSBlur_real_{word}.txt");
-        let Some(list) = [root, above].map(|folder| folder.join(&name)).into_iter().find(|list| list.is_file()) else {
+        let Some(list) =
+            [root, above].map(|folder| folder.join(&name)).into_iter().find(|list| list.is_file())
+        else {
             continue;
         };
         let mut pairing = Pairing::default();
-        for line in fs::read_to_string(&list).map_err(Error::io(&list))?.lines().filter(|line| !line.trim().is_empty())
+        for line in fs::read_to_string(&list)
+            .map_err(Error::io(&list))?
+            .lines()
+            .filter(|line| !line.trim().is_empty())
         {
             let mut words = line.split_whitespace();
-            let (Some(target), Some(input), None) = (words.next(), words.next(), words.next()) else {
+            let (Some(target), Some(input), None) = (words.next(), words.next(), words.next())
+            else {
                 return Err(Error::data(&list, format!("a line is not two file names: {line:?}")));
             };
-            let place = |file: &str| [above, root].map(|folder| folder.join(file)).into_iter().find(|f| f.is_file());
+            let place = |file: &str| {
+                [above, root].map(|folder| folder.join(file)).into_iter().find(|f| f.is_file())
+            };
             match place(input).zip(place(target)) {
                 Some((input, target)) => {
                     let name = scene_of(&target).unwrap_or_else(|| file_name(&target));
@@ -184,7 +199,8 @@ fn role(path: &str) -> Role {
         "test" | "testing" | "sots" => Some(Role::Test),
         _ => ["rain100l", "rain100h"].contains(&word).then_some(Role::Test),
     };
-    let of_part = |part: &str| part.to_lowercase().split(|c: char| !c.is_alphanumeric()).find_map(of_word);
+    let of_part =
+        |part: &str| part.to_lowercase().split(|c: char| !c.is_alphanumeric()).find_map(of_word);
     path.rsplit(['/', '\\']).find_map(of_part).unwrap_or(Role::Unknown)
 }
 
@@ -203,17 +219,32 @@ mod tests {
     fn found(files: &[&str]) -> Vec<String> {
         let root = tree(files);
         let splits = splits(root.path()).unwrap();
-        splits.iter().map(|s| format!("{} {:?} {}", s.name, s.role, s.pairing.pairs.len())).collect()
+        splits
+            .iter()
+            .map(|s| format!("{} {:?} {}", s.name, s.role, s.pairing.pairs.len()))
+            .collect()
     }
 
     #[test]
     fn reside() {
-        let indoor = ["SOTS/indoor/hazy/1400_1.png", "SOTS/indoor/hazy/1400_2.png", "SOTS/indoor/gt/1400.png"];
+        let indoor = [
+            "SOTS/indoor/hazy/1400_1.png",
+            "SOTS/indoor/hazy/1400_2.png",
+            "SOTS/indoor/gt/1400.png",
+        ];
         let outdoor = ["SOTS/outdoor/hazy/0001_0.8_0.2.jpg", "SOTS/outdoor/gt/0001.png"];
-        assert_eq!(found(&[&indoor[..], &outdoor].concat()), ["SOTS/indoor Test 2", "SOTS/outdoor Test 1"]);
-        let ots = ["OTS/haze/part1/0005_0.8_0.04.jpg", "OTS/haze/part2/0005_1_0.2.jpg", "OTS/clear/0005.jpg"];
+        assert_eq!(
+            found(&[&indoor[..], &outdoor].concat()),
+            ["SOTS/indoor Test 2", "SOTS/outdoor Test 1"]
+        );
+        let ots = [
+            "OTS/haze/part1/0005_0.8_0.04.jpg",
+            "OTS/haze/part2/0005_1_0.2.jpg",
+            "OTS/clear/0005.jpg",
+        ];
         assert_eq!(found(&ots), ["OTS Train 2"]);
-        let authors = ["train/hazy/1_1.png", "train/gt/1.png", "test/hazy/1400_1.png", "test/gt/1400.png"];
+        let authors =
+            ["train/hazy/1_1.png", "train/gt/1.png", "test/hazy/1400_1.png", "test/gt/1400.png"];
         assert_eq!(found(&authors), ["test Test 1", "train Train 1"]);
     }
 
@@ -225,17 +256,32 @@ mod tests {
 
     #[test]
     fn rain() {
-        let files = ["test/Rain100L/input/1.png", "test/Rain100L/target/1.png", "test/Test100/input/1.png"];
-        let all = [&files[..], &["test/Test100/target/1.png", "train/input/7.jpg", "train/target/7.jpg"]].concat();
+        let files =
+            ["test/Rain100L/input/1.png", "test/Rain100L/target/1.png", "test/Test100/input/1.png"];
+        let all =
+            [&files[..], &["test/Test100/target/1.png", "train/input/7.jpg", "train/target/7.jpg"]]
+                .concat();
         assert_eq!(found(&all), ["test/Rain100L Test 1", "test/Test100 Test 1", "train Train 1"]);
-        assert_eq!(found(&["Rain100H/rain-001.png", "Rain100H/norain-001.png"]), ["Rain100H Test 1"]);
+        assert_eq!(
+            found(&["Rain100H/rain-001.png", "Rain100H/norain-001.png"]),
+            ["Rain100H Test 1"]
+        );
     }
 
     #[test]
     fn snow() {
-        let files = ["train2500/Snow/1.tif", "train2500/Gt/1.tif", "test2000/Snow/1.jpg", "test2000/Gt/1.jpg"];
+        let files = [
+            "train2500/Snow/1.tif",
+            "train2500/Gt/1.tif",
+            "test2000/Snow/1.jpg",
+            "test2000/Gt/1.jpg",
+        ];
         assert_eq!(found(&files), ["test2000 Test 1", "train2500 Train 1"]);
-        let files = ["test/Snow100K-L/synthetic/a.jpg", "test/Snow100K-L/gt/a.jpg", "test/Snow100K-L/mask/a.jpg"];
+        let files = [
+            "test/Snow100K-L/synthetic/a.jpg",
+            "test/Snow100K-L/gt/a.jpg",
+            "test/Snow100K-L/mask/a.jpg",
+        ];
         assert_eq!(found(&files), ["test/Snow100K-L Test 1"]);
     }
 
@@ -244,38 +290,53 @@ mod tests {
         let scene = |split: &str, scene: &str| {
             ["blur", "blur_gamma", "sharp"].map(|kind| format!("{split}/{scene}/{kind}/000001.png"))
         };
-        let files =
-            [scene("test", "GOPR0384_11_00"), scene("test", "GOPR0385_11_01"), scene("train", "GOPR0372_07_00")];
+        let files = [
+            scene("test", "GOPR0384_11_00"),
+            scene("test", "GOPR0385_11_01"),
+            scene("train", "GOPR0372_07_00"),
+        ];
         let files: Vec<_> = files.iter().flatten().map(String::as_str).collect();
         assert_eq!(found(&files), ["test Test 2", "train Train 1"]);
         let root = tree(&files);
-        assert_eq!(splits(root.path()).unwrap()[0].pairing.pairs[0].name, "GOPR0384_11_00/000001.png");
+        assert_eq!(
+            splits(root.path()).unwrap()[0].pairing.pairs[0].name,
+            "GOPR0384_11_00/000001.png"
+        );
         assert_eq!(found(&["valid/blur/1.png", "valid/sharp/1.png"]), ["valid Validation 1"]);
     }
 
     #[test]
     fn rsblur() {
-        let pair = |scene: &str| ["gt/gt_sharp.png", "real_blur/real_blur.png"].map(|f| format!("RSBlur/{scene}/{f}"));
+        let pair = |scene: &str| {
+            ["gt/gt_sharp.png", "real_blur/real_blur.png"].map(|f| format!("RSBlur/{scene}/{f}"))
+        };
         let files = [pair("0001/000022"), pair("0001/000023"), pair("0019_2/000722")];
         let files: Vec<_> = files.iter().flatten().map(String::as_str).collect();
         assert_eq!(found(&files), ["RSBlur Unknown 3"]);
         let root = tree(&files);
         let line = |scene: &str| pair(scene).map(|file| file.to_string()).join(" ");
         fs::write(root.path().join("RSBlur_real_test.txt"), line("0001/000023") + "\n").unwrap();
-        fs::write(root.path().join("RSBlur_real_train.txt"), line("0019_2/000722") + "\n\n" + &line("9/9")).unwrap();
+        fs::write(
+            root.path().join("RSBlur_real_train.txt"),
+            line("0019_2/000722") + "\n\n" + &line("9/9"),
+        )
+        .unwrap();
         let splits = |folder: &Path| super::splits(folder).unwrap();
         let found = splits(&root.path().join("RSBlur"));
         assert_eq!(found.iter().map(|s| s.role).collect::<Vec<_>>(), [Role::Train, Role::Test]);
         assert_eq!(found[1].pairing.pairs[0].name, "0001/000023");
         assert_eq!((found[0].pairing.pairs.len(), found[0].pairing.unpaired.len()), (1, 1));
         fs::write(root.path().join("RSBlur_real_val.txt"), "one\n").unwrap();
-        assert!(super::splits(&root.path().join("RSBlur")).unwrap_err().to_string().contains("one"));
+        assert!(
+            super::splits(&root.path().join("RSBlur")).unwrap_err().to_string().contains("one")
+        );
     }
 
     #[test]
     fn dpdd() {
         let files = ["test_c/source/1P0A0917.png", "test_c/source/1P0A0921.png"];
-        let targets = ["test_c/target/1P0A0916.png", "test_c/target/1P0A0920.png", "train_c/source/1.png"];
+        let targets =
+            ["test_c/target/1P0A0916.png", "test_c/target/1P0A0920.png", "train_c/source/1.png"];
         let root = tree(&[&files[..], &targets, &["train_c/target/1.png"]].concat());
         let splits = splits(root.path()).unwrap();
         assert_eq!(splits.iter().map(|s| s.role).collect::<Vec<_>>(), [Role::Test, Role::Train]);

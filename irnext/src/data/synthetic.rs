@@ -1,4 +1,5 @@
-//! Pairs made on the fly: a clean photograph is the target, and what a degradation makes of it the input.
+//! Pairs made on the fly: a clean photograph is the target, and what a degradation makes of it the
+//! input.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,10 +10,12 @@ use super::{CropSpec, PhotoCache, Source, file_name, image_files};
 use crate::error::{Error, Result};
 use crate::image::{Image, Photo};
 
-/// Makes a degraded image of a clean one, of the same size; every random choice comes from the generator.
+/// Makes a degraded image of a clean one, of the same size; every random choice comes from the
+/// generator.
 pub type Degrade = Arc<dyn Fn(&Image, &mut Rng) -> Image + Send + Sync>;
 
-/// The generator's seed and stream for [`Source::full`]: the same in every run, so that scores can be compared.
+/// The generator's seed and stream for [`Source::full`]: the same in every run, so that scores can
+/// be compared.
 const FULL_SEED: u64 = 0;
 const FULL_STREAM: u32 = u32::from_be_bytes(*b"full");
 
@@ -25,7 +28,8 @@ pub struct Synthetic {
 }
 
 impl Synthetic {
-    /// The photographs in `folder` (not in its sub-folders), in the order of their names. None is an error.
+    /// The photographs in `folder` (not in its sub-folders), in the order of their names. None is
+    /// an error.
     pub fn open(folder: &Path, degrade: Degrade, cache: Arc<PhotoCache>) -> Result<Self> {
         let files = image_files(folder)?;
         if files.is_empty() {
@@ -72,7 +76,8 @@ impl Source for Synthetic {
         Photo::size(&self.files[index])
     }
 
-    /// The crop is degraded, not the photograph: what the degradation costs depends on the size of the sample.
+    /// The crop is degraded, not the photograph: what the degradation costs depends on the size of
+    /// the sample.
     fn sample(&self, index: usize, rng: &mut Rng, crop: &CropSpec) -> Result<(Image, Image)> {
         let pixels = self.cache.read(&self.files[index])?;
         let window = crop.window(pixels.width, pixels.height, rng);
@@ -108,7 +113,8 @@ mod tests {
     fn photographs(sizes: &[(usize, usize)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (i, &(width, height)) in sizes.iter().enumerate() {
-            let image = Image::from_fn(width, height, |x, y| [x as f32 / 255.0, y as f32 / 255.0, 0.0]);
+            let image =
+                Image::from_fn(width, height, |x, y| [x as f32 / 255.0, y as f32 / 255.0, 0.0]);
             Photo::new(image).write(folder.path().join(format!("{i}.png"))).unwrap();
         }
         folder
@@ -117,8 +123,9 @@ mod tests {
     #[test]
     fn the_target_is_the_clean_crop_and_the_input_what_was_made_of_it() {
         let folder = photographs(&[(20, 30)]);
-        let negative: Degrade =
-            Arc::new(|clean, _| Image::from_fn(clean.width, clean.height, |x, y| clean.pixel(x, y).map(|v| 1.0 - v)));
+        let negative: Degrade = Arc::new(|clean, _| {
+            Image::from_fn(clean.width, clean.height, |x, y| clean.pixel(x, y).map(|v| 1.0 - v))
+        });
         let source = Synthetic::open(folder.path(), negative, PhotoCache::new(0)).unwrap();
         assert_eq!((source.len(), source.name(0)), (1, "0.png".into()));
         let (input, target) = source.sample(0, &mut Rng::new(9), &CropSpec::square(8)).unwrap();

@@ -1,5 +1,5 @@
-//! Defocus blur: each depth is spread over a disk of radius a |1/d - 1/d_f| (the thin lens, focused at d_f), in linear
-//! light, and nearer layers are laid over farther ones.
+//! Defocus blur: each depth is spread over a disk of radius a |1/d - 1/d_f| (the thin lens, focused
+//! at d_f), in linear light, and nearer layers are laid over farther ones.
 
 use engine::Rng;
 
@@ -29,8 +29,8 @@ pub(super) fn defocus(clean: &Image, rng: &mut Rng) -> Image {
     picture.image()
 }
 
-/// The reciprocal of depth, 0 farthest and 1 nearest: the ground comes nearer downwards, and things stand on it
-/// whose outlines follow the photograph's.
+/// The reciprocal of depth, 0 farthest and 1 nearest: the ground comes nearer downwards, and things
+/// stand on it whose outlines follow the photograph's.
 fn nearness(clean: &Image, rng: &mut Rng) -> Plane {
     let (width, height) = (clean.width, clean.height);
     let (top, bottom) = (rng.range(0.0..0.5) as f32, rng.range(0.2..1.0) as f32);
@@ -65,7 +65,8 @@ mod tests {
             assert!(most <= 0.61);
             uneven += usize::from(most - least > 0.05);
             // Where nothing is left of the pattern, its mean light is.
-            let light = image.data.iter().map(|v| v.powf(2.2)).sum::<f32>() / image.data.len() as f32;
+            let light =
+                image.data.iter().map(|v| v.powf(2.2)).sum::<f32>() / image.data.len() as f32;
             let expected = (0.2f32.powf(2.2) + 0.8f32.powf(2.2)) / 2.0;
             assert!((light / expected - 1.0).abs() < 0.03, "{light} {expected}");
         }

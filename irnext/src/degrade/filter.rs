@@ -39,7 +39,8 @@ impl Plane {
         plane
     }
 
-    /// Smooth noise: `cells` x `cells` uniform values in [0, 1), joined by cubic curves (which overshoot a little).
+    /// Smooth noise: `cells` x `cells` uniform values in [0, 1), joined by cubic curves (which
+    /// overshoot a little).
     pub fn noise(width: usize, height: usize, cells: usize, rng: &mut Rng) -> Self {
         let grid: Vec<f32> = (0..cells * cells).map(|_| rng.uniform() as f32).collect();
         let columns = cubic_taps(cells, width);
@@ -90,7 +91,8 @@ impl Plane {
         self.clone().map(|v| (v - mean).powi(2)).mean().sqrt()
     }
 
-    /// The mean over the square of `2 * radius + 1` pixels a side around each pixel, as far as it is in the image.
+    /// The mean over the square of `2 * radius + 1` pixels a side around each pixel, as far as it
+    /// is in the image.
     pub fn box_blur(&self, radius: usize) -> Self {
         self.box_rows(radius).box_columns(radius)
     }
@@ -137,20 +139,24 @@ impl Plane {
         out
     }
 
-    /// Smooths the plane but for the edges that `guide` has (He, Sun, Tang: "Guided image filtering", 2010):
-    /// within each window the result is the best straight-line function of the guide. An edge counts if its
-    /// variance exceeds `epsilon`.
+    /// Smooths the plane but for the edges that `guide` has (He, Sun, Tang: "Guided image
+    /// filtering", 2010): within each window the result is the best straight-line function of the
+    /// guide. An edge counts if its variance exceeds `epsilon`.
     pub fn guided(&self, guide: &Self, radius: usize, epsilon: f32) -> Self {
         let product = |a: &Self, b: &Self| a.clone().zip(b, |a, b| a * b);
         let mean_guide = guide.box_blur(radius);
         let mean = self.box_blur(radius);
-        let variance =
-            product(guide, guide).box_blur(radius).zip(&mean_guide, |square, mean| (square - mean * mean).max(0.0));
-        let covariance =
-            product(guide, self).box_blur(radius).zip(&product(&mean_guide, &mean), |product, means| product - means);
-        let slope = covariance.zip(&variance, |covariance, variance| covariance / (variance + epsilon));
+        let variance = product(guide, guide)
+            .box_blur(radius)
+            .zip(&mean_guide, |square, mean| (square - mean * mean).max(0.0));
+        let covariance = product(guide, self)
+            .box_blur(radius)
+            .zip(&product(&mean_guide, &mean), |product, means| product - means);
+        let slope =
+            covariance.zip(&variance, |covariance, variance| covariance / (variance + epsilon));
         let offset = mean.zip(&product(&slope, &mean_guide), |mean, line| mean - line);
-        product(&slope.box_blur(radius), guide).zip(&offset.box_blur(radius), |line, offset| line + offset)
+        product(&slope.box_blur(radius), guide)
+            .zip(&offset.box_blur(radius), |line, offset| line + offset)
     }
 }
 
@@ -208,7 +214,8 @@ mod tests {
 
     #[test]
     fn a_plane_that_follows_its_guide_passes_the_guided_filter_unchanged() {
-        let guide = plane(8, &(0..64).map(|i| if i % 8 < 4 { 0.2 } else { 0.9 }).collect::<Vec<_>>());
+        let guide =
+            plane(8, &(0..64).map(|i| if i % 8 < 4 { 0.2 } else { 0.9 }).collect::<Vec<_>>());
         let depth = guide.clone().map(|v| 3.0 - 2.0 * v);
         let filtered = depth.guided(&guide, 2, 1e-8);
         for (a, b) in filtered.data.iter().zip(&depth.data) {

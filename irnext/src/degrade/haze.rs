@@ -1,5 +1,5 @@
-//! Haze: I = J t + A (1 - t), with the transmission t = exp(-beta d) of depth d (Koschmieder's law, applied to
-//! sRGB values as the RESIDE data set does).
+//! Haze: I = J t + A (1 - t), with the transmission t = exp(-beta d) of depth d (Koschmieder's law,
+//! applied to sRGB values as the RESIDE data set does).
 
 use engine::Rng;
 
@@ -18,10 +18,11 @@ struct Haze {
 }
 
 impl Haze {
-    /// Fitted to the outdoor test set of RESIDE, where the mean optical depth of a picture, -ln t, is 0.2 to 0.7 and 0.4 on average, its
-    /// spread inside a picture a fifth of that, and airlight grey and 0.8 to 1. One in 25 is fog, as in Dense-Haze: some of
-    /// it lets through a tenth of the light, unevenly. With more of it, and more of dusk, a network takes pale ground for air, and
-    /// darkens it.
+    /// Fitted to the outdoor test set of RESIDE, where the mean optical depth of a picture, -ln t,
+    /// is 0.2 to 0.7 and 0.4 on average, its spread inside a picture a fifth of that, and airlight
+    /// grey and 0.8 to 1. One in 25 is fog, as in Dense-Haze: some of it lets through a tenth of
+    /// the light, unevenly. With more of it, and more of dusk, a network takes pale ground for air,
+    /// and darkens it.
     fn draw(clean: &Image, rng: &mut Rng) -> Self {
         let (thickness, spread) = match rng.chance(0.04) {
             true => (rng.range(0.7..2.4), rng.range(0.1..0.5)),
@@ -48,10 +49,11 @@ impl Haze {
     }
 }
 
-/// A depth map that could be true, of mean 1 and with the standard deviation `spread`: uneven, more often than not farther
-/// towards the top, and brighter things farther or nearer. In RESIDE the ramp and the brightness explain a third of the
-/// variance: a network that was taught that what is bright is far darkens every sky.
-/// Half of the maps break where the photograph has an edge, as the outlines of real objects do.
+/// A depth map that could be true, of mean 1 and with the standard deviation `spread`: uneven, more
+/// often than not farther towards the top, and brighter things farther or nearer. In RESIDE the
+/// ramp and the brightness explain a third of the variance: a network that was taught that what is
+/// bright is far darkens every sky. Half of the maps break where the photograph has an edge, as the
+/// outlines of real objects do.
 fn depth(clean: &Image, spread: f32, rng: &mut Rng) -> Plane {
     let (width, height) = (clean.width, clean.height);
     let grey = Plane::grey(clean);
@@ -76,12 +78,15 @@ mod tests {
 
     #[test]
     fn haze_keeps_t_of_the_scene_and_adds_the_rest_of_the_air() {
-        let clean = Image::from_fn(64, 64, |x, y| [if (x / 2 + y / 2) % 2 == 0 { 0.1 } else { 0.5 }; 3]);
+        let clean =
+            Image::from_fn(64, 64, |x, y| [if (x / 2 + y / 2) % 2 == 0 { 0.1 } else { 0.5 }; 3]);
         for index in 0..50 {
             let haze = Haze::draw(&clean, &mut Rng::at(3, 0, index));
             let image = haze.over(&clean);
             assert!(haze.transmission.data.iter().all(|t| (0.0..=1.0).contains(t)));
-            for ((hazy, clean), t) in image.pixels().zip(clean.pixels()).zip(&haze.transmission.data) {
+            for ((hazy, clean), t) in
+                image.pixels().zip(clean.pixels()).zip(&haze.transmission.data)
+            {
                 for ((hazy, clean), a) in hazy.into_iter().zip(clean).zip(haze.airlight) {
                     assert!((hazy - a - t * (clean - a)).abs() < 1e-5);
                 }
@@ -106,8 +111,14 @@ mod tests {
         };
         let fog = means.iter().filter(|&&t| t < 0.4).count() as f64 / 400.0;
         let (mean, spread) = (median(&mut means), median(&mut spreads));
-        println!("haze: median of the mean transmission {mean:.2}, of the spread of depth {spread:.2}; fog {fog:.2}");
+        println!(
+            "haze: median of the mean transmission {mean:.2}, of the spread of depth {spread:.2}; fog {fog:.2}"
+        );
         // In SOTS-outdoor 0.69, 0.21 and none.
-        assert!((0.6..0.72).contains(&mean) && (0.15..0.25).contains(&spread) && (0.01..0.08).contains(&fog));
+        assert!(
+            (0.6..0.72).contains(&mean)
+                && (0.15..0.25).contains(&spread)
+                && (0.01..0.08).contains(&fog)
+        );
     }
 }

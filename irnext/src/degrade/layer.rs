@@ -8,7 +8,8 @@ pub(super) const LIGHT: f32 = 2.2;
 /// The exponent between sRGB values and themselves.
 pub(super) const VALUES: f32 = 1.0;
 
-/// A part of a picture: red, green, blue light times coverage, and coverage, for each pixel in reading order.
+/// A part of a picture: red, green, blue light times coverage, and coverage, for each pixel in
+/// reading order.
 #[derive(Clone)]
 pub(super) struct Layer {
     width: usize,
@@ -17,7 +18,8 @@ pub(super) struct Layer {
     data: Vec<[f32; 4]>,
 }
 
-/// A place of the camera: the picture moved by (`x`, `y`) pixels and turned by `angle` radians about its middle.
+/// A place of the camera: the picture moved by (`x`, `y`) pixels and turned by `angle` radians
+/// about its middle.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pose {
     pub x: f32,
@@ -26,7 +28,8 @@ pub(super) struct Pose {
 }
 
 impl Layer {
-    /// The whole of `image`; its values to the power of `gamma` are what is added where things mix: [`LIGHT`], or [`VALUES`].
+    /// The whole of `image`; its values to the power of `gamma` are what is added where things mix:
+    /// [`LIGHT`], or [`VALUES`].
     pub fn of(image: &Image, gamma: f32) -> Self {
         let light = |v: f32| v.max(0.0).powf(gamma);
         Self {
@@ -57,8 +60,9 @@ impl Layer {
         }
     }
 
-    /// The picture. Light that no layer covers (what a blurred edge uncovers, and the border of the image) is taken to
-    /// be like the light around it; where there is none at all the picture is black.
+    /// The picture. Light that no layer covers (what a blurred edge uncovers, and the border of the
+    /// image) is taken to be like the light around it; where there is none at all the picture is
+    /// black.
     pub fn image(&self) -> Image {
         let data = self.data.iter().flat_map(|&[r, g, b, coverage]| {
             let scale = 1.0 / coverage.max(1e-6);
@@ -132,12 +136,14 @@ impl Layer {
         out
     }
 
-    /// Adds `weight` times the layer's value at (`x`, `y`), interpolated between the four pixels around it.
+    /// Adds `weight` times the layer's value at (`x`, `y`), interpolated between the four pixels
+    /// around it.
     fn add_sample(&self, out: &mut [f32; 4], x: f32, y: f32, weight: f32) {
         let (left, top) = (x as i32, y as i32);
         let (fx, fy) = (x - left as f32, y - top as f32);
         let above = &self.data[top as usize * self.width + left as usize..];
-        let (Some([a, b]), Some([c, d])) = (above.get(..2), above.get(self.width..self.width + 2)) else {
+        let (Some([a, b]), Some([c, d])) = (above.get(..2), above.get(self.width..self.width + 2))
+        else {
             return;
         };
         let [wa, wb] = [(1.0 - fx) * (1.0 - fy) * weight, fx * (1.0 - fy) * weight];
@@ -154,12 +160,18 @@ impl Layer {
             row.iter().chain(row.last()).copied()
         };
         let rows = (0..self.height).chain([self.height - 1]);
-        Self { width: self.width + 1, height: self.height + 1, data: rows.flat_map(row).collect(), ..*self }
+        Self {
+            width: self.width + 1,
+            height: self.height + 1,
+            data: rows.flat_map(row).collect(),
+            ..*self
+        }
     }
 }
 
-/// A disk as rows: from the top one to the bottom one, how far each goes to the left and to the right of the middle of
-/// its middle pixel. Half a pixel is added to the radius, so that a disk of radius 0 is one pixel.
+/// A disk as rows: from the top one to the bottom one, how far each goes to the left and to the
+/// right of the middle of its middle pixel. Half a pixel is added to the radius, so that a disk of
+/// radius 0 is one pixel.
 fn disk(radius: f32) -> Vec<f32> {
     let radius = radius + 0.5;
     let reach = (radius - 0.5).ceil() as i32;
@@ -172,8 +184,9 @@ fn disk(radius: f32) -> Vec<f32> {
     (-reach..=reach).map(half).collect()
 }
 
-/// Adds to each pixel of `out` `weight` times the sum of a row from `half` pixels left of the pixel's middle to as many
-/// right of it. `sums` are the row's running sums; a pixel at either end counts in part.
+/// Adds to each pixel of `out` `weight` times the sum of a row from `half` pixels left of the
+/// pixel's middle to as many right of it. `sums` are the row's running sums; a pixel at either end
+/// counts in part.
 fn add_spans(out: &mut [[f32; 4]], sums: &[[f64; 4]], half: f32, weight: f32) {
     let last = sums.len() - 1;
     // The middle of pixel x lies at x + 1/2 on the axis of the running sums.

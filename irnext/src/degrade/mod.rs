@@ -1,7 +1,8 @@
 //! Bad weather and bad focus, made on purpose: a degraded twin for any clean photograph.
 //!
-//! Each of the five rooms below models one degradation, with the ranges that the data sets of its task show.
-//! What is drawn depends only on the generator's place, so that a training run can be repeated or resumed.
+//! Each of the five rooms below models one degradation, with the ranges that the data sets of its
+//! task show. What is drawn depends only on the generator's place, so that a training run can be
+//! repeated or resumed.
 
 mod defocus;
 pub(crate) mod filter;
@@ -42,9 +43,11 @@ pub enum Task {
 
 impl Task {
     /// Every task.
-    pub const ALL: [Self; 5] = [Self::Dehaze, Self::Derain, Self::Desnow, Self::Deblur, Self::Defocus];
+    pub const ALL: [Self; 5] =
+        [Self::Dehaze, Self::Derain, Self::Desnow, Self::Deblur, Self::Defocus];
 
-    /// The name in commands and files: `dehaze`, `derain`, `desnow`, `deblur-motion`, `deblur-defocus`.
+    /// The name in commands and files: `dehaze`, `derain`, `desnow`, `deblur-motion`,
+    /// `deblur-defocus`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Dehaze => "dehaze",
@@ -56,8 +59,8 @@ impl Task {
     }
 }
 
-/// A degraded twin of `clean`, of the same size, in [0, 1]. Pixels stay registered: `clean` is what restoring it
-/// should give.
+/// A degraded twin of `clean`, of the same size, in [0, 1]. Pixels stay registered: `clean` is what
+/// restoring it should give.
 pub fn degrade(task: Task, clean: &Image, rng: &mut Rng) -> Image {
     twin(clean, |clean| match task {
         Task::Dehaze => haze::haze(clean, rng),
@@ -68,8 +71,8 @@ pub fn degrade(task: Task, clean: &Image, rng: &mut Rng) -> Image {
     })
 }
 
-/// As [`degrade`], with the simplest form of [`Task::Deblur`], to be learned before all of it: the camera alone moves, evenly and
-/// straight, by a number of pixels in `lengths`.
+/// As [`degrade`], with the simplest form of [`Task::Deblur`], to be learned before all of it: the
+/// camera alone moves, evenly and straight, by a number of pixels in `lengths`.
 pub fn blur_straight(clean: &Image, lengths: Range<f64>, rng: &mut Rng) -> Image {
     twin(clean, |clean| motion::straight(clean, lengths, rng))
 }
@@ -91,7 +94,10 @@ impl FromStr for Task {
     fn from_str(name: &str) -> Result<Self, Error> {
         let found = Self::ALL.into_iter().find(|task| task.name() == name);
         found.ok_or_else(|| Error::Config {
-            reason: format!("unknown task \"{name}\"; the tasks are {}", Self::ALL.map(Self::name).join(", ")),
+            reason: format!(
+                "unknown task \"{name}\"; the tasks are {}",
+                Self::ALL.map(Self::name).join(", ")
+            ),
         })
     }
 }

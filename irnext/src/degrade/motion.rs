@@ -1,9 +1,11 @@
-//! Motion blur: B = g(mean of g^-1(S_i)), a run of sharp pictures averaged while the shutter is open
-//! (Nah et al., "Deep multi-scale CNN for dynamic scene deblurring", 2017). Here the pictures are one photograph,
-//! moved and turned along a random path; the sharp one is that of the middle of the exposure.
+//! Motion blur: B = g(mean of g^-1(S_i)), a run of sharp pictures averaged while the shutter is
+//! open (Nah et al., "Deep multi-scale CNN for dynamic scene deblurring", 2017). Here the pictures
+//! are one photograph, moved and turned along a random path; the sharp one is that of the middle of
+//! the exposure.
 //!
-//! A camera averages light: g^-1 is x^2.2. The pictures of the GoPro set that everybody is scored on, `blur`, are averages of
-//! sRGB values: g is the identity. Each is done in half of the pictures.
+//! A camera averages light: g^-1 is x^2.2. The pictures of the GoPro set that everybody is scored
+//! on, `blur`, are averages of sRGB values: g is the identity. Each is done in half of the
+//! pictures.
 
 use std::ops::Range;
 
@@ -57,13 +59,14 @@ fn still(clean: &Image, rng: &mut Rng) -> Layer {
     Layer::of(clean, if rng.chance(0.5) { LIGHT } else { VALUES })
 }
 
-/// How many pictures a path of `length` pixels takes, an odd number. At steps below two pixels the samples, each two pixels wide, leave no gaps.
+/// How many pictures a path of `length` pixels takes, an odd number. At steps below two pixels the
+/// samples, each two pixels wide, leave no gaps.
 fn samples(length: f64) -> usize {
     ((length / 1.6).ceil() as usize).max(5) | 1
 }
 
-/// Where the camera is while the shutter is open, the place in the middle of the exposure being the origin: about
-/// `length` pixels from one end to the other.
+/// Where the camera is while the shutter is open, the place in the middle of the exposure being the
+/// origin: about `length` pixels from one end to the other.
 fn path(length: f64, rng: &mut Rng) -> Vec<Pose> {
     let count = samples(length);
     // A hand has inertia: the direction drifts a little, and now and then it jerks.
@@ -93,7 +96,8 @@ fn path(length: f64, rng: &mut Rng) -> Vec<Pose> {
     relative.collect()
 }
 
-/// The coverage of something in the picture: a blob whose outline follows edges of the photograph where it can.
+/// The coverage of something in the picture: a blob whose outline follows edges of the photograph
+/// where it can.
 fn shape(clean: &Image, rng: &mut Rng) -> Plane {
     let (width, height) = (clean.width, clean.height);
     let cells = rng.int(2..5) as usize;
@@ -139,7 +143,8 @@ mod tests {
 
     #[test]
     fn light_is_averaged_or_values_are() {
-        // Across the edge between black and white the mean light 1/2 shows as 2^(-1/2.2), the mean value as 1/2.
+        // Across the edge between black and white the mean light 1/2 shows as 2^(-1/2.2), the mean
+        // value as 1/2.
         let clean = Image::from_fn(40, 5, |x, _| [if x < 20 { 0.0 } else { 1.0 }; 3]);
         let poses = [-10.0, 10.0].map(|x| Pose { x, y: 0.0, angle: 0.0 });
         for (gamma, expected) in [(LIGHT, 0.5f32.powf(1.0 / 2.2)), (VALUES, 0.5)] {

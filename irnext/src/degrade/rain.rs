@@ -1,5 +1,5 @@
-//! Rain: O = B + S1 + S2 + ..., layers of bright streaks of one direction each; downpours add a veil,
-//! O = a (B + S) + (1 - a) A (Yang et al., "Deep joint rain detection and removal", 2017).
+//! Rain: O = B + S1 + S2 + ..., layers of bright streaks of one direction each; downpours add a
+//! veil, O = a (B + S) + (1 - a) A (Yang et al., "Deep joint rain detection and removal", 2017).
 
 use engine::Rng;
 
@@ -7,9 +7,10 @@ use super::filter::Plane;
 use super::stroke::stroke;
 use crate::image::Image;
 
-/// `clean` in the rain. Measured on Rain100L: grey additive streaks over 6 to 20 % of the pixels, about two pixels wide
-/// and 15 to 100 long, up to 30 degrees off the vertical and 12 on average; most are faint, and the brightest add 0.3 to 0.6.
-/// One in twelve is a downpour, which that set has not.
+/// `clean` in the rain. Measured on Rain100L: grey additive streaks over 6 to 20 % of the pixels,
+/// about two pixels wide and 15 to 100 long, up to 30 degrees off the vertical and 12 on average;
+/// most are faint, and the brightest add 0.3 to 0.6. One in twelve is a downpour, which that set
+/// has not.
 pub(super) fn rain(clean: &Image, rng: &mut Rng) -> Image {
     let layers = match rng.uniform() {
         u if u < 0.7 => 1,
@@ -44,7 +45,8 @@ fn draw_layer(light: &mut Plane, angle: f64, layers: f64, rng: &mut Rng) {
     let length = rng.range(22.0..92.0);
     let sigma = rng.range(0.5..0.85);
     let brightness = (0.08 + 0.18 * rng.uniform().powi(2)) / layers.sqrt();
-    // The share of the pixels that streaks would cover if none overlapped. A streak shows two sigma to each side.
+    // The share of the pixels that streaks would cover if none overlapped. A streak shows two sigma
+    // to each side.
     let cover = 0.09 + 0.6 * rng.uniform().powf(1.5);
     // Streaks start outside the image as well.
     let area = (width as f64 + length) * (height as f64 + length);
@@ -62,7 +64,8 @@ fn draw_layer(light: &mut Plane, angle: f64, layers: f64, rng: &mut Rng) {
         let from = [(x - half[0]) as f32, (y - half[1]) as f32];
         let to = [(x + half[0]) as f32, (y + half[1]) as f32];
         // A drop wobbles as it falls, and its light flickers.
-        let light_along: [f32; 8] = std::array::from_fn(|k| if k % 7 == 0 { 0.0 } else { rng.range(0.4..1.4) as f32 });
+        let light_along: [f32; 8] =
+            std::array::from_fn(|k| if k % 7 == 0 { 0.0 } else { rng.range(0.4..1.4) as f32 });
         stroke(width, height, from, to, 3.0 * sigma, |pixel, distance, along| {
             let across = (-0.5 * (distance / sigma).powi(2)).exp();
             // Just below 7, so that there is a next one.
@@ -84,7 +87,12 @@ mod tests {
         let mut veils = 0;
         for index in 0..400 {
             let image = rain(&clean, &mut Rng::at(3, 0, index));
-            let gains = || image.pixels().zip(clean.pixels()).map(|(a, b)| [a[0] - b[0], a[1] - b[1], a[2] - b[2]]);
+            let gains = || {
+                image
+                    .pixels()
+                    .zip(clean.pixels())
+                    .map(|(a, b)| [a[0] - b[0], a[1] - b[1], a[2] - b[2]])
+            };
             if gains().all(|[r, _, _]| r > 1e-3) {
                 veils += 1;
                 continue;
@@ -92,7 +100,10 @@ mod tests {
             assert!(gains().any(|[r, _, _]| r > 0.02), "{index}: no rain");
             // White is as bright as it gets.
             for [r, g, b] in gains().filter(|&[r, _, _]| r < 0.79) {
-                assert!(r > -1e-6 && (r - g).abs() < 1e-5 && (g - b).abs() < 1e-5, "{index}: {r} {g} {b}");
+                assert!(
+                    r > -1e-6 && (r - g).abs() < 1e-5 && (g - b).abs() < 1e-5,
+                    "{index}: {r} {g} {b}"
+                );
             }
         }
         // Half of the downpours, of which one picture in twelve is one.

@@ -1,5 +1,5 @@
-//! Snow: K = J (1 - Z R) + C Z R, flakes with coverage Z and opacity R, then a thin veil I = K T + A (1 - T)
-//! (Liu et al., "DesnowNet", 2018; Chen et al., "JSTASR", 2020).
+//! Snow: K = J (1 - Z R) + C Z R, flakes with coverage Z and opacity R, then a thin veil I = K T +
+//! A (1 - T) (Liu et al., "DesnowNet", 2018; Chen et al., "JSTASR", 2020).
 
 use engine::Rng;
 
@@ -7,7 +7,8 @@ use super::filter::Plane;
 use super::stroke::stroke;
 use crate::image::Image;
 
-/// Flakes of one size: those far away are small, sharp and many, those near the lens large, soft and few.
+/// Flakes of one size: those far away are small, sharp and many, those near the lens large, soft
+/// and few.
 struct Flakes {
     /// Pixels.
     radius: std::ops::Range<f64>,
@@ -27,7 +28,8 @@ const SIZES: [Flakes; 3] = [
 
 /// `clean` in falling snow.
 pub(super) fn snow(clean: &Image, rng: &mut Rng) -> Image {
-    // What shows through: the product over all flakes of 1 - Z R, so that flakes lie over each other.
+    // What shows through: the product over all flakes of 1 - Z R, so that flakes lie over each
+    // other.
     let mut through = Plane::new(clean.width, clean.height).map(|_| 1.0);
     let fall = Fall { angle: rng.range(-40.0..40.0).to_radians(), speed: rng.range(0.0..3.0) };
     let heaviness = rng.range(0.15..1.0);

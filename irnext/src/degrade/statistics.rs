@@ -1,7 +1,8 @@
 //! What the degradations look like in numbers, beside the real sets that they imitate.
 //!
-//! `cargo test -p irnext --lib degrade -- --nocapture` prints the figures; the book's page on degradations shows them. Real
-//! ones were measured on pairs that the project may not pass on; `IRNEXT_RAIN100L` names a folder of 24 of them.
+//! `cargo test -p irnext --lib degrade -- --nocapture` prints the figures; the book's page on
+//! degradations shows them. Real ones were measured on pairs that the project may not pass on;
+//! `IRNEXT_RAIN100L` names a folder of 24 of them.
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +27,8 @@ fn photographs() -> Vec<Image> {
 fn each_task_harms_about_as_much_as_its_real_set() {
     let photographs = photographs();
     for task in Task::ALL {
-        // dB. The degraded images of SOTS-outdoor score 15.9, those of Rain100L 26.9 on Y, five of GoPro's 24.2.
+        // dB. The degraded images of SOTS-outdoor score 15.9, those of Rain100L 26.9 on Y, five of
+        // GoPro's 24.2.
         let (view, band) = match task {
             Task::Dehaze => (View::Rgb, 14.0..18.0),
             Task::Derain => (View::Luma, 25.0..29.0),
@@ -40,13 +42,15 @@ fn each_task_harms_about_as_much_as_its_real_set() {
         };
         let scores: Vec<f64> = (0..36).map(score).collect();
         let mean = scores.iter().sum::<f64>() / scores.len() as f64;
-        let spread = (scores.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / scores.len() as f64).sqrt();
+        let spread =
+            (scores.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / scores.len() as f64).sqrt();
         println!("{task}: {mean:.2} dB, standard deviation {spread:.2}");
         assert!(band.contains(&mean) && (1.0..8.0).contains(&spread), "{task}: {mean} {spread}");
     }
 }
 
-/// The light that rain adds to a grey wall; none where a downpour adds a veil as well, which Rain100L has not.
+/// The light that rain adds to a grey wall; none where a downpour adds a veil as well, which
+/// Rain100L has not.
 fn streaks(index: u64) -> Option<Plane> {
     let wall = Image::from_fn(320, 240, |_, _| [0.2; 3]);
     let light = Plane::grey(&rain(&wall, &mut Rng::at(6, 0, index))).map(|v| v - 0.2);
@@ -101,7 +105,8 @@ fn slope(light: &Plane) -> f64 {
     -(0.5 * (2.0 * xy).atan2(xx - yy)).tan()
 }
 
-/// How much the light `down` rows below, along `slope`, is like the light here: 1, the same, 0, unrelated.
+/// How much the light `down` rows below, along `slope`, is like the light here: 1, the same, 0,
+/// unrelated.
 fn correlation(light: &Plane, slope: f64, down: usize) -> f64 {
     let mean = f64::from(light.mean());
     let value = |x: usize, y: usize| f64::from(light.data[y * light.width + x]) - mean;
@@ -124,7 +129,10 @@ fn correlation(light: &Plane, slope: f64, down: usize) -> f64 {
 fn means(pictures: &[Plane]) -> [f64; STREAKS.len()] {
     let mut means = [0.0; STREAKS.len()];
     for found in pictures.iter().map(measure) {
-        means.iter_mut().zip(found).for_each(|(mean, value)| *mean += value / pictures.len() as f64);
+        means
+            .iter_mut()
+            .zip(found)
+            .for_each(|(mean, value)| *mean += value / pictures.len() as f64);
     }
     means
 }
@@ -146,7 +154,9 @@ fn rain100l_is_what_the_figures_say() {
         println!("skipped: IRNEXT_RAIN100L names no folder with the pairs");
         return;
     };
-    for (found, (name, real, _)) in means(&real_streaks(Path::new(&folder))).into_iter().zip(STREAKS) {
+    for (found, (name, real, _)) in
+        means(&real_streaks(Path::new(&folder))).into_iter().zip(STREAKS)
+    {
         println!("Rain100L, {name}: {found:.3}");
         assert!((found - real).abs() < 0.02 * real, "{name}: {found}, not {real}");
     }

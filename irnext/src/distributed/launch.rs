@@ -1,15 +1,27 @@
-//! How the processes of a [`Team`] are started: by `mpirun` or `srun`, which say in the environment of each what it is one of.
+//! How the processes of a [`Team`] are started: by `mpirun` or `srun`, which say in the environment
+//! of each what it is one of.
 
 use super::Team;
 use crate::error::Result;
 use engine::Device;
 
-/// What a launcher sets for each process: how many there are, which one this is, how many are on its machine, and which one of them this is.
-/// Both of the first must be there: a script that was only allotted several processes by Slurm is none of them.
+/// What a launcher sets for each process: how many there are, which one this is, how many are on
+/// its machine, and which one of them this is. Both of the first must be there: a script that was
+/// only allotted several processes by Slurm is none of them.
 const LAUNCHERS: [[&str; 4]; 4] = [
-    ["OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"],
+    [
+        "OMPI_COMM_WORLD_SIZE",
+        "OMPI_COMM_WORLD_RANK",
+        "OMPI_COMM_WORLD_LOCAL_SIZE",
+        "OMPI_COMM_WORLD_LOCAL_RANK",
+    ],
     ["PMI_SIZE", "PMI_RANK", "MPI_LOCALNRANKS", "MPI_LOCALRANKID"],
-    ["MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_LOCAL_SIZE", "MV2_COMM_WORLD_LOCAL_RANK"],
+    [
+        "MV2_COMM_WORLD_SIZE",
+        "MV2_COMM_WORLD_RANK",
+        "MV2_COMM_WORLD_LOCAL_SIZE",
+        "MV2_COMM_WORLD_LOCAL_RANK",
+    ],
     ["SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_STEP_TASKS_PER_NODE", "SLURM_LOCALID"],
 ];
 
@@ -47,11 +59,13 @@ impl Launched {
         Self { size: 1, here: 1, local: 0 }
     }
 
-    /// The device of this process where all were given `device`. A GPU is the first of a machine's processes' alone: each has the next one, and after
-    /// the last come those before it.
+    /// The device of this process where all were given `device`. A GPU is the first of a machine's
+    /// processes' alone: each has the next one, and after the last come those before it.
     pub fn device(self, device: Device) -> Device {
         match (device, engine::gpus().map_or(0, |gpus| gpus.len())) {
-            (Device::Cuda(first), count) if self.local > 0 && count > 0 => Device::Cuda((first + self.local) % count),
+            (Device::Cuda(first), count) if self.local > 0 && count > 0 => {
+                Device::Cuda((first + self.local) % count)
+            }
             _ => device,
         }
     }
@@ -60,7 +74,8 @@ impl Launched {
 /// Does `work` with the processes that this one was started with, or alone.
 ///
 /// # Errors
-/// If there are others, and this program was built without MPI: each would do all of the work, in the same folder.
+/// If there are others, and this program was built without MPI: each would do all of the work, in
+/// the same folder.
 pub fn together<T>(work: impl FnOnce(&Team) -> Result<T>) -> Result<T> {
     let team = join(Launched::by_environment())?;
     team.finish(work(&team))
@@ -94,16 +109,21 @@ mod tests {
     #[test]
     fn what_launchers_say_is_understood() {
         let read = |set: &[(&str, &str)]| {
-            let found =
-                Launched::read(|name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into()));
+            let found = Launched::read(|name| {
+                set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into())
+            });
             (found.size, found.here, found.local)
         };
         let [open_mpi, mpich, _, slurm] = LAUNCHERS;
         assert_eq!(read(&[]), (1, 1, 0));
-        assert_eq!(read(&[(open_mpi[0], "4"), (open_mpi[1], "3"), (open_mpi[2], "2"), (open_mpi[3], "1")]), (4, 2, 1));
+        assert_eq!(
+            read(&[(open_mpi[0], "4"), (open_mpi[1], "3"), (open_mpi[2], "2"), (open_mpi[3], "1")]),
+            (4, 2, 1)
+        );
         assert_eq!(read(&[(mpich[0], "4"), (mpich[1], "0")]), (4, 1, 0));
         assert_eq!(read(&[(slurm[0], "7"), (slurm[1], "0"), (slurm[2], "2(x3),1")]), (7, 2, 0));
-        // One process under a launcher; a batch script, which Slurm tells how many tasks it may start.
+        // One process under a launcher; a batch script, which Slurm tells how many tasks it may
+        // start.
         assert_eq!(read(&[(open_mpi[0], "1"), (open_mpi[1], "0")]), (1, 1, 0));
         assert_eq!(read(&[("SLURM_NTASKS", "8"), ("SLURM_PROCID", "0")]), (1, 1, 0));
     }

@@ -1,9 +1,11 @@
-//! Several processes that do a command's work together: `train` on parts of each batch, `eval` and `restore` on parts of the files.
+//! Several processes that do a command's work together: `train` on parts of each batch, `eval` and
+//! `restore` on parts of the files.
 //!
-//! A [`Team`] is what commands see of it, most often of one process. Whatever one rank alone may fail in, reading an image or writing a
-//! checkpoint, is followed by a meeting ([`Team::agree`] and those below it) in which all learn of it; so all end alike, and rank 0
-//! saves what was reached. How processes are started and connected is in [`launch`]; how gradients and statistics are shared, in
-//! [`nn::distributed`].
+//! A [`Team`] is what commands see of it, most often of one process. Whatever one rank alone may
+//! fail in, reading an image or writing a checkpoint, is followed by a meeting ([`Team::agree`] and
+//! those below it) in which all learn of it; so all end alike, and rank 0 saves what was reached.
+//! How processes are started and connected is in [`launch`]; how gradients and statistics are
+//! shared, in [`nn::distributed`].
 
 pub mod launch;
 #[cfg(feature = "mpi")]
@@ -94,18 +96,24 @@ impl Team {
         Ok(kept.filter(|_| words.iter().all(|(has, _)| *has)))
     }
 
-    /// Refuses to go on if another rank has other `settings` than rank 0: names with their values, in one order.
+    /// Refuses to go on if another rank has other `settings` than rank 0: names with their values,
+    /// in one order.
     pub fn same(&self, settings: &[(String, String)]) -> Result<()> {
         let words = self.meet(Ok(settings.to_vec()))?;
         for (rank, theirs) in words.iter().enumerate() {
             let first = &words[0];
             let differs = |(a, b): &(&(String, String), &(String, String))| a != b;
             if let Some(((name, value), (_, expected))) = theirs.iter().zip(first).find(differs) {
-                let reason = format!("{name} is {value} there, and {expected} on rank 0; give all ranks the same");
+                let reason = format!(
+                    "{name} is {value} there, and {expected} on rank 0; give all ranks the same"
+                );
                 return Err(Error::Rank { rank, reason });
             }
             if theirs.len() != first.len() {
-                return Err(Error::Rank { rank, reason: "it has other settings than rank 0".into() });
+                return Err(Error::Rank {
+                    rank,
+                    reason: "it has other settings than rank 0".into(),
+                });
             }
         }
         Ok(())
@@ -119,7 +127,8 @@ impl Team {
         read: impl FnOnce(Vec<u8>) -> Result<T>,
     ) -> Result<T> {
         let Some(group) = &self.group else { return make() };
-        let made = self.is_first().then(|| make().and_then(|made| Ok((write(&made)?, made)))).transpose();
+        let made =
+            self.is_first().then(|| make().and_then(|made| Ok((write(&made)?, made)))).transpose();
         match self.agree(made)? {
             Some((bytes, made)) => group.from_first(&bytes).map(|_| made).map_err(Error::from),
             None => {
@@ -129,8 +138,8 @@ impl Team {
         }
     }
 
-    /// `work` for each of 0 to `count`, number i by rank i modulo their number; `seen` gets the results on all ranks, in order, as they
-    /// come. Given up by all once `stop` is true on one.
+    /// `work` for each of 0 to `count`, number i by rank i modulo their number; `seen` gets the
+    /// results on all ranks, in order, as they come. Given up by all once `stop` is true on one.
     pub fn share<T: Serialize + DeserializeOwned>(
         &self,
         count: usize,
@@ -156,12 +165,15 @@ impl Team {
         Ok(())
     }
 
-    /// Connects the GPUs that the ranks compute on; nothing if `device`, this rank's, is none, or has been connected before.
+    /// Connects the GPUs that the ranks compute on; nothing if `device`, this rank's, is none, or
+    /// has been connected before.
     ///
     /// # Errors
     /// If NCCL is missing on a rank, or two ranks have one GPU.
     pub fn connect_gpus(&self, device: Device) -> Result<()> {
-        let Some(group) = self.group.as_ref().filter(|group| !group.carries(device)) else { return Ok(()) };
+        let Some(group) = self.group.as_ref().filter(|group| !group.carries(device)) else {
+            return Ok(());
+        };
         let gpus = self.meet(Communicator::prepare(device).map_err(Error::from))?;
         for (rank, gpu) in gpus.iter().enumerate() {
             if let Some(other) = gpus[..rank].iter().position(|other| other == gpu) {
@@ -171,7 +183,8 @@ impl Team {
                 return Err(Error::Rank { rank, reason });
             }
         }
-        let invitation = self.from_first(|| Ok(Communicator::invitation()?), |made| Ok(made.clone()), Ok)?;
+        let invitation =
+            self.from_first(|| Ok(Communicator::invitation()?), |made| Ok(made.clone()), Ok)?;
         match Communicator::join(device, &invitation, self.rank(), self.size()) {
             Ok(communicator) => group.connect_gpus(communicator),
             // The others wait for this rank where they cannot be told.
@@ -185,7 +198,8 @@ impl Team {
         Ok(self.meet(Ok(mine))?.into_iter().all(|is| is))
     }
 
-    /// The end of the work, of which this is the `result` here: a last meeting, unless all know already that a rank has failed.
+    /// The end of the work, of which this is the `result` here: a last meeting, unless all know
+    /// already that a rank has failed.
     pub fn finish<T>(&self, result: Result<T>) -> Result<T> {
         let Some(group) = &self.group else { return result };
         let result = if self.failed.load(Ordering::Relaxed) { result } else { self.agree(result) };
@@ -193,7 +207,8 @@ impl Team {
         result
     }
 
-    /// Ends the other ranks over an `error` in the middle of what they compute together. It is the error to be told.
+    /// Ends the other ranks over an `error` in the middle of what they compute together. It is the
+    /// error to be told.
     pub fn give_up(&self, error: Error) -> Error {
         if let Some(group) = &self.group {
             group.close(Some(&error.to_string()));
@@ -208,7 +223,9 @@ impl Team {
             Ok(value) => (Word::Went(value), None),
             Err(error) => (Word::Failed(error.to_string()), Some(error)),
         };
-        let odd = |error: serde_json::Error| gone(format!("the ranks do not run the same program: {error}"));
+        let odd = |error: serde_json::Error| {
+            gone(format!("the ranks do not run the same program: {error}"))
+        };
         let words = group.gather(&serde_json::to_vec(&word).map_err(odd)?);
         let words = match (words, failure) {
             (Ok(words), None) => words,
@@ -234,7 +251,8 @@ impl Team {
     }
 }
 
-/// What ranks compare of a list of files, for [`Team::same`]: how many there are, and a checksum of their names.
+/// What ranks compare of a list of files, for [`Team::same`]: how many there are, and a checksum of
+/// their names.
 pub fn of_files(names: &[String]) -> String {
     format!("{} files (checksum {:08x})", names.len(), crc32c::crc32c(names.join("\n").as_bytes()))
 }

@@ -1,9 +1,10 @@
 //! Ranks that are processes, connected by MPI.
 //!
-//! All calls are made by the thread that the transport lives on, so MPI need not know of threads (`MPI_THREAD_FUNNELED`). Collective
-//! operations are started and then asked for, and between two questions the rank listens for the one before it, which sends it a byte
-//! every second. Whoever is killed or stopped is missed by the rank after it, which says so and ends all of them: a collective
-//! operation cannot be left once it has begun.
+//! All calls are made by the thread that the transport lives on, so MPI need not know of threads
+//! (`MPI_THREAD_FUNNELED`). Collective operations are started and then asked for, and between two
+//! questions the rank listens for the one before it, which sends it a byte every second. Whoever is
+//! killed or stopped is missed by the rank after it, which says so and ends all of them: a
+//! collective operation cannot be left once it has begun.
 
 use super::Team;
 use crate::error::{Error, Result};
@@ -54,8 +55,8 @@ struct Links {
 
 impl Mpi {
     fn new(launched: usize) -> nn::Result<Self> {
-        let (universe, _) =
-            mpi::initialize_with_threading(Threading::Funneled).ok_or_else(|| gone("MPI has been started before"))?;
+        let (universe, _) = mpi::initialize_with_threading(Threading::Funneled)
+            .ok_or_else(|| gone("MPI has been started before"))?;
         let world = universe.world();
         let (rank, size) = (world.rank() as usize, world.size() as usize);
         if size != launched {
@@ -82,8 +83,14 @@ impl Mpi {
         Ok(mpi)
     }
 
-    fn link(&self, which: impl Fn(&Links) -> &Rc<SimpleCommunicator>) -> nn::Result<Rc<SimpleCommunicator>> {
-        self.links.as_ref().map(|links| which(links).clone()).ok_or_else(|| gone("the connection has ended"))
+    fn link(
+        &self,
+        which: impl Fn(&Links) -> &Rc<SimpleCommunicator>,
+    ) -> nn::Result<Rc<SimpleCommunicator>> {
+        self.links
+            .as_ref()
+            .map(|links| which(links).clone())
+            .ok_or_else(|| gone("the connection has ended"))
     }
 
     /// Waits for what was started, and listens meanwhile.
@@ -115,7 +122,8 @@ impl Mpi {
         true
     }
 
-    /// Hears what the rank before this one says, and ends all if that has been nothing for too long.
+    /// Hears what the rank before this one says, and ends all if that has been nothing for too
+    /// long.
     fn listen(&mut self, beats: &SimpleCommunicator) {
         let rank = (self.rank + self.size() - 1) % self.size();
         let before = beats.process_at_rank(rank as i32);
@@ -123,7 +131,8 @@ impl Mpi {
             let (word, _) = message.matched_receive::<u8>();
             self.heard = (Instant::now(), [word] == LAST);
         }
-        // Whoever was stopped for a while, with the others perhaps, has missed what was said meanwhile.
+        // Whoever was stopped for a while, with the others perhaps, has missed what was said
+        // meanwhile.
         if self.listened.elapsed() >= SILENCE / 3 {
             self.heard.0 = Instant::now();
         }
@@ -131,7 +140,9 @@ impl Mpi {
         let (when, last) = self.heard;
         if !last && when.elapsed() >= SILENCE {
             let (host, seconds) = (&self.hosts[rank], SILENCE.as_secs());
-            self.end_all(&format!("nothing was heard of rank {rank} ({host}) for {seconds} s; all ranks end"));
+            self.end_all(&format!(
+                "nothing was heard of rank {rank} ({host}) for {seconds} s; all ranks end"
+            ));
         }
     }
 
@@ -157,12 +168,17 @@ impl Transport for Mpi {
     fn gather(&mut self, mine: &[u8]) -> nn::Result<Vec<Vec<u8>>> {
         let data = self.link(|links| &links.data)?;
         let (length, mut lengths) = (mine.len() as u64, vec![0u64; self.size()]);
-        scope(|scope| self.complete(data.immediate_all_gather_into(scope, &length, &mut lengths[..])));
-        let Places { counts, starts, total } = Places::of(lengths.iter().map(|length| *length as usize))?;
+        scope(|scope| {
+            self.complete(data.immediate_all_gather_into(scope, &length, &mut lengths[..]))
+        });
+        let Places { counts, starts, total } =
+            Places::of(lengths.iter().map(|length| *length as usize))?;
         let (mine, mut all) = (somewhere(mine.to_vec()), somewhere(vec![0; total]));
         let mut places = PartitionMut::new(&mut all[..], &counts[..], &starts[..]);
         let mine = &mine[..length as usize];
-        scope(|scope| self.complete(data.immediate_all_gather_varcount_into(scope, mine, &mut places)));
+        scope(|scope| {
+            self.complete(data.immediate_all_gather_varcount_into(scope, mine, &mut places))
+        });
         Ok(cut(&all, &counts))
     }
 
@@ -174,7 +190,9 @@ impl Transport for Mpi {
         let mut all = somewhere(vec![0; to.total]);
         let from = Partition::new(&sent[..], &from.counts[..], &from.starts[..]);
         let mut places = PartitionMut::new(&mut all[..], &to.counts[..], &to.starts[..]);
-        scope(|scope| self.complete(data.immediate_all_to_all_varcount_into(scope, &from, &mut places)));
+        scope(|scope| {
+            self.complete(data.immediate_all_to_all_varcount_into(scope, &from, &mut places))
+        });
         Ok(cut(&all, &to.counts))
     }
 
@@ -187,7 +205,11 @@ impl Transport for Mpi {
     }
 
     fn close(&mut self) {
-        let (Ok(data), Ok(beats)) = (self.link(|links| &links.data), self.link(|links| &links.beats)) else { return };
+        let (Ok(data), Ok(beats)) =
+            (self.link(|links| &links.data), self.link(|links| &links.beats))
+        else {
+            return;
+        };
         self.complete(data.immediate_barrier());
         // Every word is taken before MPI ends.
         while !self.say(&beats, &LAST) {
@@ -209,8 +231,8 @@ impl Transport for Mpi {
     }
 }
 
-/// `bytes` with one more, so that they are in memory even if there are none: the address of an empty list is that by which Open MPI means
-/// that a message is in place (`MPI_IN_PLACE`).
+/// `bytes` with one more, so that they are in memory even if there are none: the address of an
+/// empty list is that by which Open MPI means that a message is in place (`MPI_IN_PLACE`).
 fn somewhere(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes.push(0);
     bytes
@@ -227,7 +249,8 @@ impl Places {
     fn of(lengths: impl Iterator<Item = usize>) -> nn::Result<Self> {
         let (mut counts, mut starts, mut total) = (Vec::new(), Vec::new(), 0usize);
         for length in lengths {
-            let number = |size: usize| i32::try_from(size).map_err(|_| gone("a message of more than 2 GiB"));
+            let number =
+                |size: usize| i32::try_from(size).map_err(|_| gone("a message of more than 2 GiB"));
             counts.push(number(length)?);
             starts.push(number(total)?);
             total += length;

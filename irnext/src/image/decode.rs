@@ -1,4 +1,5 @@
-//! From the bytes of an image file to a [`Photo`]. Reasons for refusal are plain text; the caller adds the file's name.
+//! From the bytes of an image file to a [`Photo`]. Reasons for refusal are plain text; the caller
+//! adds the file's name.
 
 use std::any::Any;
 use std::io::{BufRead, Cursor, Seek};
@@ -35,7 +36,11 @@ pub(super) fn photo(bytes: &[u8], limits: &Limits) -> Result<Photo> {
 }
 
 /// The width and height of the upright image, from the header of the file that `reader` starts.
-pub(super) fn size(reader: impl BufRead + Seek, format: ImageFormat, limits: &Limits) -> Result<(usize, usize)> {
+pub(super) fn size(
+    reader: impl BufRead + Seek,
+    format: ImageFormat,
+    limits: &Limits,
+) -> Result<(usize, usize)> {
     guarded(|| {
         let mut decoder = open(reader, format, limits)?;
         let (width, height) = decoder.dimensions();
@@ -52,7 +57,8 @@ pub(super) fn size(reader: impl BufRead + Seek, format: ImageFormat, limits: &Li
     })
 }
 
-/// The decoders return errors and are fuzzed; should one panic all the same, it is this file's fault.
+/// The decoders return errors and are fuzzed; should one panic all the same, it is this file's
+/// fault.
 fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|panic| Err(format!("the decoder failed: {}", message(panic.as_ref()))))
@@ -127,11 +133,15 @@ fn convert(pixels: DynamicImage) -> Result<Photo> {
         DynamicImage::ImageLumaA16(p) => Ok(sixteen(p.into_raw())),
         DynamicImage::ImageRgb16(p) => Ok(sixteen(p.into_raw())),
         DynamicImage::ImageRgba16(p) => Ok(sixteen(p.into_raw())),
-        other => Err(format!("samples of type {:?} cannot be read; save the image with 8 or 16 bits", other.color())),
+        other => Err(format!(
+            "samples of type {:?} cannot be read; save the image with 8 or 16 bits",
+            other.color()
+        )),
     }
 }
 
-/// Splits interleaved samples into colour and alpha; `channels` is 1 (grey), 2 (grey, alpha), 3 or 4.
+/// Splits interleaved samples into colour and alpha; `channels` is 1 (grey), 2 (grey, alpha), 3 or
+/// 4.
 fn split<T: Copy>(
     raw: &[T],
     width: usize,
@@ -157,21 +167,23 @@ fn split<T: Copy>(
     Photo { rgb: Image { width, height, data }, alpha, depth, grey, icc: None }
 }
 
-/// Once its limits are set, the TIFF decoder gives no more memory to a profile than the pixels take, which is too little
-/// for a small image: a second one, that keeps its own limits, reads the profile.
+/// Once its limits are set, the TIFF decoder gives no more memory to a profile than the pixels
+/// take, which is too little for a small image: a second one, that keeps its own limits, reads the
+/// profile.
 fn tiff_profile(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut decoder = TiffDecoder::new(Cursor::new(bytes)).ok()?;
     decoder.icc_profile().unwrap_or(None)
 }
 
-/// Whether an ICC profile is one for the channels that came out of the decoder: bytes 16 to 19 name its colour space.
+/// Whether an ICC profile is one for the channels that came out of the decoder: bytes 16 to 19 name
+/// its colour space.
 fn describes(profile: &[u8], grey: bool) -> bool {
     let space: &[u8] = if grey { b"GRAY" } else { b"RGB " };
     profile.get(16..20) == Some(space)
 }
 
-/// Whether a JPEG file goes on until its end-of-image marker. Walks from marker to marker, since the same two bytes
-/// also end the preview that a camera puts inside a segment.
+/// Whether a JPEG file goes on until its end-of-image marker. Walks from marker to marker, since
+/// the same two bytes also end the preview that a camera puts inside a segment.
 fn jpeg_is_whole(bytes: &[u8]) -> bool {
     const END_OF_IMAGE: u8 = 0xD9;
     let mut at = 2;

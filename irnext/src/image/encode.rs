@@ -36,7 +36,8 @@ pub(super) enum Format {
 impl Format {
     /// The format that the extension of `path` names, in either case.
     pub(super) fn of(path: &Path) -> Result<Self> {
-        const WRITTEN: &str = "png, jpg, jpeg, webp, bmp, tif, tiff, ppm, pgm, pam and pnm can be written";
+        const WRITTEN: &str =
+            "png, jpg, jpeg, webp, bmp, tif, tiff, ppm, pgm, pam and pnm can be written";
         let Some(extension) = path.extension() else {
             return Err(Error::image(path, format!("the name has no extension; {WRITTEN}")));
         };
@@ -99,16 +100,26 @@ fn samples(photo: &Photo, format: Format) -> std::result::Result<Samples, String
     let count = image.width * image.height;
     let alpha_len = photo.alpha.as_ref().map_or(count, Vec::len);
     if count == 0 || image.data.len() != count * 3 || alpha_len != count {
-        return Err(format!("an image of {}x{} pixels cannot be written", image.width, image.height));
+        return Err(format!(
+            "an image of {}x{} pixels cannot be written",
+            image.width, image.height
+        ));
     }
-    let side = |side| u32::try_from(side).map_err(|_| format!("a side of {side} pixels is too long"));
+    let side =
+        |side| u32::try_from(side).map_err(|_| format!("a side of {side} pixels is too long"));
     let (width, height) = (side(image.width)?, side(image.height)?);
 
-    let has_alpha = photo.alpha.is_some() && !matches!(format, Format::Jpeg | Format::Pgm | Format::Ppm);
-    // These two libraries have grey, and alpha, but not both at once; and a pixel map is always in colour.
-    let grey = photo.grey && format != Format::Ppm && !(has_alpha && matches!(format, Format::Bmp | Format::Tiff));
+    let has_alpha =
+        photo.alpha.is_some() && !matches!(format, Format::Jpeg | Format::Pgm | Format::Ppm);
+    // These two libraries have grey, and alpha, but not both at once; and a pixel map is always in
+    // colour.
+    let grey = photo.grey
+        && format != Format::Ppm
+        && !(has_alpha && matches!(format, Format::Bmp | Format::Tiff));
     if format == Format::Pgm && !grey {
-        return Err("a .pgm file holds grey only, and the photo is in colour; use .ppm or .png".into());
+        return Err(
+            "a .pgm file holds grey only, and the photo is in colour; use .ppm or .png".into()
+        );
     }
     let depth = match format {
         Format::Jpeg | Format::WebP | Format::Bmp => Depth::Eight,
@@ -135,7 +146,11 @@ fn samples(photo: &Photo, format: Format) -> std::result::Result<Samples, String
     Ok(Samples { width, height, channels, depth, bytes })
 }
 
-fn write(mut encoder: impl ImageEncoder, photo: &Photo, samples: &Samples) -> ::image::ImageResult<()> {
+fn write(
+    mut encoder: impl ImageEncoder,
+    photo: &Photo,
+    samples: &Samples,
+) -> ::image::ImageResult<()> {
     use ExtendedColorType as Colour;
     let colour = match (samples.depth, samples.channels) {
         (Depth::Eight, 1) => Colour::L8,
@@ -156,7 +171,8 @@ fn write(mut encoder: impl ImageEncoder, photo: &Photo, samples: &Samples) -> ::
     encoder.write_image(&samples.bytes, samples.width, samples.height, colour)
 }
 
-/// A binary PGM (P5), PPM (P6) or, for alpha or on request, PAM (P7) file. Sixteen-bit samples are big-endian.
+/// A binary PGM (P5), PPM (P6) or, for alpha or on request, PAM (P7) file. Sixteen-bit samples are
+/// big-endian.
 fn portable_map(samples: &Samples, always_pam: bool) -> Vec<u8> {
     let Samples { width, height, channels, .. } = samples;
     let max = match samples.depth {

@@ -1,7 +1,8 @@
 //! Image files: reading what is in them, and writing it back in kind.
 //!
-//! A file is recognised by its contents, never by its name. Whatever is wrong with it (missing, empty, cut short,
-//! another type, too large for memory) comes back as an error that names the file and the cause.
+//! A file is recognised by its contents, never by its name. Whatever is wrong with it (missing,
+//! empty, cut short, another type, too large for memory) comes back as an error that names the file
+//! and the cause.
 
 #[cfg(test)]
 mod tests;
@@ -26,7 +27,8 @@ pub struct Photo {
     pub depth: Depth,
     /// Whether the file has one channel of colour. Such a photo is written as grey.
     pub grey: bool,
-    /// The ICC colour profile, where it describes `rgb` (that of a CMYK file does not, and is dropped).
+    /// The ICC colour profile, where it describes `rgb` (that of a CMYK file does not, and is
+    /// dropped).
     pub icc: Option<Vec<u8>>,
 }
 
@@ -39,7 +41,8 @@ pub enum Depth {
     Sixteen,
 }
 
-/// The largest image that is read. Checked against the file's header, before memory is taken for the pixels.
+/// The largest image that is read. Checked against the file's header, before memory is taken for
+/// the pixels.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Pixels along either side.
@@ -60,8 +63,8 @@ impl Photo {
         Self { rgb, alpha: None, depth: Depth::Eight, grey: false, icc: None }
     }
 
-    /// Reads a PNG, JPEG, WebP, BMP, TIFF or PNM file within the default [`Limits`], and turns it upright
-    /// (EXIF orientation). Of a file with several images, the first.
+    /// Reads a PNG, JPEG, WebP, BMP, TIFF or PNM file within the default [`Limits`], and turns it
+    /// upright (EXIF orientation). Of a file with several images, the first.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         Self::read_within(path, &Limits::default())
     }
@@ -78,16 +81,19 @@ impl Photo {
     pub fn size(path: impl AsRef<Path>) -> Result<(usize, usize)> {
         let path = path.as_ref();
         let (file, format) = open(path)?;
-        decode::size(BufReader::new(file), format, &Limits::default()).map_err(|reason| Error::image(path, reason))
+        decode::size(BufReader::new(file), format, &Limits::default())
+            .map_err(|reason| Error::image(path, reason))
     }
 
-    /// Writes the photo in the format that the extension of `path` names, as close to the file it came from as that
-    /// format can be: see [`check_writable`](Self::check_writable). Values are limited to [0, 1] and rounded to
-    /// the nearest; JPEG is written at quality 95 without chroma sub-sampling, WebP without loss.
-    /// `path` is replaced only once the new file is whole and on the disk.
+    /// Writes the photo in the format that the extension of `path` names, as close to the file it
+    /// came from as that format can be: see [`check_writable`](Self::check_writable). Values are
+    /// limited to [0, 1] and rounded to the nearest; JPEG is written at quality 95 without chroma
+    /// sub-sampling, WebP without loss. `path` is replaced only once the new file is whole and on
+    /// the disk.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let bytes = encode::photo(self, encode::Format::of(path)?).map_err(|reason| Error::image(path, reason))?;
+        let bytes = encode::photo(self, encode::Format::of(path)?)
+            .map_err(|reason| Error::image(path, reason))?;
         nn::write_atomically(path, &bytes).map_err(Error::io(path))
     }
 
@@ -101,16 +107,18 @@ impl Photo {
         decode::photo(&encode::jpeg(self, quality)?, &Limits::default()).map(|photo| photo.rgb)
     }
 
-    /// Whether the extension of `path` names a format that [`write`](Self::write) can make, so that this
-    /// is known before the work: png, tif and tiff, pam and pnm hold everything (16 bits, alpha, grey; pam and pnm no
-    /// profile); webp has no 16 bits; bmp neither these nor a profile; jpg and jpeg no 16 bits and no alpha;
-    /// ppm no alpha; pgm holds grey photos without alpha only. What a format cannot hold is left out.
+    /// Whether the extension of `path` names a format that [`write`](Self::write) can make, so that
+    /// this is known before the work: png, tif and tiff, pam and pnm hold everything (16 bits,
+    /// alpha, grey; pam and pnm no profile); webp has no 16 bits; bmp neither these nor a profile;
+    /// jpg and jpeg no 16 bits and no alpha; ppm no alpha; pgm holds grey photos without alpha
+    /// only. What a format cannot hold is left out.
     pub fn check_writable(path: impl AsRef<Path>) -> Result<()> {
         encode::Format::of(path.as_ref()).map(|_| ())
     }
 }
 
-/// The bytes of an image file, after looking at its first few: a large file that is no image is not read.
+/// The bytes of an image file, after looking at its first few: a large file that is no image is not
+/// read.
 fn contents(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
     let (file, _) = open(path)?;
     // No format spends more than this on the pixels that may be read.

@@ -1,7 +1,8 @@
 //! Images in memory: three channels of f32, interleaved, in sRGB.
 //!
-//! [`Image`] is what the network, the degradations and the metrics work on. [`Photo`] is what an image file
-//! holds: an [`Image`] and what must survive restoration beside it (bit depth, alpha, greyness, profile).
+//! [`Image`] is what the network, the degradations and the metrics work on. [`Photo`] is what an
+//! image file holds: an [`Image`] and what must survive restoration beside it (bit depth, alpha,
+//! greyness, profile).
 
 mod decode;
 mod encode;
@@ -30,7 +31,11 @@ impl Image {
     }
 
     /// The image whose pixel in column `x` of row `y` is `f(x, y)`; called row by row.
-    pub fn from_fn(width: usize, height: usize, mut f: impl FnMut(usize, usize) -> [f32; 3]) -> Self {
+    pub fn from_fn(
+        width: usize,
+        height: usize,
+        mut f: impl FnMut(usize, usize) -> [f32; 3],
+    ) -> Self {
         let mut data = Vec::with_capacity(width * height * 3);
         for y in 0..height {
             for x in 0..width {
@@ -85,9 +90,9 @@ impl Image {
         Self::from_fn(self.width, self.height, |x, y| self.pixel(self.width - 1 - x, y))
     }
 
-    /// Grows the image to the right and downwards to `width` x `height` by reflection about its last column and
-    /// row (which are not repeated), as often as it takes; a side of one pixel is repeated.
-    /// A side that is already as long is left alone. An empty image stays empty.
+    /// Grows the image to the right and downwards to `width` x `height` by reflection about its
+    /// last column and row (which are not repeated), as often as it takes; a side of one pixel is
+    /// repeated. A side that is already as long is left alone. An empty image stays empty.
     pub fn pad_reflect(&self, width: usize, height: usize) -> Self {
         if self.data.is_empty() {
             return self.clone();
@@ -100,19 +105,25 @@ impl Image {
     /// [`pad_reflect`](Self::pad_reflect) to sides that `multiple` divides.
     pub fn pad_to_multiple(&self, multiple: usize) -> Self {
         let multiple = multiple.max(1);
-        self.pad_reflect(self.width.next_multiple_of(multiple), self.height.next_multiple_of(multiple))
+        self.pad_reflect(
+            self.width.next_multiple_of(multiple),
+            self.height.next_multiple_of(multiple),
+        )
     }
 
     /// The luma of each pixel on the scale of 8-bit video, black 16 and white 235:
     /// Y = 65.481 R + 128.553 G + 24.966 B + 16 (ITU-R BT.601; deraining is scored on it).
     pub fn luma(&self) -> Vec<f64> {
         self.pixels()
-            .map(|[r, g, b]| 65.481 * f64::from(r) + 128.553 * f64::from(g) + 24.966 * f64::from(b) + 16.0)
+            .map(|[r, g, b]| {
+                65.481 * f64::from(r) + 128.553 * f64::from(g) + 24.966 * f64::from(b) + 16.0
+            })
             .collect()
     }
 }
 
-/// Where `index` falls in 0..`len` when the axis is mirrored at both ends: 0 1 2 1 0 1 2 … for `len` 3.
+/// Where `index` falls in 0..`len` when the axis is mirrored at both ends: 0 1 2 1 0 1 2 … for
+/// `len` 3.
 fn reflect(index: usize, len: usize) -> usize {
     if len == 1 {
         return 0;

@@ -3,8 +3,8 @@
 use super::Image;
 
 impl Image {
-    /// Shrinks by a whole factor: each output pixel is the mean of `factor` x `factor` input pixels.
-    /// Rows and columns left over at the right and bottom are dropped.
+    /// Shrinks by a whole factor: each output pixel is the mean of `factor` x `factor` input
+    /// pixels. Rows and columns left over at the right and bottom are dropped.
     pub fn shrink(&self, factor: usize) -> Self {
         let factor = factor.max(1);
         let (width, height) = (self.width / factor, self.height / factor);
@@ -31,9 +31,10 @@ impl Image {
         out
     }
 
-    /// Resizes to `width` x `height`, pixel centres aligned as OpenCV and Pillow align them. Enlarging is bilinear;
-    /// shrinking widens the same triangle to the ratio of the sizes, so that nothing aliases. Neither overshoots:
-    /// values stay in the range of the input's. Either size 0 gives an empty image.
+    /// Resizes to `width` x `height`, pixel centres aligned as OpenCV and Pillow align them.
+    /// Enlarging is bilinear; shrinking widens the same triangle to the ratio of the sizes, so that
+    /// nothing aliases. Neither overshoots: values stay in the range of the input's. Either size 0
+    /// gives an empty image.
     pub fn resize(&self, width: usize, height: usize) -> Self {
         if self.data.is_empty() {
             return Self::new(width, height);
@@ -64,7 +65,8 @@ impl Image {
     }
 }
 
-/// For each place on the output axis, the first input place it reads and the weights from there on (sum 1).
+/// For each place on the output axis, the first input place it reads and the weights from there on
+/// (sum 1).
 struct Taps(Vec<(usize, Vec<f32>)>);
 
 impl Taps {
@@ -127,7 +129,9 @@ mod tests {
         let image = Image::from_fn(13, 9, |_, _| [0.25, 0.5, 1.0]);
         for (width, height) in [(1, 1), (5, 20), (40, 3)] {
             for [r, g, b] in image.resize(width, height).pixels() {
-                assert!((r - 0.25).abs() < 1e-6 && (g - 0.5).abs() < 1e-6 && (b - 1.0).abs() < 1e-6);
+                assert!(
+                    (r - 0.25).abs() < 1e-6 && (g - 0.5).abs() < 1e-6 && (b - 1.0).abs() < 1e-6
+                );
             }
         }
     }

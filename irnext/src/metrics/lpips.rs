@@ -1,12 +1,16 @@
-//! LPIPS: how far apart two images are for a network that was trained to name what photographs show.
+//! LPIPS: how far apart two images are for a network that was trained to name what photographs
+//! show.
 //!
-//! Zhang, Isola, Efros, Shechtman and Wang, "The unreasonable effectiveness of deep features as a perceptual metric",
-//! CVPR 2018. Version 0.1 with AlexNet, as `lpips.LPIPS(net='alex')` of the authors' Python package computes it:
+//! Zhang, Isola, Efros, Shechtman and Wang, "The unreasonable effectiveness of deep features as a
+//! perceptual metric", CVPR 2018. Version 0.1 with AlexNet, as `lpips.LPIPS(net='alex')` of the
+//! authors' Python package computes it:
 //!
-//! d = Σ over the five layers l of the mean over pixels of Σ over channels c of w\[l, c\] · (x̂\[l, c\] − ŷ\[l, c\])²
+//! d = Σ over the five layers l of the mean over pixels of Σ over channels c of w\[l, c\] · (x̂\[l,
+//! c\] − ŷ\[l, c\])²
 //!
-//! where x̂\[l\] are AlexNet's activations after the l-th convolution and ReLU, divided at each pixel by their norm
-//! over channels, and w ≥ 0 was fitted to people's judgements. `irnext/weights/README.md` says where the numbers are from.
+//! where x̂\[l\] are AlexNet's activations after the l-th convolution and ReLU, divided at each
+//! pixel by their norm over channels, and w ≥ 0 was fitted to people's judgements.
+//! `irnext/weights/README.md` says where the numbers are from.
 
 use engine::{Conv2dOptions, DType, Tensor};
 use nn::weights::WeightFile;
@@ -20,10 +24,13 @@ const WEIGHTS: &[u8] = include_bytes!("../../weights/lpips-alex.safetensors");
 const SHIFT: [f32; 3] = [-0.030, -0.088, -0.188];
 const SCALE: [f32; 3] = [0.458, 0.448, 0.450];
 
-/// AlexNet's convolutions: stride, padding, and whether the largest of 3x3 pixels, 2 apart, are taken before it.
-const LAYERS: [(usize, usize, bool); 5] = [(4, 2, false), (1, 2, true), (1, 1, true), (1, 1, false), (1, 1, false)];
+/// AlexNet's convolutions: stride, padding, and whether the largest of 3x3 pixels, 2 apart, are
+/// taken before it.
+const LAYERS: [(usize, usize, bool); 5] =
+    [(4, 2, false), (1, 2, true), (1, 1, true), (1, 1, false), (1, 1, false)];
 
-/// The least side of an image: 31 pixels become 7 in the first layer, 3 in the second and 1 in the others.
+/// The least side of an image: 31 pixels become 7 in the first layer, 3 in the second and 1 in the
+/// others.
 const LEAST: usize = 31;
 
 /// The network, ready to score images.
@@ -66,11 +73,13 @@ impl Lpips {
         Ok(Self { layers: (1..).zip(LAYERS).map(layer).collect::<Result<_>>()? })
     }
 
-    /// The distance of two images: 0 for equal ones; seldom above 1. Of RGB values in [0, 1]: limit a network's output
-    /// first. It is computed in f32, as the package does, and differs from that by rounding, some 1e-7.
+    /// The distance of two images: 0 for equal ones; seldom above 1. Of RGB values in [0, 1]: limit
+    /// a network's output first. It is computed in f32, as the package does, and differs from that
+    /// by rounding, some 1e-7.
     ///
     /// # Errors
-    /// [`Error::Sizes`], [`Error::Empty`], and [`Error::SmallerThanNetwork`] below 31 pixels a side.
+    /// [`Error::Sizes`], [`Error::Empty`], and [`Error::SmallerThanNetwork`] below 31 pixels a
+    /// side.
     pub fn score(&self, a: &Image, b: &Image) -> Result<f64> {
         check(a, b)?;
         let (width, height) = (a.width, a.height);
@@ -128,7 +137,8 @@ mod tests {
     #[test]
     fn gives_the_published_example() {
         let lpips = Lpips::load().unwrap();
-        // The package's documentation gives 0.722 and 0.138; the further digits are PyTorch's in f64.
+        // The package's documentation gives 0.722 and 0.138; the further digits are PyTorch's in
+        // f64.
         for (name, expected) in [("ex_p0.png", 0.721_880_708_8), ("ex_p1.png", 0.137_565_608_6)] {
             let found = lpips.score(&example("ex_ref.png"), &example(name)).unwrap();
             assert!((found - expected).abs() < 1e-6, "{name}: {found}, not {expected}");
@@ -181,12 +191,16 @@ mod tests {
     #[test]
     fn images_that_it_does_not_take_are_errors() {
         let lpips = Lpips::load().unwrap();
-        let score = |width, height| lpips.score(&Image::new(width, height), &Image::new(width, height));
+        let score =
+            |width, height| lpips.score(&Image::new(width, height), &Image::new(width, height));
         assert!(score(LEAST, LEAST).is_ok());
         let error = score(30, 64).unwrap_err();
         assert_eq!(error, Error::SmallerThanNetwork { least: 31, width: 30, height: 64 });
         assert!(error.to_string().contains("30x64"));
         assert_eq!(score(0, 0), Err(Error::Empty));
-        assert_eq!(lpips.score(&Image::new(31, 32), &Image::new(32, 31)), Err(Error::Sizes((31, 32), (32, 31))));
+        assert_eq!(
+            lpips.score(&Image::new(31, 32), &Image::new(32, 31)),
+            Err(Error::Sizes((31, 32), (32, 31)))
+        );
     }
 }

@@ -35,15 +35,31 @@ impl Measure {
     /// All of them, with their names and who computes them so.
     pub const ALL: [(Self, &'static str, &'static str); 17] = [
         (Self::PSNR, "psnr", "RGB as computed; scikit-image on floats, the released code"),
-        (Self::Psnr(View::Rgb8), "psnr_8bit", "RGB as an 8-bit file holds it; MATLAB and BasicSR on saved files"),
+        (
+            Self::Psnr(View::Rgb8),
+            "psnr_8bit",
+            "RGB as an 8-bit file holds it; MATLAB and BasicSR on saved files",
+        ),
         (Self::Psnr(View::Luma), "psnr_y", "luma, not rounded; BasicSR"),
-        (Self::Psnr(View::Luma8), "psnr_y_8bit", "luma of 8-bit values, rounded; MATLAB, papers on deraining"),
+        (
+            Self::Psnr(View::Luma8),
+            "psnr_y_8bit",
+            "luma of 8-bit values, rounded; MATLAB, papers on deraining",
+        ),
         (Self::Mae, "mae", "mean absolute error of RGB, of 1"),
         (Self::SSIM, "ssim", "RGB, Gaussian window; scikit-image with gaussian_weights"),
         (Self::Ssim(Ssim::Gaussian, View::Rgb8), "ssim_8bit", "the same of 8-bit values; BasicSR"),
-        (Self::Ssim(Ssim::GaussianSample, View::Rgb), "ssim_sample", "the same with sample covariance; scikit-image"),
+        (
+            Self::Ssim(Ssim::GaussianSample, View::Rgb),
+            "ssim_sample",
+            "the same with sample covariance; scikit-image",
+        ),
         (Self::Ssim(Ssim::Msssim, View::Rgb), "ssim_pytorch", "RGB; pytorch_msssim"),
-        (Self::Ssim(Ssim::Uniform, View::Rgb), "ssim_uniform7", "RGB, uniform 7×7 window; scikit-image's default"),
+        (
+            Self::Ssim(Ssim::Uniform, View::Rgb),
+            "ssim_uniform7",
+            "RGB, uniform 7×7 window; scikit-image's default",
+        ),
         (
             Self::Ssim(Ssim::Cube, View::Rgb8),
             "ssim_3d",
@@ -57,7 +73,11 @@ impl Measure {
             "luma of 8-bit values, rounded; MATLAB, Wang's script",
         ),
         (Self::Lpips, "lpips", "distance in the features of AlexNet, less is better; lpips 0.1"),
-        (Self::AlignedPsnr, "psnr_aligned", "8-bit RGB, brightness and homography matched first; RSBlur's script"),
+        (
+            Self::AlignedPsnr,
+            "psnr_aligned",
+            "8-bit RGB, brightness and homography matched first; RSBlur's script",
+        ),
         (Self::AlignedSsim, "ssim_aligned", "the same, Gaussian window; RSBlur's script"),
     ];
 
@@ -71,13 +91,18 @@ impl Measure {
         self.row().2
     }
 
-    /// Whether it is computed where nobody asked for it: not what runs a network or an optimisation of its own.
+    /// Whether it is computed where nobody asked for it: not what runs a network or an optimisation
+    /// of its own.
     pub fn is_cheap(self) -> bool {
         !matches!(self, Self::Lpips | Self::AlignedPsnr | Self::AlignedSsim)
     }
 
     fn row(self) -> (Self, &'static str, &'static str) {
-        Self::ALL.into_iter().find(|row| row.0 == self).unwrap_or((self, "unnamed", "not a column of tables"))
+        Self::ALL.into_iter().find(|row| row.0 == self).unwrap_or((
+            self,
+            "unnamed",
+            "not a column of tables",
+        ))
     }
 }
 
@@ -120,10 +145,12 @@ impl Scorer {
         &self.measures
     }
 
-    /// The scores of `image` against `target`, or why there is none (an image smaller than SSIM's window).
+    /// The scores of `image` against `target`, or why there is none (an image smaller than SSIM's
+    /// window).
     ///
     /// # Errors
-    /// [`Error::Sizes`](super::Error::Sizes) and [`Error::Empty`](super::Error::Empty): such images have no scores at all.
+    /// [`Error::Sizes`](super::Error::Sizes) and [`Error::Empty`](super::Error::Empty): such images
+    /// have no scores at all.
     pub fn score(&self, image: &Image, target: &Image) -> Result<Vec<Result<f64>>> {
         super::check(image, target)?;
         // Two measures share the alignment, which takes longer than all others together.
@@ -135,7 +162,9 @@ impl Scorer {
             Measure::Psnr(view) => psnr(image, target, view),
             Measure::Ssim(ssim, view) => ssim.score(image, target, view),
             Measure::Mae => mae(image, target, View::Rgb),
-            Measure::Lpips => self.lpips.as_ref().map_or(Ok(f64::NAN), |lpips| lpips.score(image, target)),
+            Measure::Lpips => {
+                self.lpips.as_ref().map_or(Ok(f64::NAN), |lpips| lpips.score(image, target))
+            }
             Measure::AlignedPsnr => aligned(|scores| scores.psnr),
             Measure::AlignedSsim => aligned(|scores| scores.ssim),
         };
@@ -159,7 +188,8 @@ mod tests {
     #[test]
     fn a_measure_without_a_score_leaves_the_others() {
         let image = Image::from_fn(8, 8, |x, _| [x as f32 / 8.0; 3]);
-        let scores = Scorer::new(&[Measure::PSNR, Measure::SSIM]).unwrap().score(&image, &image).unwrap();
+        let scores =
+            Scorer::new(&[Measure::PSNR, Measure::SSIM]).unwrap().score(&image, &image).unwrap();
         assert_eq!(scores[0], Ok(f64::INFINITY));
         assert!(matches!(scores[1], Err(Error::SmallerThanWindow { .. })));
     }

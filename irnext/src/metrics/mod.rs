@@ -1,8 +1,9 @@
-//! Scores of a restored image against its ground truth: PSNR, SSIM and MAE, computed in f64, and LPIPS.
+//! Scores of a restored image against its ground truth: PSNR, SSIM and MAE, computed in f64, and
+//! LPIPS.
 //!
-//! Papers differ in what they score (RGB or luma, floats or what an 8-bit file would hold) and all call it PSNR. What
-//! is scored is a [`View`] here; how structural similarity is computed, an [`Ssim`]. [`Lpips`] compares as a network sees;
-//! [`aligned`] puts one image onto the other first.
+//! Papers differ in what they score (RGB or luma, floats or what an 8-bit file would hold) and all
+//! call it PSNR. What is scored is a [`View`] here; how structural similarity is computed, an
+//! [`Ssim`]. [`Lpips`] compares as a network sees; [`aligned`] puts one image onto the other first.
 //!
 //! ```
 //! use irnext::image::Image;
@@ -83,8 +84,8 @@ pub enum Error {
 /// A result whose error is [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Peak signal-to-noise ratio in dB: 10 log₁₀(range² / mean squared error), the mean over all pixels and channels.
-/// Infinite for identical images.
+/// Peak signal-to-noise ratio in dB: 10 log₁₀(range² / mean squared error), the mean over all
+/// pixels and channels. Infinite for identical images.
 pub fn psnr(a: &Image, b: &Image, view: View) -> Result<f64> {
     let error = mean(a, b, view, |difference| difference * difference)?;
     Ok(10.0 * (view.range() * view.range() / error).log10())

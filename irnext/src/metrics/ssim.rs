@@ -1,9 +1,10 @@
 //! Structural similarity: luminance, contrast and structure compared in a window around each pixel.
 //!
-//! Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural similarity",
-//! IEEE Transactions on Image Processing 13(4), 2004. Its formula with (k₁, k₂) = (0.01, 0.03) is common to all variants;
-//! they differ in the window, in what they do at the border, and in what they shrink beforehand. So do their scores, in
-//! the third decimal place and beyond: compare only what was scored alike.
+//! Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to
+//! structural similarity", IEEE Transactions on Image Processing 13(4), 2004. Its formula with (k₁,
+//! k₂) = (0.01, 0.03) is common to all variants; they differ in the window, in what they do at the
+//! border, and in what they shrink beforehand. So do their scores, in the third decimal place and
+//! beyond: compare only what was scored alike.
 
 mod downscaled;
 mod window;
@@ -16,30 +17,37 @@ use super::{Error, Result, View, check};
 use crate::image::Image;
 use window::Window;
 
-/// Which variant of structural similarity. All are computed in f64 and are means over channels; all but [`Ssim::Cube`]
-/// look at the channels one by one, and only at places where the whole window lies in the image.
+/// Which variant of structural similarity. All are computed in f64 and are means over channels; all
+/// but [`Ssim::Cube`] look at the channels one by one, and only at places where the whole window
+/// lies in the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ssim {
-    /// The paper's: an 11x11 Gaussian window of σ 1.5. As Wang's MATLAB script (without its down-sampling), BasicSR's
-    /// `calculate_ssim`, and scikit-image with `gaussian_weights` and without `use_sample_covariance`.
+    /// The paper's: an 11x11 Gaussian window of σ 1.5. As Wang's MATLAB script (without its
+    /// down-sampling), BasicSR's `calculate_ssim`, and scikit-image with `gaussian_weights` and
+    /// without `use_sample_covariance`.
     Gaussian,
-    /// [`Ssim::Gaussian`] with variances and covariance multiplied by 121/120, as if the 121 pixels were a sample of equal
-    /// weights. As scikit-image with `gaussian_weights` and its default `use_sample_covariance`.
+    /// [`Ssim::Gaussian`] with variances and covariance multiplied by 121/120, as if the 121 pixels
+    /// were a sample of equal weights. As scikit-image with `gaussian_weights` and its default
+    /// `use_sample_covariance`.
     GaussianSample,
-    /// scikit-image's default: the 7x7 pixels weigh the same, and variances are those of a sample (÷ 48, not 49).
+    /// scikit-image's default: the 7x7 pixels weigh the same, and variances are those of a sample
+    /// (÷ 48, not 49).
     Uniform,
-    /// [`Ssim::Gaussian`] with the window of the package pytorch_msssim, whose weights are rounded to f32 and so do not add
-    /// up to 1; some 1e-6 away. That package drops the window along a side shorter than it; here that is an error.
+    /// [`Ssim::Gaussian`] with the window of the package pytorch_msssim, whose weights are rounded
+    /// to f32 and so do not add up to 1; some 1e-6 away. That package drops the window along a side
+    /// shorter than it; here that is an error.
     Msssim,
-    /// An 11x11x11 Gaussian window of σ 1.5 over rows, columns *and channels*, the mean over all places, border values
-    /// repeated beyond the border. As MATLAB's `ssim(A, B)`, which takes an RGB image for a volume, and as NAFNet's
-    /// `calculate_ssim` with `ssim3d`, which follows MATLAB: papers on GoPro report it. The two agree in window and border.
-    /// Of one channel, as [`View::Luma`] has, it is MATLAB's `ssim` of a grey image. Has a score at any size.
+    /// An 11x11x11 Gaussian window of σ 1.5 over rows, columns *and channels*, the mean over all
+    /// places, border values repeated beyond the border. As MATLAB's `ssim(A, B)`, which takes an
+    /// RGB image for a volume, and as NAFNet's `calculate_ssim` with `ssim3d`, which follows
+    /// MATLAB: papers on GoPro report it. The two agree in window and border. Of one channel, as
+    /// [`View::Luma`] has, it is MATLAB's `ssim` of a grey image. Has a score at any size.
     Cube,
-    /// [`Ssim::Msssim`] of images first resized by adaptive average pooling, as the code published with IRNeXt scores:
-    /// height and width are raised to the *next* multiple of 32, even if they are multiples already; the smaller of these
-    /// over 256, rounded (half to even) and at least 1, is the ratio; each raised side over the ratio, rounded down, is
-    /// what is pooled to. A small image is enlarged thereby. Has a score at any size.
+    /// [`Ssim::Msssim`] of images first resized by adaptive average pooling, as the code published
+    /// with IRNeXt scores: height and width are raised to the *next* multiple of 32, even if they
+    /// are multiples already; the smaller of these over 256, rounded (half to even) and at least 1,
+    /// is the ratio; each raised side over the ratio, rounded down, is what is pooled to. A small
+    /// image is enlarged thereby. Has a score at any size.
     Downscaled,
 }
 
@@ -72,16 +80,24 @@ impl Ssim {
 fn mean(window: &Window, a: &[Vec<f64>], b: &[Vec<f64>], [height, width]: [usize; 2]) -> f64 {
     let places = [height, width].map(|length| length + 1 - window.side());
     // Rows in parallel, their sums added in order: the same bits for any number of threads.
-    let sums: Vec<f64> = (0..places[0]).into_par_iter().map(|y| window.row(a, b, width, y)).collect();
+    let sums: Vec<f64> =
+        (0..places[0]).into_par_iter().map(|y| window.row(a, b, width, y)).collect();
     sums.iter().sum::<f64>() / (places[0] * places[1] * a.len()) as f64
 }
 
-/// Planes of `[height, width]` with `margin` more pixels on every side, equal to the nearest that there was.
-fn repeat_border(planes: Vec<Vec<f64>>, [height, width]: [usize; 2], margin: usize) -> Vec<Vec<f64>> {
+/// Planes of `[height, width]` with `margin` more pixels on every side, equal to the nearest that
+/// there was.
+fn repeat_border(
+    planes: Vec<Vec<f64>>,
+    [height, width]: [usize; 2],
+    margin: usize,
+) -> Vec<Vec<f64>> {
     let nearest = |place: usize, length: usize| place.saturating_sub(margin).min(length - 1);
     let pad = |plane: Vec<f64>| {
         let rows = (0..height + 2 * margin).map(|y| nearest(y, height) * width);
-        rows.flat_map(|row| (0..width + 2 * margin).map(move |x| row + nearest(x, width))).map(|i| plane[i]).collect()
+        rows.flat_map(|row| (0..width + 2 * margin).map(move |x| row + nearest(x, width)))
+            .map(|i| plane[i])
+            .collect()
     };
     planes.into_iter().map(pad).collect()
 }
@@ -121,15 +137,18 @@ mod tests {
         let expected = (2.0 * 0.25 * 0.75 + 1e-4) / (0.25 * 0.25 + 0.75 * 0.75 + 1e-4);
         for (ssim, _) in VARIANTS {
             let found = ssim.score(&flat(0.25), &flat(0.75), View::Rgb).unwrap();
-            // A rounded window's weights miss the sum 1, and a flat image then seems to have a variance.
-            let tolerance = if matches!(ssim, Ssim::Msssim | Ssim::Downscaled) { 1e-4 } else { 1e-12 };
+            // A rounded window's weights miss the sum 1, and a flat image then seems to have a
+            // variance.
+            let tolerance =
+                if matches!(ssim, Ssim::Msssim | Ssim::Downscaled) { 1e-4 } else { 1e-12 };
             assert!((found - expected).abs() < tolerance, "{ssim:?}: {found}");
         }
     }
 
     #[test]
     fn one_uniform_window_by_hand() {
-        // 49 pixels, one of them white in the first image: mean 1/49, sample variance 48/49² · 49/48 = 1/49.
+        // 49 pixels, one of them white in the first image: mean 1/49, sample variance 48/49² ·
+        // 49/48 = 1/49.
         let dot = Image::from_fn(7, 7, |x, y| [f32::from(u8::from(x + 7 * y == 10)); 3]);
         let mean: f64 = 1.0 / 49.0;
         let (c1, c2) = (1e-4, 9e-4);
@@ -138,8 +157,8 @@ mod tests {
         assert!((found - expected).abs() < 1e-12, "{found} {expected}");
     }
 
-    /// The definition: the weighted mean and covariances of each window, one window after the other.
-    /// `sample` is what variances are multiplied by.
+    /// The definition: the weighted mean and covariances of each window, one window after the
+    /// other. `sample` is what variances are multiplied by.
     fn naive(a: &[f64], b: &[f64], width: usize, height: usize, sample: f64) -> f64 {
         let weight = |i: usize| (-(i as f64 - 5.0).powi(2) / 4.5).exp();
         let total: f64 = (0..121).map(|i| weight(i / 11) * weight(i % 11)).sum();
@@ -153,7 +172,8 @@ mod tests {
             let va = mean(&|i| (a[i] - ma).powi(2)) * sample;
             let vb = mean(&|i| (b[i] - mb).powi(2)) * sample;
             let cov = mean(&|i| (a[i] - ma) * (b[i] - mb)) * sample;
-            sum += (2.0 * ma * mb + 1e-4) * (2.0 * cov + 9e-4) / ((ma * ma + mb * mb + 1e-4) * (va + vb + 9e-4));
+            sum += (2.0 * ma * mb + 1e-4) * (2.0 * cov + 9e-4)
+                / ((ma * ma + mb * mb + 1e-4) * (va + vb + 9e-4));
             places += 1.0;
         }
         sum / places
@@ -164,17 +184,21 @@ mod tests {
         let (a, b) = (noise(17, 13, 1), noise(17, 13, 2));
         for (ssim, sample) in [(Ssim::Gaussian, 1.0), (Ssim::GaussianSample, 121.0 / 120.0)] {
             let (a, b) = (View::Rgb.planes(&a), View::Rgb.planes(&b));
-            let expected = a.iter().zip(&b).map(|(a, b)| naive(a, b, 17, 13, sample)).sum::<f64>() / 3.0;
+            let expected =
+                a.iter().zip(&b).map(|(a, b)| naive(a, b, 17, 13, sample)).sum::<f64>() / 3.0;
             let found = ssim.score(&noise(17, 13, 1), &noise(17, 13, 2), View::Rgb).unwrap();
             assert!((found - expected).abs() < 1e-12, "{ssim:?}: {found} {expected}");
         }
     }
 
-    /// The definition of [`Ssim::Cube`]: around each value, the 11³ nearest, indices held at the border.
+    /// The definition of [`Ssim::Cube`]: around each value, the 11³ nearest, indices held at the
+    /// border.
     fn naive_cube(a: &Image, b: &Image) -> f64 {
         let weight = |i: i32| (-f64::from((i - 5).pow(2)) / 4.5).exp();
         let total = (0..11).map(weight).sum::<f64>().powi(3);
-        let at = |i: usize, offset: i32, length: usize| (i as i32 + offset - 5).clamp(0, length as i32 - 1) as usize;
+        let at = |i: usize, offset: i32, length: usize| {
+            (i as i32 + offset - 5).clamp(0, length as i32 - 1) as usize
+        };
         let (width, height) = (a.width, a.height);
         let mut sum = 0.0;
         for place in 0..a.data.len() {
@@ -185,11 +209,14 @@ mod tests {
                 let weight = weight(i) * weight(j) * weight(k) / total;
                 (weight, f64::from(a.data[from]), f64::from(b.data[from]))
             });
-            let mean = |f: &dyn Fn(f64, f64) -> f64| -> f64 { window.clone().map(|(w, a, b)| w * f(a, b)).sum() };
+            let mean = |f: &dyn Fn(f64, f64) -> f64| -> f64 {
+                window.clone().map(|(w, a, b)| w * f(a, b)).sum()
+            };
             let (ma, mb) = (mean(&|a, _| a), mean(&|_, b| b));
             let variances = mean(&|a, _| (a - ma).powi(2)) + mean(&|_, b| (b - mb).powi(2));
             let cov = mean(&|a, b| (a - ma) * (b - mb));
-            sum += (2.0 * ma * mb + 1e-4) * (2.0 * cov + 9e-4) / ((ma * ma + mb * mb + 1e-4) * (variances + 9e-4));
+            sum += (2.0 * ma * mb + 1e-4) * (2.0 * cov + 9e-4)
+                / ((ma * ma + mb * mb + 1e-4) * (variances + 9e-4));
         }
         sum / a.data.len() as f64
     }
@@ -198,7 +225,8 @@ mod tests {
     fn the_cube_is_the_definition() {
         for (width, height) in [(13, 9), (4, 1)] {
             let (a, b) = (noise(width, height, 1), noise(width, height, 2));
-            let (found, expected) = (Ssim::Cube.score(&a, &b, View::Rgb).unwrap(), naive_cube(&a, &b));
+            let (found, expected) =
+                (Ssim::Cube.score(&a, &b, View::Rgb).unwrap(), naive_cube(&a, &b));
             assert!((found - expected).abs() < 1e-12, "{width}x{height}: {found} {expected}");
         }
     }
@@ -223,7 +251,10 @@ mod tests {
             if side > 1 {
                 let short = noise(side + 5, side - 1, 1);
                 let error = ssim.score(&short, &short, View::Luma).unwrap_err();
-                assert_eq!(error, Error::SmallerThanWindow { window: side, width: side + 5, height: side - 1 });
+                assert_eq!(
+                    error,
+                    Error::SmallerThanWindow { window: side, width: side + 5, height: side - 1 }
+                );
             }
         }
     }

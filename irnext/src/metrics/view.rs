@@ -9,8 +9,8 @@ pub enum View {
     Rgb,
     /// The RGB values that an 8-bit file would hold: limited and rounded to the nearest; range 255.
     Rgb8,
-    /// The luma of the RGB values as they are, not rounded, on the scale of 8-bit video (16 to 235); range 255.
-    /// On images read from 8-bit files, as BasicSR.
+    /// The luma of the RGB values as they are, not rounded, on the scale of 8-bit video (16 to
+    /// 235); range 255. On images read from 8-bit files, as BasicSR.
     Luma,
     /// The luma of the values that an 8-bit file would hold, rounded as well; range 255.
     /// As MATLAB's `rgb2ycbcr` on `uint8` images, which papers on deraining use.
@@ -18,7 +18,8 @@ pub enum View {
 }
 
 impl View {
-    /// The difference between the largest and the smallest value that there can be, as scores define it.
+    /// The difference between the largest and the smallest value that there can be, as scores
+    /// define it.
     pub fn range(self) -> f64 {
         match self {
             Self::Rgb => 1.0,
@@ -46,7 +47,8 @@ fn eight_bit(value: f32) -> f64 {
     (f64::from(value).clamp(0.0, 1.0) * 255.0).round()
 }
 
-/// [`Image::luma`] of 8-bit values, computed from the whole numbers so that rounding it is not left to chance.
+/// [`Image::luma`] of 8-bit values, computed from the whole numbers so that rounding it is not left
+/// to chance.
 fn luma_8(pixel: [f32; 3]) -> f64 {
     let [r, g, b] = pixel.map(eight_bit);
     (65.481 * r + 128.553 * g + 24.966 * b) / 255.0 + 16.0

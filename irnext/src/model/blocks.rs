@@ -1,4 +1,5 @@
-//! The blocks that the network is put together from: convolution with GELU, ResBlock, CNNBlock, ConvS.
+//! The blocks that the network is put together from: convolution with GELU, ResBlock, CNNBlock,
+//! ConvS.
 
 use crate::model::config::ModelConfig;
 use crate::model::msm::Msm;
@@ -6,7 +7,8 @@ use engine::{Around, Conv2dOptions, Tensor};
 use nn::layers::{Conv2d, ConvTranspose2d, InstanceNorm2d, Module, Sequential};
 use nn::{Builder, Context, Result};
 
-/// The published code wraps every convolution in a sequence of its own; its parameters are under `main.0`.
+/// The published code wraps every convolution in a sequence of its own; its parameters are under
+/// `main.0`.
 pub(super) fn conv(b: &mut Builder<'_>, c_in: usize, c_out: usize, kernel: usize) -> Conv2d {
     Conv2d::new(&mut b.at("main").at(0), c_in, c_out, kernel)
 }
@@ -27,8 +29,8 @@ pub(super) fn up(b: &mut Builder<'_>, c_in: usize, c_out: usize) -> ConvTranspos
     ConvTranspose2d::new(&mut b.at("main").at(0), c_in, c_out, 4, options).gelu()
 }
 
-/// ConvS (Fig. 3b): shallow features of the shrunken input `[N, 3, H, W]`, 3×3 to C/4, 1×1 to C/2, 3×3 to C/2, 1×1 to C,
-/// normalised.
+/// ConvS (Fig. 3b): shallow features of the shrunken input `[N, 3, H, W]`, 3×3 to C/4, 1×1 to C/2,
+/// 3×3 to C/2, 1×1 to C, normalised.
 pub fn conv_s(b: &mut Builder<'_>, channels: usize) -> Sequential {
     let (quarter, half) = (channels / 4, channels / 2);
     let mut b = b.at("main");
@@ -65,10 +67,15 @@ impl Module for ResBlock {
     }
 
     fn forward_owned(&self, cx: &Context, x: Tensor) -> Result<Tensor> {
-        // A GELU between two convolutions is taken by the first as it writes, once. But in training by the second as it reads: then
-        // the numbers before it, which the gradient needs, are the only ones in memory.
+        // A GELU between two convolutions is taken by the first as it writes, once. But in training
+        // by the second as it reads: then the numbers before it, which the gradient needs, are the
+        // only ones in memory.
         let gelu_input = self.modules.is_empty() && cx.is_training();
-        let y = self.first.forward_with(cx, &x, Around { gelu_output: !gelu_input, ..Around::default() })?;
+        let y = self.first.forward_with(
+            cx,
+            &x,
+            Around { gelu_output: !gelu_input, ..Around::default() },
+        )?;
         let y = self.modules.iter().try_fold(y, |y, module| module.forward_owned(cx, y))?;
         self.last.forward_onto(cx, &y, x, Around { gelu_input, ..Around::default() })
     }

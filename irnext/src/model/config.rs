@@ -102,7 +102,8 @@ impl ModelConfig {
         4 * self.coarsest()
     }
 
-    /// The least side of an input: LAM reflects the border of its coarsest map, which needs more pixels than it reflects.
+    /// The least side of an input: LAM reflects the border of its coarsest map, which needs more
+    /// pixels than it reflects.
     pub fn least_side(&self) -> usize {
         let border = if self.msm > 0 && self.lam { self.kernel / 2 } else { 0 };
         self.multiple() * (border + 1)
@@ -124,18 +125,28 @@ impl ModelConfig {
     pub fn validate(&self) -> Result<()> {
         let refuse = |reason: String| Err(Error::Config { reason: format!("model: {reason}") });
         let falls = self.branches.windows(2).all(|pair| pair[0] > pair[1]);
-        let powers = self.branches.iter().all(|&rate| rate.is_power_of_two() && (2..=64).contains(&rate));
+        let powers =
+            self.branches.iter().all(|&rate| rate.is_power_of_two() && (2..=64).contains(&rate));
         if self.width == 0 || !self.width.is_multiple_of(4) || self.width > 1024 {
             return refuse(format!("width must be a multiple of 4 up to 1024, got {}", self.width));
         }
         if self.n > 256 || self.msm > 8 {
-            return refuse(format!("n = {} and msm = {} must be at most 256 and 8", self.n, self.msm));
+            return refuse(format!(
+                "n = {} and msm = {} must be at most 256 and 8",
+                self.n, self.msm
+            ));
         }
         if self.msm > 0 && (self.branches.is_empty() || !falls || !powers) {
-            return refuse(format!("branches must be falling powers of two from 64 to 2, got {:?}", self.branches));
+            return refuse(format!(
+                "branches must be falling powers of two from 64 to 2, got {:?}",
+                self.branches
+            ));
         }
         if self.groups == 0 || !self.width.is_multiple_of(self.groups) {
-            return refuse(format!("groups must divide the width {}, got {}", self.width, self.groups));
+            return refuse(format!(
+                "groups must divide the width {}, got {}",
+                self.width, self.groups
+            ));
         }
         if self.kernel.is_multiple_of(2) || self.kernel > 15 {
             return refuse(format!("kernel must be odd and at most 15, got {}", self.kernel));
@@ -148,7 +159,8 @@ impl ModelConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Preset {
-    /// Width 16, n = 1: about a million parameters, for processors and for the weights inside the program.
+    /// Width 16, n = 1: about a million parameters, for processors and for the weights inside the
+    /// program.
     Tiny,
     /// n = 3.
     Dehaze,
@@ -164,7 +176,8 @@ pub enum Preset {
 
 impl Preset {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Tiny, Self::Dehaze, Self::Derain, Self::Desnow, Self::Gopro, Self::Defocus];
+    pub const ALL: [Self; 6] =
+        [Self::Tiny, Self::Dehaze, Self::Derain, Self::Desnow, Self::Gopro, Self::Defocus];
 
     fn name(self) -> &'static str {
         match self {

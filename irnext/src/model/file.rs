@@ -1,4 +1,5 @@
-//! A model in a weight file: the numbers under the published names, and in the metadata which network they belong to.
+//! A model in a weight file: the numbers under the published names, and in the metadata which
+//! network they belong to.
 
 use crate::error::{Error, Result};
 use crate::model::recognise::{recognise, strip_prefix};
@@ -26,13 +27,17 @@ impl Model {
         Self::from_file(origin, WeightFile::from_bytes(origin, bytes)?)
     }
 
-    /// The model, in f32, and the file's metadata. A file that does not say which network it holds is looked at for it, and what all
-    /// names begin with before the published ones, `module.` for instance, is taken off.
+    /// The model, in f32, and the file's metadata. A file that does not say which network it holds
+    /// is looked at for it, and what all names begin with before the published ones, `module.` for
+    /// instance, is taken off.
     ///
     /// # Errors
-    /// [`Error::Config`] if this is another network, or a configuration that makes none; [`nn::Error::Mismatch`] if single
-    /// tensors are missing, unexpected or of another shape.
-    pub fn from_file(origin: &str, mut file: WeightFile) -> Result<(Self, HashMap<String, String>)> {
+    /// [`Error::Config`] if this is another network, or a configuration that makes none;
+    /// [`nn::Error::Mismatch`] if single tensors are missing, unexpected or of another shape.
+    pub fn from_file(
+        origin: &str,
+        mut file: WeightFile,
+    ) -> Result<(Self, HashMap<String, String>)> {
         strip_prefix(&mut file.tensors);
         let config = match said(origin, &file)? {
             Some(config) => config,
@@ -45,7 +50,8 @@ impl Model {
     /// The network of `config` with the numbers of a weight file, in f32.
     ///
     /// # Errors
-    /// [`Error::Config`] if the file says that it holds another network; [`nn::Error::Mismatch`] if one that says nothing does.
+    /// [`Error::Config`] if the file says that it holds another network; [`nn::Error::Mismatch`] if
+    /// one that says nothing does.
     pub fn read_as(path: &Path, config: &ModelConfig) -> Result<Self> {
         let origin = path.display().to_string();
         let mut file = WeightFile::read(path)?;
@@ -60,11 +66,13 @@ impl Model {
     }
 
     fn build(origin: &str, tensors: HashMap<String, Tensor>, config: ModelConfig) -> Result<Self> {
-        let (network, params) = Params::build_from(origin, tensors, DType::F32, |b| Ok(IrNext::new(b, &config)))?;
+        let (network, params) =
+            Params::build_from(origin, tensors, DType::F32, |b| Ok(IrNext::new(b, &config)))?;
         Ok(Self { config, network, params })
     }
 
-    /// The model's values as a weight file in `dtype`, with `metadata` besides what the file says of itself.
+    /// The model's values as a weight file in `dtype`, with `metadata` besides what the file says
+    /// of itself.
     pub fn to_file(&self, dtype: DType, metadata: HashMap<String, String>) -> Result<WeightFile> {
         let values = self.params.values();
         self.to_file_with(&values, dtype, metadata)
@@ -80,20 +88,23 @@ impl Model {
         let mut tensors = HashMap::new();
         for (entry, value) in self.params.entries().iter().zip(values) {
             tensors.insert(entry.path.clone(), value.to_dtype(dtype)?);
-            // PyTorch's BatchNorm counts batches. Nothing needs the number, but a complete state dict has it.
+            // PyTorch's BatchNorm counts batches. Nothing needs the number, but a complete state
+            // dict has it.
             if let Some(path) = entry.path.strip_suffix("running_mean") {
-                tensors.insert(format!("{path}num_batches_tracked"), Tensor::scalar(0.0, DType::I64));
+                tensors
+                    .insert(format!("{path}num_batches_tracked"), Tensor::scalar(0.0, DType::I64));
             }
         }
         metadata.extend(self.describe(&metadata)?);
         Ok(WeightFile { tensors, metadata, ..WeightFile::default() })
     }
 
-    /// What a file of this model says of itself. This program reads [`CONFIG`]; the rest is for people and other programs
-    /// (`modelspec` is the convention for metadata in safetensors).
+    /// What a file of this model says of itself. This program reads [`CONFIG`]; the rest is for
+    /// people and other programs (`modelspec` is the convention for metadata in safetensors).
     fn describe(&self, metadata: &HashMap<String, String>) -> Result<Vec<(String, String)>> {
         let config = &self.config;
-        let json = serde_json::to_string(config).map_err(|error| Error::Config { reason: error.to_string() })?;
+        let json = serde_json::to_string(config)
+            .map_err(|error| Error::Config { reason: error.to_string() })?;
         let title = match metadata.get(TASK) {
             Some(task) => format!("IRNeXt, {task}"),
             None => "IRNeXt".into(),

@@ -1,7 +1,9 @@
-//! LAM, the local attention module (Section 3.3): a filter for each group of channels, made from the features themselves.
+//! LAM, the local attention module (Section 3.3): a filter for each group of channels, made from
+//! the features themselves.
 //!
-//! The map is averaged to one vector, a 1×1 convolution turns it into G·K² scores, and an activation into the taps of G
-//! filters, which the map is then convolved with. Filter modulation (FM) re-weighs the filter's high-pass part, channel by channel.
+//! The map is averaged to one vector, a 1×1 convolution turns it into G·K² scores, and an
+//! activation into the taps of G filters, which the map is then convolved with. Filter modulation
+//! (FM) re-weighs the filter's high-pass part, channel by channel.
 
 use crate::model::config::{ModelConfig, TapActivation, Variant};
 use engine::{Border, Tensor};
@@ -17,7 +19,8 @@ enum Kind {
 }
 
 impl Lam {
-    /// A module for maps of `channels` channels; `config` says which variant, G, K, the activation and whether there is FM.
+    /// A module for maps of `channels` channels; `config` says which variant, G, K, the activation
+    /// and whether there is FM.
     pub fn new(b: &mut Builder<'_>, config: &ModelConfig, channels: usize) -> Self {
         Self(match config.variant {
             Variant::Released => Kind::Released(Released::new(b, config, channels)),
@@ -33,7 +36,8 @@ impl Lam {
         }
     }
 
-    /// The filtered map, of the shape of `features` `[N, C, H, W]`, which is what the 3×3 convolution made of `x`.
+    /// The filtered map, of the shape of `features` `[N, C, H, W]`, which is what the 3×3
+    /// convolution made of `x`.
     pub fn forward(&self, cx: &Context, x: &Tensor, features: &Tensor) -> Result<Tensor> {
         match &self.0 {
             Kind::Released(lam) => lam.forward(cx, features),
@@ -42,8 +46,8 @@ impl Lam {
     }
 }
 
-/// `x` filtered with `taps` `[N, C, K, K]`, plus `shift` `[N, C]`; `parameters` are the trained numbers beside the filter, for
-/// the report.
+/// `x` filtered with `taps` `[N, C, K, K]`, plus `shift` `[N, C]`; `parameters` are the trained
+/// numbers beside the filter, for the report.
 fn filter(
     cx: &Context,
     path: &str,
@@ -72,7 +76,9 @@ fn identity(kernel: usize, like: &Tensor) -> Result<Tensor> {
 fn of_each_channel(taps: &Tensor, channels: usize) -> Result<Tensor> {
     let &[n, groups, k, _] = taps.shape() else { unreachable!("taps have four dimensions") };
     let of_groups = taps.reshape(&[n, groups, 1, k * k])?;
-    Ok(of_groups.broadcast_to(&[n, groups, channels / groups, k * k])?.reshape(&[n, channels, k, k])?)
+    Ok(of_groups
+        .broadcast_to(&[n, groups, channels / groups, k * k])?
+        .reshape(&[n, channels, k, k])?)
 }
 
 /// G filters of K×K taps from scores `[N, G·K², 1, 1]`.
@@ -105,11 +111,12 @@ impl Taps {
     }
 }
 
-/// As the published code has it. With taps A made of the 3×3 convolution's output X, w, λ_l and λ_h per channel:
-/// λ_l·((A∗X)·(w + 1) − w·mean(X)) + (λ_h + 1)·X. All three start at 0, so the module starts as the identity.
+/// As the published code has it. With taps A made of the 3×3 convolution's output X, w, λ_l and λ_h
+/// per channel: λ_l·((A∗X)·(w + 1) − w·mean(X)) + (λ_h + 1)·X. All three start at 0, so the module
+/// starts as the identity.
 ///
-/// That is linear in X, so it is one filter and a shift for each channel: F∗X + b with F = λ_l·(w + 1)·A + (λ_h + 1)·δ and
-/// b = −λ_l·w·mean(X), and the map is read and written once.
+/// That is linear in X, so it is one filter and a shift for each channel: F∗X + b with F = λ_l·(w +
+/// 1)·A + (λ_h + 1)·δ and b = −λ_l·w·mean(X), and the map is read and written once.
 struct Released {
     path: String,
     lamb_l: ParamId,
@@ -141,7 +148,8 @@ impl Released {
         let mean = GlobalAvgPool.forward(cx, x)?;
         let taps = self.taps.of_scores(&self.scores.forward(cx, &mean)?)?;
         let parameters = (2 + usize::from(self.inside_all.is_some())) * channels;
-        let (lamb_l, lamb_h) = (per_channel(&cx.param(self.lamb_l)?)?, per_channel(&cx.param(self.lamb_h)?)?);
+        let (lamb_l, lamb_h) =
+            (per_channel(&cx.param(self.lamb_l)?)?, per_channel(&cx.param(self.lamb_h)?)?);
         let kept = lamb_h.affine(1.0, 1.0)?.mul(&identity(self.taps.kernel, x)?)?;
         let taps = of_each_channel(&taps, channels)?;
         let Some(w) = self.inside_all else {
@@ -154,8 +162,9 @@ impl Released {
     }
 }
 
-/// As equations 3 to 7 have it. With taps A made of the 3×3 convolution of X, the filter A_l that takes a window's mean, and
-/// W per channel, starting at 1: A' = A_l + W·(A − A_l), and A'∗X + X, which is one filter A' + δ for each channel.
+/// As equations 3 to 7 have it. With taps A made of the 3×3 convolution of X, the filter A_l that
+/// takes a window's mean, and W per channel, starting at 1: A' = A_l + W·(A − A_l), and A'∗X + X,
+/// which is one filter A' + δ for each channel.
 struct Paper {
     path: String,
     conv: Conv2d,
@@ -202,25 +211,41 @@ mod tests {
 
     /// The formulas as they are written, each part with an operation of its own.
     fn plain(lam: &Lam, cx: &Context, x: &Tensor, features: &Tensor) -> Tensor {
-        let modulation = |id: Option<ParamId>| id.map(|id| per_channel(&cx.param(id).unwrap()).unwrap());
+        let modulation =
+            |id: Option<ParamId>| id.map(|id| per_channel(&cx.param(id).unwrap()).unwrap());
         let filtered = |x: &Tensor, taps: &Tensor| x.dynamic_filter(taps, Border::Reflect).unwrap();
         let mean = features.global_avg_pool().unwrap();
         match &lam.0 {
             Kind::Released(lam) => {
-                let low = filtered(features, &lam.taps.of_scores(&lam.scores.forward(cx, &mean).unwrap()).unwrap());
+                let low = filtered(
+                    features,
+                    &lam.taps.of_scores(&lam.scores.forward(cx, &mean).unwrap()).unwrap(),
+                );
                 let low = match modulation(lam.inside_all) {
-                    Some(w) => low.mul(&w.affine(1.0, 1.0).unwrap()).unwrap().sub(&mean.mul(&w).unwrap()).unwrap(),
+                    Some(w) => low
+                        .mul(&w.affine(1.0, 1.0).unwrap())
+                        .unwrap()
+                        .sub(&mean.mul(&w).unwrap())
+                        .unwrap(),
                     None => low,
                 };
-                let [l, h] = [lam.lamb_l, lam.lamb_h].map(|id| per_channel(&cx.param(id).unwrap()).unwrap());
-                low.mul(&l).unwrap().add(&features.mul(&h.affine(1.0, 1.0).unwrap()).unwrap()).unwrap()
+                let [l, h] =
+                    [lam.lamb_l, lam.lamb_h].map(|id| per_channel(&cx.param(id).unwrap()).unwrap());
+                low.mul(&l)
+                    .unwrap()
+                    .add(&features.mul(&h.affine(1.0, 1.0).unwrap()).unwrap())
+                    .unwrap()
             }
             Kind::Paper(lam) => {
-                let high = filtered(x, &lam.taps.of_scores(&lam.conv.forward(cx, &mean).unwrap()).unwrap());
+                let high = filtered(
+                    x,
+                    &lam.taps.of_scores(&lam.conv.forward(cx, &mean).unwrap()).unwrap(),
+                );
                 let y = match modulation(lam.weight) {
                     Some(weight) => {
                         let k = lam.taps.kernel;
-                        let mean = Tensor::full(&[x.shape()[0], 1, k, k], 1.0 / (k * k) as f64, x.dtype());
+                        let mean =
+                            Tensor::full(&[x.shape()[0], 1, k, k], 1.0 / (k * k) as f64, x.dtype());
                         let low = filtered(x, &mean);
                         low.add(&high.sub(&low).unwrap().mul(&weight).unwrap()).unwrap()
                     }
@@ -237,11 +262,17 @@ mod tests {
             [Variant::Released, Variant::Paper].into_iter().flat_map(|v| [(v, true), (v, false)])
         {
             let config = ModelConfig { variant, modulation, ..ModelConfig::default() };
-            let (lam, mut params) = Params::build(1, DType::F64, |b| Ok(Lam::new(b, &config, 16))).unwrap();
+            let (lam, mut params) =
+                Params::build(1, DType::F64, |b| Ok(Lam::new(b, &config, 16))).unwrap();
             let mut rng = Rng::new(2);
             // Away from where they start, which would make the released module the identity.
-            let mut random = |like: &Tensor| Tensor::rand(like.shape(), 0.2, 0.8, DType::F64, &mut rng);
-            let values = params.entries().iter().map(|entry| (entry.path.clone(), random(&entry.value))).collect();
+            let mut random =
+                |like: &Tensor| Tensor::rand(like.shape(), 0.2, 0.8, DType::F64, &mut rng);
+            let values = params
+                .entries()
+                .iter()
+                .map(|entry| (entry.path.clone(), random(&entry.value)))
+                .collect();
             params.load("the test", &values).unwrap();
             let mut map = || Tensor::randn(&[3, 16, 5, 7], DType::F64, &mut rng);
             let (x, features, seed) = (map(), map(), map());
@@ -253,7 +284,10 @@ mod tests {
                 let mut gradients = tape.backward_from(&[&y], vec![Some(seed.clone())]).unwrap();
                 let mut all = vec![Some(y.detach()), gradients.take(&x), gradients.take(&features)];
                 all.extend(cx.finish().gradients(gradients));
-                all.into_iter().flatten().flat_map(|t| t.to_f64_vec().unwrap()).collect::<Vec<f64>>()
+                all.into_iter()
+                    .flatten()
+                    .flat_map(|t| t.to_f64_vec().unwrap())
+                    .collect::<Vec<f64>>()
             };
             let folded = run(&|cx, x, features| lam.forward(cx, x, features).unwrap());
             let expected = run(&|cx, x, features| plain(&lam, cx, x, features));

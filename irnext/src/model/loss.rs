@@ -1,4 +1,5 @@
-//! The dual-domain loss (equations 8 to 10): L1 between images and between their spectra, at three scales.
+//! The dual-domain loss (equations 8 to 10): L1 between images and between their spectra, at three
+//! scales.
 
 use engine::{FrequencyNorm, Tensor};
 use nn::Result;
@@ -44,8 +45,8 @@ pub struct Loss {
     pub total: Tensor,
 }
 
-/// Compares the predictions at quarter, half and full size with `target` `[N, 3, H, W]`, shrunk bilinearly for the
-/// smaller two (corners not aligned, no antialiasing).
+/// Compares the predictions at quarter, half and full size with `target` `[N, 3, H, W]`, shrunk
+/// bilinearly for the smaller two (corners not aligned, no antialiasing).
 pub fn dual_domain(predictions: &[Tensor; 3], target: &Tensor, config: LossConfig) -> Result<Loss> {
     let norm = match config.spectrum {
         Spectrum::Stacked => FrequencyNorm::Stacked,

@@ -56,16 +56,25 @@ impl Model {
         Ok(Self { params: self.params.to_device(compute.device)?, ..self })
     }
 
-    /// The model for use: its values will not change, so what can be computed of them is computed once.
+    /// The model for use: its values will not change, so what can be computed of them is computed
+    /// once.
     pub fn freeze(&self) -> FrozenModel<'_> {
         self.freeze_with(self.params.values())
     }
 
-    /// As [`Model::freeze`], with other values for its parameters, in their order: a moving average.
+    /// As [`Model::freeze`], with other values for its parameters, in their order: a moving
+    /// average.
     pub fn freeze_with(&self, values: Vec<Tensor>) -> FrozenModel<'_> {
         let device = values.first().map_or(Device::Cpu, Tensor::device);
         let (network, values) = (&self.network, Arc::new(Frozen::new(values)));
-        FrozenModel { config: &self.config, network, values, device, compute: None, replay: Mutex::default() }
+        FrozenModel {
+            config: &self.config,
+            network,
+            values,
+            device,
+            compute: None,
+            replay: Mutex::default(),
+        }
     }
 }
 
@@ -86,24 +95,34 @@ impl FrozenModel<'_> {
         Self { compute: precision.dtype(), ..self }
     }
 
-    /// The restored image, at full size, for a degraded `[N, 3, H, W]`; see [`IrNext::predict`]. It is on the device of the model.
+    /// The restored image, at full size, for a degraded `[N, 3, H, W]`; see [`IrNext::predict`]. It
+    /// is on the device of the model.
     ///
-    /// On a GPU the pass is recorded when a shape comes a second time in a row, and played from then on.
+    /// On a GPU the pass is recorded when a shape comes a second time in a row, and played from
+    /// then on.
     pub fn predict(&self, x: &Tensor) -> Result<Tensor> {
         let x = x.to_device(self.device)?;
         if self.device == Device::Cpu {
             return Ok(pass(self.network, &self.values, self.compute, &x)?);
         }
         let mut replay = self.replay.lock().unwrap_or_else(PoisonError::into_inner);
-        let pass = |x: &[Tensor]| Ok::<_, nn::Error>(vec![pass(self.network, &self.values, self.compute, &x[0])?]);
+        let pass = |x: &[Tensor]| {
+            Ok::<_, nn::Error>(vec![pass(self.network, &self.values, self.compute, &x[0])?])
+        };
         let outputs = replay.run(&[x], pass)?;
         // The recording's own memory is written again by the next pass.
         Ok(outputs[0].copy()?)
     }
 }
 
-/// One pass, computing in a dtype of its own or in that of the values; the result is of the image's again.
-fn pass(network: &IrNext, values: &Arc<Frozen>, compute: Option<DType>, x: &Tensor) -> nn::Result<Tensor> {
+/// One pass, computing in a dtype of its own or in that of the values; the result is of the image's
+/// again.
+fn pass(
+    network: &IrNext,
+    values: &Arc<Frozen>,
+    compute: Option<DType>,
+    x: &Tensor,
+) -> nn::Result<Tensor> {
     let cx = Context::frozen(values).computing_in(compute);
     let y = network.predict(&cx, &cx.to_compute(x)?)?;
     Ok(if y.dtype() == x.dtype() { y } else { y.to_dtype(x.dtype())? })

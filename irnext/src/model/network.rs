@@ -1,4 +1,5 @@
-//! IRNeXt (Fig. 3a): one U with three scales, the shrunken input entering on the way down, a prediction leaving at each scale.
+//! IRNeXt (Fig. 3a): one U with three scales, the shrunken input entering on the way down, a
+//! prediction leaving at each scale.
 
 use crate::model::blocks::{cnn_block, conv, conv_gelu, conv_s, down, up};
 use crate::model::config::ModelConfig;
@@ -50,10 +51,14 @@ impl IrNext {
             block(&mut b.at("Decoder").at(1), 2 * c),
             block(&mut b.at("Decoder").at(2), c),
         ];
-        let fuse =
-            [conv_gelu(&mut b.at("Convs").at(0), 4 * c, 2 * c, 1), conv_gelu(&mut b.at("Convs").at(1), 2 * c, c, 1)];
-        let side_heads =
-            [conv(&mut b.at("ConvsOut").at(0), 4 * c, 3, 3), conv(&mut b.at("ConvsOut").at(1), 2 * c, 3, 3)];
+        let fuse = [
+            conv_gelu(&mut b.at("Convs").at(0), 4 * c, 2 * c, 1),
+            conv_gelu(&mut b.at("Convs").at(1), 2 * c, c, 1),
+        ];
+        let side_heads = [
+            conv(&mut b.at("ConvsOut").at(0), 4 * c, 3, 3),
+            conv(&mut b.at("ConvsOut").at(1), 2 * c, 3, 3),
+        ];
         // Number 1 is the quarter size there.
         let join_quarter = conv(&mut b.at("FAM1").at("merge"), 8 * c, 4 * c, 3);
         let conv_s_quarter = conv_s(&mut b.at("SCM1"), 4 * c);
@@ -82,7 +87,8 @@ impl IrNext {
 
     /// The predictions for a degraded image `[N, 3, H, W]` at quarter, half and full size.
     ///
-    /// H and W must be multiples of [`ModelConfig::multiple`] and at least [`ModelConfig::least_side`].
+    /// H and W must be multiples of [`ModelConfig::multiple`] and at least
+    /// [`ModelConfig::least_side`].
     pub fn forward(&self, cx: &Context, x: &Tensor) -> Result<[Tensor; 3]> {
         let mut sides = Vec::new();
         let out_full = self.run(cx, x, |scale, features, image| {
@@ -98,7 +104,8 @@ impl IrNext {
         self.run(cx, x, |_, _, _| Ok(()))
     }
 
-    /// The prediction at full size. At quarter (0) and half size (1), `side` is shown the features and the image.
+    /// The prediction at full size. At quarter (0) and half size (1), `side` is shown the features
+    /// and the image.
     fn run(
         &self,
         cx: &Context,
@@ -126,13 +133,26 @@ impl IrNext {
     }
 
     /// One scale down: the features shrunk, and the shrunken image's own joined to them.
-    fn enter(&self, cx: &Context, scale: usize, features: &Tensor, image: &Tensor) -> Result<Tensor> {
+    fn enter(
+        &self,
+        cx: &Context,
+        scale: usize,
+        features: &Tensor,
+        image: &Tensor,
+    ) -> Result<Tensor> {
         let image = self.conv_s[scale].forward(cx, image)?;
         self.join[scale].forward_joined(cx, || self.down[scale].forward(cx, features), image)
     }
 
-    /// One scale up: the features enlarged, and the encoder's joined to them. Takes them, so that they can be let go early.
-    fn merge(&self, cx: &Context, scale: usize, features: Tensor, encoder: Tensor) -> Result<Tensor> {
+    /// One scale up: the features enlarged, and the encoder's joined to them. Takes them, so that
+    /// they can be let go early.
+    fn merge(
+        &self,
+        cx: &Context,
+        scale: usize,
+        features: Tensor,
+        encoder: Tensor,
+    ) -> Result<Tensor> {
         self.fuse[scale].forward_joined(cx, || self.up[scale].forward_owned(cx, features), encoder)
     }
 

@@ -1,19 +1,34 @@
 //! Which network a state dict belongs to, from the names and shapes of its tensors.
 //!
-//! Everything is found by majority: that one tensor is missing or wrong shall not hide which network was meant, so that the
-//! error can name the one tensor.
+//! Everything is found by majority: that one tensor is missing or wrong shall not hide which
+//! network was meant, so that the error can name the one tensor.
 
 use crate::model::config::{ModelConfig, Pooling, Variant};
 use engine::Tensor;
 use std::collections::{HashMap, HashSet};
 
 /// How the published names begin.
-const ROOTS: [&str; 9] =
-    ["Encoder.", "Decoder.", "feat_extract.", "Convs.", "ConvsOut.", "FAM1.", "FAM2.", "SCM1.", "SCM2."];
+const ROOTS: [&str; 9] = [
+    "Encoder.",
+    "Decoder.",
+    "feat_extract.",
+    "Convs.",
+    "ConvsOut.",
+    "FAM1.",
+    "FAM2.",
+    "SCM1.",
+    "SCM2.",
+];
 
 /// The six CNNBlocks, and how many times the width their channels are.
-const BLOCKS: [(&str, usize); 6] =
-    [("Encoder.0", 1), ("Encoder.1", 2), ("Encoder.2", 4), ("Decoder.0", 4), ("Decoder.1", 2), ("Decoder.2", 1)];
+const BLOCKS: [(&str, usize); 6] = [
+    ("Encoder.0", 1),
+    ("Encoder.1", 2),
+    ("Encoder.2", 4),
+    ("Decoder.0", 4),
+    ("Decoder.1", 2),
+    ("Decoder.2", 1),
+];
 
 /// Takes off what stands before all published names, and says what it was.
 pub fn strip_prefix(tensors: &mut HashMap<String, Tensor>) -> String {
@@ -37,7 +52,8 @@ fn prefix(name: &str) -> Option<&str> {
 /// The network, unless nothing here belongs to one.
 pub(super) fn recognise(tensors: &HashMap<String, Tensor>) -> Result<ModelConfig, String> {
     if !tensors.keys().any(|name| prefix(name) == Some("")) {
-        let mut names: Vec<String> = tensors.keys().map(|name| nn::weights::printable(name)).collect();
+        let mut names: Vec<String> =
+            tensors.keys().map(|name| nn::weights::printable(name)).collect();
         names.sort();
         names.truncate(4);
         return Err(format!(
@@ -46,34 +62,53 @@ pub(super) fn recognise(tensors: &HashMap<String, Tensor>) -> Result<ModelConfig
             names.join(", ")
         ));
     }
-    let size = |name: &str, d: usize| tensors.get(name).and_then(|tensor| tensor.shape().get(d).copied());
+    let size =
+        |name: &str, d: usize| tensors.get(name).and_then(|tensor| tensor.shape().get(d).copied());
     let has = |name: &str| tensors.contains_key(name);
 
     let default = ModelConfig::default();
-    let stems = ["feat_extract.0.main.0.weight", "feat_extract.0.main.0.bias", "Convs.1.main.0.weight"];
-    let blocks = BLOCKS
-        .iter()
-        .filter_map(|(block, times)| Some(size(&format!("{block}.layers.0.main.0.main.0.weight"), 0)? / times));
-    let width = majority(stems.iter().filter_map(|stem| size(stem, 0)).chain(blocks)).unwrap_or(default.width);
-
-    // The last residual block, of number n, is the one with modules; without any it is the one of the highest number.
-    let modules: HashSet<(&str, usize, usize)> = tensors.keys().filter_map(|name| module(name)).collect();
-    let highest = BLOCKS.iter().filter_map(|(block, _)| {
-        tensors.keys().filter_map(|name| layer(name)).filter(|layer| layer.0 == *block).map(|layer| layer.1).max()
+    let stems =
+        ["feat_extract.0.main.0.weight", "feat_extract.0.main.0.bias", "Convs.1.main.0.weight"];
+    let blocks = BLOCKS.iter().filter_map(|(block, times)| {
+        Some(size(&format!("{block}.layers.0.main.0.main.0.weight"), 0)? / times)
     });
-    let n = majority(modules.iter().map(|module| module.1)).or_else(|| majority(highest)).unwrap_or(default.n);
-    let msm = majority(BLOCKS.iter().map(|(block, _)| modules.iter().filter(|module| module.0 == *block).count()));
+    let width = majority(stems.iter().filter_map(|stem| size(stem, 0)).chain(blocks))
+        .unwrap_or(default.width);
+
+    // The last residual block, of number n, is the one with modules; without any it is the one of
+    // the highest number.
+    let modules: HashSet<(&str, usize, usize)> =
+        tensors.keys().filter_map(|name| module(name)).collect();
+    let highest = BLOCKS.iter().filter_map(|(block, _)| {
+        tensors
+            .keys()
+            .filter_map(|name| layer(name))
+            .filter(|layer| layer.0 == *block)
+            .map(|layer| layer.1)
+            .max()
+    });
+    let n = majority(modules.iter().map(|module| module.1))
+        .or_else(|| majority(highest))
+        .unwrap_or(default.n);
+    let msm = majority(
+        BLOCKS.iter().map(|(block, _)| modules.iter().filter(|module| module.0 == *block).count()),
+    );
     let msm = msm.unwrap_or(default.msm);
 
     // In every module and branch: what its attention consists of.
     let branch = |part: &str| {
-        let at = |(block, times): &(&str, usize)| (format!("{block}.layers.{n}.main.1.{part}"), *times);
+        let at =
+            |(block, times): &(&str, usize)| (format!("{block}.layers.{n}.main.1.{part}"), *times);
         BLOCKS.iter().map(at).collect::<Vec<_>>()
     };
     let most = |part: &str| branch(part).iter().filter(|(name, _)| has(name)).count() >= 3;
-    let scores = (0..3).flat_map(|i| branch(&format!("dynas.{i}.conv.weight"))).filter_map(|(name, _)| size(&name, 0));
+    let scores = (0..3)
+        .flat_map(|i| branch(&format!("dynas.{i}.conv.weight")))
+        .filter_map(|(name, _)| size(&name, 0));
     let scores = majority(scores.collect::<Vec<_>>().into_iter());
-    let (kernel, groups) = scores.and_then(|scores| filters(scores, width)).unwrap_or((default.kernel, default.groups));
+    let (kernel, groups) = scores
+        .and_then(|scores| filters(scores, width))
+        .unwrap_or((default.kernel, default.groups));
     Ok(ModelConfig {
         variant: if most("dynas.0.conv.bias") { Variant::Paper } else { Variant::Released },
         width,
@@ -88,8 +123,8 @@ pub(super) fn recognise(tensors: &HashMap<String, Tensor>) -> Result<ModelConfig
     })
 }
 
-/// Side and number of the filters that `scores` are for. Their product is all that a file has, so the side is the first that
-/// makes sense, beginning with the published one.
+/// Side and number of the filters that `scores` are for. Their product is all that a file has, so
+/// the side is the first that makes sense, beginning with the published one.
 fn filters(scores: usize, width: usize) -> Option<(usize, usize)> {
     let fits = |kernel: &usize| {
         let groups = scores / (kernel * kernel);
@@ -99,13 +134,15 @@ fn filters(scores: usize, width: usize) -> Option<(usize, usize)> {
     Some((kernel, scores / (kernel * kernel)))
 }
 
-/// CNNBlock and number of the residual block that a tensor is in: `Encoder.0` and 3 of `Encoder.0.layers.3.main…`.
+/// CNNBlock and number of the residual block that a tensor is in: `Encoder.0` and 3 of
+/// `Encoder.0.layers.3.main…`.
 fn layer(name: &str) -> Option<(&str, usize)> {
     let (block, rest) = name.split_once(".layers.")?;
     Some((block, rest.split_once('.')?.0.parse().ok()?))
 }
 
-/// CNNBlock, number of the residual block, and number of the multi-scale module whose last convolution this is.
+/// CNNBlock, number of the residual block, and number of the multi-scale module whose last
+/// convolution this is.
 fn module(name: &str) -> Option<(&str, usize, usize)> {
     let (block, layer) = layer(name)?;
     let (_, module) = name.strip_suffix(".conv_sum.weight")?.rsplit_once('.')?;
@@ -116,5 +153,8 @@ fn module(name: &str) -> Option<(&str, usize, usize)> {
 fn majority<T: Clone + Eq + Ord + std::hash::Hash>(values: impl Iterator<Item = T>) -> Option<T> {
     let mut counts = HashMap::new();
     values.for_each(|value| *counts.entry(value).or_insert(0) += 1);
-    counts.into_iter().max_by(|(a, m), (b, n)| m.cmp(n).then_with(|| a.cmp(b))).map(|(value, _)| value)
+    counts
+        .into_iter()
+        .max_by(|(a, m), (b, n)| m.cmp(n).then_with(|| a.cmp(b)))
+        .map(|(value, _)| value)
 }

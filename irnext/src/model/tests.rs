@@ -17,7 +17,8 @@ fn count(change: impl FnOnce(&mut ModelConfig)) -> usize {
 #[test]
 fn parameter_counts_are_the_published_ones() {
     // To the unit, from the reconstruction of the published code.
-    let exact = [(3, 5_455_241), (7, 8_555_401), (11, 11_655_561), (13, 13_205_641), (15, 14_755_721)];
+    let exact =
+        [(3, 5_455_241), (7, 8_555_401), (11, 11_655_561), (13, 13_205_641), (15, 14_755_721)];
     for (n, expected) in exact {
         assert_eq!(count(|c| c.n = n), expected, "n = {n}");
     }
@@ -28,11 +29,18 @@ fn parameter_counts_are_the_published_ones() {
 }
 
 fn small(variant: Variant) -> ModelConfig {
-    ModelConfig { variant, width: 8, n: 0, groups: 4, branches: vec![4, 2], ..ModelConfig::default() }
+    ModelConfig {
+        variant,
+        width: 8,
+        n: 0,
+        groups: 4,
+        branches: vec![4, 2],
+        ..ModelConfig::default()
+    }
 }
 
-/// Checks the gradients of a block for `x` and every parameter. Parameters are drawn at random, since many start at
-/// zero, where half of the gradients vanish.
+/// Checks the gradients of a block for `x` and every parameter. Parameters are drawn at random,
+/// since many start at zero, where half of the gradients vanish.
 fn check_block<M: Send + Sync>(
     shape: &[usize],
     build: impl FnOnce(&mut Builder<'_>) -> M,
@@ -57,7 +65,9 @@ fn check_block<M: Send + Sync>(
         // Buffers have no gradient; finite differences in them would find one.
         let trained: Vec<usize> = std::iter::once(0)
             .chain(
-                (0..params.entries().len()).filter(|&i| params.entries()[i].kind == nn::Kind::Parameter).map(|i| i + 1),
+                (0..params.entries().len())
+                    .filter(|&i| params.entries()[i].kind == nn::Kind::Parameter)
+                    .map(|i| i + 1),
             )
             .collect();
         let of_trained = |some: &[Tensor]| {
@@ -66,7 +76,8 @@ fn check_block<M: Send + Sync>(
             run(&all)
         };
         let some: Vec<Tensor> = trained.iter().map(|&i| inputs[i].clone()).collect();
-        let options = GradCheck { elements: 4, step: 1e-4, tolerance: 1e-5, ..GradCheck::default() };
+        let options =
+            GradCheck { elements: 4, step: 1e-4, tolerance: 1e-5, ..GradCheck::default() };
         let report = gradcheck(of_trained, &some, &options).unwrap();
         assert!(report.compared >= 4 * some.len() / 2);
     }
@@ -76,9 +87,17 @@ fn check_block<M: Send + Sync>(
 fn gradients_of_blocks() {
     for variant in [Variant::Released, Variant::Paper] {
         let config = &small(variant);
-        check_block(&[3, 8, 5, 6], |b| Lam::new(b, config, 8), |lam, cx, x| lam.forward(cx, x, &x.scale(0.7)?));
+        check_block(
+            &[3, 8, 5, 6],
+            |b| Lam::new(b, config, 8),
+            |lam, cx, x| lam.forward(cx, x, &x.scale(0.7)?),
+        );
         check_block(&[3, 8, 8, 12], |b| Msm::new(b, config, 8), |msm, cx, x| msm.forward(cx, x));
-        check_block(&[2, 8, 8, 8], |b| ResBlock::new(b, config, 8, 1), |block, cx, x| block.forward(cx, x));
+        check_block(
+            &[2, 8, 8, 8],
+            |b| ResBlock::new(b, config, 8, 1),
+            |block, cx, x| block.forward(cx, x),
+        );
     }
     check_block(
         &[2, 8, 5, 4],
@@ -110,7 +129,8 @@ fn step(checkpoint: bool) -> (Vec<Option<Tensor>>, Params, f64) {
     let mut model = Model::new(&small(Variant::Released), 5, DType::F64).unwrap();
     model.network.set_checkpoint(checkpoint);
     let mut rng = Rng::new(6);
-    let [input, target] = [0, 1].map(|_| Tensor::rand(&[3, 3, 32, 32], 0.0, 1.0, DType::F64, &mut rng));
+    let [input, target] =
+        [0, 1].map(|_| Tensor::rand(&[3, 3, 32, 32], 0.0, 1.0, DType::F64, &mut rng));
     let tape = Tape::new();
     let cx = Context::training(&model.params, &tape);
     let predictions = model.network.forward(&cx, &input).unwrap();
@@ -128,7 +148,8 @@ fn gradients_of_the_total_loss() {
     let config = small(Variant::Released);
     let model = Model::new(&config, 5, DType::F64).unwrap();
     let mut rng = Rng::new(6);
-    let [input, target] = [0, 1].map(|_| Tensor::rand(&[3, 3, 32, 32], 0.0, 1.0, DType::F64, &mut rng));
+    let [input, target] =
+        [0, 1].map(|_| Tensor::rand(&[3, 3, 32, 32], 0.0, 1.0, DType::F64, &mut rng));
     let loss = |values: Vec<Tensor>| {
         let cx = Context::with_values(values, Mode::Train);
         let predictions = model.network.forward(&cx, &input).unwrap();
@@ -153,7 +174,11 @@ fn gradients_of_the_total_loss() {
         };
         let h = 1e-6;
         let slope = (along(h) - along(-h)) / (2.0 * h);
-        assert!((slope - norm).abs() < 2e-3 * norm, "{}: slope {slope}, gradient {norm}", entry.path);
+        assert!(
+            (slope - norm).abs() < 2e-3 * norm,
+            "{}: slope {slope}, gradient {norm}",
+            entry.path
+        );
     }
 }
 
@@ -161,7 +186,10 @@ fn gradients_of_the_total_loss() {
 fn checkpointing_changes_no_bit() {
     let bits = |(gradients, params, loss): (Vec<Option<Tensor>>, Params, f64)| {
         let all = gradients.into_iter().flatten().chain(params.values());
-        (all.flat_map(|t| t.to_f64_vec().unwrap()).map(f64::to_bits).collect::<Vec<_>>(), loss.to_bits())
+        (
+            all.flat_map(|t| t.to_f64_vec().unwrap()).map(f64::to_bits).collect::<Vec<_>>(),
+            loss.to_bits(),
+        )
     };
     assert_eq!(bits(step(false)), bits(step(true)));
 }
@@ -201,12 +229,16 @@ fn a_weight_file_brings_its_network_along() {
             // Without metadata the network is recognised, whatever stands before the names.
             if let Some(prefix) = prefix {
                 let tensors = model.to_file(DType::F32, Default::default()).unwrap().tensors;
-                file.tensors = tensors.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)).collect();
+                file.tensors = tensors
+                    .into_iter()
+                    .map(|(name, tensor)| (format!("{prefix}{name}"), tensor))
+                    .collect();
                 file.metadata.clear();
             }
             let (read, _) = Model::from_bytes("memory", &file.to_bytes().unwrap()).unwrap();
             // Without filters nothing says how many there would be.
-            let groups = if config.msm == 0 || !config.lam { read.config.groups } else { config.groups };
+            let groups =
+                if config.msm == 0 || !config.lam { read.config.groups } else { config.groups };
             let filters = if prefix.is_none() { config.groups } else { groups };
             assert_eq!(read.config, ModelConfig { groups: filters, ..config.clone() });
             let same = read
@@ -224,7 +256,10 @@ fn a_weight_file_brings_its_network_along() {
 fn files_that_are_no_network_of_ours_say_so() {
     let refused = |file: WeightFile| Model::from_file("w", file).err().unwrap().to_string();
     let other = HashMap::from([("conv1.weight".to_string(), Tensor::zeros(&[1], DType::F32))]);
-    assert!(refused(WeightFile { tensors: other, ..Default::default() }).starts_with("w: this is no IRNeXt"));
+    assert!(
+        refused(WeightFile { tensors: other, ..Default::default() })
+            .starts_with("w: this is no IRNeXt")
+    );
     // A vast network is promised, and no numbers are given.
     let name = |i: usize| format!("Encoder.0.layers.{i}.main.0.main.0.weight");
     let vast = (0..200).map(|i| (name(i), Tensor::zeros(&[1024, 0], DType::F32))).collect();

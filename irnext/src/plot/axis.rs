@@ -23,10 +23,17 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// An axis on which all of `values` that have a place on it can be seen, with a margin; with about `count` ticks.
-    pub fn around(values: impl IntoIterator<Item = f64>, scale: Scale, margin: f64, count: usize) -> Self {
+    /// An axis on which all of `values` that have a place on it can be seen, with a margin; with
+    /// about `count` ticks.
+    pub fn around(
+        values: impl IntoIterator<Item = f64>,
+        scale: Scale,
+        margin: f64,
+        count: usize,
+    ) -> Self {
         let places = values.into_iter().filter_map(|value| scale.place(value));
-        let (low, high) = places.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
+        let (low, high) = places
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
         let (low, high) = match high - low {
             // Nothing to show.
             span if span.is_nan() || span < 0.0 => (0.0, 1.0),
@@ -37,7 +44,8 @@ impl Axis {
             }
             span => (low - margin * span, high + margin * span),
         };
-        let ticks = ticks(scale, low, high, count).into_iter().map(|place| scale.value(place)).collect();
+        let ticks =
+            ticks(scale, low, high, count).into_iter().map(|place| scale.value(place)).collect();
         Self { scale, places: low..high, ticks }
     }
 
@@ -51,7 +59,8 @@ impl Ranged for Axis {
     type FormatOption = NoDefaultFormatting;
     type ValueType = f64;
 
-    /// The pixel of a value between the first and the last pixel of the axis. What has no place stands at its beginning.
+    /// The pixel of a value between the first and the last pixel of the axis. What has no place
+    /// stands at its beginning.
     fn map(&self, value: &f64, (first, last): (i32, i32)) -> i32 {
         let Range { start, end } = self.places;
         let part = self.scale.place(*value).map_or(0.0, |place| (place - start) / (end - start));
@@ -91,14 +100,15 @@ impl Scale {
     }
 }
 
-/// The places of round numbers from `low` to `high`: about `count`, evenly spaced; or powers of ten, and halves and fifths of them
-/// where those are few.
+/// The places of round numbers from `low` to `high`: about `count`, evenly spaced; or powers of
+/// ten, and halves and fifths of them where those are few.
 fn ticks(scale: Scale, low: f64, high: f64, count: usize) -> Vec<f64> {
     if scale == Scale::Log {
         for factors in [&[1.0][..], &[1.0, 3.0], &[1.0, 2.0, 5.0]] {
             let powers = low.floor() as i32..=high.ceil() as i32;
-            let all =
-                powers.flat_map(|power| factors.iter().map(move |factor: &f64| f64::from(power) + factor.log10()));
+            let all = powers.flat_map(|power| {
+                factors.iter().map(move |factor: &f64| f64::from(power) + factor.log10())
+            });
             let ticks: Vec<f64> = all.filter(|tick| (low..=high).contains(tick)).collect();
             if ticks.len() > count {
                 let every = ticks.len().div_ceil(count);
@@ -175,11 +185,19 @@ mod tests {
     #[test]
     fn everything_has_an_axis() {
         for scale in [Scale::Linear, Scale::Log] {
-            for values in [&[][..], &[0.0], &[-3.0, 0.0], &[1e-300, 1e300], &[f64::NAN, 1.0], &[5.0, 5.0]] {
+            for values in
+                [&[][..], &[0.0], &[-3.0, 0.0], &[1e-300, 1e300], &[f64::NAN, 1.0], &[5.0, 5.0]]
+            {
                 let axis = Axis::around(values.iter().copied(), scale, 0.05, 5);
-                assert!(axis.places.end > axis.places.start && axis.ticks.len() < 12, "{values:?} {axis:?}");
+                assert!(
+                    axis.places.end > axis.places.start && axis.ticks.len() < 12,
+                    "{values:?} {axis:?}"
+                );
                 for value in values.iter().filter(|value| scale.place(**value).is_some()) {
-                    assert!(axis.has(*value) && (0..=700).contains(&axis.map(value, (0, 700))), "{value} {axis:?}");
+                    assert!(
+                        axis.has(*value) && (0..=700).contains(&axis.map(value, (0, 700))),
+                        "{value} {axis:?}"
+                    );
                 }
             }
         }

@@ -3,7 +3,8 @@
 /// A step and a value.
 pub type Point = (f64, f64);
 
-/// The exponential moving average of the values, as if over the last `span` of them. It begins with the first, not with 0.
+/// The exponential moving average of the values, as if over the last `span` of them. It begins with
+/// the first, not with 0.
 pub fn smoothed(points: &[Point], span: usize) -> Vec<Point> {
     let weight = 1.0 / span.max(1) as f64;
     let (mut sum, mut total) = (0.0, 0.0);
@@ -15,7 +16,8 @@ pub fn smoothed(points: &[Point], span: usize) -> Vec<Point> {
     points.iter().map(smooth).collect()
 }
 
-/// At most about 2·`columns` of the points: the lowest and the highest of each column, so that no peak is lost.
+/// At most about 2·`columns` of the points: the lowest and the highest of each column, so that no
+/// peak is lost.
 pub fn thinned(points: &[Point], columns: usize) -> Vec<Point> {
     let length = points.len().div_ceil(columns.max(1));
     if length <= 2 {
@@ -51,11 +53,14 @@ mod tests {
 
     #[test]
     fn thinning_keeps_peaks_and_order() {
-        let mut points: Vec<Point> = (0..10_000).map(|step| (step as f64, (step as f64 / 100.0).sin())).collect();
+        let mut points: Vec<Point> =
+            (0..10_000).map(|step| (step as f64, (step as f64 / 100.0).sin())).collect();
         points[5_432].1 = 9.0;
         points[7_777].1 = -9.0;
         let thin = thinned(&points, 100);
-        assert!(thin.len() <= 200 && thin.contains(&(5_432.0, 9.0)) && thin.contains(&(7_777.0, -9.0)));
+        assert!(
+            thin.len() <= 200 && thin.contains(&(5_432.0, 9.0)) && thin.contains(&(7_777.0, -9.0))
+        );
         assert!(thin.windows(2).all(|pair| pair[0].0 < pair[1].0));
         assert_eq!(thinned(&points[..150], 100), points[..150]);
         assert!(thinned(&[], 100).is_empty());

@@ -44,12 +44,28 @@ struct Panel {
     noisy: bool,
 }
 
-const LOSS: Panel = Panel { title: "Loss", of: |r| Some(step(r)?.loss), scale: Scale::Log, noisy: true };
+const LOSS: Panel =
+    Panel { title: "Loss", of: |r| Some(step(r)?.loss), scale: Scale::Log, noisy: true };
 
 const SMALL: [Panel; 4] = [
-    Panel { title: "Validation PSNR, dB", of: |r| Some(validation(r)?.psnr), scale: Scale::Linear, noisy: false },
-    Panel { title: "Validation SSIM", of: |r| Some(validation(r)?.ssim), scale: Scale::Linear, noisy: false },
-    Panel { title: "Learning rate", of: |r| Some(step(r)?.learning_rate), scale: Scale::Linear, noisy: false },
+    Panel {
+        title: "Validation PSNR, dB",
+        of: |r| Some(validation(r)?.psnr),
+        scale: Scale::Linear,
+        noisy: false,
+    },
+    Panel {
+        title: "Validation SSIM",
+        of: |r| Some(validation(r)?.ssim),
+        scale: Scale::Linear,
+        noisy: false,
+    },
+    Panel {
+        title: "Learning rate",
+        of: |r| Some(step(r)?.learning_rate),
+        scale: Scale::Linear,
+        noisy: false,
+    },
     Panel {
         title: "Gradient norm before clipping",
         of: |r| Some(step(r)?.gradient_norm),
@@ -67,9 +83,15 @@ fn validation(record: &Record) -> Option<&ValidationRecord> {
 }
 
 /// Draws `runs` on an area of [`SIZE`] times `zoom`.
-pub fn figure<B: DrawingBackend>(area: &DrawingArea<B, Shift>, runs: &[Run], zoom: u32) -> Result<()> {
+pub fn figure<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    runs: &[Run],
+    zoom: u32,
+) -> Result<()> {
     let pen = Pen { zoom };
-    pen.figure(area, runs).map_err(|reason| Error::Config { reason: format!("the picture cannot be drawn: {reason}") })
+    pen.figure(area, runs).map_err(|reason| Error::Config {
+        reason: format!("the picture cannot be drawn: {reason}"),
+    })
 }
 
 /// Draws in units of which `zoom` pixels are one.
@@ -82,7 +104,8 @@ type Drawn = std::result::Result<(), String>;
 
 impl Pen {
     fn figure<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, runs: &[Run]) -> Drawn {
-        register_font(TYPEFACE, FontStyle::Normal, include_bytes!("dejavu-sans.ttf")).map_err(|_| "no typeface")?;
+        register_font(TYPEFACE, FontStyle::Normal, include_bytes!("dejavu-sans.ttf"))
+            .map_err(|_| "no typeface")?;
         area.fill(&WHITE).map_err(said)?;
         let rows = runs.len().div_ceil(2) as u32;
         let (heading, panels) = area.split_vertically(self.length(28 + 36 * rows));
@@ -107,13 +130,20 @@ impl Pen {
         for (i, (run, colour)) in runs.iter().zip(COLOURS).enumerate() {
             let (column, row) = (i as i32 % columns, i as i32 / columns);
             let place = |x: i32| self.at(x + 30 + column * 785, 40 + 36 * row);
-            let bar = [self.at(30 + column * 785, 38 + 36 * row), self.at(66 + column * 785, 44 + 36 * row)];
+            let bar = [
+                self.at(30 + column * 785, 38 + 36 * row),
+                self.at(66 + column * 785, 44 + 36 * row),
+            ];
             area.draw(&Rectangle::new(bar, colour.filled())).map_err(said)?;
             let shown = shortened(&run.name, 30);
             area.draw(&Text::new(shown.clone(), place(50), name.clone())).map_err(said)?;
             let (width, _) = area.estimate_text_size(&shown, &name).map_err(said)?;
-            area.draw(&Text::new(summary(run), place(66 + (width / self.zoom) as i32), remark.clone()))
-                .map_err(said)?;
+            area.draw(&Text::new(
+                summary(run),
+                place(66 + (width / self.zoom) as i32),
+                remark.clone(),
+            ))
+            .map_err(said)?;
         }
         Ok(())
     }
@@ -162,7 +192,9 @@ impl Pen {
         if panel.noisy && span > 1 {
             for (curve, colour) in curves.iter().zip(COLOURS) {
                 let style = self.hair(colour);
-                chart.draw_series(LineSeries::new(seen(thinned(curve, COLUMNS)), style)).map_err(said)?;
+                chart
+                    .draw_series(LineSeries::new(seen(thinned(curve, COLUMNS)), style))
+                    .map_err(said)?;
             }
         }
         for (curve, colour) in curves.iter().zip(COLOURS) {
@@ -170,13 +202,17 @@ impl Pen {
             let points: Vec<Point> = seen(thinned(&curve, COLUMNS)).collect();
             // Few points are shown one by one; one alone would not be seen otherwise.
             if points.len() <= 50 {
-                let dots = points.iter().map(|&point| Circle::new(point, self.length(4), colour.filled()));
+                let dots =
+                    points.iter().map(|&point| Circle::new(point, self.length(4), colour.filled()));
                 chart.draw_series(dots).map_err(said)?;
             }
             let corners = |point: &Point| chart.backend_coord(point);
             for piece in without_sharp_turns(&points, corners) {
-                chart.draw_series(LineSeries::new(piece.iter().copied(), self.line(&colour, 2))).map_err(said)?;
-                let ends = piece.last().map(|&point| Circle::new(point, self.zoom, colour.filled()));
+                chart
+                    .draw_series(LineSeries::new(piece.iter().copied(), self.line(&colour, 2)))
+                    .map_err(said)?;
+                let ends =
+                    piece.last().map(|&point| Circle::new(point, self.zoom, colour.filled()));
                 chart.draw_series(ends).map_err(said)?;
             }
         }
@@ -208,8 +244,8 @@ impl Pen {
     }
 }
 
-/// The curve in pieces, cut where it turns by more than a right angle; neighbours share the point. Where a thick line turns
-/// sharply, the corner of its outline would stand far out.
+/// The curve in pieces, cut where it turns by more than a right angle; neighbours share the point.
+/// Where a thick line turns sharply, the corner of its outline would stand far out.
 fn without_sharp_turns(points: &[Point], pixel: impl Fn(&Point) -> (i32, i32)) -> Vec<&[Point]> {
     let (mut pieces, mut first) = (Vec::new(), 0);
     for (i, corner) in points.windows(3).enumerate() {
@@ -242,7 +278,8 @@ fn summary(run: &Run) -> String {
     }
 }
 
-/// The end of a text, if it is longer than `most` characters: of a path, that tells more than the beginning.
+/// The end of a text, if it is longer than `most` characters: of a path, that tells more than the
+/// beginning.
 fn shortened(text: &str, most: usize) -> String {
     let count = text.chars().count();
     match count > most {

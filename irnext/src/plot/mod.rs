@@ -1,7 +1,8 @@
 //! Curves of training runs as a picture, from what their logs hold ([`crate::train::log`]).
 //!
-//! One picture shows loss, validation scores, learning rate and gradient norm over steps, for one run or for several on top of
-//! each other. Nothing need be installed for it: the typeface is inside the program.
+//! One picture shows loss, validation scores, learning rate and gradient norm over steps, for one
+//! run or for several on top of each other. Nothing need be installed for it: the typeface is
+//! inside the program.
 
 mod axis;
 mod curve;
@@ -47,7 +48,11 @@ impl Run {
         // `runs/a/.` and `.` have names, too.
         let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let folder = if path.is_dir() { Some(full.as_path()) } else { full.parent() };
-        let name = folder.and_then(Path::file_name).unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let name = folder
+            .and_then(Path::file_name)
+            .unwrap_or(path.as_os_str())
+            .to_string_lossy()
+            .into_owned();
         Ok(Self { name, records })
     }
 
@@ -57,7 +62,8 @@ impl Run {
             Record::Step(record) => record.step as f64,
             Record::Validation(record) => record.step as f64,
         };
-        let point = |record: &Record| Some((step(record), of(record).filter(|value| value.is_finite())?));
+        let point =
+            |record: &Record| Some((step(record), of(record).filter(|value| value.is_finite())?));
         self.records.iter().filter_map(point).collect()
     }
 }
@@ -65,11 +71,15 @@ impl Run {
 /// Reads runs to show together; those of one name are called by their whole paths.
 pub fn read(paths: &[impl AsRef<Path>]) -> Result<Vec<Run>> {
     if paths.len() > COLOURS.len() {
-        let reason =
-            format!("{} runs are too many for one picture; at most {} can be told apart", paths.len(), COLOURS.len());
+        let reason = format!(
+            "{} runs are too many for one picture; at most {} can be told apart",
+            paths.len(),
+            COLOURS.len()
+        );
         return Err(Error::Config { reason });
     }
-    let mut runs: Vec<Run> = paths.iter().map(|path| Run::read(path.as_ref())).collect::<Result<_>>()?;
+    let mut runs: Vec<Run> =
+        paths.iter().map(|path| Run::read(path.as_ref())).collect::<Result<_>>()?;
     let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
     for (run, path) in runs.iter_mut().zip(paths) {
         if names.iter().filter(|name| **name == run.name).count() > 1 {
@@ -79,7 +89,8 @@ pub fn read(paths: &[impl AsRef<Path>]) -> Result<Vec<Run>> {
     Ok(runs)
 }
 
-/// Whether `path` names a picture that [`write()`] can make: an .svg, or one that a photograph can be written to.
+/// Whether `path` names a picture that [`write()`] can make: an .svg, or one that a photograph can
+/// be written to.
 pub fn check_writable(path: &Path) -> Result<()> {
     if is_svg(path) { Ok(()) } else { Photo::check_writable(path) }
 }

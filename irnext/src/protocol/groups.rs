@@ -1,5 +1,6 @@
-//! The parts of a test set that its tables score apart: DPDD's indoor and outdoor scenes, RSBlur's with and without saturated
-//! lights. Which pair is in which part is written in lists that are published with the sets.
+//! The parts of a test set that its tables score apart: DPDD's indoor and outdoor scenes, RSBlur's
+//! with and without saturated lights. Which pair is in which part is written in lists that are
+//! published with the sets.
 
 use super::Protocol;
 use crate::data::{Pair, scene_of};
@@ -10,28 +11,49 @@ use std::path::{Path, PathBuf};
 
 /// The part that each pair is in, if the set's lists are in `folder` or one of the two above it.
 ///
-/// DPDD: `indoor_labels` and `outdoor_labels`, `.npy` or `.txt`, hold the pairs' positions, counted from 1.
-/// RSBlur: `RSBlur_real_test_saturation.txt` and `…_non_saturation.txt` hold the names of their files.
-pub fn groups(protocol: Protocol, folder: &Path, pairs: &[Pair]) -> Result<Vec<Option<&'static str>>> {
+/// DPDD: `indoor_labels` and `outdoor_labels`, `.npy` or `.txt`, hold the pairs' positions, counted
+/// from 1. RSBlur: `RSBlur_real_test_saturation.txt` and `…_non_saturation.txt` hold the names of
+/// their files.
+pub fn groups(
+    protocol: Protocol,
+    folder: &Path,
+    pairs: &[Pair],
+) -> Result<Vec<Option<&'static str>>> {
     let mut found = vec![None; pairs.len()];
     match protocol {
         Protocol::Dpdd => {
             for (group, name) in [("indoor", "indoor_labels"), ("outdoor", "outdoor_labels")] {
-                let Some(list) = find(folder, &[&format!("{name}.txt"), &format!("{name}.npy")]) else { continue };
+                let Some(list) = find(folder, &[&format!("{name}.txt"), &format!("{name}.npy")])
+                else {
+                    continue;
+                };
                 for position in positions(&list)? {
-                    let place = position.checked_sub(1).and_then(|i| found.get_mut(i)).ok_or_else(|| {
-                        Error::data(&list, format!("holds position {position}, and there are {} pairs", pairs.len()))
-                    })?;
+                    let place = position.checked_sub(1).and_then(|i| found.get_mut(i)).ok_or_else(
+                        || {
+                            Error::data(
+                                &list,
+                                format!(
+                                    "holds position {position}, and there are {} pairs",
+                                    pairs.len()
+                                ),
+                            )
+                        },
+                    )?;
                     *place = Some(group);
                 }
             }
         }
         Protocol::Rsblur => {
-            for (group, name) in [("saturated", "saturation"), ("not saturated", "non_saturation")] {
-                let Some(list) = find(folder, &[&format!("RSBlur_real_test_{name}.txt")]) else { continue };
+            for (group, name) in [("saturated", "saturation"), ("not saturated", "non_saturation")]
+            {
+                let Some(list) = find(folder, &[&format!("RSBlur_real_test_{name}.txt")]) else {
+                    continue;
+                };
                 let text = fs::read_to_string(&list).map_err(Error::io(&list))?;
-                let scenes: HashSet<String> =
-                    text.lines().filter_map(|line| scene_of(Path::new(line.split(' ').next()?))).collect();
+                let scenes: HashSet<String> = text
+                    .lines()
+                    .filter_map(|line| scene_of(Path::new(line.split(' ').next()?)))
+                    .collect();
                 for (place, pair) in found.iter_mut().zip(pairs) {
                     if scene_of(&pair.target).is_some_and(|scene| scenes.contains(&scene)) {
                         *place = Some(group);
@@ -46,7 +68,9 @@ pub fn groups(protocol: Protocol, folder: &Path, pairs: &[Pair]) -> Result<Vec<O
 
 fn find(folder: &Path, names: &[&str]) -> Option<PathBuf> {
     let folders = folder.ancestors().take(3);
-    folders.flat_map(|folder| names.iter().map(move |name| folder.join(name))).find(|list| list.is_file())
+    folders
+        .flat_map(|folder| names.iter().map(move |name| folder.join(name)))
+        .find(|list| list.is_file())
 }
 
 /// Whole numbers, from a text file or numpy's.
@@ -56,26 +80,38 @@ fn positions(list: &Path) -> Result<Vec<usize>> {
         true => npy(&bytes),
         false => {
             let text = String::from_utf8_lossy(&bytes);
-            let words = text.split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty());
+            let words =
+                text.split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty());
             // numpy's savetxt writes 1.000000000000000000e+00.
             words
-                .map(|word| word.parse::<f64>().ok().filter(|v| v.fract() == 0.0 && *v >= 0.0).map(|v| v as usize))
+                .map(|word| {
+                    word.parse::<f64>()
+                        .ok()
+                        .filter(|v| v.fract() == 0.0 && *v >= 0.0)
+                        .map(|v| v as usize)
+                })
                 .collect()
         }
     };
     numbers.ok_or_else(|| Error::data(list, "is no list of whole numbers"))
 }
 
-/// A numpy file of 64-bit integers: magic, version, the length of a header in Python's syntax, the numbers.
+/// A numpy file of 64-bit integers: magic, version, the length of a header in Python's syntax, the
+/// numbers.
 fn npy(bytes: &[u8]) -> Option<Vec<usize>> {
     let rest = bytes.strip_prefix(b"\x93NUMPY\x01\x00")?;
     let (length, rest) = rest.split_at_checked(2)?;
-    let (header, data) = rest.split_at_checked(usize::from(u16::from_le_bytes(length.try_into().ok()?)))?;
+    let (header, data) =
+        rest.split_at_checked(usize::from(u16::from_le_bytes(length.try_into().ok()?)))?;
     let header = std::str::from_utf8(header).ok()?;
     if !header.contains("'<i8'") || !data.len().is_multiple_of(8) {
         return None;
     }
-    data.as_chunks::<8>().0.iter().map(|number| usize::try_from(i64::from_le_bytes(*number)).ok()).collect()
+    data.as_chunks::<8>()
+        .0
+        .iter()
+        .map(|number| usize::try_from(i64::from_le_bytes(*number)).ok())
+        .collect()
 }
 
 #[cfg(test)]
@@ -83,11 +119,15 @@ mod tests {
     use super::*;
 
     fn pairs(targets: &[&str]) -> Vec<Pair> {
-        targets.iter().map(|t| Pair { name: t.to_string(), input: t.into(), target: t.into() }).collect()
+        targets
+            .iter()
+            .map(|t| Pair { name: t.to_string(), input: t.into(), target: t.into() })
+            .collect()
     }
 
     fn numpy(numbers: &[i64]) -> Vec<u8> {
-        let header = format!("{{'descr': '<i8', 'fortran_order': False, 'shape': ({},), }}", numbers.len());
+        let header =
+            format!("{{'descr': '<i8', 'fortran_order': False, 'shape': ({},), }}", numbers.len());
         let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
         bytes.extend((header.len() as u16).to_le_bytes());
         bytes.extend(header.as_bytes());
@@ -117,16 +157,25 @@ mod tests {
     fn damaged_numpy_files_are_no_lists() {
         let whole = numpy(&[1, 2]);
         assert_eq!(npy(&whole), Some(vec![1, 2]));
-        assert!((0..whole.len()).all(|end| npy(&whole[..end]).is_none_or(|numbers| numbers.len() < 2)));
+        assert!(
+            (0..whole.len()).all(|end| npy(&whole[..end]).is_none_or(|numbers| numbers.len() < 2))
+        );
         assert_eq!(npy(&numpy(&[-1])), None);
     }
 
     #[test]
     fn rsblur_by_name() {
         let folder = tempfile::tempdir().unwrap();
-        let line = "RSBlur/0001/000022/gt/gt_sharp.png RSBlur/0001/000022/real_blur/real_blur.png\n";
+        let line =
+            "RSBlur/0001/000022/gt/gt_sharp.png RSBlur/0001/000022/real_blur/real_blur.png\n";
         fs::write(folder.path().join("RSBlur_real_test_saturation.txt"), line).unwrap();
-        let all = pairs(&["/d/RSBlur/0001/000022/gt/gt_sharp.png", "/d/RSBlur/0001/000023/gt/gt_sharp.png"]);
-        assert_eq!(groups(Protocol::Rsblur, folder.path(), &all).unwrap(), [Some("saturated"), None]);
+        let all = pairs(&[
+            "/d/RSBlur/0001/000022/gt/gt_sharp.png",
+            "/d/RSBlur/0001/000023/gt/gt_sharp.png",
+        ]);
+        assert_eq!(
+            groups(Protocol::Rsblur, folder.path(), &all).unwrap(),
+            [Some("saturated"), None]
+        );
     }
 }

@@ -1,7 +1,9 @@
-//! How the paper's tables were scored: which pairs of a data set, which of the many PSNRs and SSIMs.
+//! How the paper's tables were scored: which pairs of a data set, which of the many PSNRs and
+//! SSIMs.
 //!
-//! A [`Protocol`] says what is scored and how; [`sets`] knows the thirteen data sets and the published figures;
-//! [`groups`] divides a set (DPDD's indoor and outdoor scenes); [`Report`] is the outcome, as a table, JSON or CSV.
+//! A [`Protocol`] says what is scored and how; [`sets`] knows the thirteen data sets and the
+//! published figures; [`groups`] divides a set (DPDD's indoor and outdoor scenes); [`Report`] is
+//! the outcome, as a table, JSON or CSV.
 //!
 //! Reading order: this file → `sets` → `groups` → `report`.
 
@@ -53,8 +55,16 @@ impl Protocol {
         (Self::NhHaze, "nh-haze", "images 51 to 55; RGB as computed, SSIM after shrinking"),
         (Self::RainY, "rain-y", "the rounded luma of 8-bit images, Wang's SSIM"),
         (Self::Snow, "snow", "RGB as computed, SSIM after shrinking"),
-        (Self::Gopro, "gopro", "RGB of 8-bit images, MATLAB's SSIM over the volume of height, width and channels"),
-        (Self::Rsblur, "rsblur", "8-bit images, brightness matched and aligned by a homography (ECC) first"),
+        (
+            Self::Gopro,
+            "gopro",
+            "RGB of 8-bit images, MATLAB's SSIM over the volume of height, width and channels",
+        ),
+        (
+            Self::Rsblur,
+            "rsblur",
+            "8-bit images, brightness matched and aligned by a homography (ECC) first",
+        ),
         (
             Self::Dpdd,
             "dpdd",
@@ -76,22 +86,38 @@ impl Protocol {
     /// The measures that the published tables hold.
     pub fn headline(self) -> Vec<Measure> {
         match self {
-            Self::Sots | Self::DenseHaze | Self::NhHaze | Self::Snow => vec![Measure::PSNR, Measure::SSIM_DOWNSCALED],
-            Self::RainY => vec![Measure::Psnr(View::Luma8), Measure::Ssim(Ssim::Gaussian, View::Luma8)],
+            Self::Sots | Self::DenseHaze | Self::NhHaze | Self::Snow => {
+                vec![Measure::PSNR, Measure::SSIM_DOWNSCALED]
+            }
+            Self::RainY => {
+                vec![Measure::Psnr(View::Luma8), Measure::Ssim(Ssim::Gaussian, View::Luma8)]
+            }
             Self::Gopro => vec![Measure::Psnr(View::Rgb8), Measure::Ssim(Ssim::Cube, View::Rgb8)],
             Self::Rsblur => vec![Measure::AlignedPsnr, Measure::AlignedSsim],
             Self::Dpdd => {
-                vec![Measure::PSNR, Measure::Ssim(Ssim::Uniform, View::Rgb), Measure::Mae, Measure::Lpips]
+                vec![
+                    Measure::PSNR,
+                    Measure::Ssim(Ssim::Uniform, View::Rgb),
+                    Measure::Mae,
+                    Measure::Lpips,
+                ]
             }
             Self::Plain => vec![Measure::PSNR, Measure::SSIM],
         }
     }
 
-    /// Of the splits found in `folder`, those to score, cut down to the pairs that the published figures are for.
+    /// Of the splits found in `folder`, those to score, cut down to the pairs that the published
+    /// figures are for.
     ///
-    /// With `role`, the splits of that role whole. Without, the test splits; where none is called so, the validation
-    /// splits (the authors' GoPro), then those of unknown role; and a folder that is a split itself whatever it is called.
-    pub fn select(self, folder: &Path, mut splits: Vec<Split>, role: Option<Role>) -> Result<Vec<Split>> {
+    /// With `role`, the splits of that role whole. Without, the test splits; where none is called
+    /// so, the validation splits (the authors' GoPro), then those of unknown role; and a folder
+    /// that is a split itself whatever it is called.
+    pub fn select(
+        self,
+        folder: &Path,
+        mut splits: Vec<Split>,
+        role: Option<Role>,
+    ) -> Result<Vec<Split>> {
         let wanted = role.or_else(|| {
             let has = |role: &Role| splits.iter().any(|split| split.role == *role);
             [Role::Test, Role::Validation, Role::Unknown]
@@ -101,7 +127,10 @@ impl Protocol {
         });
         let Some(wanted) = wanted else {
             let names: Vec<_> = splits.iter().map(|split| split.name.as_str()).collect();
-            let reason = format!("has no test split, only {}; name one with --split or its folder", names.join(", "));
+            let reason = format!(
+                "has no test split, only {}; name one with --split or its folder",
+                names.join(", ")
+            );
             return Err(Error::data(folder, reason));
         };
         splits.retain(|split| split.role == wanted);
@@ -110,7 +139,10 @@ impl Protocol {
         }
         splits.retain(|split| !split.pairing.pairs.is_empty());
         if splits.is_empty() {
-            return Err(Error::data(folder, "has no pairs of photographs in the splits that are to be scored"));
+            return Err(Error::data(
+                folder,
+                "has no pairs of photographs in the splits that are to be scored",
+            ));
         }
         Ok(splits)
     }
@@ -142,7 +174,8 @@ fn keep_last_five(split: &mut Split) {
 
 /// Whether a file of Dense-Haze or NH-HAZE is one of images 51 to 55, which are its test.
 pub(crate) fn is_of_the_last_five(name: &str) -> bool {
-    let number = name.split(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse::<u32>().ok());
+    let number =
+        name.split(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse::<u32>().ok());
     number.is_some_and(|n| (51..=55).contains(&n))
 }
 
@@ -152,7 +185,11 @@ mod tests {
     use crate::data::{Pair, Pairing};
 
     fn split(name: &str, role: Role, images: &[&str]) -> Split {
-        let pair = |image: &&str| Pair { name: image.to_string(), input: image.into(), target: image.into() };
+        let pair = |image: &&str| Pair {
+            name: image.to_string(),
+            input: image.into(),
+            target: image.into(),
+        };
         let pairing = Pairing { pairs: images.iter().map(pair).collect(), unpaired: Vec::new() };
         Split { name: name.into(), role, pairing }
     }
@@ -178,20 +215,32 @@ mod tests {
         let splits = [split("test", Role::Test, &["a"]), split("train", Role::Train, &["b", "c"])];
         assert_eq!(selected(Protocol::Sots, &splits, None).unwrap(), ["test 1"]);
         assert_eq!(selected(Protocol::Sots, &splits, Some(Role::Train)).unwrap(), ["train 2"]);
-        assert_eq!(selected(Protocol::Sots, &splits[1..], None).unwrap(), ["train 2"], "the folder itself was named");
+        assert_eq!(
+            selected(Protocol::Sots, &splits[1..], None).unwrap(),
+            ["train 2"],
+            "the folder itself was named"
+        );
         let two = [split("a/train", Role::Train, &["b"]), split("b/train", Role::Train, &["b"])];
         assert!(selected(Protocol::Sots, &two, None).unwrap_err().to_string().contains("b/train"));
-        let authors = [split("train", Role::Train, &["b"]), split("valid", Role::Validation, &["c"])];
+        let authors =
+            [split("train", Role::Train, &["b"]), split("valid", Role::Validation, &["c"])];
         assert_eq!(selected(Protocol::Gopro, &authors, None).unwrap(), ["valid 1"]);
         assert!(selected(Protocol::Gopro, &authors, Some(Role::Test)).is_err());
     }
 
     #[test]
     fn the_last_five_of_dense_haze_are_its_test() {
-        let all = split("Dense-Haze", Role::Unknown, &["01_hazy.png", "50_hazy.png", "51_hazy.png", "55_hazy.png"]);
+        let all = split(
+            "Dense-Haze",
+            Role::Unknown,
+            &["01_hazy.png", "50_hazy.png", "51_hazy.png", "55_hazy.png"],
+        );
         let all = [all];
         assert_eq!(selected(Protocol::DenseHaze, &all, None).unwrap(), ["Dense-Haze 2"]);
-        assert_eq!(selected(Protocol::DenseHaze, &all, Some(Role::Unknown)).unwrap(), ["Dense-Haze 4"]);
+        assert_eq!(
+            selected(Protocol::DenseHaze, &all, Some(Role::Unknown)).unwrap(),
+            ["Dense-Haze 4"]
+        );
         assert_eq!(selected(Protocol::Sots, &all, None).unwrap(), ["Dense-Haze 4"]);
         let training = split("train", Role::Train, &["01_hazy.png", "50_hazy.png"]);
         assert_eq!(selected(Protocol::NhHaze, &[training], None).unwrap(), ["train 2"]);

@@ -17,7 +17,8 @@ pub enum Format {
     Csv,
 }
 
-/// What turns image files into pixels. JPEG decoders differ in the last bit, which moves scores in the second decimal.
+/// What turns image files into pixels. JPEG decoders differ in the last bit, which moves scores in
+/// the second decimal.
 pub const DECODER: &str = "image 0.25.10 (png 0.18.1, zune-jpeg 0.5.15)";
 
 /// Scores by one protocol.
@@ -62,12 +63,18 @@ pub struct Mean {
 impl SetReport {
     /// The mean over all images, and before it those over the parts of the set.
     pub fn means(&self) -> Vec<Mean> {
-        let mut groups: Vec<_> = self.images.iter().filter_map(|(_, group)| *group).map(Some).collect();
+        let mut groups: Vec<_> =
+            self.images.iter().filter_map(|(_, group)| *group).map(Some).collect();
         groups.sort();
         groups.dedup();
         groups.push(None);
         let of = |group: Option<&'static str>| {
-            let rows = || self.images.iter().filter(move |(_, g)| group.is_none() || *g == group).map(|(row, _)| row);
+            let rows = || {
+                self.images
+                    .iter()
+                    .filter(move |(_, g)| group.is_none() || *g == group)
+                    .map(|(row, _)| row)
+            };
             let restored: Option<Vec<&[f64]>> = rows().map(|row| row.restored.as_deref()).collect();
             Mean {
                 group,
@@ -121,11 +128,14 @@ impl Report {
 
     fn lines(&self, input: &[f64], restored: Option<&[f64]>, name: &str) -> String {
         let line = |which: &str, values: &[f64]| {
-            let column = |(value, measure): (&f64, &Measure)| format!(" {:>1$}", cell(*value), width(*measure));
+            let column = |(value, measure): (&f64, &Measure)| {
+                format!(" {:>1$}", cell(*value), width(*measure))
+            };
             let columns: String = values.iter().zip(&self.measures).map(column).collect();
             format!("{which:8}{columns}  {name}\n")
         };
-        line("degraded", input) + &restored.map(|values| line("restored", values)).unwrap_or_default()
+        line("degraded", input)
+            + &restored.map(|values| line("restored", values)).unwrap_or_default()
     }
 
     /// The lines below a split's table: means, remarks, and published figures beside ours.
@@ -133,14 +143,21 @@ impl Report {
         let mut text = String::new();
         for mean in set.means() {
             let group = mean.group.map(|group| format!(", {group}")).unwrap_or_default();
-            text += &self.lines(&mean.input, mean.restored.as_deref(), &format!("mean of {}{group}", mean.images));
+            text += &self.lines(
+                &mean.input,
+                mean.restored.as_deref(),
+                &format!("mean of {}{group}", mean.images),
+            );
         }
         for (scored, _) in &set.images {
             text.extend(scored.remarks.iter().map(|remark| format!("no score  {remark}\n")));
         }
         if let Some(known) = set.set {
             let published = known.published;
-            let input = published.input_psnr.map(|psnr| format!("degraded {psnr:.2} dB; ")).unwrap_or_default();
+            let input = published
+                .input_psnr
+                .map(|psnr| format!("degraded {psnr:.2} dB; "))
+                .unwrap_or_default();
             let counts: Vec<_> = known.test.iter().map(usize::to_string).collect();
             text += &format!(
                 "published {}, {} test pairs: {input}IRNeXt {:.2} dB, SSIM {} (in the paper)\n",
@@ -155,7 +172,8 @@ impl Report {
 
     fn json(&self) -> Value {
         let scores = |values: &[f64]| -> Value {
-            let pairs = self.measures.iter().zip(values).map(|(m, v)| (m.name().to_string(), number(*v)));
+            let pairs =
+                self.measures.iter().zip(values).map(|(m, v)| (m.name().to_string(), number(*v)));
             Value::Object(pairs.collect::<Map<_, _>>())
         };
         let sets = self.sets.iter().map(|set| {
@@ -186,7 +204,8 @@ impl Report {
                 "images": images.collect::<Vec<_>>(),
             })
         });
-        let descriptions = self.measures.iter().map(|m| (m.name().to_string(), m.description().into()));
+        let descriptions =
+            self.measures.iter().map(|m| (m.name().to_string(), m.description().into()));
         json!({
             "program": concat!("irnext ", env!("CARGO_PKG_VERSION")),
             "protocol": self.protocol.name(),
@@ -206,15 +225,29 @@ impl Report {
         let weights = self.weights.as_deref().unwrap_or("");
         for set in &self.sets {
             let mut row = |image: &str, group: Option<&str>, which: &str, values: &[f64]| {
-                let fields = [self.protocol.name(), DECODER, weights, &set.name, image, group.unwrap_or(""), which];
+                let fields = [
+                    self.protocol.name(),
+                    DECODER,
+                    weights,
+                    &set.name,
+                    image,
+                    group.unwrap_or(""),
+                    which,
+                ];
                 text += &fields.map(quoted).join(",");
-                text.extend(values.iter().map(|v| if v.is_nan() { ",".into() } else { format!(",{v}") }));
+                text.extend(
+                    values.iter().map(|v| if v.is_nan() { ",".into() } else { format!(",{v}") }),
+                );
                 text.push('\n');
             };
-            let images =
-                set.images.iter().map(|(s, group)| (s.name.clone(), *group, s.input.clone(), s.restored.clone()));
-            let means =
-                set.means().into_iter().map(|m| (format!("mean of {}", m.images), m.group, m.input, m.restored));
+            let images = set
+                .images
+                .iter()
+                .map(|(s, group)| (s.name.clone(), *group, s.input.clone(), s.restored.clone()));
+            let means = set
+                .means()
+                .into_iter()
+                .map(|m| (format!("mean of {}", m.images), m.group, m.input, m.restored));
             for (name, group, input, restored) in images.chain(means) {
                 row(&name, group, "degraded", &input);
                 restored.iter().for_each(|values| row(&name, group, "restored", values));
@@ -266,9 +299,12 @@ mod tests {
             restored: Some(vec![psnr + 2.0, f64::NAN]),
             remarks: vec![format!("{name}: ssim: too small")],
         };
-        let images =
-            vec![(scored("a, \"b\".png", 20.0), Some("indoor")), (scored("c.png", f64::INFINITY), Some("outdoor"))];
-        let set = SetReport { name: "test".into(), set: Set::recognise("dpdd", None), pairs: 2, images };
+        let images = vec![
+            (scored("a, \"b\".png", 20.0), Some("indoor")),
+            (scored("c.png", f64::INFINITY), Some("outdoor")),
+        ];
+        let set =
+            SetReport { name: "test".into(), set: Set::recognise("dpdd", None), pairs: 2, images };
         Report {
             protocol: Protocol::Dpdd,
             measures: vec![Measure::PSNR, Measure::SSIM],
@@ -291,7 +327,9 @@ mod tests {
     #[test]
     fn a_table_names_protocol_decoder_and_published_figures() {
         let table = report().write(Format::Table);
-        for part in ["dpdd", DECODER, "mean of 1, indoor", "mean of 2\n", "26.30 dB", "no score", " inf "] {
+        for part in
+            ["dpdd", DECODER, "mean of 1, indoor", "mean of 2\n", "26.30 dB", "no score", " inf "]
+        {
             assert!(table.contains(part), "{part} is missing:\n{table}");
         }
     }
@@ -317,7 +355,10 @@ mod tests {
         let lock = include_str!("../../../Cargo.lock");
         for part in DECODER.split(['(', ',', ')']).map(str::trim).filter(|part| !part.is_empty()) {
             let (name, version) = part.split_once(' ').unwrap();
-            assert!(lock.contains(&format!("name = \"{name}\"\nversion = \"{version}\"")), "{part}");
+            assert!(
+                lock.contains(&format!("name = \"{name}\"\nversion = \"{version}\"")),
+                "{part}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The thirteen data sets of the paper: how many pairs they have, what the degraded images score, what the paper reports.
+//! The thirteen data sets of the paper: how many pairs they have, what the degraded images score,
+//! what the paper reports.
 
 use super::Protocol;
 use crate::data::Role;
@@ -39,7 +40,8 @@ const fn published(input_psnr: Option<f64>, irnext_psnr: f64, irnext_ssim: f64) 
     Published { input_psnr, irnext_psnr, irnext_ssim }
 }
 
-/// The composite training set of the deraining papers; the copies that can be downloaded lack one pair.
+/// The composite training set of the deraining papers; the copies that can be downloaded lack one
+/// pair.
 const RAIN_TRAINING: &[usize] = &[13_712, 13_711];
 
 /// All of them, in the order of the paper's Table 14.
@@ -164,20 +166,29 @@ pub const SETS: [Set; 13] = [
 ];
 
 impl Set {
-    /// The set that a path's folders name, if one of `protocol` (or any, without); the longest name counts.
+    /// The set that a path's folders name, if one of `protocol` (or any, without); the longest name
+    /// counts.
     pub fn recognise(path: &str, protocol: Option<Protocol>) -> Option<&'static Self> {
         let letters = |c: char| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { ' ' };
         let plain: String = format!(" {path} ").chars().map(letters).collect();
         let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ");
         let plain = format!(" {plain} ");
-        let named = SETS.iter().filter(|set| protocol.is_none_or(|p| p == set.protocol)).flat_map(|set| {
-            set.words.iter().filter(|word| plain.contains(&format!(" {word} "))).map(move |word| (word.len(), set))
-        });
+        let named =
+            SETS.iter().filter(|set| protocol.is_none_or(|p| p == set.protocol)).flat_map(|set| {
+                set.words
+                    .iter()
+                    .filter(|word| plain.contains(&format!(" {word} ")))
+                    .map(move |word| (word.len(), set))
+            });
         named.max_by_key(|(length, _)| *length).map(|(_, set)| set)
     }
 
     /// The set that the folders of the split `split` below `folder` name; see [`Set::recognise`].
-    pub fn of_split(folder: &Path, split: &str, protocol: Option<Protocol>) -> Option<&'static Self> {
+    pub fn of_split(
+        folder: &Path,
+        split: &str,
+        protocol: Option<Protocol>,
+    ) -> Option<&'static Self> {
         let path = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned()).join(split);
         Self::recognise(&path.display().to_string(), protocol)
     }
@@ -213,15 +224,18 @@ mod tests {
         assert_eq!(name("media/test/Snow100K-L"), Some("Snow100K"));
         assert_eq!(name("GoPro_Large/test"), Some("GoPro"));
         assert_eq!(name("my pictures/nitscsdx"), None);
-        assert_eq!(Set::recognise("GoPro/rain100l", Some(Protocol::Gopro)).map(|set| set.name), Some("GoPro"));
+        assert_eq!(
+            Set::recognise("GoPro/rain100l", Some(Protocol::Gopro)).map(|set| set.name),
+            Some("GoPro")
+        );
     }
 
     #[test]
     fn every_set_has_its_words_and_counts() {
         for set in &SETS {
-            assert!(
-                set.words.iter().all(|w| w.chars().all(|c| c == ' ' || c.is_ascii_digit() || c.is_ascii_lowercase()))
-            );
+            assert!(set.words.iter().all(|w| {
+                w.chars().all(|c| c == ' ' || c.is_ascii_digit() || c.is_ascii_lowercase())
+            }));
             assert_eq!(Set::recognise(set.words[0], None).map(|s| s.name), Some(set.name));
             assert!(!set.train.is_empty() && !set.test.is_empty());
         }

@@ -21,8 +21,10 @@ fn lines(recipe: &Recipe) -> BTreeMap<String, Line> {
             section = format!("{}.", name.trim_end_matches(']'));
             continue;
         }
-        let (key, rest) = line.split_once(" = ").unwrap_or_else(|| panic!("{}: {line}", recipe.name));
-        let (value, mark) = rest.split_once('#').unwrap_or_else(|| panic!("{}: no mark: {line}", recipe.name));
+        let (key, rest) =
+            line.split_once(" = ").unwrap_or_else(|| panic!("{}: {line}", recipe.name));
+        let (value, mark) =
+            rest.split_once('#').unwrap_or_else(|| panic!("{}: no mark: {line}", recipe.name));
         found.insert(format!("{section}{key}"), Line { value: value.trim(), mark: mark.trim() });
     }
     found
@@ -38,12 +40,18 @@ fn folder() -> &'static Path {
 
 #[test]
 fn the_names_are_those_of_the_files() {
-    let names: BTreeSet<String> = RECIPES.iter().map(|recipe| format!("{}.toml", recipe.name)).collect();
-    let files = fs::read_dir(folder()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let names: BTreeSet<String> =
+        RECIPES.iter().map(|recipe| format!("{}.toml", recipe.name)).collect();
+    let files = fs::read_dir(folder())
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap());
     assert_eq!(names, files.collect());
     assert_eq!(names.len(), RECIPES.len());
     for recipe in RECIPES {
-        assert_eq!(recipe.text, fs::read_to_string(folder().join(format!("{}.toml", recipe.name))).unwrap());
+        assert_eq!(
+            recipe.text,
+            fs::read_to_string(folder().join(format!("{}.toml", recipe.name))).unwrap()
+        );
         assert!(recipe.title().ends_with('.') && recipe.title().len() < 110, "{}", recipe.title());
     }
     assert!(Recipe::find("gopo").unwrap_err().to_string().contains("gopro, "));
@@ -82,7 +90,8 @@ fn every_value_says_where_it_is_from() {
     }
 }
 
-const INDOOR: [&str; 4] = ["reside-indoor", "ablation-indoor-msm-0", "ablation-indoor-msm-1", "ablation-indoor-msm-2"];
+const INDOOR: [&str; 4] =
+    ["reside-indoor", "ablation-indoor-msm-0", "ablation-indoor-msm-1", "ablation-indoor-msm-2"];
 const REAL_HAZE: [&str; 2] = ["dense-haze", "nh-haze"];
 const SNOW: [&str; 3] = ["csd", "srrs", "snow100k"];
 /// What an ablation changes in the network: key, value, and the table that says so.
@@ -200,7 +209,9 @@ fn ablations_change_what_they_say_and_nothing_else() {
     // What two recipes differ in.
     let differences = |a: &str, b: &str| -> BTreeSet<String> {
         let [a, b] = [a, b].map(|name| lines(&Recipe::find(name).unwrap()));
-        let different = a.iter().filter(|(key, line)| b.get(*key).is_none_or(|other| other.value != line.value));
+        let different = a
+            .iter()
+            .filter(|(key, line)| b.get(*key).is_none_or(|other| other.value != line.value));
         different.map(|(key, _)| key.clone()).filter(|key| key != "out").collect()
     };
     let keys = |keys: &[&str]| keys.iter().map(|key| key.to_string()).collect::<BTreeSet<_>>();
@@ -217,7 +228,11 @@ fn ablations_change_what_they_say_and_nothing_else() {
         assert_eq!(differences(name, "gopro"), keys(&["model.n"]));
     }
     for name in SNOW {
-        assert_eq!(differences(name, "csd").len(), if name == "csd" { 0 } else { 2 }, "folder and set");
+        assert_eq!(
+            differences(name, "csd").len(),
+            if name == "csd" { 0 } else { 2 },
+            "folder and set"
+        );
     }
 }
 
@@ -270,13 +285,25 @@ fn the_book_has_the_values_of_the_recipes() {
         let lines = lines(recipe);
         let length = if lines.contains_key("optimiser.steps") { "steps" } else { "epochs" };
         let keys = ["model.n", "data.crop", "optimiser.batch", &format!("optimiser.{length}")];
-        let keys = keys.into_iter().chain(["optimiser.learning_rate", "optimiser.warmup", "optimiser.clip"]);
+        let keys = keys.into_iter().chain([
+            "optimiser.learning_rate",
+            "optimiser.warmup",
+            "optimiser.clip",
+        ]);
         let cells = keys.map(|key| format!("{} {}", lines[key].value, &lines[key].mark[..1]));
         let protocol = lines["validation.protocol"].value.trim_matches('"');
-        let row = format!("| `{}` | {} | {protocol} |", recipe.name, cells.collect::<Vec<_>>().join(" | "));
+        let row = format!(
+            "| `{}` | {} | {protocol} |",
+            recipe.name,
+            cells.collect::<Vec<_>>().join(" | ")
+        );
         assert!(book.contains(&row), "docs/src/recipes.md lacks:\n{row}");
     }
     for recipe in RECIPES {
-        assert!(book.contains(&format!("`{}`", recipe.name)), "docs/src/recipes.md does not name {}", recipe.name);
+        assert!(
+            book.contains(&format!("`{}`", recipe.name)),
+            "docs/src/recipes.md does not name {}",
+            recipe.name
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! What haze does to a picture: it lifts the dark parts, and takes contrast and colour (He, Sun, Tang: "Single image haze
-//! removal using dark channel prior", 2009: of three channels one is dark somewhere in nearly every patch of a clear picture).
+//! What haze does to a picture: it lifts the dark parts, and takes contrast and colour (He, Sun,
+//! Tang: "Single image haze removal using dark channel prior", 2009: of three channels one is dark
+//! somewhere in nearly every patch of a clear picture).
 
 use super::lines::darkest;
 use super::tiles::quantile;
@@ -23,15 +24,18 @@ pub(super) fn features(image: &Image) -> [f64; 8] {
     };
     let dark = darkest(&darkest(&least, [1, 0], PATCH), [0, 1], PATCH);
     let half = dark.data.len() / 2;
-    let mean = |part: &[f32]| part.iter().map(|&v| f64::from(v)).sum::<f64>() / part.len().max(1) as f64;
-    let share = |plane: &Plane, part| quantile(plane.data.iter().map(|&v| f64::from(v)).collect(), part);
+    let mean =
+        |part: &[f32]| part.iter().map(|&v| f64::from(v)).sum::<f64>() / part.len().max(1) as f64;
+    let share =
+        |plane: &Plane, part| quantile(plane.data.iter().map(|&v| f64::from(v)).collect(), part);
     let colour = small.pixels().map(|[r, g, b]| {
         let (most, least) = (r.max(g).max(b), r.min(g).min(b));
         (most - least) / (most + 0.05)
     });
     let light = Plane::grey(small);
     // The contrast inside a patch, beside its light.
-    let local = light.clone().zip(&light.box_blur(PATCH), |v, mean| (v - mean).abs() / (mean + 0.05));
+    let local =
+        light.clone().zip(&light.box_blur(PATCH), |v, mean| (v - mean).abs() / (mean + 0.05));
     [
         mean(&dark.data),
         mean(&dark.data[half..]),

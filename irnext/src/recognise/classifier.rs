@@ -1,5 +1,5 @@
-//! Multinomial logistic regression: p(k) is proportional to exp(b_k + Σ w_kj z_j), z_j being how many deviations figure j is from its
-//! mean in clear photographs.
+//! Multinomial logistic regression: p(k) is proportional to exp(b_k + Σ w_kj z_j), z_j being how
+//! many deviations figure j is from its mean in clear photographs.
 
 use super::features::FIGURES;
 use super::{CLASSES, Features, Verdict, name};
@@ -34,9 +34,9 @@ impl Classifier {
     pub fn shipped() -> Result<&'static Self> {
         static PARSED: OnceLock<std::result::Result<Classifier, String>> = OnceLock::new();
         let parsed = PARSED.get_or_init(|| Self::parse(SHIPPED));
-        parsed
-            .as_ref()
-            .map_err(|reason| Error::Config { reason: format!("the recogniser inside the program: {reason}") })
+        parsed.as_ref().map_err(|reason| Error::Config {
+            reason: format!("the recogniser inside the program: {reason}"),
+        })
     }
 
     /// What the figures say.
@@ -49,12 +49,15 @@ impl Classifier {
     }
 
     pub(super) fn standardised(&self, features: &Features) -> [f64; N] {
-        std::array::from_fn(|j| ((features.0[j] - self.means[j]) / self.deviations[j]).clamp(-MOST, MOST))
+        std::array::from_fn(|j| {
+            ((features.0[j] - self.means[j]) / self.deviations[j]).clamp(-MOST, MOST)
+        })
     }
 
     pub(super) fn probabilities(&self, z: &[f64; N]) -> [f64; K] {
         let scores: [f64; K] = std::array::from_fn(|k| {
-            self.biases[k] + self.weights[k].iter().zip(z).map(|(weight, z)| weight * z).sum::<f64>()
+            self.biases[k]
+                + self.weights[k].iter().zip(z).map(|(weight, z)| weight * z).sum::<f64>()
         });
         let most = scores.iter().copied().fold(f64::MIN, f64::max);
         let parts = scores.map(|score| (score - most).exp());
@@ -62,7 +65,8 @@ impl Classifier {
         parts.map(|part| part / sum)
     }
 
-    /// The two phrases that say most for class `best` against the first, which is being clear. Several figures may share a phrase.
+    /// The two phrases that say most for class `best` against the first, which is being clear.
+    /// Several figures may share a phrase.
     fn reasons(&self, z: &[f64; N], best: usize) -> Vec<&'static str> {
         let mut said: Vec<(&'static str, f64)> = Vec::new();
         for (j, (_, larger, smaller)) in FIGURES.iter().enumerate() {
@@ -78,7 +82,8 @@ impl Classifier {
         said.into_iter().filter(|(_, sum)| *sum > 0.5).map(|(phrase, _)| phrase).take(2).collect()
     }
 
-    /// A table: a line for each figure with its mean, deviation and weights, tabs between; `#` begins a remark.
+    /// A table: a line for each figure with its mean, deviation and weights, tabs between; `#`
+    /// begins a remark.
     pub fn write(&self) -> String {
         let mut text = String::from("# figure\tmean in clear pictures\tdeviation");
         CLASSES.iter().for_each(|class| text += &format!("\t{}", name(*class)));
@@ -87,7 +92,11 @@ impl Classifier {
             let _ = write!(text, "\n{name}{}", numbers.collect::<String>());
         };
         for (j, (name, ..)) in FIGURES.iter().enumerate() {
-            line(name, [self.means[j], self.deviations[j]], std::array::from_fn(|k| self.weights[k][j]));
+            line(
+                name,
+                [self.means[j], self.deviations[j]],
+                std::array::from_fn(|k| self.weights[k][j]),
+            );
         }
         line("bias", [0.0, 1.0], self.biases);
         text + "\n"
@@ -95,14 +104,20 @@ impl Classifier {
 
     /// Reads what [`Classifier::write`] wrote.
     pub fn parse(text: &str) -> std::result::Result<Self, String> {
-        let mut read = Self { means: [0.0; N], deviations: [1.0; N], weights: [[0.0; N]; K], biases: [0.0; K] };
+        let mut read = Self {
+            means: [0.0; N],
+            deviations: [1.0; N],
+            weights: [[0.0; N]; K],
+            biases: [0.0; K],
+        };
         let mut lines = text.lines().filter(|line| !line.starts_with('#'));
         for (j, expected) in FIGURES.iter().map(|figure| figure.0).chain(["bias"]).enumerate() {
             let mut cells = lines.next().unwrap_or_default().split('\t');
             if cells.next() != Some(expected) {
                 return Err(format!("there is no line \"{expected}\" in place {}", j + 1));
             }
-            let numbers: Vec<f64> = cells.map_while(|cell| cell.parse().ok().filter(|v: &f64| v.is_finite())).collect();
+            let numbers: Vec<f64> =
+                cells.map_while(|cell| cell.parse().ok().filter(|v: &f64| v.is_finite())).collect();
             let [mean, deviation, weights @ ..] = numbers.as_slice() else {
                 return Err(format!("{expected}: a mean and a deviation are missing"));
             };
@@ -111,7 +126,10 @@ impl Classifier {
             }
             for (k, weight) in weights.iter().enumerate() {
                 match j < N {
-                    true => (read.means[j], read.deviations[j], read.weights[k][j]) = (*mean, *deviation, *weight),
+                    true => {
+                        (read.means[j], read.deviations[j], read.weights[k][j]) =
+                            (*mean, *deviation, *weight)
+                    }
                     false => read.biases[k] = *weight,
                 }
             }

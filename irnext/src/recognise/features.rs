@@ -3,10 +3,12 @@
 use super::{air, sharp, thin, tiles};
 use crate::image::Image;
 
-/// Pixels that are looked at; a larger picture is shrunk by a whole factor first. A little more than 1280×720.
+/// Pixels that are looked at; a larger picture is shrunk by a whole factor first. A little more
+/// than 1280×720.
 const PIXELS: usize = 1_500_000;
 
-/// For each figure its name, and what a picture is called in which it is larger, and smaller, than in clear ones.
+/// For each figure its name, and what a picture is called in which it is larger, and smaller, than
+/// in clear ones.
 pub(super) const FIGURES: [(&str, &str, &str); 39] = [
     ("dark channel", WASHED, DEEP),
     ("dark channel, lower half", WASHED, DEEP),
@@ -73,7 +75,8 @@ const UNDIRECTED: &str = "soft along no one direction";
 pub struct Features(pub [f64; FIGURES.len()]);
 
 impl Features {
-    /// Those of `image`, whatever its size; they are finite, and do not depend on the number of threads.
+    /// Those of `image`, whatever its size; they are finite, and do not depend on the number of
+    /// threads.
     pub fn of(image: &Image) -> Self {
         let factor = (1..).find(|f| image.width * image.height <= PIXELS * f * f).unwrap_or(1);
         // A thin picture is not shrunk to nothing, and a small one is continued.
@@ -82,7 +85,10 @@ impl Features {
             true => Image::new(tiles::SIDE, tiles::SIDE),
             false => image.shrink(factor).pad_reflect(tiles::SIDE, tiles::SIDE),
         };
-        let mut all = air::features(&image).into_iter().chain(thin::features(&image)).chain(sharp::features(&image));
+        let mut all = air::features(&image)
+            .into_iter()
+            .chain(thin::features(&image))
+            .chain(sharp::features(&image));
         Self(std::array::from_fn(|_| all.next().filter(|v| v.is_finite()).unwrap_or(0.0)))
     }
 }

@@ -18,8 +18,9 @@ pub struct Sample {
 /// The longer side of what is degraded, pixels.
 const SIDES: std::ops::Range<f64> = 400.0..1025.0;
 
-/// One sample of each class from the clear photograph number `index`: at a random size, degraded, and with what cameras and files add
-/// to good and bad pictures alike, noise in half of them and JPEG in half of them.
+/// One sample of each class from the clear photograph number `index`: at a random size, degraded,
+/// and with what cameras and files add to good and bad pictures alike, noise in half of them and
+/// JPEG in half of them.
 pub fn samples(clean: &Image, seed: u64, index: u64) -> Vec<Sample> {
     let sample = |class: usize| {
         let mut rng = Rng::at(seed, class as u32, index);
@@ -28,7 +29,9 @@ pub fn samples(clean: &Image, seed: u64, index: u64) -> Vec<Sample> {
         let side = |side: usize| ((side as f64 * scale).round() as usize).max(1);
         let clean = clean.resize(side(clean.width), side(clean.height));
         let mut image = match CLASSES[class] {
-            Some(task @ (Task::Derain | Task::Desnow)) => uneven(&clean, degrade(task, &clean, &mut rng), &mut rng),
+            Some(task @ (Task::Derain | Task::Desnow)) => {
+                uneven(&clean, degrade(task, &clean, &mut rng), &mut rng)
+            }
             Some(task) => degrade(task, &clean, &mut rng),
             None => clean,
         };
@@ -36,14 +39,19 @@ pub fn samples(clean: &Image, seed: u64, index: u64) -> Vec<Sample> {
             let sigma = rng.range(0.0..0.012);
             image.data.iter_mut().for_each(|v| *v += (sigma * rng.normal()) as f32);
         }
-        let image = if rng.chance(0.5) { compressed(image.clamp(), rng.int(60..96) as u8) } else { image.clamp() };
+        let image = if rng.chance(0.5) {
+            compressed(image.clamp(), rng.int(60..96) as u8)
+        } else {
+            image.clamp()
+        };
         Sample { class, features: Features::of(&image) }
     };
     (0..CLASSES.len()).map(sample).collect()
 }
 
-/// Rain and snow as they show against one thing more than against another: in half of the pictures what was done is undone in part,
-/// here more and there less. The generator alone knows no light fall.
+/// Rain and snow as they show against one thing more than against another: in half of the pictures
+/// what was done is undone in part, here more and there less. The generator alone knows no light
+/// fall.
 fn uneven(clean: &Image, mut image: Image, rng: &mut Rng) -> Image {
     if rng.chance(0.5) {
         let most = rng.range(0.6..1.0) as f32;
@@ -66,14 +74,16 @@ fn compressed(image: Image, quality: u8) -> Image {
 /// How strongly large weights are held back.
 const DECAY: f64 = 1e-3;
 
-/// How much more clear photographs weigh than those of any other class: what is spoilt without need is worse than what is left alone.
+/// How much more clear photographs weigh than those of any other class: what is spoilt without need
+/// is worse than what is left alone.
 const CLEAR: f64 = 3.0;
 
 /// How often the weights are improved.
 const STEPS: usize = 4000;
 
-/// The classifier that makes `samples` most likely (maximum a posteriori with a normal prior), each class weighing as much as every
-/// other, and clear photographs three times as much. The same samples give the same numbers.
+/// The classifier that makes `samples` most likely (maximum a posteriori with a normal prior), each
+/// class weighing as much as every other, and clear photographs three times as much. The same
+/// samples give the same numbers.
 pub fn fit(samples: &[Sample]) -> Classifier {
     const N: usize = FIGURES.len();
     const K: usize = CLASSES.len();
@@ -85,16 +95,20 @@ pub fn fit(samples: &[Sample]) -> Classifier {
     let means: [f64; N] = std::array::from_fn(|j| mean(j, &|sample| sample.class == 0));
     let deviations = std::array::from_fn(|j| {
         let middle = mean(j, &|_| true);
-        let square = samples.iter().map(|sample| (sample.features.0[j] - middle).powi(2)).sum::<f64>();
+        let square =
+            samples.iter().map(|sample| (sample.features.0[j] - middle).powi(2)).sum::<f64>();
         (square / samples.len().max(1) as f64).sqrt().max(1e-6)
     });
     let mut classifier = Classifier { means, deviations, weights: [[0.0; N]; K], biases: [0.0; K] };
-    let z: Vec<[f64; N]> = samples.iter().map(|sample| classifier.standardised(&sample.features)).collect();
+    let z: Vec<[f64; N]> =
+        samples.iter().map(|sample| classifier.standardised(&sample.features)).collect();
     let count = |k: usize| samples.iter().filter(|sample| sample.class == k).count().max(1) as f64;
     let weight = |k: usize| if k == 0 { CLEAR } else { 1.0 };
-    let shares: [f64; K] = std::array::from_fn(|k| weight(k) / ((K as f64 - 1.0 + CLEAR) * count(k)));
+    let shares: [f64; K] =
+        std::array::from_fn(|k| weight(k) / ((K as f64 - 1.0 + CLEAR) * count(k)));
 
-    // Gradient descent with Nesterov's momentum. The curvature is at most half the mean square of z.
+    // Gradient descent with Nesterov's momentum. The curvature is at most half the mean square of
+    // z.
     let square = z.iter().flatten().map(|v| v * v).sum::<f64>() / samples.len().max(1) as f64;
     let rate = 1.0 / (0.5 * (square + 1.0));
     let mut before = classifier.clone();
@@ -104,14 +118,17 @@ pub fn fit(samples: &[Sample]) -> Classifier {
         let mut at = classifier.clone();
         for k in 0..K {
             at.biases[k] = ahead(classifier.biases[k], before.biases[k]);
-            (0..N).for_each(|j| at.weights[k][j] = ahead(classifier.weights[k][j], before.weights[k][j]));
+            (0..N).for_each(|j| {
+                at.weights[k][j] = ahead(classifier.weights[k][j], before.weights[k][j])
+            });
         }
         let mut slopes = [[0.0; N]; K];
         let mut bias_slopes = [0.0; K];
         for (z, sample) in z.iter().zip(samples) {
             let probabilities = at.probabilities(z);
             for k in 0..K {
-                let error = shares[sample.class] * (probabilities[k] - f64::from(u8::from(k == sample.class)));
+                let error = shares[sample.class]
+                    * (probabilities[k] - f64::from(u8::from(k == sample.class)));
                 bias_slopes[k] += error;
                 (0..N).for_each(|j| slopes[k][j] += error * z[j]);
             }

@@ -1,14 +1,17 @@
-//! Openings and closings along lines: what they take away is thinner than the line is long, across it.
+//! Openings and closings along lines: what they take away is thinner than the line is long, across
+//! it.
 
 use super::tiles::inside;
 use crate::degrade::filter::Plane;
 
-/// The least value on the line through each pixel, `half` steps to either side, as far as it is in the picture.
+/// The least value on the line through each pixel, `half` steps to either side, as far as it is in
+/// the picture.
 pub(super) fn darkest(plane: &Plane, step: [isize; 2], half: usize) -> Plane {
     along(plane, step, half, f32::min)
 }
 
-/// What is brighter than its surroundings along the line and shorter there than `2 * half + 1` steps: the picture less its opening.
+/// What is brighter than its surroundings along the line and shorter there than `2 * half + 1`
+/// steps: the picture less its opening.
 pub(super) fn bright(plane: &Plane, step: [isize; 2], half: usize) -> Plane {
     let opened = along(&along(plane, step, half, f32::min), step, half, f32::max);
     plane.clone().zip(&opened, |v, opened| v - opened)

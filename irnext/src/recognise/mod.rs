@@ -1,8 +1,10 @@
-//! What a photograph suffers from: haze, rain, snow, motion blur, defocus, or nothing that this program mends.
+//! What a photograph suffers from: haze, rain, snow, motion blur, defocus, or nothing that this
+//! program mends.
 //!
-//! Thirty-nine figures of the picture ([`Features`]), each one that a person could check by eye, go into a linear classifier
-//! whose numbers are a table in a text file. It says how sure it is, and which figures spoke for its answer. The book's page
-//! `docs/src/auto.md` tells how it was fitted and where it fails.
+//! Thirty-nine figures of the picture ([`Features`]), each one that a person could check by eye, go
+//! into a linear classifier whose numbers are a table in a text file. It says how sure it is, and
+//! which figures spoke for its answer. The book's page `docs/src/auto.md` tells how it was fitted
+//! and where it fails.
 //!
 //! ```
 //! use irnext::image::Image;
@@ -32,8 +34,14 @@ use crate::image::Image;
 use std::fmt;
 
 /// What a photograph can suffer from, in the order of the classifier's columns; `None`: nothing.
-pub const CLASSES: [Option<Task>; 6] =
-    [None, Some(Task::Dehaze), Some(Task::Derain), Some(Task::Desnow), Some(Task::Deblur), Some(Task::Defocus)];
+pub const CLASSES: [Option<Task>; 6] = [
+    None,
+    Some(Task::Dehaze),
+    Some(Task::Derain),
+    Some(Task::Desnow),
+    Some(Task::Deblur),
+    Some(Task::Defocus),
+];
 
 /// How likely an answer must be to be acted on.
 pub const SURE: f64 = 0.6;
@@ -74,16 +82,20 @@ impl Verdict {
 
     /// The likeliest of these places, the first of equals.
     fn likelier(&self, places: std::ops::Range<usize>) -> usize {
-        let better = |a: usize, b: usize| if self.probabilities[b] > self.probabilities[a] { b } else { a };
+        let better =
+            |a: usize, b: usize| if self.probabilities[b] > self.probabilities[a] { b } else { a };
         places.reduce(better).unwrap_or(0)
     }
 }
 
-/// `haze, 93 % (washed out: hardly any dark patches; details are faint)`, or `clear, 85 % (snow, 9 %)`: what else it may be.
+/// `haze, 93 % (washed out: hardly any dark patches; details are faint)`, or
+/// `clear, 85 % (snow, 9 %)`: what else it may be.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Cut, not rounded: 99.6 % is not certain.
-        let of = |place: usize| format!("{}, {} %", name(CLASSES[place]), (100.0 * self.probabilities[place]).floor());
+        let of = |place: usize| {
+            format!("{}, {} %", name(CLASSES[place]), (100.0 * self.probabilities[place]).floor())
+        };
         f.write_str(&of(self.place()))?;
         match (self.likeliest(), self.reasons.is_empty()) {
             (None, _) => write!(f, " ({})", of(self.likelier(1..CLASSES.len()))),

@@ -17,8 +17,13 @@ fn held_back() -> Vec<Image> {
 const SEEDS: u64 = 8;
 
 /// How many of the 24 pictures of each task must be recognised and acted on.
-const RIGHT: [(Task, usize); 5] =
-    [(Task::Dehaze, 18), (Task::Derain, 20), (Task::Desnow, 22), (Task::Deblur, 10), (Task::Defocus, 18)];
+const RIGHT: [(Task, usize); 5] = [
+    (Task::Dehaze, 18),
+    (Task::Derain, 20),
+    (Task::Desnow, 22),
+    (Task::Deblur, 10),
+    (Task::Defocus, 18),
+];
 
 #[test]
 fn most_of_what_was_done_to_other_photographs_is_recognised() {
@@ -36,7 +41,11 @@ fn most_of_what_was_done_to_other_photographs_is_recognised() {
             }
         }
         let right = found[CLASSES.iter().position(|class| *class == Some(task)).unwrap()];
-        println!("{task}: {:?} and unsure {}", CLASSES.map(name).into_iter().zip(found).collect::<Vec<_>>(), found[6]);
+        println!(
+            "{task}: {:?} and unsure {}",
+            CLASSES.map(name).into_iter().zip(found).collect::<Vec<_>>(),
+            found[6]
+        );
         if right < least {
             wrong.push(format!("{task}: {right} of {}", clear.len() as u64 * SEEDS));
         }
@@ -48,7 +57,8 @@ fn most_of_what_was_done_to_other_photographs_is_recognised() {
 fn clear_photographs_are_left_alone_at_any_size() {
     for photograph in held_back() {
         for percent in [100, 85, 70, 50] {
-            let image = photograph.resize(photograph.width * percent / 100, photograph.height * percent / 100);
+            let image = photograph
+                .resize(photograph.width * percent / 100, photograph.height * percent / 100);
             let verdict = recognise(&image).unwrap();
             assert_eq!(verdict.task(), None, "{percent} %: {verdict}");
         }
@@ -63,7 +73,9 @@ fn pictures_of_any_size_and_kind_have_a_verdict() {
         |x, y| [((x * 7 + y * 3) % 11) as f32 / 11.0; 3],
         |x, y| [(x % 2) as f32, (y % 2) as f32, f32::NAN],
     ];
-    for (width, height) in [(0, 0), (1, 1), (3, 500), (500, 3), (64, 64), (65, 129), (1, 4000), (1700, 1300)] {
+    for (width, height) in
+        [(0, 0), (1, 1), (3, 500), (500, 3), (64, 64), (65, 129), (1, 4000), (1700, 1300)]
+    {
         for shade in shades {
             let image = Image::from_fn(width, height, shade);
             let features = Features::of(&image);
@@ -76,7 +88,9 @@ fn pictures_of_any_size_and_kind_have_a_verdict() {
 
 #[test]
 fn large_pictures_are_looked_at_shrunk() {
-    let small = Image::from_fn(1200, 900, |x, y| [x as f32 / 1200.0, ((x / 9 + y / 5) % 2) as f32, y as f32 / 900.0]);
+    let small = Image::from_fn(1200, 900, |x, y| {
+        [x as f32 / 1200.0, ((x / 9 + y / 5) % 2) as f32, y as f32 / 900.0]
+    });
     let large = Image::from_fn(3600, 2700, |x, y| small.pixel(x / 3, y / 3));
     let (a, b) = (Features::of(&small), Features::of(&large));
     for ((a, b), (figure, ..)) in a.0.iter().zip(b.0).zip(FIGURES) {
@@ -125,15 +139,21 @@ fn fitting_finds_what_tells_classes_apart() {
         }
         Sample { class, features: Features(figures) }
     };
-    let mut samples = |count: usize| (0..count).map(|i| sample([0, 1, 5][i % 3])).collect::<Vec<_>>();
+    let mut samples =
+        |count: usize| (0..count).map(|i| sample([0, 1, 5][i % 3])).collect::<Vec<_>>();
     let fitted = fit(&samples(600));
-    let right = |sample: &&Sample| fitted.judge(&sample.features).likeliest() == CLASSES[sample.class];
+    let right =
+        |sample: &&Sample| fitted.judge(&sample.features).likeliest() == CLASSES[sample.class];
     let others = samples(300);
     assert!(others.iter().filter(right).count() > 240, "{}", others.iter().filter(right).count());
     let mut figures = [0.0; FIGURES.len()];
     figures[3] = 4.0;
     let verdict = fitted.judge(&Features(figures));
-    assert_eq!((verdict.task(), verdict.reasons[0]), (Some(Task::Dehaze), FIGURES[3].1), "{verdict}");
+    assert_eq!(
+        (verdict.task(), verdict.reasons[0]),
+        (Some(Task::Dehaze), FIGURES[3].1),
+        "{verdict}"
+    );
 }
 
 #[test]

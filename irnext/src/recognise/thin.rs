@@ -1,5 +1,5 @@
-//! What rain and snow do to a picture: they add bright things and no dark ones, thin across the fall or in every direction, and
-//! add them everywhere.
+//! What rain and snow do to a picture: they add bright things and no dark ones, thin across the
+//! fall or in every direction, and add them everywhere.
 
 use super::lines::bright;
 use super::tiles::{SIDE, inside, mean, means, quantile};
@@ -28,9 +28,11 @@ pub(super) fn features(image: &Image) -> [f64; 18] {
     let strong_spots = strong_ratio(&white.spots, &black.spots);
     let strong_coarse = strong_ratio(&coarse_white.spots, &coarse_black.spots);
     let upright = ratio(&white.across, &white.down);
-    let more_upright = upright.iter().zip(ratio(&black.across, &black.down)).map(|(white, black)| white - black);
+    let more_upright =
+        upright.iter().zip(ratio(&black.across, &black.down)).map(|(white, black)| white - black);
     let alike = likeness(&white.across);
-    let bright_spots = white.spots.data.iter().filter(|&&v| v > 0.1).count() as f64 / white.spots.data.len() as f64;
+    let bright_spots = white.spots.data.iter().filter(|&&v| v > 0.1).count() as f64
+        / white.spots.data.len() as f64;
     [
         quantile(streaks.clone(), 0.5),
         quantile(streaks, 0.2),
@@ -65,8 +67,9 @@ fn ratio(a: &Plane, b: &Plane) -> Vec<f64> {
 
 /// The same of their squares: the few strong ones count, not the many weak ones.
 fn strong_ratio(a: &Plane, b: &Plane) -> Vec<f64> {
-    let strength =
-        |plane: &Plane| means(plane, [0, 0], |v, _| v * v).into_iter().map(|v| 0.5 * (v + LEAST * LEAST).ln());
+    let strength = |plane: &Plane| {
+        means(plane, [0, 0], |v, _| v * v).into_iter().map(|v| 0.5 * (v + LEAST * LEAST).ln())
+    };
     strength(a).zip(strength(b)).map(|(a, b)| a - b).collect()
 }
 
@@ -82,13 +85,16 @@ struct Thin {
 
 impl Thin {
     fn of(light: &Plane) -> Self {
-        let [across, down, rising, falling] = [[1, 0], [0, 1], [1, -1], [1, 1]].map(|step| bright(light, step, HALF));
-        let spots = across.clone().zip(&down, f32::min).zip(&rising, f32::min).zip(&falling, f32::min);
+        let [across, down, rising, falling] =
+            [[1, 0], [0, 1], [1, -1], [1, 1]].map(|step| bright(light, step, HALF));
+        let spots =
+            across.clone().zip(&down, f32::min).zip(&rising, f32::min).zip(&falling, f32::min);
         Self { across, down, spots }
     }
 }
 
-/// How much what is thin is like what is [`FALL`] pixels below it, in the direction in which it is so most: 1, the same; 0, unrelated.
+/// How much what is thin is like what is [`FALL`] pixels below it, in the direction in which it is
+/// so most: 1, the same; 0, unrelated.
 fn likeness(thin: &Plane) -> f64 {
     // A lamp is not to outweigh the rain.
     let thin = thin.clone().map(|v| v.min(0.2));

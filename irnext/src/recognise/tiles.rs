@@ -1,4 +1,5 @@
-//! A picture in squares, and what is common to most of them: weather is everywhere in a picture, things are somewhere.
+//! A picture in squares, and what is common to most of them: weather is everywhere in a picture,
+//! things are somewhere.
 
 use crate::degrade::filter::Plane;
 use std::ops::Range;
@@ -6,8 +7,9 @@ use std::ops::Range;
 /// Side of a square, pixels. What is left over at the right and at the bottom is not looked at.
 pub(super) const SIDE: usize = 64;
 
-/// For each square the mean of `f(here, there)` over its pixels, `there` being `dx` pixels to the right and `dy` below, where
-/// that is inside `plane`. Sides of at least [`SIDE`] and steps below it: no square is empty.
+/// For each square the mean of `f(here, there)` over its pixels, `there` being `dx` pixels to the
+/// right and `dy` below, where that is inside `plane`. Sides of at least [`SIDE`] and steps below
+/// it: no square is empty.
 pub(super) fn means(plane: &Plane, [dx, dy]: [isize; 2], f: impl Fn(f32, f32) -> f32) -> Vec<f64> {
     let (across, down) = (plane.width / SIDE, plane.height / SIDE);
     let (columns, rows) = (inside(plane.width, dx), inside(plane.height, dy));
@@ -16,14 +18,17 @@ pub(super) fn means(plane: &Plane, [dx, dy]: [isize; 2], f: impl Fn(f32, f32) ->
         let row = |y: usize| &plane.data[y * plane.width..][..plane.width];
         let (here, there) = (row(y), row(y.wrapping_add_signed(dy)));
         for (square, sum) in sums[y / SIDE * across..][..across].iter_mut().enumerate() {
-            let (from, to) = (columns.start.max(square * SIDE), columns.end.min((square + 1) * SIDE));
+            let (from, to) =
+                (columns.start.max(square * SIDE), columns.end.min((square + 1) * SIDE));
             let pairs = here[from..to].iter().zip(&there[from.wrapping_add_signed(dx)..]);
             *sum += f64::from(pairs.map(|(&here, &there)| f(here, there)).sum::<f32>());
         }
     }
     for (square, sum) in sums.iter_mut().enumerate() {
         let (x, y) = (square % across * SIDE, square / across * SIDE);
-        let count = |place: usize, inside: &Range<usize>| inside.end.min(place + SIDE) - inside.start.max(place);
+        let count = |place: usize, inside: &Range<usize>| {
+            inside.end.min(place + SIDE) - inside.start.max(place)
+        };
         *sum /= (count(x, &columns) * count(y, &rows)) as f64;
     }
     sums
@@ -43,7 +48,10 @@ pub(super) fn inside(len: usize, step: isize) -> Range<usize> {
 /// The value that a share of `part` of `values` is below; 0 of none.
 pub(super) fn quantile(mut values: Vec<f64>, part: f64) -> f64 {
     values.sort_by(f64::total_cmp);
-    values.get((values.len().saturating_sub(1) as f64 * part).round() as usize).copied().unwrap_or(0.0)
+    values
+        .get((values.len().saturating_sub(1) as f64 * part).round() as usize)
+        .copied()
+        .unwrap_or(0.0)
 }
 
 #[cfg(test)]
@@ -57,14 +65,21 @@ mod tests {
         plane.data.iter_mut().enumerate().for_each(|(i, value)| *value = (i % 150) as f32);
         assert_eq!(mean(&plane), [31.5, 95.5]);
         for step in [[3, 0], [-3, 5], [3, -40]] {
-            assert_eq!(means(&plane, step, |here, there| there - here), [step[0] as f64; 2], "{step:?}");
+            assert_eq!(
+                means(&plane, step, |here, there| there - here),
+                [step[0] as f64; 2],
+                "{step:?}"
+            );
         }
     }
 
     #[test]
     fn quantiles_are_values_that_are_there() {
         let values = vec![3.0, 1.0, 2.0, 5.0, 4.0];
-        assert_eq!([0.0, 0.25, 0.5, 1.0].map(|part| quantile(values.clone(), part)), [1.0, 2.0, 3.0, 5.0]);
+        assert_eq!(
+            [0.0, 0.25, 0.5, 1.0].map(|part| quantile(values.clone(), part)),
+            [1.0, 2.0, 3.0, 5.0]
+        );
         assert_eq!(quantile(Vec::new(), 0.5), 0.0);
     }
 }

@@ -1,7 +1,8 @@
 //! Checkpoints: all that a run needs to go on as if it had never stopped.
 //!
-//! One safetensors file holds the model, the optimiser's memory and the moving average; its metadata the step and the
-//! configuration. Data order, crops and degradations need no state: they are functions of (seed, step).
+//! One safetensors file holds the model, the optimiser's memory and the moving average; its
+//! metadata the step and the configuration. Data order, crops and degradations need no state: they
+//! are functions of (seed, step).
 
 use super::State;
 use crate::error::{Error, Result};
@@ -35,7 +36,8 @@ pub struct Progress {
     /// The step after which the validation pairs were scored last; 0, never.
     #[serde(default)]
     pub validated: u64,
-    /// How many steps, up to this one, were skipped in a row for a loss or a gradient that was no finite number.
+    /// How many steps, up to this one, were skipped in a row for a loss or a gradient that was no
+    /// finite number.
     #[serde(default)]
     pub failures: u64,
     /// What the loss is multiplied with where gradients are half precision.
@@ -49,8 +51,9 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Counts a step, and whether it failed. One that was skipped since its gradients were too large for half precision did not: the
-    /// loss's scale is halved after it, and doubled when there was none for long.
+    /// Counts a step, and whether it failed. One that was skipped since its gradients were too
+    /// large for half precision did not: the loss's scale is halved after it, and doubled when
+    /// there was none for long.
     pub(super) fn count(&mut self, loss: f64, skipped: bool) {
         const LONG: u64 = 2000;
         self.step += 1;
@@ -75,13 +78,16 @@ pub(super) fn to_bytes(state: &State, progress: &Progress) -> Result<Vec<u8>> {
         average_updates: state.ema.as_ref().map_or(0, Ema::updates),
         ..progress.clone()
     };
-    let json = serde_json::to_string(&progress).map_err(|error| Error::Config { reason: error.to_string() })?;
+    let json = serde_json::to_string(&progress)
+        .map_err(|error| Error::Config { reason: error.to_string() })?;
     let mut file = state.model.to_file(DType::F32, HashMap::from([(PROGRESS.into(), json)]))?;
     let optimiser = state.optimiser.tensors(params).into_iter();
     file.tensors.extend(optimiser.map(|(name, tensor)| (format!("{OPTIMISER}{name}"), tensor)));
     if let Some(ema) = &state.ema {
         let average = params.entries().iter().zip(ema.values());
-        file.tensors.extend(average.map(|(entry, value)| (format!("{AVERAGE}{}", entry.path), value.clone())));
+        file.tensors.extend(
+            average.map(|(entry, value)| (format!("{AVERAGE}{}", entry.path), value.clone())),
+        );
     }
     Ok(file.to_bytes()?)
 }
@@ -92,25 +98,43 @@ pub(super) fn load(path: &Path, rule: Rule, ema_decay: f64) -> Result<(State, Pr
 }
 
 /// Reads the bytes of a checkpoint, which `origin` names in errors.
-pub(super) fn from_bytes(origin: &str, bytes: &[u8], rule: Rule, ema_decay: f64) -> Result<(State, Progress)> {
+pub(super) fn from_bytes(
+    origin: &str,
+    bytes: &[u8],
+    rule: Rule,
+    ema_decay: f64,
+) -> Result<(State, Progress)> {
     from_file(origin, WeightFile::from_bytes(origin, bytes)?, rule, ema_decay)
 }
 
-fn from_file(origin: &str, mut file: WeightFile, rule: Rule, ema_decay: f64) -> Result<(State, Progress)> {
+fn from_file(
+    origin: &str,
+    mut file: WeightFile,
+    rule: Rule,
+    ema_decay: f64,
+) -> Result<(State, Progress)> {
     let refuse = |reason: String| Error::Config { reason: format!("{origin}: {reason}") };
     if !file.verified {
         return Err(refuse("it carries no checksum, as checkpoints do".into()));
     }
-    let json = file.metadata.get(PROGRESS).ok_or_else(|| refuse("this is no checkpoint of a training run".into()))?;
-    let progress: Progress = serde_json::from_str(json).map_err(|error| refuse(error.to_string()))?;
+    let json = file
+        .metadata
+        .get(PROGRESS)
+        .ok_or_else(|| refuse("this is no checkpoint of a training run".into()))?;
+    let progress: Progress =
+        serde_json::from_str(json).map_err(|error| refuse(error.to_string()))?;
     let mut take = |prefix: &str| -> HashMap<String, Tensor> {
-        let names: Vec<String> = file.tensors.keys().filter(|name| name.starts_with(prefix)).cloned().collect();
-        let strip = |name: String| file.tensors.remove(&name).map(|tensor| (name[prefix.len()..].to_string(), tensor));
+        let names: Vec<String> =
+            file.tensors.keys().filter(|name| name.starts_with(prefix)).cloned().collect();
+        let strip = |name: String| {
+            file.tensors.remove(&name).map(|tensor| (name[prefix.len()..].to_string(), tensor))
+        };
         names.into_iter().filter_map(strip).collect()
     };
     let (memory, average) = (take(OPTIMISER), take(AVERAGE));
     let (model, _) = Model::from_file(origin, file)?;
-    let optimiser = Optimizer::resume(rule, &model.params, progress.optimiser_steps.clone(), &memory)?;
+    let optimiser =
+        Optimizer::resume(rule, &model.params, progress.optimiser_steps.clone(), &memory)?;
     let ema = match average.is_empty() || ema_decay == 0.0 {
         true => None,
         false => {
@@ -133,7 +157,10 @@ mod tests {
             progress.count(loss, skipped);
             progress.failures
         };
-        assert_eq!([after(f64::NAN, true), after(1.0, true), after(1.0, false), after(1.0, true)], [1, 2, 0, 1]);
+        assert_eq!(
+            [after(f64::NAN, true), after(1.0, true), after(1.0, false), after(1.0, true)],
+            [1, 2, 0, 1]
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! A training run's settings: a TOML file in which every value can stand, and overrides from the command line.
+//! A training run's settings: a TOML file in which every value can stand, and overrides from the
+//! command line.
 
 use super::overrides::Overrides;
 use super::pairs::TrainingSet;
@@ -47,16 +48,19 @@ pub struct TrainConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
-    /// A data set in one of the published layouts (see [`crate::data::splits`]): its training split.
+    /// A data set in one of the published layouts (see [`crate::data::splits`]): its training
+    /// split.
     pub folder: Option<PathBuf>,
-    /// Which data set it is, where that matters: which of several, how many pairs it should have, which of them are its test.
+    /// Which data set it is, where that matters: which of several, how many pairs it should have,
+    /// which of them are its test.
     pub set: Option<TrainingSet>,
-    /// At least so many pairs of the training split, whole scenes, are validated on and not trained on.
+    /// At least so many pairs of the training split, whole scenes, are validated on and not trained
+    /// on.
     pub hold_back: Option<usize>,
     /// A folder of clean photographs, degraded on the fly.
     pub clean: Option<PathBuf>,
-    /// Motion blur in its simplest form in place of all of it, for a training to begin with: the camera alone moves, evenly and
-    /// straight, by this many pixels, from and to.
+    /// Motion blur in its simplest form in place of all of it, for a training to begin with: the
+    /// camera alone moves, evenly and straight, by this many pixels, from and to.
     pub straight: Option<[f64; 2]>,
     /// A folder of degraded photographs.
     pub input: Option<PathBuf>,
@@ -134,7 +138,8 @@ impl From<CropSize> for CropForm {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ValidationConfig {
-    /// How they are scored, by its name in `irnext eval`: PSNR and SSIM as that protocol's tables hold them.
+    /// How they are scored, by its name in `irnext eval`: PSNR and SSIM as that protocol's tables
+    /// hold them.
     pub protocol: Protocol,
     /// The split of `data.folder` that is scored.
     pub split: ScoredSplit,
@@ -163,7 +168,8 @@ pub enum ScoredSplit {
     None,
     /// The data set's own validation split.
     Validation,
-    /// The test split, as the published code has it; weights chosen by such scores are scored too well by them.
+    /// The test split, as the published code has it; weights chosen by such scores are scored too
+    /// well by them.
     Test,
 }
 
@@ -250,7 +256,8 @@ pub enum Period {
 }
 
 impl TrainConfig {
-    /// Reads a file and applies `overrides` of the form `section.key=value`, the value in TOML (a bare word is a string).
+    /// Reads a file and applies `overrides` of the form `section.key=value`, the value in TOML (a
+    /// bare word is a string).
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
         Self::parse(&path.display().to_string(), &text, overrides)
@@ -259,9 +266,11 @@ impl TrainConfig {
     /// As [`TrainConfig::read`], from a text; `origin` is what errors call it.
     pub fn parse(origin: &str, text: &str, overrides: &[String]) -> Result<Self> {
         let parsed = || -> Result<Self, String> {
-            let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
+            let mut table: toml::Table =
+                text.parse().map_err(|error: toml::de::Error| error.to_string())?;
             Overrides::parse(overrides)?.apply(&mut table)?;
-            let config: Self = table.try_into().map_err(|error: toml::de::Error| error.to_string())?;
+            let config: Self =
+                table.try_into().map_err(|error: toml::de::Error| error.to_string())?;
             config.validate()?;
             Ok(config)
         };
@@ -271,9 +280,8 @@ impl TrainConfig {
     /// The same run on the data set or the photographs in `folder`.
     pub fn on_data(mut self, folder: PathBuf) -> Result<Self> {
         match &mut self.data {
-            DataConfig { folder: place @ Some(_), .. } | DataConfig { clean: place @ Some(_), .. } => {
-                *place = Some(folder)
-            }
+            DataConfig { folder: place @ Some(_), .. }
+            | DataConfig { clean: place @ Some(_), .. } => *place = Some(folder),
             _ => {
                 let reason = "the configuration has `data.input` and `data.target`; set these instead of one folder";
                 return Err(Error::Config { reason: reason.into() });
@@ -282,8 +290,8 @@ impl TrainConfig {
         Ok(self)
     }
 
-    /// A trial of this run: `factor` of its epochs or steps, of its warm-up, and from one validation to the next; at least one
-    /// of each, if there are any.
+    /// A trial of this run: `factor` of its epochs or steps, of its warm-up, and from one
+    /// validation to the next; at least one of each, if there are any.
     pub fn scaled(mut self, factor: f64) -> Result<Self> {
         if !(factor > 0.0 && factor <= 1.0) {
             return Err(Error::Config {
@@ -322,19 +330,28 @@ impl TrainConfig {
                 return Err(format!("data.straight is for {} with data.clean", Task::Deblur));
             }
             if !(1.0 <= least && least < most && most <= 128.0) {
-                return Err(format!("data.straight must rise, within 1 to 128 pixels, got {least} to {most}"));
+                return Err(format!(
+                    "data.straight must rise, within 1 to 128 pixels, got {least} to {most}"
+                ));
             }
         }
         self.validate_pairs()?;
         let (multiple, least) = (self.model.multiple(), self.model.least_side());
         let CropSize { height, width } = data.crop;
-        if [height, width].iter().any(|side| !(least..=8192).contains(side) || side % multiple != 0) {
-            return Err(format!("data.crop must be {least} to 8192 in steps of {multiple}, got {height}x{width}"));
+        if [height, width].iter().any(|side| !(least..=8192).contains(side) || side % multiple != 0)
+        {
+            return Err(format!(
+                "data.crop must be {least} to 8192 in steps of {multiple}, got {height}x{width}"
+            ));
         }
         if !(1.0..=16.0).contains(&data.max_shrink) {
             return Err(format!("data.max_shrink must be from 1 to 16, got {}", data.max_shrink));
         }
-        if data.workers == 0 || data.crops_per_image == 0 || self.validation.every == 0 || optimiser.save_every == 0 {
+        if data.workers == 0
+            || data.crops_per_image == 0
+            || self.validation.every == 0
+            || optimiser.save_every == 0
+        {
             return Err(
                 "data.workers, data.crops_per_image, validation.every and optimiser.save_every must be at least 1"
                     .into(),
@@ -352,8 +369,12 @@ impl TrainConfig {
             return Err("optimiser: give either `steps` or `epochs`".into());
         }
         let rates = [optimiser.learning_rate, optimiser.last_learning_rate, optimiser.clip];
-        if rates.iter().any(|rate| !rate.is_finite() || *rate < 0.0) || !(0.0..1.0).contains(&optimiser.ema) {
-            return Err("optimiser: rates and clip must be finite and not negative, ema in [0, 1)".into());
+        if rates.iter().any(|rate| !rate.is_finite() || *rate < 0.0)
+            || !(0.0..1.0).contains(&optimiser.ema)
+        {
+            return Err(
+                "optimiser: rates and clip must be finite and not negative, ema in [0, 1)".into()
+            );
         }
         Ok(())
     }
@@ -369,8 +390,13 @@ impl TrainConfig {
         if data.folder.is_none() && (data.set.is_some() || held_back || of_split) {
             return Err("data.set, data.hold_back and validation.split are about a data set; give data.folder".into());
         }
-        if [held_back, of_split, validation.input.is_some()].into_iter().filter(|&is| is).count() > 1 {
-            return Err("validation: give one of data.hold_back, validation.split, or `input` and `target`".into());
+        if [held_back, of_split, validation.input.is_some()].into_iter().filter(|&is| is).count()
+            > 1
+        {
+            return Err(
+                "validation: give one of data.hold_back, validation.split, or `input` and `target`"
+                    .into(),
+            );
         }
         Ok(())
     }

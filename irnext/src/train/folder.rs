@@ -1,4 +1,5 @@
-//! A run's folder: the names in it, one writer at a time, and two checkpoints, of which one is always whole.
+//! A run's folder: the names in it, one writer at a time, and two checkpoints, of which one is
+//! always whole.
 
 use super::State;
 use super::checkpoint::{self, Progress};
@@ -10,7 +11,8 @@ use std::path::{Path, PathBuf};
 /// The folder of a run, and the right to write there.
 pub(super) struct RunFolder {
     path: PathBuf,
-    /// Locked as long as it is open; the system lets go of it if the process dies. None if nothing is to be written.
+    /// Locked as long as it is open; the system lets go of it if the process dies. None if nothing
+    /// is to be written.
     _lock: Option<File>,
     /// The step of the newest checkpoint that is known to be whole.
     saved: Option<u64>,
@@ -42,7 +44,9 @@ impl RunFolder {
         let lock = File::create(&name).map_err(Error::io(&name))?;
         match lock.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::data(path, "another process trains in this folder")),
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::data(path, "another process trains in this folder"));
+            }
             // Some network file systems know no locks. There people have to see to it themselves.
             Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {}
             Err(TryLockError::Error(error)) => return Err(Error::io(&name)(error)),
@@ -72,11 +76,16 @@ impl RunFolder {
     /// The newest checkpoint that is whole; `None` in a folder without any.
     ///
     /// # Errors
-    /// If there are checkpoints, and none that can be used: nothing is begun anew over what may be weeks of work.
+    /// If there are checkpoints, and none that can be used: nothing is begun anew over what may be
+    /// weeks of work.
     pub fn load(&mut self, rule: Rule, ema_decay: f64) -> Result<Option<Found>> {
         let (last, previous) = (self.last(), self.previous());
         let load = |path: &Path, note| {
-            checkpoint::load(path, rule, ema_decay).map(|(state, progress)| Found { state, progress, note })
+            checkpoint::load(path, rule, ema_decay).map(|(state, progress)| Found {
+                state,
+                progress,
+                note,
+            })
         };
         (self.saved, self.last_is_whole) = (None, false);
         let found = match (last.exists(), previous.exists()) {
@@ -89,7 +98,10 @@ impl RunFolder {
                     found
                 }
                 Err(error) => {
-                    let note = format!("{error}; going on from the checkpoint before it, {}", previous.display());
+                    let note = format!(
+                        "{error}; going on from the checkpoint before it, {}",
+                        previous.display()
+                    );
                     load(&previous, Some(note)).map_err(|_| error)?
                 }
             },
@@ -103,7 +115,8 @@ impl RunFolder {
         let (last, bytes) = (self.last(), checkpoint::to_bytes(state, progress)?);
         match self.last_is_whole {
             true => nn::write_keeping(&last, &self.previous(), &bytes),
-            // What is there, if anything, is damaged, and must not take the place of one that is whole.
+            // What is there, if anything, is damaged, and must not take the place of one that is
+            // whole.
             false => nn::write_atomically(&last, &bytes),
         }
         .map_err(Error::io(&last))?;
@@ -166,7 +179,10 @@ mod tests {
             let found = folder.load(RULE, 0.0).unwrap().unwrap();
             assert_eq!((found.progress.step, folder.saved()), (10, Some(10)));
             let note = found.note.unwrap();
-            assert!(note.contains("last.safetensors") && note.contains("previous.safetensors"), "{note}");
+            assert!(
+                note.contains("last.safetensors") && note.contains("previous.safetensors"),
+                "{note}"
+            );
             // The damaged one is replaced, and the whole one stays.
             folder.save(&state(), &at(21)).unwrap();
             drop(folder);

@@ -1,10 +1,10 @@
 //! Training: configuration, the loop, checkpoints.
 //!
-//! A step is a function of the state, the seed and the step's number. So a run that is stopped and resumed, with
-//! whatever number of threads, ends with the same bits as one that was not.
+//! A step is a function of the state, the seed and the step's number. So a run that is stopped and
+//! resumed, with whatever number of threads, ends with the same bits as one that was not.
 //!
-//! A run may be that of a [`Team`]. Each rank then takes its part of every batch, and all have the same state after each step; the
-//! first reads and writes the run's folder.
+//! A run may be that of a [`Team`]. Each rank then takes its part of every batch, and all have the
+//! same state after each step; the first reads and writes the run's folder.
 
 mod checkpoint;
 mod config;
@@ -20,7 +20,10 @@ mod step;
 mod validation;
 
 pub use checkpoint::Progress;
-pub use config::{CropSize, DataConfig, OptimiserConfig, Period, RuleName, ScoredSplit, TrainConfig, ValidationConfig};
+pub use config::{
+    CropSize, DataConfig, OptimiserConfig, Period, RuleName, ScoredSplit, TrainConfig,
+    ValidationConfig,
+};
 pub use event::{Event, Step, Validation};
 pub use pairs::TrainingSet;
 pub use plan::{Measured, Plan};
@@ -82,8 +85,8 @@ impl Trainer {
     /// Starts a run, or goes on with the one in the folder `config.out`.
     ///
     /// # Errors
-    /// Among others if that folder holds a run with other settings, but for those that change no number; if none of its
-    /// checkpoints is whole; if another process trains in it.
+    /// Among others if that folder holds a run with other settings, but for those that change no
+    /// number; if none of its checkpoints is whole; if another process trains in it.
     pub fn open(config: TrainConfig) -> Result<Self> {
         Self::open_in(Team::alone(), config)
     }
@@ -96,8 +99,11 @@ impl Trainer {
         let mut trainer = Self::set_up(team, config, RunFolder::claim)?;
         let best = trainer.team.is_first().then(|| trainer.settle()).transpose();
         let best = trainer.team.agree(best)?;
-        let write = |best: &Option<f64>| Ok(best.map_or(vec![], |best| best.to_bits().to_le_bytes().into()));
-        let read = |bytes: Vec<u8>| Ok(bytes.try_into().ok().map(u64::from_le_bytes).map(f64::from_bits));
+        let write = |best: &Option<f64>| {
+            Ok(best.map_or(vec![], |best| best.to_bits().to_le_bytes().into()))
+        };
+        let read =
+            |bytes: Vec<u8>| Ok(bytes.try_into().ok().map(u64::from_le_bytes).map(f64::from_bits));
         trainer.progress.best = trainer.team.from_first(|| Ok(best.flatten()), write, read)?;
         Ok(trainer)
     }
@@ -108,21 +114,29 @@ impl Trainer {
     }
 
     /// Finds the data and the state of a run, whose folder is touched last.
-    fn set_up(team: Team, config: TrainConfig, folder: impl FnOnce(&Path) -> Result<RunFolder>) -> Result<Self> {
+    fn set_up(
+        team: Team,
+        config: TrainConfig,
+        folder: impl FnOnce(&Path) -> Result<RunFolder>,
+    ) -> Result<Self> {
         let find = || {
-            let compute =
-                Compute { device: Launched::by_environment().device(config.compute.device), ..config.compute };
+            let compute = Compute {
+                device: Launched::by_environment().device(config.compute.device),
+                ..config.compute
+            };
             compute.start()?;
             let pairs = Pairs::find(&config, &PhotoCache::new(config.data.cache_mb << 20))?;
             let steps_per_epoch = loader(&team, &config, 0).steps_per_epoch(pairs.source.len())?;
             Ok((decisive(&config, &pairs)?, compute, pairs, steps_per_epoch))
         };
-        let (settings, compute, Pairs { source, validation, remarks }, steps_per_epoch) = team.agree(find())?;
+        let (settings, compute, Pairs { source, validation, remarks }, steps_per_epoch) =
+            team.agree(find())?;
         team.same(&settings)?;
         let config = TrainConfig { compute, ..config };
         team.connect_gpus(compute.device)?;
         let optimiser = &config.optimiser;
-        let total = optimiser.steps.unwrap_or_else(|| optimiser.epochs.unwrap_or(0) * steps_per_epoch);
+        let total =
+            optimiser.steps.unwrap_or_else(|| optimiser.epochs.unwrap_or(0) * steps_per_epoch);
         let periods = match optimiser.period {
             Period::Step => total,
             Period::Epoch => total.div_ceil(steps_per_epoch),
@@ -133,7 +147,8 @@ impl Trainer {
             warmup: optimiser.warmup.min(periods),
             total: periods,
         };
-        let validator = validation.map(|pairs| Validator::new(pairs, &config.validation, config.compute.precision));
+        let validator = validation
+            .map(|pairs| Validator::new(pairs, &config.validation, config.compute.precision));
         let mut folder = team.agree(match team.is_first() {
             true => folder(&config.out),
             false => Ok(RunFolder::look(&config.out)),
@@ -158,8 +173,9 @@ impl Trainer {
         })
     }
 
-    /// Once `stop` is true, [`Trainer::run`] ends as soon as what it has is saved: in the middle of a step or of a validation. A team
-    /// ends once it is true on one of its ranks: after the step, or between two pairs of a validation.
+    /// Once `stop` is true, [`Trainer::run`] ends as soon as what it has is saved: in the middle of
+    /// a step or of a validation. A team ends once it is true on one of its ranks: after the step,
+    /// or between two pairs of a validation.
     pub fn stop_when(&mut self, stop: Arc<AtomicBool>) {
         if self.team.is_alone() {
             self.state.stop_when(stop.clone());
@@ -172,7 +188,8 @@ impl Trainer {
         (self.progress.step, self.total)
     }
 
-    /// The step that the run would go on from if the process ended now; `None` if it would begin anew.
+    /// The step that the run would go on from if the process ended now; `None` if it would begin
+    /// anew.
     pub fn saved(&self) -> Option<u64> {
         self.folder.saved()
     }
@@ -194,11 +211,13 @@ impl Trainer {
 
     /// Scores the validation pairs with the moving average, if there is one; nothing without pairs.
     pub fn validate(&self) -> Result<Option<Validation>> {
-        let scored = self.score(&self.team, &self.state.model, self.state.values(), [usize::MAX, 0])?;
+        let scored =
+            self.score(&self.team, &self.state.model, self.state.values(), [usize::MAX, 0])?;
         Ok(scored.map(|(scores, _)| scores))
     }
 
-    /// Scores the first `limit` validation pairs, and makes pictures of the first `shown`; shared among `team`.
+    /// Scores the first `limit` validation pairs, and makes pictures of the first `shown`; shared
+    /// among `team`.
     fn score(
         &self,
         team: &Team,
@@ -213,36 +232,41 @@ impl Trainer {
     /// Shows the configuration in the run's folder. What the best weights score, if they are known.
     fn settle(&mut self) -> Result<Option<f64>> {
         let shown = self.folder.file("config.toml");
-        nn::write_atomically(&shown, self.config.to_toml()?.as_bytes()).map_err(Error::io(&shown))?;
+        nn::write_atomically(&shown, self.config.to_toml()?.as_bytes())
+            .map_err(Error::io(&shown))?;
         self.score_best_again()?;
         Ok(self.progress.best)
     }
 
-    /// What the best weights scored says nothing any more if the validation pairs are others than they were, or the weights are gone.
+    /// What the best weights scored says nothing any more if the validation pairs are others than
+    /// they were, or the weights are gone.
     fn score_best_again(&mut self) -> Result<()> {
         let before = std::mem::replace(&mut self.progress.config, self.config.to_toml()?);
         if self.progress.best.is_none() {
             return Ok(());
         }
         let path = self.folder.file(BEST);
-        let before: TrainConfig = toml::from_str(&before)
-            .map_err(|error| Error::Config { reason: format!("{}: {}", path.display(), error.message()) })?;
+        let before: TrainConfig = toml::from_str(&before).map_err(|error| Error::Config {
+            reason: format!("{}: {}", path.display(), error.message()),
+        })?;
         // What is scored, and how; not how often.
-        let scored = |config: &TrainConfig| ValidationConfig { every: 1, ..config.validation.clone() };
+        let scored =
+            |config: &TrainConfig| ValidationConfig { every: 1, ..config.validation.clone() };
         if !path.exists() {
             self.progress.best = None;
         } else if scored(&before) != scored(&self.config) {
             let model = Model::read(&path)?.0.on(self.config.compute)?;
             // The others wait for what this one finds.
-            let scores = self.score(&Team::alone(), &model, model.params.values(), [usize::MAX, 0])?;
+            let scores =
+                self.score(&Team::alone(), &model, model.params.values(), [usize::MAX, 0])?;
             self.progress.best = scores.map(|(scores, _)| scores.psnr);
         }
         Ok(())
     }
 }
 
-/// The state that the run in `folder` goes on from: its last checkpoint's, or that of a fresh network. The ranks of a team have it from
-/// the first.
+/// The state that the run in `folder` goes on from: its last checkpoint's, or that of a fresh
+/// network. The ranks of a team have it from the first.
 fn begin(team: &Team, config: &TrainConfig, folder: &mut RunFolder) -> Result<Found> {
     let (rule, decay) = (config.optimiser.rule.rule(), config.optimiser.ema);
     let find = || match folder.load(rule, decay)? {
@@ -256,7 +280,11 @@ fn begin(team: &Team, config: &TrainConfig, folder: &mut RunFolder) -> Result<Fo
                 Some(path) => Model::read_as(path, &config.model)?,
             };
             let state = State::new(model, rule, decay)?;
-            Ok(Found { state, progress: Progress { config: config.to_toml()?, ..Progress::default() }, note: None })
+            Ok(Found {
+                state,
+                progress: Progress { config: config.to_toml()?, ..Progress::default() },
+                note: None,
+            })
         }
     };
     let write = |found: &Found| checkpoint::to_bytes(&found.state, &found.progress);

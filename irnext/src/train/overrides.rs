@@ -15,7 +15,9 @@ impl<'a> Overrides<'a> {
     /// From texts of the form `section.key=value`, the value in TOML (a bare word is a string).
     pub(super) fn parse(texts: &'a [String]) -> Result<Self, String> {
         let one = |text: &'a String| {
-            let (key, value) = text.split_once('=').ok_or_else(|| format!("override {text:?} is not key=value"))?;
+            let (key, value) = text
+                .split_once('=')
+                .ok_or_else(|| format!("override {text:?} is not key=value"))?;
             Ok((key.trim(), parse_value(value.trim())))
         };
         texts.iter().map(one).collect::<Result<_, _>>().map(Self)
@@ -27,8 +29,9 @@ impl<'a> Overrides<'a> {
             for other in EITHER.iter().flat_map(|choice| others(choice, key)) {
                 remove(table, other);
             }
-            set(table, key, value)
-                .ok_or_else(|| format!("override of {key:?}: it leads through a value that is no section"))?;
+            set(table, key, value).ok_or_else(|| {
+                format!("override of {key:?}: it leads through a value that is no section")
+            })?;
         }
         Ok(())
     }
@@ -37,7 +40,8 @@ impl<'a> Overrides<'a> {
 /// The settings that `key` stands in the place of.
 fn others<'a>(choice: &'a [&'a [&'a str]], key: &str) -> impl Iterator<Item = &'a str> {
     let chosen = choice.iter().position(|keys| keys.contains(&key));
-    let instead = choice.iter().enumerate().filter(move |(i, _)| chosen.is_some_and(|chosen| chosen != *i));
+    let instead =
+        choice.iter().enumerate().filter(move |(i, _)| chosen.is_some_and(|chosen| chosen != *i));
     instead.flat_map(|(_, keys)| keys.iter().copied())
 }
 
@@ -54,7 +58,8 @@ fn remove(table: &mut Table, key: &str) {
     }
 }
 
-/// Puts `value` at a dotted key, making sections on the way; `None` if one is in the way that is no section.
+/// Puts `value` at a dotted key, making sections on the way; `None` if one is in the way that is no
+/// section.
 fn set(table: &mut Table, key: &str, value: Value) -> Option<()> {
     match key.split_once('.') {
         None => {
@@ -93,8 +98,14 @@ mod tests {
         let folder = changed(text, &["data.folder=set"]);
         assert_eq!(folder["data"], "folder = \"set\"\ncrop = 64".parse::<Table>().unwrap().into());
         let one_side = changed(text, &["data.input=c"]);
-        assert_eq!(one_side["data"], "input = \"c\"\ntarget = \"b\"\ncrop = 64".parse::<Table>().unwrap().into());
-        assert_eq!(changed(text, &["optimiser.steps=7", "optimiser.epochs=9"])["optimiser"]["epochs"], 9.into());
+        assert_eq!(
+            one_side["data"],
+            "input = \"c\"\ntarget = \"b\"\ncrop = 64".parse::<Table>().unwrap().into()
+        );
+        assert_eq!(
+            changed(text, &["optimiser.steps=7", "optimiser.epochs=9"])["optimiser"]["epochs"],
+            9.into()
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Which pairs of a data set are trained on, and which are held back to choose by.
 //!
-//! The published code has no such choice to make: it validates on the test set. Weights that are chosen by the test are scored
-//! too well by it, so the test split is left alone here unless it is asked for.
+//! The published code has no such choice to make: it validates on the test set. Weights that are
+//! chosen by the test are scored too well by it, so the test split is left alone here unless it is
+//! asked for.
 
 use super::config::{DataConfig, ScoredSplit, TrainConfig};
 use crate::data::{Pair, Paired, Pairing, PhotoCache, Role, Source, Split, Synthetic, splits};
@@ -108,14 +109,18 @@ impl Pairs {
                 };
                 Arc::new(Synthetic::open(clean, Arc::new(twin), cache.clone())?)
             }
-            (None, None, Some(input), Some(target)) => Arc::new(Paired::from_folders(input, target, cache.clone())?),
+            (None, None, Some(input), Some(target)) => {
+                Arc::new(Paired::from_folders(input, target, cache.clone())?)
+            }
             _ => {
                 let reason = "data: give either `folder`, or `clean`, or `input` and `target`";
                 return Err(Error::Config { reason: reason.into() });
             }
         };
         let validation = match (&config.validation.input, &config.validation.target) {
-            (Some(input), Some(target)) => Some(Paired::from_folders(input, target, cache.clone())?),
+            (Some(input), Some(target)) => {
+                Some(Paired::from_folders(input, target, cache.clone())?)
+            }
             _ => (!held_back.is_empty()).then(|| Paired::new(held_back, cache.clone())),
         };
         Ok(Self { source, validation, remarks })
@@ -133,7 +138,10 @@ struct Division {
 impl Division {
     fn of(folder: &Path, data: &DataConfig, scored: ScoredSplit) -> Result<Self> {
         if !folder.is_dir() {
-            return Err(Error::data(folder, "there is no such folder; say where the data set is (--data DIR)"));
+            return Err(Error::data(
+                folder,
+                "there is no such folder; say where the data set is (--data DIR)",
+            ));
         }
         let splits = splits(folder)?;
         let mut found = Self::default();
@@ -142,10 +150,15 @@ impl Division {
             found.remarks.push(format!("{}: {} pairs", split.name, pairs.len()));
             if !unpaired.is_empty() {
                 let count = unpaired.len();
-                found.remarks.push(format!("{count} files have no partner (`irnext doctor` names them)"));
+                found
+                    .remarks
+                    .push(format!("{count} files have no partner (`irnext doctor` names them)"));
             }
             if split.role == Role::Unknown {
-                found.remarks.push("no folder is named for training: all pairs but those of the test are taken".into());
+                found.remarks.push(
+                    "no folder is named for training: all pairs but those of the test are taken"
+                        .into(),
+                );
             }
             found.train.extend(pairs.iter().cloned());
         }
@@ -156,7 +169,10 @@ impl Division {
             if !set.counts().contains(&found.train.len()) {
                 let published: Vec<String> = set.counts().iter().map(usize::to_string).collect();
                 let count = found.train.len();
-                found.remarks.push(format!("{count} pairs to train on; published are {}", published.join(" or ")));
+                found.remarks.push(format!(
+                    "{count} pairs to train on; published are {}",
+                    published.join(" or ")
+                ));
             }
         }
         found.hold_back(folder, data.hold_back.unwrap_or(0))?;
@@ -166,9 +182,10 @@ impl Division {
         Ok(found)
     }
 
-    /// Holds back the last scenes in the order of names, until they have `least` pairs. Not drawn at random: frames of a scene
-    /// look alike, and so do files beside each other in a composite; and the last five of the fifty in Dense-Haze and NH-HAZE
-    /// are what their authors meant for this.
+    /// Holds back the last scenes in the order of names, until they have `least` pairs. Not drawn
+    /// at random: frames of a scene look alike, and so do files beside each other in a composite;
+    /// and the last five of the fifty in Dense-Haze and NH-HAZE are what their authors meant for
+    /// this.
     fn hold_back(&mut self, folder: &Path, least: usize) -> Result<()> {
         let mut sizes: HashMap<String, usize> = HashMap::new();
         for pair in &self.train {
@@ -196,8 +213,9 @@ impl Division {
         (self.validation, self.train) = train.partition(|pair| scenes.contains(&scene(pair)));
         if count > 0 {
             let (train, scenes) = (self.train.len(), scenes.len());
-            self.remarks
-                .push(format!("{train} pairs are trained on, {count} held back to validate on ({scenes} scenes)"));
+            self.remarks.push(format!(
+                "{train} pairs are trained on, {count} held back to validate on ({scenes} scenes)"
+            ));
         }
         Ok(())
     }
@@ -216,17 +234,25 @@ impl Division {
             );
             return Err(Error::data(folder, reason));
         }
-        self.remarks.push(format!("{} pairs of the {name} split are validated on", self.validation.len()));
+        self.remarks
+            .push(format!("{} pairs of the {name} split are validated on", self.validation.len()));
         if scored == ScoredSplit::Test {
-            self.remarks
-                .push("validated on the test: weights chosen by these scores are scored too well by them".into());
+            self.remarks.push(
+                "validated on the test: weights chosen by these scores are scored too well by them"
+                    .into(),
+            );
         }
         Ok(())
     }
 }
 
-/// The splits to train on: those named so; if there are none, a single one of which the folders do not say what it is for.
-fn training<'a>(folder: &Path, splits: &'a [Split], set: Option<TrainingSet>) -> Result<Vec<&'a Split>> {
+/// The splits to train on: those named so; if there are none, a single one of which the folders do
+/// not say what it is for.
+fn training<'a>(
+    folder: &Path,
+    splits: &'a [Split],
+    set: Option<TrainingSet>,
+) -> Result<Vec<&'a Split>> {
     let named: Vec<&Split> = splits.iter().filter(|split| split.role == Role::Train).collect();
     let ours = |split: &&&Split| {
         let recognised = Set::of_split(folder, &split.name, None);
@@ -241,14 +267,22 @@ fn training<'a>(folder: &Path, splits: &'a [Split], set: Option<TrainingSet>) ->
         _ => {
             let names: Vec<_> = splits.iter().map(|split| split.name.as_str()).collect();
             let hint = match set {
-                Some(TrainingSet::Rsblur) => "; RSBlur's list RSBlur_real_train.txt belongs beside its folder",
+                Some(TrainingSet::Rsblur) => {
+                    "; RSBlur's list RSBlur_real_train.txt belongs beside its folder"
+                }
                 _ => "; its folder should be named train",
             };
-            return Err(Error::data(folder, format!("has no training split, only {}{hint}", names.join(", "))));
+            return Err(Error::data(
+                folder,
+                format!("has no training split, only {}{hint}", names.join(", ")),
+            ));
         }
     };
     if chosen.iter().all(|split| split.pairing.pairs.is_empty()) {
-        return Err(Error::data(folder, "has no pairs of photographs in its training split (see `irnext doctor`)"));
+        return Err(Error::data(
+            folder,
+            "has no pairs of photographs in its training split (see `irnext doctor`)",
+        ));
     }
     Ok(chosen)
 }
@@ -271,17 +305,31 @@ mod tests {
     }
 
     fn both(inputs: &str, targets: &str, names: &[&str]) -> Vec<String> {
-        names.iter().flat_map(|name| [format!("{inputs}/{name}.png"), format!("{targets}/{name}.png")]).collect()
+        names
+            .iter()
+            .flat_map(|name| [format!("{inputs}/{name}.png"), format!("{targets}/{name}.png")])
+            .collect()
     }
 
     /// The names of what is trained on and of what is held back.
-    fn divided(root: &Path, set: Option<TrainingSet>, hold_back: usize, scored: ScoredSplit) -> [Vec<String>; 2] {
+    fn divided(
+        root: &Path,
+        set: Option<TrainingSet>,
+        hold_back: usize,
+        scored: ScoredSplit,
+    ) -> [Vec<String>; 2] {
         let data = DataConfig { set, hold_back: Some(hold_back), ..DataConfig::default() };
         let found = Division::of(root, &data, scored).unwrap();
-        [found.train, found.validation].map(|pairs| pairs.into_iter().map(|pair| pair.name).collect())
+        [found.train, found.validation]
+            .map(|pairs| pairs.into_iter().map(|pair| pair.name).collect())
     }
 
-    fn refused(root: &Path, set: Option<TrainingSet>, hold_back: usize, scored: ScoredSplit) -> String {
+    fn refused(
+        root: &Path,
+        set: Option<TrainingSet>,
+        hold_back: usize,
+        scored: ScoredSplit,
+    ) -> String {
         let data = DataConfig { set, hold_back: Some(hold_back), ..DataConfig::default() };
         Division::of(root, &data, scored).unwrap_err().to_string()
     }
@@ -314,16 +362,23 @@ mod tests {
         let [train, held] = divided(root.path(), None, 0, ScoredSplit::Test);
         assert_eq!((train.len(), held), (5, vec!["GOPR9/1.png".to_string()]));
         assert!(refused(root.path(), None, 4, ScoredSplit::None).contains("leaves none"));
-        assert!(refused(root.path(), None, 0, ScoredSplit::Validation).contains("no validation split"));
+        assert!(
+            refused(root.path(), None, 0, ScoredSplit::Validation).contains("no validation split")
+        );
     }
 
     #[test]
     fn hazy_images_of_one_ground_truth_are_a_scene() {
-        let mut files: Vec<String> = ["1_1", "1_2", "2_1", "2_2"].map(|name| format!("train/hazy/{name}.png")).into();
+        let mut files: Vec<String> =
+            ["1_1", "1_2", "2_1", "2_2"].map(|name| format!("train/hazy/{name}.png")).into();
         files.extend(["1", "2"].map(|name| format!("train/gt/{name}.png")));
         let root = tree(&files);
-        let [train, held] = divided(root.path(), Some(TrainingSet::ResideIndoor), 1, ScoredSplit::None);
-        assert_eq!((train, held), (vec!["1_1.png".into(), "1_2.png".into()], vec!["2_1.png".into(), "2_2.png".into()]));
+        let [train, held] =
+            divided(root.path(), Some(TrainingSet::ResideIndoor), 1, ScoredSplit::None);
+        assert_eq!(
+            (train, held),
+            (vec!["1_1.png".into(), "1_2.png".into()], vec!["2_1.png".into(), "2_2.png".into()])
+        );
     }
 
     #[test]
@@ -332,7 +387,10 @@ mod tests {
         let root = tree(&(1..=55).flat_map(number).collect::<Vec<_>>());
         let [train, held] = divided(root.path(), Some(TrainingSet::NhHaze), 5, ScoredSplit::None);
         assert_eq!((train.len(), train[44].as_str()), (45, "45_hazy.png"));
-        assert_eq!((held.len(), held[0].as_str(), held[4].as_str()), (5, "46_hazy.png", "50_hazy.png"));
+        assert_eq!(
+            (held.len(), held[0].as_str(), held[4].as_str()),
+            (5, "46_hazy.png", "50_hazy.png")
+        );
     }
 
     #[test]
@@ -349,10 +407,21 @@ mod tests {
     #[test]
     fn what_cannot_be_trained_on_is_refused() {
         let root = tree(&both("test/input", "test/target", &["1"]));
-        assert!(refused(root.path(), None, 0, ScoredSplit::None).contains("no training split, only test"));
+        assert!(
+            refused(root.path(), None, 0, ScoredSplit::None)
+                .contains("no training split, only test")
+        );
         assert!(refused(&root.path().join("x"), None, 0, ScoredSplit::None).contains("--data"));
-        let unlisted = tree(&["RSBlur/1/2/gt/gt_sharp.png".into(), "RSBlur/1/2/real_blur/real_blur.png".into()]);
-        let complaint = refused(&unlisted.path().join("RSBlur"), Some(TrainingSet::Rsblur), 0, ScoredSplit::None);
+        let unlisted = tree(&[
+            "RSBlur/1/2/gt/gt_sharp.png".into(),
+            "RSBlur/1/2/real_blur/real_blur.png".into(),
+        ]);
+        let complaint = refused(
+            &unlisted.path().join("RSBlur"),
+            Some(TrainingSet::Rsblur),
+            0,
+            ScoredSplit::None,
+        );
         assert!(complaint.contains("RSBlur_real_train.txt"), "{complaint}");
         let alone = tree(&["train/input/1.png".into(), "train/target/2.png".into()]);
         assert!(refused(alone.path(), None, 0, ScoredSplit::None).contains("no pairs"));
@@ -360,7 +429,16 @@ mod tests {
 
     #[test]
     fn every_set_has_a_protocol_and_a_number_of_pairs() {
-        let names = ["reside-indoor", "reside-outdoor", "dense-haze", "nh-haze", "rain", "csd", "srrs", "snow100k"];
+        let names = [
+            "reside-indoor",
+            "reside-outdoor",
+            "dense-haze",
+            "nh-haze",
+            "rain",
+            "csd",
+            "srrs",
+            "snow100k",
+        ];
         let all: Vec<TrainingSet> = names
             .iter()
             .chain(&["gopro", "rsblur", "dpdd"])
@@ -368,7 +446,10 @@ mod tests {
             .collect();
         assert_eq!(all.iter().flat_map(|set| set.sets()).count(), SETS.len());
         for set in all {
-            assert!(!set.counts().is_empty() && set.sets().all(|row| row.protocol == set.protocol()), "{set:?}");
+            assert!(
+                !set.counts().is_empty() && set.sets().all(|row| row.protocol == set.protocol()),
+                "{set:?}"
+            );
         }
     }
 }

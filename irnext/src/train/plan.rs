@@ -1,4 +1,5 @@
-//! What a run will take: looked up in its data, and measured on a few real steps that leave nothing behind.
+//! What a run will take: looked up in its data, and measured on a few real steps that leave nothing
+//! behind.
 
 use super::validation::Validator;
 use super::{Period, Trainer};
@@ -47,11 +48,15 @@ pub struct Measured {
 }
 
 impl Plan {
-    /// Seconds that the rest of the run takes at the speed `measured`: its steps, and its validations.
+    /// Seconds that the rest of the run takes at the speed `measured`: its steps, and its
+    /// validations.
     pub fn seconds(&self, measured: &Measured) -> (f64, f64) {
         let (done, total) = self.steps;
         let pairs = self.validations as f64 * self.validated as f64;
-        (total.saturating_sub(done) as f64 * measured.step, pairs * measured.validation.unwrap_or(0.0))
+        (
+            total.saturating_sub(done) as f64 * measured.step,
+            pairs * measured.validation.unwrap_or(0.0),
+        )
     }
 }
 
@@ -77,13 +82,17 @@ impl Trainer {
             steps_per_epoch: self.steps_per_epoch,
             steps: (done, total),
             warmup: self.schedule.warmup
-                * if self.config.optimiser.period == Period::Epoch { self.steps_per_epoch } else { 1 },
+                * if self.config.optimiser.period == Period::Epoch {
+                    self.steps_per_epoch
+                } else {
+                    1
+                },
             validations: if validated > 0 { validations } else { 0 },
         })
     }
 
-    /// Takes `steps` steps, after others that are not counted, and scores a validation pair. Writes nothing; but the run has moved
-    /// on afterwards, so that this is not the trainer to go on with.
+    /// Takes `steps` steps, after others that are not counted, and scores a validation pair. Writes
+    /// nothing; but the run has moved on afterwards, so that this is not the trainer to go on with.
     pub fn measure(mut self, steps: u32) -> Result<Measured> {
         let device = self.config.compute.device;
         let mut loader = self.loader()?;
@@ -130,7 +139,8 @@ mod tests {
             warmup: 150,
             validations: 4,
         };
-        let measured = Measured { steps: 3, step: 2.0, waiting: 0.1, peak: 1, validation: Some(3.0) };
+        let measured =
+            Measured { steps: 3, step: 2.0, waiting: 0.1, peak: 1, validation: Some(3.0) };
         assert_eq!(plan.seconds(&measured), (1600.0, 60.0));
         assert_eq!(plan.seconds(&Measured { validation: None, ..measured }).1, 0.0);
     }

@@ -2,7 +2,10 @@
 
 use super::folder::Found;
 use super::log::{self, RunLog};
-use super::{BEST, Ended, Event, FAILURES, Period, Step, StepResult, StepSettings, Trainer, WEIGHTS, begin, loader};
+use super::{
+    BEST, Ended, Event, FAILURES, Period, Step, StepResult, StepSettings, Trainer, WEIGHTS, begin,
+    loader,
+};
 use crate::data::{Batch, Loader};
 use crate::error::{Error, Result};
 use crate::model::TASK;
@@ -11,10 +14,11 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 impl Trainer {
-    /// Trains to the end of the run, or until `watch` returns false. `watch` sees every step, and every validation; the run's [`log`] as
-    /// well, with samples of the validation pairs.
+    /// Trains to the end of the run, or until `watch` returns false. `watch` sees every step, and
+    /// every validation; the run's [`log`] as well, with samples of the validation pairs.
     ///
-    /// Saves a checkpoint every so often and at the end, also at an early one, and at an error that has nothing to do with what is saved.
+    /// Saves a checkpoint every so often and at the end, also at an early one, and at an error that
+    /// has nothing to do with what is saved.
     pub fn run(&mut self, mut watch: impl FnMut(&Event) -> bool) -> Result<Ended> {
         let ended = match self.train(&mut watch) {
             Err(error) if error.is_interruption() => Ok(Ended::Stopped),
@@ -27,7 +31,8 @@ impl Trainer {
             }
             Ok(Ended::Stopped) => self.save()?,
             Err(Error::Diverged { .. }) => {}
-            // What was reached is not lost over a damaged image. The error that came first is the one to be told.
+            // What was reached is not lost over a damaged image. The error that came first is the
+            // one to be told.
             Err(_) => drop(self.save()),
         }
         ended
@@ -70,27 +75,38 @@ impl Trainer {
         }
         go_on &= self.validate_if_due(log, watch)?;
         // What a run is rolled back to is from before its failures.
-        if step.step.is_multiple_of(self.config.optimiser.save_every) && self.progress.failures == 0 {
+        if step.step.is_multiple_of(self.config.optimiser.save_every) && self.progress.failures == 0
+        {
             self.save()?;
         }
         Ok(go_on)
     }
 
-    /// Scores the validation pairs if it is time to, and it was not done yet; keeps the weights if they are the best so far. Whether to
-    /// go on.
-    fn validate_if_due(&mut self, log: &mut Option<RunLog>, watch: &mut dyn FnMut(&Event) -> bool) -> Result<bool> {
+    /// Scores the validation pairs if it is time to, and it was not done yet; keeps the weights if
+    /// they are the best so far. Whether to go on.
+    fn validate_if_due(
+        &mut self,
+        log: &mut Option<RunLog>,
+        watch: &mut dyn FnMut(&Event) -> bool,
+    ) -> Result<bool> {
         let step = self.progress.step;
-        let due = step > 0 && (step.is_multiple_of(self.config.validation.every) || step == self.total);
+        let due =
+            step > 0 && (step.is_multiple_of(self.config.validation.every) || step == self.total);
         if !due || self.progress.validated == step {
             return Ok(true);
         }
         let (model, values) = (&self.state.model, self.state.values());
-        let Some((scores, samples)) = self.score(&self.team, model, values, [usize::MAX, log::SHOWN])? else {
+        let Some((scores, samples)) =
+            self.score(&self.team, model, values, [usize::MAX, log::SHOWN])?
+        else {
             return Ok(true);
         };
         // A score that is no number is no better than any.
         if self.progress.best.map_or(!scores.psnr.is_nan(), |best| scores.psnr > best) {
-            self.write_weights(BEST, HashMap::from([("irnext.psnr".into(), scores.psnr.to_string())]))?;
+            self.write_weights(
+                BEST,
+                HashMap::from([("irnext.psnr".into(), scores.psnr.to_string())]),
+            )?;
             self.progress.best = Some(scores.psnr);
         }
         if let Some(log) = log {
@@ -118,10 +134,20 @@ impl Trainer {
             .state
             .step(input, target, settings)
             // The others are in the middle of what they compute together.
-            .map_err(|error| if error.is_interruption() { error } else { self.team.give_up(error) })?;
+            .map_err(
+                |error| if error.is_interruption() { error } else { self.team.give_up(error) },
+            )?;
         self.progress.count(loss, skipped);
         self.norm = gradient_norm.to_bits();
-        Ok(Step { step: self.progress.step, loss, spatial, frequency, rate: settings.rate, gradient_norm, skipped })
+        Ok(Step {
+            step: self.progress.step,
+            loss,
+            spatial,
+            frequency,
+            rate: settings.rate,
+            gradient_norm,
+            skipped,
+        })
     }
 
     /// The schedule's period of the step to come, from 1.

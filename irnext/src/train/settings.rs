@@ -9,15 +9,21 @@ use crate::error::{Error, Result};
 /// Refuses to go on with a run under a configuration that would make it another run.
 pub(super) fn same_run(progress: &Progress, config: &TrainConfig) -> Result<()> {
     let comparable = |text: &str| -> Result<toml::Table> {
-        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| Error::Config {
-            reason: format!("{}: {}", config.out.display(), error.message()),
+        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            Error::Config { reason: format!("{}: {}", config.out.display(), error.message()) }
         })?;
-        // Where files are, how often they are written and how many threads work changes no number. What computes does, in the last
-        // digits; but whoever has a GPU today may not have it tomorrow.
-        for (section, key) in [("", "out"), ("data", "workers"), ("data", "cache_mb"), ("optimiser", "save_every")] {
+        // Where files are, how often they are written and how many threads work changes no number.
+        // What computes does, in the last digits; but whoever has a GPU today may not have it
+        // tomorrow.
+        for (section, key) in
+            [("", "out"), ("data", "workers"), ("data", "cache_mb"), ("optimiser", "save_every")]
+        {
             match section {
                 "" => table.remove(key),
-                section => table.get_mut(section).and_then(toml::Value::as_table_mut).and_then(|t| t.remove(key)),
+                section => table
+                    .get_mut(section)
+                    .and_then(toml::Value::as_table_mut)
+                    .and_then(|t| t.remove(key)),
             };
         }
         table.remove("validation");
@@ -35,11 +41,13 @@ pub(super) fn same_run(progress: &Progress, config: &TrainConfig) -> Result<()> 
     })
 }
 
-/// What the ranks of a team must have in common: the settings, and the data that they lead to. The threads that make batches and the memory
-/// for photographs are each rank's own affair.
+/// What the ranks of a team must have in common: the settings, and the data that they lead to. The
+/// threads that make batches and the memory for photographs are each rank's own affair.
 pub(super) fn decisive(config: &TrainConfig, pairs: &Pairs) -> Result<Vec<(String, String)>> {
-    let table: toml::Table =
-        config.to_toml()?.parse().map_err(|error: toml::de::Error| Error::Config { reason: error.to_string() })?;
+    let table: toml::Table = config
+        .to_toml()?
+        .parse()
+        .map_err(|error: toml::de::Error| Error::Config { reason: error.to_string() })?;
     let mut settings = Vec::new();
     flatten("", &toml::Value::Table(table), &mut settings);
     settings.retain(|(name, _)| !["data.workers", "data.cache_mb"].contains(&name.as_str()));

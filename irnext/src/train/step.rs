@@ -1,6 +1,7 @@
 //! A step of training: forward, backward, and the parameters moved.
 //!
-//! Its values are looked at when all of it has been queued; on a GPU it is recorded once, and then played.
+//! Its values are looked at when all of it has been queued; on a GPU it is recorded once, and then
+//! played.
 
 use crate::error::Result;
 use crate::model::{Loss, LossConfig, Model, dual_domain};
@@ -11,7 +12,8 @@ use nn::{Context, Ema, Pass};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// What a loss is multiplied with at first where gradients are half precision, so that small ones do not become 0.
+/// What a loss is multiplied with at first where gradients are half precision, so that small ones
+/// do not become 0.
 pub const LOSS_SCALE: f64 = 65536.0;
 
 /// A run's numbers: what its steps change.
@@ -83,8 +85,8 @@ impl State {
         self.stop = stop;
     }
 
-    /// Steps are taken with the ranks of `group`, each on its part of the batch. All of them have these numbers, and have the same ones
-    /// after each step.
+    /// Steps are taken with the ranks of `group`, each on its part of the batch. All of them have
+    /// these numbers, and have the same ones after each step.
     pub fn among(&mut self, group: Option<Arc<Group>>) {
         self.group = group;
     }
@@ -97,17 +99,23 @@ impl State {
         }
     }
 
-    /// One step on the degraded images `input`, which should be `target`: both (N, 3, H, W) in f32, where the state is.
+    /// One step on the degraded images `input`, which should be `target`: both (N, 3, H, W) in f32,
+    /// where the state is.
     ///
     /// # Errors
     /// After one, the state is as it was before.
-    pub fn step(&mut self, input: Tensor, target: Tensor, settings: StepSettings) -> Result<StepResult> {
+    pub fn step(
+        &mut self,
+        input: Tensor,
+        target: Tensor,
+        settings: StepSettings,
+    ) -> Result<StepResult> {
         let mut inputs = vec![input, target];
         if let Some(scale) = settings.loss_scale {
             inputs.push(Tensor::from_slice(&[scale as f32], &[1])?.to_device(inputs[0].device())?);
         }
-        // What the host decides of a step goes ahead of it. The first one decides as it runs, since which parameters have gradients is
-        // only then known.
+        // What the host decides of a step goes ahead of it. The first one decides as it runs, since
+        // which parameters have gradients is only then known.
         if self.optimiser.has_moved() {
             self.optimiser.advance(settings.rate)?;
         }
@@ -151,8 +159,14 @@ struct Found {
     pass: Pass,
 }
 
-/// Queues forward and backward. `inputs` are the degraded images, what they should be, and maybe the loss's scale.
-fn gradients(model: &Model, inputs: &[Tensor], settings: StepSettings, group: Option<&Arc<Group>>) -> Result<Found> {
+/// Queues forward and backward. `inputs` are the degraded images, what they should be, and maybe
+/// the loss's scale.
+fn gradients(
+    model: &Model,
+    inputs: &[Tensor],
+    settings: StepSettings,
+    group: Option<&Arc<Group>>,
+) -> Result<Found> {
     let Model { network, params, .. } = model;
     let (input, target, scale) = (&inputs[0], &inputs[1], inputs.get(2));
     let tape = Tape::new();
@@ -192,8 +206,8 @@ fn means(group: &Group, losses: &[Tensor; 3]) -> Result<[Tensor; 3]> {
     Ok(means.try_into().expect("as many as were put in"))
 }
 
-/// Queues what moves the parameters. Returns the loss, its spatial and its frequency part, and the gradients' norm before clipping; if one of them is
-/// no finite number, nothing has moved.
+/// Queues what moves the parameters. Returns the loss, its spatial and its frequency part, and the
+/// gradients' norm before clipping; if one of them is no finite number, nothing has moved.
 fn advance(
     model: &mut Model,
     optimiser: &mut Optimizer,

@@ -32,9 +32,10 @@ impl Validator {
         self.pairs.len().min(self.config.limit)
     }
 
-    /// The mean PSNR and SSIM of the first `limit` pairs, as the protocol's tables hold them, restored by `model` with other `values`
-    /// for its parameters; and pictures of the first `shown`. `step` is only noted. Nothing if no pair has a score. The pairs are
-    /// shared among `team`, and what is found is found on all its ranks. Given up once `stop` is true.
+    /// The mean PSNR and SSIM of the first `limit` pairs, as the protocol's tables hold them,
+    /// restored by `model` with other `values` for its parameters; and pictures of the first
+    /// `shown`. `step` is only noted. Nothing if no pair has a score. The pairs are shared among
+    /// `team`, and what is found is found on all its ranks. Given up once `stop` is true.
     pub fn score(
         &self,
         step: u64,
@@ -55,7 +56,10 @@ impl Validator {
                 Ok(restored)
             };
             let scored = score(&self.pairs, index, &scorer, Some(&restore))?;
-            let sample = seen.take().map(|restored| Sample::new(&self.pairs, index, &restored)).transpose()?;
+            let sample = seen
+                .take()
+                .map(|restored| Sample::new(&self.pairs, index, &restored))
+                .transpose()?;
             Ok((scored, sample))
         };
         // Ranks give up together, between two pairs.

@@ -3,8 +3,9 @@
 use irnext::image::{Image, Photo};
 use std::fs;
 
-/// A temporary folder with training data, two validation pairs, and the settings `run.toml` of a run of twelve steps. The paths there are
-/// relative to it: what is made in one such folder equals what is made in another.
+/// A temporary folder with training data, two validation pairs, and the settings `run.toml` of a
+/// run of twelve steps. The paths there are relative to it: what is made in one such folder equals
+/// what is made in another.
 pub fn prepared() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, count) in [("clean", 4), ("hazy", 2), ("clear", 2)] {
@@ -13,7 +14,8 @@ pub fn prepared() -> tempfile::TempDir {
             let veil = if name == "hazy" { 0.5 } else { 0.0 };
             let image = Image::from_fn(96, 80, |x, y| {
                 let stripes = ((x / (3 + k) + y / 7) % 2) as f32;
-                [stripes, y as f32 / 80.0, 0.3 * stripes + x as f32 / 200.0].map(|v| v * (1.0 - veil) + veil)
+                [stripes, y as f32 / 80.0, 0.3 * stripes + x as f32 / 200.0]
+                    .map(|v| v * (1.0 - veil) + veil)
             });
             Photo::new(image).write(folder.path().join(name).join(format!("{k}.png"))).unwrap();
         }

@@ -1,5 +1,6 @@
-//! Ranks that compute on GPUs, each on its own. Takes two, or the emulator with `CUDA_EMULATOR_DEVICES=2`. Without them the tests say on standard error that
-//! they are left out; with `IRNEXT_REQUIRE_CUDA=1` they fail.
+//! Ranks that compute on GPUs, each on its own. Takes two, or the emulator with
+//! `CUDA_EMULATOR_DEVICES=2`. Without them the tests say on standard error that they are left out;
+//! with `IRNEXT_REQUIRE_CUDA=1` they fail.
 
 use super::*;
 use engine::{DType, Device, Ranks, Replay, Rng, Tape, Tensor};
@@ -36,17 +37,26 @@ fn two_processes_on_a_gpu_each_train_as_one() {
     same_losses(folder.path());
 }
 
-/// What a test below runs as each of two processes: all of a run, and then the bits of what it has come to.
+/// What a test below runs as each of two processes: all of a run, and then the bits of what it has
+/// come to.
 #[test]
 #[ignore = "a part of another one, under mpirun"]
 fn a_rank() {
     launch::together(|team| {
-        let mut trainer = Trainer::open_in(team.clone(), TrainConfig::read("run.toml".as_ref(), &[])?)?;
+        let mut trainer =
+            Trainer::open_in(team.clone(), TrainConfig::read("run.toml".as_ref(), &[])?)?;
         assert!(matches!(trainer.run(|_| true)?, Ended::Complete));
         let model = trainer.model();
-        let bits = |x: &Tensor| x.to_f64_vec().unwrap().iter().map(|x| format!("{:x}", x.to_bits())).collect();
-        let values: Vec<(String, String)> =
-            model.params.values().iter().enumerate().map(|(i, x)| (format!("value {i}"), bits(x))).collect();
+        let bits = |x: &Tensor| {
+            x.to_f64_vec().unwrap().iter().map(|x| format!("{:x}", x.to_bits())).collect()
+        };
+        let values: Vec<(String, String)> = model
+            .params
+            .values()
+            .iter()
+            .enumerate()
+            .map(|(i, x)| (format!("value {i}"), bits(x)))
+            .collect();
         team.same(&values)?;
         println!("{} values on {}", values.len(), model.params.values()[0].device());
         Ok(())
@@ -54,12 +64,14 @@ fn a_rank() {
     .unwrap();
 }
 
-/// The same: BatchNorm of a batch of which the ranks have one and three images, forward and backward, against the whole on the CPU, in f64. Run, recorded
-/// and played.
+/// The same: BatchNorm of a batch of which the ranks have one and three images, forward and
+/// backward, against the whole on the CPU, in f64. Run, recorded and played.
 #[test]
 #[ignore = "a part of another one, under mpirun"]
 fn a_normalisation() {
-    let normalised = |x: &[Tensor], ranks: Option<&Arc<dyn Ranks>>| -> engine::Result<Vec<Tensor>> {
+    let normalised = |x: &[Tensor],
+                      ranks: Option<&Arc<dyn Ranks>>|
+     -> engine::Result<Vec<Tensor>> {
         let tape = Tape::new();
         let [x, dy, weight, bias] = x else { unreachable!("four inputs") };
         let leaves = [x, weight, bias].map(|x| tape.leaf(x));
@@ -73,12 +85,14 @@ fn a_normalisation() {
         team.connect_gpus(device)?;
         let (ranks, group) = (team.ranks().unwrap(), team.group().unwrap());
         let mut rng = Rng::new(1);
-        let mut draw = |shape: &[usize]| Tensor::randn(shape, DType::F64, &mut rng).affine(2.0, 1.0).unwrap();
+        let mut draw =
+            |shape: &[usize]| Tensor::randn(shape, DType::F64, &mut rng).affine(2.0, 1.0).unwrap();
         let whole = [draw(&[4, 3, 5, 2]), draw(&[4, 3, 5, 2]), draw(&[3]), draw(&[3])];
         let expected = normalised(&whole, None)?;
         let part = |x: &Tensor| x.narrow(0, team.rank(), 1 + 2 * team.rank());
         let [x, dy, weight, bias] = &whole;
-        let mine: Vec<Tensor> = [&part(x)?, &part(dy)?, weight, bias].map(|x| x.to_device(device).unwrap()).into();
+        let mine: Vec<Tensor> =
+            [&part(x)?, &part(dy)?, weight, bias].map(|x| x.to_device(device).unwrap()).into();
         let mut replay = Replay::default();
         for run in 0..4 {
             let found = replay.run(&mine, |x| -> nn::Result<Vec<Tensor>> {
@@ -91,11 +105,19 @@ fn a_normalisation() {
                 Ok(found)
             })?;
             for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
-                // The gradients of weight and bias are means over the ranks of sums over their parts.
-                let expected = if i < 2 { part(expected)? } else { expected.scale(if i < 4 { 1.0 } else { 0.5 })? };
+                // The gradients of weight and bias are means over the ranks of sums over their
+                // parts.
+                let expected = if i < 2 {
+                    part(expected)?
+                } else {
+                    expected.scale(if i < 4 { 1.0 } else { 0.5 })?
+                };
                 let (found, expected) = (found.to_f64_vec()?, expected.to_f64_vec()?);
                 assert_eq!(found.len(), expected.len());
-                let far = found.iter().zip(&expected).fold(0.0, |far, (a, b)| f64::max(far, (a - b).abs()));
+                let far = found
+                    .iter()
+                    .zip(&expected)
+                    .fold(0.0, |far, (a, b)| f64::max(far, (a - b).abs()));
                 assert!(far < 1e-12, "run {run}, result {i}: {far:e}");
             }
         }
@@ -110,12 +132,17 @@ fn both_come_to_the_same_bits_and_normalise_by_the_whole_batch() {
     if !there_are_gpus() {
         return;
     }
-    for (part, says) in [("gpus::a_rank", "values on"), ("gpus::a_normalisation", "normalised on")] {
+    for (part, says) in [("gpus::a_rank", "values on"), ("gpus::a_normalisation", "normalised on")]
+    {
         let folder = prepared();
         let program = std::env::current_exe().unwrap();
         let arguments = ["--exact", part, "--ignored", "--nocapture"];
-        let text = said(&succeeds(started(2, folder.path(), &program, &arguments).output().unwrap()));
-        assert!(["cuda:0", "cuda:1"].iter().all(|gpu| text.contains(&format!("{says} {gpu}"))), "{text}");
+        let text =
+            said(&succeeds(started(2, folder.path(), &program, &arguments).output().unwrap()));
+        assert!(
+            ["cuda:0", "cuda:1"].iter().all(|gpu| text.contains(&format!("{says} {gpu}"))),
+            "{text}"
+        );
     }
 }
 
@@ -124,9 +151,11 @@ fn a_rank_that_dies_or_falls_silent_ends_the_one_whose_gpu_waits_for_it() {
     if !there_are_gpus() {
         return;
     }
-    for (signal, rank, message) in
-        [("-KILL", 0, "rank 0"), ("-KILL", 1, "rank 1"), ("-STOP", 1, "nothing was heard of rank 1")]
-    {
+    for (signal, rank, message) in [
+        ("-KILL", 0, "rank 0"),
+        ("-KILL", 1, "rank 1"),
+        ("-STOP", 1, "nothing was heard of rank 1"),
+    ] {
         let folder = prepared();
         one_ends_both(folder.path(), signal, rank, message);
     }
@@ -139,7 +168,10 @@ fn what_gpus_cannot_share_is_said_before_anything_is_written() {
     }
     let folder = prepared();
     for (variables, message) in [
-        (&[("CUDA_VISIBLE_DEVICES", "0"), ("CUDA_EMULATOR_DEVICES", "1")][..], "rank 1: it has the same GPU as rank 0"),
+        (
+            &[("CUDA_VISIBLE_DEVICES", "0"), ("CUDA_EMULATOR_DEVICES", "1")][..],
+            "rank 1: it has the same GPU as rank 0",
+        ),
         (&[("IRNEXT_NCCL", "/nonexistent")], "nccl: NCCL 2.10 or later is needed"),
     ] {
         let mut command = ranks(2, folder.path(), &["train", "run.toml"]);
@@ -155,7 +187,8 @@ fn a_folder_is_scored_on_two_gpus_as_on_one() {
         return;
     }
     let folder = prepared();
-    let arguments = ["eval", "--input", "hazy", "--target", "clear", "--task", "dehaze", "--device", "cuda"];
+    let arguments =
+        ["eval", "--input", "hazy", "--target", "clear", "--task", "dehaze", "--device", "cuda"];
     let one = succeeds(alone(folder.path(), &arguments)).stdout;
     let two = succeeds(ranks(2, folder.path(), &arguments).output().unwrap()).stdout;
     assert_eq!(String::from_utf8_lossy(&two), String::from_utf8_lossy(&one));

@@ -1,7 +1,8 @@
-//! The driver's functions as trampolines, the call that fills their slots, and what is asked before `cust` is used.
+//! The driver's functions as trampolines, the call that fills their slots, and what is asked before
+//! `cust` is used.
 //!
-//! Codes are plain numbers here. `cust` reads them as an enum of the errors that CUDA 11 knew, and a newer driver's
-//! code, read as that, would be undefined behaviour.
+//! Codes are plain numbers here. `cust` reads them as an enum of the errors that CUDA 11 knew, and
+//! a newer driver's code, read as that, would be undefined behaviour.
 
 use crate::{Error, Probe};
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY};
@@ -19,8 +20,9 @@ pub fn load() -> Result<(), Error> {
     /// Kept open for good, since the slots point into it.
     static LIBRARY: OnceLock<Result<Library, Error>> = OnceLock::new();
     let library = LIBRARY.get_or_init(|| {
-        // SAFETY: opening a library runs its initialisers. Those of NVIDIA's driver, which is what this name stands
-        // for, ask nothing of the program: they would run before `main` in any program linked against it.
+        // SAFETY: opening a library runs its initialisers. Those of NVIDIA's driver, which is what
+        // this name stands for, ask nothing of the program: they would run before `main` in any
+        // program linked against it.
         let library = unsafe { Library::open(Some("libcuda.so.1"), RTLD_LAZY | RTLD_GLOBAL) }
             .map_err(|error| Error::NoDriver { reason: error.to_string() })?;
         for (name, slot) in SYMBOLS {
@@ -46,11 +48,12 @@ pub fn driver_version() -> Result<(u32, u32), Error> {
     Ok((version / 1000, version % 1000 / 10))
 }
 
-/// The number of GPUs that are visible, after loading the driver, starting it and checking that it is new enough.
+/// The number of GPUs that are visible, after loading the driver, starting it and checking that it
+/// is new enough.
 ///
 /// # Errors
-/// [`Error::NoDriver`], [`Error::OldDriver`], and [`Error::Refused`], which is also what comes back where there is a
-/// driver and no GPU.
+/// [`Error::NoDriver`], [`Error::OldDriver`], and [`Error::Refused`], which is also what comes back
+/// where there is a driver and no GPU.
 pub fn devices() -> Result<usize, Error> {
     start()?;
     let mut count = 0;
@@ -93,13 +96,14 @@ pub fn probe(index: usize) -> Result<Probe, Error> {
     })
 }
 
-/// A code that a function of the driver returned, in words: its name and what it means. Only the number where there is
-/// no driver to ask, or it does not know the code.
+/// A code that a function of the driver returned, in words: its name and what it means. Only the
+/// number where there is no driver to ask, or it does not know the code.
 pub fn describe(code: i32) -> String {
     let ask = |function: extern "C" fn(i32, &mut *const c_char) -> i32| {
         let mut text = ptr::null();
         let known = function(code, &mut text) == 0 && !text.is_null();
-        // SAFETY: the text is one of the driver's constants, which end in a zero and stay, as the library does.
+        // SAFETY: the text is one of the driver's constants, which end in a zero and stay, as the
+        // library does.
         known.then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy())
     };
     match load().ok().and_then(|()| ask(cuGetErrorName).zip(ask(cuGetErrorString))) {
@@ -127,8 +131,8 @@ fn check(call: &'static str, code: i32) -> Result<(), Error> {
 
 // The functions called above, by the trampolines below.
 //
-// SAFETY: the signatures are those of `cuda.h`; a handle of a device is its number. A function marked safe checks its
-// numbers, and writes through a reference one value of its type or none.
+// SAFETY: the signatures are those of `cuda.h`; a handle of a device is its number. A function
+// marked safe checks its numbers, and writes through a reference one value of its type or none.
 unsafe extern "C" {
     safe fn cuInit(flags: u32) -> i32;
     safe fn cuDriverGetVersion(version: &mut i32) -> i32;
@@ -142,8 +146,8 @@ unsafe extern "C" {
     safe fn cuGetErrorString(code: i32, text: &mut *const c_char) -> i32;
 }
 
-/// What a slot points to until the driver is loaded. It returns `CUDA_ERROR_STUB_LIBRARY`. Whoever calls it passes
-/// arguments, which the calling convention lets a function ignore.
+/// What a slot points to until the driver is loaded. It returns `CUDA_ERROR_STUB_LIBRARY`. Whoever
+/// calls it passes arguments, which the calling convention lets a function ignore.
 extern "C" fn missing() -> i32 {
     34
 }
@@ -154,8 +158,8 @@ extern "C" fn missing_text(_code: i32, text: &mut *const c_char) -> i32 {
     0
 }
 
-/// Jumps to where the slot points. Arguments stay where they are, in registers and on the stack, and the driver's
-/// function returns to whoever called the trampoline.
+/// Jumps to where the slot points. Arguments stay where they are, in registers and on the stack,
+/// and the driver's function returns to whoever called the trampoline.
 #[cfg(target_arch = "x86_64")]
 macro_rules! jump {
     ($slot:path) => {
@@ -183,8 +187,9 @@ macro_rules! driver {
         #[allow(non_snake_case)]
         mod trampolines {
             $($(
-                // SAFETY: the name is one of the driver's, which this program does not link. The body touches nothing
-                // but a scratch register, and the slot always points to a function that takes what callers pass.
+                // SAFETY: the name is one of the driver's, which this program does not link. The
+                // body touches nothing but a scratch register, and the slot always points to a
+                // function that takes what callers pass.
                 #[unsafe(no_mangle)]
                 #[unsafe(naked)]
                 unsafe extern "C" fn $symbol() {
@@ -197,8 +202,9 @@ macro_rules! driver {
     };
 }
 
-// Every symbol that `cust` 0.3.2 refers to, and those of its `sys` that this project calls besides: stream capture,
-// graphs and function attributes. Call another, and the linker reports it undefined until it is listed here.
+// Every symbol that `cust` 0.3.2 refers to, and those of its `sys` that this project calls besides:
+// stream capture, graphs and function attributes. Call another, and the linker reports it undefined
+// until it is listed here.
 driver! {
     missing_text:
         cuGetErrorName cuGetErrorString;

@@ -1,18 +1,22 @@
 //! CUDA's driver, looked for when the program runs instead of when it is linked.
 //!
-//! The crate `cust` declares the functions of `libcuda` and expects the linker to find them, so a program that uses it
-//! neither links without a CUDA toolkit nor starts without NVIDIA's driver. This crate defines those functions itself.
-//! Each is a single jump through a pointer, its slot. A slot first points to a function that returns
-//! `CUDA_ERROR_STUB_LIBRARY`; [`load`] opens `libcuda.so.1` and points it to the driver's own. So one binary starts
-//! everywhere, and computes on the GPU where there is one.
+//! The crate `cust` declares the functions of `libcuda` and expects the linker to find them, so a
+//! program that uses it neither links without a CUDA toolkit nor starts without NVIDIA's driver.
+//! This crate defines those functions itself. Each is a single jump through a pointer, its slot. A
+//! slot first points to a function that returns `CUDA_ERROR_STUB_LIBRARY`; [`load`] opens
+//! `libcuda.so.1` and points it to the driver's own. So one binary starts everywhere, and computes
+//! on the GPU where there is one.
 //!
-//! Call [`devices`] before anything of `cust`: it loads the driver, checks that it is new enough and counts the GPUs.
+//! Call [`devices`] before anything of `cust`: it loads the driver, checks that it is new enough
+//! and counts the GPUs.
 //!
-//! To link, `cust` still wants a library of the name: `link/lib64/libcuda.a`, an archive without members, found through
-//! `CUDA_LIBRARY_PATH`. Nothing comes out of it, for every symbol is defined here. Linux on x86-64 and AArch64 are
-//! supported; elsewhere every function returns [`Error::Unsupported`].
+//! To link, `cust` still wants a library of the name: `link/lib64/libcuda.a`, an archive without
+//! members, found through `CUDA_LIBRARY_PATH`. Nothing comes out of it, for every symbol is defined
+//! here. Linux on x86-64 and AArch64 are supported; elsewhere every function returns
+//! [`Error::Unsupported`].
 
-// Machine code, functions of another library, and pointers found by name: nothing the compiler can check.
+// Machine code, functions of another library, and pointers found by name: nothing the compiler can
+// check.
 #![allow(unsafe_code)]
 
 #[cfg_attr(

@@ -1,4 +1,5 @@
-//! What the crate offers where there is no driver to load: the same functions, and the answer that there is none.
+//! What the crate offers where there is no driver to load: the same functions, and the answer that
+//! there is none.
 
 use crate::{Error, Probe};
 

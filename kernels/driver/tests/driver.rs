@@ -1,5 +1,5 @@
-//! The trampolines as a program meets them, on a machine with a driver or without. Before loading there never is one.
-//! All in one test, since loading is for the whole process.
+//! The trampolines as a program meets them, on a machine with a driver or without. Before loading
+//! there never is one. All in one test, since loading is for the whole process.
 
 // A trampoline is called as `cust` does it, through a declaration of its own.
 #![allow(unsafe_code)]
@@ -12,7 +12,8 @@ use std::ptr;
 
 const STUB_LIBRARY: i32 = 34;
 
-// SAFETY: the signatures are those of `cuda.h`; the references stand for pointers that one value is written through.
+// SAFETY: the signatures are those of `cuda.h`; the references stand for pointers that one value is
+// written through.
 unsafe extern "C" {
     safe fn cuDriverGetVersion(version: &mut i32) -> i32;
     safe fn cuGetErrorString(code: i32, text: &mut *const c_char) -> i32;
@@ -57,7 +58,10 @@ fn trampolines_answer_before_loading_and_after() {
             assert!(cuda_driver::probe(index).unwrap().memory > 0);
         }
         for index in [count, usize::MAX] {
-            assert!(matches!(cuda_driver::probe(index), Err(Error::Refused { call: "cuDeviceGet", .. })));
+            assert!(matches!(
+                cuda_driver::probe(index),
+                Err(Error::Refused { call: "cuDeviceGet", .. })
+            ));
         }
     }
 }

@@ -1,4 +1,5 @@
-// What the stand-in's engines compute: the three passes of a convolution and what follows them, naively and in double.
+// What the stand-in's engines compute: the three passes of a convolution and what follows them,
+// naively and in double.
 #pragma once
 #include "../cuda.h"
 #include <array>

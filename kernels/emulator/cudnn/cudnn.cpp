@@ -1,13 +1,14 @@
-// A stand-in for cuDNN 9, with the part of its backend that the program uses: graphs of a convolution and what is
-// added to it or applied, in NHWC.
+// A stand-in for cuDNN 9, with the part of its backend that the program uses: graphs of a
+// convolution and what is added to it or applied, in NHWC.
 //
-// It is as strict as the real one, or stricter: attributes must have their type and number, what is referred to must be
-// complete and still alive, tensors dense and channels-last, operands aligned and large enough, and a plan gets the
-// workspace that it asks for, all of which is overwritten. What the program does not use is not supported. Its heuristics
-// propose some engines that may not be taken (see `propose`).
+// It is as strict as the real one, or stricter: attributes must have their type and number, what is
+// referred to must be complete and still alive, tensors dense and channels-last, operands aligned
+// and large enough, and a plan gets the workspace that it asks for, all of which is overwritten.
+// What the program does not use is not supported. Its heuristics propose some engines that may not
+// be taken (see `propose`).
 //
-// The work goes to the stand-in driver's stream as a host function, so it waits for what comes before, and is recorded
-// when the stream is capturing.
+// The work goes to the stand-in driver's stream as a host function, so it waits for what comes
+// before, and is recorded when the stream is capturing.
 #include "compute.h"
 #include <cstdio>
 #include <map>
@@ -290,8 +291,8 @@ void complete_graph(Descriptor& d) {
   d.convolution = std::make_shared<Convolution>(c);
 }
 
-// What the heuristics propose. As in the real library there are engines that not everybody wants, and some that turn out to be
-// of no use; with groups, only the fallback has any.
+// What the heuristics propose. As in the real library there are engines that not everybody wants,
+// and some that turn out to be of no use; with groups, only the fallback has any.
 std::vector<Engine> propose(const Convolution& c, int mode) {
   constexpr int64_t WORKSPACE = 131, TOO_MUCH = int64_t(1) << 40;
   enum { TENSOR_CORE, DOWN_CONVERT_INPUTS, REDUCED_PRECISION_REDUCTION, NONDETERMINISTIC = 4, RUNTIME_COMPILATION = 0 };

@@ -1,11 +1,15 @@
-// A stand-in for NCCL 2, with what the program uses of it: means and gathers over processes on one machine.
+// A stand-in for NCCL 2, with what the program uses of it: means and gathers over processes on one
+// machine.
 //
-// It is as strict as the real one, or stricter: a communicator must be alive and used in its own context, each rank comes once and with a GPU that no
-// other has, buffers are on that GPU, aligned and large enough, and do not overlap; and all ranks ask for the same, of as many numbers, in one order,
-// or the process ends with a message. It ends, too, when the others do not come within two minutes, for which the real one would wait for ever.
+// It is as strict as the real one, or stricter: a communicator must be alive and used in its own
+// context, each rank comes once and with a GPU that no other has, buffers are on that GPU, aligned
+// and large enough, and do not overlap; and all ranks ask for the same, of as many numbers, in one
+// order, or the process ends with a message. It ends, too, when the others do not come within two
+// minutes, for which the real one would wait for ever.
 //
-// The work goes to the stand-in driver's stream as a host function, so it waits for what comes before, and is recorded when the stream is capturing.
-// Processes meet in shared memory that is named by the identity. Sums are taken in the order of the ranks.
+// The work goes to the stand-in driver's stream as a host function, so it waits for what comes
+// before, and is recorded when the stream is capturing. Processes meet in shared memory that is
+// named by the identity. Sums are taken in the order of the ranks.
 #include <algorithm>
 #include <atomic>
 #include <chrono>

@@ -4,13 +4,15 @@ use super::{Group, Pending, gone, numbers_in};
 use crate::Result;
 use engine::{DType, Means, Tensor};
 
-/// A bucket is on its way once it has so many bytes: large enough that the time a message takes to begin does not count, and small
-/// enough that the last one, for which backward has nothing left to do meanwhile, is over soon.
+/// A bucket is on its way once it has so many bytes: large enough that the time a message takes to
+/// begin does not count, and small enough that the last one, for which backward has nothing left to
+/// do meanwhile, is over soon.
 const BYTES: usize = 4 << 20;
 
 /// Gradients on their way to their means over the ranks of a group.
 ///
-/// They are put in as they become final, in an order that all ranks share, as they have the same graph.
+/// They are put in as they become final, in an order that all ranks share, as they have the same
+/// graph.
 pub struct Buckets<'a> {
     group: &'a Group,
     filling: Bucket,
@@ -27,7 +29,8 @@ struct OnGpu {
     sent: Vec<(Vec<usize>, Means)>,
 }
 
-/// Some gradients of one dtype: which entries they are of, their shapes, and their numbers one after the other.
+/// Some gradients of one dtype: which entries they are of, their shapes, and their numbers one
+/// after the other.
 #[derive(Default)]
 struct Bucket {
     dtype: Option<DType>,
@@ -78,8 +81,9 @@ impl<'a> Buckets<'a> {
             let mut rest = &bytes[..];
             for (entry, shape) in entries {
                 let size = shape.iter().product::<usize>() * dtype.map_or(0, DType::size);
-                let (numbers, after) =
-                    rest.split_at_checked(size).ok_or_else(|| gone("the ranks do not compute the same"))?;
+                let (numbers, after) = rest
+                    .split_at_checked(size)
+                    .ok_or_else(|| gone("the ranks do not compute the same"))?;
                 means[entry] = Some(match dtype {
                     Some(DType::F32) => Tensor::from_slice(&numbers_in::<f32>(numbers), &shape)?,
                     _ => Tensor::from_slice(&numbers_in::<f64>(numbers), &shape)?,

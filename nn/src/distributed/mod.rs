@@ -1,15 +1,18 @@
-//! Training by several ranks, each on its part of every batch: processes on one machine or on many, or threads.
+//! Training by several ranks, each on its part of every batch: processes on one machine or on many,
+//! or threads.
 //!
-//! A [`Group`] is one rank's connection to the others. What carries bytes between them is a [`Transport`]: MPI's is where the program
-//! is, as it needs MPI to be built; [`threads`] connects the threads of one process. A transport lives on a thread of its own, which
-//! makes all its calls in the order in which they were asked for. So the ranks, which run the same program on different data, meet in the
-//! same order; and a sum that was [started](Group::start_mean) goes on while its rank computes.
+//! A [`Group`] is one rank's connection to the others. What carries bytes between them is a
+//! [`Transport`]: MPI's is where the program is, as it needs MPI to be built; [`threads`] connects
+//! the threads of one process. A transport lives on a thread of its own, which makes all its calls
+//! in the order in which they were asked for. So the ranks, which run the same program on different
+//! data, meet in the same order; and a sum that was [started](Group::start_mean) goes on while its
+//! rank computes.
 //!
-//! Sums are taken in the order of the ranks, in f64, and rounded once: they depend on the number of ranks and on nothing else, and are the
-//! same bits on all.
+//! Sums are taken in the order of the ranks, in f64, and rounded once: they depend on the number of
+//! ranks and on nothing else, and are the same bits on all.
 //!
-//! What ranks compute on GPUs goes from GPU to GPU, by the [`Communicator`] that a group is given for that. NCCL chooses the order of its sums, which
-//! are the same bits on all ranks, too.
+//! What ranks compute on GPUs goes from GPU to GPU, by the [`Communicator`] that a group is given
+//! for that. NCCL chooses the order of its sums, which are the same bits on all ranks, too.
 
 mod gradients;
 #[cfg(test)]
@@ -43,8 +46,8 @@ pub trait Transport {
     /// The bytes of every rank, of any lengths, in the order of the ranks.
     fn gather(&mut self, mine: &[u8]) -> Result<Vec<Vec<u8>>>;
 
-    /// Gives piece i of `pieces` to rank i, and returns the pieces that are for this one, in the order of the ranks. Those for one rank
-    /// are all of one length.
+    /// Gives piece i of `pieces` to rank i, and returns the pieces that are for this one, in the
+    /// order of the ranks. Those for one rank are all of one length.
     fn exchange(&mut self, pieces: &[&[u8]]) -> Result<Vec<Vec<u8>>>;
 
     /// Called every now and then between calls.
@@ -100,7 +103,9 @@ impl Group {
             Err(error) => drop(ready.send(Err(error))),
         };
         let started = thread::Builder::new().name("ranks".into()).spawn(live);
-        started.map_err(|error| Error::Setting(format!("cannot start the thread that connects ranks: {error}")))?;
+        started.map_err(|error| {
+            Error::Setting(format!("cannot start the thread that connects ranks: {error}"))
+        })?;
         let (rank, size) = Pending(answer).wait()?;
         Ok(Self { rank, size, jobs, closed: AtomicBool::new(false), gpus: OnceLock::new() })
     }
@@ -120,7 +125,8 @@ impl Group {
         self.rank == 0
     }
 
-    /// Lets the ranks share what they compute on GPUs, of which all have one that `communicator` connects. Once.
+    /// Lets the ranks share what they compute on GPUs, of which all have one that `communicator`
+    /// connects. Once.
     pub fn connect_gpus(&self, communicator: Communicator) {
         // A second one changes nothing.
         let _ = self.gpus.set(communicator);
@@ -136,7 +142,10 @@ impl Group {
         match (device, self.gpus.get()) {
             (Device::Cpu, _) => Ok(None),
             (_, Some(communicator)) if communicator.device() == device => Ok(Some(communicator)),
-            _ => Err(engine::Error::cuda("ranks", format!("what is on {device} is not connected to the other ranks"))),
+            _ => Err(engine::Error::cuda(
+                "ranks",
+                format!("what is on {device} is not connected to the other ranks"),
+            )),
         }
     }
 
@@ -152,12 +161,14 @@ impl Group {
         Ok(self.gather(mine)?.swap_remove(0))
     }
 
-    /// Starts to take the mean over the ranks of each of the numbers of `dtype` (f32 or f64) in `bytes`.
+    /// Starts to take the mean over the ranks of each of the numbers of `dtype` (f32 or f64) in
+    /// `bytes`.
     pub fn start_mean(&self, dtype: DType, bytes: Vec<u8>) -> Pending<Vec<u8>> {
         self.ask(move |transport| mean(transport, dtype, &bytes))
     }
 
-    /// Ends the connection, when all ranks are here; with a `failure`, at once, and that is [told](Transport::abort) to the others.
+    /// Ends the connection, when all ranks are here; with a `failure`, at once, and that is
+    /// [told](Transport::abort) to the others.
     pub fn close(&self, failure: Option<&str>) {
         if self.closed.swap(true, Ordering::Relaxed) {
             return;
@@ -175,12 +186,15 @@ impl Group {
     ) -> Pending<T> {
         let (answer, pending) = channel();
         // If the thread is gone, so is the sender of the answer, which the one who waits will find.
-        let _ = self.jobs.send(Job::Work(Box::new(move |transport| drop(answer.send(work(transport))))));
+        let _ = self
+            .jobs
+            .send(Job::Work(Box::new(move |transport| drop(answer.send(work(transport))))));
         Pending(pending)
     }
 }
 
-/// A rank that ends without a word, in a panic for instance, leaves the others waiting for what will not come.
+/// A rank that ends without a word, in a panic for instance, leaves the others waiting for what
+/// will not come.
 impl Drop for Group {
     fn drop(&mut self) {
         self.close(Some("it ended unexpectedly"));
@@ -190,8 +204,11 @@ impl Drop for Group {
 impl Ranks for Group {
     fn gather(&self, numbers: &[f64]) -> engine::Result<Vec<Vec<f64>>> {
         let mine: Vec<u8> = bytemuck::cast_slice(numbers).to_vec();
-        // All have as many, so that nobody need be told how many: once there and back, which is what so small a message takes.
-        let parts = self.ask(move |transport| transport.exchange(&vec![&mine[..]; transport.size()])).wait();
+        // All have as many, so that nobody need be told how many: once there and back, which is
+        // what so small a message takes.
+        let parts = self
+            .ask(move |transport| transport.exchange(&vec![&mine[..]; transport.size()]))
+            .wait();
         let parts = parts.map_err(|error| match error {
             Error::Engine(error) => error,
             other => engine::Error::ranks(other.to_string()),
@@ -228,12 +245,14 @@ fn serve(transport: &mut dyn Transport, asked: &Receiver<Job>) {
     }
 }
 
-/// The mean over the ranks of the numbers in `bytes`: each rank adds up a piece of them, and all get all pieces.
+/// The mean over the ranks of the numbers in `bytes`: each rank adds up a piece of them, and all
+/// get all pieces.
 fn mean(transport: &mut dyn Transport, dtype: DType, bytes: &[u8]) -> Result<Vec<u8>> {
     let (size, width) = (transport.size(), dtype.size());
     let piece = (bytes.len() / width).div_ceil(size).max(1) * width;
-    let pieces: Vec<&[u8]> =
-        (0..size).map(|i| &bytes[(i * piece).min(bytes.len())..((i + 1) * piece).min(bytes.len())]).collect();
+    let pieces: Vec<&[u8]> = (0..size)
+        .map(|i| &bytes[(i * piece).min(bytes.len())..((i + 1) * piece).min(bytes.len())])
+        .collect();
     let parts = transport.exchange(&pieces)?;
     if parts.iter().any(|part| part.len() != pieces[transport.rank()].len()) {
         return Err(gone("the ranks do not compute the same: one has more gradients than another"));
@@ -246,7 +265,11 @@ fn mean(transport: &mut dyn Transport, dtype: DType, bytes: &[u8]) -> Result<Vec
     Ok(transport.gather(&mine)?.concat())
 }
 
-fn mean_of<T: bytemuck::Pod>(parts: &[Vec<u8>], wide: impl Fn(T) -> f64, narrow: impl Fn(f64) -> T) -> Vec<u8> {
+fn mean_of<T: bytemuck::Pod>(
+    parts: &[Vec<u8>],
+    wide: impl Fn(T) -> f64,
+    narrow: impl Fn(f64) -> T,
+) -> Vec<u8> {
     let mut sums = vec![0.0; parts[0].len() / size_of::<T>()];
     for part in parts {
         sums.iter_mut().zip(numbers_in(part)).for_each(|(sum, x)| *sum += wide(x));

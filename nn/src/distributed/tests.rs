@@ -39,14 +39,16 @@ fn what_ranks_have_is_gathered_in_their_order() {
 fn means_are_the_same_bits_on_all_ranks() {
     // Of lengths that do not divide, shorter than the number of ranks, and none.
     for length in [0, 1, 2, 7, 1000] {
-        let numbers =
-            |rank: usize| -> Vec<f32> { (0..length).map(|i| (i * 31 % 17) as f32 / 7.0 + rank as f32 / 3.0).collect() };
+        let numbers = |rank: usize| -> Vec<f32> {
+            (0..length).map(|i| (i * 31 % 17) as f32 / 7.0 + rank as f32 / 3.0).collect()
+        };
         let found = on_ranks(3, |group| {
             let bytes = bytemuck::cast_slice(&numbers(group.rank())).to_vec();
             numbers_in::<f32>(&group.start_mean(DType::F32, bytes).wait().unwrap())
         });
-        let expected: Vec<f32> =
-            (0..length).map(|i| ((0..3).map(|rank| f64::from(numbers(rank)[i])).sum::<f64>() / 3.0) as f32).collect();
+        let expected: Vec<f32> = (0..length)
+            .map(|i| ((0..3).map(|rank| f64::from(numbers(rank)[i])).sum::<f64>() / 3.0) as f32)
+            .collect();
         assert!(found.iter().all(|mean| *mean == expected), "{length}");
     }
 }
@@ -54,7 +56,9 @@ fn means_are_the_same_bits_on_all_ranks() {
 #[test]
 fn a_rank_that_is_gone_is_told_to_those_who_wait_for_it() {
     // One closes with a reason of its own, one panics, and one is through before the others.
-    for (how, said) in [(0, "rank 1: no room"), (1, "rank 1: it ended unexpectedly"), (2, "rank 1: it has ended")] {
+    for (how, said) in
+        [(0, "rank 1: no room"), (1, "rank 1: it ended unexpectedly"), (2, "rank 1: it has ended")]
+    {
         let mut groups = threads(2).unwrap().into_iter();
         let (first, second) = (groups.next().unwrap(), groups.next().unwrap());
         let other = thread::spawn(move || {
@@ -78,10 +82,15 @@ fn ranks_that_do_not_compute_the_same_are_found_out() {
         let mean = group.start_mean(DType::F32, vec![0; 8 * (1 + group.rank())]).wait();
         mean.map_err(|error| error.to_string())
     });
-    assert!(found.iter().any(|mean| mean.as_ref().is_err_and(|error| error.contains("do not compute the same"))));
+    assert!(
+        found.iter().any(|mean| mean
+            .as_ref()
+            .is_err_and(|error| error.contains("do not compute the same")))
+    );
 }
 
-/// A convolution, BatchNorm, and a convolution that together are large enough for more than one bucket; and one that is never used.
+/// A convolution, BatchNorm, and a convolution that together are large enough for more than one
+/// bucket; and one that is never used.
 struct Net(Conv2d, BatchNorm2d, Conv2d);
 
 impl Net {
@@ -91,24 +100,33 @@ impl Net {
         Conv2d::new(&mut b.at("unused"), 1, 1, 1);
         let first = Conv2d::new(&mut b.at("first"), 2, Self::CHANNELS, 1);
         let norm = BatchNorm2d::new(&mut b.at("norm"), Self::CHANNELS);
-        Self(first, norm, Conv2d::without_bias(&mut b.at("last"), Self::CHANNELS, Self::CHANNELS, 3))
+        Self(
+            first,
+            norm,
+            Conv2d::without_bias(&mut b.at("last"), Self::CHANNELS, Self::CHANNELS, 3),
+        )
     }
 }
 
 /// The loss's value, the gradients, and the values after the step's statistics have been noted.
 type Step = (f64, Vec<Option<Vec<f64>>>, Vec<Vec<f64>>);
 
-/// A step on the images `from..to` of a batch of four; by a rank of `group`, whose images these are.
+/// A step on the images `from..to` of a batch of four; by a rank of `group`, whose images these
+/// are.
 fn step(range: std::ops::Range<usize>, checkpoint: bool, group: Option<&Arc<Group>>) -> Step {
     let (net, mut params) = Params::build(5, DType::F64, |b| Ok(Arc::new(Net::new(b)))).unwrap();
-    let images = Tensor::randn(&[4, 2, 3, 2], DType::F64, &mut Rng::new(1)).affine(2.0, 1.0).unwrap();
+    let images =
+        Tensor::randn(&[4, 2, 3, 2], DType::F64, &mut Rng::new(1)).affine(2.0, 1.0).unwrap();
     let images = images.narrow(0, range.start, range.len()).unwrap();
     let tape = Tape::new();
-    let cx = Context::training(&params, &tape).among(group.map(|group| group.clone() as Arc<dyn Ranks>));
+    let cx =
+        Context::training(&params, &tape).among(group.map(|group| group.clone() as Arc<dyn Ranks>));
     let x = tape.leaf(&images);
     let forward = {
         let net = net.clone();
-        move |cx: &Context, x: &Tensor| net.2.forward(cx, &net.1.forward(cx, &net.0.forward(cx, x)?)?.square()?)
+        move |cx: &Context, x: &Tensor| {
+            net.2.forward(cx, &net.1.forward(cx, &net.0.forward(cx, x)?)?.square()?)
+        }
     };
     let y = if checkpoint { cx.checkpoint(&x, forward) } else { forward(&cx, &x) }.unwrap();
     let loss = y.square().unwrap().mean_all().unwrap();
@@ -123,7 +141,11 @@ fn step(range: std::ops::Range<usize>, checkpoint: bool, group: Option<&Arc<Grou
     };
     pass.update_buffers(&mut params).unwrap();
     let numbers = |x: Tensor| x.to_f64_vec().unwrap();
-    (value, gradients.into_iter().map(|x| x.map(numbers)).collect(), params.values().into_iter().map(numbers).collect())
+    (
+        value,
+        gradients.into_iter().map(|x| x.map(numbers)).collect(),
+        params.values().into_iter().map(numbers).collect(),
+    )
 }
 
 /// The largest difference, in parts of the largest number.
@@ -149,14 +171,16 @@ fn ranks_of_a_part_each_are_one_of_the_whole() {
                 assert_eq!(found.is_some(), expected.is_some(), "{i}");
                 let (Some(found), Some(expected)) = (found, expected) else { continue };
                 // The bias before a normalisation has no gradient but rounding.
-                let rounding = expected.iter().all(|x| x.abs() < 1e-12) && found.iter().all(|x| x.abs() < 1e-12);
+                let rounding = expected.iter().all(|x| x.abs() < 1e-12)
+                    && found.iter().all(|x| x.abs() < 1e-12);
                 let far = distance(found, expected);
                 assert!(rounding || far < 1e-11, "{size} ranks, entry {i}: {far:e}");
             }
             assert_eq!(of_rank, &ranks[0].1, "the ranks' gradients are not the same bits");
         }
         for (.., of_rank) in &ranks {
-            let far = of_rank.iter().zip(&values).fold(0.0, |m, (a, b)| f64::max(m, distance(a, b)));
+            let far =
+                of_rank.iter().zip(&values).fold(0.0, |m, (a, b)| f64::max(m, distance(a, b)));
             assert!(far < 1e-13, "running statistics: {far:e}");
             assert_eq!(of_rank, &ranks[0].2);
         }
@@ -168,8 +192,10 @@ fn ranks_of_a_part_each_are_one_of_the_whole() {
 #[test]
 fn one_image_on_each_rank_is_a_batch() {
     let x = Tensor::from_slice(&[1.0, 0.0, 3.0, 8.0], &[2, 2, 1, 1]).unwrap();
-    let (weight, bias) =
-        (Tensor::from_slice(&[5.0, 2.0], &[2]).unwrap(), Tensor::from_slice(&[0.0, 1.0], &[2]).unwrap());
+    let (weight, bias) = (
+        Tensor::from_slice(&[5.0, 2.0], &[2]).unwrap(),
+        Tensor::from_slice(&[0.0, 1.0], &[2]).unwrap(),
+    );
     let found = on_ranks(2, |group| {
         let ranks: Arc<dyn Ranks> = group.clone();
         let x = x.narrow(0, group.rank(), 1).unwrap();
@@ -181,7 +207,11 @@ fn one_image_on_each_rank_is_a_batch() {
     // Alone it is none.
     let alone = on_ranks(1, |group| {
         let ranks: Arc<dyn Ranks> = group.clone();
-        x.narrow(0, 0, 1).unwrap().batch_norm_train_among(&weight, &bias, 0.0, Some(&ranks)).unwrap_err().to_string()
+        x.narrow(0, 0, 1)
+            .unwrap()
+            .batch_norm_train_among(&weight, &bias, 0.0, Some(&ranks))
+            .unwrap_err()
+            .to_string()
     });
     assert!(alone[0].contains("more than one value per channel"), "{}", alone[0]);
 }

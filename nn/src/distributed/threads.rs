@@ -28,7 +28,8 @@ struct Place {
 struct Meeting {
     /// What each rank has brought to the meeting under way: a piece for each rank.
     brought: Vec<Option<Vec<Vec<u8>>>>,
-    /// How many meetings are over, and what was brought to the last one. No rank comes to the next before it has taken that.
+    /// How many meetings are over, and what was brought to the last one. No rank comes to the next
+    /// before it has taken that.
     over: u64,
     taken: Arc<Vec<Vec<Vec<u8>>>>,
     /// A rank that has left, and why.
@@ -92,7 +93,8 @@ impl Transport for Threads {
     }
 
     fn close(&mut self) {
-        // The others may still be on their way out of the last meeting, which nobody's leaving spoils.
+        // The others may still be on their way out of the last meeting, which nobody's leaving
+        // spoils.
         self.leave("it has ended");
     }
 

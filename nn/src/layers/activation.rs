@@ -31,7 +31,8 @@ impl Activation {
         }
     }
 
-    /// Notes the cost of this activation for `x`, or a map like it: where it is computed together with something else.
+    /// Notes the cost of this activation for `x`, or a map like it: where it is computed together
+    /// with something else.
     pub fn report(self, cx: &Context, x: &Tensor) {
         cx.report(|| Cost::free("", Operation::Activation(self), x, x));
     }

@@ -14,10 +14,11 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// A convolution from `c_in` to `c_out` channels with stride 1 and a padding that keeps an odd kernel's map size;
-    /// [`Conv2d::stride`] changes the one.
+    /// A convolution from `c_in` to `c_out` channels with stride 1 and a padding that keeps an odd
+    /// kernel's map size; [`Conv2d::stride`] changes the one.
     ///
-    /// Initialised as PyTorch does (He et al. 2015 with a = √5): weight and bias uniform within 1/√(fan-in).
+    /// Initialised as PyTorch does (He et al. 2015 with a = √5): weight and bias uniform within
+    /// 1/√(fan-in).
     pub fn new(b: &mut Builder<'_>, c_in: usize, c_out: usize, kernel: usize) -> Self {
         Self::with_options(b, c_in, c_out, kernel, true, same_size(kernel))
     }
@@ -60,12 +61,22 @@ impl Conv2d {
 
     /// The convolution, and what is around it, in one pass.
     pub fn forward_with(&self, cx: &Context, x: &Tensor, around: Around<'_>) -> Result<Tensor> {
-        self.run(cx, x, around, |weight, bias, around| x.conv2d_with(weight, bias, self.options, around))
+        self.run(cx, x, around, |weight, bias, around| {
+            x.conv2d_with(weight, bias, self.options, around)
+        })
     }
 
     /// The same with the residual `onto`, letting that go as soon as the sum takes its place.
-    pub fn forward_onto(&self, cx: &Context, x: &Tensor, onto: Tensor, around: Around<'_>) -> Result<Tensor> {
-        self.run(cx, x, around, |weight, bias, around| x.conv2d_onto(onto, weight, bias, self.options, around))
+    pub fn forward_onto(
+        &self,
+        cx: &Context,
+        x: &Tensor,
+        onto: Tensor,
+        around: Around<'_>,
+    ) -> Result<Tensor> {
+        self.run(cx, x, around, |weight, bias, around| {
+            x.conv2d_onto(onto, weight, bias, self.options, around)
+        })
     }
 
     /// `compute` with the weight and the bias, packed if that is known to pay, and its costs.
@@ -76,9 +87,12 @@ impl Conv2d {
         around: Around<'_>,
         compute: impl FnOnce(&Tensor, Option<&Tensor>, Around<'_>) -> engine::Result<Tensor>,
     ) -> Result<Tensor> {
-        let (weight, bias) = (cx.param(self.weight)?, self.bias.map(|bias| cx.param(bias)).transpose()?);
-        let packed =
-            cx.constants().map(|constants| constants.packed(self.weight, || self.pack(&weight))).transpose()?;
+        let (weight, bias) =
+            (cx.param(self.weight)?, self.bias.map(|bias| cx.param(bias)).transpose()?);
+        let packed = cx
+            .constants()
+            .map(|constants| constants.packed(self.weight, || self.pack(&weight)))
+            .transpose()?;
         let around = Around { packed: packed.as_ref(), ..around };
         let y = compute(&weight, bias.as_ref(), around)?;
         if around.gelu_input {
@@ -93,21 +107,28 @@ impl Conv2d {
 }
 
 impl Conv2d {
-    /// The convolution of two maps joined along their channels, without joining them: it is the sum of a convolution of each
-    /// with its part of the weight. The second is let go before the first is made.
+    /// The convolution of two maps joined along their channels, without joining them: it is the sum
+    /// of a convolution of each with its part of the weight. The second is let go before the first
+    /// is made.
     pub fn forward_joined(
         &self,
         cx: &Context,
         first: impl FnOnce() -> Result<Tensor>,
         second: Tensor,
     ) -> Result<Tensor> {
-        let (weight, bias) = (cx.param(self.weight)?, self.bias.map(|bias| cx.param(bias)).transpose()?);
+        let (weight, bias) =
+            (cx.param(self.weight)?, self.bias.map(|bias| cx.param(bias)).transpose()?);
         let (all, of_second) = (weight.dim("conv2d", 1)?, second.dim("conv2d", 1)?);
         let of_first = all.saturating_sub(of_second);
-        let [of_first, of_second] = [weight.narrow(1, 0, of_first)?, weight.narrow(1, of_first, of_second)?];
+        let [of_first, of_second] =
+            [weight.narrow(1, 0, of_first)?, weight.narrow(1, of_first, of_second)?];
         let pack = || Ok([self.pack(&of_first)?, self.pack(&of_second)?]);
-        let packed = cx.constants().map(|constants| constants.packed_parts(self.weight, pack)).transpose()?;
-        let [packed_first, packed_second] = packed.as_ref().map_or([None; 2], |[a, b]| [Some(a), Some(b)]);
+        let packed = cx
+            .constants()
+            .map(|constants| constants.packed_parts(self.weight, pack))
+            .transpose()?;
+        let [packed_first, packed_second] =
+            packed.as_ref().map_or([None; 2], |[a, b]| [Some(a), Some(b)]);
         let around = Around { packed: packed_second, ..Around::default() };
         let sum = second.conv2d_with(&of_second, bias.as_ref(), self.options, around)?;
         drop(second);
@@ -128,7 +149,14 @@ impl Conv2d {
     }
 
     /// Notes the cost of one use with `weight` and maybe a `bias`.
-    fn report(&self, cx: &Context, weight: &Tensor, bias: Option<&Tensor>, input: &[usize], y: &Tensor) {
+    fn report(
+        &self,
+        cx: &Context,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        input: &[usize],
+        y: &Tensor,
+    ) {
         cx.report(|| {
             let (kernel, fan_in) = taps(weight);
             let operation = Operation::Conv2d { kernel, fan_in, bias: bias.is_some() };
@@ -201,13 +229,24 @@ pub struct ConvTranspose2d {
 }
 
 impl ConvTranspose2d {
-    /// A transposed convolution from `c_in` to `c_out` channels. `options` are those of the convolution it transposes.
-    /// Initialised as PyTorch does: within 1/√(c_out·k²), the fan-in being counted on the weight's second dimension.
-    pub fn new(b: &mut Builder<'_>, c_in: usize, c_out: usize, kernel: usize, options: Conv2dOptions) -> Self {
+    /// A transposed convolution from `c_in` to `c_out` channels. `options` are those of the
+    /// convolution it transposes. Initialised as PyTorch does: within 1/√(c_out·k²), the fan-in
+    /// being counted on the weight's second dimension.
+    pub fn new(
+        b: &mut Builder<'_>,
+        c_in: usize,
+        c_out: usize,
+        kernel: usize,
+        options: Conv2dOptions,
+    ) -> Self {
         let bound = fan_bound(c_out * kernel * kernel);
         Self {
             path: b.prefix().to_string(),
-            weight: b.uniform("weight", &[c_in, c_out / options.groups.max(1), kernel, kernel], bound),
+            weight: b.uniform(
+                "weight",
+                &[c_in, c_out / options.groups.max(1), kernel, kernel],
+                bound,
+            ),
             bias: b.uniform("bias", &[c_out], bound),
             options,
             gelu: false,
@@ -224,8 +263,15 @@ impl Module for ConvTranspose2d {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) = (cx.param(self.weight)?, cx.param(self.bias)?);
         let pack = || Ok(PackedWeight::transposed(&weight, self.options)?);
-        let packed = cx.constants().map(|constants| constants.packed(self.weight, pack)).transpose()?;
-        let y = x.conv_transpose2d_with(&weight, Some(&bias), self.options, self.gelu, packed.as_ref())?;
+        let packed =
+            cx.constants().map(|constants| constants.packed(self.weight, pack)).transpose()?;
+        let y = x.conv_transpose2d_with(
+            &weight,
+            Some(&bias),
+            self.options,
+            self.gelu,
+            packed.as_ref(),
+        )?;
         cx.report(|| {
             let (kernel, fan_out) = taps(&weight);
             let operation = Operation::ConvTranspose2d { kernel, fan_out, bias: true };
@@ -238,8 +284,8 @@ impl Module for ConvTranspose2d {
     }
 }
 
-/// A kernel's sides, and how many weights one element meets: an output element of a convolution, an input element of a
-/// transposed one. Those are all but the first dimension of `weight`.
+/// A kernel's sides, and how many weights one element meets: an output element of a convolution, an
+/// input element of a transposed one. Those are all but the first dimension of `weight`.
 fn taps(weight: &Tensor) -> ([usize; 2], usize) {
     let shape = weight.shape();
     ([shape[2], shape[3]], shape[1..].iter().product())

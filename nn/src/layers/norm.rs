@@ -10,8 +10,8 @@ const EPS: f64 = 1e-5;
 /// PyTorch's default: how much of a batch's statistics enters the running ones.
 const MOMENTUM: f64 = 0.1;
 
-/// Batch normalisation (Ioffe and Szegedy 2015) of `[N, C, H, W]` over N, H and W; over all parts of a batch that
-/// [ranks share](Context::among).
+/// Batch normalisation (Ioffe and Szegedy 2015) of `[N, C, H, W]` over N, H and W; over all parts
+/// of a batch that [ranks share](Context::among).
 pub struct BatchNorm2d {
     path: String,
     weight: ParamId,
@@ -44,7 +44,9 @@ impl BatchNorm2d {
 
     /// Notes the cost of making `y`.
     pub(super) fn report(&self, cx: &Context, y: &Tensor) {
-        cx.report(|| Cost::free(&self.path, Operation::BatchNorm, y, y).with_parameters(2 * y.shape()[1]));
+        cx.report(|| {
+            Cost::free(&self.path, Operation::BatchNorm, y, y).with_parameters(2 * y.shape()[1])
+        });
     }
 }
 
@@ -54,7 +56,9 @@ impl Module for BatchNorm2d {
         let (mean, var) = (cx.buffer(self.running_mean), cx.buffer(self.running_var));
         let y = if cx.is_training() {
             let (y, batch) = x.batch_norm_train_among(&weight, &bias, EPS, cx.ranks())?;
-            let blend = |running: &Tensor, new: &Tensor| running.scale(1.0 - MOMENTUM)?.add(&new.scale(MOMENTUM)?);
+            let blend = |running: &Tensor, new: &Tensor| {
+                running.scale(1.0 - MOMENTUM)?.add(&new.scale(MOMENTUM)?)
+            };
             cx.update_buffer(self.running_mean, blend(&mean, &batch.mean)?);
             cx.update_buffer(self.running_var, blend(&var, &batch.var)?);
             y
@@ -66,7 +70,8 @@ impl Module for BatchNorm2d {
     }
 }
 
-/// Instance normalisation (Ulyanov et al. 2016) of `[N, C, H, W]` over H and W, with a trained scale and shift.
+/// Instance normalisation (Ulyanov et al. 2016) of `[N, C, H, W]` over H and W, with a trained
+/// scale and shift.
 pub struct InstanceNorm2d {
     path: String,
     weight: ParamId,
@@ -88,7 +93,10 @@ impl Module for InstanceNorm2d {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) = (cx.param(self.weight)?, cx.param(self.bias)?);
         let y = x.instance_norm(&weight, &bias, EPS)?;
-        cx.report(|| Cost::free(&self.path, Operation::InstanceNorm, x, &y).with_parameters(2 * weight.numel()));
+        cx.report(|| {
+            Cost::free(&self.path, Operation::InstanceNorm, x, &y)
+                .with_parameters(2 * weight.numel())
+        });
         Ok(y)
     }
 }

@@ -1,8 +1,9 @@
 //! Weight files: safetensors and what `torch.save` writes, in and out.
 //!
-//! [`WeightFile::read`] goes by a file's bytes, not by its name: safetensors, PyTorch's zip archive or its older stream. The
-//! latter two hold a pickle, which is a program; ours is run by a machine that calls nothing (`unpickle`), and a file that wants
-//! anything called that weights do not need is refused. [`Contents`] says what a file holds without using it.
+//! [`WeightFile::read`] goes by a file's bytes, not by its name: safetensors, PyTorch's zip archive
+//! or its older stream. The latter two hold a pickle, which is a program; ours is run by a machine
+//! that calls nothing (`unpickle`), and a file that wants anything called that weights do not need
+//! is refused. [`Contents`] says what a file holds without using it.
 
 mod pickle;
 mod safetensors;
@@ -32,9 +33,11 @@ const MAX_RANK: usize = 8;
 pub struct WeightFile {
     /// Named tensors, off any tape.
     pub tensors: HashMap<String, Tensor>,
-    /// What the file says besides: safetensors' metadata; in a file of PyTorch's the numbers and texts beside the state dict.
+    /// What the file says besides: safetensors' metadata; in a file of PyTorch's the numbers and
+    /// texts beside the state dict.
     pub metadata: HashMap<String, String>,
-    /// Whether the file carried a checksum of all this, which was right. Files that are written carry one.
+    /// Whether the file carried a checksum of all this, which was right. Files that are written
+    /// carry one.
     pub verified: bool,
 }
 
@@ -50,7 +53,8 @@ impl WeightFile {
     /// Reads a file's bytes; `origin` names them in errors.
     pub fn from_bytes(origin: &str, bytes: &[u8]) -> Result<Self> {
         let refuse = |reason: String| Error::Format { origin: origin.into(), reason };
-        if is_safetensors(bytes) { safetensors::read(bytes) } else { Self::from_torch(bytes) }.map_err(refuse)
+        if is_safetensors(bytes) { safetensors::read(bytes) } else { Self::from_torch(bytes) }
+            .map_err(refuse)
     }
 
     fn from_torch(bytes: &[u8]) -> Result<Self, String> {
@@ -80,13 +84,14 @@ impl WeightFile {
         safetensors::write(self).map_err(unwritable)
     }
 
-    /// The bytes of a file for `torch.load`, with the tensors under `model`, as the published code expects them, and the metadata
-    /// beside it. The same contents give the same bytes.
+    /// The bytes of a file for `torch.load`, with the tensors under `model`, as the published code
+    /// expects them, and the metadata beside it. The same contents give the same bytes.
     pub fn to_torch_bytes(&self) -> Result<Vec<u8>> {
         write_torch::write(self).map_err(unwritable)
     }
 
-    /// Writes a file in the format of its extension, `safetensors`, or `pkl`, `pth` or `pt`; see [`write_atomically`].
+    /// Writes a file in the format of its extension, `safetensors`, or `pkl`, `pth` or `pt`; see
+    /// [`write_atomically`].
     pub fn write(&self, path: &Path) -> Result<()> {
         let bytes = match path.extension().and_then(|extension| extension.to_str()) {
             Some("safetensors") => self.to_bytes()?,
@@ -113,7 +118,8 @@ pub struct Contents {
     pub tensors: Vec<TensorInfo>,
     /// What else there is, and what it is: metadata, an epoch, an optimiser's state.
     pub beside: Vec<(String, String)>,
-    /// What the file imports that weights do not need, with what it would be called with. Nothing of it was called.
+    /// What the file imports that weights do not need, with what it would be called with. Nothing
+    /// of it was called.
     pub refused: Vec<String>,
 }
 
@@ -134,15 +140,18 @@ impl Contents {
     /// Looks at a file's bytes; `origin` names them in errors.
     ///
     /// # Errors
-    /// [`Error::Format`] if there is nothing to be seen. That the file can be seen does not say that it can be used.
+    /// [`Error::Format`] if there is nothing to be seen. That the file can be seen does not say
+    /// that it can be used.
     pub fn from_bytes(origin: &str, bytes: &[u8]) -> Result<Self> {
         let refuse = |reason: String| Error::Format { origin: origin.into(), reason };
-        if is_safetensors(bytes) { safetensors::contents(bytes) } else { Self::of_torch(bytes) }.map_err(refuse)
+        if is_safetensors(bytes) { safetensors::contents(bytes) } else { Self::of_torch(bytes) }
+            .map_err(refuse)
     }
 
     fn of_torch(bytes: &[u8]) -> Result<Self, String> {
         let file = open_torch(bytes)?;
-        let mut contents = Self { format: file.format, refused: file.refused.clone(), ..Self::default() };
+        let mut contents =
+            Self { format: file.format, refused: file.refused.clone(), ..Self::default() };
         let state = match file.state_dict() {
             Err(_) if !file.refused.is_empty() => return Ok(contents),
             state => state?,
@@ -157,16 +166,17 @@ impl Contents {
                     shape: tensor.shape,
                 }),
                 // What else there is to say of the file is not lost over this.
-                Err(reason) => {
-                    contents.beside.push((printable(name), format!("a tensor that cannot be read: {reason}")))
-                }
+                Err(reason) => contents
+                    .beside
+                    .push((printable(name), format!("a tensor that cannot be read: {reason}"))),
             }
         }
         Ok(Self { path: state.path, ..contents })
     }
 }
 
-/// A text of a file's, fit for a terminal: control characters and what else does not show as escapes, and not too long.
+/// A text of a file's, fit for a terminal: control characters and what else does not show as
+/// escapes, and not too long.
 pub fn printable(text: &str) -> String {
     const LONGEST: usize = 240;
     let mut shown = String::new();
@@ -182,11 +192,14 @@ pub fn printable(text: &str) -> String {
 /// The bytes of a weight file.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Format`] for what is no regular file, and never ends, or is larger than any network.
+/// [`Error::Io`]; [`Error::Format`] for what is no regular file, and never ends, or is larger than
+/// any network.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     let io = |source| Error::Io { path: path.into(), source };
     let metadata = std::fs::metadata(path).map_err(io)?;
-    let refuse = |reason: &str| Err(Error::Format { origin: path.display().to_string(), reason: reason.into() });
+    let refuse = |reason: &str| {
+        Err(Error::Format { origin: path.display().to_string(), reason: reason.into() })
+    };
     if !metadata.is_file() {
         return refuse("not a file");
     }
@@ -207,16 +220,23 @@ fn open_torch(bytes: &[u8]) -> Result<TorchFile<'_>, String> {
 
 fn refusal(refused: &[String]) -> String {
     const SHOWN: usize = 5;
-    let more = if refused.len() > SHOWN { format!("; and {} more", refused.len() - SHOWN) } else { String::new() };
+    let more = if refused.len() > SHOWN {
+        format!("; and {} more", refused.len() - SHOWN)
+    } else {
+        String::new()
+    };
     let shown = refused[..refused.len().min(SHOWN)].join("; ");
-    format!("refused: it asks for what weights do not need: {shown}{more}. Nothing of this was called")
+    format!(
+        "refused: it asks for what weights do not need: {shown}{more}. Nothing of this was called"
+    )
 }
 
 fn unwritable(reason: String) -> Error {
     Error::Format { origin: "weights to be written".into(), reason }
 }
 
-/// The bytes that a tensor of `shape` takes; an error if they cannot be counted, or not even the sizes can.
+/// The bytes that a tensor of `shape` takes; an error if they cannot be counted, or not even the
+/// sizes can.
 fn checked_bytes(shape: &[usize], dtype: DType) -> Result<usize, String> {
     // Sizes beside a zero must be countable as well: strides are products of them.
     let nonzero = shape.iter().map(|&n| n.max(1)).try_fold(dtype.size(), usize::checked_mul);

@@ -1,11 +1,13 @@
 //! What a pickle builds, as data.
 //!
-//! A pickle is a program, and among its instructions are "import this name" and "call it": loading one in Python runs whatever its
-//! author liked. Here these two only leave a note, [`Node::Global`] and [`Node::Call`], and whoever reads the data recognises
-//! the calls that mean something to it. The machine that makes the data is in `unpickle`.
+//! A pickle is a program, and among its instructions are "import this name" and "call it": loading
+//! one in Python runs whatever its author liked. Here these two only leave a note, [`Node::Global`]
+//! and [`Node::Call`], and whoever reads the data recognises the calls that mean something to it.
+//! The machine that makes the data is in `unpickle`.
 //!
-//! Objects are numbered in one flat list and refer to each other by number. So sharing and cycles cost nothing, however they
-//! are nested, nothing recurses when they are dropped, and memory is bounded by the length of the pickle.
+//! Objects are numbered in one flat list and refer to each other by number. So sharing and cycles
+//! cost nothing, however they are nested, nothing recurses when they are dropped, and memory is
+//! bounded by the length of the pickle.
 
 use super::unpickle::unpickle;
 use std::borrow::Cow;
@@ -86,7 +88,11 @@ impl<'a> Pickle<'a> {
 
     /// The elements of a tuple or a list.
     pub(super) fn elements(&self, id: Id) -> Option<&[Id]> {
-        if let Node::Tuple(elements) | Node::List(elements) = self.node(id) { Some(elements) } else { None }
+        if let Node::Tuple(elements) | Node::List(elements) = self.node(id) {
+            Some(elements)
+        } else {
+            None
+        }
     }
 
     /// Module and name of an imported name.
@@ -104,9 +110,11 @@ impl<'a> Pickle<'a> {
 
 /// Speaking of objects.
 impl Pickle<'_> {
-    /// Every name that is not `allowed`, with the arguments it would be called with; the first hundred.
+    /// Every name that is not `allowed`, with the arguments it would be called with; the first
+    /// hundred.
     pub(super) fn refused(&self, allowed: impl Fn(&str, &str) -> bool) -> Vec<String> {
-        let is_refused = |id: Id| self.global(id).is_none_or(|(module, name)| !allowed(module, name));
+        let is_refused =
+            |id: Id| self.global(id).is_none_or(|(module, name)| !allowed(module, name));
         let (mut called, mut refused, mut count) = (HashSet::new(), Vec::new(), 0);
         let calls = self.nodes().filter_map(|(id, node)| match node {
             Node::Call(call) if is_refused(call.callable) => Some((id, call.callable)),
@@ -114,9 +122,9 @@ impl Pickle<'_> {
         });
         let calls: Vec<(Id, Id)> = calls.collect();
         called.extend(calls.iter().map(|&(_, callable)| callable));
-        let named = self
-            .nodes()
-            .filter(|&(id, node)| matches!(node, Node::Global { .. }) && is_refused(id) && !called.contains(&id));
+        let named = self.nodes().filter(|&(id, node)| {
+            matches!(node, Node::Global { .. }) && is_refused(id) && !called.contains(&id)
+        });
         let named: Vec<Id> = named.map(|(id, _)| id).collect();
         for id in calls.iter().map(|&(id, _)| id).chain(named) {
             count += 1;
@@ -152,10 +160,18 @@ impl Pickle<'_> {
             Node::Long(_) => out.push_str("a long integer"),
             Node::Float(value) => out.push_str(&format!("{value:?}")),
             Node::Text(text) => out.push_str(&format!("'{}'", super::printable(text))),
-            Node::Bytes(bytes) => out.push_str(&format!("b'{}'", bytes[..bytes.len().min(80)].escape_ascii())),
-            Node::Tuple(elements) => self.write_all("(", elements.iter().map(|&id| (None, id)), ")", depth, out),
-            Node::List(elements) => self.write_all("[", elements.iter().map(|&id| (None, id)), "]", depth, out),
-            Node::Dict(items) => self.write_all("{", items.iter().map(|&(k, v)| (Some(k), v)), "}", depth, out),
+            Node::Bytes(bytes) => {
+                out.push_str(&format!("b'{}'", bytes[..bytes.len().min(80)].escape_ascii()))
+            }
+            Node::Tuple(elements) => {
+                self.write_all("(", elements.iter().map(|&id| (None, id)), ")", depth, out)
+            }
+            Node::List(elements) => {
+                self.write_all("[", elements.iter().map(|&id| (None, id)), "]", depth, out)
+            }
+            Node::Dict(items) => {
+                self.write_all("{", items.iter().map(|&(k, v)| (Some(k), v)), "}", depth, out)
+            }
             Node::Global { module, name } => {
                 for (part, end) in [(module, "."), (name, "")] {
                     match self.text(*part) {

@@ -1,8 +1,9 @@
-//! safetensors: a length, a JSON header with names, dtypes, shapes and string metadata, and the tensors' bytes in row-major
-//! order. Reading and writing of the format itself is the `safetensors` crate's.
+//! safetensors: a length, a JSON header with names, dtypes, shapes and string metadata, and the
+//! tensors' bytes in row-major order. Reading and writing of the format itself is the `safetensors`
+//! crate's.
 //!
-//! The format has no checksum; one is kept in the metadata, of what the file says rather than of its bytes, so that another program may
-//! write the same contents in another order.
+//! The format has no checksum; one is kept in the metadata, of what the file says rather than of
+//! its bytes, so that another program may write the same contents in another order.
 
 use super::{Contents, TensorInfo, WeightFile, checked_bytes, printable};
 use engine::{DType, Tensor};
@@ -10,9 +11,13 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::{BTreeMap, HashMap};
 
 fn open(bytes: &[u8]) -> Result<(SafeTensors<'_>, HashMap<String, String>), String> {
-    let refuse = |error: safetensors::SafeTensorError| format!("not a whole safetensors file: {error}");
+    let refuse =
+        |error: safetensors::SafeTensorError| format!("not a whole safetensors file: {error}");
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(refuse)?;
-    Ok((SafeTensors::deserialize(bytes).map_err(refuse)?, header.metadata().clone().unwrap_or_default()))
+    Ok((
+        SafeTensors::deserialize(bytes).map_err(refuse)?,
+        header.metadata().clone().unwrap_or_default(),
+    ))
 }
 
 /// The metadata's key of the checksum, eight hexadecimal digits.
@@ -29,10 +34,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<WeightFile, String> {
     for (name, view) in file.iter() {
         let refuse = |reason: String| format!("{}: {reason}", printable(name));
         let dtype = dtype_of(view.dtype()).ok_or_else(|| {
-            refuse(format!("its elements are of type {}, which is not read here", label(view.dtype())))
+            refuse(format!(
+                "its elements are of type {}, which is not read here",
+                label(view.dtype())
+            ))
         })?;
         checked_bytes(view.shape(), dtype).map_err(refuse)?;
-        let tensor = Tensor::from_le_bytes(view.data(), view.shape(), dtype).map_err(|e| refuse(e.to_string()))?;
+        let tensor = Tensor::from_le_bytes(view.data(), view.shape(), dtype)
+            .map_err(|e| refuse(e.to_string()))?;
         tensors.insert(name.to_string(), tensor);
     }
     Ok(WeightFile { tensors, metadata, verified })
@@ -48,7 +57,8 @@ pub(super) fn contents(bytes: &[u8]) -> Result<Contents, String> {
     };
     let mut tensors: Vec<TensorInfo> = file.iter().map(info).collect();
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut beside: Vec<_> = metadata.iter().map(|(key, value)| (printable(key), printable(value))).collect();
+    let mut beside: Vec<_> =
+        metadata.iter().map(|(key, value)| (printable(key), printable(value))).collect();
     beside.sort();
     Ok(Contents { format: "safetensors", tensors, beside, ..Contents::default() })
 }
@@ -66,7 +76,9 @@ pub(super) fn write(file: &WeightFile) -> Result<Vec<u8>, String> {
     }
     let mut metadata = file.metadata.clone();
     metadata.insert(CHECKSUM.into(), checksum(&views, &file.metadata));
-    Ok(sorted_header(safetensors::serialize(views, Some(metadata)).map_err(|error| error.to_string())?))
+    Ok(sorted_header(
+        safetensors::serialize(views, Some(metadata)).map_err(|error| error.to_string())?,
+    ))
 }
 
 /// The CRC-32 of names, dtypes, shapes, elements and metadata, in the order of names.
@@ -89,7 +101,8 @@ fn checksum(views: &BTreeMap<&str, TensorView<'_>>, metadata: &HashMap<String, S
     format!("{:08x}", crc.finalize())
 }
 
-/// The same file with the names of its header in order: the crate writes metadata in the random order of a hash map.
+/// The same file with the names of its header in order: the crate writes metadata in the random
+/// order of a hash map.
 fn sorted_header(bytes: Vec<u8>) -> Vec<u8> {
     let sorted = || {
         let length = usize::try_from(u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?)).ok()?;

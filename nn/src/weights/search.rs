@@ -5,14 +5,23 @@ use super::torch::{TensorRef, TorchFile};
 use std::collections::{HashMap, HashSet};
 
 /// The usual keys of a model's state dict, the preferred one first.
-const WRAPPERS: [&str; 8] =
-    ["model", "state_dict", "model_state_dict", "params_ema", "params-ema", "params", "net", "netG"];
+const WRAPPERS: [&str; 8] = [
+    "model",
+    "state_dict",
+    "model_state_dict",
+    "params_ema",
+    "params-ema",
+    "params",
+    "net",
+    "netG",
+];
 
 /// How many dictionaries may be nested.
 const DEPTH: usize = 5;
 
-/// How many of the other entries are taken down, how long their texts may be, and names of any kind, bytes. One text can be there
-/// a million times over, so this is what keeps a small file from becoming a large answer.
+/// How many of the other entries are taken down, how long their texts may be, and names of any
+/// kind, bytes. One text can be there a million times over, so this is what keeps a small file from
+/// becoming a large answer.
 const NOTES: usize = 100;
 const LONGEST_TEXT: usize = 1 << 16;
 const LONGEST_NAME: usize = 256;
@@ -58,7 +67,10 @@ impl TorchFile<'_> {
         let mut outer = root;
         for &key in &path {
             let Some(entries) = self.entries(outer) else { break };
-            entries.iter().filter(|entry| entry.0 != key).for_each(|&(name, id)| self.note(name, id, &mut state));
+            entries
+                .iter()
+                .filter(|entry| entry.0 != key)
+                .for_each(|&(name, id)| self.note(name, id, &mut state));
             outer = entries.iter().find(|entry| entry.0 == key).map_or(id, |entry| entry.1);
         }
         for (name, id) in self.entries(id).ok_or("it holds no dictionary")? {
@@ -70,14 +82,21 @@ impl TorchFile<'_> {
         Ok(state)
     }
 
-    fn find(&self, id: Id, depth: usize, seen: &mut HashSet<Id>) -> Result<Option<Found<'_>>, String> {
+    fn find(
+        &self,
+        id: Id,
+        depth: usize,
+        seen: &mut HashSet<Id>,
+    ) -> Result<Option<Found<'_>>, String> {
         // Looked at once, however many keys lead to it.
         if depth == 0 || !seen.insert(id) {
             return Ok(None);
         }
         let Some(entries) = self.entries(id) else { return Ok(None) };
         for wrapper in WRAPPERS {
-            let Some(&(key, value)) = entries.iter().find(|entry| entry.0 == wrapper) else { continue };
+            let Some(&(key, value)) = entries.iter().find(|entry| entry.0 == wrapper) else {
+                continue;
+            };
             if let Some(found) = self.find(value, depth - 1, seen)? {
                 return Ok(Some(found.under(key)));
             }
@@ -87,7 +106,10 @@ impl TorchFile<'_> {
         let mut rival = None;
         // An optimiser's tensors do not count here: they are under numbers, not names.
         for &(key, value) in &entries {
-            let Some(found) = self.find(value, depth - 1, seen)?.map(|found| found.under(key)) else { continue };
+            let Some(found) = self.find(value, depth - 1, seen)?.map(|found| found.under(key))
+            else {
+                continue;
+            };
             match &best {
                 Some(best) if best.tensors > found.tensors => {}
                 Some(best) if best.tensors == found.tensors => rival = Some(found),
@@ -105,12 +127,15 @@ impl TorchFile<'_> {
         }
     }
 
-    /// The entries of a dictionary whose keys are names, in order; of a key that is set twice the last value.
+    /// The entries of a dictionary whose keys are names, in order; of a key that is set twice the
+    /// last value.
     fn entries(&self, id: Id) -> Option<Vec<(&str, Id)>> {
         let mut entries: Vec<(&str, Id)> = Vec::new();
         let mut places = HashMap::new();
         for (key, value) in self.pairs(id)? {
-            let Some(text) = self.pickle.text(key).filter(|text| text.len() <= LONGEST_NAME) else { continue };
+            let Some(text) = self.pickle.text(key).filter(|text| text.len() <= LONGEST_NAME) else {
+                continue;
+            };
             let place = *places.entry(text).or_insert(entries.len());
             match entries.get_mut(place) {
                 Some(entry) => entry.1 = value,
@@ -126,7 +151,8 @@ impl TorchFile<'_> {
             return Some(items.clone());
         }
         let (("collections", _), args, call) = self.pickle.call(id)? else { return None };
-        // Python 2 gave an OrderedDict its entries when it made it, a Counter has them from a dictionary.
+        // Python 2 gave an OrderedDict its entries when it made it, a Counter has them from a
+        // dictionary.
         let given = match args.first() {
             Some(&given) => match (self.pickle.node(given), self.pickle.elements(given)) {
                 (Node::Dict(items), _) => items.clone(),
@@ -178,13 +204,19 @@ impl TorchFile<'_> {
             Node::Bytes(bytes) if bytes.len() <= 8 => bytes.to_vec(),
             // Protocol 2 knows no bytes, and writes encode('…', 'latin1').
             _ => match self.pickle.call(bytes)? {
-                (("_codecs", "encode"), &[text, _], _) => {
-                    self.pickle.text(text)?.chars().take(9).map(u8::try_from).collect::<Result<_, _>>().ok()?
-                }
+                (("_codecs", "encode"), &[text, _], _) => self
+                    .pickle
+                    .text(text)?
+                    .chars()
+                    .take(9)
+                    .map(u8::try_from)
+                    .collect::<Result<_, _>>()
+                    .ok()?,
                 _ => return None,
             },
         };
-        let order = dtype.state.and_then(|state| self.pickle.text(*self.pickle.elements(state)?.get(1)?));
+        let order =
+            dtype.state.and_then(|state| self.pickle.text(*self.pickle.elements(state)?.get(1)?));
         if order == Some(">") {
             bytes.reverse();
         }
@@ -204,12 +236,25 @@ impl TorchFile<'_> {
         let (state, groups) = (self.pairs(get("state")?)?, get("param_groups")?);
         let kept = state.first().and_then(|&(_, first)| self.entries(first)).unwrap_or_default();
         let kept: Vec<&str> = kept.iter().take(8).map(|entry| entry.0).collect();
-        let group = self.pickle.elements(groups).and_then(|groups| self.entries(*groups.first()?)).unwrap_or_default();
-        let settings =
-            group.iter().filter(|entry| ["lr", "betas", "eps", "weight_decay", "momentum"].contains(&entry.0));
+        let group = self
+            .pickle
+            .elements(groups)
+            .and_then(|groups| self.entries(*groups.first()?))
+            .unwrap_or_default();
+        let settings = group
+            .iter()
+            .filter(|entry| ["lr", "betas", "eps", "weight_decay", "momentum"].contains(&entry.0));
         let settings: Vec<String> =
             settings.map(|&(name, id)| format!("{name} {}", self.pickle.describe(id))).collect();
-        let of = if kept.is_empty() { String::new() } else { format!(" ({})", super::printable(&kept.join(", "))) };
-        Some(format!("state of an optimiser for {} parameters{of}; {}", state.len(), settings.join(", ")))
+        let of = if kept.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", super::printable(&kept.join(", ")))
+        };
+        Some(format!(
+            "state of an optimiser for {} parameters{of}; {}",
+            state.len(),
+            settings.join(", ")
+        ))
     }
 }

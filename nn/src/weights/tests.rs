@@ -1,7 +1,8 @@
 //! Weight files as PyTorch wrote them, as this crate writes them, damaged, and hostile.
 //!
-//! The files in `samples/` were written by PyTorch 2.15 from a handful of numbers: `archive` by `torch.save`, `stream` in its older
-//! format with storages tagged `cuda:0`, each also with another protocol.
+//! The files in `samples/` were written by PyTorch 2.15 from a handful of numbers: `archive` by
+//! `torch.save`, `stream` in its older format with storages tagged `cuda:0`, each also with another
+//! protocol.
 
 use super::*;
 use engine::Rng;
@@ -14,12 +15,17 @@ const SAMPLES: [(&str, &[u8]); 4] = [
 ];
 
 /// How the older format begins.
-const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.";
+const MAGIC: &[u8] =
+    b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.";
 
 fn sample() -> WeightFile {
     WeightFile {
         tensors: HashMap::from([
-            ("map".into(), Tensor::from_slice(&(0..24).map(|i| i as f32).collect::<Vec<_>>(), &[1, 2, 3, 4]).unwrap()),
+            (
+                "map".into(),
+                Tensor::from_slice(&(0..24).map(|i| i as f32).collect::<Vec<_>>(), &[1, 2, 3, 4])
+                    .unwrap(),
+            ),
             ("half".into(), Tensor::full(&[3], 0.1, DType::F16)),
             ("count".into(), Tensor::full(&[], 7.0, DType::I64)),
         ]),
@@ -42,7 +48,11 @@ fn what_is_written_is_read() {
             assert_eq!(read.tensors[&name].to_f64_vec().unwrap(), tensor.to_f64_vec().unwrap());
         }
     }
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4, "a temporary file was left behind");
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        4,
+        "a temporary file was left behind"
+    );
     let message = sample().write(&folder.path().join("w.bin")).unwrap_err().to_string();
     assert!(message.contains("w.bin: weights are written as .safetensors"), "{message}");
 }
@@ -68,15 +78,20 @@ fn a_flipped_bit_is_noticed() {
         for bit in 0..8 {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1 << bit;
-            // Without its name the checksum is not known for one. All that it guarded is whole, and nobody is told that it was.
+            // Without its name the checksum is not known for one. All that it guarded is whole, and
+            // nobody is told that it was.
             match WeightFile::from_bytes("w", &damaged) {
                 Err(_) => {}
-                Ok(file) => assert!((key..key + 7).contains(&at) && !file.verified, "bit {bit} of byte {at}"),
+                Ok(file) => assert!(
+                    (key..key + 7).contains(&at) && !file.verified,
+                    "bit {bit} of byte {at}"
+                ),
             }
         }
     }
     // The same contents, written by another program, fit as well.
-    let (header, data) = bytes[8..].split_at(u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize);
+    let (header, data) =
+        bytes[8..].split_at(u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize);
     let spaced = String::from_utf8(header.to_vec()).unwrap().replace("\":", "\": ");
     let spaced = [&(spaced.len() as u64).to_le_bytes()[..], spaced.as_bytes(), data].concat();
     assert!(WeightFile::from_bytes("w", &spaced).unwrap().verified);
@@ -132,15 +147,23 @@ fn files_of_pytorch_are_read() {
 #[test]
 fn contents_are_told() {
     let contents = Contents::from_bytes("a", SAMPLES[0].1).unwrap();
-    assert_eq!((contents.format, contents.path), ("PyTorch zip archive", vec!["model".to_string()]));
-    let said = |key: &str| contents.beside.iter().find(|entry| entry.0 == key).map(|entry| entry.1.as_str()).unwrap();
-    assert_eq!((said("epoch"), said("psnr"), said("name")), ("7", "31.5", "tiny"));
-    assert!(
-        said("optimizer").starts_with("state of an optimiser for 1 parameters (step, exp_avg, exp_avg_sq); lr 0.0001")
+    assert_eq!(
+        (contents.format, contents.path),
+        ("PyTorch zip archive", vec!["model".to_string()])
     );
+    let said = |key: &str| {
+        contents.beside.iter().find(|entry| entry.0 == key).map(|entry| entry.1.as_str()).unwrap()
+    };
+    assert_eq!((said("epoch"), said("psnr"), said("name")), ("7", "31.5", "tiny"));
+    assert!(said("optimizer").starts_with(
+        "state of an optimiser for 1 parameters (step, exp_avg, exp_avg_sq); lr 0.0001"
+    ));
     let contents = Contents::from_bytes("a", SAMPLES[2].1).unwrap();
     let info = contents.tensors.iter().find(|info| info.name == "module.char").unwrap();
-    assert_eq!((info.dtype.as_str(), &info.shape[..], info.device.as_deref()), ("i8", &[2][..], Some("cuda:0")));
+    assert_eq!(
+        (info.dtype.as_str(), &info.shape[..], info.device.as_deref()),
+        ("i8", &[2][..], Some("cuda:0"))
+    );
 }
 
 #[test]
@@ -150,7 +173,8 @@ fn a_damaged_file_is_refused_by_name() {
         assert!(error(damaged).starts_with("not a whole safetensors file"), "{}", error(damaged));
     }
     for shape in ["[0,1099511627776,1099511627776]", "[0,1,1,1,1,1,1,1,1]"] {
-        let header = format!("{{\"a\":{{\"dtype\":\"F32\",\"shape\":{shape},\"data_offsets\":[0,0]}}}}");
+        let header =
+            format!("{{\"a\":{{\"dtype\":\"F32\",\"shape\":{shape},\"data_offsets\":[0,0]}}}}");
         let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
         assert_eq!(error(&file), "a: a shape beyond all bounds");
     }
@@ -173,19 +197,34 @@ fn nothing_is_called() {
         (b"\x80\x04csubprocess\nPopen\n)}\x92.", "subprocess.Popen((), {})"),
         (b"\x80\x02\x82\x05.", "copyreg extension.5"),
         // Inside what is allowed, beside it, and thrown away again.
-        (b"\x80\x02ccollections\nOrderedDict\n]]X\x01\0\0\0acnt\nsystem\n)Rea\x85R.", "nt.system()"),
+        (
+            b"\x80\x02ccollections\nOrderedDict\n]]X\x01\0\0\0acnt\nsystem\n)Rea\x85R.",
+            "nt.system()",
+        ),
         (b"\x80\x02}X\x05\0\0\0modelcnt\nsystem\n)Rs.", "nt.system()"),
         (b"\x80\x02cnt\nsystem\n)R0}.", "nt.system()"),
-        (b"\x80\x02cbuiltins\ngetattr\ncos\nx\nX\x06\0\0\0system\x86R)R.", "builtins.getattr(os.x, 'system')"),
+        (
+            b"\x80\x02cbuiltins\ngetattr\ncos\nx\nX\x06\0\0\0system\x86R)R.",
+            "builtins.getattr(os.x, 'system')",
+        ),
         // Before a file breaks off.
         (b"\x80\x02cnt\nsystem\n)R", "nt.system()"),
     ];
     for (pickle, call) in hostile {
-        for file in [pickle.to_vec(), archive(pickle, b""), [MAGIC, pickle].concat(), [pickle, MAGIC].concat()] {
+        for file in [
+            pickle.to_vec(),
+            archive(pickle, b""),
+            [MAGIC, pickle].concat(),
+            [pickle, MAGIC].concat(),
+        ] {
             let message = error(&file);
             assert!(message.starts_with("refused") && message.contains(call), "{call}: {message}");
             let contents = Contents::from_bytes("w.pkl", &file).unwrap();
-            assert!(contents.refused.iter().any(|refused| refused.starts_with(call)), "{call}: {:?}", contents.refused);
+            assert!(
+                contents.refused.iter().any(|refused| refused.starts_with(call)),
+                "{call}: {:?}",
+                contents.refused
+            );
         }
     }
 }
@@ -197,14 +236,18 @@ fn what_is_refused_shows_beside_what_is_broken() {
     assert!(error(&file).contains("nt.system()"));
     let contents = Contents::from_bytes("w", &file).unwrap();
     assert_eq!(contents.refused, ["nt.system()"]);
-    assert!(contents.beside.iter().any(|(key, value)| key == "w" && value.contains("cannot be read")), "{contents:?}");
+    assert!(
+        contents.beside.iter().any(|(key, value)| key == "w" && value.contains("cannot be read")),
+        "{contents:?}"
+    );
 }
 
 /// A state dict with one f32 tensor `w` of storage 0, which is said to have 4 elements.
 fn tensor(shape: &[i32], strides: &[i32], offset: i32) -> Vec<u8> {
     let int = |value: i32| [&b"J"[..], &value.to_le_bytes()].concat();
-    let tuple =
-        |sizes: &[i32]| [&b"("[..], &sizes.iter().flat_map(|&size| int(size)).collect::<Vec<u8>>(), b"t"].concat();
+    let tuple = |sizes: &[i32]| {
+        [&b"("[..], &sizes.iter().flat_map(|&size| int(size)).collect::<Vec<u8>>(), b"t"].concat()
+    };
     let head =
         b"\x80\x02}U\x01wctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x04tQ";
     [&head[..], &int(offset), &tuple(shape), &tuple(strides), b"\x89}tRs."].concat()
@@ -237,7 +280,8 @@ fn tensors_stay_inside_their_storages() {
         assert!(message.contains("w: ") && message.contains(reason), "{shape:?}: {message}");
     }
     assert!(
-        error(&archive(&tensor(&[4], &[1], 0), &storage[..12])).contains("storage 0 should be 4 × 4 bytes, and is 12")
+        error(&archive(&tensor(&[4], &[1], 0), &storage[..12]))
+            .contains("storage 0 should be 4 × 4 bytes, and is 12")
     );
     let mut missing = zip::Writer::default();
     missing.add("a/data.pkl", &tensor(&[4], &[1], 0));
@@ -245,7 +289,10 @@ fn tensors_stay_inside_their_storages() {
     let mut big = zip::Writer::default();
     big.add("a/data.pkl", &tensor(&[4], &[1], 0));
     big.add("a/byteorder", b"big");
-    big.add("a/data/0", &[1f32, 2., 3., 4.].into_iter().flat_map(f32::to_be_bytes).collect::<Vec<u8>>());
+    big.add(
+        "a/data/0",
+        &[1f32, 2., 3., 4.].into_iter().flat_map(f32::to_be_bytes).collect::<Vec<u8>>(),
+    );
     let big = WeightFile::from_bytes("w.pkl", &big.finish().unwrap()).unwrap();
     assert_eq!(big.tensors["w"].to_f64_vec().unwrap(), [1., 2., 3., 4.]);
 }
@@ -258,13 +305,24 @@ fn the_state_dict_is_found() {
         Contents::from_bytes("w", &archive(&[b"\x80\x02", pickle, b"."].concat(), &[0; 16]))
             .map(|contents| contents.path.join("/"))
     };
-    let under = |key: &str, value: &[u8]| [b"}U", &[key.len() as u8][..], key.as_bytes(), value, b"s"].concat();
+    let under = |key: &str, value: &[u8]| {
+        [b"}U", &[key.len() as u8][..], key.as_bytes(), value, b"s"].concat()
+    };
     let two = |a: &str, b: &str| {
         let (a, b) = (under(a, inner), under(b, inner));
         [&a[..a.len()], &b[1..]].concat()
     };
     assert_eq!(found(inner).unwrap(), "");
-    for key in ["model", "state_dict", "params", "params_ema", "net", "model_state_dict", "params-ema", "my_own"] {
+    for key in [
+        "model",
+        "state_dict",
+        "params",
+        "params_ema",
+        "net",
+        "model_state_dict",
+        "params-ema",
+        "my_own",
+    ] {
         assert_eq!(found(&under(key, inner)).unwrap(), key);
         assert_eq!(found(&under("outer", &under(key, inner))).unwrap(), format!("outer/{key}"));
     }
@@ -272,7 +330,9 @@ fn the_state_dict_is_found() {
     assert_eq!(found(&two("zoo", "netG")).unwrap(), "netG");
     let message = found(&two("zoo", "farm")).unwrap_err().to_string();
     assert!(
-        message.contains("several state dicts") && message.contains("zoo") && message.contains("farm"),
+        message.contains("several state dicts")
+            && message.contains("zoo")
+            && message.contains("farm"),
         "{message}"
     );
     let message = error(&archive(b"\x80\x02}U\x05epochK\x01s.", b""));
@@ -292,7 +352,10 @@ fn small_files_stay_small() {
         ("itself", b"]q\0h\0a.".to_vec()),
         ("itself as an entry", b"}q\0U\x05modelh\0s.".to_vec()),
         ("deep", [vec![b']'; 1_000_000], vec![b'a'; 999_999], vec![b'.']].concat()),
-        ("deep calls", [b"ccollections\nOrderedDict\n".to_vec(), b")R".repeat(500_000), vec![b'.']].concat()),
+        (
+            "deep calls",
+            [b"ccollections\nOrderedDict\n".to_vec(), b")R".repeat(500_000), vec![b'.']].concat(),
+        ),
         ("marks", vec![b'('; 5_000_000]),
         ("copies", [vec![b'N'], vec![b'2'; 5_000_000]].concat()),
         ("objects", vec![b'N'; 5_000_000]),
@@ -304,8 +367,14 @@ fn small_files_stay_small() {
         ("wide", [b"]q\0".to_vec(), wide, b".".to_vec()].concat()),
         (
             "one long key",
-            [b"}X\0\0\x10\0".to_vec(), vec![b'k'; 1 << 20], b"q\0N".to_vec(), b"sh\0N".repeat(9), b".".to_vec()]
-                .concat(),
+            [
+                b"}X\0\0\x10\0".to_vec(),
+                vec![b'k'; 1 << 20],
+                b"q\0N".to_vec(),
+                b"sh\0N".repeat(9),
+                b".".to_vec(),
+            ]
+            .concat(),
         ),
     ];
     for (name, pickle) in bombs {
@@ -313,7 +382,10 @@ fn small_files_stay_small() {
             let message = error(&file);
             assert!(message.len() < 1000, "{name}: {message:.200}");
             if let Ok(contents) = Contents::from_bytes("w", &file) {
-                assert!(contents.beside.iter().all(|(key, value)| key.len() + value.len() < 2000), "{name}");
+                assert!(
+                    contents.beside.iter().all(|(key, value)| key.len() + value.len() < 2000),
+                    "{name}"
+                );
             }
         }
     }
@@ -331,9 +403,11 @@ fn damage_is_survived() {
     let mut rng = Rng::new(1);
     for mut whole in files {
         (0..whole.len()).for_each(|end| read_all(&whole[..end]));
-        // Without checksums damage gets past the archive: in the local headers and the directory, 0 says that there are none.
+        // Without checksums damage gets past the archive: in the local headers and the directory, 0
+        // says that there are none.
         for (signature, at) in [(b"PK\x03\x04", 14), (b"PK\x01\x02", 16)] {
-            let found: Vec<usize> = (0..whole.len() - 4).filter(|&i| whole[i..].starts_with(signature)).collect();
+            let found: Vec<usize> =
+                (0..whole.len() - 4).filter(|&i| whole[i..].starts_with(signature)).collect();
             found.into_iter().for_each(|i| whole[i + at..][..4].fill(0));
         }
         for _ in 0..3000 {

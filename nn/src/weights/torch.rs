@@ -1,18 +1,22 @@
 //! Files that `torch.save` wrote: a pickle, and the storages that its tensors are views of.
 //!
-//! Since PyTorch 1.6 a file is a zip archive: `NAME/data.pkl`, and `NAME/data/KEY` for each storage. Before, it was a stream:
-//! four pickles (a magic number, a version, the machine's properties, the object), one with the storages' keys, and the
-//! storages, each after its number of elements.
+//! Since PyTorch 1.6 a file is a zip archive: `NAME/data.pkl`, and `NAME/data/KEY` for each
+//! storage. Before, it was a stream: four pickles (a magic number, a version, the machine's
+//! properties, the object), one with the storages' keys, and the storages, each after its number of
+//! elements.
 //!
-//! The few calls that weights are made of are recognised by [`is_known`]; [`TorchFile::refused`] lists all others.
+//! The few calls that weights are made of are recognised by [`is_known`]; [`TorchFile::refused`]
+//! lists all others.
 
 use super::pickle::{Id, Node, Pickle};
 use super::{checked_bytes, zip};
 use engine::{DType, Tensor};
 use std::collections::HashMap;
 
-/// 0x1950a86a20f9469cfc6c, which the stream begins with: as bytes, and as protocols 0 and 1 write it.
-const MAGIC: [&[u8]; 2] = [b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", b"119547037146038801333356"];
+/// 0x1950a86a20f9469cfc6c, which the stream begins with: as bytes, and as protocols 0 and 1 write
+/// it.
+const MAGIC: [&[u8]; 2] =
+    [b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", b"119547037146038801333356"];
 
 /// An element type of PyTorch's, and what it becomes here.
 pub(super) struct ElementType {
@@ -122,14 +126,21 @@ pub(super) struct TorchFile<'a> {
 
 /// Opening.
 impl<'a> TorchFile<'a> {
-    /// Opens a file in either form. A pickle that `torch.save` did not write is opened only if it is refused.
+    /// Opens a file in either form. A pickle that `torch.save` did not write is opened only if it
+    /// is refused.
     pub(super) fn open(bytes: &'a [u8]) -> Result<Self, String> {
-        if bytes.starts_with(b"PK\x03\x04") { Self::open_zip(bytes) } else { Self::open_stream(bytes) }
+        if bytes.starts_with(b"PK\x03\x04") {
+            Self::open_zip(bytes)
+        } else {
+            Self::open_stream(bytes)
+        }
     }
 
     fn open_zip(bytes: &'a [u8]) -> Result<Self, String> {
-        let entries = zip::read(bytes).map_err(|reason| format!("not a whole zip archive: {reason}"))?;
-        let root = |name: &&'a str| name.strip_suffix("/data.pkl").filter(|root| !root.contains('/'));
+        let entries =
+            zip::read(bytes).map_err(|reason| format!("not a whole zip archive: {reason}"))?;
+        let root =
+            |name: &&'a str| name.strip_suffix("/data.pkl").filter(|root| !root.contains('/'));
         let mut roots = entries.keys().filter_map(root);
         let (Some(root), None) = (roots.next(), roots.next()) else {
             return Err("a zip archive without one data.pkl: torch.save did not write it".into());
@@ -141,9 +152,17 @@ impl<'a> TorchFile<'a> {
             Some(_) => return Err("its byte order is neither little nor big".into()),
         };
         let data = format!("{root}/data/");
-        let storages = entries.iter().filter_map(|(name, &bytes)| Some((name.strip_prefix(&data)?.to_string(), bytes)));
+        let storages = entries
+            .iter()
+            .filter_map(|(name, &bytes)| Some((name.strip_prefix(&data)?.to_string(), bytes)));
         let refused = pickle.refused(is_known);
-        Ok(Self { format: "PyTorch zip archive", storages: storages.collect(), refused, pickle, big_endian })
+        Ok(Self {
+            format: "PyTorch zip archive",
+            storages: storages.collect(),
+            refused,
+            pickle,
+            big_endian,
+        })
     }
 
     fn open_stream(bytes: &'a [u8]) -> Result<Self, String> {
@@ -151,17 +170,27 @@ impl<'a> TorchFile<'a> {
         let magic = Pickle::read(bytes, &mut at);
         let mut refused = magic.refused(is_known);
         // Numbers are little-endian in this form, whatever machine wrote them.
-        let file = |format, pickle, refused, storages| Self { format, pickle, refused, storages, big_endian: false };
+        let file = |format, pickle, refused, storages| Self {
+            format,
+            pickle,
+            refused,
+            storages,
+            big_endian: false,
+        };
         if !is_magic(&magic) {
             return match &magic.root {
                 _ if !refused.is_empty() => Ok(file("pickle", magic, refused, HashMap::new())),
-                Err(reason) if bytes.starts_with(b"\x80") => Err(format!("a damaged pickle: {reason}")),
+                Err(reason) if bytes.starts_with(b"\x80") => {
+                    Err(format!("a damaged pickle: {reason}"))
+                }
                 Err(_) => Err("neither a safetensors file nor one that torch.save wrote".into()),
                 Ok(_) => Err("a pickle, but not one that torch.save wrote".into()),
             };
         }
         let [version, machine, object] = [(); 3].map(|()| Pickle::read(bytes, &mut at));
-        refused.extend([&version, &machine, &object].into_iter().flat_map(|pickle| pickle.refused(is_known)));
+        refused.extend(
+            [&version, &machine, &object].into_iter().flat_map(|pickle| pickle.refused(is_known)),
+        );
         let mut storages = HashMap::new();
         if refused.is_empty() && object.root.is_ok() {
             if version.root.as_ref().ok().and_then(|&id| version.int(id)) != Some(1001) {
@@ -178,10 +207,14 @@ impl<'a> TorchFile<'a> {
 }
 
 fn is_magic(pickle: &Pickle<'_>) -> bool {
-    pickle.root.as_ref().is_ok_and(|&id| matches!(pickle.node(id), Node::Long(value) if MAGIC.contains(value)))
+    pickle
+        .root
+        .as_ref()
+        .is_ok_and(|&id| matches!(pickle.node(id), Node::Long(value) if MAGIC.contains(value)))
 }
 
-/// The storages in a stream, from byte `at` on, in the order of `keys`; `object` says how long their elements are.
+/// The storages in a stream, from byte `at` on, in the order of `keys`; `object` says how long
+/// their elements are.
 fn stream_storages<'a>(
     bytes: &'a [u8],
     mut at: usize,
@@ -198,30 +231,39 @@ fn stream_storages<'a>(
     let mut storages = HashMap::new();
     for &key in keys.elements(keys.root.clone()?).ok_or("its list of storages is none")? {
         let key = keys.text(key).ok_or("the key of a storage is no text")?;
-        let unit = units.get(key).ok_or_else(|| format!("storage {key:.20} belongs to no tensor"))?;
+        let unit =
+            units.get(key).ok_or_else(|| format!("storage {key:.20} belongs to no tensor"))?;
         let mut take = |count: usize| {
             let taken = at.checked_add(count).and_then(|end| bytes.get(at..end));
             at += taken.map_or(0, <[u8]>::len);
             taken.ok_or_else(|| format!("the file ends inside storage {key}"))
         };
         let count = take(8)?.iter().rev().fold(0u64, |count, &byte| count << 8 | u64::from(byte));
-        let size = usize::try_from(count).ok().and_then(|count| count.checked_mul(*unit)).unwrap_or(usize::MAX);
+        let size = usize::try_from(count)
+            .ok()
+            .and_then(|count| count.checked_mul(*unit))
+            .unwrap_or(usize::MAX);
         storages.insert(key.to_string(), take(size)?);
     }
     Ok(storages)
 }
 
-/// The storage of a persistent identifier, `('storage', type, key, device, elements)`, of old files with a sixth part.
+/// The storage of a persistent identifier, `('storage', type, key, device, elements)`, of old files
+/// with a sixth part.
 fn storage<'p>(pickle: &'p Pickle<'_>, id: Id) -> Result<StorageRef<'p>, String> {
     let refuse = || format!("{} is no storage", pickle.describe(id));
     let (kind, class, key, device, len, part) = match *pickle.elements(id).ok_or_else(refuse)? {
         [kind, class, key, device, len] => (kind, class, key, device, len, None),
-        [kind, class, key, device, len, part] => (kind, class, key, device, len, pickle.elements(part)),
+        [kind, class, key, device, len, part] => {
+            (kind, class, key, device, len, pickle.elements(part))
+        }
         _ => return Err(refuse()),
     };
     let element = match pickle.global(class).ok_or_else(refuse)? {
         ("torch.storage", "UntypedStorage") => None,
-        ("torch", name) => Some(element_type(|element| element.storage == name).ok_or_else(refuse)?),
+        ("torch", name) => {
+            Some(element_type(|element| element.storage == name).ok_or_else(refuse)?)
+        }
         _ => return Err(refuse()),
     };
     let size = |id| pickle.int(id).and_then(|size| usize::try_from(size).ok()).ok_or_else(refuse);
@@ -251,29 +293,45 @@ impl TorchFile<'_> {
         // A parameter is a tensor in a wrapper.
         for _ in 0..4 {
             match self.pickle.call(id)? {
-                (("torch._utils", "_rebuild_parameter") | ("torch.nn.parameter", "Parameter"), args, _) => {
+                (
+                    ("torch._utils", "_rebuild_parameter") | ("torch.nn.parameter", "Parameter"),
+                    args,
+                    _,
+                ) => {
                     id = *args.first()?;
                 }
-                (("torch._utils", name), args, _) if is_rebuild(name) => return Some(self.rebuild(args)),
+                (("torch._utils", name), args, _) if is_rebuild(name) => {
+                    return Some(self.rebuild(args));
+                }
                 _ => return None,
             }
         }
         None
     }
 
-    /// `_rebuild_tensor(storage, offset, size, stride, …)`, whose third version names the element type in seventh place.
+    /// `_rebuild_tensor(storage, offset, size, stride, …)`, whose third version names the element
+    /// type in seventh place.
     fn rebuild(&self, args: &[Id]) -> Result<TensorRef<'_>, String> {
         let pickle = &self.pickle;
-        let &[place, offset, shape, strides, ..] = args else { return Err("a tensor has too few parts".into()) };
-        let Node::Persistent(id) = *pickle.node(place) else { return Err("a tensor has no storage".into()) };
+        let &[place, offset, shape, strides, ..] = args else {
+            return Err("a tensor has too few parts".into());
+        };
+        let Node::Persistent(id) = *pickle.node(place) else {
+            return Err("a tensor has no storage".into());
+        };
         let storage = storage(pickle, id)?;
         let named = || match pickle.global(*args.get(6)?)? {
             ("torch", name) => element_type(|element| element.names.contains(&name)),
             _ => None,
         };
-        let element = storage.element.or_else(named).ok_or("its elements are of a type that is not read here")?;
-        let offset =
-            pickle.int(offset).and_then(|offset| usize::try_from(offset).ok()).ok_or("its offset is no size")?;
+        let element = storage
+            .element
+            .or_else(named)
+            .ok_or("its elements are of a type that is not read here")?;
+        let offset = pickle
+            .int(offset)
+            .and_then(|offset| usize::try_from(offset).ok())
+            .ok_or("its offset is no size")?;
         let (shape, strides) = (self.sizes(shape)?, self.sizes(strides)?);
         if shape.len() != strides.len() {
             return Err(format!("shape {shape:?} and strides {strides:?} are not equally long"));
@@ -287,40 +345,56 @@ impl TorchFile<'_> {
             Some((("torch", "Size"), &[tuple], _)) => tuple,
             _ => id,
         };
-        let elements = self.pickle.elements(id).filter(|elements| elements.len() <= super::MAX_RANK);
+        let elements =
+            self.pickle.elements(id).filter(|elements| elements.len() <= super::MAX_RANK);
         let size = |&id| self.pickle.int(id).and_then(|size| usize::try_from(size).ok());
         let sizes = elements.and_then(|elements| elements.iter().map(size).collect());
         sizes.ok_or_else(|| format!("{} is no shape", self.pickle.describe(id)))
     }
 
-    /// Reads a tensor's elements. `budget` is how many bytes tensors may still take: many can be views of one storage, and a
-    /// stride of 0 makes any number of elements of one.
-    pub(super) fn value(&self, tensor: &TensorRef<'_>, budget: &mut usize) -> Result<Tensor, String> {
+    /// Reads a tensor's elements. `budget` is how many bytes tensors may still take: many can be
+    /// views of one storage, and a stride of 0 makes any number of elements of one.
+    pub(super) fn value(
+        &self,
+        tensor: &TensorRef<'_>,
+        budget: &mut usize,
+    ) -> Result<Tensor, String> {
         let TensorRef { storage, element, offset, shape, strides } = tensor;
         let size = element.size;
-        let bytes = self.storages.get(storage.key).ok_or_else(|| format!("storage {} is missing", storage.key))?;
+        let bytes = self
+            .storages
+            .get(storage.key)
+            .ok_or_else(|| format!("storage {} is missing", storage.key))?;
         if storage.len.checked_mul(storage.unit()) != Some(bytes.len()) {
             let (len, unit) = (storage.len, storage.unit());
-            return Err(format!("storage {} should be {len} × {unit} bytes, and is {}", storage.key, bytes.len()));
+            return Err(format!(
+                "storage {} should be {len} × {unit} bytes, and is {}",
+                storage.key,
+                bytes.len()
+            ));
         }
         let part = match storage.part {
-            Some((start, len)) => {
-                start.checked_add(len).and_then(|end| bytes.get(start * size..end.checked_mul(size)?))
-            }
+            Some((start, len)) => start
+                .checked_add(len)
+                .and_then(|end| bytes.get(start * size..end.checked_mul(size)?)),
             None => Some(*bytes),
         };
-        let bytes = part.ok_or_else(|| format!("a part of storage {} is beyond its end", storage.key))?;
+        let bytes =
+            part.ok_or_else(|| format!("a part of storage {} is beyond its end", storage.key))?;
 
         let out_bytes = checked_bytes(shape, element.dtype)?;
         let count = out_bytes / element.dtype.size();
-        let last = shape
-            .iter()
-            .zip(strides)
-            .try_fold(*offset, |last, (&n, &stride)| last.checked_add(n.saturating_sub(1).checked_mul(stride)?));
+        let last = shape.iter().zip(strides).try_fold(*offset, |last, (&n, &stride)| {
+            last.checked_add(n.saturating_sub(1).checked_mul(stride)?)
+        });
         if count > 0 && last.is_none_or(|last| last >= bytes.len() / size) {
-            return Err(format!("shape {shape:?}, strides {strides:?} and offset {offset} lead beyond its storage"));
+            return Err(format!(
+                "shape {shape:?}, strides {strides:?} and offset {offset} lead beyond its storage"
+            ));
         }
-        *budget = budget.checked_sub(out_bytes).ok_or("the file's tensors are far larger than the file")?;
+        *budget = budget
+            .checked_sub(out_bytes)
+            .ok_or("the file's tensors are far larger than the file")?;
 
         let mut out = Vec::with_capacity(out_bytes);
         let mut push = |at: usize| {
@@ -339,7 +413,13 @@ impl TorchFile<'_> {
 }
 
 /// The places of a view's elements in its storage, in row-major order.
-fn for_each_place(shape: &[usize], strides: &[usize], offset: usize, count: usize, visit: &mut impl FnMut(usize)) {
+fn for_each_place(
+    shape: &[usize],
+    strides: &[usize],
+    offset: usize,
+    count: usize,
+    visit: &mut impl FnMut(usize),
+) {
     let mut index = vec![0; shape.len()];
     let mut at = offset;
     for _ in 0..count {

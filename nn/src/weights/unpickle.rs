@@ -1,22 +1,33 @@
 //! The machine that runs pickles, and calls nothing.
 //!
-//! It knows the instructions of protocols 0 to 5, but for buffers outside the file. Whatever it is given, it ends: an instruction
-//! takes at least a byte, and does no more work than the bytes and objects it takes.
+//! It knows the instructions of protocols 0 to 5, but for buffers outside the file. Whatever it is
+//! given, it ends: an instruction takes at least a byte, and does no more work than the bytes and
+//! objects it takes.
 
 use super::pickle::{Call, Id, Node};
 use std::collections::HashMap;
 
-/// Most objects that a pickle may build, keep or have on its stack: dozens of times what a large training checkpoint has.
+/// Most objects that a pickle may build, keep or have on its stack: dozens of times what a large
+/// training checkpoint has.
 const MOST_OBJECTS: usize = 1 << 21;
 
 /// Longest pickle, bytes; storages are not inside it.
 const LONGEST: usize = 1 << 28;
 
-/// Runs the pickle that begins at byte `at`, and moves `at` behind it: its objects, and the one it stands for, or why it stands
-/// for none.
+/// Runs the pickle that begins at byte `at`, and moves `at` behind it: its objects, and the one it
+/// stands for, or why it stands for none.
 pub(super) fn unpickle<'a>(bytes: &'a [u8], at: &mut usize) -> (Vec<Node<'a>>, Step<Id>) {
-    let mut machine = Machine { bytes, at: *at, nodes: vec![], stack: vec![], marks: vec![], memo: HashMap::new() };
-    let root = machine.run().map_err(|reason| format!("{reason} (byte {} of the pickle)", machine.at - *at));
+    let mut machine = Machine {
+        bytes,
+        at: *at,
+        nodes: vec![],
+        stack: vec![],
+        marks: vec![],
+        memo: HashMap::new(),
+    };
+    let root = machine
+        .run()
+        .map_err(|reason| format!("{reason} (byte {} of the pickle)", machine.at - *at));
     *at = machine.at;
     (machine.nodes, root)
 }
@@ -82,7 +93,10 @@ impl<'a> Machine<'a> {
             }
             b'g' | b'h' | b'j' => {
                 let key = self.index(op, *b"ghj")?;
-                let id = *self.memo.get(&key).ok_or_else(|| format!("object {key} is fetched but was never kept"))?;
+                let id = *self
+                    .memo
+                    .get(&key)
+                    .ok_or_else(|| format!("object {key} is fetched but was never kept"))?;
                 self.stack.push(id);
                 Ok(())
             }
@@ -93,7 +107,11 @@ impl<'a> Machine<'a> {
                     0x85..=0x87 => self.pop_many(usize::from(op - 0x84))?,
                     _ => self.pop_mark()?,
                 };
-                self.push(if matches!(op, b'l' | 0x91) { Node::List(elements) } else { Node::Tuple(elements) })
+                self.push(if matches!(op, b'l' | 0x91) {
+                    Node::List(elements)
+                } else {
+                    Node::Tuple(elements)
+                })
             }
             b'd' => {
                 let items = pairs(self.pop_mark()?)?;
@@ -148,7 +166,8 @@ impl<'a> Machine<'a> {
             b']' | 0x8F => Node::List(vec![]),
             b'}' => Node::Dict(vec![]),
 
-            // INT, LONG, FLOAT: a line of text. BININT, BININT1, BININT2, LONG1, LONG4, BINFLOAT: bytes.
+            // INT, LONG, FLOAT: a line of text. BININT, BININT1, BININT2, LONG1, LONG4, BINFLOAT:
+            // bytes.
             b'I' | b'L' => {
                 let line = self.line()?;
                 match line.strip_suffix(b"L").unwrap_or(line) {
@@ -160,18 +179,27 @@ impl<'a> Machine<'a> {
                     },
                 }
             }
-            b'F' => Node::Float(ascii(self.line()?).and_then(|text| text.parse().ok()).ok_or("a float is no number")?),
+            b'F' => Node::Float(
+                ascii(self.line()?)
+                    .and_then(|text| text.parse().ok())
+                    .ok_or("a float is no number")?,
+            ),
             b'J' => Node::Int(i64::from(self.number(4)? as u32 as i32)),
             b'K' | b'M' => Node::Int(self.number(if op == b'K' { 1 } else { 2 })? as i64),
             0x8A => self.long(1)?,
             0x8B => self.long(4)?,
             b'G' => Node::Float(f64::from_bits(self.number(8)?.swap_bytes())),
 
-            // STRING, UNICODE: a line of text, whose escapes stay as they are written, for names of parameters need none.
+            // STRING, UNICODE: a line of text, whose escapes stay as they are written, for names of
+            // parameters need none.
             b'S' => {
                 let line = self.line()?;
                 let quoted = line.len() >= 2 && line[0] == line[line.len() - 1];
-                Node::Text(String::from_utf8_lossy(if quoted { &line[1..line.len() - 1] } else { line }))
+                Node::Text(String::from_utf8_lossy(if quoted {
+                    &line[1..line.len() - 1]
+                } else {
+                    line
+                }))
             }
             b'V' => Node::Text(String::from_utf8_lossy(self.line()?)),
             // SHORT_BINSTRING, BINSTRING, SHORT_BINUNICODE, BINUNICODE, BINUNICODE8
@@ -218,7 +246,8 @@ impl<'a> Machine<'a> {
         self.push_call(callable, args)
     }
 
-    /// REDUCE, OBJ, NEWOBJ, NEWOBJ_EX, BUILD: notes of a call, or of what would be done to its result.
+    /// REDUCE, OBJ, NEWOBJ, NEWOBJ_EX, BUILD: notes of a call, or of what would be done to its
+    /// result.
     fn invoke(&mut self, op: u8) -> Step {
         if op == b'b' {
             let state = self.pop()?;
@@ -291,7 +320,10 @@ impl<'a> Machine<'a> {
     /// The top of the stack, which must lie above the last mark.
     fn top(&self) -> Step<Id> {
         let floor = self.marks.last().copied().unwrap_or(0);
-        self.stack[floor..].last().copied().ok_or_else(|| "something is taken from an empty stack".into())
+        self.stack[floor..]
+            .last()
+            .copied()
+            .ok_or_else(|| "something is taken from an empty stack".into())
     }
 
     fn pop(&mut self) -> Step<Id> {
@@ -312,10 +344,13 @@ impl<'a> Machine<'a> {
         Ok(self.stack.split_off(mark))
     }
 
-    /// The number of a kept object: of the three forms of an instruction the first has it as text, then come 1 and 4 bytes.
+    /// The number of a kept object: of the three forms of an instruction the first has it as text,
+    /// then come 1 and 4 bytes.
     fn index(&mut self, op: u8, [text, short, _]: [u8; 3]) -> Step<u64> {
         match op == text {
-            true => ascii(self.line()?).and_then(|text| text.parse().ok()).ok_or_else(|| "a number is none".into()),
+            true => ascii(self.line()?)
+                .and_then(|text| text.parse().ok())
+                .ok_or_else(|| "a number is none".into()),
             false => self.number(if op == short { 1 } else { 4 }),
         }
     }

@@ -1,4 +1,5 @@
-//! Writing what `torch.load` reads, also with `weights_only=True`: a zip archive of a pickle of protocol 2, and a storage for each tensor.
+//! Writing what `torch.load` reads, also with `weights_only=True`: a zip archive of a pickle of
+//! protocol 2, and a storage for each tensor.
 
 use super::WeightFile;
 use super::zip::Writer;

@@ -1,11 +1,13 @@
 //! Zip archives whose entries lie in them as they are, which is how PyTorch keeps weights.
 //!
-//! Reading hands out slices of the file and unpacks nothing, so a small file stays small. What readers of zip files could
-//! understand in different ways is refused: two entries of one name, entries that overlap. A wrong checksum is, too.
+//! Reading hands out slices of the file and unpacks nothing, so a small file stays small. What
+//! readers of zip files could understand in different ways is refused: two entries of one name,
+//! entries that overlap. A wrong checksum is, too.
 
 use std::collections::HashMap;
 
-/// Where the data of written entries begin: at multiples of this, as PyTorch has it, so that they can be mapped into memory.
+/// Where the data of written entries begin: at multiples of this, as PyTorch has it, so that they
+/// can be mapped into memory.
 const ALIGNMENT: usize = 64;
 
 const LOCAL: u32 = 0x0403_4B50;
@@ -37,7 +39,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<HashMap<&str, &[u8]>, String> {
 fn directory(bytes: &[u8]) -> Result<(u64, u64), String> {
     // The end record is the last thing in the file, but for a comment of at most 65,535 bytes.
     let first = bytes.len().saturating_sub(22 + 65_535);
-    let end = (first..=bytes.len().saturating_sub(22)).rev().find(|&at| bytes[at..].starts_with(&END.to_le_bytes()));
+    let end = (first..=bytes.len().saturating_sub(22))
+        .rev()
+        .find(|&at| bytes[at..].starts_with(&END.to_le_bytes()));
     let end = end.ok_or("its directory is missing: the file is cut off")? as u64;
     let (count, offset) = (field(bytes, end + 10, 2)?, field(bytes, end + 16, 4)?);
     if count != 0xFFFF && offset != 0xFFFF_FFFF {
@@ -50,7 +54,8 @@ fn directory(bytes: &[u8]) -> Result<(u64, u64), String> {
     Ok((field(bytes, at(end, 32)?, 8)?, field(bytes, at(end, 48)?, 8)?))
 }
 
-/// The entry that the directory describes at `central`: name, contents, and where the next description begins.
+/// The entry that the directory describes at `central`: name, contents, and where the next
+/// description begins.
 fn entry(bytes: &[u8], central: u64) -> Result<(&str, &[u8], u64), String> {
     expect(bytes, central, CENTRAL)?;
     let get = |offset, size| field(bytes, at(central, offset)?, size);
@@ -80,7 +85,8 @@ fn entry(bytes: &[u8], central: u64) -> Result<(&str, &[u8], u64), String> {
     Ok((name, contents, at(central, 46 + name_len + extra_len + comment_len)?))
 }
 
-/// Packed size, size and offset, those of 4 bytes that are full taken from the field that holds them in 8.
+/// Packed size, size and offset, those of 4 bytes that are full taken from the field that holds
+/// them in 8.
 fn wide_fields([packed, size, offset]: [u64; 3], extra: &[u8]) -> Result<(u64, u64, u64), String> {
     let mut wide: &[u8] = &[];
     let mut at = 0;
@@ -138,14 +144,18 @@ impl Writer {
     /// Adds an entry.
     pub(super) fn add(&mut self, name: &str, contents: &[u8]) {
         let local = self.bytes.len();
-        // An extra field of zeros, under the name that PyTorch gives it, moves the contents to where they should begin.
+        // An extra field of zeros, under the name that PyTorch gives it, moves the contents to
+        // where they should begin.
         let start = local + 30 + name.len() + 4;
         let padding = start.next_multiple_of(ALIGNMENT) - start;
         let common = |out: &mut Vec<u8>, extra: usize| {
-            // Version, flags (names are UTF-8), method, time, date (1 January 1980), checksum, size, size.
+            // Version, flags (names are UTF-8), method, time, date (1 January 1980), checksum,
+            // size, size.
             out.extend([20u16, 0x0800, 0, 0, 0x21].into_iter().flat_map(u16::to_le_bytes));
             let size = contents.len() as u32;
-            out.extend([crc32fast::hash(contents), size, size].into_iter().flat_map(u32::to_le_bytes));
+            out.extend(
+                [crc32fast::hash(contents), size, size].into_iter().flat_map(u32::to_le_bytes),
+            );
             out.extend([name.len() as u16, extra as u16].into_iter().flat_map(u16::to_le_bytes));
         };
         self.bytes.extend(LOCAL.to_le_bytes());
@@ -173,7 +183,10 @@ impl Writer {
     pub(super) fn finish(mut self) -> Result<Vec<u8>, String> {
         let (offset, size) = (self.bytes.len(), self.directory.len());
         if offset + size >= u32::MAX as usize || self.count >= 0xFFFF {
-            return Err(format!("{} entries of {offset} bytes are too many for one file", self.count));
+            return Err(format!(
+                "{} entries of {offset} bytes are too many for one file",
+                self.count
+            ));
         }
         self.bytes.extend(&self.directory);
         self.bytes.extend(END.to_le_bytes());
@@ -201,7 +214,10 @@ mod tests {
         let bytes = archive(&[("a/b", b"one"), ("c", b""), ("d", &long)]);
         let entries = read(&bytes).unwrap();
         assert_eq!(entries.len(), 3);
-        assert_eq!((entries["a/b"], entries["c"], entries["d"]), (&b"one"[..], &b""[..], &long[..]));
+        assert_eq!(
+            (entries["a/b"], entries["c"], entries["d"]),
+            (&b"one"[..], &b""[..], &long[..])
+        );
         let start = |name: &str| entries[name].as_ptr().addr() - bytes.as_ptr().addr();
         assert!(["a/b", "c", "d"].iter().all(|name| start(name).is_multiple_of(ALIGNMENT)));
     }
@@ -220,7 +236,10 @@ mod tests {
         assert!(refused(&|b| b[central + 8] |= 1).contains("is encrypted"));
         assert!(refused(&|b| b[central + 20] = 200).contains("has two sizes"));
         assert!(refused(&|b| b.truncate(central + 30)).contains("cut off"));
-        assert!(refused(&|b| b[central + 49 + 46..][..3].copy_from_slice(b"one")).contains("two entries \"one\""));
+        assert!(
+            refused(&|b| b[central + 49 + 46..][..3].copy_from_slice(b"one"))
+                .contains("two entries \"one\"")
+        );
         // A size of 2^32 - 1 says that the real one is in a field that is not there.
         assert!(refused(&|b| b[central + 20..central + 28].fill(0xFF)).contains("beyond the end"));
         // The second entry begins where the first does, and both reach to the end of the file.

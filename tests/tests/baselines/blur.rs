@@ -1,4 +1,5 @@
-//! Blur: what is left of fine detail is made stronger, blindly (unsharp masking) or by a kernel that is taken for known (Wiener).
+//! Blur: what is left of fine detail is made stronger, blindly (unsharp masking) or by a kernel
+//! that is taken for known (Wiener).
 
 use crate::plane::{Plane, by_channel};
 use irnext::image::Image;
@@ -18,15 +19,20 @@ pub fn wiener_disk(image: &Image, [radius, noise]: [f32; 2]) -> Image {
     wiener(image, noise, |x, y| (radius + 0.5 - x.hypot(y)).clamp(0.0, 1.0))
 }
 
-/// Wiener's filter for a level line of so many pixels, which a hand that shakes draws as often as any other.
+/// Wiener's filter for a level line of so many pixels, which a hand that shakes draws as often as
+/// any other.
 pub fn wiener_line(image: &Image, [length, noise]: [f32; 2]) -> Image {
-    wiener(image, noise, |x, y| if y == 0.0 { (length / 2.0 + 0.5 - x.abs()).clamp(0.0, 1.0) } else { 0.0 })
+    wiener(image, noise, |x, y| {
+        if y == 0.0 { (length / 2.0 + 0.5 - x.abs()).clamp(0.0, 1.0) } else { 0.0 }
+    })
 }
 
-/// Pixels by which the picture is continued by reflection on each side: the transform takes it for a tile of many.
+/// Pixels by which the picture is continued by reflection on each side: the transform takes it for
+/// a tile of many.
 const MARGIN: usize = 24;
 
-/// F⁻¹[ F[image] conj(H) / (|H|² + noise) ], H being the transform of `kernel(x, y)` about its middle, its sum made 1.
+/// F⁻¹[ F[image] conj(H) / (|H|² + noise) ], H being the transform of `kernel(x, y)` about its
+/// middle, its sum made 1.
 fn wiener(image: &Image, noise: f32, kernel: impl Fn(f32, f32) -> f32) -> Image {
     let (width, height) = (image.width + 2 * MARGIN, image.height + 2 * MARGIN);
     let spread = Plane {
@@ -34,13 +40,18 @@ fn wiener(image: &Image, noise: f32, kernel: impl Fn(f32, f32) -> f32) -> Image 
         height,
         data: (0..width * height)
             .map(|i| {
-                let from_start = |v: usize, side: usize| v as f32 - if 2 * v > side { side as f32 } else { 0.0 };
+                let from_start =
+                    |v: usize, side: usize| v as f32 - if 2 * v > side { side as f32 } else { 0.0 };
                 kernel(from_start(i % width, width), from_start(i / width, height))
             })
             .collect(),
     };
     let sum: f32 = spread.data.iter().sum();
-    let transfer = transform(&spread.data.iter().map(|v| Complex::new(v / sum, 0.0)).collect::<Vec<_>>(), width, false);
+    let transfer = transform(
+        &spread.data.iter().map(|v| Complex::new(v / sum, 0.0)).collect::<Vec<_>>(),
+        width,
+        false,
+    );
     by_channel(image, |plane| {
         let mirrored = |v: usize, side: usize| {
             let v = (v as isize - MARGIN as isize).abs();
@@ -57,7 +68,9 @@ fn wiener(image: &Image, noise: f32, kernel: impl Fn(f32, f32) -> f32) -> Image 
             .for_each(|(f, h)| *f = *f * h.conj() / (h.norm_sqr() + noise) * (1.0 + noise));
         let restored = transform(&spectrum, width, true);
         let scale = 1.0 / (width * height) as f32;
-        let row = |y: usize| restored[(y + MARGIN) * width + MARGIN..][..image.width].iter().map(|c| c.re * scale);
+        let row = |y: usize| {
+            restored[(y + MARGIN) * width + MARGIN..][..image.width].iter().map(|c| c.re * scale)
+        };
         Plane { data: (0..image.height).flat_map(row).collect(), ..*plane }
     })
 }
@@ -66,10 +79,12 @@ fn wiener(image: &Image, noise: f32, kernel: impl Fn(f32, f32) -> f32) -> Image 
 fn transform(map: &[Complex<f32>], width: usize, back: bool) -> Vec<Complex<f32>> {
     let height = map.len() / width;
     let mut planner = FftPlanner::new();
-    let mut plan = |len| if back { planner.plan_fft_inverse(len) } else { planner.plan_fft_forward(len) };
+    let mut plan =
+        |len| if back { planner.plan_fft_inverse(len) } else { planner.plan_fft_forward(len) };
     let mut rows = map.to_vec();
     plan(width).process(&mut rows);
-    let mut columns: Vec<_> = (0..map.len()).map(|i| rows[i % height * width + i / height]).collect();
+    let mut columns: Vec<_> =
+        (0..map.len()).map(|i| rows[i % height * width + i / height]).collect();
     plan(height).process(&mut columns);
     (0..map.len()).map(|i| columns[i % width * height + i / width]).collect()
 }
@@ -96,10 +111,14 @@ fn a_known_disk_and_a_known_line_are_undone() {
     let error = |image: &Image| {
         let inside = |image: &Image| image.crop(12, 12, 56, 36);
         let (a, b) = (inside(image), inside(&clean));
-        (a.data.iter().zip(&b.data).map(|(a, b)| (a - b).powi(2)).sum::<f32>() / a.data.len() as f32).sqrt()
+        (a.data.iter().zip(&b.data).map(|(a, b)| (a - b).powi(2)).sum::<f32>()
+            / a.data.len() as f32)
+            .sqrt()
     };
     type Undo = fn(&Image, [f32; 2]) -> Image;
-    for (blurred, undo, size) in [(spread(&disk), wiener_disk as Undo, 2.3), (spread(&line), wiener_line, 7.0)] {
+    for (blurred, undo, size) in
+        [(spread(&disk), wiener_disk as Undo, 2.3), (spread(&line), wiener_line, 7.0)]
+    {
         let restored = undo(&blurred, [size, 2e-3]);
         let (before, after) = (error(&blurred), error(&restored));
         assert!(before > 0.06 && after < 0.5 * before, "{before} {after}");

@@ -1,5 +1,5 @@
-//! The dark channel prior (He, Sun, Tang: "Single image haze removal using dark channel prior", CVPR 2009), its transmission refined by
-//! their guided filter. Parameters as published.
+//! The dark channel prior (He, Sun, Tang: "Single image haze removal using dark channel prior",
+//! CVPR 2009), its transmission refined by their guided filter. Parameters as published.
 
 use crate::plane::Plane;
 use irnext::image::Image;
@@ -16,7 +16,8 @@ const HAZIEST: f64 = 0.001;
 /// `image` without its haze; `radius` and `epsilon` are the guided filter's.
 pub fn dark_channel(image: &Image, [radius, epsilon]: [f32; 2]) -> Image {
     let air = airlight(image);
-    let dark = Plane::of(image, |p| (0..3).map(|c| p[c] / air[c]).fold(f32::INFINITY, f32::min)).erode(PATCH);
+    let dark = Plane::of(image, |p| (0..3).map(|c| p[c] / air[c]).fold(f32::INFINITY, f32::min))
+        .erode(PATCH);
     let rough = Plane { data: dark.data.iter().map(|d| 1.0 - OMEGA * d).collect(), ..dark };
     let guide = Plane::of(image, |p| (p[0] + p[1] + p[2]) / 3.0);
     let transmission = rough.guided(&guide, radius as usize, epsilon);
@@ -35,24 +36,29 @@ fn airlight(image: &Image) -> [f32; 3] {
     let mut places: Vec<usize> = (0..dark.data.len()).collect();
     places.sort_by(|&a, &b| dark.data[b].total_cmp(&dark.data[a]));
     places.truncate(((places.len() as f64 * HAZIEST) as usize).max(1));
-    let mean = |c: usize| places.iter().map(|&i| image.data[3 * i + c]).sum::<f32>() / places.len() as f32;
+    let mean =
+        |c: usize| places.iter().map(|&i| image.data[3 * i + c]).sum::<f32>() / places.len() as f32;
     [0, 1, 2].map(|c| mean(c).max(0.05))
 }
 
 #[test]
 fn a_known_haze_is_taken_off() {
-    // Black and coloured checks below, a strip of nothing but haze on top, and one transmission below it.
+    // Black and coloured checks below, a strip of nothing but haze on top, and one transmission
+    // below it.
     let (t, air) = (0.5, [0.9, 0.92, 0.95]);
     let clean = Image::from_fn(96, 96, |x, y| match ((x / 4 + y / 4) % 2, y < 24) {
         (_, true) => air,
         (0, _) => [0.02, 0.3, 0.6],
         _ => [0.7, 0.4, 0.0],
     });
-    let hazy = Image::from_fn(96, 96, |x, y| [0, 1, 2].map(|c| clean.pixel(x, y)[c] * t + air[c] * (1.0 - t)));
+    let hazy = Image::from_fn(96, 96, |x, y| {
+        [0, 1, 2].map(|c| clean.pixel(x, y)[c] * t + air[c] * (1.0 - t))
+    });
     let found = dark_channel(&hazy, [10.0, 1e-3]);
     let error = |image: &Image| {
         let below = 96 * 50 * 3;
-        let sum: f32 = image.data[below..].iter().zip(&clean.data[below..]).map(|(a, b)| (a - b).abs()).sum();
+        let sum: f32 =
+            image.data[below..].iter().zip(&clean.data[below..]).map(|(a, b)| (a - b).abs()).sum();
         sum / (image.data.len() - below) as f32
     };
     assert!(error(&hazy) > 0.2 && error(&found) < 0.05, "{} {}", error(&hazy), error(&found));

@@ -1,11 +1,15 @@
-//! What restoration was before networks, for each task, and the rule that weights which do not beat it do not ship.
+//! What restoration was before networks, for each task, and the rule that weights which do not beat
+//! it do not ship.
 //!
-//! Reading order: this file → `haze`, `rain`, `blur` (the methods, each with what it must be able to do) → `plane` (their filters) →
-//! `pairs` (what is scored) → `score`.
+//! Reading order: this file → `haze`, `rain`, `blur` (the methods, each with what it must be able
+//! to do) → `plane` (their filters) → `pairs` (what is scored) → `score`.
 //!
-//! - Without settings: every task with weights inside the program, on photographs that no training saw, degraded here.
-//! - `IRNEXT_PAIRS=DIR` adds real pairs: `DIR/sots_outdoor/{hazy,gt}`, `DIR/rain100l/{input,target}`, `DIR/gopro_seq/{input,target}`.
-//! - `IRNEXT_PHOTOS=DIR` (clean photographs) chooses the methods' parameters again and fails if they are not the best of those tried.
+//! - Without settings: every task with weights inside the program, on photographs that no training
+//!   saw, degraded here.
+//! - `IRNEXT_PAIRS=DIR` adds real pairs: `DIR/sots_outdoor/{hazy,gt}`,
+//!   `DIR/rain100l/{input,target}`, `DIR/gopro_seq/{input,target}`.
+//! - `IRNEXT_PHOTOS=DIR` (clean photographs) chooses the methods' parameters again and fails if
+//!   they are not the best of those tried.
 //!
 //! `cargo test -p tests --test baselines -- --nocapture` prints the tables.
 
@@ -62,7 +66,13 @@ const MASKS: &[[f32; 2]] = &[
 
 /// All of them.
 pub const METHODS: [Method; 9] = [
-    Method { task: Task::Dehaze, name: "dark channel", apply: haze::dark_channel, chosen: [40.0, 1e-3], tried: &[] },
+    Method {
+        task: Task::Dehaze,
+        name: "dark channel",
+        apply: haze::dark_channel,
+        chosen: [40.0, 1e-3],
+        tried: &[],
+    },
     Method {
         task: Task::Derain,
         name: "median across",
@@ -75,7 +85,16 @@ pub const METHODS: [Method; 9] = [
         name: "guided layers",
         apply: rain::guided_layers,
         chosen: [32.0, 8.0],
-        tried: &[[4.0, 3.0], [8.0, 3.0], [8.0, 5.0], [8.0, 8.0], [16.0, 5.0], [16.0, 8.0], [16.0, 12.0], [32.0, 8.0]],
+        tried: &[
+            [4.0, 3.0],
+            [8.0, 3.0],
+            [8.0, 5.0],
+            [8.0, 8.0],
+            [16.0, 5.0],
+            [16.0, 8.0],
+            [16.0, 12.0],
+            [32.0, 8.0],
+        ],
     },
     Method {
         task: Task::Desnow,
@@ -101,10 +120,34 @@ pub const METHODS: [Method; 9] = [
         chosen: [7.0, 0.0],
         tried: &[[3.0, 0.0], [4.0, 0.0], [5.0, 0.0], [6.0, 0.0], [7.0, 0.0]],
     },
-    Method { task: Task::Deblur, name: "unsharp", apply: blur::unsharp, chosen: [1.0, 0.5], tried: MASKS },
-    Method { task: Task::Deblur, name: "Wiener, line", apply: blur::wiener_line, chosen: [1.5, 0.1], tried: KERNELS },
-    Method { task: Task::Defocus, name: "unsharp", apply: blur::unsharp, chosen: [1.0, 0.75], tried: MASKS },
-    Method { task: Task::Defocus, name: "Wiener, disk", apply: blur::wiener_disk, chosen: [1.0, 0.1], tried: KERNELS },
+    Method {
+        task: Task::Deblur,
+        name: "unsharp",
+        apply: blur::unsharp,
+        chosen: [1.0, 0.5],
+        tried: MASKS,
+    },
+    Method {
+        task: Task::Deblur,
+        name: "Wiener, line",
+        apply: blur::wiener_line,
+        chosen: [1.5, 0.1],
+        tried: KERNELS,
+    },
+    Method {
+        task: Task::Defocus,
+        name: "unsharp",
+        apply: blur::unsharp,
+        chosen: [1.0, 0.75],
+        tried: MASKS,
+    },
+    Method {
+        task: Task::Defocus,
+        name: "Wiener, disk",
+        apply: blur::wiener_disk,
+        chosen: [1.0, 0.1],
+        tried: KERNELS,
+    },
 ];
 
 /// The methods for a task.
@@ -121,9 +164,14 @@ fn every_task_has_a_baseline() {
 #[test]
 fn what_ships_beats_its_baseline_on_photographs_it_never_saw() {
     for &task in &Task::ALL {
-        score::Row::of(task, &format!("{task}, synthetic"), &pairs::held_back(task), irnext::protocol::Protocol::Plain)
-            .print()
-            .must_be_earned();
+        score::Row::of(
+            task,
+            &format!("{task}, synthetic"),
+            &pairs::held_back(task),
+            irnext::protocol::Protocol::Plain,
+        )
+        .print()
+        .must_be_earned();
     }
 }
 
@@ -148,7 +196,8 @@ fn parameters_are_the_best_of_those_tried() {
     for method in METHODS.iter().filter(|method| !method.tried.is_empty()) {
         let pairs = pairs::synthetic(method.task, folder.as_ref());
         let gain = |parameters| score::mean_psnr(&pairs, |image| (method.apply)(image, parameters));
-        let found: Vec<_> = method.tried.iter().map(|&parameters| (parameters, gain(parameters))).collect();
+        let found: Vec<_> =
+            method.tried.iter().map(|&parameters| (parameters, gain(parameters))).collect();
         println!(
             "{}, {}: {found:.2?}; degraded {:.2}",
             method.task,

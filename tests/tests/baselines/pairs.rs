@@ -42,7 +42,12 @@ impl Source for Made {
         index.to_string()
     }
 
-    fn sample(&self, index: usize, _: &mut Rng, _: &irnext::data::CropSpec) -> irnext::Result<(Image, Image)> {
+    fn sample(
+        &self,
+        index: usize,
+        _: &mut Rng,
+        _: &irnext::data::CropSpec,
+    ) -> irnext::Result<(Image, Image)> {
         self.full(index)
     }
 
@@ -54,7 +59,8 @@ impl Source for Made {
 /// Pixels along a side of what is degraded.
 const SIDE: usize = 160;
 
-/// Each of the three photographs in `docs/samples/clean`, which nothing was trained on or fitted to, degraded four times.
+/// Each of the three photographs in `docs/samples/clean`, which nothing was trained on or fitted
+/// to, degraded four times.
 pub fn held_back(task: Task) -> Made {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/samples/clean");
     make(task, &folder, 3, 0..4)
@@ -72,8 +78,11 @@ fn make(task: Task, folder: &Path, count: usize, seeds: std::ops::Range<u64>) ->
     let pairs = chosen.flat_map(|(index, file)| {
         let whole = Photo::read(file).unwrap().rgb;
         let (width, height) = (whole.width.min(SIDE), whole.height.min(SIDE));
-        let clean = whole.crop((whole.width - width) / 2, (whole.height - height) / 2, width, height);
-        seeds.clone().map(move |seed| (degrade(task, &clean, &mut Rng::at(seed, 0, index as u64)), clean.clone()))
+        let clean =
+            whole.crop((whole.width - width) / 2, (whole.height - height) / 2, width, height);
+        seeds.clone().map(move |seed| {
+            (degrade(task, &clean, &mut Rng::at(seed, 0, index as u64)), clean.clone())
+        })
     });
     Made(pairs.collect())
 }

@@ -18,7 +18,8 @@ impl Plane {
 
     /// The value at a place; outside, that of the nearest pixel inside.
     pub fn at(&self, x: isize, y: isize) -> f32 {
-        let [x, y] = [(x, self.width), (y, self.height)].map(|(v, side)| v.clamp(0, side as isize - 1) as usize);
+        let [x, y] = [(x, self.width), (y, self.height)]
+            .map(|(v, side)| v.clamp(0, side as isize - 1) as usize);
         self.data[y * self.width + x]
     }
 
@@ -28,8 +29,14 @@ impl Plane {
         Self { data, ..*self }
     }
 
-    /// For each pixel `f` of the window that reaches `across` pixels to either side and `down` up and down.
-    pub fn windows(&self, across: usize, down: usize, mut f: impl FnMut(&mut Vec<f32>) -> f32) -> Self {
+    /// For each pixel `f` of the window that reaches `across` pixels to either side and `down` up
+    /// and down.
+    pub fn windows(
+        &self,
+        across: usize,
+        down: usize,
+        mut f: impl FnMut(&mut Vec<f32>) -> f32,
+    ) -> Self {
         let (across, down) = (across as isize, down as isize);
         let mut window = Vec::new();
         let mut data = Vec::with_capacity(self.data.len());
@@ -92,13 +99,17 @@ impl Plane {
         }
     }
 
-    /// The guided filter (He, Sun, Tang: "Guided image filtering", ECCV 2010): in each window the best straight-line function of the guide.
+    /// The guided filter (He, Sun, Tang: "Guided image filtering", ECCV 2010): in each window the
+    /// best straight-line function of the guide.
     pub fn guided(&self, guide: &Self, radius: usize, epsilon: f32) -> Self {
         let times = |a: &Self, b: &Self| a.zip(b, |a, b| a * b);
         let (mean_guide, mean) = (guide.mean(radius), self.mean(radius));
-        let variance = times(guide, guide).mean(radius).zip(&times(&mean_guide, &mean_guide), |a, b| a - b);
-        let covariance = times(guide, self).mean(radius).zip(&times(&mean_guide, &mean), |a, b| a - b);
-        let slope = covariance.zip(&variance, |covariance, variance| covariance / (variance + epsilon));
+        let variance =
+            times(guide, guide).mean(radius).zip(&times(&mean_guide, &mean_guide), |a, b| a - b);
+        let covariance =
+            times(guide, self).mean(radius).zip(&times(&mean_guide, &mean), |a, b| a - b);
+        let slope =
+            covariance.zip(&variance, |covariance, variance| covariance / (variance + epsilon));
         let offset = mean.zip(&times(&slope, &mean_guide), |a, b| a - b);
         times(&slope.mean(radius), guide).zip(&offset.mean(radius), |a, b| a + b)
     }

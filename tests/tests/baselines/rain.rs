@@ -1,9 +1,11 @@
-//! Rain and snow are brighter than what is behind them, and thin: medians and openings know no more than that.
+//! Rain and snow are brighter than what is behind them, and thin: medians and openings know no more
+//! than that.
 
 use crate::plane::{Plane, by_channel};
 use irnext::image::Image;
 
-/// The median of `across` pixels to either side and of `down` up and down, where it is darker: rain only adds light.
+/// The median of `across` pixels to either side and of `down` up and down, where it is darker: rain
+/// only adds light.
 pub fn median([across, down]: [f32; 2]) -> impl Fn(&Plane) -> Plane {
     move |plane| plane.zip(&plane.median(across as usize, down as usize), f32::min)
 }
@@ -13,7 +15,8 @@ pub fn across_the_streaks(image: &Image, reach: [f32; 2]) -> Image {
     by_channel(image, median(reach))
 }
 
-/// Rain, by layers: the base that a guided filter leaves of the picture, and of what it takes away the part that is no streak.
+/// Rain, by layers: the base that a guided filter leaves of the picture, and of what it takes away
+/// the part that is no streak.
 pub fn guided_layers(image: &Image, [radius, across]: [f32; 2]) -> Image {
     by_channel(image, |plane| {
         let base = plane.guided(plane, radius as usize, 0.01);
@@ -22,15 +25,16 @@ pub fn guided_layers(image: &Image, [radius, across]: [f32; 2]) -> Image {
     })
 }
 
-/// Snow: where an opening by a square takes away more than `step`, flakes are taken to be, and the median of twice that square is put
-/// there; elsewhere the picture stays.
+/// Snow: where an opening by a square takes away more than `step`, flakes are taken to be, and the
+/// median of twice that square is put there; elsewhere the picture stays.
 pub fn opening(image: &Image, [radius, step]: [f32; 2]) -> Image {
     by_channel(image, |plane| {
         let radius = radius as usize;
         let opened = plane.erode(radius).dilate(radius);
         let flake = plane.zip(&opened, |v, opened| v - opened - step);
         let filled = plane.zip(&plane.median(2 * radius, 2 * radius), f32::min);
-        let data = (0..plane.data.len()).map(|i| if flake.data[i] > 0.0 { filled.data[i] } else { plane.data[i] });
+        let data = (0..plane.data.len())
+            .map(|i| if flake.data[i] > 0.0 { filled.data[i] } else { plane.data[i] });
         Plane { data: data.collect(), ..*plane }
     })
 }
@@ -43,15 +47,20 @@ pub fn square_median(image: &Image, [radius, _]: [f32; 2]) -> Image {
 /// Two shades, and on them lines two pixels wide or spots of 3×3.
 #[cfg(test)]
 fn scene(falling: bool) -> [Image; 2] {
-    let clean = Image::from_fn(64, 64, |x, _| if x < 32 { [0.2, 0.3, 0.1] } else { [0.5, 0.4, 0.6] });
-    let lit = |x: usize, y: usize| if falling { (x + y / 8) % 11 < 2 } else { x % 11 < 3 && y % 13 < 3 };
-    let image = Image::from_fn(64, 64, |x, y| clean.pixel(x, y).map(|v| if lit(x, y) { v + 0.3 } else { v }));
+    let clean =
+        Image::from_fn(64, 64, |x, _| if x < 32 { [0.2, 0.3, 0.1] } else { [0.5, 0.4, 0.6] });
+    let lit =
+        |x: usize, y: usize| if falling { (x + y / 8) % 11 < 2 } else { x % 11 < 3 && y % 13 < 3 };
+    let image = Image::from_fn(64, 64, |x, y| {
+        clean.pixel(x, y).map(|v| if lit(x, y) { v + 0.3 } else { v })
+    });
     [clean, image]
 }
 
 #[cfg(test)]
 fn error(image: &Image, clean: &Image) -> f32 {
-    image.data.iter().zip(&clean.data).map(|(a, b)| (a - b).abs()).sum::<f32>() / clean.data.len() as f32
+    image.data.iter().zip(&clean.data).map(|(a, b)| (a - b).abs()).sum::<f32>()
+        / clean.data.len() as f32
 }
 
 #[test]

@@ -26,7 +26,8 @@ impl Row {
         let scorer = Scorer::new(&protocol.headline()[..1]).unwrap();
         // Of the degraded image and of what `restorer` makes of it.
         let mean = |restorer: &Restorer<'_>| {
-            let scores = (0..pairs.len()).map(|index| score(pairs, index, &scorer, Some(restorer)).unwrap());
+            let scores =
+                (0..pairs.len()).map(|index| score(pairs, index, &scorer, Some(restorer)).unwrap());
             let [mut before, mut after] = [0.0; 2];
             for scored in scores {
                 before += scored.input[0] / pairs.len() as f64;
@@ -35,7 +36,9 @@ impl Row {
             [before, after]
         };
         let by_method: Vec<_> = methods(task)
-            .map(|method| (method.name, mean(&|image: &Image| Ok((method.apply)(image, method.chosen)))))
+            .map(|method| {
+                (method.name, mean(&|image: &Image| Ok((method.apply)(image, method.chosen))))
+            })
             .collect();
         let model = shipped::load(task).unwrap().0;
         let model = model.freeze();
@@ -66,7 +69,11 @@ impl Row {
     pub fn must_be_earned(self) {
         let shipped = self.shipped;
         for (name, psnr) in self.methods.iter().chain([&("nothing at all", self.degraded)]) {
-            assert!(shipped > *psnr, "{}: the weights reach {shipped:.2} dB, {name} {psnr:.2}", self.set);
+            assert!(
+                shipped > *psnr,
+                "{}: the weights reach {shipped:.2} dB, {name} {psnr:.2}",
+                self.set
+            );
         }
     }
 }

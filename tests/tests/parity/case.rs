@@ -1,4 +1,5 @@
-//! A case: a network, a batch, and a file of what PyTorch makes of them; and what we make of them, under the same names.
+//! A case: a network, a batch, and a file of what PyTorch makes of them; and what we make of them,
+//! under the same names.
 
 use crate::reference::{Folder, Tensors};
 use crate::report::{largest, norm};
@@ -21,7 +22,8 @@ pub struct Case {
 
 /// A key of a file.
 pub struct Key {
-    /// The key without the `64` that ends its first part: `grad64.train.FAM1.merge.main.0.bias` is `grad.train.FAM1.merge…`.
+    /// The key without the `64` that ends its first part: `grad64.train.FAM1.merge.main.0.bias` is
+    /// `grad.train.FAM1.merge…`.
     pub name: String,
     /// Whether PyTorch computed in f64.
     pub double: bool,
@@ -31,7 +33,8 @@ impl Case {
     pub fn open(folder: &Folder, name: &str) -> Self {
         // Mode and sizes are the last two parts.
         let weights = name.strip_prefix("case_").and_then(|name| name.rsplitn(3, '_').nth(2));
-        let weights = weights.unwrap_or_else(|| panic!("{name}: not case_<weights>_<mode>_<sizes>"));
+        let weights =
+            weights.unwrap_or_else(|| panic!("{name}: not case_<weights>_<mode>_<sizes>"));
         Self { name: name.into(), model: folder.model(weights), file: folder.tensors(name) }
     }
 
@@ -62,7 +65,10 @@ impl Key {
         let (first, rest) = key.split_once('.').unwrap_or((key, ""));
         let double = first.ends_with("64");
         let first = first.strip_suffix("64").unwrap_or(first);
-        Self { name: if rest.is_empty() { first.into() } else { format!("{first}.{rest}") }, double }
+        Self {
+            name: if rest.is_empty() { first.into() } else { format!("{first}.{rest}") },
+            double,
+        }
     }
 }
 
@@ -75,13 +81,20 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    fn of(case: &Case, params: &Params, mode: Mode, [input, label]: &[Tensor; 2], backward: bool) -> Self {
+    fn of(
+        case: &Case,
+        params: &Params,
+        mode: Mode,
+        [input, label]: &[Tensor; 2],
+        backward: bool,
+    ) -> Self {
         let tape = Tape::new();
         let cx = Context::new(params, mode, backward.then_some(&tape));
         let outputs = case.model.network.forward(&cx, input).unwrap();
         let loss = dual_domain(&outputs, label, LossConfig::default()).unwrap();
         let pass = cx.finish();
-        let gradients = if backward { pass.gradients(tape.backward(&loss.total).unwrap()) } else { Vec::new() };
+        let gradients =
+            if backward { pass.gradients(tape.backward(&loss.total).unwrap()) } else { Vec::new() };
         Self { outputs, loss, gradients, pass }
     }
 }
@@ -99,10 +112,18 @@ impl Run {
         run.add("label_half", batch[1].bilinear(h / 2, w / 2, false).unwrap());
         run.add("label_quarter", batch[1].bilinear(h / 4, w / 4, false).unwrap());
         for (mode, name) in [(Mode::Eval, "eval"), (Mode::Train, "train")] {
-            let backward = case.asks_for(&[format!("grad.{name}"), format!("gradnorm_total.{name}")]);
+            let backward =
+                case.asks_for(&[format!("grad.{name}"), format!("gradnorm_total.{name}")]);
             let statistics = mode == Mode::Train && case.asks_for(&["bn_after".into()]);
-            if backward || statistics || case.asks_for(&[format!("out.{name}"), format!("loss.{name}")]) {
-                run.add_evaluation(&params, name, Evaluation::of(case, &params, mode, &batch, backward));
+            if backward
+                || statistics
+                || case.asks_for(&[format!("out.{name}"), format!("loss.{name}")])
+            {
+                run.add_evaluation(
+                    &params,
+                    name,
+                    Evaluation::of(case, &params, mode, &batch, backward),
+                );
             }
         }
         run
@@ -114,7 +135,8 @@ impl Run {
             self.add(&format!("out.{mode}.{i}"), output);
         }
         let scales = |terms: &[Tensor]| {
-            let terms: Vec<Tensor> = terms.iter().map(|term| term.detach().reshape(&[1]).unwrap()).collect();
+            let terms: Vec<Tensor> =
+                terms.iter().map(|term| term.detach().reshape(&[1]).unwrap()).collect();
             Tensor::concat(&terms.iter().collect::<Vec<_>>(), 0).unwrap()
         };
         self.add(&format!("loss.{mode}.pixel_scales"), scales(&loss.spatial_scales));
@@ -140,11 +162,16 @@ impl Run {
 
     /// The trajectory alone, from `params` on and in their dtype.
     pub fn of_trajectory(case: &Case, params: &Params) -> Self {
-        // Keys with a number are about the state after so many steps; the curves have a value for each step.
-        let states: BTreeSet<usize> =
-            case.keys(true).filter_map(|(_, key, _)| key.name.split('.').nth(1)?.parse().ok()).collect();
-        let curves =
-            case.keys(true).filter(|(_, key, _)| key.name == "traj.total").map(|(_, _, curve)| curve.numel() - 1);
+        // Keys with a number are about the state after so many steps; the curves have a value for
+        // each step.
+        let states: BTreeSet<usize> = case
+            .keys(true)
+            .filter_map(|(_, key, _)| key.name.split('.').nth(1)?.parse().ok())
+            .collect();
+        let curves = case
+            .keys(true)
+            .filter(|(_, key, _)| key.name == "traj.total")
+            .map(|(_, _, curve)| curve.numel() - 1);
         let steps = curves.chain(states.iter().copied()).max().unwrap_or(0);
         let mut run = Self::default();
         let curves = train(case, params, steps, |step, params, _| {
@@ -165,8 +192,8 @@ impl Run {
         self.0.insert(name.into(), value.detach());
     }
 
-    /// The numbers called `name`. The files have some tensors whole, and of others the norm (`grad.train_norm.<path>`) and
-    /// samples (`grad.train_samp.<path>`).
+    /// The numbers called `name`. The files have some tensors whole, and of others the norm
+    /// (`grad.train_norm.<path>`) and samples (`grad.train_samp.<path>`).
     pub fn get(&self, name: &str) -> Option<Numbers> {
         let part = ["_norm.", "_samp."].into_iter().find(|part| name.contains(part)).unwrap_or(".");
         let whole = self.0.get(&name.replacen(part, ".", 1))?.to_f64_vec().unwrap();
@@ -194,8 +221,9 @@ pub struct Numbers {
     pub of: usize,
 }
 
-/// Trains on the case's batch for `steps` steps, from `params` on and in their dtype. `after` sees each step's number, from 1, and the state after it. Returns
-/// the losses before each step and at the end (spatial, frequency, total), and the gradients' norms before clipping.
+/// Trains on the case's batch for `steps` steps, from `params` on and in their dtype. `after` sees
+/// each step's number, from 1, and the state after it. Returns the losses before each step and at
+/// the end (spatial, frequency, total), and the gradients' norms before clipping.
 pub fn train(
     case: &Case,
     params: &Params,
@@ -221,8 +249,8 @@ pub fn train(
     curves
 }
 
-/// Whether a key is about a parameter that has no gradient but rounding: the bias of ConvS's last convolution, which an
-/// instance normalisation takes away again.
+/// Whether a key is about a parameter that has no gradient but rounding: the bias of ConvS's last
+/// convolution, which an instance normalisation takes away again.
 pub fn is_rounding(key: &str) -> bool {
     ["SCM1", "SCM2"].iter().any(|conv_s| key.ends_with(&format!("{conv_s}.main.3.main.0.bias")))
 }

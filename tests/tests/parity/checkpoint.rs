@@ -13,12 +13,13 @@ fn checkpoints() {
         let stems = folder.stems("checkpoint_", "safetensors");
         assert!(!stems.is_empty(), "{} has no checkpoint", folder.name);
         for stem in stems {
-            let (weights, steps) =
-                parts(&stem).unwrap_or_else(|| panic!("{stem}: not checkpoint_<weights>_after<steps>"));
+            let (weights, steps) = parts(&stem)
+                .unwrap_or_else(|| panic!("{stem}: not checkpoint_<weights>_after<steps>"));
             let file = folder.tensors(&stem);
             let case = case_of(&folder, weights, &file, steps);
             for dtype in [DType::F64, DType::F32] {
-                let mut report = Report::new(format!("{}, {stem}, {} in {dtype}", folder.name, case.name));
+                let mut report =
+                    Report::new(format!("{}, {stem}, {} in {dtype}", folder.name, case.name));
                 compare(&mut report, &Distances::of(&folder), &case, &file, steps, dtype);
                 report.finish();
             }
@@ -31,15 +32,17 @@ fn parts(stem: &str) -> Option<(&str, usize)> {
     Some((weights, steps.parse().ok()?))
 }
 
-/// The case that was trained on. The name does not tell which of those in training for these weights it is, but PyTorch's own
-/// trajectory of the right one comes by the checkpoint.
+/// The case that was trained on. The name does not tell which of those in training for these
+/// weights it is, but PyTorch's own trajectory of the right one comes by the checkpoint.
 fn case_of(folder: &Folder, weights: &str, checkpoint: &Tensors, steps: usize) -> Case {
-    let (width, rest) = weights.split_once("_num_res").expect("weights are called w<width>_num_res<number>");
+    let (width, rest) =
+        weights.split_once("_num_res").expect("weights are called w<width>_num_res<number>");
     let suffix = rest.trim_start_matches(|c: char| c.is_ascii_digit());
     let start = format!("case_{width}{suffix}_train_");
     let apart = |case: &Case| {
         let one = |(path, value): (&String, &Tensor)| {
-            let samples_there = case.file.get(&format!("traj64.{steps}.param_samp.{path}"))?.to_f64_vec().unwrap();
+            let samples_there =
+                case.file.get(&format!("traj64.{steps}.param_samp.{path}"))?.to_f64_vec().unwrap();
             Some(farthest(&samples(&value.to_f64_vec().unwrap()), &samples_there))
         };
         checkpoint
@@ -49,17 +52,32 @@ fn case_of(folder: &Folder, weights: &str, checkpoint: &Tensors, steps: usize) -
             .reduce(f64::max)
             .unwrap_or(f64::INFINITY)
     };
-    let cases = folder.stems(&start, "safetensors").into_iter().map(|name| Case::open(folder, &name));
+    let cases =
+        folder.stems(&start, "safetensors").into_iter().map(|name| Case::open(folder, &name));
     let nearest = cases.map(|case| (apart(&case), case)).min_by(|(a, _), (b, _)| a.total_cmp(b));
     nearest.unwrap_or_else(|| panic!("{weights}: there is no {start}…")).1
 }
 
-fn compare(report: &mut Report, distances: &Distances, case: &Case, file: &Tensors, steps: usize, dtype: DType) {
+fn compare(
+    report: &mut Report,
+    distances: &Distances,
+    case: &Case,
+    file: &Tensors,
+    steps: usize,
+    dtype: DType,
+) {
     let mut found = Tensors::new();
     train(case, &case.params(dtype), steps, |step, params, optimizer| {
         if step == steps {
-            found.extend(params.entries().iter().map(|entry| (entry.path.clone(), entry.value.clone())));
-            found.extend(optimizer.tensors(params).into_iter().map(|(name, tensor)| (format!("adam.{name}"), tensor)));
+            found.extend(
+                params.entries().iter().map(|entry| (entry.path.clone(), entry.value.clone())),
+            );
+            found.extend(
+                optimizer
+                    .tensors(params)
+                    .into_iter()
+                    .map(|(name, tensor)| (format!("adam.{name}"), tensor)),
+            );
             for (entry, &taken) in params.entries().iter().zip(optimizer.steps()) {
                 let taken = Tensor::full(&[1], taken as f64, DType::F64);
                 found.insert(format!("adam.step.{}", entry.path), taken);
@@ -88,7 +106,9 @@ fn compare(report: &mut Report, distances: &Distances, case: &Case, file: &Tenso
         let (group, off, limit) = match key.split('.').collect::<Vec<_>>().as_slice() {
             ["adam", "step", ..] => ("adam.step", off, Some(0.0)),
             ["adam", "exp_avg", ..] => ("adam.exp_avg", relative(), gradients),
-            ["adam", "exp_avg_sq", ..] => ("adam.exp_avg_sq", relative(), gradients.map(|limit| 2.0 * limit)),
+            ["adam", "exp_avg_sq", ..] => {
+                ("adam.exp_avg_sq", relative(), gradients.map(|limit| 2.0 * limit))
+            }
             [.., "running_mean" | "running_var"] => ("statistics", relative(), Some(1e-6)),
             _ => ("parameters", off, parameters),
         };

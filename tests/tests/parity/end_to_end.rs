@@ -1,4 +1,5 @@
-//! From image to image: `e2e_<weights>_1x<H>x<W>.safetensors`, of sides that need padding and of sides that do not.
+//! From image to image: `e2e_<weights>_1x<H>x<W>.safetensors`, of sides that need padding and of
+//! sides that do not.
 
 use crate::reference::{Folder, Tensors, folders};
 use crate::report::{Report, farthest, largest};
@@ -30,12 +31,15 @@ fn compare(folder: &Folder, name: &str, report: &mut Report) {
     let input = &file["input"];
     // The program's own way, which limits to [0, 1].
     let restored = restore(&model.freeze(), &to_image(input).unwrap()).unwrap();
-    let torch_off =
-        file.get("out64").map_or(1e-6, |out| farthest(&file["out"].to_f64_vec().unwrap(), &out.to_f64_vec().unwrap()));
+    let torch_off = file.get("out64").map_or(1e-6, |out| {
+        farthest(&file["out"].to_f64_vec().unwrap(), &out.to_f64_vec().unwrap())
+    });
     for (key, expected) in &file {
         match key.as_str() {
             "input" | "label" => (),
-            "out64" => report.compare("out, f64", key, &predict(&model, input, DType::F64), expected, F64),
+            "out64" => {
+                report.compare("out, f64", key, &predict(&model, input, DType::F64), expected, F64)
+            }
             "out" => {
                 let off = farthest(
                     &predict(&model, input, DType::F32).to_f64_vec().unwrap(),
@@ -50,7 +54,13 @@ fn compare(folder: &Folder, name: &str, report: &mut Report) {
             _ if key.starts_with("official_") => score(report, &file, key, &restored),
             _ if key.starts_with("geometry.") => {
                 let found = geometry(&model, input).map(|number| number as f64);
-                report.check("geometry", key, found.len(), farthest(&found, &expected.to_f64_vec().unwrap()), 0.5);
+                report.check(
+                    "geometry",
+                    key,
+                    found.len(),
+                    farthest(&found, &expected.to_f64_vec().unwrap()),
+                    0.5,
+                );
             }
             _ => report.fail(format!("{key}: nothing here computes this")),
         }
@@ -68,8 +78,8 @@ fn predict(model: &Model, input: &Tensor, dtype: DType) -> Tensor {
     out.narrow(2, 0, h).unwrap().narrow(3, 0, w).unwrap()
 }
 
-/// What the published evaluation derives from the sides: H, W, rows and columns of padding, the ratio by which images are
-/// shrunk for SSIM, and the size that this gives.
+/// What the published evaluation derives from the sides: H, W, rows and columns of padding, the
+/// ratio by which images are shrunk for SSIM, and the size that this gives.
 fn geometry(model: &Model, input: &Tensor) -> [usize; 7] {
     let [_, _, h, w] = input.dims4("input").unwrap();
     let Geometry { raised, ratio, pooled } = Geometry::of([h, w]);
@@ -77,15 +87,22 @@ fn geometry(model: &Model, input: &Tensor) -> [usize; 7] {
     [raised[0], raised[1], padding(h), padding(w), ratio, pooled[0], pooled[1]]
 }
 
-/// The 8-bit image: PyTorch's own output rounds to its numbers exactly in a file of ours; and so does our output, but where the
-/// exact one is so near to the middle between two numbers that PyTorch's f32 may fall to either side.
+/// The 8-bit image: PyTorch's own output rounds to its numbers exactly in a file of ours; and so
+/// does our output, but where the exact one is so near to the middle between two numbers that
+/// PyTorch's f32 may fall to either side.
 fn saved(report: &mut Report, file: &Tensors, restored: &Image, torch_off: f64) {
     let expected = to_image(&file["saved_u8"]).unwrap().data;
     let bytes = |image: &Image| {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("saved.png");
         Photo::new(image.clone()).write(&path).unwrap();
-        Photo::read(&path).unwrap().rgb.data.iter().map(|value| (value * 255.0).round()).collect::<Vec<f32>>()
+        Photo::read(&path)
+            .unwrap()
+            .rgb
+            .data
+            .iter()
+            .map(|value| (value * 255.0).round())
+            .collect::<Vec<f32>>()
     };
     let theirs = bytes(&to_image(&file["out"]).unwrap().clamp());
     let differ = theirs.iter().zip(&expected).filter(|(a, b)| a != b).count();
@@ -114,7 +131,8 @@ fn score(report: &mut Report, file: &Tensors, key: &str, restored: &Image) {
         "official_ssim" => Ssim::Downscaled.score(restored, &label, View::Rgb).unwrap(),
         _ => return report.fail(format!("{key}: nothing here computes this")),
     };
-    // Images are f32 here, whatever the reference was computed in. An SSIM computed in f32 has rounding, magnified in flat areas.
+    // Images are f32 here, whatever the reference was computed in. An SSIM computed in f32 has
+    // rounding, magnified in flat areas.
     let limit = if key == "official_ssim" { 5e-5 } else { 1e-6 };
     report.check("scores", key, 1, (found - expected[0]).abs() / largest(&expected), limit);
 }

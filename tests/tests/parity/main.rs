@@ -1,9 +1,10 @@
-//! The stack against the numbers that PyTorch gives for the published code: operations, blocks, whole networks, losses,
-//! gradients, optimiser steps, schedules, restored images.
+//! The stack against the numbers that PyTorch gives for the published code: operations, blocks,
+//! whole networks, losses, gradients, optimiser steps, schedules, restored images.
 //!
-//! The numbers are files. `tests/fixtures/reference` has some of them, and every run compares those; the whole folder is compared
-//! as well where it is there: `shared/reference` beside the checkout, or where `IRNEXT_REFERENCE` points. What is compared follows
-//! from the files: every key in them is, and one that nothing here computes is a failure.
+//! The numbers are files. `tests/fixtures/reference` has some of them, and every run compares
+//! those; the whole folder is compared as well where it is there: `shared/reference` beside the
+//! checkout, or where `IRNEXT_REFERENCE` points. What is compared follows from the files: every key
+//! in them is, and one that nothing here computes is a failure.
 //!
 //! ```sh
 //! cargo test -p tests --test parity
@@ -11,7 +12,8 @@
 //!
 //! (with `--features cuda` and `IRNEXT_DEVICE=cuda` the same numbers on a GPU)
 //!
-//! prints how much was compared, and of each group of numbers the difference that came nearest to its limit.
+//! prints how much was compared, and of each group of numbers the difference that came nearest to
+//! its limit.
 
 mod case;
 mod checkpoint;

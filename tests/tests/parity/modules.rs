@@ -6,17 +6,22 @@ use irnext::model::{Lam, ModelConfig, Msm, ResBlock, conv_s};
 use nn::layers::{BatchNorm2d, InstanceNorm2d, Module};
 use nn::{Builder, Context, Kind, Mode, Params};
 
-/// `lam_…`, `msm_…`, `resblock_…`, `convs_…`: parameters under `param.` and `buffer.`, results under `grad.` and `buffer_after.`.
+/// `lam_…`, `msm_…`, `resblock_…`, `convs_…`: parameters under `param.` and `buffer.`, results
+/// under `grad.` and `buffer_after.`.
 pub fn block(name: &str, case: &Tensors) -> Tensors {
     let shape = |name: &str| case.get(&format!("param.{name}")).map(Tensor::shape);
     // Scores are G·K² channels.
-    let scores =
-        ["conv", "dynas.0.conv", "main.1.dynas.0.conv"].iter().find_map(|path| shape(&format!("{path}.weight")));
-    let config = ModelConfig { groups: scores.map_or(8, |scores| scores[0] / 9), ..ModelConfig::default() };
+    let scores = ["conv", "dynas.0.conv", "main.1.dynas.0.conv"]
+        .iter()
+        .find_map(|path| shape(&format!("{path}.weight")));
+    let config =
+        ModelConfig { groups: scores.map_or(8, |scores| scores[0] / 9), ..ModelConfig::default() };
     let channels = case["y"].shape()[1];
     let kind = name.split('_').next().unwrap_or(name);
     match kind {
-        "lam" => run(name, case, |b| Lam::new(b, &config, channels), |lam, cx, x| lam.forward(cx, x, x)),
+        "lam" => {
+            run(name, case, |b| Lam::new(b, &config, channels), |lam, cx, x| lam.forward(cx, x, x))
+        }
         "msm" => run(name, case, |b| Msm::new(b, &config, channels), Msm::forward),
         "resblock" => {
             let msm = usize::from(shape("main.1.conv_sum.weight").is_some());
@@ -51,7 +56,8 @@ pub fn norm_layer(name: &str, case: &Tensors) -> Tensors {
     found.into_iter().map(|(key, tensor)| (short(&key), tensor)).collect()
 }
 
-/// The block with the case's numbers, forwards and backwards; in training if the case's name says so.
+/// The block with the case's numbers, forwards and backwards; in training if the case's name says
+/// so.
 fn run<M>(
     name: &str,
     case: &Tensors,
@@ -59,8 +65,11 @@ fn run<M>(
     forward: impl Fn(&M, &Context, &Tensor) -> nn::Result<Tensor>,
 ) -> Tensors {
     let (block, mut params) = Params::build(0, DType::F64, |b| Ok(build(b))).unwrap();
-    let given = |key: &str| Some(key.strip_prefix("param.").or_else(|| key.strip_prefix("buffer."))?.to_string());
-    let values = case.iter().filter_map(|(key, tensor)| Some((given(key)?, tensor.clone()))).collect();
+    let given = |key: &str| {
+        Some(key.strip_prefix("param.").or_else(|| key.strip_prefix("buffer."))?.to_string())
+    };
+    let values =
+        case.iter().filter_map(|(key, tensor)| Some((given(key)?, tensor.clone()))).collect();
     params.load(name, &values).unwrap();
 
     let mode = if name.contains("train") { Mode::Train } else { Mode::Eval };
@@ -77,6 +86,7 @@ fn run<M>(
     }
     pass.update_buffers(&mut params).unwrap();
     let buffers = params.entries().iter().filter(|entry| entry.kind == Kind::Buffer);
-    found.extend(buffers.map(|entry| (format!("buffer_after.{}", entry.path), entry.value.clone())));
+    found
+        .extend(buffers.map(|entry| (format!("buffer_after.{}", entry.path), entry.value.clone())));
     found
 }

@@ -21,16 +21,26 @@ fn names_shapes_and_order() {
                     expected.push((name.to_string(), shape(&entry["shape"])));
                 }
             }
-            let blocks: usize = stem["state_dict_num_res".len()..].parse().expect("a number of blocks");
-            let stem_weight = expected.iter().find(|(name, _)| name == "feat_extract.0.main.0.weight");
+            let blocks: usize =
+                stem["state_dict_num_res".len()..].parse().expect("a number of blocks");
+            let stem_weight =
+                expected.iter().find(|(name, _)| name == "feat_extract.0.main.0.weight");
             let width = stem_weight.expect("the first convolution").1[0];
             let config = ModelConfig { width, n: blocks - 1, ..ModelConfig::default() };
             let params = Model::new(&config, 0, DType::F32).unwrap().params;
-            let found = params.entries().iter().map(|entry| (entry.path.clone(), entry.value.shape().to_vec()));
+            let found = params
+                .entries()
+                .iter()
+                .map(|entry| (entry.path.clone(), entry.value.shape().to_vec()));
             let found: Vec<_> = found.collect();
-            let different = (0..found.len().max(expected.len())).find(|&i| found.get(i) != expected.get(i));
+            let different =
+                (0..found.len().max(expected.len())).find(|&i| found.get(i) != expected.get(i));
             if let Some(i) = different {
-                report.fail(format!("entry {i} is {:?}, expected {:?}", found.get(i), expected.get(i)));
+                report.fail(format!(
+                    "entry {i} is {:?}, expected {:?}",
+                    found.get(i),
+                    expected.get(i)
+                ));
             }
             report.check("names and shapes", &stem, expected.len(), 0.0, 1.0);
         }

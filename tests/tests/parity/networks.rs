@@ -1,4 +1,5 @@
-//! Whole networks: outputs, losses, all gradients, running statistics; in use and in training, in f64 and in f32.
+//! Whole networks: outputs, losses, all gradients, running statistics; in use and in training, in
+//! f64 and in f32.
 
 use crate::case::{Case, Key, Numbers, Run, is_rounding};
 use crate::reference::{Distances, Folder, folders};
@@ -21,10 +22,12 @@ fn networks_in_f32() {
     for_every_case("f32", |_| true, compare_f32);
 }
 
-/// What a sum over many f32 is right to, relative to it: PyTorch's own distance between two losses may be nothing, by chance.
+/// What a sum over many f32 is right to, relative to it: PyTorch's own distance between two losses
+/// may be nothing, by chance.
 pub const LOSS: f64 = 5e-7;
 
-/// The same of running statistics, of which PyTorch's f32 run is not in the files; means may nearly cancel.
+/// The same of running statistics, of which PyTorch's f32 run is not in the files; means may nearly
+/// cancel.
 pub const STATISTICS: f64 = 5e-6;
 
 fn compare_f32(folder: &Folder, case: &Case, report: &mut Report) {
@@ -34,22 +37,29 @@ fn compare_f32(folder: &Folder, case: &Case, report: &mut Report) {
     // Of each mode, the sums of squares of all gradients' differences and of the gradients.
     let mut sums = BTreeMap::<String, [f64; 2]>::new();
     for (key, Key { name, double }, expected) in case.keys(false) {
-        let Some((Numbers { values: found, of, .. }, expected)) = pair(report, key, &run, &name, expected) else {
+        let Some((Numbers { values: found, of, .. }, expected)) =
+            pair(report, key, &run, &name, expected)
+        else {
             continue;
         };
         let (group, off) = (group(&name), farthest(&found, &expected));
         let (kind, mode) = group.split_once('.').unwrap_or((&group, ""));
         let (off, limit) = match kind {
             "out" => (off, distance(&format!("out.{mode} maxabs"))),
-            "loss" => (off / largest(&expected), Some(torch_off(case, &name).unwrap_or(0.0).max(LOSS))),
-            "gradnorm_total" => (off / largest(&expected), distance(&format!("grad.{mode} global rel L2"))),
+            "loss" => {
+                (off / largest(&expected), Some(torch_off(case, &name).unwrap_or(0.0).max(LOSS)))
+            }
+            "gradnorm_total" => {
+                (off / largest(&expected), distance(&format!("grad.{mode} global rel L2")))
+            }
             // What is 0 but for rounding is small beside all gradients together.
             "grad" if is_rounding(key) => {
                 let off = largest(&found).max(largest(&expected)) / total_norm(&run, mode);
                 (off, distance(&format!("grad.{mode} global rel L2")))
             }
             "grad" => {
-                let differences: Vec<f64> = found.iter().zip(&expected).map(|(a, b)| a - b).collect();
+                let differences: Vec<f64> =
+                    found.iter().zip(&expected).map(|(a, b)| a - b).collect();
                 let (off, size) = (norm(&differences), norm(&expected));
                 if double && !name.contains("_norm.") {
                     let sum = sums.entry(mode.to_string()).or_default();
@@ -57,7 +67,10 @@ fn compare_f32(folder: &Folder, case: &Case, report: &mut Report) {
                     let share = of as f64 / found.len() as f64;
                     *sum = [sum[0] + share * off * off, sum[1] + share * size * size];
                 }
-                (off / size.max(f64::MIN_POSITIVE), distance(&format!("grad.{mode} worst per-param rel L2")))
+                (
+                    off / size.max(f64::MIN_POSITIVE),
+                    distance(&format!("grad.{mode} worst per-param rel L2")),
+                )
             }
             _ => (off / largest(&expected), Some(STATISTICS)),
         };
@@ -68,7 +81,13 @@ fn compare_f32(folder: &Folder, case: &Case, report: &mut Report) {
     }
     for (mode, [off, size]) in sums {
         if let Some(limit) = distance(&format!("grad.{mode} global rel L2")) {
-            report.check(&format!("grad.{mode}, all"), &case.name, 1, (off / size).sqrt(), MULTIPLE * limit);
+            report.check(
+                &format!("grad.{mode}, all"),
+                &case.name,
+                1,
+                (off / size).sqrt(),
+                MULTIPLE * limit,
+            );
         }
     }
 }
@@ -82,7 +101,11 @@ pub fn torch_off(case: &Case, name: &str) -> Option<f64> {
 }
 
 /// Runs `compare` on every case of every folder that is `wanted`, a report for each.
-pub fn for_every_case(title: &str, wanted: fn(&Case) -> bool, compare: impl Fn(&Folder, &Case, &mut Report)) {
+pub fn for_every_case(
+    title: &str,
+    wanted: fn(&Case) -> bool,
+    compare: impl Fn(&Folder, &Case, &mut Report),
+) {
     let mut wrong = Vec::new();
     for folder in folders() {
         let names = folder.stems("case_", "safetensors");
@@ -101,8 +124,15 @@ pub fn for_every_case(title: &str, wanted: fn(&Case) -> bool, compare: impl Fn(&
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Compares what PyTorch computed in f64: the trajectory's numbers or the others. `limit` is told the group and the difference.
-pub fn compare_f64(report: &mut Report, case: &Case, run: &Run, trajectory: bool, limit: impl Fn(&str, f64) -> f64) {
+/// Compares what PyTorch computed in f64: the trajectory's numbers or the others. `limit` is told
+/// the group and the difference.
+pub fn compare_f64(
+    report: &mut Report,
+    case: &Case,
+    run: &Run,
+    trajectory: bool,
+    limit: impl Fn(&str, f64) -> f64,
+) {
     for (key, Key { name, double }, expected) in case.keys(trajectory) {
         let Some((found, expected)) = pair(report, key, run, &name, expected) else { continue };
         let (group, count) = (group(&name), expected.len());
@@ -125,7 +155,13 @@ pub fn compare_f64(report: &mut Report, case: &Case, run: &Run, trajectory: bool
 }
 
 /// Our numbers for a key and PyTorch's; `None` if there are none, which the report learns.
-pub fn pair(report: &mut Report, key: &str, run: &Run, name: &str, expected: &Tensor) -> Option<(Numbers, Vec<f64>)> {
+pub fn pair(
+    report: &mut Report,
+    key: &str,
+    run: &Run,
+    name: &str,
+    expected: &Tensor,
+) -> Option<(Numbers, Vec<f64>)> {
     if name.ends_with(".num_batches_tracked") {
         report.skip("num_batches_tracked, which nothing here needs");
         return None;
@@ -133,7 +169,11 @@ pub fn pair(report: &mut Report, key: &str, run: &Run, name: &str, expected: &Te
     let expected = expected.to_f64_vec().unwrap();
     match run.get(name) {
         Some(found) if found.values.len() == expected.len() => return Some((found, expected)),
-        Some(found) => report.fail(format!("{key}: {} numbers, expected {}", found.values.len(), expected.len())),
+        Some(found) => report.fail(format!(
+            "{key}: {} numbers, expected {}",
+            found.values.len(),
+            expected.len()
+        )),
         None => report.fail(format!("{key}: nothing here computes this")),
     }
     None
@@ -145,7 +185,9 @@ pub fn group(name: &str) -> String {
     let plain = |part: &str| part.trim_end_matches("_norm").trim_end_matches("_samp").to_string();
     match parts.as_slice() {
         ["traj", step, kind, ..] => format!("traj.{step}.{}", plain(kind)),
-        [kind @ ("out" | "loss" | "grad" | "gradnorm_total" | "traj"), mode, ..] => format!("{kind}.{}", plain(mode)),
+        [kind @ ("out" | "loss" | "grad" | "gradnorm_total" | "traj"), mode, ..] => {
+            format!("{kind}.{}", plain(mode))
+        }
         _ => parts[0].to_string(),
     }
 }

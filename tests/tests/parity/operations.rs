@@ -1,4 +1,5 @@
-//! Operations, losses, blocks and the optimiser by themselves: `ops.safetensors`, `<case>.<tensor>`.
+//! Operations, losses, blocks and the optimiser by themselves: `ops.safetensors`,
+//! `<case>.<tensor>`.
 
 use crate::F64;
 use crate::modules::{block, norm_layer};
@@ -14,22 +15,37 @@ fn operations() {
     for folder in folders() {
         let mut cases = BTreeMap::<String, Tensors>::new();
         for (key, tensor) in folder.tensors("ops") {
-            let (case, name) = key.split_once('.').unwrap_or_else(|| panic!("{key}: not <case>.<tensor>"));
-            cases.entry(case.into()).or_default().insert(name.into(), tensor.to_dtype(DType::F64).unwrap());
+            let (case, name) =
+                key.split_once('.').unwrap_or_else(|| panic!("{key}: not <case>.<tensor>"));
+            cases
+                .entry(case.into())
+                .or_default()
+                .insert(name.into(), tensor.to_dtype(DType::F64).unwrap());
         }
-        let mut report = Report::new(format!("{}, {} operations and blocks", folder.name, cases.len()));
+        let mut report =
+            Report::new(format!("{}, {} operations and blocks", folder.name, cases.len()));
         for (name, case) in &cases {
             let found = compute(name, case);
             for (key, expected) in case {
                 match found.get(key) {
                     // Before an instance normalisation, a bias has no gradient but rounding.
                     Some(found) if kind(name) == "convs" && key == "grad.main.3.main.0.bias" => {
-                        let weight = largest(&case[&key.replace("bias", "weight")].to_f64_vec().unwrap());
-                        let off = largest(&found.to_f64_vec().unwrap()).max(largest(&expected.to_f64_vec().unwrap()))
+                        let weight =
+                            largest(&case[&key.replace("bias", "weight")].to_f64_vec().unwrap());
+                        let off = largest(&found.to_f64_vec().unwrap())
+                            .max(largest(&expected.to_f64_vec().unwrap()))
                             / weight;
-                        report.check("zero but for rounding", &format!("{name}.{key}"), found.numel(), off, F64);
+                        report.check(
+                            "zero but for rounding",
+                            &format!("{name}.{key}"),
+                            found.numel(),
+                            off,
+                            F64,
+                        );
                     }
-                    Some(found) => report.compare(kind(name), &format!("{name}.{key}"), found, expected, F64),
+                    Some(found) => {
+                        report.compare(kind(name), &format!("{name}.{key}"), found, expected, F64)
+                    }
                     None if is_input(name, key) => (),
                     None => report.fail(format!("{name}.{key}: nothing here computes this")),
                 }
@@ -43,7 +59,8 @@ fn operations() {
 fn compute(name: &str, case: &Tensors) -> Tensors {
     let side = |name: &str, d: usize| case[name].shape()[d];
     let size = || [side("y", 2), side("y", 3)];
-    let one = |f: &dyn Fn(&Tensor) -> engine::Result<Tensor>| differentiate(case, &["x"], |x| f(&x[0]));
+    let one =
+        |f: &dyn Fn(&Tensor) -> engine::Result<Tensor>| differentiate(case, &["x"], |x| f(&x[0]));
     match kind(name) {
         "conv3x3" | "conv1x1" => {
             let (padding, stride) = (side("weight", 2) / 2, side("x", 2).div_ceil(side("y", 2)));
@@ -52,7 +69,9 @@ fn compute(name: &str, case: &Tensors) -> Tensors {
         }
         "convT4x4" => {
             let options = Conv2dOptions { stride: 2, padding: 1, ..Conv2dOptions::default() };
-            differentiate(case, &["x", "weight", "bias"], |x| x[0].conv_transpose2d(&x[1], x.get(2), options))
+            differentiate(case, &["x", "weight", "bias"], |x| {
+                x[0].conv_transpose2d(&x[1], x.get(2), options)
+            })
         }
         "gelu" => one(&Tensor::gelu),
         "tanh" => one(&Tensor::tanh),
@@ -72,7 +91,9 @@ fn compute(name: &str, case: &Tensors) -> Tensors {
             let [bottom, right] = [2, 3].map(|d| side("y", d) - side("x", d));
             one(&|x| x.pad_reflect(Padding { bottom, right, ..Padding::default() }))
         }
-        "concat" => differentiate(case, &["a", "b"], |x| Tensor::concat(&x.iter().collect::<Vec<_>>(), 1)),
+        "concat" => {
+            differentiate(case, &["a", "b"], |x| Tensor::concat(&x.iter().collect::<Vec<_>>(), 1))
+        }
         "bn" | "instnorm" => norm_layer(name, case),
         "loss" => losses(case),
         "adam" => adam(case),
@@ -114,16 +135,24 @@ fn kind(name: &str) -> &str {
 
 /// What a case gives and nothing has to compute.
 fn is_input(case: &str, key: &str) -> bool {
-    let adam = case == "adam" && (["a0", "b0"].contains(&key) || key.starts_with("ga.") || key.starts_with("gb."));
+    let adam = case == "adam"
+        && (["a0", "b0"].contains(&key) || key.starts_with("ga.") || key.starts_with("gb."));
     let tensors = ["x", "a", "b", "weight", "bias", "gy", "pred", "target"].contains(&key);
-    let running = ["running_mean", "running_var", "running_mean_before", "running_var_before"].contains(&key);
+    let running =
+        ["running_mean", "running_var", "running_mean_before", "running_var_before"].contains(&key);
     adam || tensors || running || key.starts_with("param.") || key.starts_with("buffer.")
 }
 
-/// The value of `f` for those of `inputs` that the case has, and its gradients for the output's gradient `gy`.
-fn differentiate(case: &Tensors, inputs: &[&str], f: impl Fn(&[Tensor]) -> engine::Result<Tensor>) -> Tensors {
+/// The value of `f` for those of `inputs` that the case has, and its gradients for the output's
+/// gradient `gy`.
+fn differentiate(
+    case: &Tensors,
+    inputs: &[&str],
+    f: impl Fn(&[Tensor]) -> engine::Result<Tensor>,
+) -> Tensors {
     let tape = Tape::new();
-    let inputs: Vec<&str> = inputs.iter().copied().filter(|name| case.contains_key(*name)).collect();
+    let inputs: Vec<&str> =
+        inputs.iter().copied().filter(|name| case.contains_key(*name)).collect();
     let leaves: Vec<Tensor> = inputs.iter().map(|name| tape.leaf(&case[*name])).collect();
     let y = f(&leaves).unwrap();
     let mut found = Tensors::from([("y".into(), y.detach())]);
@@ -156,7 +185,9 @@ fn losses(case: &Tensors) -> Tensors {
 fn spectrum(x: &Tensor) -> [Tensor; 2] {
     let [n, c, h, w] = x.dims4("spectrum").unwrap();
     let (half, columns) = (x.rfft2().unwrap().to_f64_vec().unwrap(), w / 2 + 1);
-    let at = |map: usize, k: usize, l: usize, part: usize| half[((map * h + k) * columns + l) * 2 + part];
+    let at = |map: usize, k: usize, l: usize, part: usize| {
+        half[((map * h + k) * columns + l) * 2 + part]
+    };
     [(0, 1.0), (1, -1.0)].map(|(part, mirrored)| {
         let value = |i: usize| match (i / (h * w), i / w % h, i % w) {
             (map, k, l) if l < columns => at(map, k, l, part),
@@ -190,7 +221,9 @@ fn adam(case: &Tensors) -> Tensors {
         optimizer.step(&mut params, &gradients, 1e-4).unwrap();
         for (i, name) in ["a", "b"].into_iter().enumerate() {
             found.insert(format!("{name}.{}", step + 1), params.entries()[i].value.clone());
-            found.extend(gradients[i].take().map(|gradient| (format!("g{name}_clipped.{step}"), gradient)));
+            found.extend(
+                gradients[i].take().map(|gradient| (format!("g{name}_clipped.{step}"), gradient)),
+            );
         }
     }
     found

@@ -4,7 +4,8 @@ use engine::Tensor;
 use std::collections::BTreeMap;
 use std::io::Write;
 
-/// Prints a line that shows also when the test passes: the test harness holds back only what `println!` prints.
+/// Prints a line that shows also when the test passes: the test harness holds back only what
+/// `println!` prints.
 pub fn say(line: &str) {
     writeln!(std::io::stderr(), "{line}").expect("standard error can be written");
 }
@@ -32,13 +33,30 @@ impl Report {
     }
 
     /// Compares tensors of one shape, differences being relative to the largest number expected.
-    pub fn compare(&mut self, group: &str, key: &str, found: &Tensor, expected: &Tensor, limit: f64) {
+    pub fn compare(
+        &mut self,
+        group: &str,
+        key: &str,
+        found: &Tensor,
+        expected: &Tensor,
+        limit: f64,
+    ) {
         // A single number may be a tensor without dimensions.
         if found.shape() != expected.shape() && (found.numel(), expected.numel()) != (1, 1) {
-            return self.fail(format!("{key}: shape {:?}, expected {:?}", found.shape(), expected.shape()));
+            return self.fail(format!(
+                "{key}: shape {:?}, expected {:?}",
+                found.shape(),
+                expected.shape()
+            ));
         }
         let (found, expected) = (found.to_f64_vec().unwrap(), expected.to_f64_vec().unwrap());
-        self.check(group, key, expected.len(), farthest(&found, &expected) / largest(&expected), limit);
+        self.check(
+            group,
+            key,
+            expected.len(),
+            farthest(&found, &expected) / largest(&expected),
+            limit,
+        );
     }
 
     /// Notes that `numbers` numbers differ by `off`, and may by `limit`.
@@ -82,7 +100,8 @@ impl Report {
         for (name, group) in &self.groups {
             let (off, limit, key) = group.nearest.as_ref().expect("a group has a comparison");
             let counts = format!("{} tensors, {} numbers", group.tensors, group.numbers);
-            text += &format!("\n  {name:<22} {counts:<31} off by {off:.1e} of {limit:.1e} at {key}");
+            text +=
+                &format!("\n  {name:<22} {counts:<31} off by {off:.1e} of {limit:.1e} at {key}");
         }
         for (why, count) in &self.skipped {
             text += &format!("\n  skipped: {why} ({count})");
@@ -100,7 +119,8 @@ pub fn farthest(found: &[f64], expected: &[f64]) -> f64 {
     found.iter().zip(expected).map(difference).fold(0.0, worst)
 }
 
-/// The largest finite absolute value. Never 0, so that 0 − 0 is no difference, and anything else an infinite one.
+/// The largest finite absolute value. Never 0, so that 0 − 0 is no difference, and anything else an
+/// infinite one.
 pub fn largest(values: &[f64]) -> f64 {
     values.iter().filter(|v| v.is_finite()).fold(f64::MIN_POSITIVE, |m, v| m.max(v.abs()))
 }

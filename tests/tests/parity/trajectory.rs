@@ -1,8 +1,9 @@
 //! Steps of training on one batch: losses, gradient norms, parameters, running statistics.
 //!
-//! A trajectory magnifies. With two images BatchNorm sees two values, and the losses have kinks: at width 32, a part in 10¹³ of
-//! the weights has become 6·10⁻⁴ after twenty steps. So a trajectory that misses the limit of single passes is held against our
-//! own sensitivity: how far a run from weights that are off by [`DISTURBANCE`] gets from it.
+//! A trajectory magnifies. With two images BatchNorm sees two values, and the losses have kinks: at
+//! width 32, a part in 10¹³ of the weights has become 6·10⁻⁴ after twenty steps. So a trajectory
+//! that misses the limit of single passes is held against our own sensitivity: how far a run from
+//! weights that are off by [`DISTURBANCE`] gets from it.
 
 use crate::case::{Case, Key, Run, is_rounding};
 use crate::networks::{LOSS, STATISTICS, compare_f64, for_every_case, group, pair, torch_off};
@@ -14,10 +15,12 @@ use nn::Params;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
-/// What weights are disturbed by, relatively: as rounding disturbs the gradients of a single pass, most of them less.
+/// What weights are disturbed by, relatively: as rounding disturbs the gradients of a single pass,
+/// most of them less.
 const DISTURBANCE: f64 = 1e-13;
 
-/// How many times as far as PyTorch's f32 run a run in f32 may get: where two runs part, chance has a say.
+/// How many times as far as PyTorch's f32 run a run in f32 may get: where two runs part, chance has
+/// a say.
 const LOOSE: f64 = 10.0;
 
 #[test]
@@ -36,11 +39,18 @@ fn trajectories_in_f64() {
     });
 }
 
-/// How far from `run`, which began with `params`, a run from disturbed weights is; for each group, relative to the largest.
+/// How far from `run`, which began with `params`, a run from disturbed weights is; for each group,
+/// relative to the largest.
 fn sensitivity_of(case: &Case, params: &Params, run: &Run) -> BTreeMap<String, f64> {
     let (mut disturbed, mut rng) = (params.clone(), Rng::new(1));
     for (id, entry) in params.parameters() {
-        let factor = Tensor::rand(entry.value.shape(), 1.0 - DISTURBANCE, 1.0 + DISTURBANCE, DType::F64, &mut rng);
+        let factor = Tensor::rand(
+            entry.value.shape(),
+            1.0 - DISTURBANCE,
+            1.0 + DISTURBANCE,
+            DType::F64,
+            &mut rng,
+        );
         let factor = on_device(factor);
         disturbed.set(id, entry.value.mul(&factor).unwrap()).unwrap();
     }
@@ -81,9 +91,13 @@ fn compare_f32(folder: &Folder, case: &Case, report: &mut Report) {
                 let whole = name.contains("_norm.");
                 if double && !whole {
                     let sum = sums.entry(step.to_string()).or_default();
-                    let squares: f64 = found.values.iter().zip(&expected).map(|(a, b)| (a - b) * (a - b)).sum();
+                    let squares: f64 =
+                        found.values.iter().zip(&expected).map(|(a, b)| (a - b) * (a - b)).sum();
                     // Samples stand for the whole tensor.
-                    *sum = [sum[0] + squares / expected.len() as f64 * found.of as f64, sum[1] + found.of as f64];
+                    *sum = [
+                        sum[0] + squares / expected.len() as f64 * found.of as f64,
+                        sum[1] + found.of as f64,
+                    ];
                 }
                 // The norm moves by no more than √n times what each of n numbers does.
                 let off = if whole { off / (found.of as f64).sqrt() } else { off };
@@ -103,7 +117,13 @@ fn compare_f32(folder: &Folder, case: &Case, report: &mut Report) {
     }
     for (step, [squares, count]) in sums {
         if let Some(limit) = distance(&format!("traj step {step} rms param diff")) {
-            report.check(&format!("traj.{step}, all"), &case.name, 1, (squares / count).sqrt(), LOOSE * limit);
+            report.check(
+                &format!("traj.{step}, all"),
+                &case.name,
+                1,
+                (squares / count).sqrt(),
+                LOOSE * limit,
+            );
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Convolutions, in two ways: directly, which suits every geometry, and by Winograd's algorithm, for 3×3 with stride 1
-//! and what is made of such.
+//! Convolutions, in two ways: directly, which suits every geometry, and by Winograd's algorithm,
+//! for 3×3 with stride 1 and what is made of such.
 //!
 //! Here is what both share; the operation `conv2d` chooses between them.
 
@@ -10,23 +10,31 @@ use super::PIECE;
 use crate::{Buffer, Float};
 use rayon::prelude::*;
 
-/// The partial sums of a weight gradient: enough to keep as many threads busy, and constant, so that the
-/// order of additions is too.
+/// The partial sums of a weight gradient: enough to keep as many threads busy, and constant, so
+/// that the order of additions is too.
 const PARTIALS: usize = 16;
 
-/// The sum of `partials`, in their order: `rows` rows of `wide` numbers each, of which the first `width` are wanted.
-fn sum_of_partials<T: Float>(partials: &[Buffer], rows: usize, wide: usize, width: usize) -> Buffer {
+/// The sum of `partials`, in their order: `rows` rows of `wide` numbers each, of which the first
+/// `width` are wanted.
+fn sum_of_partials<T: Float>(
+    partials: &[Buffer],
+    rows: usize,
+    wide: usize,
+    width: usize,
+) -> Buffer {
     let mut total = Buffer::new::<T>(rows * width);
     let piece = PIECE.div_ceil(width.max(1));
-    total.as_mut_slice::<T>().par_chunks_mut((piece * width).max(1)).enumerate().for_each(|(i, total)| {
-        total.fill(T::zero());
-        for partial in partials {
-            let partial = partial.as_slice::<T>()[i * piece * wide..].chunks_exact(wide);
-            for (sums, parts) in total.chunks_exact_mut(width).zip(partial) {
-                sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += *part);
+    total.as_mut_slice::<T>().par_chunks_mut((piece * width).max(1)).enumerate().for_each(
+        |(i, total)| {
+            total.fill(T::zero());
+            for partial in partials {
+                let partial = partial.as_slice::<T>()[i * piece * wide..].chunks_exact(wide);
+                for (sums, parts) in total.chunks_exact_mut(width).zip(partial) {
+                    sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += *part);
+                }
             }
-        }
-    });
+        },
+    );
     total
 }
 
@@ -40,19 +48,21 @@ pub(crate) struct Map<'a, T> {
     pub(crate) c: usize,
 }
 
-/// What a convolution does to its input as it reads it and to its output once it is finished, so that no pass over memory is
-/// spent on it.
+/// What a convolution does to its input as it reads it and to its output once it is finished, so
+/// that no pass over memory is spent on it.
 #[derive(Clone, Copy)]
 pub(crate) struct Fusion<'a, T> {
     /// The output holds numbers already, to which the results are added.
     pub(crate) add: bool,
     /// Applied to the input wherever it is read; leaves 0 at 0.
     pub(crate) read: Option<Read<T>>,
-    /// Applied to runs of the output once they are complete; its first argument says where in the output a run starts.
+    /// Applied to runs of the output once they are complete; its first argument says where in the
+    /// output a run starts.
     pub(crate) write: Option<&'a Write<'a, T>>,
 }
 
-/// See [`Fusion::read`]. Writes what it makes of its second argument into the first, which is as long.
+/// See [`Fusion::read`]. Writes what it makes of its second argument into the first, which is as
+/// long.
 pub(crate) type Read<T> = fn(&mut [T], &[T]);
 
 /// Copies a run of the input, through `read` if there is one.

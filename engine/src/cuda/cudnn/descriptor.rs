@@ -1,4 +1,5 @@
-//! Descriptors of cuDNN's backend: made, given attributes, completed, asked, and destroyed when dropped.
+//! Descriptors of cuDNN's backend: made, given attributes, completed, asked, and destroyed when
+//! dropped.
 
 use super::sys::{self, Library, Raw, Value};
 use crate::Error;
@@ -20,11 +21,15 @@ pub(super) fn check(library: &Library, call: &'static str, status: c_int) -> Att
     match status {
         0 => Ok(()),
         status if sys::unsupported(status) => Err(Failure::Unsupported),
-        status => Err(Failure::Failed(Error::cuda("cudnn", format!("{call}: {}", library.describe(status))))),
+        status => Err(Failure::Failed(Error::cuda(
+            "cudnn",
+            format!("{call}: {}", library.describe(status)),
+        ))),
     }
 }
 
-/// A descriptor. cuDNN does not say whether one keeps alive what it refers to, so whoever holds it does.
+/// A descriptor. cuDNN does not say whether one keeps alive what it refers to, so whoever holds it
+/// does.
 pub(super) struct Descriptor {
     library: &'static Library,
     raw: Raw,
@@ -48,8 +53,11 @@ impl Descriptor {
 
     pub(super) fn set<V: Value>(&self, attribute: c_int, values: &[V]) -> Attempt<()> {
         let (count, values) = (values.len() as i64, values.as_ptr().cast::<c_void>());
-        // SAFETY: the descriptor is alive, and there are so many values, laid out as their type says; cuDNN copies them.
-        let status = unsafe { (self.library.cudnnBackendSetAttribute)(self.raw, attribute, V::TYPE, count, values) };
+        // SAFETY: the descriptor is alive, and there are so many values, laid out as their type
+        // says; cuDNN copies them.
+        let status = unsafe {
+            (self.library.cudnnBackendSetAttribute)(self.raw, attribute, V::TYPE, count, values)
+        };
         check(self.library, "cudnnBackendSetAttribute", status)
     }
 
@@ -63,10 +71,19 @@ impl Descriptor {
     /// Reads an attribute into `values`, as far as they reach, and says how many it has.
     pub(super) fn read<V: Value>(&self, attribute: c_int, values: &mut [V]) -> Attempt<usize> {
         let (mut count, most) = (0, values.len() as i64);
-        let values = if most == 0 { std::ptr::null_mut() } else { values.as_mut_ptr().cast::<c_void>() };
+        let values =
+            if most == 0 { std::ptr::null_mut() } else { values.as_mut_ptr().cast::<c_void>() };
         // SAFETY: the descriptor is alive, and there is room for so many values of this type.
-        let status =
-            unsafe { (self.library.cudnnBackendGetAttribute)(self.raw, attribute, V::TYPE, most, &mut count, values) };
+        let status = unsafe {
+            (self.library.cudnnBackendGetAttribute)(
+                self.raw,
+                attribute,
+                V::TYPE,
+                most,
+                &mut count,
+                values,
+            )
+        };
         check(self.library, "cudnnBackendGetAttribute", status)?;
         Ok(count.max(0) as usize)
     }
@@ -81,7 +98,8 @@ impl Descriptor {
     /// The descriptors of `kind` that an attribute has: cuDNN fills them in.
     pub(super) fn descriptors(&self, attribute: c_int, kind: c_int) -> Attempt<Vec<Descriptor>> {
         let count = self.read::<Raw>(attribute, &mut [])?;
-        let mut filled = (0..count).map(|_| Descriptor::new(self.library, kind)).collect::<Attempt<Vec<_>>>()?;
+        let mut filled =
+            (0..count).map(|_| Descriptor::new(self.library, kind)).collect::<Attempt<Vec<_>>>()?;
         let mut raw: Vec<Raw> = filled.iter().map(Descriptor::raw).collect();
         filled.truncate(self.read(attribute, &mut raw)?);
         Ok(filled)

@@ -1,4 +1,5 @@
-//! A convolution, one of its three passes, as the graph of operations that cuDNN's backend is given:
+//! A convolution, one of its three passes, as the graph of operations that cuDNN's backend is
+//! given:
 //!
 //! ```text
 //!     to the output      y = x ∗ w  [+ bias] [+ residual] [GELU]
@@ -6,12 +7,16 @@
 //!     to the weight      w = Σ over pixels of x · y
 //! ```
 //!
-//! All three are told of the same x (the map with the weight's input channels), w and y; one of them is the result. Maps lie channels-last and
-//! weights in the order output channel, row, column, input channel: cuDNN's NHWC. What goes from one operation to the next is f32 and never reaches
+//! All three are told of the same x (the map with the weight's input channels), w and y; one of
+//! them is the result. Maps lie channels-last and weights in the order output channel, row, column,
+//! input channel: cuDNN's NHWC. What goes from one operation to the next is f32 and never reaches
 //! memory.
 
 use super::descriptor::{Attempt, Descriptor};
-use super::sys::{ConvolutionMode, DataType, Handle, HandleValue, Library, PointwiseMode, Raw, attribute as a, kind};
+use super::sys::{
+    ConvolutionMode, DataType, Handle, HandleValue, Library, PointwiseMode, Raw, attribute as a,
+    kind,
+};
 use crate::DType;
 use crate::ops::conv2d::Conv2dOptions;
 
@@ -55,7 +60,12 @@ pub(super) struct Convolution {
 
 impl Convolution {
     /// Without anything after it; `shapes` are those of x, the weight and y.
-    pub(super) fn new(pass: Pass, dtype: DType, options: Conv2dOptions, [x, weight, y]: [[usize; 4]; 3]) -> Self {
+    pub(super) fn new(
+        pass: Pass,
+        dtype: DType,
+        options: Conv2dOptions,
+        [x, weight, y]: [[usize; 4]; 3],
+    ) -> Self {
         // The groups follow from the shapes.
         let Conv2dOptions { stride, padding, dilation, groups: _ } = options;
         let (bias, residual, gelu) = (false, false, false);
@@ -71,12 +81,14 @@ impl Convolution {
         }
     }
 
-    /// Whether there are no ready-made engines: those that add something, add it to a convolution's output, and none knows the GELU.
+    /// Whether there are no ready-made engines: those that add something, add it to a convolution's
+    /// output, and none knows the GELU.
     pub(super) fn needs_compiler(&self) -> bool {
         self.gelu || self.pass == Pass::Input && (self.bias || self.residual)
     }
 
-    /// cuDNN's name of the dtype, if it is one that is given to cuDNN. f64 is not: it has hardly any kernels for it in this layout.
+    /// cuDNN's name of the dtype, if it is one that is given to cuDNN. f64 is not: it has hardly
+    /// any kernels for it in this layout.
     pub(super) fn data_type(&self) -> Option<DataType> {
         match self.dtype {
             DType::F32 => Some(DataType::FLOAT),
@@ -104,7 +116,12 @@ impl Graph {
         of: &Convolution,
         dtype: DataType,
     ) -> Attempt<Self> {
-        let mut builder = Builder { library, parts: Vec::new(), operations: Vec::new(), between: Name::Between as i64 };
+        let mut builder = Builder {
+            library,
+            parts: Vec::new(),
+            operations: Vec::new(),
+            between: Name::Between as i64,
+        };
         let (name, shape) = of.result();
         let mut epilogue = Vec::new();
         if of.residual {
@@ -149,7 +166,13 @@ impl Builder {
     }
 
     /// A tensor that lies channels-last; one that is virtual is only passed on.
-    fn tensor(&mut self, name: i64, shape: [usize; 4], dtype: DataType, is_virtual: bool) -> Attempt<Raw> {
+    fn tensor(
+        &mut self,
+        name: i64,
+        shape: [usize; 4],
+        dtype: DataType,
+        is_virtual: bool,
+    ) -> Attempt<Raw> {
         let [n, c, h, w] = shape.map(|size| size as i64);
         let tensor = Descriptor::new(self.library, kind::TENSOR)?;
         tensor.set(a::TENSOR_UNIQUE_ID, &[name])?;
@@ -182,7 +205,8 @@ impl Builder {
             true => Ok(result),
             false => self.tensor(name as i64, shape, dtype, false),
         };
-        let (x, weight, y) = (tensor(Name::X, of.x)?, tensor(Name::Weight, of.weight)?, tensor(Name::Y, of.y)?);
+        let (x, weight, y) =
+            (tensor(Name::X, of.x)?, tensor(Name::Weight, of.weight)?, tensor(Name::Y, of.y)?);
         let (kind, names) = match of.pass {
             Pass::Output => (
                 kind::OPERATION_CONVOLUTION_FORWARD,
@@ -231,7 +255,13 @@ impl Builder {
     }
 
     /// An operation of `x`, and of `other` if it takes two, element by element.
-    fn pointwise(&mut self, mode: PointwiseMode, x: Raw, other: Option<Raw>, y: Raw) -> Attempt<()> {
+    fn pointwise(
+        &mut self,
+        mode: PointwiseMode,
+        x: Raw,
+        other: Option<Raw>,
+        y: Raw,
+    ) -> Attempt<()> {
         let settings = Descriptor::new(self.library, kind::POINTWISE)?;
         settings.set(a::POINTWISE_MODE, &[mode])?;
         settings.set(a::POINTWISE_MATH_PREC, &[DataType::FLOAT])?;

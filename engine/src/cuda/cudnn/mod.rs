@@ -1,15 +1,18 @@
 //! Convolutions by cuDNN, NVIDIA's library of them, where it is installed.
 //!
-//! A convolution, with the bias, residual and GELU that follow it, is a graph of operations (`graph.rs`). For each one that comes up, cuDNN is asked
-//! once which of its engines should run it on this GPU (`plan.rs`); the answer is kept, as is that there is none. Then the functions here return `None`,
-//! and the caller computes with the program's own kernels. f64 is always left to those.
+//! A convolution, with the bias, residual and GELU that follow it, is a graph of operations
+//! (`graph.rs`). For each one that comes up, cuDNN is asked once which of its engines should run it
+//! on this GPU (`plan.rs`); the answer is kept, as is that there is none. Then the functions here
+//! return `None`, and the caller computes with the program's own kernels. f64 is always left to
+//! those.
 //!
-//! Nothing of cuDNN is needed to build the program: `libcudnn.so.9` is looked for at the first convolution (`sys.rs` declares what is in it). If it
-//! cannot be found, that is an error which says what to install: a program that was silently many times slower would be worse. Who wants to do without it
-//! sets `IRNEXT_CUDNN=off`.
+//! Nothing of cuDNN is needed to build the program: `libcudnn.so.9` is looked for at the first
+//! convolution (`sys.rs` declares what is in it). If it cannot be found, that is an error which
+//! says what to install: a program that was silently many times slower would be worse. Who wants to
+//! do without it sets `IRNEXT_CUDNN=off`.
 //!
-//! Nothing waits for the GPU. But the first convolution of a kind allocates memory and loads code, so launches are recorded for a graph only after they
-//! have run once without.
+//! Nothing waits for the GPU. But the first convolution of a kind allocates memory and loads code,
+//! so launches are recorded for a graph only after they have run once without.
 
 mod descriptor;
 mod graph;
@@ -41,10 +44,12 @@ pub(crate) struct Epilogue<'a> {
     pub(crate) gelu: bool,
 }
 
-/// The convolution of `x` with `weight` into a map of `shape` (`InToOut`), or the adjoint (`OutToIn`), with an `epilogue`. `None` if cuDNN does not have it
-/// in one: then it may have it with less of an epilogue, and a kernel for the rest.
+/// The convolution of `x` with `weight` into a map of `shape` (`InToOut`), or the adjoint
+/// (`OutToIn`), with an `epilogue`. `None` if cuDNN does not have it in one: then it may have it
+/// with less of an epilogue, and a kernel for the rest.
 ///
-/// A bias and a residual after `InToOut` are always to be had where the convolution is; the rest only if [`crate::compiled_fusion`] is on.
+/// A bias and a residual after `InToOut` are always to be had where the convolution is; the rest
+/// only if [`crate::compiled_fusion`] is on.
 pub(crate) fn convolve(
     gpu: &'static Gpu,
     direction: Direction,
@@ -54,10 +59,12 @@ pub(crate) fn convolve(
     epilogue: Epilogue<'_>,
     shape: &[usize],
 ) -> Result<Option<Tensor>> {
-    Request::convolution(direction, options, x, weight, epilogue, shape)?.run(gpu, Permissions::now(x.dtype()))
+    Request::convolution(direction, options, x, weight, epilogue, shape)?
+        .run(gpu, Permissions::now(x.dtype()))
 }
 
-/// The weight's gradient, of `shape`: the sums over pixels of the products of `x` and `dy`. `None` if cuDNN does not have it.
+/// The weight's gradient, of `shape`: the sums over pixels of the products of `x` and `dy`. `None`
+/// if cuDNN does not have it.
 pub(crate) fn weight_sums(
     gpu: &'static Gpu,
     options: Conv2dOptions,
@@ -92,13 +99,29 @@ impl<'a> Request<'a> {
             bias: bias.is_some(),
             residual: residual.is_some(),
             gelu,
-            ..Convolution::new(pass, x.dtype(), options, [x_shape, weight.dims4("conv2d")?, y_shape])
+            ..Convolution::new(
+                pass,
+                x.dtype(),
+                options,
+                [x_shape, weight.dims4("conv2d")?, y_shape],
+            )
         };
-        let epilogue = bias.map(|bias| (Name::Bias, bias)).into_iter().chain(residual.map(|map| (Name::Residual, map)));
-        Ok(Self { convolution, operands: [(name, x), (Name::Weight, weight)].into_iter().chain(epilogue).collect() })
+        let epilogue = bias
+            .map(|bias| (Name::Bias, bias))
+            .into_iter()
+            .chain(residual.map(|map| (Name::Residual, map)));
+        Ok(Self {
+            convolution,
+            operands: [(name, x), (Name::Weight, weight)].into_iter().chain(epilogue).collect(),
+        })
     }
 
-    fn weight_sums(options: Conv2dOptions, x: &'a Tensor, dy: &'a Tensor, shape: &[usize]) -> Result<Self> {
+    fn weight_sums(
+        options: Conv2dOptions,
+        x: &'a Tensor,
+        dy: &'a Tensor,
+        shape: &[usize],
+    ) -> Result<Self> {
         let shapes = [x.dims4("conv2d")?, four(shape)?, dy.dims4("conv2d")?];
         let convolution = Convolution::new(Pass::Weight, x.dtype(), options, shapes);
         Ok(Self { convolution, operands: vec![(Name::X, x), (Name::Y, dy)] })
@@ -111,11 +134,14 @@ impl<'a> Request<'a> {
         }
         // cuDNN knows no empty tensors, and not all of it takes more elements than an i32 counts.
         let sizes = [x, weight, y].map(|shape| shape.iter().product::<usize>());
-        if sizes.iter().any(|&size| size == 0 || size > i32::MAX as usize) || self.convolution.data_type().is_none() {
+        if sizes.iter().any(|&size| size == 0 || size > i32::MAX as usize)
+            || self.convolution.data_type().is_none()
+        {
             return Ok(None);
         }
         // A compiler is not welcome where it is not needed.
-        let may = Permissions { compiled: may.compiled && self.convolution.needs_compiler(), ..may };
+        let may =
+            Permissions { compiled: may.compiled && self.convolution.needs_compiler(), ..may };
         match Cudnn::of(gpu)? {
             Some(cudnn) => cudnn.run(self, may),
             None => Ok(None),
@@ -124,7 +150,9 @@ impl<'a> Request<'a> {
 }
 
 fn four(shape: &[usize]) -> Result<[usize; 4]> {
-    shape.try_into().map_err(|_| Error::shape("conv2d", format!("a map has 4 dimensions, got {shape:?}")))
+    shape
+        .try_into()
+        .map_err(|_| Error::shape("conv2d", format!("a map has 4 dimensions, got {shape:?}")))
 }
 
 /// cuDNN at work on one GPU.
@@ -141,13 +169,15 @@ struct State {
     plans: HashMap<(Convolution, Permissions), Option<Plan>>,
 }
 
-// SAFETY: a handle may be used from any thread, by one at a time, as long as the GPU's context is current there, which `run` sees to.
+// SAFETY: a handle may be used from any thread, by one at a time, as long as the GPU's context is
+// current there, which `run` sees to.
 unsafe impl Send for State {}
 
 impl Cudnn {
     /// cuDNN on `gpu`, started at the first call. `None` if it is switched off.
     pub(crate) fn of(gpu: &'static Gpu) -> Result<Option<&'static Self>> {
-        static STARTED: [OnceLock<Result<Option<&'static Cudnn>>>; MOST] = [const { OnceLock::new() }; MOST];
+        static STARTED: [OnceLock<Result<Option<&'static Cudnn>>>; MOST] =
+            [const { OnceLock::new() }; MOST];
         STARTED[gpu.index()].get_or_init(|| Self::start(gpu, std::env::var_os(VARIABLE))).clone()
     }
 
@@ -161,7 +191,8 @@ impl Cudnn {
         gpu.bind()?;
         let mut handle = std::ptr::null_mut();
         // SAFETY: the new handle is written there.
-        check(library, "cudnnCreate", unsafe { (library.cudnnCreate)(&mut handle) }).map_err(error)?;
+        check(library, "cudnnCreate", unsafe { (library.cudnnCreate)(&mut handle) })
+            .map_err(error)?;
         let state = Mutex::new(State { handle, plans: HashMap::new() });
         Ok(Some(Box::leak(Box::new(Self { gpu, library, state }))))
     }
@@ -172,24 +203,31 @@ impl Cudnn {
         format!("{major}.{minor}.{patch}")
     }
 
-    fn run(&self, Request { convolution, operands }: &Request<'_>, may: Permissions) -> Result<Option<Tensor>> {
+    fn run(
+        &self,
+        Request { convolution, operands }: &Request<'_>,
+        may: Permissions,
+    ) -> Result<Option<Tensor>> {
         self.gpu.bind()?;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State { handle, plans } = &mut *state;
         let plan = match plans.entry((convolution.clone(), may)) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => match Plan::new(self.library, Target::Gpu(*handle), convolution, may) {
-                Ok(plan) => place.insert(Some(plan)),
-                Err(Failure::Unsupported) => place.insert(None),
-                Err(Failure::Failed(error)) => return Err(error),
-            },
+            Entry::Vacant(place) => {
+                match Plan::new(self.library, Target::Gpu(*handle), convolution, may) {
+                    Ok(plan) => place.insert(Some(plan)),
+                    Err(Failure::Unsupported) => place.insert(None),
+                    Err(Failure::Failed(error)) => return Err(error),
+                }
+            }
         };
         let Some(plan) = plan else { return Ok(None) };
         let place = |&(name, tensor): &(Name, &Tensor)| Ok((name, aligned(tensor)?));
         let operands: Vec<(Name, Tensor)> = operands.iter().map(place).collect::<Result<_>>()?;
         let (name, shape) = convolution.result();
         let result = Tensor::new_on_gpu(self.gpu, &shape, convolution.dtype)?;
-        let workspace = (plan.workspace > 0).then(|| self.gpu.allocate(plan.workspace)).transpose()?;
+        let workspace =
+            (plan.workspace > 0).then(|| self.gpu.allocate(plan.workspace)).transpose()?;
         let mut addresses = vec![(name, result.address()?)];
         for (name, tensor) in &operands {
             addresses.push((*name, tensor.address()?));

@@ -1,13 +1,15 @@
 //! Which of cuDNN's engines computes a convolution, and running it.
 //!
-//! cuDNN's heuristics propose engines, the presumably fastest first. The first one is taken that may be: one that sums in f32, that keeps to an order
-//! and to f32 where that is asked for, that is not compiled only now unless that is welcome, whose workspace is not excessive, and that can indeed be
-//! made into a plan.
+//! cuDNN's heuristics propose engines, the presumably fastest first. The first one is taken that
+//! may be: one that sums in f32, that keeps to an order and to f32 where that is asked for, that is
+//! not compiled only now unless that is welcome, whose workspace is not excessive, and that can
+//! indeed be made into a plan.
 
 use super::descriptor::{Attempt, Descriptor, Failure, check};
 use super::graph::{Convolution, Graph, Name};
 use super::sys::{
-    Address, BehaviorNote, Handle, HandleValue, HeuristicMode, Library, NumericalNote, attribute as a, kind,
+    Address, BehaviorNote, Handle, HandleValue, HeuristicMode, Library, NumericalNote,
+    attribute as a, kind,
 };
 use crate::DType;
 
@@ -38,7 +40,9 @@ impl Permissions {
         engine.numerical.iter().all(|note| match *note {
             NumericalNote::REDUCED_PRECISION_REDUCTION => false,
             NumericalNote::NONDETERMINISTIC => self.nondeterministic,
-            NumericalNote::TENSOR_CORE | NumericalNote::DOWN_CONVERT_INPUTS => self.tf32 || dtype != DType::F32,
+            NumericalNote::TENSOR_CORE | NumericalNote::DOWN_CONVERT_INPUTS => {
+                self.tf32 || dtype != DType::F32
+            }
             _ => true,
         }) && (self.compiled || !engine.is_compiled())
     }
@@ -92,7 +96,12 @@ pub(super) struct Plan {
 
 impl Plan {
     /// The best plan for `of`. Unsupported if there is none.
-    pub(super) fn new(library: &'static Library, target: Target, of: &Convolution, may: Permissions) -> Attempt<Self> {
+    pub(super) fn new(
+        library: &'static Library,
+        target: Target,
+        of: &Convolution,
+        may: Permissions,
+    ) -> Attempt<Self> {
         let dtype = of.data_type().ok_or(Failure::Unsupported)?;
         if of.needs_compiler() && !may.compiled {
             return Err(Failure::Unsupported); // what cuDNN takes a tenth of a second to find out
@@ -106,9 +115,15 @@ impl Plan {
                 }
                 match planned(library, target, &engine) {
                     Ok((plan, workspace)) if workspace <= MOST_WORKSPACE => {
-                        return Ok(Self { plan, engine, _graph: graph, workspace: workspace.max(0) as usize });
+                        return Ok(Self {
+                            plan,
+                            engine,
+                            _graph: graph,
+                            workspace: workspace.max(0) as usize,
+                        });
                     }
-                    // A proposal need not keep what it promises; another one may. What cannot be compiled here is done without.
+                    // A proposal need not keep what it promises; another one may. What cannot be
+                    // compiled here is done without.
                     Err(failure @ Failure::Failed(_)) if !engine.is_compiled() => failed = failure,
                     Ok(_) | Err(_) => {}
                 }
@@ -117,7 +132,8 @@ impl Plan {
         Err(failed)
     }
 
-    /// Queues it on the stream of `handle`. There are operands for all the graph's tensors, at multiples of 16, and as much workspace as it asks for.
+    /// Queues it on the stream of `handle`. There are operands for all the graph's tensors, at
+    /// multiples of 16, and as much workspace as it asks for.
     pub(super) fn run(
         &self,
         library: &'static Library,
@@ -126,13 +142,15 @@ impl Plan {
         workspace: u64,
     ) -> Attempt<()> {
         let names: Vec<i64> = operands.iter().map(|&(name, _)| name as i64).collect();
-        let addresses: Vec<Address> = operands.iter().map(|&(_, address)| Address(address)).collect();
+        let addresses: Vec<Address> =
+            operands.iter().map(|&(_, address)| Address(address)).collect();
         let pack = Descriptor::new(library, kind::VARIANT_PACK)?;
         pack.set(a::VARIANT_PACK_UNIQUE_IDS, &names)?;
         pack.set(a::VARIANT_PACK_DATA_POINTERS, &addresses)?;
         pack.set(a::VARIANT_PACK_WORKSPACE, &[Address(workspace)])?;
         pack.complete()?;
-        // SAFETY: all three are alive and complete. The operands' memory stays theirs until the work is done, as the stream's order sees to.
+        // SAFETY: all three are alive and complete. The operands' memory stays theirs until the
+        // work is done, as the stream's order sees to.
         let status = unsafe { (library.cudnnBackendExecute)(handle, self.plan.raw(), pack.raw()) };
         check(library, "cudnnBackendExecute", status)
     }
@@ -163,7 +181,12 @@ impl Engine {
 }
 
 /// The engines that cuDNN proposes, best first.
-fn proposals(library: &'static Library, target: Target, graph: &Graph, mode: HeuristicMode) -> Attempt<Vec<Engine>> {
+fn proposals(
+    library: &'static Library,
+    target: Target,
+    graph: &Graph,
+    mode: HeuristicMode,
+) -> Attempt<Vec<Engine>> {
     let heuristic = Descriptor::new(library, kind::ENGINEHEUR)?;
     heuristic.set(a::ENGINEHEUR_OPERATION_GRAPH, &[graph.graph.raw()])?;
     heuristic.set(a::ENGINEHEUR_MODE, &[mode])?;
@@ -178,7 +201,11 @@ fn proposals(library: &'static Library, target: Target, graph: &Graph, mode: Heu
 }
 
 /// A plan for this engine, and the workspace that it needs.
-fn planned(library: &'static Library, target: Target, engine: &Engine) -> Attempt<(Descriptor, i64)> {
+fn planned(
+    library: &'static Library,
+    target: Target,
+    engine: &Engine,
+) -> Attempt<(Descriptor, i64)> {
     let plan = Descriptor::new(library, kind::EXECUTION_PLAN)?;
     target.tell_plan(&plan)?;
     plan.set(a::EXECUTION_PLAN_ENGINE_CONFIG, &[engine.settings.raw()])?;

@@ -1,4 +1,5 @@
-//! What is used of cuDNN 9: its functions and numbers, declared by hand from its reference, and the library, found when the program runs.
+//! What is used of cuDNN 9: its functions and numbers, declared by hand from its reference, and the
+//! library, found when the program runs.
 
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 
@@ -30,7 +31,8 @@ macro_rules! functions {
                 let library = unsafe { libloading::Library::new(file) }.map_err(|error| error.to_string())?;
                 macro_rules! find {
                     ($function:expr) => {
-                        // SAFETY: the function has the type it gets here: that of cuDNN 9's reference.
+                        // SAFETY: the function has the type it gets here: that of cuDNN 9's
+                        // reference.
                         unsafe { *library.get($function.as_bytes()).map_err(|error| error.to_string())? }
                     };
                 }
@@ -76,7 +78,9 @@ impl Library {
             CStr::from_ptr(text.as_ptr())
         };
         // SAFETY: the result is a text that is never freed, for any code.
-        let name = unsafe { CStr::from_ptr((self.cudnnGetErrorString)(status)) }.to_string_lossy().into_owned();
+        let name = unsafe { CStr::from_ptr((self.cudnnGetErrorString)(status)) }
+            .to_string_lossy()
+            .into_owned();
         match last.to_string_lossy().trim() {
             "" => name,
             last => format!("{name}: {last}"),
@@ -125,7 +129,8 @@ numbers! {
     DataType { FLOAT = 0, HALF = 2, BFLOAT16 = 9 }
     /// Whether the kernel is mirrored.
     ConvolutionMode { CROSS_CORRELATION = 1 }
-    /// Which engines are proposed: those that should be the fastest, or those that should always do.
+    /// Which engines are proposed: those that should be the fastest, or those that should always
+    /// do.
     HeuristicMode { FALLBACK = 2, A = 3 }
     /// What an engine does to numbers.
     NumericalNote { TENSOR_CORE = 0, DOWN_CONVERT_INPUTS = 1, REDUCED_PRECISION_REDUCTION = 2, NONDETERMINISTIC = 4 }

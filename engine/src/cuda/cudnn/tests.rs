@@ -1,5 +1,5 @@
-//! Against the CPU in f64. On a machine without a GPU this runs on the emulator's cuDNN; what the real one makes of the graphs is seen by
-//! `the_real_library_has_plans_for_every_generation`.
+//! Against the CPU in f64. On a machine without a GPU this runs on the emulator's cuDNN; what the
+//! real one makes of the graphs is seen by `the_real_library_has_plans_for_every_generation`.
 
 use super::descriptor::Descriptor;
 use super::sys::{BehaviorNote, NumericalNote, attribute, kind};
@@ -32,9 +32,11 @@ fn distance(got: &Tensor, expected: &Tensor) -> f64 {
     })
 }
 
-/// x, weight, y and settings that reach strides, dilation, padding, groups, odd sizes and single pixels.
+/// x, weight, y and settings that reach strides, dilation, padding, groups, odd sizes and single
+/// pixels.
 fn cases() -> Vec<([usize; 4], [usize; 4], Conv2dOptions)> {
-    let options = |stride, padding, dilation, groups| Conv2dOptions { stride, padding, dilation, groups };
+    let options =
+        |stride, padding, dilation, groups| Conv2dOptions { stride, padding, dilation, groups };
     vec![
         ([2, 8, 7, 9], [16, 8, 3, 3], options(1, 1, 1, 1)),
         ([1, 3, 10, 8], [5, 3, 4, 2], options(2, 1, 1, 1)),
@@ -57,9 +59,11 @@ fn all_three_passes_agree_with_the_cpu() {
             let y = x_leaf.conv2d(&weight_leaf, None, options).unwrap();
             let dy = random(y.shape(), dtype, &mut rng);
             let mut gradients = tape.backward_from(&[&y], vec![Some(exact(&dy))]).unwrap();
-            let (dx, dw) = (gradients.take(&x_leaf).unwrap(), gradients.take(&weight_leaf).unwrap());
+            let (dx, dw) =
+                (gradients.take(&x_leaf).unwrap(), gradients.take(&weight_leaf).unwrap());
 
-            let (x_there, weight_there, dy_there) = (there(&x.row_major().unwrap()), there(&weight), there(&dy));
+            let (x_there, weight_there, dy_there) =
+                (there(&x.row_major().unwrap()), there(&weight), there(&dy));
             let forward = Request::convolution(
                 Direction::InToOut,
                 options,
@@ -96,18 +100,29 @@ fn what_follows_is_computed_with_it() {
     let (small, large, weight) = ([2, 6, 4, 5], [2, 8, 7, 9], [6, 8, 3, 3]);
     for (dtype, tolerance) in DTYPES {
         for direction in [Direction::InToOut, Direction::OutToIn] {
-            let (from, to) = if direction == Direction::InToOut { (large, small) } else { (small, large) };
+            let (from, to) =
+                if direction == Direction::InToOut { (large, small) } else { (small, large) };
             let [x, weight, bias, residual] =
                 [&from[..], &weight, &to[1..2], &to].map(|shape| random(shape, dtype, &mut rng));
-            let [x_there, weight_there, bias_there, residual_there] = [&x, &weight, &bias, &residual].map(there);
+            let [x_there, weight_there, bias_there, residual_there] =
+                [&x, &weight, &bias, &residual].map(there);
             for combination in 0..8 {
-                let (with_bias, with_residual, gelu) = (combination & 1 > 0, combination & 2 > 0, combination & 4 > 0);
+                let (with_bias, with_residual, gelu) =
+                    (combination & 1 > 0, combination & 2 > 0, combination & 4 > 0);
                 let epilogue = Epilogue {
                     bias: with_bias.then_some(&bias_there),
                     residual: with_residual.then_some(&residual_there),
                     gelu,
                 };
-                let request = Request::convolution(direction, options, &x_there, &weight_there, epilogue, &to).unwrap();
+                let request = Request::convolution(
+                    direction,
+                    options,
+                    &x_there,
+                    &weight_there,
+                    epilogue,
+                    &to,
+                )
+                .unwrap();
                 // What needs the compiler is not to be had without, and in f32 it computes in TF32.
                 let needs = gelu || direction == Direction::OutToIn && combination > 0;
                 let got = request.run(gpu, STRICT).unwrap();
@@ -119,7 +134,9 @@ fn what_follows_is_computed_with_it() {
                 let bias = with_bias.then(|| exact(&bias));
                 let mut expected = match direction {
                     Direction::InToOut => exact(&x).conv2d(&exact(&weight), bias.as_ref(), options),
-                    Direction::OutToIn => exact(&x).conv_transpose2d(&exact(&weight), bias.as_ref(), options),
+                    Direction::OutToIn => {
+                        exact(&x).conv_transpose2d(&exact(&weight), bias.as_ref(), options)
+                    }
                 }
                 .unwrap();
                 if with_residual {
@@ -139,7 +156,10 @@ fn what_follows_is_computed_with_it() {
 fn views_at_odd_addresses_are_copied() {
     let Some(gpu) = gpu() else { return };
     let mut rng = Rng::new(3);
-    let (x, weight) = (random(&[3, 3, 5, 5], DType::BF16, &mut rng), random(&[4, 3, 3, 3], DType::BF16, &mut rng));
+    let (x, weight) = (
+        random(&[3, 3, 5, 5], DType::BF16, &mut rng),
+        random(&[4, 3, 3, 3], DType::BF16, &mut rng),
+    );
     let view = there(&x).slice(0, 1, 2, 1).unwrap();
     assert!(!view.address().unwrap().is_multiple_of(ALIGNMENT));
     let got = convolve(
@@ -151,13 +171,20 @@ fn views_at_odd_addresses_are_copied() {
         Epilogue::default(),
         &[2, 4, 3, 3],
     );
-    let expected =
-        exact(&x).slice(0, 1, 2, 1).unwrap().conv2d(&exact(&weight), None, Conv2dOptions::default()).unwrap();
+    let expected = exact(&x)
+        .slice(0, 1, 2, 1)
+        .unwrap()
+        .conv2d(&exact(&weight), None, Conv2dOptions::default())
+        .unwrap();
     assert!(distance(&got.unwrap().unwrap(), &expected) < 8e-3);
 }
 
 /// The notes of the engine that a request was given.
-fn engine(gpu: &'static Gpu, request: &Request<'_>, may: Permissions) -> (Vec<NumericalNote>, Vec<BehaviorNote>) {
+fn engine(
+    gpu: &'static Gpu,
+    request: &Request<'_>,
+    may: Permissions,
+) -> (Vec<NumericalNote>, Vec<BehaviorNote>) {
     request.run(gpu, may).unwrap().unwrap();
     let cudnn = Cudnn::of(gpu).unwrap().unwrap();
     let state = cudnn.state.lock().unwrap();
@@ -195,8 +222,10 @@ fn emulated() -> Option<&'static Gpu> {
 fn the_order_is_kept_unless_told_otherwise() {
     let Some(gpu) = emulated() else { return };
     let mut rng = Rng::new(5);
-    let (x, dy) =
-        (there(&random(&[1, 4, 6, 7], DType::F32, &mut rng)), there(&random(&[1, 8, 4, 5], DType::F32, &mut rng)));
+    let (x, dy) = (
+        there(&random(&[1, 4, 6, 7], DType::F32, &mut rng)),
+        there(&random(&[1, 8, 4, 5], DType::F32, &mut rng)),
+    );
     let request = Request::weight_sums(Conv2dOptions::default(), &x, &dy, &[8, 4, 3, 3]).unwrap();
     let bits = |may: Permissions| request.run(gpu, may).unwrap().unwrap().to_f64_vec().unwrap();
     assert!(bits(STRICT) == bits(STRICT));
@@ -208,7 +237,10 @@ fn the_order_is_kept_unless_told_otherwise() {
 fn f32_is_rounded_to_tf32_only_if_allowed() {
     let Some(gpu) = emulated() else { return };
     let mut rng = Rng::new(6);
-    let (x, weight) = (random(&[1, 16, 6, 6], DType::F32, &mut rng), random(&[8, 16, 3, 3], DType::F32, &mut rng));
+    let (x, weight) = (
+        random(&[1, 16, 6, 6], DType::F32, &mut rng),
+        random(&[8, 16, 3, 3], DType::F32, &mut rng),
+    );
     let expected = exact(&x).conv2d(&exact(&weight), None, Conv2dOptions::default()).unwrap();
     let (x, weight) = (there(&x), there(&weight));
     let request = Request::convolution(
@@ -230,18 +262,38 @@ fn f32_is_rounded_to_tf32_only_if_allowed() {
 fn plans_are_made_once_and_their_absence_is_remembered() {
     let Some(gpu) = gpu() else { return };
     // A shape that no other test has.
-    let (x, weight) = (Tensor::ones(&[1, 2, 13, 3], DType::F16), Tensor::ones(&[3, 2, 1, 1], DType::F16));
+    let (x, weight) =
+        (Tensor::ones(&[1, 2, 13, 3], DType::F16), Tensor::ones(&[3, 2, 1, 1], DType::F16));
     let (x, weight) = (there(&x), there(&weight));
     let options = Conv2dOptions::default();
     let cudnn = Cudnn::of(gpu).unwrap().unwrap();
-    let count = || cudnn.state.lock().unwrap().plans.keys().filter(|(of, _)| of.x == [1, 2, 13, 3]).count();
+    let count =
+        || cudnn.state.lock().unwrap().plans.keys().filter(|(of, _)| of.x == [1, 2, 13, 3]).count();
     for _ in 0..3 {
-        convolve(gpu, Direction::InToOut, options, &x, &weight, Epilogue::default(), &[1, 3, 13, 3]).unwrap().unwrap();
+        convolve(
+            gpu,
+            Direction::InToOut,
+            options,
+            &x,
+            &weight,
+            Epilogue::default(),
+            &[1, 3, 13, 3],
+        )
+        .unwrap()
+        .unwrap();
         assert_eq!(count(), 1);
     }
     let epilogue = Epilogue { gelu: true, ..Default::default() };
     for _ in 0..3 {
-        let request = Request::convolution(Direction::InToOut, options, &x, &weight, epilogue, &[1, 3, 13, 3]).unwrap();
+        let request = Request::convolution(
+            Direction::InToOut,
+            options,
+            &x,
+            &weight,
+            epilogue,
+            &[1, 3, 13, 3],
+        )
+        .unwrap();
         assert!(request.run(gpu, STRICT).unwrap().is_none());
         assert_eq!(count(), 2);
     }
@@ -251,7 +303,8 @@ fn plans_are_made_once_and_their_absence_is_remembered() {
 fn f64_and_empty_maps_are_left_to_the_caller() {
     let Some(gpu) = gpu() else { return };
     let convolve = |x: &[usize], dtype| {
-        let (x, weight) = (there(&Tensor::ones(x, dtype)), there(&Tensor::ones(&[3, 2, 1, 1], dtype)));
+        let (x, weight) =
+            (there(&Tensor::ones(x, dtype)), there(&Tensor::ones(&[3, 2, 1, 1], dtype)));
         super::convolve(
             gpu,
             Direction::InToOut,
@@ -270,13 +323,25 @@ fn f64_and_empty_maps_are_left_to_the_caller() {
 #[test]
 fn a_shape_that_does_not_follow_is_an_error() {
     let Some(gpu) = gpu() else { return };
-    let (x, weight) =
-        (there(&Tensor::ones(&[1, 2, 4, 4], DType::F32)), there(&Tensor::ones(&[3, 2, 3, 3], DType::F32)));
-    let message =
-        convolve(gpu, Direction::InToOut, Conv2dOptions::default(), &x, &weight, Epilogue::default(), &[1, 3, 3, 2])
-            .err()
-            .unwrap();
-    assert!(message.to_string().starts_with("cudnn: cudnnBackendFinalize: CUDNN_STATUS_BAD_PARAM"), "{message}");
+    let (x, weight) = (
+        there(&Tensor::ones(&[1, 2, 4, 4], DType::F32)),
+        there(&Tensor::ones(&[3, 2, 3, 3], DType::F32)),
+    );
+    let message = convolve(
+        gpu,
+        Direction::InToOut,
+        Conv2dOptions::default(),
+        &x,
+        &weight,
+        Epilogue::default(),
+        &[1, 3, 3, 2],
+    )
+    .err()
+    .unwrap();
+    assert!(
+        message.to_string().starts_with("cudnn: cudnnBackendFinalize: CUDNN_STATUS_BAD_PARAM"),
+        "{message}"
+    );
     let dtype = convolve(
         gpu,
         Direction::InToOut,
@@ -292,10 +357,14 @@ fn a_shape_that_does_not_follow_is_an_error() {
 #[test]
 fn without_the_library_the_message_says_what_to_do() {
     let Some(gpu) = gpu() else { return };
-    let message = Cudnn::start(gpu, Some("/nonexistent/libcudnn.so.9".into())).err().unwrap().to_string();
-    for part in
-        ["cudnn: cuDNN 9 is needed", "/nonexistent/libcudnn.so.9", "pip install nvidia-cudnn-cu12", "IRNEXT_CUDNN=off"]
-    {
+    let message =
+        Cudnn::start(gpu, Some("/nonexistent/libcudnn.so.9".into())).err().unwrap().to_string();
+    for part in [
+        "cudnn: cuDNN 9 is needed",
+        "/nonexistent/libcudnn.so.9",
+        "pip install nvidia-cudnn-cu12",
+        "IRNEXT_CUDNN=off",
+    ] {
         assert!(message.contains(part), "{part} is not in: {message}");
     }
     assert!(Cudnn::start(gpu, Some("off".into())).unwrap().is_none());
@@ -306,7 +375,8 @@ fn without_the_library_the_message_says_what_to_do() {
     assert_eq!(message, "version 8.9.7 was found");
 }
 
-/// A GPU of this compute capability (times 100), as cuDNN describes GPUs to itself. Only the capability is that of the GPU; the rest is an H100's.
+/// A GPU of this compute capability (times 100), as cuDNN describes GPUs to itself. Only the
+/// capability is that of the GPU; the rest is an H100's.
 fn described(capability: usize) -> String {
     format!(
         r#"{{"deviceName":"a GPU","cudaDeviceId":0,"deviceVer":{capability},"driverVer":12060,
@@ -318,8 +388,9 @@ fn described(capability: usize) -> String {
     )
 }
 
-/// From 9.8 on, cuDNN makes plans for a GPU that is only described to it. So every call but the last can be tried on the real library without
-/// a GPU: `IRNEXT_REAL_CUDNN` names it (of `nvidia-cudnn-cu12==9.10.2.21`, with `nvidia-cublas-cu12` installed beside it).
+/// From 9.8 on, cuDNN makes plans for a GPU that is only described to it. So every call but the
+/// last can be tried on the real library without a GPU: `IRNEXT_REAL_CUDNN` names it (of
+/// `nvidia-cudnn-cu12==9.10.2.21`, with `nvidia-cublas-cu12` installed beside it).
 #[test]
 fn the_real_library_has_plans_for_every_generation() {
     let Some(file) = std::env::var_os("IRNEXT_REAL_CUDNN") else { return };
@@ -333,14 +404,19 @@ fn the_real_library_has_plans_for_every_generation() {
         cases.push((x, [64, channels, 1, 1], Conv2dOptions::default()));
         cases.push((x, [64, channels, 4, 4], Conv2dOptions { stride: 2, ..padded }));
     }
-    for (capability, dtypes) in [(700, &DTYPES[..2]), (800, &DTYPES), (900, &DTYPES), (1200, &DTYPES)] {
+    for (capability, dtypes) in
+        [(700, &DTYPES[..2]), (800, &DTYPES), (900, &DTYPES), (1200, &DTYPES)]
+    {
         let gpu = Descriptor::new(library, kind::DEVICEPROP).unwrap();
         let description = format!("{}\0", described(capability));
         gpu.set(attribute::DEVICEPROP_JSON_REPRESENTATION, description.as_bytes()).unwrap();
         gpu.complete().unwrap();
-        for (&(dtype, _), &(x, weight, options)) in dtypes.iter().flat_map(|d| cases.iter().map(move |c| (d, c))) {
+        for (&(dtype, _), &(x, weight, options)) in
+            dtypes.iter().flat_map(|d| cases.iter().map(move |c| (d, c)))
+        {
             let Conv2dOptions { stride, padding, dilation, .. } = options;
-            let out = |size: usize, k: usize| (size + 2 * padding - dilation * (k - 1) - 1) / stride + 1;
+            let out =
+                |size: usize, k: usize| (size + 2 * padding - dilation * (k - 1) - 1) / stride + 1;
             let y = [x[0], weight[0], out(x[2], weight[2]), out(x[3], weight[3])];
             let plain = |pass| Convolution::new(pass, dtype, options, [x, weight, y]);
             let with_bias = Convolution { bias: true, ..plain(Pass::Output) };
@@ -350,7 +426,10 @@ fn the_real_library_has_plans_for_every_generation() {
                 for may in [STRICT, Permissions { tf32: true, ..STRICT }] {
                     match Plan::new(library, Target::Described(gpu.raw()), &of, may) {
                         Ok(plan) => {
-                            println!("{capability} {of:?}: {} bytes, {:?}", plan.workspace, plan.engine.numerical)
+                            println!(
+                                "{capability} {of:?}: {} bytes, {:?}",
+                                plan.workspace, plan.engine.numerical
+                            )
                         }
                         Err(failure) => panic!("{capability} {of:?}: {failure:?}"),
                     }

@@ -1,13 +1,18 @@
-//! NCCL, NVIDIA's library that adds up over GPUs what each of them has: of one machine or of many, a process with each.
+//! NCCL, NVIDIA's library that adds up over GPUs what each of them has: of one machine or of many,
+//! a process with each.
 //!
-//! Nothing of it is needed to build the program: `libnccl.so.2` is looked for when it is first needed (`sys.rs` declares what is in it), and a
-//! missing one is an error that says what to install.
+//! Nothing of it is needed to build the program: `libnccl.so.2` is looked for when it is first
+//! needed (`sys.rs` declares what is in it), and a missing one is an error that says what to
+//! install.
 //!
-//! What a communicator does is queued on a stream of its own, in the order in which it was asked for, which must be the same on all ranks. It begins
-//! when the GPU has computed what it was given before, and goes on beside what is given to it afterwards, until [`Means::finish`] makes that wait. Memory
-//! goes back to the pool only then, so nobody else gets it while it is read or written here. Forks and joins are events, so a recording takes all of it.
+//! What a communicator does is queued on a stream of its own, in the order in which it was asked
+//! for, which must be the same on all ranks. It begins when the GPU has computed what it was given
+//! before, and goes on beside what is given to it afterwards, until [`Means::finish`] makes that
+//! wait. Memory goes back to the pool only then, so nobody else gets it while it is read or written
+//! here. Forks and joins are events, so a recording takes all of it.
 //!
-//! A rank that is gone leaves the others' GPUs waiting for good. Who waits for the GPU then is ended by whoever looks after the ranks.
+//! A rank that is gone leaves the others' GPUs waiting for good. Who waits for the GPU then is
+//! ended by whoever looks after the ranks.
 
 mod sys;
 
@@ -32,16 +37,20 @@ pub(crate) struct Communicator {
     size: usize,
 }
 
-// SAFETY: the handles may be used from any thread in which the GPU's context is current, by one at a time, which `queue` sees to.
+// SAFETY: the handles may be used from any thread in which the GPU's context is current, by one at
+// a time, which `queue` sees to.
 unsafe impl Send for Communicator {}
 // SAFETY: as above.
 unsafe impl Sync for Communicator {}
 
-/// Makes sure that GPU number `index` can be connected to others; what it is known by in the whole world.
+/// Makes sure that GPU number `index` can be connected to others; what it is known by in the whole
+/// world.
 pub(crate) fn prepare(index: usize) -> Result<[u8; 16]> {
     let gpu = Gpu::get(index)?;
     library()?;
-    Ok(cuda_driver::probe(gpu.index()).map_err(|error| Error::cuda("device", error.to_string()))?.uuid)
+    Ok(cuda_driver::probe(gpu.index())
+        .map_err(|error| Error::cuda("device", error.to_string()))?
+        .uuid)
 }
 
 /// What rank 0 makes for all to find each other by.
@@ -56,13 +65,21 @@ impl Communicator {
     /// Rank number `rank` of `size`, on GPU number `index`. Returns when all have come.
     pub(crate) fn join(index: usize, invitation: &[u8], rank: usize, size: usize) -> Result<Self> {
         let (gpu, library) = (Gpu::get(index)?, library()?);
-        let id = invitation.try_into().map(Id).map_err(|_| Error::cuda("nccl", "that is no invitation of NCCL's"))?;
-        let number = |n: usize| c_int::try_from(n).map_err(|_| Error::cuda("nccl", format!("{n} ranks are too many")));
+        let id = invitation
+            .try_into()
+            .map(Id)
+            .map_err(|_| Error::cuda("nccl", "that is no invitation of NCCL's"))?;
+        let number = |n: usize| {
+            c_int::try_from(n).map_err(|_| Error::cuda("nccl", format!("{n} ranks are too many")))
+        };
         let (ranks, rank) = (number(size)?, number(rank)?);
-        let stream = Stream::new(StreamFlags::NON_BLOCKING, None).map_err(|e| failed("cuStreamCreate", e))?;
+        let stream = Stream::new(StreamFlags::NON_BLOCKING, None)
+            .map_err(|e| failed("cuStreamCreate", e))?;
         let mut handle = std::ptr::null_mut();
         // SAFETY: the new handle is written there; the GPU's context is current in this thread.
-        check(library, "ncclCommInitRank", unsafe { (library.ncclCommInitRank)(&mut handle, ranks, id, rank) })?;
+        check(library, "ncclCommInitRank", unsafe {
+            (library.ncclCommInitRank)(&mut handle, ranks, id, rank)
+        })?;
         Ok(Self { gpu, library, handle: Mutex::new(handle), stream, size })
     }
 
@@ -85,12 +102,24 @@ impl Communicator {
             check(self.library, "ncclGroupStart", unsafe { (self.library.ncclGroupStart)() })?;
             let begun = all.into_iter().try_for_each(|(tensor, mean)| {
                 let (from, to, kind) = (tensor.address()?, mean.address()?, kind(tensor.dtype())?);
-                // SAFETY: both are dense, of that many numbers, and held until the stream is through with them: see `Means`.
-                let code = unsafe { (self.library.ncclAllReduce)(from, to, tensor.numel(), kind, AVG, handle, stream) };
+                // SAFETY: both are dense, of that many numbers, and held until the stream is
+                // through with them: see `Means`.
+                let code = unsafe {
+                    (self.library.ncclAllReduce)(
+                        from,
+                        to,
+                        tensor.numel(),
+                        kind,
+                        AVG,
+                        handle,
+                        stream,
+                    )
+                };
                 check(self.library, "ncclAllReduce", code)
             });
             // SAFETY: it takes nothing; there is a group to be ended.
-            let ended = check(self.library, "ncclGroupEnd", unsafe { (self.library.ncclGroupEnd)() });
+            let ended =
+                check(self.library, "ncclGroupEnd", unsafe { (self.library.ncclGroupEnd)() });
             begun.and(ended)
         })?;
         Ok(Means { gpu: self.gpu, of, means, end: Some(end) })
@@ -100,12 +129,16 @@ impl Communicator {
     pub(crate) fn gather(&self, tensor: &Tensor) -> Result<Tensor> {
         let mine = self.here(&tensor.reshape(&[tensor.numel()])?)?;
         let all = Tensor::new_on_gpu(self.gpu, &[self.size, mine.numel()], mine.dtype())?;
-        let shape: Vec<usize> = std::iter::once(self.size).chain(tensor.shape().iter().copied()).collect();
+        let shape: Vec<usize> =
+            std::iter::once(self.size).chain(tensor.shape().iter().copied()).collect();
         if mine.numel() > 0 {
             let (from, to, kind) = (mine.address()?, all.address()?, kind(mine.dtype())?);
             let end = self.queue(|handle, stream| {
-                // SAFETY: the first is dense, the second, too, and as long for each rank; both are held until the next line.
-                let code = unsafe { (self.library.ncclAllGather)(from, to, mine.numel(), kind, handle, stream) };
+                // SAFETY: the first is dense, the second, too, and as long for each rank; both are
+                // held until the next line.
+                let code = unsafe {
+                    (self.library.ncclAllGather)(from, to, mine.numel(), kind, handle, stream)
+                };
                 check(self.library, "ncclAllGather", code)
             })?;
             end.hold_back(self.gpu.stream())?;
@@ -117,12 +150,15 @@ impl Communicator {
     fn here(&self, tensor: &Tensor) -> Result<Tensor> {
         match tensor.gpu() {
             Some(gpu) if gpu.index() == self.gpu.index() => tensor.detach().standard(),
-            _ => Err(Error::cuda("nccl", format!("a tensor is not on cuda:{}, which ranks share", self.gpu.index()))),
+            _ => Err(Error::cuda(
+                "nccl",
+                format!("a tensor is not on cuda:{}, which ranks share", self.gpu.index()),
+            )),
         }
     }
 
-    /// Gives `work` to the stream, after what the GPU has been given to compute so far. Returns its end, for which the GPU is to wait before
-    /// anything that `work` uses is dropped.
+    /// Gives `work` to the stream, after what the GPU has been given to compute so far. Returns its
+    /// end, for which the GPU is to wait before anything that `work` uses is dropped.
     fn queue(&self, work: impl FnOnce(Handle, super::sys::Stream) -> Result<()>) -> Result<Event> {
         self.gpu.bind()?;
         let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,7 +174,8 @@ impl Communicator {
     }
 }
 
-/// All ranks have met for the last time before the first of them drops this, or one is gone; nothing is waited for.
+/// All ranks have met for the last time before the first of them drops this, or one is gone;
+/// nothing is waited for.
 impl Drop for Communicator {
     fn drop(&mut self) {
         let handle = *self.handle.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -177,7 +214,10 @@ impl Drop for Means {
     fn drop(&mut self) {
         if self.join().is_err() {
             // Without a wait nobody else may have the memory.
-            std::mem::take(&mut self.of).into_iter().chain(std::mem::take(&mut self.means)).for_each(std::mem::forget);
+            std::mem::take(&mut self.of)
+                .into_iter()
+                .chain(std::mem::take(&mut self.means))
+                .for_each(std::mem::forget);
         }
     }
 }
@@ -193,10 +233,15 @@ fn kind(dtype: DType) -> Result<c_int> {
 /// The library, which the first call opens.
 fn library() -> Result<&'static Library> {
     static OPENED: OnceLock<Result<&'static Library>> = OnceLock::new();
-    OPENED.get_or_init(|| open(std::env::var_os(VARIABLE)).map(|library| &*Box::leak(Box::new(library)))).clone()
+    OPENED
+        .get_or_init(|| {
+            open(std::env::var_os(VARIABLE)).map(|library| &*Box::leak(Box::new(library)))
+        })
+        .clone()
 }
 
-/// Opens the library that `setting`, of the environment, names, or the usual one; or says what to do.
+/// Opens the library that `setting`, of the environment, names, or the usual one; or says what to
+/// do.
 fn open(setting: Option<OsString>) -> Result<Library> {
     let missing = |why: String| {
         let message = format!(
@@ -207,7 +252,8 @@ fn open(setting: Option<OsString>) -> Result<Library> {
         Error::cuda("nccl", message)
     };
     let named = setting.filter(|file| !file.is_empty());
-    let library = Library::open(named.as_deref().unwrap_or(OsStr::new("libnccl.so.2"))).map_err(missing)?;
+    let library =
+        Library::open(named.as_deref().unwrap_or(OsStr::new("libnccl.so.2"))).map_err(missing)?;
     library.version().and_then(supported).map_err(missing)?;
     Ok(library)
 }

@@ -1,4 +1,5 @@
-//! What is used of NCCL: its functions and numbers, declared by hand from its reference, and the library, found when the program runs.
+//! What is used of NCCL: its functions and numbers, declared by hand from its reference, and the
+//! library, found when the program runs.
 
 use super::super::sys::Stream;
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};

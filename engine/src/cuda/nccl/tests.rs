@@ -1,10 +1,12 @@
-//! A group of one, which any machine with a GPU can be. Groups of several are processes: `irnext/tests/mpi/gpus.rs`.
+//! A group of one, which any machine with a GPU can be. Groups of several are processes:
+//! `irnext/tests/mpi/gpus.rs`.
 
 use super::*;
 use crate::Rng;
 use crate::cuda::tests::{gpu, there};
 
-/// A rank without others. Without a GPU the test ends here, and without NCCL, unless the environment says that it must be there.
+/// A rank without others. Without a GPU the test ends here, and without NCCL, unless the
+/// environment says that it must be there.
 fn alone() -> Option<Communicator> {
     gpu()?;
     match prepare(0) {
@@ -21,12 +23,14 @@ fn what_one_rank_has_is_what_all_have() {
     for dtype in [DType::F32, DType::F64] {
         // Of any layout, and none at all.
         let mut draw = |shape: &[usize]| Tensor::randn(shape, dtype, &mut rng);
-        let tensors = [draw(&[2, 3, 5, 4]), draw(&[2, 3, 5, 4]).row_major().unwrap(), draw(&[0]), draw(&[])];
+        let tensors =
+            [draw(&[2, 3, 5, 4]), draw(&[2, 3, 5, 4]).row_major().unwrap(), draw(&[0]), draw(&[])];
         let on_gpu = tensors.each_ref().map(there);
         let means = communicator.start_means(&on_gpu).unwrap();
         // What is dropped and allocated meanwhile is none of its memory.
         drop(on_gpu);
-        let noise: Vec<Tensor> = tensors.iter().map(|x| there(&x.scale(7.0).unwrap()).square().unwrap()).collect();
+        let noise: Vec<Tensor> =
+            tensors.iter().map(|x| there(&x.scale(7.0).unwrap()).square().unwrap()).collect();
         for (mean, x) in means.finish().unwrap().iter().zip(&tensors) {
             assert_eq!(mean.to_f64_vec().unwrap(), x.to_f64_vec().unwrap());
             let all = communicator.gather(&there(x)).unwrap();
@@ -45,8 +49,13 @@ fn what_is_computed_before_is_read_and_what_comes_after_waits() {
     for i in 0..20 {
         let x = there(&Tensor::full(&[1000], f64::from(i), DType::F32)).scale(2.0).unwrap();
         // In this order: a gather waits for means before it, too.
-        let gathered =
-            communicator.gather(&x.scale(0.5).unwrap()).unwrap().sum(&[0]).unwrap().reshape(&[1000]).unwrap();
+        let gathered = communicator
+            .gather(&x.scale(0.5).unwrap())
+            .unwrap()
+            .sum(&[0])
+            .unwrap()
+            .reshape(&[1000])
+            .unwrap();
         let means = communicator.start_means(std::slice::from_ref(&x)).unwrap();
         let sum = means.finish().unwrap()[0].add(&gathered).unwrap();
         assert_eq!(sum.to_f64_vec().unwrap(), vec![3.0 * f64::from(i); 1000]);
@@ -72,10 +81,19 @@ fn a_recording_holds_what_ranks_share() {
 fn what_cannot_be_shared_is_said() {
     let Some(communicator) = alone() else { return };
     let said = |x: Tensor| communicator.start_means(&[x]).err().unwrap().to_string();
-    assert_eq!(said(Tensor::ones(&[2], DType::F32)), "nccl: a tensor is not on cuda:0, which ranks share");
-    assert_eq!(said(there(&Tensor::ones(&[2], DType::F16))), "nccl: expected dtype f32 or f64, got f16");
+    assert_eq!(
+        said(Tensor::ones(&[2], DType::F32)),
+        "nccl: a tensor is not on cuda:0, which ranks share"
+    );
+    assert_eq!(
+        said(there(&Tensor::ones(&[2], DType::F16))),
+        "nccl: expected dtype f32 or f64, got f16"
+    );
     // It is still of use.
-    assert_eq!(communicator.gather(&there(&Tensor::ones(&[1], DType::F32))).unwrap().item().unwrap(), 1.0);
+    assert_eq!(
+        communicator.gather(&there(&Tensor::ones(&[1], DType::F32))).unwrap().item().unwrap(),
+        1.0
+    );
     let message = Communicator::join(0, b"come", 0, 1).err().unwrap().to_string();
     assert_eq!(message, "nccl: that is no invitation of NCCL's");
     let message = Communicator::join(0, &invitation().unwrap(), 1, 1).err().unwrap().to_string();
@@ -85,7 +103,12 @@ fn what_cannot_be_shared_is_said() {
 #[test]
 fn without_the_library_the_message_says_what_to_do() {
     let message = open(Some("/nonexistent/libnccl.so.2".into())).err().unwrap().to_string();
-    for part in ["nccl: NCCL 2.10 or later", "/nonexistent/libnccl.so.2", "pip install nvidia-nccl-cu12", VARIABLE] {
+    for part in [
+        "nccl: NCCL 2.10 or later",
+        "/nonexistent/libnccl.so.2",
+        "pip install nvidia-nccl-cu12",
+        VARIABLE,
+    ] {
         assert!(message.contains(part), "{part} is not in: {message}");
     }
     // A library that is another one.

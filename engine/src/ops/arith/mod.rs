@@ -1,7 +1,8 @@
 //! Addition, subtraction, multiplication and division, element by element, with broadcasting.
 //!
-//! Backward, for y = a∘b and dy: add (dy, dy); sub (dy, −dy); mul (dy·b, dy·a); div (dy/b, −dy·y/b).
-//! A gradient comes back in the shape of y; where an operand was broadcast, the tape sums it.
+//! Backward, for y = a∘b and dy: add (dy, dy); sub (dy, −dy); mul (dy·b, dy·a); div (dy/b,
+//! −dy·y/b). A gradient comes back in the shape of y; where an operand was broadcast, the tape sums
+//! it.
 
 use super::{Op, apply, keep};
 use crate::cpu::{PIECE, map};
@@ -136,7 +137,12 @@ impl Op for Mul {
         Ok((y, (keep(need[1], x[0]), keep(need[0], x[1]))))
     }
 
-    fn backward(&self, (a, b): Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn backward(
+        &self,
+        (a, b): Self::Saved,
+        dy: &Tensor,
+        _: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![b.map(|b| dy.mul(&b)).transpose()?, a.map(|a| dy.mul(&a)).transpose()?])
     }
 }
@@ -156,7 +162,12 @@ impl Op for Div {
         Ok((y, (x[1].detach(), quotient)))
     }
 
-    fn backward(&self, (b, y): Self::Saved, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn backward(
+        &self,
+        (b, y): Self::Saved,
+        dy: &Tensor,
+        need: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
         let da = dy.div(&b)?;
         let db = y.map(|y| da.mul(&y)?.neg()).transpose()?;
         Ok(vec![need[0].then_some(da), db])
@@ -221,7 +232,12 @@ fn binary(
 }
 
 /// Random broadcastable shapes; the denominator of a division is positive.
-fn sample(c: &mut Choices, name: &str, b: Values, f: fn(&Tensor, &Tensor) -> Result<Tensor>) -> Sample {
+fn sample(
+    c: &mut Choices,
+    name: &str,
+    b: Values,
+    f: fn(&Tensor, &Tensor) -> Result<Tensor>,
+) -> Sample {
     let shape = c.shape(0..=4, 5);
     let smaller = c.broadcastable(&shape);
     let (mut left, mut right) = (shape, smaller);
@@ -258,7 +274,8 @@ mod tests {
 
     #[test]
     fn mismatches_are_named() {
-        let message = tensor(&[1.0, 2.0], &[2]).mul(&tensor(&[1.0, 2.0, 3.0], &[3])).unwrap_err().to_string();
+        let message =
+            tensor(&[1.0, 2.0], &[2]).mul(&tensor(&[1.0, 2.0, 3.0], &[3])).unwrap_err().to_string();
         assert_eq!(message, "mul: shapes [2] and [3] do not broadcast together");
         let single = Tensor::zeros(&[2], DType::F32);
         let message = single.add(&tensor(&[1.0, 2.0], &[2])).unwrap_err().to_string();

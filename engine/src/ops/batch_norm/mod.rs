@@ -1,9 +1,11 @@
-//! Batch normalisation (Ioffe and Szegedy, 2015): every channel brought to mean 0 and variance 1, then scaled and shifted.
+//! Batch normalisation (Ioffe and Szegedy, 2015): every channel brought to mean 0 and variance 1,
+//! then scaled and shifted.
 //!
-//! In training the statistics are the batch's own, over N, H and W, and gradients flow through them; the running
-//! statistics are the layer's business, so they are returned to it. In evaluation the statistics are given, and constants.
-//! A batch may be shared by several processes ([`Ranks`](crate::Ranks)), which then normalise by the statistics of the whole.
-//! The arithmetic is in `ops/normalise.rs`.
+//! In training the statistics are the batch's own, over N, H and W, and gradients flow through
+//! them; the running statistics are the layer's business, so they are returned to it. In evaluation
+//! the statistics are given, and constants. A batch may be shared by several processes
+//! ([`Ranks`](crate::Ranks)), which then normalise by the statistics of the whole. The arithmetic
+//! is in `ops/normalise.rs`.
 
 use super::normalise::{self, Normalise, Saved, Statistics, Whole};
 use super::{Op, apply};
@@ -19,8 +21,8 @@ pub const ROOM: Room = Room {
 
 const NAME: &str = "batch_norm";
 
-/// What a batch in training tells the running statistics; both `[C]` and off the tape, in the input's dtype, or f32 if that is a
-/// half type.
+/// What a batch in training tells the running statistics; both `[C]` and off the tape, in the
+/// input's dtype, or f32 if that is a half type.
 #[derive(Clone, Debug)]
 pub struct BatchStats {
     /// The mean of each channel.
@@ -30,15 +32,22 @@ pub struct BatchStats {
 }
 
 impl Tensor {
-    /// `[N, C, H, W]` normalised by its own statistics over N, H and W (biased variance), times `weight` `[C]`, plus `bias`
-    /// `[C]`; and those statistics. Needs at least two values per channel.
-    pub fn batch_norm_train(&self, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<(Tensor, BatchStats)> {
+    /// `[N, C, H, W]` normalised by its own statistics over N, H and W (biased variance), times
+    /// `weight` `[C]`, plus `bias` `[C]`; and those statistics. Needs at least two values per
+    /// channel.
+    pub fn batch_norm_train(
+        &self,
+        weight: &Tensor,
+        bias: &Tensor,
+        eps: f64,
+    ) -> Result<(Tensor, BatchStats)> {
         self.batch_norm_train_among(weight, bias, eps, None)
     }
 
-    /// As [`Tensor::batch_norm_train`] of a batch that `ranks` share, of which this is a part: the statistics are those of the whole,
-    /// and gradients flow through them from all parts. Each rank's gradients of `weight` and `bias` are those of its own part.
-    /// All ranks wait for each other here, and again in the backward pass.
+    /// As [`Tensor::batch_norm_train`] of a batch that `ranks` share, of which this is a part: the
+    /// statistics are those of the whole, and gradients flow through them from all parts. Each
+    /// rank's gradients of `weight` and `bias` are those of its own part. All ranks wait for each
+    /// other here, and again in the backward pass.
     pub fn batch_norm_train_among(
         &self,
         weight: &Tensor,
@@ -48,13 +57,15 @@ impl Tensor {
     ) -> Result<(Tensor, BatchStats)> {
         infer(&[self.meta(), weight.meta(), bias.meta()])?;
         let [n, c, h, w] = self.dims4(NAME)?;
-        let (mut statistics, mut count, mut whole) = (Statistics::of(NAME, self, 1)?, (n * h * w) as f64, None);
+        let (mut statistics, mut count, mut whole) =
+            (Statistics::of(NAME, self, 1)?, (n * h * w) as f64, None);
         if let Some(ranks) = ranks {
             (statistics, count) = statistics.of_all(NAME, count, &**ranks)?;
             whole = Some(Whole { ranks: ranks.clone(), count });
         }
         if count < 2.0 {
-            let why = "training needs more than one value per channel (a single one has no variance)";
+            let why =
+                "training needs more than one value per channel (a single one has no variance)";
             return Err(Error::shape(NAME, format!("{why}, got shape {:?}", self.shape())));
         }
         let unbiased = statistics.var.scale(count / (count - 1.0))?;
@@ -65,12 +76,15 @@ impl Tensor {
         };
         let report = |numbers: &Tensor| numbers.reshape(&[c])?.to_dtype(dtype);
         let (mean, var) = (report(&statistics.mean)?, report(&unbiased)?);
-        let y = apply(BatchNorm(Normalise { statistics, eps, of_input: true, whole }), &[self, weight, bias])?;
+        let y = apply(
+            BatchNorm(Normalise { statistics, eps, of_input: true, whole }),
+            &[self, weight, bias],
+        )?;
         Ok((y, BatchStats { mean, var }))
     }
 
-    /// `[N, C, H, W]` normalised by the constants `mean` and `var`, of any floating-point type, times `weight`, plus `bias`; all
-    /// `[C]`.
+    /// `[N, C, H, W]` normalised by the constants `mean` and `var`, of any floating-point type,
+    /// times `weight`, plus `bias`; all `[C]`.
     pub fn batch_norm_eval(
         &self,
         mean: &Tensor,
@@ -82,7 +96,10 @@ impl Tensor {
         let like_x = |numbers: &Tensor| Meta { dtype: self.dtype(), ..numbers.meta() };
         normalise::infer(NAME, &self.meta(), &[("mean", &like_x(mean)), ("var", &like_x(var))])?;
         let statistics = Statistics::given(mean, var)?;
-        apply(BatchNorm(Normalise { statistics, eps, of_input: false, whole: None }), &[self, weight, bias])
+        apply(
+            BatchNorm(Normalise { statistics, eps, of_input: false, whole: None }),
+            &[self, weight, bias],
+        )
     }
 }
 
@@ -121,14 +138,18 @@ fn inputs(c: &mut Choices) -> Vec<Tensor> {
     ]
 }
 
-/// A large eps: with the usual one, two values that happen to be close would make a step too steep for differences.
+/// A large eps: with the usual one, two values that happen to be close would make a step too steep
+/// for differences.
 fn sample_train(c: &mut Choices) -> Sample {
     Sample::new("train", inputs(c), |x| Ok(x[0].batch_norm_train(&x[1], &x[2], 0.1)?.0))
 }
 
 fn sample_eval(c: &mut Choices) -> Sample {
     let inputs = inputs(c);
-    let (mean, var) = (c.tensor(inputs[1].shape(), Values::Normal), c.tensor(inputs[1].shape(), Values::Positive));
+    let (mean, var) = (
+        c.tensor(inputs[1].shape(), Values::Normal),
+        c.tensor(inputs[1].shape(), Values::Positive),
+    );
     Sample::new("eval", inputs, move |x| {
         let like_x = |numbers: &Tensor| numbers.to_device(x[0].device())?.to_dtype(x[0].dtype());
         x[0].batch_norm_eval(&like_x(&mean)?, &like_x(&var)?, &x[1], &x[2], 1e-5)
@@ -146,9 +167,12 @@ mod tests {
 
     #[test]
     fn training_uses_the_batch_and_reports_the_unbiased_variance() {
-        // Channel 0: 1, 3 (mean 2, biased variance 1); channel 1: 0, 8 (mean 4, biased variance 16).
+        // Channel 0: 1, 3 (mean 2, biased variance 1); channel 1: 0, 8 (mean 4, biased variance
+        // 16).
         let x = tensor(&[1.0, 0.0, 3.0, 8.0], &[2, 2, 1, 1]);
-        let (y, stats) = x.batch_norm_train(&tensor(&[5.0, 2.0], &[2]), &tensor(&[0.0, 1.0], &[2]), 0.0).unwrap();
+        let (y, stats) = x
+            .batch_norm_train(&tensor(&[5.0, 2.0], &[2]), &tensor(&[0.0, 1.0], &[2]), 0.0)
+            .unwrap();
         assert_eq!(y.to_f64_vec().unwrap(), [-5.0, -1.0, 5.0, 3.0]);
         assert_eq!(stats.mean.to_f64_vec().unwrap(), [2.0, 4.0]);
         assert_eq!(stats.var.to_f64_vec().unwrap(), [2.0, 32.0]);
@@ -158,7 +182,15 @@ mod tests {
     fn evaluation_uses_what_it_is_given() {
         let x = tensor(&[1.0, 0.0], &[1, 2, 1, 1]);
         let (mean, var) = (tensor(&[-1.0, 3.0], &[2]), tensor(&[3.75, 0.0], &[2]));
-        let y = x.batch_norm_eval(&mean, &var, &tensor(&[2.0, 1.0], &[2]), &tensor(&[0.5, 0.0], &[2]), 0.25).unwrap();
+        let y = x
+            .batch_norm_eval(
+                &mean,
+                &var,
+                &tensor(&[2.0, 1.0], &[2]),
+                &tensor(&[0.5, 0.0], &[2]),
+                0.25,
+            )
+            .unwrap();
         assert_eq!(y.to_f64_vec().unwrap(), [2.5, -6.0]);
     }
 
@@ -169,7 +201,14 @@ mod tests {
         let (one, zero) = (Tensor::ones(&[3], DType::F32), Tensor::zeros(&[3], DType::F32));
         let (_, stats) = x.batch_norm_train(&one, &zero, 1e-5).unwrap();
         let mean = x.to_f64_vec().unwrap().chunks(1600).step_by(3).flatten().sum::<f64>() / 3200.0;
-        let squares = x.to_f64_vec().unwrap().chunks(1600).step_by(3).flatten().map(|x| (x - mean).powi(2)).sum::<f64>();
+        let squares = x
+            .to_f64_vec()
+            .unwrap()
+            .chunks(1600)
+            .step_by(3)
+            .flatten()
+            .map(|x| (x - mean).powi(2))
+            .sum::<f64>();
         let var = stats.var.to_f64_vec().unwrap()[0];
         assert!((var - squares / 3199.0).abs() < 1e-6 * var, "{var} is not {}", squares / 3199.0);
     }
@@ -183,14 +222,20 @@ mod tests {
         for eval in [false, true] {
             let gradients = |asked: [bool; 3]| {
                 let tape = Tape::new();
-                let x: Vec<Tensor> =
-                    (0..3).map(|i| if asked[i] { tape.leaf(&inputs[i]) } else { inputs[i].clone() }).collect();
+                let x: Vec<Tensor> = (0..3)
+                    .map(|i| if asked[i] { tape.leaf(&inputs[i]) } else { inputs[i].clone() })
+                    .collect();
                 let y = match eval {
-                    true => x[0].batch_norm_eval(&inputs[2], &inputs[1], &x[1], &x[2], 1e-5).unwrap(),
+                    true => {
+                        x[0].batch_norm_eval(&inputs[2], &inputs[1], &x[1], &x[2], 1e-5).unwrap()
+                    }
                     false => x[0].batch_norm_train(&x[1], &x[2], 1e-5).unwrap().0,
                 };
-                let gradients = tape.backward(&y.mul(&y).unwrap().mul(&y).unwrap().sum_all().unwrap()).unwrap();
-                x.iter().map(|x| gradients.get(x).map(|g| g.to_f64_vec().unwrap())).collect::<Vec<_>>()
+                let gradients =
+                    tape.backward(&y.mul(&y).unwrap().mul(&y).unwrap().sum_all().unwrap()).unwrap();
+                x.iter()
+                    .map(|x| gradients.get(x).map(|g| g.to_f64_vec().unwrap()))
+                    .collect::<Vec<_>>()
             };
             let all = gradients([true; 3]);
             for i in 0..3 {
@@ -213,7 +258,8 @@ mod tests {
                 let tape = Tape::new();
                 let leaf = tape.leaf(&x);
                 let y = leaf.batch_norm_train(&weight, &weight, 1e-5).unwrap().0;
-                let gradients = tape.backward(&y.mul(&y).unwrap().mul(&y).unwrap().sum_all().unwrap()).unwrap();
+                let gradients =
+                    tape.backward(&y.mul(&y).unwrap().mul(&y).unwrap().sum_all().unwrap()).unwrap();
                 (y.to_vec::<f32>().unwrap(), gradients.get(&leaf).unwrap().to_vec::<f32>().unwrap())
             })
         };

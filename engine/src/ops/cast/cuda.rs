@@ -12,12 +12,15 @@ pub(super) fn cast(gpu: &'static Gpu, x: &Tensor, to: DType) -> Result<Tensor> {
         DType::F64 => "cast_to_f64",
         DType::F16 => "cast_to_f16",
         DType::BF16 => "cast_to_bf16",
-        DType::I64 | DType::U8 => return Err(Error::dtype(Cast::NAME, "a floating-point type on a GPU", to)),
+        DType::I64 | DType::U8 => {
+            return Err(Error::dtype(Cast::NAME, "a floating-point type on a GPU", to));
+        }
     };
     let x = if x.layout().is_dense() { x.clone() } else { x.standard()? };
     let layout = Layout::from_parts(x.shape().to_vec(), x.layout().strides().to_vec(), 0);
     let y = Tensor::on_gpu(gpu, layout, to)?;
     let count = crate::cuda::count(Cast::NAME, &x)?;
-    Launch::each("cast", kernel, x.dtype(), x.numel()).run(gpu, &[&y.address()?, &x.address()?, &count])?;
+    Launch::each("cast", kernel, x.dtype(), x.numel())
+        .run(gpu, &[&y.address()?, &x.address()?, &count])?;
     Ok(y)
 }

@@ -1,12 +1,13 @@
 //! Casts between dtypes: each element becomes the nearest number of the new type.
 //!
-//! Rounding is IEEE 754's, to nearest and ties to even; what is too large for a float type becomes ±∞. A cast to an
-//! integer type truncates towards zero and saturates, and NaN becomes 0.
+//! Rounding is IEEE 754's, to nearest and ties to even; what is too large for a float type becomes
+//! ±∞. A cast to an integer type truncates towards zero and saturates, and NaN becomes 0.
 //!
-//! Backward casts the gradient back. That is what is meant between float types: rounding is a staircase, whose true
-//! derivative of 0 is of no use to anyone. Integers are not differentiable, so nothing flows back through a cast from
-//! or to one. For the same reason the sweep, which differentiates numerically in steps of 1e-3, can check a cast
-//! only where it does not round; the tests below hold the ones that do against exact values.
+//! Backward casts the gradient back. That is what is meant between float types: rounding is a
+//! staircase, whose true derivative of 0 is of no use to anyone. Integers are not differentiable,
+//! so nothing flows back through a cast from or to one. For the same reason the sweep, which
+//! differentiates numerically in steps of 1e-3, can check a cast only where it does not round; the
+//! tests below hold the ones that do against exact values.
 
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -78,20 +79,44 @@ mod tests {
 
     /// `values` as `dtype`, read back as f64.
     fn through(values: &[f64], dtype: DType) -> Vec<f64> {
-        Tensor::from_slice(values, &[values.len()]).unwrap().to_dtype(dtype).unwrap().to_f64_vec().unwrap()
+        Tensor::from_slice(values, &[values.len()])
+            .unwrap()
+            .to_dtype(dtype)
+            .unwrap()
+            .to_f64_vec()
+            .unwrap()
     }
 
     #[test]
     fn halves_round_to_nearest_even_and_overflow_to_infinity() {
-        // Between 2048 and 4096 half precision holds the even numbers; above 65504 the next would be 65536.
-        let rounded = through(&[2049.0, 2050.0, 2051.0, 65519.0, 65520.0, -1e6, 2f64.powi(-25), 1e-7], DType::F16);
-        assert_eq!(rounded, [2048.0, 2050.0, 2052.0, 65504.0, f64::INFINITY, f64::NEG_INFINITY, 0.0, 2f64.powi(-23)]);
+        // Between 2048 and 4096 half precision holds the even numbers; above 65504 the next would
+        // be 65536.
+        let rounded = through(
+            &[2049.0, 2050.0, 2051.0, 65519.0, 65520.0, -1e6, 2f64.powi(-25), 1e-7],
+            DType::F16,
+        );
+        assert_eq!(
+            rounded,
+            [
+                2048.0,
+                2050.0,
+                2052.0,
+                65504.0,
+                f64::INFINITY,
+                f64::NEG_INFINITY,
+                0.0,
+                2f64.powi(-23)
+            ]
+        );
     }
 
     #[test]
     fn the_other_floats_round_to_nearest_even_too() {
         assert_eq!(through(&[257.0, 259.0], DType::BF16), [256.0, 260.0]);
-        assert_eq!(through(&[16_777_217.0, 16_777_219.0, 1e39], DType::F32), [16_777_216.0, 16_777_220.0, f64::INFINITY]);
+        assert_eq!(
+            through(&[16_777_217.0, 16_777_219.0, 1e39], DType::F32),
+            [16_777_216.0, 16_777_220.0, f64::INFINITY]
+        );
         assert!(through(&[f64::NAN], DType::F16)[0].is_nan());
     }
 
@@ -109,7 +134,9 @@ mod tests {
         let x = tape.leaf(&Tensor::from_slice(&[1.0f32, -2.0], &[2]).unwrap());
         // d/dx of 0.1·x² in f64, cast back: 0.2·x rounded to f32.
         let wide = x.to_dtype(DType::F64).unwrap();
-        let gradients = tape.backward(&wide.mul(&wide).unwrap().scale(0.1).unwrap().sum_all().unwrap()).unwrap();
+        let gradients = tape
+            .backward(&wide.mul(&wide).unwrap().scale(0.1).unwrap().sum_all().unwrap())
+            .unwrap();
         assert_eq!(gradients.get(&x).unwrap().to_vec::<f32>().unwrap(), [0.2, -0.4]);
 
         let tape = Tape::new();

@@ -1,5 +1,6 @@
-//! Concatenation along a dimension: each input is written to its place in the output. In channels-last memory the
-//! channels of a pixel lie together, so joining channels is a write with a larger pixel stride.
+//! Concatenation along a dimension: each input is written to its place in the output. In
+//! channels-last memory the channels of a pixel lie together, so joining channels is a write with a
+//! larger pixel stride.
 //!
 //! Backward: each input's gradient is its slice of dy, a view.
 
@@ -12,7 +13,8 @@ use crate::{Error, Layout, Meta, Result, Tensor, dispatch_element};
 pub const ROOM: Room = Room { name: "concat", operations: &[("concat", sample)] };
 
 impl Tensor {
-    /// `tensors`, at least one, joined along dimension `dim`; they agree in dtype and in all other dimensions.
+    /// `tensors`, at least one, joined along dimension `dim`; they agree in dtype and in all other
+    /// dimensions.
     pub fn concat(tensors: &[&Tensor], dim: usize) -> Result<Tensor> {
         apply(Concat { dim }, tensors)
     }
@@ -54,7 +56,10 @@ impl Op for Concat {
         };
         let mut joined = Meta { shape: first.shape.clone(), dtype: first.dtype };
         if dim >= joined.shape.len() {
-            return Err(Error::shape(Self::NAME, format!("there is no dimension {dim} in shape {:?}", first.shape)));
+            return Err(Error::shape(
+                Self::NAME,
+                format!("there is no dimension {dim} in shape {:?}", first.shape),
+            ));
         }
         joined.shape[dim] = 0;
         for input in inputs {
@@ -63,7 +68,10 @@ impl Op for Concat {
             }
             let same = |d: usize| d == dim || input.shape[d] == first.shape[d];
             if input.shape.len() != first.shape.len() || !(0..first.shape.len()).all(same) {
-                let message = format!("{:?} and {:?} differ in more than dimension {dim}", first.shape, input.shape);
+                let message = format!(
+                    "{:?} and {:?} differ in more than dimension {dim}",
+                    first.shape, input.shape
+                );
                 return Err(Error::shape(Self::NAME, message));
             }
             joined.shape[dim] += input.shape[dim];
@@ -107,7 +115,9 @@ fn sample(c: &mut Choices) -> Sample {
             c.tensor(&shape, Values::Normal)
         })
         .collect();
-    Sample::new(format!("along {dim}"), inputs, move |x| Tensor::concat(&x.iter().collect::<Vec<_>>(), dim))
+    Sample::new(format!("along {dim}"), inputs, move |x| {
+        Tensor::concat(&x.iter().collect::<Vec<_>>(), dim)
+    })
 }
 
 #[cfg(test)]
@@ -119,16 +129,26 @@ mod tests {
     fn parts_lie_side_by_side() {
         let a = Tensor::from_slice(&[1i64, 2], &[2, 1]).unwrap();
         let b = Tensor::from_slice(&[3i64, 4, 5, 6], &[2, 2]).unwrap();
-        assert_eq!(Tensor::concat(&[&a, &b], 1).unwrap().to_vec::<i64>().unwrap(), [1, 3, 4, 2, 5, 6]);
-        assert_eq!(Tensor::concat(&[&b, &b], 0).unwrap().to_vec::<i64>().unwrap(), [3, 4, 5, 6, 3, 4, 5, 6]);
+        assert_eq!(
+            Tensor::concat(&[&a, &b], 1).unwrap().to_vec::<i64>().unwrap(),
+            [1, 3, 4, 2, 5, 6]
+        );
+        assert_eq!(
+            Tensor::concat(&[&b, &b], 0).unwrap().to_vec::<i64>().unwrap(),
+            [3, 4, 5, 6, 3, 4, 5, 6]
+        );
         assert_eq!(Tensor::concat(&[&a], 0).unwrap().to_vec::<i64>().unwrap(), [1, 2]);
         let none = Tensor::zeros(&[2, 0], DType::I64);
-        assert_eq!(Tensor::concat(&[&none, &a, &none], 1).unwrap().to_vec::<i64>().unwrap(), [1, 2]);
+        assert_eq!(
+            Tensor::concat(&[&none, &a, &none], 1).unwrap().to_vec::<i64>().unwrap(),
+            [1, 2]
+        );
     }
 
     #[test]
     fn joined_channels_are_channels_last() {
-        let data = |channels: usize| (0..2 * channels * 60 * 70).map(|i| i as f64).collect::<Vec<_>>();
+        let data =
+            |channels: usize| (0..2 * channels * 60 * 70).map(|i| i as f64).collect::<Vec<_>>();
         let a = Tensor::from_slice(&data(3), &[2, 3, 60, 70]).unwrap();
         let b = Tensor::from_slice(&data(5), &[2, 5, 60, 70]).unwrap().row_major().unwrap();
         let y = Tensor::concat(&[&a, &b], 1).unwrap();
@@ -151,10 +171,19 @@ mod tests {
     fn what_does_not_fit_is_named() {
         let [a, b] = [[2, 3], [3, 2]].map(|shape| Tensor::zeros(&shape, DType::F32));
         let message = |result: Result<Tensor>| result.unwrap_err().to_string();
-        assert_eq!(message(Tensor::concat(&[&a, &b], 0)), "concat: [2, 3] and [3, 2] differ in more than dimension 0");
-        assert_eq!(message(Tensor::concat(&[&a], 2)), "concat: there is no dimension 2 in shape [2, 3]");
+        assert_eq!(
+            message(Tensor::concat(&[&a, &b], 0)),
+            "concat: [2, 3] and [3, 2] differ in more than dimension 0"
+        );
+        assert_eq!(
+            message(Tensor::concat(&[&a], 2)),
+            "concat: there is no dimension 2 in shape [2, 3]"
+        );
         assert_eq!(message(Tensor::concat(&[], 0)), "concat: there is nothing to join");
         let double = Tensor::zeros(&[2, 3], DType::F64);
-        assert_eq!(message(Tensor::concat(&[&a, &double], 0)), "concat: expected dtype f32, got f64");
+        assert_eq!(
+            message(Tensor::concat(&[&a, &double], 0)),
+            "concat: expected dtype f32, got f64"
+        );
     }
 }

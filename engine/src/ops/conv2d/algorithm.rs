@@ -6,10 +6,11 @@
 //! | transposed  | 4×4    | 2      | 1        | 1      | 8 or more      | Winograd, each of its four phases |
 //! | otherwise   |        |        |          |        |                | direct    |
 //!
-//! With fewer input channels the transforms, which are of the input and the output, cost more than the products
-//! that they save. A phase of the 4×4 kernel is a 2×2 kernel, which Winograd's takes for a 3×3 one with zeros: 2¼ products for
-//! each output and channel instead of 4. (Those of a 3×3 kernel have 2¼ on average as it is.)
-//! The choice does not depend on the size of the map, so that weights can be packed before one is there.
+//! With fewer input channels the transforms, which are of the input and the output, cost more than
+//! the products that they save. A phase of the 4×4 kernel is a 2×2 kernel, which Winograd's takes
+//! for a 3×3 one with zeros: 2¼ products for each output and channel instead of 4. (Those of a 3×3
+//! kernel have 2¼ on average as it is.) The choice does not depend on the size of the map, so that
+//! weights can be packed before one is there.
 
 use super::Conv2dOptions;
 use super::packed::Direction;

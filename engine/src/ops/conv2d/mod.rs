@@ -1,17 +1,21 @@
 //! Two-dimensional convolution (cross-correlation, as the field has it).
 //!
-//! y\[n, o, r, c\] = b\[o\] + Σ w\[o, i, k, l\] · x\[n, i, s·r + d·k − p, s·c + d·l − p\], summed over the input
-//! channels i of o's group and the kernel elements (k, l); s stride, d dilation, p zero padding.
+//! y\[n, o, r, c\] = b\[o\] + Σ w\[o, i, k, l\] · x\[n, i, s·r + d·k − p, s·c + d·l − p\], summed
+//! over the input channels i of o's group and the kernel elements (k, l); s stride, d dilation, p
+//! zero padding.
 //!
-//! Forward: `Tensor::conv2d` → `Op::infer` checks → `Op::forward` packs the weights for the algorithm that `algorithm.rs` chooses
-//! (Winograd's or the direct one) and runs it. On a tape it keeps x if the weight's gradient will be wanted, and w if x's will.
+//! Forward: `Tensor::conv2d` → `Op::infer` checks → `Op::forward` packs the weights for the
+//! algorithm that `algorithm.rs` chooses (Winograd's or the direct one) and runs it. On a tape it
+//! keeps x if the weight's gradient will be wanted, and w if x's will.
 //!
-//! Backward, each part only where needed: dx is the adjoint convolution of dy with the same weights (in and out channels
-//! exchanged); dw sums outer products of x and dy over pixels; db sums dy over pixels.
+//! Backward, each part only where needed: dx is the adjoint convolution of dy with the same weights
+//! (in and out channels exchanged); dw sums outer products of x and dy over pixels; db sums dy over
+//! pixels.
 //!
-//! What usually surrounds a convolution is computed with it, without passes over memory of its own (`Around`): a GELU
-//! of the input as it is read, a residual and a GELU of the output as it is written. What is kept for the gradient are then the
-//! numbers before the GELU, from which both its value and its derivative are computed again.
+//! What usually surrounds a convolution is computed with it, without passes over memory of its own
+//! (`Around`): a GELU of the input as it is read, a residual and a GELU of the output as it is
+//! written. What is kept for the gradient are then the numbers before the GELU, from which both its
+//! value and its derivative are computed again.
 
 mod algorithm;
 #[cfg(feature = "cuda")]
@@ -29,7 +33,8 @@ pub use packed::PackedWeight;
 use packed::{Packed, as_channels_last, weight_sums};
 
 /// This room in the sweep.
-pub const ROOM: Room = Room { name: "conv2d", operations: &[("conv2d", sample), ("conv2d", sample_around)] };
+pub const ROOM: Room =
+    Room { name: "conv2d", operations: &[("conv2d", sample), ("conv2d", sample_around)] };
 
 /// Settings of a convolution, alike for both axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,14 +65,20 @@ pub struct Around<'a> {
     pub residual: Option<&'a Tensor>,
     /// Take the GELU of the result.
     pub gelu_output: bool,
-    /// The weight, packed before. It saves the time of packing, which is little for large maps and most of it for small ones.
+    /// The weight, packed before. It saves the time of packing, which is little for large maps and
+    /// most of it for small ones.
     pub packed: Option<&'a PackedWeight>,
 }
 
 impl Tensor {
     /// Convolves `[N, I, H, W]` with `weight` `[O, I/groups, kH, kW]` and adds `bias` `[O]`; gives
     /// `[N, O, H', W']` with H' = ⌊(H + 2·padding − dilation·(kH − 1) − 1) / stride⌋ + 1.
-    pub fn conv2d(&self, weight: &Tensor, bias: Option<&Tensor>, options: Conv2dOptions) -> Result<Tensor> {
+    pub fn conv2d(
+        &self,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        options: Conv2dOptions,
+    ) -> Result<Tensor> {
         self.conv2d_with(weight, bias, options, Around::default())
     }
 
@@ -79,12 +90,13 @@ impl Tensor {
         options: Conv2dOptions,
         around: Around<'_>,
     ) -> Result<Tensor> {
-        let inputs: Vec<&Tensor> = [self, weight].into_iter().chain(bias).chain(around.residual).collect();
+        let inputs: Vec<&Tensor> =
+            [self, weight].into_iter().chain(bias).chain(around.residual).collect();
         apply(Conv2d::new(options, bias.is_some(), around.residual.is_some(), around), &inputs)
     }
 
-    /// The same, with the residual `onto`, and letting it go: where nothing is recorded and nobody else holds it, the sum is made in
-    /// its memory. `around` has no residual of its own.
+    /// The same, with the residual `onto`, and letting it go: where nothing is recorded and nobody
+    /// else holds it, the sum is made in its memory. `around` has no residual of its own.
     pub fn conv2d_onto(
         &self,
         onto: Tensor,
@@ -97,7 +109,8 @@ impl Tensor {
         let op = Conv2d::new(options, bias.is_some(), true, around);
         let place = inputs.len();
         apply_onto(op, &inputs, place, onto, |op, onto| {
-            let operands = Operands { x: self, weight, packed: op.packed.as_ref(), bias, residual: None };
+            let operands =
+                Operands { x: self, weight, packed: op.packed.as_ref(), bias, residual: None };
             on_gpu!(onto, gpu => cuda::add_to(gpu, options, op.gelu, operands, onto));
             dispatch_float!(Conv2d::NAME, self.dtype(), T => add_to::<T>(options, op.gelu, operands, onto))
         })
@@ -140,18 +153,25 @@ impl Op for Conv2d {
         let op = Self::NAME;
         let dtype = check_dtypes(op, inputs)?;
         let (bias, residual) = self.optional();
-        let (&[n, c_in, h, w], &[c_out, per_group, kh, kw]) = (as_map(op, &inputs[0])?, as_map(op, &inputs[1])?);
+        let (&[n, c_in, h, w], &[c_out, per_group, kh, kw]) =
+            (as_map(op, &inputs[0])?, as_map(op, &inputs[1])?);
         check_settings(op, self.options)?;
         if per_group.checked_mul(groups) != Some(c_in) || c_out % groups != 0 {
             let (weight, expects) = (&inputs[1].shape, per_group.saturating_mul(groups));
             let message = match c_out % groups {
-                0 => format!("input has {c_in} channels, weight {weight:?} with {groups} groups expects {expects}"),
-                _ => format!("weight {weight:?} has {c_out} output channels, which {groups} groups do not divide"),
+                0 => format!(
+                    "input has {c_in} channels, weight {weight:?} with {groups} groups expects {expects}"
+                ),
+                _ => format!(
+                    "weight {weight:?} has {c_out} output channels, which {groups} groups do not divide"
+                ),
             };
             return Err(Error::shape(op, message));
         }
         check_bias(op, bias.map(|i| &inputs[i]), c_out)?;
-        self.packed.iter().try_for_each(|p| p.check(op, Direction::InToOut, &inputs[1], self.options))?;
+        self.packed
+            .iter()
+            .try_for_each(|p| p.check(op, Direction::InToOut, &inputs[1], self.options))?;
         let out = |size: usize, k: usize| {
             let reach = k.checked_sub(1)?.checked_mul(dilation)?.checked_add(1)?;
             let padded = padding.checked_mul(2)?.checked_add(size)?;
@@ -160,14 +180,17 @@ impl Op for Conv2d {
         let (Some(out_h), Some(out_w)) = (out(h, kh), out(w, kw)) else {
             return Err(Error::shape(
                 op,
-                format!("a {kh}×{kw} kernel with dilation {dilation} does not fit a {h}×{w} input padded by {padding}"),
+                format!(
+                    "a {kh}×{kw} kernel with dilation {dilation} does not fit a {h}×{w} input padded by {padding}"
+                ),
             ));
         };
         let shape = vec![n, c_out, out_h, out_w];
         match residual.map(|i| &inputs[i].shape) {
-            Some(residual) if *residual != shape => {
-                Err(Error::shape(op, format!("residual {residual:?} does not fit the output {shape:?}")))
-            }
+            Some(residual) if *residual != shape => Err(Error::shape(
+                op,
+                format!("residual {residual:?} does not fit the output {shape:?}"),
+            )),
             _ => Ok(Meta { shape, dtype }),
         }
     }
@@ -186,11 +209,18 @@ impl Op for Conv2d {
         forward(Direction::InToOut, self.options, self.gelu, operands, &shape, need)
     }
 
-    fn backward(&self, saved: Self::Saved, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn backward(
+        &self,
+        saved: Self::Saved,
+        dy: &Tensor,
+        need: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
         let (bias, residual) = self.optional();
         let dz = through_output(&saved, dy)?;
-        let mut gradients = backward(Direction::InToOut, self.options, self.gelu, saved, &dz, need)?;
-        gradients.extend(bias.map(|i| need[i].then(|| bias_gradient(&dz)).transpose()).transpose()?);
+        let mut gradients =
+            backward(Direction::InToOut, self.options, self.gelu, saved, &dz, need)?;
+        gradients
+            .extend(bias.map(|i| need[i].then(|| bias_gradient(&dz)).transpose()).transpose()?);
         gradients.extend(residual.map(|i| need[i].then_some(dz)));
         Ok(gradients)
     }
@@ -254,9 +284,11 @@ pub(super) fn forward(
     // What is kept is the output before its GELU; without a tape there is only the one after it.
     let keep_output = gelu.output && need.contains(&true);
     let (y, output) = compute(direction, options, gelu, operands, shape, keep_output)?;
-    let keep_for =
-        |wanted: bool, of: &Tensor, kept: &Tensor| wanted.then(|| (kept.detach(), Shape(of.shape().to_vec())));
-    let (x, weight) = (keep_for(need[1] || need[0] && gelu.input, weight, x), keep_for(need[0], x, weight));
+    let keep_for = |wanted: bool, of: &Tensor, kept: &Tensor| {
+        wanted.then(|| (kept.detach(), Shape(of.shape().to_vec())))
+    };
+    let (x, weight) =
+        (keep_for(need[1] || need[0] && gelu.input, weight, x), keep_for(need[0], x, weight));
     Ok((y, Kept { x, weight, output }))
 }
 
@@ -298,7 +330,8 @@ pub(super) fn backward(
         let slope = x.as_ref().filter(|_| gelu.input).map(|(x, _)| x);
         input_gradient(direction.reversed(), options, &weight, dz, slope, &shape)
     });
-    // The transposed convolution of x to y is the convolution of y to x, so its x and dy change places.
+    // The transposed convolution of x to y is the convolution of y to x, so its x and dy change
+    // places.
     let dw = x.as_ref().filter(|_| need[1]).map(|(x, Shape(shape))| match direction {
         Direction::InToOut => weight_gradient(options, x, dz, shape, gelu.input),
         Direction::OutToIn => weight_gradient(options, dz, x, shape, false),
@@ -306,7 +339,8 @@ pub(super) fn backward(
     Ok(vec![dx.transpose()?, dw.transpose()?])
 }
 
-/// dx, of `shape`: `dz` convolved in the other `direction`, times the GELU's derivative at `slope`, if x went through one.
+/// dx, of `shape`: `dz` convolved in the other `direction`, times the GELU's derivative at `slope`,
+/// if x went through one.
 fn input_gradient(
     direction: Direction,
     options: Conv2dOptions,
@@ -357,7 +391,8 @@ fn run<T: Gelu>(
 ) -> Result<Tensor> {
     let (x, residual) = (x.standard()?, residual.map(Tensor::standard).transpose()?);
     let bias = bias.map(|bias| bias.to_vec::<T>()).transpose()?;
-    let residual = residual.as_ref().map(|residual| residual.dense_data::<T>("conv2d")).transpose()?;
+    let residual =
+        residual.as_ref().map(|residual| residual.dense_data::<T>("conv2d")).transpose()?;
     let write = |start: usize, run: &mut [T]| {
         if let Some(residual) = residual {
             add_in_place(run, &residual[start..start + run.len()]);
@@ -366,20 +401,33 @@ fn run<T: Gelu>(
             gelu_in_place(run);
         }
     };
-    let fusion = Fusion { add: false, read: read(gelu), write: (gelu.output || residual.is_some()).then_some(&write) };
+    let fusion = Fusion {
+        add: false,
+        read: read(gelu),
+        write: (gelu.output || residual.is_some()).then_some(&write),
+    };
     let map = as_channels_last::<T>(&x)?;
-    Ok(Tensor::build(shape, |out| packed.run(map, bias.as_deref(), out, (shape[2], shape[3]), fusion)))
+    Ok(Tensor::build(shape, |out| {
+        packed.run(map, bias.as_deref(), out, (shape[2], shape[3]), fusion)
+    }))
 }
 
 /// Adds the convolution to `onto`, whose memory nobody else sees.
-fn add_to<T: Gelu>(options: Conv2dOptions, gelu: Gelus, operands: Operands<'_>, onto: &mut Tensor) -> Result<()> {
+fn add_to<T: Gelu>(
+    options: Conv2dOptions,
+    gelu: Gelus,
+    operands: Operands<'_>,
+    onto: &mut Tensor,
+) -> Result<()> {
     let Operands { x, bias, .. } = operands;
     let x = x.standard()?;
     let bias = bias.map(|bias| bias.to_vec::<T>()).transpose()?;
     let [.., height, width] = onto.dims4(Conv2d::NAME)?;
     let write = |_: usize, run: &mut [T]| gelu_in_place(run);
     let fusion = Fusion { add: true, read: read(gelu), write: gelu.output.then_some(&write) };
-    let out = onto.exclusive_data::<T>().ok_or_else(|| Error::tape(Conv2d::NAME, "someone else sees the residual"))?;
+    let out = onto
+        .exclusive_data::<T>()
+        .ok_or_else(|| Error::tape(Conv2d::NAME, "someone else sees the residual"))?;
     let map = as_channels_last::<T>(&x)?;
     operands.with_packed(Direction::InToOut, options, |packed| {
         packed.run(map, bias.as_deref(), out, (height, width), fusion);
@@ -398,7 +446,9 @@ fn read<T: Gelu>(gelu: Gelus) -> Option<Read<T>> {
 
 pub(super) fn as_map<'a>(op: &'static str, meta: &'a Meta) -> Result<&'a [usize; 4]> {
     let shape = meta.shape.as_slice();
-    shape.try_into().map_err(|_| Error::shape(op, format!("input and weight must have 4 dimensions, got {shape:?}")))
+    shape.try_into().map_err(|_| {
+        Error::shape(op, format!("input and weight must have 4 dimensions, got {shape:?}"))
+    })
 }
 
 pub(super) fn check_dtypes(op: &'static str, inputs: &[Meta]) -> Result<DType> {
@@ -412,26 +462,35 @@ pub(super) fn check_dtypes(op: &'static str, inputs: &[Meta]) -> Result<DType> {
 
 pub(super) fn check_settings(op: &'static str, options: Conv2dOptions) -> Result<()> {
     if options.stride == 0 || options.dilation == 0 || options.groups == 0 {
-        return Err(Error::shape(op, format!("stride, dilation and groups must be at least 1, got {options:?}")));
+        return Err(Error::shape(
+            op,
+            format!("stride, dilation and groups must be at least 1, got {options:?}"),
+        ));
     }
     Ok(())
 }
 
 pub(super) fn check_bias(op: &'static str, bias: Option<&Meta>, channels: usize) -> Result<()> {
     match bias {
-        Some(bias) if bias.shape != [channels] => {
-            Err(Error::shape(op, format!("bias {:?} does not fit {channels} output channels", bias.shape)))
-        }
+        Some(bias) if bias.shape != [channels] => Err(Error::shape(
+            op,
+            format!("bias {:?} does not fit {channels} output channels", bias.shape),
+        )),
         _ => Ok(()),
     }
 }
 
-/// Random settings: mostly small, with odd sizes, and often more than one block of channels or tile of pixels.
+/// Random settings: mostly small, with odd sizes, and often more than one block of channels or tile
+/// of pixels.
 pub(super) fn sample_settings(c: &mut Choices) -> (Conv2dOptions, [usize; 4], [usize; 2]) {
     let groups = c.pick(&[1, 1, 1, 2, 3]);
     let (kh, kw) = (c.pick(&[3, 1, 2, 4]), c.pick(&[3, 1, 2, 4]));
-    let options =
-        Conv2dOptions { stride: c.size(1..=3), padding: c.size(0..=2), dilation: c.pick(&[1, 1, 2]), groups };
+    let options = Conv2dOptions {
+        stride: c.size(1..=3),
+        padding: c.size(0..=2),
+        dilation: c.pick(&[1, 1, 2]),
+        groups,
+    };
     let least = (kh.max(kw) - 1) * options.dilation + 1;
     let (h, w) = (c.extent(least..=least + 4), c.extent(least..=least + 8));
     let (from, to) = (groups * c.channels(&[1, 2, 3, 4]), groups * c.channels(&[1, 2, 3, 8, 11]));

@@ -9,7 +9,8 @@ use rayon::prelude::*;
 use std::any::Any;
 use std::sync::Arc;
 
-/// Whether a map with the weight's input channels becomes one with its output channels, or the other way round.
+/// Whether a map with the weight's input channels becomes one with its output channels, or the
+/// other way round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
     InToOut,
@@ -25,8 +26,9 @@ impl Direction {
     }
 }
 
-/// A convolution's weight, packed once for any number of [`Tensor::conv2d_with`], or of [`Tensor::conv_transpose2d_with`]. Clones
-/// share it. On a GPU the weight is used as it is, and this holds nothing.
+/// A convolution's weight, packed once for any number of [`Tensor::conv2d_with`], or of
+/// [`Tensor::conv_transpose2d_with`]. Clones share it. On a GPU the weight is used as it is, and
+/// this holds nothing.
 #[derive(Clone)]
 pub struct PackedWeight {
     made_of: Meta,
@@ -37,13 +39,15 @@ pub struct PackedWeight {
 }
 
 impl PackedWeight {
-    /// Packs `weight` `[O, I/groups, kH, kW]` for convolutions with these options. An error if it has other than four dimensions,
-    /// is of a type that its device does not compute in, or an option is 0.
+    /// Packs `weight` `[O, I/groups, kH, kW]` for convolutions with these options. An error if it
+    /// has other than four dimensions, is of a type that its device does not compute in, or an
+    /// option is 0.
     pub fn new(weight: &Tensor, options: Conv2dOptions) -> Result<Self> {
         Self::for_direction("conv2d", Direction::InToOut, weight, options)
     }
 
-    /// Packs `weight` `[I, O/groups, kH, kW]` for transposed convolutions with these options; errors as for [`Self::new`].
+    /// Packs `weight` `[I, O/groups, kH, kW]` for transposed convolutions with these options;
+    /// errors as for [`Self::new`].
     pub fn transposed(weight: &Tensor, options: Conv2dOptions) -> Result<Self> {
         Self::for_direction("conv_transpose2d", Direction::OutToIn, weight, options)
     }
@@ -66,7 +70,8 @@ impl PackedWeight {
         })
     }
 
-    /// An error if this cannot stand for such a weight in a convolution, or its transpose, with these options.
+    /// An error if this cannot stand for such a weight in a convolution, or its transpose, with
+    /// these options.
     pub(in crate::ops) fn check(
         &self,
         op: &'static str,
@@ -76,7 +81,10 @@ impl PackedWeight {
     ) -> Result<()> {
         match self.made_of == *weight && self.direction == direction && self.options == options {
             true => Ok(()),
-            false => Err(Error::shape(op, "the packed weight was made of another weight or for other options")),
+            false => Err(Error::shape(
+                op,
+                "the packed weight was made of another weight or for other options",
+            )),
         }
     }
 
@@ -96,10 +104,15 @@ impl<T: Float> Packed<T> {
     pub(super) fn new(direction: Direction, options: Conv2dOptions, weight: &Tensor) -> Self {
         let groups = options.groups;
         let (o, i) = (weight.shape()[0] / groups, weight.shape()[1]);
-        let (kw, strides, offset) = (weight.shape()[3], weight.layout().strides(), weight.layout().offset());
+        let (kw, strides, offset) =
+            (weight.shape()[3], weight.layout().strides(), weight.layout().offset());
         let data = weight.raw::<T>();
         let at = |g: usize, e: usize, i: usize, out: usize| {
-            data[offset + (g * o + out) * strides[0] + i * strides[1] + e / kw * strides[2] + e % kw * strides[3]]
+            data[offset
+                + (g * o + out) * strides[0]
+                + i * strides[1]
+                + e / kw * strides[2]
+                + e % kw * strides[3]]
         };
         let geometry = geometry(options, weight.shape());
         let c_in = match direction {
@@ -114,13 +127,17 @@ impl<T: Float> Packed<T> {
             (Direction::OutToIn, Algorithm::Winograd) => {
                 let plan = Plan::adjoint(geometry);
                 let ((first, _), _) = plan.reach();
-                // Where each element of a phase's 3×3 kernel is in the weight; nowhere if it is zero.
+                // Where each element of a phase's 3×3 kernel is in the weight; nowhere if it is
+                // zero.
                 let element = |phase: &Phase, e: usize| {
                     let tap = (first + (e / 3) as isize, first + (e % 3) as isize);
                     phase.taps.iter().position(|&at| at == tap).map(|tap| phase.elements[tap])
                 };
-                let elements: Vec<[Option<usize>; 9]> =
-                    plan.phases.iter().map(|phase| std::array::from_fn(|e| element(phase, e))).collect();
+                let elements: Vec<[Option<usize>; 9]> = plan
+                    .phases
+                    .iter()
+                    .map(|phase| std::array::from_fn(|e| element(phase, e)))
+                    .collect();
                 let weights = winograd::Weights::new(plan.out_step, o, i, |phase, e, from, to| {
                     elements[phase][e].map_or(T::zero(), |e| at(0, e, to, from))
                 });
@@ -133,7 +150,8 @@ impl<T: Float> Packed<T> {
             }
             (Direction::OutToIn, Algorithm::Direct) => {
                 let plan = Plan::adjoint(geometry);
-                let weights = direct::Packed::new(&plan, groups, o, i, |g, e, from, to| at(g, e, to, from));
+                let weights =
+                    direct::Packed::new(&plan, groups, o, i, |g, e, from, to| at(g, e, to, from));
                 Self::Direct { plan, weights }
             }
         }
@@ -149,14 +167,18 @@ impl<T: Float> Packed<T> {
         fusion: Fusion<'_, T>,
     ) {
         match self {
-            Self::Direct { plan, weights } => direct::correlate(plan, x, weights, bias, out, size, fusion),
-            Self::Winograd { weights, padding } => winograd::convolve(x, weights, *padding, bias, out, size, fusion),
+            Self::Direct { plan, weights } => {
+                direct::correlate(plan, x, weights, bias, out, size, fusion)
+            }
+            Self::Winograd { weights, padding } => {
+                winograd::convolve(x, weights, *padding, bias, out, size, fusion)
+            }
         }
     }
 }
 
-/// Σ over pixels of `x`, with `read` applied, at each kernel element times `dy`, as a weight of `shape`
-/// `[channels of dy, channels of x / groups, kH, kW]`.
+/// Σ over pixels of `x`, with `read` applied, at each kernel element times `dy`, as a weight of
+/// `shape` `[channels of dy, channels of x / groups, kH, kW]`.
 pub(super) fn weight_sums<T: Float>(
     options: Conv2dOptions,
     x: &Tensor,
@@ -168,17 +190,23 @@ pub(super) fn weight_sums<T: Float>(
     let (x, dy) = (as_channels_last(&x)?, as_channels_last(&dy)?);
     let geometry = geometry(options, shape);
     let sums = match choose(Direction::InToOut, geometry.kernel, options, x.c.min(dy.c)) {
-        Algorithm::Direct => direct::weight_gradient(&Plan::forward(geometry), x, dy, options.groups, read),
+        Algorithm::Direct => {
+            direct::weight_gradient(&Plan::forward(geometry), x, dy, options.groups, read)
+        }
         Algorithm::Winograd => winograd::weight_gradient(x, dy, options.padding as isize, read),
     };
     let (o, i, taps) = (shape[0] / options.groups, shape[1], shape[2] * shape[3]);
     let sums = sums.as_slice::<T>();
-    // From [group][tap][in][out] to the weight's memory order, [group·out][tap][in], some output channels at a time.
+    // From [group][tap][in][out] to the weight's memory order, [group·out][tap][in], some output
+    // channels at a time.
     Ok(Tensor::build(shape, |out: &mut [T]| {
-        let together = (1..=T::BLOCK).rev().find(|channels| o.is_multiple_of(*channels)).unwrap_or(1);
+        let together =
+            (1..=T::BLOCK).rev().find(|channels| o.is_multiple_of(*channels)).unwrap_or(1);
         out.par_chunks_mut((together * taps * i).max(1)).enumerate().for_each(|(block, out)| {
             let (group, first) = (block * together / o, block * together % o);
-            for (row, sums) in sums[group * taps * i * o..].chunks_exact(o).take(taps * i).enumerate() {
+            for (row, sums) in
+                sums[group * taps * i * o..].chunks_exact(o).take(taps * i).enumerate()
+            {
                 for (channel, sum) in sums[first..first + together].iter().enumerate() {
                     out[channel * taps * i + row] = *sum;
                 }

@@ -8,13 +8,17 @@ use proptest::prelude::*;
 fn naive(x: &Tensor, w: &Tensor, b: Option<&Tensor>, o: Conv2dOptions) -> Vec<f64> {
     let [n, c, h, width] = x.dims4("naive").unwrap();
     let [c_out, per_group, kh, kw] = w.dims4("naive").unwrap();
-    let (xs, ws, bs) = (x.to_f64_vec().unwrap(), w.to_f64_vec().unwrap(), b.map(|b| b.to_f64_vec().unwrap()));
-    let out = |size: usize, k: usize| (size + 2 * o.padding - o.dilation * (k - 1) - 1) / o.stride + 1;
+    let (xs, ws, bs) =
+        (x.to_f64_vec().unwrap(), w.to_f64_vec().unwrap(), b.map(|b| b.to_f64_vec().unwrap()));
+    let out =
+        |size: usize, k: usize| (size + 2 * o.padding - o.dilation * (k - 1) - 1) / o.stride + 1;
     let mut y = Vec::new();
     for (n, out_c) in (0..n).flat_map(|n| (0..c_out).map(move |o| (n, o))) {
         for (r, col) in (0..out(h, kh)).flat_map(|r| (0..out(width, kw)).map(move |c| (r, c))) {
             let mut sum = bs.as_ref().map_or(0.0, |b| b[out_c]);
-            for (i, k, l) in (0..per_group).flat_map(|i| (0..kh * kw).map(move |e| (i, e / kw, e % kw))) {
+            for (i, k, l) in
+                (0..per_group).flat_map(|i| (0..kh * kw).map(move |e| (i, e / kw, e % kw)))
+            {
                 let row = (r * o.stride + k * o.dilation).wrapping_sub(o.padding);
                 let column = (col * o.stride + l * o.dilation).wrapping_sub(o.padding);
                 if row < h && column < width {
@@ -71,7 +75,8 @@ fn the_number_of_threads_does_not_change_a_bit() {
             let (x, w) = (tape.leaf(&x), tape.leaf(&w));
             let y = x.conv2d(&w, None, Conv2dOptions { padding: 1, ..Default::default() }).unwrap();
             let gradients = tape.backward(&y.mul(&y).unwrap().sum_all().unwrap()).unwrap();
-            [&y, gradients.get(&x).unwrap(), gradients.get(&w).unwrap()].map(|t| t.to_vec::<f32>().unwrap())
+            [&y, gradients.get(&x).unwrap(), gradients.get(&w).unwrap()]
+                .map(|t| t.to_vec::<f32>().unwrap())
         })
     };
     assert_eq!(run(1), run(3));
@@ -80,7 +85,8 @@ fn the_number_of_threads_does_not_change_a_bit() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    /// The same bits as with a residual; in its memory if nobody else holds it, and never when somebody does.
+    /// The same bits as with a residual; in its memory if nobody else holds it, and never when
+    /// somebody does.
     #[test]
     fn a_sum_made_in_the_memory_of_its_residual_is_the_same(
         list in proptest::collection::vec(any::<u32>(), 12),
@@ -131,17 +137,29 @@ fn a_residual_on_a_tape_is_left_alone_and_gets_its_gradient() {
     // Nobody else holds this one, but the weight is on a tape.
     let tape = crate::Tape::new();
     let w = tape.leaf(&w.detach());
-    let y = x.conv2d_onto(Tensor::zeros(x.shape(), DType::F64), &w, None, options, Around::default()).unwrap();
+    let y = x
+        .conv2d_onto(Tensor::zeros(x.shape(), DType::F64), &w, None, options, Around::default())
+        .unwrap();
     assert!(tape.backward(&y.sum_all().unwrap()).unwrap().get(&w).is_some());
-    let wrong = x.conv2d_onto(Tensor::zeros(&[1, 8, 6, 5], DType::F64), &w.detach(), None, options, Around::default());
-    assert_eq!(wrong.unwrap_err().to_string(), "conv2d: residual [1, 8, 6, 5] does not fit the output [1, 8, 6, 6]");
+    let wrong = x.conv2d_onto(
+        Tensor::zeros(&[1, 8, 6, 5], DType::F64),
+        &w.detach(),
+        None,
+        options,
+        Around::default(),
+    );
+    assert_eq!(
+        wrong.unwrap_err().to_string(),
+        "conv2d: residual [1, 8, 6, 5] does not fit the output [1, 8, 6, 6]"
+    );
 }
 
 #[test]
 fn what_does_not_fit_is_named() {
     let x = Tensor::zeros(&[1, 3, 8, 8], DType::F32);
     let w = Tensor::zeros(&[32, 6, 3, 3], DType::F32);
-    let refuse = |x: &Tensor, w: &Tensor, b: Option<&Tensor>, o| x.conv2d(w, b, o).unwrap_err().to_string();
+    let refuse =
+        |x: &Tensor, w: &Tensor, b: Option<&Tensor>, o| x.conv2d(w, b, o).unwrap_err().to_string();
     let plain = Conv2dOptions::default();
     assert_eq!(
         refuse(&x, &w, None, plain),

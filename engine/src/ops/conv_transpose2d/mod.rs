@@ -1,31 +1,38 @@
 //! Two-dimensional transposed convolution: the adjoint of `conv2d`, used to enlarge maps.
 //!
-//! y\[n, o, s·r + d·k − p, …\] += w\[i, o, k, l\] · x\[n, i, r, c\]. It is computed by phases: the output pixels with the
-//! same remainder mod the stride are a stride-1 convolution of x with a part of the kernel (a 4×4 kernel of stride 2
-//! is four 2×2 ones), so nothing is scattered. In f32 those four are Winograd's. Its dx is the forward plan of conv2d, its dw that of conv2d
-//! with x and dy exchanged.
+//! y\[n, o, s·r + d·k − p, …\] += w\[i, o, k, l\] · x\[n, i, r, c\]. It is computed by phases: the
+//! output pixels with the same remainder mod the stride are a stride-1 convolution of x with a part
+//! of the kernel (a 4×4 kernel of stride 2 is four 2×2 ones), so nothing is scattered. In f32 those
+//! four are Winograd's. Its dx is the forward plan of conv2d, its dw that of conv2d with x and dy
+//! exchanged.
 
 use super::conv2d::{
-    self, Conv2dOptions, Direction, Gelus, Kept, Operands, PackedWeight, as_map, check_bias, check_dtypes, check_settings,
-    sample_settings,
+    self, Conv2dOptions, Direction, Gelus, Kept, Operands, PackedWeight, as_map, check_bias,
+    check_dtypes, check_settings, sample_settings,
 };
 use super::{Op, apply};
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Error, Meta, Result, Tensor};
 
 /// This room in the sweep.
-pub const ROOM: Room = Room { name: "conv_transpose2d", operations: &[("conv_transpose2d", sample)] };
+pub const ROOM: Room =
+    Room { name: "conv_transpose2d", operations: &[("conv_transpose2d", sample)] };
 
 impl Tensor {
-    /// The transposed convolution of `[N, I, H, W]` with `weight` `[I, O/groups, kH, kW]`, plus `bias` `[O]`; gives
-    /// `[N, O, H', W']` with H' = (H − 1)·stride − 2·padding + dilation·(kH − 1) + 1. `options` are those of the
-    /// convolution that it transposes.
-    pub fn conv_transpose2d(&self, weight: &Tensor, bias: Option<&Tensor>, options: Conv2dOptions) -> Result<Tensor> {
+    /// The transposed convolution of `[N, I, H, W]` with `weight` `[I, O/groups, kH, kW]`, plus
+    /// `bias` `[O]`; gives `[N, O, H', W']` with H' = (H − 1)·stride − 2·padding + dilation·(kH −
+    /// 1) + 1. `options` are those of the convolution that it transposes.
+    pub fn conv_transpose2d(
+        &self,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        options: Conv2dOptions,
+    ) -> Result<Tensor> {
         self.conv_transpose2d_with(weight, bias, options, false, None)
     }
 
-    /// The same, or its GELU if `gelu_output`, of which only the numbers before it are kept for the gradient; with the weight
-    /// `packed` before, if it is.
+    /// The same, or its GELU if `gelu_output`, of which only the numbers before it are kept for the
+    /// gradient; with the weight `packed` before, if it is.
     pub fn conv_transpose2d_with(
         &self,
         weight: &Tensor,
@@ -59,14 +66,19 @@ impl Op for ConvTranspose2d {
         let Conv2dOptions { stride, padding, dilation, groups } = self.options;
         let op = Self::NAME;
         let dtype = check_dtypes(op, inputs)?;
-        let (&[n, c_in, h, w], &[from, per_group, kh, kw]) = (as_map(op, &inputs[0])?, as_map(op, &inputs[1])?);
+        let (&[n, c_in, h, w], &[from, per_group, kh, kw]) =
+            (as_map(op, &inputs[0])?, as_map(op, &inputs[1])?);
         check_settings(op, self.options)?;
         if from != c_in || c_in % groups != 0 {
             let weight = &inputs[1].shape;
-            let message = format!("input has {c_in} channels, weight {weight:?} with {groups} groups expects {from}");
+            let message = format!(
+                "input has {c_in} channels, weight {weight:?} with {groups} groups expects {from}"
+            );
             return Err(Error::shape(op, message));
         }
-        self.packed.iter().try_for_each(|p| p.check(op, Direction::OutToIn, &inputs[1], self.options))?;
+        self.packed
+            .iter()
+            .try_for_each(|p| p.check(op, Direction::OutToIn, &inputs[1], self.options))?;
         let channels = per_group * groups;
         check_bias(op, inputs.get(2), channels)?;
         let out = |size: usize, k: usize| {
@@ -75,8 +87,15 @@ impl Op for ConvTranspose2d {
             full.checked_sub(padding.checked_mul(2)?)
         };
         match (out(h, kh), out(w, kw)) {
-            (Some(out_h), Some(out_w)) => Ok(Meta { shape: vec![n, channels, out_h, out_w], dtype }),
-            _ => Err(Error::shape(op, format!("nothing is left of a {h}×{w} input with a {kh}×{kw} kernel and padding {padding}"))),
+            (Some(out_h), Some(out_w)) => {
+                Ok(Meta { shape: vec![n, channels, out_h, out_w], dtype })
+            }
+            _ => Err(Error::shape(
+                op,
+                format!(
+                    "nothing is left of a {h}×{w} input with a {kh}×{kw} kernel and padding {padding}"
+                ),
+            )),
         }
     }
 
@@ -87,9 +106,15 @@ impl Op for ConvTranspose2d {
         conv2d::forward(Direction::OutToIn, self.options, self.gelu(), operands, &shape, need)
     }
 
-    fn backward(&self, saved: Self::Saved, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn backward(
+        &self,
+        saved: Self::Saved,
+        dy: &Tensor,
+        need: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
         let dz = conv2d::through_output(&saved, dy)?;
-        let mut gradients = conv2d::backward(Direction::OutToIn, self.options, self.gelu(), saved, &dz, need)?;
+        let mut gradients =
+            conv2d::backward(Direction::OutToIn, self.options, self.gelu(), saved, &dz, need)?;
         if let Some(&wanted) = need.get(2) {
             gradients.push(wanted.then(|| conv2d::bias_gradient(&dz)).transpose()?);
         }
@@ -114,7 +139,9 @@ fn sample(c: &mut Choices) -> Sample {
     }
     let Conv2dOptions { stride, padding, dilation, groups } = options;
     let gelu = c.flag();
-    let label = format!("stride {stride}, padding {padding}, dilation {dilation}, groups {groups}, gelu {gelu}");
+    let label = format!(
+        "stride {stride}, padding {padding}, dilation {dilation}, groups {groups}, gelu {gelu}"
+    );
     Sample::new(label, inputs, move |x| {
         x[0].conv_transpose2d_with(&x[1], x.get(2), options, gelu, None)
     })
@@ -130,22 +157,30 @@ mod tests {
     fn a_pixel_becomes_the_kernel() {
         let x = Tensor::from_slice(&[2.0], &[1, 1, 1, 1]).unwrap();
         let w = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0], &[1, 1, 2, 2]).unwrap();
-        let y = x.conv_transpose2d(&w, None, Conv2dOptions { stride: 2, ..Default::default() }).unwrap();
-        assert_eq!((y.shape(), y.to_f64_vec().unwrap()), (&[1, 1, 2, 2][..], vec![2.0, 4.0, 6.0, 8.0]));
+        let y = x
+            .conv_transpose2d(&w, None, Conv2dOptions { stride: 2, ..Default::default() })
+            .unwrap();
+        assert_eq!(
+            (y.shape(), y.to_f64_vec().unwrap()),
+            (&[1, 1, 2, 2][..], vec![2.0, 4.0, 6.0, 8.0])
+        );
     }
 
     /// The definition, written down: every input number times the kernel, added where it falls.
     fn scattered(x: &Tensor, w: &Tensor, o: Conv2dOptions, [out_h, out_w]: [usize; 2]) -> Vec<f64> {
-        let ([n, c_in, h, width], [_, c_out, kh, kw]) = (x.dims4("x").unwrap(), w.dims4("w").unwrap());
+        let ([n, c_in, h, width], [_, c_out, kh, kw]) =
+            (x.dims4("x").unwrap(), w.dims4("w").unwrap());
         let (xs, ws) = (x.to_f64_vec().unwrap(), w.to_f64_vec().unwrap());
         let mut y = vec![0.0; n * c_out * out_h * out_w];
         for (at, &x) in xs.iter().enumerate() {
-            let (column, row, i, n) = (at % width, at / width % h, at / (width * h) % c_in, at / (width * h * c_in));
+            let (column, row, i, n) =
+                (at % width, at / width % h, at / (width * h) % c_in, at / (width * h * c_in));
             for (e, to) in (0..kh * kw).flat_map(|e| (0..c_out).map(move |to| (e, to))) {
                 let r = (row * o.stride + e / kw * o.dilation).wrapping_sub(o.padding);
                 let c = (column * o.stride + e % kw * o.dilation).wrapping_sub(o.padding);
                 if r < out_h && c < out_w {
-                    y[((n * c_out + to) * out_h + r) * out_w + c] += ws[(i * c_out + to) * kh * kw + e] * x;
+                    y[((n * c_out + to) * out_h + r) * out_w + c] +=
+                        ws[(i * c_out + to) * kh * kw + e] * x;
                 }
             }
         }
@@ -155,7 +190,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
-        // With 8 channels or more the network's 4×4 kernel of stride 2 is Winograd's, which rounds more than others.
+        // With 8 channels or more the network's 4×4 kernel of stride 2 is Winograd's, which rounds
+        // more than others.
         #[test]
         fn agrees_with_its_definition(
             n in 1..=2usize, h in 4..=13usize, w in 4..=13usize, c_in in 1..=40usize, c_out in 1..=40usize,
@@ -192,7 +228,9 @@ mod tests {
     fn so_is_the_gradient_of_a_strided_one_on_odd_maps() {
         // Its phases are not of one size there: 9 rows are 5 of the first and 4 of the second.
         let mut rng = Rng::new(10);
-        for ((h, w), padding) in [((9, 15), 0), ((9, 14), 1), ((13, 11), 1), ((5, 7), 2), ((23, 33), 2)] {
+        for ((h, w), padding) in
+            [((9, 15), 0), ((9, 14), 1), ((13, 11), 1), ((5, 7), 2), ((23, 33), 2)]
+        {
             let options = Conv2dOptions { stride: 2, padding, ..Default::default() };
             let x = Tensor::randn(&[2, 5, h, w], DType::F64, &mut rng);
             let weight = Tensor::randn(&[19, 5, 4, 4], DType::F64, &mut rng);
@@ -200,9 +238,17 @@ mod tests {
             let leaf = tape.leaf(&x);
             let y = leaf.conv2d(&weight, None, options).unwrap();
             let dy = Tensor::randn(y.shape(), DType::F64, &mut rng);
-            let dx = tape.backward_from(&[&y], vec![Some(dy.clone())]).unwrap().take(&leaf).unwrap();
+            let dx =
+                tape.backward_from(&[&y], vec![Some(dy.clone())]).unwrap().take(&leaf).unwrap();
             let expected = scattered(&dy, &weight, options, [h, w]);
-            let off = dx.to_f64_vec().unwrap().iter().zip(&expected).map(|(a, b)| (a - b).abs()).max_by(f64::total_cmp).unwrap_or(0.0);
+            let off = dx
+                .to_f64_vec()
+                .unwrap()
+                .iter()
+                .zip(&expected)
+                .map(|(a, b)| (a - b).abs())
+                .max_by(f64::total_cmp)
+                .unwrap_or(0.0);
             assert!(off < 1e-11, "{h}×{w}, padding {padding}: off by {off:e}");
         }
     }
@@ -211,16 +257,35 @@ mod tests {
     fn what_does_not_fit_is_named() {
         let x = Tensor::zeros(&[1, 3, 1, 1], DType::F32);
         let w = Tensor::zeros(&[4, 2, 2, 2], DType::F32);
-        let message = x.conv_transpose2d(&w, None, Conv2dOptions::default()).unwrap_err().to_string();
-        assert_eq!(message, "conv_transpose2d: input has 3 channels, weight [4, 2, 2, 2] with 1 groups expects 4");
+        let message =
+            x.conv_transpose2d(&w, None, Conv2dOptions::default()).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "conv_transpose2d: input has 3 channels, weight [4, 2, 2, 2] with 1 groups expects 4"
+        );
         let w = Tensor::zeros(&[3, 2, 1, 1], DType::F32);
         let options = Conv2dOptions { padding: 1, ..Default::default() };
-        assert!(x.conv_transpose2d(&w, None, options).unwrap_err().to_string().contains("nothing is left"));
+        assert!(
+            x.conv_transpose2d(&w, None, options)
+                .unwrap_err()
+                .to_string()
+                .contains("nothing is left")
+        );
         let plain = Conv2dOptions::default();
         let packed = PackedWeight::new(&w, plain).unwrap();
-        let message = x.conv_transpose2d_with(&w, None, plain, false, Some(&packed)).unwrap_err().to_string();
-        assert_eq!(message, "conv_transpose2d: the packed weight was made of another weight or for other options");
+        let message =
+            x.conv_transpose2d_with(&w, None, plain, false, Some(&packed)).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "conv_transpose2d: the packed weight was made of another weight or for other options"
+        );
         let flat = Tensor::zeros(&[3, 2], DType::F32);
-        assert!(PackedWeight::transposed(&flat, plain).err().unwrap().to_string().starts_with("conv_transpose2d: "));
+        assert!(
+            PackedWeight::transposed(&flat, plain)
+                .err()
+                .unwrap()
+                .to_string()
+                .starts_with("conv_transpose2d: ")
+        );
     }
 }

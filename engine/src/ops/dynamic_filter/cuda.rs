@@ -14,10 +14,12 @@ const TURNED: [&str; 2] = ["dynamic_filter_turned_3", "dynamic_filter_turned_any
 const BLOCK: usize = 128;
 const LANES: usize = 4;
 
-/// Most rows of a thread's strip. A longer one loads fewer rows twice; a shorter one leaves more threads.
+/// Most rows of a thread's strip. A longer one loads fewer rows twice; a shorter one leaves more
+/// threads.
 const ROWS: usize = 16;
 
-/// As many threads, or blocks that sum, keep a large GPU busy. These are constants, so that the order of additions is as well.
+/// As many threads, or blocks that sum, keep a large GPU busy. These are constants, so that the
+/// order of additions is as well.
 const THREADS: usize = 1 << 17;
 const BLOCKS: usize = 512;
 
@@ -67,7 +69,8 @@ pub(super) fn forward(
     filter(gpu, FORWARD, x, taps, shift, padding, THREADS)
 }
 
-/// The gradients of the input, the taps and, if there was one, the shift: one pass over `dy` for the first, one for the others.
+/// The gradients of the input, the taps and, if there was one, the shift: one pass over `dy` for
+/// the first, one for the others.
 pub(super) fn backward(
     gpu: &'static Gpu,
     x: Option<&Tensor>,
@@ -108,7 +111,12 @@ fn filter(
     let (x, taps) = (x.standard()?, taps.standard()?);
     let shift = shift.map(Tensor::standard).transpose()?;
     let y = Tensor::new_on_gpu(gpu, x.shape(), x.dtype())?;
-    let addresses = [y.address()?, x.address()?, taps.address()?, shift.as_ref().map_or(Ok(0), Tensor::address)?];
+    let addresses = [
+        y.address()?,
+        x.address()?,
+        taps.address()?,
+        shift.as_ref().map_or(Ok(0), Tensor::address)?,
+    ];
     let rows = (y.numel() / LANES / threads).clamp(1, ROWS);
     let map = Map::new(&x, taps.shape(), padding, rows)?;
     let (kernel, threads) = match in_fours(&x, &addresses[..3], map.k) {
@@ -124,10 +132,13 @@ fn filter(
 /// Whether the kernels for 3×3 taps, which load four channels at once, can do it.
 fn in_fours(x: &Tensor, addresses: &[u64], k: i32) -> bool {
     let alignment = (LANES * x.dtype().size()).min(16) as u64;
-    k == 3 && x.shape()[1].is_multiple_of(LANES) && addresses.iter().all(|address| address % alignment == 0)
+    k == 3
+        && x.shape()[1].is_multiple_of(LANES)
+        && addresses.iter().all(|address| address % alignment == 0)
 }
 
-/// How blocks share the sums over a map: as `Pieces` in `dynamic_filter.cu`, and the height of their strips of rows.
+/// How blocks share the sums over a map: as `Pieces` in `dynamic_filter.cu`, and the height of
+/// their strips of rows.
 struct Pieces {
     lanes: usize,
     beside: usize,
@@ -138,7 +149,8 @@ struct Pieces {
 }
 
 impl Pieces {
-    /// For `n` maps of `h` × `w` pixels, whose channels are in `groups` that one thread has: about as many `blocks`.
+    /// For `n` maps of `h` × `w` pixels, whose channels are in `groups` that one thread has: about
+    /// as many `blocks`.
     fn new([n, h, w]: [usize; 3], groups: usize, blocks: usize) -> Self {
         let chunks = groups.div_ceil(32);
         let lanes = groups.div_ceil(chunks);
@@ -153,7 +165,8 @@ impl Pieces {
     }
 }
 
-/// The gradients of taps of shape `shape` and, if asked for, of the shift, by sums in about as many `blocks`.
+/// The gradients of taps of shape `shape` and, if asked for, of the shift, by sums in about as many
+/// `blocks`.
 fn sums(
     gpu: &'static Gpu,
     x: &Tensor,
@@ -166,7 +179,10 @@ fn sums(
     let [n, c, h, w] = x.dims4(OP)?;
     if x.numel() == 0 {
         let shift = || Tensor::zeros_on_gpu(gpu, &[n, c], x.dtype());
-        return Ok((Tensor::zeros_on_gpu(gpu, shape, x.dtype())?, shifted.then(shift).transpose()?));
+        return Ok((
+            Tensor::zeros_on_gpu(gpu, shape, x.dtype())?,
+            shifted.then(shift).transpose()?,
+        ));
     }
     let (x, dy) = (x.standard()?, dy.standard()?);
     let (from, dy) = (x.address()?, dy.address()?);
@@ -178,14 +194,19 @@ fn sums(
     let real = if x.dtype() == crate::DType::F64 { 8 } else { 4 };
     let partial = gpu.allocate(n * count * parts * c * real)?;
     let blocks = n * count * pieces.chunks;
-    let (kernel, blocks) = if in_fours { ("dynamic_filter_products_3", blocks) } else { ("dynamic_filter_products_any", blocks * parts) };
+    let (kernel, blocks) = if in_fours {
+        ("dynamic_filter_products_3", blocks)
+    } else {
+        ("dynamic_filter_products_any", blocks * parts)
+    };
     let launch = |kernel, blocks, threads| {
         let grid = [blocks, 1, 1];
         Launch { module: OP, kernel, dtype: x.dtype(), grid, block: [threads, 1, 1], shared: 0 }
     };
     let Pieces { lanes, beside, chunks, tiles, steps, .. } = pieces;
     let sharing = [lanes, beside, chunks, tiles, steps].map(|number| number as u32);
-    launch(kernel, blocks, BLOCK as u32).run(gpu, &[&partial.address(), &from, &dy, &map, &sharing])?;
+    launch(kernel, blocks, BLOCK as u32)
+        .run(gpu, &[&partial.address(), &from, &dy, &map, &sharing])?;
 
     let d_taps = Tensor::new_on_gpu(gpu, shape, x.dtype())?;
     let d_shift = shifted.then(|| Tensor::new_on_gpu(gpu, &[n, c], x.dtype())).transpose()?;
@@ -202,9 +223,17 @@ mod tests {
     use crate::ops::dynamic_filter::kernel;
     use crate::{DType, Device, Rng};
 
-    /// Images, channels, groups and K: in fours and not, lanes in one chunk and in two, groups of one channel and of more.
-    const CASES: [[usize; 4]; 7] =
-        [[2, 8, 8, 3], [1, 24, 2, 3], [2, 160, 160, 3], [1, 5, 5, 3], [1, 66, 11, 3], [2, 4, 2, 5], [1, 8, 8, 1]];
+    /// Images, channels, groups and K: in fours and not, lanes in one chunk and in two, groups of
+    /// one channel and of more.
+    const CASES: [[usize; 4]; 7] = [
+        [2, 8, 8, 3],
+        [1, 24, 2, 3],
+        [2, 160, 160, 3],
+        [1, 5, 5, 3],
+        [1, 66, 11, 3],
+        [2, 4, 2, 5],
+        [1, 8, 8, 1],
+    ];
 
     fn assert_close(there: &Tensor, here: &Tensor, what: &str) {
         let tolerance = if here.dtype() == DType::F64 { 1e-12 } else { 1e-5 };
@@ -219,8 +248,12 @@ mod tests {
     fn strips_and_pieces_of_any_size_give_the_same() {
         let Some(gpu) = crate::cuda::tests::gpu() else { return };
         let mut rng = Rng::new(1);
-        for (dtype, [n, c, groups, k]) in [DType::F64, DType::F32].into_iter().flat_map(|d| CASES.map(|case| (d, case))) {
-            for (padding, [h, w]) in [(Border::Reflect, [19, 23]), (Border::Zero, [33, 4]), (Border::Reflect, [3, 40])] {
+        for (dtype, [n, c, groups, k]) in
+            [DType::F64, DType::F32].into_iter().flat_map(|d| CASES.map(|case| (d, case)))
+        {
+            for (padding, [h, w]) in
+                [(Border::Reflect, [19, 23]), (Border::Zero, [33, 4]), (Border::Reflect, [3, 40])]
+            {
                 let mut random = |shape: &[usize]| Tensor::randn(shape, dtype, &mut rng);
                 let (x, taps) = (random(&[n, c, h, w]), random(&[n, groups, k, k]));
                 let (shift, dy) = (random(&[n, c]), random(&[n, c, h, w]));
@@ -232,15 +265,21 @@ mod tests {
                 let d_shift = dy.sum(&[2, 3]).unwrap();
                 let (x, taps, shift, dy) = (there(&x), there(&taps), there(&shift), there(&dy));
                 for threads in [1, x.numel() / LANES / 5, THREADS] {
-                    let found = filter(gpu, FORWARD, &x, &taps, Some(&shift), padding, threads).unwrap();
+                    let found =
+                        filter(gpu, FORWARD, &x, &taps, Some(&shift), padding, threads).unwrap();
                     assert_close(&found, &y, &format!("y of {what}, {threads} threads"));
                     let found = filter(gpu, TURNED, &dy, &taps, None, padding, threads).unwrap();
                     assert_close(&found, &dx, &format!("dx of {what}, {threads} threads"));
                 }
                 for blocks in [1, 3, BLOCKS] {
-                    let (taps, shift) = sums(gpu, &x, taps.shape(), &dy, padding, true, blocks).unwrap();
+                    let (taps, shift) =
+                        sums(gpu, &x, taps.shape(), &dy, padding, true, blocks).unwrap();
                     assert_close(&taps, &d_taps, &format!("d_taps of {what}, {blocks} blocks"));
-                    assert_close(&shift.unwrap(), &d_shift, &format!("d_shift of {what}, {blocks} blocks"));
+                    assert_close(
+                        &shift.unwrap(),
+                        &d_shift,
+                        &format!("d_shift of {what}, {blocks} blocks"),
+                    );
                 }
             }
         }

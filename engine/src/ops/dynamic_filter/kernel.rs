@@ -1,8 +1,8 @@
 //! The loops of the dynamic filter.
 
+use super::Border;
 #[cfg(feature = "cuda")]
 use super::cuda;
-use super::Border;
 use crate::cpu::for_each_line;
 use crate::simd::{Kernel, vectorize};
 use crate::{Float, Result, Tensor, dispatch_float};
@@ -10,10 +10,16 @@ use rayon::prelude::*;
 
 const OP: &str = "dynamic_filter";
 
-/// How many lines of a map are summed into one partial gradient of the taps: a constant, so that the order of additions is too.
+/// How many lines of a map are summed into one partial gradient of the taps: a constant, so that
+/// the order of additions is too.
 const LINES: usize = 4;
 
-pub(super) fn forward(x: &Tensor, taps: &Tensor, shift: Option<&Tensor>, padding: Border) -> Result<Tensor> {
+pub(super) fn forward(
+    x: &Tensor,
+    taps: &Tensor,
+    shift: Option<&Tensor>,
+    padding: Border,
+) -> Result<Tensor> {
     on_gpu!(x, gpu => cuda::forward(gpu, x, taps, shift, padding));
     let [_, _, h, w] = x.dims4(OP)?;
     let k = taps.shape()[2];
@@ -27,7 +33,8 @@ pub(super) fn backward_x(taps: &Tensor, dy: &Tensor, padding: Border) -> Result<
     filter(dy, taps, None, &Seen::new(h, k, padding).turned(), &Seen::new(w, k, padding).turned())
 }
 
-/// For each place along an axis, the places that it is a sum of, each with the number of its tap along that axis.
+/// For each place along an axis, the places that it is a sum of, each with the number of its tap
+/// along that axis.
 struct Seen(Vec<Vec<(usize, usize)>>);
 
 impl Seen {
@@ -64,8 +71,15 @@ impl Seen {
     }
 }
 
-/// For every pixel, the sum of the pixels that `rows` and `cols` say it sees, times their taps, and of the `shift`.
-fn filter(x: &Tensor, taps: &Tensor, shift: Option<&Tensor>, rows: &Seen, cols: &Seen) -> Result<Tensor> {
+/// For every pixel, the sum of the pixels that `rows` and `cols` say it sees, times their taps, and
+/// of the `shift`.
+fn filter(
+    x: &Tensor,
+    taps: &Tensor,
+    shift: Option<&Tensor>,
+    rows: &Seen,
+    cols: &Seen,
+) -> Result<Tensor> {
     let [n, c, h, w] = x.dims4(OP)?;
     let k = taps.shape()[2];
     let x = x.standard()?;
@@ -86,8 +100,8 @@ fn filter(x: &Tensor, taps: &Tensor, shift: Option<&Tensor>, rows: &Seen, cols: 
     })
 }
 
-/// The taps `[N, G, K, K]` in the order N, K, K, C, repeated for the channels of a group, so that a pixel's channels
-/// meet theirs side by side.
+/// The taps `[N, G, K, K]` in the order N, K, K, C, repeated for the channels of a group, so that a
+/// pixel's channels meet theirs side by side.
 fn per_channel<T: Float>(taps: &Tensor, channels: usize) -> Result<Vec<T>> {
     let groups = taps.shape()[1];
     let taps = taps.standard()?;
@@ -156,8 +170,14 @@ impl<T: Float> Line<'_, T> {
     }
 }
 
-/// The adjoint in the taps, of shape `shape`: Σ dy·x over the pixels and the channels of a group, for each tap.
-pub(super) fn backward_taps(x: &Tensor, shape: &[usize], dy: &Tensor, padding: Border) -> Result<Tensor> {
+/// The adjoint in the taps, of shape `shape`: Σ dy·x over the pixels and the channels of a group,
+/// for each tap.
+pub(super) fn backward_taps(
+    x: &Tensor,
+    shape: &[usize],
+    dy: &Tensor,
+    padding: Border,
+) -> Result<Tensor> {
     let [n, c, h, w] = x.dims4(OP)?;
     let (groups, k) = (shape[1], shape[2]);
     let (rows, cols) = (Seen::new(h, k, padding), Seen::new(w, k, padding).by_tap(k));
@@ -230,7 +250,8 @@ impl<T: Float> Kernel for Products<'_, T> {
     }
 }
 
-/// Adds the products of `B` channels of a line's pixels with what they see by one tap; the sums stay in registers.
+/// Adds the products of `B` channels of a line's pixels with what they see by one tap; the sums
+/// stay in registers.
 #[inline(always)]
 fn products<T: Float, const B: usize>(
     x: &[T],

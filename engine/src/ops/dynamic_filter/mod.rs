@@ -1,9 +1,11 @@
-//! The dynamic filter: every image, and every group of its channels, convolved with taps of its own.
+//! The dynamic filter: every image, and every group of its channels, convolved with taps of its
+//! own.
 //!
-//! This is the filter of LAM (equation 7 of the IRNeXt paper, without its residual): the taps are computed from the features
-//! they are then applied to. Written with `unfold` it moves the map K² times; here no unfolded or padded copy is made, as
-//! a table per axis says which inputs each output sees, borders included. The gradient of the input is the same loop with
-//! the tables turned round.
+//! This is the filter of LAM (equation 7 of the IRNeXt paper, without its residual): the taps are
+//! computed from the features they are then applied to. Written with `unfold` it moves the map K²
+//! times; here no unfolded or padded copy is made, as a table per axis says which inputs each
+//! output sees, borders included. The gradient of the input is the same loop with the tables turned
+//! round.
 
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -17,7 +19,10 @@ use crate::{Error, Meta, Result, Tensor};
 /// This room in the sweep.
 pub const ROOM: Room = Room {
     name: "dynamic_filter",
-    operations: &[("dynamic_filter", |c| sample(c, false)), ("dynamic_filter", |c| sample(c, true))],
+    operations: &[
+        ("dynamic_filter", |c| sample(c, false)),
+        ("dynamic_filter", |c| sample(c, true)),
+    ],
 };
 
 /// What lies beyond the border of a map.
@@ -30,17 +35,22 @@ pub enum Border {
 }
 
 impl Tensor {
-    /// Σᵢⱼ x̃[n, c, h + i − ⌊K/2⌋, w + j − ⌊K/2⌋] · taps[n, g, i, j], where x̃ is `self` `[N, C, H, W]` beyond whose border
-    /// `padding` lies, and g the group of channel c.
+    /// Σᵢⱼ x̃[n, c, h + i − ⌊K/2⌋, w + j − ⌊K/2⌋] · taps[n, g, i, j], where x̃ is `self`
+    /// `[N, C, H, W]` beyond whose border `padding` lies, and g the group of channel c.
     ///
-    /// `taps` is `[N, G, K, K]` with K odd; the C channels fall into G groups of neighbours. The result has the shape of
-    /// `self`. Reflecting needs sides of more than ⌊K/2⌋.
+    /// `taps` is `[N, G, K, K]` with K odd; the C channels fall into G groups of neighbours. The
+    /// result has the shape of `self`. Reflecting needs sides of more than ⌊K/2⌋.
     pub fn dynamic_filter(&self, taps: &Tensor, padding: Border) -> Result<Tensor> {
         apply(DynamicFilter { padding }, &[self, taps])
     }
 
     /// [`Tensor::dynamic_filter`] plus `shift` `[N, C]`, a number for each image and channel.
-    pub fn dynamic_filter_shifted(&self, taps: &Tensor, shift: &Tensor, padding: Border) -> Result<Tensor> {
+    pub fn dynamic_filter_shifted(
+        &self,
+        taps: &Tensor,
+        shift: &Tensor,
+        padding: Border,
+    ) -> Result<Tensor> {
         apply(DynamicFilter { padding }, &[self, taps, shift])
     }
 }
@@ -51,7 +61,8 @@ struct DynamicFilter {
 
 impl Op for DynamicFilter {
     const NAME: &'static str = "dynamic_filter";
-    /// The input, for the gradient of the taps; the taps, for that of the input; and the taps' shape.
+    /// The input, for the gradient of the taps; the taps, for that of the input; and the taps'
+    /// shape.
     type Saved = (Option<Tensor>, Option<Tensor>, Shape);
 
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
@@ -62,7 +73,9 @@ impl Op for DynamicFilter {
         }
         let [n, c, h, w] = x.dims4(Self::NAME)?;
         let [images, groups, k, width] = taps.dims4(Self::NAME)?;
-        let refuse = |what: String| Err(Error::shape(Self::NAME, format!("{what}: x {:?}, taps {:?}", x.shape, taps.shape)));
+        let refuse = |what: String| {
+            Err(Error::shape(Self::NAME, format!("{what}: x {:?}, taps {:?}", x.shape, taps.shape)))
+        };
         if images != n {
             return refuse("x and taps must have as many images".into());
         }
@@ -73,10 +86,16 @@ impl Op for DynamicFilter {
             return refuse("taps must be square, with odd sides".into());
         }
         if self.padding == Border::Reflect && h.min(w) <= k / 2 {
-            return refuse(format!("reflecting by {} needs sides of at least {}", k / 2, k / 2 + 1));
+            return refuse(format!(
+                "reflecting by {} needs sides of at least {}",
+                k / 2,
+                k / 2 + 1
+            ));
         }
         match inputs.get(2) {
-            Some(shift) if shift.shape != [n, c] => refuse(format!("the shift {:?} should be {:?}", shift.shape, [n, c])),
+            Some(shift) if shift.shape != [n, c] => {
+                refuse(format!("the shift {:?} should be {:?}", shift.shape, [n, c]))
+            }
             _ => Ok(x.clone()),
         }
     }
@@ -87,10 +106,16 @@ impl Op for DynamicFilter {
         Ok((y, (keep(need[1], x), keep(need[0], taps), Shape(taps.shape().to_vec()))))
     }
 
-    fn backward(&self, (x, taps, shape): Self::Saved, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn backward(
+        &self,
+        (x, taps, shape): Self::Saved,
+        dy: &Tensor,
+        need: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
         on_gpu!(dy, gpu => cuda::backward(gpu, x.as_ref(), taps.as_ref(), &shape.0, dy, self.padding, need));
         let dx = taps.map(|taps| kernel::backward_x(&taps, dy, self.padding)).transpose()?;
-        let d_taps = x.map(|x| kernel::backward_taps(&x, &shape.0, dy, self.padding)).transpose()?;
+        let d_taps =
+            x.map(|x| kernel::backward_taps(&x, &shape.0, dy, self.padding)).transpose()?;
         let mut gradients = vec![dx, d_taps];
         if let Some(&need) = need.get(2) {
             let d_shift = || dy.sum(&[2, 3])?.reshape(&dy.shape()[..2]);
@@ -110,7 +135,8 @@ fn sample(c: &mut Choices, shifted: bool) -> Sample {
     let (groups, per_group) = (c.size(1..=3), c.channels(&[1, 2, 5, 16]));
     let least = if padding == Border::Reflect { k / 2 + 1 } else { 1 };
     let shape = c.map_shape(groups * per_group, least, 6);
-    let mut inputs = vec![c.tensor(&shape, Values::Normal), c.tensor(&[shape[0], groups, k, k], Values::Normal)];
+    let mut inputs =
+        vec![c.tensor(&shape, Values::Normal), c.tensor(&[shape[0], groups, k, k], Values::Normal)];
     if shifted {
         inputs.push(c.tensor(&shape[..2], Values::Normal));
         return Sample::new(format!("{padding:?}, shifted"), inputs, move |x| {
@@ -138,8 +164,8 @@ mod tests {
 
     #[test]
     fn taps_are_a_correlation_of_their_own_for_each_image_and_group() {
-        // One tap of the kernel is 1: the map moves the other way. Image 0: group 0 from the left, group 1 unmoved but
-        // tripled; image 1: nothing for group 0, group 1 from above.
+        // One tap of the kernel is 1: the map moves the other way. Image 0: group 0 from the left,
+        // group 1 unmoved but tripled; image 1: nothing for group 0, group 1 from above.
         let data: Vec<f64> = (1..=16).map(f64::from).collect();
         let x = Tensor::from_slice(&data, &[2, 2, 2, 2]).unwrap();
         let mut taps = [0.0; 36];
@@ -172,12 +198,16 @@ mod tests {
         for sides in [[3, 5], [2, 2], [0, 0]] {
             assert_eq!(
                 message([2, 3, sides[0], sides[1]], Border::Zero),
-                format!("dynamic_filter: taps must be square, with odd sides: x [2, 6, 1, 4], taps {:?}", [2, 3, sides[0], sides[1]])
+                format!(
+                    "dynamic_filter: taps must be square, with odd sides: x [2, 6, 1, 4], taps {:?}",
+                    [2, 3, sides[0], sides[1]]
+                )
             );
         }
         let taps = Tensor::zeros(&[2, 3, 3, 3], DType::F32);
         assert!(x.dynamic_filter(&taps.to_dtype(DType::F64).unwrap(), Border::Zero).is_err());
-        let shifted = x.dynamic_filter_shifted(&taps, &Tensor::zeros(&[2, 3], DType::F32), Border::Zero);
+        let shifted =
+            x.dynamic_filter_shifted(&taps, &Tensor::zeros(&[2, 3], DType::F32), Border::Zero);
         assert_eq!(
             shifted.unwrap_err().to_string(),
             "dynamic_filter: the shift [2, 3] should be [2, 6]: x [2, 6, 1, 4], taps [2, 3, 3, 3]"
@@ -196,7 +226,8 @@ mod tests {
                 let (x, taps) = (tape.leaf(&x), tape.leaf(&taps));
                 let y = x.dynamic_filter(&taps, Border::Reflect).unwrap();
                 let gradients = tape.backward(&y.mul(&y).unwrap().sum_all().unwrap()).unwrap();
-                [&y, gradients.get(&x).unwrap(), gradients.get(&taps).unwrap()].map(|t| t.to_vec::<f32>().unwrap())
+                [&y, gradients.get(&x).unwrap(), gradients.get(&taps).unwrap()]
+                    .map(|t| t.to_vec::<f32>().unwrap())
             })
         };
         assert_eq!(run(1), run(3));

@@ -1,5 +1,6 @@
-//! The distance on a GPU. The difference is taken as the transform reads the images, the sizes are summed as it writes the spectrum,
-//! and the slopes are found as its adjoint reads that. The spectrum is kept in f32 where the images are of half precision.
+//! The distance on a GPU. The difference is taken as the transform reads the images, the sizes are
+//! summed as it writes the spectrum, and the slopes are found as its adjoint reads that. The
+//! spectrum is kept in f32 where the images are of half precision.
 
 use super::{FrequencyL1, FrequencyNorm};
 use crate::cuda::{Gpu, Launch, computed_in};
@@ -48,7 +49,8 @@ pub(super) fn forward(
     Ok((value, keep.then_some(spectrum)))
 }
 
-/// `dy` times the gradient of the distance by the first image, given the spectrum of the difference.
+/// `dy` times the gradient of the distance by the first image, given the spectrum of the
+/// difference.
 pub(super) fn gradient(
     gpu: &'static Gpu,
     spectrum: &Tensor,
@@ -77,7 +79,8 @@ mod tests {
         let value = leaves[0].frequency_l1(&leaves[1], norm).unwrap();
         let one = Tensor::scalar(1.0, x.dtype()).to_device(x.device()).unwrap();
         let mut gradients = tape.backward_from(&[&value], vec![Some(one)]).unwrap();
-        let [dx, d_target] = leaves.map(|leaf| gradients.take(&leaf).unwrap().to_f64_vec().unwrap());
+        let [dx, d_target] =
+            leaves.map(|leaf| gradients.take(&leaf).unwrap().to_f64_vec().unwrap());
         [value.detach().to_f64_vec().unwrap(), dx, d_target]
     }
 
@@ -91,10 +94,15 @@ mod tests {
                 let [x, target] = images.each_ref().map(|x| x.to_dtype(DType::F64).unwrap());
                 let exact = run(&x, &target, norm);
                 for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 1e-5)] {
-                    let [x, target] = images.each_ref().map(|x| x.to_dtype(dtype).unwrap().to_device(Device::Cuda(0)).unwrap());
+                    let [x, target] = images
+                        .each_ref()
+                        .map(|x| x.to_dtype(dtype).unwrap().to_device(Device::Cuda(0)).unwrap());
                     for (there, exact) in run(&x, &target, norm).iter().zip(&exact) {
                         let largest = exact.iter().fold(0.0f64, |m, x| m.max(x.abs()));
-                        let far = exact.iter().zip(there).all(|(a, b)| (a - b).abs() < tolerance * largest);
+                        let far = exact
+                            .iter()
+                            .zip(there)
+                            .all(|(a, b)| (a - b).abs() < tolerance * largest);
                         assert!(far, "{norm:?} {shape:?} {dtype}");
                     }
                 }
@@ -108,7 +116,9 @@ mod tests {
         let mut rng = Rng::new(2);
         let shape = [1, 1, 6, 10];
         let [same, a, b] = [0, 1, 2].map(|_| Tensor::randn(&shape, DType::F32, &mut rng));
-        let [x, target] = [a, b].map(|other| Tensor::concat(&[&same, &other], 1).unwrap().to_device(Device::Cuda(0)).unwrap());
+        let [x, target] = [a, b].map(|other| {
+            Tensor::concat(&[&same, &other], 1).unwrap().to_device(Device::Cuda(0)).unwrap()
+        });
         for norm in [FrequencyNorm::Stacked, FrequencyNorm::Modulus] {
             let [_, dx, _] = run(&x, &target, norm);
             assert_eq!(dx[..60], [0.0; 60]);

@@ -1,8 +1,9 @@
 //! The L1 distance of two images' spectra, as one operation.
 //!
-//! The transform is linear, so the difference of the images is transformed, once; it is real, so half its spectrum
-//! is enough, in which a column that stands for two counts twice. Backward gives each of those numbers its sign (the
-//! sign of 0 being 0) and takes the adjoint of the transform. Only the half spectrum of the difference is kept.
+//! The transform is linear, so the difference of the images is transformed, once; it is real, so
+//! half its spectrum is enough, in which a column that stands for two counts twice. Backward gives
+//! each of those numbers its sign (the sign of 0 being 0) and takes the adjoint of the transform.
+//! Only the half spectrum of the difference is kept.
 
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -23,18 +24,20 @@ pub const ROOM: Room = Room {
     ],
 };
 
-/// How the size of a complex number enters [`Tensor::frequency_l1`]. F is the unnormalised Fourier transform of the
-/// difference of the images, P the number of their elements.
+/// How the size of a complex number enters [`Tensor::frequency_l1`]. F is the unnormalised Fourier
+/// transform of the difference of the images, P the number of their elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrequencyNorm {
-    /// Σ (|re F| + |im F|) / 2P: the mean over real and imaginary parts, as in the code published for IRNeXt.
+    /// Σ (|re F| + |im F|) / 2P: the mean over real and imaginary parts, as in the code published
+    /// for IRNeXt.
     Stacked,
     /// Σ |F| / P: equation 9 of the IRNeXt paper.
     Modulus,
 }
 
 impl Tensor {
-    /// The mean L1 distance of the spectra of `self` and `target`, both `[N, C, H, W]`; a tensor without dimensions.
+    /// The mean L1 distance of the spectra of `self` and `target`, both `[N, C, H, W]`; a tensor
+    /// without dimensions.
     pub fn frequency_l1(&self, target: &Tensor, norm: FrequencyNorm) -> Result<Tensor> {
         apply(FrequencyL1 { norm }, &[self, target])
     }
@@ -57,7 +60,10 @@ impl Op for FrequencyL1 {
         }
         x.dims4(Self::NAME)?;
         if target.shape != x.shape {
-            let message = format!("prediction {:?} and target {:?} must have one shape", x.shape, target.shape);
+            let message = format!(
+                "prediction {:?} and target {:?} must have one shape",
+                x.shape, target.shape
+            );
             return Err(Error::shape(Self::NAME, message));
         }
         if x.shape.contains(&0) {
@@ -78,7 +84,12 @@ impl Op for FrequencyL1 {
         Ok((value, (kept, Shape(shape.to_vec()))))
     }
 
-    fn backward(&self, (spectrum, Shape(shape)): Self::Saved, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn backward(
+        &self,
+        (spectrum, Shape(shape)): Self::Saved,
+        dy: &Tensor,
+        need: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
         let Some(spectrum) = spectrum else { return Ok(vec![None, None]) };
         let dx = self.gradient(&spectrum, &shape, dy)?;
         let d_target = need[1].then(|| dx.neg()).transpose()?;
@@ -124,7 +135,8 @@ impl FrequencyL1 {
         })
     }
 
-    /// What the numbers of each column count: 1 or 2 for what it stands for, over the number of what is averaged.
+    /// What the numbers of each column count: 1 or 2 for what it stands for, over the number of
+    /// what is averaged.
     fn weights(&self, shape: &[usize]) -> Vec<f64> {
         let elements = shape.iter().product::<usize>() as f64;
         let count = match self.norm {
@@ -152,8 +164,9 @@ impl FrequencyL1 {
     }
 }
 
-/// Images whose spectra differ everywhere: the distance has kinks where they meet, and finite differences must not step
-/// over one. Imaginary parts that are zero by symmetry stay so, and do not count.
+/// Images whose spectra differ everywhere: the distance has kinks where they meet, and finite
+/// differences must not step over one. Imaginary parts that are zero by symmetry stay so, and do
+/// not count.
 fn sample(c: &mut Choices, norm: FrequencyNorm) -> Sample {
     let channels = c.size(1..=2);
     let shape = c.map_shape(channels, 1, 6);
@@ -169,7 +182,10 @@ fn sample(c: &mut Choices, norm: FrequencyNorm) -> Sample {
 fn keeps_away_from_kinks(x: &Tensor, target: &Tensor) -> bool {
     const STRUCTURAL: f64 = 1e-9;
     const MARGIN: f64 = 0.02;
-    let spectrum = x.sub(target).and_then(|difference| difference.rfft2()).and_then(|spectrum| spectrum.to_f64_vec());
+    let spectrum = x
+        .sub(target)
+        .and_then(|difference| difference.rfft2())
+        .and_then(|spectrum| spectrum.to_f64_vec());
     let away = |v: &[f64]| {
         let [re, im] = [v[0].abs(), v[1].abs()];
         re > MARGIN && !(STRUCTURAL..MARGIN).contains(&im) && re.hypot(im) > 10.0 * MARGIN
@@ -190,7 +206,8 @@ mod tests {
     fn small_distances_are_as_by_hand() {
         // Spectrum 10, −2; −4, 0.
         let x = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0], &[1, 1, 2, 2]).unwrap();
-        let distance = |x: &Tensor, norm| x.frequency_l1(&zeros_like(x), norm).unwrap().item().unwrap();
+        let distance =
+            |x: &Tensor, norm| x.frequency_l1(&zeros_like(x), norm).unwrap().item().unwrap();
         assert_eq!(distance(&x, FrequencyNorm::Stacked), 2.0);
         assert_eq!(distance(&x, FrequencyNorm::Modulus), 4.0);
         // Spectrum 1, −i, −1, i: the last column is not in the half that is computed.
@@ -221,11 +238,15 @@ mod tests {
             let leaf = tape.leaf(&x);
             let loss = leaf.frequency_l1(&x, norm).unwrap();
             assert_eq!(loss.item().unwrap(), 0.0);
-            assert_eq!(tape.backward(&loss).unwrap().get(&leaf).unwrap().to_f64_vec().unwrap(), [0.0; 60]);
+            assert_eq!(
+                tape.backward(&loss).unwrap().get(&leaf).unwrap().to_f64_vec().unwrap(),
+                [0.0; 60]
+            );
         }
     }
 
-    /// The same from its parts: ⟨F, F's direction⟩, the direction being a constant, has its value and its gradient.
+    /// The same from its parts: ⟨F, F's direction⟩, the direction being a constant, has its value
+    /// and its gradient.
     #[test]
     fn equals_the_composition_of_its_parts() {
         let mut rng = Rng::new(2);
@@ -237,7 +258,8 @@ mod tests {
                     let [x, target] = [&inputs[0], &inputs[1]].map(|x| tape.leaf(x));
                     let loss = f(&x, &target);
                     let mut gradients = tape.backward(&loss).unwrap();
-                    let gradients = [&x, &target].map(|leaf| gradients.take(leaf).unwrap().to_f64_vec().unwrap());
+                    let gradients = [&x, &target]
+                        .map(|leaf| gradients.take(leaf).unwrap().to_f64_vec().unwrap());
                     [vec![loss.item().unwrap()], gradients.concat()].concat()
                 };
                 let fused = of(&|x, target| x.frequency_l1(target, norm).unwrap());
@@ -245,15 +267,27 @@ mod tests {
                     let spectrum = x.sub(target).unwrap().rfft2().unwrap();
                     let values = spectrum.to_f64_vec().unwrap();
                     let op = FrequencyL1 { norm };
-                    let mut direction: Vec<f64> = values.chunks(2).flat_map(|v| op.direction(v[0], v[1])).collect();
+                    let mut direction: Vec<f64> =
+                        values.chunks(2).flat_map(|v| op.direction(v[0], v[1])).collect();
                     for (i, value) in direction.iter_mut().enumerate() {
-                        *value *= if i / 2 % (w / 2 + 1) == 0 || i / 2 % (w / 2 + 1) * 2 == w { 1.0 } else { 2.0 };
+                        *value *= if i / 2 % (w / 2 + 1) == 0 || i / 2 % (w / 2 + 1) * 2 == w {
+                            1.0
+                        } else {
+                            2.0
+                        };
                     }
                     let direction = Tensor::from_slice(&direction, spectrum.shape()).unwrap();
                     let per = if norm == FrequencyNorm::Stacked { 0.5 } else { 1.0 };
-                    spectrum.mul(&direction).unwrap().sum_all().unwrap().scale(per / x.numel() as f64).unwrap()
+                    spectrum
+                        .mul(&direction)
+                        .unwrap()
+                        .sum_all()
+                        .unwrap()
+                        .scale(per / x.numel() as f64)
+                        .unwrap()
                 });
-                let differs = fused.iter().zip(&composed).any(|(a, b)| (a - b).abs() > 1e-12 * composed[0]);
+                let differs =
+                    fused.iter().zip(&composed).any(|(a, b)| (a - b).abs() > 1e-12 * composed[0]);
                 assert!(!differs, "{norm:?} {h}×{w}: {fused:?} is not {composed:?}");
             }
         }
@@ -262,7 +296,9 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_named() {
         let x = Tensor::zeros(&[1, 3, 4, 4], DType::F32);
-        let message = |target: &Tensor| x.frequency_l1(target, FrequencyNorm::Modulus).unwrap_err().to_string();
+        let message = |target: &Tensor| {
+            x.frequency_l1(target, FrequencyNorm::Modulus).unwrap_err().to_string()
+        };
         assert_eq!(
             message(&Tensor::zeros(&[1, 3, 4, 5], DType::F32)),
             "frequency_l1: prediction [1, 3, 4, 4] and target [1, 3, 4, 5] must have one shape"

@@ -5,21 +5,24 @@
 //! - gelu(x) = relu(x) − h(u), where h(u) = u·Φ(−u),
 //! - gelu′(x) = k(u) for x < 0 and 1 − k(u) for x ≥ 0, where k = h′, k(u) = Φ(−u) − u·φ(u),
 //!
-//! (Φ, φ: the normal distribution and its density), so all that is to be approximated is smooth, lives on 0 ≤ u ≤ [`END`] and
-//! is 0 beyond. There are no branches and no calls.
+//! (Φ, φ: the normal distribution and its density), so all that is to be approximated is smooth,
+//! lives on 0 ≤ u ≤ [`END`] and is 0 beyond. There are no branches and no calls.
 //!
-//! - Φ(−u) = q(u)⁻⁴ with a polynomial q, after Abramowitz and Stegun 7.1.28 (who take the 16th power, which needs a lower degree
-//!   and rounds more): a division and two thirds of the multiplications that a polynomial for Φ itself needs. h is u times
-//!   that, so that it is exact at 0 and keeps its relative precision for small x.
+//! - Φ(−u) = q(u)⁻⁴ with a polynomial q, after Abramowitz and Stegun 7.1.28 (who take the 16th
+//!   power, which needs a lower degree and rounds more): a division and two thirds of the
+//!   multiplications that a polynomial for Φ itself needs. h is u times that, so that it is exact
+//!   at 0 and keeps its relative precision for small x.
 //! - k is a polynomial in t = 2u/END − 1, where powers stay in [−1, 1] and the coefficients small.
 //!
-//! Both are minimax fits (Lawson's iteratively reweighted least squares on thousands of Chebyshev nodes, in the Chebyshev basis, in
-//! f64), rewritten in powers and rounded to f32. For Φ(−u) the error was weighted by max(u, ¼), since it is multiplied by u.
+//! Both are minimax fits (Lawson's iteratively reweighted least squares on thousands of Chebyshev
+//! nodes, in the Chebyshev basis, in f64), rewritten in powers and rounded to f32. For Φ(−u) the
+//! error was weighted by max(u, ¼), since it is multiplied by u.
 
 use crate::Float;
 use crate::simd::{LaneKernel, Lanes, One, Vectors, load_strided, store_strided, vectorize_lanes};
 
-/// What the two compute dtypes do differently. Registers are taken some at a time, so that none waits for the one before it.
+/// What the two compute dtypes do differently. Registers are taken some at a time, so that none
+/// waits for the one before it.
 pub(crate) trait Gelu: Float {
     /// x·Φ(x) of every number.
     fn gelus<L: Lanes<Scalar = Self>, const N: usize>(x: [L; N]) -> [L; N];
@@ -68,7 +71,8 @@ pub(crate) fn gelu_into<T: Gelu>(y: &mut [T], x: &[T]) {
 
         #[inline(always)]
         fn run<L: Lanes<Scalar = T>, const V: usize, const R: usize>(self) {
-            let (mut to, mut from) = (self.0.chunks_exact_mut(2 * L::N), self.1.chunks_exact(2 * L::N));
+            let (mut to, mut from) =
+                (self.0.chunks_exact_mut(2 * L::N), self.1.chunks_exact(2 * L::N));
             for (y, x) in (&mut to).zip(&mut from) {
                 store_strided(T::gelus(load_strided::<L, 2>(x, L::N)), y, L::N);
             }
@@ -88,7 +92,8 @@ pub(crate) fn times_derivative<T: Gelu>(dy: &mut [T], x: &[T]) {
 
         #[inline(always)]
         fn run<L: Lanes<Scalar = T>, const V: usize, const R: usize>(self) {
-            let (mut to, mut from) = (self.0.chunks_exact_mut(2 * L::N), self.1.chunks_exact(2 * L::N));
+            let (mut to, mut from) =
+                (self.0.chunks_exact_mut(2 * L::N), self.1.chunks_exact(2 * L::N));
             for (dy, x) in (&mut to).zip(&mut from) {
                 let slopes = T::slopes(load_strided::<L, 2>(x, L::N));
                 let gradients = load_strided::<L, 2>(dy, L::N);
@@ -144,8 +149,9 @@ const TAIL_SLOPE: [f32; 19] = [
     -0.04173828,
 ];
 
-/// An expression of the numbers in registers, for each of the `N` in arrays of the same names. A loop rather than functions of
-/// functions: only what is sure to be inlined is compiled for the instruction set.
+/// An expression of the numbers in registers, for each of the `N` in arrays of the same names. A
+/// loop rather than functions of functions: only what is sure to be inlined is compiled for the
+/// instruction set.
 macro_rules! each {
     ($N:ident, |$($x:ident),+| $value:expr) => {{
         let mut values = [L::splat(0.0); $N];
@@ -162,10 +168,12 @@ impl Gelu for f32 {
     #[inline(always)]
     fn gelus<L: Lanes<Scalar = f32>, const N: usize>(x: [L; N]) -> [L; N] {
         let (zero, one, end) = (L::splat(0.0), L::splat(1.0), L::splat(END));
-        // Beyond the end u is taken for 0, where h is 0 as well; powers of large numbers would underflow, which takes long. The
-        // comparison is false for NaN, which then goes through the polynomial and stays NaN.
+        // Beyond the end u is taken for 0, where h is 0 as well; powers of large numbers would
+        // underflow, which takes long. The comparison is false for NaN, which then goes through the
+        // polynomial and stays NaN.
         let u = each!(N, |x| x.abs().where_above(end, zero, x.abs()));
-        // The fourth power takes fourfold what q is rounded by, so the constant, by far its largest part, is added last.
+        // The fourth power takes fourfold what q is rounded by, so the constant, by far its largest
+        // part, is added last.
         let [constant, rest @ ..] = &ROOT;
         let rest = polynomial(rest, u);
         let root = each!(N, |rest, u| one.div(rest.mul_add(u, L::splat(*constant))));
@@ -186,9 +194,13 @@ impl Gelu for f32 {
     }
 }
 
-/// Σ coefficients\[i\]·tⁱ, by Horner's rule in t⁴ over groups of four: a chain of a third of the length that it would have in t.
+/// Σ coefficients\[i\]·tⁱ, by Horner's rule in t⁴ over groups of four: a chain of a third of the
+/// length that it would have in t.
 #[inline(always)]
-fn polynomial<L: Lanes<Scalar = f32>, const C: usize, const N: usize>(coefficients: &[f32; C], t: [L; N]) -> [L; N] {
+fn polynomial<L: Lanes<Scalar = f32>, const C: usize, const N: usize>(
+    coefficients: &[f32; C],
+    t: [L; N],
+) -> [L; N] {
     let t2 = each!(N, |t| t.mul(t));
     let t4 = each!(N, |t2| t2.mul(t2));
     let mut sum = [L::splat(0.0); N];
@@ -219,14 +231,18 @@ impl Gelu for f64 {
     #[inline(always)]
     fn slopes<L: Lanes<Scalar = f64>, const N: usize>(x: [L; N]) -> [L; N] {
         one_by_one(x, |x| {
-            let density = (-0.5 * x * x).exp() * (0.5 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2);
+            let density = (-0.5 * x * x).exp()
+                * (0.5 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2);
             // Far out the density is 0, and ∞·0 would not be.
             if x.abs() > -NOTHING { normal(x) } else { density.mul_add(x, normal(x)) }
         })
     }
 }
 
-fn one_by_one<L: Lanes<Scalar = f64>, const N: usize>(mut x: [L; N], f: impl Fn(f64) -> f64) -> [L; N] {
+fn one_by_one<L: Lanes<Scalar = f64>, const N: usize>(
+    mut x: [L; N],
+    f: impl Fn(f64) -> f64,
+) -> [L; N] {
     let mut numbers = [0.0; f64::BLOCK];
     for register in &mut x {
         register.store(&mut numbers);
@@ -246,11 +262,15 @@ fn normal(x: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// The largest differences from the f64 versions over `xs`: of the value, and of the derivative.
+    /// The largest differences from the f64 versions over `xs`: of the value, and of the
+    /// derivative.
     fn worst(xs: impl Iterator<Item = f32>) -> (f64, f64) {
         xs.fold((0.0, 0.0), |(value, slope), x| {
             let wide = f64::from(x);
-            let (dv, ds) = (f64::from(x.gelu()) - wide.gelu(), f64::from(x.gelu_derivative()) - wide.gelu_derivative());
+            let (dv, ds) = (
+                f64::from(x.gelu()) - wide.gelu(),
+                f64::from(x.gelu_derivative()) - wide.gelu_derivative(),
+            );
             assert!(dv.is_finite() && ds.is_finite(), "at {x:e}");
             (f64::max(value, dv.abs()), f64::max(slope, ds.abs()))
         })
@@ -261,7 +281,8 @@ mod tests {
         let grid = (-900_000..=900_000).map(|i| i as f32 * 1e-5);
         // Every 2039th bit pattern: all exponents, denormal numbers, both signs.
         let patterns = (0..u32::MAX).step_by(2039).map(f32::from_bits).filter(|x| x.is_finite());
-        let ends = [f32::MIN, f32::MAX, f32::MIN_POSITIVE, END, -END, END.next_up(), -END.next_up()];
+        let ends =
+            [f32::MIN, f32::MAX, f32::MIN_POSITIVE, END, -END, END.next_up(), -END.next_up()];
         for (value, slope) in [worst(grid), worst(patterns), worst(ends.into_iter())] {
             assert!(value <= 3.2e-7, "gelu: {value:e}");
             assert!(slope <= 6e-7, "derivative: {slope:e}");
@@ -272,8 +293,16 @@ mod tests {
     #[test]
     fn double_precision_is_exact_to_rounding() {
         for (x, value, slope) in REFERENCE {
-            assert!((x.gelu() - value).abs() <= 2e-16 * value.abs().max(1.0), "gelu({x}) = {}", x.gelu());
-            assert!((x.gelu_derivative() - slope).abs() <= 4e-16, "derivative at {x}: {}", x.gelu_derivative());
+            assert!(
+                (x.gelu() - value).abs() <= 2e-16 * value.abs().max(1.0),
+                "gelu({x}) = {}",
+                x.gelu()
+            );
+            assert!(
+                (x.gelu_derivative() - slope).abs() <= 4e-16,
+                "derivative at {x}: {}",
+                x.gelu_derivative()
+            );
         }
     }
 
@@ -282,8 +311,14 @@ mod tests {
         assert_eq!((0f32.gelu(), (-0f32).gelu()), (0.0, 0.0));
         assert_eq!((f32::INFINITY.gelu(), f32::NEG_INFINITY.gelu()), (f32::INFINITY, 0.0));
         assert_eq!((f64::INFINITY.gelu(), f64::NEG_INFINITY.gelu()), (f64::INFINITY, 0.0));
-        assert_eq!((f32::INFINITY.gelu_derivative(), f32::NEG_INFINITY.gelu_derivative()), (1.0, 0.0));
-        assert_eq!((f64::INFINITY.gelu_derivative(), f64::NEG_INFINITY.gelu_derivative()), (1.0, 0.0));
+        assert_eq!(
+            (f32::INFINITY.gelu_derivative(), f32::NEG_INFINITY.gelu_derivative()),
+            (1.0, 0.0)
+        );
+        assert_eq!(
+            (f64::INFINITY.gelu_derivative(), f64::NEG_INFINITY.gelu_derivative()),
+            (1.0, 0.0)
+        );
         assert_eq!((f32::MAX.gelu(), f32::MIN.gelu()), (f32::MAX, 0.0));
         assert!(f32::NAN.gelu().is_nan() && f32::NAN.gelu_derivative().is_nan());
         assert!(f64::NAN.gelu().is_nan() && f64::NAN.gelu_derivative().is_nan());

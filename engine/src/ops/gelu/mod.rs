@@ -1,7 +1,7 @@
 //! GELU, the exact one: y = x·Φ(x), where Φ(x) = ½(1 + erf(x/√2)) (Hendrycks and Gimpel, 2016).
 //!
-//! Backward: dx = dy·(Φ(x) + x·φ(x)), computed from the saved x in one pass: that costs about as much as reading a saved
-//! derivative would, and half the memory. `kernel.rs` has the arithmetic.
+//! Backward: dx = dy·(Φ(x) + x·φ(x)), computed from the saved x in one pass: that costs about as
+//! much as reading a saved derivative would, and half the memory. `kernel.rs` has the arithmetic.
 
 mod kernel;
 
@@ -49,7 +49,8 @@ impl Op for GeluOp {
     }
 }
 
-/// The gradient before a GELU that an operation took of its result, if it did and kept `z`, the result before it.
+/// The gradient before a GELU that an operation took of its result, if it did and kept `z`, the
+/// result before it.
 pub(in crate::ops) fn before(z: Option<&Tensor>, dy: &Tensor) -> Result<Tensor> {
     z.map_or_else(|| Ok(dy.clone()), |z| gradient(z, dy))
 }
@@ -89,7 +90,10 @@ mod tests {
         let expected: Vec<f32> = x.to_vec::<f32>().unwrap().into_iter().map(Gelu::gelu).collect();
         assert_eq!(x.gelu().unwrap().to_vec::<f32>().unwrap(), expected);
         let wide = x.permute(&[3, 1, 0, 2]).unwrap().broadcast_to(&[101, 5, 2, 90]).unwrap();
-        assert_eq!(wide.gelu().unwrap().permute(&[2, 1, 3, 0]).unwrap().to_vec::<f32>().unwrap(), expected);
+        assert_eq!(
+            wide.gelu().unwrap().permute(&[2, 1, 3, 0]).unwrap().to_vec::<f32>().unwrap(),
+            expected
+        );
     }
 
     #[test]

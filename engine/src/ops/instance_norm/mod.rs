@@ -1,5 +1,6 @@
-//! Instance normalisation (Ulyanov et al., 2016): every channel of every image brought to mean 0 and variance 1 over its own
-//! pixels, then scaled and shifted. There are no running statistics. The arithmetic is in `ops/normalise.rs`.
+//! Instance normalisation (Ulyanov et al., 2016): every channel of every image brought to mean 0
+//! and variance 1 over its own pixels, then scaled and shifted. There are no running statistics.
+//! The arithmetic is in `ops/normalise.rs`.
 
 use super::normalise::{self, Normalise, Saved, Statistics};
 use super::{Op, apply};
@@ -12,8 +13,8 @@ pub const ROOM: Room = Room { name: "instance_norm", operations: &[("instance_no
 const NAME: &str = "instance_norm";
 
 impl Tensor {
-    /// `[N, C, H, W]` normalised by each map's own mean and biased variance over H and W, times `weight` `[C]`, plus
-    /// `bias` `[C]`. Needs at least two pixels.
+    /// `[N, C, H, W]` normalised by each map's own mean and biased variance over H and W, times
+    /// `weight` `[C]`, plus `bias` `[C]`. Needs at least two pixels.
     pub fn instance_norm(&self, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
         let inputs = [self, weight, bias];
         infer(&inputs.map(Tensor::meta))?;
@@ -70,7 +71,8 @@ mod tests {
 
     #[test]
     fn every_map_is_brought_to_its_own_scale() {
-        let x = Tensor::from_slice(&[1.0, 3.0, 0.0, 8.0, 10.0, 30.0, -1.0, 1.0], &[2, 2, 1, 2]).unwrap();
+        let x = Tensor::from_slice(&[1.0, 3.0, 0.0, 8.0, 10.0, 30.0, -1.0, 1.0], &[2, 2, 1, 2])
+            .unwrap();
         let weight = Tensor::from_slice(&[5.0, 2.0], &[2]).unwrap();
         let bias = Tensor::from_slice(&[0.0, 1.0], &[2]).unwrap();
         let y = x.instance_norm(&weight, &bias, 0.0).unwrap();
@@ -79,7 +81,8 @@ mod tests {
 
     #[test]
     fn a_constant_map_becomes_the_bias() {
-        let (x, one) = (Tensor::full(&[1, 1, 3, 3], 7.0, DType::F32), Tensor::ones(&[1], DType::F32));
+        let (x, one) =
+            (Tensor::full(&[1, 1, 3, 3], 7.0, DType::F32), Tensor::ones(&[1], DType::F32));
         assert_eq!(x.instance_norm(&one, &one, 1e-5).unwrap().to_f64_vec().unwrap(), [1.0; 9]);
     }
 

@@ -35,8 +35,8 @@ struct Product {
     sizes: [u32; RANK],
 }
 
-/// The row-major product `shape`, `[.., M, N]`, of `a` and `b` seen through `layouts`, `[.., M, K]` and `[.., K, N]`, which agree in the
-/// leading dimensions.
+/// The row-major product `shape`, `[.., M, N]`, of `a` and `b` seen through `layouts`, `[.., M, K]`
+/// and `[.., K, N]`, which agree in the leading dimensions.
 pub(super) fn product(
     gpu: &'static Gpu,
     shape: &[usize],
@@ -51,11 +51,18 @@ pub(super) fn product(
     if k == 0 {
         return Ok(Tensor::zeros_on_gpu(gpu, shape, a.dtype())?.view(y.layout().clone()));
     }
-    let too_large = || Error::cuda(MatMul::NAME, format!("the product {shape:?} is too large for a GPU kernel"));
+    let too_large = || {
+        Error::cuda(MatMul::NAME, format!("the product {shape:?} is too large for a GPU kernel"))
+    };
     let number = |number: usize| u32::try_from(number).map_err(|_| too_large());
     let operand = |lanes: usize, [lane, depth]: [usize; 2]| {
         let batch_strides = [0; RANK];
-        Ok(Operand { lanes: number(lanes)?, lane_stride: number(lane)?, depth_stride: number(depth)?, batch_strides })
+        Ok(Operand {
+            lanes: number(lanes)?,
+            lane_stride: number(lane)?,
+            depth_stride: number(depth)?,
+            batch_strides,
+        })
     };
     let count: usize = batch[0].shape().iter().product();
     let tiles = m.div_ceil(TILE) * n.div_ceil(TILE) * count;
@@ -93,10 +100,13 @@ pub(super) fn product(
     Ok(y)
 }
 
-/// The layouts of the batches, without offsets; M, K and N; and the strides of A's M and K and of B's N and K.
+/// The layouts of the batches, without offsets; M, K and N; and the strides of A's M and K and of
+/// B's N and K.
 fn split([a, b]: [&Layout; 2]) -> ([Layout; 2], [usize; 3], [[usize; 2]; 2]) {
     let at = a.rank() - 2;
-    let batch = |layout: &Layout| Layout::from_parts(layout.shape()[..at].to_vec(), layout.strides()[..at].to_vec(), 0);
+    let batch = |layout: &Layout| {
+        Layout::from_parts(layout.shape()[..at].to_vec(), layout.strides()[..at].to_vec(), 0)
+    };
     let (shape, a_strides, b_strides) = (a.shape(), a.strides(), b.strides());
     let strides = [[a_strides[at], a_strides[at + 1]], [b_strides[at + 1], b_strides[at]]];
     ([batch(a), batch(b)], [shape[at], shape[at + 1], b.shape()[at + 1]], strides)
@@ -120,9 +130,13 @@ mod tests {
             (&[2, 0], &[0, 3]),
         ];
         for (i, (a, b)) in cases.into_iter().enumerate() {
-            for (dtype, tolerance) in [(DType::F64, 1e-11), (DType::F32, 1e-4), (DType::F16, 1e-3), (DType::BF16, 8e-3)] {
+            for (dtype, tolerance) in
+                [(DType::F64, 1e-11), (DType::F32, 1e-4), (DType::F16, 1e-3), (DType::BF16, 8e-3)]
+            {
                 let rng = &mut Rng::new(i as u64);
-                let mut draw = |shape: &[usize]| Tensor::randn(shape, DType::F64, rng).to_dtype(dtype).unwrap();
+                let mut draw = |shape: &[usize]| {
+                    Tensor::randn(shape, DType::F64, rng).to_dtype(dtype).unwrap()
+                };
                 let (a, b) = (draw(a), draw(b));
                 let wide = |x: &Tensor| x.to_dtype(DType::F64).unwrap();
                 let expected = wide(&a).matmul(&wide(&b)).unwrap().to_f64_vec().unwrap();
@@ -134,11 +148,19 @@ mod tests {
                     let copy = x.transpose(rank - 2, rank - 1).unwrap().row_major().unwrap();
                     copy.transpose(rank - 2, rank - 1).unwrap()
                 };
-                for (a, b) in [(there(&a), there(&b)), (transposed(&there(&a)), transposed(&there(&b)))] {
+                for (a, b) in
+                    [(there(&a), there(&b)), (transposed(&there(&a)), transposed(&there(&b)))]
+                {
                     let y = a.matmul(&b).unwrap().to_f64_vec().unwrap();
                     assert_eq!(y.len(), expected.len());
-                    let worst = y.iter().zip(&expected).map(|(y, e)| (y - e).abs()).fold(0.0, f64::max);
-                    assert!(worst <= tolerance * largest, "{:?} × {:?} in {dtype}: {worst:e}", a.shape(), b.shape());
+                    let worst =
+                        y.iter().zip(&expected).map(|(y, e)| (y - e).abs()).fold(0.0, f64::max);
+                    assert!(
+                        worst <= tolerance * largest,
+                        "{:?} × {:?} in {dtype}: {worst:e}",
+                        a.shape(),
+                        b.shape()
+                    );
                 }
             }
         }

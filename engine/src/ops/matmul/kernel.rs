@@ -1,20 +1,23 @@
-//! The blocked matrix product (Goto and van de Geijn, 2008, "Anatomy of high-performance matrix multiplication").
+//! The blocked matrix product (Goto and van de Geijn, 2008, "Anatomy of high-performance matrix
+//! multiplication").
 //!
-//! Both operands are first packed, whatever their strides, into panels that the inner loop reads front to back: A in
-//! panels of [`MR`] rows, B in panels of `NR` columns, the last one of each filled up with zeros. The output is cut into
-//! tiles of [`TILE_ROWS`]×[`TILE_COLUMNS`], which threads share out. A tile walks K in blocks of [`DEPTH`], so that a panel
-//! of B stays in the first cache and the tile's part of A in the second; its innermost piece is an MR×NR product that
+//! Both operands are first packed, whatever their strides, into panels that the inner loop reads
+//! front to back: A in panels of [`MR`] rows, B in panels of `NR` columns, the last one of each
+//! filled up with zeros. The output is cut into tiles of [`TILE_ROWS`]×[`TILE_COLUMNS`], which
+//! threads share out. A tile walks K in blocks of [`DEPTH`], so that a panel of B stays in the
+//! first cache and the tile's part of A in the second; its innermost piece is an MR×NR product that
 //! lives in registers.
 //!
-//! Every output element is one chain of fused multiply-adds over k = 0, 1, …, K − 1, on one thread: neither the blocks nor
-//! the threads change a bit.
+//! Every output element is one chain of fused multiply-adds over k = 0, 1, …, K − 1, on one thread:
+//! neither the blocks nor the threads change a bit.
 
 use crate::cpu::Rows;
 use crate::simd::{Kernel, vectorize};
 use crate::{Buffer, Float, Layout};
 use rayon::prelude::*;
 
-/// Rows to a panel of A. With two registers to a row of B, 12 accumulators, 2 for B and 1 for A make 15 of AVX2's 16.
+/// Rows to a panel of A. With two registers to a row of B, 12 accumulators, 2 for B and 1 for A
+/// make 15 of AVX2's 16.
 const MR: usize = 6;
 /// How much of K a tile takes at a time.
 const DEPTH: usize = 256;
@@ -23,8 +26,13 @@ const TILE_ROWS: usize = 96;
 /// Columns to a tile: a multiple of NR.
 const TILE_COLUMNS: usize = 512;
 
-/// The row-major product `[.., M, N]` of `[.., M, K]` and `[.., K, N]`, which agree in the leading dimensions.
-pub(super) fn multiply<T: Float, const NR: usize>(out: &mut [T], sources: [&[T]; 2], layouts: [&Layout; 2]) {
+/// The row-major product `[.., M, N]` of `[.., M, K]` and `[.., K, N]`, which agree in the leading
+/// dimensions.
+pub(super) fn multiply<T: Float, const NR: usize>(
+    out: &mut [T],
+    sources: [&[T]; 2],
+    layouts: [&Layout; 2],
+) {
     if out.is_empty() {
         return;
     }
@@ -37,8 +45,20 @@ pub(super) fn multiply<T: Float, const NR: usize>(out: &mut [T], sources: [&[T];
     out.par_chunks_mut(m * n).enumerate().for_each(|(i, out)| {
         let start = batch.start(i / row);
         let [a, b] = [0, 1].map(|which| &sources[which][start[which] + i % row * steps[which]..]);
-        let a = Operand { data: a, lanes: m, lane_stride: a_strides[0], depth: k, depth_stride: a_strides[1] };
-        let b = Operand { data: b, lanes: n, lane_stride: b_strides[1], depth: k, depth_stride: b_strides[0] };
+        let a = Operand {
+            data: a,
+            lanes: m,
+            lane_stride: a_strides[0],
+            depth: k,
+            depth_stride: a_strides[1],
+        };
+        let b = Operand {
+            data: b,
+            lanes: n,
+            lane_stride: b_strides[1],
+            depth: k,
+            depth_stride: b_strides[0],
+        };
         multiply_one::<T, NR>(out, a, b);
     });
 }
@@ -51,7 +71,8 @@ fn split(layout: &Layout) -> (Layout, [usize; 2], [usize; 2]) {
     (batch, [shape[at], shape[at + 1]], [strides[at], strides[at + 1]])
 }
 
-/// A matrix as the sum sees it: its lanes are rows of A or columns of B, each of them `depth` elements long.
+/// A matrix as the sum sees it: its lanes are rows of A or columns of B, each of them `depth`
+/// elements long.
 struct Operand<'a, T> {
     data: &'a [T],
     lanes: usize,
@@ -65,19 +86,23 @@ impl<T: Float> Operand<'_, T> {
     fn pack<const W: usize>(&self) -> Buffer {
         let Self { data, lanes, lane_stride, depth, depth_stride } = *self;
         let mut buffer = Buffer::new::<T>(lanes.next_multiple_of(W) * depth);
-        buffer.as_mut_slice::<T>().par_chunks_mut(W * depth).enumerate().for_each(|(panel, out)| {
-            let first = panel * W;
-            let live = W.min(lanes - first);
-            let (places, _) = out.as_chunks_mut::<W>();
-            for (d, place) in places.iter_mut().enumerate() {
-                let start = first * lane_stride + d * depth_stride;
-                if live == W && lane_stride == 1 {
-                    place.copy_from_slice(&data[start..start + W]);
-                } else {
-                    *place = std::array::from_fn(|l| if l < live { data[start + l * lane_stride] } else { T::zero() });
+        buffer.as_mut_slice::<T>().par_chunks_mut(W * depth).enumerate().for_each(
+            |(panel, out)| {
+                let first = panel * W;
+                let live = W.min(lanes - first);
+                let (places, _) = out.as_chunks_mut::<W>();
+                for (d, place) in places.iter_mut().enumerate() {
+                    let start = first * lane_stride + d * depth_stride;
+                    if live == W && lane_stride == 1 {
+                        place.copy_from_slice(&data[start..start + W]);
+                    } else {
+                        *place = std::array::from_fn(|l| {
+                            if l < live { data[start + l * lane_stride] } else { T::zero() }
+                        });
+                    }
                 }
-            }
-        });
+            },
+        );
         buffer
     }
 }
@@ -97,7 +122,8 @@ fn multiply_one<T: Float, const NR: usize>(out: &mut [T], a: Operand<'_, T>, b: 
         }
     }
     tiles.into_par_iter().enumerate().for_each(|(i, rows)| {
-        let (a, b) = (&a[i / across * TILE_ROWS * depth..], &b[i % across * TILE_COLUMNS * depth..]);
+        let (a, b) =
+            (&a[i / across * TILE_ROWS * depth..], &b[i % across * TILE_COLUMNS * depth..]);
         vectorize(Tile::<T, NR> { rows, a, b, depth });
     });
 }
@@ -125,10 +151,14 @@ impl<T: Float, const NR: usize> Kernel for Tile<'_, T, NR> {
                     let a = a[from * MR..to * MR].as_chunks::<MR>().0;
                     let mut sums = [[T::zero(); NR]; MR];
                     if from > 0 {
-                        each_segment(rows, column, &mut sums, |segment, sums| sums.copy_from_slice(segment));
+                        each_segment(rows, column, &mut sums, |segment, sums| {
+                            sums.copy_from_slice(segment)
+                        });
                     }
                     sums = add_products(a, b, sums);
-                    each_segment(rows, column, &mut sums, |segment, sums| segment.copy_from_slice(sums));
+                    each_segment(rows, column, &mut sums, |segment, sums| {
+                        segment.copy_from_slice(sums)
+                    });
                 }
             }
         }
@@ -137,7 +167,11 @@ impl<T: Float, const NR: usize> Kernel for Tile<'_, T, NR> {
 
 /// sums + Σ over depth of a ⊗ b: the inner loop.
 #[inline(always)]
-fn add_products<T: Float, const NR: usize>(a: &[[T; MR]], b: &[[T; NR]], mut sums: [[T; NR]; MR]) -> [[T; NR]; MR] {
+fn add_products<T: Float, const NR: usize>(
+    a: &[[T; MR]],
+    b: &[[T; NR]],
+    mut sums: [[T; NR]; MR],
+) -> [[T; NR]; MR] {
     for (a, b) in a.iter().zip(b) {
         for i in 0..MR {
             for j in 0..NR {
@@ -148,7 +182,8 @@ fn add_products<T: Float, const NR: usize>(a: &[[T; MR]], b: &[[T; NR]], mut sum
     sums
 }
 
-/// `f` on each row's segment from `column` on, as far as there is one, and the sums that belong to it.
+/// `f` on each row's segment from `column` on, as far as there is one, and the sums that belong to
+/// it.
 #[inline(always)]
 fn each_segment<T, const NR: usize>(
     rows: &mut [&mut [T]],

@@ -1,7 +1,8 @@
-//! Matrix products `[.., M, K] × [.., K, N] → [.., M, N]`; the leading dimensions are batches and broadcast.
+//! Matrix products `[.., M, K] × [.., K, N] → [.., M, N]`; the leading dimensions are batches and
+//! broadcast.
 //!
-//! Backward, for C = A·B: dA = dC·Bᵀ and dB = Aᵀ·dC. The transposes are views: `kernel.rs` packs its operands from
-//! their strides anyway.
+//! Backward, for C = A·B: dA = dC·Bᵀ and dB = Aᵀ·dC. The transposes are views: `kernel.rs` packs
+//! its operands from their strides anyway.
 
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -42,7 +43,12 @@ impl Op for MatMul {
         Ok((product(x[0], x[1])?, (keep(need[1], x[0]), keep(need[0], x[1]))))
     }
 
-    fn backward(&self, (a, b): Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn backward(
+        &self,
+        (a, b): Self::Saved,
+        dy: &Tensor,
+        _: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
         let da = b.map(|b| product(dy, &transposed(&b))).transpose()?;
         let db = a.map(|a| product(&transposed(&a), dy)).transpose()?;
         Ok(vec![da, db])
@@ -54,7 +60,8 @@ impl Op for MatMul {
 }
 
 fn product_shape(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
-    let refuse = || Error::shape(MatMul::NAME, format!("{a:?} × {b:?} is not [.., M, K] × [.., K, N]"));
+    let refuse =
+        || Error::shape(MatMul::NAME, format!("{a:?} × {b:?} is not [.., M, K] × [.., K, N]"));
     let ([batch_a @ .., m, k], [batch_b @ .., rows, n]) = (a, b) else {
         return Err(refuse());
     };
@@ -68,7 +75,8 @@ fn product_shape(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
 
 fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let shape = product_shape(a.shape(), b.shape())?;
-    let (batch, [m, n]) = (&shape[..shape.len() - 2], [shape[shape.len() - 2], shape[shape.len() - 1]]);
+    let (batch, [m, n]) =
+        (&shape[..shape.len() - 2], [shape[shape.len() - 2], shape[shape.len() - 1]]);
     let k = a.shape()[a.rank() - 1];
     let count = batch.iter().product::<usize>();
     let (a_layout, b_layout) = match a.layout().reshape(&[count * m, k]) {
@@ -83,8 +91,12 @@ fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (out, layouts) = (Layout::row_major(&shape), [&a_layout, &b_layout]);
     // The numbers are columns to a panel: as many as fill two registers.
     let product = match a.dtype() {
-        DType::F32 => Tensor::build_in(out, |out| kernel::multiply::<f32, 16>(out, [a.raw(), b.raw()], layouts)),
-        DType::F64 => Tensor::build_in(out, |out| kernel::multiply::<f64, 8>(out, [a.raw(), b.raw()], layouts)),
+        DType::F32 => Tensor::build_in(out, |out| {
+            kernel::multiply::<f32, 16>(out, [a.raw(), b.raw()], layouts)
+        }),
+        DType::F64 => Tensor::build_in(out, |out| {
+            kernel::multiply::<f64, 8>(out, [a.raw(), b.raw()], layouts)
+        }),
         other => return Err(Error::dtype(MatMul::NAME, "f32 or f64", other)),
     };
     product.standard()
@@ -132,13 +144,27 @@ mod tests {
 
     #[test]
     fn sizes_around_every_block_border_agree_with_the_definition() {
-        let sizes = [(1, 1, 1), (5, 3, 17), (6, 256, 16), (97, 257, 33), (13, 600, 7), (200, 2, 530), (1, 40, 300)];
+        let sizes = [
+            (1, 1, 1),
+            (5, 3, 17),
+            (6, 256, 16),
+            (97, 257, 33),
+            (13, 600, 7),
+            (200, 2, 530),
+            (1, 40, 300),
+        ];
         for (i, (m, k, n)) in sizes.into_iter().enumerate() {
             let rng = &mut Rng::new(i as u64);
-            let (a, b) = (Tensor::randn(&[m, k], DType::F64, rng), Tensor::randn(&[k, n], DType::F64, rng));
+            let (a, b) =
+                (Tensor::randn(&[m, k], DType::F64, rng), Tensor::randn(&[k, n], DType::F64, rng));
             let expected = naive(&a.to_f64_vec().unwrap(), &b.to_f64_vec().unwrap(), m, k, n);
             let close = |y: Tensor, tolerance: f64| {
-                let worst = y.to_f64_vec().unwrap().iter().zip(&expected).fold(0.0, |w, (y, e)| f64::max(w, (y - e).abs()));
+                let worst = y
+                    .to_f64_vec()
+                    .unwrap()
+                    .iter()
+                    .zip(&expected)
+                    .fold(0.0, |w, (y, e)| f64::max(w, (y - e).abs()));
                 assert!(worst <= tolerance, "{m}×{k}×{n}: {worst:e}");
             };
             close(a.matmul(&b).unwrap(), 1e-12);
@@ -153,7 +179,10 @@ mod tests {
     #[test]
     fn the_bits_do_not_depend_on_threads() {
         let rng = &mut Rng::new(1);
-        let (a, b) = (Tensor::randn(&[3, 130, 300], DType::F32, rng), Tensor::randn(&[300, 600], DType::F32, rng));
+        let (a, b) = (
+            Tensor::randn(&[3, 130, 300], DType::F32, rng),
+            Tensor::randn(&[300, 600], DType::F32, rng),
+        );
         let bits = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| a.matmul(&b).unwrap().to_vec::<f32>().unwrap())
@@ -173,7 +202,9 @@ mod tests {
 
     #[test]
     fn sums_over_nothing_are_zero_and_empty_products_are_empty() {
-        let product = |a: &[usize], b: &[usize]| Tensor::ones(a, DType::F32).matmul(&Tensor::ones(b, DType::F32)).unwrap();
+        let product = |a: &[usize], b: &[usize]| {
+            Tensor::ones(a, DType::F32).matmul(&Tensor::ones(b, DType::F32)).unwrap()
+        };
         assert_eq!(product(&[2, 0], &[0, 3]).to_f64_vec().unwrap(), [0.0; 6]);
         assert_eq!(product(&[0, 4], &[4, 3]).shape(), [0, 3]);
         assert_eq!(product(&[0, 2, 4], &[4, 3]).shape(), [0, 2, 3]);
@@ -182,11 +213,20 @@ mod tests {
     #[test]
     fn shapes_are_named() {
         let message = |a: &[usize], b: &[usize]| {
-            Tensor::zeros(a, DType::F32).matmul(&Tensor::zeros(b, DType::F32)).unwrap_err().to_string()
+            Tensor::zeros(a, DType::F32)
+                .matmul(&Tensor::zeros(b, DType::F32))
+                .unwrap_err()
+                .to_string()
         };
-        assert_eq!(message(&[2, 3], &[2, 3]), "matmul: [2, 3] × [2, 3] is not [.., M, K] × [.., K, N]");
+        assert_eq!(
+            message(&[2, 3], &[2, 3]),
+            "matmul: [2, 3] × [2, 3] is not [.., M, K] × [.., K, N]"
+        );
         assert_eq!(message(&[3], &[3, 2]), "matmul: [3] × [3, 2] is not [.., M, K] × [.., K, N]");
-        assert_eq!(message(&[2, 4, 3], &[5, 3, 2]), "matmul: shapes [2] and [5] do not broadcast together");
+        assert_eq!(
+            message(&[2, 4, 3], &[5, 3, 2]),
+            "matmul: shapes [2] and [5] do not broadcast together"
+        );
         let mixed = Tensor::zeros(&[1, 1], DType::F32).matmul(&Tensor::zeros(&[1, 1], DType::F64));
         assert_eq!(mixed.unwrap_err().to_string(), "matmul: expected dtype f32, got f64");
     }

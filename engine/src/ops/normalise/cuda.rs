@@ -1,4 +1,5 @@
-//! Normalisation on a GPU. The statistics are f64, as on the CPU; the numbers per channel that follow from them are computed in f64.
+//! Normalisation on a GPU. The statistics are f64, as on the CPU; the numbers per channel that
+//! follow from them are computed in f64.
 //!
 //! Each way reads the map twice: once for its sums, once to write.
 
@@ -26,20 +27,32 @@ struct Walk {
     pieces: u32,
 }
 
-/// Rows that a thread takes where it sums, and where it writes; and how many blocks keep any GPU busy.
+/// Rows that a thread takes where it sums, and where it writes; and how many blocks keep any GPU
+/// busy.
 const SUMMED: u32 = 32;
 const WRITTEN: u32 = 8;
 const BLOCKS: u32 = 512;
 
 impl Walk {
-    /// Of maps like `x`, which is standard, in `groups` groups, to sum them or to write others. `x` and `others` are what is read and written.
-    fn new(op: &'static str, x: &Tensor, groups: usize, others: &[&Tensor], sum: bool) -> Result<Self> {
+    /// Of maps like `x`, which is standard, in `groups` groups, to sum them or to write others. `x`
+    /// and `others` are what is read and written.
+    fn new(
+        op: &'static str,
+        x: &Tensor,
+        groups: usize,
+        others: &[&Tensor],
+        sum: bool,
+    ) -> Result<Self> {
         let [n, c, h, w] = x.dims4(op)?;
         if x.numel() > i32::MAX as usize {
-            return Err(Error::cuda(op, format!("shape {:?} is too large for a GPU kernel", x.shape())));
+            return Err(Error::cuda(
+                op,
+                format!("shape {:?} is too large for a GPU kernel", x.shape()),
+            ));
         }
         // None of these is larger than the number of elements, unless that is 0.
-        let [groups, rows, channels] = [groups, n / groups.max(1) * h * w, c].map(|size| size as u32);
+        let [groups, rows, channels] =
+            [groups, n / groups.max(1) * h * w, c].map(|size| size as u32);
         let pack = (16 / x.dtype().size()) as u32;
         let mut packed = channels.is_multiple_of(pack) && x.address()?.is_multiple_of(16);
         for other in others {
@@ -66,7 +79,8 @@ impl Walk {
     ) -> Result<()> {
         let name = if self.packed { format!("{kernel}_packed") } else { kernel.to_string() };
         let Maps { groups, blocks, .. } = self.maps;
-        let arguments: Vec<_> = arguments.iter().copied().chain([&self.maps as &dyn crate::cuda::Argument]).collect();
+        let arguments: Vec<_> =
+            arguments.iter().copied().chain([&self.maps as &dyn crate::cuda::Argument]).collect();
         let grid = [groups as usize * blocks as usize, self.pieces as usize, 1];
         Launch::blocks("normalise", &name, dtype, grid).run(gpu, &arguments)
     }
@@ -83,9 +97,17 @@ fn finish<'a>(kernel: &'a str, dtype: DType, numbers: usize) -> Launch<'a> {
 }
 
 /// Means and biased variances of `x`, standard, whose images fall into `groups` groups.
-pub(super) fn statistics(gpu: &'static Gpu, op: &'static str, x: &Tensor, groups: usize) -> Result<Statistics> {
+pub(super) fn statistics(
+    gpu: &'static Gpu,
+    op: &'static str,
+    x: &Tensor,
+    groups: usize,
+) -> Result<Statistics> {
     let shape = [groups, x.shape()[1]];
-    let [mean, var] = [Tensor::new_on_gpu(gpu, &shape, DType::F64)?, Tensor::new_on_gpu(gpu, &shape, DType::F64)?];
+    let [mean, var] = [
+        Tensor::new_on_gpu(gpu, &shape, DType::F64)?,
+        Tensor::new_on_gpu(gpu, &shape, DType::F64)?,
+    ];
     if x.numel() > 0 {
         let walk = Walk::new(op, x, groups, &[], true)?;
         let partial = walk.partial(gpu, mean.numel())?;
@@ -146,7 +168,8 @@ fn write(
     for input in inputs.iter().chain([&numbers]) {
         addresses.push(input.address()?);
     }
-    let arguments: Vec<_> = addresses.iter().map(|address| address as &dyn crate::cuda::Argument).collect();
+    let arguments: Vec<_> =
+        addresses.iter().map(|address| address as &dyn crate::cuda::Argument).collect();
     walk.run(gpu, kernel, y.dtype(), &arguments)
 }
 
@@ -160,10 +183,16 @@ pub(super) fn backward(
 ) -> Result<Vec<Option<Tensor>>> {
     let (dtype, groups) = (dy.dtype(), normalise.statistics.groups());
     let [wants_x, wants_weight, wants_bias] = [weight.is_some(), need[1], need[2]];
-    let like = |shape: &[usize], wanted: bool| wanted.then(|| Tensor::zeros_on_gpu(gpu, shape, dtype)).transpose();
+    let like = |shape: &[usize], wanted: bool| {
+        wanted.then(|| Tensor::zeros_on_gpu(gpu, shape, dtype)).transpose()
+    };
     let channels = [dy.shape()[1]];
     if dy.numel() == 0 {
-        return Ok(vec![like(dy.shape(), wants_x)?, like(&channels, wants_weight)?, like(&channels, wants_bias)?]);
+        return Ok(vec![
+            like(dy.shape(), wants_x)?,
+            like(&channels, wants_weight)?,
+            like(&channels, wants_bias)?,
+        ]);
     }
     let Statistics { mean, var } = &normalise.statistics;
     let weight = weight.map(|weight| weight.standard()).transpose()?;
@@ -181,10 +210,12 @@ pub(super) fn backward(
             .run(gpu, &[&sums.address()?, &partial, &means, &walk.pieces, &numbers])?;
     }
 
-    let new =
-        |shape: &[usize], dtype: DType, wanted: bool| wanted.then(|| Tensor::new_on_gpu(gpu, shape, dtype)).transpose();
+    let new = |shape: &[usize], dtype: DType, wanted: bool| {
+        wanted.then(|| Tensor::new_on_gpu(gpu, shape, dtype)).transpose()
+    };
     let numbers = new(&[4, mean.numel()], computed_in(dtype), wants_x)?;
-    let (d_weight, d_bias) = (new(&channels, dtype, wants_weight)?, new(&channels, dtype, wants_bias)?);
+    let (d_weight, d_bias) =
+        (new(&channels, dtype, wants_weight)?, new(&channels, dtype, wants_bias)?);
     let through = normalise.of_input && x.is_some();
     let count = if through { (dy.numel() / mean.numel()) as u32 } else { 0 };
     let launch = |numbers: u64, [d_weight, d_bias]: [u64; 2], sums: &Tensor, count: u32| {
@@ -238,21 +269,28 @@ mod tests {
         assert_eq!(y.shape(), expected.shape());
         let (y, expected) = (y.to_f64_vec().unwrap(), expected.to_f64_vec().unwrap());
         let largest = expected.iter().fold(1e-3, |m, e| f64::max(m, e.abs()));
-        y.iter()
-            .zip(&expected)
-            .fold(0.0, |m, (y, e)| if (y - e).is_nan() { f64::NAN } else { f64::max(m, (y - e).abs() / largest) })
+        y.iter().zip(&expected).fold(0.0, |m, (y, e)| {
+            if (y - e).is_nan() { f64::NAN } else { f64::max(m, (y - e).abs() / largest) }
+        })
     }
 
     #[test]
     fn maps_of_many_pieces_packed_or_not_agree_with_the_cpu() {
         let Some(_) = crate::cuda::tests::gpu() else { return };
-        for (i, shape) in [[2, 32, 70, 60], [3, 3, 61, 53], [2, 48, 9, 11], [2, 100, 5, 7]].into_iter().enumerate() {
+        for (i, shape) in [[2, 32, 70, 60], [3, 3, 61, 53], [2, 48, 9, 11], [2, 100, 5, 7]]
+            .into_iter()
+            .enumerate()
+        {
             for (dtype, tolerance) in
                 [(DType::F64, 1e-11), (DType::F32, 2e-5), (DType::F16, 2e-3), (DType::BF16, 1.5e-2)]
             {
                 let rng = &mut Rng::new(i as u64);
                 let mut draw = |shape: &[usize], shift: f64| {
-                    Tensor::randn(shape, DType::F64, rng).affine(1.0, shift).unwrap().to_dtype(dtype).unwrap()
+                    Tensor::randn(shape, DType::F64, rng)
+                        .affine(1.0, shift)
+                        .unwrap()
+                        .to_dtype(dtype)
+                        .unwrap()
                 };
                 let channels = [shape[1]];
                 let inputs = [draw(&shape, 0.5), draw(&channels, 1.0), draw(&channels, 0.0)];
@@ -278,7 +316,10 @@ mod tests {
                     let found = run(inputs.clone().map(|x| there(&x)), there(&dy), instance);
                     for (k, (y, expected)) in found.iter().zip(&expected).enumerate() {
                         let far = distance(y, expected);
-                        assert!(far <= tolerance, "{shape:?} in {dtype}, instance {instance}, result {k}: {far:e}");
+                        assert!(
+                            far <= tolerance,
+                            "{shape:?} in {dtype}, instance {instance}, result {k}: {far:e}"
+                        );
                     }
                 }
             }
@@ -289,12 +330,17 @@ mod tests {
     fn a_large_mean_and_a_first_pixel_that_is_far_off_cost_no_precision() {
         let Some(_) = crate::cuda::tests::gpu() else { return };
         for channels in [3, 4] {
-            let x = Tensor::randn(&[2, channels, 40, 40], DType::F32, &mut Rng::new(1)).affine(1.0, 4096.0).unwrap();
+            let x = Tensor::randn(&[2, channels, 40, 40], DType::F32, &mut Rng::new(1))
+                .affine(1.0, 4096.0)
+                .unwrap();
             let mut data = x.to_vec::<f32>().unwrap();
             data[0] = 5096.0;
             let x = Tensor::from_slice(&data, x.shape()).unwrap();
-            let (one, zero) = (Tensor::ones(&[channels], DType::F32), Tensor::zeros(&[channels], DType::F32));
-            let run = |x: &Tensor, one: &Tensor, zero: &Tensor| x.batch_norm_train(one, zero, 1e-5).unwrap();
+            let (one, zero) =
+                (Tensor::ones(&[channels], DType::F32), Tensor::zeros(&[channels], DType::F32));
+            let run = |x: &Tensor, one: &Tensor, zero: &Tensor| {
+                x.batch_norm_train(one, zero, 1e-5).unwrap()
+            };
             let (y, found) = run(&there(&x), &there(&one), &there(&zero));
             let wide = [&x, &one, &zero].map(|x| x.to_dtype(DType::F64).unwrap());
             let (exact, expected) = run(&wide[0], &wide[1], &wide[2]);
@@ -305,7 +351,10 @@ mod tests {
             assert!(distance(&others(&found.var), &others(&expected.var)) < 3e-7);
             assert!(distance(&y, &exact) < 1e-5);
             assert!(
-                distance(&y.narrow(1, 1, channels - 1).unwrap(), &exact.narrow(1, 1, channels - 1).unwrap()) < 3e-7
+                distance(
+                    &y.narrow(1, 1, channels - 1).unwrap(),
+                    &exact.narrow(1, 1, channels - 1).unwrap()
+                ) < 3e-7
             );
         }
     }
@@ -314,20 +363,26 @@ mod tests {
     fn what_is_not_asked_for_changes_no_other_gradient() {
         let Some(_) = crate::cuda::tests::gpu() else { return };
         let x = there(&Tensor::randn(&[3, 8, 5, 3], DType::F64, &mut Rng::new(2)));
-        let (weight, bias) = (there(&Tensor::ones(&[8], DType::F64)), there(&Tensor::zeros(&[8], DType::F64)));
+        let (weight, bias) =
+            (there(&Tensor::ones(&[8], DType::F64)), there(&Tensor::zeros(&[8], DType::F64)));
         let inputs = [x, weight, bias];
         for eval in [false, true] {
             let gradients = |asked: [bool; 3]| {
                 let tape = Tape::new();
-                let x: Vec<Tensor> =
-                    (0..3).map(|i| if asked[i] { tape.leaf(&inputs[i]) } else { inputs[i].clone() }).collect();
+                let x: Vec<Tensor> = (0..3)
+                    .map(|i| if asked[i] { tape.leaf(&inputs[i]) } else { inputs[i].clone() })
+                    .collect();
                 let y = match eval {
-                    true => x[0].batch_norm_eval(&inputs[2], &inputs[1], &x[1], &x[2], 1e-5).unwrap(),
+                    true => {
+                        x[0].batch_norm_eval(&inputs[2], &inputs[1], &x[1], &x[2], 1e-5).unwrap()
+                    }
                     false => x[0].batch_norm_train(&x[1], &x[2], 1e-5).unwrap().0,
                 };
                 let dy = y.detach().square().unwrap();
                 let gradients = tape.backward_from(&[&y], vec![Some(dy)]).unwrap();
-                x.iter().map(|x| gradients.get(x).map(|g| g.to_f64_vec().unwrap())).collect::<Vec<_>>()
+                x.iter()
+                    .map(|x| gradients.get(x).map(|g| g.to_f64_vec().unwrap()))
+                    .collect::<Vec<_>>()
             };
             let all = gradients([true; 3]);
             for i in 0..3 {
@@ -343,7 +398,10 @@ mod tests {
     #[test]
     fn no_images_are_fine() {
         let Some(_) = crate::cuda::tests::gpu() else { return };
-        let (x, one) = (there(&Tensor::zeros(&[0, 1, 3, 3], DType::F32)), there(&Tensor::ones(&[1], DType::F32)));
+        let (x, one) = (
+            there(&Tensor::zeros(&[0, 1, 3, 3], DType::F32)),
+            there(&Tensor::ones(&[1], DType::F32)),
+        );
         assert_eq!(x.instance_norm(&one, &one, 1e-5).unwrap().shape(), [0, 1, 3, 3]);
     }
 }

@@ -26,7 +26,11 @@ struct Maps {
     strides: [u32; 4],
 }
 
-pub(super) fn forward<const REFLECT: bool>(gpu: &'static Gpu, pad: &Pad<REFLECT>, x: &Tensor) -> Result<Tensor> {
+pub(super) fn forward<const REFLECT: bool>(
+    gpu: &'static Gpu,
+    pad: &Pad<REFLECT>,
+    x: &Tensor,
+) -> Result<Tensor> {
     let [n, c, h, w] = x.dims4(Pad::<REFLECT>::NAME)?;
     let Padding { top, bottom, left, right } = pad.0;
     let shape = [n, c, top + h + bottom, left + w + right];
@@ -79,7 +83,8 @@ fn run<const REFLECT: bool>(
         && strides[1] == 1
         && [0, 2, 3].iter().all(|&d| strides[d].is_multiple_of(pack))
         && x.address()?.is_multiple_of(16);
-    let (name, width) = if packed { (format!("{kernel}_packed"), pack) } else { (kernel.to_string(), 1) };
+    let (name, width) =
+        if packed { (format!("{kernel}_packed"), pack) } else { (kernel.to_string(), 1) };
     let maps = Maps {
         count: count / width,
         channels: channels / width,
@@ -99,7 +104,8 @@ mod tests {
     use crate::ops::pad::Padding;
     use crate::{DType, Device, Result, Rng, Tape, Tensor};
 
-    /// The value and the gradient of `f` on the CPU and on the GPU, which only move numbers: they are equal.
+    /// The value and the gradient of `f` on the CPU and on the GPU, which only move numbers: they
+    /// are equal.
     fn same(shape: &[usize], dtype: DType, f: impl Fn(&Tensor) -> Result<Tensor>) {
         // Small whole numbers: their sums are exact in every type.
         let whole = |shape: &[usize], rng: &mut Rng| {
@@ -113,10 +119,14 @@ mod tests {
             let tape = Tape::new();
             let leaf = tape.leaf(&put(whole(shape, rng)));
             let y = f(&leaf).unwrap();
-            let gradients = tape.backward_from(&[&y], vec![Some(put(whole(y.shape(), rng)))]).unwrap();
+            let gradients =
+                tape.backward_from(&[&y], vec![Some(put(whole(y.shape(), rng)))]).unwrap();
             (y.to_f64_vec().unwrap(), gradients.get(&leaf).unwrap().to_f64_vec().unwrap())
         };
-        assert!(run(Device::Cuda(0), dtype) == run(Device::Cpu, DType::F64), "{shape:?} in {dtype}");
+        assert!(
+            run(Device::Cuda(0), dtype) == run(Device::Cpu, DType::F64),
+            "{shape:?} in {dtype}"
+        );
     }
 
     #[test]

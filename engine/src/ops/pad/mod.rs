@@ -1,8 +1,8 @@
 //! Padding of the last two dimensions, with zeros or by reflection.
 //!
-//! Along each side a padding is a list, for every output index, of the input indices whose values add up to
-//! it: one index, or none for a zero. The adjoint is the same kernel with the lists turned round: an input index gets the
-//! gradients of all the outputs that it went into.
+//! Along each side a padding is a list, for every output index, of the input indices whose values
+//! add up to it: one index, or none for a zero. The adjoint is the same kernel with the lists
+//! turned round: an input index gets the gradients of all the outputs that it went into.
 
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -57,13 +57,17 @@ impl Tensor {
     fn pad<const REFLECT: bool>(&self, pad: Pad<REFLECT>) -> Result<Tensor> {
         let rank = self.rank();
         if rank < 2 {
-            return Err(Error::shape(Pad::<REFLECT>::NAME, format!("expected [.., H, W], got shape {:?}", self.shape())));
+            return Err(Error::shape(
+                Pad::<REFLECT>::NAME,
+                format!("expected [.., H, W], got shape {:?}", self.shape()),
+            ));
         }
         if rank == 4 {
             return apply(pad, &[self]);
         }
         let (lead, sides) = self.shape().split_at(rank - 2);
-        let padded = apply(pad, &[&self.reshape(&[lead.iter().product(), 1, sides[0], sides[1]])?])?;
+        let padded =
+            apply(pad, &[&self.reshape(&[lead.iter().product(), 1, sides[0], sides[1]])?])?;
         padded.reshape(&[lead, &padded.shape()[2..]].concat())
     }
 }
@@ -93,12 +97,15 @@ impl<const REFLECT: bool> Op for Pad<REFLECT> {
         for (side, before, after) in [(2, top, bottom), (3, left, right)] {
             let size = meta.shape[side];
             if REFLECT && before.max(after) >= size.max(1) {
-                let message = format!("padding {before} and {after} must be smaller than the side {size} it mirrors");
+                let message = format!(
+                    "padding {before} and {after} must be smaller than the side {size} it mirrors"
+                );
                 return Err(Error::shape(Self::NAME, message));
             }
             let padded = size.checked_add(before).and_then(|sum| sum.checked_add(after));
-            meta.shape[side] =
-                padded.ok_or_else(|| Error::shape(Self::NAME, format!("padding {before} and {after} is too large")))?;
+            meta.shape[side] = padded.ok_or_else(|| {
+                Error::shape(Self::NAME, format!("padding {before} and {after} is too large"))
+            })?;
         }
         Ok(meta)
     }
@@ -182,7 +189,9 @@ impl<T: Float> Kernel for Line<'_, T> {
         let (source, strides) = (x.raw::<T>(), x.layout().strides());
         let start = x.layout().offset() + image * strides[0];
         for (pixel, columns) in out.chunks_exact_mut(channels).zip(columns) {
-            let places = rows.iter().flat_map(|i| columns.iter().map(move |j| start + i * strides[2] + j * strides[3]));
+            let places = rows
+                .iter()
+                .flat_map(|i| columns.iter().map(move |j| start + i * strides[2] + j * strides[3]));
             let mut empty = true;
             for at in places {
                 match (std::mem::take(&mut empty), strides[1]) {
@@ -200,8 +209,14 @@ impl<T: Float> Kernel for Line<'_, T> {
 
 fn sample(c: &mut Choices, reflect: bool) -> Sample {
     let shape = c.shape(2..=4, 5);
-    let [h, w] = [2, 1].map(|d| shape[shape.len() - d]).map(|side| if reflect { side - 1 } else { 3 });
-    let padding = Padding { top: c.size(0..=h), bottom: c.size(0..=h), left: c.size(0..=w), right: c.size(0..=w) };
+    let [h, w] =
+        [2, 1].map(|d| shape[shape.len() - d]).map(|side| if reflect { side - 1 } else { 3 });
+    let padding = Padding {
+        top: c.size(0..=h),
+        bottom: c.size(0..=h),
+        left: c.size(0..=w),
+        right: c.size(0..=w),
+    };
     let input = c.tensor(&shape, Values::Normal);
     Sample::new(format!("by {padding:?}"), vec![input], move |x| match reflect {
         true => x[0].pad_reflect(padding),
@@ -222,12 +237,17 @@ mod tests {
     fn zeros_go_around() {
         let padding = Padding { top: 1, bottom: 0, left: 1, right: 2 };
         let y = row(&[1.0, 2.0]).pad_zeros(padding).unwrap();
-        assert_eq!((y.shape(), y.to_f64_vec().unwrap()), (&[2, 5][..], vec![0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 0.0, 0.0]));
+        assert_eq!(
+            (y.shape(), y.to_f64_vec().unwrap()),
+            (&[2, 5][..], vec![0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 0.0, 0.0])
+        );
     }
 
     #[test]
     fn reflection_does_not_repeat_the_border() {
-        let y = row(&[1.0, 2.0, 3.0]).pad_reflect(Padding { left: 2, right: 2, ..Padding::default() }).unwrap();
+        let y = row(&[1.0, 2.0, 3.0])
+            .pad_reflect(Padding { left: 2, right: 2, ..Padding::default() })
+            .unwrap();
         assert_eq!(y.to_f64_vec().unwrap(), [3.0, 2.0, 1.0, 2.0, 3.0, 2.0, 1.0]);
         let map = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0], &[1, 1, 2, 2]).unwrap();
         let y = map.pad_reflect(Padding { top: 1, ..Padding::default() }).unwrap();
@@ -249,9 +269,13 @@ mod tests {
     fn sizes_are_named() {
         let x = Tensor::zeros(&[1, 1, 4, 3], DType::F32);
         let message = x.pad_reflect(Padding::all(3)).unwrap_err().to_string();
-        assert_eq!(message, "pad_reflect: padding 3 and 3 must be smaller than the side 3 it mirrors");
+        assert_eq!(
+            message,
+            "pad_reflect: padding 3 and 3 must be smaller than the side 3 it mirrors"
+        );
         assert_eq!(x.pad_reflect(Padding::all(2)).unwrap().shape(), [1, 1, 8, 7]);
-        let message = Tensor::zeros(&[3], DType::F32).pad_zeros(Padding::all(1)).unwrap_err().to_string();
+        let message =
+            Tensor::zeros(&[3], DType::F32).pad_zeros(Padding::all(1)).unwrap_err().to_string();
         assert_eq!(message, "pad_zeros: expected [.., H, W], got shape [3]");
         assert!(x.pad_zeros(Padding::all(usize::MAX)).is_err());
         assert!(Tensor::zeros(&[1, 1, 0, 3], DType::F32).pad_reflect(Padding::default()).is_ok());

@@ -1,4 +1,5 @@
-//! Max pooling on a GPU: see `resample.cu`. Nothing is kept but the input: the gradient's kernels look for the maxima again.
+//! Max pooling on a GPU: see `resample.cu`. Nothing is kept but the input: the gradient's kernels
+//! look for the maxima again.
 
 use super::Windows;
 use super::max::{OP, output};
@@ -10,10 +11,12 @@ fn description(x: &Tensor, windows: Windows) -> Result<[u32; 8]> {
     crate::cuda::count(OP, x)?;
     let [n, c, h, w] = x.dims4(OP)?;
     let [rows, cols] = output(windows, h, w);
-    Ok([n, c, h, w, rows, cols, windows.kernel, windows.stride.min(h.max(w))].map(|size| size as u32))
+    Ok([n, c, h, w, rows, cols, windows.kernel, windows.stride.min(h.max(w))]
+        .map(|size| size as u32))
 }
 
-/// The name of `kernel`'s form for maps of `channels` channels at these addresses, and the channels of a thread.
+/// The name of `kernel`'s form for maps of `channels` channels at these addresses, and the channels
+/// of a thread.
 fn form(kernel: &str, channels: usize, element: usize, addresses: &[u64]) -> (String, usize) {
     let pack = 16 / element;
     if channels.is_multiple_of(pack) && addresses.iter().all(|address| address % 16 == 0) {
@@ -34,7 +37,12 @@ pub(super) fn forward(gpu: &'static Gpu, x: &Tensor, windows: Windows) -> Result
     Ok(y)
 }
 
-pub(super) fn backward(gpu: &'static Gpu, x: &Tensor, dy: &Tensor, windows: Windows) -> Result<Tensor> {
+pub(super) fn backward(
+    gpu: &'static Gpu,
+    x: &Tensor,
+    dy: &Tensor,
+    windows: Windows,
+) -> Result<Tensor> {
     let (x, dy, description) = (x.standard()?, dy.standard()?, description(x, windows)?);
     let dx = Tensor::new_on_gpu(gpu, x.shape(), x.dtype())?;
     let addresses = [dx.address()?, x.address()?, dy.address()?];
@@ -52,16 +60,25 @@ pub(super) fn backward(gpu: &'static Gpu, x: &Tensor, dy: &Tensor, windows: Wind
 mod tests {
     use crate::{DType, Device, Rng, Tape, Tensor};
 
-    /// Value and gradient, which all types have exactly. The elements are few, so that many are equal, and one is NaN.
+    /// Value and gradient, which all types have exactly. The elements are few, so that many are
+    /// equal, and one is NaN.
     #[test]
     fn maxima_and_their_gradients_are_those_of_the_cpu() {
         let Some(_) = crate::cuda::tests::gpu() else { return };
         let mut rng = Rng::new(1);
         for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
-            for (kernel, stride, channels) in
-                [(2, 2, 8), (8, 8, 8), (2, 5, 3), (3, 2, 8), (5, 1, 1), (3, 100, 8), (1, 1, 5), (19, 1, 8)]
-            {
-                let mut values: Vec<f64> = (0..2 * channels * 19 * 22).map(|_| (rng.uniform() * 6.0).floor()).collect();
+            for (kernel, stride, channels) in [
+                (2, 2, 8),
+                (8, 8, 8),
+                (2, 5, 3),
+                (3, 2, 8),
+                (5, 1, 1),
+                (3, 100, 8),
+                (1, 1, 5),
+                (19, 1, 8),
+            ] {
+                let mut values: Vec<f64> =
+                    (0..2 * channels * 19 * 22).map(|_| (rng.uniform() * 6.0).floor()).collect();
                 values[100] = f64::NAN;
                 let x = Tensor::from_slice(&values, &[2, channels, 19, 22]).unwrap();
                 let run = |x: &Tensor| {
@@ -70,10 +87,15 @@ mod tests {
                     let y = x.max_pool2d(kernel, stride).unwrap();
                     let ones = Tensor::ones(y.shape(), y.dtype()).to_device(y.device()).unwrap();
                     let mut gradients = tape.backward_from(&[&y], vec![Some(ones)]).unwrap();
-                    [y.detach(), gradients.take(&x).unwrap()].map(|t| format!("{:?}", t.to_f64_vec().unwrap()))
+                    [y.detach(), gradients.take(&x).unwrap()]
+                        .map(|t| format!("{:?}", t.to_f64_vec().unwrap()))
                 };
                 let found = run(&x.to_dtype(dtype).unwrap().to_device(Device::Cuda(0)).unwrap());
-                assert_eq!(found, run(&x), "{dtype}, {kernel}×{kernel}, stride {stride}, {channels} channels");
+                assert_eq!(
+                    found,
+                    run(&x),
+                    "{dtype}, {kernel}×{kernel}, stride {stride}, {channels} channels"
+                );
             }
         }
     }

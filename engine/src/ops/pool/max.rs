@@ -1,8 +1,8 @@
 //! The loops of max pooling.
 
+use super::Windows;
 #[cfg(feature = "cuda")]
 use super::cuda;
-use super::Windows;
 use crate::cpu::for_each_line;
 use crate::simd::{Kernel, vectorize};
 use crate::{Float, Result, Tensor, dispatch_float};
@@ -25,8 +25,8 @@ pub(super) fn forward(x: &Tensor, windows: Windows) -> Result<Tensor> {
     })
 }
 
-/// Two passes, each over its own output: where the largest element of every window is, then for every input the
-/// windows that chose it.
+/// Two passes, each over its own output: where the largest element of every window is, then for
+/// every input the windows that chose it.
 pub(super) fn backward(x: &Tensor, dy: &Tensor, windows: Windows) -> Result<Tensor> {
     on_gpu!(x, gpu => cuda::backward(gpu, x, dy, windows));
     let [n, c, h, w] = x.dims4(OP)?;
@@ -74,7 +74,9 @@ impl<T: Float> Kernel for Largest<'_, T> {
             for k in 1..kernel * kernel {
                 let source = &source[(k / kernel * w + o * stride + k % kernel) * c..][..c];
                 if place.is_empty() {
-                    out.iter_mut().zip(source).for_each(|(out, &v)| *out = if larger(v, *out) { v } else { *out });
+                    out.iter_mut()
+                        .zip(source)
+                        .for_each(|(out, &v)| *out = if larger(v, *out) { v } else { *out });
                     continue;
                 }
                 let place = &mut place[o * c..][..c];
@@ -116,7 +118,8 @@ impl<T: Float> Kernel for Chosen<'_, T> {
             out.fill(T::default());
             for row in covering(windows, y, oh) {
                 for col in covering(windows, x, ow) {
-                    let place = (y - row * windows.stride) * windows.kernel + x - col * windows.stride;
+                    let place =
+                        (y - row * windows.stride) * windows.kernel + x - col * windows.stride;
                     let at = ((image * oh + row) * ow + col) * c;
                     let (places, dy) = (&places[at..][..c], &dy[at..][..c]);
                     for i in 0..c {
@@ -130,6 +133,10 @@ impl<T: Float> Kernel for Chosen<'_, T> {
 
 /// The windows, of `count`, that cover input `at` along an axis.
 #[inline(always)]
-fn covering(Windows { kernel, stride }: Windows, at: usize, count: usize) -> std::ops::Range<usize> {
+fn covering(
+    Windows { kernel, stride }: Windows,
+    at: usize,
+    count: usize,
+) -> std::ops::Range<usize> {
     (at + 1).saturating_sub(kernel).div_ceil(stride)..(at / stride + 1).min(count)
 }

@@ -1,8 +1,9 @@
 //! Pooling: the mean or the largest of a window, and the mean of a whole map.
 //!
-//! Means are a table along each axis (see `ops/separable.rs`), so their gradient is the transposed table. A maximum sends dy
-//! to the first largest element of its window in row-major order, found again from the kept input: an index map would
-//! cost as much memory as the output, and the search is cheap.
+//! Means are a table along each axis (see `ops/separable.rs`), so their gradient is the transposed
+//! table. A maximum sends dy to the first largest element of its window in row-major order, found
+//! again from the kept input: an index map would cost as much memory as the output, and the search
+//! is cheap.
 
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -26,13 +27,15 @@ pub const ROOM: Room = Room {
 };
 
 impl Tensor {
-    /// The means of `kernel`×`kernel` windows, `stride` apart, without padding: `[N, C, H, W]` becomes
-    /// `[N, C, (H − kernel)/stride + 1, (W − kernel)/stride + 1]`, rounded down; pixels beyond the last window are left out.
+    /// The means of `kernel`×`kernel` windows, `stride` apart, without padding: `[N, C, H, W]`
+    /// becomes `[N, C, (H − kernel)/stride + 1, (W − kernel)/stride + 1]`, rounded down; pixels
+    /// beyond the last window are left out.
     pub fn avg_pool2d(&self, kernel: usize, stride: usize) -> Result<Tensor> {
         apply_separable(AvgPool2d(Windows { kernel, stride }), self)
     }
 
-    /// The largest elements of the windows of [`Tensor::avg_pool2d`]. A NaN counts as larger than any number.
+    /// The largest elements of the windows of [`Tensor::avg_pool2d`]. A NaN counts as larger than
+    /// any number.
     pub fn max_pool2d(&self, kernel: usize, stride: usize) -> Result<Tensor> {
         apply(MaxPool2d(Windows { kernel, stride }), &[self])
     }
@@ -43,8 +46,9 @@ impl Tensor {
         self.mean(&[2, 3])
     }
 
-    /// `[N, C, H, W]` becomes `[N, C, out_h, out_w]`: output i of n along an axis of length L is the mean of the inputs
-    /// from ⌊i·L/n⌋ up to, not including, ⌈(i+1)·L/n⌉, as in PyTorch. Windows may overlap, and n may exceed L.
+    /// `[N, C, H, W]` becomes `[N, C, out_h, out_w]`: output i of n along an axis of length L is
+    /// the mean of the inputs from ⌊i·L/n⌋ up to, not including, ⌈(i+1)·L/n⌉, as in PyTorch.
+    /// Windows may overlap, and n may exceed L.
     pub fn adaptive_avg_pool2d(&self, out_h: usize, out_w: usize) -> Result<Tensor> {
         apply_separable(AdaptiveAvgPool2d([out_h, out_w]), self)
     }
@@ -127,19 +131,27 @@ impl Op for MaxPool2d {
     }
 }
 
-fn sample_windows(c: &mut Choices, values: Values, f: fn(&Tensor, usize, usize) -> Result<Tensor>) -> Sample {
+fn sample_windows(
+    c: &mut Choices,
+    values: Values,
+    f: fn(&Tensor, usize, usize) -> Result<Tensor>,
+) -> Sample {
     let (kernel, stride) = c.pick(&[(2, 2), (1, 1), (3, 1), (2, 3), (4, 4), (3, 2)]);
     let channels = c.channels(&[1, 3, 8]);
     let shape = c.map_shape(channels, kernel, 7);
     let input = c.tensor(&shape, values);
-    Sample::new(format!("{kernel}×{kernel}, stride {stride}"), vec![input], move |x| f(&x[0], kernel, stride))
+    Sample::new(format!("{kernel}×{kernel}, stride {stride}"), vec![input], move |x| {
+        f(&x[0], kernel, stride)
+    })
 }
 
 fn sample_adaptive(c: &mut Choices) -> Sample {
     let (out_h, out_w) = (c.extent(1..=8), c.extent(1..=8));
     let shape = c.map_shape(2, 1, 6);
     let input = c.tensor(&shape, Values::Normal);
-    Sample::new(format!("to {out_h}×{out_w}"), vec![input], move |x| x[0].adaptive_avg_pool2d(out_h, out_w))
+    Sample::new(format!("to {out_h}×{out_w}"), vec![input], move |x| {
+        x[0].adaptive_avg_pool2d(out_h, out_w)
+    })
 }
 
 fn sample_global(c: &mut Choices) -> Sample {
@@ -189,7 +201,10 @@ mod tests {
         let tape = Tape::new();
         let x = tape.leaf(&Tensor::from_slice(&[2.0, 5.0, 5.0, 1.0], &[1, 1, 2, 2]).unwrap());
         let loss = x.max_pool2d(2, 1).unwrap().sum_all().unwrap();
-        assert_eq!(tape.backward(&loss).unwrap().get(&x).unwrap().to_f64_vec().unwrap(), [0.0, 1.0, 0.0, 0.0]);
+        assert_eq!(
+            tape.backward(&loss).unwrap().get(&x).unwrap().to_f64_vec().unwrap(),
+            [0.0, 1.0, 0.0, 0.0]
+        );
     }
 
     #[test]
@@ -202,7 +217,10 @@ mod tests {
     fn what_does_not_fit_is_named() {
         let x = Tensor::zeros(&[1, 2, 3, 8], DType::F32);
         let message = |result: Result<Tensor>| result.unwrap_err().to_string();
-        assert_eq!(message(x.avg_pool2d(4, 4)), "avg_pool2d: kernel 4 must fit the map, got shape [1, 2, 3, 8]");
+        assert_eq!(
+            message(x.avg_pool2d(4, 4)),
+            "avg_pool2d: kernel 4 must fit the map, got shape [1, 2, 3, 8]"
+        );
         assert_eq!(
             message(x.max_pool2d(2, 0)),
             "max_pool2d: kernel 2 and stride 0 must be at least 1, got shape [1, 2, 3, 8]"
@@ -212,7 +230,10 @@ mod tests {
             "adaptive_avg_pool2d: the output [0, 3] has no pixels, got shape [1, 2, 3, 8]"
         );
         let flat = Tensor::zeros(&[3, 8], DType::F32);
-        assert_eq!(message(flat.global_avg_pool()), "global_avg_pool: expected [N, C, H, W], got shape [3, 8]");
+        assert_eq!(
+            message(flat.global_avg_pool()),
+            "global_avg_pool: expected [N, C, H, W], got shape [3, 8]"
+        );
     }
 
     #[test]
@@ -223,7 +244,8 @@ mod tests {
             pool.install(|| {
                 let tape = Tape::new();
                 let leaf = tape.leaf(&x);
-                let y = leaf.avg_pool2d(3, 2).unwrap().add(&leaf.max_pool2d(3, 2).unwrap()).unwrap();
+                let y =
+                    leaf.avg_pool2d(3, 2).unwrap().add(&leaf.max_pool2d(3, 2).unwrap()).unwrap();
                 let gradients = tape.backward(&y.mul(&y).unwrap().sum_all().unwrap()).unwrap();
                 (y.to_vec::<f32>().unwrap(), gradients.get(&leaf).unwrap().to_vec::<f32>().unwrap())
             })

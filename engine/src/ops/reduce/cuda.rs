@@ -5,7 +5,13 @@ use crate::cuda::{Gpu, Launch, Part, Plan};
 use crate::{DType, Layout, Result, Tensor};
 
 /// The fold that `kernel` does of the elements over `dims`, times `scale`.
-pub(super) fn fold(gpu: &'static Gpu, kernel: &'static str, x: &Tensor, dims: &[usize], scale: f64) -> Result<Tensor> {
+pub(super) fn fold(
+    gpu: &'static Gpu,
+    kernel: &'static str,
+    x: &Tensor,
+    dims: &[usize],
+    scale: f64,
+) -> Result<Tensor> {
     let (kept, reduced) = split(x, dims);
     let layout = Layout::new(kept.shape());
     if reduced.numel() == 0 {
@@ -15,7 +21,8 @@ pub(super) fn fold(gpu: &'static Gpu, kernel: &'static str, x: &Tensor, dims: &[
     if y.numel() == 0 {
         return Ok(y);
     }
-    let (kept, reduced) = (Part::new(kernel, &layout, &kept)?, Part::new(kernel, &reduced, &reduced)?);
+    let (kept, reduced) =
+        (Part::new(kernel, &layout, &kept)?, Part::new(kernel, &reduced, &reduced)?);
     let plan = Plan::new(kept, reduced, x.dtype(), &[x.address()?], true);
     let partial = match plan.pieces {
         1 => None,
@@ -31,7 +38,8 @@ pub(super) fn fold(gpu: &'static Gpu, kernel: &'static str, x: &Tensor, dims: &[
     Ok(y)
 }
 
-/// Room for the results of so many pieces for each element of `y`, in the type that `y`'s is computed in.
+/// Room for the results of so many pieces for each element of `y`, in the type that `y`'s is
+/// computed in.
 pub(crate) fn partial(gpu: &'static Gpu, y: &Tensor, pieces: u32) -> Result<Tensor> {
     Tensor::new_on_gpu(gpu, &[pieces as usize, y.numel()], crate::cuda::computed_in(y.dtype()))
 }
@@ -49,7 +57,8 @@ pub(crate) fn fold_pieces(
         .run(gpu, &[&y.address()?, &0u64, &partial.address()?, &plan.reduction, &scale])
 }
 
-/// `dy` at the first element, in logical order, that equals the maximum `y` or is NaN, and 0 elsewhere.
+/// `dy` at the first element, in logical order, that equals the maximum `y` or is NaN, and 0
+/// elsewhere.
 pub(super) fn max_backward(
     gpu: &'static Gpu,
     op: &'static str,
@@ -65,7 +74,10 @@ pub(super) fn max_backward(
     let (y, dy) = (y.standard()?, dy.standard()?);
     let parts = |layout: &Layout| {
         let (kept, reduced) = split_layout(layout, dims);
-        Ok((Part::new(op, y.layout(), &kept)?, Part::new(op, &Layout::row_major(reduced.shape()), &reduced)?))
+        Ok((
+            Part::new(op, y.layout(), &kept)?,
+            Part::new(op, &Layout::row_major(reduced.shape()), &reduced)?,
+        ))
     };
     let (kept, reduced) = parts(x.layout())?;
     let plan = Plan::single(kept, reduced, true);
@@ -75,8 +87,10 @@ pub(super) fn max_backward(
         .run(gpu, &[&places.address()?, &x.address()?, &y.address()?, &plan.reduction])?;
     let (kept, reduced) = parts(dx.layout())?;
     let walk = Plan::single(kept, reduced, false);
-    Launch::each("reduce", "max_gradient", x.dtype(), y.numel())
-        .run(gpu, &[&dx.address()?, &places.address()?, &plan.pieces, &dy.address()?, &walk.reduction])?;
+    Launch::each("reduce", "max_gradient", x.dtype(), y.numel()).run(
+        gpu,
+        &[&dx.address()?, &places.address()?, &plan.pieces, &dy.address()?, &walk.reduction],
+    )?;
     Ok(dx)
 }
 
@@ -85,16 +99,19 @@ mod tests {
     use super::*;
     use crate::{Device, Rng, Tape};
 
-    /// The forms that the sum of a tensor of this layout over `dims` takes, and its number of pieces.
+    /// The forms that the sum of a tensor of this layout over `dims` takes, and its number of
+    /// pieces.
     fn plan(layout: &Layout, dims: &[usize]) -> (&'static str, u32) {
         let (kept, reduced) = split_layout(layout, dims);
         let order = Layout::new(kept.shape());
-        let parts = [Part::new("t", &order, &kept).unwrap(), Part::new("t", &reduced, &reduced).unwrap()];
+        let parts =
+            [Part::new("t", &order, &kept).unwrap(), Part::new("t", &reduced, &reduced).unwrap()];
         let plan = Plan::new(parts[0], parts[1], DType::F32, &[0], true);
         (plan.form(), plan.pieces)
     }
 
-    /// Shapes, the dimensions to reduce, and the form in f32: maps by their pixels, lines, odd sizes, everything at once.
+    /// Shapes, the dimensions to reduce, and the form in f32: maps by their pixels, lines, odd
+    /// sizes, everything at once.
     const CASES: [(&[usize], &[usize], &str); 9] = [
         (&[3, 64, 40, 41], &[0, 2, 3], "columns"),
         (&[2, 8, 70, 60], &[2, 3], "columns"),
@@ -115,7 +132,9 @@ mod tests {
             let (planned, pieces) = plan(&Layout::new(shape), dims);
             assert_eq!(planned, form, "{shape:?} over {dims:?}");
             most = most.max(pieces);
-            for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 1e-5), (DType::F16, 1e-3), (DType::BF16, 8e-3)] {
+            for (dtype, tolerance) in
+                [(DType::F64, 1e-12), (DType::F32, 1e-5), (DType::F16, 1e-3), (DType::BF16, 8e-3)]
+            {
                 let rng = &mut Rng::new(i as u64);
                 let x = Tensor::rand(shape, -1.0, 2.0, DType::F64, rng).to_dtype(dtype).unwrap();
                 let there = x.to_device(Device::Cuda(0)).unwrap();
@@ -124,7 +143,11 @@ mod tests {
                     let (y, expected) = (fold(&there, dims).unwrap(), fold(&x, dims).unwrap());
                     assert_eq!(y.shape(), expected.shape());
                     let (y, expected) = (y.to_f64_vec().unwrap(), expected.to_f64_vec().unwrap());
-                    let worst = y.iter().zip(&expected).map(|(y, e)| (y - e).abs() / e.abs().max(1.0)).fold(0.0, f64::max);
+                    let worst = y
+                        .iter()
+                        .zip(&expected)
+                        .map(|(y, e)| (y - e).abs() / e.abs().max(1.0))
+                        .fold(0.0, f64::max);
                     assert!(worst <= tolerance, "{shape:?} over {dims:?} in {dtype}: {worst:e}");
                 }
             }
@@ -137,18 +160,25 @@ mod tests {
         let Some(_) = crate::cuda::tests::gpu() else { return };
         let mut rng = Rng::new(3);
         // Few different numbers, so that there are many equals.
-        let data: Vec<f32> = (0..2 * 3 * 90 * 70).map(|_| (rng.uniform() * 50.0).floor() as f32).collect();
+        let data: Vec<f32> =
+            (0..2 * 3 * 90 * 70).map(|_| (rng.uniform() * 50.0).floor() as f32).collect();
         let x = Tensor::from_slice(&data, &[2, 3, 90, 70]).unwrap();
         for dims in [vec![0, 2, 3], vec![1], vec![0, 1, 2, 3]] {
             let gradient = |x: Tensor| {
                 let tape = Tape::new();
                 let leaf = tape.leaf(&x);
                 let y = leaf.max(&dims).unwrap();
-                let seed = Tensor::randn(y.shape(), DType::F32, &mut Rng::new(4)).to_device(x.device()).unwrap();
+                let seed = Tensor::randn(y.shape(), DType::F32, &mut Rng::new(4))
+                    .to_device(x.device())
+                    .unwrap();
                 let gradients = tape.backward_from(&[&y], vec![Some(seed)]).unwrap();
                 gradients.get(&leaf).unwrap().to_f64_vec().unwrap()
             };
-            assert_eq!(gradient(x.to_device(Device::Cuda(0)).unwrap()), gradient(x.clone()), "over {dims:?}");
+            assert_eq!(
+                gradient(x.to_device(Device::Cuda(0)).unwrap()),
+                gradient(x.clone()),
+                "over {dims:?}"
+            );
         }
     }
 
@@ -164,7 +194,14 @@ mod tests {
         assert_eq!(low.max(&[0]).unwrap().item().unwrap(), f64::NEG_INFINITY);
         let mut data = [1.0f32; 1000];
         data[700] = f32::NAN;
-        assert!(there(Tensor::from_slice(&data, &[1000]).unwrap()).max(&[0]).unwrap().item().unwrap().is_nan());
+        assert!(
+            there(Tensor::from_slice(&data, &[1000]).unwrap())
+                .max(&[0])
+                .unwrap()
+                .item()
+                .unwrap()
+                .is_nan()
+        );
     }
 
     #[test]

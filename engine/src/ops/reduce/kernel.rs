@@ -1,8 +1,9 @@
 //! The loops of the reductions.
 //!
-//! Output dimensions are the kept ones; for each output the reduced dimensions are walked. Both walks go over
-//! strided layouts, so no input is copied. In the common case of a channels-last map reduced over its pixels, the row of
-//! C channels is contiguous, and the sum runs over rows: vectorised over outputs, never over the sum.
+//! Output dimensions are the kept ones; for each output the reduced dimensions are walked. Both
+//! walks go over strided layouts, so no input is copied. In the common case of a channels-last map
+//! reduced over its pixels, the row of C channels is contiguous, and the sum runs over rows:
+//! vectorised over outputs, never over the sum.
 
 use crate::cpu::{PIECE, Rows};
 use crate::simd::{Kernel, vectorize};
@@ -56,10 +57,12 @@ pub(super) fn max_backward(x: &Tensor, y: &Tensor, dy: &Tensor, dims: &[usize]) 
 /// Folds the elements over `dims` with `f`, piece by piece.
 fn fold<T: Float>(x: &Tensor, dims: &[usize], init: T, f: impl Fn(T, T) -> T + Sync) -> Tensor {
     let (kept, summed) = split(x, dims);
-    let shape: Vec<usize> = (0..x.rank()).map(|d| if dims.contains(&d) { 1 } else { x.shape()[d] }).collect();
+    let shape: Vec<usize> =
+        (0..x.rank()).map(|d| if dims.contains(&d) { 1 } else { x.shape()[d] }).collect();
     let layout = Layout::new(&shape);
     let source = x.raw::<T>();
-    // Walk outputs in their memory order, with the input's strides, so that rows of outputs are runs of the input.
+    // Walk outputs in their memory order, with the input's strides, so that rows of outputs are
+    // runs of the input.
     let outputs = Rows::new(&layout, [&kept]);
     let inner = Rows::new(&Layout::row_major(summed.shape()), [&summed]);
     let count = summed.numel();
@@ -86,7 +89,10 @@ fn fold<T: Float>(x: &Tensor, dims: &[usize], init: T, f: impl Fn(T, T) -> T + S
         for (i, run) in out.chunks_mut(row).enumerate() {
             let first = outputs.start(i)[0];
             let mut partial = vec![init; pieces * run.len()];
-            partial.par_chunks_mut(run.len()).enumerate().for_each(|(piece, out)| fold_piece(out, first, piece));
+            partial
+                .par_chunks_mut(run.len())
+                .enumerate()
+                .for_each(|(piece, out)| fold_piece(out, first, piece));
             run.fill(init);
             for piece in partial.chunks(run.len()) {
                 run.iter_mut().zip(piece).for_each(|(a, b)| *a = f(*a, *b));
@@ -138,7 +144,8 @@ impl<T: Float, F: Fn(T, T) -> T> Kernel for FoldRow<'_, T, F> {
     }
 }
 
-/// The input's layout split in two: its kept dimensions (others size 1), and its summed ones with offset 0.
+/// The input's layout split in two: its kept dimensions (others size 1), and its summed ones with
+/// offset 0.
 pub(super) fn split(x: &Tensor, dims: &[usize]) -> (Layout, Layout) {
     split_layout(x.layout(), dims)
 }
@@ -146,7 +153,8 @@ pub(super) fn split(x: &Tensor, dims: &[usize]) -> (Layout, Layout) {
 pub(super) fn split_layout(layout: &Layout, dims: &[usize]) -> (Layout, Layout) {
     let part = |summed: bool, offset: usize| {
         let shape = layout.shape().iter().enumerate();
-        let shape = shape.map(|(d, &size)| if dims.contains(&d) == summed { size } else { 1 }).collect();
+        let shape =
+            shape.map(|(d, &size)| if dims.contains(&d) == summed { size } else { 1 }).collect();
         Layout::from_parts(shape, layout.strides().to_vec(), offset)
     };
     (part(false, layout.offset()), part(true, 0))

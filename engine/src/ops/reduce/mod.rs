@@ -1,9 +1,11 @@
 //! Sums, means and maxima over dimensions.
 //!
-//! Determinism: the elements that go into one output are cut into pieces of a constant size; each piece is summed in
-//! order, and the pieces are added in order. Threads only decide who does which piece.
+//! Determinism: the elements that go into one output are cut into pieces of a constant size; each
+//! piece is summed in order, and the pieces are added in order. Threads only decide who does which
+//! piece.
 //!
-//! Backward of a sum repeats dy; of a mean divides it by the count first; of a maximum gives it to the first largest element.
+//! Backward of a sum repeats dy; of a mean divides it by the count first; of a maximum gives it to
+//! the first largest element.
 
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
@@ -57,13 +59,17 @@ impl Tensor {
         self.mean(&(0..self.rank()).collect::<Vec<_>>())?.reshape(&[])
     }
 
-    /// The sum over those dimensions in which `shape` broadcasts to this tensor's shape: the adjoint of broadcasting.
+    /// The sum over those dimensions in which `shape` broadcasts to this tensor's shape: the
+    /// adjoint of broadcasting.
     pub fn sum_to(&self, shape: &[usize]) -> Result<Tensor> {
         if self.shape() == shape {
             return Ok(self.clone());
         }
         let Some(missing) = self.rank().checked_sub(shape.len()) else {
-            return Err(Error::shape("sum_to", format!("{:?} does not come from {shape:?}", self.shape())));
+            return Err(Error::shape(
+                "sum_to",
+                format!("{:?} does not come from {shape:?}", self.shape()),
+            ));
         };
         let repeated = |d: usize| d < missing || (shape[d - missing] == 1 && self.shape()[d] != 1);
         let dims: Vec<usize> = (0..self.rank()).filter(|&d| repeated(d)).collect();
@@ -90,7 +96,12 @@ impl Op for Sum {
         Ok((kernel::sum(x[0], &self.dims, self.scale)?, Shape(x[0].shape().to_vec())))
     }
 
-    fn backward(&self, Shape(shape): Shape, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn backward(
+        &self,
+        Shape(shape): Shape,
+        dy: &Tensor,
+        _: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
         let dy = if self.scale == 1.0 { dy.clone() } else { dy.scale(self.scale)? };
         Ok(vec![Some(dy.view(dy.layout().broadcast_to(Self::NAME, &shape)?))])
     }
@@ -108,7 +119,10 @@ impl Op for Max {
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
         let meta = infer(Self::NAME, &inputs[0], &self.dims)?;
         if inputs[0].shape.contains(&0) {
-            return Err(Error::shape(Self::NAME, format!("{:?} has no largest element", inputs[0].shape)));
+            return Err(Error::shape(
+                Self::NAME,
+                format!("{:?} has no largest element", inputs[0].shape),
+            ));
         }
         Ok(meta)
     }
@@ -118,7 +132,12 @@ impl Op for Max {
         Ok((y.clone(), (x[0].detach(), y)))
     }
 
-    fn backward(&self, (x, y): Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn backward(
+        &self,
+        (x, y): Self::Saved,
+        dy: &Tensor,
+        _: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(kernel::max_backward(&x, &y, dy, &self.dims)?)])
     }
 }
@@ -128,14 +147,22 @@ fn infer(op: &'static str, x: &Meta, dims: &[usize]) -> Result<Meta> {
     let mut shape = x.shape.clone();
     for (i, &d) in dims.iter().enumerate() {
         if d >= shape.len() || dims[..i].contains(&d) {
-            return Err(Error::shape(op, format!("dimensions {dims:?} do not fit shape {:?}", x.shape)));
+            return Err(Error::shape(
+                op,
+                format!("dimensions {dims:?} do not fit shape {:?}", x.shape),
+            ));
         }
         shape[d] = 1;
     }
     Ok(Meta { shape, dtype: x.dtype })
 }
 
-fn sample(c: &mut Choices, name: &'static str, values: Values, f: fn(&Tensor, &[usize]) -> Result<Tensor>) -> Sample {
+fn sample(
+    c: &mut Choices,
+    name: &'static str,
+    values: Values,
+    f: fn(&Tensor, &[usize]) -> Result<Tensor>,
+) -> Sample {
     let shape = c.shape(0..=4, 6);
     let dims: Vec<usize> = (0..shape.len()).filter(|_| c.flag()).collect();
     let input = c.tensor(&shape, values);
@@ -174,7 +201,9 @@ mod tests {
         let x = tape.leaf(&Tensor::ones(&[1, 2, 4, 4], DType::F32));
         let (w, b) = (Tensor::zeros(&[0, 2, 3, 3], DType::F32), Tensor::zeros(&[0], DType::F32));
         let b = tape.leaf(&b);
-        let y = x.conv2d(&w, Some(&b), crate::Conv2dOptions { padding: 1, ..Default::default() }).unwrap();
+        let y = x
+            .conv2d(&w, Some(&b), crate::Conv2dOptions { padding: 1, ..Default::default() })
+            .unwrap();
         assert_eq!(y.shape(), [1, 0, 4, 4]);
         let gradients = tape.backward(&y.sum_all().unwrap()).unwrap();
         assert_eq!(gradients.get(&x).unwrap().to_vec::<f32>().unwrap(), [0.0; 32]);

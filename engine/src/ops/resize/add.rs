@@ -1,4 +1,5 @@
-//! A map plus others, enlarged: what a multi-scale module does with its branches, without writing them at full size.
+//! A map plus others, enlarged: what a multi-scale module does with its branches, without writing
+//! them at full size.
 //!
 //! With a GELU after it, what is kept on a tape are the numbers before it.
 
@@ -44,7 +45,10 @@ impl Op for AddBilinear {
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
         let x = separable::infer(Self::NAME, &inputs[0], Ok)?;
         if inputs.len() == 1 {
-            return Err(Error::shape(Self::NAME, format!("there is nothing to add to {:?}", x.shape)));
+            return Err(Error::shape(
+                Self::NAME,
+                format!("there is nothing to add to {:?}", x.shape),
+            ));
         }
         for other in &inputs[1..] {
             let other = separable::infer(Self::NAME, other, Ok)?;
@@ -52,7 +56,8 @@ impl Op for AddBilinear {
                 return Err(Error::dtype(Self::NAME, x.dtype, other.dtype));
             }
             if other.shape[..2] != x.shape[..2] {
-                let what = format!("{:?} has other images or channels than {:?}", other.shape, x.shape);
+                let what =
+                    format!("{:?} has other images or channels than {:?}", other.shape, x.shape);
                 return Err(Error::shape(Self::NAME, what));
             }
         }
@@ -79,7 +84,12 @@ impl Op for AddBilinear {
         Ok((sum.gelu()?, Kept { tables, sum: Some(sum) }))
     }
 
-    fn backward(&self, Kept { tables, sum }: Kept, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn backward(
+        &self,
+        Kept { tables, sum }: Kept,
+        dy: &Tensor,
+        need: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
         let dz = gelu::before(sum.as_ref(), dy)?;
         let mut gradients = vec![need[0].then(|| dz.clone())];
         for ([rows, cols], &need) in tables.iter().zip(&need[1..]) {

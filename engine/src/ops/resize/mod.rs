@@ -1,7 +1,8 @@
 //! Resizing maps: bilinear and nearest neighbour.
 //!
-//! Both treat rows and columns apart, so each is a table along either axis (see `ops/separable.rs`), and the gradient is the
-//! transposed table. Where an output lies among the inputs follows PyTorch's `interpolate`, without antialiasing.
+//! Both treat rows and columns apart, so each is a table along either axis (see
+//! `ops/separable.rs`), and the gradient is the transposed table. Where an output lies among the
+//! inputs follows PyTorch's `interpolate`, without antialiasing.
 
 mod add;
 
@@ -27,15 +28,17 @@ pub const ROOM: Room = Room {
 impl Tensor {
     /// `[N, C, H, W]` to `[N, C, out_h, out_w]`, linear between the four nearest pixels.
     ///
-    /// With `align_corners` the corner pixels' centres stay in the corners: output i of n lies at i·(L−1)/(n−1) of an axis
-    /// of length L. Without it the areas match: at (i + ½)·L/n − ½, no further out than the outermost centres.
+    /// With `align_corners` the corner pixels' centres stay in the corners: output i of n lies at
+    /// i·(L−1)/(n−1) of an axis of length L. Without it the areas match: at (i + ½)·L/n − ½, no
+    /// further out than the outermost centres.
     pub fn bilinear(&self, out_h: usize, out_w: usize, align_corners: bool) -> Result<Tensor> {
         let place = if align_corners { Place::Corners } else { Place::Areas { step: None } };
         apply_separable(Bilinear { output: Output::Size([out_h, out_w]), place }, self)
     }
 
-    /// `self` plus every one of `others`, resized to its height and width as by [`Tensor::bilinear`], in one pass over it. Lets it go:
-    /// where nothing is recorded and nobody else holds it, the sum is made in its memory.
+    /// `self` plus every one of `others`, resized to its height and width as by
+    /// [`Tensor::bilinear`], in one pass over it. Lets it go: where nothing is recorded and nobody
+    /// else holds it, the sum is made in its memory.
     ///
     /// All are maps `[N, C, ·, ·]` of as many images and channels.
     pub fn add_bilinear(self, others: &[&Tensor], align_corners: bool) -> Result<Tensor> {
@@ -47,27 +50,40 @@ impl Tensor {
         self.add_bilinear_then(others, align_corners, true)
     }
 
-    fn add_bilinear_then(self, others: &[&Tensor], align_corners: bool, gelu: bool) -> Result<Tensor> {
+    fn add_bilinear_then(
+        self,
+        others: &[&Tensor],
+        align_corners: bool,
+        gelu: bool,
+    ) -> Result<Tensor> {
         let place = if align_corners { Place::Corners } else { Place::Areas { step: None } };
         let op = add::AddBilinear { place, gelu };
         apply_onto(op, others, 0, self, |op, onto| op.in_place(onto, others))
     }
 
-    /// `[N, C, H, W]` to `[N, C, ⌊H·scale⌋, ⌊W·scale⌋]`, linear, areas matching: output i lies at (i + ½)/scale − ½.
+    /// `[N, C, H, W]` to `[N, C, ⌊H·scale⌋, ⌊W·scale⌋]`, linear, areas matching: output i lies at
+    /// (i + ½)/scale − ½.
     ///
-    /// Where H·scale is not a whole number this differs from [`Tensor::bilinear`] to the same size, as PyTorch's
-    /// `scale_factor` differs from its `size`.
+    /// Where H·scale is not a whole number this differs from [`Tensor::bilinear`] to the same size,
+    /// as PyTorch's `scale_factor` differs from its `size`.
     pub fn bilinear_by_scale(&self, scale: f64) -> Result<Tensor> {
-        apply_separable(Bilinear { output: Output::Scale(scale), place: Place::Areas { step: Some(1.0 / scale) } }, self)
+        apply_separable(
+            Bilinear {
+                output: Output::Scale(scale),
+                place: Place::Areas { step: Some(1.0 / scale) },
+            },
+            self,
+        )
     }
 
-    /// `[N, C, H, W]` to `[N, C, out_h, out_w]`: output i of n is input ⌊i·L/n⌋ of an axis of length L.
+    /// `[N, C, H, W]` to `[N, C, out_h, out_w]`: output i of n is input ⌊i·L/n⌋ of an axis of
+    /// length L.
     pub fn nearest(&self, out_h: usize, out_w: usize) -> Result<Tensor> {
         apply_separable(Nearest(Choose::Size([out_h, out_w])), self)
     }
 
-    /// Every `step`-th pixel, from the first on: `[N, C, H, W]` to `[N, C, ⌊H/step⌋, ⌊W/step⌋]`. What PyTorch's nearest
-    /// neighbour by a scale of 1/`step` gives.
+    /// Every `step`-th pixel, from the first on: `[N, C, H, W]` to `[N, C, ⌊H/step⌋, ⌊W/step⌋]`.
+    /// What PyTorch's nearest neighbour by a scale of 1/`step` gives.
     pub fn nearest_every(&self, step: usize) -> Result<Tensor> {
         apply_separable(Nearest(Choose::Every(step)), self)
     }
@@ -84,8 +100,12 @@ impl Output {
     fn of(self, size: [usize; 2]) -> Result<[usize; 2], String> {
         let output = match self {
             Self::Size(output) => output,
-            Self::Scale(scale) if scale > 0.0 && scale.is_finite() => size.map(|size| (size as f64 * scale) as usize),
-            Self::Scale(scale) => return Err(format!("the scale must be positive and finite, not {scale}")),
+            Self::Scale(scale) if scale > 0.0 && scale.is_finite() => {
+                size.map(|size| (size as f64 * scale) as usize)
+            }
+            Self::Scale(scale) => {
+                return Err(format!("the scale must be positive and finite, not {scale}"));
+            }
         };
         nonempty(output)
     }
@@ -108,13 +128,16 @@ enum Place {
 }
 
 impl Place {
-    /// The place of output `o` of `to` on an axis of `from` inputs; at least 0, perhaps beyond the last input.
+    /// The place of output `o` of `to` on an axis of `from` inputs; at least 0, perhaps beyond the
+    /// last input.
     fn at(self, o: usize, from: usize, to: usize) -> f64 {
         match self {
             _ if from == to => o as f64,
             Self::Corners if to == 1 => 0.0,
             Self::Corners => o as f64 * ((from - 1) as f64 / (to - 1) as f64),
-            Self::Areas { step } => ((o as f64 + 0.5) * step.unwrap_or(from as f64 / to as f64) - 0.5).max(0.0),
+            Self::Areas { step } => {
+                ((o as f64 + 0.5) * step.unwrap_or(from as f64 / to as f64) - 0.5).max(0.0)
+            }
         }
     }
 
@@ -261,7 +284,10 @@ mod tests {
         let tall = x.nearest(3, 5).unwrap();
         assert_eq!(tall.nearest_every(2).unwrap().to_f64_vec().unwrap(), [0.0, 2.0]);
         assert_eq!(tall.nearest(1, 2).unwrap().to_f64_vec().unwrap(), [0.0, 2.0]);
-        assert_eq!(x.nearest(1, 7).unwrap().to_f64_vec().unwrap(), [0.0, 0.0, 1.0, 2.0, 2.0, 3.0, 4.0]);
+        assert_eq!(
+            x.nearest(1, 7).unwrap().to_f64_vec().unwrap(),
+            [0.0, 0.0, 1.0, 2.0, 2.0, 3.0, 4.0]
+        );
     }
 
     #[test]
@@ -276,20 +302,34 @@ mod tests {
                 let y = sum(&x, &others, align_corners);
                 let gradients = tape.backward(&y.mul(&y).unwrap().sum_all().unwrap()).unwrap();
                 let of = |leaf: &Tensor| gradients.get(leaf).unwrap().to_f64_vec().unwrap();
-                [y.to_f64_vec().unwrap(), of(&x), of(&others[0]), of(&others[1]), of(&others[2])].concat()
+                [y.to_f64_vec().unwrap(), of(&x), of(&others[0]), of(&others[1]), of(&others[2])]
+                    .concat()
             };
-            let fused = run(|x, others, corners| x.clone().add_bilinear(&[&others[0], &others[1], &others[2]], corners).unwrap());
-            let plain = run(|x, others, corners| {
-                others.iter().fold(x.clone(), |sum, y| sum.add(&y.bilinear(8, 12, corners).unwrap()).unwrap())
+            let fused = run(|x, others, corners| {
+                x.clone().add_bilinear(&[&others[0], &others[1], &others[2]], corners).unwrap()
             });
-            let worst = fused.iter().zip(&plain).map(|(a, b)| (a - b).abs()).max_by(f64::total_cmp).unwrap_or(0.0);
+            let plain = run(|x, others, corners| {
+                others.iter().fold(x.clone(), |sum, y| {
+                    sum.add(&y.bilinear(8, 12, corners).unwrap()).unwrap()
+                })
+            });
+            let worst = fused
+                .iter()
+                .zip(&plain)
+                .map(|(a, b)| (a - b).abs())
+                .max_by(f64::total_cmp)
+                .unwrap_or(0.0);
             assert!(worst < 1e-12, "{worst:e}");
             // With a GELU, on a tape and, where it is taken on the way, off it.
             let fused = run(|x, others, corners| {
                 x.clone().add_bilinear_gelu(&[&others[0], &others[1], &others[2]], corners).unwrap()
             });
             let plain = run(|x, others, corners| {
-                x.clone().add_bilinear(&[&others[0], &others[1], &others[2]], corners).unwrap().gelu().unwrap()
+                x.clone()
+                    .add_bilinear(&[&others[0], &others[1], &others[2]], corners)
+                    .unwrap()
+                    .gelu()
+                    .unwrap()
             });
             assert_eq!(fused, plain);
             let narrow = |map: &Tensor| map.to_dtype(DType::F32).unwrap();
@@ -301,12 +341,19 @@ mod tests {
             // In the memory of a map that nobody else holds.
             let place = x.dense_data::<f32>("test").unwrap().as_ptr();
             let own = x.add_bilinear_gelu(&others, align_corners).unwrap();
-            assert_eq!((own.dense_data::<f32>("test").unwrap().as_ptr(), own.to_f64_vec().unwrap()), (place, plain.to_f64_vec().unwrap()));
+            assert_eq!(
+                (own.dense_data::<f32>("test").unwrap().as_ptr(), own.to_f64_vec().unwrap()),
+                (place, plain.to_f64_vec().unwrap())
+            );
         }
-        let message = |others: &[&Tensor]| x.clone().add_bilinear(others, true).unwrap_err().to_string();
+        let message =
+            |others: &[&Tensor]| x.clone().add_bilinear(others, true).unwrap_err().to_string();
         assert_eq!(message(&[]), "add_bilinear: there is nothing to add to [2, 41, 8, 12]");
         let wrong = Tensor::zeros(&[2, 40, 4, 6], DType::F64);
-        assert_eq!(message(&[&wrong]), "add_bilinear: [2, 40, 4, 6] has other images or channels than [2, 41, 8, 12]");
+        assert_eq!(
+            message(&[&wrong]),
+            "add_bilinear: [2, 40, 4, 6] has other images or channels than [2, 41, 8, 12]"
+        );
         let empty = Tensor::zeros(&[2, 41, 0, 6], DType::F64);
         assert_eq!(message(&[&empty]), "add_bilinear: shape [2, 41, 0, 6] has no pixels");
         assert!(x.clone().add_bilinear(&[&others[0].to_dtype(DType::F32).unwrap()], true).is_err());
@@ -316,7 +363,10 @@ mod tests {
     fn the_same_size_changes_nothing() {
         let x = row(&[0.1, 0.7, 0.3]);
         for align_corners in [false, true] {
-            assert_eq!(x.bilinear(1, 3, align_corners).unwrap().to_f64_vec().unwrap(), x.to_f64_vec().unwrap());
+            assert_eq!(
+                x.bilinear(1, 3, align_corners).unwrap().to_f64_vec().unwrap(),
+                x.to_f64_vec().unwrap()
+            );
         }
     }
 
@@ -324,13 +374,22 @@ mod tests {
     fn what_does_not_fit_is_named() {
         let x = Tensor::zeros(&[1, 2, 3, 8], DType::F32);
         let message = |result: Result<Tensor>| result.unwrap_err().to_string();
-        assert_eq!(message(x.bilinear(0, 4, true)), "bilinear: the output [0, 4] has no pixels, got shape [1, 2, 3, 8]");
-        assert_eq!(message(x.bilinear_by_scale(0.25)), "bilinear: the output [0, 2] has no pixels, got shape [1, 2, 3, 8]");
+        assert_eq!(
+            message(x.bilinear(0, 4, true)),
+            "bilinear: the output [0, 4] has no pixels, got shape [1, 2, 3, 8]"
+        );
+        assert_eq!(
+            message(x.bilinear_by_scale(0.25)),
+            "bilinear: the output [0, 2] has no pixels, got shape [1, 2, 3, 8]"
+        );
         assert_eq!(
             message(x.bilinear_by_scale(f64::NAN)),
             "bilinear: the scale must be positive and finite, not NaN, got shape [1, 2, 3, 8]"
         );
-        assert_eq!(message(x.nearest_every(0)), "nearest: the step must be at least 1, got shape [1, 2, 3, 8]");
+        assert_eq!(
+            message(x.nearest_every(0)),
+            "nearest: the step must be at least 1, got shape [1, 2, 3, 8]"
+        );
         let empty = Tensor::zeros(&[1, 2, 0, 8], DType::F32);
         assert_eq!(message(empty.nearest(2, 2)), "nearest: shape [1, 2, 0, 8] has no pixels");
     }

@@ -1,4 +1,5 @@
-//! The transform and its adjoint on a GPU: how lines are cut up for the kernels in `fourier.cu`, and the two passes.
+//! The transform and its adjoint on a GPU: how lines are cut up for the kernels in `fourier.cu`,
+//! and the two passes.
 
 use crate::cuda::{Argument, Block, Gpu, Launch, computed_in};
 use crate::{DType, Error, Meta, Result, Tensor};
@@ -8,11 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// As in `fourier.cu`.
 const STAGES: usize = 24;
 
-/// Shared memory that every supported GPU gives a block that asks for it, less what kernels have of their own.
+/// Shared memory that every supported GPU gives a block that asks for it, less what kernels have of
+/// their own.
 const SHARED: usize = (64 << 10) - 256;
 
-/// Blocks that share the workspace for lines too long for shared memory, and the lines that each works on at once. (In tests there
-/// are few, so that small maps make each work several times.)
+/// Blocks that share the workspace for lines too long for shared memory, and the lines that each
+/// works on at once. (In tests there are few, so that small maps make each work several times.)
 const LONG: (usize, usize) = (if cfg!(test) { 3 } else { 128 }, 2);
 
 /// How lines of a length are transformed, as in `fourier.cu`.
@@ -52,13 +54,23 @@ pub(in crate::ops) struct Pass {
 
 impl Pass {
     /// Along the rows of maps of `shape`, two at a time.
-    pub(in crate::ops) fn rows(gpu: &'static Gpu, op: &'static str, shape: [usize; 4], dtype: DType) -> Result<Self> {
+    pub(in crate::ops) fn rows(
+        gpu: &'static Gpu,
+        op: &'static str,
+        shape: [usize; 4],
+        dtype: DType,
+    ) -> Result<Self> {
         let [n, c, h, w] = shape;
         Self::new(gpu, op, shape, dtype, w, n * c * h.div_ceil(2))
     }
 
     /// Along the columns of the spectra of maps of `shape`.
-    pub(in crate::ops) fn columns(gpu: &'static Gpu, op: &'static str, shape: [usize; 4], dtype: DType) -> Result<Self> {
+    pub(in crate::ops) fn columns(
+        gpu: &'static Gpu,
+        op: &'static str,
+        shape: [usize; 4],
+        dtype: DType,
+    ) -> Result<Self> {
         let [n, c, h, w] = shape;
         Self::new(gpu, op, shape, dtype, h, n * c * (w / 2 + 1))
     }
@@ -100,8 +112,11 @@ impl Pass {
             pitch: pitch(at_once) as u32,
             radices,
         };
-        // A thread for each butterfly of four, in whole warps; so is the number of lines a divisor of that of threads.
-        let threads = (length * at_once / 4).next_multiple_of(32).clamp(64, if fits.is_some() { 256 } else { 512 });
+        // A thread for each butterfly of four, in whole warps; so is the number of lines a divisor
+        // of that of threads.
+        let threads = (length * at_once / 4)
+            .next_multiple_of(32)
+            .clamp(64, if fits.is_some() { 256 } else { 512 });
         let shared = fits.map_or(0, bytes);
         let maps = Maps { channels, height, width };
         Ok(Self { plan, maps, lines, grid, threads: threads as u32, shared, _workspace: workspace })
@@ -112,7 +127,8 @@ impl Pass {
         self.grid
     }
 
-    /// Queues `kernel` over these lines, with the addresses it takes before the plan and what it takes after.
+    /// Queues `kernel` over these lines, with the addresses it takes before the plan and what it
+    /// takes after.
     pub(in crate::ops) fn run<const N: usize>(
         &self,
         gpu: &Gpu,
@@ -125,7 +141,8 @@ impl Pass {
         let launch = Launch { module: "fourier", kernel, dtype, grid, block, shared: self.shared };
         let before = addresses.iter().map(|address| address as &dyn Argument);
         let lines: [&dyn Argument; 3] = [&self.plan, &self.maps, &self.lines];
-        let arguments: Vec<&dyn Argument> = before.chain(lines).chain(after.iter().copied()).collect();
+        let arguments: Vec<&dyn Argument> =
+            before.chain(lines).chain(after.iter().copied()).collect();
         launch.run(gpu, &arguments)
     }
 }
@@ -175,7 +192,8 @@ fn root(k: usize, n: usize) -> [f64; 2] {
     [cosine(4 * k, n), cosine((4 * k + n) % (4 * n), n)]
 }
 
-/// The cosine of a/n quarter turns, a < 4n, from the first eighth of a turn: so the roots mirror each other exactly.
+/// The cosine of a/n quarter turns, a < 4n, from the first eighth of a turn: so the roots mirror
+/// each other exactly.
 fn cosine(a: usize, n: usize) -> f64 {
     let angle = |a: usize| std::f64::consts::FRAC_PI_2 * a as f64 / n as f64;
     match a {
@@ -195,7 +213,13 @@ pub(super) fn forward(gpu: &'static Gpu, op: &'static str, x: &Tensor) -> Result
         false => Tensor::new_on_gpu(gpu, half.shape(), x.dtype())?,
     };
     let addresses = [y.address()?, half.address()?];
-    Pass::columns(gpu, op, shape, x.dtype())?.run(gpu, "fourier_columns", x.dtype(), addresses, &[])?;
+    Pass::columns(gpu, op, shape, x.dtype())?.run(
+        gpu,
+        "fourier_columns",
+        x.dtype(),
+        addresses,
+        &[],
+    )?;
     Ok(y)
 }
 
@@ -216,12 +240,23 @@ pub(in crate::ops) fn row_spectra(
 }
 
 /// The adjoint: the gradient of a half spectrum to that of the map of shape `shape` it came from.
-pub(super) fn adjoint(gpu: &'static Gpu, op: &'static str, dy: &Tensor, shape: &[usize]) -> Result<Tensor> {
+pub(super) fn adjoint(
+    gpu: &'static Gpu,
+    op: &'static str,
+    dy: &Tensor,
+    shape: &[usize],
+) -> Result<Tensor> {
     let (dy, dtype) = (dy.row_major()?, dy.dtype());
     let half = Tensor::new_on_gpu(gpu, dy.shape(), computed_in(dtype))?;
     let addresses = [half.address()?, dy.address()?];
     let shape = Meta { shape: shape.to_vec(), dtype }.dims4(op)?;
-    Pass::columns(gpu, op, shape, dtype)?.run(gpu, "fourier_adjoint_columns", dtype, addresses, &[])?;
+    Pass::columns(gpu, op, shape, dtype)?.run(
+        gpu,
+        "fourier_adjoint_columns",
+        dtype,
+        addresses,
+        &[],
+    )?;
     adjoint_rows(gpu, op, &half, shape, dtype)
 }
 
@@ -244,11 +279,16 @@ mod tests {
     use super::*;
     use crate::{Device, Rng, Tape};
 
-    /// The largest difference of the transform and its adjoint on the GPU from the CPU's in f64, relative to the largest number.
+    /// The largest difference of the transform and its adjoint on the GPU from the CPU's in f64,
+    /// relative to the largest number.
     fn distance(shape: [usize; 4], dtype: DType) -> f64 {
         let mut rng = Rng::new(1);
         let x = Tensor::randn(&shape, DType::F64, &mut rng).to_dtype(dtype).unwrap();
-        let dy = Tensor::randn(&[shape[0], shape[1], shape[2], shape[3] / 2 + 1, 2], DType::F64, &mut rng);
+        let dy = Tensor::randn(
+            &[shape[0], shape[1], shape[2], shape[3] / 2 + 1, 2],
+            DType::F64,
+            &mut rng,
+        );
         let dy = dy.to_dtype(dtype).unwrap();
         let run = |x: &Tensor, dy: Tensor| {
             let tape = Tape::new();
@@ -258,7 +298,8 @@ mod tests {
             [y.detach().to_f64_vec().unwrap(), gradients.take(&leaf).unwrap().to_f64_vec().unwrap()]
         };
         let exact = run(&x.to_dtype(DType::F64).unwrap(), dy.to_dtype(DType::F64).unwrap());
-        let there = run(&x.to_device(Device::Cuda(0)).unwrap(), dy.to_device(Device::Cuda(0)).unwrap());
+        let there =
+            run(&x.to_device(Device::Cuda(0)).unwrap(), dy.to_device(Device::Cuda(0)).unwrap());
         let far = exact.iter().zip(&there).map(|(exact, there)| {
             let largest = exact.iter().fold(0.0f64, |m, x| m.max(x.abs()));
             let differences = exact.iter().zip(there).map(|(a, b)| (a - b).abs() / largest);
@@ -270,7 +311,8 @@ mod tests {
     #[test]
     fn every_kind_of_length_is_transformed_on_the_gpu() {
         let Some(_) = crate::cuda::tests::gpu() else { return };
-        // Powers of four and of two, mixed radices, large primes, one row or column, more channels than a block takes lines.
+        // Powers of four and of two, mixed radices, large primes, one row or column, more channels
+        // than a block takes lines.
         let shapes = [
             [1, 3, 64, 128],
             [1, 1, 256, 32],
@@ -283,7 +325,9 @@ mod tests {
             [3, 0, 4, 4],
         ];
         for shape in shapes {
-            for (dtype, tolerance) in [(DType::F64, 1e-14), (DType::F32, 1e-6), (DType::F16, 1e-3), (DType::BF16, 8e-3)] {
+            for (dtype, tolerance) in
+                [(DType::F64, 1e-14), (DType::F32, 1e-6), (DType::F16, 1e-3), (DType::BF16, 8e-3)]
+            {
                 let distance = distance(shape, dtype);
                 assert!(distance < tolerance, "{shape:?} {dtype}: {distance:e}");
             }
@@ -293,7 +337,11 @@ mod tests {
     #[test]
     fn lines_too_long_for_shared_memory_are_transformed_too() {
         let Some(_) = crate::cuda::tests::gpu() else { return };
-        let shapes = [([1, 1, 15, 4100], DType::F32), ([1, 3, 6000, 4], DType::F32), ([1, 1, 3, 2187], DType::F64)];
+        let shapes = [
+            ([1, 1, 15, 4100], DType::F32),
+            ([1, 3, 6000, 4], DType::F32),
+            ([1, 1, 3, 2187], DType::F64),
+        ];
         for (shape, dtype) in shapes {
             let distance = distance(shape, dtype);
             let tolerance = if dtype == DType::F64 { 1e-14 } else { 1e-6 };
@@ -305,10 +353,14 @@ mod tests {
     fn what_is_zero_by_symmetry_is_exactly_zero() {
         let Some(_) = crate::cuda::tests::gpu() else { return };
         for (h, w) in [(6, 10), (12, 14), (5, 6), (1, 2)] {
-            let x = Tensor::randn(&[1, 1, h, w], DType::F32, &mut Rng::new(2)).to_device(Device::Cuda(0)).unwrap();
+            let x = Tensor::randn(&[1, 1, h, w], DType::F32, &mut Rng::new(2))
+                .to_device(Device::Cuda(0))
+                .unwrap();
             let spectrum = x.rfft2().unwrap().to_f64_vec().unwrap();
             let mirrors = |n: usize| if n.is_multiple_of(2) { vec![0, n / 2] } else { vec![0] };
-            for (k, l) in mirrors(h).into_iter().flat_map(|k| mirrors(w).into_iter().map(move |l| (k, l))) {
+            for (k, l) in
+                mirrors(h).into_iter().flat_map(|k| mirrors(w).into_iter().map(move |l| (k, l)))
+            {
                 assert_eq!(spectrum[(k * (w / 2 + 1) + l) * 2 + 1], 0.0, "{h}×{w} at {k}, {l}");
             }
         }
@@ -329,11 +381,17 @@ mod tests {
         for n in [1, 2, 3, 8, 12, 30] {
             for k in 0..n {
                 let (angle, [re, im]) = (std::f64::consts::TAU * k as f64 / n as f64, root(k, n));
-                assert!((re - angle.cos()).abs() < 1e-15 && (im + angle.sin()).abs() < 1e-15, "{k}/{n}");
+                assert!(
+                    (re - angle.cos()).abs() < 1e-15 && (im + angle.sin()).abs() < 1e-15,
+                    "{k}/{n}"
+                );
                 let [mirrored, turned] = root((n - k) % n, n);
                 assert_eq!([re, im], [mirrored, -turned], "{k}/{n}");
             }
         }
-        assert_eq!([0, 1, 2, 3].map(|k| root(k, 4)), [[1.0, 0.0], [0.0, -1.0], [-1.0, 0.0], [0.0, 1.0]]);
+        assert_eq!(
+            [0, 1, 2, 3].map(|k| root(k, 4)),
+            [[1.0, 0.0], [0.0, -1.0], [-1.0, 0.0], [0.0, 1.0]]
+        );
     }
 }

@@ -59,7 +59,13 @@ impl<T: FftNum> Scratch<T> {
     fn new(h: usize, w: usize, for_lines: usize, for_columns: usize) -> Self {
         let complex = |len| vec![Complex::new(T::zero(), T::zero()); len];
         let (half, columns) = (complex(w / 2 + 1), complex(h * (w / 2 + 1)));
-        Self { line: vec![T::zero(); w], half, columns, for_lines: complex(for_lines), for_columns: complex(for_columns) }
+        Self {
+            line: vec![T::zero(); w],
+            half,
+            columns,
+            for_lines: complex(for_lines),
+            for_columns: complex(for_columns),
+        }
     }
 }
 
@@ -77,7 +83,12 @@ impl<T: Float + FftNum> Forward<T> {
     }
 
     fn scratch(&self) -> Scratch<T> {
-        Scratch::new(self.h, self.w, self.lines.get_scratch_len(), self.columns.get_inplace_scratch_len())
+        Scratch::new(
+            self.h,
+            self.w,
+            self.lines.get_scratch_len(),
+            self.columns.get_inplace_scratch_len(),
+        )
     }
 
     fn run(&self, map: &[T], spectrum: &mut [T], scratch: &mut Scratch<T>) {
@@ -110,7 +121,12 @@ impl<T: Float + FftNum> Adjoint<T> {
     }
 
     fn scratch(&self) -> Scratch<T> {
-        Scratch::new(self.h, self.w, self.lines.get_scratch_len(), self.columns.get_inplace_scratch_len())
+        Scratch::new(
+            self.h,
+            self.w,
+            self.lines.get_scratch_len(),
+            self.columns.get_inplace_scratch_len(),
+        )
     }
 
     fn run(&self, spectrum: &[T], map: &mut [T], scratch: &mut Scratch<T>) {
@@ -134,7 +150,8 @@ impl<T: Float + FftNum> Adjoint<T> {
     }
 }
 
-/// Whether column `l` of a spectrum of `w` columns is its own mirror image. All others stand for two.
+/// Whether column `l` of a spectrum of `w` columns is its own mirror image. All others stand for
+/// two.
 pub(in crate::ops) fn is_own_mirror(l: usize, w: usize) -> bool {
     l == 0 || 2 * l == w
 }

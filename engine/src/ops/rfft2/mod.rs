@@ -1,10 +1,11 @@
 //! The two-dimensional Fourier transform of real maps, over H and W, unnormalised.
 //!
-//! A real map's spectrum is Hermitian, F[−k, −l] = conj F[k, l], so the columns beyond W/2 say nothing new and are left out.
+//! A real map's spectrum is Hermitian, F[−k, −l] = conj F[k, l], so the columns beyond W/2 say
+//! nothing new and are left out.
 //!
-//! Backward is the adjoint of that linear map from real numbers to pairs (re, im). Summed over the half spectrum,
-//! dx = Re Σ (d re + i·d im)·exp(+iθ): an inverse transform, in which a column that stands for itself and its mirror image
-//! would count twice and is halved first.
+//! Backward is the adjoint of that linear map from real numbers to pairs (re, im). Summed over the
+//! half spectrum, dx = Re Σ (d re + i·d im)·exp(+iθ): an inverse transform, in which a column that
+//! stands for itself and its mirror image would count twice and is halved first.
 
 #[cfg(feature = "cuda")]
 pub(super) mod cuda;
@@ -19,9 +20,9 @@ use crate::{Error, Meta, Result, Tensor};
 pub const ROOM: Room = Room { name: "rfft2", operations: &[("rfft2", sample)] };
 
 impl Tensor {
-    /// The Fourier transform of each map of `[N, C, H, W]`, without normalisation: `[N, C, H, W/2 + 1, 2]`, the last
-    /// dimension being (re, im) of Σ x[h, w]·exp(−2πi(kh/H + lw/W)) at k < H, l ≤ W/2. Any size; fast where H and W are
-    /// products of small primes.
+    /// The Fourier transform of each map of `[N, C, H, W]`, without normalisation:
+    /// `[N, C, H, W/2 + 1, 2]`, the last dimension being (re, im) of Σ x[h, w]·exp(−2πi(kh/H +
+    /// lw/W)) at k < H, l ≤ W/2. Any size; fast where H and W are products of small primes.
     pub fn rfft2(&self) -> Result<Tensor> {
         apply(Rfft2, &[self])
     }
@@ -48,7 +49,12 @@ impl Op for Rfft2 {
         Ok((kernel::forward(Self::NAME, x[0])?, Shape(x[0].shape().to_vec())))
     }
 
-    fn backward(&self, Shape(shape): Shape, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn backward(
+        &self,
+        Shape(shape): Shape,
+        dy: &Tensor,
+        _: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(kernel::adjoint(Self::NAME, dy, &shape)?)])
     }
 }
@@ -86,10 +92,14 @@ mod tests {
         for (h, w) in [(1, 1), (1, 2), (2, 1), (3, 5), (4, 6), (7, 2), (5, 8), (6, 11)] {
             let x = Tensor::randn(&[2, 3, h, w], DType::F64, &mut Rng::new(1));
             let spectra = x.rfft2().unwrap().to_f64_vec().unwrap();
-            for (map, spectrum) in x.to_f64_vec().unwrap().chunks(h * w).zip(spectra.chunks(h * (w / 2 + 1) * 2)) {
+            for (map, spectrum) in
+                x.to_f64_vec().unwrap().chunks(h * w).zip(spectra.chunks(h * (w / 2 + 1) * 2))
+            {
                 let mut expected = Vec::new();
                 for (k, l) in (0..h).flat_map(|k| (0..=w / 2).map(move |l| (k, l))) {
-                    let turn = |i: usize| -((k * (i / w)) as f64 / h as f64 + (l * (i % w)) as f64 / w as f64);
+                    let turn = |i: usize| {
+                        -((k * (i / w)) as f64 / h as f64 + (l * (i % w)) as f64 / w as f64)
+                    };
                     let angle = |i: usize| std::f64::consts::TAU * turn(i);
                     expected.push((0..h * w).map(|i| map[i] * angle(i).cos()).sum());
                     expected.push((0..h * w).map(|i| map[i] * angle(i).sin()).sum());
@@ -101,10 +111,14 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let message = |shape: &[usize]| Tensor::zeros(shape, DType::F32).rfft2().unwrap_err().to_string();
+        let message =
+            |shape: &[usize]| Tensor::zeros(shape, DType::F32).rfft2().unwrap_err().to_string();
         assert_eq!(message(&[3, 4]), "rfft2: expected [N, C, H, W], got shape [3, 4]");
         assert_eq!(message(&[1, 1, 0, 4]), "rfft2: shape [1, 1, 0, 4] has no pixels");
         let bytes = Tensor::zeros(&[1, 1, 2, 2], DType::U8);
-        assert_eq!(bytes.rfft2().unwrap_err().to_string(), "rfft2: expected dtype f32 or f64, got u8");
+        assert_eq!(
+            bytes.rfft2().unwrap_err().to_string(),
+            "rfft2: expected dtype f32 or f64, got u8"
+        );
     }
 }

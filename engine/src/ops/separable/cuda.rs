@@ -1,4 +1,5 @@
-//! Linear maps by tables, on a GPU: see `resample.cu`. The tables are kept there, each from its first use on.
+//! Linear maps by tables, on a GPU: see `resample.cu`. The tables are kept there, each from its
+//! first use on.
 
 use crate::cpu::{Axis, Resampled};
 use crate::cuda::{Gpu, Launch};
@@ -27,14 +28,21 @@ struct Parts {
 }
 
 /// `rows` along H and `cols` along W of `x` `[N, C, H, W]`.
-pub(super) fn resample(gpu: &'static Gpu, op: &'static str, x: &Tensor, rows: &Axis, cols: &Axis) -> Result<Tensor> {
+pub(super) fn resample(
+    gpu: &'static Gpu,
+    op: &'static str,
+    x: &Tensor,
+    rows: &Axis,
+    cols: &Axis,
+) -> Result<Tensor> {
     let [n, c, ..] = x.dims4(op)?;
     let y = Tensor::new_on_gpu(gpu, &[n, c, rows.len(), cols.len()], x.dtype())?;
     sum(gpu, op, &y, None, None, &[Resampled { x, rows, cols }], false)?;
     Ok(y)
 }
 
-/// `x` plus `parts`, each resampled to its size, and the GELU of that if `gelu`; with the sum as well if `keep`.
+/// `x` plus `parts`, each resampled to its size, and the GELU of that if `gelu`; with the sum as
+/// well if `keep`.
 pub(in crate::ops) fn add_resampled(
     gpu: &'static Gpu,
     op: &'static str,
@@ -79,7 +87,8 @@ fn sum(
     let count = parts.len().div_ceil(PARTS);
     for (i, parts) in parts.chunks(PARTS).enumerate() {
         let sources = parts.iter().map(|part| part.x.standard()).collect::<Result<Vec<_>>>()?;
-        let mut table = Parts { count: parts.len() as u32, padding: 0, at: [Part::default(); PARTS] };
+        let mut table =
+            Parts { count: parts.len() as u32, padding: 0, at: [Part::default(); PARTS] };
         for (entry, (part, source)) in table.at.iter_mut().zip(parts.iter().zip(&sources)) {
             crate::cuda::count(op, source)?;
             *entry = Part {
@@ -93,7 +102,10 @@ fn sum(
         let last = i + 1 == count;
         let keep = if last { address(kept)? } else { 0 };
         let packed = c.is_multiple_of(pack)
-            && [to, keep, start].into_iter().chain(table.at.map(|part| part.source)).all(|address| address % 16 == 0);
+            && [to, keep, start]
+                .into_iter()
+                .chain(table.at.map(|part| part.source))
+                .all(|address| address % 16 == 0);
         let (kernel, lanes) = if packed { ("resampled_packed", pack) } else { ("resampled", 1) };
         let output = [n, c, height, width].map(|size| size as u32);
         let gelu = u32::from(gelu && last);
@@ -104,14 +116,19 @@ fn sum(
     Ok(())
 }
 
-/// The addresses of the table's weights, in the type that kernels for `dtype` compute in, and of its outputs.
+/// The addresses of the table's weights, in the type that kernels for `dtype` compute in, and of
+/// its outputs.
 fn on_the_gpu(gpu: &'static Gpu, axis: &Axis, dtype: DType) -> Result<[u64; 2]> {
     let weights: Vec<u8> = match dtype {
         DType::F64 => axis.weights().iter().flat_map(|weight| weight.to_ne_bytes()).collect(),
         _ => axis.weights().iter().flat_map(|&weight| (weight as f32).to_ne_bytes()).collect(),
     };
-    let outputs = axis.outputs().iter().flat_map(|&(first, start)| [first, start].map(|number| number as u32));
-    let table: Vec<u8> = weights.iter().copied().chain(outputs.flat_map(u32::to_ne_bytes)).collect();
+    let outputs = axis
+        .outputs()
+        .iter()
+        .flat_map(|&(first, start)| [first, start].map(|number| number as u32));
+    let table: Vec<u8> =
+        weights.iter().copied().chain(outputs.flat_map(u32::to_ne_bytes)).collect();
     let address = gpu.constant(&table)?;
     Ok([address, address + weights.len() as u64])
 }
@@ -147,11 +164,15 @@ mod tests {
                         let tape = crate::Tape::new();
                         let x = tape.leaf(x);
                         let y = map(&x);
-                        let mut gradients = tape.backward_from(&[&y], vec![Some(y.detach())]).unwrap();
+                        let mut gradients =
+                            tape.backward_from(&[&y], vec![Some(y.detach())]).unwrap();
                         [y.detach(), gradients.take(&x).unwrap()]
                     };
                     let (found, expected) = (run(&there(&x)), run(&x));
-                    found.iter().zip(&expected).for_each(|(a, b)| assert_close(a, b, 40.0 * tolerance));
+                    found
+                        .iter()
+                        .zip(&expected)
+                        .for_each(|(a, b)| assert_close(a, b, 40.0 * tolerance));
                 }
             }
         }
@@ -163,7 +184,10 @@ mod tests {
         let mut rng = Rng::new(2);
         for channels in [3, 8] {
             let mut map = |h, w| Tensor::randn(&[2, channels, h, w], DType::F64, &mut rng);
-            let (x, others) = (map(11, 12), [map(1, 2), map(2, 3), map(4, 6), map(11, 12), map(3, 1), map(20, 2)]);
+            let (x, others) = (
+                map(11, 12),
+                [map(1, 2), map(2, 3), map(4, 6), map(11, 12), map(3, 1), map(20, 2)],
+            );
             for count in [1, 4, 5, 6] {
                 let others: Vec<&Tensor> = others[..count].iter().collect();
                 let there_too: Vec<Tensor> = others.iter().map(|map| there(map)).collect();
@@ -186,9 +210,12 @@ mod tests {
         let Some(_) = crate::cuda::tests::gpu() else { return };
         for shape in [[0, 3, 4, 4], [2, 0, 4, 4]] {
             let x = there(&Tensor::ones(&shape, DType::F32));
-            for y in
-                [x.avg_pool2d(2, 2), x.max_pool2d(2, 2), x.bilinear(2, 2, true), x.clone().add_bilinear(&[&x], true)]
-            {
+            for y in [
+                x.avg_pool2d(2, 2),
+                x.max_pool2d(2, 2),
+                x.bilinear(2, 2, true),
+                x.clone().add_bilinear(&[&x], true),
+            ] {
                 assert!(y.unwrap().to_f64_vec().unwrap().is_empty());
             }
         }

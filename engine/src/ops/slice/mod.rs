@@ -55,7 +55,9 @@ impl Op for Slice {
         let mut shape = inputs[0].shape.clone();
         let fits = |size: usize| step > 0 && self.end().is_some_and(|end| end <= size);
         if !shape.get(dim).copied().is_some_and(fits) {
-            let message = format!("{len} elements from {start} in steps of {step} along dimension {dim} do not fit {shape:?}");
+            let message = format!(
+                "{len} elements from {start} in steps of {step} along dimension {dim} do not fit {shape:?}"
+            );
             return Err(Error::shape(Self::NAME, message));
         }
         shape[dim] = len;
@@ -66,7 +68,12 @@ impl Op for Slice {
         Ok((x[0].view(self.of(x[0].layout())), Shape(x[0].shape().to_vec())))
     }
 
-    fn backward(&self, Shape(shape): Shape, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn backward(
+        &self,
+        Shape(shape): Shape,
+        dy: &Tensor,
+        _: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
         let layout = Layout::new(&shape);
         on_gpu!(dy, gpu => {
             let dx = Tensor::zeros_on_gpu(gpu, &shape, dy.dtype())?;
@@ -103,11 +110,17 @@ mod tests {
     #[test]
     fn elements_and_gradients_are_those_of_the_slice() {
         let tape = Tape::new();
-        let x = tape.leaf(&Tensor::from_slice(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0], &[2, 5]).unwrap());
+        let x = tape.leaf(
+            &Tensor::from_slice(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0], &[2, 5])
+                .unwrap(),
+        );
         let y = x.slice(1, 1, 2, 3).unwrap();
         assert_eq!(y.to_f64_vec().unwrap(), [1.0, 4.0, 6.0, 9.0]);
         let gradients = tape.backward(&y.mul(&y).unwrap().sum_all().unwrap()).unwrap();
-        assert_eq!(gradients.get(&x).unwrap().to_f64_vec().unwrap(), [0.0, 2.0, 0.0, 0.0, 8.0, 0.0, 12.0, 0.0, 0.0, 18.0]);
+        assert_eq!(
+            gradients.get(&x).unwrap().to_f64_vec().unwrap(),
+            [0.0, 2.0, 0.0, 0.0, 8.0, 0.0, 12.0, 0.0, 0.0, 18.0]
+        );
     }
 
     #[test]
@@ -123,7 +136,10 @@ mod tests {
     fn what_does_not_fit_is_named() {
         let x = Tensor::zeros(&[2, 5], DType::F32);
         let message = x.slice(1, 1, 3, 2).unwrap_err().to_string();
-        assert_eq!(message, "slice: 3 elements from 1 in steps of 2 along dimension 1 do not fit [2, 5]");
+        assert_eq!(
+            message,
+            "slice: 3 elements from 1 in steps of 2 along dimension 1 do not fit [2, 5]"
+        );
         assert!(x.slice(1, 0, 3, 2).is_ok());
         assert!(x.narrow(2, 0, 1).is_err());
         assert!(x.slice(0, 0, 1, 0).is_err());

@@ -20,13 +20,20 @@ pub(super) fn backward(gpu: &'static Gpu, y: &Tensor, dy: &Tensor, dim: usize) -
 }
 
 /// `kernel` from `inputs` to `to`, all of one shape and standard.
-fn run(gpu: &'static Gpu, kernel: &'static str, dim: usize, to: &Tensor, inputs: &[&Tensor]) -> Result<()> {
+fn run(
+    gpu: &'static Gpu,
+    kernel: &'static str,
+    dim: usize,
+    to: &Tensor,
+    inputs: &[&Tensor],
+) -> Result<()> {
     if to.numel() == 0 {
         return Ok(());
     }
     let rows = to.layout().slice(dim, 0, 1, 1);
     let reduced = Layout::from_parts(vec![to.shape()[dim]], vec![to.layout().strides()[dim]], 0);
-    let (kept, reduced) = (Part::new(Softmax::NAME, &rows, &rows)?, Part::new(Softmax::NAME, &reduced, &reduced)?);
+    let (kept, reduced) =
+        (Part::new(Softmax::NAME, &rows, &rows)?, Part::new(Softmax::NAME, &reduced, &reduced)?);
     let mut addresses = vec![to.address()?];
     for input in inputs {
         addresses.push(input.address()?);
@@ -46,12 +53,26 @@ mod tests {
     #[test]
     fn long_rows_and_every_form_agree_with_the_cpu() {
         let Some(_) = crate::cuda::tests::gpu() else { return };
-        let cases: [(&[usize], usize); 6] =
-            [(&[5, 1024], 1), (&[5, 1021], 1), (&[700, 40], 0), (&[700, 3], 0), (&[2, 8, 30, 20], 2), (&[2, 8, 9, 4], 1)];
+        let cases: [(&[usize], usize); 6] = [
+            (&[5, 1024], 1),
+            (&[5, 1021], 1),
+            (&[700, 40], 0),
+            (&[700, 3], 0),
+            (&[2, 8, 30, 20], 2),
+            (&[2, 8, 9, 4], 1),
+        ];
         for (shape, dim) in cases {
-            for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 1e-5), (DType::F16, 2e-3), (DType::BF16, 1e-2)] {
+            for (dtype, tolerance) in
+                [(DType::F64, 1e-12), (DType::F32, 1e-5), (DType::F16, 2e-3), (DType::BF16, 1e-2)]
+            {
                 let rng = &mut Rng::new(1);
-                let mut draw = |scale| Tensor::randn(shape, DType::F64, rng).scale(scale).unwrap().to_dtype(dtype).unwrap();
+                let mut draw = |scale| {
+                    Tensor::randn(shape, DType::F64, rng)
+                        .scale(scale)
+                        .unwrap()
+                        .to_dtype(dtype)
+                        .unwrap()
+                };
                 let (x, dy) = (draw(4.0), draw(1.0));
                 let run = |x: &Tensor, dy: &Tensor| {
                     let tape = Tape::new();
@@ -62,8 +83,11 @@ mod tests {
                 };
                 let there = |x: &Tensor| x.to_device(Device::Cuda(0)).unwrap();
                 let wide = |x: &Tensor| x.to_dtype(DType::F64).unwrap();
-                for (y, expected) in run(&there(&x), &there(&dy)).iter().zip(run(&wide(&x), &wide(&dy))) {
-                    let worst = y.iter().zip(&expected).map(|(y, e)| (y - e).abs()).fold(0.0, f64::max);
+                for (y, expected) in
+                    run(&there(&x), &there(&dy)).iter().zip(run(&wide(&x), &wide(&dy)))
+                {
+                    let worst =
+                        y.iter().zip(&expected).map(|(y, e)| (y - e).abs()).fold(0.0, f64::max);
                     assert!(worst <= tolerance, "{shape:?} over {dim} in {dtype}: {worst:e}");
                 }
             }
@@ -73,7 +97,8 @@ mod tests {
     #[test]
     fn large_and_infinite_numbers_are_those_of_the_cpu() {
         let Some(_) = crate::cuda::tests::gpu() else { return };
-        let data = [1000.0f32, 1000.0, f32::NEG_INFINITY, f32::NEG_INFINITY, 3.0, f32::NEG_INFINITY];
+        let data =
+            [1000.0f32, 1000.0, f32::NEG_INFINITY, f32::NEG_INFINITY, 3.0, f32::NEG_INFINITY];
         let x = Tensor::from_slice(&data, &[2, 3]).unwrap().to_device(Device::Cuda(0)).unwrap();
         assert_eq!(x.softmax(1).unwrap().to_f64_vec().unwrap(), [0.5, 0.5, 0.0, 0.0, 1.0, 0.0]);
     }

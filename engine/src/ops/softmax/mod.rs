@@ -1,5 +1,5 @@
-//! Softmax over one dimension: yᵢ = exp(xᵢ − max x) / Σⱼ exp(xⱼ − max x). Taking the maximum off first changes nothing
-//! but that no exponential overflows.
+//! Softmax over one dimension: yᵢ = exp(xᵢ − max x) / Σⱼ exp(xⱼ − max x). Taking the maximum off
+//! first changes nothing but that no exponential overflows.
 //!
 //! Backward: dx = y·(dy − Σ dy·y), from the saved output.
 
@@ -32,7 +32,8 @@ impl Op for Softmax {
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
         crate::dtype::require_compute(Self::NAME, inputs[0].dtype)?;
         if self.dim >= inputs[0].shape.len() {
-            let message = format!("there is no dimension {} in shape {:?}", self.dim, inputs[0].shape);
+            let message =
+                format!("there is no dimension {} in shape {:?}", self.dim, inputs[0].shape);
             return Err(Error::shape(Self::NAME, message));
         }
         Ok(inputs[0].clone())
@@ -79,13 +80,18 @@ mod tests {
     fn equal_numbers_share_equally_and_large_ones_do_not_overflow() {
         let x = Tensor::from_slice(&[1000.0f32, 1000.0, -1000.0, 3.0, 3.0, 3.0], &[2, 3]).unwrap();
         let third = 1.0f32 / 3.0;
-        assert_eq!(x.softmax(1).unwrap().to_vec::<f32>().unwrap(), [0.5, 0.5, 0.0, third, third, third]);
+        assert_eq!(
+            x.softmax(1).unwrap().to_vec::<f32>().unwrap(),
+            [0.5, 0.5, 0.0, third, third, third]
+        );
     }
 
     #[test]
     fn weights_are_those_of_exponentials() {
         let x = Tensor::from_slice(&[0.0, 2.0f64.ln(), 5.0f64.ln()], &[3, 1]).unwrap();
-        for (y, expected) in x.softmax(0).unwrap().to_f64_vec().unwrap().into_iter().zip([0.125, 0.25, 0.625]) {
+        for (y, expected) in
+            x.softmax(0).unwrap().to_f64_vec().unwrap().into_iter().zip([0.125, 0.25, 0.625])
+        {
             assert!((y - expected).abs() < 1e-15);
         }
     }

@@ -1,7 +1,9 @@
-//! Functions of one number, element by element: exp, log, sqrt, square, abs, tanh, sigmoid, relu, clamp.
+//! Functions of one number, element by element: exp, log, sqrt, square, abs, tanh, sigmoid, relu,
+//! clamp.
 //!
-//! Each is a `Function`: its value, and its gradient written with whichever of x and y is at hand, which is the one
-//! it keeps. At a kink the gradient is PyTorch's: 0 for `abs` and `relu` at 0, 1 for `clamp` on its bounds.
+//! Each is a `Function`: its value, and its gradient written with whichever of x and y is at hand,
+//! which is the one it keeps. At a kink the gradient is PyTorch's: 0 for `abs` and `relu` at 0, 1
+//! for `clamp` on its bounds.
 
 use super::{Op, apply, keep};
 use crate::cpu::map;
@@ -21,7 +23,9 @@ pub const ROOM: Room = Room {
         ("sigmoid", |c| sample(c, "sigmoid", Values::Normal, Tensor::sigmoid)),
         ("relu", |c| sample(c, "relu", Values::AwayFromZero, Tensor::relu)),
         // Bounds between the values of `Distinct`, which are multiples of 0.1.
-        ("clamp", |c| sample(c, "clamp −0.75 to 0.55", Values::Distinct, |x| x.clamp(-0.75, 0.55))),
+        ("clamp", |c| {
+            sample(c, "clamp −0.75 to 0.55", Values::Distinct, |x| x.clamp(-0.75, 0.55))
+        }),
     ],
 };
 
@@ -122,7 +126,10 @@ impl Tensor {
     /// If `min` > `max`, or one of them is NaN.
     pub fn clamp(&self, min: f64, max: f64) -> Result<Tensor> {
         if min.is_nan() || max.is_nan() || min > max {
-            return Err(Error::shape(Clamp::NAME, format!("there are no numbers from {min} to {max}")));
+            return Err(Error::shape(
+                Clamp::NAME,
+                format!("there are no numbers from {min} to {max}"),
+            ));
         }
         apply(Elementwise(Clamp { min, max }), &[self])
     }
@@ -238,8 +245,14 @@ mod tests {
 
     #[test]
     fn values_and_gradients_at_kinks_are_those_of_pytorch() {
-        assert_eq!(both(Tensor::abs, &[-2.0, 0.0, 3.0]), (vec![2.0, 0.0, 3.0], vec![-1.0, 0.0, 1.0]));
-        assert_eq!(both(Tensor::relu, &[-2.0, 0.0, 3.0]), (vec![0.0, 0.0, 3.0], vec![0.0, 0.0, 1.0]));
+        assert_eq!(
+            both(Tensor::abs, &[-2.0, 0.0, 3.0]),
+            (vec![2.0, 0.0, 3.0], vec![-1.0, 0.0, 1.0])
+        );
+        assert_eq!(
+            both(Tensor::relu, &[-2.0, 0.0, 3.0]),
+            (vec![0.0, 0.0, 3.0], vec![0.0, 0.0, 1.0])
+        );
         let clamped = both(|x| x.clamp(-1.0, 2.0), &[-1.5, -1.0, 0.5, 2.0, 2.5]);
         assert_eq!(clamped, (vec![-1.0, -1.0, 0.5, 2.0, 2.0], vec![0.0, 1.0, 1.0, 1.0, 0.0]));
     }
@@ -247,11 +260,17 @@ mod tests {
     #[test]
     fn smooth_functions_have_known_values_and_gradients() {
         assert_eq!(both(Tensor::exp, &[0.0]), (vec![1.0], vec![1.0]));
-        assert_eq!(both(Tensor::log, &[1.0, 0.0]), (vec![0.0, f64::NEG_INFINITY], vec![1.0, f64::INFINITY]));
+        assert_eq!(
+            both(Tensor::log, &[1.0, 0.0]),
+            (vec![0.0, f64::NEG_INFINITY], vec![1.0, f64::INFINITY])
+        );
         assert_eq!(both(Tensor::sqrt, &[4.0, 0.0]), (vec![2.0, 0.0], vec![0.25, f64::INFINITY]));
         assert_eq!(both(Tensor::square, &[-3.0]), (vec![9.0], vec![-6.0]));
         assert_eq!(both(Tensor::tanh, &[0.0, 800.0]), (vec![0.0, 1.0], vec![1.0, 0.0]));
-        assert_eq!(both(Tensor::sigmoid, &[0.0, 800.0, -800.0]), (vec![0.5, 1.0, 0.0], vec![0.25, 0.0, 0.0]));
+        assert_eq!(
+            both(Tensor::sigmoid, &[0.0, 800.0, -800.0]),
+            (vec![0.5, 1.0, 0.0], vec![0.25, 0.0, 0.0])
+        );
     }
 
     #[test]
@@ -269,7 +288,10 @@ mod tests {
         ];
         for (i, f) in functions.into_iter().enumerate() {
             for dtype in [DType::F32, DType::F64] {
-                assert!(f(&Tensor::scalar(f64::NAN, dtype)).unwrap().item().unwrap().is_nan(), "function {i}");
+                assert!(
+                    f(&Tensor::scalar(f64::NAN, dtype)).unwrap().item().unwrap().is_nan(),
+                    "function {i}"
+                );
             }
         }
     }

@@ -1,7 +1,8 @@
-//! Reshape, permute and broadcast: the same elements under another shape, without moving them where that is possible.
+//! Reshape, permute and broadcast: the same elements under another shape, without moving them where
+//! that is possible.
 //!
-//! Backward undoes the view: reshape back, permute by the inverse, and for a broadcast nothing at all, since the tape
-//! sums a gradient to the shape of what was broadcast.
+//! Backward undoes the view: reshape back, permute by the inverse, and for a broadcast nothing at
+//! all, since the tape sums a gradient to the shape of what was broadcast.
 
 use super::{Op, Saved, apply};
 use crate::layout::checked_numel;
@@ -11,11 +12,16 @@ use crate::{Error, Layout, Meta, Result, Tensor};
 /// This room in the sweep.
 pub const ROOM: Room = Room {
     name: "view",
-    operations: &[("reshape", sample_reshape), ("permute", sample_permute), ("broadcast_to", sample_broadcast)],
+    operations: &[
+        ("reshape", sample_reshape),
+        ("permute", sample_permute),
+        ("broadcast_to", sample_broadcast),
+    ],
 };
 
 impl Tensor {
-    /// The same elements, in logical row-major order, as `shape`. Shares storage where strides allow, copies otherwise.
+    /// The same elements, in logical row-major order, as `shape`. Shares storage where strides
+    /// allow, copies otherwise.
     pub fn reshape(&self, shape: &[usize]) -> Result<Tensor> {
         if self.shape() == shape {
             return Ok(self.clone());
@@ -23,7 +29,8 @@ impl Tensor {
         apply(Reshape { shape: shape.to_vec() }, &[self])
     }
 
-    /// The dimensions in the order `dims`: dimension `i` of the result is dimension `dims[i]` of this tensor.
+    /// The dimensions in the order `dims`: dimension `i` of the result is dimension `dims[i]` of
+    /// this tensor.
     pub fn permute(&self, dims: &[usize]) -> Result<Tensor> {
         apply(Permute { dims: dims.to_vec() }, &[self])
     }
@@ -32,13 +39,17 @@ impl Tensor {
     pub fn transpose(&self, a: usize, b: usize) -> Result<Tensor> {
         let mut dims: Vec<usize> = (0..self.rank()).collect();
         if a.max(b) >= dims.len() {
-            return Err(Error::shape("transpose", format!("no dimensions {a} and {b} in shape {:?}", self.shape())));
+            return Err(Error::shape(
+                "transpose",
+                format!("no dimensions {a} and {b} in shape {:?}", self.shape()),
+            ));
         }
         dims.swap(a, b);
         self.permute(&dims)
     }
 
-    /// This tensor repeated to `shape`: missing leading dimensions and dimensions of size 1 repeat, without a copy.
+    /// This tensor repeated to `shape`: missing leading dimensions and dimensions of size 1 repeat,
+    /// without a copy.
     pub fn broadcast_to(&self, shape: &[usize]) -> Result<Tensor> {
         apply(BroadcastTo { shape: shape.to_vec() }, &[self])
     }
@@ -55,7 +66,10 @@ impl Op for Reshape {
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
         let from = &inputs[0].shape;
         if checked_numel(from) != checked_numel(&self.shape) {
-            return Err(Error::shape(Self::NAME, format!("shape {from:?} does not hold as much as {:?}", self.shape)));
+            return Err(Error::shape(
+                Self::NAME,
+                format!("shape {from:?} does not hold as much as {:?}", self.shape),
+            ));
         }
         Ok(Meta { shape: self.shape.clone(), dtype: inputs[0].dtype })
     }
@@ -64,7 +78,12 @@ impl Op for Reshape {
         Ok((reshaped(x[0], &self.shape)?, Shape(x[0].shape().to_vec())))
     }
 
-    fn backward(&self, Shape(shape): Shape, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn backward(
+        &self,
+        Shape(shape): Shape,
+        dy: &Tensor,
+        _: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(reshaped(dy, &shape)?)])
     }
 }
@@ -90,7 +109,10 @@ impl Op for Permute {
         let mut sorted = self.dims.clone();
         sorted.sort_unstable();
         if !sorted.into_iter().eq(0..shape.len()) {
-            return Err(Error::shape(Self::NAME, format!("{:?} is not an order of the dimensions of {shape:?}", self.dims)));
+            return Err(Error::shape(
+                Self::NAME,
+                format!("{:?} is not an order of the dimensions of {shape:?}", self.dims),
+            ));
         }
         Ok(Meta { shape: self.dims.iter().map(|&d| shape[d]).collect(), dtype: inputs[0].dtype })
     }
@@ -185,7 +207,10 @@ mod tests {
     #[test]
     fn permuting_moves_nothing() {
         let x = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3]).unwrap();
-        assert_eq!(x.transpose(0, 1).unwrap().to_f64_vec().unwrap(), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+        assert_eq!(
+            x.transpose(0, 1).unwrap().to_f64_vec().unwrap(),
+            [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]
+        );
         assert!(x.permute(&[0, 0]).is_err());
         assert!(x.transpose(0, 2).is_err());
     }

@@ -40,7 +40,15 @@ impl Source for Counting {
 }
 
 fn config(batch: usize) -> LoaderConfig {
-    LoaderConfig { seed: 7, first_step: 0, batch, part: (0, 1), crop: CropSpec::square(1), repeat: 1, workers: 2 }
+    LoaderConfig {
+        seed: 7,
+        first_step: 0,
+        batch,
+        part: (0, 1),
+        crop: CropSpec::square(1),
+        repeat: 1,
+        workers: 2,
+    }
 }
 
 fn batches(source: Arc<dyn Source>, config: &LoaderConfig, count: usize) -> Vec<Batch> {
@@ -109,13 +117,15 @@ fn a_resumed_run_goes_on_where_it_was() {
 #[test]
 fn the_parts_of_a_batch_make_it_up() {
     let whole = batches(Counting::new(13), &config(6), 5);
-    let parts = [0, 1, 2].map(|part| batches(Counting::new(13), &LoaderConfig { part: (part, 3), ..config(6) }, 5));
+    let parts = [0, 1, 2]
+        .map(|part| batches(Counting::new(13), &LoaderConfig { part: (part, 3), ..config(6) }, 5));
     for (step, batch) in whole.iter().enumerate() {
         assert!(parts.iter().all(|part| part[step].n == 2));
         assert_eq!(parts.each_ref().map(|part| &part[step].inputs[..]).concat(), batch.inputs);
         assert_eq!(parts.each_ref().map(|part| &part[step].targets[..]).concat(), batch.targets);
     }
-    let uneven = Loader::new(Counting::new(13), &LoaderConfig { part: (0, 4), ..config(6) }).err().unwrap();
+    let uneven =
+        Loader::new(Counting::new(13), &LoaderConfig { part: (0, 4), ..config(6) }).err().unwrap();
     assert_eq!(uneven.to_string(), "a batch of 6 does not divide into 4 equal parts");
 }
 
@@ -131,8 +141,10 @@ fn every_epoch_takes_each_image_once_in_another_order() {
         orders.push(order);
     }
     assert!(orders[0] != orders[1] && orders[1] != orders[2]);
-    let draws: std::collections::BTreeSet<_> =
-        batches.iter().flat_map(|batch| batch.targets.chunks(3).map(|pixel| pixel[0].to_bits())).collect();
+    let draws: std::collections::BTreeSet<_> = batches
+        .iter()
+        .flat_map(|batch| batch.targets.chunks(3).map(|pixel| pixel[0].to_bits()))
+        .collect();
     assert_eq!(draws.len(), 36, "every sample has draws of its own");
 }
 

@@ -9,7 +9,9 @@ use super::*;
 use crate::image::Photo;
 
 fn open(root: &TempDir) -> Result<Paired> {
-    let folder = |names: [&str; 3]| names.map(|n| root.path().join(n)).into_iter().find(|f| f.is_dir()).unwrap();
+    let folder = |names: [&str; 3]| {
+        names.map(|n| root.path().join(n)).into_iter().find(|f| f.is_dir()).unwrap()
+    };
     let (inputs, targets) = (folder(["input", "hazy", ""]), folder(["target", "gt", "GT"]));
     Paired::from_folders(&inputs, &targets, PhotoCache::new(1 << 20))
 }
@@ -17,7 +19,8 @@ fn open(root: &TempDir) -> Result<Paired> {
 /// Pairs as "input target", paths relative to the root, and the names of what was left over.
 fn pairing(root: &TempDir) -> (Vec<String>, Vec<String>) {
     let short = |path: &Path| path.strip_prefix(root.path()).unwrap().display().to_string();
-    let found = Pairing::of_folders(&root.path().join("input"), &root.path().join("target")).unwrap();
+    let found =
+        Pairing::of_folders(&root.path().join("input"), &root.path().join("target")).unwrap();
     let pairs = found.pairs.iter().map(|p| format!("{} {}", short(&p.input), short(&p.target)));
     (pairs.collect(), found.unpaired.iter().map(|path| file_name(path)).collect())
 }

@@ -7,7 +7,8 @@ use engine::Rng;
 
 use super::*;
 
-/// A photo whose samples lie on the grid of its depth, so that a lossless format gives them back bit by bit.
+/// A photo whose samples lie on the grid of its depth, so that a lossless format gives them back
+/// bit by bit.
 fn photo(grey: bool, has_alpha: bool, depth: Depth) -> Photo {
     let levels = if depth == Depth::Eight { 255.0 } else { 65535.0 };
     let mut rng = Rng::new(5);
@@ -113,7 +114,11 @@ fn jpeg_comes_back_nearly_the_same_and_grey_stays_grey() {
 fn values_are_limited_and_rounded_to_the_nearest() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("photo.png");
-    let rgb = Image { width: 2, height: 1, data: vec![-0.5, 1.5, f32::NAN, 0.4 / 255.0, 0.6 / 255.0, 254.4 / 255.0] };
+    let rgb = Image {
+        width: 2,
+        height: 1,
+        data: vec![-0.5, 1.5, f32::NAN, 0.4 / 255.0, 0.6 / 255.0, 254.4 / 255.0],
+    };
     Photo::new(rgb).write(&path).unwrap();
     let back = Photo::read(&path).unwrap().rgb;
     let levels: Vec<u8> = back.data.iter().map(|v| (v * 255.0).round() as u8).collect();
@@ -163,7 +168,8 @@ fn palettes_bits_and_cmyk_become_ordinary_samples() {
 
 #[test]
 fn the_orientation_is_applied() {
-    // Stored 16x8, left half white, to be turned clockwise by 90 degrees: upright the top half is white.
+    // Stored 16x8, left half white, to be turned clockwise by 90 degrees: upright the top half is
+    // white.
     let upright = Photo::read(sample_file("turned.jpg")).unwrap().rgb;
     assert_eq!((upright.width, upright.height), (8, 16));
     assert!(upright.pixel(4, 2)[0] > 0.9 && upright.pixel(4, 13)[0] < 0.1);
@@ -199,9 +205,12 @@ fn files_that_are_no_images_are_refused_by_name_and_cause() {
 fn sizes_are_judged_from_the_header() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("photo.ppm");
-    for (size, cause) in
-        [("65536 1", "too large"), ("60000 60000", "too large"), ("0 5", "pixels"), ("5 5", "cut short")]
-    {
+    for (size, cause) in [
+        ("65536 1", "too large"),
+        ("60000 60000", "too large"),
+        ("0 5", "pixels"),
+        ("5 5", "cut short"),
+    ] {
         fs::write(&path, format!("P6\n{size}\n255\n")).unwrap();
         let text = refusal(&path);
         assert!(text.contains(cause), "{size}: {text}");

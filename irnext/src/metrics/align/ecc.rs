@@ -1,8 +1,10 @@
-//! The homography of the largest enhanced correlation coefficient, in steps of Gauss and Newton's kind.
+//! The homography of the largest enhanced correlation coefficient, in steps of Gauss and Newton's
+//! kind.
 //!
-//! Each step is a least-squares problem in the Jacobian G, one row per pixel and one column per parameter. All it asks
-//! for is sums over pixels of products of G's columns, of the image, of the template and of 1, and one pass over the
-//! template takes them all: means are subtracted afterwards.
+//! Each step is a least-squares problem in the Jacobian G, one row per pixel and one column per
+//! parameter. All it asks for is sums over pixels of products of G's columns, of the image, of the
+//! template and of 1, and one pass over the template takes them all: means are subtracted
+//! afterwards.
 
 use rayon::prelude::*;
 
@@ -10,12 +12,13 @@ use super::warp::{Homography, Raster};
 
 /// The steps that the benchmarks' script takes at most.
 const STEPS: usize = 100;
-/// A step that moves no corner by this many pixels is the last one. The script goes on and on; but since places are
-/// rounded to 1/32 of a pixel, its later steps only go to and fro by up to that much.
+/// A step that moves no corner by this many pixels is the last one. The script goes on and on; but
+/// since places are rounded to 1/32 of a pixel, its later steps only go to and fro by up to that
+/// much.
 const ENOUGH: f64 = 1e-3;
 
-/// The homography from the pixels of `template` to their places in `image`, or why there is none. Both are grey,
-/// `height` rows of `width` values.
+/// The homography from the pixels of `template` to their places in `image`, or why there is none.
+/// Both are grey, `height` rows of `width` values.
 pub(super) fn maximise(
     template: &[f64],
     image: &[f64],
@@ -27,7 +30,10 @@ pub(super) fn maximise(
     let mut found = Homography::IDENTITY;
     for _ in 0..STEPS {
         // Rows in parallel, their sums added in order: the same bits for any number of threads.
-        let rows: Vec<_> = (0..height).into_par_iter().map(|y| row_products(&template, &image, found, y)).collect();
+        let rows: Vec<_> = (0..height)
+            .into_par_iter()
+            .map(|y| row_products(&template, &image, found, y))
+            .collect();
         let before = found;
         for (entry, step) in found.0.iter_mut().zip(step(&total(&rows))?) {
             *entry += step;
@@ -45,9 +51,10 @@ fn distance(a: (f64, f64), b: (f64, f64)) -> f64 {
     (a.0 - b.0).hypot(a.1 - b.1)
 }
 
-/// In a row of pixels y is one number, and these factors make up all columns: [u v w ux vx wx i t m]. Here u, v and w
-/// are the image's derivatives with respect to the homography's three entries that are not multiplied by x or y, i is
-/// the image, m is 1 in the overlap and 0 elsewhere, and t is the template times m.
+/// In a row of pixels y is one number, and these factors make up all columns: [u v w ux vx wx i t
+/// m]. Here u, v and w are the image's derivatives with respect to the homography's three entries
+/// that are not multiplied by x or y, i is the image, m is 1 in the overlap and 0 elsewhere, and t
+/// is the template times m.
 const FACTORS: usize = 9;
 /// The Jacobian's eight columns and i, t and m.
 const COLUMNS: usize = 11;
@@ -58,7 +65,8 @@ const MASK: usize = 10;
 const COLUMN: [(usize, i32); COLUMNS] =
     [(3, 0), (0, 1), (0, 0), (4, 0), (1, 1), (1, 0), (5, 0), (2, 1), (6, 0), (7, 0), (8, 0)];
 
-/// Sums of the products of every two of the `N`; those below the diagonal are left out in a row's sums.
+/// Sums of the products of every two of the `N`; those below the diagonal are left out in a row's
+/// sums.
 type Products<const N: usize> = [[f64; N]; N];
 
 /// The products of every two factors, summed over row `y`.
@@ -82,8 +90,9 @@ fn row_products(template: &[f64], image: &Raster, at: Homography, y: usize) -> P
         }
         image_squares += m * i * i;
     }
-    // OpenCV has the image's norm of the overlap alone, but lets the half pixel beyond it, where the image fades into
-    // the black outside, take part in the rest. The homography notices, by hundredths of a pixel.
+    // OpenCV has the image's norm of the overlap alone, but lets the half pixel beyond it, where
+    // the image fades into the black outside, take part in the rest. The homography notices, by
+    // hundredths of a pixel.
     products[6][6] = image_squares;
     products
 }
@@ -166,9 +175,13 @@ fn solve(lower: &Products<8>, right: [f64; 8]) -> [f64; 8] {
 fn smooth(plane: &[f64], width: usize, height: usize) -> Vec<f64> {
     const TAPS: [f64; 5] = [0.0625, 0.25, 0.375, 0.25, 0.0625];
     let blur = |plane: &[f64], step_x: i64, step_y: i64| -> Vec<f64> {
-        let tap = |x: usize, y: usize, i: i64| plane[reflected(x, y, i * step_x, i * step_y, width, height)];
+        let tap = |x: usize, y: usize, i: i64| {
+            plane[reflected(x, y, i * step_x, i * step_y, width, height)]
+        };
         let pixels = (0..plane.len()).map(|index| (index % width, index / width));
-        pixels.map(|(x, y)| (-2..).zip(TAPS).map(|(i, weight)| weight * tap(x, y, i)).sum()).collect()
+        pixels
+            .map(|(x, y)| (-2..).zip(TAPS).map(|(i, weight)| weight * tap(x, y, i)).sum())
+            .collect()
     };
     blur(&blur(plane, 1, 0), 0, 1)
 }
@@ -182,8 +195,8 @@ fn with_gradient(plane: &[f64], width: usize, height: usize) -> Raster {
     Raster { width, height, pixels: pixels.collect() }
 }
 
-/// The index of the pixel `dx` to the right of (`x`, `y`) and `dy` below it, the image being continued by reflection
-/// about its outermost pixels: … 2 1 0 1 2 1 … along three.
+/// The index of the pixel `dx` to the right of (`x`, `y`) and `dy` below it, the image being
+/// continued by reflection about its outermost pixels: … 2 1 0 1 2 1 … along three.
 fn reflected(x: usize, y: usize, dx: i64, dy: i64, width: usize, height: usize) -> usize {
     let reflect = |index: i64, len: usize| {
         let period = (2 * len - 2).max(1);

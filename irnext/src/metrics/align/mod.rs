@@ -1,33 +1,38 @@
 //! Scores after alignment, as benchmarks of photographed blur define them.
 //!
-//! RealBlur and RSBlur were taken by two cameras behind a beam splitter: the ground truth of a blurred photograph is off
-//! by some brightness and, often, parts of a pixel. So their scripts (RSBlur's `evaluate_RSBlur.py`, Restormer's
-//! `evaluate_realblur.py`, after Köhler et al.'s for their benchmark of 2012) align the restored image z with the
-//! ground truth x before they compare, and [`aligned`] is those scripts' arithmetic:
+//! RealBlur and RSBlur were taken by two cameras behind a beam splitter: the ground truth of a
+//! blurred photograph is off by some brightness and, often, parts of a pixel. So their scripts
+//! (RSBlur's `evaluate_RSBlur.py`, Restormer's `evaluate_realblur.py`, after Köhler et al.'s for
+//! their benchmark of 2012) align the restored image z with the ground truth x before they compare,
+//! and [`aligned`] is those scripts' arithmetic:
 //!
-//! 1. Both are what an 8-bit file holds, scaled to [0, 1]. z is multiplied by Σxz / Σzz, the factor of the least
-//!    squared error.
-//! 2. The homography W from the ground truth's pixels to their places in z is that of the largest *enhanced
-//!    correlation coefficient* (Evangelidis and Psarakis, "Parametric image alignment using enhanced correlation
-//!    coefficient maximization", IEEE TPAMI 30(10), 2008) of the grey images, both blurred by five taps:
+//! 1. Both are what an 8-bit file holds, scaled to [0, 1]. z is multiplied by Σxz / Σzz, the factor
+//!    of the least squared error.
+//! 2. The homography W from the ground truth's pixels to their places in z is that of the largest
+//!    *enhanced correlation coefficient* (Evangelidis and Psarakis, "Parametric image alignment
+//!    using enhanced correlation coefficient maximization", IEEE TPAMI 30(10), 2008) of the grey
+//!    images, both blurred by five taps:
 //!
 //!    ρ(W) = x̄ᵀ z̄(W) / (‖x̄‖ ‖z̄(W)‖),
 //!
-//!    where z(W) is z read at the places W gives and a bar takes the mean away: ρ does not see brightness and
-//!    contrast. With z̄(W) linearised by its Jacobian G, the maximum is a step away in closed form,
+//!    where z(W) is z read at the places W gives and a bar takes the mean away: ρ does not see
+//!    brightness and contrast. With z̄(W) linearised by its Jacobian G, the maximum is a step away
+//!    in closed form,
 //!
 //!    Δ = (GᵀG)⁻¹ Gᵀ (λ x̄ − z̄), λ = (z̄ᵀz̄ − z̄ᵀP z̄) / (x̄ᵀz̄ − x̄ᵀP z̄), P = G (GᵀG)⁻¹ Gᵀ,
 //!
-//!    and up to 100 such steps are taken from the identity, each adding Δ to W's eight free entries.
-//! 3. z is read at those places by bicubic interpolation, and limited to [0, 1]. (RSBlur's script limits,
-//!    Restormer's does not.)
-//! 4. PSNR and SSIM (Gaussian window) are means over the pixels whose place is in z; the others are 0 in both
-//!    images.
+//!    and up to 100 such steps are taken from the identity, each adding Δ to W's eight free
+//!    entries.
+//! 3. z is read at those places by bicubic interpolation, and limited to [0, 1]. (RSBlur's script
+//!    limits, Restormer's does not.)
+//! 4. PSNR and SSIM (Gaussian window) are means over the pixels whose place is in z; the others are
+//!    0 in both images.
 //!
-//! The scripts call OpenCV, and RSBlur's insists on version 4.2, which rounds places to 1/32 of a pixel before it
-//! interpolates. That is a hundredth of a decibel, so it is done here as well; OpenCV 5 no longer rounds. So is what it
-//! does at the border of z: pixels there are mixed with the black outside, which pulls on W by hundredths of a pixel
-//! where the images do not show the same piece of the world.
+//! The scripts call OpenCV, and RSBlur's insists on version 4.2, which rounds places to 1/32 of a
+//! pixel before it interpolates. That is a hundredth of a decibel, so it is done here as well;
+//! OpenCV 5 no longer rounds. So is what it does at the border of z: pixels there are mixed with
+//! the black outside, which pulls on W by hundredths of a pixel where the images do not show the
+//! same piece of the world.
 
 mod ecc;
 mod warp;
@@ -58,10 +63,11 @@ pub struct AlignedScores {
     pub homography: Homography,
 }
 
-/// Aligns `restored` with `truth` in intensity and by a homography, and scores what overlaps; see the module.
+/// Aligns `restored` with `truth` in intensity and by a homography, and scores what overlaps; see
+/// the module.
 ///
-/// [`Error::Unaligned`] if there is nothing to align by: images of one colour or of too little structure, images that
-/// have nothing to do with each other, values that are no numbers.
+/// [`Error::Unaligned`] if there is nothing to align by: images of one colour or of too little
+/// structure, images that have nothing to do with each other, values that are no numbers.
 pub fn aligned(restored: &Image, truth: &Image) -> Result<AlignedScores> {
     check(restored, truth)?;
     let (width, height) = (truth.width, truth.height);
@@ -74,7 +80,8 @@ pub fn aligned(restored: &Image, truth: &Image) -> Result<AlignedScores> {
         return unaligned("the restored one is black, or a value is not a number");
     }
     let restored: Vec<_> = restored.iter().map(|pixel| pixel.map(|value| gain * value)).collect();
-    let homography = ecc::maximise(&grey(&truth), &grey(&restored), width, height).or_else(unaligned)?;
+    let homography =
+        ecc::maximise(&grey(&truth), &grey(&restored), width, height).or_else(unaligned)?;
     let raster = Raster { width, height, pixels: restored };
     // None where the ground truth's pixel has no place in the restored image.
     let warped = |index| {
@@ -126,7 +133,8 @@ fn ssim(a: &Image, b: &Image, mask: &[bool]) -> Result<f64> {
         let middles = &mask[y * a.width..(y + 1) * a.width][MARGIN..a.width - MARGIN];
         for run in middles.chunk_by(|inside, next| inside == next) {
             if run[0] {
-                let strip = |image: &Image| image.crop(x, y - MARGIN, run.len() + 2 * MARGIN, WINDOW);
+                let strip =
+                    |image: &Image| image.crop(x, y - MARGIN, run.len() + 2 * MARGIN, WINDOW);
                 sum += run.len() as f64 * Ssim::Gaussian.score(&strip(a), &strip(b), View::Rgb)?;
                 count += run.len();
             }

@@ -5,7 +5,8 @@ const KNOWN: Homography = Homography([1.002, 0.003, -1.3, -0.004, 0.999, 0.8, 1e
 /// Smooth waves about 0, by less than a half.
 fn waves(x: f64, y: f64) -> [f64; 3] {
     [0.0, 1.0, 2.0].map(|c| {
-        let fine = 0.2 * (0.31 * x + 0.17 * y + c).sin() + 0.15 * (0.11 * x - 0.23 * y + 2.0 * c).sin();
+        let fine =
+            0.2 * (0.31 * x + 0.17 * y + c).sin() + 0.15 * (0.11 * x - 0.23 * y + 2.0 * c).sin();
         fine + 0.1 * (0.07 * x + 0.29 * y).cos()
     })
 }
@@ -35,7 +36,8 @@ fn reason(restored: &Image, truth: &Image) -> &'static str {
     }
 }
 
-/// The border distorts what is found, if alike in OpenCV: so here the waves fade before it, and all places lie inside.
+/// The border distorts what is found, if alike in OpenCV: so here the waves fade before it, and all
+/// places lie inside.
 #[test]
 fn a_known_homography_is_recovered() {
     let (width, height) = (480, 360);
@@ -48,7 +50,8 @@ fn a_known_homography_is_recovered() {
         };
         (0..width * height).map(value).collect()
     };
-    let found = ecc::maximise(&seen(truth, 1.0), &seen(Homography::IDENTITY, 0.8), width, height).unwrap();
+    let found =
+        ecc::maximise(&seen(truth, 1.0), &seen(Homography::IDENTITY, 0.8), width, height).unwrap();
     let apart = apart(found, truth, [132.0, 72.0, 348.0, 288.0]);
     println!("{apart:.1e} pixels");
     assert!(apart < 1e-2, "{apart} pixels: {found:?}");
@@ -75,11 +78,14 @@ fn identical_images_stay_where_they_are() {
     let image = seen(80, 60, KNOWN, 1.0);
     let scores = aligned(&image, &image).unwrap();
     assert_eq!((scores.psnr, scores.ssim, scores.gain), (f64::INFINITY, 1.0, 1.0));
-    assert!(apart(scores.homography, Homography::IDENTITY, [0.0, 0.0, 79.0, 59.0]) < 1e-9, "{scores:?}");
+    assert!(
+        apart(scores.homography, Homography::IDENTITY, [0.0, 0.0, 79.0, 59.0]) < 1e-9,
+        "{scores:?}"
+    );
 }
 
-/// What RSBlur's script gives for this pair with OpenCV 4.6 and scikit-image 0.24, the latter in f64 as in its version
-/// 0.17. OpenCV's sums are in f32.
+/// What RSBlur's script gives for this pair with OpenCV 4.6 and scikit-image 0.24, the latter in
+/// f64 as in its version 0.17. OpenCV's sums are in f32.
 #[test]
 fn agrees_with_opencv() {
     let truth = seen(192, 128, KNOWN, 1.0);
@@ -96,10 +102,16 @@ fn agrees_with_opencv() {
         1.0,
     ]);
     let apart = apart(scores.homography, opencv, [0.0, 0.0, 191.0, 127.0]);
-    let (psnr, ssim, gain) =
-        (scores.psnr - 50.09184724818306, scores.ssim - 0.9996485032621266, scores.gain - 1.1083139);
+    let (psnr, ssim, gain) = (
+        scores.psnr - 50.09184724818306,
+        scores.ssim - 0.9996485032621266,
+        scores.gain - 1.1083139,
+    );
     println!("{apart:.1e} pixels, {psnr:.1e} dB, {ssim:.1e}, {gain:.1e}");
-    assert!(apart < 2e-3 && psnr.abs() < 5e-3 && ssim.abs() < 1e-5 && gain.abs() < 1e-6, "{scores:?}");
+    assert!(
+        apart < 2e-3 && psnr.abs() < 5e-3 && ssim.abs() < 1e-5 && gain.abs() < 1e-6,
+        "{scores:?}"
+    );
 }
 
 #[test]
@@ -147,7 +159,10 @@ fn noise_gives_a_number_or_an_error() {
 #[test]
 fn sizes_must_fit() {
     let small = seen(30, 10, Homography::IDENTITY, 1.0);
-    assert_eq!(aligned(&small, &small), Err(Error::SmallerThanWindow { window: 11, width: 30, height: 10 }));
+    assert_eq!(
+        aligned(&small, &small),
+        Err(Error::SmallerThanWindow { window: 11, width: 30, height: 10 })
+    );
     assert_eq!(aligned(&small, &Image::new(10, 30)), Err(Error::Sizes((30, 10), (10, 30))));
     assert_eq!(aligned(&Image::new(0, 0), &Image::new(0, 0)), Err(Error::Empty));
     let least = seen(11, 11, Homography::IDENTITY, 1.0);

@@ -10,7 +10,8 @@ impl Homography {
 
     /// Where the point (`x`, `y`) goes.
     pub fn apply(&self, x: f64, y: f64) -> (f64, f64) {
-        let [row_x, row_y, row_z] = [0, 3, 6].map(|i| self.0[i] * x + self.0[i + 1] * y + self.0[i + 2]);
+        let [row_x, row_y, row_z] =
+            [0, 3, 6].map(|i| self.0[i] * x + self.0[i + 1] * y + self.0[i + 2]);
         (row_x / row_z, row_y / row_z)
     }
 }
@@ -44,11 +45,13 @@ impl Raster {
             })
         };
         let (left, up) = (1.0 - right, 1.0 - down);
-        std::array::from_fn(|c| up * (left * p[c] + right * q[c]) + down * (left * r[c] + right * s[c]))
+        std::array::from_fn(|c| {
+            up * (left * p[c] + right * q[c]) + down * (left * r[c] + right * s[c])
+        })
     }
 
-    /// The bicubic mean (Keys, a = -3/4) of the sixteen pixels around a place; the outside mirrors the image, its
-    /// border pixels repeated.
+    /// The bicubic mean (Keys, a = -3/4) of the sixteen pixels around a place; the outside mirrors
+    /// the image, its border pixels repeated.
     pub fn cubic(&self, (x, y): (f64, f64)) -> [f64; 3] {
         let ((x, right), (y, down)) = (split(x), split(y));
         let columns = [-1, 0, 1, 2].map(|i| mirror(x + i, self.width));
@@ -66,8 +69,8 @@ impl Raster {
     }
 }
 
-/// The pixel at or before a coordinate and the distance from it, in whole 32nds of a pixel: OpenCV 4 rounds to
-/// these, to the even one of two that are as near.
+/// The pixel at or before a coordinate and the distance from it, in whole 32nds of a pixel: OpenCV
+/// 4 rounds to these, to the even one of two that are as near.
 fn split(coordinate: f64) -> (i64, f64) {
     // Numbers of this size have no fraction: adding one rounds, at once and without a call.
     const ROUND: f64 = 3.0 * (1u64 << 51) as f64;
@@ -83,7 +86,8 @@ fn cubic_weights(place: f64) -> [f64; 4] {
     [far(1.0 + place), near(place), near(1.0 - place), far(2.0 - place)]
 }
 
-/// Where `index` falls when 0..`len` is continued by its mirror images: … 1 0 0 1 2 2 1 … for `len` 3.
+/// Where `index` falls when 0..`len` is continued by its mirror images: … 1 0 0 1 2 2 1 … for `len`
+/// 3.
 fn mirror(index: i64, len: usize) -> usize {
     let place = index.rem_euclid(2 * len as i64) as usize;
     place.min(2 * len - 1 - place)

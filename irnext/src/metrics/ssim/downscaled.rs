@@ -4,10 +4,12 @@ use engine::Tensor;
 
 use super::super::Result;
 
-/// What the published evaluation makes of an image's size before [`Ssim::Downscaled`](super::Ssim::Downscaled); pixels.
+/// What the published evaluation makes of an image's size before
+/// [`Ssim::Downscaled`](super::Ssim::Downscaled); pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// Height and width, raised to the next multiple of 32. Multiples are raised too: that is the code's quirk.
+    /// Height and width, raised to the next multiple of 32. Multiples are raised too: that is the
+    /// code's quirk.
     pub raised: [usize; 2],
     /// What the raised sides are divided by.
     pub ratio: usize,
@@ -26,7 +28,11 @@ impl Geometry {
 }
 
 /// The planes of an image of size `from`, pooled to size `to`.
-pub(super) fn pool(planes: Vec<Vec<f64>>, from: [usize; 2], to: [usize; 2]) -> Result<Vec<Vec<f64>>> {
+pub(super) fn pool(
+    planes: Vec<Vec<f64>>,
+    from: [usize; 2],
+    to: [usize; 2],
+) -> Result<Vec<Vec<f64>>> {
     let pool = |plane: Vec<f64>| {
         let plane = Tensor::from_slice(&plane, &[1, 1, from[0], from[1]])?;
         Ok(plane.adaptive_avg_pool2d(to[0], to[1])?.to_f64_vec()?)

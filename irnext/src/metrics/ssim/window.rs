@@ -40,14 +40,20 @@ impl Window {
         self.taps.len()
     }
 
-    /// The sum of the similarities of the windows whose first row is `y`, over all channels. Planes are rows of `width`.
+    /// The sum of the similarities of the windows whose first row is `y`, over all channels. Planes
+    /// are rows of `width`.
     pub(super) fn row(&self, a: &[Vec<f64>], b: &[Vec<f64>], width: usize, y: usize) -> f64 {
         let rows = |(a, b): (&Vec<f64>, &Vec<f64>)| self.down(a, b, width, y);
         let mut channels: Vec<_> = a.iter().zip(b).map(rows).collect();
         if self.cube {
-            channels = (0..channels.len()).map(|channel| self.through(&channels, channel)).collect();
+            channels =
+                (0..channels.len()).map(|channel| self.through(&channels, channel)).collect();
         }
-        channels.iter().flat_map(|columns| columns.windows(self.side())).map(|part| self.similarity(part)).sum()
+        channels
+            .iter()
+            .flat_map(|columns| columns.windows(self.side()))
+            .map(|part| self.similarity(part))
+            .sum()
     }
 
     /// The window's first pass, down the columns from row `y` on.
@@ -62,7 +68,8 @@ impl Window {
         columns
     }
 
-    /// The pass through the channels about `channel`, the first and the last repeated beyond the ends.
+    /// The pass through the channels about `channel`, the first and the last repeated beyond the
+    /// ends.
     fn through(&self, channels: &[Vec<Moments>], channel: usize) -> Vec<Moments> {
         let mut columns = vec![[0.0; 5]; channels[channel].len()];
         for (i, tap) in self.taps.iter().enumerate() {
@@ -104,8 +111,9 @@ fn gaussian(side: usize, sigma: f64) -> Vec<f64> {
     (0..side).map(|i| weight(i) / sum).collect()
 }
 
-/// `gaussian(11, 1.5)` as pytorch_msssim computes it, in f32 from exponential to division. Constants, since the last bits
-/// depend on PyTorch's exponential and on the order of its sum. They add up to 1 − 3.1e-8.
+/// `gaussian(11, 1.5)` as pytorch_msssim computes it, in f32 from exponential to division.
+/// Constants, since the last bits depend on PyTorch's exponential and on the order of its sum. They
+/// add up to 1 − 3.1e-8.
 const PYTORCH_MSSSIM: [f32; 11] = [
     0.0010283804,
     0.007598758,

@@ -1,6 +1,7 @@
 use super::*;
 
-const MINIMAL: &str = "task = \"dehaze\"\nout = \"run\"\n[data]\nclean = \"photos\"\n[optimiser]\nsteps = 10\n";
+const MINIMAL: &str =
+    "task = \"dehaze\"\nout = \"run\"\n[data]\nclean = \"photos\"\n[optimiser]\nsteps = 10\n";
 
 fn parse(text: &str, overrides: &[&str]) -> Result<TrainConfig> {
     let overrides: Vec<String> = overrides.iter().map(|change| change.to_string()).collect();
@@ -9,7 +10,8 @@ fn parse(text: &str, overrides: &[&str]) -> Result<TrainConfig> {
 
 #[test]
 fn overrides_win_and_everything_is_shown() {
-    let overrides = ["optimiser.batch=8", "model.n=1", "data.clean=other/folder", "data.flip=false"];
+    let overrides =
+        ["optimiser.batch=8", "model.n=1", "data.clean=other/folder", "data.flip=false"];
     let config = parse(MINIMAL, &overrides).unwrap();
     assert_eq!((config.optimiser.batch, config.model.n, config.data.flip), (8, 1, false));
     assert_eq!(config.data.clean.as_deref(), Some(Path::new("other/folder")));
@@ -58,7 +60,10 @@ fn one_folder_goes_where_the_run_has_one() {
     let config = parse(MINIMAL, &[]).unwrap().on_data("there".into()).unwrap();
     assert_eq!(config.data.clean.as_deref(), Some(Path::new("there")));
     let config = parse(MINIMAL, &["data.folder=here"]).unwrap().on_data("there".into()).unwrap();
-    assert_eq!((config.data.folder.as_deref(), config.data.clean), (Some(Path::new("there")), None));
+    assert_eq!(
+        (config.data.folder.as_deref(), config.data.clean),
+        (Some(Path::new("there")), None)
+    );
     let folders = parse(MINIMAL, &["data.input=a", "data.target=b"]).unwrap();
     assert!(folders.on_data("there".into()).is_err());
 }
@@ -75,7 +80,10 @@ fn a_scaled_run_keeps_its_proportions() {
     assert_eq!(scaled(1.0), (3000, 300, 50000));
     assert_eq!(scaled(0.0007), (2, 1, 35));
     assert_eq!(scaled(1e-9), (1, 0, 1));
-    let steps = parse(MINIMAL, &["optimiser.steps=1000", "optimiser.warmup=0"]).unwrap().scaled(0.01).unwrap();
+    let steps = parse(MINIMAL, &["optimiser.steps=1000", "optimiser.warmup=0"])
+        .unwrap()
+        .scaled(0.01)
+        .unwrap();
     assert_eq!((steps.optimiser.steps, steps.optimiser.warmup), (Some(10), 0));
     for factor in [0.0, -1.0, 1.5, f64::NAN] {
         assert!(config.clone().scaled(factor).is_err());

@@ -1,11 +1,13 @@
 //! Event files, as TensorBoard reads them.
 //!
-//! A file is a row of records in TensorFlow's framing: length (u64), its checksum (u32), data, its checksum, all little-endian; a
-//! checksum is CRC-32C, rotated and shifted by a constant. The data of each is a protobuf message `Event`
-//! (`tensorboard/compat/proto/event.proto` and `summary.proto`), of which a handful of fields are used here.
+//! A file is a row of records in TensorFlow's framing: length (u64), its checksum (u32), data, its
+//! checksum, all little-endian; a checksum is CRC-32C, rotated and shifted by a constant. The data
+//! of each is a protobuf message `Event` (`tensorboard/compat/proto/event.proto` and
+//! `summary.proto`), of which a handful of fields are used here.
 //!
-//! A run that is resumed begins a new file. TensorBoard reads a folder's files in the order of their names, and forgets what it has
-//! read of a step and later ones where a `SessionLog` says START at that step.
+//! A run that is resumed begins a new file. TensorBoard reads a folder's files in the order of
+//! their names, and forgets what it has read of a step and later ones where a `SessionLog` says
+//! START at that step.
 
 use crate::error::{Error, Result};
 use crate::image::{Image, Photo};
@@ -23,8 +25,8 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// Begins a file in `folder`, which is made if need be, for events from step `first` on: those of earlier files count no longer.
-    /// `time` is in seconds since 1970.
+    /// Begins a file in `folder`, which is made if need be, for events from step `first` on: those
+    /// of earlier files count no longer. `time` is in seconds since 1970.
     pub fn create(folder: &Path, time: f64, first: u64) -> Result<Self> {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
         let path = folder.join(next_name(folder, time as u64)?);
@@ -39,25 +41,43 @@ impl EventFile {
 
     /// Writes numbers of a step under their tags.
     pub fn scalars(&mut self, step: u64, time: f64, values: &[(&str, f64)]) -> Result<()> {
-        let value = |&(tag, value): &(&str, f64)| Message::default().bytes(1, tag.as_bytes()).float(2, value as f32);
+        let value = |&(tag, value): &(&str, f64)| {
+            Message::default().bytes(1, tag.as_bytes()).float(2, value as f32)
+        };
         self.summary(step, time, values.iter().map(value))
     }
 
     /// Writes a picture of a step.
     pub fn image(&mut self, step: u64, time: f64, tag: &str, image: &Image) -> Result<()> {
         let (width, height) = (image.width as u64, image.height as u64);
-        let jpeg = Photo::new(image.clone()).to_jpeg().map_err(|reason| Error::image(&self.path, reason))?;
+        let jpeg = Photo::new(image.clone())
+            .to_jpeg()
+            .map_err(|reason| Error::image(&self.path, reason))?;
         self.encoded_image(step, time, tag, [width, height], &jpeg)
     }
 
-    fn encoded_image(&mut self, step: u64, time: f64, tag: &str, [width, height]: [u64; 2], file: &[u8]) -> Result<()> {
+    fn encoded_image(
+        &mut self,
+        step: u64,
+        time: f64,
+        tag: &str,
+        [width, height]: [u64; 2],
+        file: &[u8],
+    ) -> Result<()> {
         const RGB: u64 = 3;
         let image = Message::default().int(1, height).int(2, width).int(3, RGB).bytes(4, file);
         self.summary(step, time, [Message::default().bytes(1, tag.as_bytes()).message(4, &image)])
     }
 
-    fn summary(&mut self, step: u64, time: f64, values: impl IntoIterator<Item = Message>) -> Result<()> {
-        let summary = values.into_iter().fold(Message::default(), |summary, value| summary.message(1, &value));
+    fn summary(
+        &mut self,
+        step: u64,
+        time: f64,
+        values: impl IntoIterator<Item = Message>,
+    ) -> Result<()> {
+        let summary = values
+            .into_iter()
+            .fold(Message::default(), |summary, value| summary.message(1, &value));
         self.write(&Message::default().double(1, time).int(2, step).message(5, &summary))
     }
 
@@ -92,7 +112,8 @@ fn masked_crc(data: &[u8]) -> u32 {
     crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// A protobuf message in the making: fields one after the other, each with its number and kind in front.
+/// A protobuf message in the making: fields one after the other, each with its number and kind in
+/// front.
 #[derive(Default)]
 struct Message(Vec<u8>);
 

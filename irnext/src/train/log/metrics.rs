@@ -72,8 +72,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Opens or begins the file of a run that has taken `step` steps, and cuts off what belongs to later ones, or was not
-    /// written to its end.
+    /// Opens or begins the file of a run that has taken `step` steps, and cuts off what belongs to
+    /// later ones, or was not written to its end.
     pub fn open(path: &Path, step: u64) -> Result<Self> {
         let kept = if path.exists() { length_until(path, step)? } else { 0 };
         let open = || -> std::io::Result<File> {
@@ -87,7 +87,9 @@ impl Metrics {
     /// Writes a line.
     pub fn write(&mut self, record: &Record) -> Result<()> {
         // In one piece, so that a process that dies leaves whole lines.
-        let line = serde_json::to_string(record).map_err(|error| Error::data(&self.path, error.to_string()))? + "\n";
+        let line = serde_json::to_string(record)
+            .map_err(|error| Error::data(&self.path, error.to_string()))?
+            + "\n";
         self.file.write_all(line.as_bytes()).map_err(Error::io(&self.path))
     }
 }
@@ -118,8 +120,12 @@ pub fn read(path: &Path) -> Result<Vec<Record>> {
     Ok(records)
 }
 
-/// Calls `see` with each line, until it returns false. A last line without an end was not written to its end; it is left out.
-fn for_each_line(path: &Path, mut see: impl FnMut(&[u8]) -> serde_json::Result<bool>) -> Result<()> {
+/// Calls `see` with each line, until it returns false. A last line without an end was not written
+/// to its end; it is left out.
+fn for_each_line(
+    path: &Path,
+    mut see: impl FnMut(&[u8]) -> serde_json::Result<bool>,
+) -> Result<()> {
     let mut reader = BufReader::new(File::open(path).map_err(Error::io(path))?);
     let (mut line, mut number) = (Vec::new(), 0);
     loop {
@@ -129,7 +135,9 @@ fn for_each_line(path: &Path, mut see: impl FnMut(&[u8]) -> serde_json::Result<b
             return Ok(());
         }
         number += 1;
-        let refuse = |error| Error::data(path, format!("line {number} is not one of a training run's: {error}"));
+        let refuse = |error| {
+            Error::data(path, format!("line {number} is not one of a training run's: {error}"))
+        };
         if !see(&line).map_err(refuse)? {
             return Ok(());
         }
@@ -177,8 +185,16 @@ mod tests {
         assert_eq!(text.lines().nth(3), Some(line));
         // What is no finite number is null.
         let mut metrics = Metrics::open(&path, 5).unwrap();
-        metrics.write(&Record::Step(StepRecord { loss: f64::NAN, gradient_norm: f64::INFINITY, ..step(6) })).unwrap();
-        let Some(Record::Step(last)) = read(&path).unwrap().pop() else { panic!("the last line is no step") };
+        metrics
+            .write(&Record::Step(StepRecord {
+                loss: f64::NAN,
+                gradient_norm: f64::INFINITY,
+                ..step(6)
+            }))
+            .unwrap();
+        let Some(Record::Step(last)) = read(&path).unwrap().pop() else {
+            panic!("the last line is no step")
+        };
         assert!(last.loss.is_nan() && last.gradient_norm.is_nan() && last.spatial == 0.5);
     }
 
@@ -209,7 +225,9 @@ mod tests {
         std::fs::write(&path, "{\"kind\":\"step\"}\nshopping list\n").unwrap();
         let error = Metrics::open(&path, 9).err().unwrap().to_string();
         assert!(
-            error.contains("metrics.jsonl: line 1 is not one of a training run's: missing field `step`"),
+            error.contains(
+                "metrics.jsonl: line 1 is not one of a training run's: missing field `step`"
+            ),
             "{error}"
         );
         assert!(read(&path).is_err());

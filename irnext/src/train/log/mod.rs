@@ -1,11 +1,13 @@
 //! What a run writes down while it trains, to be watched from outside.
 //!
-//! `metrics.jsonl` holds every step and validation as a line of JSON ([`metrics`]: what [`crate::plot`] draws), and `events/` the
-//! same in the files that TensorBoard reads ([`events`]), with a few validation pairs as pictures ([`Sample`]). Every line and every
-//! record goes to the operating system at once, so that a run that is killed has lost none of them.
+//! `metrics.jsonl` holds every step and validation as a line of JSON ([`metrics`]: what
+//! [`crate::plot`] draws), and `events/` the same in the files that TensorBoard reads ([`events`]),
+//! with a few validation pairs as pictures ([`Sample`]). Every line and every record goes to the
+//! operating system at once, so that a run that is killed has lost none of them.
 //!
-//! A run that goes on from a checkpoint takes steps again that it had logged before it was stopped. They are then cut off from the
-//! metrics, and TensorBoard is told to forget them: each step is in either once.
+//! A run that goes on from a checkpoint takes steps again that it had logged before it was stopped.
+//! They are then cut off from the metrics, and TensorBoard is told to forget them: each step is in
+//! either once.
 
 pub mod events;
 pub mod metrics;
@@ -33,7 +35,8 @@ pub struct RunLog {
 }
 
 impl RunLog {
-    /// The log of the run in the folder `out`, which has taken `step` steps; what it holds of later ones is dropped.
+    /// The log of the run in the folder `out`, which has taken `step` steps; what it holds of later
+    /// ones is dropped.
     pub fn open(out: &Path, step: u64) -> Result<Self> {
         let metrics = Metrics::open(&out.join(METRICS), step)?;
         let events = EventFile::create(&out.join(EVENTS), now(), step + 1)?;

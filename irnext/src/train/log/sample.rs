@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 /// How many pairs of a validation are shown.
 pub const SHOWN: usize = 3;
 
-/// The longer side of each of the three, pixels: what fits beside each other on a screen, and lets a long run's files stay small.
+/// The longer side of each of the three, pixels: what fits beside each other on a screen, and lets
+/// a long run's files stay small.
 const SIDE: usize = 320;
 
 /// White between the three, pixels.
@@ -41,7 +42,10 @@ impl From<Sample> for Sent {
 
 impl From<Sent> for Sample {
     fn from(Sent { name, width, height, data }: Sent) -> Self {
-        Self { name, image: Image { width, height, data: data.into_iter().map(f32::from_bits).collect() } }
+        Self {
+            name,
+            image: Image { width, height, data: data.into_iter().map(f32::from_bits).collect() },
+        }
     }
 }
 
@@ -53,7 +57,8 @@ impl Sample {
     }
 }
 
-/// The three, shrunk to the size of the first if that is not larger than [`SIDE`], with a gap in between.
+/// The three, shrunk to the size of the first if that is not larger than [`SIDE`], with a gap in
+/// between.
 fn side_by_side(images: [&Image; 3]) -> Image {
     let (width, height) = (images[0].width, images[0].height);
     let ratio = (SIDE as f64 / width.max(height) as f64).min(1.0);
@@ -79,6 +84,9 @@ mod tests {
             assert!((image.pixel(x, 40)[0] - level).abs() < 1e-5, "{x}");
         }
         // Small ones are left alone.
-        assert_eq!(side_by_side([&Image::new(1, 7), &Image::new(1, 7), &Image::new(1, 7)]).height, 7);
+        assert_eq!(
+            side_by_side([&Image::new(1, 7), &Image::new(1, 7), &Image::new(1, 7)]).height,
+            7
+        );
     }
 }

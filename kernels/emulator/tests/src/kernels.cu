@@ -1,6 +1,7 @@
 // Kernels that show what the emulator runs rightly, and what it catches.
 
-// The sum of a block's numbers by halving, with the barrier between the rounds or, wrongly, without.
+// The sum of a block's numbers by halving, with the barrier between the rounds or, wrongly,
+// without.
 template <bool barrier> __device__ void sum_block(const float* x, float* y) {
   float* part = static_cast<float*>(emulator_dynamic_shared());
   unsigned t = threadIdx.x;

@@ -5,11 +5,14 @@ use super::plan::Phase;
 use super::strip::{Strip, band_rows};
 use crate::Float;
 use crate::cpu::convolution::{Fusion, Map};
-use crate::simd::{LaneKernel, Lanes, add_block, load_block, multiply, store_block, vectorize_lanes};
+use crate::simd::{
+    LaneKernel, Lanes, add_block, load_block, multiply, store_block, vectorize_lanes,
+};
 use rayon::prelude::*;
 
-/// Weights in the order in which the inner loop reads them: `[phase][group][block][tap][c_in][lanes]`,
-/// a block of output channels being a cache line, the last one filled up with zeros.
+/// Weights in the order in which the inner loop reads them:
+/// `[phase][group][block][tap][c_in][lanes]`, a block of output channels being a cache line, the
+/// last one filled up with zeros.
 pub(crate) struct Packed<T> {
     phases: Vec<Vec<T>>,
     groups: usize,
@@ -31,7 +34,9 @@ impl<T: Float> Packed<T> {
         let pack = |phase: &Phase| {
             let mut packed = Vec::with_capacity(groups * blocks * phase.taps.len() * c_in * lanes);
             for (g, b) in (0..groups).flat_map(|g| (0..blocks).map(move |b| (g, b))) {
-                for (&element, i) in phase.elements.iter().flat_map(|e| (0..c_in).map(move |i| (e, i))) {
+                for (&element, i) in
+                    phase.elements.iter().flat_map(|e| (0..c_in).map(move |i| (e, i)))
+                {
                     packed.extend(
                         (b * lanes..(b + 1) * lanes)
                             .map(|o| if o < c_out { weight(g, element, i, o) } else { T::zero() }),
@@ -44,7 +49,8 @@ impl<T: Float> Packed<T> {
     }
 }
 
-/// Correlates `x` into `out`, the memory of an `[n, out_h, out_w, groups·c_out]` map, starting from `bias`.
+/// Correlates `x` into `out`, the memory of an `[n, out_h, out_w, groups·c_out]` map, starting from
+/// `bias`.
 pub(crate) fn correlate<T: Float>(
     plan: &Plan,
     x: Map<'_, T>,
@@ -67,7 +73,16 @@ pub(crate) fn correlate<T: Float>(
         out.par_chunks_mut(band_len).enumerate().for_each(|(i, out)| {
             let rows = (i * band, ((i + 1) * band).min(grid.0));
             let strip = Strip::new(plan, x, n, rows, grid.1, fusion.read);
-            vectorize_lanes(Band { plan, strip: &strip, weights, bias, out: &mut *out, out_w, c_out, add: fusion.add });
+            vectorize_lanes(Band {
+                plan,
+                strip: &strip,
+                weights,
+                bias,
+                out: &mut *out,
+                out_w,
+                c_out,
+                add: fusion.add,
+            });
             fusion.finish(n * image + i * band_len, out);
         });
     });
@@ -103,19 +118,29 @@ impl<T: Float> LaneKernel<T> for Band<'_, T> {
                 continue;
             }
             let block_len = phase.taps.len() * weights.c_in * T::BLOCK;
-            for (group, block) in (0..weights.groups).flat_map(|g| (0..blocks).map(move |b| (g, b))) {
+            for (group, block) in (0..weights.groups).flat_map(|g| (0..blocks).map(move |b| (g, b)))
+            {
                 let w = &packed[(group * blocks + block) * block_len..][..block_len];
                 let width = T::BLOCK.min(weights.c_out - block * T::BLOCK);
                 let channel = group * weights.c_out + block * T::BLOCK;
-                let start = load_block::<L, V>(bias.map_or(&[], |bias| &bias[channel..channel + width]));
+                let start =
+                    load_block::<L, V>(bias.map_or(&[], |bias| &bias[channel..channel + width]));
                 for row in 0..rows {
-                    let tap_start =
-                        |&tap: &(isize, isize)| strip.at(plan, strip.rows.0 + row, tap) + group * weights.c_in;
+                    let tap_start = |&tap: &(isize, isize)| {
+                        strip.at(plan, strip.rows.0 + row, tap) + group * weights.c_in
+                    };
                     taps.clear();
                     taps.extend(phase.taps.iter().map(tap_start));
                     let first = (phase.origin.0 + row * plan.out_step) * out_w + phase.origin.1;
                     let out = &mut out[first * c_out + channel..];
-                    let tile = Tile { data: strip.data(), taps: &taps, pixel, w, c_in: weights.c_in, start };
+                    let tile = Tile {
+                        data: strip.data(),
+                        taps: &taps,
+                        pixel,
+                        w,
+                        c_in: weights.c_in,
+                        start,
+                    };
                     let to = Place { step: plan.out_step * c_out, width, add };
                     let mut column = 0;
                     while column + R <= columns {

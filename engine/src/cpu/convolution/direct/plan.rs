@@ -35,16 +35,23 @@ impl Plan {
     pub(crate) fn forward(g: Geometry) -> Self {
         let offset = |k: usize| (k * g.dilation) as isize - g.padding as isize;
         let elements: Vec<usize> = (0..g.kernel.0 * g.kernel.1).collect();
-        let taps = elements.iter().map(|e| (offset(e / g.kernel.1), offset(e % g.kernel.1))).collect();
-        Self { in_step: g.stride, out_step: 1, phases: vec![Phase { origin: (0, 0), taps, elements }] }
+        let taps =
+            elements.iter().map(|e| (offset(e / g.kernel.1), offset(e % g.kernel.1))).collect();
+        Self {
+            in_step: g.stride,
+            out_step: 1,
+            phases: vec![Phase { origin: (0, 0), taps, elements }],
+        }
     }
 
     /// The plan of its adjoint: from the output's map to the input's.
     pub(crate) fn adjoint(g: Geometry) -> Self {
-        // Input pixel p gets from output pixel q through kernel element k if p = q·stride + k·dilation − padding.
+        // Input pixel p gets from output pixel q through kernel element k if p = q·stride +
+        // k·dilation − padding.
         let reach = |p: usize, k: usize| {
             let distance = (p + g.padding) as isize - (k * g.dilation) as isize;
-            (distance.rem_euclid(g.stride as isize) == 0).then(|| distance.div_euclid(g.stride as isize))
+            (distance.rem_euclid(g.stride as isize) == 0)
+                .then(|| distance.div_euclid(g.stride as isize))
         };
         let phase = |row: usize, column: usize| {
             let (mut taps, mut elements) = (Vec::new(), Vec::new());

@@ -37,7 +37,8 @@ enum Memory<'a, T> {
 }
 
 impl<'a, T: Float> Strip<'a, T> {
-    /// The part of image `n` that the grid's `rows` and all its `columns` read, with `read` applied.
+    /// The part of image `n` that the grid's `rows` and all its `columns` read, with `read`
+    /// applied.
     pub(super) fn new(
         plan: &Plan,
         x: Map<'a, T>,
@@ -70,7 +71,11 @@ impl<'a, T: Float> Strip<'a, T> {
             let start = (from as isize - left) as usize * x.c;
             let len = (to - from) * x.c;
             out[..start].fill(T::zero());
-            copy(&mut out[start..start + len], &image[(y as usize * x.w + from) * x.c..][..len], read);
+            copy(
+                &mut out[start..start + len],
+                &image[(y as usize * x.w + from) * x.c..][..len],
+                read,
+            );
             out[start + len..].fill(T::zero());
         }
         Self { memory: Memory::Copy(memory), row, c: x.c, top, left, rows }

@@ -7,8 +7,9 @@ use crate::simd::{LaneKernel, Lanes, load_block, multiply, store_block, vectoriz
 use crate::{Buffer, Float};
 use rayon::prelude::*;
 
-/// The gradient of the weights of the correlation `plan` from `x` to a map like `dy`:
-/// Σ over pixels of x at the tap, with `read` applied, times dy, as `[group][tap][c_in][c_out]`. `plan` must be a forward one.
+/// The gradient of the weights of the correlation `plan` from `x` to a map like `dy`: Σ over pixels
+/// of x at the tap, with `read` applied, times dy, as `[group][tap][c_in][c_out]`. `plan` must be a
+/// forward one.
 pub(crate) fn weight_gradient<T: Float>(
     plan: &Plan,
     x: Map<'_, T>,
@@ -34,7 +35,16 @@ pub(crate) fn weight_gradient<T: Float>(
                 let (n, i) = (piece / bands, piece % bands);
                 let rows = (i * band, ((i + 1) * band).min(dy.h));
                 let strip = Strip::new(plan, x, n, rows, dy.w, read);
-                vectorize_lanes(GradientBand { plan, strip: &strip, dy, n, groups, c_in, c_out, out });
+                vectorize_lanes(GradientBand {
+                    plan,
+                    strip: &strip,
+                    dy,
+                    n,
+                    groups,
+                    c_in,
+                    c_out,
+                    out,
+                });
             }
             sums
         })
@@ -62,16 +72,21 @@ impl<T: Float> LaneKernel<T> for GradientBand<'_, T> {
         let Self { plan, strip, dy, n, groups, c_in, c_out, out } = self;
         let taps = &plan.phases[0].taps;
         let pixel = plan.in_step * strip.c;
-        // Rows at a time: what they hold of x and dy should stay in the L1 cache for all taps and channels.
+        // Rows at a time: what they hold of x and dy should stay in the L1 cache for all taps and
+        // channels.
         let together = (4096 / (dy.w * dy.c).max(1)).max(1);
         let mut padded: Vec<T> = Vec::new();
         let (first, last) = strip.rows;
         for rows in (first..last).step_by(together).map(|row| row..(row + together).min(last)) {
-            for (group, block) in (0..groups).flat_map(|g| (0..c_out.div_ceil(T::BLOCK)).map(move |b| (g, b))) {
+            for (group, block) in
+                (0..groups).flat_map(|g| (0..c_out.div_ceil(T::BLOCK)).map(move |b| (g, b)))
+            {
                 let width = T::BLOCK.min(c_out - block * T::BLOCK);
                 let channel = group * c_out + block * T::BLOCK;
-                let dy_rows = &dy.data[(n * dy.h + rows.start) * dy.w * dy.c..][..rows.len() * dy.w * dy.c];
-                // A full block is read in place; the last, narrower one from a copy filled up with zeros.
+                let dy_rows =
+                    &dy.data[(n * dy.h + rows.start) * dy.w * dy.c..][..rows.len() * dy.w * dy.c];
+                // A full block is read in place; the last, narrower one from a copy filled up with
+                // zeros.
                 let (values, stride): (&[T], usize) = if width == T::BLOCK {
                     (&dy_rows[channel..], dy.c)
                 } else {
@@ -85,7 +100,8 @@ impl<T: Float> LaneKernel<T> for GradientBand<'_, T> {
                 for (t, &tap) in taps.iter().enumerate() {
                     let mut c = 0;
                     while c < c_in {
-                        let sums = &mut out[((group * taps.len() + t) * c_in + c) * c_out + block * T::BLOCK..];
+                        let sums = &mut out
+                            [((group * taps.len() + t) * c_in + c) * c_out + block * T::BLOCK..];
                         let x = |row: usize| strip.at(plan, row, tap) + group * c_in + c;
                         let outer = Outer {
                             data: strip.data(),
@@ -123,7 +139,8 @@ struct Outer<'a, T, X> {
 }
 
 impl<T: Float, X: Fn(usize) -> usize> Outer<'_, T, X> {
-    /// Adds `C` input channels × one block of output channels to `sums`, whose rows are `c_out` long. Returns `C`.
+    /// Adds `C` input channels × one block of output channels to `sums`, whose rows are `c_out`
+    /// long. Returns `C`.
     #[inline(always)]
     fn add<L: Lanes<Scalar = T>, const V: usize, const C: usize>(
         &self,

@@ -1,18 +1,24 @@
-//! The convolution: strips of tiles through the input's transform, 36 matrix products and the output's transform.
+//! The convolution: strips of tiles through the input's transform, 36 matrix products and the
+//! output's transform.
 
 use super::strip::{Bytes, Cut, Strip};
 use super::transform::{self, Input, Transform};
 use super::{IN, OUT, PLANES, Weights};
 use crate::cpu::convolution::{Fusion, Map};
-use crate::simd::{LaneKernel, Lanes, load_block, load_strided, multiply, store_block, store_strided, vectorize_lanes};
+use crate::simd::{
+    LaneKernel, Lanes, load_block, load_strided, multiply, store_block, store_strided,
+    vectorize_lanes,
+};
 use crate::{Buffer, Float};
 use rayon::prelude::*;
 
-/// Transformed tiles, their products and the weights of a block of channels should fit a usual second cache together.
+/// Transformed tiles, their products and the weights of a block of channels should fit a usual
+/// second cache together.
 const BYTES: Bytes = Bytes { strip: 256 << 10, block: 128 << 10 };
 
-/// Convolves `x` into `out`, the memory of an `[n, out_h, out_w, c_out]` map; output pixel (r, c) reads the input from
-/// (⌊r/step⌋ − padding, ⌊c/step⌋ − padding) on, with the kernel of its phase (r mod step, c mod step).
+/// Convolves `x` into `out`, the memory of an `[n, out_h, out_w, c_out]` map; output pixel (r, c)
+/// reads the input from (⌊r/step⌋ − padding, ⌊c/step⌋ − padding) on, with the kernel of its phase
+/// (r mod step, c mod step).
 pub(crate) fn convolve<T: Float>(
     x: Map<'_, T>,
     weights: &Weights,
@@ -33,12 +39,24 @@ pub(crate) fn convolve<T: Float>(
         image.par_chunks_mut(band_len).enumerate().for_each(|(band, out)| {
             let start = n * out_h * row + band * band_len;
             for [rows, columns] in cut.strips(band) {
-                let origin = ((rows.0 * OUT) as isize - padding, (columns.0 * OUT) as isize - padding);
+                let origin =
+                    ((rows.0 * OUT) as isize - padding, (columns.0 * OUT) as isize - padding);
                 let size = ((rows.1 - rows.0) * OUT + 2, (columns.1 - columns.0) * OUT + 2);
                 let strip = &Strip::new(x, n, origin, size, fusion.read);
                 let tiles = (rows.1 - rows.0, columns.1 - columns.0);
                 let column = columns.0;
-                vectorize_lanes(Tiles { cut, strip, tiles, weights, bias, column, out, start, out_w, fusion });
+                vectorize_lanes(Tiles {
+                    cut,
+                    strip,
+                    tiles,
+                    weights,
+                    bias,
+                    column,
+                    out,
+                    start,
+                    out_w,
+                    fusion,
+                });
             }
         });
     });
@@ -78,14 +96,20 @@ impl<T: Float> LaneKernel<T> for Tiles<'_, T> {
             let block = first..(first + size).min(all);
             let v = transformed.as_mut_slice::<T>();
             for (i, tile) in block.clone().enumerate() {
-                let (tile, row) = strip.tile(IN, tile / tiles.1 * OUT, tile % tiles.1 * OUT, edge.as_mut_slice::<T>());
+                let (tile, row) = strip.tile(
+                    IN,
+                    tile / tiles.1 * OUT,
+                    tile % tiles.1 * OUT,
+                    edge.as_mut_slice::<T>(),
+                );
                 transform_tile::<L, IN, Input>(tile, row, strip.c, &mut v[i * strip.c..], plane);
             }
             let v = &*v;
             for (b, u) in weights.data::<T>().chunks_exact(PLANES * c_in * T::BLOCK).enumerate() {
                 let m = products.as_mut_slice::<T>();
                 for p in 0..PLANES {
-                    let (v, u, m) = (&v[p * plane..], &u[p * c_in * T::BLOCK..], &mut m[p * sums_plane..]);
+                    let (v, u, m) =
+                        (&v[p * plane..], &u[p * c_in * T::BLOCK..], &mut m[p * sums_plane..]);
                     let mut i = 0;
                     while i < block.len() {
                         let (v, m) = (&v[i * strip.c..], &mut m[i * T::BLOCK..]);
@@ -98,9 +122,11 @@ impl<T: Float> LaneKernel<T> for Tiles<'_, T> {
                         };
                     }
                 }
-                let (phase, channel) = (b / c_out.div_ceil(T::BLOCK), b % c_out.div_ceil(T::BLOCK) * T::BLOCK);
+                let (phase, channel) =
+                    (b / c_out.div_ceil(T::BLOCK), b % c_out.div_ceil(T::BLOCK) * T::BLOCK);
                 let width = T::BLOCK.min(c_out - channel);
-                let bias = load_block::<L, V>(bias.map_or(&[], |bias| &bias[channel..channel + width]));
+                let bias =
+                    load_block::<L, V>(bias.map_or(&[], |bias| &bias[channel..channel + width]));
                 for (i, tile) in block.clone().enumerate() {
                     let place = Place {
                         row: tile / tiles.1 * OUT * step + phase / step,
@@ -120,10 +146,18 @@ impl<T: Float> LaneKernel<T> for Tiles<'_, T> {
             while fusion.write.is_some() && tile < block.end {
                 let (row, from) = (tile / tiles.1, tile % tiles.1);
                 let to = (from + block.end - tile).min(tiles.1);
-                let columns = (column + from) * OUT * step * c_out..((column + to) * OUT * step).min(out_w) * c_out;
-                for (y, line) in out.chunks_exact_mut(out_w * c_out).enumerate().skip(row * OUT * step).take(OUT * step)
+                let columns = (column + from) * OUT * step * c_out
+                    ..((column + to) * OUT * step).min(out_w) * c_out;
+                for (y, line) in out
+                    .chunks_exact_mut(out_w * c_out)
+                    .enumerate()
+                    .skip(row * OUT * step)
+                    .take(OUT * step)
                 {
-                    fusion.finish(start + y * out_w * c_out + columns.start, &mut line[columns.clone()]);
+                    fusion.finish(
+                        start + y * out_w * c_out + columns.start,
+                        &mut line[columns.clone()],
+                    );
                 }
                 tile += to - from;
             }
@@ -148,7 +182,8 @@ fn rows<L: Lanes, const V: usize, const R: usize>(
     R
 }
 
-/// Transforms one `S`×`S` tile of all channels into the 36 planes, one register of channels after the other.
+/// Transforms one `S`×`S` tile of all channels into the 36 planes, one register of channels after
+/// the other.
 #[inline(always)]
 pub(super) fn transform_tile<L: Lanes, const S: usize, T: Transform<S>>(
     tile: &[L::Scalar],
@@ -210,14 +245,16 @@ fn finish_tile<L: Lanes, const V: usize>(
     let mut tile = [num_traits::Zero::zero(); OUT * OUT * 16];
     transform_back(planes, plane, bias, &mut tile, OUT * 16, 16, false);
     for (y, x) in (0..rows).flat_map(|y| (0..columns).map(move |x| (y, x))) {
-        let (to, from) = (&mut out[y * row + x * pixel..][..width], &tile[(y * OUT + x) * 16..][..width]);
+        let (to, from) =
+            (&mut out[y * row + x * pixel..][..width], &tile[(y * OUT + x) * 16..][..width]);
         for (to, from) in to.iter_mut().zip(from) {
             *to = if add { *from + *to } else { *from };
         }
     }
 }
 
-/// Transforms one tile of products back, to rows `row` and pixels `pixel` numbers apart; or adds it to what is there.
+/// Transforms one tile of products back, to rows `row` and pixels `pixel` numbers apart; or adds it
+/// to what is there.
 #[inline(always)]
 fn transform_back<L: Lanes, const V: usize>(
     planes: &[L::Scalar],
@@ -231,7 +268,10 @@ fn transform_back<L: Lanes, const V: usize>(
     for v in 0..V {
         let mut columns = [[bias[v]; IN]; OUT];
         for x in 0..IN {
-            let column = transform::output(load_strided::<L, IN>(&planes[x * plane + v * L::N..], IN * plane));
+            let column = transform::output(load_strided::<L, IN>(
+                &planes[x * plane + v * L::N..],
+                IN * plane,
+            ));
             for y in 0..OUT {
                 columns[y][x] = column[y];
             }

@@ -5,15 +5,19 @@ use super::strip::{Bytes, Cut, Strip};
 use super::transform::{self, Input, OutputGradient};
 use super::{IN, OUT, PLANES};
 use crate::cpu::convolution::{Map, PARTIALS, Read, sum_of_partials};
-use crate::simd::{LaneKernel, Lanes, load_block, load_strided, multiply, store_block, store_strided, vectorize_lanes};
+use crate::simd::{
+    LaneKernel, Lanes, load_block, load_strided, multiply, store_block, store_strided,
+    vectorize_lanes,
+};
 use crate::{Buffer, Float};
 use rayon::prelude::*;
 
-/// Larger than in the convolution: all sums, which are as many as weights, are read and written once for every block.
+/// Larger than in the convolution: all sums, which are as many as weights, are read and written
+/// once for every block.
 const BYTES: Bytes = Bytes { strip: 1 << 20, block: 512 << 10 };
 
-/// Σ over pixels of `x`, with `read` applied, at each kernel element times `dy`, as `[element][c_in][c_out]`;
-/// pixel (r, c) of dy read x from (r − padding, c − padding) on.
+/// Σ over pixels of `x`, with `read` applied, at each kernel element times `dy`, as
+/// `[element][c_in][c_out]`; pixel (r, c) of dy read x from (r − padding, c − padding) on.
 pub(crate) fn weight_gradient<T: Float>(
     x: Map<'_, T>,
     dy: Map<'_, T>,
@@ -21,11 +25,12 @@ pub(crate) fn weight_gradient<T: Float>(
     read: Option<Read<T>>,
 ) -> Buffer {
     let cut = Cut::new::<T>(dy.n, dy.h, dy.w, x.c.max(dy.c), BYTES);
-    let strips: Vec<_> =
-        (0..dy.n).flat_map(|n| (0..cut.bands()).flat_map(move |b| cut.strips(b).map(move |s| (n, s)))).collect();
+    let strips: Vec<_> = (0..dy.n)
+        .flat_map(|n| (0..cut.bands()).flat_map(move |b| cut.strips(b).map(move |s| (n, s))))
+        .collect();
     let wide = dy.c.next_multiple_of(T::BLOCK);
-    // Strips are dealt out in order to a number of partial sums that depends on the shape alone. A partial sum takes memory
-    // and time of its own, about as much as two dozen tiles.
+    // Strips are dealt out in order to a number of partial sums that depends on the shape alone. A
+    // partial sum takes memory and time of its own, about as much as two dozen tiles.
     let partials = (dy.n * cut.tiles.0 * cut.tiles.1 / 128).clamp(1, PARTIALS);
     let per_partial = strips.len().div_ceil(partials).max(1);
     let partials: Vec<Buffer> = strips
@@ -37,12 +42,29 @@ pub(crate) fn weight_gradient<T: Float>(
                 let origin = ((rows.0 * OUT) as isize, (columns.0 * OUT) as isize);
                 let size = ((rows.1 - rows.0) * OUT, (columns.1 - columns.0) * OUT);
                 let dy = Strip::new(dy, n, origin, size, None);
-                let x = Strip::new(x, n, (origin.0 - padding, origin.1 - padding), (size.0 + 2, size.1 + 2), read);
+                let x = Strip::new(
+                    x,
+                    n,
+                    (origin.0 - padding, origin.1 - padding),
+                    (size.0 + 2, size.1 + 2),
+                    read,
+                );
                 let tiles = (rows.1 - rows.0, columns.1 - columns.0);
-                vectorize_lanes(Products { cut, x: &x, dy: &dy, tiles, sums: sums.as_mut_slice::<T>() });
+                vectorize_lanes(Products {
+                    cut,
+                    x: &x,
+                    dy: &dy,
+                    tiles,
+                    sums: sums.as_mut_slice::<T>(),
+                });
             }
             let mut gradient = Buffer::new::<T>(9 * x.c * wide);
-            vectorize_lanes(Back { c_in: x.c, wide, sums: sums.as_slice::<T>(), out: gradient.as_mut_slice::<T>() });
+            vectorize_lanes(Back {
+                c_in: x.c,
+                wide,
+                sums: sums.as_slice::<T>(),
+                out: gradient.as_mut_slice::<T>(),
+            });
             gradient
         })
         .collect();
@@ -67,7 +89,8 @@ impl<T: Float> LaneKernel<T> for Products<'_, T> {
         let Self { cut, x, dy, tiles, sums } = self;
         let size = cut.block::<T>(x.c.max(dy.c), R);
         let (x_plane, dy_plane) = (size * x.c + T::BLOCK, size * dy.c + T::BLOCK);
-        let (mut x_tiles, mut dy_tiles) = (Buffer::new::<T>(PLANES * x_plane), Buffer::new::<T>(PLANES * dy_plane));
+        let (mut x_tiles, mut dy_tiles) =
+            (Buffer::new::<T>(PLANES * x_plane), Buffer::new::<T>(PLANES * dy_plane));
         let mut edge = Buffer::new::<T>(IN * IN * x.c.max(dy.c));
         let c_in = sums.len() / (PLANES * dy.c);
         let all = tiles.0 * tiles.1;
@@ -80,7 +103,13 @@ impl<T: Float> LaneKernel<T> for Products<'_, T> {
                 let (pixels, step) = x.tile(IN, row, column, edge);
                 transform_tile::<L, IN, Input>(pixels, step, x.c, &mut v[i * x.c..], x_plane);
                 let (pixels, step) = dy.tile(OUT, row, column, edge);
-                transform_tile::<L, OUT, OutputGradient>(pixels, step, dy.c, &mut d[i * dy.c..], dy_plane);
+                transform_tile::<L, OUT, OutputGradient>(
+                    pixels,
+                    step,
+                    dy.c,
+                    &mut d[i * dy.c..],
+                    dy_plane,
+                );
             }
             for (p, sums) in sums.chunks_exact_mut(c_in * dy.c).enumerate() {
                 let (v, d) = (&v[p * x_plane..], &d[p * dy_plane..]);
@@ -103,7 +132,8 @@ impl<T: Float> LaneKernel<T> for Products<'_, T> {
     }
 }
 
-/// Adds the products of `tiles` tiles of `R` input channels and a block of output channels. Returns `R`.
+/// Adds the products of `tiles` tiles of `R` input channels and a block of output channels. Returns
+/// `R`.
 #[inline(always)]
 fn rows<L: Lanes, const V: usize, const R: usize>(
     tiles: usize,
@@ -139,13 +169,20 @@ impl<T: Float> LaneKernel<T> for Back<'_, T> {
         for at in (0..size).step_by(L::N) {
             let mut columns = [[L::splat(T::zero()); IN]; 3];
             for x in 0..IN {
-                let column = transform::kernel_gradient(load_strided::<L, IN>(&self.sums[x * size + at..], IN * size));
+                let column = transform::kernel_gradient(load_strided::<L, IN>(
+                    &self.sums[x * size + at..],
+                    IN * size,
+                ));
                 for y in 0..3 {
                     columns[y][x] = column[y];
                 }
             }
             for y in 0..3 {
-                store_strided(transform::kernel_gradient(columns[y]), &mut self.out[y * 3 * size + at..], size);
+                store_strided(
+                    transform::kernel_gradient(columns[y]),
+                    &mut self.out[y * 3 * size + at..],
+                    size,
+                );
             }
         }
     }

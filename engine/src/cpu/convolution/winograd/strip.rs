@@ -25,11 +25,18 @@ pub(super) struct Cut {
 
 impl Cut {
     /// For `n` images of `h`×`w` outputs, made of `channels` channels.
-    pub(super) fn new<T: Float>(n: usize, h: usize, w: usize, channels: usize, bytes: Bytes) -> Self {
+    pub(super) fn new<T: Float>(
+        n: usize,
+        h: usize,
+        w: usize,
+        channels: usize,
+        bytes: Bytes,
+    ) -> Self {
         let tiles = (h.div_ceil(OUT), w.div_ceil(OUT));
         let pixel = channels.next_multiple_of(T::BLOCK) * size_of::<T>();
         let wide = tiles.1.div_ceil(tiles.1.div_ceil(16).max(1)).max(1);
-        // Few bands would leave threads without work; the number asked for is constant, so that the cut is too.
+        // Few bands would leave threads without work; the number asked for is constant, so that the
+        // cut is too.
         let most = (n * tiles.0).div_ceil(16).clamp(1, 8);
         let fits = |high: &usize| (OUT * high + 2) * (OUT * wide + 2) * pixel <= bytes.strip;
         let high = (1..=most).rev().find(fits).unwrap_or(1);
@@ -38,8 +45,11 @@ impl Cut {
 
     /// Tiles of a block, a multiple of the `rows` that are multiplied at a time.
     pub(super) fn block<T: Float>(&self, channels: usize, rows: usize) -> usize {
-        let most = (self.bytes.block / (super::PLANES * channels * size_of::<T>())).max(rows) / rows * rows;
-        // A strip in blocks of one size: a small one at the end would read all weights for a few tiles.
+        let most = (self.bytes.block / (super::PLANES * channels * size_of::<T>())).max(rows)
+            / rows
+            * rows;
+        // A strip in blocks of one size: a small one at the end would read all weights for a few
+        // tiles.
         let all = self.strip.0 * self.strip.1;
         all.div_ceil(all.div_ceil(most)).next_multiple_of(rows)
     }
@@ -53,14 +63,16 @@ impl Cut {
     pub(super) fn strips(self, band: usize) -> impl Iterator<Item = [(usize, usize); 2]> {
         let rows = (band * self.strip.0, ((band + 1) * self.strip.0).min(self.tiles.0));
         let step = self.strip.1;
-        (0..self.tiles.1).step_by(step).map(move |column| [rows, (column, (column + step).min(self.tiles.1))])
+        (0..self.tiles.1)
+            .step_by(step)
+            .map(move |column| [rows, (column, (column + step).min(self.tiles.1))])
     }
 }
 
 /// A rectangle of a map, cut into overlapping tiles.
 ///
-/// It is the map itself where that can be read as it lies; else a copy, with zeros around the image, `read` applied, and the
-/// channels filled up with zeros.
+/// It is the map itself where that can be read as it lies; else a copy, with zeros around the
+/// image, `read` applied, and the channels filled up with zeros.
 pub(super) struct Strip<'a, T> {
     memory: Memory<'a, T>,
     /// Rows and columns in memory.
@@ -77,8 +89,8 @@ enum Memory<'a, T> {
 }
 
 impl<'a, T: Float> Strip<'a, T> {
-    /// The rectangle of image `n` of `size` (height, width) that starts at `origin` (row, column), with `read` applied to what
-    /// it holds of the image; elsewhere it is zero.
+    /// The rectangle of image `n` of `size` (height, width) that starts at `origin` (row, column),
+    /// with `read` applied to what it holds of the image; elsewhere it is zero.
     pub(super) fn new(
         x: Map<'a, T>,
         n: usize,
@@ -120,14 +132,23 @@ impl<'a, T: Float> Strip<'a, T> {
         Self { memory: Memory::Copy(memory), size, origin: (0, 0), c }
     }
 
-    /// The tile of `side`×`side` pixels from (`row`, `column`) of the rectangle on, and how far apart its rows are.
-    /// One that reaches beyond the image is put together in `edge`.
+    /// The tile of `side`×`side` pixels from (`row`, `column`) of the rectangle on, and how far
+    /// apart its rows are. One that reaches beyond the image is put together in `edge`.
     #[inline(always)]
-    pub(super) fn tile<'s>(&'s self, side: usize, row: usize, column: usize, edge: &'s mut [T]) -> (&'s [T], usize) {
+    pub(super) fn tile<'s>(
+        &'s self,
+        side: usize,
+        row: usize,
+        column: usize,
+        edge: &'s mut [T],
+    ) -> (&'s [T], usize) {
         let (top, left) = (self.origin.0 + row as isize, self.origin.1 + column as isize);
         let inside = |from: isize, size: usize| from >= 0 && from as usize + side <= size;
         if inside(top, self.size.0) && inside(left, self.size.1) {
-            return (&self.data()[(top as usize * self.size.1 + left as usize) * self.c..], self.size.1 * self.c);
+            return (
+                &self.data()[(top as usize * self.size.1 + left as usize) * self.c..],
+                self.size.1 * self.c,
+            );
         }
         self.fill(edge, side, top, left);
         (edge, side * self.c)
@@ -143,7 +164,8 @@ impl<'a, T: Float> Strip<'a, T> {
             pixels.fill(T::zero());
             let row = top + i as isize;
             if row >= 0 && row < height as isize {
-                let image = &self.data()[(row as usize * width + from) * self.c..][..(to - from) * self.c];
+                let image =
+                    &self.data()[(row as usize * width + from) * self.c..][..(to - from) * self.c];
                 pixels[before * self.c..][..image.len()].copy_from_slice(image);
             }
         }

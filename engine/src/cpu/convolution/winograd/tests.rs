@@ -9,7 +9,8 @@ use proptest::prelude::*;
 /// What benchdnn allows Winograd's algorithm: a part of the output's root mean square.
 const TOLERANCE: f64 = 2e-5;
 
-/// The largest difference, in root mean squares of `expected`; NaN if there is one, which is within no tolerance.
+/// The largest difference, in root mean squares of `expected`; NaN if there is one, which is within
+/// no tolerance.
 fn off(found: &[f32], expected: &[f64]) -> f64 {
     let rms = (expected.iter().map(|y| y * y).sum::<f64>() / expected.len() as f64).sqrt();
     let differences = found.iter().zip(expected).map(|(a, b)| (f64::from(*a) - b).abs());
@@ -22,14 +23,22 @@ fn normal(shape: [usize; 4], rng: &mut Rng) -> (Vec<f32>, Vec<f64>) {
     (values, wide)
 }
 
-/// A convolution of `[n, h, w, c_in]` with a padding: forward, input gradient and weight gradient, each off by so much.
-fn check(n: usize, (h, w): (usize, usize), (c_in, c_out): (usize, usize), padding: usize, seed: u64) -> [f64; 3] {
+/// A convolution of `[n, h, w, c_in]` with a padding: forward, input gradient and weight gradient,
+/// each off by so much.
+fn check(
+    n: usize,
+    (h, w): (usize, usize),
+    (c_in, c_out): (usize, usize),
+    padding: usize,
+    seed: u64,
+) -> [f64; 3] {
     let mut rng = Rng::new(seed);
     let (out_h, out_w) = (h + 2 * padding - 2, w + 2 * padding - 2);
     let (x32, x64) = normal([n, h, w, c_in], &mut rng);
     let (k32, k64) = normal([9, c_in, c_out, 1], &mut rng);
     let (dy32, dy64) = normal([n, out_h, out_w, c_out], &mut rng);
-    let (x32, x64) = (Map { data: &x32[..], n, h, w, c: c_in }, Map { data: &x64[..], n, h, w, c: c_in });
+    let (x32, x64) =
+        (Map { data: &x32[..], n, h, w, c: c_in }, Map { data: &x64[..], n, h, w, c: c_in });
     let dy32 = Map { data: &dy32[..], n, h: out_h, w: out_w, c: c_out };
     let dy64 = Map { data: &dy64[..], n, h: out_h, w: out_w, c: c_out };
     let at = |e: usize, i: usize, o: usize| (e * c_in + i) * c_out + o;
@@ -59,7 +68,8 @@ fn check(n: usize, (h, w): (usize, usize), (c_in, c_out): (usize, usize), paddin
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2048, failure_persistence: None, ..ProptestConfig::default() })]
 
-    // At least 64 numbers in every result, or its root mean square says little of what went into it.
+    // At least 64 numbers in every result, or its root mean square says little of what went into
+    // it.
     #[test]
     fn errors_stay_within_the_tolerance(
         n in 1..=2usize, h in 8..=23usize, w in 8..=23usize, c_in in 1..=40usize, c_out in 1..=40usize,
@@ -74,7 +84,9 @@ proptest! {
 
 #[test]
 fn so_they_do_at_the_networks_widest() {
-    for (size, c_in, c_out) in [((64, 64), 32, 32), ((40, 72), 64, 64), ((32, 32), 128, 128), ((32, 32), 256, 128)] {
+    for (size, c_in, c_out) in
+        [((64, 64), 32, 32), ((40, 72), 64, 64), ((32, 32), 128, 128), ((32, 32), 256, 128)]
+    {
         for off in check(1, size, (c_in, c_out), 1, 7) {
             assert!(off <= TOLERANCE, "{c_in} to {c_out}: off by {off:e}");
         }

@@ -1,6 +1,8 @@
-//! The matrices of F(4, 3) with the points 0, ±A, ±B and ∞, each as the few operations that it takes.
+//! The matrices of F(4, 3) with the points 0, ±A, ±B and ∞, each as the few operations that it
+//! takes.
 //!
-//! Rows belong to points p in the order 0, A, −A, B, −B, ∞. With N(x) = x(x² − A²)(x² − B²), whose roots are the finite points:
+//! Rows belong to points p in the order 0, A, −A, B, −B, ∞. With N(x) = x(x² − A²)(x² − B²), whose
+//! roots are the finite points:
 //!
 //! * Bᵀ (6×6): row p holds the coefficients of N(x)/(x − p), the last row those of N.
 //! * G (6×3): row p is (1, p, p²)/N′(p), the last row (0, 0, 1).
@@ -16,7 +18,8 @@ fn number<L: Lanes>(value: f64) -> L {
     L::splat(<L::Scalar as crate::Element>::from_f64(value))
 }
 
-/// A transform of tiles into six places per axis. (A type, for a function passed as a value would not be inlined.)
+/// A transform of tiles into six places per axis. (A type, for a function passed as a value would
+/// not be inlined.)
 pub(super) trait Transform<const SIZE: usize> {
     fn apply<L: Lanes>(tile: [L; SIZE]) -> [L; 6];
 }
@@ -69,7 +72,8 @@ pub(super) fn output<L: Lanes>(m: [L; 6]) -> [L; 4] {
         m[0].add(sum_a).add(sum_b),
         number::<L>(A).mul_add(difference_a, number::<L>(B).mul(difference_b)),
         number::<L>(A * A).mul_add(sum_a, number::<L>(B * B).mul(sum_b)),
-        number::<L>(A * A * A).mul_add(difference_a, number::<L>(B * B * B).mul_add(difference_b, m[5])),
+        number::<L>(A * A * A)
+            .mul_add(difference_a, number::<L>(B * B * B).mul_add(difference_b, m[5])),
     ]
 }
 
@@ -92,7 +96,8 @@ fn output_gradient<L: Lanes>(y: [L; 4]) -> [L; 6] {
 /// G.
 pub(super) const KERNEL: [[f64; 3]; 6] = {
     // N′(±A) = 2A²(A² − B²), N′(±B) = 2B²(B² − A²), N′(0) = A²B².
-    let (at_0, at_a, at_b) = (1.0 / (A * A * B * B), 0.5 / (A * A * (A * A - B * B)), 0.5 / (B * B * (B * B - A * A)));
+    let (at_0, at_a, at_b) =
+        (1.0 / (A * A * B * B), 0.5 / (A * A * (A * A - B * B)), 0.5 / (B * B * (B * B - A * A)));
     [
         [at_0, 0.0, 0.0],
         [at_a, A * at_a, A * A * at_a],
@@ -135,7 +140,10 @@ mod tests {
     }
 
     fn close<const N: usize>(got: [f64; N], expected: [f64; N]) {
-        assert!(got.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-12), "{got:?} is not {expected:?}");
+        assert!(
+            got.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-12),
+            "{got:?} is not {expected:?}"
+        );
     }
 
     const D: [f64; 6] = [0.3, -1.2, 2.5, 0.7, -0.4, 1.9];

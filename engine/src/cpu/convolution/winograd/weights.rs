@@ -5,20 +5,21 @@ use crate::simd::{Kernel, vectorize};
 use crate::{Buffer, Float};
 use rayon::prelude::*;
 
-/// Transformed kernels in the order in which they are read: `[phase][block of output channels][plane][c_in][BLOCK]`, the last
-/// block of a phase filled up with zeros.
+/// Transformed kernels in the order in which they are read:
+/// `[phase][block of output channels][plane][c_in][BLOCK]`, the last block of a phase filled up
+/// with zeros.
 pub(crate) struct Weights {
     memory: Buffer,
     pub(super) c_in: usize,
     pub(super) c_out: usize,
-    /// Output pixels from one of a phase to the next: there are `step`² phases, each with kernels of its own. 1 in a plain
-    /// convolution.
+    /// Output pixels from one of a phase to the next: there are `step`² phases, each with kernels
+    /// of its own. 1 in a plain convolution.
     pub(super) step: usize,
 }
 
 impl Weights {
-    /// Transforms `weight(phase, kernel element, c_in, c_out)`, phases and elements counted row-major; computes in f64 and rounds
-    /// once.
+    /// Transforms `weight(phase, kernel element, c_in, c_out)`, phases and elements counted
+    /// row-major; computes in f64 and rounds once.
     pub(crate) fn new<T: Float>(
         step: usize,
         c_in: usize,
@@ -63,7 +64,11 @@ impl<T: Float> Kernel for Transform<'_, T> {
     fn run(self) {
         let g = &self.kernels;
         for (row, r) in transform::KERNEL.iter().enumerate() {
-            let across = [dot(r, &g[0], &g[3], &g[6]), dot(r, &g[1], &g[4], &g[7]), dot(r, &g[2], &g[5], &g[8])];
+            let across = [
+                dot(r, &g[0], &g[3], &g[6]),
+                dot(r, &g[1], &g[4], &g[7]),
+                dot(r, &g[2], &g[5], &g[8]),
+            ];
             for (column, r) in transform::KERNEL.iter().enumerate() {
                 let values = dot(r, &across[0], &across[1], &across[2]);
                 let start = (row * 6 + column) * self.c_in * T::BLOCK;

@@ -1,7 +1,9 @@
-//! Convolutions on a GPU: what the room asks for, a convolution with what surrounds it and the gradients. `own.rs` starts the kernels.
+//! Convolutions on a GPU: what the room asks for, a convolution with what surrounds it and the
+//! gradients. `own.rs` starts the kernels.
 //!
-//! The GELU of an input is a pass of its own: a convolution reads each number of x many times, and would compute it as often. What
-//! follows the sum of products is computed by the kernel that writes it, or by `surround` where that kernel is not ours.
+//! The GELU of an input is a pass of its own: a convolution reads each number of x many times, and
+//! would compute it as often. What follows the sum of products is computed by the kernel that
+//! writes it, or by `surround` where that kernel is not ours.
 
 mod own;
 #[cfg(test)]
@@ -26,7 +28,8 @@ pub(super) fn compute(
     let x = input(x, gelu.input)?;
     let (bias, residual) = (standard(bias)?, standard(residual)?);
     let before = keep_output.then(|| Tensor::new_on_gpu(gpu, shape, x.dtype())).transpose()?;
-    let around = Surroundings { bias, residual, before: before.clone(), slope: None, gelu: gelu.output };
+    let around =
+        Surroundings { bias, residual, before: before.clone(), slope: None, gelu: gelu.output };
     let y = convolve(gpu, Convolution { direction, options, x: &x, weight }, shape, around, None)?;
     Ok((y, before))
 }
@@ -57,7 +60,13 @@ pub(super) fn input_gradient(
     shape: &[usize],
 ) -> Result<Tensor> {
     let around = Surroundings { slope: standard(slope)?, ..Surroundings::default() };
-    convolve(gpu, Convolution { direction, options, x: &dz.standard()?, weight }, shape, around, None)
+    convolve(
+        gpu,
+        Convolution { direction, options, x: &dz.standard()?, weight },
+        shape,
+        around,
+        None,
+    )
 }
 
 /// The gradient of a weight of `shape` between `x`, or its GELU, and `dy`.
@@ -81,8 +90,8 @@ fn standard(x: Option<&Tensor>) -> Result<Option<Tensor>> {
     x.map(Tensor::standard).transpose()
 }
 
-/// What is computed of a convolution's result z: `[gelu](z + bias + residual) · [gelu′(slope)]`. All but the bias are of the result's
-/// shape, and all have the standard layout.
+/// What is computed of a convolution's result z: `[gelu](z + bias + residual) · [gelu′(slope)]`.
+/// All but the bias are of the result's shape, and all have the standard layout.
 #[derive(Clone, Default)]
 struct Surroundings {
     bias: Option<Tensor>,
@@ -125,7 +134,9 @@ impl Surroundings {
 impl Around {
     /// Whether every part that is there begins at a multiple of `unit`.
     fn aligned(&self, unit: u64) -> bool {
-        [self.bias, self.residual, self.slope, self.before].iter().all(|address| address % unit == 0)
+        [self.bias, self.residual, self.slope, self.before]
+            .iter()
+            .all(|address| address % unit == 0)
     }
 }
 
@@ -138,8 +149,8 @@ struct Convolution<'a> {
     weight: &'a Tensor,
 }
 
-/// A convolution and its surroundings. Here it is chosen who computes it: cuDNN, or our own kernels, in the memory of `onto` if
-/// there is one.
+/// A convolution and its surroundings. Here it is chosen who computes it: cuDNN, or our own
+/// kernels, in the memory of `onto` if there is one.
 fn convolve(
     gpu: &'static Gpu,
     convolution: Convolution<'_>,
@@ -150,13 +161,16 @@ fn convolve(
     if let Some(y) = by_cudnn(gpu, convolution, shape, &around)? {
         return Ok(y);
     }
-    let y = onto.map_or_else(|| Tensor::new_on_gpu(gpu, shape, convolution.x.dtype()), |onto| Ok(onto.detach()))?;
+    let y = onto.map_or_else(
+        || Tensor::new_on_gpu(gpu, shape, convolution.x.dtype()),
+        |onto| Ok(onto.detach()),
+    )?;
     own::convolve(gpu, convolution, &y, &around)?;
     Ok(y)
 }
 
-/// The same by cuDNN: with it as much of the surroundings as it takes, then a pass for the rest. `None` if it does not have the
-/// convolution.
+/// The same by cuDNN: with it as much of the surroundings as it takes, then a pass for the rest.
+/// `None` if it does not have the convolution.
 fn by_cudnn(
     gpu: &'static Gpu,
     Convolution { direction, options, x, weight }: Convolution<'_>,
@@ -186,24 +200,34 @@ fn by_cudnn(
     Ok(None)
 }
 
-/// Σ over pixels of `x` at each kernel element times `dy`, as a weight of `shape`. Here it is chosen who computes it.
-fn weight_sums(gpu: &'static Gpu, options: Conv2dOptions, x: &Tensor, dy: &Tensor, shape: &[usize]) -> Result<Tensor> {
+/// Σ over pixels of `x` at each kernel element times `dy`, as a weight of `shape`. Here it is
+/// chosen who computes it.
+fn weight_sums(
+    gpu: &'static Gpu,
+    options: Conv2dOptions,
+    x: &Tensor,
+    dy: &Tensor,
+    shape: &[usize],
+) -> Result<Tensor> {
     match cudnn::weight_sums(gpu, options, x, dy, shape)? {
         Some(sums) => Ok(sums),
         None => own::weight_sums(gpu, options, x, dy, shape),
     }
 }
 
-/// The surroundings alone, of `z`, which was convolved elsewhere, into `y`, which may be `z` or one of them.
+/// The surroundings alone, of `z`, which was convolved elsewhere, into `y`, which may be `z` or one
+/// of them.
 fn surround(gpu: &'static Gpu, z: &Tensor, y: &Tensor, around: &Surroundings) -> Result<()> {
     let (from, to, arguments) = (z.address()?, y.address()?, around.arguments()?);
     let (count, channels) = (crate::cuda::count(Conv2d::NAME, z)?, z.shape()[1]);
     let pack = 16 / z.dtype().size();
-    let packed = channels.is_multiple_of(pack) && arguments.aligned(16) && from % 16 == 0 && to % 16 == 0;
+    let packed =
+        channels.is_multiple_of(pack) && arguments.aligned(16) && from % 16 == 0 && to % 16 == 0;
     let (kernel, threads) = match packed {
         true => ("surround_packed", z.numel() / pack),
         false => ("surround", z.numel()),
     };
     let channels = channels as u32;
-    Launch::each("convolution", kernel, z.dtype(), threads).run(gpu, &[&to, &from, &count, &channels, &arguments])
+    Launch::each("convolution", kernel, z.dtype(), threads)
+        .run(gpu, &[&to, &from, &count, &channels, &arguments])
 }

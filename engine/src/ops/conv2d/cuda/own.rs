@@ -1,4 +1,5 @@
-//! The kernels of our own (`convolution.cu`, `weight_sums.cu`): which one computes what, and over how many blocks.
+//! The kernels of our own (`convolution.cu`, `weight_sums.cu`): which one computes what, and over
+//! how many blocks.
 
 use super::{Convolution, Surroundings};
 use crate::cuda::{Gpu, Launch};
@@ -30,13 +31,22 @@ const QUAD: u32 = 4;
 
 impl Geometry {
     /// An error if kernels cannot count that far.
-    fn new(direction: Direction, options: Conv2dOptions, x: &Tensor, weight: &[usize], y: &Tensor) -> Result<Self> {
+    fn new(
+        direction: Direction,
+        options: Conv2dOptions,
+        x: &Tensor,
+        weight: &[usize],
+        y: &Tensor,
+    ) -> Result<Self> {
         let op = Conv2d::NAME;
         let ([images, from, xh, xw], [_, to, yh, yw]) = (x.dims4(op)?, y.dims4(op)?);
         let Conv2dOptions { stride, padding, dilation, groups } = options;
         let below = |bits: u32, size: usize| match size >> bits {
             0 => Ok(size as u32),
-            _ => Err(Error::cuda(op, format!("{size} is too large for a GPU kernel, in {options:?} of {:?}", x.shape()))),
+            _ => Err(Error::cuda(
+                op,
+                format!("{size} is too large for a GPU kernel, in {options:?} of {:?}", x.shape()),
+            )),
         };
         let size = |size| below(30, size);
         crate::cuda::count(op, x)?;
@@ -66,7 +76,12 @@ impl Geometry {
 }
 
 /// The convolution and its surroundings, into `y`.
-pub(super) fn convolve(gpu: &'static Gpu, convolution: Convolution<'_>, y: &Tensor, around: &Surroundings) -> Result<()> {
+pub(super) fn convolve(
+    gpu: &'static Gpu,
+    convolution: Convolution<'_>,
+    y: &Tensor,
+    around: &Surroundings,
+) -> Result<()> {
     let Convolution { direction, options, x, weight } = convolution;
     if y.numel() == 0 {
         return Ok(());
@@ -77,7 +92,8 @@ pub(super) fn convolve(gpu: &'static Gpu, convolution: Convolution<'_>, y: &Tens
     let pack = (16 / dtype.size()) as u32;
     let quad = (QUAD as usize * dtype.size()).min(16) as u64;
     geometry.x_packs = (geometry.from.is_multiple_of(pack) && from % 16 == 0).into();
-    geometry.y_quads = (geometry.to.is_multiple_of(QUAD) && to % quad == 0 && arguments.aligned(quad)).into();
+    geometry.y_quads =
+        (geometry.to.is_multiple_of(QUAD) && to % quad == 0 && arguments.aligned(quad)).into();
 
     let strides = weight.layout().strides();
     let strides: [u32; 4] = std::array::from_fn(|d| strides[d] as u32);
@@ -101,14 +117,18 @@ const BLOCKS: usize = 264;
 /// The kernel whose tiles fit, and how many of them there are.
 fn tiles(geometry: &Geometry, dtype: DType) -> (&'static str, usize) {
     let Geometry { transposed, images, groups, to, y, stride, .. } = *geometry;
-    // The transposed convolution takes the pixels in phases (`Axis`), of which the first has the most.
+    // The transposed convolution takes the pixels in phases (`Axis`), of which the first has the
+    // most.
     let step = if transposed == 1 { stride } else { 1 };
     let phases = y.map(|size| size.min(step) as usize);
     let [height, width] = y.map(|size| size.div_ceil(step) as usize);
-    let (pixels, groups) = (images as usize * height * width, groups as usize * phases[0] * phases[1]);
+    let (pixels, groups) =
+        (images as usize * height * width, groups as usize * phases[0] * phases[1]);
     // Doubles take twice the memory.
     let half = if dtype == DType::F64 { 2 } else { 1 };
-    let blocks = |channels: u32, of: usize| groups * to.div_ceil(channels) as usize * pixels.div_ceil(of / half);
+    let blocks = |channels: u32, of: usize| {
+        groups * to.div_ceil(channels) as usize * pixels.div_ceil(of / half)
+    };
     match to {
         0..=4 => ("convolve_4", blocks(4, 512)),
         5..=16 => ("convolve_16", blocks(16, 256)),
@@ -122,12 +142,14 @@ fn tiles(geometry: &Geometry, dtype: DType) -> (&'static str, usize) {
 const THREADS: usize = 256;
 const SLICE: usize = 16;
 
-/// The length of each part if `pixels` are split into about so many of them, none of fewer than `least` but the last.
+/// The length of each part if `pixels` are split into about so many of them, none of fewer than
+/// `least` but the last.
 fn length(pixels: usize, parts: usize, least: usize) -> usize {
     pixels.div_ceil(parts.max(1)).max(least).next_multiple_of(SLICE)
 }
 
-/// Σ over pixels of `x` at each kernel element times `dy`, as a weight of `shape` `[channels of dy, channels of x / groups, kH, kW]`.
+/// Σ over pixels of `x` at each kernel element times `dy`, as a weight of `shape`
+/// `[channels of dy, channels of x / groups, kH, kW]`.
 pub(super) fn weight_sums(
     gpu: &'static Gpu,
     options: Conv2dOptions,

@@ -7,10 +7,18 @@ use crate::{Around, DType, Device, PackedWeight, Rng, Tape};
 const PLAIN: Conv2dOptions = Conv2dOptions { stride: 1, padding: 0, dilation: 1, groups: 1 };
 const SAME: Conv2dOptions = Conv2dOptions { padding: 1, ..PLAIN };
 
-/// A use with a bias and, where it is not transposed, a residual and activations. The weights are so small that the results are about 1.
-fn sample(x: [usize; 4], weight: [usize; 4], options: Conv2dOptions, direction: Direction) -> Sample {
+/// A use with a bias and, where it is not transposed, a residual and activations. The weights are
+/// so small that the results are about 1.
+fn sample(
+    x: [usize; 4],
+    weight: [usize; 4],
+    options: Conv2dOptions,
+    direction: Direction,
+) -> Sample {
     let mut rng = Rng::new(1);
-    let mut draw = |shape: &[usize], scale: f64| Tensor::randn(shape, DType::F64, &mut rng).scale(scale).unwrap();
+    let mut draw = |shape: &[usize], scale: f64| {
+        Tensor::randn(shape, DType::F64, &mut rng).scale(scale).unwrap()
+    };
     let terms: usize = weight[1..].iter().product();
     let (x, w) = (draw(&x, 1.0), draw(&weight, 1.0 / (terms as f64).sqrt()));
     if direction == Direction::OutToIn {
@@ -22,12 +30,14 @@ fn sample(x: [usize; 4], weight: [usize; 4], options: Conv2dOptions, direction: 
     let residual = draw(x.conv2d(&w, None, options).unwrap().shape(), 1.0);
     let inputs = vec![x, w, draw(&[weight[0]], 1.0), residual];
     Sample::new(format!("{options:?}"), inputs, move |x| {
-        let around = Around { gelu_input: true, residual: Some(&x[3]), gelu_output: true, packed: None };
+        let around =
+            Around { gelu_input: true, residual: Some(&x[3]), gelu_output: true, packed: None };
         x[0].conv2d_with(&x[1], Some(&x[2]), options, around)
     })
 }
 
-/// Maps and weights of more than one tile, for each kernel, with odd ends; in each direction both its own and the other's kernels are used.
+/// Maps and weights of more than one tile, for each kernel, with odd ends; in each direction both
+/// its own and the other's kernels are used.
 #[test]
 fn larger_maps_agree_with_the_cpu() {
     let Some(_) = crate::cuda::tests::gpu() else { return };
@@ -78,8 +88,12 @@ fn maps_without_elements_are_fine() {
         let sample = sample(x, weight, options, Direction::InToOut);
         check_on(&sample, Device::Cuda(0), DType::F32, 1e-5).unwrap();
     }
-    let there = |shape: &[usize]| Tensor::ones(shape, DType::F32).to_device(Device::Cuda(0)).unwrap();
-    assert_eq!(there(&[1, 3, 5, 5]).conv2d(&there(&[0, 3, 3, 3]), None, SAME).unwrap().shape(), [1, 0, 5, 5]);
+    let there =
+        |shape: &[usize]| Tensor::ones(shape, DType::F32).to_device(Device::Cuda(0)).unwrap();
+    assert_eq!(
+        there(&[1, 3, 5, 5]).conv2d(&there(&[0, 3, 3, 3]), None, SAME).unwrap().shape(),
+        [1, 0, 5, 5]
+    );
 }
 
 /// In f64, which is always left to our own kernels.
@@ -94,7 +108,11 @@ fn a_sum_is_made_in_the_memory_of_its_residual() {
         let residual = Tensor::randn(&[2, channels, 9, 7], DType::F64, &mut rng);
         let there = |x: &Tensor| x.to_device(Device::Cuda(0)).unwrap();
         let around = Around { gelu_input: true, gelu_output: true, ..Around::default() };
-        let expected = x.conv2d_onto(residual.clone(), &w, Some(&b), SAME, around).unwrap().to_f64_vec().unwrap();
+        let expected = x
+            .conv2d_onto(residual.clone(), &w, Some(&b), SAME, around)
+            .unwrap()
+            .to_f64_vec()
+            .unwrap();
         let (onto, w) = (there(&residual), there(&w));
         let packed = PackedWeight::new(&w, SAME).unwrap();
         let (place, around) = (onto.address().unwrap(), Around { packed: Some(&packed), ..around });
@@ -113,15 +131,25 @@ fn the_surroundings_alone_are_those_of_a_convolution() {
     let mut rng = Rng::new(3);
     for (dtype, tolerance) in DEVICE_TOLERANCES {
         for channels in [5, 16] {
-            let mut draw = |shape: &[usize]| Tensor::randn(shape, DType::F64, &mut rng).to_dtype(dtype).unwrap();
+            let mut draw = |shape: &[usize]| {
+                Tensor::randn(shape, DType::F64, &mut rng).to_dtype(dtype).unwrap()
+            };
             let shape = [2, channels, 9, 7];
             let here = [draw(&shape), draw(&[channels]), draw(&shape), draw(&shape)];
             let there = here.each_ref().map(|x| x.to_device(Device::Cuda(0)).unwrap());
             let [z, bias, residual, slope] = here.map(|x| x.to_dtype(DType::F64).unwrap());
-            let before = z.add(&bias.reshape(&[1, channels, 1, 1]).unwrap()).unwrap().add(&residual).unwrap();
+            let before = z
+                .add(&bias.reshape(&[1, channels, 1, 1]).unwrap())
+                .unwrap()
+                .add(&residual)
+                .unwrap();
             let tape = Tape::new();
             let leaf = tape.leaf(&slope);
-            let derivative = tape.backward(&leaf.gelu().unwrap().sum_all().unwrap()).unwrap().take(&leaf).unwrap();
+            let derivative = tape
+                .backward(&leaf.gelu().unwrap().sum_all().unwrap())
+                .unwrap()
+                .take(&leaf)
+                .unwrap();
             let expected = before.gelu().unwrap().mul(&derivative).unwrap();
             let [z, bias, residual, slope] = there;
             let (z, residual) = (z.standard().unwrap(), residual.standard().unwrap());
@@ -148,6 +176,7 @@ fn the_surroundings_alone_are_those_of_a_convolution() {
 fn what_kernels_cannot_count_is_an_error() {
     let Some(_) = crate::cuda::tests::gpu() else { return };
     let x = Tensor::ones(&[1, 1, 2, 2], DType::F64).to_device(Device::Cuda(0)).unwrap();
-    let message = x.conv2d(&x, None, Conv2dOptions { stride: 1 << 20, ..PLAIN }).unwrap_err().to_string();
+    let message =
+        x.conv2d(&x, None, Conv2dOptions { stride: 1 << 20, ..PLAIN }).unwrap_err().to_string();
     assert!(message.starts_with("conv2d: 1048576 is too large for a GPU kernel"), "{message}");
 }

@@ -22,7 +22,8 @@ fn records(mut file: &[u8]) -> Vec<Vec<u8>> {
     records
 }
 
-/// CRC-32C by its definition (Castagnoli's polynomial, reflected), masked as TensorFlow's `crc32c.h` does.
+/// CRC-32C by its definition (Castagnoli's polynomial, reflected), masked as TensorFlow's
+/// `crc32c.h` does.
 fn bitwise_masked_crc(data: &[u8]) -> u32 {
     let mut crc = !0u32;
     for byte in data {
@@ -41,7 +42,8 @@ fn only_file(folder: &Path) -> Vec<u8> {
     fs::read(&files[0]).unwrap()
 }
 
-/// The fixture was written by TensorBoard 2.21's own `RecordWriter` and messages: a version, a START at step 301, two scalars, a picture.
+/// The fixture was written by TensorBoard 2.21's own `RecordWriter` and messages: a version, a
+/// START at step 301, two scalars, a picture.
 #[test]
 fn a_file_is_what_tensorboard_writes() {
     let folder = tempfile::tempdir().unwrap();
@@ -58,14 +60,18 @@ fn a_file_is_what_tensorboard_writes() {
 fn pictures_can_be_looked_at() {
     let folder = tempfile::tempdir().unwrap();
     let image = Image::from_fn(40, 30, |x, y| [x as f32 / 40.0, y as f32 / 30.0, 0.5]);
-    EventFile::create(folder.path(), TIME, 1).unwrap().image(7, TIME, "samples/b.png", &image).unwrap();
+    EventFile::create(folder.path(), TIME, 1)
+        .unwrap()
+        .image(7, TIME, "samples/b.png", &image)
+        .unwrap();
     let records = records(&only_file(folder.path()));
     let start = records[2].windows(3).position(|bytes| bytes == [0xff, 0xd8, 0xff]).unwrap();
     let path = folder.path().join("b.jpg");
     fs::write(&path, &records[2][start..]).unwrap();
     let seen = Photo::read(&path).unwrap().rgb;
     assert_eq!((seen.width, seen.height), (40, 30));
-    let furthest = seen.data.iter().zip(&image.data).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let furthest =
+        seen.data.iter().zip(&image.data).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(furthest < 0.03, "{furthest}");
 }
 
@@ -74,9 +80,13 @@ fn later_files_sort_behind_earlier_ones() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("events.out.tfevents.of-somebody-else"), b"").unwrap();
     // The second in the same second, the third after the clock was set back.
-    let names: Vec<_> =
-        [TIME, TIME, TIME - 1e6, TIME + 5.0].map(|time| EventFile::create(folder.path(), time, 1).unwrap().path).into();
-    assert!(names.is_sorted() && names[0] < names[1] && names[1] < names[2] && names[2] < names[3], "{names:?}");
+    let names: Vec<_> = [TIME, TIME, TIME - 1e6, TIME + 5.0]
+        .map(|time| EventFile::create(folder.path(), time, 1).unwrap().path)
+        .into();
+    assert!(
+        names.is_sorted() && names[0] < names[1] && names[1] < names[2] && names[2] < names[3],
+        "{names:?}"
+    );
 }
 
 /// Linux has a device that is always full.
