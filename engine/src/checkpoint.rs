@@ -2,9 +2,10 @@
 //! gets to them.
 
 use crate::tape::Node;
-use crate::{Error, Result, Tape, Tensor};
+use crate::{Error, Result, Tape, Tensor, plan, trace};
+use std::sync::Arc;
 
-/// Runs `f` without keeping what its operations would keep; the backward pass runs it again, on a
+/// Runs `f` without saving what its operations would save; the backward pass runs it again, on a
 /// tape of its own.
 ///
 /// Trades time for memory: of everything inside `f`, only `inputs` stay alive until then. `f` must
@@ -12,20 +13,24 @@ use crate::{Error, Result, Tape, Tensor};
 /// not by capture.
 pub fn checkpoint(
     inputs: &[&Tensor],
-    f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>> + Send + 'static,
+    f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>> + Send + Sync + 'static,
 ) -> Result<Vec<Tensor>> {
-    let detached: Vec<Tensor> = inputs.iter().map(|input| input.detach()).collect();
-    let outputs = f(&detached)?;
-    checkpoint_computed(inputs, outputs, f)
+    checkpoint_shared(inputs, Arc::new(f))
 }
 
-/// [`checkpoint`] for a caller that has run `f` already, and may have learnt from it what the
-/// inputs are.
-pub fn checkpoint_computed(
-    inputs: &[&Tensor],
-    outputs: Vec<Tensor>,
-    f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>> + Send + 'static,
-) -> Result<Vec<Tensor>> {
+type Computation = dyn Fn(&[Tensor]) -> Result<Vec<Tensor>> + Send + Sync;
+
+fn checkpoint_shared(inputs: &[&Tensor], f: Arc<Computation>) -> Result<Vec<Tensor>> {
+    if trace::is_tracing() {
+        let outputs = plan::infer(inputs, &*f)?;
+        let run = move |inputs: &[Tensor]| {
+            checkpoint_shared(&inputs.iter().collect::<Vec<_>>(), f.clone())
+        };
+        let noted = trace::defer("checkpoint", (), inputs, &outputs, run)?;
+        return noted.ok_or_else(|| Error::tape("checkpoint", "the trace has ended"));
+    }
+    let detached: Vec<Tensor> = inputs.iter().map(|input| input.detach()).collect();
+    let outputs = f(&detached)?;
     let Some(tape) = Node::tape_of(inputs) else {
         return Ok(outputs);
     };

@@ -40,6 +40,13 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// A computation that is only traced was asked for values; see
+    /// [`planned`](crate::planned).
+    #[error("{op}: a traced tensor has a shape and no values")]
+    Traced {
+        /// The operation that needs values.
+        op: &'static str,
+    },
     /// Somebody asked for the computation to be given up; see
     /// [`interruptible`](crate::interruptible).
     #[error("{op}: interrupted")]

@@ -7,6 +7,7 @@
 
 use crate::layout::checked_numel;
 use crate::tape::Node;
+use crate::trace::{self, Traced};
 use crate::{Buffer, DType, Device, Element, Error, Layout, Result, Rng};
 use std::fmt;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ pub(crate) enum Storage {
     Cpu(Buffer),
     #[cfg(feature = "cuda")]
     Cuda(crate::cuda::Block),
+    /// None: the computation is only written down.
+    Traced(Traced),
 }
 
 /// Shape and dtype: what an operation must know of an input to say what it will return.
@@ -202,6 +205,7 @@ impl Tensor {
             Storage::Cpu(_) => Device::Cpu,
             #[cfg(feature = "cuda")]
             Storage::Cuda(block) => Device::Cuda(block.gpu().index()),
+            Storage::Traced(traced) => traced.device,
         }
     }
 
@@ -255,6 +259,11 @@ impl Tensor {
 impl Tensor {
     /// The same values, off the tape.
     pub fn detach(&self) -> Self {
+        if self.as_traced().is_some()
+            && let Ok(Some(mut results)) = trace::note(trace::detach, &[self], &[self.meta()])
+        {
+            return results.swap_remove(0);
+        }
         Self { node: None, ..self.clone() }
     }
 
@@ -270,7 +279,8 @@ impl Tensor {
     }
 
     fn laid_out(&self, already: bool, layout: impl FnOnce(&[usize]) -> Layout) -> Result<Self> {
-        if already {
+        // One without elements has no order of them.
+        if already || self.as_traced().is_some() {
             return Ok(self.clone());
         }
         self.copied(layout(self.shape()))
@@ -284,6 +294,7 @@ impl Tensor {
             crate::cuda::copy_into(gpu, &copy, self)?;
             return Ok(Self { node: self.node.clone(), ..copy });
         }
+        self.require_elements("copy")?;
         Ok(crate::dispatch_element!(self.dtype, T => self.rearranged::<T>(layout)))
     }
 
@@ -334,6 +345,7 @@ impl Tensor {
     fn on_cpu(&self) -> Result<Self> {
         match &*self.storage {
             Storage::Cpu(_) => Ok(self.clone()),
+            Storage::Traced(_) => Err(trace::no_elements("to_device")),
             #[cfg(feature = "cuda")]
             Storage::Cuda(block) => {
                 // Dense memory comes over as it lies; a view of something larger is first gathered
@@ -364,6 +376,10 @@ impl Tensor {
         match &*self.storage {
             Storage::Cpu(_) => None,
             Storage::Cuda(block) => Some(block.gpu()),
+            Storage::Traced(traced) => match traced.device {
+                Device::Cpu => None,
+                Device::Cuda(index) => crate::cuda::Gpu::get(index).ok(),
+            },
         }
     }
 
@@ -405,6 +421,7 @@ impl Tensor {
                 Err(Error::cuda("device", "a kernel of the GPU was given a tensor in main memory"))
             }
             Storage::Cuda(block) => Ok(block),
+            Storage::Traced(_) => Err(trace::no_elements("device")),
         }
     }
 
@@ -443,11 +460,13 @@ impl Tensor {
             Storage::Cpu(buffer) => buffer.as_slice(),
             #[cfg(feature = "cuda")]
             Storage::Cuda(_) => panic!("a kernel of the CPU was given a tensor on a GPU"),
+            Storage::Traced(_) => panic!("a kernel was given a tensor without elements"),
         }
     }
 
     /// An error if the elements are on a GPU, where `op` has no kernel.
     pub(crate) fn require_cpu(&self, op: &'static str) -> Result<()> {
+        self.require_elements(op)?;
         match self.device() {
             Device::Cpu => Ok(()),
             device => Err(Error::cuda(op, format!("has no kernel for {device}"))),
@@ -487,7 +506,41 @@ impl Tensor {
             Storage::Cpu(buffer) => Some(&mut buffer.as_mut_slice()[start..start + len]),
             #[cfg(feature = "cuda")]
             Storage::Cuda(_) => None,
+            Storage::Traced(_) => None,
         }
+    }
+
+    /// A tensor without elements, of which only shape, dtype and device are known.
+    pub(crate) fn traced(traced: Traced, Meta { shape, dtype }: Meta) -> Self {
+        let layout = Layout::new(&shape);
+        Self { storage: Arc::new(Storage::Traced(traced)), layout, dtype, node: None }
+    }
+
+    /// What stands for the elements of a traced tensor.
+    pub(crate) fn as_traced(&self) -> Option<&Traced> {
+        match &*self.storage {
+            Storage::Traced(traced) => Some(traced),
+            _ => None,
+        }
+    }
+
+    /// An error that says that `op` was asked for the elements of a traced tensor, if this is one.
+    pub(crate) fn require_elements(&self, op: &'static str) -> Result<()> {
+        self.as_traced().map_or(Ok(()), |_| Err(trace::no_elements(op)))
+    }
+
+    /// Whether both are the same elements, seen in the same way, at the same place of a tape.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        let node = |x: &Self| x.node.as_ref().map(|node| node.id);
+        Arc::ptr_eq(&self.storage, &other.storage)
+            && self.layout == other.layout
+            && self.dtype == other.dtype
+            && node(self) == node(other)
+    }
+
+    /// Whether gradients flow here.
+    pub(crate) fn is_on_tape(&self) -> bool {
+        self.node.is_some()
     }
 
     pub(crate) fn node(&self) -> Option<&Node> {

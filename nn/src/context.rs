@@ -1,13 +1,13 @@
 //! How a forward pass is run: with which values, on which tape, in which mode.
 //!
 //! Layers ask the [`Context`] for their parameters. On a tape each parameter becomes a leaf at its
-//! first use, and is seen by layers in the dtype that the pass computes in: mixed precision is no
-//! more than that. What BatchNorm learns about its batch is noted and applied to the buffers after
-//! the step, by [`Context::finish`], so that a forward pass changes nothing by itself.
+//! first use, and layers see it in the dtype that the pass computes in: mixed precision is no more
+//! than that. What BatchNorm learns about its batch is noted, and goes into the buffers after the
+//! step, by [`Context::finish`]: a forward pass changes nothing by itself.
 
 use crate::distributed::{Buckets, Group};
 use crate::params::{ParamId, Params};
-use crate::{Frozen, Result, cost::Cost};
+use crate::{Result, cost::Cost};
 use engine::{DType, Gradients, Ranks, Tape, Tensor};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -31,7 +31,8 @@ pub struct Context {
     compute: Option<DType>,
     /// Who has the other parts of the batch.
     ranks: Option<Arc<dyn Ranks>>,
-    frozen: Option<Arc<Frozen>>,
+    /// Whether [`Context::checkpoint`] trades time for memory.
+    checkpoints: bool,
     state: RefCell<State>,
 }
 
@@ -70,15 +71,10 @@ impl Context {
         Self::over(Arc::new(values), mode, None)
     }
 
-    /// A pass in use, with values that will not change any more.
-    pub fn frozen(frozen: &Arc<Frozen>) -> Self {
-        Self { frozen: Some(frozen.clone()), ..Self::over(frozen.values.clone(), Mode::Eval, None) }
-    }
-
-    fn over(values: Arc<Vec<Tensor>>, mode: Mode, tape: Option<Tape>) -> Self {
+    pub(crate) fn over(values: Arc<Vec<Tensor>>, mode: Mode, tape: Option<Tape>) -> Self {
         let (leaves, used) = (vec![None; values.len()], vec![None; values.len()]);
         let state = RefCell::new(State { leaves, used, ..State::default() });
-        Self { values, tape, mode, compute: None, ranks: None, frozen: None, state }
+        Self { values, tape, mode, compute: None, ranks: None, checkpoints: false, state }
     }
 
     /// The same pass, computing in `dtype` if there is one, else in that of the parameters. These
@@ -98,9 +94,10 @@ impl Context {
         self.ranks.as_ref()
     }
 
-    /// What does not change from pass to pass, if this is known of the values.
-    pub(crate) fn constants(&self) -> Option<&Frozen> {
-        self.frozen.as_deref()
+    /// The same pass; if `on`, what runs in a [`Context::checkpoint`] is computed again in the
+    /// backward pass instead of being saved for it.
+    pub fn with_checkpoints(self, on: bool) -> Self {
+        Self { checkpoints: on, ..self }
     }
 
     /// Whether this is a pass in training.
@@ -118,19 +115,13 @@ impl Context {
             Some(tape) => tape.leaf(&self.values[id.0]),
             None => self.values[id.0].clone(),
         };
-        let used = match (self.compute.filter(|dtype| *dtype != leaf.dtype()), &self.frozen) {
-            (None, _) => leaf.clone(),
-            (Some(dtype), Some(frozen)) => frozen.converted(id, dtype)?,
-            (Some(dtype), None) => leaf.to_dtype(dtype)?,
+        let used = match self.compute.filter(|dtype| *dtype != leaf.dtype()) {
+            None => leaf.clone(),
+            Some(dtype) => leaf.to_dtype(dtype)?,
         };
         state.leaves[id.0] = Some(leaf);
         state.used[id.0] = Some(used.clone());
         Ok(used)
-    }
-
-    /// The parameter `id` as it is kept, off the tape.
-    pub(crate) fn kept(&self, id: ParamId) -> Tensor {
-        self.values[id.0].detach()
     }
 
     /// `x` in the dtype that the pass computes in.
@@ -151,44 +142,86 @@ impl Context {
         self.state.borrow_mut().updates.push((id, value));
     }
 
-    /// Runs `f` on `x` without keeping its intermediate results; backward runs it again.
+    /// Runs `f` on `inputs` as [planned](engine::planned): with neighbouring operations fused. It
+    /// computes the same as `f(self, inputs)`, faster and in less memory.
+    ///
+    /// `f` sees tensors without elements; it may ask for shapes and not for values.
+    pub fn planned(
+        &self,
+        inputs: &[Tensor],
+        f: impl FnOnce(&Self, &[Tensor]) -> Result<Vec<Tensor>>,
+    ) -> Result<Vec<Tensor>> {
+        let (used, updates, observed) = {
+            let state = self.state.borrow();
+            (state.used.clone(), state.updates.len(), state.observed.len())
+        };
+        let mut outputs = 0;
+        let results = engine::planned(inputs, |inputs| {
+            let mut results = f(self, inputs)?;
+            outputs = results.len();
+            let state = self.state.borrow();
+            results.extend(state.updates[updates..].iter().map(|(_, value)| value.clone()));
+            results.extend(state.observed[observed..].iter().map(|(_, value)| value.clone()));
+            Ok::<_, crate::Error>(results)
+        });
+        // What layers saw of the parameters were tensors without elements, too.
+        let mut state = self.state.borrow_mut();
+        state.used = used;
+        let mut results = results?;
+        let mut noted = results.split_off(outputs).into_iter().map(|value| value.detach());
+        let State { updates: all_updates, observed: all_observed, .. } = &mut *state;
+        let values = all_updates[updates..].iter_mut().map(|(_, value)| value);
+        let values = values.chain(all_observed[observed..].iter_mut().map(|(_, value)| value));
+        values.zip(&mut noted).for_each(|(value, computed)| *value = computed);
+        Ok(results)
+    }
+
+    /// Runs `f` on `x`; in a pass [with checkpoints](Context::with_checkpoints), without saving its
+    /// intermediate results for the backward pass, which runs it again.
     ///
     /// Buffers are updated by the first run alone.
     pub fn checkpoint<F>(&self, x: &Tensor, f: F) -> Result<Tensor>
     where
-        F: Fn(&Context, &Tensor) -> Result<Tensor> + Send + 'static,
+        F: Fn(&Context, &Tensor) -> Result<Tensor> + Send + Sync + 'static,
     {
-        if self.tape.is_none() {
+        if self.tape.is_none() || !self.checkpoints {
             return f(self, x);
         }
-        let (values, mode, compute, ranks) =
-            (self.values.clone(), self.mode, self.compute, self.ranks.clone());
-        let first =
-            Context { compute, ranks: ranks.clone(), ..Context::over(values.clone(), mode, None) };
-        let output = f(&first, &x.detach())?;
-        let State { used, updates, .. } = first.state.into_inner();
-        self.state.borrow_mut().updates.extend(updates);
-        let ids: Vec<ParamId> =
-            (0..used.len()).filter(|&i| used[i].is_some()).map(ParamId).collect();
+        // Which parameters it needs, and which buffers it updates; nothing is computed for that.
+        let (values, mode) = (self.values.clone(), self.mode);
+        let (compute, ranks) = (self.compute, self.ranks.clone());
+        let off_tape = move || {
+            let cx = Self::over(values.clone(), mode, None);
+            Self { compute, ranks: ranks.clone(), ..cx }
+        };
+        let scratch = off_tape();
+        engine::infer(&[x], |x| Ok::<_, crate::Error>(vec![f(&scratch, &x[0])?]))?;
+        let State { used, updates, .. } = scratch.state.into_inner();
+        let ids: Vec<ParamId> = (0..used.len()).filter(|&i| used[i].is_some()).map(ParamId).collect();
         let params: Vec<Tensor> = ids.iter().map(|&id| self.param(id)).collect::<Result<_>>()?;
         let inputs: Vec<&Tensor> = std::iter::once(x).chain(&params).collect();
-        let replay = move |inputs: &[Tensor]| {
-            let again = Context {
-                compute,
-                ranks: ranks.clone(),
-                ..Context::over(values.clone(), mode, None)
-            };
-            for (id, value) in ids.iter().zip(&inputs[1..]) {
-                again.state.borrow_mut().used[id.0] = Some(value.clone());
-            }
-            // The same computation succeeded in the first run.
-            f(&again, &inputs[0]).map(|output| vec![output]).map_err(|error| match error {
+        let run = move |inputs: &[Tensor]| {
+            let cx = off_tape();
+            let outputs = engine::planned(inputs, |inputs| {
+                for (id, value) in ids.iter().zip(&inputs[1..]) {
+                    cx.state.borrow_mut().used[id.0] = Some(value.clone());
+                }
+                let mut outputs = vec![f(&cx, &inputs[0])?];
+                let state = cx.state.borrow();
+                outputs.extend(state.updates.iter().map(|(_, value)| value.clone()));
+                Ok(outputs)
+            });
+            outputs.map_err(|error| match error {
                 crate::Error::Engine(error) => error,
                 other => engine::Error::tape("checkpoint", other.to_string()),
             })
         };
-        let mut outputs = engine::checkpoint_computed(&inputs, vec![output], replay)?;
-        Ok(outputs.remove(0))
+        let mut outputs = engine::checkpoint(&inputs, run)?.into_iter();
+        let output = outputs.next().ok_or_else(|| engine::Error::tape("checkpoint", "no output"))?;
+        let updates = updates.into_iter().map(|(id, _)| id).zip(outputs);
+        let updates = updates.map(|(id, value)| (id, value.detach()));
+        self.state.borrow_mut().updates.extend(updates);
+        Ok(output)
     }
 
     /// Starts noting what each layer costs.

@@ -11,7 +11,7 @@ use crate::cpu::{self, Axis};
 use crate::{Error, Meta, Result, Tensor};
 
 /// A linear map of `[N, C, H, W]` that treats H and W apart.
-pub(super) trait Separable: Send + Sync + 'static {
+pub(crate) trait Separable: Send + Sync + 'static {
     /// The operation's name.
     const NAME: &'static str;
 
@@ -28,7 +28,7 @@ pub(super) fn apply_separable<S: Separable>(rule: S, x: &Tensor) -> Result<Tenso
     apply(Apply(rule), &[x])
 }
 
-struct Apply<S>(S);
+pub(crate) struct Apply<S>(pub(crate) S);
 
 impl<S: Separable> Apply<S> {
     /// The tables along H and W for an input like `x`.

@@ -3,8 +3,8 @@
 
 use crate::model::config::ModelConfig;
 use crate::model::msm::Msm;
-use engine::{Around, Conv2dOptions, Tensor};
-use nn::layers::{Conv2d, ConvTranspose2d, InstanceNorm2d, Module, Sequential};
+use engine::{Conv2dOptions, Tensor};
+use nn::layers::{Activation, Conv2d, ConvTranspose2d, InstanceNorm2d, Module, Sequential};
 use nn::{Builder, Context, Result};
 
 /// The published code wraps every convolution in a sequence of its own; its parameters are under
@@ -14,19 +14,25 @@ pub(super) fn conv(b: &mut Builder<'_>, c_in: usize, c_out: usize, kernel: usize
 }
 
 /// A convolution, then GELU.
-pub(super) fn conv_gelu(b: &mut Builder<'_>, c_in: usize, c_out: usize, kernel: usize) -> Conv2d {
-    conv(b, c_in, c_out, kernel).gelu()
+pub(super) fn conv_gelu(
+    b: &mut Builder<'_>,
+    c_in: usize,
+    c_out: usize,
+    kernel: usize,
+) -> Sequential {
+    Sequential::new().then(conv(b, c_in, c_out, kernel)).then(Activation::Gelu)
 }
 
 /// Half the size: a 3×3 convolution of stride 2, then GELU.
-pub(super) fn down(b: &mut Builder<'_>, c_in: usize, c_out: usize) -> Conv2d {
-    conv_gelu(b, c_in, c_out, 3).stride(2)
+pub(super) fn down(b: &mut Builder<'_>, c_in: usize, c_out: usize) -> Sequential {
+    Sequential::new().then(conv(b, c_in, c_out, 3).stride(2)).then(Activation::Gelu)
 }
 
 /// Twice the size: a 4×4 transposed convolution of stride 2, then GELU.
-pub(super) fn up(b: &mut Builder<'_>, c_in: usize, c_out: usize) -> ConvTranspose2d {
+pub(super) fn up(b: &mut Builder<'_>, c_in: usize, c_out: usize) -> Sequential {
     let options = Conv2dOptions { stride: 2, padding: 1, ..Conv2dOptions::default() };
-    ConvTranspose2d::new(&mut b.at("main").at(0), c_in, c_out, 4, options).gelu()
+    let conv = ConvTranspose2d::new(&mut b.at("main").at(0), c_in, c_out, 4, options);
+    Sequential::new().then(conv).then(Activation::Gelu)
 }
 
 /// ConvS (Fig. 3b): shallow features of the shrunken input `[N, 3, H, W]`, 3×3 to C/4, 1×1 to C/2,
@@ -63,21 +69,11 @@ impl ResBlock {
 
 impl Module for ResBlock {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
-        self.forward_owned(cx, x.clone())
-    }
-
-    fn forward_owned(&self, cx: &Context, x: Tensor) -> Result<Tensor> {
-        // A GELU between two convolutions is taken by the first as it writes, once. But in training
-        // by the second as it reads: then the numbers before it, which the gradient needs, are the
-        // only ones in memory.
-        let gelu_input = self.modules.is_empty() && cx.is_training();
-        let y = self.first.forward_with(
-            cx,
-            &x,
-            Around { gelu_output: !gelu_input, ..Around::default() },
-        )?;
-        let y = self.modules.iter().try_fold(y, |y, module| module.forward_owned(cx, y))?;
-        self.last.forward_onto(cx, &y, x, Around { gelu_input, ..Around::default() })
+        let mut y = Activation::Gelu.forward(cx, &self.first.forward(cx, x)?)?;
+        for module in &self.modules {
+            y = module.forward(cx, &y)?;
+        }
+        Ok(self.last.forward(cx, &y)?.add(x)?)
     }
 }
 

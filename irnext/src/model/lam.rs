@@ -7,7 +7,7 @@
 
 use crate::model::config::{ModelConfig, TapActivation, Variant};
 use engine::{Border, Tensor};
-use nn::layers::{BatchNorm2d, Conv2d, ConvBatchNorm, GlobalAvgPool, Module};
+use nn::layers::{BatchNorm2d, Conv2d, GlobalAvgPool, Module, Sequential};
 use nn::{Builder, Context, Cost, Operation, ParamId, Result};
 
 /// A local attention module over maps of a fixed number of channels.
@@ -46,7 +46,7 @@ impl Lam {
     }
 }
 
-/// `x` filtered with `taps` `[N, C, K, K]`, plus `shift` `[N, C]`; `parameters` are the trained
+/// `x` filtered with `taps` `[N, C, K, K]`, plus `shift` `[N, C, 1, 1]`; `parameters` are the trained
 /// numbers beside the filter, for the report.
 fn filter(
     cx: &Context,
@@ -56,10 +56,10 @@ fn filter(
     shift: Option<&Tensor>,
     parameters: usize,
 ) -> Result<Tensor> {
-    let y = match shift {
-        Some(shift) => x.dynamic_filter_shifted(taps, shift, Border::Reflect)?,
-        None => x.dynamic_filter(taps, Border::Reflect)?,
-    };
+    let mut y = x.dynamic_filter(taps, Border::Reflect)?;
+    if let Some(shift) = shift {
+        y = y.add(shift)?;
+    }
     let operation = Operation::DynamicFilter { kernel: [taps.shape()[2], taps.shape()[3]] };
     cx.report(|| Cost::free(path, operation, x, &y).with_parameters(parameters));
     Ok(y)
@@ -123,7 +123,7 @@ struct Released {
     lamb_h: ParamId,
     /// w; none without FM.
     inside_all: Option<ParamId>,
-    scores: ConvBatchNorm,
+    scores: Sequential,
     taps: Taps,
 }
 
@@ -135,16 +135,15 @@ impl Released {
             lamb_l: b.constant("lamb_l", &[channels], 0.0),
             lamb_h: b.constant("lamb_h", &[channels], 0.0),
             inside_all: config.modulation.then(|| b.constant("inside_all", &[channels, 1, 1], 0.0)),
-            scores: ConvBatchNorm::new(
-                Conv2d::without_bias(&mut b.at("conv"), channels, taps.scores(), 1),
-                BatchNorm2d::new(&mut b.at("bn"), taps.scores()),
-            ),
+            scores: Sequential::new()
+                .then(Conv2d::without_bias(&mut b.at("conv"), channels, taps.scores(), 1))
+                .then(BatchNorm2d::new(&mut b.at("bn"), taps.scores())),
             taps,
         }
     }
 
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
-        let (n, channels) = (x.shape()[0], x.shape()[1]);
+        let channels = x.shape()[1];
         let mean = GlobalAvgPool.forward(cx, x)?;
         let taps = self.taps.of_scores(&self.scores.forward(cx, &mean)?)?;
         let parameters = (2 + usize::from(self.inside_all.is_some())) * channels;
@@ -157,7 +156,7 @@ impl Released {
         };
         let w = per_channel(&cx.param(w)?)?;
         let taps = taps.mul(&lamb_l.mul(&w.affine(1.0, 1.0)?)?)?.add(&kept)?;
-        let shift = mean.mul(&lamb_l.mul(&w)?.scale(-1.0)?)?.reshape(&[n, channels])?;
+        let shift = mean.mul(&lamb_l.mul(&w)?.scale(-1.0)?)?;
         filter(cx, &self.path, x, &taps, Some(&shift), parameters)
     }
 }

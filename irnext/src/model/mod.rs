@@ -29,7 +29,7 @@ pub use recognise::strip_prefix;
 use crate::compute::{Compute, Precision};
 use crate::error::Result;
 use engine::{DType, Device, Replay, Tensor};
-use nn::{Context, Frozen, Params};
+use nn::{Frozen, Params};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A network and its numbers.
@@ -37,7 +37,7 @@ pub struct Model {
     /// Which network.
     pub config: ModelConfig,
     /// Its structure.
-    pub network: IrNext,
+    pub network: Arc<IrNext>,
     /// Its parameters and buffers.
     pub params: Params,
 }
@@ -47,7 +47,7 @@ impl Model {
     pub fn new(config: &ModelConfig, seed: u64, dtype: DType) -> Result<Self> {
         config.validate()?;
         let (network, params) = Params::build(seed, dtype, |b| Ok(IrNext::new(b, config)))?;
-        Ok(Self { config: config.clone(), network, params })
+        Ok(Self { config: config.clone(), network: Arc::new(network), params })
     }
 
     /// The same model with its numbers on the device of `compute`, which gets ready for it.
@@ -58,74 +58,61 @@ impl Model {
 
     /// The model for use: its values will not change, so what can be computed of them is computed
     /// once.
-    pub fn freeze(&self) -> FrozenModel<'_> {
+    pub fn freeze(&self) -> FrozenModel {
         self.freeze_with(self.params.values())
     }
 
-    /// As [`Model::freeze`], with other values for its parameters, in their order: a moving
-    /// average.
-    pub fn freeze_with(&self, values: Vec<Tensor>) -> FrozenModel<'_> {
-        let device = values.first().map_or(Device::Cpu, Tensor::device);
-        let (network, values) = (&self.network, Arc::new(Frozen::new(values)));
+    /// As [`Model::freeze`], with other values for its parameters, in their order: a moving average.
+    pub fn freeze_with(&self, values: Vec<Tensor>) -> FrozenModel {
         FrozenModel {
-            config: &self.config,
-            network,
+            config: self.config.clone(),
+            network: self.network.clone(),
+            device: values.first().map_or(Device::Cpu, Tensor::device),
+            frozen: Frozen::new(values.clone(), None),
             values,
-            device,
-            compute: None,
             replay: Mutex::default(),
         }
     }
 }
 
 /// A model in use; threads may share it.
-pub struct FrozenModel<'a> {
+pub struct FrozenModel {
     /// Which network.
-    pub config: &'a ModelConfig,
-    network: &'a IrNext,
-    values: Arc<Frozen>,
+    pub config: ModelConfig,
+    network: Arc<IrNext>,
+    values: Vec<Tensor>,
+    frozen: Frozen,
     device: Device,
-    compute: Option<DType>,
     replay: Mutex<Replay>,
 }
 
-impl FrozenModel<'_> {
+impl FrozenModel {
     /// The same, computing in `precision`.
     pub fn computing_in(self, precision: Precision) -> Self {
-        Self { compute: precision.dtype(), ..self }
+        Self { frozen: Frozen::new(self.values.clone(), precision.dtype()), ..self }
     }
 
     /// The restored image, at full size, for a degraded `[N, 3, H, W]`; see [`IrNext::predict`]. It
     /// is on the device of the model.
     ///
-    /// On a GPU the pass is recorded when a shape comes a second time in a row, and played from
-    /// then on.
+    /// On a GPU the pass is recorded when a shape comes a second time in a row, and played from then
+    /// on.
     pub fn predict(&self, x: &Tensor) -> Result<Tensor> {
         let x = x.to_device(self.device)?;
+        let pass = |x: Vec<Tensor>| {
+            self.frozen.run(x, |cx, x| {
+                let y = self.network.predict(cx, &cx.to_compute(&x[0])?)?;
+                Ok(vec![if y.dtype() == x[0].dtype() { y } else { y.to_dtype(x[0].dtype())? }])
+            })
+        };
         if self.device == Device::Cpu {
-            return Ok(pass(self.network, &self.values, self.compute, &x)?);
+            return Ok(pass(vec![x])?.swap_remove(0));
         }
         let mut replay = self.replay.lock().unwrap_or_else(PoisonError::into_inner);
-        let pass = |x: &[Tensor]| {
-            Ok::<_, nn::Error>(vec![pass(self.network, &self.values, self.compute, &x[0])?])
-        };
-        let outputs = replay.run(&[x], pass)?;
+        let outputs = replay.run(&[x], |x| pass(x.to_vec()))?;
         // The recording's own memory is written again by the next pass.
         Ok(outputs[0].copy()?)
     }
-}
-
-/// One pass, computing in a dtype of its own or in that of the values; the result is of the image's
-/// again.
-fn pass(
-    network: &IrNext,
-    values: &Arc<Frozen>,
-    compute: Option<DType>,
-    x: &Tensor,
-) -> nn::Result<Tensor> {
-    let cx = Context::frozen(values).computing_in(compute);
-    let y = network.predict(&cx, &cx.to_compute(x)?)?;
-    Ok(if y.dtype() == x.dtype() { y } else { y.to_dtype(x.dtype())? })
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@
 
 use crate::model::config::{ModelConfig, Pooling, Variant};
 use crate::model::lam::Lam;
-use engine::{Around, Conv2dOptions, Tensor};
-use nn::layers::{Activation, Conv2d, Module, Sequential};
+use engine::{Conv2dOptions, Tensor};
+use nn::layers::{Activation, AvgPool2d, Conv2d, MaxPool2d, Module, Sequential};
 use nn::{Builder, Context, Cost, Operation, Result};
 
 /// A multi-scale module over maps of a fixed number of channels.
@@ -25,15 +25,9 @@ pub struct Msm {
 
 struct Branch {
     rate: usize,
-    pool: Pool,
+    pool: Box<dyn Module>,
     conv: Conv2d,
     lam: Option<Lam>,
-}
-
-enum Pool {
-    Average,
-    Max,
-    Learned(Sequential),
 }
 
 impl Msm {
@@ -50,7 +44,7 @@ impl Msm {
             .clone()
             .map(|(i, _)| config.lam.then(|| Lam::new(&mut b.at("dynas").at(i), config, channels)))
             .collect();
-        let pools: Vec<Pool> = rates
+        let pools: Vec<Box<dyn Module>> = rates
             .map(|(i, &rate)| pool(&mut b.at("pools").at(i), config.pooling, rate, channels))
             .collect();
         let branches = config.branches.iter().zip(pools).zip(convs).zip(lams);
@@ -79,69 +73,23 @@ impl Msm {
         self
     }
 
-    /// The map `x`, shrunk for each branch.
-    ///
-    /// A mean of means is the mean of the whole window, as the maximum of maxima is its maximum:
-    /// all but the finest are made of the next finer one, and `x` is read once. Costs are those of
-    /// the definition.
-    fn shrink(&self, cx: &Context, x: &Tensor) -> Result<Vec<Tensor>> {
-        let mut shrunken: Vec<Tensor> = Vec::new();
-        let mut rate = 1;
-        for branch in self.branches.iter().rev() {
-            let finer = shrunken.last().unwrap_or(x);
-            let step = branch.rate / rate;
-            let (y, operation) = match &branch.pool {
-                Pool::Average => {
-                    (finer.avg_pool2d(step, step)?, Some(Operation::AvgPool2d(branch.rate)))
-                }
-                Pool::Max => {
-                    (finer.max_pool2d(step, step)?, Some(Operation::MaxPool2d(branch.rate)))
-                }
-                Pool::Learned(halvings) => (halvings.forward(cx, x)?, None),
-            };
-            if let Some(operation) = operation {
-                cx.report(|| Cost::free("", operation, x, &y));
-            }
-            shrunken.push(y);
-            rate = branch.rate;
-        }
-        shrunken.reverse();
-        Ok(shrunken)
-    }
-
-    /// `x` plus `coarser` maps, each enlarged to its size; the GELU of that, if asked for.
-    fn add_enlarged(
-        &self,
-        cx: &Context,
-        x: Tensor,
-        coarser: &[&Tensor],
-        gelu: bool,
-    ) -> Result<Tensor> {
-        let y = match gelu {
-            true => x.add_bilinear_gelu(coarser, true)?,
-            false => x.add_bilinear(coarser, true)?,
-        };
-        coarser
-            .iter()
-            .for_each(|map| cx.report(|| Cost::free(&self.path, Operation::Bilinear, map, &y)));
-        if gelu {
-            Activation::Gelu.report(cx, &y);
-        }
+    /// `map`, enlarged to the size of `x`.
+    fn enlarge(&self, cx: &Context, map: &Tensor, x: &Tensor) -> Result<Tensor> {
+        let y = map.bilinear(x.dim("msm", 2)?, x.dim("msm", 3)?, true)?;
+        cx.report(|| Cost::free(&self.path, Operation::Bilinear, map, &y));
         Ok(y)
     }
 }
 
 impl Module for Msm {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
-        self.forward_owned(cx, x.clone())
-    }
-
-    fn forward_owned(&self, cx: &Context, x: Tensor) -> Result<Tensor> {
-        cx.observe(|| format!("{}.input", self.path), &x);
-        let mut made: Vec<Tensor> = Vec::new();
-        for (branch, mut y) in self.branches.iter().zip(self.shrink(cx, &x)?) {
-            if let Some(coarser) = made.last() {
-                y = self.add_enlarged(cx, y, &[coarser], false)?;
+        cx.observe(|| format!("{}.input", self.path), x);
+        // Equation 1, from the coarsest branch to the finest.
+        let mut branches: Vec<Tensor> = Vec::new();
+        for branch in &self.branches {
+            let mut y = branch.pool.forward(cx, x)?;
+            if let Some(coarser) = branches.last() {
+                y = y.add(&self.enlarge(cx, coarser, &y)?)?;
             }
             let features = branch.conv.forward(cx, &y)?;
             let y = match &branch.lam {
@@ -149,36 +97,32 @@ impl Module for Msm {
                 None => features,
             };
             cx.observe(|| format!("{}.branch.{}", self.path, branch.rate), &y);
-            made.push(y);
+            branches.push(y);
         }
-        // As in a residual block: in training the convolution takes the GELU as it reads, and the
-        // sum alone is kept.
-        let gelu_input = self.gelu && cx.is_training();
-        let sum =
-            self.add_enlarged(cx, x, &made.iter().collect::<Vec<_>>(), self.gelu && !gelu_input)?;
-        drop(made);
-        self.conv_sum.forward_with(cx, &sum, Around { gelu_input, ..Around::default() })
+        // Equation 2.
+        let mut sum = x.clone();
+        for branch in &branches {
+            sum = sum.add(&self.enlarge(cx, branch, x)?)?;
+        }
+        if self.gelu {
+            sum = Activation::Gelu.forward(cx, &sum)?;
+        }
+        self.conv_sum.forward(cx, &sum)
     }
 }
 
-fn pool(b: &mut Builder<'_>, pooling: Pooling, rate: usize, channels: usize) -> Pool {
+fn pool(b: &mut Builder<'_>, pooling: Pooling, rate: usize, channels: usize) -> Box<dyn Module> {
     match pooling {
-        Pooling::Average => Pool::Average,
-        Pooling::Max => Pool::Max,
+        Pooling::Average => Box::new(AvgPool2d(rate)),
+        Pooling::Max => Box::new(MaxPool2d(rate)),
         // The paper says only "learned"; this choice has the parameters that its table counts.
         Pooling::Learned => {
-            Pool::Learned((0..rate.ilog2()).fold(Sequential::new(), |halvings, i| {
-                let options =
-                    Conv2dOptions { stride: 2, padding: 1, groups: channels, dilation: 1 };
-                halvings.then(Conv2d::with_options(
-                    &mut b.at(i),
-                    channels,
-                    channels,
-                    3,
-                    false,
-                    options,
-                ))
-            }))
+            let options = Conv2dOptions { stride: 2, padding: 1, groups: channels, dilation: 1 };
+            let halve = |b: &mut Builder<'_>| {
+                Conv2d::with_options(b, channels, channels, 3, false, options)
+            };
+            let halvings = Sequential::new();
+            Box::new((0..rate.ilog2()).fold(halvings, |all, i| all.then(halve(&mut b.at(i)))))
         }
     }
 }

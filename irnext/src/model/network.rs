@@ -3,8 +3,8 @@
 
 use crate::model::blocks::{cnn_block, conv, conv_gelu, conv_s, down, up};
 use crate::model::config::ModelConfig;
-use engine::{Around, Tensor};
-use nn::layers::{Conv2d, ConvTranspose2d, Module, Sequential};
+use engine::Tensor;
+use nn::layers::{Conv2d, Module, Sequential};
 use nn::{Builder, Context, Result};
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use std::sync::Arc;
 pub struct IrNext {
     /// CNNBlocks on the way down, at full, half and quarter size.
     encoder: [Arc<Sequential>; 3],
-    stem: Conv2d,
-    down: [Conv2d; 2],
-    up: [ConvTranspose2d; 2],
+    stem: Sequential,
+    down: [Sequential; 2],
+    up: [Sequential; 2],
     head: Conv2d,
     /// CNNBlocks on the way up, at quarter, half and full size.
     decoder: [Arc<Sequential>; 3],
     /// Halve the channels of decoder and encoder features together, at half and full size.
-    fuse: [Conv2d; 2],
+    fuse: [Sequential; 2],
     /// Predictions at quarter and half size.
     side_heads: [Conv2d; 2],
     /// Join features and ConvS, at half and quarter size.
@@ -27,8 +27,6 @@ pub struct IrNext {
     /// ConvS of the input at half and quarter size.
     conv_s: [Sequential; 2],
     config: ModelConfig,
-    /// Whether CNNBlocks recompute their insides in the backward pass.
-    checkpoint: bool,
 }
 
 impl IrNext {
@@ -76,13 +74,7 @@ impl IrNext {
             join: [join_half, join_quarter],
             conv_s: [conv_s_half, conv_s_quarter],
             config: config.clone(),
-            checkpoint: false,
         }
-    }
-
-    /// Whether to trade time for memory in training.
-    pub fn set_checkpoint(&mut self, checkpoint: bool) {
-        self.checkpoint = checkpoint;
     }
 
     /// The predictions for a degraded image `[N, 3, H, W]` at quarter, half and full size.
@@ -90,78 +82,47 @@ impl IrNext {
     /// H and W must be multiples of [`ModelConfig::multiple`] and at least
     /// [`ModelConfig::least_side`].
     pub fn forward(&self, cx: &Context, x: &Tensor) -> Result<[Tensor; 3]> {
-        let mut sides = Vec::new();
-        let out_full = self.run(cx, x, |scale, features, image| {
-            sides.push(self.side_heads[scale].forward_with(cx, features, plus(image))?);
-            Ok(())
-        })?;
-        let [out_quarter, out_half] = sides.try_into().expect("two smaller scales");
-        Ok([out_quarter, out_half, out_full])
+        let Features { full, half, quarter, x_half, x_quarter } = self.features(cx, x)?;
+        Ok([
+            self.side_heads[0].forward(cx, &quarter)?.add(&x_quarter)?,
+            self.side_heads[1].forward(cx, &half)?.add(&x_half)?,
+            self.head.forward(cx, &full)?.add(x)?,
+        ])
     }
 
-    /// As [`IrNext::forward`], at full size alone.
+    /// The prediction at full size alone.
     pub fn predict(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
-        self.run(cx, x, |_, _, _| Ok(()))
+        let Features { full, .. } = self.features(cx, x)?;
+        Ok(self.head.forward(cx, &full)?.add(x)?)
     }
 
-    /// The prediction at full size. At quarter (0) and half size (1), `side` is shown the features
-    /// and the image.
-    fn run(
-        &self,
-        cx: &Context,
-        x: &Tensor,
-        mut side: impl FnMut(usize, &Tensor, &Tensor) -> Result<()>,
-    ) -> Result<Tensor> {
+    /// The U: down to a quarter of the size, and up again.
+    fn features(&self, cx: &Context, x: &Tensor) -> Result<Features> {
         self.check(x)?;
         let x_half = x.nearest_every(2)?;
         let x_quarter = x_half.nearest_every(2)?;
 
-        let full = self.block(cx, &self.encoder[0], self.stem.forward(cx, x)?)?;
-        let half = self.enter(cx, 0, &full, &x_half)?;
-        let half = self.block(cx, &self.encoder[1], half)?;
-        let quarter = self.enter(cx, 1, &half, &x_quarter)?;
-        let quarter = self.block(cx, &self.encoder[2], quarter)?;
+        let full = block(cx, &self.encoder[0], self.stem.forward(cx, x)?)?;
+        let half = block(cx, &self.encoder[1], self.enter(cx, 0, &full, &x_half)?)?;
+        let quarter = block(cx, &self.encoder[2], self.enter(cx, 1, &half, &x_quarter)?)?;
 
-        let quarter = self.block(cx, &self.decoder[0], quarter)?;
-        side(0, &quarter, &x_quarter)?;
-        let half = self.merge(cx, 0, quarter, half)?;
-        let half = self.block(cx, &self.decoder[1], half)?;
-        side(1, &half, &x_half)?;
-        let full = self.merge(cx, 1, half, full)?;
-        let full = self.block(cx, &self.decoder[2], full)?;
-        self.head.forward_with(cx, &full, plus(x))
+        let quarter = block(cx, &self.decoder[0], quarter)?;
+        let half = block(cx, &self.decoder[1], self.merge(cx, 0, &quarter, &half)?)?;
+        let full = block(cx, &self.decoder[2], self.merge(cx, 1, &half, &full)?)?;
+        Ok(Features { full, half, quarter, x_half, x_quarter })
     }
 
     /// One scale down: the features shrunk, and the shrunken image's own joined to them.
-    fn enter(
-        &self,
-        cx: &Context,
-        scale: usize,
-        features: &Tensor,
-        image: &Tensor,
-    ) -> Result<Tensor> {
-        let image = self.conv_s[scale].forward(cx, image)?;
-        self.join[scale].forward_joined(cx, || self.down[scale].forward(cx, features), image)
+    fn enter(&self, cx: &Context, scale: usize, features: &Tensor, x: &Tensor) -> Result<Tensor> {
+        let image = self.conv_s[scale].forward(cx, x)?;
+        let features = self.down[scale].forward(cx, features)?;
+        self.join[scale].forward(cx, &Tensor::concat(&[&features, &image], 1)?)
     }
 
-    /// One scale up: the features enlarged, and the encoder's joined to them. Takes them, so that
-    /// they can be let go early.
-    fn merge(
-        &self,
-        cx: &Context,
-        scale: usize,
-        features: Tensor,
-        encoder: Tensor,
-    ) -> Result<Tensor> {
-        self.fuse[scale].forward_joined(cx, || self.up[scale].forward_owned(cx, features), encoder)
-    }
-
-    fn block(&self, cx: &Context, block: &Arc<Sequential>, x: Tensor) -> Result<Tensor> {
-        if !self.checkpoint {
-            return block.forward_owned(cx, x);
-        }
-        let block = block.clone();
-        cx.checkpoint(&x, move |cx, x| block.forward(cx, x))
+    /// One scale up: the features enlarged, and the encoder's joined to them.
+    fn merge(&self, cx: &Context, scale: usize, features: &Tensor, skip: &Tensor) -> Result<Tensor> {
+        let features = self.up[scale].forward(cx, features)?;
+        self.fuse[scale].forward(cx, &Tensor::concat(&[&features, skip], 1)?)
     }
 
     fn check(&self, x: &Tensor) -> Result<()> {
@@ -176,7 +137,17 @@ impl IrNext {
     }
 }
 
-/// Adds the image to a head's output.
-fn plus(image: &Tensor) -> Around<'_> {
-    Around { residual: Some(image), ..Around::default() }
+/// The decoder's features at each size, and the image at the smaller ones.
+struct Features {
+    full: Tensor,
+    half: Tensor,
+    quarter: Tensor,
+    x_half: Tensor,
+    x_quarter: Tensor,
+}
+
+/// A CNNBlock, which may be computed again in the backward pass.
+fn block(cx: &Context, block: &Arc<Sequential>, x: Tensor) -> Result<Tensor> {
+    let block = block.clone();
+    cx.checkpoint(&x, move |cx, x| block.forward(cx, x))
 }

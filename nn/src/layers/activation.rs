@@ -30,12 +30,6 @@ impl Activation {
             Self::Softmax => "softmax",
         }
     }
-
-    /// Notes the cost of this activation for `x`, or a map like it: where it is computed together
-    /// with something else.
-    pub fn report(self, cx: &Context, x: &Tensor) {
-        cx.report(|| Cost::free("", Operation::Activation(self), x, x));
-    }
 }
 
 impl Module for Activation {
@@ -47,7 +41,7 @@ impl Module for Activation {
             Self::Sigmoid => x.sigmoid()?,
             Self::Softmax => x.softmax(1)?,
         };
-        self.report(cx, x);
+        cx.report(|| Cost::free("", Operation::Activation(*self), x, &y));
         Ok(y)
     }
 }

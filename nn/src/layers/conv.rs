@@ -1,8 +1,8 @@
 //! Convolutions with their parameters.
 
-use super::{Activation, BatchNorm2d, Module};
+use super::Module;
 use crate::{Builder, Context, Cost, Operation, ParamId, Result};
-use engine::{Around, Conv2dOptions, PackedWeight, Tensor};
+use engine::{Conv2dOptions, Tensor};
 
 /// A convolution of `[N, in, H, W]` maps with a k×k kernel.
 pub struct Conv2d {
@@ -10,7 +10,6 @@ pub struct Conv2d {
     weight: ParamId,
     bias: Option<ParamId>,
     options: Conv2dOptions,
-    gelu: bool,
 }
 
 impl Conv2d {
@@ -44,7 +43,6 @@ impl Conv2d {
             weight: b.uniform("weight", &[c_out, per_group, kernel, kernel], bound),
             bias: bias.then(|| b.uniform("bias", &[c_out], bound)),
             options,
-            gelu: false,
         }
     }
 
@@ -52,160 +50,6 @@ impl Conv2d {
     pub fn stride(mut self, stride: usize) -> Self {
         self.options.stride = stride;
         self
-    }
-
-    /// This convolution with a GELU after it.
-    pub fn gelu(self) -> Self {
-        Self { gelu: true, ..self }
-    }
-
-    /// The convolution, and what is around it, in one pass.
-    pub fn forward_with(&self, cx: &Context, x: &Tensor, around: Around<'_>) -> Result<Tensor> {
-        self.run(cx, x, around, |weight, bias, around| {
-            x.conv2d_with(weight, bias, self.options, around)
-        })
-    }
-
-    /// The same with the residual `onto`, letting that go as soon as the sum takes its place.
-    pub fn forward_onto(
-        &self,
-        cx: &Context,
-        x: &Tensor,
-        onto: Tensor,
-        around: Around<'_>,
-    ) -> Result<Tensor> {
-        self.run(cx, x, around, |weight, bias, around| {
-            x.conv2d_onto(onto, weight, bias, self.options, around)
-        })
-    }
-
-    /// `compute` with the weight and the bias, packed if that is known to pay, and its costs.
-    fn run(
-        &self,
-        cx: &Context,
-        x: &Tensor,
-        around: Around<'_>,
-        compute: impl FnOnce(&Tensor, Option<&Tensor>, Around<'_>) -> engine::Result<Tensor>,
-    ) -> Result<Tensor> {
-        let (weight, bias) =
-            (cx.param(self.weight)?, self.bias.map(|bias| cx.param(bias)).transpose()?);
-        let packed = cx
-            .constants()
-            .map(|constants| constants.packed(self.weight, || self.pack(&weight)))
-            .transpose()?;
-        let around = Around { packed: packed.as_ref(), ..around };
-        let y = compute(&weight, bias.as_ref(), around)?;
-        if around.gelu_input {
-            Activation::Gelu.report(cx, x);
-        }
-        self.report(cx, &weight, bias.as_ref(), x.shape(), &y);
-        if around.gelu_output {
-            Activation::Gelu.report(cx, &y);
-        }
-        Ok(y)
-    }
-}
-
-impl Conv2d {
-    /// The convolution of two maps joined along their channels, without joining them: it is the sum
-    /// of a convolution of each with its part of the weight. The second is let go before the first
-    /// is made.
-    pub fn forward_joined(
-        &self,
-        cx: &Context,
-        first: impl FnOnce() -> Result<Tensor>,
-        second: Tensor,
-    ) -> Result<Tensor> {
-        let (weight, bias) =
-            (cx.param(self.weight)?, self.bias.map(|bias| cx.param(bias)).transpose()?);
-        let (all, of_second) = (weight.dim("conv2d", 1)?, second.dim("conv2d", 1)?);
-        let of_first = all.saturating_sub(of_second);
-        let [of_first, of_second] =
-            [weight.narrow(1, 0, of_first)?, weight.narrow(1, of_first, of_second)?];
-        let pack = || Ok([self.pack(&of_first)?, self.pack(&of_second)?]);
-        let packed = cx
-            .constants()
-            .map(|constants| constants.packed_parts(self.weight, pack))
-            .transpose()?;
-        let [packed_first, packed_second] =
-            packed.as_ref().map_or([None; 2], |[a, b]| [Some(a), Some(b)]);
-        let around = Around { packed: packed_second, ..Around::default() };
-        let sum = second.conv2d_with(&of_second, bias.as_ref(), self.options, around)?;
-        drop(second);
-        let first = first()?;
-        let mut joined = first.shape().to_vec();
-        joined[1] = all;
-        let around = Around { gelu_output: self.gelu, packed: packed_first, ..Around::default() };
-        let y = first.conv2d_onto(sum, &of_first, None, self.options, around)?;
-        self.report(cx, &weight, bias.as_ref(), &joined, &y);
-        if self.gelu {
-            Activation::Gelu.report(cx, &y);
-        }
-        Ok(y)
-    }
-
-    fn pack(&self, weight: &Tensor) -> Result<PackedWeight> {
-        Ok(PackedWeight::new(weight, self.options)?)
-    }
-
-    /// Notes the cost of one use with `weight` and maybe a `bias`.
-    fn report(
-        &self,
-        cx: &Context,
-        weight: &Tensor,
-        bias: Option<&Tensor>,
-        input: &[usize],
-        y: &Tensor,
-    ) {
-        cx.report(|| {
-            let (kernel, fan_in) = taps(weight);
-            let operation = Operation::Conv2d { kernel, fan_in, bias: bias.is_some() };
-            Cost {
-                path: self.path.clone(),
-                operation,
-                input: input.to_vec(),
-                output: y.shape().to_vec(),
-                parameters: weight.numel() + bias.map_or(0, Tensor::numel),
-            }
-        });
-    }
-}
-
-/// A convolution, then batch normalisation. In use, with constants, that is one convolution.
-pub struct ConvBatchNorm {
-    conv: Conv2d,
-    norm: BatchNorm2d,
-}
-
-impl ConvBatchNorm {
-    /// `conv`, then `norm`.
-    pub fn new(conv: Conv2d, norm: BatchNorm2d) -> Self {
-        Self { conv, norm }
-    }
-}
-
-impl Module for ConvBatchNorm {
-    fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
-        let Some(constants) = cx.constants() else {
-            return self.norm.forward(cx, &self.conv.forward(cx, x)?);
-        };
-        let Conv2d { weight, bias, options, .. } = self.conv;
-        // In the dtype that they are kept in; what comes of it is then converted once.
-        let (weight_now, bias_now) = (cx.kept(weight), bias.map(|bias| cx.kept(bias)));
-        // norm(w ∗ x + b) = scale·(w ∗ x) + (scale·b + shift).
-        let [folded, constant] = constants.folded(weight, || {
-            let [scale, shift] = self.norm.as_scale_and_shift(cx)?;
-            let constant = match &bias_now {
-                Some(bias) => bias.mul(&scale)?.add(&shift)?,
-                None => shift,
-            };
-            let weight = weight_now.mul(&scale.reshape(&[scale.numel(), 1, 1, 1])?)?;
-            Ok([cx.to_compute(&weight)?, cx.to_compute(&constant)?])
-        })?;
-        let y = x.conv2d(&folded, Some(&constant), options)?;
-        self.conv.report(cx, &weight_now, bias_now.as_ref(), x.shape(), &y);
-        self.norm.report(cx, &y);
-        Ok(y)
     }
 }
 
@@ -215,7 +59,16 @@ fn same_size(kernel: usize) -> Conv2dOptions {
 
 impl Module for Conv2d {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
-        self.forward_with(cx, x, Around { gelu_output: self.gelu, ..Around::default() })
+        let (weight, bias) =
+            (cx.param(self.weight)?, self.bias.map(|bias| cx.param(bias)).transpose()?);
+        let y = x.conv2d(&weight, bias.as_ref(), self.options)?;
+        cx.report(|| {
+            let (kernel, fan_in) = taps(&weight);
+            let operation = Operation::Conv2d { kernel, fan_in, bias: bias.is_some() };
+            let parameters = weight.numel() + bias.as_ref().map_or(0, Tensor::numel);
+            Cost::free(&self.path, operation, x, &y).with_parameters(parameters)
+        });
+        Ok(y)
     }
 }
 
@@ -225,7 +78,6 @@ pub struct ConvTranspose2d {
     weight: ParamId,
     bias: ParamId,
     options: Conv2dOptions,
-    gelu: bool,
 }
 
 impl ConvTranspose2d {
@@ -249,37 +101,20 @@ impl ConvTranspose2d {
             ),
             bias: b.uniform("bias", &[c_out], bound),
             options,
-            gelu: false,
         }
-    }
-
-    /// This convolution with a GELU after it.
-    pub fn gelu(self) -> Self {
-        Self { gelu: true, ..self }
     }
 }
 
 impl Module for ConvTranspose2d {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) = (cx.param(self.weight)?, cx.param(self.bias)?);
-        let pack = || Ok(PackedWeight::transposed(&weight, self.options)?);
-        let packed =
-            cx.constants().map(|constants| constants.packed(self.weight, pack)).transpose()?;
-        let y = x.conv_transpose2d_with(
-            &weight,
-            Some(&bias),
-            self.options,
-            self.gelu,
-            packed.as_ref(),
-        )?;
+        let y = x.conv_transpose2d(&weight, Some(&bias), self.options)?;
         cx.report(|| {
             let (kernel, fan_out) = taps(&weight);
             let operation = Operation::ConvTranspose2d { kernel, fan_out, bias: true };
-            Cost::free(&self.path, operation, x, &y).with_parameters(weight.numel() + bias.numel())
+            let parameters = weight.numel() + bias.numel();
+            Cost::free(&self.path, operation, x, &y).with_parameters(parameters)
         });
-        if self.gelu {
-            Activation::Gelu.report(cx, &y);
-        }
         Ok(y)
     }
 }

@@ -7,7 +7,7 @@ mod pool;
 mod sequential;
 
 pub use activation::Activation;
-pub use conv::{Conv2d, ConvBatchNorm, ConvTranspose2d};
+pub use conv::{Conv2d, ConvTranspose2d};
 pub use norm::{BatchNorm2d, InstanceNorm2d};
 pub use pool::{AvgPool2d, GlobalAvgPool, MaxPool2d};
 pub use sequential::Sequential;
@@ -19,9 +19,4 @@ use engine::Tensor;
 pub trait Module: Send + Sync {
     /// The output for `x`.
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor>;
-
-    /// As [`Module::forward`], letting `x` go as soon as nothing needs it any more.
-    fn forward_owned(&self, cx: &Context, x: Tensor) -> Result<Tensor> {
-        self.forward(cx, &x)
-    }
 }

@@ -33,23 +33,6 @@ impl BatchNorm2d {
     }
 }
 
-impl BatchNorm2d {
-    /// What the running statistics make of it: scale·x + shift, each `[C]`.
-    pub(super) fn as_scale_and_shift(&self, cx: &Context) -> Result<[Tensor; 2]> {
-        let (mean, var) = (cx.buffer(self.running_mean), cx.buffer(self.running_var));
-        let scale = cx.kept(self.weight).div(&var.affine(1.0, EPS)?.sqrt()?)?;
-        let shift = cx.kept(self.bias).sub(&mean.mul(&scale)?)?;
-        Ok([scale, shift])
-    }
-
-    /// Notes the cost of making `y`.
-    pub(super) fn report(&self, cx: &Context, y: &Tensor) {
-        cx.report(|| {
-            Cost::free(&self.path, Operation::BatchNorm, y, y).with_parameters(2 * y.shape()[1])
-        });
-    }
-}
-
 impl Module for BatchNorm2d {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) = (cx.param(self.weight)?, cx.param(self.bias)?);
@@ -65,7 +48,9 @@ impl Module for BatchNorm2d {
         } else {
             x.batch_norm_eval(&mean, &var, &weight, &bias, EPS)?
         };
-        self.report(cx, &y);
+        cx.report(|| {
+            Cost::free(&self.path, Operation::BatchNorm, x, &y).with_parameters(2 * weight.numel())
+        });
         Ok(y)
     }
 }

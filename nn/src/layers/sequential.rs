@@ -23,10 +23,6 @@ impl Sequential {
 
 impl Module for Sequential {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
-        self.forward_owned(cx, x.clone())
-    }
-
-    fn forward_owned(&self, cx: &Context, x: Tensor) -> Result<Tensor> {
-        self.0.iter().try_fold(x, |x, layer| layer.forward_owned(cx, x))
+        self.0.iter().try_fold(x.clone(), |x, layer| layer.forward(cx, &x))
     }
 }

@@ -84,10 +84,14 @@ pub(crate) fn accumulate(mut earlier: Tensor, gradient: &Tensor) -> Result<Tenso
     })
 }
 
-struct Add;
-struct Sub;
-struct Mul;
-struct Div;
+#[derive(Debug)]
+pub(crate) struct Add;
+#[derive(Debug)]
+pub(crate) struct Sub;
+#[derive(Debug)]
+pub(crate) struct Mul;
+#[derive(Debug)]
+pub(crate) struct Div;
 
 impl Op for Add {
     const NAME: &'static str = "add";
@@ -103,6 +107,10 @@ impl Op for Add {
 
     fn backward(&self, (): (), dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![keep(need[0], dy), keep(need[1], dy)])
+    }
+
+    fn settings(&self) -> Option<String> {
+        Some(format!("{self:?}"))
     }
 }
 
@@ -120,6 +128,10 @@ impl Op for Sub {
 
     fn backward(&self, (): (), dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![keep(need[0], dy), need[1].then(|| dy.neg()).transpose()?])
+    }
+
+    fn settings(&self) -> Option<String> {
+        Some(format!("{self:?}"))
     }
 }
 
@@ -144,6 +156,10 @@ impl Op for Mul {
         _: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![b.map(|b| dy.mul(&b)).transpose()?, a.map(|a| dy.mul(&a)).transpose()?])
+    }
+
+    fn settings(&self) -> Option<String> {
+        Some(format!("{self:?}"))
     }
 }
 
@@ -172,11 +188,16 @@ impl Op for Div {
         let db = y.map(|y| da.mul(&y)?.neg()).transpose()?;
         Ok(vec![need[0].then_some(da), db])
     }
+
+    fn settings(&self) -> Option<String> {
+        Some(format!("{self:?}"))
+    }
 }
 
-struct Affine {
-    scale: f64,
-    shift: f64,
+#[derive(Debug)]
+pub(crate) struct Affine {
+    pub(crate) scale: f64,
+    pub(crate) shift: f64,
 }
 
 impl Op for Affine {
@@ -201,6 +222,10 @@ impl Op for Affine {
 
     fn backward(&self, (): (), dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(dy.scale(self.scale)?)])
+    }
+
+    fn settings(&self) -> Option<String> {
+        Some(format!("{self:?}"))
     }
 }
 

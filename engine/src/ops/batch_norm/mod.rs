@@ -10,7 +10,7 @@
 use super::normalise::{self, Normalise, Saved, Statistics, Whole};
 use super::{Op, apply};
 use crate::sweep::{Choices, Room, Sample, Values};
-use crate::{DType, Error, Meta, Ranks, Result, Tensor};
+use crate::{DType, Error, Meta, Ranks, Result, Tensor, trace};
 use std::sync::Arc;
 
 /// This room in the sweep.
@@ -55,8 +55,26 @@ impl Tensor {
         eps: f64,
         ranks: Option<&Arc<dyn Ranks>>,
     ) -> Result<(Tensor, BatchStats)> {
-        infer(&[self.meta(), weight.meta(), bias.meta()])?;
+        let y = infer(&[self.meta(), weight.meta(), bias.meta()])?;
         let [n, c, h, w] = self.dims4(NAME)?;
+        // Running statistics move by small steps, which a half type would round away.
+        let dtype = match self.dtype() {
+            DType::F16 | DType::BF16 => DType::F32,
+            dtype => dtype,
+        };
+        let statistic = Meta { shape: vec![c], dtype };
+        let among = ranks.cloned();
+        let later = move |x: &[Tensor]| {
+            let (y, BatchStats { mean, var }) =
+                x[0].batch_norm_train_among(&x[1], &x[2], eps, among.as_ref())?;
+            Ok(vec![y, mean, var])
+        };
+        let outputs = [y, statistic.clone(), statistic];
+        if let Some(traced) = trace::defer(NAME, (), &[self, weight, bias], &outputs, later)?
+            && let Ok([y, mean, var]) = <[Tensor; 3]>::try_from(traced)
+        {
+            return Ok((y, BatchStats { mean, var }));
+        }
         let (mut statistics, mut count, mut whole) =
             (Statistics::of(NAME, self, 1)?, (n * h * w) as f64, None);
         if let Some(ranks) = ranks {
@@ -69,11 +87,6 @@ impl Tensor {
             return Err(Error::shape(NAME, format!("{why}, got shape {:?}", self.shape())));
         }
         let unbiased = statistics.var.scale(count / (count - 1.0))?;
-        // Running statistics move by small steps, which a half type would round away.
-        let dtype = match self.dtype() {
-            DType::F16 | DType::BF16 => DType::F32,
-            dtype => dtype,
-        };
         let report = |numbers: &Tensor| numbers.reshape(&[c])?.to_dtype(dtype);
         let (mean, var) = (report(&statistics.mean)?, report(&unbiased)?);
         let y = apply(
@@ -95,12 +108,26 @@ impl Tensor {
     ) -> Result<Tensor> {
         let like_x = |numbers: &Tensor| Meta { dtype: self.dtype(), ..numbers.meta() };
         normalise::infer(NAME, &self.meta(), &[("mean", &like_x(mean)), ("var", &like_x(var))])?;
+        let y = infer(&[self.meta(), weight.meta(), bias.meta()])?;
+        let later = move |x: &[Tensor]| {
+            Ok(vec![x[0].batch_norm_eval(&x[1], &x[2], &x[3], &x[4], eps)?])
+        };
+        let inputs = [self, mean, var, weight, bias];
+        if let Some(mut traced) = trace::defer(NAME, Given { eps }, &inputs, &[y], later)? {
+            return Ok(traced.swap_remove(0));
+        }
         let statistics = Statistics::given(mean, var)?;
         apply(
             BatchNorm(Normalise { statistics, eps, of_input: false, whole: None }),
             &[self, weight, bias],
         )
     }
+}
+
+/// Batch normalization by given statistics, as plans know it: of x, by a mean, a variance, a weight
+/// and a bias.
+pub(crate) struct Given {
+    pub(crate) eps: f64,
 }
 
 struct BatchNorm(Normalise);

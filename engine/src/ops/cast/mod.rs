@@ -27,9 +27,10 @@ impl Tensor {
     }
 }
 
-struct Cast {
-    to: DType,
-    from: DType,
+#[derive(Debug)]
+pub(crate) struct Cast {
+    pub(crate) to: DType,
+    pub(crate) from: DType,
 }
 
 impl Op for Cast {
@@ -47,6 +48,10 @@ impl Op for Cast {
     fn backward(&self, (): (), dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
         let differentiable = is_float(self.from) && is_float(self.to);
         Ok(vec![differentiable.then(|| cast(dy, self.from)).transpose()?])
+    }
+
+    fn settings(&self) -> Option<String> {
+        Some(format!("{self:?}"))
     }
 }
 

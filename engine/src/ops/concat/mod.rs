@@ -20,8 +20,9 @@ impl Tensor {
     }
 }
 
-struct Concat {
-    dim: usize,
+#[derive(Debug)]
+pub(crate) struct Concat {
+    pub(crate) dim: usize,
 }
 
 /// The size of each input along the dimension; it costs no tensor memory.
@@ -102,6 +103,10 @@ impl Op for Concat {
     fn backward(&self, sizes: Sizes, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
         let parts = sizes.parts(dy.layout(), self.dim);
         Ok(parts.into_iter().zip(need).map(|(part, need)| need.then(|| dy.view(part))).collect())
+    }
+
+    fn settings(&self) -> Option<String> {
+        Some(format!("{self:?}"))
     }
 }
 

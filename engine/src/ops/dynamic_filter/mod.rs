@@ -44,19 +44,18 @@ impl Tensor {
         apply(DynamicFilter { padding }, &[self, taps])
     }
 
-    /// [`Tensor::dynamic_filter`] plus `shift` `[N, C]`, a number for each image and channel.
-    pub fn dynamic_filter_shifted(
-        &self,
-        taps: &Tensor,
-        shift: &Tensor,
-        padding: Border,
-    ) -> Result<Tensor> {
-        apply(DynamicFilter { padding }, &[self, taps, shift])
-    }
 }
 
-struct DynamicFilter {
+/// With a third input, `[N, C]`, that is added to every image and channel.
+pub(crate) struct DynamicFilter {
     padding: Border,
+}
+
+impl DynamicFilter {
+    /// The same filter, for a planner that gives it what is added as its third input.
+    pub(crate) fn shifted(&self) -> Self {
+        Self { padding: self.padding }
+    }
 }
 
 impl Op for DynamicFilter {

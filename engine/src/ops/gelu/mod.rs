@@ -21,7 +21,7 @@ impl Tensor {
     }
 }
 
-struct GeluOp;
+pub(crate) struct GeluOp;
 
 impl Op for GeluOp {
     const NAME: &'static str = "gelu";

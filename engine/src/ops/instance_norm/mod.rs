@@ -5,7 +5,7 @@
 use super::normalise::{self, Normalise, Saved, Statistics};
 use super::{Op, apply};
 use crate::sweep::{Choices, Room, Sample, Values};
-use crate::{Error, Meta, Result, Tensor};
+use crate::{Error, Meta, Result, Tensor, trace};
 
 /// This room in the sweep.
 pub const ROOM: Room = Room { name: "instance_norm", operations: &[("instance_norm", sample)] };
@@ -17,7 +17,11 @@ impl Tensor {
     /// `weight` `[C]`, plus `bias` `[C]`. Needs at least two pixels.
     pub fn instance_norm(&self, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
         let inputs = [self, weight, bias];
-        infer(&inputs.map(Tensor::meta))?;
+        let y = infer(&inputs.map(Tensor::meta))?;
+        let later = move |x: &[Tensor]| Ok(vec![x[0].instance_norm(&x[1], &x[2], eps)?]);
+        if let Some(mut traced) = trace::defer(NAME, (), &inputs, &[y], later)? {
+            return Ok(traced.swap_remove(0));
+        }
         let statistics = Statistics::of(NAME, self, self.shape()[0])?;
         apply(InstanceNorm(Normalise { statistics, eps, of_input: true, whole: None }), &inputs)
     }

@@ -9,7 +9,7 @@
 mod cuda;
 mod max;
 
-use super::separable::{Separable, apply_separable, infer};
+use super::separable::{Apply, Separable, apply_separable, infer};
 use super::{Op, apply};
 use crate::cpu::Axis;
 use crate::sweep::{Choices, Room, Sample, Values};
@@ -62,6 +62,11 @@ struct Windows {
 }
 
 impl Windows {
+    /// The size of windows that lie side by side without gaps.
+    fn tiling(self) -> Option<usize> {
+        (self.kernel == self.stride).then_some(self.kernel)
+    }
+
     fn output(self, size: [usize; 2]) -> Result<[usize; 2], String> {
         let Self { kernel, stride } = self;
         if kernel == 0 || stride == 0 {
@@ -74,7 +79,22 @@ impl Windows {
     }
 }
 
-struct AvgPool2d(Windows);
+pub(crate) struct AvgPool2d(Windows);
+
+/// Means of windows, as an operation.
+pub(crate) type AvgPool = Apply<AvgPool2d>;
+
+impl AvgPool {
+    /// Means of windows of `size` that tile the map.
+    pub(crate) fn of(size: usize) -> Self {
+        Apply(AvgPool2d(Windows { kernel: size, stride: size }))
+    }
+
+    /// The size of the windows, if they tile the map.
+    pub(crate) fn tiling(&self) -> Option<usize> {
+        self.0.0.tiling()
+    }
+}
 
 impl Separable for AvgPool2d {
     const NAME: &'static str = "avg_pool2d";
@@ -111,7 +131,19 @@ fn mean_of(window: std::ops::Range<usize>) -> (usize, Vec<f64>) {
     (window.start, vec![1.0 / window.len() as f64; window.len()])
 }
 
-struct MaxPool2d(Windows);
+pub(crate) struct MaxPool2d(Windows);
+
+impl MaxPool2d {
+    /// Maxima of windows of `size` that tile the map.
+    pub(crate) fn of(size: usize) -> Self {
+        Self(Windows { kernel: size, stride: size })
+    }
+
+    /// The size of the windows, if they tile the map.
+    pub(crate) fn tiling(&self) -> Option<usize> {
+        self.0.tiling()
+    }
+}
 
 impl Op for MaxPool2d {
     const NAME: &'static str = "max_pool2d";

@@ -3,21 +3,34 @@
 //!
 //! With a GELU after it, what is kept on a tape are the numbers before it.
 
-use super::Place;
+use super::{Bilinear, BilinearOp, Output, Place};
 use crate::cpu::{Axis, Resampled, add_resampled, add_resampled_in_place};
 use crate::ops::gelu::{self, gelu_in_place};
 use crate::ops::separable::{self, resample};
 use crate::ops::{Op, Saved};
 use crate::{Error, Meta, Result, Tensor, dispatch_float};
 
-pub(super) struct AddBilinear {
-    pub(super) place: Place,
-    pub(super) gelu: bool,
+/// A map, and others that are added to it, each enlarged to its size; then a GELU, or not.
+#[derive(PartialEq)]
+pub(crate) struct AddBilinear {
+    place: Place,
+    gelu: bool,
 }
 
 impl AddBilinear {
+    /// What adds the result of `resize` to a map of its size; `None` if `resize` goes by a scale.
+    pub(crate) fn of(resize: &BilinearOp) -> Option<Self> {
+        let Bilinear { output, place } = resize.0;
+        matches!(output, Output::Size(_)).then_some(Self { place, gelu: false })
+    }
+
+    /// The same with a GELU, if it has none.
+    pub(crate) fn with_gelu(&self) -> Option<Self> {
+        (!self.gelu).then_some(Self { place: self.place, gelu: true })
+    }
+
     /// Adds `others` to `x`, whose memory nobody else sees.
-    pub(super) fn in_place(&self, x: &mut Tensor, others: &[&Tensor]) -> Result<()> {
+    fn add_in_place(&self, x: &mut Tensor, others: &[&Tensor]) -> Result<()> {
         let tables = self.tables(x, others);
         on_gpu!(x, gpu => {
             separable::cuda::add_resampled_in_place(gpu, Self::NAME, x, &parts(others, &tables), self.gelu)

@@ -6,8 +6,8 @@
 
 mod add;
 
-use super::apply_onto;
-use super::separable::{Separable, apply_separable};
+pub(crate) use add::AddBilinear;
+use super::separable::{Apply, Separable, apply_separable};
 use crate::cpu::Axis;
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Result, Tensor};
@@ -34,31 +34,6 @@ impl Tensor {
     pub fn bilinear(&self, out_h: usize, out_w: usize, align_corners: bool) -> Result<Tensor> {
         let place = if align_corners { Place::Corners } else { Place::Areas { step: None } };
         apply_separable(Bilinear { output: Output::Size([out_h, out_w]), place }, self)
-    }
-
-    /// `self` plus every one of `others`, resized to its height and width as by
-    /// [`Tensor::bilinear`], in one pass over it. Lets it go: where nothing is recorded and nobody
-    /// else holds it, the sum is made in its memory.
-    ///
-    /// All are maps `[N, C, ·, ·]` of as many images and channels.
-    pub fn add_bilinear(self, others: &[&Tensor], align_corners: bool) -> Result<Tensor> {
-        self.add_bilinear_then(others, align_corners, false)
-    }
-
-    /// The GELU of [`Tensor::add_bilinear`], without a pass of its own where nothing is recorded.
-    pub fn add_bilinear_gelu(self, others: &[&Tensor], align_corners: bool) -> Result<Tensor> {
-        self.add_bilinear_then(others, align_corners, true)
-    }
-
-    fn add_bilinear_then(
-        self,
-        others: &[&Tensor],
-        align_corners: bool,
-        gelu: bool,
-    ) -> Result<Tensor> {
-        let place = if align_corners { Place::Corners } else { Place::Areas { step: None } };
-        let op = add::AddBilinear { place, gelu };
-        apply_onto(op, others, 0, self, |op, onto| op.in_place(onto, others))
     }
 
     /// `[N, C, H, W]` to `[N, C, ⌊H·scale⌋, ⌊W·scale⌋]`, linear, areas matching: output i lies at
@@ -119,7 +94,7 @@ fn nonempty(output: [usize; 2]) -> Result<[usize; 2], String> {
 }
 
 /// Where the outputs lie along an axis, in units of input pixels.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Place {
     /// The centres of the corner pixels coincide.
     Corners,
@@ -147,10 +122,13 @@ impl Place {
     }
 }
 
-struct Bilinear {
+pub(crate) struct Bilinear {
     output: Output,
     place: Place,
 }
+
+/// Bilinear resizing, as an operation.
+pub(crate) type BilinearOp = Apply<Bilinear>;
 
 impl Separable for Bilinear {
     const NAME: &'static str = "bilinear";

@@ -23,11 +23,12 @@ impl Tensor {
     }
 }
 
-struct Slice {
-    dim: usize,
-    start: usize,
-    len: usize,
-    step: usize,
+#[derive(Debug)]
+pub(crate) struct Slice {
+    pub(crate) dim: usize,
+    pub(crate) start: usize,
+    pub(crate) len: usize,
+    pub(crate) step: usize,
 }
 
 impl Slice {
@@ -87,6 +88,10 @@ impl Op for Slice {
             }))
         })?;
         Ok(vec![Some(dx)])
+    }
+
+    fn settings(&self) -> Option<String> {
+        Some(format!("{self:?}"))
     }
 }
 

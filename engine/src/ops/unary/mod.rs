@@ -30,7 +30,7 @@ pub const ROOM: Room = Room {
 };
 
 /// y = f(x) of one number, and its gradient.
-trait Function: Copy + Send + Sync + 'static {
+pub(crate) trait Function: Copy + std::fmt::Debug + Send + Sync + 'static {
     /// The operation's name, which is that of its kernel on a GPU.
     const NAME: &'static str;
     /// The name of its gradient's.
@@ -69,8 +69,8 @@ macro_rules! functions {
             })*
         }
 
-        $(#[derive(Clone, Copy)]
-        struct $Type;
+        $(#[derive(Clone, Copy, Debug)]
+        pub(crate) struct $Type;
 
         impl Function for $Type {
             const NAME: &'static str = stringify!($method);

@@ -55,8 +55,9 @@ impl Tensor {
     }
 }
 
-struct Reshape {
-    shape: Vec<usize>,
+#[derive(Debug)]
+pub(crate) struct Reshape {
+    pub(crate) shape: Vec<usize>,
 }
 
 impl Op for Reshape {
@@ -86,6 +87,10 @@ impl Op for Reshape {
     ) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(reshaped(dy, &shape)?)])
     }
+
+    fn settings(&self) -> Option<String> {
+        Some(format!("{self:?}"))
+    }
 }
 
 /// A view if the strides allow it, else a view of a row-major copy.
@@ -96,6 +101,7 @@ fn reshaped(x: &Tensor, shape: &[usize]) -> Result<Tensor> {
     }
 }
 
+#[derive(Debug)]
 struct Permute {
     dims: Vec<usize>,
 }
@@ -128,8 +134,13 @@ impl Op for Permute {
         }
         Ok(vec![Some(dy.view(dy.layout().permute(&inverse)))])
     }
+
+    fn settings(&self) -> Option<String> {
+        Some(format!("{self:?}"))
+    }
 }
 
+#[derive(Debug)]
 struct BroadcastTo {
     shape: Vec<usize>,
 }
@@ -149,6 +160,10 @@ impl Op for BroadcastTo {
 
     fn backward(&self, (): (), dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(dy.clone())])
+    }
+
+    fn settings(&self) -> Option<String> {
+        Some(format!("{self:?}"))
     }
 }
 

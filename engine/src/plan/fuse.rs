@@ -1,0 +1,254 @@
+//! Rules that join operations into one pass over memory.
+//!
+//! An operation says itself what it can take in (`Conv2d::with_residual`); the rules here say when.
+//! What is joined gives the bits of its parts, but where a rule says otherwise.
+
+use super::graph::PlanGraph;
+use crate::Result;
+use crate::ops::arith::{Add, Affine, Div, Mul, Sub};
+use crate::ops::batch_norm::Given;
+use crate::ops::cast::Cast;
+use crate::ops::concat::Concat;
+use crate::ops::conv_transpose2d::ConvTranspose2d;
+use crate::ops::conv2d::Conv2d;
+use crate::ops::dynamic_filter::DynamicFilter;
+use crate::ops::gelu::GeluOp;
+use crate::ops::pool::{AvgPool, MaxPool2d};
+use crate::ops::resize::{AddBilinear, BilinearOp};
+use crate::ops::slice::Slice;
+use crate::ops::unary::{Elementwise, Sqrt};
+use crate::ops::view::Reshape;
+use crate::trace::ValueId;
+
+/// Applies every rule to every operation, in the order in which the code called them.
+pub(super) fn apply(graph: &mut PlanGraph) -> Result<()> {
+    nest_pools(graph);
+    for n in graph.numbers() {
+        normalized_convolution(graph, n)?;
+        sum(graph, n)?;
+        gelu(graph, n);
+        joined_convolution(graph, n)?;
+        gelu_before_convolution(graph, n);
+    }
+    Ok(())
+}
+
+/// Pools of one map: a mean of means is the mean of the whole window, as the maximum of maxima is
+/// its maximum. All but the finest are made of a finer one, and the map is read once. Means differ
+/// by rounding.
+fn nest_pools(graph: &mut PlanGraph) {
+    let windows = |graph: &PlanGraph, n: usize| {
+        let mean = graph.op::<AvgPool>(n).and_then(AvgPool::tiling).map(|size| (size, true));
+        mean.or_else(|| graph.op::<MaxPool2d>(n)?.tiling().map(|size| (size, false)))
+    };
+    let pools: Vec<(usize, ValueId, ValueId, (usize, bool))> = graph
+        .numbers()
+        .filter_map(|n| {
+            let (node, windows) = (graph.node(n)?, windows(graph, n)?);
+            Some((n, node.inputs[0], node.outputs[0], windows))
+        })
+        .collect();
+    for &(n, input, _, (size, mean)) in &pools {
+        let finer = pools.iter().filter(|&&(_, from, _, (finer, same))| {
+            from == input && same == mean && finer < size && size % finer == 0
+        });
+        if let Some(&(_, _, value, (finer, _))) = finer.max_by_key(|(_, _, _, (size, _))| *size) {
+            match mean {
+                true => graph.replace(n, AvgPool::of(size / finer), vec![value]),
+                false => graph.replace(n, MaxPool2d::of(size / finer), vec![value]),
+            }
+        }
+    }
+}
+
+/// A convolution, then batch normalization by constants: norm(w∗x + b) = (s·w)∗x + (s·b + t), one
+/// convolution whose weight and bias are computed once. It differs by rounding.
+fn normalized_convolution(graph: &mut PlanGraph, n: usize) -> Result<()> {
+    let Some(&Given { eps }) = graph.op::<Given>(n) else { return Ok(()) };
+    let inputs = graph.node(n).map(|node| node.inputs.clone()).unwrap_or_default();
+    let Some(conv) = graph.sole_producer::<Conv2d>(inputs[0]) else { return Ok(()) };
+    let Some(plain) = graph.op::<Conv2d>(conv).filter(|op| op.is_plain()).cloned() else {
+        return Ok(());
+    };
+    let operands = graph.node(conv).map(|node| node.inputs.clone()).unwrap_or_default();
+    let constants = inputs[1..].iter().chain(&operands[1..]);
+    if graph.recorded || !constants.copied().all(|id| graph.is_constant(id)) {
+        return Ok(());
+    }
+    // Folded in the type that parameters are stored in, and rounded once.
+    let stored = |graph: &PlanGraph, id: ValueId| match graph.producer::<Cast>(id) {
+        Some(cast) => graph.node(cast).map_or(id, |node| node.inputs[0]),
+        None => id,
+    };
+    let (dtype, place) = (graph.values[inputs[0]].dtype, graph.place(inputs[0]));
+    let [mean, var, weight, bias] = [1, 2, 3, 4].map(|i| stored(graph, inputs[i]));
+    let w = stored(graph, operands[1]);
+    let b = operands.get(2).map(|&b| stored(graph, b));
+    let shifted = graph.add(Affine { scale: 1.0, shift: eps }, vec![var], place)?;
+    let deviation = graph.add(Elementwise(Sqrt), vec![shifted], place)?;
+    let scale = graph.add(Div, vec![weight, deviation], place)?;
+    let moved = graph.add(Mul, vec![mean, scale], place)?;
+    let mut constant = graph.add(Sub, vec![bias, moved], place)?;
+    if let Some(b) = b {
+        let scaled = graph.add(Mul, vec![b, scale], place)?;
+        constant = graph.add(Add, vec![scaled, constant], place)?;
+    }
+    let shape = vec![graph.values[w].shape[0], 1, 1, 1];
+    let column = graph.add(Reshape { shape }, vec![scale], place)?;
+    let mut folded = graph.add(Mul, vec![w, column], place)?;
+    for value in [&mut folded, &mut constant] {
+        let from = graph.values[*value].dtype;
+        if from != dtype {
+            *value = graph.add(Cast { to: dtype, from }, vec![*value], place)?;
+        }
+    }
+    graph.replace(n, plain.with_bias(), vec![operands[0], folded, constant]);
+    Ok(())
+}
+
+/// A sum of two maps of one shape, one of which an operation can add to.
+fn sum(graph: &mut PlanGraph, n: usize) -> Result<()> {
+    let Some(Add) = graph.op::<Add>(n) else { return Ok(()) };
+    let Some(node) = graph.node(n) else { return Ok(()) };
+    let (a, b, y) = (node.inputs[0], node.inputs[1], node.outputs[0]);
+    let whole = |graph: &PlanGraph, id: ValueId| graph.values[id] == graph.values[y];
+    // Of two that could add to the other, the later one does: the other is there first.
+    let mut pairs = [(a, b), (b, a)];
+    if graph.place(b) > graph.place(a) {
+        pairs.reverse();
+    }
+    for (value, other) in pairs {
+        if !whole(graph, value) {
+            continue;
+        }
+        if let Some(filter) = graph.sole_producer::<DynamicFilter>(value)
+            && let [n_images, channels, 1, 1] = graph.values[other].shape[..]
+            && graph.values[value].shape[..2] == [n_images, channels]
+            && let Some(shifted) = graph.op::<DynamicFilter>(filter).and_then(DynamicFilter::shifted)
+        {
+            let mut inputs = graph.node(filter).map(|node| node.inputs.clone()).unwrap_or_default();
+            if inputs.len() == 2 {
+                let shape = vec![n_images, channels];
+                let place = graph.place(other);
+                inputs.push(graph.add(Reshape { shape }, vec![other], place)?);
+                graph.replace(n, shifted, inputs);
+                return Ok(());
+            }
+        }
+        if !whole(graph, other) {
+            continue;
+        }
+        if let Some(resize) = graph.sole_producer::<BilinearOp>(value)
+            && let Some(first) = graph.op::<BilinearOp>(resize).and_then(AddBilinear::of)
+        {
+            let Some(from) = graph.node(resize).map(|node| node.inputs[0]) else { continue };
+            let more = graph
+                .sole_producer::<AddBilinear>(other)
+                .filter(|&m| graph.op::<AddBilinear>(m).is_some_and(|op| *op == first));
+            let mut inputs = match more.and_then(|m| graph.node(m)) {
+                Some(node) => node.inputs.clone(),
+                None => vec![other],
+            };
+            inputs.push(from);
+            graph.replace(n, first, inputs);
+            return Ok(());
+        }
+        if let Some(conv) = graph.sole_producer::<Conv2d>(value)
+            && let Some(op) = graph.op::<Conv2d>(conv).and_then(Conv2d::with_residual)
+        {
+            let mut inputs = graph.node(conv).map(|node| node.inputs.clone()).unwrap_or_default();
+            inputs.push(other);
+            graph.replace(n, op, inputs);
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// A GELU of what an operation can take it of as it writes.
+///
+/// Between an operation and a convolution, in a pass that is recorded, it is left to the
+/// convolution: then the numbers before it, which the gradient needs, are the only ones in memory.
+fn gelu(graph: &mut PlanGraph, n: usize) {
+    let Some(GeluOp) = graph.op::<GeluOp>(n) else { return };
+    let Some((x, y)) = graph.node(n).map(|node| (node.inputs[0], node.outputs[0])) else { return };
+    if graph.recorded
+        && let [reader] = graph.readers(y)[..]
+        && let Some(conv) = graph.op::<Conv2d>(reader)
+        && conv.with_gelu_input().is_some()
+        && graph.node(reader).is_some_and(|node| node.inputs[0] == y)
+    {
+        return;
+    }
+    let inputs = |graph: &PlanGraph, n: usize| {
+        graph.node(n).map(|node| node.inputs.clone()).unwrap_or_default()
+    };
+    if let Some(m) = graph.sole_producer::<Conv2d>(x)
+        && let Some(op) = graph.op::<Conv2d>(m).and_then(Conv2d::with_gelu)
+    {
+        graph.replace(n, op, inputs(graph, m));
+    } else if let Some(m) = graph.sole_producer::<ConvTranspose2d>(x)
+        && let Some(op) = graph.op::<ConvTranspose2d>(m).and_then(ConvTranspose2d::with_gelu)
+    {
+        graph.replace(n, op, inputs(graph, m));
+    } else if let Some(m) = graph.sole_producer::<AddBilinear>(x)
+        && let Some(op) = graph.op::<AddBilinear>(m).and_then(AddBilinear::with_gelu)
+    {
+        graph.replace(n, op, inputs(graph, m));
+    }
+}
+
+/// In a pass that is recorded, the GELU of a convolution's input, taken as it reads.
+fn gelu_before_convolution(graph: &mut PlanGraph, n: usize) {
+    let Some(op) = graph.op::<Conv2d>(n).and_then(Conv2d::with_gelu_input) else { return };
+    let Some(mut inputs) = graph.node(n).map(|node| node.inputs.clone()) else { return };
+    if graph.recorded
+        && let Some(gelu) = graph.sole_producer::<GeluOp>(inputs[0])
+        && let Some(node) = graph.node(gelu)
+    {
+        inputs[0] = node.inputs[0];
+        graph.replace(n, op, inputs);
+    }
+}
+
+/// A convolution of maps joined along their channels: a sum of convolutions, of each map with its
+/// part of the weight. Nothing is joined, and the map that was there first is let go before the
+/// next one is made. The order of the sum differs, and so does its rounding.
+fn joined_convolution(graph: &mut PlanGraph, n: usize) -> Result<()> {
+    let Some(conv) = graph.op::<Conv2d>(n).filter(|op| op.joins()).cloned() else { return Ok(()) };
+    let Some(operands) = graph.node(n).map(|node| node.inputs.clone()) else { return Ok(()) };
+    let Some(concat) = graph.sole_producer::<Concat>(operands[0]) else { return Ok(()) };
+    if graph.op::<Concat>(concat).is_none_or(|op| op.dim != 1) {
+        return Ok(());
+    }
+    let maps = graph.node(concat).map(|node| node.inputs.clone()).unwrap_or_default();
+    let mut start = 0;
+    let mut parts: Vec<(ValueId, usize, usize)> = Vec::new();
+    for map in maps {
+        let channels = graph.values[map].shape[1];
+        parts.push((map, start, channels));
+        start += channels;
+    }
+    // The map that is there first comes first.
+    parts.sort_by(|a, b| graph.place(a.0).total_cmp(&graph.place(b.0)));
+    let weight = operands[1];
+    let mut op = conv.without_gelu();
+    let mut rest = operands[2..].to_vec();
+    for i in 0..parts.len() {
+        let (map, start, len) = parts[i];
+        let place = match parts.get(i + 1) {
+            Some(&(next, _, _)) => graph.place(next).max(graph.place(map)) - 0.5,
+            None => graph.place(operands[0]),
+        };
+        let part = graph.add(Slice { dim: 1, start, len, step: 1 }, vec![weight], place - 0.25)?;
+        let inputs: Vec<ValueId> = [map, part].into_iter().chain(rest).collect();
+        if i + 1 == parts.len() {
+            let last = if conv.has_gelu() { op.with_gelu().unwrap_or(op) } else { op };
+            graph.replace(n, last, inputs);
+            return Ok(());
+        }
+        rest = vec![graph.add(op, inputs, place)?];
+        op = conv.without_gelu().with_only_residual();
+    }
+    Ok(())
+}

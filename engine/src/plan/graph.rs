@@ -1,0 +1,200 @@
+//! The graph as planning changes it.
+
+use crate::ops::Op;
+use crate::trace::{Node, Operation, ValueId, Written};
+use crate::{Meta, Result, Tensor};
+use std::sync::Arc;
+
+/// A traced computation that rules rewrite.
+pub(super) struct PlanGraph {
+    pub(super) values: Vec<Meta>,
+    /// The operations; `None` where one is no longer needed.
+    nodes: Vec<Option<Placed>>,
+    /// The node that makes a value.
+    producers: Vec<Option<usize>>,
+    /// How many inputs of operations, and outputs of the whole, a value is.
+    uses: Vec<usize>,
+    /// The tensors that were there before, by value.
+    captured: Vec<Option<Tensor>>,
+    pub(super) inputs: Vec<ValueId>,
+    pub(super) outputs: Vec<ValueId>,
+    /// Whether operations will be recorded on a tape.
+    pub(super) recorded: bool,
+}
+
+struct Placed {
+    node: Node,
+    /// Nodes are run in this order, as far as they can be.
+    place: f64,
+}
+
+impl PlanGraph {
+    /// The computation as it was traced. `on_tape` says whether an input is on a tape.
+    pub(super) fn new(Written { graph, inputs, outputs }: Written, on_tape: bool) -> Self {
+        let recorded = on_tape || graph.captured.iter().any(|(_, tensor)| tensor.is_on_tape());
+        let mut captured = vec![None; graph.values.len()];
+        for (id, tensor) in graph.captured {
+            captured[id] = Some(tensor);
+        }
+        let mut all = Self {
+            producers: vec![None; graph.values.len()],
+            uses: vec![0; graph.values.len()],
+            values: graph.values,
+            nodes: Vec::new(),
+            captured,
+            inputs,
+            outputs,
+            recorded,
+        };
+        for &output in &all.outputs {
+            all.uses[output] += 1;
+        }
+        for node in graph.nodes {
+            let place = all.nodes.len() as f64;
+            all.push(node, place);
+        }
+        all
+    }
+
+    /// The numbers of the nodes, those of removed ones among them, in the order they were added.
+    pub(super) fn numbers(&self) -> std::ops::Range<usize> {
+        0..self.nodes.len()
+    }
+
+    /// Node `n`, if it is still there.
+    pub(super) fn node(&self, n: usize) -> Option<&Node> {
+        self.nodes[n].as_ref().map(|placed| &placed.node)
+    }
+
+    /// The operation of node `n`, if it is an `O`.
+    pub(super) fn op<O: 'static>(&self, n: usize) -> Option<&O> {
+        self.node(n)?.op.as_any().downcast_ref()
+    }
+
+    /// The node that makes `value`, if it is an `O`.
+    pub(super) fn producer<O: 'static>(&self, value: ValueId) -> Option<usize> {
+        let n = self.producers[value]?;
+        self.op::<O>(n).map(|_| n)
+    }
+
+    /// As [`Self::producer`], if nothing but one operation needs `value`.
+    pub(super) fn sole_producer<O: 'static>(&self, value: ValueId) -> Option<usize> {
+        self.producer::<O>(value).filter(|_| self.uses[value] == 1)
+    }
+
+    /// The nodes that read `value`; none if it is an output of the whole.
+    pub(super) fn readers(&self, value: ValueId) -> Vec<usize> {
+        if self.outputs.contains(&value) {
+            return Vec::new();
+        }
+        let reads = |n: &usize| self.node(*n).is_some_and(|node| node.inputs.contains(&value));
+        self.numbers().filter(reads).collect()
+    }
+
+    /// The place of the node that makes `value` in the order of things; before everything for an
+    /// input.
+    pub(super) fn place(&self, value: ValueId) -> f64 {
+        self.producers[value].and_then(|n| self.nodes[n].as_ref()).map_or(-1.0, |at| at.place)
+    }
+
+    /// The elements of `value`, if they are known and no gradient flows there.
+    pub(super) fn constant(&self, value: ValueId) -> Option<&Tensor> {
+        self.captured[value].as_ref().filter(|tensor| !tensor.is_on_tape())
+    }
+
+    /// Whether the elements of `value` can be known at planning.
+    pub(super) fn is_constant(&self, value: ValueId) -> bool {
+        let foldable = |n: usize| {
+            let node = self.node(n)?;
+            let known = node.inputs.iter().all(|&id| self.is_constant(id));
+            Some(known && node.op.settings().is_some())
+        };
+        match self.producers[value] {
+            Some(n) => foldable(n).unwrap_or(false),
+            None => self.constant(value).is_some(),
+        }
+    }
+
+    /// The numbers of the nodes, in the order of their places.
+    pub(super) fn numbers_by_place(&self) -> Vec<usize> {
+        let mut order: Vec<(usize, f64)> = self.nodes.iter().enumerate()
+            .filter_map(|(n, placed)| Some((n, placed.as_ref()?.place)))
+            .collect();
+        order.sort_by(|(_, a), (_, b)| a.total_cmp(b));
+        order.into_iter().map(|(n, _)| n).collect()
+    }
+
+    /// Every captured tensor.
+    pub(super) fn captured(&self) -> impl Iterator<Item = (ValueId, &Tensor)> {
+        self.captured.iter().enumerate().filter_map(|(id, x)| Some((id, x.as_ref()?)))
+    }
+
+    /// Replaces node `n` by `op` of `inputs`, which makes the same value at the same place. What was
+    /// needed for the old one alone goes.
+    pub(super) fn replace<O: Op>(&mut self, n: usize, op: O, inputs: Vec<ValueId>) {
+        let Some(Placed { node, place }) = self.take(n) else { return };
+        let op = crate::ops::operation(op);
+        self.put(n, Node { op, inputs, outputs: node.outputs }, place);
+        node.inputs.into_iter().for_each(|id| self.drop_unused(id));
+    }
+
+    /// Adds `op` of `inputs` at `place`; its value.
+    pub(super) fn add<O: Op>(&mut self, op: O, inputs: Vec<ValueId>, place: f64) -> Result<ValueId> {
+        let op: Arc<dyn Operation> = crate::ops::operation(op);
+        let metas: Vec<Meta> = inputs.iter().map(|&id| self.values[id].clone()).collect();
+        let meta = op.infer(&metas)?.swap_remove(0);
+        self.values.push(meta);
+        self.producers.push(None);
+        self.uses.push(0);
+        self.captured.push(None);
+        let value = self.values.len() - 1;
+        self.push(Node { op, inputs, outputs: vec![value] }, place);
+        Ok(value)
+    }
+
+    /// Node `n` is no longer needed: its values are known to be `tensors`.
+    pub(super) fn fold(&mut self, n: usize, tensors: Vec<Tensor>) {
+        let Some(Placed { node, .. }) = self.take(n) else { return };
+        for (value, tensor) in node.outputs.into_iter().zip(tensors) {
+            self.producers[value] = None;
+            self.captured[value] = Some(tensor);
+        }
+        node.inputs.into_iter().for_each(|id| self.drop_unused(id));
+    }
+
+    /// The nodes that are left, with their places.
+    pub(super) fn into_parts(self) -> (Vec<Meta>, Vec<(Node, f64)>, Vec<Option<Tensor>>, [Vec<ValueId>; 2]) {
+        let nodes = self.nodes.into_iter().flatten().map(|placed| (placed.node, placed.place));
+        (self.values, nodes.collect(), self.captured, [self.inputs, self.outputs])
+    }
+
+    fn push(&mut self, node: Node, place: f64) {
+        self.nodes.push(None);
+        self.put(self.nodes.len() - 1, node, place);
+    }
+
+    fn put(&mut self, n: usize, node: Node, place: f64) {
+        node.inputs.iter().for_each(|&id| self.uses[id] += 1);
+        node.outputs.iter().for_each(|&id| self.producers[id] = Some(n));
+        self.nodes[n] = Some(Placed { node, place });
+    }
+
+    /// Takes node `n` out.
+    fn take(&mut self, n: usize) -> Option<Placed> {
+        let placed = self.nodes[n].take()?;
+        placed.node.inputs.iter().for_each(|&id| self.uses[id] -= 1);
+        Some(placed)
+    }
+
+    /// Removes the node that makes `value` if nobody needs any of its values, and so on.
+    fn drop_unused(&mut self, value: ValueId) {
+        let Some(n) = self.producers[value] else { return };
+        let unused = |node: &Node| node.outputs.iter().all(|&id| self.uses[id] == 0);
+        if !self.node(n).is_some_and(unused) {
+            return;
+        }
+        if let Some(Placed { node, .. }) = self.take(n) {
+            node.inputs.into_iter().for_each(|id| self.drop_unused(id));
+        }
+    }
+}
