@@ -29,7 +29,7 @@ impl Op for Softplus {
         Ok(inputs[0].clone())
     }
 
-    fn forward(&self, x: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
+    fn forward(&self, x: &[&Tensor], _: &Meta, need: &[bool]) -> Result<(Tensor, Self::Saved)> {
         let y = dispatch_float!(Self::NAME, x[0].dtype(), T => {
             // max(x, 0) + ln(1 + e⁻|x|): the same number, and eˣ cannot overflow.
             map(Self::NAME, x[0].shape(), [x[0]], |[x]: [T; 1]| x.max(0.0) + (-x.abs()).exp().ln_1p())

@@ -14,7 +14,7 @@ impl Op for Square {
         Ok(inputs[0].clone())
     }
 
-    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, Tensor)> {
+    fn forward(&self, x: &[&Tensor], _: &Meta, _: &[bool]) -> Result<(Tensor, Tensor)> {
         Ok((x[0].mul(x[0])?, x[0].clone()))
     }
 

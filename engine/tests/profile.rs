@@ -154,7 +154,7 @@ impl Op for Deep {
         Ok(inputs[0].clone())
     }
 
-    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, ())> {
+    fn forward(&self, x: &[&Tensor], _: &Meta, _: &[bool]) -> Result<(Tensor, ())> {
         let y = match self.0 {
             0 => x[0].tanh()?,
             depth => apply(Deep(depth - 1), &[x[0]])?.tanh()?,

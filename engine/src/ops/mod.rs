@@ -99,8 +99,14 @@ pub trait Op: Send + Sync + Sized + 'static {
     fn infer(&self, inputs: &[Meta]) -> Result<Meta>;
 
     /// The value, and what `backward` needs of it. `inputs` have passed `infer` and are off the
-    /// tape. `need[i]` says whether the gradient of input `i` will be asked for.
-    fn forward(&self, inputs: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)>;
+    /// tape; `out` is what `infer` returned for them. `need[i]` says whether the gradient of input
+    /// `i` will be asked for.
+    fn forward(
+        &self,
+        inputs: &[&Tensor],
+        out: &Meta,
+        need: &[bool],
+    ) -> Result<(Tensor, Self::Saved)>;
 
     /// The gradient of each input, given `dy`, that of the output; `None` where `need[i]` is false.
     /// Returns gradients and never adds them: the tape does. For an input that was broadcast, a
@@ -131,7 +137,8 @@ pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
     let detached: Vec<Tensor> = inputs.iter().map(|input| input.detach()).collect();
     let need: Vec<bool> = inputs.iter().map(|input| input.node().is_some()).collect();
     let call = || Call::new(O::NAME, &metas, &expected, || op.flops(&metas, &expected));
-    let (output, saved) = time(call(), || op.forward(&detached.iter().collect::<Vec<_>>(), &need))?;
+    let operands: Vec<&Tensor> = detached.iter().collect();
+    let (output, saved) = time(call(), || op.forward(&operands, &expected, &need))?;
     debug_assert_eq!(output.meta(), expected, "{}: forward and infer disagree", O::NAME);
     let Some(tape) = Node::tape_of(inputs) else {
         return Ok(output);

@@ -31,10 +31,9 @@ pub(super) fn apply_separable<S: Separable>(rule: S, x: &Tensor) -> Result<Tenso
 pub(crate) struct Apply<S>(pub(crate) S);
 
 impl<S: Separable> Apply<S> {
-    /// The tables along H and W for an input like `x`.
-    fn axes(&self, x: &Meta) -> Result<[Axis; 2]> {
-        let [_, _, out_h, out_w] = infer(S::NAME, x, |size| self.0.output(size))?.dims4(S::NAME)?;
-        Ok([self.0.axis(x.shape[2], out_h), self.0.axis(x.shape[3], out_w)])
+    /// The tables along H and W from an input of shape `from` to an output of shape `to`.
+    fn axes(&self, from: &[usize], to: &[usize]) -> [Axis; 2] {
+        [2, 3].map(|d| self.0.axis(from[d], to[d]))
     }
 }
 
@@ -47,8 +46,8 @@ impl<S: Separable> Op for Apply<S> {
         infer(S::NAME, &inputs[0], |size| self.0.output(size))
     }
 
-    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, Tables)> {
-        let [rows, cols] = self.axes(&x[0].meta())?;
+    fn forward(&self, x: &[&Tensor], out: &Meta, _: &[bool]) -> Result<(Tensor, Tables)> {
+        let [rows, cols] = self.axes(x[0].shape(), &out.shape);
         Ok((resample(S::NAME, x[0], &rows, &cols)?, Tables(rows, cols)))
     }
 

@@ -101,8 +101,8 @@ impl Op for Add {
         infer(Self::NAME, inputs)
     }
 
-    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, ())> {
-        Ok((binary(Self::NAME, x[0], x[1], |a, b| a + b, |a, b| a + b)?, ()))
+    fn forward(&self, x: &[&Tensor], out: &Meta, _: &[bool]) -> Result<(Tensor, ())> {
+        Ok((binary(Self::NAME, out, x[0], x[1], |a, b| a + b, |a, b| a + b)?, ()))
     }
 
     fn backward(&self, (): (), dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
@@ -122,8 +122,8 @@ impl Op for Sub {
         infer(Self::NAME, inputs)
     }
 
-    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, ())> {
-        Ok((binary(Self::NAME, x[0], x[1], |a, b| a - b, |a, b| a - b)?, ()))
+    fn forward(&self, x: &[&Tensor], out: &Meta, _: &[bool]) -> Result<(Tensor, ())> {
+        Ok((binary(Self::NAME, out, x[0], x[1], |a, b| a - b, |a, b| a - b)?, ()))
     }
 
     fn backward(&self, (): (), dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
@@ -144,8 +144,8 @@ impl Op for Mul {
         infer(Self::NAME, inputs)
     }
 
-    fn forward(&self, x: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
-        let y = binary(Self::NAME, x[0], x[1], |a, b| a * b, |a, b| a * b)?;
+    fn forward(&self, x: &[&Tensor], out: &Meta, need: &[bool]) -> Result<(Tensor, Self::Saved)> {
+        let y = binary(Self::NAME, out, x[0], x[1], |a, b| a * b, |a, b| a * b)?;
         Ok((y, (keep(need[1], x[0]), keep(need[0], x[1]))))
     }
 
@@ -172,8 +172,8 @@ impl Op for Div {
         infer(Self::NAME, inputs)
     }
 
-    fn forward(&self, x: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
-        let y = binary(Self::NAME, x[0], x[1], |a, b| a / b, |a, b| a / b)?;
+    fn forward(&self, x: &[&Tensor], out: &Meta, need: &[bool]) -> Result<(Tensor, Self::Saved)> {
+        let y = binary(Self::NAME, out, x[0], x[1], |a, b| a / b, |a, b| a / b)?;
         let quotient = keep(need[1], &y);
         Ok((y, (x[1].detach(), quotient)))
     }
@@ -209,7 +209,7 @@ impl Op for Affine {
         Ok(inputs[0].clone())
     }
 
-    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, ())> {
+    fn forward(&self, x: &[&Tensor], _: &Meta, _: &[bool]) -> Result<(Tensor, ())> {
         on_gpu!(x[0], gpu => {
             Ok((crate::cuda::pointwise(gpu, Self::NAME, x[0].shape(), x, [self.scale, self.shift])?, ()))
         });
@@ -242,16 +242,16 @@ fn infer(op: &'static str, inputs: &[Meta]) -> Result<Meta> {
 /// One closure, given once per compute dtype.
 fn binary(
     op: &'static str,
+    out: &Meta,
     a: &Tensor,
     b: &Tensor,
     single: impl Fn(f32, f32) -> f32 + Sync,
     double: impl Fn(f64, f64) -> f64 + Sync,
 ) -> Result<Tensor> {
-    let shape = broadcast_shape(op, a.shape(), b.shape())?;
-    on_gpu!(a, gpu => crate::cuda::pointwise(gpu, op, &shape, &[a, b], [0.0; 2]));
+    on_gpu!(a, gpu => crate::cuda::pointwise(gpu, op, &out.shape, &[a, b], [0.0; 2]));
     match a.dtype() {
-        DType::F32 => map(op, &shape, [a, b], |[a, b]| single(a, b)),
-        DType::F64 => map(op, &shape, [a, b], |[a, b]| double(a, b)),
+        DType::F32 => map(op, &out.shape, [a, b], |[a, b]| single(a, b)),
+        DType::F64 => map(op, &out.shape, [a, b], |[a, b]| double(a, b)),
         other => Err(Error::dtype(op, "f32 or f64", other)),
     }
 }

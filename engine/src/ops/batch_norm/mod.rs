@@ -140,7 +140,7 @@ impl Op for BatchNorm {
         infer(inputs)
     }
 
-    fn forward(&self, inputs: &[&Tensor], need: &[bool]) -> Result<(Tensor, Saved)> {
+    fn forward(&self, inputs: &[&Tensor], _: &Meta, need: &[bool]) -> Result<(Tensor, Saved)> {
         self.0.forward(NAME, inputs, need)
     }
 

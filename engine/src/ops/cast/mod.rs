@@ -41,7 +41,7 @@ impl Op for Cast {
         Ok(Meta { dtype: self.to, ..inputs[0].clone() })
     }
 
-    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, ())> {
+    fn forward(&self, x: &[&Tensor], _: &Meta, _: &[bool]) -> Result<(Tensor, ())> {
         Ok((cast(x[0], self.to)?, ()))
     }
 

@@ -80,21 +80,19 @@ impl Op for Concat {
         Ok(joined)
     }
 
-    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, Sizes)> {
+    fn forward(&self, x: &[&Tensor], out: &Meta, _: &[bool]) -> Result<(Tensor, Sizes)> {
         let sizes = Sizes(x.iter().map(|x| x.shape()[self.dim]).collect());
-        let mut shape = x[0].shape().to_vec();
-        shape[self.dim] = sizes.0.iter().sum();
-        let layout = Layout::new(&shape);
+        let layout = Layout::new(&out.shape);
         on_gpu!(x[0], gpu => {
-            let y = Tensor::new_on_gpu(gpu, &shape, x[0].dtype())?;
+            let y = Tensor::new_on_gpu(gpu, &out.shape, out.dtype)?;
             for (x, part) in x.iter().zip(sizes.parts(&layout, self.dim)) {
                 crate::cuda::copy_region(gpu, Self::NAME, &y, &part, x)?;
             }
             Ok((y, sizes))
         });
-        let y = dispatch_element!(x[0].dtype(), T => Tensor::build_in(layout.clone(), |out: &mut [T]| {
+        let y = dispatch_element!(x[0].dtype(), T => Tensor::build_in(layout.clone(), |y: &mut [T]| {
             for (x, part) in x.iter().zip(sizes.parts(&layout, self.dim)) {
-                write_region(out, &part, x.raw(), x.layout());
+                write_region(y, &part, x.raw(), x.layout());
             }
         }));
         Ok((y, sizes))

@@ -195,8 +195,12 @@ impl Op for Conv2d {
         }
     }
 
-    fn forward(&self, inputs: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
-        let shape = self.infer(&inputs.iter().map(|input| input.meta()).collect::<Vec<_>>())?.shape;
+    fn forward(
+        &self,
+        inputs: &[&Tensor],
+        out: &Meta,
+        need: &[bool],
+    ) -> Result<(Tensor, Self::Saved)> {
         let (bias, residual) = self.optional();
         let part = |i: Option<usize>| i.map(|i| inputs[i]);
         let operands = Operands {
@@ -206,7 +210,7 @@ impl Op for Conv2d {
             bias: part(bias),
             residual: part(residual),
         };
-        forward(Direction::InToOut, self.options, self.gelu, operands, &shape, need)
+        forward(Direction::InToOut, self.options, self.gelu, operands, &out.shape, need)
     }
 
     fn backward(

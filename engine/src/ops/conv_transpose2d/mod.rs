@@ -99,11 +99,15 @@ impl Op for ConvTranspose2d {
         }
     }
 
-    fn forward(&self, inputs: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
-        let shape = self.infer(&inputs.iter().map(|input| input.meta()).collect::<Vec<_>>())?.shape;
+    fn forward(
+        &self,
+        inputs: &[&Tensor],
+        out: &Meta,
+        need: &[bool],
+    ) -> Result<(Tensor, Self::Saved)> {
         let (packed, bias) = (self.packed.as_ref(), inputs.get(2).copied());
         let operands = Operands { x: inputs[0], weight: inputs[1], packed, bias, residual: None };
-        conv2d::forward(Direction::OutToIn, self.options, self.gelu(), operands, &shape, need)
+        conv2d::forward(Direction::OutToIn, self.options, self.gelu(), operands, &out.shape, need)
     }
 
     fn backward(

@@ -99,7 +99,12 @@ impl Op for DynamicFilter {
         }
     }
 
-    fn forward(&self, inputs: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
+    fn forward(
+        &self,
+        inputs: &[&Tensor],
+        _: &Meta,
+        need: &[bool],
+    ) -> Result<(Tensor, Self::Saved)> {
         let (x, taps) = (inputs[0], inputs[1]);
         let y = kernel::forward(x, taps, inputs.get(2).copied(), self.padding)?;
         Ok((y, (keep(need[1], x), keep(need[0], taps), Shape(taps.shape().to_vec()))))

@@ -72,7 +72,12 @@ impl Op for FrequencyL1 {
         Ok(Meta { shape: vec![], dtype: x.dtype })
     }
 
-    fn forward(&self, inputs: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
+    fn forward(
+        &self,
+        inputs: &[&Tensor],
+        _: &Meta,
+        need: &[bool],
+    ) -> Result<(Tensor, Self::Saved)> {
         let shape = inputs[0].shape();
         on_gpu!(inputs[0], gpu => {
             let (value, kept) = cuda::forward(gpu, inputs, self.norm, need[0] || need[1])?;

@@ -33,7 +33,7 @@ impl Op for GeluOp {
         Ok(inputs[0].clone())
     }
 
-    fn forward(&self, x: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
+    fn forward(&self, x: &[&Tensor], _: &Meta, need: &[bool]) -> Result<(Tensor, Self::Saved)> {
         on_gpu!(x[0], gpu => {
             let y = crate::cuda::pointwise(gpu, Self::NAME, x[0].shape(), x, [0.0; 2])?;
             Ok((y, keep(need[0], x[0])))

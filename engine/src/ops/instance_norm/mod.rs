@@ -37,7 +37,7 @@ impl Op for InstanceNorm {
         infer(inputs)
     }
 
-    fn forward(&self, inputs: &[&Tensor], need: &[bool]) -> Result<(Tensor, Saved)> {
+    fn forward(&self, inputs: &[&Tensor], _: &Meta, need: &[bool]) -> Result<(Tensor, Saved)> {
         self.0.forward(NAME, inputs, need)
     }
 

@@ -39,8 +39,8 @@ impl Op for MatMul {
         Ok(Meta { shape: product_shape(&a.shape, &b.shape)?, dtype: a.dtype })
     }
 
-    fn forward(&self, x: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
-        Ok((product(x[0], x[1])?, (keep(need[1], x[0]), keep(need[0], x[1]))))
+    fn forward(&self, x: &[&Tensor], out: &Meta, need: &[bool]) -> Result<(Tensor, Self::Saved)> {
+        Ok((product(&out.shape, x[0], x[1])?, (keep(need[1], x[0]), keep(need[0], x[1]))))
     }
 
     fn backward(
@@ -49,8 +49,9 @@ impl Op for MatMul {
         dy: &Tensor,
         _: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        let da = b.map(|b| product(dy, &transposed(&b))).transpose()?;
-        let db = a.map(|a| product(&transposed(&a), dy)).transpose()?;
+        let by = |a: &Tensor, b: &Tensor| product(&product_shape(a.shape(), b.shape())?, a, b);
+        let da = b.map(|b| by(dy, &transposed(&b))).transpose()?;
+        let db = a.map(|a| by(&transposed(&a), dy)).transpose()?;
         Ok(vec![da, db])
     }
 
@@ -73,8 +74,8 @@ fn product_shape(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
     Ok(shape)
 }
 
-fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let shape = product_shape(a.shape(), b.shape())?;
+/// The product of `a` and `b`, of `shape`.
+fn product(shape: &[usize], a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (batch, [m, n]) =
         (&shape[..shape.len() - 2], [shape[shape.len() - 2], shape[shape.len() - 1]]);
     let k = a.shape()[a.rank() - 1];
@@ -87,8 +88,8 @@ fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
             b.layout().broadcast_to(MatMul::NAME, &[batch, &[k, n]].concat())?,
         ),
     };
-    on_gpu!(a, gpu => cuda::product(gpu, &shape, [a, b], [&a_layout, &b_layout])?.standard());
-    let (out, layouts) = (Layout::row_major(&shape), [&a_layout, &b_layout]);
+    on_gpu!(a, gpu => cuda::product(gpu, shape, [a, b], [&a_layout, &b_layout])?.standard());
+    let (out, layouts) = (Layout::row_major(shape), [&a_layout, &b_layout]);
     // The numbers are columns to a panel: as many as fill two registers.
     let product = match a.dtype() {
         DType::F32 => Tensor::build_in(out, |out| {

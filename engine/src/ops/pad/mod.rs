@@ -110,7 +110,7 @@ impl<const REFLECT: bool> Op for Pad<REFLECT> {
         Ok(meta)
     }
 
-    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, ())> {
+    fn forward(&self, x: &[&Tensor], _: &Meta, _: &[bool]) -> Result<(Tensor, ())> {
         on_gpu!(x[0], gpu => Ok((cuda::forward(gpu, self, x[0])?, ())));
         let [_, _, h, w] = x[0].dims4(Self::NAME)?;
         let [rows, columns] = self.lists(h, w);

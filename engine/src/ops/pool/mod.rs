@@ -154,7 +154,7 @@ impl Op for MaxPool2d {
         infer(Self::NAME, &inputs[0], |size| self.0.output(size))
     }
 
-    fn forward(&self, x: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
+    fn forward(&self, x: &[&Tensor], _: &Meta, need: &[bool]) -> Result<(Tensor, Self::Saved)> {
         Ok((max::forward(x[0], self.0)?, super::keep(need[0], x[0])))
     }
 

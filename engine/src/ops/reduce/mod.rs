@@ -92,7 +92,7 @@ impl Op for Sum {
         infer(Self::NAME, &inputs[0], &self.dims)
     }
 
-    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, Shape)> {
+    fn forward(&self, x: &[&Tensor], _: &Meta, _: &[bool]) -> Result<(Tensor, Shape)> {
         Ok((kernel::sum(x[0], &self.dims, self.scale)?, Shape(x[0].shape().to_vec())))
     }
 
@@ -127,7 +127,7 @@ impl Op for Max {
         Ok(meta)
     }
 
-    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, Self::Saved)> {
+    fn forward(&self, x: &[&Tensor], _: &Meta, _: &[bool]) -> Result<(Tensor, Self::Saved)> {
         let y = kernel::max(x[0], &self.dims)?;
         Ok((y.clone(), (x[0].detach(), y)))
     }

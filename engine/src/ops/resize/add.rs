@@ -77,7 +77,7 @@ impl Op for AddBilinear {
         Ok(x)
     }
 
-    fn forward(&self, inputs: &[&Tensor], need: &[bool]) -> Result<(Tensor, Kept)> {
+    fn forward(&self, inputs: &[&Tensor], _: &Meta, need: &[bool]) -> Result<(Tensor, Kept)> {
         let (x, others) = (inputs[0], &inputs[1..]);
         let tables = self.tables(x, others);
         let recorded = need.contains(&true);

@@ -45,7 +45,7 @@ impl Op for Rfft2 {
         Ok(Meta { shape: vec![n, c, h, w / 2 + 1, 2], dtype: x.dtype })
     }
 
-    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, Shape)> {
+    fn forward(&self, x: &[&Tensor], _: &Meta, _: &[bool]) -> Result<(Tensor, Shape)> {
         Ok((kernel::forward(Self::NAME, x[0])?, Shape(x[0].shape().to_vec())))
     }
 

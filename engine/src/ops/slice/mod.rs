@@ -65,7 +65,7 @@ impl Op for Slice {
         Ok(Meta { shape, dtype: inputs[0].dtype })
     }
 
-    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, Shape)> {
+    fn forward(&self, x: &[&Tensor], _: &Meta, _: &[bool]) -> Result<(Tensor, Shape)> {
         Ok((x[0].view(self.of(x[0].layout())), Shape(x[0].shape().to_vec())))
     }
 

@@ -39,7 +39,7 @@ impl Op for Softmax {
         Ok(inputs[0].clone())
     }
 
-    fn forward(&self, x: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
+    fn forward(&self, x: &[&Tensor], _: &Meta, need: &[bool]) -> Result<(Tensor, Self::Saved)> {
         on_gpu!(x[0], gpu => {
             let y = cuda::forward(gpu, x[0], self.dim)?;
             let kept = keep(need[0], &y);

@@ -189,7 +189,7 @@ impl<F: Function> Op for Elementwise<F> {
         Ok(inputs[0].clone())
     }
 
-    fn forward(&self, x: &[&Tensor], need: &[bool]) -> Result<(Tensor, Self::Saved)> {
+    fn forward(&self, x: &[&Tensor], _: &Meta, need: &[bool]) -> Result<(Tensor, Self::Saved)> {
         let y = self.value(x[0])?;
         let kept = match F::KEEPS {
             Keeps::X => keep(need[0], x[0]),

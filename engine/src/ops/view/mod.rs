@@ -75,7 +75,7 @@ impl Op for Reshape {
         Ok(Meta { shape: self.shape.clone(), dtype: inputs[0].dtype })
     }
 
-    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, Shape)> {
+    fn forward(&self, x: &[&Tensor], _: &Meta, _: &[bool]) -> Result<(Tensor, Shape)> {
         Ok((reshaped(x[0], &self.shape)?, Shape(x[0].shape().to_vec())))
     }
 
@@ -123,7 +123,7 @@ impl Op for Permute {
         Ok(Meta { shape: self.dims.iter().map(|&d| shape[d]).collect(), dtype: inputs[0].dtype })
     }
 
-    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, ())> {
+    fn forward(&self, x: &[&Tensor], _: &Meta, _: &[bool]) -> Result<(Tensor, ())> {
         Ok((x[0].view(x[0].layout().permute(&self.dims)), ()))
     }
 
@@ -154,7 +154,7 @@ impl Op for BroadcastTo {
         Ok(Meta { shape: self.shape.clone(), dtype: inputs[0].dtype })
     }
 
-    fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, ())> {
+    fn forward(&self, x: &[&Tensor], _: &Meta, _: &[bool]) -> Result<(Tensor, ())> {
         Ok((x[0].view(x[0].layout().broadcast_to(Self::NAME, &self.shape)?), ()))
     }
 
