@@ -6,7 +6,7 @@
 //! timed; without `--bench`, as `cargo test --benches` runs it, it is compared with it on a small
 //! map and not timed.
 
-use engine::{Around, Conv2dOptions, DType, Isa, PackedWeight, Rng, Tensor};
+use engine::{Conv2dOptions, DType, Error, Isa, Planner, Rng, Tensor};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::array::from_fn;
 use std::hint::black_box;
@@ -162,7 +162,9 @@ struct Problem {
     size: Size,
     x: Tensor,
     weight: Tensor,
-    packed: PackedWeight,
+    /// The convolution alone, and with what is around it in the network.
+    plain: Planner,
+    fused: Planner,
     /// Each pixel's channels twice.
     twice: Tensor,
     residual: Tensor,
@@ -176,9 +178,10 @@ impl Problem {
         let x = Tensor::randn(&[1, channels, side, side], DType::F32, &mut rng);
         let weight = Tensor::randn(&[channels, channels, 3, 3], DType::F32, &mut rng);
         let residual = Tensor::randn(&[1, channels, side, side], DType::F32, &mut rng);
-        let packed = PackedWeight::new(&weight, SAME).unwrap();
+        let planner = || Planner::new(std::slice::from_ref(&weight));
+        let (plain, fused) = (planner(), planner());
         let twice = Tensor::concat(&[&x, &x], 1).unwrap();
-        Self { size, x, weight, packed, twice, residual }
+        Self { size, x, weight, plain, fused, twice, residual }
     }
 
     fn ladders(&self) -> [Ladder<'_>; 3] {
@@ -204,10 +207,8 @@ impl Problem {
             Rung { isa: Isa::Avx2, ..rung("the engine's tiles, 6 × 16, AVX2", || self.direct()) },
             Rung { isa: Isa::Avx512, ..rung("… 16 × 16, AVX-512", || self.direct()) },
             rung("Winograd, F(4×4, 3×3)", || self.x.conv2d(&self.weight, None, SAME).unwrap()),
-            rung("… with weights transformed beforehand", || {
-                self.winograd(&self.x, Around::default())
-            }),
-            Rung { single: false, ..rung(&all, || self.winograd(&self.x, Around::default())) },
+            rung("… with weights transformed beforehand", || self.winograd(&self.x)),
+            Rung { single: false, ..rung(&all, || self.winograd(&self.x)) },
         ];
         Ladder { title: "a convolution".into(), want: self.defined(&self.x), rungs }
     }
@@ -223,28 +224,25 @@ impl Problem {
     }
 
     fn surrounded(&self) -> Ladder<'_> {
-        let x = self.x.gelu().unwrap();
-        let sums = self.defined(&x).into_iter().zip(numbers(&self.residual));
-        let separate = || {
-            self.winograd(&self.x.gelu().unwrap(), Around::default()).add(&self.residual).unwrap()
-        };
+        let sums = self.defined(&self.x).into_iter().zip(numbers(&self.residual));
+        let sums: Vec<f32> = sums.map(|(y, r)| y + r).collect();
+        let want = numbers(&Tensor::from_slice(&sums, &[sums.len()]).unwrap().gelu().unwrap());
+        let separate = || self.winograd(&self.x).add(&self.residual).unwrap().gelu().unwrap();
         let fused = || {
-            self.winograd(
-                &self.x,
-                Around { gelu_input: true, residual: Some(&self.residual), ..Around::default() },
-            )
+            let inputs = vec![self.x.clone(), self.residual.clone()];
+            let run = |x: &[Tensor]| {
+                let y = x[0].conv2d(&self.weight, None, SAME)?.add(&x[1])?.gelu()?;
+                Ok::<_, Error>(vec![y])
+            };
+            self.fused.run(inputs, run).unwrap().swap_remove(0)
         };
         let both = vec![
-            rung("GELU, convolution, addition", separate),
+            rung("convolution, addition, GELU", separate),
             rung("… in one", fused),
             Rung { single: false, ..rung("the three, on all threads", separate) },
             Rung { single: false, ..rung("… in one", fused) },
         ];
-        Ladder {
-            title: "what surrounds it".into(),
-            want: sums.map(|(y, r)| y + r).collect(),
-            rungs: both,
-        }
+        Ladder { title: "what surrounds it".into(), want, rungs: both }
     }
 
     fn defined(&self, x: &Tensor) -> Vec<f32> {
@@ -278,9 +276,9 @@ impl Problem {
         self.twice.conv2d(&self.weight, None, Conv2dOptions { groups: 2, ..SAME }).unwrap()
     }
 
-    fn winograd(&self, x: &Tensor, around: Around<'_>) -> Tensor {
-        x.conv2d_with(&self.weight, None, SAME, Around { packed: Some(&self.packed), ..around })
-            .unwrap()
+    fn winograd(&self, x: &Tensor) -> Tensor {
+        let run = |x: &[Tensor]| Ok::<_, Error>(vec![x[0].conv2d(&self.weight, None, SAME)?]);
+        self.plain.run(vec![x.clone()], run).unwrap().swap_remove(0)
     }
 }
 

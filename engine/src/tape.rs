@@ -23,6 +23,7 @@
 use crate::profile::{Call, time};
 use crate::tensor::Meta;
 use crate::{Error, Result, Tensor};
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -245,8 +246,8 @@ impl Tape {
 
 impl Node {
     /// The tape of the first of `tensors` that is on one.
-    pub(crate) fn tape_of(tensors: &[&Tensor]) -> Option<Tape> {
-        tensors.iter().find_map(|tensor| tensor.node()).map(|node| node.tape.clone())
+    pub(crate) fn tape_of<T: Borrow<Tensor>>(tensors: &[T]) -> Option<Tape> {
+        tensors.iter().find_map(|tensor| tensor.borrow().node()).map(|node| node.tape.clone())
     }
 }
 

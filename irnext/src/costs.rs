@@ -82,9 +82,7 @@ impl Costs {
 /// Every use of a layer, in order of execution, when `model` restores one image of `size`×`size`
 /// pixels.
 ///
-/// Nothing of that size is computed. The network runs on the smallest image whose maps all have
-/// sides of two or more, and every map is then enlarged: all of them grow with the image, in exact
-/// proportion, but for those of side 1, which are LAM's global averages.
+/// Nothing is computed: the network is traced.
 ///
 /// # Errors
 /// If the network takes no image of that size.
@@ -97,23 +95,11 @@ pub fn layers(model: &Model, size: usize) -> Result<Vec<Cost>> {
             ),
         });
     }
-    // At a side of `multiple`, the smallest map would have a single pixel, and look like an
-    // average.
-    let small = least.max(2 * multiple);
     let cx = Context::inference(&model.params);
     cx.count_costs();
-    model.network.forward(&cx, &Tensor::zeros(&[1, 3, small, small], DType::F32))?;
-    let mut costs = cx.finish().costs;
-    for side in costs
-        .iter_mut()
-        .flat_map(|cost| [&mut cost.input, &mut cost.output])
-        .flat_map(|shape| &mut shape[2..])
-    {
-        if *side > 1 {
-            *side = *side * size / small;
-        }
-    }
-    Ok(costs)
+    let x = Tensor::zeros(&[1, 3, 1, 1], DType::F32).broadcast_to(&[1, 3, size, size])?;
+    engine::infer(&[&x], |x| Ok::<_, Error>(model.network.forward(&cx, &x[0])?.into()))?;
+    Ok(cx.finish().costs)
 }
 
 fn pixels(shape: &[usize]) -> u64 {

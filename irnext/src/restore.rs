@@ -20,9 +20,9 @@ const TILE: usize = 1024;
 const OVERLAP: usize = 128;
 
 /// Restores `image`, whatever its size.
-pub fn restore(model: &FrozenModel<'_>, image: &Image) -> Result<Image> {
-    let one_piece = |image: &Image| one_piece(model.config, image, |x| model.predict(x));
-    if is_one_piece(model.config, image.width, image.height) {
+pub fn restore(model: &FrozenModel, image: &Image) -> Result<Image> {
+    let one_piece = |image: &Image| one_piece(&model.config, image, |x| model.predict(x));
+    if is_one_piece(&model.config, image.width, image.height) {
         return one_piece(image);
     }
     let (mut sum, mut weights) =

@@ -15,7 +15,10 @@ use crate::profile::{Call, time};
 use crate::sweep::Room;
 use crate::tape::Node;
 use crate::tensor::Meta;
+use crate::trace::{self, Operation};
 use crate::{Error, Result, Tensor};
+use std::any::Any;
+use std::sync::Arc;
 
 /// Leaves for the room's CUDA side where `$tensor` is on a GPU: returns `$run`, in which `$gpu` is
 /// that GPU.
@@ -118,6 +121,23 @@ pub trait Op: Send + Sync + Sized + 'static {
         need: &[bool],
     ) -> Result<Vec<Option<Tensor>>>;
 
+    /// The input in whose memory the result may be made, if there is one of its shape and dtype.
+    fn reuses(&self) -> Option<usize> {
+        None
+    }
+
+    /// As [`Op::forward`], into the memory of `onto`, the input that [`Op::reuses`] names: nothing is
+    /// recorded, and nobody else holds it. `others` are the rest of the inputs.
+    fn forward_onto(&self, _others: &[&Tensor], _onto: Tensor) -> Result<Tensor> {
+        Err(Error::tape(Self::NAME, "cannot compute in the memory of an input"))
+    }
+
+    /// What tells this operation from others of its name, if the result depends on nothing but that
+    /// and the inputs. Where all inputs are constants, a plan then computes it once.
+    fn settings(&self) -> Option<String> {
+        None
+    }
+
     /// What profiles count as the cost of `forward`: two floating-point operations for each
     /// multiply-add that the definition asks for, borders included, whatever the kernel saves or
     /// wastes. Only products are counted: of the first two inputs, the gradient of either being as
@@ -128,28 +148,86 @@ pub trait Op: Send + Sync + Sized + 'static {
 }
 
 /// Runs `op`: checks the inputs, computes, and records it if an input is on a tape. A profile is
-/// told of both passes.
+/// told of both passes. While this thread traces a computation, `op` is only noted.
 pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
     let metas: Vec<Meta> = inputs.iter().map(|input| input.meta()).collect();
-    let expected = op.infer(&metas)?;
+    let out = op.infer(&metas)?;
     one_device(O::NAME, inputs)?;
+    let op = Arc::new(op);
+    if let Some(mut noted) = trace::note(|| Arc::new(Applied(op.clone())), inputs, &[out.clone()])?
+    {
+        return Ok(noted.swap_remove(0));
+    }
+    compute(&op, inputs.iter().map(|&input| input.clone()).collect(), &metas, &out)
+}
+
+/// Computes what passed [`Op::infer`].
+fn compute<O: Op>(
+    op: &Arc<O>,
+    mut inputs: Vec<Tensor>,
+    metas: &[Meta],
+    out: &Meta,
+) -> Result<Tensor> {
     interrupt::check(O::NAME)?;
-    let detached: Vec<Tensor> = inputs.iter().map(|input| input.detach()).collect();
-    let need: Vec<bool> = inputs.iter().map(|input| input.node().is_some()).collect();
-    let call = || Call::new(O::NAME, &metas, &expected, || op.flops(&metas, &expected));
-    let operands: Vec<&Tensor> = detached.iter().collect();
-    let (output, saved) = time(call(), || op.forward(&operands, &expected, &need))?;
-    debug_assert_eq!(output.meta(), expected, "{}: forward and infer disagree", O::NAME);
-    let Some(tape) = Node::tape_of(inputs) else {
+    inputs.iter().try_for_each(|input| input.require_elements(O::NAME))?;
+    let call = || Call::new(O::NAME, metas, out, || op.flops(metas, out));
+    let Some(tape) = Node::tape_of(&inputs) else {
+        if let Some(place) = op.reuses().filter(|&place| inputs[place].is_exclusive()) {
+            let onto = inputs.remove(place);
+            let others: Vec<&Tensor> = inputs.iter().collect();
+            return time(call(), || op.forward_onto(&others, onto));
+        }
+        let (operands, need): (Vec<&Tensor>, _) =
+            (inputs.iter().collect(), vec![false; inputs.len()]);
+        let (output, _) = time(call(), || op.forward(&operands, out, &need))?;
+        debug_assert_eq!(output.meta(), *out, "{}: forward and infer disagree", O::NAME);
         return Ok(output);
     };
+    let detached: Vec<Tensor> = inputs.iter().map(Tensor::detach).collect();
+    let need: Vec<bool> = inputs.iter().map(Tensor::is_on_tape).collect();
+    let operands: Vec<&Tensor> = detached.iter().collect();
+    let (output, saved) = time(call(), || op.forward(&operands, out, &need))?;
+    debug_assert_eq!(output.meta(), *out, "{}: forward and infer disagree", O::NAME);
     let (kept, call) = (saved.bytes(), call().map(|call| call.backward(&need)));
+    let op = op.clone();
     let backward = move |dy: Vec<Option<Tensor>>| match dy.into_iter().next().flatten() {
         Some(dy) => time(call, || op.backward(saved, &dy, &need)),
         None => Ok(vec![None; need.len()]),
     };
-    let outputs = tape.record(O::NAME, inputs, vec![output], kept, Box::new(backward))?;
+    let inputs: Vec<&Tensor> = inputs.iter().collect();
+    let outputs = tape.record(O::NAME, &inputs, vec![output], kept, Box::new(backward))?;
     Ok(outputs.into_iter().next().expect("one output was recorded"))
+}
+
+/// An operation as the nodes of a traced graph hold it.
+struct Applied<O>(Arc<O>);
+
+/// `op`, to be put into a traced graph.
+pub(crate) fn operation<O: Op>(op: O) -> Arc<dyn Operation> {
+    Arc::new(Applied(Arc::new(op)))
+}
+
+impl<O: Op> Operation for Applied<O> {
+    fn name(&self) -> &'static str {
+        O::NAME
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Vec<Meta>> {
+        Ok(vec![self.0.infer(inputs)?])
+    }
+
+    fn compute(&self, inputs: Vec<Tensor>, outputs: &[Meta]) -> Result<Vec<Tensor>> {
+        let metas: Vec<Meta> = inputs.iter().map(Tensor::meta).collect();
+        Ok(vec![compute(&self.0, inputs, &metas, &outputs[0])?])
+    }
+
+    fn settings(&self) -> Option<String> {
+        self.0.settings()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        &*self.0
+    }
 }
 
 /// An error if the inputs are not all on one device.
@@ -161,33 +239,6 @@ fn one_device(op: &'static str, inputs: &[&Tensor]) -> Result<()> {
         }
         None => Ok(()),
     }
-}
-
-/// As [`apply`] with `onto` as input number `place`, for an operation whose result has that input's
-/// shape and can be made in its memory: by `in_place`, where nothing is recorded and nobody else
-/// holds `onto`.
-pub(crate) fn apply_onto<O: Op>(
-    op: O,
-    others: &[&Tensor],
-    place: usize,
-    mut onto: Tensor,
-    in_place: impl FnOnce(&O, &mut Tensor) -> Result<()>,
-) -> Result<Tensor> {
-    let (before, after) = others.split_at(place);
-    let inputs: Vec<&Tensor> =
-        before.iter().copied().chain([&onto]).chain(after.iter().copied()).collect();
-    if Node::tape_of(&inputs).is_some() || !onto.is_exclusive() {
-        return apply(op, &inputs);
-    }
-    let metas: Vec<Meta> = inputs.iter().map(|input| input.meta()).collect();
-    let expected = op.infer(&metas)?;
-    one_device(O::NAME, &inputs)?;
-    interrupt::check(O::NAME)?;
-    debug_assert_eq!(expected, onto.meta(), "{}: the result does not fit into its input", O::NAME);
-    time(Call::new(O::NAME, &metas, &expected, || op.flops(&metas, &expected)), || {
-        in_place(&op, &mut onto)
-    })?;
-    Ok(onto)
 }
 
 /// What an operation keeps for its backward pass.

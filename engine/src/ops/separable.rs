@@ -68,7 +68,7 @@ pub(super) fn resample(op: &'static str, x: &Tensor, rows: &Axis, cols: &Axis) -
 }
 
 /// Kept for the backward pass; they cost no tensor memory.
-struct Tables(Axis, Axis);
+pub(crate) struct Tables(Axis, Axis);
 
 impl Saved for Tables {
     fn bytes(&self) -> usize {

@@ -32,6 +32,12 @@ impl Constants {
     pub(super) fn new(known: &[Tensor]) -> Self {
         Self { known: known.to_vec(), ..Self::default() }
     }
+
+    /// How many weights are packed.
+    #[cfg(test)]
+    pub(super) fn packed_weights(&self) -> usize {
+        self.packed.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
 }
 
 /// Computes what can be computed now. What is made of known constants is made once for all plans.
@@ -77,10 +83,12 @@ pub(super) fn apply(graph: &mut PlanGraph, constants: &Constants) -> Result<()> 
 fn pack(graph: &mut PlanGraph, constants: &Constants, keys: &HashMap<usize, Key>) -> Result<()> {
     for n in graph.numbers() {
         let Some(inputs) = graph.node(n).map(|node| node.inputs.clone()) else { continue };
-        let weight = inputs.get(1).and_then(|&id| Some((graph.constant(id)?.clone(), keys.get(&id))));
+        let weight =
+            inputs.get(1).and_then(|&id| Some((graph.constant(id)?.clone(), keys.get(&id))));
         let Some((weight, key)) = weight else { continue };
         if let Some(conv) = graph.op::<Conv2d>(n).cloned() {
-            let packed = packed(constants, key, format!("{:?}", conv.options), || conv.pack(&weight))?;
+            let packed =
+                packed(constants, key, format!("{:?}", conv.options), || conv.pack(&weight))?;
             graph.replace(n, conv.with_packed(packed), inputs);
         } else if let Some(conv) = graph.op::<ConvTranspose2d>(n).cloned() {
             let settings = format!("transposed {:?}", conv.options);

@@ -124,7 +124,7 @@ fn sum(graph: &mut PlanGraph, n: usize) -> Result<()> {
         if let Some(filter) = graph.sole_producer::<DynamicFilter>(value)
             && let [n_images, channels, 1, 1] = graph.values[other].shape[..]
             && graph.values[value].shape[..2] == [n_images, channels]
-            && let Some(shifted) = graph.op::<DynamicFilter>(filter).and_then(DynamicFilter::shifted)
+            && let Some(shifted) = graph.op::<DynamicFilter>(filter).map(DynamicFilter::shifted)
         {
             let mut inputs = graph.node(filter).map(|node| node.inputs.clone()).unwrap_or_default();
             if inputs.len() == 2 {
@@ -215,7 +215,9 @@ fn gelu_before_convolution(graph: &mut PlanGraph, n: usize) {
 /// part of the weight. Nothing is joined, and the map that was there first is let go before the
 /// next one is made. The order of the sum differs, and so does its rounding.
 fn joined_convolution(graph: &mut PlanGraph, n: usize) -> Result<()> {
-    let Some(conv) = graph.op::<Conv2d>(n).filter(|op| op.joins()).cloned() else { return Ok(()) };
+    let Some(conv) = graph.op::<Conv2d>(n).filter(|op| op.is_sum_over_parts()).cloned() else {
+        return Ok(());
+    };
     let Some(operands) = graph.node(n).map(|node| node.inputs.clone()) else { return Ok(()) };
     let Some(concat) = graph.sole_producer::<Concat>(operands[0]) else { return Ok(()) };
     if graph.op::<Concat>(concat).is_none_or(|op| op.dim != 1) {
@@ -231,24 +233,21 @@ fn joined_convolution(graph: &mut PlanGraph, n: usize) -> Result<()> {
     }
     // The map that is there first comes first.
     parts.sort_by(|a, b| graph.place(a.0).total_cmp(&graph.place(b.0)));
-    let weight = operands[1];
-    let mut op = conv.without_gelu();
-    let mut rest = operands[2..].to_vec();
-    for i in 0..parts.len() {
-        let (map, start, len) = parts[i];
+    let [first, more, last] = conv.parts();
+    let (weight, mut rest) = (operands[1], operands[2..].to_vec());
+    for (i, &(map, start, len)) in parts.iter().enumerate() {
         let place = match parts.get(i + 1) {
-            Some(&(next, _, _)) => graph.place(next).max(graph.place(map)) - 0.5,
+            Some(&(next, ..)) => graph.place(next).max(graph.place(map)) - 0.5,
             None => graph.place(operands[0]),
         };
-        let part = graph.add(Slice { dim: 1, start, len, step: 1 }, vec![weight], place - 0.25)?;
+        let part = graph.add(Slice { dim: 1, start, len, step: 1 }, vec![weight], place)?;
         let inputs: Vec<ValueId> = [map, part].into_iter().chain(rest).collect();
         if i + 1 == parts.len() {
-            let last = if conv.has_gelu() { op.with_gelu().unwrap_or(op) } else { op };
-            graph.replace(n, last, inputs);
+            graph.replace(n, if i == 0 { conv } else { last }, inputs);
             return Ok(());
         }
+        let op = if i == 0 { first.clone() } else { more.clone() };
         rest = vec![graph.add(op, inputs, place)?];
-        op = conv.without_gelu().with_only_residual();
     }
     Ok(())
 }

@@ -117,7 +117,10 @@ impl PlanGraph {
 
     /// The numbers of the nodes, in the order of their places.
     pub(super) fn numbers_by_place(&self) -> Vec<usize> {
-        let mut order: Vec<(usize, f64)> = self.nodes.iter().enumerate()
+        let mut order: Vec<(usize, f64)> = self
+            .nodes
+            .iter()
+            .enumerate()
             .filter_map(|(n, placed)| Some((n, placed.as_ref()?.place)))
             .collect();
         order.sort_by(|(_, a), (_, b)| a.total_cmp(b));
@@ -139,7 +142,12 @@ impl PlanGraph {
     }
 
     /// Adds `op` of `inputs` at `place`; its value.
-    pub(super) fn add<O: Op>(&mut self, op: O, inputs: Vec<ValueId>, place: f64) -> Result<ValueId> {
+    pub(super) fn add<O: Op>(
+        &mut self,
+        op: O,
+        inputs: Vec<ValueId>,
+        place: f64,
+    ) -> Result<ValueId> {
         let op: Arc<dyn Operation> = crate::ops::operation(op);
         let metas: Vec<Meta> = inputs.iter().map(|&id| self.values[id].clone()).collect();
         let meta = op.infer(&metas)?.swap_remove(0);
@@ -163,7 +171,9 @@ impl PlanGraph {
     }
 
     /// The nodes that are left, with their places.
-    pub(super) fn into_parts(self) -> (Vec<Meta>, Vec<(Node, f64)>, Vec<Option<Tensor>>, [Vec<ValueId>; 2]) {
+    pub(super) fn into_parts(
+        self,
+    ) -> (Vec<Meta>, Vec<(Node, f64)>, Vec<Option<Tensor>>, [Vec<ValueId>; 2]) {
         let nodes = self.nodes.into_iter().flatten().map(|placed| (placed.node, placed.place));
         (self.values, nodes.collect(), self.captured, [self.inputs, self.outputs])
     }

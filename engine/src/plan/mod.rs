@@ -44,6 +44,14 @@ pub fn planned<E: From<Error>>(
     Ok(plan(inputs, f, &Constants::default())?.run(inputs.to_vec())?)
 }
 
+/// As [`planned`], of one result.
+pub(crate) fn planned_one(
+    inputs: &[Tensor],
+    f: impl FnOnce(&[Tensor]) -> Result<Tensor>,
+) -> Result<Tensor> {
+    Ok(planned(inputs, |inputs| Ok::<_, Error>(vec![f(inputs)?]))?.swap_remove(0))
+}
+
 /// The shapes and dtypes of what `f` would give for `inputs`. Nothing is computed.
 ///
 /// # Errors

@@ -55,7 +55,8 @@ impl Schedule {
         }
         steps.reverse();
         let constants = captured.into_iter().enumerate();
-        let constants = constants.filter_map(|(id, x)| Some((id, x?))).filter(|(id, _)| needed[*id]);
+        let constants =
+            constants.filter_map(|(id, x)| Some((id, x?))).filter(|(id, _)| needed[*id]);
         Self { steps, constants: constants.collect(), inputs, outputs, values: metas.len() }
     }
 

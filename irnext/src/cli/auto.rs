@@ -89,14 +89,14 @@ impl Models {
 pub(super) struct Ready<'a> {
     models: &'a Models,
     /// Those that were needed, in the same places.
-    frozen: Vec<OnceCell<FrozenModel<'a>>>,
+    frozen: Vec<OnceCell<FrozenModel>>,
 }
 
 /// What is done to a photograph.
 pub(super) enum Choice<'a> {
     /// The name of what is removed, the model, and what the photograph was recognised by, if anyone
     /// looked.
-    Restore(&'a str, &'a FrozenModel<'a>, Option<Verdict>),
+    Restore(&'a str, &'a FrozenModel, Option<Verdict>),
     /// Nothing, and why.
     Leave(String),
 }

@@ -9,6 +9,7 @@ use nn::Params;
 use nn::weights::WeightFile;
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The metadata key of the configuration, as JSON.
 const CONFIG: &str = "irnext.model";
@@ -68,7 +69,7 @@ impl Model {
     fn build(origin: &str, tensors: HashMap<String, Tensor>, config: ModelConfig) -> Result<Self> {
         let (network, params) =
             Params::build_from(origin, tensors, DType::F32, |b| Ok(IrNext::new(b, &config)))?;
-        Ok(Self { config, network, params })
+        Ok(Self { config, network: Arc::new(network), params })
     }
 
     /// The model's values as a weight file in `dtype`, with `metadata` besides what the file says

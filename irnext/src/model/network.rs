@@ -82,6 +82,13 @@ impl IrNext {
     /// H and W must be multiples of [`ModelConfig::multiple`] and at least
     /// [`ModelConfig::least_side`].
     pub fn forward(&self, cx: &Context, x: &Tensor) -> Result<[Tensor; 3]> {
+        let run = |cx: &Context, x: &[Tensor]| Ok(self.predictions(cx, &x[0])?.into());
+        let predictions = cx.planned(std::slice::from_ref(x), run)?;
+        Ok(predictions.try_into().expect("one for each of three sizes"))
+    }
+
+    /// As [`IrNext::forward`], one operation after the other.
+    pub(crate) fn predictions(&self, cx: &Context, x: &Tensor) -> Result<[Tensor; 3]> {
         let Features { full, half, quarter, x_half, x_quarter } = self.features(cx, x)?;
         Ok([
             self.side_heads[0].forward(cx, &quarter)?.add(&x_quarter)?,
@@ -120,7 +127,13 @@ impl IrNext {
     }
 
     /// One scale up: the features enlarged, and the encoder's joined to them.
-    fn merge(&self, cx: &Context, scale: usize, features: &Tensor, skip: &Tensor) -> Result<Tensor> {
+    fn merge(
+        &self,
+        cx: &Context,
+        scale: usize,
+        features: &Tensor,
+        skip: &Tensor,
+    ) -> Result<Tensor> {
         let features = self.up[scale].forward(cx, features)?;
         self.fuse[scale].forward(cx, &Tensor::concat(&[&features, skip], 1)?)
     }

@@ -127,12 +127,11 @@ fn gradients_of_the_ablations() {
 /// A small model, a batch for it, and the loss's gradients.
 fn step(checkpoint: bool) -> (Vec<Option<Tensor>>, Params, f64) {
     let mut model = Model::new(&small(Variant::Released), 5, DType::F64).unwrap();
-    model.network.set_checkpoint(checkpoint);
     let mut rng = Rng::new(6);
     let [input, target] =
         [0, 1].map(|_| Tensor::rand(&[3, 3, 32, 32], 0.0, 1.0, DType::F64, &mut rng));
     let tape = Tape::new();
-    let cx = Context::training(&model.params, &tape);
+    let cx = Context::training(&model.params, &tape).with_checkpoints(checkpoint);
     let predictions = model.network.forward(&cx, &input).unwrap();
     let loss = dual_domain(&predictions, &target, LossConfig::default()).unwrap().total;
     let pass = cx.finish();

@@ -295,7 +295,7 @@ fn begin(team: &Team, config: &TrainConfig, folder: &mut RunFolder) -> Result<Fo
     let mut found = team.from_first(find, write, read)?;
     found.state = found.state.to_device(config.compute.device)?;
     found.state.among(team.group().cloned());
-    found.state.model.network.set_checkpoint(config.optimiser.checkpoint);
+    found.state.set_checkpoints(config.optimiser.checkpoint);
     if config.compute.precision == Precision::F16 {
         found.progress.loss_scale.get_or_insert(LOSS_SCALE);
     } else {

@@ -27,6 +27,7 @@ pub struct State {
     replay: Replay,
     stop: Arc<AtomicBool>,
     group: Option<Arc<Group>>,
+    checkpoints: bool,
 }
 
 /// What a step is done with.
@@ -69,7 +70,15 @@ impl State {
 
     /// Where these have come to.
     pub fn resumed(model: Model, optimiser: Optimizer, ema: Option<Ema>) -> Self {
-        Self { model, optimiser, ema, replay: Replay::default(), stop: Arc::default(), group: None }
+        Self {
+            model,
+            optimiser,
+            ema,
+            replay: Replay::default(),
+            stop: Arc::default(),
+            group: None,
+            checkpoints: false,
+        }
     }
 
     /// The same numbers on `device`.
@@ -89,6 +98,11 @@ impl State {
     /// these numbers, and have the same ones after each step.
     pub fn among(&mut self, group: Option<Arc<Group>>) {
         self.group = group;
+    }
+
+    /// Whether steps trade time for memory: CNNBlocks are computed again in the backward pass.
+    pub fn set_checkpoints(&mut self, on: bool) {
+        self.checkpoints = on;
     }
 
     /// The values to use the model with: the moving average, if there is one.
@@ -134,9 +148,10 @@ impl State {
 
     /// The device's part of a step.
     fn numbers(&mut self, inputs: &[Tensor], settings: StepSettings) -> Result<StepResult> {
-        let Self { model, optimiser, ema, replay, stop, group } = self;
+        let Self { model, optimiser, ema, replay, stop, group, checkpoints } = self;
+        let checkpoints = *checkpoints;
         let outputs = replay.run(inputs, |inputs| {
-            let work = || gradients(model, inputs, settings, group.as_ref());
+            let work = || gradients(model, inputs, settings, group.as_ref(), checkpoints);
             let gradients = interruptible(stop, work)?;
             advance(model, optimiser, ema.as_mut(), gradients, settings)
         })?;
@@ -166,12 +181,14 @@ fn gradients(
     inputs: &[Tensor],
     settings: StepSettings,
     group: Option<&Arc<Group>>,
+    checkpoints: bool,
 ) -> Result<Found> {
     let Model { network, params, .. } = model;
     let (input, target, scale) = (&inputs[0], &inputs[1], inputs.get(2));
     let tape = Tape::new();
     let ranks = group.map(|group| group.clone() as Arc<dyn Ranks>);
     let cx = Context::training(params, &tape).computing_in(settings.compute).among(ranks);
+    let cx = cx.with_checkpoints(checkpoints);
     let [quarter, half, full] = network.forward(&cx, &cx.to_compute(input)?)?;
     let predictions = [in_f32(quarter)?, in_f32(half)?, in_f32(full)?];
     let Loss { spatial, frequency, total, .. } = dual_domain(&predictions, target, settings.loss)?;

@@ -119,8 +119,9 @@ fn step(range: std::ops::Range<usize>, checkpoint: bool, group: Option<&Arc<Grou
         Tensor::randn(&[4, 2, 3, 2], DType::F64, &mut Rng::new(1)).affine(2.0, 1.0).unwrap();
     let images = images.narrow(0, range.start, range.len()).unwrap();
     let tape = Tape::new();
-    let cx =
-        Context::training(&params, &tape).among(group.map(|group| group.clone() as Arc<dyn Ranks>));
+    let cx = Context::training(&params, &tape)
+        .among(group.map(|group| group.clone() as Arc<dyn Ranks>))
+        .with_checkpoints(checkpoint);
     let x = tape.leaf(&images);
     let forward = {
         let net = net.clone();
@@ -128,7 +129,7 @@ fn step(range: std::ops::Range<usize>, checkpoint: bool, group: Option<&Arc<Grou
             net.2.forward(cx, &net.1.forward(cx, &net.0.forward(cx, x)?)?.square()?)
         }
     };
-    let y = if checkpoint { cx.checkpoint(&x, forward) } else { forward(&cx, &x) }.unwrap();
+    let y = cx.checkpoint(&x, forward).unwrap();
     let loss = y.square().unwrap().mean_all().unwrap();
     let pass = cx.finish();
     let value = loss.item().unwrap();

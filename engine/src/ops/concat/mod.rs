@@ -26,7 +26,7 @@ pub(crate) struct Concat {
 }
 
 /// The size of each input along the dimension; it costs no tensor memory.
-struct Sizes(Vec<usize>);
+pub(crate) struct Sizes(Vec<usize>);
 
 impl Saved for Sizes {
     fn bytes(&self) -> usize {

@@ -24,17 +24,18 @@ mod packed;
 
 use super::gelu::{self, Gelu, gelu_in_place, gelu_into, times_derivative};
 use super::view::Shape;
-use super::{Op, apply, apply_onto};
+use super::{Op, apply};
 use crate::cpu::convolution::{Fusion, Read};
+use crate::plan::planned_one;
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{DType, Error, Float, Meta, Result, Tensor, dispatch_float};
 pub(crate) use packed::Direction;
-pub use packed::PackedWeight;
+pub(crate) use packed::PackedWeight;
 use packed::{Packed, as_channels_last, weight_sums};
 
 /// This room in the sweep.
 pub const ROOM: Room =
-    Room { name: "conv2d", operations: &[("conv2d", sample), ("conv2d", sample_around)] };
+    Room { name: "conv2d", operations: &[("conv2d", sample), ("conv2d", sample_planned)] };
 
 /// Settings of a convolution, alike for both axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,20 +57,6 @@ impl Default for Conv2dOptions {
     }
 }
 
-/// What is computed together with a convolution: `[gelu](conv([gelu](x)) + bias + [residual])`.
-#[derive(Clone, Copy, Default)]
-pub struct Around<'a> {
-    /// Convolve the GELU of the input.
-    pub gelu_input: bool,
-    /// Added to the result; of its shape.
-    pub residual: Option<&'a Tensor>,
-    /// Take the GELU of the result.
-    pub gelu_output: bool,
-    /// The weight, packed before. It saves the time of packing, which is little for large maps and
-    /// most of it for small ones.
-    pub packed: Option<&'a PackedWeight>,
-}
-
 impl Tensor {
     /// Convolves `[N, I, H, W]` with `weight` `[O, I/groups, kH, kW]` and adds `bias` `[O]`; gives
     /// `[N, O, H', W']` with H' = ⌊(H + 2·padding − dilation·(kH − 1) − 1) / stride⌋ + 1.
@@ -79,53 +66,24 @@ impl Tensor {
         bias: Option<&Tensor>,
         options: Conv2dOptions,
     ) -> Result<Tensor> {
-        self.conv2d_with(weight, bias, options, Around::default())
-    }
-
-    /// The same, with what is `around` it.
-    pub fn conv2d_with(
-        &self,
-        weight: &Tensor,
-        bias: Option<&Tensor>,
-        options: Conv2dOptions,
-        around: Around<'_>,
-    ) -> Result<Tensor> {
-        let inputs: Vec<&Tensor> =
-            [self, weight].into_iter().chain(bias).chain(around.residual).collect();
-        apply(Conv2d::new(options, bias.is_some(), around.residual.is_some(), around), &inputs)
-    }
-
-    /// The same, with the residual `onto`, and letting it go: where nothing is recorded and nobody
-    /// else holds it, the sum is made in its memory. `around` has no residual of its own.
-    pub fn conv2d_onto(
-        &self,
-        onto: Tensor,
-        weight: &Tensor,
-        bias: Option<&Tensor>,
-        options: Conv2dOptions,
-        around: Around<'_>,
-    ) -> Result<Tensor> {
         let inputs: Vec<&Tensor> = [self, weight].into_iter().chain(bias).collect();
-        let op = Conv2d::new(options, bias.is_some(), true, around);
-        let place = inputs.len();
-        apply_onto(op, &inputs, place, onto, |op, onto| {
-            let operands =
-                Operands { x: self, weight, packed: op.packed.as_ref(), bias, residual: None };
-            on_gpu!(onto, gpu => cuda::add_to(gpu, options, op.gelu, operands, onto));
-            dispatch_float!(Conv2d::NAME, self.dtype(), T => add_to::<T>(options, op.gelu, operands, onto))
-        })
+        apply(Conv2d::new(options, bias.is_some()), &inputs)
     }
 }
 
-/// The activations of an [`Around`].
+/// The activations around a convolution.
 #[derive(Clone, Copy)]
 pub(super) struct Gelus {
     pub(super) input: bool,
     pub(super) output: bool,
 }
 
-struct Conv2d {
-    options: Conv2dOptions,
+/// A convolution with what a plan computes together with it:
+/// `[gelu](conv([gelu](x), w) [+ bias] [+ residual])`. The inputs are x, w and those of the bias and
+/// the residual that are there.
+#[derive(Clone)]
+pub(crate) struct Conv2d {
+    pub(crate) options: Conv2dOptions,
     gelu: Gelus,
     bias: bool,
     residual: bool,
@@ -133,9 +91,62 @@ struct Conv2d {
 }
 
 impl Conv2d {
-    fn new(options: Conv2dOptions, bias: bool, residual: bool, around: Around<'_>) -> Self {
-        let gelu = Gelus { input: around.gelu_input, output: around.gelu_output };
-        Self { options, gelu, bias, residual, packed: around.packed.cloned() }
+    fn new(options: Conv2dOptions, bias: bool) -> Self {
+        let gelu = Gelus { input: false, output: false };
+        Self { options, gelu, bias, residual: false, packed: None }
+    }
+
+    /// Whether nothing but a bias is computed with it.
+    pub(crate) fn is_plain(&self) -> bool {
+        !(self.gelu.input || self.gelu.output || self.residual)
+    }
+
+    /// With a bias, plain.
+    pub(crate) fn with_bias(&self) -> Self {
+        Self::new(self.options, true)
+    }
+
+    /// With a residual as its last input, if there may be one.
+    pub(crate) fn with_residual(&self) -> Option<Self> {
+        let free = !self.residual && !self.gelu.output;
+        free.then(|| Self { residual: true, ..self.clone() })
+    }
+
+    /// With a GELU of the result, if there is none yet.
+    pub(crate) fn with_gelu(&self) -> Option<Self> {
+        let gelu = Gelus { output: true, ..self.gelu };
+        (!self.gelu.output).then(|| Self { gelu, ..self.clone() })
+    }
+
+    /// With a GELU of x, if there is none yet.
+    pub(crate) fn with_gelu_input(&self) -> Option<Self> {
+        let gelu = Gelus { input: true, ..self.gelu };
+        (!self.gelu.input).then(|| Self { gelu, ..self.clone() })
+    }
+
+    /// Whether it is the sum of convolutions of parts of its channels.
+    pub(crate) fn is_sum_over_parts(&self) -> bool {
+        self.options.groups == 1 && !self.gelu.input
+    }
+
+    /// The first of those convolutions, without what follows their sum; and the others, which add to
+    /// it, the last of them `with_gelu` as this one has it.
+    pub(crate) fn parts(&self) -> [Self; 3] {
+        let gelu = Gelus { output: false, ..self.gelu };
+        let first = Self { gelu, packed: None, ..self.clone() };
+        let more = Self { bias: false, residual: true, ..first.clone() };
+        let last = Self { gelu: self.gelu, ..more.clone() };
+        [first, more, last]
+    }
+
+    /// `weight`, in the order in which the processor reads it.
+    pub(crate) fn pack(&self, weight: &Tensor) -> Result<PackedWeight> {
+        PackedWeight::new(weight, self.options)
+    }
+
+    /// With its weight packed.
+    pub(crate) fn with_packed(self, packed: PackedWeight) -> Self {
+        Self { packed: Some(packed), ..self }
     }
 
     /// Where the bias and the residual are among the inputs.
@@ -229,6 +240,22 @@ impl Op for Conv2d {
         Ok(gradients)
     }
 
+    fn reuses(&self) -> Option<usize> {
+        self.optional().1
+    }
+
+    fn forward_onto(&self, others: &[&Tensor], mut onto: Tensor) -> Result<Tensor> {
+        let (x, weight, bias) = (others[0], others[1], others.get(2).copied());
+        let operands = Operands { x, weight, packed: self.packed.as_ref(), bias, residual: None };
+        let (options, gelu) = (self.options, self.gelu);
+        on_gpu!(x, gpu => {
+            cuda::add_to(gpu, options, gelu, operands, &mut onto)?;
+            Ok(onto)
+        });
+        dispatch_float!(Self::NAME, x.dtype(), T => add_to::<T>(options, gelu, operands, &mut onto))?;
+        Ok(onto)
+    }
+
     fn flops(&self, inputs: &[Meta], output: &Meta) -> u64 {
         2 * (output.numel() * inputs[1].shape[1..].iter().product::<usize>()) as u64
     }
@@ -260,7 +287,7 @@ impl Operands<'_> {
 }
 
 /// What a convolution and its transpose keep.
-pub(super) struct Kept {
+pub(crate) struct Kept {
     /// x, for dw and for the GELU's derivative in dx, and the shape of w.
     x: Option<(Tensor, Shape)>,
     /// w, for dx, and the shape of x.
@@ -513,11 +540,11 @@ fn sample(c: &mut Choices) -> Sample {
     Sample::new(label, inputs, move |x| x[0].conv2d(&x[1], x.get(2), options))
 }
 
-/// With a bias, a residual and activations, each of them or not.
-fn sample_around(c: &mut Choices) -> Sample {
+/// With a bias, a residual and activations, each of them or not, as a plan joins them.
+fn sample_planned(c: &mut Choices) -> Sample {
     let (options, x, [to, kernel]) = sample_settings(c);
     let weight = [to, x[1] / options.groups, kernel / 16, kernel % 16];
-    let (bias, residual, gelu_input, gelu_output) = (c.flag(), c.flag(), c.flag(), c.flag());
+    let [bias, residual, gelu_input, gelu] = [(); 4].map(|()| c.flag());
     let mut inputs = vec![c.tensor(&x, Values::Normal), c.tensor(&weight, Values::Normal)];
     if bias {
         inputs.push(c.tensor(&[to], Values::Normal));
@@ -526,11 +553,16 @@ fn sample_around(c: &mut Choices) -> Sample {
         let y = inputs[0].conv2d(&inputs[1], None, options).expect("the sample fits");
         inputs.push(c.tensor(y.shape(), Values::Normal));
     }
-    let label = format!("{options:?}, gelu_input {gelu_input}, gelu_output {gelu_output}");
+    let label = format!("{options:?}, GELU of the input {gelu_input}, of the output {gelu}");
     Sample::new(label, inputs, move |x| {
-        let residual = residual.then(|| x.last().expect("the residual is the last"));
-        let around = Around { gelu_input, residual, gelu_output, packed: None };
-        x[0].conv2d_with(&x[1], bias.then(|| &x[2]), options, around)
+        planned_one(x, |x| {
+            let from = if gelu_input { x[0].gelu()? } else { x[0].clone() };
+            let mut y = from.conv2d(&x[1], bias.then(|| &x[2]), options)?;
+            if residual {
+                y = y.add(x.last().expect("the residual is the last"))?;
+            }
+            if gelu { y.gelu() } else { Ok(y) }
+        })
     })
 }
 

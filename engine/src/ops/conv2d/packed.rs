@@ -26,11 +26,10 @@ impl Direction {
     }
 }
 
-/// A convolution's weight, packed once for any number of [`Tensor::conv2d_with`], or of
-/// [`Tensor::conv_transpose2d_with`]. Clones share it. On a GPU the weight is used as it is, and
+/// A convolution's weight, packed once for any number of convolutions. Clones share it. On a GPU the weight is used as it is, and
 /// this holds nothing.
 #[derive(Clone)]
-pub struct PackedWeight {
+pub(crate) struct PackedWeight {
     made_of: Meta,
     direction: Direction,
     options: Conv2dOptions,
@@ -42,13 +41,13 @@ impl PackedWeight {
     /// Packs `weight` `[O, I/groups, kH, kW]` for convolutions with these options. An error if it
     /// has other than four dimensions, is of a type that its device does not compute in, or an
     /// option is 0.
-    pub fn new(weight: &Tensor, options: Conv2dOptions) -> Result<Self> {
+    pub(crate) fn new(weight: &Tensor, options: Conv2dOptions) -> Result<Self> {
         Self::for_direction("conv2d", Direction::InToOut, weight, options)
     }
 
     /// Packs `weight` `[I, O/groups, kH, kW]` for transposed convolutions with these options;
     /// errors as for [`Self::new`].
-    pub fn transposed(weight: &Tensor, options: Conv2dOptions) -> Result<Self> {
+    pub(crate) fn transposed(weight: &Tensor, options: Conv2dOptions) -> Result<Self> {
         Self::for_direction("conv_transpose2d", Direction::OutToIn, weight, options)
     }
 

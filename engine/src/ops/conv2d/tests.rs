@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Rng;
+use crate::ops::operation;
 use proptest::prelude::*;
 
 /// The definition, written down.
@@ -34,7 +35,11 @@ fn naive(x: &Tensor, w: &Tensor, b: Option<&Tensor>, o: Conv2dOptions) -> Vec<f6
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn agrees_with_its_definition(list in prop::collection::vec(any::<u32>(), 24), seed in any::<u64>()) {
@@ -106,16 +111,21 @@ proptest! {
         let b = draw(&[to]);
         let residual = draw(x.conv2d(&w, None, options).unwrap().shape()).standard().unwrap();
         let kept = residual.to_vec::<f32>().unwrap();
-        for (gelu_input, gelu_output) in [(false, false), (true, false), (false, true)] {
-            let around = Around { gelu_input, gelu_output, ..Around::default() };
-            let with = Around { residual: Some(&residual), ..around };
-            let expected = x.conv2d_with(&w, Some(&b), options, with).unwrap().to_vec::<f32>().unwrap();
-            let shared = x.conv2d_onto(residual.clone(), &w, Some(&b), options, around).unwrap();
+        let plain = Conv2d::new(options, true).with_residual().unwrap();
+        for op in [plain.clone(), plain.with_gelu_input().unwrap(), plain.with_gelu().unwrap()] {
+            let expected = apply(op.clone(), &[&x, &w, &b, &residual]).unwrap();
+            let expected = expected.to_vec::<f32>().unwrap();
+            let joined = |residual: Tensor| {
+                let out = residual.meta();
+                let inputs = vec![x.clone(), w.clone(), b.clone(), residual];
+                operation(op.clone()).compute(inputs, &[out]).unwrap().swap_remove(0)
+            };
+            let shared = joined(residual.clone());
             prop_assert_eq!(&shared.to_vec::<f32>().unwrap(), &expected);
             prop_assert_eq!(&residual.to_vec::<f32>().unwrap(), &kept);
             let own = Tensor::from_slice(&kept, residual.shape()).unwrap();
             let place = own.dense_data::<f32>("test").unwrap().as_ptr();
-            let y = x.conv2d_onto(own, &w, Some(&b), options, around).unwrap();
+            let y = joined(own);
             prop_assert_eq!(y.dense_data::<f32>("test").unwrap().as_ptr(), place);
             prop_assert_eq!(&y.to_vec::<f32>().unwrap(), &expected);
         }
@@ -128,26 +138,20 @@ fn a_residual_on_a_tape_is_left_alone_and_gets_its_gradient() {
     let x = Tensor::randn(&[1, 8, 6, 6], DType::F64, &mut rng);
     let w = Tensor::randn(&[8, 8, 3, 3], DType::F64, &mut rng);
     let options = Conv2dOptions { padding: 1, ..Default::default() };
+    let op = Conv2d::new(options, false).with_residual().unwrap();
     let tape = crate::Tape::new();
     let (leaf, w) = (tape.leaf(&x), tape.leaf(&w));
-    let y = x.conv2d_onto(leaf.clone(), &w, None, options, Around::default()).unwrap();
+    let y = apply(op.clone(), &[&x, &w, &leaf]).unwrap();
     let gradients = tape.backward(&y.sum_all().unwrap()).unwrap();
     assert_eq!(gradients.get(&leaf).unwrap().to_f64_vec().unwrap(), vec![1.0; x.numel()]);
     assert!(gradients.get(&w).is_some());
     // Nobody else holds this one, but the weight is on a tape.
     let tape = crate::Tape::new();
     let w = tape.leaf(&w.detach());
-    let y = x
-        .conv2d_onto(Tensor::zeros(x.shape(), DType::F64), &w, None, options, Around::default())
-        .unwrap();
+    let inputs = vec![x.clone(), w.clone(), Tensor::zeros(x.shape(), DType::F64)];
+    let y = operation(op.clone()).compute(inputs, &[x.meta()]).unwrap().swap_remove(0);
     assert!(tape.backward(&y.sum_all().unwrap()).unwrap().get(&w).is_some());
-    let wrong = x.conv2d_onto(
-        Tensor::zeros(&[1, 8, 6, 5], DType::F64),
-        &w.detach(),
-        None,
-        options,
-        Around::default(),
-    );
+    let wrong = apply(op, &[&x, &w.detach(), &Tensor::zeros(&[1, 8, 6, 5], DType::F64)]);
     assert_eq!(
         wrong.unwrap_err().to_string(),
         "conv2d: residual [1, 8, 6, 5] does not fit the output [1, 8, 6, 6]"

@@ -11,6 +11,7 @@ use super::conv2d::{
     check_dtypes, check_settings, sample_settings,
 };
 use super::{Op, apply};
+use crate::plan::planned_one;
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Error, Meta, Result, Tensor};
 
@@ -28,31 +29,35 @@ impl Tensor {
         bias: Option<&Tensor>,
         options: Conv2dOptions,
     ) -> Result<Tensor> {
-        self.conv_transpose2d_with(weight, bias, options, false, None)
-    }
-
-    /// The same, or its GELU if `gelu_output`, of which only the numbers before it are kept for the
-    /// gradient; with the weight `packed` before, if it is.
-    pub fn conv_transpose2d_with(
-        &self,
-        weight: &Tensor,
-        bias: Option<&Tensor>,
-        options: Conv2dOptions,
-        gelu_output: bool,
-        packed: Option<&PackedWeight>,
-    ) -> Result<Tensor> {
         let inputs: Vec<&Tensor> = [self, weight].into_iter().chain(bias).collect();
-        apply(ConvTranspose2d { options, gelu_output, packed: packed.cloned() }, &inputs)
+        apply(ConvTranspose2d { options, gelu_output: false, packed: None }, &inputs)
     }
 }
 
-struct ConvTranspose2d {
-    options: Conv2dOptions,
+/// A transposed convolution; then a GELU, or not.
+#[derive(Clone)]
+pub(crate) struct ConvTranspose2d {
+    pub(crate) options: Conv2dOptions,
     gelu_output: bool,
     packed: Option<PackedWeight>,
 }
 
 impl ConvTranspose2d {
+    /// With a GELU of the result, if there is none yet.
+    pub(crate) fn with_gelu(&self) -> Option<Self> {
+        (!self.gelu_output).then(|| Self { gelu_output: true, ..self.clone() })
+    }
+
+    /// `weight`, in the order in which the processor reads it.
+    pub(crate) fn pack(&self, weight: &Tensor) -> Result<PackedWeight> {
+        PackedWeight::transposed(weight, self.options)
+    }
+
+    /// With its weight packed.
+    pub(crate) fn with_packed(self, packed: PackedWeight) -> Self {
+        Self { packed: Some(packed), ..self }
+    }
+
     fn gelu(&self) -> Gelus {
         Gelus { input: false, output: self.gelu_output }
     }
@@ -147,7 +152,10 @@ fn sample(c: &mut Choices) -> Sample {
         "stride {stride}, padding {padding}, dilation {dilation}, groups {groups}, gelu {gelu}"
     );
     Sample::new(label, inputs, move |x| {
-        x[0].conv_transpose2d_with(&x[1], x.get(2), options, gelu, None)
+        planned_one(x, |x| {
+            let y = x[0].conv_transpose2d(&x[1], x.get(2), options)?;
+            if gelu { y.gelu() } else { Ok(y) }
+        })
     })
 }
 
@@ -205,8 +213,9 @@ mod tests {
             let options = Conv2dOptions { stride: 2, padding, ..Default::default() };
             let x = Tensor::randn(&[n, c_in, h, w], DType::F32, &mut rng);
             let weight = Tensor::randn(&[c_in, c_out, 4, 4], DType::F32, &mut rng);
-            let packed = PackedWeight::transposed(&weight, options).unwrap();
-            let y = x.conv_transpose2d_with(&weight, None, options, false, Some(&packed)).unwrap();
+            let op = ConvTranspose2d { options, gelu_output: false, packed: None };
+            let op = op.clone().with_packed(op.pack(&weight).unwrap());
+            let y = apply(op, &[&x, &weight]).unwrap();
             let expected = scattered(&x, &weight, options, [y.shape()[2], y.shape()[3]]);
             let rms = (expected.iter().map(|y| y * y).sum::<f64>() / expected.len() as f64).sqrt();
             let off = y.to_f64_vec().unwrap().iter().zip(&expected).map(|(a, b)| (a - b).abs()).max_by(f64::total_cmp).unwrap_or(0.0);
@@ -277,8 +286,8 @@ mod tests {
         );
         let plain = Conv2dOptions::default();
         let packed = PackedWeight::new(&w, plain).unwrap();
-        let message =
-            x.conv_transpose2d_with(&w, None, plain, false, Some(&packed)).unwrap_err().to_string();
+        let op = ConvTranspose2d { options: plain, gelu_output: false, packed: None };
+        let message = apply(op.with_packed(packed), &[&x, &w]).unwrap_err().to_string();
         assert_eq!(
             message,
             "conv_transpose2d: the packed weight was made of another weight or for other options"

@@ -294,7 +294,8 @@ mod tests {
                 tape.leaf(&Tensor::ones(shape, DType::F32).to_device(Device::Cuda(0)).unwrap())
             };
             let (x, taps, shift) = (leaf(&shape), leaf(&[shape[0], 4, 3, 3]), leaf(&shape[..2]));
-            let y = x.dynamic_filter_shifted(&taps, &shift, Border::Zero).unwrap();
+            let op = DynamicFilter { padding: Border::Zero };
+            let y = apply(op, &[&x, &taps, &shift]).unwrap();
             assert_eq!(y.shape(), shape);
             let gradients = tape.backward_from(&[&y], vec![Some(x.detach())]).unwrap();
             for leaf in [&taps, &shift] {

@@ -13,6 +13,7 @@ mod kernel;
 
 use super::view::Shape;
 use super::{Op, apply, keep};
+use crate::plan::planned_one;
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Error, Meta, Result, Tensor};
 
@@ -43,7 +44,6 @@ impl Tensor {
     pub fn dynamic_filter(&self, taps: &Tensor, padding: Border) -> Result<Tensor> {
         apply(DynamicFilter { padding }, &[self, taps])
     }
-
 }
 
 /// With a third input, `[N, C]`, that is added to every image and channel.
@@ -144,7 +144,10 @@ fn sample(c: &mut Choices, shifted: bool) -> Sample {
     if shifted {
         inputs.push(c.tensor(&shape[..2], Values::Normal));
         return Sample::new(format!("{padding:?}, shifted"), inputs, move |x| {
-            x[0].dynamic_filter_shifted(&x[1], &x[2], padding)
+            planned_one(x, |x| {
+                let [n, c] = x[2].shape()[..] else { return Ok(x[2].clone()) };
+                x[0].dynamic_filter(&x[1], padding)?.add(&x[2].reshape(&[n, c, 1, 1])?)
+            })
         });
     }
     Sample::new(format!("{padding:?}"), inputs, move |x| x[0].dynamic_filter(&x[1], padding))
@@ -210,8 +213,8 @@ mod tests {
         }
         let taps = Tensor::zeros(&[2, 3, 3, 3], DType::F32);
         assert!(x.dynamic_filter(&taps.to_dtype(DType::F64).unwrap(), Border::Zero).is_err());
-        let shifted =
-            x.dynamic_filter_shifted(&taps, &Tensor::zeros(&[2, 3], DType::F32), Border::Zero);
+        let shift = Tensor::zeros(&[2, 3], DType::F32);
+        let shifted = apply(DynamicFilter { padding: Border::Zero }, &[&x, &taps, &shift]);
         assert_eq!(
             shifted.unwrap_err().to_string(),
             "dynamic_filter: the shift [2, 3] should be [2, 6]: x [2, 6, 1, 4], taps [2, 3, 3, 3]"

@@ -24,21 +24,15 @@ impl AddBilinear {
         matches!(output, Output::Size(_)).then_some(Self { place, gelu: false })
     }
 
+    /// As the sum of [`Tensor::bilinear`]s.
+    #[cfg(test)]
+    pub(crate) fn new(align_corners: bool) -> Self {
+        Self { place: Place::new(align_corners), gelu: false }
+    }
+
     /// The same with a GELU, if it has none.
     pub(crate) fn with_gelu(&self) -> Option<Self> {
         (!self.gelu).then_some(Self { place: self.place, gelu: true })
-    }
-
-    /// Adds `others` to `x`, whose memory nobody else sees.
-    fn add_in_place(&self, x: &mut Tensor, others: &[&Tensor]) -> Result<()> {
-        let tables = self.tables(x, others);
-        on_gpu!(x, gpu => {
-            separable::cuda::add_resampled_in_place(gpu, Self::NAME, x, &parts(others, &tables), self.gelu)
-        });
-        dispatch_float!(Self::NAME, x.dtype(), T => {
-            let finish = self.gelu.then_some(gelu_in_place::<T> as fn(&mut [T]));
-            add_resampled_in_place(Self::NAME, x, &parts(others, &tables), finish)
-        })
     }
 
     fn tables(&self, x: &Tensor, others: &[&Tensor]) -> Vec<[Axis; 2]> {
@@ -97,6 +91,24 @@ impl Op for AddBilinear {
         Ok((sum.gelu()?, Kept { tables, sum: Some(sum) }))
     }
 
+    fn reuses(&self) -> Option<usize> {
+        Some(0)
+    }
+
+    fn forward_onto(&self, others: &[&Tensor], mut x: Tensor) -> Result<Tensor> {
+        let tables = self.tables(&x, others);
+        on_gpu!(x, gpu => {
+            let parts = parts(others, &tables);
+            separable::cuda::add_resampled_in_place(gpu, Self::NAME, &x, &parts, self.gelu)?;
+            Ok(x)
+        });
+        dispatch_float!(Self::NAME, x.dtype(), T => {
+            let finish = self.gelu.then_some(gelu_in_place::<T> as fn(&mut [T]));
+            add_resampled_in_place(Self::NAME, &mut x, &parts(others, &tables), finish)
+        })?;
+        Ok(x)
+    }
+
     fn backward(
         &self,
         Kept { tables, sum }: Kept,
@@ -118,7 +130,7 @@ fn parts<'a>(others: &[&'a Tensor], tables: &'a [[Axis; 2]]) -> Vec<Resampled<'a
 }
 
 /// Kept for the backward pass.
-pub(super) struct Kept {
+pub(crate) struct Kept {
     /// Of each map that was added. They cost no tensor memory.
     tables: Vec<[Axis; 2]>,
     /// The sum, before a GELU.

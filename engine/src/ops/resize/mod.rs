@@ -6,11 +6,12 @@
 
 mod add;
 
-pub(crate) use add::AddBilinear;
 use super::separable::{Apply, Separable, apply_separable};
 use crate::cpu::Axis;
+use crate::plan::planned_one;
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Result, Tensor};
+pub(crate) use add::AddBilinear;
 
 /// This room in the sweep.
 pub const ROOM: Room = Room {
@@ -32,7 +33,7 @@ impl Tensor {
     /// i·(L−1)/(n−1) of an axis of length L. Without it the areas match: at (i + ½)·L/n − ½, no
     /// further out than the outermost centres.
     pub fn bilinear(&self, out_h: usize, out_w: usize, align_corners: bool) -> Result<Tensor> {
-        let place = if align_corners { Place::Corners } else { Place::Areas { step: None } };
+        let place = Place::new(align_corners);
         apply_separable(Bilinear { output: Output::Size([out_h, out_w]), place }, self)
     }
 
@@ -103,6 +104,10 @@ enum Place {
 }
 
 impl Place {
+    fn new(align_corners: bool) -> Self {
+        if align_corners { Self::Corners } else { Self::Areas { step: None } }
+    }
+
     /// The place of output `o` of `to` on an axis of `from` inputs; at least 0, perhaps beyond the
     /// last input.
     fn at(self, o: usize, from: usize, to: usize) -> f64 {
@@ -206,8 +211,17 @@ fn sample_add(c: &mut Choices) -> Sample {
     }
     let (align_corners, gelu) = (c.flag(), c.flag());
     Sample::new(format!("align_corners {align_corners}, gelu {gelu}"), inputs, move |x| {
-        x[0].clone().add_bilinear_then(&x[1..].iter().collect::<Vec<_>>(), align_corners, gelu)
+        planned_one(x, |x| {
+            let sum = add_enlarged(&x[0], &x[1..], align_corners)?;
+            if gelu { sum.gelu() } else { Ok(sum) }
+        })
     })
+}
+
+/// `x` plus each of `others`, resized to its size: what a plan computes in one pass.
+fn add_enlarged(x: &Tensor, others: &[Tensor], align_corners: bool) -> Result<Tensor> {
+    let [.., h, w] = x.dims4("bilinear")?;
+    others.iter().try_fold(x.clone(), |sum, y| sum.add(&y.bilinear(h, w, align_corners)?))
 }
 
 fn sample_nearest(c: &mut Choices) -> Sample {
@@ -232,6 +246,8 @@ fn shape(c: &mut Choices, least: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Meta;
+    use crate::ops::Op;
     use crate::{DType, Rng, Tape};
 
     fn row(values: &[f64]) -> Tensor {
@@ -274,7 +290,7 @@ mod tests {
         let mut map = |h, w| Tensor::randn(&[2, 41, h, w], DType::F64, &mut rng);
         let (x, others) = (map(8, 12), [map(1, 2), map(2, 3), map(4, 6)]);
         for align_corners in [false, true] {
-            let run = |sum: fn(&Tensor, &[Tensor], bool) -> Tensor| {
+            let run = |sum: &dyn Fn(&Tensor, &[Tensor], bool) -> Tensor| {
                 let tape = Tape::new();
                 let (x, others) = (tape.leaf(&x), [0, 1, 2].map(|i| tape.leaf(&others[i])));
                 let y = sum(&x, &others, align_corners);
@@ -283,49 +299,44 @@ mod tests {
                 [y.to_f64_vec().unwrap(), of(&x), of(&others[0]), of(&others[1]), of(&others[2])]
                     .concat()
             };
-            let fused = run(|x, others, corners| {
-                x.clone().add_bilinear(&[&others[0], &others[1], &others[2]], corners).unwrap()
-            });
-            let plain = run(|x, others, corners| {
-                others.iter().fold(x.clone(), |sum, y| {
-                    sum.add(&y.bilinear(8, 12, corners).unwrap()).unwrap()
-                })
-            });
-            let worst = fused
-                .iter()
-                .zip(&plain)
-                .map(|(a, b)| (a - b).abs())
-                .max_by(f64::total_cmp)
-                .unwrap_or(0.0);
+            let fused = |x: &Tensor, others: &[Tensor], corners, gelu| {
+                let inputs = [&[x.clone()], others].concat();
+                let sum = planned_one(&inputs, |x| {
+                    let sum = add_enlarged(&x[0], &x[1..], corners)?;
+                    if gelu { sum.gelu() } else { Ok(sum) }
+                });
+                sum.unwrap()
+            };
+            let sum = run(&|x, others, corners| fused(x, others, corners, false));
+            let plain = run(&|x, others, corners| add_enlarged(x, others, corners).unwrap());
+            let off = sum.iter().zip(&plain).map(|(a, b)| (a - b).abs());
+            let worst = off.max_by(f64::total_cmp).unwrap_or(0.0);
             assert!(worst < 1e-12, "{worst:e}");
             // With a GELU, on a tape and, where it is taken on the way, off it.
-            let fused = run(|x, others, corners| {
-                x.clone().add_bilinear_gelu(&[&others[0], &others[1], &others[2]], corners).unwrap()
-            });
-            let plain = run(|x, others, corners| {
-                x.clone()
-                    .add_bilinear(&[&others[0], &others[1], &others[2]], corners)
-                    .unwrap()
-                    .gelu()
-                    .unwrap()
-            });
-            assert_eq!(fused, plain);
+            let with_gelu = run(&|x, others, corners| fused(x, others, corners, true));
+            let then_gelu =
+                run(&|x, others, corners| fused(x, others, corners, false).gelu().unwrap());
+            assert_eq!(with_gelu, then_gelu);
             let narrow = |map: &Tensor| map.to_dtype(DType::F32).unwrap();
             let (x, others) = (narrow(&x), [0, 1, 2].map(|i| narrow(&others[i])));
-            let others = [&others[0], &others[1], &others[2]];
-            let fused = x.clone().add_bilinear_gelu(&others, align_corners).unwrap();
-            let plain = x.clone().add_bilinear(&others, align_corners).unwrap().gelu().unwrap();
-            assert_eq!(fused.to_f64_vec().unwrap(), plain.to_f64_vec().unwrap());
+            let plain = fused(&x, &others, align_corners, false).gelu().unwrap();
+            let joined = fused(&x, &others, align_corners, true);
+            assert_eq!(joined.to_f64_vec().unwrap(), plain.to_f64_vec().unwrap());
             // In the memory of a map that nobody else holds.
             let place = x.dense_data::<f32>("test").unwrap().as_ptr();
-            let own = x.add_bilinear_gelu(&others, align_corners).unwrap();
+            let out = x.meta();
+            let inputs = [vec![x], others.to_vec()].concat();
+            let op = AddBilinear::new(align_corners).with_gelu().unwrap();
+            let own = crate::ops::operation(op).compute(inputs, &[out]).unwrap().swap_remove(0);
             assert_eq!(
                 (own.dense_data::<f32>("test").unwrap().as_ptr(), own.to_f64_vec().unwrap()),
                 (place, plain.to_f64_vec().unwrap())
             );
         }
-        let message =
-            |others: &[&Tensor]| x.clone().add_bilinear(others, true).unwrap_err().to_string();
+        let message = |others: &[&Tensor]| {
+            let inputs: Vec<Meta> = [&x].iter().chain(others).map(|x| x.meta()).collect();
+            AddBilinear::new(true).infer(&inputs).unwrap_err().to_string()
+        };
         assert_eq!(message(&[]), "add_bilinear: there is nothing to add to [2, 41, 8, 12]");
         let wrong = Tensor::zeros(&[2, 40, 4, 6], DType::F64);
         assert_eq!(
@@ -334,7 +345,8 @@ mod tests {
         );
         let empty = Tensor::zeros(&[2, 41, 0, 6], DType::F64);
         assert_eq!(message(&[&empty]), "add_bilinear: shape [2, 41, 0, 6] has no pixels");
-        assert!(x.clone().add_bilinear(&[&others[0].to_dtype(DType::F32).unwrap()], true).is_err());
+        let single = others[0].to_dtype(DType::F32).unwrap();
+        assert_eq!(message(&[&single]), "add_bilinear: expected dtype f64, got f32");
     }
 
     #[test]

@@ -136,6 +136,8 @@ fn on_the_gpu(gpu: &'static Gpu, axis: &Axis, dtype: DType) -> Result<[u64; 2]> 
 #[cfg(test)]
 mod tests {
     use crate::cuda::tests::there;
+    use crate::ops::resize::AddBilinear;
+    use crate::ops::{apply, operation};
     use crate::{DType, Rng, Tensor};
 
     fn assert_close(there: &Tensor, here: &Tensor, tolerance: f64) {
@@ -192,13 +194,22 @@ mod tests {
                 let others: Vec<&Tensor> = others[..count].iter().collect();
                 let there_too: Vec<Tensor> = others.iter().map(|map| there(map)).collect();
                 let there_too: Vec<&Tensor> = there_too.iter().collect();
-                let expected = x.clone().add_bilinear(&others, true).unwrap();
+                let op = |gelu| AddBilinear::new(true).with_gelu().filter(|_| gelu);
+                let op = |gelu| op(gelu).unwrap_or(AddBilinear::new(true));
+                let add = |x: Tensor, others: &[&Tensor], gelu| {
+                    let out = x.meta();
+                    let others = others.iter().map(|&other| other.clone());
+                    let inputs = std::iter::once(x).chain(others).collect();
+                    operation(op(gelu)).compute(inputs, &[out]).unwrap().swap_remove(0)
+                };
+                let expected = add(x.clone(), &others, false);
                 let own = there(&x);
                 let (address, held) = (own.address().unwrap(), own.clone());
-                let sum = held.add_bilinear(&there_too, true).unwrap();
+                let sum = add(held.clone(), &there_too, false);
                 assert_ne!(sum.address().unwrap(), address);
                 assert_close(&sum, &expected, 1e-13);
-                let sum = own.add_bilinear_gelu(&there_too, true).unwrap();
+                drop(held);
+                let sum = add(own, &there_too, true);
                 assert_eq!(sum.address().unwrap(), address);
                 assert_close(&sum, &expected.gelu().unwrap(), 1e-13);
             }
@@ -214,7 +225,7 @@ mod tests {
                 x.avg_pool2d(2, 2),
                 x.max_pool2d(2, 2),
                 x.bilinear(2, 2, true),
-                x.clone().add_bilinear(&[&x], true),
+                apply(AddBilinear::new(true), &[&x, &x]),
             ] {
                 assert!(y.unwrap().to_f64_vec().unwrap().is_empty());
             }

@@ -52,7 +52,7 @@ pub(crate) trait Function: Copy + std::fmt::Debug + Send + Sync + 'static {
 }
 
 /// What a function keeps for its gradient.
-enum Keeps {
+pub(crate) enum Keeps {
     X,
     Y,
 }
@@ -135,7 +135,7 @@ impl Tensor {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Clamp {
     min: f64,
     max: f64,
@@ -177,7 +177,8 @@ impl Function for Clamp {
 }
 
 /// A [`Function`] of every element.
-struct Elementwise<F>(F);
+#[derive(Debug)]
+pub(crate) struct Elementwise<F>(pub(crate) F);
 
 impl<F: Function> Op for Elementwise<F> {
     const NAME: &'static str = F::NAME;

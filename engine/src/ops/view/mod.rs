@@ -168,7 +168,7 @@ impl Op for BroadcastTo {
 }
 
 /// A shape kept for the backward pass; it costs no tensor memory.
-pub(super) struct Shape(pub(super) Vec<usize>);
+pub(crate) struct Shape(pub(super) Vec<usize>);
 
 impl Saved for Shape {
     fn bytes(&self) -> usize {

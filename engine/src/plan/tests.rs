@@ -1,0 +1,216 @@
+//! A plan computes what the code computes, in value and gradient, with fewer operations.
+
+use super::*;
+use crate::{Border, Conv2dOptions, DType, Rng, Tape};
+
+const SAME: Conv2dOptions = Conv2dOptions { stride: 1, padding: 1, dilation: 1, groups: 1 };
+
+/// What is computed of inputs.
+type Code = dyn Fn(&[Tensor]) -> Result<Tensor>;
+
+/// The names of the operations of the plan for `f` on `inputs`.
+fn names(inputs: &[Tensor], f: &Code) -> Vec<&'static str> {
+    let f = |inputs: &[Tensor]| Ok::<_, Error>(vec![f(inputs)?]);
+    plan(inputs, f, &Constants::default()).unwrap().names()
+}
+
+/// Value and gradients of every input, computed by the code and by its plan.
+fn both(inputs: &[Tensor], f: &Code) -> [Vec<f64>; 2] {
+    [false, true].map(|as_planned| {
+        let tape = Tape::new();
+        let leaves: Vec<Tensor> = inputs.iter().map(|x| tape.leaf(x)).collect();
+        let y = if as_planned { planned_one(&leaves, f) } else { f(&leaves) }.unwrap();
+        let off_tape = if as_planned { planned_one(inputs, f) } else { f(inputs) }.unwrap();
+        let gradients = tape.backward(&y.square().unwrap().sum_all().unwrap()).unwrap();
+        let mut numbers = [y.to_f64_vec().unwrap(), off_tape.to_f64_vec().unwrap()].concat();
+        for leaf in &leaves {
+            numbers.extend(gradients.get(leaf).unwrap().to_f64_vec().unwrap());
+        }
+        numbers
+    })
+}
+
+/// The plan of `f` has the operations `expected`, and as many on a tape; it gives the same bits.
+#[track_caller]
+fn check(inputs: &[Tensor], f: &Code, expected: &[&str]) {
+    assert_eq!(names(inputs, f), expected);
+    let [code, plan] = both(inputs, f);
+    assert_eq!(code, plan);
+}
+
+/// As [`check`], where a rule changes the order of a sum.
+#[track_caller]
+fn check_closely(inputs: &[Tensor], f: &Code, expected: &[&str]) {
+    assert_eq!(names(inputs, f), expected);
+    let [code, plan] = both(inputs, f);
+    assert_eq!(code.len(), plan.len());
+    for (a, b) in code.iter().zip(&plan) {
+        assert!((a - b).abs() <= 1e-11 * a.abs().max(1.0), "{a} and {b}");
+    }
+}
+
+/// Random tensors of these shapes.
+fn draw<const N: usize>(shapes: [&[usize]; N]) -> Vec<Tensor> {
+    let mut rng = Rng::new(1);
+    shapes.iter().map(|shape| Tensor::randn(shape, DType::F64, &mut rng)).collect()
+}
+
+#[test]
+fn a_residual_block_is_two_convolutions() {
+    let x = draw([&[2, 8, 9, 7], &[8, 8, 3, 3], &[8], &[8, 8, 3, 3]]);
+    let block = |x: &[Tensor]| {
+        x[0].conv2d(&x[1], Some(&x[2]), SAME)?.gelu()?.conv2d(&x[3], None, SAME)?.add(&x[0])
+    };
+    check(&x, &block, &["conv2d", "conv2d"]);
+}
+
+#[test]
+fn what_is_needed_elsewhere_is_not_taken_in() {
+    let x = draw([&[1, 8, 6, 6], &[8, 8, 3, 3]]);
+    let twice = |x: &[Tensor]| {
+        let y = x[0].conv2d(&x[1], None, SAME)?;
+        y.gelu()?.mul(&y)
+    };
+    check(&x, &twice, &["conv2d", "gelu", "mul"]);
+    let y = planned(&x, |x| {
+        let y = x[0].conv2d(&x[1], None, SAME)?;
+        Ok::<_, Error>(vec![y.clone(), y.gelu()?])
+    });
+    let [y, gelu] = <[Tensor; 2]>::try_from(y.unwrap()).unwrap();
+    assert_eq!(y.gelu().unwrap().to_f64_vec().unwrap(), gelu.to_f64_vec().unwrap());
+}
+
+#[test]
+fn of_two_convolutions_the_later_one_adds_the_other() {
+    let x = draw([&[1, 8, 6, 6], &[8, 8, 3, 3], &[8, 8, 1, 1]]);
+    let plain = Conv2dOptions::default();
+    let sum = move |x: &[Tensor]| {
+        x[0].conv2d(&x[1], None, SAME)?.add(&x[0].conv2d(&x[2], None, plain)?)?.gelu()
+    };
+    check_closely(&x, &sum, &["conv2d", "conv2d"]);
+}
+
+#[test]
+fn a_broadcast_sum_is_left_alone() {
+    let x = draw([&[2, 8, 6, 6], &[8, 8, 3, 3], &[1, 8, 1, 1]]);
+    let sum = |x: &[Tensor]| x[0].conv2d(&x[1], None, SAME)?.add(&x[2]);
+    check(&x, &sum, &["conv2d", "add"]);
+}
+
+#[test]
+fn joined_maps_are_convolved_one_by_one() {
+    let x = draw([&[2, 5, 6, 6], &[2, 3, 6, 6], &[7, 8, 3, 3], &[7]]);
+    let joined = |x: &[Tensor]| {
+        Tensor::concat(&[&x[0].scale(2.0)?, &x[1]], 1)?.conv2d(&x[2], Some(&x[3]), SAME)?.gelu()
+    };
+    // The map that is there first is convolved before the other is made.
+    check_closely(&x, &joined, &["slice", "conv2d", "affine", "slice", "conv2d"]);
+}
+
+#[test]
+fn enlarged_maps_are_added_in_one_pass() {
+    let x = draw([&[1, 3, 8, 12], &[1, 3, 4, 6], &[1, 3, 2, 3]]);
+    let sum = |x: &[Tensor]| {
+        let enlarged = |x: &Tensor| x.bilinear(8, 12, true);
+        x[0].add(&enlarged(&x[1])?)?.add(&enlarged(&x[2])?)?.gelu()
+    };
+    check_closely(&x, &sum, &["add_bilinear"]);
+}
+
+#[test]
+fn pools_of_one_map_are_made_of_each_other() {
+    let x = draw([&[1, 3, 24, 17]]);
+    let pools = |x: &[Tensor]| {
+        let eighth = x[0].avg_pool2d(8, 8)?.sum_all()?;
+        eighth.add(&x[0].avg_pool2d(4, 4)?.sum_all()?)?.add(&x[0].avg_pool2d(2, 2)?.sum_all()?)
+    };
+    let pools_alone = |names: Vec<&'static str>| {
+        names.into_iter().filter(|name| name.contains("pool")).collect::<Vec<_>>()
+    };
+    assert_eq!(pools_alone(names(&x, &pools)), ["avg_pool2d"; 3]);
+    let [code, plan] = both(&x, &pools);
+    code.iter().zip(&plan).for_each(|(a, b)| assert!((a - b).abs() < 1e-11 * a.abs().max(1.0)));
+    // Windows of 4 do not lie in windows of 6.
+    let apart =
+        |x: &[Tensor]| x[0].max_pool2d(6, 6)?.sum_all()?.add(&x[0].max_pool2d(4, 4)?.sum_all()?);
+    let [code, plan] = both(&x, &apart);
+    assert_eq!(code, plan);
+}
+
+#[test]
+fn a_filter_and_a_shift_are_one_pass() {
+    let x = draw([&[2, 8, 5, 7], &[2, 4, 3, 3], &[2, 8, 1, 1]]);
+    let shifted = |x: &[Tensor]| x[0].dynamic_filter(&x[1], Border::Reflect)?.add(&x[2]);
+    check_closely(&x, &shifted, &["reshape", "dynamic_filter"]);
+}
+
+/// A convolution, then batch normalization by running statistics.
+fn normalized(x: &Tensor, c: &[Tensor]) -> Result<Tensor> {
+    let y = x.conv2d(&c[0].to_dtype(x.dtype())?, Some(&c[1].to_dtype(x.dtype())?), SAME)?;
+    let [weight, bias] = [&c[4], &c[5]].map(|c| c.to_dtype(x.dtype()));
+    y.batch_norm_eval(&c[2], &c[3], &weight?, &bias?, 1e-5)
+}
+
+#[test]
+fn normalization_by_constants_is_folded_and_shared_by_plans() {
+    let mut rng = Rng::new(2);
+    let mut c = draw([&[4, 8, 3, 3], &[4], &[4], &[4], &[4], &[4]]);
+    c[3] = c[3].square().unwrap();
+    let planner = Planner::new(&c);
+    for size in [6, 9, 6] {
+        let x = Tensor::randn(&[1, 8, size, size], DType::F64, &mut rng);
+        let run = |x: &[Tensor]| Ok::<_, Error>(vec![normalized(&x[0], &c)?]);
+        let y = planner.run(vec![x.clone()], run).unwrap().swap_remove(0).to_f64_vec().unwrap();
+        let expected = normalized(&x, &c).unwrap().to_f64_vec().unwrap();
+        y.iter().zip(&expected).for_each(|(a, b)| assert!((a - b).abs() < 1e-12, "{a} and {b}"));
+    }
+    let plans = planner.plans.lock().unwrap();
+    assert_eq!(plans.len(), 2);
+    assert!(plans.iter().all(|(_, plan)| plan.names() == ["conv2d"]));
+    // One weight, packed once for both.
+    assert_eq!(planner.constants.packed_weights(), 1);
+}
+
+#[test]
+fn values_cannot_be_asked_for() {
+    let x = draw([&[2, 3]]);
+    let asked = planned(&x, |x| {
+        let sum = x[0].sum_all()?;
+        let number = sum.item()?;
+        Ok::<_, Error>(vec![sum.scale(number)?])
+    });
+    assert_eq!(
+        asked.unwrap_err().to_string(),
+        "to_device: a traced tensor has a shape and no values"
+    );
+    // A tensor without values that was carried out of its computation.
+    let mut carried = None;
+    planned_one(&x, |x| {
+        carried = Some(x[0].clone());
+        x[0].scale(2.0)
+    })
+    .unwrap();
+    let message = carried.unwrap().scale(1.0).unwrap_err().to_string();
+    assert_eq!(message, "affine: a traced tensor has a shape and no values");
+}
+
+#[test]
+fn shapes_are_found_without_computing() {
+    let x = Tensor::zeros(&[1, 8, 64, 64], DType::F32);
+    let w = Tensor::zeros(&[16, 8, 3, 3], DType::F32);
+    let metas = infer(&[&x], |x| Ok::<_, Error>(vec![x[0].conv2d(&w, None, SAME)?.gelu()?]));
+    assert_eq!(metas.unwrap(), [Meta { shape: vec![1, 16, 64, 64], dtype: DType::F32 }]);
+    let wrong = infer(&[&x], |x| Ok::<_, Error>(vec![x[0].add(&w)?]));
+    assert!(wrong.unwrap_err().to_string().starts_with("add: shapes"));
+}
+
+#[test]
+fn gradients_stop_where_the_code_detaches() {
+    let x = draw([&[3]]);
+    let tape = Tape::new();
+    let leaf = tape.leaf(&x[0]);
+    let y = planned_one(&[leaf.clone()], |x| x[0].mul(&x[0].detach())?.sum_all()).unwrap();
+    let gradients = tape.backward(&y).unwrap();
+    let gradient = gradients.get(&leaf).unwrap().to_f64_vec().unwrap();
+    assert_eq!(gradient, x[0].to_f64_vec().unwrap());
+}
