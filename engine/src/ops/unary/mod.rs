@@ -202,6 +202,10 @@ impl<F: Function> Op for Elementwise<F> {
     fn backward(&self, kept: Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![kept.map(|kept| self.gradient(&kept, dy)).transpose()?])
     }
+
+    fn settings(&self) -> Option<String> {
+        Some(format!("{self:?}"))
+    }
 }
 
 impl<F: Function> Elementwise<F> {
