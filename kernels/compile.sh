@@ -17,9 +17,11 @@ TYPES="float:f32 double:f64 half_t:f16 bfloat_t:bf16"
 tools=../target/cuda-tools-$NVRTC-$PTXAS
 if [ ! -e "$tools/ready" ]; then
     rm -rf "$tools"
-    # 3 says that nothing is wrong but that the compiler is not to be had.
-    python3 -m venv "$tools" || { echo "python3 with its venv module is needed (apt install python3-venv)"; exit 3; }
-    "$tools/bin/pip" install --quiet --no-deps "nvidia-cuda-nvrtc-cu12==$NVRTC" "nvidia-cuda-nvcc-cu12==$PTXAS" ||
+    # 3 means that only the compiler is missing.
+    python3 -m venv "$tools" ||
+        { echo "python3 with its venv module is needed (apt install python3-venv)"; exit 3; }
+    "$tools/bin/pip" install --quiet --no-deps \
+        "nvidia-cuda-nvrtc-cu12==$NVRTC" "nvidia-cuda-nvcc-cu12==$PTXAS" ||
         { echo "the pinned compiler could not be downloaded"; exit 3; }
     touch "$tools/ready"
 fi
@@ -32,7 +34,8 @@ compile() { # source, element type, suffix, output
         --gpu-architecture=compute_70 --std=c++17 -default-device -Isrc "-DELEMENT=$2" "-DSUFFIX=$3"
 }
 assemble() { # architecture, PTX
-    "$nvidia/cuda_nvcc/bin/ptxas" "-arch=$1" "$2" -o /dev/null || { echo "$2 does not assemble for $1"; exit 1; }
+    "$nvidia/cuda_nvcc/bin/ptxas" "-arch=$1" "$2" -o /dev/null ||
+        { echo "$2 does not assemble for $1"; exit 1; }
 }
 export -f compile assemble
 
@@ -58,5 +61,5 @@ if [ "${1:-}" = --check ]; then
     for ptx in ptx/*.ptx; do
         for architecture in $ARCHITECTURES; do echo "$architecture $ptx"; done
     done | xargs -P "$(nproc)" -L 1 bash -c 'assemble "$@"' assemble
-    echo "$(ls ptx | wc -l) PTX files are what their sources compile to, and assemble for $ARCHITECTURES"
+    echo "$(ls ptx | wc -l) PTX files match their sources, and assemble for $ARCHITECTURES"
 fi

@@ -1,7 +1,9 @@
 """Compiles a CUDA source to PTX with NVRTC: nvrtc.py <libnvrtc> <source> <output> <option>...
 
-The source's name inside the PTX is fixed, so that the output depends on the source, the options and NVRTC's version alone.
+The source's name inside the PTX is fixed, so that the output depends only on the source, the
+options and NVRTC's version.
 """
+
 import ctypes
 import os
 import sys

@@ -1,4 +1,7 @@
-"""Makes network.onnx or network.ncnn.param and .bin of the weights and the batch in a folder: export.py onnx|ncnn FOLDER."""
+"""Exports the weights and the batch in a folder: export.py onnx|ncnn FOLDER.
+
+Writes network.onnx, or network.ncnn.param and network.ncnn.bin.
+"""
 
 import os
 import subprocess
@@ -16,7 +19,9 @@ def main(form, folder):
     if form == "onnx":
         # Sizes are fixed, as they are for everybody. The new exporter writes weights into a second
         # file unless told not to.
-        torch.onnx.export(network, (x,), "network.onnx", dynamo=True, external_data=False, opset_version=18)
+        torch.onnx.export(
+            network, (x,), "network.onnx", dynamo=True, external_data=False, opset_version=18
+        )
         return
     import pnnx
 

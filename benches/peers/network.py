@@ -1,7 +1,8 @@
-"""IRNeXt in PyTorch, for the comparison: the variant `released` of `docs/src/variants.md`, with the names of weight files.
+"""IRNeXt in PyTorch, for the comparison: the variant `released` of `docs/src/variants.md`.
 
-Where PyTorch leaves a choice, the faster one is taken: LAM's filter is one depthwise convolution and copies no map nine times,
-and side heads, which only the loss looks at, are computed in training alone.
+Parameters have the names of weight files. Where PyTorch leaves a choice, the faster one is taken:
+LAM's filter is one depthwise convolution and copies no map nine times, and side heads, which only
+the loss needs, are computed in training alone.
 """
 
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 
 
 def conv(c_in, c_out, kernel, stride=1, gelu=True):
-    """A convolution in a sequence of its own, so that its parameters are under `main.0`, then GELU."""
+    """A convolution in its own sequence, for parameters under `main.0`, then GELU."""
     layers = [nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2)] + [nn.GELU()] * gelu
     return Main(*layers)
 
@@ -32,7 +33,12 @@ class Main(nn.Module):
 
 def conv_s(c):
     """ConvS: shallow features of the shrunken input."""
-    layers = [conv(3, c // 4, 3), conv(c // 4, c // 2, 1), conv(c // 2, c // 2, 3), conv(c // 2, c, 1, gelu=False)]
+    layers = [
+        conv(3, c // 4, 3),
+        conv(c // 4, c // 2, 1),
+        conv(c // 2, c // 2, 3),
+        conv(c // 2, c, 1, gelu=False),
+    ]
     return Main(*layers, nn.InstanceNorm2d(c, affine=True))
 
 
@@ -68,13 +74,15 @@ class Lam(nn.Module):
     def filter(self, x, taps):
         """Every image and channel is a channel of its own in one depthwise convolution."""
         (n, c, h, w), k, border = x.shape, self.kernel, self.kernel // 2
-        taps = taps.reshape(n, self.groups, 1, k * k).expand(n, self.groups, c // self.groups, k * k)
+        taps = taps.reshape(n, self.groups, 1, k * k).expand(
+            n, self.groups, c // self.groups, k * k
+        )
         x = F.pad(x, [border] * 4, mode="reflect").reshape(1, n * c, h + 2 * border, w + 2 * border)
         return F.conv2d(x, taps.reshape(n * c, 1, k, k), groups=n * c).reshape(n, c, h, w)
 
 
 class Msm(nn.Module):
-    """Multi-scale module: the map pooled by 8, 4 and 2, each attended to with the coarser one's result added."""
+    """Multi-scale module: LAM on the map pooled by 8, 4 and 2, plus the next coarser result."""
 
     def __init__(self, c, rates=(8, 4, 2)):
         super().__init__()
@@ -100,7 +108,9 @@ def enlarge(x, to):
 class ResBlock(nn.Module):
     def __init__(self, c, msm):
         super().__init__()
-        self.main = nn.Sequential(conv(c, c, 3), Msm(c) if msm else nn.Identity(), conv(c, c, 3, gelu=False))
+        self.main = nn.Sequential(
+            conv(c, c, 3), Msm(c) if msm else nn.Identity(), conv(c, c, 3, gelu=False)
+        )
 
     def forward(self, x):
         return self.main(x) + x
@@ -122,17 +132,21 @@ class IrNext(nn.Module):
         super().__init__()
         c = width
         self.Encoder = nn.ModuleList([CnnBlock(c, n), CnnBlock(2 * c, n), CnnBlock(4 * c, n)])
-        self.feat_extract = nn.ModuleList([
-            conv(3, c, 3),
-            conv(c, 2 * c, 3, stride=2),
-            conv(2 * c, 4 * c, 3, stride=2),
-            up(4 * c, 2 * c),
-            up(2 * c, c),
-            conv(c, 3, 3, gelu=False),
-        ])
+        self.feat_extract = nn.ModuleList(
+            [
+                conv(3, c, 3),
+                conv(c, 2 * c, 3, stride=2),
+                conv(2 * c, 4 * c, 3, stride=2),
+                up(4 * c, 2 * c),
+                up(2 * c, c),
+                conv(c, 3, 3, gelu=False),
+            ]
+        )
         self.Decoder = nn.ModuleList([CnnBlock(4 * c, n), CnnBlock(2 * c, n), CnnBlock(c, n)])
         self.Convs = nn.ModuleList([conv(4 * c, 2 * c, 1), conv(2 * c, c, 1)])
-        self.ConvsOut = nn.ModuleList([conv(4 * c, 3, 3, gelu=False), conv(2 * c, 3, 3, gelu=False)])
+        self.ConvsOut = nn.ModuleList(
+            [conv(4 * c, 3, 3, gelu=False), conv(2 * c, 3, 3, gelu=False)]
+        )
         self.FAM1, self.SCM1 = Merge(4 * c), conv_s(4 * c)
         self.FAM2, self.SCM2 = Merge(2 * c), conv_s(2 * c)
 
@@ -156,10 +170,12 @@ class IrNext(nn.Module):
 
 
 def dual_domain(predictions, target, weight=0.1):
-    """Equations 8 to 10, the spectrum's real and imaginary parts stacked. One transform, of the difference."""
+    """Equations 8 to 10, with real and imaginary parts stacked; transforms the difference once."""
     loss = 0.0
     for prediction in predictions:
-        difference = prediction - F.interpolate(target, prediction.shape[-2:], mode="bilinear", align_corners=False)
+        difference = prediction - F.interpolate(
+            target, prediction.shape[-2:], mode="bilinear", align_corners=False
+        )
         spectrum = torch.view_as_real(torch.fft.fft2(difference))
         loss = loss + difference.abs().mean() + weight * spectrum.abs().mean()
     return loss

@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
-"""Times IRNeXt in this project's engine and in others: the same network, weights and batch, in turns, in one run.
+"""Times IRNeXt in this project's engine and in others.
 
-    python3 benches/peers/run.py --install                    once: the other engines, into target/peers-venv
+All run the same network, weights and batch, in turns, in one run.
+
+    python3 benches/peers/run.py --install                    once: engines into target/peers-venv
     python3 benches/peers/run.py --output target/peers.md     everything; .json as well as .md
     python3 benches/peers/run.py --cases infer-256-n3 --peers irnext openvino
-    python3 benches/peers/run.py --device cuda --precision bf16 --output target/peers-gpu.md       on the first GPU
+    python3 benches/peers/run.py --device cuda --precision bf16 --output target/peers-gpu.md
+                                                              on the first GPU
 
-In each round every engine is started, warmed up, timed for a few seconds and ended, one at a time, so that no two compete for the
-processor or for memory; every other round goes through them backwards. Reported are medians over all rounds, and how far
-each engine's result is from irnext's. Needs Python alone; what is missing is said, and left out.
+In each round every engine is started, warmed up, timed for a few seconds and stopped, one at a
+time, so that no two compete for the processor or for memory; every other round runs in reverse
+order. The report has medians over all rounds, and the distance of each engine's result from
+irnext's. Needs only Python; missing engines are reported and skipped.
 """
 
 import argparse
@@ -59,7 +63,11 @@ PEERS = {
 }
 # What is measured if nothing is said.
 ON_CPU = {
-    "cases": [name for name in CASES if name not in ("train-256-n13", "train-256-b8-n3", "train-256-b8-n13")],
+    "cases": [
+        name
+        for name in CASES
+        if name not in ("train-256-n13", "train-256-b8-n3", "train-256-b8-n13")
+    ],
     "peers": list(PEERS),
 }
 ON_GPU = {
@@ -82,9 +90,19 @@ def main():
         return
     versions, missing = find_peers(args)
     for peer, modules in missing.items():
-        print(f"{peer} is left out: no {', '.join(modules)} in {args.venv} (--install puts it there)")
+        print(
+            f"{peer} is left out: no {', '.join(modules)} in {args.venv} (--install puts it there)"
+        )
     peers = [peer for peer in args.peers if peer not in missing]
-    report = {"machine": machine(), "versions": versions, "threads": args.threads, "width": args.width, "device": args.device, "precision": args.precision, "cases": []}
+    report = {
+        "machine": machine(),
+        "versions": versions,
+        "threads": args.threads,
+        "width": args.width,
+        "device": args.device,
+        "precision": args.precision,
+        "cases": [],
+    }
     print("\n".join(describe(report)))
     if (report["machine"]["load before"] or 0) > 0.5:
         print("\nThis machine is doing other things as well: its figures will not be steady.")
@@ -100,21 +118,52 @@ def main():
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--install", action="store_true", help="make the virtual environment, install the engines, end")
-    parser.add_argument("--venv", type=Path, default=ROOT / "target/peers-venv", help="its folder (target/peers-venv)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--install",
+        action="store_true",
+        help="make the virtual environment, install the engines, end",
+    )
+    parser.add_argument(
+        "--venv",
+        type=Path,
+        default=ROOT / "target/peers-venv",
+        help="its folder (target/peers-venv)",
+    )
     parser.add_argument("--peers", nargs="+", choices=PEERS, metavar="PEER", help=", ".join(PEERS))
     parser.add_argument("--cases", nargs="+", choices=CASES, metavar="CASE", help=", ".join(CASES))
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="what computes (cpu)")
-    parser.add_argument("--precision", choices=["f32", "tf32", "bf16"], default="f32", help="on a GPU (f32)")
+    parser.add_argument(
+        "--device", choices=["cpu", "cuda"], default="cpu", help="what computes (cpu)"
+    )
+    parser.add_argument(
+        "--precision", choices=["f32", "tf32", "bf16"], default="f32", help="on a GPU (f32)"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="rounds of turns (5)")
-    parser.add_argument("--seconds", type=float, default=4, help="a turn is timed for so long, at least twice (4)")
-    parser.add_argument("--threads", type=int, default=cores(), help="of every engine (one for each physical core)")
-    parser.add_argument("--width", type=int, default=32, help="the network's channels at full size (32)")
+    parser.add_argument(
+        "--seconds", type=float, default=4, help="a turn is timed for so long, at least twice (4)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=cores(), help="of every engine (one for each physical core)"
+    )
+    parser.add_argument(
+        "--width", type=int, default=32, help="the network's channels at full size (32)"
+    )
     parser.add_argument("--output", type=Path, help="report: .md or .json; both are written")
-    parser.add_argument("--work", type=Path, default=ROOT / "target/peers", help="weights, exports, logs (target/peers)")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=ROOT / "target/peers",
+        help="weights, exports, logs (target/peers)",
+    )
     parser.add_argument("--worker", type=Path, help="a built irnext-worker; else cargo builds one")
-    parser.add_argument("--timeout", type=float, default=1800, help="seconds for one answer, compiling included (1800)")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=1800,
+        help="seconds for one answer, compiling included (1800)",
+    )
     args = parser.parse_args()
     if min(args.rounds, args.threads) < 1:
         parser.error("--rounds and --threads must be at least 1")
@@ -130,11 +179,13 @@ def arguments():
 
 
 def install(venv):
-    """One requirement at a time, so that one that does not exist for this machine leaves the others."""
+    """Installs one requirement at a time, so that a missing one does not stop the others."""
     if not python_of(venv).exists():
         print(f"making {venv}")
         subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-    lines = [line.split("#")[0].strip() for line in (HERE / "requirements.txt").read_text().splitlines()]
+    lines = [
+        line.split("#")[0].strip() for line in (HERE / "requirements.txt").read_text().splitlines()
+    ]
     pip = [str(python_of(venv)), "-m", "pip", "install", "--disable-pip-version-check"]
     failed = [line for line in lines if line and subprocess.run([*pip, line]).returncode != 0]
     if failed:
@@ -152,15 +203,24 @@ def find_peers(args):
     if modules and python_of(args.venv).exists():
         code = (
             "import sys, json, importlib.metadata as m, importlib.util as u\n"
-            "print(json.dumps({name: m.version(name) for name in sys.argv[1:] if u.find_spec(name)}))"
+            "found = {name: m.version(name) for name in sys.argv[1:] if u.find_spec(name)}\n"
+            "print(json.dumps(found))"
         )
         # Isolated from the folder this is started in.
-        run = subprocess.run([python_of(args.venv), "-I", "-c", code, *modules, "safetensors", "numpy"], capture_output=True)
+        run = subprocess.run(
+            [python_of(args.venv), "-I", "-c", code, *modules, "safetensors", "numpy"],
+            capture_output=True,
+        )
         if run.returncode != 0:
             raise Failed(f"{python_of(args.venv)} does not run:\n{run.stderr.decode()}")
         versions = json.loads(run.stdout)
-    needs = {peer: PEERS[peer][0] + (["safetensors", "numpy"] if PEERS[peer][0] else []) for peer in args.peers}
-    missing = {peer: [module for module in needs[peer] if module not in versions] for peer in args.peers}
+    needs = {
+        peer: PEERS[peer][0] + (["safetensors", "numpy"] if PEERS[peer][0] else [])
+        for peer in args.peers
+    }
+    missing = {
+        peer: [module for module in needs[peer] if module not in versions] for peer in args.peers
+    }
     return versions, {peer: modules for peer, modules in missing.items() if modules}
 
 
@@ -170,7 +230,9 @@ def build(args):
     command = ["cargo", "build", "--release", "-p", "benches", "--bin", "irnext-worker"]
     command += ["--features", "cuda"] if args.device == "cuda" else []
     print(" ".join(command), flush=True)
-    run = subprocess.run([*command, "--message-format=json-render-diagnostics"], cwd=ROOT, stdout=subprocess.PIPE)
+    run = subprocess.run(
+        [*command, "--message-format=json-render-diagnostics"], cwd=ROOT, stdout=subprocess.PIPE
+    )
     if run.returncode != 0:
         raise Failed("irnext-worker does not build")
     built = [json.loads(line).get("executable") for line in run.stdout.splitlines()]
@@ -186,14 +248,23 @@ def read(path):
 
 def field(text, name):
     """The first `name : value` of a file of /proc."""
-    values = (line.split(":", 1)[1].strip() for line in text.splitlines() if line.split(":")[0].strip() == name)
+    values = (
+        line.split(":", 1)[1].strip()
+        for line in text.splitlines()
+        if line.split(":")[0].strip() == name
+    )
     return next(values, "")
 
 
 def cores():
     """Physical ones that this process may use."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    siblings = [read(path) for path in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/topology/thread_siblings_list")]
+    usable = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    siblings = [
+        read(path)
+        for path in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/topology/thread_siblings_list")
+    ]
     return min(usable, len(set(siblings)) or usable)
 
 
@@ -202,13 +273,21 @@ def gpu():
     query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
     if not shutil.which(query[0]):
         return None
-    return subprocess.run(query, capture_output=True, text=True).stdout.split("\n")[0].strip() or None
+    return (
+        subprocess.run(query, capture_output=True, text=True).stdout.split("\n")[0].strip() or None
+    )
 
 
 def machine():
     cpu, memory = read("/proc/cpuinfo"), field(read("/proc/meminfo"), "MemTotal")
-    flags = [flag for flag in field(cpu, "flags").split() if flag in ("avx2", "fma", "avx512f", "avx512_bf16", "amx_tile")]
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
+    flags = [
+        flag
+        for flag in field(cpu, "flags").split()
+        if flag in ("avx2", "fma", "avx512f", "avx512_bf16", "amx_tile")
+    ]
+    git = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
+    )
     return {
         "processor": field(cpu, "model name") or platform.processor() or platform.machine(),
         "instructions": flags,
@@ -230,16 +309,41 @@ def measure(args, name, peers):
     task, n, size = CASES[name]
     folder = args.work / name
     folder.mkdir(parents=True, exist_ok=True)
-    make = [str(args.worker), "make", "--n", str(n), "--width", str(args.width), "--size", size, str(folder)]
+    make = [
+        str(args.worker),
+        "make",
+        "--n",
+        str(n),
+        "--width",
+        str(args.width),
+        "--size",
+        size,
+        str(folder),
+    ]
     run = subprocess.run(make, capture_output=True, text=True)
     if run.returncode != 0:
         raise Failed(f"{' '.join(make)}: {run.stdout or run.stderr}")
     # Each row: what it is called, the engine, its threads.
-    rows = [(peer, peer, args.threads) for peer in peers if task == "infer" or peer == "irnext" or peer.startswith("torch")]
+    rows = [
+        (peer, peer, args.threads)
+        for peer in peers
+        if task == "infer" or peer == "irnext" or peer.startswith("torch")
+    ]
     if name.startswith("threads-"):
         rows = [(f"irnext, {threads}", "irnext", threads) for threads in sorted({1, args.threads})]
-    case = {"name": name, "task": task, "n": n, "width": args.width, "shape": shape_of(folder / "batch.safetensors")}
-    case |= {"threads": args.threads, "device": args.device, "precision": args.precision, "rows": {}}
+    case = {
+        "name": name,
+        "task": task,
+        "n": n,
+        "width": args.width,
+        "shape": shape_of(folder / "batch.safetensors"),
+    }
+    case |= {
+        "threads": args.threads,
+        "device": args.device,
+        "precision": args.precision,
+        "rows": {},
+    }
     kept = {}
     try:
         for label, peer, _ in rows:
@@ -277,8 +381,15 @@ def export(args, folder, peer):
     form = PEERS[peer][1]
     if not form:
         return
-    sources = [folder / "weights.safetensors", folder / "batch.safetensors", HERE / "network.py", HERE / "export.py"]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in [*sources, HERE / "requirements.txt"])).hexdigest()
+    sources = [
+        folder / "weights.safetensors",
+        folder / "batch.safetensors",
+        HERE / "network.py",
+        HERE / "export.py",
+    ]
+    digest = hashlib.sha256(
+        b"".join(path.read_bytes() for path in [*sources, HERE / "requirements.txt"])
+    ).hexdigest()
     stamp = folder / f"{form}.made-of"
     if read(stamp) == digest:
         return
@@ -317,23 +428,42 @@ def turn(args, task, folder, label, peer, threads, row, kept):
 
 
 def start(args, task, folder, label, peer, threads):
-    environment = os.environ | {name: str(threads) for name in ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    environment = os.environ | {
+        name: str(threads) for name in ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    }
     if peer == "irnext":
         command = [args.worker, "serve", "--threads", str(threads), task, folder]
     else:
-        command = [python_of(args.venv), HERE / "worker.py", peer, task, folder, "--threads", str(threads)]
+        command = [
+            python_of(args.venv),
+            HERE / "worker.py",
+            peer,
+            task,
+            folder,
+            "--threads",
+            str(threads),
+        ]
     if args.device != "cpu":
         command += ["--device", args.device, "--precision", args.precision]
     if peer != "irnext":
         # The allocator keeps what it has: in PyTorch, getting fresh pages from the system for every
         # map costs much time.
-        environment |= {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 36), "MALLOC_TOP_PAD_": str(1 << 28)}
-        environment |= {"TORCHINDUCTOR_CACHE_DIR": str(args.work / "inductor"), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment |= {
+            "MALLOC_MMAP_MAX_": "0",
+            "MALLOC_TRIM_THRESHOLD_": str(1 << 36),
+            "MALLOC_TOP_PAD_": str(1 << 28),
+        }
+        environment |= {
+            "TORCHINDUCTOR_CACHE_DIR": str(args.work / "inductor"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
     log = folder / f"{label}.log"
     with open(log, "w") as errors:
         # In a session of its own, so that helpers it starts end with it.
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors}
-        worker = subprocess.Popen(command, text=True, env=environment, start_new_session=True, **pipes)
+        worker = subprocess.Popen(
+            command, text=True, env=environment, start_new_session=True, **pipes
+        )
     worker.log = log
     try:
         answer(worker, args.timeout)
@@ -360,7 +490,9 @@ def answer(worker, timeout):
     if line.startswith("error "):
         raise Failed(f"{line[6:]} (log: {worker.log})")
     if not line:
-        raise Failed(f"ended without an answer, or took longer than {timeout:.0f} s (log: {worker.log})")
+        raise Failed(
+            f"ended without an answer, or took longer than {timeout:.0f} s (log: {worker.log})"
+        )
     return line
 
 
@@ -389,12 +521,18 @@ def summarise(case):
         if times:
             row |= {"median": statistics.median(times), "best": min(times), "runs": len(times)}
     ours = next((row for row in rows.values() if row["peer"] == "irnext" and "median" in row), None)
-    others = {label: row["median"] for label, row in rows.items() if row["peer"] != "irnext" and "median" in row}
+    others = {
+        label: row["median"]
+        for label, row in rows.items()
+        if row["peer"] != "irnext" and "median" in row
+    }
     case["fastest peer"] = min(others, key=others.get, default=None)
     for row in rows.values():
         if "median" in row:
             row["to irnext"] = row["median"] / ours["median"] if ours else None
-            row["to fastest peer"] = row["median"] / others[case["fastest peer"]] if others else None
+            row["to fastest peer"] = (
+                row["median"] / others[case["fastest peer"]] if others else None
+            )
             # Of training, the losses of the first steps: later ones drift apart with rounding.
             pairs = zip(read_output(row["output"]), read_output(ours["output"])) if ours else ()
             pairs = list(pairs)[: None if case["task"] == "infer" else 1 + WARM_UPS]
@@ -422,18 +560,29 @@ def read_output(path):
 
 def describe(report):
     """The machine and the versions, as Markdown."""
-    facts = {name: ", ".join(fact) if isinstance(fact, list) else fact for name, fact in report["machine"].items()}
+    facts = {
+        name: ", ".join(fact) if isinstance(fact, list) else fact
+        for name, fact in report["machine"].items()
+    }
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
-    return [*(f"- {name}: {fact}" for name, fact in facts.items() if fact), f"- versions: {versions}"][: None if versions else -1]
+    return [
+        *(f"- {name}: {fact}" for name, fact in facts.items() if fact),
+        f"- versions: {versions}",
+    ][: None if versions else -1]
 
 
 def table(case):
     """A case as a Markdown table, its columns aligned for the terminal."""
     shape = "x".join(map(str, case["shape"]))
-    what = "forward pass" if case["task"] == "infer" else "training step: forward, loss, backward, Adam"
+    what = (
+        "forward pass"
+        if case["task"] == "infer"
+        else "training step: forward, loss, backward, Adam"
+    )
     threads = "" if case["name"].startswith("threads-") else f", {case['threads']} threads"
     where = threads if case["device"] == "cpu" else ", on the GPU, between events in its stream"
-    title = f"**{case['name']}**: {what}; {shape}, n = {case['n']}, width {case['width']}{where}, {case['precision']}"
+    network = f"n = {case['n']}, width {case['width']}"
+    title = f"**{case['name']}**: {what}; {shape}, {network}{where}, {case['precision']}"
     difference = "max \\|Δ\\|" if case["task"] == "infer" else "max \\|Δloss\\|"
     lines = [["", "median ms", "best ms", "/ irnext", "/ fastest peer", "peak MiB", difference]]
     lines.append(["---", *["---:"] * (len(lines[0]) - 1)])
@@ -444,12 +593,35 @@ def table(case):
     by_time = sorted(case["rows"].items(), key=lambda item: item[1].get("median", float("inf")))
     for label, row in by_time:
         if "median" in row:
-            numbers = [("median", ".1f"), ("best", ".1f"), ("to irnext", ".2f"), ("to fastest peer", ".2f"), ("memory", ".0f")]
-            lines.append([label, *(show(row[key], form) for key, form in numbers), show(row["difference"], ".1e")])
+            numbers = [
+                ("median", ".1f"),
+                ("best", ".1f"),
+                ("to irnext", ".2f"),
+                ("to fastest peer", ".2f"),
+                ("memory", ".0f"),
+            ]
+            lines.append(
+                [
+                    label,
+                    *(show(row[key], form) for key, form in numbers),
+                    show(row["difference"], ".1e"),
+                ]
+            )
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    cells = [[line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:]))] for line in lines]
+    cells = [
+        [
+            line[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:])),
+        ]
+        for line in lines
+    ]
     failures = [f"{label} failed: {row['failed']}" for label, row in by_time if "failed" in row]
-    return [title, "", *("| " + " | ".join(line) + " |" for line in cells), *(line for f in failures for line in ("", f))]
+    return [
+        title,
+        "",
+        *("| " + " | ".join(line) + " |" for line in cells),
+        *(line for f in failures for line in ("", f)),
+    ]
 
 
 def write(report, path):

@@ -2,11 +2,13 @@
 
     worker.py PEER TASK FOLDER --threads N [--device cuda --precision f32|tf32|bf16]
 
-PEER is a key of `PEERS`, TASK infer or train, FOLDER has weights.safetensors, batch.safetensors, and what `export.py` made of
-them. Says `ready VERSION`, or `error REASON`, and then obeys the lines of standard input, answering each with a line:
+PEER is a key of `PEERS`, TASK infer or train, FOLDER has weights.safetensors, batch.safetensors,
+and their export by `export.py`. Prints `ready VERSION`, or `error REASON`, then obeys the lines of
+standard input, answering each with a line:
 
     warm, run      compute once     milliseconds
-    output PATH    write the last prediction, or the losses of all steps, as `output` in a safetensors file     ok
+    output PATH    write the last prediction, or the losses of all steps, as `output` in a
+                   safetensors file     ok
     memory         the process's peak so far     MiB
 
 `benches/src/bin/irnext-worker.rs` speaks the same.
@@ -21,7 +23,9 @@ RATE = 1e-4  # Adam's learning rate; irnext-worker.rs has the same.
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("peer", choices=PEERS)
     parser.add_argument("task", choices=["infer", "train"])
     parser.add_argument("folder")
@@ -74,7 +78,7 @@ def serve(args, out):
 
 
 def timed(compute, device):
-    """Milliseconds and the result; on a GPU between two events in its stream, so that the way there and back is left out."""
+    """Milliseconds and the result; on a GPU between two events of its stream, without transfers."""
     if device == "cpu":
         start = time.perf_counter()
         output = compute()
@@ -107,14 +111,17 @@ def pytorch(args, batch, channels_last=False, compiled=False):
     gpu = args.device == "cuda"
     if gpu:
         torch.backends.cudnn.benchmark = True
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = args.precision == "tf32"
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = (
+            args.precision == "tf32"
+        )
     # On a GPU: CUDA graphs and a search for the fastest kernels.
     compile = lambda network: torch.compile(network, mode="max-autotune" if gpu else None)
     autocast = torch.autocast(args.device, torch.bfloat16, enabled=args.precision == "bf16")
     layout = torch.channels_last if channels_last else torch.contiguous_format
     network = load("weights.safetensors").to(args.device, memory_format=layout)
     x, target = (
-        torch.from_numpy(batch[name]).to(args.device).contiguous(memory_format=layout) for name in ("input", "target")
+        torch.from_numpy(batch[name]).to(args.device).contiguous(memory_format=layout)
+        for name in ("input", "target")
     )
     version, to_numpy = torch.__version__, lambda y: y.detach().float().cpu().numpy()
     if args.task == "infer":
@@ -152,9 +159,15 @@ def onnxruntime(args, batch):
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = args.threads, 1
-    session = onnxruntime.InferenceSession("network.onnx", options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        "network.onnx", options, providers=["CPUExecutionProvider"]
+    )
     name = session.get_inputs()[0].name
-    return onnxruntime.__version__, lambda: session.run(None, {name: batch["input"]})[0], lambda y: y
+    return (
+        onnxruntime.__version__,
+        lambda: session.run(None, {name: batch["input"]})[0],
+        lambda y: y,
+    )
 
 
 def openvino(args, batch):
@@ -183,9 +196,17 @@ def ncnn(args, batch):
     net = ncnn.Net()
     net.opt.num_threads = args.threads
     # f32 throughout, as everybody else.
-    for option in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
+    for option in (
+        "use_fp16_packed",
+        "use_fp16_storage",
+        "use_fp16_arithmetic",
+        "use_bf16_storage",
+    ):
         setattr(net.opt, option, False)
-    for load, path in ((net.load_param, "network.ncnn.param"), (net.load_model, "network.ncnn.bin")):
+    for load, path in (
+        (net.load_param, "network.ncnn.param"),
+        (net.load_model, "network.ncnn.bin"),
+    ):
         if load(path) != 0:
             raise RuntimeError(f"ncnn does not take {path}; the log says why")
     # Keeps its own copy: a Mat made of an array is a view of it.
@@ -206,7 +227,9 @@ PEERS = {
     "torch": pytorch,
     "torch-channels-last": lambda *given: pytorch(*given, channels_last=True),
     "torch-compile": lambda *given: pytorch(*given, compiled=True),
-    "torch-compile-channels-last": lambda *given: pytorch(*given, channels_last=True, compiled=True),
+    "torch-compile-channels-last": lambda *given: pytorch(
+        *given, channels_last=True, compiled=True
+    ),
     "onnxruntime": onnxruntime,
     "openvino": openvino,
     "ncnn": ncnn,

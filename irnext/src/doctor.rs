@@ -115,7 +115,7 @@ fn examine_split(
         if border(input, target).is_none() {
             let ((w, h), (tw, th)) = (input, target);
             problems
-                .push(format!("{}: {w}x{h}, and its ground truth {tw}x{th}", pair.input.display()));
+                .push(format!("{}: {w}x{h}, but its ground truth is {tw}x{th}", pair.input.display()));
         }
     }
     problems.sort();

@@ -1,5 +1,4 @@
-//! What can go wrong, as values: every error names the file or the setting it is about, and the
-//! cause.
+//! The errors of the library and the program. Each names the file or setting, and the cause.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,16 +12,16 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
 
-    /// `path` was read, but holds no image that can be used; or an image cannot be written there.
+    /// `path` is not a usable image file, or an image cannot be written there.
     #[error("{}: {reason}", path.display())]
     Image {
         /// The image file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
 
@@ -31,7 +30,7 @@ pub enum Error {
     Score {
         /// The pair.
         name: String,
-        /// Why not.
+        /// The reason.
         source: crate::metrics::Error,
     },
 
@@ -50,10 +49,11 @@ pub enum Error {
         reason: String,
     },
 
-    /// Training came to numbers that it cannot go on from.
+    /// Training diverged: its loss or gradients are not finite.
     #[error(
-        "the loss or its gradient was no finite number in {FAILURES} steps in a row, up to step {step}; the run is back at step {back}. \
-         A lower optimiser.learning_rate, a longer optimiser.warmup or a smaller optimiser.clip may help; `irnext doctor` looks for damaged images",
+        "loss or gradient was not finite in {FAILURES} consecutive steps, up to step {step}; \
+         restored the checkpoint at step {back}. Try a lower optimiser.learning_rate, a longer \
+         optimiser.warmup or a smaller optimiser.clip; `irnext doctor` finds damaged images",
         FAILURES = crate::train::FAILURES
     )]
     Diverged {
@@ -63,17 +63,16 @@ pub enum Error {
         back: u64,
     },
 
-    /// A signal asked the program to end. What it was doing was brought to an end that nothing is
-    /// lost by.
+    /// A signal ended the program. Its work was saved first.
     #[error("stopped by signal {0}")]
     Signal(i32),
 
-    /// What several processes do together has failed in another one of them.
+    /// Another process of the group failed.
     #[error("rank {rank}: {reason}")]
     Rank {
-        /// Which one, from 0.
+        /// Its rank, from 0.
         rank: usize,
-        /// What it says.
+        /// Its message.
         reason: String,
     },
 
@@ -82,7 +81,7 @@ pub enum Error {
     Data {
         /// The folder.
         path: PathBuf,
-        /// What is wrong with its contents.
+        /// The reason.
         reason: String,
     },
 }
@@ -97,12 +96,12 @@ impl From<engine::Error> for Error {
 }
 
 impl Error {
-    /// Whether somebody asked for the computation to be given up.
+    /// Whether the computation was interrupted on request.
     pub fn is_interruption(&self) -> bool {
         matches!(self, Self::Model(nn::Error::Engine(engine::Error::Interrupted { .. })))
     }
 
-    /// Puts the file's name to an error of the operating system:
+    /// Adds the file's name to an error of the operating system:
     /// `read(path).map_err(Error::io(path))`.
     pub fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         move |source| Self::Io { path: path.to_owned(), source }

@@ -89,7 +89,7 @@ pub fn explain(model: &Model, image: &Image, block: &str) -> Result<Explanation>
     let config = &model.config;
     if config.msm == 0 {
         return Err(Error::Config {
-            reason: "this network has no multi-scale modules (MSM) to look into".into(),
+            reason: "this network has no multi-scale modules (MSM)".into(),
         });
     }
     let path = format!("{block}.layers.{}.main.{}", config.n, config.msm);
@@ -140,7 +140,7 @@ fn restore_watching(model: &Model, image: &Image, path: &str) -> Result<(Tensor,
         None => {
             let blocks = BLOCKS.join(", ");
             Err(Error::Config {
-                reason: format!("no multi-scale module at {path}: blocks are {blocks}"),
+                reason: format!("no multi-scale module at {path}; the blocks are {blocks}"),
             })
         }
     }

@@ -45,7 +45,7 @@ impl Recipe {
         RECIPES.into_iter().find(|recipe| recipe.name == name).ok_or_else(|| {
             let names: Vec<&str> = RECIPES.iter().map(|recipe| recipe.name).collect();
             Error::Config {
-                reason: format!("no recipe is called {name:?}; there are {}", names.join(", ")),
+                reason: format!("unknown recipe {name:?}; the recipes are {}", names.join(", ")),
             }
         })
     }

@@ -21,7 +21,7 @@ fn file(task: Task) -> &'static [u8] {
 
 /// The model for `task`, and its file's metadata.
 pub fn load(task: Task) -> Result<(Model, HashMap<String, String>)> {
-    Model::from_bytes(&format!("the weights inside the program for {task}"), file(task))
+    Model::from_bytes(&format!("the built-in weights for {task}"), file(task))
 }
 
 #[cfg(test)]

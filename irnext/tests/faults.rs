@@ -194,7 +194,7 @@ fn a_damaged_image_ends_the_run_and_nothing_is_lost() {
         }
         refuses(
             &child.wait_with_output().unwrap(),
-            &["1.png", "is saved in run; the same command goes on from there"],
+            &["1.png", "is saved in run; the same command resumes from there"],
         );
         // It goes on from where it came to when the image is there again.
         fs::write(&victim, bytes).unwrap();
@@ -221,7 +221,11 @@ fn numbers_that_are_none_are_skipped_and_three_of_them_end_the_run() {
     let output = train(folder.path(), &wild);
     refuses(
         &output,
-        &["no finite number in 3 steps in a row", "the run is back at step 1", "learning_rate"],
+        &[
+            "not finite in 3 consecutive steps",
+            "restored the checkpoint at step 1",
+            "learning_rate",
+        ],
     );
     assert!(!folder.path().join("run/weights.safetensors").exists());
     // What is kept is from before.

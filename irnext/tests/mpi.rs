@@ -136,7 +136,7 @@ fn same_losses(folder: &Path) {
         succeeds(ranks(2, folder, &["train", "run.toml", "--out", "two"]).output().unwrap());
     let text = said(&output);
     assert_eq!(text.matches("12 of 12 steps done").count(), 1, "one rank speaks:\n{text}");
-    assert!(text.contains("2 ranks, of 1 images of each batch"), "{text}");
+    assert!(text.contains("2 ranks, 1 images per batch each"), "{text}");
     let [one, two] = ["one", "two"].map(|out| {
         let text = fs::read_to_string(folder.join(out).join("metrics.jsonl")).unwrap();
         text.lines()
@@ -244,7 +244,7 @@ fn what_one_rank_fails_in_ends_both_and_nothing_is_lost() {
             .unwrap();
     assert!(!output.status.success() && said(&output).contains("1.png"), "{}", said(&output));
     assert!(
-        said(&output).contains("step 5 is saved in run; the same command goes on from there"),
+        said(&output).contains("step 5 is saved in run; the same command resumes from there"),
         "{}",
         said(&output)
     );
@@ -309,12 +309,12 @@ fn a_folder_is_scored_and_restored_by_two_as_by_one() {
         let read = |out: &str| fs::read(folder.path().join(out).join(name)).unwrap();
         assert!(read("one") == read("two"), "{name} differs");
     }
-    // What is there already is refused on the rank whose it is, and that is how the command ends;
+    // What already exists is refused on the rank whose it is, and that is how the command ends;
     // the others are still restored.
     fs::remove_file(folder.path().join("two/0.png")).unwrap();
     let output = ranks(2, folder.path(), &restore("two/")).output().unwrap();
     assert!(
-        !output.status.success() && said(&output).contains("two/1.png: is there already"),
+        !output.status.success() && said(&output).contains("two/1.png: already exists"),
         "{}",
         said(&output)
     );

@@ -118,14 +118,14 @@ fn each_photograph_is_restored_by_what_it_suffers_from() {
     assert!(!at.join("new.jpg").exists());
     assert!(
         text(&irnext(at, &["restore", "in/hazy.png"]).stderr)
-            .contains("hazy.dehaze.png: is there already")
+            .contains("hazy.dehaze.png: already exists")
     );
 
     weights(at);
     for (arguments, complaint) in [
         (
             ["restore", "in/hazy.png", "--task", "auto", "--weights", "w.safetensors"],
-            "leave out --weights",
+            "give either --task auto or --weights",
         ),
         (["restore", "in/hazy.png", "--task", "de-hail", "-o", "a.png"], "deblur-defocus, or auto"),
     ] {
@@ -150,7 +150,7 @@ fn nothing_is_overwritten_unless_asked() {
     let again = irnext(at, &arguments);
     assert!(!again.status.success());
     assert!(
-        text(&again.stderr).contains("a.restore.png: is there already"),
+        text(&again.stderr).contains("a.restore.png: already exists"),
         "{}",
         text(&again.stderr)
     );
@@ -389,7 +389,7 @@ fn a_sheet_shows_every_task() {
     let at = folder.path();
     fs::create_dir(at.join("clean")).unwrap();
     let sheet = || irnext(at, &["synth", "--sheet", "sheet.png", "clean"]);
-    assert!(text(&sheet().stderr).contains("no image files"));
+    assert!(text(&sheet().stderr).contains("contains no images"));
     Photo::new(picture(64, 64)).write(at.join("clean/a.png")).unwrap();
     Photo::new(picture(3, 90)).write(at.join("clean/b.png")).unwrap();
     assert!(sheet().status.success());
@@ -441,7 +441,7 @@ fn a_network_is_explained_in_pictures() {
     fs::remove_file(at.join("seen/input.png")).unwrap();
     let again = irnext(at, &arguments);
     assert!(
-        !again.status.success() && text(&again.stderr).contains("is there already"),
+        !again.status.success() && text(&again.stderr).contains("already exists"),
         "{}",
         text(&again.stderr)
     );
@@ -614,7 +614,7 @@ fn curves_are_drawn() {
     }
     let again = irnext(at, &["plot", "one"]);
     assert!(
-        text(&again.stderr).contains("curves.png: is there already; --overwrite"),
+        text(&again.stderr).contains("curves.png: already exists; --overwrite"),
         "{}",
         text(&again.stderr)
     );
@@ -631,12 +631,12 @@ fn curves_are_drawn() {
     fs::write(at.join("new/metrics.jsonl"), "{\"kind\":").unwrap();
     fs::write(at.join("list.txt"), "milk\n").unwrap();
     for (arguments, complaint) in [
-        (&["empty"][..], "empty: is no run's folder: it holds no metrics.jsonl"),
-        (&["new"], "new/metrics.jsonl: holds no step yet"),
+        (&["empty"][..], "empty: is not the folder of a training run: it has no metrics.jsonl"),
+        (&["new"], "new/metrics.jsonl: has no steps yet"),
         (&["list.txt"], "list.txt: line 1 is not one of a training run's"),
         (&["nowhere"], "nowhere: "),
         (&["one", "-o", "x.gif"], "x.gif: cannot write"),
-        (&["one"; 9], "9 runs are too many for one picture"),
+        (&["one"; 9], "9 runs are too many for one plot"),
     ] {
         let run = irnext(at, &[&["plot"], arguments, &["--overwrite"]].concat());
         let said = text(&run.stderr);
@@ -699,13 +699,14 @@ fn a_recipe_is_planned_tried_and_followed() {
     };
     let plan = said(&["--dry-run", "--scale", "0.01"]);
     for part in [
-        "30 epochs, warm-up 1, validation every 500 steps in the place of 3000 epochs, warm-up 3, validation every 50000",
+        "30 epochs, warm-up 1, validation every 500 steps instead of 3000 epochs, warm-up 3, \
+             validation every 50000",
         "4 pairs are trained on, 2 held back to validate on (1 scenes)",
         "6 pairs to train on; published are 2103",
         "96x70: 4",
         "2 crops of 96x64",
-        "2 an epoch, 60 in all, 0 of them done",
-        "s a step (3 steps",
+        "2 per epoch, 60 in all, 0 of them done",
+        "s per step (3 steps",
         "irnext eval GOPRO_Large --protocol gopro --weights run/weights.safetensors",
     ] {
         assert!(plan.contains(part), "{part} is missing:\n{plan}");
@@ -721,12 +722,12 @@ fn a_recipe_is_planned_tried_and_followed() {
     for part in [
         "3 of 3 steps done",
         "validation",
-        "score it as its table is scored: irnext eval GOPRO_Large",
+        "to score it by the protocol of its table: irnext eval GOPRO_Large",
     ] {
         assert!(done.contains(part), "{part} is missing:\n{done}");
     }
     // The command that it names works, and finds the test.
-    let command = done.split("is scored: irnext ").nth(1).unwrap().lines().next().unwrap();
+    let command = done.split("of its table: irnext ").nth(1).unwrap().lines().next().unwrap();
     let scored = irnext(at, &command.split(' ').collect::<Vec<_>>());
     assert!(scored.status.success(), "{}", text(&scored.stderr));
     assert!(text(&scored.stdout).contains("mean of 1"), "{}", text(&scored.stdout));
@@ -795,9 +796,7 @@ fn eval_scores_by_protocol_in_every_format() {
         text(&run.stdout)
     };
     let table = said(&[]);
-    for part in
-        ["psnr_y_8bit", "mean of 3", "26.90 dB", "decoder", "the degraded images are scored"]
-    {
+    for part in ["psnr_y_8bit", "mean of 3", "26.90 dB", "decoder", "the input images are scored"] {
         assert!(table.contains(part), "{part} is missing:\n{table}");
     }
     assert!(!table.contains("restored  "), "{table}");
@@ -840,7 +839,7 @@ fn doctor_finds_what_is_missing_and_damaged() {
     let run = irnext(at, &["doctor", "Rain100L"]);
     assert!(!run.status.success());
     let said = text(&run.stdout);
-    for part in ["PUBLISHED: 100", "input/1.png", "UNPAIRED", "input/2.png"] {
+    for part in ["EXPECTED 100", "input/1.png", "UNPAIRED", "input/2.png"] {
         assert!(said.contains(part), "{part} is missing:\n{said}");
     }
     assert!(!irnext(at, &["doctor", "nowhere"]).status.success());

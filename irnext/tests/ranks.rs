@@ -257,7 +257,7 @@ fn numbers_that_are_none_are_skipped_by_all_ranks() {
         "optimiser.save_every=1",
     ];
     for (steps, _, ended) in train_on_ranks(2, |_| config(folder.path(), "run", &wild), never) {
-        assert!(ended.unwrap_err().to_string().contains("the run is back at step 1"));
+        assert!(ended.unwrap_err().to_string().contains("restored the checkpoint at step 1"));
         assert_eq!(
             steps.iter().map(|step| step.skipped).collect::<Vec<_>>(),
             [false, true, true, true]

@@ -2,7 +2,8 @@
 # Builds the stand-in for CUDA's driver library, with every kernel compiled for the CPU:
 #
 #     build.sh               target/cuda-emulator/libcuda.so.1
-#     build.sh --sanitize    target/cuda-emulator-sanitized/libcuda.so.1, with AddressSanitizer and UBSan
+#     build.sh --sanitize    target/cuda-emulator-sanitized/libcuda.so.1, with AddressSanitizer
+#                            and UBSan
 #
 # and beside it libcudnn.so.9 and libnccl.so.2, stand-ins for what the program uses of cuDNN and
 # NCCL.
@@ -38,7 +39,8 @@ if [ "${1:-}" = --sanitize ]; then
     sanitized=true
     out=$out-sanitized
     flags="$flags -O1 -fno-omit-frame-pointer -fsanitize=address"
-    undefined="-fsanitize=undefined -fno-sanitize-recover=undefined" # for the kernels alone: it is slow to compile
+    # For the kernels alone: it is slow to compile.
+    undefined="-fsanitize=undefined -fno-sanitize-recover=undefined"
 elif [ $# -gt 0 ]; then
     echo "usage: $0 [--sanitize]" >&2
     exit 1
@@ -97,7 +99,8 @@ module() { # name, source, definitions
         sed -n 's/^\.visible \.entry \([A-Za-z0-9_$]*\).*/EMULATOR_KERNEL(\1)/p' "$ptx"
         echo "}"
     } > "$unit"
-    echo "$CXX $flags $undefined -Wno-unknown-pragmas -include '$here/cuda.h' $definitions -c '$unit' -o '$object'" >> "$jobs"
+    local options="$flags $undefined -Wno-unknown-pragmas -include '$here/cuda.h' $definitions"
+    echo "$CXX $options -c '$unit' -o '$object'" >> "$jobs"
 }
 for source in "$kernels"/src/*.cu; do
     [ -e "$source" ] || continue
@@ -114,25 +117,30 @@ done
 tr '\n' '\0' < "$jobs" | xargs -0 -r -P "$(nproc)" -I{} bash -c '{}'
 rm -f "$jobs"
 library=$out/libcuda.so.1
-if stale "$library" "${objects[@]}" || [ "$(cat "$out/objects/list" 2> /dev/null)" != "${objects[*]}" ]; then
-    "$CXX" $flags $undefined -shared -Wl,-soname,libcuda.so.1 -Wl,-z,defs "${objects[@]}" -ldl -lpthread -o "$library.new"
+if stale "$library" "${objects[@]}" ||
+    [ "$(cat "$out/objects/list" 2> /dev/null)" != "${objects[*]}" ]; then
+    "$CXX" $flags $undefined -shared -Wl,-soname,libcuda.so.1 -Wl,-z,defs "${objects[@]}" \
+        -ldl -lpthread -o "$library.new"
     mv "$library.new" "$library"
     echo "${objects[*]}" > "$out/objects/list"
 fi
 cudnn=$out/libcudnn.so.9
 if stale "$cudnn" "$here"/cudnn/*.{h,cpp} "$here/cuda.h" "$out/flags"; then
-    "$CXX" $flags $undefined -shared -Wl,-soname,libcudnn.so.9 -Wl,-z,defs "$here/cudnn/cudnn.cpp" "$library" -lpthread -o "$cudnn.new"
+    "$CXX" $flags $undefined -shared -Wl,-soname,libcudnn.so.9 -Wl,-z,defs \
+        "$here/cudnn/cudnn.cpp" "$library" -lpthread -o "$cudnn.new"
     mv "$cudnn.new" "$cudnn"
 fi
 nccl=$out/libnccl.so.2
 if stale "$nccl" "$here/nccl/nccl.cpp" "$out/flags"; then
-    "$CXX" $flags $undefined -shared -Wl,-soname,libnccl.so.2 -Wl,-z,defs "$here/nccl/nccl.cpp" "$library" -lpthread -lrt -o "$nccl.new"
+    "$CXX" $flags $undefined -shared -Wl,-soname,libnccl.so.2 -Wl,-z,defs \
+        "$here/nccl/nccl.cpp" "$library" -lpthread -lrt -o "$nccl.new"
     mv "$nccl.new" "$nccl"
 fi
 if $sanitized; then
     # The runtime looks for the function that throws before a library that has it is loaded, unless
     # that is preloaded, too.
-    runtime=$(readlink -f "$("$CXX" -print-file-name=libasan.so)"):$(readlink -f "$("$CXX" -print-file-name=libstdc++.so)")
+    runtime=$(readlink -f "$("$CXX" -print-file-name=libasan.so)")
+    runtime=$runtime:$(readlink -f "$("$CXX" -print-file-name=libstdc++.so)")
     echo "LD_PRELOAD=$runtime ASAN_OPTIONS=detect_leaks=0 LD_LIBRARY_PATH=$out"
 else
     echo "LD_LIBRARY_PATH=$out"

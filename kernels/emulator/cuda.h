@@ -28,12 +28,12 @@
 #define __constant__ static
 
 // ---- vector types ----
-#define EMULATOR_VECTOR(T, name, align2, align4)                                                      \
-  struct __align__(align2) name##2 { T x, y; };                                                       \
-  struct name##3 { T x, y, z; };                                                                      \
-  struct __align__(align4) name##4 { T x, y, z, w; };                                                 \
-  inline name##2 make_##name##2(T x, T y) { return {x, y}; }                                          \
-  inline name##3 make_##name##3(T x, T y, T z) { return {x, y, z}; }                                  \
+#define EMULATOR_VECTOR(T, name, align2, align4) \
+  struct __align__(align2) name##2 { T x, y; }; \
+  struct name##3 { T x, y, z; }; \
+  struct __align__(align4) name##4 { T x, y, z, w; }; \
+  inline name##2 make_##name##2(T x, T y) { return {x, y}; } \
+  inline name##3 make_##name##3(T x, T y, T z) { return {x, y, z}; } \
   inline name##4 make_##name##4(T x, T y, T z, T w) { return {x, y, z, w}; }
 EMULATOR_VECTOR(signed char, char, 2, 4)
 EMULATOR_VECTOR(unsigned char, uchar, 2, 4)
@@ -72,7 +72,9 @@ void* emulator_dynamic_shared();
 
 void __syncthreads();
 inline void __syncwarp(unsigned mask = ~0u) { emulator::vote(emulator::Wait::warp, mask, false); }
-inline unsigned __ballot_sync(unsigned mask, int p) { return emulator::vote(emulator::Wait::vote, mask, p); }
+inline unsigned __ballot_sync(unsigned mask, int p) {
+  return emulator::vote(emulator::Wait::vote, mask, p);
+}
 inline int __any_sync(unsigned mask, int p) { return __ballot_sync(mask, p) != 0; }
 inline int __all_sync(unsigned mask, int p) { return __ballot_sync(mask, !p) == 0; }
 [[noreturn]] inline void __trap() { emulator::trap(); }
@@ -111,22 +113,22 @@ template <class T> T __shfl_xor_sync(unsigned mask, T value, int bits, int width
 template <class T> T __ldg(const T* p) { return *p; }
 
 // Threads change only where they wait, so a plain read and write is atomic.
-#define EMULATOR_ATOMIC(name, T, expression)                                                          \
-  inline T name(T* p, T value) {                                                                      \
-    T old = *p;                                                                                       \
-    *p = expression;                                                                                  \
-    return old;                                                                                       \
+#define EMULATOR_ATOMIC(name, T, expression) \
+  inline T name(T* p, T value) { \
+    T old = *p; \
+    *p = expression; \
+    return old; \
   }
-#define EMULATOR_ATOMICS(T)                                                                           \
-  EMULATOR_ATOMIC(atomicMax, T, old > value ? old : value)                                            \
-  EMULATOR_ATOMIC(atomicMin, T, old < value ? old : value)                                            \
-  EMULATOR_ATOMIC(atomicAnd, T, old & value)                                                          \
-  EMULATOR_ATOMIC(atomicOr, T, old | value)                                                           \
-  EMULATOR_ATOMIC(atomicExch, T, value)                                                               \
-  inline T atomicCAS(T* p, T expected, T value) {                                                     \
-    T old = *p;                                                                                       \
-    if (old == expected) *p = value;                                                                  \
-    return old;                                                                                       \
+#define EMULATOR_ATOMICS(T) \
+  EMULATOR_ATOMIC(atomicMax, T, old > value ? old : value) \
+  EMULATOR_ATOMIC(atomicMin, T, old < value ? old : value) \
+  EMULATOR_ATOMIC(atomicAnd, T, old & value) \
+  EMULATOR_ATOMIC(atomicOr, T, old | value) \
+  EMULATOR_ATOMIC(atomicExch, T, value) \
+  inline T atomicCAS(T* p, T expected, T value) { \
+    T old = *p; \
+    if (old == expected) *p = value; \
+    return old; \
   }
 EMULATOR_ATOMICS(int)
 EMULATOR_ATOMICS(unsigned)
@@ -141,8 +143,8 @@ EMULATOR_ATOMIC(atomicExch, float, value)
 #undef EMULATOR_ATOMIC
 
 // ---- numbers ----
-#define EMULATOR_MIN_MAX(T, A, B)                                                                     \
-  constexpr T min(A a, B b) { return (T)a < (T)b ? (T)a : (T)b; }                                     \
+#define EMULATOR_MIN_MAX(T, A, B) \
+  constexpr T min(A a, B b) { return (T)a < (T)b ? (T)a : (T)b; } \
   constexpr T max(A a, B b) { return (T)a > (T)b ? (T)a : (T)b; }
 EMULATOR_MIN_MAX(int, int, int)
 EMULATOR_MIN_MAX(unsigned, unsigned, unsigned)
@@ -154,8 +156,8 @@ EMULATOR_MIN_MAX(long long, long long, long long)
 EMULATOR_MIN_MAX(unsigned long long, unsigned long long, unsigned long long)
 #undef EMULATOR_MIN_MAX
 // As fminf and fmaxf: a number wins over NaN.
-#define EMULATOR_MIN_MAX(T, A, B)                                                                     \
-  constexpr T min(A a, B b) { return a != a ? b : b != b ? a : a < b ? a : b; }                       \
+#define EMULATOR_MIN_MAX(T, A, B) \
+  constexpr T min(A a, B b) { return a != a ? b : b != b ? a : a < b ? a : b; } \
   constexpr T max(A a, B b) { return a != a ? b : b != b ? a : a > b ? a : b; }
 EMULATOR_MIN_MAX(float, float, float)
 EMULATOR_MIN_MAX(double, double, double)
@@ -194,14 +196,17 @@ inline double reciprocal_root(double x) { return 1 / ::sqrt(x); }
 // IEEE half precision, as the instructions `cvt.f32.f16` and `cvt.rn.f16.f32` convert it.
 inline float emulator_half_to_float(unsigned short half) {
   unsigned sign = (half & 0x8000u) << 16, exponent = half >> 10 & 31, mantissa = half & 1023;
-  if (exponent == 0) return emulator::bits<float>(sign | emulator::bits<unsigned>(float(mantissa) * 0x1p-24f));
-  return emulator::bits<float>(sign | (exponent == 31 ? 255 : exponent + 112) << 23 | mantissa << 13);
+  if (exponent == 0)
+    return emulator::bits<float>(sign | emulator::bits<unsigned>(float(mantissa) * 0x1p-24f));
+  return emulator::bits<float>(sign | (exponent == 31 ? 255 : exponent + 112) << 23 |
+                               mantissa << 13);
 }
 inline unsigned short emulator_float_to_half(float x) {
   unsigned bits = emulator::bits<unsigned>(x), sign = bits >> 16 & 0x8000, size = bits & 0x7fffffff;
   if (size > 0x7f800000) return 0x7fff;                   // NaN
   if (size >= 0x477ff000) return (unsigned short)(sign | 0x7c00);  // 65520 and more is infinite
-  if (size < 0x38800000) return (unsigned short)(sign | unsigned(lrintf(fabsf(x) * 0x1p24f)));  // subnormal
+  // Subnormal.
+  if (size < 0x38800000) return (unsigned short)(sign | unsigned(lrintf(fabsf(x) * 0x1p24f)));
   return (unsigned short)(sign | (size + 0xfff + (size >> 13 & 1) - 0x38000000) >> 13);
 }
 
@@ -264,12 +269,14 @@ template <class... A, void (*kernel)(A...)> struct Caller<kernel> {
   template <size_t... I> static void call(void** p, std::integer_sequence<size_t, I...>) {
     kernel(*static_cast<std::remove_cv_t<A>*>(p[I])...);
   }
-  static void thread([[maybe_unused]] void** p) { call(p, std::make_integer_sequence<size_t, count>{}); }
+  static void thread([[maybe_unused]] void** p) {
+    call(p, std::make_integer_sequence<size_t, count>{});
+  }
 };
 }  // namespace emulator
 
 // The build appends one of these for every entry that the module's PTX declares.
-#define EMULATOR_KERNEL(name)                                                                         \
-  static const bool emulator_enrolled_##name __attribute__((unused)) =                                \
-      emulator::enroll({#name, &emulator::Caller<&name>::thread, emulator::Caller<&name>::sizes,      \
+#define EMULATOR_KERNEL(name) \
+  static const bool emulator_enrolled_##name __attribute__((unused)) = \
+      emulator::enroll({#name, &emulator::Caller<&name>::thread, emulator::Caller<&name>::sizes, \
                         emulator::Caller<&name>::count});

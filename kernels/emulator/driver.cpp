@@ -37,19 +37,24 @@ Call::Call(const char* name, std::initializer_list<Argument> arguments) {
   if (context && !context->alive) context = nullptr;
 }
 
-std::shared_ptr<Stream> emulator::new_stream(const std::shared_ptr<Context>& context, unsigned flags, int priority) {
+std::shared_ptr<Stream> emulator::new_stream(const std::shared_ptr<Context>& context,
+                                             unsigned flags, int priority) {
   auto stream = std::make_shared<Stream>();
   stream->context = context;
   stream->flags = flags;
   stream->priority = priority;
   // One that was destroyed is forgotten when its work is done.
   auto& all = driver.streams.all;
-  all.erase(std::remove_if(all.begin(), all.end(), [](auto& s) { return s.use_count() == 1 && s->queue.empty(); }), all.end());
+  all.erase(std::remove_if(all.begin(), all.end(),
+                           [](auto& s) { return s.use_count() == 1 && s->queue.empty(); }),
+            all.end());
   all.push_back(stream);
   return stream;
 }
 
-static void give_streams(const std::shared_ptr<Context>& context) { context->legacy = new_stream(context, 0, 0); }
+static void give_streams(const std::shared_ptr<Context>& context) {
+  context->legacy = new_stream(context, 0, 0);
+}
 
 // Ends all that lives in a context.
 static void clear(const std::shared_ptr<Context>& context) {
@@ -66,7 +71,8 @@ static void clear(const std::shared_ptr<Context>& context) {
   driver.graphs.remove_if(ours);
   driver.executables.remove_if(ours);
   auto& all = driver.streams.all;
-  all.erase(std::remove_if(all.begin(), all.end(), [&](auto& s) { return s->context == context; }), all.end());
+  all.erase(std::remove_if(all.begin(), all.end(), [&](auto& s) { return s->context == context; }),
+            all.end());
   context->legacy = nullptr;
   context->alive = false;
 }
@@ -102,7 +108,8 @@ DRIVER cuGetProcAddress(const char* symbol, void** function, int, unsigned long 
   if (library) dlclose(library);
   return *function ? SUCCESS : ERROR_NOT_FOUND;
 }
-DRIVER cuGetProcAddress_v2(const char* symbol, void** function, int version, unsigned long long flags, int* status) {
+DRIVER cuGetProcAddress_v2(const char* symbol, void** function, int version,
+                           unsigned long long flags, int* status) {
   int error = cuGetProcAddress(symbol, function, version, flags);
   if (status) *status = error ? 1 : 0;
   return error;
@@ -158,10 +165,12 @@ DRIVER cuDeviceGetAttribute(int* value, int attribute, int device) {
       case 9: return 64 * KIB;                              // constant memory
       case 10: return 32;                                   // a warp
       case 11: return 0x7fffffff;                           // pitch
-      case 12: case 82: return 65536;                       // registers of a block, of a multiprocessor
+      // Registers of a block, of a multiprocessor.
+      case 12: case 82: return 65536;
       case 13: return 1000000;                              // clock, kHz
       case 14: return 512;                                  // texture alignment
-      case 15: case 19: case 31: case 41: case 78: return 1;  // overlap, mapping, concurrent kernels, UVA, priorities
+      // Overlap, mapping, concurrent kernels, UVA, priorities.
+      case 15: case 19: case 31: case 41: case 78: return 1;
       case 16: return 4;                                     // multiprocessors
       case 34: return device;                               // PCI device
       case 36: return 1000000;                              // memory clock, kHz

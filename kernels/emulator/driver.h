@@ -65,7 +65,8 @@ template <class T> class Table {
   }
   bool remove(void* handle) { return items.erase(handle) != 0; }
   template <class Which> void remove_if(Which which) {
-    for (auto it = items.begin(); it != items.end();) it = which(*it->second) ? items.erase(it) : std::next(it);
+    for (auto it = items.begin(); it != items.end();)
+      it = which(*it->second) ? items.erase(it) : std::next(it);
   }
 
  private:
@@ -152,7 +153,8 @@ template <class T, class V> Result give(T* out, V value) {
 
 inline bool is_device(int device) { return device >= 0 && device < DEVICES; }
 
-std::shared_ptr<Stream> new_stream(const std::shared_ptr<Context>& context, unsigned flags, int priority);
+std::shared_ptr<Stream> new_stream(const std::shared_ptr<Context>& context, unsigned flags,
+                                   int priority);
 
 // The stream of a handle in the current context; 0 and 1 are the legacy stream.
 inline std::shared_ptr<Stream> find_stream(const Call& call, void* handle) {

@@ -116,7 +116,9 @@ Result illegal(const char* what) {
 // The task that copies to or from the device; the memory may be gone by the time it runs.
 Task copy_task(void* to, const void* from, size_t size, bool check_to, bool check_from) {
   return [=] {
-    auto gone = [&](const void* p) { return !driver.memory.holding(Address(p), size, nullptr, true); };
+    auto gone = [&](const void* p) {
+      return !driver.memory.holding(Address(p), size, nullptr, true);
+    };
     if ((check_to && gone(to)) || (check_from && gone(from))) return illegal("a copy");
     if (TRACE) fprintf(stderr, "  copies %zu bytes\n", size);
     memmove(to, from, size);
@@ -139,9 +141,12 @@ Result blocking(const Call& call, Task task) {
   return driver.streams.finish(*call.context->legacy);
 }
 
-template <class T> Result fill(const Call& call, Address to, T value, size_t count, void* handle, bool async) {
+template <class T>
+Result fill(const Call& call, Address to, T value, size_t count, void* handle, bool async) {
   if (!count) return SUCCESS;
-  if (to % sizeof(T) || count > SIZE_MAX / sizeof(T) || !driver.memory.device(to, count * sizeof(T))) return ERROR_INVALID_VALUE;
+  if (to % sizeof(T) || count > SIZE_MAX / sizeof(T) ||
+      !driver.memory.device(to, count * sizeof(T)))
+    return ERROR_INVALID_VALUE;
   if (!async) CHECK(driver.streams.unsafe_call());
   STREAM(stream, handle);
   return driver.streams.submit(*stream, fill_task(to, value, count));
@@ -165,16 +170,19 @@ DRIVER cuMemcpyDtoDAsync_v2(Address to, Address from, size_t size, void* stream_
   IN_CONTEXT(pointer(to), pointer(from), size, stream_handle);
   STREAM(stream, stream_handle);
   if (!size) return SUCCESS;
-  if (!driver.memory.device(to, size) || !driver.memory.device(from, size)) return ERROR_INVALID_VALUE;
+  if (!driver.memory.device(to, size) || !driver.memory.device(from, size))
+    return ERROR_INVALID_VALUE;
   return driver.streams.submit(*stream, copy_task(pointer(to), pointer(from), size, true, true));
 }
 DRIVER cuMemcpyDtoD_v2(Address to, Address from, size_t size) {
   // Like a memset, and unlike the other copies, the host does not wait for it.
   IN_CONTEXT(pointer(to), pointer(from), size);
   if (!size) return SUCCESS;
-  if (!driver.memory.device(to, size) || !driver.memory.device(from, size)) return ERROR_INVALID_VALUE;
+  if (!driver.memory.device(to, size) || !driver.memory.device(from, size))
+    return ERROR_INVALID_VALUE;
   CHECK(driver.streams.unsafe_call());
-  return driver.streams.submit(*call.context->legacy, copy_task(pointer(to), pointer(from), size, true, true));
+  return driver.streams.submit(*call.context->legacy,
+                               copy_task(pointer(to), pointer(from), size, true, true));
 }
 // Pinned host memory is read or written when the copy runs. Other memory cannot be: what is to be
 // read is taken now, and what is to be written the host waits for.
@@ -183,18 +191,21 @@ DRIVER cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t size, void* str
   STREAM(stream, stream_handle);
   if (!size) return SUCCESS;
   if (!from || !driver.memory.device(to, size)) return ERROR_INVALID_VALUE;
-  if (driver.memory.pinned(from, size)) return driver.streams.submit(*stream, copy_task(pointer(to), from, size, true, true));
+  if (driver.memory.pinned(from, size))
+    return driver.streams.submit(*stream, copy_task(pointer(to), from, size, true, true));
   if (stream->capture) return Streams::broken(*stream->capture, ERROR_STREAM_CAPTURE_UNSUPPORTED);
   auto bytes = static_cast<const char*>(from);
   auto staged = std::make_shared<std::vector<char>>(bytes, bytes + size);
-  return driver.streams.submit(*stream, [=] { return copy_task(pointer(to), staged->data(), size, true, false)(); });
+  return driver.streams.submit(
+      *stream, [=] { return copy_task(pointer(to), staged->data(), size, true, false)(); });
 }
 DRIVER cuMemcpyDtoHAsync_v2(void* to, Address from, size_t size, void* stream_handle) {
   IN_CONTEXT(to, pointer(from), size, stream_handle);
   STREAM(stream, stream_handle);
   if (!size) return SUCCESS;
   if (!to || !driver.memory.device(from, size)) return ERROR_INVALID_VALUE;
-  if (driver.memory.pinned(to, size)) return driver.streams.submit(*stream, copy_task(to, pointer(from), size, true, true));
+  if (driver.memory.pinned(to, size))
+    return driver.streams.submit(*stream, copy_task(to, pointer(from), size, true, true));
   CHECK(driver.streams.waiting_call(*stream));
   CHECK(driver.streams.submit(*stream, copy_task(to, pointer(from), size, false, true)));
   return driver.streams.finish(*stream);

@@ -14,19 +14,28 @@ DRIVER cuModuleLoadData(void** handle, const void* image) {
     fprintf(stderr, "CUDA emulator: module refused: %s\n", why.c_str());
     return error;
   };
-  if (!read_ptx(static_cast<const char*>(image), module->ptx)) return refuse(ERROR_INVALID_IMAGE, "its text is not PTX");
+  if (!read_ptx(static_cast<const char*>(image), module->ptx))
+    return refuse(ERROR_INVALID_IMAGE, "its text is not PTX");
   const Ptx& ptx = module->ptx;
-  if (ptx.version != "8.0") return refuse(ERROR_UNSUPPORTED_PTX_VERSION, "PTX " + ptx.version + " is not 8.0");
-  if (ptx.target != 70 && ptx.target != 80) return refuse(ERROR_INVALID_PTX, "its target is neither sm_70 nor sm_80");
-  if (ptx.target > CAPABILITY) return refuse(ERROR_NO_BINARY_FOR_GPU, "its target is newer than the device");
+  if (ptx.version != "8.0")
+    return refuse(ERROR_UNSUPPORTED_PTX_VERSION, "PTX " + ptx.version + " is not 8.0");
+  if (ptx.target != 70 && ptx.target != 80)
+    return refuse(ERROR_INVALID_PTX, "its target is neither sm_70 nor sm_80");
+  if (ptx.target > CAPABILITY)
+    return refuse(ERROR_NO_BINARY_FOR_GPU, "its target is newer than the device");
   for (auto& [name, entry] : ptx.entries)
     if (const Kernel* kernel = find_kernel(name))
       if (entry.sizes != std::vector<size_t>(kernel->sizes, kernel->sizes + kernel->count))
-        return refuse(ERROR_INVALID_PTX, "the parameters of " + name + " are not those of the source that was compiled in");
+        return refuse(ERROR_INVALID_PTX, "the parameters of " + name +
+                                             " are not those of the source that was compiled in");
   return give(handle, driver.modules.add(module));
 }
-DRIVER cuModuleLoadDataEx(void** handle, const void* image, unsigned, int*, void**) { return cuModuleLoadData(handle, image); }
-DRIVER cuModuleLoadFatBinary(void** handle, const void* image) { return cuModuleLoadData(handle, image); }
+DRIVER cuModuleLoadDataEx(void** handle, const void* image, unsigned, int*, void**) {
+  return cuModuleLoadData(handle, image);
+}
+DRIVER cuModuleLoadFatBinary(void** handle, const void* image) {
+  return cuModuleLoadData(handle, image);
+}
 DRIVER cuModuleUnload(void* handle) {
   IN_CONTEXT(handle);
   CHECK(driver.streams.unsafe_call());
@@ -43,7 +52,8 @@ DRIVER cuModuleGetFunction(void** handle, void* module_handle, const char* name)
   if (entry == module->ptx.entries.end()) return ERROR_NOT_FOUND;
   const Kernel* kernel = find_kernel(name);
   if (!kernel) {
-    fprintf(stderr, "CUDA emulator: kernel %s was not compiled in: build the emulator again\n", name);
+    fprintf(stderr, "CUDA emulator: kernel %s was not compiled in: build the emulator again\n",
+            name);
     return ERROR_NOT_FOUND;
   }
   auto function = std::make_shared<Function>();
@@ -74,8 +84,10 @@ DRIVER cuFuncGetAttribute(int* value, int attribute, void* handle) {
 DRIVER cuFuncSetAttribute(void* handle, int attribute, int value) {
   IN_CONTEXT(handle, attribute, value);
   FIND(function, functions, handle);
-  if (attribute == 9) return value >= -1 && value <= 100 ? SUCCESS : ERROR_INVALID_VALUE;  // carve-out
-  if (attribute != 8 || value < 0 || value > shared_opt_in() - int(function->entry->shared)) return ERROR_INVALID_VALUE;
+  // Carve-out.
+  if (attribute == 9) return value >= -1 && value <= 100 ? SUCCESS : ERROR_INVALID_VALUE;
+  if (attribute != 8 || value < 0 || value > shared_opt_in() - int(function->entry->shared))
+    return ERROR_INVALID_VALUE;
   function->max_dynamic = value;
   return SUCCESS;
 }
@@ -84,18 +96,25 @@ DRIVER cuFuncSetCacheConfig(void* handle, int config) {
   FIND(function, functions, handle);
   return SUCCESS;
 }
-DRIVER cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, void* handle, int size, size_t dynamic) {
+DRIVER cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, void* handle, int size,
+                                                   size_t dynamic) {
   IN_CONTEXT(handle, size, dynamic);
   FIND(function, functions, handle);
   if (size <= 0 || !blocks) return ERROR_INVALID_VALUE;
   size_t shared = function->entry->shared + dynamic;
-  size_t fit = size_t(size) > function->entry->max_threads || dynamic > size_t(function->max_dynamic) ? 0 : 2048 / size_t((size + 31) / 32 * 32);
-  if (shared) fit = std::min(fit, size_t(shared_total()) / (shared + size_t(shared_total() - shared_opt_in())));
+  size_t fit =
+      size_t(size) > function->entry->max_threads || dynamic > size_t(function->max_dynamic)
+          ? 0
+          : 2048 / size_t((size + 31) / 32 * 32);
+  if (shared)
+    fit =
+        std::min(fit, size_t(shared_total()) / (shared + size_t(shared_total() - shared_opt_in())));
   return give(blocks, std::min<size_t>(fit, 32));
 }
 
-DRIVER cuLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
-                      void* stream_handle, void** parameters, void** extra) {
+DRIVER cuLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+                      unsigned bz, unsigned shared, void* stream_handle, void** parameters,
+                      void** extra) {
   IN_CONTEXT(handle, gx, gy, gz, bx, by, bz, shared, stream_handle);
   FIND(function, functions, handle);
   STREAM(stream, stream_handle);
@@ -103,15 +122,20 @@ DRIVER cuLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, unsig
   if (extra) return ERROR_NOT_SUPPORTED;
   const Kernel* kernel = function->kernel;
   auto refuse = [&](Result error, const char* why) {
-    fprintf(stderr, "CUDA emulator: launch of %s, grid (%u,%u,%u), block (%u,%u,%u), %u bytes refused: %s\n", kernel->name, gx, gy,
-            gz, bx, by, bz, shared, why);
+    fprintf(
+        stderr,
+        "CUDA emulator: launch of %s, grid (%u,%u,%u), block (%u,%u,%u), %u bytes refused: %s\n",
+        kernel->name, gx, gy, gz, bx, by, bz, shared, why);
     return error;
   };
-  if (!gx || !gy || !gz || gx > 0x7fffffff || gy > 65535 || gz > 65535) return refuse(ERROR_INVALID_VALUE, "no such grid");
+  if (!gx || !gy || !gz || gx > 0x7fffffff || gy > 65535 || gz > 65535)
+    return refuse(ERROR_INVALID_VALUE, "no such grid");
   if (!bx || !by || !bz || bx > 1024 || by > 1024 || bz > 64 || bx * by * bz > 1024)
     return refuse(ERROR_INVALID_VALUE, "no such block");
-  if (bx * by * bz > function->entry->max_threads) return refuse(ERROR_LAUNCH_OUT_OF_RESOURCES, "more threads than its bounds");
-  if (shared > unsigned(function->max_dynamic)) return refuse(ERROR_INVALID_VALUE, "more shared memory than set for it");
+  if (bx * by * bz > function->entry->max_threads)
+    return refuse(ERROR_LAUNCH_OUT_OF_RESOURCES, "more threads than its bounds");
+  if (shared > unsigned(function->max_dynamic))
+    return refuse(ERROR_INVALID_VALUE, "more shared memory than set for it");
   if (kernel->count && !parameters) return refuse(ERROR_INVALID_VALUE, "no parameters");
 
   auto launch = std::make_shared<Launch>();

@@ -9,13 +9,17 @@ using namespace emulator;
 DRIVER cuStreamCreateWithPriority(void** handle, unsigned flags, int priority) {
   IN_CONTEXT(flags, priority);
   if (!handle || flags > 1) return ERROR_INVALID_VALUE;
-  return give(handle, driver.stream_handles.add(new_stream(call.context, flags, std::clamp(priority, -5, 0))));
+  return give(handle, driver.stream_handles.add(
+                          new_stream(call.context, flags, std::clamp(priority, -5, 0))));
 }
-DRIVER cuStreamCreate(void** handle, unsigned flags) { return cuStreamCreateWithPriority(handle, flags, 0); }
+DRIVER cuStreamCreate(void** handle, unsigned flags) {
+  return cuStreamCreateWithPriority(handle, flags, 0);
+}
 DRIVER cuStreamDestroy_v2(void* handle) {
   ENTER(handle);
   FIND(stream, stream_handles, handle);
-  if (stream->capture && stream->capture->origin == stream.get()) driver.streams.forget(stream->capture);
+  if (stream->capture && stream->capture->origin == stream.get())
+    driver.streams.forget(stream->capture);
   if (stream->capture) Streams::broken(*stream->capture, SUCCESS);
   driver.stream_handles.remove(handle);  // its work still runs
   return SUCCESS;
@@ -90,9 +94,12 @@ DRIVER cuEventElapsedTime(float* milliseconds, void* start_handle, void* end_han
   FIND(start, events, start_handle);
   FIND(end, events, end_handle);
   if (start->capture || end->capture) return ERROR_CAPTURED_EVENT;
-  if (!start->mark || !end->mark || (start->flags | end->flags) & 2) return ERROR_INVALID_HANDLE;  // 2: without time
+  // 2: without time.
+  if (!start->mark || !end->mark || (start->flags | end->flags) & 2) return ERROR_INVALID_HANDLE;
   if (!start->mark->done || !end->mark->done) return ERROR_NOT_READY;
-  return give(milliseconds, std::chrono::duration<float, std::milli>(end->mark->when - start->mark->when).count());
+  return give(
+      milliseconds,
+      std::chrono::duration<float, std::milli>(end->mark->when - start->mark->when).count());
 }
 
 // ---- captures and graphs ----
@@ -110,7 +117,9 @@ DRIVER cuStreamEndCapture(void* handle, void** graph_handle) {
   Result error;
   auto graph = driver.streams.end_capture(*stream, error);
   *graph_handle = nullptr;
-  if (graph) *graph_handle = driver.graphs.add(std::make_shared<GraphHandle>(GraphHandle{call.context, graph}));
+  if (graph)
+    *graph_handle =
+        driver.graphs.add(std::make_shared<GraphHandle>(GraphHandle{call.context, graph}));
   return error;
 }
 DRIVER cuStreamIsCapturing(void* handle, int* status) {
@@ -130,7 +139,9 @@ DRIVER cuGraphInstantiateWithFlags(void** handle, void* graph_handle, unsigned l
   FIND(graph, graphs, graph_handle);
   return give(handle, driver.executables.add(std::make_shared<GraphHandle>(*graph)));
 }
-DRIVER cuGraphInstantiate_v2(void** handle, void* graph, void**, char*, size_t) { return cuGraphInstantiateWithFlags(handle, graph, 0); }
+DRIVER cuGraphInstantiate_v2(void** handle, void* graph, void**, char*, size_t) {
+  return cuGraphInstantiateWithFlags(handle, graph, 0);
+}
 DRIVER cuGraphUpload(void* handle, void* stream_handle) {
   IN_CONTEXT(handle, stream_handle);
   FIND(executable, executables, handle);
@@ -141,7 +152,8 @@ DRIVER cuGraphLaunch(void* handle, void* stream_handle) {
   IN_CONTEXT(handle, stream_handle);
   FIND(executable, executables, handle);
   STREAM(stream, stream_handle);
-  return driver.streams.submit(*stream, [graph = executable->graph] { return graph->run(driver.streams.chance); });
+  return driver.streams.submit(
+      *stream, [graph = executable->graph] { return graph->run(driver.streams.chance); });
 }
 DRIVER cuGraphGetNodes(void* handle, void** nodes, size_t* count) {
   IN_CONTEXT(handle);

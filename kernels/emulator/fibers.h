@@ -68,7 +68,8 @@ inline void create_fiber(Fiber& fiber, void (*main)()) {
   const size_t size = 64 << 10;
 #endif
   const size_t guard = size_t(sysconf(_SC_PAGESIZE));
-  void* memory = mmap(nullptr, size + guard, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* memory =
+      mmap(nullptr, size + guard, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED || mprotect(memory, guard, PROT_NONE) != 0) {
     perror("CUDA emulator: no stack for a thread");
     abort();

@@ -75,8 +75,8 @@ const char* const WAITS[] = {"nothing", "__syncthreads", "__syncwarp", "a shuffl
 
 std::string where(uint3 thread) {
   char text[200];
-  snprintf(text, sizeof text, "kernel %s, block (%u,%u,%u), thread (%u,%u,%u)", launch->kernel->name, blockIdx.x,
-           blockIdx.y, blockIdx.z, thread.x, thread.y, thread.z);
+  snprintf(text, sizeof text, "kernel %s, block (%u,%u,%u), thread (%u,%u,%u)",
+           launch->kernel->name, blockIdx.x, blockIdx.y, blockIdx.z, thread.x, thread.y, thread.z);
   return text;
 }
 
@@ -101,7 +101,8 @@ void wait(Thread& thread) {
 
 void must_have_fiber() {
   if (launch->waits) return;
-  die(where(threadIdx) + " waits for others, but the kernel's PTX has no such instruction: is it out of date?");
+  die(where(threadIdx) +
+      " waits for others, but the kernel's PTX has no such instruction: is it out of date?");
 }
 
 void release_block() {
@@ -133,7 +134,9 @@ void complete_warp(unsigned w, unsigned lane) {
     unsigned l = __builtin_ctz(rest);
     // What an absent lane would have brought is undefined.
     Thread& t = at(l);
-    t.result = kind != Wait::shuffle ? yes : group >> t.source & 1 ? at(t.source).value : ~uint64_t(0);
+    t.result = kind != Wait::shuffle   ? yes
+               : group >> t.source & 1 ? at(t.source).value
+                                       : ~uint64_t(0);
     t.wait = Wait::none;
     queue.push_back(w * 32 + l);
   }
@@ -187,10 +190,12 @@ void fiber_main() {
   unsigned shown = 0;
   for (unsigned t = 0; t < size && shown < 4; ++t) {
     const Thread& thread = *threads[t];
-    bool new_kind = t == 0 || thread.wait != threads[t - 1]->wait || thread.exited != threads[t - 1]->exited;
+    bool new_kind =
+        t == 0 || thread.wait != threads[t - 1]->wait || thread.exited != threads[t - 1]->exited;
     if (!new_kind) continue;
     ++shown;
-    text += "\n  " + where(thread.index) + (thread.exited ? " has exited" : std::string(" waits at ") + WAITS[int(thread.wait)]);
+    text += "\n  " + where(thread.index) +
+            (thread.exited ? " has exited" : std::string(" waits at ") + WAITS[int(thread.wait)]);
   }
   die(text);
 }
@@ -228,9 +233,13 @@ void run_fibers(const std::vector<uint3>& indices) {
 
 int lane() { return int(running % 32); }
 
-uint64_t exchange(unsigned mask, uint64_t value, int source) { return warp_operation(Wait::shuffle, mask, value, source); }
+uint64_t exchange(unsigned mask, uint64_t value, int source) {
+  return warp_operation(Wait::shuffle, mask, value, source);
+}
 
-unsigned vote(Wait kind, unsigned mask, bool predicate) { return unsigned(warp_operation(kind, mask, predicate, 0)); }
+unsigned vote(Wait kind, unsigned mask, bool predicate) {
+  return unsigned(warp_operation(kind, mask, predicate, 0));
+}
 
 void trap() {
   fprintf(stderr, "CUDA emulator: %s trapped\n", where(threadIdx).c_str());

@@ -44,11 +44,13 @@ class Memory {
   }
 
   // The allocation that holds the bytes [p, p + size), and where it starts.
-  const Allocation* holding(Address p, size_t size, Address* start = nullptr, bool even_freed = false) const {
+  const Allocation* holding(Address p, size_t size, Address* start = nullptr,
+                            bool even_freed = false) const {
     auto next = all.upper_bound(p);
     if (next == all.begin()) return nullptr;
     auto& [begin, a] = *--next;
-    if (p - begin > a.size || size > a.size - (p - begin) || (p - begin == a.size && a.size) || (a.freed && !even_freed))
+    if (p - begin > a.size || size > a.size - (p - begin) || (p - begin == a.size && a.size) ||
+        (a.freed && !even_freed))
       return nullptr;
     if (start) *start = begin;
     return &a;

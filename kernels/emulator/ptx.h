@@ -27,7 +27,9 @@ struct Ptx {
 using Text = std::string_view;
 
 inline bool contains(Text text, Text word) { return text.find(word) != Text::npos; }
-inline size_t number(Text text) { return strtoul(std::string(text.substr(0, 20)).c_str(), nullptr, 10); }
+inline size_t number(Text text) {
+  return strtoul(std::string(text.substr(0, 20)).c_str(), nullptr, 10);
+}
 
 // The words of a text, between spaces and commas.
 inline std::vector<Text> words(Text text) {
@@ -50,7 +52,8 @@ inline Declaration declaration(Text text) {
   Declaration d;
   for (Text word : words(text)) {
     if (word[0] != '.') d.name = word;
-    else if (word.size() > 2 && Text("busf").find(word[1]) != Text::npos && isdigit(word[2])) d.size = number(word.substr(2)) / 8;
+    else if (word.size() > 2 && Text("busf").find(word[1]) != Text::npos && isdigit(word[2]))
+      d.size = number(word.substr(2)) / 8;
   }
   if (size_t bracket = d.name.find('['); bracket != Text::npos) {
     d.size *= number(d.name.substr(bracket + 1));
@@ -68,13 +71,15 @@ template <class Each> void each_from(Text text, Text keyword, const char* ends, 
 inline bool read_ptx(Text text, Ptx& ptx) {
   const Text start = text.substr(0, 4096);
   each_from(start, ".version ", "\r\n;", [&](Text t) { ptx.version = t.substr(9); });
-  each_from(start, ".target sm_", "\r\n;,", [&](Text t) { ptx.target = int(number(t.substr(11))); });
+  each_from(start, ".target sm_", "\r\n;,",
+            [&](Text t) { ptx.target = int(number(t.substr(11))); });
   if (ptx.version.empty() || !ptx.target) return false;
 
   const Text keyword = ".visible .entry ";
   // A body's shared variables are declared in it, those of functions it calls before all entries.
   std::vector<Declaration> module_shared;
-  each_from(text.substr(0, text.find(keyword)), "\n.shared ", ";", [&](Text t) { module_shared.push_back(declaration(t)); });
+  each_from(text.substr(0, text.find(keyword)), "\n.shared ", ";",
+            [&](Text t) { module_shared.push_back(declaration(t)); });
 
   for (size_t at = text.find(keyword); at != Text::npos; at = text.find(keyword, at)) {
     at += keyword.size();

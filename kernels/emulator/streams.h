@@ -24,7 +24,8 @@ struct Context {
   bool primary = false, alive = true;
   int version = 3020;
   Result error = SUCCESS;  // of an earlier task; every later call returns it, as on a GPU
-  std::shared_ptr<Stream> legacy;  // the stream 0: it waits for the blocking streams, and they for it
+  // The stream 0: it waits for the blocking streams, and they for it.
+  std::shared_ptr<Stream> legacy;
 };
 
 // A point in a stream's work.
@@ -200,10 +201,11 @@ class Streams {
   // Null with an error if the capture was broken or left streams unjoined.
   std::shared_ptr<Graph> end_capture(Stream& stream, Result& error) {
     std::shared_ptr<Capture> capture = stream.capture;
-    error = !capture                       ? ERROR_ILLEGAL_STATE
-            : capture->origin != &stream   ? ERROR_STREAM_CAPTURE_UNMATCHED
-            : capture->mode != RELAXED && capture->thread != std::this_thread::get_id() ? ERROR_STREAM_CAPTURE_WRONG_THREAD
-                                           : SUCCESS;
+    error = !capture                     ? ERROR_ILLEGAL_STATE
+            : capture->origin != &stream ? ERROR_STREAM_CAPTURE_UNMATCHED
+            : capture->mode != RELAXED && capture->thread != std::this_thread::get_id()
+                ? ERROR_STREAM_CAPTURE_WRONG_THREAD
+                : SUCCESS;
     if (error) return nullptr;
     Graph& graph = capture->graph;
     std::vector<bool> joined(graph.nodes.size());
@@ -234,7 +236,8 @@ class Streams {
   Result unsafe_call() {
     for (auto& c : captures) {
       bool mine = c->thread == std::this_thread::get_id();
-      if (c->mode != RELAXED && thread_mode != RELAXED && (mine || (c->mode == GLOBAL && thread_mode == GLOBAL)))
+      if (c->mode != RELAXED && thread_mode != RELAXED &&
+          (mine || (c->mode == GLOBAL && thread_mode == GLOBAL)))
         return broken(*c, ERROR_STREAM_CAPTURE_UNSUPPORTED);
     }
     return SUCCESS;
@@ -278,7 +281,9 @@ class Streams {
     if (stream.queue.empty()) return false;
     const Work& work = stream.queue.front();
     if (work.after && !work.after->done) return false;
-    auto earlier = [&](const Stream& other) { return !other.queue.empty() && other.queue.front().number < work.number; };
+    auto earlier = [&](const Stream& other) {
+      return !other.queue.empty() && other.queue.front().number < work.number;
+    };
     if (!stream.legacy()) return !stream.blocking() || !earlier(*stream.context->legacy);
     for (auto& other : all)
       if (other->context == stream.context && other->blocking() && earlier(*other)) return false;

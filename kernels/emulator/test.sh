@@ -10,7 +10,8 @@ export EMULATOR_SOURCES=$here/tests EMULATOR_OUT=$here/../../target/cuda-emulato
 for kind in "" -sanitized; do
     out=$EMULATOR_OUT$kind
     [ "$out/test" -nt "$here/tests/test.cpp" ] && [ "$out/test" -nt "$out/libcuda.so.1" ] ||
-        "$CXX" -std=c++17 -O1 -g1 -Wall -Wextra $([ -z "$kind" ] || echo "-fsanitize=address,undefined") \
+        "$CXX" -std=c++17 -O1 -g1 -Wall -Wextra \
+            $([ -z "$kind" ] || echo "-fsanitize=address,undefined") \
             "$here/tests/test.cpp" "$out/libcuda.so.1" -Wl,-rpath,"$out" -lpthread -o "$out/test"
 done
 

@@ -35,7 +35,9 @@ struct bfloat_t {
 
 __device__ __forceinline__ float get(float x) { return x; }
 __device__ __forceinline__ double get(double x) { return x; }
-__device__ __forceinline__ float get(bfloat_t x) { return __uint_as_float(static_cast<u32>(x.bits) << 16); }
+__device__ __forceinline__ float get(bfloat_t x) {
+    return __uint_as_float(static_cast<u32>(x.bits) << 16);
+}
 __device__ __forceinline__ float get(half_t x) {
 #ifdef EMULATOR
     return emulator_half_to_float(x.bits);
@@ -52,7 +54,8 @@ __device__ __forceinline__ void put(double& to, double x) { to = x; }
 __device__ __forceinline__ void put(bfloat_t& to, float x) {
     u32 bits = __float_as_uint(x);
     u32 rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
-    to.bits = static_cast<unsigned short>((bits & 0x7FFFFFFF) > 0x7F800000 ? 0x7FFF : rounded);  // NaN stays NaN
+    // NaN stays NaN.
+    to.bits = static_cast<unsigned short>((bits & 0x7FFFFFFF) > 0x7F800000 ? 0x7FFF : rounded);
 }
 __device__ __forceinline__ void put(half_t& to, float x) {
 #ifdef EMULATOR
@@ -100,12 +103,16 @@ __device__ __forceinline__ double hypot_(double x, double y) { return hypot(x, y
 // The exact GELU x·Φ(x) and its derivative Φ(x) + x·φ(x).
 __device__ __forceinline__ Real gelu(Real x) {
     // The product would be −∞·0 at −∞.
-    return x * Real(0.5) * (Real(1) + erf_(x < Real(-40) ? Real(-40) * Real(0.70710678118654752440) : x * Real(0.70710678118654752440)));
+    return x * Real(0.5) *
+           (Real(1) + erf_(x < Real(-40) ? Real(-40) * Real(0.70710678118654752440)
+                                         : x * Real(0.70710678118654752440)));
 }
 __device__ __forceinline__ Real gelu_derivative(Real x) {
     Real cumulative = Real(0.5) * (Real(1) + erf_(x * Real(0.70710678118654752440)));
-    Real bounded = abs_(x) < Real(40) ? x : Real(0);  // beyond, the density is 0, and ∞·0 would be NaN
-    return cumulative + bounded * Real(0.39894228040143267794) * exp_(Real(-0.5) * bounded * bounded);
+    // Beyond, the density is 0, and ∞·0 would be NaN.
+    Real bounded = abs_(x) < Real(40) ? x : Real(0);
+    return cumulative +
+           bounded * Real(0.39894228040143267794) * exp_(Real(-0.5) * bounded * bounded);
 }
 
 // Sums over a block of threads, in a fixed order: within warps by halving, then over the warps.
@@ -113,7 +120,8 @@ __device__ __forceinline__ Real gelu_derivative(Real x) {
 // each 32 of them.
 template <typename Number>
 __device__ __forceinline__ Number warp_sum(Number x) {
-    for (int distance = 16; distance > 0; distance /= 2) x += __shfl_xor_sync(0xFFFFFFFFu, x, distance);
+    for (int distance = 16; distance > 0; distance /= 2)
+        x += __shfl_xor_sync(0xFFFFFFFFu, x, distance);
     return x;
 }
 template <typename Number>

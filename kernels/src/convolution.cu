@@ -19,7 +19,8 @@ struct Around {
 
 // N channels of a pixel, from `channel` on, which are y's elements from `index` on.
 template <u32 N>
-__device__ __forceinline__ void finish(T* y, u32 index, u32 channel, Real* z, const Around& around) {
+__device__ __forceinline__ void finish(
+    T* y, u32 index, u32 channel, Real* z, const Around& around) {
     typedef Run<T, N> Numbers;
     if (around.bias) {
         Numbers bias = read<N>(around.bias + channel);
@@ -47,7 +48,8 @@ __device__ __forceinline__ void finish(T* y, u32 index, u32 channel, Real* z, co
 
 // The surroundings alone, of a convolution that was computed elsewhere. A thread takes N numbers.
 template <u32 N>
-__device__ __forceinline__ void surround(T* y, const T* convolved, u32 count, u32 channels, const Around& around) {
+__device__ __forceinline__ void surround(
+    T* y, const T* convolved, u32 count, u32 channels, const Around& around) {
     u32 index = (blockIdx.x * blockDim.x + threadIdx.x) * N;
     if (index >= count) return;
     Run<T, N> numbers = read<N>(convolved + index);
@@ -75,8 +77,11 @@ KERNEL(pack_weight)(T* packed, const T* weight, Convolution c, Strides strides) 
     u32 from = rest % c.from;
     rest /= c.from;
     u32 tap = rest % taps, group = rest / taps;
-    u32 out = c.transposed ? group * c.from + from : group * c.to + to, in = c.transposed ? to : from;
-    packed[index] = weight[out * strides.out + in * strides.in + tap / c.kernel_width * strides.row + tap % c.kernel_width * strides.column];
+    u32 out = c.transposed ? group * c.from + from : group * c.to + to,
+        in = c.transposed ? to : from;
+    packed[index] =
+        weight[out * strides.out + in * strides.in + tap / c.kernel_width * strides.row +
+               tap % c.kernel_width * strides.column];
 }
 
 // A pixel of a tile.
@@ -89,19 +94,24 @@ constexpr u32 NONE = 0xFFFFFFFF;
 
 // Where x has a pixel's number for `term`: (channel, column, row) of the kernel elements that
 // `rows` and `columns` have. Null where it has none.
-__device__ __forceinline__ const T* find(const T* x, const Convolution& c, const Axis& rows, const Axis& columns, Pixel pixel, Counter term) {
+__device__ __forceinline__ const T* find(const T* x, const Convolution& c, const Axis& rows,
+    const Axis& columns, Pixel pixel, Counter term) {
     u32 row = static_cast<u32>(pixel.row + rows.shift(term.high));
     u32 column = static_cast<u32>(pixel.column + columns.shift(term.middle));
-    bool inside = term.high < rows.count && row < c.x_height && column < c.x_width && pixel.y != NONE;
-    return inside ? x + (pixel.image + row * c.x_width + column) * (c.groups * c.from) + term.low : nullptr;
+    bool inside =
+        term.high < rows.count && row < c.x_height && column < c.x_width && pixel.y != NONE;
+    return inside ? x + (pixel.image + row * c.x_width + column) * (c.groups * c.from) + term.low
+                  : nullptr;
 }
 
 // A tile of QUAD·ACROSS channels by THREADS/ACROSS·EACH pixels, of which a thread computes QUAD by
 // EACH.
 template <u32 ACROSS, u32 EACH>
-__device__ __forceinline__ void convolve(T* y, const T* x, const T* weight, const Convolution& c, const Around& around) {
+__device__ __forceinline__ void convolve(
+    T* y, const T* x, const T* weight, const Convolution& c, const Around& around) {
     constexpr u32 CHANNELS = QUAD * ACROSS, PIXELS = THREADS / ACROSS * EACH;
-    constexpr u32 PARTS = SLICE / PACK, UNITS = PIXELS * PARTS, TURNS = (UNITS + THREADS - 1) / THREADS;
+    constexpr u32 PARTS = SLICE / PACK, UNITS = PIXELS * PARTS,
+                  TURNS = (UNITS + THREADS - 1) / THREADS;
     __shared__ __align__(16) Real xs[SLICE][PIXELS + GAP];
     __shared__ __align__(16) Real ws[SLICE][CHANNELS + GAP];
     __shared__ Pixel pixels[PIXELS];
@@ -118,28 +128,35 @@ __device__ __forceinline__ void convolve(T* y, const T* x, const T* weight, cons
     u32 column_phase = rest % column_phases;
     rest /= column_phases;
     u32 row_phase = rest % row_phases, first_pixel = rest / row_phases * PIXELS;
-    const Axis rows = axis(c, c.kernel_height, row_phase), columns = axis(c, c.kernel_width, column_phase);
+    const Axis rows = axis(c, c.kernel_height, row_phase),
+               columns = axis(c, c.kernel_width, column_phase);
 
-    u32 height = (c.y_height - row_phase + out_step - 1) / out_step, width = (c.y_width - column_phase + out_step - 1) / out_step;
+    u32 height = (c.y_height - row_phase + out_step - 1) / out_step,
+        width = (c.y_width - column_phase + out_step - 1) / out_step;
     if (first_pixel >= c.images * height * width) return;
     for (u32 p = t; p < PIXELS; p += THREADS) {
         u32 number = first_pixel + p;
-        u32 column = number % width, row = number / width % height, image = number / (width * height);
+        u32 column = number % width, row = number / width % height,
+            image = number / (width * height);
         Pixel pixel;
         pixel.row = static_cast<int>(row * rows.step);
         pixel.column = static_cast<int>(column * columns.step);
         pixel.image = image * c.x_height * c.x_width;
-        pixel.y = (image * c.y_height + row * out_step + row_phase) * c.y_width + column * out_step + column_phase;
+        pixel.y = (image * c.y_height + row * out_step + row_phase) * c.y_width +
+                  column * out_step + column_phase;
         if (image >= c.images) pixel.y = NONE;
         pixels[p] = pixel;
     }
     __syncthreads();
 
     const T* x_group = x + group * c.from;
-    const T* weight_group = weight + static_cast<u64>(group) * c.kernel_height * c.kernel_width * c.from * c.to + first_channel;
+    const T* weight_group =
+        weight + static_cast<u64>(group) * c.kernel_height * c.kernel_width * c.from * c.to +
+        first_channel;
     const u32 terms = rows.count * columns.count * c.from;
     // Where channels are no whole Packs, x is read number by number, and not ahead.
-    const u32 part = t % PARTS * PACK, x_term = c.x_packs ? part : t % SLICE, w_term = t / ACROSS, w_quad = t % ACROSS * QUAD;
+    const u32 part = t % PARTS * PACK, x_term = c.x_packs ? part : t % SLICE, w_term = t / ACROSS,
+              w_quad = t % ACROSS * QUAD;
     Counter x_at = {}, w_at = {};  // the terms that this thread fetches next
     if (terms != 0) {
         x_at.add(x_term, c.from, columns.count);
@@ -160,7 +177,8 @@ __device__ __forceinline__ void convolve(T* y, const T* x, const T* weight, cons
         }
         w_next = {};
         if (w_term < SLICE && w_at.high < rows.count) {
-            u32 tap = (rows.first + w_at.high * rows.period) * c.kernel_width + columns.first + w_at.middle * columns.period;
+            u32 tap = (rows.first + w_at.high * rows.period) * c.kernel_width + columns.first +
+                      w_at.middle * columns.period;
             const T* from = weight_group + (tap * c.from + w_at.low) * c.to + w_quad;
             if (c.to % QUAD == 0) {
                 if (first_channel + w_quad < c.to) w_next = read<QUAD>(from);
@@ -222,12 +240,14 @@ __device__ __forceinline__ void convolve(T* y, const T* x, const T* weight, cons
     for (u32 i = 0; i < EACH; i++) {
         u32 place = pixels[down + i].y, left = c.to - min(first_channel + across, c.to);
         if (place == NONE || left == 0) continue;
-        u32 channel = group * c.to + first_channel + across, index = place * (c.groups * c.to) + channel;
+        u32 channel = group * c.to + first_channel + across,
+            index = place * (c.groups * c.to) + channel;
         if (c.y_quads) {
             finish<QUAD>(y, index, channel, results[i], around);
         } else {
 #pragma unroll 1
-            for (u32 j = 0; j < min(left, QUAD); j++) finish<1>(y, index + j, channel + j, &results[i][j], around);
+            for (u32 j = 0; j < min(left, QUAD); j++)
+                finish<1>(y, index + j, channel + j, &results[i][j], around);
         }
     }
 }
@@ -235,9 +255,9 @@ __device__ __forceinline__ void convolve(T* y, const T* x, const T* weight, cons
 // Tiles for many channels down to few, and for many channels of few pixels. Doubles take twice the
 // registers and shared memory.
 constexpr u32 HALF = sizeof(Real) / 4;
-#define CONVOLVE(name, across, each)                                                                                     \
-    KERNEL(name)(T * y, const T* x, const T* weight, Convolution c, Around around) {                                     \
-        convolve<across, each>(y, x, weight, c, around);                                                                 \
+#define CONVOLVE(name, across, each) \
+    KERNEL(name)(T * y, const T* x, const T* weight, Convolution c, Around around) { \
+        convolve<across, each>(y, x, weight, c, around); \
     }
 CONVOLVE(convolve_64, 16, 8 / HALF)
 CONVOLVE(convolve_32, 8, 8 / HALF)
@@ -254,16 +274,21 @@ KERNEL(convolve_thin)(T* y, const T* x, const T* weight, Convolution c, Around a
     u32 row = rest % c.y_height, image = rest / c.y_height;
     if (image >= c.images) return;
     u32 out_step = c.transposed ? c.stride : 1, group = channel / c.to;
-    const Axis rows = axis(c, c.kernel_height, row % out_step), columns = axis(c, c.kernel_width, column % out_step);
+    const Axis rows = axis(c, c.kernel_height, row % out_step),
+               columns = axis(c, c.kernel_width, column % out_step);
     Real sum = 0;
     for (u32 k = 0; k < rows.count; k++) {
         u32 x_row = static_cast<u32>(static_cast<int>(row / out_step * rows.step) + rows.shift(k));
         if (x_row >= c.x_height) continue;
         for (u32 l = 0; l < columns.count; l++) {
-            u32 x_column = static_cast<u32>(static_cast<int>(column / out_step * columns.step) + columns.shift(l));
+            u32 x_column = static_cast<u32>(
+                static_cast<int>(column / out_step * columns.step) + columns.shift(l));
             if (x_column >= c.x_width) continue;
-            u32 tap = (group * c.kernel_height + rows.first + k * rows.period) * c.kernel_width + columns.first + l * columns.period;
-            const T* numbers = x + ((image * c.x_height + x_row) * c.x_width + x_column) * (c.groups * c.from) + group * c.from;
+            u32 tap = (group * c.kernel_height + rows.first + k * rows.period) * c.kernel_width +
+                      columns.first + l * columns.period;
+            const T* numbers =
+                x + ((image * c.x_height + x_row) * c.x_width + x_column) * (c.groups * c.from) +
+                group * c.from;
             const T* weights = weight + tap * c.from * c.to + channel % c.to;
             for (u32 i = 0; i < c.from; i++) sum += get(numbers[i]) * get(weights[i * c.to]);
         }

@@ -17,7 +17,8 @@ struct Convolution {
     u32 kernel_height, kernel_width;
     u32 stride, padding, dilation;
     u32 x_packs;  // whether x may be read by Packs of channels
-    u32 y_quads;  // whether Quads of channels of y, and of what lies as y does, may be moved at once
+    // Whether Quads of channels of y, and of what lies as y does, may be moved at once.
+    u32 y_quads;
 };
 
 // Threads of a block, and terms of the sums that it multiplies at a time.
@@ -66,21 +67,26 @@ struct Axis {
     u32 step;
     int start, advance;
 
-    __device__ __forceinline__ int shift(u32 k) const { return start + static_cast<int>(k) * advance; }
+    __device__ __forceinline__ int shift(u32 k) const {
+        return start + static_cast<int>(k) * advance;
+    }
 };
 
 // A convolution sees every element from every pixel. In its adjoint, a pixel sees those that the
 // stride lets it: of pixels with one remainder mod the stride, the phase, they are the same.
 __device__ __forceinline__ Axis axis(const Convolution& c, u32 kernel, u32 phase) {
-    if (!c.transposed) return {kernel, 0, 1, c.stride, -static_cast<int>(c.padding), static_cast<int>(c.dilation)};
+    if (!c.transposed)
+        return {kernel, 0, 1, c.stride, -static_cast<int>(c.padding), static_cast<int>(c.dilation)};
     u32 period = 1;
     while (period * c.dilation % c.stride != 0) period++;
     u32 first = 0;
-    int distance = static_cast<int>(phase + c.padding), dilation = static_cast<int>(c.dilation), stride = static_cast<int>(c.stride);
+    int distance = static_cast<int>(phase + c.padding), dilation = static_cast<int>(c.dilation),
+        stride = static_cast<int>(c.stride);
     while (first < period && distance % stride != 0) {
         distance -= dilation;
         first++;
     }
     u32 count = first < period && first < kernel ? (kernel - first + period - 1) / period : 0;
-    return {count, first, period, 1, distance / stride, -static_cast<int>(period * c.dilation / c.stride)};
+    return {count, first, period, 1, distance / stride,
+        -static_cast<int>(period * c.dilation / c.stride)};
 }

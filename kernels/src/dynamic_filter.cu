@@ -24,7 +24,8 @@ struct Map {
 // registers (for fewer in f64).
 constexpr u32 BLOCK = 128;
 #define BOUNDED(name, blocks) \
-    extern "C" __global__ void __launch_bounds__(BLOCK, sizeof(Real) == 8 ? 2 : blocks) PASTE(name, SUFFIX)
+    extern "C" __global__ void __launch_bounds__(BLOCK, sizeof(Real) == 8 ? 2 : blocks) \
+        PASTE(name, SUFFIX)
 
 // Four channels of a pixel.
 constexpr u32 LANES = 4;
@@ -38,7 +39,9 @@ __device__ __forceinline__ Lanes zeros() {
     return lanes;
 }
 
-__device__ __forceinline__ Lanes load(const T* from) { return *reinterpret_cast<const Lanes*>(from); }
+__device__ __forceinline__ Lanes load(const T* from) {
+    return *reinterpret_cast<const Lanes*>(from);
+}
 
 // The place that place `at` of an axis sees by tap `i`; -1 if that is a zero beyond the border.
 __device__ __forceinline__ int seen(int at, int i, int radius, int side, bool reflect) {
@@ -52,11 +55,14 @@ __device__ __forceinline__ int seen(int at, int i, int radius, int side, bool re
 // `TURNED` is the adjoint, where who sees and who is seen are exchanged.
 template <bool TURNED>
 __device__ __forceinline__ bool linked(int out, int in, int i, int radius, int side, bool reflect) {
-    return TURNED ? seen(in, i, radius, side, reflect) == out : seen(out, i, radius, side, reflect) == in;
+    return TURNED ? seen(in, i, radius, side, reflect) == out
+                  : seen(out, i, radius, side, reflect) == in;
 }
 
 // Whether the border changes nothing for who sees `at` and whom it sees.
-__device__ __forceinline__ bool is_interior(int at, int radius, int side) { return at > radius && at + radius + 1 < side; }
+__device__ __forceinline__ bool is_interior(int at, int radius, int side) {
+    return at > radius && at + radius + 1 < side;
+}
 
 // Where the tap at (i, j) of `channel` is among those of an image.
 __device__ __forceinline__ u32 tap_of(const Map& map, int i, int j, u32 channel) {
@@ -66,7 +72,8 @@ __device__ __forceinline__ u32 tap_of(const Map& map, int i, int j, u32 channel)
 
 // y = Σ taps·x (+ shift, unless it is null).
 template <int K, bool TURNED>
-__device__ __forceinline__ void filter(T* y, const T* x, const T* taps, const T* shift, const Map& map) {
+__device__ __forceinline__ void filter(
+    T* y, const T* x, const T* taps, const T* shift, const Map& map) {
     constexpr int RADIUS = K / 2;
     u32 groups_of_lanes = map.channels / LANES;
     u32 rest = blockIdx.x * blockDim.x + threadIdx.x;
@@ -104,12 +111,14 @@ __device__ __forceinline__ void filter(T* y, const T* x, const T* taps, const T*
                 Lanes lanes = load(own + tap_of(map, i, j, channel));
                 for (u32 v = 0; v < LANES; v++) line[j][v] = get(lanes.at[v]);
             } else {
-                for (u32 v = 0; v < LANES; v++) line[j][v] = get(own[tap_of(map, i, j, channel + v)]);
+                for (u32 v = 0; v < LANES; v++)
+                    line[j][v] = get(own[tap_of(map, i, j, channel + v)]);
             }
         }
 #pragma unroll
         for (int d = 0; d < K; d++) {
-            for (u32 v = 0; v < LANES; v++) weights[i][d][v] = interior ? line[TURNED ? K - 1 - d : d][v] : Real(0);
+            for (u32 v = 0; v < LANES; v++)
+                weights[i][d][v] = interior ? line[TURNED ? K - 1 - d : d][v] : Real(0);
             if (interior) continue;
 #pragma unroll
             for (int j = 0; j < K; j++) {
@@ -125,7 +134,8 @@ __device__ __forceinline__ void filter(T* y, const T* x, const T* taps, const T*
         bool exists = row >= 0 && row < map.height;
         i64 at = (static_cast<i64>(row) * map.width + column - RADIUS) * map.channels;
 #pragma unroll
-        for (int d = 0; d < K; d++) to[d] = exists && inside[d] ? load(source + at + d * map.channels) : zeros();
+        for (int d = 0; d < K; d++)
+            to[d] = exists && inside[d] ? load(source + at + d * map.channels) : zeros();
     };
     Real start[LANES] = {};
     if (shift) {
@@ -146,13 +156,15 @@ __device__ __forceinline__ void filter(T* y, const T* x, const T* taps, const T*
         for (int d = 0; d < K; d++) {
             for (u32 v = 0; v < LANES; v++) pixels[d][v] = get(next[d].at[v]);
         }
-        if (row + 1 < last + RADIUS) fetch(next, row + 1);  // on its way while this row is worked on
+        // On its way while this row is worked on.
+        if (row + 1 < last + RADIUS) fetch(next, row + 1);
         if (is_interior(row, RADIUS, map.height)) {
 #pragma unroll
             for (int t = 0; t < K; t++) {
 #pragma unroll
                 for (int d = 0; d < K; d++) {
-                    for (u32 v = 0; v < LANES; v++) sums[t][v] += weights[TURNED ? t : K - 1 - t][d][v] * pixels[d][v];
+                    for (u32 v = 0; v < LANES; v++)
+                        sums[t][v] += weights[TURNED ? t : K - 1 - t][d][v] * pixels[d][v];
                 }
             }
         } else if (row >= 0 && row < map.height) {
@@ -179,7 +191,8 @@ __device__ __forceinline__ void filter(T* y, const T* x, const T* taps, const T*
         }
 #pragma unroll
         for (int t = 0; t < K; t++) {
-            for (u32 v = 0; v < LANES; v++) sums[t][v] = t + 1 < K ? sums[t + 1 < K ? t + 1 : t][v] : start[v];
+            for (u32 v = 0; v < LANES; v++)
+                sums[t][v] = t + 1 < K ? sums[t + 1 < K ? t + 1 : t][v] : start[v];
         }
     }
 }
@@ -195,7 +208,8 @@ BOUNDED(dynamic_filter_turned_3, 5)(T* y, const T* x, const T* taps, const T* sh
 // one. Turned, they are the places that see `out` where it is, and where it appears in the mirror
 // before the first and behind the last place.
 template <bool TURNED>
-__device__ __forceinline__ int source_of(int out, int i, int which, int radius, int side, bool reflect) {
+__device__ __forceinline__ int source_of(
+    int out, int i, int which, int radius, int side, bool reflect) {
     if (!TURNED) return seen(out, i, radius, side, reflect);
     bool appears = which == 0 || (reflect && (which == 1 ? out > 0 : out < side - 1));
     int image = which == 0 ? out : which == 1 ? -out : 2 * (side - 1) - out;
@@ -205,7 +219,8 @@ __device__ __forceinline__ int source_of(int out, int i, int which, int radius, 
 
 // As `filter`, with any K: a thread for each element.
 template <bool TURNED>
-__device__ __forceinline__ void filter_any(T* y, const T* x, const T* taps, const T* shift, const Map& map) {
+__device__ __forceinline__ void filter_any(
+    T* y, const T* x, const T* taps, const T* shift, const Map& map) {
     constexpr int PLACES = TURNED ? 3 : 1;
     u32 radius = map.k / 2;
     u64 index = static_cast<u64>(blockIdx.x) * blockDim.x + threadIdx.x;
@@ -230,7 +245,9 @@ __device__ __forceinline__ void filter_any(T* y, const T* x, const T* taps, cons
                 for (int n = 0; n < PLACES; n++) {
                     int from = source_of<TURNED>(column, j, n, radius, map.width, map.reflect);
                     if (from < 0) continue;
-                    sum += tap * get(source[(static_cast<u64>(from_row) * map.width + from) * map.channels]);
+                    sum +=
+                        tap *
+                        get(source[(static_cast<u64>(from_row) * map.width + from) * map.channels]);
                 }
             }
         }
@@ -266,7 +283,8 @@ struct Task {
     int first, last;  // rows
     int column;       // the first of `steps`, or beyond the last if the thread is idle
 
-    __device__ __forceinline__ Task(const Map& map, const Pieces& pieces, u32 block, u32 width_of_lane) {
+    __device__ __forceinline__ Task(
+        const Map& map, const Pieces& pieces, u32 block, u32 width_of_lane) {
         u32 lane = threadIdx.x % pieces.lanes, beside = threadIdx.x / pieces.lanes;
         u32 strips = (map.height + map.rows - 1) / map.rows;
         u32 chunk = block % pieces.chunks;
@@ -286,13 +304,15 @@ struct Task {
 // Adds N numbers of the threads beside each other, in a fixed order; those of the first get the
 // sums.
 template <int N>
-__device__ __forceinline__ void add_beside(Real (&numbers)[N], Real* scratch, const Pieces& pieces) {
+__device__ __forceinline__ void add_beside(
+    Real (&numbers)[N], Real* scratch, const Pieces& pieces) {
     u32 beside = threadIdx.x / pieces.lanes;
     for (u32 count = pieces.beside; count > 1;) {
         u32 half = (count + 1) / 2;
         __syncthreads();
         if (beside >= half && beside < count) {
-            for (int n = 0; n < N; n++) scratch[n * SCRATCH + threadIdx.x - half * pieces.lanes] = numbers[n];
+            for (int n = 0; n < N; n++)
+                scratch[n * SCRATCH + threadIdx.x - half * pieces.lanes] = numbers[n];
         }
         __syncthreads();
         if (beside < count - half) {
@@ -303,10 +323,12 @@ __device__ __forceinline__ void add_beside(Real (&numbers)[N], Real* scratch, co
 }
 
 template <int K>
-__device__ __forceinline__ void products(Real* partial, const T* x, const T* dy, const Map& map, const Pieces& pieces) {
+__device__ __forceinline__ void products(
+    Real* partial, const T* x, const T* dy, const Map& map, const Pieces& pieces) {
     constexpr int RADIUS = K / 2;
     Task task(map, pieces, blockIdx.x, LANES);
-    u64 offset = static_cast<u64>(task.image) * map.height * map.width * map.channels + task.channel;
+    u64 offset =
+        static_cast<u64>(task.image) * map.height * map.width * map.channels + task.channel;
     x += offset;
     dy += offset;
     Real sums[K][K * LANES] = {}, plain[LANES] = {};
@@ -335,17 +357,20 @@ __device__ __forceinline__ void products(Real* partial, const T* x, const T* dy,
             for (int j = 0; j < K; j++) {
                 for (u32 v = 0; v < LANES; v++) {
                     pixels[j][v] = get(next[j].at[v]);
-                    window[j][v] = j + 1 < K ? window[j + 1 < K ? j + 1 : j][v] : get(next_dy.at[v]);
+                    window[j][v] =
+                        j + 1 < K ? window[j + 1 < K ? j + 1 : j][v] : get(next_dy.at[v]);
                 }
             }
             for (u32 v = 0; v < LANES; v++) plain[v] += window[K - 1][v];
-            if (row + 1 < task.last + RADIUS) fetch(row + 1);  // on its way while this row is worked on
+            // On its way while this row is worked on.
+            if (row + 1 < task.last + RADIUS) fetch(row + 1);
             if (is_interior(row, RADIUS, map.height)) {
 #pragma unroll
                 for (int i = 0; i < K; i++) {
 #pragma unroll
                     for (int j = 0; j < K; j++) {
-                        for (u32 v = 0; v < LANES; v++) sums[i][j * LANES + v] += window[K - 1 - i][v] * pixels[j][v];
+                        for (u32 v = 0; v < LANES; v++)
+                            sums[i][j * LANES + v] += window[K - 1 - i][v] * pixels[j][v];
                     }
                 }
             } else if (row >= 0 && row < map.height) {
@@ -361,7 +386,8 @@ __device__ __forceinline__ void products(Real* partial, const T* x, const T* dy,
                     }
 #pragma unroll
                     for (int j = 0; j < K; j++) {
-                        for (u32 v = 0; v < LANES; v++) sums[i][j * LANES + v] += seers[v] * pixels[j][v];
+                        for (u32 v = 0; v < LANES; v++)
+                            sums[i][j * LANES + v] += seers[v] * pixels[j][v];
                     }
                 }
             }
@@ -377,27 +403,31 @@ __device__ __forceinline__ void products(Real* partial, const T* x, const T* dy,
         add_beside(sums[i], scratch, pieces);
         if (!writes) continue;
         for (int j = 0; j < K; j++) {
-            for (u32 v = 0; v < LANES; v++) to[(i * K + j) * map.channels + v] = sums[i][j * LANES + v];
+            for (u32 v = 0; v < LANES; v++)
+                to[(i * K + j) * map.channels + v] = sums[i][j * LANES + v];
         }
     }
     add_beside(plain, scratch, pieces);
     for (u32 v = 0; v < LANES && writes; v++) to[K * K * map.channels + v] = plain[v];
 }
 
-BOUNDED(dynamic_filter_products_3, 4)(Real* partial, const T* x, const T* dy, Map map, Pieces pieces) {
+BOUNDED(dynamic_filter_products_3, 4)(
+    Real* partial, const T* x, const T* dy, Map map, Pieces pieces) {
     products<3>(partial, x, dy, map, pieces);
 }
 
 // As `products`, with any K: a thread has one channel, and a block one of the K·K taps, or dy
 // itself behind them.
-KERNEL(dynamic_filter_products_any)(Real* partial, const T* x, const T* dy, Map map, Pieces pieces) {
+KERNEL(dynamic_filter_products_any)(
+    Real* partial, const T* x, const T* dy, Map map, Pieces pieces) {
     int radius = map.k / 2;
     u32 parts = map.k * map.k + 1;
     u32 part = blockIdx.x % parts;
     int i = part / map.k, j = part % map.k;
     bool plain = part + 1 == parts;
     Task task(map, pieces, blockIdx.x / parts, 1);
-    u64 offset = static_cast<u64>(task.image) * map.height * map.width * map.channels + task.channel;
+    u64 offset =
+        static_cast<u64>(task.image) * map.height * map.width * map.channels + task.channel;
     x += offset;
     dy += offset;
     Real sums[1] = {};
@@ -408,7 +438,9 @@ KERNEL(dynamic_filter_products_any)(Real* partial, const T* x, const T* dy, Map 
         for (int row = task.first; row < task.last; row++) {
             int from_row = plain ? row : seen(row, i, radius, map.height, map.reflect);
             if (from < 0 || from_row < 0) continue;
-            Real other = plain ? Real(1) : get(x[(static_cast<u64>(from_row) * map.width + from) * map.channels]);
+            Real other =
+                plain ? Real(1)
+                      : get(x[(static_cast<u64>(from_row) * map.width + from) * map.channels]);
             sums[0] += get(dy[(static_cast<u64>(row) * map.width + column) * map.channels]) * other;
         }
     }

@@ -17,8 +17,12 @@ constexpr u32 STAGES = 24;
 struct __align__(2 * sizeof(Real)) Complex {
     Real re, im;
 };
-__device__ __forceinline__ Complex operator+(Complex a, Complex b) { return {a.re + b.re, a.im + b.im}; }
-__device__ __forceinline__ Complex operator-(Complex a, Complex b) { return {a.re - b.re, a.im - b.im}; }
+__device__ __forceinline__ Complex operator+(Complex a, Complex b) {
+    return {a.re + b.re, a.im + b.im};
+}
+__device__ __forceinline__ Complex operator-(Complex a, Complex b) {
+    return {a.re - b.re, a.im - b.im};
+}
 __device__ __forceinline__ Complex operator*(Complex a, Complex b) {
     return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
 }
@@ -33,7 +37,9 @@ struct Plan {
     u32 length;
     u32 stages;
     u32 shift;  // a block takes 1 << shift lines
-    u32 pitch;  // from one element of a line to the next; odd, so that neither lines nor elements share a bank of memory
+    // From one element of a line to the next; odd, so that neither lines nor elements share a bank
+    // of memory.
+    u32 pitch;
     u32 radices[STAGES];
 };
 
@@ -44,7 +50,9 @@ struct Maps {
 
 // Whether element i of a spectrum of `length` is its own mirror image. Of real numbers, its
 // imaginary part is 0.
-__device__ __forceinline__ bool is_own_mirror(u32 i, u32 length) { return i == 0 || 2 * i == length; }
+__device__ __forceinline__ bool is_own_mirror(u32 i, u32 length) {
+    return i == 0 || 2 * i == length;
+}
 
 // Fourier transforms of two to five numbers, in place.
 __device__ __forceinline__ void butterfly(Complex (&v)[2]) {
@@ -67,9 +75,11 @@ __device__ __forceinline__ void butterfly(Complex (&v)[4]) {
     v[3] = a - b;
 }
 __device__ __forceinline__ void butterfly(Complex (&v)[5]) {
-    const Real c1 = Real(0.30901699437494742410), c2 = Real(-0.80901699437494742410);  // cos of a fifth and of two
+    // Cos of a fifth and of two.
+    const Real c1 = Real(0.30901699437494742410), c2 = Real(-0.80901699437494742410);
     const Real s1 = Real(0.95105651629515357212), s2 = Real(0.58778525229247312917);   // sin
-    Complex sum1 = v[1] + v[4], sum2 = v[2] + v[3], difference1 = turned(v[1] - v[4]), difference2 = turned(v[2] - v[3]);
+    Complex sum1 = v[1] + v[4], sum2 = v[2] + v[3], difference1 = turned(v[1] - v[4]),
+            difference2 = turned(v[2] - v[3]);
     Complex a = v[0] + sum1 * c1 + sum2 * c2, b = difference1 * s1 + difference2 * s2;
     Complex c = v[0] + sum1 * c2 + sum2 * c1, d = difference1 * s2 - difference2 * s1;
     v[0] = v[0] + sum1 + sum2;
@@ -82,7 +92,8 @@ __device__ __forceinline__ void butterfly(Complex (&v)[5]) {
 // One stage of Stockham's algorithm: transforms of `span` numbers become transforms of
 // `span`·RADIX.
 template <u32 RADIX>
-__device__ __forceinline__ void stage(Complex* to, const Complex* from, const Plan& plan, u32 span) {
+__device__ __forceinline__ void stage(
+    Complex* to, const Complex* from, const Plan& plan, u32 span) {
     const Complex* roots = reinterpret_cast<const Complex*>(plan.roots);
     u32 across = plan.length / RADIX, step = across / span;
     for (u32 i = threadIdx.x; i < across << plan.shift; i += blockDim.x) {
@@ -93,12 +104,14 @@ __device__ __forceinline__ void stage(Complex* to, const Complex* from, const Pl
             for (u32 r = 1; r < RADIX; r++) v[r] = v[r] * roots[r * k * step];
         }
         butterfly(v);
-        for (u32 r = 0; r < RADIX; r++) to[((j - k) * RADIX + k + r * span) * plan.pitch + line] = v[r];
+        for (u32 r = 0; r < RADIX; r++)
+            to[((j - k) * RADIX + k + r * span) * plan.pitch + line] = v[r];
     }
 }
 
 // The same for any other radix, by the definition.
-__device__ __forceinline__ void direct_stage(Complex* to, const Complex* from, const Plan& plan, u32 span, u32 radix) {
+__device__ __forceinline__ void direct_stage(
+    Complex* to, const Complex* from, const Plan& plan, u32 span, u32 radix) {
     const Complex* roots = reinterpret_cast<const Complex*>(plan.roots);
     u32 across = plan.length / radix;
     for (u32 i = threadIdx.x; i < plan.length << plan.shift; i += blockDim.x) {
@@ -142,7 +155,8 @@ __device__ __forceinline__ const Complex* transform(Complex* lines, const Plan& 
 __device__ __forceinline__ Complex* place(const Plan& plan) {
     DYNAMIC_SHARED(Complex, shared);
     if (plan.workspace == 0) return shared;
-    return reinterpret_cast<Complex*>(plan.workspace) + u64(2) * plan.length * plan.pitch * blockIdx.x;
+    return reinterpret_cast<Complex*>(plan.workspace) +
+           u64(2) * plan.length * plan.pitch * blockIdx.x;
 }
 
 // Runs `work(first)` for each group of lines that falls to this block, `first` being the group's
@@ -164,20 +178,24 @@ struct Pair {
     u64 spectra;  // and in the spectra
     bool second;  // whether there is a second
     __device__ __forceinline__ Pair(u32 index, const Maps& maps) {
-        u32 channel = index % maps.channels, rest = index / maps.channels, pairs = (maps.height + 1) / 2;
+        u32 channel = index % maps.channels, rest = index / maps.channels,
+            pairs = (maps.height + 1) / 2;
         u32 row = rest % pairs * 2, image = rest / pairs;
         first = (u64(image) * maps.height + row) * maps.width * maps.channels + channel;
-        spectra = ((u64(image) * maps.channels + channel) * maps.height + row) * (maps.width / 2 + 1);
+        spectra =
+            ((u64(image) * maps.channels + channel) * maps.height + row) * (maps.width / 2 + 1);
         second = row + 1 < maps.height;
     }
 };
 
 // The half spectra of the rows of x, or of x − minus.
-KERNEL(fourier_rows)(Complex* y, const T* x, const T* minus, const __grid_constant__ Plan plan, Maps maps, u32 count) {
+KERNEL(fourier_rows)(Complex* y, const T* x, const T* minus, const __grid_constant__ Plan plan,
+    Maps maps, u32 count) {
     Complex* lines = place(plan);
     u32 half = maps.width / 2 + 1, mask = (1u << plan.shift) - 1;
     for_groups(plan, count, [&](u32 group) {
-        u32 line = threadIdx.x & mask;  // the same in each turn of the loop: a block has a multiple of the lines
+        // The same in each turn of the loop: a block has a multiple of the lines.
+        u32 line = threadIdx.x & mask;
         bool there = group + line < count;
         Pair pair(there ? group + line : 0, maps);
         u64 row = u64(maps.width) * maps.channels;
@@ -185,7 +203,8 @@ KERNEL(fourier_rows)(Complex* y, const T* x, const T* minus, const __grid_consta
             u64 at = pair.first + u64(i >> plan.shift) * maps.channels;
             Complex value = {0, 0};
             if (there) value.re = minus ? get(x[at]) - get(minus[at]) : get(x[at]);
-            if (there && pair.second) value.im = minus ? get(x[at + row]) - get(minus[at + row]) : get(x[at + row]);
+            if (there && pair.second)
+                value.im = minus ? get(x[at + row]) - get(minus[at + row]) : get(x[at + row]);
             lines[(i >> plan.shift) * plan.pitch + line] = value;
         }
         const Complex* z = transform(lines, plan);
@@ -194,7 +213,8 @@ KERNEL(fourier_rows)(Complex* y, const T* x, const T* minus, const __grid_consta
             if (group + of >= count) return;
             Pair pair(group + of, maps);
             // a = (z + z*)/2 and b = (z − z*)/2i, where z* is the mirror image's conjugate.
-            Complex here = z[k * plan.pitch + of], mirror = z[(k == 0 ? 0 : plan.length - k) * plan.pitch + of];
+            Complex here = z[k * plan.pitch + of],
+                    mirror = z[(k == 0 ? 0 : plan.length - k) * plan.pitch + of];
             Complex a = {(here.re + mirror.re) * Real(0.5), (here.im - mirror.im) * Real(0.5)};
             Complex b = {(here.im + mirror.im) * Real(0.5), (mirror.re - here.re) * Real(0.5)};
             y[pair.spectra + k] = a;
@@ -205,7 +225,8 @@ KERNEL(fourier_rows)(Complex* y, const T* x, const T* minus, const __grid_consta
 
 // The maps of which `x` are the rows' half spectra: Re Σ x·exp(+iθ) over the half. A column that
 // stands for two is halved and given to both, of which the real part is then the sum.
-KERNEL(fourier_adjoint_rows)(T* y, const Complex* x, const __grid_constant__ Plan plan, Maps maps, u32 count) {
+KERNEL(fourier_adjoint_rows)(
+    T* y, const Complex* x, const __grid_constant__ Plan plan, Maps maps, u32 count) {
     Complex* lines = place(plan);
     u32 half = maps.width / 2 + 1, mask = (1u << plan.shift) - 1;
     for_groups(plan, count, [&](u32 group) {
@@ -246,7 +267,8 @@ KERNEL(fourier_adjoint_rows)(T* y, const Complex* x, const __grid_constant__ Pla
 // Transforms column after column, of which `load` and `store` are told where they are in the
 // spectra: (offset, k, l).
 template <typename Load, typename Store>
-__device__ __forceinline__ void columns(const Plan& plan, const Maps& maps, u32 count, Load load, Store store) {
+__device__ __forceinline__ void columns(
+    const Plan& plan, const Maps& maps, u32 count, Load load, Store store) {
     Complex* lines = place(plan);
     u32 half = maps.width / 2 + 1, line = threadIdx.x & ((1u << plan.shift) - 1);
     for_groups(plan, count, [&](u32 group) {
@@ -273,7 +295,8 @@ __device__ __forceinline__ Complex of_real(Complex value, u32 k, u32 l, const Ma
     return value;
 }
 
-KERNEL(fourier_columns)(T* y, const Complex* x, const __grid_constant__ Plan plan, Maps maps, u32 count) {
+KERNEL(fourier_columns)(
+    T* y, const Complex* x, const __grid_constant__ Plan plan, Maps maps, u32 count) {
     columns(plan, maps, count, [&](u64 at, u32) { return x[at]; },
             [&](u64 at, u32 k, u32 l, Complex value) {
                 value = of_real(value, k, l, maps);
@@ -282,9 +305,12 @@ KERNEL(fourier_columns)(T* y, const Complex* x, const __grid_constant__ Plan pla
             });
 }
 
-KERNEL(fourier_adjoint_columns)(Complex* y, const T* dy, const __grid_constant__ Plan plan, Maps maps, u32 count) {
-    columns(plan, maps, count, [&](u64 at, u32) { return Complex{get(dy[2 * at]), -get(dy[2 * at + 1])}; },
-            [&](u64 at, u32, u32, Complex value) { y[at] = conjugate(value); });
+KERNEL(fourier_adjoint_columns)(
+    Complex* y, const T* dy, const __grid_constant__ Plan plan, Maps maps, u32 count) {
+    columns(
+        plan, maps, count,
+        [&](u64 at, u32) { return Complex{get(dy[2 * at]), -get(dy[2 * at + 1])}; },
+        [&](u64 at, u32, u32, Complex value) { y[at] = conjugate(value); });
 }
 
 // ---- the L1 distance ----
@@ -299,14 +325,16 @@ struct Norm {
 
 // The spectra of `x` into `y`, if that is not null, which may be the same; and each block's share
 // in the sum of sizes.
-KERNEL(fourier_columns_l1)(Complex* y, double* sums, const Complex* x, const __grid_constant__ Plan plan, Maps maps, u32 count, Norm norm) {
+KERNEL(fourier_columns_l1)(Complex* y, double* sums, const Complex* x,
+    const __grid_constant__ Plan plan, Maps maps, u32 count, Norm norm) {
     __shared__ double scratch[32];
     double sum = 0;
     columns(plan, maps, count, [&](u64 at, u32) { return x[at]; },
             [&](u64 at, u32 k, u32 l, Complex value) {
                 value = of_real(value, k, l, maps);
                 if (y) y[at] = value;
-                Real size = norm.modulus ? hypot_(value.re, value.im) : abs_(value.re) + abs_(value.im);
+                Real size =
+                    norm.modulus ? hypot_(value.re, value.im) : abs_(value.re) + abs_(value.im);
                 sum += is_own_mirror(l, maps.width) ? size : 2 * size;
             });
     sum = block_sum(sum, scratch);
@@ -323,15 +351,18 @@ KERNEL(fourier_l1)(T* y, const double* sums, u32 count, Norm norm) {
 }
 
 // The adjoint along columns of the distance's slopes at the spectrum `x`, times dy.
-KERNEL(fourier_adjoint_columns_l1)(Complex* y, const Complex* x, const T* dy, const __grid_constant__ Plan plan, Maps maps, u32 count, Norm norm) {
+KERNEL(fourier_adjoint_columns_l1)(Complex* y, const Complex* x, const T* dy,
+    const __grid_constant__ Plan plan, Maps maps, u32 count, Norm norm) {
     Real one = static_cast<Real>(norm.scale * get(*dy)), two = 2 * one;
-    columns(plan, maps, count,
-            [&](u64 at, u32 l) {
-                Complex value = x[at];
-                Real weight = is_own_mirror(l, maps.width) ? one : two;
-                Real re = norm.modulus ? hypot_(value.re, value.im) : abs_(value.re);
-                Real im = norm.modulus ? re : abs_(value.im);
-                return Complex{re == Real(0) ? Real(0) : weight * (value.re / re), im == Real(0) ? Real(0) : -weight * (value.im / im)};
-            },
-            [&](u64 at, u32, u32, Complex value) { y[at] = conjugate(value); });
+    columns(
+        plan, maps, count,
+        [&](u64 at, u32 l) {
+            Complex value = x[at];
+            Real weight = is_own_mirror(l, maps.width) ? one : two;
+            Real re = norm.modulus ? hypot_(value.re, value.im) : abs_(value.re);
+            Real im = norm.modulus ? re : abs_(value.im);
+            return Complex{re == Real(0) ? Real(0) : weight * (value.re / re),
+                im == Real(0) ? Real(0) : -weight * (value.im / im)};
+        },
+        [&](u64 at, u32, u32, Complex value) { y[at] = conjugate(value); });
 }

@@ -34,7 +34,9 @@ struct Reduction {
     Part kept;     // the outputs, in the order of their memory
     Part reduced;  // what goes into each
     u32 lanes;     // threads to an output: a power of two
-    u32 rows;      // whether neighbouring threads are an output's lanes; else they are lanes of neighbouring outputs
+    // Whether neighbouring threads are an output's lanes; else they are lanes of neighbouring
+    // outputs.
+    u32 rows;
     u32 piece;     // how many of the reduced elements a block takes
 };
 
@@ -92,7 +94,8 @@ __device__ __forceinline__ u32 turns(u32 from, u32 to, const Lane& lane) {
 
 // `f(index of the load, its N numbers)` for what the thread reduces, in order.
 template <u32 N, typename From, typename Function>
-__device__ __forceinline__ void each(const From* x, const Reduction& r, const Place& place, Function f) {
+__device__ __forceinline__ void each(
+    const From* x, const Reduction& r, const Place& place, Function f) {
     u32 j = place.from + place.lane, count = turns(place.from, place.to, place);
     if (r.reduced.rank == 1) {
         size_t stride = r.reduced.strides[0];
@@ -115,14 +118,16 @@ __device__ __forceinline__ void each(const From* x, const Reduction& r, const Pl
 // Folds each of N numbers over the lanes of every output, by halving; each lane gets the results.
 // All threads must come here.
 template <typename Fold, u32 N, typename Number>
-__device__ __forceinline__ void fold_lanes(Number* x, const Lane& place, Number (*scratch)[THREADS]) {
+__device__ __forceinline__ void fold_lanes(
+    Number* x, const Lane& place, Number (*scratch)[THREADS]) {
     u32 self = threadIdx.x;
     __syncthreads();  // the scratch may still be read by an earlier one
     for (u32 k = 0; k < N; k++) scratch[k][self] = x[k];
     for (u32 half = place.lanes / 2; half > 0; half /= 2) {
         __syncthreads();
         if (place.lane < half) {
-            for (u32 k = 0; k < N; k++) scratch[k][self] = Fold::of(scratch[k][self], scratch[k][self + half * place.step]);
+            for (u32 k = 0; k < N; k++)
+                scratch[k][self] = Fold::of(scratch[k][self], scratch[k][self + half * place.step]);
         }
     }
     __syncthreads();

@@ -34,8 +34,10 @@ struct Part {
     bool along_depth;
 
     __device__ __forceinline__ Part(const T* start, const Operand& operand, u32 first)
-        : start(start + static_cast<size_t>(first) * operand.lane_stride), lanes(operand.lanes - first),
-          lane_stride(operand.lane_stride), depth_stride(operand.depth_stride),
+        : start(start + static_cast<size_t>(first) * operand.lane_stride),
+          lanes(operand.lanes - first),
+          lane_stride(operand.lane_stride),
+          depth_stride(operand.depth_stride),
           along_depth(operand.depth_stride < operand.lane_stride) {}
 
     __device__ __forceinline__ void place(u32 i, u32& lane, u32& depth) const {
@@ -49,7 +51,9 @@ struct Part {
             place(i, lane, depth);
             depth += from;
             bool inside = lane < lanes && depth < to;
-            numbers[i] = inside ? get(start[static_cast<size_t>(lane) * lane_stride + static_cast<size_t>(depth) * depth_stride]) : Real(0);
+            numbers[i] = inside ? get(start[static_cast<size_t>(lane) * lane_stride +
+                                            static_cast<size_t>(depth) * depth_stride])
+                                : Real(0);
         }
     }
     __device__ __forceinline__ void store(Real (*tile)[TILE + SIDE], const Real* numbers) const {
@@ -66,7 +70,8 @@ KERNEL(matmul)(T* y, Real* partial, const T* a, const T* b, Product product) {
     __shared__ __align__(16) Real tile_a[DEPTH][TILE + SIDE], tile_b[DEPTH][TILE + SIDE];
     u32 m = product.a.lanes, n = product.b.lanes;
     u32 across = (n + TILE - 1) / TILE, down = (m + TILE - 1) / TILE;
-    u32 column = blockIdx.x % across * TILE, row = blockIdx.x / across % down * TILE, batch = blockIdx.x / across / down;
+    u32 column = blockIdx.x % across * TILE, row = blockIdx.x / across % down * TILE,
+        batch = blockIdx.x / across / down;
     for (u32 d = 0, rest = batch; d < product.rank; d++) {
         u32 i = rest % product.sizes[d];
         rest /= product.sizes[d];

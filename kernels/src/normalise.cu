@@ -33,7 +33,8 @@ struct Rows : Lane {
         lane = threadIdx.x / width;
         lanes = maps.lanes;
         step = width;
-        u32 group = blockIdx.x / maps.blocks, channel = blockIdx.x % maps.blocks * width + threadIdx.x % width;
+        u32 group = blockIdx.x / maps.blocks,
+            channel = blockIdx.x % maps.blocks * width + threadIdx.x % width;
         live = channel < maps.channels;
         from = min(blockIdx.y * maps.piece, maps.rows);
         to = min(from + maps.piece, maps.rows);
@@ -46,7 +47,8 @@ struct Rows : Lane {
 
 // Folds two sums a channel over the lanes and writes them: `partial` is [2, pieces, numbers].
 template <u32 N>
-__device__ __forceinline__ void write_partial(double* partial, const Rows<N>& rows, double* first, double* second) {
+__device__ __forceinline__ void write_partial(
+    double* partial, const Rows<N>& rows, double* first, double* second) {
     __shared__ double scratch[N][THREADS];
     fold_lanes<Sum, N>(first, rows, scratch);
     fold_lanes<Sum, N>(second, rows, scratch);
@@ -74,7 +76,8 @@ __device__ __forceinline__ void statistics(double* partial, const T* x, const Ma
 #pragma unroll 4
             for (u32 i = 1; i < count; i++) {
                 Real numbers[N];
-                load<N>(numbers, x + rows.start + (row + static_cast<size_t>(i) * rows.lanes) * rows.stride);
+                load<N>(numbers,
+                    x + rows.start + (row + static_cast<size_t>(i) * rows.lanes) * rows.stride);
                 for (u32 k = 0; k < N; k++) {
                     Real distance = numbers[k] - first[k];
                     sum[k] += distance;
@@ -91,8 +94,12 @@ __device__ __forceinline__ void statistics(double* partial, const T* x, const Ma
     write_partial<N>(partial, rows, sums, squares);
 }
 
-KERNEL(normalise_statistics)(double* partial, const T* x, Maps maps) { statistics<1>(partial, x, maps); }
-KERNEL(normalise_statistics_packed)(double* partial, const T* x, Maps maps) { statistics<PACK>(partial, x, maps); }
+KERNEL(normalise_statistics)(double* partial, const T* x, Maps maps) {
+    statistics<1>(partial, x, maps);
+}
+KERNEL(normalise_statistics_packed)(double* partial, const T* x, Maps maps) {
+    statistics<PACK>(partial, x, maps);
+}
 
 // Adds up the pieces, 32 lanes to a channel: whether the thread is the one to write the channel's
 // sums.
@@ -121,7 +128,8 @@ struct Pieces : Lane {
 };
 
 // The mean and the biased variance of each channel of each group.
-KERNEL(normalise_finish_statistics)(double* mean, double* var, const double* partial, const T* x, u32 pieces, Maps maps) {
+KERNEL(normalise_finish_statistics)(
+    double* mean, double* var, const double* partial, const T* x, u32 pieces, Maps maps) {
     Pieces sums;
     if (!sums.add(partial, pieces, maps.groups * maps.channels)) return;
     u32 group = sums.number / maps.channels, channel = sums.number % maps.channels;
@@ -132,18 +140,22 @@ KERNEL(normalise_finish_statistics)(double* mean, double* var, const double* par
 }
 
 // What is left of the mean when it is rounded to a Real m.
-__device__ __forceinline__ double beyond(double mean, Real m) { return mean - static_cast<double>(m); }
+__device__ __forceinline__ double beyond(double mean, Real m) {
+    return mean - static_cast<double>(m);
+}
 
 // The numbers [3, groups, channels] with which y = (x − m)·scale + shift.
 KERNEL(normalise_numbers)
-(Real* numbers, const double* mean, const double* var, const T* weight, const T* bias, double eps, u32 groups, u32 channels) {
+(Real* numbers, const double* mean, const double* var, const T* weight, const T* bias, double eps,
+    u32 groups, u32 channels) {
     u32 i = blockIdx.x * blockDim.x + threadIdx.x, count = groups * channels;
     if (i >= count) return;
     double scale = get(weight[i % channels]) / sqrt(var[i] + eps);
     Real m = static_cast<Real>(mean[i]);
     numbers[i] = m;
     numbers[count + i] = static_cast<Real>(scale);
-    numbers[2 * count + i] = static_cast<Real>(get(bias[i % channels]) - beyond(mean[i], m) * scale);
+    numbers[2 * count + i] =
+        static_cast<Real>(get(bias[i % channels]) - beyond(mean[i], m) * scale);
 }
 
 template <u32 N>
@@ -168,12 +180,18 @@ __device__ __forceinline__ void normalise(T* y, const T* x, const Real* numbers,
     }
 }
 
-KERNEL(normalise_maps)(T* __restrict__ y, const T* __restrict__ x, const Real* numbers, Maps maps) { normalise<1>(y, x, numbers, maps); }
-KERNEL(normalise_maps_packed)(T* __restrict__ y, const T* __restrict__ x, const Real* numbers, Maps maps) { normalise<PACK>(y, x, numbers, maps); }
+KERNEL(normalise_maps)(T* __restrict__ y, const T* __restrict__ x, const Real* numbers, Maps maps) {
+    normalise<1>(y, x, numbers, maps);
+}
+KERNEL(normalise_maps_packed)(
+    T* __restrict__ y, const T* __restrict__ x, const Real* numbers, Maps maps) {
+    normalise<PACK>(y, x, numbers, maps);
+}
 
 // Σdy and, if there is an x, Σdy·(x − m), where m is the mean as a Real.
 template <u32 N>
-__device__ __forceinline__ void gradient_sums(double* partial, const T* dy, const T* x, const double* mean, const Maps& maps) {
+__device__ __forceinline__ void gradient_sums(
+    double* partial, const T* dy, const T* x, const double* mean, const Maps& maps) {
     Rows<N> rows(maps);
     double sums[N] = {}, products[N] = {};
     if (rows.live) {
@@ -206,17 +224,20 @@ __device__ __forceinline__ void gradient_sums(double* partial, const T* dy, cons
 KERNEL(normalise_sums)(double* partial, const T* dy, const T* x, const double* mean, Maps maps) {
     gradient_sums<1>(partial, dy, x, mean, maps);
 }
-KERNEL(normalise_sums_packed)(double* partial, const T* dy, const T* x, const double* mean, Maps maps) {
+KERNEL(normalise_sums_packed)(
+    double* partial, const T* dy, const T* x, const double* mean, Maps maps) {
     gradient_sums<PACK>(partial, dy, x, mean, maps);
 }
 
 // Σdy and Σdy·(x − mean): [2, groups, channels].
-KERNEL(normalise_finish_sums)(double* sums, const double* partial, const double* mean, u32 pieces, u32 numbers) {
+KERNEL(normalise_finish_sums)(
+    double* sums, const double* partial, const double* mean, u32 pieces, u32 numbers) {
     Pieces added;
     if (!added.add(partial, pieces, numbers)) return;
     double exact = mean[added.number];
     sums[added.number] = added.first;
-    sums[numbers + added.number] = added.second - beyond(exact, static_cast<Real>(exact)) * added.first;
+    sums[numbers + added.number] =
+        added.second - beyond(exact, static_cast<Real>(exact)) * added.first;
 }
 
 // For each channel: the gradients of weight and bias, and the numbers [4, groups, channels] with
@@ -224,8 +245,8 @@ KERNEL(normalise_finish_sums)(double* sums, const double* partial, const double*
 // for. `count` is a group's rows, or 0 where the statistics are constants; then m, slope and
 // constant are 0.
 KERNEL(normalise_gradient_numbers)
-(Real* numbers, T* d_weight, T* d_bias, const double* sums, const double* mean, const double* var, const T* weight, double eps,
- u32 count, u32 groups, u32 channels) {
+(Real* numbers, T* d_weight, T* d_bias, const double* sums, const double* mean, const double* var,
+    const T* weight, double eps, u32 count, u32 groups, u32 channels) {
     u32 channel = blockIdx.x * blockDim.x + threadIdx.x, all = groups * channels;
     if (channel >= channels) return;
     double sum = 0, product = 0;
@@ -241,14 +262,16 @@ KERNEL(normalise_gradient_numbers)
         numbers[i] = m;
         numbers[all + i] = static_cast<Real>(a);
         numbers[2 * all + i] = static_cast<Real>(slope);
-        numbers[3 * all + i] = static_cast<Real>(count ? constant - beyond(mean[i], m) * slope : 0.0);
+        numbers[3 * all + i] =
+            static_cast<Real>(count ? constant - beyond(mean[i], m) * slope : 0.0);
     }
     if (d_weight) put(d_weight[channel], static_cast<Real>(product));
     if (d_bias) put(d_bias[channel], static_cast<Real>(sum));
 }
 
 template <u32 N>
-__device__ __forceinline__ void gradient(T* dx, const T* dy, const T* x, const Real* numbers, const Maps& maps) {
+__device__ __forceinline__ void gradient(
+    T* dx, const T* dy, const T* x, const Real* numbers, const Maps& maps) {
     Rows<N> rows(maps);
     if (!rows.live) return;
     Real m[N], a[N], slope[N], constant[N];
@@ -266,12 +289,17 @@ __device__ __forceinline__ void gradient(T* dx, const T* dy, const T* x, const R
         Real gradients[N], values[N];
         load<N>(gradients, dy + at);
         load<N>(values, x + at);
-        for (u32 k = 0; k < N; k++) gradients[k] = gradients[k] * a[k] + ((values[k] - m[k]) * slope[k] + constant[k]);
+        for (u32 k = 0; k < N; k++)
+            gradients[k] = gradients[k] * a[k] + ((values[k] - m[k]) * slope[k] + constant[k]);
         store<N>(dx + at, gradients);
     }
 }
 
-KERNEL(normalise_maps_gradient)(T* __restrict__ dx, const T* __restrict__ dy, const T* __restrict__ x, const Real* numbers, Maps maps) { gradient<1>(dx, dy, x, numbers, maps); }
-KERNEL(normalise_maps_gradient_packed)(T* __restrict__ dx, const T* __restrict__ dy, const T* __restrict__ x, const Real* numbers, Maps maps) {
+KERNEL(normalise_maps_gradient)(T* __restrict__ dx, const T* __restrict__ dy,
+    const T* __restrict__ x, const Real* numbers, Maps maps) {
+    gradient<1>(dx, dy, x, numbers, maps);
+}
+KERNEL(normalise_maps_gradient_packed)(T* __restrict__ dx, const T* __restrict__ dy,
+    const T* __restrict__ x, const Real* numbers, Maps maps) {
     gradient<PACK>(dx, dy, x, numbers, maps);
 }

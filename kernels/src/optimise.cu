@@ -54,7 +54,8 @@ __device__ __forceinline__ Few<Element> read(const Element* from, u32 i, u32 end
     return few;
 }
 template <typename Element>
-__device__ __forceinline__ void write(Element* to, const Few<Element>& few, u32 i, u32 end, bool aligned) {
+__device__ __forceinline__ void write(
+    Element* to, const Few<Element>& few, u32 i, u32 end, bool aligned) {
     if (aligned && i + FEW <= end) {
         *reinterpret_cast<Few<Element>*>(to + i) = few;
         return;
@@ -85,7 +86,8 @@ struct Row {
 struct Adam {
     double beta1, beta2, eps, weight_decay;
 };
-KERNEL(optimise_adam)(const __grid_constant__ Table table, const Row* rows, const double* norm, double limit, Adam adam) {
+KERNEL(optimise_adam)(const __grid_constant__ Table table, const Row* rows, const double* norm,
+    double limit, Adam adam) {
     Real scale;
     if (!clipped(norm, limit, &scale)) return;
     Piece piece(table);
@@ -96,18 +98,21 @@ KERNEL(optimise_adam)(const __grid_constant__ Table table, const Row* rows, cons
     Real* squares = reinterpret_cast<Real*>(at[3]);
     bool aligned = (at[0] | at[1] | at[2] | at[3]) % 16 == 0;
     const Row& row = rows[table.rows[piece.tensor]];
-    const Real keep = Real(row.keep), root = Real(row.root), rate = Real(row.rate), decay = Real(adam.weight_decay);
+    const Real keep = Real(row.keep), root = Real(row.root), rate = Real(row.rate),
+               decay = Real(adam.weight_decay);
     const Real beta1 = Real(adam.beta1), rest1 = Real(1 - adam.beta1), eps = Real(adam.eps);
     const Real beta2 = Real(adam.beta2), rest2 = Real(1 - adam.beta2);
     for (u32 i = piece.start + threadIdx.x * FEW; i < piece.end; i += blockDim.x * FEW) {
         Few<T> gradient = read(gradients, i, piece.end, aligned);
         Few<Real> value = read(values, i, piece.end, aligned);
-        Few<Real> mean = read(means, i, piece.end, aligned), square = read(squares, i, piece.end, aligned);
+        Few<Real> mean = read(means, i, piece.end, aligned),
+                  square = read(squares, i, piece.end, aligned);
         for (u32 j = 0; j < FEW; j++) {
             Real g = scale * get(gradient.at[j]) + decay * value.at[j];
             mean.at[j] = beta1 * mean.at[j] + rest1 * g;
             square.at[j] = beta2 * square.at[j] + rest2 * (g * g);
-            value.at[j] = keep * value.at[j] - rate * (mean.at[j] / (sqrt_(square.at[j]) * root + eps));
+            value.at[j] =
+                keep * value.at[j] - rate * (mean.at[j] / (sqrt_(square.at[j]) * root + eps));
         }
         write(values, value, i, piece.end, aligned);
         write(means, mean, i, piece.end, aligned);
@@ -119,7 +124,8 @@ KERNEL(optimise_adam)(const __grid_constant__ Table table, const Row* rows, cons
 struct Sgd {
     double momentum, weight_decay;
 };
-KERNEL(optimise_sgd)(const __grid_constant__ Table table, const Row* rows, const double* norm, double limit, Sgd sgd) {
+KERNEL(optimise_sgd)(const __grid_constant__ Table table, const Row* rows, const double* norm,
+    double limit, Sgd sgd) {
     Real scale;
     if (!clipped(norm, limit, &scale)) return;
     Piece piece(table);
@@ -131,7 +137,8 @@ KERNEL(optimise_sgd)(const __grid_constant__ Table table, const Row* rows, const
     const Real rate = Real(rows[table.rows[piece.tensor]].rate), decay = Real(sgd.weight_decay);
     for (u32 i = piece.start + threadIdx.x * FEW; i < piece.end; i += blockDim.x * FEW) {
         Few<T> gradient = read(gradients, i, piece.end, aligned);
-        Few<Real> value = read(values, i, piece.end, aligned), velocity = read(velocities, i, piece.end, aligned);
+        Few<Real> value = read(values, i, piece.end, aligned),
+                  velocity = read(velocities, i, piece.end, aligned);
         for (u32 j = 0; j < FEW; j++) {
             Real g = scale * get(gradient.at[j]) + decay * value.at[j];
             velocity.at[j] = Real(sgd.momentum) * velocity.at[j] + g;
@@ -181,8 +188,10 @@ KERNEL(optimise_average)(const __grid_constant__ Table table, const Row* rows, c
     bool aligned = (at[0] | at[1]) % 16 == 0;
     const Real keep = Real(rows->keep), rate = Real(rows->rate);
     for (u32 i = piece.start + threadIdx.x * FEW; i < piece.end; i += blockDim.x * FEW) {
-        Few<T> average = read(averages, i, piece.end, aligned), value = read(values, i, piece.end, aligned);
-        for (u32 j = 0; j < FEW; j++) put(average.at[j], keep * get(average.at[j]) + rate * get(value.at[j]));
+        Few<T> average = read(averages, i, piece.end, aligned),
+               value = read(values, i, piece.end, aligned);
+        for (u32 j = 0; j < FEW; j++)
+            put(average.at[j], keep * get(average.at[j]) + rate * get(value.at[j]));
         write(averages, average, i, piece.end, aligned);
     }
 }

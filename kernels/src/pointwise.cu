@@ -43,7 +43,8 @@ __device__ __forceinline__ void find(u32 (&at)[N], u32 index, const Walk& walk) 
 }
 
 template <typename Function, u32 N>
-__device__ __forceinline__ void element(T* y, const Inputs& inputs, const Walk& walk, Constants constants) {
+__device__ __forceinline__ void element(
+    T* y, const Inputs& inputs, const Walk& walk, Constants constants) {
     u32 index = blockIdx.x * blockDim.x + threadIdx.x;
     if (index >= walk.count) return;
     u32 at[N] = {};
@@ -54,7 +55,8 @@ __device__ __forceinline__ void element(T* y, const Inputs& inputs, const Walk& 
 }
 
 template <typename Function, u32 N>
-__device__ __forceinline__ void pack(T* y, const Inputs& inputs, const Walk& walk, Constants constants) {
+__device__ __forceinline__ void pack(
+    T* y, const Inputs& inputs, const Walk& walk, Constants constants) {
     u32 index = (blockIdx.x * blockDim.x + threadIdx.x) * PACK;
     if (index >= walk.count) return;
     u32 at[N] = {};
@@ -79,18 +81,18 @@ __device__ __forceinline__ void pack(T* y, const Inputs& inputs, const Walk& wal
 
 // A kernel and its packed form: `name` computes `value` from the N numbers x[0], x[1], ... and the
 // constants `with`.
-#define POINTWISE(name, N, value)                                                                            \
-    struct name##_function {                                                                                 \
-        static __device__ __forceinline__ Real of(const Real* x, const Constants& with) {                     \
-            (void)with;                                                                                      \
-            return value;                                                                                    \
-        }                                                                                                    \
-    };                                                                                                       \
-    KERNEL(name)(T * y, Inputs inputs, Walk walk, Constants constants) {                                      \
-        element<name##_function, N>(y, inputs, walk, constants);                                             \
-    }                                                                                                        \
-    KERNEL(name##_packed)(T * y, Inputs inputs, Walk walk, Constants constants) {                             \
-        pack<name##_function, N>(y, inputs, walk, constants);                                                \
+#define POINTWISE(name, N, value) \
+    struct name##_function { \
+        static __device__ __forceinline__ Real of(const Real* x, const Constants& with) { \
+            (void)with; \
+            return value; \
+        } \
+    }; \
+    KERNEL(name)(T * y, Inputs inputs, Walk walk, Constants constants) { \
+        element<name##_function, N>(y, inputs, walk, constants); \
+    } \
+    KERNEL(name##_packed)(T * y, Inputs inputs, Walk walk, Constants constants) { \
+        pack<name##_function, N>(y, inputs, walk, constants); \
     }
 
 POINTWISE(copy, 1, x[0])

@@ -11,14 +11,16 @@
 // Folds loads of IN·OUT elements into OUT outputs; one of the two is 1. Where `partial` is there,
 // the results go there as they are, piece by piece; else scaled to y.
 template <typename Fold, u32 OUT, u32 IN, typename From>
-__device__ __forceinline__ void reduce(T* y, Real* partial, const From* x, const Reduction& r, double scale) {
+__device__ __forceinline__ void reduce(
+    T* y, Real* partial, const From* x, const Reduction& r, double scale) {
     __shared__ Real scratch[OUT][THREADS];
     Place place(r);
     Real results[OUT];
     for (u32 k = 0; k < OUT; k++) results[k] = Fold::none();
     if (place.live) {
         each<IN * OUT>(x + r.kept.at(place.output), r, place, [&](u32, const Real* numbers) {
-            for (u32 i = 0; i < IN * OUT; i++) results[i % OUT] = Fold::of(results[i % OUT], numbers[i]);
+            for (u32 i = 0; i < IN * OUT; i++)
+                results[i % OUT] = Fold::of(results[i % OUT], numbers[i]);
         });
     }
     fold_lanes<Fold, OUT>(results, place, scratch);
@@ -32,18 +34,18 @@ __device__ __forceinline__ void reduce(T* y, Real* partial, const From* x, const
     }
 }
 
-#define REDUCE(name, Fold)                                                                                  \
-    KERNEL(name)(T * y, Real * partial, const T* x, Reduction r, double scale) {                            \
-        reduce<Fold, 1, 1>(y, partial, x, r, scale);                                                        \
-    }                                                                                                       \
-    KERNEL(name##_rows)(T * y, Real * partial, const T* x, Reduction r, double scale) {                     \
-        reduce<Fold, 1, PACK>(y, partial, x, r, scale);                                                     \
-    }                                                                                                       \
-    KERNEL(name##_columns)(T * y, Real * partial, const T* x, Reduction r, double scale) {                  \
-        reduce<Fold, PACK, 1>(y, partial, x, r, scale);                                                     \
-    }                                                                                                       \
-    KERNEL(name##_pieces)(T * y, Real * partial, const Real* x, Reduction r, double scale) {                \
-        reduce<Fold, 1, 1>(y, partial, x, r, scale);                                                        \
+#define REDUCE(name, Fold) \
+    KERNEL(name)(T * y, Real * partial, const T* x, Reduction r, double scale) { \
+        reduce<Fold, 1, 1>(y, partial, x, r, scale); \
+    } \
+    KERNEL(name##_rows)(T * y, Real * partial, const T* x, Reduction r, double scale) { \
+        reduce<Fold, 1, PACK>(y, partial, x, r, scale); \
+    } \
+    KERNEL(name##_columns)(T * y, Real * partial, const T* x, Reduction r, double scale) { \
+        reduce<Fold, PACK, 1>(y, partial, x, r, scale); \
+    } \
+    KERNEL(name##_pieces)(T * y, Real * partial, const Real* x, Reduction r, double scale) { \
+        reduce<Fold, 1, 1>(y, partial, x, r, scale); \
     }
 
 REDUCE(sum, Sum)
@@ -68,7 +70,8 @@ KERNEL(max_places)(u32* places, const T* x, const T* y, Reduction r) {
         });
     }
     fold_lanes<First, 1>(&first, place, scratch);
-    if (place.live && place.lane == 0) places[static_cast<size_t>(blockIdx.y) * r.kept.count + place.output] = first;
+    if (place.live && place.lane == 0)
+        places[static_cast<size_t>(blockIdx.y) * r.kept.count + place.output] = first;
 }
 
 // Writes each output's dy to where its maximum is in dx, which is full of zeros. `r` walks dx.
@@ -79,5 +82,6 @@ KERNEL(max_gradient)(T* dx, const u32* places, u32 pieces, const T* dy, Reductio
     for (u32 piece = 0; piece < pieces && place == NOWHERE; piece++) {
         place = places[static_cast<size_t>(piece) * r.kept.count + output];
     }
-    if (place != NOWHERE) dx[static_cast<size_t>(r.kept.at(output)) + r.reduced.at(place)] = dy[output];
+    if (place != NOWHERE)
+        dx[static_cast<size_t>(r.kept.at(output)) + r.reduced.at(place)] = dy[output];
 }

@@ -66,7 +66,8 @@ struct Reflect {
 struct ReflectGradient {
     static __device__ __forceinline__ u32 of(u32 i, const Side& side, u32* from) {
         bool before = i >= 1 && i <= side.before;
-        u32 to_end = side.size - 1 - i, inside = side.before + i, beyond = side.before + side.size - 1 + to_end;
+        u32 to_end = side.size - 1 - i, inside = side.before + i,
+            beyond = side.before + side.size - 1 + to_end;
         from[0] = before ? side.before - i : inside;
         from[1] = before ? inside : beyond;
         from[2] = beyond;
@@ -86,8 +87,10 @@ __device__ __forceinline__ void pad(T* y, const T* x, const Maps& maps) {
     u32 row = rest % maps.height;
     u32 image = rest / maps.height;
     u32 rows[3], columns[3];
-    u32 row_count = Padding::of(row, maps.rows, rows), column_count = Padding::of(column, maps.columns, columns);
-    const T* start = x + static_cast<size_t>(image) * maps.strides[0] + channel * N * maps.strides[1];
+    u32 row_count = Padding::of(row, maps.rows, rows),
+        column_count = Padding::of(column, maps.columns, columns);
+    const T* start =
+        x + static_cast<size_t>(image) * maps.strides[0] + channel * N * maps.strides[1];
     Real sums[N] = {};
 #pragma unroll
     for (u32 i = 0; i < 3; i++) {
@@ -95,7 +98,8 @@ __device__ __forceinline__ void pad(T* y, const T* x, const Maps& maps) {
 #pragma unroll
         for (u32 j = 0; j < 3; j++) {
             if (j == column_count) break;
-            const T* from = start + static_cast<size_t>(rows[i]) * maps.strides[2] + static_cast<size_t>(columns[j]) * maps.strides[3];
+            const T* from = start + static_cast<size_t>(rows[i]) * maps.strides[2] +
+                            static_cast<size_t>(columns[j]) * maps.strides[3];
             if constexpr (N == 1) {
                 sums[0] += get(*from);
             } else {
@@ -118,4 +122,6 @@ KERNEL(pad_zeros_packed)(T* y, const T* x, Maps maps) { pad<Zeros, PACK>(y, x, m
 KERNEL(pad_reflect)(T* y, const T* x, Maps maps) { pad<Reflect, 1>(y, x, maps); }
 KERNEL(pad_reflect_packed)(T* y, const T* x, Maps maps) { pad<Reflect, PACK>(y, x, maps); }
 KERNEL(pad_reflect_gradient)(T* y, const T* x, Maps maps) { pad<ReflectGradient, 1>(y, x, maps); }
-KERNEL(pad_reflect_gradient_packed)(T* y, const T* x, Maps maps) { pad<ReflectGradient, PACK>(y, x, maps); }
+KERNEL(pad_reflect_gradient_packed)(T* y, const T* x, Maps maps) {
+    pad<ReflectGradient, PACK>(y, x, maps);
+}

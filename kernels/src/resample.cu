@@ -47,7 +47,8 @@ struct Place {
 };
 
 // One channel of pixel (row, column) of an image among maps of `height` × `width`.
-__device__ __forceinline__ u64 offset(u32 image, u32 row, u32 column, u32 height, u32 width, u32 channels, u32 channel) {
+__device__ __forceinline__ u64 offset(
+    u32 image, u32 row, u32 column, u32 height, u32 width, u32 channels, u32 channel) {
     return ((static_cast<u64>(image) * height + row) * width + column) * channels + channel;
 }
 
@@ -80,11 +81,13 @@ struct Output {
 // y = start + Σ parts, or the GELU of that; `start` may be null, or y's own memory. Unless `kept`
 // is null, the sum goes there as well.
 template <typename Lanes>
-__device__ __forceinline__ void resampled(T* y, T* kept, const T* start, const Parts& parts, Output output, u32 gelu_of_it) {
+__device__ __forceinline__ void resampled(
+    T* y, T* kept, const T* start, const Parts& parts, Output output, u32 gelu_of_it) {
     constexpr u32 N = lanes_of<Lanes>;
     Place place(output.channels, output.height, output.width, N);
     if (place.image >= output.images) return;
-    u64 at = offset(place.image, place.row, place.column, output.height, output.width, output.channels, place.channel);
+    u64 at = offset(place.image, place.row, place.column, output.height, output.width,
+        output.channels, place.channel);
     Real sums[N] = {};
     if (start) {
         Lanes from = load<Lanes>(start + at);
@@ -96,8 +99,8 @@ __device__ __forceinline__ void resampled(T* y, T* kept, const T* start, const P
         Run row = part.rows.outputs[place.row], col = part.cols.outputs[place.column];
         u32 rows = part.rows.outputs[place.row + 1].start - row.start;
         u32 cols = part.cols.outputs[place.column + 1].start - col.start;
-        const T* source = part.source + offset(place.image, row.first, col.first, part.height, part.width, output.channels,
-                                               place.channel);
+        const T* source = part.source + offset(place.image, row.first, col.first, part.height,
+                                            part.width, output.channels, place.channel);
         u64 line = static_cast<u64>(part.width) * output.channels;
         // Four pixels at a time, so that several loads are on their way at once; most tables have
         // no more.
@@ -112,7 +115,8 @@ __device__ __forceinline__ void resampled(T* y, T* kept, const T* start, const P
                 Lanes a = load<Lanes>(corner);
                 Lanes b = beside ? load<Lanes>(corner + output.channels) : zeros<Lanes>();
                 Lanes c = below ? load<Lanes>(corner + line) : zeros<Lanes>();
-                Lanes d = below && beside ? load<Lanes>(corner + line + output.channels) : zeros<Lanes>();
+                Lanes d =
+                    below && beside ? load<Lanes>(corner + line + output.channels) : zeros<Lanes>();
                 Real left = part.cols.weights[col.start + q];
                 Real right = beside ? part.cols.weights[col.start + q + 1] : Real(0);
                 for (u32 v = 0; v < N; v++) {
@@ -134,8 +138,9 @@ __device__ __forceinline__ void resampled(T* y, T* kept, const T* start, const P
     *reinterpret_cast<Lanes*>(y + at) = result;
 }
 
-BOTH(resampled, resampled, (T * y, T* kept, const T* start, Parts parts, Output output, u32 gelu_of_it),
-     (y, kept, start, parts, output, gelu_of_it))
+BOTH(resampled, resampled,
+    (T * y, T* kept, const T* start, Parts parts, Output output, u32 gelu_of_it),
+    (y, kept, start, parts, output, gelu_of_it))
 
 // Max pooling: maps of `height` × `width` with windows of `kernel` × `kernel`, `stride` apart, of
 // which there are `rows` × `cols`.
@@ -150,14 +155,16 @@ struct Largest {
     Lanes values;
     u32 places[lanes_of<Lanes>];
 
-    __device__ __forceinline__ Largest(const T* x, const Windows& windows, const Place& at, u32 row, u32 col) {
-        const T* corner = x + offset(at.image, row * windows.stride, col * windows.stride, windows.height, windows.width,
-                                     windows.channels, at.channel);
+    __device__ __forceinline__ Largest(
+        const T* x, const Windows& windows, const Place& at, u32 row, u32 col) {
+        const T* corner = x + offset(at.image, row * windows.stride, col * windows.stride,
+                                  windows.height, windows.width, windows.channels, at.channel);
         values = load<Lanes>(corner);
         for (u32 v = 0; v < lanes_of<Lanes>; v++) places[v] = 0;
         for (u32 i = 0; i < windows.kernel; i++) {
             for (u32 j = 0; j < windows.kernel; j++) {
-                Lanes other = load<Lanes>(corner + (static_cast<u64>(i) * windows.width + j) * windows.channels);
+                Lanes other = load<Lanes>(
+                    corner + (static_cast<u64>(i) * windows.width + j) * windows.channels);
                 for (u32 v = 0; v < lanes_of<Lanes>; v++) {
                     Real a = get(other.at[v]);
                     bool larger = a > get(values.at[v]) || a != a;
@@ -174,19 +181,21 @@ __device__ __forceinline__ void max_pool(T* y, const T* x, const Windows& window
     Place at(windows.channels, windows.rows, windows.cols, lanes_of<Lanes>);
     if (at.image >= windows.images) return;
     Largest<Lanes> largest(x, windows, at, at.row, at.column);
-    u64 to = offset(at.image, at.row, at.column, windows.rows, windows.cols, windows.channels, at.channel);
+    u64 to = offset(
+        at.image, at.row, at.column, windows.rows, windows.cols, windows.channels, at.channel);
     *reinterpret_cast<Lanes*>(y + to) = largest.values;
 }
 
 // The gradient where windows do not overlap: a thread for each writes its cell, up to the next
 // window or the border.
 template <typename Lanes>
-__device__ __forceinline__ void max_pool_cells(T* dx, const T* x, const T* dy, const Windows& windows) {
+__device__ __forceinline__ void max_pool_cells(
+    T* dx, const T* x, const T* dy, const Windows& windows) {
     Place at(windows.channels, windows.rows, windows.cols, lanes_of<Lanes>);
     if (at.image >= windows.images) return;
     Largest<Lanes> largest(x, windows, at, at.row, at.column);
-    Lanes gradient = load<Lanes>(
-        dy + offset(at.image, at.row, at.column, windows.rows, windows.cols, windows.channels, at.channel));
+    Lanes gradient = load<Lanes>(dy + offset(at.image, at.row, at.column, windows.rows,
+                                          windows.cols, windows.channels, at.channel));
     u32 top = at.row * windows.stride, left = at.column * windows.stride;
     u32 bottom = at.row + 1 < windows.rows ? top + windows.stride : windows.height;
     u32 right = at.column + 1 < windows.cols ? left + windows.stride : windows.width;
@@ -198,7 +207,8 @@ __device__ __forceinline__ void max_pool_cells(T* dx, const T* x, const T* dy, c
             for (u32 v = 0; v < lanes_of<Lanes>; v++) {
                 if (inside && largest.places[v] == place) result.at[v] = gradient.at[v];
             }
-            u64 to = offset(at.image, row, col, windows.height, windows.width, windows.channels, at.channel);
+            u64 to = offset(
+                at.image, row, col, windows.height, windows.width, windows.channels, at.channel);
             *reinterpret_cast<Lanes*>(dx + to) = result;
         }
     }
@@ -206,7 +216,8 @@ __device__ __forceinline__ void max_pool_cells(T* dx, const T* x, const T* dy, c
 
 // The gradient where they do: a thread for each input looks through all windows that it is in.
 template <typename Lanes>
-__device__ __forceinline__ void max_pool_overlapping(T* dx, const T* x, const T* dy, const Windows& windows) {
+__device__ __forceinline__ void max_pool_overlapping(
+    T* dx, const T* x, const T* dy, const Windows& windows) {
     Place at(windows.channels, windows.height, windows.width, lanes_of<Lanes>);
     if (at.image >= windows.images) return;
     Real sums[lanes_of<Lanes>] = {};
@@ -216,8 +227,8 @@ __device__ __forceinline__ void max_pool_overlapping(T* dx, const T* x, const T*
     for (u32 row = first_row; row < windows.rows && row * stride <= at.row; row++) {
         for (u32 col = first_col; col < windows.cols && col * stride <= at.column; col++) {
             Largest<Lanes> largest(x, windows, at, row, col);
-            Lanes gradient =
-                load<Lanes>(dy + offset(at.image, row, col, windows.rows, windows.cols, windows.channels, at.channel));
+            Lanes gradient = load<Lanes>(dy + offset(at.image, row, col, windows.rows, windows.cols,
+                                                  windows.channels, at.channel));
             u32 place = (at.row - row * stride) * kernel + at.column - col * stride;
             for (u32 v = 0; v < lanes_of<Lanes>; v++) {
                 if (largest.places[v] == place) sums[v] += get(gradient.at[v]);
@@ -226,10 +237,13 @@ __device__ __forceinline__ void max_pool_overlapping(T* dx, const T* x, const T*
     }
     Lanes result;
     for (u32 v = 0; v < lanes_of<Lanes>; v++) put(result.at[v], sums[v]);
-    u64 to = offset(at.image, at.row, at.column, windows.height, windows.width, windows.channels, at.channel);
+    u64 to = offset(
+        at.image, at.row, at.column, windows.height, windows.width, windows.channels, at.channel);
     *reinterpret_cast<Lanes*>(dx + to) = result;
 }
 
 BOTH(max_pool, max_pool, (T * y, const T* x, Windows windows), (y, x, windows))
-BOTH(max_pool_cells, max_pool_cells, (T * dx, const T* x, const T* dy, Windows windows), (dx, x, dy, windows))
-BOTH(max_pool_overlapping, max_pool_overlapping, (T * dx, const T* x, const T* dy, Windows windows), (dx, x, dy, windows))
+BOTH(max_pool_cells, max_pool_cells, (T * dx, const T* x, const T* dy, Windows windows),
+    (dx, x, dy, windows))
+BOTH(max_pool_overlapping, max_pool_overlapping, (T * dx, const T* x, const T* dy, Windows windows),
+    (dx, x, dy, windows))

@@ -27,7 +27,8 @@ __device__ __forceinline__ void softmax(T* y, const T* x, const Reduction& r) {
         for (u32 k = 0; k < OUT; k++) sums[k] = Real(1) / sums[k];
         each<N>(x + start, r, place, [&](u32 j, const Real* numbers) {
             Real shares[N];
-            for (u32 i = 0; i < N; i++) shares[i] = exp_(numbers[i] - largest[i % OUT]) * sums[i % OUT];
+            for (u32 i = 0; i < N; i++)
+                shares[i] = exp_(numbers[i] - largest[i % OUT]) * sums[i % OUT];
             store<N>(y + start + r.reduced.at(j), shares);
         });
     }
@@ -35,7 +36,8 @@ __device__ __forceinline__ void softmax(T* y, const T* x, const Reduction& r) {
 
 // dx = y·(dy − Σ dy·y).
 template <u32 OUT, u32 IN>
-__device__ __forceinline__ void softmax_gradient(T* dx, const T* y, const T* dy, const Reduction& r) {
+__device__ __forceinline__ void softmax_gradient(
+    T* dx, const T* y, const T* dy, const Reduction& r) {
     __shared__ Real scratch[OUT][THREADS];
     constexpr u32 N = OUT * IN;
     Place place(r);
@@ -63,8 +65,12 @@ __device__ __forceinline__ void softmax_gradient(T* dx, const T* y, const T* dy,
 KERNEL(softmax)(T* y, const T* x, Reduction r) { softmax<1, 1>(y, x, r); }
 KERNEL(softmax_rows)(T* y, const T* x, Reduction r) { softmax<1, PACK>(y, x, r); }
 KERNEL(softmax_columns)(T* y, const T* x, Reduction r) { softmax<PACK, 1>(y, x, r); }
-KERNEL(softmax_gradient)(T* dx, const T* y, const T* dy, Reduction r) { softmax_gradient<1, 1>(dx, y, dy, r); }
-KERNEL(softmax_gradient_rows)(T* dx, const T* y, const T* dy, Reduction r) { softmax_gradient<1, PACK>(dx, y, dy, r); }
+KERNEL(softmax_gradient)(T* dx, const T* y, const T* dy, Reduction r) {
+    softmax_gradient<1, 1>(dx, y, dy, r);
+}
+KERNEL(softmax_gradient_rows)(T* dx, const T* y, const T* dy, Reduction r) {
+    softmax_gradient<1, PACK>(dx, y, dy, r);
+}
 KERNEL(softmax_gradient_columns)(T* dx, const T* y, const T* dy, Reduction r) {
     softmax_gradient<PACK, 1>(dx, y, dy, r);
 }

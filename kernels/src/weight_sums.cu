@@ -14,9 +14,11 @@ constexpr u32 SLICES = 64;
 // A tile of QUAD·ACROSS terms by THREADS/ACROSS·EACH channels of dy, of which a thread computes
 // QUAD by EACH. Here x_packs and y_quads say whether x and dy may be read by Quads.
 template <u32 ACROSS, u32 EACH>
-__device__ __forceinline__ void weight_sums(Real* partials, const T* x, const T* dy, const Convolution& c, u32 length) {
+__device__ __forceinline__ void weight_sums(
+    Real* partials, const T* x, const T* dy, const Convolution& c, u32 length) {
     constexpr u32 TERMS = QUAD * ACROSS, CHANNELS = THREADS / ACROSS * EACH;
-    constexpr u32 PARTS = CHANNELS / QUAD, TURNS = SLICE * ACROSS / THREADS, PIXELS = THREADS / ACROSS;
+    constexpr u32 PARTS = CHANNELS / QUAD, TURNS = SLICE * ACROSS / THREADS,
+                  PIXELS = THREADS / ACROSS;
     static_assert(SLICE * PARTS <= THREADS, "a thread fetches one Quad of dy");
     __shared__ __align__(16) Real xs[SLICE][TERMS + GAP];
     __shared__ __align__(16) Real dys[SLICE][CHANNELS + GAP];
@@ -39,8 +41,10 @@ __device__ __forceinline__ void weight_sums(Real* partials, const T* x, const T*
     for (u32 i = 0; i < QUAD; i++) {
         u32 term = first_term + across + i, tap = term / c.from;
         channel[i] = group * c.from + term % c.from;
-        row_shift[i] = static_cast<int>(tap / c.kernel_width * c.dilation) - static_cast<int>(c.padding);
-        column_shift[i] = static_cast<int>(tap % c.kernel_width * c.dilation) - static_cast<int>(c.padding);
+        row_shift[i] =
+            static_cast<int>(tap / c.kernel_width * c.dilation) - static_cast<int>(c.padding);
+        column_shift[i] =
+            static_cast<int>(tap % c.kernel_width * c.dilation) - static_cast<int>(c.padding);
         if (term < terms) wanted++;
     }
     Counter at = {};  // column, row and image of the pixel that this thread fetches x for next
@@ -61,7 +65,10 @@ __device__ __forceinline__ void weight_sums(Real* partials, const T* x, const T*
                     u32 row = at.middle * c.stride + static_cast<u32>(row_shift[i]);
                     u32 column = at.low * c.stride + static_cast<u32>(column_shift[i]);
                     if (row >= c.x_height || column >= c.x_width) continue;
-                    const T* from = x + ((at.high * c.x_height + row) * c.x_width + column) * (c.groups * c.from) + channel[i];
+                    const T* from =
+                        x +
+                        ((at.high * c.x_height + row) * c.x_width + column) * (c.groups * c.from) +
+                        channel[i];
                     if (c.x_packs) {
                         x_next[turn] = read<QUAD>(from);
                     } else {
@@ -99,7 +106,8 @@ __device__ __forceinline__ void weight_sums(Real* partials, const T* x, const T*
     for (u32 first = begin, slice = 1; first < end; first += SLICE, slice++) {
 #pragma unroll
         for (u32 turn = 0; turn < TURNS; turn++) {
-            for (u32 i = 0; i < QUAD; i++) xs[pixel + turn * PIXELS][across + i] = get(x_next[turn].at[i]);
+            for (u32 i = 0; i < QUAD; i++)
+                xs[pixel + turn * PIXELS][across + i] = get(x_next[turn].at[i]);
         }
         if (dy_pixel < SLICE) {
             for (u32 i = 0; i < QUAD; i++) dys[dy_pixel][t % PARTS * QUAD + i] = get(dy_next.at[i]);
@@ -124,7 +132,8 @@ __device__ __forceinline__ void weight_sums(Real* partials, const T* x, const T*
     for (u32 i = 0; i < EACH; i++) {
         u32 to = first_channel + down + i;
         if (to >= c.to) break;
-        Real* row = partials + part * all + static_cast<u64>(group * c.to + to) * terms + first_term + across;
+        Real* row = partials + part * all + static_cast<u64>(group * c.to + to) * terms +
+                    first_term + across;
         for (u32 j = 0; j < QUAD; j++) {
             if (j < wanted) row[j] = totals[i][j];
         }
@@ -143,18 +152,23 @@ WEIGHT_SUMS(weight_sums_4, 64, 1)
 // For groups of few channels: a thread for each number of the weight and part of the pixels, which
 // neighbours in dy's channels share.
 KERNEL(weight_sums_thin)(Real* partials, const T* x, const T* dy, Convolution c, u32 length) {
-    u32 index = blockIdx.x * blockDim.x + threadIdx.x, channels = c.groups * c.to, taps = c.kernel_height * c.kernel_width;
+    u32 index = blockIdx.x * blockDim.x + threadIdx.x, channels = c.groups * c.to,
+        taps = c.kernel_height * c.kernel_width;
     u32 to = index % channels, term = index / channels, part = blockIdx.y;
     if (term >= taps * c.from) return;
     u32 from = to / c.to * c.from + term % c.from, tap = term / c.from;
-    u32 row_shift = tap / c.kernel_width * c.dilation - c.padding, column_shift = tap % c.kernel_width * c.dilation - c.padding;
+    u32 row_shift = tap / c.kernel_width * c.dilation - c.padding,
+        column_shift = tap % c.kernel_width * c.dilation - c.padding;
     u32 begin = part * length, end = min(begin + length, c.images * c.y_height * c.y_width);
-    Counter at = {begin % c.y_width, begin / c.y_width % c.y_height, begin / (c.y_width * c.y_height)};
+    Counter at = {
+        begin % c.y_width, begin / c.y_width % c.y_height, begin / (c.y_width * c.y_height)};
     Real total = 0, sum = 0;
     for (u32 pixel = begin; pixel < end; pixel++) {
         u32 row = at.middle * c.stride + row_shift, column = at.low * c.stride + column_shift;
         if (row < c.x_height && column < c.x_width) {
-            Real number = get(x[((at.high * c.x_height + row) * c.x_width + column) * (c.groups * c.from) + from]);
+            Real number =
+                get(x[((at.high * c.x_height + row) * c.x_width + column) * (c.groups * c.from) +
+                      from]);
             sum += number * get(dy[pixel * channels + to]);
         }
         at.add(1, c.y_width, c.y_height);
@@ -175,7 +189,8 @@ KERNEL(sum_partials)(T* sums, const Real* partials, u32 count, u32 parts) {
     Real sum = 0;
     if (index < count) {
 #pragma unroll 4
-        for (u32 part = row; part < parts; part += ROWS) sum += partials[static_cast<u64>(part) * count + index];
+        for (u32 part = row; part < parts; part += ROWS)
+            sum += partials[static_cast<u64>(part) * count + index];
     }
     rows[row][lane] = sum;
     __syncthreads();

@@ -16,11 +16,11 @@ use std::str::FromStr;
 /// As [`WeightArguments`], and one may leave the choice to the program.
 #[derive(clap::Args)]
 pub(super) struct ChoiceArguments {
-    /// What to remove, by the weights inside the program; `auto` looks at each photograph and
-    /// leaves alone what is clear [default: auto]
+    /// Degradation to remove, with the built-in weights: dehaze, derain, desnow, deblur-motion,
+    /// deblur-defocus, or auto = detect per image and skip clean ones [default: auto]
     #[arg(long, value_name = "TASK")]
     task: Option<Asked>,
-    /// A weight file to use instead: safetensors, or PyTorch's .pkl and .pth
+    /// Use this weight file instead: safetensors, or PyTorch's .pkl or .pth
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
 }
@@ -58,7 +58,8 @@ impl ChoiceArguments {
     pub fn load(&self, compute: &ComputeArguments) -> Result<Models> {
         let auto = match (self.task, &self.weights) {
             (Some(Asked::Auto), Some(_)) => {
-                let reason = "--task auto chooses among the weights inside the program: leave out --weights, or auto";
+                let reason = "--task auto chooses among the built-in weights: \
+                              give either --task auto or --weights";
                 return Err(Error::Config { reason: reason.into() });
             }
             (asked, weights) => weights.is_none() && matches!(asked, None | Some(Asked::Auto)),
@@ -111,9 +112,9 @@ impl Ready<'_> {
         let percent = 100.0 * SURE;
         let why = match (verdict.likeliest(), verdict.task()) {
             (_, Some(task)) => return self.restore(task as usize, Some(verdict)),
-            (None, None) => "left alone; --task TASK restores it all the same".into(),
+            (None, None) => "left alone; --task TASK restores it anyway".into(),
             (Some(task), None) => {
-                format!("less than {percent} %, left alone; --task {task} restores it all the same")
+                format!("less than {percent} %, left alone; --task {task} restores it anyway")
             }
         };
         Ok(Choice::Leave(format!("{verdict}: {why}")))
@@ -143,7 +144,7 @@ mod tests {
     use engine::DType;
 
     fn said(models: &Ready<'_>, probabilities: [f64; 6]) -> Result<String, String> {
-        match models.decide(Verdict { probabilities, reasons: vec!["colours are pale"] }).unwrap() {
+        match models.decide(Verdict { probabilities, reasons: vec!["colors are pale"] }).unwrap() {
             Choice::Restore(task, _, verdict) => Ok(format!("{task}, {}", verdict.unwrap())),
             Choice::Leave(why) => Err(why),
         }
@@ -173,7 +174,7 @@ mod tests {
         let models = models.freeze();
         assert_eq!(
             said(&models, [0.1, 0.9, 0.0, 0.0, 0.0, 0.0]).unwrap(),
-            "dehaze, haze, 90 % (colours are pale)"
+            "dehaze, haze, 90 % (colors are pale)"
         );
         for (probabilities, part) in [
             (

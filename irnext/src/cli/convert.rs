@@ -1,4 +1,4 @@
-//! `irnext convert`: a weight file in another format or precision, with metadata.
+//! `irnext convert`: writes a weight file in another format or precision, with metadata.
 
 use super::{keep, say};
 use crate::degrade::Task;
@@ -9,27 +9,41 @@ use nn::weights::WeightFile;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  irnext convert ITS.pkl dehaze.safetensors --dtype f16
+      From PyTorch to safetensors, in half precision
+  irnext convert run/weights.safetensors model.pth --task derain --score psnr=38.39
+      To PyTorch, with metadata")]
 pub(super) struct Arguments {
-    /// The weight file to read: safetensors, or what torch.save wrote
+    /// Weight file to read: safetensors, or a file written by torch.save
     from: PathBuf,
-    /// The weight file to write: .safetensors, or .pkl, .pth or .pt for PyTorch
+    /// Weight file to write: .safetensors, or .pkl, .pth or .pt for PyTorch
     to: PathBuf,
-    /// Precision of the numbers; otherwise that of the file (f32 for f64)
-    #[arg(long)]
+    /// Precision to store: f16, bf16 or f32 [default: that of the input; f32 for f64]
+    #[arg(long, hide_possible_values = true)]
     dtype: Option<Precision>,
-    /// What the weights remove
-    #[arg(long, value_name = "TASK")]
+    /// Task to record: dehaze, derain, desnow, deblur-motion or deblur-defocus
+    #[arg(long, value_name = "TASK", help_heading = METADATA)]
     task: Option<Task>,
-    /// What they were trained on
-    #[arg(long, value_name = "NAME")]
+    /// Training data set to record
+    #[arg(long, value_name = "NAME", help_heading = METADATA)]
     dataset: Option<String>,
-    /// What they reach, for instance psnr=38.39; may be repeated
-    #[arg(long, value_name = "NAME=NUMBER", value_parser = parse_score)]
+    /// Score to record, for instance psnr=38.39; may be repeated
+    #[arg(
+        long,
+        value_name = "NAME=NUMBER",
+        value_parser = parse_score,
+        help_heading = METADATA
+    )]
     score: Vec<(String, String)>,
-    /// Replace the file if it is there already
+    /// Overwrite an existing file
     #[arg(long)]
     overwrite: bool,
 }
+
+/// The heading of the options that describe the weights.
+const METADATA: &str = "Metadata";
 
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Precision {
@@ -68,7 +82,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     file.write(to)?;
-    say!("{} numbers in {dtype} to {}", model.params.count(), to.display());
+    say!("wrote {} parameters in {dtype} to {}", model.params.count(), to.display());
     Ok(())
 }
 

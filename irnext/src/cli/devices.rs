@@ -1,4 +1,4 @@
-//! `irnext devices`: what there is to compute on, and why something cannot be used.
+//! `irnext devices`: lists the devices, and says why one cannot be used.
 
 use super::say;
 use crate::error::Result;
@@ -31,7 +31,7 @@ pub(super) fn run(_: &Arguments) -> Result<()> {
                 }
             }
             if gpus.is_empty() {
-                say!("cuda     the driver finds no GPU");
+                say!("cuda     the driver found no GPU");
             }
         }
         Err(why) => say!("cuda     {why}"),

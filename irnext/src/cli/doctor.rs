@@ -1,4 +1,4 @@
-//! `irnext doctor`: what is wrong with a data set.
+//! `irnext doctor`: checks a data set.
 
 use super::say;
 use crate::doctor::{Checkup, Leak, SplitCheckup, examine};
@@ -9,10 +9,10 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// A data set as published, or a part of it
+    /// Data set in its original layout, or a part of it
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// Read headers only: fast, but damaged pixels and repeated scenes go unnoticed
+    /// Read image headers only: fast, but finds no damaged pixels and no repeated scenes
     #[arg(long)]
     quick: bool,
 }
@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
 }
 
 fn print(split: &SplitCheckup) {
-    let set = split.set.map_or("a set that is not known", |set| set.name);
+    let set = split.set.map_or("an unknown data set", |set| set.name);
     say!("{}: {:?} split of {set}", split.name, split.role);
     let published: Vec<String> = match split.set {
         Some(set) => set.counts(split.role).iter().map(usize::to_string).collect(),
@@ -39,12 +39,12 @@ fn print(split: &SplitCheckup) {
     };
     let verdict = match split.complete() {
         Some(true) => "as published".to_string(),
-        Some(false) => format!("PUBLISHED: {}", published.join(" or ")),
+        Some(false) => format!("EXPECTED {} as published", published.join(" or ")),
         None => {
             match Set::with_count(split.role, split.pairs).map(|set| set.name).collect::<Vec<_>>()[..]
             {
-                [] => "no published number to compare with".to_string(),
-                ref names => format!("as many as published for {}", names.join(", ")),
+                [] => "no published count to compare with".to_string(),
+                ref names => format!("the published count of {}", names.join(", ")),
             }
         }
     };
@@ -56,19 +56,20 @@ fn print(split: &SplitCheckup) {
     list(sizes, "sizes");
     list(
         split.unpaired.iter().map(|file| format!("  UNPAIRED  {}", file.display())),
-        "without a partner",
+        "unpaired images",
     );
     list(split.problems.iter().map(|problem| format!("  PROBLEM   {problem}")), "problems");
 }
 
 fn print_leaks(checkup: &Checkup) {
     let line = |leak: &Leak| {
-        let how = if leak.identical { "is" } else { "looks like" };
-        format!("LEAK  {} {how} {}, which is trained on", leak.test.display(), leak.train.display())
+        let how = if leak.identical { "equals" } else { "resembles" };
+        let (test, train) = (leak.test.display(), leak.train.display());
+        format!("LEAK: test image {test} {how} training image {train}")
     };
     list(checkup.leaks.iter().map(line), "leaks");
     if checkup.is_sound() {
-        say!("nothing to complain of");
+        say!("no problems found");
     }
 }
 

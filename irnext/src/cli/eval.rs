@@ -1,4 +1,4 @@
-//! `irnext eval`: scores on pairs, the degraded image's beside the restored one's.
+//! `irnext eval`: scores pairs of images, the degraded one beside the restored one.
 
 use super::{ComputeArguments, WeightArguments, say};
 use crate::data::{Paired, Pairing, PhotoCache, Role, Source, Split, splits};
@@ -15,44 +15,70 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  irnext eval RESIDE/SOTS --protocol sots --weights ITS.pkl
+      Score a weight file on a data set, by the protocol of its table
+  irnext eval Rain100L --protocol rain-y --task derain
+      Score the built-in weights
+  irnext eval --input restored/ --target sharp/ --format csv
+      Score images that any program restored
+
+Without --task or --weights, the input images are scored as they are.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     weights: WeightArguments,
     #[command(flatten)]
     compute: ComputeArguments,
-    /// A data set as published, or a part of it; or give --input and --target
+    /// Data set in its original layout, or a part of it; or give --input and --target
     #[arg(value_name = "DIR", required_unless_present = "input")]
     folder: Option<PathBuf>,
-    /// A folder of degraded photographs, or of restored ones that are to be scored as they are
-    #[arg(long, value_name = "DIR", requires = "target", conflicts_with = "folder")]
+    /// Folder of input images: degraded ones, or restored ones to score as they are
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "target",
+        conflicts_with = "folder",
+        help_heading = DATA
+    )]
     input: Option<PathBuf>,
-    /// A folder of what they should be
-    #[arg(long, value_name = "DIR", requires = "input")]
+    /// Folder of ground-truth images
+    #[arg(long, value_name = "DIR", requires = "input", help_heading = DATA)]
     target: Option<PathBuf>,
-    /// How to score: sots, dense-haze, nh-haze, rain-y, snow, gopro, rsblur, dpdd or plain
-    #[arg(long, default_value = "plain")]
-    protocol: Protocol,
-    /// Which splits of the data set [default: the test splits, and of dense-haze and nh-haze images
-    /// 51 to 55]
-    #[arg(long)]
+    /// Split of the data set: train, validation, test or other [default: test; images 51 to 55 of
+    /// dense-haze and nh-haze]
+    #[arg(long, hide_possible_values = true, help_heading = DATA)]
     split: Option<SplitArgument>,
-    /// Which scores: `all`, `headline` (those in the paper's tables), or names separated by commas
-    #[arg(long, default_value = "all")]
-    measures: String,
-    /// How to print them
-    #[arg(long, default_value = "table")]
-    format: Format,
-    /// Score only the first so many pairs of each split
-    #[arg(long, value_name = "N", default_value_t = usize::MAX, hide_default_value = true)]
+    /// Score only the first N pairs of each split
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = usize::MAX,
+        hide_default_value = true,
+        help_heading = DATA
+    )]
     limit: usize,
+    /// Scoring protocol: sots, dense-haze, nh-haze, rain-y, snow, gopro, rsblur, dpdd or plain
+    #[arg(long, default_value = "plain", help_heading = SCORES)]
+    protocol: Protocol,
+    /// Scores to compute: all, headline (those in the paper's tables), or a comma-separated list
+    #[arg(long, default_value = "all", help_heading = SCORES)]
+    measures: String,
+    /// Output format: table, json (every score) or csv (a row per image and mean)
+    #[arg(long, default_value = "table", hide_possible_values = true, help_heading = SCORES)]
+    format: Format,
 }
+
+/// The headings of the options.
+const DATA: &str = "Data options";
+const SCORES: &str = "Scoring options";
 
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum SplitArgument {
     Train,
     Validation,
     Test,
-    /// Whatever its folders do not name
+    /// Folders whose names tell no split.
     Other,
 }
 

@@ -1,4 +1,4 @@
-//! `irnext explain`: pictures of what happens inside a network.
+//! `irnext explain`: draws the feature maps inside a network.
 
 use super::{WeightArguments, keep, say};
 use crate::error::{Error, Result};
@@ -10,17 +10,17 @@ use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// A degraded photograph
+    /// Degraded photograph
     photo: PathBuf,
     #[command(flatten)]
     weights: WeightArguments,
-    /// A folder to write the pictures to
+    /// Output folder for the pictures
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// The CNNBlock whose multi-scale module to look into; Decoder.2 is the last, at full size
+    /// CNNBlock whose multi-scale module to draw; Decoder.2 is the last one, at full resolution
     #[arg(long, default_value = "Decoder.2", value_parser = BLOCKS)]
     block: String,
-    /// Replace files that are there already
+    /// Overwrite existing files
     #[arg(long)]
     overwrite: bool,
 }
@@ -51,13 +51,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     match &explanation.modulation {
         Some(modulation) => {
             say!(
-                "filter modulation changes the result by {:.1} % of its mean size",
+                "filter modulation changes the result by {:.1} % of its mean magnitude",
                 100.0 * modulation.change
             )
         }
-        None => eprintln!(
-            "irnext: no figure-10.png: this network has no filter modulation (FM) to leave out"
-        ),
+        None => eprintln!("irnext: no figure-10.png: this network has no filter modulation (FM)"),
     }
     Ok(explanation.modulation.is_some())
 }
@@ -79,7 +77,7 @@ fn fitting(config: &ModelConfig, image: Image, path: &Path) -> Image {
         return image;
     }
     eprintln!(
-        "irnext: {}: shrunk to {width}×{height}, {} megapixels at most",
+        "irnext: {}: shrunk to {width}×{height}, to stay within {} megapixels",
         path.display(),
         WHOLE >> 20
     );

@@ -1,4 +1,4 @@
-//! `irnext gradcheck`: the sweep over every operation, as a table; or its device column.
+//! `irnext gradcheck`: checks every operation, on the CPU or on a device, and prints a table.
 
 use super::say;
 use crate::error::Result;
@@ -8,14 +8,14 @@ use engine::sweep::{self, Choices, DEVICE_TOLERANCES};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Random uses of each operation
+    /// Random samples per operation
     #[arg(long, default_value_t = 20)]
     cases: u64,
-    /// Seed of the shapes and values
+    /// Random seed of the shapes and values
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Compare this device with the CPU instead, in every dtype that it computes in, values and
-    /// gradients
+    /// Compare values and gradients on this device with the CPU, in every dtype, instead of
+    /// checking gradients
     #[arg(long, value_name = "DEVICE", default_value_t = Device::Cpu)]
     device: Device,
 }
@@ -32,7 +32,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
 fn differences(arguments: &Arguments) -> Result<bool> {
     say!(
         "{:<17} {:<20} {:>6} {:>10} {:>9} {:>10}",
-        "room",
+        "module",
         "operation",
         "cases",
         "gradients",
@@ -84,7 +84,7 @@ fn device_column(arguments: &Arguments, device: Device) -> Result<bool> {
     device.check()?;
     let heads = DEVICE_TOLERANCES
         .map(|(dtype, tolerance)| format!("{:>16}", format!("{dtype} ({tolerance:.0e})")));
-    say!("{:<17} {:<20} {:>6} {}", "room", "operation", "cases", heads.join(" "));
+    say!("{:<17} {:<20} {:>6} {}", "module", "operation", "cases", heads.join(" "));
     let mut passed = true;
     for (room, (operation, samples)) in
         ROOMS.iter().flat_map(|room| room.operations.iter().map(|o| (room.name, o)))
@@ -114,7 +114,8 @@ fn device_column(arguments: &Arguments, device: Device) -> Result<bool> {
     let verdict =
         if passed { "every operation agrees with the CPU" } else { "some operations failed" };
     say!(
-        "{verdict}: {device}, the largest difference of values and gradients relative to the largest number"
+        "{verdict}: {device}, largest difference of values and gradients, relative to the largest \
+         value"
     );
     Ok(passed)
 }

@@ -1,8 +1,7 @@
-//! `irnext info`: what a network consists of and costs; and what the paper's networks do, beside
-//! the paper's figures.
+//! `irnext info`: the layers and costs of a network; or the costs of the paper's networks, beside
+//! the published figures.
 
-use super::ModelArguments;
-use super::say;
+use super::{COMPUTE, ModelArguments, say};
 use crate::compute::{Compute, Precision};
 use crate::costs::tables::{Row, Table, printed, tables};
 use crate::costs::{Costs, PAPER_SIZE, Rule, layers};
@@ -20,24 +19,31 @@ const GIGA: u64 = 1_000_000_000;
 pub(super) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// A weight file whose network to show
+    /// Show the network of this weight file
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// Side of the image that is counted for, pixels
+    /// Side of the square input image, in pixels
     #[arg(long, default_value_t = PAPER_SIZE)]
     size: usize,
-    /// A line for each layer
+    /// Print one line per layer
     #[arg(long)]
     layers: bool,
-    /// Run it once to see how long it takes and how much memory; on the CPU, or on a GPU (cuda or
-    /// cuda:NUMBER)
-    #[arg(long, value_name = "DEVICE")]
+    /// Measure the time and memory of a forward pass on this device: cpu, cuda or cuda:NUMBER
+    #[arg(long, value_name = "DEVICE", help_heading = COMPUTE)]
     device: Option<Device>,
-    /// How precisely a GPU computes
-    #[arg(long, value_name = "PRECISION", default_value = "f32")]
+    /// Precision on a GPU: f32, tf32, bf16 or f16
+    #[arg(
+        long,
+        value_name = "PRECISION",
+        default_value = "f32",
+        hide_possible_values = true,
+        help_heading = COMPUTE
+    )]
     precision: Precision,
-    /// The cost columns of the paper's tables instead, published beside counted
-    #[arg(long, conflicts_with_all = ["preset", "n", "width", "msm", "groups", "weights", "size", "layers", "device"])]
+    /// Print the cost columns of the paper's tables, published beside counted
+    #[arg(long, conflicts_with_all = [
+        "preset", "n", "width", "msm", "groups", "weights", "size", "layers", "device",
+    ])]
     tables: bool,
 }
 
@@ -83,7 +89,7 @@ fn measure(model: Model, compute: Compute, size: usize) -> Result<()> {
         best = best.min(start.elapsed().as_secs_f64());
     }
     let peak = compute.device.memory()?.peak as f64 / 1e6;
-    say!("a pass ({compute}): {:.1} ms, {peak:.0} MB at most", 1e3 * best);
+    say!("forward pass ({compute}): {:.1} ms, peak memory {peak:.0} MB", 1e3 * best);
     Ok(())
 }
 

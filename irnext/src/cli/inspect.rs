@@ -1,5 +1,5 @@
-//! `irnext inspect`: what a weight file holds, without using any of it, and whether it is a network
-//! of ours.
+//! `irnext inspect`: lists the contents of a weight file, without running any of it, and says
+//! whether it is an IRNeXt network.
 
 use super::say;
 use crate::error::Result;
@@ -11,9 +11,9 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// The weight file
+    /// Weight file
     file: PathBuf,
-    /// Print one JSON object instead of text
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -76,7 +76,7 @@ fn describe(model: &Model) -> Result<String> {
         config.kernel,
         model.params.count(),
         if not_finite > 0 {
-            format!("; {not_finite} NUMBERS ARE NOT FINITE")
+            format!("; {not_finite} PARAMETERS ARE NOT FINITE")
         } else {
             String::new()
         },
@@ -86,29 +86,31 @@ fn describe(model: &Model) -> Result<String> {
 fn print(arguments: &Arguments, contents: &Contents, Reading { prefix, network, .. }: &Reading) {
     say!("{}: {}", arguments.file.display(), contents.format);
     if !contents.refused.is_empty() {
-        say!("it asks for what weights do not need; nothing of this was called:");
+        say!(
+            "refused: this pickle references callables not needed for weights (none were executed):"
+        );
         contents.refused.iter().for_each(|call| say!("  {call}"));
     }
     match network {
         Ok(network) => say!("network: {network}"),
-        Err(reason) if contents.refused.is_empty() => say!("no network: {reason}"),
-        Err(_) => say!("so it is refused, and not looked at for a network"),
+        Err(reason) if contents.refused.is_empty() => say!("not an IRNeXt network: {reason}"),
+        Err(_) => say!("network: not checked"),
     }
     if !contents.path.is_empty() {
         say!("state dict: under {}", printable(&contents.path.join(" / ")));
     }
     if !prefix.is_empty() {
-        say!("names begin with: {}", printable(prefix));
+        say!("name prefix: {}", printable(prefix));
     }
     if !contents.beside.is_empty() {
-        say!("beside it:");
+        say!("other entries:");
         contents.beside.iter().for_each(|(key, value)| say!("  {key}: {value}"));
     }
     if contents.tensors.is_empty() {
         return;
     }
     let numbers = contents.tensors.iter().map(numel).fold(0, u128::saturating_add);
-    say!("{} tensors of {numbers} numbers ({}):", contents.tensors.len(), kinds(contents));
+    say!("{} tensors of {numbers} elements ({}):", contents.tensors.len(), kinds(contents));
     for tensor in &contents.tensors {
         say!("  {:<52} {:>5} {:?}", printable(&tensor.name), tensor.dtype, tensor.shape);
     }

@@ -1,5 +1,5 @@
-//! The program's commands, a file each. They parse, call the library, and print; results go to
-//! standard output, progress and complaints to standard error.
+//! The program's commands, one file each. A command parses its arguments, calls the library and
+//! prints. Results go to standard output, progress and errors to standard error.
 
 mod auto;
 mod convert;
@@ -27,16 +27,36 @@ use engine::{DType, Device};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Removes haze, rain, snow and blur from photographs with IRNeXt (Cui et al., ICML 2023).
+/// The heading of the options that say where and how to compute.
+const COMPUTE: &str = "Compute options";
+/// The heading of the options that say what to write, and where.
+const OUTPUT: &str = "Output options";
+
+/// Remove haze, rain, snow and blur from photographs
 #[derive(Parser)]
-#[command(name = "irnext", version, about, max_term_width = 100)]
+#[command(
+    name = "irnext",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  irnext restore foggy.jpg                  Restore a photo; writes foggy.dehaze.jpg
+  irnext restore photos/ -o restored/       Restore a folder
+  irnext train --recipe gopro --data GOPRO_Large --dry-run
+                                            Show what training would take
+  irnext eval GOPRO_Large --protocol gopro --weights run/weights.safetensors
+                                            Score weights on a data set
+
+`irnext COMMAND --help` describes a command. The network is IRNeXt (Cui et al., ICML 2023);
+small trained weights are built in."
+)]
 pub struct Cli {
-    /// Threads to compute with; 0, one for each physical core (or as many as RAYON_NUM_THREADS
-    /// says), of which processes started by mpirun or srun each take their part
-    #[arg(long, global = true, default_value_t = 0)]
+    /// Number of CPU threads (0 = RAYON_NUM_THREADS if set, else all physical cores, shared among
+    /// MPI ranks)
+    #[arg(long, global = true, default_value_t = 0, help_heading = COMPUTE)]
     threads: usize,
-    /// Say, when done, how often each operation ran, how long it took, and how fast it computed
-    #[arg(long, global = true)]
+    /// Print the calls, time and speed of each operation at exit
+    #[arg(long, global = true, help_heading = COMPUTE)]
     profile: bool,
     #[command(subcommand)]
     command: Command,
@@ -44,41 +64,40 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Restore photographs
+    /// Remove haze, rain, snow or blur from photographs
     Restore(restore::Arguments),
     /// Score weights on pairs of degraded and clean photographs
     Eval(eval::Arguments),
-    /// Look through a data set: pairs, counts, sizes, damaged files, ground truth shared by
-    /// training and test
+    /// Check a data set for missing pairs, damaged files and training images in the test set
     Doctor(doctor::Arguments),
     /// Train a network
     Train(train::Arguments),
-    /// Draw the curves of training runs
+    /// Plot the training curves of one or more runs
     Plot(plot::Arguments),
-    /// List the training recipes inside the program, or print one
+    /// List the built-in training recipes, or print one
     Recipes(recipes::Arguments),
     /// Show a network's layers, parameters and multiply-adds
     Info(info::Arguments),
-    /// Write pictures of what happens inside a network
+    /// Draw the feature maps inside a network
     Explain(explain::Arguments),
-    /// List what there is to compute on
+    /// List available devices
     Devices(devices::Arguments),
-    /// Check every operation's gradient against finite differences
+    /// Check the gradient of every operation against finite differences
     Gradcheck(gradcheck::Arguments),
-    /// Write degraded versions of clean photographs
+    /// Degrade clean photographs, to make training or test pairs
     Synth(synth::Arguments),
-    /// Show what a weight file holds, and what it would call
+    /// List a weight file's tensors, and any code its pickle would run
     Inspect(inspect::Arguments),
-    /// Write a weight file in another format or precision
+    /// Convert a weight file to another format or precision
     Convert(convert::Arguments),
 }
 
 impl Cli {
-    /// Runs the command; complaints go to standard error.
+    /// Runs the command. Errors go to standard error.
     pub fn run(self) -> ExitCode {
         match self.try_run() {
             Ok(true) => ExitCode::SUCCESS,
-            // What failed has been said already.
+            // The errors have been printed already.
             Ok(false) => ExitCode::FAILURE,
             Err(error) => {
                 eprintln!("irnext: {error}");
@@ -93,7 +112,7 @@ impl Cli {
         }
     }
 
-    /// Whether everything that was asked for was done.
+    /// Returns true if the command did all of its work.
     fn try_run(self) -> Result<bool> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads(self.threads, Launched::by_environment().here))
@@ -121,11 +140,12 @@ impl Cli {
     }
 }
 
-/// How many threads to make if `asked` for so many; 0 lets rayon ask its environment variable.
+/// The number of threads, `asked` if it is not 0. A result of 0 lets rayon read its environment
+/// variable.
 ///
-/// Two threads on one core share its arithmetic units, which one keeps busy; and where the process
-/// may use only part of the machine, more threads than that would take turns. Of `here` processes
-/// that were started together on this machine each takes its part.
+/// Two threads on one core share its arithmetic units, which one of them keeps busy. Where the
+/// process may use only part of the machine, more threads than that would take turns. The `here`
+/// processes that were started together on this machine share its cores.
 fn threads(asked: usize, here: usize) -> usize {
     if asked > 0 || std::env::var_os("RAYON_NUM_THREADS").is_some() {
         return asked;
@@ -134,15 +154,15 @@ fn threads(asked: usize, here: usize) -> usize {
     (num_cpus::get_physical() / here).clamp(1, allowed)
 }
 
-/// Refuses to replace what is at `path`, unless that was asked for.
+/// Fails if `path` exists and may not be overwritten.
 fn keep(path: &Path, overwrite: bool) -> Result<()> {
     match path.exists() && !overwrite {
-        true => Err(Error::data(path, "is there already; --overwrite replaces it")),
+        true => Err(Error::data(path, "already exists; --overwrite replaces it")),
         false => Ok(()),
     }
 }
 
-/// Prints a line to standard output. Unlike `println!` it does not mind if nobody reads on:
+/// Prints a line to standard output. Unlike `println!` it ignores a closed pipe:
 /// `irnext eval … | head` ends quietly, and a training run outlives its terminal.
 macro_rules! say {
     ($($text:tt)*) => {{
@@ -152,14 +172,20 @@ macro_rules! say {
 }
 use say;
 
-/// Where to compute, and how precisely.
+/// The device and its precision.
 #[derive(Args)]
 struct ComputeArguments {
-    /// What to compute on: cpu, cuda or cuda:NUMBER (see `irnext devices`)
-    #[arg(long, value_name = "DEVICE", default_value_t = Device::Cpu)]
+    /// Device: cpu, cuda or cuda:NUMBER (`irnext devices` lists them)
+    #[arg(long, value_name = "DEVICE", default_value_t = Device::Cpu, help_heading = COMPUTE)]
     device: Device,
-    /// How precisely a GPU computes
-    #[arg(long, value_name = "PRECISION", default_value = "f32")]
+    /// Precision on a GPU: f32, tf32, bf16 or f16
+    #[arg(
+        long,
+        value_name = "PRECISION",
+        default_value = "f32",
+        hide_possible_values = true,
+        help_heading = COMPUTE
+    )]
     precision: Precision,
 }
 
@@ -172,25 +198,26 @@ impl ComputeArguments {
     }
 }
 
-/// Which weights to use: a file, or those inside the program for a task.
+/// The weights: a file, or those built in for a task.
 #[derive(Args)]
 struct WeightArguments {
-    /// What to remove; uses the weights inside the program
+    /// Use the built-in weights for this task: dehaze, derain, desnow, deblur-motion or
+    /// deblur-defocus
     #[arg(long, value_name = "TASK")]
     task: Option<crate::degrade::Task>,
-    /// A weight file to use instead: safetensors, or PyTorch's .pkl and .pth
+    /// Use this weight file: safetensors, or PyTorch's .pkl or .pth
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
 }
 
 impl WeightArguments {
-    /// The model, and what to call its work: the task, or "restore" if the file does not say.
+    /// The model and the name of its task, or "restore" if the file names none.
     fn load(&self) -> Result<(Model, String)> {
         let nothing = || Error::Config { reason: "give --task or --weights".into() };
         self.load_if_given()?.ok_or_else(nothing)
     }
 
-    /// As [`Self::load`], where one can do without.
+    /// Like [`Self::load`], but none if neither option was given.
     fn load_if_given(&self) -> Result<Option<(Model, String)>> {
         let ((model, metadata), task) = match (&self.weights, self.task) {
             (Some(path), task) => (Model::read(path)?, task),
@@ -207,28 +234,28 @@ impl std::fmt::Display for WeightArguments {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (&self.weights, self.task) {
             (Some(path), _) => write!(f, "{}", path.display()),
-            (None, Some(task)) => write!(f, "those inside the program for {task}"),
+            (None, Some(task)) => write!(f, "built in, {task}"),
             (None, None) => f.write_str("none"),
         }
     }
 }
 
-/// Which network, where no weights are needed.
+/// The network, where no weights are needed.
 #[derive(Args)]
 struct ModelArguments {
-    /// The network: tiny, dehaze, derain, desnow, gopro or defocus
+    /// Network: tiny, dehaze, derain, desnow, gopro or defocus
     #[arg(long, default_value = "dehaze")]
     preset: Preset,
-    /// Residual blocks in each CNNBlock before the last
+    /// Plain residual blocks in each CNNBlock, before the one with a multi-scale module
     #[arg(long)]
     n: Option<usize>,
-    /// Channels at full size
+    /// Channels at full resolution
     #[arg(long)]
     width: Option<usize>,
-    /// Multi-scale modules in each CNNBlock
+    /// Multi-scale modules (MSM) in each CNNBlock
     #[arg(long)]
     msm: Option<usize>,
-    /// Groups of LAM's filters
+    /// Channel groups of the local attention module (LAM)
     #[arg(long)]
     groups: Option<usize>,
 }

@@ -1,4 +1,4 @@
-//! `irnext plot`: the curves of training runs.
+//! `irnext plot`: plots the curves of training runs.
 
 use super::{keep, say};
 use crate::error::Result;
@@ -7,13 +7,13 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Folders of training runs; several are drawn on top of each other
+    /// Folders of training runs, drawn in one plot
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// The picture to write; its extension names the format, svg or one of photographs
+    /// Picture to write; its extension sets the format: svg, png, jpg, ...
     #[arg(short, long, value_name = "FILE", default_value = "curves.png")]
     output: PathBuf,
-    /// Replace a file that is there already
+    /// Overwrite an existing file
     #[arg(long)]
     overwrite: bool,
 }

@@ -1,4 +1,4 @@
-//! `--profile`: where a command's time went.
+//! `--profile`: the time a command spent in each operation.
 
 use engine::pool;
 use engine::profile::{self, Profile, Sum};
@@ -36,14 +36,11 @@ fn report(profile: &Profile) -> String {
     lines.push(line(&"outside operations", &outside));
     lines.push(line(&"wall time", &Sum { time: profile.wall, ..total }));
     let kinds = profile.entries.iter().take(KINDS);
-    lines.extend([
-        String::new(),
-        heads(&format!("of these the {} that took longest, by shapes", kinds.len())),
-    ]);
+    lines.extend([String::new(), heads(&format!("the {} slowest, by shapes", kinds.len()))]);
     lines.extend(kinds.map(|entry| line(&entry.kind, &entry.sum)));
     lines.extend([
         String::new(),
-        format!("tensors took {:.3} GB at most", pool::stats().peak as f64 / 1e9),
+        format!("peak memory of tensors: {:.3} GB", pool::stats().peak as f64 / 1e9),
     ]);
     lines.join("\n")
 }

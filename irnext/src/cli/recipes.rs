@@ -1,4 +1,4 @@
-//! `irnext recipes`: the training configurations inside the program.
+//! `irnext recipes`: lists the built-in training configurations.
 
 use super::say;
 use crate::error::Result;
@@ -7,7 +7,7 @@ use clap::builder::PossibleValuesParser;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Print this one, to save and change it
+    /// Recipe to print as TOML, for you to save and change [default: list all recipes]
     #[arg(value_name = "NAME", value_parser = names(), hide_possible_values = true)]
     name: Option<String>,
 }

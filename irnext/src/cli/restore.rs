@@ -1,7 +1,7 @@
-//! `irnext restore`: photographs in, photographs out.
+//! `irnext restore`: removes haze, rain, snow or blur from photographs.
 
 use super::auto::{Choice, ChoiceArguments, Ready};
-use super::{ComputeArguments, keep, say};
+use super::{ComputeArguments, OUTPUT, keep, say};
 use crate::data::image_files;
 use crate::distributed::{Team, launch, of_files};
 use crate::error::{Error, Result};
@@ -12,6 +12,18 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  irnext restore foggy.jpg
+      Detect the degradation and write, say, foggy.dehaze.jpg beside the photo
+  irnext restore --task dehaze foggy.jpg -o clear.jpg
+      Remove haze, whatever the detector says
+  irnext restore photos/ -o restored/
+      Restore every image in a folder
+  irnext restore --weights ITS.pkl --device cuda foggy.jpg
+      Use your own weights, on a GPU
+
+An image that looks clean is left alone, and nothing is written for it.")]
 pub(super) struct Arguments {
     /// Photographs, or folders of them
     #[arg(required = true, value_name = "PHOTO")]
@@ -20,16 +32,16 @@ pub(super) struct Arguments {
     choice: ChoiceArguments,
     #[command(flatten)]
     compute: ComputeArguments,
-    /// A file (for one photograph) or a folder to write to; otherwise beside each photograph, as
-    /// NAME.TASK.EXT
-    #[arg(short, long, value_name = "PATH")]
+    /// Output file (for one photograph) or folder [default: beside each photograph, as
+    /// NAME.TASK.EXT]
+    #[arg(short, long, value_name = "PATH", help_heading = OUTPUT)]
     output: Option<PathBuf>,
-    /// Replace files that are there already
-    #[arg(long)]
+    /// Overwrite existing files
+    #[arg(long, help_heading = OUTPUT)]
     overwrite: bool,
 }
 
-/// Restores what can be restored and says what cannot; true if all could.
+/// Restores the photographs and reports errors; true if there were none.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     launch::together(|team| run_in(team, arguments))
 }
@@ -125,7 +137,9 @@ fn jobs(arguments: &Arguments) -> Vec<Result<Job>> {
             false => Ok(vec![path.clone()]),
         };
         match files {
-            Ok(files) if files.is_empty() => jobs.push(Err(Error::data(path, "holds no images"))),
+            Ok(files) if files.is_empty() => {
+                jobs.push(Err(Error::data(path, "contains no images")))
+            }
             Ok(files) => jobs.extend(files.into_iter().map(|from| {
                 let to = match into_folder {
                     Some(folder) => Some(folder.join(from.file_name().unwrap_or_default())),

@@ -1,5 +1,4 @@
-//! `irnext synth`: pairs from clean photographs, or a sheet that shows what each degradation looks
-//! like.
+//! `irnext synth`: makes pairs from clean photographs, or one sheet that shows every degradation.
 
 use super::{keep, say};
 use crate::data::image_files;
@@ -12,26 +11,32 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  irnext synth --task dehaze photos/ pairs/
+      Write hazy images to pairs/input, clean ones to pairs/target
+  irnext synth --sheet sheet.jpg photos/
+      Show all five degradations of each photograph")]
 pub(super) struct Arguments {
-    /// What restoration is to remove
+    /// Degradation to synthesize, named by the task that removes it: dehaze, derain, desnow,
+    /// deblur-motion or deblur-defocus
     #[arg(long, required_unless_present = "sheet")]
     task: Option<Task>,
-    /// A folder of clean photographs
+    /// Folder of clean photographs
     clean: PathBuf,
-    /// A folder to write to: `input/` and `target/` inside it, and `pairs.jsonl`, which says how
-    /// each was made
+    /// Output folder; gets input/, target/, and pairs.jsonl with the origin of each pair
     #[arg(required_unless_present = "sheet")]
     output: Option<PathBuf>,
-    /// Instead of pairs, one picture: a row for each photograph, clean and as every task has it
+    /// Write one picture, not pairs: a row per photograph, clean, then all five degradations
     #[arg(long, value_name = "FILE", conflicts_with_all = ["task", "output"])]
     sheet: Option<PathBuf>,
-    /// Seed of the degradations
+    /// Random seed of the degradations
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Only the first so many photographs
+    /// Use only the first N photographs
     #[arg(long, value_name = "N", default_value_t = usize::MAX, hide_default_value = true)]
     limit: usize,
-    /// Replace files that are there already
+    /// Overwrite existing files
     #[arg(long)]
     overwrite: bool,
 }
@@ -43,7 +48,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         (Some(path), _, _) => write_sheet(path, &files, arguments),
         (None, Some(task), Some(output)) => write_pairs(task, output, &files, arguments),
         _ => Err(Error::Config {
-            reason: "give either --task and a folder to write to, or --sheet".into(),
+            reason: "give either --task and an output folder, or --sheet".into(),
         }),
     }
 }
@@ -86,7 +91,7 @@ const TILE: [usize; 2] = [192, 144];
 fn write_sheet(path: &Path, files: &[PathBuf], arguments: &Arguments) -> Result<()> {
     Photo::check_writable(path)?;
     if files.is_empty() {
-        return Err(Error::data(&arguments.clean, "there are no image files in this folder"));
+        return Err(Error::data(&arguments.clean, "contains no images"));
     }
     let [width, height] = TILE;
     let columns = 1 + Task::ALL.len();

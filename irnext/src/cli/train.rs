@@ -1,6 +1,6 @@
-//! `irnext train`: a run from a recipe or a TOML file, or only the plan of one.
+//! `irnext train`: runs a recipe or a TOML configuration, or shows its plan.
 
-use super::{recipes, say};
+use super::{COMPUTE, recipes, say};
 use crate::compute::{Compute, Precision};
 use crate::distributed::{Team, launch};
 use crate::error::{Error, Result};
@@ -16,47 +16,72 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
+/// The heading of the options that replace values of the configuration.
+const CHANGES: &str = "Changes to the configuration";
+
 /// Steps that a dry run measures.
 const MEASURED: u32 = 3;
 
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  irnext train --recipe gopro --data GOPRO_Large --dry-run
+      Show the plan, with measured time and memory
+  irnext train --recipe gopro --data GOPRO_Large --scale 0.01
+      Try it with a hundredth of the steps
+  irnext train --recipe gopro --data GOPRO_Large --out runs/gopro --device cuda
+      Train; the same command resumes an interrupted run
+  irnext train --recipe tiny-dehaze --data photos/
+      Train on clean photographs, degraded on the fly
+  irnext recipes gopro > mine.toml; irnext train mine.toml
+      Train with your own configuration")]
 pub(super) struct Arguments {
-    /// The run's configuration
+    /// Configuration file of the run
     #[arg(value_name = "CONFIG.TOML", required_unless_present = "recipe")]
     config: Option<PathBuf>,
-    /// A configuration inside the program instead (see `irnext recipes`)
-    #[arg(long, value_name = "NAME", conflicts_with = "config", value_parser = recipes::names(), hide_possible_values = true)]
+    /// Use a built-in configuration (`irnext recipes` lists them)
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with = "config",
+        value_parser = recipes::names(),
+        hide_possible_values = true
+    )]
     recipe: Option<String>,
-    /// The data set's folder, or that of the clean photographs, whatever the configuration says
-    #[arg(long, value_name = "DIR")]
+    /// Folder of the data set, or of clean photographs to degrade on the fly
+    #[arg(long, value_name = "DIR", help_heading = CHANGES)]
     data: Option<PathBuf>,
-    /// The run's folder, whatever the configuration says
-    #[arg(long, value_name = "DIR")]
+    /// Output folder of the run
+    #[arg(long, value_name = "DIR", help_heading = CHANGES)]
     out: Option<PathBuf>,
-    /// Weights to begin with in place of random numbers, whatever the configuration says
-    #[arg(long, value_name = "FILE")]
+    /// Start from the weights in this file, not from random ones
+    #[arg(long, value_name = "FILE", help_heading = CHANGES)]
     start: Option<PathBuf>,
-    /// Another value for a setting, as section.key=value; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    /// Change a setting, as section.key=value; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE", help_heading = CHANGES)]
     overrides: Vec<String>,
-    /// A trial: this part of the epochs or steps, of the warm-up, and from one validation to the
-    /// next; 0.01 is a hundredth
-    #[arg(long, value_name = "PART")]
+    /// Shorten the run: scale steps, warm-up and validation interval by this factor (0.01 = 1 %)
+    #[arg(long, value_name = "FACTOR", help_heading = CHANGES)]
     scale: Option<f64>,
-    /// What to compute on, whatever the configuration says: cpu, cuda or cuda:NUMBER
-    #[arg(long, value_name = "DEVICE")]
+    /// Device: cpu, cuda or cuda:NUMBER [default: as configured]
+    #[arg(long, value_name = "DEVICE", help_heading = COMPUTE)]
     device: Option<Device>,
-    /// How precisely a GPU computes, whatever the configuration says
-    #[arg(long, value_name = "PRECISION")]
+    /// Precision on a GPU: f32, tf32, bf16 or f16 [default: as configured]
+    #[arg(
+        long,
+        value_name = "PRECISION",
+        hide_possible_values = true,
+        help_heading = COMPUTE
+    )]
     precision: Option<Precision>,
-    /// Print the configuration with every value, and stop
+    /// Print the complete configuration and exit
     #[arg(long)]
     show: bool,
-    /// Print what the run would be, with its time and memory measured on a few steps, and stop;
-    /// nothing is written
+    /// Print the plan, with time and memory measured over a few steps, and exit without writing
+    /// anything
     #[arg(long)]
     dry_run: bool,
-    /// Stop after this many minutes, with a checkpoint; the same command goes on from there
+    /// Stop after this many minutes with a checkpoint; the same command resumes the run
     #[arg(long, value_name = "MINUTES")]
     minutes: Option<f64>,
 }
@@ -68,7 +93,9 @@ impl Arguments {
             (Some(name), _) => Recipe::find(name)?.config(&self.overrides)?,
             (None, Some(path)) => TrainConfig::read(path, &self.overrides)?,
             (None, None) => {
-                return Err(Error::Config { reason: "give a configuration, or --recipe".into() });
+                return Err(Error::Config {
+                    reason: "give a configuration file or --recipe".into(),
+                });
             }
         };
         if let Some(folder) = &self.data {
@@ -85,11 +112,7 @@ impl Arguments {
         *precision = self.precision.unwrap_or(*precision);
         let Some(part) = self.scale else { return Ok((config, None)) };
         let scaled = config.clone().scaled(part)?;
-        let said = format!(
-            "a trial, scaled by {part}: {} in the place of {}",
-            length(&scaled),
-            length(&config)
-        );
+        let said = format!("scaled by {part}: {} instead of {}", length(&scaled), length(&config));
         Ok((scaled, Some(said)))
     }
 }
@@ -140,7 +163,7 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
     trainer.remarks().iter().for_each(|remark| say!("{remark}"));
     say!("{} parameters, {total} steps, {done} of them done", trainer.model().params.count());
     if !team.is_alone() {
-        say!("{} ranks, of {} images of each batch", team.size(), batch / team.size());
+        say!("{} ranks, {} images per batch each", team.size(), batch / team.size());
     }
 
     let bar = ProgressBar::new(total).with_position(done);
@@ -163,7 +186,7 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
                 bar.set_position(step.step);
                 if step.skipped {
                     bar.println(format!(
-                        "step {}: the loss is not finite; the step was skipped",
+                        "step {}: loss or gradient not finite; step skipped",
                         step.step
                     ));
                 }
@@ -183,7 +206,7 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
     if let Err(error) = ended {
         if let Some(step) = trainer.saved() {
             eprintln!(
-                "irnext: step {step} is saved in {}; the same command goes on from there",
+                "irnext: step {step} is saved in {}; the same command resumes from there",
                 out.display()
             );
         }
@@ -192,12 +215,12 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
     let (done, total) = trainer.steps();
     let peak = device.memory()?.peak as f64 / 1e9;
     say!(
-        "{done} of {total} steps done, {:.1} min, {peak:.2} GB at most, in {}",
+        "{done} of {total} steps done in {:.1} min, peak memory {peak:.2} GB, saved in {}",
         start.elapsed().as_secs_f64() / 60.0,
         out.display()
     );
     if let Some(eval) = eval.filter(|_| done == total) {
-        say!("score it as its table is scored: {eval}");
+        say!("to score it by the protocol of its table: {eval}");
     }
     signals.outcome(ended?)
 }
@@ -225,13 +248,13 @@ impl Signals {
     fn watch() -> Result<Self> {
         let (stop, number) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         for signal in [SIGINT, SIGTERM] {
-            // Whoever asks twice does not want to wait. First, so that the first signal does not
-            // meet its own flag.
+            // A second signal ends the program at once. Registered first, so that the first signal
+            // does not find its own flag set.
             flag::register_conditional_shutdown(signal, 128 + signal, stop.clone())
                 .and_then(|_| flag::register_usize(signal, number.clone(), signal as usize))
                 .and_then(|_| flag::register(signal, stop.clone()))
                 .map_err(|error| Error::Config {
-                    reason: format!("signals cannot be watched: {error}"),
+                    reason: format!("cannot install signal handlers: {error}"),
                 })?;
         }
         Ok(Self { stop, number })
@@ -273,13 +296,13 @@ fn dry_run(team: &Team, config: TrainConfig) -> Result<()> {
     if let Some(eval) = eval {
         say!("then      {eval}");
     }
-    say!("a dry run: nothing was written");
+    say!("dry run: nothing was written");
     Ok(())
 }
 
 fn say_plan(config: &TrainConfig, plan: &Plan) {
     let (optimiser, crop) = (&config.optimiser, config.data.crop);
-    say!("data      {} images to train on, {} scored at a validation", plan.images, plan.validated);
+    say!("data      {} training images, {} scored per validation", plan.images, plan.validated);
     let looked_at: usize = plan.sizes.values().sum();
     let mut sizes: Vec<_> = plan.sizes.iter().collect();
     sizes.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
@@ -290,48 +313,43 @@ fn say_plan(config: &TrainConfig, plan: &Plan) {
     } else {
         String::new()
     };
-    say!("sizes     of {looked_at} looked at, {}{more}", shown.join(", "));
+    say!("sizes     {looked_at} images checked: {}{more}", shown.join(", "));
     let small = sizes
         .iter()
         .filter(|((w, h), _)| *w < crop.width || *h < crop.height)
         .map(|(_, count)| **count)
         .sum::<usize>();
     if small > 0 {
-        say!(
-            "          {small} of them are smaller than the crop, and are grown to it by reflection"
-        );
+        say!("          {small} of them are smaller than the crop; they are padded by reflection");
     }
     let model = &config.model;
     say!("network   width {}, n = {}: {} parameters", model.width, model.n, plan.parameters);
     let (done, total) = plan.steps;
     say!("batch     {} crops of {}x{} (width x height)", optimiser.batch, crop.width, crop.height);
-    say!("steps     {} an epoch, {total} in all, {done} of them done", plan.steps_per_epoch);
+    say!("steps     {} per epoch, {total} in all, {done} of them done", plan.steps_per_epoch);
     say!(
-        "schedule  {:?} to {:.1e} in {} steps, then a cosine to {:.1e}; clipping at {}",
+        "schedule  {:?}, warm-up to {:.1e} in {} steps, cosine to {:.1e}; gradients clipped at {}",
         optimiser.rule,
         optimiser.learning_rate,
         plan.warmup,
         optimiser.last_learning_rate,
         optimiser.clip
     );
-    say!("computes  {}", config.compute);
+    say!("compute   {}", config.compute);
 }
 
 fn say_measured(plan: &Plan, measured: &Measured) {
     let Measured { steps, step, waiting, peak, validation } = measured;
-    say!("measured  {step:.2} s a step ({steps} steps, {waiting:.2} s of it waiting for data)");
+    say!("measured  {step:.2} s per step ({steps} steps), {waiting:.2} s of it waiting for data");
     say!(
-        "memory    {:.2} GB at most in a step, decoded photographs not counted",
+        "memory    {:.2} GB at the peak of a step, without decoded photographs",
         *peak as f64 / 1e9
     );
     let (training, validating) = plan.seconds(measured);
     if let Some(validation) = validation {
-        say!(
-            "          {validation:.2} s to score a validation pair, {} validations",
-            plan.validations
-        );
+        say!("          {validation:.2} s per validation pair, {} validations", plan.validations);
     }
-    say!("time      {} of steps, {} of validations", duration(training), duration(validating));
+    say!("time      {} of training, {} of validation", duration(training), duration(validating));
 }
 
 /// Seconds in the unit that people would use.

@@ -33,7 +33,7 @@ impl Synthetic {
     pub fn open(folder: &Path, degrade: Degrade, cache: Arc<PhotoCache>) -> Result<Self> {
         let files = image_files(folder)?;
         if files.is_empty() {
-            return Err(Error::data(folder, "there are no image files in this folder"));
+            return Err(Error::data(folder, "contains no images"));
         }
         Ok(Self::from_files(files, degrade, cache))
     }

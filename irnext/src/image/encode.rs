@@ -118,7 +118,7 @@ fn samples(photo: &Photo, format: Format) -> std::result::Result<Samples, String
         && !(has_alpha && matches!(format, Format::Bmp | Format::Tiff));
     if format == Format::Pgm && !grey {
         return Err(
-            "a .pgm file holds grey only, and the photo is in colour; use .ppm or .png".into()
+            "a .pgm file holds gray images only, but the photo is in color; use .ppm or .png".into()
         );
     }
     let depth = match format {

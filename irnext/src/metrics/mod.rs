@@ -40,11 +40,11 @@ pub enum Error {
     Sizes((usize, usize), (usize, usize)),
 
     /// The images have no pixels.
-    #[error("an image without pixels has no score")]
+    #[error("an empty image has no score")]
     Empty,
 
     /// The images are smaller than the window that structural similarity is computed in.
-    #[error("SSIM looks at {window}x{window} pixels at a time, and the image has {width}x{height}")]
+    #[error("SSIM needs at least {window}x{window} pixels, but the image has {width}x{height}")]
     SmallerThanWindow {
         /// The window's side.
         window: usize,
@@ -55,7 +55,7 @@ pub enum Error {
     },
 
     /// The images are smaller than the network of LPIPS takes.
-    #[error("LPIPS looks at {least}x{least} pixels and more, and the image has {width}x{height}")]
+    #[error("LPIPS needs at least {least}x{least} pixels, but the image has {width}x{height}")]
     SmallerThanNetwork {
         /// The least side.
         least: usize,
@@ -73,7 +73,7 @@ pub enum Error {
     },
 
     /// The weights of LPIPS cannot be read.
-    #[error("the weights of LPIPS inside the program: {0}")]
+    #[error("the built-in weights of LPIPS: {0}")]
     Weights(String),
 
     /// The engine refused a computation.

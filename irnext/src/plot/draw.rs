@@ -90,7 +90,7 @@ pub fn figure<B: DrawingBackend>(
 ) -> Result<()> {
     let pen = Pen { zoom };
     pen.figure(area, runs).map_err(|reason| Error::Config {
-        reason: format!("the picture cannot be drawn: {reason}"),
+        reason: format!("cannot draw the plot: {reason}"),
     })
 }
 
@@ -159,7 +159,7 @@ impl Pen {
     ) -> Drawn {
         let curves: Vec<Vec<Point>> = runs.iter().map(|run| run.points(panel.of)).collect();
         let title = match panel.noisy && span > 1 {
-            true => format!("{}, and its mean over about {span} steps", panel.title),
+            true => format!("{}, with its mean over about {span} steps", panel.title),
             false => panel.title.to_string(),
         };
         area.draw(&Text::new(title, self.at(30, 26), self.text(24, &TEXT))).map_err(said)?;

@@ -39,11 +39,11 @@ impl Run {
     pub fn read(path: &Path) -> Result<Self> {
         let file = if path.is_dir() { path.join(METRICS) } else { path.to_owned() };
         if path.is_dir() && !file.exists() {
-            return Err(Error::data(path, format!("is no run's folder: it holds no {METRICS}")));
+            return Err(Error::data(path, format!("is not the folder of a training run: it has no {METRICS}")));
         }
         let records = metrics::read(&file)?;
         if records.is_empty() {
-            return Err(Error::data(&file, "holds no step yet"));
+            return Err(Error::data(&file, "has no steps yet"));
         }
         // `runs/a/.` and `.` have names, too.
         let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -72,7 +72,7 @@ impl Run {
 pub fn read(paths: &[impl AsRef<Path>]) -> Result<Vec<Run>> {
     if paths.len() > COLOURS.len() {
         let reason = format!(
-            "{} runs are too many for one picture; at most {} can be told apart",
+            "{} runs are too many for one plot; the limit is {}",
             paths.len(),
             COLOURS.len()
         );

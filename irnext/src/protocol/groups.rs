@@ -33,7 +33,7 @@ pub fn groups(
                             Error::data(
                                 &list,
                                 format!(
-                                    "holds position {position}, and there are {} pairs",
+                                    "lists position {position}, but there are {} pairs",
                                     pairs.len()
                                 ),
                             )
@@ -93,7 +93,7 @@ fn positions(list: &Path) -> Result<Vec<usize>> {
                 .collect()
         }
     };
-    numbers.ok_or_else(|| Error::data(list, "is no list of whole numbers"))
+    numbers.ok_or_else(|| Error::data(list, "is not a list of whole numbers"))
 }
 
 /// A numpy file of 64-bit integers: magic, version, the length of a header in Python's syntax, the

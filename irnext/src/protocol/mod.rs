@@ -70,7 +70,7 @@ impl Protocol {
             "dpdd",
             "RGB as computed from 8-bit images, scikit-image's default SSIM, MAE, LPIPS; indoor, outdoor",
         ),
-        (Self::Plain, "plain", "RGB as computed, Gaussian SSIM; for pairs of no published set"),
+        (Self::Plain, "plain", "RGB as computed, Gaussian SSIM; for your own pairs"),
     ];
 
     /// The name on the command line.
@@ -141,7 +141,7 @@ impl Protocol {
         if splits.is_empty() {
             return Err(Error::data(
                 folder,
-                "has no pairs of photographs in the splits that are to be scored",
+                "has no pairs of photographs in the splits to score",
             ));
         }
         Ok(splits)

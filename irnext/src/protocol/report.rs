@@ -105,7 +105,7 @@ impl Report {
 
     /// The first lines of a table: what is done.
     pub fn preface(&self) -> String {
-        let weights = self.weights.as_deref().unwrap_or("none: the degraded images are scored");
+        let weights = self.weights.as_deref().unwrap_or("none: the input images are scored");
         format!(
             "protocol  {}: {}\nweights   {weights}\ndecoder   {DECODER}\nin tables {}\n",
             self.protocol,

@@ -35,7 +35,7 @@ impl Classifier {
         static PARSED: OnceLock<std::result::Result<Classifier, String>> = OnceLock::new();
         let parsed = PARSED.get_or_init(|| Self::parse(SHIPPED));
         parsed.as_ref().map_err(|reason| Error::Config {
-            reason: format!("the recogniser inside the program: {reason}"),
+            reason: format!("the built-in classifier: {reason}"),
         })
     }
 

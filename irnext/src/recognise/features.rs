@@ -13,8 +13,8 @@ pub(super) const FIGURES: [(&str, &str, &str); 39] = [
     ("dark channel", WASHED, DEEP),
     ("dark channel, lower half", WASHED, DEEP),
     ("dark channel, least", WASHED, DEEP),
-    ("darkest", "its blacks are grey", "it has true blacks"),
-    ("colour", "colours are strong", "colours are pale"),
+    ("darkest", "its blacks are gray", "it has true blacks"),
+    ("colour", "colors are strong", "colors are pale"),
     ("contrast", "contrast is high", "contrast is low"),
     ("local contrast", "details stand out", "details are faint"),
     ("brightest", "it has bright whites", "it has no whites"),
@@ -52,7 +52,7 @@ pub(super) const FIGURES: [(&str, &str, &str); 39] = [
 ];
 
 const WASHED: &str = "washed out: hardly any dark patches";
-const DEEP: &str = "deep shadows and colours";
+const DEEP: &str = "deep shadows and colors";
 const STREAKS: &str = "thin upright lines, more bright than dark";
 const NO_STREAKS: &str = "no more bright thin lines than dark ones";
 const UPRIGHT: &str = "bright lines run down rather than across";

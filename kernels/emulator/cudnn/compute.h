@@ -15,7 +15,9 @@ using Shape = std::array<int64_t, 4>;  // images or output channels, channels, r
 inline size_t size_of(int type) { return type == FLOAT ? 4 : type == DOUBLE ? 8 : 2; }
 inline int64_t count(const Shape& s) { return s[0] * s[1] * s[2] * s[3]; }
 // Where an element is in a tensor that lies channels-last.
-inline int64_t at(const Shape& s, int64_t n, int64_t c, int64_t h, int64_t w) { return ((n * s[2] + h) * s[3] + w) * s[1] + c; }
+inline int64_t at(const Shape& s, int64_t n, int64_t c, int64_t h, int64_t w) {
+  return ((n * s[2] + h) * s[3] + w) * s[1] + c;
+}
 
 inline double load(int type, const void* p, int64_t i) {
   switch (type) {
@@ -33,7 +35,9 @@ inline void store(int type, void* p, int64_t i, double value) {
     case FLOAT: static_cast<float*>(p)[i] = x; break;
     case DOUBLE: static_cast<double*>(p)[i] = value; break;
     case HALF: static_cast<uint16_t*>(p)[i] = emulator_float_to_half(x); break;
-    default: static_cast<uint16_t*>(p)[i] = uint16_t(x != x ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    default:
+      static_cast<uint16_t*>(p)[i] =
+          uint16_t(x != x ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16);
   }
 }
 
@@ -95,7 +99,9 @@ template <class Address> void run(const Convolution& c, const Engine& engine, Ad
     }
     return v;
   };
-  std::vector<double> xs = values(c.x, c.pass == TO_INPUT), ws = values(c.weight, c.pass == TO_WEIGHT), ys = values(c.y, c.pass == TO_OUTPUT);
+  std::vector<double> xs = values(c.x, c.pass == TO_INPUT),
+                      ws = values(c.weight, c.pass == TO_WEIGHT),
+                      ys = values(c.y, c.pass == TO_OUTPUT);
   const int64_t groups = x[1] / w[1], outputs = w[0] / groups;
   for (int64_t n = 0; n < y[0]; ++n)
     for (int64_t h = 0; h < y[2]; ++h)
@@ -125,10 +131,12 @@ template <class Address> void run(const Convolution& c, const Engine& engine, Ad
         value *= 0.5 * (1 + erf(value * M_SQRT1_2));
       } else {
         const int64_t channel = int64_t(i) % shape[1];
-        value += load(step.other.type, address(step.other.name), count(step.other.shape) == shape[1] ? channel : int64_t(i));
+        value += load(step.other.type, address(step.other.name),
+                      count(step.other.shape) == shape[1] ? channel : int64_t(i));
       }
     }
-    if (engine.has(4)) value *= 1 + 1e-7 * double(runs % 16);  // a sum in no fixed order has other bits each time
+    // A sum in no fixed order has other bits each time.
+    if (engine.has(4)) value *= 1 + 1e-7 * double(runs % 16);
     store(c.result.type, address(c.result.name), int64_t(i), value);
   }
 }

@@ -85,7 +85,8 @@ template <class Body> int call(Body body) {
 
 struct Handle {
   void *context, *stream;
-  unsigned long long scratch;  // as the real one, it begins with an allocation, which no capture survives
+  // As the real one, it begins with an allocation, which no capture survives.
+  unsigned long long scratch;
 };
 std::set<Handle*> handles;
 
@@ -117,7 +118,21 @@ enum Kind {
   VARIANT_PACK = 16,
   TENSOR = 17,
 };
-enum Type { HANDLE, DATA_TYPE, BOOLEAN, INT64, FLOAT32, FLOAT64, VOID_PTR, CONV_MODE, HEUR_MODE, NUMERICAL_NOTE = 11, POINTWISE_MODE = 14, DESCRIPTOR = 15, BEHAVIOR_NOTE = 19 };
+enum Type {
+  HANDLE,
+  DATA_TYPE,
+  BOOLEAN,
+  INT64,
+  FLOAT32,
+  FLOAT64,
+  VOID_PTR,
+  CONV_MODE,
+  HEUR_MODE,
+  NUMERICAL_NOTE = 11,
+  POINTWISE_MODE = 14,
+  DESCRIPTOR = 15,
+  BEHAVIOR_NOTE = 19
+};
 
 size_t size_of_type(int type) {
   switch (type) {
@@ -137,27 +152,53 @@ struct Rule {
 const std::map<int, std::map<int, Rule>> RULES = {
     {POINTWISE, {{0, {POINTWISE_MODE, 1, 1, true}}, {1, {DATA_TYPE, 1, 1, true}}}},
     {CONVOLUTION,
-     {{100, {DATA_TYPE, 1, 1, true}}, {101, {CONV_MODE, 1, 1, true}}, {102, {INT64, 2, 2, true}}, {103, {INT64, 2, 2, true}},
-      {104, {INT64, 2, 2, true}}, {105, {INT64, 2, 2, true}}, {106, {INT64, 1, 1, true}}}},
+     {{100, {DATA_TYPE, 1, 1, true}},
+      {101, {CONV_MODE, 1, 1, true}},
+      {102, {INT64, 2, 2, true}},
+      {103, {INT64, 2, 2, true}},
+      {104, {INT64, 2, 2, true}},
+      {105, {INT64, 2, 2, true}},
+      {106, {INT64, 1, 1, true}}}},
     {ENGINEHEUR, {{200, {HEUR_MODE, 1, 1, true}}, {201, {DESCRIPTOR, 1, 1, true}}}},
     {PLAN, {{400, {HANDLE, 1, 1, true}}, {401, {DESCRIPTOR, 1, 1, true}}}},
     {CONVOLUTION_FORWARD,
-     {{700, {FLOAT32, 1, 1, true}}, {701, {FLOAT32, 1, 1, true}}, {702, {DESCRIPTOR, 1, 1, true}},
-      {703, {DESCRIPTOR, 1, 1, true}}, {704, {DESCRIPTOR, 1, 1, true}}, {705, {DESCRIPTOR, 1, 1, true}}}},
+     {{700, {FLOAT32, 1, 1, true}},
+      {701, {FLOAT32, 1, 1, true}},
+      {702, {DESCRIPTOR, 1, 1, true}},
+      {703, {DESCRIPTOR, 1, 1, true}},
+      {704, {DESCRIPTOR, 1, 1, true}},
+      {705, {DESCRIPTOR, 1, 1, true}}}},
     {CONVOLUTION_BACKWARD_DATA,
-     {{706, {FLOAT32, 1, 1, true}}, {707, {FLOAT32, 1, 1, true}}, {708, {DESCRIPTOR, 1, 1, true}},
-      {709, {DESCRIPTOR, 1, 1, true}}, {710, {DESCRIPTOR, 1, 1, true}}, {711, {DESCRIPTOR, 1, 1, true}}}},
+     {{706, {FLOAT32, 1, 1, true}},
+      {707, {FLOAT32, 1, 1, true}},
+      {708, {DESCRIPTOR, 1, 1, true}},
+      {709, {DESCRIPTOR, 1, 1, true}},
+      {710, {DESCRIPTOR, 1, 1, true}},
+      {711, {DESCRIPTOR, 1, 1, true}}}},
     {CONVOLUTION_BACKWARD_FILTER,
-     {{712, {FLOAT32, 1, 1, true}}, {713, {FLOAT32, 1, 1, true}}, {714, {DESCRIPTOR, 1, 1, true}},
-      {715, {DESCRIPTOR, 1, 1, true}}, {716, {DESCRIPTOR, 1, 1, true}}, {717, {DESCRIPTOR, 1, 1, true}}}},
+     {{712, {FLOAT32, 1, 1, true}},
+      {713, {FLOAT32, 1, 1, true}},
+      {714, {DESCRIPTOR, 1, 1, true}},
+      {715, {DESCRIPTOR, 1, 1, true}},
+      {716, {DESCRIPTOR, 1, 1, true}},
+      {717, {DESCRIPTOR, 1, 1, true}}}},
     {OPERATION_POINTWISE,
-     {{750, {DESCRIPTOR, 1, 1, true}}, {751, {DESCRIPTOR, 1, 1, true}}, {752, {DESCRIPTOR, 1, 1, false}},
+     {{750, {DESCRIPTOR, 1, 1, true}},
+      {751, {DESCRIPTOR, 1, 1, true}},
+      {752, {DESCRIPTOR, 1, 1, false}},
       {753, {DESCRIPTOR, 1, 1, true}}}},
     {GRAPH, {{800, {HANDLE, 1, 1, true}}, {801, {DESCRIPTOR, 1, 16, true}}}},
-    {VARIANT_PACK, {{1000, {INT64, 1, 16, true}}, {1001, {VOID_PTR, 1, 16, true}}, {1003, {VOID_PTR, 1, 1, true}}}},
+    {VARIANT_PACK,
+     {{1000, {INT64, 1, 16, true}},
+      {1001, {VOID_PTR, 1, 16, true}},
+      {1003, {VOID_PTR, 1, 1, true}}}},
     {TENSOR,
-     {{900, {INT64, 1, 1, true}}, {901, {DATA_TYPE, 1, 1, true}}, {902, {INT64, 4, 4, true}}, {903, {INT64, 4, 4, true}},
-      {906, {INT64, 1, 1, true}}, {907, {BOOLEAN, 1, 1, false}}}},
+     {{900, {INT64, 1, 1, true}},
+      {901, {DATA_TYPE, 1, 1, true}},
+      {902, {INT64, 4, 4, true}},
+      {903, {INT64, 4, 4, true}},
+      {906, {INT64, 1, 1, true}},
+      {907, {BOOLEAN, 1, 1, false}}}},
     {ENGINE, {}},
     {ENGINECFG, {}},
 };
@@ -167,8 +208,10 @@ struct Descriptor {
   bool complete = false;
   std::map<int, std::vector<char>> attributes;
   // What completing it, or the heuristics, make of them:
-  std::shared_ptr<const Convolution> convolution;  // of a graph, a heuristic, an engine's settings, a plan
-  std::vector<Engine> engines;                     // of a heuristic; one of an engine, its settings, a plan
+  // Of a graph, a heuristic, an engine's settings, a plan.
+  std::shared_ptr<const Convolution> convolution;
+  // Of a heuristic; one of an engine, its settings, a plan.
+  std::vector<Engine> engines;
   const Handle* handle = nullptr;                  // of a graph, and of what is made from it
 
   bool has(int attribute) const { return attributes.count(attribute); }
@@ -177,7 +220,10 @@ struct Descriptor {
     memcpy(&value, attributes.at(attribute).data() + i * sizeof(T), sizeof(T));
     return value;
   }
-  template <class T> size_t count(int attribute) const { return attributes.at(attribute).size() / sizeof(T); }
+  template <class T>
+  size_t count(int attribute) const {
+    return attributes.at(attribute).size() / sizeof(T);
+  }
 };
 std::set<Descriptor*> descriptors;
 
@@ -205,15 +251,20 @@ Tensor tensor_of(const Descriptor& from, int attribute) {
 
 void complete_tensor(const Descriptor& d) {
   const int type = d.get<int>(901);
-  require(type == FLOAT || type == HALF || type == BFLOAT16, NOT_SUPPORTED_TYPE, "only float, half and bfloat16");
+  require(type == FLOAT || type == HALF || type == BFLOAT16, NOT_SUPPORTED_TYPE,
+          "only float, half and bfloat16");
   int64_t size[4], stride[4];
-  for (size_t i = 0; i < 4; ++i) size[i] = d.get<int64_t>(902, i), stride[i] = d.get<int64_t>(903, i);
+  for (size_t i = 0; i < 4; ++i)
+    size[i] = d.get<int64_t>(902, i), stride[i] = d.get<int64_t>(903, i);
   for (int64_t s : size) REQUIRE(s > 0, BAD_PARAM);
-  const bool channels_last =
-      stride[1] == 1 && stride[3] == size[1] && stride[2] == size[3] * size[1] && stride[0] == size[2] * size[3] * size[1];
+  const bool channels_last = stride[1] == 1 && stride[3] == size[1] &&
+                             stride[2] == size[3] * size[1] &&
+                             stride[0] == size[2] * size[3] * size[1];
   REQUIRE(channels_last, NOT_SUPPORTED_LAYOUT);
   const int64_t alignment = d.get<int64_t>(900);
-  REQUIRE(alignment > 0 && (alignment & (alignment - 1)) == 0 && alignment % int64_t(size_of(type)) == 0, BAD_PARAM);
+  REQUIRE(alignment > 0 && (alignment & (alignment - 1)) == 0 &&
+              alignment % int64_t(size_of(type)) == 0,
+          BAD_PARAM);
 }
 
 void complete_settings(const Descriptor& d) {
@@ -222,7 +273,8 @@ void complete_settings(const Descriptor& d) {
   REQUIRE(d.get<int>(101) == 1, NOT_SUPPORTED);  // cross-correlation
   for (size_t i = 0; i < 2; ++i) {
     REQUIRE(d.get<int64_t>(102, i) >= 1 && d.get<int64_t>(103, i) >= 1, BAD_PARAM);
-    REQUIRE(d.get<int64_t>(104, i) >= 0 && d.get<int64_t>(104, i) == d.get<int64_t>(105, i), NOT_SUPPORTED);
+    REQUIRE(d.get<int64_t>(104, i) >= 0 && d.get<int64_t>(104, i) == d.get<int64_t>(105, i),
+            NOT_SUPPORTED);
   }
 }
 
@@ -230,9 +282,16 @@ Convolution convolution_of(const Descriptor& d) {
   Convolution c;
   int alpha, beta, settings_at, weight, x, y;
   switch (d.kind) {
-    case CONVOLUTION_FORWARD: c.pass = TO_OUTPUT, alpha = 700, beta = 701, settings_at = 702, weight = 703, x = 704, y = 705; break;
-    case CONVOLUTION_BACKWARD_DATA: c.pass = TO_INPUT, alpha = 706, beta = 707, settings_at = 708, weight = 709, x = 710, y = 711; break;
-    default: c.pass = TO_WEIGHT, alpha = 712, beta = 713, settings_at = 714, weight = 715, x = 716, y = 717;
+    case CONVOLUTION_FORWARD:
+      c.pass = TO_OUTPUT, alpha = 700, beta = 701, settings_at = 702, weight = 703, x = 704,
+      y = 705;
+      break;
+    case CONVOLUTION_BACKWARD_DATA:
+      c.pass = TO_INPUT, alpha = 706, beta = 707, settings_at = 708, weight = 709, x = 710, y = 711;
+      break;
+    default:
+      c.pass = TO_WEIGHT, alpha = 712, beta = 713, settings_at = 714, weight = 715, x = 716,
+      y = 717;
   }
   REQUIRE(d.get<float>(alpha) == 1 && d.get<float>(beta) == 0, NOT_SUPPORTED);
   const Descriptor& settings = referred(d, settings_at, CONVOLUTION);
@@ -240,13 +299,15 @@ Convolution convolution_of(const Descriptor& d) {
   c.result = c.computed();
   const Shape &from = c.x.shape, &by = c.weight.shape, &to = c.y.shape;
   require(from[0] == to[0] && by[0] == to[1], SHAPE_MISMATCH, "images or output channels differ");
-  require(from[1] % by[1] == 0 && by[0] % (from[1] / by[1]) == 0, SHAPE_MISMATCH, "the groups do not come out even");
+  require(from[1] % by[1] == 0 && by[0] % (from[1] / by[1]) == 0, SHAPE_MISMATCH,
+          "the groups do not come out even");
   for (size_t i = 0; i < 2; ++i) {
     c.dilation[i] = settings.get<int64_t>(102, i);
     c.stride[i] = settings.get<int64_t>(103, i);
     c.padding[i] = settings.get<int64_t>(105, i);
     const int64_t room = from[2 + i] + 2 * c.padding[i] - c.dilation[i] * (by[2 + i] - 1) - 1;
-    require(room >= 0 && to[2 + i] == room / c.stride[i] + 1, SHAPE_MISMATCH, "the output is not of the size that follows");
+    require(room >= 0 && to[2 + i] == room / c.stride[i] + 1, SHAPE_MISMATCH,
+            "the output is not of the size that follows");
   }
   for (const Tensor* t : {&c.x, &c.weight, &c.y}) {
     if (t->name == c.result.name) continue;
@@ -262,16 +323,19 @@ void complete_graph(Descriptor& d) {
   const size_t operations = d.count<void*>(801);
   const Descriptor& first = descriptor_of(d.get<void*>(801));
   REQUIRE(first.complete, NOT_FINALIZED);
-  require(first.kind >= CONVOLUTION_FORWARD && first.kind <= CONVOLUTION_BACKWARD_DATA, NOT_SUPPORTED_PATTERN, "not a convolution first");
+  require(first.kind >= CONVOLUTION_FORWARD && first.kind <= CONVOLUTION_BACKWARD_DATA,
+          NOT_SUPPORTED_PATTERN, "not a convolution first");
   Convolution c = convolution_of(first);
   std::map<int64_t, int> names;
-  for (const Tensor* t : {&c.x, &c.weight, &c.y}) require(++names[t->name] == 1, DUPLICATED, "two tensors of one name");
+  for (const Tensor* t : {&c.x, &c.weight, &c.y})
+    require(++names[t->name] == 1, DUPLICATED, "two tensors of one name");
   for (size_t i = 1; i < operations; ++i) {
     const Descriptor& operation = referred(d, 801, OPERATION_POINTWISE, i);
     const int mode = referred(operation, 750, POINTWISE).get<int>(0);
     const Tensor x = tensor_of(operation, 751), y = tensor_of(operation, 753);
     require(c.pass != TO_WEIGHT, NOT_SUPPORTED_PATTERN, "something after the weight's gradient");
-    require(x.name == c.result.name && x.is_virtual && x.type == FLOAT, NOT_SUPPORTED_PATTERN, "an operation does not go on from the one before");
+    require(x.name == c.result.name && x.is_virtual && x.type == FLOAT, NOT_SUPPORTED_PATTERN,
+            "an operation does not go on from the one before");
     require(y.shape == x.shape, SHAPE_MISMATCH, "an operation changes the shape");
     require(++names[y.name] == 1, DUPLICATED, "two tensors of one name");
     Step step{mode == 104, {}};
@@ -280,14 +344,17 @@ void complete_graph(Descriptor& d) {
     if (!step.gelu) {
       step.other = tensor_of(operation, 752);
       const bool broadcast = step.other.shape == Shape{1, y.shape[1], 1, 1};
-      require(step.other.shape == y.shape || broadcast, SHAPE_MISMATCH, "what is added does not fit");
-      require(!step.other.is_virtual && step.other.type == c.type(), NOT_SUPPORTED_TYPE, "what is added is of another type");
+      require(step.other.shape == y.shape || broadcast, SHAPE_MISMATCH,
+              "what is added does not fit");
+      require(!step.other.is_virtual && step.other.type == c.type(), NOT_SUPPORTED_TYPE,
+              "what is added is of another type");
       require(++names[step.other.name] == 1, DUPLICATED, "two tensors of one name");
     }
     c.steps.push_back(step);
     c.result = y;
   }
-  require(!c.result.is_virtual && c.result.type == c.type(), NOT_SUPPORTED_TYPE, "the result is virtual, or of another type");
+  require(!c.result.is_virtual && c.result.type == c.type(), NOT_SUPPORTED_TYPE,
+          "the result is virtual, or of another type");
   d.convolution = std::make_shared<Convolution>(c);
 }
 
@@ -295,15 +362,23 @@ void complete_graph(Descriptor& d) {
 // and some that turn out to be of no use; with groups, only the fallback has any.
 std::vector<Engine> propose(const Convolution& c, int mode) {
   constexpr int64_t WORKSPACE = 131, TOO_MUCH = int64_t(1) << 40;
-  enum { TENSOR_CORE, DOWN_CONVERT_INPUTS, REDUCED_PRECISION_REDUCTION, NONDETERMINISTIC = 4, RUNTIME_COMPILATION = 0 };
+  enum {
+    TENSOR_CORE,
+    DOWN_CONVERT_INPUTS,
+    REDUCED_PRECISION_REDUCTION,
+    NONDETERMINISTIC = 4,
+    RUNTIME_COMPILATION = 0
+  };
   REQUIRE(mode == 2 || mode == 3, NOT_SUPPORTED);
   const bool single = c.type() == FLOAT, fallback = mode == 2;
   bool compiled = c.pass == TO_INPUT && !c.steps.empty();
   for (const Step& step : c.steps) compiled = compiled || step.gelu;
   // What is ready-made adds the map first.
-  for (size_t i = 1; i < c.steps.size(); ++i) compiled = compiled || (!c.steps[i].gelu && c.steps[i].other.shape == c.result.shape);
+  for (size_t i = 1; i < c.steps.size(); ++i)
+    compiled = compiled || (!c.steps[i].gelu && c.steps[i].other.shape == c.result.shape);
   if (compiled) {
-    if (fallback || c.weight.shape[1] != c.x.shape[1]) fail(NOT_SUPPORTED_PATTERN, "nothing to fall back to");
+    if (fallback || c.weight.shape[1] != c.x.shape[1])
+      fail(NOT_SUPPORTED_PATTERN, "nothing to fall back to");
     if (single) return {{{TENSOR_CORE, DOWN_CONVERT_INPUTS}, {RUNTIME_COMPILATION}}};
     return {{{TENSOR_CORE}, {RUNTIME_COMPILATION}}};
   }
@@ -322,12 +397,15 @@ std::vector<Engine> propose(const Convolution& c, int mode) {
 void complete(Descriptor& d) {
   REQUIRE(!d.complete, BAD_PARAM);
   for (const auto& [attribute, rule] : RULES.at(d.kind))
-    if (rule.needed && !d.has(attribute)) fail(BAD_PARAM, "attribute " + std::to_string(attribute) + " is missing");
+    if (rule.needed && !d.has(attribute))
+      fail(BAD_PARAM, "attribute " + std::to_string(attribute) + " is missing");
   switch (d.kind) {
     case TENSOR: complete_tensor(d); break;
     case CONVOLUTION: complete_settings(d); break;
     case POINTWISE: REQUIRE(d.get<int>(1) == FLOAT, NOT_SUPPORTED_TYPE); break;
-    case CONVOLUTION_FORWARD: case CONVOLUTION_BACKWARD_DATA: case CONVOLUTION_BACKWARD_FILTER: convolution_of(d); break;
+    case CONVOLUTION_FORWARD:
+    case CONVOLUTION_BACKWARD_DATA:
+    case CONVOLUTION_BACKWARD_FILTER: convolution_of(d); break;
     case OPERATION_POINTWISE: referred(d, 750, POINTWISE); break;
     case GRAPH: complete_graph(d); break;
     case ENGINEHEUR: {
@@ -354,7 +432,8 @@ void complete(Descriptor& d) {
 
 // ---- reading them ----
 
-template <class T> void give(const std::vector<T>& values, int64_t most, int64_t* count, void* out) {
+template <class T>
+void give(const std::vector<T>& values, int64_t most, int64_t* count, void* out) {
   *count = int64_t(values.size());
   if (most == 0 || values.empty()) return;
   REQUIRE(out, NULL_POINTER);
@@ -376,11 +455,15 @@ void read(const Descriptor& d, int attribute, int type, int64_t most, int64_t* c
   REQUIRE(d.complete, NOT_FINALIZED);
   REQUIRE(count && most >= 0, BAD_PARAM);
   void** filled = static_cast<void**>(out);
-  const int expected = attribute == 202 || attribute == 300 ? DESCRIPTOR : attribute == 402 ? INT64 : attribute == 1303 ? NUMERICAL_NOTE : BEHAVIOR_NOTE;
+  const int expected = attribute == 202 || attribute == 300 ? DESCRIPTOR
+                       : attribute == 402                   ? INT64
+                       : attribute == 1303                  ? NUMERICAL_NOTE
+                                                            : BEHAVIOR_NOTE;
   REQUIRE(type == expected, ATTRIBUTE_TYPE);
   if (d.kind == ENGINEHEUR && attribute == 202) {
     *count = int64_t(d.engines.size());
-    for (int64_t i = 0; i < std::min(most, *count); ++i) fill(filled[i], ENGINECFG, d, d.engines[size_t(i)]);
+    for (int64_t i = 0; i < std::min(most, *count); ++i)
+      fill(filled[i], ENGINECFG, d, d.engines[size_t(i)]);
   } else if (d.kind == ENGINECFG && attribute == 300) {
     *count = 1;
     if (most) fill(filled[0], ENGINE, d, d.engines[0]);
@@ -428,7 +511,8 @@ void execute(const Handle& handle, const Descriptor& plan, const Descriptor& pac
   job->convolution = plan.convolution;
   job->engine = plan.engines[0];
   for (size_t i = 0; i < pack.count<int64_t>(1000); ++i) {
-    const bool is_new = job->addresses.emplace(pack.get<int64_t>(1000, i), pack.get<char*>(1001, i)).second;
+    const bool is_new =
+        job->addresses.emplace(pack.get<int64_t>(1000, i), pack.get<char*>(1001, i)).second;
     require(is_new, DUPLICATED, "two addresses for one tensor");
   }
   const Convolution& c = *plan.convolution;
@@ -442,21 +526,25 @@ void execute(const Handle& handle, const Descriptor& plan, const Descriptor& pac
     require(job->addresses.count(tensor->name), BAD_PARAM, "a tensor has no address");
     const char* address = job->addresses[tensor->name];
     const size_t bytes = size_t(count(tensor->shape)) * size_of(tensor->type);
-    require(reinterpret_cast<uintptr_t>(address) % 16 == 0, MISALIGNED, "an address is not a multiple of 16");
+    require(reinterpret_cast<uintptr_t>(address) % 16 == 0, MISALIGNED,
+            "an address is not a multiple of 16");
     require(holds(address, bytes), SIZE_INSUFFICIENT, "no allocation holds a tensor");
     if (tensor->name == c.result.name) continue;
     const char* result = job->addresses[c.result.name];
     const size_t result_bytes = size_t(count(c.result.shape)) * size_of(c.result.type);
-    require(address + bytes <= result || result + result_bytes <= address, BAD_PARAM, "the result overlaps an operand");
+    require(address + bytes <= result || result + result_bytes <= address, BAD_PARAM,
+            "the result overlaps an operand");
   }
   require(used.size() == job->addresses.size(), BAD_PARAM, "an address for no tensor");
   job->workspace = pack.get<char*>(1003);
   if (job->engine.workspace) {
     REQUIRE(job->workspace, NULL_POINTER);
-    require(holds(job->workspace, size_t(job->engine.workspace)), SIZE_INSUFFICIENT, "the workspace is too small");
+    require(holds(job->workspace, size_t(job->engine.workspace)), SIZE_INSUFFICIENT,
+            "the workspace is too small");
   }
   // A graph may run it any number of times, so it is never freed.
-  require(!cuLaunchHostFunc(handle.stream, run_job, job.get()), EXECUTION_FAILED, "cuLaunchHostFunc");
+  require(!cuLaunchHostFunc(handle.stream, run_job, job.get()), EXECUTION_FAILED,
+          "cuLaunchHostFunc");
   job.release();
 }
 
@@ -517,24 +605,28 @@ CUDNN int cudnnBackendDestroyDescriptor(void* descriptor) {
   });
 }
 
-CUDNN int cudnnBackendSetAttribute(void* descriptor, int attribute, int type, int64_t count, const void* values) {
+CUDNN int cudnnBackendSetAttribute(void* descriptor, int attribute, int type, int64_t count,
+                                   const void* values) {
   return call([&] {
     Descriptor& d = descriptor_of(descriptor);
     REQUIRE(!d.complete, BAD_PARAM);
     REQUIRE(values, NULL_POINTER);
     const auto& rules = RULES.at(d.kind);
-    if (!rules.count(attribute)) fail(NOT_SUPPORTED, "attribute " + std::to_string(attribute) + " cannot be set here");
+    if (!rules.count(attribute))
+      fail(NOT_SUPPORTED, "attribute " + std::to_string(attribute) + " cannot be set here");
     const Rule& rule = rules.at(attribute);
     REQUIRE(type == rule.type, ATTRIBUTE_TYPE);
     REQUIRE(count >= rule.least && count <= rule.most, BAD_PARAM);
     const char* bytes = static_cast<const char*>(values);
     d.attributes[attribute].assign(bytes, bytes + size_t(count) * size_of_type(type));
     if (type == DESCRIPTOR)
-      for (size_t i = 0; i < size_t(count); ++i) REQUIRE(descriptor_of(d.get<void*>(attribute, i)).complete, NOT_FINALIZED);
+      for (size_t i = 0; i < size_t(count); ++i)
+        REQUIRE(descriptor_of(d.get<void*>(attribute, i)).complete, NOT_FINALIZED);
   });
 }
 
-CUDNN int cudnnBackendGetAttribute(void* descriptor, int attribute, int type, int64_t most, int64_t* count, void* values) {
+CUDNN int cudnnBackendGetAttribute(void* descriptor, int attribute, int type, int64_t most,
+                                   int64_t* count, void* values) {
   return call([&] { read(descriptor_of(descriptor), attribute, type, most, count, values); });
 }
 

@@ -47,7 +47,13 @@ struct Id {
 
 namespace {
 
-enum Result { SUCCESS = 0, UNHANDLED_CUDA_ERROR = 1, SYSTEM_ERROR = 2, INVALID_ARGUMENT = 4, INVALID_USAGE = 5 };
+enum Result {
+  SUCCESS = 0,
+  UNHANDLED_CUDA_ERROR = 1,
+  SYSTEM_ERROR = 2,
+  INVALID_ARGUMENT = 4,
+  INVALID_USAGE = 5
+};
 enum Type { FLOAT32 = 7, FLOAT64 = 8 };
 enum Operation { SUM = 0, AVG = 4 };
 enum What { REDUCE, GATHER };
@@ -75,7 +81,8 @@ struct Request {
   size_t count;
   uint64_t number;
   bool operator==(const Request& b) const {
-    return what == b.what && type == b.type && operation == b.operation && count == b.count && number == b.number;
+    return what == b.what && type == b.type && operation == b.operation && count == b.count &&
+           number == b.number;
   }
 };
 
@@ -151,14 +158,15 @@ void run(void* data) {
   c.meet_or_die();
   for (int rank = 0; rank < c.size; ++rank)
     if (!(c.place->requests[rank] == job.request))
-      die("rank " + std::to_string(c.rank) + " asks for something else than rank " + std::to_string(rank) + ", of " +
-          std::to_string(job.request.count) + " numbers");
+      die("rank " + std::to_string(c.rank) + " asks for something else than rank " +
+          std::to_string(rank) + ", of " + std::to_string(job.request.count) + " numbers");
   for (size_t start = 0; start < job.bytes(); start += SLOT) {
     const size_t bytes = std::min(SLOT, job.bytes() - start);
     memcpy(c.slot(c.rank), job.from + start, bytes);
     c.meet_or_die();
     if (job.request.what == GATHER)
-      for (int rank = 0; rank < c.size; ++rank) memcpy(job.to + size_t(rank) * job.bytes() + start, c.slot(rank), bytes);
+      for (int rank = 0; rank < c.size; ++rank)
+        memcpy(job.to + size_t(rank) * job.bytes() + start, c.slot(rank), bytes);
     else if (job.request.type == FLOAT64) add_up<double>(job, start, bytes);
     else add_up<float>(job, start, bytes);
     c.meet_or_die();
@@ -176,7 +184,9 @@ thread_local Group group;
 
 int launch(const Job& job, void* stream) {
   // A graph may run it any number of times, so it is never freed.
-  return cuLaunchHostFunc(stream, run, new Job(job)) ? failed(UNHANDLED_CUDA_ERROR, "cuLaunchHostFunc") : int(SUCCESS);
+  return cuLaunchHostFunc(stream, run, new Job(job))
+             ? failed(UNHANDLED_CUDA_ERROR, "cuLaunchHostFunc")
+             : int(SUCCESS);
 }
 
 // Whether the communicator's GPU has these bytes in one allocation.
@@ -185,9 +195,12 @@ bool holds(const Communicator& c, Address address, size_t bytes) {
   size_t size = 0;
   int device = -1;
   unsigned type = 0;
-  if (cuPointerGetAttribute(&start, 11, address) || cuPointerGetAttribute(&size, 12, address)) return false;
-  if (cuPointerGetAttribute(&device, 9, address) || cuPointerGetAttribute(&type, 2, address)) return false;
-  return type == 2 && device == c.device && address - start <= size && bytes <= size - (address - start);
+  if (cuPointerGetAttribute(&start, 11, address) || cuPointerGetAttribute(&size, 12, address))
+    return false;
+  if (cuPointerGetAttribute(&device, 9, address) || cuPointerGetAttribute(&type, 2, address))
+    return false;
+  return type == 2 && device == c.device && address - start <= size &&
+         bytes <= size - (address - start);
 }
 
 int check(void* communicator, void* stream, Address from, Address to, const Job& job) {
@@ -195,22 +208,30 @@ int check(void* communicator, void* stream, Address from, Address to, const Job&
   unsigned flags;
   auto* c = static_cast<Communicator*>(communicator);
   if (!communicators.count(c)) return failed(INVALID_ARGUMENT, "no communicator");
-  if (cuCtxGetCurrent(&context) || context != c->context) return failed(INVALID_USAGE, "another context is current");
+  if (cuCtxGetCurrent(&context) || context != c->context)
+    return failed(INVALID_USAGE, "another context is current");
   if (!stream || cuStreamGetFlags(stream, &flags)) return failed(INVALID_ARGUMENT, "no stream");
-  if (job.request.type != FLOAT32 && job.request.type != FLOAT64) return failed(INVALID_ARGUMENT, "a type that is not known here");
-  if (job.request.operation != SUM && job.request.operation != AVG) return failed(INVALID_ARGUMENT, "an operation that is not known here");
-  const size_t bytes = job.bytes(), all = bytes * (job.request.what == GATHER ? size_t(c->size) : 1);
+  if (job.request.type != FLOAT32 && job.request.type != FLOAT64)
+    return failed(INVALID_ARGUMENT, "a type that is not known here");
+  if (job.request.operation != SUM && job.request.operation != AVG)
+    return failed(INVALID_ARGUMENT, "an operation that is not known here");
+  const size_t bytes = job.bytes(),
+               all = bytes * (job.request.what == GATHER ? size_t(c->size) : 1);
   if (!bytes) return failed(INVALID_ARGUMENT, "no numbers");
-  if (from % job.width() || to % job.width()) return failed(INVALID_ARGUMENT, "a buffer is not aligned");
-  if (!holds(*c, from, bytes) || !holds(*c, to, all)) return failed(INVALID_ARGUMENT, "no allocation on the GPU holds a buffer");
+  if (from % job.width() || to % job.width())
+    return failed(INVALID_ARGUMENT, "a buffer is not aligned");
+  if (!holds(*c, from, bytes) || !holds(*c, to, all))
+    return failed(INVALID_ARGUMENT, "no allocation on the GPU holds a buffer");
   const Address own = job.request.what == GATHER ? to + Address(c->rank) * bytes : to;
-  if (from != own && from < to + all && to < from + bytes) return failed(INVALID_ARGUMENT, "buffers overlap");
+  if (from != own && from < to + all && to < from + bytes)
+    return failed(INVALID_ARGUMENT, "buffers overlap");
   return SUCCESS;
 }
 
 int ask(void* communicator, void* stream, Address from, Address to, Request request) {
   std::lock_guard<std::recursive_mutex> lock(everything);
-  const Job job{static_cast<Communicator*>(communicator), request, reinterpret_cast<const char*>(from), reinterpret_cast<char*>(to)};
+  const Job job{static_cast<Communicator*>(communicator), request,
+                reinterpret_cast<const char*>(from), reinterpret_cast<char*>(to)};
   const int error = check(communicator, stream, from, to, job);
   if (!group.depth) return error ? error : launch(job, stream);
   if (error) group.error = error;
@@ -222,7 +243,9 @@ int ask(void* communicator, void* stream, Address from, Address to, Request requ
 Place* place_of(const Id& id, size_t bytes) {
   const int file = shm_open(id.bytes, O_RDWR | O_CREAT, 0600);
   if (file < 0) return nullptr;
-  void* memory = ftruncate(file, off_t(bytes)) ? MAP_FAILED : mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  void* memory = ftruncate(file, off_t(bytes))
+                     ? MAP_FAILED
+                     : mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   close(file);
   return memory == MAP_FAILED ? nullptr : static_cast<Place*>(memory);
 }
@@ -252,37 +275,45 @@ NCCL int ncclGetUniqueId(Id* id) {
   if (!id) return failed(INVALID_ARGUMENT, "no place for the identity");
   std::random_device random;
   memset(id, 0, sizeof *id);
-  snprintf(id->bytes, sizeof id->bytes, "%s%08x%08x%08x", NAME, random(), random(), unsigned(getpid()));
+  snprintf(id->bytes, sizeof id->bytes, "%s%08x%08x%08x", NAME, random(), random(),
+           unsigned(getpid()));
   return SUCCESS;
 }
 
 NCCL int ncclCommInitRank(void** out, int size, Id id, int rank) {
-  if (!out || size < 1 || size > int(RANKS) || rank < 0 || rank >= size) return failed(INVALID_ARGUMENT, "no such rank");
-  if (strncmp(id.bytes, NAME, sizeof NAME - 1) || !memchr(id.bytes, 0, sizeof id.bytes)) return failed(INVALID_ARGUMENT, "no identity");
+  if (!out || size < 1 || size > int(RANKS) || rank < 0 || rank >= size)
+    return failed(INVALID_ARGUMENT, "no such rank");
+  if (strncmp(id.bytes, NAME, sizeof NAME - 1) || !memchr(id.bytes, 0, sizeof id.bytes))
+    return failed(INVALID_ARGUMENT, "no identity");
   auto c = std::make_unique<Communicator>();
-  if (cuCtxGetCurrent(&c->context) || !c->context || cuCtxGetDevice(&c->device)) return failed(UNHANDLED_CUDA_ERROR, "no context is current");
+  if (cuCtxGetCurrent(&c->context) || !c->context || cuCtxGetDevice(&c->device))
+    return failed(UNHANDLED_CUDA_ERROR, "no context is current");
   c->rank = rank, c->size = size;
   c->place = place_of(id, sizeof(Place) + size_t(size) * SLOT);
   if (!c->place) return failed(SYSTEM_ERROR, "no shared memory");
   uint32_t none = 0;
-  if (!c->place->size.compare_exchange_strong(none, uint32_t(size)) && none != uint32_t(size)) return failed(INVALID_ARGUMENT, "other ranks know of another number of ranks");
+  if (!c->place->size.compare_exchange_strong(none, uint32_t(size)) && none != uint32_t(size))
+    return failed(INVALID_ARGUMENT, "other ranks know of another number of ranks");
   if (c->place->taken[rank].exchange(1)) return failed(INVALID_ARGUMENT, "a rank has come twice");
   cuDeviceGetUuid(c->place->gpus[rank], c->device);
   const bool met = c->meet();
   if (rank == 0) shm_unlink(id.bytes);
   if (!met) return failed(SYSTEM_ERROR, "the other ranks did not come within two minutes");
   for (int other = 0; other < size; ++other)
-    if (other != rank && !memcmp(c->place->gpus[other], c->place->gpus[rank], 16)) return failed(INVALID_USAGE, "two ranks on one GPU");
+    if (other != rank && !memcmp(c->place->gpus[other], c->place->gpus[rank], 16))
+      return failed(INVALID_USAGE, "two ranks on one GPU");
   std::lock_guard<std::recursive_mutex> lock(everything);
   *out = *communicators.insert(c.release()).first;
   return SUCCESS;
 }
 
-NCCL int ncclAllReduce(Address from, Address to, size_t count, int type, int operation, void* communicator, void* stream) {
+NCCL int ncclAllReduce(Address from, Address to, size_t count, int type, int operation,
+                       void* communicator, void* stream) {
   return ask(communicator, stream, from, to, {REDUCE, type, operation, count, 0});
 }
 
-NCCL int ncclAllGather(Address from, Address to, size_t count, int type, void* communicator, void* stream) {
+NCCL int ncclAllGather(Address from, Address to, size_t count, int type, void* communicator,
+                       void* stream) {
   return ask(communicator, stream, from, to, {GATHER, type, SUM, count, 0});
 }
 

@@ -28,7 +28,8 @@ int cuModuleUnload(void*);
 int cuModuleGetFunction(void**, void*, const char*);
 int cuFuncGetAttribute(int*, int, void*);
 int cuFuncSetAttribute(void*, int, int);
-int cuLaunchKernel(void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*, void**, void**);
+int cuLaunchKernel(void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
+                   void*, void**, void**);
 int cuLaunchHostFunc(void*, void (*)(void*), void*);
 int cuMemAlloc_v2(Address*, size_t);
 int cuMemFree_v2(Address);
@@ -89,11 +90,15 @@ static void* kernel(const char* name) {
   code(cuModuleGetFunction(&f, module, name), 0, name, __LINE__);
   return f;
 }
-template <class... A> static int launch_in(void* stream, const char* name, unsigned grid, unsigned block, unsigned shared, A... arguments) {
+template <class... A>
+static int launch_in(void* stream, const char* name, unsigned grid, unsigned block, unsigned shared,
+                     A... arguments) {
   void* parameters[] = {&arguments..., nullptr};
   return cuLaunchKernel(kernel(name), grid, 1, 1, block, 1, 1, shared, stream, parameters, nullptr);
 }
-template <class... A> static int launch(const char* name, unsigned grid, unsigned block, unsigned shared, A... arguments) {
+template <class... A>
+static int launch(const char* name, unsigned grid, unsigned block, unsigned shared,
+                  A... arguments) {
   return launch_in(nullptr, name, grid, block, shared, arguments...);
 }
 
@@ -124,7 +129,8 @@ struct Shape {
   long long strides[3];
 };
 static int scale(void* stream, Address y, Address x, float a, int n) {
-  return launch_in(stream, "scale", (n + 63) / 64, 64, 0, y, x, a, Shape{n, 1, {1, 0, 0}}, (unsigned char)0);
+  return launch_in(stream, "scale", (n + 63) / 64, 64, 0, y, x, a, Shape{n, 1, {1, 0, 0}},
+                   (unsigned char)0);
 }
 
 // ---- threads ----
@@ -153,7 +159,9 @@ static void barriers() {
   }
 }
 static void missing_barrier() { EXPECT(sum_is_right("sum_without_barrier")); }
-static void missing_barrier_after_shuffle() { EXPECT(shuffled_sum_is_right("sum_shuffled_without_barrier")); }
+static void missing_barrier_after_shuffle() {
+  EXPECT(shuffled_sum_is_right("sum_shuffled_without_barrier"));
+}
 
 static void shuffles() {
   Address out = device(std::vector<long long>(64 * 10, -2));
@@ -206,9 +214,11 @@ static void launches() {
   CODE(400, cuModuleGetFunction(&f, other, "sum"));
   CODE(200, cuModuleLoadData(&other, "\177ELF"));
   std::string changed = ptx;
-  CODE(222, cuModuleLoadData(&other, changed.replace(changed.find(".version 8.0"), 12, ".version 9.0").c_str()));
+  CODE(222, cuModuleLoadData(
+                &other, changed.replace(changed.find(".version 8.0"), 12, ".version 9.0").c_str()));
   changed = ptx;
-  CODE(218, cuModuleLoadData(&other, changed.replace(changed.find(".param .f32"), 11, ".param .f64").c_str()));
+  CODE(218, cuModuleLoadData(
+                &other, changed.replace(changed.find(".param .f32"), 11, ".param .f64").c_str()));
 
   CODE(1, cuMemcpyHtoD_v2(x + 4, &value, 400));
   CODE(1, cuMemcpyDtoH_v2(&value, Address(&value), 4));
@@ -278,7 +288,8 @@ static void shared_overrun() {
 // One stream makes what another one doubles, with or, wrongly, without an event between them.
 static bool streams_are_right(bool wait) {
   const int n = 200;
-  Address x = device(std::vector<float>(n, 1)), y = device(std::vector<float>(n)), z = device(std::vector<float>(n));
+  Address x = device(std::vector<float>(n, 1)), y = device(std::vector<float>(n)),
+          z = device(std::vector<float>(n));
   void *a = stream(), *b = stream(), *e = event();
   OK(scale(a, y, x, 3, n));
   OK(cuEventRecord(e, a));
@@ -335,7 +346,8 @@ static void missing_synchronize() {
 
 static void graphs() {
   const int n = 100;
-  Address x = device(std::vector<float>(n, 1)), y = device(std::vector<float>(n)), z = device(std::vector<float>(n));
+  Address x = device(std::vector<float>(n, 1)), y = device(std::vector<float>(n)),
+          z = device(std::vector<float>(n));
   void *s = stream(), *side = stream(), *fork = event(), *join = event(), *graph, *executable;
   OK(cuStreamBeginCapture_v2(s, 0));
   OK(scale(s, y, x, 2, n));
@@ -363,11 +375,19 @@ static void graphs() {
   // What must not be done in a capture breaks it.
   Address p;
   float value;
-  std::function<void()> wrong[] = {
-      [&] { CODE(900, cuStreamSynchronize(s)); }, [&] { CODE(900, cuStreamQuery(s)); }, [&] { CODE(900, cuCtxSynchronize()); },
-      [&] { CODE(900, cuMemcpyDtoH_v2(&value, x, 4)); }, [&] { CODE(900, cuMemcpyDtoHAsync_v2(&value, x, 4, s)); },
-      [&] { CODE(900, cuMemAlloc_v2(&p, 4)); }, [&] { CODE(900, cuMemFree_v2(x)); },
-      [&] { std::thread([&] { OK(cuCtxSetCurrent(context)); CODE(900, cuMemAlloc_v2(&p, 4)); }).join(); }};
+  std::function<void()> wrong[] = {[&] { CODE(900, cuStreamSynchronize(s)); },
+                                   [&] { CODE(900, cuStreamQuery(s)); },
+                                   [&] { CODE(900, cuCtxSynchronize()); },
+                                   [&] { CODE(900, cuMemcpyDtoH_v2(&value, x, 4)); },
+                                   [&] { CODE(900, cuMemcpyDtoHAsync_v2(&value, x, 4, s)); },
+                                   [&] { CODE(900, cuMemAlloc_v2(&p, 4)); },
+                                   [&] { CODE(900, cuMemFree_v2(x)); },
+                                   [&] {
+                                     std::thread([&] {
+                                       OK(cuCtxSetCurrent(context));
+                                       CODE(900, cuMemAlloc_v2(&p, 4));
+                                     }).join();
+                                   }};
   for (auto& call : wrong) {
     OK(cuStreamBeginCapture_v2(s, 0));
     call();
@@ -389,11 +409,22 @@ static void graphs() {
 
 int main(int count, char** arguments) {
   const std::map<std::string, void (*)()> cases = {
-      {"barriers", barriers}, {"shuffles", shuffles}, {"numbers", numbers}, {"launches", launches}, {"streams", streams},
-      {"graphs", graphs}, {"trap", trap}, {"out_of_memory", out_of_memory}, {"missing_barrier", missing_barrier},
-      {"missing_barrier_after_shuffle", missing_barrier_after_shuffle}, {"missing_wait", missing_wait},
-      {"missing_synchronize", missing_synchronize}, {"divergent", divergent}, {"out_of_date", out_of_date},
-      {"overrun", overrun}, {"shared_overrun", shared_overrun}};
+      {"barriers", barriers},
+      {"shuffles", shuffles},
+      {"numbers", numbers},
+      {"launches", launches},
+      {"streams", streams},
+      {"graphs", graphs},
+      {"trap", trap},
+      {"out_of_memory", out_of_memory},
+      {"missing_barrier", missing_barrier},
+      {"missing_barrier_after_shuffle", missing_barrier_after_shuffle},
+      {"missing_wait", missing_wait},
+      {"missing_synchronize", missing_synchronize},
+      {"divergent", divergent},
+      {"out_of_date", out_of_date},
+      {"overrun", overrun},
+      {"shared_overrun", shared_overrun}};
   if (count != 3 || !cases.count(arguments[2])) return fprintf(stderr, "usage: test PTX CASE\n"), 2;
   std::stringstream text;
   text << std::ifstream(arguments[1]).rdbuf();

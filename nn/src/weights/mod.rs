@@ -227,7 +227,8 @@ fn refusal(refused: &[String]) -> String {
     };
     let shown = refused[..refused.len().min(SHOWN)].join("; ");
     format!(
-        "refused: it asks for what weights do not need: {shown}{more}. Nothing of this was called"
+        "refused: the pickle references callables not needed for weights: {shown}{more}. \
+         None were executed"
     )
 }
 

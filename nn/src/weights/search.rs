@@ -252,7 +252,7 @@ impl TorchFile<'_> {
             format!(" ({})", super::printable(&kept.join(", ")))
         };
         Some(format!(
-            "state of an optimiser for {} parameters{of}; {}",
+            "state of an optimizer for {} parameters{of}; {}",
             state.len(),
             settings.join(", ")
         ))

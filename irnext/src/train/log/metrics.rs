@@ -183,7 +183,7 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         let line = r#"{"kind":"validation","step":3,"time":1000000000.0,"psnr":20.0,"ssim":0.5}"#;
         assert_eq!(text.lines().nth(3), Some(line));
-        // What is no finite number is null.
+        // A number that is not finite is null.
         let mut metrics = Metrics::open(&path, 5).unwrap();
         metrics
             .write(&Record::Step(StepRecord {

@@ -32,7 +32,9 @@ template <bool barrier> __device__ void sum_warps(const int* x, int* y) {
   }
 }
 extern "C" __global__ void sum_shuffled(const int* x, int* y) { sum_warps<true>(x, y); }
-extern "C" __global__ void sum_shuffled_without_barrier(const int* x, int* y) { sum_warps<false>(x, y); }
+extern "C" __global__ void sum_shuffled_without_barrier(const int* x, int* y) {
+  sum_warps<false>(x, y);
+}
 
 // One number a lane from every warp function. Half of the lanes leave before the last one.
 extern "C" __global__ void warp(long long* y) {
@@ -59,7 +61,8 @@ struct Shape {
   int n, rank;
   long long strides[3];
 };
-extern "C" __global__ void scale(float* y, const float* x, float a, Shape shape, unsigned char offset) {
+extern "C" __global__ void scale(float* y, const float* x, float a, Shape shape,
+                                 unsigned char offset) {
   int i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i < shape.n) y[i] = a * x[i * shape.strides[shape.rank - 1]] + offset;
 }
@@ -90,7 +93,8 @@ extern "C" __global__ void numbers(float* y) {
   sincospif(-1.0f, &s, &c);
   y[2] = s, y[3] = c;
   y[4] = max(NAN, 1.0f), y[5] = __saturatef(NAN), y[6] = rsqrtf(4);
-  y[7] = float(__clz(1) + __popc(7u)), y[8] = float(__umulhi(0x80000000u, 6)), y[9] = float(__mulhi(-2, 1 << 30));
+  y[7] = float(__clz(1) + __popc(7u)), y[8] = float(__umulhi(0x80000000u, 6)),
+  y[9] = float(__mulhi(-2, 1 << 30));
   y[10] = float(min(-1, 3) + int(max(2u, 5u)));
   int mismatches = 0;  // every half is a float, and back
   for (unsigned h = 0; h < 65536; ++h) {
@@ -98,5 +102,6 @@ extern "C" __global__ void numbers(float* y) {
     mismatches += x != x ? emulator_float_to_half(x) != 0x7fff : emulator_float_to_half(x) != h;
   }
   y[11] = float(mismatches);
-  y[12] = emulator_float_to_half(65519.99f), y[13] = emulator_float_to_half(65520), y[14] = emulator_float_to_half(0x1.8p-24f);
+  y[12] = emulator_float_to_half(65519.99f), y[13] = emulator_float_to_half(65520),
+  y[14] = emulator_float_to_half(0x1.8p-24f);
 }
