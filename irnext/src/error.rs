@@ -32,12 +32,12 @@ pub enum Error {
         /// The pair.
         name: String,
         /// Why not.
-        source: crate::metrics::Error,
+        source: ScoreError,
     },
 
     /// Scores cannot be computed.
     #[error(transparent)]
-    Metrics(#[from] crate::metrics::Error),
+    Metrics(#[from] ScoreError),
 
     /// The network or its numbers: shapes, weight files.
     #[error(transparent)]
@@ -52,11 +52,12 @@ pub enum Error {
 
     /// Training came to numbers that it cannot go on from.
     #[error(
-        "the loss or its gradient was no finite number in {FAILURES} steps in a row, up to step {step}; the run is back at step {back}. \
-         A lower optimiser.learning_rate, a longer optimiser.warmup or a smaller optimiser.clip may help; `irnext doctor` looks for damaged images",
-        FAILURES = crate::train::FAILURES
+        "the loss or its gradient was no finite number in {failures} steps in a row, up to step {step}; the run is back at step {back}. \
+         A lower optimiser.learning_rate, a longer optimiser.warmup or a smaller optimiser.clip may help; `irnext doctor` looks for damaged images"
     )]
     Diverged {
+        /// How many steps in a row failed.
+        failures: u64,
         /// The last of those steps.
         step: u64,
         /// The step of the last checkpoint.
@@ -89,6 +90,55 @@ pub enum Error {
 
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why two images have no score. It does not know their files' names: the caller does.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScoreError {
+    /// The images differ in size; width and height of each.
+    #[error("an image of {}x{} pixels cannot be scored against one of {}x{}", .0.0, .0.1, .1.0, .1.1)]
+    Sizes((usize, usize), (usize, usize)),
+
+    /// The images have no pixels.
+    #[error("an image without pixels has no score")]
+    Empty,
+
+    /// The images are smaller than the window that structural similarity is computed in.
+    #[error("SSIM looks at {window}x{window} pixels at a time, and the image has {width}x{height}")]
+    SmallerThanWindow {
+        /// The window's side.
+        window: usize,
+        /// Pixels in a row of the image.
+        width: usize,
+        /// Rows of the image.
+        height: usize,
+    },
+
+    /// The images are smaller than the network of LPIPS takes.
+    #[error("LPIPS looks at {least}x{least} pixels and more, and the image has {width}x{height}")]
+    SmallerThanNetwork {
+        /// The least side.
+        least: usize,
+        /// Pixels in a row of the image.
+        width: usize,
+        /// Rows of the image.
+        height: usize,
+    },
+
+    /// No homography takes one image to the other.
+    #[error("the images cannot be aligned: {reason}")]
+    Unaligned {
+        /// What is the matter with them.
+        reason: &'static str,
+    },
+
+    /// The weights of LPIPS cannot be read.
+    #[error("the weights of LPIPS inside the program: {0}")]
+    Weights(String),
+
+    /// The engine refused a computation.
+    #[error(transparent)]
+    Engine(#[from] engine::Error),
+}
 
 impl From<engine::Error> for Error {
     fn from(error: engine::Error) -> Self {

@@ -1,7 +1,7 @@
 //! What each photograph is restored with: the weights that were asked for, or those for what it
 //! suffers from.
 
-use super::{ComputeArguments, WeightArguments};
+use super::arguments::{ComputeArguments, WeightArguments};
 use crate::compute::Compute;
 use crate::degrade::Task;
 use crate::error::{Error, Result};

@@ -1,6 +1,6 @@
 //! `irnext devices`: what there is to compute on, and why something cannot be used.
 
-use super::say;
+use super::output::say;
 use crate::error::Result;
 use engine::{gpus, isa};
 

@@ -1,6 +1,7 @@
 //! `irnext eval`: scores on pairs, the degraded image's beside the restored one's.
 
-use super::{ComputeArguments, WeightArguments, say};
+use super::arguments::{ComputeArguments, WeightArguments};
+use super::output::say;
 use crate::data::{Paired, Pairing, PhotoCache, Role, Source, Split, splits};
 use crate::distributed::{Team, launch};
 use crate::error::{Error, Result};

@@ -1,6 +1,6 @@
 //! `irnext gradcheck`: the sweep over every operation, as a table; or its device column.
 
-use super::say;
+use super::output::say;
 use crate::error::Result;
 use engine::Device;
 use engine::ops::ROOMS;

@@ -1,8 +1,8 @@
 //! `irnext info`: what a network consists of and costs; and what the paper's networks do, beside
 //! the paper's figures.
 
-use super::ModelArguments;
-use super::say;
+use super::arguments::ModelArguments;
+use super::output::say;
 use crate::compute::{Compute, Precision};
 use crate::costs::tables::{Row, Table, printed, tables};
 use crate::costs::{Costs, PAPER_SIZE, Rule, layers};

@@ -1,7 +1,7 @@
 //! `irnext inspect`: what a weight file holds, without using any of it, and whether it is a network
 //! of ours.
 
-use super::say;
+use super::output::say;
 use crate::error::Result;
 use crate::model::{Model, strip_prefix};
 use nn::weights::{Contents, TensorInfo, WeightFile, printable, read_bytes};

@@ -1,6 +1,7 @@
 //! The program's commands, a file each. They parse, call the library, and print; results go to
 //! standard output, progress and complaints to standard error.
 
+mod arguments;
 mod auto;
 mod convert;
 mod devices;
@@ -10,6 +11,7 @@ mod explain;
 mod gradcheck;
 mod info;
 mod inspect;
+mod output;
 mod plot;
 mod profile;
 mod recipes;
@@ -17,14 +19,9 @@ mod restore;
 mod synth;
 mod train;
 
-use crate::compute::{Compute, Precision};
 use crate::distributed::launch::Launched;
 use crate::error::{Error, Result};
-use crate::model::{Model, ModelConfig, Preset};
-use crate::shipped;
-use clap::{Args, Parser, Subcommand};
-use engine::{DType, Device};
-use std::path::{Path, PathBuf};
+use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Removes haze, rain, snow and blur from photographs with IRNeXt (Cui et al., ICML 2023).
@@ -132,117 +129,4 @@ fn threads(asked: usize, here: usize) -> usize {
     }
     let allowed = std::thread::available_parallelism().map_or(1, usize::from);
     (num_cpus::get_physical() / here).clamp(1, allowed)
-}
-
-/// Refuses to replace what is at `path`, unless that was asked for.
-fn keep(path: &Path, overwrite: bool) -> Result<()> {
-    match path.exists() && !overwrite {
-        true => Err(Error::data(path, "is there already; --overwrite replaces it")),
-        false => Ok(()),
-    }
-}
-
-/// Prints a line to standard output. Unlike `println!` it does not mind if nobody reads on:
-/// `irnext eval … | head` ends quietly, and a training run outlives its terminal.
-macro_rules! say {
-    ($($text:tt)*) => {{
-        use std::io::Write as _;
-        let _ = writeln!(std::io::stdout(), $($text)*);
-    }};
-}
-use say;
-
-/// Where to compute, and how precisely.
-#[derive(Args)]
-struct ComputeArguments {
-    /// What to compute on: cpu, cuda or cuda:NUMBER (see `irnext devices`)
-    #[arg(long, value_name = "DEVICE", default_value_t = Device::Cpu)]
-    device: Device,
-    /// How precisely a GPU computes
-    #[arg(long, value_name = "PRECISION", default_value = "f32")]
-    precision: Precision,
-}
-
-impl ComputeArguments {
-    fn compute(&self) -> Compute {
-        Compute {
-            device: Launched::by_environment().device(self.device),
-            precision: self.precision,
-        }
-    }
-}
-
-/// Which weights to use: a file, or those inside the program for a task.
-#[derive(Args)]
-struct WeightArguments {
-    /// What to remove; uses the weights inside the program
-    #[arg(long, value_name = "TASK")]
-    task: Option<crate::degrade::Task>,
-    /// A weight file to use instead: safetensors, or PyTorch's .pkl and .pth
-    #[arg(long, value_name = "FILE")]
-    weights: Option<PathBuf>,
-}
-
-impl WeightArguments {
-    /// The model, and what to call its work: the task, or "restore" if the file does not say.
-    fn load(&self) -> Result<(Model, String)> {
-        let nothing = || Error::Config { reason: "give --task or --weights".into() };
-        self.load_if_given()?.ok_or_else(nothing)
-    }
-
-    /// As [`Self::load`], where one can do without.
-    fn load_if_given(&self) -> Result<Option<(Model, String)>> {
-        let ((model, metadata), task) = match (&self.weights, self.task) {
-            (Some(path), task) => (Model::read(path)?, task),
-            (None, Some(task)) => (shipped::load(task)?, Some(task)),
-            (None, None) => return Ok(None),
-        };
-        let name =
-            task.map(|task| task.to_string()).or_else(|| metadata.get(crate::model::TASK).cloned());
-        Ok(Some((model, name.unwrap_or_else(|| "restore".into()))))
-    }
-}
-
-impl std::fmt::Display for WeightArguments {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (&self.weights, self.task) {
-            (Some(path), _) => write!(f, "{}", path.display()),
-            (None, Some(task)) => write!(f, "those inside the program for {task}"),
-            (None, None) => f.write_str("none"),
-        }
-    }
-}
-
-/// Which network, where no weights are needed.
-#[derive(Args)]
-struct ModelArguments {
-    /// The network: tiny, dehaze, derain, desnow, gopro or defocus
-    #[arg(long, default_value = "dehaze")]
-    preset: Preset,
-    /// Residual blocks in each CNNBlock before the last
-    #[arg(long)]
-    n: Option<usize>,
-    /// Channels at full size
-    #[arg(long)]
-    width: Option<usize>,
-    /// Multi-scale modules in each CNNBlock
-    #[arg(long)]
-    msm: Option<usize>,
-    /// Groups of LAM's filters
-    #[arg(long)]
-    groups: Option<usize>,
-}
-
-impl ModelArguments {
-    fn model(&self) -> Result<Model> {
-        let preset = ModelConfig::preset(self.preset);
-        let config = ModelConfig {
-            n: self.n.unwrap_or(preset.n),
-            width: self.width.unwrap_or(preset.width),
-            msm: self.msm.unwrap_or(preset.msm),
-            groups: self.groups.unwrap_or(preset.groups),
-            ..preset
-        };
-        Model::new(&config, 0, DType::F32)
-    }
 }

@@ -1,6 +1,6 @@
 //! `irnext recipes`: the training configurations inside the program.
 
-use super::say;
+use super::output::say;
 use crate::error::Result;
 use crate::recipes::{RECIPES, Recipe};
 use clap::builder::PossibleValuesParser;

@@ -1,7 +1,8 @@
 //! `irnext restore`: photographs in, photographs out.
 
+use super::arguments::ComputeArguments;
 use super::auto::{Choice, ChoiceArguments, Ready};
-use super::{ComputeArguments, keep, say};
+use super::output::{keep, say};
 use crate::data::image_files;
 use crate::distributed::{Team, launch, of_files};
 use crate::error::{Error, Result};

@@ -1,7 +1,7 @@
 //! `irnext synth`: pairs from clean photographs, or a sheet that shows what each degradation looks
 //! like.
 
-use super::{keep, say};
+use super::output::{keep, say};
 use crate::data::image_files;
 use crate::degrade::{Task, degrade};
 use crate::error::{Error, Result};

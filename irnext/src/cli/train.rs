@@ -1,6 +1,7 @@
 //! `irnext train`: a run from a recipe or a TOML file, or only the plan of one.
 
-use super::{recipes, say};
+use super::output::say;
+use super::recipes;
 use crate::compute::{Compute, Precision};
 use crate::distributed::{Team, launch};
 use crate::error::{Error, Result};

@@ -1,7 +1,7 @@
 //! How the processes of a [`Team`] are started: by `mpirun` or `srun`, which say in the environment
 //! of each what it is one of.
 
-use super::Team;
+use super::team::Team;
 use crate::error::Result;
 use engine::Device;
 

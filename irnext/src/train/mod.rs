@@ -17,6 +17,7 @@ mod plan;
 mod run;
 mod settings;
 mod step;
+mod training_set;
 mod validation;
 
 pub use checkpoint::Progress;
@@ -25,9 +26,9 @@ pub use config::{
     ValidationConfig,
 };
 pub use event::{Event, Step, Validation};
-pub use pairs::TrainingSet;
 pub use plan::{Measured, Plan};
 pub use step::{LOSS_SCALE, State, StepResult, StepSettings};
+pub use training_set::TrainingSet;
 
 use crate::compute::{Compute, Precision};
 use crate::data::{CropSpec, LoaderConfig, PhotoCache, Source};

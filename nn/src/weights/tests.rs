@@ -5,6 +5,7 @@
 //! protocol.
 
 use super::*;
+use engine::{DType, Tensor};
 use engine::Rng;
 
 const SAMPLES: [(&str, &[u8]); 4] = [
