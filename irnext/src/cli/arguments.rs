@@ -1,7 +1,7 @@
 //! Arguments that several commands share.
 
 use crate::compute::{Compute, Precision};
-use crate::distributed::launch::Launched;
+use crate::distributed::Team;
 use crate::error::{Error, Result};
 use crate::model::{Model, ModelConfig, Preset};
 use crate::shipped;
@@ -21,11 +21,9 @@ pub(super) struct ComputeArguments {
 }
 
 impl ComputeArguments {
-    pub(super) fn compute(&self) -> Compute {
-        Compute {
-            device: Launched::by_environment().device(self.device),
-            precision: self.precision,
-        }
+    /// Where this process of `team` computes.
+    pub(super) fn compute(&self, team: &Team) -> Compute {
+        Compute { device: team.device(self.device), precision: self.precision }
     }
 }
 

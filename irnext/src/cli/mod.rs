@@ -19,7 +19,7 @@ mod restore;
 mod synth;
 mod train;
 
-use crate::distributed::launch::Launched;
+use crate::distributed::launch::Launch;
 use crate::error::{Error, Result};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -92,17 +92,18 @@ impl Cli {
 
     /// Whether everything that was asked for was done.
     fn try_run(self) -> Result<bool> {
+        let launch = Launch::from_environment();
         let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads(self.threads, Launched::by_environment().here))
+            .num_threads(threads(self.threads, launch.local_size))
             .build()
             .map_err(|error| Error::Config {
                 reason: format!("--threads {}: {error}", self.threads),
             })?;
         let run = || match self.command {
-            Command::Restore(arguments) => restore::run(&arguments),
-            Command::Eval(arguments) => eval::run(&arguments).map(|()| true),
+            Command::Restore(arguments) => restore::run(&arguments, launch),
+            Command::Eval(arguments) => eval::run(&arguments, launch).map(|()| true),
             Command::Doctor(arguments) => doctor::run(&arguments),
-            Command::Train(arguments) => train::run(&arguments).map(|()| true),
+            Command::Train(arguments) => train::run(&arguments, launch).map(|()| true),
             Command::Plot(arguments) => plot::run(&arguments).map(|()| true),
             Command::Recipes(arguments) => recipes::run(&arguments).map(|()| true),
             Command::Info(arguments) => info::run(&arguments).map(|()| true),
@@ -121,12 +122,12 @@ impl Cli {
 /// How many threads to make if `asked` for so many; 0 lets rayon ask its environment variable.
 ///
 /// Two threads on one core share its arithmetic units, which one keeps busy; and where the process
-/// may use only part of the machine, more threads than that would take turns. Of `here` processes
-/// that were started together on this machine each takes its part.
-fn threads(asked: usize, here: usize) -> usize {
+/// may use only part of the machine, more threads than that would take turns. Of `local_size`
+/// processes that were started together on this machine each takes its part.
+fn threads(asked: usize, local_size: usize) -> usize {
     if asked > 0 || std::env::var_os("RAYON_NUM_THREADS").is_some() {
         return asked;
     }
     let allowed = std::thread::available_parallelism().map_or(1, usize::from);
-    (num_cpus::get_physical() / here).clamp(1, allowed)
+    (num_cpus::get_physical() / local_size).clamp(1, allowed)
 }

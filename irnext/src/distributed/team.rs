@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Clone, Default)]
 pub struct Team {
     group: Option<Arc<Group>>,
+    /// This process's number among those on its machine.
+    local_rank: usize,
     /// Whether all ranks have learnt that one of them failed.
     failed: Arc<AtomicBool>,
 }
@@ -34,6 +36,11 @@ impl Team {
         Self { group: Some(Arc::new(group)), ..Self::default() }
     }
 
+    /// The same process, which is number `local_rank` of those on its machine.
+    pub fn on_local_rank(self, local_rank: usize) -> Self {
+        Self { local_rank, ..self }
+    }
+
     /// This process's number, from 0.
     pub fn rank(&self) -> usize {
         self.group.as_ref().map_or(0, |group| group.rank())
@@ -52,6 +59,17 @@ impl Team {
     /// Whether there is no other.
     pub fn is_alone(&self) -> bool {
         self.group.is_none()
+    }
+
+    /// The device of this process where all were given `device`. A GPU is that of the first process
+    /// on a machine alone: each has the next one, and after the last come those before it.
+    pub fn device(&self, device: Device) -> Device {
+        match (device, engine::gpus().map_or(0, |gpus| gpus.len())) {
+            (Device::Cuda(first), count) if self.local_rank > 0 && count > 0 => {
+                Device::Cuda((first + self.local_rank) % count)
+            }
+            _ => device,
+        }
     }
 
     /// The connection to the others, if there are any.
