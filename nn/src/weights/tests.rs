@@ -5,8 +5,8 @@
 //! protocol.
 
 use super::*;
-use engine::{DType, Tensor};
 use engine::Rng;
+use engine::{DType, Tensor};
 
 const SAMPLES: [(&str, &[u8]); 4] = [
     ("archive", include_bytes!("samples/archive.pkl")),
