@@ -31,12 +31,12 @@ pub enum Error {
         /// The pair.
         name: String,
         /// The reason.
-        source: crate::metrics::Error,
+        source: ScoreError,
     },
 
     /// Scores cannot be computed.
     #[error(transparent)]
-    Metrics(#[from] crate::metrics::Error),
+    Metrics(#[from] ScoreError),
 
     /// The network or its numbers: shapes, weight files.
     #[error(transparent)]
@@ -51,12 +51,13 @@ pub enum Error {
 
     /// Training diverged: its loss or gradients are not finite.
     #[error(
-        "loss or gradient was not finite in {FAILURES} consecutive steps, up to step {step}; \
+        "loss or gradient was not finite in {failures} consecutive steps, up to step {step}; \
          restored the checkpoint at step {back}. Try a lower optimiser.learning_rate, a longer \
-         optimiser.warmup or a smaller optimiser.clip; `irnext doctor` finds damaged images",
-        FAILURES = crate::train::FAILURES
+         optimiser.warmup or a smaller optimiser.clip; `irnext doctor` finds damaged images"
     )]
     Diverged {
+        /// How many steps in a row failed.
+        failures: u64,
         /// The last of those steps.
         step: u64,
         /// The step of the last checkpoint.
@@ -88,6 +89,55 @@ pub enum Error {
 
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why two images have no score. It does not know their files' names: the caller does.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScoreError {
+    /// The images differ in size; width and height of each.
+    #[error("an image of {}x{} pixels cannot be scored against one of {}x{}", .0.0, .0.1, .1.0, .1.1)]
+    Sizes((usize, usize), (usize, usize)),
+
+    /// The images have no pixels.
+    #[error("an empty image has no score")]
+    Empty,
+
+    /// The images are smaller than the window that structural similarity is computed in.
+    #[error("SSIM needs at least {window}x{window} pixels, but the image has {width}x{height}")]
+    SmallerThanWindow {
+        /// The window's side.
+        window: usize,
+        /// Pixels in a row of the image.
+        width: usize,
+        /// Rows of the image.
+        height: usize,
+    },
+
+    /// The images are smaller than the network of LPIPS takes.
+    #[error("LPIPS needs at least {least}x{least} pixels, but the image has {width}x{height}")]
+    SmallerThanNetwork {
+        /// The least side.
+        least: usize,
+        /// Pixels in a row of the image.
+        width: usize,
+        /// Rows of the image.
+        height: usize,
+    },
+
+    /// No homography takes one image to the other.
+    #[error("the images cannot be aligned: {reason}")]
+    Unaligned {
+        /// What is the matter with them.
+        reason: &'static str,
+    },
+
+    /// The weights of LPIPS cannot be read.
+    #[error("the built-in weights of LPIPS: {0}")]
+    Weights(String),
+
+    /// The engine refused a computation.
+    #[error(transparent)]
+    Engine(#[from] engine::Error),
+}
 
 impl From<engine::Error> for Error {
     fn from(error: engine::Error) -> Self {

@@ -1,6 +1,6 @@
 //! What layers cost: the facts about each use of a layer, noted while a forward pass runs.
 
-use crate::layers::Activation;
+use crate::activation::Activation;
 use engine::Tensor;
 use std::fmt;
 

@@ -2,7 +2,7 @@
 
 use crate::params::Params;
 use crate::{Error, Result};
-use engine::optimise::{self, Rows, Shared};
+use engine::optimise::{self, StepScalars};
 use engine::{Device, Tensor};
 
 /// A second set of values that follows a model's at a distance: v ← d·v + (1 − d)·p after each
@@ -17,7 +17,7 @@ pub struct Ema {
     updates: u64,
     values: Vec<Tensor>,
     /// The decay of the next update.
-    rows: Rows,
+    scalars: StepScalars,
 }
 
 impl Ema {
@@ -28,45 +28,50 @@ impl Ema {
                 "the moving average's decay must be in [0, 1), got {decay}"
             )));
         }
-        Ok(Self { decay, updates: 0, values: params.values(), rows: Rows::default() })
+        Ok(Self { decay, updates: 0, values: params.values(), scalars: StepScalars::default() })
     }
 
     /// An average that goes on from saved values.
     pub fn resume(decay: f64, updates: u64, values: Vec<Tensor>) -> Self {
-        Self { decay, updates, values, rows: Rows::default() }
+        Self { decay, updates, values, scalars: StepScalars::default() }
     }
 
     /// The same average on `device`.
     pub fn to_device(self, device: Device) -> Result<Self> {
         let values =
             self.values.iter().map(|value| Ok(value.to_device(device)?)).collect::<Result<_>>()?;
-        Ok(Self { values, rows: Rows::default(), ..self })
+        Ok(Self { values, scalars: StepScalars::default(), ..self })
     }
 
     /// Takes in the model's values after a step.
     pub fn update(&mut self, params: &Params) -> Result<()> {
-        self.advance()?;
-        self.apply(params, None, Shared::Leave)
+        self.count()?;
+        self.apply(params, None, false)
     }
 
-    /// Counts an update and sets its decay: the host's part, as
-    /// [`Optimizer::advance`](crate::optim::Optimizer::advance) is of a step.
-    pub fn advance(&mut self) -> Result<()> {
+    /// Counts an update and sets its decay.
+    pub(crate) fn count(&mut self) -> Result<()> {
         let t = self.updates as f64;
         self.updates += 1;
-        Ok(self.rows.set(vec![optimise::decay_row(self.decay.min((1.0 + t) / (10.0 + t)))])?)
+        let decay = self.decay.min((1.0 + t) / (10.0 + t));
+        Ok(self.scalars.set(vec![optimise::decay_scalars(decay)])?)
     }
 
-    /// Takes in the model's values with the decay that [`Ema::advance`] set; unless `norm`, which
-    /// the step was clipped by, is no finite number.
-    pub fn apply(&mut self, params: &Params, norm: Option<&Tensor>, shared: Shared) -> Result<()> {
-        let values: Vec<&Tensor> = params.entries().iter().map(|entry| &entry.value).collect();
-        Ok(optimise::average(&mut self.rows, &mut self.values, &values, norm, shared)?)
-    }
-
-    /// Makes the last update uncounted, of which the device found that it was to change nothing.
-    pub fn take_back(&mut self) {
+    /// Makes the last update uncounted.
+    pub(crate) fn uncount(&mut self) {
         self.updates = self.updates.saturating_sub(1);
+    }
+
+    /// Takes in the model's values with the decay of the update that was counted last; unless
+    /// `norm`, which the step was clipped by, is not finite.
+    pub(crate) fn apply(
+        &mut self,
+        params: &Params,
+        norm: Option<&Tensor>,
+        in_place: bool,
+    ) -> Result<()> {
+        let values: Vec<&Tensor> = params.entries().iter().map(|entry| &entry.value).collect();
+        Ok(optimise::average(&mut self.scalars, &mut self.values, &values, norm, in_place)?)
     }
 
     /// The averaged values, in the order of [`Params`].

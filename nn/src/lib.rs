@@ -2,11 +2,12 @@
 //! any one network.
 //!
 //! Reading order: [`Params`] (numbers under dotted paths) → [`Context`] (how a forward pass is run)
-//! → [`layers`] → [`optim`], [`schedule`], [`Ema`] → [`distributed`] (several processes) →
+//! → [`layers`] → [`optim`], [`schedule`], [`Ema`], [`TrainingStep`] → [`distributed`] (several processes) →
 //! [`weights`].
 
 #![forbid(unsafe_code)]
 
+mod activation;
 mod atomic;
 mod context;
 mod cost;
@@ -18,6 +19,7 @@ pub mod layers;
 pub mod optim;
 mod params;
 pub mod schedule;
+mod training_step;
 pub mod weights;
 
 pub use atomic::{remove_partial, write_atomically, write_keeping};
@@ -27,3 +29,4 @@ pub use ema::Ema;
 pub use error::{Error, Result};
 pub use frozen::Frozen;
 pub use params::{Builder, Entry, Kind, ParamId, Params};
+pub use training_step::TrainingStep;

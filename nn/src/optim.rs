@@ -1,13 +1,14 @@
-//! Optimisers: how gradients change parameters. What is computed is in [`engine::optimise`]; here
-//! is what goes on from step to step.
+//! Optimizers: how gradients change parameters. What is computed is in [`engine::optimise`]; here
+//! is what goes on from step to step. A step of a whole model, its buffers and its moving average
+//! included, is a [`TrainingStep`](crate::TrainingStep).
 
 use crate::params::{Kind, Params};
-use crate::{Error, Pass, Result};
-use engine::optimise::{self, Parameter, Rows};
+use crate::{Error, Result};
+use engine::optimise::{self, Parameter, StepScalars};
 use engine::{Device, Tensor};
 use std::collections::HashMap;
 
-pub use engine::optimise::{Clip, Rule, Shared};
+pub use engine::optimise::{Clip, Rule};
 
 /// A rule and what it remembers of earlier steps.
 #[derive(Clone, Debug)]
@@ -15,144 +16,118 @@ pub struct Optimizer {
     rule: Rule,
     /// Steps each entry of [`Params`] has taken: one without a gradient takes none.
     steps: Vec<u64>,
-    /// The rule's memory of each entry, empty until its first step.
-    memory: Vec<Vec<Tensor>>,
+    /// The rule's slots of each entry, empty until its first step.
+    slots: Vec<Vec<Tensor>>,
     /// The entries that the last step moved.
     moved: Vec<usize>,
-    /// The numbers of the step, a row for each entry.
-    rows: Rows,
-    /// Those of moving a buffer to its new value.
-    buffers: Option<Rows>,
+    /// The numbers of the step, for each entry.
+    scalars: StepScalars,
+    /// Those of moving a buffer to its new value, once that was done on a GPU.
+    buffer_scalars: Option<StepScalars>,
 }
 
 impl Optimizer {
-    /// A fresh optimiser for the entries of `params`.
+    /// A fresh optimizer for the entries of `params`.
     pub fn new(rule: Rule, params: &Params) -> Self {
         let n = params.entries().len();
         Self::with(rule, vec![0; n], vec![Vec::new(); n])
     }
 
-    fn with(rule: Rule, steps: Vec<u64>, memory: Vec<Vec<Tensor>>) -> Self {
-        Self { rule, steps, memory, moved: Vec::new(), rows: Rows::default(), buffers: None }
+    fn with(rule: Rule, steps: Vec<u64>, slots: Vec<Vec<Tensor>>) -> Self {
+        let (moved, scalars) = (Vec::new(), StepScalars::default());
+        Self { rule, steps, slots, moved, scalars, buffer_scalars: None }
     }
 
-    /// Moves every parameter that has a gradient, with learning rate `lr`. `gradients` are in the
-    /// order of `params`.
+    /// Moves every parameter that has a gradient, with learning rate `lr`, and no buffer.
+    /// `gradients` are in the order of `params`.
     pub fn step(
         &mut self,
         params: &mut Params,
         gradients: &[Option<Tensor>],
         lr: f64,
     ) -> Result<()> {
-        self.clipped_step(params, gradients, lr, None)
+        self.count(params, gradients, lr)?;
+        self.apply(params, gradients, None, false)
     }
 
-    /// As [`Optimizer::step`], with the gradients scaled down to the bound `clip` as they are read.
-    /// The host need not know their norm: if it is no finite number, the step changes nothing, and
-    /// once that is known [`Optimizer::take_back`] makes it uncounted.
-    pub fn clipped_step(
+    /// Counts a step of every parameter that has a gradient, and sets its numbers.
+    pub(crate) fn count(
         &mut self,
-        params: &mut Params,
+        params: &Params,
         gradients: &[Option<Tensor>],
         lr: f64,
-        clip: Option<Clip<'_>>,
     ) -> Result<()> {
         let trained = params.parameters().map(|(id, _)| id.0);
         self.moved = trained.filter(|&id| gradients.get(id).is_some_and(Option::is_some)).collect();
-        self.advance(lr)?;
-        self.apply(params, gradients, clip, Shared::Leave)
+        self.count_again(lr)
     }
 
-    /// Counts one more step of the parameters that the last one moved, and sets its numbers. That
-    /// is the host's part of a step; [`Optimizer::apply`] is the device's, which can be recorded
-    /// and played again after each call of this.
-    pub fn advance(&mut self, lr: f64) -> Result<()> {
-        let mut rows = vec![self.rule.row(1, lr); self.steps.len()];
+    /// Counts one more step of the parameters that the last one moved, and sets its numbers.
+    pub(crate) fn count_again(&mut self, lr: f64) -> Result<()> {
+        let mut scalars = vec![self.rule.scalars(1, lr); self.steps.len()];
         for &id in &self.moved {
             self.steps[id] += 1;
-            rows[id] = self.rule.row(self.steps[id], lr);
+            scalars[id] = self.rule.scalars(self.steps[id], lr);
         }
-        Ok(self.rows.set(rows)?)
+        Ok(self.scalars.set(scalars)?)
     }
 
-    /// Moves the parameters that have a gradient, with the numbers that [`Optimizer::advance`] set.
-    pub fn apply(
-        &mut self,
-        params: &mut Params,
-        gradients: &[Option<Tensor>],
-        clip: Option<Clip<'_>>,
-        shared: Shared,
-    ) -> Result<()> {
-        let mut parameters = Vec::new();
-        for (row, ((entry, gradient), memory)) in
-            params.entries_mut().iter_mut().zip(gradients).zip(&mut self.memory).enumerate()
-        {
-            if let (Kind::Parameter, Some(gradient)) = (entry.kind, gradient) {
-                parameters.push(Parameter { value: &mut entry.value, gradient, memory, row });
-            }
-        }
-        Ok(optimise::step(self.rule, &mut self.rows, &mut parameters, clip, shared)?)
-    }
-
-    /// Puts what `pass` noted of buffers into those of `params`; unless `norm`, which the step was
-    /// clipped by, is no finite number. Part of a step that may be recorded, where
-    /// [`Pass::update_buffers`] would put them elsewhere each time.
-    pub fn apply_buffers(
-        &mut self,
-        params: &mut Params,
-        pass: Pass,
-        norm: &Tensor,
-        shared: Shared,
-    ) -> Result<()> {
-        if norm.device() == Device::Cpu {
-            return if norm.item()?.is_finite() { pass.update_buffers(params) } else { Ok(()) };
-        }
-        if self.buffers.is_none() {
-            // An average that forgets at once: all that is decided on the device is whether to
-            // move.
-            let mut rows = Rows::default();
-            rows.set(vec![optimise::decay_row(0.0)])?;
-            self.buffers = Some(rows);
-        }
-        let (ids, values): (Vec<_>, Vec<_>) =
-            pass.updates().iter().map(|(id, value)| (*id, value)).unzip();
-        let mut buffers: Vec<Tensor> = ids.iter().map(|&id| params.get(id).clone()).collect();
-        optimise::average(
-            self.buffers.get_or_insert_default(),
-            &mut buffers,
-            &values,
-            Some(norm),
-            shared,
-        )?;
-        ids.into_iter().zip(buffers).try_for_each(|(id, value)| params.set(id, value))
-    }
-
-    /// Whether this optimiser has moved anything: then [`Optimizer::advance`] knows what it is
-    /// about.
-    pub fn has_moved(&self) -> bool {
-        !self.moved.is_empty()
-    }
-
-    /// Makes the last step uncounted, of which the device found that it was to change nothing.
-    pub fn take_back(&mut self) {
+    /// Makes the last step that was counted uncounted.
+    pub(crate) fn uncount(&mut self) {
         for &id in &self.moved {
             self.steps[id] -= 1;
         }
     }
 
-    /// The same memory on `device`.
+    /// Whether a step has been counted, so that it is known which parameters have gradients.
+    pub(crate) fn has_moved(&self) -> bool {
+        !self.moved.is_empty()
+    }
+
+    /// Moves the parameters that have a gradient, with the numbers of the step that was counted
+    /// last.
+    pub(crate) fn apply(
+        &mut self,
+        params: &mut Params,
+        gradients: &[Option<Tensor>],
+        clip: Option<Clip<'_>>,
+        in_place: bool,
+    ) -> Result<()> {
+        let mut parameters = Vec::new();
+        for (scalars, ((entry, gradient), slots)) in
+            params.entries_mut().iter_mut().zip(gradients).zip(&mut self.slots).enumerate()
+        {
+            if let (Kind::Parameter, Some(gradient)) = (entry.kind, gradient) {
+                parameters.push(Parameter { value: &mut entry.value, gradient, slots, scalars });
+            }
+        }
+        Ok(optimise::step(self.rule, &mut self.scalars, &mut parameters, clip, in_place)?)
+    }
+
+    /// The numbers of an average that forgets at once: it moves a buffer to its new value, and all
+    /// that is left to decide on the device is whether to.
+    pub(crate) fn buffer_scalars(&mut self) -> Result<&mut StepScalars> {
+        if self.buffer_scalars.is_none() {
+            let mut scalars = StepScalars::default();
+            scalars.set(vec![optimise::decay_scalars(0.0)])?;
+            self.buffer_scalars = Some(scalars);
+        }
+        Ok(self.buffer_scalars.get_or_insert_default())
+    }
+
+    /// The same optimizer with its slots on `device`.
     pub fn to_device(self, device: Device) -> Result<Self> {
         let there = |tensors: Vec<Tensor>| {
             tensors.iter().map(|x| Ok(x.to_device(device)?)).collect::<Result<Vec<_>>>()
         };
-        Ok(Self { memory: self.memory.into_iter().map(there).collect::<Result<_>>()?, ..self })
+        Ok(Self { slots: self.slots.into_iter().map(there).collect::<Result<_>>()?, ..self })
     }
 
-    /// The memory as named tensors, for a checkpoint: `<slot>.<path>`.
+    /// The slots as named tensors, for a checkpoint: `<slot>.<path>`.
     pub fn tensors(&self, params: &Params) -> Vec<(String, Tensor)> {
         let mut named = Vec::new();
-        for (entry, memory) in params.entries().iter().zip(&self.memory) {
-            for (slot, tensor) in self.rule.slots().iter().zip(memory) {
+        for (entry, slots) in params.entries().iter().zip(&self.slots) {
+            for (slot, tensor) in self.rule.slot_names().iter().zip(slots) {
                 named.push((format!("{slot}.{}", entry.path), tensor.clone()));
             }
         }
@@ -164,7 +139,7 @@ impl Optimizer {
         &self.steps
     }
 
-    /// An optimiser that goes on from what [`Optimizer::tensors`] and [`Optimizer::steps`] gave.
+    /// An optimizer that goes on from what [`Optimizer::tensors`] and [`Optimizer::steps`] gave.
     pub fn resume(
         rule: Rule,
         params: &Params,
@@ -172,7 +147,7 @@ impl Optimizer {
         tensors: &HashMap<String, Tensor>,
     ) -> Result<Self> {
         let refuse = |reason: String| Error::Mismatch {
-            origin: "the optimiser's state".into(),
+            origin: "the optimizer's state".into(),
             details: reason,
         };
         if steps.len() != params.entries().len() {
@@ -182,10 +157,10 @@ impl Optimizer {
                 params.entries().len()
             )));
         }
-        let mut memory = Vec::with_capacity(steps.len());
+        let mut slots = Vec::with_capacity(steps.len());
         for (entry, &taken) in params.entries().iter().zip(&steps) {
             if taken == 0 || entry.kind == Kind::Buffer {
-                memory.push(Vec::new());
+                slots.push(Vec::new());
                 continue;
             }
             let slot = |slot: &&str| {
@@ -200,9 +175,9 @@ impl Optimizer {
                     None => Err(refuse(format!("{name} is missing"))),
                 }
             };
-            memory.push(rule.slots().iter().map(slot).collect::<Result<_>>()?);
+            slots.push(rule.slot_names().iter().map(slot).collect::<Result<_>>()?);
         }
-        Ok(Self::with(rule, steps, memory))
+        Ok(Self::with(rule, steps, slots))
     }
 }
 
@@ -218,7 +193,7 @@ pub fn global_norm(gradients: &[Option<Tensor>]) -> Result<f64> {
 }
 
 /// Scales all gradients by min(1, `max_norm` / (norm + 1e-6)), as PyTorch's `clip_grad_norm_`;
-/// returns the norm before. It waits for that: [`Optimizer::clipped_step`] does not.
+/// returns the norm before. It waits for that, where a [`TrainingStep`](crate::TrainingStep) does not.
 pub fn clip_global_norm(gradients: &mut [Option<Tensor>], max_norm: f64) -> Result<f64> {
     let norm = global_norm(gradients)?;
     let scale = max_norm / (norm + 1e-6);
@@ -289,56 +264,6 @@ mod tests {
         second.step(&mut twin, &gradient(-0.2), 0.1).unwrap();
         assert_eq!(value(&params).to_bits(), value(&twin).to_bits());
         assert!(Optimizer::resume(Rule::adam(), &params, vec![1], &HashMap::new()).is_err());
-    }
-
-    #[test]
-    fn a_step_in_two_parts_is_the_same_step() {
-        let (mut params, gradient) = one(1.0);
-        let mut first = Optimizer::new(Rule::adam(), &params);
-        first.step(&mut params, &gradient(0.3), 0.1).unwrap();
-        let (mut second, mut twin) = (first.clone(), params.clone());
-        first.step(&mut params, &gradient(-0.2), 0.05).unwrap();
-        second.advance(0.05).unwrap();
-        second.apply(&mut twin, &gradient(-0.2), None, Shared::Overwrite).unwrap();
-        assert_eq!(value(&params).to_bits(), value(&twin).to_bits());
-        assert_eq!(first.steps(), second.steps());
-    }
-
-    #[test]
-    fn a_clipped_step_is_one_with_clipped_gradients() {
-        for limit in [1.0, 10.0] {
-            let (mut params, gradient) = one(1.0);
-            let sgd = Rule::Sgd { momentum: 0.9, weight_decay: 0.1 };
-            let (mut twin, mut first, mut second) =
-                (params.clone(), Optimizer::new(sgd, &params), Optimizer::new(sgd, &params));
-            let norm = norm(&gradient(-3.0)).unwrap();
-            first
-                .clipped_step(&mut params, &gradient(-3.0), 0.1, Some(Clip { norm: &norm, limit }))
-                .unwrap();
-            let mut gradients = gradient(-3.0);
-            assert_eq!(clip_global_norm(&mut gradients, limit).unwrap(), norm.item().unwrap());
-            second.step(&mut twin, &gradients, 0.1).unwrap();
-            assert_eq!(value(&params).to_bits(), value(&twin).to_bits());
-        }
-    }
-
-    #[test]
-    fn a_step_without_a_finite_norm_changes_nothing_and_can_be_taken_back() {
-        let (mut params, gradient) = one(1.0);
-        let mut adam = Optimizer::new(Rule::adam(), &params);
-        let norm = norm(&gradient(f64::NAN)).unwrap();
-        adam.clipped_step(
-            &mut params,
-            &gradient(f64::NAN),
-            0.1,
-            Some(Clip { norm: &norm, limit: 1.0 }),
-        )
-        .unwrap();
-        assert_eq!((value(&params), adam.steps()), (1.0, &[1][..]));
-        adam.take_back();
-        assert_eq!(adam.steps(), [0]);
-        adam.step(&mut params, &gradient(5.0), 0.1).unwrap();
-        assert!((value(&params) - 0.9).abs() < 1e-9);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Many tensors at once on a GPU: the tables that the kernels in `optimise.cu` take, and who owns
 //! the memory that is overwritten.
 
-use super::{Clip, Parameter, Row, Rows, Rule, Shared};
+use super::{Clip, Parameter, Rule, Scalars, StepScalars};
 use crate::cuda::{Argument, Gpu, Launch, computed_in};
 use crate::{DType, Error, Result, Tensor};
 
@@ -102,11 +102,12 @@ fn launch(
     Ok(blocks)
 }
 
-/// Sees to it that `tensor` can be overwritten.
-fn own(tensor: &mut Tensor, shared: Shared) -> Result<()> {
-    let overwritten = match shared {
-        Shared::Leave => tensor.is_exclusive(),
-        Shared::Overwrite => tensor.layout().is_standard(),
+/// Sees to it that `tensor` can be overwritten: it alone has its memory, or that is overwritten all
+/// the same as this is `in_place`.
+fn own(tensor: &mut Tensor, in_place: bool) -> Result<()> {
+    let overwritten = match in_place {
+        false => tensor.is_exclusive(),
+        true => tensor.layout().is_standard(),
     };
     if !overwritten {
         *tensor = tensor.copy()?;
@@ -115,29 +116,29 @@ fn own(tensor: &mut Tensor, shared: Shared) -> Result<()> {
 }
 
 /// Brings the copy on the GPU up to date, if there is one.
-pub(super) fn refresh(rows: &mut Rows) -> Result<()> {
-    let Some(there) = &rows.there else { return Ok(()) };
+pub(super) fn refresh(scalars: &mut StepScalars) -> Result<()> {
+    let Some(there) = &scalars.there else { return Ok(()) };
     let Some(gpu) = there.gpu() else { return Ok(()) };
-    let bytes: &[u8] = bytemuck::cast_slice(&rows.rows);
+    let bytes: &[u8] = bytemuck::cast_slice(&scalars.scalars);
     if there.meta().bytes() != bytes.len() {
-        rows.there = None;
+        scalars.there = None;
         return Ok(());
     }
     gpu.copy_block(there.block()?, &gpu.upload(bytes)?, bytes.len())
 }
 
 /// Where the numbers are on `gpu`.
-fn address(gpu: &'static Gpu, rows: &mut Rows) -> Result<u64> {
-    if rows
+fn address(gpu: &'static Gpu, scalars: &mut StepScalars) -> Result<u64> {
+    if scalars
         .there
         .as_ref()
         .is_none_or(|there| there.gpu().is_none_or(|other| other.index() != gpu.index()))
     {
-        let shape = [rows.rows.len() * size_of::<Row>() / size_of::<f64>()];
-        rows.there = Some(Tensor::new_on_gpu(gpu, &shape, DType::F64)?);
-        refresh(rows)?;
+        let shape = [scalars.scalars.len() * size_of::<Scalars>() / size_of::<f64>()];
+        scalars.there = Some(Tensor::new_on_gpu(gpu, &shape, DType::F64)?);
+        refresh(scalars)?;
     }
-    rows.there.as_ref().map_or(Ok(0), Tensor::address)
+    scalars.there.as_ref().map_or(Ok(0), Tensor::address)
 }
 
 /// The address of the norm, if there is one.
@@ -153,29 +154,29 @@ fn norm_address(op: &'static str, gpu: &Gpu, norm: Option<&Tensor>) -> Result<u6
 pub(super) fn step(
     gpu: &'static Gpu,
     rule: Rule,
-    rows: &mut Rows,
+    scalars: &mut StepScalars,
     parameters: &mut [Parameter<'_>],
     clip: Option<Clip<'_>>,
-    shared: Shared,
+    in_place: bool,
 ) -> Result<()> {
     const OP: &str = "optimise";
     // Gradients in another layout are copied; the copies must live until the kernel is queued.
     let mut gradients = Vec::with_capacity(parameters.len());
     let mut listed = Vec::with_capacity(parameters.len());
-    for Parameter { value, gradient, memory, row } in parameters.iter_mut() {
+    for Parameter { value, gradient, slots, scalars: index } in parameters.iter_mut() {
         let (dtype, real) = (gradient.dtype(), computed_in(gradient.dtype()));
         crate::dtype::require_compute(OP, dtype)?;
-        rows.get(*row)?;
-        own(value, shared)?;
-        if memory.is_empty() {
-            for _ in rule.slots() {
-                memory.push(Tensor::zeros_on_gpu(gpu, value.shape(), value.dtype())?);
+        scalars.get(*index)?;
+        own(value, in_place)?;
+        if slots.is_empty() {
+            for _ in rule.slot_names() {
+                slots.push(Tensor::zeros_on_gpu(gpu, value.shape(), value.dtype())?);
             }
         }
-        memory.iter_mut().try_for_each(|slot| own(slot, shared))?;
+        slots.iter_mut().try_for_each(|slot| own(slot, in_place))?;
         let gradient = gradient.standard()?;
         let operands: Vec<&Tensor> =
-            [&**value, &gradient].into_iter().chain(memory.iter()).collect();
+            [&**value, &gradient].into_iter().chain(slots.iter()).collect();
         for (i, tensor) in operands.iter().enumerate() {
             if i != 1 && tensor.dtype() != real {
                 return Err(Error::dtype(OP, real, tensor.dtype()));
@@ -187,27 +188,27 @@ pub(super) fn step(
                 ));
             }
         }
-        listed.push(Listed::new(OP, gpu, dtype, *row, &operands)?);
+        listed.push(Listed::new(OP, gpu, dtype, *index, &operands)?);
         gradients.push(gradient);
     }
-    let rows = address(gpu, rows)?;
+    let scalars = address(gpu, scalars)?;
     let norm = norm_address(OP, gpu, clip.map(|clip| clip.norm))?;
     let limit = clip.map_or(f64::INFINITY, |clip| clip.limit);
     match rule {
         Rule::Adam { betas, eps, weight_decay } => {
             let constants = [betas.0, betas.1, eps, weight_decay];
-            launch(gpu, "optimise_adam", &listed, &[], &[&rows, &norm, &limit, &constants])?
+            launch(gpu, "optimise_adam", &listed, &[], &[&scalars, &norm, &limit, &constants])?
         }
         Rule::AdamW { betas, eps, .. } => {
             let constants = [betas.0, betas.1, eps, 0.0];
-            launch(gpu, "optimise_adam", &listed, &[], &[&rows, &norm, &limit, &constants])?
+            launch(gpu, "optimise_adam", &listed, &[], &[&scalars, &norm, &limit, &constants])?
         }
         Rule::Sgd { momentum, weight_decay } => launch(
             gpu,
             "optimise_sgd",
             &listed,
             &[],
-            &[&rows, &norm, &limit, &[momentum, weight_decay]],
+            &[&scalars, &norm, &limit, &[momentum, weight_decay]],
         )?,
     };
     Ok(())
@@ -233,32 +234,32 @@ pub(super) fn norm(gpu: &'static Gpu, gradients: &[&Tensor]) -> Result<Tensor> {
 
 pub(super) fn average(
     gpu: &'static Gpu,
-    rows: &mut Rows,
+    scalars: &mut StepScalars,
     averages: &mut [Tensor],
     values: &[&Tensor],
     norm: Option<&Tensor>,
-    shared: Shared,
+    in_place: bool,
 ) -> Result<()> {
     const OP: &str = "average";
     let mut kept = Vec::with_capacity(values.len());
     let mut listed = Vec::with_capacity(values.len());
     for (average, value) in averages.iter_mut().zip(values) {
         crate::dtype::require_compute(OP, average.dtype())?;
-        own(average, shared)?;
+        own(average, in_place)?;
         let value = value.standard()?;
         listed.push(Listed::new(OP, gpu, average.dtype(), 0, &[average, &value])?);
         kept.push(value);
     }
-    rows.get(0)?;
-    let (rows, norm) = (address(gpu, rows)?, norm_address(OP, gpu, norm)?);
-    launch(gpu, "optimise_average", &listed, &[], &[&rows, &norm])?;
+    scalars.get(0)?;
+    let (scalars, norm) = (address(gpu, scalars)?, norm_address(OP, gpu, norm)?);
+    launch(gpu, "optimise_average", &listed, &[], &[&scalars, &norm])?;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::optimise::{average, decay_row, norm, step};
+    use crate::optimise::{average, decay_scalars, norm, step};
     use crate::{Device, Rng};
 
     const RULES: [Rule; 3] = [
@@ -270,14 +271,19 @@ mod tests {
     /// Parameters of a model and what an optimiser keeps.
     struct Model {
         values: Vec<Tensor>,
-        memory: Vec<Vec<Tensor>>,
-        rows: Rows,
+        slots: Vec<Vec<Tensor>>,
+        scalars: StepScalars,
         steps: u64,
     }
 
     impl Model {
         fn new(values: Vec<Tensor>) -> Self {
-            Self { memory: vec![Vec::new(); values.len()], values, rows: Rows::default(), steps: 0 }
+            Self {
+                slots: vec![Vec::new(); values.len()],
+                values,
+                scalars: StepScalars::default(),
+                steps: 0,
+            }
         }
 
         /// A step, for which every second parameter has numbers of its own.
@@ -286,24 +292,26 @@ mod tests {
             rule: Rule,
             gradients: &[Tensor],
             clip: Option<Clip<'_>>,
-            shared: Shared,
+            in_place: bool,
         ) {
             self.steps += 1;
-            self.rows.set(vec![rule.row(self.steps, 0.1), rule.row(self.steps + 3, 0.05)]).unwrap();
-            let parts = self.values.iter_mut().zip(gradients).zip(&mut self.memory).enumerate();
+            self.scalars
+                .set(vec![rule.scalars(self.steps, 0.1), rule.scalars(self.steps + 3, 0.05)])
+                .unwrap();
+            let parts = self.values.iter_mut().zip(gradients).zip(&mut self.slots).enumerate();
             let mut parameters: Vec<Parameter<'_>> = parts
-                .map(|(i, ((value, gradient), memory))| Parameter {
+                .map(|(i, ((value, gradient), slots))| Parameter {
                     value,
                     gradient,
-                    memory,
-                    row: i % 2,
+                    slots,
+                    scalars: i % 2,
                 })
                 .collect();
-            step(rule, &mut self.rows, &mut parameters, clip, shared).unwrap();
+            step(rule, &mut self.scalars, &mut parameters, clip, in_place).unwrap();
         }
 
         fn numbers(&self) -> Vec<f64> {
-            let all = self.values.iter().chain(self.memory.iter().flatten());
+            let all = self.values.iter().chain(self.slots.iter().flatten());
             all.flat_map(|x| x.to_f64_vec().unwrap()).collect()
         }
     }
@@ -365,8 +373,8 @@ mod tests {
                     close(&norms[0].to_f64_vec().unwrap(), &norms[1].to_f64_vec().unwrap(), 1e-13);
                     let [clip, clip_there] =
                         norms.each_ref().map(|norm| limit.map(|limit| Clip { norm, limit }));
-                    here.step(rule, &gradients, clip, Shared::Leave);
-                    gpu.step(rule, &gradients_there, clip_there, Shared::Leave);
+                    here.step(rule, &gradients, clip, false);
+                    gpu.step(rule, &gradients_there, clip_there, false);
                     close(&here.numbers(), &gpu.numbers(), tolerance);
                 }
             }
@@ -382,18 +390,18 @@ mod tests {
                 let gradients = there(&values);
                 let norm = Tensor::scalar(bad, DType::F64).to_device(Device::Cuda(0)).unwrap();
                 let mut model = Model::new(there(&values));
-                model.step(rule, &gradients, None, Shared::Leave);
+                model.step(rule, &gradients, None, false);
                 let before = model.numbers();
-                model.step(rule, &gradients, Some(Clip { norm: &norm, limit: 1.0 }), Shared::Leave);
+                model.step(rule, &gradients, Some(Clip { norm: &norm, limit: 1.0 }), false);
                 assert_eq!(model.numbers(), before);
-                let (mut averages, mut rows) = (there(&values), Rows::default());
-                rows.set(vec![decay_row(0.5)]).unwrap();
+                let (mut averages, mut scalars) = (there(&values), StepScalars::default());
+                scalars.set(vec![decay_scalars(0.5)]).unwrap();
                 average(
-                    &mut rows,
+                    &mut scalars,
                     &mut averages,
                     &model.values.iter().collect::<Vec<_>>(),
                     Some(&norm),
-                    Shared::Leave,
+                    false,
                 )
                 .unwrap();
                 assert!(
@@ -413,19 +421,19 @@ mod tests {
         let values = there(&[Tensor::randn(&[3, 4], DType::F32, &mut rng)]);
         let gradients = there(&[Tensor::randn(&[3, 4], DType::F32, &mut rng)]);
         let addresses = |model: &Model| {
-            let all = model.values.iter().chain(&model.memory[0]).chain(model.rows.there.iter());
+            let all = model.values.iter().chain(&model.slots[0]).chain(model.scalars.there.iter());
             all.map(|x| x.address().unwrap()).collect::<Vec<_>>()
         };
         let (held, before) = (values[0].clone(), values[0].to_f64_vec().unwrap());
         let mut model = Model::new(values);
-        model.step(Rule::adam(), &gradients, None, Shared::Leave);
+        model.step(Rule::adam(), &gradients, None, false);
         assert_eq!(held.to_f64_vec().unwrap(), before);
         let first = addresses(&model);
         assert_ne!(first[0], held.address().unwrap());
-        model.step(Rule::adam(), &gradients, None, Shared::Leave);
+        model.step(Rule::adam(), &gradients, None, false);
         assert_eq!(addresses(&model), first);
         let held = model.values[0].clone();
-        model.step(Rule::adam(), &gradients, None, Shared::Overwrite);
+        model.step(Rule::adam(), &gradients, None, true);
         assert_eq!(addresses(&model), first);
         assert_eq!(held.to_f64_vec().unwrap(), model.values[0].to_f64_vec().unwrap());
     }
@@ -441,11 +449,11 @@ mod tests {
             let [start, values] = [start, values]
                 .map(|x| x.iter().map(|x| x.to_dtype(dtype).unwrap()).collect::<Vec<_>>());
             let run = |mut averages: Vec<Tensor>, values: &[Tensor]| {
-                let mut rows = Rows::default();
+                let mut scalars = StepScalars::default();
                 for decay in [0.1, 0.9] {
-                    rows.set(vec![decay_row(decay)]).unwrap();
+                    scalars.set(vec![decay_scalars(decay)]).unwrap();
                     let values: Vec<&Tensor> = values.iter().collect();
-                    average(&mut rows, &mut averages, &values, None, Shared::Leave).unwrap();
+                    average(&mut scalars, &mut averages, &values, None, false).unwrap();
                 }
                 averages.iter().flat_map(|x| x.to_f64_vec().unwrap()).collect::<Vec<_>>()
             };
@@ -464,12 +472,12 @@ mod tests {
     fn parameters_of_half_precision_and_on_two_devices_are_refused() {
         let Some(_) = crate::cuda::tests::gpu() else { return };
         let refused = |value: &Tensor, gradient: &Tensor| {
-            let (mut value, mut memory, mut rows) = (value.clone(), Vec::new(), Rows::default());
-            rows.set(vec![Rule::adam().row(1, 0.1)]).unwrap();
-            let parameter = Parameter { value: &mut value, gradient, memory: &mut memory, row: 0 };
-            step(Rule::adam(), &mut rows, &mut [parameter], None, Shared::Leave)
-                .unwrap_err()
-                .to_string()
+            let (mut value, mut slots, mut scalars) =
+                (value.clone(), Vec::new(), StepScalars::default());
+            scalars.set(vec![Rule::adam().scalars(1, 0.1)]).unwrap();
+            let parameter =
+                Parameter { value: &mut value, gradient, slots: &mut slots, scalars: 0 };
+            step(Rule::adam(), &mut scalars, &mut [parameter], None, false).unwrap_err().to_string()
         };
         let x = Tensor::ones(&[2], DType::F32);
         let half = there(&[x.to_dtype(DType::F16).unwrap()]);

@@ -3,10 +3,10 @@
 //! These are no operations: nothing of them is recorded. In main memory they are written as
 //! operations on tensors, which is also what defines them. On a GPU, where a model's two hundred
 //! parameters would take thousands of launches, one kernel moves many parameters at once, and in
-//! place: see [`Shared`].
+//! place.
 //!
 //! Nothing here waits for a GPU. What the host decides anew for each step, the learning rate and
-//! what follows from the step's number, is in [`Rows`], and the norm that gradients are clipped by
+//! what follows from the step's number, is in [`StepScalars`], and the norm that gradients are clipped by
 //! stays where it was computed ([`Clip`]); so a step can be recorded and played again.
 
 #[cfg(feature = "cuda")]
@@ -55,8 +55,8 @@ impl Rule {
         Self::AdamW { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.01 }
     }
 
-    /// The names of what it remembers of each parameter's earlier steps.
-    pub fn slots(&self) -> &'static [&'static str] {
+    /// The names of the slots, in which it remembers each parameter's earlier steps.
+    pub fn slot_names(&self) -> &'static [&'static str] {
         match self {
             Self::Adam { .. } | Self::AdamW { .. } => &["exp_avg", "exp_avg_sq"],
             Self::Sgd { .. } => &["momentum"],
@@ -64,7 +64,7 @@ impl Rule {
     }
 
     /// The numbers of a parameter's `t`-th step with learning rate `lr`.
-    pub fn row(&self, t: u64, lr: f64) -> Row {
+    pub fn scalars(&self, t: u64, lr: f64) -> Scalars {
         let t = i32::try_from(t).unwrap_or(i32::MAX);
         match *self {
             Self::Adam { betas: (beta1, beta2), .. }
@@ -76,17 +76,17 @@ impl Rule {
                 } else {
                     1.0
                 };
-                Row { keep, root: 1.0 / correction2, rate: lr / correction1 }
+                Scalars { keep, root: 1.0 / correction2, rate: lr / correction1 }
             }
-            Self::Sgd { .. } => Row { keep: 1.0, root: 1.0, rate: lr },
+            Self::Sgd { .. } => Scalars { keep: 1.0, root: 1.0, rate: lr },
         }
     }
 }
 
-/// What the host decides of a parameter's step.
+/// What the host decides of one parameter's step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Zeroable, bytemuck::Pod)]
 #[repr(C)]
-pub struct Row {
+pub struct Scalars {
     /// What the parameter is multiplied with: the decay of AdamW.
     keep: f64,
     /// What the root of the mean square is multiplied with, 1/√(1 − β₂ᵗ).
@@ -95,38 +95,39 @@ pub struct Row {
     rate: f64,
 }
 
-/// The numbers of one step, a [`Row`] for each parameter. On a GPU they are where they were at the
-/// first step, so a recorded step can be played again with those that were [set](Rows::set) last.
+/// The numbers of one step, [`Scalars`] for each parameter. On a GPU they are where they were at the
+/// first step, so a recorded step can be played again with those that were
+/// [set](StepScalars::set) last.
 #[derive(Debug, Default)]
-pub struct Rows {
-    rows: Vec<Row>,
+pub struct StepScalars {
+    scalars: Vec<Scalars>,
     /// Their copy on a GPU, once they were used there.
     #[cfg(feature = "cuda")]
     there: Option<Tensor>,
 }
 
-impl Rows {
+impl StepScalars {
     /// Sets the numbers for the steps to come.
-    pub fn set(&mut self, rows: Vec<Row>) -> Result<()> {
-        self.rows = rows;
+    pub fn set(&mut self, scalars: Vec<Scalars>) -> Result<()> {
+        self.scalars = scalars;
         #[cfg(feature = "cuda")]
         cuda::refresh(self)?;
         Ok(())
     }
 
-    fn get(&self, row: usize) -> Result<Row> {
-        self.rows
-            .get(row)
+    fn get(&self, index: usize) -> Result<Scalars> {
+        self.scalars
+            .get(index)
             .copied()
-            .ok_or_else(|| Error::shape("optimise", format!("there is no row {row} of numbers")))
+            .ok_or_else(|| Error::shape("optimise", format!("there are no scalars {index}")))
     }
 }
 
 /// A clone has a copy of its own on the GPU.
-impl Clone for Rows {
+impl Clone for StepScalars {
     fn clone(&self) -> Self {
         let mut copy = Self::default();
-        copy.rows.clone_from(&self.rows);
+        copy.scalars.clone_from(&self.scalars);
         copy
     }
 }
@@ -137,10 +138,11 @@ pub struct Parameter<'a> {
     pub value: &'a mut Tensor,
     /// The gradient, of the value's dtype or of a half type.
     pub gradient: &'a Tensor,
-    /// What the rule remembers of it, in the order of [`Rule::slots`]; empty before the first step.
-    pub memory: &'a mut Vec<Tensor>,
-    /// Which of the [`Rows`] has its numbers.
-    pub row: usize,
+    /// What the rule remembers of it, in the order of [`Rule::slot_names`]; empty before the first
+    /// step.
+    pub slots: &'a mut Vec<Tensor>,
+    /// The index of its numbers in the [`StepScalars`].
+    pub scalars: usize,
 }
 
 /// The bound that gradients are scaled down to, by min(1, limit / (norm + 1e-6)) as PyTorch's
@@ -153,25 +155,17 @@ pub struct Clip<'a> {
     pub limit: f64,
 }
 
-/// What a step on a GPU does to memory that others hold as well. (In main memory values are always
-/// replaced.)
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Shared {
-    /// Leaves it: the value moves to memory of its own, and what others hold stays as it was.
-    #[default]
-    Leave,
-    /// Overwrites it, so that addresses never change: for a step that is recorded to be played
-    /// again.
-    Overwrite,
-}
-
-/// Moves every parameter by `rule`, with the numbers of `rows`.
+/// Moves every parameter by `rule`, with the numbers of `scalars`.
+///
+/// On a GPU a value whose memory others hold as well moves to memory of its own, and what they hold
+/// stays as it was; unless `in_place`, which overwrites it, so that addresses never change. That is
+/// for a step that is recorded to be played again. In main memory values are always replaced.
 pub fn step(
     rule: Rule,
-    rows: &mut Rows,
+    scalars: &mut StepScalars,
     parameters: &mut [Parameter<'_>],
     clip: Option<Clip<'_>>,
-    shared: Shared,
+    in_place: bool,
 ) -> Result<()> {
     for Parameter { value, gradient, .. } in &*parameters {
         if gradient.shape() != value.shape() {
@@ -185,13 +179,13 @@ pub fn step(
     }
     #[cfg(feature = "cuda")]
     if let Some(gpu) = parameters.first().and_then(|parameter| parameter.value.gpu()) {
-        return cuda::step(gpu, rule, rows, parameters, clip, shared);
+        return cuda::step(gpu, rule, scalars, parameters, clip, in_place);
     }
-    let _ = shared; // that is about GPUs
+    let _ = in_place; // that is about GPUs
     let Some(scale) = scale(clip)? else { return Ok(()) };
-    parameters
-        .iter_mut()
-        .try_for_each(|parameter| moved(rule, rows.get(parameter.row)?, parameter, scale))
+    parameters.iter_mut().try_for_each(|parameter| {
+        move_parameter(rule, scalars.get(parameter.scalars)?, parameter, scale)
+    })
 }
 
 /// What gradients are multiplied with; nothing if their norm is no finite number.
@@ -202,8 +196,13 @@ fn scale(clip: Option<Clip<'_>>) -> Result<Option<f64>> {
 }
 
 /// The step of one parameter, in PyTorch's order of operations.
-fn moved(rule: Rule, row: Row, parameter: &mut Parameter<'_>, scale: f64) -> Result<()> {
-    let Parameter { value, gradient, memory, .. } = parameter;
+fn move_parameter(
+    rule: Rule,
+    scalars: Scalars,
+    parameter: &mut Parameter<'_>,
+    scale: f64,
+) -> Result<()> {
+    let Parameter { value, gradient, slots, .. } = parameter;
     let mut gradient = gradient.to_dtype(value.dtype())?.detach();
     if scale < 1.0 {
         gradient = gradient.scale(scale)?;
@@ -217,26 +216,26 @@ fn moved(rule: Rule, row: Row, parameter: &mut Parameter<'_>, scale: f64) -> Res
         Rule::Adam { betas: (beta1, beta2), eps, .. }
         | Rule::AdamW { betas: (beta1, beta2), eps, .. } => {
             // m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², p ← p − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε)
-            if memory.is_empty() {
+            if slots.is_empty() {
                 let zero = Tensor::zeros(value.shape(), value.dtype());
-                memory.extend([zero.clone(), zero]);
+                slots.extend([zero.clone(), zero]);
             }
             if let Rule::AdamW { .. } = rule {
-                **value = value.scale(row.keep)?;
+                **value = value.scale(scalars.keep)?;
             }
-            let m = memory[0].scale(beta1)?.add(&gradient.scale(1.0 - beta1)?)?;
-            let v = memory[1].scale(beta2)?.add(&gradient.mul(&gradient)?.scale(1.0 - beta2)?)?;
-            let denominator = v.sqrt()?.affine(row.root, eps)?;
-            **value = value.sub(&m.div(&denominator)?.scale(row.rate)?)?;
-            **memory = vec![m, v];
+            let m = slots[0].scale(beta1)?.add(&gradient.scale(1.0 - beta1)?)?;
+            let v = slots[1].scale(beta2)?.add(&gradient.mul(&gradient)?.scale(1.0 - beta2)?)?;
+            let denominator = v.sqrt()?.affine(scalars.root, eps)?;
+            **value = value.sub(&m.div(&denominator)?.scale(scalars.rate)?)?;
+            **slots = vec![m, v];
         }
         Rule::Sgd { momentum, .. } => {
-            let velocity = match memory.pop() {
+            let velocity = match slots.pop() {
                 Some(velocity) => velocity.scale(momentum)?.add(&gradient)?,
                 None => gradient,
             };
-            **value = value.sub(&velocity.scale(row.rate)?)?;
-            memory.push(velocity);
+            **value = value.sub(&velocity.scale(scalars.rate)?)?;
+            slots.push(velocity);
         }
     }
     Ok(())
@@ -256,14 +255,14 @@ pub fn norm(gradients: &[&Tensor]) -> Result<Tensor> {
 }
 
 /// Moves every average towards the value that it follows, a ← d·a + (1 − d)·p, d being the decay
-/// that `rows` were set to by [`decay_row`]. With a `norm` that is no finite number nothing is
-/// changed, as in the [`step`] that it clipped.
+/// that `scalars` were set to by [`decay_scalars`]. With a `norm` that is no finite number nothing is
+/// changed, as in the [`step`] that it clipped. `in_place` is that of [`step`].
 pub fn average(
-    rows: &mut Rows,
+    scalars: &mut StepScalars,
     averages: &mut [Tensor],
     values: &[&Tensor],
     norm: Option<&Tensor>,
-    shared: Shared,
+    in_place: bool,
 ) -> Result<()> {
     if averages.len() != values.len()
         || averages.iter().zip(values).any(|(a, b)| a.meta() != b.meta())
@@ -272,11 +271,13 @@ pub fn average(
     }
     #[cfg(feature = "cuda")]
     if let Some(gpu) = averages.first().and_then(Tensor::gpu) {
-        return cuda::average(gpu, rows, averages, values, norm, shared);
+        return cuda::average(gpu, scalars, averages, values, norm, in_place);
     }
-    let _ = shared; // that is about GPUs
+    let _ = in_place; // that is about GPUs
     let clip = norm.map(|norm| Clip { norm, limit: f64::INFINITY });
-    let (Row { keep, rate, .. }, Some(_)) = (rows.get(0)?, scale(clip)?) else { return Ok(()) };
+    let (Scalars { keep, rate, .. }, Some(_)) = (scalars.get(0)?, scale(clip)?) else {
+        return Ok(());
+    };
     for (average, value) in averages.iter_mut().zip(values) {
         *average = average.scale(keep)?.add(&value.detach().scale(rate)?)?;
     }
@@ -284,6 +285,6 @@ pub fn average(
 }
 
 /// The numbers of an [`average`] that decays by `decay`.
-pub fn decay_row(decay: f64) -> Row {
-    Row { keep: decay, root: 1.0, rate: 1.0 - decay }
+pub fn decay_scalars(decay: f64) -> Scalars {
+    Scalars { keep: decay, root: 1.0, rate: 1.0 - decay }
 }

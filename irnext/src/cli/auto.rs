@@ -1,7 +1,7 @@
 //! What each photograph is restored with: the weights that were asked for, or those for what it
 //! suffers from.
 
-use super::{ComputeArguments, WeightArguments};
+use super::arguments::WeightArguments;
 use crate::compute::Compute;
 use crate::degrade::Task;
 use crate::error::{Error, Result};
@@ -55,7 +55,7 @@ pub(super) struct Models {
 
 impl ChoiceArguments {
     /// The models that may be needed, where they are to compute.
-    pub fn load(&self, compute: &ComputeArguments) -> Result<Models> {
+    pub fn load(&self, compute: Compute) -> Result<Models> {
         let auto = match (self.task, &self.weights) {
             (Some(Asked::Auto), Some(_)) => {
                 let reason = "--task auto chooses among the built-in weights: \
@@ -64,7 +64,6 @@ impl ChoiceArguments {
             }
             (asked, weights) => weights.is_none() && matches!(asked, None | Some(Asked::Auto)),
         };
-        let compute = compute.compute();
         let models = if auto {
             compute.start()?;
             Task::ALL.map(|task| (task.to_string(), OnceCell::new())).into()

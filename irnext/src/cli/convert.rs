@@ -1,6 +1,6 @@
 //! `irnext convert`: writes a weight file in another format or precision, with metadata.
 
-use super::{keep, say};
+use super::output::{keep, say};
 use crate::degrade::Task;
 use crate::error::Result;
 use crate::model::{Model, TASK, strip_prefix};

@@ -1,6 +1,6 @@
 //! `irnext devices`: lists the devices, and says why one cannot be used.
 
-use super::say;
+use super::output::say;
 use crate::error::Result;
 use engine::{gpus, isa};
 

@@ -1,6 +1,6 @@
 //! `irnext doctor`: checks a data set.
 
-use super::say;
+use super::output::say;
 use crate::doctor::{Checkup, Leak, SplitCheckup, examine};
 use crate::error::Result;
 use crate::protocol::sets::Set;

@@ -1,8 +1,10 @@
 //! `irnext eval`: scores pairs of images, the degraded one beside the restored one.
 
-use super::{ComputeArguments, WeightArguments, say};
+use super::arguments::{ComputeArguments, WeightArguments};
+use super::output::say;
 use crate::data::{Paired, Pairing, PhotoCache, Role, Source, Split, splits};
-use crate::distributed::{Team, launch};
+use crate::distributed::Team;
+use crate::distributed::launch::Launch;
 use crate::error::{Error, Result};
 use crate::evaluate::{Restorer, score};
 use crate::image::Image;
@@ -123,8 +125,9 @@ impl Arguments {
     }
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    launch::together(|team| run_in(team, arguments))
+pub(super) fn run(arguments: &Arguments, launch: Launch) -> Result<()> {
+    let team = launch.connect()?;
+    team.finish(run_in(&team, arguments))
 }
 
 /// The pairs are shared among `team`, and the first rank prints the scores of all.
@@ -132,7 +135,7 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<()> {
     let (folder, splits) = arguments.splits()?;
     let measures = arguments.measures()?;
     let scorer = Scorer::new(&measures)?;
-    let compute = arguments.compute.compute();
+    let compute = arguments.compute.compute(team);
     let model = match arguments.weights.load_if_given()? {
         Some((model, _)) => Some(model.on(compute)?),
         None => None,

@@ -1,6 +1,7 @@
 //! `irnext explain`: draws the feature maps inside a network.
 
-use super::{WeightArguments, keep, say};
+use super::arguments::WeightArguments;
+use super::output::{keep, say};
 use crate::error::{Error, Result};
 use crate::explain::{BLOCKS, Panel, explain};
 use crate::image::{Image, Photo};

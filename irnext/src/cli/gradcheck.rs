@@ -1,6 +1,6 @@
 //! `irnext gradcheck`: checks every operation, on the CPU or on a device, and prints a table.
 
-use super::say;
+use super::output::say;
 use crate::error::Result;
 use engine::Device;
 use engine::ops::ROOMS;

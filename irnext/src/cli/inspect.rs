@@ -1,7 +1,7 @@
 //! `irnext inspect`: lists the contents of a weight file, without running any of it, and says
 //! whether it is an IRNeXt network.
 
-use super::say;
+use super::output::say;
 use crate::error::Result;
 use crate::model::{Model, strip_prefix};
 use nn::weights::{Contents, TensorInfo, WeightFile, printable, read_bytes};

@@ -1,6 +1,6 @@
 //! `irnext plot`: plots the curves of training runs.
 
-use super::{keep, say};
+use super::output::{keep, say};
 use crate::error::Result;
 use crate::plot::{check_writable, read, write};
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! `irnext recipes`: lists the built-in training configurations.
 
-use super::say;
+use super::output::say;
 use crate::error::Result;
 use crate::recipes::{RECIPES, Recipe};
 use clap::builder::PossibleValuesParser;

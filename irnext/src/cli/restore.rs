@@ -1,9 +1,12 @@
 //! `irnext restore`: removes haze, rain, snow or blur from photographs.
 
+use super::arguments::ComputeArguments;
 use super::auto::{Choice, ChoiceArguments, Ready};
-use super::{ComputeArguments, OUTPUT, keep, say};
+use super::OUTPUT;
+use super::output::{keep, say};
 use crate::data::image_files;
-use crate::distributed::{Team, launch, of_files};
+use crate::distributed::launch::Launch;
+use crate::distributed::{Team, of_files};
 use crate::error::{Error, Result};
 use crate::image::Photo;
 use crate::restore::restore;
@@ -42,12 +45,13 @@ pub(super) struct Arguments {
 }
 
 /// Restores the photographs and reports errors; true if there were none.
-pub(super) fn run(arguments: &Arguments) -> Result<bool> {
-    launch::together(|team| run_in(team, arguments))
+pub(super) fn run(arguments: &Arguments, launch: Launch) -> Result<bool> {
+    let team = launch.connect()?;
+    team.finish(run_in(&team, arguments))
 }
 
 fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
-    let models = arguments.choice.load(&arguments.compute)?;
+    let models = arguments.choice.load(arguments.compute.compute(team))?;
     let models = models.freeze();
     let jobs = part(team, jobs(arguments))?;
     let mut complete = true;

@@ -1,6 +1,6 @@
 //! `irnext synth`: makes pairs from clean photographs, or one sheet that shows every degradation.
 
-use super::{keep, say};
+use super::output::{keep, say};
 use crate::data::image_files;
 use crate::degrade::{Task, degrade};
 use crate::error::{Error, Result};

@@ -1,8 +1,11 @@
 //! `irnext train`: runs a recipe or a TOML configuration, or shows its plan.
 
-use super::{COMPUTE, recipes, say};
+use super::COMPUTE;
+use super::output::say;
+use super::recipes;
 use crate::compute::{Compute, Precision};
-use crate::distributed::{Team, launch};
+use crate::distributed::Team;
+use crate::distributed::launch::Launch;
 use crate::error::{Error, Result};
 use crate::protocol::Protocol;
 use crate::recipes::Recipe;
@@ -130,20 +133,22 @@ fn length(config: &TrainConfig) -> String {
     )
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<()> {
+pub(super) fn run(arguments: &Arguments, launch: Launch) -> Result<()> {
     if arguments.show {
         say!("{}", arguments.config()?.0.to_toml()?.trim_end());
         return Ok(());
     }
-    launch::together(
-        |team| if team.is_first() { lead(team, arguments) } else { follow(team, arguments) },
-    )
+    let team = launch.connect()?;
+    team.finish(match team.is_first() {
+        true => lead(&team, arguments),
+        false => follow(&team, arguments),
+    })
 }
 
 /// What the first rank does, or the only one: the run, and all that is said of it.
 fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
     let (config, scaled) = arguments.config()?;
-    let device = launch::Launched::by_environment().device(config.compute.device);
+    let device = team.device(config.compute.device);
     if let Some(scaled) = scaled {
         say!("{scaled}");
     }

@@ -2,7 +2,7 @@
 
 use engine::Rng;
 
-use super::Pixels;
+use super::cache::Pixels;
 use crate::error::{Error, Result};
 use crate::image::Image;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-use super::{file_name, image_files, image_files_below};
+use super::files::{file_name, image_files, image_files_below};
 use crate::error::{Error, Result};
 
 /// A degraded photograph and its ground truth.

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::files::{file_name, folders};
 use super::pairing::{Pair, Pairing};
-use super::{file_name, folders};
 use crate::error::{Error, Result};
 
 /// Two sub-folders that belong together, in lower case (upper case is as good).

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use engine::Rng;
 
-use super::{CropSpec, PhotoCache, Source, file_name, image_files};
+use super::files::{file_name, image_files};
+use super::{CropSpec, PhotoCache, Source};
 use crate::error::{Error, Result};
 use crate::image::{Image, Photo};
 

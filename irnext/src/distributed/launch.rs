@@ -1,9 +1,8 @@
 //! How the processes of a [`Team`] are started: by `mpirun` or `srun`, which say in the environment
-//! of each what it is one of.
+//! of each what it is one of. A program reads that once, and passes it on as a [`Launch`].
 
-use super::Team;
+use super::team::Team;
 use crate::error::Result;
-use engine::Device;
 
 /// What a launcher sets for each process: how many there are, which one this is, how many are on
 /// its machine, and which one of them this is. Both of the first must be there: a script that was
@@ -25,20 +24,23 @@ const LAUNCHERS: [[&str; 4]; 4] = [
     ["SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_STEP_TASKS_PER_NODE", "SLURM_LOCALID"],
 ];
 
-/// Processes that were started together.
+/// What a launcher says of this process and of those that were started with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Launched {
-    /// How many.
+pub struct Launch {
+    /// How many processes there are.
     pub size: usize,
-    /// How many of them on this machine, as far as that is known.
-    pub here: usize,
-    /// Which one of these this process is, from 0, as far as that is known.
-    pub local: usize,
+    /// How many of them are on this machine, as far as that is known.
+    pub local_size: usize,
+    /// The number of this process among those, from 0, as far as that is known.
+    pub local_rank: usize,
 }
 
-impl Launched {
-    /// What the environment says of this process.
-    pub fn by_environment() -> Self {
+impl Launch {
+    /// One process, started by no launcher.
+    pub const ALONE: Self = Self { size: 1, local_size: 1, local_rank: 0 };
+
+    /// Reads the variables that `mpirun` and `srun` set.
+    pub fn from_environment() -> Self {
         Self::read(|name| std::env::var(name).ok())
     }
 
@@ -48,58 +50,43 @@ impl Launched {
             let text = variable(name)?;
             text.split(|c: char| !c.is_ascii_digit()).next()?.parse::<usize>().ok()
         };
-        for [size, rank, here, local] in LAUNCHERS {
+        for [size, rank, local_size, local_rank] in LAUNCHERS {
             if let (Some(size), Some(_)) = (number(size), number(rank))
                 && size > 1
             {
-                let here = number(here).unwrap_or(1).clamp(1, size);
-                return Self { size, here, local: number(local).unwrap_or(0) };
+                let local_size = number(local_size).unwrap_or(1).clamp(1, size);
+                return Self { size, local_size, local_rank: number(local_rank).unwrap_or(0) };
             }
         }
-        Self { size: 1, here: 1, local: 0 }
+        Self::ALONE
     }
 
-    /// The device of this process where all were given `device`. A GPU is the first of a machine's
-    /// processes' alone: each has the next one, and after the last come those before it.
-    pub fn device(self, device: Device) -> Device {
-        match (device, engine::gpus().map_or(0, |gpus| gpus.len())) {
-            (Device::Cuda(first), count) if self.local > 0 && count > 0 => {
-                Device::Cuda((first + self.local) % count)
-            }
-            _ => device,
+    /// Connects this process to the others; a [`Team`] of one if there are none.
+    ///
+    /// # Errors
+    /// If there are others, and this program was built without MPI: each would do all of the work,
+    /// in the same folder.
+    pub fn connect(self) -> Result<Team> {
+        match self.size {
+            1 => Ok(Team::alone()),
+            size => Ok(connect(size)?.on_local_rank(self.local_rank)),
         }
     }
-}
-
-/// Does `work` with the processes that this one was started with, or alone.
-///
-/// # Errors
-/// If there are others, and this program was built without MPI: each would do all of the work, in
-/// the same folder.
-pub fn together<T>(work: impl FnOnce(&Team) -> Result<T>) -> Result<T> {
-    let team = join(Launched::by_environment())?;
-    team.finish(work(&team))
 }
 
 #[cfg(feature = "mpi")]
-fn join(launched: Launched) -> Result<Team> {
-    match launched.size {
-        1 => Ok(Team::alone()),
-        size => super::mpi::connect(size),
-    }
+fn connect(size: usize) -> Result<Team> {
+    super::mpi::connect(size)
 }
 
 #[cfg(not(feature = "mpi"))]
-fn join(launched: Launched) -> Result<Team> {
-    match launched.size {
-        1 => Ok(Team::alone()),
-        size => Err(crate::Error::Config {
-            reason: format!(
-                "this is one of {size} processes, and this program was built without MPI; build it with \
-                 `cargo build --release -p irnext --features mpi`, or start one process"
-            ),
-        }),
-    }
+fn connect(size: usize) -> Result<Team> {
+    Err(crate::Error::Config {
+        reason: format!(
+            "this is one of {size} processes, and this program was built without MPI; build it with \
+             `cargo build --release -p irnext --features mpi`, or start one process"
+        ),
+    })
 }
 
 #[cfg(test)]
@@ -109,10 +96,10 @@ mod tests {
     #[test]
     fn what_launchers_say_is_understood() {
         let read = |set: &[(&str, &str)]| {
-            let found = Launched::read(|name| {
+            let found = Launch::read(|name| {
                 set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into())
             });
-            (found.size, found.here, found.local)
+            (found.size, found.local_size, found.local_rank)
         };
         let [open_mpi, mpich, _, slurm] = LAUNCHERS;
         assert_eq!(read(&[]), (1, 1, 0));

@@ -6,7 +6,7 @@
 //! killed or stopped is missed by the rank after it, which says so and ends all of them: a
 //! collective operation cannot be left once it has begun.
 
-use super::Team;
+use super::team::Team;
 use crate::error::{Error, Result};
 use mpi::Threading;
 use mpi::datatype::{Partition, PartitionMut};

@@ -9,7 +9,8 @@ use ::image::codecs::tiff::TiffDecoder;
 use ::image::metadata::Orientation;
 use ::image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 
-use super::{Depth, Image, Limits, Photo};
+use super::Image;
+use super::photo::{Depth, Limits, Photo};
 
 type Result<T> = std::result::Result<T, String>;
 

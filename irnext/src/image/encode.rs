@@ -10,7 +10,7 @@ use ::image::codecs::tiff::TiffEncoder;
 use ::image::codecs::webp::WebPEncoder;
 use ::image::{ExtendedColorType, ImageEncoder};
 
-use super::{Depth, Photo};
+use super::photo::{Depth, Photo};
 use crate::error::{Error, Result};
 
 const JPEG_QUALITY: u8 = 95;

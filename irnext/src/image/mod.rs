@@ -7,9 +7,10 @@
 mod decode;
 mod encode;
 mod io;
+mod photo;
 mod resample;
 
-pub use io::{Depth, Limits, Photo};
+pub use photo::{Depth, Limits, Photo};
 
 /// An RGB image: `data[(y * width + x) * 3 + channel]`, values nominally in [0, 1], sRGB-encoded.
 ///

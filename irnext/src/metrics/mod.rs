@@ -30,56 +30,8 @@ pub use measure::{Measure, Scorer};
 pub use ssim::{Geometry, Ssim};
 pub use view::View;
 
+pub use crate::error::ScoreError as Error;
 use crate::image::Image;
-
-/// Why two images have no score. It does not know their files' names: the caller does.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// The images differ in size; width and height of each.
-    #[error("an image of {}x{} pixels cannot be scored against one of {}x{}", .0.0, .0.1, .1.0, .1.1)]
-    Sizes((usize, usize), (usize, usize)),
-
-    /// The images have no pixels.
-    #[error("an empty image has no score")]
-    Empty,
-
-    /// The images are smaller than the window that structural similarity is computed in.
-    #[error("SSIM needs at least {window}x{window} pixels, but the image has {width}x{height}")]
-    SmallerThanWindow {
-        /// The window's side.
-        window: usize,
-        /// Pixels in a row of the image.
-        width: usize,
-        /// Rows of the image.
-        height: usize,
-    },
-
-    /// The images are smaller than the network of LPIPS takes.
-    #[error("LPIPS needs at least {least}x{least} pixels, but the image has {width}x{height}")]
-    SmallerThanNetwork {
-        /// The least side.
-        least: usize,
-        /// Pixels in a row of the image.
-        width: usize,
-        /// Rows of the image.
-        height: usize,
-    },
-
-    /// No homography takes one image to the other.
-    #[error("the images cannot be aligned: {reason}")]
-    Unaligned {
-        /// What is the matter with them.
-        reason: &'static str,
-    },
-
-    /// The weights of LPIPS cannot be read.
-    #[error("the built-in weights of LPIPS: {0}")]
-    Weights(String),
-
-    /// The engine refused a computation.
-    #[error(transparent)]
-    Engine(#[from] engine::Error),
-}
 
 /// A result whose error is [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;

@@ -1,8 +1,8 @@
 //! The picture: a heading with a legend, the loss across it, four smaller panels below.
 
-use super::Run;
 use super::axis::{Axis, Scale};
 use super::curve::{Point, smoothed, thinned};
+use super::run::Run;
 use crate::error::{Error, Result};
 use crate::train::log::metrics::{Record, StepRecord, ValidationRecord};
 use plotters::coord::Shift;

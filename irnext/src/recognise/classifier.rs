@@ -1,8 +1,8 @@
 //! Multinomial logistic regression: p(k) is proportional to exp(b_k + Σ w_kj z_j), z_j being how
 //! many deviations figure j is from its mean in clear photographs.
 
-use super::features::FIGURES;
-use super::{CLASSES, Features, Verdict, name};
+use super::features::{FIGURES, Features};
+use super::verdict::{CLASSES, Verdict, name};
 use crate::error::{Error, Result};
 use std::fmt::Write as _;
 use std::sync::OnceLock;

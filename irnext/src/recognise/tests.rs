@@ -2,7 +2,7 @@ use super::features::FIGURES;
 use super::fit::{Sample, fit};
 use super::*;
 use crate::data::image_files;
-use crate::degrade::degrade;
+use crate::degrade::{Task, degrade};
 use crate::image::Photo;
 use engine::Rng;
 use std::path::Path;

@@ -74,14 +74,14 @@ impl Progress {
 pub(super) fn to_bytes(state: &State, progress: &Progress) -> Result<Vec<u8>> {
     let params = &state.model.params;
     let progress = Progress {
-        optimiser_steps: state.optimiser.steps().to_vec(),
+        optimiser_steps: state.optimizer.steps().to_vec(),
         average_updates: state.ema.as_ref().map_or(0, Ema::updates),
         ..progress.clone()
     };
     let json = serde_json::to_string(&progress)
         .map_err(|error| Error::Config { reason: error.to_string() })?;
     let mut file = state.model.to_file(DType::F32, HashMap::from([(PROGRESS.into(), json)]))?;
-    let optimiser = state.optimiser.tensors(params).into_iter();
+    let optimiser = state.optimizer.tensors(params).into_iter();
     file.tensors.extend(optimiser.map(|(name, tensor)| (format!("{OPTIMISER}{name}"), tensor)));
     if let Some(ema) = &state.ema {
         let average = params.entries().iter().zip(ema.values());

@@ -17,6 +17,7 @@ mod plan;
 mod run;
 mod settings;
 mod step;
+mod training_set;
 mod validation;
 
 pub use checkpoint::Progress;
@@ -25,14 +26,13 @@ pub use config::{
     ValidationConfig,
 };
 pub use event::{Event, Step, Validation};
-pub use pairs::TrainingSet;
 pub use plan::{Measured, Plan};
 pub use step::{LOSS_SCALE, State, StepResult, StepSettings};
+pub use training_set::TrainingSet;
 
 use crate::compute::{Compute, Precision};
 use crate::data::{CropSpec, LoaderConfig, PhotoCache, Source};
 use crate::distributed::Team;
-use crate::distributed::launch::Launched;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use engine::{DType, Tensor};
@@ -120,10 +120,7 @@ impl Trainer {
         folder: impl FnOnce(&Path) -> Result<RunFolder>,
     ) -> Result<Self> {
         let find = || {
-            let compute = Compute {
-                device: Launched::by_environment().device(config.compute.device),
-                ..config.compute
-            };
+            let compute = Compute { device: team.device(config.compute.device), ..config.compute };
             compute.start()?;
             let pairs = Pairs::find(&config, &PhotoCache::new(config.data.cache_mb << 20))?;
             let steps_per_epoch = loader(&team, &config, 0).steps_per_epoch(pairs.source.len())?;

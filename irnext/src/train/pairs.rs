@@ -5,79 +5,17 @@
 //! asked for.
 
 use super::config::{DataConfig, ScoredSplit, TrainConfig};
+use super::training_set::TrainingSet;
 use crate::data::{Pair, Paired, Pairing, PhotoCache, Role, Source, Split, Synthetic, splits};
 use crate::degrade::{blur_straight, degrade};
 use crate::error::{Error, Result};
 use crate::image::Image;
-use crate::protocol::sets::{SETS, Set};
-use crate::protocol::{Protocol, is_of_the_last_five};
+use crate::protocol::is_of_the_last_five;
+use crate::protocol::sets::Set;
 use engine::Rng;
-use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
-
-/// The data sets that the paper's models are trained on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TrainingSet {
-    /// RESIDE's indoor training set, ITS.
-    ResideIndoor,
-    /// RESIDE's outdoor training set, OTS.
-    ResideOutdoor,
-    /// Dense-Haze.
-    DenseHaze,
-    /// NH-HAZE.
-    NhHaze,
-    /// The composite of deraining papers, for three test sets.
-    Rain,
-    /// CSD.
-    Csd,
-    /// SRRS.
-    Srrs,
-    /// Snow100K.
-    Snow100k,
-    /// GoPro.
-    Gopro,
-    /// RSBlur.
-    Rsblur,
-    /// DPDD.
-    Dpdd,
-}
-
-impl TrainingSet {
-    /// What the paper scores its model on, by the names in [`SETS`].
-    fn names(self) -> &'static [&'static str] {
-        match self {
-            Self::ResideIndoor => &["SOTS-indoor"],
-            Self::ResideOutdoor => &["SOTS-outdoor"],
-            Self::DenseHaze => &["Dense-Haze"],
-            Self::NhHaze => &["NH-HAZE"],
-            Self::Rain => &["Test100", "Rain100H", "Rain100L"],
-            Self::Csd => &["CSD"],
-            Self::Srrs => &["SRRS"],
-            Self::Snow100k => &["Snow100K"],
-            Self::Gopro => &["GoPro"],
-            Self::Rsblur => &["RSBlur"],
-            Self::Dpdd => &["DPDD"],
-        }
-    }
-
-    /// The rows of [`SETS`] that it is for.
-    pub fn sets(self) -> impl Iterator<Item = &'static Set> {
-        SETS.iter().filter(move |set| self.names().contains(&set.name))
-    }
-
-    /// How its tables are scored.
-    pub fn protocol(self) -> Protocol {
-        self.sets().next().map_or(Protocol::Plain, |set| set.protocol)
-    }
-
-    /// The published numbers of training pairs, those of copies in circulation behind them.
-    pub fn counts(self) -> &'static [usize] {
-        self.sets().next().map_or(&[], |set| set.train)
-    }
-}
 
 /// What a run is made on.
 pub(super) struct Pairs {
@@ -425,31 +363,5 @@ mod tests {
         assert!(complaint.contains("RSBlur_real_train.txt"), "{complaint}");
         let alone = tree(&["train/input/1.png".into(), "train/target/2.png".into()]);
         assert!(refused(alone.path(), None, 0, ScoredSplit::None).contains("no pairs"));
-    }
-
-    #[test]
-    fn every_set_has_a_protocol_and_a_number_of_pairs() {
-        let names = [
-            "reside-indoor",
-            "reside-outdoor",
-            "dense-haze",
-            "nh-haze",
-            "rain",
-            "csd",
-            "srrs",
-            "snow100k",
-        ];
-        let all: Vec<TrainingSet> = names
-            .iter()
-            .chain(&["gopro", "rsblur", "dpdd"])
-            .map(|name| serde_json::from_str(&format!("{name:?}")).unwrap())
-            .collect();
-        assert_eq!(all.iter().flat_map(|set| set.sets()).count(), SETS.len());
-        for set in all {
-            assert!(
-                !set.counts().is_empty() && set.sets().all(|row| row.protocol == set.protocol()),
-                "{set:?}"
-            );
-        }
     }
 }

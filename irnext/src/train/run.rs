@@ -71,7 +71,7 @@ impl Trainer {
         let mut go_on = watch(&Event::Step(step));
         if self.progress.failures >= FAILURES {
             let back = self.roll_back()?;
-            return Err(Error::Diverged { step: step.step, back });
+            return Err(Error::Diverged { failures: FAILURES, step: step.step, back });
         }
         go_on &= self.validate_if_due(log, watch)?;
         // What a run is rolled back to is from before its failures.

@@ -7,8 +7,8 @@ use crate::error::Result;
 use crate::model::{Loss, LossConfig, Model, dual_domain};
 use engine::{DType, Device, Ranks, Replay, Tape, Tensor, interruptible};
 use nn::distributed::{Buckets, Group};
-use nn::optim::{Clip, Optimizer, Rule, Shared, norm};
-use nn::{Context, Ema, Pass};
+use nn::optim::{Clip, Optimizer, Rule, norm};
+use nn::{Context, Ema, Params, Pass, TrainingStep};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -20,8 +20,8 @@ pub const LOSS_SCALE: f64 = 65536.0;
 pub struct State {
     /// The network.
     pub model: Model,
-    /// The optimiser.
-    pub optimiser: Optimizer,
+    /// The optimizer.
+    pub optimizer: Optimizer,
     /// The moving average, if there is one.
     pub ema: Option<Ema>,
     replay: Replay,
@@ -63,16 +63,16 @@ pub struct StepResult {
 impl State {
     /// Before the first step. `ema` is the decay of a moving average; 0, none.
     pub fn new(model: Model, rule: Rule, ema: f64) -> Result<Self> {
-        let optimiser = Optimizer::new(rule, &model.params);
+        let optimizer = Optimizer::new(rule, &model.params);
         let ema = (ema > 0.0).then(|| Ema::new(&model.params, ema)).transpose()?;
-        Ok(Self::resumed(model, optimiser, ema))
+        Ok(Self::resumed(model, optimizer, ema))
     }
 
     /// Where these have come to.
-    pub fn resumed(model: Model, optimiser: Optimizer, ema: Option<Ema>) -> Self {
+    pub fn resumed(model: Model, optimizer: Optimizer, ema: Option<Ema>) -> Self {
         Self {
             model,
-            optimiser,
+            optimizer,
             ema,
             replay: Replay::default(),
             stop: Arc::default(),
@@ -83,10 +83,10 @@ impl State {
 
     /// The same numbers on `device`.
     pub fn to_device(self, device: Device) -> Result<Self> {
-        let Self { model, optimiser, ema, .. } = self;
+        let Self { model, optimizer, ema, .. } = self;
         let params = model.params.to_device(device)?;
         let ema = ema.map(|ema| ema.to_device(device)).transpose()?;
-        Ok(Self::resumed(Model { params, ..model }, optimiser.to_device(device)?, ema))
+        Ok(Self::resumed(Model { params, ..model }, optimizer.to_device(device)?, ema))
     }
 
     /// Steps are given up in the middle once `stop` is true: [`engine::Error::Interrupted`].
@@ -128,32 +128,13 @@ impl State {
         if let Some(scale) = settings.loss_scale {
             inputs.push(Tensor::from_slice(&[scale as f32], &[1])?.to_device(inputs[0].device())?);
         }
-        // What the host decides of a step goes ahead of it. The first one decides as it runs, since
-        // which parameters have gradients is only then known.
-        if self.optimiser.has_moved() {
-            self.optimiser.advance(settings.rate)?;
-        }
-        if let Some(ema) = &mut self.ema {
-            ema.advance()?;
-        }
-        let numbers = self.numbers(&inputs, settings);
-        if !numbers.as_ref().is_ok_and(|numbers| !numbers.skipped) {
-            self.optimiser.take_back();
-            if let Some(ema) = &mut self.ema {
-                ema.take_back();
-            }
-        }
-        numbers
-    }
-
-    /// The device's part of a step.
-    fn numbers(&mut self, inputs: &[Tensor], settings: StepSettings) -> Result<StepResult> {
-        let Self { model, optimiser, ema, replay, stop, group, checkpoints } = self;
+        let Self { model, optimizer, ema, replay, stop, group, checkpoints } = self;
         let checkpoints = *checkpoints;
-        let outputs = replay.run(inputs, |inputs| {
+        let mut step = TrainingStep::begin_replayed(optimizer, ema.as_mut(), settings.rate)?;
+        let outputs = replay.run(&inputs, |inputs| {
             let work = || gradients(model, inputs, settings, group.as_ref(), checkpoints);
-            let gradients = interruptible(stop, work)?;
-            advance(model, optimiser, ema.as_mut(), gradients, settings)
+            let found = interruptible(stop, work)?;
+            apply(&mut step, &mut model.params, found, settings.limit)
         })?;
         let mut numbers = [0.0; 4];
         for (number, output) in numbers.iter_mut().zip(&outputs) {
@@ -161,6 +142,10 @@ impl State {
         }
         let [loss, spatial, frequency, gradient_norm] = numbers;
         let skipped = !(loss.is_finite() && gradient_norm.is_finite());
+        match skipped {
+            true => step.rollback(),
+            false => step.commit(),
+        }
         Ok(StepResult { loss, spatial, frequency, gradient_norm, skipped })
     }
 }
@@ -224,27 +209,18 @@ fn means(group: &Group, losses: &[Tensor; 3]) -> Result<[Tensor; 3]> {
 }
 
 /// Queues what moves the parameters. Returns the loss, its spatial and its frequency part, and the
-/// gradients' norm before clipping; if one of them is no finite number, nothing has moved.
-fn advance(
-    model: &mut Model,
-    optimiser: &mut Optimizer,
-    ema: Option<&mut Ema>,
+/// gradients' norm before clipping; if one of them is not finite, nothing has moved.
+fn apply(
+    step: &mut TrainingStep<'_>,
+    params: &mut Params,
     found: Found,
-    settings: StepSettings,
+    limit: f64,
 ) -> Result<Vec<Tensor>> {
-    let (params, Found { loss, spatial, frequency, gradients, pass }) = (&mut model.params, found);
+    let Found { loss, spatial, frequency, gradients, pass } = found;
     // A loss that is not finite stops the step as a norm does: 0 times it is 0 or NaN.
     let norm = norm(&gradients)?;
     let checked = norm.add(&loss.to_dtype(DType::F64)?.scale(0.0)?)?;
-    let clip = Some(Clip { norm: &checked, limit: settings.limit });
-    match optimiser.has_moved() {
-        true => optimiser.apply(params, &gradients, clip, Shared::Overwrite)?,
-        false => optimiser.clipped_step(params, &gradients, settings.rate, clip)?,
-    }
-    optimiser.apply_buffers(params, pass, &checked, Shared::Overwrite)?;
-    if let Some(ema) = ema {
-        ema.apply(params, Some(&checked), Shared::Overwrite)?;
-    }
+    step.apply(params, &gradients, pass, Some(Clip { norm: &checked, limit }))?;
     Ok(vec![loss, spatial, frequency, norm])
 }
 

@@ -4,7 +4,8 @@
 
 use super::*;
 use engine::{DType, Device, Ranks, Replay, Rng, Tape, Tensor};
-use irnext::distributed::launch::{self, Launched};
+use irnext::distributed::Team;
+use irnext::distributed::launch::Launch;
 use irnext::train::{Ended, TrainConfig, Trainer};
 use nn::distributed::Buckets;
 use std::sync::Arc;
@@ -37,12 +38,18 @@ fn two_processes_on_a_gpu_each_train_as_one() {
     same_losses(folder.path());
 }
 
+/// Does `work` as one of the processes that were started together.
+fn as_a_rank(work: impl FnOnce(&Team) -> irnext::Result<()>) -> irnext::Result<()> {
+    let team = Launch::from_environment().connect()?;
+    team.finish(work(&team))
+}
+
 /// What a test below runs as each of two processes: all of a run, and then the bits of what it has
 /// come to.
 #[test]
 #[ignore = "a part of another one, under mpirun"]
 fn a_rank() {
-    launch::together(|team| {
+    as_a_rank(|team| {
         let mut trainer =
             Trainer::open_in(team.clone(), TrainConfig::read("run.toml".as_ref(), &[])?)?;
         assert!(matches!(trainer.run(|_| true)?, Ended::Complete));
@@ -80,8 +87,8 @@ fn a_normalisation() {
         let [dx, dw, db] = leaves.each_ref().map(|leaf| gradients.get(leaf).unwrap().clone());
         Ok(vec![y.detach(), dx, stats.mean, stats.var, dw, db])
     };
-    launch::together(|team| {
-        let device = Launched::by_environment().device(Device::Cuda(0));
+    as_a_rank(|team| {
+        let device = team.device(Device::Cuda(0));
         team.connect_gpus(device)?;
         let (ranks, group) = (team.ranks().unwrap(), team.group().unwrap());
         let mut rng = Rng::new(1);

@@ -6,7 +6,7 @@ mod norm;
 mod pool;
 mod sequential;
 
-pub use activation::Activation;
+pub use crate::activation::Activation;
 pub use conv::{Conv2d, ConvTranspose2d};
 pub use norm::{BatchNorm2d, InstanceNorm2d};
 pub use pool::{AvgPool2d, GlobalAvgPool, MaxPool2d};

@@ -5,7 +5,10 @@
 //! that calls nothing (`unpickle`), and a file that wants anything called that weights do not need
 //! is refused. [`Contents`] says what a file holds without using it.
 
+mod bounds;
+mod contents;
 mod pickle;
+mod pickle_value;
 mod safetensors;
 mod search;
 mod torch;
@@ -16,30 +19,16 @@ mod zip;
 #[cfg(test)]
 mod tests;
 
+pub use bounds::printable;
+pub use contents::{Contents, TensorInfo, WeightFile};
+
 use crate::{Error, Result, write_atomically};
-use engine::{DType, Tensor};
 use std::collections::HashMap;
 use std::path::Path;
 use torch::TorchFile;
 
 /// Largest file that is read, bytes: many times the largest network's.
 const LARGEST: u64 = 8 << 30;
-
-/// Most dimensions of a tensor.
-const MAX_RANK: usize = 8;
-
-/// A model's weights, as files hold them.
-#[derive(Debug, Default)]
-pub struct WeightFile {
-    /// Named tensors, off any tape.
-    pub tensors: HashMap<String, Tensor>,
-    /// What the file says besides: safetensors' metadata; in a file of PyTorch's the numbers and
-    /// texts beside the state dict.
-    pub metadata: HashMap<String, String>,
-    /// Whether the file carried a checksum of all this, which was right. Files that are written
-    /// carry one.
-    pub verified: bool,
-}
 
 impl WeightFile {
     /// Reads a file in any of the formats.
@@ -107,35 +96,6 @@ impl WeightFile {
     }
 }
 
-/// What a weight file holds, found without using any of it.
-#[derive(Debug, Default)]
-pub struct Contents {
-    /// The file's format.
-    pub format: &'static str,
-    /// The keys under which a file of PyTorch's has its state dict.
-    pub path: Vec<String>,
-    /// The tensors of the state dict, in the file's order.
-    pub tensors: Vec<TensorInfo>,
-    /// What else there is, and what it is: metadata, an epoch, an optimiser's state.
-    pub beside: Vec<(String, String)>,
-    /// What the file imports that weights do not need, with what it would be called with. Nothing
-    /// of it was called.
-    pub refused: Vec<String>,
-}
-
-/// What a file says of a tensor.
-#[derive(Debug)]
-pub struct TensorInfo {
-    /// Its key.
-    pub name: String,
-    /// Its element type in the file: `f32`, `bf16`, `i32`, ….
-    pub dtype: String,
-    /// Its sizes.
-    pub shape: Vec<usize>,
-    /// Where PyTorch had it: `cpu`, `cuda:0`.
-    pub device: Option<String>,
-}
-
 impl Contents {
     /// Looks at a file's bytes; `origin` names them in errors.
     ///
@@ -173,20 +133,6 @@ impl Contents {
         }
         Ok(Self { path: state.path, ..contents })
     }
-}
-
-/// A text of a file's, fit for a terminal: control characters and what else does not show as
-/// escapes, and not too long.
-pub fn printable(text: &str) -> String {
-    const LONGEST: usize = 240;
-    let mut shown = String::new();
-    for c in text.chars().take(LONGEST) {
-        match c {
-            '"' | '\'' | '\\' => shown.push(c),
-            _ => shown.extend(c.escape_debug()),
-        }
-    }
-    if text.chars().nth(LONGEST).is_some() { shown + "…" } else { shown }
 }
 
 /// The bytes of a weight file.
@@ -234,15 +180,4 @@ fn refusal(refused: &[String]) -> String {
 
 fn unwritable(reason: String) -> Error {
     Error::Format { origin: "weights to be written".into(), reason }
-}
-
-/// The bytes that a tensor of `shape` takes; an error if they cannot be counted, or not even the
-/// sizes can.
-fn checked_bytes(shape: &[usize], dtype: DType) -> Result<usize, String> {
-    // Sizes beside a zero must be countable as well: strides are products of them.
-    let nonzero = shape.iter().map(|&n| n.max(1)).try_fold(dtype.size(), usize::checked_mul);
-    match nonzero.filter(|&bytes| bytes <= isize::MAX as usize && shape.len() <= MAX_RANK) {
-        Some(_) => Ok(shape.iter().product::<usize>() * dtype.size()),
-        None => Err("a shape beyond all bounds".into()),
-    }
 }

@@ -3,56 +3,12 @@
 //! A pickle is a program, and among its instructions are "import this name" and "call it": loading
 //! one in Python runs whatever its author liked. Here these two only leave a note, [`Node::Global`]
 //! and [`Node::Call`], and whoever reads the data recognises the calls that mean something to it.
-//! The machine that makes the data is in `unpickle`.
-//!
-//! Objects are numbered in one flat list and refer to each other by number. So sharing and cycles
-//! cost nothing, however they are nested, nothing recurses when they are dropped, and memory is
-//! bounded by the length of the pickle.
+//! The machine that makes the data is in `unpickle`, the data's types are in `pickle_value`.
 
+use super::bounds::printable;
+use super::pickle_value::{Call, Id, Node};
 use super::unpickle::unpickle;
-use std::borrow::Cow;
 use std::collections::HashSet;
-
-/// The number of an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Id(pub(super) u32);
-
-/// An object. Sets are lists here, and byte arrays bytes.
-#[derive(Debug)]
-pub(super) enum Node<'a> {
-    None,
-    Bool(bool),
-    Int(i64),
-    /// An integer beyond 64 bits, as it is written: little-endian bytes, or decimal digits.
-    Long(&'a [u8]),
-    Float(f64),
-    Text(Cow<'a, str>),
-    Bytes(&'a [u8]),
-    Tuple(Vec<Id>),
-    List(Vec<Id>),
-    Dict(Vec<(Id, Id)>),
-    /// An imported name.
-    Global {
-        module: Id,
-        name: Id,
-    },
-    /// What would be called, and what would be done to the result.
-    Call(Box<Call>),
-    /// What the file has outside the pickle: a storage.
-    Persistent(Id),
-}
-
-/// A call that was not made.
-#[derive(Debug)]
-pub(super) struct Call {
-    pub(super) callable: Id,
-    /// A tuple, in pickles that make sense.
-    pub(super) args: Id,
-    /// Entries to be set on the result: an `OrderedDict` is filled like this.
-    pub(super) items: Vec<(Id, Id)>,
-    /// Attributes to be set on the result.
-    pub(super) state: Option<Id>,
-}
 
 /// A pickle's objects.
 pub(super) struct Pickle<'a> {
@@ -159,7 +115,7 @@ impl Pickle<'_> {
             Node::Int(value) => out.push_str(&value.to_string()),
             Node::Long(_) => out.push_str("a long integer"),
             Node::Float(value) => out.push_str(&format!("{value:?}")),
-            Node::Text(text) => out.push_str(&format!("'{}'", super::printable(text))),
+            Node::Text(text) => out.push_str(&format!("'{}'", printable(text))),
             Node::Bytes(bytes) => {
                 out.push_str(&format!("b'{}'", bytes[..bytes.len().min(80)].escape_ascii()))
             }
@@ -175,7 +131,7 @@ impl Pickle<'_> {
             Node::Global { module, name } => {
                 for (part, end) in [(module, "."), (name, "")] {
                     match self.text(*part) {
-                        Some(text) => out.push_str(&super::printable(text)),
+                        Some(text) => out.push_str(&printable(text)),
                         None => self.write(*part, depth - 1, out),
                     }
                     out.push_str(end);

@@ -5,7 +5,8 @@
 //! The format has no checksum; one is kept in the metadata, of what the file says rather than of
 //! its bytes, so that another program may write the same contents in another order.
 
-use super::{Contents, TensorInfo, WeightFile, checked_bytes, printable};
+use super::bounds::{checked_bytes, printable};
+use super::contents::{Contents, TensorInfo, WeightFile};
 use engine::{DType, Tensor};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::{BTreeMap, HashMap};

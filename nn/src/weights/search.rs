@@ -1,6 +1,7 @@
 //! Finding the state dict in what `torch.save` wrote, and speaking of what lies beside it.
 
-use super::pickle::{Id, Node};
+use super::bounds::printable;
+use super::pickle_value::{Id, Node};
 use super::torch::{TensorRef, TorchFile};
 use std::collections::{HashMap, HashSet};
 
@@ -118,7 +119,7 @@ impl TorchFile<'_> {
         }
         match (best, rival) {
             (Some(best), Some(rival)) => {
-                let [a, b] = [best, rival].map(|found| super::printable(&found.path.join(".")));
+                let [a, b] = [best, rival].map(|found| printable(&found.path.join(".")));
                 Err(format!(
                     "it holds several state dicts, such as {a:?} and {b:?}, and none of the usual names says which to take"
                 ))
@@ -174,12 +175,12 @@ impl TorchFile<'_> {
             return;
         }
         let scalar = self.scalar(id);
-        let said = scalar.as_deref().map(super::printable).or_else(|| self.optimiser(id));
+        let said = scalar.as_deref().map(printable).or_else(|| self.optimiser(id));
         let said = said.unwrap_or_else(|| match self.tensor(id) {
             Some(Ok(tensor)) => format!("tensor {:?} {}", tensor.shape, tensor.element.label),
             _ => self.pickle.describe(id),
         });
-        state.beside.push((super::printable(key), said));
+        state.beside.push((printable(key), said));
         if let Some(text) = scalar {
             state.metadata.insert(key.to_string(), text);
         }
@@ -249,7 +250,7 @@ impl TorchFile<'_> {
         let of = if kept.is_empty() {
             String::new()
         } else {
-            format!(" ({})", super::printable(&kept.join(", ")))
+            format!(" ({})", printable(&kept.join(", ")))
         };
         Some(format!(
             "state of an optimizer for {} parameters{of}; {}",

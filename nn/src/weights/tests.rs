@@ -6,6 +6,7 @@
 
 use super::*;
 use engine::Rng;
+use engine::{DType, Tensor};
 
 const SAMPLES: [(&str, &[u8]); 4] = [
     ("archive", include_bytes!("samples/archive.pkl")),

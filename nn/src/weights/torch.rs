@@ -8,8 +8,10 @@
 //! The few calls that weights are made of are recognised by [`is_known`]; [`TorchFile::refused`]
 //! lists all others.
 
-use super::pickle::{Id, Node, Pickle};
-use super::{checked_bytes, zip};
+use super::bounds::{MAX_RANK, checked_bytes};
+use super::pickle::Pickle;
+use super::pickle_value::{Id, Node};
+use super::zip;
 use engine::{DType, Tensor};
 use std::collections::HashMap;
 
@@ -345,8 +347,7 @@ impl TorchFile<'_> {
             Some((("torch", "Size"), &[tuple], _)) => tuple,
             _ => id,
         };
-        let elements =
-            self.pickle.elements(id).filter(|elements| elements.len() <= super::MAX_RANK);
+        let elements = self.pickle.elements(id).filter(|elements| elements.len() <= MAX_RANK);
         let size = |&id| self.pickle.int(id).and_then(|size| usize::try_from(size).ok());
         let sizes = elements.and_then(|elements| elements.iter().map(size).collect());
         sizes.ok_or_else(|| format!("{} is no shape", self.pickle.describe(id)))

@@ -4,7 +4,7 @@
 //! given, it ends: an instruction takes at least a byte, and does no more work than the bytes and
 //! objects it takes.
 
-use super::pickle::{Call, Id, Node};
+use super::pickle_value::{Call, Id, Node};
 use std::collections::HashMap;
 
 /// Most objects that a pickle may build, keep or have on its stack: dozens of times what a large

@@ -1,7 +1,7 @@
 //! Writing what `torch.load` reads, also with `weights_only=True`: a zip archive of a pickle of
 //! protocol 2, and a storage for each tensor.
 
-use super::WeightFile;
+use super::contents::WeightFile;
 use super::zip::Writer;
 use engine::DType;
 

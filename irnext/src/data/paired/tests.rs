@@ -4,7 +4,7 @@ use std::fs;
 
 use tempfile::TempDir;
 
-use super::super::{file_name, tests::tree};
+use super::super::{files::file_name, tests::tree};
 use super::*;
 use crate::image::Photo;
 

@@ -8,7 +8,7 @@
 
 use rayon::prelude::*;
 
-use super::warp::{Homography, Raster};
+use super::warp::{Homography, NO_OVERLAP, Raster};
 
 /// The steps that the benchmarks' script takes at most.
 const STEPS: usize = 100;
@@ -117,7 +117,7 @@ fn step(sums: &Products<COLUMNS>) -> Result<[f64; 8], &'static str> {
     }
     let count = sums[MASK][MASK];
     if count == 0.0 {
-        return Err(super::NO_OVERLAP);
+        return Err(NO_OVERLAP);
     }
     // The product of a column and of the image or the template less its mean in the overlap.
     let centred = |k: usize, l: usize| sums[k][l] - sums[k][MASK] * sums[l][MASK] / count;

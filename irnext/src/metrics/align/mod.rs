@@ -46,9 +46,7 @@ use rayon::prelude::*;
 
 use super::{Error, Result, Ssim, View, check, psnr};
 use crate::image::Image;
-use warp::Raster;
-
-const NO_OVERLAP: &str = "they do not overlap";
+use warp::{NO_OVERLAP, Raster};
 
 /// The scores of a restored image that was aligned with its ground truth.
 #[derive(Clone, Copy, Debug, PartialEq)]

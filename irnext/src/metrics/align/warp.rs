@@ -1,5 +1,8 @@
 //! Homographies, and images read between their pixels.
 
+/// Why images that share no pixels cannot be aligned.
+pub(super) const NO_OVERLAP: &str = "they do not overlap";
+
 /// A projective map of the plane, its 3x3 matrix row by row, scaled so that the last entry is 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Homography(pub [f64; 9]);

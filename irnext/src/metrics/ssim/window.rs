@@ -1,6 +1,6 @@
 //! The window of structural similarity, and the formula in it.
 
-use super::Ssim;
+use super::variant::Ssim;
 
 /// A separable window and the constants of the formula.
 pub(super) struct Window {

@@ -2,7 +2,7 @@
 //! command line.
 
 use super::overrides::Overrides;
-use super::pairs::TrainingSet;
+use super::training_set::TrainingSet;
 use crate::compute::Compute;
 use crate::degrade::Task;
 use crate::error::{Error, Result};

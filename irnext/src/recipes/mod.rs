@@ -18,7 +18,7 @@ pub struct Recipe {
 
 macro_rules! recipes {
     ($($name:literal)*) => {
-        [$(Recipe { name: $name, text: include_str!(concat!("../recipes/", $name, ".toml")) }),*]
+        [$(Recipe { name: $name, text: include_str!(concat!("../../recipes/", $name, ".toml")) }),*]
     };
 }
 

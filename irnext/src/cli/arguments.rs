@@ -1,0 +1,111 @@
+//! Arguments that several commands share.
+
+use super::COMPUTE;
+use crate::compute::{Compute, Precision};
+use crate::distributed::Team;
+use crate::error::{Error, Result};
+use crate::model::{Model, ModelConfig, Preset};
+use crate::shipped;
+use clap::Args;
+use engine::{DType, Device};
+use std::path::PathBuf;
+
+/// The device and its precision.
+#[derive(Args)]
+pub(super) struct ComputeArguments {
+    /// Device: cpu, cuda or cuda:NUMBER (`irnext devices` lists them)
+    #[arg(long, value_name = "DEVICE", default_value_t = Device::Cpu, help_heading = COMPUTE)]
+    device: Device,
+    /// Precision on a GPU: f32, tf32, bf16 or f16
+    #[arg(
+        long,
+        value_name = "PRECISION",
+        default_value = "f32",
+        hide_possible_values = true,
+        help_heading = COMPUTE
+    )]
+    precision: Precision,
+}
+
+impl ComputeArguments {
+    /// Where this process of `team` computes.
+    pub(super) fn compute(&self, team: &Team) -> Compute {
+        Compute { device: team.device(self.device), precision: self.precision }
+    }
+}
+
+/// The weights: a file, or those built in for a task.
+#[derive(Args)]
+pub(super) struct WeightArguments {
+    /// Use the built-in weights for this task: dehaze, derain, desnow, deblur-motion or
+    /// deblur-defocus
+    #[arg(long, value_name = "TASK")]
+    pub(super) task: Option<crate::degrade::Task>,
+    /// Use this weight file: safetensors, or PyTorch's .pkl or .pth
+    #[arg(long, value_name = "FILE")]
+    pub(super) weights: Option<PathBuf>,
+}
+
+impl WeightArguments {
+    /// The model and the name of its task, or "restore" if the file names none.
+    pub(super) fn load(&self) -> Result<(Model, String)> {
+        let nothing = || Error::Config { reason: "give --task or --weights".into() };
+        self.load_if_given()?.ok_or_else(nothing)
+    }
+
+    /// Like [`Self::load`], but none if neither option was given.
+    pub(super) fn load_if_given(&self) -> Result<Option<(Model, String)>> {
+        let ((model, metadata), task) = match (&self.weights, self.task) {
+            (Some(path), task) => (Model::read(path)?, task),
+            (None, Some(task)) => (shipped::load(task)?, Some(task)),
+            (None, None) => return Ok(None),
+        };
+        let name =
+            task.map(|task| task.to_string()).or_else(|| metadata.get(crate::model::TASK).cloned());
+        Ok(Some((model, name.unwrap_or_else(|| "restore".into()))))
+    }
+}
+
+impl std::fmt::Display for WeightArguments {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.weights, self.task) {
+            (Some(path), _) => write!(f, "{}", path.display()),
+            (None, Some(task)) => write!(f, "built in, {task}"),
+            (None, None) => f.write_str("none"),
+        }
+    }
+}
+
+/// The network, where no weights are needed.
+#[derive(Args)]
+pub(super) struct ModelArguments {
+    /// Network: tiny, dehaze, derain, desnow, gopro or defocus
+    #[arg(long, default_value = "dehaze")]
+    preset: Preset,
+    /// Plain residual blocks in each CNNBlock, before the one with a multi-scale module
+    #[arg(long)]
+    n: Option<usize>,
+    /// Channels at full resolution
+    #[arg(long)]
+    width: Option<usize>,
+    /// Multi-scale modules (MSM) in each CNNBlock
+    #[arg(long)]
+    msm: Option<usize>,
+    /// Channel groups of the local attention module (LAM)
+    #[arg(long)]
+    groups: Option<usize>,
+}
+
+impl ModelArguments {
+    pub(super) fn model(&self) -> Result<Model> {
+        let preset = ModelConfig::preset(self.preset);
+        let config = ModelConfig {
+            n: self.n.unwrap_or(preset.n),
+            width: self.width.unwrap_or(preset.width),
+            msm: self.msm.unwrap_or(preset.msm),
+            groups: self.groups.unwrap_or(preset.groups),
+            ..preset
+        };
+        Model::new(&config, 0, DType::F32)
+    }
+}

@@ -1,0 +1,44 @@
+//! What an image file holds, and how large one may be.
+
+use super::Image;
+
+/// What an image file holds: the picture, upright, and what must survive beside it.
+#[derive(Clone, Debug)]
+pub struct Photo {
+    /// The picture. A grey file has its one channel in all three; alpha is not multiplied in.
+    pub rgb: Image,
+    /// Opacity of each pixel in reading order, 0 to 1, if the file has an alpha channel.
+    pub alpha: Option<Vec<f32>>,
+    /// Bits of a sample.
+    pub depth: Depth,
+    /// Whether the file has one channel of colour. Such a photo is written as grey.
+    pub grey: bool,
+    /// The ICC colour profile, where it describes `rgb` (that of a CMYK file does not, and is
+    /// dropped).
+    pub icc: Option<Vec<u8>>,
+}
+
+/// How many bits the file spends on a sample; fewer than eight are widened to eight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// 0 to 255.
+    Eight,
+    /// 0 to 65535.
+    Sixteen,
+}
+
+/// The largest image that is read. Checked against the file's header, before memory is taken for
+/// the pixels.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Pixels along either side.
+    pub max_side: u32,
+    /// Pixels altogether. One takes 12 bytes as [`Image`].
+    pub max_pixels: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_side: 65_535, max_pixels: 200_000_000 }
+    }
+}

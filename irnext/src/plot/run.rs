@@ -1,0 +1,55 @@
+//! A training run as its log has it.
+
+use super::curve::Point;
+use crate::error::{Error, Result};
+use crate::train::log::{
+    METRICS,
+    metrics::{self, Record},
+};
+use std::path::Path;
+
+/// A run to show.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// What to call it.
+    pub name: String,
+    /// Its log.
+    pub records: Vec<Record>,
+}
+
+impl Run {
+    /// Reads the log of the run in the folder `path`, or the log `path` itself.
+    ///
+    /// # Errors
+    /// If it is none, or has no steps yet.
+    pub fn read(path: &Path) -> Result<Self> {
+        let file = if path.is_dir() { path.join(METRICS) } else { path.to_owned() };
+        if path.is_dir() && !file.exists() {
+            return Err(Error::data(path, format!("is not the folder of a training run: it has no {METRICS}")));
+        }
+        let records = metrics::read(&file)?;
+        if records.is_empty() {
+            return Err(Error::data(&file, "has no steps yet"));
+        }
+        // `runs/a/.` and `.` have names, too.
+        let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let folder = if path.is_dir() { Some(full.as_path()) } else { full.parent() };
+        let name = folder
+            .and_then(Path::file_name)
+            .unwrap_or(path.as_os_str())
+            .to_string_lossy()
+            .into_owned();
+        Ok(Self { name, records })
+    }
+
+    /// One number of each record that has it, over its step. What is not finite is left out.
+    pub(super) fn points(&self, of: impl Fn(&Record) -> Option<f64>) -> Vec<Point> {
+        let step = |record: &Record| match record {
+            Record::Step(record) => record.step as f64,
+            Record::Validation(record) => record.step as f64,
+        };
+        let point =
+            |record: &Record| Some((step(record), of(record).filter(|value| value.is_finite())?));
+        self.records.iter().filter_map(point).collect()
+    }
+}

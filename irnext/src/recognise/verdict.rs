@@ -1,0 +1,83 @@
+//! The classes of photographs, and what is said of one.
+
+use crate::degrade::Task;
+use std::fmt;
+
+/// What a photograph can suffer from, in the order of the classifier's columns; `None`: nothing.
+pub const CLASSES: [Option<Task>; 6] = [
+    None,
+    Some(Task::Dehaze),
+    Some(Task::Derain),
+    Some(Task::Desnow),
+    Some(Task::Deblur),
+    Some(Task::Defocus),
+];
+
+/// How likely an answer must be to be acted on.
+pub const SURE: f64 = 0.6;
+
+/// What is said of a photograph.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// How likely each of [`CLASSES`] is; the sum is 1.
+    pub probabilities: [f64; CLASSES.len()],
+    /// What spoke most for the likeliest against being clear, in words; the strongest first.
+    pub reasons: Vec<&'static str>,
+}
+
+impl Verdict {
+    /// The likeliest of [`CLASSES`].
+    pub fn likeliest(&self) -> Option<Task> {
+        CLASSES[self.place()]
+    }
+
+    /// How likely that is.
+    pub fn probability(&self) -> f64 {
+        self.probabilities[self.place()]
+    }
+
+    /// What should be undone; nothing, if nothing is likely enough.
+    pub fn task(&self) -> Option<Task> {
+        self.likeliest().filter(|_| self.probability() >= SURE)
+    }
+
+    pub(super) fn place(&self) -> usize {
+        self.likelier(0..CLASSES.len())
+    }
+
+    /// The likeliest of these places, the first of equals.
+    fn likelier(&self, places: std::ops::Range<usize>) -> usize {
+        let better =
+            |a: usize, b: usize| if self.probabilities[b] > self.probabilities[a] { b } else { a };
+        places.reduce(better).unwrap_or(0)
+    }
+}
+
+/// `haze, 93 % (washed out: hardly any dark patches; details are faint)`, or
+/// `clear, 85 % (snow, 9 %)`: what else it may be.
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Cut, not rounded: 99.6 % is not certain.
+        let of = |place: usize| {
+            format!("{}, {} %", name(CLASSES[place]), (100.0 * self.probabilities[place]).floor())
+        };
+        f.write_str(&of(self.place()))?;
+        match (self.likeliest(), self.reasons.is_empty()) {
+            (None, _) => write!(f, " ({})", of(self.likelier(1..CLASSES.len()))),
+            (_, true) => Ok(()),
+            (_, false) => write!(f, " ({})", self.reasons.join("; ")),
+        }
+    }
+}
+
+/// What a photograph suffers from, in a word or two.
+pub fn name(class: Option<Task>) -> &'static str {
+    match class {
+        None => "clear",
+        Some(Task::Dehaze) => "haze",
+        Some(Task::Derain) => "rain",
+        Some(Task::Desnow) => "snow",
+        Some(Task::Deblur) => "motion blur",
+        Some(Task::Defocus) => "out of focus",
+    }
+}

@@ -1,0 +1,262 @@
+//! A step of training as one thing, which is committed or rolled back.
+//!
+//! A step has a part on the host, which counts it and decides the learning rate and what follows
+//! from the step's number, and one on the device, which moves parameters, buffers and the moving
+//! average. The device's part can be recorded and played again, so the host's goes ahead of it.
+//!
+//! ```
+//! use engine::{DType, Tape, Tensor};
+//! use nn::layers::{BatchNorm2d, Module};
+//! use nn::optim::{Optimizer, Rule};
+//! use nn::{Context, Params, TrainingStep};
+//!
+//! let (norm, mut params) = Params::build(0, DType::F32, |b| Ok(BatchNorm2d::new(b, 2)))?;
+//! let mut optimizer = Optimizer::new(Rule::adam(), &params);
+//! let x = Tensor::from_slice(&[1f32, 3.0, 5.0, 9.0], &[2, 2, 1, 1])?;
+//!
+//! let tape = Tape::new();
+//! let cx = Context::training(&params, &tape);
+//! let loss = norm.forward(&cx, &x)?.square()?.mean_all()?;
+//! let pass = cx.finish();
+//! let gradients = pass.gradients(tape.backward(&loss)?);
+//! let mut step = TrainingStep::begin(&mut optimizer, None, 1e-3)?;
+//! step.apply(&mut params, &gradients, pass, None)?;
+//! step.commit();
+//! # Ok::<(), nn::Error>(())
+//! ```
+
+use crate::optim::{Clip, Optimizer};
+use crate::params::Params;
+use crate::{Ema, Pass, Result};
+use engine::optimise;
+use engine::{Device, Tensor};
+
+/// A step of an optimizer, and of a moving average if there is one.
+///
+/// It counts once it is [committed](TrainingStep::commit). One that is dropped before that, over an
+/// error for instance, is rolled back.
+#[must_use = "a step that is not committed is rolled back"]
+pub struct TrainingStep<'a> {
+    optimizer: &'a mut Optimizer,
+    ema: Option<&'a mut Ema>,
+    lr: f64,
+    in_place: bool,
+    /// Which parts have been counted.
+    optimizer_counted: bool,
+    ema_counted: bool,
+}
+
+impl<'a> TrainingStep<'a> {
+    /// Begins a step with learning rate `lr`.
+    pub fn begin(optimizer: &'a mut Optimizer, ema: Option<&'a mut Ema>, lr: f64) -> Result<Self> {
+        let mut step = Self {
+            optimizer,
+            ema,
+            lr,
+            in_place: false,
+            optimizer_counted: false,
+            ema_counted: false,
+        };
+        step.count_ema()?;
+        Ok(step)
+    }
+
+    /// Begins a step whose [`TrainingStep::apply`] is called inside an [`engine::Replay`], where it
+    /// may be played from a recording instead. So it moves values in place, and all that the host
+    /// decides is decided now, for the parameters that the last step moved. The first step decides
+    /// as it is applied, since which parameters have gradients is only then known.
+    pub fn begin_replayed(
+        optimizer: &'a mut Optimizer,
+        ema: Option<&'a mut Ema>,
+        lr: f64,
+    ) -> Result<Self> {
+        let mut step = Self::begin(optimizer, ema, lr)?;
+        step.in_place = true;
+        if step.optimizer.has_moved() {
+            step.optimizer_counted = true;
+            step.optimizer.count_again(lr)?;
+        }
+        Ok(step)
+    }
+
+    fn count_ema(&mut self) -> Result<()> {
+        let Some(ema) = &mut self.ema else { return Ok(()) };
+        // Noted before it can fail, so that a rollback finds what has happened.
+        self.ema_counted = true;
+        ema.count()
+    }
+
+    /// Moves the parameters that have a gradient, puts the buffers to the values that `pass` noted,
+    /// and takes the result into the moving average. `gradients` are in the order of `params`, and
+    /// are scaled down to `clip` as they are read; if its norm is not finite, nothing changes. On a
+    /// GPU the host does not wait to know.
+    pub fn apply(
+        &mut self,
+        params: &mut Params,
+        gradients: &[Option<Tensor>],
+        pass: Pass,
+        clip: Option<Clip<'_>>,
+    ) -> Result<()> {
+        let ahead = self.optimizer_counted;
+        if !ahead {
+            self.optimizer_counted = true;
+            self.optimizer.count(params, gradients, self.lr)?;
+        }
+        // The first step gives each value memory of its own, which later ones overwrite.
+        self.optimizer.apply(params, gradients, clip, self.in_place && ahead)?;
+        let norm = clip.map(|clip| clip.norm);
+        self.update_buffers(params, pass, norm)?;
+        match &mut self.ema {
+            Some(ema) => ema.apply(params, norm, self.in_place),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts what `pass` noted of buffers into those of `params`; unless `norm`, which the step was
+    /// clipped by, is not finite. On a GPU the host does not wait to know.
+    fn update_buffers(
+        &mut self,
+        params: &mut Params,
+        pass: Pass,
+        norm: Option<&Tensor>,
+    ) -> Result<()> {
+        let Some(norm) = norm else { return pass.update_buffers(params) };
+        if norm.device() == Device::Cpu {
+            return if norm.item()?.is_finite() { pass.update_buffers(params) } else { Ok(()) };
+        }
+        let (ids, values): (Vec<_>, Vec<_>) =
+            pass.updates().iter().map(|(id, value)| (*id, value)).unzip();
+        let mut buffers: Vec<Tensor> = ids.iter().map(|&id| params.get(id).clone()).collect();
+        let scalars = self.optimizer.buffer_scalars()?;
+        optimise::average(scalars, &mut buffers, &values, Some(norm), self.in_place)?;
+        ids.into_iter().zip(buffers).try_for_each(|(id, value)| params.set(id, value))
+    }
+
+    /// Ends the step.
+    pub fn commit(mut self) {
+        (self.optimizer_counted, self.ema_counted) = (false, false);
+    }
+
+    /// Ends the step as if it had not been counted: the device found that nothing was to change.
+    pub fn rollback(self) {}
+}
+
+impl Drop for TrainingStep<'_> {
+    fn drop(&mut self) {
+        if self.optimizer_counted {
+            self.optimizer.uncount();
+        }
+        if let Some(ema) = self.ema.as_mut().filter(|_| self.ema_counted) {
+            ema.uncount();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optim::{Rule, clip_global_norm, norm};
+    use crate::{Context, Mode, ParamId};
+    use engine::DType;
+
+    /// A parameter of this value, a buffer of 0, and gradients for them.
+    fn one(value: f64) -> (ParamId, Params, impl Fn(f64) -> Vec<Option<Tensor>>) {
+        let (buffer, params) = Params::build(0, DType::F64, |b| {
+            b.constant("w", &[1], value);
+            Ok(b.buffer("mean", &[1], 0.0))
+        })
+        .unwrap();
+        (buffer, params, |g| vec![Some(Tensor::full(&[1], g, DType::F64)), None])
+    }
+
+    /// A pass that noted this value for the buffer.
+    fn pass(params: &Params, buffer: ParamId, value: f64) -> Pass {
+        let cx = Context::new(params, Mode::Train, None);
+        cx.update_buffer(buffer, Tensor::full(&[1], value, DType::F64));
+        cx.finish()
+    }
+
+    fn values(params: &Params) -> Vec<f64> {
+        params.values().iter().map(|value| value.item().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_step_moves_parameters_buffers_and_the_average() {
+        let (buffer, mut params, gradients) = one(1.0);
+        let mut sgd = Optimizer::new(Rule::Sgd { momentum: 0.0, weight_decay: 0.0 }, &params);
+        let mut ema = Ema::new(&params, 0.5).unwrap();
+        let noted = pass(&params, buffer, 7.0);
+        let mut step = TrainingStep::begin(&mut sgd, Some(&mut ema), 0.5).unwrap();
+        step.apply(&mut params, &gradients(1.0), noted, None).unwrap();
+        step.commit();
+        assert_eq!(values(&params), [0.5, 7.0]);
+        // The first update's decay is 1/10.
+        assert!((ema.values()[0].item().unwrap() - 0.55).abs() < 1e-15);
+        assert_eq!((sgd.steps(), ema.updates()), (&[1, 0][..], 1));
+    }
+
+    #[test]
+    fn a_replayed_step_is_the_same_step() {
+        let (buffer, mut params, gradients) = one(1.0);
+        let mut first = Optimizer::new(Rule::adam(), &params);
+        first.step(&mut params, &gradients(0.3), 0.1).unwrap();
+        let (mut second, mut twin) = (first.clone(), params.clone());
+        first.step(&mut params, &gradients(-0.2), 0.05).unwrap();
+        let noted = pass(&twin, buffer, 0.0);
+        let mut step = TrainingStep::begin_replayed(&mut second, None, 0.05).unwrap();
+        step.apply(&mut twin, &gradients(-0.2), noted, None).unwrap();
+        step.commit();
+        assert_eq!(values(&params)[0].to_bits(), values(&twin)[0].to_bits());
+        assert_eq!(first.steps(), second.steps());
+    }
+
+    #[test]
+    fn a_clipped_step_is_one_with_clipped_gradients() {
+        for limit in [1.0, 10.0] {
+            let (buffer, mut params, gradients) = one(1.0);
+            let sgd = Rule::Sgd { momentum: 0.9, weight_decay: 0.1 };
+            let (mut first, mut second) =
+                (Optimizer::new(sgd, &params), Optimizer::new(sgd, &params));
+            let mut twin = params.clone();
+            let norm = norm(&gradients(-3.0)).unwrap();
+            let (clip, noted) = (Clip { norm: &norm, limit }, pass(&params, buffer, 0.0));
+            let mut step = TrainingStep::begin(&mut first, None, 0.1).unwrap();
+            step.apply(&mut params, &gradients(-3.0), noted, Some(clip)).unwrap();
+            step.commit();
+            let mut clipped = gradients(-3.0);
+            assert_eq!(clip_global_norm(&mut clipped, limit).unwrap(), norm.item().unwrap());
+            second.step(&mut twin, &clipped, 0.1).unwrap();
+            assert_eq!(values(&params)[0].to_bits(), values(&twin)[0].to_bits());
+        }
+    }
+
+    #[test]
+    fn a_step_without_a_finite_norm_changes_nothing_and_is_rolled_back() {
+        let (buffer, mut params, gradients) = one(1.0);
+        let mut adam = Optimizer::new(Rule::adam(), &params);
+        let mut ema = Ema::new(&params, 0.5).unwrap();
+        let norm = norm(&gradients(f64::NAN)).unwrap();
+        // The first step counts as it is applied, the second when it begins.
+        for _ in 0..2 {
+            let (clip, noted) = (Clip { norm: &norm, limit: 1.0 }, pass(&params, buffer, 7.0));
+            let mut step = TrainingStep::begin_replayed(&mut adam, Some(&mut ema), 0.1).unwrap();
+            step.apply(&mut params, &gradients(f64::NAN), noted, Some(clip)).unwrap();
+            step.rollback();
+            assert_eq!(values(&params), [1.0, 0.0]);
+            assert_eq!((adam.steps(), ema.updates()), (&[0, 0][..], 0));
+        }
+        adam.step(&mut params, &gradients(5.0), 0.1).unwrap();
+        assert!((values(&params)[0] - 0.9).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_step_that_is_dropped_before_it_is_applied_is_not_counted() {
+        let (_, mut params, gradients) = one(1.0);
+        let mut adam = Optimizer::new(Rule::adam(), &params);
+        let mut ema = Ema::new(&params, 0.5).unwrap();
+        drop(TrainingStep::begin_replayed(&mut adam, Some(&mut ema), 0.1).unwrap());
+        adam.step(&mut params, &gradients(5.0), 0.1).unwrap();
+        drop(TrainingStep::begin_replayed(&mut adam, Some(&mut ema), 0.1).unwrap());
+        assert_eq!((adam.steps(), ema.updates()), (&[1, 0][..], 0));
+    }
+}

@@ -1,0 +1,48 @@
+//! The objects that a pickle builds.
+//!
+//! They are numbered in one flat list and refer to each other by number. So sharing and cycles cost
+//! nothing, however they are nested, nothing recurses when they are dropped, and memory is bounded
+//! by the length of the pickle.
+
+use std::borrow::Cow;
+
+/// The number of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Id(pub(super) u32);
+
+/// An object. Sets are lists here, and byte arrays bytes.
+#[derive(Debug)]
+pub(super) enum Node<'a> {
+    None,
+    Bool(bool),
+    Int(i64),
+    /// An integer beyond 64 bits, as it is written: little-endian bytes, or decimal digits.
+    Long(&'a [u8]),
+    Float(f64),
+    Text(Cow<'a, str>),
+    Bytes(&'a [u8]),
+    Tuple(Vec<Id>),
+    List(Vec<Id>),
+    Dict(Vec<(Id, Id)>),
+    /// An imported name.
+    Global {
+        module: Id,
+        name: Id,
+    },
+    /// What would be called, and what would be done to the result.
+    Call(Box<Call>),
+    /// What the file has outside the pickle: a storage.
+    Persistent(Id),
+}
+
+/// A call that was not made.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) callable: Id,
+    /// A tuple, in pickles that make sense.
+    pub(super) args: Id,
+    /// Entries to be set on the result: an `OrderedDict` is filled like this.
+    pub(super) items: Vec<(Id, Id)>,
+    /// Attributes to be set on the result.
+    pub(super) state: Option<Id>,
+}
