@@ -1,9 +1,6 @@
 //! The GPUs of several processes, a process with each: NCCL carries what they add up, from GPU to
 //! GPU.
 
-#[cfg(not(feature = "cuda"))]
-use self::absent as nccl;
-#[cfg(feature = "cuda")]
 use crate::cuda::nccl;
 use crate::{Device, Error, Result, Tensor};
 
@@ -62,44 +59,5 @@ fn index(device: Device) -> Result<usize> {
     match device {
         Device::Cuda(index) => Ok(index),
         Device::Cpu => Err(Error::cuda("nccl", "it connects GPUs")),
-    }
-}
-
-/// What stands for NCCL in a program that was built without GPUs.
-#[cfg(not(feature = "cuda"))]
-mod absent {
-    use crate::device::without_cuda;
-    use crate::{Result, Tensor};
-
-    pub(super) enum Communicator {}
-    pub(super) enum Means {}
-
-    pub(super) fn prepare(_: usize) -> Result<[u8; 16]> {
-        Err(without_cuda())
-    }
-
-    pub(super) fn invitation() -> Result<Vec<u8>> {
-        Err(without_cuda())
-    }
-
-    impl Communicator {
-        pub(super) fn join(_: usize, _: &[u8], _: usize, _: usize) -> Result<Self> {
-            Err(without_cuda())
-        }
-        pub(super) fn index(&self) -> usize {
-            match *self {}
-        }
-        pub(super) fn start_means(&self, _: &[Tensor]) -> Result<Means> {
-            match *self {}
-        }
-        pub(super) fn gather(&self, _: &Tensor) -> Result<Tensor> {
-            match *self {}
-        }
-    }
-
-    impl Means {
-        pub(super) fn finish(self) -> Result<Vec<Tensor>> {
-            match self {}
-        }
     }
 }

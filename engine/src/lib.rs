@@ -22,7 +22,6 @@
 mod checkpoint;
 mod communicator;
 mod cpu;
-#[cfg(feature = "cuda")]
 mod cuda;
 mod device;
 mod dtype;

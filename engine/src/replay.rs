@@ -17,9 +17,7 @@ use crate::{Error, Tensor};
 #[derive(Default)]
 pub struct Replay {
     /// The inputs it has run on last.
-    #[cfg(feature = "cuda")]
     warm: Option<Vec<crate::Meta>>,
-    #[cfg(feature = "cuda")]
     recorded: Option<crate::cuda::Graph>,
 }
 
@@ -31,14 +29,12 @@ impl Replay {
         inputs: &[Tensor],
         f: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>, E>,
     ) -> Result<Vec<Tensor>, E> {
-        #[cfg(feature = "cuda")]
-        if let Some(gpu) = inputs.first().and_then(Tensor::gpu) {
-            return self.run_on(gpu, inputs, f);
+        match inputs.first().and_then(Tensor::gpu) {
+            None => f(inputs),
+            Some(gpu) => self.run_on(gpu, inputs, f),
         }
-        f(inputs)
     }
 
-    #[cfg(feature = "cuda")]
     fn run_on<E: From<Error>>(
         &mut self,
         gpu: &'static crate::cuda::Gpu,

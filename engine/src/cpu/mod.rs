@@ -14,7 +14,6 @@ mod walk;
 pub(crate) use channel_sums::channel_sums;
 pub(crate) use lines::for_each_line;
 pub(crate) use map::map;
-#[cfg(feature = "cuda")]
 pub(crate) use map::{broadcast, output_layout};
 pub(crate) use resample::{Axis, Resampled, add_resampled, add_resampled_in_place, resample};
 pub(crate) use walk::{Rows, copy, for_each_row, write_region};

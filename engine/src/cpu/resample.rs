@@ -42,13 +42,11 @@ impl Axis {
 
     /// For each output, its first input and where its weights start; one more entry closes the
     /// last.
-    #[cfg(feature = "cuda")]
     pub(crate) fn outputs(&self) -> &[(usize, usize)] {
         &self.outputs
     }
 
     /// The weights of all outputs, one after the other.
-    #[cfg(feature = "cuda")]
     pub(crate) fn weights(&self) -> &[f64] {
         &self.weights
     }

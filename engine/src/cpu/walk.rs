@@ -49,13 +49,11 @@ impl<const N: usize> Rows<N> {
     }
 
     /// The merged sizes, outermost first.
-    #[cfg(feature = "cuda")]
     pub(crate) fn sizes(&self) -> &[usize] {
         &self.sizes
     }
 
     /// The strides of every input in each of them.
-    #[cfg(feature = "cuda")]
     pub(crate) fn strides(&self) -> &[[usize; N]] {
         &self.strides
     }

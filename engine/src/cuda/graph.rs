@@ -8,11 +8,10 @@
 //! allocated while recording come from a pool that belongs to the recording, and every other block
 //! that a kernel is pointed to is held by it.
 
-use super::memory::Pool;
-use super::{Gpu, failed, sys};
-use crate::tensor::Storage;
+use super::Gpu;
+use super::driver::{self, OwnedStream};
+use super::memory::{Block, Pool};
 use crate::{Error, Result, Tensor};
-use cust::stream::{Stream, StreamFlags};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -30,11 +29,11 @@ pub(super) struct Recorder {
 /// A recording under way.
 struct Recording {
     /// What this thread queues goes here, and is not run.
-    stream: Stream,
+    stream: OwnedStream,
     /// Where this thread's memory comes from.
     pool: Arc<Pool>,
     /// Other memory that its kernels are pointed to.
-    held: Vec<Arc<Storage>>,
+    held: Vec<Block>,
 }
 
 impl Recorder {
@@ -51,8 +50,8 @@ impl Recorder {
     }
 
     /// The stream to queue work on, if not the usual one.
-    pub(super) fn stream(&self) -> Option<sys::Stream> {
-        self.here(|recording| recording.stream.as_inner().cast())
+    pub(super) fn stream(&self) -> Option<driver::Stream> {
+        self.here(|recording| recording.stream.raw())
     }
 
     /// The pool to allocate from, if not the usual one.
@@ -61,19 +60,18 @@ impl Recorder {
     }
 
     /// Notes that a kernel is pointed to this memory.
-    pub(super) fn note(&self, storage: &Arc<Storage>, pool: &Arc<Pool>) {
+    pub(super) fn note(&self, block: &Block) {
         self.here(|recording| {
-            let known = recording.held.iter().any(|held| Arc::ptr_eq(held, storage));
-            if !Arc::ptr_eq(pool, &recording.pool) && !known {
-                recording.held.push(storage.clone());
+            let known = recording.held.iter().any(|held| held.is(block));
+            if !Arc::ptr_eq(block.pool(), &recording.pool) && !known {
+                recording.held.push(block.clone());
             }
         });
     }
 
-    fn begin(&self) -> Result<sys::Stream> {
-        let stream = Stream::new(StreamFlags::NON_BLOCKING, None)
-            .map_err(|e| failed("cuStreamCreate", e))?;
-        let raw = stream.as_inner().cast();
+    fn begin(&self) -> Result<driver::Stream> {
+        let stream = OwnedStream::new().map_err(|why| Error::cuda("cuStreamCreate", why))?;
+        let raw = stream.raw();
         let recording =
             Recording { stream, pool: Arc::new(Pool::of_recording()), held: Vec::new() };
         match self.lock().entry(thread::current().id()) {
@@ -96,7 +94,7 @@ impl Recorder {
 /// A recorded computation, for inputs of given shapes.
 pub(crate) struct Graph {
     gpu: &'static Gpu,
-    executable: sys::Executable,
+    executable: driver::Executable,
     /// Where the recorded kernels look for their inputs.
     inputs: Vec<Tensor>,
     outputs: Vec<Tensor>,
@@ -123,15 +121,15 @@ impl Graph {
         gpu.bind()?;
         let stream = gpu.recorder.begin()?;
         // SAFETY: the stream lives as long as the recording.
-        let begun = sys::check("cuStreamBeginCapture", unsafe {
-            sys::cuStreamBeginCapture_v2(stream, RELAXED)
+        let begun = driver::check("cuStreamBeginCapture", unsafe {
+            driver::cuStreamBeginCapture_v2(stream, RELAXED)
         });
         let outputs = begun.map_err(E::from).and_then(|()| f(&inputs));
         let mut graph = std::ptr::null_mut();
         // Recording ends whatever happened in it.
         // SAFETY: the stream is alive; the driver writes the graph's handle.
-        let ended = sys::check("cuStreamEndCapture", unsafe {
-            sys::cuStreamEndCapture(stream, &mut graph)
+        let ended = driver::check("cuStreamEndCapture", unsafe {
+            driver::cuStreamEndCapture(stream, &mut graph)
         });
         let recording = gpu.recorder.end();
         let mut executable = std::ptr::null_mut();
@@ -139,13 +137,13 @@ impl Graph {
             ended?;
             // SAFETY: recording ended well, so there is a graph; the driver writes the handle of
             // what it makes of it.
-            let made = unsafe { sys::cuGraphInstantiateWithFlags(&mut executable, graph, 0) };
-            sys::check("cuGraphInstantiate", made)?;
+            let made = unsafe { driver::cuGraphInstantiateWithFlags(&mut executable, graph, 0) };
+            driver::check("cuGraphInstantiate", made)?;
             Ok(outputs)
         });
         if !graph.is_null() {
             // SAFETY: the graph is ours and not used again.
-            unsafe { sys::cuGraphDestroy(graph) };
+            unsafe { driver::cuGraphDestroy(graph) };
         }
         let outputs = made?;
         let _recording = recording.ok_or_else(|| Error::cuda("graph", "the recording was lost"))?;
@@ -160,8 +158,8 @@ impl Graph {
         }
         self.gpu.bind()?;
         // SAFETY: the handle is alive, and so is all memory that the kernels use.
-        sys::check("cuGraphLaunch", unsafe {
-            sys::cuGraphLaunch(self.executable, self.gpu.stream())
+        driver::check("cuGraphLaunch", unsafe {
+            driver::cuGraphLaunch(self.executable, self.gpu.stream())
         })?;
         Ok(self.outputs.clone())
     }
@@ -171,6 +169,6 @@ impl Drop for Graph {
     fn drop(&mut self) {
         // SAFETY: the handle is ours and not used again; the driver lets a run that is under way
         // finish. The memory goes back to the driver after that, as freeing it waits.
-        unsafe { sys::cuGraphExecDestroy(self.executable) };
+        unsafe { driver::cuGraphExecDestroy(self.executable) };
     }
 }

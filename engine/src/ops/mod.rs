@@ -17,17 +17,6 @@ use crate::tape::Node;
 use crate::tensor::Meta;
 use crate::{Error, Result, Tensor};
 
-/// Leaves for the room's CUDA side where `$tensor` is on a GPU: returns `$run`, in which `$gpu` is
-/// that GPU.
-macro_rules! on_gpu {
-    ($tensor:expr, $gpu:ident => $run:expr) => {
-        #[cfg(feature = "cuda")]
-        if let Some($gpu) = $tensor.gpu() {
-            return $run;
-        }
-    };
-}
-
 /// Declares the rooms and lists them for the sweep; a room without samples does not compile.
 macro_rules! rooms {
     ($($(#[$doc:meta])* $room:ident),* $(,)?) => {

@@ -3,7 +3,6 @@
 //! A room says how large its output is and what its tables are ([`Separable`]); value and gradient
 //! follow from [`resample`] with the tables as they are, and transposed.
 
-#[cfg(feature = "cuda")]
 pub(super) mod cuda;
 
 use super::{Op, Saved, apply};
@@ -63,8 +62,7 @@ impl<S: Separable> Op for Apply<S> {
 
 /// `rows` along H and `cols` along W of `x` `[N, C, H, W]`.
 pub(super) fn resample(op: &'static str, x: &Tensor, rows: &Axis, cols: &Axis) -> Result<Tensor> {
-    on_gpu!(x, gpu => cuda::resample(gpu, op, x, rows, cols));
-    cpu::resample(op, x, rows, cols)
+    x.on_device(|| cpu::resample(op, x, rows, cols), |gpu| cuda::resample(gpu, op, x, rows, cols))
 }
 
 /// Kept for the backward pass; they cost no tensor memory.

@@ -9,7 +9,6 @@
 //! what follows from the step's number, is in [`Rows`], and the norm that gradients are clipped by
 //! stays where it was computed ([`Clip`]); so a step can be recorded and played again.
 
-#[cfg(feature = "cuda")]
 mod cuda;
 
 use crate::{Error, Result, Tensor};
@@ -101,7 +100,6 @@ pub struct Row {
 pub struct Rows {
     rows: Vec<Row>,
     /// Their copy on a GPU, once they were used there.
-    #[cfg(feature = "cuda")]
     there: Option<Tensor>,
 }
 
@@ -109,7 +107,6 @@ impl Rows {
     /// Sets the numbers for the steps to come.
     pub fn set(&mut self, rows: Vec<Row>) -> Result<()> {
         self.rows = rows;
-        #[cfg(feature = "cuda")]
         cuda::refresh(self)?;
         Ok(())
     }
@@ -183,11 +180,9 @@ pub fn step(
             return Err(Error::shape("optimise", message));
         }
     }
-    #[cfg(feature = "cuda")]
     if let Some(gpu) = parameters.first().and_then(|parameter| parameter.value.gpu()) {
         return cuda::step(gpu, rule, rows, parameters, clip, shared);
     }
-    let _ = shared; // that is about GPUs
     let Some(scale) = scale(clip)? else { return Ok(()) };
     parameters
         .iter_mut()
@@ -244,7 +239,6 @@ fn moved(rule: Rule, row: Row, parameter: &mut Parameter<'_>, scale: f64) -> Res
 
 /// The L2 norm over all gradients together: an f64 without dimensions, where the gradients are.
 pub fn norm(gradients: &[&Tensor]) -> Result<Tensor> {
-    #[cfg(feature = "cuda")]
     if let Some(gpu) = gradients.first().and_then(|gradient| gradient.gpu()) {
         return cuda::norm(gpu, gradients);
     }
@@ -270,11 +264,9 @@ pub fn average(
     {
         return Err(Error::shape("average", "averages and values are not alike"));
     }
-    #[cfg(feature = "cuda")]
     if let Some(gpu) = averages.first().and_then(Tensor::gpu) {
         return cuda::average(gpu, rows, averages, values, norm, shared);
     }
-    let _ = shared; // that is about GPUs
     let clip = norm.map(|norm| Clip { norm, limit: f64::INFINITY });
     let (Row { keep, rate, .. }, Some(_)) = (rows.get(0)?, scale(clip)?) else { return Ok(()) };
     for (average, value) in averages.iter_mut().zip(values) {

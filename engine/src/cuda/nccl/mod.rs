@@ -16,10 +16,10 @@
 
 mod sys;
 
+use super::Gpu;
+use super::driver::{self, OwnedStream};
 use super::event::Event;
-use super::{Gpu, failed};
 use crate::{DType, Error, Result, Tensor};
-use cust::stream::{Stream, StreamFlags};
 use std::ffi::{OsStr, OsString, c_int};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use sys::{AVG, FLOAT32, FLOAT64, Handle, Id, Library};
@@ -33,7 +33,7 @@ pub(crate) struct Communicator {
     library: &'static Library,
     /// Used by one thread at a time.
     handle: Mutex<Handle>,
-    stream: Stream,
+    stream: OwnedStream,
     size: usize,
 }
 
@@ -48,9 +48,7 @@ unsafe impl Sync for Communicator {}
 pub(crate) fn prepare(index: usize) -> Result<[u8; 16]> {
     let gpu = Gpu::get(index)?;
     library()?;
-    Ok(cuda_driver::probe(gpu.index())
-        .map_err(|error| Error::cuda("device", error.to_string()))?
-        .uuid)
+    Ok(driver::probe(gpu.index()).map_err(|error| Error::cuda("device", error))?.uuid)
 }
 
 /// What rank 0 makes for all to find each other by.
@@ -73,8 +71,7 @@ impl Communicator {
             c_int::try_from(n).map_err(|_| Error::cuda("nccl", format!("{n} ranks are too many")))
         };
         let (ranks, rank) = (number(size)?, number(rank)?);
-        let stream = Stream::new(StreamFlags::NON_BLOCKING, None)
-            .map_err(|e| failed("cuStreamCreate", e))?;
+        let stream = OwnedStream::new().map_err(|why| Error::cuda("cuStreamCreate", why))?;
         let mut handle = std::ptr::null_mut();
         // SAFETY: the new handle is written there; the GPU's context is current in this thread.
         check(library, "ncclCommInitRank", unsafe {
@@ -159,10 +156,13 @@ impl Communicator {
 
     /// Gives `work` to the stream, after what the GPU has been given to compute so far. Returns its
     /// end, for which the GPU is to wait before anything that `work` uses is dropped.
-    fn queue(&self, work: impl FnOnce(Handle, super::sys::Stream) -> Result<()>) -> Result<Event> {
+    fn queue(
+        &self,
+        work: impl FnOnce(Handle, super::driver::Stream) -> Result<()>,
+    ) -> Result<Event> {
         self.gpu.bind()?;
         let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
-        let stream = self.stream.as_inner().cast();
+        let stream = self.stream.raw();
         Event::at_the_end_of(self.gpu.stream())?.hold_back(stream)?;
         let worked = work(*handle, stream);
         let end = Event::at_the_end_of(stream)?;
@@ -233,6 +233,7 @@ fn kind(dtype: DType) -> Result<c_int> {
 /// The library, which the first call opens.
 fn library() -> Result<&'static Library> {
     static OPENED: OnceLock<Result<&'static Library>> = OnceLock::new();
+    driver::built_in()?;
     OPENED
         .get_or_init(|| {
             open(std::env::var_os(VARIABLE)).map(|library| &*Box::leak(Box::new(library)))

@@ -18,7 +18,6 @@
 //! value and its derivative are computed again.
 
 mod algorithm;
-#[cfg(feature = "cuda")]
 mod cuda;
 mod packed;
 
@@ -111,7 +110,9 @@ impl Tensor {
         apply_onto(op, &inputs, place, onto, |op, onto| {
             let operands =
                 Operands { x: self, weight, packed: op.packed.as_ref(), bias, residual: None };
-            on_gpu!(onto, gpu => cuda::add_to(gpu, options, op.gelu, operands, onto));
+            if let Some(gpu) = onto.gpu() {
+                return cuda::add_to(gpu, options, op.gelu, operands, onto);
+            }
             dispatch_float!(Conv2d::NAME, self.dtype(), T => add_to::<T>(options, op.gelu, operands, onto))
         })
     }
@@ -305,7 +306,7 @@ fn compute(
     shape: &[usize],
     keep_output: bool,
 ) -> Result<(Tensor, Option<Tensor>)> {
-    on_gpu!(operands.x, gpu => cuda::compute(gpu, direction, options, gelu, operands, shape, keep_output));
+    operands.x.on_device(|| {
     dispatch_float!("conv2d", operands.x.dtype(), T => {
         let gelu_now = Gelus { output: gelu.output && !keep_output, ..gelu };
         let y = operands.with_packed(direction, options, |packed| run::<T>(packed, gelu_now, operands, shape))?;
@@ -314,6 +315,7 @@ fn compute(
         }
         Ok((y.gelu()?, Some(y)))
     })
+    }, |gpu| cuda::compute(gpu, direction, options, gelu, operands, shape, keep_output))
 }
 
 /// The gradient before the output's GELU.
@@ -353,7 +355,7 @@ fn input_gradient(
     slope: Option<&Tensor>,
     shape: &[usize],
 ) -> Result<Tensor> {
-    on_gpu!(dz, gpu => cuda::input_gradient(gpu, direction, options, weight, dz, slope, shape));
+    dz.on_device(|| {
     dispatch_float!("conv2d", dz.dtype(), T => {
         let packed = Packed::<T>::new(direction, options, weight);
         let (dz, slope) = (dz.standard()?, slope.map(Tensor::standard).transpose()?);
@@ -367,6 +369,7 @@ fn input_gradient(
         let dz = as_channels_last(&dz)?;
         Ok(Tensor::build(shape, |out| packed.run(dz, None, out, (shape[2], shape[3]), fusion)))
     })
+    }, |gpu| cuda::input_gradient(gpu, direction, options, weight, dz, slope, shape))
 }
 
 /// The gradient of a weight of `shape` between `x`, or its GELU, and `dy`.
@@ -377,9 +380,10 @@ fn weight_gradient(
     shape: &[usize],
     gelu_input: bool,
 ) -> Result<Tensor> {
-    on_gpu!(dy, gpu => cuda::weight_gradient(gpu, options, x, dy, shape, gelu_input));
+    dy.on_device(|| {
     let gelu = Gelus { input: gelu_input, output: false };
     dispatch_float!("conv2d", dy.dtype(), T => weight_sums::<T>(options, x, dy, shape, read(gelu)))
+    }, |gpu| cuda::weight_gradient(gpu, options, x, dy, shape, gelu_input))
 }
 
 pub(super) fn bias_gradient(dz: &Tensor) -> Result<Tensor> {

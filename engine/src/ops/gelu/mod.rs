@@ -34,14 +34,16 @@ impl Op for GeluOp {
     }
 
     fn forward(&self, x: &[&Tensor], _: &Meta, need: &[bool]) -> Result<(Tensor, Self::Saved)> {
-        on_gpu!(x[0], gpu => {
-            let y = crate::cuda::pointwise(gpu, Self::NAME, x[0].shape(), x, [0.0; 2])?;
-            Ok((y, keep(need[0], x[0])))
-        });
-        let y = dispatch_float!(Self::NAME, x[0].dtype(), T => {
-            map(Self::NAME, x[0].shape(), [x[0]], |[x]: [T; 1]| x.gelu())
+        let x = x[0];
+        let on_cpu = || {
+            dispatch_float!(Self::NAME, x.dtype(), T => {
+                map(Self::NAME, x.shape(), [x], |[x]: [T; 1]| x.gelu())
+            })
+        };
+        let y = x.on_device(on_cpu, |gpu| {
+            crate::cuda::pointwise(gpu, Self::NAME, x.shape(), &[x], [0.0; 2])
         })?;
-        Ok((y, keep(need[0], x[0])))
+        Ok((y, keep(need[0], x)))
     }
 
     fn backward(&self, x: Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
@@ -57,10 +59,14 @@ pub(in crate::ops) fn before(z: Option<&Tensor>, dy: &Tensor) -> Result<Tensor> 
 
 /// dy·gelu′(x).
 fn gradient(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
-    on_gpu!(dy, gpu => crate::cuda::pointwise(gpu, "gelu_gradient", dy.shape(), &[x, dy], [0.0; 2]));
-    dispatch_float!(GeluOp::NAME, dy.dtype(), T => {
-        map(GeluOp::NAME, dy.shape(), [x, dy], |[x, dy]: [T; 2]| dy * x.gelu_derivative())
-    })
+    dy.on_device(
+        || {
+            dispatch_float!(GeluOp::NAME, dy.dtype(), T => {
+                map(GeluOp::NAME, dy.shape(), [x, dy], |[x, dy]: [T; 2]| dy * x.gelu_derivative())
+            })
+        },
+        |gpu| crate::cuda::pointwise(gpu, "gelu_gradient", dy.shape(), &[x, dy], [0.0; 2]),
+    )
 }
 
 fn sample(c: &mut Choices) -> Sample {

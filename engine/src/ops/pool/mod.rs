@@ -5,7 +5,6 @@
 //! again from the kept input: an index map would cost as much memory as the output, and the search
 //! is cheap.
 
-#[cfg(feature = "cuda")]
 mod cuda;
 mod max;
 
@@ -123,11 +122,20 @@ impl Op for MaxPool2d {
     }
 
     fn forward(&self, x: &[&Tensor], _: &Meta, need: &[bool]) -> Result<(Tensor, Self::Saved)> {
-        Ok((max::forward(x[0], self.0)?, super::keep(need[0], x[0])))
+        let (x, windows) = (x[0], self.0);
+        let y = x.on_device(|| max::forward(x, windows), |gpu| cuda::forward(gpu, x, windows))?;
+        Ok((y, super::keep(need[0], x)))
     }
 
     fn backward(&self, x: Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        Ok(vec![x.map(|x| max::backward(&x, dy, self.0)).transpose()?])
+        let windows = self.0;
+        let gradient = |x: Tensor| {
+            x.on_device(
+                || max::backward(&x, dy, windows),
+                |gpu| cuda::backward(gpu, &x, dy, windows),
+            )
+        };
+        Ok(vec![x.map(gradient).transpose()?])
     }
 }
 

@@ -15,7 +15,6 @@ const SUMMED: usize = 4096;
 
 /// The sums over `dims`, times `scale`.
 pub(super) fn sum(x: &Tensor, dims: &[usize], scale: f64) -> Result<Tensor> {
-    on_gpu!(x, gpu => super::cuda::fold(gpu, "sum", x, dims, scale));
     if scale != 1.0 {
         return sum(x, dims, 1.0)?.scale(scale);
     }
@@ -25,7 +24,6 @@ pub(super) fn sum(x: &Tensor, dims: &[usize], scale: f64) -> Result<Tensor> {
 }
 
 pub(super) fn max(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
-    on_gpu!(x, gpu => super::cuda::fold(gpu, "max", x, dims, 1.0));
     // A NaN wins, as a reader of the result would want to know of it.
     dispatch_float!("max", x.dtype(), T => {
         Ok(fold::<T>(x, dims, T::NEG_INFINITY, |a, b| if b > a || b.is_nan() { b } else { a }))
@@ -34,7 +32,6 @@ pub(super) fn max(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
 
 /// `dy` at the first element, in logical order, that equals the maximum, and 0 elsewhere.
 pub(super) fn max_backward(x: &Tensor, y: &Tensor, dy: &Tensor, dims: &[usize]) -> Result<Tensor> {
-    on_gpu!(x, gpu => super::cuda::max_backward(gpu, "max", x, y, dy, dims));
     dispatch_float!("max", x.dtype(), T => {
         let layout = Layout::row_major(x.shape());
         let (kept, summed) = split(x, dims);

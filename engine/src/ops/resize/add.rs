@@ -19,9 +19,10 @@ impl AddBilinear {
     /// Adds `others` to `x`, whose memory nobody else sees.
     pub(super) fn in_place(&self, x: &mut Tensor, others: &[&Tensor]) -> Result<()> {
         let tables = self.tables(x, others);
-        on_gpu!(x, gpu => {
-            separable::cuda::add_resampled_in_place(gpu, Self::NAME, x, &parts(others, &tables), self.gelu)
-        });
+        if let Some(gpu) = x.gpu() {
+            let parts = parts(others, &tables);
+            return separable::cuda::add_resampled_in_place(gpu, Self::NAME, x, &parts, self.gelu);
+        }
         dispatch_float!(Self::NAME, x.dtype(), T => {
             let finish = self.gelu.then_some(gelu_in_place::<T> as fn(&mut [T]));
             add_resampled_in_place(Self::NAME, x, &parts(others, &tables), finish)
@@ -68,12 +69,13 @@ impl Op for AddBilinear {
         let (x, others) = (inputs[0], &inputs[1..]);
         let tables = self.tables(x, others);
         let recorded = need.contains(&true);
-        on_gpu!(x, gpu => {
+        if let Some(gpu) = x.gpu() {
             let keep = self.gelu && recorded;
             let parts = parts(others, &tables);
-            let (y, sum) = separable::cuda::add_resampled(gpu, Self::NAME, x, &parts, self.gelu, keep)?;
-            Ok((y, Kept { tables, sum }))
-        });
+            let (y, sum) =
+                separable::cuda::add_resampled(gpu, Self::NAME, x, &parts, self.gelu, keep)?;
+            return Ok((y, Kept { tables, sum }));
+        }
         let sum = dispatch_float!(Self::NAME, x.dtype(), T => {
             let finish = (self.gelu && !recorded).then_some(gelu_in_place::<T> as fn(&mut [T]));
             add_resampled(Self::NAME, x, &parts(others, &tables), finish)
