@@ -71,14 +71,6 @@ impl Device {
         self.on_gpu(|_gpu| Ok(()), || ())
     }
 
-    /// Who computes convolutions on this device.
-    ///
-    /// # Errors
-    /// If that is missing on a GPU, with what to install.
-    pub fn convolutions(self) -> Result<String> {
-        self.on_gpu(|gpu| gpu.convolutions(), || "the program's own kernels".into())
-    }
-
     /// Waits until everything that was queued is done, and reports what failed meanwhile. The CPU
     /// is always done.
     pub fn synchronize(self) -> Result<()> {
@@ -116,7 +108,7 @@ impl Device {
     }
 
     /// `gpu` with the GPU that this is, or `cpu`.
-    fn on_gpu<R>(
+    pub(crate) fn on_gpu<R>(
         self,
         gpu: impl FnOnce(&'static Gpu) -> Result<R>,
         cpu: impl FnOnce() -> R,

@@ -1,6 +1,7 @@
 //! Computations that are run again and again on inputs of the same shapes: a step of training, the
 //! restoration of a video's frames.
 
+use crate::cuda::{Gpu, Graph};
 use crate::{Error, Tensor};
 
 /// The recording of a computation, where that saves time.
@@ -18,7 +19,15 @@ use crate::{Error, Tensor};
 pub struct Replay {
     /// The inputs it has run on last.
     warm: Option<Vec<crate::Meta>>,
-    recorded: Option<crate::cuda::Graph>,
+    recorded: Option<Recorded>,
+}
+
+/// A recording, with the tensors that it reads and writes.
+struct Recorded {
+    // Dropped in this order: the graph's handle, then the memory that its kernels use.
+    graph: Graph,
+    inputs: Vec<Tensor>,
+    outputs: Vec<Tensor>,
 }
 
 impl Replay {
@@ -37,7 +46,7 @@ impl Replay {
 
     fn run_on<E: From<Error>>(
         &mut self,
-        gpu: &'static crate::cuda::Gpu,
+        gpu: &'static Gpu,
         inputs: &[Tensor],
         f: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>, E>,
     ) -> Result<Vec<Tensor>, E> {
@@ -49,10 +58,19 @@ impl Replay {
             self.warm = Some(metas);
             return Ok(outputs);
         }
-        let graph = match &mut self.recorded {
-            Some(graph) => graph,
-            place => place.insert(crate::cuda::Graph::record(gpu, inputs, f)?),
+        let recorded = match &mut self.recorded {
+            Some(recorded) => recorded,
+            place => {
+                // Memory that nobody else sees, to be overwritten before each run.
+                let inputs = inputs.iter().map(Tensor::copy).collect::<Result<Vec<_>, Error>>()?;
+                let (graph, outputs) = Graph::record(gpu, || f(&inputs))?;
+                place.insert(Recorded { graph, inputs, outputs })
+            }
         };
-        Ok(graph.run(inputs)?)
+        for (own, input) in recorded.inputs.iter().zip(inputs) {
+            crate::cuda::copy(gpu, own.cuda_view()?, input.cuda_view()?)?;
+        }
+        recorded.graph.launch()?;
+        Ok(recorded.outputs.clone())
     }
 }

@@ -5,10 +5,10 @@
 //! operations are methods, written in the rooms of [`ops`](crate::ops); this file holds only what
 //! needs no arithmetic: making, reading, sharing.
 
-use crate::cuda::{Block, Gpu};
+use crate::cuda::{Block, Gpu, View};
 use crate::layout::checked_numel;
 use crate::tape::Node;
-use crate::{Buffer, DType, Device, Element, Error, Layout, Result, Rng};
+use crate::{Buffer, DType, Device, Element, Error, Layout, Meta, Result, Rng};
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,40 +16,6 @@ use std::sync::Arc;
 pub(crate) enum Storage {
     Cpu(Buffer),
     Cuda(Block),
-}
-
-/// Shape and dtype: what an operation must know of an input to say what it will return.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Meta {
-    /// Logical sizes.
-    pub shape: Vec<usize>,
-    /// Type of the elements.
-    pub dtype: DType,
-}
-
-impl Meta {
-    /// Number of elements.
-    pub fn numel(&self) -> usize {
-        self.shape.iter().product()
-    }
-
-    /// Bytes of a dense tensor of this kind.
-    pub fn bytes(&self) -> usize {
-        self.numel() * self.dtype.size()
-    }
-
-    /// The four sizes of a `[N, C, H, W]` tensor.
-    pub fn dims4(&self, op: &'static str) -> Result<[usize; 4]> {
-        let refuse =
-            |_| Error::shape(op, format!("expected [N, C, H, W], got shape {:?}", self.shape));
-        self.shape.as_slice().try_into().map_err(refuse)
-    }
-}
-
-impl fmt::Display for Meta {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} {}", self.shape, self.dtype)
-    }
 }
 
 /// An n-dimensional array: an immutable value that shares its storage with its views.
@@ -281,7 +247,7 @@ impl Tensor {
             return Ok(crate::dispatch_element!(self.dtype, T => self.rearranged::<T>(layout)));
         };
         let copy = Self::on_gpu(gpu, layout, self.dtype)?;
-        crate::cuda::copy_into(gpu, &copy, self)?;
+        crate::cuda::copy(gpu, copy.cuda_view()?, self.cuda_view()?)?;
         Ok(Self { node: self.node.clone(), ..copy })
     }
 
@@ -397,6 +363,11 @@ impl Tensor {
             }
             Storage::Cuda(block) => Ok(block),
         }
+    }
+
+    /// What kernels of the GPU see of this.
+    pub(crate) fn cuda_view(&self) -> Result<View<'_>> {
+        Ok(View { address: self.address()?, layout: &self.layout, dtype: self.dtype })
     }
 
     /// Where the first element is in the GPU's memory.

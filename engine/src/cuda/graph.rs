@@ -11,7 +11,7 @@
 use super::Gpu;
 use super::driver::{self, OwnedStream};
 use super::memory::{Block, Pool};
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -91,14 +91,11 @@ impl Recorder {
     }
 }
 
-/// A recorded computation, for inputs of given shapes.
+/// A recorded computation.
 pub(crate) struct Graph {
     gpu: &'static Gpu,
     executable: driver::Executable,
-    /// Where the recorded kernels look for their inputs.
-    inputs: Vec<Tensor>,
-    outputs: Vec<Tensor>,
-    /// Memory that the kernels use beside these.
+    /// Memory that the kernels use.
     _recording: Recording,
 }
 
@@ -107,24 +104,21 @@ pub(crate) struct Graph {
 unsafe impl Send for Graph {}
 
 impl Graph {
-    /// Records `f` for inputs like `inputs`, without running it. It must have run before, so that
-    /// kernels are loaded and tables are in place, and must not read a value.
-    pub(crate) fn record<E: From<Error>>(
+    /// Records what `f` queues, without running it, and returns its result. It must have run
+    /// before, so that kernels are loaded and tables are in place, and must not read a value.
+    pub(crate) fn record<R, E: From<Error>>(
         gpu: &'static Gpu,
-        inputs: &[Tensor],
-        f: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>, E>,
-    ) -> Result<Self, E> {
+        f: impl FnOnce() -> Result<R, E>,
+    ) -> Result<(Self, R), E> {
         /// Memory may be allocated meanwhile: only what is asked of this stream is recorded.
         const RELAXED: i32 = 2;
-        // Memory that nobody else sees, to be overwritten before each run.
-        let inputs = inputs.iter().map(Tensor::copy).collect::<Result<Vec<_>>>()?;
         gpu.bind()?;
         let stream = gpu.recorder.begin()?;
         // SAFETY: the stream lives as long as the recording.
         let begun = driver::check("cuStreamBeginCapture", unsafe {
             driver::cuStreamBeginCapture_v2(stream, RELAXED)
         });
-        let outputs = begun.map_err(E::from).and_then(|()| f(&inputs));
+        let result = begun.map_err(E::from).and_then(|()| f());
         let mut graph = std::ptr::null_mut();
         // Recording ends whatever happened in it.
         // SAFETY: the stream is alive; the driver writes the graph's handle.
@@ -133,35 +127,30 @@ impl Graph {
         });
         let recording = gpu.recorder.end();
         let mut executable = std::ptr::null_mut();
-        let made = outputs.and_then(|outputs| {
+        let made = result.and_then(|result| {
             ended?;
             // SAFETY: recording ended well, so there is a graph; the driver writes the handle of
             // what it makes of it.
             let made = unsafe { driver::cuGraphInstantiateWithFlags(&mut executable, graph, 0) };
             driver::check("cuGraphInstantiate", made)?;
-            Ok(outputs)
+            Ok(result)
         });
         if !graph.is_null() {
             // SAFETY: the graph is ours and not used again.
             unsafe { driver::cuGraphDestroy(graph) };
         }
-        let outputs = made?;
+        let result = made?;
         let _recording = recording.ok_or_else(|| Error::cuda("graph", "the recording was lost"))?;
-        Ok(Self { gpu, executable, inputs, outputs, _recording })
+        Ok((Self { gpu, executable, _recording }, result))
     }
 
-    /// Runs the recorded computation on `inputs`. The outputs lie in the recording's memory, and
-    /// are overwritten by the next run.
-    pub(crate) fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
-        for (own, input) in self.inputs.iter().zip(inputs) {
-            super::copy_into(self.gpu, own, input)?;
-        }
+    /// Queues the recorded computation.
+    pub(crate) fn launch(&self) -> Result<()> {
         self.gpu.bind()?;
         // SAFETY: the handle is alive, and so is all memory that the kernels use.
         driver::check("cuGraphLaunch", unsafe {
             driver::cuGraphLaunch(self.executable, self.gpu.stream())
-        })?;
-        Ok(self.outputs.clone())
+        })
     }
 }
 

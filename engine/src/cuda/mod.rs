@@ -13,8 +13,7 @@
 //! three, and all that a build without the feature `cuda` replaces.
 #![allow(unsafe_code)]
 
-pub(crate) mod cudnn;
-mod driver;
+pub(crate) mod driver;
 mod event;
 mod graph;
 mod launch;
@@ -27,16 +26,16 @@ mod region;
 pub(crate) use graph::Graph;
 pub(crate) use launch::{Argument, Launch, THREADS};
 pub(crate) use memory::Block;
-pub(crate) use pointwise::{copy_into, pointwise, pointwise_onto};
+pub(crate) use pointwise::{copy, pointwise};
 pub(crate) use reduction::{Part, Plan, width};
 pub(crate) use region::copy_region;
 
-use crate::{Device, Error, Result};
+use crate::{Device, Error, Layout, Result};
 use driver::{Context, OwnedStream, Probe};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// As many GPUs of one machine as can be used; none has more.
-const MOST: usize = 64;
+pub(crate) const MOST: usize = 64;
 
 /// A GPU with its context, streams, memory and kernels. One is made for each device that is used,
 /// and kept to the program's end.
@@ -107,7 +106,7 @@ impl Gpu {
     }
 
     /// Makes this GPU's context current in the calling thread.
-    fn bind(&self) -> Result<()> {
+    pub(crate) fn bind(&self) -> Result<()> {
         self.context.bind()
     }
 
@@ -125,14 +124,6 @@ impl Gpu {
     /// Notes that a kernel is about to be pointed to this memory: a recording must keep it.
     pub(crate) fn note_use(&self, block: &Block) {
         self.recorder.note(block);
-    }
-
-    /// Who computes convolutions here; an error that says what to install if cuDNN is missing.
-    pub(crate) fn convolutions(&'static self) -> Result<String> {
-        Ok(match cudnn::Cudnn::of(self)? {
-            Some(cudnn) => format!("cuDNN {}", cudnn.version()),
-            None => "the program's own kernels".into(),
-        })
     }
 
     /// Waits until everything that was queued is done, and reports what went wrong meanwhile.
@@ -177,11 +168,19 @@ pub(crate) fn devices() -> Result<Vec<crate::GpuInfo>> {
     Ok((0..count.min(MOST)).map(info).collect())
 }
 
-/// The number of elements of `x` as kernels count them.
-pub(crate) fn count(op: &'static str, x: &crate::Tensor) -> Result<u32> {
-    u32::try_from(x.numel()).map_err(|_| {
-        Error::cuda(op, format!("shape {:?} is too large for a GPU kernel", x.shape()))
-    })
+/// A tensor as kernels see it.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    /// Where the first element is, the layout's offset included.
+    pub(crate) address: u64,
+    pub(crate) layout: &'a Layout,
+    pub(crate) dtype: crate::DType,
+}
+
+/// The number of elements of a tensor of `shape` as kernels count them.
+pub(crate) fn count(op: &'static str, shape: &[usize]) -> Result<u32> {
+    u32::try_from(shape.iter().product::<usize>())
+        .map_err(|_| Error::cuda(op, format!("shape {shape:?} is too large for a GPU kernel")))
 }
 
 /// What kernels compute in for elements of `dtype`.

@@ -10,11 +10,11 @@
 //!
 //! To add one: a folder, a line in `rooms!` below. The sweep then finds it through its `ROOM`.
 
+use crate::Meta;
 use crate::interrupt;
 use crate::profile::{Call, time};
 use crate::sweep::Room;
 use crate::tape::Node;
-use crate::tensor::Meta;
 use crate::{Error, Result, Tensor};
 
 /// Declares the rooms and lists them for the sweep; a room without samples does not compile.
@@ -28,8 +28,12 @@ macro_rules! rooms {
 }
 
 // What several rooms share.
+mod gpu;
+mod map;
 mod normalise;
 mod separable;
+
+pub(crate) use map::map;
 
 rooms! {
     /// Addition, subtraction, multiplication and division, with broadcasting.

@@ -4,9 +4,11 @@
 //! −dy·y/b). A gradient comes back in the shape of y; where an operand was broadcast, the tape sums
 //! it.
 
+use super::gpu::{pointwise, pointwise_into};
 use super::{Op, apply, keep};
-use crate::cpu::{PIECE, map};
+use crate::cpu::PIECE;
 use crate::layout::broadcast_shape;
+use crate::ops::map;
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{DType, Element, Error, Meta, Result, Tensor, dispatch_float};
 use rayon::prelude::*;
@@ -66,7 +68,7 @@ pub(crate) fn accumulate(mut earlier: Tensor, gradient: &Tensor) -> Result<Tenso
         if !earlier.is_exclusive() {
             return earlier.add(gradient);
         }
-        crate::cuda::pointwise_onto(gpu, Add::NAME, &earlier, &[&earlier, gradient], [0.0; 2])?;
+        pointwise_into(gpu, Add::NAME, &earlier, &[&earlier, gradient], [0.0; 2])?;
         return Ok(earlier);
     }
     dispatch_float!("accumulate", earlier.dtype(), T => {
@@ -197,7 +199,7 @@ impl Op for Affine {
             })
         };
         let y = x.on_device(on_cpu, |gpu| {
-            crate::cuda::pointwise(gpu, Self::NAME, x.shape(), &[x], [self.scale, self.shift])
+            pointwise(gpu, Self::NAME, x.shape(), &[x], [self.scale, self.shift])
         })?;
         Ok((y, ()))
     }
@@ -232,7 +234,7 @@ fn binary(
             DType::F64 => map(op, &out.shape, [a, b], |[a, b]| double(a, b)),
             other => Err(Error::dtype(op, "f32 or f64", other)),
         },
-        |gpu| crate::cuda::pointwise(gpu, op, &out.shape, &[a, b], [0.0; 2]),
+        |gpu| pointwise(gpu, op, &out.shape, &[a, b], [0.0; 2]),
     )
 }
 

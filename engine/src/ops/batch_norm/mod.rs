@@ -5,7 +5,7 @@
 //! them; the running statistics are the layer's business, so they are returned to it. In evaluation
 //! the statistics are given, and constants. A batch may be shared by several processes
 //! ([`Ranks`](crate::Ranks)), which then normalise by the statistics of the whole. The arithmetic
-//! is in `ops/normalise.rs`.
+//! is in `ops/normalise/mod.rs`.
 
 use super::normalise::{self, Normalise, Saved, Statistics, Whole};
 use super::{Op, apply};

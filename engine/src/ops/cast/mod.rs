@@ -12,7 +12,7 @@
 mod cuda;
 
 use super::{Op, apply};
-use crate::cpu::map;
+use crate::ops::map;
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{DType, Element, Meta, Result, Tensor, dispatch_element};
 

@@ -4,6 +4,7 @@
 //!
 //! Backward: each input's gradient is its slice of dy, a view.
 
+use super::gpu::copy_region;
 use super::{Op, Saved, apply};
 use crate::cpu::write_region;
 use crate::sweep::{Choices, Room, Sample, Values};
@@ -90,7 +91,7 @@ impl Op for Concat {
         }))) }, |gpu| {
             let y = Tensor::new_on_gpu(gpu, &out.shape, out.dtype)?;
             for (x, part) in parts() {
-                crate::cuda::copy_region(gpu, Self::NAME, &y, &part, x)?;
+                copy_region(gpu, Self::NAME, &y, &part, x)?;
             }
             Ok(y)
         })?;

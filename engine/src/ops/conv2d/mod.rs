@@ -24,36 +24,17 @@ mod packed;
 use super::gelu::{self, Gelu, gelu_in_place, gelu_into, times_derivative};
 use super::view::Shape;
 use super::{Op, apply, apply_onto};
+pub use crate::conv::Conv2dOptions;
+pub(crate) use crate::conv::Direction;
 use crate::cpu::convolution::{Fusion, Read};
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{DType, Error, Float, Meta, Result, Tensor, dispatch_float};
-pub(crate) use packed::Direction;
 pub use packed::PackedWeight;
 use packed::{Packed, as_channels_last, weight_sums};
 
 /// This room in the sweep.
 pub const ROOM: Room =
     Room { name: "conv2d", operations: &[("conv2d", sample), ("conv2d", sample_around)] };
-
-/// Settings of a convolution, alike for both axes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Conv2dOptions {
-    /// Input pixels from one output pixel to the next.
-    pub stride: usize,
-    /// Zeros around the input.
-    pub padding: usize,
-    /// Input pixels from one kernel element to the next.
-    pub dilation: usize,
-    /// Independent parts that the channels are split into.
-    pub groups: usize,
-}
-
-impl Default for Conv2dOptions {
-    /// Stride 1, no padding, no dilation, one group.
-    fn default() -> Self {
-        Self { stride: 1, padding: 0, dilation: 1, groups: 1 }
-    }
-}
 
 /// What is computed together with a convolution: `[gelu](conv([gelu](x)) + bias + [residual])`.
 #[derive(Clone, Copy, Default)]

@@ -1,15 +1,16 @@
 //! GELU, the exact one: y = x·Φ(x), where Φ(x) = ½(1 + erf(x/√2)) (Hendrycks and Gimpel, 2016).
 //!
 //! Backward: dx = dy·(Φ(x) + x·φ(x)), computed from the saved x in one pass: that costs about as
-//! much as reading a saved derivative would, and half the memory. `kernel.rs` has the arithmetic.
+//! much as reading a saved derivative would, and half the memory. `cpu.rs` has the arithmetic.
 
-mod kernel;
+mod cpu;
 
+use super::gpu::pointwise;
 use super::{Op, apply, keep};
-use crate::cpu::map;
+use crate::ops::map;
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Meta, Result, Tensor, dispatch_float};
-pub(crate) use kernel::{Gelu, gelu_in_place, gelu_into, times_derivative};
+pub(crate) use cpu::{Gelu, gelu_in_place, gelu_into, times_derivative};
 
 /// This room in the sweep.
 pub const ROOM: Room = Room { name: "gelu", operations: &[("gelu", sample)] };
@@ -40,9 +41,7 @@ impl Op for GeluOp {
                 map(Self::NAME, x.shape(), [x], |[x]: [T; 1]| x.gelu())
             })
         };
-        let y = x.on_device(on_cpu, |gpu| {
-            crate::cuda::pointwise(gpu, Self::NAME, x.shape(), &[x], [0.0; 2])
-        })?;
+        let y = x.on_device(on_cpu, |gpu| pointwise(gpu, Self::NAME, x.shape(), &[x], [0.0; 2]))?;
         Ok((y, keep(need[0], x)))
     }
 
@@ -65,7 +64,7 @@ fn gradient(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
                 map(GeluOp::NAME, dy.shape(), [x, dy], |[x, dy]: [T; 2]| dy * x.gelu_derivative())
             })
         },
-        |gpu| crate::cuda::pointwise(gpu, "gelu_gradient", dy.shape(), &[x, dy], [0.0; 2]),
+        |gpu| pointwise(gpu, "gelu_gradient", dy.shape(), &[x, dy], [0.0; 2]),
     )
 }
 

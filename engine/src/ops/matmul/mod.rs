@@ -1,11 +1,11 @@
 //! Matrix products `[.., M, K] × [.., K, N] → [.., M, N]`; the leading dimensions are batches and
 //! broadcast.
 //!
-//! Backward, for C = A·B: dA = dC·Bᵀ and dB = Aᵀ·dC. The transposes are views: `kernel.rs` packs
+//! Backward, for C = A·B: dA = dC·Bᵀ and dB = Aᵀ·dC. The transposes are views: `cpu.rs` packs
 //! its operands from their strides anyway.
 
+mod cpu;
 mod cuda;
-mod kernel;
 
 use super::{Op, apply, keep};
 use crate::layout::broadcast_shape;
@@ -93,10 +93,10 @@ fn product(shape: &[usize], a: &Tensor, b: &Tensor) -> Result<Tensor> {
             // The numbers are columns to a panel: as many as fill two registers.
             let product = match a.dtype() {
                 DType::F32 => Tensor::build_in(out, |out| {
-                    kernel::multiply::<f32, 16>(out, [a.raw(), b.raw()], layouts)
+                    cpu::multiply::<f32, 16>(out, [a.raw(), b.raw()], layouts)
                 }),
                 DType::F64 => Tensor::build_in(out, |out| {
-                    kernel::multiply::<f64, 8>(out, [a.raw(), b.raw()], layouts)
+                    cpu::multiply::<f64, 8>(out, [a.raw(), b.raw()], layouts)
                 }),
                 other => return Err(Error::dtype(MatMul::NAME, "f32 or f64", other)),
             };

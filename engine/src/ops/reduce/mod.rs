@@ -7,8 +7,8 @@
 //! Backward of a sum repeats dy; of a mean divides it by the count first; of a maximum gives it to
 //! the first largest element.
 
+mod cpu;
 pub(crate) mod cuda;
-mod kernel;
 
 use super::view::Shape;
 use super::{Op, apply};
@@ -85,7 +85,7 @@ struct Sum {
 impl Sum {
     fn value(&self, x: &Tensor) -> Result<Tensor> {
         x.on_device(
-            || kernel::sum(x, &self.dims, self.scale),
+            || cpu::sum(x, &self.dims, self.scale),
             |gpu| cuda::fold(gpu, "sum", x, &self.dims, self.scale),
         )
     }
@@ -137,7 +137,7 @@ impl Op for Max {
 
     fn forward(&self, x: &[&Tensor], _: &Meta, _: &[bool]) -> Result<(Tensor, Self::Saved)> {
         let y = x[0].on_device(
-            || kernel::max(x[0], &self.dims),
+            || cpu::max(x[0], &self.dims),
             |gpu| cuda::fold(gpu, "max", x[0], &self.dims, 1.0),
         )?;
         Ok((y.clone(), (x[0].detach(), y)))
@@ -150,7 +150,7 @@ impl Op for Max {
         _: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
         let dx = x.on_device(
-            || kernel::max_backward(&x, &y, dy, &self.dims),
+            || cpu::max_backward(&x, &y, dy, &self.dims),
             |gpu| cuda::max_backward(gpu, "max", &x, &y, dy, &self.dims),
         )?;
         Ok(vec![Some(dx)])

@@ -4,9 +4,10 @@
 //! With a GELU after it, what is kept on a tape are the numbers before it.
 
 use super::Place;
-use crate::cpu::{Axis, Resampled, add_resampled, add_resampled_in_place};
 use crate::ops::gelu::{self, gelu_in_place};
-use crate::ops::separable::{self, resample};
+use crate::ops::separable::{
+    self, Axis, Resampled, add_resampled, add_resampled_in_place, resample,
+};
 use crate::ops::{Op, Saved};
 use crate::{Error, Meta, Result, Tensor, dispatch_float};
 

@@ -2,6 +2,7 @@
 //!
 //! Backward writes dy into zeros, where the elements came from.
 
+use super::gpu::copy_region;
 use super::view::Shape;
 use super::{Op, apply};
 use crate::cpu::write_region;
@@ -85,7 +86,7 @@ impl Op for Slice {
         };
         let dx = dy.on_device(on_cpu, |gpu| {
             let dx = Tensor::zeros_on_gpu(gpu, &shape, dy.dtype())?;
-            crate::cuda::copy_region(gpu, Self::NAME, &dx, &self.of(&layout), dy)?;
+            copy_region(gpu, Self::NAME, &dx, &self.of(&layout), dy)?;
             Ok(dx)
         })?;
         Ok(vec![Some(dx)])

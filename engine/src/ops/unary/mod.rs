@@ -5,8 +5,9 @@
 //! which is the one it keeps. At a kink the gradient is PyTorch's: 0 for `abs` and `relu` at 0, 1
 //! for `clamp` on its bounds.
 
+use super::gpu::pointwise;
 use super::{Op, apply, keep};
-use crate::cpu::map;
+use crate::ops::map;
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Element, Error, Float, Meta, Result, Tensor, dispatch_float};
 
@@ -210,7 +211,7 @@ impl<F: Function> Elementwise<F> {
                     map(F::NAME, x.shape(), [x], move |[x]: [T; 1]| function.value(x))
                 })
             },
-            |gpu| crate::cuda::pointwise(gpu, F::NAME, x.shape(), &[x], function.constants()),
+            |gpu| pointwise(gpu, F::NAME, x.shape(), &[x], function.constants()),
         )
     }
 
@@ -221,7 +222,7 @@ impl<F: Function> Elementwise<F> {
             map(F::NAME, dy.shape(), [kept, dy], move |[kept, dy]: [T; 2]| function.gradient(dy, kept))
         })
         }, |gpu| {
-            crate::cuda::pointwise(gpu, F::GRADIENT, dy.shape(), &[kept, dy], function.constants())
+            pointwise(gpu, F::GRADIENT, dy.shape(), &[kept, dy], function.constants())
         })
     }
 }

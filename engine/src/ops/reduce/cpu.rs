@@ -5,7 +5,8 @@
 //! reduced over its pixels, the row of C channels is contiguous, and the sum runs over rows:
 //! vectorised over outputs, never over the sum.
 
-use crate::cpu::{PIECE, Rows};
+use crate::cpu::PIECE;
+use crate::loop_nest::LoopNest;
 use crate::simd::{Kernel, vectorize};
 use crate::{Float, Layout, Result, Tensor, dispatch_float};
 use rayon::prelude::*;
@@ -60,8 +61,8 @@ fn fold<T: Float>(x: &Tensor, dims: &[usize], init: T, f: impl Fn(T, T) -> T + S
     let source = x.raw::<T>();
     // Walk outputs in their memory order, with the input's strides, so that rows of outputs are
     // runs of the input.
-    let outputs = Rows::new(&layout, [&kept]);
-    let inner = Rows::new(&Layout::row_major(summed.shape()), [&summed]);
+    let outputs = LoopNest::new(&layout, [&kept]);
+    let inner = LoopNest::new(&Layout::row_major(summed.shape()), [&summed]);
     let count = summed.numel();
     let (row, [stride]) = (outputs.row(), outputs.row_strides());
     let pieces = count.div_ceil(SUMMED).max(1);
@@ -104,7 +105,7 @@ struct FoldRow<'a, T, F> {
     source: &'a [T],
     first: usize,
     stride: usize,
-    inner: &'a Rows<1>,
+    inner: &'a LoopNest<1>,
     start: usize,
     end: usize,
     init: T,

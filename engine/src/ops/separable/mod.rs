@@ -3,11 +3,12 @@
 //! A room says how large its output is and what its tables are ([`Separable`]); value and gradient
 //! follow from [`resample`] with the tables as they are, and transposed.
 
+mod cpu;
 pub(super) mod cuda;
 
 use super::{Op, Saved, apply};
-use crate::cpu::{self, Axis};
 use crate::{Error, Meta, Result, Tensor};
+pub(super) use cpu::{Axis, Resampled, add_resampled, add_resampled_in_place};
 
 /// A linear map of `[N, C, H, W]` that treats H and W apart.
 pub(super) trait Separable: Send + Sync + 'static {

@@ -12,7 +12,8 @@
 mod cuda;
 
 use super::keep;
-use crate::cpu::{channel_sums, map};
+use crate::cpu::channel_sums;
+use crate::ops::map;
 use crate::{DType, Device, Error, Meta, Ranks, Result, Tensor, dispatch_element, dispatch_float};
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -6,7 +6,7 @@
 //! gathers from the outputs it went into, so the backward pass is the same loop, with nothing
 //! scattered and nothing added out of order.
 
-use super::for_each_line;
+use crate::cpu::for_each_line;
 use crate::simd::{Kernel, vectorize};
 use crate::{Buffer, Error, Float, Result, Tensor, dispatch_float};
 
