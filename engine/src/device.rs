@@ -1,8 +1,5 @@
 //! Where tensors live: main memory, or that of a GPU.
 
-#[cfg(not(feature = "cuda"))]
-use self::absent::Gpu;
-#[cfg(feature = "cuda")]
 use crate::cuda::Gpu;
 use crate::{Error, Result, pool};
 use std::fmt;
@@ -65,60 +62,13 @@ pub struct GpuInfo {
 /// If there is no driver or one that is too old, with what to install; if this program was built
 /// without the feature `cuda`.
 pub fn gpus() -> Result<Vec<GpuInfo>> {
-    #[cfg(feature = "cuda")]
-    return crate::cuda::devices();
-    #[cfg(not(feature = "cuda"))]
-    Err(without_cuda())
+    crate::cuda::devices()
 }
-
-/// What stands for a GPU in a program that was built without them: there is none.
-#[cfg(not(feature = "cuda"))]
-mod absent {
-    use crate::{Error, Result, pool::Stats};
-
-    pub(crate) enum Gpu {}
-
-    impl Gpu {
-        pub(crate) fn get(_: usize) -> Result<&'static Self> {
-            Err(without_cuda())
-        }
-        pub(crate) fn convolutions(&self) -> Result<String> {
-            match *self {}
-        }
-        pub(crate) fn synchronize(&self) -> Result<()> {
-            match *self {}
-        }
-        pub(crate) fn stats(&self) -> Stats {
-            match *self {}
-        }
-        pub(crate) fn reset_peak(&self) {
-            match *self {}
-        }
-        pub(crate) fn trim(&self) -> Result<()> {
-            match *self {}
-        }
-    }
-
-    /// The error of whoever asks for a GPU.
-    pub(crate) fn without_cuda() -> Error {
-        Error::cuda("device", "this program was built without GPU support (cargo's feature `cuda`)")
-    }
-}
-#[cfg(not(feature = "cuda"))]
-pub(crate) use absent::without_cuda;
 
 impl Device {
     /// An error that says why, if this device cannot be used. A GPU is started by that.
     pub fn check(self) -> Result<()> {
         self.on_gpu(|_gpu| Ok(()), || ())
-    }
-
-    /// Who computes convolutions on this device.
-    ///
-    /// # Errors
-    /// If that is missing on a GPU, with what to install.
-    pub fn convolutions(self) -> Result<String> {
-        self.on_gpu(|gpu| gpu.convolutions(), || "the program's own kernels".into())
     }
 
     /// Waits until everything that was queued is done, and reports what failed meanwhile. The CPU
@@ -130,7 +80,6 @@ impl Device {
     /// `f`, and how many seconds its work took: on a GPU between two events in its stream, so that
     /// the way there and back is left out.
     pub fn timed<R, E: From<Error>>(self, f: impl FnOnce() -> Result<R, E>) -> Result<(R, f64), E> {
-        #[cfg(feature = "cuda")]
         if let Self::Cuda(index) = self {
             return Gpu::get(index)?.timed(f);
         }
@@ -159,7 +108,7 @@ impl Device {
     }
 
     /// `gpu` with the GPU that this is, or `cpu`.
-    fn on_gpu<R>(
+    pub(crate) fn on_gpu<R>(
         self,
         gpu: impl FnOnce(&'static Gpu) -> Result<R>,
         cpu: impl FnOnce() -> R,

@@ -1,28 +1,28 @@
 //! Tensors, gradients and kernels: the part of the project that knows nothing of images or of a
 //! network.
 //!
-//! Reading order, from the bottom:
+//! Reading order, from the bottom. Each layer sees only those below it:
 //!
-//! 1. [`DType`], [`Layout`]: what elements are, and where they lie.
-//! 2. [`pool`], [`Tensor`]: memory, and values that share it.
-//! 3. [`ops`]: the operations, a room each. Read `ops/mod.rs` for what they have in common, then
-//!    `ops/conv2d/`.
-//! 4. [`Tape`]: recording, and gradients. [`checkpoint`] trades time for memory.
-//! 5. [`optimise`]: the steps of optimisers, on which there are no gradients.
-//! 6. [`Device`]: GPUs, in `cuda/` and in the `cuda.rs` of every room. What they run is in the
-//!    crate `kernels`.
-//! 7. [`gradcheck`](mod@gradcheck), [`sweep`]: how every gradient is checked. [`profile`]: where
-//!    the time goes.
+//! 1. The ground: [`DType`], [`Layout`] and loop nests over layouts, [`Meta`], the options of
+//!    convolutions, [`Rng`], [`pool`] (memory), [`profile`].
+//! 2. The backends: `cpu/`, `simd/` and `cuda/`. They see slices, addresses and layouts, but no
+//!    tensors. The sources of the CUDA kernels are in the crate `kernels`.
+//! 3. Values and their record: [`Tensor`], [`Tape`], [`Device`].
+//! 4. [`ops`]: the operations, a folder each. Read `ops/mod.rs` for what they have in common, then
+//!    `ops/conv2d/`. On the same floor are gradients (`backward.rs`), [`checkpoint`], which trades
+//!    time for memory, [`Replay`], [`Communicator`], and [`optimise`], the steps of optimisers.
+//! 5. [`gradcheck`](mod@gradcheck), [`sweep`]: how every gradient is checked.
 //!
 //! What one `conv2d` does: `Tensor::conv2d` builds the operation and calls [`ops::apply`]. That
 //! checks shapes (`Op::infer`), computes (`Op::forward`) and, if an input is on a tape, records
 //! what `Op::backward` will need. [`Tape::backward`] later pops that record and adds up the
 //! gradients it returns.
 
+mod backward;
 mod checkpoint;
 mod communicator;
+mod conv;
 mod cpu;
-#[cfg(feature = "cuda")]
 mod cuda;
 mod device;
 mod dtype;
@@ -30,6 +30,8 @@ mod error;
 pub mod gradcheck;
 mod interrupt;
 mod layout;
+mod loop_nest;
+mod meta;
 pub mod ops;
 pub mod optimise;
 mod plan;
@@ -45,6 +47,7 @@ mod tape;
 mod tensor;
 mod trace;
 
+pub use backward::Gradients;
 pub use checkpoint::checkpoint;
 pub use communicator::{Communicator, Means};
 pub use device::{Device, GpuInfo, gpus};
@@ -53,6 +56,7 @@ pub use error::{Error, Result};
 pub use gradcheck::gradcheck;
 pub use interrupt::interruptible;
 pub use layout::Layout;
+pub use meta::Meta;
 pub use ops::batch_norm::BatchStats;
 pub use ops::conv2d::Conv2dOptions;
 pub use ops::dynamic_filter::Border;
@@ -67,5 +71,5 @@ pub use settings::{
     compiled_fusion, deterministic, set_compiled_fusion, set_deterministic, set_tf32, tf32,
 };
 pub use simd::{Isa, isa};
-pub use tape::{Gradients, Place, Tape};
-pub use tensor::{Meta, Tensor};
+pub use tape::{Place, Tape};
+pub use tensor::Tensor;

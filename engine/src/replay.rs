@@ -1,6 +1,7 @@
 //! Computations that are run again and again on inputs of the same shapes: a step of training, the
 //! restoration of a video's frames.
 
+use crate::cuda::{Gpu, Graph};
 use crate::{Error, Tensor};
 
 /// The recording of a computation, where that saves time.
@@ -17,10 +18,16 @@ use crate::{Error, Tensor};
 #[derive(Default)]
 pub struct Replay {
     /// The inputs it has run on last.
-    #[cfg(feature = "cuda")]
     warm: Option<Vec<crate::Meta>>,
-    #[cfg(feature = "cuda")]
-    recorded: Option<crate::cuda::Graph>,
+    recorded: Option<Recorded>,
+}
+
+/// A recording, with the tensors that it reads and writes.
+struct Recorded {
+    // Dropped in this order: the graph's handle, then the memory that its kernels use.
+    graph: Graph,
+    inputs: Vec<Tensor>,
+    outputs: Vec<Tensor>,
 }
 
 impl Replay {
@@ -31,17 +38,15 @@ impl Replay {
         inputs: &[Tensor],
         f: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>, E>,
     ) -> Result<Vec<Tensor>, E> {
-        #[cfg(feature = "cuda")]
-        if let Some(gpu) = inputs.first().and_then(Tensor::gpu) {
-            return self.run_on(gpu, inputs, f);
+        match inputs.first().and_then(Tensor::gpu) {
+            None => f(inputs),
+            Some(gpu) => self.run_on(gpu, inputs, f),
         }
-        f(inputs)
     }
 
-    #[cfg(feature = "cuda")]
     fn run_on<E: From<Error>>(
         &mut self,
-        gpu: &'static crate::cuda::Gpu,
+        gpu: &'static Gpu,
         inputs: &[Tensor],
         f: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>, E>,
     ) -> Result<Vec<Tensor>, E> {
@@ -53,10 +58,19 @@ impl Replay {
             self.warm = Some(metas);
             return Ok(outputs);
         }
-        let graph = match &mut self.recorded {
-            Some(graph) => graph,
-            place => place.insert(crate::cuda::Graph::record(gpu, inputs, f)?),
+        let recorded = match &mut self.recorded {
+            Some(recorded) => recorded,
+            place => {
+                // Memory that nobody else sees, to be overwritten before each run.
+                let inputs = inputs.iter().map(Tensor::copy).collect::<Result<Vec<_>, Error>>()?;
+                let (graph, outputs) = Graph::record(gpu, || f(&inputs))?;
+                place.insert(Recorded { graph, inputs, outputs })
+            }
         };
-        Ok(graph.run(inputs)?)
+        for (own, input) in recorded.inputs.iter().zip(inputs) {
+            crate::cuda::copy(gpu, own.cuda_view()?, input.cuda_view()?)?;
+        }
+        recorded.graph.launch()?;
+        Ok(recorded.outputs.clone())
     }
 }

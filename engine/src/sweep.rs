@@ -187,7 +187,7 @@ fn in_the_middle_of_something_larger(tensor: &Tensor, every_second: bool) -> Ten
     let values = tensor.to_f64_vec().expect("in main memory");
     let base = Tensor::build_in(outer, |out: &mut [f64]| {
         out.fill(f64::NAN);
-        let rows = crate::cpu::Rows::new(&Layout::row_major(shape), [&inner]);
+        let rows = crate::loop_nest::LoopNest::new(&Layout::row_major(shape), [&inner]);
         let (row, [stride]) = (rows.row(), rows.row_strides());
         for (i, &value) in values.iter().enumerate() {
             out[rows.start(i / row)[0] + i % row * stride] = value;

@@ -20,16 +20,14 @@
 //! Gradients are first-order: the backward pass computes with plain tensors and cannot itself be
 //! differentiated.
 
-use crate::profile::{Call, time};
-use crate::tensor::Meta;
+use crate::Meta;
 use crate::{Error, Result, Tensor};
 use std::borrow::Borrow;
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What errors of a backward pass name.
-const OP: &str = "backward";
+pub(crate) const OP: &str = "backward";
 
 /// A recording of operations. Cloning the handle does not copy the recording.
 #[derive(Clone, Default)]
@@ -37,7 +35,7 @@ pub struct Tape(Arc<Mutex<Recording>>);
 
 /// Names a tensor of one tape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Place(usize);
+pub struct Place(pub(crate) usize);
 
 /// A tensor's place on a tape.
 #[derive(Clone)]
@@ -55,14 +53,14 @@ struct Recording {
 }
 
 /// One operation that happened.
-struct Record {
-    name: &'static str,
+pub(crate) struct Record {
+    pub(crate) name: &'static str,
     /// The node of each input, `None` for one that is not on the tape.
-    inputs: Vec<Option<usize>>,
-    outputs: Vec<usize>,
+    pub(crate) inputs: Vec<Option<usize>>,
+    pub(crate) outputs: Vec<usize>,
     /// Bytes that `backward` keeps alive.
     kept: usize,
-    backward: Backward,
+    pub(crate) backward: Backward,
 }
 
 /// Takes the gradient of each output (`None`: nothing depends on it) and returns one for each
@@ -83,112 +81,9 @@ impl Tape {
         tensor.clone().with_node(Node { tape: self.clone(), id })
     }
 
-    /// The gradients of `loss`, a tensor of one element, with respect to the leaves. Consumes the
-    /// recording.
-    pub fn backward(self, loss: &Tensor) -> Result<Gradients> {
-        if loss.numel() != 1 {
-            return Err(Error::shape(
-                OP,
-                format!("the loss must be one number, got shape {:?}", loss.shape()),
-            ));
-        }
-        let one = loss.constant(&[1.0], loss.shape())?;
-        self.backward_from(&[loss], vec![Some(one)])
-    }
-
-    /// The gradients of Σ ⟨`outputs[i]`, `seeds[i]`⟩ with respect to the leaves. Consumes the
-    /// recording.
-    pub fn backward_from(
-        self,
-        outputs: &[&Tensor],
-        seeds: Vec<Option<Tensor>>,
-    ) -> Result<Gradients> {
-        let mut found = Gradients { tape: self.clone(), by_node: HashMap::new() };
-        self.backward_with(outputs, seeds, |leaf, gradient| {
-            found.by_node.insert(leaf.0, gradient);
-            Ok::<_, Error>(())
-        })?;
-        Ok(found)
-    }
-
-    /// As [`Tape::backward_from`], giving each leaf's gradient to `found` as soon as nothing is
-    /// added to it any more, while the gradients of earlier operations are still to come.
-    /// [`Tape::place`] says whose it is. An error of `found` ends the pass.
-    pub fn backward_with<E: From<Error>>(
-        self,
-        outputs: &[&Tensor],
-        seeds: Vec<Option<Tensor>>,
-        mut found: impl FnMut(Place, Tensor) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let starts = self.starts(outputs, seeds)?;
-        let (nodes, mut records) = self.lock().consume(OP)?;
-        let mut gradients = Gradients { tape: self.clone(), by_node: HashMap::new() };
-        for (id, seed) in starts {
-            gradients.add(id, seed, &nodes[id])?;
-        }
-        let mut uses = Uses::of(&records, nodes.len());
-        while let Some(record) = records.pop() {
-            crate::interrupt::check(record.name)?;
-            let dy: Vec<_> = record.outputs.iter().map(|id| gradients.by_node.remove(id)).collect();
-            if dy.iter().any(Option::is_some) {
-                let dx = (record.backward)(dy)?;
-                if dx.len() != record.inputs.len() {
-                    let message =
-                        format!("{} inputs got {} gradients", record.inputs.len(), dx.len());
-                    return Err(Error::tape(record.name, message).into());
-                }
-                for (input, gradient) in record.inputs.iter().zip(dx) {
-                    if let (Some(id), Some(gradient)) = (input, gradient) {
-                        gradients.add(*id, gradient, &nodes[*id])?;
-                    }
-                }
-            }
-            for &id in record.inputs.iter().flatten() {
-                if uses.was_last_of_leaf(id)
-                    && let Some(gradient) = gradients.by_node.remove(&id)
-                {
-                    found(Place(id), gradient)?;
-                }
-            }
-        }
-        // What is left are leaves that no operation used, differentiated by themselves.
-        let mut left: Vec<_> = gradients.by_node.into_iter().collect();
-        left.sort_by_key(|(id, _)| *id);
-        left.into_iter().try_for_each(|(id, gradient)| found(Place(id), gradient))
-    }
-
     /// The place of `tensor` on this tape; `None` if it is on none or on another.
     pub fn place(&self, tensor: &Tensor) -> Option<Place> {
         self.own("place", tensor).ok().flatten().map(Place)
-    }
-
-    /// The nodes that a backward pass begins at, with their gradients.
-    fn starts(
-        &self,
-        outputs: &[&Tensor],
-        seeds: Vec<Option<Tensor>>,
-    ) -> Result<Vec<(usize, Tensor)>> {
-        if outputs.len() != seeds.len() {
-            return Err(Error::tape(
-                OP,
-                format!("{} outputs with {} seeds", outputs.len(), seeds.len()),
-            ));
-        }
-        let mut starts = Vec::new();
-        for (output, seed) in outputs.iter().zip(seeds) {
-            let Some(id) = self.own(OP, output)? else {
-                return Err(Error::tape(OP, "the tensor to differentiate is not on this tape"));
-            };
-            let Some(seed) = seed else { continue };
-            if seed.meta() != output.meta() {
-                return Err(Error::shape(
-                    OP,
-                    format!("the seed is {}, the output {}", seed.meta(), output.meta()),
-                ));
-            }
-            starts.push((id, seed));
-        }
-        Ok(starts)
     }
 
     /// The names of the operations recorded so far, in order.
@@ -230,12 +125,17 @@ impl Tape {
     }
 
     /// The node of `tensor` on this tape, `None` if it is on none; an error if it is on another.
-    fn own(&self, op: &'static str, tensor: &Tensor) -> Result<Option<usize>> {
+    pub(crate) fn own(&self, op: &'static str, tensor: &Tensor) -> Result<Option<usize>> {
         match tensor.node() {
             None => Ok(None),
             Some(node) if Arc::ptr_eq(&node.tape.0, &self.0) => Ok(Some(node.id)),
             Some(_) => Err(Error::tape(op, "the inputs are on different tapes")),
         }
+    }
+
+    /// Shape and dtype of every node, and the records, which are taken off the tape.
+    pub(crate) fn consume(&self) -> Result<(Vec<Meta>, Vec<Record>)> {
+        self.lock().consume(OP)
     }
 
     /// No code panics while it holds the lock, so the recording is whole even if a thread died.
@@ -292,65 +192,5 @@ impl fmt::Debug for Tape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let records = self.operations().len();
         write!(f, "Tape({records} records, keeps {} bytes)", self.kept_bytes())
-    }
-}
-
-/// How often leaves are still used by operations whose backward is to come.
-struct Uses(Vec<usize>);
-
-impl Uses {
-    /// No use is ever the last one of a tensor that an operation made: its gradient goes into that
-    /// operation's backward.
-    const MADE: usize = usize::MAX;
-
-    fn of(records: &[Record], nodes: usize) -> Self {
-        let mut uses = vec![0; nodes];
-        for record in records {
-            record.inputs.iter().flatten().for_each(|&id| uses[id] += 1);
-        }
-        records.iter().flat_map(|record| &record.outputs).for_each(|&id| uses[id] = Self::MADE);
-        Self(uses)
-    }
-
-    /// Counts one use, and says whether the node is a leaf that has no other.
-    fn was_last_of_leaf(&mut self, id: usize) -> bool {
-        if self.0[id] != Self::MADE {
-            self.0[id] -= 1;
-        }
-        self.0[id] == 0
-    }
-}
-
-/// What [`Tape::backward`] found: the gradient of every leaf that the loss depends on.
-pub struct Gradients {
-    tape: Tape,
-    by_node: HashMap<usize, Tensor>,
-}
-
-impl Gradients {
-    /// The gradient with respect to `leaf`, in its shape; `None` if the loss does not depend on it.
-    pub fn get(&self, leaf: &Tensor) -> Option<&Tensor> {
-        self.by_node.get(&self.tape.own("gradient", leaf).ok()??)
-    }
-
-    /// As [`Gradients::get`], moved out.
-    pub fn take(&mut self, leaf: &Tensor) -> Option<Tensor> {
-        self.by_node.remove(&self.tape.own("gradient", leaf).ok()??)
-    }
-
-    /// The one place in the engine that adds gradients together: the first moves in, later ones are
-    /// added, and a gradient in the shape that an operand was broadcast to is summed back to the
-    /// operand's own.
-    fn add(&mut self, id: usize, gradient: Tensor, meta: &Meta) -> Result<()> {
-        let gradient = gradient.sum_to(&meta.shape)?;
-        let sum = match self.by_node.remove(&id) {
-            None => gradient,
-            Some(earlier) => {
-                let call = Call::new("accumulate", &[earlier.meta(), gradient.meta()], meta, || 0);
-                time(call, || crate::ops::arith::accumulate(earlier, &gradient))?
-            }
-        };
-        self.by_node.insert(id, sum);
-        Ok(())
     }
 }

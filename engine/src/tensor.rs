@@ -5,54 +5,20 @@
 //! operations are methods, written in the rooms of [`ops`](crate::ops); this file holds only what
 //! needs no arithmetic: making, reading, sharing.
 
+use crate::cuda::{Block, Gpu, View};
 use crate::layout::checked_numel;
 use crate::tape::Node;
 use crate::trace::{self, Traced};
-use crate::{Buffer, DType, Device, Element, Error, Layout, Result, Rng};
+use crate::{Buffer, DType, Device, Element, Error, Layout, Meta, Result, Rng};
 use std::fmt;
 use std::sync::Arc;
 
 /// The memory behind a tensor and its views.
 pub(crate) enum Storage {
     Cpu(Buffer),
-    #[cfg(feature = "cuda")]
-    Cuda(crate::cuda::Block),
+    Cuda(Block),
     /// None: the computation is only written down.
     Traced(Traced),
-}
-
-/// Shape and dtype: what an operation must know of an input to say what it will return.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Meta {
-    /// Logical sizes.
-    pub shape: Vec<usize>,
-    /// Type of the elements.
-    pub dtype: DType,
-}
-
-impl Meta {
-    /// Number of elements.
-    pub fn numel(&self) -> usize {
-        self.shape.iter().product()
-    }
-
-    /// Bytes of a dense tensor of this kind.
-    pub fn bytes(&self) -> usize {
-        self.numel() * self.dtype.size()
-    }
-
-    /// The four sizes of a `[N, C, H, W]` tensor.
-    pub fn dims4(&self, op: &'static str) -> Result<[usize; 4]> {
-        let refuse =
-            |_| Error::shape(op, format!("expected [N, C, H, W], got shape {:?}", self.shape));
-        self.shape.as_slice().try_into().map_err(refuse)
-    }
-}
-
-impl fmt::Display for Meta {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} {}", self.shape, self.dtype)
-    }
 }
 
 /// An n-dimensional array: an immutable value that shares its storage with its views.
@@ -203,7 +169,6 @@ impl Tensor {
     pub fn device(&self) -> Device {
         match &*self.storage {
             Storage::Cpu(_) => Device::Cpu,
-            #[cfg(feature = "cuda")]
             Storage::Cuda(block) => Device::Cuda(block.gpu().index()),
             Storage::Traced(traced) => traced.device,
         }
@@ -288,14 +253,13 @@ impl Tensor {
 
     /// The same values in memory of their own, in a dense layout.
     fn copied(&self, layout: Layout) -> Result<Self> {
-        #[cfg(feature = "cuda")]
-        if let Some(gpu) = self.gpu() {
-            let copy = Self::on_gpu(gpu, layout, self.dtype)?;
-            crate::cuda::copy_into(gpu, &copy, self)?;
-            return Ok(Self { node: self.node.clone(), ..copy });
-        }
         self.require_elements("copy")?;
-        Ok(crate::dispatch_element!(self.dtype, T => self.rearranged::<T>(layout)))
+        let Some(gpu) = self.gpu() else {
+            return Ok(crate::dispatch_element!(self.dtype, T => self.rearranged::<T>(layout)));
+        };
+        let copy = Self::on_gpu(gpu, layout, self.dtype)?;
+        crate::cuda::copy(gpu, copy.cuda_view()?, self.cuda_view()?)?;
+        Ok(Self { node: self.node.clone(), ..copy })
     }
 
     /// The same values in main memory in another dense layout.
@@ -312,10 +276,7 @@ impl Tensor {
         match (self.device(), device) {
             (here, there) if here == there => Ok(self.detach()),
             (_, Device::Cpu) => Ok(self.on_cpu()?.detach()),
-            #[cfg(feature = "cuda")]
-            (_, Device::Cuda(index)) => self.on_cpu()?.uploaded(crate::cuda::Gpu::get(index)?),
-            #[cfg(not(feature = "cuda"))]
-            (_, Device::Cuda(_)) => Err(crate::device::without_cuda()),
+            (_, Device::Cuda(index)) => self.on_cpu()?.uploaded(Gpu::get(index)?),
         }
     }
 
@@ -331,14 +292,11 @@ impl Tensor {
         let here = crate::dispatch_element!(self.dtype, T => {
             Self::from_slice(&values.iter().map(|&value| T::from_f64(value)).collect::<Vec<T>>(), shape)
         })?;
-        #[cfg(feature = "cuda")]
-        if let Some(gpu) = self.gpu() {
-            let storage = crate::dispatch_element!(self.dtype, T => {
-                gpu.constant_storage(bytemuck::cast_slice(here.dense_data::<T>("constant")?))
-            })?;
-            return Ok(Self { storage, ..here });
-        }
-        Ok(here)
+        let Some(gpu) = self.gpu() else { return Ok(here) };
+        let block = crate::dispatch_element!(self.dtype, T => {
+            gpu.constant_block(bytemuck::cast_slice(here.dense_data::<T>("constant")?))
+        })?;
+        Ok(Self { storage: Arc::new(Storage::Cuda(block)), ..here })
     }
 
     /// The same values in main memory.
@@ -346,7 +304,6 @@ impl Tensor {
         match &*self.storage {
             Storage::Cpu(_) => Ok(self.clone()),
             Storage::Traced(_) => Err(trace::no_elements("to_device")),
-            #[cfg(feature = "cuda")]
             Storage::Cuda(block) => {
                 // Dense memory comes over as it lies; a view of something larger is first gathered
                 // on the GPU.
@@ -369,10 +326,9 @@ impl Tensor {
 }
 
 /// On a GPU.
-#[cfg(feature = "cuda")]
 impl Tensor {
     /// The GPU that the elements live on, if they do.
-    pub(crate) fn gpu(&self) -> Option<&'static crate::cuda::Gpu> {
+    pub(crate) fn gpu(&self) -> Option<&'static Gpu> {
         match &*self.storage {
             Storage::Cpu(_) => None,
             Storage::Cuda(block) => Some(block.gpu()),
@@ -383,39 +339,40 @@ impl Tensor {
         }
     }
 
+    /// The result of `cpu` if the elements are in main memory, or that of `gpu` for the GPU that
+    /// they live on. Every operation chooses its kernel here.
+    pub(crate) fn on_device<R>(
+        &self,
+        cpu: impl FnOnce() -> Result<R>,
+        gpu: impl FnOnce(&'static Gpu) -> Result<R>,
+    ) -> Result<R> {
+        match self.gpu() {
+            None => cpu(),
+            Some(here) => gpu(here),
+        }
+    }
+
     /// A dense tensor on `gpu` whose elements are yet to be written.
-    pub(crate) fn on_gpu(
-        gpu: &'static crate::cuda::Gpu,
-        layout: Layout,
-        dtype: DType,
-    ) -> Result<Self> {
+    pub(crate) fn on_gpu(gpu: &'static Gpu, layout: Layout, dtype: DType) -> Result<Self> {
         debug_assert!(layout.is_dense() && layout.offset() == 0);
         let storage = Arc::new(Storage::Cuda(gpu.allocate(layout.numel() * dtype.size())?));
         Ok(Self { storage, layout, dtype, node: None })
     }
 
     /// A tensor of the standard layout on `gpu` whose elements are yet to be written.
-    pub(crate) fn new_on_gpu(
-        gpu: &'static crate::cuda::Gpu,
-        shape: &[usize],
-        dtype: DType,
-    ) -> Result<Self> {
+    pub(crate) fn new_on_gpu(gpu: &'static Gpu, shape: &[usize], dtype: DType) -> Result<Self> {
         Self::on_gpu(gpu, Layout::new(shape), dtype)
     }
 
     /// Zeros on `gpu`.
-    pub(crate) fn zeros_on_gpu(
-        gpu: &'static crate::cuda::Gpu,
-        shape: &[usize],
-        dtype: DType,
-    ) -> Result<Self> {
+    pub(crate) fn zeros_on_gpu(gpu: &'static Gpu, shape: &[usize], dtype: DType) -> Result<Self> {
         let zeros = Self::new_on_gpu(gpu, shape, dtype)?;
         gpu.fill(zeros.block()?, zeros.numel() * dtype.size(), 0)?;
         Ok(zeros)
     }
 
     /// The memory on the GPU.
-    pub(crate) fn block(&self) -> Result<&crate::cuda::Block> {
+    pub(crate) fn block(&self) -> Result<&Block> {
         match &*self.storage {
             Storage::Cpu(_) => {
                 Err(Error::cuda("device", "a kernel of the GPU was given a tensor in main memory"))
@@ -425,16 +382,21 @@ impl Tensor {
         }
     }
 
+    /// What kernels of the GPU see of this.
+    pub(crate) fn cuda_view(&self) -> Result<View<'_>> {
+        Ok(View { address: self.address()?, layout: &self.layout, dtype: self.dtype })
+    }
+
     /// Where the first element is in the GPU's memory.
     pub(crate) fn address(&self) -> Result<u64> {
         let block = self.block()?;
-        block.gpu().note_use(&self.storage, block);
+        block.gpu().note_use(block);
         Ok(block.address() + (self.layout.offset() * self.dtype.size()) as u64)
     }
 
     /// The same values, which are in main memory, on `gpu`, lying as they do here if they are
     /// dense.
-    fn uploaded(&self, gpu: &'static crate::cuda::Gpu) -> Result<Self> {
+    fn uploaded(&self, gpu: &'static Gpu) -> Result<Self> {
         let dense = if self.layout.is_dense() { self.clone() } else { self.standard()? };
         let block = crate::dispatch_element!(self.dtype, T => gpu.upload(bytemuck::cast_slice(dense.dense_data::<T>("to_device")?)))?;
         let layout = Layout::from_parts(self.shape().to_vec(), dense.layout.strides().to_vec(), 0);
@@ -458,7 +420,6 @@ impl Tensor {
         assert_eq!(T::DTYPE, self.dtype, "kernel instantiated for another dtype");
         match &*self.storage {
             Storage::Cpu(buffer) => buffer.as_slice(),
-            #[cfg(feature = "cuda")]
             Storage::Cuda(_) => panic!("a kernel of the CPU was given a tensor on a GPU"),
             Storage::Traced(_) => panic!("a kernel was given a tensor without elements"),
         }
@@ -492,7 +453,12 @@ impl Tensor {
     /// Whether the elements lie in the standard layout and nobody else holds their storage: then
     /// they may be written to.
     pub(crate) fn is_exclusive(&self) -> bool {
-        Arc::strong_count(&self.storage) == 1 && self.layout.is_standard()
+        let sole = match &*self.storage {
+            Storage::Cpu(_) => true,
+            Storage::Cuda(block) => block.is_exclusive(),
+            Storage::Traced(_) => false,
+        };
+        sole && Arc::strong_count(&self.storage) == 1 && self.layout.is_standard()
     }
 
     /// The elements of a dense tensor in memory order, to be overwritten; `None` if anyone else can
@@ -504,7 +470,6 @@ impl Tensor {
         let (start, len) = (self.layout.offset(), self.layout.numel());
         match Arc::get_mut(&mut self.storage)? {
             Storage::Cpu(buffer) => Some(&mut buffer.as_mut_slice()[start..start + len]),
-            #[cfg(feature = "cuda")]
             Storage::Cuda(_) => None,
             Storage::Traced(_) => None,
         }

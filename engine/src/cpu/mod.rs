@@ -7,17 +7,11 @@
 mod channel_sums;
 pub(crate) mod convolution;
 mod lines;
-mod map;
-mod resample;
 mod walk;
 
 pub(crate) use channel_sums::channel_sums;
 pub(crate) use lines::for_each_line;
-pub(crate) use map::map;
-#[cfg(feature = "cuda")]
-pub(crate) use map::{broadcast, output_layout};
-pub(crate) use resample::{Axis, Resampled, add_resampled, add_resampled_in_place, resample};
-pub(crate) use walk::{Rows, copy, for_each_row, write_region};
+pub(crate) use walk::{copy, for_each_row, write_region};
 
 /// Elements of output that make a piece worth handing to another thread.
 pub(crate) const PIECE: usize = 16 * 1024;

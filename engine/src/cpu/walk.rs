@@ -1,88 +1,9 @@
-//! Walking several strided layouts at once, row by row, in parallel.
-//!
-//! An element-wise operation over broadcast, permuted or sliced inputs is a loop nest. Dimensions
-//! that every operand walks with a single stride are merged first, so the usual case (all dense,
-//! same order) is one flat row, and a per-channel weight against a channels-last map is rows of C
-//! elements with stride 1 on both sides.
+//! Loop nests over several strided layouts at once, row by row, in parallel.
 
 use super::PIECE;
+use crate::loop_nest::LoopNest;
 use crate::{Element, Layout};
 use rayon::prelude::*;
-
-/// The loop nest over an output and `N` inputs of the same logical shape, outermost dimension
-/// first.
-pub(crate) struct Rows<const N: usize> {
-    /// Merged sizes; the last one is the row.
-    sizes: Vec<usize>,
-    /// Strides of each input in each merged dimension.
-    strides: Vec<[usize; N]>,
-    offsets: [usize; N],
-}
-
-impl<const N: usize> Rows<N> {
-    /// A nest that walks `out` in its memory order.
-    pub(crate) fn new(out: &Layout, inputs: [&Layout; N]) -> Self {
-        let mut sizes: Vec<usize> = Vec::new();
-        let mut strides: Vec<[usize; N]> = Vec::new();
-        for d in out.physical_order() {
-            let size = out.shape()[d];
-            if size == 1 {
-                continue;
-            }
-            let here = inputs.map(|input| input.strides()[d]);
-            match (sizes.last_mut(), strides.last_mut()) {
-                (Some(outer), Some(last)) if (0..N).all(|k| last[k] == here[k] * size) => {
-                    *outer *= size;
-                    *last = here;
-                }
-                _ => {
-                    sizes.push(size);
-                    strides.push(here);
-                }
-            }
-        }
-        if sizes.is_empty() {
-            sizes.push(out.numel().min(1));
-            strides.push([1; N]);
-        }
-        Self { sizes, strides, offsets: inputs.map(Layout::offset) }
-    }
-
-    /// The merged sizes, outermost first.
-    #[cfg(feature = "cuda")]
-    pub(crate) fn sizes(&self) -> &[usize] {
-        &self.sizes
-    }
-
-    /// The strides of every input in each of them.
-    #[cfg(feature = "cuda")]
-    pub(crate) fn strides(&self) -> &[[usize; N]] {
-        &self.strides
-    }
-
-    /// Elements in a row.
-    pub(crate) fn row(&self) -> usize {
-        self.sizes[self.sizes.len() - 1]
-    }
-
-    /// Strides of the inputs within a row.
-    pub(crate) fn row_strides(&self) -> [usize; N] {
-        self.strides[self.strides.len() - 1]
-    }
-
-    /// Where row number `index` starts in each input.
-    pub(crate) fn start(&self, mut index: usize) -> [usize; N] {
-        let mut at = self.offsets;
-        for d in (0..self.sizes.len() - 1).rev() {
-            let i = index % self.sizes[d];
-            index /= self.sizes[d];
-            for k in 0..N {
-                at[k] += i * self.strides[d][k];
-            }
-        }
-        at
-    }
-}
 
 /// Calls `f(out, starts, strides)` for every run of output elements that the inputs walk with one
 /// stride each: output `i` of the run belongs to element `starts[k] + i·strides[k]` of input `k`'s
@@ -98,7 +19,7 @@ pub(crate) fn for_each_row<T: Send, const N: usize>(
     if out.is_empty() {
         return;
     }
-    let rows = Rows::new(layout, inputs);
+    let rows = LoopNest::new(layout, inputs);
     let (row, strides) = (rows.row(), rows.row_strides());
     let per_piece = (PIECE / row).max(1);
     out.par_chunks_mut(row * per_piece).enumerate().for_each(|(piece, chunk)| {
@@ -148,7 +69,7 @@ pub(crate) fn write_region<T: Element>(
         let first = piece * blocks;
         let part = |layout: &Layout| layout.slice(outer, first, blocks.min(size - first), 1);
         let (part, from) = (part(region), part(from));
-        let rows = Rows::new(&part, [&part, &from]);
+        let rows = LoopNest::new(&part, [&part, &from]);
         let (row, strides) = (rows.row(), rows.row_strides());
         for i in 0..part.numel() / row {
             let [to, start] = rows.start(i);
@@ -165,22 +86,6 @@ pub(crate) fn write_region<T: Element>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dense_operands_merge_into_one_row() {
-        let layout = Layout::new(&[2, 3, 4, 5]);
-        let rows = Rows::new(&layout, [&layout, &layout]);
-        assert_eq!((rows.row(), rows.row_strides()), (120, [1, 1]));
-    }
-
-    #[test]
-    fn a_channel_weight_walks_in_rows_of_channels() {
-        let map = Layout::new(&[2, 3, 4, 5]);
-        let weight = Layout::new(&[1, 3, 1, 1]).broadcast_to("t", &[2, 3, 4, 5]).unwrap();
-        let rows = Rows::new(&map, [&map, &weight]);
-        assert_eq!((rows.row(), rows.row_strides()), (3, [1, 1]));
-        assert_eq!(rows.start(7), [21, 0]);
-    }
 
     #[test]
     fn copy_reorders() {

@@ -1,49 +1,49 @@
 //! Events: marks in a stream, which another stream or the CPU can wait for.
 
-use super::{Gpu, sys};
+use super::{Gpu, driver};
 use crate::{Error, Result};
 
 /// A place in a stream. `cust` has events, too, but lets nobody wait for one twice.
-pub(super) struct Event(sys::Event);
+pub(super) struct Event(driver::Event);
 
 // SAFETY: the driver's events may be used from any thread in which the context is current.
 unsafe impl Send for Event {}
 
 impl Event {
     /// The end of what `stream` has been given so far. The GPU is bound in this thread.
-    pub(super) fn at_the_end_of(stream: sys::Stream) -> Result<Self> {
+    pub(super) fn at_the_end_of(stream: driver::Stream) -> Result<Self> {
         const DISABLE_TIMING: u32 = 2;
         Self::recorded(stream, DISABLE_TIMING)
     }
 
-    fn recorded(stream: sys::Stream, flags: u32) -> Result<Self> {
+    fn recorded(stream: driver::Stream, flags: u32) -> Result<Self> {
         let mut event = std::ptr::null_mut();
         // SAFETY: the driver writes the new event's handle.
-        sys::check("cuEventCreate", unsafe { sys::cuEventCreate(&mut event, flags) })?;
+        driver::check("cuEventCreate", unsafe { driver::cuEventCreate(&mut event, flags) })?;
         let event = Self(event);
         // SAFETY: both handles are alive.
-        sys::check("cuEventRecord", unsafe { sys::cuEventRecord(event.0, stream) })?;
+        driver::check("cuEventRecord", unsafe { driver::cuEventRecord(event.0, stream) })?;
         Ok(event)
     }
 
     /// What is given to `stream` from now on runs after this event.
-    pub(super) fn hold_back(&self, stream: sys::Stream) -> Result<()> {
+    pub(super) fn hold_back(&self, stream: driver::Stream) -> Result<()> {
         // SAFETY: both handles are alive; the driver keeps what it needs of the event.
-        sys::check("cuStreamWaitEvent", unsafe { sys::cuStreamWaitEvent(stream, self.0, 0) })
+        driver::check("cuStreamWaitEvent", unsafe { driver::cuStreamWaitEvent(stream, self.0, 0) })
     }
 
     /// Whether everything before it is done. True also if it failed: then the next call that waits
     /// says so.
     pub(super) fn is_over(&self) -> bool {
         // SAFETY: the handle is alive.
-        unsafe { sys::cuEventQuery(self.0) != sys::NOT_READY }
+        unsafe { driver::cuEventQuery(self.0) != driver::NOT_READY }
     }
 }
 
 impl Drop for Event {
     fn drop(&mut self) {
         // SAFETY: the handle is ours and not used again; the driver lets waiters finish.
-        unsafe { sys::cuEventDestroy_v2(self.0) };
+        unsafe { driver::cuEventDestroy_v2(self.0) };
     }
 }
 
@@ -51,7 +51,7 @@ impl Gpu {
     /// The end of what this GPU has been given to compute so far.
     pub(super) fn event(&self) -> Result<Event> {
         self.bind()?;
-        Event::at_the_end_of(self.compute.as_inner().cast())
+        Event::at_the_end_of(self.compute.raw())
     }
 
     /// `f`, and how many seconds what it queues takes.
@@ -66,8 +66,8 @@ impl Gpu {
         self.synchronize()?;
         let mut milliseconds = 0.0;
         // SAFETY: both events are alive, were made for timing and are over.
-        let code = unsafe { sys::cuEventElapsedTime(&mut milliseconds, start.0, end.0) };
-        sys::check("cuEventElapsedTime", code)?;
+        let code = unsafe { driver::cuEventElapsedTime(&mut milliseconds, start.0, end.0) };
+        driver::check("cuEventElapsedTime", code)?;
         Ok((result, f64::from(milliseconds) / 1e3))
     }
 }

@@ -8,11 +8,10 @@
 //! allocated while recording come from a pool that belongs to the recording, and every other block
 //! that a kernel is pointed to is held by it.
 
-use super::memory::Pool;
-use super::{Gpu, failed, sys};
-use crate::tensor::Storage;
-use crate::{Error, Result, Tensor};
-use cust::stream::{Stream, StreamFlags};
+use super::Gpu;
+use super::driver::{self, OwnedStream};
+use super::memory::{Block, Pool};
+use crate::{Error, Result};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -30,11 +29,11 @@ pub(super) struct Recorder {
 /// A recording under way.
 struct Recording {
     /// What this thread queues goes here, and is not run.
-    stream: Stream,
+    stream: OwnedStream,
     /// Where this thread's memory comes from.
     pool: Arc<Pool>,
     /// Other memory that its kernels are pointed to.
-    held: Vec<Arc<Storage>>,
+    held: Vec<Block>,
 }
 
 impl Recorder {
@@ -51,8 +50,8 @@ impl Recorder {
     }
 
     /// The stream to queue work on, if not the usual one.
-    pub(super) fn stream(&self) -> Option<sys::Stream> {
-        self.here(|recording| recording.stream.as_inner().cast())
+    pub(super) fn stream(&self) -> Option<driver::Stream> {
+        self.here(|recording| recording.stream.raw())
     }
 
     /// The pool to allocate from, if not the usual one.
@@ -61,19 +60,18 @@ impl Recorder {
     }
 
     /// Notes that a kernel is pointed to this memory.
-    pub(super) fn note(&self, storage: &Arc<Storage>, pool: &Arc<Pool>) {
+    pub(super) fn note(&self, block: &Block) {
         self.here(|recording| {
-            let known = recording.held.iter().any(|held| Arc::ptr_eq(held, storage));
-            if !Arc::ptr_eq(pool, &recording.pool) && !known {
-                recording.held.push(storage.clone());
+            let known = recording.held.iter().any(|held| held.is(block));
+            if !Arc::ptr_eq(block.pool(), &recording.pool) && !known {
+                recording.held.push(block.clone());
             }
         });
     }
 
-    fn begin(&self) -> Result<sys::Stream> {
-        let stream = Stream::new(StreamFlags::NON_BLOCKING, None)
-            .map_err(|e| failed("cuStreamCreate", e))?;
-        let raw = stream.as_inner().cast();
+    fn begin(&self) -> Result<driver::Stream> {
+        let stream = OwnedStream::new().map_err(|why| Error::cuda("cuStreamCreate", why))?;
+        let raw = stream.raw();
         let recording =
             Recording { stream, pool: Arc::new(Pool::of_recording()), held: Vec::new() };
         match self.lock().entry(thread::current().id()) {
@@ -93,14 +91,11 @@ impl Recorder {
     }
 }
 
-/// A recorded computation, for inputs of given shapes.
+/// A recorded computation.
 pub(crate) struct Graph {
     gpu: &'static Gpu,
-    executable: sys::Executable,
-    /// Where the recorded kernels look for their inputs.
-    inputs: Vec<Tensor>,
-    outputs: Vec<Tensor>,
-    /// Memory that the kernels use beside these.
+    executable: driver::Executable,
+    /// Memory that the kernels use.
     _recording: Recording,
 }
 
@@ -109,61 +104,53 @@ pub(crate) struct Graph {
 unsafe impl Send for Graph {}
 
 impl Graph {
-    /// Records `f` for inputs like `inputs`, without running it. It must have run before, so that
-    /// kernels are loaded and tables are in place, and must not read a value.
-    pub(crate) fn record<E: From<Error>>(
+    /// Records what `f` queues, without running it, and returns its result. It must have run
+    /// before, so that kernels are loaded and tables are in place, and must not read a value.
+    pub(crate) fn record<R, E: From<Error>>(
         gpu: &'static Gpu,
-        inputs: &[Tensor],
-        f: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>, E>,
-    ) -> Result<Self, E> {
+        f: impl FnOnce() -> Result<R, E>,
+    ) -> Result<(Self, R), E> {
         /// Memory may be allocated meanwhile: only what is asked of this stream is recorded.
         const RELAXED: i32 = 2;
-        // Memory that nobody else sees, to be overwritten before each run.
-        let inputs = inputs.iter().map(Tensor::copy).collect::<Result<Vec<_>>>()?;
         gpu.bind()?;
         let stream = gpu.recorder.begin()?;
         // SAFETY: the stream lives as long as the recording.
-        let begun = sys::check("cuStreamBeginCapture", unsafe {
-            sys::cuStreamBeginCapture_v2(stream, RELAXED)
+        let begun = driver::check("cuStreamBeginCapture", unsafe {
+            driver::cuStreamBeginCapture_v2(stream, RELAXED)
         });
-        let outputs = begun.map_err(E::from).and_then(|()| f(&inputs));
+        let result = begun.map_err(E::from).and_then(|()| f());
         let mut graph = std::ptr::null_mut();
         // Recording ends whatever happened in it.
         // SAFETY: the stream is alive; the driver writes the graph's handle.
-        let ended = sys::check("cuStreamEndCapture", unsafe {
-            sys::cuStreamEndCapture(stream, &mut graph)
+        let ended = driver::check("cuStreamEndCapture", unsafe {
+            driver::cuStreamEndCapture(stream, &mut graph)
         });
         let recording = gpu.recorder.end();
         let mut executable = std::ptr::null_mut();
-        let made = outputs.and_then(|outputs| {
+        let made = result.and_then(|result| {
             ended?;
             // SAFETY: recording ended well, so there is a graph; the driver writes the handle of
             // what it makes of it.
-            let made = unsafe { sys::cuGraphInstantiateWithFlags(&mut executable, graph, 0) };
-            sys::check("cuGraphInstantiate", made)?;
-            Ok(outputs)
+            let made = unsafe { driver::cuGraphInstantiateWithFlags(&mut executable, graph, 0) };
+            driver::check("cuGraphInstantiate", made)?;
+            Ok(result)
         });
         if !graph.is_null() {
             // SAFETY: the graph is ours and not used again.
-            unsafe { sys::cuGraphDestroy(graph) };
+            unsafe { driver::cuGraphDestroy(graph) };
         }
-        let outputs = made?;
+        let result = made?;
         let _recording = recording.ok_or_else(|| Error::cuda("graph", "the recording was lost"))?;
-        Ok(Self { gpu, executable, inputs, outputs, _recording })
+        Ok((Self { gpu, executable, _recording }, result))
     }
 
-    /// Runs the recorded computation on `inputs`. The outputs lie in the recording's memory, and
-    /// are overwritten by the next run.
-    pub(crate) fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
-        for (own, input) in self.inputs.iter().zip(inputs) {
-            super::copy_into(self.gpu, own, input)?;
-        }
+    /// Queues the recorded computation.
+    pub(crate) fn launch(&self) -> Result<()> {
         self.gpu.bind()?;
         // SAFETY: the handle is alive, and so is all memory that the kernels use.
-        sys::check("cuGraphLaunch", unsafe {
-            sys::cuGraphLaunch(self.executable, self.gpu.stream())
-        })?;
-        Ok(self.outputs.clone())
+        driver::check("cuGraphLaunch", unsafe {
+            driver::cuGraphLaunch(self.executable, self.gpu.stream())
+        })
     }
 }
 
@@ -171,6 +158,6 @@ impl Drop for Graph {
     fn drop(&mut self) {
         // SAFETY: the handle is ours and not used again; the driver lets a run that is under way
         // finish. The memory goes back to the driver after that, as freeing it waits.
-        unsafe { sys::cuGraphExecDestroy(self.executable) };
+        unsafe { driver::cuGraphExecDestroy(self.executable) };
     }
 }

@@ -9,9 +9,9 @@
 //! A kernel's arguments carry no types across this border. What can be checked is: their number and
 //! sizes against those that the kernel's PTX declares.
 
-use super::{Gpu, sys};
+use super::Gpu;
+use super::driver::{self, Module};
 use crate::{DType, Error, Result};
-use cust::module::Module;
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::sync::{Mutex, PoisonError};
@@ -92,13 +92,13 @@ impl<'a> Launch<'a> {
         if shared > SHARED_BY_DEFAULT {
             // SAFETY: the function belongs to a module that is never unloaded.
             let code = unsafe {
-                sys::cuFuncSetAttribute(
+                driver::cuFuncSetAttribute(
                     kernel.function as *mut c_void,
                     MAX_DYNAMIC_SHARED,
                     shared as i32,
                 )
             };
-            sys::check("cuFuncSetAttribute", code)?;
+            driver::check("cuFuncSetAttribute", code)?;
         }
         let mut pointers: Vec<*mut c_void> =
             arguments.iter().map(|argument| argument.bytes().as_ptr().cast_mut().cast()).collect();
@@ -107,7 +107,7 @@ impl<'a> Launch<'a> {
         // kernel stays within the memory it is pointed to is the caller's part, and what the
         // emulator's address checks are for.
         let code = unsafe {
-            sys::cuLaunchKernel(
+            driver::cuLaunchKernel(
                 kernel.function as *mut c_void,
                 x as u32,
                 y as u32,
@@ -121,7 +121,7 @@ impl<'a> Launch<'a> {
                 std::ptr::null_mut(),
             )
         };
-        sys::check("cuLaunchKernel", code).map_err(|error| self.refuse(error.to_string()))
+        driver::check("cuLaunchKernel", code).map_err(|error| self.refuse(error.to_string()))
     }
 
     fn refuse(&self, why: String) -> Error {
@@ -158,23 +158,15 @@ impl Kernels {
             return Ok(kernel.clone());
         }
         let suffix = launch.dtype.to_string();
-        let ptx = kernels::ptx(launch.module, &suffix).ok_or_else(|| {
-            launch.refuse(format!("there are no kernels {} for this type", launch.module))
-        })?;
-        let entry = format!("{}_{suffix}", launch.kernel);
-        let parameters = kernels::parameters(ptx, &entry)
-            .ok_or_else(|| launch.refuse("there is no such kernel".into()))?;
         let module = match loaded.modules.entry((launch.dtype, launch.module)) {
             std::collections::hash_map::Entry::Occupied(module) => module.into_mut(),
             std::collections::hash_map::Entry::Vacant(place) => {
-                let module =
-                    Module::from_ptx(ptx, &[]).map_err(|e| launch.refuse(format!("{e:?}")))?;
-                place.insert(module)
+                let module = Module::load(launch.module, &suffix);
+                place.insert(module.map_err(|why| launch.refuse(why))?)
             }
         };
-        let function =
-            module.get_function(&entry).map_err(|e| launch.refuse(format!("{e:?}")))?.to_raw()
-                as usize;
+        let entry = format!("{}_{suffix}", launch.kernel);
+        let (function, parameters) = module.kernel(&entry).map_err(|why| launch.refuse(why))?;
         let kernel = Kernel { function, parameters: parameters.into() };
         loaded.kernels.insert(key, kernel.clone());
         Ok(kernel)

@@ -15,9 +15,8 @@
 //! emulator, whose memory is checked).
 
 use super::event::Event;
-use super::{Gpu, sys};
+use super::{Gpu, driver};
 use crate::pool::Stats;
-use crate::tensor::Storage;
 use crate::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::c_void;
@@ -30,8 +29,11 @@ const CHECKED: bool = cfg!(debug_assertions);
 /// Blocks begin at multiples of this and are as long: kernels move 16 bytes at once.
 const UNIT: usize = 16;
 
-/// A run of device memory that returns to its pool when dropped.
-pub(crate) struct Block {
+/// A run of device memory, shared by its clones, that returns to its pool with the last of them.
+#[derive(Clone)]
+pub(crate) struct Block(Arc<Allocation>);
+
+struct Allocation {
     gpu: &'static Gpu,
     address: u64,
     /// The size it was made with.
@@ -43,20 +45,30 @@ pub(crate) struct Block {
 
 impl Block {
     pub(crate) fn gpu(&self) -> &'static Gpu {
-        self.gpu
+        self.0.gpu
     }
 
     pub(crate) fn address(&self) -> u64 {
-        self.address
+        self.0.address
+    }
+
+    /// Whether both are the same memory.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether this has no clone.
+    pub(crate) fn is_exclusive(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
     }
 
     /// The pool that it goes back to.
     pub(super) fn pool(&self) -> &Arc<Pool> {
-        &self.pool
+        &self.0.pool
     }
 }
 
-impl Drop for Block {
+impl Drop for Allocation {
     fn drop(&mut self) {
         self.gpu.memory.live.fetch_sub(self.class, Relaxed);
         // An upload would come in beside the kernels that use this block now: it must wait for
@@ -71,7 +83,7 @@ impl Drop for Block {
         if CHECKED && !self.pool.of_recording {
             // SAFETY: the block was allocated in `new_block` and is no longer used; the driver
             // waits for what is queued.
-            let _ = self.gpu.bind().map(|()| unsafe { sys::cuMemFree_v2(self.address) });
+            let _ = self.gpu.bind().map(|()| unsafe { driver::cuMemFree_v2(self.address) });
             return;
         }
         let free = Free { address: self.address, event };
@@ -117,7 +129,7 @@ impl Drop for Pool {
             let kept = std::mem::take(kept.get_mut().unwrap_or_else(PoisonError::into_inner));
             for free in kept.into_values().flatten() {
                 // SAFETY: nobody holds a kept block; the driver waits for what is queued.
-                unsafe { sys::cuMemFree_v2(free.address) };
+                unsafe { driver::cuMemFree_v2(free.address) };
             }
         }
     }
@@ -136,7 +148,7 @@ impl Drop for Pinned {
     fn drop(&mut self) {
         // SAFETY: it came from `cuMemAllocHost_v2`, and whoever drops it knows that no copy is
         // under way.
-        unsafe { sys::cuMemFreeHost(self.pointer) };
+        unsafe { driver::cuMemFreeHost(self.pointer) };
     }
 }
 
@@ -149,7 +161,7 @@ pub(super) struct Memory {
     /// Pinned buffers that are read until the event.
     in_flight: Mutex<Vec<(Pinned, Event)>>,
     /// Tables that kernels read, by their contents.
-    constants: Mutex<HashMap<Box<[u8]>, Arc<Storage>>>,
+    constants: Mutex<HashMap<Box<[u8]>, Block>>,
     live: AtomicUsize,
     peak: AtomicUsize,
     cached: AtomicUsize,
@@ -199,7 +211,7 @@ impl Gpu {
                     self.memory.cached.fetch_sub(class, Relaxed);
                     // SAFETY: nobody holds a kept block, and nothing that was queued uses it any
                     // more.
-                    sys::check("cuMemFree", unsafe { sys::cuMemFree_v2(free.address) })?;
+                    driver::check("cuMemFree", unsafe { driver::cuMemFree_v2(free.address) })?;
                 }
             }
         }
@@ -210,7 +222,7 @@ impl Gpu {
     pub(crate) fn allocate(&'static self, bytes: usize) -> Result<Block> {
         let (block, _) = self.block(bytes, false)?;
         if CHECKED {
-            self.fill(&block, block.class, 0xFF)?;
+            self.fill(&block, block.0.class, 0xFF)?;
         }
         Ok(block)
     }
@@ -238,7 +250,7 @@ impl Gpu {
         };
         let live = memory.live.fetch_add(class, Relaxed) + class;
         memory.peak.fetch_max(live, Relaxed);
-        Ok((Block { gpu: self, address, class, pool, upload }, event))
+        Ok((Block(Arc::new(Allocation { gpu: self, address, class, pool, upload })), event))
     }
 
     fn new_block(&self, class: usize) -> Result<u64> {
@@ -246,17 +258,19 @@ impl Gpu {
         self.bind()?;
         let mut address = 0;
         // SAFETY: the driver writes the address of the new memory.
-        let mut allocate = || unsafe { sys::cuMemAlloc_v2(&mut address, class) };
+        let mut allocate = || unsafe { driver::cuMemAlloc_v2(&mut address, class) };
         let mut code = allocate();
-        if code == sys::OUT_OF_MEMORY {
+        if code == driver::OUT_OF_MEMORY {
             self.trim()?;
             code = allocate();
         }
-        if code == sys::OUT_OF_MEMORY {
+        if code == driver::OUT_OF_MEMORY {
             let mib = |bytes: usize| bytes as f64 / 1048576.0;
             let (mut free, mut total) = (0, 0);
             // SAFETY: the driver writes two numbers.
-            sys::check("cuMemGetInfo", unsafe { sys::cuMemGetInfo_v2(&mut free, &mut total) })?;
+            driver::check("cuMemGetInfo", unsafe {
+                driver::cuMemGetInfo_v2(&mut free, &mut total)
+            })?;
             let message = format!(
                 "out of memory: {:.0} MiB more were asked for, with {:.0} in use by this program and {:.0} of {:.0} free",
                 mib(class),
@@ -266,21 +280,25 @@ impl Gpu {
             );
             return Err(Error::cuda("memory", message));
         }
-        sys::check("cuMemAlloc", code)?;
+        driver::check("cuMemAlloc", code)?;
         Ok(address)
     }
 
     /// Sets the first bytes of `block` to `value`.
     pub(crate) fn fill(&self, block: &Block, bytes: usize, value: u8) -> Result<()> {
-        assert!(bytes <= block.class, "a block of {} bytes is filled with {bytes}", block.class);
+        assert!(
+            bytes <= block.0.class,
+            "a block of {} bytes is filled with {bytes}",
+            block.0.class
+        );
         if bytes == 0 {
             return Ok(());
         }
         self.bind()?;
         // SAFETY: the range is inside the block, which was just checked and is alive while the
         // stream's order protects it.
-        let code = unsafe { sys::cuMemsetD8Async(block.address, value, bytes, self.stream()) };
-        sys::check("cuMemsetD8Async", code)
+        let code = unsafe { driver::cuMemsetD8Async(block.address(), value, bytes, self.stream()) };
+        driver::check("cuMemsetD8Async", code)
     }
 
     /// A block with these bytes, which are read before this returns; kernels queued from now on
@@ -291,7 +309,7 @@ impl Gpu {
             return Ok(block);
         }
         self.bind()?;
-        let copies = self.copies.as_inner().cast();
+        let copies = self.copies.raw();
         if let Some(event) = free_after {
             event.hold_back(copies)?;
         }
@@ -303,9 +321,9 @@ impl Gpu {
         };
         // SAFETY: both ranges are as long as said; the pinned one is kept until the event below.
         let code = unsafe {
-            sys::cuMemcpyHtoDAsync_v2(block.address, pinned.pointer, bytes.len(), copies)
+            driver::cuMemcpyHtoDAsync_v2(block.address(), pinned.pointer, bytes.len(), copies)
         };
-        sys::check("cuMemcpyHtoDAsync", code)?;
+        driver::check("cuMemcpyHtoDAsync", code)?;
         let done = Event::at_the_end_of(copies)?;
         let held_back = done.hold_back(self.stream());
         lock(&self.memory.in_flight).push((pinned, done));
@@ -318,23 +336,23 @@ impl Gpu {
             return Ok(Vec::new()); // a view without elements may start anywhere
         }
         assert!(
-            start + bytes <= block.class,
+            start + bytes <= block.0.class,
             "{bytes} bytes are read from {start} on, of {}",
-            block.class
+            block.0.class
         );
         self.bind()?;
         let pinned = self.pinned(bytes)?;
         // SAFETY: the range is inside the block, the buffer is at least as long, and it is not
         // touched until the stream is done.
         let code = unsafe {
-            sys::cuMemcpyDtoHAsync_v2(
+            driver::cuMemcpyDtoHAsync_v2(
                 pinned.pointer,
-                block.address + start as u64,
+                block.address() + start as u64,
                 bytes,
                 self.stream(),
             )
         };
-        sys::check("cuMemcpyDtoHAsync", code)?;
+        driver::check("cuMemcpyDtoHAsync", code)?;
         self.synchronize()?;
         // SAFETY: the copy is done, and filled this many bytes.
         let result =
@@ -346,38 +364,36 @@ impl Gpu {
     /// The address of these bytes on the GPU: a table that kernels read. It is copied there at its
     /// first use, and stays.
     pub(crate) fn constant(&'static self, bytes: &[u8]) -> Result<u64> {
-        match &*self.constant_storage(bytes)? {
-            Storage::Cuda(block) => Ok(block.address),
-            Storage::Cpu(_) => Err(Error::cuda("constant", "it is in main memory")),
-        }
+        Ok(self.constant_block(bytes)?.address())
     }
 
-    /// The same, as a tensor's storage.
-    pub(crate) fn constant_storage(&'static self, bytes: &[u8]) -> Result<Arc<Storage>> {
-        if let Some(storage) = lock(&self.memory.constants).get(bytes) {
-            return Ok(storage.clone());
+    /// The same, as the block that holds them.
+    pub(crate) fn constant_block(&'static self, bytes: &[u8]) -> Result<Block> {
+        if let Some(block) = lock(&self.memory.constants).get(bytes) {
+            return Ok(block.clone());
         }
-        let storage = Arc::new(Storage::Cuda(self.upload(bytes)?));
-        lock(&self.memory.constants).insert(bytes.into(), storage.clone());
-        Ok(storage)
+        let block = self.upload(bytes)?;
+        lock(&self.memory.constants).insert(bytes.into(), block.clone());
+        Ok(block)
     }
 
     /// Copies the first bytes of one block to another, in the stream's order.
     pub(crate) fn copy_block(&self, to: &Block, from: &Block, bytes: usize) -> Result<()> {
         assert!(
-            bytes <= from.class.min(to.class),
+            bytes <= from.0.class.min(to.0.class),
             "{bytes} bytes are copied from {} to {}",
-            from.class,
-            to.class
+            from.0.class,
+            to.0.class
         );
         if bytes == 0 {
             return Ok(());
         }
         self.bind()?;
         // SAFETY: both ranges are inside their blocks, which was just checked.
-        let code =
-            unsafe { sys::cuMemcpyDtoDAsync_v2(to.address, from.address, bytes, self.stream()) };
-        sys::check("cuMemcpyDtoDAsync", code)
+        let code = unsafe {
+            driver::cuMemcpyDtoDAsync_v2(to.address(), from.address(), bytes, self.stream())
+        };
+        driver::check("cuMemcpyDtoDAsync", code)
     }
 
     /// A pinned buffer of at least so many bytes that no copy uses.
@@ -396,7 +412,7 @@ impl Gpu {
         let bytes = bytes.next_power_of_two().max(1 << 12);
         let mut pointer = std::ptr::null_mut();
         // SAFETY: the driver writes the address of the new memory.
-        sys::check("cuMemAllocHost", unsafe { sys::cuMemAllocHost_v2(&mut pointer, bytes) })?;
+        driver::check("cuMemAllocHost", unsafe { driver::cuMemAllocHost_v2(&mut pointer, bytes) })?;
         Ok(Pinned { pointer, bytes })
     }
 }

@@ -8,12 +8,12 @@
 //! second stream copies from and to main memory meanwhile. That order is what makes it safe to drop
 //! a tensor whose kernels have not run yet: its memory can only be given to work that comes later.
 //!
-//! `cust` wraps the driver; no type of it is seen outside this module. The driver is found when the
-//! program runs (crate `cuda-driver`), and cuDNN (`cudnn/`) and NCCL (`nccl/`), too. Without one of
-//! them the caller gets an error that says what to install.
+//! The driver is found when the program runs, and cuDNN (`cudnn/`) and NCCL (`nccl/`), too. Without
+//! one of them the caller gets an error that says what to install. `driver/` is the boundary to all
+//! three, and all that a build without the feature `cuda` replaces.
 #![allow(unsafe_code)]
 
-pub(crate) mod cudnn;
+pub(crate) mod driver;
 mod event;
 mod graph;
 mod launch;
@@ -22,22 +22,20 @@ pub(crate) mod nccl;
 mod pointwise;
 mod reduction;
 mod region;
-mod sys;
 
 pub(crate) use graph::Graph;
 pub(crate) use launch::{Argument, Launch, THREADS};
 pub(crate) use memory::Block;
-pub(crate) use pointwise::{copy_into, pointwise, pointwise_onto};
+pub(crate) use pointwise::{copy, pointwise};
 pub(crate) use reduction::{Part, Plan, width};
 pub(crate) use region::copy_region;
 
-use crate::{Device, Error, Result};
-use cust::context::{Context, CurrentContext};
-use cust::stream::{Stream, StreamFlags};
+use crate::{Device, Error, Layout, Result};
+use driver::{Context, OwnedStream, Probe};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// As many GPUs of one machine as can be used; none has more.
-const MOST: usize = 64;
+pub(crate) const MOST: usize = 64;
 
 /// A GPU with its context, streams, memory and kernels. One is made for each device that is used,
 /// and kept to the program's end.
@@ -45,9 +43,9 @@ pub(crate) struct Gpu {
     index: usize,
     context: Context,
     /// Where all work is queued.
-    compute: Stream,
+    compute: OwnedStream,
     /// Where main memory is read and written.
-    copies: Stream,
+    copies: OwnedStream,
     memory: memory::Memory,
     kernels: launch::Kernels,
     recorder: graph::Recorder,
@@ -64,6 +62,7 @@ impl Gpu {
     pub(crate) fn get(index: usize) -> Result<&'static Self> {
         static GPUS: [OnceLock<&'static Gpu>; MOST] = [const { OnceLock::new() }; MOST];
         static STARTING: Mutex<()> = Mutex::new(());
+        driver::built_in()?;
         let slot = GPUS
             .get(index)
             .ok_or_else(|| Error::cuda("device", format!("there is no GPU number {index}")))?;
@@ -81,24 +80,20 @@ impl Gpu {
     fn start(index: usize) -> Result<Self> {
         let start =
             |error: String| Error::cuda("device", format!("cuda:{index} cannot be used: {error}"));
-        let count = cuda_driver::devices().map_err(|e| start(e.to_string()))?;
+        let count = driver::devices().map_err(start)?;
         if index >= count {
             return Err(start(format!(
                 "this machine has {count} GPU{}",
                 if count == 1 { "" } else { "s" }
             )));
         }
-        let probe = cuda_driver::probe(index).map_err(|e| start(e.to_string()))?;
+        let probe = driver::probe(index).map_err(start)?;
         if let Some(why) = unusable(&probe) {
             return Err(start(why));
         }
-        let device =
-            cust::device::Device::get_device(index as u32).map_err(|e| start(format!("{e:?}")))?;
-        let context = Context::new(device).map_err(|e| start(format!("{e:?}")))?;
-        CurrentContext::set_current(&context).map_err(|e| start(format!("{e:?}")))?;
-        let stream =
-            || Stream::new(StreamFlags::NON_BLOCKING, None).map_err(|e| start(format!("{e:?}")));
-        let (compute, copies) = (stream()?, stream()?);
+        let context = Context::new(index).map_err(start)?;
+        let compute = OwnedStream::new().map_err(start)?;
+        let copies = OwnedStream::new().map_err(start)?;
         Ok(Self {
             index,
             context,
@@ -111,8 +106,8 @@ impl Gpu {
     }
 
     /// Makes this GPU's context current in the calling thread.
-    fn bind(&self) -> Result<()> {
-        CurrentContext::set_current(&self.context).map_err(|e| failed("cuCtxSetCurrent", e))
+    pub(crate) fn bind(&self) -> Result<()> {
+        self.context.bind()
     }
 
     /// Which one of the machine's GPUs this is.
@@ -122,33 +117,25 @@ impl Gpu {
 
     /// The stream that work is queued on, as the driver's handle; that of the recording which this
     /// thread makes, if it makes one.
-    pub(crate) fn stream(&self) -> sys::Stream {
-        self.recorder.stream().unwrap_or_else(|| self.compute.as_inner().cast())
+    pub(crate) fn stream(&self) -> driver::Stream {
+        self.recorder.stream().unwrap_or_else(|| self.compute.raw())
     }
 
     /// Notes that a kernel is about to be pointed to this memory: a recording must keep it.
-    pub(crate) fn note_use(&self, storage: &std::sync::Arc<crate::tensor::Storage>, block: &Block) {
-        self.recorder.note(storage, block.pool());
-    }
-
-    /// Who computes convolutions here; an error that says what to install if cuDNN is missing.
-    pub(crate) fn convolutions(&'static self) -> Result<String> {
-        Ok(match cudnn::Cudnn::of(self)? {
-            Some(cudnn) => format!("cuDNN {}", cudnn.version()),
-            None => "the program's own kernels".into(),
-        })
+    pub(crate) fn note_use(&self, block: &Block) {
+        self.recorder.note(block);
     }
 
     /// Waits until everything that was queued is done, and reports what went wrong meanwhile.
     pub(crate) fn synchronize(&self) -> Result<()> {
         self.bind()?;
         // SAFETY: the stream lives as long as this GPU.
-        sys::check("cuStreamSynchronize", unsafe { sys::cuStreamSynchronize(self.stream()) })
+        driver::check("cuStreamSynchronize", unsafe { driver::cuStreamSynchronize(self.stream()) })
     }
 }
 
 /// Why a GPU is not supported, if it is not.
-fn unusable(probe: &cuda_driver::Probe) -> Option<String> {
+fn unusable(probe: &Probe) -> Option<String> {
     let (major, minor) = probe.capability;
     (major < 7).then(|| {
         format!("{} has compute capability {major}.{minor}, and 7.0 (Volta) is needed", probe.name)
@@ -157,10 +144,11 @@ fn unusable(probe: &cuda_driver::Probe) -> Option<String> {
 
 /// What the driver says of the GPUs of this machine; an error if there is no driver, or an old one.
 pub(crate) fn devices() -> Result<Vec<crate::GpuInfo>> {
-    let count = cuda_driver::devices().map_err(|e| Error::cuda("device", e.to_string()))?;
+    driver::built_in()?;
+    let count = driver::devices().map_err(|error| Error::cuda("device", error))?;
     let info = |index| {
         let device = Device::Cuda(index);
-        match cuda_driver::probe(index) {
+        match driver::probe(index) {
             Ok(probe) => crate::GpuInfo {
                 device,
                 unusable: unusable(&probe),
@@ -173,29 +161,31 @@ pub(crate) fn devices() -> Result<Vec<crate::GpuInfo>> {
                 name: "unknown".into(),
                 capability: (0, 0),
                 memory: 0,
-                unusable: Some(error.to_string()),
+                unusable: Some(error),
             },
         }
     };
     Ok((0..count.min(MOST)).map(info).collect())
 }
 
-/// The number of elements of `x` as kernels count them.
-pub(crate) fn count(op: &'static str, x: &crate::Tensor) -> Result<u32> {
-    u32::try_from(x.numel()).map_err(|_| {
-        Error::cuda(op, format!("shape {:?} is too large for a GPU kernel", x.shape()))
-    })
+/// A tensor as kernels see it.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    /// Where the first element is, the layout's offset included.
+    pub(crate) address: u64,
+    pub(crate) layout: &'a Layout,
+    pub(crate) dtype: crate::DType,
+}
+
+/// The number of elements of a tensor of `shape` as kernels count them.
+pub(crate) fn count(op: &'static str, shape: &[usize]) -> Result<u32> {
+    u32::try_from(shape.iter().product::<usize>())
+        .map_err(|_| Error::cuda(op, format!("shape {shape:?} is too large for a GPU kernel")))
 }
 
 /// What kernels compute in for elements of `dtype`.
 pub(crate) fn computed_in(dtype: crate::DType) -> crate::DType {
     if dtype == crate::DType::F64 { crate::DType::F64 } else { crate::DType::F32 }
-}
-
-/// An error of `cust`, which is not asked to display itself: it may panic where the driver has no
-/// text.
-fn failed(call: &'static str, error: cust::error::CudaError) -> Error {
-    Error::cuda(call, format!("{error:?}"))
 }
 
 #[cfg(test)]

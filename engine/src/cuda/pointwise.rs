@@ -1,9 +1,9 @@
 //! Operations element by element, with broadcasting and any strides: the GPU's counterpart of
-//! `cpu/map.rs`.
+//! `ops/map.rs`.
 
-use super::{Gpu, Launch};
-use crate::cpu::{Rows, broadcast, output_layout};
-use crate::{Error, Layout, Result, Tensor};
+use super::{Gpu, Launch, View};
+use crate::loop_nest::{LoopNest, broadcast};
+use crate::{Error, Layout, Result};
 
 /// As in `pointwise.cu`.
 const RANK: usize = 8;
@@ -18,59 +18,36 @@ struct Walk {
     strides: [[u32; RANK]; INPUTS],
 }
 
-/// `kernel` of the elements of `inputs` at each place of `shape`, to which every input must
-/// broadcast. `constants` are those of affine (scale, shift) and clamp (bounds).
+/// Copies `x` into `to`, which has its shape and is dense.
+pub(crate) fn copy(gpu: &'static Gpu, to: View<'_>, x: View<'_>) -> Result<()> {
+    pointwise(gpu, "copy", to, &[x], [0.0; 2])
+}
+
+/// `kernel` of the elements of `inputs` at each place of `y`, which is dense and may be among the
+/// inputs. Every input must broadcast to its shape. `constants` are those of affine (scale, shift)
+/// and clamp (bounds).
 pub(crate) fn pointwise(
     gpu: &'static Gpu,
     kernel: &'static str,
-    shape: &[usize],
-    inputs: &[&Tensor],
-    constants: [f64; 2],
-) -> Result<Tensor> {
-    let layouts = broadcast(kernel, shape, inputs)?;
-    let y = Tensor::on_gpu(gpu, output_layout(shape, &layouts), inputs[0].dtype())?;
-    run(gpu, kernel, &y, inputs, &layouts, constants)?;
-    Ok(y)
-}
-
-/// As [`pointwise`], into the memory of `y`, which is dense, has the shape of the result and may be
-/// among the inputs.
-pub(crate) fn pointwise_onto(
-    gpu: &'static Gpu,
-    kernel: &'static str,
-    y: &Tensor,
-    inputs: &[&Tensor],
+    y: View<'_>,
+    inputs: &[View<'_>],
     constants: [f64; 2],
 ) -> Result<()> {
-    run(gpu, kernel, y, inputs, &broadcast(kernel, y.shape(), inputs)?, constants)
-}
-
-/// Copies `x` into the memory of `to`, which has its shape and is dense.
-pub(crate) fn copy_into(gpu: &'static Gpu, to: &Tensor, x: &Tensor) -> Result<()> {
-    pointwise_onto(gpu, "copy", to, &[x], [0.0; 2])
-}
-
-fn run(
-    gpu: &'static Gpu,
-    kernel: &'static str,
-    y: &Tensor,
-    inputs: &[&Tensor],
-    layouts: &[Layout],
-    constants: [f64; 2],
-) -> Result<()> {
-    let (dtype, count) = (y.dtype(), y.numel());
-    if let Some(other) = inputs.iter().find(|input| input.dtype() != dtype) {
-        return Err(Error::dtype(kernel, dtype, other.dtype()));
+    let layouts = broadcast(kernel, y.layout.shape(), inputs.iter().map(|input| input.layout))?;
+    let (dtype, count) = (y.dtype, y.layout.numel());
+    if let Some(other) = inputs.iter().find(|input| input.dtype != dtype) {
+        return Err(Error::dtype(kernel, dtype, other.dtype));
     }
     if count == 0 {
         return Ok(());
     }
     // Unused inputs walk as the output does, so that they do not keep dimensions from being merged.
-    let operands: [&Layout; INPUTS] = std::array::from_fn(|k| layouts.get(k).unwrap_or(y.layout()));
-    let rows = Rows::new(y.layout(), operands);
+    let operands: [&Layout; INPUTS] = std::array::from_fn(|k| layouts.get(k).unwrap_or(y.layout));
+    let rows = LoopNest::new(y.layout, operands);
     let (sizes, strides) = (rows.sizes(), rows.strides());
-    let too_large =
-        || Error::cuda(kernel, format!("shape {:?} is too large for a GPU kernel", y.shape()));
+    let too_large = || {
+        Error::cuda(kernel, format!("shape {:?} is too large for a GPU kernel", y.layout.shape()))
+    };
     if sizes.len() > RANK || u32::try_from(count).is_err() {
         return Err(too_large());
     }
@@ -89,9 +66,9 @@ fn run(
     let mut addresses = [0u64; INPUTS];
     for (address, (input, layout)) in addresses.iter_mut().zip(inputs.iter().zip(layouts)) {
         *address =
-            input.address()? + ((layout.offset() - input.layout().offset()) * dtype.size()) as u64;
+            input.address + ((layout.offset() - input.layout.offset()) * dtype.size()) as u64;
     }
-    let to = y.address()?;
+    let to = y.address;
     let pack = 16 / dtype.size();
     let packed = (walk.rank == 1 || (walk.sizes[0] as usize).is_multiple_of(pack))
         && to % 16 == 0

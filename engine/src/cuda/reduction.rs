@@ -6,7 +6,7 @@
 
 use super::Launch;
 use super::launch::THREADS;
-use crate::cpu::Rows;
+use crate::loop_nest::LoopNest;
 use crate::{DType, Error, Layout, Result};
 
 /// As in `lanes.cuh`.
@@ -42,7 +42,7 @@ impl Part {
     /// The elements of `layout` in the memory order of `order`, which has its shape. The offset is
     /// the caller's to add.
     pub(crate) fn new(op: &'static str, order: &Layout, layout: &Layout) -> Result<Self> {
-        let rows = Rows::new(order, [layout]);
+        let rows = LoopNest::new(order, [layout]);
         let (sizes, strides) = (rows.sizes(), rows.strides());
         let last: usize = sizes
             .iter()

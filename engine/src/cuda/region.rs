@@ -1,8 +1,8 @@
 //! Copies into a part of a larger tensor: the GPU's counterpart of `write_region`.
 
-use super::{Gpu, Launch};
-use crate::cpu::Rows;
-use crate::{Error, Layout, Result, Tensor};
+use super::{Gpu, Launch, View};
+use crate::loop_nest::LoopNest;
+use crate::{Error, Layout, Result};
 
 /// As in `region.cu`.
 const RANK: usize = 8;
@@ -21,16 +21,16 @@ struct Region {
 pub(crate) fn copy_region(
     gpu: &'static Gpu,
     op: &'static str,
-    to: &Tensor,
+    to: View<'_>,
     region: &Layout,
-    x: &Tensor,
+    x: View<'_>,
 ) -> Result<()> {
     if region.numel() == 0 {
         return Ok(());
     }
     let too_large =
-        || Error::cuda(op, format!("shape {:?} is too large for a GPU kernel", to.shape()));
-    let rows = Rows::new(region, [region, x.layout()]);
+        || Error::cuda(op, format!("shape {:?} is too large for a GPU kernel", to.layout.shape()));
+    let rows = LoopNest::new(region, [region, x.layout]);
     let (sizes, strides) = (rows.sizes(), rows.strides());
     let reach = |which: usize| {
         sizes.iter().zip(strides).map(|(size, strides)| (size - 1) * strides[which]).sum::<usize>()
@@ -45,9 +45,9 @@ pub(crate) fn copy_region(
         (arguments.sizes[d], arguments.to[d], arguments.from[d]) =
             (number(size)?, number(to)?, number(from)?);
     }
-    let size = to.dtype().size();
+    let size = to.dtype.size();
     let addresses =
-        [to.address()? + ((region.offset() - to.layout().offset()) * size) as u64, x.address()?];
+        [to.address + ((region.offset() - to.layout.offset()) * size) as u64, x.address];
     let pack = (16 / size) as u32;
     let whole = |strides: &[u32; RANK]| {
         strides[0] == 1 && strides[1..].iter().all(|stride| stride.is_multiple_of(pack))
@@ -61,6 +61,6 @@ pub(crate) fn copy_region(
         (arguments.to[0], arguments.from[0]) = (pack, pack);
     }
     let kernel = if packed { "copy_region_packed" } else { "copy_region" };
-    let launch = Launch::each("region", kernel, to.dtype(), arguments.count as usize);
+    let launch = Launch::each("region", kernel, to.dtype, arguments.count as usize);
     launch.run(gpu, &[&addresses[0], &addresses[1], &arguments])
 }

@@ -90,6 +90,9 @@ fn operands_on_two_devices_are_refused() {
 
 #[test]
 fn a_gpu_that_is_not_there_is_an_error() {
+    if driver::built_in().is_err() {
+        return;
+    }
     let message =
         Tensor::ones(&[3], DType::F32).to_device(Device::Cuda(63)).unwrap_err().to_string();
     assert!(message.starts_with("device: cuda:63 cannot be used: "), "{message}");

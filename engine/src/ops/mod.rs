@@ -10,26 +10,15 @@
 //!
 //! To add one: a folder, a line in `rooms!` below. The sweep then finds it through its `ROOM`.
 
+use crate::Meta;
 use crate::interrupt;
 use crate::profile::{Call, time};
 use crate::sweep::Room;
 use crate::tape::Node;
-use crate::tensor::Meta;
 use crate::trace::{self, Operation};
 use crate::{Error, Result, Tensor};
 use std::any::Any;
 use std::sync::Arc;
-
-/// Leaves for the room's CUDA side where `$tensor` is on a GPU: returns `$run`, in which `$gpu` is
-/// that GPU.
-macro_rules! on_gpu {
-    ($tensor:expr, $gpu:ident => $run:expr) => {
-        #[cfg(feature = "cuda")]
-        if let Some($gpu) = $tensor.gpu() {
-            return $run;
-        }
-    };
-}
 
 /// Declares the rooms and lists them for the sweep; a room without samples does not compile.
 macro_rules! rooms {
@@ -42,8 +31,12 @@ macro_rules! rooms {
 }
 
 // What several rooms share.
+mod gpu;
+mod map;
 mod normalise;
 mod separable;
+
+pub(crate) use map::map;
 
 rooms! {
     /// Addition, subtraction, multiplication and division, with broadcasting.

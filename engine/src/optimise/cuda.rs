@@ -46,7 +46,7 @@ impl Listed {
             on(op, gpu, tensor)?;
             *at = tensor.address()?;
         }
-        Ok(Self { dtype, size: crate::cuda::count(op, tensors[0])?, row, at })
+        Ok(Self { dtype, size: crate::cuda::count(op, tensors[0].shape())?, row, at })
     }
 
     fn blocks(&self) -> usize {

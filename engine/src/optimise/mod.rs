@@ -9,7 +9,6 @@
 //! what follows from the step's number, is in [`StepScalars`], and the norm that gradients are clipped by
 //! stays where it was computed ([`Clip`]); so a step can be recorded and played again.
 
-#[cfg(feature = "cuda")]
 mod cuda;
 
 use crate::{Error, Result, Tensor};
@@ -102,7 +101,6 @@ pub struct Scalars {
 pub struct StepScalars {
     scalars: Vec<Scalars>,
     /// Their copy on a GPU, once they were used there.
-    #[cfg(feature = "cuda")]
     there: Option<Tensor>,
 }
 
@@ -110,7 +108,6 @@ impl StepScalars {
     /// Sets the numbers for the steps to come.
     pub fn set(&mut self, scalars: Vec<Scalars>) -> Result<()> {
         self.scalars = scalars;
-        #[cfg(feature = "cuda")]
         cuda::refresh(self)?;
         Ok(())
     }
@@ -177,11 +174,9 @@ pub fn step(
             return Err(Error::shape("optimise", message));
         }
     }
-    #[cfg(feature = "cuda")]
     if let Some(gpu) = parameters.first().and_then(|parameter| parameter.value.gpu()) {
         return cuda::step(gpu, rule, scalars, parameters, clip, in_place);
     }
-    let _ = in_place; // that is about GPUs
     let Some(scale) = scale(clip)? else { return Ok(()) };
     parameters.iter_mut().try_for_each(|parameter| {
         move_parameter(rule, scalars.get(parameter.scalars)?, parameter, scale)
@@ -243,7 +238,6 @@ fn move_parameter(
 
 /// The L2 norm over all gradients together: an f64 without dimensions, where the gradients are.
 pub fn norm(gradients: &[&Tensor]) -> Result<Tensor> {
-    #[cfg(feature = "cuda")]
     if let Some(gpu) = gradients.first().and_then(|gradient| gradient.gpu()) {
         return cuda::norm(gpu, gradients);
     }
@@ -269,11 +263,9 @@ pub fn average(
     {
         return Err(Error::shape("average", "averages and values are not alike"));
     }
-    #[cfg(feature = "cuda")]
     if let Some(gpu) = averages.first().and_then(Tensor::gpu) {
         return cuda::average(gpu, scalars, averages, values, norm, in_place);
     }
-    let _ = in_place; // that is about GPUs
     let clip = norm.map(|norm| Clip { norm, limit: f64::INFINITY });
     let (Scalars { keep, rate, .. }, Some(_)) = (scalars.get(0)?, scale(clip)?) else {
         return Ok(());

@@ -7,7 +7,7 @@
 //!
 //! What a communicator does is queued on a stream of its own, in the order in which it was asked
 //! for, which must be the same on all ranks. It begins when the GPU has computed what it was given
-//! before, and goes on beside what is given to it afterwards, until [`Means::finish`] makes that
+//! before, and goes on beside what is given to it afterwards, until [`Pending::wait`] makes that
 //! wait. Memory goes back to the pool only then, so nobody else gets it while it is read or written
 //! here. Forks and joins are events, so a recording takes all of it.
 //!
@@ -16,10 +16,10 @@
 
 mod sys;
 
+use super::Gpu;
+use super::driver::{self, OwnedStream};
 use super::event::Event;
-use super::{Gpu, failed};
-use crate::{DType, Error, Result, Tensor};
-use cust::stream::{Stream, StreamFlags};
+use crate::{DType, Error, Result};
 use std::ffi::{OsStr, OsString, c_int};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use sys::{AVG, FLOAT32, FLOAT64, Handle, Id, Library};
@@ -33,7 +33,7 @@ pub(crate) struct Communicator {
     library: &'static Library,
     /// Used by one thread at a time.
     handle: Mutex<Handle>,
-    stream: Stream,
+    stream: OwnedStream,
     size: usize,
 }
 
@@ -48,9 +48,7 @@ unsafe impl Sync for Communicator {}
 pub(crate) fn prepare(index: usize) -> Result<[u8; 16]> {
     let gpu = Gpu::get(index)?;
     library()?;
-    Ok(cuda_driver::probe(gpu.index())
-        .map_err(|error| Error::cuda("device", error.to_string()))?
-        .uuid)
+    Ok(driver::probe(gpu.index()).map_err(|error| Error::cuda("device", error))?.uuid)
 }
 
 /// What rank 0 makes for all to find each other by.
@@ -73,8 +71,7 @@ impl Communicator {
             c_int::try_from(n).map_err(|_| Error::cuda("nccl", format!("{n} ranks are too many")))
         };
         let (ranks, rank) = (number(size)?, number(rank)?);
-        let stream = Stream::new(StreamFlags::NON_BLOCKING, None)
-            .map_err(|e| failed("cuStreamCreate", e))?;
+        let stream = OwnedStream::new().map_err(|why| Error::cuda("cuStreamCreate", why))?;
         let mut handle = std::ptr::null_mut();
         // SAFETY: the new handle is written there; the GPU's context is current in this thread.
         check(library, "ncclCommInitRank", unsafe {
@@ -83,37 +80,30 @@ impl Communicator {
         Ok(Self { gpu, library, handle: Mutex::new(handle), stream, size })
     }
 
-    /// The number of the GPU.
-    pub(crate) fn index(&self) -> usize {
-        self.gpu.index()
+    /// The number of ranks.
+    pub(crate) fn size(&self) -> usize {
+        self.size
     }
 
-    /// Starts to take the means over the ranks of each of `tensors`, of f32 or f64.
-    pub(crate) fn start_means(&self, tensors: &[Tensor]) -> Result<Means> {
-        let (mut of, mut means) = (Vec::new(), Vec::new());
-        for tensor in tensors {
-            of.push(self.here(tensor)?);
-            means.push(Tensor::new_on_gpu(self.gpu, tensor.shape(), tensor.dtype())?);
-        }
+    /// The GPU.
+    pub(crate) fn gpu(&self) -> &'static Gpu {
+        self.gpu
+    }
+
+    /// Starts to take the means over the ranks of dense tensors of f32 or f64. Their memory must
+    /// not be given to anyone else until the [`Pending`] has been waited for.
+    pub(crate) fn all_reduce_means(&self, transfers: &[Transfer]) -> Result<Pending> {
         let end = self.queue(|handle, stream| {
-            let all = of.iter().zip(&means).filter(|(tensor, _)| tensor.numel() > 0);
+            let all = transfers.iter().filter(|transfer| transfer.count > 0);
             // Many as one: it takes about as long as one of their size.
             // SAFETY: it takes nothing.
             check(self.library, "ncclGroupStart", unsafe { (self.library.ncclGroupStart)() })?;
-            let begun = all.into_iter().try_for_each(|(tensor, mean)| {
-                let (from, to, kind) = (tensor.address()?, mean.address()?, kind(tensor.dtype())?);
+            let begun = all.into_iter().try_for_each(|&Transfer { from, to, count, dtype }| {
+                let kind = kind(dtype)?;
                 // SAFETY: both are dense, of that many numbers, and held until the stream is
-                // through with them: see `Means`.
+                // through with them: see `Pending`.
                 let code = unsafe {
-                    (self.library.ncclAllReduce)(
-                        from,
-                        to,
-                        tensor.numel(),
-                        kind,
-                        AVG,
-                        handle,
-                        stream,
-                    )
+                    (self.library.ncclAllReduce)(from, to, count, kind, AVG, handle, stream)
                 };
                 check(self.library, "ncclAllReduce", code)
             });
@@ -122,47 +112,36 @@ impl Communicator {
                 check(self.library, "ncclGroupEnd", unsafe { (self.library.ncclGroupEnd)() });
             begun.and(ended)
         })?;
-        Ok(Means { gpu: self.gpu, of, means, end: Some(end) })
+        Ok(Pending { gpu: self.gpu, end: Some(end) })
     }
 
-    /// `tensor`, of f32 or f64, of every rank, in their order: `[ranks, …]`.
-    pub(crate) fn gather(&self, tensor: &Tensor) -> Result<Tensor> {
-        let mine = self.here(&tensor.reshape(&[tensor.numel()])?)?;
-        let all = Tensor::new_on_gpu(self.gpu, &[self.size, mine.numel()], mine.dtype())?;
-        let shape: Vec<usize> =
-            std::iter::once(self.size).chain(tensor.shape().iter().copied()).collect();
-        if mine.numel() > 0 {
-            let (from, to, kind) = (mine.address()?, all.address()?, kind(mine.dtype())?);
-            let end = self.queue(|handle, stream| {
-                // SAFETY: the first is dense, the second, too, and as long for each rank; both are
-                // held until the next line.
-                let code = unsafe {
-                    (self.library.ncclAllGather)(from, to, mine.numel(), kind, handle, stream)
-                };
-                check(self.library, "ncclAllGather", code)
-            })?;
-            end.hold_back(self.gpu.stream())?;
+    /// Gathers `count` numbers of every rank, in the order of the ranks. What is queued from now on
+    /// comes after it.
+    pub(crate) fn all_gather(&self, transfer: Transfer) -> Result<()> {
+        let Transfer { from, to, count, dtype } = transfer;
+        if count == 0 {
+            return Ok(());
         }
-        all.reshape(&shape)
-    }
-
-    /// `tensor` as NCCL can read it.
-    fn here(&self, tensor: &Tensor) -> Result<Tensor> {
-        match tensor.gpu() {
-            Some(gpu) if gpu.index() == self.gpu.index() => tensor.detach().standard(),
-            _ => Err(Error::cuda(
-                "nccl",
-                format!("a tensor is not on cuda:{}, which ranks share", self.gpu.index()),
-            )),
-        }
+        let kind = kind(dtype)?;
+        let end = self.queue(|handle, stream| {
+            // SAFETY: the first is dense, the second, too, and as long for each rank; both are
+            // held by the caller until the next line has made the compute stream wait.
+            let code =
+                unsafe { (self.library.ncclAllGather)(from, to, count, kind, handle, stream) };
+            check(self.library, "ncclAllGather", code)
+        })?;
+        end.hold_back(self.gpu.stream())
     }
 
     /// Gives `work` to the stream, after what the GPU has been given to compute so far. Returns its
     /// end, for which the GPU is to wait before anything that `work` uses is dropped.
-    fn queue(&self, work: impl FnOnce(Handle, super::sys::Stream) -> Result<()>) -> Result<Event> {
+    fn queue(
+        &self,
+        work: impl FnOnce(Handle, super::driver::Stream) -> Result<()>,
+    ) -> Result<Event> {
         self.gpu.bind()?;
         let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
-        let stream = self.stream.as_inner().cast();
+        let stream = self.stream.raw();
         Event::at_the_end_of(self.gpu.stream())?.hold_back(stream)?;
         let worked = work(*handle, stream);
         let end = Event::at_the_end_of(stream)?;
@@ -184,41 +163,30 @@ impl Drop for Communicator {
     }
 }
 
-/// Means over the ranks on their way.
-pub(crate) struct Means {
+/// Dense memory of a GPU that is read, and that which is written; `count` numbers of `dtype`.
+#[derive(Clone, Copy)]
+pub(crate) struct Transfer {
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) count: usize,
+    pub(crate) dtype: DType,
+}
+
+/// Work of a communicator that is under way.
+pub(crate) struct Pending {
     gpu: &'static Gpu,
-    /// What is read, and what is written.
-    of: Vec<Tensor>,
-    means: Vec<Tensor>,
     /// The end, until it has been waited for.
     end: Option<Event>,
 }
 
-impl Means {
-    /// The means, in the order of the tensors. What the GPU is given from now on finds them there.
-    pub(crate) fn finish(mut self) -> Result<Vec<Tensor>> {
-        self.join()?;
-        Ok(std::mem::take(&mut self.means))
-    }
-
-    fn join(&mut self) -> Result<()> {
+impl Pending {
+    /// Makes what the GPU is given from now on wait for the work.
+    pub(crate) fn wait(&mut self) -> Result<()> {
         let Some(end) = &self.end else { return Ok(()) };
         self.gpu.bind()?;
         end.hold_back(self.gpu.stream())?;
         self.end = None;
         Ok(())
-    }
-}
-
-impl Drop for Means {
-    fn drop(&mut self) {
-        if self.join().is_err() {
-            // Without a wait nobody else may have the memory.
-            std::mem::take(&mut self.of)
-                .into_iter()
-                .chain(std::mem::take(&mut self.means))
-                .for_each(std::mem::forget);
-        }
     }
 }
 
@@ -233,6 +201,7 @@ fn kind(dtype: DType) -> Result<c_int> {
 /// The library, which the first call opens.
 fn library() -> Result<&'static Library> {
     static OPENED: OnceLock<Result<&'static Library>> = OnceLock::new();
+    driver::built_in()?;
     OPENED
         .get_or_init(|| {
             open(std::env::var_os(VARIABLE)).map(|library| &*Box::leak(Box::new(library)))

@@ -1,7 +1,7 @@
 //! What is used of NCCL: its functions and numbers, declared by hand from its reference, and the
 //! library, found when the program runs.
 
-use super::super::sys::Stream;
+use crate::cuda::driver::{self, Stream};
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 
 pub(super) type Handle = *mut c_void;
@@ -25,17 +25,17 @@ macro_rules! functions {
         pub(super) struct Library {
             $(pub(super) $name: unsafe extern "C" fn($($argument: $type),*) -> $result,)*
             /// Keeps it loaded.
-            _library: libloading::Library,
+            _library: driver::Library,
         }
 
         impl Library {
             /// Opens `file`, or says why not.
             pub(super) fn open(file: &OsStr) -> Result<Self, String> {
                 // SAFETY: what runs as it is loaded is NCCL's, or whatever the user named instead.
-                let library = unsafe { libloading::Library::new(file) }.map_err(|error| error.to_string())?;
+                let library = unsafe { driver::Library::open(file) }?;
                 Ok(Self {
                     // SAFETY: the function has the type it gets here: that of NCCL's reference.
-                    $($name: unsafe { *library.get(stringify!($name).as_bytes()).map_err(|error| error.to_string())? },)*
+                    $($name: unsafe { library.function(stringify!($name))? },)*
                     _library: library,
                 })
             }

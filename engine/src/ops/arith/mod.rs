@@ -4,9 +4,11 @@
 //! −dy·y/b). A gradient comes back in the shape of y; where an operand was broadcast, the tape sums
 //! it.
 
+use super::gpu::{pointwise, pointwise_into};
 use super::{Op, apply, keep};
-use crate::cpu::{PIECE, map};
+use crate::cpu::PIECE;
 use crate::layout::broadcast_shape;
+use crate::ops::map;
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{DType, Element, Error, Meta, Result, Tensor, dispatch_float};
 use rayon::prelude::*;
@@ -62,13 +64,13 @@ impl Tensor {
 
 /// `earlier + gradient`, in place where nobody else holds `earlier`. The tape's accumulator.
 pub(crate) fn accumulate(mut earlier: Tensor, gradient: &Tensor) -> Result<Tensor> {
-    on_gpu!(earlier, gpu => {
+    if let Some(gpu) = earlier.gpu() {
         if !earlier.is_exclusive() {
             return earlier.add(gradient);
         }
-        crate::cuda::pointwise_onto(gpu, Add::NAME, &earlier, &[&earlier, gradient], [0.0; 2])?;
-        Ok(earlier)
-    });
+        pointwise_into(gpu, Add::NAME, &earlier, &[&earlier, gradient], [0.0; 2])?;
+        return Ok(earlier);
+    }
     dispatch_float!("accumulate", earlier.dtype(), T => {
         // Gradients of sums are broadcast, and have no memory of their own to add to.
         let alike = earlier.layout().is_dense() && earlier.layout().same_strides(gradient.layout());
@@ -210,12 +212,15 @@ impl Op for Affine {
     }
 
     fn forward(&self, x: &[&Tensor], _: &Meta, _: &[bool]) -> Result<(Tensor, ())> {
-        on_gpu!(x[0], gpu => {
-            Ok((crate::cuda::pointwise(gpu, Self::NAME, x[0].shape(), x, [self.scale, self.shift])?, ()))
-        });
-        let y = dispatch_float!(Self::NAME, x[0].dtype(), T => {
-            let (scale, shift) = (<T as Element>::from_f64(self.scale), <T as Element>::from_f64(self.shift));
-            map(Self::NAME, x[0].shape(), [x[0]], move |[x]: [T; 1]| x * scale + shift)
+        let x = x[0];
+        let on_cpu = || {
+            dispatch_float!(Self::NAME, x.dtype(), T => {
+                let (scale, shift) = (<T as Element>::from_f64(self.scale), <T as Element>::from_f64(self.shift));
+                map(Self::NAME, x.shape(), [x], move |[x]: [T; 1]| x * scale + shift)
+            })
+        };
+        let y = x.on_device(on_cpu, |gpu| {
+            pointwise(gpu, Self::NAME, x.shape(), &[x], [self.scale, self.shift])
         })?;
         Ok((y, ()))
     }
@@ -248,12 +253,14 @@ fn binary(
     single: impl Fn(f32, f32) -> f32 + Sync,
     double: impl Fn(f64, f64) -> f64 + Sync,
 ) -> Result<Tensor> {
-    on_gpu!(a, gpu => crate::cuda::pointwise(gpu, op, &out.shape, &[a, b], [0.0; 2]));
-    match a.dtype() {
-        DType::F32 => map(op, &out.shape, [a, b], |[a, b]| single(a, b)),
-        DType::F64 => map(op, &out.shape, [a, b], |[a, b]| double(a, b)),
-        other => Err(Error::dtype(op, "f32 or f64", other)),
-    }
+    a.on_device(
+        || match a.dtype() {
+            DType::F32 => map(op, &out.shape, [a, b], |[a, b]| single(a, b)),
+            DType::F64 => map(op, &out.shape, [a, b], |[a, b]| double(a, b)),
+            other => Err(Error::dtype(op, "f32 or f64", other)),
+        },
+        |gpu| pointwise(gpu, op, &out.shape, &[a, b], [0.0; 2]),
+    )
 }
 
 /// Random broadcastable shapes; the denominator of a division is positive.

@@ -5,7 +5,7 @@
 //! them; the running statistics are the layer's business, so they are returned to it. In evaluation
 //! the statistics are given, and constants. A batch may be shared by several processes
 //! ([`Ranks`](crate::Ranks)), which then normalise by the statistics of the whole. The arithmetic
-//! is in `ops/normalise.rs`.
+//! is in `ops/normalise/mod.rs`.
 
 use super::normalise::{self, Normalise, Saved, Statistics, Whole};
 use super::{Op, apply};
@@ -109,9 +109,8 @@ impl Tensor {
         let like_x = |numbers: &Tensor| Meta { dtype: self.dtype(), ..numbers.meta() };
         normalise::infer(NAME, &self.meta(), &[("mean", &like_x(mean)), ("var", &like_x(var))])?;
         let y = infer(&[self.meta(), weight.meta(), bias.meta()])?;
-        let later = move |x: &[Tensor]| {
-            Ok(vec![x[0].batch_norm_eval(&x[1], &x[2], &x[3], &x[4], eps)?])
-        };
+        let later =
+            move |x: &[Tensor]| Ok(vec![x[0].batch_norm_eval(&x[1], &x[2], &x[3], &x[4], eps)?]);
         let inputs = [self, mean, var, weight, bias];
         if let Some(mut traced) = trace::defer(NAME, Given { eps }, &inputs, &[y], later)? {
             return Ok(traced.swap_remove(0));

@@ -19,7 +19,7 @@ pub(super) fn cast(gpu: &'static Gpu, x: &Tensor, to: DType) -> Result<Tensor> {
     let x = if x.layout().is_dense() { x.clone() } else { x.standard()? };
     let layout = Layout::from_parts(x.shape().to_vec(), x.layout().strides().to_vec(), 0);
     let y = Tensor::on_gpu(gpu, layout, to)?;
-    let count = crate::cuda::count(Cast::NAME, &x)?;
+    let count = crate::cuda::count(Cast::NAME, x.shape())?;
     Launch::each("cast", kernel, x.dtype(), x.numel())
         .run(gpu, &[&y.address()?, &x.address()?, &count])?;
     Ok(y)

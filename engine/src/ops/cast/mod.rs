@@ -9,11 +9,10 @@
 //! differentiates numerically in steps of 1e-3, can check a cast only where it does not round; the
 //! tests below hold the ones that do against exact values.
 
-#[cfg(feature = "cuda")]
 mod cuda;
 
 use super::{Op, apply};
-use crate::cpu::map;
+use crate::ops::map;
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{DType, Element, Meta, Result, Tensor, dispatch_element};
 
@@ -59,11 +58,12 @@ fn cast(x: &Tensor, to: DType) -> Result<Tensor> {
     if x.dtype() == to {
         return Ok(x.clone());
     }
-    on_gpu!(x, gpu => cuda::cast(gpu, x, to));
+    x.on_device(|| {
     // Every type but i64 fits into f64 exactly, so going through it rounds once.
     dispatch_element!(x.dtype(), From => dispatch_element!(to, To => {
         map(Cast::NAME, x.shape(), [x], |[x]: [From; 1]| <To as Element>::from_f64(x.to_f64()))
     }))
+    }, |gpu| cuda::cast(gpu, x, to))
 }
 
 fn is_float(dtype: DType) -> bool {

@@ -4,6 +4,7 @@
 //!
 //! Backward: each input's gradient is its slice of dy, a view.
 
+use super::gpu::copy_region;
 use super::{Op, Saved, apply};
 use crate::cpu::write_region;
 use crate::sweep::{Choices, Room, Sample, Values};
@@ -83,18 +84,18 @@ impl Op for Concat {
     fn forward(&self, x: &[&Tensor], out: &Meta, _: &[bool]) -> Result<(Tensor, Sizes)> {
         let sizes = Sizes(x.iter().map(|x| x.shape()[self.dim]).collect());
         let layout = Layout::new(&out.shape);
-        on_gpu!(x[0], gpu => {
-            let y = Tensor::new_on_gpu(gpu, &out.shape, out.dtype)?;
-            for (x, part) in x.iter().zip(sizes.parts(&layout, self.dim)) {
-                crate::cuda::copy_region(gpu, Self::NAME, &y, &part, x)?;
-            }
-            Ok((y, sizes))
-        });
-        let y = dispatch_element!(x[0].dtype(), T => Tensor::build_in(layout.clone(), |y: &mut [T]| {
-            for (x, part) in x.iter().zip(sizes.parts(&layout, self.dim)) {
+        let parts = || x.iter().zip(sizes.parts(&layout, self.dim));
+        let y = x[0].on_device(|| { dispatch_element!(x[0].dtype(), T => Ok(Tensor::build_in(layout.clone(), |y: &mut [T]| {
+            for (x, part) in parts() {
                 write_region(y, &part, x.raw(), x.layout());
             }
-        }));
+        }))) }, |gpu| {
+            let y = Tensor::new_on_gpu(gpu, &out.shape, out.dtype)?;
+            for (x, part) in parts() {
+                copy_region(gpu, Self::NAME, &y, &part, x)?;
+            }
+            Ok(y)
+        })?;
         Ok((y, sizes))
     }
 

@@ -12,8 +12,7 @@
 //! kernel have 2¼ on average as it is.) The choice does not depend on the size of the map, so that
 //! weights can be packed before one is there.
 
-use super::Conv2dOptions;
-use super::packed::Direction;
+use crate::conv::{Conv2dOptions, Direction};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Algorithm {

@@ -18,44 +18,24 @@
 //! value and its derivative are computed again.
 
 mod algorithm;
-#[cfg(feature = "cuda")]
 mod cuda;
 mod packed;
 
 use super::gelu::{self, Gelu, gelu_in_place, gelu_into, times_derivative};
 use super::view::Shape;
 use super::{Op, apply};
+pub use crate::conv::Conv2dOptions;
+pub(crate) use crate::conv::Direction;
 use crate::cpu::convolution::{Fusion, Read};
 use crate::plan::planned_one;
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{DType, Error, Float, Meta, Result, Tensor, dispatch_float};
-pub(crate) use packed::Direction;
 pub(crate) use packed::PackedWeight;
 use packed::{Packed, as_channels_last, weight_sums};
 
 /// This room in the sweep.
 pub const ROOM: Room =
     Room { name: "conv2d", operations: &[("conv2d", sample), ("conv2d", sample_planned)] };
-
-/// Settings of a convolution, alike for both axes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Conv2dOptions {
-    /// Input pixels from one output pixel to the next.
-    pub stride: usize,
-    /// Zeros around the input.
-    pub padding: usize,
-    /// Input pixels from one kernel element to the next.
-    pub dilation: usize,
-    /// Independent parts that the channels are split into.
-    pub groups: usize,
-}
-
-impl Default for Conv2dOptions {
-    /// Stride 1, no padding, no dilation, one group.
-    fn default() -> Self {
-        Self { stride: 1, padding: 0, dilation: 1, groups: 1 }
-    }
-}
 
 impl Tensor {
     /// Convolves `[N, I, H, W]` with `weight` `[O, I/groups, kH, kW]` and adds `bias` `[O]`; gives
@@ -248,10 +228,10 @@ impl Op for Conv2d {
         let (x, weight, bias) = (others[0], others[1], others.get(2).copied());
         let operands = Operands { x, weight, packed: self.packed.as_ref(), bias, residual: None };
         let (options, gelu) = (self.options, self.gelu);
-        on_gpu!(x, gpu => {
+        if let Some(gpu) = x.gpu() {
             cuda::add_to(gpu, options, gelu, operands, &mut onto)?;
-            Ok(onto)
-        });
+            return Ok(onto);
+        }
         dispatch_float!(Self::NAME, x.dtype(), T => add_to::<T>(options, gelu, operands, &mut onto))?;
         Ok(onto)
     }
@@ -332,7 +312,7 @@ fn compute(
     shape: &[usize],
     keep_output: bool,
 ) -> Result<(Tensor, Option<Tensor>)> {
-    on_gpu!(operands.x, gpu => cuda::compute(gpu, direction, options, gelu, operands, shape, keep_output));
+    operands.x.on_device(|| {
     dispatch_float!("conv2d", operands.x.dtype(), T => {
         let gelu_now = Gelus { output: gelu.output && !keep_output, ..gelu };
         let y = operands.with_packed(direction, options, |packed| run::<T>(packed, gelu_now, operands, shape))?;
@@ -341,6 +321,7 @@ fn compute(
         }
         Ok((y.gelu()?, Some(y)))
     })
+    }, |gpu| cuda::compute(gpu, direction, options, gelu, operands, shape, keep_output))
 }
 
 /// The gradient before the output's GELU.
@@ -380,7 +361,7 @@ fn input_gradient(
     slope: Option<&Tensor>,
     shape: &[usize],
 ) -> Result<Tensor> {
-    on_gpu!(dz, gpu => cuda::input_gradient(gpu, direction, options, weight, dz, slope, shape));
+    dz.on_device(|| {
     dispatch_float!("conv2d", dz.dtype(), T => {
         let packed = Packed::<T>::new(direction, options, weight);
         let (dz, slope) = (dz.standard()?, slope.map(Tensor::standard).transpose()?);
@@ -394,6 +375,7 @@ fn input_gradient(
         let dz = as_channels_last(&dz)?;
         Ok(Tensor::build(shape, |out| packed.run(dz, None, out, (shape[2], shape[3]), fusion)))
     })
+    }, |gpu| cuda::input_gradient(gpu, direction, options, weight, dz, slope, shape))
 }
 
 /// The gradient of a weight of `shape` between `x`, or its GELU, and `dy`.
@@ -404,9 +386,10 @@ fn weight_gradient(
     shape: &[usize],
     gelu_input: bool,
 ) -> Result<Tensor> {
-    on_gpu!(dy, gpu => cuda::weight_gradient(gpu, options, x, dy, shape, gelu_input));
+    dy.on_device(|| {
     let gelu = Gelus { input: gelu_input, output: false };
     dispatch_float!("conv2d", dy.dtype(), T => weight_sums::<T>(options, x, dy, shape, read(gelu)))
+    }, |gpu| cuda::weight_gradient(gpu, options, x, dy, shape, gelu_input))
 }
 
 pub(super) fn bias_gradient(dz: &Tensor) -> Result<Tensor> {

@@ -1,30 +1,13 @@
 //! A convolution's weights, in the order in which its algorithm reads them, and how to run it.
 
-use super::Conv2dOptions;
 use super::algorithm::{Algorithm, choose};
+use super::{Conv2dOptions, Direction};
 use crate::cpu::convolution::direct::{self, Geometry, Phase, Plan};
 use crate::cpu::convolution::{Fusion, Map, Read, winograd};
 use crate::{Device, Error, Float, Meta, Result, Tensor, dispatch_float};
 use rayon::prelude::*;
 use std::any::Any;
 use std::sync::Arc;
-
-/// Whether a map with the weight's input channels becomes one with its output channels, or the
-/// other way round.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
-    InToOut,
-    OutToIn,
-}
-
-impl Direction {
-    pub(super) fn reversed(self) -> Self {
-        match self {
-            Self::InToOut => Self::OutToIn,
-            Self::OutToIn => Self::InToOut,
-        }
-    }
-}
 
 /// A convolution's weight, packed once for any number of convolutions. Clones share it. On a GPU the weight is used as it is, and
 /// this holds nothing.

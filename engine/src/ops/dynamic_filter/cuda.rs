@@ -41,7 +41,7 @@ impl Map {
     fn new(x: &Tensor, taps: &[usize], padding: Border, rows: usize) -> Result<Self> {
         let [n, c, h, w] = x.dims4(OP)?;
         let (groups, k) = (taps[1], taps[2]);
-        crate::cuda::count(OP, x)?;
+        crate::cuda::count(OP, x.shape())?;
         let side = |side: usize| match i32::try_from(side) {
             Ok(side) if side < i32::MAX / 4 => Ok(side),
             _ => Err(Error::cuda(OP, format!("a side of {side} is too large for a GPU kernel"))),
@@ -220,6 +220,8 @@ fn sums(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::apply;
+    use crate::ops::dynamic_filter::DynamicFilter;
     use crate::ops::dynamic_filter::kernel;
     use crate::{DType, Device, Rng};
 

@@ -1,8 +1,6 @@
 //! The loops of the dynamic filter.
 
 use super::Border;
-#[cfg(feature = "cuda")]
-use super::cuda;
 use crate::cpu::for_each_line;
 use crate::simd::{Kernel, vectorize};
 use crate::{Float, Result, Tensor, dispatch_float};
@@ -20,7 +18,6 @@ pub(super) fn forward(
     shift: Option<&Tensor>,
     padding: Border,
 ) -> Result<Tensor> {
-    on_gpu!(x, gpu => cuda::forward(gpu, x, taps, shift, padding));
     let [_, _, h, w] = x.dims4(OP)?;
     let k = taps.shape()[2];
     filter(x, taps, shift, &Seen::new(h, k, padding), &Seen::new(w, k, padding))

@@ -7,7 +7,6 @@
 //! output sees, borders included. The gradient of the input is the same loop with the tables turned
 //! round.
 
-#[cfg(feature = "cuda")]
 mod cuda;
 mod kernel;
 
@@ -106,7 +105,11 @@ impl Op for DynamicFilter {
         need: &[bool],
     ) -> Result<(Tensor, Self::Saved)> {
         let (x, taps) = (inputs[0], inputs[1]);
-        let y = kernel::forward(x, taps, inputs.get(2).copied(), self.padding)?;
+        let (shift, padding) = (inputs.get(2).copied(), self.padding);
+        let y = x.on_device(
+            || kernel::forward(x, taps, shift, padding),
+            |gpu| cuda::forward(gpu, x, taps, shift, padding),
+        )?;
         Ok((y, (keep(need[1], x), keep(need[0], taps), Shape(taps.shape().to_vec()))))
     }
 
@@ -116,16 +119,21 @@ impl Op for DynamicFilter {
         dy: &Tensor,
         need: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        on_gpu!(dy, gpu => cuda::backward(gpu, x.as_ref(), taps.as_ref(), &shape.0, dy, self.padding, need));
-        let dx = taps.map(|taps| kernel::backward_x(&taps, dy, self.padding)).transpose()?;
-        let d_taps =
-            x.map(|x| kernel::backward_taps(&x, &shape.0, dy, self.padding)).transpose()?;
-        let mut gradients = vec![dx, d_taps];
-        if let Some(&need) = need.get(2) {
-            let d_shift = || dy.sum(&[2, 3])?.reshape(&dy.shape()[..2]);
-            gradients.push(need.then(d_shift).transpose()?);
-        }
-        Ok(gradients)
+        let (x, taps) = (x.as_ref(), taps.as_ref());
+        dy.on_device(
+            || {
+                let dx = taps.map(|taps| kernel::backward_x(taps, dy, self.padding)).transpose()?;
+                let d_taps =
+                    x.map(|x| kernel::backward_taps(x, &shape.0, dy, self.padding)).transpose()?;
+                let mut gradients = vec![dx, d_taps];
+                if let Some(&need) = need.get(2) {
+                    let d_shift = || dy.sum(&[2, 3])?.reshape(&dy.shape()[..2]);
+                    gradients.push(need.then(d_shift).transpose()?);
+                }
+                Ok(gradients)
+            },
+            |gpu| cuda::backward(gpu, x, taps, &shape.0, dy, self.padding, need),
+        )
     }
 
     fn flops(&self, inputs: &[Meta], output: &Meta) -> u64 {

@@ -5,10 +5,9 @@
 //! each of those numbers its sign (the sign of 0 being 0) and takes the adjoint of the transform.
 //! Only the half spectrum of the difference is kept.
 
-#[cfg(feature = "cuda")]
 mod cuda;
 
-use super::rfft2::kernel::{adjoint, forward, is_own_mirror};
+use super::rfft2::{adjoint, forward, is_own_mirror};
 use super::view::Shape;
 use super::{Op, apply};
 use crate::sweep::{Choices, Room, Sample, Values};
@@ -79,13 +78,14 @@ impl Op for FrequencyL1 {
         need: &[bool],
     ) -> Result<(Tensor, Self::Saved)> {
         let shape = inputs[0].shape();
-        on_gpu!(inputs[0], gpu => {
-            let (value, kept) = cuda::forward(gpu, inputs, self.norm, need[0] || need[1])?;
-            Ok((value, (kept, Shape(shape.to_vec()))))
-        });
-        let spectrum = forward(Self::NAME, &inputs[0].sub(inputs[1])?)?;
-        let value = self.value(&spectrum, shape)?;
-        let kept = (need[0] || need[1]).then_some(spectrum);
+        let wanted = need[0] || need[1];
+        let (value, kept) = inputs[0].on_device(
+            || {
+                let spectrum = forward(Self::NAME, &inputs[0].sub(inputs[1])?)?;
+                Ok((self.value(&spectrum, shape)?, wanted.then_some(spectrum)))
+            },
+            |gpu| cuda::forward(gpu, inputs, self.norm, wanted),
+        )?;
         Ok((value, (kept, Shape(shape.to_vec()))))
     }
 
@@ -105,8 +105,10 @@ impl Op for FrequencyL1 {
 impl FrequencyL1 {
     /// `dy` times the gradient of the distance by the first image.
     fn gradient(&self, spectrum: &Tensor, shape: &[usize], dy: &Tensor) -> Result<Tensor> {
-        on_gpu!(dy, gpu => cuda::gradient(gpu, spectrum, dy, shape, self.norm));
-        adjoint(Self::NAME, &self.slopes(spectrum, shape, dy.item()?)?, shape)
+        dy.on_device(
+            || adjoint(Self::NAME, &self.slopes(spectrum, shape, dy.item()?)?, shape),
+            |gpu| cuda::gradient(gpu, spectrum, dy, shape, self.norm),
+        )
     }
 
     /// The distance, summed in f64, map by map.

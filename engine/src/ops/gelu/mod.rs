@@ -1,15 +1,16 @@
 //! GELU, the exact one: y = x·Φ(x), where Φ(x) = ½(1 + erf(x/√2)) (Hendrycks and Gimpel, 2016).
 //!
 //! Backward: dx = dy·(Φ(x) + x·φ(x)), computed from the saved x in one pass: that costs about as
-//! much as reading a saved derivative would, and half the memory. `kernel.rs` has the arithmetic.
+//! much as reading a saved derivative would, and half the memory. `cpu.rs` has the arithmetic.
 
-mod kernel;
+mod cpu;
 
+use super::gpu::pointwise;
 use super::{Op, apply, keep};
-use crate::cpu::map;
+use crate::ops::map;
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Meta, Result, Tensor, dispatch_float};
-pub(crate) use kernel::{Gelu, gelu_in_place, gelu_into, times_derivative};
+pub(crate) use cpu::{Gelu, gelu_in_place, gelu_into, times_derivative};
 
 /// This room in the sweep.
 pub const ROOM: Room = Room { name: "gelu", operations: &[("gelu", sample)] };
@@ -34,14 +35,14 @@ impl Op for GeluOp {
     }
 
     fn forward(&self, x: &[&Tensor], _: &Meta, need: &[bool]) -> Result<(Tensor, Self::Saved)> {
-        on_gpu!(x[0], gpu => {
-            let y = crate::cuda::pointwise(gpu, Self::NAME, x[0].shape(), x, [0.0; 2])?;
-            Ok((y, keep(need[0], x[0])))
-        });
-        let y = dispatch_float!(Self::NAME, x[0].dtype(), T => {
-            map(Self::NAME, x[0].shape(), [x[0]], |[x]: [T; 1]| x.gelu())
-        })?;
-        Ok((y, keep(need[0], x[0])))
+        let x = x[0];
+        let on_cpu = || {
+            dispatch_float!(Self::NAME, x.dtype(), T => {
+                map(Self::NAME, x.shape(), [x], |[x]: [T; 1]| x.gelu())
+            })
+        };
+        let y = x.on_device(on_cpu, |gpu| pointwise(gpu, Self::NAME, x.shape(), &[x], [0.0; 2]))?;
+        Ok((y, keep(need[0], x)))
     }
 
     fn backward(&self, x: Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
@@ -57,10 +58,14 @@ pub(in crate::ops) fn before(z: Option<&Tensor>, dy: &Tensor) -> Result<Tensor> 
 
 /// dy·gelu′(x).
 fn gradient(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
-    on_gpu!(dy, gpu => crate::cuda::pointwise(gpu, "gelu_gradient", dy.shape(), &[x, dy], [0.0; 2]));
-    dispatch_float!(GeluOp::NAME, dy.dtype(), T => {
-        map(GeluOp::NAME, dy.shape(), [x, dy], |[x, dy]: [T; 2]| dy * x.gelu_derivative())
-    })
+    dy.on_device(
+        || {
+            dispatch_float!(GeluOp::NAME, dy.dtype(), T => {
+                map(GeluOp::NAME, dy.shape(), [x, dy], |[x, dy]: [T; 2]| dy * x.gelu_derivative())
+            })
+        },
+        |gpu| pointwise(gpu, "gelu_gradient", dy.shape(), &[x, dy], [0.0; 2]),
+    )
 }
 
 fn sample(c: &mut Choices) -> Sample {

@@ -1,6 +1,6 @@
 //! Instance normalisation (Ulyanov et al., 2016): every channel of every image brought to mean 0
 //! and variance 1 over its own pixels, then scaled and shifted. There are no running statistics.
-//! The arithmetic is in `ops/normalise.rs`.
+//! The arithmetic is in `ops/normalise/mod.rs`.
 
 use super::normalise::{self, Normalise, Saved, Statistics};
 use super::{Op, apply};

@@ -1,8 +1,8 @@
 //! Matrix products on a GPU.
 
 use super::MatMul;
-use crate::cpu::Rows;
 use crate::cuda::{Gpu, Launch};
+use crate::loop_nest::LoopNest;
 use crate::ops::{Op, reduce};
 use crate::{Error, Layout, Result, Tensor};
 
@@ -77,7 +77,7 @@ pub(super) fn product(
         rank: 0,
         sizes: [1; RANK],
     };
-    let rows = Rows::new(&Layout::row_major(batch[0].shape()), [&batch[0], &batch[1]]);
+    let rows = LoopNest::new(&Layout::row_major(batch[0].shape()), [&batch[0], &batch[1]]);
     if rows.sizes().len() > RANK {
         return Err(too_large());
     }

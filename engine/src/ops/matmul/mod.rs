@@ -1,12 +1,11 @@
 //! Matrix products `[.., M, K] × [.., K, N] → [.., M, N]`; the leading dimensions are batches and
 //! broadcast.
 //!
-//! Backward, for C = A·B: dA = dC·Bᵀ and dB = Aᵀ·dC. The transposes are views: `kernel.rs` packs
+//! Backward, for C = A·B: dA = dC·Bᵀ and dB = Aᵀ·dC. The transposes are views: `cpu.rs` packs
 //! its operands from their strides anyway.
 
-#[cfg(feature = "cuda")]
+mod cpu;
 mod cuda;
-mod kernel;
 
 use super::{Op, apply, keep};
 use crate::layout::broadcast_shape;
@@ -88,19 +87,23 @@ fn product(shape: &[usize], a: &Tensor, b: &Tensor) -> Result<Tensor> {
             b.layout().broadcast_to(MatMul::NAME, &[batch, &[k, n]].concat())?,
         ),
     };
-    on_gpu!(a, gpu => cuda::product(gpu, shape, [a, b], [&a_layout, &b_layout])?.standard());
-    let (out, layouts) = (Layout::row_major(shape), [&a_layout, &b_layout]);
-    // The numbers are columns to a panel: as many as fill two registers.
-    let product = match a.dtype() {
-        DType::F32 => Tensor::build_in(out, |out| {
-            kernel::multiply::<f32, 16>(out, [a.raw(), b.raw()], layouts)
-        }),
-        DType::F64 => Tensor::build_in(out, |out| {
-            kernel::multiply::<f64, 8>(out, [a.raw(), b.raw()], layouts)
-        }),
-        other => return Err(Error::dtype(MatMul::NAME, "f32 or f64", other)),
-    };
-    product.standard()
+    a.on_device(
+        || {
+            let (out, layouts) = (Layout::row_major(shape), [&a_layout, &b_layout]);
+            // The numbers are columns to a panel: as many as fill two registers.
+            let product = match a.dtype() {
+                DType::F32 => Tensor::build_in(out, |out| {
+                    cpu::multiply::<f32, 16>(out, [a.raw(), b.raw()], layouts)
+                }),
+                DType::F64 => Tensor::build_in(out, |out| {
+                    cpu::multiply::<f64, 8>(out, [a.raw(), b.raw()], layouts)
+                }),
+                other => return Err(Error::dtype(MatMul::NAME, "f32 or f64", other)),
+            };
+            product.standard()
+        },
+        |gpu| cuda::product(gpu, shape, [a, b], [&a_layout, &b_layout])?.standard(),
+    )
 }
 
 /// The last two dimensions exchanged.

@@ -3,7 +3,7 @@
 //!
 //! Each way reads the map twice: once for its sums, once to write.
 
-use super::{Normalise, Saved, Statistics};
+use super::{Normalise, Statistics};
 use crate::cuda::{Gpu, Launch, THREADS, computed_in, width};
 use crate::{DType, Error, Result, Tensor};
 
@@ -177,7 +177,7 @@ pub(super) fn backward(
     gpu: &'static Gpu,
     normalise: &Normalise,
     op: &'static str,
-    (x, weight): Saved,
+    (x, weight): (Option<&Tensor>, Option<&Tensor>),
     dy: &Tensor,
     need: &[bool],
 ) -> Result<Vec<Option<Tensor>>> {
@@ -196,15 +196,15 @@ pub(super) fn backward(
     }
     let Statistics { mean, var } = &normalise.statistics;
     let weight = weight.map(|weight| weight.standard()).transpose()?;
-    let address = |tensor: &Option<Tensor>| tensor.as_ref().map_or(Ok(0), Tensor::address);
+    let address = |tensor: Option<&Tensor>| tensor.map_or(Ok(0), Tensor::address);
 
     let sums = Tensor::new_on_gpu(gpu, &[2, mean.numel()], DType::F64)?;
     // Constants for statistics, and no gradient but that of x: nothing to sum.
     if x.is_some() || wants_bias {
-        let walk = Walk::new(op, dy, groups, &x.iter().collect::<Vec<_>>(), true)?;
+        let walk = Walk::new(op, dy, groups, x.as_slice(), true)?;
         let partial = walk.partial(gpu, mean.numel())?;
         let (partial, means) = (partial.address()?, mean.address()?);
-        walk.run(gpu, "normalise_sums", dtype, &[&partial, &dy.address()?, &address(&x)?, &means])?;
+        walk.run(gpu, "normalise_sums", dtype, &[&partial, &dy.address()?, &address(x)?, &means])?;
         let numbers = mean.numel() as u32;
         finish("normalise_finish_sums", dtype, mean.numel())
             .run(gpu, &[&sums.address()?, &partial, &means, &walk.pieces, &numbers])?;
@@ -228,7 +228,7 @@ pub(super) fn backward(
                 &sums.address()?,
                 &mean.address()?,
                 &var.address()?,
-                &address(&weight)?,
+                &address(weight.as_ref())?,
                 &normalise.eps,
                 &count,
                 &(groups as u32),
@@ -236,16 +236,16 @@ pub(super) fn backward(
             ],
         )
     };
-    let of_parameters = [address(&d_weight)?, address(&d_bias)?];
+    let of_parameters = [address(d_weight.as_ref())?, address(d_bias.as_ref())?];
     match &normalise.whole {
         // The sums over all parts are for dx alone.
         Some(whole) if through && wants_x => {
             let count = u32::try_from(whole.count as u64)
                 .map_err(|_| Error::cuda(op, "the batch is too large for a GPU kernel"))?;
             launch(0, of_parameters, &sums, 0)?;
-            launch(address(&numbers)?, [0, 0], &whole.sums_on_gpu(&sums)?, count)?;
+            launch(address(numbers.as_ref())?, [0, 0], &whole.sums_on_gpu(&sums)?, count)?;
         }
-        _ => launch(address(&numbers)?, of_parameters, &sums, count)?,
+        _ => launch(address(numbers.as_ref())?, of_parameters, &sums, count)?,
     }
     let dx = new(dy.shape(), dtype, wants_x)?;
     if let (Some(dx), Some(numbers)) = (&dx, &numbers) {

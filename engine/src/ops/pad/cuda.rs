@@ -78,7 +78,7 @@ fn run<const REFLECT: bool>(
         *to = number(stride)?;
     }
     let pack = (16 / x.dtype().size()) as u32;
-    let (count, channels) = (crate::cuda::count(op, &y)?, number(shape[1])?);
+    let (count, channels) = (crate::cuda::count(op, y.shape())?, number(shape[1])?);
     let packed = channels.is_multiple_of(pack)
         && strides[1] == 1
         && [0, 2, 3].iter().all(|&d| strides[d].is_multiple_of(pack))

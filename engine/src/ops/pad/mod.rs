@@ -4,7 +4,6 @@
 //! add up to it: one index, or none for a zero. The adjoint is the same kernel with the lists
 //! turned round: an input index gets the gradients of all the outputs that it went into.
 
-#[cfg(feature = "cuda")]
 mod cuda;
 
 use super::{Op, apply};
@@ -111,19 +110,24 @@ impl<const REFLECT: bool> Op for Pad<REFLECT> {
     }
 
     fn forward(&self, x: &[&Tensor], _: &Meta, _: &[bool]) -> Result<(Tensor, ())> {
-        on_gpu!(x[0], gpu => Ok((cuda::forward(gpu, self, x[0])?, ())));
-        let [_, _, h, w] = x[0].dims4(Self::NAME)?;
-        let [rows, columns] = self.lists(h, w);
-        Ok((gather(Self::NAME, x[0], &rows, &columns)?, ()))
+        let x = x[0];
+        let [_, _, h, w] = x.dims4(Self::NAME)?;
+        let on_cpu = || {
+            let [rows, columns] = self.lists(h, w);
+            gather(Self::NAME, x, &rows, &columns)
+        };
+        Ok((x.on_device(on_cpu, |gpu| cuda::forward(gpu, self, x))?, ()))
     }
 
     fn backward(&self, (): (), dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
         let [_, _, h, w] = dy.dims4(Self::NAME)?;
         let Padding { top, bottom, left, right } = self.0;
         let (h, w) = (h - top - bottom, w - left - right);
-        on_gpu!(dy, gpu => Ok(vec![Some(cuda::backward(gpu, self, dy, [h, w])?)]));
-        let [rows, columns] = self.lists(h, w);
-        Ok(vec![Some(gather(Self::NAME, dy, &rows.turned(h), &columns.turned(w))?)])
+        let on_cpu = || {
+            let [rows, columns] = self.lists(h, w);
+            gather(Self::NAME, dy, &rows.turned(h), &columns.turned(w))
+        };
+        Ok(vec![Some(dy.on_device(on_cpu, |gpu| cuda::backward(gpu, self, dy, [h, w]))?)])
     }
 }
 

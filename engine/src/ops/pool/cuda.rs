@@ -2,13 +2,13 @@
 //! look for the maxima again.
 
 use super::Windows;
-use super::max::{OP, output};
+use super::cpu::{OP, output};
 use crate::cuda::{Gpu, Launch};
 use crate::{Result, Tensor};
 
 /// As in `resample.cu`: images, channels, height, width, rows, cols, kernel, stride.
 fn description(x: &Tensor, windows: Windows) -> Result<[u32; 8]> {
-    crate::cuda::count(OP, x)?;
+    crate::cuda::count(OP, x.shape())?;
     let [n, c, h, w] = x.dims4(OP)?;
     let [rows, cols] = output(windows, h, w);
     Ok([n, c, h, w, rows, cols, windows.kernel, windows.stride.min(h.max(w))]

@@ -1,17 +1,16 @@
 //! Pooling: the mean or the largest of a window, and the mean of a whole map.
 //!
-//! Means are a table along each axis (see `ops/separable.rs`), so their gradient is the transposed
+//! Means are a table along each axis (see `ops/separable/mod.rs`), so their gradient is the transposed
 //! table. A maximum sends dy to the first largest element of its window in row-major order, found
 //! again from the kept input: an index map would cost as much memory as the output, and the search
 //! is cheap.
 
-#[cfg(feature = "cuda")]
+mod cpu;
 mod cuda;
-mod max;
 
 use super::separable::{Apply, Separable, apply_separable, infer};
 use super::{Op, apply};
-use crate::cpu::Axis;
+use crate::ops::separable::Axis;
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Meta, Result, Tensor};
 
@@ -155,11 +154,20 @@ impl Op for MaxPool2d {
     }
 
     fn forward(&self, x: &[&Tensor], _: &Meta, need: &[bool]) -> Result<(Tensor, Self::Saved)> {
-        Ok((max::forward(x[0], self.0)?, super::keep(need[0], x[0])))
+        let (x, windows) = (x[0], self.0);
+        let y = x.on_device(|| cpu::forward(x, windows), |gpu| cuda::forward(gpu, x, windows))?;
+        Ok((y, super::keep(need[0], x)))
     }
 
     fn backward(&self, x: Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        Ok(vec![x.map(|x| max::backward(&x, dy, self.0)).transpose()?])
+        let windows = self.0;
+        let gradient = |x: Tensor| {
+            x.on_device(
+                || cpu::backward(&x, dy, windows),
+                |gpu| cuda::backward(gpu, &x, dy, windows),
+            )
+        };
+        Ok(vec![x.map(gradient).transpose()?])
     }
 }
 

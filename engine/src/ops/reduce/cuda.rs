@@ -1,6 +1,6 @@
 //! Reductions on a GPU.
 
-use super::kernel::{split, split_layout};
+use super::cpu::{split, split_layout};
 use crate::cuda::{Gpu, Launch, Part, Plan};
 use crate::{DType, Layout, Result, Tensor};
 
@@ -52,7 +52,7 @@ pub(crate) fn fold_pieces(
     partial: &Tensor,
     scale: f64,
 ) -> Result<()> {
-    let plan = Plan::of_pieces(crate::cuda::count(kernel, y)?, partial.shape()[0] as u32);
+    let plan = Plan::of_pieces(crate::cuda::count(kernel, y.shape())?, partial.shape()[0] as u32);
     plan.launch("reduce", &format!("{kernel}_pieces"), y.dtype(), &mut String::new())
         .run(gpu, &[&y.address()?, &0u64, &partial.address()?, &plan.reduction, &scale])
 }

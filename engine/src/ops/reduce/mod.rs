@@ -7,9 +7,8 @@
 //! Backward of a sum repeats dy; of a mean divides it by the count first; of a maximum gives it to
 //! the first largest element.
 
-#[cfg(feature = "cuda")]
+mod cpu;
 pub(crate) mod cuda;
-mod kernel;
 
 use super::view::Shape;
 use super::{Op, apply};
@@ -83,6 +82,15 @@ struct Sum {
     scale: f64,
 }
 
+impl Sum {
+    fn value(&self, x: &Tensor) -> Result<Tensor> {
+        x.on_device(
+            || cpu::sum(x, &self.dims, self.scale),
+            |gpu| cuda::fold(gpu, "sum", x, &self.dims, self.scale),
+        )
+    }
+}
+
 impl Op for Sum {
     const NAME: &'static str = "sum";
     /// The input's shape.
@@ -93,7 +101,7 @@ impl Op for Sum {
     }
 
     fn forward(&self, x: &[&Tensor], _: &Meta, _: &[bool]) -> Result<(Tensor, Shape)> {
-        Ok((kernel::sum(x[0], &self.dims, self.scale)?, Shape(x[0].shape().to_vec())))
+        Ok((self.value(x[0])?, Shape(x[0].shape().to_vec())))
     }
 
     fn backward(
@@ -128,7 +136,10 @@ impl Op for Max {
     }
 
     fn forward(&self, x: &[&Tensor], _: &Meta, _: &[bool]) -> Result<(Tensor, Self::Saved)> {
-        let y = kernel::max(x[0], &self.dims)?;
+        let y = x[0].on_device(
+            || cpu::max(x[0], &self.dims),
+            |gpu| cuda::fold(gpu, "max", x[0], &self.dims, 1.0),
+        )?;
         Ok((y.clone(), (x[0].detach(), y)))
     }
 
@@ -138,7 +149,11 @@ impl Op for Max {
         dy: &Tensor,
         _: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        Ok(vec![Some(kernel::max_backward(&x, &y, dy, &self.dims)?)])
+        let dx = x.on_device(
+            || cpu::max_backward(&x, &y, dy, &self.dims),
+            |gpu| cuda::max_backward(gpu, "max", &x, &y, dy, &self.dims),
+        )?;
+        Ok(vec![Some(dx)])
     }
 }
 

@@ -4,9 +4,10 @@
 //! With a GELU after it, what is kept on a tape are the numbers before it.
 
 use super::{Bilinear, BilinearOp, Output, Place};
-use crate::cpu::{Axis, Resampled, add_resampled, add_resampled_in_place};
 use crate::ops::gelu::{self, gelu_in_place};
-use crate::ops::separable::{self, resample};
+use crate::ops::separable::{
+    self, Axis, Resampled, add_resampled, add_resampled_in_place, resample,
+};
 use crate::ops::{Op, Saved};
 use crate::{Error, Meta, Result, Tensor, dispatch_float};
 
@@ -75,12 +76,13 @@ impl Op for AddBilinear {
         let (x, others) = (inputs[0], &inputs[1..]);
         let tables = self.tables(x, others);
         let recorded = need.contains(&true);
-        on_gpu!(x, gpu => {
+        if let Some(gpu) = x.gpu() {
             let keep = self.gelu && recorded;
             let parts = parts(others, &tables);
-            let (y, sum) = separable::cuda::add_resampled(gpu, Self::NAME, x, &parts, self.gelu, keep)?;
-            Ok((y, Kept { tables, sum }))
-        });
+            let (y, sum) =
+                separable::cuda::add_resampled(gpu, Self::NAME, x, &parts, self.gelu, keep)?;
+            return Ok((y, Kept { tables, sum }));
+        }
         let sum = dispatch_float!(Self::NAME, x.dtype(), T => {
             let finish = (self.gelu && !recorded).then_some(gelu_in_place::<T> as fn(&mut [T]));
             add_resampled(Self::NAME, x, &parts(others, &tables), finish)
@@ -97,11 +99,11 @@ impl Op for AddBilinear {
 
     fn forward_onto(&self, others: &[&Tensor], mut x: Tensor) -> Result<Tensor> {
         let tables = self.tables(&x, others);
-        on_gpu!(x, gpu => {
+        if let Some(gpu) = x.gpu() {
             let parts = parts(others, &tables);
             separable::cuda::add_resampled_in_place(gpu, Self::NAME, &x, &parts, self.gelu)?;
-            Ok(x)
-        });
+            return Ok(x);
+        }
         dispatch_float!(Self::NAME, x.dtype(), T => {
             let finish = self.gelu.then_some(gelu_in_place::<T> as fn(&mut [T]));
             add_resampled_in_place(Self::NAME, &mut x, &parts(others, &tables), finish)

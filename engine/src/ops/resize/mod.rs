@@ -1,13 +1,13 @@
 //! Resizing maps: bilinear and nearest neighbour.
 //!
 //! Both treat rows and columns apart, so each is a table along either axis (see
-//! `ops/separable.rs`), and the gradient is the transposed table. Where an output lies among the
+//! `ops/separable/mod.rs`), and the gradient is the transposed table. Where an output lies among the
 //! inputs follows PyTorch's `interpolate`, without antialiasing.
 
 mod add;
 
 use super::separable::{Apply, Separable, apply_separable};
-use crate::cpu::Axis;
+use crate::ops::separable::Axis;
 use crate::plan::planned_one;
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Result, Tensor};

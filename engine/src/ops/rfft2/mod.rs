@@ -7,14 +7,14 @@
 //! half spectrum, dx = Re Σ (d re + i·d im)·exp(+iθ): an inverse transform, in which a column that
 //! stands for itself and its mirror image would count twice and is halved first.
 
-#[cfg(feature = "cuda")]
+mod cpu;
 pub(super) mod cuda;
-pub(super) mod kernel;
 
 use super::view::Shape;
 use super::{Op, apply};
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Error, Meta, Result, Tensor};
+pub(super) use cpu::is_own_mirror;
 
 /// This room in the sweep.
 pub const ROOM: Room = Room { name: "rfft2", operations: &[("rfft2", sample)] };
@@ -46,7 +46,7 @@ impl Op for Rfft2 {
     }
 
     fn forward(&self, x: &[&Tensor], _: &Meta, _: &[bool]) -> Result<(Tensor, Shape)> {
-        Ok((kernel::forward(Self::NAME, x[0])?, Shape(x[0].shape().to_vec())))
+        Ok((forward(Self::NAME, x[0])?, Shape(x[0].shape().to_vec())))
     }
 
     fn backward(
@@ -55,8 +55,18 @@ impl Op for Rfft2 {
         dy: &Tensor,
         _: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        Ok(vec![Some(kernel::adjoint(Self::NAME, dy, &shape)?)])
+        Ok(vec![Some(adjoint(Self::NAME, dy, &shape)?)])
     }
+}
+
+/// The half spectrum of every map of `x`: `[N, C, H, W]` to `[N, C, H, W/2 + 1, 2]`.
+pub(in crate::ops) fn forward(op: &'static str, x: &Tensor) -> Result<Tensor> {
+    x.on_device(|| cpu::forward(op, x), |gpu| cuda::forward(gpu, op, x))
+}
+
+/// The adjoint: the gradient of a half spectrum to that of the map of shape `shape` it came from.
+pub(in crate::ops) fn adjoint(op: &'static str, dy: &Tensor, shape: &[usize]) -> Result<Tensor> {
+    dy.on_device(|| cpu::adjoint(op, dy, shape), |gpu| cuda::adjoint(gpu, op, dy, shape))
 }
 
 fn sample(c: &mut Choices) -> Sample {

@@ -1,7 +1,7 @@
 //! Linear maps by tables, on a GPU: see `resample.cu`. The tables are kept there, each from its
 //! first use on.
 
-use crate::cpu::{Axis, Resampled};
+use super::{Axis, Resampled};
 use crate::cuda::{Gpu, Launch};
 use crate::{DType, Result, Tensor};
 
@@ -79,7 +79,7 @@ fn sum(
     gelu: bool,
 ) -> Result<()> {
     let [n, c, height, width] = y.dims4(op)?;
-    crate::cuda::count(op, y)?;
+    crate::cuda::count(op, y.shape())?;
     let (dtype, pack) = (y.dtype(), 16 / y.dtype().size());
     let address = |map: Option<&Tensor>| map.map_or(Ok(0), Tensor::address);
     let (to, mut start) = (y.address()?, address(start)?);
@@ -90,7 +90,7 @@ fn sum(
         let mut table =
             Parts { count: parts.len() as u32, padding: 0, at: [Part::default(); PARTS] };
         for (entry, (part, source)) in table.at.iter_mut().zip(parts.iter().zip(&sources)) {
-            crate::cuda::count(op, source)?;
+            crate::cuda::count(op, source.shape())?;
             *entry = Part {
                 source: source.address()?,
                 rows: on_the_gpu(gpu, part.rows, dtype)?,

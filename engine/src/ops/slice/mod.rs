@@ -2,6 +2,7 @@
 //!
 //! Backward writes dy into zeros, where the elements came from.
 
+use super::gpu::copy_region;
 use super::view::Shape;
 use super::{Op, apply};
 use crate::cpu::write_region;
@@ -76,16 +77,18 @@ impl Op for Slice {
         _: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
         let layout = Layout::new(&shape);
-        on_gpu!(dy, gpu => {
+        let on_cpu = || {
+            dispatch_float!(Self::NAME, dy.dtype(), T => {
+                Ok(Tensor::build_in(layout.clone(), |out: &mut [T]| {
+                    out.fill(0.0);
+                    write_region(out, &self.of(&layout), dy.raw(), dy.layout());
+                }))
+            })
+        };
+        let dx = dy.on_device(on_cpu, |gpu| {
             let dx = Tensor::zeros_on_gpu(gpu, &shape, dy.dtype())?;
-            crate::cuda::copy_region(gpu, Self::NAME, &dx, &self.of(&layout), dy)?;
-            Ok(vec![Some(dx)])
-        });
-        let dx = dispatch_float!(Self::NAME, dy.dtype(), T => {
-            Ok(Tensor::build_in(layout.clone(), |out: &mut [T]| {
-                out.fill(0.0);
-                write_region(out, &self.of(&layout), dy.raw(), dy.layout());
-            }))
+            copy_region(gpu, Self::NAME, &dx, &self.of(&layout), dy)?;
+            Ok(dx)
         })?;
         Ok(vec![Some(dx)])
     }

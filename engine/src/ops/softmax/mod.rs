@@ -3,7 +3,6 @@
 //!
 //! Backward: dx = y·(dy − Σ dy·y), from the saved output.
 
-#[cfg(feature = "cuda")]
 mod cuda;
 
 use super::{Op, apply, keep};
@@ -40,25 +39,26 @@ impl Op for Softmax {
     }
 
     fn forward(&self, x: &[&Tensor], _: &Meta, need: &[bool]) -> Result<(Tensor, Self::Saved)> {
-        on_gpu!(x[0], gpu => {
-            let y = cuda::forward(gpu, x[0], self.dim)?;
-            let kept = keep(need[0], &y);
-            Ok((y, kept))
-        });
-        if x[0].numel() == 0 {
-            return Ok((x[0].clone(), keep(need[0], x[0])));
-        }
-        let exp = x[0].sub(&x[0].max(&[self.dim])?)?.exp()?;
-        let y = exp.div(&exp.sum(&[self.dim])?)?;
+        let (x, dim) = (x[0], self.dim);
+        let on_cpu = || {
+            if x.numel() == 0 {
+                return Ok(x.clone());
+            }
+            let exp = x.sub(&x.max(&[dim])?)?.exp()?;
+            exp.div(&exp.sum(&[dim])?)
+        };
+        let y = x.on_device(on_cpu, |gpu| cuda::forward(gpu, x, dim))?;
         let kept = keep(need[0], &y);
         Ok((y, kept))
     }
 
     fn backward(&self, y: Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
         let gradient = |y: Tensor| {
-            on_gpu!(y, gpu => cuda::backward(gpu, &y, dy, self.dim));
-            let mean = dy.mul(&y)?.sum(&[self.dim])?;
-            dy.sub(&mean)?.mul(&y)
+            let on_cpu = || {
+                let mean = dy.mul(&y)?.sum(&[self.dim])?;
+                dy.sub(&mean)?.mul(&y)
+            };
+            y.on_device(on_cpu, |gpu| cuda::backward(gpu, &y, dy, self.dim))
         };
         Ok(vec![y.map(gradient).transpose()?])
     }

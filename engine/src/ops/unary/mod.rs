@@ -5,8 +5,9 @@
 //! which is the one it keeps. At a kink the gradient is PyTorch's: 0 for `abs` and `relu` at 0, 1
 //! for `clamp` on its bounds.
 
+use super::gpu::pointwise;
 use super::{Op, apply, keep};
-use crate::cpu::map;
+use crate::ops::map;
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Element, Error, Float, Meta, Result, Tensor, dispatch_float};
 
@@ -34,7 +35,6 @@ pub(crate) trait Function: Copy + std::fmt::Debug + Send + Sync + 'static {
     /// The operation's name, which is that of its kernel on a GPU.
     const NAME: &'static str;
     /// The name of its gradient's.
-    #[cfg_attr(not(feature = "cuda"), expect(dead_code))]
     const GRADIENT: &'static str;
     /// What the gradient is written with.
     const KEEPS: Keeps;
@@ -45,7 +45,6 @@ pub(crate) trait Function: Copy + std::fmt::Debug + Send + Sync + 'static {
     fn gradient<T: Float>(&self, dy: T, kept: T) -> T;
 
     /// Its parameters, for the GPU's kernel.
-    #[cfg_attr(not(feature = "cuda"), expect(dead_code))]
     fn constants(&self) -> [f64; 2] {
         [0.0; 2]
     }
@@ -211,19 +210,24 @@ impl<F: Function> Op for Elementwise<F> {
 impl<F: Function> Elementwise<F> {
     fn value(&self, x: &Tensor) -> Result<Tensor> {
         let function = self.0;
-        on_gpu!(x, gpu => crate::cuda::pointwise(gpu, F::NAME, x.shape(), &[x], function.constants()));
-        dispatch_float!(F::NAME, x.dtype(), T => {
-            map(F::NAME, x.shape(), [x], move |[x]: [T; 1]| function.value(x))
-        })
+        x.on_device(
+            || {
+                dispatch_float!(F::NAME, x.dtype(), T => {
+                    map(F::NAME, x.shape(), [x], move |[x]: [T; 1]| function.value(x))
+                })
+            },
+            |gpu| pointwise(gpu, F::NAME, x.shape(), &[x], function.constants()),
+        )
     }
 
     fn gradient(&self, kept: &Tensor, dy: &Tensor) -> Result<Tensor> {
         let function = self.0;
-        on_gpu!(dy, gpu => {
-            crate::cuda::pointwise(gpu, F::GRADIENT, dy.shape(), &[kept, dy], function.constants())
-        });
+        dy.on_device(|| {
         dispatch_float!(F::NAME, dy.dtype(), T => {
             map(F::NAME, dy.shape(), [kept, dy], move |[kept, dy]: [T; 2]| function.gradient(dy, kept))
+        })
+        }, |gpu| {
+            pointwise(gpu, F::GRADIENT, dy.shape(), &[kept, dy], function.constants())
         })
     }
 }

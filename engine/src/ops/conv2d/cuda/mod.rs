@@ -5,15 +5,30 @@
 //! would compute it as often. What follows the sum of products is computed by the kernel that
 //! writes it, or by `surround` where that kernel is not ours.
 
+mod cudnn;
 mod own;
 #[cfg(test)]
 mod tests;
 
 use super::{Conv2d, Conv2dOptions, Direction, Gelus, Operands};
-use crate::cuda::cudnn::{self, Epilogue};
 use crate::cuda::{Gpu, Launch};
 use crate::ops::Op;
-use crate::{Result, Tensor};
+use crate::{Device, Result, Tensor};
+use cudnn::Epilogue;
+
+impl Device {
+    /// Who computes convolutions on this device.
+    ///
+    /// # Errors
+    /// If cuDNN is missing on a GPU, with what to install.
+    pub fn convolutions(self) -> Result<String> {
+        let own = || "the program's own kernels".to_string();
+        self.on_gpu(
+            |gpu| Ok(cudnn::Cudnn::of(gpu)?.map_or_else(own, |c| format!("cuDNN {}", c.version()))),
+            own,
+        )
+    }
+}
 
 /// The result, and the numbers before its GELU if they are to be kept.
 pub(super) fn compute(
@@ -219,7 +234,7 @@ fn weight_sums(
 /// of them.
 fn surround(gpu: &'static Gpu, z: &Tensor, y: &Tensor, around: &Surroundings) -> Result<()> {
     let (from, to, arguments) = (z.address()?, y.address()?, around.arguments()?);
-    let (count, channels) = (crate::cuda::count(Conv2d::NAME, z)?, z.shape()[1]);
+    let (count, channels) = (crate::cuda::count(Conv2d::NAME, z.shape())?, z.shape()[1]);
     let pack = 16 / z.dtype().size();
     let packed =
         channels.is_multiple_of(pack) && arguments.aligned(16) && from % 16 == 0 && to % 16 == 0;

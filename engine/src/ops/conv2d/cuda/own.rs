@@ -49,8 +49,8 @@ impl Geometry {
             )),
         };
         let size = |size| below(30, size);
-        crate::cuda::count(op, x)?;
-        crate::cuda::count(op, y)?;
+        crate::cuda::count(op, x.shape())?;
+        crate::cuda::count(op, y.shape())?;
         below(31, weight.iter().product())?;
         Ok(Self {
             transposed: (direction == Direction::OutToIn).into(),
@@ -189,7 +189,7 @@ pub(super) fn weight_sums(
     let partials = Tensor::new_on_gpu(gpu, &[parts, numbers], real)?;
     Launch::blocks("weight_sums", kernel, dtype, grid)
         .run(gpu, &[&partials.address()?, &from, &to, &geometry, &(length as u32)])?;
-    let count = crate::cuda::count(Conv2d::NAME, &sums)?;
+    let count = crate::cuda::count(Conv2d::NAME, sums.shape())?;
     Launch::blocks("weight_sums", "sum_partials", dtype, [numbers.div_ceil(32), 1, 1])
         .run(gpu, &[&sums.address()?, &partials.address()?, &count, &(parts as u32)])?;
     Ok(sums)

@@ -1,11 +1,19 @@
 //! The GPU's convolutions against the CPU's in f64, where the sweep's small maps do not reach.
 
 use super::*;
+use crate::ops::{apply, operation};
+use crate::plan::planned_one;
 use crate::sweep::{DEVICE_TOLERANCES, Sample, check_on};
-use crate::{Around, DType, Device, PackedWeight, Rng, Tape};
+use crate::{DType, Device, Rng, Tape};
 
 const PLAIN: Conv2dOptions = Conv2dOptions { stride: 1, padding: 0, dilation: 1, groups: 1 };
 const SAME: Conv2dOptions = Conv2dOptions { padding: 1, ..PLAIN };
+
+/// A convolution with a bias, a residual and both activations.
+fn everything(options: Conv2dOptions) -> Conv2d {
+    let op = Conv2d::new(options, true).with_gelu_input().and_then(|op| op.with_residual());
+    op.and_then(|op| op.with_gelu()).unwrap()
+}
 
 /// A use with a bias and, where it is not transposed, a residual and activations. The weights are
 /// so small that the results are about 1.
@@ -24,15 +32,13 @@ fn sample(
     if direction == Direction::OutToIn {
         let inputs = vec![x, w, draw(&[weight[1] * options.groups], 1.0)];
         return Sample::new(format!("transposed {options:?}"), inputs, move |x| {
-            x[0].conv_transpose2d_with(&x[1], Some(&x[2]), options, true, None)
+            planned_one(x, |x| x[0].conv_transpose2d(&x[1], Some(&x[2]), options)?.gelu())
         });
     }
     let residual = draw(x.conv2d(&w, None, options).unwrap().shape(), 1.0);
     let inputs = vec![x, w, draw(&[weight[0]], 1.0), residual];
     Sample::new(format!("{options:?}"), inputs, move |x| {
-        let around =
-            Around { gelu_input: true, residual: Some(&x[3]), gelu_output: true, packed: None };
-        x[0].conv2d_with(&x[1], Some(&x[2]), options, around)
+        apply(everything(options), &x.iter().collect::<Vec<_>>())
     })
 }
 
@@ -107,16 +113,12 @@ fn a_sum_is_made_in_the_memory_of_its_residual() {
         let b = Tensor::randn(&[channels], DType::F64, &mut rng);
         let residual = Tensor::randn(&[2, channels, 9, 7], DType::F64, &mut rng);
         let there = |x: &Tensor| x.to_device(Device::Cuda(0)).unwrap();
-        let around = Around { gelu_input: true, gelu_output: true, ..Around::default() };
-        let expected = x
-            .conv2d_onto(residual.clone(), &w, Some(&b), SAME, around)
-            .unwrap()
-            .to_f64_vec()
-            .unwrap();
-        let (onto, w) = (there(&residual), there(&w));
-        let packed = PackedWeight::new(&w, SAME).unwrap();
-        let (place, around) = (onto.address().unwrap(), Around { packed: Some(&packed), ..around });
-        let y = there(&x).conv2d_onto(onto, &w, Some(&there(&b)), SAME, around).unwrap();
+        let op = everything(SAME);
+        let expected = apply(op.clone(), &[&x, &w, &b, &residual]).unwrap().to_f64_vec().unwrap();
+        let onto = there(&residual);
+        let (place, out) = (onto.address().unwrap(), onto.meta());
+        let inputs = vec![there(&x), there(&w), there(&b), onto];
+        let y = operation(op).compute(inputs, &[out]).unwrap().swap_remove(0);
         assert_eq!(y.address().unwrap(), place);
         for (y, expected) in y.to_f64_vec().unwrap().iter().zip(expected) {
             assert!((y - expected).abs() < 1e-12, "{y} for {expected}");

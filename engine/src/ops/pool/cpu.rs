@@ -1,8 +1,6 @@
 //! The loops of max pooling.
 
 use super::Windows;
-#[cfg(feature = "cuda")]
-use super::cuda;
 use crate::cpu::for_each_line;
 use crate::simd::{Kernel, vectorize};
 use crate::{Float, Result, Tensor, dispatch_float};
@@ -10,7 +8,6 @@ use crate::{Float, Result, Tensor, dispatch_float};
 pub(super) const OP: &str = "max_pool2d";
 
 pub(super) fn forward(x: &Tensor, windows: Windows) -> Result<Tensor> {
-    on_gpu!(x, gpu => cuda::forward(gpu, x, windows));
     let [n, c, h, w] = x.dims4(OP)?;
     let x = x.standard()?;
     dispatch_float!(OP, x.dtype(), T => {
@@ -28,7 +25,6 @@ pub(super) fn forward(x: &Tensor, windows: Windows) -> Result<Tensor> {
 /// Two passes, each over its own output: where the largest element of every window is, then for
 /// every input the windows that chose it.
 pub(super) fn backward(x: &Tensor, dy: &Tensor, windows: Windows) -> Result<Tensor> {
-    on_gpu!(x, gpu => cuda::backward(gpu, x, dy, windows));
     let [n, c, h, w] = x.dims4(OP)?;
     let (x, dy) = (x.standard()?, dy.standard()?);
     dispatch_float!(OP, x.dtype(), T => {

@@ -1,6 +1,7 @@
 //! What is used of cuDNN 9: its functions and numbers, declared by hand from its reference, and the
 //! library, found when the program runs.
 
+use crate::cuda::driver;
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 
 pub(super) type Handle = *mut c_void;
@@ -21,19 +22,19 @@ macro_rules! functions {
             cudnnGetErrorString: unsafe extern "C" fn(c_int) -> *const c_char,
             cudnnGetLastErrorString: unsafe extern "C" fn(*mut c_char, usize),
             /// Keeps it loaded.
-            _library: libloading::Library,
+            _library: driver::Library,
         }
 
         impl Library {
             /// Opens `file`, or says why not.
             pub(super) fn open(file: &OsStr) -> Result<Self, String> {
                 // SAFETY: what runs as it is loaded is cuDNN's, or whatever the user named instead.
-                let library = unsafe { libloading::Library::new(file) }.map_err(|error| error.to_string())?;
+                let library = unsafe { driver::Library::open(file) }?;
                 macro_rules! find {
                     ($function:expr) => {
                         // SAFETY: the function has the type it gets here: that of cuDNN 9's
                         // reference.
-                        unsafe { *library.get($function.as_bytes()).map_err(|error| error.to_string())? }
+                        unsafe { library.function($function)? }
                     };
                 }
                 Ok(Self {

@@ -3,12 +3,12 @@
 //! A room says how large its output is and what its tables are ([`Separable`]); value and gradient
 //! follow from [`resample`] with the tables as they are, and transposed.
 
-#[cfg(feature = "cuda")]
+mod cpu;
 pub(super) mod cuda;
 
 use super::{Op, Saved, apply};
-use crate::cpu::{self, Axis};
 use crate::{Error, Meta, Result, Tensor};
+pub(super) use cpu::{Axis, Resampled, add_resampled, add_resampled_in_place};
 
 /// A linear map of `[N, C, H, W]` that treats H and W apart.
 pub(crate) trait Separable: Send + Sync + 'static {
@@ -63,8 +63,7 @@ impl<S: Separable> Op for Apply<S> {
 
 /// `rows` along H and `cols` along W of `x` `[N, C, H, W]`.
 pub(super) fn resample(op: &'static str, x: &Tensor, rows: &Axis, cols: &Axis) -> Result<Tensor> {
-    on_gpu!(x, gpu => cuda::resample(gpu, op, x, rows, cols));
-    cpu::resample(op, x, rows, cols)
+    x.on_device(|| cpu::resample(op, x, rows, cols), |gpu| cuda::resample(gpu, op, x, rows, cols))
 }
 
 /// Kept for the backward pass; they cost no tensor memory.

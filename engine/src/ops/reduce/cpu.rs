@@ -5,7 +5,8 @@
 //! reduced over its pixels, the row of C channels is contiguous, and the sum runs over rows:
 //! vectorised over outputs, never over the sum.
 
-use crate::cpu::{PIECE, Rows};
+use crate::cpu::PIECE;
+use crate::loop_nest::LoopNest;
 use crate::simd::{Kernel, vectorize};
 use crate::{Float, Layout, Result, Tensor, dispatch_float};
 use rayon::prelude::*;
@@ -15,7 +16,6 @@ const SUMMED: usize = 4096;
 
 /// The sums over `dims`, times `scale`.
 pub(super) fn sum(x: &Tensor, dims: &[usize], scale: f64) -> Result<Tensor> {
-    on_gpu!(x, gpu => super::cuda::fold(gpu, "sum", x, dims, scale));
     if scale != 1.0 {
         return sum(x, dims, 1.0)?.scale(scale);
     }
@@ -25,7 +25,6 @@ pub(super) fn sum(x: &Tensor, dims: &[usize], scale: f64) -> Result<Tensor> {
 }
 
 pub(super) fn max(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
-    on_gpu!(x, gpu => super::cuda::fold(gpu, "max", x, dims, 1.0));
     // A NaN wins, as a reader of the result would want to know of it.
     dispatch_float!("max", x.dtype(), T => {
         Ok(fold::<T>(x, dims, T::NEG_INFINITY, |a, b| if b > a || b.is_nan() { b } else { a }))
@@ -34,7 +33,6 @@ pub(super) fn max(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
 
 /// `dy` at the first element, in logical order, that equals the maximum, and 0 elsewhere.
 pub(super) fn max_backward(x: &Tensor, y: &Tensor, dy: &Tensor, dims: &[usize]) -> Result<Tensor> {
-    on_gpu!(x, gpu => super::cuda::max_backward(gpu, "max", x, y, dy, dims));
     dispatch_float!("max", x.dtype(), T => {
         let layout = Layout::row_major(x.shape());
         let (kept, summed) = split(x, dims);
@@ -63,8 +61,8 @@ fn fold<T: Float>(x: &Tensor, dims: &[usize], init: T, f: impl Fn(T, T) -> T + S
     let source = x.raw::<T>();
     // Walk outputs in their memory order, with the input's strides, so that rows of outputs are
     // runs of the input.
-    let outputs = Rows::new(&layout, [&kept]);
-    let inner = Rows::new(&Layout::row_major(summed.shape()), [&summed]);
+    let outputs = LoopNest::new(&layout, [&kept]);
+    let inner = LoopNest::new(&Layout::row_major(summed.shape()), [&summed]);
     let count = summed.numel();
     let (row, [stride]) = (outputs.row(), outputs.row_strides());
     let pieces = count.div_ceil(SUMMED).max(1);
@@ -107,7 +105,7 @@ struct FoldRow<'a, T, F> {
     source: &'a [T],
     first: usize,
     stride: usize,
-    inner: &'a Rows<1>,
+    inner: &'a LoopNest<1>,
     start: usize,
     end: usize,
     init: T,

@@ -215,7 +215,7 @@ fn engines_are_chosen_by_what_they_may_do() {
 
 /// These are about engines of the emulator's cuDNN that are marked by what they do to the numbers.
 fn emulated() -> Option<&'static Gpu> {
-    gpu().filter(|gpu| cuda_driver::probe(gpu.index()).unwrap().name.contains("emulator"))
+    gpu().filter(|gpu| crate::cuda::driver::probe(gpu.index()).unwrap().name.contains("emulator"))
 }
 
 #[test]

@@ -18,7 +18,7 @@ use super::sys::{
     kind,
 };
 use crate::DType;
-use crate::ops::conv2d::Conv2dOptions;
+use crate::conv::Conv2dOptions;
 
 /// Which of the three is computed from the other two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

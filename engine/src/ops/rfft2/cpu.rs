@@ -13,8 +13,7 @@ use std::sync::Arc;
 const FITS: &str = "buffers have the lengths of the plan";
 
 /// `[N, C, H, W]` to `[N, C, H, W/2 + 1, 2]`.
-pub(in crate::ops) fn forward(op: &'static str, x: &Tensor) -> Result<Tensor> {
-    on_gpu!(x, gpu => super::cuda::forward(gpu, op, x));
+pub(super) fn forward(op: &'static str, x: &Tensor) -> Result<Tensor> {
     let [n, c, h, w] = x.dims4(op)?;
     let x = x.row_major()?;
     dispatch_float!(op, x.dtype(), T => {
@@ -28,8 +27,7 @@ pub(in crate::ops) fn forward(op: &'static str, x: &Tensor) -> Result<Tensor> {
 }
 
 /// The adjoint: the gradient of a half spectrum to that of the map of shape `shape` it came from.
-pub(in crate::ops) fn adjoint(op: &'static str, dy: &Tensor, shape: &[usize]) -> Result<Tensor> {
-    on_gpu!(dy, gpu => super::cuda::adjoint(gpu, op, dy, shape));
+pub(super) fn adjoint(op: &'static str, dy: &Tensor, shape: &[usize]) -> Result<Tensor> {
     let (h, w) = (shape[2], shape[3]);
     let dy = dy.row_major()?;
     dispatch_float!(op, dy.dtype(), T => {

@@ -13,14 +13,15 @@
 //!
 //! Nothing waits for the GPU. But the first convolution of a kind allocates memory and loads code,
 //! so launches are recorded for a graph only after they have run once without.
+#![allow(unsafe_code)]
 
 mod descriptor;
 mod graph;
 mod plan;
 mod sys;
 
-use super::{Gpu, MOST};
-use crate::ops::conv2d::{Conv2dOptions, Direction};
+use crate::conv::{Conv2dOptions, Direction};
+use crate::cuda::{Gpu, MOST};
 use crate::{Error, Result, Tensor};
 use descriptor::{Failure, check};
 use graph::{ALIGNMENT, Convolution, Name, Pass};

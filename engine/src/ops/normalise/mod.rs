@@ -9,11 +9,11 @@
 //! remains where the statistics are constants. Where ranks share a batch, the sums and M of dx are
 //! those of the whole; d weight and d bias are of the rank's part.
 
-#[cfg(feature = "cuda")]
 mod cuda;
 
 use super::keep;
-use crate::cpu::{channel_sums, map};
+use crate::cpu::channel_sums;
+use crate::ops::map;
 use crate::{DType, Device, Error, Meta, Ranks, Result, Tensor, dispatch_element, dispatch_float};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ impl Statistics {
     /// Those of `x` `[N, C, H, W]`, whose N images fall into `groups` groups.
     pub(super) fn of(op: &'static str, x: &Tensor, groups: usize) -> Result<Self> {
         let x = x.detach().standard()?;
-        on_gpu!(x, gpu => cuda::statistics(gpu, op, &x, groups));
+        x.on_device(|| {
         let [n, c, h, w] = x.dims4(op)?;
         let count = (n / groups.max(1) * h * w) as f64;
         dispatch_float!(op, x.dtype(), T => {
@@ -40,6 +40,7 @@ impl Statistics {
             let [mean, var] = [mean, var].map(|numbers| from_f64(&numbers, &[groups, c], DType::F64));
             Ok(Self { mean, var })
         })
+        }, |gpu| cuda::statistics(gpu, op, &x, groups))
     }
 
     /// Given ones, for all images.
@@ -140,7 +141,6 @@ impl Whole {
     }
 
     /// The same on a GPU, of any shape.
-    #[cfg(feature = "cuda")]
     fn sums_on_gpu(&self, mine: &Tensor) -> Result<Tensor> {
         self.ranks.gather_on_gpu(mine)?.sum(&[0])?.reshape(mine.shape())
     }
@@ -160,15 +160,27 @@ impl Normalise {
         let (x, weight, bias) = (inputs[0].standard()?, inputs[1], inputs[2]);
         let wants_x = need[1] || need[0] && self.of_input;
         let kept = (keep(wants_x, &x), keep(need[0], weight));
-        on_gpu!(x, gpu => Ok((cuda::forward(gpu, self, op, &x, weight, bias)?, kept)));
+        let y = x.on_device(
+            || self.forward_on_cpu(op, &x, weight, bias),
+            |gpu| cuda::forward(gpu, self, op, &x, weight, bias),
+        )?;
+        Ok((y, kept))
+    }
+
+    fn forward_on_cpu(
+        &self,
+        op: &'static str,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+    ) -> Result<Tensor> {
         let (mean, bias) = (self.statistics.mean.dense_data(op)?, bias.to_f64_vec()?);
         let scale = self.scale(op, &weight.to_f64_vec()?)?;
-        let y = dispatch_float!(op, x.dtype(), T => {
+        dispatch_float!(op, x.dtype(), T => {
             let [mean, scale, bias] =
                 [mean, &scale, &bias].map(|numbers| per_channel(numbers, bias.len(), x.dtype()));
-            map(op, x.shape(), [&x, &mean, &scale, &bias], |[x, mean, scale, bias]: [T; 4]| (x - mean) * scale + bias)
-        })?;
-        Ok((y, kept))
+            map(op, x.shape(), [x, &mean, &scale, &bias], |[x, mean, scale, bias]: [T; 4]| (x - mean) * scale + bias)
+        })
     }
 
     /// The gradients of x, weight and bias.
@@ -180,13 +192,26 @@ impl Normalise {
         need: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
         let dy = dy.standard()?;
-        on_gpu!(dy, gpu => cuda::backward(gpu, self, op, (x, weight), &dy, need));
+        let (x, weight) = (x.as_ref(), weight.as_ref());
+        dy.on_device(
+            || self.backward_on_cpu(op, (x, weight), &dy, need),
+            |gpu| cuda::backward(gpu, self, op, (x, weight), &dy, need),
+        )
+    }
+
+    fn backward_on_cpu(
+        &self,
+        op: &'static str,
+        (x, weight): (Option<&Tensor>, Option<&Tensor>),
+        dy: &Tensor,
+        need: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
         let (groups, mean) =
             (self.statistics.groups(), self.statistics.mean.dense_data::<f64>(op)?);
         let channels = dy.shape()[1];
         let (sum_dy, sum_dy_x) = dispatch_float!(op, dy.dtype(), T => {
             let data: &[T] = dy.dense_data(op)?;
-            let with_x = match &x {
+            let with_x = match x {
                 Some(x) => channel_sums([data, x.dense_data(op)?], groups, mean, |[dy, x], mean| dy * (x - mean)),
                 None => Vec::new(),
             };
@@ -194,14 +219,9 @@ impl Normalise {
         })?;
         let inverse = self.inverse_deviations(op)?;
         let dx = match weight {
-            Some(weight) => Some(self.backward_x(
-                op,
-                x.as_ref(),
-                &weight.to_f64_vec()?,
-                &dy,
-                &sum_dy,
-                &sum_dy_x,
-            )?),
+            Some(weight) => {
+                Some(self.backward_x(op, x, &weight.to_f64_vec()?, dy, &sum_dy, &sum_dy_x)?)
+            }
             None => None,
         };
         let d_weight = need[1].then(|| {

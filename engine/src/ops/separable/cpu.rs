@@ -6,7 +6,7 @@
 //! gathers from the outputs it went into, so the backward pass is the same loop, with nothing
 //! scattered and nothing added out of order.
 
-use super::for_each_line;
+use crate::cpu::for_each_line;
 use crate::simd::{Kernel, vectorize};
 use crate::{Buffer, Error, Float, Result, Tensor, dispatch_float};
 
@@ -42,13 +42,11 @@ impl Axis {
 
     /// For each output, its first input and where its weights start; one more entry closes the
     /// last.
-    #[cfg(feature = "cuda")]
     pub(crate) fn outputs(&self) -> &[(usize, usize)] {
         &self.outputs
     }
 
     /// The weights of all outputs, one after the other.
-    #[cfg(feature = "cuda")]
     pub(crate) fn weights(&self) -> &[f64] {
         &self.weights
     }

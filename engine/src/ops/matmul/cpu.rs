@@ -11,7 +11,7 @@
 //! Every output element is one chain of fused multiply-adds over k = 0, 1, …, K − 1, on one thread:
 //! neither the blocks nor the threads change a bit.
 
-use crate::cpu::Rows;
+use crate::loop_nest::LoopNest;
 use crate::simd::{Kernel, vectorize};
 use crate::{Buffer, Float, Layout};
 use rayon::prelude::*;
@@ -40,7 +40,7 @@ pub(super) fn multiply<T: Float, const NR: usize>(
     if k == 0 {
         return out.fill(T::zero());
     }
-    let batch = Rows::new(&Layout::row_major(a_batch.shape()), [&a_batch, &b_batch]);
+    let batch = LoopNest::new(&Layout::row_major(a_batch.shape()), [&a_batch, &b_batch]);
     let (row, steps) = (batch.row(), batch.row_strides());
     out.par_chunks_mut(m * n).enumerate().for_each(|(i, out)| {
         let start = batch.start(i / row);

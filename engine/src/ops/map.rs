@@ -1,9 +1,9 @@
 //! Element-wise maps over one or more tensors, broadcast to a common shape.
 
-use super::for_each_row;
-use crate::layout::Layout;
+use crate::cpu::for_each_row;
+use crate::loop_nest::{broadcast, output_layout};
 use crate::simd::{Kernel, vectorize};
-use crate::{Element, Result, Tensor};
+use crate::{Element, Layout, Result, Tensor};
 
 /// `f` of the elements of `inputs` at each place of `shape`, to which every input must broadcast.
 ///
@@ -17,7 +17,7 @@ pub(crate) fn map<T: Element, U: Element, const N: usize>(
     f: impl Fn([T; N]) -> U + Copy + Sync,
 ) -> Result<Tensor> {
     inputs.iter().try_for_each(|input| input.require_cpu(op))?;
-    let layouts = broadcast(op, shape, &inputs)?;
+    let layouts = broadcast(op, shape, inputs.map(Tensor::layout))?;
     let layout = output_layout(shape, &layouts);
     let sources: [&[T]; N] = inputs.map(|input| input.raw());
     let layouts: [&Layout; N] = std::array::from_fn(|k| &layouts[k]);
@@ -26,26 +26,6 @@ pub(crate) fn map<T: Element, U: Element, const N: usize>(
             vectorize(Run { run, sources, starts, strides, f })
         });
     }))
-}
-
-/// The layouts of `inputs`, each broadcast to `shape`.
-pub(crate) fn broadcast(
-    op: &'static str,
-    shape: &[usize],
-    inputs: &[&Tensor],
-) -> Result<Vec<Layout>> {
-    inputs.iter().map(|input| input.layout().broadcast_to(op, shape)).collect()
-}
-
-/// The layout of a map's output: that of the first input that is dense and has its shape, or the
-/// standard one.
-pub(crate) fn output_layout(shape: &[usize], inputs: &[Layout]) -> Layout {
-    inputs.iter().find(|layout| layout.is_dense()).map_or_else(|| Layout::new(shape), compact)
-}
-
-/// The same dense order of dimensions, starting at offset 0.
-fn compact(layout: &Layout) -> Layout {
-    Layout::from_parts(layout.shape().to_vec(), layout.strides().to_vec(), 0)
 }
 
 struct Run<'a, T, U, F, const N: usize> {

@@ -1,0 +1,171 @@
+//! Gradients: the records of a tape, taken off its end one by one.
+
+use crate::profile::{Call, time};
+use crate::tape::{OP, Record};
+use crate::{Error, Meta, Place, Result, Tape, Tensor};
+use std::collections::HashMap;
+
+impl Tape {
+    /// The gradients of `loss`, a tensor of one element, with respect to the leaves. Consumes the
+    /// recording.
+    pub fn backward(self, loss: &Tensor) -> Result<Gradients> {
+        if loss.numel() != 1 {
+            return Err(Error::shape(
+                OP,
+                format!("the loss must be one number, got shape {:?}", loss.shape()),
+            ));
+        }
+        let one = loss.constant(&[1.0], loss.shape())?;
+        self.backward_from(&[loss], vec![Some(one)])
+    }
+
+    /// The gradients of Σ ⟨`outputs[i]`, `seeds[i]`⟩ with respect to the leaves. Consumes the
+    /// recording.
+    pub fn backward_from(
+        self,
+        outputs: &[&Tensor],
+        seeds: Vec<Option<Tensor>>,
+    ) -> Result<Gradients> {
+        let mut found = Gradients { tape: self.clone(), by_node: HashMap::new() };
+        self.backward_with(outputs, seeds, |leaf, gradient| {
+            found.by_node.insert(leaf.0, gradient);
+            Ok::<_, Error>(())
+        })?;
+        Ok(found)
+    }
+
+    /// As [`Tape::backward_from`], giving each leaf's gradient to `found` as soon as nothing is
+    /// added to it any more, while the gradients of earlier operations are still to come.
+    /// [`Tape::place`] says whose it is. An error of `found` ends the pass.
+    pub fn backward_with<E: From<Error>>(
+        self,
+        outputs: &[&Tensor],
+        seeds: Vec<Option<Tensor>>,
+        mut found: impl FnMut(Place, Tensor) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let starts = self.starts(outputs, seeds)?;
+        let (nodes, mut records) = self.consume()?;
+        let mut gradients = Gradients { tape: self.clone(), by_node: HashMap::new() };
+        for (id, seed) in starts {
+            gradients.add(id, seed, &nodes[id])?;
+        }
+        let mut uses = Uses::of(&records, nodes.len());
+        while let Some(record) = records.pop() {
+            crate::interrupt::check(record.name)?;
+            let dy: Vec<_> = record.outputs.iter().map(|id| gradients.by_node.remove(id)).collect();
+            if dy.iter().any(Option::is_some) {
+                let dx = (record.backward)(dy)?;
+                if dx.len() != record.inputs.len() {
+                    let message =
+                        format!("{} inputs got {} gradients", record.inputs.len(), dx.len());
+                    return Err(Error::tape(record.name, message).into());
+                }
+                for (input, gradient) in record.inputs.iter().zip(dx) {
+                    if let (Some(id), Some(gradient)) = (input, gradient) {
+                        gradients.add(*id, gradient, &nodes[*id])?;
+                    }
+                }
+            }
+            for &id in record.inputs.iter().flatten() {
+                if uses.was_last_of_leaf(id)
+                    && let Some(gradient) = gradients.by_node.remove(&id)
+                {
+                    found(Place(id), gradient)?;
+                }
+            }
+        }
+        // What is left are leaves that no operation used, differentiated by themselves.
+        let mut left: Vec<_> = gradients.by_node.into_iter().collect();
+        left.sort_by_key(|(id, _)| *id);
+        left.into_iter().try_for_each(|(id, gradient)| found(Place(id), gradient))
+    }
+
+    /// The nodes that a backward pass begins at, with their gradients.
+    fn starts(
+        &self,
+        outputs: &[&Tensor],
+        seeds: Vec<Option<Tensor>>,
+    ) -> Result<Vec<(usize, Tensor)>> {
+        if outputs.len() != seeds.len() {
+            return Err(Error::tape(
+                OP,
+                format!("{} outputs with {} seeds", outputs.len(), seeds.len()),
+            ));
+        }
+        let mut starts = Vec::new();
+        for (output, seed) in outputs.iter().zip(seeds) {
+            let Some(id) = self.own(OP, output)? else {
+                return Err(Error::tape(OP, "the tensor to differentiate is not on this tape"));
+            };
+            let Some(seed) = seed else { continue };
+            if seed.meta() != output.meta() {
+                return Err(Error::shape(
+                    OP,
+                    format!("the seed is {}, the output {}", seed.meta(), output.meta()),
+                ));
+            }
+            starts.push((id, seed));
+        }
+        Ok(starts)
+    }
+}
+
+/// How often leaves are still used by operations whose backward is to come.
+struct Uses(Vec<usize>);
+
+impl Uses {
+    /// No use is ever the last one of a tensor that an operation made: its gradient goes into that
+    /// operation's backward.
+    const MADE: usize = usize::MAX;
+
+    fn of(records: &[Record], nodes: usize) -> Self {
+        let mut uses = vec![0; nodes];
+        for record in records {
+            record.inputs.iter().flatten().for_each(|&id| uses[id] += 1);
+        }
+        records.iter().flat_map(|record| &record.outputs).for_each(|&id| uses[id] = Self::MADE);
+        Self(uses)
+    }
+
+    /// Counts one use, and says whether the node is a leaf that has no other.
+    fn was_last_of_leaf(&mut self, id: usize) -> bool {
+        if self.0[id] != Self::MADE {
+            self.0[id] -= 1;
+        }
+        self.0[id] == 0
+    }
+}
+
+/// What [`Tape::backward`] found: the gradient of every leaf that the loss depends on.
+pub struct Gradients {
+    tape: Tape,
+    by_node: HashMap<usize, Tensor>,
+}
+
+impl Gradients {
+    /// The gradient with respect to `leaf`, in its shape; `None` if the loss does not depend on it.
+    pub fn get(&self, leaf: &Tensor) -> Option<&Tensor> {
+        self.by_node.get(&self.tape.own("gradient", leaf).ok()??)
+    }
+
+    /// As [`Gradients::get`], moved out.
+    pub fn take(&mut self, leaf: &Tensor) -> Option<Tensor> {
+        self.by_node.remove(&self.tape.own("gradient", leaf).ok()??)
+    }
+
+    /// The one place in the engine that adds gradients together: the first moves in, later ones are
+    /// added, and a gradient in the shape that an operand was broadcast to is summed back to the
+    /// operand's own.
+    fn add(&mut self, id: usize, gradient: Tensor, meta: &Meta) -> Result<()> {
+        let gradient = gradient.sum_to(&meta.shape)?;
+        let sum = match self.by_node.remove(&id) {
+            None => gradient,
+            Some(earlier) => {
+                let call = Call::new("accumulate", &[earlier.meta(), gradient.meta()], meta, || 0);
+                time(call, || crate::ops::arith::accumulate(earlier, &gradient))?
+            }
+        };
+        self.by_node.insert(id, sum);
+        Ok(())
+    }
+}

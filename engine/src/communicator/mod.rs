@@ -1,0 +1,120 @@
+//! The GPUs of several processes, a process with each: NCCL carries what they add up, from GPU to
+//! GPU.
+
+use crate::cuda::nccl;
+use crate::{Device, Error, Result, Tensor};
+
+/// One rank's connection to the others, on its GPU. All ranks make the same calls in the same
+/// order, with tensors of the same shapes; the GPU waits for the others in what it was given, the
+/// calls for nobody.
+///
+/// Errors are [`Error::Cuda`]. That another rank is gone is none: the GPU waits.
+pub struct Communicator(nccl::Communicator);
+
+/// Means over the ranks that are on their way; see [`Communicator::start_means`].
+pub struct Means {
+    pending: nccl::Pending,
+    /// What is read, and what is written.
+    of: Vec<Tensor>,
+    means: Vec<Tensor>,
+}
+
+impl Communicator {
+    /// Makes sure that `device` is a GPU that can be connected to others; what it is known by among
+    /// all GPUs. No two ranks may have the same.
+    pub fn prepare(device: Device) -> Result<[u8; 16]> {
+        nccl::prepare(index(device)?)
+    }
+
+    /// What rank 0 makes for all ranks to find each other by.
+    pub fn invitation() -> Result<Vec<u8>> {
+        nccl::invitation()
+    }
+
+    /// Rank number `rank` of `size`, on `device`. Returns when all have come.
+    pub fn join(device: Device, invitation: &[u8], rank: usize, size: usize) -> Result<Self> {
+        nccl::Communicator::join(index(device)?, invitation, rank, size).map(Self)
+    }
+
+    /// The GPU.
+    pub fn device(&self) -> Device {
+        Device::Cuda(self.0.gpu().index())
+    }
+
+    /// Starts to take the mean over the ranks of each of `tensors`, of f32 or f64, which goes on
+    /// beside what is computed meanwhile. The means are the same bits on all ranks.
+    pub fn start_means(&self, tensors: &[Tensor]) -> Result<Means> {
+        let (mut of, mut means, mut transfers) = (Vec::new(), Vec::new(), Vec::new());
+        for tensor in tensors {
+            let tensor = self.here(tensor)?;
+            let mean = Tensor::new_on_gpu(self.0.gpu(), tensor.shape(), tensor.dtype())?;
+            transfers.push(transfer(&tensor, &mean)?);
+            of.push(tensor);
+            means.push(mean);
+        }
+        Ok(Means { pending: self.0.all_reduce_means(&transfers)?, of, means })
+    }
+
+    /// `tensor`, of f32 or f64, of every rank, in the order of the ranks: `[ranks, …]`.
+    pub fn gather(&self, tensor: &Tensor) -> Result<Tensor> {
+        let mine = self.here(&tensor.reshape(&[tensor.numel()])?)?;
+        let shape = [self.0.size(), mine.numel()];
+        let all = Tensor::new_on_gpu(self.0.gpu(), &shape, mine.dtype())?;
+        self.0.all_gather(transfer(&mine, &all)?)?;
+        let shape: Vec<usize> =
+            std::iter::once(self.0.size()).chain(tensor.shape().iter().copied()).collect();
+        all.reshape(&shape)
+    }
+
+    /// `tensor` as NCCL can read it.
+    fn here(&self, tensor: &Tensor) -> Result<Tensor> {
+        let index = self.0.gpu().index();
+        match tensor.gpu() {
+            Some(gpu) if gpu.index() == index => tensor.detach().standard(),
+            _ => Err(Error::cuda(
+                "nccl",
+                format!("a tensor is not on cuda:{index}, which ranks share"),
+            )),
+        }
+    }
+}
+
+impl Means {
+    /// The means, in the order of the tensors. What is computed from now on comes after them.
+    pub fn finish(mut self) -> Result<Vec<Tensor>> {
+        self.pending.wait()?;
+        Ok(std::mem::take(&mut self.means))
+    }
+}
+
+impl Drop for Means {
+    fn drop(&mut self) {
+        if self.pending.wait().is_err() {
+            // Without a wait nobody else may have the memory.
+            std::mem::take(&mut self.of)
+                .into_iter()
+                .chain(std::mem::take(&mut self.means))
+                .for_each(std::mem::forget);
+        }
+    }
+}
+
+/// What NCCL is told of `from` and `to`, both dense.
+fn transfer(from: &Tensor, to: &Tensor) -> Result<nccl::Transfer> {
+    Ok(nccl::Transfer {
+        from: from.address()?,
+        to: to.address()?,
+        count: from.numel(),
+        dtype: from.dtype(),
+    })
+}
+
+fn index(device: Device) -> Result<usize> {
+    match device {
+        Device::Cuda(index) => Ok(index),
+        Device::Cpu => Err(Error::cuda("nccl", "it connects GPUs")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

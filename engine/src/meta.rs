@@ -1,0 +1,38 @@
+//! Shape and dtype of a tensor, without its elements.
+
+use crate::{DType, Error, Result};
+use std::fmt;
+
+/// Shape and dtype: what an operation must know of an input to say what it will return.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// Logical sizes.
+    pub shape: Vec<usize>,
+    /// Type of the elements.
+    pub dtype: DType,
+}
+
+impl Meta {
+    /// Number of elements.
+    pub fn numel(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Bytes of a dense tensor of this kind.
+    pub fn bytes(&self) -> usize {
+        self.numel() * self.dtype.size()
+    }
+
+    /// The four sizes of a `[N, C, H, W]` tensor.
+    pub fn dims4(&self, op: &'static str) -> Result<[usize; 4]> {
+        let refuse =
+            |_| Error::shape(op, format!("expected [N, C, H, W], got shape {:?}", self.shape));
+        self.shape.as_slice().try_into().map_err(refuse)
+    }
+}
+
+impl fmt::Display for Meta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}", self.shape, self.dtype)
+    }
+}
