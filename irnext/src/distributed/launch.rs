@@ -95,7 +95,8 @@ fn join(launched: Launched) -> Result<Team> {
         1 => Ok(Team::alone()),
         size => Err(crate::Error::Config {
             reason: format!(
-                "this is one of {size} processes, and this program was built without MPI; build it with \
+                "this is one of {size} processes, and this program was built without MPI; build \
+                 it with \
                  `cargo build --release -p irnext --features mpi`, or start one process"
             ),
         }),

@@ -90,7 +90,9 @@ impl Team {
             (kept.is_some(), mark)
         }))?;
         if let Some(rank) = words.iter().position(|(_, other)| *other != words[0].1) {
-            let reason = "it has come to other numbers than rank 0, so the ranks do not run the same program".into();
+            let reason = "it has come to other numbers than rank 0, so the ranks do not run the \
+             same program"
+                .into();
             return Err(Error::Rank { rank, reason });
         }
         Ok(kept.filter(|_| words.iter().all(|(has, _)| *has)))
@@ -178,7 +180,8 @@ impl Team {
         for (rank, gpu) in gpus.iter().enumerate() {
             if let Some(other) = gpus[..rank].iter().position(|other| other == gpu) {
                 let reason = format!(
-                    "it has the same GPU as rank {other}, and NCCL takes one rank on each; start as many processes on a machine as it has GPUs"
+                    "it has the same GPU as rank {other}, and NCCL takes one rank on each; start \
+                     as many processes on a machine as it has GPUs"
                 );
                 return Err(Error::Rank { rank, reason });
             }

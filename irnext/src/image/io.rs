@@ -1,6 +1,6 @@
-//! Image files: reading what is in them, and writing it back in kind.
+//! Image files: reading and writing them.
 //!
-//! A file is recognised by its contents, never by its name. Whatever is wrong with it (missing,
+//! The contents of a file decide its type, never its name. Whatever is wrong with it (missing,
 //! empty, cut short, another type, too large for memory) comes back as an error that names the file
 //! and the cause.
 
@@ -16,18 +16,18 @@ use ::image::ImageFormat;
 use super::{Image, decode, encode};
 use crate::error::{Error, Result};
 
-/// What an image file holds: the picture, upright, and what must survive beside it.
+/// The contents of an image file: the picture, upright, and the data that must be preserved.
 #[derive(Clone, Debug)]
 pub struct Photo {
-    /// The picture. A grey file has its one channel in all three; alpha is not multiplied in.
+    /// The picture. A gray file has its one channel in all three; alpha is not multiplied in.
     pub rgb: Image,
     /// Opacity of each pixel in reading order, 0 to 1, if the file has an alpha channel.
     pub alpha: Option<Vec<f32>>,
     /// Bits of a sample.
     pub depth: Depth,
-    /// Whether the file has one channel of colour. Such a photo is written as grey.
+    /// Whether the file has one color channel. Such a photo is written as gray.
     pub grey: bool,
-    /// The ICC colour profile, where it describes `rgb` (that of a CMYK file does not, and is
+    /// The ICC color profile, where it describes `rgb` (that of a CMYK file does not, and is
     /// dropped).
     pub icc: Option<Vec<u8>>,
 }
@@ -58,7 +58,7 @@ impl Default for Limits {
 }
 
 impl Photo {
-    /// An ordinary photo: eight bits, colour, opaque, sRGB.
+    /// An ordinary photo: eight bits, color, opaque, sRGB.
     pub fn new(rgb: Image) -> Self {
         Self { rgb, alpha: None, depth: Depth::Eight, grey: false, icc: None }
     }

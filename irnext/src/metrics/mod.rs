@@ -1,9 +1,9 @@
 //! Scores of a restored image against its ground truth: PSNR, SSIM and MAE, computed in f64, and
 //! LPIPS.
 //!
-//! Papers differ in what they score (RGB or luma, floats or what an 8-bit file would hold) and all
-//! call it PSNR. What is scored is a [`View`] here; how structural similarity is computed, an
-//! [`Ssim`]. [`Lpips`] compares as a network sees; [`aligned`] puts one image onto the other first.
+//! Papers score different values (RGB or luma, floats or 8-bit numbers) and call all of it PSNR.
+//! Here a [`View`] names the values, and an [`Ssim`] the variant of structural similarity.
+//! [`Lpips`] compares the features of a network; [`aligned`] aligns the images first.
 //!
 //! ```
 //! use irnext::image::Image;
@@ -36,7 +36,9 @@ use crate::image::Image;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The images differ in size; width and height of each.
-    #[error("an image of {}x{} pixels cannot be scored against one of {}x{}", .0.0, .0.1, .1.0, .1.1)]
+    #[error(
+        "an image of {}x{} pixels cannot be scored against one of {}x{}", .0.0, .0.1, .1.0, .1.1
+    )]
     Sizes((usize, usize), (usize, usize)),
 
     /// The images have no pixels.
@@ -68,7 +70,7 @@ pub enum Error {
     /// No homography takes one image to the other.
     #[error("the images cannot be aligned: {reason}")]
     Unaligned {
-        /// What is the matter with them.
+        /// The reason.
         reason: &'static str,
     },
 

@@ -1,8 +1,7 @@
-//! Curves of training runs as a picture, from what their logs hold ([`crate::train::log`]).
+//! Plots the curves of training runs from their logs ([`crate::train::log`]).
 //!
 //! One picture shows loss, validation scores, learning rate and gradient norm over steps, for one
-//! run or for several on top of each other. Nothing need be installed for it: the typeface is
-//! inside the program.
+//! run or for several in one plot. The typeface is built in.
 
 mod axis;
 mod curve;
@@ -25,7 +24,7 @@ const OVERSAMPLING: u32 = 2;
 /// A run to show.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// What to call it.
+    /// Its name.
     pub name: String,
     /// Its log.
     pub records: Vec<Record>,
@@ -39,7 +38,8 @@ impl Run {
     pub fn read(path: &Path) -> Result<Self> {
         let file = if path.is_dir() { path.join(METRICS) } else { path.to_owned() };
         if path.is_dir() && !file.exists() {
-            return Err(Error::data(path, format!("is not the folder of a training run: it has no {METRICS}")));
+            let reason = format!("is not the folder of a training run: it has no {METRICS}");
+            return Err(Error::data(path, reason));
         }
         let records = metrics::read(&file)?;
         if records.is_empty() {

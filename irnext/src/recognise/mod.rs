@@ -1,10 +1,10 @@
-//! What a photograph suffers from: haze, rain, snow, motion blur, defocus, or nothing that this
-//! program mends.
+//! Classifies the degradation of a photograph: haze, rain, snow, motion blur, defocus, or none that
+//! this program removes.
 //!
-//! Thirty-nine figures of the picture ([`Features`]), each one that a person could check by eye, go
+//! Thirty-nine features of the picture ([`Features`]), each of which one could check by eye, go
 //! into a linear classifier whose numbers are a table in a text file. It says how sure it is, and
-//! which figures spoke for its answer. The book's page `docs/src/auto.md` tells how it was fitted
-//! and where it fails.
+//! which features led to its answer. The book's page `docs/src/auto.md` describes its fit and its
+//! failures.
 //!
 //! ```
 //! use irnext::image::Image;
@@ -33,7 +33,7 @@ use crate::error::Result;
 use crate::image::Image;
 use std::fmt;
 
-/// What a photograph can suffer from, in the order of the classifier's columns; `None`: nothing.
+/// The classes, in the order of the classifier's columns; `None` is a clear photograph.
 pub const CLASSES: [Option<Task>; 6] = [
     None,
     Some(Task::Dehaze),
@@ -43,10 +43,10 @@ pub const CLASSES: [Option<Task>; 6] = [
     Some(Task::Defocus),
 ];
 
-/// How likely an answer must be to be acted on.
+/// The probability at which the program acts on an answer.
 pub const SURE: f64 = 0.6;
 
-/// What is said of a photograph.
+/// The classification of a photograph.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
     /// How likely each of [`CLASSES`] is; the sum is 1.
@@ -55,7 +55,7 @@ pub struct Verdict {
     pub reasons: Vec<&'static str>,
 }
 
-/// Looks at `image` and says what it suffers from, by the classifier inside the program.
+/// Classifies the degradation of `image` with the built-in classifier.
 pub fn recognise(image: &Image) -> Result<Verdict> {
     Ok(Classifier::shipped()?.judge(&Features::of(image)))
 }
@@ -71,7 +71,7 @@ impl Verdict {
         self.probabilities[self.place()]
     }
 
-    /// What should be undone; nothing, if nothing is likely enough.
+    /// The task that should be done, if one is likely enough.
     pub fn task(&self) -> Option<Task> {
         self.likeliest().filter(|_| self.probability() >= SURE)
     }
@@ -105,7 +105,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// What a photograph suffers from, in a word or two.
+/// The name of a class, in a word or two.
 pub fn name(class: Option<Task>) -> &'static str {
     match class {
         None => "clear",
