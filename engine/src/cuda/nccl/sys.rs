@@ -32,10 +32,16 @@ macro_rules! functions {
             /// Opens `file`, or says why not.
             pub(super) fn open(file: &OsStr) -> Result<Self, String> {
                 // SAFETY: what runs as it is loaded is NCCL's, or whatever the user named instead.
-                let library = unsafe { libloading::Library::new(file) }.map_err(|error| error.to_string())?;
+                let library = unsafe { libloading::Library::new(file) };
+                let library = library.map_err(|error| error.to_string())?;
                 Ok(Self {
                     // SAFETY: the function has the type it gets here: that of NCCL's reference.
-                    $($name: unsafe { *library.get(stringify!($name).as_bytes()).map_err(|error| error.to_string())? },)*
+                    $(
+                        $name: unsafe {
+                            let function = library.get(stringify!($name).as_bytes());
+                            *function.map_err(|error| error.to_string())?
+                        },
+                    )*
                     _library: library,
                 })
             }
@@ -47,8 +53,18 @@ functions! {
     ncclGetVersion(version: *mut c_int) -> c_int;
     ncclGetUniqueId(id: *mut Id) -> c_int;
     ncclCommInitRank(communicator: *mut Handle, size: c_int, id: Id, rank: c_int) -> c_int;
-    ncclAllReduce(from: u64, to: u64, count: usize, kind: c_int, operation: c_int, communicator: Handle, stream: Stream) -> c_int;
-    ncclAllGather(from: u64, to: u64, count: usize, kind: c_int, communicator: Handle, stream: Stream) -> c_int;
+    ncclAllReduce(
+        from: u64,
+        to: u64,
+        count: usize,
+        kind: c_int,
+        operation: c_int,
+        communicator: Handle,
+        stream: Stream
+    ) -> c_int;
+    ncclAllGather(
+        from: u64, to: u64, count: usize, kind: c_int, communicator: Handle, stream: Stream
+    ) -> c_int;
     ncclGroupStart() -> c_int;
     ncclGroupEnd() -> c_int;
     ncclCommAbort(communicator: Handle) -> c_int;

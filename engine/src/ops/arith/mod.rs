@@ -190,10 +190,11 @@ impl Op for Affine {
 
     fn forward(&self, x: &[&Tensor], _: &[bool]) -> Result<(Tensor, ())> {
         on_gpu!(x[0], gpu => {
-            Ok((crate::cuda::pointwise(gpu, Self::NAME, x[0].shape(), x, [self.scale, self.shift])?, ()))
+            let constants = [self.scale, self.shift];
+            Ok((crate::cuda::pointwise(gpu, Self::NAME, x[0].shape(), x, constants)?, ()))
         });
         let y = dispatch_float!(Self::NAME, x[0].dtype(), T => {
-            let (scale, shift) = (<T as Element>::from_f64(self.scale), <T as Element>::from_f64(self.shift));
+            let [scale, shift] = [self.scale, self.shift].map(<T as Element>::from_f64);
             map(Self::NAME, x[0].shape(), [x[0]], move |[x]: [T; 1]| x * scale + shift)
         })?;
         Ok((y, ()))

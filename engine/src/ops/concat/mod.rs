@@ -91,11 +91,13 @@ impl Op for Concat {
             }
             Ok((y, sizes))
         });
-        let y = dispatch_element!(x[0].dtype(), T => Tensor::build_in(layout.clone(), |out: &mut [T]| {
-            for (x, part) in x.iter().zip(sizes.parts(&layout, self.dim)) {
-                write_region(out, &part, x.raw(), x.layout());
-            }
-        }));
+        let y = dispatch_element!(x[0].dtype(), T => {
+            Tensor::build_in(layout.clone(), |out: &mut [T]| {
+                for (x, part) in x.iter().zip(sizes.parts(&layout, self.dim)) {
+                    write_region(out, &part, x.raw(), x.layout());
+                }
+            })
+        });
         Ok((y, sizes))
     }
 

@@ -112,7 +112,9 @@ impl Tensor {
             let operands =
                 Operands { x: self, weight, packed: op.packed.as_ref(), bias, residual: None };
             on_gpu!(onto, gpu => cuda::add_to(gpu, options, op.gelu, operands, onto));
-            dispatch_float!(Conv2d::NAME, self.dtype(), T => add_to::<T>(options, op.gelu, operands, onto))
+            dispatch_float!(
+                Conv2d::NAME, self.dtype(), T => add_to::<T>(options, op.gelu, operands, onto)
+            )
         })
     }
 }
@@ -160,10 +162,12 @@ impl Op for Conv2d {
             let (weight, expects) = (&inputs[1].shape, per_group.saturating_mul(groups));
             let message = match c_out % groups {
                 0 => format!(
-                    "input has {c_in} channels, weight {weight:?} with {groups} groups expects {expects}"
+                    "input has {c_in} channels, weight {weight:?} with {groups} groups expects \
+                     {expects}"
                 ),
                 _ => format!(
-                    "weight {weight:?} has {c_out} output channels, which {groups} groups do not divide"
+                    "weight {weight:?} has {c_out} output channels, which {groups} groups do not \
+                     divide"
                 ),
             };
             return Err(Error::shape(op, message));
@@ -181,7 +185,8 @@ impl Op for Conv2d {
             return Err(Error::shape(
                 op,
                 format!(
-                    "a {kh}×{kw} kernel with dilation {dilation} does not fit a {h}×{w} input padded by {padding}"
+                    "a {kh}×{kw} kernel with dilation {dilation} does not fit a {h}×{w} input \
+                     padded by {padding}"
                 ),
             ));
         };
@@ -301,10 +306,15 @@ fn compute(
     shape: &[usize],
     keep_output: bool,
 ) -> Result<(Tensor, Option<Tensor>)> {
-    on_gpu!(operands.x, gpu => cuda::compute(gpu, direction, options, gelu, operands, shape, keep_output));
+    on_gpu!(
+        operands.x,
+        gpu => cuda::compute(gpu, direction, options, gelu, operands, shape, keep_output)
+    );
     dispatch_float!("conv2d", operands.x.dtype(), T => {
         let gelu_now = Gelus { output: gelu.output && !keep_output, ..gelu };
-        let y = operands.with_packed(direction, options, |packed| run::<T>(packed, gelu_now, operands, shape))?;
+        let y = operands.with_packed(
+            direction, options, |packed| run::<T>(packed, gelu_now, operands, shape)
+        )?;
         if !keep_output {
             return Ok((y, None));
         }

@@ -57,7 +57,9 @@ pub(in crate::ops) fn before(z: Option<&Tensor>, dy: &Tensor) -> Result<Tensor> 
 
 /// dy·gelu′(x).
 fn gradient(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
-    on_gpu!(dy, gpu => crate::cuda::pointwise(gpu, "gelu_gradient", dy.shape(), &[x, dy], [0.0; 2]));
+    on_gpu!(
+        dy, gpu => crate::cuda::pointwise(gpu, "gelu_gradient", dy.shape(), &[x, dy], [0.0; 2])
+    );
     dispatch_float!(GeluOp::NAME, dy.dtype(), T => {
         map(GeluOp::NAME, dy.shape(), [x, dy], |[x, dy]: [T; 2]| dy * x.gelu_derivative())
     })

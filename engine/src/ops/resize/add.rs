@@ -20,7 +20,9 @@ impl AddBilinear {
     pub(super) fn in_place(&self, x: &mut Tensor, others: &[&Tensor]) -> Result<()> {
         let tables = self.tables(x, others);
         on_gpu!(x, gpu => {
-            separable::cuda::add_resampled_in_place(gpu, Self::NAME, x, &parts(others, &tables), self.gelu)
+            separable::cuda::add_resampled_in_place(
+                gpu, Self::NAME, x, &parts(others, &tables), self.gelu
+            )
         });
         dispatch_float!(Self::NAME, x.dtype(), T => {
             let finish = self.gelu.then_some(gelu_in_place::<T> as fn(&mut [T]));
@@ -71,7 +73,9 @@ impl Op for AddBilinear {
         on_gpu!(x, gpu => {
             let keep = self.gelu && recorded;
             let parts = parts(others, &tables);
-            let (y, sum) = separable::cuda::add_resampled(gpu, Self::NAME, x, &parts, self.gelu, keep)?;
+            let (y, sum) = separable::cuda::add_resampled(
+                gpu, Self::NAME, x, &parts, self.gelu, keep
+            )?;
             Ok((y, Kept { tables, sum }))
         });
         let sum = dispatch_float!(Self::NAME, x.dtype(), T => {

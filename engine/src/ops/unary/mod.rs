@@ -61,7 +61,8 @@ enum Keeps {
 macro_rules! functions {
     ($(
         $(#[$doc:meta])*
-        $method:ident = $Type:ident: |$x:ident| $value:expr, keeps $keeps:ident, |$dy:ident, $kept:ident| $gradient:expr;
+        $method:ident = $Type:ident: |$x:ident| $value:expr,
+            keeps $keeps:ident, |$dy:ident, $kept:ident| $gradient:expr;
     )*) => {
         impl Tensor {
             $($(#[$doc])* pub fn $method(&self) -> Result<Tensor> {
@@ -112,7 +113,8 @@ functions! {
     tanh = Tanh: |x| x.tanh(), keeps Y, |dy, y| dy * (T::one() - y * y);
 
     /// 1 / (1 + e⁻ˣ).
-    sigmoid = Sigmoid: |x| (T::one() + (-x).exp()).recip(), keeps Y, |dy, y| dy * y * (T::one() - y);
+    sigmoid = Sigmoid: |x| (T::one() + (-x).exp()).recip(),
+        keeps Y, |dy, y| dy * y * (T::one() - y);
 
     /// max(x, 0).
     relu = Relu: |x| if x <= T::zero() { T::zero() } else { x }, keeps Y,
@@ -206,7 +208,9 @@ impl<F: Function> Op for Elementwise<F> {
 impl<F: Function> Elementwise<F> {
     fn value(&self, x: &Tensor) -> Result<Tensor> {
         let function = self.0;
-        on_gpu!(x, gpu => crate::cuda::pointwise(gpu, F::NAME, x.shape(), &[x], function.constants()));
+        on_gpu!(
+            x, gpu => crate::cuda::pointwise(gpu, F::NAME, x.shape(), &[x], function.constants())
+        );
         dispatch_float!(F::NAME, x.dtype(), T => {
             map(F::NAME, x.shape(), [x], move |[x]: [T; 1]| function.value(x))
         })
@@ -218,7 +222,12 @@ impl<F: Function> Elementwise<F> {
             crate::cuda::pointwise(gpu, F::GRADIENT, dy.shape(), &[kept, dy], function.constants())
         });
         dispatch_float!(F::NAME, dy.dtype(), T => {
-            map(F::NAME, dy.shape(), [kept, dy], move |[kept, dy]: [T; 2]| function.gradient(dy, kept))
+            map(
+                F::NAME,
+                dy.shape(),
+                [kept, dy],
+                move |[kept, dy]: [T; 2]| function.gradient(dy, kept),
+            )
         })
     }
 }
