@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Everything that only a GPU can show, in one report.
 #
-#     tests/gpu-check.sh build           on a machine with Rust: programs and tests into target/gpu-check
-#     tests/gpu-check.sh run [<report>]  on a machine with a GPU, in a copy of the same tree: runs them, writes target/gpu-check/report.md
+#     tests/gpu-check.sh build           on a machine with Rust: builds programs and tests into
+#                                        target/gpu-check
+#     tests/gpu-check.sh run [<report>]  on a machine with a GPU, in a copy of the same tree: runs
+#                                        them and writes target/gpu-check/report.md
 #
 # Nothing but the driver is needed there. cuDNN, NVIDIA's compute-sanitizer, Python with PyTorch are
 # used if they are there; what is missing is said. It ends with 0 if everything that could be run
@@ -46,42 +48,56 @@ run() {
     mkdir -p "$logs" "$(dirname "$report")"
     failed=0
     size=${IRNEXT_SIZE:-1280}
-    export IRNEXT_REQUIRE_CUDA=1 IRNEXT_STEPS=${IRNEXT_STEPS:-20} IRNEXT_DEVICE=cuda CARGO_MANIFEST_DIR=$PWD/tests
+    export IRNEXT_REQUIRE_CUDA=1 IRNEXT_STEPS=${IRNEXT_STEPS:-20} IRNEXT_DEVICE=cuda
+    export CARGO_MANIFEST_DIR=$PWD/tests
     {
         echo "# What a GPU shows"
         echo
-        echo "$(date -u +%Y-%m-%d), commit $(git rev-parse --short HEAD 2> /dev/null || echo unknown)"
-        nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2> /dev/null || echo "no nvidia-smi"
+        commit=$(git rev-parse --short HEAD 2> /dev/null || echo unknown)
+        echo "$(date -u +%Y-%m-%d), commit $commit"
+        nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader \
+            2> /dev/null ||
+            echo "no nvidia-smi"
     } > "$report"
     part "Devices" "$out/irnext" devices
     part "The driver has every symbol" "$out/test-driver"
     part "Memory, copies, launches, recordings" "$out/test-engine" cuda::
-    part "Every operation against the CPU" "$out/irnext" gradcheck --device cuda --cases "${IRNEXT_CASES:-40}"
-    part "The rooms' own tests" "$out/test-engine" cuda
+    part "Every operation against the CPU" \
+        "$out/irnext" gradcheck --device cuda --cases "${IRNEXT_CASES:-40}"
+    part "The op modules' own tests" "$out/test-engine" cuda
     part "PyTorch's numbers" "$out/test-parity" --nocapture
-    part "The network and $IRNEXT_STEPS steps of training beside the CPU" "$out/test-gpu" --nocapture
+    part "The network and $IRNEXT_STEPS steps of training beside the CPU" \
+        "$out/test-gpu" --nocapture
     if command -v compute-sanitizer > /dev/null; then
         for tool in memcheck racecheck initcheck synccheck; do
-            part "compute-sanitizer, $tool" compute-sanitizer --tool "$tool" --error-exitcode 1 "$out/irnext" gradcheck --device cuda --cases 2
+            part "compute-sanitizer, $tool" compute-sanitizer --tool "$tool" --error-exitcode 1 \
+                "$out/irnext" gradcheck --device cuda --cases 2
         done
     else
         skip "compute-sanitizer" "it is not on this machine"
     fi
     for precision in f32 tf32 bf16 f16; do
         for n in 3 13; do
-            part "A pass at $size×$size, n = $n, $precision" "$out/irnext" info --n "$n" --size "$size" --device cuda --precision "$precision"
+            part "A pass at $size×$size, n = $n, $precision" \
+                "$out/irnext" info --n "$n" --size "$size" --device cuda --precision "$precision"
         done
     done
     if python3 -c 'import torch, safetensors; assert torch.cuda.is_available()' 2> /dev/null; then
         for precision in f32 tf32 bf16; do
-            part "Beside PyTorch, $precision" python3 benches/peers/run.py --device cuda --precision "$precision" --rounds 3 \
-                --venv "$(python3 -c 'import sys; print(sys.prefix)')" --worker "$PWD/$out/irnext-worker" --output "$out/peers-$precision.md"
+            part "Beside PyTorch, $precision" \
+                python3 benches/peers/run.py --device cuda --precision "$precision" --rounds 3 \
+                --venv "$(python3 -c 'import sys; print(sys.prefix)')" \
+                --worker "$PWD/$out/irnext-worker" --output "$out/peers-$precision.md"
         done
     else
         skip "Beside PyTorch" "there is no PyTorch with CUDA on this machine"
     fi
     echo >> "$report"
-    if [ "$failed" = 0 ]; then echo "All of that passed." >> "$report"; else echo "$failed parts FAILED." >> "$report"; fi
+    if [ "$failed" = 0 ]; then
+        echo "All of that passed." >> "$report"
+    else
+        echo "$failed parts FAILED." >> "$report"
+    fi
     cat "$report"
     [ "$failed" = 0 ]
 }
@@ -92,7 +108,8 @@ part() { # title, command...: its last lines go into the report, all of them int
     "$@" > "$log" 2>&1 || code=$?
     [ "$code" = 0 ] || failed=$((failed + 1))
     {
-        printf '\n## %s: %s\n\n' "$title" "$([ "$code" = 0 ] && echo passed || echo "FAILED ($code)")"
+        printf '\n## %s: %s\n\n' "$title" \
+            "$([ "$code" = 0 ] && echo passed || echo "FAILED ($code)")"
         printf '    %s    (%d s)\n\n' "$*" $((SECONDS - start))
         tail -n 40 "$log" | cut -c 1-200 | sed 's/^/    /'
     } >> "$report"

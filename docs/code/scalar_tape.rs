@@ -73,7 +73,8 @@ impl Var<'_> {
 
 /// An operator: its value, and its slopes towards both operands.
 macro_rules! operator {
-    ($Trait:ident, $method:ident, |$a:ident, $b:ident| $value:expr, $slope_a:expr, $slope_b:expr) => {
+    ($Trait:ident, $method:ident, |$a:ident, $b:ident|
+        $value:expr, $slope_a:expr, $slope_b:expr) => {
         impl $Trait for Var<'_> {
             type Output = Self;
             fn $method(self, other: Self) -> Self {

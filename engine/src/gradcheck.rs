@@ -87,7 +87,8 @@ pub fn gradcheck(
             let difference = (numeric - analytic[which][element]).abs() / scale;
             if difference.is_nan() || difference > options.tolerance {
                 let message = format!(
-                    "gradient of input {which} {:?}, element {element}: backward gives {:.9e}, finite differences {numeric:.9e} \
+                    "gradient of input {which} {:?}, element {element}: backward gives {:.9e}, \
+                     finite differences {numeric:.9e} \
                      (relative difference {difference:.1e})",
                     input.shape(),
                     analytic[which][element]

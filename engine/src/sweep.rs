@@ -280,7 +280,8 @@ pub fn check_on(sample: &Sample, device: Device, dtype: DType, tolerance: f64) -
     };
     if !(distance.value <= tolerance && distance.gradient <= tolerance) {
         let message = format!(
-            "{}: {dtype} on {device} is off by {:.1e} in value and {:.1e} in gradients; {tolerance:.0e} is allowed",
+            "{}: {dtype} on {device} is off by {:.1e} in value and {:.1e} in gradients; \
+             {tolerance:.0e} is allowed",
             sample.label, distance.value, distance.gradient
         );
         return Err(Error::disagreement("sweep", message));
@@ -308,7 +309,10 @@ fn value_and_gradients(
 
 fn dense_copy(tensor: &Tensor, dtype: DType) -> Result<Tensor> {
     crate::dispatch_float!("sweep", dtype, T => {
-        let values: Vec<T> = tensor.to_f64_vec()?.into_iter().map(<T as crate::Element>::from_f64).collect();
+        let values: Vec<T> = tensor.to_f64_vec()?
+            .into_iter()
+            .map(<T as crate::Element>::from_f64)
+            .collect();
         Tensor::from_slice(&values, tensor.shape())
     })
 }

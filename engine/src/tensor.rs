@@ -85,7 +85,12 @@ impl Tensor {
     pub fn from_le_bytes(bytes: &[u8], shape: &[usize], dtype: DType) -> Result<Self> {
         crate::dispatch_element!(dtype, T => {
             if !bytes.len().is_multiple_of(dtype.size()) {
-                return Err(Error::shape("from_le_bytes", format!("{} bytes are no whole number of {dtype}", bytes.len())));
+                return Err(
+                    Error::shape(
+                        "from_le_bytes",
+                        format!("{} bytes are no whole number of {dtype}", bytes.len()),
+                    )
+                );
             }
             let bytes: Vec<u8> = bytes.chunks_exact(dtype.size()).flat_map(native).collect();
             Self::from_slice(&bytemuck::pod_collect_to_vec::<u8, T>(&bytes), shape)
@@ -94,7 +99,9 @@ impl Tensor {
 
     /// Every element `value`.
     pub fn full(shape: &[usize], value: f64, dtype: DType) -> Self {
-        crate::dispatch_element!(dtype, T => Self::build::<T>(shape, |out| out.fill(T::from_f64(value))))
+        crate::dispatch_element!(
+            dtype, T => Self::build::<T>(shape, |out| out.fill(T::from_f64(value)))
+        )
     }
 
     /// Every element 0.
@@ -290,7 +297,9 @@ impl Tensor {
     /// then on.
     pub fn constant(&self, values: &[f64], shape: &[usize]) -> Result<Self> {
         let here = crate::dispatch_element!(self.dtype, T => {
-            Self::from_slice(&values.iter().map(|&value| T::from_f64(value)).collect::<Vec<T>>(), shape)
+            Self::from_slice(
+                &values.iter().map(|&value| T::from_f64(value)).collect::<Vec<T>>(), shape
+            )
         })?;
         let Some(gpu) = self.gpu() else { return Ok(here) };
         let block = crate::dispatch_element!(self.dtype, T => {
@@ -317,7 +326,10 @@ impl Tensor {
                 let layout =
                     Layout::from_parts(self.shape().to_vec(), dense.layout.strides().to_vec(), 0);
                 let copy = crate::dispatch_element!(self.dtype, T => {
-                    Self::build_in(layout, |out: &mut [T]| bytemuck::cast_slice_mut(out).copy_from_slice(&bytes))
+                    Self::build_in(
+                        layout,
+                        |out: &mut [T]| bytemuck::cast_slice_mut(out).copy_from_slice(&bytes),
+                    )
                 });
                 Ok(Self { node: self.node.clone(), ..copy })
             }
@@ -398,7 +410,9 @@ impl Tensor {
     /// dense.
     fn uploaded(&self, gpu: &'static Gpu) -> Result<Self> {
         let dense = if self.layout.is_dense() { self.clone() } else { self.standard()? };
-        let block = crate::dispatch_element!(self.dtype, T => gpu.upload(bytemuck::cast_slice(dense.dense_data::<T>("to_device")?)))?;
+        let block = crate::dispatch_element!(
+            self.dtype, T => gpu.upload(bytemuck::cast_slice(dense.dense_data::<T>("to_device")?))
+        )?;
         let layout = Layout::from_parts(self.shape().to_vec(), dense.layout.strides().to_vec(), 0);
         Ok(Self { storage: Arc::new(Storage::Cuda(block)), layout, dtype: self.dtype, node: None })
     }

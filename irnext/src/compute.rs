@@ -1,11 +1,11 @@
-//! Where a network computes, and how precisely.
+//! The device and the precision of a computation.
 
 use crate::error::{Error, Result};
 use engine::{DType, Device};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What the products and sums of a network are made of. Weights are kept in f32 in any case, and so
+/// The precision of a network's products and sums. Weights are kept in f32 in any case, and so
 /// are losses and what training remembers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -23,7 +23,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// The dtype of what flows through the network, if not that of the weights.
+    /// The dtype of activations, if not that of the weights.
     pub fn dtype(self) -> Option<DType> {
         match self {
             Self::F32 | Self::Tf32 => None,

@@ -1,6 +1,6 @@
-//! What is wrong with a data set, found before a week of training is spent on it: files that cannot
-//! be read, that have no partner or one of another size, splits with other numbers of pairs than
-//! are published, ground truth of the test that is in the training split too.
+//! Checks a data set before training: unreadable files, missing partners or partners of another
+//! size, numbers of pairs that differ from the published ones, and test images in the training
+//! split.
 
 use crate::data::{Role, Split, border, splits};
 use crate::error::Result;
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-/// What was found in a data set.
+/// The findings for a data set.
 #[derive(Debug)]
 pub struct Checkup {
     /// Each split.
@@ -20,12 +20,12 @@ pub struct Checkup {
     pub leaks: Vec<Leak>,
 }
 
-/// What was found in a split.
+/// The findings for a split.
 #[derive(Debug)]
 pub struct SplitCheckup {
     /// Its name.
     pub name: String,
-    /// What it is for.
+    /// Its role.
     pub role: Role,
     /// The data set that its folders name.
     pub set: Option<&'static Set>,
@@ -114,8 +114,10 @@ fn examine_split(
         *sizes.entry(input).or_default() += 1;
         if border(input, target).is_none() {
             let ((w, h), (tw, th)) = (input, target);
-            problems
-                .push(format!("{}: {w}x{h}, but its ground truth is {tw}x{th}", pair.input.display()));
+            problems.push(format!(
+                "{}: {w}x{h}, but its ground truth is {tw}x{th}",
+                pair.input.display()
+            ));
         }
     }
     problems.sort();
@@ -135,7 +137,7 @@ fn examine_split(
     )
 }
 
-/// What is kept of an image.
+/// The summary of an image.
 #[derive(Debug)]
 struct Look {
     size: (usize, usize),

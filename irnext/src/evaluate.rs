@@ -1,4 +1,4 @@
-//! Scoring pairs of degraded and clean images: the degraded one as it is, and restored.
+//! Scores pairs of degraded and clean images, before and after restoration.
 
 use crate::data::Source;
 use crate::error::{Error, Result};
@@ -16,7 +16,7 @@ pub struct Scored {
     pub input: Vec<f64>,
     /// The restored image's, if it was restored.
     pub restored: Option<Vec<f64>>,
-    /// What could not be computed, and why.
+    /// Scores that could not be computed, with reasons.
     pub remarks: Vec<String>,
 }
 
@@ -43,7 +43,7 @@ impl From<Sent> for Scored {
     }
 }
 
-/// What makes a restored image of a degraded one.
+/// Restores a degraded image.
 pub type Restorer<'a> = dyn Fn(&Image) -> Result<Image> + 'a;
 
 /// Scores pair `index` of `pairs`.

@@ -1,4 +1,4 @@
-//! Pictures of what happens inside a network: the maps of Figures 9 and 10 of the paper.
+//! Draws the feature maps inside a network, as in Figures 9 and 10 of the paper.
 //!
 //! The network restores an image once. What enters one of its multi-scale modules (MSM) is kept,
 //! and the module is then run on it as it is and with a part taken away: its coarser branches (Fig.
@@ -21,20 +21,20 @@ pub const BLOCKS: [&str; 6] =
 /// A named picture, of the size of the image that is explained.
 pub type Panel = (String, Image);
 
-/// What [`explain`] shows.
+/// The pictures of [`explain`].
 pub struct Explanation {
-    /// The image, and what the network makes of it.
+    /// The image, and its restored version.
     pub images: [Panel; 2],
     /// MSM's result with its finest branch alone, with the two finest, and so on. One scale of grey
     /// for all.
     pub results: Vec<Panel>,
-    /// What each branch adds, the coarsest first. Each on a scale of its own.
+    /// The contribution of each branch, the coarsest first. Each on a scale of its own.
     pub branches: Vec<Panel>,
     /// None if the network has no filter modulation.
     pub modulation: Option<Modulation>,
 }
 
-/// What filter modulation (FM) changes.
+/// The effect of filter modulation (FM).
 pub struct Modulation {
     /// MSM's result without and with it, on one scale.
     pub results: Vec<Panel>,
@@ -130,7 +130,7 @@ fn modulation(module: &Module<'_>, with: Tensor) -> Result<Modulation> {
     Ok(Modulation { results: module.pictures(vec![without, with])?, difference, change })
 }
 
-/// What enters the module at `path`, and the restored image.
+/// The input of the module at `path`, and the restored image.
 fn restore_watching(model: &Model, image: &Image, path: &str) -> Result<(Tensor, Image)> {
     let cx = Context::inference(&model.params);
     cx.watch(format!("{path}.input"));

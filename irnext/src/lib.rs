@@ -1,9 +1,9 @@
-//! Image restoration with IRNeXt (Cui et al., ICML 2023): the network, its training, and what the
-//! `irnext` program does.
+//! Image restoration with IRNeXt (Cui et al., ICML 2023): the network, its training, and the
+//! commands of the `irnext` program.
 //!
-//! Reading order: [`model`] (the network and its loss) → [`restore`] (from photograph to
-//! photograph), [`recognise`] (what it suffers from), [`compute`] (on what) → [`degrade`], [`data`]
-//! (where training pairs come from) → [`train`], [`recipes`], [`plot`] → [`metrics`], [`evaluate`],
+//! Reading order: [`model`] (the network and its loss) → [`restore`] (restoring a photograph),
+//! [`recognise`] (detecting its degradation), [`compute`] (device and precision) → [`degrade`],
+//! [`data`] (training pairs) → [`train`], [`recipes`], [`plot`] → [`metrics`], [`evaluate`],
 //! [`protocol`], [`doctor`] (scores and data sets) → [`distributed`] (several processes) →
 //! [`costs`], [`explain`] (a look inside) → [`cli`].
 

@@ -1,4 +1,4 @@
-//! From a degraded photograph to a restored one.
+//! Restores a degraded photograph.
 //!
 //! As in the paper's evaluation: the image is padded on the right and at the bottom, by reflection,
 //! to sides that the network takes; the full-size prediction is cut back to the image and limited
@@ -16,7 +16,7 @@ pub(crate) const WHOLE: usize = 2 << 20;
 /// Side of a tile, pixels.
 const TILE: usize = 1024;
 
-/// How far neighbouring tiles overlap, pixels; the seam is blended over it.
+/// The overlap of neighboring tiles, pixels; the seam is blended over it.
 const OVERLAP: usize = 128;
 
 /// Restores `image`, whatever its size.

@@ -1,5 +1,4 @@
-//! The weights inside the program, so that it restores photographs with nothing else on the
-//! machine.
+//! The built-in weights, so that the program needs no other files.
 //!
 //! Each is the `tiny` network in f16; `irnext/weights/README.md` is their model card.
 

@@ -285,7 +285,8 @@ fn without_room_it_ends_and_the_checkpoint_before_stays() {
     let folder = prepared();
     // Room for one checkpoint and a half; what is left at the end is brought out for a look.
     let script = "mkdir run kept; mount -t tmpfs -o size=$SIZE none run; \
-                  $IRNEXT train run.toml; code=$?; cp run/*.safetensors kept; ls -A run > kept/names; exit $code";
+                  $IRNEXT train run.toml; code=$?; cp run/*.safetensors kept; ls -A run > \
+                  kept/names; exit $code";
     let size = {
         let folder = prepared();
         succeeds(train(folder.path(), &["optimiser.steps=1"]));

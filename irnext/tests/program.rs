@@ -502,7 +502,8 @@ fn a_run_is_trained_stopped_and_finished() {
     for name in ["clean/a.png", "clean/b.png"] {
         Photo::new(picture(80, 70)).write(at.join(name)).unwrap();
     }
-    let text_of_config = "task = \"dehaze\"\nout = \"run\"\n[data]\nclean = \"clean\"\ncrop = 64\n[optimiser]\nbatch = 2\nsteps = 3\n\
+    let text_of_config = "task = \"dehaze\"\nout = \"run\"\n[data]\nclean = \"clean\"\ncrop = \
+    64\n[optimiser]\nbatch = 2\nsteps = 3\n\
                           [model]\nwidth = 8\nn = 0\ngroups = 4\n";
     fs::write(at.join("c.toml"), text_of_config).unwrap();
     let shown = irnext(at, &["train", "c.toml", "--show", "--set", "seed=9"]);
@@ -529,8 +530,10 @@ fn a_run_can_be_watched() {
         fs::create_dir_all(at.join(name).parent().unwrap()).unwrap();
         Photo::new(picture(80, 70)).write(at.join(name)).unwrap();
     }
-    let text_of_config = "task = \"dehaze\"\nout = \"run\"\n[data]\nclean = \"clean\"\ncrop = 64\n[optimiser]\nbatch = 2\nsteps = 4\n\
-                          [validation]\ninput = \"hazy\"\ntarget = \"clean\"\nevery = 2\n[model]\nwidth = 8\nn = 0\ngroups = 4\n";
+    let text_of_config = "task = \"dehaze\"\nout = \"run\"\n[data]\nclean = \"clean\"\ncrop = \
+    64\n[optimiser]\nbatch = 2\nsteps = 4\n\
+                          [validation]\ninput = \"hazy\"\ntarget = \"clean\"\nevery = \
+                           2\n[model]\nwidth = 8\nn = 0\ngroups = 4\n";
     fs::write(at.join("c.toml"), text_of_config).unwrap();
     let metrics = at.join("run/metrics.jsonl");
     let lines = || -> Vec<serde_json::Value> {
@@ -594,8 +597,10 @@ fn curves_are_drawn() {
         let line = |step: usize| {
             let loss = if step == 7 { "null".into() } else { (level / step as f64).to_string() };
             format!(
-                "{{\"kind\":\"step\",\"step\":{step},\"time\":1.0,\"loss\":{loss},\"spatial\":0.1,\"frequency\":1.0,\
-                 \"learning_rate\":1e-4,\"gradient_norm\":0.2,\"images_per_second\":2.0,\"skipped\":false}}\n"
+                "{{\"kind\":\"step\",\"step\":{step},\"time\":1.0,\"loss\":{loss},\
+                 \"spatial\":0.1,\"frequency\":1.0,\
+                 \"learning_rate\":1e-4,\"gradient_norm\":0.2,\
+                 \"images_per_second\":2.0,\"skipped\":false}}\n"
             )
         };
         fs::create_dir(at.join(run)).unwrap();

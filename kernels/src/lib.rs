@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn parameters_are_read_from_the_text() {
-        let ptx = ".visible .entry a_f32(\n\t.param .u64 p_0,\n\t.param .align 8 .b8 p_1[48],\n\t.param .f32 p_2\n)\n{";
+        let ptx = ".visible .entry a_f32(\n\t.param .u64 p_0,\n\t.param .align 8 .b8 \
+         p_1[48],\n\t.param .f32 p_2\n)\n{";
         assert_eq!(parameters(ptx, "a_f32"), Some(vec![8, 48, 4]));
         assert_eq!(parameters(ptx, "b_f32"), None);
         assert_eq!(parameters(".visible .entry c()", "c"), Some(vec![]));

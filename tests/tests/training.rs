@@ -25,7 +25,8 @@ fn config(folder: &Path, out: &str, workers: usize) -> TrainConfig {
     let text = format!(
         "task = \"dehaze\"\nout = {out:?}\nseed = 3\n\
          [data]\nclean = {clean:?}\ncrop = 64\nworkers = {workers}\n\
-         [optimiser]\nbatch = 2\nsteps = 7\nperiod = \"step\"\nlearning_rate = 2e-3\nwarmup = 2\nema = 0.9\nsave_every = 2\n\
+         [optimiser]\nbatch = 2\nsteps = 7\nperiod = \"step\"\nlearning_rate = 2e-3\nwarmup = \
+         2\nema = 0.9\nsave_every = 2\n\
          [model]\nwidth = 8\nn = 0\ngroups = 4\n"
     );
     let file = folder.join("config.toml");

@@ -2,7 +2,8 @@
 //! compiled by the driver when it is first used, and queued with its arguments.
 //!
 //! ```text
-//! Launch { module: "pointwise", kernel: "add", dtype: DType::F32, grid: [blocks, 1, 1], block: [256, 1, 1], shared: 0 }
+//! Launch { module: "pointwise", kernel: "add", dtype: DType::F32, grid: [blocks, 1, 1],
+//!          block: [256, 1, 1], shared: 0 }
 //!     .run(gpu, &[&y.address()?, &inputs, &walk, &constants])?;
 //! ```
 //!

@@ -189,7 +189,8 @@ impl<T: Float> Lanes for One<T> {
 /// A type of `$n` numbers over a register and its intrinsics.
 macro_rules! register {
     ($(#[$doc:meta])* $name:ident, $register:ty, $scalar:ty, $n:literal,
-     $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $fma:ident,
+     $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $div:ident,
+     $fma:ident,
      |$x:ident| $abs:expr, |$y:ident, $limit:ident, $yes:ident, $no:ident| $where_above:expr) => {
         $(#[$doc])*
         #[cfg(target_arch = "x86_64")]
@@ -272,25 +273,29 @@ macro_rules! register {
 }
 register!(
     /// Eight f32.
-    F32x8, __m256, f32, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_sub_ps,
+    F32x8, __m256, f32, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps,
+    _mm256_sub_ps,
     _mm256_mul_ps, _mm256_div_ps, _mm256_fmadd_ps, |x| _mm256_andnot_ps(_mm256_set1_ps(-0.0), x),
     |x, limit, yes, no| _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GT_OQ>(x, limit))
 );
 register!(
     /// Four f64.
-    F64x4, __m256d, f64, 4, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_add_pd, _mm256_sub_pd,
+    F64x4, __m256d, f64, 4, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_add_pd,
+    _mm256_sub_pd,
     _mm256_mul_pd, _mm256_div_pd, _mm256_fmadd_pd, |x| _mm256_andnot_pd(_mm256_set1_pd(-0.0), x),
     |x, limit, yes, no| _mm256_blendv_pd(no, yes, _mm256_cmp_pd::<_CMP_GT_OQ>(x, limit))
 );
 register!(
     /// Sixteen f32.
-    F32x16, __m512, f32, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps,
+    F32x16, __m512, f32, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps,
+    _mm512_sub_ps,
     _mm512_mul_ps, _mm512_div_ps, _mm512_fmadd_ps, |x| _mm512_abs_ps(x),
     |x, limit, yes, no| _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, limit), no, yes)
 );
 register!(
     /// Eight f64.
-    F64x8, __m512d, f64, 8, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_add_pd, _mm512_sub_pd,
+    F64x8, __m512d, f64, 8, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_add_pd,
+    _mm512_sub_pd,
     _mm512_mul_pd, _mm512_div_pd, _mm512_fmadd_pd, |x| _mm512_abs_pd(x),
     |x, limit, yes, no| _mm512_mask_blend_pd(_mm512_cmp_pd_mask::<_CMP_GT_OQ>(x, limit), no, yes)
 );

@@ -41,8 +41,8 @@ fn print(split: &SplitCheckup) {
         Some(true) => "as published".to_string(),
         Some(false) => format!("EXPECTED {} as published", published.join(" or ")),
         None => {
-            match Set::with_count(split.role, split.pairs).map(|set| set.name).collect::<Vec<_>>()[..]
-            {
+            let names = Set::with_count(split.role, split.pairs).map(|set| set.name);
+            match names.collect::<Vec<_>>()[..] {
                 [] => "no published count to compare with".to_string(),
                 ref names => format!("the published count of {}", names.join(", ")),
             }

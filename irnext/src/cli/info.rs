@@ -150,13 +150,16 @@ fn published() -> Result<()> {
         say!("");
     }
     say!(
-        "{met} of {figures} figures come out as printed. FLOPs are for 256×256 and counted as the paper counts: in Tables 6 and 13"
+        "{met} of {figures} figures come out as printed. FLOPs are for 256×256 and counted as the \
+         paper counts: in Tables 6 and 13"
     );
     say!(
-        "with LAM's global average and without its filter, in Tables 7, 8, 9 and 11 the other way round."
+        "with LAM's global average and without its filter, in Tables 7, 8, 9 and 11 the other way \
+         round."
     );
     say!(
-        "True multiply-adds are those of the convolutions. Times are the paper's, on a Tesla V100: measured, so nothing is counted."
+        "True multiply-adds are those of the convolutions. Times are the paper's, on a Tesla \
+         V100: measured, so nothing is counted."
     );
     Ok(())
 }
@@ -166,7 +169,8 @@ fn line(row: &Row, costs: &Costs) -> String {
     let exact = format!("{:.4}", costs.flops as f64 / GIGA as f64);
     let true_count = format!("{:.3}", costs.convolutions as f64 / GIGA as f64);
     format!(
-        "  {:<26}{:>6} {parameters:>6} {:>11}  {:>6} {flops:>6} {exact:>11}  {true_count:>10}  {:>8}",
+        "  {:<26}{:>6} {parameters:>6} {:>11}  {:>6} {flops:>6} {exact:>11}  {true_count:>10}  \
+         {:>8}",
         row.name,
         row.parameters,
         costs.parameters,

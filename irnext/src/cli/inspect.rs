@@ -135,7 +135,14 @@ fn kinds(contents: &Contents) -> String {
 }
 
 fn to_json(contents: &Contents, Reading { prefix, network, whole }: &Reading) -> serde_json::Value {
-    let tensor = |tensor: &TensorInfo| json!({"name": tensor.name, "dtype": tensor.dtype, "shape": tensor.shape, "device": tensor.device});
+    let tensor = |tensor: &TensorInfo| {
+        json!({
+            "name": tensor.name,
+            "dtype": tensor.dtype,
+            "shape": tensor.shape,
+            "device": tensor.device,
+        })
+    };
     json!({
         "format": contents.format,
         "whole": whole,

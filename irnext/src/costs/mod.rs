@@ -1,4 +1,4 @@
-//! What a network costs: parameters, true multiply-adds, and FLOPs as the paper counts them.
+//! The costs of a network: parameters, true multiply-adds, and FLOPs by the paper's rule.
 //!
 //! [`layers`] lists every use of a layer on an image of a given size, [`Costs`] adds them up, and
 //! [`tables`] holds the cost columns of the paper's tables beside the configurations that they
@@ -31,7 +31,7 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// What one use of a layer counts for.
+    /// The FLOPs of one use of a layer.
     pub fn flops(self, cost: &Cost) -> u64 {
         let bias = |bias: bool| if bias { cost.output_elements() } else { 0 };
         match cost.operation {
@@ -66,7 +66,7 @@ pub struct Costs {
 }
 
 impl Costs {
-    /// Adds up what [`layers`] lists.
+    /// Sums the costs that [`layers`] lists.
     pub fn of(layers: &[Cost], rule: Rule) -> Self {
         let is_filter = |cost: &&Cost| matches!(cost.operation, Operation::DynamicFilter { .. });
         let filters = layers.iter().filter(is_filter).map(Cost::multiply_adds).sum();
@@ -91,7 +91,8 @@ pub fn layers(model: &Model, size: usize) -> Result<Vec<Cost>> {
     if size < least || !size.is_multiple_of(multiple) {
         return Err(Error::Config {
             reason: format!(
-                "the network takes images with sides from {least} in steps of {multiple}, got {size}"
+                "the network takes images with sides from {least} in steps of {multiple}, \
+                 got {size}"
             ),
         });
     }

@@ -1,5 +1,4 @@
-//! The cost columns of the paper's Tables 6, 7, 8, 9, 11 and 13, and the networks that they are
-//! about.
+//! The cost columns of the paper's Tables 6, 7, 8, 9, 11 and 13, and their networks.
 
 use super::{Costs, PAPER_SIZE, Rule, layers};
 use crate::error::Result;
@@ -10,7 +9,7 @@ use engine::DType;
 pub struct Table {
     /// Its number there.
     pub number: usize,
-    /// What it compares.
+    /// Its subject.
     pub about: &'static str,
     /// How its FLOPs are counted.
     pub rule: Rule,
@@ -18,7 +17,7 @@ pub struct Table {
     pub rows: Vec<Row>,
 }
 
-/// A network, and what the paper prints about it.
+/// A network, and the paper's figures for it.
 pub struct Row {
     /// What sets the network apart from the others of the table.
     pub name: &'static str,

@@ -59,7 +59,7 @@ impl PhotoCache {
     }
 }
 
-/// The colours of a photograph in as many bits as its file has: a quarter or half of what an
+/// The colors of a photograph in as many bits as its file has: a quarter or half of what an
 /// [`Image`] takes.
 #[derive(Clone, Debug)]
 pub struct Pixels {
@@ -78,7 +78,7 @@ enum Samples {
 }
 
 impl Pixels {
-    /// The colours of `photo`. Alpha is left out.
+    /// The colors of `photo`. Alpha is left out.
     pub fn of(photo: &Photo) -> Self {
         let values = photo.rgb.data.iter();
         let samples = match photo.depth {

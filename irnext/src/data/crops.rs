@@ -1,4 +1,4 @@
-//! Which part of a photograph becomes a training sample.
+//! Crops: the part of a photograph that becomes a training sample.
 
 use engine::Rng;
 

@@ -1,4 +1,4 @@
-//! Which ground truth belongs to which degraded photograph, judged by the names of their files.
+//! Pairs degraded photographs with their ground truth, by file name.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub struct Pair {
     pub target: PathBuf,
 }
 
-/// The pairs among some files, and what was left over.
+/// The pairs among some files, and the files left over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pairing {
     /// The pairs, in the order of their inputs' names.
@@ -99,8 +99,9 @@ impl Pairing {
         let reason = match self.unpaired.first() {
             None => "there are no image files here".into(),
             Some(file) => format!(
-                "no image has a partner, neither {} nor the other {}: a target is named like its input, \
-                 or like the part before the first \"_\", or ends in _GT where the input ends in _hazy",
+                "no image has a partner, neither {} nor the other {}: a target is named like its \
+                 input, or like the part before the first \"_\", or ends in _GT where the input \
+                 ends in _hazy",
                 file.display(),
                 self.unpaired.len() - 1
             ),

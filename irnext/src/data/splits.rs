@@ -43,7 +43,7 @@ const fn layout(input: &'static str, target: &'static str) -> Layout {
 /// `day/number/gt/`.
 const DEPTH: usize = 4;
 
-/// What a split is for.
+/// The role of a split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// To train on.
@@ -62,7 +62,7 @@ pub struct Split {
     /// Where it is, below the folder that was looked through; that folder's own name if it is the
     /// split itself.
     pub name: String,
-    /// What it is for.
+    /// Its role.
     pub role: Role,
     /// Its pairs.
     pub pairing: Pairing,
@@ -82,7 +82,8 @@ pub fn splits(root: &Path) -> Result<Vec<Split>> {
         let known: Vec<_> =
             LAYOUTS.iter().map(|layout| format!("{}/{}", layout.input, layout.target)).collect();
         let reason = format!(
-            "holds no pairs of photographs: neither sub-folders with names that are known ({}) nor files named \
+            "holds no pairs of photographs: neither sub-folders with names that are known ({}) \
+             nor files named \
              1_hazy and 1_GT or rain-1 and norain-1",
             known.join(", ")
         );

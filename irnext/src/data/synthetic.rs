@@ -1,4 +1,4 @@
-//! Pairs made on the fly: a clean photograph is the target, and what a degradation makes of it the
+//! Synthetic pairs, made on the fly: a clean photograph is the target, its degraded version the
 //! input.
 
 use std::path::{Path, PathBuf};

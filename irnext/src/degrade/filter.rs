@@ -1,4 +1,4 @@
-//! Maps of one value per pixel (depth, transmission, light), and what smooths them.
+//! Maps of one value per pixel (depth, transmission, light), and filters that smooth them.
 
 use std::ops::Range;
 

@@ -11,7 +11,7 @@ pub(super) fn haze(clean: &Image, rng: &mut Rng) -> Image {
     Haze::draw(clean, rng).over(clean)
 }
 
-/// What is between the camera and the scene.
+/// The air between the camera and the scene.
 struct Haze {
     airlight: [f32; 3],
     transmission: Plane,
@@ -112,7 +112,8 @@ mod tests {
         let fog = means.iter().filter(|&&t| t < 0.4).count() as f64 / 400.0;
         let (mean, spread) = (median(&mut means), median(&mut spreads));
         println!(
-            "haze: median of the mean transmission {mean:.2}, of the spread of depth {spread:.2}; fog {fog:.2}"
+            "haze: median of the mean transmission {mean:.2}, of the spread of depth {spread:.2}; \
+             fog {fog:.2}"
         );
         // In SOTS-outdoor 0.69, 0.21 and none.
         assert!(

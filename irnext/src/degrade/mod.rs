@@ -1,6 +1,6 @@
-//! Bad weather and bad focus, made on purpose: a degraded twin for any clean photograph.
+//! Synthetic degradations: haze, rain, snow, motion blur and defocus for clean photographs.
 //!
-//! Each of the five rooms below models one degradation, with the ranges that the data sets of its
+//! Each of the five modules below models one degradation, with the ranges that the data sets of its
 //! task show. What is drawn depends only on the generator's place, so that a training run can be
 //! repeated or resumed.
 
@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::image::Image;
 
-/// What a network is to undo.
+/// A restoration task, named by the degradation that it removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "&'static str")]
 pub enum Task {
@@ -77,7 +77,7 @@ pub fn blur_straight(clean: &Image, lengths: Range<f64>, rng: &mut Rng) -> Image
     twin(clean, |clean| motion::straight(clean, lengths, rng))
 }
 
-/// What `degrade` makes of `clean`, in [0, 1]; an image without pixels stays one.
+/// Degrades `clean`, with values in [0, 1]; an empty image stays empty.
 fn twin(clean: &Image, degrade: impl FnOnce(&Image) -> Image) -> Image {
     if clean.data.is_empty() { clean.clone() } else { degrade(clean).clamp() }
 }

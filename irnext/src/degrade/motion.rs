@@ -54,7 +54,7 @@ pub(super) fn straight(clean: &Image, lengths: Range<f64>, rng: &mut Rng) -> Ima
     still.expose(&poses.collect::<Vec<_>>()).image()
 }
 
-/// What the camera averages: light or values.
+/// The quantity that the camera averages: light or values.
 fn still(clean: &Image, rng: &mut Rng) -> Layer {
     Layer::of(clean, if rng.chance(0.5) { LIGHT } else { VALUES })
 }

@@ -1,4 +1,4 @@
-//! What the degradations look like in numbers, beside the real sets that they imitate.
+//! Statistics of the degradations, compared with the real data sets that they imitate.
 //!
 //! `cargo test -p irnext --lib degrade -- --nocapture` prints the figures; the book's page on
 //! degradations shows them. Real ones were measured on pairs that the project may not pass on;

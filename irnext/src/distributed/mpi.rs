@@ -61,7 +61,8 @@ impl Mpi {
         let (rank, size) = (world.rank() as usize, world.size() as usize);
         if size != launched {
             return Err(gone(format!(
-                "{launched} processes were started, of which MPI connects {size}; start them by the mpirun of the MPI that \
+                "{launched} processes were started, of which MPI connects {size}; start them by \
+                 the mpirun of the MPI that \
                  this program was built with, or by `srun --mpi=pmix`"
             )));
         }

@@ -14,7 +14,7 @@ use super::photo::{Depth, Limits, Photo};
 
 type Result<T> = std::result::Result<T, String>;
 
-/// How many bytes at the start of a file [`recognise`] wants to see.
+/// The number of bytes at the start of a file that [`recognise`] needs.
 pub(super) const SIGNATURE_LEN: u64 = 64;
 
 /// The format that a file starting with `head` is in, if it can be read.
@@ -106,7 +106,8 @@ fn check_size((width, height): (u32, u32), limits: &Limits) -> Result<()> {
     }
     if width.max(height) > limits.max_side || pixels > limits.max_pixels {
         return Err(format!(
-            "the image is too large: {width}x{height}; up to {} pixels a side and {} megapixels are read",
+            "the image is too large: {width}x{height}; up to {} pixels a side and {} megapixels \
+             are read",
             limits.max_side,
             limits.max_pixels as f64 / 1e6
         ));

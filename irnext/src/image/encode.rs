@@ -23,7 +23,7 @@ pub(super) enum Format {
     WebP,
     Bmp,
     Tiff,
-    /// Portable grey map.
+    /// Portable gray map.
     Pgm,
     /// Portable pixel map.
     Ppm,
@@ -60,7 +60,7 @@ impl Format {
 struct Samples {
     width: u32,
     height: u32,
-    /// 1 grey, 2 grey and alpha, 3 colour, 4 colour and alpha.
+    /// 1 gray, 2 gray and alpha, 3 color, 4 color and alpha.
     channels: u8,
     depth: Depth,
     /// Native byte order.
@@ -118,7 +118,8 @@ fn samples(photo: &Photo, format: Format) -> std::result::Result<Samples, String
         && !(has_alpha && matches!(format, Format::Bmp | Format::Tiff));
     if format == Format::Pgm && !grey {
         return Err(
-            "a .pgm file holds gray images only, but the photo is in color; use .ppm or .png".into()
+            "a .pgm file holds gray images only, but the photo is in color; use .ppm or .png"
+                .into(),
         );
     }
     let depth = match format {
@@ -186,7 +187,8 @@ fn portable_map(samples: &Samples, always_pam: bool) -> Vec<u8> {
             let colour = if *channels < 3 { "GRAYSCALE" } else { "RGB" };
             let alpha = if matches!(channels, 2 | 4) { "_ALPHA" } else { "" };
             format!(
-                "P7\nWIDTH {width}\nHEIGHT {height}\nDEPTH {channels}\nMAXVAL {max}\nTUPLTYPE {colour}{alpha}\nENDHDR\n"
+                "P7\nWIDTH {width}\nHEIGHT {height}\nDEPTH {channels}\nMAXVAL {max}\nTUPLTYPE \
+                 {colour}{alpha}\nENDHDR\n"
             )
         }
     };

@@ -1,8 +1,8 @@
 //! Images in memory: three channels of f32, interleaved, in sRGB.
 //!
-//! [`Image`] is what the network, the degradations and the metrics work on. [`Photo`] is what an
-//! image file holds: an [`Image`] and what must survive restoration beside it (bit depth, alpha,
-//! greyness, profile).
+//! The network, the degradations and the metrics work on an [`Image`]. A [`Photo`] has the contents
+//! of an image file: an [`Image`], and the data that restoration must preserve (bit depth, alpha,
+//! whether it is gray, profile).
 
 mod decode;
 mod encode;

@@ -1,4 +1,4 @@
-//! Making an image smaller or larger.
+//! Resizing images.
 
 use super::Image;
 

@@ -1,5 +1,4 @@
-//! LPIPS: how far apart two images are for a network that was trained to name what photographs
-//! show.
+//! LPIPS: the distance of two images in the features of a network trained to classify photographs.
 //!
 //! Zhang, Isola, Efros, Shechtman and Wang, "The unreasonable effectiveness of deep features as a
 //! perceptual metric", CVPR 2018. Version 0.1 with AlexNet, as `lpips.LPIPS(net='alex')` of the

@@ -1,4 +1,4 @@
-//! The scores by name: what a table's column holds.
+//! Scores by name, as in the columns of a table.
 
 use super::{AlignedScores, Lpips, Result, Ssim, View, aligned, mae, psnr};
 use crate::image::Image;
@@ -86,7 +86,7 @@ impl Measure {
         self.row().1
     }
 
-    /// What is looked at, and who computes it so.
+    /// The compared values, and the software with the same definition.
     pub fn description(self) -> &'static str {
         self.row().2
     }

@@ -1,9 +1,9 @@
 //! Scores of a restored image against its ground truth: PSNR, SSIM and MAE, computed in f64, and
 //! LPIPS.
 //!
-//! Papers differ in what they score (RGB or luma, floats or what an 8-bit file would hold) and all
-//! call it PSNR. What is scored is a [`View`] here; how structural similarity is computed, an
-//! [`Ssim`]. [`Lpips`] compares as a network sees; [`aligned`] puts one image onto the other first.
+//! Papers score different values (RGB or luma, floats or 8-bit numbers) and call all of it PSNR.
+//! Here a [`View`] names the values, and an [`Ssim`] the variant of structural similarity.
+//! [`Lpips`] compares the features of a network; [`aligned`] aligns the images first.
 //!
 //! ```
 //! use irnext::image::Image;

@@ -1,8 +1,8 @@
-//! What of an image is scored.
+//! Views: the values of an image that are scored.
 
 use crate::image::Image;
 
-/// Which channels a score looks at, and in what precision.
+/// The channels that are scored, and their precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
     /// The RGB values as they are; range 1. Limit a network's output to [0, 1] first.

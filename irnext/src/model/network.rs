@@ -144,7 +144,8 @@ impl IrNext {
         match x.shape() {
             &[_, 3, h, w] if fits(h) && fits(w) => Ok(()),
             shape => Err(nn::Error::Setting(format!(
-                "IRNeXt takes [N, 3, H, W] with sides from {least} in steps of {multiple}, got {shape:?}"
+                "IRNeXt takes [N, 3, H, W] with sides from {least} in steps of {multiple}, got \
+                 {shape:?}"
             ))),
         }
     }

@@ -57,7 +57,8 @@ pub(super) fn recognise(tensors: &HashMap<String, Tensor>) -> Result<ModelConfig
         names.sort();
         names.truncate(4);
         return Err(format!(
-            "this is no IRNeXt: of {} tensors ({}, …) none has a name of its, such as feat_extract.0.main.0.weight",
+            "this is no IRNeXt: of {} tensors ({}, …) none has a name of its, such as \
+             feat_extract.0.main.0.weight",
             tensors.len(),
             names.join(", ")
         ));

@@ -1,4 +1,4 @@
-//! Axes: which part of the numbers is shown, and where ticks stand.
+//! Axes: their range, and the places of their ticks.
 
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! Curves: smoothed, and thinned to what a picture can show.
+//! Curves: smoothing, and thinning to the resolution of the picture.
 
 /// A step and a value.
 pub type Point = (f64, f64);

@@ -35,7 +35,7 @@ const TYPEFACE: &str = "sans-serif";
 /// Points that are drawn of one curve, two for each column.
 const COLUMNS: usize = 800;
 
-/// What one panel shows.
+/// The contents of one panel.
 struct Panel {
     title: &'static str,
     of: fn(&Record) -> Option<f64>,
@@ -89,9 +89,8 @@ pub fn figure<B: DrawingBackend>(
     zoom: u32,
 ) -> Result<()> {
     let pen = Pen { zoom };
-    pen.figure(area, runs).map_err(|reason| Error::Config {
-        reason: format!("cannot draw the plot: {reason}"),
-    })
+    pen.figure(area, runs)
+        .map_err(|reason| Error::Config { reason: format!("cannot draw the plot: {reason}") })
 }
 
 /// Draws in units of which `zoom` pixels are one.

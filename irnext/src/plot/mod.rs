@@ -1,8 +1,7 @@
-//! Curves of training runs as a picture, from what their logs hold ([`crate::train::log`]).
+//! Plots the curves of training runs from their logs ([`crate::train::log`]).
 //!
 //! One picture shows loss, validation scores, learning rate and gradient norm over steps, for one
-//! run or for several on top of each other. Nothing need be installed for it: the typeface is
-//! inside the program.
+//! run or for several in one plot. The typeface is built in.
 
 mod axis;
 mod curve;

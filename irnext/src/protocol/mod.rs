@@ -1,7 +1,7 @@
-//! How the paper's tables were scored: which pairs of a data set, which of the many PSNRs and
-//! SSIMs.
+//! The scoring protocols of the paper's tables: the pairs of a data set, and the variants of PSNR
+//! and SSIM.
 //!
-//! A [`Protocol`] says what is scored and how; [`sets`] knows the thirteen data sets and the
+//! A [`Protocol`] is a way to score; [`sets`] knows the thirteen data sets and the
 //! published figures; [`groups`] divides a set (DPDD's indoor and outdoor scenes); [`Report`] is
 //! the outcome, as a table, JSON or CSV.
 //!
@@ -49,7 +49,8 @@ impl Protocol {
         (
             Self::Sots,
             "sots",
-            "RGB as computed, SSIM after shrinking; ground truth of 640x480 cut to the middle 620x460",
+            "RGB as computed, SSIM after shrinking; ground truth of 640x480 cut to the middle \
+             620x460",
         ),
         (Self::DenseHaze, "dense-haze", "images 51 to 55; RGB as computed, SSIM after shrinking"),
         (Self::NhHaze, "nh-haze", "images 51 to 55; RGB as computed, SSIM after shrinking"),
@@ -68,7 +69,8 @@ impl Protocol {
         (
             Self::Dpdd,
             "dpdd",
-            "RGB as computed from 8-bit images, scikit-image's default SSIM, MAE, LPIPS; indoor, outdoor",
+            "RGB as computed from 8-bit images, scikit-image's default SSIM, MAE, LPIPS; indoor, \
+             outdoor",
         ),
         (Self::Plain, "plain", "RGB as computed, Gaussian SSIM; for your own pairs"),
     ];
@@ -139,10 +141,7 @@ impl Protocol {
         }
         splits.retain(|split| !split.pairing.pairs.is_empty());
         if splits.is_empty() {
-            return Err(Error::data(
-                folder,
-                "has no pairs of photographs in the splits to score",
-            ));
+            return Err(Error::data(folder, "has no pairs of photographs in the splits to score"));
         }
         Ok(splits)
     }

@@ -1,4 +1,4 @@
-//! The outcome of an evaluation: every image's scores, their means, and what was done to get them.
+//! The report of an evaluation: the scores of every image, their means, and the method.
 
 use super::Protocol;
 use super::sets::Set;
@@ -17,7 +17,7 @@ pub enum Format {
     Csv,
 }
 
-/// What turns image files into pixels. JPEG decoders differ in the last bit, which moves scores in
+/// The decoder of image files. JPEG decoders differ in the last bit, which moves scores in
 /// the second decimal.
 pub const DECODER: &str = "image 0.25.10 (png 0.18.1, zune-jpeg 0.5.15)";
 

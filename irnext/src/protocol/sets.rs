@@ -1,5 +1,5 @@
-//! The thirteen data sets of the paper: how many pairs they have, what the degraded images score,
-//! what the paper reports.
+//! The thirteen data sets of the paper: the number of their pairs, the scores of the degraded
+//! images, and the scores in the paper.
 
 use super::Protocol;
 use crate::data::Role;
@@ -193,7 +193,7 @@ impl Set {
         Self::recognise(&path.display().to_string(), protocol)
     }
 
-    /// The sets that have published splits of this role with so many pairs.
+    /// The sets with a published split of this role and this number of pairs.
     pub fn with_count(role: Role, pairs: usize) -> impl Iterator<Item = &'static Self> {
         SETS.iter().filter(move |set| set.counts(role).contains(&pairs))
     }

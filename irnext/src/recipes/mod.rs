@@ -1,6 +1,6 @@
-//! Recipes: a training configuration for each model of the paper's tables, inside the program.
+//! Recipes: a built-in training configuration for each model of the paper's tables.
 //!
-//! They are the files in `irnext/recipes`, each value marked with where it is from: the paper, the
+//! They are the files in `irnext/recipes`. Each value is marked with its source: the paper, the
 //! authors' published code, or ours. `irnext recipes` lists them, `irnext recipes NAME` prints one
 //! to change it, `irnext train --recipe NAME` follows it.
 
@@ -50,7 +50,7 @@ impl Recipe {
         })
     }
 
-    /// What it is for, in a line.
+    /// Its purpose, in a line.
     pub fn title(&self) -> &'static str {
         self.text.lines().next().unwrap_or_default().trim_start_matches(['#', ' '])
     }

@@ -1,4 +1,4 @@
-//! What haze does to a picture: it lifts the dark parts, and takes contrast and colour (He, Sun,
+//! Features of haze, which lifts the dark parts and reduces contrast and color (He, Sun,
 //! Tang: "Single image haze removal using dark channel prior", 2009: of three channels one is dark
 //! somewhere in nearly every patch of a clear picture).
 

@@ -30,7 +30,7 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// The one inside the program.
+    /// The built-in one.
     pub fn shipped() -> Result<&'static Self> {
         static PARSED: OnceLock<std::result::Result<Classifier, String>> = OnceLock::new();
         let parsed = PARSED.get_or_init(|| Self::parse(SHIPPED));
@@ -39,7 +39,7 @@ impl Classifier {
         })
     }
 
-    /// What the figures say.
+    /// Classifies by the features.
     pub fn judge(&self, features: &Features) -> Verdict {
         let z = self.standardised(features);
         let probabilities = self.probabilities(&z);

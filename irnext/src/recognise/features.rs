@@ -1,4 +1,4 @@
-//! The figures of a picture that the classifier looks at, and what they say in words.
+//! The features of a picture for the classifier, and their meaning in words.
 
 use super::{air, sharp, thin, tiles};
 use crate::image::Image;

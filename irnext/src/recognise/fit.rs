@@ -1,4 +1,4 @@
-//! Making a classifier: what it is shown, and what it is to say of it.
+//! Fits the classifier: its training samples, and the optimization.
 
 use super::features::FIGURES;
 use super::{CLASSES, Classifier, Features};

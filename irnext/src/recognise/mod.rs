@@ -1,10 +1,10 @@
-//! What a photograph suffers from: haze, rain, snow, motion blur, defocus, or nothing that this
-//! program mends.
+//! Classifies the degradation of a photograph: haze, rain, snow, motion blur, defocus, or none that
+//! this program removes.
 //!
-//! Thirty-nine figures of the picture ([`Features`]), each one that a person could check by eye, go
+//! Thirty-nine features of the picture ([`Features`]), each of which one could check by eye, go
 //! into a linear classifier whose numbers are a table in a text file. It says how sure it is, and
-//! which figures spoke for its answer. The book's page `docs/src/auto.md` tells how it was fitted
-//! and where it fails.
+//! which features led to its answer. The book's page `docs/src/auto.md` describes its fit and its
+//! failures.
 //!
 //! ```
 //! use irnext::image::Image;
@@ -33,7 +33,7 @@ pub use verdict::{CLASSES, SURE, Verdict, name};
 use crate::error::Result;
 use crate::image::Image;
 
-/// Looks at `image` and says what it suffers from, by the classifier inside the program.
+/// Classifies the degradation of `image` with the built-in classifier.
 pub fn recognise(image: &Image) -> Result<Verdict> {
     Ok(Classifier::shipped()?.judge(&Features::of(image)))
 }

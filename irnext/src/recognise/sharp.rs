@@ -1,5 +1,5 @@
-//! What blur does to a picture: between neighbours there is less difference than photographs have,
-//! along one direction (motion) or all (defocus), everywhere or here and there.
+//! Features of blur, which reduces the differences between neighboring pixels, along one direction
+//! (motion) or all (defocus), everywhere or in places.
 //!
 //! The structure function D(s) is the mean squared difference between pixels s apart. ln D(s)/D(2s)
 //! is -1.4 where all is smooth at that scale, about -0.7 in sharp photographs and 0 in noise,

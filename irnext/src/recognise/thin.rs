@@ -1,5 +1,5 @@
-//! What rain and snow do to a picture: they add bright things and no dark ones, thin across the
-//! fall or in every direction, and add them everywhere.
+//! Features of rain and snow, which add bright and no dark objects, thin across the fall or in
+//! every direction, all over the picture.
 
 use super::lines::bright;
 use super::tiles::{SIDE, inside, mean, means, quantile};

@@ -1,5 +1,4 @@
-//! A picture in squares, and what is common to most of them: weather is everywhere in a picture,
-//! things are somewhere.
+//! Statistics over squares of a picture: weather is everywhere, other objects only in places.
 
 use crate::degrade::filter::Plane;
 use std::ops::Range;

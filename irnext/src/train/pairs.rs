@@ -142,7 +142,8 @@ impl Division {
         }
         if count >= self.train.len() {
             let reason = format!(
-                "has {} pairs to train on; data.hold_back = {least} leaves none (whole scenes are held back)",
+                "has {} pairs to train on; data.hold_back = {least} leaves none (whole scenes are \
+                 held back)",
                 self.train.len()
             );
             return Err(Error::data(folder, reason));
@@ -276,7 +277,8 @@ mod tests {
     fn straight_blur_stands_in_the_place_of_all_motion() {
         let photographs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/samples/clean");
         let text = format!(
-            "task = \"deblur-motion\"\nout = \"run\"\n[data]\nclean = {photographs:?}\n[optimiser]\nsteps = 1\n"
+            "task = \"deblur-motion\"\nout = \"run\"\n[data]\nclean = \
+             {photographs:?}\n[optimiser]\nsteps = 1\n"
         );
         let pair = |overrides: &[String]| {
             let config = TrainConfig::parse("c.toml", &text, overrides).unwrap();

@@ -171,7 +171,9 @@ macro_rules! jump {
 #[cfg(target_arch = "aarch64")]
 macro_rules! jump {
     ($slot:path) => {
-        std::arch::naked_asm!("adrp x16, {slot}", "ldr x16, [x16, :lo12:{slot}]", "br x16", slot = sym $slot)
+        std::arch::naked_asm!(
+            "adrp x16, {slot}", "ldr x16, [x16, :lo12:{slot}]", "br x16", slot = sym $slot
+        )
     };
 }
 
@@ -198,7 +200,9 @@ macro_rules! driver {
             )*)*
         }
 
-        const SYMBOLS: &[(&str, &AtomicPtr<()>)] = &[$($((stringify!($symbol), &slots::$symbol)),*),*];
+        const SYMBOLS: &[(&str, &AtomicPtr<()>)] = &[
+            $($((stringify!($symbol), &slots::$symbol)),*),*
+        ];
     };
 }
 
@@ -210,15 +214,21 @@ driver! {
         cuGetErrorName cuGetErrorString;
     missing:
         cuArray3DCreate_v2 cuArray3DGetDescriptor_v2 cuArrayDestroy
-        cuCtxCreate_v2 cuCtxDestroy_v2 cuCtxGetApiVersion cuCtxGetCacheConfig cuCtxGetCurrent cuCtxGetDevice
-        cuCtxGetFlags cuCtxGetLimit cuCtxGetSharedMemConfig cuCtxGetStreamPriorityRange cuCtxPopCurrent_v2
-        cuCtxPushCurrent_v2 cuCtxSetCacheConfig cuCtxSetCurrent cuCtxSetLimit cuCtxSetSharedMemConfig
+        cuCtxCreate_v2 cuCtxDestroy_v2 cuCtxGetApiVersion cuCtxGetCacheConfig cuCtxGetCurrent
+        cuCtxGetDevice
+        cuCtxGetFlags cuCtxGetLimit cuCtxGetSharedMemConfig cuCtxGetStreamPriorityRange
+        cuCtxPopCurrent_v2
+        cuCtxPushCurrent_v2 cuCtxSetCacheConfig cuCtxSetCurrent cuCtxSetLimit
+        cuCtxSetSharedMemConfig
         cuCtxSynchronize
         cuDestroyExternalMemory
-        cuDeviceGet cuDeviceGetAttribute cuDeviceGetCount cuDeviceGetName cuDeviceGetUuid cuDevicePrimaryCtxRelease_v2
-        cuDevicePrimaryCtxReset_v2 cuDevicePrimaryCtxRetain cuDevicePrimaryCtxSetFlags_v2 cuDeviceTotalMem_v2
+        cuDeviceGet cuDeviceGetAttribute cuDeviceGetCount cuDeviceGetName cuDeviceGetUuid
+        cuDevicePrimaryCtxRelease_v2
+        cuDevicePrimaryCtxReset_v2 cuDevicePrimaryCtxRetain cuDevicePrimaryCtxSetFlags_v2
+        cuDeviceTotalMem_v2
         cuDriverGetVersion
-        cuEventCreate cuEventDestroy_v2 cuEventElapsedTime cuEventQuery cuEventRecord cuEventSynchronize
+        cuEventCreate cuEventDestroy_v2 cuEventElapsedTime cuEventQuery cuEventRecord
+        cuEventSynchronize
         cuExternalMemoryGetMappedBuffer
         cuFuncGetAttribute cuFuncSetAttribute cuFuncSetCacheConfig cuFuncSetSharedMemConfig
         cuGraphAddKernelNode cuGraphCreate cuGraphDebugDotPrint cuGraphDestroy cuGraphExecDestroy
@@ -232,13 +242,15 @@ driver! {
         cuMemFreeHost cuMemFree_v2 cuMemGetInfo_v2 cuMemPrefetchAsync
         cuMemcpy2D_v2 cuMemcpyAtoH_v2 cuMemcpyDtoDAsync_v2 cuMemcpyDtoD_v2 cuMemcpyDtoHAsync_v2
         cuMemcpyDtoH_v2 cuMemcpyHtoA_v2 cuMemcpyHtoDAsync_v2 cuMemcpyHtoD_v2
-        cuMemsetD16Async cuMemsetD16_v2 cuMemsetD32Async cuMemsetD32_v2 cuMemsetD8Async cuMemsetD8_v2
+        cuMemsetD16Async cuMemsetD16_v2 cuMemsetD32Async cuMemsetD32_v2 cuMemsetD8Async
+        cuMemsetD8_v2
         cuModuleGetFunction cuModuleGetGlobal_v2 cuModuleLoad cuModuleLoadData cuModuleLoadDataEx
         cuModuleUnload
         cuOccupancyAvailableDynamicSMemPerBlock cuOccupancyMaxActiveBlocksPerMultiprocessor
         cuOccupancyMaxPotentialBlockSize
         cuStreamBeginCapture_v2 cuStreamCreateWithPriority cuStreamDestroy_v2 cuStreamEndCapture
-        cuStreamGetFlags cuStreamGetPriority cuStreamIsCapturing cuStreamSynchronize cuStreamWaitEvent
+        cuStreamGetFlags cuStreamGetPriority cuStreamIsCapturing cuStreamSynchronize
+        cuStreamWaitEvent
         cuSurfObjectCreate cuSurfObjectDestroy cuSurfObjectGetResourceDesc
         cuTexObjectCreate cuTexObjectDestroy cuTexObjectGetResourceDesc
         cuThreadExchangeStreamCaptureMode;

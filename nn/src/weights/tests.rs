@@ -249,8 +249,8 @@ fn tensor(shape: &[i32], strides: &[i32], offset: i32) -> Vec<u8> {
     let tuple = |sizes: &[i32]| {
         [&b"("[..], &sizes.iter().flat_map(|&size| int(size)).collect::<Vec<u8>>(), b"t"].concat()
     };
-    let head =
-        b"\x80\x02}U\x01wctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x04tQ";
+    let head = b"\x80\x02}U\x01wctorch._utils\n_rebuild_tensor_v2\n\
+          ((U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x04tQ";
     [&head[..], &int(offset), &tuple(shape), &tuple(strides), b"\x89}tRs."].concat()
 }
 

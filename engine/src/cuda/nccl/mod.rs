@@ -214,8 +214,9 @@ fn library() -> Result<&'static Library> {
 fn open(setting: Option<OsString>) -> Result<Library> {
     let missing = |why: String| {
         let message = format!(
-            "NCCL 2.10 or later is needed by several processes that train on GPUs: {why}. Install it, for example with `pip install \
-             nvidia-nccl-cu12`, and put the folder of libnccl.so.2 (site-packages/nvidia/nccl/lib) on LD_LIBRARY_PATH, or name the file \
+            "NCCL 2.10 or later is needed by several processes that train on GPUs: {why}. Install \
+             it, for example with `pip install nvidia-nccl-cu12`, and put the folder of \
+             libnccl.so.2 (site-packages/nvidia/nccl/lib) on LD_LIBRARY_PATH, or name the file \
              in {VARIABLE}"
         );
         Error::cuda("nccl", message)

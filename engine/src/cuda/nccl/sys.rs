@@ -47,8 +47,18 @@ functions! {
     ncclGetVersion(version: *mut c_int) -> c_int;
     ncclGetUniqueId(id: *mut Id) -> c_int;
     ncclCommInitRank(communicator: *mut Handle, size: c_int, id: Id, rank: c_int) -> c_int;
-    ncclAllReduce(from: u64, to: u64, count: usize, kind: c_int, operation: c_int, communicator: Handle, stream: Stream) -> c_int;
-    ncclAllGather(from: u64, to: u64, count: usize, kind: c_int, communicator: Handle, stream: Stream) -> c_int;
+    ncclAllReduce(
+        from: u64,
+        to: u64,
+        count: usize,
+        kind: c_int,
+        operation: c_int,
+        communicator: Handle,
+        stream: Stream
+    ) -> c_int;
+    ncclAllGather(
+        from: u64, to: u64, count: usize, kind: c_int, communicator: Handle, stream: Stream
+    ) -> c_int;
     ncclGroupStart() -> c_int;
     ncclGroupEnd() -> c_int;
     ncclCommAbort(communicator: Handle) -> c_int;

@@ -298,7 +298,8 @@ mod tests {
         let (two, three) = (Tensor::ones(&[2], DType::F32), Tensor::ones(&[3], DType::F32));
         assert_eq!(
             x.batch_norm_train(&two, &two, 1e-5).unwrap_err().to_string(),
-            "batch_norm: training needs more than one value per channel (a single one has no variance), \
+            "batch_norm: training needs more than one value per channel (a single one has no \
+             variance), \
              got shape [1, 2, 1, 1]"
         );
         assert_eq!(

@@ -151,10 +151,12 @@ impl Op for Conv2d {
             let (weight, expects) = (&inputs[1].shape, per_group.saturating_mul(groups));
             let message = match c_out % groups {
                 0 => format!(
-                    "input has {c_in} channels, weight {weight:?} with {groups} groups expects {expects}"
+                    "input has {c_in} channels, weight {weight:?} with {groups} groups expects \
+                     {expects}"
                 ),
                 _ => format!(
-                    "weight {weight:?} has {c_out} output channels, which {groups} groups do not divide"
+                    "weight {weight:?} has {c_out} output channels, which {groups} groups do not \
+                     divide"
                 ),
             };
             return Err(Error::shape(op, message));
@@ -172,7 +174,8 @@ impl Op for Conv2d {
             return Err(Error::shape(
                 op,
                 format!(
-                    "a {kh}×{kw} kernel with dilation {dilation} does not fit a {h}×{w} input padded by {padding}"
+                    "a {kh}×{kw} kernel with dilation {dilation} does not fit a {h}×{w} input \
+                     padded by {padding}"
                 ),
             ));
         };
@@ -315,7 +318,9 @@ fn compute(
     operands.x.on_device(|| {
     dispatch_float!("conv2d", operands.x.dtype(), T => {
         let gelu_now = Gelus { output: gelu.output && !keep_output, ..gelu };
-        let y = operands.with_packed(direction, options, |packed| run::<T>(packed, gelu_now, operands, shape))?;
+        let y = operands.with_packed(
+            direction, options, |packed| run::<T>(packed, gelu_now, operands, shape)
+        )?;
         if !keep_output {
             return Ok((y, None));
         }

@@ -48,7 +48,14 @@ impl PackedWeight {
             return Ok(Self { made_of, direction, options, packed: Arc::new(()) });
         }
         dispatch_float!(op, weight.dtype(), T => {
-            Ok(Self { made_of, direction, options, packed: Arc::new(Packed::<T>::new(direction, options, weight)) })
+            Ok(
+                Self {
+                    made_of,
+                    direction,
+                    options,
+                    packed: Arc::new(Packed::<T>::new(direction, options, weight)),
+                }
+            )
         })
     }
 

@@ -42,11 +42,15 @@ proptest! {
     })]
 
     #[test]
-    fn agrees_with_its_definition(list in prop::collection::vec(any::<u32>(), 24), seed in any::<u64>()) {
+    fn agrees_with_its_definition(
+            list in prop::collection::vec(any::<u32>(), 24), seed in any::<u64>()
+        ) {
         let mut c = Choices::from_list(list, seed);
         let (options, x, [to, kernel]) = sample_settings(&mut c);
         let x = c.tensor(&x, Values::Normal);
-        let w = c.tensor(&[to, x.shape()[1] / options.groups, kernel / 16, kernel % 16], Values::Normal);
+        let w = c.tensor(
+            &[to, x.shape()[1] / options.groups, kernel / 16, kernel % 16], Values::Normal
+        );
         let b = c.tensor(&[to], Values::Normal);
         let y = x.conv2d(&w, Some(&b), options).unwrap().to_f64_vec().unwrap();
         for (y, expected) in y.iter().zip(naive(&x, &w, Some(&b), options)) {
@@ -102,10 +106,17 @@ proptest! {
         let mut x = x;
         if c.flag() {
             // For Winograd's algorithm.
-            (options, kernel) = (Conv2dOptions { padding: c.size(0..=2), ..Default::default() }, 3 * 16 + 3);
-            (x[1], x[2], x[3], to) = (c.size(8..=35), c.size(3..=21), c.size(3..=21), c.size(1..=35));
+            (options, kernel) = (
+                Conv2dOptions { padding: c.size(0..=2), ..Default::default() }, 3 * 16 + 3
+            );
+            (x[1], x[2], x[3], to) = (
+                c.size(8..=35), c.size(3..=21), c.size(3..=21), c.size(1..=35)
+            );
         }
-        let mut draw = |shape: &[usize]| c.tensor(shape, Values::Normal).to_dtype(DType::F32).unwrap();
+        let mut draw = |shape: &[usize]| c
+            .tensor(shape, Values::Normal)
+            .to_dtype(DType::F32)
+            .unwrap();
         let x = draw(&x);
         let w = draw(&[to, x.shape()[1] / options.groups, kernel / 16, kernel % 16]);
         let b = draw(&[to]);

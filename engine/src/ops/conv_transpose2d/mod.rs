@@ -98,7 +98,8 @@ impl Op for ConvTranspose2d {
             _ => Err(Error::shape(
                 op,
                 format!(
-                    "nothing is left of a {h}×{w} input with a {kh}×{kw} kernel and padding {padding}"
+                    "nothing is left of a {h}×{w} input with a {kh}×{kw} kernel and padding \
+                     {padding}"
                 ),
             )),
         }
@@ -200,13 +201,16 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig {
+            cases: 256, failure_persistence: None, ..ProptestConfig::default()
+        })]
 
         // With 8 channels or more the network's 4×4 kernel of stride 2 is Winograd's, which rounds
         // more than others.
         #[test]
         fn agrees_with_its_definition(
-            n in 1..=2usize, h in 4..=13usize, w in 4..=13usize, c_in in 1..=40usize, c_out in 1..=40usize,
+            n in 1..=2usize, h in 4..=13usize, w in 4..=13usize,
+            c_in in 1..=40usize, c_out in 1..=40usize,
             padding in 0..=2usize, seed in any::<u64>(),
         ) {
             let mut rng = Rng::new(seed);
@@ -218,7 +222,13 @@ mod tests {
             let y = apply(op, &[&x, &weight]).unwrap();
             let expected = scattered(&x, &weight, options, [y.shape()[2], y.shape()[3]]);
             let rms = (expected.iter().map(|y| y * y).sum::<f64>() / expected.len() as f64).sqrt();
-            let off = y.to_f64_vec().unwrap().iter().zip(&expected).map(|(a, b)| (a - b).abs()).max_by(f64::total_cmp).unwrap_or(0.0);
+            let off = y.to_f64_vec()
+                .unwrap()
+                .iter()
+                .zip(&expected)
+                .map(|(a, b)| (a - b).abs())
+                .max_by(f64::total_cmp)
+                .unwrap_or(0.0);
             prop_assert!(off <= 2e-5 * rms, "off by {:e} of the RMS", off / rms);
         }
     }

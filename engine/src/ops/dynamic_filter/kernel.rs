@@ -91,7 +91,9 @@ fn filter(
                 let source = &source[image * h * w * c..][..h * w * c];
                 let weights = &weights[image * k * k * c..][..k * k * c];
                 let shift = &shift[image * c..][..c];
-                vectorize(Line { source, weights, shift, rows: &rows.0[y], cols: &cols.0, k, w, c, out });
+                vectorize(
+                    Line { source, weights, shift, rows: &rows.0[y], cols: &cols.0, k, w, c, out }
+                );
             });
         }))
     })
@@ -193,10 +195,15 @@ pub(super) fn backward_taps(
         });
         for (i, &part) in partial.iter().enumerate() {
             let (image, tap, channel) = (i / taps / pieces, i / c % (k * k), i % c);
-            sums[(image * k * k + tap) * groups + channel / (c / groups)] += crate::Element::to_f64(part);
+            sums[
+                (image * k * k + tap) * groups + channel / (c / groups)
+            ] += crate::Element::to_f64(part);
         }
         Ok(Tensor::build(shape, |out: &mut [T]| {
-            out.iter_mut().zip(&sums).for_each(|(out, &sum)| *out = <T as crate::Element>::from_f64(sum));
+            out
+                .iter_mut()
+                .zip(&sums)
+                .for_each(|(out, &sum)| *out = <T as crate::Element>::from_f64(sum));
         }))
     })
 }

@@ -200,11 +200,13 @@ mod tests {
         };
         assert_eq!(
             message([2, 3, 3, 3], Border::Reflect),
-            "dynamic_filter: reflecting by 1 needs sides of at least 2: x [2, 6, 1, 4], taps [2, 3, 3, 3]"
+            "dynamic_filter: reflecting by 1 needs sides of at least 2: x [2, 6, 1, 4], taps [2, \
+             3, 3, 3]"
         );
         assert_eq!(
             message([2, 4, 3, 3], Border::Zero),
-            "dynamic_filter: 6 channels do not fall into 4 equal groups: x [2, 6, 1, 4], taps [2, 4, 3, 3]"
+            "dynamic_filter: 6 channels do not fall into 4 equal groups: x [2, 6, 1, 4], taps [2, \
+             4, 3, 3]"
         );
         assert_eq!(
             message([1, 3, 3, 3], Border::Zero),
@@ -214,7 +216,8 @@ mod tests {
             assert_eq!(
                 message([2, 3, sides[0], sides[1]], Border::Zero),
                 format!(
-                    "dynamic_filter: taps must be square, with odd sides: x [2, 6, 1, 4], taps {:?}",
+                    "dynamic_filter: taps must be square, with odd sides: \
+                     x [2, 6, 1, 4], taps {:?}",
                     [2, 3, sides[0], sides[1]]
                 )
             );

@@ -120,7 +120,10 @@ impl FrequencyL1 {
                 let values = map.chunks_exact(2).zip(weights.iter().cycle());
                 values.map(|(v, weight)| weight * self.size(v[0].to_f64(), v[1].to_f64())).sum()
             };
-            let maps: Vec<f64> = data.par_chunks(shape[2] * weights.len() * 2).map(sum_of_map).collect();
+            let maps: Vec<f64> = data
+                .par_chunks(shape[2] * weights.len() * 2)
+                .map(sum_of_map)
+                .collect();
             Ok(Tensor::scalar(maps.iter().sum(), spectrum.dtype()))
         })
     }
@@ -129,11 +132,16 @@ impl FrequencyL1 {
     fn slopes(&self, spectrum: &Tensor, shape: &[usize], dy: f64) -> Result<Tensor> {
         dispatch_float!(Self::NAME, spectrum.dtype(), T => {
             let data: &[T] = spectrum.dense_data(Self::NAME)?;
-            let weights: Vec<T> = self.weights(shape).iter().map(|weight| <T as Element>::from_f64(dy * weight)).collect();
+            let weights: Vec<T> = self
+                .weights(shape)
+                .iter()
+                .map(|weight| <T as Element>::from_f64(dy * weight))
+                .collect();
             let line = weights.len() * 2;
             Ok(Tensor::build(spectrum.shape(), |out: &mut [T]| {
                 out.par_chunks_mut(line).zip(data.par_chunks(line)).for_each(|(out, line)| {
-                    for ((out, v), &weight) in out.chunks_exact_mut(2).zip(line.chunks_exact(2)).zip(&weights) {
+                    let numbers = out.chunks_exact_mut(2).zip(line.chunks_exact(2));
+                for ((out, v), &weight) in numbers.zip(&weights) {
                         let [re, im] = self.direction(v[0], v[1]);
                         (out[0], out[1]) = (weight * re, weight * im);
                     }

@@ -101,7 +101,8 @@ mod tests {
         let (x, one) = (Tensor::zeros(&[3, 1, 1, 1], DType::F32), Tensor::ones(&[1], DType::F32));
         assert_eq!(
             x.instance_norm(&one, &one, 1e-5).unwrap_err().to_string(),
-            "instance_norm: a map needs more than one pixel (a single one has no variance), got shape [3, 1, 1, 1]"
+            "instance_norm: a map needs more than one pixel (a single one has no variance), got \
+             shape [3, 1, 1, 1]"
         );
         let two = Tensor::ones(&[2], DType::F32);
         assert_eq!(

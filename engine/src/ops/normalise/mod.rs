@@ -37,7 +37,9 @@ impl Statistics {
             let mean: Vec<f64> = sum.iter().map(|sum| sum / count).collect();
             let squares = channel_sums([data], groups, &mean, |[x], mean| (x - mean) * (x - mean));
             let var: Vec<f64> = squares.iter().map(|sum| sum / count).collect();
-            let [mean, var] = [mean, var].map(|numbers| from_f64(&numbers, &[groups, c], DType::F64));
+            let [mean, var] = [mean, var].map(
+                |numbers| from_f64(&numbers, &[groups, c], DType::F64)
+            );
             Ok(Self { mean, var })
         })
         }, |gpu| cuda::statistics(gpu, op, &x, groups))
@@ -264,7 +266,9 @@ impl Normalise {
         let [mean, constant, slope] =
             [mean, &constant, &slope].map(|numbers| per_channel(numbers, channels, dtype));
         dispatch_float!(op, dtype, T => {
-            let f = |[dy, x, mean, a, slope, constant]: [T; 6]| dy * a + ((x - mean) * slope + constant);
+            let f = |[
+                dy, x, mean, a, slope, constant
+            ]: [T; 6]| dy * a + ((x - mean) * slope + constant);
             map(op, dy.shape(), [dy, x, &mean, &a, &slope, &constant], f)
         })
     }
@@ -316,7 +320,10 @@ fn per_channel(numbers: &[f64], channels: usize, dtype: DType) -> Tensor {
 /// `numbers` in memory order as a tensor.
 fn from_f64(numbers: &[f64], shape: &[usize], dtype: DType) -> Tensor {
     dispatch_element!(dtype, T => Tensor::build(shape, |out: &mut [T]| {
-        out.iter_mut().zip(numbers).for_each(|(out, &number)| *out = <T as crate::Element>::from_f64(number));
+        out
+            .iter_mut()
+            .zip(numbers)
+            .for_each(|(out, &number)| *out = <T as crate::Element>::from_f64(number));
     }))
 }
 

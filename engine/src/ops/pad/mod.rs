@@ -169,7 +169,16 @@ fn gather(op: &'static str, x: &Tensor, rows: &Lists, columns: &Lists) -> Result
             return;
         }
         out.par_chunks_mut(line).enumerate().for_each(|(index, out)| {
-            vectorize(Line { out, x, image: index / shape[2], rows: &rows.0[index % shape[2]], columns: &columns.0, channels });
+            vectorize(
+                Line {
+                    out,
+                    x,
+                    image: index / shape[2],
+                    rows: &rows.0[index % shape[2]],
+                    columns: &columns.0,
+                    channels,
+                }
+            );
         });
     })))
 }

@@ -16,7 +16,9 @@ pub(super) fn forward(x: &Tensor, windows: Windows) -> Result<Tensor> {
         Ok(Tensor::build(&[n, c, oh, ow], |out: &mut [T]| {
             for_each_line(out, ow * c, || (), |line, out, ()| {
                 let top = line / oh * h + line % oh * windows.stride;
-                vectorize(Largest { source: &source[top * w * c..], w, c, windows, out, place: &mut [] });
+                vectorize(
+                    Largest { source: &source[top * w * c..], w, c, windows, out, place: &mut [] }
+                );
             });
         }))
     })
@@ -37,7 +39,11 @@ pub(super) fn backward(x: &Tensor, dy: &Tensor, windows: Windows) -> Result<Tens
         });
         Ok(Tensor::build(x.shape(), |out: &mut [T]| {
             for_each_line(out, w * c, || (), |line, out, ()| {
-                vectorize(Chosen { places: &places, dy, image: line / h, y: line % h, oh, ow, c, windows, out });
+                vectorize(
+                    Chosen {
+                        places: &places, dy, image: line / h, y: line % h, oh, ow, c, windows, out
+                    }
+                );
             });
         }))
     })

@@ -43,7 +43,11 @@ pub(super) fn max_backward(x: &Tensor, y: &Tensor, dy: &Tensor, dims: &[usize]) 
             out.fill(0.0);
             for i in 0..y.len() {
                 let found = (0..out_summed.numel())
-                    .find(|&j| { let v = source[at(&kept, i) + at(&summed, j)]; v == y[i] || v.is_nan() });
+                    .find(
+                        |&j| {
+                            let v = source[at(&kept, i) + at(&summed, j)]; v == y[i] || v.is_nan()
+                        }
+                    );
                 if let Some(j) = found {
                     out[at(&out_kept, i) + at(&out_summed, j)] = dy[i];
                 }

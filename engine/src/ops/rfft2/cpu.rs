@@ -21,7 +21,9 @@ pub(super) fn forward(op: &'static str, x: &Tensor) -> Result<Tensor> {
         Ok(Tensor::build(&[n, c, h, w / 2 + 1, 2], |spectra: &mut [T]| {
             let plan = Forward::new(h, w);
             let pairs = spectra.par_chunks_mut(h * (w / 2 + 1) * 2).zip(maps.par_chunks(h * w));
-            pairs.for_each_init(|| plan.scratch(), |scratch, (spectrum, map)| plan.run(map, spectrum, scratch));
+            pairs.for_each_init(
+                || plan.scratch(), |scratch, (spectrum, map)| plan.run(map, spectrum, scratch)
+            );
         }))
     })
 }
@@ -35,7 +37,9 @@ pub(super) fn adjoint(op: &'static str, dy: &Tensor, shape: &[usize]) -> Result<
         let maps = Tensor::build_in(Layout::row_major(shape), |maps: &mut [T]| {
             let plan = Adjoint::new(h, w);
             let pairs = maps.par_chunks_mut(h * w).zip(spectra.par_chunks(h * (w / 2 + 1) * 2));
-            pairs.for_each_init(|| plan.scratch(), |scratch, (map, spectrum)| plan.run(spectrum, map, scratch));
+            pairs.for_each_init(
+                || plan.scratch(), |scratch, (map, spectrum)| plan.run(spectrum, map, scratch)
+            );
         });
         maps.standard()
     })

@@ -58,7 +58,8 @@ impl Op for Slice {
         let fits = |size: usize| step > 0 && self.end().is_some_and(|end| end <= size);
         if !shape.get(dim).copied().is_some_and(fits) {
             let message = format!(
-                "{len} elements from {start} in steps of {step} along dimension {dim} do not fit {shape:?}"
+                "{len} elements from {start} in steps of {step} along dimension {dim} do not fit \
+                 {shape:?}"
             );
             return Err(Error::shape(Self::NAME, message));
         }

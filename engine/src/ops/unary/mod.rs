@@ -60,7 +60,8 @@ pub(crate) enum Keeps {
 macro_rules! functions {
     ($(
         $(#[$doc:meta])*
-        $method:ident = $Type:ident: |$x:ident| $value:expr, keeps $keeps:ident, |$dy:ident, $kept:ident| $gradient:expr;
+        $method:ident = $Type:ident: |$x:ident| $value:expr,
+            keeps $keeps:ident, |$dy:ident, $kept:ident| $gradient:expr;
     )*) => {
         impl Tensor {
             $($(#[$doc])* pub fn $method(&self) -> Result<Tensor> {
@@ -111,7 +112,8 @@ functions! {
     tanh = Tanh: |x| x.tanh(), keeps Y, |dy, y| dy * (T::one() - y * y);
 
     /// 1 / (1 + e⁻ˣ).
-    sigmoid = Sigmoid: |x| (T::one() + (-x).exp()).recip(), keeps Y, |dy, y| dy * y * (T::one() - y);
+    sigmoid = Sigmoid: |x| (T::one() + (-x).exp()).recip(),
+        keeps Y, |dy, y| dy * y * (T::one() - y);
 
     /// max(x, 0).
     relu = Relu: |x| if x <= T::zero() { T::zero() } else { x }, keeps Y,
@@ -224,7 +226,12 @@ impl<F: Function> Elementwise<F> {
         let function = self.0;
         dy.on_device(|| {
         dispatch_float!(F::NAME, dy.dtype(), T => {
-            map(F::NAME, dy.shape(), [kept, dy], move |[kept, dy]: [T; 2]| function.gradient(dy, kept))
+            map(
+                F::NAME,
+                dy.shape(),
+                [kept, dy],
+                move |[kept, dy]: [T; 2]| function.gradient(dy, kept),
+            )
         })
         }, |gpu| {
             pointwise(gpu, F::GRADIENT, dy.shape(), &[kept, dy], function.constants())

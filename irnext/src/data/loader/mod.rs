@@ -51,7 +51,7 @@ pub struct LoaderConfig {
     pub first_step: u64,
     /// Samples in a batch.
     pub batch: usize,
-    /// Which of several equal parts of each batch is made: this one, of so many.
+    /// The part of each batch to load, and the number of equal parts.
     pub part: (usize, usize),
     /// How samples are cut.
     pub crop: CropSpec,
@@ -77,7 +77,8 @@ impl LoaderConfig {
             format!("a batch of {} does not divide into {} equal parts", self.batch, self.part.1)
         } else if self.batch > samples {
             format!(
-                "the batch size {} is larger than the data set, which has {images} images repeated {} times",
+                "the batch size {} is larger than the data set, which has {images} images \
+                 repeated {} times",
                 self.batch, self.repeat
             )
         } else {
@@ -177,7 +178,7 @@ impl Drop for Loader {
     }
 }
 
-/// What the worker threads and the iterator have in common.
+/// The state shared by the worker threads and the iterator.
 struct Shared {
     source: Arc<dyn Source>,
     config: LoaderConfig,
@@ -217,7 +218,7 @@ impl Shared {
         }
     }
 
-    /// Waits until there is room for another batch; `None` if it is time to stop.
+    /// Waits until there is space for another batch; `None` if it is time to stop.
     fn take_up(&self) -> Option<u64> {
         let mut queue = self.lock();
         while !self.stopped() {

@@ -1,6 +1,6 @@
-//! Image files: reading what is in them, and writing it back in kind.
+//! Image files: reading and writing them.
 //!
-//! A file is recognised by its contents, never by its name. Whatever is wrong with it (missing,
+//! The contents of a file decide its type, never its name. Whatever is wrong with it (missing,
 //! empty, cut short, another type, too large for memory) comes back as an error that names the file
 //! and the cause.
 
@@ -18,7 +18,7 @@ use super::{Image, decode, encode};
 use crate::error::{Error, Result};
 
 impl Photo {
-    /// An ordinary photo: eight bits, colour, opaque, sRGB.
+    /// An ordinary photo: eight bits, color, opaque, sRGB.
     pub fn new(rgb: Image) -> Self {
         Self { rgb, alpha: None, depth: Depth::Eight, grey: false, icc: None }
     }

@@ -55,7 +55,7 @@ pub struct AlignedScores {
     pub psnr: f64,
     /// SSIM on RGB, Gaussian window.
     pub ssim: f64,
-    /// What the restored image's values were multiplied by.
+    /// The factor applied to the values of the restored image.
     pub gain: f64,
     /// From the ground truth's pixels to their places in the restored image.
     pub homography: Homography,

@@ -283,7 +283,8 @@ impl TrainConfig {
             DataConfig { folder: place @ Some(_), .. }
             | DataConfig { clean: place @ Some(_), .. } => *place = Some(folder),
             _ => {
-                let reason = "the configuration has `data.input` and `data.target`; set these instead of one folder";
+                let reason = "the configuration has `data.input` and `data.target`; set these \
+                 instead of one folder";
                 return Err(Error::Config { reason: reason.into() });
             }
         }
@@ -353,13 +354,16 @@ impl TrainConfig {
             || optimiser.save_every == 0
         {
             return Err(
-                "data.workers, data.crops_per_image, validation.every and optimiser.save_every must be at least 1"
+                "data.workers, data.crops_per_image, validation.every and optimiser.save_every \
+                 must be at least 1"
                     .into(),
             );
         }
         if optimiser.batch < 2 && self.model.msm > 0 && self.model.lam {
             return Err(
-                "optimiser.batch must be at least 2: LAM's BatchNorm normalises 1×1 maps over the batch alone".into()
+                "optimiser.batch must be at least 2: LAM's BatchNorm normalises 1×1 maps over the \
+                 batch alone"
+                    .into(),
             );
         }
         if optimiser.batch == 0 {
@@ -388,7 +392,7 @@ impl TrainConfig {
         let held_back = data.hold_back.unwrap_or(0) > 0;
         let of_split = validation.split != ScoredSplit::None;
         if data.folder.is_none() && (data.set.is_some() || held_back || of_split) {
-            return Err("data.set, data.hold_back and validation.split are about a data set; give data.folder".into());
+            return Err("data.set, data.hold_back and validation.split need data.folder".into());
         }
         if [held_back, of_split, validation.input.is_some()].into_iter().filter(|&is| is).count()
             > 1

@@ -66,17 +66,21 @@ fn check(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2048, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+            cases: 2048, failure_persistence: None, ..ProptestConfig::default()
+        })]
 
     // At least 64 numbers in every result, or its root mean square says little of what went into
     // it.
     #[test]
     fn errors_stay_within_the_tolerance(
-        n in 1..=2usize, h in 8..=23usize, w in 8..=23usize, c_in in 1..=40usize, c_out in 1..=40usize,
+        n in 1..=2usize, h in 8..=23usize, w in 8..=23usize,
+            c_in in 1..=40usize, c_out in 1..=40usize,
         padding in 0..=2usize, seed in any::<u64>(),
     ) {
         prop_assume!(c_in * c_out >= 8);
-        for (what, off) in ["y", "dx", "dw"].iter().zip(check(n, (h, w), (c_in, c_out), padding, seed)) {
+        let offs = check(n, (h, w), (c_in, c_out), padding, seed);
+            for (what, off) in ["y", "dx", "dw"].iter().zip(offs) {
             prop_assert!(off <= TOLERANCE, "{} is off by {:e}", what, off);
         }
     }

@@ -247,9 +247,11 @@ impl Cudnn {
 fn open(file: &OsStr) -> Result<Library> {
     let missing = |why: String| {
         let message = format!(
-            "cuDNN 9 is needed for convolutions on a GPU: {why}. Install it, for example with `pip install \
-             nvidia-cudnn-cu12`, and put the folder of libcudnn.so.9 (site-packages/nvidia/cudnn/lib) on LD_LIBRARY_PATH, or name the file \
-             in {VARIABLE}. {VARIABLE}=off computes with this program's own, slower convolutions instead"
+            "cuDNN 9 is needed for convolutions on a GPU: {why}. Install it, for example with `pip \
+             install nvidia-cudnn-cu12`, and put the folder of libcudnn.so.9 \
+             (site-packages/nvidia/cudnn/lib) on LD_LIBRARY_PATH, or name the file \
+             in {VARIABLE}. {VARIABLE}=off computes with this program's own, slower convolutions \
+             instead"
         );
         Error::cuda("cudnn", message)
     };

@@ -54,8 +54,17 @@ functions! {
     cudnnSetStream(handle: Handle, stream: Stream);
     cudnnBackendCreateDescriptor(kind: c_int, descriptor: *mut Raw);
     cudnnBackendDestroyDescriptor(descriptor: Raw);
-    cudnnBackendSetAttribute(descriptor: Raw, attribute: c_int, value: c_int, count: i64, values: *const c_void);
-    cudnnBackendGetAttribute(descriptor: Raw, attribute: c_int, value: c_int, most: i64, count: *mut i64, values: *mut c_void);
+    cudnnBackendSetAttribute(
+        descriptor: Raw, attribute: c_int, value: c_int, count: i64, values: *const c_void
+    );
+    cudnnBackendGetAttribute(
+        descriptor: Raw,
+        attribute: c_int,
+        value: c_int,
+        most: i64,
+        count: *mut i64,
+        values: *mut c_void
+    );
     cudnnBackendFinalize(descriptor: Raw);
     cudnnBackendExecute(handle: Handle, plan: Raw, pack: Raw);
 }
@@ -134,7 +143,12 @@ numbers! {
     /// do.
     HeuristicMode { FALLBACK = 2, A = 3 }
     /// What an engine does to numbers.
-    NumericalNote { TENSOR_CORE = 0, DOWN_CONVERT_INPUTS = 1, REDUCED_PRECISION_REDUCTION = 2, NONDETERMINISTIC = 4 }
+    NumericalNote {
+        TENSOR_CORE = 0,
+        DOWN_CONVERT_INPUTS = 1,
+        REDUCED_PRECISION_REDUCTION = 2,
+        NONDETERMINISTIC = 4,
+    }
     /// What else is to be known of an engine.
     BehaviorNote { RUNTIME_COMPILATION = 0 }
     /// Operations element by element. This GELU is the exact one.

@@ -381,10 +381,13 @@ fn described(capability: usize) -> String {
     format!(
         r#"{{"deviceName":"a GPU","cudaDeviceId":0,"deviceVer":{capability},"driverVer":12060,
         "maxGridSize":[2147483647,65535,65535],"maxBlockSize":[1024,1024,64],"regsPerBlock":65536,
-        "multiProcessorCount":132,"smClockRateKHz":1980000,"memClockRateKHz":2619000,"l2CacheSize":52428800,
+        "multiProcessorCount":132,"smClockRateKHz":1980000,
+            "memClockRateKHz":2619000,"l2CacheSize":52428800,
         "warpSize":32,"maxSharedMemoryPerBlock":49152,"maxSharedMemoryPerBlockOptin":232448,
-        "reservedSharedMemoryPerBlock":1024,"maxRegistersPerSM":65536,"pciDeviceId":0,"maxCtasPerSM":32,
-        "maxThreadsPerSM":2048,"isTccDriver":0,"supportCoopLaunch":1,"totalGlobalMem":85000000000}}"#
+        "reservedSharedMemoryPerBlock":1024,"maxRegistersPerSM":65536,"pciDeviceId":0,
+            "maxCtasPerSM":32,
+        "maxThreadsPerSM":2048,"isTccDriver":0,"supportCoopLaunch":1,
+            "totalGlobalMem":85000000000}}"#
     )
 }
 

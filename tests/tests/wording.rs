@@ -1,0 +1,125 @@
+//! The program's help, and the documents, keep to plain English and to the field's words.
+//!
+//! Each entry of the list is a phrase that has a better one. Code in documents is put aside, as
+//! identifiers have their own history.
+
+use clap::{Command, CommandFactory};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A phrase to avoid, in lower case, and a better one. A star stands for any ending.
+const AVOIDED: [(&str, &str); 28] = [
+    ("room", "op module (or: space)"),
+    ("rooms", "op modules"),
+    ("sweep", "op check"),
+    ("no finite number", "not finite"),
+    ("what there is", "a noun: the devices, the contents"),
+    ("what there is to", "a noun"),
+    ("gone on with", "resumed"),
+    ("goes on with", "resumes"),
+    ("goes on from", "resumes from"),
+    ("so many", "the number: the first N"),
+    ("that is none", "a plain negative"),
+    ("let go", "released, dropped"),
+    ("what is added to", "a noun: in place, the sum"),
+    ("inside the program", "built in"),
+    ("is there already", "already exists"),
+    ("is to be had", "is available"),
+    ("in the place of", "instead of"),
+    ("whatever the configuration says", "a heading: changes to the configuration"),
+    ("behaviour*", "behavior"),
+    ("colour*", "color"),
+    ("favour*", "favor"),
+    ("grey*", "gray"),
+    ("licence*", "license"),
+    ("neighbour*", "neighbor"),
+    ("normalis*", "normalize"),
+    ("optimis*", "optimize"),
+    ("recognis*", "classify, detect"),
+    ("vectoris*", "vectorize"),
+];
+
+#[test]
+fn the_help_of_every_command_uses_plain_words() {
+    let mut found = Vec::new();
+    let mut command = irnext::cli::Cli::command();
+    command.build();
+    check_command(&mut command, &mut found);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+fn check_command(command: &mut Command, found: &mut Vec<String>) {
+    let origin = format!("irnext {} --help", command.get_name());
+    let help = command.render_long_help().to_string();
+    assert!(help.contains("Usage"), "{origin} prints\n{help}");
+    check(&origin, &help, found);
+    for subcommand in command.get_subcommands_mut() {
+        check_command(subcommand, found);
+    }
+}
+
+#[test]
+fn the_documents_use_plain_words() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut files: Vec<PathBuf> = [
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "docs/dependencies.md",
+        "docs/samples/README.md",
+        "irnext/weights/README.md",
+        "benches/peers/README.md",
+        "tests/fixtures/README.md",
+    ]
+    .map(|name| root.join(name))
+    .into();
+    let pages = fs::read_dir(root.join("docs/src")).unwrap().map(|entry| entry.unwrap().path());
+    files.extend(pages.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    assert!(files.len() > 30, "only {} documents were found", files.len());
+
+    let mut found = Vec::new();
+    for file in files {
+        let name = file.strip_prefix(&root).unwrap().display().to_string();
+        check(&name, &prose(&fs::read_to_string(&file).unwrap()), &mut found);
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// Notes each avoided phrase in `text`. Line breaks count as spaces.
+fn check(origin: &str, text: &str, found: &mut Vec<String>) {
+    let is_letter = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
+    let words: Vec<&str> = words.iter().map(|word| word.trim_matches(|c| !is_letter(c))).collect();
+    for (phrase, better) in AVOIDED {
+        let parts: Vec<&str> = phrase.split(' ').collect();
+        let is_avoided = |window: &[&str]| match phrase.strip_suffix('*') {
+            Some(stem) => window[0].starts_with(stem),
+            None => window == parts,
+        };
+        if let Some(at) = words.windows(parts.len()).position(is_avoided) {
+            let context = words[at.saturating_sub(4)..words.len().min(at + 8)].join(" ");
+            found.push(format!("{origin}: \"{phrase}\" (say {better}): … {context} …"));
+        }
+    }
+}
+
+/// Markdown without code: no fenced blocks, no code spans, no addresses of links.
+fn prose(markdown: &str) -> String {
+    let mut fenced = false;
+    let mut lines = Vec::new();
+    for line in markdown.lines() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        } else if !fenced {
+            lines.push(line);
+        }
+    }
+    let text = lines.join("\n");
+    let outside: Vec<&str> = text.split('`').step_by(2).collect();
+    let mut rest = outside.join("code");
+    while let Some(start) = rest.find("](") {
+        let end = rest[start..].find(')').map_or(rest.len(), |length| start + length + 1);
+        rest.replace_range(start..end, "");
+    }
+    rest
+}
