@@ -53,7 +53,7 @@ pub enum Error {
     /// Training came to numbers that it cannot go on from.
     #[error(
         "the loss or its gradient was no finite number in {failures} steps in a row, up to step {step}; the run is back at step {back}. \
-         A lower optimiser.learning_rate, a longer optimiser.warmup or a smaller optimiser.clip may help; `irnext doctor` looks for damaged images"
+         A lower optimizer.learning_rate, a longer optimizer.warmup or a smaller optimizer.clip may help; `irnext doctor` looks for damaged images"
     )]
     Diverged {
         /// How many steps in a row failed.

@@ -2,13 +2,14 @@
 //! `irnext` program does.
 //!
 //! Reading order: [`model`] (the network and its loss) → [`restore`] (from photograph to
-//! photograph), [`recognise`] (what it suffers from), [`compute`] (on what) → [`degrade`], [`data`]
+//! photograph), [`classify`] (what it suffers from), [`compute`] (on what) → [`degrade`], [`data`]
 //! (where training pairs come from) → [`train`], [`recipes`], [`plot`] → [`metrics`], [`evaluate`],
 //! [`protocol`], [`doctor`] (scores and data sets) → [`distributed`] (several processes) →
 //! [`costs`], [`explain`] (a look inside) → [`cli`].
 
 #![forbid(unsafe_code)]
 
+pub mod classify;
 pub mod cli;
 pub mod compute;
 pub mod costs;
@@ -25,7 +26,6 @@ pub mod model;
 pub mod plot;
 pub mod protocol;
 pub mod recipes;
-pub mod recognise;
 pub mod restore;
 pub mod shipped;
 pub mod train;
