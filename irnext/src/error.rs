@@ -52,8 +52,8 @@ pub enum Error {
     /// Training diverged: its loss or gradients are not finite.
     #[error(
         "loss or gradient was not finite in {failures} consecutive steps, up to step {step}; \
-         restored the checkpoint at step {back}. Try a lower optimiser.learning_rate, a longer \
-         optimiser.warmup or a smaller optimiser.clip; `irnext doctor` finds damaged images"
+         restored the checkpoint at step {back}. Try a lower optimizer.learning_rate, a longer \
+         optimizer.warmup or a smaller optimizer.clip; `irnext doctor` finds damaged images"
     )]
     Diverged {
         /// How many steps in a row failed.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// One pair's scores, in the order of the scorer's measures; not a number where there is none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Sent", into = "Sent")]
+#[serde(from = "EncodedScores", into = "EncodedScores")]
 pub struct Scored {
     /// The pair.
     pub name: String,
@@ -22,22 +22,22 @@ pub struct Scored {
 
 /// Scores on their way to another process: as bits, since JSON has no NaN.
 #[derive(Serialize, Deserialize)]
-struct Sent {
+struct EncodedScores {
     name: String,
     input: Vec<u64>,
     restored: Option<Vec<u64>>,
     remarks: Vec<String>,
 }
 
-impl From<Scored> for Sent {
+impl From<Scored> for EncodedScores {
     fn from(Scored { name, input, restored, remarks }: Scored) -> Self {
         let bits = |scores: Vec<f64>| scores.into_iter().map(f64::to_bits).collect();
         Self { name, input: bits(input), restored: restored.map(bits), remarks }
     }
 }
 
-impl From<Sent> for Scored {
-    fn from(Sent { name, input, restored, remarks }: Sent) -> Self {
+impl From<EncodedScores> for Scored {
+    fn from(EncodedScores { name, input, restored, remarks }: EncodedScores) -> Self {
         let scores = |bits: Vec<u64>| bits.into_iter().map(f64::from_bits).collect();
         Self { name, input: scores(input), restored: restored.map(scores), remarks }
     }

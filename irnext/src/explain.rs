@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_network_lacks_is_not_shown() {
+    fn missing_modules_are_not_shown() {
         let message =
             explain(&model(|c| c.msm = 0), &image(), "Decoder.2").err().unwrap().to_string();
         assert!(message.contains("no multi-scale modules"), "{message}");

@@ -2,13 +2,14 @@
 //! commands of the `irnext` program.
 //!
 //! Reading order: [`model`] (the network and its loss) → [`restore`] (restoring a photograph),
-//! [`recognise`] (detecting its degradation), [`compute`] (device and precision) → [`degrade`],
+//! [`classify`] (detecting its degradation), [`compute`] (device and precision) → [`degrade`],
 //! [`data`] (training pairs) → [`train`], [`recipes`], [`plot`] → [`metrics`], [`evaluate`],
 //! [`protocol`], [`doctor`] (scores and data sets) → [`distributed`] (several processes) →
 //! [`costs`], [`explain`] (a look inside) → [`cli`].
 
 #![forbid(unsafe_code)]
 
+pub mod classify;
 pub mod cli;
 pub mod compute;
 pub mod costs;
@@ -25,7 +26,6 @@ pub mod model;
 pub mod plot;
 pub mod protocol;
 pub mod recipes;
-pub mod recognise;
 pub mod restore;
 pub mod shipped;
 pub mod train;

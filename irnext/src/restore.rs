@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_padded_counts() {
+    fn padding_counts_toward_the_size_of_one_piece() {
         let whole = |width, height| is_one_piece(&ModelConfig::default(), width, height);
         assert!(whole(1920, 1080) && whole(1, 30_000));
         // 40,000 pixels, and 64 times as many with what is padded.

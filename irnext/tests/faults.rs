@@ -119,10 +119,10 @@ fn killed_at_any_instant_it_ends_with_the_same_bits() {
 
 #[cfg(unix)]
 #[test]
-fn told_to_stop_it_saves_and_goes_on_with_the_same_bits() {
+fn a_stopped_run_resumes_with_the_same_bits() {
     let folder = prepared();
     // Nothing would be saved before the end if nobody asked for it.
-    let rarely = ["optimiser.save_every=1000"];
+    let rarely = ["optimizer.save_every=1000"];
     let last = folder.path().join("run/last.safetensors");
     for (signal, code) in [("-TERM", 143), ("-INT", 130)] {
         let mut child = command(folder.path(), &rarely).spawn().unwrap();
@@ -180,7 +180,7 @@ fn a_flipped_bit_costs_one_checkpoint_and_no_bits() {
 fn a_damaged_image_ends_the_run_and_nothing_is_lost() {
     for damage in ["cut", "gone"] {
         let folder = prepared();
-        let long = ["optimiser.steps=120", "optimiser.save_every=1000", "data.cache_mb=0"];
+        let long = ["optimizer.steps=120", "optimizer.save_every=1000", "data.cache_mb=0"];
         let mut child = command(folder.path(), &long).spawn().unwrap();
         assert!(
             wait_for(&mut child, || folder.path().join("run/best.safetensors").exists()),
@@ -209,14 +209,14 @@ fn a_damaged_image_ends_the_run_and_nothing_is_lost() {
 }
 
 #[test]
-fn numbers_that_are_none_are_skipped_and_three_of_them_end_the_run() {
+fn three_steps_in_a_row_that_are_not_finite_end_the_run() {
     let folder = prepared();
     // Parameters beyond all bounds after the first step.
     let wild = [
-        "optimiser.learning_rate=1e38",
-        "optimiser.warmup=0",
-        "optimiser.clip=0",
-        "optimiser.save_every=1",
+        "optimizer.learning_rate=1e38",
+        "optimizer.warmup=0",
+        "optimizer.clip=0",
+        "optimizer.save_every=1",
     ];
     let output = train(folder.path(), &wild);
     refuses(
@@ -238,10 +238,10 @@ fn numbers_that_are_none_are_skipped_and_three_of_them_end_the_run() {
 #[test]
 fn a_run_has_one_writer() {
     let folder = prepared();
-    let mut child = command(folder.path(), &["optimiser.steps=100000"]).spawn().unwrap();
+    let mut child = command(folder.path(), &["optimizer.steps=100000"]).spawn().unwrap();
     assert!(wait_for(&mut child, || folder.path().join("run/config.toml").exists()));
     // Should it be let in, it does not stay.
-    let second = command(folder.path(), &["optimiser.steps=100000"])
+    let second = command(folder.path(), &["optimizer.steps=100000"])
         .args(["--minutes", "0"])
         .output()
         .unwrap();
@@ -254,11 +254,11 @@ fn a_run_has_one_writer() {
 fn a_batch_of_one_and_a_set_too_small_are_refused_with_the_reason() {
     let folder = prepared();
     refuses(
-        &train(folder.path(), &["optimiser.batch=1"]),
+        &train(folder.path(), &["optimizer.batch=1"]),
         &["BatchNorm normalises 1×1 maps over the batch alone"],
     );
     refuses(
-        &train(folder.path(), &["optimiser.batch=5"]),
+        &train(folder.path(), &["optimizer.batch=5"]),
         &["the batch size 5 is larger than the data set"],
     );
     assert!(!folder.path().join("run").exists());
@@ -281,7 +281,7 @@ fn with_mounts(folder: &Path, script: &str) -> Option<Output> {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn without_room_it_ends_and_the_checkpoint_before_stays() {
+fn a_full_disk_ends_the_run_and_keeps_the_last_checkpoint() {
     let folder = prepared();
     // Room for one checkpoint and a half; what is left at the end is brought out for a look.
     let script = "mkdir run kept; mount -t tmpfs -o size=$SIZE none run; \
@@ -289,7 +289,7 @@ fn without_room_it_ends_and_the_checkpoint_before_stays() {
                   kept/names; exit $code";
     let size = {
         let folder = prepared();
-        succeeds(train(folder.path(), &["optimiser.steps=1"]));
+        succeeds(train(folder.path(), &["optimizer.steps=1"]));
         fs::metadata(folder.path().join("run/last.safetensors")).unwrap().len() * 3 / 2
     };
     let Some(output) = with_mounts(folder.path(), &script.replace("$SIZE", &size.to_string()))

@@ -98,7 +98,7 @@ fn endless(folder: &Path) -> Child {
         "train",
         "run.toml",
         "--set",
-        "optimiser.steps=1000000",
+        "optimizer.steps=1000000",
         "--set",
         "validation.every=1000000",
     ];
@@ -156,7 +156,7 @@ fn same_losses(folder: &Path) {
 }
 
 #[test]
-fn told_to_stop_all_stop_and_they_go_on_with_the_same_bits() {
+fn stopped_ranks_resume_with_the_same_bits() {
     if !there_is_mpirun() {
         return;
     }
@@ -168,7 +168,7 @@ fn told_to_stop_all_stop_and_they_go_on_with_the_same_bits() {
             "--out",
             out,
             "--set",
-            "optimiser.steps=40",
+            "optimizer.steps=40",
             "--set",
             "validation.every=20",
         ]
@@ -232,14 +232,14 @@ fn one_ends_both(folder: &Path, signal: &str, rank: usize, message: &str) {
 }
 
 #[test]
-fn what_one_rank_fails_in_ends_both_and_nothing_is_lost() {
+fn a_failure_on_one_rank_ends_both_and_nothing_is_lost() {
     if !there_is_mpirun() {
         return;
     }
     let folder = prepared();
     fs::write(folder.path().join("hazy/1.png"), "no image").unwrap();
     let output =
-        ranks(2, folder.path(), &["train", "run.toml", "--set", "optimiser.save_every=1000"])
+        ranks(2, folder.path(), &["train", "run.toml", "--set", "optimizer.save_every=1000"])
             .output()
             .unwrap();
     assert!(!output.status.success() && said(&output).contains("1.png"), "{}", said(&output));
@@ -267,10 +267,10 @@ fn ranks_with_other_settings_or_other_data_are_refused() {
         command.args([program, "train", "run.toml", ":", "-n", "1", "-wdir"]).arg(second);
         command.args([program, "train", "run.toml"]).args(settings).output().unwrap()
     };
-    let output = two(folder.path(), &["--set", "optimiser.batch=4"]);
+    let output = two(folder.path(), &["--set", "optimizer.batch=4"]);
     let text = said(&output);
     assert!(!output.status.success(), "{text}");
-    assert!(text.contains("rank 1: optimiser.batch is 4 there, and 2 on rank 0"), "{text}");
+    assert!(text.contains("rank 1: optimizer.batch is 4 there, and 2 on rank 0"), "{text}");
     let output = two(elsewhere.path(), &[]);
     let text = said(&output);
     assert!(

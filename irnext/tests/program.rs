@@ -307,7 +307,7 @@ fn a_mismatch_names_its_tensors() {
 }
 
 #[test]
-fn what_a_file_would_call_is_shown_and_not_called() {
+fn calls_in_a_pickle_are_listed_and_not_made() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     fs::write(at.join("w.pkl"), b"cos\nsystem\n(S'touch pwned; printf \x1b[2J'\ntR.").unwrap();
@@ -503,7 +503,7 @@ fn a_run_is_trained_stopped_and_finished() {
         Photo::new(picture(80, 70)).write(at.join(name)).unwrap();
     }
     let text_of_config = "task = \"dehaze\"\nout = \"run\"\n[data]\nclean = \"clean\"\ncrop = \
-    64\n[optimiser]\nbatch = 2\nsteps = 3\n\
+    64\n[optimizer]\nbatch = 2\nsteps = 3\n\
                           [model]\nwidth = 8\nn = 0\ngroups = 4\n";
     fs::write(at.join("c.toml"), text_of_config).unwrap();
     let shown = irnext(at, &["train", "c.toml", "--show", "--set", "seed=9"]);
@@ -531,7 +531,7 @@ fn a_run_can_be_watched() {
         Photo::new(picture(80, 70)).write(at.join(name)).unwrap();
     }
     let text_of_config = "task = \"dehaze\"\nout = \"run\"\n[data]\nclean = \"clean\"\ncrop = \
-    64\n[optimiser]\nbatch = 2\nsteps = 4\n\
+    64\n[optimizer]\nbatch = 2\nsteps = 4\n\
                           [validation]\ninput = \"hazy\"\ntarget = \"clean\"\nevery = \
                            2\n[model]\nwidth = 8\nn = 0\ngroups = 4\n";
     fs::write(at.join("c.toml"), text_of_config).unwrap();
@@ -685,7 +685,7 @@ const SMALL_GOPRO: &[&str] = &[
     "--set",
     "data.crop=[64, 96]",
     "--set",
-    "optimiser.batch=2",
+    "optimizer.batch=2",
     "--set",
     "model.width=8",
     "--set",
@@ -723,7 +723,7 @@ fn a_recipe_is_planned_tried_and_followed() {
         fs::read_dir(at).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(in_folder, ["GOPRO_Large"], "a dry run writes nothing");
 
-    let done = said(&["--set", "optimiser.steps=3"]);
+    let done = said(&["--set", "optimizer.steps=3"]);
     for part in [
         "3 of 3 steps done",
         "validation",
@@ -737,7 +737,7 @@ fn a_recipe_is_planned_tried_and_followed() {
     assert!(scored.status.success(), "{}", text(&scored.stderr));
     assert!(text(&scored.stdout).contains("mean of 1"), "{}", text(&scored.stdout));
     assert!(
-        said(&["--set", "optimiser.steps=3", "--dry-run"]).contains("3 in all, 3 of them done")
+        said(&["--set", "optimizer.steps=3", "--dry-run"]).contains("3 in all, 3 of them done")
     );
 }
 

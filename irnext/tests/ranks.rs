@@ -14,7 +14,7 @@ use std::{fs, thread};
 
 /// Half of the run in `folder`, with its results in `out`, and with other values for some settings.
 fn config(folder: &Path, out: &str, changes: &[&str]) -> TrainConfig {
-    let half = ["optimiser.steps=6", "validation.every=3", "optimiser.save_every=2"];
+    let half = ["optimizer.steps=6", "validation.every=3", "optimizer.save_every=2"];
     let changes: Vec<String> = half.iter().chain(changes).map(|change| (*change).into()).collect();
     let mut config = TrainConfig::read(&folder.join("run.toml"), &changes).unwrap();
     config.out = folder.join(out);
@@ -91,11 +91,11 @@ fn ranks_of_half_the_batch_are_one_process_with_all_of_it() {
     for (rule, checkpoint, tolerance) in [("adam", true, 0.1), ("sgd", false, 1e-5)] {
         let settings = |out: &str| {
             let (rule, checkpoint) =
-                (format!("optimiser.rule={rule}"), format!("optimiser.checkpoint={checkpoint}"));
+                (format!("optimizer.rule={rule}"), format!("optimizer.checkpoint={checkpoint}"));
             config(
                 folder.path(),
                 &format!("{out}-{rule}"),
-                &[&rule, &checkpoint, "optimiser.batch=4", "optimiser.clip=1"],
+                &[&rule, &checkpoint, "optimizer.batch=4", "optimizer.clip=1"],
             )
         };
         let (steps, validations, ended) = train(&Team::alone(), settings("one"), never);
@@ -189,13 +189,13 @@ fn one_rank_that_is_told_to_stop_stops_all() {
 }
 
 #[test]
-fn what_cannot_be_shared_is_refused_on_all_ranks() {
+fn batches_that_cannot_be_divided_are_refused_on_all_ranks() {
     let folder = prepared();
     let refused = |size: usize, of: &(dyn Fn(usize) -> TrainConfig + Sync)| {
         let ranks = train_on_ranks(size, of, never);
         ranks.into_iter().map(|(.., ended)| ended.unwrap_err().to_string()).collect::<Vec<_>>()
     };
-    let uneven = refused(3, &|_| config(folder.path(), "run", &["optimiser.batch=4"]));
+    let uneven = refused(3, &|_| config(folder.path(), "run", &["optimizer.batch=4"]));
     assert!(
         uneven.iter().all(|error| error == "a batch of 4 does not divide into 3 equal parts"),
         "{uneven:?}"
@@ -206,10 +206,10 @@ fn what_cannot_be_shared_is_refused_on_all_ranks() {
         ["built without GPU support", "libcuda.so.1", "rank 1: it has the same GPU as rank 0"];
     assert!(on_gpus.iter().all(|error| why.iter().any(|why| error.contains(why))), "{on_gpus:?}");
     let other = refused(2, &|rank| {
-        config(folder.path(), "run", &[&format!("optimiser.clip={}", 0.5 + rank as f64)])
+        config(folder.path(), "run", &[&format!("optimizer.clip={}", 0.5 + rank as f64)])
     });
     let expected =
-        "rank 1: optimiser.clip is 1.5 there, and 0.5 on rank 0; give all ranks the same";
+        "rank 1: optimizer.clip is 1.5 there, and 0.5 on rank 0; give all ranks the same";
     assert!(other.iter().all(|error| error == expected), "{other:?}");
     assert!(!folder.path().join("run").exists(), "something was written");
 }
@@ -218,7 +218,7 @@ fn what_cannot_be_shared_is_refused_on_all_ranks() {
 fn an_image_that_one_rank_cannot_read_ends_all_and_nothing_is_lost() {
     let folder = prepared();
     let settings =
-        |_: usize| config(folder.path(), "run", &["optimiser.save_every=1000", "data.cache_mb=0"]);
+        |_: usize| config(folder.path(), "run", &["optimizer.save_every=1000", "data.cache_mb=0"]);
     // After the second step, which rank 0 waits for.
     let until = |event: &Event| {
         if matches!(event, Event::Step(step) if step.step == 2) {
@@ -248,13 +248,13 @@ fn a_folder_that_somebody_trains_in_is_refused_on_all_ranks() {
 }
 
 #[test]
-fn numbers_that_are_none_are_skipped_by_all_ranks() {
+fn all_ranks_skip_a_step_that_is_not_finite() {
     let folder = prepared();
     let wild = [
-        "optimiser.learning_rate=1e38",
-        "optimiser.warmup=0",
-        "optimiser.clip=0",
-        "optimiser.save_every=1",
+        "optimizer.learning_rate=1e38",
+        "optimizer.warmup=0",
+        "optimizer.clip=0",
+        "optimizer.save_every=1",
     ];
     for (steps, _, ended) in train_on_ranks(2, |_| config(folder.path(), "run", &wild), never) {
         assert!(ended.unwrap_err().to_string().contains("restored the checkpoint at step 1"));

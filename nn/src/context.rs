@@ -5,7 +5,7 @@
 //! than that. What BatchNorm learns about its batch is noted, and goes into the buffers after the
 //! step, by [`Context::finish`]: a forward pass changes nothing by itself.
 
-use crate::distributed::{Buckets, Group};
+use crate::distributed::{Buckets, ProcessGroup};
 use crate::params::{ParamId, Params};
 use crate::{Result, cost::Cost};
 use engine::{DType, Gradients, Ranks, Tape, Tensor};
@@ -85,7 +85,7 @@ impl Context {
 
     /// The same pass on a part of a batch that `ranks` share, if there are any: BatchNorm
     /// normalises by the whole.
-    pub fn among(self, ranks: Option<Arc<dyn Ranks>>) -> Self {
+    pub fn with_ranks(self, ranks: Option<Arc<dyn Ranks>>) -> Self {
         Self { ranks, ..self }
     }
 
@@ -283,7 +283,7 @@ impl Pass {
         tape: Tape,
         outputs: &[&Tensor],
         seeds: Vec<Option<Tensor>>,
-        group: &Group,
+        group: &ProcessGroup,
     ) -> Result<Vec<Option<Tensor>>> {
         let leaves = self.leaves.iter().enumerate();
         let entries: HashMap<_, _> =

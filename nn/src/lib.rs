@@ -1,4 +1,4 @@
-//! Parameters, layers, optimisers, schedules and weight files: what networks are made of, without
+//! Parameters, layers, optimizers, schedules and weight files: what networks are made of, without
 //! any one network.
 //!
 //! Reading order: [`Params`] (numbers under dotted paths) → [`Context`] (how a forward pass is run)

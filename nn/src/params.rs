@@ -2,7 +2,7 @@
 //!
 //! A model is a tree of layers that hold no numbers, only [`ParamId`]s. The numbers are in one flat
 //! list, [`Params`], under the paths that weight files use (`Encoder.0.layers.1.main.0.weight`). So
-//! an optimiser, a moving average or a file is a loop over a list, and a layer is an immutable
+//! an optimizer, a moving average or a file is a loop over a list, and a layer is an immutable
 //! description that threads can share.
 
 use crate::weights::printable;
@@ -79,7 +79,7 @@ impl Params {
         &self.entries
     }
 
-    /// The entries, to be changed by the optimiser, which keeps their shapes and dtypes.
+    /// The entries, to be changed by the optimizer, which keeps their shapes and dtypes.
     pub(crate) fn entries_mut(&mut self) -> &mut [Entry] {
         &mut self.entries
     }
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn many_names_are_counted() {
+    fn long_lists_of_names_are_shortened() {
         let source =
             (0..300).map(|i| (format!("x{i:03}"), Tensor::zeros(&[1], DType::F32))).collect();
         let message =
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn no_room_is_made_for_what_is_not_given() {
+    fn missing_entries_allocate_nothing() {
         let vast = |b: &mut Builder<'_>| Ok(b.uniform("vast", &[1 << 30, 1 << 20], 1.0));
         let message =
             Params::build_from("w", HashMap::new(), DType::F32, vast).unwrap_err().to_string();

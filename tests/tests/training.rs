@@ -25,7 +25,7 @@ fn config(folder: &Path, out: &str, workers: usize) -> TrainConfig {
     let text = format!(
         "task = \"dehaze\"\nout = {out:?}\nseed = 3\n\
          [data]\nclean = {clean:?}\ncrop = 64\nworkers = {workers}\n\
-         [optimiser]\nbatch = 2\nsteps = 7\nperiod = \"step\"\nlearning_rate = 2e-3\nwarmup = \
+         [optimizer]\nbatch = 2\nsteps = 7\nperiod = \"step\"\nlearning_rate = 2e-3\nwarmup = \
          2\nema = 0.9\nsave_every = 2\n\
          [model]\nwidth = 8\nn = 0\ngroups = 4\n"
     );
@@ -69,7 +69,7 @@ fn stopped_and_resumed_it_ends_with_the_same_bits_whatever_the_threads() {
         all.sort();
         all
     };
-    assert!(tensors(&straight[0]) == tensors(&stopped[0]), "optimiser or average differ");
+    assert!(tensors(&straight[0]) == tensors(&stopped[0]), "optimizer or average differ");
 }
 
 #[test]
@@ -91,9 +91,9 @@ fn it_learns() {
     let folder = tempfile::tempdir().unwrap();
     pictures(&folder.path().join("clean"));
     let mut config = config(folder.path(), "learns", 1);
-    config.optimiser.steps = Some(60);
-    config.optimiser.batch = 4;
-    config.optimiser.save_every = 1000;
+    config.optimizer.steps = Some(60);
+    config.optimizer.batch = 4;
+    config.optimizer.save_every = 1000;
     let mut losses = Vec::new();
     let mut trainer = Trainer::open(config).unwrap();
     trainer
@@ -158,8 +158,8 @@ fn weights_that_were_the_best_on_other_pairs_are_scored_again() {
         photo.data.iter_mut().for_each(|value| *value = 0.4 * *value + 0.54);
         Photo::new(photo).write(hazy.join(file.file_name().unwrap())).unwrap();
     }
-    config.optimiser.steps = Some(12);
-    config.optimiser.ema = 0.0;
+    config.optimizer.steps = Some(12);
+    config.optimizer.ema = 0.0;
     config.validation.every = 2;
     // Where there is nothing to remove, scores are high that hazy pairs never reach.
     config.validation.input = Some(clean.clone());

@@ -11,7 +11,7 @@ use clap::{Parser, ValueEnum};
 use engine::{DType, Device, Rng, Tensor};
 use irnext::compute::{Compute, Precision};
 use irnext::model::{LossConfig, Model, ModelConfig};
-use irnext::train::{LOSS_SCALE, State, StepSettings};
+use irnext::train::{LOSS_SCALE, TrainingState, StepSettings};
 use nn::optim::Rule;
 use nn::weights::WeightFile;
 use std::collections::HashMap;
@@ -127,7 +127,7 @@ fn serve(task: Task, folder: &Path, compute: Compute) -> Result<()> {
                 limit: f64::INFINITY,
                 loss_scale: (compute.precision == Precision::F16).then_some(LOSS_SCALE),
             };
-            let mut state = State::new(model, Rule::adam(), 0.0)?;
+            let mut state = TrainingState::new(model, Rule::adam(), 0.0)?;
             let mut losses = Vec::new();
             obey(compute.device, || {
                 losses.push(state.step(input.clone(), target.clone(), settings)?.loss as f32);

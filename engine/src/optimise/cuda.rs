@@ -268,7 +268,7 @@ mod tests {
         Rule::Sgd { momentum: 0.9, weight_decay: 0.1 },
     ];
 
-    /// Parameters of a model and what an optimiser keeps.
+    /// Parameters of a model and what an optimizer keeps.
     struct Model {
         values: Vec<Tensor>,
         slots: Vec<Vec<Tensor>>,

@@ -1,4 +1,4 @@
-//! How gradients change parameters: the rules of optimisers, norms of gradients, moving averages.
+//! How gradients change parameters: the rules of optimizers, norms of gradients, moving averages.
 //!
 //! These are no operations: nothing of them is recorded. In main memory they are written as
 //! operations on tensors, which is also what defines them. On a GPU, where a model's two hundred

@@ -2,12 +2,12 @@
 //! suffers from.
 
 use super::arguments::WeightArguments;
+use crate::classify::{Classification, SURE, classify};
 use crate::compute::Compute;
 use crate::degrade::Task;
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::model::{FrozenModel, Model};
-use crate::recognise::{SURE, Verdict, recognise};
 use crate::shipped;
 use std::cell::OnceCell;
 use std::path::PathBuf;
@@ -15,23 +15,23 @@ use std::str::FromStr;
 
 /// As [`WeightArguments`], and one may leave the choice to the program.
 #[derive(clap::Args)]
-pub(super) struct ChoiceArguments {
+pub(super) struct ModelChoiceArguments {
     /// Degradation to remove, with the built-in weights: dehaze, derain, desnow, deblur-motion,
     /// deblur-defocus, or auto = detect per image and skip clean ones [default: auto]
     #[arg(long, value_name = "TASK")]
-    task: Option<Asked>,
+    task: Option<TaskArgument>,
     /// Use this weight file instead: safetensors, or PyTorch's .pkl or .pth
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Asked {
+enum TaskArgument {
     Auto,
     For(Task),
 }
 
-impl FromStr for Asked {
+impl FromStr for TaskArgument {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
@@ -53,24 +53,26 @@ pub(super) struct Models {
     auto: bool,
 }
 
-impl ChoiceArguments {
+impl ModelChoiceArguments {
     /// The models that may be needed, where they are to compute.
     pub fn load(&self, compute: Compute) -> Result<Models> {
         let auto = match (self.task, &self.weights) {
-            (Some(Asked::Auto), Some(_)) => {
+            (Some(TaskArgument::Auto), Some(_)) => {
                 let reason = "--task auto chooses among the built-in weights: \
                               give either --task auto or --weights";
                 return Err(Error::Config { reason: reason.into() });
             }
-            (asked, weights) => weights.is_none() && matches!(asked, None | Some(Asked::Auto)),
+            (asked, weights) => {
+                weights.is_none() && matches!(asked, None | Some(TaskArgument::Auto))
+            }
         };
         let models = if auto {
             compute.start()?;
             Task::ALL.map(|task| (task.to_string(), OnceCell::new())).into()
         } else {
-            let task = self
-                .task
-                .and_then(|asked| if let Asked::For(task) = asked { Some(task) } else { None });
+            let task = self.task.and_then(|asked| {
+                if let TaskArgument::For(task) = asked { Some(task) } else { None }
+            });
             let (model, name) = WeightArguments { task, weights: self.weights.clone() }.load()?;
             vec![(name, model.on(compute)?.into())]
         };
@@ -79,48 +81,52 @@ impl ChoiceArguments {
 }
 
 impl Models {
-    /// Ready for use.
-    pub fn freeze(&self) -> Ready<'_> {
-        Ready { models: self, frozen: self.models.iter().map(|_| OnceCell::new()).collect() }
+    /// FrozenModels for use.
+    pub fn freeze(&self) -> FrozenModels<'_> {
+        FrozenModels { models: self, frozen: self.models.iter().map(|_| OnceCell::new()).collect() }
     }
 }
 
 /// Models in use.
-pub(super) struct Ready<'a> {
+pub(super) struct FrozenModels<'a> {
     models: &'a Models,
     /// Those that were needed, in the same places.
     frozen: Vec<OnceCell<FrozenModel>>,
 }
 
 /// What is done to a photograph.
-pub(super) enum Choice<'a> {
+pub(super) enum Treatment<'a> {
     /// The name of what is removed, the model, and what the photograph was recognised by, if anyone
     /// looked.
-    Restore(&'a str, &'a FrozenModel, Option<Verdict>),
+    Restore(&'a str, &'a FrozenModel, Option<Classification>),
     /// Nothing, and why.
     Leave(String),
 }
 
-impl Ready<'_> {
+impl FrozenModels<'_> {
     /// What `image` gets.
-    pub fn choose(&self, image: &Image) -> Result<Choice<'_>> {
-        if self.models.auto { self.decide(recognise(image)?) } else { self.restore(0, None) }
+    pub fn choose(&self, image: &Image) -> Result<Treatment<'_>> {
+        if self.models.auto { self.decide(classify(image)?) } else { self.restore(0, None) }
     }
 
-    fn decide(&self, verdict: Verdict) -> Result<Choice<'_>> {
+    fn decide(&self, classification: Classification) -> Result<Treatment<'_>> {
         let percent = 100.0 * SURE;
-        let why = match (verdict.likeliest(), verdict.task()) {
-            (_, Some(task)) => return self.restore(task as usize, Some(verdict)),
+        let why = match (classification.likeliest(), classification.task()) {
+            (_, Some(task)) => return self.restore(task as usize, Some(classification)),
             (None, None) => "left alone; --task TASK restores it anyway".into(),
             (Some(task), None) => {
                 format!("less than {percent} %, left alone; --task {task} restores it anyway")
             }
         };
-        Ok(Choice::Leave(format!("{verdict}: {why}")))
+        Ok(Treatment::Leave(format!("{classification}: {why}")))
     }
 
     /// The model in this place, loaded if need be.
-    fn restore(&self, place: usize, verdict: Option<Verdict>) -> Result<Choice<'_>> {
+    fn restore(
+        &self,
+        place: usize,
+        classification: Option<Classification>,
+    ) -> Result<Treatment<'_>> {
         let Models { models, compute, .. } = self.models;
         let (name, cell) = &models[place];
         let model = match cell.get() {
@@ -132,7 +138,7 @@ impl Ready<'_> {
         };
         let frozen =
             self.frozen[place].get_or_init(|| model.freeze().computing_in(compute.precision));
-        Ok(Choice::Restore(name, frozen, verdict))
+        Ok(Treatment::Restore(name, frozen, classification))
     }
 }
 
@@ -142,15 +148,15 @@ mod tests {
     use crate::model::ModelConfig;
     use engine::DType;
 
-    fn said(models: &Ready<'_>, probabilities: [f64; 6]) -> Result<String, String> {
-        match models.decide(Verdict { probabilities, reasons: vec!["colors are pale"] }).unwrap() {
-            Choice::Restore(task, _, verdict) => Ok(format!("{task}, {}", verdict.unwrap())),
-            Choice::Leave(why) => Err(why),
+    fn said(models: &FrozenModels<'_>, probabilities: [f64; 6]) -> Result<String, String> {
+        match models.decide(Classification { probabilities, reasons: vec!["colors are pale"] }).unwrap() {
+            Treatment::Restore(task, _, classification) => Ok(format!("{task}, {}", classification.unwrap())),
+            Treatment::Leave(why) => Err(why),
         }
     }
 
     #[test]
-    fn each_trouble_has_its_own_model() {
+    fn each_degradation_has_its_own_model() {
         let models = Task::ALL.map(|task| (task.to_string(), OnceCell::new())).into();
         let models = Models { models, compute: Compute::default(), auto: true };
         let models = models.freeze();
@@ -162,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_clear_or_unsure_is_left_alone() {
+    fn clear_and_uncertain_photographs_are_left_alone() {
         let config = ModelConfig { width: 8, n: 0, groups: 4, ..ModelConfig::default() };
         let model = Model::new(&config, 1, DType::F32).unwrap();
         let models = Models {

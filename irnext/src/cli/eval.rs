@@ -165,11 +165,16 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<()> {
         let mut done = SetReport { name: split.name, set, pairs: pairs.len(), images: Vec::new() };
         print(report.heading(&done.name, done.pairs));
         let one = |index| score(&pairs, index, &scorer, restore.as_deref());
-        team.share(pairs.len().min(arguments.limit), &AtomicBool::new(false), one, |scored| {
-            print(report.rows(&scored));
-            done.images.push((scored, groups[done.images.len()]));
-            Ok(())
-        })?;
+        team.distribute(
+            pairs.len().min(arguments.limit),
+            &AtomicBool::new(false),
+            one,
+            |scored| {
+                print(report.rows(&scored));
+                done.images.push((scored, groups[done.images.len()]));
+                Ok(())
+            },
+        )?;
         print(report.summary(&done));
         report.sets.push(done);
     }

@@ -6,7 +6,7 @@ use super::arguments::ModelArguments;
 use super::output::say;
 use crate::compute::{Compute, Precision};
 use crate::costs::tables::{Row, Table, printed, tables};
-use crate::costs::{Costs, PAPER_SIZE, Rule, layers};
+use crate::costs::{Costs, CountRule, PAPER_SIZE, layers};
 use crate::error::Result;
 use crate::model::Model;
 use engine::{DType, Device, Tensor};
@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         list(&layers);
     }
     let config = &model.config;
-    let costs = Costs::of(&layers, Rule::Main);
+    let costs = Costs::of(&layers, CountRule::Main);
     let giga = |count: u64| count as f64 / GIGA as f64;
     say!("width {}, n = {}, {} MSM, {} groups", config.width, config.n, config.msm, config.groups);
     say!("parameters: {}", costs.parameters);
@@ -110,7 +110,7 @@ fn list(layers: &[Cost]) {
     for cost in layers {
         let (kind, output) = (cost.operation.to_string(), format!("{:?}", cost.output));
         let [true_count, counted] =
-            [cost.multiply_adds(), Rule::Main.flops(cost)].map(|n| n as f64 / MEGA as f64);
+            [cost.multiply_adds(), CountRule::Main.flops(cost)].map(|n| n as f64 / MEGA as f64);
         say!(
             "{:<48} {kind:<20} {output:>20} {:>11} {true_count:>11.2} {counted:>12.2}",
             cost.path,

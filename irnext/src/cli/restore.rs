@@ -1,12 +1,12 @@
 //! `irnext restore`: removes haze, rain, snow or blur from photographs.
 
 use super::arguments::ComputeArguments;
-use super::auto::{Choice, ChoiceArguments, Ready};
+use super::auto::{Treatment, ModelChoiceArguments, FrozenModels};
 use super::OUTPUT;
 use super::output::{keep, say};
 use crate::data::image_files;
 use crate::distributed::launch::Launch;
-use crate::distributed::{Team, of_files};
+use crate::distributed::{Team, file_list_fingerprint};
 use crate::error::{Error, Result};
 use crate::image::Photo;
 use crate::restore::restore;
@@ -32,7 +32,7 @@ pub(super) struct Arguments {
     #[arg(required = true, value_name = "PHOTO")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
-    choice: ChoiceArguments,
+    choice: ModelChoiceArguments,
     #[command(flatten)]
     compute: ComputeArguments,
     /// Output file (for one photograph) or folder [default: beside each photograph, as
@@ -64,7 +64,7 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
             }
         }
     }
-    team.every(complete)
+    team.all_true(complete)
 }
 
 /// Those of `jobs` that are this rank's. Their list is looked at together, before one of the ranks
@@ -77,7 +77,7 @@ fn part(team: &Team, jobs: Vec<Result<Job>>) -> Result<Vec<Result<Job>>> {
         Err(error) => error.to_string(),
     };
     let places: Vec<String> = jobs.iter().map(place).collect();
-    team.same(&[("the list of photographs".into(), of_files(&places))])?;
+    team.require_equal(&[("the list of photographs".into(), file_list_fingerprint(&places))])?;
     let mut ranks = HashMap::new();
     for (i, place) in places.iter().enumerate() {
         ranks.entry(place).or_insert(i % team.size());
@@ -96,12 +96,12 @@ struct Job {
 impl Job {
     /// Reads, restores, writes; or leaves alone what nothing is to be done to. Returns what to say
     /// of it.
-    fn run(&self, models: &Ready<'_>, overwrite: bool) -> Result<String> {
+    fn run(&self, models: &FrozenModels<'_>, overwrite: bool) -> Result<String> {
         let start = Instant::now();
         let (from, photo) = (self.from.display(), Photo::read(&self.from)?);
-        let (task, model, verdict) = match models.choose(&photo.rgb)? {
-            Choice::Restore(task, model, verdict) => (task, model, verdict),
-            Choice::Leave(why) => return Ok(format!("{from}: {why}")),
+        let (task, model, classification) = match models.choose(&photo.rgb)? {
+            Treatment::Restore(task, model, classification) => (task, model, classification),
+            Treatment::Leave(why) => return Ok(format!("{from}: {why}")),
         };
         // What would fail after the work is looked at before it.
         let to = self.to.clone().unwrap_or_else(|| beside(&self.from, task));
@@ -117,7 +117,8 @@ impl Job {
         let (width, height) = (rgb.width, rgb.height);
         Photo { rgb, ..photo }.write(&to)?;
         let seconds = start.elapsed().as_secs_f64();
-        let why = verdict.map(|verdict| format!("{verdict}; ")).unwrap_or_default();
+        let why =
+            classification.map(|classification| format!("{classification}; ")).unwrap_or_default();
         Ok(format!("{from} → {}: {why}{task}, {width}×{height}, {seconds:.2} s", to.display()))
     }
 }

@@ -9,7 +9,7 @@ use crate::distributed::launch::Launch;
 use crate::error::{Error, Result};
 use crate::protocol::Protocol;
 use crate::recipes::Recipe;
-use crate::train::{Ended, Event, Measured, Plan, TrainConfig, Trainer, Validation};
+use crate::train::{Ended, Event, Measured, RunPlan, TrainConfig, Trainer, Validation};
 use engine::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -122,14 +122,14 @@ impl Arguments {
 
 /// How long a run is, in the units of its configuration.
 fn length(config: &TrainConfig) -> String {
-    let optimiser = &config.optimiser;
-    let (length, unit) = match (optimiser.epochs, optimiser.steps) {
+    let optimizer = &config.optimizer;
+    let (length, unit) = match (optimizer.epochs, optimizer.steps) {
         (Some(epochs), _) => (epochs, "epochs"),
         (None, steps) => (steps.unwrap_or(0), "steps"),
     };
     format!(
         "{length} {unit}, warm-up {}, validation every {} steps",
-        optimiser.warmup, config.validation.every
+        optimizer.warmup, config.validation.every
     )
 }
 
@@ -155,7 +155,7 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
     if arguments.dry_run {
         return dry_run(team, config);
     }
-    let batch = config.optimiser.batch;
+    let batch = config.optimizer.batch;
     let out = config.out.clone();
     let eval = eval_command(&config);
     let signals = Signals::watch()?;
@@ -305,8 +305,8 @@ fn dry_run(team: &Team, config: TrainConfig) -> Result<()> {
     Ok(())
 }
 
-fn say_plan(config: &TrainConfig, plan: &Plan) {
-    let (optimiser, crop) = (&config.optimiser, config.data.crop);
+fn say_plan(config: &TrainConfig, plan: &RunPlan) {
+    let (optimizer, crop) = (&config.optimizer, config.data.crop);
     say!("data      {} training images, {} scored per validation", plan.images, plan.validated);
     let looked_at: usize = plan.sizes.values().sum();
     let mut sizes: Vec<_> = plan.sizes.iter().collect();
@@ -330,20 +330,20 @@ fn say_plan(config: &TrainConfig, plan: &Plan) {
     let model = &config.model;
     say!("network   width {}, n = {}: {} parameters", model.width, model.n, plan.parameters);
     let (done, total) = plan.steps;
-    say!("batch     {} crops of {}x{} (width x height)", optimiser.batch, crop.width, crop.height);
+    say!("batch     {} crops of {}x{} (width x height)", optimizer.batch, crop.width, crop.height);
     say!("steps     {} per epoch, {total} in all, {done} of them done", plan.steps_per_epoch);
     say!(
         "schedule  {:?}, warm-up to {:.1e} in {} steps, cosine to {:.1e}; gradients clipped at {}",
-        optimiser.rule,
-        optimiser.learning_rate,
+        optimizer.rule,
+        optimizer.learning_rate,
         plan.warmup,
-        optimiser.last_learning_rate,
-        optimiser.clip
+        optimizer.last_learning_rate,
+        optimizer.clip
     );
     say!("compute   {}", config.compute);
 }
 
-fn say_measured(plan: &Plan, measured: &Measured) {
+fn say_measured(plan: &RunPlan, measured: &Measured) {
     let Measured { steps, step, waiting, peak, validation } = measured;
     say!("measured  {step:.2} s per step ({steps} steps), {waiting:.2} s of it waiting for data");
     say!(

@@ -23,14 +23,14 @@ pub const PAPER_SIZE: usize = 256;
 /// element of a pooling; 2 for each element of a normalisation. Neither counts additions of maps,
 /// resizing, or what turns LAM's scores into taps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
+pub enum CountRule {
     /// Tables 6 and 13: LAM's global average is counted as a pooling, its filter is not counted.
     Main,
     /// Tables 7 and 8: LAM's filter is counted, K² for each element, and its global average is not.
     Ablations,
 }
 
-impl Rule {
+impl CountRule {
     /// The FLOPs of one use of a layer.
     pub fn flops(self, cost: &Cost) -> u64 {
         let bias = |bias: bool| if bias { cost.output_elements() } else { 0 };
@@ -67,7 +67,7 @@ pub struct Costs {
 
 impl Costs {
     /// Sums the costs that [`layers`] lists.
-    pub fn of(layers: &[Cost], rule: Rule) -> Self {
+    pub fn of(layers: &[Cost], rule: CountRule) -> Self {
         let is_filter = |cost: &&Cost| matches!(cost.operation, Operation::DynamicFilter { .. });
         let filters = layers.iter().filter(is_filter).map(Cost::multiply_adds).sum();
         Self {
@@ -149,7 +149,7 @@ mod tests {
         ];
         for change in changes {
             let model = small(change);
-            let costs = Costs::of(&layers(&model, 64).unwrap(), Rule::Main);
+            let costs = Costs::of(&layers(&model, 64).unwrap(), CountRule::Main);
             assert_eq!(costs.parameters, model.params.count() as u64, "{:?}", model.config);
         }
     }
@@ -158,8 +158,9 @@ mod tests {
     fn a_layer_counts_as_the_rule_says() {
         let x = Tensor::zeros(&[1, 8, 4, 4], DType::F32);
         let y = Tensor::zeros(&[1, 2, 8, 8], DType::F32);
-        let count = |operation, rule: Rule| rule.flops(&Cost::free("", operation, &x, &y));
-        let both = |operation| [Rule::Main, Rule::Ablations].map(|rule| count(operation, rule));
+        let count = |operation, rule: CountRule| rule.flops(&Cost::free("", operation, &x, &y));
+        let both =
+            |operation| [CountRule::Main, CountRule::Ablations].map(|rule| count(operation, rule));
         // 2·64 outputs of 72 products, and a bias each.
         assert_eq!(
             both(Operation::Conv2d { kernel: [3, 3], fan_in: 72, bias: true }),

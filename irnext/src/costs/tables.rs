@@ -1,6 +1,6 @@
 //! The cost columns of the paper's Tables 6, 7, 8, 9, 11 and 13, and their networks.
 
-use super::{Costs, PAPER_SIZE, Rule, layers};
+use super::{Costs, CountRule, PAPER_SIZE, layers};
 use crate::error::Result;
 use crate::model::{Model, ModelConfig, Pooling};
 use engine::DType;
@@ -12,7 +12,7 @@ pub struct Table {
     /// Its subject.
     pub about: &'static str,
     /// How its FLOPs are counted.
-    pub rule: Rule,
+    pub rule: CountRule,
     /// IRNeXt's rows.
     pub rows: Vec<Row>,
 }
@@ -35,7 +35,7 @@ pub struct Row {
 
 impl Row {
     /// What the network costs on a 256×256 image.
-    pub fn count(&self, rule: Rule) -> Result<Costs> {
+    pub fn count(&self, rule: CountRule) -> Result<Costs> {
         let model = Model::new(&self.config, 0, DType::F32)?;
         Ok(Costs::of(&layers(&model, PAPER_SIZE)?, rule))
     }
@@ -71,13 +71,13 @@ pub fn tables() -> Vec<Table> {
         Table {
             number: 6,
             about: "motion deblurring, GoPro: n = 13",
-            rule: Rule::Main,
+            rule: CountRule::Main,
             rows: vec![blocks("IRNeXt", "13.21", 13).flops("114.79").seconds("0.255")],
         },
         Table {
             number: 7,
             about: "modules, n = 7",
-            rule: Rule::Ablations,
+            rule: CountRule::Ablations,
             rows: vec![
                 baseline().flops("66.32").seconds("0.134"),
                 row("MSM with 3×3 convolutions", "8.45", &|c| c.lam = false)
@@ -92,7 +92,7 @@ pub fn tables() -> Vec<Table> {
         Table {
             number: 8,
             about: "branches of MSM, n = 7",
-            rule: Rule::Ablations,
+            rule: CountRule::Ablations,
             rows: vec![
                 baseline().flops("66.32"),
                 branches("2", "7.71", &[2]).flops("70.89"),
@@ -104,7 +104,7 @@ pub fn tables() -> Vec<Table> {
         Table {
             number: 9,
             about: "pooling in MSM, n = 7",
-            rule: Rule::Ablations,
+            rule: CountRule::Ablations,
             rows: vec![
                 row("convolution", "8.58", &|c| c.pooling = Pooling::Learned),
                 row("maximum", "8.56", &|c| c.pooling = Pooling::Max),
@@ -114,7 +114,7 @@ pub fn tables() -> Vec<Table> {
         Table {
             number: 11,
             about: "groups of LAM, MSMs in a CNNBlock, n = 7",
-            rule: Rule::Ablations,
+            rule: CountRule::Ablations,
             rows: vec![
                 baseline(),
                 groups("2 groups", "8.48", 2),
@@ -127,7 +127,7 @@ pub fn tables() -> Vec<Table> {
         Table {
             number: 13,
             about: "residual blocks in a CNNBlock, the one with MSM included",
-            rule: Rule::Main,
+            rule: CountRule::Main,
             rows: vec![
                 blocks("12 blocks: n = 11", "11.66", 11).flops("100.25"),
                 blocks("14 blocks: n = 13", "13.21", 13).flops("114.79"),
@@ -164,18 +164,18 @@ mod tests {
     }
 
     #[test]
-    fn one_rule_for_all_tables_does_not_exist() {
+    fn each_counting_rule_fails_in_the_other_tables() {
         // Why there are two: each rule fails in the other's tables.
         let by = |rule, table: &Table, row: usize| {
             printed(table.rows[row].count(rule).unwrap().flops, GIGA)
         };
         let tables = tables();
         assert_eq!(
-            [1, 2, 4].map(|row| by(Rule::Main, &tables[2], row)),
+            [1, 2, 4].map(|row| by(CountRule::Main, &tables[2], row)),
             ["70.87", "71.10", "71.17"]
         );
         assert_eq!(
-            [0, 1, 2].map(|row| by(Rule::Ablations, &tables[5], row)),
+            [0, 1, 2].map(|row| by(CountRule::Ablations, &tables[5], row)),
             ["100.27", "114.81", "129.35"]
         );
     }
@@ -190,7 +190,7 @@ mod tests {
                 flops: None,
                 seconds: None,
             };
-            let costs = row.count(Rule::Main).unwrap();
+            let costs = row.count(CountRule::Main).unwrap();
             [printed(costs.parameters, MEGA), printed(costs.flops, GIGA)]
         };
         assert_eq!(with(13), ["13.20", "114.78"]);

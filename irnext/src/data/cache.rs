@@ -16,11 +16,11 @@ use crate::image::{Depth, Image, Photo};
 #[derive(Debug)]
 pub struct PhotoCache {
     budget: usize,
-    kept: Mutex<Kept>,
+    kept: Mutex<CachedPhotos>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct CachedPhotos {
     bytes: usize,
     photos: HashMap<PathBuf, Arc<Pixels>>,
 }
@@ -54,7 +54,7 @@ impl PhotoCache {
         self.lock().bytes
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, CachedPhotos> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_what_was_decoded() {
+    fn cached_pixels_equal_the_decoded_image() {
         let folder = tempfile::tempdir().unwrap();
         for depth in [Depth::Eight, Depth::Sixteen] {
             let path = folder.path().join(format!("{depth:?}.png"));

@@ -36,7 +36,7 @@ impl Pairing {
     /// (Rain100), `real_blur` with `gt_sharp` (RSBlur). Inputs may share a target. Two targets to
     /// choose from are an error.
     pub fn of_folders(inputs: &Path, targets: &Path) -> Result<Self> {
-        Self::of_files(image_files_below(inputs)?, image_files_below(targets)?)
+        Self::file_list_fingerprint(image_files_below(inputs)?, image_files_below(targets)?)
     }
 
     /// As [`Pairing::of_folders`], but where no file has a partner by its name and there are as
@@ -44,7 +44,7 @@ impl Pairing {
     /// the camera's running numbers for names.
     pub fn in_order(inputs: &Path, targets: &Path) -> Result<Self> {
         let (inputs, targets) = (image_files_below(inputs)?, image_files_below(targets)?);
-        let found = Self::of_files(inputs.clone(), targets.clone())?;
+        let found = Self::file_list_fingerprint(inputs.clone(), targets.clone())?;
         if !found.pairs.is_empty() || inputs.len() != targets.len() {
             return Ok(found);
         }
@@ -67,10 +67,10 @@ impl Pairing {
         };
         let part =
             |inputs| files.iter().filter(|file| is(file, inputs)).cloned().collect::<Vec<_>>();
-        Self::of_files(part(true), part(false))
+        Self::file_list_fingerprint(part(true), part(false))
     }
 
-    fn of_files(inputs: Vec<PathBuf>, targets: Vec<PathBuf>) -> Result<Self> {
+    fn file_list_fingerprint(inputs: Vec<PathBuf>, targets: Vec<PathBuf>) -> Result<Self> {
         let mut found = Self::default();
         let names = Names::of(&targets);
         let mut used = BTreeSet::new();

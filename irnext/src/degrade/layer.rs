@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_front_hides_what_is_behind() {
+    fn nearer_objects_hide_farther_ones() {
         let red = Layer::of(&Image::from_fn(4, 1, |_, _| [1.0, 0.0, 0.0]), LIGHT);
         let green = Layer::of(&Image::from_fn(4, 1, |_, _| [0.0, 1.0, 0.0]), LIGHT);
         let coverage = Plane { width: 4, height: 1, data: vec![0.0, 1.0, 1.0, 0.0] };

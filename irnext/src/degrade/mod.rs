@@ -73,8 +73,8 @@ pub fn degrade(task: Task, clean: &Image, rng: &mut Rng) -> Image {
 
 /// As [`degrade`], with the simplest form of [`Task::Deblur`], to be learned before all of it: the
 /// camera alone moves, evenly and straight, by a number of pixels in `lengths`.
-pub fn blur_straight(clean: &Image, lengths: Range<f64>, rng: &mut Rng) -> Image {
-    twin(clean, |clean| motion::straight(clean, lengths, rng))
+pub fn blur_linear_motion(clean: &Image, lengths: Range<f64>, rng: &mut Rng) -> Image {
+    twin(clean, |clean| motion::linear(clean, lengths, rng))
 }
 
 /// Degrades `clean`, with values in [0, 1]; an empty image stays empty.

@@ -42,7 +42,7 @@ pub(super) fn motion(clean: &Image, rng: &mut Rng) -> Image {
 }
 
 /// `clean` from a camera that moves evenly along a straight line, by so many pixels.
-pub(super) fn straight(clean: &Image, lengths: Range<f64>, rng: &mut Rng) -> Image {
+pub(super) fn linear(clean: &Image, lengths: Range<f64>, rng: &mut Rng) -> Image {
     let still = still(clean, rng);
     let length = rng.range(lengths);
     let (sin, cos) = rng.range(0.0..std::f64::consts::TAU).sin_cos();
@@ -123,10 +123,10 @@ mod tests {
     }
 
     #[test]
-    fn a_straight_blur_spreads_a_point_along_one_line() {
+    fn linear_motion_spreads_a_point_along_one_line() {
         let clean = Image::from_fn(41, 41, |x, y| [if (x, y) == (20, 20) { 1.0 } else { 0.0 }; 3]);
         for index in 0..100 {
-            let image = straight(&clean, 6.0..16.0, &mut Rng::at(3, 0, index));
+            let image = linear(&clean, 6.0..16.0, &mut Rng::at(3, 0, index));
             let bright: Vec<[f32; 2]> = (0..41 * 41)
                 .filter(|i| image.data[3 * i] > 0.02)
                 .map(|i| [(i % 41) as f32 - 20.0, (i / 41) as f32 - 20.0])

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_launchers_say_is_understood() {
+    fn variables_of_every_launcher_are_understood() {
         let read = |set: &[(&str, &str)]| {
             let found = Launch::read(|name| {
                 set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into())

@@ -14,7 +14,7 @@ use mpi::environment::Universe;
 use mpi::request::{Request, Scope, StaticScope, scope};
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, CommunicatorCollectives, Destination, Source};
-use nn::distributed::{Group, Transport, gone};
+use nn::distributed::{ProcessGroup, Transport, gone};
 use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ const TAG: i32 = 1;
 
 /// One of the `size` processes that a launcher has started.
 pub(super) fn connect(size: usize) -> Result<Team> {
-    Ok(Team::new(Group::new(move || Mpi::new(size)).map_err(Error::from)?))
+    Ok(Team::new(ProcessGroup::new(move || Mpi::new(size)).map_err(Error::from)?))
 }
 
 struct Mpi {
@@ -79,7 +79,7 @@ impl Mpi {
             saying: None,
         };
         let host = mpi::environment::processor_name().unwrap_or_default();
-        let hosts = mpi.gather(host.as_bytes())?;
+        let hosts = mpi.all_gather(host.as_bytes())?;
         mpi.hosts = hosts.iter().map(|host| String::from_utf8_lossy(host).into_owned()).collect();
         Ok(mpi)
     }
@@ -99,7 +99,7 @@ impl Mpi {
         let begun = Instant::now();
         while let Err(unfinished) = request.test() {
             request = unfinished;
-            self.look_after_others();
+            self.heartbeat();
             // Soon over most often; and if not, the cores are for those who compute.
             match begun.elapsed().as_micros() {
                 ..200 => thread::yield_now(),
@@ -166,15 +166,15 @@ impl Transport for Mpi {
         self.hosts.len()
     }
 
-    fn gather(&mut self, mine: &[u8]) -> nn::Result<Vec<Vec<u8>>> {
+    fn all_gather(&mut self, mine: &[u8]) -> nn::Result<Vec<Vec<u8>>> {
         let data = self.link(|links| &links.data)?;
         let (length, mut lengths) = (mine.len() as u64, vec![0u64; self.size()]);
         scope(|scope| {
             self.complete(data.immediate_all_gather_into(scope, &length, &mut lengths[..]))
         });
-        let Places { counts, starts, total } =
-            Places::of(lengths.iter().map(|length| *length as usize))?;
-        let (mine, mut all) = (somewhere(mine.to_vec()), somewhere(vec![0; total]));
+        let Segments { counts, starts, total } =
+            Segments::of(lengths.iter().map(|length| *length as usize))?;
+        let (mine, mut all) = (never_empty(mine.to_vec()), never_empty(vec![0; total]));
         let mut places = PartitionMut::new(&mut all[..], &counts[..], &starts[..]);
         let mine = &mine[..length as usize];
         scope(|scope| {
@@ -183,12 +183,12 @@ impl Transport for Mpi {
         Ok(cut(&all, &counts))
     }
 
-    fn exchange(&mut self, pieces: &[&[u8]]) -> nn::Result<Vec<Vec<u8>>> {
+    fn all_to_all(&mut self, pieces: &[&[u8]]) -> nn::Result<Vec<Vec<u8>>> {
         let data = self.link(|links| &links.data)?;
-        let sent = somewhere(pieces.concat());
-        let from = Places::of(pieces.iter().map(|piece| piece.len()))?;
-        let to = Places::of(pieces.iter().map(|_| pieces[self.rank].len()))?;
-        let mut all = somewhere(vec![0; to.total]);
+        let sent = never_empty(pieces.concat());
+        let from = Segments::of(pieces.iter().map(|piece| piece.len()))?;
+        let to = Segments::of(pieces.iter().map(|_| pieces[self.rank].len()))?;
+        let mut all = never_empty(vec![0; to.total]);
         let from = Partition::new(&sent[..], &from.counts[..], &from.starts[..]);
         let mut places = PartitionMut::new(&mut all[..], &to.counts[..], &to.starts[..]);
         scope(|scope| {
@@ -197,7 +197,7 @@ impl Transport for Mpi {
         Ok(cut(&all, &to.counts))
     }
 
-    fn look_after_others(&mut self) {
+    fn heartbeat(&mut self) {
         let Ok(beats) = self.link(|links| &links.beats) else { return };
         if self.said.elapsed() >= BEAT {
             self.say(&beats, &ALIVE);
@@ -234,19 +234,19 @@ impl Transport for Mpi {
 
 /// `bytes` with one more, so that they are in memory even if there are none: the address of an
 /// empty list is that by which Open MPI means that a message is in place (`MPI_IN_PLACE`).
-fn somewhere(mut bytes: Vec<u8>) -> Vec<u8> {
+fn never_empty(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes.push(0);
     bytes
 }
 
 /// Where the pieces of a message lie in it, in the numbers that MPI takes.
-struct Places {
+struct Segments {
     counts: Vec<i32>,
     starts: Vec<i32>,
     total: usize,
 }
 
-impl Places {
+impl Segments {
     fn of(lengths: impl Iterator<Item = usize>) -> nn::Result<Self> {
         let (mut counts, mut starts, mut total) = (Vec::new(), Vec::new(), 0usize);
         for length in lengths {

@@ -2,27 +2,20 @@
 
 use crate::error::{Error, Result};
 use engine::{Communicator, Device, Ranks};
-use nn::distributed::{Group, gone};
+use nn::distributed::{ProcessGroup, gone};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The processes that work together.
 #[derive(Clone, Default)]
 pub struct Team {
-    group: Option<Arc<Group>>,
+    group: Option<Arc<ProcessGroup>>,
     /// This process's number among those on its machine.
     local_rank: usize,
     /// Whether all ranks have learnt that one of them failed.
     failed: Arc<AtomicBool>,
-}
-
-/// What a rank brings to a meeting.
-#[derive(Serialize, Deserialize)]
-enum Word<T> {
-    Went(T),
-    Failed(String),
 }
 
 impl Team {
@@ -32,7 +25,7 @@ impl Team {
     }
 
     /// The ranks of `group`.
-    pub fn new(group: Group) -> Self {
+    pub fn new(group: ProcessGroup) -> Self {
         Self { group: Some(Arc::new(group)), ..Self::default() }
     }
 
@@ -73,7 +66,7 @@ impl Team {
     }
 
     /// The connection to the others, if there are any.
-    pub fn group(&self) -> Option<&Arc<Group>> {
+    pub fn group(&self) -> Option<&Arc<ProcessGroup>> {
         self.group.as_ref()
     }
 
@@ -82,33 +75,33 @@ impl Team {
         self.group.clone().map(|group| group as Arc<dyn Ranks>)
     }
 
-    /// `mine`, unless another rank has failed.
-    pub fn agree<T>(&self, mine: Result<T>) -> Result<T> {
+    /// Waits for all ranks. `mine`, unless another rank has failed.
+    pub fn barrier<T>(&self, mine: Result<T>) -> Result<T> {
         let mut kept = None;
-        self.meet(mine.map(|value| kept = Some(value)))?;
+        self.all_gather(mine.map(|value| kept = Some(value)))?;
         kept.ok_or_else(|| gone("a rank that failed was not heard").into())
     }
 
     /// `mine`, if all ranks have something, and all are at the same `mark`.
-    pub fn all<T>(&self, mine: Result<Option<T>>, mark: u64) -> Result<Option<T>> {
+    pub fn all_ready<T>(&self, mine: Result<Option<T>>, mark: u64) -> Result<Option<T>> {
         let mut kept = None;
-        let words = self.meet(mine.map(|value| {
+        let messages = self.all_gather(mine.map(|value| {
             kept = value;
             (kept.is_some(), mark)
         }))?;
-        if let Some(rank) = words.iter().position(|(_, other)| *other != words[0].1) {
+        if let Some(rank) = messages.iter().position(|(_, other)| *other != messages[0].1) {
             let reason = "it has come to other numbers than rank 0, so the ranks do not run the same program".into();
             return Err(Error::Rank { rank, reason });
         }
-        Ok(kept.filter(|_| words.iter().all(|(has, _)| *has)))
+        Ok(kept.filter(|_| messages.iter().all(|(has, _)| *has)))
     }
 
     /// Refuses to go on if another rank has other `settings` than rank 0: names with their values,
     /// in one order.
-    pub fn same(&self, settings: &[(String, String)]) -> Result<()> {
-        let words = self.meet(Ok(settings.to_vec()))?;
-        for (rank, theirs) in words.iter().enumerate() {
-            let first = &words[0];
+    pub fn require_equal(&self, settings: &[(String, String)]) -> Result<()> {
+        let messages = self.all_gather(Ok(settings.to_vec()))?;
+        for (rank, theirs) in messages.iter().enumerate() {
+            let first = &messages[0];
             let differs = |(a, b): &(&(String, String), &(String, String))| a != b;
             if let Some(((name, value), (_, expected))) = theirs.iter().zip(first).find(differs) {
                 let reason = format!(
@@ -127,7 +120,7 @@ impl Team {
     }
 
     /// What `make` makes on rank 0, there as it is and on the others `read` from its bytes.
-    pub fn from_first<T>(
+    pub fn broadcast<T>(
         &self,
         make: impl FnOnce() -> Result<T>,
         write: impl FnOnce(&T) -> Result<Vec<u8>>,
@@ -136,10 +129,10 @@ impl Team {
         let Some(group) = &self.group else { return make() };
         let made =
             self.is_first().then(|| make().and_then(|made| Ok((write(&made)?, made)))).transpose();
-        match self.agree(made)? {
-            Some((bytes, made)) => group.from_first(&bytes).map(|_| made).map_err(Error::from),
+        match self.barrier(made)? {
+            Some((bytes, made)) => group.broadcast(&bytes).map(|_| made).map_err(Error::from),
             None => {
-                let bytes = group.from_first(&[])?;
+                let bytes = group.broadcast(&[])?;
                 read(bytes)
             }
         }
@@ -147,7 +140,7 @@ impl Team {
 
     /// `work` for each of 0 to `count`, number i by rank i modulo their number; `seen` gets the
     /// results on all ranks, in order, as they come. Given up by all once `stop` is true on one.
-    pub fn share<T: Serialize + DeserializeOwned>(
+    pub fn distribute<T: Serialize + DeserializeOwned>(
         &self,
         count: usize,
         stop: &AtomicBool,
@@ -161,13 +154,14 @@ impl Team {
                 continue;
             }
             let mine = (first + rank < count).then(|| work(first + rank)).transpose();
-            let words = self.meet(mine.map(|made| (stop.load(Ordering::Relaxed), made)))?;
-            if words.iter().any(|(stop, _)| *stop) {
+            let messages =
+                self.all_gather(mine.map(|made| (stop.load(Ordering::Relaxed), made)))?;
+            if messages.iter().any(|(stop, _)| *stop) {
                 return Err(engine::Error::Interrupted { op: "share" }.into());
             }
-            let heard = words.into_iter().filter_map(|(_, made)| made).try_for_each(&mut seen);
+            let heard = messages.into_iter().filter_map(|(_, made)| made).try_for_each(&mut seen);
             // Rank 0 may write what it sees, and fail in that.
-            self.agree(heard)?;
+            self.barrier(heard)?;
         }
         Ok(())
     }
@@ -181,7 +175,7 @@ impl Team {
         let Some(group) = self.group.as_ref().filter(|group| !group.carries(device)) else {
             return Ok(());
         };
-        let gpus = self.meet(Communicator::prepare(device).map_err(Error::from))?;
+        let gpus = self.all_gather(Communicator::prepare(device).map_err(Error::from))?;
         for (rank, gpu) in gpus.iter().enumerate() {
             if let Some(other) = gpus[..rank].iter().position(|other| other == gpu) {
                 let reason = format!(
@@ -191,32 +185,33 @@ impl Team {
             }
         }
         let invitation =
-            self.from_first(|| Ok(Communicator::invitation()?), |made| Ok(made.clone()), Ok)?;
+            self.broadcast(|| Ok(Communicator::invitation()?), |made| Ok(made.clone()), Ok)?;
         match Communicator::join(device, &invitation, self.rank(), self.size()) {
             Ok(communicator) => group.connect_gpus(communicator),
             // The others wait for this rank where they cannot be told.
-            Err(error) => return Err(self.give_up(error.into())),
+            Err(error) => return Err(self.abort(error.into())),
         }
         Ok(())
     }
 
     /// Whether it is so on all ranks.
-    pub fn every(&self, mine: bool) -> Result<bool> {
-        Ok(self.meet(Ok(mine))?.into_iter().all(|is| is))
+    pub fn all_true(&self, mine: bool) -> Result<bool> {
+        Ok(self.all_gather(Ok(mine))?.into_iter().all(|is| is))
     }
 
     /// The end of the work, of which this is the `result` here: a last meeting, unless all know
     /// already that a rank has failed.
     pub fn finish<T>(&self, result: Result<T>) -> Result<T> {
         let Some(group) = &self.group else { return result };
-        let result = if self.failed.load(Ordering::Relaxed) { result } else { self.agree(result) };
+        let result =
+            if self.failed.load(Ordering::Relaxed) { result } else { self.barrier(result) };
         group.close(None);
         result
     }
 
     /// Ends the other ranks over an `error` in the middle of what they compute together. It is the
     /// error to be told.
-    pub fn give_up(&self, error: Error) -> Error {
+    pub fn abort(&self, error: Error) -> Error {
         if let Some(group) = &self.group {
             group.close(Some(&error.to_string()));
         }
@@ -224,31 +219,31 @@ impl Team {
     }
 
     /// What each rank brings; an error on all if one of them brings one.
-    fn meet<T: Serialize + DeserializeOwned>(&self, mine: Result<T>) -> Result<Vec<T>> {
+    fn all_gather<T: Serialize + DeserializeOwned>(&self, mine: Result<T>) -> Result<Vec<T>> {
         let Some(group) = &self.group else { return Ok(vec![mine?]) };
-        let (word, failure) = match mine {
-            Ok(value) => (Word::Went(value), None),
-            Err(error) => (Word::Failed(error.to_string()), Some(error)),
+        let (message, failure): (Result<T, String>, _) = match mine {
+            Ok(value) => (Ok(value), None),
+            Err(error) => (Err(error.to_string()), Some(error)),
         };
         let odd = |error: serde_json::Error| {
             gone(format!("the ranks do not run the same program: {error}"))
         };
-        let words = group.gather(&serde_json::to_vec(&word).map_err(odd)?);
-        let words = match (words, failure) {
-            (Ok(words), None) => words,
+        let messages = group.all_gather(&serde_json::to_vec(&message).map_err(odd)?);
+        let messages = match (messages, failure) {
+            (Ok(messages), None) => messages,
             (Err(error), None) => return Err(error.into()),
-            (words, Some(error)) => {
-                if words.is_ok() {
+            (messages, Some(error)) => {
+                if messages.is_ok() {
                     self.failed.store(true, Ordering::Relaxed);
                 }
                 return Err(error);
             }
         };
         let mut values = Vec::new();
-        for (rank, bytes) in words.iter().enumerate() {
-            match serde_json::from_slice(bytes).map_err(odd)? {
-                Word::Went(value) => values.push(value),
-                Word::Failed(reason) => {
+        for (rank, bytes) in messages.iter().enumerate() {
+            match serde_json::from_slice::<Result<T, String>>(bytes).map_err(odd)? {
+                Ok(value) => values.push(value),
+                Err(reason) => {
                     self.failed.store(true, Ordering::Relaxed);
                     return Err(Error::Rank { rank, reason });
                 }

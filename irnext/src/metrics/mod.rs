@@ -27,7 +27,7 @@ mod reference;
 pub use align::{AlignedScores, Homography, aligned};
 pub use lpips::Lpips;
 pub use measure::{Measure, Scorer};
-pub use ssim::{Geometry, Ssim};
+pub use ssim::{PooledSize, Ssim};
 pub use view::View;
 
 pub use crate::error::ScoreError as Error;

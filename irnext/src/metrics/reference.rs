@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::ssim::Geometry;
+use super::ssim::PooledSize;
 use super::{Ssim, View, mae, psnr};
 use crate::image::{Image, Photo};
 
@@ -73,7 +73,7 @@ fn compare(name: &str, scores: &Value, a: &Image, b: &Image) {
     assert!(difference.abs() < 1e-8, "{name}: {difference}");
 
     // The published evaluation, in f32. It pads what the network sees, and shrinks what is scored.
-    let Geometry { raised, ratio, pooled } = Geometry::of([a.height, a.width]);
+    let PooledSize { raised, ratio, pooled } = PooledSize::of([a.height, a.width]);
     let padded = a.pad_to_multiple(32);
     for (key, found) in [
         ("H", raised[0]),

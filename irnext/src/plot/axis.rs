@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_has_an_axis() {
+    fn any_values_get_an_axis_that_holds_them() {
         for scale in [Scale::Linear, Scale::Log] {
             for values in
                 [&[][..], &[0.0], &[-3.0, 0.0], &[1e-300, 1e300], &[f64::NAN, 1.0], &[5.0, 5.0]]

@@ -7,13 +7,13 @@ use std::fs;
 use std::path::Path;
 
 /// A value as a recipe's line has it, and where it says that it is from.
-struct Line {
+struct SettingLine {
     value: &'static str,
     mark: &'static str,
 }
 
 /// The lines with values, by dotted keys.
-fn lines(recipe: &Recipe) -> BTreeMap<String, Line> {
+fn lines(recipe: &Recipe) -> BTreeMap<String, SettingLine> {
     let mut section = String::new();
     let mut found = BTreeMap::new();
     for line in recipe.text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
@@ -25,7 +25,10 @@ fn lines(recipe: &Recipe) -> BTreeMap<String, Line> {
             line.split_once(" = ").unwrap_or_else(|| panic!("{}: {line}", recipe.name));
         let (value, mark) =
             rest.split_once('#').unwrap_or_else(|| panic!("{}: no mark: {line}", recipe.name));
-        found.insert(format!("{section}{key}"), Line { value: value.trim(), mark: mark.trim() });
+        found.insert(
+            format!("{section}{key}"),
+            SettingLine { value: value.trim(), mark: mark.trim() },
+        );
     }
     found
 }
@@ -82,7 +85,7 @@ fn no_value_is_left_to_a_default() {
 #[test]
 fn every_value_says_where_it_is_from() {
     for recipe in RECIPES {
-        for (key, Line { mark, .. }) in lines(&recipe) {
+        for (key, SettingLine { mark, .. }) in lines(&recipe) {
             let known = ["paper: ", "code: ", "ours"].iter().any(|origin| mark.starts_with(origin));
             assert!(known, "{}: {key}: {mark:?}", recipe.name);
         }
@@ -124,7 +127,7 @@ fn stated(name: &str) -> BTreeMap<String, (String, String)> {
     // Tiny networks are ours, but for their parts.
     for (key, value, section) in [
         ("data.flip", "true", "4"),
-        ("optimiser.rule", "\"adam\"", "4"),
+        ("optimizer.rule", "\"adam\"", "4"),
         ("model.msm", "1", "3.1"),
         ("model.branches", "[8, 4, 2]", "3.2"),
         ("model.pooling", "\"average\"", "3.2"),
@@ -139,8 +142,8 @@ fn stated(name: &str) -> BTreeMap<String, (String, String)> {
     if name.starts_with("tiny") {
         return all;
     }
-    state("optimiser.learning_rate", if REAL_HAZE.contains(&name) { "2e-4" } else { "1e-4" }, "4");
-    state("optimiser.last_learning_rate", "1e-6", "4");
+    state("optimizer.learning_rate", if REAL_HAZE.contains(&name) { "2e-4" } else { "1e-4" }, "4");
+    state("optimizer.last_learning_rate", "1e-6", "4");
     state("loss.lambda", "0.1", "3.4");
     let set = match name {
         _ if INDOOR.contains(&name) => "reside-indoor",
@@ -162,20 +165,20 @@ fn stated(name: &str) -> BTreeMap<String, (String, String)> {
     state("data.set", &format!("{set:?}"), section);
     state("model.n", n, "4");
     if let Some(epochs) = epochs {
-        state("optimiser.epochs", epochs, "A");
+        state("optimizer.epochs", epochs, "A");
     }
     match set {
-        "reside-indoor" => state("optimiser.batch", "4", "A"),
-        "reside-outdoor" => state("optimiser.batch", "8", "A"),
+        "reside-indoor" => state("optimizer.batch", "4", "A"),
+        "reside-outdoor" => state("optimizer.batch", "8", "A"),
         "dense-haze" | "nh-haze" => {
-            state("optimiser.batch", "2", "A");
-            state("optimiser.learning_rate", "2e-4", "A");
+            state("optimizer.batch", "2", "A");
+            state("optimizer.learning_rate", "2e-4", "A");
         }
         _ => (),
     }
     if let Some((_, change)) = ABLATIONS.iter().find(|(ablation, _)| *ablation == name) {
         state("model.n", "7", "5");
-        state("optimiser.epochs", "1000", "5");
+        state("optimizer.epochs", "1000", "5");
         if let Some((key, value, table)) = change {
             state(&format!("model.{key}"), value, table);
         }
@@ -194,7 +197,7 @@ fn stated(name: &str) -> BTreeMap<String, (String, String)> {
 #[test]
 fn the_papers_values_are_in_the_recipes() {
     for recipe in RECIPES {
-        let marked = lines(&recipe).into_iter().filter_map(|(key, Line { value, mark })| {
+        let marked = lines(&recipe).into_iter().filter_map(|(key, SettingLine { value, mark })| {
             // A section may be followed by a remark.
             let section = mark.strip_prefix("paper: ")?;
             let section = section.trim_end_matches(", horizontal");
@@ -215,7 +218,7 @@ fn ablations_change_what_they_say_and_nothing_else() {
         different.map(|(key, _)| key.clone()).filter(|key| key != "out").collect()
     };
     let keys = |keys: &[&str]| keys.iter().map(|key| key.to_string()).collect::<BTreeSet<_>>();
-    assert_eq!(differences("ablation-full", "gopro"), keys(&["model.n", "optimiser.epochs"]));
+    assert_eq!(differences("ablation-full", "gopro"), keys(&["model.n", "optimizer.epochs"]));
     for (name, change) in ABLATIONS {
         let changed = change.map(|(key, _, _)| format!("model.{key}"));
         assert_eq!(differences(name, "ablation-full"), changed.into_iter().collect(), "{name}");
@@ -283,12 +286,12 @@ fn the_book_has_the_values_of_the_recipes() {
     let book = fs::read_to_string(folder().join("../../docs/src/recipes.md")).unwrap();
     for recipe in RECIPES.iter().filter(|recipe| !recipe.name.starts_with("ablation")) {
         let lines = lines(recipe);
-        let length = if lines.contains_key("optimiser.steps") { "steps" } else { "epochs" };
-        let keys = ["model.n", "data.crop", "optimiser.batch", &format!("optimiser.{length}")];
+        let length = if lines.contains_key("optimizer.steps") { "steps" } else { "epochs" };
+        let keys = ["model.n", "data.crop", "optimizer.batch", &format!("optimizer.{length}")];
         let keys = keys.into_iter().chain([
-            "optimiser.learning_rate",
-            "optimiser.warmup",
-            "optimiser.clip",
+            "optimizer.learning_rate",
+            "optimizer.warmup",
+            "optimizer.clip",
         ]);
         let cells = keys.map(|key| format!("{} {}", lines[key].value, &lines[key].mark[..1]));
         let protocol = lines["validation.protocol"].value.trim_matches('"');

@@ -1,10 +1,10 @@
 //! Checkpoints: all that a run needs to go on as if it had never stopped.
 //!
-//! One safetensors file holds the model, the optimiser's memory and the moving average; its
+//! One safetensors file holds the model, the optimizer's memory and the moving average; its
 //! metadata the step and the configuration. Data order, crops and degradations need no state: they
 //! are functions of (seed, step).
 
-use super::State;
+use super::TrainingState;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use engine::{DType, Tensor};
@@ -19,7 +19,9 @@ use std::path::Path;
 const PROGRESS: &str = "irnext.progress";
 
 /// Prefixes of tensors that are not the model's.
-const OPTIMISER: &str = "optimiser:";
+const OPTIMIZER: &str = "optimizer:";
+/// The prefix that earlier versions wrote in its place.
+const EARLIER_OPTIMIZER: &str = "optimiser:";
 const AVERAGE: &str = "average:";
 
 /// Where a run is.
@@ -27,8 +29,9 @@ const AVERAGE: &str = "average:";
 pub struct Progress {
     /// Steps taken.
     pub step: u64,
-    /// The steps that each entry's optimiser has taken.
-    pub optimiser_steps: Vec<u64>,
+    /// The steps that each entry's optimizer has taken.
+    #[serde(alias = "optimiser_steps")]
+    pub optimizer_steps: Vec<u64>,
     /// Updates of the moving average.
     pub average_updates: u64,
     /// The best validation PSNR so far, dB.
@@ -71,18 +74,18 @@ impl Progress {
 }
 
 /// The bytes of a checkpoint.
-pub(super) fn to_bytes(state: &State, progress: &Progress) -> Result<Vec<u8>> {
+pub(super) fn to_bytes(state: &TrainingState, progress: &Progress) -> Result<Vec<u8>> {
     let params = &state.model.params;
     let progress = Progress {
-        optimiser_steps: state.optimizer.steps().to_vec(),
+        optimizer_steps: state.optimizer.steps().to_vec(),
         average_updates: state.ema.as_ref().map_or(0, Ema::updates),
         ..progress.clone()
     };
     let json = serde_json::to_string(&progress)
         .map_err(|error| Error::Config { reason: error.to_string() })?;
     let mut file = state.model.to_file(DType::F32, HashMap::from([(PROGRESS.into(), json)]))?;
-    let optimiser = state.optimizer.tensors(params).into_iter();
-    file.tensors.extend(optimiser.map(|(name, tensor)| (format!("{OPTIMISER}{name}"), tensor)));
+    let optimizer = state.optimizer.tensors(params).into_iter();
+    file.tensors.extend(optimizer.map(|(name, tensor)| (format!("{OPTIMIZER}{name}"), tensor)));
     if let Some(ema) = &state.ema {
         let average = params.entries().iter().zip(ema.values());
         file.tensors.extend(
@@ -92,8 +95,8 @@ pub(super) fn to_bytes(state: &State, progress: &Progress) -> Result<Vec<u8>> {
     Ok(file.to_bytes()?)
 }
 
-/// Reads the checkpoint `path` of a run with this optimiser and moving average.
-pub(super) fn load(path: &Path, rule: Rule, ema_decay: f64) -> Result<(State, Progress)> {
+/// Reads the checkpoint `path` of a run with this optimizer and moving average.
+pub(super) fn load(path: &Path, rule: Rule, ema_decay: f64) -> Result<(TrainingState, Progress)> {
     from_file(&path.display().to_string(), WeightFile::read(path)?, rule, ema_decay)
 }
 
@@ -103,7 +106,7 @@ pub(super) fn from_bytes(
     bytes: &[u8],
     rule: Rule,
     ema_decay: f64,
-) -> Result<(State, Progress)> {
+) -> Result<(TrainingState, Progress)> {
     from_file(origin, WeightFile::from_bytes(origin, bytes)?, rule, ema_decay)
 }
 
@@ -112,7 +115,7 @@ fn from_file(
     mut file: WeightFile,
     rule: Rule,
     ema_decay: f64,
-) -> Result<(State, Progress)> {
+) -> Result<(TrainingState, Progress)> {
     let refuse = |reason: String| Error::Config { reason: format!("{origin}: {reason}") };
     if !file.verified {
         return Err(refuse("it carries no checksum, as checkpoints do".into()));
@@ -131,10 +134,11 @@ fn from_file(
         };
         names.into_iter().filter_map(strip).collect()
     };
-    let (memory, average) = (take(OPTIMISER), take(AVERAGE));
+    let (mut slots, average) = (take(OPTIMIZER), take(AVERAGE));
+    slots.extend(take(EARLIER_OPTIMIZER));
     let (model, _) = Model::from_file(origin, file)?;
-    let optimiser =
-        Optimizer::resume(rule, &model.params, progress.optimiser_steps.clone(), &memory)?;
+    let optimizer =
+        Optimizer::resume(rule, &model.params, progress.optimizer_steps.clone(), &slots)?;
     let ema = match average.is_empty() || ema_decay == 0.0 {
         true => None,
         false => {
@@ -143,12 +147,14 @@ fn from_file(
             Some(Ema::resume(ema_decay, progress.average_updates, averaged.values()))
         }
     };
-    Ok((State::resumed(model, optimiser, ema), progress))
+    Ok((TrainingState::resumed(model, optimizer, ema), progress))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ModelConfig;
+    use nn::Kind;
 
     #[test]
     fn failures_are_counted_in_a_row() {
@@ -164,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn too_large_for_half_precision_is_no_failure_until_the_scale_is_used_up() {
+    fn overflow_is_no_failure_until_the_loss_scale_is_used_up() {
         let mut progress = Progress { loss_scale: Some(4.0), ..Progress::default() };
         let mut after = |loss: f64| {
             progress.count(loss, true);
@@ -174,5 +180,30 @@ mod tests {
         let mut progress = Progress { loss_scale: Some(4.0), ..Progress::default() };
         progress.count(f64::NAN, true);
         assert_eq!(progress.failures, 1);
+    }
+
+    #[test]
+    fn checkpoints_with_the_earlier_spelling_are_read() {
+        let config = ModelConfig { n: 1, width: 8, ..ModelConfig::default() };
+        let model = Model::new(&config, 1, DType::F32).unwrap();
+        let mut state = TrainingState::new(model, Rule::adam(), 0.0).unwrap();
+        let gradients: Vec<Option<Tensor>> = state
+            .model
+            .params
+            .entries()
+            .iter()
+            .map(|entry| (entry.kind == Kind::Parameter).then(|| entry.value.clone()))
+            .collect();
+        state.optimizer.step(&mut state.model.params, &gradients, 1e-3).unwrap();
+        let bytes = to_bytes(&state, &Progress::default()).unwrap();
+        let mut file = WeightFile::from_bytes("new", &bytes).unwrap();
+        let renamed = |name: String| name.replacen("optimizer:", "optimiser:", 1);
+        file.tensors = file.tensors.into_iter().map(|(name, x)| (renamed(name), x)).collect();
+        let progress = file.metadata[PROGRESS].replace("optimizer_steps", "optimiser_steps");
+        file.metadata.insert(PROGRESS.into(), progress);
+        let old = file.to_bytes().unwrap();
+        assert_ne!(old, bytes);
+        let (read, progress) = from_bytes("old", &old, Rule::adam(), 0.0).unwrap();
+        assert_eq!(to_bytes(&read, &progress).unwrap(), bytes);
     }
 }

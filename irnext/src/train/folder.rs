@@ -1,7 +1,7 @@
 //! A run's folder: the names in it, one writer at a time, and two checkpoints, of which one is
 //! always whole.
 
-use super::State;
+use super::TrainingState;
 use super::checkpoint::{self, Progress};
 use crate::error::{Error, Result};
 use nn::optim::Rule;
@@ -21,8 +21,8 @@ pub(super) struct RunFolder {
 }
 
 /// A run as a checkpoint has it.
-pub(super) struct Found {
-    pub state: State,
+pub(super) struct LoadedRun {
+    pub state: TrainingState,
     pub progress: Progress,
     /// What the user should know of how it was found.
     pub note: Option<String>,
@@ -78,10 +78,10 @@ impl RunFolder {
     /// # Errors
     /// If there are checkpoints, and none that can be used: nothing is begun anew over what may be
     /// weeks of work.
-    pub fn load(&mut self, rule: Rule, ema_decay: f64) -> Result<Option<Found>> {
+    pub fn load(&mut self, rule: Rule, ema_decay: f64) -> Result<Option<LoadedRun>> {
         let (last, previous) = (self.last(), self.previous());
         let load = |path: &Path, note| {
-            checkpoint::load(path, rule, ema_decay).map(|(state, progress)| Found {
+            checkpoint::load(path, rule, ema_decay).map(|(state, progress)| LoadedRun {
                 state,
                 progress,
                 note,
@@ -111,7 +111,7 @@ impl RunFolder {
     }
 
     /// Saves a checkpoint and keeps the one before it.
-    pub fn save(&mut self, state: &State, progress: &Progress) -> Result<()> {
+    pub fn save(&mut self, state: &TrainingState, progress: &Progress) -> Result<()> {
         let (last, bytes) = (self.last(), checkpoint::to_bytes(state, progress)?);
         match self.last_is_whole {
             true => nn::write_keeping(&last, &self.previous(), &bytes),
@@ -134,9 +134,9 @@ mod tests {
 
     const RULE: Rule = Rule::Sgd { momentum: 0.0, weight_decay: 0.0 };
 
-    fn state() -> State {
+    fn state() -> TrainingState {
         let config = ModelConfig { n: 1, width: 8, ..ModelConfig::default() };
-        State::new(Model::new(&config, 1, DType::F32).unwrap(), RULE, 0.0).unwrap()
+        TrainingState::new(Model::new(&config, 1, DType::F32).unwrap(), RULE, 0.0).unwrap()
     }
 
     fn at(step: u64) -> Progress {
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_checkpoint_before_stands_in_for_a_damaged_one() {
+    fn a_damaged_checkpoint_is_replaced_by_the_one_before() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path();
         let last = path.join("last.safetensors");

@@ -14,6 +14,7 @@ pub mod log;
 mod overrides;
 mod pairs;
 mod plan;
+mod renamed;
 mod run;
 mod settings;
 mod step;
@@ -22,12 +23,12 @@ mod validation;
 
 pub use checkpoint::Progress;
 pub use config::{
-    CropSize, DataConfig, OptimiserConfig, Period, RuleName, ScoredSplit, TrainConfig,
+    CropSize, DataConfig, OptimizerConfig, Period, RuleName, ScoredSplit, TrainConfig,
     ValidationConfig,
 };
 pub use event::{Event, Step, Validation};
-pub use plan::{Measured, Plan};
-pub use step::{LOSS_SCALE, State, StepResult, StepSettings};
+pub use plan::{Measured, RunPlan};
+pub use step::{LOSS_SCALE, StepResult, StepSettings, TrainingState};
 pub use training_set::TrainingSet;
 
 use crate::compute::{Compute, Precision};
@@ -36,7 +37,7 @@ use crate::distributed::Team;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use engine::{DType, Tensor};
-use folder::{Found, RunFolder};
+use folder::{LoadedRun, RunFolder};
 use log::Sample;
 use nn::schedule::WarmupCosine;
 use pairs::Pairs;
@@ -67,7 +68,7 @@ pub struct Trainer {
     team: Team,
     config: TrainConfig,
     folder: RunFolder,
-    state: State,
+    state: TrainingState,
     progress: Progress,
     source: Arc<dyn Source>,
     validator: Option<Validator>,
@@ -98,13 +99,13 @@ impl Trainer {
     pub fn open_in(team: Team, config: TrainConfig) -> Result<Self> {
         let mut trainer = Self::set_up(team, config, RunFolder::claim)?;
         let best = trainer.team.is_first().then(|| trainer.settle()).transpose();
-        let best = trainer.team.agree(best)?;
+        let best = trainer.team.barrier(best)?;
         let write = |best: &Option<f64>| {
             Ok(best.map_or(vec![], |best| best.to_bits().to_le_bytes().into()))
         };
         let read =
             |bytes: Vec<u8>| Ok(bytes.try_into().ok().map(u64::from_le_bytes).map(f64::from_bits));
-        trainer.progress.best = trainer.team.from_first(|| Ok(best.flatten()), write, read)?;
+        trainer.progress.best = trainer.team.broadcast(|| Ok(best.flatten()), write, read)?;
         Ok(trainer)
     }
 
@@ -127,30 +128,30 @@ impl Trainer {
             Ok((decisive(&config, &pairs)?, compute, pairs, steps_per_epoch))
         };
         let (settings, compute, Pairs { source, validation, remarks }, steps_per_epoch) =
-            team.agree(find())?;
-        team.same(&settings)?;
+            team.barrier(find())?;
+        team.require_equal(&settings)?;
         let config = TrainConfig { compute, ..config };
         team.connect_gpus(compute.device)?;
-        let optimiser = &config.optimiser;
+        let optimizer = &config.optimizer;
         let total =
-            optimiser.steps.unwrap_or_else(|| optimiser.epochs.unwrap_or(0) * steps_per_epoch);
-        let periods = match optimiser.period {
+            optimizer.steps.unwrap_or_else(|| optimizer.epochs.unwrap_or(0) * steps_per_epoch);
+        let periods = match optimizer.period {
             Period::Step => total,
             Period::Epoch => total.div_ceil(steps_per_epoch),
         };
         let schedule = WarmupCosine {
-            base: optimiser.learning_rate,
-            last: optimiser.last_learning_rate,
-            warmup: optimiser.warmup.min(periods),
+            base: optimizer.learning_rate,
+            last: optimizer.last_learning_rate,
+            warmup: optimizer.warmup.min(periods),
             total: periods,
         };
         let validator = validation
             .map(|pairs| Validator::new(pairs, &config.validation, config.compute.precision));
-        let mut folder = team.agree(match team.is_first() {
+        let mut folder = team.barrier(match team.is_first() {
             true => folder(&config.out),
             false => Ok(RunFolder::look(&config.out)),
         })?;
-        let Found { state, progress, note } = begin(&team, &config, &mut folder)?;
+        let LoadedRun { state, progress, note } = begin(&team, &config, &mut folder)?;
         let stop = Arc::default();
         Ok(Self {
             team,
@@ -264,8 +265,8 @@ impl Trainer {
 
 /// The state that the run in `folder` goes on from: its last checkpoint's, or that of a fresh
 /// network. The ranks of a team have it from the first.
-fn begin(team: &Team, config: &TrainConfig, folder: &mut RunFolder) -> Result<Found> {
-    let (rule, decay) = (config.optimiser.rule.rule(), config.optimiser.ema);
+fn begin(team: &Team, config: &TrainConfig, folder: &mut RunFolder) -> Result<LoadedRun> {
+    let (rule, decay) = (config.optimizer.rule.rule(), config.optimizer.ema);
     let find = || match folder.load(rule, decay)? {
         Some(found) => {
             same_run(&found.progress, config)?;
@@ -276,23 +277,23 @@ fn begin(team: &Team, config: &TrainConfig, folder: &mut RunFolder) -> Result<Fo
                 None => Model::new(&config.model, config.seed, DType::F32)?,
                 Some(path) => Model::read_as(path, &config.model)?,
             };
-            let state = State::new(model, rule, decay)?;
-            Ok(Found {
+            let state = TrainingState::new(model, rule, decay)?;
+            Ok(LoadedRun {
                 state,
                 progress: Progress { config: config.to_toml()?, ..Progress::default() },
                 note: None,
             })
         }
     };
-    let write = |found: &Found| checkpoint::to_bytes(&found.state, &found.progress);
+    let write = |found: &LoadedRun| checkpoint::to_bytes(&found.state, &found.progress);
     let read = |bytes: Vec<u8>| {
         let (state, progress) = checkpoint::from_bytes("what rank 0 sent", &bytes, rule, decay)?;
-        Ok(Found { state, progress, note: None })
+        Ok(LoadedRun { state, progress, note: None })
     };
-    let mut found = team.from_first(find, write, read)?;
+    let mut found = team.broadcast(find, write, read)?;
     found.state = found.state.to_device(config.compute.device)?;
-    found.state.among(team.group().cloned());
-    found.state.set_checkpoints(config.optimiser.checkpoint);
+    found.state.set_process_group(team.group().cloned());
+    found.state.set_checkpoints(config.optimizer.checkpoint);
     if config.compute.precision == Precision::F16 {
         found.progress.loss_scale.get_or_insert(LOSS_SCALE);
     } else {
@@ -307,7 +308,7 @@ fn loader(team: &Team, config: &TrainConfig, first_step: u64) -> LoaderConfig {
     LoaderConfig {
         seed: config.seed,
         first_step,
-        batch: config.optimiser.batch,
+        batch: config.optimizer.batch,
         part: (team.rank(), team.size()),
         crop: CropSpec {
             width: data.crop.width,

@@ -1,24 +1,25 @@
 //! Values from the command line in the place of those in a configuration's text.
 
+use super::renamed::renamed;
 use toml::{Table, Value};
 
 /// Settings of which a run has one: who gives another one means it in the place of the first.
 const EITHER: [&[&[&str]]; 2] = [
-    &[&["optimiser.steps"], &["optimiser.epochs"]],
+    &[&["optimizer.steps"], &["optimizer.epochs"]],
     &[&["data.folder"], &["data.clean"], &["data.input", "data.target"]],
 ];
 
 /// Changes, in their order.
-pub(super) struct Overrides<'a>(Vec<(&'a str, Value)>);
+pub(super) struct Overrides(Vec<(String, Value)>);
 
-impl<'a> Overrides<'a> {
+impl Overrides {
     /// From texts of the form `section.key=value`, the value in TOML (a bare word is a string).
-    pub(super) fn parse(texts: &'a [String]) -> Result<Self, String> {
-        let one = |text: &'a String| {
+    pub(super) fn parse(texts: &[String]) -> Result<Self, String> {
+        let one = |text: &String| {
             let (key, value) = text
                 .split_once('=')
                 .ok_or_else(|| format!("override {text:?} is not key=value"))?;
-            Ok((key.trim(), parse_value(value.trim())))
+            Ok((renamed(key.trim()), parse_value(value.trim())))
         };
         texts.iter().map(one).collect::<Result<_, _>>().map(Self)
     }
@@ -26,10 +27,10 @@ impl<'a> Overrides<'a> {
     /// Puts them into `table`, and takes out what they stand in the place of.
     pub(super) fn apply(self, table: &mut Table) -> Result<(), String> {
         for (key, value) in self.0 {
-            for other in EITHER.iter().flat_map(|choice| others(choice, key)) {
+            for other in EITHER.iter().flat_map(|choice| others(choice, &key)) {
                 remove(table, other);
             }
-            set(table, key, value).ok_or_else(|| {
+            set(table, &key, value).ok_or_else(|| {
                 format!("override of {key:?}: it leads through a value that is no section")
             })?;
         }
@@ -38,7 +39,7 @@ impl<'a> Overrides<'a> {
 }
 
 /// The settings that `key` stands in the place of.
-fn others<'a>(choice: &'a [&'a [&'a str]], key: &str) -> impl Iterator<Item = &'a str> {
+fn others<'a>(choice: &'a [&'a [&'a str]], key: &str) -> impl Iterator<Item = &'a str> + use<'a> {
     let chosen = choice.iter().position(|keys| keys.contains(&key));
     let instead =
         choice.iter().enumerate().filter(move |(i, _)| chosen.is_some_and(|chosen| chosen != *i));
@@ -92,9 +93,9 @@ mod tests {
 
     #[test]
     fn a_choice_takes_the_place_of_the_other() {
-        let text = "[data]\ninput = \"a\"\ntarget = \"b\"\ncrop = 64\n[optimiser]\nepochs = 3\n";
-        let steps = changed(text, &["optimiser.steps=7"]);
-        assert_eq!(steps["optimiser"], "steps = 7".parse::<Table>().unwrap().into());
+        let text = "[data]\ninput = \"a\"\ntarget = \"b\"\ncrop = 64\n[optimizer]\nepochs = 3\n";
+        let steps = changed(text, &["optimizer.steps=7"]);
+        assert_eq!(steps["optimizer"], "steps = 7".parse::<Table>().unwrap().into());
         let folder = changed(text, &["data.folder=set"]);
         assert_eq!(folder["data"], "folder = \"set\"\ncrop = 64".parse::<Table>().unwrap().into());
         let one_side = changed(text, &["data.input=c"]);
@@ -103,7 +104,7 @@ mod tests {
             "input = \"c\"\ntarget = \"b\"\ncrop = 64".parse::<Table>().unwrap().into()
         );
         assert_eq!(
-            changed(text, &["optimiser.steps=7", "optimiser.epochs=9"])["optimiser"]["epochs"],
+            changed(text, &["optimizer.steps=7", "optimizer.epochs=9"])["optimizer"]["epochs"],
             9.into()
         );
     }

@@ -7,7 +7,7 @@
 use super::config::{DataConfig, ScoredSplit, TrainConfig};
 use super::training_set::TrainingSet;
 use crate::data::{Pair, Paired, Pairing, PhotoCache, Role, Source, Split, Synthetic, splits};
-use crate::degrade::{blur_straight, degrade};
+use crate::degrade::{blur_linear_motion, degrade};
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::protocol::is_of_the_last_five;
@@ -40,9 +40,9 @@ impl Pairs {
                 Arc::new(Paired::new(division.train, cache.clone()))
             }
             (None, Some(clean), ..) => {
-                let straight = data.straight;
-                let twin = move |clean: &Image, rng: &mut Rng| match straight {
-                    Some([least, most]) => blur_straight(clean, least..most, rng),
+                let linear_motion = data.linear_motion;
+                let twin = move |clean: &Image, rng: &mut Rng| match linear_motion {
+                    Some([least, most]) => blur_linear_motion(clean, least..most, rng),
                     None => degrade(task, clean, rng),
                 };
                 Arc::new(Synthetic::open(clean, Arc::new(twin), cache.clone())?)
@@ -274,17 +274,18 @@ mod tests {
     }
 
     #[test]
-    fn straight_blur_stands_in_the_place_of_all_motion() {
+    fn linear_motion_replaces_all_motion_blur() {
         let photographs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/samples/clean");
         let text = format!(
             "task = \"deblur-motion\"\nout = \"run\"\n[data]\nclean = \
-             {photographs:?}\n[optimiser]\nsteps = 1\n"
+             {photographs:?}\n[optimizer]\nsteps = 1\n"
         );
         let pair = |overrides: &[String]| {
             let config = TrainConfig::parse("c.toml", &text, overrides).unwrap();
             Pairs::find(&config, &PhotoCache::new(1 << 30)).unwrap().source.full(0).unwrap()
         };
-        let ((all, clean), (simple, same)) = (pair(&[]), pair(&["data.straight=[6, 16]".into()]));
+        let ((all, clean), (simple, same)) =
+            (pair(&[]), pair(&["data.linear_motion=[6, 16]".into()]));
         assert!(clean == same && all != simple && simple != clean);
     }
 
@@ -334,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_data_sets_the_one_that_is_meant() {
+    fn the_named_data_set_is_chosen_among_several() {
         let files = [
             both("CSD/train2500/Snow", "CSD/train2500/Gt", &["1"]),
             both("SRRS/train2500/Snow", "SRRS/train2500/Gt", &["1", "2"]),
@@ -345,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_trained_on_is_refused() {
+    fn folders_without_training_pairs_are_refused() {
         let root = tree(&both("test/input", "test/target", &["1"]));
         assert!(
             refused(root.path(), None, 0, ScoredSplit::None)

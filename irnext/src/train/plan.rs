@@ -13,7 +13,7 @@ const LOOKED_AT: usize = 200;
 
 /// What a run consists of.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
+pub struct RunPlan {
     /// Pairs, or clean photographs, that are trained on.
     pub images: usize,
     /// Pairs that are scored at each validation.
@@ -47,7 +47,7 @@ pub struct Measured {
     pub validation: Option<f64>,
 }
 
-impl Plan {
+impl RunPlan {
     /// Seconds that the rest of the run takes at the speed `measured`: its steps, and its
     /// validations.
     pub fn seconds(&self, measured: &Measured) -> (f64, f64) {
@@ -62,7 +62,7 @@ impl Plan {
 
 impl Trainer {
     /// What this run consists of.
-    pub fn plan(&self) -> Result<Plan> {
+    pub fn plan(&self) -> Result<RunPlan> {
         let images = self.source.len();
         let looked_at = images.min(LOOKED_AT);
         let mut sizes = BTreeMap::new();
@@ -74,7 +74,7 @@ impl Trainer {
         let validated = self.validator.as_ref().map_or(0, Validator::count);
         // The last step is always followed by one.
         let validations = total.div_ceil(every).saturating_sub(done / every);
-        Ok(Plan {
+        Ok(RunPlan {
             images,
             validated,
             sizes,
@@ -82,7 +82,7 @@ impl Trainer {
             steps_per_epoch: self.steps_per_epoch,
             steps: (done, total),
             warmup: self.schedule.warmup
-                * if self.config.optimiser.period == Period::Epoch {
+                * if self.config.optimizer.period == Period::Epoch {
                     self.steps_per_epoch
                 } else {
                     1
@@ -98,7 +98,7 @@ impl Trainer {
         let mut loader = self.loader()?;
         let team = self.team.clone();
         let ended = || Error::Config { reason: "the data ended".into() };
-        let mut next = || team.agree(loader.next().unwrap_or_else(|| Err(ended())));
+        let mut next = || team.barrier(loader.next().unwrap_or_else(|| Err(ended())));
         // On a GPU the second step is recorded; from the third on it is played.
         let unmeasured = if device == Device::Cpu { 1 } else { 2 };
         for _ in 0..unmeasured {
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn the_rest_of_a_run_is_its_steps_and_validations() {
-        let plan = Plan {
+        let plan = RunPlan {
             images: 100,
             validated: 5,
             sizes: BTreeMap::new(),

@@ -1,6 +1,6 @@
 //! The loop: steps, what is due between them, and what is kept.
 
-use super::folder::Found;
+use super::folder::LoadedRun;
 use super::log::{self, RunLog};
 use super::{
     BEST, Ended, Event, FAILURES, Period, Step, StepResult, StepSettings, Trainer, WEIGHTS, begin,
@@ -40,8 +40,8 @@ impl Trainer {
 
     fn train(&mut self, watch: &mut dyn FnMut(&Event) -> bool) -> Result<Ended> {
         let open = || RunLog::open(&self.config.out, self.progress.step);
-        let mut log = self.team.agree(self.team.is_first().then(open).transpose())?;
-        let mut loader = self.team.agree(self.loader())?;
+        let mut log = self.team.barrier(self.team.is_first().then(open).transpose())?;
+        let mut loader = self.team.barrier(self.loader())?;
         let mut went = self.validate_if_due(&mut log, watch);
         loop {
             let start = Instant::now();
@@ -50,7 +50,7 @@ impl Trainer {
                 false => Ok(None),
             });
             // All ranks take the step, or none does.
-            let Some(batch) = self.team.all(next, self.norm)? else { break };
+            let Some(batch) = self.team.all_ready(next, self.norm)? else { break };
             went = self.take(&batch, start, &mut log, watch);
         }
         Ok(if self.progress.step < self.total { Ended::Stopped } else { Ended::Complete })
@@ -66,7 +66,7 @@ impl Trainer {
     ) -> Result<bool> {
         let step = self.step(batch)?;
         if let Some(log) = log {
-            log.step(&step, self.config.optimiser.batch as f64 / start.elapsed().as_secs_f64())?;
+            log.step(&step, self.config.optimizer.batch as f64 / start.elapsed().as_secs_f64())?;
         }
         let mut go_on = watch(&Event::Step(step));
         if self.progress.failures >= FAILURES {
@@ -75,7 +75,7 @@ impl Trainer {
         }
         go_on &= self.validate_if_due(log, watch)?;
         // What a run is rolled back to is from before its failures.
-        if step.step.is_multiple_of(self.config.optimiser.save_every) && self.progress.failures == 0
+        if step.step.is_multiple_of(self.config.optimizer.save_every) && self.progress.failures == 0
         {
             self.save()?;
         }
@@ -122,7 +122,7 @@ impl Trainer {
         let device = self.config.compute.device;
         let input = Tensor::from_nhwc(&batch.inputs, shape)?.to_device(device)?;
         let target = Tensor::from_nhwc(&batch.targets, shape)?.to_device(device)?;
-        let clip = self.config.optimiser.clip;
+        let clip = self.config.optimizer.clip;
         let settings = StepSettings {
             loss: self.config.loss,
             compute: self.config.compute.precision.dtype(),
@@ -135,7 +135,7 @@ impl Trainer {
             .step(input, target, settings)
             // The others are in the middle of what they compute together.
             .map_err(
-                |error| if error.is_interruption() { error } else { self.team.give_up(error) },
+                |error| if error.is_interruption() { error } else { self.team.abort(error) },
             )?;
         self.progress.count(loss, skipped);
         self.norm = gradient_norm.to_bits();
@@ -152,7 +152,7 @@ impl Trainer {
 
     /// The schedule's period of the step to come, from 1.
     fn period(&self) -> u64 {
-        match self.config.optimiser.period {
+        match self.config.optimizer.period {
             Period::Step => self.progress.step + 1,
             Period::Epoch => self.progress.step / self.steps_per_epoch + 1,
         }
@@ -168,7 +168,7 @@ impl Trainer {
 
     /// Back to the last checkpoint, or to the beginning. Returns its step.
     fn roll_back(&mut self) -> Result<u64> {
-        let Found { state, progress, .. } = begin(&self.team, &self.config, &mut self.folder)?;
+        let LoadedRun { state, progress, .. } = begin(&self.team, &self.config, &mut self.folder)?;
         (self.state, self.progress) = (state, progress);
         self.stop_when(self.stop.clone());
         Ok(self.progress.step)

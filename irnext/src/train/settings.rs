@@ -1,9 +1,10 @@
 //! Which settings make a run another run.
 
 use super::pairs::Pairs;
+use super::renamed::rename_earlier_keys;
 use super::{Progress, TrainConfig};
 use crate::data::Source;
-use crate::distributed::of_files;
+use crate::distributed::file_list_fingerprint;
 use crate::error::{Error, Result};
 
 /// Refuses to go on with a run under a configuration that would make it another run.
@@ -12,11 +13,12 @@ pub(super) fn same_run(progress: &Progress, config: &TrainConfig) -> Result<()> 
         let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
             Error::Config { reason: format!("{}: {}", config.out.display(), error.message()) }
         })?;
+        rename_earlier_keys(&mut table);
         // Where files are, how often they are written and how many threads work changes no number.
         // What computes does, in the last digits; but whoever has a GPU today may not have it
         // tomorrow.
         for (section, key) in
-            [("", "out"), ("data", "workers"), ("data", "cache_mb"), ("optimiser", "save_every")]
+            [("", "out"), ("data", "workers"), ("data", "cache_mb"), ("optimizer", "save_every")]
         {
             match section {
                 "" => table.remove(key),
@@ -54,7 +56,7 @@ pub(super) fn decisive(config: &TrainConfig, pairs: &Pairs) -> Result<Vec<(Strin
     settings.retain(|(name, _)| !["data.workers", "data.cache_mb"].contains(&name.as_str()));
     let names = |source: &dyn Source| {
         let names: Vec<String> = (0..source.len()).map(|index| source.name(index)).collect();
-        of_files(&names)
+        file_list_fingerprint(&names)
     };
     settings.push(("the training set".into(), names(&*pairs.source)));
     let validation = pairs.validation.as_ref().map_or("none".into(), |pairs| names(pairs));

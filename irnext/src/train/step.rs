@@ -6,7 +6,7 @@
 use crate::error::Result;
 use crate::model::{Loss, LossConfig, Model, dual_domain};
 use engine::{DType, Device, Ranks, Replay, Tape, Tensor, interruptible};
-use nn::distributed::{Buckets, Group};
+use nn::distributed::{Buckets, ProcessGroup};
 use nn::optim::{Clip, Optimizer, Rule, norm};
 use nn::{Context, Ema, Params, Pass, TrainingStep};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use std::sync::atomic::AtomicBool;
 pub const LOSS_SCALE: f64 = 65536.0;
 
 /// A run's numbers: what its steps change.
-pub struct State {
+pub struct TrainingState {
     /// The network.
     pub model: Model,
     /// The optimizer.
@@ -26,7 +26,7 @@ pub struct State {
     pub ema: Option<Ema>,
     replay: Replay,
     stop: Arc<AtomicBool>,
-    group: Option<Arc<Group>>,
+    group: Option<Arc<ProcessGroup>>,
     checkpoints: bool,
 }
 
@@ -60,7 +60,7 @@ pub struct StepResult {
     pub skipped: bool,
 }
 
-impl State {
+impl TrainingState {
     /// Before the first step. `ema` is the decay of a moving average; 0, none.
     pub fn new(model: Model, rule: Rule, ema: f64) -> Result<Self> {
         let optimizer = Optimizer::new(rule, &model.params);
@@ -96,7 +96,7 @@ impl State {
 
     /// Steps are taken with the ranks of `group`, each on its part of the batch. All of them have
     /// these numbers, and have the same ones after each step.
-    pub fn among(&mut self, group: Option<Arc<Group>>) {
+    pub fn set_process_group(&mut self, group: Option<Arc<ProcessGroup>>) {
         self.group = group;
     }
 
@@ -151,7 +151,7 @@ impl State {
 }
 
 /// What a step finds out before it moves anything.
-struct Found {
+struct BackwardResult {
     loss: Tensor,
     spatial: Tensor,
     frequency: Tensor,
@@ -165,14 +165,14 @@ fn gradients(
     model: &Model,
     inputs: &[Tensor],
     settings: StepSettings,
-    group: Option<&Arc<Group>>,
+    group: Option<&Arc<ProcessGroup>>,
     checkpoints: bool,
-) -> Result<Found> {
+) -> Result<BackwardResult> {
     let Model { network, params, .. } = model;
     let (input, target, scale) = (&inputs[0], &inputs[1], inputs.get(2));
     let tape = Tape::new();
     let ranks = group.map(|group| group.clone() as Arc<dyn Ranks>);
-    let cx = Context::training(params, &tape).computing_in(settings.compute).among(ranks);
+    let cx = Context::training(params, &tape).computing_in(settings.compute).with_ranks(ranks);
     let cx = cx.with_checkpoints(checkpoints);
     let [quarter, half, full] = network.forward(&cx, &cx.to_compute(input)?)?;
     let predictions = [in_f32(quarter)?, in_f32(half)?, in_f32(full)?];
@@ -197,11 +197,11 @@ fn gradients(
             *gradient = gradient.div(scale)?;
         }
     }
-    Ok(Found { loss, spatial, frequency, gradients, pass })
+    Ok(BackwardResult { loss, spatial, frequency, gradients, pass })
 }
 
 /// The means of what each rank found on its part of the batch: what one would find on all of it.
-fn means(group: &Group, losses: &[Tensor; 3]) -> Result<[Tensor; 3]> {
+fn means(group: &ProcessGroup, losses: &[Tensor; 3]) -> Result<[Tensor; 3]> {
     let mut buckets = Buckets::new(group);
     losses.iter().enumerate().try_for_each(|(i, loss)| buckets.add(i, loss))?;
     let means: Vec<Tensor> = buckets.finish(losses.len())?.into_iter().flatten().collect();
@@ -213,10 +213,10 @@ fn means(group: &Group, losses: &[Tensor; 3]) -> Result<[Tensor; 3]> {
 fn apply(
     step: &mut TrainingStep<'_>,
     params: &mut Params,
-    found: Found,
+    found: BackwardResult,
     limit: f64,
 ) -> Result<Vec<Tensor>> {
-    let Found { loss, spatial, frequency, gradients, pass } = found;
+    let BackwardResult { loss, spatial, frequency, gradients, pass } = found;
     // A loss that is not finite stops the step as a norm does: 0 times it is 0 or NaN.
     let norm = norm(&gradients)?;
     let checked = norm.add(&loss.to_dtype(DType::F64)?.scale(0.0)?)?;

@@ -65,7 +65,7 @@ impl Validator {
         // Ranks give up together, between two pairs.
         let alone = if team.is_alone() { stop.clone() } else { Arc::default() };
         let work = |index| interruptible(&alone, || one(index));
-        team.share(self.count().min(limit), stop, work, |(scored, sample)| {
+        team.distribute(self.count().min(limit), stop, work, |(scored, sample)| {
             rows.push(scored.restored.unwrap_or_default());
             samples.extend(sample);
             Ok(())

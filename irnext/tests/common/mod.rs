@@ -23,7 +23,7 @@ pub fn prepared() -> tempfile::TempDir {
     let settings = "task = \"dehaze\"\nout = \"run\"\nseed = 3\n\
          [data]\nclean = \"clean\"\ncrop = 64\n\
          [validation]\ninput = \"hazy\"\ntarget = \"clear\"\nevery = 5\n\
-         [optimiser]\nbatch = 2\nsteps = 12\nperiod = \"step\"\nlearning_rate = 2e-3\nwarmup = \
+         [optimizer]\nbatch = 2\nsteps = 12\nperiod = \"step\"\nlearning_rate = 2e-3\nwarmup = \
          2\nema = 0.9\nsave_every = 1\n\
          [model]\nwidth = 8\nn = 0\ngroups = 4\n";
     fs::write(folder.path().join("run.toml"), settings).unwrap();

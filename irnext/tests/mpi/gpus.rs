@@ -64,7 +64,7 @@ fn a_rank() {
             .enumerate()
             .map(|(i, x)| (format!("value {i}"), bits(x)))
             .collect();
-        team.same(&values)?;
+        team.require_equal(&values)?;
         println!("{} values on {}", values.len(), model.params.values()[0].device());
         Ok(())
     })
@@ -169,7 +169,7 @@ fn a_rank_that_dies_or_falls_silent_ends_the_one_whose_gpu_waits_for_it() {
 }
 
 #[test]
-fn what_gpus_cannot_share_is_said_before_anything_is_written() {
+fn gpus_that_cannot_be_shared_are_reported_before_anything_is_written() {
     if !there_are_gpus() {
         return;
     }

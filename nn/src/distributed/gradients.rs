@@ -1,6 +1,6 @@
 //! The mean over ranks of gradients, taken in buckets while the backward pass goes on.
 
-use super::{Group, Pending, gone, numbers_in};
+use super::{Pending, ProcessGroup, gone, numbers_in};
 use crate::Result;
 use engine::{DType, Means, Tensor};
 
@@ -14,7 +14,7 @@ const BYTES: usize = 4 << 20;
 /// They are put in as they become final, in an order that all ranks share, as they have the same
 /// graph.
 pub struct Buckets<'a> {
-    group: &'a Group,
+    group: &'a ProcessGroup,
     filling: Bucket,
     sent: Vec<(Bucket, Pending<Vec<u8>>)>,
     on_gpu: OnGpu,
@@ -40,7 +40,7 @@ struct Bucket {
 
 impl<'a> Buckets<'a> {
     /// None so far.
-    pub fn new(group: &'a Group) -> Self {
+    pub fn new(group: &'a ProcessGroup) -> Self {
         Self { group, filling: Bucket::default(), sent: Vec::new(), on_gpu: OnGpu::default() }
     }
 
@@ -97,7 +97,8 @@ impl<'a> Buckets<'a> {
     fn send(&mut self) {
         let mut bucket = std::mem::take(&mut self.filling);
         if let Some(dtype) = bucket.dtype {
-            let pending = self.group.start_mean(dtype, std::mem::take(&mut bucket.bytes));
+            let pending =
+                self.group.start_all_reduce_mean(dtype, std::mem::take(&mut bucket.bytes));
             self.sent.push((bucket, pending));
         }
     }

@@ -1,11 +1,11 @@
 //! Training by several ranks, each on its part of every batch: processes on one machine or on many,
 //! or threads.
 //!
-//! A [`Group`] is one rank's connection to the others. What carries bytes between them is a
+//! A [`ProcessGroup`] is one rank's connection to the others. What carries bytes between them is a
 //! [`Transport`]: MPI's is where the program is, as it needs MPI to be built; [`threads`] connects
 //! the threads of one process. A transport lives on a thread of its own, which makes all its calls
 //! in the order in which they were asked for. So the ranks, which run the same program on different
-//! data, meet in the same order; and a sum that was [started](Group::start_mean) goes on while its
+//! data, meet in the same order; and a sum that was [started](ProcessGroup::start_all_reduce_mean) goes on while its
 //! rank computes.
 //!
 //! Sums are taken in the order of the ranks, in f64, and rounded once: they depend on the number of
@@ -44,14 +44,14 @@ pub trait Transport {
     fn size(&self) -> usize;
 
     /// The bytes of every rank, of any lengths, in the order of the ranks.
-    fn gather(&mut self, mine: &[u8]) -> Result<Vec<Vec<u8>>>;
+    fn all_gather(&mut self, mine: &[u8]) -> Result<Vec<Vec<u8>>>;
 
     /// Gives piece i of `pieces` to rank i, and returns the pieces that are for this one, in the
     /// order of the ranks. Those for one rank are all of one length.
-    fn exchange(&mut self, pieces: &[&[u8]]) -> Result<Vec<Vec<u8>>>;
+    fn all_to_all(&mut self, pieces: &[&[u8]]) -> Result<Vec<Vec<u8>>>;
 
     /// Called every now and then between calls.
-    fn look_after_others(&mut self) {}
+    fn heartbeat(&mut self) {}
 
     /// Waits until all ranks are here, and ends the connection.
     fn close(&mut self);
@@ -61,23 +61,23 @@ pub trait Transport {
 }
 
 /// One rank's connection to the others.
-pub struct Group {
+pub struct ProcessGroup {
     rank: usize,
     size: usize,
-    jobs: Sender<Job>,
+    jobs: Sender<Request>,
     closed: AtomicBool,
     /// The connection of this rank's GPU to the others', if they compute on GPUs.
     gpus: OnceLock<Communicator>,
 }
 
 /// What the transport's thread is asked for.
-enum Job {
-    Work(Work),
+enum Request {
+    Task(Task),
     /// The end; with a reason, one that the others do not know of.
     End(Option<String>, Sender<()>),
 }
 
-type Work = Box<dyn FnOnce(&mut dyn Transport) + Send>;
+type Task = Box<dyn FnOnce(&mut dyn Transport) + Send>;
 
 /// Something that is on its way.
 pub struct Pending<T>(Receiver<Result<T>>);
@@ -89,7 +89,7 @@ impl<T> Pending<T> {
     }
 }
 
-impl Group {
+impl ProcessGroup {
     /// Connects by the transport that `connect` makes, on the thread that it will live on.
     pub fn new<T: Transport>(connect: impl FnOnce() -> Result<T> + Send + 'static) -> Result<Self> {
         let ((jobs, asked), (ready, answer)) = (channel(), channel());
@@ -150,20 +150,20 @@ impl Group {
     }
 
     /// The bytes of every rank, in the order of the ranks. Waits for all of them.
-    pub fn gather(&self, mine: &[u8]) -> Result<Vec<Vec<u8>>> {
+    pub fn all_gather(&self, mine: &[u8]) -> Result<Vec<Vec<u8>>> {
         let mine = mine.to_vec();
-        self.ask(move |transport| transport.gather(&mine)).wait()
+        self.ask(move |transport| transport.all_gather(&mine)).wait()
     }
 
     /// The bytes of rank 0, on all ranks. What the others pass does not matter.
-    pub fn from_first(&self, bytes: &[u8]) -> Result<Vec<u8>> {
+    pub fn broadcast(&self, bytes: &[u8]) -> Result<Vec<u8>> {
         let mine = if self.is_first() { bytes } else { &[] };
-        Ok(self.gather(mine)?.swap_remove(0))
+        Ok(self.all_gather(mine)?.swap_remove(0))
     }
 
     /// Starts to take the mean over the ranks of each of the numbers of `dtype` (f32 or f64) in
     /// `bytes`.
-    pub fn start_mean(&self, dtype: DType, bytes: Vec<u8>) -> Pending<Vec<u8>> {
+    pub fn start_all_reduce_mean(&self, dtype: DType, bytes: Vec<u8>) -> Pending<Vec<u8>> {
         self.ask(move |transport| mean(transport, dtype, &bytes))
     }
 
@@ -175,7 +175,7 @@ impl Group {
         }
         let (done, closed) = channel();
         // Without its thread there is nothing to close.
-        if self.jobs.send(Job::End(failure.map(String::from), done)).is_ok() {
+        if self.jobs.send(Request::End(failure.map(String::from), done)).is_ok() {
             let _ = closed.recv();
         }
     }
@@ -188,26 +188,26 @@ impl Group {
         // If the thread is gone, so is the sender of the answer, which the one who waits will find.
         let _ = self
             .jobs
-            .send(Job::Work(Box::new(move |transport| drop(answer.send(work(transport))))));
+            .send(Request::Task(Box::new(move |transport| drop(answer.send(work(transport))))));
         Pending(pending)
     }
 }
 
 /// A rank that ends without a word, in a panic for instance, leaves the others waiting for what
 /// will not come.
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         self.close(Some("it ended unexpectedly"));
     }
 }
 
-impl Ranks for Group {
+impl Ranks for ProcessGroup {
     fn gather(&self, numbers: &[f64]) -> engine::Result<Vec<Vec<f64>>> {
         let mine: Vec<u8> = bytemuck::cast_slice(numbers).to_vec();
         // All have as many, so that nobody need be told how many: once there and back, which is
         // what so small a message takes.
         let parts = self
-            .ask(move |transport| transport.exchange(&vec![&mine[..]; transport.size()]))
+            .ask(move |transport| transport.all_to_all(&vec![&mine[..]; transport.size()]))
             .wait();
         let parts = parts.map_err(|error| match error {
             Error::Engine(error) => error,
@@ -225,11 +225,11 @@ impl Ranks for Group {
 }
 
 /// The life of a transport's thread.
-fn serve(transport: &mut dyn Transport, asked: &Receiver<Job>) {
+fn serve(transport: &mut dyn Transport, asked: &Receiver<Request>) {
     loop {
         match asked.recv_timeout(PULSE) {
-            Ok(Job::Work(work)) => work(transport),
-            Ok(Job::End(reason, done)) => {
+            Ok(Request::Task(work)) => work(transport),
+            Ok(Request::End(reason, done)) => {
                 match reason {
                     None => transport.close(),
                     Some(reason) => transport.abort(&reason),
@@ -238,7 +238,7 @@ fn serve(transport: &mut dyn Transport, asked: &Receiver<Job>) {
                 let _ = done.send(());
                 return;
             }
-            Err(RecvTimeoutError::Timeout) => transport.look_after_others(),
+            Err(RecvTimeoutError::Timeout) => transport.heartbeat(),
             // The group's end comes first; see its `drop`.
             Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -253,7 +253,7 @@ fn mean(transport: &mut dyn Transport, dtype: DType, bytes: &[u8]) -> Result<Vec
     let pieces: Vec<&[u8]> = (0..size)
         .map(|i| &bytes[(i * piece).min(bytes.len())..((i + 1) * piece).min(bytes.len())])
         .collect();
-    let parts = transport.exchange(&pieces)?;
+    let parts = transport.all_to_all(&pieces)?;
     if parts.iter().any(|part| part.len() != pieces[transport.rank()].len()) {
         return Err(gone("the ranks do not compute the same: one has more gradients than another"));
     }
@@ -262,7 +262,7 @@ fn mean(transport: &mut dyn Transport, dtype: DType, bytes: &[u8]) -> Result<Vec
         DType::F64 => mean_of::<f64>(&parts, |x| x, |x| x),
         other => return Err(engine::Error::dtype("mean over ranks", "f32 or f64", other).into()),
     };
-    Ok(transport.gather(&mine)?.concat())
+    Ok(transport.all_gather(&mine)?.concat())
 }
 
 fn mean_of<T: bytemuck::Pod>(

@@ -7,7 +7,7 @@ use engine::{Rng, Tape, Tensor};
 use std::sync::Arc;
 
 /// What each of `size` ranks makes of its connection, in their order.
-fn on_ranks<T: Send>(size: usize, work: impl Fn(&Arc<Group>) -> T + Sync) -> Vec<T> {
+fn on_ranks<T: Send>(size: usize, work: impl Fn(&Arc<ProcessGroup>) -> T + Sync) -> Vec<T> {
     let groups: Vec<_> = threads(size).unwrap().into_iter().map(Arc::new).collect();
     thread::scope(|scope| {
         let running: Vec<_> = groups
@@ -25,10 +25,10 @@ fn on_ranks<T: Send>(size: usize, work: impl Fn(&Arc<Group>) -> T + Sync) -> Vec
 }
 
 #[test]
-fn what_ranks_have_is_gathered_in_their_order() {
+fn all_gather_keeps_the_order_of_the_ranks() {
     let found = on_ranks(3, |group| {
         let mine = vec![group.rank() as u8; 2 * group.rank()];
-        (group.gather(&mine).unwrap(), group.from_first(&[7 + group.rank() as u8]).unwrap())
+        (group.all_gather(&mine).unwrap(), group.broadcast(&[7 + group.rank() as u8]).unwrap())
     });
     for rank in found {
         assert_eq!(rank, (vec![vec![], vec![1; 2], vec![2; 4]], vec![7]));
@@ -44,7 +44,7 @@ fn means_are_the_same_bits_on_all_ranks() {
         };
         let found = on_ranks(3, |group| {
             let bytes = bytemuck::cast_slice(&numbers(group.rank())).to_vec();
-            numbers_in::<f32>(&group.start_mean(DType::F32, bytes).wait().unwrap())
+            numbers_in::<f32>(&group.start_all_reduce_mean(DType::F32, bytes).wait().unwrap())
         });
         let expected: Vec<f32> = (0..length)
             .map(|i| ((0..3).map(|rank| f64::from(numbers(rank)[i])).sum::<f64>() / 3.0) as f32)
@@ -54,7 +54,7 @@ fn means_are_the_same_bits_on_all_ranks() {
 }
 
 #[test]
-fn a_rank_that_is_gone_is_told_to_those_who_wait_for_it() {
+fn waiting_ranks_are_told_of_one_that_is_gone() {
     // One closes with a reason of its own, one panics, and one is through before the others.
     for (how, said) in
         [(0, "rank 1: no room"), (1, "rank 1: it ended unexpectedly"), (2, "rank 1: it has ended")]
@@ -62,16 +62,16 @@ fn a_rank_that_is_gone_is_told_to_those_who_wait_for_it() {
         let mut groups = threads(2).unwrap().into_iter();
         let (first, second) = (groups.next().unwrap(), groups.next().unwrap());
         let other = thread::spawn(move || {
-            second.gather(&[]).unwrap();
+            second.all_gather(&[]).unwrap();
             match how {
                 0 => second.close(Some("no room")),
                 1 => std::panic::resume_unwind(Box::new("a panic that says nothing")),
                 _ => second.close(None),
             }
         });
-        first.gather(&[]).unwrap();
-        assert_eq!(first.gather(&[]).unwrap_err().to_string(), said);
-        assert!(first.start_mean(DType::F32, vec![0; 4]).wait().is_err());
+        first.all_gather(&[]).unwrap();
+        assert_eq!(first.all_gather(&[]).unwrap_err().to_string(), said);
+        assert!(first.start_all_reduce_mean(DType::F32, vec![0; 4]).wait().is_err());
         assert_eq!(other.join().is_err(), how == 1);
     }
 }
@@ -79,7 +79,7 @@ fn a_rank_that_is_gone_is_told_to_those_who_wait_for_it() {
 #[test]
 fn ranks_that_do_not_compute_the_same_are_found_out() {
     let found = on_ranks(2, |group| {
-        let mean = group.start_mean(DType::F32, vec![0; 8 * (1 + group.rank())]).wait();
+        let mean = group.start_all_reduce_mean(DType::F32, vec![0; 8 * (1 + group.rank())]).wait();
         mean.map_err(|error| error.to_string())
     });
     assert!(
@@ -113,14 +113,18 @@ type Step = (f64, Vec<Option<Vec<f64>>>, Vec<Vec<f64>>);
 
 /// A step on the images `from..to` of a batch of four; by a rank of `group`, whose images these
 /// are.
-fn step(range: std::ops::Range<usize>, checkpoint: bool, group: Option<&Arc<Group>>) -> Step {
+fn step(
+    range: std::ops::Range<usize>,
+    checkpoint: bool,
+    group: Option<&Arc<ProcessGroup>>,
+) -> Step {
     let (net, mut params) = Params::build(5, DType::F64, |b| Ok(Arc::new(Net::new(b)))).unwrap();
     let images =
         Tensor::randn(&[4, 2, 3, 2], DType::F64, &mut Rng::new(1)).affine(2.0, 1.0).unwrap();
     let images = images.narrow(0, range.start, range.len()).unwrap();
     let tape = Tape::new();
     let cx = Context::training(&params, &tape)
-        .among(group.map(|group| group.clone() as Arc<dyn Ranks>))
+        .with_ranks(group.map(|group| group.clone() as Arc<dyn Ranks>))
         .with_checkpoints(checkpoint);
     let x = tape.leaf(&images);
     let forward = {

@@ -1,37 +1,37 @@
 //! Ranks that are threads of one process.
 
-use super::{Group, Transport, gone};
+use super::{ProcessGroup, Transport, gone};
 use crate::Result;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The connections of `size` ranks, to be used by a thread each.
-pub fn threads(size: usize) -> Result<Vec<Group>> {
-    let place = Arc::new(Place {
-        meeting: Mutex::new(Meeting { brought: vec![None; size], ..Meeting::default() }),
+pub fn threads(size: usize) -> Result<Vec<ProcessGroup>> {
+    let mailbox = Arc::new(Mailbox {
+        exchange: Mutex::new(Exchange { sent: vec![None; size], ..Exchange::default() }),
         changed: Condvar::new(),
     });
     (0..size)
         .map(|rank| {
-            let place = place.clone();
-            Group::new(move || Ok(Threads { rank, size, place }))
+            let mailbox = mailbox.clone();
+            ProcessGroup::new(move || Ok(Threads { rank, size, mailbox }))
         })
         .collect()
 }
 
-/// Where the ranks meet.
-struct Place {
-    meeting: Mutex<Meeting>,
+/// Where the ranks leave messages for each other.
+struct Mailbox {
+    exchange: Mutex<Exchange>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Meeting {
-    /// What each rank has brought to the meeting under way: a piece for each rank.
-    brought: Vec<Option<Vec<Vec<u8>>>>,
-    /// How many meetings are over, and what was brought to the last one. No rank comes to the next
-    /// before it has taken that.
-    over: u64,
-    taken: Arc<Vec<Vec<Vec<u8>>>>,
+struct Exchange {
+    /// What each rank has sent in the exchange under way: a piece for each rank.
+    sent: Vec<Option<Vec<Vec<u8>>>>,
+    /// How many exchanges are complete, and what was sent in the last one. No rank begins the next
+    /// before it has read that.
+    completed: u64,
+    received: Arc<Vec<Vec<Vec<u8>>>>,
     /// A rank that has left, and why.
     left: Option<(usize, String)>,
 }
@@ -39,37 +39,37 @@ struct Meeting {
 struct Threads {
     rank: usize,
     size: usize,
-    place: Arc<Place>,
+    mailbox: Arc<Mailbox>,
 }
 
 impl Threads {
-    /// Brings a piece for each rank, and returns what all brought once they are here.
-    fn meet(&self, pieces: Vec<Vec<u8>>) -> Result<Arc<Vec<Vec<Vec<u8>>>>> {
-        let mut meeting = self.lock();
-        let number = meeting.over;
-        meeting.brought[self.rank] = Some(pieces);
-        if meeting.brought.iter().all(Option::is_some) {
-            let all = meeting.brought.iter_mut().filter_map(Option::take).collect();
-            meeting.taken = Arc::new(all);
-            meeting.over += 1;
-            self.place.changed.notify_all();
+    /// Sends a piece to each rank, and returns what all sent once all have.
+    fn all_to_all_pieces(&self, pieces: Vec<Vec<u8>>) -> Result<Arc<Vec<Vec<Vec<u8>>>>> {
+        let mut exchange = self.lock();
+        let number = exchange.completed;
+        exchange.sent[self.rank] = Some(pieces);
+        if exchange.sent.iter().all(Option::is_some) {
+            let all = exchange.sent.iter_mut().filter_map(Option::take).collect();
+            exchange.received = Arc::new(all);
+            exchange.completed += 1;
+            self.mailbox.changed.notify_all();
         }
-        while meeting.over == number {
-            if let Some((rank, reason)) = &meeting.left {
+        while exchange.completed == number {
+            if let Some((rank, reason)) = &exchange.left {
                 return Err(gone(format!("rank {rank}: {reason}")));
             }
-            meeting = self.place.changed.wait(meeting).unwrap_or_else(PoisonError::into_inner);
+            exchange = self.mailbox.changed.wait(exchange).unwrap_or_else(PoisonError::into_inner);
         }
-        Ok(meeting.taken.clone())
+        Ok(exchange.received.clone())
     }
 
     fn leave(&self, reason: &str) {
         self.lock().left.get_or_insert((self.rank, reason.into()));
-        self.place.changed.notify_all();
+        self.mailbox.changed.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Meeting> {
-        self.place.meeting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Exchange> {
+        self.mailbox.exchange.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -82,19 +82,18 @@ impl Transport for Threads {
         self.size
     }
 
-    fn gather(&mut self, mine: &[u8]) -> Result<Vec<Vec<u8>>> {
-        let all = self.meet(vec![mine.to_vec(); self.size])?;
+    fn all_gather(&mut self, mine: &[u8]) -> Result<Vec<Vec<u8>>> {
+        let all = self.all_to_all_pieces(vec![mine.to_vec(); self.size])?;
         Ok(all.iter().map(|pieces| pieces[self.rank].clone()).collect())
     }
 
-    fn exchange(&mut self, pieces: &[&[u8]]) -> Result<Vec<Vec<u8>>> {
-        let all = self.meet(pieces.iter().map(|piece| piece.to_vec()).collect())?;
+    fn all_to_all(&mut self, pieces: &[&[u8]]) -> Result<Vec<Vec<u8>>> {
+        let all = self.all_to_all_pieces(pieces.iter().map(|piece| piece.to_vec()).collect())?;
         Ok(all.iter().map(|pieces| pieces[self.rank].clone()).collect())
     }
 
     fn close(&mut self) {
-        // The others may still be on their way out of the last meeting, which nobody's leaving
-        // spoils.
+        // The others may still be reading what was sent last, which nobody's leaving spoils.
         self.leave("it has ended");
     }
 

@@ -11,7 +11,7 @@ const EPS: f64 = 1e-5;
 const MOMENTUM: f64 = 0.1;
 
 /// Batch normalisation (Ioffe and Szegedy 2015) of `[N, C, H, W]` over N, H and W; over all parts
-/// of a batch that [ranks share](Context::among).
+/// of a batch that [ranks share](Context::with_ranks).
 pub struct BatchNorm2d {
     path: String,
     weight: ParamId,

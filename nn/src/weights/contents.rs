@@ -25,7 +25,7 @@ pub struct Contents {
     pub path: Vec<String>,
     /// The tensors of the state dict, in the file's order.
     pub tensors: Vec<TensorInfo>,
-    /// What else there is, and what it is: metadata, an epoch, an optimiser's state.
+    /// What else there is, and what it is: metadata, an epoch, an optimizer's state.
     pub beside: Vec<(String, String)>,
     /// What the file imports that weights do not need, with what it would be called with. Nothing
     /// of it was called.

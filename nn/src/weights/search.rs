@@ -40,13 +40,13 @@ pub(super) struct StateDict<'p> {
 }
 
 /// A dictionary with tensors.
-struct Found<'p> {
+struct TensorDict<'p> {
     path: Vec<&'p str>,
     tensors: usize,
     id: Id,
 }
 
-impl<'p> Found<'p> {
+impl<'p> TensorDict<'p> {
     fn under(self, key: &'p str) -> Self {
         Self { path: [&[key][..], &self.path].concat(), ..self }
     }
@@ -88,7 +88,7 @@ impl TorchFile<'_> {
         id: Id,
         depth: usize,
         seen: &mut HashSet<Id>,
-    ) -> Result<Option<Found<'_>>, String> {
+    ) -> Result<Option<TensorDict<'_>>, String> {
         // Looked at once, however many keys lead to it.
         if depth == 0 || !seen.insert(id) {
             return Ok(None);
@@ -103,9 +103,9 @@ impl TorchFile<'_> {
             }
         }
         let here = entries.iter().filter(|entry| self.tensor(entry.1).is_some()).count();
-        let mut best = (here > 0).then_some(Found { path: vec![], tensors: here, id });
+        let mut best = (here > 0).then_some(TensorDict { path: vec![], tensors: here, id });
         let mut rival = None;
-        // An optimiser's tensors do not count here: they are under numbers, not names.
+        // An optimizer's tensors do not count here: they are under numbers, not names.
         for &(key, value) in &entries {
             let Some(found) = self.find(value, depth - 1, seen)?.map(|found| found.under(key))
             else {
@@ -176,7 +176,7 @@ impl TorchFile<'_> {
             return;
         }
         let scalar = self.scalar(id);
-        let said = scalar.as_deref().map(printable).or_else(|| self.optimiser(id));
+        let said = scalar.as_deref().map(printable).or_else(|| self.optimizer(id));
         let said = said.unwrap_or_else(|| match self.tensor(id) {
             Some(Ok(tensor)) => format!("tensor {:?} {}", tensor.shape, tensor.element.label),
             _ => self.pickle.describe(id),
@@ -231,8 +231,8 @@ impl TorchFile<'_> {
         })
     }
 
-    /// What an optimiser's state dict holds; none if the object is something else.
-    fn optimiser(&self, id: Id) -> Option<String> {
+    /// What an optimizer's state dict holds; none if the object is something else.
+    fn optimizer(&self, id: Id) -> Option<String> {
         let entries = self.entries(id)?;
         let get = |name: &str| entries.iter().find(|entry| entry.0 == name).map(|entry| entry.1);
         let (state, groups) = (self.pairs(get("state")?)?, get("param_groups")?);

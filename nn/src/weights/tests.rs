@@ -146,7 +146,7 @@ fn files_of_pytorch_are_read() {
 }
 
 #[test]
-fn contents_are_told() {
+fn contents_list_tensors_and_metadata() {
     let contents = Contents::from_bytes("a", SAMPLES[0].1).unwrap();
     assert_eq!(
         (contents.format, contents.path),
@@ -187,7 +187,7 @@ fn a_damaged_file_is_refused_by_name() {
 }
 
 #[test]
-fn nothing_is_called() {
+fn no_pickle_call_is_made() {
     let hostile: [(&[u8], &str); 12] = [
         // Names and calls in every way that a pickle has for them.
         (b"cposix\nsystem\n(S'echo pwned'\ntR.", "posix.system('echo pwned')"),
@@ -231,7 +231,7 @@ fn nothing_is_called() {
 }
 
 #[test]
-fn what_is_refused_shows_beside_what_is_broken() {
+fn refused_calls_are_listed_beside_damage() {
     let whole = tensor(&[-1], &[1], 0);
     let file = archive(&[&whole[..whole.len() - 1], b"U\x01xcnt\nsystem\n)Rs."].concat(), &[0; 16]);
     assert!(error(&file).contains("nt.system()"));
@@ -398,7 +398,7 @@ fn read_all(bytes: &[u8]) {
 }
 
 #[test]
-fn damage_is_survived() {
+fn damaged_files_are_errors_not_panics() {
     let written = [sample().to_bytes().unwrap(), sample().to_torch_bytes().unwrap()];
     let files = SAMPLES.iter().map(|(_, bytes)| bytes.to_vec()).chain(written);
     let mut rng = Rng::new(1);

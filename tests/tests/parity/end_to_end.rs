@@ -6,7 +6,7 @@ use crate::report::{Report, farthest, largest};
 use crate::{F64, MULTIPLE};
 use engine::{DType, Padding, Tensor};
 use irnext::image::{Image, Photo};
-use irnext::metrics::{Geometry, Ssim, View, psnr};
+use irnext::metrics::{PooledSize, Ssim, View, psnr};
 use irnext::model::Model;
 use irnext::restore::{restore, to_image};
 use nn::Context;
@@ -82,7 +82,7 @@ fn predict(model: &Model, input: &Tensor, dtype: DType) -> Tensor {
 /// ratio by which images are shrunk for SSIM, and the size that this gives.
 fn geometry(model: &Model, input: &Tensor) -> [usize; 7] {
     let [_, _, h, w] = input.dims4("input").unwrap();
-    let Geometry { raised, ratio, pooled } = Geometry::of([h, w]);
+    let PooledSize { raised, ratio, pooled } = PooledSize::of([h, w]);
     let padding = |side: usize| model.config.side_for(side) - side;
     [raised[0], raised[1], padding(h), padding(w), ratio, pooled[0], pooled[1]]
 }

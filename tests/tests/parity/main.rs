@@ -1,5 +1,5 @@
 //! The stack against the numbers that PyTorch gives for the published code: operations, blocks,
-//! whole networks, losses, gradients, optimiser steps, schedules, restored images.
+//! whole networks, losses, gradients, optimizer steps, schedules, restored images.
 //!
 //! The numbers are files. `tests/fixtures/reference` has some of them, and every run compares
 //! those; the whole folder is compared as well where it is there: `shared/reference` beside the

@@ -1,4 +1,4 @@
-//! Operations, losses, blocks and the optimiser by themselves: `ops.safetensors`,
+//! Operations, losses, blocks and the optimizer by themselves: `ops.safetensors`,
 //! `<case>.<tensor>`.
 
 use crate::F64;

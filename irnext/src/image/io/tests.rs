@@ -269,7 +269,7 @@ fn damaged_files_never_panic() {
 }
 
 #[test]
-fn what_cannot_be_written_is_refused_and_leaves_nothing() {
+fn unwritable_formats_are_refused_and_leave_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let colour = photo(false, false, Depth::Eight);
     for name in ["photo.gif", "photo", "photo.pgm", "missing/photo.png"] {

@@ -125,7 +125,7 @@ fn threads_do_not_change_a_bit() {
 }
 
 #[test]
-fn what_cannot_be_aligned_is_an_error() {
+fn images_without_common_structure_are_not_aligned() {
     let image = seen(40, 30, Homography::IDENTITY, 1.0);
     let flat = |value: f32| Image::from_fn(40, 30, |_, _| [value; 3]);
     for grey in [0.3, 1.0] {

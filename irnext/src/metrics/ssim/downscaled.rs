@@ -7,7 +7,7 @@ use super::super::Result;
 /// What the published evaluation makes of an image's size before
 /// [`Ssim::Downscaled`](super::Ssim::Downscaled); pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Geometry {
+pub struct PooledSize {
     /// Height and width, raised to the next multiple of 32. Multiples are raised too: that is the
     /// code's quirk.
     pub raised: [usize; 2],
@@ -17,7 +17,7 @@ pub struct Geometry {
     pub pooled: [usize; 2],
 }
 
-impl Geometry {
+impl PooledSize {
     /// For an image of `[height, width]`.
     pub fn of(size: [usize; 2]) -> Self {
         let raised = size.map(|length| (length / 32 + 1) * 32);
@@ -54,7 +54,7 @@ mod tests {
             ([639, 700], [640, 704], 2, [320, 352]),
             ([720, 1280], [736, 1312], 3, [245, 437]),
         ] {
-            assert_eq!(Geometry::of(size), Geometry { raised, ratio, pooled });
+            assert_eq!(PooledSize::of(size), PooledSize { raised, ratio, pooled });
         }
     }
 }

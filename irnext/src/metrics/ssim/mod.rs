@@ -10,7 +10,7 @@ mod downscaled;
 mod variant;
 mod window;
 
-pub use downscaled::Geometry;
+pub use downscaled::PooledSize;
 pub use variant::Ssim;
 
 use rayon::prelude::*;
@@ -32,7 +32,7 @@ impl Ssim {
                 Ok(mean(&window, &pad(a), &pad(b), size.map(|length| length + side - 1)))
             }
             Self::Downscaled => {
-                let to = downscaled::Geometry::of(size).pooled;
+                let to = downscaled::PooledSize::of(size).pooled;
                 let pool = |planes| downscaled::pool(planes, size, to);
                 Ok(mean(&window, &pool(a)?, &pool(b)?, to))
             }

@@ -2,6 +2,7 @@
 //! command line.
 
 use super::overrides::Overrides;
+use super::renamed::rename_earlier_keys;
 use super::training_set::TrainingSet;
 use crate::compute::Compute;
 use crate::degrade::Task;
@@ -31,8 +32,8 @@ pub struct TrainConfig {
     #[serde(default)]
     pub validation: ValidationConfig,
     /// How long and how fast.
-    #[serde(default)]
-    pub optimiser: OptimiserConfig,
+    #[serde(default, alias = "optimiser")]
+    pub optimizer: OptimizerConfig,
     /// What is minimised.
     #[serde(default)]
     pub loss: LossConfig,
@@ -61,7 +62,8 @@ pub struct DataConfig {
     pub clean: Option<PathBuf>,
     /// Motion blur in its simplest form in place of all of it, for a training to begin with: the
     /// camera alone moves, evenly and straight, by this many pixels, from and to.
-    pub straight: Option<[f64; 2]>,
+    #[serde(alias = "straight")]
+    pub linear_motion: Option<[f64; 2]>,
     /// A folder of degraded photographs.
     pub input: Option<PathBuf>,
     /// A folder of what they should be.
@@ -87,7 +89,7 @@ impl Default for DataConfig {
             set: None,
             hold_back: None,
             clean: None,
-            straight: None,
+            linear_motion: None,
             input: None,
             target: None,
             crop: CropSize { height: 256, width: 256 },
@@ -176,7 +178,7 @@ pub enum ScoredSplit {
 /// How parameters are moved, and for how long.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct OptimiserConfig {
+pub struct OptimizerConfig {
     /// adam, adam-w or sgd.
     pub rule: RuleName,
     /// Pairs in a step.
@@ -203,7 +205,7 @@ pub struct OptimiserConfig {
     pub save_every: u64,
 }
 
-impl Default for OptimiserConfig {
+impl Default for OptimizerConfig {
     fn default() -> Self {
         Self {
             rule: RuleName::Adam,
@@ -222,7 +224,7 @@ impl Default for OptimiserConfig {
     }
 }
 
-/// An optimiser with its usual constants.
+/// An optimizer with its usual constants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RuleName {
@@ -268,6 +270,7 @@ impl TrainConfig {
         let parsed = || -> Result<Self, String> {
             let mut table: toml::Table =
                 text.parse().map_err(|error: toml::de::Error| error.to_string())?;
+            rename_earlier_keys(&mut table);
             Overrides::parse(overrides)?.apply(&mut table)?;
             let config: Self =
                 table.try_into().map_err(|error: toml::de::Error| error.to_string())?;
@@ -300,16 +303,16 @@ impl TrainConfig {
             });
         }
         let scale = |count: u64| ((count as f64 * factor).round() as u64).max(count.min(1));
-        let optimiser = &mut self.optimiser;
-        optimiser.epochs = optimiser.epochs.map(scale);
-        optimiser.steps = optimiser.steps.map(scale);
-        optimiser.warmup = scale(optimiser.warmup);
+        let optimizer = &mut self.optimizer;
+        optimizer.epochs = optimizer.epochs.map(scale);
+        optimizer.steps = optimizer.steps.map(scale);
+        optimizer.warmup = scale(optimizer.warmup);
         // A warm-up that is all of the run would leave nothing to anneal.
-        let periods = match (optimiser.period, optimiser.steps, optimiser.epochs) {
+        let periods = match (optimizer.period, optimizer.steps, optimizer.epochs) {
             (Period::Step, Some(periods), _) | (Period::Epoch, None, Some(periods)) => periods,
             _ => u64::MAX,
         };
-        optimiser.warmup = optimiser.warmup.min(periods.saturating_sub(1));
+        optimizer.warmup = optimizer.warmup.min(periods.saturating_sub(1));
         self.validation.every = scale(self.validation.every);
         Ok(self)
     }
@@ -320,19 +323,19 @@ impl TrainConfig {
     }
 
     fn validate(&self) -> Result<(), String> {
-        let (data, optimiser) = (&self.data, &self.optimiser);
+        let (data, optimizer) = (&self.data, &self.optimizer);
         self.model.validate().map_err(|error| error.to_string())?;
         let sources = [&data.folder, &data.clean, &data.input].into_iter().flatten().count();
         if sources != 1 || data.input.is_some() != data.target.is_some() {
             return Err("data: give either `folder`, or `clean`, or `input` and `target`".into());
         }
-        if let Some([least, most]) = data.straight {
+        if let Some([least, most]) = data.linear_motion {
             if data.clean.is_none() || self.task != Task::Deblur {
-                return Err(format!("data.straight is for {} with data.clean", Task::Deblur));
+                return Err(format!("data.linear_motion is for {} with data.clean", Task::Deblur));
             }
             if !(1.0 <= least && least < most && most <= 128.0) {
                 return Err(format!(
-                    "data.straight must rise, within 1 to 128 pixels, got {least} to {most}"
+                    "data.linear_motion must rise, within 1 to 128 pixels, got {least} to {most}"
                 ));
             }
         }
@@ -351,33 +354,33 @@ impl TrainConfig {
         if data.workers == 0
             || data.crops_per_image == 0
             || self.validation.every == 0
-            || optimiser.save_every == 0
+            || optimizer.save_every == 0
         {
             return Err(
-                "data.workers, data.crops_per_image, validation.every and optimiser.save_every \
+                "data.workers, data.crops_per_image, validation.every and optimizer.save_every \
                  must be at least 1"
                     .into(),
             );
         }
-        if optimiser.batch < 2 && self.model.msm > 0 && self.model.lam {
+        if optimizer.batch < 2 && self.model.msm > 0 && self.model.lam {
             return Err(
-                "optimiser.batch must be at least 2: LAM's BatchNorm normalises 1×1 maps over the \
+                "optimizer.batch must be at least 2: LAM's BatchNorm normalizes 1×1 maps over the \
                  batch alone"
                     .into(),
             );
         }
-        if optimiser.batch == 0 {
-            return Err("optimiser.batch must be at least 1".into());
+        if optimizer.batch == 0 {
+            return Err("optimizer.batch must be at least 1".into());
         }
-        if optimiser.steps.is_some() == optimiser.epochs.is_some() {
-            return Err("optimiser: give either `steps` or `epochs`".into());
+        if optimizer.steps.is_some() == optimizer.epochs.is_some() {
+            return Err("optimizer: give either `steps` or `epochs`".into());
         }
-        let rates = [optimiser.learning_rate, optimiser.last_learning_rate, optimiser.clip];
+        let rates = [optimizer.learning_rate, optimizer.last_learning_rate, optimizer.clip];
         if rates.iter().any(|rate| !rate.is_finite() || *rate < 0.0)
-            || !(0.0..1.0).contains(&optimiser.ema)
+            || !(0.0..1.0).contains(&optimizer.ema)
         {
             return Err(
-                "optimiser: rates and clip must be finite and not negative, ema in [0, 1)".into()
+                "optimizer: rates and clip must be finite and not negative, ema in [0, 1)".into()
             );
         }
         Ok(())

@@ -1,7 +1,7 @@
 use super::*;
 
 const MINIMAL: &str =
-    "task = \"dehaze\"\nout = \"run\"\n[data]\nclean = \"photos\"\n[optimiser]\nsteps = 10\n";
+    "task = \"dehaze\"\nout = \"run\"\n[data]\nclean = \"photos\"\n[optimizer]\nsteps = 10\n";
 
 fn parse(text: &str, overrides: &[&str]) -> Result<TrainConfig> {
     let overrides: Vec<String> = overrides.iter().map(|change| change.to_string()).collect();
@@ -11,9 +11,9 @@ fn parse(text: &str, overrides: &[&str]) -> Result<TrainConfig> {
 #[test]
 fn overrides_win_and_everything_is_shown() {
     let overrides =
-        ["optimiser.batch=8", "model.n=1", "data.clean=other/folder", "data.flip=false"];
+        ["optimizer.batch=8", "model.n=1", "data.clean=other/folder", "data.flip=false"];
     let config = parse(MINIMAL, &overrides).unwrap();
-    assert_eq!((config.optimiser.batch, config.model.n, config.data.flip), (8, 1, false));
+    assert_eq!((config.optimizer.batch, config.model.n, config.data.flip), (8, 1, false));
     assert_eq!(config.data.clean.as_deref(), Some(Path::new("other/folder")));
     let shown = config.to_toml().unwrap();
     for value in ["learning_rate", "branches", "lambda", "crop", "workers", "protocol"] {
@@ -23,19 +23,22 @@ fn overrides_win_and_everything_is_shown() {
 }
 
 #[test]
-fn mistakes_are_named() {
+fn errors_name_the_wrong_setting() {
     let refuse = |change: &str| parse(MINIMAL, &[change]).unwrap_err().to_string();
     assert!(refuse("data.crop=100").contains("data.crop"));
     assert!(refuse("data.crop=[64, 100]").contains("64x100"));
     assert!(refuse("data.crop=big").contains("[height, width]"));
-    assert!(refuse("optimiser.batch=1").contains("BatchNorm"));
-    assert!(refuse("optimiser.speed=3").contains("speed"));
+    assert!(refuse("optimizer.batch=1").contains("BatchNorm"));
+    assert!(refuse("optimizer.speed=3").contains("speed"));
     assert!(refuse("data.hold_back=3").contains("data.folder"));
-    assert!(refuse("data.straight=[6, 16]").contains("deblur-motion"));
+    assert!(refuse("data.linear_motion=[6, 16]").contains("deblur-motion"));
     let straight = |range| parse(MINIMAL, &["task=deblur-motion", range]);
-    assert_eq!(straight("data.straight=[6, 16]").unwrap().data.straight, Some([6.0, 16.0]));
-    assert!(straight("data.straight=[6, 6]").unwrap_err().to_string().contains("6 to 6"));
-    assert!(straight("data.straight=[1, nan]").is_err());
+    assert_eq!(
+        straight("data.linear_motion=[6, 16]").unwrap().data.linear_motion,
+        Some([6.0, 16.0])
+    );
+    assert!(straight("data.linear_motion=[6, 6]").unwrap_err().to_string().contains("6 to 6"));
+    assert!(straight("data.linear_motion=[1, nan]").is_err());
     assert!(refuse("data.set=gopro").contains("data.folder"));
     assert!(refuse("validation.protocol=best").contains("rain-y"));
     assert!(refuse("task.x=3").contains("no section"));
@@ -56,7 +59,7 @@ fn crops_are_written_as_they_are_read() {
 }
 
 #[test]
-fn one_folder_goes_where_the_run_has_one() {
+fn a_data_folder_replaces_the_one_the_run_has() {
     let config = parse(MINIMAL, &[]).unwrap().on_data("there".into()).unwrap();
     assert_eq!(config.data.clean.as_deref(), Some(Path::new("there")));
     let config = parse(MINIMAL, &["data.folder=here"]).unwrap().on_data("there".into()).unwrap();
@@ -70,22 +73,36 @@ fn one_folder_goes_where_the_run_has_one() {
 
 #[test]
 fn a_scaled_run_keeps_its_proportions() {
-    let long = ["optimiser.epochs=3000", "optimiser.warmup=300", "validation.every=50000"];
+    let long = ["optimizer.epochs=3000", "optimizer.warmup=300", "validation.every=50000"];
     let config = parse(MINIMAL, &long).unwrap();
     let scaled = |factor| {
-        let TrainConfig { optimiser, validation, .. } = config.clone().scaled(factor).unwrap();
-        (optimiser.epochs.unwrap(), optimiser.warmup, validation.every)
+        let TrainConfig { optimizer, validation, .. } = config.clone().scaled(factor).unwrap();
+        (optimizer.epochs.unwrap(), optimizer.warmup, validation.every)
     };
     assert_eq!(scaled(0.01), (30, 3, 500));
     assert_eq!(scaled(1.0), (3000, 300, 50000));
     assert_eq!(scaled(0.0007), (2, 1, 35));
     assert_eq!(scaled(1e-9), (1, 0, 1));
-    let steps = parse(MINIMAL, &["optimiser.steps=1000", "optimiser.warmup=0"])
+    let steps = parse(MINIMAL, &["optimizer.steps=1000", "optimizer.warmup=0"])
         .unwrap()
         .scaled(0.01)
         .unwrap();
-    assert_eq!((steps.optimiser.steps, steps.optimiser.warmup), (Some(10), 0));
+    assert_eq!((steps.optimizer.steps, steps.optimizer.warmup), (Some(10), 0));
     for factor in [0.0, -1.0, 1.5, f64::NAN] {
         assert!(config.clone().scaled(factor).is_err());
     }
+}
+
+#[test]
+fn earlier_names_of_settings_are_read() {
+    let text = MINIMAL.replace("[optimizer]", "[optimiser]");
+    assert_eq!(
+        parse(&text, &["optimiser.batch=8"]).unwrap(),
+        parse(MINIMAL, &["optimizer.batch=8"]).unwrap()
+    );
+    let motion = |key: &str| parse(&text, &["task=deblur-motion", &format!("data.{key}=[6, 16]")]);
+    assert_eq!(motion("straight").unwrap(), motion("linear_motion").unwrap());
+    // Also where no overrides are applied, as in a checkpoint.
+    let read = |text: &str| toml::from_str::<TrainConfig>(text).unwrap();
+    assert_eq!(read(&text), read(MINIMAL));
 }

@@ -97,13 +97,13 @@ impl Metrics {
 /// The bytes of those lines that belong to the first `step` steps.
 fn length_until(path: &Path, step: u64) -> Result<u64> {
     #[derive(Deserialize)]
-    struct Place {
+    struct StepOnly {
         step: u64,
     }
     let mut kept = 0;
     for_each_line(path, |line| {
-        let place: Place = serde_json::from_slice(line)?;
-        let keep = place.step <= step;
+        let of: StepOnly = serde_json::from_slice(line)?;
+        let keep = of.step <= step;
         kept += if keep { line.len() as u64 } else { 0 };
         Ok(keep)
     })?;

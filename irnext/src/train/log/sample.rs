@@ -17,7 +17,7 @@ const GAP: usize = 4;
 
 /// A validation pair, to be looked at.
 #[derive(Clone, Serialize, Deserialize)]
-#[serde(from = "Sent", into = "Sent")]
+#[serde(from = "EncodedSample", into = "EncodedSample")]
 pub struct Sample {
     /// The pair.
     pub name: String,
@@ -27,21 +27,21 @@ pub struct Sample {
 
 /// A picture on its way to another process: as bits, since JSON has no NaN.
 #[derive(Serialize, Deserialize)]
-struct Sent {
+struct EncodedSample {
     name: String,
     width: usize,
     height: usize,
     data: Vec<u32>,
 }
 
-impl From<Sample> for Sent {
+impl From<Sample> for EncodedSample {
     fn from(Sample { name, image: Image { width, height, data } }: Sample) -> Self {
         Self { name, width, height, data: data.into_iter().map(f32::to_bits).collect() }
     }
 }
 
-impl From<Sent> for Sample {
-    fn from(Sent { name, width, height, data }: Sent) -> Self {
+impl From<EncodedSample> for Sample {
+    fn from(EncodedSample { name, width, height, data }: EncodedSample) -> Self {
         Self {
             name,
             image: Image { width, height, data: data.into_iter().map(f32::from_bits).collect() },

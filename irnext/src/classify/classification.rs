@@ -18,14 +18,14 @@ pub const SURE: f64 = 0.6;
 
 /// What is said of a photograph.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Verdict {
+pub struct Classification {
     /// How likely each of [`CLASSES`] is; the sum is 1.
     pub probabilities: [f64; CLASSES.len()],
     /// What spoke most for the likeliest against being clear, in words; the strongest first.
     pub reasons: Vec<&'static str>,
 }
 
-impl Verdict {
+impl Classification {
     /// The likeliest of [`CLASSES`].
     pub fn likeliest(&self) -> Option<Task> {
         CLASSES[self.place()]
@@ -55,11 +55,15 @@ impl Verdict {
 
 /// `haze, 93 % (washed out: hardly any dark patches; details are faint)`, or
 /// `clear, 85 % (snow, 9 %)`: what else it may be.
-impl fmt::Display for Verdict {
+impl fmt::Display for Classification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Cut, not rounded: 99.6 % is not certain.
         let of = |place: usize| {
-            format!("{}, {} %", name(CLASSES[place]), (100.0 * self.probabilities[place]).floor())
+            format!(
+                "{}, {} %",
+                class_name(CLASSES[place]),
+                (100.0 * self.probabilities[place]).floor()
+            )
         };
         f.write_str(&of(self.place()))?;
         match (self.likeliest(), self.reasons.is_empty()) {
@@ -71,7 +75,7 @@ impl fmt::Display for Verdict {
 }
 
 /// What a photograph suffers from, in a word or two.
-pub fn name(class: Option<Task>) -> &'static str {
+pub fn class_name(class: Option<Task>) -> &'static str {
     match class {
         None => "clear",
         Some(Task::Dehaze) => "haze",

@@ -9,32 +9,32 @@
 //! ```
 //! use irnext::image::Image;
 //! let flat = Image::from_fn(80, 60, |_, _| [0.5; 3]);
-//! let verdict = irnext::recognise::recognise(&flat)?;
-//! println!("{verdict}");
+//! let classification = irnext::classify::classify(&flat)?;
+//! println!("{classification}");
 //! # Ok::<(), irnext::Error>(())
 //! ```
 //!
-//! Reading order: this file → `features` (`air`, `thin`, `sharp`) → `classifier` → `fit`.
+//! Reading order: this file → `features` (`haze`, `streaks`, `sharpness`) → `classifier` → `fit`.
 
-mod air;
+mod classification;
 mod classifier;
 mod features;
 pub mod fit;
+mod haze;
 mod lines;
-mod sharp;
-mod thin;
+mod sharpness;
+mod streaks;
 mod tiles;
-mod verdict;
 
+pub use classification::{CLASSES, Classification, SURE, class_name};
 pub use classifier::Classifier;
 pub use features::Features;
-pub use verdict::{CLASSES, SURE, Verdict, name};
 
 use crate::error::Result;
 use crate::image::Image;
 
 /// Classifies the degradation of `image` with the built-in classifier.
-pub fn recognise(image: &Image) -> Result<Verdict> {
+pub fn classify(image: &Image) -> Result<Classification> {
     Ok(Classifier::shipped()?.judge(&Features::of(image)))
 }
 

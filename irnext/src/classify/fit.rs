@@ -8,7 +8,7 @@ use crate::image::{Image, Photo};
 use engine::Rng;
 
 /// One picture's figures, and which of [`CLASSES`] it is of.
-pub struct Sample {
+pub struct LabeledFeatures {
     /// Place in [`CLASSES`].
     pub class: usize,
     /// Its figures.
@@ -21,7 +21,7 @@ const SIDES: std::ops::Range<f64> = 400.0..1025.0;
 /// One sample of each class from the clear photograph number `index`: at a random size, degraded,
 /// and with what cameras and files add to good and bad pictures alike, noise in half of them and
 /// JPEG in half of them.
-pub fn samples(clean: &Image, seed: u64, index: u64) -> Vec<Sample> {
+pub fn samples(clean: &Image, seed: u64, index: u64) -> Vec<LabeledFeatures> {
     let sample = |class: usize| {
         let mut rng = Rng::at(seed, class as u32, index);
         let longer = clean.width.max(clean.height) as f64;
@@ -44,7 +44,7 @@ pub fn samples(clean: &Image, seed: u64, index: u64) -> Vec<Sample> {
         } else {
             image.clamp()
         };
-        Sample { class, features: Features::of(&image) }
+        LabeledFeatures { class, features: Features::of(&image) }
     };
     (0..CLASSES.len()).map(sample).collect()
 }
@@ -84,10 +84,10 @@ const STEPS: usize = 4000;
 /// The classifier that makes `samples` most likely (maximum a posteriori with a normal prior), each
 /// class weighing as much as every other, and clear photographs three times as much. The same
 /// samples give the same numbers.
-pub fn fit(samples: &[Sample]) -> Classifier {
+pub fn fit(samples: &[LabeledFeatures]) -> Classifier {
     const N: usize = FIGURES.len();
     const K: usize = CLASSES.len();
-    let mean = |j: usize, of: &dyn Fn(&Sample) -> bool| {
+    let mean = |j: usize, of: &dyn Fn(&LabeledFeatures) -> bool| {
         let chosen = samples.iter().filter(|sample| of(sample)).map(|sample| sample.features.0[j]);
         let (sum, count) = chosen.fold((0.0, 0.0), |(sum, count), v| (sum + v, count + 1.0));
         sum / f64::max(count, 1.0)

@@ -1,19 +1,19 @@
 //! Fits the classifier of `irnext::recognise`, and shows what it makes of folders of photographs.
 //!
 //! ```text
-//! cargo run -p irnext --example recogniser -- measure CLEAR_PHOTOGRAPHS samples.tsv
-//! cargo run -p irnext --example recogniser -- fit samples.tsv irnext/src/recognise/recogniser.tsv
-//! cargo run -p irnext --example recogniser -- table irnext/src/recognise/recogniser.tsv FOLDER...
+//! cargo run -p irnext --example classifier -- measure CLEAR_PHOTOGRAPHS samples.tsv
+//! cargo run -p irnext --example classifier -- fit samples.tsv irnext/src/classify/classifier.tsv
+//! cargo run -p irnext --example classifier -- table irnext/src/classify/classifier.tsv FOLDER...
 //! ```
 //!
 //! `measure` degrades each photograph in every way, four times, and writes the figures; minutes.
 //! `fit` writes the classifier, and prints how those photographs are judged by classifiers that
 //! were fitted without them. `table` says what a classifier makes of other photographs.
 
+use irnext::classify::fit::{LabeledFeatures, fit, samples};
+use irnext::classify::{CLASSES, Classification, Classifier, Features, SURE, class_name};
 use irnext::data::image_files;
 use irnext::image::Photo;
-use irnext::recognise::fit::{Sample, fit, samples};
-use irnext::recognise::{CLASSES, Classifier, Features, SURE, Verdict, name};
 use rayon::prelude::*;
 use std::error::Error;
 use std::fs;
@@ -48,7 +48,7 @@ fn measure(photographs: &str, file: &str) -> Result<(), Box<dyn Error>> {
     let of_photograph = |(index, path): (usize, &std::path::PathBuf)| -> irnext::Result<String> {
         let clear = Photo::read(path)?.rgb;
         let all = (0..ROUNDS).flat_map(|seed| samples(&clear, seed, index as u64));
-        let line = |sample: Sample| {
+        let line = |sample: LabeledFeatures| {
             let figures = sample.features.0.map(|v| format!("\t{v:.6}")).concat();
             format!("{index}\t{}{figures}\n", sample.class)
         };
@@ -61,20 +61,20 @@ fn measure(photographs: &str, file: &str) -> Result<(), Box<dyn Error>> {
 
 fn fit_file(file: &str, classifier: &str) -> Result<(), Box<dyn Error>> {
     let text = fs::read_to_string(file)?;
-    let read = |line: &str| -> Option<(usize, Sample)> {
+    let read = |line: &str| -> Option<(usize, LabeledFeatures)> {
         let mut cells = line.split('\t');
         let mut whole = || cells.next()?.parse().ok();
         let (photograph, class) = (whole()?, whole()?);
         let figures: Vec<f64> = cells.map_while(|cell| cell.parse().ok()).collect();
-        Some((photograph, Sample { class, features: Features(figures.try_into().ok()?) }))
+        Some((photograph, LabeledFeatures { class, features: Features(figures.try_into().ok()?) }))
     };
-    let all: Vec<(usize, Sample)> =
+    let all: Vec<(usize, LabeledFeatures)> =
         text.lines().map(read).collect::<Option<_>>().ok_or("not what measure wrote")?;
     let mut counts = Counts::default();
     for part in 0..PARTS {
         let (test, training): (Vec<_>, Vec<_>) =
             all.iter().partition(|(photograph, _)| photograph % PARTS == part);
-        let copy = |(_, sample): &(usize, Sample)| Sample {
+        let copy = |(_, sample): &(usize, LabeledFeatures)| LabeledFeatures {
             class: sample.class,
             features: sample.features.clone(),
         };
@@ -94,9 +94,9 @@ fn fit_file(file: &str, classifier: &str) -> Result<(), Box<dyn Error>> {
 fn table(classifier: &Classifier, folder: &str) -> Result<(), Box<dyn Error>> {
     let mut counts = Counts::default();
     for file in image_files(Path::new(folder))? {
-        let verdict = classifier.judge(&Features::of(&Photo::read(&file)?.rgb));
-        println!("{}: {verdict}", file.display());
-        counts.add(0, &verdict);
+        let classification = classifier.judge(&Features::of(&Photo::read(&file)?.rgb));
+        println!("{}: {classification}", file.display());
+        counts.add(0, &classification);
     }
     println!("{folder}: {}", counts.line(0));
     Ok(())
@@ -108,20 +108,21 @@ fn table(classifier: &Classifier, folder: &str) -> Result<(), Box<dyn Error>> {
 struct Counts([[usize; CLASSES.len() + 1]; CLASSES.len()]);
 
 impl Counts {
-    fn add(&mut self, class: usize, verdict: &Verdict) {
-        let place = CLASSES.iter().position(|class| *class == verdict.likeliest()).unwrap_or(0);
-        let unsure = place > 0 && verdict.probability() < SURE;
+    fn add(&mut self, class: usize, classification: &Classification) {
+        let place =
+            CLASSES.iter().position(|class| *class == classification.likeliest()).unwrap_or(0);
+        let unsure = place > 0 && classification.probability() < SURE;
         self.0[class][if unsure { CLASSES.len() } else { place }] += 1;
     }
 
     fn line(&self, class: usize) -> String {
-        let named = CLASSES.map(name).into_iter().chain(["unsure"]).zip(self.0[class]);
+        let named = CLASSES.map(class_name).into_iter().chain(["unsure"]).zip(self.0[class]);
         named.map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
     }
 
     fn table(&self) -> String {
         (0..CLASSES.len())
-            .map(|class| format!("{}: {}\n", name(CLASSES[class]), self.line(class)))
+            .map(|class| format!("{}: {}\n", class_name(CLASSES[class]), self.line(class)))
             .collect()
     }
 }

@@ -1,8 +1,8 @@
 //! Multinomial logistic regression: p(k) is proportional to exp(b_k + Σ w_kj z_j), z_j being how
 //! many deviations figure j is from its mean in clear photographs.
 
+use super::classification::{CLASSES, Classification, class_name};
 use super::features::{FIGURES, Features};
-use super::verdict::{CLASSES, Verdict, name};
 use crate::error::{Error, Result};
 use std::fmt::Write as _;
 use std::sync::OnceLock;
@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 const N: usize = FIGURES.len();
 const K: usize = CLASSES.len();
 
-/// The classifier's numbers, as `examples/recogniser.rs` wrote them.
-const SHIPPED: &str = include_str!("recogniser.tsv");
+/// The classifier's numbers, as `examples/classifier.rs` wrote them.
+const SHIPPED: &str = include_str!("classifier.tsv");
 
 /// Deviations beyond which a figure says no more: no picture is judged by one figure alone.
 const MOST: f64 = 4.0;
@@ -40,12 +40,12 @@ impl Classifier {
     }
 
     /// Classifies by the features.
-    pub fn judge(&self, features: &Features) -> Verdict {
+    pub fn judge(&self, features: &Features) -> Classification {
         let z = self.standardised(features);
         let probabilities = self.probabilities(&z);
-        let mut verdict = Verdict { probabilities, reasons: Vec::new() };
-        verdict.reasons = self.reasons(&z, verdict.place());
-        verdict
+        let mut classification = Classification { probabilities, reasons: Vec::new() };
+        classification.reasons = self.reasons(&z, classification.place());
+        classification
     }
 
     pub(super) fn standardised(&self, features: &Features) -> [f64; N] {
@@ -86,7 +86,7 @@ impl Classifier {
     /// begins a remark.
     pub fn write(&self) -> String {
         let mut text = String::from("# figure\tmean in clear pictures\tdeviation");
-        CLASSES.iter().for_each(|class| text += &format!("\t{}", name(*class)));
+        CLASSES.iter().for_each(|class| text += &format!("\t{}", class_name(*class)));
         let mut line = |name: &str, [mean, deviation]: [f64; 2], weights: [f64; K]| {
             let numbers = [mean, deviation].into_iter().chain(weights).map(|v| format!("\t{v:.5}"));
             let _ = write!(text, "\n{name}{}", numbers.collect::<String>());

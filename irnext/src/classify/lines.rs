@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_thinner_than_the_line_is_found_across_it_alone() {
+    fn strokes_thinner_than_the_line_are_found_only_across_it() {
         // A bright stroke, two pixels wide and down the picture, and a bright half.
         let mut plane = Plane::new(40, 30);
         plane.data.iter_mut().enumerate().for_each(|(i, value)| {

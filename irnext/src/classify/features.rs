@@ -1,6 +1,6 @@
 //! The features of a picture for the classifier, and their meaning in words.
 
-use super::{air, sharp, thin, tiles};
+use super::{haze, sharpness, streaks, tiles};
 use crate::image::Image;
 
 /// Pixels that are looked at; a larger picture is shrunk by a whole factor first. A little more
@@ -85,10 +85,10 @@ impl Features {
             true => Image::new(tiles::SIDE, tiles::SIDE),
             false => image.shrink(factor).pad_reflect(tiles::SIDE, tiles::SIDE),
         };
-        let mut all = air::features(&image)
+        let mut all = haze::features(&image)
             .into_iter()
-            .chain(thin::features(&image))
-            .chain(sharp::features(&image));
+            .chain(streaks::features(&image))
+            .chain(sharpness::features(&image));
         Self(std::array::from_fn(|_| all.next().filter(|v| v.is_finite()).unwrap_or(0.0)))
     }
 }

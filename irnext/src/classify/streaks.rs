@@ -19,8 +19,8 @@ const ASIDE: isize = 6;
 pub(super) fn features(image: &Image) -> [f64; 18] {
     let light = Plane::grey(image);
     let half = Plane::grey(&image.shrink(2).pad_reflect(SIDE, SIDE));
-    let fine = || rayon::join(|| Thin::of(&light), || Thin::of(&light.clone().map(|v| -v)));
-    let coarse = || rayon::join(|| Thin::of(&half), || Thin::of(&half.clone().map(|v| -v)));
+    let fine = || rayon::join(|| Streaks::of(&light), || Streaks::of(&light.clone().map(|v| -v)));
+    let coarse = || rayon::join(|| Streaks::of(&half), || Streaks::of(&half.clone().map(|v| -v)));
     let ((white, black), (coarse_white, coarse_black)) = rayon::join(fine, coarse);
 
     let streaks = ratio(&white.across, &black.across);
@@ -74,7 +74,7 @@ fn strong_ratio(a: &Plane, b: &Plane) -> Vec<f64> {
 }
 
 /// What is bright and thin.
-struct Thin {
+struct Streaks {
     /// From left to right.
     across: Plane,
     /// From top to bottom.
@@ -83,7 +83,7 @@ struct Thin {
     spots: Plane,
 }
 
-impl Thin {
+impl Streaks {
     fn of(light: &Plane) -> Self {
         let [across, down, rising, falling] =
             [[1, 0], [0, 1], [1, -1], [1, 1]].map(|step| bright(light, step, HALF));

@@ -1,5 +1,5 @@
 use super::features::FIGURES;
-use super::fit::{Sample, fit};
+use super::fit::{LabeledFeatures, fit};
 use super::*;
 use crate::data::image_files;
 use crate::degrade::{Task, degrade};
@@ -26,7 +26,7 @@ const RIGHT: [(Task, usize); 5] = [
 ];
 
 #[test]
-fn most_of_what_was_done_to_other_photographs_is_recognised() {
+fn most_degradations_of_held_back_photographs_are_recognized() {
     let clear = held_back();
     let mut wrong = Vec::new();
     for (task, least) in RIGHT {
@@ -34,16 +34,18 @@ fn most_of_what_was_done_to_other_photographs_is_recognised() {
         for (index, photograph) in clear.iter().enumerate() {
             for seed in 0..SEEDS {
                 let image = degrade(task, photograph, &mut Rng::at(seed, 0, index as u64));
-                let verdict = recognise(&image).unwrap();
-                let unsure = verdict.likeliest().is_some() && verdict.task().is_none();
-                let place = CLASSES.iter().position(|class| *class == verdict.likeliest()).unwrap();
+                let classification = classify(&image).unwrap();
+                let unsure =
+                    classification.likeliest().is_some() && classification.task().is_none();
+                let place =
+                    CLASSES.iter().position(|class| *class == classification.likeliest()).unwrap();
                 found[if unsure { CLASSES.len() } else { place }] += 1;
             }
         }
         let right = found[CLASSES.iter().position(|class| *class == Some(task)).unwrap()];
         println!(
             "{task}: {:?} and unsure {}",
-            CLASSES.map(name).into_iter().zip(found).collect::<Vec<_>>(),
+            CLASSES.map(class_name).into_iter().zip(found).collect::<Vec<_>>(),
             found[6]
         );
         if right < least {
@@ -59,14 +61,14 @@ fn clear_photographs_are_left_alone_at_any_size() {
         for percent in [100, 85, 70, 50] {
             let image = photograph
                 .resize(photograph.width * percent / 100, photograph.height * percent / 100);
-            let verdict = recognise(&image).unwrap();
-            assert_eq!(verdict.task(), None, "{percent} %: {verdict}");
+            let classification = classify(&image).unwrap();
+            assert_eq!(classification.task(), None, "{percent} %: {classification}");
         }
     }
 }
 
 #[test]
-fn pictures_of_any_size_and_kind_have_a_verdict() {
+fn images_of_any_size_are_classified() {
     let shades: [fn(usize, usize) -> [f32; 3]; 4] = [
         |_, _| [0.0; 3],
         |_, _| [1.0; 3],
@@ -80,7 +82,7 @@ fn pictures_of_any_size_and_kind_have_a_verdict() {
             let image = Image::from_fn(width, height, shade);
             let features = Features::of(&image);
             assert!(features.0.iter().all(|v| v.is_finite()), "{width}×{height}: {features:?}");
-            let sum: f64 = recognise(&image).unwrap().probabilities.iter().sum();
+            let sum: f64 = classify(&image).unwrap().probabilities.iter().sum();
             assert!((sum - 1.0).abs() < 1e-9, "{width}×{height}: {sum}");
         }
     }
@@ -137,33 +139,35 @@ fn fitting_finds_what_tells_classes_apart() {
             5 => figures[20] -= 3.0,
             _ => {}
         }
-        Sample { class, features: Features(figures) }
+        LabeledFeatures { class, features: Features(figures) }
     };
     let mut samples =
         |count: usize| (0..count).map(|i| sample([0, 1, 5][i % 3])).collect::<Vec<_>>();
     let fitted = fit(&samples(600));
-    let right =
-        |sample: &&Sample| fitted.judge(&sample.features).likeliest() == CLASSES[sample.class];
+    let right = |sample: &&LabeledFeatures| {
+        fitted.judge(&sample.features).likeliest() == CLASSES[sample.class]
+    };
     let others = samples(300);
     assert!(others.iter().filter(right).count() > 240, "{}", others.iter().filter(right).count());
     let mut figures = [0.0; FIGURES.len()];
     figures[3] = 4.0;
-    let verdict = fitted.judge(&Features(figures));
+    let classification = fitted.judge(&Features(figures));
     assert_eq!(
-        (verdict.task(), verdict.reasons[0]),
+        (classification.task(), classification.reasons[0]),
         (Some(Task::Dehaze), FIGURES[3].1),
-        "{verdict}"
+        "{classification}"
     );
 }
 
 #[test]
-fn what_is_not_sure_is_not_acted_on() {
-    let verdict = |probabilities| Verdict { probabilities, reasons: vec!["colours are pale"] };
-    let half = verdict([0.2, 0.55, 0.25, 0.0, 0.0, 0.0]);
+fn unlikely_classes_are_not_acted_on() {
+    let classification =
+        |probabilities| Classification { probabilities, reasons: vec!["colours are pale"] };
+    let half = classification([0.2, 0.55, 0.25, 0.0, 0.0, 0.0]);
     assert_eq!((half.likeliest(), half.task()), (Some(Task::Dehaze), None));
-    let sure = verdict([0.2, 0.0, 0.8, 0.0, 0.0, 0.0]);
+    let sure = classification([0.2, 0.0, 0.8, 0.0, 0.0, 0.0]);
     assert_eq!(sure.task(), Some(Task::Derain));
     assert_eq!(sure.to_string(), "rain, 80 % (colours are pale)");
-    let clear = verdict([0.9, 0.04, 0.0, 0.06, 0.0, 0.0]);
+    let clear = classification([0.9, 0.04, 0.0, 0.06, 0.0, 0.0]);
     assert_eq!((clear.task(), clear.to_string()), (None, "clear, 90 % (snow, 6 %)".into()));
 }
