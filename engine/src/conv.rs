@@ -1,4 +1,5 @@
-//! The settings of a convolution and its direction.
+//! What a convolution is, for operations and backends alike: its settings, its direction, and what
+//! is computed together with it.
 
 /// Settings of a convolution, alike for both axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,89 @@ impl Direction {
         match self {
             Self::InToOut => Self::OutToIn,
             Self::OutToIn => Self::InToOut,
+        }
+    }
+}
+
+/// What is computed together with a convolution, without a pass over memory of its own:
+///
+/// y = \[gelu\](conv(\[gelu\](x), w) + bias + residual) · \[gelu′(slope)\]
+///
+/// One description for all: plans decide on it, and every backend computes it. `D` stands for an
+/// operand: its place among the inputs, a tensor, a slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Epilogue<D> {
+    /// Convolve the GELU of x.
+    pub(crate) gelu_input: bool,
+    /// A number for each output channel.
+    pub(crate) bias: Option<D>,
+    /// A map of the result's shape.
+    pub(crate) residual: Option<D>,
+    /// The residual is in the memory of the result.
+    pub(crate) accumulate: bool,
+    /// Where the numbers before the GELU go, if they are saved for backward.
+    pub(crate) pre_activation: Option<D>,
+    /// Take the GELU of the sum.
+    pub(crate) gelu: bool,
+    /// A map of the result's shape, whose GELU's derivative the result is multiplied by.
+    pub(crate) slope: Option<D>,
+}
+
+impl<D> Epilogue<D> {
+    /// Nothing.
+    pub(crate) const NONE: Self = Self {
+        gelu_input: false,
+        bias: None,
+        residual: None,
+        accumulate: false,
+        pre_activation: None,
+        gelu: false,
+        slope: None,
+    };
+
+    /// The same with `f` of each operand.
+    pub(crate) fn try_map<E, Error>(
+        &self,
+        mut f: impl FnMut(&D) -> Result<E, Error>,
+    ) -> Result<Epilogue<E>, Error> {
+        let &Self { gelu_input, accumulate, gelu, .. } = self;
+        let mut map = |operand: &Option<D>| operand.as_ref().map(&mut f).transpose();
+        Ok(Epilogue {
+            gelu_input,
+            bias: map(&self.bias)?,
+            residual: map(&self.residual)?,
+            accumulate,
+            pre_activation: map(&self.pre_activation)?,
+            gelu,
+            slope: map(&self.slope)?,
+        })
+    }
+
+    /// Whether there is anything to compute.
+    pub(crate) fn is_some(&self) -> bool {
+        let Self { gelu_input, bias, residual, accumulate, gelu, pre_activation, slope } = self;
+        let operands = [bias, residual, pre_activation, slope].iter().any(|x| x.is_some());
+        operands || *gelu_input || *accumulate || *gelu
+    }
+
+    /// The same with `f` of each operand.
+    pub(crate) fn map<E>(&self, mut f: impl FnMut(&D) -> E) -> Epilogue<E> {
+        match self.try_map(|operand| Ok::<_, std::convert::Infallible>(f(operand))) {
+            Ok(mapped) => mapped,
+        }
+    }
+
+    /// The same with references to its operands.
+    pub(crate) fn as_ref(&self) -> Epilogue<&D> {
+        let &Self { gelu_input, accumulate, gelu, .. } = self;
+        Epilogue {
+            gelu_input,
+            bias: self.bias.as_ref(),
+            residual: self.residual.as_ref(),
+            accumulate,
+            pre_activation: self.pre_activation.as_ref(),
+            gelu,
+            slope: self.slope.as_ref(),
         }
     }
 }

@@ -1,4 +1,4 @@
-// Convolutions and their adjoints of channels-last maps, with what surrounds them.
+// Convolutions and their adjoints of channels-last maps, with their epilogues.
 //
 // A block computes a tile of pixels by channels of one group; the adjoint's, of pixels of one phase
 // (`Axis`). Its sums run over slices of terms: the next slice is fetched into registers while the
@@ -9,59 +9,59 @@
 
 // What is computed of a convolution's result z: [gelu](z + bias + residual) · [gelu'(slope)].
 // Absent parts are null.
-struct Around {
+struct Epilogue {
     const T* bias;      // a number a channel
     const T* residual;  // lies as y does, and may be y
     const T* slope;     // lies as y does
-    T* before;          // lies as y does, and gets the numbers before the GELU
+    T* pre_activation;  // lies as y does, and gets the numbers before the GELU
     u64 gelu;
 };
 
 // N channels of a pixel, from `channel` on, which are y's elements from `index` on.
 template <u32 N>
 __device__ __forceinline__ void finish(
-    T* y, u32 index, u32 channel, Real* z, const Around& around) {
+    T* y, u32 index, u32 channel, Real* z, const Epilogue& epilogue) {
     typedef Run<T, N> Numbers;
-    if (around.bias) {
-        Numbers bias = read<N>(around.bias + channel);
+    if (epilogue.bias) {
+        Numbers bias = read<N>(epilogue.bias + channel);
         for (u32 i = 0; i < N; i++) z[i] += get(bias.at[i]);
     }
-    if (around.residual) {
-        Numbers residual = read<N>(around.residual + index);
+    if (epilogue.residual) {
+        Numbers residual = read<N>(epilogue.residual + index);
         for (u32 i = 0; i < N; i++) z[i] += get(residual.at[i]);
     }
     Numbers result;
-    if (around.before) {
+    if (epilogue.pre_activation) {
         for (u32 i = 0; i < N; i++) put(result.at[i], z[i]);
-        *reinterpret_cast<Numbers*>(around.before + index) = result;
+        *reinterpret_cast<Numbers*>(epilogue.pre_activation + index) = result;
     }
-    if (around.gelu) {
+    if (epilogue.gelu) {
         for (u32 i = 0; i < N; i++) z[i] = gelu(z[i]);
     }
-    if (around.slope) {
-        Numbers slope = read<N>(around.slope + index);
+    if (epilogue.slope) {
+        Numbers slope = read<N>(epilogue.slope + index);
         for (u32 i = 0; i < N; i++) z[i] *= gelu_derivative(get(slope.at[i]));
     }
     for (u32 i = 0; i < N; i++) put(result.at[i], z[i]);
     *reinterpret_cast<Numbers*>(y + index) = result;
 }
 
-// The surroundings alone, of a convolution that was computed elsewhere. A thread takes N numbers.
+// The epilogue alone, of a convolution that was computed elsewhere. A thread takes N numbers.
 template <u32 N>
-__device__ __forceinline__ void surround(
-    T* y, const T* convolved, u32 count, u32 channels, const Around& around) {
+__device__ __forceinline__ void epilogue_alone(
+    T* y, const T* convolved, u32 count, u32 channels, const Epilogue& epilogue) {
     u32 index = (blockIdx.x * blockDim.x + threadIdx.x) * N;
     if (index >= count) return;
     Run<T, N> numbers = read<N>(convolved + index);
     Real z[N];
     for (u32 i = 0; i < N; i++) z[i] = get(numbers.at[i]);
-    finish<N>(y, index, index % channels, z, around);
+    finish<N>(y, index, index % channels, z, epilogue);
 }
-KERNEL(surround)(T* y, const T* convolved, u32 count, u32 channels, Around around) {
-    surround<1>(y, convolved, count, channels, around);
+KERNEL(epilogue)(T* y, const T* convolved, u32 count, u32 channels, Epilogue epilogue) {
+    epilogue_alone<1>(y, convolved, count, channels, epilogue);
 }
-KERNEL(surround_packed)(T* y, const T* convolved, u32 count, u32 channels, Around around) {
-    surround<PACK>(y, convolved, count, channels, around);
+KERNEL(epilogue_packed)(T* y, const T* convolved, u32 count, u32 channels, Epilogue epilogue) {
+    epilogue_alone<PACK>(y, convolved, count, channels, epilogue);
 }
 
 // The strides of a weight [O, I/groups, kH, kW].
@@ -108,7 +108,7 @@ __device__ __forceinline__ const T* find(const T* x, const Convolution& c, const
 // EACH.
 template <u32 ACROSS, u32 EACH>
 __device__ __forceinline__ void convolve(
-    T* y, const T* x, const T* weight, const Convolution& c, const Around& around) {
+    T* y, const T* x, const T* weight, const Convolution& c, const Epilogue& epilogue) {
     constexpr u32 CHANNELS = QUAD * ACROSS, PIXELS = THREADS / ACROSS * EACH;
     constexpr u32 PARTS = SLICE / PACK, UNITS = PIXELS * PARTS,
                   TURNS = (UNITS + THREADS - 1) / THREADS;
@@ -243,11 +243,11 @@ __device__ __forceinline__ void convolve(
         u32 channel = group * c.to + first_channel + across,
             index = place * (c.groups * c.to) + channel;
         if (c.y_quads) {
-            finish<QUAD>(y, index, channel, results[i], around);
+            finish<QUAD>(y, index, channel, results[i], epilogue);
         } else {
 #pragma unroll 1
             for (u32 j = 0; j < min(left, QUAD); j++)
-                finish<1>(y, index + j, channel + j, &results[i][j], around);
+                finish<1>(y, index + j, channel + j, &results[i][j], epilogue);
         }
     }
 }
@@ -256,8 +256,8 @@ __device__ __forceinline__ void convolve(
 // registers and shared memory.
 constexpr u32 HALF = sizeof(Real) / 4;
 #define CONVOLVE(name, across, each) \
-    KERNEL(name)(T * y, const T* x, const T* weight, Convolution c, Around around) { \
-        convolve<across, each>(y, x, weight, c, around); \
+    KERNEL(name)(T * y, const T* x, const T* weight, Convolution c, Epilogue epilogue) { \
+        convolve<across, each>(y, x, weight, c, epilogue); \
     }
 CONVOLVE(convolve_64, 16, 8 / HALF)
 CONVOLVE(convolve_32, 8, 8 / HALF)
@@ -266,7 +266,7 @@ CONVOLVE(convolve_4, 1, 2 / HALF)
 CONVOLVE(convolve_few_pixels, 16, 2 / HALF)
 
 // For groups of few channels: a thread for each number of y.
-KERNEL(convolve_thin)(T* y, const T* x, const T* weight, Convolution c, Around around) {
+KERNEL(convolve_thin)(T* y, const T* x, const T* weight, Convolution c, Epilogue epilogue) {
     u32 index = blockIdx.x * blockDim.x + threadIdx.x, channels = c.groups * c.to;
     u32 channel = index % channels, rest = index / channels;
     u32 column = rest % c.y_width;
@@ -293,5 +293,5 @@ KERNEL(convolve_thin)(T* y, const T* x, const T* weight, Convolution c, Around a
             for (u32 i = 0; i < c.from; i++) sum += get(numbers[i]) * get(weights[i * c.to]);
         }
     }
-    finish<1>(y, index, channel, &sum, around);
+    finish<1>(y, index, channel, &sum, epilogue);
 }

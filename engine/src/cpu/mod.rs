@@ -6,6 +6,7 @@
 
 mod channel_sums;
 pub(crate) mod convolution;
+pub(crate) mod gelu;
 mod lines;
 mod walk;
 

@@ -215,7 +215,7 @@ fn gelu_before_convolution(graph: &mut PlanGraph, n: usize) {
 /// part of the weight. Nothing is joined, and the map that was there first is let go before the
 /// next one is made. The order of the sum differs, and so does its rounding.
 fn joined_convolution(graph: &mut PlanGraph, n: usize) -> Result<()> {
-    let Some(conv) = graph.op::<Conv2d>(n).filter(|op| op.is_sum_over_parts()).cloned() else {
+    let Some(conv) = graph.op::<Conv2d>(n).filter(|op| op.is_sum_over_channels()).cloned() else {
         return Ok(());
     };
     let Some(operands) = graph.node(n).map(|node| node.inputs.clone()) else { return Ok(()) };
@@ -233,7 +233,7 @@ fn joined_convolution(graph: &mut PlanGraph, n: usize) -> Result<()> {
     }
     // The map that is there first comes first.
     parts.sort_by(|a, b| graph.place(a.0).total_cmp(&graph.place(b.0)));
-    let [first, more, last] = conv.parts();
+    let [first, next, last] = conv.parts();
     let (weight, mut rest) = (operands[1], operands[2..].to_vec());
     for (i, &(map, start, len)) in parts.iter().enumerate() {
         let place = match parts.get(i + 1) {
@@ -246,7 +246,7 @@ fn joined_convolution(graph: &mut PlanGraph, n: usize) -> Result<()> {
             graph.replace(n, if i == 0 { conv } else { last }, inputs);
             return Ok(());
         }
-        let op = if i == 0 { first.clone() } else { more.clone() };
+        let op = if i == 0 { first.clone() } else { next.clone() };
         rest = vec![graph.add(op, inputs, place)?];
     }
     Ok(())

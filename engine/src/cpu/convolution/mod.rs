@@ -7,6 +7,8 @@ pub(crate) mod direct;
 pub(crate) mod winograd;
 
 use super::PIECE;
+use crate::conv::Epilogue;
+use crate::cpu::gelu::{Gelu, gelu_in_place, gelu_into, times_derivative};
 use crate::{Buffer, Float};
 use rayon::prelude::*;
 
@@ -48,22 +50,14 @@ pub(crate) struct Map<'a, T> {
     pub(crate) c: usize,
 }
 
-/// What a convolution does to its input as it reads it and to its output once it is finished, so
-/// that no pass over memory is spent on it.
-#[derive(Clone, Copy)]
-pub(crate) struct Fusion<'a, T> {
-    /// The output holds numbers already, to which the results are added.
-    pub(crate) add: bool,
-    /// Applied to the input wherever it is read; leaves 0 at 0.
-    pub(crate) read: Option<Read<T>>,
-    /// Applied to runs of the output once they are complete; its first argument says where in the
-    /// output a run starts.
-    pub(crate) write: Option<&'a Write<'a, T>>,
-}
-
-/// See [`Fusion::read`]. Writes what it makes of its second argument into the first, which is as
-/// long.
+/// Writes what it makes of its second argument, a run of the input, into the first, which is as
+/// long; leaves 0 at 0.
 pub(crate) type Read<T> = fn(&mut [T], &[T]);
+
+/// The function that inputs are read through, if x is convolved through a GELU.
+pub(crate) fn read<T: Gelu>(gelu_input: bool) -> Option<Read<T>> {
+    gelu_input.then_some(gelu_into::<T>)
+}
 
 /// Copies a run of the input, through `read` if there is one.
 fn copy<T: Copy>(to: &mut [T], from: &[T], read: Option<Read<T>>) {
@@ -73,18 +67,25 @@ fn copy<T: Copy>(to: &mut [T], from: &[T], read: Option<Read<T>>) {
     }
 }
 
-/// See [`Fusion::write`].
-pub(crate) type Write<'a, T> = dyn Fn(usize, &mut [T]) + Sync + 'a;
+/// Of slices that hold maps as the output does; the bias is for the kernels that sum.
+impl<T: Gelu> Epilogue<&[T]> {
+    /// Whether anything is left to do once sums are complete.
+    fn has_finish(&self) -> bool {
+        self.residual.is_some() || self.gelu || self.slope.is_some()
+    }
 
-impl<T> Fusion<'_, T> {
-    /// A plain convolution.
-    #[cfg(test)]
-    pub(crate) const NONE: Self = Self { add: false, read: None, write: None };
-
-    /// Applies `write` to the run that starts at `start`.
-    pub(crate) fn finish(&self, start: usize, run: &mut [T]) {
-        if let Some(write) = self.write {
-            write(start, run);
+    /// Finishes the run of complete sums that starts at `start` of the output.
+    fn finish(&self, start: usize, run: &mut [T]) {
+        if let Some(residual) = self.residual {
+            let residual = &residual[start..start + run.len()];
+            // Compiled for the baseline, the compiler's own vectors suffice: memory is the limit.
+            run.iter_mut().zip(residual).for_each(|(sum, x)| *sum += *x);
+        }
+        if self.gelu {
+            gelu_in_place(run);
+        }
+        if let Some(slope) = self.slope {
+            times_derivative(run, &slope[start..start + run.len()]);
         }
     }
 }

@@ -12,26 +12,25 @@
 //! (in and out channels exchanged); dw sums outer products of x and dy over pixels; db sums dy over
 //! pixels.
 //!
-//! What usually surrounds a convolution is computed with it, without passes over memory of its own
-//! (`Around`): a GELU of the input as it is read, a residual and a GELU of the output as it is
-//! written. What is kept for the gradient are then the numbers before the GELU, from which both its
-//! value and its derivative are computed again.
+//! What usually follows a convolution is computed with it, without a pass over memory of its own
+//! (`Epilogue`): a bias, a residual and a GELU as the output is written, and a GELU of the input as
+//! it is read. Only a plan asks for more than the bias. The numbers before a GELU are what is saved;
+//! its value and its derivative are computed again from them.
 
 mod algorithm;
+mod cpu;
 mod cuda;
 mod packed;
 
-use super::gelu::{self, Gelu, gelu_in_place, gelu_into, times_derivative};
+use super::gelu;
 use super::view::Shape;
 use super::{Op, apply};
 pub use crate::conv::Conv2dOptions;
-pub(crate) use crate::conv::Direction;
-use crate::cpu::convolution::{Fusion, Read};
+pub(crate) use crate::conv::{Direction, Epilogue};
 use crate::plan::planned_one;
 use crate::sweep::{Choices, Room, Sample, Values};
-use crate::{DType, Error, Float, Meta, Result, Tensor, dispatch_float};
+use crate::{DType, Error, Meta, Result, Tensor};
 pub(crate) use packed::PackedWeight;
-use packed::{Packed, as_channels_last, weight_sums};
 
 /// This room in the sweep.
 pub const ROOM: Room =
@@ -51,72 +50,65 @@ impl Tensor {
     }
 }
 
-/// The activations around a convolution.
-#[derive(Clone, Copy)]
-pub(super) struct Gelus {
-    pub(super) input: bool,
-    pub(super) output: bool,
-}
-
-/// A convolution with what a plan computes together with it:
-/// `[gelu](conv([gelu](x), w) [+ bias] [+ residual])`. The inputs are x, w and those of the bias and
-/// the residual that are there.
+/// A convolution, with what a plan computes together with it. The inputs are x, w and the operands
+/// of the epilogue, which holds their places.
 #[derive(Clone)]
 pub(crate) struct Conv2d {
     pub(crate) options: Conv2dOptions,
-    gelu: Gelus,
-    bias: bool,
-    residual: bool,
+    epilogue: Epilogue<usize>,
     packed: Option<PackedWeight>,
 }
 
 impl Conv2d {
     fn new(options: Conv2dOptions, bias: bool) -> Self {
-        let gelu = Gelus { input: false, output: false };
-        Self { options, gelu, bias, residual: false, packed: None }
+        let epilogue = Epilogue { bias: bias.then_some(2), ..Epilogue::NONE };
+        Self { options, epilogue, packed: None }
     }
 
     /// Whether nothing but a bias is computed with it.
     pub(crate) fn is_plain(&self) -> bool {
-        !(self.gelu.input || self.gelu.output || self.residual)
+        self.epilogue == Epilogue { bias: self.epilogue.bias, ..Epilogue::NONE }
     }
 
-    /// With a bias, plain.
+    /// The same settings with a bias, and nothing else.
     pub(crate) fn with_bias(&self) -> Self {
         Self::new(self.options, true)
     }
 
     /// With a residual as its last input, if there may be one.
     pub(crate) fn with_residual(&self) -> Option<Self> {
-        let free = !self.residual && !self.gelu.output;
-        free.then(|| Self { residual: true, ..self.clone() })
+        let last = 2 + usize::from(self.epilogue.bias.is_some());
+        let epilogue = Epilogue { residual: Some(last), ..self.epilogue };
+        let free = self.epilogue.residual.is_none() && !self.epilogue.gelu;
+        free.then(|| Self { epilogue, ..self.clone() })
     }
 
     /// With a GELU of the result, if there is none yet.
     pub(crate) fn with_gelu(&self) -> Option<Self> {
-        let gelu = Gelus { output: true, ..self.gelu };
-        (!self.gelu.output).then(|| Self { gelu, ..self.clone() })
+        let epilogue = Epilogue { gelu: true, ..self.epilogue };
+        (!self.epilogue.gelu).then(|| Self { epilogue, ..self.clone() })
     }
 
     /// With a GELU of x, if there is none yet.
     pub(crate) fn with_gelu_input(&self) -> Option<Self> {
-        let gelu = Gelus { input: true, ..self.gelu };
-        (!self.gelu.input).then(|| Self { gelu, ..self.clone() })
+        let epilogue = Epilogue { gelu_input: true, ..self.epilogue };
+        (!self.epilogue.gelu_input).then(|| Self { epilogue, ..self.clone() })
     }
 
-    /// Whether it is the sum of convolutions of parts of its channels.
-    pub(crate) fn is_sum_over_parts(&self) -> bool {
-        self.options.groups == 1 && !self.gelu.input
+    /// Whether it is a sum of convolutions, each of some channels.
+    pub(crate) fn is_sum_over_channels(&self) -> bool {
+        self.options.groups == 1 && !self.epilogue.gelu_input
     }
 
-    /// The first of those convolutions, without what follows their sum; and the others, which add to
-    /// it, the last of them `with_gelu` as this one has it.
+    /// Those convolutions: the first, which has the bias and the residual; the next ones, which add
+    /// to it; and the last one, which has the GELU of the sum.
     pub(crate) fn parts(&self) -> [Self; 3] {
-        let gelu = Gelus { output: false, ..self.gelu };
-        let first = Self { gelu, packed: None, ..self.clone() };
-        let more = Self { bias: false, residual: true, ..first.clone() };
-        let last = Self { gelu: self.gelu, ..more.clone() };
-        [first, more, last]
+        let with = |epilogue| Self { epilogue, packed: None, ..self.clone() };
+        let first = with(Epilogue { gelu: false, ..self.epilogue });
+        let next = with(Epilogue { residual: Some(2), ..Epilogue::NONE });
+        let gelu = self.epilogue.gelu;
+        let last = with(Epilogue { residual: Some(2), gelu, ..Epilogue::NONE });
+        [first, next, last]
     }
 
     /// `weight`, in the order in which the processor reads it.
@@ -129,21 +121,21 @@ impl Conv2d {
         Self { packed: Some(packed), ..self }
     }
 
-    /// Where the bias and the residual are among the inputs.
-    fn optional(&self) -> (Option<usize>, Option<usize>) {
-        (self.bias.then_some(2), self.residual.then_some(2 + usize::from(self.bias)))
+    fn convolution<'a>(&'a self, x: &'a Tensor, weight: &'a Tensor) -> Convolution<'a> {
+        let packed = self.packed.as_ref();
+        Convolution { direction: Direction::InToOut, options: self.options, x, weight, packed }
     }
 }
 
 impl Op for Conv2d {
     const NAME: &'static str = "conv2d";
-    type Saved = Kept;
+    type Saved = ConvSaved;
 
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
         let Conv2dOptions { stride, padding, dilation, groups } = self.options;
         let op = Self::NAME;
         let dtype = check_dtypes(op, inputs)?;
-        let (bias, residual) = self.optional();
+        let Epilogue { bias, residual, .. } = self.epilogue;
         let (&[n, c_in, h, w], &[c_out, per_group, kh, kw]) =
             (as_map(op, &inputs[0])?, as_map(op, &inputs[1])?);
         check_settings(op, self.options)?;
@@ -195,16 +187,8 @@ impl Op for Conv2d {
         out: &Meta,
         need: &[bool],
     ) -> Result<(Tensor, Self::Saved)> {
-        let (bias, residual) = self.optional();
-        let part = |i: Option<usize>| i.map(|i| inputs[i]);
-        let operands = Operands {
-            x: inputs[0],
-            weight: inputs[1],
-            packed: self.packed.as_ref(),
-            bias: part(bias),
-            residual: part(residual),
-        };
-        forward(Direction::InToOut, self.options, self.gelu, operands, &out.shape, need)
+        let epilogue = self.epilogue.map(|&i| inputs[i]);
+        forward(self.convolution(inputs[0], inputs[1]), epilogue, out, need)
     }
 
     fn backward(
@@ -213,30 +197,31 @@ impl Op for Conv2d {
         dy: &Tensor,
         need: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        let (bias, residual) = self.optional();
-        let dz = through_output(&saved, dy)?;
-        let mut gradients =
-            backward(Direction::InToOut, self.options, self.gelu, saved, &dz, need)?;
-        gradients
-            .extend(bias.map(|i| need[i].then(|| bias_gradient(&dz)).transpose()).transpose()?);
+        let Epilogue { bias, residual, .. } = self.epilogue;
+        let dz = through_gelu(&saved, dy)?;
+        let settings = (Direction::InToOut, self.options, self.epilogue.gelu_input);
+        let mut gradients = backward(settings, saved, &dz, need)?;
+        if let Some(i) = bias {
+            gradients.push(need[i].then(|| bias_gradient(&dz)).transpose()?);
+        }
         gradients.extend(residual.map(|i| need[i].then_some(dz)));
         Ok(gradients)
     }
 
     fn reuses(&self) -> Option<usize> {
-        self.optional().1
+        self.epilogue.residual
     }
 
-    fn forward_onto(&self, others: &[&Tensor], mut onto: Tensor) -> Result<Tensor> {
-        let (x, weight, bias) = (others[0], others[1], others.get(2).copied());
-        let operands = Operands { x, weight, packed: self.packed.as_ref(), bias, residual: None };
-        let (options, gelu) = (self.options, self.gelu);
-        if let Some(gpu) = x.gpu() {
-            cuda::add_to(gpu, options, gelu, operands, &mut onto)?;
-            return Ok(onto);
+    fn forward_onto(&self, others: &[&Tensor], onto: Tensor) -> Result<Tensor> {
+        let convolution = self.convolution(others[0], others[1]);
+        let bias = self.epilogue.bias.map(|i| others[i]);
+        let Epilogue { gelu_input, gelu, .. } = self.epilogue;
+        let epilogue = Epilogue { gelu_input, bias, accumulate: true, gelu, ..Epilogue::NONE };
+        let out = onto.meta();
+        match convolution.x.gpu() {
+            None => cpu::convolve(convolution, epilogue, &out, Some(onto)),
+            Some(gpu) => cuda::convolve(gpu, convolution, epilogue, &out, Some(onto)),
         }
-        dispatch_float!(Self::NAME, x.dtype(), T => add_to::<T>(options, gelu, operands, &mut onto))?;
-        Ok(onto)
     }
 
     fn flops(&self, inputs: &[Meta], output: &Meta) -> u64 {
@@ -244,143 +229,94 @@ impl Op for Conv2d {
     }
 }
 
-/// What a convolution and its transpose compute with.
+/// A convolution, or its transpose, of an input.
 #[derive(Clone, Copy)]
-pub(super) struct Operands<'a> {
+pub(super) struct Convolution<'a> {
+    pub(super) direction: Direction,
+    pub(super) options: Conv2dOptions,
     pub(super) x: &'a Tensor,
     pub(super) weight: &'a Tensor,
     pub(super) packed: Option<&'a PackedWeight>,
-    pub(super) bias: Option<&'a Tensor>,
-    pub(super) residual: Option<&'a Tensor>,
 }
 
-impl Operands<'_> {
-    /// `f` with the weight as it was packed before, or is now.
-    fn with_packed<T: Float, R>(
-        &self,
-        direction: Direction,
-        options: Conv2dOptions,
-        f: impl FnOnce(&Packed<T>) -> R,
-    ) -> R {
-        match self.packed.and_then(PackedWeight::get::<T>) {
-            Some(packed) => f(packed),
-            None => f(&Packed::new(direction, options, self.weight)),
-        }
-    }
-}
-
-/// What a convolution and its transpose keep.
-pub(crate) struct Kept {
+/// What a convolution and its transpose save for backward.
+pub(crate) struct ConvSaved {
     /// x, for dw and for the GELU's derivative in dx, and the shape of w.
     x: Option<(Tensor, Shape)>,
     /// w, for dx, and the shape of x.
     weight: Option<(Tensor, Shape)>,
-    /// The output before its GELU.
-    output: Option<Tensor>,
+    /// The numbers before the GELU of the output.
+    pre_activation: Option<Tensor>,
 }
 
-impl super::Saved for Kept {
+impl super::Saved for ConvSaved {
     fn bytes(&self) -> usize {
-        self.x.bytes() + self.weight.bytes() + self.output.bytes()
+        self.x.bytes() + self.weight.bytes() + self.pre_activation.bytes()
     }
 }
 
-/// Convolution (`InToOut`) or its transpose (`OutToIn`) into a map of `shape`.
+/// The convolution with its epilogue.
 pub(super) fn forward(
-    direction: Direction,
-    options: Conv2dOptions,
-    gelu: Gelus,
-    operands: Operands<'_>,
-    shape: &[usize],
+    convolution: Convolution<'_>,
+    epilogue: Epilogue<&Tensor>,
+    out: &Meta,
     need: &[bool],
-) -> Result<(Tensor, Kept)> {
-    let Operands { x, weight, .. } = operands;
-    // What is kept is the output before its GELU; without a tape there is only the one after it.
-    let keep_output = gelu.output && need.contains(&true);
-    let (y, output) = compute(direction, options, gelu, operands, shape, keep_output)?;
-    let keep_for = |wanted: bool, of: &Tensor, kept: &Tensor| {
-        wanted.then(|| (kept.detach(), Shape(of.shape().to_vec())))
+) -> Result<(Tensor, ConvSaved)> {
+    let Convolution { x, weight, .. } = convolution;
+    // What is saved are the numbers before the GELU; without a tape there are only those after it.
+    let save = epilogue.gelu && need.contains(&true);
+    let (y, pre_activation) = x.on_device(
+        || match save {
+            false => Ok((cpu::convolve(convolution, epilogue, out, None)?, None)),
+            true => {
+                let before = Epilogue { gelu: false, ..epilogue };
+                let z = cpu::convolve(convolution, before, out, None)?;
+                Ok((z.gelu()?, Some(z)))
+            }
+        },
+        |gpu| {
+            let z = save.then(|| Tensor::new_on_gpu(gpu, &out.shape, out.dtype)).transpose()?;
+            let epilogue = Epilogue { pre_activation: z.as_ref(), ..epilogue };
+            Ok((cuda::convolve(gpu, convolution, epilogue, out, None)?, z))
+        },
+    )?;
+    let save = |wanted: bool, tensor: &Tensor, of: &Tensor| {
+        wanted.then(|| (tensor.detach(), Shape(of.shape().to_vec())))
     };
-    let (x, weight) =
-        (keep_for(need[1] || need[0] && gelu.input, weight, x), keep_for(need[0], x, weight));
-    Ok((y, Kept { x, weight, output }))
-}
-
-/// The result, and the numbers before its GELU if they are to be kept.
-fn compute(
-    direction: Direction,
-    options: Conv2dOptions,
-    gelu: Gelus,
-    operands: Operands<'_>,
-    shape: &[usize],
-    keep_output: bool,
-) -> Result<(Tensor, Option<Tensor>)> {
-    operands.x.on_device(|| {
-    dispatch_float!("conv2d", operands.x.dtype(), T => {
-        let gelu_now = Gelus { output: gelu.output && !keep_output, ..gelu };
-        let y = operands.with_packed(
-            direction, options, |packed| run::<T>(packed, gelu_now, operands, shape)
-        )?;
-        if !keep_output {
-            return Ok((y, None));
-        }
-        Ok((y.gelu()?, Some(y)))
-    })
-    }, |gpu| cuda::compute(gpu, direction, options, gelu, operands, shape, keep_output))
+    let x_saved = save(need[1] || need[0] && epilogue.gelu_input, x, weight);
+    Ok((y, ConvSaved { x: x_saved, weight: save(need[0], weight, x), pre_activation }))
 }
 
 /// The gradient before the output's GELU.
-pub(super) fn through_output(kept: &Kept, dy: &Tensor) -> Result<Tensor> {
-    gelu::before(kept.output.as_ref(), dy)
+pub(super) fn through_gelu(saved: &ConvSaved, dy: &Tensor) -> Result<Tensor> {
+    gelu::before(saved.pre_activation.as_ref(), dy)
 }
 
-/// The gradients of x and w.
+/// The gradients of x and w, for the sum's gradient `dz`.
 pub(super) fn backward(
-    direction: Direction,
-    options: Conv2dOptions,
-    gelu: Gelus,
-    Kept { x, weight, .. }: Kept,
+    (direction, options, gelu_input): (Direction, Conv2dOptions, bool),
+    ConvSaved { x, weight, .. }: ConvSaved,
     dz: &Tensor,
     need: &[bool],
 ) -> Result<Vec<Option<Tensor>>> {
     let dx = weight.map(|(weight, Shape(shape))| {
-        let slope = x.as_ref().filter(|_| gelu.input).map(|(x, _)| x);
-        input_gradient(direction.reversed(), options, &weight, dz, slope, &shape)
+        let slope = x.as_ref().filter(|_| gelu_input).map(|(x, _)| x);
+        let direction = direction.reversed();
+        let adjoint = Convolution { direction, options, x: dz, weight: &weight, packed: None };
+        let epilogue = Epilogue { slope, ..Epilogue::NONE };
+        let out = Meta { shape, dtype: dz.dtype() };
+        dz.on_device(
+            || cpu::convolve(adjoint, epilogue, &out, None),
+            |gpu| cuda::convolve(gpu, adjoint, epilogue, &out, None),
+        )
     });
     // The transposed convolution of x to y is the convolution of y to x, so its x and dy change
     // places.
     let dw = x.as_ref().filter(|_| need[1]).map(|(x, Shape(shape))| match direction {
-        Direction::InToOut => weight_gradient(options, x, dz, shape, gelu.input),
+        Direction::InToOut => weight_gradient(options, x, dz, shape, gelu_input),
         Direction::OutToIn => weight_gradient(options, dz, x, shape, false),
     });
     Ok(vec![dx.transpose()?, dw.transpose()?])
-}
-
-/// dx, of `shape`: `dz` convolved in the other `direction`, times the GELU's derivative at `slope`,
-/// if x went through one.
-fn input_gradient(
-    direction: Direction,
-    options: Conv2dOptions,
-    weight: &Tensor,
-    dz: &Tensor,
-    slope: Option<&Tensor>,
-    shape: &[usize],
-) -> Result<Tensor> {
-    dz.on_device(|| {
-    dispatch_float!("conv2d", dz.dtype(), T => {
-        let packed = Packed::<T>::new(direction, options, weight);
-        let (dz, slope) = (dz.standard()?, slope.map(Tensor::standard).transpose()?);
-        let slope = slope.as_ref().map(|slope| slope.dense_data::<T>("conv2d")).transpose()?;
-        let write = |start: usize, run: &mut [T]| {
-            if let Some(slope) = slope {
-                times_derivative(run, &slope[start..start + run.len()]);
-            }
-        };
-        let fusion = Fusion { add: false, read: None, write: Some(&write) };
-        let dz = as_channels_last(&dz)?;
-        Ok(Tensor::build(shape, |out| packed.run(dz, None, out, (shape[2], shape[3]), fusion)))
-    })
-    }, |gpu| cuda::input_gradient(gpu, direction, options, weight, dz, slope, shape))
 }
 
 /// The gradient of a weight of `shape` between `x`, or its GELU, and `dy`.
@@ -391,76 +327,14 @@ fn weight_gradient(
     shape: &[usize],
     gelu_input: bool,
 ) -> Result<Tensor> {
-    dy.on_device(|| {
-    let gelu = Gelus { input: gelu_input, output: false };
-    dispatch_float!("conv2d", dy.dtype(), T => weight_sums::<T>(options, x, dy, shape, read(gelu)))
-    }, |gpu| cuda::weight_gradient(gpu, options, x, dy, shape, gelu_input))
+    dy.on_device(
+        || cpu::weight_gradient(options, x, dy, shape, gelu_input),
+        |gpu| cuda::weight_gradient(gpu, options, x, dy, shape, gelu_input),
+    )
 }
 
 pub(super) fn bias_gradient(dz: &Tensor) -> Result<Tensor> {
     dz.sum(&[0, 2, 3])?.reshape(&[dz.shape()[1]])
-}
-
-/// Runs what was packed.
-fn run<T: Gelu>(
-    packed: &Packed<T>,
-    gelu: Gelus,
-    Operands { x, bias, residual, .. }: Operands<'_>,
-    shape: &[usize],
-) -> Result<Tensor> {
-    let (x, residual) = (x.standard()?, residual.map(Tensor::standard).transpose()?);
-    let bias = bias.map(|bias| bias.to_vec::<T>()).transpose()?;
-    let residual =
-        residual.as_ref().map(|residual| residual.dense_data::<T>("conv2d")).transpose()?;
-    let write = |start: usize, run: &mut [T]| {
-        if let Some(residual) = residual {
-            add_in_place(run, &residual[start..start + run.len()]);
-        }
-        if gelu.output {
-            gelu_in_place(run);
-        }
-    };
-    let fusion = Fusion {
-        add: false,
-        read: read(gelu),
-        write: (gelu.output || residual.is_some()).then_some(&write),
-    };
-    let map = as_channels_last::<T>(&x)?;
-    Ok(Tensor::build(shape, |out| {
-        packed.run(map, bias.as_deref(), out, (shape[2], shape[3]), fusion)
-    }))
-}
-
-/// Adds the convolution to `onto`, whose memory nobody else sees.
-fn add_to<T: Gelu>(
-    options: Conv2dOptions,
-    gelu: Gelus,
-    operands: Operands<'_>,
-    onto: &mut Tensor,
-) -> Result<()> {
-    let Operands { x, bias, .. } = operands;
-    let x = x.standard()?;
-    let bias = bias.map(|bias| bias.to_vec::<T>()).transpose()?;
-    let [.., height, width] = onto.dims4(Conv2d::NAME)?;
-    let write = |_: usize, run: &mut [T]| gelu_in_place(run);
-    let fusion = Fusion { add: true, read: read(gelu), write: gelu.output.then_some(&write) };
-    let out = onto
-        .exclusive_data::<T>()
-        .ok_or_else(|| Error::tape(Conv2d::NAME, "someone else sees the residual"))?;
-    let map = as_channels_last::<T>(&x)?;
-    operands.with_packed(Direction::InToOut, options, |packed| {
-        packed.run(map, bias.as_deref(), out, (height, width), fusion);
-    });
-    Ok(())
-}
-
-/// Compiled for the baseline, the compiler's own vectors suffice: memory is the limit.
-fn add_in_place<T: Gelu>(run: &mut [T], residual: &[T]) {
-    run.iter_mut().zip(residual).for_each(|(sum, x)| *sum += *x);
-}
-
-fn read<T: Gelu>(gelu: Gelus) -> Option<Read<T>> {
-    gelu.input.then_some(gelu_into::<T>)
 }
 
 pub(super) fn as_map<'a>(op: &'static str, meta: &'a Meta) -> Result<&'a [usize; 4]> {

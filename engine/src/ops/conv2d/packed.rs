@@ -2,8 +2,10 @@
 
 use super::algorithm::{Algorithm, choose};
 use super::{Conv2dOptions, Direction};
+use crate::conv::Epilogue;
 use crate::cpu::convolution::direct::{self, Geometry, Phase, Plan};
-use crate::cpu::convolution::{Fusion, Map, Read, winograd};
+use crate::cpu::convolution::{Map, Read, winograd};
+use crate::cpu::gelu::Gelu;
 use crate::{Device, Error, Float, Meta, Result, Tensor, dispatch_float};
 use rayon::prelude::*;
 use std::any::Any;
@@ -88,7 +90,7 @@ pub(super) enum Packed<T> {
     Winograd { weights: winograd::Weights, padding: isize },
 }
 
-impl<T: Float> Packed<T> {
+impl<T: Gelu> Packed<T> {
     /// Packs `weight` `[O, I/groups, kH, kW]`.
     pub(super) fn new(direction: Direction, options: Conv2dOptions, weight: &Tensor) -> Self {
         let groups = options.groups;
@@ -147,20 +149,19 @@ impl<T: Float> Packed<T> {
     }
 
     /// Convolves `x` into `out`, the memory of a map of `size` (height, width).
-    pub(super) fn run(
+    pub(super) fn convolve(
         &self,
         x: Map<'_, T>,
-        bias: Option<&[T]>,
         out: &mut [T],
         size: (usize, usize),
-        fusion: Fusion<'_, T>,
+        epilogue: Epilogue<&[T]>,
     ) {
         match self {
             Self::Direct { plan, weights } => {
-                direct::correlate(plan, x, weights, bias, out, size, fusion)
+                direct::correlate(plan, x, weights, out, size, epilogue)
             }
             Self::Winograd { weights, padding } => {
-                winograd::convolve(x, weights, *padding, bias, out, size, fusion)
+                winograd::convolve(x, weights, *padding, out, size, epilogue)
             }
         }
     }

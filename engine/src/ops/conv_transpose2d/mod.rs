@@ -7,8 +7,8 @@
 //! exchanged.
 
 use super::conv2d::{
-    self, Conv2dOptions, Direction, Gelus, Kept, Operands, PackedWeight, as_map, check_bias,
-    check_dtypes, check_settings, sample_settings,
+    self, Conv2dOptions, ConvSaved, Convolution, Direction, Epilogue, PackedWeight, as_map,
+    check_bias, check_dtypes, check_settings, sample_settings,
 };
 use super::{Op, apply};
 use crate::plan::planned_one;
@@ -30,7 +30,7 @@ impl Tensor {
         options: Conv2dOptions,
     ) -> Result<Tensor> {
         let inputs: Vec<&Tensor> = [self, weight].into_iter().chain(bias).collect();
-        apply(ConvTranspose2d { options, gelu_output: false, packed: None }, &inputs)
+        apply(ConvTranspose2d { options, gelu: false, packed: None }, &inputs)
     }
 }
 
@@ -38,14 +38,14 @@ impl Tensor {
 #[derive(Clone)]
 pub(crate) struct ConvTranspose2d {
     pub(crate) options: Conv2dOptions,
-    gelu_output: bool,
+    gelu: bool,
     packed: Option<PackedWeight>,
 }
 
 impl ConvTranspose2d {
     /// With a GELU of the result, if there is none yet.
     pub(crate) fn with_gelu(&self) -> Option<Self> {
-        (!self.gelu_output).then(|| Self { gelu_output: true, ..self.clone() })
+        (!self.gelu).then(|| Self { gelu: true, ..self.clone() })
     }
 
     /// `weight`, in the order in which the processor reads it.
@@ -57,15 +57,11 @@ impl ConvTranspose2d {
     pub(crate) fn with_packed(self, packed: PackedWeight) -> Self {
         Self { packed: Some(packed), ..self }
     }
-
-    fn gelu(&self) -> Gelus {
-        Gelus { input: false, output: self.gelu_output }
-    }
 }
 
 impl Op for ConvTranspose2d {
     const NAME: &'static str = "conv_transpose2d";
-    type Saved = Kept;
+    type Saved = ConvSaved;
 
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
         let Conv2dOptions { stride, padding, dilation, groups } = self.options;
@@ -111,9 +107,15 @@ impl Op for ConvTranspose2d {
         out: &Meta,
         need: &[bool],
     ) -> Result<(Tensor, Self::Saved)> {
-        let (packed, bias) = (self.packed.as_ref(), inputs.get(2).copied());
-        let operands = Operands { x: inputs[0], weight: inputs[1], packed, bias, residual: None };
-        conv2d::forward(Direction::OutToIn, self.options, self.gelu(), operands, &out.shape, need)
+        let convolution = Convolution {
+            direction: Direction::OutToIn,
+            options: self.options,
+            x: inputs[0],
+            weight: inputs[1],
+            packed: self.packed.as_ref(),
+        };
+        let (bias, gelu) = (inputs.get(2).copied(), self.gelu);
+        conv2d::forward(convolution, Epilogue { bias, gelu, ..Epilogue::NONE }, out, need)
     }
 
     fn backward(
@@ -122,9 +124,9 @@ impl Op for ConvTranspose2d {
         dy: &Tensor,
         need: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        let dz = conv2d::through_output(&saved, dy)?;
-        let mut gradients =
-            conv2d::backward(Direction::OutToIn, self.options, self.gelu(), saved, &dz, need)?;
+        let dz = conv2d::through_gelu(&saved, dy)?;
+        let settings = (Direction::OutToIn, self.options, false);
+        let mut gradients = conv2d::backward(settings, saved, &dz, need)?;
         if let Some(&wanted) = need.get(2) {
             gradients.push(wanted.then(|| conv2d::bias_gradient(&dz)).transpose()?);
         }
@@ -217,7 +219,7 @@ mod tests {
             let options = Conv2dOptions { stride: 2, padding, ..Default::default() };
             let x = Tensor::randn(&[n, c_in, h, w], DType::F32, &mut rng);
             let weight = Tensor::randn(&[c_in, c_out, 4, 4], DType::F32, &mut rng);
-            let op = ConvTranspose2d { options, gelu_output: false, packed: None };
+            let op = ConvTranspose2d { options, gelu: false, packed: None };
             let op = op.clone().with_packed(op.pack(&weight).unwrap());
             let y = apply(op, &[&x, &weight]).unwrap();
             let expected = scattered(&x, &weight, options, [y.shape()[2], y.shape()[3]]);
@@ -296,7 +298,7 @@ mod tests {
         );
         let plain = Conv2dOptions::default();
         let packed = PackedWeight::new(&w, plain).unwrap();
-        let op = ConvTranspose2d { options: plain, gelu_output: false, packed: None };
+        let op = ConvTranspose2d { options: plain, gelu: false, packed: None };
         let message = apply(op.with_packed(packed), &[&x, &w]).unwrap_err().to_string();
         assert_eq!(
             message,

@@ -1,16 +1,14 @@
 //! GELU, the exact one: y = x·Φ(x), where Φ(x) = ½(1 + erf(x/√2)) (Hendrycks and Gimpel, 2016).
 //!
 //! Backward: dx = dy·(Φ(x) + x·φ(x)), computed from the saved x in one pass: that costs about as
-//! much as reading a saved derivative would, and half the memory. `cpu.rs` has the arithmetic.
-
-mod cpu;
+//! much as reading a saved derivative would, and half the memory. `cpu/gelu.rs` has the arithmetic.
 
 use super::gpu::pointwise;
 use super::{Op, apply, keep};
 use crate::ops::map;
 use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Meta, Result, Tensor, dispatch_float};
-pub(crate) use cpu::{Gelu, gelu_in_place, gelu_into, times_derivative};
+pub(crate) use crate::cpu::gelu::{Gelu, gelu_in_place};
 
 /// This room in the sweep.
 pub const ROOM: Room = Room { name: "gelu", operations: &[("gelu", sample)] };

@@ -4,7 +4,9 @@ use super::Plan;
 use super::plan::Phase;
 use super::strip::{Strip, band_rows};
 use crate::Float;
-use crate::cpu::convolution::{Fusion, Map};
+use crate::conv::Epilogue;
+use crate::cpu::convolution::{Map, read};
+use crate::cpu::gelu::Gelu;
 use crate::simd::{
     LaneKernel, Lanes, add_block, load_block, multiply, store_block, vectorize_lanes,
 };
@@ -49,16 +51,15 @@ impl<T: Float> Packed<T> {
     }
 }
 
-/// Correlates `x` into `out`, the memory of an `[n, out_h, out_w, groups·c_out]` map, starting from
-/// `bias`.
-pub(crate) fn correlate<T: Float>(
+/// Correlates `x` into `out`, the memory of an `[n, out_h, out_w, groups·c_out]` map, with an
+/// `epilogue`.
+pub(crate) fn correlate<T: Gelu>(
     plan: &Plan,
     x: Map<'_, T>,
     weights: &Packed<T>,
-    bias: Option<&[T]>,
     out: &mut [T],
     (out_h, out_w): (usize, usize),
-    fusion: Fusion<'_, T>,
+    epilogue: Epilogue<&[T]>,
 ) {
     let c_out = weights.groups * weights.c_out;
     if out.is_empty() {
@@ -72,18 +73,18 @@ pub(crate) fn correlate<T: Float>(
     out.par_chunks_mut(image).enumerate().for_each(|(n, out)| {
         out.par_chunks_mut(band_len).enumerate().for_each(|(i, out)| {
             let rows = (i * band, ((i + 1) * band).min(grid.0));
-            let strip = Strip::new(plan, x, n, rows, grid.1, fusion.read);
+            let strip = Strip::new(plan, x, n, rows, grid.1, read(epilogue.gelu_input));
             vectorize_lanes(Band {
                 plan,
                 strip: &strip,
                 weights,
-                bias,
+                bias: epilogue.bias,
                 out: &mut *out,
                 out_w,
                 c_out,
-                add: fusion.add,
+                add: epilogue.accumulate,
             });
-            fusion.finish(n * image + i * band_len, out);
+            epilogue.finish(n * image + i * band_len, out);
         });
     });
 }

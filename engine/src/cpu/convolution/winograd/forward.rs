@@ -4,12 +4,14 @@
 use super::strip::{Bytes, Cut, Strip};
 use super::transform::{self, Input, Transform};
 use super::{IN, OUT, PLANES, Weights};
-use crate::cpu::convolution::{Fusion, Map};
+use crate::Buffer;
+use crate::conv::Epilogue;
+use crate::cpu::convolution::{Map, read};
+use crate::cpu::gelu::Gelu;
 use crate::simd::{
     LaneKernel, Lanes, load_block, load_strided, multiply, store_block, store_strided,
     vectorize_lanes,
 };
-use crate::{Buffer, Float};
 use rayon::prelude::*;
 
 /// Transformed tiles, their products and the weights of a block of channels should fit a usual
@@ -19,14 +21,13 @@ const BYTES: Bytes = Bytes { strip: 256 << 10, block: 128 << 10 };
 /// Convolves `x` into `out`, the memory of an `[n, out_h, out_w, c_out]` map; output pixel (r, c)
 /// reads the input from (⌊r/step⌋ − padding, ⌊c/step⌋ − padding) on, with the kernel of its phase
 /// (r mod step, c mod step).
-pub(crate) fn convolve<T: Float>(
+pub(crate) fn convolve<T: Gelu>(
     x: Map<'_, T>,
     weights: &Weights,
     padding: isize,
-    bias: Option<&[T]>,
     out: &mut [T],
     (out_h, out_w): (usize, usize),
-    fusion: Fusion<'_, T>,
+    epilogue: Epilogue<&[T]>,
 ) {
     if out.is_empty() {
         return;
@@ -42,7 +43,7 @@ pub(crate) fn convolve<T: Float>(
                 let origin =
                     ((rows.0 * OUT) as isize - padding, (columns.0 * OUT) as isize - padding);
                 let size = ((rows.1 - rows.0) * OUT + 2, (columns.1 - columns.0) * OUT + 2);
-                let strip = &Strip::new(x, n, origin, size, fusion.read);
+                let strip = &Strip::new(x, n, origin, size, read(epilogue.gelu_input));
                 let tiles = (rows.1 - rows.0, columns.1 - columns.0);
                 let column = columns.0;
                 vectorize_lanes(Tiles {
@@ -50,12 +51,11 @@ pub(crate) fn convolve<T: Float>(
                     strip,
                     tiles,
                     weights,
-                    bias,
                     column,
                     out,
                     start,
                     out_w,
-                    fusion,
+                    epilogue,
                 });
             }
         });
@@ -69,22 +69,21 @@ struct Tiles<'a, T> {
     /// Along the strip's axes.
     tiles: (usize, usize),
     weights: &'a Weights,
-    bias: Option<&'a [T]>,
     /// The first tile's column in the image.
     column: usize,
     /// The strip's rows of the output, which start at `start` of all of it.
     out: &'a mut [T],
     start: usize,
     out_w: usize,
-    fusion: Fusion<'a, T>,
+    epilogue: Epilogue<&'a [T]>,
 }
 
-impl<T: Float> LaneKernel<T> for Tiles<'_, T> {
+impl<T: Gelu> LaneKernel<T> for Tiles<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes<Scalar = T>, const V: usize, const R: usize>(self) {
-        let Self { cut, strip, tiles, weights, bias, column, out, start, out_w, fusion } = self;
+        let Self { cut, strip, tiles, weights, column, out, start, out_w, epilogue } = self;
         let size = cut.block::<T>(strip.c, R);
         let (plane, sums_plane) = (size * strip.c + T::BLOCK, size * T::BLOCK + T::BLOCK);
         let mut transformed = Buffer::new::<T>(PLANES * plane);
@@ -125,8 +124,9 @@ impl<T: Float> LaneKernel<T> for Tiles<'_, T> {
                 let (phase, channel) =
                     (b / c_out.div_ceil(T::BLOCK), b % c_out.div_ceil(T::BLOCK) * T::BLOCK);
                 let width = T::BLOCK.min(c_out - channel);
-                let bias =
-                    load_block::<L, V>(bias.map_or(&[], |bias| &bias[channel..channel + width]));
+                let bias = load_block::<L, V>(
+                    epilogue.bias.map_or(&[], |bias| &bias[channel..channel + width]),
+                );
                 for (i, tile) in block.clone().enumerate() {
                     let place = Place {
                         row: tile / tiles.1 * OUT * step + phase / step,
@@ -136,14 +136,14 @@ impl<T: Float> LaneKernel<T> for Tiles<'_, T> {
                         width,
                         out_w,
                         c_out,
-                        add: fusion.add,
+                        add: epilogue.accumulate,
                     };
                     finish_tile::<L, V>(&m[i * T::BLOCK..], sums_plane, bias, place, out);
                 }
             }
             // All channels of these tiles are there, and still in the cache.
             let mut tile = block.start;
-            while fusion.write.is_some() && tile < block.end {
+            while epilogue.has_finish() && tile < block.end {
                 let (row, from) = (tile / tiles.1, tile % tiles.1);
                 let to = (from + block.end - tile).min(tiles.1);
                 let columns = (column + from) * OUT * step * c_out
@@ -154,7 +154,7 @@ impl<T: Float> LaneKernel<T> for Tiles<'_, T> {
                     .skip(row * OUT * step)
                     .take(OUT * step)
                 {
-                    fusion.finish(
+                    epilogue.finish(
                         start + y * out_w * c_out + columns.start,
                         &mut line[columns.clone()],
                     );

@@ -1,8 +1,9 @@
 //! Winograd's convolutions in f32 against direct ones in f64, over thousands of shapes.
 
 use super::*;
+use crate::conv::Epilogue;
+use crate::cpu::convolution::Map;
 use crate::cpu::convolution::direct::{self, Geometry, Packed, Plan};
-use crate::cpu::convolution::{Fusion, Map};
 use crate::{DType, Rng, Tensor};
 use proptest::prelude::*;
 
@@ -46,18 +47,18 @@ fn check(
 
     let (mut y, mut expected) = (vec![0f32; dy32.data.len()], vec![0f64; dy32.data.len()]);
     let weights = Weights::new(1, c_in, c_out, |_, e, i, o| k32[at(e, i, o)]);
-    convolve(x32, &weights, padding as isize, None, &mut y, (out_h, out_w), Fusion::NONE);
+    convolve(x32, &weights, padding as isize, &mut y, (out_h, out_w), Epilogue::NONE);
     let plan = Plan::forward(geometry);
     let weights = Packed::new(&plan, 1, c_in, c_out, |_, e, i, o| k64[at(e, i, o)]);
-    direct::correlate(&plan, x64, &weights, None, &mut expected, (out_h, out_w), Fusion::NONE);
+    direct::correlate(&plan, x64, &weights, &mut expected, (out_h, out_w), Epilogue::NONE);
     let forward = off(&y, &expected);
 
     let (mut dx, mut expected) = (vec![0f32; x32.data.len()], vec![0f64; x32.data.len()]);
     let weights = Weights::new(1, c_out, c_in, |_, e, o, i| k32[at(8 - e, i, o)]);
-    convolve(dy32, &weights, 2 - padding as isize, None, &mut dx, (h, w), Fusion::NONE);
+    convolve(dy32, &weights, 2 - padding as isize, &mut dx, (h, w), Epilogue::NONE);
     let adjoint = Plan::adjoint(geometry);
     let weights = Packed::new(&adjoint, 1, c_out, c_in, |_, e, o, i| k64[at(e, i, o)]);
-    direct::correlate(&adjoint, dy64, &weights, None, &mut expected, (h, w), Fusion::NONE);
+    direct::correlate(&adjoint, dy64, &weights, &mut expected, (h, w), Epilogue::NONE);
     let input = off(&dx, &expected);
 
     let dw = weight_gradient(x32, dy32, padding as isize, None);

@@ -1,20 +1,20 @@
-//! Convolutions on a GPU: what the room asks for, a convolution with what surrounds it and the
-//! gradients. `own.rs` starts the kernels.
+//! Convolutions on a GPU, with their epilogues, and the gradients of weights. `own.rs` launches our
+//! kernels, `cudnn/` asks NVIDIA's library.
 //!
 //! The GELU of an input is a pass of its own: a convolution reads each number of x many times, and
-//! would compute it as often. What follows the sum of products is computed by the kernel that
-//! writes it, or by `surround` where that kernel is not ours.
+//! would compute it as often. The rest of an epilogue is computed by the kernel that writes the
+//! sums, or by `epilogue` of `convolution.cu` where that kernel is not ours.
 
 mod cudnn;
 mod own;
 #[cfg(test)]
 mod tests;
 
-use super::{Conv2d, Conv2dOptions, Direction, Gelus, Operands};
+use super::{Conv2d, Conv2dOptions, Convolution};
+use crate::conv::Epilogue;
 use crate::cuda::{Gpu, Launch};
 use crate::ops::Op;
-use crate::{Device, Result, Tensor};
-use cudnn::Epilogue;
+use crate::{Device, Meta, Result, Tensor};
 
 impl Device {
     /// Who computes convolutions on this device.
@@ -30,58 +30,32 @@ impl Device {
     }
 }
 
-/// The result, and the numbers before its GELU if they are to be kept.
-pub(super) fn compute(
+/// The convolution with its epilogue: like `out`, in the memory of `onto` if the epilogue
+/// accumulates there, which may be let go for another. Here it is chosen who computes it: cuDNN, or
+/// our own kernels.
+pub(super) fn convolve(
     gpu: &'static Gpu,
-    direction: Direction,
-    options: Conv2dOptions,
-    gelu: Gelus,
-    Operands { x, weight, bias, residual, .. }: Operands<'_>,
-    shape: &[usize],
-    keep_output: bool,
-) -> Result<(Tensor, Option<Tensor>)> {
-    let x = input(x, gelu.input)?;
-    let (bias, residual) = (standard(bias)?, standard(residual)?);
-    let before = keep_output.then(|| Tensor::new_on_gpu(gpu, shape, x.dtype())).transpose()?;
-    let around =
-        Surroundings { bias, residual, before: before.clone(), slope: None, gelu: gelu.output };
-    let y = convolve(gpu, Convolution { direction, options, x: &x, weight }, shape, around, None)?;
-    Ok((y, before))
-}
-
-/// Adds the convolution to `onto`, whose memory nobody else sees; it may be let go for another.
-pub(super) fn add_to(
-    gpu: &'static Gpu,
-    options: Conv2dOptions,
-    gelu: Gelus,
-    Operands { x, weight, bias, .. }: Operands<'_>,
-    onto: &mut Tensor,
-) -> Result<()> {
-    let (x, bias, residual) = (input(x, gelu.input)?, standard(bias)?, Some(onto.detach()));
-    let around = Surroundings { bias, residual, gelu: gelu.output, ..Surroundings::default() };
-    let convolution = Convolution { direction: Direction::InToOut, options, x: &x, weight };
-    *onto = convolve(gpu, convolution, onto.shape(), around, Some(onto))?;
-    Ok(())
-}
-
-/// dx, of `shape`: `dz` convolved in this `direction`, times the GELU's derivative at `slope`.
-pub(super) fn input_gradient(
-    gpu: &'static Gpu,
-    direction: Direction,
-    options: Conv2dOptions,
-    weight: &Tensor,
-    dz: &Tensor,
-    slope: Option<&Tensor>,
-    shape: &[usize],
+    convolution: Convolution<'_>,
+    epilogue: Epilogue<&Tensor>,
+    out: &Meta,
+    onto: Option<Tensor>,
 ) -> Result<Tensor> {
-    let around = Surroundings { slope: standard(slope)?, ..Surroundings::default() };
-    convolve(
-        gpu,
-        Convolution { direction, options, x: &dz.standard()?, weight },
-        shape,
-        around,
-        None,
-    )
+    let x = input(convolution.x, epilogue.gelu_input)?;
+    let convolution = Convolution { x: &x, ..convolution };
+    let operands = epilogue.try_map(|operand| operand.standard())?;
+    // A kernel reads a number of the residual before it writes there.
+    let residual = operands.residual.as_ref().or(onto.as_ref());
+    let operands = operands.as_ref();
+    let epilogue = Epilogue { gelu_input: false, residual, accumulate: false, ..operands };
+    if let Some(y) = by_cudnn(gpu, convolution, epilogue, &out.shape)? {
+        return Ok(y);
+    }
+    let y = match &onto {
+        Some(onto) => onto.detach(),
+        None => Tensor::new_on_gpu(gpu, &out.shape, out.dtype)?,
+    };
+    own::convolve(gpu, convolution, &y, epilogue)?;
+    Ok(y)
 }
 
 /// The gradient of a weight of `shape` between `x`, or its GELU, and `dy`.
@@ -96,118 +70,63 @@ pub(super) fn weight_gradient(
     weight_sums(gpu, options, &input(x, gelu_input)?, &dy.standard()?, shape)
 }
 
-/// What is convolved, in the standard layout.
+/// The convolution's contiguous input.
 fn input(x: &Tensor, gelu: bool) -> Result<Tensor> {
     if gelu { x.gelu()?.standard() } else { x.standard() }
 }
 
-fn standard(x: Option<&Tensor>) -> Result<Option<Tensor>> {
-    x.map(Tensor::standard).transpose()
-}
-
-/// What is computed of a convolution's result z: `[gelu](z + bias + residual) · [gelu′(slope)]`.
-/// All but the bias are of the result's shape, and all have the standard layout.
-#[derive(Clone, Default)]
-struct Surroundings {
-    bias: Option<Tensor>,
-    residual: Option<Tensor>,
-    slope: Option<Tensor>,
-    /// Where the numbers before the GELU go.
-    before: Option<Tensor>,
-    gelu: bool,
-}
-
-/// As in `convolution.cu`.
+/// The operands of an [`Epilogue`] as `convolution.cu` has them: addresses, 0 where there is none.
 #[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
 #[repr(C)]
-struct Around {
+struct EpilogueArguments {
     bias: u64,
     residual: u64,
     slope: u64,
-    before: u64,
+    pre_activation: u64,
     gelu: u64,
 }
 
-impl Surroundings {
-    fn is_nothing(&self) -> bool {
-        let parts = [&self.bias, &self.residual, &self.slope, &self.before];
-        parts.iter().all(|part| part.is_none()) && !self.gelu
+impl EpilogueArguments {
+    /// Those of contiguous operands.
+    fn new(epilogue: Epilogue<&Tensor>) -> Result<Self> {
+        let Epilogue { bias, residual, pre_activation, gelu, slope, .. } =
+            epilogue.try_map(|operand| operand.address())?;
+        let [bias, residual, slope, pre_activation] =
+            [bias, residual, slope, pre_activation].map(Option::unwrap_or_default);
+        Ok(Self { bias, residual, slope, pre_activation, gelu: gelu.into() })
     }
 
-    fn arguments(&self) -> Result<Around> {
-        let address = |part: &Option<Tensor>| part.as_ref().map_or(Ok(0), Tensor::address);
-        Ok(Around {
-            bias: address(&self.bias)?,
-            residual: address(&self.residual)?,
-            slope: address(&self.slope)?,
-            before: address(&self.before)?,
-            gelu: self.gelu.into(),
-        })
-    }
-}
-
-impl Around {
-    /// Whether every part that is there begins at a multiple of `unit`.
+    /// Whether every operand begins at a multiple of `unit`.
     fn aligned(&self, unit: u64) -> bool {
-        [self.bias, self.residual, self.slope, self.before]
+        [self.bias, self.residual, self.slope, self.pre_activation]
             .iter()
             .all(|address| address % unit == 0)
     }
 }
 
-/// What is convolved. `x` has the standard layout, the weight any.
-#[derive(Clone, Copy)]
-struct Convolution<'a> {
-    direction: Direction,
-    options: Conv2dOptions,
-    x: &'a Tensor,
-    weight: &'a Tensor,
-}
-
-/// A convolution and its surroundings. Here it is chosen who computes it: cuDNN, or our own
-/// kernels, in the memory of `onto` if there is one.
-fn convolve(
-    gpu: &'static Gpu,
-    convolution: Convolution<'_>,
-    shape: &[usize],
-    around: Surroundings,
-    onto: Option<&Tensor>,
-) -> Result<Tensor> {
-    if let Some(y) = by_cudnn(gpu, convolution, shape, &around)? {
-        return Ok(y);
-    }
-    let y = onto.map_or_else(
-        || Tensor::new_on_gpu(gpu, shape, convolution.x.dtype()),
-        |onto| Ok(onto.detach()),
-    )?;
-    own::convolve(gpu, convolution, &y, &around)?;
-    Ok(y)
-}
-
-/// The same by cuDNN: with it as much of the surroundings as it takes, then a pass for the rest.
-/// `None` if it does not have the convolution.
+/// The same by cuDNN: with as much of the epilogue as it takes, then a pass for the rest. `None` if
+/// it does not have the convolution.
 fn by_cudnn(
     gpu: &'static Gpu,
-    Convolution { direction, options, x, weight }: Convolution<'_>,
+    Convolution { direction, options, x, weight, .. }: Convolution<'_>,
+    epilogue: Epilogue<&Tensor>,
     shape: &[usize],
-    around: &Surroundings,
 ) -> Result<Option<Tensor>> {
     let weight = weight.standard()?;
-    let (bias, residual) = (around.bias.as_ref(), around.residual.as_ref());
-    let rest = Surroundings { bias: None, residual: None, ..around.clone() };
-    let sum = Epilogue { bias, residual, gelu: false };
+    let Epilogue { bias, residual, .. } = epilogue;
+    let sum = Epilogue { bias, residual, ..Epilogue::NONE };
     let mut attempts = Vec::new();
-    if around.gelu && around.before.is_none() && around.slope.is_none() {
-        attempts.push((Epilogue { gelu: true, ..sum }, Surroundings::default()));
+    if epilogue.gelu && epilogue.pre_activation.is_none() && epilogue.slope.is_none() {
+        attempts.push((Epilogue { gelu: true, ..sum }, Epilogue::NONE));
     }
     if bias.is_some() || residual.is_some() {
-        attempts.push((sum, rest));
+        attempts.push((sum, Epilogue { bias: None, residual: None, ..epilogue }));
     }
-    attempts.push((Epilogue::default(), around.clone()));
-    for (epilogue, rest) in attempts {
-        if let Some(z) = cudnn::convolve(gpu, direction, options, x, &weight, epilogue, shape)? {
-            if !rest.is_nothing() {
-                surround(gpu, &z, &z, &rest)?;
+    attempts.push((Epilogue::NONE, epilogue));
+    for (with_it, rest) in attempts {
+        if let Some(z) = cudnn::convolve(gpu, direction, options, x, &weight, with_it, shape)? {
+            if rest.is_some() {
+                finish(gpu, &z, &z, rest)?;
             }
             return Ok(Some(z));
         }
@@ -230,17 +149,17 @@ fn weight_sums(
     }
 }
 
-/// The surroundings alone, of `z`, which was convolved elsewhere, into `y`, which may be `z` or one
-/// of them.
-fn surround(gpu: &'static Gpu, z: &Tensor, y: &Tensor, around: &Surroundings) -> Result<()> {
-    let (from, to, arguments) = (z.address()?, y.address()?, around.arguments()?);
+/// The epilogue alone, of `z`, which was convolved elsewhere, into `y`, which may be `z` or an
+/// operand.
+fn finish(gpu: &'static Gpu, z: &Tensor, y: &Tensor, epilogue: Epilogue<&Tensor>) -> Result<()> {
+    let (from, to, arguments) = (z.address()?, y.address()?, EpilogueArguments::new(epilogue)?);
     let (count, channels) = (crate::cuda::count(Conv2d::NAME, z.shape())?, z.shape()[1]);
     let pack = 16 / z.dtype().size();
     let packed =
         channels.is_multiple_of(pack) && arguments.aligned(16) && from % 16 == 0 && to % 16 == 0;
     let (kernel, threads) = match packed {
-        true => ("surround_packed", z.numel() / pack),
-        false => ("surround", z.numel()),
+        true => ("epilogue_packed", z.numel() / pack),
+        false => ("epilogue", z.numel()),
     };
     let channels = channels as u32;
     Launch::each("convolution", kernel, z.dtype(), threads)

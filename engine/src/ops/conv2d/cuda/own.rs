@@ -1,7 +1,8 @@
 //! The kernels of our own (`convolution.cu`, `weight_sums.cu`): which one computes what, and over
 //! how many blocks.
 
-use super::{Convolution, Surroundings};
+use super::{Convolution, EpilogueArguments};
+use crate::conv::Epilogue;
 use crate::cuda::{Gpu, Launch};
 use crate::ops::Op;
 use crate::ops::conv2d::{Conv2d, Conv2dOptions, Direction};
@@ -75,20 +76,20 @@ impl Geometry {
     }
 }
 
-/// The convolution and its surroundings, into `y`.
+/// The convolution with its epilogue, into `y`.
 pub(super) fn convolve(
     gpu: &'static Gpu,
     convolution: Convolution<'_>,
     y: &Tensor,
-    around: &Surroundings,
+    epilogue: Epilogue<&Tensor>,
 ) -> Result<()> {
-    let Convolution { direction, options, x, weight } = convolution;
+    let Convolution { direction, options, x, weight, .. } = convolution;
     if y.numel() == 0 {
         return Ok(());
     }
     let dtype = x.dtype();
     let mut geometry = Geometry::new(direction, options, x, weight.shape(), y)?;
-    let (from, to, arguments) = (x.address()?, y.address()?, around.arguments()?);
+    let (from, to, arguments) = (x.address()?, y.address()?, EpilogueArguments::new(epilogue)?);
     let pack = (16 / dtype.size()) as u32;
     let quad = (QUAD as usize * dtype.size()).min(16) as u64;
     geometry.x_packs = (geometry.from.is_multiple_of(pack) && from % 16 == 0).into();

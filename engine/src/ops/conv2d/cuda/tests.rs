@@ -1,6 +1,7 @@
 //! The GPU's convolutions against the CPU's in f64, where the sweep's small maps do not reach.
 
 use super::*;
+use crate::ops::conv2d::Direction;
 use crate::ops::{apply, operation};
 use crate::plan::planned_one;
 use crate::sweep::{DEVICE_TOLERANCES, Sample, check_on};
@@ -128,7 +129,7 @@ fn a_sum_is_made_in_the_memory_of_its_residual() {
 
 /// As they are for a result that our own kernels did not make.
 #[test]
-fn the_surroundings_alone_are_those_of_a_convolution() {
+fn an_epilogue_alone_is_that_of_a_convolution() {
     let Some(gpu) = crate::cuda::tests::gpu() else { return };
     let mut rng = Rng::new(3);
     for (dtype, tolerance) in DEVICE_TOLERANCES {
@@ -156,14 +157,15 @@ fn the_surroundings_alone_are_those_of_a_convolution() {
             let [z, bias, residual, slope] = there;
             let (z, residual) = (z.standard().unwrap(), residual.standard().unwrap());
             let kept = Tensor::new_on_gpu(gpu, &shape, dtype).unwrap();
-            let around = Surroundings {
-                bias: Some(bias),
-                residual: Some(residual),
-                slope: Some(slope),
-                before: Some(kept.clone()),
+            let epilogue = Epilogue {
+                bias: Some(&bias),
+                residual: Some(&residual),
+                slope: Some(&slope),
+                pre_activation: Some(&kept),
                 gelu: true,
+                ..Epilogue::NONE
             };
-            surround(gpu, &z, &z, &around).unwrap();
+            finish(gpu, &z, &z, epilogue).unwrap();
             for (is, should) in [(kept, before), (z, expected)] {
                 for (x, y) in is.to_f64_vec().unwrap().iter().zip(should.to_f64_vec().unwrap()) {
                     assert!((x - y).abs() <= tolerance * y.abs().max(1.0), "{dtype}: {x} for {y}");

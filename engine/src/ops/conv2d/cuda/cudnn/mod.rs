@@ -20,6 +20,7 @@ mod graph;
 mod plan;
 mod sys;
 
+use crate::conv::Epilogue;
 use crate::conv::{Conv2dOptions, Direction};
 use crate::cuda::{Gpu, MOST};
 use crate::{Error, Result, Tensor};
@@ -35,18 +36,8 @@ use sys::{Handle, Library};
 /// The environment variable that names cuDNN's library, or says that it is not to be used.
 const VARIABLE: &str = "IRNEXT_CUDNN";
 
-/// What is computed of a convolution's result before it is written: `[gelu](… + bias + residual)`.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Epilogue<'a> {
-    /// A number for each channel.
-    pub(crate) bias: Option<&'a Tensor>,
-    /// A map of the result's shape.
-    pub(crate) residual: Option<&'a Tensor>,
-    pub(crate) gelu: bool,
-}
-
 /// The convolution of `x` with `weight` into a map of `shape` (`InToOut`), or the adjoint
-/// (`OutToIn`), with an `epilogue`. `None` if cuDNN does not have it in one: then it may have it
+/// (`OutToIn`), with an `epilogue` of bias, residual and GELU. `None` if cuDNN does not have it in one: then it may have it
 /// with less of an epilogue, and a kernel for the rest.
 ///
 /// A bias and a residual after `InToOut` are always to be had where the convolution is; the rest
@@ -57,7 +48,7 @@ pub(crate) fn convolve(
     options: Conv2dOptions,
     x: &Tensor,
     weight: &Tensor,
-    epilogue: Epilogue<'_>,
+    epilogue: Epilogue<&Tensor>,
     shape: &[usize],
 ) -> Result<Option<Tensor>> {
     Request::convolution(direction, options, x, weight, epilogue, shape)?
@@ -88,7 +79,7 @@ impl<'a> Request<'a> {
         options: Conv2dOptions,
         x: &'a Tensor,
         weight: &'a Tensor,
-        Epilogue { bias, residual, gelu }: Epilogue<'a>,
+        Epilogue { bias, residual, gelu, .. }: Epilogue<&'a Tensor>,
         shape: &[usize],
     ) -> Result<Self> {
         let (from, to) = (x.dims4("conv2d")?, four(shape)?);

@@ -69,7 +69,7 @@ fn all_three_passes_agree_with_the_cpu() {
                 options,
                 &x_there,
                 &weight_there,
-                Epilogue::default(),
+                Epilogue::NONE,
                 y.shape(),
             );
             let adjoint = Request::convolution(
@@ -77,7 +77,7 @@ fn all_three_passes_agree_with_the_cpu() {
                 options,
                 &dy_there,
                 &weight_there,
-                Epilogue::default(),
+                Epilogue::NONE,
                 x.shape(),
             );
             let sums = Request::weight_sums(options, &x_there, &dy_there, weight.shape());
@@ -113,6 +113,7 @@ fn what_follows_is_computed_with_it() {
                     bias: with_bias.then_some(&bias_there),
                     residual: with_residual.then_some(&residual_there),
                     gelu,
+                    ..Epilogue::NONE
                 };
                 let request = Request::convolution(
                     direction,
@@ -168,7 +169,7 @@ fn views_at_odd_addresses_are_copied() {
         Conv2dOptions::default(),
         &view,
         &there(&weight),
-        Epilogue::default(),
+        Epilogue::NONE,
         &[2, 4, 3, 3],
     );
     let expected = exact(&x)
@@ -248,7 +249,7 @@ fn f32_is_rounded_to_tf32_only_if_allowed() {
         Conv2dOptions::default(),
         &x,
         &weight,
-        Epilogue::default(),
+        Epilogue::NONE,
         expected.shape(),
     )
     .unwrap();
@@ -270,20 +271,12 @@ fn plans_are_made_once_and_their_absence_is_remembered() {
     let count =
         || cudnn.state.lock().unwrap().plans.keys().filter(|(of, _)| of.x == [1, 2, 13, 3]).count();
     for _ in 0..3 {
-        convolve(
-            gpu,
-            Direction::InToOut,
-            options,
-            &x,
-            &weight,
-            Epilogue::default(),
-            &[1, 3, 13, 3],
-        )
-        .unwrap()
-        .unwrap();
+        convolve(gpu, Direction::InToOut, options, &x, &weight, Epilogue::NONE, &[1, 3, 13, 3])
+            .unwrap()
+            .unwrap();
         assert_eq!(count(), 1);
     }
-    let epilogue = Epilogue { gelu: true, ..Default::default() };
+    let epilogue = Epilogue { gelu: true, ..Epilogue::NONE };
     for _ in 0..3 {
         let request = Request::convolution(
             Direction::InToOut,
@@ -311,7 +304,7 @@ fn f64_and_empty_maps_are_left_to_the_caller() {
             Conv2dOptions::default(),
             &x,
             &weight,
-            Epilogue::default(),
+            Epilogue::NONE,
             &[x.shape()[0], 3, 2, 2],
         )
     };
@@ -333,7 +326,7 @@ fn a_shape_that_does_not_follow_is_an_error() {
         Conv2dOptions::default(),
         &x,
         &weight,
-        Epilogue::default(),
+        Epilogue::NONE,
         &[1, 3, 3, 2],
     )
     .err()
@@ -348,7 +341,7 @@ fn a_shape_that_does_not_follow_is_an_error() {
         Conv2dOptions::default(),
         &x,
         &there(&Tensor::ones(&[3, 2, 3, 3], DType::F16)),
-        Epilogue::default(),
+        Epilogue::NONE,
         &[1, 3, 2, 2],
     );
     assert_eq!(dtype.err().unwrap().to_string(), "conv2d: expected dtype f32, got f16");

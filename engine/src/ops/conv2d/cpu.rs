@@ -1,0 +1,67 @@
+//! Convolutions in main memory: tensors in, the kernels of `cpu/convolution` on their slices.
+
+use super::packed::{Packed, PackedWeight, as_channels_last, weight_sums};
+use super::{Conv2d, Conv2dOptions, Convolution};
+use crate::conv::Epilogue;
+use crate::cpu::convolution::read;
+use crate::cpu::gelu::Gelu;
+use crate::ops::Op;
+use crate::{Error, Meta, Result, Tensor, dispatch_float};
+
+const OP: &str = Conv2d::NAME;
+
+/// The convolution with its epilogue: like `out`, in the memory of `onto` if the epilogue
+/// accumulates there.
+pub(super) fn convolve(
+    convolution: Convolution<'_>,
+    epilogue: Epilogue<&Tensor>,
+    out: &Meta,
+    onto: Option<Tensor>,
+) -> Result<Tensor> {
+    dispatch_float!(OP, out.dtype, T => {
+        match convolution.packed.and_then(PackedWeight::get::<T>) {
+            Some(packed) => compute::<T>(packed, convolution.x, epilogue, out, onto),
+            None => {
+                let Convolution { direction, options, weight, .. } = convolution;
+                let packed = Packed::new(direction, options, weight);
+                compute::<T>(&packed, convolution.x, epilogue, out, onto)
+            }
+        }
+    })
+}
+
+fn compute<T: Gelu>(
+    packed: &Packed<T>,
+    x: &Tensor,
+    epilogue: Epilogue<&Tensor>,
+    out: &Meta,
+    onto: Option<Tensor>,
+) -> Result<Tensor> {
+    let x = x.standard()?;
+    let x = as_channels_last::<T>(&x)?;
+    // Maps are read as the output lies; the bias is a row.
+    let operands = epilogue.try_map(|operand| operand.standard())?;
+    let slices = operands.as_ref().try_map(|operand| operand.dense_data::<T>(OP))?;
+    let size = (out.shape[2], out.shape[3]);
+    let Some(mut onto) = onto else {
+        return Ok(Tensor::build(&out.shape, |y| packed.convolve(x, y, size, slices)));
+    };
+    let y = onto
+        .exclusive_data::<T>()
+        .ok_or_else(|| Error::tape(OP, "another tensor shares the memory of the residual"))?;
+    packed.convolve(x, y, size, slices);
+    Ok(onto)
+}
+
+/// The gradient of a weight of `shape` between `x`, or its GELU, and `dy`.
+pub(super) fn weight_gradient(
+    options: Conv2dOptions,
+    x: &Tensor,
+    dy: &Tensor,
+    shape: &[usize],
+    gelu_input: bool,
+) -> Result<Tensor> {
+    dispatch_float!(OP, dy.dtype(), T => {
+        weight_sums::<T>(options, x, dy, shape, read(gelu_input))
+    })
+}
