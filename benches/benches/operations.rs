@@ -8,8 +8,8 @@ use criterion::measurement::WallTime;
 use criterion::{
     BenchmarkGroup, Criterion, SamplingMode, Throughput, criterion_group, criterion_main,
 };
-use engine::ops::ROOMS;
-use engine::sweep::{Choices, Sample};
+use engine::checks::{Sample, SampleGenerator};
+use engine::ops::OPS;
 use engine::{DType, Tape, Tensor};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -18,14 +18,14 @@ use std::time::Duration;
 const SAMPLES: u64 = 2;
 
 fn operations(c: &mut Criterion) {
-    for room in ROOMS {
+    for room in OPS {
         let mut group = c.benchmark_group(room.name);
         group.sample_size(10).sampling_mode(SamplingMode::Flat);
         group.measurement_time(Duration::from_millis(500)).warm_up_time(Duration::from_millis(100));
         let mut names = HashSet::new();
         for (operation, sampler) in room.operations {
             for seed in 0..SAMPLES {
-                let sample = sampler(&mut Choices::large(seed));
+                let sample = sampler(&mut SampleGenerator::large(seed));
                 let name = format!(
                     "{operation} {}",
                     sample.label.trim_start_matches(operation).trim_start()

@@ -11,7 +11,7 @@
 //! 4. [`ops`]: the operations, a folder each. Read `ops/mod.rs` for what they have in common, then
 //!    `ops/conv2d/`. On the same floor are gradients (`backward.rs`), [`checkpoint`], which trades
 //!    time for memory, [`Replay`], [`Communicator`], and [`optimise`], the steps of optimisers.
-//! 5. [`gradcheck`](mod@gradcheck), [`sweep`]: how every gradient is checked.
+//! 5. `checks`, with the feature of that name: how every gradient is checked.
 //!
 //! What one `conv2d` does: `Tensor::conv2d` builds the operation and calls [`ops::apply`]. That
 //! checks shapes (`Op::infer`), computes (`Op::forward`) and, if an input is on a tape, records
@@ -20,6 +20,8 @@
 
 mod backward;
 mod checkpoint;
+#[cfg(any(test, feature = "checks"))]
+pub mod checks;
 mod communicator;
 mod conv;
 mod cpu;
@@ -27,7 +29,6 @@ mod cuda;
 mod device;
 mod dtype;
 mod error;
-pub mod gradcheck;
 mod interrupt;
 mod layout;
 mod loop_nest;
@@ -41,7 +42,6 @@ mod replay;
 mod rng;
 mod settings;
 mod simd;
-pub mod sweep;
 mod tape;
 mod tensor;
 
@@ -51,7 +51,6 @@ pub use communicator::{Communicator, Means};
 pub use device::{Device, GpuInfo, gpus};
 pub use dtype::{DType, Element, Float};
 pub use error::{Error, Result};
-pub use gradcheck::gradcheck;
 pub use interrupt::interruptible;
 pub use layout::Layout;
 pub use meta::Meta;

@@ -5,8 +5,8 @@
 //! one room to run alone.
 #![cfg(feature = "cuda")]
 
-use engine::ops::ROOMS;
-use engine::sweep::{self, Choices, DEVICE_TOLERANCES};
+use engine::checks::{self, DEVICE_TOLERANCES, SampleGenerator};
+use engine::ops::OPS;
 use engine::{DType, Device};
 
 /// Random uses of each operation in each type.
@@ -21,13 +21,13 @@ fn every_operation_agrees_with_the_cpu() {
     }
     let only = std::env::var("IRNEXT_ROOM").ok();
     let mut failures = Vec::new();
-    for room in ROOMS.iter().filter(|room| only.as_ref().is_none_or(|only| only == room.name)) {
+    for room in OPS.iter().filter(|room| only.as_ref().is_none_or(|only| only == room.name)) {
         for &(operation, samples) in room.operations {
             let mut worst = DEVICE_TOLERANCES.map(|(dtype, _)| (dtype, 0.0f64));
             for seed in 0..CASES {
-                let sample = samples(&mut Choices::from_seed(seed));
+                let sample = samples(&mut SampleGenerator::from_seed(seed));
                 for ((dtype, tolerance), worst) in DEVICE_TOLERANCES.into_iter().zip(&mut worst) {
-                    match sweep::check_on(&sample, device, dtype, tolerance) {
+                    match checks::check_on(&sample, device, dtype, tolerance) {
                         Ok(distance) => {
                             worst.1 = worst.1.max(distance.value).max(distance.gradient)
                         }

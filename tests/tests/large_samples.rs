@@ -1,17 +1,17 @@
 //! The samples that benches take: every operation has some that are worth timing, and none that is
 //! too large to run.
 
-use engine::ops::ROOMS;
-use engine::sweep::Choices;
+use engine::checks::SampleGenerator;
+use engine::ops::OPS;
 
 #[test]
 fn every_operation_can_be_benched() {
     let mut wrong = Vec::new();
-    for room in ROOMS {
+    for room in OPS {
         for (operation, sampler) in room.operations {
             // The most elements that a tensor has in either of two random uses.
             let elements = (0..2).map(|seed| {
-                let sample = sampler(&mut Choices::large(seed));
+                let sample = sampler(&mut SampleGenerator::large(seed));
                 let output = (sample.run)(&sample.inputs).unwrap();
                 sample.inputs.iter().map(|x| x.numel()).fold(output.numel(), usize::max)
             });
@@ -21,7 +21,7 @@ fn every_operation_can_be_benched() {
             }
         }
     }
-    // Dimensions come from `shape`, `map_shape`, `extent` and `channels` of `Choices`, settings
+    // Dimensions come from `shape`, `map_shape`, `extent` and `channels` of `SampleGenerator`, settings
     // from the others.
     assert!(wrong.is_empty(), "large samples have too few or too many elements: {wrong:#?}");
 }

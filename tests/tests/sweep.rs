@@ -1,7 +1,7 @@
 //! The sweep: every operation, in shapes and layouts that property testing picks and shrinks.
 
-use engine::ops::ROOMS;
-use engine::sweep::{self, Choices};
+use engine::checks::{self, SampleGenerator};
+use engine::ops::OPS;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -11,7 +11,7 @@ const CASES: u32 = 24;
 #[test]
 fn every_operation_passes() {
     let mut failures = Vec::new();
-    for room in ROOMS {
+    for room in OPS {
         for &(operation, samples) in room.operations {
             let mut runner = TestRunner::new(Config {
                 cases: CASES,
@@ -20,8 +20,8 @@ fn every_operation_passes() {
             });
             let strategy = (prop::collection::vec(any::<u32>(), 40), any::<u64>());
             let result = runner.run(&strategy, |(list, seed)| {
-                let sample = samples(&mut Choices::from_list(list, seed));
-                let outcome = sweep::check(&sample).map_err(|error| {
+                let sample = samples(&mut SampleGenerator::from_list(list, seed));
+                let outcome = checks::check(&sample).map_err(|error| {
                     TestCaseError::fail(format!("{} [{}]: {error}", room.name, sample.label))
                 })?;
                 prop_assert!(
@@ -43,7 +43,7 @@ fn every_operation_passes() {
 #[test]
 fn no_operation_is_left_out() {
     let listed: Vec<&str> =
-        ROOMS.iter().flat_map(|room| room.operations).map(|(name, _)| *name).collect();
+        OPS.iter().flat_map(|room| room.operations).map(|(name, _)| *name).collect();
     let mut found = 0;
     let mut folders =
         vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../engine/src/ops"))];

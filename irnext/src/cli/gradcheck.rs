@@ -3,8 +3,8 @@
 use super::say;
 use crate::error::Result;
 use engine::Device;
-use engine::ops::ROOMS;
-use engine::sweep::{self, Choices, DEVICE_TOLERANCES};
+use engine::checks::{self, DEVICE_TOLERANCES, SampleGenerator};
+use engine::ops::OPS;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -41,13 +41,14 @@ fn differences(arguments: &Arguments) -> Result<bool> {
     );
     let mut passed = true;
     for (room, (operation, samples)) in
-        ROOMS.iter().flat_map(|room| room.operations.iter().map(|o| (room.name, o)))
+        OPS.iter().flat_map(|room| room.operations.iter().map(|o| (room.name, o)))
     {
         let (mut compared, mut worst, mut f32_error) = (0, 0.0f64, 0.0f64);
         let mut failure = None;
         for case in 0..arguments.cases {
-            let sample = samples(&mut Choices::from_seed(arguments.seed.wrapping_add(case)));
-            match sweep::check(&sample) {
+            let sample =
+                samples(&mut SampleGenerator::from_seed(arguments.seed.wrapping_add(case)));
+            match checks::check(&sample) {
                 Ok(outcome) => {
                     compared += outcome.gradients.compared;
                     worst = worst.max(outcome.gradients.worst);
@@ -87,14 +88,15 @@ fn device_column(arguments: &Arguments, device: Device) -> Result<bool> {
     say!("{:<17} {:<20} {:>6} {}", "room", "operation", "cases", heads.join(" "));
     let mut passed = true;
     for (room, (operation, samples)) in
-        ROOMS.iter().flat_map(|room| room.operations.iter().map(|o| (room.name, o)))
+        OPS.iter().flat_map(|room| room.operations.iter().map(|o| (room.name, o)))
     {
         let mut failures = Vec::new();
         let columns = DEVICE_TOLERANCES.map(|(dtype, tolerance)| {
             let mut worst = 0.0f64;
             for case in 0..arguments.cases {
-                let sample = samples(&mut Choices::from_seed(arguments.seed.wrapping_add(case)));
-                match sweep::check_on(&sample, device, dtype, tolerance) {
+                let sample =
+                    samples(&mut SampleGenerator::from_seed(arguments.seed.wrapping_add(case)));
+                match checks::check_on(&sample, device, dtype, tolerance) {
                     Ok(distance) => worst = worst.max(distance.value).max(distance.gradient),
                     Err(error) => {
                         failures.push(error.to_string());

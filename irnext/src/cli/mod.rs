@@ -7,6 +7,7 @@ mod devices;
 mod doctor;
 mod eval;
 mod explain;
+#[cfg(feature = "checks")]
 mod gradcheck;
 mod info;
 mod inspect;
@@ -64,6 +65,7 @@ enum Command {
     /// List what there is to compute on
     Devices(devices::Arguments),
     /// Check every operation's gradient against finite differences
+    #[cfg(feature = "checks")]
     Gradcheck(gradcheck::Arguments),
     /// Write degraded versions of clean photographs
     Synth(synth::Arguments),
@@ -111,6 +113,7 @@ impl Cli {
             Command::Info(arguments) => info::run(&arguments).map(|()| true),
             Command::Explain(arguments) => explain::run(&arguments),
             Command::Devices(arguments) => devices::run(&arguments).map(|()| true),
+            #[cfg(feature = "checks")]
             Command::Gradcheck(arguments) => gradcheck::run(&arguments),
             Command::Synth(arguments) => synth::run(&arguments).map(|()| true),
             Command::Inspect(arguments) => inspect::run(&arguments),

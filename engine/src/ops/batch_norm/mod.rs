@@ -7,17 +7,13 @@
 //! ([`Ranks`](crate::Ranks)), which then normalise by the statistics of the whole. The arithmetic
 //! is in `ops/normalise/mod.rs`.
 
+#[cfg(any(test, feature = "checks"))]
+pub(super) mod samples;
+
 use super::normalise::{self, Normalise, Saved, Statistics, Whole};
 use super::{Op, apply};
-use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{DType, Error, Meta, Ranks, Result, Tensor};
 use std::sync::Arc;
-
-/// This room in the sweep.
-pub const ROOM: Room = Room {
-    name: "batch_norm",
-    operations: &[("batch_norm", sample_train), ("batch_norm", sample_eval)],
-};
 
 const NAME: &str = "batch_norm";
 
@@ -124,36 +120,6 @@ impl Op for BatchNorm {
 
 fn infer(inputs: &[Meta]) -> Result<Meta> {
     normalise::infer(NAME, &inputs[0], &[("weight", &inputs[1]), ("bias", &inputs[2])])
-}
-
-/// x with at least two values per channel, a weight and a bias.
-fn inputs(c: &mut Choices) -> Vec<Tensor> {
-    let channels = c.channels(&[1, 3, 8]);
-    let mut shape = c.map_shape(channels, 1, 5);
-    shape[0] += 1;
-    vec![
-        c.tensor(&shape, Values::Normal),
-        c.tensor(&[channels], Values::AwayFromZero),
-        c.tensor(&[channels], Values::Normal),
-    ]
-}
-
-/// A large eps: with the usual one, two values that happen to be close would make a step too steep
-/// for differences.
-fn sample_train(c: &mut Choices) -> Sample {
-    Sample::new("train", inputs(c), |x| Ok(x[0].batch_norm_train(&x[1], &x[2], 0.1)?.0))
-}
-
-fn sample_eval(c: &mut Choices) -> Sample {
-    let inputs = inputs(c);
-    let (mean, var) = (
-        c.tensor(inputs[1].shape(), Values::Normal),
-        c.tensor(inputs[1].shape(), Values::Positive),
-    );
-    Sample::new("eval", inputs, move |x| {
-        let like_x = |numbers: &Tensor| numbers.to_device(x[0].device())?.to_dtype(x[0].dtype());
-        x[0].batch_norm_eval(&like_x(&mean)?, &like_x(&var)?, &x[1], &x[2], 1e-5)
-    })
 }
 
 #[cfg(test)]

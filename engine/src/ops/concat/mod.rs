@@ -4,14 +4,13 @@
 //!
 //! Backward: each input's gradient is its slice of dy, a view.
 
+#[cfg(any(test, feature = "checks"))]
+pub(super) mod samples;
+
 use super::gpu::copy_region;
 use super::{Op, Saved, apply};
 use crate::cpu::write_region;
-use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Error, Layout, Meta, Result, Tensor, dispatch_element};
-
-/// This room in the sweep.
-pub const ROOM: Room = Room { name: "concat", operations: &[("concat", sample)] };
 
 impl Tensor {
     /// `tensors`, at least one, joined along dimension `dim`; they agree in dtype and in all other
@@ -102,21 +101,6 @@ impl Op for Concat {
         let parts = sizes.parts(dy.layout(), self.dim);
         Ok(parts.into_iter().zip(need).map(|(part, need)| need.then(|| dy.view(part))).collect())
     }
-}
-
-fn sample(c: &mut Choices) -> Sample {
-    let mut shape = c.shape(1..=4, 5);
-    let dim = c.size(0..=shape.len() - 1);
-    let count = c.size(1..=3);
-    let inputs = (0..count)
-        .map(|_| {
-            shape[dim] = c.size(1..=4);
-            c.tensor(&shape, Values::Normal)
-        })
-        .collect();
-    Sample::new(format!("along {dim}"), inputs, move |x| {
-        Tensor::concat(&x.iter().collect::<Vec<_>>(), dim)
-    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! The convolution against the six loops that define it.
 
+use super::samples::sample_settings;
 use super::*;
 use crate::Rng;
+use crate::checks::{SampleGenerator, Values};
 use proptest::prelude::*;
 
 /// The definition, written down.
@@ -38,7 +40,7 @@ proptest! {
 
     #[test]
     fn agrees_with_its_definition(list in prop::collection::vec(any::<u32>(), 24), seed in any::<u64>()) {
-        let mut c = Choices::from_list(list, seed);
+        let mut c = SampleGenerator::from_list(list, seed);
         let (options, x, [to, kernel]) = sample_settings(&mut c);
         let x = c.tensor(&x, Values::Normal);
         let w = c.tensor(&[to, x.shape()[1] / options.groups, kernel / 16, kernel % 16], Values::Normal);
@@ -92,7 +94,7 @@ proptest! {
         list in proptest::collection::vec(any::<u32>(), 12),
         seed: u64,
     ) {
-        let mut c = Choices::from_list(list, seed);
+        let mut c = SampleGenerator::from_list(list, seed);
         let (mut options, x, [mut to, mut kernel]) = sample_settings(&mut c);
         let mut x = x;
         if c.flag() {

@@ -4,16 +4,14 @@
 //! much as reading a saved derivative would, and half the memory. `cpu.rs` has the arithmetic.
 
 mod cpu;
+#[cfg(any(test, feature = "checks"))]
+pub(super) mod samples;
 
 use super::gpu::pointwise;
 use super::{Op, apply, keep};
 use crate::ops::map;
-use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Meta, Result, Tensor, dispatch_float};
 pub(crate) use cpu::{Gelu, gelu_in_place, gelu_into, times_derivative};
-
-/// This room in the sweep.
-pub const ROOM: Room = Room { name: "gelu", operations: &[("gelu", sample)] };
 
 impl Tensor {
     /// x·Φ(x) of every element, within 3.2e-7 in f32 and to rounding in f64; 0 at −∞.
@@ -66,12 +64,6 @@ fn gradient(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
         },
         |gpu| pointwise(gpu, "gelu_gradient", dy.shape(), &[x, dy], [0.0; 2]),
     )
-}
-
-fn sample(c: &mut Choices) -> Sample {
-    let shape = c.shape(0..=4, 6);
-    let input = c.tensor(&shape, Values::Normal);
-    Sample::new("", vec![input], |x| x[0].gelu())
 }
 
 #[cfg(test)]

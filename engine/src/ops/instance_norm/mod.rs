@@ -2,13 +2,12 @@
 //! and variance 1 over its own pixels, then scaled and shifted. There are no running statistics.
 //! The arithmetic is in `ops/normalise/mod.rs`.
 
+#[cfg(any(test, feature = "checks"))]
+pub(super) mod samples;
+
 use super::normalise::{self, Normalise, Saved, Statistics};
 use super::{Op, apply};
-use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Error, Meta, Result, Tensor};
-
-/// This room in the sweep.
-pub const ROOM: Room = Room { name: "instance_norm", operations: &[("instance_norm", sample)] };
 
 const NAME: &str = "instance_norm";
 
@@ -49,19 +48,6 @@ fn infer(inputs: &[Meta]) -> Result<Meta> {
         return Err(Error::shape(NAME, format!("{why}, got shape {:?}", x.shape)));
     }
     Ok(x)
-}
-
-/// A large eps, for the reason given in `batch_norm`.
-fn sample(c: &mut Choices) -> Sample {
-    let channels = c.channels(&[1, 3, 8]);
-    let mut shape = c.map_shape(channels, 1, 6);
-    shape[2 + usize::from(c.flag())] += 1;
-    let inputs = vec![
-        c.tensor(&shape, Values::Normal),
-        c.tensor(&[channels], Values::AwayFromZero),
-        c.tensor(&[channels], Values::Normal),
-    ];
-    Sample::new("", inputs, |x| x[0].instance_norm(&x[1], &x[2], 0.1))
 }
 
 #[cfg(test)]

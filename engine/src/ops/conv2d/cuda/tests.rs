@@ -1,7 +1,7 @@
 //! The GPU's convolutions against the CPU's in f64, where the sweep's small maps do not reach.
 
 use super::*;
-use crate::sweep::{DEVICE_TOLERANCES, Sample, check_on};
+use crate::checks::{DEVICE_TOLERANCES, Sample, check_on};
 use crate::{Around, DType, Device, PackedWeight, Rng, Tape};
 
 const PLAIN: Conv2dOptions = Conv2dOptions { stride: 1, padding: 0, dilation: 1, groups: 1 };
