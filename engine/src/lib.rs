@@ -4,13 +4,13 @@
 //! Reading order, from the bottom. Each layer sees only those below it:
 //!
 //! 1. The ground: [`DType`], [`Layout`] and loop nests over layouts, [`Meta`], the options of
-//!    convolutions, [`Rng`], [`pool`] (memory), [`profile`].
+//!    convolutions, [`Rng`], [`memory`], [`profile`].
 //! 2. The backends: `cpu/`, `simd/` and `cuda/`. They see slices, addresses and layouts, but no
 //!    tensors. The sources of the CUDA kernels are in the crate `kernels`.
 //! 3. Values and their record: [`Tensor`], [`Tape`], [`Device`].
 //! 4. [`ops`]: the operations, a folder each. Read `ops/mod.rs` for what they have in common, then
 //!    `ops/conv2d/`. On the same floor are gradients (`backward.rs`), [`checkpoint`], which trades
-//!    time for memory, [`Replay`], [`Communicator`], and [`optimise`], the steps of optimisers.
+//!    time for memory, [`Replay`], [`Communicator`], and [`optimizer`], the steps of optimisers.
 //! 5. `checks`, with the feature of that name: how every gradient is checked.
 //!
 //! What one `conv2d` does: `Tensor::conv2d` builds the operation and calls [`ops::apply`]. That
@@ -32,12 +32,12 @@ mod error;
 mod interrupt;
 mod layout;
 mod loop_nest;
+pub mod memory;
 mod meta;
 pub mod ops;
-pub mod optimise;
-pub mod pool;
+pub mod optimizer;
+mod process_group;
 pub mod profile;
-mod ranks;
 mod replay;
 mod rng;
 mod settings;
@@ -47,25 +47,25 @@ mod tensor;
 
 pub use backward::Gradients;
 pub use checkpoint::{checkpoint, checkpoint_computed};
-pub use communicator::{Communicator, Means};
+pub use communicator::{AllReduce, Communicator};
 pub use device::{Device, GpuInfo, gpus};
 pub use dtype::{DType, Element, Float};
 pub use error::{Error, Result};
 pub use interrupt::interruptible;
 pub use layout::Layout;
+pub use memory::Buffer;
 pub use meta::Meta;
 pub use ops::batch_norm::BatchStats;
 pub use ops::conv2d::{Around, Conv2dOptions, PackedWeight};
 pub use ops::dynamic_filter::Border;
 pub use ops::frequency_l1::FrequencyNorm;
 pub use ops::pad::Padding;
-pub use pool::Buffer;
-pub use ranks::Ranks;
+pub use process_group::ProcessGroup;
 pub use replay::Replay;
 pub use rng::Rng;
 pub use settings::{
     compiled_fusion, deterministic, set_compiled_fusion, set_deterministic, set_tf32, tf32,
 };
 pub use simd::{Isa, isa};
-pub use tape::{Place, Tape};
+pub use tape::{NodeId, Tape};
 pub use tensor::Tensor;

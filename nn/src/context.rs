@@ -8,7 +8,7 @@
 use crate::distributed::{Buckets, Group};
 use crate::params::{ParamId, Params};
 use crate::{Frozen, Result, cost::Cost};
-use engine::{DType, Gradients, Ranks, Tape, Tensor};
+use engine::{DType, Gradients, ProcessGroup, Tape, Tensor};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub struct Context {
     /// What layers see of parameters, if not their own dtype.
     compute: Option<DType>,
     /// Who has the other parts of the batch.
-    ranks: Option<Arc<dyn Ranks>>,
+    ranks: Option<Arc<dyn ProcessGroup>>,
     frozen: Option<Arc<Frozen>>,
     state: RefCell<State>,
 }
@@ -89,12 +89,12 @@ impl Context {
 
     /// The same pass on a part of a batch that `ranks` share, if there are any: BatchNorm
     /// normalises by the whole.
-    pub fn among(self, ranks: Option<Arc<dyn Ranks>>) -> Self {
+    pub fn among(self, ranks: Option<Arc<dyn ProcessGroup>>) -> Self {
         Self { ranks, ..self }
     }
 
     /// Who has the other parts of the batch.
-    pub(crate) fn ranks(&self) -> Option<&Arc<dyn Ranks>> {
+    pub(crate) fn ranks(&self) -> Option<&Arc<dyn ProcessGroup>> {
         self.ranks.as_ref()
     }
 
@@ -254,7 +254,7 @@ impl Pass {
     ) -> Result<Vec<Option<Tensor>>> {
         let leaves = self.leaves.iter().enumerate();
         let entries: HashMap<_, _> =
-            leaves.filter_map(|(i, leaf)| Some((tape.place(leaf.as_ref()?)?, i))).collect();
+            leaves.filter_map(|(i, leaf)| Some((tape.node_id(leaf.as_ref()?)?, i))).collect();
         let mut buckets = Buckets::new(group);
         tape.backward_with(outputs, seeds, |leaf, gradient| match entries.get(&leaf) {
             Some(&entry) => buckets.add(entry, &gradient),

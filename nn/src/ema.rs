@@ -2,7 +2,7 @@
 
 use crate::params::Params;
 use crate::{Error, Result};
-use engine::optimise::{self, Rows, Shared};
+use engine::optimizer::{self, Rows, Shared};
 use engine::{Device, Tensor};
 
 /// A second set of values that follows a model's at a distance: v ← d·v + (1 − d)·p after each
@@ -54,14 +54,14 @@ impl Ema {
     pub fn advance(&mut self) -> Result<()> {
         let t = self.updates as f64;
         self.updates += 1;
-        Ok(self.rows.set(vec![optimise::decay_row(self.decay.min((1.0 + t) / (10.0 + t)))])?)
+        Ok(self.rows.set(vec![optimizer::decay_row(self.decay.min((1.0 + t) / (10.0 + t)))])?)
     }
 
     /// Takes in the model's values with the decay that [`Ema::advance`] set; unless `norm`, which
     /// the step was clipped by, is no finite number.
     pub fn apply(&mut self, params: &Params, norm: Option<&Tensor>, shared: Shared) -> Result<()> {
         let values: Vec<&Tensor> = params.entries().iter().map(|entry| &entry.value).collect();
-        Ok(optimise::average(&mut self.rows, &mut self.values, &values, norm, shared)?)
+        Ok(optimizer::average(&mut self.rows, &mut self.values, &values, norm, shared)?)
     }
 
     /// Makes the last update uncounted, of which the device found that it was to change nothing.

@@ -1,13 +1,13 @@
-//! Optimisers: how gradients change parameters. What is computed is in [`engine::optimise`]; here
+//! Optimisers: how gradients change parameters. What is computed is in [`engine::optimizer`]; here
 //! is what goes on from step to step.
 
 use crate::params::{Kind, Params};
 use crate::{Error, Pass, Result};
-use engine::optimise::{self, Parameter, Rows};
+use engine::optimizer::{self, Parameter, Rows};
 use engine::{Device, Tensor};
 use std::collections::HashMap;
 
-pub use engine::optimise::{Clip, Rule, Shared};
+pub use engine::optimizer::{Clip, Rule, Shared};
 
 /// A rule and what it remembers of earlier steps.
 #[derive(Clone, Debug)]
@@ -91,7 +91,7 @@ impl Optimizer {
                 parameters.push(Parameter { value: &mut entry.value, gradient, memory, row });
             }
         }
-        Ok(optimise::step(self.rule, &mut self.rows, &mut parameters, clip, shared)?)
+        Ok(optimizer::step(self.rule, &mut self.rows, &mut parameters, clip, shared)?)
     }
 
     /// Puts what `pass` noted of buffers into those of `params`; unless `norm`, which the step was
@@ -111,13 +111,13 @@ impl Optimizer {
             // An average that forgets at once: all that is decided on the device is whether to
             // move.
             let mut rows = Rows::default();
-            rows.set(vec![optimise::decay_row(0.0)])?;
+            rows.set(vec![optimizer::decay_row(0.0)])?;
             self.buffers = Some(rows);
         }
         let (ids, values): (Vec<_>, Vec<_>) =
             pass.updates().iter().map(|(id, value)| (*id, value)).unzip();
         let mut buffers: Vec<Tensor> = ids.iter().map(|&id| params.get(id).clone()).collect();
-        optimise::average(
+        optimizer::average(
             self.buffers.get_or_insert_default(),
             &mut buffers,
             &values,
@@ -209,7 +209,7 @@ impl Optimizer {
 /// The L2 norm over all gradients together, where they are: nobody waits for it. For [`Clip`], and
 /// to be read later.
 pub fn norm(gradients: &[Option<Tensor>]) -> Result<Tensor> {
-    Ok(optimise::norm(&gradients.iter().flatten().collect::<Vec<_>>())?)
+    Ok(optimizer::norm(&gradients.iter().flatten().collect::<Vec<_>>())?)
 }
 
 /// The L2 norm over all gradients together.

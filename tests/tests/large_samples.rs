@@ -7,8 +7,8 @@ use engine::ops::OPS;
 #[test]
 fn every_operation_can_be_benched() {
     let mut wrong = Vec::new();
-    for room in OPS {
-        for (operation, sampler) in room.operations {
+    for module in OPS {
+        for (operation, sampler) in module.operations {
             // The most elements that a tensor has in either of two random uses.
             let elements = (0..2).map(|seed| {
                 let sample = sampler(&mut SampleGenerator::large(seed));
@@ -17,7 +17,7 @@ fn every_operation_can_be_benched() {
             });
             let most = elements.fold(0, usize::max);
             if !(1 << 14..1 << 24).contains(&most) {
-                wrong.push(format!("{operation} of {}: {most}", room.name));
+                wrong.push(format!("{operation} of {}: {most}", module.name));
             }
         }
     }

@@ -37,7 +37,7 @@ impl SampleGenerator {
     }
 
     /// SampleGenerator drawn from `seed`, for a bench: the same settings, but dimensions so large that a
-    /// tensor has about a million elements, and all in the standard layout.
+    /// tensor has about a million elements, and all contiguous.
     pub fn large(seed: u64) -> Self {
         Self { large: true, ..Self::from_seed(seed) }
     }

@@ -30,7 +30,7 @@ macro_rules! ops {
 // What several operations share.
 mod gpu;
 mod map;
-mod normalise;
+mod normalize;
 mod separable;
 
 pub(crate) use map::map;

@@ -32,7 +32,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
 fn differences(arguments: &Arguments) -> Result<bool> {
     say!(
         "{:<17} {:<20} {:>6} {:>10} {:>9} {:>10}",
-        "room",
+        "module",
         "operation",
         "cases",
         "gradients",
@@ -40,8 +40,8 @@ fn differences(arguments: &Arguments) -> Result<bool> {
         "f32 error"
     );
     let mut passed = true;
-    for (room, (operation, samples)) in
-        OPS.iter().flat_map(|room| room.operations.iter().map(|o| (room.name, o)))
+    for (module, (operation, samples)) in
+        OPS.iter().flat_map(|module| module.operations.iter().map(|o| (module.name, o)))
     {
         let (mut compared, mut worst, mut f32_error) = (0, 0.0f64, 0.0f64);
         let mut failure = None;
@@ -61,7 +61,7 @@ fn differences(arguments: &Arguments) -> Result<bool> {
             }
         }
         say!(
-            "{room:<17} {operation:<20} {:>6} {compared:>10} {worst:>9.1e} {f32_error:>10.1e}",
+            "{module:<17} {operation:<20} {:>6} {compared:>10} {worst:>9.1e} {f32_error:>10.1e}",
             arguments.cases
         );
         if let Some(failure) = failure {
@@ -85,10 +85,10 @@ fn device_column(arguments: &Arguments, device: Device) -> Result<bool> {
     device.check()?;
     let heads = DEVICE_TOLERANCES
         .map(|(dtype, tolerance)| format!("{:>16}", format!("{dtype} ({tolerance:.0e})")));
-    say!("{:<17} {:<20} {:>6} {}", "room", "operation", "cases", heads.join(" "));
+    say!("{:<17} {:<20} {:>6} {}", "module", "operation", "cases", heads.join(" "));
     let mut passed = true;
-    for (room, (operation, samples)) in
-        OPS.iter().flat_map(|room| room.operations.iter().map(|o| (room.name, o)))
+    for (module, (operation, samples)) in
+        OPS.iter().flat_map(|module| module.operations.iter().map(|o| (module.name, o)))
     {
         let mut failures = Vec::new();
         let columns = DEVICE_TOLERANCES.map(|(dtype, tolerance)| {
@@ -107,7 +107,7 @@ fn device_column(arguments: &Arguments, device: Device) -> Result<bool> {
             }
             format!("{worst:>16.1e}")
         });
-        say!("{room:<17} {operation:<20} {:>6} {}", arguments.cases, columns.join(" "));
+        say!("{module:<17} {operation:<20} {:>6} {}", arguments.cases, columns.join(" "));
         for failure in failures {
             say!("    FAILED {failure}");
             passed = false;

@@ -1,6 +1,6 @@
 //! `--profile`: where a command's time went.
 
-use engine::pool;
+use engine::memory;
 use engine::profile::{self, Profile, Sum};
 use std::fmt::Display;
 
@@ -43,7 +43,7 @@ fn report(profile: &Profile) -> String {
     lines.extend(kinds.map(|entry| line(&entry.kind, &entry.sum)));
     lines.extend([
         String::new(),
-        format!("tensors took {:.3} GB at most", pool::stats().peak as f64 / 1e9),
+        format!("tensors took {:.3} GB at most", memory::stats().peak as f64 / 1e9),
     ]);
     lines.join("\n")
 }

@@ -12,7 +12,7 @@ pub mod launch;
 mod mpi;
 
 use crate::error::{Error, Result};
-use engine::{Communicator, Device, Ranks};
+use engine::{Communicator, Device, ProcessGroup};
 use nn::distributed::{Group, gone};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -71,8 +71,8 @@ impl Team {
     }
 
     /// The same, as layers see it.
-    pub fn ranks(&self) -> Option<Arc<dyn Ranks>> {
-        self.group.clone().map(|group| group as Arc<dyn Ranks>)
+    pub fn ranks(&self) -> Option<Arc<dyn ProcessGroup>> {
+        self.group.clone().map(|group| group as Arc<dyn ProcessGroup>)
     }
 
     /// `mine`, unless another rank has failed.
@@ -183,9 +183,9 @@ impl Team {
                 return Err(Error::Rank { rank, reason });
             }
         }
-        let invitation =
-            self.from_first(|| Ok(Communicator::invitation()?), |made| Ok(made.clone()), Ok)?;
-        match Communicator::join(device, &invitation, self.rank(), self.size()) {
+        let unique_id =
+            self.from_first(|| Ok(Communicator::unique_id()?), |made| Ok(made.clone()), Ok)?;
+        match Communicator::join(device, &unique_id, self.rank(), self.size()) {
             Ok(communicator) => group.connect_gpus(communicator),
             // The others wait for this rank where they cannot be told.
             Err(error) => return Err(self.give_up(error.into())),

@@ -5,7 +5,7 @@
 
 use crate::error::Result;
 use crate::model::{Loss, LossConfig, Model, dual_domain};
-use engine::{DType, Device, Ranks, Replay, Tape, Tensor, interruptible};
+use engine::{DType, Device, ProcessGroup, Replay, Tape, Tensor, interruptible};
 use nn::distributed::{Buckets, Group};
 use nn::optim::{Clip, Optimizer, Rule, Shared, norm};
 use nn::{Context, Ema, Pass};
@@ -170,7 +170,7 @@ fn gradients(
     let Model { network, params, .. } = model;
     let (input, target, scale) = (&inputs[0], &inputs[1], inputs.get(2));
     let tape = Tape::new();
-    let ranks = group.map(|group| group.clone() as Arc<dyn Ranks>);
+    let ranks = group.map(|group| group.clone() as Arc<dyn ProcessGroup>);
     let cx = Context::training(params, &tape).computing_in(settings.compute).among(ranks);
     let [quarter, half, full] = network.forward(&cx, &cx.to_compute(input)?)?;
     let predictions = [in_f32(quarter)?, in_f32(half)?, in_f32(full)?];

@@ -3,7 +3,7 @@
 //! with `IRNEXT_REQUIRE_CUDA=1` they fail.
 
 use super::*;
-use engine::{DType, Device, Ranks, Replay, Rng, Tape, Tensor};
+use engine::{DType, Device, ProcessGroup, Replay, Rng, Tape, Tensor};
 use irnext::distributed::launch::{self, Launched};
 use irnext::train::{Ended, TrainConfig, Trainer};
 use nn::distributed::Buckets;
@@ -70,7 +70,7 @@ fn a_rank() {
 #[ignore = "a part of another one, under mpirun"]
 fn a_normalisation() {
     let normalised = |x: &[Tensor],
-                      ranks: Option<&Arc<dyn Ranks>>|
+                      ranks: Option<&Arc<dyn ProcessGroup>>|
      -> engine::Result<Vec<Tensor>> {
         let tape = Tape::new();
         let [x, dy, weight, bias] = x else { unreachable!("four inputs") };
@@ -172,7 +172,7 @@ fn what_gpus_cannot_share_is_said_before_anything_is_written() {
             &[("CUDA_VISIBLE_DEVICES", "0"), ("CUDA_EMULATOR_DEVICES", "1")][..],
             "rank 1: it has the same GPU as rank 0",
         ),
-        (&[("IRNEXT_NCCL", "/nonexistent")], "nccl: NCCL 2.10 or later is needed"),
+        (&[("ENGINE_NCCL", "/nonexistent")], "nccl: NCCL 2.10 or later is needed"),
     ] {
         let mut command = ranks(2, folder.path(), &["train", "run.toml"]);
         let output = command.envs(variables.iter().copied()).output().unwrap();

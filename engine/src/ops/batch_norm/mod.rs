@@ -4,15 +4,15 @@
 //! In training the statistics are the batch's own, over N, H and W, and gradients flow through
 //! them; the running statistics are the layer's business, so they are returned to it. In evaluation
 //! the statistics are given, and constants. A batch may be shared by several processes
-//! ([`Ranks`](crate::Ranks)), which then normalise by the statistics of the whole. The arithmetic
-//! is in `ops/normalise/mod.rs`.
+//! ([`ProcessGroup`](crate::ProcessGroup)), which then normalise by the statistics of the whole. The arithmetic
+//! is in `ops/normalize/mod.rs`.
 
 #[cfg(any(test, feature = "checks"))]
 pub(super) mod samples;
 
-use super::normalise::{self, Normalise, Saved, Statistics, Whole};
+use super::normalize::{self, Normalize, Saved, Statistics, Whole};
 use super::{Op, apply};
-use crate::{DType, Error, Meta, Ranks, Result, Tensor};
+use crate::{DType, Error, Meta, ProcessGroup, Result, Tensor};
 use std::sync::Arc;
 
 const NAME: &str = "batch_norm";
@@ -49,7 +49,7 @@ impl Tensor {
         weight: &Tensor,
         bias: &Tensor,
         eps: f64,
-        ranks: Option<&Arc<dyn Ranks>>,
+        ranks: Option<&Arc<dyn ProcessGroup>>,
     ) -> Result<(Tensor, BatchStats)> {
         infer(&[self.meta(), weight.meta(), bias.meta()])?;
         let [n, c, h, w] = self.dims4(NAME)?;
@@ -73,7 +73,7 @@ impl Tensor {
         let report = |numbers: &Tensor| numbers.reshape(&[c])?.to_dtype(dtype);
         let (mean, var) = (report(&statistics.mean)?, report(&unbiased)?);
         let y = apply(
-            BatchNorm(Normalise { statistics, eps, of_input: true, whole }),
+            BatchNorm(Normalize { statistics, eps, of_input: true, whole }),
             &[self, weight, bias],
         )?;
         Ok((y, BatchStats { mean, var }))
@@ -90,16 +90,16 @@ impl Tensor {
         eps: f64,
     ) -> Result<Tensor> {
         let like_x = |numbers: &Tensor| Meta { dtype: self.dtype(), ..numbers.meta() };
-        normalise::infer(NAME, &self.meta(), &[("mean", &like_x(mean)), ("var", &like_x(var))])?;
+        normalize::infer(NAME, &self.meta(), &[("mean", &like_x(mean)), ("var", &like_x(var))])?;
         let statistics = Statistics::given(mean, var)?;
         apply(
-            BatchNorm(Normalise { statistics, eps, of_input: false, whole: None }),
+            BatchNorm(Normalize { statistics, eps, of_input: false, whole: None }),
             &[self, weight, bias],
         )
     }
 }
 
-struct BatchNorm(Normalise);
+struct BatchNorm(Normalize);
 
 impl Op for BatchNorm {
     const NAME: &'static str = NAME;
@@ -119,7 +119,7 @@ impl Op for BatchNorm {
 }
 
 fn infer(inputs: &[Meta]) -> Result<Meta> {
-    normalise::infer(NAME, &inputs[0], &[("weight", &inputs[1]), ("bias", &inputs[2])])
+    normalize::infer(NAME, &inputs[0], &[("weight", &inputs[1]), ("bias", &inputs[2])])
 }
 
 #[cfg(test)]

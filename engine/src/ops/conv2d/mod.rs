@@ -336,7 +336,7 @@ fn input_gradient(
     dz.on_device(|| {
     dispatch_float!("conv2d", dz.dtype(), T => {
         let packed = Packed::<T>::new(direction, options, weight);
-        let (dz, slope) = (dz.standard()?, slope.map(Tensor::standard).transpose()?);
+        let (dz, slope) = (dz.contiguous()?, slope.map(Tensor::contiguous).transpose()?);
         let slope = slope.as_ref().map(|slope| slope.dense_data::<T>("conv2d")).transpose()?;
         let write = |start: usize, run: &mut [T]| {
             if let Some(slope) = slope {
@@ -375,7 +375,7 @@ fn run<T: Gelu>(
     Operands { x, bias, residual, .. }: Operands<'_>,
     shape: &[usize],
 ) -> Result<Tensor> {
-    let (x, residual) = (x.standard()?, residual.map(Tensor::standard).transpose()?);
+    let (x, residual) = (x.contiguous()?, residual.map(Tensor::contiguous).transpose()?);
     let bias = bias.map(|bias| bias.to_vec::<T>()).transpose()?;
     let residual =
         residual.as_ref().map(|residual| residual.dense_data::<T>("conv2d")).transpose()?;
@@ -406,7 +406,7 @@ fn add_to<T: Gelu>(
     onto: &mut Tensor,
 ) -> Result<()> {
     let Operands { x, bias, .. } = operands;
-    let x = x.standard()?;
+    let x = x.contiguous()?;
     let bias = bias.map(|bias| bias.to_vec::<T>()).transpose()?;
     let [.., height, width] = onto.dims4(Conv2d::NAME)?;
     let write = |_: usize, run: &mut [T]| gelu_in_place(run);

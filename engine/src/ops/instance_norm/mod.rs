@@ -1,11 +1,11 @@
 //! Instance normalisation (Ulyanov et al., 2016): every channel of every image brought to mean 0
 //! and variance 1 over its own pixels, then scaled and shifted. There are no running statistics.
-//! The arithmetic is in `ops/normalise/mod.rs`.
+//! The arithmetic is in `ops/normalize/mod.rs`.
 
 #[cfg(any(test, feature = "checks"))]
 pub(super) mod samples;
 
-use super::normalise::{self, Normalise, Saved, Statistics};
+use super::normalize::{self, Normalize, Saved, Statistics};
 use super::{Op, apply};
 use crate::{Error, Meta, Result, Tensor};
 
@@ -18,11 +18,11 @@ impl Tensor {
         let inputs = [self, weight, bias];
         infer(&inputs.map(Tensor::meta))?;
         let statistics = Statistics::of(NAME, self, self.shape()[0])?;
-        apply(InstanceNorm(Normalise { statistics, eps, of_input: true, whole: None }), &inputs)
+        apply(InstanceNorm(Normalize { statistics, eps, of_input: true, whole: None }), &inputs)
     }
 }
 
-struct InstanceNorm(Normalise);
+struct InstanceNorm(Normalize);
 
 impl Op for InstanceNorm {
     const NAME: &'static str = NAME;
@@ -42,7 +42,7 @@ impl Op for InstanceNorm {
 }
 
 fn infer(inputs: &[Meta]) -> Result<Meta> {
-    let x = normalise::infer(NAME, &inputs[0], &[("weight", &inputs[1]), ("bias", &inputs[2])])?;
+    let x = normalize::infer(NAME, &inputs[0], &[("weight", &inputs[1]), ("bias", &inputs[2])])?;
     if x.shape[2] * x.shape[3] < 2 {
         let why = "a map needs more than one pixel (a single one has no variance)";
         return Err(Error::shape(NAME, format!("{why}, got shape {:?}", x.shape)));

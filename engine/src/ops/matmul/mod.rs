@@ -98,9 +98,9 @@ fn product(shape: &[usize], a: &Tensor, b: &Tensor) -> Result<Tensor> {
                 }),
                 other => return Err(Error::dtype(MatMul::NAME, "f32 or f64", other)),
             };
-            product.standard()
+            product.contiguous()
         },
-        |gpu| cuda::product(gpu, shape, [a, b], [&a_layout, &b_layout])?.standard(),
+        |gpu| cuda::product(gpu, shape, [a, b], [&a_layout, &b_layout])?.contiguous(),
     )
 }
 
@@ -157,7 +157,7 @@ mod tests {
             };
             close(a.matmul(&b).unwrap(), 1e-12);
             // From transposed memory, too.
-            let [at, bt] = [&a, &b].map(|x| transposed(&transposed(x).standard().unwrap()));
+            let [at, bt] = [&a, &b].map(|x| transposed(&transposed(x).contiguous().unwrap()));
             close(at.matmul(&bt).unwrap(), 1e-12);
             let [a, b] = [&a, &b].map(|x| x.to_dtype(DType::F32).unwrap());
             close(a.matmul(&b).unwrap(), 1e-4);
@@ -185,7 +185,7 @@ mod tests {
         let y = a.matmul(&b).unwrap();
         assert_eq!(y.shape(), [3, 2, 1, 1]);
         assert_eq!(y.to_f64_vec().unwrap(), [10.0, 20.0, 20.0, 40.0, 30.0, 60.0]);
-        assert!(y.layout().is_standard());
+        assert!(y.layout().is_contiguous());
     }
 
     #[test]

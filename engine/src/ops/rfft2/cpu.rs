@@ -37,7 +37,7 @@ pub(super) fn adjoint(op: &'static str, dy: &Tensor, shape: &[usize]) -> Result<
             let pairs = maps.par_chunks_mut(h * w).zip(spectra.par_chunks(h * (w / 2 + 1) * 2));
             pairs.for_each_init(|| plan.scratch(), |scratch, (map, spectrum)| plan.run(spectrum, map, scratch));
         });
-        maps.standard()
+        maps.contiguous()
     })
 }
 

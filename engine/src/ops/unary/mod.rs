@@ -283,7 +283,7 @@ mod tests {
         let x = tape.leaf(&Tensor::ones(&[8], DType::F32));
         x.tanh().unwrap().relu().unwrap().clamp(0.0, 1.0).unwrap();
         assert_eq!(tape.operations(), ["tanh", "relu", "clamp"]);
-        assert_eq!(tape.kept_bytes(), 3 * 8 * 4);
+        assert_eq!(tape.saved_bytes(), 3 * 8 * 4);
     }
 
     #[test]

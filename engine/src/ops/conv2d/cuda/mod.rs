@@ -1,4 +1,4 @@
-//! Convolutions on a GPU: what the room asks for, a convolution with what surrounds it and the
+//! Convolutions on a GPU: what the operation asks for, a convolution with what surrounds it and the
 //! gradients. `own.rs` starts the kernels.
 //!
 //! The GELU of an input is a pass of its own: a convolution reads each number of x many times, and
@@ -41,7 +41,7 @@ pub(super) fn compute(
     keep_output: bool,
 ) -> Result<(Tensor, Option<Tensor>)> {
     let x = input(x, gelu.input)?;
-    let (bias, residual) = (standard(bias)?, standard(residual)?);
+    let (bias, residual) = (contiguous(bias)?, contiguous(residual)?);
     let before = keep_output.then(|| Tensor::new_on_gpu(gpu, shape, x.dtype())).transpose()?;
     let around =
         Surroundings { bias, residual, before: before.clone(), slope: None, gelu: gelu.output };
@@ -57,7 +57,7 @@ pub(super) fn add_to(
     Operands { x, weight, bias, .. }: Operands<'_>,
     onto: &mut Tensor,
 ) -> Result<()> {
-    let (x, bias, residual) = (input(x, gelu.input)?, standard(bias)?, Some(onto.detach()));
+    let (x, bias, residual) = (input(x, gelu.input)?, contiguous(bias)?, Some(onto.detach()));
     let around = Surroundings { bias, residual, gelu: gelu.output, ..Surroundings::default() };
     let convolution = Convolution { direction: Direction::InToOut, options, x: &x, weight };
     *onto = convolve(gpu, convolution, onto.shape(), around, Some(onto))?;
@@ -74,10 +74,10 @@ pub(super) fn input_gradient(
     slope: Option<&Tensor>,
     shape: &[usize],
 ) -> Result<Tensor> {
-    let around = Surroundings { slope: standard(slope)?, ..Surroundings::default() };
+    let around = Surroundings { slope: contiguous(slope)?, ..Surroundings::default() };
     convolve(
         gpu,
-        Convolution { direction, options, x: &dz.standard()?, weight },
+        Convolution { direction, options, x: &dz.contiguous()?, weight },
         shape,
         around,
         None,
@@ -93,20 +93,20 @@ pub(super) fn weight_gradient(
     shape: &[usize],
     gelu_input: bool,
 ) -> Result<Tensor> {
-    weight_sums(gpu, options, &input(x, gelu_input)?, &dy.standard()?, shape)
+    weight_sums(gpu, options, &input(x, gelu_input)?, &dy.contiguous()?, shape)
 }
 
-/// What is convolved, in the standard layout.
+/// What is convolved, contiguous.
 fn input(x: &Tensor, gelu: bool) -> Result<Tensor> {
-    if gelu { x.gelu()?.standard() } else { x.standard() }
+    if gelu { x.gelu()?.contiguous() } else { x.contiguous() }
 }
 
-fn standard(x: Option<&Tensor>) -> Result<Option<Tensor>> {
-    x.map(Tensor::standard).transpose()
+fn contiguous(x: Option<&Tensor>) -> Result<Option<Tensor>> {
+    x.map(Tensor::contiguous).transpose()
 }
 
 /// What is computed of a convolution's result z: `[gelu](z + bias + residual) · [gelu′(slope)]`.
-/// All but the bias are of the result's shape, and all have the standard layout.
+/// All but the bias are of the result's shape, and all have the contiguous layout.
 #[derive(Clone, Default)]
 struct Surroundings {
     bias: Option<Tensor>,
@@ -155,7 +155,7 @@ impl Around {
     }
 }
 
-/// What is convolved. `x` has the standard layout, the weight any.
+/// What is convolved. `x` has the contiguous layout, the weight any.
 #[derive(Clone, Copy)]
 struct Convolution<'a> {
     direction: Direction,
@@ -192,7 +192,7 @@ fn by_cudnn(
     shape: &[usize],
     around: &Surroundings,
 ) -> Result<Option<Tensor>> {
-    let weight = weight.standard()?;
+    let weight = weight.contiguous()?;
     let (bias, residual) = (around.bias.as_ref(), around.residual.as_ref());
     let rest = Surroundings { bias: None, residual: None, ..around.clone() };
     let sum = Epilogue { bias, residual, gelu: false };

@@ -152,7 +152,7 @@ fn the_surroundings_alone_are_those_of_a_convolution() {
                 .unwrap();
             let expected = before.gelu().unwrap().mul(&derivative).unwrap();
             let [z, bias, residual, slope] = there;
-            let (z, residual) = (z.standard().unwrap(), residual.standard().unwrap());
+            let (z, residual) = (z.contiguous().unwrap(), residual.contiguous().unwrap());
             let kept = Tensor::new_on_gpu(gpu, &shape, dtype).unwrap();
             let around = Surroundings {
                 bias: Some(bias),

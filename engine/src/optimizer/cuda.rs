@@ -106,7 +106,7 @@ fn launch(
 fn own(tensor: &mut Tensor, shared: Shared) -> Result<()> {
     let overwritten = match shared {
         Shared::Leave => tensor.is_exclusive(),
-        Shared::Overwrite => tensor.layout().is_standard(),
+        Shared::Overwrite => tensor.layout().is_contiguous(),
     };
     if !overwritten {
         *tensor = tensor.copy()?;
@@ -173,7 +173,7 @@ pub(super) fn step(
             }
         }
         memory.iter_mut().try_for_each(|slot| own(slot, shared))?;
-        let gradient = gradient.standard()?;
+        let gradient = gradient.contiguous()?;
         let operands: Vec<&Tensor> =
             [&**value, &gradient].into_iter().chain(memory.iter()).collect();
         for (i, tensor) in operands.iter().enumerate() {
@@ -216,7 +216,7 @@ pub(super) fn step(
 pub(super) fn norm(gpu: &'static Gpu, gradients: &[&Tensor]) -> Result<Tensor> {
     const OP: &str = "norm";
     let gradients: Vec<Tensor> =
-        gradients.iter().map(|gradient| gradient.standard()).collect::<Result<_>>()?;
+        gradients.iter().map(|gradient| gradient.contiguous()).collect::<Result<_>>()?;
     let listed = gradients.iter().map(|gradient| {
         crate::dtype::require_compute(OP, gradient.dtype())?;
         Listed::new(OP, gpu, gradient.dtype(), 0, &[gradient])
@@ -245,7 +245,7 @@ pub(super) fn average(
     for (average, value) in averages.iter_mut().zip(values) {
         crate::dtype::require_compute(OP, average.dtype())?;
         own(average, shared)?;
-        let value = value.standard()?;
+        let value = value.contiguous()?;
         listed.push(Listed::new(OP, gpu, average.dtype(), 0, &[average, &value])?);
         kept.push(value);
     }
@@ -258,7 +258,7 @@ pub(super) fn average(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::optimise::{average, decay_row, norm, step};
+    use crate::optimizer::{average, decay_row, norm, step};
     use crate::{Device, Rng};
 
     const RULES: [Rule; 3] = [
