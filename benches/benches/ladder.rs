@@ -382,7 +382,7 @@ fn elsewhere(isa: Isa, ladder: usize, rung: usize) -> Vec<f64> {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args(std::env::args().skip(1))
-        .env("IRNEXT_SIMD", name)
+        .env("ENGINE_SIMD", name)
         .env(ONLY, format!("{ladder} {rung}"));
     let output = command.stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "the process for {name} failed");

@@ -2,14 +2,14 @@
 //! (forward and all gradients).
 //!
 //! `cargo bench -p benches --bench operations`, or for one of them `… --bench operations -- gelu`.
-//! The throughput is in elements of the inputs, f32. A new room is benched without a line here.
+//! The throughput is in elements of the inputs, f32. A new module is benched without a line here.
 
 use criterion::measurement::WallTime;
 use criterion::{
     BenchmarkGroup, Criterion, SamplingMode, Throughput, criterion_group, criterion_main,
 };
-use engine::ops::ROOMS;
-use engine::sweep::{Choices, Sample};
+use engine::checks::{Sample, SampleGenerator};
+use engine::ops::OPS;
 use engine::{DType, Tape, Tensor};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -18,14 +18,14 @@ use std::time::Duration;
 const SAMPLES: u64 = 2;
 
 fn operations(c: &mut Criterion) {
-    for room in ROOMS {
-        let mut group = c.benchmark_group(room.name);
+    for module in OPS {
+        let mut group = c.benchmark_group(module.name);
         group.sample_size(10).sampling_mode(SamplingMode::Flat);
         group.measurement_time(Duration::from_millis(500)).warm_up_time(Duration::from_millis(100));
         let mut names = HashSet::new();
-        for (operation, sampler) in room.operations {
+        for (operation, sampler) in module.operations {
             for seed in 0..SAMPLES {
-                let sample = sampler(&mut Choices::large(seed));
+                let sample = sampler(&mut SampleGenerator::large(seed));
                 let name = format!(
                     "{operation} {}",
                     sample.label.trim_start_matches(operation).trim_start()

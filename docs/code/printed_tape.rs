@@ -29,5 +29,5 @@ fn record(tape: &Tape, checkpointed: bool) -> Result<Tensor> {
 pub fn printed(checkpointed: bool) -> Result<String> {
     let tape = Tape::new();
     record(&tape, checkpointed)?;
-    Ok(format!("{tape}{:.1} KiB in all\n", tape.kept_bytes() as f64 / 1024.0))
+    Ok(format!("{tape}{:.1} KiB in all\n", tape.saved_bytes() as f64 / 1024.0))
 }

@@ -2,13 +2,11 @@
 //!
 //! Backward: dx = dy·σ(x) with σ(x) = 1/(1 + e⁻ˣ), from the saved x.
 
-use super::{Op, apply, keep};
-use crate::cpu::map;
-use crate::sweep::{Choices, Room, Sample, Values};
-use crate::{Meta, Result, Tensor, dispatch_float};
+#[cfg(any(test, feature = "checks"))]
+pub(super) mod samples;
 
-/// This room in the sweep.
-pub const ROOM: Room = Room { name: "softplus", operations: &[("softplus", sample)] };
+use super::{Op, apply, keep, map};
+use crate::{Meta, Result, Tensor, dispatch_float};
 
 impl Tensor {
     /// ln(1 + eˣ) of every element.
@@ -47,12 +45,6 @@ impl Op for Softplus {
         };
         Ok(vec![x.map(gradient).transpose()?])
     }
-}
-
-fn sample(c: &mut Choices) -> Sample {
-    let shape = c.shape(0..=4, 6);
-    let input = c.tensor(&shape, Values::Normal);
-    Sample::new("", vec![input], |x| x[0].softplus())
 }
 
 #[cfg(test)]

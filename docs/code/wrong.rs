@@ -1,8 +1,8 @@
 //! A square whose gradient lacks its factor of 2, and what the gradient check says to it.
 
-use engine::gradcheck::GradCheck;
+use engine::checks::{GradCheck, gradcheck};
 use engine::ops::{Op, apply};
-use engine::{DType, Meta, Result, Rng, Tensor, gradcheck};
+use engine::{DType, Meta, Result, Rng, Tensor};
 
 struct Square;
 

@@ -2,7 +2,7 @@
 
 use crate::profile::{Call, time};
 use crate::tape::{OP, Record};
-use crate::{Error, Meta, Place, Result, Tape, Tensor};
+use crate::{Error, Meta, NodeId, Result, Tape, Tensor};
 use std::collections::HashMap;
 
 impl Tape {
@@ -36,12 +36,12 @@ impl Tape {
 
     /// As [`Tape::backward_from`], giving each leaf's gradient to `found` as soon as nothing is
     /// added to it any more, while the gradients of earlier operations are still to come.
-    /// [`Tape::place`] says whose it is. An error of `found` ends the pass.
+    /// [`Tape::node_id`] says whose it is. An error of `found` ends the pass.
     pub fn backward_with<E: From<Error>>(
         self,
         outputs: &[&Tensor],
         seeds: Vec<Option<Tensor>>,
-        mut found: impl FnMut(Place, Tensor) -> Result<(), E>,
+        mut found: impl FnMut(NodeId, Tensor) -> Result<(), E>,
     ) -> Result<(), E> {
         let starts = self.starts(outputs, seeds)?;
         let (nodes, mut records) = self.consume()?;
@@ -70,14 +70,14 @@ impl Tape {
                 if uses.was_last_of_leaf(id)
                     && let Some(gradient) = gradients.by_node.remove(&id)
                 {
-                    found(Place(id), gradient)?;
+                    found(NodeId(id), gradient)?;
                 }
             }
         }
         // What is left are leaves that no operation used, differentiated by themselves.
         let mut left: Vec<_> = gradients.by_node.into_iter().collect();
         left.sort_by_key(|(id, _)| *id);
-        left.into_iter().try_for_each(|(id, gradient)| found(Place(id), gradient))
+        left.into_iter().try_for_each(|(id, gradient)| found(NodeId(id), gradient))
     }
 
     /// The nodes that a backward pass begins at, with their gradients.

@@ -1,7 +1,7 @@
 //! Where tensors live: main memory, or that of a GPU.
 
 use crate::cuda::Gpu;
-use crate::{Error, Result, pool};
+use crate::{Error, Result, memory};
 use std::fmt;
 use std::str::FromStr;
 
@@ -89,8 +89,8 @@ impl Device {
     }
 
     /// What the device's memory has been used for.
-    pub fn memory(self) -> Result<pool::Stats> {
-        self.on_gpu(|gpu| Ok(gpu.stats()), pool::stats)
+    pub fn memory(self) -> Result<memory::Stats> {
+        self.on_gpu(|gpu| Ok(gpu.stats()), memory::stats)
     }
 
     /// Starts the peak of [`Device::memory`] afresh at what is in use now.
@@ -99,12 +99,12 @@ impl Device {
             gpu.reset_peak();
             Ok(())
         };
-        self.on_gpu(gpu, pool::reset_peak)
+        self.on_gpu(gpu, memory::reset_peak)
     }
 
     /// Returns memory that is kept for reuse to the system or the driver.
     pub fn trim(self) -> Result<()> {
-        self.on_gpu(|gpu| gpu.trim(), pool::trim)
+        self.on_gpu(|gpu| gpu.trim(), memory::trim)
     }
 
     /// `gpu` with the GPU that this is, or `cpu`.

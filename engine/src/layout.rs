@@ -92,7 +92,7 @@ impl Layout {
     }
 
     /// Whether memory order is the order of a fresh tensor of this shape ([`Layout::new`]).
-    pub fn is_standard(&self) -> bool {
+    pub fn is_contiguous(&self) -> bool {
         self.same_strides(&Self::new(&self.shape))
     }
 
@@ -219,7 +219,7 @@ mod tests {
     fn four_dimensions_are_channels_last() {
         let layout = Layout::new(&[2, 3, 4, 5]);
         assert_eq!(layout.strides(), [60, 1, 15, 3]);
-        assert!(layout.is_dense() && layout.is_standard() && !layout.is_row_major());
+        assert!(layout.is_dense() && layout.is_contiguous() && !layout.is_row_major());
         // With one channel both orders are the same memory.
         assert!(Layout::new(&[2, 1, 4, 5]).is_row_major());
     }

@@ -4,14 +4,14 @@
 //! Reading order, from the bottom. Each layer sees only those below it:
 //!
 //! 1. The ground: [`DType`], [`Layout`] and loop nests over layouts, [`Meta`], the options of
-//!    convolutions, [`Rng`], [`pool`] (memory), [`profile`].
+//!    convolutions, [`Rng`], [`memory`], [`profile`].
 //! 2. The backends: `cpu/`, `simd/` and `cuda/`. They see slices, addresses and layouts, but no
 //!    tensors. The sources of the CUDA kernels are in the crate `kernels`.
 //! 3. Values and their record: [`Tensor`], [`Tape`], [`Device`].
 //! 4. [`ops`]: the operations, a folder each. Read `ops/mod.rs` for what they have in common, then
 //!    `ops/conv2d/`. On the same floor are gradients (`backward.rs`), [`checkpoint`], which trades
-//!    time for memory, [`Replay`], [`Communicator`], and [`optimise`], the steps of optimisers.
-//! 5. [`gradcheck`](mod@gradcheck), [`sweep`]: how every gradient is checked.
+//!    time for memory, [`Replay`], [`Communicator`], and [`optimizer`], the steps of optimisers.
+//! 5. `checks`, with the feature of that name: how every gradient is checked.
 //!
 //! What one `conv2d` does: `Tensor::conv2d` builds the operation and calls [`ops::apply`]. That
 //! checks shapes (`Op::infer`), computes (`Op::forward`) and, if an input is on a tape, records
@@ -20,6 +20,9 @@
 
 mod backward;
 mod checkpoint;
+#[cfg(any(test, feature = "checks"))]
+pub mod checks;
+mod collectives;
 mod communicator;
 mod conv;
 mod cpu;
@@ -27,35 +30,33 @@ mod cuda;
 mod device;
 mod dtype;
 mod error;
-pub mod gradcheck;
 mod interrupt;
 mod layout;
 mod loop_nest;
+pub mod memory;
 mod meta;
 pub mod ops;
-pub mod optimise;
+pub mod optimizer;
 mod plan;
-pub mod pool;
 pub mod profile;
-mod ranks;
 mod replay;
 mod rng;
 mod settings;
 mod simd;
-pub mod sweep;
 mod tape;
 mod tensor;
 mod trace;
 
 pub use backward::Gradients;
 pub use checkpoint::checkpoint;
-pub use communicator::{Communicator, Means};
+pub use collectives::Collectives;
+pub use communicator::{AllReduce, Communicator};
 pub use device::{Device, GpuInfo, gpus};
 pub use dtype::{DType, Element, Float};
 pub use error::{Error, Result};
-pub use gradcheck::gradcheck;
 pub use interrupt::interruptible;
 pub use layout::Layout;
+pub use memory::Buffer;
 pub use meta::Meta;
 pub use ops::batch_norm::BatchStats;
 pub use ops::conv2d::Conv2dOptions;
@@ -63,13 +64,11 @@ pub use ops::dynamic_filter::Border;
 pub use ops::frequency_l1::FrequencyNorm;
 pub use ops::pad::Padding;
 pub use plan::{Planner, infer, planned};
-pub use pool::Buffer;
-pub use ranks::Ranks;
 pub use replay::Replay;
 pub use rng::Rng;
 pub use settings::{
     compiled_fusion, deterministic, set_compiled_fusion, set_deterministic, set_tf32, tf32,
 };
 pub use simd::{Isa, isa};
-pub use tape::{Place, Tape};
+pub use tape::{NodeId, Tape};
 pub use tensor::Tensor;

@@ -35,7 +35,7 @@ pub struct Tape(Arc<Mutex<Recording>>);
 
 /// Names a tensor of one tape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Place(pub(crate) usize);
+pub struct NodeId(pub(crate) usize);
 
 /// A tensor's place on a tape.
 #[derive(Clone)]
@@ -82,8 +82,8 @@ impl Tape {
     }
 
     /// The place of `tensor` on this tape; `None` if it is on none or on another.
-    pub fn place(&self, tensor: &Tensor) -> Option<Place> {
-        self.own("place", tensor).ok().flatten().map(Place)
+    pub fn node_id(&self, tensor: &Tensor) -> Option<NodeId> {
+        self.own("node_id", tensor).ok().flatten().map(NodeId)
     }
 
     /// The names of the operations recorded so far, in order.
@@ -93,7 +93,7 @@ impl Tape {
 
     /// Bytes that the records keep for the backward pass. A tensor kept by two records counts
     /// twice.
-    pub fn kept_bytes(&self) -> usize {
+    pub fn saved_bytes(&self) -> usize {
         self.lock().records.iter().map(|record| record.kept).sum()
     }
 
@@ -191,6 +191,6 @@ impl fmt::Display for Tape {
 impl fmt::Debug for Tape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let records = self.operations().len();
-        write!(f, "Tape({records} records, keeps {} bytes)", self.kept_bytes())
+        write!(f, "Tape({records} records, keeps {} bytes)", self.saved_bytes())
     }
 }

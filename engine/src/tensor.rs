@@ -2,7 +2,7 @@
 //!
 //! A [`Tensor`] is a reference to a storage, a [`Layout`] over it, a dtype, and, if gradients were
 //! asked for, a place on a [`Tape`](crate::Tape). Cloning one costs a reference count. The
-//! operations are methods, written in the rooms of [`ops`](crate::ops); this file holds only what
+//! operations are methods, written in the folders of [`ops`](crate::ops); this file holds only what
 //! needs no arithmetic: making, reading, sharing.
 
 use crate::cuda::{Block, Gpu, View};
@@ -32,7 +32,7 @@ pub struct Tensor {
 
 /// Making tensors.
 impl Tensor {
-    /// A tensor of `shape` with the standard layout, whose memory `fill` writes, all of it.
+    /// A tensor of `shape` with the contiguous layout, whose memory `fill` writes, all of it.
     ///
     /// `fill` sees the elements in *memory* order: for four dimensions that is N, H, W, C.
     pub fn build<T: Element>(shape: &[usize], fill: impl FnOnce(&mut [T])) -> Self {
@@ -65,7 +65,7 @@ impl Tensor {
                 format!("{} elements do not fill shape {shape:?}", data.len()),
             ));
         }
-        Self::build_in(Layout::row_major(shape), |out| out.copy_from_slice(data)).standard()
+        Self::build_in(Layout::row_major(shape), |out| out.copy_from_slice(data)).contiguous()
     }
 
     /// A tensor of four dimensions `[n, channels, height, width]` from elements in the order N, H,
@@ -239,10 +239,10 @@ impl Tensor {
         Self { node: None, ..self.clone() }
     }
 
-    /// The same values with the standard layout (channels-last for four dimensions); copies only if
+    /// The same values with the contiguous layout (channels-last for four dimensions); copies only if
     /// it must.
-    pub fn standard(&self) -> Result<Self> {
-        self.laid_out(self.layout.is_standard(), Layout::new)
+    pub fn contiguous(&self) -> Result<Self> {
+        self.laid_out(self.layout.is_contiguous(), Layout::new)
     }
 
     /// The same values in row-major order; copies only if it must.
@@ -287,7 +287,7 @@ impl Tensor {
         }
     }
 
-    /// The same values in memory of their own in the standard layout, off the tape.
+    /// The same values in memory of their own contiguous, off the tape.
     pub fn copy(&self) -> Result<Self> {
         Ok(self.copied(Layout::new(self.shape()))?.detach())
     }
@@ -316,7 +316,7 @@ impl Tensor {
             Storage::Cuda(block) => {
                 // Dense memory comes over as it lies; a view of something larger is first gathered
                 // on the GPU.
-                let dense = if self.layout.is_dense() { self.clone() } else { self.standard()? };
+                let dense = if self.layout.is_dense() { self.clone() } else { self.contiguous()? };
                 let size = self.dtype.size();
                 let bytes = block.gpu().download(
                     dense.block()?,
@@ -371,7 +371,7 @@ impl Tensor {
         Ok(Self { storage, layout, dtype, node: None })
     }
 
-    /// A tensor of the standard layout on `gpu` whose elements are yet to be written.
+    /// A tensor of the contiguous layout on `gpu` whose elements are yet to be written.
     pub(crate) fn new_on_gpu(gpu: &'static Gpu, shape: &[usize], dtype: DType) -> Result<Self> {
         Self::on_gpu(gpu, Layout::new(shape), dtype)
     }
@@ -409,7 +409,7 @@ impl Tensor {
     /// The same values, which are in main memory, on `gpu`, lying as they do here if they are
     /// dense.
     fn uploaded(&self, gpu: &'static Gpu) -> Result<Self> {
-        let dense = if self.layout.is_dense() { self.clone() } else { self.standard()? };
+        let dense = if self.layout.is_dense() { self.clone() } else { self.contiguous()? };
         let block = crate::dispatch_element!(
             self.dtype, T => gpu.upload(bytemuck::cast_slice(dense.dense_data::<T>("to_device")?))
         )?;
@@ -418,7 +418,7 @@ impl Tensor {
     }
 }
 
-/// For the rooms.
+/// For operations.
 impl Tensor {
     /// The storage seen through another layout; off the tape.
     pub(crate) fn view(&self, layout: Layout) -> Self {
@@ -429,7 +429,7 @@ impl Tensor {
     ///
     /// # Panics
     /// If `T` is not the tensor's dtype or the tensor is on a GPU, which is the calling kernel's
-    /// mistake: rooms dispatch on both first.
+    /// mistake: operations dispatch on both first.
     pub(crate) fn raw<T: Element>(&self) -> &[T] {
         assert_eq!(T::DTYPE, self.dtype, "kernel instantiated for another dtype");
         match &*self.storage {
@@ -464,7 +464,7 @@ impl Tensor {
         Ok(&self.raw()[start..start + self.numel()])
     }
 
-    /// Whether the elements lie in the standard layout and nobody else holds their storage: then
+    /// Whether the elements lie contiguous and nobody else holds their storage: then
     /// they may be written to.
     pub(crate) fn is_exclusive(&self) -> bool {
         let sole = match &*self.storage {
@@ -472,7 +472,7 @@ impl Tensor {
             Storage::Cuda(block) => block.is_exclusive(),
             Storage::Traced(_) => false,
         };
-        sole && Arc::strong_count(&self.storage) == 1 && self.layout.is_standard()
+        sole && Arc::strong_count(&self.storage) == 1 && self.layout.is_contiguous()
     }
 
     /// The elements of a dense tensor in memory order, to be overwritten; `None` if anyone else can

@@ -1,6 +1,6 @@
 //! The tape from outside: recording, consuming, freeing, printing, checkpointing.
 
-use engine::{Conv2dOptions, DType, Gradients, Result, Rng, Tape, Tensor, checkpoint, pool};
+use engine::{Conv2dOptions, DType, Gradients, Result, Rng, Tape, Tensor, checkpoint, memory};
 use std::sync::Mutex;
 
 /// The pool's counters are the process's; tests that look at them take turns.
@@ -76,7 +76,7 @@ fn it_prints_what_happened_and_what_is_kept() {
     // x has 256 bytes, w 432, gelu's input 96.
     assert_eq!(lines[0], "#2 = conv2d(#0, #1) [1, 3, 2, 2] f64, keeps 0.7 KiB");
     assert_eq!(lines[1], "#3 = gelu(#2) [1, 3, 2, 2] f64, keeps 0.1 KiB");
-    assert_eq!(tape.kept_bytes(), 256 + 432 + 96);
+    assert_eq!(tape.saved_bytes(), 256 + 432 + 96);
 }
 
 /// A chain of operations that each keep a tensor of 8 MB.
@@ -92,19 +92,19 @@ fn loss(y: &Tensor) -> Tensor {
 fn memory_falls_while_gradients_flow() {
     let _turn = POOL.lock().unwrap();
     let x = randn(&[1 << 20], 1);
-    let before = pool::stats().live;
+    let before = memory::stats().live;
     let tape = Tape::new();
     let leaf = tape.leaf(&x);
     let loss = loss(&chain(&leaf).unwrap());
-    let kept = pool::stats().live - before;
-    pool::reset_peak();
+    let kept = memory::stats().live - before;
+    memory::reset_peak();
     let gradients = tape.backward(&loss).unwrap();
-    let most = pool::stats().peak - before;
+    let most = memory::stats().peak - before;
     // Were the records kept to the end, all gradients would come on top of them.
     assert!(most < kept + (4 << 23), "{kept} bytes kept, {most} at most in backward");
     drop(gradients);
     drop((loss, leaf));
-    assert_eq!(pool::stats().live, before, "something still holds memory");
+    assert_eq!(memory::stats().live, before, "something still holds memory");
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_checkpoint_keeps_only_its_inputs_and_changes_no_bit() {
             true => checkpoint(&[&leaf], |x| Ok(vec![chain(&x[0])?])).unwrap().remove(0),
             false => chain(&leaf).unwrap(),
         };
-        let kept = tape.kept_bytes();
+        let kept = tape.saved_bytes();
         let gradients = tape.backward(&loss(&y)).unwrap();
         (values(&gradients, &leaf).into_iter().map(f64::to_bits).collect::<Vec<_>>(), kept)
     };
@@ -198,7 +198,7 @@ fn a_leafs_gradient_is_given_out_when_its_first_use_has_been_gone_through() {
     let y = early.mul(&twice).unwrap().mul(&late).unwrap().add(&twice).unwrap();
     let expected = tape_of_its_own(&[&early, &late, &twice]);
     let mut found = Vec::new();
-    let places = [&early, &late, &twice].map(|leaf| tape.place(leaf).unwrap());
+    let places = [&early, &late, &twice].map(|leaf| tape.node_id(leaf).unwrap());
     tape.clone()
         .backward_with(&[&y], vec![Some(Tensor::ones(&[3], DType::F64))], |leaf, gradient| {
             found.push((leaf, gradient.to_f64_vec()?));
@@ -216,7 +216,7 @@ fn a_leafs_gradient_is_given_out_when_its_first_use_has_been_gone_through() {
         let which = places.iter().position(|place| *place == leaf).unwrap();
         assert_eq!(gradient, expected[which]);
     }
-    assert!(tape.place(&unused).is_some() && Tape::new().place(&unused).is_none());
+    assert!(tape.node_id(&unused).is_some() && Tape::new().node_id(&unused).is_none());
 }
 
 /// The gradients of early·twice·late + twice by [`Tape::backward`].

@@ -8,7 +8,7 @@
 use crate::distributed::{Buckets, ProcessGroup};
 use crate::params::{ParamId, Params};
 use crate::{Result, cost::Cost};
-use engine::{DType, Gradients, Ranks, Tape, Tensor};
+use engine::{DType, Gradients, Collectives, Tape, Tensor};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub struct Context {
     /// What layers see of parameters, if not their own dtype.
     compute: Option<DType>,
     /// Who has the other parts of the batch.
-    ranks: Option<Arc<dyn Ranks>>,
+    ranks: Option<Arc<dyn Collectives>>,
     /// Whether [`Context::checkpoint`] trades time for memory.
     checkpoints: bool,
     state: RefCell<State>,
@@ -85,12 +85,12 @@ impl Context {
 
     /// The same pass on a part of a batch that `ranks` share, if there are any: BatchNorm
     /// normalises by the whole.
-    pub fn with_ranks(self, ranks: Option<Arc<dyn Ranks>>) -> Self {
+    pub fn with_ranks(self, ranks: Option<Arc<dyn Collectives>>) -> Self {
         Self { ranks, ..self }
     }
 
     /// Who has the other parts of the batch.
-    pub(crate) fn ranks(&self) -> Option<&Arc<dyn Ranks>> {
+    pub(crate) fn ranks(&self) -> Option<&Arc<dyn Collectives>> {
         self.ranks.as_ref()
     }
 
@@ -287,7 +287,7 @@ impl Pass {
     ) -> Result<Vec<Option<Tensor>>> {
         let leaves = self.leaves.iter().enumerate();
         let entries: HashMap<_, _> =
-            leaves.filter_map(|(i, leaf)| Some((tape.place(leaf.as_ref()?)?, i))).collect();
+            leaves.filter_map(|(i, leaf)| Some((tape.node_id(leaf.as_ref()?)?, i))).collect();
         let mut buckets = Buckets::new(group);
         tape.backward_with(outputs, seeds, |leaf, gradient| match entries.get(&leaf) {
             Some(&entry) => buckets.add(entry, &gradient),

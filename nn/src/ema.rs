@@ -2,7 +2,7 @@
 
 use crate::params::Params;
 use crate::{Error, Result};
-use engine::optimise::{self, StepScalars};
+use engine::optimizer::{self, StepScalars};
 use engine::{Device, Tensor};
 
 /// A second set of values that follows a model's at a distance: v ← d·v + (1 − d)·p after each
@@ -54,7 +54,7 @@ impl Ema {
         let t = self.updates as f64;
         self.updates += 1;
         let decay = self.decay.min((1.0 + t) / (10.0 + t));
-        Ok(self.scalars.set(vec![optimise::decay_scalars(decay)])?)
+        Ok(self.scalars.set(vec![optimizer::decay_scalars(decay)])?)
     }
 
     /// Makes the last update uncounted.
@@ -71,7 +71,7 @@ impl Ema {
         in_place: bool,
     ) -> Result<()> {
         let values: Vec<&Tensor> = params.entries().iter().map(|entry| &entry.value).collect();
-        Ok(optimise::average(&mut self.scalars, &mut self.values, &values, norm, in_place)?)
+        Ok(optimizer::average(&mut self.scalars, &mut self.values, &values, norm, in_place)?)
     }
 
     /// The averaged values, in the order of [`Params`].

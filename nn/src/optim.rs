@@ -1,14 +1,14 @@
-//! Optimizers: how gradients change parameters. What is computed is in [`engine::optimise`]; here
+//! Optimizers: how gradients change parameters. What is computed is in [`engine::optimizer`]; here
 //! is what goes on from step to step. A step of a whole model, its buffers and its moving average
 //! included, is a [`TrainingStep`](crate::TrainingStep).
 
 use crate::params::{Kind, Params};
 use crate::{Error, Result};
-use engine::optimise::{self, Parameter, StepScalars};
+use engine::optimizer::{self, Parameter, StepScalars};
 use engine::{Device, Tensor};
 use std::collections::HashMap;
 
-pub use engine::optimise::{Clip, Rule};
+pub use engine::optimizer::{Clip, Rule};
 
 /// A rule and what it remembers of earlier steps.
 #[derive(Clone, Debug)]
@@ -101,7 +101,7 @@ impl Optimizer {
                 parameters.push(Parameter { value: &mut entry.value, gradient, slots, scalars });
             }
         }
-        Ok(optimise::step(self.rule, &mut self.scalars, &mut parameters, clip, in_place)?)
+        Ok(optimizer::step(self.rule, &mut self.scalars, &mut parameters, clip, in_place)?)
     }
 
     /// The numbers of an average that forgets at once: it moves a buffer to its new value, and all
@@ -109,7 +109,7 @@ impl Optimizer {
     pub(crate) fn buffer_scalars(&mut self) -> Result<&mut StepScalars> {
         if self.buffer_scalars.is_none() {
             let mut scalars = StepScalars::default();
-            scalars.set(vec![optimise::decay_scalars(0.0)])?;
+            scalars.set(vec![optimizer::decay_scalars(0.0)])?;
             self.buffer_scalars = Some(scalars);
         }
         Ok(self.buffer_scalars.get_or_insert_default())
@@ -184,7 +184,7 @@ impl Optimizer {
 /// The L2 norm over all gradients together, where they are: nobody waits for it. For [`Clip`], and
 /// to be read later.
 pub fn norm(gradients: &[Option<Tensor>]) -> Result<Tensor> {
-    Ok(optimise::norm(&gradients.iter().flatten().collect::<Vec<_>>())?)
+    Ok(optimizer::norm(&gradients.iter().flatten().collect::<Vec<_>>())?)
 }
 
 /// The L2 norm over all gradients together.

@@ -254,7 +254,7 @@ impl Fitting {
     fn take(&mut self, path: &str, shape: &[usize], dtype: DType) -> Tensor {
         match self.source.remove(path) {
             Some(value) if value.shape() == shape => {
-                if let Ok(value) = value.to_dtype(dtype).and_then(|value| value.standard()) {
+                if let Ok(value) = value.to_dtype(dtype).and_then(|value| value.contiguous()) {
                     return value.detach();
                 }
                 self.misshapen.push(format!("{path} cannot become {dtype}"));

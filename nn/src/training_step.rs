@@ -28,7 +28,7 @@
 use crate::optim::{Clip, Optimizer};
 use crate::params::Params;
 use crate::{Ema, Pass, Result};
-use engine::optimise;
+use engine::optimizer;
 use engine::{Device, Tensor};
 
 /// A step of an optimizer, and of a moving average if there is one.
@@ -128,7 +128,7 @@ impl<'a> TrainingStep<'a> {
             pass.updates().iter().map(|(id, value)| (*id, value)).unzip();
         let mut buffers: Vec<Tensor> = ids.iter().map(|&id| params.get(id).clone()).collect();
         let scalars = self.optimizer.buffer_scalars()?;
-        optimise::average(scalars, &mut buffers, &values, Some(norm), self.in_place)?;
+        optimizer::average(scalars, &mut buffers, &values, Some(norm), self.in_place)?;
         ids.into_iter().zip(buffers).try_for_each(|(id, value)| params.set(id, value))
     }
 

@@ -10,17 +10,21 @@ fn an_operation_added_by_the_guide_passes_the_sweep() {
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guide");
     copy_workspace(&root, &copy);
 
-    // The guide: a folder, and a line in `rooms!`.
+    // The guide: a folder, and a line in `ops!`.
     let ops = copy.join("engine/src/ops");
     fs::create_dir_all(ops.join("softplus")).unwrap();
     fs::copy(root.join("docs/code/softplus.rs"), ops.join("softplus/mod.rs")).unwrap();
-    let rooms = fs::read_to_string(ops.join("mod.rs")).unwrap();
+    fs::copy(root.join("docs/code/softplus_samples.rs"), ops.join("softplus/samples.rs")).unwrap();
+    let list = fs::read_to_string(ops.join("mod.rs")).unwrap();
     let line = "    /// Softplus.\n    softplus,\n";
-    assert!(rooms.contains("rooms! {\n"), "the list of rooms is not where the guide looks for it");
-    fs::write(ops.join("mod.rs"), rooms.replacen("rooms! {\n", &format!("rooms! {{\n{line}"), 1))
+    assert!(
+        list.contains("ops! {\n"),
+        "the list of operations is not where the guide looks for it"
+    );
+    fs::write(ops.join("mod.rs"), list.replacen("ops! {\n", &format!("ops! {{\n{line}"), 1))
         .unwrap();
 
-    // The sweep, as one more test inside the copied engine, so that it is compiled once and nothing
+    // The checks, as one more test inside the copied engine, so that it is compiled once and nothing
     // above it at all.
     fs::copy(root.join("tests/tests/sweep.rs"), copy.join("engine/src/guide.rs")).unwrap();
     let lib = fs::read_to_string(copy.join("engine/src/lib.rs")).unwrap();

@@ -3,7 +3,7 @@
 //!
 //! One test alone, for it counts what the whole process allocates.
 
-use engine::{DType, Rng, Tape, Tensor, pool};
+use engine::{DType, Rng, Tape, Tensor, memory};
 use irnext::model::{LossConfig, Model, ModelConfig, dual_domain};
 use nn::Context;
 use nn::optim::{Optimizer, Rule};
@@ -18,9 +18,9 @@ fn allocated(mut work: impl FnMut()) -> usize {
     // A kept buffer may serve a smaller request, and is then missing for its own: it takes some
     // steps until there are enough of all.
     (0..6).for_each(|_| work());
-    let (region, before) = (Region::new(SYSTEM), pool::stats());
+    let (region, before) = (Region::new(SYSTEM), memory::stats());
     work();
-    let (change, after) = (region.change(), pool::stats());
+    let (change, after) = (region.change(), memory::stats());
     let (hits, misses) = (after.hits - before.hits, after.misses - before.misses);
     assert!(
         hits > 1000 && 500 * misses < hits,
@@ -31,7 +31,7 @@ fn allocated(mut work: impl FnMut()) -> usize {
 
 /// By a step of training and by a prediction, with images of `side`×`side`.
 fn allocated_with(side: usize) -> [usize; 2] {
-    pool::trim();
+    memory::trim();
     let config = ModelConfig { n: 1, width: 16, ..ModelConfig::default() };
     let mut model = Model::new(&config, 1, DType::F32).unwrap();
     let mut optimizer = Optimizer::new(Rule::adam(), &model.params);

@@ -1,7 +1,7 @@
 //! The sweep: every operation, in shapes and layouts that property testing picks and shrinks.
 
-use engine::ops::ROOMS;
-use engine::sweep::{self, Choices};
+use engine::checks::{self, SampleGenerator};
+use engine::ops::OPS;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -11,8 +11,8 @@ const CASES: u32 = 24;
 #[test]
 fn every_operation_passes() {
     let mut failures = Vec::new();
-    for room in ROOMS {
-        for &(operation, samples) in room.operations {
+    for module in OPS {
+        for &(operation, samples) in module.operations {
             let mut runner = TestRunner::new(Config {
                 cases: CASES,
                 failure_persistence: None,
@@ -20,9 +20,9 @@ fn every_operation_passes() {
             });
             let strategy = (prop::collection::vec(any::<u32>(), 40), any::<u64>());
             let result = runner.run(&strategy, |(list, seed)| {
-                let sample = samples(&mut Choices::from_list(list, seed));
-                let outcome = sweep::check(&sample).map_err(|error| {
-                    TestCaseError::fail(format!("{} [{}]: {error}", room.name, sample.label))
+                let sample = samples(&mut SampleGenerator::from_list(list, seed));
+                let outcome = checks::check(&sample).map_err(|error| {
+                    TestCaseError::fail(format!("{} [{}]: {error}", module.name, sample.label))
                 })?;
                 prop_assert!(
                     outcome.recorded.contains(&operation),
@@ -38,12 +38,12 @@ fn every_operation_passes() {
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 
-/// The names that operations give themselves, read from the source: one that no room lists would
+/// The names that operations give themselves, read from the source: one that no module lists would
 /// escape the sweep.
 #[test]
 fn no_operation_is_left_out() {
     let listed: Vec<&str> =
-        ROOMS.iter().flat_map(|room| room.operations).map(|(name, _)| *name).collect();
+        OPS.iter().flat_map(|module| module.operations).map(|(name, _)| *name).collect();
     let mut found = 0;
     let mut folders =
         vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../engine/src/ops"))];
@@ -59,7 +59,7 @@ fn no_operation_is_left_out() {
                 let name = declared.split('"').next().unwrap();
                 assert!(
                     listed.contains(&name),
-                    "{name} of {} is in no room's list",
+                    "{name} of {} is in the list of no module",
                     path.display()
                 );
                 found += 1;

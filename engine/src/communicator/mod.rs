@@ -11,8 +11,8 @@ use crate::{Device, Error, Result, Tensor};
 /// Errors are [`Error::Cuda`]. That another rank is gone is none: the GPU waits.
 pub struct Communicator(nccl::Communicator);
 
-/// Means over the ranks that are on their way; see [`Communicator::start_means`].
-pub struct Means {
+/// A mean over the ranks that is under way; see [`Communicator::start_means`].
+pub struct AllReduce {
     pending: nccl::Pending,
     /// What is read, and what is written.
     of: Vec<Tensor>,
@@ -26,14 +26,14 @@ impl Communicator {
         nccl::prepare(index(device)?)
     }
 
-    /// What rank 0 makes for all ranks to find each other by.
-    pub fn invitation() -> Result<Vec<u8>> {
-        nccl::invitation()
+    /// The unique id of NCCL, which rank 0 makes and gives to all others.
+    pub fn unique_id() -> Result<Vec<u8>> {
+        nccl::unique_id()
     }
 
     /// Rank number `rank` of `size`, on `device`. Returns when all have come.
-    pub fn join(device: Device, invitation: &[u8], rank: usize, size: usize) -> Result<Self> {
-        nccl::Communicator::join(index(device)?, invitation, rank, size).map(Self)
+    pub fn join(device: Device, unique_id: &[u8], rank: usize, size: usize) -> Result<Self> {
+        nccl::Communicator::join(index(device)?, unique_id, rank, size).map(Self)
     }
 
     /// The GPU.
@@ -43,7 +43,7 @@ impl Communicator {
 
     /// Starts to take the mean over the ranks of each of `tensors`, of f32 or f64, which goes on
     /// beside what is computed meanwhile. The means are the same bits on all ranks.
-    pub fn start_means(&self, tensors: &[Tensor]) -> Result<Means> {
+    pub fn start_means(&self, tensors: &[Tensor]) -> Result<AllReduce> {
         let (mut of, mut means, mut transfers) = (Vec::new(), Vec::new(), Vec::new());
         for tensor in tensors {
             let tensor = self.here(tensor)?;
@@ -52,7 +52,7 @@ impl Communicator {
             of.push(tensor);
             means.push(mean);
         }
-        Ok(Means { pending: self.0.all_reduce_means(&transfers)?, of, means })
+        Ok(AllReduce { pending: self.0.all_reduce_means(&transfers)?, of, means })
     }
 
     /// `tensor`, of f32 or f64, of every rank, in the order of the ranks: `[ranks, …]`.
@@ -70,7 +70,7 @@ impl Communicator {
     fn here(&self, tensor: &Tensor) -> Result<Tensor> {
         let index = self.0.gpu().index();
         match tensor.gpu() {
-            Some(gpu) if gpu.index() == index => tensor.detach().standard(),
+            Some(gpu) if gpu.index() == index => tensor.detach().contiguous(),
             _ => Err(Error::cuda(
                 "nccl",
                 format!("a tensor is not on cuda:{index}, which ranks share"),
@@ -79,7 +79,7 @@ impl Communicator {
     }
 }
 
-impl Means {
+impl AllReduce {
     /// The means, in the order of the tensors. What is computed from now on comes after them.
     pub fn finish(mut self) -> Result<Vec<Tensor>> {
         self.pending.wait()?;
@@ -87,7 +87,7 @@ impl Means {
     }
 }
 
-impl Drop for Means {
+impl Drop for AllReduce {
     fn drop(&mut self) {
         if self.pending.wait().is_err() {
             // Without a wait nobody else may have the memory.

@@ -10,7 +10,7 @@ use crate::{DType, Rng};
 fn alone() -> Option<Communicator> {
     gpu()?;
     match Communicator::prepare(Device::Cuda(0)) {
-        Ok(_) => Communicator::join(Device::Cuda(0), &Communicator::invitation().unwrap(), 0, 1)
+        Ok(_) => Communicator::join(Device::Cuda(0), &Communicator::unique_id().unwrap(), 0, 1)
             .map(Some)
             .unwrap(),
         Err(error) if std::env::var_os("IRNEXT_REQUIRE_NCCL").is_some() => panic!("{error}"),
@@ -97,8 +97,8 @@ fn what_cannot_be_shared_is_said() {
         1.0
     );
     let message = Communicator::join(Device::Cuda(0), b"come", 0, 1).err().unwrap().to_string();
-    assert_eq!(message, "nccl: that is no invitation of NCCL's");
-    let message = Communicator::join(Device::Cuda(0), &Communicator::invitation().unwrap(), 1, 1)
+    assert_eq!(message, "nccl: that is not a unique id of NCCL");
+    let message = Communicator::join(Device::Cuda(0), &Communicator::unique_id().unwrap(), 1, 1)
         .err()
         .unwrap()
         .to_string();

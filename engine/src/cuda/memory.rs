@@ -16,7 +16,7 @@
 
 use super::event::Event;
 use super::{Gpu, driver};
-use crate::pool::Stats;
+use crate::memory::Stats;
 use crate::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::c_void;

@@ -41,7 +41,7 @@ fn views_are_gathered() {
     let Some(_) = gpu() else { return };
     let x = Tensor::randn(&[2, 6, 5, 7], DType::F32, &mut Rng::new(2));
     let view =
-        |x: &Tensor| x.permute(&[1, 0, 3, 2]).unwrap().standard().unwrap().to_f64_vec().unwrap();
+        |x: &Tensor| x.permute(&[1, 0, 3, 2]).unwrap().contiguous().unwrap().to_f64_vec().unwrap();
     assert_eq!(view(&x.to_device(Device::Cuda(0)).unwrap()), view(&x));
 }
 

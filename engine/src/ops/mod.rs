@@ -1,44 +1,44 @@
-//! The operations, a room each.
+//! The operations, a folder each.
 //!
-//! A room is a folder that holds the whole truth about an operation: its shape rule, forward and
-//! backward, its samples for the sweep, and its tests. To the outside it is a method of [`Tensor`];
+//! The folder of an operation holds everything about it: its shape rule, forward and backward, its
+//! samples for the checks, and its tests. To the outside it is a method of [`Tensor`];
 //! inside it implements [`Op`], and [`apply`] does for every operation what is the same for all:
 //! check, run, and record if a gradient will be asked for.
 //!
 //! To read one, take [`conv2d`]: `Tensor::conv2d` calls `apply`, which calls `infer`, `forward`
 //! and, when the tape is played back, `backward`.
 //!
-//! To add one: a folder, a line in `rooms!` below. The sweep then finds it through its `ROOM`.
+//! To add one: a folder, and a line in `ops!` below. The checks find it through `samples::INFO`.
 
 use crate::Meta;
 use crate::interrupt;
 use crate::profile::{Call, time};
-use crate::sweep::Room;
 use crate::tape::Node;
 use crate::trace::{self, Operation};
 use crate::{Error, Result, Tensor};
 use std::any::Any;
 use std::sync::Arc;
 
-/// Declares the rooms and lists them for the sweep; a room without samples does not compile.
-macro_rules! rooms {
-    ($($(#[$doc:meta])* $room:ident),* $(,)?) => {
-        $($(#[$doc])* pub mod $room;)*
+/// Declares the operations and lists their samples; an operation without samples does not compile.
+macro_rules! ops {
+    ($($(#[$doc:meta])* $op:ident),* $(,)?) => {
+        $($(#[$doc])* pub mod $op;)*
 
-        /// Every room, in reading order.
-        pub const ROOMS: &[Room] = &[$($room::ROOM),*];
+        /// Every operation with its samples, in reading order.
+        #[cfg(any(test, feature = "checks"))]
+        pub const OPS: &[crate::checks::OpInfo] = &[$($op::samples::INFO),*];
     };
 }
 
-// What several rooms share.
+// What several operations share.
 mod gpu;
 mod map;
-mod normalise;
+mod normalize;
 mod separable;
 
 pub(crate) use map::map;
 
-rooms! {
+ops! {
     /// Addition, subtraction, multiplication and division, with broadcasting.
     arith,
     /// Functions of one number: exp, log, sqrt, square, abs, tanh, sigmoid, relu, clamp.

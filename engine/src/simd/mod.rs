@@ -11,7 +11,7 @@
 //! Kernels vectorise over outputs, never over a sum, and a fused multiply-add rounds once in every
 //! instruction set. So all of them give the same bits.
 //!
-//! `IRNEXT_SIMD` in the environment, `portable`, `avx2` or `avx512`, takes a lesser one than the
+//! `ENGINE_SIMD` in the environment, `portable`, `avx2` or `avx512`, takes a lesser one than the
 //! processor has. `portable` is the reference that every processor can run, slow where the baseline
 //! has no fused multiply-add.
 
@@ -39,7 +39,7 @@ pub enum Isa {
 /// The instruction set in use, decided at the first call.
 pub fn isa() -> Isa {
     static ISA: LazyLock<Isa> = LazyLock::new(|| {
-        let most = match std::env::var("IRNEXT_SIMD").as_deref() {
+        let most = match std::env::var("ENGINE_SIMD").as_deref() {
             Ok("portable") => Isa::Portable,
             Ok("avx2") => Isa::Avx2,
             _ => Isa::Avx512,

@@ -3,8 +3,8 @@
 use super::output::say;
 use crate::error::Result;
 use engine::Device;
-use engine::ops::ROOMS;
-use engine::sweep::{self, Choices, DEVICE_TOLERANCES};
+use engine::checks::{self, DEVICE_TOLERANCES, SampleGenerator};
+use engine::ops::OPS;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -40,14 +40,15 @@ fn differences(arguments: &Arguments) -> Result<bool> {
         "f32 error"
     );
     let mut passed = true;
-    for (room, (operation, samples)) in
-        ROOMS.iter().flat_map(|room| room.operations.iter().map(|o| (room.name, o)))
+    for (module, (operation, samples)) in
+        OPS.iter().flat_map(|module| module.operations.iter().map(|o| (module.name, o)))
     {
         let (mut compared, mut worst, mut f32_error) = (0, 0.0f64, 0.0f64);
         let mut failure = None;
         for case in 0..arguments.cases {
-            let sample = samples(&mut Choices::from_seed(arguments.seed.wrapping_add(case)));
-            match sweep::check(&sample) {
+            let sample =
+                samples(&mut SampleGenerator::from_seed(arguments.seed.wrapping_add(case)));
+            match checks::check(&sample) {
                 Ok(outcome) => {
                     compared += outcome.gradients.compared;
                     worst = worst.max(outcome.gradients.worst);
@@ -60,7 +61,7 @@ fn differences(arguments: &Arguments) -> Result<bool> {
             }
         }
         say!(
-            "{room:<17} {operation:<20} {:>6} {compared:>10} {worst:>9.1e} {f32_error:>10.1e}",
+            "{module:<17} {operation:<20} {:>6} {compared:>10} {worst:>9.1e} {f32_error:>10.1e}",
             arguments.cases
         );
         if let Some(failure) = failure {
@@ -86,15 +87,16 @@ fn device_column(arguments: &Arguments, device: Device) -> Result<bool> {
         .map(|(dtype, tolerance)| format!("{:>16}", format!("{dtype} ({tolerance:.0e})")));
     say!("{:<17} {:<20} {:>6} {}", "module", "operation", "cases", heads.join(" "));
     let mut passed = true;
-    for (room, (operation, samples)) in
-        ROOMS.iter().flat_map(|room| room.operations.iter().map(|o| (room.name, o)))
+    for (module, (operation, samples)) in
+        OPS.iter().flat_map(|module| module.operations.iter().map(|o| (module.name, o)))
     {
         let mut failures = Vec::new();
         let columns = DEVICE_TOLERANCES.map(|(dtype, tolerance)| {
             let mut worst = 0.0f64;
             for case in 0..arguments.cases {
-                let sample = samples(&mut Choices::from_seed(arguments.seed.wrapping_add(case)));
-                match sweep::check_on(&sample, device, dtype, tolerance) {
+                let sample =
+                    samples(&mut SampleGenerator::from_seed(arguments.seed.wrapping_add(case)));
+                match checks::check_on(&sample, device, dtype, tolerance) {
                     Ok(distance) => worst = worst.max(distance.value).max(distance.gradient),
                     Err(error) => {
                         failures.push(error.to_string());
@@ -105,7 +107,7 @@ fn device_column(arguments: &Arguments, device: Device) -> Result<bool> {
             }
             format!("{worst:>16.1e}")
         });
-        say!("{room:<17} {operation:<20} {:>6} {}", arguments.cases, columns.join(" "));
+        say!("{module:<17} {operation:<20} {:>6} {}", arguments.cases, columns.join(" "));
         for failure in failures {
             say!("    FAILED {failure}");
             passed = false;

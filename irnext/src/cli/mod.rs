@@ -8,6 +8,7 @@ mod devices;
 mod doctor;
 mod eval;
 mod explain;
+#[cfg(feature = "checks")]
 mod gradcheck;
 mod info;
 mod inspect;
@@ -80,6 +81,7 @@ enum Command {
     /// List available devices
     Devices(devices::Arguments),
     /// Check the gradient of every operation against finite differences
+    #[cfg(feature = "checks")]
     Gradcheck(gradcheck::Arguments),
     /// Degrade clean photographs, to make training or test pairs
     Synth(synth::Arguments),
@@ -128,6 +130,7 @@ impl Cli {
             Command::Info(arguments) => info::run(&arguments).map(|()| true),
             Command::Explain(arguments) => explain::run(&arguments),
             Command::Devices(arguments) => devices::run(&arguments).map(|()| true),
+            #[cfg(feature = "checks")]
             Command::Gradcheck(arguments) => gradcheck::run(&arguments),
             Command::Synth(arguments) => synth::run(&arguments).map(|()| true),
             Command::Inspect(arguments) => inspect::run(&arguments),

@@ -1,6 +1,6 @@
 //! `--profile`: the time a command spent in each operation.
 
-use engine::pool;
+use engine::memory;
 use engine::profile::{self, Profile, Sum};
 use std::fmt::Display;
 
@@ -40,7 +40,7 @@ fn report(profile: &Profile) -> String {
     lines.extend(kinds.map(|entry| line(&entry.kind, &entry.sum)));
     lines.extend([
         String::new(),
-        format!("peak memory of tensors: {:.3} GB", pool::stats().peak as f64 / 1e9),
+        format!("peak memory of tensors: {:.3} GB", memory::stats().peak as f64 / 1e9),
     ]);
     lines.join("\n")
 }

@@ -1,7 +1,7 @@
 //! The processes that work together, and their meetings.
 
 use crate::error::{Error, Result};
-use engine::{Communicator, Device, Ranks};
+use engine::{Communicator, Device, Collectives};
 use nn::distributed::{ProcessGroup, gone};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -71,8 +71,8 @@ impl Team {
     }
 
     /// The same, as layers see it.
-    pub fn ranks(&self) -> Option<Arc<dyn Ranks>> {
-        self.group.clone().map(|group| group as Arc<dyn Ranks>)
+    pub fn ranks(&self) -> Option<Arc<dyn Collectives>> {
+        self.group.clone().map(|group| group as Arc<dyn Collectives>)
     }
 
     /// Waits for all ranks. `mine`, unless another rank has failed.
@@ -184,9 +184,9 @@ impl Team {
                 return Err(Error::Rank { rank, reason });
             }
         }
-        let invitation =
-            self.broadcast(|| Ok(Communicator::invitation()?), |made| Ok(made.clone()), Ok)?;
-        match Communicator::join(device, &invitation, self.rank(), self.size()) {
+        let unique_id =
+            self.broadcast(|| Ok(Communicator::unique_id()?), |made| Ok(made.clone()), Ok)?;
+        match Communicator::join(device, &unique_id, self.rank(), self.size()) {
             Ok(communicator) => group.connect_gpus(communicator),
             // The others wait for this rank where they cannot be told.
             Err(error) => return Err(self.abort(error.into())),

@@ -1,7 +1,7 @@
 //! The network as a whole: published parameter counts, gradients of whole blocks, checkpointing.
 
 use super::*;
-use engine::gradcheck::{GradCheck, gradcheck};
+use engine::checks::{GradCheck, gradcheck};
 use engine::{Rng, Tape, Tensor};
 use nn::layers::Module;
 use nn::weights::WeightFile;

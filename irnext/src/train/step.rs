@@ -5,7 +5,7 @@
 
 use crate::error::Result;
 use crate::model::{Loss, LossConfig, Model, dual_domain};
-use engine::{DType, Device, Ranks, Replay, Tape, Tensor, interruptible};
+use engine::{DType, Device, Collectives, Replay, Tape, Tensor, interruptible};
 use nn::distributed::{Buckets, ProcessGroup};
 use nn::optim::{Clip, Optimizer, Rule, norm};
 use nn::{Context, Ema, Params, Pass, TrainingStep};
@@ -171,7 +171,7 @@ fn gradients(
     let Model { network, params, .. } = model;
     let (input, target, scale) = (&inputs[0], &inputs[1], inputs.get(2));
     let tape = Tape::new();
-    let ranks = group.map(|group| group.clone() as Arc<dyn Ranks>);
+    let ranks = group.map(|group| group.clone() as Arc<dyn Collectives>);
     let cx = Context::training(params, &tape).computing_in(settings.compute).with_ranks(ranks);
     let cx = cx.with_checkpoints(checkpoints);
     let [quarter, half, full] = network.forward(&cx, &cx.to_compute(input)?)?;

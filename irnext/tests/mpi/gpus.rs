@@ -3,7 +3,7 @@
 //! with `IRNEXT_REQUIRE_CUDA=1` they fail.
 
 use super::*;
-use engine::{DType, Device, Ranks, Replay, Rng, Tape, Tensor};
+use engine::{DType, Device, Collectives, Replay, Rng, Tape, Tensor};
 use irnext::distributed::Team;
 use irnext::distributed::launch::Launch;
 use irnext::train::{Ended, TrainConfig, Trainer};
@@ -77,7 +77,7 @@ fn a_rank() {
 #[ignore = "a part of another one, under mpirun"]
 fn a_normalisation() {
     let normalised = |x: &[Tensor],
-                      ranks: Option<&Arc<dyn Ranks>>|
+                      ranks: Option<&Arc<dyn Collectives>>|
      -> engine::Result<Vec<Tensor>> {
         let tape = Tape::new();
         let [x, dy, weight, bias] = x else { unreachable!("four inputs") };
@@ -179,7 +179,7 @@ fn gpus_that_cannot_be_shared_are_reported_before_anything_is_written() {
             &[("CUDA_VISIBLE_DEVICES", "0"), ("CUDA_EMULATOR_DEVICES", "1")][..],
             "rank 1: it has the same GPU as rank 0",
         ),
-        (&[("IRNEXT_NCCL", "/nonexistent")], "nccl: NCCL 2.10 or later is needed"),
+        (&[("ENGINE_NCCL", "/nonexistent")], "nccl: NCCL 2.10 or later is needed"),
     ] {
         let mut command = ranks(2, folder.path(), &["train", "run.toml"]);
         let output = command.envs(variables.iter().copied()).output().unwrap();

@@ -2,7 +2,7 @@
 
 use super::{Pending, ProcessGroup, gone, numbers_in};
 use crate::Result;
-use engine::{DType, Means, Tensor};
+use engine::{AllReduce, DType, Tensor};
 
 /// A bucket is on its way once it has so many bytes: large enough that the time a message takes to
 /// begin does not count, and small enough that the last one, for which backward has nothing left to
@@ -26,7 +26,7 @@ struct OnGpu {
     entries: Vec<usize>,
     gradients: Vec<Tensor>,
     bytes: usize,
-    sent: Vec<(Vec<usize>, Means)>,
+    sent: Vec<(Vec<usize>, AllReduce)>,
 }
 
 /// Some gradients of one dtype: which entries they are of, their shapes, and their numbers one

@@ -23,7 +23,7 @@ pub use gradients::Buckets;
 pub use threads::threads;
 
 use crate::{Error, Result};
-use engine::{Communicator, DType, Device, Ranks, Tensor};
+use engine::{Collectives, Communicator, DType, Device, Tensor};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -201,7 +201,7 @@ impl Drop for ProcessGroup {
     }
 }
 
-impl Ranks for ProcessGroup {
+impl Collectives for ProcessGroup {
     fn gather(&self, numbers: &[f64]) -> engine::Result<Vec<Vec<f64>>> {
         let mine: Vec<u8> = bytemuck::cast_slice(numbers).to_vec();
         // All have as many, so that nobody need be told how many: once there and back, which is

@@ -124,7 +124,7 @@ fn step(
     let images = images.narrow(0, range.start, range.len()).unwrap();
     let tape = Tape::new();
     let cx = Context::training(&params, &tape)
-        .with_ranks(group.map(|group| group.clone() as Arc<dyn Ranks>))
+        .with_ranks(group.map(|group| group.clone() as Arc<dyn Collectives>))
         .with_checkpoints(checkpoint);
     let x = tape.leaf(&images);
     let forward = {
@@ -202,7 +202,7 @@ fn one_image_on_each_rank_is_a_batch() {
         Tensor::from_slice(&[0.0, 1.0], &[2]).unwrap(),
     );
     let found = on_ranks(2, |group| {
-        let ranks: Arc<dyn Ranks> = group.clone();
+        let ranks: Arc<dyn Collectives> = group.clone();
         let x = x.narrow(0, group.rank(), 1).unwrap();
         let (y, stats) = x.batch_norm_train_among(&weight, &bias, 0.0, Some(&ranks)).unwrap();
         [y, stats.mean, stats.var].map(|x| x.to_f64_vec().unwrap())
@@ -211,7 +211,7 @@ fn one_image_on_each_rank_is_a_batch() {
     assert_eq!(found[1][0], [5.0, 3.0]);
     // Alone it is none.
     let alone = on_ranks(1, |group| {
-        let ranks: Arc<dyn Ranks> = group.clone();
+        let ranks: Arc<dyn Collectives> = group.clone();
         x.narrow(0, 0, 1)
             .unwrap()
             .batch_norm_train_among(&weight, &bias, 0.0, Some(&ranks))

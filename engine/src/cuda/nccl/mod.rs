@@ -25,7 +25,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use sys::{AVG, FLOAT32, FLOAT64, Handle, Id, Library};
 
 /// The environment variable that names NCCL's library.
-const VARIABLE: &str = "IRNEXT_NCCL";
+const VARIABLE: &str = "ENGINE_NCCL";
 
 /// One rank on one GPU.
 pub(crate) struct Communicator {
@@ -51,8 +51,8 @@ pub(crate) fn prepare(index: usize) -> Result<[u8; 16]> {
     Ok(driver::probe(gpu.index()).map_err(|error| Error::cuda("device", error))?.uuid)
 }
 
-/// What rank 0 makes for all to find each other by.
-pub(crate) fn invitation() -> Result<Vec<u8>> {
+/// The unique id, which rank 0 makes and gives to all others.
+pub(crate) fn unique_id() -> Result<Vec<u8>> {
     let (library, mut id) = (library()?, Id([0; 128]));
     // SAFETY: the identity is written there.
     check(library, "ncclGetUniqueId", unsafe { (library.ncclGetUniqueId)(&mut id) })?;
@@ -61,12 +61,12 @@ pub(crate) fn invitation() -> Result<Vec<u8>> {
 
 impl Communicator {
     /// Rank number `rank` of `size`, on GPU number `index`. Returns when all have come.
-    pub(crate) fn join(index: usize, invitation: &[u8], rank: usize, size: usize) -> Result<Self> {
+    pub(crate) fn join(index: usize, unique_id: &[u8], rank: usize, size: usize) -> Result<Self> {
         let (gpu, library) = (Gpu::get(index)?, library()?);
-        let id = invitation
+        let id = unique_id
             .try_into()
             .map(Id)
-            .map_err(|_| Error::cuda("nccl", "that is no invitation of NCCL's"))?;
+            .map_err(|_| Error::cuda("nccl", "that is not a unique id of NCCL"))?;
         let number = |n: usize| {
             c_int::try_from(n).map_err(|_| Error::cuda("nccl", format!("{n} ranks are too many")))
         };

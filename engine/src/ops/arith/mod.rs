@@ -4,26 +4,16 @@
 //! −dy·y/b). A gradient comes back in the shape of y; where an operand was broadcast, the tape sums
 //! it.
 
+#[cfg(any(test, feature = "checks"))]
+pub(super) mod samples;
+
 use super::gpu::{pointwise, pointwise_into};
 use super::{Op, apply, keep};
 use crate::cpu::PIECE;
 use crate::layout::broadcast_shape;
 use crate::ops::map;
-use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{DType, Element, Error, Meta, Result, Tensor, dispatch_float};
 use rayon::prelude::*;
-
-/// This room in the sweep.
-pub const ROOM: Room = Room {
-    name: "arith",
-    operations: &[
-        ("add", |c| sample(c, "add", Values::Normal, Tensor::add)),
-        ("sub", |c| sample(c, "sub", Values::Normal, Tensor::sub)),
-        ("mul", |c| sample(c, "mul", Values::Normal, Tensor::mul)),
-        ("div", |c| sample(c, "div", Values::Positive, Tensor::div)),
-        ("affine", sample_affine),
-    ],
-};
 
 impl Tensor {
     /// `self + other`, broadcast to a common shape.
@@ -261,29 +251,6 @@ fn binary(
         },
         |gpu| pointwise(gpu, op, &out.shape, &[a, b], [0.0; 2]),
     )
-}
-
-/// Random broadcastable shapes; the denominator of a division is positive.
-fn sample(
-    c: &mut Choices,
-    name: &str,
-    b: Values,
-    f: fn(&Tensor, &Tensor) -> Result<Tensor>,
-) -> Sample {
-    let shape = c.shape(0..=4, 5);
-    let smaller = c.broadcastable(&shape);
-    let (mut left, mut right) = (shape, smaller);
-    if c.flag() {
-        std::mem::swap(&mut left, &mut right);
-    }
-    let inputs = vec![c.tensor(&left, Values::Normal), c.tensor(&right, b)];
-    Sample::new(name, inputs, move |x| f(&x[0], &x[1]))
-}
-
-fn sample_affine(c: &mut Choices) -> Sample {
-    let shape = c.shape(0..=4, 5);
-    let inputs = vec![c.tensor(&shape, Values::Normal)];
-    Sample::new("affine 1.5x − 0.25", inputs, |x| x[0].affine(1.5, -0.25))
 }
 
 #[cfg(test)]

@@ -4,20 +4,16 @@
 //! In training the statistics are the batch's own, over N, H and W, and gradients flow through
 //! them; the running statistics are the layer's business, so they are returned to it. In evaluation
 //! the statistics are given, and constants. A batch may be shared by several processes
-//! ([`Ranks`](crate::Ranks)), which then normalise by the statistics of the whole. The arithmetic
-//! is in `ops/normalise/mod.rs`.
+//! ([`Collectives`](crate::Collectives)), which then normalise by the statistics of the whole. The arithmetic
+//! is in `ops/normalize/mod.rs`.
 
-use super::normalise::{self, Normalise, Saved, Statistics, Whole};
+#[cfg(any(test, feature = "checks"))]
+pub(super) mod samples;
+
+use super::normalize::{self, Normalize, Saved, Statistics, Whole};
 use super::{Op, apply};
-use crate::sweep::{Choices, Room, Sample, Values};
-use crate::{DType, Error, Meta, Ranks, Result, Tensor, trace};
+use crate::{Collectives, DType, Error, Meta, Result, Tensor, trace};
 use std::sync::Arc;
-
-/// This room in the sweep.
-pub const ROOM: Room = Room {
-    name: "batch_norm",
-    operations: &[("batch_norm", sample_train), ("batch_norm", sample_eval)],
-};
 
 const NAME: &str = "batch_norm";
 
@@ -53,7 +49,7 @@ impl Tensor {
         weight: &Tensor,
         bias: &Tensor,
         eps: f64,
-        ranks: Option<&Arc<dyn Ranks>>,
+        ranks: Option<&Arc<dyn Collectives>>,
     ) -> Result<(Tensor, BatchStats)> {
         let y = infer(&[self.meta(), weight.meta(), bias.meta()])?;
         let [n, c, h, w] = self.dims4(NAME)?;
@@ -90,7 +86,7 @@ impl Tensor {
         let report = |numbers: &Tensor| numbers.reshape(&[c])?.to_dtype(dtype);
         let (mean, var) = (report(&statistics.mean)?, report(&unbiased)?);
         let y = apply(
-            BatchNorm(Normalise { statistics, eps, of_input: true, whole }),
+            BatchNorm(Normalize { statistics, eps, of_input: true, whole }),
             &[self, weight, bias],
         )?;
         Ok((y, BatchStats { mean, var }))
@@ -107,7 +103,7 @@ impl Tensor {
         eps: f64,
     ) -> Result<Tensor> {
         let like_x = |numbers: &Tensor| Meta { dtype: self.dtype(), ..numbers.meta() };
-        normalise::infer(NAME, &self.meta(), &[("mean", &like_x(mean)), ("var", &like_x(var))])?;
+        normalize::infer(NAME, &self.meta(), &[("mean", &like_x(mean)), ("var", &like_x(var))])?;
         let y = infer(&[self.meta(), weight.meta(), bias.meta()])?;
         let later =
             move |x: &[Tensor]| Ok(vec![x[0].batch_norm_eval(&x[1], &x[2], &x[3], &x[4], eps)?]);
@@ -117,7 +113,7 @@ impl Tensor {
         }
         let statistics = Statistics::given(mean, var)?;
         apply(
-            BatchNorm(Normalise { statistics, eps, of_input: false, whole: None }),
+            BatchNorm(Normalize { statistics, eps, of_input: false, whole: None }),
             &[self, weight, bias],
         )
     }
@@ -129,7 +125,7 @@ pub(crate) struct Given {
     pub(crate) eps: f64,
 }
 
-struct BatchNorm(Normalise);
+struct BatchNorm(Normalize);
 
 impl Op for BatchNorm {
     const NAME: &'static str = NAME;
@@ -149,37 +145,7 @@ impl Op for BatchNorm {
 }
 
 fn infer(inputs: &[Meta]) -> Result<Meta> {
-    normalise::infer(NAME, &inputs[0], &[("weight", &inputs[1]), ("bias", &inputs[2])])
-}
-
-/// x with at least two values per channel, a weight and a bias.
-fn inputs(c: &mut Choices) -> Vec<Tensor> {
-    let channels = c.channels(&[1, 3, 8]);
-    let mut shape = c.map_shape(channels, 1, 5);
-    shape[0] += 1;
-    vec![
-        c.tensor(&shape, Values::Normal),
-        c.tensor(&[channels], Values::AwayFromZero),
-        c.tensor(&[channels], Values::Normal),
-    ]
-}
-
-/// A large eps: with the usual one, two values that happen to be close would make a step too steep
-/// for differences.
-fn sample_train(c: &mut Choices) -> Sample {
-    Sample::new("train", inputs(c), |x| Ok(x[0].batch_norm_train(&x[1], &x[2], 0.1)?.0))
-}
-
-fn sample_eval(c: &mut Choices) -> Sample {
-    let inputs = inputs(c);
-    let (mean, var) = (
-        c.tensor(inputs[1].shape(), Values::Normal),
-        c.tensor(inputs[1].shape(), Values::Positive),
-    );
-    Sample::new("eval", inputs, move |x| {
-        let like_x = |numbers: &Tensor| numbers.to_device(x[0].device())?.to_dtype(x[0].dtype());
-        x[0].batch_norm_eval(&like_x(&mean)?, &like_x(&var)?, &x[1], &x[2], 1e-5)
-    })
+    normalize::infer(NAME, &inputs[0], &[("weight", &inputs[1]), ("bias", &inputs[2])])
 }
 
 #[cfg(test)]

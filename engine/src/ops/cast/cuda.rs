@@ -16,7 +16,7 @@ pub(super) fn cast(gpu: &'static Gpu, x: &Tensor, to: DType) -> Result<Tensor> {
             return Err(Error::dtype(Cast::NAME, "a floating-point type on a GPU", to));
         }
     };
-    let x = if x.layout().is_dense() { x.clone() } else { x.standard()? };
+    let x = if x.layout().is_dense() { x.clone() } else { x.contiguous()? };
     let layout = Layout::from_parts(x.shape().to_vec(), x.layout().strides().to_vec(), 0);
     let y = Tensor::on_gpu(gpu, layout, to)?;
     let count = crate::cuda::count(Cast::NAME, x.shape())?;

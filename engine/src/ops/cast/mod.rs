@@ -10,14 +10,12 @@
 //! tests below hold the ones that do against exact values.
 
 mod cuda;
+#[cfg(any(test, feature = "checks"))]
+pub(super) mod samples;
 
 use super::{Op, apply};
 use crate::ops::map;
-use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{DType, Element, Meta, Result, Tensor, dispatch_element};
-
-/// This room in the sweep.
-pub const ROOM: Room = Room { name: "cast", operations: &[("cast", sample)] };
 
 impl Tensor {
     /// The elements as `dtype`. A tensor of that dtype is not copied.
@@ -68,13 +66,6 @@ fn cast(x: &Tensor, to: DType) -> Result<Tensor> {
 
 fn is_float(dtype: DType) -> bool {
     matches!(dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16)
-}
-
-/// To f64: from f64 for the gradients, from f32 where the sweep compares the two.
-fn sample(c: &mut Choices) -> Sample {
-    let shape = c.shape(0..=4, 5);
-    let input = c.tensor(&shape, Values::Normal);
-    Sample::new("to f64", vec![input], |x| x[0].to_dtype(DType::F64))
 }
 
 #[cfg(test)]

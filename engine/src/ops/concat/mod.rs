@@ -4,14 +4,13 @@
 //!
 //! Backward: each input's gradient is its slice of dy, a view.
 
+#[cfg(any(test, feature = "checks"))]
+pub(super) mod samples;
+
 use super::gpu::copy_region;
 use super::{Op, Saved, apply};
 use crate::cpu::write_region;
-use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Error, Layout, Meta, Result, Tensor, dispatch_element};
-
-/// This room in the sweep.
-pub const ROOM: Room = Room { name: "concat", operations: &[("concat", sample)] };
 
 impl Tensor {
     /// `tensors`, at least one, joined along dimension `dim`; they agree in dtype and in all other
@@ -109,21 +108,6 @@ impl Op for Concat {
     }
 }
 
-fn sample(c: &mut Choices) -> Sample {
-    let mut shape = c.shape(1..=4, 5);
-    let dim = c.size(0..=shape.len() - 1);
-    let count = c.size(1..=3);
-    let inputs = (0..count)
-        .map(|_| {
-            shape[dim] = c.size(1..=4);
-            c.tensor(&shape, Values::Normal)
-        })
-        .collect();
-    Sample::new(format!("along {dim}"), inputs, move |x| {
-        Tensor::concat(&x.iter().collect::<Vec<_>>(), dim)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,7 +140,7 @@ mod tests {
         let a = Tensor::from_slice(&data(3), &[2, 3, 60, 70]).unwrap();
         let b = Tensor::from_slice(&data(5), &[2, 5, 60, 70]).unwrap().row_major().unwrap();
         let y = Tensor::concat(&[&a, &b], 1).unwrap();
-        assert!(y.layout().is_standard());
+        assert!(y.layout().is_contiguous());
         assert_eq!(y.narrow(1, 0, 3).unwrap().to_f64_vec().unwrap(), data(3));
         assert_eq!(y.narrow(1, 3, 5).unwrap().to_f64_vec().unwrap(), data(5));
     }

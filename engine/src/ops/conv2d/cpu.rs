@@ -37,10 +37,10 @@ fn compute<T: Gelu>(
     out: &Meta,
     onto: Option<Tensor>,
 ) -> Result<Tensor> {
-    let x = x.standard()?;
+    let x = x.contiguous()?;
     let x = as_channels_last::<T>(&x)?;
     // Maps are read as the output lies; the bias is a row.
-    let operands = epilogue.try_map(|operand| operand.standard())?;
+    let operands = epilogue.try_map(|operand| operand.contiguous())?;
     let slices = operands.as_ref().try_map(|operand| operand.dense_data::<T>(OP))?;
     let size = (out.shape[2], out.shape[3]);
     let Some(mut onto) = onto else {

@@ -176,7 +176,7 @@ pub(super) fn weight_sums<T: Float>(
     shape: &[usize],
     read: Option<Read<T>>,
 ) -> Result<Tensor> {
-    let (x, dy) = (x.standard()?, dy.standard()?);
+    let (x, dy) = (x.contiguous()?, dy.contiguous()?);
     let (x, dy) = (as_channels_last(&x)?, as_channels_last(&dy)?);
     let geometry = geometry(options, shape);
     let sums = match choose(Direction::InToOut, geometry.kernel, options, x.c.min(dy.c)) {

@@ -1,7 +1,9 @@
 //! The convolution against the six loops that define it.
 
+use super::samples::sample_settings;
 use super::*;
 use crate::Rng;
+use crate::checks::{SampleGenerator, Values};
 use crate::ops::operation;
 use proptest::prelude::*;
 
@@ -45,7 +47,7 @@ proptest! {
     fn agrees_with_its_definition(
             list in prop::collection::vec(any::<u32>(), 24), seed in any::<u64>()
         ) {
-        let mut c = Choices::from_list(list, seed);
+        let mut c = SampleGenerator::from_list(list, seed);
         let (options, x, [to, kernel]) = sample_settings(&mut c);
         let x = c.tensor(&x, Values::Normal);
         let w = c.tensor(
@@ -101,7 +103,7 @@ proptest! {
         list in proptest::collection::vec(any::<u32>(), 12),
         seed: u64,
     ) {
-        let mut c = Choices::from_list(list, seed);
+        let mut c = SampleGenerator::from_list(list, seed);
         let (mut options, x, [mut to, mut kernel]) = sample_settings(&mut c);
         let mut x = x;
         if c.flag() {
@@ -120,7 +122,7 @@ proptest! {
         let x = draw(&x);
         let w = draw(&[to, x.shape()[1] / options.groups, kernel / 16, kernel % 16]);
         let b = draw(&[to]);
-        let residual = draw(x.conv2d(&w, None, options).unwrap().shape()).standard().unwrap();
+        let residual = draw(x.conv2d(&w, None, options).unwrap().shape()).contiguous().unwrap();
         let kept = residual.to_vec::<f32>().unwrap();
         let plain = Conv2d::new(options, true).with_residual().unwrap();
         for op in [plain.clone(), plain.with_gelu_input().unwrap(), plain.with_gelu().unwrap()] {

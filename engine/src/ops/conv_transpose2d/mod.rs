@@ -6,18 +6,15 @@
 //! four are Winograd's. Its dx is the forward plan of conv2d, its dw that of conv2d with x and dy
 //! exchanged.
 
+#[cfg(any(test, feature = "checks"))]
+pub(super) mod samples;
+
 use super::conv2d::{
     self, Conv2dOptions, ConvSaved, Convolution, Direction, Epilogue, PackedWeight, as_map,
-    check_bias, check_dtypes, check_settings, sample_settings,
+    check_bias, check_dtypes, check_settings,
 };
 use super::{Op, apply};
-use crate::plan::planned_one;
-use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Error, Meta, Result, Tensor};
-
-/// This room in the sweep.
-pub const ROOM: Room =
-    Room { name: "conv_transpose2d", operations: &[("conv_transpose2d", sample)] };
 
 impl Tensor {
     /// The transposed convolution of `[N, I, H, W]` with `weight` `[I, O/groups, kH, kW]`, plus
@@ -136,30 +133,6 @@ impl Op for ConvTranspose2d {
     fn flops(&self, inputs: &[Meta], _: &Meta) -> u64 {
         2 * (inputs[0].numel() * inputs[1].shape[1..].iter().product::<usize>()) as u64
     }
-}
-
-fn sample(c: &mut Choices) -> Sample {
-    let (options, mut x, [to, kernel]) = sample_settings(c);
-    let (kh, kw) = (kernel / 16, kernel % 16);
-    // Small maps suffice, and the output must have a pixel left after the padding is cut off.
-    let options = Conv2dOptions { padding: options.padding.min((kh.min(kw) - 1) / 2), ..options };
-    (x[2], x[3]) = (c.extent(1..=4), c.extent(1..=7));
-    let weight = [x[1], to / options.groups, kh, kw];
-    let mut inputs = vec![c.tensor(&x, Values::Normal), c.tensor(&weight, Values::Normal)];
-    if c.flag() {
-        inputs.push(c.tensor(&[to], Values::Normal));
-    }
-    let Conv2dOptions { stride, padding, dilation, groups } = options;
-    let gelu = c.flag();
-    let label = format!(
-        "stride {stride}, padding {padding}, dilation {dilation}, groups {groups}, gelu {gelu}"
-    );
-    Sample::new(label, inputs, move |x| {
-        planned_one(x, |x| {
-            let y = x[0].conv_transpose2d(&x[1], x.get(2), options)?;
-            if gelu { y.gelu() } else { Ok(y) }
-        })
-    })
 }
 
 #[cfg(test)]

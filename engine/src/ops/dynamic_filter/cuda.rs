@@ -108,8 +108,8 @@ fn filter(
     threads: usize,
 ) -> Result<Tensor> {
     let [n, c, h, w] = x.dims4(OP)?;
-    let (x, taps) = (x.standard()?, taps.standard()?);
-    let shift = shift.map(Tensor::standard).transpose()?;
+    let (x, taps) = (x.contiguous()?, taps.contiguous()?);
+    let shift = shift.map(Tensor::contiguous).transpose()?;
     let y = Tensor::new_on_gpu(gpu, x.shape(), x.dtype())?;
     let addresses = [
         y.address()?,
@@ -184,7 +184,7 @@ fn sums(
             shifted.then(shift).transpose()?,
         ));
     }
-    let (x, dy) = (x.standard()?, dy.standard()?);
+    let (x, dy) = (x.contiguous()?, dy.contiguous()?);
     let (from, dy) = (x.address()?, dy.address()?);
     let in_fours = in_fours(&x, &[from, dy], shape[2] as i32);
     let pieces = Pieces::new([n, h, w], if in_fours { c / LANES } else { c }, blocks);

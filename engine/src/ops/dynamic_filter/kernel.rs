@@ -79,8 +79,8 @@ fn filter(
 ) -> Result<Tensor> {
     let [n, c, h, w] = x.dims4(OP)?;
     let k = taps.shape()[2];
-    let x = x.standard()?;
-    let shift = shift.map_or_else(|| Ok(Tensor::zeros(&[n, c], x.dtype())), Tensor::standard)?;
+    let x = x.contiguous()?;
+    let shift = shift.map_or_else(|| Ok(Tensor::zeros(&[n, c], x.dtype())), Tensor::contiguous)?;
     dispatch_float!(OP, x.dtype(), T => {
         let source: &[T] = x.dense_data(OP)?;
         let weights = per_channel::<T>(taps, c)?;
@@ -103,7 +103,7 @@ fn filter(
 /// pixel's channels meet theirs side by side.
 fn per_channel<T: Float>(taps: &Tensor, channels: usize) -> Result<Vec<T>> {
     let groups = taps.shape()[1];
-    let taps = taps.standard()?;
+    let taps = taps.contiguous()?;
     let data: &[T] = taps.dense_data(OP)?;
     Ok(data.iter().flat_map(|&tap| std::iter::repeat_n(tap, channels / groups)).collect())
 }
@@ -180,7 +180,7 @@ pub(super) fn backward_taps(
     let [n, c, h, w] = x.dims4(OP)?;
     let (groups, k) = (shape[1], shape[2]);
     let (rows, cols) = (Seen::new(h, k, padding), Seen::new(w, k, padding).by_tap(k));
-    let (x, dy) = (x.standard()?, dy.standard()?);
+    let (x, dy) = (x.contiguous()?, dy.contiguous()?);
     let pieces = h.div_ceil(LINES);
     let taps = k * k * c;
     let mut sums = vec![0.0; n * k * k * groups];

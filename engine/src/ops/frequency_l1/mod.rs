@@ -6,22 +6,14 @@
 //! Only the half spectrum of the difference is kept.
 
 mod cuda;
+#[cfg(any(test, feature = "checks"))]
+pub(super) mod samples;
 
 use super::rfft2::{adjoint, forward, is_own_mirror};
 use super::view::Shape;
 use super::{Op, apply};
-use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Element, Error, Float, Meta, Result, Tensor, dispatch_float};
 use rayon::prelude::*;
-
-/// This room in the sweep.
-pub const ROOM: Room = Room {
-    name: "frequency_l1",
-    operations: &[
-        ("frequency_l1", |c| sample(c, FrequencyNorm::Stacked)),
-        ("frequency_l1", |c| sample(c, FrequencyNorm::Modulus)),
-    ],
-};
 
 /// How the size of a complex number enters [`Tensor::frequency_l1`]. F is the unnormalised Fourier
 /// transform of the difference of the images, P the number of their elements.
@@ -177,35 +169,6 @@ impl FrequencyL1 {
             FrequencyNorm::Modulus => [over(re, re.hypot(im)), over(im, re.hypot(im))],
         }
     }
-}
-
-/// Images whose spectra differ everywhere: the distance has kinks where they meet, and finite
-/// differences must not step over one. Imaginary parts that are zero by symmetry stay so, and do
-/// not count.
-fn sample(c: &mut Choices, norm: FrequencyNorm) -> Sample {
-    let channels = c.size(1..=2);
-    let shape = c.map_shape(channels, 1, 6);
-    let inputs = loop {
-        let inputs = vec![c.tensor(&shape, Values::Normal), c.tensor(&shape, Values::Normal)];
-        if c.is_large() || keeps_away_from_kinks(&inputs[0], &inputs[1]) {
-            break inputs;
-        }
-    };
-    Sample::new(format!("{norm:?}"), inputs, move |x| x[0].frequency_l1(&x[1], norm))
-}
-
-fn keeps_away_from_kinks(x: &Tensor, target: &Tensor) -> bool {
-    const STRUCTURAL: f64 = 1e-9;
-    const MARGIN: f64 = 0.02;
-    let spectrum = x
-        .sub(target)
-        .and_then(|difference| difference.rfft2())
-        .and_then(|spectrum| spectrum.to_f64_vec());
-    let away = |v: &[f64]| {
-        let [re, im] = [v[0].abs(), v[1].abs()];
-        re > MARGIN && !(STRUCTURAL..MARGIN).contains(&im) && re.hypot(im) > 10.0 * MARGIN
-    };
-    spectrum.is_ok_and(|spectrum| spectrum.chunks(2).all(away))
 }
 
 #[cfg(test)]

@@ -2,16 +2,14 @@
 //!
 //! Backward: dx = dy·(Φ(x) + x·φ(x)), computed from the saved x in one pass: that costs about as
 //! much as reading a saved derivative would, and half the memory. `cpu/gelu.rs` has the arithmetic.
+#[cfg(any(test, feature = "checks"))]
+pub(super) mod samples;
 
 use super::gpu::pointwise;
 use super::{Op, apply, keep};
-use crate::ops::map;
-use crate::sweep::{Choices, Room, Sample, Values};
-use crate::{Meta, Result, Tensor, dispatch_float};
 pub(crate) use crate::cpu::gelu::{Gelu, gelu_in_place};
-
-/// This room in the sweep.
-pub const ROOM: Room = Room { name: "gelu", operations: &[("gelu", sample)] };
+use crate::ops::map;
+use crate::{Meta, Result, Tensor, dispatch_float};
 
 impl Tensor {
     /// x·Φ(x) of every element, within 3.2e-7 in f32 and to rounding in f64; 0 at −∞.
@@ -64,12 +62,6 @@ fn gradient(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
         },
         |gpu| pointwise(gpu, "gelu_gradient", dy.shape(), &[x, dy], [0.0; 2]),
     )
-}
-
-fn sample(c: &mut Choices) -> Sample {
-    let shape = c.shape(0..=4, 6);
-    let input = c.tensor(&shape, Values::Normal);
-    Sample::new("", vec![input], |x| x[0].gelu())
 }
 
 #[cfg(test)]

@@ -1,14 +1,13 @@
 //! Instance normalisation (Ulyanov et al., 2016): every channel of every image brought to mean 0
 //! and variance 1 over its own pixels, then scaled and shifted. There are no running statistics.
-//! The arithmetic is in `ops/normalise/mod.rs`.
+//! The arithmetic is in `ops/normalize/mod.rs`.
 
-use super::normalise::{self, Normalise, Saved, Statistics};
+#[cfg(any(test, feature = "checks"))]
+pub(super) mod samples;
+
+use super::normalize::{self, Normalize, Saved, Statistics};
 use super::{Op, apply};
-use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Error, Meta, Result, Tensor, trace};
-
-/// This room in the sweep.
-pub const ROOM: Room = Room { name: "instance_norm", operations: &[("instance_norm", sample)] };
 
 const NAME: &str = "instance_norm";
 
@@ -23,11 +22,11 @@ impl Tensor {
             return Ok(traced.swap_remove(0));
         }
         let statistics = Statistics::of(NAME, self, self.shape()[0])?;
-        apply(InstanceNorm(Normalise { statistics, eps, of_input: true, whole: None }), &inputs)
+        apply(InstanceNorm(Normalize { statistics, eps, of_input: true, whole: None }), &inputs)
     }
 }
 
-struct InstanceNorm(Normalise);
+struct InstanceNorm(Normalize);
 
 impl Op for InstanceNorm {
     const NAME: &'static str = NAME;
@@ -47,25 +46,12 @@ impl Op for InstanceNorm {
 }
 
 fn infer(inputs: &[Meta]) -> Result<Meta> {
-    let x = normalise::infer(NAME, &inputs[0], &[("weight", &inputs[1]), ("bias", &inputs[2])])?;
+    let x = normalize::infer(NAME, &inputs[0], &[("weight", &inputs[1]), ("bias", &inputs[2])])?;
     if x.shape[2] * x.shape[3] < 2 {
         let why = "a map needs more than one pixel (a single one has no variance)";
         return Err(Error::shape(NAME, format!("{why}, got shape {:?}", x.shape)));
     }
     Ok(x)
-}
-
-/// A large eps, for the reason given in `batch_norm`.
-fn sample(c: &mut Choices) -> Sample {
-    let channels = c.channels(&[1, 3, 8]);
-    let mut shape = c.map_shape(channels, 1, 6);
-    shape[2 + usize::from(c.flag())] += 1;
-    let inputs = vec![
-        c.tensor(&shape, Values::Normal),
-        c.tensor(&[channels], Values::AwayFromZero),
-        c.tensor(&[channels], Values::Normal),
-    ];
-    Sample::new("", inputs, |x| x[0].instance_norm(&x[1], &x[2], 0.1))
 }
 
 #[cfg(test)]

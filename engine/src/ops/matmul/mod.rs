@@ -6,14 +6,12 @@
 
 mod cpu;
 mod cuda;
+#[cfg(any(test, feature = "checks"))]
+pub(super) mod samples;
 
 use super::{Op, apply, keep};
 use crate::layout::broadcast_shape;
-use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{DType, Error, Layout, Meta, Result, Tensor};
-
-/// This room in the sweep.
-pub const ROOM: Room = Room { name: "matmul", operations: &[("matmul", sample)] };
 
 impl Tensor {
     /// The matrix product of the last two dimensions, over broadcast leading ones.
@@ -100,9 +98,9 @@ fn product(shape: &[usize], a: &Tensor, b: &Tensor) -> Result<Tensor> {
                 }),
                 other => return Err(Error::dtype(MatMul::NAME, "f32 or f64", other)),
             };
-            product.standard()
+            product.contiguous()
         },
-        |gpu| cuda::product(gpu, shape, [a, b], [&a_layout, &b_layout])?.standard(),
+        |gpu| cuda::product(gpu, shape, [a, b], [&a_layout, &b_layout])?.contiguous(),
     )
 }
 
@@ -112,20 +110,6 @@ fn transposed(x: &Tensor) -> Tensor {
     let rank = dims.len();
     dims.swap(rank - 2, rank - 1);
     x.view(x.layout().permute(&dims))
-}
-
-fn sample(c: &mut Choices) -> Sample {
-    let batch: Vec<usize> = (0..c.size(0..=2)).map(|_| c.size(1..=3)).collect();
-    let smaller = c.broadcastable(&batch);
-    let (m, k, n) = (c.extent(1..=14), c.extent(1..=9), c.extent(1..=19));
-    let (mut left, mut right) = (batch, smaller);
-    if c.flag() {
-        std::mem::swap(&mut left, &mut right);
-    }
-    left.extend([m, k]);
-    right.extend([k, n]);
-    let inputs = vec![c.tensor(&left, Values::Normal), c.tensor(&right, Values::Normal)];
-    Sample::new("", inputs, |x| x[0].matmul(&x[1]))
 }
 
 #[cfg(test)]
@@ -173,7 +157,7 @@ mod tests {
             };
             close(a.matmul(&b).unwrap(), 1e-12);
             // From transposed memory, too.
-            let [at, bt] = [&a, &b].map(|x| transposed(&transposed(x).standard().unwrap()));
+            let [at, bt] = [&a, &b].map(|x| transposed(&transposed(x).contiguous().unwrap()));
             close(at.matmul(&bt).unwrap(), 1e-12);
             let [a, b] = [&a, &b].map(|x| x.to_dtype(DType::F32).unwrap());
             close(a.matmul(&b).unwrap(), 1e-4);
@@ -201,7 +185,7 @@ mod tests {
         let y = a.matmul(&b).unwrap();
         assert_eq!(y.shape(), [3, 2, 1, 1]);
         assert_eq!(y.to_f64_vec().unwrap(), [10.0, 20.0, 20.0, 40.0, 30.0, 60.0]);
-        assert!(y.layout().is_standard());
+        assert!(y.layout().is_contiguous());
     }
 
     #[test]

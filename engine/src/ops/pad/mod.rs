@@ -5,18 +5,13 @@
 //! turned round: an input index gets the gradients of all the outputs that it went into.
 
 mod cuda;
+#[cfg(any(test, feature = "checks"))]
+pub(super) mod samples;
 
 use super::{Op, apply};
 use crate::simd::{Kernel, vectorize};
-use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Error, Float, Meta, Result, Tensor, dispatch_float};
 use rayon::prelude::*;
-
-/// This room in the sweep.
-pub const ROOM: Room = Room {
-    name: "pad",
-    operations: &[("pad_zeros", |c| sample(c, false)), ("pad_reflect", |c| sample(c, true))],
-};
 
 /// How many rows and columns to add on each side of the last two dimensions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -218,23 +213,6 @@ impl<T: Float> Kernel for Line<'_, T> {
             }
         }
     }
-}
-
-fn sample(c: &mut Choices, reflect: bool) -> Sample {
-    let shape = c.shape(2..=4, 5);
-    let [h, w] =
-        [2, 1].map(|d| shape[shape.len() - d]).map(|side| if reflect { side - 1 } else { 3 });
-    let padding = Padding {
-        top: c.size(0..=h),
-        bottom: c.size(0..=h),
-        left: c.size(0..=w),
-        right: c.size(0..=w),
-    };
-    let input = c.tensor(&shape, Values::Normal);
-    Sample::new(format!("by {padding:?}"), vec![input], move |x| match reflect {
-        true => x[0].pad_reflect(padding),
-        false => x[0].pad_zeros(padding),
-    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ pub(super) const OP: &str = "max_pool2d";
 
 pub(super) fn forward(x: &Tensor, windows: Windows) -> Result<Tensor> {
     let [n, c, h, w] = x.dims4(OP)?;
-    let x = x.standard()?;
+    let x = x.contiguous()?;
     dispatch_float!(OP, x.dtype(), T => {
         let source: &[T] = x.dense_data(OP)?;
         let [oh, ow] = output(windows, h, w);
@@ -28,7 +28,7 @@ pub(super) fn forward(x: &Tensor, windows: Windows) -> Result<Tensor> {
 /// every input the windows that chose it.
 pub(super) fn backward(x: &Tensor, dy: &Tensor, windows: Windows) -> Result<Tensor> {
     let [n, c, h, w] = x.dims4(OP)?;
-    let (x, dy) = (x.standard()?, dy.standard()?);
+    let (x, dy) = (x.contiguous()?, dy.contiguous()?);
     dispatch_float!(OP, x.dtype(), T => {
         let (source, dy): (&[T], &[T]) = (x.dense_data(OP)?, dy.dense_data(OP)?);
         let [oh, ow] = output(windows, h, w);

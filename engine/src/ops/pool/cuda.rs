@@ -26,7 +26,7 @@ fn form(kernel: &str, channels: usize, element: usize, addresses: &[u64]) -> (St
 }
 
 pub(super) fn forward(gpu: &'static Gpu, x: &Tensor, windows: Windows) -> Result<Tensor> {
-    let (x, description) = (x.standard()?, description(x, windows)?);
+    let (x, description) = (x.contiguous()?, description(x, windows)?);
     let [n, c, h, w] = x.dims4(OP)?;
     let [rows, cols] = output(windows, h, w);
     let y = Tensor::new_on_gpu(gpu, &[n, c, rows, cols], x.dtype())?;
@@ -43,7 +43,7 @@ pub(super) fn backward(
     dy: &Tensor,
     windows: Windows,
 ) -> Result<Tensor> {
-    let (x, dy, description) = (x.standard()?, dy.standard()?, description(x, windows)?);
+    let (x, dy, description) = (x.contiguous()?, dy.contiguous()?, description(x, windows)?);
     let dx = Tensor::new_on_gpu(gpu, x.shape(), x.dtype())?;
     let addresses = [dx.address()?, x.address()?, dy.address()?];
     let (name, threads) = match windows.stride >= windows.kernel {

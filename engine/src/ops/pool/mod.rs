@@ -7,23 +7,13 @@
 
 mod cpu;
 mod cuda;
+#[cfg(any(test, feature = "checks"))]
+pub(super) mod samples;
 
 use super::separable::{Apply, Separable, apply_separable, infer};
 use super::{Op, apply};
 use crate::ops::separable::Axis;
-use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Meta, Result, Tensor};
-
-/// This room in the sweep.
-pub const ROOM: Room = Room {
-    name: "pool",
-    operations: &[
-        ("avg_pool2d", |c| sample_windows(c, Values::Normal, Tensor::avg_pool2d)),
-        ("max_pool2d", |c| sample_windows(c, Values::Distinct, Tensor::max_pool2d)),
-        ("adaptive_avg_pool2d", sample_adaptive),
-        ("sum", sample_global),
-    ],
-};
 
 impl Tensor {
     /// The means of `kernel`×`kernel` windows, `stride` apart, without padding: `[N, C, H, W]`
@@ -169,35 +159,6 @@ impl Op for MaxPool2d {
         };
         Ok(vec![x.map(gradient).transpose()?])
     }
-}
-
-fn sample_windows(
-    c: &mut Choices,
-    values: Values,
-    f: fn(&Tensor, usize, usize) -> Result<Tensor>,
-) -> Sample {
-    let (kernel, stride) = c.pick(&[(2, 2), (1, 1), (3, 1), (2, 3), (4, 4), (3, 2)]);
-    let channels = c.channels(&[1, 3, 8]);
-    let shape = c.map_shape(channels, kernel, 7);
-    let input = c.tensor(&shape, values);
-    Sample::new(format!("{kernel}×{kernel}, stride {stride}"), vec![input], move |x| {
-        f(&x[0], kernel, stride)
-    })
-}
-
-fn sample_adaptive(c: &mut Choices) -> Sample {
-    let (out_h, out_w) = (c.extent(1..=8), c.extent(1..=8));
-    let shape = c.map_shape(2, 1, 6);
-    let input = c.tensor(&shape, Values::Normal);
-    Sample::new(format!("to {out_h}×{out_w}"), vec![input], move |x| {
-        x[0].adaptive_avg_pool2d(out_h, out_w)
-    })
-}
-
-fn sample_global(c: &mut Choices) -> Sample {
-    let shape = c.map_shape(3, 1, 6);
-    let input = c.tensor(&shape, Values::Normal);
-    Sample::new("global", vec![input], |x| x[0].global_avg_pool())
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ pub(super) fn max_backward(
     if dx.numel() == 0 {
         return Ok(dx);
     }
-    let (y, dy) = (y.standard()?, dy.standard()?);
+    let (y, dy) = (y.contiguous()?, dy.contiguous()?);
     let parts = |layout: &Layout| {
         let (kept, reduced) = split_layout(layout, dims);
         Ok((

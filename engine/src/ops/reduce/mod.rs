@@ -9,21 +9,12 @@
 
 mod cpu;
 pub(crate) mod cuda;
+#[cfg(any(test, feature = "checks"))]
+pub(super) mod samples;
 
 use super::view::Shape;
 use super::{Op, apply};
-use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{DType, Error, Meta, Result, Tensor};
-
-/// This room in the sweep.
-pub const ROOM: Room = Room {
-    name: "reduce",
-    operations: &[
-        ("sum", |c| sample(c, "sum", Values::Normal, Tensor::sum)),
-        ("max", |c| sample(c, "max", Values::Distinct, Tensor::max)),
-        ("sum", |c| sample(c, "mean", Values::Normal, Tensor::mean)),
-    ],
-};
 
 impl Tensor {
     /// The sum over `dims`, which remain with size 1. No dimensions: a copy.
@@ -170,18 +161,6 @@ fn infer(op: &'static str, x: &Meta, dims: &[usize]) -> Result<Meta> {
         shape[d] = 1;
     }
     Ok(Meta { shape, dtype: x.dtype })
-}
-
-fn sample(
-    c: &mut Choices,
-    name: &'static str,
-    values: Values,
-    f: fn(&Tensor, &[usize]) -> Result<Tensor>,
-) -> Sample {
-    let shape = c.shape(0..=4, 6);
-    let dims: Vec<usize> = (0..shape.len()).filter(|_| c.flag()).collect();
-    let input = c.tensor(&shape, values);
-    Sample::new(format!("{name} over {dims:?}"), vec![input], move |x| f(&x[0], &dims))
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub(super) fn adjoint(op: &'static str, dy: &Tensor, shape: &[usize]) -> Result<
                 || plan.scratch(), |scratch, (map, spectrum)| plan.run(spectrum, map, scratch)
             );
         });
-        maps.standard()
+        maps.contiguous()
     })
 }
 

@@ -231,8 +231,8 @@ pub(in crate::ops) fn row_spectra(
     minus: Option<&Tensor>,
 ) -> Result<Tensor> {
     let shape @ [n, c, h, w] = x.dims4(op)?;
-    let x = x.standard()?;
-    let minus = minus.map(Tensor::standard).transpose()?;
+    let x = x.contiguous()?;
+    let minus = minus.map(Tensor::contiguous).transpose()?;
     let half = Tensor::new_on_gpu(gpu, &[n, c, h, w / 2 + 1, 2], computed_in(x.dtype()))?;
     let addresses = [half.address()?, x.address()?, minus.as_ref().map_or(Ok(0), Tensor::address)?];
     Pass::rows(gpu, op, shape, x.dtype())?.run(gpu, "fourier_rows", x.dtype(), addresses, &[])?;

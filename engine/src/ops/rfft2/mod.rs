@@ -9,15 +9,13 @@
 
 mod cpu;
 pub(super) mod cuda;
+#[cfg(any(test, feature = "checks"))]
+pub(super) mod samples;
 
 use super::view::Shape;
 use super::{Op, apply};
-use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Error, Meta, Result, Tensor};
 pub(super) use cpu::is_own_mirror;
-
-/// This room in the sweep.
-pub const ROOM: Room = Room { name: "rfft2", operations: &[("rfft2", sample)] };
 
 impl Tensor {
     /// The Fourier transform of each map of `[N, C, H, W]`, without normalisation:
@@ -67,13 +65,6 @@ pub(in crate::ops) fn forward(op: &'static str, x: &Tensor) -> Result<Tensor> {
 /// The adjoint: the gradient of a half spectrum to that of the map of shape `shape` it came from.
 pub(in crate::ops) fn adjoint(op: &'static str, dy: &Tensor, shape: &[usize]) -> Result<Tensor> {
     dy.on_device(|| cpu::adjoint(op, dy, shape), |gpu| cuda::adjoint(gpu, op, dy, shape))
-}
-
-fn sample(c: &mut Choices) -> Sample {
-    let channels = c.size(1..=2);
-    let shape = c.map_shape(channels, 1, 9);
-    let input = c.tensor(&shape, Values::Normal);
-    Sample::new("", vec![input], |x| x[0].rfft2())
 }
 
 #[cfg(test)]

@@ -106,7 +106,7 @@ pub(crate) fn add_resampled<T: Float>(
     parts: &[Resampled<'_>],
     finish: Option<fn(&mut [T])>,
 ) -> Result<Tensor> {
-    let x = x.standard()?;
+    let x = x.contiguous()?;
     let start = Start::From(x.dense_data(op)?);
     Tensor::try_build(x.shape(), |out| sum_of_resampled(op, x.shape(), start, parts, finish, out))
 }
@@ -155,7 +155,8 @@ fn sum_of_resampled<T: Float>(
     let &[_, c, height, width] = shape else {
         unreachable!("{op}: shapes of maps have four dimensions")
     };
-    let sources: Vec<Tensor> = parts.iter().map(|part| part.x.standard()).collect::<Result<_>>()?;
+    let sources: Vec<Tensor> =
+        parts.iter().map(|part| part.x.contiguous()).collect::<Result<_>>()?;
     let parts: Vec<Part<'_, T>> = parts
         .iter()
         .zip(&sources)

@@ -53,7 +53,7 @@ pub(in crate::ops) fn add_resampled(
 ) -> Result<(Tensor, Option<Tensor>)> {
     let new = || Tensor::new_on_gpu(gpu, x.shape(), x.dtype());
     let (y, kept) = (new()?, keep.then(new).transpose()?);
-    sum(gpu, op, &y, kept.as_ref(), Some(&x.standard()?), parts, gelu)?;
+    sum(gpu, op, &y, kept.as_ref(), Some(&x.contiguous()?), parts, gelu)?;
     Ok((y, kept))
 }
 
@@ -86,7 +86,7 @@ fn sum(
     // As many parts as a launch takes at a time; all but the first add to what is there.
     let count = parts.len().div_ceil(PARTS);
     for (i, parts) in parts.chunks(PARTS).enumerate() {
-        let sources = parts.iter().map(|part| part.x.standard()).collect::<Result<Vec<_>>>()?;
+        let sources = parts.iter().map(|part| part.x.contiguous()).collect::<Result<Vec<_>>>()?;
         let mut table =
             Parts { count: parts.len() as u32, padding: 0, at: [Part::default(); PARTS] };
         for (entry, (part, source)) in table.at.iter_mut().zip(parts.iter().zip(&sources)) {

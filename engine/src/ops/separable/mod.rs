@@ -1,6 +1,6 @@
-//! What the rooms of pooling and resizing share: an operation given by a table along each axis.
+//! What pooling and resizing share: an operation given by a table along each axis.
 //!
-//! A room says how large its output is and what its tables are ([`Separable`]); value and gradient
+//! An operation says how large its output is and what its tables are ([`Separable`]); value and gradient
 //! follow from [`resample`] with the tables as they are, and transposed.
 
 mod cpu;

@@ -2,15 +2,14 @@
 //!
 //! Backward writes dy into zeros, where the elements came from.
 
+#[cfg(any(test, feature = "checks"))]
+pub(super) mod samples;
+
 use super::gpu::copy_region;
 use super::view::Shape;
 use super::{Op, apply};
 use crate::cpu::write_region;
-use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Error, Layout, Meta, Result, Tensor, dispatch_float};
-
-/// This room in the sweep.
-pub const ROOM: Room = Room { name: "slice", operations: &[("slice", sample)] };
 
 impl Tensor {
     /// The `len` elements `start, start + step, …` of dimension `dim`. `step` is at least 1.
@@ -97,18 +96,6 @@ impl Op for Slice {
     fn settings(&self) -> Option<String> {
         Some(format!("{self:?}"))
     }
-}
-
-fn sample(c: &mut Choices) -> Sample {
-    let shape = c.shape(1..=4, 6);
-    let dim = c.size(0..=shape.len() - 1);
-    let start = c.size(0..=shape[dim] - 1);
-    let step = c.size(1..=3);
-    let len = c.size(1..=(shape[dim] - start).div_ceil(step));
-    let input = c.tensor(&shape, Values::Normal);
-    Sample::new(format!("{len} from {start} by {step} along {dim}"), vec![input], move |x| {
-        x[0].slice(dim, start, len, step)
-    })
 }
 
 #[cfg(test)]

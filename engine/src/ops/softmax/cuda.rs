@@ -6,7 +6,7 @@ use crate::ops::Op;
 use crate::{Layout, Result, Tensor};
 
 pub(super) fn forward(gpu: &'static Gpu, x: &Tensor, dim: usize) -> Result<Tensor> {
-    let x = x.standard()?;
+    let x = x.contiguous()?;
     let y = Tensor::new_on_gpu(gpu, x.shape(), x.dtype())?;
     run(gpu, "softmax", dim, &y, &[&x])?;
     Ok(y)
@@ -15,7 +15,7 @@ pub(super) fn forward(gpu: &'static Gpu, x: &Tensor, dim: usize) -> Result<Tenso
 /// `y` is the output, which is standard.
 pub(super) fn backward(gpu: &'static Gpu, y: &Tensor, dy: &Tensor, dim: usize) -> Result<Tensor> {
     let dx = Tensor::new_on_gpu(gpu, y.shape(), y.dtype())?;
-    run(gpu, "softmax_gradient", dim, &dx, &[y, &dy.standard()?])?;
+    run(gpu, "softmax_gradient", dim, &dx, &[y, &dy.contiguous()?])?;
     Ok(dx)
 }
 

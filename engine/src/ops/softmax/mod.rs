@@ -4,13 +4,11 @@
 //! Backward: dx = y·(dy − Σ dy·y), from the saved output.
 
 mod cuda;
+#[cfg(any(test, feature = "checks"))]
+pub(super) mod samples;
 
 use super::{Op, apply, keep};
-use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Error, Meta, Result, Tensor};
-
-/// This room in the sweep.
-pub const ROOM: Room = Room { name: "softmax", operations: &[("softmax", sample)] };
 
 impl Tensor {
     /// Softmax over dimension `dim`: positive numbers that sum to 1 along it.
@@ -62,13 +60,6 @@ impl Op for Softmax {
         };
         Ok(vec![y.map(gradient).transpose()?])
     }
-}
-
-fn sample(c: &mut Choices) -> Sample {
-    let shape = c.shape(1..=4, 6);
-    let dim = c.size(0..=shape.len() - 1);
-    let input = c.tensor(&shape, Values::Normal);
-    Sample::new(format!("over {dim}"), vec![input], move |x| x[0].softmax(dim))
 }
 
 #[cfg(test)]

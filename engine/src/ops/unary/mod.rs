@@ -5,30 +5,13 @@
 //! which is the one it keeps. At a kink the gradient is PyTorch's: 0 for `abs` and `relu` at 0, 1
 //! for `clamp` on its bounds.
 
+#[cfg(any(test, feature = "checks"))]
+pub(super) mod samples;
+
 use super::gpu::pointwise;
 use super::{Op, apply, keep};
 use crate::ops::map;
-use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Element, Error, Float, Meta, Result, Tensor, dispatch_float};
-
-/// This room in the sweep.
-pub const ROOM: Room = Room {
-    name: "unary",
-    operations: &[
-        ("exp", |c| sample(c, "exp", Values::Normal, Tensor::exp)),
-        ("log", |c| sample(c, "log", Values::Positive, Tensor::log)),
-        ("sqrt", |c| sample(c, "sqrt", Values::Positive, Tensor::sqrt)),
-        ("square", |c| sample(c, "square", Values::Normal, Tensor::square)),
-        ("abs", |c| sample(c, "abs", Values::AwayFromZero, Tensor::abs)),
-        ("tanh", |c| sample(c, "tanh", Values::Normal, Tensor::tanh)),
-        ("sigmoid", |c| sample(c, "sigmoid", Values::Normal, Tensor::sigmoid)),
-        ("relu", |c| sample(c, "relu", Values::AwayFromZero, Tensor::relu)),
-        // Bounds between the values of `Distinct`, which are multiples of 0.1.
-        ("clamp", |c| {
-            sample(c, "clamp −0.75 to 0.55", Values::Distinct, |x| x.clamp(-0.75, 0.55))
-        }),
-    ],
-};
 
 /// y = f(x) of one number, and its gradient.
 pub(crate) trait Function: Copy + std::fmt::Debug + Send + Sync + 'static {
@@ -224,25 +207,20 @@ impl<F: Function> Elementwise<F> {
 
     fn gradient(&self, kept: &Tensor, dy: &Tensor) -> Result<Tensor> {
         let function = self.0;
-        dy.on_device(|| {
-        dispatch_float!(F::NAME, dy.dtype(), T => {
-            map(
-                F::NAME,
-                dy.shape(),
-                [kept, dy],
-                move |[kept, dy]: [T; 2]| function.gradient(dy, kept),
-            )
-        })
-        }, |gpu| {
-            pointwise(gpu, F::GRADIENT, dy.shape(), &[kept, dy], function.constants())
-        })
+        dy.on_device(
+            || {
+                dispatch_float!(F::NAME, dy.dtype(), T => {
+                    map(
+                        F::NAME,
+                        dy.shape(),
+                        [kept, dy],
+                        move |[kept, dy]: [T; 2]| function.gradient(dy, kept),
+                    )
+                })
+            },
+            |gpu| pointwise(gpu, F::GRADIENT, dy.shape(), &[kept, dy], function.constants()),
+        )
     }
-}
-
-fn sample(c: &mut Choices, name: &str, values: Values, f: fn(&Tensor) -> Result<Tensor>) -> Sample {
-    let shape = c.shape(0..=4, 5);
-    let input = c.tensor(&shape, values);
-    Sample::new(name, vec![input], move |x| f(&x[0]))
 }
 
 #[cfg(test)]
@@ -318,7 +296,7 @@ mod tests {
         let x = tape.leaf(&Tensor::ones(&[8], DType::F32));
         x.tanh().unwrap().relu().unwrap().clamp(0.0, 1.0).unwrap();
         assert_eq!(tape.operations(), ["tanh", "relu", "clamp"]);
-        assert_eq!(tape.kept_bytes(), 3 * 8 * 4);
+        assert_eq!(tape.saved_bytes(), 3 * 8 * 4);
     }
 
     #[test]

@@ -4,20 +4,12 @@
 //! Backward undoes the view: reshape back, permute by the inverse, and for a broadcast nothing at
 //! all, since the tape sums a gradient to the shape of what was broadcast.
 
+#[cfg(any(test, feature = "checks"))]
+pub(super) mod samples;
+
 use super::{Op, Saved, apply};
 use crate::layout::checked_numel;
-use crate::sweep::{Choices, Room, Sample, Values};
 use crate::{Error, Layout, Meta, Result, Tensor};
-
-/// This room in the sweep.
-pub const ROOM: Room = Room {
-    name: "view",
-    operations: &[
-        ("reshape", sample_reshape),
-        ("permute", sample_permute),
-        ("broadcast_to", sample_broadcast),
-    ],
-};
 
 impl Tensor {
     /// The same elements, in logical row-major order, as `shape`. Shares storage where strides
@@ -174,36 +166,6 @@ impl Saved for Shape {
     fn bytes(&self) -> usize {
         0
     }
-}
-
-fn sample_reshape(c: &mut Choices) -> Sample {
-    let (a, b, d) = (c.extent(1..=4), c.extent(1..=4), c.extent(1..=4));
-    let (from, to) = c.pick(&[
-        (vec![a, b, d], vec![a * b, d]),
-        (vec![a, b * d], vec![a, b, d]),
-        (vec![2, a, b, d], vec![2 * a, b * d]),
-        (vec![2, a, 1, 1], vec![2, a]),
-        (vec![a, b, d], vec![d, 1, b, a]),
-    ]);
-    let input = c.tensor(&from, Values::Normal);
-    Sample::new(format!("to {to:?}"), vec![input], move |x| x[0].reshape(&to))
-}
-
-fn sample_permute(c: &mut Choices) -> Sample {
-    let shape = c.shape(1..=4, 4);
-    let mut dims: Vec<usize> = (0..shape.len()).collect();
-    for i in (1..shape.len()).rev() {
-        dims.swap(i, c.size(0..=i));
-    }
-    let input = c.tensor(&shape, Values::Normal);
-    Sample::new(format!("by {dims:?}"), vec![input], move |x| x[0].permute(&dims))
-}
-
-fn sample_broadcast(c: &mut Choices) -> Sample {
-    let shape = c.shape(0..=4, 4);
-    let smaller = c.broadcastable(&shape);
-    let input = c.tensor(&smaller, Values::Normal);
-    Sample::new(format!("to {shape:?}"), vec![input], move |x| x[0].broadcast_to(&shape))
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ pub(super) fn convolve(
 ) -> Result<Tensor> {
     let x = input(convolution.x, epilogue.gelu_input)?;
     let convolution = Convolution { x: &x, ..convolution };
-    let operands = epilogue.try_map(|operand| operand.standard())?;
+    let operands = epilogue.try_map(|operand| operand.contiguous())?;
     // A kernel reads a number of the residual before it writes there.
     let residual = operands.residual.as_ref().or(onto.as_ref());
     let operands = operands.as_ref();
@@ -67,12 +67,12 @@ pub(super) fn weight_gradient(
     shape: &[usize],
     gelu_input: bool,
 ) -> Result<Tensor> {
-    weight_sums(gpu, options, &input(x, gelu_input)?, &dy.standard()?, shape)
+    weight_sums(gpu, options, &input(x, gelu_input)?, &dy.contiguous()?, shape)
 }
 
 /// The convolution's contiguous input.
 fn input(x: &Tensor, gelu: bool) -> Result<Tensor> {
-    if gelu { x.gelu()?.standard() } else { x.standard() }
+    if gelu { x.gelu()?.contiguous() } else { x.contiguous() }
 }
 
 /// The operands of an [`Epilogue`] as `convolution.cu` has them: addresses, 0 where there is none.
@@ -112,7 +112,7 @@ fn by_cudnn(
     epilogue: Epilogue<&Tensor>,
     shape: &[usize],
 ) -> Result<Option<Tensor>> {
-    let weight = weight.standard()?;
+    let weight = weight.contiguous()?;
     let Epilogue { bias, residual, .. } = epilogue;
     let sum = Epilogue { bias, residual, ..Epilogue::NONE };
     let mut attempts = Vec::new();

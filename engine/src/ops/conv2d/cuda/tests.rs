@@ -1,10 +1,10 @@
 //! The GPU's convolutions against the CPU's in f64, where the sweep's small maps do not reach.
 
 use super::*;
+use crate::checks::{DEVICE_TOLERANCES, Sample, check_on};
 use crate::ops::conv2d::Direction;
 use crate::ops::{apply, operation};
 use crate::plan::planned_one;
-use crate::sweep::{DEVICE_TOLERANCES, Sample, check_on};
 use crate::{DType, Device, Rng, Tape};
 
 const PLAIN: Conv2dOptions = Conv2dOptions { stride: 1, padding: 0, dilation: 1, groups: 1 };
@@ -155,7 +155,7 @@ fn an_epilogue_alone_is_that_of_a_convolution() {
                 .unwrap();
             let expected = before.gelu().unwrap().mul(&derivative).unwrap();
             let [z, bias, residual, slope] = there;
-            let (z, residual) = (z.standard().unwrap(), residual.standard().unwrap());
+            let (z, residual) = (z.contiguous().unwrap(), residual.contiguous().unwrap());
             let kept = Tensor::new_on_gpu(gpu, &shape, dtype).unwrap();
             let epilogue = Epilogue {
                 bias: Some(&bias),

@@ -9,7 +9,7 @@
 //! Nothing of cuDNN is needed to build the program: `libcudnn.so.9` is looked for at the first
 //! convolution (`sys.rs` declares what is in it). If it cannot be found, that is an error which
 //! says what to install: a program that was silently many times slower would be worse. Who wants to
-//! do without it sets `IRNEXT_CUDNN=off`.
+//! do without it sets `ENGINE_CUDNN=off`.
 //!
 //! Nothing waits for the GPU. But the first convolution of a kind allocates memory and loads code,
 //! so launches are recorded for a graph only after they have run once without.
@@ -34,7 +34,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use sys::{Handle, Library};
 
 /// The environment variable that names cuDNN's library, or says that it is not to be used.
-const VARIABLE: &str = "IRNEXT_CUDNN";
+const VARIABLE: &str = "ENGINE_CUDNN";
 
 /// The convolution of `x` with `weight` into a map of `shape` (`InToOut`), or the adjoint
 /// (`OutToIn`), with an `epilogue` of bias, residual and GELU. `None` if cuDNN does not have it in one: then it may have it
@@ -259,9 +259,9 @@ fn supported((major, minor, patch): (usize, usize, usize)) -> Result<(), String>
     }
 }
 
-/// In the standard layout, where cuDNN's engines can read 16 bytes at once.
+/// In the contiguous layout, where cuDNN's engines can read 16 bytes at once.
 fn aligned(tensor: &Tensor) -> Result<Tensor> {
-    let tensor = tensor.standard()?;
+    let tensor = tensor.contiguous()?;
     if tensor.address()?.is_multiple_of(ALIGNMENT) {
         return Ok(tensor);
     }

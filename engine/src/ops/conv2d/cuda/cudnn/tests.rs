@@ -84,7 +84,7 @@ fn all_three_passes_agree_with_the_cpu() {
             for (request, expected) in [(forward, y.detach()), (adjoint, dx), (sums, dw)] {
                 let request = request.unwrap();
                 let got = request.run(gpu, STRICT).unwrap().expect("cuDNN has it");
-                assert!(got.layout().is_standard());
+                assert!(got.layout().is_contiguous());
                 let far = distance(&got, &expected);
                 assert!(far <= tolerance, "{dtype} {:?}: off by {far:.1e}", request.convolution);
             }
@@ -356,7 +356,7 @@ fn without_the_library_the_message_says_what_to_do() {
         "cudnn: cuDNN 9 is needed",
         "/nonexistent/libcudnn.so.9",
         "pip install nvidia-cudnn-cu12",
-        "IRNEXT_CUDNN=off",
+        "ENGINE_CUDNN=off",
     ] {
         assert!(message.contains(part), "{part} is not in: {message}");
     }

@@ -107,7 +107,7 @@ fn launch(
 fn own(tensor: &mut Tensor, in_place: bool) -> Result<()> {
     let overwritten = match in_place {
         false => tensor.is_exclusive(),
-        true => tensor.layout().is_standard(),
+        true => tensor.layout().is_contiguous(),
     };
     if !overwritten {
         *tensor = tensor.copy()?;
@@ -174,7 +174,7 @@ pub(super) fn step(
             }
         }
         slots.iter_mut().try_for_each(|slot| own(slot, in_place))?;
-        let gradient = gradient.standard()?;
+        let gradient = gradient.contiguous()?;
         let operands: Vec<&Tensor> =
             [&**value, &gradient].into_iter().chain(slots.iter()).collect();
         for (i, tensor) in operands.iter().enumerate() {
@@ -217,7 +217,7 @@ pub(super) fn step(
 pub(super) fn norm(gpu: &'static Gpu, gradients: &[&Tensor]) -> Result<Tensor> {
     const OP: &str = "norm";
     let gradients: Vec<Tensor> =
-        gradients.iter().map(|gradient| gradient.standard()).collect::<Result<_>>()?;
+        gradients.iter().map(|gradient| gradient.contiguous()).collect::<Result<_>>()?;
     let listed = gradients.iter().map(|gradient| {
         crate::dtype::require_compute(OP, gradient.dtype())?;
         Listed::new(OP, gpu, gradient.dtype(), 0, &[gradient])
@@ -246,7 +246,7 @@ pub(super) fn average(
     for (average, value) in averages.iter_mut().zip(values) {
         crate::dtype::require_compute(OP, average.dtype())?;
         own(average, in_place)?;
-        let value = value.standard()?;
+        let value = value.contiguous()?;
         listed.push(Listed::new(OP, gpu, average.dtype(), 0, &[average, &value])?);
         kept.push(value);
     }
@@ -259,7 +259,7 @@ pub(super) fn average(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::optimise::{average, decay_scalars, norm, step};
+    use crate::optimizer::{average, decay_scalars, norm, step};
     use crate::{Device, Rng};
 
     const RULES: [Rule; 3] = [

@@ -14,7 +14,9 @@ mod cuda;
 use super::keep;
 use crate::cpu::channel_sums;
 use crate::ops::map;
-use crate::{DType, Device, Error, Meta, Ranks, Result, Tensor, dispatch_element, dispatch_float};
+use crate::{
+    Collectives, DType, Device, Error, Meta, Result, Tensor, dispatch_element, dispatch_float,
+};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -27,7 +29,7 @@ pub(super) struct Statistics {
 impl Statistics {
     /// Those of `x` `[N, C, H, W]`, whose N images fall into `groups` groups.
     pub(super) fn of(op: &'static str, x: &Tensor, groups: usize) -> Result<Self> {
-        let x = x.detach().standard()?;
+        let x = x.detach().contiguous()?;
         x.on_device(|| {
         let [n, c, h, w] = x.dims4(op)?;
         let count = (n / groups.max(1) * h * w) as f64;
@@ -48,7 +50,7 @@ impl Statistics {
     /// Given ones, for all images.
     pub(super) fn given(mean: &Tensor, var: &Tensor) -> Result<Self> {
         let given =
-            |x: &Tensor| x.detach().to_dtype(DType::F64)?.reshape(&[1, x.numel()])?.standard();
+            |x: &Tensor| x.detach().to_dtype(DType::F64)?.reshape(&[1, x.numel()])?.contiguous();
         Ok(Self { mean: given(mean)?, var: given(var)? })
     }
 
@@ -58,7 +60,7 @@ impl Statistics {
         &self,
         op: &'static str,
         count: f64,
-        ranks: &dyn Ranks,
+        ranks: &dyn Collectives,
     ) -> Result<(Self, f64)> {
         if self.mean.device() != Device::Cpu {
             return self.of_all_on_gpu(op, count, ranks);
@@ -88,7 +90,7 @@ impl Statistics {
         &self,
         op: &'static str,
         count: f64,
-        ranks: &dyn Ranks,
+        ranks: &dyn Collectives,
     ) -> Result<(Self, f64)> {
         let channels = self.mean.numel();
         // These follow from the shapes, so a recording may take them for constants.
@@ -113,7 +115,7 @@ impl Statistics {
 }
 
 /// Normalisation by given statistics, and its gradient.
-pub(super) struct Normalise {
+pub(super) struct Normalize {
     pub(super) statistics: Statistics,
     pub(super) eps: f64,
     /// Whether the statistics came from the input, so that gradients flow through them.
@@ -125,7 +127,7 @@ pub(super) struct Normalise {
 /// A batch in several parts.
 pub(super) struct Whole {
     /// Who has them.
-    pub(super) ranks: Arc<dyn Ranks>,
+    pub(super) ranks: Arc<dyn Collectives>,
     /// Values in a channel of all of them.
     pub(super) count: f64,
 }
@@ -151,7 +153,7 @@ impl Whole {
 /// What backward needs: the input for any gradient but the bias's, the weight for the input's.
 pub(super) type Saved = (Option<Tensor>, Option<Tensor>);
 
-impl Normalise {
+impl Normalize {
     /// `inputs`: x, weight, bias.
     pub(super) fn forward(
         &self,
@@ -159,7 +161,7 @@ impl Normalise {
         inputs: &[&Tensor],
         need: &[bool],
     ) -> Result<(Tensor, Saved)> {
-        let (x, weight, bias) = (inputs[0].standard()?, inputs[1], inputs[2]);
+        let (x, weight, bias) = (inputs[0].contiguous()?, inputs[1], inputs[2]);
         let wants_x = need[1] || need[0] && self.of_input;
         let kept = (keep(wants_x, &x), keep(need[0], weight));
         let y = x.on_device(
@@ -193,7 +195,7 @@ impl Normalise {
         dy: &Tensor,
         need: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        let dy = dy.standard()?;
+        let dy = dy.contiguous()?;
         let (x, weight) = (x.as_ref(), weight.as_ref());
         dy.on_device(
             || self.backward_on_cpu(op, (x, weight), &dy, need),

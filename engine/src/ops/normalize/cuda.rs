@@ -3,7 +3,7 @@
 //!
 //! Each way reads the map twice: once for its sums, once to write.
 
-use super::{Normalise, Statistics};
+use super::{Normalize, Statistics};
 use crate::cuda::{Gpu, Launch, THREADS, computed_in, width};
 use crate::{DType, Error, Result, Tensor};
 
@@ -122,7 +122,7 @@ pub(super) fn statistics(
 
 pub(super) fn forward(
     gpu: &'static Gpu,
-    normalise: &Normalise,
+    normalise: &Normalize,
     op: &'static str,
     x: &Tensor,
     weight: &Tensor,
@@ -133,7 +133,7 @@ pub(super) fn forward(
         return Ok(y);
     }
     let Statistics { mean, var } = &normalise.statistics;
-    let (weight, bias) = (weight.standard()?, bias.standard()?);
+    let (weight, bias) = (weight.contiguous()?, bias.contiguous()?);
     let numbers = Tensor::new_on_gpu(gpu, &[3, mean.numel()], computed_in(x.dtype()))?;
     let [groups, channels] = [normalise.statistics.groups(), x.shape()[1]].map(|size| size as u32);
     Launch::each("normalise", "normalise_numbers", x.dtype(), mean.numel()).run(
@@ -175,7 +175,7 @@ fn write(
 
 pub(super) fn backward(
     gpu: &'static Gpu,
-    normalise: &Normalise,
+    normalise: &Normalize,
     op: &'static str,
     (x, weight): (Option<&Tensor>, Option<&Tensor>),
     dy: &Tensor,
@@ -195,7 +195,7 @@ pub(super) fn backward(
         ]);
     }
     let Statistics { mean, var } = &normalise.statistics;
-    let weight = weight.map(|weight| weight.standard()).transpose()?;
+    let weight = weight.map(|weight| weight.contiguous()).transpose()?;
     let address = |tensor: Option<&Tensor>| tensor.map_or(Ok(0), Tensor::address);
 
     let sums = Tensor::new_on_gpu(gpu, &[2, mean.numel()], DType::F64)?;

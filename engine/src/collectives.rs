@@ -4,7 +4,7 @@
 use crate::{Result, Tensor};
 
 /// The processes, called ranks, that compute the same on the parts of one batch.
-pub trait Ranks: Send + Sync {
+pub trait Collectives: Send + Sync {
     /// The `numbers` of every rank, in the order of the ranks. Waits for the others, all of which
     /// must call this in the same order, and with as many numbers.
     ///

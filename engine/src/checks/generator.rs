@@ -1,0 +1,153 @@
+//! Random settings, shapes and tensors for samples.
+
+use crate::{Layout, Rng, Tensor};
+use std::ops::RangeInclusive;
+
+/// What values a sample's input may take.
+#[derive(Clone, Copy, Debug)]
+pub enum Values {
+    /// Normal, variance 1.
+    Normal,
+    /// Uniform in [0.5, 2): for logarithms, roots and denominators.
+    Positive,
+    /// At least 0.25 from zero: for functions with a kink there.
+    AwayFromZero,
+    /// A random arrangement of values 0.2 apart: for maxima.
+    Distinct,
+}
+
+/// Where a sample's random choices come from: a list that property testing can shrink, or a seed.
+///
+/// The first choices of a list are used up one by one; after its end every choice is the smallest.
+pub struct SampleGenerator {
+    list: Option<std::vec::IntoIter<u32>>,
+    rng: Rng,
+    large: bool,
+}
+
+impl SampleGenerator {
+    /// SampleGenerator read from `list`; `seed` gives the values of tensors.
+    pub fn from_list(list: Vec<u32>, seed: u64) -> Self {
+        Self { list: Some(list.into_iter()), rng: Rng::new(seed), large: false }
+    }
+
+    /// SampleGenerator drawn from `seed`.
+    pub fn from_seed(seed: u64) -> Self {
+        Self { list: None, rng: Rng::new(seed), large: false }
+    }
+
+    /// SampleGenerator drawn from `seed`, for a bench: the same settings, but dimensions so large that a
+    /// tensor has about a million elements, and all contiguous.
+    pub fn large(seed: u64) -> Self {
+        Self { large: true, ..Self::from_seed(seed) }
+    }
+
+    /// Whether dimensions are large: then gradients will not be compared with finite differences.
+    pub fn is_large(&self) -> bool {
+        self.large
+    }
+
+    fn next(&mut self) -> u32 {
+        match &mut self.list {
+            Some(list) => list.next().unwrap_or(0),
+            None => self.rng.next_u32(),
+        }
+    }
+
+    /// A whole number in `range`: a setting. What is the size of a dimension is an
+    /// [`extent`](Self::extent).
+    pub fn size(&mut self, range: RangeInclusive<usize>) -> usize {
+        let width = range.end() - range.start() + 1;
+        range.start() + self.next() as usize % width
+    }
+
+    /// One of `options`, which must not be empty.
+    pub fn pick<T: Clone>(&mut self, options: &[T]) -> T {
+        options[self.next() as usize % options.len()].clone()
+    }
+
+    /// Yes or no.
+    pub fn flag(&mut self) -> bool {
+        self.next() % 2 == 1
+    }
+
+    /// The side of a map or of a matrix, in `range`; 24 times the longest if large.
+    pub fn extent(&mut self, range: RangeInclusive<usize>) -> usize {
+        if self.large { 24 * range.end() } else { self.size(range) }
+    }
+
+    /// A number of channels, one of `options`; four times the last if large.
+    pub fn channels(&mut self, options: &[usize]) -> usize {
+        if self.large { 4 * options[options.len() - 1] } else { self.pick(options) }
+    }
+
+    /// A shape of so many dimensions, each of 1 to `most`. If large: of as many as may be, and of
+    /// about a million elements.
+    pub fn shape(&mut self, ranks: RangeInclusive<usize>, most: usize) -> Vec<usize> {
+        let rank = if self.large { *ranks.end() } else { self.size(ranks) };
+        (0..rank).map(|_| if self.large { 1 << (20 / rank) } else { self.size(1..=most) }).collect()
+    }
+
+    /// A feature map's shape `[n, channels, height, width]`: n of 1 to 2, sides of `least` to
+    /// `most` (as [`Self::extent`]).
+    pub fn map_shape(&mut self, channels: usize, least: usize, most: usize) -> Vec<usize> {
+        vec![self.size(1..=2), channels, self.extent(least..=most), self.extent(least..=most)]
+    }
+
+    /// A shape that broadcasts to `shape`: the same, or with some dimensions 1 and some leading
+    /// ones missing.
+    pub fn broadcastable(&mut self, shape: &[usize]) -> Vec<usize> {
+        if self.flag() {
+            return shape.to_vec();
+        }
+        let missing = self.size(0..=shape.len());
+        shape[missing..].iter().map(|&size| if self.flag() { 1 } else { size }).collect()
+    }
+
+    /// An f64 tensor of `shape` in some layout: standard, row-major, or a view with gaps into
+    /// something larger.
+    pub fn tensor(&mut self, shape: &[usize], values: Values) -> Tensor {
+        let form = if self.large { 0 } else { self.next() % 4 };
+        let numel = shape.iter().product();
+        let mut data: Vec<f64> = (0..numel)
+            .map(|i| match values {
+                Values::Normal => self.rng.normal(),
+                Values::Positive => self.rng.range(0.5..2.0),
+                Values::AwayFromZero => {
+                    (self.rng.uniform() + 0.25) * if self.rng.chance(0.5) { 1.0 } else { -1.0 }
+                }
+                Values::Distinct => 0.2 * (i as f64 - numel as f64 / 2.0),
+            })
+            .collect();
+        if matches!(values, Values::Distinct) {
+            self.rng.shuffle(&mut data);
+        }
+        let dense =
+            Tensor::from_slice(&data, shape).expect("as many values as the shape has elements");
+        match form {
+            0 => dense,
+            1 => dense.row_major().expect("a copy in main memory"),
+            _ => in_the_middle_of_something_larger(&dense, form == 3),
+        }
+    }
+}
+
+/// A view with the values of `tensor` into a storage that has other values (NaN) around them.
+fn in_the_middle_of_something_larger(tensor: &Tensor, every_second: bool) -> Tensor {
+    let shape = tensor.shape();
+    let step = if every_second { 2 } else { 1 };
+    let larger: Vec<usize> = shape.iter().map(|&size| size * step + 2).collect();
+    let outer = Layout::row_major(&larger);
+    let inner =
+        (0..shape.len()).fold(outer.clone(), |layout, d| layout.slice(d, 1, shape[d], step));
+    let values = tensor.to_f64_vec().expect("in main memory");
+    let base = Tensor::build_in(outer, |out: &mut [f64]| {
+        out.fill(f64::NAN);
+        let rows = crate::loop_nest::LoopNest::new(&Layout::row_major(shape), [&inner]);
+        let (row, [stride]) = (rows.row(), rows.row_strides());
+        for (i, &value) in values.iter().enumerate() {
+            out[rows.start(i / row)[0] + i % row * stride] = value;
+        }
+    });
+    base.view(inner)
+}

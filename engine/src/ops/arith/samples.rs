@@ -1,0 +1,39 @@
+//! Random uses, for the checks.
+
+use super::*;
+use crate::checks::{OpInfo, Sample, SampleGenerator, Values};
+
+/// The operations of this folder and their samples.
+pub(in crate::ops) const INFO: OpInfo = OpInfo {
+    name: "arith",
+    operations: &[
+        ("add", |c| sample(c, "add", Values::Normal, Tensor::add)),
+        ("sub", |c| sample(c, "sub", Values::Normal, Tensor::sub)),
+        ("mul", |c| sample(c, "mul", Values::Normal, Tensor::mul)),
+        ("div", |c| sample(c, "div", Values::Positive, Tensor::div)),
+        ("affine", sample_affine),
+    ],
+};
+
+/// Random broadcastable shapes; the denominator of a division is positive.
+fn sample(
+    c: &mut SampleGenerator,
+    name: &str,
+    b: Values,
+    f: fn(&Tensor, &Tensor) -> Result<Tensor>,
+) -> Sample {
+    let shape = c.shape(0..=4, 5);
+    let smaller = c.broadcastable(&shape);
+    let (mut left, mut right) = (shape, smaller);
+    if c.flag() {
+        std::mem::swap(&mut left, &mut right);
+    }
+    let inputs = vec![c.tensor(&left, Values::Normal), c.tensor(&right, b)];
+    Sample::new(name, inputs, move |x| f(&x[0], &x[1]))
+}
+
+fn sample_affine(c: &mut SampleGenerator) -> Sample {
+    let shape = c.shape(0..=4, 5);
+    let inputs = vec![c.tensor(&shape, Values::Normal)];
+    Sample::new("affine 1.5x − 0.25", inputs, |x| x[0].affine(1.5, -0.25))
+}
