@@ -2,7 +2,7 @@
 //!
 //! [`Image`] is what the network, the degradations and the metrics work on. [`Photo`] is what an
 //! image file holds: an [`Image`] and what must survive restoration beside it (bit depth, alpha,
-//! greyness, profile).
+//! grayness, profile).
 
 mod decode;
 mod encode;
