@@ -25,7 +25,7 @@ pub type Panel = (String, Image);
 pub struct Explanation {
     /// The image, and its restored version.
     pub images: [Panel; 2],
-    /// MSM's result with its finest branch alone, with the two finest, and so on. One scale of grey
+    /// MSM's result with its finest branch alone, with the two finest, and so on. One scale of gray
     /// for all.
     pub results: Vec<Panel>,
     /// The contribution of each branch, the coarsest first. Each on a scale of its own.
@@ -175,7 +175,7 @@ impl Module<'_> {
         Ok(self.pictures(vec![(name.to_string(), map)])?.remove(0))
     }
 
-    /// Grey pictures of maps, all on one scale: black for all that is as weak as the weakest
+    /// Gray pictures of maps, all on one scale: black for all that is as weak as the weakest
     /// hundredth of the pixels, white for all that is as strong as the strongest hundredth.
     fn pictures(&self, maps: Vec<(String, Tensor)>) -> Result<Vec<Panel>> {
         let (config, &Image { width, height, .. }) = (&self.model.config, self.image);

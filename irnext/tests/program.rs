@@ -193,9 +193,9 @@ fn depth_alpha_and_grey_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     weights(at);
-    let grey = Image::from_fn(33, 20, |x, _| [x as f32 / 33.0; 3]);
+    let gray = Image::from_fn(33, 20, |x, _| [x as f32 / 33.0; 3]);
     let alpha: Vec<f32> = (0..33 * 20).map(|i| (i % 7) as f32 / 6.0).collect();
-    let photo = Photo { depth: Depth::Sixteen, grey: true, alpha: Some(alpha), ..Photo::new(grey) };
+    let photo = Photo { depth: Depth::Sixteen, gray: true, alpha: Some(alpha), ..Photo::new(gray) };
     photo.write(at.join("a.png")).unwrap();
     let before = Photo::read(at.join("a.png")).unwrap();
     assert!(
@@ -204,7 +204,7 @@ fn depth_alpha_and_grey_are_kept() {
             .success()
     );
     let after = Photo::read(at.join("b.png")).unwrap();
-    assert!(after.grey && after.depth == Depth::Sixteen);
+    assert!(after.gray && after.depth == Depth::Sixteen);
     assert_eq!(after.alpha, before.alpha);
 }
 
@@ -435,7 +435,7 @@ fn a_network_is_explained_in_pictures() {
     assert_eq!((written, text(&run.stdout).lines().count()), (13, 14));
     for name in ["branch-8", "branches-8-4-2", "with-fm"] {
         let panel = Photo::read(at.join("seen").join(name).with_extension("png")).unwrap();
-        assert!(panel.grey && (panel.rgb.width, panel.rgb.height) == (70, 50), "{name}");
+        assert!(panel.gray && (panel.rgb.width, panel.rgb.height) == (70, 50), "{name}");
     }
     // Nothing is written if anything would be overwritten.
     fs::remove_file(at.join("seen/input.png")).unwrap();
@@ -612,10 +612,10 @@ fn curves_are_drawn() {
     assert_eq!(text(&run.stdout), "curves.png\n");
     let picture = Photo::read(at.join("curves.png")).unwrap().rgb;
     // Both colours are there, and text.
-    for colour in [[0.0, 114.0, 178.0], [213.0, 94.0, 0.0], [40.0, 44.0, 52.0]] {
+    for color in [[0.0, 114.0, 178.0], [213.0, 94.0, 0.0], [40.0, 44.0, 52.0]] {
         let same =
-            |pixel: [f32; 3]| pixel.iter().zip(colour).all(|(a, b)| (255.0 * a - b).abs() < 2.0);
-        assert!(picture.pixels().filter(|pixel| same(*pixel)).count() > 50, "{colour:?}");
+            |pixel: [f32; 3]| pixel.iter().zip(color).all(|(a, b)| (255.0 * a - b).abs() < 2.0);
+        assert!(picture.pixels().filter(|pixel| same(*pixel)).count() > 50, "{color:?}");
     }
     let again = irnext(at, &["plot", "one"]);
     assert!(

@@ -86,7 +86,7 @@ fn assert_close(name: &str, found: f64, expected: f64, tolerance: f64) {
 fn ranks_of_half_the_batch_are_one_process_with_all_of_it() {
     let folder = prepared();
     // Adam divides by the size of a gradient, also of one that is nothing but rounding, as of a
-    // bias before a normalisation. Such ones go where rounding leads them, so weights are compared
+    // bias before a normalization. Such ones go where rounding leads them, so weights are compared
     // to rounding after SGD.
     for (rule, checkpoint, tolerance) in [("adam", true, 0.1), ("sgd", false, 1e-5)] {
         let settings = |out: &str| {

@@ -45,9 +45,9 @@ pub enum Operation {
         /// Height and width of the filter.
         kernel: [usize; 2],
     },
-    /// Batch normalisation.
+    /// Batch normalization.
     BatchNorm,
-    /// Instance normalisation.
+    /// Instance normalization.
     InstanceNorm,
     /// The means of windows of this side.
     AvgPool2d(usize),

@@ -193,7 +193,8 @@ pub fn global_norm(gradients: &[Option<Tensor>]) -> Result<f64> {
 }
 
 /// Scales all gradients by min(1, `max_norm` / (norm + 1e-6)), as PyTorch's `clip_grad_norm_`;
-/// returns the norm before. It waits for that, where a [`TrainingStep`](crate::TrainingStep) does not.
+/// returns the norm before. It waits for that, where a [`TrainingStep`](crate::TrainingStep) does
+/// not.
 pub fn clip_global_norm(gradients: &mut [Option<Tensor>], max_norm: f64) -> Result<f64> {
     let norm = global_norm(gradients)?;
     let scale = max_norm / (norm + 1e-6);

@@ -99,7 +99,8 @@ fn circle(edges: &Edges) -> Option<Vec<String>> {
     shortest
 }
 
-/// A module: the file that it is in, its tokens without those of modules nested in it, and what it imports.
+/// A module: the file that it is in, its tokens without those of modules nested in it, and what it
+/// imports.
 #[derive(Default)]
 struct Module {
     file: String,

@@ -6,8 +6,8 @@
 //! place.
 //!
 //! Nothing here waits for a GPU. What the host decides anew for each step, the learning rate and
-//! what follows from the step's number, is in [`StepScalars`], and the norm that gradients are clipped by
-//! stays where it was computed ([`Clip`]); so a step can be recorded and played again.
+//! what follows from the step's number, is in [`StepScalars`], and the norm that gradients are
+//! clipped by stays where it was computed ([`Clip`]); so a step can be recorded and played again.
 
 mod cuda;
 
@@ -94,8 +94,8 @@ pub struct Scalars {
     rate: f64,
 }
 
-/// The numbers of one step, [`Scalars`] for each parameter. On a GPU they are where they were at the
-/// first step, so a recorded step can be played again with those that were
+/// The numbers of one step, [`Scalars`] for each parameter. On a GPU they are where they were at
+/// the first step, so a recorded step can be played again with those that were
 /// [set](StepScalars::set) last.
 #[derive(Debug, Default)]
 pub struct StepScalars {
@@ -249,7 +249,7 @@ pub fn norm(gradients: &[&Tensor]) -> Result<Tensor> {
 }
 
 /// Moves every average towards the value that it follows, a ← d·a + (1 − d)·p, d being the decay
-/// that `scalars` were set to by [`decay_scalars`]. With a `norm` that is no finite number nothing is
+/// that `scalars` were set to by [`decay_scalars`]. With a `norm` that is not finite nothing is
 /// changed, as in the [`step`] that it clipped. `in_place` is that of [`step`].
 pub fn average(
     scalars: &mut StepScalars,

@@ -41,14 +41,14 @@ impl Classifier {
 
     /// Classifies by the features.
     pub fn judge(&self, features: &Features) -> Classification {
-        let z = self.standardised(features);
+        let z = self.standardized(features);
         let probabilities = self.probabilities(&z);
         let mut classification = Classification { probabilities, reasons: Vec::new() };
         classification.reasons = self.reasons(&z, classification.place());
         classification
     }
 
-    pub(super) fn standardised(&self, features: &Features) -> [f64; N] {
+    pub(super) fn standardized(&self, features: &Features) -> [f64; N] {
         std::array::from_fn(|j| {
             ((features.0[j] - self.means[j]) / self.deviations[j]).clamp(-MOST, MOST)
         })

@@ -101,7 +101,7 @@ pub fn fit(samples: &[LabeledFeatures]) -> Classifier {
     });
     let mut classifier = Classifier { means, deviations, weights: [[0.0; N]; K], biases: [0.0; K] };
     let z: Vec<[f64; N]> =
-        samples.iter().map(|sample| classifier.standardised(&sample.features)).collect();
+        samples.iter().map(|sample| classifier.standardized(&sample.features)).collect();
     let count = |k: usize| samples.iter().filter(|sample| sample.class == k).count().max(1) as f64;
     let weight = |k: usize| if k == 0 { CLEAR } else { 1.0 };
     let shares: [f64; K] =

@@ -28,11 +28,11 @@ pub(super) fn features(image: &Image) -> [f64; 8] {
         |part: &[f32]| part.iter().map(|&v| f64::from(v)).sum::<f64>() / part.len().max(1) as f64;
     let share =
         |plane: &Plane, part| quantile(plane.data.iter().map(|&v| f64::from(v)).collect(), part);
-    let colour = small.pixels().map(|[r, g, b]| {
+    let color = small.pixels().map(|[r, g, b]| {
         let (most, least) = (r.max(g).max(b), r.min(g).min(b));
         (most - least) / (most + 0.05)
     });
-    let light = Plane::grey(small);
+    let light = Plane::gray(small);
     // The contrast inside a patch, beside its light.
     let local =
         light.clone().zip(&light.box_blur(PATCH), |v, mean| (v - mean).abs() / (mean + 0.05));
@@ -41,7 +41,7 @@ pub(super) fn features(image: &Image) -> [f64; 8] {
         mean(&dark.data[half..]),
         share(&dark, 0.05),
         share(&least, 0.01),
-        mean(&colour.collect::<Vec<_>>()),
+        mean(&color.collect::<Vec<_>>()),
         f64::from(light.deviation()),
         f64::from(local.mean()),
         share(&light, 0.99),

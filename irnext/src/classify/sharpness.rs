@@ -24,7 +24,7 @@ const LEAST: f64 = 2e-6;
 const FLAT: f64 = 4e-4;
 
 pub(super) fn features(image: &Image) -> [f64; 13] {
-    let light = Plane::grey(image);
+    let light = Plane::gray(image);
     let difference = |step| means(&light, step, |here, there| (here - there) * (here - there));
     let structure =
         DIRECTIONS.map(|[dx, dy]| SCALES.map(|scale| difference([scale * dx, scale * dy])));

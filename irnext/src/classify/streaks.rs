@@ -17,8 +17,8 @@ const FALL: isize = 8;
 const ASIDE: isize = 6;
 
 pub(super) fn features(image: &Image) -> [f64; 18] {
-    let light = Plane::grey(image);
-    let half = Plane::grey(&image.shrink(2).pad_reflect(SIDE, SIDE));
+    let light = Plane::gray(image);
+    let half = Plane::gray(&image.shrink(2).pad_reflect(SIDE, SIDE));
     let fine = || rayon::join(|| Streaks::of(&light), || Streaks::of(&light.clone().map(|v| -v)));
     let coarse = || rayon::join(|| Streaks::of(&half), || Streaks::of(&half.clone().map(|v| -v)));
     let ((white, black), (coarse_white, coarse_black)) = rayon::join(fine, coarse);

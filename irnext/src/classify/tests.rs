@@ -16,7 +16,7 @@ fn held_back() -> Vec<Image> {
 /// Seeds of the degradations below.
 const SEEDS: u64 = 8;
 
-/// How many of the 24 pictures of each task must be recognised and acted on.
+/// How many of the 24 pictures of each task must be recognized and acted on.
 const RIGHT: [(Task, usize); 5] = [
     (Task::Dehaze, 18),
     (Task::Derain, 20),

@@ -45,8 +45,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     files.iter().try_for_each(|(path, _)| keep(path, arguments.overwrite))?;
     std::fs::create_dir_all(&arguments.output).map_err(Error::io(&arguments.output))?;
     for (path, image) in files {
-        let grey = image.pixels().all(|[r, g, b]| r == g && g == b);
-        Photo { grey, ..Photo::new(image.clone()) }.write(&path)?;
+        let gray = image.pixels().all(|[r, g, b]| r == g && g == b);
+        Photo { gray, ..Photo::new(image.clone()) }.write(&path)?;
         say!("{}", path.display());
     }
     match &explanation.modulation {

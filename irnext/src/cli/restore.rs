@@ -108,8 +108,8 @@ impl Job {
         Photo::check_writable(&to)?;
         keep(&to, overwrite)?;
         let mut rgb = restore(model, &photo.rgb)?;
-        if photo.grey {
-            // A grey photograph stays grey, whatever the network made of its three equal channels.
+        if photo.gray {
+            // A gray photograph stays gray, whatever the network made of its three equal channels.
             rgb.data
                 .chunks_exact_mut(3)
                 .for_each(|pixel| pixel.fill((pixel[0] + pixel[1] + pixel[2]) / 3.0));

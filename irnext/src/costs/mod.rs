@@ -20,7 +20,7 @@ pub const PAPER_SIZE: usize = 256;
 ///
 /// Both count the multiply-adds of convolutions, a transposed one at the resolution of its
 /// *output*; 1 for each output element that gets a bias or comes out of a GELU; 1 for each *input*
-/// element of a pooling; 2 for each element of a normalisation. Neither counts additions of maps,
+/// element of a pooling; 2 for each element of a normalization. Neither counts additions of maps,
 /// resizing, or what turns LAM's scores into taps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CountRule {

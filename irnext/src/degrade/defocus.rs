@@ -41,7 +41,7 @@ fn nearness(clean: &Image, rng: &mut Rng) -> Plane {
     let things = noise.map(|n| ((n - 0.5) * steps).round() / steps);
     Plane::ramp(width, height, top, bottom)
         .zip(&things, |ramp, thing| ramp + uneven * thing)
-        .guided(&Plane::grey(clean), width.max(height).div_ceil(24), 1e-3)
+        .guided(&Plane::gray(clean), width.max(height).div_ceil(24), 1e-3)
         .map(|n| n.clamp(0.0, 1.0))
 }
 

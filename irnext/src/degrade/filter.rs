@@ -21,7 +21,7 @@ impl Plane {
     }
 
     /// The mean of the three channels.
-    pub fn grey(image: &Image) -> Self {
+    pub fn gray(image: &Image) -> Self {
         Self {
             width: image.width,
             height: image.height,

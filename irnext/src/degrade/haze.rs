@@ -20,7 +20,7 @@ struct Haze {
 impl Haze {
     /// Fitted to the outdoor test set of RESIDE, where the mean optical depth of a picture, -ln t,
     /// is 0.2 to 0.7 and 0.4 on average, its spread inside a picture a fifth of that, and airlight
-    /// grey and 0.8 to 1. One in 25 is fog, as in Dense-Haze: some of it lets through a tenth of
+    /// gray and 0.8 to 1. One in 25 is fog, as in Dense-Haze: some of it lets through a tenth of
     /// the light, unevenly. With more of it, and more of dusk, a network takes pale ground for air,
     /// and darkens it.
     fn draw(clean: &Image, rng: &mut Rng) -> Self {
@@ -29,10 +29,10 @@ impl Haze {
             false => (rng.range(0.15..0.65), rng.range(0.05..0.35)),
         };
         // At dusk and under clouds the air is darker than in any of the data sets.
-        let grey = if rng.chance(0.95) { rng.range(0.8..1.0) } else { rng.range(0.5..0.8) };
-        // Real haze is not quite grey: bluish far off, yellowish with dust.
+        let gray = if rng.chance(0.95) { rng.range(0.8..1.0) } else { rng.range(0.5..0.8) };
+        // Real haze is not quite gray: bluish far off, yellowish with dust.
         let tint = if rng.chance(0.3) { rng.range(-0.04..0.04) } else { 0.0 };
-        let airlight = [grey - tint, grey, grey + tint].map(|a| a.clamp(0.0, 1.0) as f32);
+        let airlight = [gray - tint, gray, gray + tint].map(|a| a.clamp(0.0, 1.0) as f32);
         let depth = depth(clean, spread as f32, rng);
         Self { airlight, transmission: depth.map(|d| (-thickness as f32 * d).exp()) }
     }
@@ -56,17 +56,17 @@ impl Haze {
 /// outlines of real objects do.
 fn depth(clean: &Image, spread: f32, rng: &mut Rng) -> Plane {
     let (width, height) = (clean.width, clean.height);
-    let grey = Plane::grey(clean);
+    let gray = Plane::gray(clean);
     let slope = (0.4 + 0.6 * rng.normal()) as f32;
     let bright = (0.1 + 0.4 * rng.normal()) as f32;
     let cells = rng.int(2..7) as usize;
     let mut depth = Plane::ramp(width, height, slope, 0.0)
         .zip(&Plane::noise(width, height, cells, rng), |d, n| d + n)
-        .zip(&grey.box_blur(4), |d, g| d + bright * g);
+        .zip(&gray.box_blur(4), |d, g| d + bright * g);
     if rng.chance(0.5) {
         let steps = rng.range(3.0..8.0) as f32;
         depth = depth.map(|d| (d * steps).round() / steps);
-        depth = depth.guided(&grey, width.max(height).div_ceil(16), 1e-3);
+        depth = depth.guided(&gray, width.max(height).div_ceil(16), 1e-3);
     }
     let (mean, deviation) = (depth.mean(), depth.deviation());
     depth.map(|d| (1.0 + spread * (d - mean) / deviation.max(1e-3)).max(0.0))

@@ -104,7 +104,7 @@ fn shape(clean: &Image, rng: &mut Rng) -> Plane {
     let level = rng.range(0.35..0.7) as f32;
     Plane::noise(width, height, cells, rng)
         .map(|n| if n > level { 1.0 } else { 0.0 })
-        .guided(&Plane::grey(clean), width.max(height).div_ceil(32), 1e-3)
+        .guided(&Plane::gray(clean), width.max(height).div_ceil(32), 1e-3)
         .map(|c| ((c - 0.5) * 4.0 + 0.5).clamp(0.0, 1.0))
 }
 

@@ -7,7 +7,7 @@ use super::filter::Plane;
 use super::stroke::stroke;
 use crate::image::Image;
 
-/// `clean` in the rain. Measured on Rain100L: grey additive streaks over 6 to 20 % of the pixels,
+/// `clean` in the rain. Measured on Rain100L: gray additive streaks over 6 to 20 % of the pixels,
 /// about two pixels wide and 15 to 100 long, up to 30 degrees off the vertical and 12 on average;
 /// most are faint, and the brightest add 0.3 to 0.6. One in twelve is a downpour, which that set
 /// has not.

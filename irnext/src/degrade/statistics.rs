@@ -49,20 +49,20 @@ fn each_task_harms_about_as_much_as_its_real_set() {
     }
 }
 
-/// The light that rain adds to a grey wall; none where a downpour adds a veil as well, which
+/// The light that rain adds to a gray wall; none where a downpour adds a veil as well, which
 /// Rain100L has not.
 fn streaks(index: u64) -> Option<Plane> {
     let wall = Image::from_fn(320, 240, |_, _| [0.2; 3]);
-    let light = Plane::grey(&rain(&wall, &mut Rng::at(6, 0, index))).map(|v| v - 0.2);
+    let light = Plane::gray(&rain(&wall, &mut Rng::at(6, 0, index))).map(|v| v - 0.2);
     light.data.iter().any(|&v| v < 1e-3).then_some(light)
 }
 
 /// The light that rain added to the targets of Rain100L.
 fn real_streaks(folder: &Path) -> Vec<Plane> {
-    let grey = |file: &Path| Plane::grey(&Photo::read(file).unwrap().rgb);
+    let gray = |file: &Path| Plane::gray(&Photo::read(file).unwrap().rgb);
     let pair = |input: &PathBuf| {
         let target = folder.join("target").join(input.file_name().unwrap());
-        grey(input).zip(&grey(&target), |rain, clean| rain - clean)
+        gray(input).zip(&gray(&target), |rain, clean| rain - clean)
     };
     image_files(&folder.join("input")).unwrap().iter().map(pair).collect()
 }

@@ -2,8 +2,9 @@
 //! `restore` on parts of the files.
 //!
 //! A [`Team`] is what commands see of it, most often of one process. Whatever one rank alone may
-//! fail in, reading an image or writing a checkpoint, is followed by a meeting ([`Team::barrier`] and
-//! those below it) in which all learn of it; so all end alike, and rank 0 saves what was reached.
+//! fail in, reading an image or writing a checkpoint, is followed by a [`Team::barrier`] or another
+//! collective operation, in which all learn of it; so all end alike, and rank 0 saves what was
+//! reached.
 //! How processes are started and connected is in [`launch`]; how gradients and statistics are
 //! shared, in [`nn::distributed`].
 
@@ -14,8 +15,8 @@ mod team;
 
 pub use team::Team;
 
-/// What ranks compare of a list of files, for [`Team::require_equal`]: how many there are, and a checksum of
-/// their names.
+/// What ranks compare of a list of files, for [`Team::require_equal`]: how many there are, and a
+/// checksum of their names.
 pub fn file_list_fingerprint(names: &[String]) -> String {
     format!("{} files (checksum {:08x})", names.len(), crc32c::crc32c(names.join("\n").as_bytes()))
 }

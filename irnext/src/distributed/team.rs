@@ -1,4 +1,4 @@
-//! The processes that work together, and their meetings.
+//! The processes that work together, and their collective operations.
 
 use crate::error::{Error, Result};
 use engine::{Communicator, Device, Collectives};
@@ -54,8 +54,8 @@ impl Team {
         self.group.is_none()
     }
 
-    /// The device of this process where all were given `device`. A GPU is that of the first process
-    /// on a machine alone: each has the next one, and after the last come those before it.
+    /// The device of this process where all were given `device`. A GPU goes to the first process on
+    /// a machine; each further process takes the next GPU, and begins again after the last one.
     pub fn device(&self, device: Device) -> Device {
         match (device, engine::gpus().map_or(0, |gpus| gpus.len())) {
             (Device::Cuda(first), count) if self.local_rank > 0 && count > 0 => {
@@ -75,14 +75,17 @@ impl Team {
         self.group.clone().map(|group| group as Arc<dyn Collectives>)
     }
 
-    /// Waits for all ranks. `mine`, unless another rank has failed.
+    /// Waits for all ranks. Returns `mine`, or the error of another rank that has failed.
     pub fn barrier<T>(&self, mine: Result<T>) -> Result<T> {
         let mut kept = None;
         self.all_gather(mine.map(|value| kept = Some(value)))?;
         kept.ok_or_else(|| gone("a rank that failed was not heard").into())
     }
 
-    /// `mine`, if all ranks have something, and all are at the same `mark`.
+    /// Waits for all ranks. Returns `mine` if all have something, and `None` otherwise.
+    ///
+    /// # Errors
+    /// Also if the ranks are not all at the same `mark`.
     pub fn all_ready<T>(&self, mine: Result<Option<T>>, mark: u64) -> Result<Option<T>> {
         let mut kept = None;
         let messages = self.all_gather(mine.map(|value| {
@@ -119,7 +122,7 @@ impl Team {
         Ok(())
     }
 
-    /// What `make` makes on rank 0, there as it is and on the others `read` from its bytes.
+    /// What `make` makes on rank 0: there as it is, on the other ranks `read` from its bytes.
     pub fn broadcast<T>(
         &self,
         make: impl FnOnce() -> Result<T>,
@@ -199,7 +202,7 @@ impl Team {
         Ok(self.all_gather(Ok(mine))?.into_iter().all(|is| is))
     }
 
-    /// The end of the work, of which this is the `result` here: a last meeting, unless all know
+    /// The end of the work, of which this is the `result` here: a last barrier, unless all know
     /// already that a rank has failed.
     pub fn finish<T>(&self, result: Result<T>) -> Result<T> {
         let Some(group) = &self.group else { return result };

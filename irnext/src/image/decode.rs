@@ -18,7 +18,7 @@ type Result<T> = std::result::Result<T, String>;
 pub(super) const SIGNATURE_LEN: u64 = 64;
 
 /// The format that a file starting with `head` is in, if it can be read.
-pub(super) fn recognise(head: &[u8]) -> Result<ImageFormat> {
+pub(super) fn detect_format(head: &[u8]) -> Result<ImageFormat> {
     const READ: &str = "PNG, JPEG, WebP, BMP, TIFF and PNM can be read";
     if head.is_empty() {
         return Err("the file is empty".into());
@@ -32,7 +32,7 @@ pub(super) fn recognise(head: &[u8]) -> Result<ImageFormat> {
 
 /// Decodes the whole file.
 pub(super) fn photo(bytes: &[u8], limits: &Limits) -> Result<Photo> {
-    let format = recognise(bytes)?;
+    let format = detect_format(bytes)?;
     guarded(|| decode(bytes, format, limits))
 }
 
@@ -66,7 +66,7 @@ fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 }
 
 fn decode(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<Photo> {
-    // Decoders fill the missing part of a JPEG with grey and say nothing.
+    // Decoders fill the missing part of a JPEG with gray and say nothing.
     if format == ImageFormat::Jpeg && !jpeg_is_whole(bytes) {
         return Err("the file is cut short".into());
     }
@@ -80,7 +80,7 @@ fn decode(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<Photo> {
     let mut pixels = DynamicImage::from_decoder(decoder).map_err(reason)?;
     pixels.apply_orientation(orientation);
     let mut photo = convert(pixels)?;
-    photo.icc = icc.filter(|profile| describes(profile, photo.grey));
+    photo.icc = icc.filter(|profile| describes(profile, photo.gray));
     Ok(photo)
 }
 
@@ -142,7 +142,7 @@ fn convert(pixels: DynamicImage) -> Result<Photo> {
     }
 }
 
-/// Splits interleaved samples into colour and alpha; `channels` is 1 (grey), 2 (grey, alpha), 3 or
+/// Splits interleaved samples into colour and alpha; `channels` is 1 (gray), 2 (gray, alpha), 3 or
 /// 4.
 fn split<T: Copy>(
     raw: &[T],
@@ -152,12 +152,12 @@ fn split<T: Copy>(
     depth: Depth,
     scale: impl Fn(T) -> f32,
 ) -> Photo {
-    let grey = channels < 3;
+    let gray = channels < 3;
     let has_alpha = matches!(channels, 2 | 4);
     let mut data = Vec::with_capacity(width * height * 3);
     let mut alpha = has_alpha.then(|| Vec::with_capacity(width * height));
     for pixel in raw.chunks_exact(channels) {
-        if grey {
+        if gray {
             data.extend([scale(pixel[0]); 3]);
         } else {
             data.extend(pixel[..3].iter().map(|&sample| scale(sample)));
@@ -166,7 +166,7 @@ fn split<T: Copy>(
             alpha.push(scale(pixel[channels - 1]));
         }
     }
-    Photo { rgb: Image { width, height, data }, alpha, depth, grey, icc: None }
+    Photo { rgb: Image { width, height, data }, alpha, depth, gray, icc: None }
 }
 
 /// Once its limits are set, the TIFF decoder gives no more memory to a profile than the pixels
@@ -179,8 +179,8 @@ fn tiff_profile(bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// Whether an ICC profile is one for the channels that came out of the decoder: bytes 16 to 19 name
 /// its colour space.
-fn describes(profile: &[u8], grey: bool) -> bool {
-    let space: &[u8] = if grey { b"GRAY" } else { b"RGB " };
+fn describes(profile: &[u8], gray: bool) -> bool {
+    let space: &[u8] = if gray { b"GRAY" } else { b"RGB " };
     profile.get(16..20) == Some(space)
 }
 

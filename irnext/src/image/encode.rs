@@ -111,12 +111,12 @@ fn samples(photo: &Photo, format: Format) -> std::result::Result<Samples, String
 
     let has_alpha =
         photo.alpha.is_some() && !matches!(format, Format::Jpeg | Format::Pgm | Format::Ppm);
-    // These two libraries have grey, and alpha, but not both at once; and a pixel map is always in
+    // These two libraries have gray, and alpha, but not both at once; and a pixel map is always in
     // colour.
-    let grey = photo.grey
+    let gray = photo.gray
         && format != Format::Ppm
         && !(has_alpha && matches!(format, Format::Bmp | Format::Tiff));
-    if format == Format::Pgm && !grey {
+    if format == Format::Pgm && !gray {
         return Err(
             "a .pgm file holds gray images only, but the photo is in color; use .ppm or .png"
                 .into(),
@@ -127,7 +127,7 @@ fn samples(photo: &Photo, format: Format) -> std::result::Result<Samples, String
         _ => photo.depth,
     };
 
-    let channels = if grey { 1 } else { 3 } + u8::from(has_alpha);
+    let channels = if gray { 1 } else { 3 } + u8::from(has_alpha);
     let mut bytes = Vec::with_capacity(count * usize::from(channels) * 2);
     let mut push = |value: f32| match depth {
         // A cast from float limits to the range of the integer; NaN gives 0.
@@ -135,7 +135,7 @@ fn samples(photo: &Photo, format: Format) -> std::result::Result<Samples, String
         Depth::Sixteen => bytes.extend(((value * 65535.0).round() as u16).to_ne_bytes()),
     };
     for (i, [r, g, b]) in image.pixels().enumerate() {
-        if grey {
+        if gray {
             push(0.299 * r + 0.587 * g + 0.114 * b);
         } else {
             [r, g, b].into_iter().for_each(&mut push);
@@ -153,7 +153,7 @@ fn write(
     samples: &Samples,
 ) -> ::image::ImageResult<()> {
     use ExtendedColorType as Colour;
-    let colour = match (samples.depth, samples.channels) {
+    let color = match (samples.depth, samples.channels) {
         (Depth::Eight, 1) => Colour::L8,
         (Depth::Eight, 2) => Colour::La8,
         (Depth::Eight, 3) => Colour::Rgb8,
@@ -163,13 +163,13 @@ fn write(
         (Depth::Sixteen, 3) => Colour::Rgb16,
         (Depth::Sixteen, _) => Colour::Rgba16,
     };
-    // A grey profile says nothing about a grey photo that had to be written in colour.
-    let writes_grey = samples.channels < 3;
-    if let Some(profile) = photo.icc.as_ref().filter(|_| photo.grey == writes_grey) {
+    // A gray profile says nothing about a gray photo that had to be written in colour.
+    let writes_gray = samples.channels < 3;
+    if let Some(profile) = photo.icc.as_ref().filter(|_| photo.gray == writes_gray) {
         // BMP has no place for one.
         let _ = encoder.set_icc_profile(profile.clone());
     }
-    encoder.write_image(&samples.bytes, samples.width, samples.height, colour)
+    encoder.write_image(&samples.bytes, samples.width, samples.height, color)
 }
 
 /// A binary PGM (P5), PPM (P6) or, for alpha or on request, PAM (P7) file. Sixteen-bit samples are
@@ -184,7 +184,7 @@ fn portable_map(samples: &Samples, always_pam: bool) -> Vec<u8> {
         1 if !always_pam => format!("P5\n{width} {height}\n{max}\n"),
         3 if !always_pam => format!("P6\n{width} {height}\n{max}\n"),
         _ => {
-            let colour = if *channels < 3 { "GRAYSCALE" } else { "RGB" };
+            let color = if *channels < 3 { "GRAYSCALE" } else { "RGB" };
             let alpha = if matches!(channels, 2 | 4) { "_ALPHA" } else { "" };
             format!(
                 "P7\nWIDTH {width}\nHEIGHT {height}\nDEPTH {channels}\nMAXVAL {max}\nTUPLTYPE \

@@ -5,14 +5,14 @@ use super::Image;
 /// What an image file holds: the picture, upright, and what must survive beside it.
 #[derive(Clone, Debug)]
 pub struct Photo {
-    /// The picture. A grey file has its one channel in all three; alpha is not multiplied in.
+    /// The picture. A gray file has its one channel in all three; alpha is not multiplied in.
     pub rgb: Image,
     /// Opacity of each pixel in reading order, 0 to 1, if the file has an alpha channel.
     pub alpha: Option<Vec<f32>>,
     /// Bits of a sample.
     pub depth: Depth,
-    /// Whether the file has one channel of colour. Such a photo is written as grey.
-    pub grey: bool,
+    /// Whether the file has one channel of colour. Such a photo is written as gray.
+    pub gray: bool,
     /// The ICC colour profile, where it describes `rgb` (that of a CMYK file does not, and is
     /// dropped).
     pub icc: Option<Vec<u8>>,

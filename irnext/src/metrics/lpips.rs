@@ -86,7 +86,7 @@ impl Lpips {
             return Err(Error::SmallerThanNetwork { least: LEAST, width, height });
         }
         // The two images are a batch of two.
-        let data: Vec<f32> = a.pixels().chain(b.pixels()).flat_map(normalised).collect();
+        let data: Vec<f32> = a.pixels().chain(b.pixels()).flat_map(normalized).collect();
         let mut x = Tensor::from_nhwc(&data, [2, 3, height, width])?;
         let mut distance = 0.0;
         for layer in &self.layers {
@@ -112,7 +112,7 @@ impl Layer {
 }
 
 /// RGB values in [0, 1] as the network takes them.
-fn normalised(pixel: [f32; 3]) -> [f32; 3] {
+fn normalized(pixel: [f32; 3]) -> [f32; 3] {
     std::array::from_fn(|c| (2.0 * pixel[c] - 1.0 - SHIFT[c]) / SCALE[c])
 }
 

@@ -91,7 +91,7 @@ impl Measure {
         self.row().2
     }
 
-    /// Whether it is computed where nobody asked for it: not what runs a network or an optimisation
+    /// Whether it is computed where nobody asked for it: not what runs a network or an optimization
     /// of its own.
     pub fn is_cheap(self) -> bool {
         !matches!(self, Self::Lpips | Self::AlignedPsnr | Self::AlignedSsim)

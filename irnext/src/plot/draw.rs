@@ -14,7 +14,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 pub const SIZE: (u32, u32) = (1600, 1200);
 
 /// One for each run: those of Okabe and Ito, which the colour-blind can tell apart, and two more.
-pub const COLOURS: [RGBColor; 8] = [
+pub const COLORS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -126,14 +126,14 @@ impl Pen {
     fn legend<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, runs: &[Run]) -> Drawn {
         let columns = runs.len().min(2) as i32;
         let (name, remark) = (self.text(28, &TEXT), self.text(22, &FAINT));
-        for (i, (run, colour)) in runs.iter().zip(COLOURS).enumerate() {
+        for (i, (run, color)) in runs.iter().zip(COLORS).enumerate() {
             let (column, row) = (i as i32 % columns, i as i32 / columns);
             let place = |x: i32| self.at(x + 30 + column * 785, 40 + 36 * row);
             let bar = [
                 self.at(30 + column * 785, 38 + 36 * row),
                 self.at(66 + column * 785, 44 + 36 * row),
             ];
-            area.draw(&Rectangle::new(bar, colour.filled())).map_err(said)?;
+            area.draw(&Rectangle::new(bar, color.filled())).map_err(said)?;
             let shown = shortened(&run.name, 30);
             area.draw(&Text::new(shown.clone(), place(50), name.clone())).map_err(said)?;
             let (width, _) = area.estimate_text_size(&shown, &name).map_err(said)?;
@@ -189,29 +189,28 @@ impl Pen {
         let seen = |points: Vec<Point>| points.into_iter().filter(|point| y.has(point.1));
         // All that is faint lies below all that is not.
         if panel.noisy && span > 1 {
-            for (curve, colour) in curves.iter().zip(COLOURS) {
-                let style = self.hair(colour);
+            for (curve, color) in curves.iter().zip(COLORS) {
+                let style = self.hair(color);
                 chart
                     .draw_series(LineSeries::new(seen(thinned(curve, COLUMNS)), style))
                     .map_err(said)?;
             }
         }
-        for (curve, colour) in curves.iter().zip(COLOURS) {
+        for (curve, color) in curves.iter().zip(COLORS) {
             let curve = smoothed(curve, if panel.noisy { span } else { 1 });
             let points: Vec<Point> = seen(thinned(&curve, COLUMNS)).collect();
             // Few points are shown one by one; one alone would not be seen otherwise.
             if points.len() <= 50 {
                 let dots =
-                    points.iter().map(|&point| Circle::new(point, self.length(4), colour.filled()));
+                    points.iter().map(|&point| Circle::new(point, self.length(4), color.filled()));
                 chart.draw_series(dots).map_err(said)?;
             }
             let corners = |point: &Point| chart.backend_coord(point);
             for piece in without_sharp_turns(&points, corners) {
                 chart
-                    .draw_series(LineSeries::new(piece.iter().copied(), self.line(&colour, 2)))
+                    .draw_series(LineSeries::new(piece.iter().copied(), self.line(&color, 2)))
                     .map_err(said)?;
-                let ends =
-                    piece.last().map(|&point| Circle::new(point, self.zoom, colour.filled()));
+                let ends = piece.last().map(|&point| Circle::new(point, self.zoom, color.filled()));
                 chart.draw_series(ends).map_err(said)?;
             }
         }
@@ -226,19 +225,19 @@ impl Pen {
         (x * self.zoom as i32, y * self.zoom as i32)
     }
 
-    fn line(&self, colour: &impl Color, width: u32) -> ShapeStyle {
-        colour.stroke_width(self.length(width))
+    fn line(&self, color: &impl Color, width: u32) -> ShapeStyle {
+        color.stroke_width(self.length(width))
     }
 
     /// As thin as can be: what is drawn with it may turn sharply.
-    fn hair(&self, colour: RGBColor) -> ShapeStyle {
+    fn hair(&self, color: RGBColor) -> ShapeStyle {
         // At twice the size, such a line has half the ink.
-        colour.mix((0.3 * f64::from(self.zoom)).min(1.0)).stroke_width(1)
+        color.mix((0.3 * f64::from(self.zoom)).min(1.0)).stroke_width(1)
     }
 
     /// Text whose left end stands at a place, in the middle of its height.
-    fn text(&self, size: u32, colour: &'static RGBColor) -> TextStyle<'static> {
-        let style = TextStyle::from((TYPEFACE, self.length(size)).into_font()).color(colour);
+    fn text(&self, size: u32, color: &'static RGBColor) -> TextStyle<'static> {
+        let style = TextStyle::from((TYPEFACE, self.length(size)).into_font()).color(color);
         style.pos(Pos::new(HPos::Left, VPos::Center))
     }
 }

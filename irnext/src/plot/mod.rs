@@ -12,7 +12,7 @@ pub use run::Run;
 
 use crate::error::{Error, Result};
 use crate::image::{Image, Photo};
-use draw::{COLOURS, SIZE, figure};
+use draw::{COLORS, SIZE, figure};
 use plotters::prelude::{BitMapBackend, IntoDrawingArea, SVGBackend};
 use std::path::Path;
 
@@ -21,11 +21,11 @@ const OVERSAMPLING: u32 = 2;
 
 /// Reads runs to show together; those of one name are called by their whole paths.
 pub fn read(paths: &[impl AsRef<Path>]) -> Result<Vec<Run>> {
-    if paths.len() > COLOURS.len() {
+    if paths.len() > COLORS.len() {
         let reason = format!(
             "{} runs are too many for one plot; the limit is {}",
             paths.len(),
-            COLOURS.len()
+            COLORS.len()
         );
         return Err(Error::Config { reason });
     }

@@ -304,7 +304,7 @@ mod tests {
             (scored("c.png", f64::INFINITY), Some("outdoor")),
         ];
         let set =
-            SetReport { name: "test".into(), set: Set::recognise("dpdd", None), pairs: 2, images };
+            SetReport { name: "test".into(), set: Set::of_path("dpdd", None), pairs: 2, images };
         Report {
             protocol: Protocol::Dpdd,
             measures: vec![Measure::PSNR, Measure::SSIM],

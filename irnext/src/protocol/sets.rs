@@ -168,7 +168,7 @@ pub const SETS: [Set; 13] = [
 impl Set {
     /// The set that a path's folders name, if one of `protocol` (or any, without); the longest name
     /// counts.
-    pub fn recognise(path: &str, protocol: Option<Protocol>) -> Option<&'static Self> {
+    pub fn of_path(path: &str, protocol: Option<Protocol>) -> Option<&'static Self> {
         let letters = |c: char| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { ' ' };
         let plain: String = format!(" {path} ").chars().map(letters).collect();
         let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -183,14 +183,14 @@ impl Set {
         named.max_by_key(|(length, _)| *length).map(|(_, set)| set)
     }
 
-    /// The set that the folders of the split `split` below `folder` name; see [`Set::recognise`].
+    /// The set that the folders of the split `split` below `folder` name; see [`Set::of_path`].
     pub fn of_split(
         folder: &Path,
         split: &str,
         protocol: Option<Protocol>,
     ) -> Option<&'static Self> {
         let path = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned()).join(split);
-        Self::recognise(&path.display().to_string(), protocol)
+        Self::of_path(&path.display().to_string(), protocol)
     }
 
     /// The sets with a published split of this role and this number of pairs.
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn folders_name_their_sets() {
-        let name = |path: &str| Set::recognise(path, None).map(|set| set.name);
+        let name = |path: &str| Set::of_path(path, None).map(|set| set.name);
         assert_eq!(name("/data/RESIDE/SOTS/indoor"), Some("SOTS-indoor"));
         assert_eq!(name("pairs/sots_outdoor"), Some("SOTS-outdoor"));
         assert_eq!(name("reside-outdoor/test"), Some("SOTS-outdoor"));
@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(name("GoPro_Large/test"), Some("GoPro"));
         assert_eq!(name("my pictures/nitscsdx"), None);
         assert_eq!(
-            Set::recognise("GoPro/rain100l", Some(Protocol::Gopro)).map(|set| set.name),
+            Set::of_path("GoPro/rain100l", Some(Protocol::Gopro)).map(|set| set.name),
             Some("GoPro")
         );
     }
@@ -236,7 +236,7 @@ mod tests {
             assert!(set.words.iter().all(|w| {
                 w.chars().all(|c| c == ' ' || c.is_ascii_digit() || c.is_ascii_lowercase())
             }));
-            assert_eq!(Set::recognise(set.words[0], None).map(|s| s.name), Some(set.name));
+            assert_eq!(Set::of_path(set.words[0], None).map(|s| s.name), Some(set.name));
             assert!(!set.train.is_empty() && !set.test.is_empty());
         }
         let rain: Vec<_> = Set::with_count(Role::Train, 13_711).map(|set| set.name).collect();

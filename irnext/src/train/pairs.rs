@@ -194,8 +194,8 @@ fn training<'a>(
 ) -> Result<Vec<&'a Split>> {
     let named: Vec<&Split> = splits.iter().filter(|split| split.role == Role::Train).collect();
     let ours = |split: &&&Split| {
-        let recognised = Set::of_split(folder, &split.name, None);
-        set.zip(recognised).is_some_and(|(set, recognised)| set.names().contains(&recognised.name))
+        let named_set = Set::of_split(folder, &split.name, None);
+        set.zip(named_set).is_some_and(|(set, named_set)| set.names().contains(&named_set.name))
     };
     // A folder that holds several data sets: the one that is meant.
     let of_set: Vec<&Split> = named.iter().filter(ours).copied().collect();

@@ -33,7 +33,7 @@ pub struct TrainingState {
 /// What a step is done with.
 #[derive(Clone, Copy, Debug)]
 pub struct StepSettings {
-    /// What is minimised.
+    /// What is minimized.
     pub loss: LossConfig,
     /// What the network computes in, if not in its parameters' dtype.
     pub compute: Option<DType>,

@@ -95,7 +95,7 @@ fn a_normalisation() {
         let mut draw =
             |shape: &[usize]| Tensor::randn(shape, DType::F64, &mut rng).affine(2.0, 1.0).unwrap();
         let whole = [draw(&[4, 3, 5, 2]), draw(&[4, 3, 5, 2]), draw(&[3]), draw(&[3])];
-        let expected = normalised(&whole, None)?;
+        let expected = normalized(&whole, None)?;
         let part = |x: &Tensor| x.narrow(0, team.rank(), 1 + 2 * team.rank());
         let [x, dy, weight, bias] = &whole;
         let mine: Vec<Tensor> =
@@ -103,7 +103,7 @@ fn a_normalisation() {
         let mut replay = Replay::default();
         for run in 0..4 {
             let found = replay.run(&mine, |x| -> nn::Result<Vec<Tensor>> {
-                let mut found = normalised(x, Some(&ranks))?;
+                let mut found = normalized(x, Some(&ranks))?;
                 let mut buckets = Buckets::new(group);
                 for (entry, gradient) in found.drain(4..).enumerate() {
                     buckets.add(entry, &gradient)?;
@@ -139,7 +139,7 @@ fn both_come_to_the_same_bits_and_normalise_by_the_whole_batch() {
     if !there_are_gpus() {
         return;
     }
-    for (part, says) in [("gpus::a_rank", "values on"), ("gpus::a_normalisation", "normalised on")]
+    for (part, says) in [("gpus::a_rank", "values on"), ("gpus::a_normalization", "normalised on")]
     {
         let folder = prepared();
         let program = std::env::current_exe().unwrap();

@@ -5,8 +5,8 @@
 //! [`Transport`]: MPI's is where the program is, as it needs MPI to be built; [`threads`] connects
 //! the threads of one process. A transport lives on a thread of its own, which makes all its calls
 //! in the order in which they were asked for. So the ranks, which run the same program on different
-//! data, meet in the same order; and a sum that was [started](ProcessGroup::start_all_reduce_mean) goes on while its
-//! rank computes.
+//! data, communicate in the same order; and a mean that was
+//! [started](ProcessGroup::start_all_reduce_mean) goes on while its rank computes.
 //!
 //! Sums are taken in the order of the ranks, in f64, and rounded once: they depend on the number of
 //! ranks and on nothing else, and are the same bits on all.

@@ -175,7 +175,7 @@ fn ranks_of_a_part_each_are_one_of_the_whole() {
             for (i, (found, expected)) in of_rank.iter().zip(&gradients).enumerate() {
                 assert_eq!(found.is_some(), expected.is_some(), "{i}");
                 let (Some(found), Some(expected)) = (found, expected) else { continue };
-                // The bias before a normalisation has no gradient but rounding.
+                // The bias before a normalization has no gradient but rounding.
                 let rounding = expected.iter().all(|x| x.abs() < 1e-12)
                     && found.iter().all(|x| x.abs() < 1e-12);
                 let far = distance(found, expected);

@@ -2,7 +2,7 @@
 //!
 //! A pickle is a program, and among its instructions are "import this name" and "call it": loading
 //! one in Python runs whatever its author liked. Here these two only leave a note, [`Node::Global`]
-//! and [`Node::Call`], and whoever reads the data recognises the calls that mean something to it.
+//! and [`Node::Call`], and whoever reads the data recognizes the calls that mean something to it.
 //! The machine that makes the data is in `unpickle`, the data's types are in `pickle_value`.
 
 use super::bounds::printable;

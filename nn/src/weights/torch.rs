@@ -5,7 +5,7 @@
 //! properties, the object), one with the storages' keys, and the storages, each after its number of
 //! elements.
 //!
-//! The few calls that weights are made of are recognised by [`is_known`]; [`TorchFile::refused`]
+//! The few calls that weights are made of are recognized by [`is_known`]; [`TorchFile::refused`]
 //! lists all others.
 
 use super::bounds::{MAX_RANK, checked_bytes};

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 impl Photo {
     /// An ordinary photo: eight bits, color, opaque, sRGB.
     pub fn new(rgb: Image) -> Self {
-        Self { rgb, alpha: None, depth: Depth::Eight, grey: false, icc: None }
+        Self { rgb, alpha: None, depth: Depth::Eight, gray: false, icc: None }
     }
 
     /// Reads a PNG, JPEG, WebP, BMP, TIFF or PNM file within the default [`Limits`], and turns it
@@ -69,8 +69,8 @@ impl Photo {
 
     /// Whether the extension of `path` names a format that [`write`](Self::write) can make, so that
     /// this is known before the work: png, tif and tiff, pam and pnm hold everything (16 bits,
-    /// alpha, grey; pam and pnm no profile); webp has no 16 bits; bmp neither these nor a profile;
-    /// jpg and jpeg no 16 bits and no alpha; ppm no alpha; pgm holds grey photos without alpha
+    /// alpha, gray; pam and pnm no profile); webp has no 16 bits; bmp neither these nor a profile;
+    /// jpg and jpeg no 16 bits and no alpha; ppm no alpha; pgm holds gray photos without alpha
     /// only. What a format cannot hold is left out.
     pub fn check_writable(path: impl AsRef<Path>) -> Result<()> {
         encode::Format::of(path.as_ref()).map(|_| ())
@@ -107,7 +107,7 @@ fn open(path: &Path) -> Result<(File, ImageFormat)> {
     let mut head = Vec::new();
     let mut start = file.by_ref().take(decode::SIGNATURE_LEN);
     start.read_to_end(&mut head).map_err(Error::io(path))?;
-    let format = decode::recognise(&head).map_err(|reason| Error::image(path, reason))?;
+    let format = decode::detect_format(&head).map_err(|reason| Error::image(path, reason))?;
     file.rewind().map_err(Error::io(path))?;
     Ok((file, format))
 }

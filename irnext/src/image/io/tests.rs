@@ -9,16 +9,16 @@ use super::*;
 
 /// A photo whose samples lie on the grid of its depth, so that a lossless format gives them back
 /// bit by bit.
-fn photo(grey: bool, has_alpha: bool, depth: Depth) -> Photo {
+fn photo(gray: bool, has_alpha: bool, depth: Depth) -> Photo {
     let levels = if depth == Depth::Eight { 255.0 } else { 65535.0 };
     let mut rng = Rng::new(5);
     let mut sample = || rng.range(0.0..levels + 1.0).floor() as f32 / levels as f32;
-    let rgb = Image::from_fn(23, 17, |_, _| match grey {
+    let rgb = Image::from_fn(23, 17, |_, _| match gray {
         true => [sample(); 3],
         false => [sample(), sample(), sample()],
     });
     let alpha = has_alpha.then(|| (0..23 * 17).map(|_| sample()).collect());
-    Photo { alpha, depth, grey, ..Photo::new(rgb) }
+    Photo { alpha, depth, gray, ..Photo::new(rgb) }
 }
 
 fn kinds() -> impl Iterator<Item = Photo> {
@@ -53,11 +53,11 @@ fn formats_that_hold_everything_give_everything_back() {
             let path = folder.path().join("photo").with_extension(extension);
             photo.write(&path).unwrap();
             let back = Photo::read(&path).unwrap();
-            // TIFF has no grey with alpha here, and turns it into colour with alpha.
-            let grey = photo.grey && !(extension == "tiff" && photo.alpha.is_some());
+            // TIFF has no gray with alpha here, and turns it into colour with alpha.
+            let gray = photo.gray && !(extension == "tiff" && photo.alpha.is_some());
             assert_eq!(back.rgb, photo.rgb, "{extension}");
             assert_eq!(back.alpha, photo.alpha, "{extension}");
-            assert_eq!((back.depth, back.grey), (photo.depth, grey), "{extension}");
+            assert_eq!((back.depth, back.gray), (photo.depth, gray), "{extension}");
         }
     }
 }
@@ -76,7 +76,7 @@ fn a_single_pixel_survives_every_format() {
 #[test]
 fn lesser_formats_keep_what_they_can() {
     let folder = tempfile::tempdir().unwrap();
-    for (extension, sixteen, alpha, grey) in
+    for (extension, sixteen, alpha, gray) in
         [("webp", false, true, false), ("bmp", false, true, true), ("ppm", true, false, false)]
     {
         for photo in kinds() {
@@ -86,7 +86,7 @@ fn lesser_formats_keep_what_they_can() {
             let depth = if sixteen { photo.depth } else { Depth::Eight };
             assert_eq!(back.depth, depth, "{extension}");
             assert_eq!(back.alpha.is_some(), alpha && photo.alpha.is_some(), "{extension}");
-            assert!(grey || !back.grey, "{extension}");
+            assert!(gray || !back.gray, "{extension}");
             let half_a_step = if back.depth == photo.depth { 0.0 } else { 0.5001 / 255.0 };
             assert!(distance(&back.rgb, &photo.rgb) <= half_a_step, "{extension}");
         }
@@ -97,15 +97,15 @@ fn lesser_formats_keep_what_they_can() {
 fn jpeg_comes_back_nearly_the_same_and_grey_stays_grey() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("photo.JPG");
-    for grey in [false, true] {
-        let mut photo = photo(grey, true, Depth::Sixteen);
+    for gray in [false, true] {
+        let mut photo = photo(gray, true, Depth::Sixteen);
         photo.rgb = Image::from_fn(23, 17, |x, y| {
             let [r, g, b] = [x as f32 / 23.0, y as f32 / 17.0, 0.5];
-            if grey { [r; 3] } else { [r, g, b] }
+            if gray { [r; 3] } else { [r, g, b] }
         });
         photo.write(&path).unwrap();
         let back = Photo::read(&path).unwrap();
-        assert_eq!((back.depth, back.grey, back.alpha), (Depth::Eight, grey, None));
+        assert_eq!((back.depth, back.gray, back.alpha), (Depth::Eight, gray, None));
         assert!(distance(&back.rgb, &photo.rgb) < 0.03);
     }
 }
@@ -156,14 +156,14 @@ fn palettes_bits_and_cmyk_become_ordinary_samples() {
     assert_eq!(palette.alpha.unwrap(), [1.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0]);
 
     let one_bit = Photo::read(sample_file("one_bit.png")).unwrap();
-    assert!(one_bit.grey && one_bit.rgb.data.iter().all(|&v| v == 1.0));
+    assert!(one_bit.gray && one_bit.rgb.data.iter().all(|&v| v == 1.0));
 
     // Cyan ink 0, magenta and yellow full: red.
     let [r, g, b] = Photo::read(sample_file("cmyk.jpg")).unwrap().rgb.pixel(8, 8);
     assert!(r > 0.95 && g < 0.05 && b < 0.05, "{r} {g} {b}");
 
-    let grey = Photo::read(sample_file("grey.jpg")).unwrap();
-    assert!(grey.grey && (grey.rgb.pixel(3, 3)[0] - 100.0 / 255.0).abs() < 0.01);
+    let gray = Photo::read(sample_file("grey.jpg")).unwrap();
+    assert!(gray.gray && (gray.rgb.pixel(3, 3)[0] - 100.0 / 255.0).abs() < 0.01);
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn contents_count_and_names_do_not() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("photo.png");
     fs::copy(sample_file("grey.jpg"), &path).unwrap();
-    assert!(Photo::read(&path).unwrap().grey);
+    assert!(Photo::read(&path).unwrap().gray);
 }
 
 #[test]
@@ -271,10 +271,10 @@ fn damaged_files_never_panic() {
 #[test]
 fn unwritable_formats_are_refused_and_leave_no_file() {
     let folder = tempfile::tempdir().unwrap();
-    let colour = photo(false, false, Depth::Eight);
+    let color = photo(false, false, Depth::Eight);
     for name in ["photo.gif", "photo", "photo.pgm", "missing/photo.png"] {
         let path = folder.path().join(name);
-        let text = colour.write(&path).unwrap_err().to_string();
+        let text = color.write(&path).unwrap_err().to_string();
         assert!(text.contains(name), "{text}");
     }
     let empty = Photo::new(Image::new(0, 3));

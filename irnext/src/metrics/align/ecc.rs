@@ -18,8 +18,8 @@ const STEPS: usize = 100;
 const ENOUGH: f64 = 1e-3;
 
 /// The homography from the pixels of `template` to their places in `image`, or why there is none.
-/// Both are grey, `height` rows of `width` values.
-pub(super) fn maximise(
+/// Both are gray, `height` rows of `width` values.
+pub(super) fn maximize(
     template: &[f64],
     image: &[f64],
     width: usize,

@@ -10,7 +10,7 @@
 //!    of the least squared error.
 //! 2. The homography W from the ground truth's pixels to their places in z is that of the largest
 //!    *enhanced correlation coefficient* (Evangelidis and Psarakis, "Parametric image alignment
-//!    using enhanced correlation coefficient maximization", IEEE TPAMI 30(10), 2008) of the grey
+//!    using enhanced correlation coefficient maximization", IEEE TPAMI 30(10), 2008) of the gray
 //!    images, both blurred by five taps:
 //!
 //!    ρ(W) = x̄ᵀ z̄(W) / (‖x̄‖ ‖z̄(W)‖),
@@ -79,7 +79,7 @@ pub fn aligned(restored: &Image, truth: &Image) -> Result<AlignedScores> {
     }
     let restored: Vec<_> = restored.iter().map(|pixel| pixel.map(|value| gain * value)).collect();
     let homography =
-        ecc::maximise(&grey(&truth), &grey(&restored), width, height).or_else(unaligned)?;
+        ecc::maximize(&gray(&truth), &gray(&restored), width, height).or_else(unaligned)?;
     let raster = Raster { width, height, pixels: restored };
     // None where the ground truth's pixel has no place in the restored image.
     let warped = |index| {
@@ -114,8 +114,8 @@ fn product(a: &[[f64; 3]], b: &[[f64; 3]]) -> f64 {
     a.iter().flatten().zip(b.iter().flatten()).map(|(a, b)| a * b).sum()
 }
 
-/// OpenCV's grey: BT.601 luma in [0, 1].
-fn grey(pixels: &[[f64; 3]]) -> Vec<f64> {
+/// OpenCV's gray: BT.601 luma in [0, 1].
+fn gray(pixels: &[[f64; 3]]) -> Vec<f64> {
     pixels.iter().map(|[r, g, b]| 0.299 * r + 0.587 * g + 0.114 * b).collect()
 }
 

@@ -11,7 +11,7 @@ fn waves(x: f64, y: f64) -> [f64; 3] {
     })
 }
 
-/// Grey with waves times `factor`, seen through a homography.
+/// Gray with waves times `factor`, seen through a homography.
 fn seen(width: usize, height: usize, through: Homography, factor: f64) -> Image {
     Image::from_fn(width, height, |x, y| {
         let (x, y) = through.apply(x as f64, y as f64);
@@ -51,7 +51,7 @@ fn a_known_homography_is_recovered() {
         (0..width * height).map(value).collect()
     };
     let found =
-        ecc::maximise(&seen(truth, 1.0), &seen(Homography::IDENTITY, 0.8), width, height).unwrap();
+        ecc::maximize(&seen(truth, 1.0), &seen(Homography::IDENTITY, 0.8), width, height).unwrap();
     let apart = apart(found, truth, [132.0, 72.0, 348.0, 288.0]);
     println!("{apart:.1e} pixels");
     assert!(apart < 1e-2, "{apart} pixels: {found:?}");
@@ -128,10 +128,10 @@ fn threads_do_not_change_a_bit() {
 fn images_without_common_structure_are_not_aligned() {
     let image = seen(40, 30, Homography::IDENTITY, 1.0);
     let flat = |value: f32| Image::from_fn(40, 30, |_, _| [value; 3]);
-    for grey in [0.3, 1.0] {
-        assert!(reason(&image, &flat(grey)).contains("one colour"));
-        assert!(reason(&flat(grey), &image).contains("one colour"));
-        assert!(reason(&flat(grey), &flat(grey)).contains("one colour"));
+    for gray in [0.3, 1.0] {
+        assert!(reason(&image, &flat(gray)).contains("one colour"));
+        assert!(reason(&flat(gray), &image).contains("one colour"));
+        assert!(reason(&flat(gray), &flat(gray)).contains("one colour"));
     }
     assert!(reason(&image, &flat(0.0)).contains("one colour"));
     assert!(reason(&flat(0.0), &image).contains("black"));

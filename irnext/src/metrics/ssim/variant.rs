@@ -24,7 +24,8 @@ pub enum Ssim {
     /// places, border values repeated beyond the border. As MATLAB's `ssim(A, B)`, which takes an
     /// RGB image for a volume, and as NAFNet's `calculate_ssim` with `ssim3d`, which follows
     /// MATLAB: papers on GoPro report it. The two agree in window and border. Of one channel, as
-    /// [`View::Luma`](crate::metrics::View::Luma) has, it is MATLAB's `ssim` of a grey image. Has a score at any size.
+    /// [`View::Luma`](crate::metrics::View::Luma) has, it is MATLAB's `ssim` of a gray
+    /// image. Has a score at any size.
     Cube,
     /// [`Ssim::Msssim`] of images first resized by adaptive average pooling, as the code published
     /// with IRNeXt scores: height and width are raised to the *next* multiple of 32, even if they

@@ -34,7 +34,7 @@ pub struct TrainConfig {
     /// How long and how fast.
     #[serde(default, alias = "optimiser")]
     pub optimizer: OptimizerConfig,
-    /// What is minimised.
+    /// What is minimized.
     #[serde(default)]
     pub loss: LossConfig,
     /// The network.

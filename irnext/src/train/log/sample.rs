@@ -77,8 +77,8 @@ mod tests {
 
     #[test]
     fn the_three_stand_in_order_and_keep_their_proportions() {
-        let grey = |level: f32| Image::from_fn(640, 160, |_, _| [level; 3]);
-        let image = side_by_side([&grey(0.2), &grey(0.5), &grey(0.8)]);
+        let gray = |level: f32| Image::from_fn(640, 160, |_, _| [level; 3]);
+        let image = side_by_side([&gray(0.2), &gray(0.5), &gray(0.8)]);
         assert_eq!((image.width, image.height), (3 * 320 + 2 * 4, 80));
         for (x, level) in [(160, 0.2), (322, 1.0), (484, 0.5), (808, 0.8)] {
             assert!((image.pixel(x, 40)[0] - level).abs() < 1e-5, "{x}");
