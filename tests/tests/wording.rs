@@ -49,7 +49,7 @@ fn the_help_of_every_command_uses_plain_words() {
 }
 
 fn check_command(command: &mut Command, found: &mut Vec<String>) {
-    let origin = format!("irnext {} --help", command.get_name());
+    let origin = format!("{} --help", command.get_bin_name().unwrap_or(command.get_name()));
     let help = command.render_long_help().to_string();
     assert!(help.contains("Usage"), "{origin} prints\n{help}");
     check(&origin, &help, found);
