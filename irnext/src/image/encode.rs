@@ -188,7 +188,7 @@ fn portable_map(samples: &Samples, always_pam: bool) -> Vec<u8> {
             let alpha = if matches!(channels, 2 | 4) { "_ALPHA" } else { "" };
             format!(
                 "P7\nWIDTH {width}\nHEIGHT {height}\nDEPTH {channels}\nMAXVAL {max}\nTUPLTYPE \
-                 {colour}{alpha}\nENDHDR\n"
+                 {color}{alpha}\nENDHDR\n"
             )
         }
     };
