@@ -166,7 +166,9 @@ impl Module<'_> {
         let (msm, params) = Params::build_from(self.path, values, DType::F32, build)?;
         let cx = Context::inference(&params);
         cx.watch(format!("{prefix}branch"));
-        let y = change(msm).forward(&cx, self.input)?;
+        let msm = change(msm);
+        let run = |cx: &Context, x: &[Tensor]| Ok(vec![msm.forward(cx, &x[0])?]);
+        let y = cx.planned(std::slice::from_ref(self.input), run)?.swap_remove(0);
         Ok((y, cx.finish().observed.into_iter().map(|(_, y)| y).collect()))
     }
 

@@ -255,7 +255,7 @@ fn a_batch_of_one_and_a_set_too_small_are_refused_with_the_reason() {
     let folder = prepared();
     refuses(
         &train(folder.path(), &["optimizer.batch=1"]),
-        &["BatchNorm normalises 1×1 maps over the batch alone"],
+        &["BatchNorm normalizes 1×1 maps over the batch alone"],
     );
     refuses(
         &train(folder.path(), &["optimizer.batch=5"]),

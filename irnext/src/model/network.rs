@@ -99,8 +99,11 @@ impl IrNext {
 
     /// The prediction at full size alone.
     pub fn predict(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
-        let Features { full, .. } = self.features(cx, x)?;
-        Ok(self.head.forward(cx, &full)?.add(x)?)
+        let run = |cx: &Context, x: &[Tensor]| {
+            let Features { full, .. } = self.features(cx, &x[0])?;
+            Ok(vec![self.head.forward(cx, &full)?.add(&x[0])?])
+        };
+        Ok(cx.planned(std::slice::from_ref(x), run)?.swap_remove(0))
     }
 
     /// The U: down to a quarter of the size, and up again.
