@@ -54,7 +54,7 @@ impl Tape {
             crate::interrupt::check(record.name)?;
             let dy: Vec<_> = record.outputs.iter().map(|id| gradients.by_node.remove(id)).collect();
             if dy.iter().any(Option::is_some) {
-                let dx = (record.backward)(dy)?;
+                let dx = record.numerics.scope(|| (record.backward)(dy))?;
                 if dx.len() != record.inputs.len() {
                     let message =
                         format!("{} inputs got {} gradients", record.inputs.len(), dx.len());

@@ -4,7 +4,7 @@
 //! Reading order, from the bottom. Each layer sees only those below it:
 //!
 //! 1. The ground: [`DType`], [`Layout`] and loop nests over layouts, [`Meta`], the options of
-//!    convolutions, [`Rng`], [`memory`], [`profile`].
+//!    convolutions, [`Numerics`], [`Rng`], [`memory`], [`profile`].
 //! 2. The backends: `cpu/`, `simd/` and `cuda/`. They see slices, addresses and layouts, but no
 //!    tensors. The sources of the CUDA kernels are in the crate `kernels`.
 //! 3. Values and their record: [`Tensor`], [`Tape`], [`Device`].
@@ -35,13 +35,13 @@ mod layout;
 mod loop_nest;
 pub mod memory;
 mod meta;
+mod numerics;
 pub mod ops;
 pub mod optimizer;
 mod plan;
 pub mod profile;
 mod replay;
 mod rng;
-mod settings;
 mod simd;
 mod tape;
 mod tensor;
@@ -58,6 +58,7 @@ pub use interrupt::interruptible;
 pub use layout::Layout;
 pub use memory::Buffer;
 pub use meta::Meta;
+pub use numerics::Numerics;
 pub use ops::batch_norm::BatchStats;
 pub use ops::conv2d::Conv2dOptions;
 pub use ops::dynamic_filter::Border;
@@ -66,9 +67,6 @@ pub use ops::pad::Padding;
 pub use plan::{Planner, infer, planned};
 pub use replay::Replay;
 pub use rng::Rng;
-pub use settings::{
-    compiled_fusion, deterministic, set_compiled_fusion, set_deterministic, set_tf32, tf32,
-};
 pub use simd::{Isa, isa};
 pub use tape::{NodeId, Tape};
 pub use tensor::Tensor;

@@ -20,8 +20,7 @@
 //! Gradients are first-order: the backward pass computes with plain tensors and cannot itself be
 //! differentiated.
 
-use crate::Meta;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Meta, Numerics, Result, Tensor};
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -60,6 +59,8 @@ pub(crate) struct Record {
     pub(crate) outputs: Vec<usize>,
     /// Bytes that `backward` keeps alive.
     kept: usize,
+    /// Those it was computed with, which `backward` is to run under.
+    pub(crate) numerics: Numerics,
     pub(crate) backward: Backward,
 }
 
@@ -116,7 +117,14 @@ impl Tape {
         }
         let ids: Vec<usize> =
             outputs.iter().map(|output| recording.add_node(output.meta())).collect();
-        recording.records.push(Record { name, inputs, outputs: ids.clone(), kept, backward });
+        recording.records.push(Record {
+            name,
+            inputs,
+            outputs: ids.clone(),
+            kept,
+            numerics: Numerics::current(),
+            backward,
+        });
         drop(recording);
         let place = |(output, id): (Tensor, usize)| {
             output.detach().with_node(Node { tape: self.clone(), id })

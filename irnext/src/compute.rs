@@ -1,7 +1,7 @@
 //! The device and the precision of a computation.
 
 use crate::error::{Error, Result};
-use engine::{DType, Device};
+use engine::{DType, Device, Numerics};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -31,6 +31,11 @@ impl Precision {
             Self::F16 => Some(DType::F16),
         }
     }
+
+    /// What the GPU may do to f32.
+    pub fn numerics(self) -> Numerics {
+        Numerics { tf32: self == Self::Tf32, ..Numerics::default() }
+    }
 }
 
 impl fmt::Display for Precision {
@@ -56,17 +61,16 @@ pub struct Compute {
 }
 
 impl Compute {
-    /// Gets the device ready.
+    /// Checks that the device can be used.
     ///
     /// # Errors
-    /// If it cannot be used, with what to do about it; if it does not compute in this precision.
-    pub fn start(self) -> Result<()> {
+    /// If it cannot, with what to do about it; if it does not compute in this precision.
+    pub fn check(self) -> Result<()> {
         if self.device == Device::Cpu && self.precision != Precision::F32 {
             let reason =
                 format!("the CPU computes in f32; {} needs a GPU (--device cuda)", self.precision);
             return Err(Error::Config { reason });
         }
-        engine::set_tf32(self.precision == Precision::Tf32);
         Ok(self.device.check()?)
     }
 }
@@ -103,9 +107,9 @@ mod tests {
     #[test]
     fn the_cpu_refuses_what_it_does_not_compute_in() {
         let compute = |precision| Compute { device: Device::Cpu, precision };
-        compute(Precision::F32).start().unwrap();
+        compute(Precision::F32).check().unwrap();
         for precision in [Precision::Tf32, Precision::Bf16, Precision::F16] {
-            let message = compute(precision).start().unwrap_err().to_string();
+            let message = compute(precision).check().unwrap_err().to_string();
             assert_eq!(
                 message,
                 format!("the CPU computes in f32; {precision} needs a GPU (--device cuda)")

@@ -1,8 +1,8 @@
 //! A network in use: values that do not change any more, and the plans made for them.
 
-use crate::context::{Context, Mode};
 use crate::Result;
-use engine::{DType, Planner, Tensor};
+use crate::context::{Context, Mode};
+use engine::{DType, Numerics, Planner, Tensor};
 use std::sync::Arc;
 
 /// The values of a network, in the order of its [`Params`](crate::Params), for good. What depends on
@@ -10,14 +10,16 @@ use std::sync::Arc;
 pub struct Frozen {
     values: Arc<Vec<Tensor>>,
     compute: Option<DType>,
+    numerics: Numerics,
     planner: Planner,
 }
 
 impl Frozen {
-    /// These values; passes compute in `compute`, or in the values' own dtype.
-    pub fn new(values: Vec<Tensor>, compute: Option<DType>) -> Self {
+    /// These values; passes compute in `compute`, or in the values' own dtype, and with `numerics`,
+    /// whatever those of the caller.
+    pub fn new(values: Vec<Tensor>, compute: Option<DType>, numerics: Numerics) -> Self {
         let planner = Planner::new(&values);
-        Self { values: Arc::new(values), compute, planner }
+        Self { values: Arc::new(values), compute, numerics, planner }
     }
 
     /// Runs `f` on `inputs` as planned, in evaluation mode. Every call must come with the same `f`,
@@ -27,9 +29,10 @@ impl Frozen {
         inputs: Vec<Tensor>,
         f: impl FnOnce(&Context, &[Tensor]) -> Result<Vec<Tensor>>,
     ) -> Result<Vec<Tensor>> {
-        self.planner.run(inputs, |inputs| {
+        let pass = |inputs: &[Tensor]| {
             let cx = Context::over(self.values.clone(), Mode::Eval, None);
             f(&cx.computing_in(self.compute), inputs)
-        })
+        };
+        self.numerics.scope(|| self.planner.run(inputs, pass))
     }
 }

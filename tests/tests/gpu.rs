@@ -60,14 +60,18 @@ fn predictions_agree_in_every_precision() {
     }
     let x = images(1, DType::F32);
     let expected = model(DType::F32).freeze().predict(&x).unwrap();
-    for (precision, limit) in [
+    // All of them before the first pass: each keeps its own precision.
+    let models = [
         (Precision::F32, 1e-5),
         (Precision::Tf32, 3e-3),
         (Precision::F16, 1e-2),
         (Precision::Bf16, 8e-2),
-    ] {
+    ]
+    .map(|(precision, limit)| {
         let there = model(DType::F32).on(Compute { device: GPU, precision }).unwrap();
-        let there = there.freeze().computing_in(precision);
+        (precision, limit, there.freeze().computing_in(precision))
+    });
+    for (precision, limit, there) in models {
         // Run, recorded, played.
         let passes = [0, 1, 2].map(|_| there.predict(&x).unwrap());
         for pass in &passes {

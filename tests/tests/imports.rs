@@ -12,7 +12,7 @@ use std::path::Path;
 /// The engine's layers, the lowest first, by top-level module. A module imports from its own layer
 /// and from those below it.
 const ENGINE_LAYERS: [(&str, &[&str]); 5] = [
-    ("ground", &["dtype", "error", "layout", "conv", "rng", "settings", "interrupt", "profile"]),
+    ("ground", &["dtype", "error", "layout", "conv", "rng", "numerics", "interrupt", "profile"]),
     ("backends", &["device", "pool", "simd", "cpu", "cuda", "ranks"]),
     ("value/tape", &["tensor", "tape"]),
     ("ops", &["ops", "optim", "optimise", "communicator", "replay"]),

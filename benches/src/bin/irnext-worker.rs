@@ -122,7 +122,7 @@ fn serve(task: Task, folder: &Path, compute: Compute) -> Result<()> {
         Task::Train => {
             let settings = StepSettings {
                 loss: LossConfig::default(),
-                compute: compute.precision.dtype(),
+                precision: compute.precision,
                 rate: RATE,
                 limit: f64::INFINITY,
                 loss_scale: (compute.precision == Precision::F16).then_some(LOSS_SCALE),

@@ -1,16 +1,16 @@
-//! Many tensors at once on a GPU: the tables that the kernels in `optimise.cu` take, and who owns
+//! Many tensors at once on a GPU: the tables that the kernels in `optimizer.cu` take, and who owns
 //! the memory that is overwritten.
 
 use super::{Clip, Parameter, Rule, Scalars, StepScalars};
 use crate::cuda::{Argument, Gpu, Launch, computed_in};
 use crate::{DType, Error, Result, Tensor};
 
-/// As in `optimise.cu`.
+/// As in `optimizer.cu`.
 const TENSORS: usize = 64;
 const OPERANDS: usize = 4;
 const SPAN: usize = 4096;
 
-/// The tensors of a launch, as in `optimise.cu`.
+/// The tensors of a launch, as in `optimizer.cu`.
 #[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
 #[repr(C)]
 struct Table {
@@ -95,7 +95,7 @@ fn launch(
             .chain([&table as &dyn Argument])
             .chain(after.iter().copied())
             .collect();
-        Launch::blocks("optimise", kernel, first.dtype, [end, 1, 1]).run(gpu, &arguments)?;
+        Launch::blocks("optimizer", kernel, first.dtype, [end, 1, 1]).run(gpu, &arguments)?;
         blocks += end;
         rest = &rest[run..];
     }
@@ -227,7 +227,7 @@ pub(super) fn norm(gpu: &'static Gpu, gradients: &[&Tensor]) -> Result<Tensor> {
     let sums = gpu.allocate(blocks * size_of::<f64>())?;
     launch(gpu, "optimise_squares", &listed, &[&sums.address()], &[])?;
     let norm = Tensor::new_on_gpu(gpu, &[], DType::F64)?;
-    let launch = Launch::blocks("optimise", "optimise_norm", DType::F64, [1, 1, 1]);
+    let launch = Launch::blocks("optimizer", "optimise_norm", DType::F64, [1, 1, 1]);
     launch.run(gpu, &[&norm.address()?, &sums.address(), &(blocks as u32)])?;
     Ok(norm)
 }

@@ -67,7 +67,7 @@ impl ModelChoiceArguments {
             }
         };
         let models = if auto {
-            compute.start()?;
+            compute.check()?;
             Task::ALL.map(|task| (task.to_string(), OnceCell::new())).into()
         } else {
             let task = self.task.and_then(|asked| {

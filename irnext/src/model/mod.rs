@@ -28,7 +28,7 @@ pub use recognise::strip_prefix;
 
 use crate::compute::{Compute, Precision};
 use crate::error::Result;
-use engine::{DType, Device, Replay, Tensor};
+use engine::{DType, Device, Numerics, Replay, Tensor};
 use nn::{Frozen, Params};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -50,9 +50,9 @@ impl Model {
         Ok(Self { config: config.clone(), network: Arc::new(network), params })
     }
 
-    /// The same model with its numbers on the device of `compute`, which gets ready for it.
+    /// The same model with its numbers on the device of `compute`, which is checked first.
     pub fn on(self, compute: Compute) -> Result<Self> {
-        compute.start()?;
+        compute.check()?;
         Ok(Self { params: self.params.to_device(compute.device)?, ..self })
     }
 
@@ -68,7 +68,7 @@ impl Model {
             config: self.config.clone(),
             network: self.network.clone(),
             device: values.first().map_or(Device::Cpu, Tensor::device),
-            frozen: Frozen::new(values.clone(), None),
+            frozen: Frozen::new(values.clone(), None, Numerics::default()),
             values,
             replay: Mutex::default(),
         }
@@ -89,7 +89,9 @@ pub struct FrozenModel {
 impl FrozenModel {
     /// The same, computing in `precision`.
     pub fn computing_in(self, precision: Precision) -> Self {
-        Self { frozen: Frozen::new(self.values.clone(), precision.dtype()), ..self }
+        let frozen = Frozen::new(self.values.clone(), precision.dtype(), precision.numerics());
+        // What was recorded before was recorded in another precision.
+        Self { frozen, replay: Mutex::default(), ..self }
     }
 
     /// The restored image, at full size, for a degraded `[N, 3, H, W]`; see [`IrNext::predict`]. It

@@ -122,7 +122,7 @@ impl Trainer {
     ) -> Result<Self> {
         let find = || {
             let compute = Compute { device: team.device(config.compute.device), ..config.compute };
-            compute.start()?;
+            compute.check()?;
             let pairs = Pairs::find(&config, &PhotoCache::new(config.data.cache_mb << 20))?;
             let steps_per_epoch = loader(&team, &config, 0).steps_per_epoch(pairs.source.len())?;
             Ok((decisive(&config, &pairs)?, compute, pairs, steps_per_epoch))

@@ -125,7 +125,7 @@ impl Trainer {
         let clip = self.config.optimizer.clip;
         let settings = StepSettings {
             loss: self.config.loss,
-            compute: self.config.compute.precision.dtype(),
+            precision: self.config.compute.precision,
             rate: self.schedule.rate(self.period()),
             limit: if clip > 0.0 { clip } else { f64::INFINITY },
             loss_scale: self.progress.loss_scale,

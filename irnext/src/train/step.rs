@@ -3,9 +3,10 @@
 //! Its values are looked at when all of it has been queued; on a GPU it is recorded once, and then
 //! played.
 
+use crate::compute::Precision;
 use crate::error::Result;
 use crate::model::{Loss, LossConfig, Model, dual_domain};
-use engine::{DType, Device, Collectives, Replay, Tape, Tensor, interruptible};
+use engine::{Collectives, DType, Device, Replay, Tape, Tensor, interruptible};
 use nn::distributed::{Buckets, ProcessGroup};
 use nn::optim::{Clip, Optimizer, Rule, norm};
 use nn::{Context, Ema, Params, Pass, TrainingStep};
@@ -35,8 +36,8 @@ pub struct TrainingState {
 pub struct StepSettings {
     /// What is minimized.
     pub loss: LossConfig,
-    /// What the network computes in, if not in its parameters' dtype.
-    pub compute: Option<DType>,
+    /// The precision of the network's products and sums. A recorded step keeps its own.
+    pub precision: Precision,
     /// The learning rate.
     pub rate: f64,
     /// The gradients' largest global norm.
@@ -133,7 +134,7 @@ impl TrainingState {
         let mut step = TrainingStep::begin_replayed(optimizer, ema.as_mut(), settings.rate)?;
         let outputs = replay.run(&inputs, |inputs| {
             let work = || gradients(model, inputs, settings, group.as_ref(), checkpoints);
-            let found = interruptible(stop, work)?;
+            let found = settings.precision.numerics().scope(|| interruptible(stop, work))?;
             apply(&mut step, &mut model.params, found, settings.limit)
         })?;
         let mut numbers = [0.0; 4];
@@ -172,8 +173,8 @@ fn gradients(
     let (input, target, scale) = (&inputs[0], &inputs[1], inputs.get(2));
     let tape = Tape::new();
     let ranks = group.map(|group| group.clone() as Arc<dyn Collectives>);
-    let cx = Context::training(params, &tape).computing_in(settings.compute).with_ranks(ranks);
-    let cx = cx.with_checkpoints(checkpoints);
+    let cx = Context::training(params, &tape).computing_in(settings.precision.dtype());
+    let cx = cx.with_ranks(ranks).with_checkpoints(checkpoints);
     let [quarter, half, full] = network.forward(&cx, &cx.to_compute(input)?)?;
     let predictions = [in_f32(quarter)?, in_f32(half)?, in_f32(full)?];
     let Loss { spatial, frequency, total, .. } = dual_domain(&predictions, target, settings.loss)?;

@@ -7,7 +7,7 @@ use super::{Normalize, Statistics};
 use crate::cuda::{Gpu, Launch, THREADS, computed_in, width};
 use crate::{DType, Error, Result, Tensor};
 
-/// How a launch walks `[groups, rows, channels]`, as in `normalise.cu`.
+/// How a launch walks `[groups, rows, channels]`, as in `normalize.cu`.
 #[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
 #[repr(C)]
 struct Maps {
@@ -82,7 +82,7 @@ impl Walk {
         let arguments: Vec<_> =
             arguments.iter().copied().chain([&self.maps as &dyn crate::cuda::Argument]).collect();
         let grid = [groups as usize * blocks as usize, self.pieces as usize, 1];
-        Launch::blocks("normalise", &name, dtype, grid).run(gpu, &arguments)
+        Launch::blocks("normalize", &name, dtype, grid).run(gpu, &arguments)
     }
 
     /// Room for two sums a channel for each piece.
@@ -93,7 +93,7 @@ impl Walk {
 
 /// The launch that adds up the pieces for so many numbers.
 fn finish<'a>(kernel: &'a str, dtype: DType, numbers: usize) -> Launch<'a> {
-    Launch::blocks("normalise", kernel, dtype, [numbers.div_ceil(THREADS as usize / 32), 1, 1])
+    Launch::blocks("normalize", kernel, dtype, [numbers.div_ceil(THREADS as usize / 32), 1, 1])
 }
 
 /// Means and biased variances of `x`, standard, whose images fall into `groups` groups.
@@ -136,7 +136,7 @@ pub(super) fn forward(
     let (weight, bias) = (weight.contiguous()?, bias.contiguous()?);
     let numbers = Tensor::new_on_gpu(gpu, &[3, mean.numel()], computed_in(x.dtype()))?;
     let [groups, channels] = [normalise.statistics.groups(), x.shape()[1]].map(|size| size as u32);
-    Launch::each("normalise", "normalise_numbers", x.dtype(), mean.numel()).run(
+    Launch::each("normalize", "normalise_numbers", x.dtype(), mean.numel()).run(
         gpu,
         &[
             &numbers.address()?,
@@ -219,7 +219,7 @@ pub(super) fn backward(
     let through = normalise.of_input && x.is_some();
     let count = if through { (dy.numel() / mean.numel()) as u32 } else { 0 };
     let launch = |numbers: u64, [d_weight, d_bias]: [u64; 2], sums: &Tensor, count: u32| {
-        Launch::each("normalise", "normalise_gradient_numbers", dtype, channels[0]).run(
+        Launch::each("normalize", "normalise_gradient_numbers", dtype, channels[0]).run(
             gpu,
             &[
                 &numbers,

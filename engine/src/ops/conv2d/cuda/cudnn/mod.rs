@@ -41,7 +41,7 @@ const VARIABLE: &str = "ENGINE_CUDNN";
 /// with less of an epilogue, and a kernel for the rest.
 ///
 /// A bias and a residual after `InToOut` are always to be had where the convolution is; the rest
-/// only if [`crate::compiled_fusion`] is on.
+/// only under [`Numerics::compiled_fusion`](crate::Numerics::compiled_fusion).
 pub(crate) fn convolve(
     gpu: &'static Gpu,
     direction: Direction,

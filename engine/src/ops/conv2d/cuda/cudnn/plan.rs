@@ -11,7 +11,7 @@ use super::sys::{
     Address, BehaviorNote, Handle, HandleValue, HeuristicMode, Library, NumericalNote,
     attribute as a, kind,
 };
-use crate::DType;
+use crate::{DType, Numerics};
 
 /// The most memory that an engine may use beside its operands.
 const MOST_WORKSPACE: i64 = 1 << 30;
@@ -28,11 +28,15 @@ pub(super) struct Permissions {
 }
 
 impl Permissions {
-    /// What the process's settings say, for a convolution in `dtype`.
+    /// What the current [`Numerics`] allow a convolution in `dtype`.
     pub(super) fn now(dtype: DType) -> Self {
         // What does not matter to a dtype should not have its plans made twice.
-        let tf32 = crate::tf32() && dtype == DType::F32;
-        Self { tf32, nondeterministic: !crate::deterministic(), compiled: crate::compiled_fusion() }
+        let Numerics { tf32, deterministic, compiled_fusion } = Numerics::current();
+        Self {
+            tf32: tf32 && dtype == DType::F32,
+            nondeterministic: !deterministic,
+            compiled: compiled_fusion,
+        }
     }
 
     /// Whether this engine may compute in `dtype`.

@@ -5,11 +5,11 @@ use super::descriptor::Descriptor;
 use super::sys::{BehaviorNote, NumericalNote, attribute, kind};
 use super::*;
 use crate::cuda::tests::{gpu, there};
-use crate::{DType, Rng, Tape};
+use crate::{DType, Numerics, Rng, Tape};
 
 const DTYPES: [(DType, f64); 3] = [(DType::F32, 1e-6), (DType::F16, 1e-3), (DType::BF16, 8e-3)];
 
-/// As the settings are at first.
+/// What the default numerics allow.
 const STRICT: Permissions = Permissions { tf32: false, nondeterministic: false, compiled: false };
 const COMPILED: Permissions = Permissions { compiled: true, ..STRICT };
 
@@ -212,6 +212,17 @@ fn engines_are_chosen_by_what_they_may_do() {
             assert!(dtype == DType::F32 || notes == strict, "TF32 is nothing to {dtype}");
         }
     }
+}
+
+#[test]
+fn permissions_are_those_of_the_scope() {
+    let loose = Numerics { tf32: true, deterministic: false, compiled_fusion: true };
+    loose.scope(|| {
+        let may = Permissions { nondeterministic: true, ..COMPILED };
+        assert_eq!(Permissions::now(DType::F32), Permissions { tf32: true, ..may });
+        assert_eq!(Permissions::now(DType::BF16), may);
+    });
+    assert_eq!(Permissions::now(DType::F32), STRICT);
 }
 
 /// These are about engines of the emulator's cuDNN that are marked by what they do to the numbers.
