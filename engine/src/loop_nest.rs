@@ -1,8 +1,8 @@
 //! The loop nest of an element-wise operation over strided layouts.
 //!
-//! Dimensions that every operand walks with a single stride are merged first, so the usual case (all
-//! dense, same order) is one flat row, and a per-channel weight against a channels-last map is rows
-//! of C elements with stride 1 on both sides.
+//! Dimensions that every operand walks with a single stride are merged first, so the usual case
+//! (all dense, same order) is one flat row, and a per-channel weight against a channels-last map is
+//! rows of C elements with stride 1 on both sides.
 
 use crate::{Layout, Result};
 

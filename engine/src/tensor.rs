@@ -239,8 +239,8 @@ impl Tensor {
         Self { node: None, ..self.clone() }
     }
 
-    /// The same values with the contiguous layout (channels-last for four dimensions); copies only if
-    /// it must.
+    /// The same values with the contiguous layout (channels-last for four dimensions); copies only
+    /// if it must.
     pub fn contiguous(&self) -> Result<Self> {
         self.laid_out(self.layout.is_contiguous(), Layout::new)
     }

@@ -127,8 +127,8 @@ pub(crate) fn note(
     Ok(Some(results))
 }
 
-/// As [`note`], for a computation that is more than one operation, or has several results: `compute`
-/// is called when the plan runs. Rules find it by its `kind`.
+/// As [`note`], for a computation that is more than one operation, or has several results:
+/// `compute` is called when the plan runs. Rules find it by its `kind`.
 pub(crate) fn defer<K: Any + Send + Sync>(
     name: &'static str,
     kind: K,

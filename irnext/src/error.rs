@@ -94,7 +94,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScoreError {
     /// The images differ in size; width and height of each.
-    #[error("an image of {}x{} pixels cannot be scored against one of {}x{}", .0.0, .0.1, .1.0, .1.1)]
+    #[error(
+        "an image of {}x{} pixels cannot be scored against one of {}x{}",
+        .0.0, .0.1, .1.0, .1.1
+    )]
     Sizes((usize, usize), (usize, usize)),
 
     /// The images have no pixels.

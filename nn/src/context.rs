@@ -197,7 +197,8 @@ impl Context {
         let scratch = off_tape();
         engine::infer(&[x], |x| Ok::<_, crate::Error>(vec![f(&scratch, &x[0])?]))?;
         let State { used, updates, .. } = scratch.state.into_inner();
-        let ids: Vec<ParamId> = (0..used.len()).filter(|&i| used[i].is_some()).map(ParamId).collect();
+        let ids = (0..used.len()).filter(|&i| used[i].is_some());
+        let ids: Vec<ParamId> = ids.map(ParamId).collect();
         let params: Vec<Tensor> = ids.iter().map(|&id| self.param(id)).collect::<Result<_>>()?;
         let inputs: Vec<&Tensor> = std::iter::once(x).chain(&params).collect();
         let run = move |inputs: &[Tensor]| {

@@ -5,8 +5,9 @@ use crate::context::{Context, Mode};
 use engine::{DType, Numerics, Planner, Tensor};
 use std::sync::Arc;
 
-/// The values of a network, in the order of its [`Params`](crate::Params), for good. What depends on
-/// them alone is computed once: weights packed, batch normalization folded. Threads may share it.
+/// The values of a network, in the order of its [`Params`](crate::Params), for good. What depends
+/// on them alone is computed once: weights packed, batch normalization folded. Threads may share
+/// it.
 pub struct Frozen {
     values: Arc<Vec<Tensor>>,
     compute: Option<DType>,

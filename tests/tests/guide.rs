@@ -24,8 +24,8 @@ fn an_operation_added_by_the_guide_passes_the_sweep() {
     fs::write(ops.join("mod.rs"), list.replacen("ops! {\n", &format!("ops! {{\n{line}"), 1))
         .unwrap();
 
-    // The checks, as one more test inside the copied engine, so that it is compiled once and nothing
-    // above it at all.
+    // The checks, as one more test inside the copied engine, so that it is compiled once and
+    // nothing above it at all.
     fs::copy(root.join("tests/tests/sweep.rs"), copy.join("engine/src/guide.rs")).unwrap();
     let lib = fs::read_to_string(copy.join("engine/src/lib.rs")).unwrap();
     let sweep = "#[cfg(test)]\nextern crate self as engine;\n#[cfg(test)]\nmod guide;\n";

@@ -21,7 +21,7 @@ fn every_operation_can_be_benched() {
             }
         }
     }
-    // Dimensions come from `shape`, `map_shape`, `extent` and `channels` of `SampleGenerator`, settings
-    // from the others.
+    // Dimensions come from `shape`, `map_shape`, `extent` and `channels` of `SampleGenerator`,
+    // settings from the others.
     assert!(wrong.is_empty(), "large samples have too few or too many elements: {wrong:#?}");
 }

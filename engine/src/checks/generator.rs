@@ -36,8 +36,8 @@ impl SampleGenerator {
         Self { list: None, rng: Rng::new(seed), large: false }
     }
 
-    /// SampleGenerator drawn from `seed`, for a bench: the same settings, but dimensions so large that a
-    /// tensor has about a million elements, and all contiguous.
+    /// A generator seeded with `seed`, for a bench: the same settings, but dimensions so large that
+    /// a tensor has about a million elements, and all contiguous.
     pub fn large(seed: u64) -> Self {
         Self { large: true, ..Self::from_seed(seed) }
     }

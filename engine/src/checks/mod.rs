@@ -1,9 +1,9 @@
 //! Checks of every operation against its definition.
 //!
 //! The `samples.rs` of an operation says once how to make a random use of it ([`OpInfo`]); each
-//! sample goes through the same checks: the gradients against finite differences in f64, f32 against
-//! f64, and strided inputs against dense ones. Property tests drive it with shrinking choices,
-//! `irnext gradcheck` with seeds. Benches take the same samples with
+//! sample goes through the same checks: the gradients against finite differences in f64, f32
+//! against f64, and strided inputs against dense ones. Property tests drive it with shrinking
+//! choices, `irnext gradcheck` with seeds. Benches take the same samples with
 //! [large](SampleGenerator::large) dimensions.
 
 mod generator;
@@ -163,7 +163,8 @@ fn value_and_gradients(
 
 fn dense_copy(tensor: &Tensor, dtype: DType) -> Result<Tensor> {
     crate::dispatch_float!("check", dtype, T => {
-        let values: Vec<T> = tensor.to_f64_vec()?.into_iter().map(<T as crate::Element>::from_f64).collect();
+        let values = tensor.to_f64_vec()?.into_iter();
+        let values: Vec<T> = values.map(<T as crate::Element>::from_f64).collect();
         Tensor::from_slice(&values, tensor.shape())
     })
 }

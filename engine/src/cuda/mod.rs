@@ -1,8 +1,8 @@
 //! NVIDIA GPUs: the base of the CUDA side of operations.
 //!
 //! Reading order: `launch.rs` starts a kernel, `memory.rs` keeps the device's memory and moves
-//! bytes, `pointwise.rs` shows both at work, and every operation has a `cuda.rs` beside its CPU kernel.
-//! `graph.rs` records launches once to play them again.
+//! bytes, `pointwise.rs` shows both at work, and every operation has a `cuda.rs` beside its CPU
+//! kernel. `graph.rs` records launches once to play them again.
 //!
 //! Work goes to one stream, in order, and nothing waits for it until somebody reads a value; a
 //! second stream copies from and to main memory meanwhile. That order is what makes it safe to drop

@@ -119,8 +119,8 @@ pub trait Op: Send + Sync + Sized + 'static {
         None
     }
 
-    /// As [`Op::forward`], into the memory of `onto`, the input that [`Op::reuses`] names: nothing is
-    /// recorded, and nobody else holds it. `others` are the rest of the inputs.
+    /// As [`Op::forward`], into the memory of `onto`, the input that [`Op::reuses`] names: nothing
+    /// is recorded, and nobody else holds it. `others` are the rest of the inputs.
     fn forward_onto(&self, _others: &[&Tensor], _onto: Tensor) -> Result<Tensor> {
         Err(Error::tape(Self::NAME, "cannot compute in the memory of an input"))
     }

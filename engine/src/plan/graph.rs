@@ -132,8 +132,8 @@ impl PlanGraph {
         self.captured.iter().enumerate().filter_map(|(id, x)| Some((id, x.as_ref()?)))
     }
 
-    /// Replaces node `n` by `op` of `inputs`, which makes the same value at the same place. What was
-    /// needed for the old one alone goes.
+    /// Replaces node `n` by `op` of `inputs`, which makes the same value at the same place. What
+    /// was needed for the old one alone goes.
     pub(super) fn replace<O: Op>(&mut self, n: usize, op: O, inputs: Vec<ValueId>) {
         let Some(Placed { node, place }) = self.take(n) else { return };
         let op = crate::ops::operation(op);

@@ -10,7 +10,8 @@
 //!    tensor last: its memory is free from then on, or holds the result.
 //!
 //! A plan computes what the code computes, with the same operations recorded on a tape if an input
-//! is on one. Where a rule changes the order of a sum, results differ by rounding; the rules say so.
+//! is on one. Where a rule changes the order of a sum, results differ by rounding; the rules say
+//! so.
 
 mod fold;
 mod fuse;
@@ -65,8 +66,8 @@ pub fn infer<E: From<Error>>(
     Ok(outputs.into_iter().map(|id| graph.values[id].clone()).collect())
 }
 
-/// Plans for one computation on inputs of various shapes, made as they are needed. Threads may share
-/// it.
+/// Plans for one computation on inputs of various shapes, made as they are needed. Threads may
+/// share it.
 #[derive(Default)]
 pub struct Planner {
     constants: Constants,
@@ -78,8 +79,8 @@ pub struct Planner {
 const PLANS: usize = 8;
 
 impl Planner {
-    /// A planner for computations whose `constants`, a network's parameters, do not change any more:
-    /// what is computed of them alone is shared by all plans.
+    /// A planner for computations whose `constants`, a network's parameters, do not change any
+    /// more: what is computed of them alone is shared by all plans.
     pub fn new(constants: &[Tensor]) -> Self {
         Self { constants: Constants::new(constants), plans: Mutex::default() }
     }

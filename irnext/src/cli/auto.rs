@@ -149,8 +149,11 @@ mod tests {
     use engine::DType;
 
     fn said(models: &FrozenModels<'_>, probabilities: [f64; 6]) -> Result<String, String> {
-        match models.decide(Classification { probabilities, reasons: vec!["colors are pale"] }).unwrap() {
-            Treatment::Restore(task, _, classification) => Ok(format!("{task}, {}", classification.unwrap())),
+        let classification = Classification { probabilities, reasons: vec!["colors are pale"] };
+        match models.decide(classification).unwrap() {
+            Treatment::Restore(task, _, classification) => {
+                Ok(format!("{task}, {}", classification.unwrap()))
+            }
             Treatment::Leave(why) => Err(why),
         }
     }

@@ -83,8 +83,8 @@ fn connect(size: usize) -> Result<Team> {
 fn connect(size: usize) -> Result<Team> {
     Err(crate::Error::Config {
         reason: format!(
-            "this is one of {size} processes, and this program was built without MPI; build it with \
-             `cargo build --release -p irnext --features mpi`, or start one process"
+            "this is one of {size} processes, and this program was built without MPI; build it \
+             with `cargo build --release -p irnext --features mpi`, or start one process"
         ),
     })
 }

@@ -93,8 +93,9 @@ impl Team {
             (kept.is_some(), mark)
         }))?;
         if let Some(rank) = messages.iter().position(|(_, other)| *other != messages[0].1) {
-            let reason = "it has come to other numbers than rank 0, so the ranks do not run the same program".into();
-            return Err(Error::Rank { rank, reason });
+            let reason = "its results differ from those of rank 0: the ranks do not run the same \
+                          program";
+            return Err(Error::Rank { rank, reason: reason.into() });
         }
         Ok(kept.filter(|_| messages.iter().all(|(has, _)| *has)))
     }
@@ -182,7 +183,8 @@ impl Team {
         for (rank, gpu) in gpus.iter().enumerate() {
             if let Some(other) = gpus[..rank].iter().position(|other| other == gpu) {
                 let reason = format!(
-                    "it has the same GPU as rank {other}, and NCCL takes one rank on each; start as many processes on a machine as it has GPUs"
+                    "it has the same GPU as rank {other}, and NCCL takes one rank on each; start \
+                     as many processes on a machine as it has GPUs"
                 );
                 return Err(Error::Rank { rank, reason });
             }

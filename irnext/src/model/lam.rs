@@ -46,8 +46,8 @@ impl Lam {
     }
 }
 
-/// `x` filtered with `taps` `[N, C, K, K]`, plus `shift` `[N, C, 1, 1]`; `parameters` are the trained
-/// numbers beside the filter, for the report.
+/// `x` filtered with `taps` `[N, C, K, K]`, plus `shift` `[N, C, 1, 1]`; `parameters` are the
+/// trained numbers beside the filter, for the report.
 fn filter(
     cx: &Context,
     path: &str,

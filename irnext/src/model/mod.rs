@@ -62,7 +62,8 @@ impl Model {
         self.freeze_with(self.params.values())
     }
 
-    /// As [`Model::freeze`], with other values for its parameters, in their order: a moving average.
+    /// As [`Model::freeze`], with other values for its parameters, in their order: a moving
+    /// average.
     pub fn freeze_with(&self, values: Vec<Tensor>) -> FrozenModel {
         FrozenModel {
             config: self.config.clone(),
@@ -97,8 +98,8 @@ impl FrozenModel {
     /// The restored image, at full size, for a degraded `[N, 3, H, W]`; see [`IrNext::predict`]. It
     /// is on the device of the model.
     ///
-    /// On a GPU the pass is recorded when a shape comes a second time in a row, and played from then
-    /// on.
+    /// On a GPU the pass is recorded when a shape comes a second time in a row, and played from
+    /// then on.
     pub fn predict(&self, x: &Tensor) -> Result<Tensor> {
         let x = x.to_device(self.device)?;
         let pass = |x: Vec<Tensor>| {

@@ -25,7 +25,8 @@ impl Run {
     pub fn read(path: &Path) -> Result<Self> {
         let file = if path.is_dir() { path.join(METRICS) } else { path.to_owned() };
         if path.is_dir() && !file.exists() {
-            return Err(Error::data(path, format!("is not the folder of a training run: it has no {METRICS}")));
+            let reason = format!("is not the folder of a training run: it has no {METRICS}");
+            return Err(Error::data(path, reason));
         }
         let records = metrics::read(&file)?;
         if records.is_empty() {

@@ -205,7 +205,7 @@ impl Op for Affine {
         let x = x[0];
         let on_cpu = || {
             dispatch_float!(Self::NAME, x.dtype(), T => {
-                let (scale, shift) = (<T as Element>::from_f64(self.scale), <T as Element>::from_f64(self.shift));
+                let [scale, shift] = [self.scale, self.shift].map(<T as Element>::from_f64);
                 map(Self::NAME, x.shape(), [x], move |[x]: [T; 1]| x * scale + shift)
             })
         };

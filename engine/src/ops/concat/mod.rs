@@ -84,11 +84,16 @@ impl Op for Concat {
         let sizes = Sizes(x.iter().map(|x| x.shape()[self.dim]).collect());
         let layout = Layout::new(&out.shape);
         let parts = || x.iter().zip(sizes.parts(&layout, self.dim));
-        let y = x[0].on_device(|| { dispatch_element!(x[0].dtype(), T => Ok(Tensor::build_in(layout.clone(), |y: &mut [T]| {
-            for (x, part) in parts() {
-                write_region(y, &part, x.raw(), x.layout());
-            }
-        }))) }, |gpu| {
+        let on_cpu = || {
+            dispatch_element!(x[0].dtype(), T => {
+                Ok(Tensor::build_in(layout.clone(), |y: &mut [T]| {
+                    for (x, part) in parts() {
+                        write_region(y, &part, x.raw(), x.layout());
+                    }
+                }))
+            })
+        };
+        let y = x[0].on_device(on_cpu, |gpu| {
             let y = Tensor::new_on_gpu(gpu, &out.shape, out.dtype)?;
             for (x, part) in parts() {
                 copy_region(gpu, Self::NAME, &y, &part, x)?;

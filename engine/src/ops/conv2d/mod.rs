@@ -14,8 +14,8 @@
 //!
 //! What usually follows a convolution is computed with it, without a pass over memory of its own
 //! (`Epilogue`): a bias, a residual and a GELU as the output is written, and a GELU of the input as
-//! it is read. Only a plan asks for more than the bias. The numbers before a GELU are what is saved;
-//! its value and its derivative are computed again from them.
+//! it is read. Only a plan asks for more than the bias. The numbers before a GELU are what is
+//! saved; its value and its derivative are computed again from them.
 
 mod algorithm;
 mod cpu;

@@ -11,8 +11,8 @@ use rayon::prelude::*;
 use std::any::Any;
 use std::sync::Arc;
 
-/// A convolution's weight, packed once for any number of convolutions. Clones share it. On a GPU the weight is used as it is, and
-/// this holds nothing.
+/// A convolution's weight, packed once for any number of convolutions. Clones share it. On a GPU
+/// the weight is used as it is, and this holds nothing.
 #[derive(Clone)]
 pub(crate) struct PackedWeight {
     made_of: Meta,

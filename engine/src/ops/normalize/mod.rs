@@ -183,7 +183,8 @@ impl Normalize {
         dispatch_float!(op, x.dtype(), T => {
             let [mean, scale, bias] =
                 [mean, &scale, &bias].map(|numbers| per_channel(numbers, bias.len(), x.dtype()));
-            map(op, x.shape(), [x, &mean, &scale, &bias], |[x, mean, scale, bias]: [T; 4]| (x - mean) * scale + bias)
+            let inputs = [x, &mean, &scale, &bias];
+            map(op, x.shape(), inputs, |[x, mean, scale, bias]: [T; 4]| (x - mean) * scale + bias)
         })
     }
 
@@ -216,7 +217,10 @@ impl Normalize {
         let (sum_dy, sum_dy_x) = dispatch_float!(op, dy.dtype(), T => {
             let data: &[T] = dy.dense_data(op)?;
             let with_x = match x {
-                Some(x) => channel_sums([data, x.dense_data(op)?], groups, mean, |[dy, x], mean| dy * (x - mean)),
+                Some(x) => {
+                    let both = [data, x.dense_data(op)?];
+                    channel_sums(both, groups, mean, |[dy, x], mean| dy * (x - mean))
+                }
                 None => Vec::new(),
             };
             Ok((channel_sums([data], groups, mean, |[dy], _| dy), with_x))

@@ -1,9 +1,9 @@
 //! Pooling: the mean or the largest of a window, and the mean of a whole map.
 //!
-//! Means are a table along each axis (see `ops/separable/mod.rs`), so their gradient is the transposed
-//! table. A maximum sends dy to the first largest element of its window in row-major order, found
-//! again from the kept input: an index map would cost as much memory as the output, and the search
-//! is cheap.
+//! Means are a table along each axis (see `ops/separable/mod.rs`), so their gradient is the
+//! transposed table. A maximum sends dy to the first largest element of its window in row-major
+//! order, found again from the kept input: an index map would cost as much memory as the output,
+//! and the search is cheap.
 
 mod cpu;
 mod cuda;

@@ -1,8 +1,8 @@
 //! Resizing maps: bilinear and nearest neighbour.
 //!
 //! Both treat rows and columns apart, so each is a table along either axis (see
-//! `ops/separable/mod.rs`), and the gradient is the transposed table. Where an output lies among the
-//! inputs follows PyTorch's `interpolate`, without antialiasing.
+//! `ops/separable/mod.rs`), and the gradient is the transposed table. Where an output lies among
+//! the inputs follows PyTorch's `interpolate`, without antialiasing.
 
 mod add;
 #[cfg(any(test, feature = "checks"))]

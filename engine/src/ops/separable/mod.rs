@@ -1,7 +1,7 @@
 //! What pooling and resizing share: an operation given by a table along each axis.
 //!
-//! An operation says how large its output is and what its tables are ([`Separable`]); value and gradient
-//! follow from [`resample`] with the tables as they are, and transposed.
+//! An operation says how large its output is and what its tables are ([`Separable`]); value and
+//! gradient follow from [`resample`] with the tables as they are, and transposed.
 
 mod cpu;
 pub(super) mod cuda;

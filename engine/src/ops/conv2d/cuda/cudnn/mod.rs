@@ -37,8 +37,8 @@ use sys::{Handle, Library};
 const VARIABLE: &str = "ENGINE_CUDNN";
 
 /// The convolution of `x` with `weight` into a map of `shape` (`InToOut`), or the adjoint
-/// (`OutToIn`), with an `epilogue` of bias, residual and GELU. `None` if cuDNN does not have it in one: then it may have it
-/// with less of an epilogue, and a kernel for the rest.
+/// (`OutToIn`), with an `epilogue` of bias, residual and GELU. `None` if cuDNN does not have it in
+/// one: then it may have it with less of an epilogue, and a kernel for the rest.
 ///
 /// A bias and a residual after `InToOut` are always to be had where the convolution is; the rest
 /// only under [`Numerics::compiled_fusion`](crate::Numerics::compiled_fusion).
