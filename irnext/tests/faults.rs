@@ -162,7 +162,7 @@ fn a_flipped_bit_costs_one_checkpoint_and_no_bits() {
     fs::write(&last, &bytes).unwrap();
     let output = train(folder.path(), &[]);
     assert!(
-        complaint(&output).contains("going on from the checkpoint before it"),
+        complaint(&output).contains("resuming from the previous checkpoint"),
         "{}",
         complaint(&output)
     );
@@ -245,7 +245,7 @@ fn a_run_has_one_writer() {
         .args(["--minutes", "0"])
         .output()
         .unwrap();
-    refuses(&second, &["run: another process trains in this folder"]);
+    refuses(&second, &["run: another process is training in this folder"]);
     child.kill().unwrap();
     child.wait().unwrap();
 }

@@ -205,8 +205,8 @@ fn a_rank_that_dies_or_falls_silent_ends_the_others_with_a_message() {
     for (signal, rank, message) in [
         ("-KILL", 0, "rank 0"),
         ("-KILL", 1, "rank 1"),
-        ("-STOP", 0, "nothing was heard of rank 0"),
-        ("-STOP", 1, "nothing was heard of rank 1"),
+        ("-STOP", 0, "no sign of life from rank 0"),
+        ("-STOP", 1, "no sign of life from rank 1"),
     ] {
         let folder = prepared();
         one_ends_both(folder.path(), signal, rank, message);
@@ -270,7 +270,7 @@ fn ranks_with_other_settings_or_other_data_are_refused() {
     let output = two(folder.path(), &["--set", "optimizer.batch=4"]);
     let text = said(&output);
     assert!(!output.status.success(), "{text}");
-    assert!(text.contains("rank 1: optimizer.batch is 4 there, and 2 on rank 0"), "{text}");
+    assert!(text.contains("rank 1: optimizer.batch is 4, but 2 on rank 0"), "{text}");
     let output = two(elsewhere.path(), &[]);
     let text = said(&output);
     assert!(

@@ -638,7 +638,7 @@ fn curves_are_drawn() {
     for (arguments, complaint) in [
         (&["empty"][..], "empty: is not the folder of a training run: it has no metrics.jsonl"),
         (&["new"], "new/metrics.jsonl: has no steps yet"),
-        (&["list.txt"], "list.txt: line 1 is not one of a training run's"),
+        (&["list.txt"], "list.txt: line 1 is not a record of a training run"),
         (&["nowhere"], "nowhere: "),
         (&["one", "-o", "x.gif"], "x.gif: cannot write"),
         (&["one"; 9], "9 runs are too many for one plot"),
@@ -706,8 +706,8 @@ fn a_recipe_is_planned_tried_and_followed() {
     for part in [
         "30 epochs, warm-up 1, validation every 500 steps instead of 3000 epochs, warm-up 3, \
              validation every 50000",
-        "4 pairs are trained on, 2 held back to validate on (1 scenes)",
-        "6 pairs to train on; published are 2103",
+        "training on 4 pairs; 2 are held back for validation (1 scenes)",
+        "6 training pairs; the published count is 2103",
         "96x70: 4",
         "2 crops of 96x64",
         "2 per epoch, 60 in all, 0 of them done",

@@ -208,8 +208,7 @@ fn batches_that_cannot_be_divided_are_refused_on_all_ranks() {
     let other = refused(2, &|rank| {
         config(folder.path(), "run", &[&format!("optimizer.clip={}", 0.5 + rank as f64)])
     });
-    let expected =
-        "rank 1: optimizer.clip is 1.5 there, and 0.5 on rank 0; give all ranks the same";
+    let expected = "rank 1: optimizer.clip is 1.5, but 0.5 on rank 0; set it alike on all ranks";
     assert!(other.iter().all(|error| error == expected), "{other:?}");
     assert!(!folder.path().join("run").exists(), "something was written");
 }
@@ -242,7 +241,7 @@ fn a_folder_that_somebody_trains_in_is_refused_on_all_ranks() {
     let _first = Trainer::open(settings(0)).unwrap();
     for (rank, (.., ended)) in train_on_ranks(2, settings, never).into_iter().enumerate() {
         let error = ended.unwrap_err().to_string();
-        assert!(error.contains("another process trains in this folder"), "{error}");
+        assert!(error.contains("another process is training in this folder"), "{error}");
         assert_eq!(error.starts_with("rank 0: "), rank == 1, "{error}");
     }
 }

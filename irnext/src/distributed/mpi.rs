@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often a rank is heard of, and after what silence it is given up.
+/// How often a rank sends a sign of life, and the silence after which it counts as lost.
 const BEAT: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(15);
 
@@ -38,7 +38,7 @@ struct Mpi {
     /// The machine of each rank.
     hosts: Vec<String>,
     links: Option<Links>,
-    /// When the rank before this one was heard of, and whether it was its last word.
+    /// When the rank before this one last sent a byte, and whether it said that it ends.
     heard: (Instant, bool),
     /// When this one listened, and when it said something.
     listened: Instant,
@@ -56,12 +56,12 @@ struct Links {
 impl Mpi {
     fn new(launched: usize) -> nn::Result<Self> {
         let (universe, _) = mpi::initialize_with_threading(Threading::Funneled)
-            .ok_or_else(|| gone("MPI has been started before"))?;
+            .ok_or_else(|| gone("MPI was already initialized"))?;
         let world = universe.world();
         let (rank, size) = (world.rank() as usize, world.size() as usize);
         if size != launched {
             return Err(gone(format!(
-                "{launched} processes were started, of which MPI connects {size}; start them by \
+                "{launched} processes were started, but MPI connects {size}; start them by \
                  the mpirun of the MPI that \
                  this program was built with, or by `srun --mpi=pmix`"
             )));
@@ -91,7 +91,7 @@ impl Mpi {
         self.links
             .as_ref()
             .map(|links| which(links).clone())
-            .ok_or_else(|| gone("the connection has ended"))
+            .ok_or_else(|| gone("the connection is closed"))
     }
 
     /// Waits for what was started, and listens meanwhile.
@@ -142,7 +142,7 @@ impl Mpi {
         if !last && when.elapsed() >= SILENCE {
             let (host, seconds) = (&self.hosts[rank], SILENCE.as_secs());
             self.end_all(&format!(
-                "nothing was heard of rank {rank} ({host}) for {seconds} s; all ranks end"
+                "no sign of life from rank {rank} ({host}) for {seconds} s; all ranks end"
             ));
         }
     }
@@ -250,8 +250,9 @@ impl Segments {
     fn of(lengths: impl Iterator<Item = usize>) -> nn::Result<Self> {
         let (mut counts, mut starts, mut total) = (Vec::new(), Vec::new(), 0usize);
         for length in lengths {
-            let number =
-                |size: usize| i32::try_from(size).map_err(|_| gone("a message of more than 2 GiB"));
+            let number = |size: usize| {
+                i32::try_from(size).map_err(|_| gone("a message is larger than 2 GiB"))
+            };
             counts.push(number(length)?);
             starts.push(number(total)?);
             total += length;

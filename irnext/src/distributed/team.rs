@@ -79,7 +79,7 @@ impl Team {
     pub fn barrier<T>(&self, mine: Result<T>) -> Result<T> {
         let mut kept = None;
         self.all_gather(mine.map(|value| kept = Some(value)))?;
-        kept.ok_or_else(|| gone("a rank that failed was not heard").into())
+        kept.ok_or_else(|| gone("a rank failed without a message").into())
     }
 
     /// Waits for all ranks. Returns `mine` if all have something, and `None` otherwise.
@@ -109,14 +109,14 @@ impl Team {
             let differs = |(a, b): &(&(String, String), &(String, String))| a != b;
             if let Some(((name, value), (_, expected))) = theirs.iter().zip(first).find(differs) {
                 let reason = format!(
-                    "{name} is {value} there, and {expected} on rank 0; give all ranks the same"
+                    "{name} is {value}, but {expected} on rank 0; set it alike on all ranks"
                 );
                 return Err(Error::Rank { rank, reason });
             }
             if theirs.len() != first.len() {
                 return Err(Error::Rank {
                     rank,
-                    reason: "it has other settings than rank 0".into(),
+                    reason: "its settings differ from those of rank 0".into(),
                 });
             }
         }

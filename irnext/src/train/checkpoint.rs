@@ -118,12 +118,12 @@ fn from_file(
 ) -> Result<(TrainingState, Progress)> {
     let refuse = |reason: String| Error::Config { reason: format!("{origin}: {reason}") };
     if !file.verified {
-        return Err(refuse("it carries no checksum, as checkpoints do".into()));
+        return Err(refuse("it has no checksum, so it is not a checkpoint".into()));
     }
     let json = file
         .metadata
         .get(PROGRESS)
-        .ok_or_else(|| refuse("this is no checkpoint of a training run".into()))?;
+        .ok_or_else(|| refuse("it is not a checkpoint of a training run".into()))?;
     let progress: Progress =
         serde_json::from_str(json).map_err(|error| refuse(error.to_string()))?;
     let mut take = |prefix: &str| -> HashMap<String, Tensor> {

@@ -37,7 +37,7 @@ impl RunFolder {
     /// A folder that is written to, made if there is none.
     ///
     /// # Errors
-    /// If another process trains in it.
+    /// If another process is training in it.
     pub fn claim(path: &Path) -> Result<Self> {
         std::fs::create_dir_all(path).map_err(Error::io(path))?;
         let name = path.join(".lock");
@@ -45,7 +45,7 @@ impl RunFolder {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(Error::data(path, "another process trains in this folder"));
+                return Err(Error::data(path, "another process is training in this folder"));
             }
             // Some network file systems know no locks. There people have to see to it themselves.
             Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {}
@@ -99,7 +99,7 @@ impl RunFolder {
                 }
                 Err(error) => {
                     let note = format!(
-                        "{error}; going on from the checkpoint before it, {}",
+                        "{error}; resuming from the previous checkpoint, {}",
                         previous.display()
                     );
                     load(&previous, Some(note)).map_err(|_| error)?
@@ -152,7 +152,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let first = RunFolder::claim(place.path()).unwrap();
         let message = RunFolder::claim(place.path()).err().unwrap().to_string();
-        assert!(message.contains("another process trains"), "{message}");
+        assert!(message.contains("another process is training"), "{message}");
         drop(first);
         RunFolder::claim(place.path()).unwrap();
     }

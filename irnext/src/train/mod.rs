@@ -87,7 +87,7 @@ impl Trainer {
     ///
     /// # Errors
     /// Among others if that folder holds a run with other settings, but for those that change no
-    /// number; if none of its checkpoints is whole; if another process trains in it.
+    /// number; if none of its checkpoints is whole; if another process is training in it.
     pub fn open(config: TrainConfig) -> Result<Self> {
         Self::open_in(Team::alone(), config)
     }
@@ -287,7 +287,8 @@ fn begin(team: &Team, config: &TrainConfig, folder: &mut RunFolder) -> Result<Lo
     };
     let write = |found: &LoadedRun| checkpoint::to_bytes(&found.state, &found.progress);
     let read = |bytes: Vec<u8>| {
-        let (state, progress) = checkpoint::from_bytes("what rank 0 sent", &bytes, rule, decay)?;
+        let (state, progress) =
+            checkpoint::from_bytes("the state sent by rank 0", &bytes, rule, decay)?;
         Ok(LoadedRun { state, progress, note: None })
     };
     let mut found = team.broadcast(find, write, read)?;

@@ -31,7 +31,7 @@ impl Overrides {
                 remove(table, other);
             }
             set(table, &key, value).ok_or_else(|| {
-                format!("override of {key:?}: it leads through a value that is no section")
+                format!("override of {key:?}: a parent of the key is not a section")
             })?;
         }
         Ok(())

@@ -78,7 +78,7 @@ impl Division {
         if !folder.is_dir() {
             return Err(Error::data(
                 folder,
-                "there is no such folder; say where the data set is (--data DIR)",
+                "no such folder; give the data set's folder with --data DIR",
             ));
         }
         let splits = splits(folder)?;
@@ -90,13 +90,12 @@ impl Division {
                 let count = unpaired.len();
                 found
                     .remarks
-                    .push(format!("{count} files have no partner (`irnext doctor` names them)"));
+                    .push(format!("{count} files are unpaired (`irnext doctor` lists them)"));
             }
             if split.role == Role::Unknown {
-                found.remarks.push(
-                    "no folder is named for training: all pairs but those of the test are taken"
-                        .into(),
-                );
+                found
+                    .remarks
+                    .push("no training split: training on all pairs outside the test split".into());
             }
             found.train.extend(pairs.iter().cloned());
         }
@@ -108,7 +107,7 @@ impl Division {
                 let published: Vec<String> = set.counts().iter().map(usize::to_string).collect();
                 let count = found.train.len();
                 found.remarks.push(format!(
-                    "{count} pairs to train on; published are {}",
+                    "{count} training pairs; the published count is {}",
                     published.join(" or ")
                 ));
             }
@@ -142,7 +141,7 @@ impl Division {
         }
         if count >= self.train.len() {
             let reason = format!(
-                "has {} pairs to train on; data.hold_back = {least} leaves none (whole scenes are \
+                "has {} training pairs; data.hold_back = {least} leaves none (whole scenes are \
                  held back)",
                 self.train.len()
             );
@@ -153,7 +152,7 @@ impl Division {
         if count > 0 {
             let (train, scenes) = (self.train.len(), scenes.len());
             self.remarks.push(format!(
-                "{train} pairs are trained on, {count} held back to validate on ({scenes} scenes)"
+                "training on {train} pairs; {count} are held back for validation ({scenes} scenes)"
             ));
         }
         Ok(())
@@ -174,11 +173,10 @@ impl Division {
             return Err(Error::data(folder, reason));
         }
         self.remarks
-            .push(format!("{} pairs of the {name} split are validated on", self.validation.len()));
+            .push(format!("validating on {} pairs of the {name} split", self.validation.len()));
         if scored == ScoredSplit::Test {
             self.remarks.push(
-                "validated on the test: weights chosen by these scores are scored too well by them"
-                    .into(),
+                "validating on the test split: scores of weights chosen by them are biased".into(),
             );
         }
         Ok(())

@@ -161,7 +161,7 @@ fn a_rank_that_dies_or_falls_silent_ends_the_one_whose_gpu_waits_for_it() {
     for (signal, rank, message) in [
         ("-KILL", 0, "rank 0"),
         ("-KILL", 1, "rank 1"),
-        ("-STOP", 1, "nothing was heard of rank 1"),
+        ("-STOP", 1, "no sign of life from rank 1"),
     ] {
         let folder = prepared();
         one_ends_both(folder.path(), signal, rank, message);

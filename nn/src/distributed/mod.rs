@@ -85,7 +85,7 @@ pub struct Pending<T>(Receiver<Result<T>>);
 impl<T> Pending<T> {
     /// Waits for it.
     pub fn wait(self) -> Result<T> {
-        self.0.recv().unwrap_or_else(|_| Err(gone("the connection to the other ranks has ended")))
+        self.0.recv().unwrap_or_else(|_| Err(gone("the connection to the other ranks is closed")))
     }
 }
 

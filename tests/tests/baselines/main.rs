@@ -4,7 +4,7 @@
 //! Reading order: this file → `haze`, `rain`, `blur` (the methods, each with what it must be able
 //! to do) → `plane` (their filters) → `pairs` (what is scored) → `score`.
 //!
-//! - Without settings: every task with weights inside the program, on photographs that no training
+//! - Without settings: every task with built-in weights, on photographs that no training
 //!   saw, degraded here.
 //! - `IRNEXT_PAIRS=DIR` adds real pairs: `DIR/sots_outdoor/{hazy,gt}`,
 //!   `DIR/rain100l/{input,target}`, `DIR/gopro_seq/{input,target}`.

@@ -1,4 +1,4 @@
-//! Degraded, best without a network, and by the weights inside the program.
+//! Degraded, best without a network, and by the built-in weights.
 
 use crate::methods;
 use irnext::data::Source;
@@ -17,7 +17,7 @@ pub struct Row {
     degraded: f64,
     /// Every method's.
     methods: Vec<(&'static str, f64)>,
-    /// That of the weights inside the program.
+    /// That of the built-in weights.
     shipped: f64,
 }
 

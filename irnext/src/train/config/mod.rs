@@ -299,7 +299,7 @@ impl TrainConfig {
     pub fn scaled(mut self, factor: f64) -> Result<Self> {
         if !(factor > 0.0 && factor <= 1.0) {
             return Err(Error::Config {
-                reason: format!("a run is scaled by more than 0 and at most 1, not by {factor}"),
+                reason: format!("the scale of a run must be above 0 and at most 1, got {factor}"),
             });
         }
         let scale = |count: u64| ((count as f64 * factor).round() as u64).max(count.min(1));

@@ -41,7 +41,7 @@ fn errors_name_the_wrong_setting() {
     assert!(straight("data.linear_motion=[1, nan]").is_err());
     assert!(refuse("data.set=gopro").contains("data.folder"));
     assert!(refuse("validation.protocol=best").contains("rain-y"));
-    assert!(refuse("task.x=3").contains("no section"));
+    assert!(refuse("task.x=3").contains("not a section"));
     assert!(refuse("nonsense").contains("key=value"));
     assert!(parse("task = 3", &[]).unwrap_err().to_string().starts_with("c.toml: "));
     let both = format!("{MINIMAL}epochs = 3\n");

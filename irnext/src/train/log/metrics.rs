@@ -136,7 +136,7 @@ fn for_each_line(
         }
         number += 1;
         let refuse = |error| {
-            Error::data(path, format!("line {number} is not one of a training run's: {error}"))
+            Error::data(path, format!("line {number} is not a record of a training run: {error}"))
         };
         if !see(&line).map_err(refuse)? {
             return Ok(());
@@ -226,7 +226,7 @@ mod tests {
         let error = Metrics::open(&path, 9).err().unwrap().to_string();
         assert!(
             error.contains(
-                "metrics.jsonl: line 1 is not one of a training run's: missing field `step`"
+                "metrics.jsonl: line 1 is not a record of a training run: missing field `step`"
             ),
             "{error}"
         );
