@@ -1,6 +1,6 @@
 //! Where tensors live: main memory, or that of a GPU.
 
-use crate::cuda::Gpu;
+use crate::cuda::{self, Gpu};
 use crate::{Error, Result, memory};
 use std::fmt;
 use std::str::FromStr;
@@ -62,7 +62,26 @@ pub struct GpuInfo {
 /// If there is no driver or one that is too old, with what to install; if this program was built
 /// without the feature `cuda`.
 pub fn gpus() -> Result<Vec<GpuInfo>> {
-    crate::cuda::devices()
+    let info = |(index, probe)| {
+        let device = Device::Cuda(index);
+        match probe {
+            Ok(probe) => GpuInfo {
+                device,
+                unusable: cuda::unusable(&probe),
+                name: probe.name,
+                capability: probe.capability,
+                memory: probe.memory,
+            },
+            Err(error) => GpuInfo {
+                device,
+                name: "unknown".into(),
+                capability: (0, 0),
+                memory: 0,
+                unusable: Some(error),
+            },
+        }
+    };
+    Ok(cuda::probe_all()?.into_iter().enumerate().map(info).collect())
 }
 
 impl Device {

@@ -7,11 +7,14 @@
 //!    convolutions, [`Numerics`], [`Rng`], [`memory`], [`profile`].
 //! 2. The backends: `cpu/`, `simd/` and `cuda/`. They see slices, addresses and layouts, but no
 //!    tensors. The sources of the CUDA kernels are in the crate `kernels`.
-//! 3. Values and their record: [`Tensor`], [`Tape`], [`Device`].
+//! 3. Values and their record: [`Tensor`], [`Tape`], [`Device`], and `trace.rs`, which writes a
+//!    computation down instead of carrying it out.
 //! 4. [`ops`]: the operations, a folder each. Read `ops/mod.rs` for what they have in common, then
-//!    `ops/conv2d/`. On the same floor are gradients (`backward.rs`), [`checkpoint`], which trades
-//!    time for memory, [`Replay`], [`Communicator`], and [`optimizer`], the steps of optimisers.
-//! 5. `checks`, with the feature of that name: how every gradient is checked.
+//!    `ops/conv2d/`. On the same floor are gradients (`backward.rs`), [`Replay`], [`Communicator`],
+//!    and [`optimizer`], the steps of optimizers.
+//! 5. `plan/`: a traced computation, run with fewer operations; and [`checkpoint`], which trades
+//!    time for memory.
+//! 6. `checks`, with the feature of that name: how every gradient is checked.
 //!
 //! What one `conv2d` does: `Tensor::conv2d` builds the operation and calls [`ops::apply`]. That
 //! checks shapes (`Op::infer`), computes (`Op::forward`) and, if an input is on a tape, records

@@ -30,7 +30,7 @@ pub(crate) use pointwise::{copy, pointwise};
 pub(crate) use reduction::{Part, Plan, width};
 pub(crate) use region::copy_region;
 
-use crate::{Device, Error, Layout, Result};
+use crate::{Error, Layout, Result};
 use driver::{Context, OwnedStream, Probe};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -135,37 +135,19 @@ impl Gpu {
 }
 
 /// Why a GPU is not supported, if it is not.
-fn unusable(probe: &Probe) -> Option<String> {
+pub(crate) fn unusable(probe: &Probe) -> Option<String> {
     let (major, minor) = probe.capability;
     (major < 7).then(|| {
         format!("{} has compute capability {major}.{minor}, and 7.0 (Volta) is needed", probe.name)
     })
 }
 
-/// What the driver says of the GPUs of this machine; an error if there is no driver, or an old one.
-pub(crate) fn devices() -> Result<Vec<crate::GpuInfo>> {
+/// What the driver says of each GPU of this machine, or why it cannot say it; an error if there is
+/// no driver, or an old one.
+pub(crate) fn probe_all() -> Result<Vec<Result<Probe, String>>> {
     driver::built_in()?;
     let count = driver::devices().map_err(|error| Error::cuda("device", error))?;
-    let info = |index| {
-        let device = Device::Cuda(index);
-        match driver::probe(index) {
-            Ok(probe) => crate::GpuInfo {
-                device,
-                unusable: unusable(&probe),
-                name: probe.name,
-                capability: probe.capability,
-                memory: probe.memory,
-            },
-            Err(error) => crate::GpuInfo {
-                device,
-                name: "unknown".into(),
-                capability: (0, 0),
-                memory: 0,
-                unusable: Some(error),
-            },
-        }
-    };
-    Ok((0..count.min(MOST)).map(info).collect())
+    Ok((0..count.min(MOST)).map(driver::probe).collect())
 }
 
 /// A tensor as kernels see it.

@@ -2,7 +2,7 @@
 //! emulator.
 
 use super::*;
-use crate::{DType, Rng, Tensor};
+use crate::{DType, Device, Rng, Tensor};
 
 /// The first GPU. Without one the test ends here, unless the environment says that there must be
 /// one.

@@ -46,6 +46,7 @@ pub fn planned<E: From<Error>>(
 }
 
 /// As [`planned`], of one result.
+#[cfg(any(test, feature = "checks"))]
 pub(crate) fn planned_one(
     inputs: &[Tensor],
     f: impl FnOnce(&[Tensor]) -> Result<Tensor>,

@@ -1,6 +1,5 @@
 //! Arguments that several commands share.
 
-use super::COMPUTE;
 use crate::compute::{Compute, Precision};
 use crate::distributed::Team;
 use crate::error::{Error, Result};
@@ -9,6 +8,11 @@ use crate::shipped;
 use clap::Args;
 use engine::{DType, Device};
 use std::path::PathBuf;
+
+/// The heading of the options that say where and how to compute.
+pub(super) const COMPUTE: &str = "Compute options";
+/// The heading of the options that say what to write, and where.
+pub(super) const OUTPUT: &str = "Output options";
 
 /// The device and its precision.
 #[derive(Args)]

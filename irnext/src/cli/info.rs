@@ -1,8 +1,7 @@
 //! `irnext info`: the layers and costs of a network; or the costs of the paper's networks, beside
 //! the published figures.
 
-use super::COMPUTE;
-use super::arguments::ModelArguments;
+use super::arguments::{COMPUTE, ModelArguments};
 use super::output::say;
 use crate::compute::{Compute, Precision};
 use crate::costs::tables::{Row, Table, printed, tables};

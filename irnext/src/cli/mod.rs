@@ -22,13 +22,9 @@ mod train;
 
 use crate::distributed::launch::Launch;
 use crate::error::{Error, Result};
+use arguments::COMPUTE;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-
-/// The heading of the options that say where and how to compute.
-const COMPUTE: &str = "Compute options";
-/// The heading of the options that say what to write, and where.
-const OUTPUT: &str = "Output options";
 
 /// Remove haze, rain, snow and blur from photographs
 #[derive(Parser)]

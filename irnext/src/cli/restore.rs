@@ -1,8 +1,7 @@
 //! `irnext restore`: removes haze, rain, snow or blur from photographs.
 
-use super::arguments::ComputeArguments;
-use super::auto::{Treatment, ModelChoiceArguments, FrozenModels};
-use super::OUTPUT;
+use super::arguments::{ComputeArguments, OUTPUT};
+use super::auto::{FrozenModels, ModelChoiceArguments, Treatment};
 use super::output::{keep, say};
 use crate::data::image_files;
 use crate::distributed::launch::Launch;

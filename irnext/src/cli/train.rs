@@ -1,6 +1,6 @@
 //! `irnext train`: runs a recipe or a TOML configuration, or shows its plan.
 
-use super::COMPUTE;
+use super::arguments::COMPUTE;
 use super::output::say;
 use super::recipes;
 use crate::compute::{Compute, Precision};
