@@ -1,4 +1,4 @@
-//! Every operation, as the sweep's samples use it, with large dimensions: forward, and a step
+//! Every operation, as the samples of its check use it, with large dimensions: forward, and a step
 //! (forward and all gradients).
 //!
 //! `cargo bench -p benches --bench operations`, or for one of them `… --bench operations -- gelu`.

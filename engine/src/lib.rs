@@ -4,8 +4,8 @@
 //! Reading order, from the bottom. Each layer sees only those below it:
 //!
 //! 1. The ground: [`DType`], [`Layout`] and loop nests over layouts, [`Meta`], the options of
-//!    convolutions, [`Numerics`], [`Rng`], [`memory`], [`profile`].
-//! 2. The backends: `cpu/`, `simd/` and `cuda/`. They see slices, addresses and layouts, but no
+//!    convolutions, [`Numerics`], [`Rng`], [`memory`], [`profile`], and the vectors of `simd/`.
+//! 2. The backends: `cpu/` and `cuda/`. They see slices, addresses and layouts, but no
 //!    tensors. The sources of the CUDA kernels are in the crate `kernels`.
 //! 3. Values and their record: [`Tensor`], [`Tape`], [`Device`], and `trace.rs`, which writes a
 //!    computation down instead of carrying it out.

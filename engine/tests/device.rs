@@ -1,4 +1,4 @@
-//! The sweep's device column: every operation on the first GPU (or the emulator), in every type
+//! The device check: every operation on the first GPU (or the emulator), in every type
 //! that it computes in, against the CPU in f64.
 //!
 //! Without a GPU the test ends at once, unless `IRNEXT_REQUIRE_CUDA` is set. `ENGINE_OP` names

@@ -1,4 +1,4 @@
-//! The sweep: every operation, in shapes and layouts that property testing picks and shrinks.
+//! The op check: every operation, in shapes and layouts that property testing picks and shrinks.
 
 use engine::checks::{self, SampleGenerator};
 use engine::ops::OPS;
@@ -39,7 +39,7 @@ fn every_operation_passes() {
 }
 
 /// The names that operations give themselves, read from the source: one that no module lists would
-/// escape the sweep.
+/// escape the check.
 #[test]
 fn no_operation_is_left_out() {
     let listed: Vec<&str> =

@@ -1,4 +1,4 @@
-//! The GPU's convolutions against the CPU's in f64, where the sweep's small maps do not reach.
+//! The GPU's convolutions against the CPU's in f64, where the op check's small maps do not reach.
 
 use super::*;
 use crate::checks::{DEVICE_TOLERANCES, Sample, check_on};
