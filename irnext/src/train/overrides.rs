@@ -1,9 +1,9 @@
-//! Values from the command line in the place of those in a configuration's text.
+//! Values from the command line that replace those in a configuration's text.
 
 use super::renamed::renamed;
 use toml::{Table, Value};
 
-/// Settings of which a run has one: who gives another one means it in the place of the first.
+/// Settings of which a run has one: giving another one replaces the first.
 const EITHER: [&[&[&str]]; 2] = [
     &[&["optimizer.steps"], &["optimizer.epochs"]],
     &[&["data.folder"], &["data.clean"], &["data.input", "data.target"]],
@@ -24,7 +24,7 @@ impl Overrides {
         texts.iter().map(one).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Puts them into `table`, and takes out what they stand in the place of.
+    /// Puts them into `table`, and removes the settings that they replace.
     pub(super) fn apply(self, table: &mut Table) -> Result<(), String> {
         for (key, value) in self.0 {
             for other in EITHER.iter().flat_map(|choice| others(choice, &key)) {
@@ -38,7 +38,7 @@ impl Overrides {
     }
 }
 
-/// The settings that `key` stands in the place of.
+/// The settings that `key` replaces.
 fn others<'a>(choice: &'a [&'a [&'a str]], key: &str) -> impl Iterator<Item = &'a str> + use<'a> {
     let chosen = choice.iter().position(|keys| keys.contains(&key));
     let instead =
@@ -74,7 +74,7 @@ fn set(table: &mut Table, key: &str, value: Value) -> Option<()> {
     Some(())
 }
 
-/// The value as TOML; what is none is taken for a string, so that paths need no quotes.
+/// The value as TOML; anything else counts as a string, so that paths need no quotes.
 fn parse_value(text: &str) -> Value {
     let table: Result<Table, _> = format!("value = {text}").parse();
     table.ok().and_then(|mut table| table.remove("value")).unwrap_or_else(|| text.into())
