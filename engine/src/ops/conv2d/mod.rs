@@ -349,11 +349,21 @@ pub(super) fn check_dtypes(op: &'static str, inputs: &[Meta]) -> Result<DType> {
     }
 }
 
+/// The largest stride. The gradient of the input has as many phases as the square of the stride,
+/// each with a kernel of its own.
+const MAX_STRIDE: usize = 1 << 10;
+/// The largest padding and dilation. Distances within a padded map stay far from overflow.
+const MAX_REACH: usize = 1 << 20;
+
 pub(super) fn check_settings(op: &'static str, options: Conv2dOptions) -> Result<()> {
-    if options.stride == 0 || options.dilation == 0 || options.groups == 0 {
-        return Err(Error::shape(
-            op,
-            format!("stride, dilation and groups must be at least 1, got {options:?}"),
+    let Conv2dOptions { stride, padding, dilation, groups } = options;
+    let refuse = |what: String| Err(Error::shape(op, format!("{what}, got {options:?}")));
+    if stride == 0 || dilation == 0 || groups == 0 {
+        return refuse("stride, dilation and groups must be at least 1".into());
+    }
+    if stride > MAX_STRIDE || padding > MAX_REACH || dilation > MAX_REACH {
+        return refuse(format!(
+            "the stride may be at most {MAX_STRIDE}, padding and dilation at most {MAX_REACH}"
         ));
     }
     Ok(())
