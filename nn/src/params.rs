@@ -14,6 +14,14 @@ use std::collections::HashMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ParamId(pub(crate) usize);
 
+impl ParamId {
+    /// The error of an id that is not among `count` entries.
+    pub(crate) fn foreign(self, count: usize) -> Error {
+        let message = format!("entry {} belongs to another model: this one has {count}", self.0);
+        Error::Setting(message)
+    }
+}
+
 /// What an entry is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -106,13 +114,21 @@ impl Params {
     }
 
     /// The value of an entry.
-    pub fn get(&self, id: ParamId) -> &Tensor {
-        &self.entries[id.0].value
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the model has no such entry, as the id is of another one.
+    pub fn get(&self, id: ParamId) -> Result<&Tensor> {
+        let entry = self.entries.get(id.0).ok_or_else(|| id.foreign(self.entries.len()))?;
+        Ok(&entry.value)
     }
 
     /// Replaces the value of an entry by one of the same shape and dtype.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the value does not fit, or there is no such entry.
     pub fn set(&mut self, id: ParamId, value: Tensor) -> Result<()> {
-        let entry = &mut self.entries[id.0];
+        let count = self.entries.len();
+        let entry = self.entries.get_mut(id.0).ok_or_else(|| id.foreign(count))?;
         if entry.value.meta() != value.meta() {
             let message =
                 format!("{}: expected {}, got {}", entry.path, entry.value.meta(), value.meta());
@@ -389,6 +405,17 @@ mod tests {
                 && message.ends_with("x019 and 280 more"),
             "{message}"
         );
+    }
+
+    #[test]
+    fn an_entry_of_another_model_is_an_error() {
+        let (_, mut params) = Params::build(1, DType::F32, |_| Ok(())).unwrap();
+        let foreign = two().parameters().next().unwrap().0;
+        assert!(matches!(params.get(foreign), Err(Error::Setting(_))));
+        let value = Tensor::zeros(&[2, 3], DType::F32).unwrap();
+        assert!(matches!(params.set(foreign, value), Err(Error::Setting(_))));
+        let cx = crate::Context::inference(&params);
+        assert!(cx.param(foreign).is_err() && cx.buffer(foreign).is_err());
     }
 
     #[test]

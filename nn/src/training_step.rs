@@ -126,7 +126,8 @@ impl<'a> TrainingStep<'a> {
         }
         let (ids, values): (Vec<_>, Vec<_>) =
             pass.updates().iter().map(|(id, value)| (*id, value)).unzip();
-let mut buffers: Vec<Tensor> = ids.iter().map(|&id| params.get(id).clone()).collect();
+        let mut buffers =
+            ids.iter().map(|&id| params.get(id).cloned()).collect::<Result<Vec<Tensor>>>()?;
         let scalars = self.optimizer.buffer_scalars()?;
         optimizer::average(scalars, &mut buffers, &values, Some(norm), self.in_place)?;
         ids.into_iter().zip(buffers).try_for_each(|(id, value)| params.set(id, value))

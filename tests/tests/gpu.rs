@@ -34,7 +34,7 @@ fn model(dtype: DType) -> Model {
         .map(|(id, _)| id)
         .collect();
     for id in zeros {
-        let value = Tensor::rand(model.params.get(id).shape(), -0.3, 0.3, dtype, &mut rng)
+        let value = Tensor::rand(model.params.get(id).unwrap().shape(), -0.3, 0.3, dtype, &mut rng)
             .unwrap();
         model.params.set(id, value).unwrap();
     }
