@@ -115,6 +115,9 @@ fn convolutions_refuse_absurd_settings_and_operands() {
             assert_refused("conv_transpose2d", x.conv_transpose2d(&weight, None, options));
         }
     }
+    let map = zero_as(&[1, 1, 1 << 20, 1 << 20]);
+    assert_refused("conv2d", map.conv2d(&map, None, Conv2dOptions::default()));
+    assert_refused("conv_transpose2d", map.conv_transpose2d(&map, None, Conv2dOptions::default()));
     // The result is small, and the padded rows that a band of it reads are not.
     let far = Conv2dOptions { padding: 1 << 20, dilation: 1 << 20, ..Conv2dOptions::default() };
     let (x, weight) =

@@ -43,8 +43,8 @@ impl PackedWeight {
         options: Conv2dOptions,
     ) -> Result<Self> {
         let made_of = weight.meta();
-        super::as_map(op, &made_of)?;
-        super::check_settings(op, options)?;
+        let &[.., kh, kw] = super::as_map(op, &made_of)?;
+        super::check_settings(op, options, [kh, kw])?;
         if weight.device() != Device::Cpu {
             crate::dtype::require_compute(op, weight.dtype())?;
             return Ok(Self { made_of, direction, options, packed: Arc::new(()) });

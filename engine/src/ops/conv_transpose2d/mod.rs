@@ -66,7 +66,7 @@ impl Op for ConvTranspose2d {
         let dtype = check_dtypes(op, inputs)?;
         let (&[n, c_in, h, w], &[from, per_group, kh, kw]) =
             (as_map(op, &inputs[0])?, as_map(op, &inputs[1])?);
-        check_settings(op, self.options)?;
+        check_settings(op, self.options, [kh, kw])?;
         if from != c_in || c_in % groups != 0 {
             let weight = &inputs[1].shape;
             let message = format!(
