@@ -25,8 +25,8 @@ fn conv2d(c: &mut Criterion) {
         (3, 32, 256, 3, 1),
     ];
     for (from, to, side, k, stride) in shapes {
-        let x = Tensor::randn(&[1, from, side, side], DType::F32, &mut rng);
-        let w = Tensor::randn(&[to, from, k, k], DType::F32, &mut rng);
+        let x = Tensor::randn(&[1, from, side, side], DType::F32, &mut rng).unwrap();
+        let w = Tensor::randn(&[to, from, k, k], DType::F32, &mut rng).unwrap();
         let options = Conv2dOptions { stride, padding: k / 2, ..Default::default() };
         let multiply_adds = (from * to * k * k * (side / stride) * (side / stride)) as u64;
         let name = format!("{from}→{to} {k}×{k}/{stride} {side}²");

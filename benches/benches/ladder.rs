@@ -175,9 +175,9 @@ const SAME: Conv2dOptions = Conv2dOptions { stride: 1, padding: 1, dilation: 1, 
 impl Problem {
     fn new(size @ Size { side, channels }: Size) -> Self {
         let mut rng = Rng::new(1);
-        let x = Tensor::randn(&[1, channels, side, side], DType::F32, &mut rng);
-        let weight = Tensor::randn(&[channels, channels, 3, 3], DType::F32, &mut rng);
-        let residual = Tensor::randn(&[1, channels, side, side], DType::F32, &mut rng);
+        let x = Tensor::randn(&[1, channels, side, side], DType::F32, &mut rng).unwrap();
+        let weight = Tensor::randn(&[channels, channels, 3, 3], DType::F32, &mut rng).unwrap();
+        let residual = Tensor::randn(&[1, channels, side, side], DType::F32, &mut rng).unwrap();
         let planner = || Planner::new(std::slice::from_ref(&weight));
         let (plain, fused) = (planner(), planner());
         let twice = Tensor::concat(&[&x, &x], 1).unwrap();
@@ -267,6 +267,7 @@ impl Problem {
             Tensor::build(&shape[usize::from(!channels_last)..], |y| {
                 loops(black_box(size), &x, &w, y)
             })
+            .unwrap()
         }
     }
 

@@ -7,9 +7,9 @@ fn record(tape: &Tape, checkpointed: bool) -> Result<Tensor> {
     let mut rng = Rng::new(0);
     let mut draw = |shape: &[usize]| Tensor::randn(shape, DType::F32, &mut rng);
     // The photograph and the target are on no tape: nobody asks for their gradients.
-    let (image, target) = (draw(&[1, 3, 32, 32]), draw(&[1, 3, 32, 32]));
-    let (w1, b1) = (tape.leaf(&draw(&[16, 3, 3, 3])), tape.leaf(&draw(&[16])));
-    let w2 = tape.leaf(&draw(&[3, 16, 3, 3]));
+    let (image, target) = (draw(&[1, 3, 32, 32])?, draw(&[1, 3, 32, 32])?);
+    let (w1, b1) = (tape.leaf(&draw(&[16, 3, 3, 3])?), tape.leaf(&draw(&[16])?));
+    let w2 = tape.leaf(&draw(&[3, 16, 3, 3])?);
 
     let block = |x: &[Tensor]| {
         let same_size = Conv2dOptions { padding: 1, ..Default::default() };

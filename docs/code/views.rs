@@ -4,7 +4,7 @@ use engine::{DType, Result, Tensor};
 
 pub fn views() -> Result<()> {
     // Four dimensions are [N, C, H, W] to the reader and N, H, W, C in memory.
-    let map = Tensor::zeros(&[2, 3, 4, 5], DType::F32);
+    let map = Tensor::zeros(&[2, 3, 4, 5], DType::F32)?;
     assert_eq!(map.layout().strides(), [60, 1, 15, 3]);
 
     // A permutation exchanges strides and moves nothing.

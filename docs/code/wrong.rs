@@ -25,6 +25,6 @@ impl Op for Square {
 
 pub fn complaint() -> String {
     let x = Tensor::randn(&[2, 3], DType::F64, &mut Rng::new(0));
-    let checked = gradcheck(|x| apply(Square, &[&x[0]]), &[x], &GradCheck::default());
-    checked.map_or_else(|error| format!("{error}\n"), |_| "passed\n".into())
+    let check = |x| gradcheck(|x| apply(Square, &[&x[0]]), &[x], &GradCheck::default());
+    x.and_then(check).map_or_else(|error| format!("{error}\n"), |_| "passed\n".into())
 }

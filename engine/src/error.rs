@@ -14,6 +14,12 @@ pub enum Error {
         /// What was given and what was expected.
         message: String,
     },
+    /// The system has no room for what was to be allocated.
+    #[error("out of memory: cannot allocate {bytes} bytes")]
+    Memory {
+        /// How many bytes were asked for.
+        bytes: usize,
+    },
     /// A dtype the operation does not compute in, or operands of different dtypes.
     #[error("{op}: expected dtype {expected}, got {got}")]
     DType {

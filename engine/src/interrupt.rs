@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn no_operation_starts_once_it_is_asked_for() {
         let stop = Arc::new(AtomicBool::new(false));
-        let x = Tensor::ones(&[2], DType::F32);
+        let x = Tensor::ones(&[2], DType::F32).unwrap();
         interruptible(&stop, || {
             let tape = Tape::new();
             let loss = tape.leaf(&x).square().unwrap().sum_all().unwrap();

@@ -16,15 +16,34 @@ pub struct Layout {
 
 impl Layout {
     /// The layout of a fresh tensor: channels-last for four dimensions, row-major otherwise.
-    pub fn new(shape: &[usize]) -> Self {
-        match shape.len() {
-            4 => Self::in_order(shape, &[0, 2, 3, 1]),
-            _ => Self::row_major(shape),
-        }
+    ///
+    /// # Errors
+    /// [`Error::Shape`] of `op` if `shape` has too many elements.
+    pub fn new(op: &'static str, shape: &[usize]) -> Result<Self> {
+        check_shape(op, shape)?;
+        Ok(Self::of(shape))
     }
 
     /// Row-major: the last dimension is contiguous.
-    pub fn row_major(shape: &[usize]) -> Self {
+    ///
+    /// # Errors
+    /// As of [`Layout::new`].
+    pub fn row_major(op: &'static str, shape: &[usize]) -> Result<Self> {
+        check_shape(op, shape)?;
+        Ok(Self::row_major_of(shape))
+    }
+
+    /// As [`Layout::new`], of a shape that has passed [`check_shape`]: a layout's, or what
+    /// [`apply`](crate::ops::apply) tells an operation of its output.
+    pub(crate) fn of(shape: &[usize]) -> Self {
+        match shape.len() {
+            4 => Self::in_order(shape, &[0, 2, 3, 1]),
+            _ => Self::row_major_of(shape),
+        }
+    }
+
+    /// As [`Layout::row_major`], of a shape that has passed [`check_shape`].
+    pub(crate) fn row_major_of(shape: &[usize]) -> Self {
         let order: Vec<usize> = (0..shape.len()).collect();
         Self::in_order(shape, &order)
     }
@@ -93,12 +112,12 @@ impl Layout {
 
     /// Whether memory order is the order of a fresh tensor of this shape ([`Layout::new`]).
     pub fn is_contiguous(&self) -> bool {
-        self.same_strides(&Self::new(&self.shape))
+        self.same_strides(&Self::of(&self.shape))
     }
 
     /// Whether memory order is row-major.
     pub fn is_row_major(&self) -> bool {
-        self.same_strides(&Self::row_major(&self.shape))
+        self.same_strides(&Self::row_major_of(&self.shape))
     }
 
     /// Whether both walk memory alike; the stride of a dimension of size 1 does not matter.
@@ -129,7 +148,10 @@ impl Layout {
         let mut layout = self.clone();
         layout.offset += start * self.strides[dim];
         layout.shape[dim] = len;
-        layout.strides[dim] *= step;
+        // With a single element no step is taken, so it may be of any size.
+        if len > 1 {
+            layout.strides[dim] *= step;
+        }
         layout
     }
 
@@ -139,7 +161,7 @@ impl Layout {
         let refuse =
             || Error::shape(op, format!("{:?} cannot be broadcast to {shape:?}", self.shape));
         let missing = shape.len().checked_sub(self.rank()).ok_or_else(refuse)?;
-        checked_numel(shape).ok_or_else(refuse)?;
+        check_shape(op, shape)?;
         let mut strides = vec![0; shape.len()];
         for (d, (&size, &stride)) in self.shape.iter().zip(&self.strides).enumerate() {
             if size == shape[missing + d] {
@@ -151,11 +173,11 @@ impl Layout {
         Ok(Self { shape: shape.to_vec(), strides, offset: self.offset })
     }
 
-    /// The same elements, in logical row-major order, under another shape, if no copy is needed for
-    /// it.
+    /// The same elements, in logical row-major order, under another shape that has passed
+    /// [`check_shape`], if no copy is needed for it.
     pub(crate) fn reshape(&self, shape: &[usize]) -> Option<Self> {
         if self.numel() == 0 {
-            return Some(Self { offset: self.offset, ..Self::row_major(shape) });
+            return Some(Self { offset: self.offset, ..Self::row_major_of(shape) });
         }
         // Runs of old dimensions that can be walked with one stride, as (size, stride), innermost
         // last.
@@ -191,6 +213,24 @@ impl Layout {
     }
 }
 
+/// The most elements that a shape may have: as many as fit into a slice in the widest dtype, so
+/// that no cast makes a shape too large.
+const MAX_ELEMENTS: usize = isize::MAX as usize / size_of::<f64>();
+
+/// The gate that every shape passes, on its way into a constructor or out of an operation's shape
+/// rule. Behind it the number of elements, the number of bytes and the strides can be computed
+/// without checks. A dimension of size 0 counts as 1, since the strides must fit as well.
+///
+/// # Errors
+/// [`Error::Shape`] of `op` if `shape` has too many elements.
+pub(crate) fn check_shape(op: &'static str, shape: &[usize]) -> Result<()> {
+    let count = shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size.max(1)));
+    match count {
+        Some(count) if count <= MAX_ELEMENTS => Ok(()),
+        _ => Err(Error::shape(op, format!("shape {shape:?} has too many elements"))),
+    }
+}
+
 /// The number of elements of `shape`, if it can be counted.
 pub(crate) fn checked_numel(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size))
@@ -217,37 +257,65 @@ mod tests {
 
     #[test]
     fn four_dimensions_are_channels_last() {
-        let layout = Layout::new(&[2, 3, 4, 5]);
+        let layout = Layout::of(&[2, 3, 4, 5]);
         assert_eq!(layout.strides(), [60, 1, 15, 3]);
         assert!(layout.is_dense() && layout.is_contiguous() && !layout.is_row_major());
         // With one channel both orders are the same memory.
-        assert!(Layout::new(&[2, 1, 4, 5]).is_row_major());
+        assert!(Layout::of(&[2, 1, 4, 5]).is_row_major());
     }
 
     #[test]
     fn reshape_shares_storage_only_where_it_can() {
-        let layout = Layout::row_major(&[2, 3, 4]);
+        let layout = Layout::row_major_of(&[2, 3, 4]);
         assert_eq!(layout.reshape(&[6, 4]).unwrap().strides(), [4, 1]);
         assert_eq!(layout.reshape(&[2, 1, 12]).unwrap().strides(), [12, 12, 1]);
         assert!(layout.permute(&[1, 0, 2]).reshape(&[6, 4]).is_none());
         // Channels-last [N, C, 1, 1] is [N, C] without a copy.
-        assert_eq!(Layout::new(&[2, 3, 1, 1]).reshape(&[2, 3]).unwrap().strides(), [3, 1]);
+        assert_eq!(Layout::of(&[2, 3, 1, 1]).reshape(&[2, 3]).unwrap().strides(), [3, 1]);
     }
 
     #[test]
     fn broadcasting_repeats_with_stride_zero() {
-        let layout = Layout::row_major(&[3, 1]).broadcast_to("t", &[2, 3, 4]).unwrap();
+        let layout = Layout::row_major_of(&[3, 1]).broadcast_to("t", &[2, 3, 4]).unwrap();
         assert_eq!(layout.strides(), [0, 1, 0]);
-        assert!(Layout::row_major(&[2]).broadcast_to("t", &[3]).is_err());
+        assert!(Layout::row_major_of(&[2]).broadcast_to("t", &[3]).is_err());
         assert_eq!(broadcast_shape("t", &[3, 1], &[2, 1, 4]).unwrap(), [2, 3, 4]);
         assert!(broadcast_shape("t", &[3], &[4]).is_err());
     }
 
     #[test]
     fn gaps_and_overlaps_are_not_dense() {
-        let layout = Layout::row_major(&[4, 6]);
+        let layout = Layout::row_major_of(&[4, 6]);
         assert!(layout.permute(&[1, 0]).is_dense());
         assert!(!layout.slice(1, 0, 5, 1).is_dense());
-        assert!(!Layout::row_major(&[1, 6]).broadcast_to("t", &[4, 6]).unwrap().is_dense());
+        assert!(!Layout::row_major_of(&[1, 6]).broadcast_to("t", &[4, 6]).unwrap().is_dense());
+    }
+
+    #[test]
+    fn shapes_that_cannot_be_are_refused_by_name() {
+        assert_eq!(Layout::new("t", &[2, 3, 4, 5]).unwrap(), Layout::of(&[2, 3, 4, 5]));
+        assert_eq!(Layout::row_major("t", &[]).unwrap().numel(), 1);
+        assert_eq!(Layout::new("t", &[0, 7]).unwrap().numel(), 0);
+        Layout::new("t", &[MAX_ELEMENTS]).unwrap();
+        let absurd: [&[usize]; 5] = [
+            &[MAX_ELEMENTS + 1],
+            &[1 << 40, 1 << 40],
+            &[usize::MAX, 2],
+            &[usize::MAX, 1, usize::MAX, 2],
+            &[0, usize::MAX, usize::MAX],
+        ];
+        for shape in absurd {
+            for refused in [Layout::new("t", shape), Layout::row_major("t", shape)] {
+                let message = refused.unwrap_err().to_string();
+                assert!(message.starts_with(&format!("t: shape {shape:?}")), "{message}");
+            }
+            assert!(Layout::of(&[1]).broadcast_to("t", shape).is_err());
+        }
+    }
+
+    #[test]
+    fn the_step_of_one_element_may_be_anything() {
+        let layout = Layout::row_major_of(&[4, 6]).slice(0, 3, 1, usize::MAX);
+        assert_eq!((layout.shape(), layout.offset()), ([1, 6].as_slice(), 18));
     }
 }

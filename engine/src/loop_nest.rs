@@ -91,7 +91,7 @@ pub(crate) fn broadcast<'a>(
 /// The layout of a map's output: that of the first input that is dense and has its shape, or the
 /// standard one.
 pub(crate) fn output_layout(shape: &[usize], inputs: &[Layout]) -> Layout {
-    inputs.iter().find(|layout| layout.is_dense()).map_or_else(|| Layout::new(shape), compact)
+    inputs.iter().find(|layout| layout.is_dense()).map_or_else(|| Layout::of(shape), compact)
 }
 
 /// The same dense order of dimensions, starting at offset 0.
@@ -105,15 +105,15 @@ mod tests {
 
     #[test]
     fn dense_operands_merge_into_one_row() {
-        let layout = Layout::new(&[2, 3, 4, 5]);
+        let layout = Layout::of(&[2, 3, 4, 5]);
         let rows = LoopNest::new(&layout, [&layout, &layout]);
         assert_eq!((rows.row(), rows.row_strides()), (120, [1, 1]));
     }
 
     #[test]
     fn a_channel_weight_walks_in_rows_of_channels() {
-        let map = Layout::new(&[2, 3, 4, 5]);
-        let weight = Layout::new(&[1, 3, 1, 1]).broadcast_to("t", &[2, 3, 4, 5]).unwrap();
+        let map = Layout::of(&[2, 3, 4, 5]);
+        let weight = Layout::of(&[1, 3, 1, 1]).broadcast_to("t", &[2, 3, 4, 5]).unwrap();
         let rows = LoopNest::new(&map, [&map, &weight]);
         assert_eq!((rows.row(), rows.row_strides()), (3, [1, 1]));
         assert_eq!(rows.start(7), [21, 0]);

@@ -9,7 +9,7 @@
 //! builds it is filled with the bit pattern of NaN first, so that a kernel that forgets an element
 //! is found by its tests.
 
-use crate::Element;
+use crate::{Element, Error, Result};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -28,15 +28,33 @@ pub struct Buffer {
 impl Buffer {
     /// Room for `len` elements of type `T`. Its contents are unspecified: write every element
     /// before reading one.
-    pub fn new<T: Element>(len: usize) -> Self {
-        let bytes = len * size_of::<T>();
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if the system does not have so much.
+    pub fn new<T: Element>(len: usize) -> Result<Self> {
+        let bytes = len.saturating_mul(size_of::<T>());
+        if bytes > isize::MAX as usize {
+            return Err(Error::Memory { bytes });
+        }
         let class = size_class(bytes.div_ceil(64));
-        let mut lines = POOL.take(class).unwrap_or_else(|| vec![Line([0; 64]); class]);
+        let mut lines = match POOL.take(class) {
+            Some(lines) => lines,
+            None => fresh(class).map_err(|_| Error::Memory { bytes })?,
+        };
         if cfg!(debug_assertions) {
             lines.fill(Line([0xFF; 64]));
         }
         POOL.count(lines.len() * 64);
-        Self { lines, bytes }
+        Ok(Self { lines, bytes })
+    }
+
+    /// As [`Buffer::new`], for a thread's working memory, which is bounded by the caches or by a
+    /// line of a tensor that exists.
+    ///
+    /// # Panics
+    /// If the system does not have so much.
+    pub(crate) fn scratch<T: Element>(len: usize) -> Self {
+        Self::new::<T>(len).expect("working memory is small")
     }
 
     /// The elements as `T`, which must be the type the buffer was made for.
@@ -54,6 +72,23 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         POOL.give(std::mem::take(&mut self.lines));
     }
+}
+
+/// `class` lines of the system's memory.
+fn fresh(class: usize) -> Result<Vec<Line>> {
+    let mut lines = Vec::new();
+    reserve(&mut lines, class)?;
+    lines.resize(class, Line([0; 64]));
+    Ok(lines)
+}
+
+/// Room for `more` elements of a table.
+///
+/// # Errors
+/// [`Error::Memory`] if the system does not have so much.
+pub(crate) fn reserve<T>(table: &mut Vec<T>, more: usize) -> Result<()> {
+    let bytes = more.saturating_mul(size_of::<T>());
+    table.try_reserve(more).map_err(|_| Error::Memory { bytes })
 }
 
 /// A kept buffer up to so many times as large as what is asked for is handed out before the system
@@ -166,9 +201,18 @@ mod tests {
     #[test]
     fn buffers_are_aligned_and_as_long_as_asked() {
         for len in [0, 1, 15, 16, 17, 1000] {
-            let mut buffer = Buffer::new::<f32>(len);
+            let mut buffer = Buffer::new::<f32>(len).unwrap();
             assert_eq!(buffer.as_mut_slice::<f32>().len(), len);
             assert_eq!(buffer.as_slice::<f32>().as_ptr().align_offset(64), 0);
+        }
+    }
+
+    #[test]
+    fn memory_that_is_not_there_is_an_error() {
+        for len in [usize::MAX, usize::MAX / 8, isize::MAX as usize / 8, 1 << 57] {
+            let error = Buffer::new::<f64>(len).err().expect("no machine has so much");
+            assert_eq!(error, Error::Memory { bytes: len.saturating_mul(8) });
+            assert!(error.to_string().starts_with("out of memory: "), "{error}");
         }
     }
 
@@ -184,9 +228,9 @@ mod tests {
     fn a_dropped_buffer_is_used_again() {
         // A size no other test uses, since the pool is shared.
         let len = 7_654_321;
-        drop(Buffer::new::<u8>(len));
+        drop(Buffer::new::<u8>(len).unwrap());
         let before = stats();
-        let _again = Buffer::new::<u8>(len);
+        let _again = Buffer::new::<u8>(len).unwrap();
         assert!(stats().hits > before.hits);
         assert!(stats().peak >= len);
     }

@@ -13,14 +13,14 @@ pub struct Meta {
 }
 
 impl Meta {
-    /// Number of elements.
+    /// Number of elements; the largest number there is if the shape has more.
     pub fn numel(&self) -> usize {
-        self.shape.iter().product()
+        self.shape.iter().fold(1, |n: usize, &size| n.saturating_mul(size))
     }
 
-    /// Bytes of a dense tensor of this kind.
+    /// Bytes of a dense tensor of this kind; the largest number there is if there are more.
     pub fn bytes(&self) -> usize {
-        self.numel() * self.dtype.size()
+        self.numel().saturating_mul(self.dtype.size())
     }
 
     /// The four sizes of a `[N, C, H, W]` tensor.

@@ -10,7 +10,7 @@
 //! ```
 //! use engine::{DType, Tape, Tensor};
 //! let tape = Tape::new();
-//! let x = tape.leaf(&Tensor::scalar(3.0, DType::F64));
+//! let x = tape.leaf(&Tensor::scalar(3.0, DType::F64)?);
 //! let y = x.mul(&x)?;
 //! let gradients = tape.backward(&y)?;
 //! assert_eq!(gradients.get(&x).unwrap().item()?, 6.0);

@@ -35,8 +35,12 @@ impl Tensor {
     /// A tensor of `shape` with the contiguous layout, whose memory `fill` writes, all of it.
     ///
     /// `fill` sees the elements in *memory* order: for four dimensions that is N, H, W, C.
-    pub fn build<T: Element>(shape: &[usize], fill: impl FnOnce(&mut [T])) -> Self {
-        Self::build_in(Layout::new(shape), fill)
+    ///
+    /// # Errors
+    /// Those of every constructor: [`Error::Shape`] if `shape` has too many elements, and
+    /// [`Error::Memory`] if the system has no room for them.
+    pub fn build<T: Element>(shape: &[usize], fill: impl FnOnce(&mut [T])) -> Result<Self> {
+        Self::build_in(Layout::new("build", shape)?, fill)
     }
 
     /// As [`Tensor::build`], with a `fill` that may fail.
@@ -44,17 +48,29 @@ impl Tensor {
         shape: &[usize],
         fill: impl FnOnce(&mut [T]) -> Result<()>,
     ) -> Result<Self> {
-        let mut result = Ok(());
-        let tensor = Self::build(shape, |out| result = fill(out));
-        result.map(|()| tensor)
+        Self::try_build_in(Layout::new("build", shape)?, fill)
     }
 
     /// As [`Tensor::build`], with a dense layout of the caller's choice.
-    pub(crate) fn build_in<T: Element>(layout: Layout, fill: impl FnOnce(&mut [T])) -> Self {
+    pub(crate) fn build_in<T: Element>(
+        layout: Layout,
+        fill: impl FnOnce(&mut [T]),
+    ) -> Result<Self> {
+        Self::try_build_in(layout, |out| {
+            fill(out);
+            Ok(())
+        })
+    }
+
+    /// As [`Tensor::build_in`], with a `fill` that may fail.
+    pub(crate) fn try_build_in<T: Element>(
+        layout: Layout,
+        fill: impl FnOnce(&mut [T]) -> Result<()>,
+    ) -> Result<Self> {
         debug_assert!(layout.is_dense() && layout.offset() == 0);
-        let mut buffer = Buffer::new::<T>(layout.numel());
-        fill(buffer.as_mut_slice());
-        Self { storage: Arc::new(Storage::Cpu(buffer)), layout, dtype: T::DTYPE, node: None }
+        let mut buffer = Buffer::new::<T>(layout.numel())?;
+        fill(buffer.as_mut_slice())?;
+        Ok(Self { storage: Arc::new(Storage::Cpu(buffer)), layout, dtype: T::DTYPE, node: None })
     }
 
     /// A tensor from elements in logical row-major order.
@@ -65,7 +81,8 @@ impl Tensor {
                 format!("{} elements do not fill shape {shape:?}", data.len()),
             ));
         }
-        Self::build_in(Layout::row_major(shape), |out| out.copy_from_slice(data)).contiguous()
+        let layout = Layout::row_major("from_slice", shape)?;
+        Self::build_in(layout, |out| out.copy_from_slice(data))?.contiguous()
     }
 
     /// A tensor of four dimensions `[n, channels, height, width]` from elements in the order N, H,
@@ -77,7 +94,7 @@ impl Tensor {
                 format!("{} elements do not fill shape {shape:?}", data.len()),
             ));
         }
-        Ok(Self::build(&shape, |out| out.copy_from_slice(data)))
+        Self::build_in(Layout::new("from_nhwc", &shape)?, |out| out.copy_from_slice(data))
     }
 
     /// A tensor from the little-endian bytes of its elements in logical row-major order, as weight
@@ -98,42 +115,47 @@ impl Tensor {
     }
 
     /// Every element `value`.
-    pub fn full(shape: &[usize], value: f64, dtype: DType) -> Self {
-        crate::dispatch_element!(
-            dtype, T => Self::build::<T>(shape, |out| out.fill(T::from_f64(value)))
-        )
+    pub fn full(shape: &[usize], value: f64, dtype: DType) -> Result<Self> {
+        Self::filled(Layout::new("full", shape)?, value, dtype)
     }
 
     /// Every element 0.
-    pub fn zeros(shape: &[usize], dtype: DType) -> Self {
-        Self::full(shape, 0.0, dtype)
+    pub fn zeros(shape: &[usize], dtype: DType) -> Result<Self> {
+        Self::filled(Layout::new("zeros", shape)?, 0.0, dtype)
     }
 
     /// Every element 1.
-    pub fn ones(shape: &[usize], dtype: DType) -> Self {
-        Self::full(shape, 1.0, dtype)
+    pub fn ones(shape: &[usize], dtype: DType) -> Result<Self> {
+        Self::filled(Layout::new("ones", shape)?, 1.0, dtype)
     }
 
     /// A tensor without dimensions that holds `value`.
-    pub fn scalar(value: f64, dtype: DType) -> Self {
-        Self::full(&[], value, dtype)
+    pub fn scalar(value: f64, dtype: DType) -> Result<Self> {
+        Self::filled(Layout::of(&[]), value, dtype)
+    }
+
+    fn filled(layout: Layout, value: f64, dtype: DType) -> Result<Self> {
+        crate::dispatch_element!(
+            dtype, T => Self::build_in::<T>(layout, |out| out.fill(T::from_f64(value)))
+        )
     }
 
     /// Independent draws from the normal distribution with mean 0 and variance 1, in logical
     /// row-major order.
-    pub fn randn(shape: &[usize], dtype: DType, rng: &mut Rng) -> Self {
-        Self::from_draws(shape, dtype, || rng.normal())
+    pub fn randn(shape: &[usize], dtype: DType, rng: &mut Rng) -> Result<Self> {
+        Self::from_draws(Layout::row_major("randn", shape)?, dtype, || rng.normal())
     }
 
     /// Independent draws, uniform in [`low`, `high`), in logical row-major order.
-    pub fn rand(shape: &[usize], low: f64, high: f64, dtype: DType, rng: &mut Rng) -> Self {
-        Self::from_draws(shape, dtype, || rng.range(low..high))
+    pub fn rand(shape: &[usize], low: f64, high: f64, dtype: DType, rng: &mut Rng) -> Result<Self> {
+        Self::from_draws(Layout::row_major("rand", shape)?, dtype, || rng.range(low..high))
     }
 
-    fn from_draws(shape: &[usize], dtype: DType, mut draw: impl FnMut() -> f64) -> Self {
+    fn from_draws(layout: Layout, dtype: DType, mut draw: impl FnMut() -> f64) -> Result<Self> {
         crate::dispatch_element!(dtype, T => {
             let fill = |out: &mut [T]| out.iter_mut().for_each(|x| *x = T::from_f64(draw()));
-            Self::build_in(Layout::row_major(shape), fill).rearranged::<T>(Layout::new(shape))
+            let drawn = Self::build_in(layout, fill)?;
+            drawn.rearranged::<T>(Layout::of(drawn.shape()))
         })
     }
 }
@@ -242,12 +264,12 @@ impl Tensor {
     /// The same values with the contiguous layout (channels-last for four dimensions); copies only
     /// if it must.
     pub fn contiguous(&self) -> Result<Self> {
-        self.laid_out(self.layout.is_contiguous(), Layout::new)
+        self.laid_out(self.layout.is_contiguous(), Layout::of)
     }
 
     /// The same values in row-major order; copies only if it must.
     pub fn row_major(&self) -> Result<Self> {
-        self.laid_out(self.layout.is_row_major(), Layout::row_major)
+        self.laid_out(self.layout.is_row_major(), Layout::row_major_of)
     }
 
     fn laid_out(&self, already: bool, layout: impl FnOnce(&[usize]) -> Layout) -> Result<Self> {
@@ -262,7 +284,7 @@ impl Tensor {
     fn copied(&self, layout: Layout) -> Result<Self> {
         self.require_elements("copy")?;
         let Some(gpu) = self.gpu() else {
-            return Ok(crate::dispatch_element!(self.dtype, T => self.rearranged::<T>(layout)));
+            return crate::dispatch_element!(self.dtype, T => self.rearranged::<T>(layout));
         };
         let copy = Self::on_gpu(gpu, layout, self.dtype)?;
         crate::cuda::copy(gpu, copy.cuda_view()?, self.cuda_view()?)?;
@@ -270,12 +292,12 @@ impl Tensor {
     }
 
     /// The same values in main memory in another dense layout.
-    fn rearranged<T: Element>(&self, layout: Layout) -> Self {
+    fn rearranged<T: Element>(&self, layout: Layout) -> Result<Self> {
         let source = self.raw::<T>();
         let copy = Self::build_in(layout.clone(), |out| {
             crate::cpu::copy(out, &layout, source, &self.layout)
-        });
-        Self { node: self.node.clone(), ..copy }
+        })?;
+        Ok(Self { node: self.node.clone(), ..copy })
     }
 
     /// The same values on `device`, off the tape; copies only if they are on another.
@@ -289,7 +311,7 @@ impl Tensor {
 
     /// The same values in memory of their own contiguous, off the tape.
     pub fn copy(&self) -> Result<Self> {
-        Ok(self.copied(Layout::new(self.shape()))?.detach())
+        Ok(self.copied(Layout::of(self.shape()))?.detach())
     }
 
     /// A tensor of these values in logical row-major order, with the dtype and on the device of
@@ -330,7 +352,7 @@ impl Tensor {
                         layout,
                         |out: &mut [T]| bytemuck::cast_slice_mut(out).copy_from_slice(&bytes),
                     )
-                });
+                })?;
                 Ok(Self { node: self.node.clone(), ..copy })
             }
         }
@@ -373,7 +395,7 @@ impl Tensor {
 
     /// A tensor of the contiguous layout on `gpu` whose elements are yet to be written.
     pub(crate) fn new_on_gpu(gpu: &'static Gpu, shape: &[usize], dtype: DType) -> Result<Self> {
-        Self::on_gpu(gpu, Layout::new(shape), dtype)
+        Self::on_gpu(gpu, Layout::new("device", shape)?, dtype)
     }
 
     /// Zeros on `gpu`.
@@ -491,7 +513,7 @@ impl Tensor {
 
     /// A tensor without elements, of which only shape, dtype and device are known.
     pub(crate) fn traced(traced: Traced, Meta { shape, dtype }: Meta) -> Self {
-        let layout = Layout::new(&shape);
+        let layout = Layout::of(&shape);
         Self { storage: Arc::new(Storage::Traced(traced)), layout, dtype, node: None }
     }
 

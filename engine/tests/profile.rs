@@ -13,7 +13,7 @@ fn turn() -> MutexGuard<'static, ()> {
 }
 
 fn randn(shape: &[usize]) -> Tensor {
-    Tensor::randn(shape, DType::F32, &mut Rng::new(1))
+    Tensor::randn(shape, DType::F32, &mut Rng::new(1)).unwrap()
 }
 
 fn profiled(work: impl FnOnce()) -> Profile {

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 static POOL: Mutex<()> = Mutex::new(());
 
 fn randn(shape: &[usize], seed: u64) -> Tensor {
-    Tensor::randn(shape, DType::F64, &mut Rng::new(seed))
+    Tensor::randn(shape, DType::F64, &mut Rng::new(seed)).unwrap()
 }
 
 fn values(gradients: &Gradients, leaf: &Tensor) -> Vec<f64> {
@@ -200,10 +200,14 @@ fn a_leafs_gradient_is_given_out_when_its_first_use_has_been_gone_through() {
     let mut found = Vec::new();
     let places = [&early, &late, &twice].map(|leaf| tape.node_id(leaf).unwrap());
     tape.clone()
-        .backward_with(&[&y], vec![Some(Tensor::ones(&[3], DType::F64))], |leaf, gradient| {
-            found.push((leaf, gradient.to_f64_vec()?));
-            Ok::<_, engine::Error>(())
-        })
+        .backward_with(
+            &[&y],
+            vec![Some(Tensor::ones(&[3], DType::F64).unwrap())],
+            |leaf, gradient| {
+                found.push((leaf, gradient.to_f64_vec()?));
+                Ok::<_, engine::Error>(())
+            },
+        )
         .unwrap();
     // From the end: `late` goes out first; `early` and `twice` with the first record, in the order
     // of its inputs.
@@ -233,7 +237,7 @@ fn an_error_of_whoever_is_given_the_gradients_ends_the_pass() {
     let tape = Tape::new();
     let x = tape.leaf(&randn(&[3], 1));
     let y = x.square().unwrap();
-    let seeds = vec![Some(Tensor::ones(&[3], DType::F64))];
+    let seeds = vec![Some(Tensor::ones(&[3], DType::F64).unwrap())];
     let refused =
         tape.backward_with(&[&y], seeds, |_, _| Err(engine::Error::ranks("rank 1 is gone")));
     assert_eq!(refused.unwrap_err().to_string(), "rank 1 is gone");

@@ -261,7 +261,7 @@ mod tests {
             .map(|(id, e)| (id, e.value.shape().to_vec()))
             .collect();
         for (id, shape) in ids {
-            model.params.set(id, Tensor::full(&shape, value, DType::F32)).unwrap();
+            model.params.set(id, Tensor::full(&shape, value, DType::F32).unwrap()).unwrap();
         }
     }
 

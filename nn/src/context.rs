@@ -8,7 +8,7 @@
 use crate::distributed::{Buckets, ProcessGroup};
 use crate::params::{ParamId, Params};
 use crate::{Result, cost::Cost};
-use engine::{DType, Gradients, Collectives, Tape, Tensor};
+use engine::{Collectives, DType, Gradients, Tape, Tensor};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -107,13 +107,14 @@ impl Context {
 
     /// The parameter `id` in the dtype that the pass computes in, on the tape if there is one.
     pub fn param(&self, id: ParamId) -> Result<Tensor> {
+        let value = self.value(id)?;
         let mut state = self.state.borrow_mut();
         if let Some(used) = &state.used[id.0] {
             return Ok(used.clone());
         }
         let leaf = match &self.tape {
-            Some(tape) => tape.leaf(&self.values[id.0]),
-            None => self.values[id.0].clone(),
+            Some(tape) => tape.leaf(value),
+            None => value.clone(),
         };
         let used = match self.compute.filter(|dtype| *dtype != leaf.dtype()) {
             None => leaf.clone(),
@@ -133,8 +134,12 @@ impl Context {
     }
 
     /// The buffer `id`.
-    pub fn buffer(&self, id: ParamId) -> Tensor {
-        self.values[id.0].detach()
+    pub fn buffer(&self, id: ParamId) -> Result<Tensor> {
+        Ok(self.value(id)?.detach())
+    }
+
+    fn value(&self, id: ParamId) -> Result<&Tensor> {
+        self.values.get(id.0).ok_or_else(|| id.foreign(self.values.len()))
     }
 
     /// Notes a new value for the buffer `id`.
@@ -218,7 +223,8 @@ impl Context {
             })
         };
         let mut outputs = engine::checkpoint(&inputs, run)?.into_iter();
-        let output = outputs.next().ok_or_else(|| engine::Error::tape("checkpoint", "no output"))?;
+        let output =
+            outputs.next().ok_or_else(|| engine::Error::tape("checkpoint", "no output"))?;
         let updates = updates.into_iter().map(|(id, _)| id).zip(outputs);
         let updates = updates.map(|(id, value)| (id, value.detach()));
         self.state.borrow_mut().updates.extend(updates);

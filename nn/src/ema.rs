@@ -95,7 +95,7 @@ mod tests {
         let (id, mut params) =
             Params::build(0, DType::F64, |b| Ok(b.constant("w", &[1], 0.0))).unwrap();
         let mut ema = Ema::new(&params, 0.5).unwrap();
-        params.set(id, Tensor::ones(&[1], DType::F64)).unwrap();
+        params.set(id, Tensor::ones(&[1], DType::F64).unwrap()).unwrap();
         ema.update(&params).unwrap();
         // The first update's decay is 1/10.
         assert!((ema.values()[0].item().unwrap() - 0.9).abs() < 1e-15);

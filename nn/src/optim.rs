@@ -214,7 +214,7 @@ mod tests {
     fn one(value: f64) -> (Params, impl Fn(f64) -> Vec<Option<Tensor>>) {
         let (_, params) =
             Params::build(0, DType::F64, |b| Ok(b.constant("w", &[1], value))).unwrap();
-        (params, |g| vec![Some(Tensor::full(&[1], g, DType::F64))])
+        (params, |g| vec![Some(Tensor::full(&[1], g, DType::F64).unwrap())])
     }
 
     fn value(params: &Params) -> f64 {
@@ -270,9 +270,9 @@ mod tests {
     #[test]
     fn clipping_scales_all_gradients_together() {
         let mut gradients = vec![
-            Some(Tensor::full(&[1], 3.0, DType::F64)),
+            Some(Tensor::full(&[1], 3.0, DType::F64).unwrap()),
             None,
-            Some(Tensor::full(&[1], 4.0, DType::F64)),
+            Some(Tensor::full(&[1], 4.0, DType::F64).unwrap()),
         ];
         assert_eq!(clip_global_norm(&mut gradients, 10.0).unwrap(), 5.0);
         assert_eq!(gradients[0].as_ref().unwrap().item().unwrap(), 3.0);

@@ -14,6 +14,14 @@ use std::collections::HashMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ParamId(pub(crate) usize);
 
+impl ParamId {
+    /// The error of an id that is not among `count` entries.
+    pub(crate) fn foreign(self, count: usize) -> Error {
+        let message = format!("entry {} belongs to another model: this one has {count}", self.0);
+        Error::Setting(message)
+    }
+}
+
 /// What an entry is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -43,14 +51,21 @@ pub struct Params {
 impl Params {
     /// Builds a model's layers with `build`, which draws initial values from `seed` through the
     /// [`Builder`].
+    ///
+    /// # Errors
+    /// Those of `build`, and of the first entry whose values could not be made.
     pub fn build<M>(
         seed: u64,
         dtype: DType,
         build: impl FnOnce(&mut Builder<'_>) -> Result<M>,
     ) -> Result<(M, Params)> {
-        let mut draft = Draft { params: Params::default(), values: Values::Drawn(seed), dtype };
+        let values = Values::Drawn { seed, refused: None };
+        let mut draft = Draft { params: Params::default(), values, dtype };
         let model = build(&mut Builder { draft: &mut draft, prefix: String::new() })?;
-        Ok((model, draft.params))
+        match draft.values {
+            Values::Drawn { refused: Some(error), .. } => Err(error.into()),
+            _ => Ok((model, draft.params)),
+        }
     }
 
     /// Builds a model's layers with `build`, which takes its values from `source`, converted to
@@ -99,13 +114,21 @@ impl Params {
     }
 
     /// The value of an entry.
-    pub fn get(&self, id: ParamId) -> &Tensor {
-        &self.entries[id.0].value
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the model has no such entry, as the id is of another one.
+    pub fn get(&self, id: ParamId) -> Result<&Tensor> {
+        let entry = self.entries.get(id.0).ok_or_else(|| id.foreign(self.entries.len()))?;
+        Ok(&entry.value)
     }
 
     /// Replaces the value of an entry by one of the same shape and dtype.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the value does not fit, or there is no such entry.
     pub fn set(&mut self, id: ParamId, value: Tensor) -> Result<()> {
-        let entry = &mut self.entries[id.0];
+        let count = self.entries.len();
+        let entry = self.entries.get_mut(id.0).ok_or_else(|| id.foreign(count))?;
         if entry.value.meta() != value.meta() {
             let message =
                 format!("{}: expected {}, got {}", entry.path, entry.value.meta(), value.meta());
@@ -130,7 +153,7 @@ impl Params {
         let mut fitting = Fitting::new(source.clone());
         let mut values = Vec::with_capacity(self.entries.len());
         for entry in &self.entries {
-            values.push(fitting.take(&entry.path, entry.value.shape(), entry.value.dtype()));
+            values.extend(fitting.take(&entry.path, entry.value.shape(), entry.value.dtype()));
         }
         fitting.finish(origin)?;
         for (entry, value) in self.entries.iter_mut().zip(values) {
@@ -170,8 +193,11 @@ struct Draft {
 
 /// Where a model under construction has its values from.
 enum Values {
-    /// Drawn, from this seed.
-    Drawn(u64),
+    /// Drawn, from this seed; and the error of the first value that could not be made.
+    Drawn {
+        seed: u64,
+        refused: Option<engine::Error>,
+    },
     Given(Fitting),
 }
 
@@ -209,12 +235,13 @@ impl Builder<'_> {
     }
 
     /// Adds an entry, with the value that `draw` makes of path, seed and dtype if none is given.
+    /// Without a value there is no entry; the failure is noted, and the build ends with it.
     fn add(
         &mut self,
         name: &str,
         kind: Kind,
         shape: &[usize],
-        draw: impl FnOnce(&str, u64, DType) -> Tensor,
+        draw: impl FnOnce(&str, u64, DType) -> Result<Tensor, engine::Error>,
     ) -> ParamId {
         let path = self.path(name);
         let Draft { params, values, dtype } = &mut *self.draft;
@@ -223,11 +250,14 @@ impl Builder<'_> {
             "{path} is there twice"
         );
         let value = match values {
-            Values::Drawn(seed) => draw(&path, *seed, *dtype),
+            Values::Drawn { seed, refused } => {
+                draw(&path, *seed, *dtype).map_err(|error| refused.get_or_insert(error)).ok()
+            }
             Values::Given(fitting) => fitting.take(&path, shape, *dtype),
         };
-        params.entries.push(Entry { path, kind, value });
-        ParamId(params.entries.len() - 1)
+        let id = ParamId(params.entries.len());
+        params.entries.extend(value.map(|value| Entry { path, kind, value }));
+        id
     }
 
     fn path(&self, name: &str) -> String {
@@ -250,12 +280,12 @@ impl Fitting {
         Self { source, missing: vec![], misshapen: vec![] }
     }
 
-    /// The value for `path`. If there is none that fits, this is noted, and the value is empty.
-    fn take(&mut self, path: &str, shape: &[usize], dtype: DType) -> Tensor {
+    /// The value for `path`; if none fits, that is noted.
+    fn take(&mut self, path: &str, shape: &[usize], dtype: DType) -> Option<Tensor> {
         match self.source.remove(path) {
             Some(value) if value.shape() == shape => {
                 if let Ok(value) = value.to_dtype(dtype).and_then(|value| value.contiguous()) {
-                    return value.detach();
+                    return Some(value.detach());
                 }
                 self.misshapen.push(format!("{path} cannot become {dtype}"));
             }
@@ -264,7 +294,7 @@ impl Fitting {
             }
             None => self.missing.push(path.into()),
         }
-        Tensor::zeros(&[0], dtype)
+        None
     }
 
     /// An error if anything did not fit, or is left.
@@ -342,9 +372,9 @@ mod tests {
         let mut params = two();
         let before = params.entries()[0].value.to_f64_vec().unwrap();
         let source = HashMap::from([
-            ("a.weight".to_string(), Tensor::zeros(&[3, 2], DType::F32)),
-            ("c".to_string(), Tensor::zeros(&[1], DType::F32)),
-            ("b.num_batches_tracked".to_string(), Tensor::zeros(&[], DType::I64)),
+            ("a.weight".to_string(), Tensor::zeros(&[3, 2], DType::F32).unwrap()),
+            ("c".to_string(), Tensor::zeros(&[1], DType::F32).unwrap()),
+            ("b.num_batches_tracked".to_string(), Tensor::zeros(&[], DType::I64).unwrap()),
         ]);
         let message = params.load("w.safetensors", &source).unwrap_err().to_string();
         assert_eq!(
@@ -365,8 +395,9 @@ mod tests {
 
     #[test]
     fn long_lists_of_names_are_shortened() {
-        let source =
-            (0..300).map(|i| (format!("x{i:03}"), Tensor::zeros(&[1], DType::F32))).collect();
+        let source = (0..300)
+            .map(|i| (format!("x{i:03}"), Tensor::zeros(&[1], DType::F32).unwrap()))
+            .collect();
         let message =
             Params::build_from("w", source, DType::F32, |_| Ok(())).unwrap_err().to_string();
         assert!(
@@ -374,6 +405,30 @@ mod tests {
                 && message.ends_with("x019 and 280 more"),
             "{message}"
         );
+    }
+
+    #[test]
+    fn an_entry_of_another_model_is_an_error() {
+        let (_, mut params) = Params::build(1, DType::F32, |_| Ok(())).unwrap();
+        let foreign = two().parameters().next().unwrap().0;
+        assert!(matches!(params.get(foreign), Err(Error::Setting(_))));
+        let value = Tensor::zeros(&[2, 3], DType::F32).unwrap();
+        assert!(matches!(params.set(foreign, value), Err(Error::Setting(_))));
+        let cx = crate::Context::inference(&params);
+        assert!(cx.param(foreign).is_err() && cx.buffer(foreign).is_err());
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_made_is_an_error() {
+        for shape in [[1 << 40, 1 << 40], [usize::MAX, 2]] {
+            let build = |b: &mut Builder<'_>| {
+                b.uniform("vast", &shape, 1.0);
+                b.constant("small", &[1], 0.0);
+                Ok(())
+            };
+            let message = Params::build(1, DType::F32, build).unwrap_err().to_string();
+            assert!(message.starts_with("rand: shape"), "{message}");
+        }
     }
 
     #[test]

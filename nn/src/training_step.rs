@@ -126,7 +126,8 @@ impl<'a> TrainingStep<'a> {
         }
         let (ids, values): (Vec<_>, Vec<_>) =
             pass.updates().iter().map(|(id, value)| (*id, value)).unzip();
-        let mut buffers: Vec<Tensor> = ids.iter().map(|&id| params.get(id).clone()).collect();
+        let mut buffers =
+            ids.iter().map(|&id| params.get(id).cloned()).collect::<Result<Vec<Tensor>>>()?;
         let scalars = self.optimizer.buffer_scalars()?;
         optimizer::average(scalars, &mut buffers, &values, Some(norm), self.in_place)?;
         ids.into_iter().zip(buffers).try_for_each(|(id, value)| params.set(id, value))
@@ -166,13 +167,13 @@ mod tests {
             Ok(b.buffer("mean", &[1], 0.0))
         })
         .unwrap();
-        (buffer, params, |g| vec![Some(Tensor::full(&[1], g, DType::F64)), None])
+        (buffer, params, |g| vec![Some(Tensor::full(&[1], g, DType::F64).unwrap()), None])
     }
 
     /// A pass that noted this value for the buffer.
     fn pass(params: &Params, buffer: ParamId, value: f64) -> Pass {
         let cx = Context::new(params, Mode::Train, None);
-        cx.update_buffer(buffer, Tensor::full(&[1], value, DType::F64));
+        cx.update_buffer(buffer, Tensor::full(&[1], value, DType::F64).unwrap());
         cx.finish()
     }
 

@@ -34,14 +34,15 @@ fn model(dtype: DType) -> Model {
         .map(|(id, _)| id)
         .collect();
     for id in zeros {
-        let value = Tensor::rand(model.params.get(id).shape(), -0.3, 0.3, dtype, &mut rng);
+        let value = Tensor::rand(model.params.get(id).unwrap().shape(), -0.3, 0.3, dtype, &mut rng)
+            .unwrap();
         model.params.set(id, value).unwrap();
     }
     model
 }
 
 fn images(n: usize, dtype: DType) -> Tensor {
-    Tensor::rand(&[n, 3, 64, 64], 0.0, 1.0, dtype, &mut Rng::new(3))
+    Tensor::rand(&[n, 3, 64, 64], 0.0, 1.0, dtype, &mut Rng::new(3)).unwrap()
 }
 
 fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {

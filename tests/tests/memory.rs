@@ -37,7 +37,7 @@ fn allocated_with(side: usize) -> [usize; 2] {
     let mut optimizer = Optimizer::new(Rule::adam(), &model.params);
     let mut rng = Rng::new(2);
     let [input, target] =
-        [0, 1].map(|_| Tensor::rand(&[2, 3, side, side], 0.0, 1.0, DType::F32, &mut rng));
+        [0, 1].map(|_| Tensor::rand(&[2, 3, side, side], 0.0, 1.0, DType::F32, &mut rng).unwrap());
     let step = allocated(|| {
         let tape = Tape::new();
         let cx = Context::training(&model.params, &tape);

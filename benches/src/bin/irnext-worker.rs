@@ -11,7 +11,7 @@ use clap::{Parser, ValueEnum};
 use engine::{DType, Device, Rng, Tensor};
 use irnext::compute::{Compute, Precision};
 use irnext::model::{LossConfig, Model, ModelConfig};
-use irnext::train::{LOSS_SCALE, TrainingState, StepSettings};
+use irnext::train::{LOSS_SCALE, StepSettings, TrainingState};
 use nn::optim::Rule;
 use nn::weights::WeightFile;
 use std::collections::HashMap;
@@ -180,12 +180,14 @@ fn make(config: &ModelConfig, [n, height, width]: [usize; 3], folder: &Path) -> 
     for name in names {
         if let Some((low, high)) = away_from_the_start(&name) {
             let shape = weights.tensors[&name].shape().to_vec();
-            weights.tensors.insert(name, Tensor::rand(&shape, low, high, DType::F32, &mut rng));
+            weights
+                .tensors
+                .insert(name, Tensor::rand(&shape, low, high, DType::F32, &mut rng).unwrap());
         }
     }
     weights.write(&folder.join(WEIGHTS))?;
     let shape = [n, 3, config.side_for(height), config.side_for(width)];
-    let mut image = || Tensor::rand(&shape, 0.0, 1.0, DType::F32, &mut rng);
+    let mut image = || Tensor::rand(&shape, 0.0, 1.0, DType::F32, &mut rng).unwrap();
     write(&folder.join(BATCH), [("input", image()), ("target", image())])
 }
 

@@ -137,17 +137,17 @@ fn in_the_middle_of_something_larger(tensor: &Tensor, every_second: bool) -> Ten
     let shape = tensor.shape();
     let step = if every_second { 2 } else { 1 };
     let larger: Vec<usize> = shape.iter().map(|&size| size * step + 2).collect();
-    let outer = Layout::row_major(&larger);
+    let outer = Layout::row_major_of(&larger);
     let inner =
         (0..shape.len()).fold(outer.clone(), |layout, d| layout.slice(d, 1, shape[d], step));
     let values = tensor.to_f64_vec().expect("in main memory");
     let base = Tensor::build_in(outer, |out: &mut [f64]| {
         out.fill(f64::NAN);
-        let rows = crate::loop_nest::LoopNest::new(&Layout::row_major(shape), [&inner]);
+        let rows = crate::loop_nest::LoopNest::new(&Layout::row_major_of(shape), [&inner]);
         let (row, [stride]) = (rows.row(), rows.row_strides());
         for (i, &value) in values.iter().enumerate() {
             out[rows.start(i / row)[0] + i % row * stride] = value;
         }
     });
-    base.view(inner)
+    base.expect("there is room for a sample").view(inner)
 }

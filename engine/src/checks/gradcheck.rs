@@ -52,7 +52,7 @@ pub fn gradcheck(
     let tape = Tape::new();
     let leaves: Vec<Tensor> = inputs.iter().map(|x| tape.leaf(x)).collect();
     let output = f(&leaves)?;
-    let projection = Tensor::randn(output.shape(), DType::F64, &mut rng);
+    let projection = Tensor::randn(output.shape(), DType::F64, &mut rng)?;
     let weights = projection.to_f64_vec()?;
     let mut gradients = tape.backward_from(&[&output], vec![Some(projection)])?;
     let analytic: Vec<Vec<f64>> = leaves

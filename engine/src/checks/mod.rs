@@ -118,7 +118,7 @@ pub fn check_on(sample: &Sample, device: Device, dtype: DType, tolerance: f64) -
     let rounded = sample.inputs.iter().map(|x| x.to_dtype(dtype)).collect::<Result<Vec<_>>>()?;
     let exact = rounded.iter().map(|x| x.to_dtype(DType::F64)).collect::<Result<Vec<_>>>()?;
     let shape = (sample.run)(&exact)?.shape().to_vec();
-    let projection = Tensor::randn(&shape, DType::F64, &mut Rng::new(7)).to_dtype(dtype)?;
+    let projection = Tensor::randn(&shape, DType::F64, &mut Rng::new(7))?.to_dtype(dtype)?;
     let (value, gradients) = value_and_gradients(sample, &exact, projection.to_dtype(DType::F64)?)?;
     let there = rounded.iter().map(|x| x.to_device(device)).collect::<Result<Vec<_>>>()?;
     let (value_there, gradients_there) =

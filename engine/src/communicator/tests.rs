@@ -24,7 +24,7 @@ fn what_one_rank_has_is_what_all_have() {
     let mut rng = Rng::new(1);
     for dtype in [DType::F32, DType::F64] {
         // Of any layout, and none at all.
-        let mut draw = |shape: &[usize]| Tensor::randn(shape, dtype, &mut rng);
+        let mut draw = |shape: &[usize]| Tensor::randn(shape, dtype, &mut rng).unwrap();
         let tensors =
             [draw(&[2, 3, 5, 4]), draw(&[2, 3, 5, 4]).row_major().unwrap(), draw(&[0]), draw(&[])];
         let on_gpu = tensors.each_ref().map(there);
@@ -49,7 +49,8 @@ fn what_one_rank_has_is_what_all_have() {
 fn what_is_computed_before_is_read_and_what_comes_after_waits() {
     let Some(communicator) = alone() else { return };
     for i in 0..20 {
-        let x = there(&Tensor::full(&[1000], f64::from(i), DType::F32)).scale(2.0).unwrap();
+        let x =
+            there(&Tensor::full(&[1000], f64::from(i), DType::F32).unwrap()).scale(2.0).unwrap();
         // In this order: a gather waits for means before it, too.
         let gathered = communicator
             .gather(&x.scale(0.5).unwrap())
@@ -69,7 +70,7 @@ fn a_recording_holds_what_ranks_share() {
     let Some(communicator) = alone() else { return };
     let mut replay = crate::Replay::default();
     for i in 0..4 {
-        let x = there(&Tensor::full(&[8], f64::from(i), DType::F32));
+        let x = there(&Tensor::full(&[8], f64::from(i), DType::F32).unwrap());
         let y = replay.run(&[x], |x| -> Result<Vec<Tensor>> {
             let gathered = communicator.gather(&x[0])?.reshape(&[8])?;
             let means = communicator.start_means(&[x[0].scale(2.0)?])?;
@@ -84,16 +85,20 @@ fn what_cannot_be_shared_is_said() {
     let Some(communicator) = alone() else { return };
     let said = |x: Tensor| communicator.start_means(&[x]).err().unwrap().to_string();
     assert_eq!(
-        said(Tensor::ones(&[2], DType::F32)),
+        said(Tensor::ones(&[2], DType::F32).unwrap()),
         "nccl: a tensor is not on cuda:0, which ranks share"
     );
     assert_eq!(
-        said(there(&Tensor::ones(&[2], DType::F16))),
+        said(there(&Tensor::ones(&[2], DType::F16).unwrap())),
         "nccl: expected dtype f32 or f64, got f16"
     );
     // It is still of use.
     assert_eq!(
-        communicator.gather(&there(&Tensor::ones(&[1], DType::F32))).unwrap().item().unwrap(),
+        communicator
+            .gather(&there(&Tensor::ones(&[1], DType::F32).unwrap()))
+            .unwrap()
+            .item()
+            .unwrap(),
         1.0
     );
     let message = Communicator::join(Device::Cuda(0), b"come", 0, 1).err().unwrap().to_string();

@@ -89,8 +89,8 @@ mod tests {
 
     #[test]
     fn copy_reorders() {
-        let from = Layout::row_major(&[2, 3]);
-        let to = Layout::row_major(&[3, 2]);
+        let from = Layout::row_major_of(&[2, 3]);
+        let to = Layout::row_major_of(&[3, 2]);
         let mut out = [0u8; 6];
         copy(&mut out, &to, &[0, 1, 2, 3, 4, 5], &from.permute(&[1, 0]));
         assert_eq!(out, [0, 3, 1, 4, 2, 5]);
@@ -98,14 +98,14 @@ mod tests {
 
     #[test]
     fn a_region_is_written_and_nothing_else() {
-        let layout = Layout::row_major(&[4, 6]);
+        let layout = Layout::row_major_of(&[4, 6]);
         let region = layout.slice(0, 1, 2, 2).slice(1, 1, 3, 2);
         let mut out = [9u8; 24];
         write_region(
             &mut out,
             &region,
             &[1, 2, 3, 4, 5, 6],
-            &Layout::row_major(&[3, 2]).permute(&[1, 0]),
+            &Layout::row_major_of(&[3, 2]).permute(&[1, 0]),
         );
         assert_eq!(out[6..12], [9, 1, 9, 3, 9, 5]);
         assert_eq!(out[18..24], [9, 2, 9, 4, 9, 6]);
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn long_rows_are_cut_without_loss() {
         let n = 5 * PIECE + 3;
-        let layout = Layout::row_major(&[n]);
+        let layout = Layout::row_major_of(&[n]);
         let source: Vec<f32> = (0..n).map(|i| i as f32).collect();
         let mut out = vec![0.0; n];
         copy(&mut out, &layout, &source, &layout);

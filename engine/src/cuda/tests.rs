@@ -25,7 +25,7 @@ fn tensors_come_back_as_they_went() {
     let mut rng = Rng::new(1);
     for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
         for shape in [vec![], vec![0], vec![7], vec![2, 3, 5, 4]] {
-            let x = Tensor::randn(&shape, DType::F64, &mut rng).to_dtype(dtype).unwrap();
+            let x = Tensor::randn(&shape, DType::F64, &mut rng).unwrap().to_dtype(dtype).unwrap();
             for x in [x.clone(), x.row_major().unwrap()] {
                 let there = x.to_device(Device::Cuda(0)).unwrap();
                 assert_eq!((there.device(), there.meta()), (Device::Cuda(0), x.meta()));
@@ -39,7 +39,7 @@ fn tensors_come_back_as_they_went() {
 #[test]
 fn views_are_gathered() {
     let Some(_) = gpu() else { return };
-    let x = Tensor::randn(&[2, 6, 5, 7], DType::F32, &mut Rng::new(2));
+    let x = Tensor::randn(&[2, 6, 5, 7], DType::F32, &mut Rng::new(2)).unwrap();
     let view =
         |x: &Tensor| x.permute(&[1, 0, 3, 2]).unwrap().contiguous().unwrap().to_f64_vec().unwrap();
     assert_eq!(view(&x.to_device(Device::Cuda(0)).unwrap()), view(&x));
@@ -51,7 +51,7 @@ fn many_copies_overlap_with_kernels_and_keep_their_values() {
     let mut rng = Rng::new(3);
     let mut results = Vec::new();
     for _ in 0..40 {
-        let x = Tensor::randn(&[1000], DType::F32, &mut rng);
+        let x = Tensor::randn(&[1000], DType::F32, &mut rng).unwrap();
         let there = x.to_device(Device::Cuda(0)).unwrap();
         results.push((x, there.add(&there).unwrap().relu().unwrap()));
     }
@@ -83,7 +83,7 @@ fn what_a_kernel_is_not_told_or_told_too_much_is_an_error() {
 #[test]
 fn operands_on_two_devices_are_refused() {
     let Some(_) = gpu() else { return };
-    let x = Tensor::ones(&[3], DType::F32);
+    let x = Tensor::ones(&[3], DType::F32).unwrap();
     let message = x.to_device(Device::Cuda(0)).unwrap().add(&x).unwrap_err().to_string();
     assert_eq!(message, "add: operands are on cuda:0 and on cpu");
 }
@@ -93,11 +93,17 @@ fn a_gpu_that_is_not_there_is_an_error() {
     if driver::built_in().is_err() {
         return;
     }
-    let message =
-        Tensor::ones(&[3], DType::F32).to_device(Device::Cuda(63)).unwrap_err().to_string();
+    let message = Tensor::ones(&[3], DType::F32)
+        .unwrap()
+        .to_device(Device::Cuda(63))
+        .unwrap_err()
+        .to_string();
     assert!(message.starts_with("device: cuda:63 cannot be used: "), "{message}");
-    let message =
-        Tensor::ones(&[3], DType::F32).to_device(Device::Cuda(1000)).unwrap_err().to_string();
+    let message = Tensor::ones(&[3], DType::F32)
+        .unwrap()
+        .to_device(Device::Cuda(1000))
+        .unwrap_err()
+        .to_string();
     assert_eq!(message, "device: there is no GPU number 1000");
 }
 
@@ -112,11 +118,12 @@ fn too_much_memory_is_an_error_that_says_how_much() {
 fn a_recorded_computation_gives_what_the_function_does() {
     let Some(_) = gpu() else { return };
     let mut rng = Rng::new(4);
-    let weight = Tensor::randn(&[5], DType::F32, &mut rng).to_device(Device::Cuda(0)).unwrap();
+    let weight =
+        Tensor::randn(&[5], DType::F32, &mut rng).unwrap().to_device(Device::Cuda(0)).unwrap();
     let mut calls = 0;
     let mut replay = crate::Replay::default();
     for length in [3, 3, 3, 3, 3, 2, 2, 2, 2] {
-        let inputs = [0, 1].map(|_| Tensor::randn(&[length, 5], DType::F32, &mut rng));
+        let inputs = [0, 1].map(|_| Tensor::randn(&[length, 5], DType::F32, &mut rng).unwrap());
         let there = inputs.clone().map(|x| x.to_device(Device::Cuda(0)).unwrap());
         let expected = there[0]
             .mul(&weight)
@@ -141,7 +148,7 @@ fn a_recorded_computation_gives_what_the_function_does() {
 #[test]
 fn reading_a_value_while_recording_is_an_error_and_ends_it() {
     let Some(_) = gpu() else { return };
-    let x = Tensor::ones(&[3], DType::F32).to_device(Device::Cuda(0)).unwrap();
+    let x = Tensor::ones(&[3], DType::F32).unwrap().to_device(Device::Cuda(0)).unwrap();
     let mut replay = crate::Replay::default();
     let reads = |x: &[Tensor]| {
         x[0].to_f64_vec()?;

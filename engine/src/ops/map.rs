@@ -21,11 +21,11 @@ pub(crate) fn map<T: Element, U: Element, const N: usize>(
     let layout = output_layout(shape, &layouts);
     let sources: [&[T]; N] = inputs.map(|input| input.raw());
     let layouts: [&Layout; N] = std::array::from_fn(|k| &layouts[k]);
-    Ok(Tensor::build_in(layout.clone(), |out| {
+    Tensor::build_in(layout.clone(), |out| {
         for_each_row(out, &layout, layouts, |run, starts, strides| {
             vectorize(Run { run, sources, starts, strides, f })
         });
-    }))
+    })
 }
 
 struct Run<'a, T, U, F, const N: usize> {

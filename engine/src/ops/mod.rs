@@ -12,6 +12,7 @@
 
 use crate::Meta;
 use crate::interrupt;
+use crate::layout::check_shape;
 use crate::profile::{Call, time};
 use crate::tape::Node;
 use crate::trace::{self, Operation};
@@ -91,7 +92,7 @@ pub trait Op: Send + Sync + Sized + 'static {
     type Saved: Saved;
 
     /// The shape and dtype rule: what comes out for these inputs, or why they do not fit. Computes
-    /// nothing.
+    /// nothing. [`apply`] checks that the shape does not have too many elements.
     fn infer(&self, inputs: &[Meta]) -> Result<Meta>;
 
     /// The value, and what `backward` needs of it. `inputs` have passed `infer` and are off the
@@ -144,7 +145,7 @@ pub trait Op: Send + Sync + Sized + 'static {
 /// told of both passes. While this thread traces a computation, `op` is only noted.
 pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
     let metas: Vec<Meta> = inputs.iter().map(|input| input.meta()).collect();
-    let out = op.infer(&metas)?;
+    let out = checked(&op, &metas)?;
     one_device(O::NAME, inputs)?;
     let op = Arc::new(op);
     if let Some(mut noted) = trace::note(|| Arc::new(Applied(op.clone())), inputs, &[out.clone()])?
@@ -154,7 +155,14 @@ pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
     compute(&op, inputs.iter().map(|&input| input.clone()).collect(), &metas, &out)
 }
 
-/// Computes what passed [`Op::infer`].
+/// What [`Op::infer`] says of these inputs, if that shape does not have too many elements.
+fn checked<O: Op>(op: &O, inputs: &[Meta]) -> Result<Meta> {
+    let out = op.infer(inputs)?;
+    check_shape(O::NAME, &out.shape)?;
+    Ok(out)
+}
+
+/// Computes what passed [`checked`].
 fn compute<O: Op>(
     op: &Arc<O>,
     mut inputs: Vec<Tensor>,
@@ -206,7 +214,7 @@ impl<O: Op> Operation for Applied<O> {
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Vec<Meta>> {
-        Ok(vec![self.0.infer(inputs)?])
+        Ok(vec![checked(&*self.0, inputs)?])
     }
 
     fn compute(&self, inputs: Vec<Tensor>, outputs: &[Meta]) -> Result<Vec<Tensor>> {

@@ -323,6 +323,7 @@ mod tests {
         (0..70)
             .map(|i| {
                 Tensor::randn(shapes[if i % 14 == 3 { 3 } else { [0, 1, 2, 4][i % 4] }], dtype, rng)
+                    .unwrap()
             })
             .collect()
     }
@@ -362,7 +363,10 @@ mod tests {
                     let gradients: Vec<Tensor> = values
                         .iter()
                         .map(|x| {
-                            Tensor::randn(x.shape(), DType::F32, &mut rng).to_dtype(dtype).unwrap()
+                            Tensor::randn(x.shape(), DType::F32, &mut rng)
+                                .unwrap()
+                                .to_dtype(dtype)
+                                .unwrap()
                         })
                         .collect();
                     let wide: Vec<Tensor> =
@@ -388,7 +392,8 @@ mod tests {
             for rule in RULES {
                 let values = tensors(&mut Rng::new(2), DType::F32);
                 let gradients = there(&values);
-                let norm = Tensor::scalar(bad, DType::F64).to_device(Device::Cuda(0)).unwrap();
+                let norm =
+                    Tensor::scalar(bad, DType::F64).unwrap().to_device(Device::Cuda(0)).unwrap();
                 let mut model = Model::new(there(&values));
                 model.step(rule, &gradients, None, false);
                 let before = model.numbers();
@@ -418,8 +423,8 @@ mod tests {
     fn memory_is_overwritten_where_it_may_be_and_always_if_asked_to() {
         let Some(_) = crate::cuda::tests::gpu() else { return };
         let mut rng = Rng::new(3);
-        let values = there(&[Tensor::randn(&[3, 4], DType::F32, &mut rng)]);
-        let gradients = there(&[Tensor::randn(&[3, 4], DType::F32, &mut rng)]);
+        let values = there(&[Tensor::randn(&[3, 4], DType::F32, &mut rng).unwrap()]);
+        let gradients = there(&[Tensor::randn(&[3, 4], DType::F32, &mut rng).unwrap()]);
         let addresses = |model: &Model| {
             let all = model.values.iter().chain(&model.slots[0]).chain(model.scalars.there.iter());
             all.map(|x| x.address().unwrap()).collect::<Vec<_>>()
@@ -479,7 +484,7 @@ mod tests {
                 Parameter { value: &mut value, gradient, slots: &mut slots, scalars: 0 };
             step(Rule::adam(), &mut scalars, &mut [parameter], None, false).unwrap_err().to_string()
         };
-        let x = Tensor::ones(&[2], DType::F32);
+        let x = Tensor::ones(&[2], DType::F32).unwrap();
         let half = there(&[x.to_dtype(DType::F16).unwrap()]);
         assert_eq!(refused(&half[0], &half[0]), "optimise: expected dtype f32, got f16");
         assert_eq!(

@@ -212,7 +212,7 @@ fn move_parameter(
         | Rule::AdamW { betas: (beta1, beta2), eps, .. } => {
             // m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², p ← p − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε)
             if slots.is_empty() {
-                let zero = Tensor::zeros(value.shape(), value.dtype());
+                let zero = Tensor::zeros(value.shape(), value.dtype())?;
                 slots.extend([zero.clone(), zero]);
             }
             if let Rule::AdamW { .. } = rule {
@@ -245,7 +245,7 @@ pub fn norm(gradients: &[&Tensor]) -> Result<Tensor> {
     for gradient in gradients {
         squares += gradient.mul(gradient)?.sum_all()?.item()?;
     }
-    Ok(Tensor::scalar(f64::sqrt(squares), crate::DType::F64))
+    Tensor::scalar(f64::sqrt(squares), crate::DType::F64)
 }
 
 /// Moves every average towards the value that it follows, a ← d·a + (1 − d)·p, d being the decay

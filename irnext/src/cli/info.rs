@@ -80,7 +80,7 @@ fn measure(model: Model, compute: Compute, size: usize) -> Result<()> {
     const PASSES: usize = 5;
     let model = model.on(compute)?;
     let model = model.freeze().computing_in(compute.precision);
-    let x = Tensor::full(&[1, 3, size, size], 0.5, DType::F32).to_device(compute.device)?;
+    let x = Tensor::full(&[1, 3, size, size], 0.5, DType::F32)?.to_device(compute.device)?;
     let mut best = f64::INFINITY;
     for _ in 0..PASSES {
         compute.device.reset_peak()?;

@@ -98,7 +98,7 @@ pub fn layers(model: &Model, size: usize) -> Result<Vec<Cost>> {
     }
     let cx = Context::inference(&model.params);
     cx.count_costs();
-    let x = Tensor::zeros(&[1, 3, 1, 1], DType::F32).broadcast_to(&[1, 3, size, size])?;
+    let x = Tensor::zeros(&[1, 3, 1, 1], DType::F32)?.broadcast_to(&[1, 3, size, size])?;
     engine::infer(&[&x], |x| Ok::<_, Error>(model.network.forward(&cx, &x[0])?.into()))?;
     Ok(cx.finish().costs)
 }
@@ -132,7 +132,10 @@ mod tests {
             let size = 3 * model.config.least_side().max(model.config.multiple() * 2);
             let cx = Context::inference(&model.params);
             cx.count_costs();
-            model.network.forward(&cx, &Tensor::zeros(&[1, 3, size, size], DType::F32)).unwrap();
+            model
+                .network
+                .forward(&cx, &Tensor::zeros(&[1, 3, size, size], DType::F32).unwrap())
+                .unwrap();
             assert_eq!(layers(&model, size).unwrap(), cx.finish().costs);
         }
     }
@@ -156,8 +159,8 @@ mod tests {
 
     #[test]
     fn a_layer_counts_as_the_rule_says() {
-        let x = Tensor::zeros(&[1, 8, 4, 4], DType::F32);
-        let y = Tensor::zeros(&[1, 2, 8, 8], DType::F32);
+        let x = Tensor::zeros(&[1, 8, 4, 4], DType::F32).unwrap();
+        let y = Tensor::zeros(&[1, 2, 8, 8], DType::F32).unwrap();
         let count = |operation, rule: CountRule| rule.flops(&Cost::free("", operation, &x, &y));
         let both =
             |operation| [CountRule::Main, CountRule::Ablations].map(|rule| count(operation, rule));

@@ -93,7 +93,7 @@ impl Model {
             // dict has it.
             if let Some(path) = entry.path.strip_suffix("running_mean") {
                 tensors
-                    .insert(format!("{path}num_batches_tracked"), Tensor::scalar(0.0, DType::I64));
+                    .insert(format!("{path}num_batches_tracked"), Tensor::scalar(0.0, DType::I64)?);
             }
         }
         metadata.extend(self.describe(&metadata)?);

@@ -244,7 +244,8 @@ mod tests {
                     Some(weight) => {
                         let k = lam.taps.kernel;
                         let mean =
-                            Tensor::full(&[x.shape()[0], 1, k, k], 1.0 / (k * k) as f64, x.dtype());
+                            Tensor::full(&[x.shape()[0], 1, k, k], 1.0 / (k * k) as f64, x.dtype())
+                                .unwrap();
                         let low = filtered(x, &mean);
                         low.add(&high.sub(&low).unwrap().mul(&weight).unwrap()).unwrap()
                     }
@@ -266,14 +267,14 @@ mod tests {
             let mut rng = Rng::new(2);
             // Away from where they start, which would make the released module the identity.
             let mut random =
-                |like: &Tensor| Tensor::rand(like.shape(), 0.2, 0.8, DType::F64, &mut rng);
+                |like: &Tensor| Tensor::rand(like.shape(), 0.2, 0.8, DType::F64, &mut rng).unwrap();
             let values = params
                 .entries()
                 .iter()
                 .map(|entry| (entry.path.clone(), random(&entry.value)))
                 .collect();
             params.load("the test", &values).unwrap();
-            let mut map = || Tensor::randn(&[3, 16, 5, 7], DType::F64, &mut rng);
+            let mut map = || Tensor::randn(&[3, 16, 5, 7], DType::F64, &mut rng).unwrap();
             let (x, features, seed) = (map(), map(), map());
             let run = |forward: &dyn Fn(&Context, &Tensor, &Tensor) -> Tensor| {
                 let tape = Tape::new();

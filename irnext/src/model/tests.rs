@@ -48,7 +48,7 @@ fn check_block<M: Send + Sync>(
 ) {
     let (block, params) = Params::build(3, DType::F64, |b| Ok(build(b))).unwrap();
     let mut rng = Rng::new(4);
-    let mut draw = |shape: &[usize]| Tensor::rand(shape, -0.5, 0.5, DType::F64, &mut rng);
+    let mut draw = |shape: &[usize]| Tensor::rand(shape, -0.5, 0.5, DType::F64, &mut rng).unwrap();
     let mut inputs = vec![draw(shape)];
     inputs.extend(params.entries().iter().map(|entry| match entry.kind {
         nn::Kind::Buffer => entry.value.clone(),
@@ -129,7 +129,7 @@ fn step(checkpoint: bool) -> (Vec<Option<Tensor>>, Params, f64) {
     let mut model = Model::new(&small(Variant::Released), 5, DType::F64).unwrap();
     let mut rng = Rng::new(6);
     let [input, target] =
-        [0, 1].map(|_| Tensor::rand(&[3, 3, 32, 32], 0.0, 1.0, DType::F64, &mut rng));
+        [0, 1].map(|_| Tensor::rand(&[3, 3, 32, 32], 0.0, 1.0, DType::F64, &mut rng).unwrap());
     let tape = Tape::new();
     let cx = Context::training(&model.params, &tape).with_checkpoints(checkpoint);
     let predictions = model.network.forward(&cx, &input).unwrap();
@@ -148,7 +148,7 @@ fn gradients_of_the_total_loss() {
     let model = Model::new(&config, 5, DType::F64).unwrap();
     let mut rng = Rng::new(6);
     let [input, target] =
-        [0, 1].map(|_| Tensor::rand(&[3, 3, 32, 32], 0.0, 1.0, DType::F64, &mut rng));
+        [0, 1].map(|_| Tensor::rand(&[3, 3, 32, 32], 0.0, 1.0, DType::F64, &mut rng).unwrap());
     let loss = |values: Vec<Tensor>| {
         let cx = Context::with_values(values, Mode::Train);
         let predictions = model.network.forward(&cx, &input).unwrap();
@@ -198,7 +198,8 @@ fn unsuitable_inputs_are_refused() {
     let model = Model::new(&ModelConfig { n: 0, ..ModelConfig::default() }, 0, DType::F32).unwrap();
     let cx = Context::inference(&model.params);
     for shape in [[1, 3, 32, 64], [1, 3, 64, 70], [1, 1, 64, 64]] {
-        let error = model.network.forward(&cx, &Tensor::zeros(&shape, DType::F32)).err().unwrap();
+        let error =
+            model.network.forward(&cx, &Tensor::zeros(&shape, DType::F32).unwrap()).err().unwrap();
         assert!(error.to_string().contains("sides from 64 in steps of 32"), "{error}");
     }
 }
@@ -254,14 +255,16 @@ fn a_weight_file_brings_its_network_along() {
 #[test]
 fn files_that_are_no_network_of_ours_say_so() {
     let refused = |file: WeightFile| Model::from_file("w", file).err().unwrap().to_string();
-    let other = HashMap::from([("conv1.weight".to_string(), Tensor::zeros(&[1], DType::F32))]);
+    let other =
+        HashMap::from([("conv1.weight".to_string(), Tensor::zeros(&[1], DType::F32).unwrap())]);
     assert!(
         refused(WeightFile { tensors: other, ..Default::default() })
             .starts_with("w: this is no IRNeXt")
     );
     // A vast network is promised, and no numbers are given.
     let name = |i: usize| format!("Encoder.0.layers.{i}.main.0.main.0.weight");
-    let vast = (0..200).map(|i| (name(i), Tensor::zeros(&[1024, 0], DType::F32))).collect();
+    let vast =
+        (0..200).map(|i| (name(i), Tensor::zeros(&[1024, 0], DType::F32).unwrap())).collect();
     let message = refused(WeightFile { tensors: vast, ..Default::default() });
     assert!(message.contains("missing: ") && message.len() < 10_000, "{message}");
     for config in ["{\"width\": 1024, \"n\": 256, \"msm\": 8}", "{\"n\": 99999999}", "{", "[]"] {

@@ -3,7 +3,7 @@
 //! with `IRNEXT_REQUIRE_CUDA=1` they fail.
 
 use super::*;
-use engine::{DType, Device, Collectives, Replay, Rng, Tape, Tensor};
+use engine::{Collectives, DType, Device, Replay, Rng, Tape, Tensor};
 use irnext::distributed::Team;
 use irnext::distributed::launch::Launch;
 use irnext::train::{Ended, TrainConfig, Trainer};
@@ -92,8 +92,9 @@ fn a_normalisation() {
         team.connect_gpus(device)?;
         let (ranks, group) = (team.ranks().unwrap(), team.group().unwrap());
         let mut rng = Rng::new(1);
-        let mut draw =
-            |shape: &[usize]| Tensor::randn(shape, DType::F64, &mut rng).affine(2.0, 1.0).unwrap();
+        let mut draw = |shape: &[usize]| {
+            Tensor::randn(shape, DType::F64, &mut rng).unwrap().affine(2.0, 1.0).unwrap()
+        };
         let whole = [draw(&[4, 3, 5, 2]), draw(&[4, 3, 5, 2]), draw(&[3]), draw(&[3])];
         let expected = normalized(&whole, None)?;
         let part = |x: &Tensor| x.narrow(0, team.rank(), 1 + 2 * team.rank());

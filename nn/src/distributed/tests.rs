@@ -119,8 +119,10 @@ fn step(
     group: Option<&Arc<ProcessGroup>>,
 ) -> Step {
     let (net, mut params) = Params::build(5, DType::F64, |b| Ok(Arc::new(Net::new(b)))).unwrap();
-    let images =
-        Tensor::randn(&[4, 2, 3, 2], DType::F64, &mut Rng::new(1)).affine(2.0, 1.0).unwrap();
+    let images = Tensor::randn(&[4, 2, 3, 2], DType::F64, &mut Rng::new(1))
+        .unwrap()
+        .affine(2.0, 1.0)
+        .unwrap();
     let images = images.narrow(0, range.start, range.len()).unwrap();
     let tape = Tape::new();
     let cx = Context::training(&params, &tape)
@@ -140,7 +142,7 @@ fn step(
     let gradients = match group {
         None => pass.gradients(tape.backward(&loss).unwrap()),
         Some(group) => {
-            let one = Tensor::scalar(1.0, DType::F64);
+            let one = Tensor::scalar(1.0, DType::F64).unwrap();
             pass.mean_gradients(tape, &[&loss], vec![Some(one)], group).unwrap()
         }
     };

@@ -37,7 +37,7 @@ impl Conv2d {
         options: Conv2dOptions,
     ) -> Self {
         let per_group = c_in / options.groups.max(1);
-        let bound = fan_bound(per_group * kernel * kernel);
+        let bound = fan_bound(per_group, kernel);
         Self {
             path: b.prefix().to_string(),
             weight: b.uniform("weight", &[c_out, per_group, kernel, kernel], bound),
@@ -91,7 +91,7 @@ impl ConvTranspose2d {
         kernel: usize,
         options: Conv2dOptions,
     ) -> Self {
-        let bound = fan_bound(c_out * kernel * kernel);
+        let bound = fan_bound(c_out, kernel);
         Self {
             path: b.prefix().to_string(),
             weight: b.uniform(
@@ -126,6 +126,7 @@ fn taps(weight: &Tensor) -> ([usize; 2], usize) {
     ([shape[2], shape[3]], shape[1..].iter().product())
 }
 
-fn fan_bound(fan_in: usize) -> f64 {
+fn fan_bound(channels: usize, kernel: usize) -> f64 {
+    let fan_in = channels.saturating_mul(kernel).saturating_mul(kernel);
     if fan_in == 0 { 0.0 } else { 1.0 / (fan_in as f64).sqrt() }
 }

@@ -36,7 +36,7 @@ impl BatchNorm2d {
 impl Module for BatchNorm2d {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) = (cx.param(self.weight)?, cx.param(self.bias)?);
-        let (mean, var) = (cx.buffer(self.running_mean), cx.buffer(self.running_var));
+        let (mean, var) = (cx.buffer(self.running_mean)?, cx.buffer(self.running_var)?);
         let y = if cx.is_training() {
             let (y, batch) = x.batch_norm_train_among(&weight, &bias, EPS, cx.ranks())?;
             let blend = |running: &Tensor, new: &Tensor| {

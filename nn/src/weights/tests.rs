@@ -27,8 +27,8 @@ fn sample() -> WeightFile {
                 Tensor::from_slice(&(0..24).map(|i| i as f32).collect::<Vec<_>>(), &[1, 2, 3, 4])
                     .unwrap(),
             ),
-            ("half".into(), Tensor::full(&[3], 0.1, DType::F16)),
-            ("count".into(), Tensor::full(&[], 7.0, DType::I64)),
+            ("half".into(), Tensor::full(&[3], 0.1, DType::F16).unwrap()),
+            ("count".into(), Tensor::full(&[], 7.0, DType::I64).unwrap()),
         ]),
         metadata: HashMap::from([("task".into(), "dehaze".into())]),
         ..WeightFile::default()

@@ -144,7 +144,7 @@ impl Run {
         self.add(&format!("loss.{mode}.pixel"), loss.spatial);
         self.add(&format!("loss.{mode}.fft"), loss.frequency);
         self.add(&format!("loss.{mode}.total"), loss.total);
-        let total = Tensor::scalar(global_norm(&gradients).unwrap(), DType::F64);
+        let total = Tensor::scalar(global_norm(&gradients).unwrap(), DType::F64).unwrap();
         self.add(&format!("gradnorm_total.{mode}"), total);
         for (entry, gradient) in params.entries().iter().zip(gradients) {
             if let Some(gradient) = gradient {

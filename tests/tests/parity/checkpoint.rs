@@ -79,7 +79,7 @@ fn compare(
                     .map(|(name, tensor)| (format!("adam.{name}"), tensor)),
             );
             for (entry, &taken) in params.entries().iter().zip(optimizer.steps()) {
-                let taken = Tensor::full(&[1], taken as f64, DType::F64);
+                let taken = Tensor::full(&[1], taken as f64, DType::F64).unwrap();
                 found.insert(format!("adam.step.{}", entry.path), taken);
             }
         }

@@ -217,7 +217,7 @@ fn adam(case: &Tensors) -> Tensors {
             break;
         }
         let norm = clip_global_norm(&mut gradients, 1e-3).unwrap();
-        found.insert(format!("total_norm.{step}"), Tensor::scalar(norm, DType::F64));
+        found.insert(format!("total_norm.{step}"), Tensor::scalar(norm, DType::F64).unwrap());
         optimizer.step(&mut params, &gradients, 1e-4).unwrap();
         for (i, name) in ["a", "b"].into_iter().enumerate() {
             found.insert(format!("{name}.{}", step + 1), params.entries()[i].value.clone());

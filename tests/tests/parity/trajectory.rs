@@ -50,7 +50,8 @@ fn sensitivity_of(case: &Case, params: &Params, run: &Run) -> BTreeMap<String, f
             1.0 + DISTURBANCE,
             DType::F64,
             &mut rng,
-        );
+        )
+        .unwrap();
         let factor = on_device(factor);
         disturbed.set(id, entry.value.mul(&factor).unwrap()).unwrap();
     }

@@ -9,7 +9,7 @@ pub(crate) mod winograd;
 use super::PIECE;
 use crate::conv::Epilogue;
 use crate::cpu::gelu::{Gelu, gelu_in_place, gelu_into, times_derivative};
-use crate::{Buffer, Float};
+use crate::{Buffer, Float, Result};
 use rayon::prelude::*;
 
 /// The partial sums of a weight gradient: enough to keep as many threads busy, and constant, so
@@ -23,8 +23,8 @@ fn sum_of_partials<T: Float>(
     rows: usize,
     wide: usize,
     width: usize,
-) -> Buffer {
-    let mut total = Buffer::new::<T>(rows * width);
+) -> Result<Buffer> {
+    let mut total = Buffer::new::<T>(rows * width)?;
     let piece = PIECE.div_ceil(width.max(1));
     total.as_mut_slice::<T>().par_chunks_mut((piece * width).max(1)).enumerate().for_each(
         |(i, total)| {
@@ -37,7 +37,7 @@ fn sum_of_partials<T: Float>(
             }
         },
     );
-    total
+    Ok(total)
 }
 
 /// A channels-last map in memory: `[n, h, w, c]`.

@@ -276,7 +276,7 @@ mod tests {
         let message =
             tensor(&[1.0, 2.0], &[2]).mul(&tensor(&[1.0, 2.0, 3.0], &[3])).unwrap_err().to_string();
         assert_eq!(message, "mul: shapes [2] and [3] do not broadcast together");
-        let single = Tensor::zeros(&[2], DType::F32);
+        let single = Tensor::zeros(&[2], DType::F32).unwrap();
         let message = single.add(&tensor(&[1.0, 2.0], &[2])).unwrap_err().to_string();
         assert_eq!(message, "add: expected dtype f32, got f64");
     }

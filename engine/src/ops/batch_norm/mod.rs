@@ -189,8 +189,12 @@ mod tests {
     #[test]
     fn a_large_mean_costs_no_precision() {
         let mut rng = Rng::new(1);
-        let x = Tensor::randn(&[2, 3, 40, 40], DType::F32, &mut rng).affine(1.0, 4096.0).unwrap();
-        let (one, zero) = (Tensor::ones(&[3], DType::F32), Tensor::zeros(&[3], DType::F32));
+        let x = Tensor::randn(&[2, 3, 40, 40], DType::F32, &mut rng)
+            .unwrap()
+            .affine(1.0, 4096.0)
+            .unwrap();
+        let (one, zero) =
+            (Tensor::ones(&[3], DType::F32).unwrap(), Tensor::zeros(&[3], DType::F32).unwrap());
         let (_, stats) = x.batch_norm_train(&one, &zero, 1e-5).unwrap();
         let mean = x.to_f64_vec().unwrap().chunks(1600).step_by(3).flatten().sum::<f64>() / 3200.0;
         let squares = x
@@ -208,8 +212,9 @@ mod tests {
     #[test]
     fn what_is_not_asked_for_changes_no_other_gradient() {
         let mut rng = Rng::new(2);
-        let x = Tensor::randn(&[3, 2, 2, 3], DType::F64, &mut rng);
-        let (weight, bias) = (Tensor::ones(&[2], DType::F64), Tensor::zeros(&[2], DType::F64));
+        let x = Tensor::randn(&[3, 2, 2, 3], DType::F64, &mut rng).unwrap();
+        let (weight, bias) =
+            (Tensor::ones(&[2], DType::F64).unwrap(), Tensor::zeros(&[2], DType::F64).unwrap());
         let inputs = [x.clone(), weight, bias];
         for eval in [false, true] {
             let gradients = |asked: [bool; 3]| {
@@ -242,8 +247,8 @@ mod tests {
 
     #[test]
     fn any_number_of_threads_gives_the_same_bits() {
-        let x = Tensor::randn(&[3, 5, 40, 41], DType::F32, &mut Rng::new(3));
-        let weight = Tensor::ones(&[5], DType::F32);
+        let x = Tensor::randn(&[3, 5, 40, 41], DType::F32, &mut Rng::new(3)).unwrap();
+        let weight = Tensor::ones(&[5], DType::F32).unwrap();
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
@@ -260,8 +265,9 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let x = Tensor::zeros(&[1, 2, 1, 1], DType::F32);
-        let (two, three) = (Tensor::ones(&[2], DType::F32), Tensor::ones(&[3], DType::F32));
+        let x = Tensor::zeros(&[1, 2, 1, 1], DType::F32).unwrap();
+        let (two, three) =
+            (Tensor::ones(&[2], DType::F32).unwrap(), Tensor::ones(&[3], DType::F32).unwrap());
         assert_eq!(
             x.batch_norm_train(&two, &two, 1e-5).unwrap_err().to_string(),
             "batch_norm: training needs more than one value per channel (a single one has no \
@@ -276,7 +282,7 @@ mod tests {
             x.batch_norm_eval(&two, &three, &two, &two, 1e-5).unwrap_err().to_string(),
             "batch_norm: var must have shape [2] for x [1, 2, 1, 1], got [3]"
         );
-        let double = Tensor::ones(&[2], DType::F64);
+        let double = Tensor::ones(&[2], DType::F64).unwrap();
         assert_eq!(
             x.batch_norm_eval(&two, &two, &double, &two, 1e-5).unwrap_err().to_string(),
             "batch_norm: expected dtype f32, got f64"

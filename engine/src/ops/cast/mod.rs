@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_same_dtype_is_not_copied() {
-        let x = Tensor::ones(&[3], DType::F32);
+        let x = Tensor::ones(&[3], DType::F32).unwrap();
         let same = x.to_dtype(DType::F32).unwrap();
         assert!(std::ptr::eq(x.raw::<f32>(), same.raw::<f32>()));
     }

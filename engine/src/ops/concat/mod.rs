@@ -75,22 +75,23 @@ impl Op for Concat {
                 );
                 return Err(Error::shape(Self::NAME, message));
             }
-            joined.shape[dim] += input.shape[dim];
+            // A sum that overflows is refused with the shape, as one that is too large.
+            joined.shape[dim] = joined.shape[dim].saturating_add(input.shape[dim]);
         }
         Ok(joined)
     }
 
     fn forward(&self, x: &[&Tensor], out: &Meta, _: &[bool]) -> Result<(Tensor, Sizes)> {
         let sizes = Sizes(x.iter().map(|x| x.shape()[self.dim]).collect());
-        let layout = Layout::new(&out.shape);
+        let layout = Layout::of(&out.shape);
         let parts = || x.iter().zip(sizes.parts(&layout, self.dim));
         let on_cpu = || {
             dispatch_element!(x[0].dtype(), T => {
-                Ok(Tensor::build_in(layout.clone(), |y: &mut [T]| {
+                Tensor::build_in(layout.clone(), |y: &mut [T]| {
                     for (x, part) in parts() {
                         write_region(y, &part, x.raw(), x.layout());
                     }
-                }))
+                })
             })
         };
         let y = x[0].on_device(on_cpu, |gpu| {
@@ -131,7 +132,7 @@ mod tests {
             [3, 4, 5, 6, 3, 4, 5, 6]
         );
         assert_eq!(Tensor::concat(&[&a], 0).unwrap().to_vec::<i64>().unwrap(), [1, 2]);
-        let none = Tensor::zeros(&[2, 0], DType::I64);
+        let none = Tensor::zeros(&[2, 0], DType::I64).unwrap();
         assert_eq!(
             Tensor::concat(&[&none, &a, &none], 1).unwrap().to_vec::<i64>().unwrap(),
             [1, 2]
@@ -153,7 +154,7 @@ mod tests {
     #[test]
     fn only_inputs_on_the_tape_get_a_gradient() {
         let tape = Tape::new();
-        let fixed = Tensor::ones(&[2], DType::F64);
+        let fixed = Tensor::ones(&[2], DType::F64).unwrap();
         let x = tape.leaf(&Tensor::from_slice(&[3.0], &[1]).unwrap());
         let y = Tensor::concat(&[&fixed, &x], 0).unwrap();
         let gradients = tape.backward(&y.mul(&y).unwrap().sum_all().unwrap()).unwrap();
@@ -162,7 +163,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let [a, b] = [[2, 3], [3, 2]].map(|shape| Tensor::zeros(&shape, DType::F32));
+        let [a, b] = [[2, 3], [3, 2]].map(|shape| Tensor::zeros(&shape, DType::F32).unwrap());
         let message = |result: Result<Tensor>| result.unwrap_err().to_string();
         assert_eq!(
             message(Tensor::concat(&[&a, &b], 0)),
@@ -173,7 +174,7 @@ mod tests {
             "concat: there is no dimension 2 in shape [2, 3]"
         );
         assert_eq!(message(Tensor::concat(&[], 0)), "concat: there is nothing to join");
-        let double = Tensor::zeros(&[2, 3], DType::F64);
+        let double = Tensor::zeros(&[2, 3], DType::F64).unwrap();
         assert_eq!(
             message(Tensor::concat(&[&a, &double], 0)),
             "concat: expected dtype f32, got f64"

@@ -23,7 +23,7 @@ pub(super) fn convolve(
             Some(packed) => compute::<T>(packed, convolution.x, epilogue, out, onto),
             None => {
                 let Convolution { direction, options, weight, .. } = convolution;
-                let packed = Packed::new(direction, options, weight);
+                let packed = Packed::new(direction, options, weight)?;
                 compute::<T>(&packed, convolution.x, epilogue, out, onto)
             }
         }
@@ -44,12 +44,12 @@ fn compute<T: Gelu>(
     let slices = operands.as_ref().try_map(|operand| operand.dense_data::<T>(OP))?;
     let size = (out.shape[2], out.shape[3]);
     let Some(mut onto) = onto else {
-        return Ok(Tensor::build(&out.shape, |y| packed.convolve(x, y, size, slices)));
+        return Tensor::try_build(&out.shape, |y| packed.convolve(x, y, size, slices));
     };
     let y = onto
         .exclusive_data::<T>()
         .ok_or_else(|| Error::tape(OP, "another tensor shares the memory of the residual"))?;
-    packed.convolve(x, y, size, slices);
+    packed.convolve(x, y, size, slices)?;
     Ok(onto)
 }
 

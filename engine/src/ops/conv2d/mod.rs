@@ -134,7 +134,7 @@ impl Op for Conv2d {
         let Epilogue { bias, residual, .. } = self.epilogue;
         let (&[n, c_in, h, w], &[c_out, per_group, kh, kw]) =
             (as_map(op, &inputs[0])?, as_map(op, &inputs[1])?);
-        check_settings(op, self.options)?;
+        check_settings(op, self.options, [kh, kw])?;
         if per_group.checked_mul(groups) != Some(c_in) || c_out % groups != 0 {
             let (weight, expects) = (&inputs[1].shape, per_group.saturating_mul(groups));
             let message = match c_out % groups {
@@ -349,12 +349,32 @@ pub(super) fn check_dtypes(op: &'static str, inputs: &[Meta]) -> Result<DType> {
     }
 }
 
-pub(super) fn check_settings(op: &'static str, options: Conv2dOptions) -> Result<()> {
-    if options.stride == 0 || options.dilation == 0 || options.groups == 0 {
-        return Err(Error::shape(
-            op,
-            format!("stride, dilation and groups must be at least 1, got {options:?}"),
+/// The largest stride. The gradient of the input has as many phases as the square of the stride,
+/// each with a kernel of its own.
+const MAX_STRIDE: usize = 1 << 10;
+/// The largest padding and dilation. Distances within a padded map stay far from overflow.
+const MAX_REACH: usize = 1 << 20;
+/// The most elements of a kernel, of which kernels on the CPU make tables.
+const MAX_TAPS: usize = 1 << 24;
+
+pub(super) fn check_settings(
+    op: &'static str,
+    options: Conv2dOptions,
+    [kh, kw]: [usize; 2],
+) -> Result<()> {
+    let Conv2dOptions { stride, padding, dilation, groups } = options;
+    let refuse = |what: String| Err(Error::shape(op, format!("{what}, got {options:?}")));
+    if stride == 0 || dilation == 0 || groups == 0 {
+        return refuse("stride, dilation and groups must be at least 1".into());
+    }
+    if stride > MAX_STRIDE || padding > MAX_REACH || dilation > MAX_REACH {
+        return refuse(format!(
+            "the stride may be at most {MAX_STRIDE}, padding and dilation at most {MAX_REACH}"
         ));
+    }
+    if kh.saturating_mul(kw) > MAX_TAPS {
+        let message = format!("a {kh}×{kw} kernel has more than {MAX_TAPS} elements");
+        return Err(Error::shape(op, message));
     }
     Ok(())
 }

@@ -43,8 +43,8 @@ impl PackedWeight {
         options: Conv2dOptions,
     ) -> Result<Self> {
         let made_of = weight.meta();
-        super::as_map(op, &made_of)?;
-        super::check_settings(op, options)?;
+        let &[.., kh, kw] = super::as_map(op, &made_of)?;
+        super::check_settings(op, options, [kh, kw])?;
         if weight.device() != Device::Cpu {
             crate::dtype::require_compute(op, weight.dtype())?;
             return Ok(Self { made_of, direction, options, packed: Arc::new(()) });
@@ -55,7 +55,7 @@ impl PackedWeight {
                     made_of,
                     direction,
                     options,
-                    packed: Arc::new(Packed::<T>::new(direction, options, weight)),
+                    packed: Arc::new(Packed::<T>::new(direction, options, weight)?),
                 }
             )
         })
@@ -92,7 +92,11 @@ pub(super) enum Packed<T> {
 
 impl<T: Gelu> Packed<T> {
     /// Packs `weight` `[O, I/groups, kH, kW]`.
-    pub(super) fn new(direction: Direction, options: Conv2dOptions, weight: &Tensor) -> Self {
+    pub(super) fn new(
+        direction: Direction,
+        options: Conv2dOptions,
+        weight: &Tensor,
+    ) -> Result<Self> {
         let groups = options.groups;
         let (o, i) = (weight.shape()[0] / groups, weight.shape()[1]);
         let (kw, strides, offset) =
@@ -110,9 +114,9 @@ impl<T: Gelu> Packed<T> {
             Direction::InToOut => i,
             Direction::OutToIn => o,
         };
-        match (direction, choose(direction, geometry.kernel, options, c_in)) {
+        Ok(match (direction, choose(direction, geometry.kernel, options, c_in)) {
             (Direction::InToOut, Algorithm::Winograd) => {
-                let weights = winograd::Weights::new(1, i, o, |_, e, i, o| at(0, e, i, o));
+                let weights = winograd::Weights::new(1, i, o, |_, e, i, o| at(0, e, i, o))?;
                 Self::Winograd { weights, padding: options.padding as isize }
             }
             (Direction::OutToIn, Algorithm::Winograd) => {
@@ -131,21 +135,21 @@ impl<T: Gelu> Packed<T> {
                     .collect();
                 let weights = winograd::Weights::new(plan.out_step, o, i, |phase, e, from, to| {
                     elements[phase][e].map_or(T::zero(), |e| at(0, e, to, from))
-                });
+                })?;
                 Self::Winograd { weights, padding: -first }
             }
             (Direction::InToOut, Algorithm::Direct) => {
                 let plan = Plan::forward(geometry);
-                let weights = direct::Packed::new(&plan, groups, i, o, at);
+                let weights = direct::Packed::new(&plan, groups, i, o, at)?;
                 Self::Direct { plan, weights }
             }
             (Direction::OutToIn, Algorithm::Direct) => {
                 let plan = Plan::adjoint(geometry);
                 let weights =
-                    direct::Packed::new(&plan, groups, o, i, |g, e, from, to| at(g, e, to, from));
+                    direct::Packed::new(&plan, groups, o, i, |g, e, from, to| at(g, e, to, from))?;
                 Self::Direct { plan, weights }
             }
-        }
+        })
     }
 
     /// Convolves `x` into `out`, the memory of a map of `size` (height, width).
@@ -155,13 +159,14 @@ impl<T: Gelu> Packed<T> {
         out: &mut [T],
         size: (usize, usize),
         epilogue: Epilogue<&[T]>,
-    ) {
+    ) -> Result<()> {
         match self {
             Self::Direct { plan, weights } => {
                 direct::correlate(plan, x, weights, out, size, epilogue)
             }
             Self::Winograd { weights, padding } => {
-                winograd::convolve(x, weights, *padding, out, size, epilogue)
+                winograd::convolve(x, weights, *padding, out, size, epilogue);
+                Ok(())
             }
         }
     }
@@ -181,15 +186,15 @@ pub(super) fn weight_sums<T: Float>(
     let geometry = geometry(options, shape);
     let sums = match choose(Direction::InToOut, geometry.kernel, options, x.c.min(dy.c)) {
         Algorithm::Direct => {
-            direct::weight_gradient(&Plan::forward(geometry), x, dy, options.groups, read)
+            direct::weight_gradient(&Plan::forward(geometry), x, dy, options.groups, read)?
         }
-        Algorithm::Winograd => winograd::weight_gradient(x, dy, options.padding as isize, read),
+        Algorithm::Winograd => winograd::weight_gradient(x, dy, options.padding as isize, read)?,
     };
     let (o, i, taps) = (shape[0] / options.groups, shape[1], shape[2] * shape[3]);
     let sums = sums.as_slice::<T>();
     // From [group][tap][in][out] to the weight's memory order, [group·out][tap][in], some output
     // channels at a time.
-    Ok(Tensor::build(shape, |out: &mut [T]| {
+    Tensor::build(shape, |out: &mut [T]| {
         let together =
             (1..=T::BLOCK).rev().find(|channels| o.is_multiple_of(*channels)).unwrap_or(1);
         out.par_chunks_mut((together * taps * i).max(1)).enumerate().for_each(|(block, out)| {
@@ -202,7 +207,7 @@ pub(super) fn weight_sums<T: Float>(
                 }
             }
         });
-    }))
+    })
 }
 
 fn geometry(options: Conv2dOptions, weight: &[usize]) -> Geometry {

@@ -65,8 +65,8 @@ proptest! {
 fn wide_maps_and_many_channels_agree_too() {
     // Several bands of rows, several blocks of channels, a tile that overlaps the one before.
     let mut rng = Rng::new(5);
-    let x = Tensor::randn(&[2, 19, 71, 65], DType::F64, &mut rng);
-    let w = Tensor::randn(&[21, 19, 3, 3], DType::F64, &mut rng);
+    let x = Tensor::randn(&[2, 19, 71, 65], DType::F64, &mut rng).unwrap();
+    let w = Tensor::randn(&[21, 19, 3, 3], DType::F64, &mut rng).unwrap();
     let options = Conv2dOptions { padding: 1, ..Default::default() };
     let y = x.conv2d(&w, None, options).unwrap().to_f64_vec().unwrap();
     for (y, expected) in y.iter().zip(naive(&x, &w, None, options)) {
@@ -77,8 +77,8 @@ fn wide_maps_and_many_channels_agree_too() {
 #[test]
 fn the_number_of_threads_does_not_change_a_bit() {
     let mut rng = Rng::new(6);
-    let x = Tensor::randn(&[3, 16, 40, 33], DType::F32, &mut rng);
-    let w = Tensor::randn(&[24, 16, 3, 3], DType::F32, &mut rng);
+    let x = Tensor::randn(&[3, 16, 40, 33], DType::F32, &mut rng).unwrap();
+    let w = Tensor::randn(&[24, 16, 3, 3], DType::F32, &mut rng).unwrap();
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
@@ -148,8 +148,8 @@ proptest! {
 #[test]
 fn a_residual_on_a_tape_is_left_alone_and_gets_its_gradient() {
     let mut rng = Rng::new(7);
-    let x = Tensor::randn(&[1, 8, 6, 6], DType::F64, &mut rng);
-    let w = Tensor::randn(&[8, 8, 3, 3], DType::F64, &mut rng);
+    let x = Tensor::randn(&[1, 8, 6, 6], DType::F64, &mut rng).unwrap();
+    let w = Tensor::randn(&[8, 8, 3, 3], DType::F64, &mut rng).unwrap();
     let options = Conv2dOptions { padding: 1, ..Default::default() };
     let op = Conv2d::new(options, false).with_residual().unwrap();
     let tape = crate::Tape::new();
@@ -161,10 +161,10 @@ fn a_residual_on_a_tape_is_left_alone_and_gets_its_gradient() {
     // Nobody else holds this one, but the weight is on a tape.
     let tape = crate::Tape::new();
     let w = tape.leaf(&w.detach());
-    let inputs = vec![x.clone(), w.clone(), Tensor::zeros(x.shape(), DType::F64)];
+    let inputs = vec![x.clone(), w.clone(), Tensor::zeros(x.shape(), DType::F64).unwrap()];
     let y = operation(op.clone()).compute(inputs, &[x.meta()]).unwrap().swap_remove(0);
     assert!(tape.backward(&y.sum_all().unwrap()).unwrap().get(&w).is_some());
-    let wrong = apply(op, &[&x, &w.detach(), &Tensor::zeros(&[1, 8, 6, 5], DType::F64)]);
+    let wrong = apply(op, &[&x, &w.detach(), &Tensor::zeros(&[1, 8, 6, 5], DType::F64).unwrap()]);
     assert_eq!(
         wrong.unwrap_err().to_string(),
         "conv2d: residual [1, 8, 6, 5] does not fit the output [1, 8, 6, 6]"
@@ -173,8 +173,8 @@ fn a_residual_on_a_tape_is_left_alone_and_gets_its_gradient() {
 
 #[test]
 fn what_does_not_fit_is_named() {
-    let x = Tensor::zeros(&[1, 3, 8, 8], DType::F32);
-    let w = Tensor::zeros(&[32, 6, 3, 3], DType::F32);
+    let x = Tensor::zeros(&[1, 3, 8, 8], DType::F32).unwrap();
+    let w = Tensor::zeros(&[32, 6, 3, 3], DType::F32).unwrap();
     let refuse =
         |x: &Tensor, w: &Tensor, b: Option<&Tensor>, o| x.conv2d(w, b, o).unwrap_err().to_string();
     let plain = Conv2dOptions::default();
@@ -182,10 +182,10 @@ fn what_does_not_fit_is_named() {
         refuse(&x, &w, None, plain),
         "conv2d: input has 3 channels, weight [32, 6, 3, 3] with 1 groups expects 6"
     );
-    let w = Tensor::zeros(&[4, 3, 9, 9], DType::F32);
+    let w = Tensor::zeros(&[4, 3, 9, 9], DType::F32).unwrap();
     assert!(refuse(&x, &w, None, plain).contains("does not fit a 8×8 input"));
     assert!(refuse(&x, &w, None, Conv2dOptions { stride: 0, ..plain }).contains("at least 1"));
-    let w = Tensor::zeros(&[4, 3, 1, 1], DType::F32);
+    let w = Tensor::zeros(&[4, 3, 1, 1], DType::F32).unwrap();
     assert!(refuse(&x, &w, Some(&w), plain).contains("bias [4, 3, 1, 1]"));
     assert!(refuse(&x.reshape(&[3, 64]).unwrap(), &w, None, plain).contains("4 dimensions"));
 }

@@ -66,7 +66,7 @@ impl Op for ConvTranspose2d {
         let dtype = check_dtypes(op, inputs)?;
         let (&[n, c_in, h, w], &[from, per_group, kh, kw]) =
             (as_map(op, &inputs[0])?, as_map(op, &inputs[1])?);
-        check_settings(op, self.options)?;
+        check_settings(op, self.options, [kh, kw])?;
         if from != c_in || c_in % groups != 0 {
             let weight = &inputs[1].shape;
             let message = format!(
@@ -77,7 +77,7 @@ impl Op for ConvTranspose2d {
         self.packed
             .iter()
             .try_for_each(|p| p.check(op, Direction::OutToIn, &inputs[1], self.options))?;
-        let channels = per_group * groups;
+        let channels = per_group.saturating_mul(groups);
         check_bias(op, inputs.get(2), channels)?;
         let out = |size: usize, k: usize| {
             let reach = k.checked_sub(1)?.checked_mul(dilation)?.checked_add(1)?;
@@ -190,8 +190,8 @@ mod tests {
         ) {
             let mut rng = Rng::new(seed);
             let options = Conv2dOptions { stride: 2, padding, ..Default::default() };
-            let x = Tensor::randn(&[n, c_in, h, w], DType::F32, &mut rng);
-            let weight = Tensor::randn(&[c_in, c_out, 4, 4], DType::F32, &mut rng);
+            let x = Tensor::randn(&[n, c_in, h, w], DType::F32, &mut rng).unwrap();
+            let weight = Tensor::randn(&[c_in, c_out, 4, 4], DType::F32, &mut rng).unwrap();
             let op = ConvTranspose2d { options, gelu: false, packed: None };
             let op = op.clone().with_packed(op.pack(&weight).unwrap());
             let y = apply(op, &[&x, &weight]).unwrap();
@@ -213,9 +213,9 @@ mod tests {
         // ⟨conv(x), y⟩ = ⟨x, convᵀ(y)⟩ for the network's 4×4 kernel of stride 2.
         let mut rng = Rng::new(9);
         let options = Conv2dOptions { stride: 2, padding: 1, ..Default::default() };
-        let x = Tensor::randn(&[2, 5, 12, 18], DType::F64, &mut rng);
-        let w = Tensor::randn(&[19, 5, 4, 4], DType::F64, &mut rng);
-        let y = Tensor::randn(&[2, 19, 6, 9], DType::F64, &mut rng);
+        let x = Tensor::randn(&[2, 5, 12, 18], DType::F64, &mut rng).unwrap();
+        let w = Tensor::randn(&[19, 5, 4, 4], DType::F64, &mut rng).unwrap();
+        let y = Tensor::randn(&[2, 19, 6, 9], DType::F64, &mut rng).unwrap();
         let inner = |a: &Tensor, b: &Tensor| a.mul(b).unwrap().sum_all().unwrap().item().unwrap();
         let left = inner(&x.conv2d(&w, None, options).unwrap(), &y);
         let right = inner(&x, &y.conv_transpose2d(&w, None, options).unwrap());
@@ -230,12 +230,12 @@ mod tests {
             [((9, 15), 0), ((9, 14), 1), ((13, 11), 1), ((5, 7), 2), ((23, 33), 2)]
         {
             let options = Conv2dOptions { stride: 2, padding, ..Default::default() };
-            let x = Tensor::randn(&[2, 5, h, w], DType::F64, &mut rng);
-            let weight = Tensor::randn(&[19, 5, 4, 4], DType::F64, &mut rng);
+            let x = Tensor::randn(&[2, 5, h, w], DType::F64, &mut rng).unwrap();
+            let weight = Tensor::randn(&[19, 5, 4, 4], DType::F64, &mut rng).unwrap();
             let tape = crate::Tape::new();
             let leaf = tape.leaf(&x);
             let y = leaf.conv2d(&weight, None, options).unwrap();
-            let dy = Tensor::randn(y.shape(), DType::F64, &mut rng);
+            let dy = Tensor::randn(y.shape(), DType::F64, &mut rng).unwrap();
             let dx =
                 tape.backward_from(&[&y], vec![Some(dy.clone())]).unwrap().take(&leaf).unwrap();
             let expected = scattered(&dy, &weight, options, [h, w]);
@@ -253,15 +253,15 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let x = Tensor::zeros(&[1, 3, 1, 1], DType::F32);
-        let w = Tensor::zeros(&[4, 2, 2, 2], DType::F32);
+        let x = Tensor::zeros(&[1, 3, 1, 1], DType::F32).unwrap();
+        let w = Tensor::zeros(&[4, 2, 2, 2], DType::F32).unwrap();
         let message =
             x.conv_transpose2d(&w, None, Conv2dOptions::default()).unwrap_err().to_string();
         assert_eq!(
             message,
             "conv_transpose2d: input has 3 channels, weight [4, 2, 2, 2] with 1 groups expects 4"
         );
-        let w = Tensor::zeros(&[3, 2, 1, 1], DType::F32);
+        let w = Tensor::zeros(&[3, 2, 1, 1], DType::F32).unwrap();
         let options = Conv2dOptions { padding: 1, ..Default::default() };
         assert!(
             x.conv_transpose2d(&w, None, options)
@@ -277,7 +277,7 @@ mod tests {
             message,
             "conv_transpose2d: the packed weight was made of another weight or for other options"
         );
-        let flat = Tensor::zeros(&[3, 2], DType::F32);
+        let flat = Tensor::zeros(&[3, 2], DType::F32).unwrap();
         assert!(
             PackedWeight::transposed(&flat, plain)
                 .err()

@@ -256,7 +256,7 @@ mod tests {
             for (padding, [h, w]) in
                 [(Border::Reflect, [19, 23]), (Border::Zero, [33, 4]), (Border::Reflect, [3, 40])]
             {
-                let mut random = |shape: &[usize]| Tensor::randn(shape, dtype, &mut rng);
+                let mut random = |shape: &[usize]| Tensor::randn(shape, dtype, &mut rng).unwrap();
                 let (x, taps) = (random(&[n, c, h, w]), random(&[n, groups, k, k]));
                 let (shift, dy) = (random(&[n, c]), random(&[n, c, h, w]));
                 let there = |x: &Tensor| x.to_device(Device::Cuda(0)).unwrap();
@@ -293,7 +293,9 @@ mod tests {
         for shape in [[0, 4, 5, 5], [2, 4, 0, 5]] {
             let tape = crate::Tape::new();
             let leaf = |shape: &[usize]| {
-                tape.leaf(&Tensor::ones(shape, DType::F32).to_device(Device::Cuda(0)).unwrap())
+                tape.leaf(
+                    &Tensor::ones(shape, DType::F32).unwrap().to_device(Device::Cuda(0)).unwrap(),
+                )
             };
             let (x, taps, shift) = (leaf(&shape), leaf(&[shape[0], 4, 3, 3]), leaf(&shape[..2]));
             let op = DynamicFilter { padding: Border::Zero };

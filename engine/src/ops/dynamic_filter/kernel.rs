@@ -80,12 +80,12 @@ fn filter(
     let [n, c, h, w] = x.dims4(OP)?;
     let k = taps.shape()[2];
     let x = x.contiguous()?;
-    let shift = shift.map_or_else(|| Ok(Tensor::zeros(&[n, c], x.dtype())), Tensor::contiguous)?;
+    let shift = shift.map_or_else(|| Tensor::zeros(&[n, c], x.dtype()), Tensor::contiguous)?;
     dispatch_float!(OP, x.dtype(), T => {
         let source: &[T] = x.dense_data(OP)?;
         let weights = per_channel::<T>(taps, c)?;
         let shift: &[T] = shift.dense_data(OP)?;
-        Ok(Tensor::build(x.shape(), |out: &mut [T]| {
+        Tensor::build(x.shape(), |out: &mut [T]| {
             for_each_line(out, w * c, || (), |line, out, ()| {
                 let (image, y) = (line / h, line % h);
                 let source = &source[image * h * w * c..][..h * w * c];
@@ -95,7 +95,7 @@ fn filter(
                     Line { source, weights, shift, rows: &rows.0[y], cols: &cols.0, k, w, c, out }
                 );
             });
-        }))
+        })
     })
 }
 
@@ -199,12 +199,12 @@ pub(super) fn backward_taps(
                 (image * k * k + tap) * groups + channel / (c / groups)
             ] += crate::Element::to_f64(part);
         }
-        Ok(Tensor::build(shape, |out: &mut [T]| {
+        Tensor::build(shape, |out: &mut [T]| {
             out
                 .iter_mut()
                 .zip(&sums)
                 .for_each(|(out, &sum)| *out = <T as crate::Element>::from_f64(sum));
-        }))
+        })
     })
 }
 

@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn borders_are_zero_or_mirrored() {
         let x = Tensor::from_slice(&[1.0, 2.0, 3.0, 10.0, 20.0, 30.0], &[1, 1, 2, 3]).unwrap();
-        let ones = Tensor::ones(&[1, 1, 3, 3], DType::F64);
+        let ones = Tensor::ones(&[1, 1, 3, 3], DType::F64).unwrap();
         let zero = x.dynamic_filter(&ones, Border::Zero).unwrap();
         assert_eq!(zero.to_f64_vec().unwrap(), [33.0, 66.0, 55.0, 33.0, 66.0, 55.0]);
         // Mirrored: rows 10 1 10 and 1 10 1; columns 2 1 2 3 2.
@@ -165,9 +165,11 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let x = Tensor::zeros(&[2, 6, 1, 4], DType::F32);
+        let x = Tensor::zeros(&[2, 6, 1, 4], DType::F32).unwrap();
         let message = |taps: [usize; 4], padding| {
-            x.dynamic_filter(&Tensor::zeros(&taps, DType::F32), padding).unwrap_err().to_string()
+            x.dynamic_filter(&Tensor::zeros(&taps, DType::F32).unwrap(), padding)
+                .unwrap_err()
+                .to_string()
         };
         assert_eq!(
             message([2, 3, 3, 3], Border::Reflect),
@@ -193,9 +195,9 @@ mod tests {
                 )
             );
         }
-        let taps = Tensor::zeros(&[2, 3, 3, 3], DType::F32);
+        let taps = Tensor::zeros(&[2, 3, 3, 3], DType::F32).unwrap();
         assert!(x.dynamic_filter(&taps.to_dtype(DType::F64).unwrap(), Border::Zero).is_err());
-        let shift = Tensor::zeros(&[2, 3], DType::F32);
+        let shift = Tensor::zeros(&[2, 3], DType::F32).unwrap();
         let shifted = apply(DynamicFilter { padding: Border::Zero }, &[&x, &taps, &shift]);
         assert_eq!(
             shifted.unwrap_err().to_string(),
@@ -206,8 +208,8 @@ mod tests {
     #[test]
     fn any_number_of_threads_gives_the_same_bits() {
         let mut rng = Rng::new(1);
-        let x = Tensor::randn(&[2, 40, 33, 35], DType::F32, &mut rng);
-        let taps = Tensor::randn(&[2, 8, 3, 3], DType::F32, &mut rng);
+        let x = Tensor::randn(&[2, 40, 33, 35], DType::F32, &mut rng).unwrap();
+        let taps = Tensor::randn(&[2, 8, 3, 3], DType::F32, &mut rng).unwrap();
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {

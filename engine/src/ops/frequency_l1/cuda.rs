@@ -77,7 +77,7 @@ mod tests {
         let tape = Tape::new();
         let leaves = [x, target].map(|x| tape.leaf(x));
         let value = leaves[0].frequency_l1(&leaves[1], norm).unwrap();
-        let one = Tensor::scalar(1.0, x.dtype()).to_device(x.device()).unwrap();
+        let one = Tensor::scalar(1.0, x.dtype()).unwrap().to_device(x.device()).unwrap();
         let mut gradients = tape.backward_from(&[&value], vec![Some(one)]).unwrap();
         let [dx, d_target] =
             leaves.map(|leaf| gradients.take(&leaf).unwrap().to_f64_vec().unwrap());
@@ -89,7 +89,7 @@ mod tests {
         let Some(_) = crate::cuda::tests::gpu() else { return };
         let mut rng = Rng::new(1);
         for shape in [[2, 3, 64, 64], [1, 3, 45, 50]] {
-            let images = [0, 1].map(|_| Tensor::randn(&shape, DType::F32, &mut rng));
+            let images = [0, 1].map(|_| Tensor::randn(&shape, DType::F32, &mut rng).unwrap());
             for norm in [FrequencyNorm::Stacked, FrequencyNorm::Modulus] {
                 let [x, target] = images.each_ref().map(|x| x.to_dtype(DType::F64).unwrap());
                 let exact = run(&x, &target, norm);
@@ -115,7 +115,7 @@ mod tests {
         let Some(_) = crate::cuda::tests::gpu() else { return };
         let mut rng = Rng::new(2);
         let shape = [1, 1, 6, 10];
-        let [same, a, b] = [0, 1, 2].map(|_| Tensor::randn(&shape, DType::F32, &mut rng));
+        let [same, a, b] = [0, 1, 2].map(|_| Tensor::randn(&shape, DType::F32, &mut rng).unwrap());
         let [x, target] = [a, b].map(|other| {
             Tensor::concat(&[&same, &other], 1).unwrap().to_device(Device::Cuda(0)).unwrap()
         });
@@ -131,7 +131,10 @@ mod tests {
         let Some(_) = crate::cuda::tests::gpu() else { return };
         // The sum of 128·128 differences of 8 is beyond f16; the distance and its gradient are not.
         let [x, target] = [10.0, 2.0].map(|value| {
-            Tensor::full(&[1, 1, 128, 128], value, DType::F16).to_device(Device::Cuda(0)).unwrap()
+            Tensor::full(&[1, 1, 128, 128], value, DType::F16)
+                .unwrap()
+                .to_device(Device::Cuda(0))
+                .unwrap()
         });
         let [value, dx, _] = run(&x, &target, FrequencyNorm::Modulus);
         assert_eq!(value, [8.0]);

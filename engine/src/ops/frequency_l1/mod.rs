@@ -116,7 +116,7 @@ impl FrequencyL1 {
                 .par_chunks(shape[2] * weights.len() * 2)
                 .map(sum_of_map)
                 .collect();
-            Ok(Tensor::scalar(maps.iter().sum(), spectrum.dtype()))
+            Tensor::scalar(maps.iter().sum(), spectrum.dtype())
         })
     }
 
@@ -130,7 +130,7 @@ impl FrequencyL1 {
                 .map(|weight| <T as Element>::from_f64(dy * weight))
                 .collect();
             let line = weights.len() * 2;
-            Ok(Tensor::build(spectrum.shape(), |out: &mut [T]| {
+            Tensor::build(spectrum.shape(), |out: &mut [T]| {
                 out.par_chunks_mut(line).zip(data.par_chunks(line)).for_each(|(out, line)| {
                     let numbers = out.chunks_exact_mut(2).zip(line.chunks_exact(2));
                 for ((out, v), &weight) in numbers.zip(&weights) {
@@ -138,7 +138,7 @@ impl FrequencyL1 {
                         (out[0], out[1]) = (weight * re, weight * im);
                     }
                 });
-            }))
+            })
         })
     }
 
@@ -177,7 +177,7 @@ mod tests {
     use crate::{DType, Rng, Tape};
 
     fn zeros_like(x: &Tensor) -> Tensor {
-        Tensor::zeros(x.shape(), x.dtype())
+        Tensor::zeros(x.shape(), x.dtype()).unwrap()
     }
 
     #[test]
@@ -198,8 +198,8 @@ mod tests {
     fn one_pixel_is_pushed_towards_the_target() {
         for (norm, slope) in [(FrequencyNorm::Stacked, 0.5), (FrequencyNorm::Modulus, 1.0)] {
             let tape = Tape::new();
-            let x = tape.leaf(&Tensor::full(&[1, 1, 1, 1], 2.0, DType::F64));
-            let target = tape.leaf(&Tensor::full(&[1, 1, 1, 1], 5.0, DType::F64));
+            let x = tape.leaf(&Tensor::full(&[1, 1, 1, 1], 2.0, DType::F64).unwrap());
+            let target = tape.leaf(&Tensor::full(&[1, 1, 1, 1], 5.0, DType::F64).unwrap());
             let loss = x.frequency_l1(&target, norm).unwrap();
             assert_eq!(loss.item().unwrap(), 3.0 * slope);
             let gradients = tape.backward(&loss).unwrap();
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn equal_images_have_no_gradient() {
-        let x = Tensor::randn(&[1, 2, 5, 6], DType::F32, &mut Rng::new(1));
+        let x = Tensor::randn(&[1, 2, 5, 6], DType::F32, &mut Rng::new(1)).unwrap();
         for norm in [FrequencyNorm::Stacked, FrequencyNorm::Modulus] {
             let tape = Tape::new();
             let leaf = tape.leaf(&x);
@@ -229,7 +229,8 @@ mod tests {
     fn equals_the_composition_of_its_parts() {
         let mut rng = Rng::new(2);
         for (h, w) in [(5, 7), (6, 8), (4, 1), (1, 5)] {
-            let inputs = [0, 1].map(|_| Tensor::randn(&[2, 3, h, w], DType::F64, &mut rng));
+            let inputs =
+                [0, 1].map(|_| Tensor::randn(&[2, 3, h, w], DType::F64, &mut rng).unwrap());
             for norm in [FrequencyNorm::Stacked, FrequencyNorm::Modulus] {
                 let of = |f: &dyn Fn(&Tensor, &Tensor) -> Tensor| {
                     let tape = Tape::new();
@@ -273,19 +274,19 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let x = Tensor::zeros(&[1, 3, 4, 4], DType::F32);
+        let x = Tensor::zeros(&[1, 3, 4, 4], DType::F32).unwrap();
         let message = |target: &Tensor| {
             x.frequency_l1(target, FrequencyNorm::Modulus).unwrap_err().to_string()
         };
         assert_eq!(
-            message(&Tensor::zeros(&[1, 3, 4, 5], DType::F32)),
+            message(&Tensor::zeros(&[1, 3, 4, 5], DType::F32).unwrap()),
             "frequency_l1: prediction [1, 3, 4, 4] and target [1, 3, 4, 5] must have one shape"
         );
         assert_eq!(
-            message(&Tensor::zeros(&[1, 3, 4, 4], DType::F64)),
+            message(&Tensor::zeros(&[1, 3, 4, 4], DType::F64).unwrap()),
             "frequency_l1: expected dtype f32, got f64"
         );
-        let empty = Tensor::zeros(&[0, 3, 4, 4], DType::F32);
+        let empty = Tensor::zeros(&[0, 3, 4, 4], DType::F32).unwrap();
         let message = empty.frequency_l1(&empty, FrequencyNorm::Stacked).unwrap_err().to_string();
         assert_eq!(message, "frequency_l1: shape [0, 3, 4, 4] has no elements");
     }

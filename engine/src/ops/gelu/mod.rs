@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn value_and_gradient_at_one() {
         let tape = Tape::new();
-        let x = tape.leaf(&Tensor::scalar(1.0, DType::F64));
+        let x = tape.leaf(&Tensor::scalar(1.0, DType::F64).unwrap());
         let y = x.gelu().unwrap();
         assert!((y.item().unwrap() - 0.841_344_746_068_543).abs() < 1e-15);
         let gradients = tape.backward(&y).unwrap();
@@ -81,7 +81,10 @@ mod tests {
 
     #[test]
     fn long_tensors_and_strided_ones_get_the_bits_of_single_numbers() {
-        let x = Tensor::randn(&[2, 5, 90, 101], DType::F32, &mut Rng::new(3)).scale(3.0).unwrap();
+        let x = Tensor::randn(&[2, 5, 90, 101], DType::F32, &mut Rng::new(3))
+            .unwrap()
+            .scale(3.0)
+            .unwrap();
         let expected: Vec<f32> = x.to_vec::<f32>().unwrap().into_iter().map(Gelu::gelu).collect();
         assert_eq!(x.gelu().unwrap().to_vec::<f32>().unwrap(), expected);
         let wide = x.permute(&[3, 1, 0, 2]).unwrap().broadcast_to(&[101, 5, 2, 90]).unwrap();
@@ -93,7 +96,7 @@ mod tests {
 
     #[test]
     fn only_floats() {
-        let message = Tensor::ones(&[2], DType::I64).gelu().unwrap_err().to_string();
+        let message = Tensor::ones(&[2], DType::I64).unwrap().gelu().unwrap_err().to_string();
         assert_eq!(message, "gelu: expected dtype f32 or f64, got i64");
     }
 }

@@ -71,26 +71,34 @@ mod tests {
 
     #[test]
     fn a_constant_map_becomes_the_bias() {
-        let (x, one) =
-            (Tensor::full(&[1, 1, 3, 3], 7.0, DType::F32), Tensor::ones(&[1], DType::F32));
+        let (x, one) = (
+            Tensor::full(&[1, 1, 3, 3], 7.0, DType::F32).unwrap(),
+            Tensor::ones(&[1], DType::F32).unwrap(),
+        );
         assert_eq!(x.instance_norm(&one, &one, 1e-5).unwrap().to_f64_vec().unwrap(), [1.0; 9]);
     }
 
     #[test]
     fn no_images_are_fine() {
-        let (x, one) = (Tensor::zeros(&[0, 1, 3, 3], DType::F32), Tensor::ones(&[1], DType::F32));
+        let (x, one) = (
+            Tensor::zeros(&[0, 1, 3, 3], DType::F32).unwrap(),
+            Tensor::ones(&[1], DType::F32).unwrap(),
+        );
         assert_eq!(x.instance_norm(&one, &one, 1e-5).unwrap().shape(), [0, 1, 3, 3]);
     }
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let (x, one) = (Tensor::zeros(&[3, 1, 1, 1], DType::F32), Tensor::ones(&[1], DType::F32));
+        let (x, one) = (
+            Tensor::zeros(&[3, 1, 1, 1], DType::F32).unwrap(),
+            Tensor::ones(&[1], DType::F32).unwrap(),
+        );
         assert_eq!(
             x.instance_norm(&one, &one, 1e-5).unwrap_err().to_string(),
             "instance_norm: a map needs more than one pixel (a single one has no variance), got \
              shape [3, 1, 1, 1]"
         );
-        let two = Tensor::ones(&[2], DType::F32);
+        let two = Tensor::ones(&[2], DType::F32).unwrap();
         assert_eq!(
             x.instance_norm(&two, &one, 1e-5).unwrap_err().to_string(),
             "instance_norm: weight must have shape [1] for x [3, 1, 1, 1], got [2]"

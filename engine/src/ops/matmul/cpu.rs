@@ -13,7 +13,7 @@
 
 use crate::loop_nest::LoopNest;
 use crate::simd::{Kernel, vectorize};
-use crate::{Buffer, Float, Layout};
+use crate::{Buffer, Float, Layout, Result};
 use rayon::prelude::*;
 
 /// Rows to a panel of A. With two registers to a row of B, 12 accumulators, 2 for B and 1 for A
@@ -32,17 +32,18 @@ pub(super) fn multiply<T: Float, const NR: usize>(
     out: &mut [T],
     sources: [&[T]; 2],
     layouts: [&Layout; 2],
-) {
+) -> Result<()> {
     if out.is_empty() {
-        return;
+        return Ok(());
     }
     let [(a_batch, [m, k], a_strides), (b_batch, [_, n], b_strides)] = layouts.map(split);
     if k == 0 {
-        return out.fill(T::zero());
+        out.fill(T::zero());
+        return Ok(());
     }
-    let batch = LoopNest::new(&Layout::row_major(a_batch.shape()), [&a_batch, &b_batch]);
+    let batch = LoopNest::new(&Layout::row_major_of(a_batch.shape()), [&a_batch, &b_batch]);
     let (row, steps) = (batch.row(), batch.row_strides());
-    out.par_chunks_mut(m * n).enumerate().for_each(|(i, out)| {
+    out.par_chunks_mut(m * n).enumerate().try_for_each(|(i, out)| {
         let start = batch.start(i / row);
         let [a, b] = [0, 1].map(|which| &sources[which][start[which] + i % row * steps[which]..]);
         let a = Operand {
@@ -59,8 +60,8 @@ pub(super) fn multiply<T: Float, const NR: usize>(
             depth: k,
             depth_stride: b_strides[0],
         };
-        multiply_one::<T, NR>(out, a, b);
-    });
+        multiply_one::<T, NR>(out, a, b)
+    })
 }
 
 /// The layout of the batch, and the shape and strides of one matrix.
@@ -83,9 +84,9 @@ struct Operand<'a, T> {
 
 impl<T: Float> Operand<'_, T> {
     /// Panels of `W` lanes: element `d` of lane `l` lies at `(l / W · depth + d) · W + l % W`.
-    fn pack<const W: usize>(&self) -> Buffer {
+    fn pack<const W: usize>(&self) -> Result<Buffer> {
         let Self { data, lanes, lane_stride, depth, depth_stride } = *self;
-        let mut buffer = Buffer::new::<T>(lanes.next_multiple_of(W) * depth);
+        let mut buffer = Buffer::new::<T>(lanes.next_multiple_of(W).saturating_mul(depth))?;
         buffer.as_mut_slice::<T>().par_chunks_mut(W * depth).enumerate().for_each(
             |(panel, out)| {
                 let first = panel * W;
@@ -103,14 +104,19 @@ impl<T: Float> Operand<'_, T> {
                 }
             },
         );
-        buffer
+        Ok(buffer)
     }
 }
 
 /// One product, `[M, N]` row-major.
-fn multiply_one<T: Float, const NR: usize>(out: &mut [T], a: Operand<'_, T>, b: Operand<'_, T>) {
+fn multiply_one<T: Float, const NR: usize>(
+    out: &mut [T],
+    a: Operand<'_, T>,
+    b: Operand<'_, T>,
+) -> Result<()> {
     let (n, depth) = (b.lanes, a.depth);
     let (a, b) = rayon::join(|| a.pack::<MR>(), || b.pack::<NR>());
+    let (a, b) = (a?, b?);
     let (a, b) = (a.as_slice::<T>(), b.as_slice::<T>());
     let across = n.div_ceil(TILE_COLUMNS);
     // A tile is the segments of its rows.
@@ -126,6 +132,7 @@ fn multiply_one<T: Float, const NR: usize>(out: &mut [T], a: Operand<'_, T>, b: 
             (&a[i / across * TILE_ROWS * depth..], &b[i % across * TILE_COLUMNS * depth..]);
         vectorize(Tile::<T, NR> { rows, a, b, depth });
     });
+    Ok(())
 }
 
 /// One tile of the output, with the panels of A and B that start at its first row and column.

@@ -43,7 +43,7 @@ pub(super) fn product(
     [a, b]: [&Tensor; 2],
     layouts: [&Layout; 2],
 ) -> Result<Tensor> {
-    let y = Tensor::on_gpu(gpu, Layout::row_major(shape), a.dtype())?;
+    let y = Tensor::on_gpu(gpu, Layout::row_major_of(shape), a.dtype())?;
     let (batch, [m, k, n], strides) = split(layouts);
     if y.numel() == 0 {
         return Ok(y);
@@ -77,7 +77,7 @@ pub(super) fn product(
         rank: 0,
         sizes: [1; RANK],
     };
-    let rows = LoopNest::new(&Layout::row_major(batch[0].shape()), [&batch[0], &batch[1]]);
+    let rows = LoopNest::new(&Layout::row_major_of(batch[0].shape()), [&batch[0], &batch[1]]);
     if rows.sizes().len() > RANK {
         return Err(too_large());
     }
@@ -135,7 +135,7 @@ mod tests {
             {
                 let rng = &mut Rng::new(i as u64);
                 let mut draw = |shape: &[usize]| {
-                    Tensor::randn(shape, DType::F64, rng).to_dtype(dtype).unwrap()
+                    Tensor::randn(shape, DType::F64, rng).unwrap().to_dtype(dtype).unwrap()
                 };
                 let (a, b) = (draw(a), draw(b));
                 let wide = |x: &Tensor| x.to_dtype(DType::F64).unwrap();

@@ -87,15 +87,15 @@ fn product(shape: &[usize], a: &Tensor, b: &Tensor) -> Result<Tensor> {
     };
     a.on_device(
         || {
-            let (out, layouts) = (Layout::row_major(shape), [&a_layout, &b_layout]);
+            let (out, layouts) = (Layout::row_major_of(shape), [&a_layout, &b_layout]);
             // The numbers are columns to a panel: as many as fill two registers.
             let product = match a.dtype() {
-                DType::F32 => Tensor::build_in(out, |out| {
+                DType::F32 => Tensor::try_build_in(out, |out| {
                     cpu::multiply::<f32, 16>(out, [a.raw(), b.raw()], layouts)
-                }),
-                DType::F64 => Tensor::build_in(out, |out| {
+                })?,
+                DType::F64 => Tensor::try_build_in(out, |out| {
                     cpu::multiply::<f64, 8>(out, [a.raw(), b.raw()], layouts)
-                }),
+                })?,
                 other => return Err(Error::dtype(MatMul::NAME, "f32 or f64", other)),
             };
             product.contiguous()
@@ -143,8 +143,10 @@ mod tests {
         ];
         for (i, (m, k, n)) in sizes.into_iter().enumerate() {
             let rng = &mut Rng::new(i as u64);
-            let (a, b) =
-                (Tensor::randn(&[m, k], DType::F64, rng), Tensor::randn(&[k, n], DType::F64, rng));
+            let (a, b) = (
+                Tensor::randn(&[m, k], DType::F64, rng).unwrap(),
+                Tensor::randn(&[k, n], DType::F64, rng).unwrap(),
+            );
             let expected = naive(&a.to_f64_vec().unwrap(), &b.to_f64_vec().unwrap(), m, k, n);
             let close = |y: Tensor, tolerance: f64| {
                 let worst = y
@@ -168,8 +170,8 @@ mod tests {
     fn the_bits_do_not_depend_on_threads() {
         let rng = &mut Rng::new(1);
         let (a, b) = (
-            Tensor::randn(&[3, 130, 300], DType::F32, rng),
-            Tensor::randn(&[300, 600], DType::F32, rng),
+            Tensor::randn(&[3, 130, 300], DType::F32, rng).unwrap(),
+            Tensor::randn(&[300, 600], DType::F32, rng).unwrap(),
         );
         let bits = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -191,7 +193,10 @@ mod tests {
     #[test]
     fn sums_over_nothing_are_zero_and_empty_products_are_empty() {
         let product = |a: &[usize], b: &[usize]| {
-            Tensor::ones(a, DType::F32).matmul(&Tensor::ones(b, DType::F32)).unwrap()
+            Tensor::ones(a, DType::F32)
+                .unwrap()
+                .matmul(&Tensor::ones(b, DType::F32).unwrap())
+                .unwrap()
         };
         assert_eq!(product(&[2, 0], &[0, 3]).to_f64_vec().unwrap(), [0.0; 6]);
         assert_eq!(product(&[0, 4], &[4, 3]).shape(), [0, 3]);
@@ -202,7 +207,8 @@ mod tests {
     fn shapes_are_named() {
         let message = |a: &[usize], b: &[usize]| {
             Tensor::zeros(a, DType::F32)
-                .matmul(&Tensor::zeros(b, DType::F32))
+                .unwrap()
+                .matmul(&Tensor::zeros(b, DType::F32).unwrap())
                 .unwrap_err()
                 .to_string()
         };
@@ -215,7 +221,9 @@ mod tests {
             message(&[2, 4, 3], &[5, 3, 2]),
             "matmul: shapes [2] and [5] do not broadcast together"
         );
-        let mixed = Tensor::zeros(&[1, 1], DType::F32).matmul(&Tensor::zeros(&[1, 1], DType::F64));
+        let mixed = Tensor::zeros(&[1, 1], DType::F32)
+            .unwrap()
+            .matmul(&Tensor::zeros(&[1, 1], DType::F64).unwrap());
         assert_eq!(mixed.unwrap_err().to_string(), "matmul: expected dtype f32, got f64");
     }
 }

@@ -287,6 +287,7 @@ mod tests {
                 let rng = &mut Rng::new(i as u64);
                 let mut draw = |shape: &[usize], shift: f64| {
                     Tensor::randn(shape, DType::F64, rng)
+                        .unwrap()
                         .affine(1.0, shift)
                         .unwrap()
                         .to_dtype(dtype)
@@ -331,13 +332,16 @@ mod tests {
         let Some(_) = crate::cuda::tests::gpu() else { return };
         for channels in [3, 4] {
             let x = Tensor::randn(&[2, channels, 40, 40], DType::F32, &mut Rng::new(1))
+                .unwrap()
                 .affine(1.0, 4096.0)
                 .unwrap();
             let mut data = x.to_vec::<f32>().unwrap();
             data[0] = 5096.0;
             let x = Tensor::from_slice(&data, x.shape()).unwrap();
-            let (one, zero) =
-                (Tensor::ones(&[channels], DType::F32), Tensor::zeros(&[channels], DType::F32));
+            let (one, zero) = (
+                Tensor::ones(&[channels], DType::F32).unwrap(),
+                Tensor::zeros(&[channels], DType::F32).unwrap(),
+            );
             let run = |x: &Tensor, one: &Tensor, zero: &Tensor| {
                 x.batch_norm_train(one, zero, 1e-5).unwrap()
             };
@@ -362,9 +366,11 @@ mod tests {
     #[test]
     fn what_is_not_asked_for_changes_no_other_gradient() {
         let Some(_) = crate::cuda::tests::gpu() else { return };
-        let x = there(&Tensor::randn(&[3, 8, 5, 3], DType::F64, &mut Rng::new(2)));
-        let (weight, bias) =
-            (there(&Tensor::ones(&[8], DType::F64)), there(&Tensor::zeros(&[8], DType::F64)));
+        let x = there(&Tensor::randn(&[3, 8, 5, 3], DType::F64, &mut Rng::new(2)).unwrap());
+        let (weight, bias) = (
+            there(&Tensor::ones(&[8], DType::F64).unwrap()),
+            there(&Tensor::zeros(&[8], DType::F64).unwrap()),
+        );
         let inputs = [x, weight, bias];
         for eval in [false, true] {
             let gradients = |asked: [bool; 3]| {
@@ -399,8 +405,8 @@ mod tests {
     fn no_images_are_fine() {
         let Some(_) = crate::cuda::tests::gpu() else { return };
         let (x, one) = (
-            there(&Tensor::zeros(&[0, 1, 3, 3], DType::F32)),
-            there(&Tensor::ones(&[1], DType::F32)),
+            there(&Tensor::zeros(&[0, 1, 3, 3], DType::F32).unwrap()),
+            there(&Tensor::ones(&[1], DType::F32).unwrap()),
         );
         assert_eq!(x.instance_norm(&one, &one, 1e-5).unwrap().shape(), [0, 1, 3, 3]);
     }

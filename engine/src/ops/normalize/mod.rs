@@ -42,7 +42,7 @@ impl Statistics {
             let [mean, var] = [mean, var].map(
                 |numbers| from_f64(&numbers, &[groups, c], DType::F64)
             );
-            Ok(Self { mean, var })
+            Ok(Self { mean: mean?, var: var? })
         })
         }, |gpu| cuda::statistics(gpu, op, &x, groups))
     }
@@ -82,7 +82,7 @@ impl Statistics {
             .collect();
         let [mean, var] =
             [mean, var].map(|numbers| from_f64(&numbers, self.mean.shape(), DType::F64));
-        Ok((Self { mean, var }, total))
+        Ok((Self { mean: mean?, var: var? }, total))
     }
 
     /// The same where they are on a GPU, and stay there.
@@ -183,8 +183,8 @@ impl Normalize {
         dispatch_float!(op, x.dtype(), T => {
             let [mean, scale, bias] =
                 [mean, &scale, &bias].map(|numbers| per_channel(numbers, bias.len(), x.dtype()));
-            let inputs = [x, &mean, &scale, &bias];
-            map(op, x.shape(), inputs, |[x, mean, scale, bias]: [T; 4]| (x - mean) * scale + bias)
+            let f = |[x, mean, scale, bias]: [T; 4]| (x - mean) * scale + bias;
+            map(op, x.shape(), [x, &mean?, &scale?, &bias?], f)
         })
     }
 
@@ -238,7 +238,7 @@ impl Normalize {
             over_groups(&scaled, channels, dy.dtype())
         });
         let d_bias = need[2].then(|| over_groups(&sum_dy, channels, dy.dtype()));
-        Ok(vec![dx, d_weight, d_bias])
+        Ok(vec![dx, d_weight.transpose()?, d_bias.transpose()?])
     }
 
     fn backward_x(
@@ -252,7 +252,7 @@ impl Normalize {
     ) -> Result<Tensor> {
         let (channels, dtype) = (weight.len(), dy.dtype());
         let scale = self.scale(op, weight)?;
-        let a = per_channel(&scale, channels, dtype);
+        let a = per_channel(&scale, channels, dtype)?;
         let Some(x) = x.filter(|_| self.of_input) else {
             return dy.mul(&a);
         };
@@ -275,7 +275,7 @@ impl Normalize {
             let f = |[
                 dy, x, mean, a, slope, constant
             ]: [T; 6]| dy * a + ((x - mean) * slope + constant);
-            map(op, dy.shape(), [dy, x, &mean, &a, &slope, &constant], f)
+            map(op, dy.shape(), [dy, x, &mean?, &a, &slope?, &constant?], f)
         })
     }
 
@@ -319,12 +319,12 @@ pub(super) fn infer(op: &'static str, x: &Meta, others: &[(&str, &Meta)]) -> Res
 }
 
 /// `[groups, channels]` numbers as a tensor `[groups, channels, 1, 1]`.
-fn per_channel(numbers: &[f64], channels: usize, dtype: DType) -> Tensor {
+fn per_channel(numbers: &[f64], channels: usize, dtype: DType) -> Result<Tensor> {
     from_f64(numbers, &[numbers.len() / channels.max(1), channels, 1, 1], dtype)
 }
 
 /// `numbers` in memory order as a tensor.
-fn from_f64(numbers: &[f64], shape: &[usize], dtype: DType) -> Tensor {
+fn from_f64(numbers: &[f64], shape: &[usize], dtype: DType) -> Result<Tensor> {
     dispatch_element!(dtype, T => Tensor::build(shape, |out: &mut [T]| {
         out
             .iter_mut()
@@ -334,7 +334,7 @@ fn from_f64(numbers: &[f64], shape: &[usize], dtype: DType) -> Tensor {
 }
 
 /// The sums over the groups of `[groups, channels]` numbers, as a tensor `[channels]`.
-fn over_groups(numbers: &[f64], channels: usize, dtype: DType) -> Tensor {
+fn over_groups(numbers: &[f64], channels: usize, dtype: DType) -> Result<Tensor> {
     let mut sums = vec![0.0; channels];
     for (i, number) in numbers.iter().enumerate() {
         sums[i % channels] += number;

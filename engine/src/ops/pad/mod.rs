@@ -159,7 +159,7 @@ fn gather(op: &'static str, x: &Tensor, rows: &Lists, columns: &Lists) -> Result
     let [n, channels, _, _] = x.dims4(op)?;
     let shape = [n, channels, rows.0.len(), columns.0.len()];
     let line = shape[3] * channels;
-    dispatch_float!(op, x.dtype(), T => Ok(Tensor::build(&shape, |out: &mut [T]| {
+    dispatch_float!(op, x.dtype(), T => Tensor::build(&shape, |out: &mut [T]| {
         if out.is_empty() {
             return;
         }
@@ -175,7 +175,7 @@ fn gather(op: &'static str, x: &Tensor, rows: &Lists, columns: &Lists) -> Result
                 }
             );
         });
-    })))
+    }))
 }
 
 /// One line of an output: its pixels, each of `channels` neighbouring elements.
@@ -258,17 +258,25 @@ mod tests {
 
     #[test]
     fn sizes_are_named() {
-        let x = Tensor::zeros(&[1, 1, 4, 3], DType::F32);
+        let x = Tensor::zeros(&[1, 1, 4, 3], DType::F32).unwrap();
         let message = x.pad_reflect(Padding::all(3)).unwrap_err().to_string();
         assert_eq!(
             message,
             "pad_reflect: padding 3 and 3 must be smaller than the side 3 it mirrors"
         );
         assert_eq!(x.pad_reflect(Padding::all(2)).unwrap().shape(), [1, 1, 8, 7]);
-        let message =
-            Tensor::zeros(&[3], DType::F32).pad_zeros(Padding::all(1)).unwrap_err().to_string();
+        let message = Tensor::zeros(&[3], DType::F32)
+            .unwrap()
+            .pad_zeros(Padding::all(1))
+            .unwrap_err()
+            .to_string();
         assert_eq!(message, "pad_zeros: expected [.., H, W], got shape [3]");
         assert!(x.pad_zeros(Padding::all(usize::MAX)).is_err());
-        assert!(Tensor::zeros(&[1, 1, 0, 3], DType::F32).pad_reflect(Padding::default()).is_ok());
+        assert!(
+            Tensor::zeros(&[1, 1, 0, 3], DType::F32)
+                .unwrap()
+                .pad_reflect(Padding::default())
+                .is_ok()
+        );
     }
 }

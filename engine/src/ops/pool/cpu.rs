@@ -13,14 +13,14 @@ pub(super) fn forward(x: &Tensor, windows: Windows) -> Result<Tensor> {
     dispatch_float!(OP, x.dtype(), T => {
         let source: &[T] = x.dense_data(OP)?;
         let [oh, ow] = output(windows, h, w);
-        Ok(Tensor::build(&[n, c, oh, ow], |out: &mut [T]| {
+        Tensor::build(&[n, c, oh, ow], |out: &mut [T]| {
             for_each_line(out, ow * c, || (), |line, out, ()| {
                 let top = line / oh * h + line % oh * windows.stride;
                 vectorize(
                     Largest { source: &source[top * w * c..], w, c, windows, out, place: &mut [] }
                 );
             });
-        }))
+        })
     })
 }
 
@@ -37,7 +37,7 @@ pub(super) fn backward(x: &Tensor, dy: &Tensor, windows: Windows) -> Result<Tens
             let top = line / oh * h + line % oh * windows.stride;
             vectorize(Largest { source: &source[top * w * c..], w, c, windows, out, place });
         });
-        Ok(Tensor::build(x.shape(), |out: &mut [T]| {
+        Tensor::build(x.shape(), |out: &mut [T]| {
             for_each_line(out, w * c, || (), |line, out, ()| {
                 vectorize(
                     Chosen {
@@ -45,7 +45,7 @@ pub(super) fn backward(x: &Tensor, dy: &Tensor, windows: Windows) -> Result<Tens
                     }
                 );
             });
-        }))
+        })
     })
 }
 

@@ -85,7 +85,8 @@ mod tests {
                     let tape = Tape::new();
                     let x = tape.leaf(x);
                     let y = x.max_pool2d(kernel, stride).unwrap();
-                    let ones = Tensor::ones(y.shape(), y.dtype()).to_device(y.device()).unwrap();
+                    let ones =
+                        Tensor::ones(y.shape(), y.dtype()).unwrap().to_device(y.device()).unwrap();
                     let mut gradients = tape.backward_from(&[&y], vec![Some(ones)]).unwrap();
                     [y.detach(), gradients.take(&x).unwrap()]
                         .map(|t| format!("{:?}", t.to_f64_vec().unwrap()))

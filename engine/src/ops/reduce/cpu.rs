@@ -20,26 +20,26 @@ pub(super) fn sum(x: &Tensor, dims: &[usize], scale: f64) -> Result<Tensor> {
         return sum(x, dims, 1.0)?.scale(scale);
     }
     dispatch_float!("sum", x.dtype(), T => {
-        Ok(fold::<T>(x, dims, 0.0, |a, b| a + b))
+        fold::<T>(x, dims, 0.0, |a, b| a + b)
     })
 }
 
 pub(super) fn max(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
     // A NaN wins, as a reader of the result would want to know of it.
     dispatch_float!("max", x.dtype(), T => {
-        Ok(fold::<T>(x, dims, T::NEG_INFINITY, |a, b| if b > a || b.is_nan() { b } else { a }))
+        fold::<T>(x, dims, T::NEG_INFINITY, |a, b| if b > a || b.is_nan() { b } else { a })
     })
 }
 
 /// `dy` at the first element, in logical order, that equals the maximum, and 0 elsewhere.
 pub(super) fn max_backward(x: &Tensor, y: &Tensor, dy: &Tensor, dims: &[usize]) -> Result<Tensor> {
     dispatch_float!("max", x.dtype(), T => {
-        let layout = Layout::row_major(x.shape());
+        let layout = Layout::row_major_of(x.shape());
         let (kept, summed) = split(x, dims);
         let (out_kept, out_summed) = split_layout(&layout, dims);
         let (y, dy) = (y.to_vec::<T>()?, dy.to_vec::<T>()?);
         let source = x.raw::<T>();
-        Ok(Tensor::build_in(layout, |out: &mut [T]| {
+        Tensor::build_in(layout, |out: &mut [T]| {
             out.fill(0.0);
             for i in 0..y.len() {
                 let found = (0..out_summed.numel())
@@ -52,21 +52,26 @@ pub(super) fn max_backward(x: &Tensor, y: &Tensor, dy: &Tensor, dims: &[usize]) 
                     out[at(&out_kept, i) + at(&out_summed, j)] = dy[i];
                 }
             }
-        }))
+        })
     })
 }
 
 /// Folds the elements over `dims` with `f`, piece by piece.
-fn fold<T: Float>(x: &Tensor, dims: &[usize], init: T, f: impl Fn(T, T) -> T + Sync) -> Tensor {
+fn fold<T: Float>(
+    x: &Tensor,
+    dims: &[usize],
+    init: T,
+    f: impl Fn(T, T) -> T + Sync,
+) -> Result<Tensor> {
     let (kept, summed) = split(x, dims);
     let shape: Vec<usize> =
         (0..x.rank()).map(|d| if dims.contains(&d) { 1 } else { x.shape()[d] }).collect();
-    let layout = Layout::new(&shape);
+    let layout = Layout::of(&shape);
     let source = x.raw::<T>();
     // Walk outputs in their memory order, with the input's strides, so that rows of outputs are
     // runs of the input.
     let outputs = LoopNest::new(&layout, [&kept]);
-    let inner = LoopNest::new(&Layout::row_major(summed.shape()), [&summed]);
+    let inner = LoopNest::new(&Layout::row_major_of(summed.shape()), [&summed]);
     let count = summed.numel();
     let (row, [stride]) = (outputs.row(), outputs.row_strides());
     let pieces = count.div_ceil(SUMMED).max(1);

@@ -13,7 +13,7 @@ pub(super) fn fold(
     scale: f64,
 ) -> Result<Tensor> {
     let (kept, reduced) = split(x, dims);
-    let layout = Layout::new(kept.shape());
+    let layout = Layout::of(kept.shape());
     if reduced.numel() == 0 {
         return Tensor::zeros_on_gpu(gpu, layout.shape(), x.dtype())?.scale(scale);
     }
@@ -76,7 +76,7 @@ pub(super) fn max_backward(
         let (kept, reduced) = split_layout(layout, dims);
         Ok((
             Part::new(op, y.layout(), &kept)?,
-            Part::new(op, &Layout::row_major(reduced.shape()), &reduced)?,
+            Part::new(op, &Layout::row_major_of(reduced.shape()), &reduced)?,
         ))
     };
     let (kept, reduced) = parts(x.layout())?;
@@ -103,7 +103,7 @@ mod tests {
     /// pieces.
     fn plan(layout: &Layout, dims: &[usize]) -> (&'static str, u32) {
         let (kept, reduced) = split_layout(layout, dims);
-        let order = Layout::new(kept.shape());
+        let order = Layout::of(kept.shape());
         let parts =
             [Part::new("t", &order, &kept).unwrap(), Part::new("t", &reduced, &reduced).unwrap()];
         let plan = Plan::new(parts[0], parts[1], DType::F32, &[0], true);
@@ -129,14 +129,17 @@ mod tests {
         let Some(_) = crate::cuda::tests::gpu() else { return };
         let mut most = 0;
         for (i, (shape, dims, form)) in CASES.into_iter().enumerate() {
-            let (planned, pieces) = plan(&Layout::new(shape), dims);
+            let (planned, pieces) = plan(&Layout::of(shape), dims);
             assert_eq!(planned, form, "{shape:?} over {dims:?}");
             most = most.max(pieces);
             for (dtype, tolerance) in
                 [(DType::F64, 1e-12), (DType::F32, 1e-5), (DType::F16, 1e-3), (DType::BF16, 8e-3)]
             {
                 let rng = &mut Rng::new(i as u64);
-                let x = Tensor::rand(shape, -1.0, 2.0, DType::F64, rng).to_dtype(dtype).unwrap();
+                let x = Tensor::rand(shape, -1.0, 2.0, DType::F64, rng)
+                    .unwrap()
+                    .to_dtype(dtype)
+                    .unwrap();
                 let there = x.to_device(Device::Cuda(0)).unwrap();
                 let x = x.to_dtype(DType::F64).unwrap();
                 for fold in [Tensor::mean, Tensor::max] {
@@ -169,6 +172,7 @@ mod tests {
                 let leaf = tape.leaf(&x);
                 let y = leaf.max(&dims).unwrap();
                 let seed = Tensor::randn(y.shape(), DType::F32, &mut Rng::new(4))
+                    .unwrap()
                     .to_device(x.device())
                     .unwrap();
                 let gradients = tape.backward_from(&[&y], vec![Some(seed)]).unwrap();
@@ -186,11 +190,11 @@ mod tests {
     fn nothing_infinities_and_nan_come_out_as_on_the_cpu() {
         let Some(_) = crate::cuda::tests::gpu() else { return };
         let there = |x: Tensor| x.to_device(Device::Cuda(0)).unwrap();
-        let none = there(Tensor::zeros(&[3, 0], DType::F32));
+        let none = there(Tensor::zeros(&[3, 0], DType::F32).unwrap());
         assert_eq!(none.sum(&[1]).unwrap().to_f64_vec().unwrap(), [0.0; 3]);
         assert!(none.mean(&[1]).unwrap().to_f64_vec().unwrap().iter().all(|mean| mean.is_nan()));
         assert!(none.sum(&[0]).unwrap().to_f64_vec().unwrap().is_empty());
-        let low = there(Tensor::full(&[40], f64::NEG_INFINITY, DType::F32));
+        let low = there(Tensor::full(&[40], f64::NEG_INFINITY, DType::F32).unwrap());
         assert_eq!(low.max(&[0]).unwrap().item().unwrap(), f64::NEG_INFINITY);
         let mut data = [1.0f32; 1000];
         data[700] = f32::NAN;
@@ -207,7 +211,8 @@ mod tests {
     #[test]
     fn a_mean_in_half_precision_does_not_overflow() {
         let Some(_) = crate::cuda::tests::gpu() else { return };
-        let x = Tensor::full(&[1, 8, 64, 64], 100.0, DType::F32).to_dtype(DType::F16).unwrap();
+        let x =
+            Tensor::full(&[1, 8, 64, 64], 100.0, DType::F32).unwrap().to_dtype(DType::F16).unwrap();
         let tape = Tape::new();
         let x = tape.leaf(&x.to_device(Device::Cuda(0)).unwrap());
         let mean = x.mean(&[0, 2, 3]).unwrap();

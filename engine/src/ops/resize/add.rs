@@ -36,13 +36,13 @@ impl AddBilinear {
         (!self.gelu).then_some(Self { place: self.place, gelu: true })
     }
 
-    fn tables(&self, x: &Tensor, others: &[&Tensor]) -> Vec<[Axis; 2]> {
+    fn tables(&self, x: &Tensor, others: &[&Tensor]) -> Result<Vec<[Axis; 2]>> {
         others.iter().map(|other| self.axes(other.shape(), x.shape())).collect()
     }
 
     /// The tables along H and W from a map like `from` to one like `to`.
-    fn axes(&self, from: &[usize], to: &[usize]) -> [Axis; 2] {
-        [2, 3].map(|d| self.place.axis(from[d], to[d]))
+    fn axes(&self, from: &[usize], to: &[usize]) -> Result<[Axis; 2]> {
+        Ok([self.place.axis(from[2], to[2])?, self.place.axis(from[3], to[3])?])
     }
 }
 
@@ -74,7 +74,7 @@ impl Op for AddBilinear {
 
     fn forward(&self, inputs: &[&Tensor], _: &Meta, need: &[bool]) -> Result<(Tensor, Kept)> {
         let (x, others) = (inputs[0], &inputs[1..]);
-        let tables = self.tables(x, others);
+        let tables = self.tables(x, others)?;
         let recorded = need.contains(&true);
         if let Some(gpu) = x.gpu() {
             let keep = self.gelu && recorded;
@@ -98,7 +98,7 @@ impl Op for AddBilinear {
     }
 
     fn forward_onto(&self, others: &[&Tensor], mut x: Tensor) -> Result<Tensor> {
-        let tables = self.tables(&x, others);
+        let tables = self.tables(&x, others)?;
         if let Some(gpu) = x.gpu() {
             let parts = parts(others, &tables);
             separable::cuda::add_resampled_in_place(gpu, Self::NAME, &x, &parts, self.gelu)?;
@@ -120,7 +120,7 @@ impl Op for AddBilinear {
         let dz = gelu::before(sum.as_ref(), dy)?;
         let mut gradients = vec![need[0].then(|| dz.clone())];
         for ([rows, cols], &need) in tables.iter().zip(&need[1..]) {
-            let adjoint = || resample(Self::NAME, &dz, &rows.transposed(), &cols.transposed());
+            let adjoint = || resample(Self::NAME, &dz, &rows.transposed()?, &cols.transposed()?);
             gradients.push(need.then(adjoint).transpose()?);
         }
         Ok(gradients)

@@ -109,7 +109,7 @@ impl Place {
     }
 
     /// The table of linear interpolation along an axis of `from` inputs and `to` outputs.
-    fn axis(self, from: usize, to: usize) -> Axis {
+    fn axis(self, from: usize, to: usize) -> Result<Axis> {
         Axis::new(from, (0..to).map(|o| between(self.at(o, from, to), from)))
     }
 }
@@ -129,7 +129,7 @@ impl Separable for Bilinear {
         self.output.of(size)
     }
 
-    fn axis(&self, from: usize, to: usize) -> Axis {
+    fn axis(&self, from: usize, to: usize) -> Result<Axis> {
         self.place.axis(from, to)
     }
 }
@@ -165,7 +165,7 @@ impl Separable for Nearest {
         }
     }
 
-    fn axis(&self, from: usize, to: usize) -> Axis {
+    fn axis(&self, from: usize, to: usize) -> Result<Axis> {
         let chosen = |o: usize| match self.0 {
             Choose::Size(_) => o * from / to,
             Choose::Every(step) => o * step,
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn adding_on_the_way_is_resizing_and_adding() {
         let mut rng = Rng::new(1);
-        let mut map = |h, w| Tensor::randn(&[2, 41, h, w], DType::F64, &mut rng);
+        let mut map = |h, w| Tensor::randn(&[2, 41, h, w], DType::F64, &mut rng).unwrap();
         let (x, others) = (map(8, 12), [map(1, 2), map(2, 3), map(4, 6)]);
         for align_corners in [false, true] {
             let run = |sum: &dyn Fn(&Tensor, &[Tensor], bool) -> Tensor| {
@@ -271,12 +271,12 @@ mod tests {
             AddBilinear::new(true).infer(&inputs).unwrap_err().to_string()
         };
         assert_eq!(message(&[]), "add_bilinear: there is nothing to add to [2, 41, 8, 12]");
-        let wrong = Tensor::zeros(&[2, 40, 4, 6], DType::F64);
+        let wrong = Tensor::zeros(&[2, 40, 4, 6], DType::F64).unwrap();
         assert_eq!(
             message(&[&wrong]),
             "add_bilinear: [2, 40, 4, 6] has other images or channels than [2, 41, 8, 12]"
         );
-        let empty = Tensor::zeros(&[2, 41, 0, 6], DType::F64);
+        let empty = Tensor::zeros(&[2, 41, 0, 6], DType::F64).unwrap();
         assert_eq!(message(&[&empty]), "add_bilinear: shape [2, 41, 0, 6] has no pixels");
         let single = others[0].to_dtype(DType::F32).unwrap();
         assert_eq!(message(&[&single]), "add_bilinear: expected dtype f64, got f32");
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let x = Tensor::zeros(&[1, 2, 3, 8], DType::F32);
+        let x = Tensor::zeros(&[1, 2, 3, 8], DType::F32).unwrap();
         let message = |result: Result<Tensor>| result.unwrap_err().to_string();
         assert_eq!(
             message(x.bilinear(0, 4, true)),
@@ -313,7 +313,7 @@ mod tests {
             message(x.nearest_every(0)),
             "nearest: the step must be at least 1, got shape [1, 2, 3, 8]"
         );
-        let empty = Tensor::zeros(&[1, 2, 0, 8], DType::F32);
+        let empty = Tensor::zeros(&[1, 2, 0, 8], DType::F32).unwrap();
         assert_eq!(message(empty.nearest(2, 2)), "nearest: shape [1, 2, 0, 8] has no pixels");
     }
 }

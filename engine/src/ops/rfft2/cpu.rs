@@ -18,13 +18,13 @@ pub(super) fn forward(op: &'static str, x: &Tensor) -> Result<Tensor> {
     let x = x.row_major()?;
     dispatch_float!(op, x.dtype(), T => {
         let maps: &[T] = x.dense_data(op)?;
-        Ok(Tensor::build(&[n, c, h, w / 2 + 1, 2], |spectra: &mut [T]| {
+        Tensor::build(&[n, c, h, w / 2 + 1, 2], |spectra: &mut [T]| {
             let plan = Forward::new(h, w);
             let pairs = spectra.par_chunks_mut(h * (w / 2 + 1) * 2).zip(maps.par_chunks(h * w));
             pairs.for_each_init(
                 || plan.scratch(), |scratch, (spectrum, map)| plan.run(map, spectrum, scratch)
             );
-        }))
+        })
     })
 }
 
@@ -34,13 +34,13 @@ pub(super) fn adjoint(op: &'static str, dy: &Tensor, shape: &[usize]) -> Result<
     let dy = dy.row_major()?;
     dispatch_float!(op, dy.dtype(), T => {
         let spectra: &[T] = dy.dense_data(op)?;
-        let maps = Tensor::build_in(Layout::row_major(shape), |maps: &mut [T]| {
+        let maps = Tensor::build_in(Layout::row_major_of(shape), |maps: &mut [T]| {
             let plan = Adjoint::new(h, w);
             let pairs = maps.par_chunks_mut(h * w).zip(spectra.par_chunks(h * (w / 2 + 1) * 2));
             pairs.for_each_init(
                 || plan.scratch(), |scratch, (map, spectrum)| plan.run(spectrum, map, scratch)
             );
-        });
+        })?;
         maps.contiguous()
     })
 }

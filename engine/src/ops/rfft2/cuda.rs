@@ -283,12 +283,13 @@ mod tests {
     /// relative to the largest number.
     fn distance(shape: [usize; 4], dtype: DType) -> f64 {
         let mut rng = Rng::new(1);
-        let x = Tensor::randn(&shape, DType::F64, &mut rng).to_dtype(dtype).unwrap();
+        let x = Tensor::randn(&shape, DType::F64, &mut rng).unwrap().to_dtype(dtype).unwrap();
         let dy = Tensor::randn(
             &[shape[0], shape[1], shape[2], shape[3] / 2 + 1, 2],
             DType::F64,
             &mut rng,
-        );
+        )
+        .unwrap();
         let dy = dy.to_dtype(dtype).unwrap();
         let run = |x: &Tensor, dy: Tensor| {
             let tape = Tape::new();
@@ -354,6 +355,7 @@ mod tests {
         let Some(_) = crate::cuda::tests::gpu() else { return };
         for (h, w) in [(6, 10), (12, 14), (5, 6), (1, 2)] {
             let x = Tensor::randn(&[1, 1, h, w], DType::F32, &mut Rng::new(2))
+                .unwrap()
                 .to_device(Device::Cuda(0))
                 .unwrap();
             let spectrum = x.rfft2().unwrap().to_f64_vec().unwrap();

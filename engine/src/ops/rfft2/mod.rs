@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn every_size_equals_the_sum_it_stands_for() {
         for (h, w) in [(1, 1), (1, 2), (2, 1), (3, 5), (4, 6), (7, 2), (5, 8), (6, 11)] {
-            let x = Tensor::randn(&[2, 3, h, w], DType::F64, &mut Rng::new(1));
+            let x = Tensor::randn(&[2, 3, h, w], DType::F64, &mut Rng::new(1)).unwrap();
             let spectra = x.rfft2().unwrap().to_f64_vec().unwrap();
             for (map, spectrum) in
                 x.to_f64_vec().unwrap().chunks(h * w).zip(spectra.chunks(h * (w / 2 + 1) * 2))
@@ -112,11 +112,12 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let message =
-            |shape: &[usize]| Tensor::zeros(shape, DType::F32).rfft2().unwrap_err().to_string();
+        let message = |shape: &[usize]| {
+            Tensor::zeros(shape, DType::F32).unwrap().rfft2().unwrap_err().to_string()
+        };
         assert_eq!(message(&[3, 4]), "rfft2: expected [N, C, H, W], got shape [3, 4]");
         assert_eq!(message(&[1, 1, 0, 4]), "rfft2: shape [1, 1, 0, 4] has no pixels");
-        let bytes = Tensor::zeros(&[1, 1, 2, 2], DType::U8);
+        let bytes = Tensor::zeros(&[1, 1, 2, 2], DType::U8).unwrap();
         assert_eq!(
             bytes.rfft2().unwrap_err().to_string(),
             "rfft2: expected dtype f32 or f64, got u8"

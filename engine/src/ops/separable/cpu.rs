@@ -7,6 +7,7 @@
 //! scattered and nothing added out of order.
 
 use crate::cpu::for_each_line;
+use crate::memory::reserve;
 use crate::simd::{Kernel, vectorize};
 use crate::{Buffer, Error, Float, Result, Tensor, dispatch_float};
 
@@ -23,16 +24,23 @@ pub(crate) struct Axis {
 }
 
 impl Axis {
-    /// A table over `input` inputs; each output is a first input and the weights from there on.
-    pub(crate) fn new(input: usize, outputs: impl IntoIterator<Item = (usize, Vec<f64>)>) -> Self {
+    /// A table over `input` inputs; each output is a first input and the weights from there on. An
+    /// error if there is no room for it.
+    pub(crate) fn new(
+        input: usize,
+        outputs: impl IntoIterator<Item = (usize, Vec<f64>)>,
+    ) -> Result<Self> {
+        let outputs = outputs.into_iter();
         let mut axis = Self { input, outputs: Vec::new(), weights: Vec::new() };
+        reserve(&mut axis.outputs, outputs.size_hint().0.saturating_add(1))?;
         for (first, weights) in outputs {
             debug_assert!(first + weights.len() <= input);
             axis.outputs.push((first, axis.weights.len()));
+            reserve(&mut axis.weights, weights.len())?;
             axis.weights.extend(weights);
         }
         axis.outputs.push((0, axis.weights.len()));
-        axis
+        Ok(axis)
     }
 
     /// Number of outputs.
@@ -59,7 +67,7 @@ impl Axis {
 
     /// The adjoint: inputs and outputs exchanged. The outputs that an input goes into must be
     /// neighbours, as they are where the runs move steadily to the right.
-    pub(crate) fn transposed(&self) -> Self {
+    pub(crate) fn transposed(&self) -> Result<Self> {
         let mut columns: Vec<(usize, Vec<f64>)> = vec![(0, Vec::new()); self.input];
         for o in 0..self.len() {
             let (first, weights) = self.run(o);
@@ -171,7 +179,7 @@ fn sum_of_resampled<T: Float>(
             finish(out);
         }
     };
-    for_each_line(out, width * c, || Buffer::new::<T>(blended), compute);
+    for_each_line(out, width * c, || Buffer::scratch::<T>(blended), compute);
     Ok(())
 }
 
@@ -322,12 +330,12 @@ mod tests {
     fn transposing_twice_gives_the_table_back() {
         // Overlapping runs, a gap, and an input that nothing uses.
         let runs = [(0, vec![0.25, 0.5]), (1, vec![1.0]), (1, vec![2.0, 3.0, 4.0]), (5, vec![5.0])];
-        let axis = Axis::new(7, runs);
-        let transposed = axis.transposed();
+        let axis = Axis::new(7, runs).unwrap();
+        let transposed = axis.transposed().unwrap();
         assert_eq!(transposed.len(), 7);
         assert_eq!(transposed.run(1), (0, [0.5, 1.0, 2.0].as_slice()));
         assert_eq!(transposed.run(4), (0, [].as_slice()));
         assert_eq!(transposed.run(5), (3, [5.0].as_slice()));
-        assert_eq!(transposed.transposed(), axis);
+        assert_eq!(transposed.transposed().unwrap(), axis);
     }
 }

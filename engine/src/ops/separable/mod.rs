@@ -19,8 +19,8 @@ pub(crate) trait Separable: Send + Sync + 'static {
     /// it.
     fn output(&self, size: [usize; 2]) -> Result<[usize; 2], String>;
 
-    /// The table along an axis of `from` inputs and `to` outputs.
-    fn axis(&self, from: usize, to: usize) -> Axis;
+    /// The table along an axis of `from` inputs and `to` outputs, if there is room for it.
+    fn axis(&self, from: usize, to: usize) -> Result<Axis>;
 }
 
 /// `x` through the map `rule`.
@@ -32,8 +32,8 @@ pub(crate) struct Apply<S>(pub(crate) S);
 
 impl<S: Separable> Apply<S> {
     /// The tables along H and W from an input of shape `from` to an output of shape `to`.
-    fn axes(&self, from: &[usize], to: &[usize]) -> [Axis; 2] {
-        [2, 3].map(|d| self.0.axis(from[d], to[d]))
+    fn axes(&self, from: &[usize], to: &[usize]) -> Result<[Axis; 2]> {
+        Ok([self.0.axis(from[2], to[2])?, self.0.axis(from[3], to[3])?])
     }
 }
 
@@ -47,7 +47,7 @@ impl<S: Separable> Op for Apply<S> {
     }
 
     fn forward(&self, x: &[&Tensor], out: &Meta, _: &[bool]) -> Result<(Tensor, Tables)> {
-        let [rows, cols] = self.axes(x[0].shape(), &out.shape);
+        let [rows, cols] = self.axes(x[0].shape(), &out.shape)?;
         Ok((resample(S::NAME, x[0], &rows, &cols)?, Tables(rows, cols)))
     }
 
@@ -57,7 +57,7 @@ impl<S: Separable> Op for Apply<S> {
         dy: &Tensor,
         _: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        Ok(vec![Some(resample(S::NAME, dy, &rows.transposed(), &cols.transposed())?)])
+        Ok(vec![Some(resample(S::NAME, dy, &rows.transposed()?, &cols.transposed()?)?)])
     }
 }
 

@@ -68,6 +68,7 @@ mod tests {
                 let rng = &mut Rng::new(1);
                 let mut draw = |scale| {
                     Tensor::randn(shape, DType::F64, rng)
+                        .unwrap()
                         .scale(scale)
                         .unwrap()
                         .to_dtype(dtype)

@@ -89,8 +89,9 @@ mod tests {
 
     #[test]
     fn an_empty_tensor_stays_empty_and_errors_name_the_shape() {
-        assert_eq!(Tensor::zeros(&[2, 0], DType::F32).softmax(1).unwrap().shape(), [2, 0]);
-        let message = Tensor::zeros(&[2, 3], DType::F32).softmax(2).unwrap_err().to_string();
+        assert_eq!(Tensor::zeros(&[2, 0], DType::F32).unwrap().softmax(1).unwrap().shape(), [2, 0]);
+        let message =
+            Tensor::zeros(&[2, 3], DType::F32).unwrap().softmax(2).unwrap_err().to_string();
         assert_eq!(message, "softmax: there is no dimension 2 in shape [2, 3]");
     }
 }

@@ -89,7 +89,7 @@ impl Op for Reshape {
 fn reshaped(x: &Tensor, shape: &[usize]) -> Result<Tensor> {
     match x.layout().reshape(shape) {
         Some(layout) => Ok(x.view(layout)),
-        None => Ok(x.row_major()?.view(Layout::row_major(shape))),
+        None => Ok(x.row_major()?.view(Layout::row_major_of(shape))),
     }
 }
 
@@ -142,7 +142,7 @@ impl Op for BroadcastTo {
     type Saved = ();
 
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
-        Layout::row_major(&inputs[0].shape).broadcast_to(Self::NAME, &self.shape)?;
+        Layout::row_major_of(&inputs[0].shape).broadcast_to(Self::NAME, &self.shape)?;
         Ok(Meta { shape: self.shape.clone(), dtype: inputs[0].dtype })
     }
 

@@ -3,13 +3,14 @@
 use super::Plan;
 use super::plan::Phase;
 use super::strip::{Strip, band_rows};
-use crate::Float;
 use crate::conv::Epilogue;
 use crate::cpu::convolution::{Map, read};
 use crate::cpu::gelu::Gelu;
+use crate::memory::reserve;
 use crate::simd::{
     LaneKernel, Lanes, add_block, load_block, multiply, store_block, vectorize_lanes,
 };
+use crate::{Float, Result};
 use rayon::prelude::*;
 
 /// Weights in the order in which the inner loop reads them:
@@ -30,11 +31,13 @@ impl<T: Float> Packed<T> {
         c_in: usize,
         c_out: usize,
         weight: impl Fn(usize, usize, usize, usize) -> T,
-    ) -> Self {
+    ) -> Result<Self> {
         let lanes = T::BLOCK;
         let blocks = c_out.div_ceil(lanes);
         let pack = |phase: &Phase| {
-            let mut packed = Vec::with_capacity(groups * blocks * phase.taps.len() * c_in * lanes);
+            let mut packed = Vec::new();
+            let sizes = [blocks, phase.taps.len(), c_in, lanes];
+            reserve(&mut packed, sizes.iter().fold(groups, |n, &size| n.saturating_mul(size)))?;
             for (g, b) in (0..groups).flat_map(|g| (0..blocks).map(move |b| (g, b))) {
                 for (&element, i) in
                     phase.elements.iter().flat_map(|e| (0..c_in).map(move |i| (e, i)))
@@ -45,9 +48,10 @@ impl<T: Float> Packed<T> {
                     );
                 }
             }
-            packed
+            Ok(packed)
         };
-        Self { phases: plan.phases.iter().map(pack).collect(), groups, c_in, c_out }
+        let phases = plan.phases.iter().map(pack).collect::<Result<_>>()?;
+        Ok(Self { phases, groups, c_in, c_out })
     }
 }
 
@@ -60,20 +64,20 @@ pub(crate) fn correlate<T: Gelu>(
     out: &mut [T],
     (out_h, out_w): (usize, usize),
     epilogue: Epilogue<&[T]>,
-) {
+) -> Result<()> {
     let c_out = weights.groups * weights.c_out;
     if out.is_empty() {
-        return;
+        return Ok(());
     }
     let grid = (out_h.div_ceil(plan.out_step), out_w.div_ceil(plan.out_step));
     let band = band_rows::<T>(plan, x, grid);
     let row_len = out_w * c_out;
     let image = out_h * row_len;
-    let band_len = band * plan.out_step * row_len;
-    out.par_chunks_mut(image).enumerate().for_each(|(n, out)| {
-        out.par_chunks_mut(band_len).enumerate().for_each(|(i, out)| {
+    let band_len = band.saturating_mul(plan.out_step).saturating_mul(row_len);
+    out.par_chunks_mut(image).enumerate().try_for_each(|(n, out)| {
+        out.par_chunks_mut(band_len).enumerate().try_for_each(|(i, out)| {
             let rows = (i * band, ((i + 1) * band).min(grid.0));
-            let strip = Strip::new(plan, x, n, rows, grid.1, read(epilogue.gelu_input));
+            let strip = Strip::new(plan, x, n, rows, grid.1, read(epilogue.gelu_input))?;
             vectorize_lanes(Band {
                 plan,
                 strip: &strip,
@@ -85,8 +89,9 @@ pub(crate) fn correlate<T: Gelu>(
                 add: epilogue.accumulate,
             });
             epilogue.finish(n * image + i * band_len, out);
-        });
-    });
+            Ok(())
+        })
+    })
 }
 
 /// A band of the output.

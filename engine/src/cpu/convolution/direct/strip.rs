@@ -2,7 +2,7 @@
 
 use super::Plan;
 use crate::cpu::convolution::{Map, Read, copy};
-use crate::{Buffer, Float};
+use crate::{Buffer, Float, Result};
 
 /// About how many bytes of input a strip holds: half of a usual L2 cache.
 const STRIP_BYTES: usize = 512 * 1024;
@@ -11,7 +11,10 @@ const STRIP_BYTES: usize = 512 * 1024;
 pub(super) fn band_rows<T>(plan: &Plan, x: Map<'_, T>, grid: (usize, usize)) -> usize {
     let ((_, left), (_, right)) = plan.reach();
     let width = grid.1.saturating_sub(1) * plan.in_step + (right - left) as usize + 1;
-    let row_bytes = (width * x.c * size_of::<T>() * plan.in_step).max(1);
+    let row_bytes = [x.c, size_of::<T>(), plan.in_step]
+        .iter()
+        .fold(width, |bytes, &factor| bytes.saturating_mul(factor))
+        .max(1);
     // Bands of at least four rows, so that the rows two neighbouring strips share stay few.
     (STRIP_BYTES / row_bytes).clamp(4, 64).min(grid.0.max(1))
 }
@@ -38,7 +41,7 @@ enum Memory<'a, T> {
 
 impl<'a, T: Float> Strip<'a, T> {
     /// The part of image `n` that the grid's `rows` and all its `columns` read, with `read`
-    /// applied.
+    /// applied. Out of memory is an error here, as a large padding makes a large strip.
     pub(super) fn new(
         plan: &Plan,
         x: Map<'a, T>,
@@ -46,7 +49,7 @@ impl<'a, T: Float> Strip<'a, T> {
         rows: (usize, usize),
         columns: usize,
         read: Option<Read<T>>,
-    ) -> Self {
+    ) -> Result<Self> {
         let ((up, left), (down, right)) = plan.reach();
         let top = (rows.0 * plan.in_step) as isize + up;
         let bottom = (rows.1.max(1) - 1) as isize * plan.in_step as isize + down;
@@ -54,11 +57,11 @@ impl<'a, T: Float> Strip<'a, T> {
         let image = &x.data[n * x.h * x.w * x.c..][..x.h * x.w * x.c];
         if read.is_none() && top >= 0 && left >= 0 && bottom < x.h as isize && last < x.w as isize {
             let row = x.w * x.c;
-            return Self { memory: Memory::Image(image), row, c: x.c, top: 0, left: 0, rows };
+            return Ok(Self { memory: Memory::Image(image), row, c: x.c, top: 0, left: 0, rows });
         }
         let (height, width) = ((bottom - top + 1) as usize, (last - left + 1) as usize);
-        let row = width * x.c;
-        let mut memory = Buffer::new::<T>(height * row);
+        let row = width.saturating_mul(x.c);
+        let mut memory = Buffer::new::<T>(height.saturating_mul(row))?;
         // The columns of the image that fall into the strip.
         let from = left.max(0).min(x.w as isize) as usize;
         let to = (last + 1).clamp(from as isize, x.w as isize) as usize;
@@ -78,7 +81,7 @@ impl<'a, T: Float> Strip<'a, T> {
             );
             out[start + len..].fill(T::zero());
         }
-        Self { memory: Memory::Copy(memory), row, c: x.c, top, left, rows }
+        Ok(Self { memory: Memory::Copy(memory), row, c: x.c, top, left, rows })
     }
 
     #[inline(always)]

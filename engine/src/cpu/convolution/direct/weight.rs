@@ -4,7 +4,7 @@ use super::Plan;
 use super::strip::{Strip, band_rows};
 use crate::cpu::convolution::{Map, PARTIALS, Read, sum_of_partials};
 use crate::simd::{LaneKernel, Lanes, load_block, multiply, store_block, vectorize_lanes};
-use crate::{Buffer, Float};
+use crate::{Buffer, Float, Result};
 use rayon::prelude::*;
 
 /// The gradient of the weights of the correlation `plan` from `x` to a map like `dy`: Σ over pixels
@@ -16,7 +16,7 @@ pub(crate) fn weight_gradient<T: Float>(
     dy: Map<'_, T>,
     groups: usize,
     read: Option<Read<T>>,
-) -> Buffer {
+) -> Result<Buffer> {
     let (c_in, c_out) = (x.c / groups, dy.c / groups);
     let taps = &plan.phases[0].taps;
     let size = groups * taps.len() * c_in * c_out;
@@ -27,14 +27,14 @@ pub(crate) fn weight_gradient<T: Float>(
     let per_partial = pieces.div_ceil(PARTIALS).max(1);
     let partials: Vec<Buffer> = (0..pieces.div_ceil(per_partial))
         .into_par_iter()
-        .map(|partial| {
-            let mut sums = Buffer::new::<T>(size);
+        .map(|partial| -> Result<Buffer> {
+            let mut sums = Buffer::new::<T>(size)?;
             let out = sums.as_mut_slice::<T>();
             out.fill(T::zero());
             for piece in partial * per_partial..((partial + 1) * per_partial).min(pieces) {
                 let (n, i) = (piece / bands, piece % bands);
                 let rows = (i * band, ((i + 1) * band).min(dy.h));
-                let strip = Strip::new(plan, x, n, rows, dy.w, read);
+                let strip = Strip::new(plan, x, n, rows, dy.w, read)?;
                 vectorize_lanes(GradientBand {
                     plan,
                     strip: &strip,
@@ -46,9 +46,9 @@ pub(crate) fn weight_gradient<T: Float>(
                     out,
                 });
             }
-            sums
+            Ok(sums)
         })
-        .collect();
+        .collect::<Result<_>>()?;
     sum_of_partials::<T>(&partials, groups * taps.len() * c_in, c_out, c_out)
 }
 

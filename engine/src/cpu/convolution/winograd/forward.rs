@@ -86,9 +86,9 @@ impl<T: Gelu> LaneKernel<T> for Tiles<'_, T> {
         let Self { cut, strip, tiles, weights, column, out, start, out_w, epilogue } = self;
         let size = cut.block::<T>(strip.c, R);
         let (plane, sums_plane) = (size * strip.c + T::BLOCK, size * T::BLOCK + T::BLOCK);
-        let mut transformed = Buffer::new::<T>(PLANES * plane);
-        let mut products = Buffer::new::<T>(PLANES * sums_plane);
-        let mut edge = Buffer::new::<T>(IN * IN * strip.c);
+        let mut transformed = Buffer::scratch::<T>(PLANES * plane);
+        let mut products = Buffer::scratch::<T>(PLANES * sums_plane);
+        let mut edge = Buffer::scratch::<T>(IN * IN * strip.c);
         let (c_in, c_out, step) = (weights.c_in, weights.c_out, weights.step);
         let all = tiles.0 * tiles.1;
         for first in (0..all).step_by(size) {

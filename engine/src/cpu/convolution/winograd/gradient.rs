@@ -9,7 +9,7 @@ use crate::simd::{
     LaneKernel, Lanes, load_block, load_strided, multiply, store_block, store_strided,
     vectorize_lanes,
 };
-use crate::{Buffer, Float};
+use crate::{Buffer, Float, Result};
 use rayon::prelude::*;
 
 /// Larger than in the convolution: all sums, which are as many as weights, are read and written
@@ -23,7 +23,7 @@ pub(crate) fn weight_gradient<T: Float>(
     dy: Map<'_, T>,
     padding: isize,
     read: Option<Read<T>>,
-) -> Buffer {
+) -> Result<Buffer> {
     let cut = Cut::new::<T>(dy.n, dy.h, dy.w, x.c.max(dy.c), BYTES);
     let strips: Vec<_> = (0..dy.n)
         .flat_map(|n| (0..cut.bands()).flat_map(move |b| cut.strips(b).map(move |s| (n, s))))
@@ -35,8 +35,8 @@ pub(crate) fn weight_gradient<T: Float>(
     let per_partial = strips.len().div_ceil(partials).max(1);
     let partials: Vec<Buffer> = strips
         .par_chunks(per_partial)
-        .map(|strips| {
-            let mut sums = Buffer::new::<T>(PLANES * x.c * wide);
+        .map(|strips| -> Result<Buffer> {
+            let mut sums = Buffer::new::<T>((PLANES * x.c).saturating_mul(wide))?;
             sums.as_mut_slice::<T>().fill(T::zero());
             for &(n, [rows, columns]) in strips {
                 let origin = ((rows.0 * OUT) as isize, (columns.0 * OUT) as isize);
@@ -58,16 +58,16 @@ pub(crate) fn weight_gradient<T: Float>(
                     sums: sums.as_mut_slice::<T>(),
                 });
             }
-            let mut gradient = Buffer::new::<T>(9 * x.c * wide);
+            let mut gradient = Buffer::new::<T>(9 * x.c * wide)?;
             vectorize_lanes(Back {
                 c_in: x.c,
                 wide,
                 sums: sums.as_slice::<T>(),
                 out: gradient.as_mut_slice::<T>(),
             });
-            gradient
+            Ok(gradient)
         })
-        .collect();
+        .collect::<Result<_>>()?;
     sum_of_partials::<T>(&partials, 9 * x.c, wide, dy.c)
 }
 
@@ -90,8 +90,8 @@ impl<T: Float> LaneKernel<T> for Products<'_, T> {
         let size = cut.block::<T>(x.c.max(dy.c), R);
         let (x_plane, dy_plane) = (size * x.c + T::BLOCK, size * dy.c + T::BLOCK);
         let (mut x_tiles, mut dy_tiles) =
-            (Buffer::new::<T>(PLANES * x_plane), Buffer::new::<T>(PLANES * dy_plane));
-        let mut edge = Buffer::new::<T>(IN * IN * x.c.max(dy.c));
+            (Buffer::scratch::<T>(PLANES * x_plane), Buffer::scratch::<T>(PLANES * dy_plane));
+        let mut edge = Buffer::scratch::<T>(IN * IN * x.c.max(dy.c));
         let c_in = sums.len() / (PLANES * dy.c);
         let all = tiles.0 * tiles.1;
         for first in (0..all).step_by(size) {

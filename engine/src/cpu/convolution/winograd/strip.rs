@@ -104,7 +104,7 @@ impl<'a, T: Float> Strip<'a, T> {
             return Self { memory: Memory::Image(image), size: (x.h, x.w), origin, c };
         }
         let (height, width) = size;
-        let mut memory = Buffer::new::<T>(height * width * c);
+        let mut memory = Buffer::scratch::<T>(height * width * c);
         // The columns of the image that fall into the strip.
         let from = origin.1.clamp(0, x.w as isize) as usize;
         let to = (origin.1 + width as isize).clamp(from as isize, x.w as isize) as usize;

@@ -19,7 +19,7 @@ fn off(found: &[f32], expected: &[f64]) -> f64 {
 }
 
 fn normal(shape: [usize; 4], rng: &mut Rng) -> (Vec<f32>, Vec<f64>) {
-    let values = Tensor::randn(&shape, DType::F32, rng).to_vec::<f32>().unwrap();
+    let values = Tensor::randn(&shape, DType::F32, rng).unwrap().to_vec::<f32>().unwrap();
     let wide = values.iter().map(|&x| f64::from(x)).collect();
     (values, wide)
 }
@@ -46,23 +46,23 @@ fn check(
     let geometry = Geometry { kernel: (3, 3), stride: 1, padding, dilation: 1 };
 
     let (mut y, mut expected) = (vec![0f32; dy32.data.len()], vec![0f64; dy32.data.len()]);
-    let weights = Weights::new(1, c_in, c_out, |_, e, i, o| k32[at(e, i, o)]);
+    let weights = Weights::new(1, c_in, c_out, |_, e, i, o| k32[at(e, i, o)]).unwrap();
     convolve(x32, &weights, padding as isize, &mut y, (out_h, out_w), Epilogue::NONE);
     let plan = Plan::forward(geometry);
-    let weights = Packed::new(&plan, 1, c_in, c_out, |_, e, i, o| k64[at(e, i, o)]);
-    direct::correlate(&plan, x64, &weights, &mut expected, (out_h, out_w), Epilogue::NONE);
+    let weights = Packed::new(&plan, 1, c_in, c_out, |_, e, i, o| k64[at(e, i, o)]).unwrap();
+    direct::correlate(&plan, x64, &weights, &mut expected, (out_h, out_w), Epilogue::NONE).unwrap();
     let forward = off(&y, &expected);
 
     let (mut dx, mut expected) = (vec![0f32; x32.data.len()], vec![0f64; x32.data.len()]);
-    let weights = Weights::new(1, c_out, c_in, |_, e, o, i| k32[at(8 - e, i, o)]);
+    let weights = Weights::new(1, c_out, c_in, |_, e, o, i| k32[at(8 - e, i, o)]).unwrap();
     convolve(dy32, &weights, 2 - padding as isize, &mut dx, (h, w), Epilogue::NONE);
     let adjoint = Plan::adjoint(geometry);
-    let weights = Packed::new(&adjoint, 1, c_out, c_in, |_, e, o, i| k64[at(e, i, o)]);
-    direct::correlate(&adjoint, dy64, &weights, &mut expected, (h, w), Epilogue::NONE);
+    let weights = Packed::new(&adjoint, 1, c_out, c_in, |_, e, o, i| k64[at(e, i, o)]).unwrap();
+    direct::correlate(&adjoint, dy64, &weights, &mut expected, (h, w), Epilogue::NONE).unwrap();
     let input = off(&dx, &expected);
 
-    let dw = weight_gradient(x32, dy32, padding as isize, None);
-    let expected = direct::weight_gradient(&plan, x64, dy64, 1, None);
+    let dw = weight_gradient(x32, dy32, padding as isize, None).unwrap();
+    let expected = direct::weight_gradient(&plan, x64, dy64, 1, None).unwrap();
     [forward, input, off(dw.as_slice(), expected.as_slice())]
 }
 

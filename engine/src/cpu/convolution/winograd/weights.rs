@@ -2,7 +2,7 @@
 
 use super::{PLANES, transform};
 use crate::simd::{Kernel, vectorize};
-use crate::{Buffer, Float};
+use crate::{Buffer, Float, Result};
 use rayon::prelude::*;
 
 /// Transformed kernels in the order in which they are read:
@@ -25,9 +25,9 @@ impl Weights {
         c_in: usize,
         c_out: usize,
         weight: impl Fn(usize, usize, usize, usize) -> T + Sync,
-    ) -> Self {
+    ) -> Result<Self> {
         let (block, blocks) = (PLANES * c_in * T::BLOCK, c_out.div_ceil(T::BLOCK));
-        let mut memory = Buffer::new::<T>(step * step * blocks * block);
+        let mut memory = Buffer::new::<T>((step * step * blocks).saturating_mul(block))?;
         memory.as_mut_slice::<T>().par_chunks_mut(block.max(1)).enumerate().for_each(|(b, out)| {
             let (phase, first) = (b / blocks, b % blocks * T::BLOCK);
             let width = T::BLOCK.min(c_out - first);
@@ -41,7 +41,7 @@ impl Weights {
                 vectorize(Transform { kernels, c_in, out: &mut out[i * T::BLOCK..] });
             }
         });
-        Self { memory, c_in, c_out, step }
+        Ok(Self { memory, c_in, c_out, step })
     }
 
     #[inline(always)]

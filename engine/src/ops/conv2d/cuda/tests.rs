@@ -26,7 +26,7 @@ fn sample(
 ) -> Sample {
     let mut rng = Rng::new(1);
     let mut draw = |shape: &[usize], scale: f64| {
-        Tensor::randn(shape, DType::F64, &mut rng).scale(scale).unwrap()
+        Tensor::randn(shape, DType::F64, &mut rng).unwrap().scale(scale).unwrap()
     };
     let terms: usize = weight[1..].iter().product();
     let (x, w) = (draw(&x, 1.0), draw(&weight, 1.0 / (terms as f64).sqrt()));
@@ -95,8 +95,9 @@ fn maps_without_elements_are_fine() {
         let sample = sample(x, weight, options, Direction::InToOut);
         check_on(&sample, Device::Cuda(0), DType::F32, 1e-5).unwrap();
     }
-    let there =
-        |shape: &[usize]| Tensor::ones(shape, DType::F32).to_device(Device::Cuda(0)).unwrap();
+    let there = |shape: &[usize]| {
+        Tensor::ones(shape, DType::F32).unwrap().to_device(Device::Cuda(0)).unwrap()
+    };
     assert_eq!(
         there(&[1, 3, 5, 5]).conv2d(&there(&[0, 3, 3, 3]), None, SAME).unwrap().shape(),
         [1, 0, 5, 5]
@@ -109,10 +110,10 @@ fn a_sum_is_made_in_the_memory_of_its_residual() {
     let Some(_) = crate::cuda::tests::gpu() else { return };
     let mut rng = Rng::new(2);
     for channels in [6, 8] {
-        let x = Tensor::randn(&[2, 8, 9, 7], DType::F64, &mut rng);
-        let w = Tensor::randn(&[channels, 8, 3, 3], DType::F64, &mut rng);
-        let b = Tensor::randn(&[channels], DType::F64, &mut rng);
-        let residual = Tensor::randn(&[2, channels, 9, 7], DType::F64, &mut rng);
+        let x = Tensor::randn(&[2, 8, 9, 7], DType::F64, &mut rng).unwrap();
+        let w = Tensor::randn(&[channels, 8, 3, 3], DType::F64, &mut rng).unwrap();
+        let b = Tensor::randn(&[channels], DType::F64, &mut rng).unwrap();
+        let residual = Tensor::randn(&[2, channels, 9, 7], DType::F64, &mut rng).unwrap();
         let there = |x: &Tensor| x.to_device(Device::Cuda(0)).unwrap();
         let op = everything(SAME);
         let expected = apply(op.clone(), &[&x, &w, &b, &residual]).unwrap().to_f64_vec().unwrap();
@@ -135,7 +136,7 @@ fn an_epilogue_alone_is_that_of_a_convolution() {
     for (dtype, tolerance) in DEVICE_TOLERANCES {
         for channels in [5, 16] {
             let mut draw = |shape: &[usize]| {
-                Tensor::randn(shape, DType::F64, &mut rng).to_dtype(dtype).unwrap()
+                Tensor::randn(shape, DType::F64, &mut rng).unwrap().to_dtype(dtype).unwrap()
             };
             let shape = [2, channels, 9, 7];
             let here = [draw(&shape), draw(&[channels]), draw(&shape), draw(&shape)];
@@ -179,7 +180,7 @@ fn an_epilogue_alone_is_that_of_a_convolution() {
 #[test]
 fn what_kernels_cannot_count_is_an_error() {
     let Some(_) = crate::cuda::tests::gpu() else { return };
-    let x = Tensor::ones(&[1, 1, 2, 2], DType::F64).to_device(Device::Cuda(0)).unwrap();
+    let x = Tensor::ones(&[1, 1, 2, 2], DType::F64).unwrap().to_device(Device::Cuda(0)).unwrap();
     let message =
         x.conv2d(&x, None, Conv2dOptions { stride: 1 << 20, ..PLAIN }).unwrap_err().to_string();
     assert!(message.starts_with("conv2d: 1048576 is too large for a GPU kernel"), "{message}");

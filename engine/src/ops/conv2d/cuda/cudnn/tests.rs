@@ -14,7 +14,7 @@ const STRICT: Permissions = Permissions { tf32: false, nondeterministic: false, 
 const COMPILED: Permissions = Permissions { compiled: true, ..STRICT };
 
 fn random(shape: &[usize], dtype: DType, rng: &mut Rng) -> Tensor {
-    Tensor::randn(shape, DType::F64, rng).to_dtype(dtype).unwrap()
+    Tensor::randn(shape, DType::F64, rng).unwrap().to_dtype(dtype).unwrap()
 }
 
 fn exact(x: &Tensor) -> Tensor {
@@ -274,8 +274,10 @@ fn f32_is_rounded_to_tf32_only_if_allowed() {
 fn plans_are_made_once_and_their_absence_is_remembered() {
     let Some(gpu) = gpu() else { return };
     // A shape that no other test has.
-    let (x, weight) =
-        (Tensor::ones(&[1, 2, 13, 3], DType::F16), Tensor::ones(&[3, 2, 1, 1], DType::F16));
+    let (x, weight) = (
+        Tensor::ones(&[1, 2, 13, 3], DType::F16).unwrap(),
+        Tensor::ones(&[3, 2, 1, 1], DType::F16).unwrap(),
+    );
     let (x, weight) = (there(&x), there(&weight));
     let options = Conv2dOptions::default();
     let cudnn = Cudnn::of(gpu).unwrap().unwrap();
@@ -307,8 +309,10 @@ fn plans_are_made_once_and_their_absence_is_remembered() {
 fn f64_and_empty_maps_are_left_to_the_caller() {
     let Some(gpu) = gpu() else { return };
     let convolve = |x: &[usize], dtype| {
-        let (x, weight) =
-            (there(&Tensor::ones(x, dtype)), there(&Tensor::ones(&[3, 2, 1, 1], dtype)));
+        let (x, weight) = (
+            there(&Tensor::ones(x, dtype).unwrap()),
+            there(&Tensor::ones(&[3, 2, 1, 1], dtype).unwrap()),
+        );
         super::convolve(
             gpu,
             Direction::InToOut,
@@ -328,8 +332,8 @@ fn f64_and_empty_maps_are_left_to_the_caller() {
 fn a_shape_that_does_not_follow_is_an_error() {
     let Some(gpu) = gpu() else { return };
     let (x, weight) = (
-        there(&Tensor::ones(&[1, 2, 4, 4], DType::F32)),
-        there(&Tensor::ones(&[3, 2, 3, 3], DType::F32)),
+        there(&Tensor::ones(&[1, 2, 4, 4], DType::F32).unwrap()),
+        there(&Tensor::ones(&[3, 2, 3, 3], DType::F32).unwrap()),
     );
     let message = convolve(
         gpu,
@@ -351,7 +355,7 @@ fn a_shape_that_does_not_follow_is_an_error() {
         Direction::InToOut,
         Conv2dOptions::default(),
         &x,
-        &there(&Tensor::ones(&[3, 2, 3, 3], DType::F16)),
+        &there(&Tensor::ones(&[3, 2, 3, 3], DType::F16).unwrap()),
         Epilogue::NONE,
         &[1, 3, 2, 2],
     );

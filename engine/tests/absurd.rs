@@ -1,0 +1,137 @@
+//! Absurd shapes, settings and amounts of memory: each is an error, never a panic.
+
+use engine::{Conv2dOptions, DType, Error, Padding, Result, Rng, Tensor};
+
+const F32: DType = DType::F32;
+
+/// Shapes whose elements, bytes or strides cannot be counted.
+const ABSURD: [&[usize]; 4] =
+    [&[1 << 40, 1 << 40], &[usize::MAX, 2], &[1 << 62], &[0, usize::MAX, usize::MAX]];
+
+/// Elements that can be counted, and that no machine has room for.
+const VAST: usize = 1 << 50;
+
+/// One zero seen as a tensor of `shape`.
+fn zero_as(shape: &[usize]) -> Tensor {
+    let ones = vec![1; shape.len()];
+    Tensor::zeros(&ones, F32).unwrap().broadcast_to(shape).unwrap()
+}
+
+#[track_caller]
+fn assert_refused(op: &str, found: Result<Tensor>) {
+    match found {
+        Err(Error::Shape { op: by, .. }) => assert_eq!(by, op),
+        other => panic!("{op}: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn assert_out_of_memory(found: Result<Tensor>) {
+    match found {
+        Err(error @ Error::Memory { bytes }) => {
+            assert!(bytes >= VAST, "{error}");
+            assert!(error.to_string().contains(&bytes.to_string()), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn constructors_refuse_absurd_shapes() {
+    let mut rng = Rng::new(0);
+    for shape in ABSURD {
+        for (name, made) in [
+            ("zeros", Tensor::zeros(shape, F32)),
+            ("ones", Tensor::ones(shape, F32)),
+            ("full", Tensor::full(shape, 7.0, F32)),
+            ("randn", Tensor::randn(shape, F32, &mut rng)),
+            ("rand", Tensor::rand(shape, 0.0, 1.0, F32, &mut rng)),
+            ("build", Tensor::build(shape, |_: &mut [f32]| {})),
+        ] {
+            let message = made.unwrap_err().to_string();
+            assert!(message.starts_with(&format!("{name}: shape {shape:?} ")), "{message}");
+        }
+        assert_refused("from_slice", Tensor::from_slice::<f32>(&[], shape));
+        assert_refused("from_slice", Tensor::from_le_bytes(&[], shape, F32));
+    }
+    assert_refused("from_nhwc", Tensor::from_nhwc(&[1f32], [usize::MAX, usize::MAX, 1, 1]));
+}
+
+#[test]
+fn memory_that_is_not_there_is_an_error() {
+    assert_out_of_memory(Tensor::zeros(&[VAST], F32));
+    assert_out_of_memory(Tensor::randn(&[2, VAST], F32, &mut Rng::new(0)));
+    assert_out_of_memory(zero_as(&[VAST]).relu());
+    assert_out_of_memory(zero_as(&[VAST]).copy());
+    assert!(matches!(zero_as(&[VAST]).to_f64_vec(), Err(Error::Memory { .. })));
+    // One number comes of it, but the operands are packed first.
+    assert_out_of_memory(zero_as(&[1, VAST]).matmul(&zero_as(&[VAST, 1])));
+}
+
+#[test]
+fn operations_refuse_absurd_results() {
+    let x = Tensor::zeros(&[1, 1, 4, 4], F32).unwrap();
+    assert_refused("bilinear", x.bilinear(usize::MAX / 2, 3, false));
+    assert_refused("bilinear", x.bilinear_by_scale(1e300));
+    assert_refused("nearest", x.nearest(usize::MAX, 1));
+    assert_refused("adaptive_avg_pool2d", x.adaptive_avg_pool2d(1, usize::MAX));
+    assert_refused("pad_zeros", x.pad_zeros(Padding::all(usize::MAX / 2)));
+    assert_refused("pad_zeros", x.pad_zeros(Padding::all(1 << 40)));
+    assert_refused("broadcast_to", x.broadcast_to(&[usize::MAX, 2, 4, 4]));
+    let empty = Tensor::zeros(&[0], F32).unwrap();
+    assert_refused("reshape", empty.reshape(&[0, usize::MAX, usize::MAX]));
+    let wide = zero_as(&[VAST]);
+    assert_refused("concat", Tensor::concat(&vec![&wide; 4096], 0));
+    assert_refused("matmul", zero_as(&[VAST, 1]).matmul(&zero_as(&[1, VAST])));
+    assert_refused("add", zero_as(&[VAST, 1]).add(&zero_as(&[1, VAST])));
+    // The same if it is only traced.
+    let inferred: Result<_> = engine::infer(&[&x], |x| Ok(vec![x[0].nearest(usize::MAX, 1)?]));
+    assert!(matches!(inferred, Err(Error::Shape { op: "nearest", .. })));
+}
+
+#[test]
+fn results_without_room_are_out_of_memory() {
+    let x = Tensor::zeros(&[1, 1, 4, 4], F32).unwrap();
+    assert_out_of_memory(x.bilinear(VAST, 3, false));
+    assert_out_of_memory(x.nearest(1, VAST));
+    assert_out_of_memory(x.adaptive_avg_pool2d(VAST, 1));
+    assert_out_of_memory(x.pad_zeros(Padding { left: VAST, ..Padding::default() }));
+}
+
+#[test]
+fn convolutions_refuse_absurd_settings_and_operands() {
+    let x = Tensor::zeros(&[1, 1, 4, 4], F32).unwrap();
+    let weight = Tensor::zeros(&[1, 1, 3, 3], F32).unwrap();
+    for absurd in [usize::MAX, usize::MAX / 2, 1 << 40] {
+        for options in [
+            Conv2dOptions { stride: absurd, ..Conv2dOptions::default() },
+            Conv2dOptions { padding: absurd, ..Conv2dOptions::default() },
+            Conv2dOptions { dilation: absurd, ..Conv2dOptions::default() },
+            Conv2dOptions { stride: absurd, padding: absurd, ..Conv2dOptions::default() },
+            Conv2dOptions { padding: absurd, dilation: absurd, ..Conv2dOptions::default() },
+            Conv2dOptions { groups: absurd, ..Conv2dOptions::default() },
+        ] {
+            assert_refused("conv2d", x.conv2d(&weight, None, options));
+            assert_refused("conv_transpose2d", x.conv_transpose2d(&weight, None, options));
+        }
+    }
+    let map = zero_as(&[1, 1, 1 << 20, 1 << 20]);
+    assert_refused("conv2d", map.conv2d(&map, None, Conv2dOptions::default()));
+    assert_refused("conv_transpose2d", map.conv_transpose2d(&map, None, Conv2dOptions::default()));
+    // The result is small, and the padded rows that a band of it reads are not.
+    let far = Conv2dOptions { padding: 1 << 20, dilation: 1 << 20, ..Conv2dOptions::default() };
+    let (x, weight) =
+        (Tensor::zeros(&[1, 64, 4, 4], F32).unwrap(), Tensor::zeros(&[1, 64, 3, 3], F32).unwrap());
+    assert_out_of_memory(x.conv2d(&weight, None, far));
+    // As many weights, and as many channels, as one number can be seen as.
+    let (x, weight) = (zero_as(&[1, 1 << 24, 1, 1]), zero_as(&[1 << 24, 1 << 24, 1, 1]));
+    assert_out_of_memory(x.conv2d(&weight, None, Conv2dOptions::default()));
+}
+
+#[test]
+fn the_step_of_a_slice_of_one_may_be_anything() {
+    let x = Tensor::from_slice(&[1f32, 2.0, 3.0], &[3]).unwrap();
+    assert_eq!(x.slice(0, 2, 1, usize::MAX).unwrap().to_vec::<f32>().unwrap(), [3.0]);
+    assert_refused("slice", x.slice(0, 0, 2, usize::MAX));
+    assert_refused("slice", x.slice(0, usize::MAX, 1, 1));
+}
