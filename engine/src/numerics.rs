@@ -120,7 +120,7 @@ mod tests {
                 let run = |x: &[Tensor]| Ok(vec![probe(&x[0], TF32)]);
                 Ok(crate::trace::defer("probe", (), &[&x[0]], &outputs, run)?.unwrap())
             };
-            planned(&[x.clone()], run).unwrap().swap_remove(0)
+            planned(std::slice::from_ref(&x), run).unwrap().swap_remove(0)
         });
         tape.backward(&y).unwrap();
     }

@@ -71,7 +71,7 @@ pub(crate) fn pointwise(
     let to = y.address;
     let pack = 16 / dtype.size();
     let packed = (walk.rank == 1 || (walk.sizes[0] as usize).is_multiple_of(pack))
-        && to % 16 == 0
+        && to.is_multiple_of(16)
         && (0..inputs.len()).all(|k| match walk.strides[k][0] {
             0 => true,
             1 => {

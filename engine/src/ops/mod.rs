@@ -148,7 +148,7 @@ pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
     let out = checked(&op, &metas)?;
     one_device(O::NAME, inputs)?;
     let op = Arc::new(op);
-    if let Some(mut noted) = trace::note(|| Arc::new(Applied(op.clone())), inputs, &[out.clone()])?
+    if let Some(mut noted) = trace::note(|| Arc::new(Applied(op.clone())), inputs, std::slice::from_ref(&out))?
     {
         return Ok(noted.swap_remove(0));
     }

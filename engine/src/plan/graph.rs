@@ -28,6 +28,18 @@ struct Placed {
     place: f64,
 }
 
+/// A rewritten computation.
+pub(super) struct Parts {
+    /// Shape and dtype of every tensor.
+    pub(super) values: Vec<Meta>,
+    /// The operations with their places.
+    pub(super) nodes: Vec<(Node, f64)>,
+    /// The tensors that are known, by value.
+    pub(super) captured: Vec<Option<Tensor>>,
+    pub(super) inputs: Vec<ValueId>,
+    pub(super) outputs: Vec<ValueId>,
+}
+
 impl PlanGraph {
     /// The computation as it was traced. `on_tape` says whether an input is on a tape.
     pub(super) fn new(Written { graph, inputs, outputs }: Written, on_tape: bool) -> Self {
@@ -170,12 +182,16 @@ impl PlanGraph {
         node.inputs.into_iter().for_each(|id| self.drop_unused(id));
     }
 
-    /// The nodes that are left, with their places.
-    pub(super) fn into_parts(
-        self,
-    ) -> (Vec<Meta>, Vec<(Node, f64)>, Vec<Option<Tensor>>, [Vec<ValueId>; 2]) {
+    /// What is left of it.
+    pub(super) fn into_parts(self) -> Parts {
         let nodes = self.nodes.into_iter().flatten().map(|placed| (placed.node, placed.place));
-        (self.values, nodes.collect(), self.captured, [self.inputs, self.outputs])
+        Parts {
+            values: self.values,
+            nodes: nodes.collect(),
+            captured: self.captured,
+            inputs: self.inputs,
+            outputs: self.outputs,
+        }
     }
 
     fn push(&mut self, node: Node, place: f64) {

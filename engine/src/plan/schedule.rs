@@ -1,6 +1,6 @@
 //! The order in which a plan's operations run, and how long each of its tensors lives.
 
-use super::graph::PlanGraph;
+use super::graph::{Parts, PlanGraph};
 use crate::trace::{Node, Operation, ValueId};
 use crate::{Error, Meta, Result, Tensor};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ struct Step {
 impl Schedule {
     /// The operations by their places, each after those whose values it reads.
     pub(super) fn of(graph: PlanGraph) -> Self {
-        let (metas, mut nodes, captured, [inputs, outputs]) = graph.into_parts();
+        let Parts { values: metas, mut nodes, captured, inputs, outputs } = graph.into_parts();
         nodes.sort_by(|(_, a), (_, b)| a.total_cmp(b));
         let mut producers = vec![None; metas.len()];
         for (n, (node, _)) in nodes.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! The processes that work together, and their collective operations.
 
 use crate::error::{Error, Result};
-use engine::{Communicator, Device, Collectives};
+use engine::{Collectives, Communicator, Device};
 use nn::distributed::{ProcessGroup, gone};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

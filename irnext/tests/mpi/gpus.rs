@@ -75,8 +75,8 @@ fn a_rank() {
 /// backward, against the whole on the CPU, in f64. Run, recorded and played.
 #[test]
 #[ignore = "a part of another one, under mpirun"]
-fn a_normalisation() {
-    let normalised = |x: &[Tensor],
+fn a_normalization() {
+    let normalized = |x: &[Tensor],
                       ranks: Option<&Arc<dyn Collectives>>|
      -> engine::Result<Vec<Tensor>> {
         let tape = Tape::new();

@@ -250,7 +250,7 @@ pub(super) fn backward(
     let dx = new(dy.shape(), dtype, wants_x)?;
     if let (Some(dx), Some(numbers)) = (&dx, &numbers) {
         match x.filter(|_| through) {
-            Some(x) => write(gpu, op, "normalise_maps_gradient", dx, &[dy, &x], numbers, groups)?,
+            Some(x) => write(gpu, op, "normalise_maps_gradient", dx, &[dy, x], numbers, groups)?,
             // Without slope and constant, dx = (dy − 0)·a + 0.
             None => write(gpu, op, "normalise_maps", dx, &[dy], numbers, groups)?,
         }

@@ -233,7 +233,7 @@ mod tests {
                     .concat()
             };
             let fused = |x: &Tensor, others: &[Tensor], corners, gelu| {
-                let inputs = [&[x.clone()], others].concat();
+                let inputs = [std::slice::from_ref(x), others].concat();
                 let sum = planned_one(&inputs, |x| {
                     let sum = add_enlarged(&x[0], &x[1..], corners)?;
                     if gelu { sum.gelu() } else { Ok(sum) }
