@@ -200,7 +200,7 @@ impl Module<'_> {
 }
 
 /// The strength of `[1, C, H, W]` at each pixel: the mean size of its channels, in all three
-/// colours.
+/// colors.
 fn strength(map: &Tensor) -> Result<Image> {
     let [_, channels, height, width] = map.dims4("strength")?;
     let values = map.permute(&[0, 2, 3, 1])?.to_vec::<f32>()?;

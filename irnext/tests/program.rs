@@ -189,7 +189,7 @@ fn a_profile_names_what_ran() {
 }
 
 #[test]
-fn depth_alpha_and_grey_are_kept() {
+fn depth_alpha_and_gray_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     weights(at);
@@ -611,7 +611,7 @@ fn curves_are_drawn() {
     assert!(run.status.success(), "{}", text(&run.stderr));
     assert_eq!(text(&run.stdout), "curves.png\n");
     let picture = Photo::read(at.join("curves.png")).unwrap().rgb;
-    // Both colours are there, and text.
+    // Both colors are there, and text.
     for color in [[0.0, 114.0, 178.0], [213.0, 94.0, 0.0], [40.0, 44.0, 52.0]] {
         let same =
             |pixel: [f32; 3]| pixel.iter().zip(color).all(|(a, b)| (255.0 * a - b).abs() < 2.0);

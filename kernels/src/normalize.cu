@@ -1,5 +1,5 @@
-// Batch and instance normalisation of channels-last maps: the statistics of each channel, the
-// normalised map, and the gradients.
+// Batch and instance normalization of channels-last maps: the statistics of each channel, the
+// normalized map, and the gradients.
 //
 // Every sum is taken in two passes, as in `reduce.cu`: a block sums a piece of the rows (pixels) of
 // a group for neighbouring channels, and a second launch adds the pieces up. A thread adds few
@@ -94,10 +94,10 @@ __device__ __forceinline__ void statistics(double* partial, const T* x, const Ma
     write_partial<N>(partial, rows, sums, squares);
 }
 
-KERNEL(normalise_statistics)(double* partial, const T* x, Maps maps) {
+KERNEL(normalize_statistics)(double* partial, const T* x, Maps maps) {
     statistics<1>(partial, x, maps);
 }
-KERNEL(normalise_statistics_packed)(double* partial, const T* x, Maps maps) {
+KERNEL(normalize_statistics_packed)(double* partial, const T* x, Maps maps) {
     statistics<PACK>(partial, x, maps);
 }
 
@@ -128,7 +128,7 @@ struct Pieces : Lane {
 };
 
 // The mean and the biased variance of each channel of each group.
-KERNEL(normalise_finish_statistics)(
+KERNEL(normalize_finish_statistics)(
     double* mean, double* var, const double* partial, const T* x, u32 pieces, Maps maps) {
     Pieces sums;
     if (!sums.add(partial, pieces, maps.groups * maps.channels)) return;
@@ -145,7 +145,7 @@ __device__ __forceinline__ double beyond(double mean, Real m) {
 }
 
 // The numbers [3, groups, channels] with which y = (x − m)·scale + shift.
-KERNEL(normalise_numbers)
+KERNEL(normalize_numbers)
 (Real* numbers, const double* mean, const double* var, const T* weight, const T* bias, double eps,
     u32 groups, u32 channels) {
     u32 i = blockIdx.x * blockDim.x + threadIdx.x, count = groups * channels;
@@ -159,7 +159,7 @@ KERNEL(normalise_numbers)
 }
 
 template <u32 N>
-__device__ __forceinline__ void normalise(T* y, const T* x, const Real* numbers, const Maps& maps) {
+__device__ __forceinline__ void normalize(T* y, const T* x, const Real* numbers, const Maps& maps) {
     Rows<N> rows(maps);
     if (!rows.live) return;
     Real m[N], scale[N], shift[N];
@@ -180,12 +180,12 @@ __device__ __forceinline__ void normalise(T* y, const T* x, const Real* numbers,
     }
 }
 
-KERNEL(normalise_maps)(T* __restrict__ y, const T* __restrict__ x, const Real* numbers, Maps maps) {
-    normalise<1>(y, x, numbers, maps);
+KERNEL(normalize_maps)(T* __restrict__ y, const T* __restrict__ x, const Real* numbers, Maps maps) {
+    normalize<1>(y, x, numbers, maps);
 }
-KERNEL(normalise_maps_packed)(
+KERNEL(normalize_maps_packed)(
     T* __restrict__ y, const T* __restrict__ x, const Real* numbers, Maps maps) {
-    normalise<PACK>(y, x, numbers, maps);
+    normalize<PACK>(y, x, numbers, maps);
 }
 
 // Σdy and, if there is an x, Σdy·(x − m), where m is the mean as a Real.
@@ -221,16 +221,16 @@ __device__ __forceinline__ void gradient_sums(
     write_partial<N>(partial, rows, sums, products);
 }
 
-KERNEL(normalise_sums)(double* partial, const T* dy, const T* x, const double* mean, Maps maps) {
+KERNEL(normalize_sums)(double* partial, const T* dy, const T* x, const double* mean, Maps maps) {
     gradient_sums<1>(partial, dy, x, mean, maps);
 }
-KERNEL(normalise_sums_packed)(
+KERNEL(normalize_sums_packed)(
     double* partial, const T* dy, const T* x, const double* mean, Maps maps) {
     gradient_sums<PACK>(partial, dy, x, mean, maps);
 }
 
 // Σdy and Σdy·(x − mean): [2, groups, channels].
-KERNEL(normalise_finish_sums)(
+KERNEL(normalize_finish_sums)(
     double* sums, const double* partial, const double* mean, u32 pieces, u32 numbers) {
     Pieces added;
     if (!added.add(partial, pieces, numbers)) return;
@@ -244,7 +244,7 @@ KERNEL(normalise_finish_sums)(
 // which dx = dy·a + ((x − m)·slope + constant). Those of the three that are not there are not asked
 // for. `count` is a group's rows, or 0 where the statistics are constants; then m, slope and
 // constant are 0.
-KERNEL(normalise_gradient_numbers)
+KERNEL(normalize_gradient_numbers)
 (Real* numbers, T* d_weight, T* d_bias, const double* sums, const double* mean, const double* var,
     const T* weight, double eps, u32 count, u32 groups, u32 channels) {
     u32 channel = blockIdx.x * blockDim.x + threadIdx.x, all = groups * channels;
@@ -295,11 +295,11 @@ __device__ __forceinline__ void gradient(
     }
 }
 
-KERNEL(normalise_maps_gradient)(T* __restrict__ dx, const T* __restrict__ dy,
+KERNEL(normalize_maps_gradient)(T* __restrict__ dx, const T* __restrict__ dy,
     const T* __restrict__ x, const Real* numbers, Maps maps) {
     gradient<1>(dx, dy, x, numbers, maps);
 }
-KERNEL(normalise_maps_gradient_packed)(T* __restrict__ dx, const T* __restrict__ dy,
+KERNEL(normalize_maps_gradient_packed)(T* __restrict__ dx, const T* __restrict__ dy,
     const T* __restrict__ x, const Real* numbers, Maps maps) {
     gradient<PACK>(dx, dy, x, numbers, maps);
 }

@@ -1,4 +1,4 @@
-// Steps of optimisers, norms of gradients and moving averages, for many tensors in one launch.
+// Steps of optimizers, norms of gradients and moving averages, for many tensors in one launch.
 //
 // A launch is given a table of tensors, cut into pieces of SPAN elements: a block takes one. What
 // changes from step to step is read from memory, so that a recorded step can be played again with
@@ -86,7 +86,7 @@ struct Row {
 struct Adam {
     double beta1, beta2, eps, weight_decay;
 };
-KERNEL(optimise_adam)(const __grid_constant__ Table table, const Row* rows, const double* norm,
+KERNEL(optimizer_adam)(const __grid_constant__ Table table, const Row* rows, const double* norm,
     double limit, Adam adam) {
     Real scale;
     if (!clipped(norm, limit, &scale)) return;
@@ -124,7 +124,7 @@ KERNEL(optimise_adam)(const __grid_constant__ Table table, const Row* rows, cons
 struct Sgd {
     double momentum, weight_decay;
 };
-KERNEL(optimise_sgd)(const __grid_constant__ Table table, const Row* rows, const double* norm,
+KERNEL(optimizer_sgd)(const __grid_constant__ Table table, const Row* rows, const double* norm,
     double limit, Sgd sgd) {
     Real scale;
     if (!clipped(norm, limit, &scale)) return;
@@ -150,7 +150,7 @@ KERNEL(optimise_sgd)(const __grid_constant__ Table table, const Row* rows, const
 }
 
 // Each block's sum of squares. Operand: gradient.
-KERNEL(optimise_squares)(double* sums, const __grid_constant__ Table table) {
+KERNEL(optimizer_squares)(double* sums, const __grid_constant__ Table table) {
     __shared__ double scratch[32];
     Piece piece(table);
     const T* gradients = reinterpret_cast<const T*>(table.at[piece.tensor][0]);
@@ -168,7 +168,7 @@ KERNEL(optimise_squares)(double* sums, const __grid_constant__ Table table) {
 }
 
 // The root of all sums. One block.
-KERNEL(optimise_norm)(double* norm, const double* sums, u32 count) {
+KERNEL(optimizer_norm)(double* norm, const double* sums, u32 count) {
     __shared__ double scratch[32];
     double sum = 0;
     for (u32 i = threadIdx.x; i < count; i += blockDim.x) sum += sums[i];
@@ -178,7 +178,7 @@ KERNEL(optimise_norm)(double* norm, const double* sums, u32 count) {
 
 // Moving averages, all with the numbers of the first row: average ← keep · average + rate · value.
 // Operands: average, value.
-KERNEL(optimise_average)(const __grid_constant__ Table table, const Row* rows, const double* norm) {
+KERNEL(optimizer_average)(const __grid_constant__ Table table, const Row* rows, const double* norm) {
     Real scale;
     if (!clipped(norm, 0, &scale)) return;
     Piece piece(table);

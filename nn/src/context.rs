@@ -16,9 +16,9 @@ use std::sync::Arc;
 /// Whether layers behave as in training or as in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// BatchNorm normalises by its batch and updates its running statistics.
+    /// BatchNorm normalizes by its batch and updates its running statistics.
     Train,
-    /// BatchNorm normalises by its running statistics.
+    /// BatchNorm normalizes by its running statistics.
     Eval,
 }
 
@@ -84,7 +84,7 @@ impl Context {
     }
 
     /// The same pass on a part of a batch that `ranks` share, if there are any: BatchNorm
-    /// normalises by the whole.
+    /// normalizes by the whole.
     pub fn with_ranks(self, ranks: Option<Arc<dyn Collectives>>) -> Self {
         Self { ranks, ..self }
     }

@@ -194,14 +194,14 @@ fn make(config: &ModelConfig, [n, height, width]: [usize; 3], folder: &Path) -> 
 /// The range of those parameters that start at 0 or 1, where they would hide a mistake: a fresh LAM
 /// is the identity.
 fn away_from_the_start(name: &str) -> Option<(f64, f64)> {
-    let normalises =
+    let normalizes =
         name.contains(".bn.") || (name.starts_with("SCM") && name.contains(".main.4."));
     match name.rsplit_once('.')?.1 {
         "lamb_l" | "lamb_h" | "inside_all" => Some((-0.5, 0.5)),
         "running_mean" => Some((-0.1, 0.1)),
         "running_var" => Some((0.5, 1.5)),
-        "weight" if normalises => Some((0.5, 1.5)),
-        "bias" if normalises => Some((-0.5, 0.5)),
+        "weight" if normalizes => Some((0.5, 1.5)),
+        "bias" if normalizes => Some((-0.5, 0.5)),
         _ => None,
     }
 }

@@ -70,9 +70,9 @@ ops! {
     pool,
     /// Bilinear and nearest-neighbour resizing.
     resize,
-    /// Batch normalisation, by the batch's statistics or given ones.
+    /// Batch normalization, by the batch's statistics or given ones.
     batch_norm,
-    /// Instance normalisation.
+    /// Instance normalization.
     instance_norm,
     /// Filters whose taps are computed, per image and group of channels.
     dynamic_filter,
@@ -148,7 +148,8 @@ pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
     let out = checked(&op, &metas)?;
     one_device(O::NAME, inputs)?;
     let op = Arc::new(op);
-    if let Some(mut noted) = trace::note(|| Arc::new(Applied(op.clone())), inputs, std::slice::from_ref(&out))?
+    if let Some(mut noted) =
+        trace::note(|| Arc::new(Applied(op.clone())), inputs, std::slice::from_ref(&out))?
     {
         return Ok(noted.swap_remove(0));
     }

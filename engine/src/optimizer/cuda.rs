@@ -159,7 +159,7 @@ pub(super) fn step(
     clip: Option<Clip<'_>>,
     in_place: bool,
 ) -> Result<()> {
-    const OP: &str = "optimise";
+    const OP: &str = "optimizer";
     // Gradients in another layout are copied; the copies must live until the kernel is queued.
     let mut gradients = Vec::with_capacity(parameters.len());
     let mut listed = Vec::with_capacity(parameters.len());
@@ -197,15 +197,15 @@ pub(super) fn step(
     match rule {
         Rule::Adam { betas, eps, weight_decay } => {
             let constants = [betas.0, betas.1, eps, weight_decay];
-            launch(gpu, "optimise_adam", &listed, &[], &[&scalars, &norm, &limit, &constants])?
+            launch(gpu, "optimizer_adam", &listed, &[], &[&scalars, &norm, &limit, &constants])?
         }
         Rule::AdamW { betas, eps, .. } => {
             let constants = [betas.0, betas.1, eps, 0.0];
-            launch(gpu, "optimise_adam", &listed, &[], &[&scalars, &norm, &limit, &constants])?
+            launch(gpu, "optimizer_adam", &listed, &[], &[&scalars, &norm, &limit, &constants])?
         }
         Rule::Sgd { momentum, weight_decay } => launch(
             gpu,
-            "optimise_sgd",
+            "optimizer_sgd",
             &listed,
             &[],
             &[&scalars, &norm, &limit, &[momentum, weight_decay]],
@@ -225,9 +225,9 @@ pub(super) fn norm(gpu: &'static Gpu, gradients: &[&Tensor]) -> Result<Tensor> {
     let listed = listed.collect::<Result<Vec<_>>>()?;
     let blocks: usize = listed.iter().map(Listed::blocks).sum();
     let sums = gpu.allocate(blocks * size_of::<f64>())?;
-    launch(gpu, "optimise_squares", &listed, &[&sums.address()], &[])?;
+    launch(gpu, "optimizer_squares", &listed, &[&sums.address()], &[])?;
     let norm = Tensor::new_on_gpu(gpu, &[], DType::F64)?;
-    let launch = Launch::blocks("optimizer", "optimise_norm", DType::F64, [1, 1, 1]);
+    let launch = Launch::blocks("optimizer", "optimizer_norm", DType::F64, [1, 1, 1]);
     launch.run(gpu, &[&norm.address()?, &sums.address(), &(blocks as u32)])?;
     Ok(norm)
 }
@@ -252,7 +252,7 @@ pub(super) fn average(
     }
     scalars.get(0)?;
     let (scalars, norm) = (address(gpu, scalars)?, norm_address(OP, gpu, norm)?);
-    launch(gpu, "optimise_average", &listed, &[], &[&scalars, &norm])?;
+    launch(gpu, "optimizer_average", &listed, &[], &[&scalars, &norm])?;
     Ok(())
 }
 
@@ -486,10 +486,10 @@ mod tests {
         };
         let x = Tensor::ones(&[2], DType::F32).unwrap();
         let half = there(&[x.to_dtype(DType::F16).unwrap()]);
-        assert_eq!(refused(&half[0], &half[0]), "optimise: expected dtype f32, got f16");
+        assert_eq!(refused(&half[0], &half[0]), "optimizer: expected dtype f32, got f16");
         assert_eq!(
             refused(&there(std::slice::from_ref(&x))[0], &x),
-            "optimise: tensors are on cuda:0 and on cpu"
+            "optimizer: tensors are on cuda:0 and on cpu"
         );
     }
 }

@@ -116,7 +116,7 @@ impl StepScalars {
         self.scalars
             .get(index)
             .copied()
-            .ok_or_else(|| Error::shape("optimise", format!("there are no scalars {index}")))
+            .ok_or_else(|| Error::shape("optimizer", format!("there are no scalars {index}")))
     }
 }
 
@@ -171,7 +171,7 @@ pub fn step(
                 value.shape(),
                 gradient.shape()
             );
-            return Err(Error::shape("optimise", message));
+            return Err(Error::shape("optimizer", message));
         }
     }
     if let Some(gpu) = parameters.first().and_then(|parameter| parameter.value.gpu()) {

@@ -209,7 +209,8 @@ fn gradients_stop_where_the_code_detaches() {
     let x = draw([&[3]]);
     let tape = Tape::new();
     let leaf = tape.leaf(&x[0]);
-    let y = planned_one(std::slice::from_ref(&leaf), |x| x[0].mul(&x[0].detach())?.sum_all()).unwrap();
+    let y =
+        planned_one(std::slice::from_ref(&leaf), |x| x[0].mul(&x[0].detach())?.sum_all()).unwrap();
     let gradients = tape.backward(&y).unwrap();
     let gradient = gradients.get(&leaf).unwrap().to_f64_vec().unwrap();
     assert_eq!(gradient, x[0].to_f64_vec().unwrap());

@@ -127,7 +127,7 @@ impl<T: Float, const N: usize> Lanes for Array<T, N> {
 }
 
 /// A number as a register of one, in whatever instruction set it is used in: for what is left over
-/// of a row, and for loops that the compiler vectorises.
+/// of a row, and for loops that the compiler vectorizes.
 #[derive(Clone, Copy)]
 pub struct One<T>(pub T);
 

@@ -3,12 +3,12 @@
 //! There are two ways to write a kernel, and both are compiled once for each instruction set and
 //! chosen at run time by asking the processor:
 //!
-//! * [`vectorize`] runs a [`Kernel`]: ordinary Rust over slices, which the compiler vectorises.
+//! * [`vectorize`] runs a [`Kernel`]: ordinary Rust over slices, which the compiler vectorizes.
 //!   Enough where memory is the limit.
 //! * [`vectorize_lanes`] runs a [`LaneKernel`]: generic over [`Lanes`], a register of numbers. For
 //!   the inner loops of convolutions, where the accumulators must stay in registers.
 //!
-//! Kernels vectorise over outputs, never over a sum, and a fused multiply-add rounds once in every
+//! Kernels vectorize over outputs, never over a sum, and a fused multiply-add rounds once in every
 //! instruction set. So all of them give the same bits.
 //!
 //! `ENGINE_SIMD` in the environment, `portable`, `avx2` or `avx512`, takes a lesser one than the
@@ -63,7 +63,7 @@ fn detect() -> Isa {
     Isa::Portable
 }
 
-/// Work whose loops the compiler vectorises. Mark `run`, and what it calls in its inner loops,
+/// Work whose loops the compiler vectorizes. Mark `run`, and what it calls in its inner loops,
 /// `#[inline(always)]`: only what is inlined is compiled anew for each instruction set.
 pub(crate) trait Kernel {
     type Output;

@@ -14,7 +14,7 @@ pub(super) const FIGURES: [(&str, &str, &str); 39] = [
     ("dark channel, lower half", WASHED, DEEP),
     ("dark channel, least", WASHED, DEEP),
     ("darkest", "its blacks are gray", "it has true blacks"),
-    ("colour", "colors are strong", "colors are pale"),
+    ("color", "colors are strong", "colors are pale"),
     ("contrast", "contrast is high", "contrast is low"),
     ("local contrast", "details stand out", "details are faint"),
     ("brightest", "it has bright whites", "it has no whites"),

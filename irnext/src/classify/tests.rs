@@ -162,12 +162,12 @@ fn fitting_finds_what_tells_classes_apart() {
 #[test]
 fn unlikely_classes_are_not_acted_on() {
     let classification =
-        |probabilities| Classification { probabilities, reasons: vec!["colours are pale"] };
+        |probabilities| Classification { probabilities, reasons: vec!["colors are pale"] };
     let half = classification([0.2, 0.55, 0.25, 0.0, 0.0, 0.0]);
     assert_eq!((half.likeliest(), half.task()), (Some(Task::Dehaze), None));
     let sure = classification([0.2, 0.0, 0.8, 0.0, 0.0, 0.0]);
     assert_eq!(sure.task(), Some(Task::Derain));
-    assert_eq!(sure.to_string(), "rain, 80 % (colours are pale)");
+    assert_eq!(sure.to_string(), "rain, 80 % (colors are pale)");
     let clear = classification([0.9, 0.04, 0.0, 0.06, 0.0, 0.0]);
     assert_eq!((clear.task(), clear.to_string()), (None, "clear, 90 % (snow, 6 %)".into()));
 }

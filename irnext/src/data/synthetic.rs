@@ -85,7 +85,7 @@ impl Source for Synthetic {
         self.pair(index, crop.cut(&pixels, &window), rng)
     }
 
-    /// The centre of the photograph, degraded with draws that depend on `index` alone.
+    /// The center of the photograph, degraded with draws that depend on `index` alone.
     fn full(&self, index: usize) -> Result<(Image, Image)> {
         let pixels = self.cache.read(&self.files[index])?;
         let width = pixels.width.min(self.full_side);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_full_view_is_the_same_centre_every_time() {
+    fn the_full_view_is_the_same_center_every_time() {
         let folder = photographs(&[(20, 30), (20, 30), (5, 6)]);
         let open = || Synthetic::open(folder.path(), noise(), PhotoCache::new(1 << 20)).unwrap();
         let source = open().with_full_side(10);

@@ -167,12 +167,12 @@ fn windows(len: usize, radius: usize) -> Vec<(Range<usize>, f64)> {
 }
 
 /// For each of `to` output places, the four places among `from` that it reads and their weights:
-/// Catmull-Rom interpolation, pixel centres aligned, edges repeated.
+/// Catmull-Rom interpolation, pixel centers aligned, edges repeated.
 fn cubic_taps(from: usize, to: usize) -> Vec<([usize; 4], [f32; 4])> {
     let place = |i: usize| {
-        let centre = (i as f32 + 0.5) * from as f32 / to as f32 - 0.5;
-        let first = centre.floor();
-        let t = centre - first;
+        let center = (i as f32 + 0.5) * from as f32 / to as f32 - 0.5;
+        let first = center.floor();
+        let t = center - first;
         let weights = [
             ((-0.5 * t + 1.0) * t - 0.5) * t,
             (1.5 * t - 2.5) * t * t + 1.0,

@@ -1,7 +1,7 @@
 //! Drawing straight strokes: a falling drop or flake, as the shutter sees it.
 
 /// Calls `paint(pixel, distance, along)` for the pixels of a `width` x `height` grid within `reach`
-/// of the segment from `from` to `to` (x, y; pixel centres at whole numbers): the pixel's index in
+/// of the segment from `from` to `to` (x, y; pixel centers at whole numbers): the pixel's index in
 /// reading order, its distance from the segment, and the nearest point on it, 0 at `from` to 1 at
 /// `to`.
 pub(super) fn stroke(

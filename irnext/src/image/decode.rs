@@ -142,7 +142,7 @@ fn convert(pixels: DynamicImage) -> Result<Photo> {
     }
 }
 
-/// Splits interleaved samples into colour and alpha; `channels` is 1 (gray), 2 (gray, alpha), 3 or
+/// Splits interleaved samples into color and alpha; `channels` is 1 (gray), 2 (gray, alpha), 3 or
 /// 4.
 fn split<T: Copy>(
     raw: &[T],
@@ -178,7 +178,7 @@ fn tiff_profile(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Whether an ICC profile is one for the channels that came out of the decoder: bytes 16 to 19 name
-/// its colour space.
+/// its color space.
 fn describes(profile: &[u8], gray: bool) -> bool {
     let space: &[u8] = if gray { b"GRAY" } else { b"RGB " };
     profile.get(16..20) == Some(space)

@@ -112,7 +112,7 @@ fn samples(photo: &Photo, format: Format) -> std::result::Result<Samples, String
     let has_alpha =
         photo.alpha.is_some() && !matches!(format, Format::Jpeg | Format::Pgm | Format::Ppm);
     // These two libraries have gray, and alpha, but not both at once; and a pixel map is always in
-    // colour.
+    // color.
     let gray = photo.gray
         && format != Format::Ppm
         && !(has_alpha && matches!(format, Format::Bmp | Format::Tiff));
@@ -152,18 +152,18 @@ fn write(
     photo: &Photo,
     samples: &Samples,
 ) -> ::image::ImageResult<()> {
-    use ExtendedColorType as Colour;
+    use ExtendedColorType as Color;
     let color = match (samples.depth, samples.channels) {
-        (Depth::Eight, 1) => Colour::L8,
-        (Depth::Eight, 2) => Colour::La8,
-        (Depth::Eight, 3) => Colour::Rgb8,
-        (Depth::Eight, _) => Colour::Rgba8,
-        (Depth::Sixteen, 1) => Colour::L16,
-        (Depth::Sixteen, 2) => Colour::La16,
-        (Depth::Sixteen, 3) => Colour::Rgb16,
-        (Depth::Sixteen, _) => Colour::Rgba16,
+        (Depth::Eight, 1) => Color::L8,
+        (Depth::Eight, 2) => Color::La8,
+        (Depth::Eight, 3) => Color::Rgb8,
+        (Depth::Eight, _) => Color::Rgba8,
+        (Depth::Sixteen, 1) => Color::L16,
+        (Depth::Sixteen, 2) => Color::La16,
+        (Depth::Sixteen, 3) => Color::Rgb16,
+        (Depth::Sixteen, _) => Color::Rgba16,
     };
-    // A gray profile says nothing about a gray photo that had to be written in colour.
+    // A gray profile says nothing about a gray photo that had to be written in color.
     let writes_gray = samples.channels < 3;
     if let Some(profile) = photo.icc.as_ref().filter(|_| photo.gray == writes_gray) {
         // BMP has no place for one.

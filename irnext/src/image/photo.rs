@@ -11,9 +11,9 @@ pub struct Photo {
     pub alpha: Option<Vec<f32>>,
     /// Bits of a sample.
     pub depth: Depth,
-    /// Whether the file has one channel of colour. Such a photo is written as gray.
+    /// Whether the file has one channel of color. Such a photo is written as gray.
     pub gray: bool,
-    /// The ICC colour profile, where it describes `rgb` (that of a CMYK file does not, and is
+    /// The ICC color profile, where it describes `rgb` (that of a CMYK file does not, and is
     /// dropped).
     pub icc: Option<Vec<u8>>,
 }

@@ -31,7 +31,7 @@ impl Image {
         out
     }
 
-    /// Resizes to `width` x `height`, pixel centres aligned as OpenCV and Pillow align them.
+    /// Resizes to `width` x `height`, pixel centers aligned as OpenCV and Pillow align them.
     /// Enlarging is bilinear; shrinking widens the same triangle to the ratio of the sizes, so that
     /// nothing aliases. Neither overshoots: values stay in the range of the input's. Either size 0
     /// gives an empty image.
@@ -74,11 +74,11 @@ impl Taps {
         let ratio = from as f64 / to as f64;
         let radius = ratio.max(1.0);
         let taps = (0..to).map(|place| {
-            let centre = (place as f64 + 0.5) * ratio - 0.5;
+            let center = (place as f64 + 0.5) * ratio - 0.5;
             // Weights that fall outside the image are left out and the rest scaled up.
-            let first = (centre - radius).ceil().max(0.0) as usize;
-            let last = ((centre + radius).floor() as usize).min(from - 1);
-            let weight = |i: usize| (1.0 - (i as f64 - centre).abs() / radius).max(0.0);
+            let first = (center - radius).ceil().max(0.0) as usize;
+            let last = ((center + radius).floor() as usize).min(from - 1);
+            let weight = |i: usize| (1.0 - (i as f64 - center).abs() / radius).max(0.0);
             let sum: f64 = (first..=last).map(weight).sum();
             let weights = (first..=last).map(|i| (weight(i) / sum) as f32);
             (first, weights.collect())
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn resize_matches_the_hand_computed_weights() {
-        // Doubling two pixels: centres at -0.25, 0.25, 0.75, 1.25.
+        // Doubling two pixels: centers at -0.25, 0.25, 0.75, 1.25.
         let two = Image::from_fn(2, 1, |x, _| [x as f32; 3]);
         assert_eq!(red(&two.resize(4, 1)), [0.0, 0.25, 0.75, 1.0]);
         // Halving four: the triangle of radius 2 about 0.5 weighs places 0, 1, 2 by 3 : 3 : 1.

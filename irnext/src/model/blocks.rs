@@ -36,7 +36,7 @@ pub(super) fn up(b: &mut Builder<'_>, c_in: usize, c_out: usize) -> Sequential {
 }
 
 /// ConvS (Fig. 3b): shallow features of the shrunken input `[N, 3, H, W]`, 3×3 to C/4, 1×1 to C/2,
-/// 3×3 to C/2, 1×1 to C, normalised.
+/// 3×3 to C/2, 1×1 to C, normalized.
 pub fn conv_s(b: &mut Builder<'_>, channels: usize) -> Sequential {
     let (quarter, half) = (channels / 4, channels / 2);
     let mut b = b.at("main");

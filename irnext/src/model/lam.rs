@@ -65,7 +65,7 @@ fn filter(
     Ok(y)
 }
 
-/// `[1, 1, K, K]` with a 1 in the centre: the filter that changes nothing.
+/// `[1, 1, K, K]` with a 1 in the center: the filter that changes nothing.
 fn identity(kernel: usize, like: &Tensor) -> Result<Tensor> {
     let mut taps = vec![0.0; kernel * kernel];
     taps[kernel * kernel / 2] = 1.0;

@@ -162,7 +162,7 @@ fn gradients_of_the_total_loss() {
             continue;
         };
         let norm = gradient.mul(gradient).unwrap().sum_all().unwrap().item().unwrap().sqrt();
-        // Biases before a normalisation, and all of LAM's filters while λ_l is 0, move nothing.
+        // Biases before a normalization, and all of LAM's filters while λ_l is 0, move nothing.
         if norm < 1e-9 {
             continue;
         }

@@ -13,7 +13,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 /// Width and height of a picture, pixels.
 pub const SIZE: (u32, u32) = (1600, 1200);
 
-/// One for each run: those of Okabe and Ito, which the colour-blind can tell apart, and two more.
+/// One for each run: those of Okabe and Ito, which the color-blind can tell apart, and two more.
 pub const COLORS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -122,7 +122,7 @@ impl Pen {
         Ok(())
     }
 
-    /// For each run its colour, its name, how long it is, and its best validation; two in a row.
+    /// For each run its color, its name, how long it is, and its best validation; two in a row.
     fn legend<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, runs: &[Run]) -> Drawn {
         let columns = runs.len().min(2) as i32;
         let (name, remark) = (self.text(28, &TEXT), self.text(22, &FAINT));
@@ -164,9 +164,9 @@ impl Pen {
         area.draw(&Text::new(title, self.at(30, 26), self.text(24, &TEXT))).map_err(said)?;
         if curves.iter().all(Vec::is_empty) {
             let (width, height) = area.dim_in_pixel();
-            let centre = (width as i32 / 2, height as i32 / 2);
+            let center = (width as i32 / 2, height as i32 / 2);
             let style = self.text(22, &FAINT).pos(Pos::new(HPos::Center, VPos::Center));
-            return area.draw(&Text::new("none in the log", centre, style)).map_err(said);
+            return area.draw(&Text::new("none in the log", center, style)).map_err(said);
         }
         let y = Axis::around(curves.iter().flatten().map(|point| point.1), panel.scale, 0.08, 5);
         let mut chart = ChartBuilder::on(area)

@@ -129,18 +129,18 @@ fn a_normalization() {
                 assert!(far < 1e-12, "run {run}, result {i}: {far:e}");
             }
         }
-        println!("normalised on {device}");
+        println!("normalized on {device}");
         Ok(())
     })
     .unwrap();
 }
 
 #[test]
-fn both_come_to_the_same_bits_and_normalise_by_the_whole_batch() {
+fn both_come_to_the_same_bits_and_normalize_by_the_whole_batch() {
     if !there_are_gpus() {
         return;
     }
-    for (part, says) in [("gpus::a_rank", "values on"), ("gpus::a_normalization", "normalised on")]
+    for (part, says) in [("gpus::a_rank", "values on"), ("gpus::a_normalization", "normalized on")]
     {
         let folder = prepared();
         let program = std::env::current_exe().unwrap();

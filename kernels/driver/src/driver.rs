@@ -2,7 +2,7 @@
 //! `cust` is used.
 //!
 //! Codes are plain numbers here. `cust` reads them as an enum of the errors that CUDA 11 knew, and
-//! a newer driver's code, read as that, would be undefined behaviour.
+//! a newer driver's code, read as that, would be undefined behavior.
 
 use crate::{Error, Probe};
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY};
@@ -20,7 +20,7 @@ pub fn load() -> Result<(), Error> {
     /// Kept open for good, since the slots point into it.
     static LIBRARY: OnceLock<Result<Library, Error>> = OnceLock::new();
     let library = LIBRARY.get_or_init(|| {
-        // SAFETY: opening a library runs its initialisers. Those of NVIDIA's driver, which is what
+        // SAFETY: opening a library runs its initializers. Those of NVIDIA's driver, which is what
         // this name stands for, ask nothing of the program: they would run before `main` in any
         // program linked against it.
         let library = unsafe { Library::open(Some("libcuda.so.1"), RTLD_LAZY | RTLD_GLOBAL) }

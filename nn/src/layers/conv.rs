@@ -16,7 +16,7 @@ impl Conv2d {
     /// A convolution from `c_in` to `c_out` channels with stride 1 and a padding that keeps an odd
     /// kernel's map size; [`Conv2d::stride`] changes the one.
     ///
-    /// Initialised as PyTorch does (He et al. 2015 with a = √5): weight and bias uniform within
+    /// Initialized as PyTorch does (He et al. 2015 with a = √5): weight and bias uniform within
     /// 1/√(fan-in).
     pub fn new(b: &mut Builder<'_>, c_in: usize, c_out: usize, kernel: usize) -> Self {
         Self::with_options(b, c_in, c_out, kernel, true, same_size(kernel))
@@ -82,7 +82,7 @@ pub struct ConvTranspose2d {
 
 impl ConvTranspose2d {
     /// A transposed convolution from `c_in` to `c_out` channels. `options` are those of the
-    /// convolution it transposes. Initialised as PyTorch does: within 1/√(c_out·k²), the fan-in
+    /// convolution it transposes. Initialized as PyTorch does: within 1/√(c_out·k²), the fan-in
     /// being counted on the weight's second dimension.
     pub fn new(
         b: &mut Builder<'_>,

@@ -1,4 +1,4 @@
-//! Normalisation layers.
+//! Normalization layers.
 
 use super::Module;
 use crate::{Builder, Context, Cost, Operation, ParamId, Result};
@@ -10,7 +10,7 @@ const EPS: f64 = 1e-5;
 /// PyTorch's default: how much of a batch's statistics enters the running ones.
 const MOMENTUM: f64 = 0.1;
 
-/// Batch normalisation (Ioffe and Szegedy 2015) of `[N, C, H, W]` over N, H and W; over all parts
+/// Batch normalization (Ioffe and Szegedy 2015) of `[N, C, H, W]` over N, H and W; over all parts
 /// of a batch that [ranks share](Context::with_ranks).
 pub struct BatchNorm2d {
     path: String,
@@ -55,7 +55,7 @@ impl Module for BatchNorm2d {
     }
 }
 
-/// Instance normalisation (Ulyanov et al. 2016) of `[N, C, H, W]` over H and W, with a trained
+/// Instance normalization (Ulyanov et al. 2016) of `[N, C, H, W]` over H and W, with a trained
 /// scale and shift.
 pub struct InstanceNorm2d {
     path: String,

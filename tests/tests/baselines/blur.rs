@@ -75,7 +75,7 @@ fn wiener(image: &Image, noise: f32, kernel: impl Fn(f32, f32) -> f32) -> Image 
     })
 }
 
-/// The transform of a map with rows of `width`, unnormalised, there or back.
+/// The transform of a map with rows of `width`, unnormalized, there or back.
 fn transform(map: &[Complex<f32>], width: usize, back: bool) -> Vec<Complex<f32>> {
     let height = map.len() / width;
     let mut planner = FftPlanner::new();

@@ -30,7 +30,7 @@ pub fn dark_channel(image: &Image, [radius, epsilon]: [f32; 2]) -> Image {
     clear.clamp()
 }
 
-/// The mean colour of the pixels whose dark channel is brightest.
+/// The mean color of the pixels whose dark channel is brightest.
 fn airlight(image: &Image) -> [f32; 3] {
     let dark = Plane::of(image, |[r, g, b]| r.min(g).min(b)).erode(PATCH);
     let mut places: Vec<usize> = (0..dark.data.len()).collect();
@@ -43,7 +43,7 @@ fn airlight(image: &Image) -> [f32; 3] {
 
 #[test]
 fn a_known_haze_is_taken_off() {
-    // Black and coloured checks below, a strip of nothing but haze on top, and one transmission
+    // Black and colored checks below, a strip of nothing but haze on top, and one transmission
     // below it.
     let (t, air) = (0.5, [0.9, 0.92, 0.95]);
     let clean = Image::from_fn(96, 96, |x, y| match ((x / 4 + y / 4) % 2, y < 24) {

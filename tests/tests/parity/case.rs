@@ -250,7 +250,7 @@ pub fn train(
 }
 
 /// Whether a key is about a parameter that has no gradient but rounding: the bias of ConvS's last
-/// convolution, which an instance normalisation takes away again.
+/// convolution, which an instance normalization takes away again.
 pub fn is_rounding(key: &str) -> bool {
     ["SCM1", "SCM2"].iter().any(|conv_s| key.ends_with(&format!("{conv_s}.main.3.main.0.bias")))
 }

@@ -1,4 +1,4 @@
-//! Layers with parameters: normalisation, LAM, MSM, ResBlock, ConvS.
+//! Layers with parameters: normalization, LAM, MSM, ResBlock, ConvS.
 
 use crate::reference::Tensors;
 use engine::{DType, Tape, Tensor};

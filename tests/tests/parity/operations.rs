@@ -28,7 +28,7 @@ fn operations() {
             let found = compute(name, case);
             for (key, expected) in case {
                 match found.get(key) {
-                    // Before an instance normalisation, a bias has no gradient but rounding.
+                    // Before an instance normalization, a bias has no gradient but rounding.
                     Some(found) if kind(name) == "convs" && key == "grad.main.3.main.0.bias" => {
                         let weight =
                             largest(&case[&key.replace("bias", "weight")].to_f64_vec().unwrap());

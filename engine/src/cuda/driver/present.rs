@@ -107,7 +107,7 @@ impl Library {
     /// Opens `file`.
     ///
     /// # Safety
-    /// The library's initialisers run, and must be sound to run.
+    /// The library's initializers run, and must be sound to run.
     pub(crate) unsafe fn open(file: &OsStr) -> Result<Self, String> {
         // SAFETY: the caller's part.
         unsafe { libloading::Library::new(file) }.map(Self).map_err(|error| error.to_string())

@@ -1,10 +1,10 @@
-//! Batch normalisation (Ioffe and Szegedy, 2015): every channel brought to mean 0 and variance 1,
+//! Batch normalization (Ioffe and Szegedy, 2015): every channel brought to mean 0 and variance 1,
 //! then scaled and shifted.
 //!
 //! In training the statistics are the batch's own, over N, H and W, and gradients flow through
 //! them; the running statistics are the layer's business, so they are returned to it. In evaluation
 //! the statistics are given, and constants. A batch may be shared by several processes
-//! ([`Collectives`](crate::Collectives)), which then normalise by the statistics of the whole. The
+//! ([`Collectives`](crate::Collectives)), which then normalize by the statistics of the whole. The
 //! arithmetic is in `ops/normalize/mod.rs`.
 
 #[cfg(any(test, feature = "checks"))]
@@ -28,7 +28,7 @@ pub struct BatchStats {
 }
 
 impl Tensor {
-    /// `[N, C, H, W]` normalised by its own statistics over N, H and W (biased variance), times
+    /// `[N, C, H, W]` normalized by its own statistics over N, H and W (biased variance), times
     /// `weight` `[C]`, plus `bias` `[C]`; and those statistics. Needs at least two values per
     /// channel.
     pub fn batch_norm_train(
@@ -92,7 +92,7 @@ impl Tensor {
         Ok((y, BatchStats { mean, var }))
     }
 
-    /// `[N, C, H, W]` normalised by the constants `mean` and `var`, of any floating-point type,
+    /// `[N, C, H, W]` normalized by the constants `mean` and `var`, of any floating-point type,
     /// times `weight`, plus `bias`; all `[C]`.
     pub fn batch_norm_eval(
         &self,

@@ -15,7 +15,7 @@ use super::{Op, apply};
 use crate::{Element, Error, Float, Meta, Result, Tensor, dispatch_float};
 use rayon::prelude::*;
 
-/// How the size of a complex number enters [`Tensor::frequency_l1`]. F is the unnormalised Fourier
+/// How the size of a complex number enters [`Tensor::frequency_l1`]. F is the unnormalized Fourier
 /// transform of the difference of the images, P the number of their elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrequencyNorm {

@@ -1,4 +1,4 @@
-//! Instance normalisation (Ulyanov et al., 2016): every channel of every image brought to mean 0
+//! Instance normalization (Ulyanov et al., 2016): every channel of every image brought to mean 0
 //! and variance 1 over its own pixels, then scaled and shifted. There are no running statistics.
 //! The arithmetic is in `ops/normalize/mod.rs`.
 
@@ -12,7 +12,7 @@ use crate::{Error, Meta, Result, Tensor, trace};
 const NAME: &str = "instance_norm";
 
 impl Tensor {
-    /// `[N, C, H, W]` normalised by each map's own mean and biased variance over H and W, times
+    /// `[N, C, H, W]` normalized by each map's own mean and biased variance over H and W, times
     /// `weight` `[C]`, plus `bias` `[C]`. Needs at least two pixels.
     pub fn instance_norm(&self, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
         let inputs = [self, weight, bias];

@@ -1,4 +1,4 @@
-//! Normalisation on a GPU. The statistics are f64, as on the CPU; the numbers per channel that
+//! Normalization on a GPU. The statistics are f64, as on the CPU; the numbers per channel that
 //! follow from them are computed in f64.
 //!
 //! Each way reads the map twice: once for its sums, once to write.
@@ -112,9 +112,9 @@ pub(super) fn statistics(
         let walk = Walk::new(op, x, groups, &[], true)?;
         let partial = walk.partial(gpu, mean.numel())?;
         let (partial, from) = (partial.address()?, x.address()?);
-        walk.run(gpu, "normalise_statistics", x.dtype(), &[&partial, &from])?;
+        walk.run(gpu, "normalize_statistics", x.dtype(), &[&partial, &from])?;
         let maps = Maps { channels: shape[1] as u32, ..walk.maps };
-        finish("normalise_finish_statistics", x.dtype(), mean.numel())
+        finish("normalize_finish_statistics", x.dtype(), mean.numel())
             .run(gpu, &[&mean.address()?, &var.address()?, &partial, &from, &walk.pieces, &maps])?;
     }
     Ok(Statistics { mean, var })
@@ -122,7 +122,7 @@ pub(super) fn statistics(
 
 pub(super) fn forward(
     gpu: &'static Gpu,
-    normalise: &Normalize,
+    normalize: &Normalize,
     op: &'static str,
     x: &Tensor,
     weight: &Tensor,
@@ -132,11 +132,11 @@ pub(super) fn forward(
     if y.numel() == 0 {
         return Ok(y);
     }
-    let Statistics { mean, var } = &normalise.statistics;
+    let Statistics { mean, var } = &normalize.statistics;
     let (weight, bias) = (weight.contiguous()?, bias.contiguous()?);
     let numbers = Tensor::new_on_gpu(gpu, &[3, mean.numel()], computed_in(x.dtype()))?;
-    let [groups, channels] = [normalise.statistics.groups(), x.shape()[1]].map(|size| size as u32);
-    Launch::each("normalize", "normalise_numbers", x.dtype(), mean.numel()).run(
+    let [groups, channels] = [normalize.statistics.groups(), x.shape()[1]].map(|size| size as u32);
+    Launch::each("normalize", "normalize_numbers", x.dtype(), mean.numel()).run(
         gpu,
         &[
             &numbers.address()?,
@@ -144,12 +144,12 @@ pub(super) fn forward(
             &var.address()?,
             &weight.address()?,
             &bias.address()?,
-            &normalise.eps,
+            &normalize.eps,
             &groups,
             &channels,
         ],
     )?;
-    write(gpu, op, "normalise_maps", &y, &[x], &numbers, normalise.statistics.groups())?;
+    write(gpu, op, "normalize_maps", &y, &[x], &numbers, normalize.statistics.groups())?;
     Ok(y)
 }
 
@@ -175,13 +175,13 @@ fn write(
 
 pub(super) fn backward(
     gpu: &'static Gpu,
-    normalise: &Normalize,
+    normalize: &Normalize,
     op: &'static str,
     (x, weight): (Option<&Tensor>, Option<&Tensor>),
     dy: &Tensor,
     need: &[bool],
 ) -> Result<Vec<Option<Tensor>>> {
-    let (dtype, groups) = (dy.dtype(), normalise.statistics.groups());
+    let (dtype, groups) = (dy.dtype(), normalize.statistics.groups());
     let [wants_x, wants_weight, wants_bias] = [weight.is_some(), need[1], need[2]];
     let like = |shape: &[usize], wanted: bool| {
         wanted.then(|| Tensor::zeros_on_gpu(gpu, shape, dtype)).transpose()
@@ -194,7 +194,7 @@ pub(super) fn backward(
             like(&channels, wants_bias)?,
         ]);
     }
-    let Statistics { mean, var } = &normalise.statistics;
+    let Statistics { mean, var } = &normalize.statistics;
     let weight = weight.map(|weight| weight.contiguous()).transpose()?;
     let address = |tensor: Option<&Tensor>| tensor.map_or(Ok(0), Tensor::address);
 
@@ -204,9 +204,9 @@ pub(super) fn backward(
         let walk = Walk::new(op, dy, groups, x.as_slice(), true)?;
         let partial = walk.partial(gpu, mean.numel())?;
         let (partial, means) = (partial.address()?, mean.address()?);
-        walk.run(gpu, "normalise_sums", dtype, &[&partial, &dy.address()?, &address(x)?, &means])?;
+        walk.run(gpu, "normalize_sums", dtype, &[&partial, &dy.address()?, &address(x)?, &means])?;
         let numbers = mean.numel() as u32;
-        finish("normalise_finish_sums", dtype, mean.numel())
+        finish("normalize_finish_sums", dtype, mean.numel())
             .run(gpu, &[&sums.address()?, &partial, &means, &walk.pieces, &numbers])?;
     }
 
@@ -216,10 +216,10 @@ pub(super) fn backward(
     let numbers = new(&[4, mean.numel()], computed_in(dtype), wants_x)?;
     let (d_weight, d_bias) =
         (new(&channels, dtype, wants_weight)?, new(&channels, dtype, wants_bias)?);
-    let through = normalise.of_input && x.is_some();
+    let through = normalize.of_input && x.is_some();
     let count = if through { (dy.numel() / mean.numel()) as u32 } else { 0 };
     let launch = |numbers: u64, [d_weight, d_bias]: [u64; 2], sums: &Tensor, count: u32| {
-        Launch::each("normalize", "normalise_gradient_numbers", dtype, channels[0]).run(
+        Launch::each("normalize", "normalize_gradient_numbers", dtype, channels[0]).run(
             gpu,
             &[
                 &numbers,
@@ -229,7 +229,7 @@ pub(super) fn backward(
                 &mean.address()?,
                 &var.address()?,
                 &address(weight.as_ref())?,
-                &normalise.eps,
+                &normalize.eps,
                 &count,
                 &(groups as u32),
                 &(channels[0] as u32),
@@ -237,7 +237,7 @@ pub(super) fn backward(
         )
     };
     let of_parameters = [address(d_weight.as_ref())?, address(d_bias.as_ref())?];
-    match &normalise.whole {
+    match &normalize.whole {
         // The sums over all parts are for dx alone.
         Some(whole) if through && wants_x => {
             let count = u32::try_from(whole.count as u64)
@@ -250,9 +250,9 @@ pub(super) fn backward(
     let dx = new(dy.shape(), dtype, wants_x)?;
     if let (Some(dx), Some(numbers)) = (&dx, &numbers) {
         match x.filter(|_| through) {
-            Some(x) => write(gpu, op, "normalise_maps_gradient", dx, &[dy, x], numbers, groups)?,
+            Some(x) => write(gpu, op, "normalize_maps_gradient", dx, &[dy, x], numbers, groups)?,
             // Without slope and constant, dx = (dy − 0)·a + 0.
-            None => write(gpu, op, "normalise_maps", dx, &[dy], numbers, groups)?,
+            None => write(gpu, op, "normalize_maps", dx, &[dy], numbers, groups)?,
         }
     }
     Ok(vec![dx, d_weight, d_bias])

@@ -1,10 +1,10 @@
-//! What batch and instance normalisation share: y = (x − mean)/√(var + eps)·weight + bias, for
+//! What batch and instance normalization share: y = (x − mean)/√(var + eps)·weight + bias, for
 //! every channel.
 //!
 //! They differ in which pixels a mean and a variance are taken over: those of the whole batch (one
 //! group), or those of each image (N groups). The statistics are f64 throughout.
 //!
-//! Backward, with x̂ the normalised input, a = weight/√(var + eps) and M the number of values in a
+//! Backward, with x̂ the normalized input, a = weight/√(var + eps) and M the number of values in a
 //! group: d bias = Σ dy, d weight = Σ dy·x̂, and dx = a·(dy − Σdy/M − x̂·Σ(dy·x̂)/M), of which a·dy
 //! remains where the statistics are constants. Where ranks share a batch, the sums and M of dx are
 //! those of the whole; d weight and d bias are of the rank's part.
@@ -114,7 +114,7 @@ impl Statistics {
     }
 }
 
-/// Normalisation by given statistics, and its gradient.
+/// Normalization by given statistics, and its gradient.
 pub(super) struct Normalize {
     pub(super) statistics: Statistics,
     pub(super) eps: f64,

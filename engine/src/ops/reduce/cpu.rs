@@ -3,7 +3,7 @@
 //! Output dimensions are the kept ones; for each output the reduced dimensions are walked. Both
 //! walks go over strided layouts, so no input is copied. In the common case of a channels-last map
 //! reduced over its pixels, the row of C channels is contiguous, and the sum runs over rows:
-//! vectorised over outputs, never over the sum.
+//! vectorized over outputs, never over the sum.
 
 use crate::cpu::PIECE;
 use crate::loop_nest::LoopNest;

@@ -16,9 +16,9 @@ pub(crate) use add::AddBilinear;
 impl Tensor {
     /// `[N, C, H, W]` to `[N, C, out_h, out_w]`, linear between the four nearest pixels.
     ///
-    /// With `align_corners` the corner pixels' centres stay in the corners: output i of n lies at
+    /// With `align_corners` the corner pixels' centers stay in the corners: output i of n lies at
     /// i·(L−1)/(n−1) of an axis of length L. Without it the areas match: at (i + ½)·L/n − ½, no
-    /// further out than the outermost centres.
+    /// further out than the outermost centers.
     pub fn bilinear(&self, out_h: usize, out_w: usize, align_corners: bool) -> Result<Tensor> {
         let place = Place::new(align_corners);
         apply_separable(Bilinear { output: Output::Size([out_h, out_w]), place }, self)
@@ -84,7 +84,7 @@ fn nonempty(output: [usize; 2]) -> Result<[usize; 2], String> {
 /// Where the outputs lie along an axis, in units of input pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Place {
-    /// The centres of the corner pixels coincide.
+    /// The centers of the corner pixels coincide.
     Corners,
     /// The areas coincide, outputs being `step` inputs apart (`None`: by the two lengths).
     Areas { step: Option<f64> },

@@ -1,4 +1,4 @@
-//! The two-dimensional Fourier transform of real maps, over H and W, unnormalised.
+//! The two-dimensional Fourier transform of real maps, over H and W, unnormalized.
 //!
 //! A real map's spectrum is Hermitian, F[−k, −l] = conj F[k, l], so the columns beyond W/2 say
 //! nothing new and are left out.
@@ -18,7 +18,7 @@ use crate::{Error, Meta, Result, Tensor};
 pub(super) use cpu::is_own_mirror;
 
 impl Tensor {
-    /// The Fourier transform of each map of `[N, C, H, W]`, without normalisation:
+    /// The Fourier transform of each map of `[N, C, H, W]`, without normalization:
     /// `[N, C, H, W/2 + 1, 2]`, the last dimension being (re, im) of Σ x[h, w]·exp(−2πi(kh/H +
     /// lw/W)) at k < H, l ≤ W/2. Any size; fast where H and W are products of small primes.
     pub fn rfft2(&self) -> Result<Tensor> {

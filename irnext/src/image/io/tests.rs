@@ -53,7 +53,7 @@ fn formats_that_hold_everything_give_everything_back() {
             let path = folder.path().join("photo").with_extension(extension);
             photo.write(&path).unwrap();
             let back = Photo::read(&path).unwrap();
-            // TIFF has no gray with alpha here, and turns it into colour with alpha.
+            // TIFF has no gray with alpha here, and turns it into color with alpha.
             let gray = photo.gray && !(extension == "tiff" && photo.alpha.is_some());
             assert_eq!(back.rgb, photo.rgb, "{extension}");
             assert_eq!(back.alpha, photo.alpha, "{extension}");
@@ -94,7 +94,7 @@ fn lesser_formats_keep_what_they_can() {
 }
 
 #[test]
-fn jpeg_comes_back_nearly_the_same_and_grey_stays_grey() {
+fn jpeg_comes_back_nearly_the_same_and_gray_stays_gray() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("photo.JPG");
     for gray in [false, true] {
@@ -139,7 +139,7 @@ fn the_profile_travels_with_the_photo() {
         let back = Photo::read(&path).unwrap().icc;
         assert_eq!(back, kept.then(|| profile.clone()), "{extension}");
     }
-    // The profile of another colour space would tell lies about RGB.
+    // The profile of another color space would tell lies about RGB.
     let path = folder.path().join("photo.png");
     let mut photo = photo(false, false, Depth::Eight);
     profile[16..20].copy_from_slice(b"CMYK");

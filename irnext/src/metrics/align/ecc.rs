@@ -120,16 +120,16 @@ fn step(sums: &Products<COLUMNS>) -> Result<[f64; 8], &'static str> {
         return Err(NO_OVERLAP);
     }
     // The product of a column and of the image or the template less its mean in the overlap.
-    let centred = |k: usize, l: usize| sums[k][l] - sums[k][MASK] * sums[l][MASK] / count;
-    if [IMAGE, TEMPLATE].iter().any(|&k| centred(k, k) <= 1e-14 * sums[k][k]) {
-        return Err("one of them is of one colour where they overlap");
+    let centerd = |k: usize, l: usize| sums[k][l] - sums[k][MASK] * sums[l][MASK] / count;
+    if [IMAGE, TEMPLATE].iter().any(|&k| centerd(k, k) <= 1e-14 * sums[k][k]) {
+        return Err("one of them is of one color where they overlap");
     }
     let lower = cholesky(sums).ok_or("they have too little structure")?;
-    let onto_image = std::array::from_fn(|k| centred(k, IMAGE));
-    let onto_template = std::array::from_fn(|k| centred(k, TEMPLATE));
+    let onto_image = std::array::from_fn(|k| centerd(k, IMAGE));
+    let onto_template = std::array::from_fn(|k| centerd(k, TEMPLATE));
     let (from_image, from_template) = (solve(&lower, onto_image), solve(&lower, onto_template));
-    let numerator = centred(IMAGE, IMAGE) - dot(&onto_image, &from_image);
-    let denominator = centred(IMAGE, TEMPLATE) - dot(&onto_template, &from_image);
+    let numerator = centerd(IMAGE, IMAGE) - dot(&onto_image, &from_image);
+    let denominator = centerd(IMAGE, TEMPLATE) - dot(&onto_template, &from_image);
     if denominator <= 0.0 {
         return Err("they are not correlated");
     }

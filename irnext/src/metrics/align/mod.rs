@@ -64,7 +64,7 @@ pub struct AlignedScores {
 /// Aligns `restored` with `truth` in intensity and by a homography, and scores what overlaps; see
 /// the module.
 ///
-/// [`Error::Unaligned`] if there is nothing to align by: images of one colour or of too little
+/// [`Error::Unaligned`] if there is nothing to align by: images of one color or of too little
 /// structure, images that have nothing to do with each other, values that are no numbers.
 pub fn aligned(restored: &Image, truth: &Image) -> Result<AlignedScores> {
     check(restored, truth)?;

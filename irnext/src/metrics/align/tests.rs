@@ -129,11 +129,11 @@ fn images_without_common_structure_are_not_aligned() {
     let image = seen(40, 30, Homography::IDENTITY, 1.0);
     let flat = |value: f32| Image::from_fn(40, 30, |_, _| [value; 3]);
     for gray in [0.3, 1.0] {
-        assert!(reason(&image, &flat(gray)).contains("one colour"));
-        assert!(reason(&flat(gray), &image).contains("one colour"));
-        assert!(reason(&flat(gray), &flat(gray)).contains("one colour"));
+        assert!(reason(&image, &flat(gray)).contains("one color"));
+        assert!(reason(&flat(gray), &image).contains("one color"));
+        assert!(reason(&flat(gray), &flat(gray)).contains("one color"));
     }
-    assert!(reason(&image, &flat(0.0)).contains("one colour"));
+    assert!(reason(&image, &flat(0.0)).contains("one color"));
     assert!(reason(&flat(0.0), &image).contains("black"));
     assert!(reason(&flat(f32::NAN), &image).contains("not a number"));
     assert!(reason(&image, &flat(f32::NAN)).contains("not a number"));

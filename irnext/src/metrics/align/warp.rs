@@ -19,7 +19,7 @@ impl Homography {
     }
 }
 
-/// An image of three values per pixel, read at any place. Pixel centres are the whole numbers.
+/// An image of three values per pixel, read at any place. Pixel centers are the whole numbers.
 pub(super) struct Raster {
     pub width: usize,
     pub height: usize,
