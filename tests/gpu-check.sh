@@ -48,7 +48,7 @@ run() {
     mkdir -p "$logs" "$(dirname "$report")"
     failed=0
     size=${IRNEXT_SIZE:-1280}
-    export IRNEXT_REQUIRE_CUDA=1 IRNEXT_STEPS=${IRNEXT_STEPS:-20} IRNEXT_DEVICE=cuda
+    export ENGINE_REQUIRE_CUDA=1 IRNEXT_STEPS=${IRNEXT_STEPS:-20} IRNEXT_DEVICE=cuda
     export CARGO_MANIFEST_DIR=$PWD/tests
     {
         echo "# What a GPU shows"

@@ -1,7 +1,7 @@
 //! The device check: every operation on the first GPU (or the emulator), in every type
 //! that it computes in, against the CPU in f64.
 //!
-//! Without a GPU the test ends at once, unless `IRNEXT_REQUIRE_CUDA` is set. `ENGINE_OP` names
+//! Without a GPU the test ends at once, unless `ENGINE_REQUIRE_CUDA` is set. `ENGINE_OP` names
 //! one operation module to run alone.
 #![cfg(feature = "cuda")]
 
@@ -16,7 +16,7 @@ const CASES: u64 = 12;
 fn every_operation_agrees_with_the_cpu() {
     let device = Device::Cuda(0);
     if let Err(error) = device.check() {
-        assert!(std::env::var_os("IRNEXT_REQUIRE_CUDA").is_none(), "{error}");
+        assert!(std::env::var_os("ENGINE_REQUIRE_CUDA").is_none(), "{error}");
         return;
     }
     let only = std::env::var("ENGINE_OP").ok();

@@ -2,7 +2,7 @@
 //! and steps of training.
 //!
 //! `IRNEXT_STEPS` says how many (2: the emulator takes its time). Without a GPU these tests end at
-//! once, unless `IRNEXT_REQUIRE_CUDA` is set.
+//! once, unless `ENGINE_REQUIRE_CUDA` is set.
 #![cfg(feature = "cuda")]
 
 use engine::{DType, Device, Rng, Tape, Tensor};
@@ -17,7 +17,7 @@ const GPU: Device = Device::Cuda(0);
 fn gpu() -> bool {
     match GPU.check() {
         Ok(()) => true,
-        Err(error) if std::env::var_os("IRNEXT_REQUIRE_CUDA").is_some() => panic!("{error}"),
+        Err(error) if std::env::var_os("ENGINE_REQUIRE_CUDA").is_some() => panic!("{error}"),
         Err(_) => false,
     }
 }

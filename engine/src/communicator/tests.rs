@@ -13,7 +13,7 @@ fn alone() -> Option<Communicator> {
         Ok(_) => Communicator::join(Device::Cuda(0), &Communicator::unique_id().unwrap(), 0, 1)
             .map(Some)
             .unwrap(),
-        Err(error) if std::env::var_os("IRNEXT_REQUIRE_NCCL").is_some() => panic!("{error}"),
+        Err(error) if std::env::var_os("ENGINE_REQUIRE_NCCL").is_some() => panic!("{error}"),
         Err(_) => None,
     }
 }

@@ -9,7 +9,7 @@ use crate::{DType, Device, Rng, Tensor};
 pub(crate) fn gpu() -> Option<&'static Gpu> {
     match Gpu::get(0) {
         Ok(gpu) => Some(gpu),
-        Err(error) if std::env::var_os("IRNEXT_REQUIRE_CUDA").is_some() => panic!("{error}"),
+        Err(error) if std::env::var_os("ENGINE_REQUIRE_CUDA").is_some() => panic!("{error}"),
         Err(_) => None,
     }
 }

@@ -1,6 +1,6 @@
 //! Ranks that compute on GPUs, each on its own. Takes two, or the emulator with
 //! `CUDA_EMULATOR_DEVICES=2`. Without them the tests say on standard error that they are left out;
-//! with `IRNEXT_REQUIRE_CUDA=1` they fail.
+//! with `ENGINE_REQUIRE_CUDA=1` they fail.
 
 use super::*;
 use engine::{Collectives, DType, Device, Replay, Rng, Tape, Tensor};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 fn there_are_gpus() -> bool {
     let count = engine::gpus().map_or(0, |gpus| gpus.len());
     if count < 2 {
-        assert!(std::env::var_os("IRNEXT_REQUIRE_CUDA").is_none(), "there are no two GPUs");
+        assert!(std::env::var_os("ENGINE_REQUIRE_CUDA").is_none(), "there are no two GPUs");
         let _ = writeln!(std::io::stderr(), "LEFT OUT: there are no two GPUs on this machine");
     }
     count >= 2 && there_is_mpirun()

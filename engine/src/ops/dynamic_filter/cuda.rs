@@ -222,7 +222,7 @@ mod tests {
     use super::*;
     use crate::ops::apply;
     use crate::ops::dynamic_filter::DynamicFilter;
-    use crate::ops::dynamic_filter::kernel;
+    use crate::ops::dynamic_filter::cpu;
     use crate::{DType, Device, Rng};
 
     /// Images, channels, groups and K: in fours and not, lanes in one chunk and in two, groups of
@@ -261,9 +261,9 @@ mod tests {
                 let (shift, dy) = (random(&[n, c]), random(&[n, c, h, w]));
                 let there = |x: &Tensor| x.to_device(Device::Cuda(0)).unwrap();
                 let what = format!("{dtype}, {:?}, {:?}, {padding:?}", x.shape(), taps.shape());
-                let y = kernel::forward(&x, &taps, Some(&shift), padding).unwrap();
-                let dx = kernel::backward_x(&taps, &dy, padding).unwrap();
-                let d_taps = kernel::backward_taps(&x, taps.shape(), &dy, padding).unwrap();
+                let y = cpu::forward(&x, &taps, Some(&shift), padding).unwrap();
+                let dx = cpu::backward_x(&taps, &dy, padding).unwrap();
+                let d_taps = cpu::backward_taps(&x, taps.shape(), &dy, padding).unwrap();
                 let d_shift = dy.sum(&[2, 3]).unwrap();
                 let (x, taps, shift, dy) = (there(&x), there(&taps), there(&shift), there(&dy));
                 for threads in [1, x.numel() / LANES / 5, THREADS] {

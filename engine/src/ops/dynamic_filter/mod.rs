@@ -8,7 +8,7 @@
 //! round.
 
 mod cuda;
-mod kernel;
+mod cpu;
 #[cfg(any(test, feature = "checks"))]
 pub(super) mod samples;
 
@@ -98,7 +98,7 @@ impl Op for DynamicFilter {
         let (x, taps) = (inputs[0], inputs[1]);
         let (shift, padding) = (inputs.get(2).copied(), self.padding);
         let y = x.on_device(
-            || kernel::forward(x, taps, shift, padding),
+            || cpu::forward(x, taps, shift, padding),
             |gpu| cuda::forward(gpu, x, taps, shift, padding),
         )?;
         Ok((y, (keep(need[1], x), keep(need[0], taps), Shape(taps.shape().to_vec()))))
@@ -113,9 +113,9 @@ impl Op for DynamicFilter {
         let (x, taps) = (x.as_ref(), taps.as_ref());
         dy.on_device(
             || {
-                let dx = taps.map(|taps| kernel::backward_x(taps, dy, self.padding)).transpose()?;
+                let dx = taps.map(|taps| cpu::backward_x(taps, dy, self.padding)).transpose()?;
                 let d_taps =
-                    x.map(|x| kernel::backward_taps(x, &shape.0, dy, self.padding)).transpose()?;
+                    x.map(|x| cpu::backward_taps(x, &shape.0, dy, self.padding)).transpose()?;
                 let mut gradients = vec![dx, d_taps];
                 if let Some(&need) = need.get(2) {
                     let d_shift = || dy.sum(&[2, 3])?.reshape(&dy.shape()[..2]);
