@@ -1,5 +1,5 @@
-//! What a convolution is, for operations and backends alike: its settings, its direction, and what
-//! is computed together with it.
+//! The description of a convolution that operations and backends share: settings, direction and
+//! epilogue.
 
 /// Settings of a convolution, alike for both axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

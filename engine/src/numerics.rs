@@ -1,4 +1,4 @@
-//! What a GPU may give up for speed: a choice of each computation, not of the process.
+//! The precision and determinism that one computation may give up for speed on a GPU.
 
 use std::cell::Cell;
 

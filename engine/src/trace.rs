@@ -25,8 +25,9 @@ pub(crate) trait Operation: Send + Sync {
     /// recorded, the result may be made in its memory.
     fn compute(&self, inputs: Vec<Tensor>, outputs: &[Meta]) -> Result<Vec<Tensor>>;
 
-    /// What tells this operation from others of its name, if the result depends on nothing but that
-    /// and the inputs: then it is computed once where all inputs are constants.
+    /// The settings that distinguish this operation from others of the same name. `None` if the
+    /// result depends on more than settings and inputs. With settings, an operation on constants
+    /// is computed once, when a plan is made.
     fn settings(&self) -> Option<String>;
 
     /// The operation itself, for rules that look for one kind.
@@ -56,7 +57,7 @@ pub(crate) struct Graph {
 #[derive(Clone, Default)]
 pub(crate) struct Trace(Arc<Mutex<Graph>>);
 
-/// What stands in a tensor for its elements while its computation is only written down.
+/// The storage of a traced tensor, in place of elements.
 pub(crate) struct Traced {
     trace: Trace,
     id: ValueId,

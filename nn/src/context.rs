@@ -1,9 +1,9 @@
 //! How a forward pass is run: with which values, on which tape, in which mode.
 //!
 //! Layers ask the [`Context`] for their parameters. On a tape each parameter becomes a leaf at its
-//! first use, and layers see it in the dtype that the pass computes in: mixed precision is no more
-//! than that. What BatchNorm learns about its batch is noted, and goes into the buffers after the
-//! step, by [`Context::finish`]: a forward pass changes nothing by itself.
+//! first use, and layers see it in the dtype that the pass computes in; there is no more to mixed
+//! precision. A forward pass changes nothing by itself: BatchNorm notes its new running statistics,
+//! [`Context::finish`] hands them out, and [`Pass::update_buffers`] stores them.
 
 use crate::distributed::{Buckets, ProcessGroup};
 use crate::params::{ParamId, Params};
@@ -27,7 +27,7 @@ pub struct Context {
     values: Arc<Vec<Tensor>>,
     tape: Option<Tape>,
     mode: Mode,
-    /// What layers see of parameters, if not their own dtype.
+    /// The dtype in which layers see parameters, if not that of the parameters.
     compute: Option<DType>,
     /// Who has the other parts of the batch.
     ranks: Option<Arc<dyn Collectives>>,
@@ -112,9 +112,11 @@ impl Context {
         if let Some(used) = &state.used[id.0] {
             return Ok(used.clone());
         }
-        let leaf = match &self.tape {
-            Some(tape) => tape.leaf(value),
-            None => value.clone(),
+        let leaf = match (&state.leaves[id.0], &self.tape) {
+            // Seen before, in a planned part of the pass.
+            (Some(leaf), _) => leaf.clone(),
+            (None, Some(tape)) => tape.leaf(value),
+            (None, None) => value.clone(),
         };
         let used = match self.compute.filter(|dtype| *dtype != leaf.dtype()) {
             None => leaf.clone(),
@@ -172,7 +174,15 @@ impl Context {
         // What layers saw of the parameters were tensors without elements, too.
         let mut state = self.state.borrow_mut();
         state.used = used;
-        let mut results = results?;
+        let mut results = match results {
+            Ok(results) => results,
+            Err(error) => {
+                // Nor has what was noted of the failed part.
+                state.updates.truncate(updates);
+                state.observed.truncate(observed);
+                return Err(error);
+            }
+        };
         let mut noted = results.split_off(outputs).into_iter().map(|value| value.detach());
         let State { updates: all_updates, observed: all_observed, .. } = &mut *state;
         let values = all_updates[updates..].iter_mut().map(|(_, value)| value);
@@ -311,5 +321,34 @@ impl Pass {
     /// Puts the noted values into the buffers of `params`.
     pub fn update_buffers(self, params: &mut Params) -> Result<()> {
         self.updates.into_iter().try_for_each(|(id, value)| params.set(id, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::{Conv2d, Module};
+
+    #[test]
+    fn planned_parts_of_a_pass_share_their_parameters() {
+        let build = |b: &mut crate::Builder<'_>| Ok(Conv2d::without_bias(b, 1, 1, 1));
+        let (conv, params) = Params::build(1, DType::F64, build).unwrap();
+        let x = Tensor::from_slice(&[1.0, 2.0, 4.0], &[1, 1, 1, 3]).unwrap();
+        let tape = Tape::new();
+        let cx = Context::training(&params, &tape);
+        let part = |x: Tensor| {
+            let y = cx.planned(&[x], |cx, x| Ok(vec![conv.forward(cx, &x[0])?]));
+            y.unwrap().swap_remove(0)
+        };
+        let sum = part(x.clone()).add(&part(x.scale(2.0).unwrap())).unwrap();
+        let failed = cx.planned(&[x], |cx, x| {
+            cx.update_buffer(ParamId(0), x[0].clone());
+            Err(crate::Error::Setting("given up".into()))
+        });
+        assert!(failed.is_err());
+        let pass = cx.finish();
+        assert!(pass.updates().is_empty());
+        let gradients = pass.gradients(tape.backward(&sum.sum_all().unwrap()).unwrap());
+        assert_eq!(gradients[0].as_ref().unwrap().item().unwrap(), 3.0 * 7.0);
     }
 }

@@ -1,8 +1,8 @@
 //! A step of training as one thing, which is committed or rolled back.
 //!
-//! A step has a part on the host, which counts it and decides the learning rate and what follows
-//! from the step's number, and one on the device, which moves parameters, buffers and the moving
-//! average. The device's part can be recorded and played again, so the host's goes ahead of it.
+//! A step has two parts. The host counts the step, and computes the learning rate and all else that
+//! depends on the count. The device then updates parameters, buffers and the moving average. The
+//! device's part can be recorded and replayed, so the host's part comes first.
 //!
 //! ```
 //! use engine::{DType, Tape, Tensor};

@@ -2,8 +2,8 @@
 //!
 //! The folder of an operation holds everything about it: its shape rule, forward and backward, its
 //! samples for the checks, and its tests. To the outside it is a method of [`Tensor`];
-//! inside it implements [`Op`], and [`apply`] does for every operation what is the same for all:
-//! check, run, and record if a gradient will be asked for.
+//! inside it implements [`Op`]. [`apply`] does the common work: it checks the inputs, runs the
+//! operation, and records it if an input is on a tape.
 //!
 //! To read one, take [`conv2d`]: `Tensor::conv2d` calls `apply`, which calls `infer`, `forward`
 //! and, when the tape is played back, `backward`.
@@ -88,7 +88,7 @@ pub trait Op: Send + Sync + Sized + 'static {
     const NAME: &'static str;
 
     /// What `backward` will need: inputs, the output, or something small that `forward` knows.
-    /// Keeping nothing that no gradient asks for is what `need` is for.
+    /// `need` tells `forward` which gradients will be asked for, so that it saves no more.
     type Saved: Saved;
 
     /// The shape and dtype rule: what comes out for these inputs, or why they do not fit. Computes
@@ -132,10 +132,10 @@ pub trait Op: Send + Sync + Sized + 'static {
         None
     }
 
-    /// What profiles count as the cost of `forward`: two floating-point operations for each
-    /// multiply-add that the definition asks for, borders included, whatever the kernel saves or
-    /// wastes. Only products are counted: of the first two inputs, the gradient of either being as
-    /// many again (a bias, the third, is next to nothing). 0 leaves an operation out.
+    /// The cost of `forward` in profiles: two floating-point operations for each multiply-add of
+    /// the definition, borders included, whatever the kernel saves or wastes. The gradient of each
+    /// of the first two inputs costs as much again; that of a bias, the third, is not counted. 0
+    /// leaves an operation out.
     fn flops(&self, _inputs: &[Meta], _output: &Meta) -> u64 {
         0
     }

@@ -48,7 +48,7 @@ pub(super) fn apply(graph: &mut PlanGraph, constants: &Constants) -> Result<()> 
             keys.insert(id, Key::Known(i));
         }
     }
-    for n in graph.numbers_by_place() {
+    for n in graph.order() {
         let Some(node) = graph.node(n) else { continue };
         let inputs: Option<Vec<Tensor>> =
             node.inputs.iter().map(|&id| graph.constant(id).cloned()).collect();

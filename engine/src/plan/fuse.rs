@@ -1,10 +1,9 @@
 //! Rules that join operations into one pass over memory.
 //!
-//! An operation says itself what it can take in (`Conv2d::with_residual`); the rules here say when.
-//! What is joined gives the bits of its parts, but where a rule says otherwise.
+//! Each operation knows what it can absorb (`Conv2d::with_residual`); the rules here decide when. A
+//! fused operation gives the same bits as its parts, unless the rule says otherwise.
 
 use super::graph::PlanGraph;
-use crate::Result;
 use crate::ops::arith::{Add, Affine, Div, Mul, Sub};
 use crate::ops::batch_norm::Given;
 use crate::ops::cast::Cast;
@@ -19,6 +18,7 @@ use crate::ops::slice::Slice;
 use crate::ops::unary::{Elementwise, Sqrt};
 use crate::ops::view::Reshape;
 use crate::trace::ValueId;
+use crate::{DType, Result};
 
 /// Applies every rule to every operation, in the order in which the code called them.
 pub(super) fn apply(graph: &mut PlanGraph) -> Result<()> {
@@ -35,11 +35,13 @@ pub(super) fn apply(graph: &mut PlanGraph) -> Result<()> {
 
 /// Pools of one map: a mean of means is the mean of the whole window, as the maximum of maxima is
 /// its maximum. All but the finest are made of a finer one, and the map is read once. Means differ
-/// by rounding.
+/// by rounding. Maxima are left alone in a recorded pass, where it matters which of several equal
+/// elements gets the gradient.
 fn nest_pools(graph: &mut PlanGraph) {
     let windows = |graph: &PlanGraph, n: usize| {
         let mean = graph.op::<AvgPool>(n).and_then(AvgPool::tiling).map(|size| (size, true));
-        mean.or_else(|| graph.op::<MaxPool2d>(n)?.tiling().map(|size| (size, false)))
+        let largest = graph.op::<MaxPool2d>(n).filter(|_| !graph.recorded);
+        mean.or_else(|| largest?.tiling().map(|size| (size, false)))
     };
     let pools: Vec<(usize, ValueId, ValueId, (usize, bool))> = graph
         .numbers()
@@ -72,7 +74,8 @@ fn normalized_convolution(graph: &mut PlanGraph, n: usize) -> Result<()> {
     };
     let operands = graph.node(conv).map(|node| node.inputs.clone()).unwrap_or_default();
     let constants = inputs[1..].iter().chain(&operands[1..]);
-    if graph.recorded || !constants.copied().all(|id| graph.is_constant(id)) {
+    let known = graph.constants();
+    if graph.recorded || !constants.copied().all(|id| known[id]) {
         return Ok(());
     }
     // Folded in the type that parameters are stored in, and rounded once.
@@ -84,6 +87,12 @@ fn normalized_convolution(graph: &mut PlanGraph, n: usize) -> Result<()> {
     let [mean, var, weight, bias] = [1, 2, 3, 4].map(|i| stored(graph, inputs[i]));
     let w = stored(graph, operands[1]);
     let b = operands.get(2).map(|&b| stored(graph, b));
+    // They are computed with as they are stored: in one type, and not in half precision.
+    let type_of = |id: ValueId| graph.values[id].dtype;
+    let alike = [mean, var, weight, bias].into_iter().chain(b).all(|id| type_of(id) == type_of(w));
+    if !alike || !matches!(type_of(w), DType::F32 | DType::F64) {
+        return Ok(());
+    }
     let shifted = graph.add(Affine { scale: 1.0, shift: eps }, vec![var], place)?;
     let deviation = graph.add(Elementwise(Sqrt), vec![shifted], place)?;
     let scale = graph.add(Div, vec![weight, deviation], place)?;
@@ -112,7 +121,7 @@ fn sum(graph: &mut PlanGraph, n: usize) -> Result<()> {
     let Some(node) = graph.node(n) else { return Ok(()) };
     let (a, b, y) = (node.inputs[0], node.inputs[1], node.outputs[0]);
     let whole = |graph: &PlanGraph, id: ValueId| graph.values[id] == graph.values[y];
-    // Of two that could add to the other, the later one does: the other is there first.
+    // If both producers could add, the later one does, since the other's result is ready first.
     let mut pairs = [(a, b), (b, a)];
     if graph.place(b) > graph.place(a) {
         pairs.reverse();
@@ -165,10 +174,10 @@ fn sum(graph: &mut PlanGraph, n: usize) -> Result<()> {
     Ok(())
 }
 
-/// A GELU of what an operation can take it of as it writes.
+/// Fuses a GELU into the operation before it, which applies it as it writes.
 ///
-/// Between an operation and a convolution, in a pass that is recorded, it is left to the
-/// convolution: then the numbers before it, which the gradient needs, are the only ones in memory.
+/// In a recorded pass, a GELU before a convolution is left to that convolution. Then only the
+/// GELU's input is in memory, which the gradient needs anyway.
 fn gelu(graph: &mut PlanGraph, n: usize) {
     let Some(GeluOp) = graph.op::<GeluOp>(n) else { return };
     let Some((x, y)) = graph.node(n).map(|node| (node.inputs[0], node.outputs[0])) else { return };

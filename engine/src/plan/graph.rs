@@ -12,7 +12,7 @@ pub(super) struct PlanGraph {
     nodes: Vec<Option<Placed>>,
     /// The node that makes a value.
     producers: Vec<Option<usize>>,
-    /// How many inputs of operations, and outputs of the whole, a value is.
+    /// The number of uses of each value, as an input of an operation or an output of the graph.
     uses: Vec<usize>,
     /// The tensors that were there before, by value.
     captured: Vec<Option<Tensor>>,
@@ -32,8 +32,8 @@ struct Placed {
 pub(super) struct Parts {
     /// Shape and dtype of every tensor.
     pub(super) values: Vec<Meta>,
-    /// The operations with their places.
-    pub(super) nodes: Vec<(Node, f64)>,
+    /// The operations in their order.
+    pub(super) nodes: Vec<Node>,
     /// The tensors that are known, by value.
     pub(super) captured: Vec<Option<Tensor>>,
     pub(super) inputs: Vec<ValueId>,
@@ -64,6 +64,12 @@ impl PlanGraph {
         for node in graph.nodes {
             let place = all.nodes.len() as f64;
             all.push(node, place);
+        }
+        // The code may have computed what nobody needs.
+        for n in all.numbers().rev() {
+            if let Some(output) = all.node(n).and_then(|node| node.outputs.first().copied()) {
+                all.drop_unused(output);
+            }
         }
         all
     }
@@ -114,29 +120,49 @@ impl PlanGraph {
         self.captured[value].as_ref().filter(|tensor| !tensor.is_on_tape())
     }
 
-    /// Whether the elements of `value` can be known at planning.
-    pub(super) fn is_constant(&self, value: ValueId) -> bool {
-        let foldable = |n: usize| {
-            let node = self.node(n)?;
-            let known = node.inputs.iter().all(|&id| self.is_constant(id));
-            Some(known && node.op.settings().is_some())
-        };
-        match self.producers[value] {
-            Some(n) => foldable(n).unwrap_or(false),
-            None => self.constant(value).is_some(),
+    /// The values whose elements can be known at planning.
+    pub(super) fn constants(&self) -> Vec<bool> {
+        let known =
+            |value: ValueId| self.producers[value].is_none() && self.constant(value).is_some();
+        let mut constants: Vec<bool> = (0..self.values.len()).map(known).collect();
+        for n in self.order() {
+            let Some(node) = self.node(n) else { continue };
+            if node.op.settings().is_some() && node.inputs.iter().all(|&id| constants[id]) {
+                node.outputs.iter().for_each(|&id| constants[id] = true);
+            }
         }
+        constants
     }
 
-    /// The numbers of the nodes, in the order of their places.
-    pub(super) fn numbers_by_place(&self) -> Vec<usize> {
-        let mut order: Vec<(usize, f64)> = self
+    /// The numbers of the nodes that are left, by their places, each after those whose values it
+    /// reads.
+    pub(super) fn order(&self) -> Vec<usize> {
+        let mut by_place: Vec<(usize, f64)> = self
             .nodes
             .iter()
             .enumerate()
             .filter_map(|(n, placed)| Some((n, placed.as_ref()?.place)))
             .collect();
-        order.sort_by(|(_, a), (_, b)| a.total_cmp(b));
-        order.into_iter().map(|(n, _)| n).collect()
+        by_place.sort_by(|(_, a), (_, b)| a.total_cmp(b));
+        let (mut order, mut visited) = (Vec::new(), vec![false; self.nodes.len()]);
+        for (n, _) in by_place {
+            // Not by recursion: a chain of operations may be long.
+            let mut waiting = vec![(n, 0)];
+            while let Some((n, next)) = waiting.pop() {
+                let Some(node) = self.node(n).filter(|_| !visited[n]) else { continue };
+                match node.inputs.get(next) {
+                    Some(&input) => {
+                        waiting.push((n, next + 1));
+                        waiting.extend(self.producers[input].map(|m| (m, 0)));
+                    }
+                    None => {
+                        visited[n] = true;
+                        order.push(n);
+                    }
+                }
+            }
+        }
+        order
     }
 
     /// Every captured tensor.
@@ -144,8 +170,8 @@ impl PlanGraph {
         self.captured.iter().enumerate().filter_map(|(id, x)| Some((id, x.as_ref()?)))
     }
 
-    /// Replaces node `n` by `op` of `inputs`, which makes the same value at the same place. What
-    /// was needed for the old one alone goes.
+    /// Replaces node `n` by `op` of `inputs`, which makes the same value at the same place.
+    /// Operations that only the old one needed are removed.
     pub(super) fn replace<O: Op>(&mut self, n: usize, op: O, inputs: Vec<ValueId>) {
         let Some(Placed { node, place }) = self.take(n) else { return };
         let op = crate::ops::operation(op);
@@ -184,10 +210,10 @@ impl PlanGraph {
 
     /// What is left of it.
     pub(super) fn into_parts(self) -> Parts {
-        let nodes = self.nodes.into_iter().flatten().map(|placed| (placed.node, placed.place));
+        let nodes = self.order().into_iter().filter_map(|n| self.node(n).cloned()).collect();
         Parts {
             values: self.values,
-            nodes: nodes.collect(),
+            nodes,
             captured: self.captured,
             inputs: self.inputs,
             outputs: self.outputs,

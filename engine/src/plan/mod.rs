@@ -1,17 +1,17 @@
-//! Planning: a computation is traced, and what was traced is run in a faster way.
+//! Plans: a computation is traced, and the trace is run with fewer operations.
 //!
-//! The code of a network says what is computed, one operation after the other. A [`Planner`] calls
-//! it once for each shape of the inputs, to trace it (`trace.rs`), and from then on runs a plan:
+//! A network's code calls one operation after another. A [`Planner`] traces the code once for each
+//! input shape (`trace.rs`). From then on it runs a plan, which is made in three steps:
 //!
 //! 1. `fuse.rs` joins neighbouring operations into one pass over memory: a convolution with the
 //!    bias, residual and GELU around it, a sum with enlarged maps, pools of the same map.
 //! 2. `fold.rs` computes once what depends on constants alone, and packs constant weights.
-//! 3. `schedule.rs` puts the operations in an order that needs little memory, and says who reads a
-//!    tensor last: its memory is free from then on, or holds the result.
+//! 3. `schedule.rs` orders the operations to need little memory, and marks the last reader of each
+//!    tensor. That reader frees the tensor's memory or writes its result there.
 //!
-//! A plan computes what the code computes, with the same operations recorded on a tape if an input
-//! is on one. Where a rule changes the order of a sum, results differ by rounding; the rules say
-//! so.
+//! A plan computes the same results as the code. If an input is on a tape, the plan records the
+//! operations that it runs, fused ones included. A rule that changes the order of a sum changes its
+//! rounding; the comment on the rule says so.
 
 mod fold;
 mod fuse;
@@ -22,7 +22,7 @@ mod schedule;
 mod tests;
 
 use crate::trace::{Written, is_tracing, trace};
-use crate::{Error, Meta, Result, Tensor};
+use crate::{Device, Error, Meta, Result, Tensor};
 use fold::Constants;
 use graph::PlanGraph;
 use schedule::Schedule;
@@ -73,15 +73,18 @@ pub fn infer<E: From<Error>>(
 pub struct Planner {
     constants: Constants,
     /// The plans used last, the newest at the end, with what their inputs are like.
-    plans: Mutex<Vec<(Vec<Meta>, Arc<Schedule>)>>,
+    plans: Mutex<Vec<(Vec<Kind>, Arc<Schedule>)>>,
 }
 
-/// So many plans are kept: those of a tile, of the strips at its sides, of their corner, and spare.
+/// What a plan depends on in an input: shape and dtype, device, and whether it is on a tape.
+type Kind = (Meta, Device, bool);
+
+/// The number of cached plans: for a full tile, the smaller tiles at the edges, and some spares.
 const PLANS: usize = 8;
 
 impl Planner {
-    /// A planner for computations whose `constants`, a network's parameters, do not change any
-    /// more: what is computed of them alone is shared by all plans.
+    /// A planner whose `constants`, such as a network's parameters, never change. All of its plans
+    /// share the values computed from them.
     pub fn new(constants: &[Tensor]) -> Self {
         Self { constants: Constants::new(constants), plans: Mutex::default() }
     }
@@ -100,29 +103,33 @@ impl Planner {
         if is_tracing() {
             return f(&inputs);
         }
-        let metas: Vec<Meta> = inputs.iter().map(Tensor::meta).collect();
-        let found = {
-            let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-            let found = plans.iter().position(|(like, _)| *like == metas);
-            found.map(|i| {
-                let newest = plans.remove(i);
-                plans.push(newest.clone());
-                newest.1
-            })
-        };
-        let plan = match found {
+        let kind = |x: &Tensor| (x.meta(), x.device(), x.is_on_tape());
+        let kinds: Vec<Kind> = inputs.iter().map(kind).collect();
+        let plan = match self.cached(&kinds) {
             Some(plan) => plan,
             None => {
                 let plan = Arc::new(plan(&inputs, f, &self.constants)?);
-                let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-                if plans.len() == PLANS {
-                    plans.remove(0);
+                // A plan holds what it captured, and a tape serves one pass.
+                if !plan.is_recorded() && self.cached(&kinds).is_none() {
+                    let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+                    if plans.len() == PLANS {
+                        plans.remove(0);
+                    }
+                    plans.push((kinds, plan.clone()));
                 }
-                plans.push((metas, plan.clone()));
                 plan
             }
         };
         Ok(plan.run(inputs)?)
+    }
+
+    /// The plan for inputs like these, which becomes the newest.
+    fn cached(&self, kinds: &[Kind]) -> Option<Arc<Schedule>> {
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = plans.iter().position(|(like, _)| like == kinds)?;
+        let newest = plans.remove(found);
+        plans.push(newest);
+        plans.last().map(|(_, plan)| plan.clone())
     }
 }
 

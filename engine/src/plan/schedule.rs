@@ -13,6 +13,7 @@ pub(super) struct Schedule {
     inputs: Vec<ValueId>,
     outputs: Vec<ValueId>,
     values: usize,
+    recorded: bool,
 }
 
 struct Step {
@@ -25,26 +26,16 @@ struct Step {
 }
 
 impl Schedule {
-    /// The operations by their places, each after those whose values it reads.
+    /// What is left of `graph`, in its order.
     pub(super) fn of(graph: PlanGraph) -> Self {
-        let Parts { values: metas, mut nodes, captured, inputs, outputs } = graph.into_parts();
-        nodes.sort_by(|(_, a), (_, b)| a.total_cmp(b));
-        let mut producers = vec![None; metas.len()];
-        for (n, (node, _)) in nodes.iter().enumerate() {
-            node.outputs.iter().for_each(|&id| producers[id] = Some(n));
-        }
-        let mut order = Vec::new();
-        let mut placed = vec![false; nodes.len()];
-        for n in 0..nodes.len() {
-            place(n, &nodes, &producers, &mut placed, &mut order);
-        }
+        let recorded = graph.recorded;
+        let Parts { values: metas, nodes, captured, inputs, outputs } = graph.into_parts();
         let mut needed = vec![false; metas.len()];
         outputs.iter().for_each(|&id| needed[id] = true);
         let mut steps: Vec<Step> = Vec::new();
-        for n in order.into_iter().rev() {
-            let Node { op, inputs, outputs } = nodes[n].0.clone();
+        for Node { op, inputs, outputs } in nodes.into_iter().rev() {
             let outputs: Vec<_> = outputs.into_iter().map(|id| (id, needed[id])).collect();
-            // From the last one on: of an input that is there twice, the second use is the last.
+            // Backwards, so that of an input that appears twice, the second use counts as the last.
             let mut reads: Vec<(ValueId, bool)> = Vec::new();
             for id in inputs.into_iter().rev() {
                 reads.push((id, !std::mem::replace(&mut needed[id], true)));
@@ -57,7 +48,13 @@ impl Schedule {
         let constants = captured.into_iter().enumerate();
         let constants =
             constants.filter_map(|(id, x)| Some((id, x?))).filter(|(id, _)| needed[*id]);
-        Self { steps, constants: constants.collect(), inputs, outputs, values: metas.len() }
+        let (constants, values) = (constants.collect(), metas.len());
+        Self { steps, constants, inputs, outputs, values, recorded }
+    }
+
+    /// Whether it was made to be recorded on a tape.
+    pub(super) fn is_recorded(&self) -> bool {
+        self.recorded
     }
 
     /// Runs the plan on `inputs`, which are like those that it was made for.
@@ -91,32 +88,5 @@ impl Schedule {
     #[cfg(test)]
     pub(super) fn names(&self) -> Vec<&'static str> {
         self.steps.iter().map(|step| step.op.name()).collect()
-    }
-}
-
-/// Puts node `n` into `order`, after those that make its inputs.
-fn place(
-    n: usize,
-    nodes: &[(Node, f64)],
-    producers: &[Option<usize>],
-    placed: &mut [bool],
-    order: &mut Vec<usize>,
-) {
-    // Not by recursion: a chain of operations may be long.
-    let mut waiting = vec![(n, 0)];
-    while let Some((n, next)) = waiting.pop() {
-        if placed[n] {
-            continue;
-        }
-        match nodes[n].0.inputs.get(next) {
-            Some(&input) => {
-                waiting.push((n, next + 1));
-                waiting.extend(producers[input].filter(|&m| !placed[m]).map(|m| (m, 0)));
-            }
-            None => {
-                placed[n] = true;
-                order.push(n);
-            }
-        }
     }
 }

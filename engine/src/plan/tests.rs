@@ -215,3 +215,70 @@ fn gradients_stop_where_the_code_detaches() {
     let gradient = gradients.get(&leaf).unwrap().to_f64_vec().unwrap();
     assert_eq!(gradient, x[0].to_f64_vec().unwrap());
 }
+
+#[test]
+fn a_cast_weight_of_joined_maps_is_packed_at_planning() {
+    // As a network in another precision has it: each layer casts its weight when it is called.
+    let c = draw([&[8, 16, 3, 3]]);
+    let planner = Planner::new(&c);
+    let run = |x: &[Tensor]| {
+        let joined = Tensor::concat(&[&x[0].scale(2.0)?, &x[0]], 1)?;
+        Ok::<_, Error>(vec![joined.conv2d(&c[0].to_dtype(DType::F32)?, None, SAME)?])
+    };
+    let x = draw([&[1, 8, 6, 6]])[0].to_dtype(DType::F32).unwrap();
+    planner.run(vec![x], run).unwrap();
+    let plans = planner.plans.lock().unwrap();
+    assert_eq!(plans[0].1.names(), ["conv2d", "affine", "conv2d"]);
+    assert_eq!(planner.constants.packed_weights(), 2);
+}
+
+#[test]
+fn equal_maxima_keep_their_gradient() {
+    // In the window of 4 the first of the two largest is (0, 3); in windows of 2, (1, 0) comes first.
+    let mut data = vec![0.0; 16];
+    (data[3], data[4]) = (1.0, 1.0);
+    let x = Tensor::from_slice(&data, &[1, 1, 4, 4]).unwrap();
+    let pools =
+        |x: &[Tensor]| x[0].max_pool2d(4, 4)?.sum_all()?.add(&x[0].max_pool2d(2, 2)?.sum_all()?);
+    let [code, plan] = both(&[x], &pools);
+    assert_eq!(code, plan);
+}
+
+#[test]
+fn statistics_of_another_type_are_left_to_the_operation() {
+    let mut c = draw([&[4, 8, 3, 3], &[4], &[4], &[4], &[4], &[4]]);
+    c[3] = c[3].square().unwrap();
+    for i in [0, 1, 4, 5] {
+        c[i] = c[i].to_dtype(DType::F32).unwrap();
+    }
+    let x = draw([&[1, 8, 6, 6]])[0].to_dtype(DType::F32).unwrap();
+    let y = planned_one(std::slice::from_ref(&x), |x| normalized(&x[0], &c)).unwrap();
+    let expected = normalized(&x, &c).unwrap().to_f64_vec().unwrap();
+    assert_eq!(y.to_f64_vec().unwrap(), expected);
+}
+
+#[test]
+fn unneeded_operations_are_not_run_and_keep_nothing_from_being_fused() {
+    let x = draw([&[1, 8, 6, 6], &[8, 8, 3, 3]]);
+    let code = |x: &[Tensor]| {
+        let y = x[0].conv2d(&x[1], None, SAME)?;
+        y.square()?;
+        y.gelu()
+    };
+    check(&x, &code, &["conv2d"]);
+}
+
+#[test]
+fn a_plan_that_is_recorded_is_not_kept() {
+    let x = draw([&[3]]);
+    let planner = Planner::default();
+    for _ in 0..2 {
+        let tape = Tape::new();
+        let leaf = tape.leaf(&x[0]);
+        let run = |x: &[Tensor]| Ok::<_, Error>(vec![x[0].mul(&leaf)?.sum_all()?]);
+        let y = planner.run(vec![x[0].clone()], run).unwrap().swap_remove(0);
+        let gradients = tape.backward(&y).unwrap();
+        assert_eq!(gradients.get(&leaf).unwrap().to_f64_vec().unwrap(), x[0].to_f64_vec().unwrap());
+    }
+    assert!(planner.plans.lock().unwrap().is_empty());
+}

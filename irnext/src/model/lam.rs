@@ -28,7 +28,7 @@ impl Lam {
         })
     }
 
-    /// Leaves the filter as it is made: W or w has no part in it any more.
+    /// Removes filter modulation: W of the paper, or w of the published code.
     pub(super) fn drop_modulation(&mut self) {
         match &mut self.0 {
             Kind::Released(lam) => lam.inside_all = None,
@@ -72,7 +72,7 @@ fn identity(kernel: usize, like: &Tensor) -> Result<Tensor> {
     Ok(like.constant(&taps, &[1, 1, kernel, kernel])?)
 }
 
-/// Filters `[N, G, K, K]` of groups as those of each of `channels`, `[N, C, K, K]`.
+/// The filters of groups, `[N, G, K, K]`, repeated for each channel: `[N, C, K, K]`.
 fn of_each_channel(taps: &Tensor, channels: usize) -> Result<Tensor> {
     let &[n, groups, k, _] = taps.shape() else { unreachable!("taps have four dimensions") };
     let of_groups = taps.reshape(&[n, groups, 1, k * k])?;

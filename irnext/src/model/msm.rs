@@ -1,13 +1,12 @@
 //! MSM, the multi-scale module (Section 3.2): several scales in one place of a U-shaped network.
 //!
-//! Equations 1 and 2: the map is pooled by 8, 4 and 2; each branch, from the coarsest on, gets the
-//! one before it, enlarged, as an addition, is convolved and attended to, and goes on; all are
-//! enlarged to the input's size and added to it, and a 3×3 convolution closes. The published code
-//! applies a GELU before that convolution.
+//! Equation 1: the map X is pooled by 8, 4 and 2. Each branch, from the coarsest to the finest,
+//! adds the enlarged result of the one before it, then applies a 3×3 convolution and LAM. Equation
+//! 2: the results are enlarged to the size of X and added to it, and a 3×3 convolution follows. The
+//! published code applies a GELU before that convolution.
 //!
-//! To the letter, equation 1 enlarges a branch twice before the next one, where it is made and
-//! where it is used; then the sizes would not fit. It is enlarged once here, as in the published
-//! code.
+//! Read literally, equation 1 enlarges Xᵢ₋₁ twice, where it is made and where it is used, and the
+//! sizes would not fit. Here it is enlarged once, as in the published code.
 
 use crate::model::config::{ModelConfig, Pooling, Variant};
 use crate::model::lam::Lam;

@@ -12,10 +12,10 @@
 //! (in and out channels exchanged); dw sums outer products of x and dy over pixels; db sums dy over
 //! pixels.
 //!
-//! What usually follows a convolution is computed with it, without a pass over memory of its own
-//! (`Epilogue`): a bias, a residual and a GELU as the output is written, and a GELU of the input as
-//! it is read. Only a plan asks for more than the bias. The numbers before a GELU are what is
-//! saved; its value and its derivative are computed again from them.
+//! A convolution can do the work of its neighbors without another pass over memory (`Epilogue`). As
+//! it writes, it adds a bias and a residual and applies a GELU; as it reads, it applies a GELU to
+//! its input. Only a plan asks for more than the bias. Of a GELU, the input is saved; the value and
+//! the derivative are computed again from it.
 
 mod algorithm;
 mod cpu;
@@ -46,8 +46,8 @@ impl Tensor {
     }
 }
 
-/// A convolution, with what a plan computes together with it. The inputs are x, w and the operands
-/// of the epilogue, which holds their places.
+/// A convolution with its epilogue. The inputs are x, w and the epilogue's operands, whose indices
+/// the epilogue holds.
 #[derive(Clone)]
 pub(crate) struct Conv2d {
     pub(crate) options: Conv2dOptions,

@@ -70,13 +70,13 @@ struct Pad<const REFLECT: bool>(Padding);
 
 impl<const REFLECT: bool> Pad<REFLECT> {
     /// The lists for the rows and for the columns of an `h`×`w` input.
-    fn lists(&self, h: usize, w: usize) -> [Lists; 2] {
+    fn lists(&self, h: usize, w: usize) -> Result<[Lists; 2]> {
         let Padding { top, bottom, left, right } = self.0;
         let lists = match REFLECT {
             true => Lists::reflect,
             false => Lists::zeros,
         };
-        [lists(top, h, bottom), lists(left, w, right)]
+        Ok([lists(top, h, bottom)?, lists(left, w, right)?])
     }
 }
 
@@ -108,7 +108,7 @@ impl<const REFLECT: bool> Op for Pad<REFLECT> {
         let x = x[0];
         let [_, _, h, w] = x.dims4(Self::NAME)?;
         let on_cpu = || {
-            let [rows, columns] = self.lists(h, w);
+            let [rows, columns] = self.lists(h, w)?;
             gather(Self::NAME, x, &rows, &columns)
         };
         Ok((x.on_device(on_cpu, |gpu| cuda::forward(gpu, self, x))?, ()))
@@ -119,7 +119,7 @@ impl<const REFLECT: bool> Op for Pad<REFLECT> {
         let Padding { top, bottom, left, right } = self.0;
         let (h, w) = (h - top - bottom, w - left - right);
         let on_cpu = || {
-            let [rows, columns] = self.lists(h, w);
+            let [rows, columns] = self.lists(h, w)?;
             gather(Self::NAME, dy, &rows.turned(h), &columns.turned(w))
         };
         Ok(vec![Some(dy.on_device(on_cpu, |gpu| cuda::backward(gpu, self, dy, [h, w]))?)])
@@ -130,18 +130,26 @@ impl<const REFLECT: bool> Op for Pad<REFLECT> {
 struct Lists(Vec<Vec<usize>>);
 
 impl Lists {
-    fn zeros(before: usize, size: usize, after: usize) -> Self {
+    fn zeros(before: usize, size: usize, after: usize) -> Result<Self> {
         let inside = |i: usize| i.checked_sub(before).filter(|&i| i < size);
-        Self((0..before + size + after).map(|i| inside(i).into_iter().collect()).collect())
+        Self::of(before + size + after, |i| inside(i).into_iter().collect())
     }
 
     /// `before` and `after` must be smaller than `size`.
-    fn reflect(before: usize, size: usize, after: usize) -> Self {
+    fn reflect(before: usize, size: usize, after: usize) -> Result<Self> {
         let mirrored = |i: usize| match i.abs_diff(before) {
             inside if inside < size => inside,
             beyond => 2 * (size - 1) - beyond,
         };
-        Self((0..before + size + after).map(|i| vec![mirrored(i)]).collect())
+        Self::of(before + size + after, |i| vec![mirrored(i)])
+    }
+
+    /// The `list` of each of `count` output indices.
+    fn of(count: usize, list: impl Fn(usize) -> Vec<usize>) -> Result<Self> {
+        let mut lists = Vec::new();
+        crate::memory::reserve(&mut lists, count)?;
+        lists.extend((0..count).map(list));
+        Ok(Self(lists))
     }
 
     /// For each of `size` input indices, the outputs that it went into.
