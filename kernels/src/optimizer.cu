@@ -178,7 +178,8 @@ KERNEL(optimizer_norm)(double* norm, const double* sums, u32 count) {
 
 // Moving averages, all with the numbers of the first row: average ← keep · average + rate · value.
 // Operands: average, value.
-KERNEL(optimizer_average)(const __grid_constant__ Table table, const Row* rows, const double* norm) {
+KERNEL(optimizer_average)(
+    const __grid_constant__ Table table, const Row* rows, const double* norm) {
     Real scale;
     if (!clipped(norm, 0, &scale)) return;
     Piece piece(table);

@@ -234,7 +234,7 @@ fn a_cast_weight_of_joined_maps_is_packed_at_planning() {
 
 #[test]
 fn equal_maxima_keep_their_gradient() {
-    // In the window of 4 the first of the two largest is (0, 3); in windows of 2, (1, 0) comes first.
+    // In the window of 4 the first of the two largest is (0, 3); in windows of 2 it is (1, 0).
     let mut data = vec![0.0; 16];
     (data[3], data[4]) = (1.0, 1.0);
     let x = Tensor::from_slice(&data, &[1, 1, 4, 4]).unwrap();
