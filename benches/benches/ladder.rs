@@ -106,7 +106,7 @@ fn channels_last(size: Size, x: &[f32], w: &[f32], y: &mut [f32]) {
 // ANCHOR_END: channels_last
 
 // ANCHOR: tiled
-/// The same for `P` neighbouring pixels and `B` output channels at a time, whose sums are kept in
+/// The same for `P` neighboring pixels and `B` output channels at a time, whose sums are kept in
 /// registers.
 fn tiled<const P: usize, const B: usize>(size: Size, x: &[f32], w: &[f32], y: &mut [f32]) {
     let Size { side, channels } = size;

@@ -69,7 +69,7 @@ impl Layout {
         &self.shape
     }
 
-    /// Elements between neighbours, per dimension; 0 where a dimension is broadcast.
+    /// Elements between neighbors, per dimension; 0 where a dimension is broadcast.
     pub fn strides(&self) -> &[usize] {
         &self.strides
     }

@@ -1,4 +1,4 @@
-//! Fits the classifier of `irnext::recognise`, and shows what it makes of folders of photographs.
+//! Fits the classifier of `irnext::classify`, and shows what it makes of folders of photographs.
 //!
 //! ```text
 //! cargo run -p irnext --example classifier -- measure CLEAR_PHOTOGRAPHS samples.tsv

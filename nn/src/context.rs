@@ -149,7 +149,7 @@ impl Context {
         self.state.borrow_mut().updates.push((id, value));
     }
 
-    /// Runs `f` on `inputs` as [planned](engine::planned): with neighbouring operations fused. It
+    /// Runs `f` on `inputs` as [planned](engine::planned): with neighboring operations fused. It
     /// computes the same as `f(self, inputs)`, faster and in less memory.
     ///
     /// `f` sees tensors without elements; it may ask for shapes and not for values.
@@ -194,7 +194,7 @@ impl Context {
     /// Runs `f` on `x`; in a pass [with checkpoints](Context::with_checkpoints), without saving its
     /// intermediate results for the backward pass, which runs it again.
     ///
-    /// Buffers are updated by the first run alone.
+    /// Buffers are updated by the first run alone. Costs and observed maps inside are not noted.
     pub fn checkpoint<F>(&self, x: &Tensor, f: F) -> Result<Tensor>
     where
         F: Fn(&Context, &Tensor) -> Result<Tensor> + Send + Sync + 'static,

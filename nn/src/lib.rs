@@ -2,8 +2,8 @@
 //! any one network.
 //!
 //! Reading order: [`Params`] (numbers under dotted paths) → [`Context`] (how a forward pass is run)
-//! → [`layers`] → [`optim`], [`schedule`], [`Ema`], [`TrainingStep`] → [`distributed`] (several
-//! processes) → [`weights`].
+//! → [`layers`], [`Cost`] → [`Frozen`] (a network in use) → [`optim`], [`schedule`], [`Ema`],
+//! [`TrainingStep`] → [`distributed`] (several processes) → [`weights`].
 
 #![forbid(unsafe_code)]
 

@@ -18,7 +18,7 @@ const READS: u32 = 8;
 /// Blocks that keep any GPU busy.
 const BLOCKS: u32 = 512;
 
-/// How many of `count` neighbouring things the threads of a block take side by side: a power of
+/// How many of `count` neighboring things the threads of a block take side by side: a power of
 /// two, up to 32, that leaves few threads without one; at least `least`, so that reads are long
 /// enough, unless there are fewer.
 pub(crate) fn width(count: u32, least: u32) -> u32 {
@@ -77,12 +77,12 @@ impl Part {
         Self { count, rank: 1, sizes, strides }
     }
 
-    /// How far apart neighbours are. Repeated elements tell nothing of where to read.
+    /// How far apart neighbors are. Repeated elements tell nothing of where to read.
     fn step(&self) -> u32 {
         if self.strides[0] == 0 { u32::MAX } else { self.strides[0] }
     }
 
-    /// This part in packs of neighbouring elements, if it begins and ends with whole packs.
+    /// This part in packs of neighboring elements, if it begins and ends with whole packs.
     fn packed(&self, pack: u32) -> Option<Self> {
         if self.strides[0] != 1 || !self.sizes[0].is_multiple_of(pack) || !self.is_aligned(1, pack)
         {

@@ -68,7 +68,7 @@ ops! {
     conv_transpose2d,
     /// Average and max pooling.
     pool,
-    /// Bilinear and nearest-neighbour resizing.
+    /// Bilinear and nearest-neighbor resizing.
     resize,
     /// Batch normalization, by the batch's statistics or given ones.
     batch_norm,

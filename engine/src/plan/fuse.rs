@@ -20,7 +20,7 @@ use crate::ops::view::Reshape;
 use crate::trace::ValueId;
 use crate::{DType, Result};
 
-/// Applies every rule to every operation, in the order in which the code called them.
+/// Applies every rule to every traced operation, in the order in which the code called them.
 pub(super) fn apply(graph: &mut PlanGraph) -> Result<()> {
     nest_pools(graph);
     for n in graph.numbers() {

@@ -3,7 +3,7 @@
 //! A network's code calls one operation after another. A [`Planner`] traces the code once for each
 //! input shape (`trace.rs`). From then on it runs a plan, which is made in three steps:
 //!
-//! 1. `fuse.rs` joins neighbouring operations into one pass over memory: a convolution with the
+//! 1. `fuse.rs` joins neighboring operations into one pass over memory: a convolution with the
 //!    bias, residual and GELU around it, a sum with enlarged maps, pools of the same map.
 //! 2. `fold.rs` computes once what depends on constants alone, and packs constant weights.
 //! 3. `schedule.rs` orders the operations to need little memory, and marks the last reader of each

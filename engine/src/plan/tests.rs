@@ -30,7 +30,8 @@ fn both(inputs: &[Tensor], f: &Code) -> [Vec<f64>; 2] {
     })
 }
 
-/// The plan of `f` has the operations `expected`, and as many on a tape; it gives the same bits.
+/// The plan of `f`, off the tape, has the operations `expected`; on it and off it, it gives the
+/// same bits as the code.
 #[track_caller]
 fn check(inputs: &[Tensor], f: &Code, expected: &[&str]) {
     assert_eq!(names(inputs, f), expected);

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn means_are_of_each_square_and_its_neighbours() {
+    fn means_are_of_each_square_and_its_neighbors() {
         // Two squares and a rest: 0, 1, 2, … from left to right.
         let mut plane = Plane::new(150, 70);
         plane.data.iter_mut().enumerate().for_each(|(i, value)| *value = (i % 150) as f32);

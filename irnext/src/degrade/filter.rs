@@ -207,7 +207,7 @@ mod tests {
         let noise = Plane::noise(64, 48, 5, &mut Rng::new(1));
         assert!(noise.data.iter().all(|v| (-0.3..1.3).contains(v)));
         assert!((noise.mean() - 0.5).abs() < 0.2);
-        // Smooth: neighbours differ by less than the cells do.
+        // Smooth: neighbors differ by less than the cells do.
         let steps = noise.data.chunks_exact(64).flat_map(|row| row.windows(2));
         assert!(steps.map(|w| (w[0] - w[1]).abs()).max_by(f32::total_cmp).unwrap_or(0.0) < 0.2);
     }

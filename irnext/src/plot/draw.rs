@@ -242,7 +242,7 @@ impl Pen {
     }
 }
 
-/// The curve in pieces, cut where it turns by more than a right angle; neighbours share the point.
+/// The curve in pieces, cut where it turns by more than a right angle; neighbors share the point.
 /// Where a thick line turns sharply, the corner of its outline would stand far out.
 fn without_sharp_turns(points: &[Point], pixel: impl Fn(&Point) -> (i32, i32)) -> Vec<&[Point]> {
     let (mut pieces, mut first) = (Vec::new(), 0);

@@ -3,7 +3,7 @@
 //! | convolution | kernel | stride | dilation | groups | input channels | algorithm |
 //! |-------------|--------|--------|----------|--------|----------------|-----------|
 //! | plain and transposed | 3×3 | 1 | 1       | 1      | 8 or more      | Winograd  |
-//! | transposed  | 4×4    | 2      | 1        | 1      | 8 or more      | Winograd, per phase |
+//! | transposed, padding ≤ 2 | 4×4 | 2 | 1  | 1      | 8 or more      | Winograd, per phase |
 //! | otherwise   |        |        |          |        |                | direct    |
 //!
 //! With fewer input channels the transforms, which are of the input and the output, cost more than

@@ -7,8 +7,8 @@
 //! output sees, borders included. The gradient of the input is the same loop with the tables turned
 //! round.
 
-mod cuda;
 mod cpu;
+mod cuda;
 #[cfg(any(test, feature = "checks"))]
 pub(super) mod samples;
 
@@ -29,7 +29,7 @@ impl Tensor {
     /// Σᵢⱼ x̃[n, c, h + i − ⌊K/2⌋, w + j − ⌊K/2⌋] · taps[n, g, i, j], where x̃ is `self`
     /// `[N, C, H, W]` beyond whose border `padding` lies, and g the group of channel c.
     ///
-    /// `taps` is `[N, G, K, K]` with K odd; the C channels fall into G groups of neighbours. The
+    /// `taps` is `[N, G, K, K]` with K odd; the C channels fall into G groups of neighbors. The
     /// result has the shape of `self`. Reflecting needs sides of more than ⌊K/2⌋.
     pub fn dynamic_filter(&self, taps: &Tensor, padding: Border) -> Result<Tensor> {
         apply(DynamicFilter { padding }, &[self, taps])

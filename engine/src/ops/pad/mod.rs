@@ -186,7 +186,7 @@ fn gather(op: &'static str, x: &Tensor, rows: &Lists, columns: &Lists) -> Result
     }))
 }
 
-/// One line of an output: its pixels, each of `channels` neighbouring elements.
+/// One line of an output: its pixels, each of `channels` neighboring elements.
 struct Line<'a, T> {
     out: &'a mut [T],
     x: &'a Tensor,

@@ -1,4 +1,4 @@
-//! Resizing maps: bilinear and nearest neighbour.
+//! Resizing maps: bilinear and nearest neighbor.
 //!
 //! Both treat rows and columns apart, so each is a table along either axis (see
 //! `ops/separable/mod.rs`), and the gradient is the transposed table. Where an output lies among
@@ -46,7 +46,7 @@ impl Tensor {
     }
 
     /// Every `step`-th pixel, from the first on: `[N, C, H, W]` to `[N, C, ⌊H/step⌋, ⌊W/step⌋]`.
-    /// What PyTorch's nearest neighbour by a scale of 1/`step` gives.
+    /// What PyTorch's nearest neighbor by a scale of 1/`step` gives.
     pub fn nearest_every(&self, step: usize) -> Result<Tensor> {
         apply_separable(Nearest(Choose::Every(step)), self)
     }
@@ -138,14 +138,14 @@ impl Separable for Bilinear {
 fn between(place: f64, count: usize) -> (usize, Vec<f64>) {
     let first = (place as usize).min(count - 1);
     let second = place - first as f64;
-    // On an input, or beyond the last: PyTorch weighs a neighbour by 0 here, which this leaves out.
+    // On an input, or beyond the last: PyTorch weighs a neighbor by 0 here, which this leaves out.
     match second == 0.0 || first + 1 == count {
         true => (first, vec![1.0]),
         false => (first, vec![1.0 - second, second]),
     }
 }
 
-/// Which inputs nearest neighbour takes.
+/// Which inputs nearest neighbor takes.
 #[derive(Clone, Copy)]
 enum Choose {
     Size([usize; 2]),

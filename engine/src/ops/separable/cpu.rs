@@ -11,7 +11,7 @@ use crate::memory::reserve;
 use crate::simd::{Kernel, vectorize};
 use crate::{Buffer, Error, Float, Result, Tensor, dispatch_float};
 
-/// One of the two tables: which inputs an output along this axis is made of, a run of neighbours,
+/// One of the two tables: which inputs an output along this axis is made of, a run of neighbors,
 /// and their weights.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Axis {
@@ -66,7 +66,7 @@ impl Axis {
     }
 
     /// The adjoint: inputs and outputs exchanged. The outputs that an input goes into must be
-    /// neighbours, as they are where the runs move steadily to the right.
+    /// neighbors, as they are where the runs move steadily to the right.
     pub(crate) fn transposed(&self) -> Result<Self> {
         let mut columns: Vec<(usize, Vec<f64>)> = vec![(0, Vec::new()); self.input];
         for o in 0..self.len() {

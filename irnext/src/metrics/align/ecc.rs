@@ -186,7 +186,7 @@ fn smooth(plane: &[f64], width: usize, height: usize) -> Vec<f64> {
     blur(&blur(plane, 1, 0), 0, 1)
 }
 
-/// The image with half the difference of each pixel's neighbours in x and in y.
+/// The image with half the difference of each pixel's neighbors in x and in y.
 fn with_gradient(plane: &[f64], width: usize, height: usize) -> Raster {
     let pixels = (0..plane.len()).map(|index| {
         let value = |dx, dy| plane[reflected(index % width, index / width, dx, dy, width, height)];

@@ -167,7 +167,7 @@ impl<T: Float> LaneKernel<T> for Band<'_, T> {
     }
 }
 
-/// Neighbouring pixels × a block of channels.
+/// Neighboring pixels × a block of channels.
 struct Tile<'a, L: Lanes, const V: usize> {
     data: &'a [L::Scalar],
     /// Where each tap of column 0 starts in `data`.

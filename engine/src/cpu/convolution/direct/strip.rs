@@ -15,7 +15,7 @@ pub(super) fn band_rows<T>(plan: &Plan, x: Map<'_, T>, grid: (usize, usize)) -> 
         .iter()
         .fold(width, |bytes, &factor| bytes.saturating_mul(factor))
         .max(1);
-    // Bands of at least four rows, so that the rows two neighbouring strips share stay few.
+    // Bands of at least four rows, so that the rows two neighboring strips share stay few.
     (STRIP_BYTES / row_bytes).clamp(4, 64).min(grid.0.max(1))
 }
 
