@@ -3,7 +3,8 @@
 //!
 //! The map is averaged to one vector, a 1×1 convolution turns it into G·K² scores, and an
 //! activation into the taps of G filters, which the map is then convolved with. Filter modulation
-//! (FM) re-weighs the filter's high-pass part, channel by channel.
+//! (FM) re-weighs the filter's high-pass part, channel by channel. The 3×3 convolution of equation 3
+//! is in `msm.rs`, since it is there without LAM as well.
 
 use crate::model::config::{ModelConfig, TapActivation, Variant};
 use engine::{Border, Tensor};
@@ -111,12 +112,13 @@ impl Taps {
     }
 }
 
-/// As the published code has it. With taps A made of the 3×3 convolution's output X, w, λ_l and λ_h
-/// per channel: λ_l·((A∗X)·(w + 1) − w·mean(X)) + (λ_h + 1)·X. All three start at 0, so the module
-/// starts as the identity.
+/// As the published code has it. F are the features, the result of the 3×3 convolution, and A the
+/// filters made of them. The mean of the whole map takes the place of A_l∗X, and w = W − 1. With w,
+/// λ_l and λ_h per channel the result is λ_l·((A∗F)·(w + 1) − w·mean(F)) + (λ_h + 1)·F. All three
+/// start at 0, so the module starts as the identity.
 ///
-/// That is linear in X, so it is one filter and a shift for each channel: F∗X + b with F = λ_l·(w +
-/// 1)·A + (λ_h + 1)·δ and b = −λ_l·w·mean(X), and the map is read and written once.
+/// That is linear in F: each channel has one filter, λ_l·(w + 1)·A + (λ_h + 1)·δ, and one shift,
+/// b = −λ_l·w·mean(F), and the map is read and written once.
 struct Released {
     path: String,
     lamb_l: ParamId,
@@ -142,22 +144,27 @@ impl Released {
         }
     }
 
-    fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
-        let channels = x.shape()[1];
-        let mean = GlobalAvgPool.forward(cx, x)?;
-        let taps = self.taps.of_scores(&self.scores.forward(cx, &mean)?)?;
-        let parameters = (2 + usize::from(self.inside_all.is_some())) * channels;
-        let (lamb_l, lamb_h) =
-            (per_channel(&cx.param(self.lamb_l)?)?, per_channel(&cx.param(self.lamb_h)?)?);
-        let kept = lamb_h.affine(1.0, 1.0)?.mul(&identity(self.taps.kernel, x)?)?;
-        let taps = of_each_channel(&taps, channels)?;
-        let Some(w) = self.inside_all else {
-            return filter(cx, &self.path, x, &taps.mul(&lamb_l)?.add(&kept)?, None, parameters);
+    fn forward(&self, cx: &Context, features: &Tensor) -> Result<Tensor> {
+        let channels = features.shape()[1];
+        let mean = GlobalAvgPool.forward(cx, features)?;
+        let a = self.taps.of_scores(&self.scores.forward(cx, &mean)?)?;
+        let a = of_each_channel(&a, channels)?;
+        let lamb_l = per_channel(&cx.param(self.lamb_l)?)?;
+        let lamb_h = per_channel(&cx.param(self.lamb_h)?)?;
+        // (λ_h + 1)·δ: the part of the features that is kept as it is.
+        let unfiltered = lamb_h.affine(1.0, 1.0)?.mul(&identity(self.taps.kernel, features)?)?;
+        // λ_l·(w + 1), and b.
+        let (gain, shift) = match self.inside_all {
+            None => (lamb_l, None),
+            Some(w) => {
+                let w = per_channel(&cx.param(w)?)?;
+                let shift = mean.mul(&lamb_l.mul(&w)?.scale(-1.0)?)?;
+                (lamb_l.mul(&w.affine(1.0, 1.0)?)?, Some(shift))
+            }
         };
-        let w = per_channel(&cx.param(w)?)?;
-        let taps = taps.mul(&lamb_l.mul(&w.affine(1.0, 1.0)?)?)?.add(&kept)?;
-        let shift = mean.mul(&lamb_l.mul(&w)?.scale(-1.0)?)?;
-        filter(cx, &self.path, x, &taps, Some(&shift), parameters)
+        let taps = a.mul(&gain)?.add(&unfiltered)?;
+        let parameters = (2 + usize::from(self.inside_all.is_some())) * channels;
+        filter(cx, &self.path, features, &taps, shift.as_ref(), parameters)
     }
 }
 
@@ -184,14 +191,19 @@ impl Paper {
     }
 
     fn forward(&self, cx: &Context, x: &Tensor, features: &Tensor) -> Result<Tensor> {
-        let scores = self.conv.forward(cx, &GlobalAvgPool.forward(cx, features)?)?;
         let (channels, k) = (x.shape()[1], self.taps.kernel);
-        let mut taps = of_each_channel(&self.taps.of_scores(&scores)?, channels)?;
+        // Equation 3: A, a filter for each group, of the features.
+        let scores = self.conv.forward(cx, &GlobalAvgPool.forward(cx, features)?)?;
+        let mut a = of_each_channel(&self.taps.of_scores(&scores)?, channels)?;
         if let Some(weight) = self.weight {
-            let mean = x.constant(&[1.0 / (k * k) as f64], &[1, 1, 1, 1])?;
-            taps = mean.add(&taps.sub(&mean)?.mul(&per_channel(&cx.param(weight)?)?)?)?;
+            // Equation 4: A_l, which takes the mean of a window; each of its taps is 1/K².
+            let a_l = x.constant(&[1.0 / (k * k) as f64], &[1, 1, 1, 1])?;
+            // Equations 5 and 6: A_h = A − A_l and A' = A_l + W·A_h.
+            let a_h = a.sub(&a_l)?;
+            a = a_l.add(&a_h.mul(&per_channel(&cx.param(weight)?)?)?)?;
         }
-        let taps = taps.add(&identity(k, x)?)?;
+        // Equation 7: A'∗X + X, whose second X is a 1 at the center of the filter.
+        let taps = a.add(&identity(k, x)?)?;
         filter(cx, &self.path, x, &taps, None, self.weight.map_or(0, |_| channels))
     }
 }

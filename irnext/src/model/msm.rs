@@ -86,17 +86,17 @@ impl Module for Msm {
         // Equation 1, from the coarsest branch to the finest.
         let mut branches: Vec<Tensor> = Vec::new();
         for branch in &self.branches {
-            let mut y = branch.pool.forward(cx, x)?;
+            let mut input = branch.pool.forward(cx, x)?;
             if let Some(coarser) = branches.last() {
-                y = y.add(&self.enlarge(cx, coarser, &y)?)?;
+                input = input.add(&self.enlarge(cx, coarser, &input)?)?;
             }
-            let features = branch.conv.forward(cx, &y)?;
-            let y = match &branch.lam {
-                Some(lam) => lam.forward(cx, &y, &features)?,
+            let features = branch.conv.forward(cx, &input)?;
+            let result = match &branch.lam {
+                Some(lam) => lam.forward(cx, &input, &features)?,
                 None => features,
             };
-            cx.observe(|| format!("{}.branch.{}", self.path, branch.rate), &y);
-            branches.push(y);
+            cx.observe(|| format!("{}.branch.{}", self.path, branch.rate), &result);
+            branches.push(result);
         }
         // Equation 2.
         let mut sum = x.clone();
