@@ -3,8 +3,8 @@
 //!
 //! The map is averaged to one vector, a 1×1 convolution turns it into G·K² scores, and an
 //! activation into the taps of G filters, which the map is then convolved with. Filter modulation
-//! (FM) re-weighs the filter's high-pass part, channel by channel. The 3×3 convolution of equation 3
-//! is in `msm.rs`, since it is there without LAM as well.
+//! (FM) re-weighs the filter's high-pass part, channel by channel. The 3×3 convolution of equation
+//! 3 is in `msm.rs`, since it is there without LAM as well.
 
 use crate::model::config::{ModelConfig, TapActivation, Variant};
 use engine::{Border, Tensor};
