@@ -32,7 +32,7 @@ const AVOIDED: [(&str, &str); 28] = [
     ("favour*", "favor"),
     ("grey*", "gray"),
     ("licence*", "license"),
-    ("neighbor*", "neighbor"),
+    ("neighbour*", "neighbor"),
     ("normalis*", "normalize"),
     ("optimis*", "optimize"),
     ("recognis*", "classify, detect"),
