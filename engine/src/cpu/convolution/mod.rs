@@ -1,7 +1,7 @@
-//! Convolutions, in two ways: directly, which suits every geometry, and by Winograd's algorithm,
-//! for 3×3 with stride 1 and what is made of such.
+//! Convolutions by two algorithms: the direct one, for every geometry, and Winograd's, for 3×3
+//! kernels of stride 1 and kernels whose phases fit these.
 //!
-//! Here is what both share; the operation `conv2d` chooses between them.
+//! This file holds what both share; the operation `conv2d` chooses between them.
 
 pub(crate) mod direct;
 pub(crate) mod winograd;
@@ -13,7 +13,7 @@ use crate::{Buffer, Float, Result};
 use rayon::prelude::*;
 
 /// The partial sums of a weight gradient: enough to keep as many threads busy, and constant, so
-/// that the order of additions is too.
+/// that the order of additions is constant, too.
 const PARTIALS: usize = 16;
 
 /// The sum of `partials`, in their order: `rows` rows of `wide` numbers each, of which the first
@@ -50,11 +50,11 @@ pub(crate) struct Map<'a, T> {
     pub(crate) c: usize,
 }
 
-/// Writes what it makes of its second argument, a run of the input, into the first, which is as
-/// long; leaves 0 at 0.
+/// An element-wise function that maps 0 to 0: of its second argument, a run of the input, into the
+/// first, which is as long.
 pub(crate) type Read<T> = fn(&mut [T], &[T]);
 
-/// The function that inputs are read through, if x is convolved through a GELU.
+/// The function that is applied to inputs as they are read, if the GELU of x is convolved.
 pub(crate) fn read<T: Gelu>(gelu_input: bool) -> Option<Read<T>> {
     gelu_input.then_some(gelu_into::<T>)
 }
@@ -67,7 +67,7 @@ fn copy<T: Copy>(to: &mut [T], from: &[T], read: Option<Read<T>>) {
     }
 }
 
-/// Of slices that hold maps as the output does; the bias is for the kernels that sum.
+/// Operands are slices with the output's layout; the bias is left to the kernels that sum.
 impl<T: Gelu> Epilogue<&[T]> {
     /// Whether anything is left to do once sums are complete.
     fn has_finish(&self) -> bool {

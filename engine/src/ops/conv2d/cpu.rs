@@ -1,6 +1,6 @@
 //! Convolutions in main memory: tensors in, the kernels of `cpu/convolution` on their slices.
 
-use super::packed::{Packed, PackedWeight, as_channels_last, weight_sums};
+use super::packed::{PackedWeight, Prepared, as_channels_last, weight_sums};
 use super::{Conv2d, Conv2dOptions, Convolution};
 use crate::conv::Epilogue;
 use crate::cpu::convolution::read;
@@ -20,18 +20,18 @@ pub(super) fn convolve(
 ) -> Result<Tensor> {
     dispatch_float!(OP, out.dtype, T => {
         match convolution.packed.and_then(PackedWeight::get::<T>) {
-            Some(packed) => compute::<T>(packed, convolution.x, epilogue, out, onto),
+            Some(prepared) => compute::<T>(prepared, convolution.x, epilogue, out, onto),
             None => {
                 let Convolution { direction, options, weight, .. } = convolution;
-                let packed = Packed::new(direction, options, weight)?;
-                compute::<T>(&packed, convolution.x, epilogue, out, onto)
+                let prepared = Prepared::new(direction, options, weight)?;
+                compute::<T>(&prepared, convolution.x, epilogue, out, onto)
             }
         }
     })
 }
 
 fn compute<T: Gelu>(
-    packed: &Packed<T>,
+    prepared: &Prepared<T>,
     x: &Tensor,
     epilogue: Epilogue<&Tensor>,
     out: &Meta,
@@ -39,17 +39,17 @@ fn compute<T: Gelu>(
 ) -> Result<Tensor> {
     let x = x.contiguous()?;
     let x = as_channels_last::<T>(&x)?;
-    // Maps are read as the output lies; the bias is a row.
+    // Operands have the layout of the output; the bias is a row.
     let operands = epilogue.try_map(|operand| operand.contiguous())?;
     let slices = operands.as_ref().try_map(|operand| operand.dense_data::<T>(OP))?;
     let size = (out.shape[2], out.shape[3]);
     let Some(mut onto) = onto else {
-        return Tensor::try_build(&out.shape, |y| packed.convolve(x, y, size, slices));
+        return Tensor::try_build(&out.shape, |y| prepared.convolve(x, y, size, slices));
     };
     let y = onto
         .exclusive_data::<T>()
         .ok_or_else(|| Error::tape(OP, "another tensor shares the memory of the residual"))?;
-    packed.convolve(x, y, size, slices)?;
+    prepared.convolve(x, y, size, slices)?;
     Ok(onto)
 }
 

@@ -1,9 +1,9 @@
-//! A convolution's weights, in the order in which its algorithm reads them, and how to run it.
+//! A convolution's weights, packed in the order in which its algorithm reads them.
 
 use super::algorithm::{Algorithm, choose};
 use super::{Conv2dOptions, Direction};
 use crate::conv::Epilogue;
-use crate::cpu::convolution::direct::{self, Geometry, Phase, Plan};
+use crate::cpu::convolution::direct::{self, Geometry, Phase, Stencil};
 use crate::cpu::convolution::{Map, Read, winograd};
 use crate::cpu::gelu::Gelu;
 use crate::{Device, Error, Float, Meta, Result, Tensor, dispatch_float};
@@ -18,7 +18,7 @@ pub(crate) struct PackedWeight {
     made_of: Meta,
     direction: Direction,
     options: Conv2dOptions,
-    /// A [`Packed`] of the weight's dtype; anything else on a GPU.
+    /// A [`Prepared`] of the weight's dtype; `()` on a GPU.
     packed: Arc<dyn Any + Send + Sync>,
 }
 
@@ -55,7 +55,7 @@ impl PackedWeight {
                     made_of,
                     direction,
                     options,
-                    packed: Arc::new(Packed::<T>::new(direction, options, weight)?),
+                    packed: Arc::new(Prepared::<T>::new(direction, options, weight)?),
                 }
             )
         })
@@ -79,18 +79,18 @@ impl PackedWeight {
         }
     }
 
-    pub(super) fn get<T: Float>(&self) -> Option<&Packed<T>> {
+    pub(super) fn get<T: Float>(&self) -> Option<&Prepared<T>> {
         self.packed.downcast_ref()
     }
 }
 
-/// Weights that a convolution, or its transpose, can be run with.
-pub(super) enum Packed<T> {
-    Direct { plan: Plan, weights: direct::Packed<T> },
+/// The algorithm of a convolution, or its transpose, with the weights packed for it.
+pub(super) enum Prepared<T> {
+    Direct { stencil: Stencil, weights: direct::Weights<T> },
     Winograd { weights: winograd::Weights, padding: isize },
 }
 
-impl<T: Gelu> Packed<T> {
+impl<T: Gelu> Prepared<T> {
     /// Packs `weight` `[O, I/groups, kH, kW]`.
     pub(super) fn new(
         direction: Direction,
@@ -120,34 +120,36 @@ impl<T: Gelu> Packed<T> {
                 Self::Winograd { weights, padding: options.padding as isize }
             }
             (Direction::OutToIn, Algorithm::Winograd) => {
-                let plan = Plan::adjoint(geometry);
-                let ((first, _), _) = plan.reach();
+                let stencil = Stencil::adjoint(geometry);
+                let ((first, _), _) = stencil.reach();
                 // Where each element of a phase's 3×3 kernel is in the weight; nowhere if it is
                 // zero.
                 let element = |phase: &Phase, e: usize| {
                     let tap = (first + (e / 3) as isize, first + (e % 3) as isize);
                     phase.taps.iter().position(|&at| at == tap).map(|tap| phase.elements[tap])
                 };
-                let elements: Vec<[Option<usize>; 9]> = plan
+                let elements: Vec<[Option<usize>; 9]> = stencil
                     .phases
                     .iter()
                     .map(|phase| std::array::from_fn(|e| element(phase, e)))
                     .collect();
-                let weights = winograd::Weights::new(plan.out_step, o, i, |phase, e, from, to| {
-                    elements[phase][e].map_or(T::zero(), |e| at(0, e, to, from))
-                })?;
+                let weights =
+                    winograd::Weights::new(stencil.out_step, o, i, |phase, e, from, to| {
+                        elements[phase][e].map_or(T::zero(), |e| at(0, e, to, from))
+                    })?;
                 Self::Winograd { weights, padding: -first }
             }
             (Direction::InToOut, Algorithm::Direct) => {
-                let plan = Plan::forward(geometry);
-                let weights = direct::Packed::new(&plan, groups, i, o, at)?;
-                Self::Direct { plan, weights }
+                let stencil = Stencil::forward(geometry);
+                let weights = direct::Weights::new(&stencil, groups, i, o, at)?;
+                Self::Direct { stencil, weights }
             }
             (Direction::OutToIn, Algorithm::Direct) => {
-                let plan = Plan::adjoint(geometry);
-                let weights =
-                    direct::Packed::new(&plan, groups, o, i, |g, e, from, to| at(g, e, to, from))?;
-                Self::Direct { plan, weights }
+                let stencil = Stencil::adjoint(geometry);
+                let weights = direct::Weights::new(&stencil, groups, o, i, |g, e, from, to| {
+                    at(g, e, to, from)
+                })?;
+                Self::Direct { stencil, weights }
             }
         })
     }
@@ -161,8 +163,8 @@ impl<T: Gelu> Packed<T> {
         epilogue: Epilogue<&[T]>,
     ) -> Result<()> {
         match self {
-            Self::Direct { plan, weights } => {
-                direct::correlate(plan, x, weights, out, size, epilogue)
+            Self::Direct { stencil, weights } => {
+                direct::correlate(stencil, x, weights, out, size, epilogue)
             }
             Self::Winograd { weights, padding } => {
                 winograd::convolve(x, weights, *padding, out, size, epilogue);
@@ -186,7 +188,7 @@ pub(super) fn weight_sums<T: Float>(
     let geometry = geometry(options, shape);
     let sums = match choose(Direction::InToOut, geometry.kernel, options, x.c.min(dy.c)) {
         Algorithm::Direct => {
-            direct::weight_gradient(&Plan::forward(geometry), x, dy, options.groups, read)?
+            direct::weight_gradient(&Stencil::forward(geometry), x, dy, options.groups, read)?
         }
         Algorithm::Winograd => winograd::weight_gradient(x, dy, options.padding as isize, read)?,
     };

@@ -1,7 +1,7 @@
 //! The correlation itself: bands of output rows, blocks of channels, tiles of pixels.
 
-use super::Plan;
-use super::plan::Phase;
+use super::Stencil;
+use super::stencil::Phase;
 use super::strip::{Strip, band_rows};
 use crate::conv::Epilogue;
 use crate::cpu::convolution::{Map, read};
@@ -16,17 +16,17 @@ use rayon::prelude::*;
 /// Weights in the order in which the inner loop reads them:
 /// `[phase][group][block][tap][c_in][lanes]`, a block of output channels being a cache line, the
 /// last one filled up with zeros.
-pub(crate) struct Packed<T> {
+pub(crate) struct Weights<T> {
     phases: Vec<Vec<T>>,
     groups: usize,
     c_in: usize,
     c_out: usize,
 }
 
-impl<T: Float> Packed<T> {
+impl<T: Float> Weights<T> {
     /// Packs `weight(group, kernel element, c_in, c_out)`; channel counts are those of one group.
     pub(crate) fn new(
-        plan: &Plan,
+        stencil: &Stencil,
         groups: usize,
         c_in: usize,
         c_out: usize,
@@ -50,7 +50,7 @@ impl<T: Float> Packed<T> {
             }
             Ok(packed)
         };
-        let phases = plan.phases.iter().map(pack).collect::<Result<_>>()?;
+        let phases = stencil.phases.iter().map(pack).collect::<Result<_>>()?;
         Ok(Self { phases, groups, c_in, c_out })
     }
 }
@@ -58,9 +58,9 @@ impl<T: Float> Packed<T> {
 /// Correlates `x` into `out`, the memory of an `[n, out_h, out_w, groups·c_out]` map, with an
 /// `epilogue`.
 pub(crate) fn correlate<T: Gelu>(
-    plan: &Plan,
+    stencil: &Stencil,
     x: Map<'_, T>,
-    weights: &Packed<T>,
+    weights: &Weights<T>,
     out: &mut [T],
     (out_h, out_w): (usize, usize),
     epilogue: Epilogue<&[T]>,
@@ -69,17 +69,17 @@ pub(crate) fn correlate<T: Gelu>(
     if out.is_empty() {
         return Ok(());
     }
-    let grid = (out_h.div_ceil(plan.out_step), out_w.div_ceil(plan.out_step));
-    let band = band_rows::<T>(plan, x, grid);
+    let grid = (out_h.div_ceil(stencil.out_step), out_w.div_ceil(stencil.out_step));
+    let band = band_rows::<T>(stencil, x, grid);
     let row_len = out_w * c_out;
     let image = out_h * row_len;
-    let band_len = band.saturating_mul(plan.out_step).saturating_mul(row_len);
+    let band_len = band.saturating_mul(stencil.out_step).saturating_mul(row_len);
     out.par_chunks_mut(image).enumerate().try_for_each(|(n, out)| {
         out.par_chunks_mut(band_len).enumerate().try_for_each(|(i, out)| {
             let rows = (i * band, ((i + 1) * band).min(grid.0));
-            let strip = Strip::new(plan, x, n, rows, grid.1, read(epilogue.gelu_input))?;
+            let strip = Strip::new(stencil, x, n, rows, grid.1, read(epilogue.gelu_input))?;
             vectorize_lanes(Band {
-                plan,
+                stencil,
                 strip: &strip,
                 weights,
                 bias: epilogue.bias,
@@ -96,9 +96,9 @@ pub(crate) fn correlate<T: Gelu>(
 
 /// A band of the output.
 struct Band<'a, T: Float> {
-    plan: &'a Plan,
+    stencil: &'a Stencil,
     strip: &'a Strip<'a, T>,
-    weights: &'a Packed<T>,
+    weights: &'a Weights<T>,
     bias: Option<&'a [T]>,
     out: &'a mut [T],
     out_w: usize,
@@ -111,14 +111,14 @@ impl<T: Float> LaneKernel<T> for Band<'_, T> {
 
     #[inline(always)]
     fn run<L: Lanes<Scalar = T>, const V: usize, const R: usize>(self) {
-        let Self { plan, strip, weights, bias, out, out_w, c_out, add } = self;
+        let Self { stencil, strip, weights, bias, out, out_w, c_out, add } = self;
         let out_rows = out.len() / (out_w * c_out);
-        let pixel = plan.in_step * strip.c;
+        let pixel = stencil.in_step * strip.c;
         let blocks = weights.c_out.div_ceil(T::BLOCK);
         let mut taps: Vec<usize> = Vec::new();
-        for (phase, packed) in plan.phases.iter().zip(&weights.phases) {
-            let rows = plan.count(phase.origin.0, out_rows);
-            let columns = plan.count(phase.origin.1, out_w);
+        for (phase, packed) in stencil.phases.iter().zip(&weights.phases) {
+            let rows = stencil.count(phase.origin.0, out_rows);
+            let columns = stencil.count(phase.origin.1, out_w);
             if columns == 0 {
                 // A map narrower than the stride has no pixels of this phase.
                 continue;
@@ -133,11 +133,11 @@ impl<T: Float> LaneKernel<T> for Band<'_, T> {
                     load_block::<L, V>(bias.map_or(&[], |bias| &bias[channel..channel + width]));
                 for row in 0..rows {
                     let tap_start = |&tap: &(isize, isize)| {
-                        strip.at(plan, strip.rows.0 + row, tap) + group * weights.c_in
+                        strip.at(stencil, strip.rows.0 + row, tap) + group * weights.c_in
                     };
                     taps.clear();
                     taps.extend(phase.taps.iter().map(tap_start));
-                    let first = (phase.origin.0 + row * plan.out_step) * out_w + phase.origin.1;
+                    let first = (phase.origin.0 + row * stencil.out_step) * out_w + phase.origin.1;
                     let out = &mut out[first * c_out + channel..];
                     let tile = Tile {
                         data: strip.data(),
@@ -147,7 +147,7 @@ impl<T: Float> LaneKernel<T> for Band<'_, T> {
                         c_in: weights.c_in,
                         start,
                     };
-                    let to = Place { step: plan.out_step * c_out, width, add };
+                    let to = RowOutput { step: stencil.out_step * c_out, width, add };
                     let mut column = 0;
                     while column + R <= columns {
                         tile.compute::<R>(column, to, out);
@@ -179,21 +179,21 @@ struct Tile<'a, L: Lanes, const V: usize> {
     start: [L; V],
 }
 
-/// Where the pixels of a row of the grid go.
+/// How the pixels of a row of the grid lie in the output.
 #[derive(Clone, Copy)]
-struct Place {
+struct RowOutput {
     /// Elements from one pixel to the next.
     step: usize,
     /// Channels of the block.
     width: usize,
-    /// Whether they are added to what is there.
+    /// Whether they are added to the output.
     add: bool,
 }
 
 impl<L: Lanes, const V: usize> Tile<'_, L, V> {
     /// The `P` pixels from `column` on, into `out`, which starts at column 0.
     #[inline(always)]
-    fn compute<const P: usize>(&self, column: usize, to: Place, out: &mut [L::Scalar]) {
+    fn compute<const P: usize>(&self, column: usize, to: RowOutput, out: &mut [L::Scalar]) {
         let mut sums = [self.start; P];
         let c_in = self.c_in;
         for (tap, w) in self.taps.iter().zip(self.w.chunks_exact((c_in * V * L::N).max(1))) {
@@ -201,8 +201,8 @@ impl<L: Lanes, const V: usize> Tile<'_, L, V> {
             multiply(&mut sums, c_in, (pixels, self.pixel, 1), (w, V * L::N));
         }
         for (i, sums) in sums.iter().enumerate() {
-            let place = &mut out[(column + i) * to.step..][..to.width];
-            if to.add { add_block(*sums, place) } else { store_block(*sums, place) }
+            let pixel = &mut out[(column + i) * to.step..][..to.width];
+            if to.add { add_block(*sums, pixel) } else { store_block(*sums, pixel) }
         }
     }
 }

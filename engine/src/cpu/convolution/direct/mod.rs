@@ -1,8 +1,8 @@
 //! The direct convolution: forward, input gradient, transposed, and the gradient of the weights.
 //!
 //! All of them are one loop nest, a *correlation*: an output pixel is a sum over taps, and a tap is
-//! an offset into the input together with a matrix from input to output channels. A [`Plan`] says
-//! which taps there are.
+//! an offset into the input together with a matrix from input to output channels. A [`Stencil`]
+//! lists the taps.
 //!
 //! * conv2d with stride s: pixel (r, c) reads (s·r + k·dilation − padding, …), one tap for each
 //!   kernel element.
@@ -12,16 +12,16 @@
 //!   to every s-th pixel.
 //!
 //! A thread takes a band of output rows and copies the input rows that it reads into a strip with a
-//! border of zeros, which stays in its L2 cache; from there no loop needs to know of borders. The
-//! inner loop computes a tile of some pixels × a block of output channels, all sums in registers:
-//! per input channel it loads a block of weights, and each pixel's value once. Sums run over taps
-//! and channels in a fixed order.
+//! border of zeros, which stays in its L2 cache; the loops that read the strip need no tests for
+//! borders. The inner loop computes a tile of some pixels × a block of output channels, all sums in
+//! registers: per input channel it loads a block of weights, and each pixel's value once. Sums run
+//! over taps and channels in a fixed order.
 
 mod correlate;
-mod plan;
+mod stencil;
 mod strip;
 mod weight;
 
-pub(crate) use correlate::{Packed, correlate};
-pub(crate) use plan::{Geometry, Phase, Plan};
+pub(crate) use correlate::{Weights, correlate};
+pub(crate) use stencil::{Geometry, Phase, Stencil};
 pub(crate) use weight::weight_gradient;

@@ -1,6 +1,6 @@
 //! The part of the input that a thread works on, with a border of zeros.
 
-use super::Plan;
+use super::Stencil;
 use crate::cpu::convolution::{Map, Read, copy};
 use crate::{Buffer, Float, Result};
 
@@ -8,10 +8,10 @@ use crate::{Buffer, Float, Result};
 const STRIP_BYTES: usize = 512 * 1024;
 
 /// Rows of the grid of output pixels that a strip serves.
-pub(super) fn band_rows<T>(plan: &Plan, x: Map<'_, T>, grid: (usize, usize)) -> usize {
-    let ((_, left), (_, right)) = plan.reach();
-    let width = grid.1.saturating_sub(1) * plan.in_step + (right - left) as usize + 1;
-    let row_bytes = [x.c, size_of::<T>(), plan.in_step]
+pub(super) fn band_rows<T>(stencil: &Stencil, x: Map<'_, T>, grid: (usize, usize)) -> usize {
+    let ((_, left), (_, right)) = stencil.reach();
+    let width = grid.1.saturating_sub(1) * stencil.in_step + (right - left) as usize + 1;
+    let row_bytes = [x.c, size_of::<T>(), stencil.in_step]
         .iter()
         .fold(width, |bytes, &factor| bytes.saturating_mul(factor))
         .max(1);
@@ -43,17 +43,17 @@ impl<'a, T: Float> Strip<'a, T> {
     /// The part of image `n` that the grid's `rows` and all its `columns` read, with `read`
     /// applied. Out of memory is an error here, as a large padding makes a large strip.
     pub(super) fn new(
-        plan: &Plan,
+        stencil: &Stencil,
         x: Map<'a, T>,
         n: usize,
         rows: (usize, usize),
         columns: usize,
         read: Option<Read<T>>,
     ) -> Result<Self> {
-        let ((up, left), (down, right)) = plan.reach();
-        let top = (rows.0 * plan.in_step) as isize + up;
-        let bottom = (rows.1.max(1) - 1) as isize * plan.in_step as isize + down;
-        let last = columns.saturating_sub(1) as isize * plan.in_step as isize + right;
+        let ((up, left), (down, right)) = stencil.reach();
+        let top = (rows.0 * stencil.in_step) as isize + up;
+        let bottom = (rows.1.max(1) - 1) as isize * stencil.in_step as isize + down;
+        let last = columns.saturating_sub(1) as isize * stencil.in_step as isize + right;
         let image = &x.data[n * x.h * x.w * x.c..][..x.h * x.w * x.c];
         if read.is_none() && top >= 0 && left >= 0 && bottom < x.h as isize && last < x.w as isize {
             let row = x.w * x.c;
@@ -94,8 +94,8 @@ impl<'a, T: Float> Strip<'a, T> {
 
     /// Where the tap of grid pixel (row, 0) lies, for a row of the whole grid.
     #[inline(always)]
-    pub(super) fn at(&self, plan: &Plan, row: usize, tap: (isize, isize)) -> usize {
-        let y = (row * plan.in_step) as isize + tap.0 - self.top;
+    pub(super) fn at(&self, stencil: &Stencil, row: usize, tap: (isize, isize)) -> usize {
+        let y = (row * stencil.in_step) as isize + tap.0 - self.top;
         let x = tap.1 - self.left;
         y as usize * self.row + x as usize * self.c
     }

@@ -1,26 +1,26 @@
 //! The gradient of a correlation's weights: a sum of outer products over all pixels.
 
-use super::Plan;
+use super::Stencil;
 use super::strip::{Strip, band_rows};
 use crate::cpu::convolution::{Map, PARTIALS, Read, sum_of_partials};
 use crate::simd::{LaneKernel, Lanes, load_block, multiply, store_block, vectorize_lanes};
 use crate::{Buffer, Float, Result};
 use rayon::prelude::*;
 
-/// The gradient of the weights of the correlation `plan` from `x` to a map like `dy`: Σ over pixels
-/// of x at the tap, with `read` applied, times dy, as `[group][tap][c_in][c_out]`. `plan` must be a
-/// forward one.
+/// The gradient of the weights of a correlation by `stencil`, a forward one, from `x` to a map like
+/// `dy`: Σ over pixels of x at the tap, with `read` applied, times dy, as
+/// `[group][tap][c_in][c_out]`.
 pub(crate) fn weight_gradient<T: Float>(
-    plan: &Plan,
+    stencil: &Stencil,
     x: Map<'_, T>,
     dy: Map<'_, T>,
     groups: usize,
     read: Option<Read<T>>,
 ) -> Result<Buffer> {
     let (c_in, c_out) = (x.c / groups, dy.c / groups);
-    let taps = &plan.phases[0].taps;
+    let taps = &stencil.phases[0].taps;
     let size = groups * taps.len() * c_in * c_out;
-    let band = band_rows::<T>(plan, x, (dy.h, dy.w));
+    let band = band_rows::<T>(stencil, x, (dy.h, dy.w));
     let bands = dy.h.div_ceil(band.max(1));
     // Whole bands of whole images, dealt out in order to a constant number of partial sums.
     let pieces = dy.n * bands;
@@ -34,9 +34,9 @@ pub(crate) fn weight_gradient<T: Float>(
             for piece in partial * per_partial..((partial + 1) * per_partial).min(pieces) {
                 let (n, i) = (piece / bands, piece % bands);
                 let rows = (i * band, ((i + 1) * band).min(dy.h));
-                let strip = Strip::new(plan, x, n, rows, dy.w, read)?;
+                let strip = Strip::new(stencil, x, n, rows, dy.w, read)?;
                 vectorize_lanes(GradientBand {
-                    plan,
+                    stencil,
                     strip: &strip,
                     dy,
                     n,
@@ -52,9 +52,9 @@ pub(crate) fn weight_gradient<T: Float>(
     sum_of_partials::<T>(&partials, groups * taps.len() * c_in, c_out, c_out)
 }
 
-/// What a band of `dy` adds to the gradient of the weights.
+/// The contribution of a band of `dy` to the gradient of the weights.
 struct GradientBand<'a, T: Float> {
-    plan: &'a Plan,
+    stencil: &'a Stencil,
     strip: &'a Strip<'a, T>,
     dy: Map<'a, T>,
     n: usize,
@@ -69,9 +69,9 @@ impl<T: Float> LaneKernel<T> for GradientBand<'_, T> {
 
     #[inline(always)]
     fn run<L: Lanes<Scalar = T>, const V: usize, const R: usize>(self) {
-        let Self { plan, strip, dy, n, groups, c_in, c_out, out } = self;
-        let taps = &plan.phases[0].taps;
-        let pixel = plan.in_step * strip.c;
+        let Self { stencil, strip, dy, n, groups, c_in, c_out, out } = self;
+        let taps = &stencil.phases[0].taps;
+        let pixel = stencil.in_step * strip.c;
         // Rows at a time: what they hold of x and dy should stay in the L1 cache for all taps and
         // channels.
         let together = (4096 / (dy.w * dy.c).max(1)).max(1);
@@ -102,7 +102,7 @@ impl<T: Float> LaneKernel<T> for GradientBand<'_, T> {
                     while c < c_in {
                         let sums = &mut out
                             [((group * taps.len() + t) * c_in + c) * c_out + block * T::BLOCK..];
-                        let x = |row: usize| strip.at(plan, row, tap) + group * c_in + c;
+                        let x = |row: usize| strip.at(stencil, row, tap) + group * c_in + c;
                         let outer = Outer {
                             data: strip.data(),
                             x: &x,

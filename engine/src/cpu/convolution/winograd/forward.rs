@@ -128,7 +128,7 @@ impl<T: Gelu> LaneKernel<T> for Tiles<'_, T> {
                     epilogue.bias.map_or(&[], |bias| &bias[channel..channel + width]),
                 );
                 for (i, tile) in block.clone().enumerate() {
-                    let place = Place {
+                    let to = TileOutput {
                         row: tile / tiles.1 * OUT * step + phase / step,
                         column: (column + tile % tiles.1) * OUT * step + phase % step,
                         step,
@@ -138,10 +138,10 @@ impl<T: Gelu> LaneKernel<T> for Tiles<'_, T> {
                         c_out,
                         add: epilogue.accumulate,
                     };
-                    finish_tile::<L, V>(&m[i * T::BLOCK..], sums_plane, bias, place, out);
+                    finish_tile::<L, V>(&m[i * T::BLOCK..], sums_plane, bias, to, out);
                 }
             }
-            // All channels of these tiles are there, and still in the cache.
+            // All channels of these tiles are complete, and still in the cache.
             let mut tile = block.start;
             while epilogue.has_finish() && tile < block.end {
                 let (row, from) = (tile / tiles.1, tile % tiles.1);
@@ -207,31 +207,32 @@ pub(super) fn transform_tile<L: Lanes, const S: usize, T: Transform<S>>(
     }
 }
 
-/// Where a tile of a block of channels goes.
-struct Place {
-    /// Of its first pixel.
+/// Where a tile of a block of channels lies in the output.
+struct TileOutput {
+    /// The row of its first pixel.
     row: usize,
+    /// The column of its first pixel.
     column: usize,
-    /// From one pixel to the next.
+    /// Output pixels from one pixel of the tile to the next.
     step: usize,
     channel: usize,
     width: usize,
     out_w: usize,
     c_out: usize,
-    /// Whether it is added to what is there.
+    /// Whether it is added to the output.
     add: bool,
 }
 
-/// Transforms one tile of products back and stores what of it lies inside the image.
+/// Transforms one tile of products back, and stores the part of it that lies inside the image.
 #[inline(always)]
 fn finish_tile<L: Lanes, const V: usize>(
     planes: &[L::Scalar],
     plane: usize,
     bias: [L; V],
-    place: Place,
+    to: TileOutput,
     out: &mut [L::Scalar],
 ) {
-    let Place { row, column, step, channel, width, out_w, c_out, add } = place;
+    let TileOutput { row, column, step, channel, width, out_w, c_out, add } = to;
     let inside = |first: usize, size: usize| size.saturating_sub(first).div_ceil(step).min(OUT);
     let (rows, columns) = (inside(row, out.len() / (out_w * c_out)), inside(column, out_w));
     if rows == 0 || columns == 0 {
@@ -253,8 +254,8 @@ fn finish_tile<L: Lanes, const V: usize>(
     }
 }
 
-/// Transforms one tile of products back, to rows `row` and pixels `pixel` numbers apart; or adds it
-/// to what is there.
+/// Transforms one tile of products back, to rows `row` and pixels `pixel` numbers apart, or adds it
+/// to those.
 #[inline(always)]
 fn transform_back<L: Lanes, const V: usize>(
     planes: &[L::Scalar],

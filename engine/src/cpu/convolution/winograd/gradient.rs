@@ -71,7 +71,7 @@ pub(crate) fn weight_gradient<T: Float>(
     sum_of_partials::<T>(&partials, 9 * x.c, wide, dy.c)
 }
 
-/// What a strip adds to the sums of products, `[plane][c_in][c_out]`.
+/// The contribution of a strip to the sums of products, `[plane][c_in][c_out]`.
 struct Products<'a, T> {
     cut: Cut,
     x: &'a Strip<'a, T>,
@@ -152,7 +152,7 @@ fn rows<L: Lanes, const V: usize, const R: usize>(
     R
 }
 
-/// From sums `[plane][c_in][wide]` to kernels `[element][c_in][wide]`.
+/// The transform from sums `[plane][c_in][wide]` to kernels `[element][c_in][wide]`.
 struct Back<'a, T> {
     c_in: usize,
     wide: usize,

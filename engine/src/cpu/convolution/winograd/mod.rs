@@ -9,8 +9,8 @@
 //! Y = Aᵀ \[ (G g Gᵀ) ⊙ (Bᵀ d B) \] A.
 //!
 //! Where direct convolution multiplies 144 times for a tile, this does 36 times. Over channels, ⊙
-//! is a sum of products, so that each of the 36 places (*planes* here) of all tiles is one matrix
-//! product: tiles × input channels × output channels.
+//! is a sum of products, so that each of the 36 values of a transformed tile, taken from all tiles
+//! (a *plane*), is one matrix product: tiles × input channels × output channels.
 //!
 //! * The points are 0, ±3/4, ±3/2 and ∞. The usual 0, ±1, ±2, ∞ have simpler constants and twice
 //!   the rounding error; this is within 2·10⁻⁵ of the output's RMS, which the tests hold it to.
@@ -44,5 +44,5 @@ pub(crate) use weights::Weights;
 const OUT: usize = 4;
 /// Inputs of a tile, along an axis.
 const IN: usize = 6;
-/// Places of a transformed tile.
+/// Values of a transformed tile.
 const PLANES: usize = IN * IN;

@@ -4,7 +4,7 @@ use super::OUT;
 use crate::cpu::convolution::{Map, Read, copy};
 use crate::{Buffer, Float};
 
-/// How large the pieces are that an image is cut into.
+/// The sizes of the pieces that an image is cut into.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bytes {
     /// About how many bytes of input a strip should take.
@@ -13,7 +13,7 @@ pub(super) struct Bytes {
     pub(super) block: usize,
 }
 
-/// How an image of so many tiles is cut up.
+/// How an image is cut into strips of tiles.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cut {
     bytes: Bytes,
@@ -77,7 +77,7 @@ pub(super) struct Strip<'a, T> {
     memory: Memory<'a, T>,
     /// Rows and columns in memory.
     size: (usize, usize),
-    /// Where in it the rectangle starts: (row, column).
+    /// The rectangle's start in it: (row, column).
     origin: (isize, isize),
     /// Channels, a multiple of a block.
     pub(super) c: usize,
@@ -90,7 +90,7 @@ enum Memory<'a, T> {
 
 impl<'a, T: Float> Strip<'a, T> {
     /// The rectangle of image `n` of `size` (height, width) that starts at `origin` (row, column),
-    /// with `read` applied to what it holds of the image; elsewhere it is zero.
+    /// with `read` applied to its part of the image; elsewhere it is zero.
     pub(super) fn new(
         x: Map<'a, T>,
         n: usize,

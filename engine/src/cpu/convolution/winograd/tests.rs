@@ -3,11 +3,11 @@
 use super::*;
 use crate::conv::Epilogue;
 use crate::cpu::convolution::Map;
-use crate::cpu::convolution::direct::{self, Geometry, Packed, Plan};
+use crate::cpu::convolution::direct::{self, Geometry, Stencil};
 use crate::{DType, Rng, Tensor};
 use proptest::prelude::*;
 
-/// What benchdnn allows Winograd's algorithm: a part of the output's root mean square.
+/// The tolerance of benchdnn for Winograd's algorithm, relative to the output's root mean square.
 const TOLERANCE: f64 = 2e-5;
 
 /// The largest difference, in root mean squares of `expected`; NaN if there is one, which is within
@@ -24,8 +24,8 @@ fn normal(shape: [usize; 4], rng: &mut Rng) -> (Vec<f32>, Vec<f64>) {
     (values, wide)
 }
 
-/// A convolution of `[n, h, w, c_in]` with a padding: forward, input gradient and weight gradient,
-/// each off by so much.
+/// The errors of a convolution of `[n, h, w, c_in]` with a padding: forward, input gradient and
+/// weight gradient.
 fn check(
     n: usize,
     (h, w): (usize, usize),
@@ -48,21 +48,24 @@ fn check(
     let (mut y, mut expected) = (vec![0f32; dy32.data.len()], vec![0f64; dy32.data.len()]);
     let weights = Weights::new(1, c_in, c_out, |_, e, i, o| k32[at(e, i, o)]).unwrap();
     convolve(x32, &weights, padding as isize, &mut y, (out_h, out_w), Epilogue::NONE);
-    let plan = Plan::forward(geometry);
-    let weights = Packed::new(&plan, 1, c_in, c_out, |_, e, i, o| k64[at(e, i, o)]).unwrap();
-    direct::correlate(&plan, x64, &weights, &mut expected, (out_h, out_w), Epilogue::NONE).unwrap();
+    let stencil = Stencil::forward(geometry);
+    let weights =
+        direct::Weights::new(&stencil, 1, c_in, c_out, |_, e, i, o| k64[at(e, i, o)]).unwrap();
+    direct::correlate(&stencil, x64, &weights, &mut expected, (out_h, out_w), Epilogue::NONE)
+        .unwrap();
     let forward = off(&y, &expected);
 
     let (mut dx, mut expected) = (vec![0f32; x32.data.len()], vec![0f64; x32.data.len()]);
     let weights = Weights::new(1, c_out, c_in, |_, e, o, i| k32[at(8 - e, i, o)]).unwrap();
     convolve(dy32, &weights, 2 - padding as isize, &mut dx, (h, w), Epilogue::NONE);
-    let adjoint = Plan::adjoint(geometry);
-    let weights = Packed::new(&adjoint, 1, c_out, c_in, |_, e, o, i| k64[at(e, i, o)]).unwrap();
+    let adjoint = Stencil::adjoint(geometry);
+    let weights =
+        direct::Weights::new(&adjoint, 1, c_out, c_in, |_, e, o, i| k64[at(e, i, o)]).unwrap();
     direct::correlate(&adjoint, dy64, &weights, &mut expected, (h, w), Epilogue::NONE).unwrap();
     let input = off(&dx, &expected);
 
     let dw = weight_gradient(x32, dy32, padding as isize, None).unwrap();
-    let expected = direct::weight_gradient(&plan, x64, dy64, 1, None).unwrap();
+    let expected = direct::weight_gradient(&stencil, x64, dy64, 1, None).unwrap();
     [forward, input, off(dw.as_slice(), expected.as_slice())]
 }
 

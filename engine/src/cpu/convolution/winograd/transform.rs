@@ -18,13 +18,13 @@ fn number<L: Lanes>(value: f64) -> L {
     L::splat(<L::Scalar as crate::Element>::from_f64(value))
 }
 
-/// A transform of tiles into six places per axis. (A type, for a function passed as a value would
-/// not be inlined.)
+/// A transform of tiles to their values at the six points of each axis. (A type, since a function
+/// passed as a value would not be inlined.)
 pub(super) trait Transform<const SIZE: usize> {
     fn apply<L: Lanes>(tile: [L; SIZE]) -> [L; 6];
 }
 
-/// Of the input's tiles: [`input`].
+/// The transform of input tiles: [`input`].
 pub(super) struct Input;
 
 impl Transform<6> for Input {
@@ -34,7 +34,7 @@ impl Transform<6> for Input {
     }
 }
 
-/// Of the output gradient's tiles: [`output_gradient`].
+/// The transform of the output gradient's tiles: [`output_gradient`].
 pub(super) struct OutputGradient;
 
 impl Transform<4> for OutputGradient {
@@ -77,7 +77,7 @@ pub(super) fn output<L: Lanes>(m: [L; 6]) -> [L; 4] {
     ]
 }
 
-/// A y: what the gradient of an output tile is transformed by.
+/// A y: the transform of the gradient of an output tile.
 #[inline(always)]
 fn output_gradient<L: Lanes>(y: [L; 4]) -> [L; 6] {
     let (a2, b2) = (number::<L>(A * A), number::<L>(B * B));
@@ -108,7 +108,7 @@ pub(super) const KERNEL: [[f64; 3]; 6] = {
     ]
 };
 
-/// Gᵀ p: what the gradient of a transformed kernel is transformed by.
+/// Gᵀ p: the transform of the gradient of a transformed kernel.
 #[inline(always)]
 pub(super) fn kernel_gradient<L: Lanes>(p: [L; 6]) -> [L; 3] {
     let mut g = [number::<L>(KERNEL[0][0]).mul(p[0]), number::<L>(0.0), number::<L>(0.0)];

@@ -1,9 +1,10 @@
-//! Which input pixels an output pixel reads, for a convolution and for its adjoint.
+//! The stencil of a correlation: the input pixels that each output pixel reads, for a convolution
+//! and for its adjoint.
 
-/// Where output pixels of one phase read, and where they go.
+/// Output pixels that read with the same taps.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Phase {
-    /// The first output pixel (row, column); others follow at [`Plan::out_step`].
+    /// The first output pixel (row, column); others follow at [`Stencil::out_step`].
     pub(crate) origin: (usize, usize),
     /// Offsets (row, column) into the input.
     pub(crate) taps: Vec<(isize, isize)>,
@@ -11,9 +12,9 @@ pub(crate) struct Phase {
     pub(crate) elements: Vec<usize>,
 }
 
-/// A correlation: see the [module](self).
+/// The taps of a correlation, by phases: see the [module](super).
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Plan {
+pub(crate) struct Stencil {
     /// Input pixels from one output pixel of a phase to the next.
     pub(crate) in_step: usize,
     /// Output pixels from one output pixel of a phase to the next.
@@ -30,8 +31,8 @@ pub(crate) struct Geometry {
     pub(crate) dilation: usize,
 }
 
-impl Plan {
-    /// The plan of a convolution's forward pass.
+impl Stencil {
+    /// The stencil of a convolution's forward pass.
     pub(crate) fn forward(g: Geometry) -> Self {
         let offset = |k: usize| (k * g.dilation) as isize - g.padding as isize;
         let elements: Vec<usize> = (0..g.kernel.0 * g.kernel.1).collect();
@@ -44,7 +45,7 @@ impl Plan {
         }
     }
 
-    /// The plan of its adjoint: from the output's map to the input's.
+    /// The stencil of its adjoint: from the output's map to the input's.
     pub(crate) fn adjoint(g: Geometry) -> Self {
         // Input pixel p gets from output pixel q through kernel element k if p = q·stride +
         // k·dilation − padding.
@@ -75,7 +76,8 @@ impl Plan {
         ((least(|t| t.0), least(|t| t.1)), (most(|t| t.0), most(|t| t.1)))
     }
 
-    /// Output pixels of `phase` along an axis of `size` pixels.
+    /// The number of output pixels of a phase, which begin at `origin`, along an axis of `size`
+    /// pixels.
     pub(super) fn count(&self, origin: usize, size: usize) -> usize {
         size.saturating_sub(origin).div_ceil(self.out_step)
     }
