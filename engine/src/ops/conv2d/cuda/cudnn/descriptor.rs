@@ -5,12 +5,12 @@ use super::sys::{self, Library, Raw, Value};
 use crate::Error;
 use std::ffi::{c_int, c_void};
 
-/// Why a call came to nothing.
+/// Why a call failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// cuDNN has nothing that does this.
+    /// cuDNN does not support this.
     Unsupported,
-    /// Something is wrong.
+    /// Any other error.
     Failed(Error),
 }
 
@@ -53,7 +53,7 @@ impl Descriptor {
 
     pub(super) fn set<V: Value>(&self, attribute: c_int, values: &[V]) -> Attempt<()> {
         let (count, values) = (values.len() as i64, values.as_ptr().cast::<c_void>());
-        // SAFETY: the descriptor is alive, and there are so many values, laid out as their type
+        // SAFETY: the descriptor is alive, and there are `count` values, laid out as their type
         // says; cuDNN copies them.
         let status = unsafe {
             (self.library.cudnnBackendSetAttribute)(self.raw, attribute, V::TYPE, count, values)
@@ -73,7 +73,7 @@ impl Descriptor {
         let (mut count, most) = (0, values.len() as i64);
         let values =
             if most == 0 { std::ptr::null_mut() } else { values.as_mut_ptr().cast::<c_void>() };
-        // SAFETY: the descriptor is alive, and there is room for so many values of this type.
+        // SAFETY: the descriptor is alive, and there is space for `most` values of this type.
         let status = unsafe {
             (self.library.cudnnBackendGetAttribute)(
                 self.raw,

@@ -7,10 +7,9 @@
 //!     to the weight      w = Σ over pixels of x · y
 //! ```
 //!
-//! All three are told of the same x (the map with the weight's input channels), w and y; one of
-//! them is the result. Maps lie channels-last and weights in the order output channel, row, column,
-//! input channel: cuDNN's NHWC. What goes from one operation to the next is f32 and never reaches
-//! memory.
+//! All three passes have the same x (the map with the weight's input channels), w and y; one of
+//! these is the result. Maps lie channels-last and weights in the order output channel, row,
+//! column, input channel: cuDNN's NHWC. Intermediate results are f32 and never reach memory.
 
 use super::descriptor::{Attempt, Descriptor};
 use super::sys::{
@@ -28,7 +27,7 @@ pub(super) enum Pass {
     Weight,
 }
 
-/// The tensors of a convolution, by which the graph calls them.
+/// The tensors of a convolution, by the names that they have in the graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i64)]
 pub(super) enum Name {
@@ -41,7 +40,7 @@ pub(super) enum Name {
     Between,
 }
 
-/// All that a graph is made from.
+/// The description of a convolution that a graph is made from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Convolution {
     pub(super) pass: Pass,
@@ -139,8 +138,8 @@ impl Graph {
         let mut last = if epilogue.is_empty() { result } else { builder.between(shape)? };
         builder.convolution(of, dtype, last)?;
         let count = epilogue.len();
-        for (place, (mode, other)) in epilogue.into_iter().enumerate() {
-            let to = if place + 1 == count { result } else { builder.between(shape)? };
+        for (index, (mode, other)) in epilogue.into_iter().enumerate() {
+            let to = if index + 1 == count { result } else { builder.between(shape)? };
             builder.pointwise(mode, last, other, to)?;
             last = to;
         }
@@ -157,8 +156,8 @@ struct Builder {
 }
 
 impl Builder {
-    /// Completes `descriptor` and keeps it.
-    fn keep(&mut self, descriptor: Descriptor) -> Attempt<Raw> {
+    /// Completes `descriptor` and makes it a part of the graph.
+    fn complete(&mut self, descriptor: Descriptor) -> Attempt<Raw> {
         descriptor.complete()?;
         let raw = descriptor.raw();
         self.parts.push(descriptor);
@@ -181,7 +180,7 @@ impl Builder {
         tensor.set(a::TENSOR_STRIDES, &[h * w * c, 1, w * c, c])?;
         tensor.set(a::TENSOR_BYTE_ALIGNMENT, &[ALIGNMENT as i64])?;
         tensor.set(a::TENSOR_IS_VIRTUAL, &[is_virtual])?;
-        self.keep(tensor)
+        self.complete(tensor)
     }
 
     fn between(&mut self, shape: [usize; 4]) -> Attempt<Raw> {
@@ -200,7 +199,7 @@ impl Builder {
         settings.set(a::CONVOLUTION_POST_PADDINGS, &both(of.padding))?;
         settings.set(a::CONVOLUTION_FILTER_STRIDES, &both(of.stride))?;
         settings.set(a::CONVOLUTION_DILATIONS, &both(of.dilation))?;
-        let settings = self.keep(settings)?;
+        let settings = self.complete(settings)?;
         let mut tensor = |name: Name, shape| match of.result().0 == name {
             true => Ok(result),
             false => self.tensor(name as i64, shape, dtype, false),
@@ -249,7 +248,7 @@ impl Builder {
         operation.set(names.y, &[y])?;
         operation.set(names.alpha, &[1f32])?;
         operation.set(names.beta, &[0f32])?; // what was in the result before is not read
-        let operation = self.keep(operation)?;
+        let operation = self.complete(operation)?;
         self.operations.push(operation);
         Ok(())
     }
@@ -265,7 +264,7 @@ impl Builder {
         let settings = Descriptor::new(self.library, kind::POINTWISE)?;
         settings.set(a::POINTWISE_MODE, &[mode])?;
         settings.set(a::POINTWISE_MATH_PREC, &[DataType::FLOAT])?;
-        let settings = self.keep(settings)?;
+        let settings = self.complete(settings)?;
         let operation = Descriptor::new(self.library, kind::OPERATION_POINTWISE)?;
         operation.set(a::OPERATION_POINTWISE_PW_DESCRIPTOR, &[settings])?;
         operation.set(a::OPERATION_POINTWISE_XDESC, &[x])?;
@@ -273,7 +272,7 @@ impl Builder {
             operation.set(a::OPERATION_POINTWISE_BDESC, &[other])?;
         }
         operation.set(a::OPERATION_POINTWISE_YDESC, &[y])?;
-        let operation = self.keep(operation)?;
+        let operation = self.complete(operation)?;
         self.operations.push(operation);
         Ok(())
     }
@@ -289,7 +288,7 @@ impl Builder {
     }
 }
 
-/// What the attributes of a pass are called.
+/// The names of the attributes of a pass.
 struct Attributes {
     settings: i32,
     x: i32,

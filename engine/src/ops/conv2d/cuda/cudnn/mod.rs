@@ -1,23 +1,23 @@
 //! Convolutions by cuDNN, NVIDIA's library of them, where it is installed.
 //!
 //! A convolution, with the bias, residual and GELU that follow it, is a graph of operations
-//! (`graph.rs`). For each one that comes up, cuDNN is asked once which of its engines should run it
-//! on this GPU (`plan.rs`); the answer is kept, as is that there is none. Then the functions here
+//! (`graph.rs`). For each new one, cuDNN is asked once which of its engines should run it on this
+//! GPU (`execution_plan.rs`), and the answer is cached. If it has no engine, the functions here
 //! return `None`, and the caller computes with the program's own kernels. f64 is always left to
 //! those.
 //!
 //! Nothing of cuDNN is needed to build the program: `libcudnn.so.9` is looked for at the first
-//! convolution (`sys.rs` declares what is in it). If it cannot be found, that is an error which
-//! says what to install: a program that was silently many times slower would be worse. Who wants to
-//! do without it sets `ENGINE_CUDNN=off`.
+//! convolution (`sys.rs` declares its functions). If it cannot be found, that is an error which
+//! says what to install: a program that was silently many times slower would be worse.
+//! `ENGINE_CUDNN=off` does without it.
 //!
 //! Nothing waits for the GPU. But the first convolution of a kind allocates memory and loads code,
 //! so launches are recorded for a graph only after they have run once without.
 #![allow(unsafe_code)]
 
 mod descriptor;
+mod execution_plan;
 mod graph;
-mod plan;
 mod sys;
 
 use crate::conv::Epilogue;
@@ -25,8 +25,8 @@ use crate::conv::{Conv2dOptions, Direction};
 use crate::cuda::{Gpu, MOST};
 use crate::{Error, Result, Tensor};
 use descriptor::{Failure, check};
+use execution_plan::{ExecutionPlan, Permissions, Target};
 use graph::{ALIGNMENT, Convolution, Name, Pass};
-use plan::{Permissions, Plan, Target};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ffi::{OsStr, OsString};
@@ -37,11 +37,11 @@ use sys::{Handle, Library};
 const VARIABLE: &str = "ENGINE_CUDNN";
 
 /// The convolution of `x` with `weight` into a map of `shape` (`InToOut`), or the adjoint
-/// (`OutToIn`), with an `epilogue` of bias, residual and GELU. `None` if cuDNN does not have it in
-/// one: then it may have it with less of an epilogue, and a kernel for the rest.
+/// (`OutToIn`), with an `epilogue` of bias, residual and GELU. `None` if no engine of cuDNN does
+/// all of it; one may exist for less of the epilogue, with a kernel for the rest.
 ///
-/// A bias and a residual after `InToOut` are always to be had where the convolution is; the rest
-/// only under [`Numerics::compiled_fusion`](crate::Numerics::compiled_fusion).
+/// A bias and a residual after `InToOut` are available wherever the convolution is; the rest only
+/// under [`Numerics::compiled_fusion`](crate::Numerics::compiled_fusion).
 pub(crate) fn convolve(
     gpu: &'static Gpu,
     direction: Direction,
@@ -52,7 +52,7 @@ pub(crate) fn convolve(
     shape: &[usize],
 ) -> Result<Option<Tensor>> {
     Request::convolution(direction, options, x, weight, epilogue, shape)?
-        .run(gpu, Permissions::now(x.dtype()))
+        .compute(gpu, Permissions::now(x.dtype()))
 }
 
 /// The weight's gradient, of `shape`: the sums over pixels of the products of `x` and `dy`. `None`
@@ -64,10 +64,10 @@ pub(crate) fn weight_sums(
     dy: &Tensor,
     shape: &[usize],
 ) -> Result<Option<Tensor>> {
-    Request::weight_sums(options, x, dy, shape)?.run(gpu, Permissions::now(x.dtype()))
+    Request::weight_sums(options, x, dy, shape)?.compute(gpu, Permissions::now(x.dtype()))
 }
 
-/// What is to be computed, and of what.
+/// A convolution to compute, with its operands.
 struct Request<'a> {
     convolution: Convolution,
     operands: Vec<(Name, &'a Tensor)>,
@@ -119,7 +119,8 @@ impl<'a> Request<'a> {
         Ok(Self { convolution, operands: vec![(Name::X, x), (Name::Y, dy)] })
     }
 
-    fn run(&self, gpu: &'static Gpu, may: Permissions) -> Result<Option<Tensor>> {
+    /// The result in a new tensor; `None` if cuDNN does not have this convolution.
+    fn compute(&self, gpu: &'static Gpu, may: Permissions) -> Result<Option<Tensor>> {
         let Convolution { dtype, x, weight, y, .. } = self.convolution;
         if let Some((_, other)) = self.operands.iter().find(|(_, tensor)| tensor.dtype() != dtype) {
             return Err(Error::dtype("conv2d", dtype, other.dtype()));
@@ -135,7 +136,7 @@ impl<'a> Request<'a> {
         let may =
             Permissions { compiled: may.compiled && self.convolution.needs_compiler(), ..may };
         match Cudnn::of(gpu)? {
-            Some(cudnn) => cudnn.run(self, may),
+            Some(cudnn) => cudnn.execute(self, may),
             None => Ok(None),
         }
     }
@@ -154,15 +155,15 @@ pub(crate) struct Cudnn {
     state: Mutex<State>,
 }
 
-/// What one thread may use at a time.
+/// The state that one thread may use at a time.
 struct State {
     handle: Handle,
-    /// The plans that have been used; `None` where there is none to be had.
-    plans: HashMap<(Convolution, Permissions), Option<Plan>>,
+    /// The plans made so far; `None` where cuDNN has no engine.
+    plans: HashMap<(Convolution, Permissions), Option<ExecutionPlan>>,
 }
 
 // SAFETY: a handle may be used from any thread, by one at a time, as long as the GPU's context is
-// current there, which `run` sees to.
+// current there, which `execute` ensures.
 unsafe impl Send for State {}
 
 impl Cudnn {
@@ -173,7 +174,7 @@ impl Cudnn {
         STARTED[gpu.index()].get_or_init(|| Self::start(gpu, std::env::var_os(VARIABLE))).clone()
     }
 
-    /// `setting` is what the environment says.
+    /// `setting` is the value of the environment variable.
     fn start(gpu: &'static Gpu, setting: Option<OsString>) -> Result<Option<&'static Self>> {
         let library: &Library = match setting {
             Some(setting) if setting == "off" => return Ok(None),
@@ -195,7 +196,8 @@ impl Cudnn {
         format!("{major}.{minor}.{patch}")
     }
 
-    fn run(
+    /// Executes the plan for this request, made at the first call; `None` if there is none.
+    fn execute(
         &self,
         Request { convolution, operands }: &Request<'_>,
         may: Permissions,
@@ -205,17 +207,17 @@ impl Cudnn {
         let State { handle, plans } = &mut *state;
         let plan = match plans.entry((convolution.clone(), may)) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => {
-                match Plan::new(self.library, Target::Gpu(*handle), convolution, may) {
-                    Ok(plan) => place.insert(Some(plan)),
-                    Err(Failure::Unsupported) => place.insert(None),
+            Entry::Vacant(entry) => {
+                match ExecutionPlan::new(self.library, Target::Gpu(*handle), convolution, may) {
+                    Ok(plan) => entry.insert(Some(plan)),
+                    Err(Failure::Unsupported) => entry.insert(None),
                     Err(Failure::Failed(error)) => return Err(error),
                 }
             }
         };
         let Some(plan) = plan else { return Ok(None) };
-        let place = |&(name, tensor): &(Name, &Tensor)| Ok((name, aligned(tensor)?));
-        let operands: Vec<(Name, Tensor)> = operands.iter().map(place).collect::<Result<_>>()?;
+        let align = |&(name, tensor): &(Name, &Tensor)| Ok((name, aligned(tensor)?));
+        let operands: Vec<(Name, Tensor)> = operands.iter().map(align).collect::<Result<_>>()?;
         let (name, shape) = convolution.result();
         let result = Tensor::new_on_gpu(self.gpu, &shape, convolution.dtype)?;
         let workspace =
@@ -229,12 +231,12 @@ impl Cudnn {
         // SAFETY: both are alive.
         let set = unsafe { (self.library.cudnnSetStream)(*handle, self.gpu.stream()) };
         check(self.library, "cudnnSetStream", set).map_err(error)?;
-        plan.run(self.library, *handle, &addresses, workspace).map_err(error)?;
+        plan.execute(self.library, *handle, &addresses, workspace).map_err(error)?;
         Ok(Some(result))
     }
 }
 
-/// Opens the library, or says what to do.
+/// Opens the library; the error says what to install.
 fn open(file: &OsStr) -> Result<Library> {
     let missing = |why: String| {
         let message = format!(

@@ -1,5 +1,5 @@
-//! What is used of cuDNN 9: its functions and numbers, declared by hand from its reference, and the
-//! library, found when the program runs.
+//! The part of cuDNN 9 that is used: its functions and numbers, declared by hand from its
+//! reference, and the library, found when the program runs.
 
 use crate::cuda::driver;
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
@@ -7,7 +7,7 @@ use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 pub(super) type Handle = *mut c_void;
 pub(super) type Stream = *mut c_void;
 
-/// A descriptor of the backend: everything there is one, told apart by its [`kind`].
+/// A descriptor of the backend. Its [`kind`] says what it describes.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub(super) struct Raw(pub(super) *mut c_void);
@@ -79,10 +79,10 @@ impl Library {
         (version / major, version % major / 100, version % 100)
     }
 
-    /// What the code means, and what the library says of the last thing that failed.
+    /// The meaning of the code, and the library's message about the last failure.
     pub(super) fn describe(&self, status: c_int) -> String {
         let mut text = [0 as c_char; 1024];
-        // SAFETY: at most so many characters are written, a final 0 among them.
+        // SAFETY: at most `text.len()` characters are written, a final 0 among them.
         let last = unsafe {
             (self.cudnnGetLastErrorString)(text.as_mut_ptr(), text.len());
             CStr::from_ptr(text.as_ptr())
@@ -142,14 +142,14 @@ numbers! {
     /// Which engines are proposed: those that should be the fastest, or those that should always
     /// do.
     HeuristicMode { FALLBACK = 2, A = 3 }
-    /// What an engine does to numbers.
+    /// Effects of an engine on numbers.
     NumericalNote {
         TENSOR_CORE = 0,
         DOWN_CONVERT_INPUTS = 1,
         REDUCED_PRECISION_REDUCTION = 2,
         NONDETERMINISTIC = 4,
     }
-    /// What else is to be known of an engine.
+    /// Other properties of an engine.
     BehaviorNote { RUNTIME_COMPILATION = 0 }
     /// Operations element by element. This GELU is the exact one.
     PointwiseMode { ADD = 0, GELU_FWD = 104 }

@@ -1,5 +1,5 @@
-//! Against the CPU in f64. On a machine without a GPU this runs on the emulator's cuDNN; what the
-//! real one makes of the graphs is seen by `the_real_library_has_plans_for_every_generation`.
+//! Against the CPU in f64. On a machine without a GPU this runs on the emulator's cuDNN; how
+//! the real one takes the graphs is tested by `the_real_library_has_plans_for_every_generation`.
 
 use super::descriptor::Descriptor;
 use super::sys::{BehaviorNote, NumericalNote, attribute, kind};
@@ -9,7 +9,7 @@ use crate::{DType, Numerics, Rng, Tape};
 
 const DTYPES: [(DType, f64); 3] = [(DType::F32, 1e-6), (DType::F16, 1e-3), (DType::BF16, 8e-3)];
 
-/// What the default numerics allow.
+/// The permissions under the default numerics.
 const STRICT: Permissions = Permissions { tf32: false, nondeterministic: false, compiled: false };
 const COMPILED: Permissions = Permissions { compiled: true, ..STRICT };
 
@@ -83,7 +83,7 @@ fn all_three_passes_agree_with_the_cpu() {
             let sums = Request::weight_sums(options, &x_there, &dy_there, weight.shape());
             for (request, expected) in [(forward, y.detach()), (adjoint, dx), (sums, dw)] {
                 let request = request.unwrap();
-                let got = request.run(gpu, STRICT).unwrap().expect("cuDNN has it");
+                let got = request.compute(gpu, STRICT).unwrap().expect("cuDNN has it");
                 assert!(got.layout().is_contiguous());
                 let far = distance(&got, &expected);
                 assert!(far <= tolerance, "{dtype} {:?}: off by {far:.1e}", request.convolution);
@@ -124,12 +124,13 @@ fn what_follows_is_computed_with_it() {
                     &to,
                 )
                 .unwrap();
-                // What needs the compiler is not to be had without, and in f32 it computes in TF32.
+                // A fusion that needs the compiler is not available without it, and in f32 it
+                // computes in TF32.
                 let needs = gelu || direction == Direction::OutToIn && combination > 0;
-                let got = request.run(gpu, STRICT).unwrap();
+                let got = request.compute(gpu, STRICT).unwrap();
                 assert_eq!(got.is_none(), needs, "{dtype} {direction:?} {combination}");
                 let may = Permissions { tf32: true, ..COMPILED };
-                let got = if needs { request.run(gpu, may).unwrap() } else { got }.unwrap();
+                let got = if needs { request.compute(gpu, may).unwrap() } else { got }.unwrap();
                 let tolerance = if needs && dtype == DType::F32 { 2e-3 } else { tolerance };
 
                 let bias = with_bias.then(|| exact(&bias));
@@ -186,7 +187,7 @@ fn engine(
     request: &Request<'_>,
     may: Permissions,
 ) -> (Vec<NumericalNote>, Vec<BehaviorNote>) {
-    request.run(gpu, may).unwrap().unwrap();
+    request.compute(gpu, may).unwrap().unwrap();
     let cudnn = Cudnn::of(gpu).unwrap().unwrap();
     let state = cudnn.state.lock().unwrap();
     let plan = state.plans[&(request.convolution.clone(), may)].as_ref().unwrap();
@@ -239,7 +240,7 @@ fn the_order_is_kept_unless_told_otherwise() {
         there(&random(&[1, 8, 4, 5], DType::F32, &mut rng)),
     );
     let request = Request::weight_sums(Conv2dOptions::default(), &x, &dy, &[8, 4, 3, 3]).unwrap();
-    let bits = |may: Permissions| request.run(gpu, may).unwrap().unwrap().to_f64_vec().unwrap();
+    let bits = |may: Permissions| request.compute(gpu, may).unwrap().unwrap().to_f64_vec().unwrap();
     assert!(bits(STRICT) == bits(STRICT));
     let loose = Permissions { nondeterministic: true, ..STRICT };
     assert!(bits(loose) != bits(loose));
@@ -264,7 +265,7 @@ fn f32_is_rounded_to_tf32_only_if_allowed() {
         expected.shape(),
     )
     .unwrap();
-    let far = |may| distance(&request.run(gpu, may).unwrap().unwrap(), &expected);
+    let far = |may| distance(&request.compute(gpu, may).unwrap().unwrap(), &expected);
     assert!(far(STRICT) < 1e-6);
     let tf32 = far(Permissions { tf32: true, ..STRICT });
     assert!((1e-5..1e-2).contains(&tf32), "{tf32:.1e}");
@@ -300,7 +301,7 @@ fn plans_are_made_once_and_their_absence_is_remembered() {
             &[1, 3, 13, 3],
         )
         .unwrap();
-        assert!(request.run(gpu, STRICT).unwrap().is_none());
+        assert!(request.compute(gpu, STRICT).unwrap().is_none());
         assert_eq!(count(), 2);
     }
 }
@@ -435,7 +436,7 @@ fn the_real_library_has_plans_for_every_generation() {
             let passes = [Pass::Output, Pass::Input, Pass::Weight].map(plain);
             for of in passes.into_iter().chain([with_bias, with_both]) {
                 for may in [STRICT, Permissions { tf32: true, ..STRICT }] {
-                    match Plan::new(library, Target::Described(gpu.raw()), &of, may) {
+                    match ExecutionPlan::new(library, Target::Described(gpu.raw()), &of, may) {
                         Ok(plan) => {
                             println!(
                                 "{capability} {of:?}: {} bytes, {:?}",

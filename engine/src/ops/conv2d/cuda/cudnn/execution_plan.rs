@@ -1,9 +1,8 @@
-//! Which of cuDNN's engines computes a convolution, and running it.
+//! Execution plans: which of cuDNN's engines computes a convolution, and its execution.
 //!
-//! cuDNN's heuristics propose engines, the presumably fastest first. The first one is taken that
-//! may be: one that sums in f32, that keeps to an order and to f32 where that is asked for, that is
-//! not compiled only now unless that is welcome, whose workspace is not excessive, and that can
-//! indeed be made into a plan.
+//! cuDNN's heuristics propose engines, the presumably fastest first. The first one is taken that is
+//! allowed: it must sum in f32, add in a fixed order and compute in f32 where that is asked for, be
+//! compiled already unless compiling is allowed, need no excessive workspace, and yield a plan.
 
 use super::descriptor::{Attempt, Descriptor, Failure, check};
 use super::graph::{Convolution, Graph, Name};
@@ -16,7 +15,7 @@ use crate::{DType, Numerics};
 /// The most memory that an engine may use beside its operands.
 const MOST_WORKSPACE: i64 = 1 << 30;
 
-/// What an engine may do.
+/// The liberties that an engine may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Permissions {
     /// Round f32 to TF32.
@@ -28,9 +27,9 @@ pub(super) struct Permissions {
 }
 
 impl Permissions {
-    /// What the current [`Numerics`] allow a convolution in `dtype`.
+    /// The permissions of a convolution in `dtype` under the current [`Numerics`].
     pub(super) fn now(dtype: DType) -> Self {
-        // What does not matter to a dtype should not have its plans made twice.
+        // A setting that does not affect a dtype must not make a second set of plans.
         let Numerics { tf32, deterministic, compiled_fusion } = Numerics::current();
         Self {
             tf32: tf32 && dtype == DType::F32,
@@ -52,7 +51,7 @@ impl Permissions {
     }
 }
 
-/// What a plan is made for.
+/// The GPU that a plan is made for.
 #[derive(Clone, Copy)]
 pub(super) enum Target {
     /// The GPU of this handle.
@@ -88,8 +87,8 @@ impl Target {
     }
 }
 
-/// An engine, ready to run a graph.
-pub(super) struct Plan {
+/// An engine, ready to execute a graph.
+pub(super) struct ExecutionPlan {
     // Dropped in this order, each before what it refers to.
     plan: Descriptor,
     #[cfg_attr(not(test), expect(dead_code, reason = "the plan refers to it"))]
@@ -98,7 +97,7 @@ pub(super) struct Plan {
     pub(super) workspace: usize,
 }
 
-impl Plan {
+impl ExecutionPlan {
     /// The best plan for `of`. Unsupported if there is none.
     pub(super) fn new(
         library: &'static Library,
@@ -126,8 +125,8 @@ impl Plan {
                             workspace: workspace.max(0) as usize,
                         });
                     }
-                    // A proposal need not keep what it promises; another one may. What cannot be
-                    // compiled here is done without.
+                    // A proposed engine may still fail, and another one succeed. An engine that
+                    // cannot be compiled here is skipped.
                     Err(failure @ Failure::Failed(_)) if !engine.is_compiled() => failed = failure,
                     Ok(_) | Err(_) => {}
                 }
@@ -136,9 +135,9 @@ impl Plan {
         Err(failed)
     }
 
-    /// Queues it on the stream of `handle`. There are operands for all the graph's tensors, at
-    /// multiples of 16, and as much workspace as it asks for.
-    pub(super) fn run(
+    /// Queues the plan on the stream of `handle`. `operands` are the addresses of all the graph's
+    /// tensors, multiples of 16; the workspace is as large as the plan asks for.
+    pub(super) fn execute(
         &self,
         library: &'static Library,
         handle: Handle,
@@ -154,7 +153,7 @@ impl Plan {
         pack.set(a::VARIANT_PACK_WORKSPACE, &[Address(workspace)])?;
         pack.complete()?;
         // SAFETY: all three are alive and complete. The operands' memory stays theirs until the
-        // work is done, as the stream's order sees to.
+        // work is done, as the stream's order ensures.
         let status = unsafe { (library.cudnnBackendExecute)(handle, self.plan.raw(), pack.raw()) };
         check(library, "cudnnBackendExecute", status)
     }
@@ -163,9 +162,9 @@ impl Plan {
 /// An engine and its settings, as the heuristics propose it.
 pub(super) struct Engine {
     settings: Descriptor,
-    /// What it does to numbers.
+    /// Its effects on numbers.
     pub(super) numerical: Vec<NumericalNote>,
-    /// How else it behaves.
+    /// Its other behavior.
     pub(super) behavior: Vec<BehaviorNote>,
 }
 
