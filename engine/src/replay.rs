@@ -33,7 +33,7 @@ struct Recorded {
 
 impl Replay {
     /// Runs `f` on `inputs`, which are all on one device. On a GPU the outputs are overwritten by
-    /// the next run: copy what is to be kept.
+    /// the next run: copy those that are needed longer.
     pub fn run<E: From<Error>>(
         &mut self,
         inputs: &[Tensor],
@@ -61,11 +61,11 @@ impl Replay {
         }
         let recorded = match &mut self.recorded {
             Some(recorded) => recorded,
-            place => {
+            empty => {
                 // Memory that nobody else sees, to be overwritten before each run.
                 let inputs = inputs.iter().map(Tensor::copy).collect::<Result<Vec<_>, Error>>()?;
                 let (graph, outputs) = Graph::record(gpu, || f(&inputs))?;
-                place.insert(Recorded { graph, inputs, outputs })
+                empty.insert(Recorded { graph, inputs, outputs })
             }
         };
         for (own, input) in recorded.inputs.iter().zip(inputs) {

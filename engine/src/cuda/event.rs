@@ -3,14 +3,14 @@
 use super::{Gpu, driver};
 use crate::{Error, Result};
 
-/// A place in a stream. `cust` has events, too, but lets nobody wait for one twice.
+/// A mark in a stream. `cust` has events, too, but they cannot be waited for twice.
 pub(super) struct Event(driver::Event);
 
 // SAFETY: the driver's events may be used from any thread in which the context is current.
 unsafe impl Send for Event {}
 
 impl Event {
-    /// The end of what `stream` has been given so far. The GPU is bound in this thread.
+    /// The end of the work queued on `stream` so far. The GPU is bound in this thread.
     pub(super) fn at_the_end_of(stream: driver::Stream) -> Result<Self> {
         const DISABLE_TIMING: u32 = 2;
         Self::recorded(stream, DISABLE_TIMING)
@@ -26,7 +26,7 @@ impl Event {
         Ok(event)
     }
 
-    /// What is given to `stream` from now on runs after this event.
+    /// Makes later work on `stream` wait for this event.
     pub(super) fn hold_back(&self, stream: driver::Stream) -> Result<()> {
         // SAFETY: both handles are alive; the driver keeps what it needs of the event.
         driver::check("cuStreamWaitEvent", unsafe { driver::cuStreamWaitEvent(stream, self.0, 0) })
@@ -48,13 +48,13 @@ impl Drop for Event {
 }
 
 impl Gpu {
-    /// The end of what this GPU has been given to compute so far.
+    /// The end of the computations queued on this GPU so far.
     pub(super) fn event(&self) -> Result<Event> {
         self.bind()?;
         Event::at_the_end_of(self.compute.raw())
     }
 
-    /// `f`, and how many seconds what it queues takes.
+    /// Runs `f`, and returns the seconds that the work it queues takes, too.
     pub(crate) fn timed<R, E: From<Error>>(
         &self,
         f: impl FnOnce() -> Result<R, E>,

@@ -1,5 +1,4 @@
-//! CUDA graphs: what a computation queues is recorded once, and then given to the GPU as a whole
-//! each time.
+//! CUDA graphs: the launches of a computation, recorded once and then queued as a whole each time.
 //!
 //! A step of training is a thousand launches of a few microseconds each, and to queue one takes the
 //! CPU about as long. Played from a recording they cost it one call.
@@ -18,19 +17,19 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
-/// What is being recorded on a GPU, by the thread that does. Other threads go on working.
+/// The recordings in progress on a GPU, by thread. Other threads work on.
 #[derive(Default)]
 pub(super) struct Recorder {
     recordings: Mutex<HashMap<ThreadId, Recording>>,
-    /// How many there are: mostly none, which is then known without the lock.
+    /// The number of recordings: mostly 0, which is then known without the lock.
     count: AtomicUsize,
 }
 
-/// A recording under way.
+/// A recording in progress.
 struct Recording {
-    /// What this thread queues goes here, and is not run.
+    /// The stream of this thread's work, which is recorded and not run.
     stream: OwnedStream,
-    /// Where this thread's memory comes from.
+    /// The pool that this thread's memory comes from.
     pool: Arc<Pool>,
     /// Other memory that its kernels are pointed to.
     held: Vec<Block>,
@@ -41,7 +40,7 @@ impl Recorder {
         self.recordings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `f` of the recording that the calling thread makes, if it makes one.
+    /// Applies `f` to the calling thread's recording, if there is one.
     fn here<R>(&self, f: impl FnOnce(&mut Recording) -> R) -> Option<R> {
         if self.count.load(Relaxed) == 0 {
             return None;
@@ -78,7 +77,7 @@ impl Recorder {
             Entry::Occupied(_) => {
                 return Err(Error::cuda("graph", "a recording was begun inside another"));
             }
-            Entry::Vacant(place) => place.insert(recording),
+            Entry::Vacant(entry) => entry.insert(recording),
         };
         self.count.fetch_add(1, Relaxed);
         Ok(raw)
@@ -110,7 +109,7 @@ impl Graph {
         gpu: &'static Gpu,
         f: impl FnOnce() -> Result<R, E>,
     ) -> Result<(Self, R), E> {
-        /// Memory may be allocated meanwhile: only what is asked of this stream is recorded.
+        /// Memory may be allocated meanwhile: only calls on this stream are recorded.
         const RELAXED: i32 = 2;
         gpu.bind()?;
         let stream = gpu.recorder.begin()?;

@@ -4,11 +4,11 @@
 //! ```text
 //! Launch { module: "pointwise", kernel: "add", dtype: DType::F32, grid: [blocks, 1, 1],
 //!          block: [256, 1, 1], shared: 0 }
-//!     .run(gpu, &[&y.address()?, &inputs, &walk, &constants])?;
+//!     .run(gpu, &[&y.address()?, &inputs, &loops, &constants])?;
 //! ```
 //!
-//! A kernel's arguments carry no types across this border. What can be checked is: their number and
-//! sizes against those that the kernel's PTX declares.
+//! A kernel's arguments carry no types across this border. Only their number and sizes can be
+//! checked, against those that the kernel's PTX declares.
 
 use super::Gpu;
 use super::driver::{self, Module};
@@ -46,7 +46,7 @@ pub(crate) struct Launch<'a> {
     pub(crate) shared: usize,
 }
 
-/// Threads of a block where nothing speaks for another number.
+/// Threads of a block, by default.
 pub(crate) const THREADS: u32 = 256;
 
 /// Dynamic shared memory that needs no asking for.
@@ -56,13 +56,13 @@ const SHARED_BY_DEFAULT: usize = 48 * 1024;
 const MAX_DYNAMIC_SHARED: i32 = 8;
 
 impl<'a> Launch<'a> {
-    /// A launch with a thread for each of `count` things.
+    /// A launch with a thread for each of `count` elements.
     pub(crate) fn each(module: &'static str, kernel: &'a str, dtype: DType, count: usize) -> Self {
         let grid = [count.div_ceil(THREADS as usize), 1, 1];
         Self { module, kernel, dtype, grid, block: [THREADS, 1, 1], shared: 0 }
     }
 
-    /// A launch of so many blocks of [`THREADS`] threads.
+    /// A launch of a grid of blocks of [`THREADS`] threads.
     pub(crate) fn blocks(
         module: &'static str,
         kernel: &'a str,
@@ -161,9 +161,9 @@ impl Kernels {
         let suffix = launch.dtype.to_string();
         let module = match loaded.modules.entry((launch.dtype, launch.module)) {
             std::collections::hash_map::Entry::Occupied(module) => module.into_mut(),
-            std::collections::hash_map::Entry::Vacant(place) => {
+            std::collections::hash_map::Entry::Vacant(entry) => {
                 let module = Module::load(launch.module, &suffix);
-                place.insert(module.map_err(|why| launch.refuse(why))?)
+                entry.insert(module.map_err(|why| launch.refuse(why))?)
             }
         };
         let entry = format!("{}_{suffix}", launch.kernel);

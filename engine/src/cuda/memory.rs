@@ -2,13 +2,13 @@
 //! main memory.
 //!
 //! Asking the driver for memory takes it a long time, and giving it back makes it wait for the GPU.
-//! So a dropped block is kept, by size class, and given to whoever asks next; the order of the
-//! stream sees to it that the last use is over before the next begins.
+//! So a dropped block is kept, by size class, for the next request; the order of the stream ensures
+//! that the last use is over before the next begins.
 //!
-//! Main memory is reached through pinned buffers, which the GPU reads and writes by itself while
-//! the CPU goes on. An upload runs on the stream for copies, beside the kernels. Its block must not
-//! be one that a queued kernel still uses: uploads have blocks of their own, and each waits for the
-//! event that was recorded when its block was dropped.
+//! Main memory is reached through pinned buffers, which the GPU reads and writes while the CPU
+//! works on. An upload runs on the stream for copies, beside the kernels. Its block must not be one
+//! that a queued kernel still uses: uploads have blocks of their own, and each waits for the event
+//! that was recorded when its block was dropped.
 //!
 //! In debug builds every block has exactly the size asked for, is new, and starts full of NaN: a
 //! kernel that forgets an element or reaches past its memory is found by its tests (with the
@@ -39,7 +39,7 @@ struct Allocation {
     /// The size it was made with.
     class: usize,
     pool: Arc<Pool>,
-    /// Whether it is of those that uploads are made into.
+    /// Whether it is a block for uploads.
     upload: bool,
 }
 
@@ -92,14 +92,14 @@ impl Drop for Allocation {
     }
 }
 
-/// A kept block.
+/// A free block.
 struct Free {
     address: u64,
-    /// When its last use was over, if something beside the stream must know.
+    /// The end of its last use, for uploads, which run on another stream.
     event: Option<Event>,
 }
 
-/// Kept blocks by size class: those of kernels and those of uploads.
+/// Free blocks by size class: those of kernels and those of uploads.
 #[derive(Default)]
 pub(super) struct Pool {
     kernels: Mutex<BTreeMap<usize, Vec<Free>>>,
@@ -110,7 +110,7 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// A pool for what is allocated while recording.
+    /// A pool for blocks that are allocated while recording.
     pub(super) fn of_recording() -> Self {
         let mut pool = Self::default();
         pool.of_recording = true;
@@ -128,7 +128,7 @@ impl Drop for Pool {
         for kept in [&mut self.kernels, &mut self.uploads] {
             let kept = std::mem::take(kept.get_mut().unwrap_or_else(PoisonError::into_inner));
             for free in kept.into_values().flatten() {
-                // SAFETY: nobody holds a kept block; the driver waits for what is queued.
+                // SAFETY: nothing holds a free block; the driver waits for what is queued.
                 unsafe { driver::cuMemFree_v2(free.address) };
             }
         }
@@ -196,12 +196,12 @@ impl Gpu {
         }
     }
 
-    /// Starts the peak afresh at what is in use now.
+    /// Resets the peak to the bytes that are in use now.
     pub(crate) fn reset_peak(&self) {
         self.memory.peak.store(self.memory.live.load(Relaxed), Relaxed);
     }
 
-    /// Gives every kept block back to the driver.
+    /// Gives every free block back to the driver.
     pub(crate) fn trim(&self) -> Result<()> {
         self.synchronize()?;
         let pool = &self.memory.pool;
@@ -209,7 +209,7 @@ impl Gpu {
             for (class, kept) in std::mem::take(&mut *pool.lock(upload)) {
                 for free in kept {
                     self.memory.cached.fetch_sub(class, Relaxed);
-                    // SAFETY: nobody holds a kept block, and nothing that was queued uses it any
+                    // SAFETY: nothing holds a free block, and nothing that was queued uses it any
                     // more.
                     driver::check("cuMemFree", unsafe { driver::cuMemFree_v2(free.address) })?;
                 }
@@ -218,7 +218,7 @@ impl Gpu {
         Ok(())
     }
 
-    /// Room for so many bytes, for kernels. Its contents are unspecified.
+    /// A block of `bytes` bytes, for kernels. Its contents are unspecified.
     pub(crate) fn allocate(&'static self, bytes: usize) -> Result<Block> {
         let (block, _) = self.block(bytes, false)?;
         if CHECKED {
@@ -397,18 +397,18 @@ impl Gpu {
         driver::check("cuMemcpyDtoDAsync", code)
     }
 
-    /// A pinned buffer of at least so many bytes that no copy uses.
+    /// A pinned buffer of at least `bytes` bytes that no copy uses.
     fn pinned(&self, bytes: usize) -> Result<Pinned> {
         let mut free = lock(&self.memory.pinned);
         let over = lock(&self.memory.in_flight)
             .extract_if(.., |(_, event)| event.is_over())
             .collect::<Vec<_>>();
         free.extend(over.into_iter().map(|(pinned, _)| pinned));
-        if let Some(place) = free
+        if let Some(index) = free
             .iter()
             .position(|pinned| pinned.bytes >= bytes && pinned.bytes / 4 <= bytes.max(1 << 16))
         {
-            return Ok(free.swap_remove(place));
+            return Ok(free.swap_remove(index));
         }
         let bytes = bytes.next_power_of_two().max(1 << 12);
         let mut pointer = std::ptr::null_mut();

@@ -4,7 +4,7 @@
 //! bytes, `pointwise.rs` shows both at work, and every operation has a `cuda.rs` beside its CPU
 //! kernel. `graph.rs` records launches once to play them again.
 //!
-//! Work goes to one stream, in order, and nothing waits for it until somebody reads a value; a
+//! Work goes to one stream, in order, and nothing waits for it until a value is read; a
 //! second stream copies from and to main memory meanwhile. That order is what makes it safe to drop
 //! a tensor whose kernels have not run yet: its memory can only be given to work that comes later.
 //!
@@ -27,14 +27,14 @@ pub(crate) use graph::Graph;
 pub(crate) use launch::{Argument, Launch, THREADS};
 pub(crate) use memory::Block;
 pub(crate) use pointwise::{copy, pointwise};
-pub(crate) use reduction::{Part, Plan, width};
+pub(crate) use reduction::{Part, ReductionLaunch, width};
 pub(crate) use region::copy_region;
 
 use crate::{Error, Layout, Result};
 use driver::{Context, OwnedStream, Probe};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// As many GPUs of one machine as can be used; none has more.
+/// The most GPUs of one machine that can be used; no machine has more.
 pub(crate) const MOST: usize = 64;
 
 /// A GPU with its context, streams, memory and kernels. One is made for each device that is used,
@@ -42,9 +42,9 @@ pub(crate) const MOST: usize = 64;
 pub(crate) struct Gpu {
     index: usize,
     context: Context,
-    /// Where all work is queued.
+    /// The stream that all work is queued on.
     compute: OwnedStream,
-    /// Where main memory is read and written.
+    /// The stream that copies from and to main memory.
     copies: OwnedStream,
     memory: memory::Memory,
     kernels: launch::Kernels,
@@ -52,7 +52,7 @@ pub(crate) struct Gpu {
 }
 
 // SAFETY: the driver's handles may be used from any thread as long as the context is current there,
-// which `bind` sees to; what is ours is behind locks.
+// which `bind` ensures; our own state is behind locks.
 unsafe impl Send for Gpu {}
 // SAFETY: as above.
 unsafe impl Sync for Gpu {}
@@ -142,7 +142,7 @@ pub(crate) fn unusable(probe: &Probe) -> Option<String> {
     })
 }
 
-/// What the driver says of each GPU of this machine, or why it cannot say it; an error if there is
+/// The driver's description of each GPU of this machine, or why there is none; an error if there is
 /// no driver, or an old one.
 pub(crate) fn probe_all() -> Result<Vec<Result<Probe, String>>> {
     driver::built_in()?;
@@ -153,7 +153,7 @@ pub(crate) fn probe_all() -> Result<Vec<Result<Probe, String>>> {
 /// A tensor as kernels see it.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
-    /// Where the first element is, the layout's offset included.
+    /// The address of the first element, the layout's offset included.
     pub(crate) address: u64,
     pub(crate) layout: &'a Layout,
     pub(crate) dtype: crate::DType,
@@ -165,7 +165,7 @@ pub(crate) fn count(op: &'static str, shape: &[usize]) -> Result<u32> {
         .map_err(|_| Error::cuda(op, format!("shape {shape:?} is too large for a GPU kernel")))
 }
 
-/// What kernels compute in for elements of `dtype`.
+/// The type that kernels compute in for elements of `dtype`.
 pub(crate) fn computed_in(dtype: crate::DType) -> crate::DType {
     if dtype == crate::DType::F64 { crate::DType::F64 } else { crate::DType::F32 }
 }

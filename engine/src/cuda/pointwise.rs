@@ -9,9 +9,10 @@ use crate::{Error, Layout, Result};
 const RANK: usize = 8;
 const INPUTS: usize = 6;
 
+/// A loop nest over strided inputs, innermost dimension first: `Walk` in `pointwise.cu`.
 #[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
 #[repr(C)]
-struct Walk {
+struct Loops {
     count: u32,
     rank: u32,
     sizes: [u32; RANK],
@@ -23,9 +24,9 @@ pub(crate) fn copy(gpu: &'static Gpu, to: View<'_>, x: View<'_>) -> Result<()> {
     pointwise(gpu, "copy", to, &[x], [0.0; 2])
 }
 
-/// `kernel` of the elements of `inputs` at each place of `y`, which is dense and may be among the
-/// inputs. Every input must broadcast to its shape. `constants` are those of affine (scale, shift)
-/// and clamp (bounds).
+/// Applies `kernel` to the elements of `inputs` at each index of `y`, which is dense and may be
+/// among the inputs. Every input must broadcast to its shape. `constants` are those of affine
+/// (scale, shift) and clamp (bounds).
 pub(crate) fn pointwise(
     gpu: &'static Gpu,
     kernel: &'static str,
@@ -41,7 +42,8 @@ pub(crate) fn pointwise(
     if count == 0 {
         return Ok(());
     }
-    // Unused inputs walk as the output does, so that they do not keep dimensions from being merged.
+    // Unused inputs take the output's strides, so that they do not keep dimensions from being
+    // merged.
     let operands: [&Layout; INPUTS] = std::array::from_fn(|k| layouts.get(k).unwrap_or(y.layout));
     let rows = LoopNest::new(y.layout, operands);
     let (sizes, strides) = (rows.sizes(), rows.strides());
@@ -51,16 +53,16 @@ pub(crate) fn pointwise(
     if sizes.len() > RANK || u32::try_from(count).is_err() {
         return Err(too_large());
     }
-    let mut walk = Walk {
+    let mut loops = Loops {
         count: count as u32,
         rank: sizes.len() as u32,
         sizes: [1; RANK],
         strides: [[0; RANK]; INPUTS],
     };
     for (d, (&size, strides)) in sizes.iter().zip(strides).rev().enumerate() {
-        walk.sizes[d] = size as u32;
+        loops.sizes[d] = size as u32;
         for k in 0..inputs.len() {
-            walk.strides[k][d] = u32::try_from(strides[k]).map_err(|_| too_large())?;
+            loops.strides[k][d] = u32::try_from(strides[k]).map_err(|_| too_large())?;
         }
     }
     let mut addresses = [0u64; INPUTS];
@@ -70,13 +72,13 @@ pub(crate) fn pointwise(
     }
     let to = y.address;
     let pack = 16 / dtype.size();
-    let packed = (walk.rank == 1 || (walk.sizes[0] as usize).is_multiple_of(pack))
+    let packed = (loops.rank == 1 || (loops.sizes[0] as usize).is_multiple_of(pack))
         && to.is_multiple_of(16)
-        && (0..inputs.len()).all(|k| match walk.strides[k][0] {
+        && (0..inputs.len()).all(|k| match loops.strides[k][0] {
             0 => true,
             1 => {
                 addresses[k] % 16 == 0
-                    && walk.strides[k][1..]
+                    && loops.strides[k][1..]
                         .iter()
                         .all(|stride| (*stride as usize).is_multiple_of(pack))
             }
@@ -84,5 +86,6 @@ pub(crate) fn pointwise(
         });
     let name = if packed { format!("{kernel}_packed") } else { kernel.to_string() };
     let threads = if packed { count.div_ceil(pack) } else { count };
-    Launch::each("pointwise", &name, dtype, threads).run(gpu, &[&to, &addresses, &walk, &constants])
+    Launch::each("pointwise", &name, dtype, threads)
+        .run(gpu, &[&to, &addresses, &loops, &constants])
 }

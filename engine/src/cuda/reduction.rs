@@ -1,6 +1,6 @@
-//! How reductions are shared out over threads: the host's side of `lanes.cuh`.
+//! How reductions are distributed over threads: the host's side of `lanes.cuh`.
 //!
-//! An output's elements are taken by a number of threads, its lanes, and cut into pieces where
+//! An output's elements are reduced by a number of threads, its lanes, and cut into pieces where
 //! there are too few outputs to keep a GPU busy. Both follow from shapes and strides alone, so the
 //! order of additions is the same on every GPU.
 
@@ -18,9 +18,9 @@ const READS: u32 = 8;
 /// Blocks that keep any GPU busy.
 const BLOCKS: u32 = 512;
 
-/// How many of `count` neighboring things the threads of a block take side by side: a power of
-/// two, up to 32, that leaves few threads without one; at least `least`, so that reads are long
-/// enough, unless there are fewer.
+/// How many of `count` neighboring elements the threads of a block take side by side: a power of
+/// two, up to 32, that leaves few threads idle; at least `least`, so that reads are long enough,
+/// unless there are fewer.
 pub(crate) fn width(count: u32, least: u32) -> u32 {
     let most = count.max(1).next_power_of_two().min(32);
     let widths = std::iter::successors(Some(most), |width| Some(width / 2))
@@ -70,14 +70,15 @@ impl Part {
         Ok(part)
     }
 
-    /// So many elements, each `stride` after the last.
+    /// `count` elements, `stride` apart.
     pub(crate) fn line(count: u32, stride: u32) -> Self {
         let (mut sizes, mut strides) = ([1; RANK], [0; RANK]);
         (sizes[0], strides[0]) = (count, stride);
         Self { count, rank: 1, sizes, strides }
     }
 
-    /// How far apart neighbors are. Repeated elements tell nothing of where to read.
+    /// The distance of neighbors in memory; the largest number for repeated elements, whose order
+    /// does not matter.
     fn step(&self) -> u32 {
         if self.strides[0] == 0 { u32::MAX } else { self.strides[0] }
     }
@@ -101,7 +102,7 @@ impl Part {
     }
 }
 
-/// The kernels' parameter.
+/// The kernels' parameter: the dimensions that are kept and those that are reduced.
 #[derive(Clone, Copy, Debug, bytemuck::Zeroable, bytemuck::Pod)]
 #[repr(C)]
 pub(crate) struct Reduction {
@@ -112,12 +113,13 @@ pub(crate) struct Reduction {
     piece: u32,
 }
 
-/// A reduction, and which form of its kernel does it.
+/// How a reduction is launched: the kernels' parameter, which form of the kernel, and over how many
+/// pieces.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct ReductionLaunch {
     pub(crate) reduction: Reduction,
-    /// What follows the kernel's name: `""`, `"_rows"` or `"_columns"`.
     form: Form,
+    /// Pieces that the reduced elements of an output are cut into.
     pub(crate) pieces: u32,
 }
 
@@ -131,8 +133,8 @@ enum Form {
     Columns,
 }
 
-impl Plan {
-    /// For elements of `dtype`, and packs of them if `addresses` allow it. An output is one piece
+impl ReductionLaunch {
+    /// For elements of `dtype`, or packs of them if `addresses` allow it. An output is one piece
     /// unless `cut`.
     pub(crate) fn new(
         kept: Part,
@@ -152,19 +154,19 @@ impl Plan {
             None => (inner, Form::Single),
         };
         let (kept, reduced) = if by_rows { (outer, inner) } else { (inner, outer) };
-        let side_by_side = width(kept.count, if form == Form::Columns { 4 } else { 16 });
-        Self::shared_out(kept, reduced, by_rows, form, side_by_side, cut)
+        let beside = width(kept.count, if form == Form::Columns { 4 } else { 16 });
+        Self::distribute(kept, reduced, by_rows, form, beside, cut)
     }
 
-    /// For elements one by one.
+    /// For elements one by one, never packs.
     pub(crate) fn single(kept: Part, reduced: Part, cut: bool) -> Self {
         let by_rows = kept.count == 1 || reduced.count > 1 && reduced.step() < kept.step();
-        Self::shared_out(kept, reduced, by_rows, Form::Single, width(kept.count, 16), cut)
+        Self::distribute(kept, reduced, by_rows, Form::Single, width(kept.count, 16), cut)
     }
 
-    /// For what the pieces of `count` outputs gave, which lies piece after piece.
+    /// For the partial results of `count` outputs, which lie piece after piece.
     pub(crate) fn of_pieces(count: u32, pieces: u32) -> Self {
-        Self::shared_out(
+        Self::distribute(
             Part::line(count, 1),
             Part::line(pieces, count),
             false,
@@ -174,19 +176,19 @@ impl Plan {
         )
     }
 
-    fn shared_out(
+    fn distribute(
         kept: Part,
         reduced: Part,
         by_rows: bool,
         form: Form,
-        side_by_side: u32,
+        beside: u32,
         cut: bool,
     ) -> Self {
         let most = reduced.count.max(1).next_power_of_two().min(THREADS);
         let lanes = match by_rows {
             // A few reads to a lane, but whole warps.
             true => (reduced.count / 4).max(1).next_power_of_two().clamp(most.min(32), most),
-            false => most.min(THREADS / side_by_side),
+            false => most.min(THREADS / beside),
         };
         let blocks = kept.count.div_ceil(THREADS / lanes).max(1);
         let worth = reduced.count.div_ceil(lanes * READS).max(1);
@@ -223,7 +225,7 @@ impl Plan {
         )
     }
 
-    /// The form, for tests that mean to reach each.
+    /// The name of the form, for tests.
     #[cfg(test)]
     pub(crate) fn form(&self) -> &'static str {
         match self.form {

@@ -82,7 +82,7 @@ functions! {
     fn cuGraphDestroy(graph: Graph) -> i32;
 }
 
-/// What the driver says about a GPU.
+/// The driver's description of a GPU.
 pub(crate) struct Probe {
     /// The product's name.
     pub(crate) name: String,

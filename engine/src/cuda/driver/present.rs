@@ -26,7 +26,7 @@ pub(crate) fn devices() -> Result<usize, String> {
     cuda_driver::devices().map_err(|error| error.to_string())
 }
 
-/// What the driver says about GPU number `index`.
+/// The driver's description of GPU number `index`.
 pub(crate) fn probe(index: usize) -> Result<Probe, String> {
     let cuda_driver::Probe { name, capability, memory, uuid, .. } =
         cuda_driver::probe(index).map_err(|error| error.to_string())?;

@@ -1,18 +1,18 @@
-//! NCCL, NVIDIA's library that adds up over GPUs what each of them has: of one machine or of many,
-//! a process with each.
+//! NCCL, NVIDIA's library for collective operations over the GPUs of one machine or many, with one
+//! process for each.
 //!
 //! Nothing of it is needed to build the program: `libnccl.so.2` is looked for when it is first
-//! needed (`sys.rs` declares what is in it), and a missing one is an error that says what to
+//! needed (`sys.rs` declares its functions), and a missing one is an error that says what to
 //! install.
 //!
-//! What a communicator does is queued on a stream of its own, in the order in which it was asked
-//! for, which must be the same on all ranks. It begins when the GPU has computed what it was given
-//! before, and goes on beside what is given to it afterwards, until [`Pending::wait`] makes that
-//! wait. Memory goes back to the pool only then, so nobody else gets it while it is read or written
-//! here. Forks and joins are events, so a recording takes all of it.
+//! The work of a communicator is queued on a stream of its own, in the order of the calls, which
+//! must be the same on all ranks. It begins when the GPU has finished its earlier work, and runs in
+//! parallel with its later work, until [`Pending::wait`] makes that wait. Memory goes back to the
+//! pool only then, so it is not used for anything else while it is read or written here. Forks and
+//! joins are events, so a recording contains all of it.
 //!
-//! A rank that is gone leaves the others' GPUs waiting for good. Who waits for the GPU then is
-//! ended by whoever looks after the ranks.
+//! If a rank is lost, the GPUs of the others wait forever. The process that started the ranks must
+//! then end those that wait for their GPUs.
 
 mod sys;
 
@@ -38,13 +38,12 @@ pub(crate) struct Communicator {
 }
 
 // SAFETY: the handles may be used from any thread in which the GPU's context is current, by one at
-// a time, which `queue` sees to.
+// a time, which `queue` ensures.
 unsafe impl Send for Communicator {}
 // SAFETY: as above.
 unsafe impl Sync for Communicator {}
 
-/// Makes sure that GPU number `index` can be connected to others; what it is known by in the whole
-/// world.
+/// Checks that GPU number `index` can be connected to others, and returns its UUID.
 pub(crate) fn prepare(index: usize) -> Result<[u8; 16]> {
     let gpu = Gpu::get(index)?;
     library()?;
@@ -115,8 +114,8 @@ impl Communicator {
         Ok(Pending { gpu: self.gpu, end: Some(end) })
     }
 
-    /// Gathers `count` numbers of every rank, in the order of the ranks. What is queued from now on
-    /// comes after it.
+    /// Gathers `count` numbers of every rank, in the order of the ranks. Work queued later waits
+    /// for them.
     pub(crate) fn all_gather(&self, transfer: Transfer) -> Result<()> {
         let Transfer { from, to, count, dtype } = transfer;
         if count == 0 {
@@ -133,8 +132,8 @@ impl Communicator {
         end.hold_back(self.gpu.stream())
     }
 
-    /// Gives `work` to the stream, after what the GPU has been given to compute so far. Returns its
-    /// end, for which the GPU is to wait before anything that `work` uses is dropped.
+    /// Queues `work` on the communicator's stream, after the work queued on the GPU so far. Returns
+    /// its end, which the GPU must wait for before anything that `work` uses is dropped.
     fn queue(
         &self,
         work: impl FnOnce(Handle, super::driver::Stream) -> Result<()>,
@@ -146,15 +145,15 @@ impl Communicator {
         let worked = work(*handle, stream);
         let end = Event::at_the_end_of(stream)?;
         if worked.is_err() {
-            // A part of it may be under way.
+            // A part of it may be in progress.
             end.hold_back(self.gpu.stream())?;
         }
         worked.map(|()| end)
     }
 }
 
-/// All ranks have met for the last time before the first of them drops this, or one is gone;
-/// nothing is waited for.
+/// Does not wait: all ranks have finished their calls before the first of them drops this, or one
+/// is lost.
 impl Drop for Communicator {
     fn drop(&mut self) {
         let handle = *self.handle.get_mut().unwrap_or_else(PoisonError::into_inner);

@@ -1,12 +1,12 @@
-//! What is used of NCCL: its functions and numbers, declared by hand from its reference, and the
-//! library, found when the program runs.
+//! The part of NCCL that is used: its functions and numbers, declared by hand from its reference,
+//! and the library, found when the program runs.
 
 use crate::cuda::driver::{self, Stream};
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 
 pub(super) type Handle = *mut c_void;
 
-/// What rank 0 gives the others to find it by (`ncclUniqueId`). It is passed by value.
+/// The identifier by which other ranks find rank 0 (`ncclUniqueId`). It is passed by value.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct Id(pub(super) [u8; 128]);
@@ -78,7 +78,7 @@ impl Library {
         }
     }
 
-    /// What the code means.
+    /// The meaning of the code.
     pub(super) fn describe(&self, code: c_int) -> String {
         // SAFETY: the result is a text that is never freed, for any code.
         unsafe { CStr::from_ptr((self.ncclGetErrorString)(code)) }.to_string_lossy().into_owned()

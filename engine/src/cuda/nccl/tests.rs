@@ -1,4 +1,4 @@
-//! What can be tested of NCCL's library without a group.
+//! Tests of NCCL's library that need no group.
 
 use super::*;
 
@@ -24,7 +24,7 @@ fn without_the_library_the_message_says_what_to_do() {
     assert!(supported((3, 0, 0)).is_err());
 }
 
-/// What can be asked of NCCL itself without a GPU; `IRNEXT_REAL_NCCL` names its library.
+/// A test of NCCL itself that needs no GPU; `IRNEXT_REAL_NCCL` names its library.
 #[test]
 fn the_real_library_has_what_is_called() {
     let Some(file) = std::env::var_os("IRNEXT_REAL_NCCL") else { return };

@@ -1,6 +1,6 @@
 //! The distance on a GPU. The difference is taken as the transform reads the images, the sizes are
 //! summed as it writes the spectrum, and the slopes are found as its adjoint reads that. The
-//! spectrum is kept in f32 where the images are of half precision.
+//! spectrum is stored in f32 where the images are of half precision.
 
 use super::{FrequencyL1, FrequencyNorm};
 use crate::cuda::{Gpu, Launch, computed_in};
@@ -8,7 +8,7 @@ use crate::ops::Op;
 use crate::ops::rfft2::cuda::{Pass, adjoint_rows, row_spectra};
 use crate::{Meta, Result, Tensor};
 
-/// What is summed, as in `fourier.cu`.
+/// The norm that is summed, as in `fourier.cu`.
 #[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
 #[repr(C)]
 struct Norm {
@@ -27,12 +27,12 @@ impl Norm {
     }
 }
 
-/// The distance, and the spectrum if that is to be kept.
+/// The distance; and the spectrum, if it is to be saved for backward.
 pub(super) fn forward(
     gpu: &'static Gpu,
     inputs: &[&Tensor],
     norm: FrequencyNorm,
-    keep: bool,
+    save: bool,
 ) -> Result<(Tensor, Option<Tensor>)> {
     let (dtype, shape) = (inputs[0].dtype(), inputs[0].dims4(FrequencyL1::NAME)?);
     let norm = Norm::new(norm, shape);
@@ -41,12 +41,12 @@ pub(super) fn forward(
     let sums = gpu.allocate(pass.blocks() * size_of::<f64>())?;
     // A column is read before it is written.
     let address = spectrum.address()?;
-    let addresses = [if keep { address } else { 0 }, sums.address(), address];
-    pass.run(gpu, "fourier_columns_l1", dtype, addresses, &[&norm])?;
+    let addresses = [if save { address } else { 0 }, sums.address(), address];
+    pass.launch(gpu, "fourier_columns_l1", dtype, addresses, &[&norm])?;
     let value = Tensor::new_on_gpu(gpu, &[], dtype)?;
     let launch = Launch::blocks("fourier", "fourier_l1", dtype, [1, 1, 1]);
     launch.run(gpu, &[&value.address()?, &sums.address(), &(pass.blocks() as u32), &norm])?;
-    Ok((value, keep.then_some(spectrum)))
+    Ok((value, save.then_some(spectrum)))
 }
 
 /// `dy` times the gradient of the distance by the first image, given the spectrum of the
@@ -63,7 +63,7 @@ pub(super) fn gradient(
     let slopes = Tensor::new_on_gpu(gpu, spectrum.shape(), computed_in(dtype))?;
     let addresses = [slopes.address()?, spectrum.address()?, dy.address()?];
     let pass = Pass::columns(gpu, FrequencyL1::NAME, shape, dtype)?;
-    pass.run(gpu, "fourier_adjoint_columns_l1", dtype, addresses, &[&Norm::new(norm, shape)])?;
+    pass.launch(gpu, "fourier_adjoint_columns_l1", dtype, addresses, &[&Norm::new(norm, shape)])?;
     adjoint_rows(gpu, FrequencyL1::NAME, &slopes, shape, dtype)
 }
 
@@ -73,7 +73,7 @@ mod tests {
     use crate::{DType, Device, Rng, Tape};
 
     /// Value and both gradients.
-    fn run(x: &Tensor, target: &Tensor, norm: FrequencyNorm) -> [Vec<f64>; 3] {
+    fn value_and_gradients(x: &Tensor, target: &Tensor, norm: FrequencyNorm) -> [Vec<f64>; 3] {
         let tape = Tape::new();
         let leaves = [x, target].map(|x| tape.leaf(x));
         let value = leaves[0].frequency_l1(&leaves[1], norm).unwrap();
@@ -92,12 +92,13 @@ mod tests {
             let images = [0, 1].map(|_| Tensor::randn(&shape, DType::F32, &mut rng).unwrap());
             for norm in [FrequencyNorm::Stacked, FrequencyNorm::Modulus] {
                 let [x, target] = images.each_ref().map(|x| x.to_dtype(DType::F64).unwrap());
-                let exact = run(&x, &target, norm);
+                let exact = value_and_gradients(&x, &target, norm);
                 for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 1e-5)] {
                     let [x, target] = images
                         .each_ref()
                         .map(|x| x.to_dtype(dtype).unwrap().to_device(Device::Cuda(0)).unwrap());
-                    for (there, exact) in run(&x, &target, norm).iter().zip(&exact) {
+                    for (there, exact) in value_and_gradients(&x, &target, norm).iter().zip(&exact)
+                    {
                         let largest = exact.iter().fold(0.0f64, |m, x| m.max(x.abs()));
                         let far = exact
                             .iter()
@@ -120,7 +121,7 @@ mod tests {
             Tensor::concat(&[&same, &other], 1).unwrap().to_device(Device::Cuda(0)).unwrap()
         });
         for norm in [FrequencyNorm::Stacked, FrequencyNorm::Modulus] {
-            let [_, dx, _] = run(&x, &target, norm);
+            let [_, dx, _] = value_and_gradients(&x, &target, norm);
             assert_eq!(dx[..60], [0.0; 60]);
             assert!(dx[60..].iter().all(|&x| x != 0.0));
         }
@@ -136,7 +137,7 @@ mod tests {
                 .to_device(Device::Cuda(0))
                 .unwrap()
         });
-        let [value, dx, _] = run(&x, &target, FrequencyNorm::Modulus);
+        let [value, dx, _] = value_and_gradients(&x, &target, FrequencyNorm::Modulus);
         assert_eq!(value, [8.0]);
         assert!(dx.iter().all(|&x| x == 2f64.powi(-14)));
     }

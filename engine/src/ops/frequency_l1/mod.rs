@@ -3,7 +3,7 @@
 //! The transform is linear, so the difference of the images is transformed, once; it is real, so
 //! half its spectrum is enough, in which a column that stands for two counts twice. Backward gives
 //! each of those numbers its sign (the sign of 0 being 0) and takes the adjoint of the transform.
-//! Only the half spectrum of the difference is kept.
+//! Only the half spectrum of the difference is saved.
 
 mod cuda;
 #[cfg(any(test, feature = "checks"))]
@@ -71,14 +71,14 @@ impl Op for FrequencyL1 {
     ) -> Result<(Tensor, Self::Saved)> {
         let shape = inputs[0].shape();
         let wanted = need[0] || need[1];
-        let (value, kept) = inputs[0].on_device(
+        let (value, saved) = inputs[0].on_device(
             || {
                 let spectrum = forward(Self::NAME, &inputs[0].sub(inputs[1])?)?;
                 Ok((self.value(&spectrum, shape)?, wanted.then_some(spectrum)))
             },
             |gpu| cuda::forward(gpu, inputs, self.norm, wanted),
         )?;
-        Ok((value, (kept, Shape(shape.to_vec()))))
+        Ok((value, (saved, Shape(shape.to_vec()))))
     }
 
     fn backward(
@@ -142,8 +142,8 @@ impl FrequencyL1 {
         })
     }
 
-    /// What the numbers of each column count: 1 or 2 for what it stands for, over the number of
-    /// what is averaged.
+    /// The weight of each column of the half spectrum: 1, or 2 if it stands for its mirror image,
+    /// too, over the number of values that are averaged.
     fn weights(&self, shape: &[usize]) -> Vec<f64> {
         let elements = shape.iter().product::<usize>() as f64;
         let count = match self.norm {

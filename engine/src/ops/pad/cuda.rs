@@ -34,7 +34,7 @@ pub(super) fn forward<const REFLECT: bool>(
     let [n, c, h, w] = x.dims4(Pad::<REFLECT>::NAME)?;
     let Padding { top, bottom, left, right } = pad.0;
     let shape = [n, c, top + h + bottom, left + w + right];
-    run(gpu, pad, if REFLECT { "pad_reflect" } else { "pad_zeros" }, x, shape, [h, w])
+    launch(gpu, pad, if REFLECT { "pad_reflect" } else { "pad_zeros" }, x, shape, [h, w])
 }
 
 /// The gradient of an `h`×`w` input.
@@ -46,13 +46,13 @@ pub(super) fn backward<const REFLECT: bool>(
 ) -> Result<Tensor> {
     let [n, c, ..] = dy.dims4(Pad::<REFLECT>::NAME)?;
     if REFLECT {
-        return run(gpu, pad, "pad_reflect_gradient", dy, [n, c, h, w], [h, w]);
+        return launch(gpu, pad, "pad_reflect_gradient", dy, [n, c, h, w], [h, w]);
     }
     Ok(dy.view(dy.layout().slice(2, pad.0.top, h, 1).slice(3, pad.0.left, w, 1)))
 }
 
-/// A tensor of `shape` from `x`, for an inner map of `h`×`w`.
-fn run<const REFLECT: bool>(
+/// Launches `kernel` on `x`, into a new tensor of `shape`, for an inner map of `h`×`w`.
+fn launch<const REFLECT: bool>(
     gpu: &'static Gpu,
     pad: &Pad<REFLECT>,
     kernel: &'static str,

@@ -2,7 +2,7 @@
 //!
 //! Along each side a padding is a list, for every output index, of the input indices whose values
 //! add up to it: one index, or none for a zero. The adjoint is the same kernel with the lists
-//! turned round: an input index gets the gradients of all the outputs that it went into.
+//! transposed: an input index gets the gradients of all the outputs that it went into.
 
 mod cuda;
 #[cfg(any(test, feature = "checks"))]
@@ -205,11 +205,11 @@ impl<T: Float> Kernel for Line<'_, T> {
         let (source, strides) = (x.raw::<T>(), x.layout().strides());
         let start = x.layout().offset() + image * strides[0];
         for (pixel, columns) in out.chunks_exact_mut(channels).zip(columns) {
-            let places = rows
+            let sources = rows
                 .iter()
                 .flat_map(|i| columns.iter().map(move |j| start + i * strides[2] + j * strides[3]));
             let mut empty = true;
-            for at in places {
+            for at in sources {
                 match (std::mem::take(&mut empty), strides[1]) {
                     (true, 1) => pixel.copy_from_slice(&source[at..at + channels]),
                     (true, step) => (0..channels).for_each(|c| pixel[c] = source[at + c * step]),

@@ -1,9 +1,9 @@
 //! The loops of the reductions.
 //!
-//! Output dimensions are the kept ones; for each output the reduced dimensions are walked. Both
-//! walks go over strided layouts, so no input is copied. In the common case of a channels-last map
-//! reduced over its pixels, the row of C channels is contiguous, and the sum runs over rows:
-//! vectorized over outputs, never over the sum.
+//! An outer loop nest iterates over the outputs, the dimensions that are kept, and an inner one
+//! over the dimensions that are reduced. Both take strided layouts, so no input is copied. In the
+//! common case of a channels-last map reduced over its pixels, the row of C channels is contiguous,
+//! and the sum runs over rows: vectorized over outputs, never over the sum.
 
 use crate::cpu::PIECE;
 use crate::loop_nest::LoopNest;
@@ -11,7 +11,7 @@ use crate::simd::{Kernel, vectorize};
 use crate::{Float, Layout, Result, Tensor, dispatch_float};
 use rayon::prelude::*;
 
-/// How many of the summed elements make a piece: a constant, so that the order of additions is too.
+/// Reduced elements in a piece: a constant, so that the order of additions is constant, too.
 const SUMMED: usize = 4096;
 
 /// The sums over `dims`, times `scale`.
@@ -25,7 +25,7 @@ pub(super) fn sum(x: &Tensor, dims: &[usize], scale: f64) -> Result<Tensor> {
 }
 
 pub(super) fn max(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
-    // A NaN wins, as a reader of the result would want to know of it.
+    // A NaN wins, so that the result shows it.
     dispatch_float!("max", x.dtype(), T => {
         fold::<T>(x, dims, T::NEG_INFINITY, |a, b| if b > a || b.is_nan() { b } else { a })
     })
@@ -68,8 +68,8 @@ fn fold<T: Float>(
         (0..x.rank()).map(|d| if dims.contains(&d) { 1 } else { x.shape()[d] }).collect();
     let layout = Layout::of(&shape);
     let source = x.raw::<T>();
-    // Walk outputs in their memory order, with the input's strides, so that rows of outputs are
-    // runs of the input.
+    // Iterate over outputs in their memory order, with the input's strides, so that rows of outputs
+    // are runs of the input.
     let outputs = LoopNest::new(&layout, [&kept]);
     let inner = LoopNest::new(&Layout::row_major_of(summed.shape()), [&summed]);
     let count = summed.numel();

@@ -1,10 +1,10 @@
 //! Reductions on a GPU.
 
 use super::cpu::{split, split_layout};
-use crate::cuda::{Gpu, Launch, Part, Plan};
+use crate::cuda::{Gpu, Launch, Part, ReductionLaunch};
 use crate::{DType, Layout, Result, Tensor};
 
-/// The fold that `kernel` does of the elements over `dims`, times `scale`.
+/// Folds the elements over `dims` by `kernel`, times `scale`.
 pub(super) fn fold(
     gpu: &'static Gpu,
     kernel: &'static str,
@@ -23,23 +23,24 @@ pub(super) fn fold(
     }
     let (kept, reduced) =
         (Part::new(kernel, &layout, &kept)?, Part::new(kernel, &reduced, &reduced)?);
-    let plan = Plan::new(kept, reduced, x.dtype(), &[x.address()?], true);
-    let partial = match plan.pieces {
+    let launch = ReductionLaunch::new(kept, reduced, x.dtype(), &[x.address()?], true);
+    let partial = match launch.pieces {
         1 => None,
         pieces => Some(partial(gpu, &y, pieces)?),
     };
     let partial_address = partial.as_ref().map_or(Ok(0), Tensor::address)?;
     let arguments = (y.address()?, partial_address, x.address()?);
-    plan.launch("reduce", kernel, x.dtype(), &mut String::new())
-        .run(gpu, &[&arguments.0, &arguments.1, &arguments.2, &plan.reduction, &scale])?;
+    launch
+        .launch("reduce", kernel, x.dtype(), &mut String::new())
+        .run(gpu, &[&arguments.0, &arguments.1, &arguments.2, &launch.reduction, &scale])?;
     if let Some(partial) = partial {
         fold_pieces(gpu, kernel, &y, &partial, scale)?;
     }
     Ok(y)
 }
 
-/// Room for the results of so many pieces for each element of `y`, in the type that `y`'s is
-/// computed in.
+/// Memory for the results of `pieces` pieces for each element of `y`, in the type that `y`'s
+/// elements are computed in.
 pub(crate) fn partial(gpu: &'static Gpu, y: &Tensor, pieces: u32) -> Result<Tensor> {
     Tensor::new_on_gpu(gpu, &[pieces as usize, y.numel()], crate::cuda::computed_in(y.dtype()))
 }
@@ -52,9 +53,11 @@ pub(crate) fn fold_pieces(
     partial: &Tensor,
     scale: f64,
 ) -> Result<()> {
-    let plan = Plan::of_pieces(crate::cuda::count(kernel, y.shape())?, partial.shape()[0] as u32);
-    plan.launch("reduce", &format!("{kernel}_pieces"), y.dtype(), &mut String::new())
-        .run(gpu, &[&y.address()?, &0u64, &partial.address()?, &plan.reduction, &scale])
+    let (count, pieces) = (crate::cuda::count(kernel, y.shape())?, partial.shape()[0] as u32);
+    let launch = ReductionLaunch::of_pieces(count, pieces);
+    launch
+        .launch("reduce", &format!("{kernel}_pieces"), y.dtype(), &mut String::new())
+        .run(gpu, &[&y.address()?, &0u64, &partial.address()?, &launch.reduction, &scale])
 }
 
 /// `dy` at the first element, in logical order, that equals the maximum `y` or is NaN, and 0
@@ -80,16 +83,16 @@ pub(super) fn max_backward(
         ))
     };
     let (kept, reduced) = parts(x.layout())?;
-    let plan = Plan::single(kept, reduced, true);
-    // Numbers of 32 bits; there is no tensor of them.
-    let places = Tensor::new_on_gpu(gpu, &[plan.pieces as usize, y.numel()], DType::F32)?;
-    plan.launch("reduce", "max_places", x.dtype(), &mut String::new())
-        .run(gpu, &[&places.address()?, &x.address()?, &y.address()?, &plan.reduction])?;
+    let find = ReductionLaunch::single(kept, reduced, true);
+    // Indices of 32 bits; there are no tensors of u32.
+    let indices = Tensor::new_on_gpu(gpu, &[find.pieces as usize, y.numel()], DType::F32)?;
+    find.launch("reduce", "max_places", x.dtype(), &mut String::new())
+        .run(gpu, &[&indices.address()?, &x.address()?, &y.address()?, &find.reduction])?;
     let (kept, reduced) = parts(dx.layout())?;
-    let walk = Plan::single(kept, reduced, false);
+    let write = ReductionLaunch::single(kept, reduced, false);
     Launch::each("reduce", "max_gradient", x.dtype(), y.numel()).run(
         gpu,
-        &[&dx.address()?, &places.address()?, &plan.pieces, &dy.address()?, &walk.reduction],
+        &[&dx.address()?, &indices.address()?, &find.pieces, &dy.address()?, &write.reduction],
     )?;
     Ok(dx)
 }
@@ -99,15 +102,15 @@ mod tests {
     use super::*;
     use crate::{Device, Rng, Tape};
 
-    /// The forms that the sum of a tensor of this layout over `dims` takes, and its number of
+    /// The form of the launch that sums a tensor of this layout over `dims`, and its number of
     /// pieces.
-    fn plan(layout: &Layout, dims: &[usize]) -> (&'static str, u32) {
+    fn form(layout: &Layout, dims: &[usize]) -> (&'static str, u32) {
         let (kept, reduced) = split_layout(layout, dims);
         let order = Layout::of(kept.shape());
         let parts =
             [Part::new("t", &order, &kept).unwrap(), Part::new("t", &reduced, &reduced).unwrap()];
-        let plan = Plan::new(parts[0], parts[1], DType::F32, &[0], true);
-        (plan.form(), plan.pieces)
+        let launch = ReductionLaunch::new(parts[0], parts[1], DType::F32, &[0], true);
+        (launch.form(), launch.pieces)
     }
 
     /// Shapes, the dimensions to reduce, and the form in f32: maps by their pixels, lines, odd
@@ -128,9 +131,9 @@ mod tests {
     fn every_form_and_many_pieces_agree_with_the_cpu() {
         let Some(_) = crate::cuda::tests::gpu() else { return };
         let mut most = 0;
-        for (i, (shape, dims, form)) in CASES.into_iter().enumerate() {
-            let (planned, pieces) = plan(&Layout::of(shape), dims);
-            assert_eq!(planned, form, "{shape:?} over {dims:?}");
+        for (i, (shape, dims, expected_form)) in CASES.into_iter().enumerate() {
+            let (form, pieces) = form(&Layout::of(shape), dims);
+            assert_eq!(form, expected_form, "{shape:?} over {dims:?}");
             most = most.max(pieces);
             for (dtype, tolerance) in
                 [(DType::F64, 1e-12), (DType::F32, 1e-5), (DType::F16, 1e-3), (DType::BF16, 8e-3)]

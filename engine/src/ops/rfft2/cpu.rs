@@ -9,7 +9,7 @@ use rustfft::num_complex::Complex;
 use rustfft::{Fft, FftDirection, FftPlanner};
 use std::sync::Arc;
 
-/// Why the transforms below cannot fail: their buffers were made for the plan.
+/// Why the transforms below cannot fail: their buffers were made for them.
 const FITS: &str = "buffers have the lengths of the plan";
 
 /// `[N, C, H, W]` to `[N, C, H, W/2 + 1, 2]`.
@@ -19,10 +19,11 @@ pub(super) fn forward(op: &'static str, x: &Tensor) -> Result<Tensor> {
     dispatch_float!(op, x.dtype(), T => {
         let maps: &[T] = x.dense_data(op)?;
         Tensor::build(&[n, c, h, w / 2 + 1, 2], |spectra: &mut [T]| {
-            let plan = Forward::new(h, w);
+            let fft = Forward::<T>::new(h, w);
             let pairs = spectra.par_chunks_mut(h * (w / 2 + 1) * 2).zip(maps.par_chunks(h * w));
             pairs.for_each_init(
-                || plan.scratch(), |scratch, (spectrum, map)| plan.run(map, spectrum, scratch)
+                || fft.scratch(fft.lines.get_scratch_len()),
+                |scratch, (spectrum, map)| fft.transform(map, spectrum, scratch),
             );
         })
     })
@@ -35,17 +36,18 @@ pub(super) fn adjoint(op: &'static str, dy: &Tensor, shape: &[usize]) -> Result<
     dispatch_float!(op, dy.dtype(), T => {
         let spectra: &[T] = dy.dense_data(op)?;
         let maps = Tensor::build_in(Layout::row_major_of(shape), |maps: &mut [T]| {
-            let plan = Adjoint::new(h, w);
+            let fft = Adjoint::<T>::new(h, w);
             let pairs = maps.par_chunks_mut(h * w).zip(spectra.par_chunks(h * (w / 2 + 1) * 2));
             pairs.for_each_init(
-                || plan.scratch(), |scratch, (map, spectrum)| plan.run(spectrum, map, scratch)
+                || fft.scratch(fft.lines.get_scratch_len()),
+                |scratch, (map, spectrum)| fft.transform(spectrum, map, scratch),
             );
         })?;
         maps.contiguous()
     })
 }
 
-/// What a thread works in.
+/// A thread's buffers.
 struct Scratch<T> {
     /// A line of the map.
     line: Vec<T>,
@@ -57,26 +59,31 @@ struct Scratch<T> {
     for_columns: Vec<Complex<T>>,
 }
 
-impl<T: FftNum> Scratch<T> {
-    fn new(h: usize, w: usize, for_lines: usize, for_columns: usize) -> Self {
+/// The transforms of the lines of a map, by `L`, and of the columns of its spectrum.
+struct Transform<T, L: ?Sized> {
+    h: usize,
+    w: usize,
+    lines: Arc<L>,
+    columns: Arc<dyn Fft<T>>,
+}
+
+impl<T: FftNum, L: ?Sized> Transform<T, L> {
+    /// `for_lines` is the length of the buffer that the transform of a line asks for.
+    fn scratch(&self, for_lines: usize) -> Scratch<T> {
         let complex = |len| vec![Complex::new(T::zero(), T::zero()); len];
-        let (half, columns) = (complex(w / 2 + 1), complex(h * (w / 2 + 1)));
-        Self {
-            line: vec![T::zero(); w],
-            half,
-            columns,
+        let width = self.w / 2 + 1;
+        Scratch {
+            line: vec![T::zero(); self.w],
+            half: complex(width),
+            columns: complex(self.h * width),
             for_lines: complex(for_lines),
-            for_columns: complex(for_columns),
+            for_columns: complex(self.columns.get_inplace_scratch_len()),
         }
     }
 }
 
-struct Forward<T> {
-    h: usize,
-    w: usize,
-    lines: Arc<dyn RealToComplex<T>>,
-    columns: Arc<dyn Fft<T>>,
-}
+/// From a map to its half spectrum.
+type Forward<T> = Transform<T, dyn RealToComplex<T>>;
 
 impl<T: Float + FftNum> Forward<T> {
     fn new(h: usize, w: usize) -> Self {
@@ -84,16 +91,7 @@ impl<T: Float + FftNum> Forward<T> {
         Self { h, w, lines: RealFftPlanner::new().plan_fft_forward(w), columns }
     }
 
-    fn scratch(&self) -> Scratch<T> {
-        Scratch::new(
-            self.h,
-            self.w,
-            self.lines.get_scratch_len(),
-            self.columns.get_inplace_scratch_len(),
-        )
-    }
-
-    fn run(&self, map: &[T], spectrum: &mut [T], scratch: &mut Scratch<T>) {
+    fn transform(&self, map: &[T], spectrum: &mut [T], scratch: &mut Scratch<T>) {
         let Scratch { line, half, columns, for_lines, for_columns } = scratch;
         let (h, width) = (self.h, half.len());
         for (y, source) in map.chunks_exact(self.w).enumerate() {
@@ -109,12 +107,8 @@ impl<T: Float + FftNum> Forward<T> {
     }
 }
 
-struct Adjoint<T> {
-    h: usize,
-    w: usize,
-    lines: Arc<dyn ComplexToReal<T>>,
-    columns: Arc<dyn Fft<T>>,
-}
+/// From the gradient of a half spectrum to that of its map.
+type Adjoint<T> = Transform<T, dyn ComplexToReal<T>>;
 
 impl<T: Float + FftNum> Adjoint<T> {
     fn new(h: usize, w: usize) -> Self {
@@ -122,16 +116,7 @@ impl<T: Float + FftNum> Adjoint<T> {
         Self { h, w, lines: RealFftPlanner::new().plan_fft_inverse(w), columns }
     }
 
-    fn scratch(&self) -> Scratch<T> {
-        Scratch::new(
-            self.h,
-            self.w,
-            self.lines.get_scratch_len(),
-            self.columns.get_inplace_scratch_len(),
-        )
-    }
-
-    fn run(&self, spectrum: &[T], map: &mut [T], scratch: &mut Scratch<T>) {
+    fn transform(&self, spectrum: &[T], map: &mut [T], scratch: &mut Scratch<T>) {
         let Scratch { half, columns, for_lines, for_columns, .. } = scratch;
         let (h, width) = (self.h, half.len());
         for (i, value) in spectrum.chunks_exact(2).enumerate() {

@@ -1,5 +1,5 @@
-//! The transform and its adjoint on a GPU: how lines are cut up for the kernels in `fourier.cu`,
-//! and the two passes.
+//! The transform and its adjoint on a GPU: plans for the kernels in `fourier.cu`, and the two
+//! passes.
 
 use crate::cuda::{Argument, Block, Gpu, Launch, computed_in};
 use crate::{DType, Error, Meta, Result, Tensor};
@@ -17,10 +17,10 @@ const SHARED: usize = (64 << 10) - 256;
 /// works on at once. (In tests there are few, so that small maps make each work several times.)
 const LONG: (usize, usize) = (if cfg!(test) { 3 } else { 128 }, 2);
 
-/// How lines of a length are transformed, as in `fourier.cu`.
+/// How lines of a length are transformed: `Plan` in `fourier.cu`.
 #[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
 #[repr(C)]
-struct Plan {
+struct FftPlan {
     roots: u64,
     workspace: u64,
     length: u32,
@@ -39,11 +39,11 @@ pub(in crate::ops) struct Maps {
     width: u32,
 }
 
-/// A pass over maps along one of their sides: the plan, and the blocks that carry it out.
+/// A pass over maps along one of their sides: the plan, and the grid that executes it.
 pub(in crate::ops) struct Pass {
-    plan: Plan,
+    plan: FftPlan,
     maps: Maps,
-    /// How many lines there are.
+    /// The number of lines.
     lines: u32,
     grid: usize,
     threads: u32,
@@ -103,7 +103,7 @@ impl Pass {
         let factors = radices(length);
         let mut radices = [1; STAGES];
         radices[..factors.len()].copy_from_slice(&factors);
-        let plan = Plan {
+        let plan = FftPlan {
             roots: gpu.constant(&roots(length, computed_in(dtype)))?,
             workspace: workspace.as_ref().map_or(0, Block::address),
             length: length as u32,
@@ -122,14 +122,14 @@ impl Pass {
         Ok(Self { plan, maps, lines, grid, threads: threads as u32, shared, _workspace: workspace })
     }
 
-    /// How many blocks work on them.
+    /// The number of blocks.
     pub(in crate::ops) fn blocks(&self) -> usize {
         self.grid
     }
 
-    /// Queues `kernel` over these lines, with the addresses it takes before the plan and what it
-    /// takes after.
-    pub(in crate::ops) fn run<const N: usize>(
+    /// Launches `kernel` over these lines. Its parameters are `addresses`, those of the pass, then
+    /// `after`.
+    pub(in crate::ops) fn launch<const N: usize>(
         &self,
         gpu: &Gpu,
         kernel: &'static str,
@@ -147,12 +147,12 @@ impl Pass {
     }
 }
 
-/// From one element of a line to the next, where so many lines lie side by side.
+/// From one element of a line to the next, where `lines` lines lie side by side.
 fn pitch(lines: usize) -> usize {
     lines | 1
 }
 
-/// The factors that stages take a length apart by: fours, then primes.
+/// The radices of the stages for a length: its factors, fours first, then primes.
 fn radices(mut length: usize) -> Vec<u32> {
     let mut factors = Vec::new();
     let mut factor = 4;
@@ -213,7 +213,7 @@ pub(super) fn forward(gpu: &'static Gpu, op: &'static str, x: &Tensor) -> Result
         false => Tensor::new_on_gpu(gpu, half.shape(), x.dtype())?,
     };
     let addresses = [y.address()?, half.address()?];
-    Pass::columns(gpu, op, shape, x.dtype())?.run(
+    Pass::columns(gpu, op, shape, x.dtype())?.launch(
         gpu,
         "fourier_columns",
         x.dtype(),
@@ -235,7 +235,13 @@ pub(in crate::ops) fn row_spectra(
     let minus = minus.map(Tensor::contiguous).transpose()?;
     let half = Tensor::new_on_gpu(gpu, &[n, c, h, w / 2 + 1, 2], computed_in(x.dtype()))?;
     let addresses = [half.address()?, x.address()?, minus.as_ref().map_or(Ok(0), Tensor::address)?];
-    Pass::rows(gpu, op, shape, x.dtype())?.run(gpu, "fourier_rows", x.dtype(), addresses, &[])?;
+    Pass::rows(gpu, op, shape, x.dtype())?.launch(
+        gpu,
+        "fourier_rows",
+        x.dtype(),
+        addresses,
+        &[],
+    )?;
     Ok(half)
 }
 
@@ -250,7 +256,7 @@ pub(super) fn adjoint(
     let half = Tensor::new_on_gpu(gpu, dy.shape(), computed_in(dtype))?;
     let addresses = [half.address()?, dy.address()?];
     let shape = Meta { shape: shape.to_vec(), dtype }.dims4(op)?;
-    Pass::columns(gpu, op, shape, dtype)?.run(
+    Pass::columns(gpu, op, shape, dtype)?.launch(
         gpu,
         "fourier_adjoint_columns",
         dtype,
@@ -270,7 +276,13 @@ pub(in crate::ops) fn adjoint_rows(
 ) -> Result<Tensor> {
     let y = Tensor::new_on_gpu(gpu, &shape, dtype)?;
     let addresses = [y.address()?, half.address()?];
-    Pass::rows(gpu, op, shape, dtype)?.run(gpu, "fourier_adjoint_rows", dtype, addresses, &[])?;
+    Pass::rows(gpu, op, shape, dtype)?.launch(
+        gpu,
+        "fourier_adjoint_rows",
+        dtype,
+        addresses,
+        &[],
+    )?;
     Ok(y)
 }
 

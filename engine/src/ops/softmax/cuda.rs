@@ -1,26 +1,26 @@
 //! Softmax on a GPU: one launch each way.
 
 use super::Softmax;
-use crate::cuda::{Gpu, Part, Plan};
+use crate::cuda::{Gpu, Part, ReductionLaunch};
 use crate::ops::Op;
 use crate::{Layout, Result, Tensor};
 
 pub(super) fn forward(gpu: &'static Gpu, x: &Tensor, dim: usize) -> Result<Tensor> {
     let x = x.contiguous()?;
     let y = Tensor::new_on_gpu(gpu, x.shape(), x.dtype())?;
-    run(gpu, "softmax", dim, &y, &[&x])?;
+    launch(gpu, "softmax", dim, &y, &[&x])?;
     Ok(y)
 }
 
-/// `y` is the output, which is standard.
+/// `y` is the output, which is contiguous.
 pub(super) fn backward(gpu: &'static Gpu, y: &Tensor, dy: &Tensor, dim: usize) -> Result<Tensor> {
     let dx = Tensor::new_on_gpu(gpu, y.shape(), y.dtype())?;
-    run(gpu, "softmax_gradient", dim, &dx, &[y, &dy.contiguous()?])?;
+    launch(gpu, "softmax_gradient", dim, &dx, &[y, &dy.contiguous()?])?;
     Ok(dx)
 }
 
-/// `kernel` from `inputs` to `to`, all of one shape and standard.
-fn run(
+/// Launches `kernel` from `inputs` to `to`, all of one shape and contiguous.
+fn launch(
     gpu: &'static Gpu,
     kernel: &'static str,
     dim: usize,
@@ -38,11 +38,11 @@ fn run(
     for input in inputs {
         addresses.push(input.address()?);
     }
-    let plan = Plan::new(kept, reduced, to.dtype(), &addresses, false);
+    let reduction = ReductionLaunch::new(kept, reduced, to.dtype(), &addresses, false);
     let mut arguments: Vec<&dyn crate::cuda::Argument> = Vec::new();
     arguments.extend(addresses.iter().map(|address| address as &dyn crate::cuda::Argument));
-    arguments.push(&plan.reduction);
-    plan.launch("softmax", kernel, to.dtype(), &mut String::new()).run(gpu, &arguments)
+    arguments.push(&reduction.reduction);
+    reduction.launch("softmax", kernel, to.dtype(), &mut String::new()).run(gpu, &arguments)
 }
 
 #[cfg(test)]
