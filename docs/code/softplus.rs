@@ -5,7 +5,7 @@
 #[cfg(any(test, feature = "checks"))]
 pub(super) mod samples;
 
-use super::{Op, apply, keep, map};
+use super::{Op, apply, map, save_if};
 use crate::{Meta, Result, Tensor, dispatch_float};
 
 impl Tensor {
@@ -34,7 +34,7 @@ impl Op for Softplus {
                 x.max(0.0) + (-x.abs()).exp().ln_1p()
             })
         })?;
-        Ok((y, keep(need[0], x[0])))
+        Ok((y, save_if(need[0], x[0])))
     }
 
     fn backward(&self, x: Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {

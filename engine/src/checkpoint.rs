@@ -1,5 +1,5 @@
 //! Trading time for memory: intermediate results that are computed again when the backward pass
-//! gets to them.
+//! reaches them.
 
 use crate::tape::Node;
 use crate::{Error, Result, Tape, Tensor, plan, trace};
@@ -34,12 +34,12 @@ fn checkpoint_shared(inputs: &[&Tensor], f: Arc<Computation>) -> Result<Vec<Tens
     let Some(tape) = Node::tape_of(inputs) else {
         return Ok(outputs);
     };
-    let kept: Vec<Tensor> = inputs.iter().map(|input| input.detach()).collect();
-    let bytes = kept.iter().map(|tensor| tensor.meta().bytes()).sum();
+    let saved: Vec<Tensor> = inputs.iter().map(|input| input.detach()).collect();
+    let bytes = saved.iter().map(|tensor| tensor.meta().bytes()).sum();
     let needed: Vec<bool> = inputs.iter().map(|input| input.node().is_some()).collect();
     let backward = move |seeds: Vec<Option<Tensor>>| {
         let replay = Tape::new();
-        let leaves: Vec<Tensor> = kept
+        let leaves: Vec<Tensor> = saved
             .iter()
             .zip(&needed)
             .map(|(x, &need)| if need { replay.leaf(x) } else { x.clone() })
@@ -48,7 +48,7 @@ fn checkpoint_shared(inputs: &[&Tensor], f: Arc<Computation>) -> Result<Vec<Tens
         if outputs.len() != seeds.len() {
             return Err(Error::tape("checkpoint", "the replay gave another number of outputs"));
         }
-        // An output that no input leads to is a constant, and has no place on the replayed tape.
+        // An output that no input leads to is a constant, and has no node on the replayed tape.
         let (outputs, seeds): (Vec<&Tensor>, Vec<_>) =
             outputs.iter().zip(seeds).filter(|(output, _)| output.node().is_some()).unzip();
         let mut gradients = replay.backward_from(&outputs, seeds)?;

@@ -4,7 +4,7 @@
 //! Nothing is recorded unless it is asked for: [`Tape::leaf`] puts a tensor on a tape, and an
 //! operation records itself if one of its inputs is on one. [`Tape::backward`] consumes the tape.
 //! It takes the records off the end one by one, asks each for the gradients of its inputs, adds
-//! them up, and drops what the record kept: memory falls while gradients flow. The records hold
+//! them up, and drops what the record saved: memory falls while gradients flow. The records hold
 //! tensors that are off the tape, so nothing points in a circle.
 //!
 //! ```
@@ -25,7 +25,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What errors of a backward pass name.
+/// The operation that errors of a backward pass name.
 pub(crate) const OP: &str = "backward";
 
 /// A recording of operations. Cloning the handle does not copy the recording.
@@ -36,7 +36,7 @@ pub struct Tape(Arc<Mutex<Recording>>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NodeId(pub(crate) usize);
 
-/// A tensor's place on a tape.
+/// A tensor's node on a tape.
 #[derive(Clone)]
 pub(crate) struct Node {
     tape: Tape,
@@ -57,9 +57,9 @@ pub(crate) struct Record {
     /// The node of each input, `None` for one that is not on the tape.
     pub(crate) inputs: Vec<Option<usize>>,
     pub(crate) outputs: Vec<usize>,
-    /// Bytes that `backward` keeps alive.
-    kept: usize,
-    /// Those it was computed with, which `backward` is to run under.
+    /// Bytes of the tensors saved for `backward`.
+    saved_bytes: usize,
+    /// The numerics of the forward pass, under which `backward` runs, too.
     pub(crate) numerics: Numerics,
     pub(crate) backward: Backward,
 }
@@ -82,7 +82,7 @@ impl Tape {
         tensor.clone().with_node(Node { tape: self.clone(), id })
     }
 
-    /// The place of `tensor` on this tape; `None` if it is on none or on another.
+    /// The node of `tensor` on this tape; `None` if it is on none or on another.
     pub fn node_id(&self, tensor: &Tensor) -> Option<NodeId> {
         self.own("node_id", tensor).ok().flatten().map(NodeId)
     }
@@ -92,19 +92,19 @@ impl Tape {
         self.lock().records.iter().map(|record| record.name).collect()
     }
 
-    /// Bytes that the records keep for the backward pass. A tensor kept by two records counts
+    /// Bytes that the records save for the backward pass. A tensor saved by two records counts
     /// twice.
     pub fn saved_bytes(&self) -> usize {
-        self.lock().records.iter().map(|record| record.kept).sum()
+        self.lock().records.iter().map(|record| record.saved_bytes).sum()
     }
 
-    /// Records an operation and returns its outputs with their places on the tape.
+    /// Records an operation and returns its outputs with their nodes on the tape.
     pub(crate) fn record(
         &self,
         name: &'static str,
         inputs: &[&Tensor],
         outputs: Vec<Tensor>,
-        kept: usize,
+        saved_bytes: usize,
         backward: Backward,
     ) -> Result<Vec<Tensor>> {
         let inputs = inputs.iter().map(|input| self.own(name, input)).collect::<Result<_>>()?;
@@ -121,15 +121,15 @@ impl Tape {
             name,
             inputs,
             outputs: ids.clone(),
-            kept,
+            saved_bytes,
             numerics: Numerics::current(),
             backward,
         });
         drop(recording);
-        let place = |(output, id): (Tensor, usize)| {
+        let on_tape = |(output, id): (Tensor, usize)| {
             output.detach().with_node(Node { tape: self.clone(), id })
         };
-        Ok(outputs.into_iter().zip(ids).map(place).collect())
+        Ok(outputs.into_iter().zip(ids).map(on_tape).collect())
     }
 
     /// The node of `tensor` on this tape, `None` if it is on none; an error if it is on another.
@@ -190,7 +190,7 @@ impl fmt::Display for Tape {
             let (outputs, metas) =
                 (named(&|id| format!("#{id}")), named(&|id| recording.nodes[id].to_string()));
             write!(f, "{outputs} = {}({}) {metas}", record.name, inputs.join(", "))?;
-            writeln!(f, ", keeps {:.1} KiB", record.kept as f64 / 1024.0)?;
+            writeln!(f, ", keeps {:.1} KiB", record.saved_bytes as f64 / 1024.0)?;
         }
         Ok(())
     }

@@ -1,14 +1,14 @@
 //! The tensor: an immutable value that shares its storage with its views.
 //!
 //! A [`Tensor`] is a reference to a storage, a [`Layout`] over it, a dtype, and, if gradients were
-//! asked for, a place on a [`Tape`](crate::Tape). Cloning one costs a reference count. The
+//! asked for, a node on a [`Tape`](crate::Tape). Cloning one costs a reference count. The
 //! operations are methods, written in the folders of [`ops`](crate::ops); this file holds only what
 //! needs no arithmetic: making, reading, sharing.
 
 use crate::cuda::{Block, Gpu, View};
 use crate::layout::checked_numel;
 use crate::tape::Node;
-use crate::trace::{self, Traced};
+use crate::trace::{self, TracedValue};
 use crate::{Buffer, DType, Device, Element, Error, Layout, Meta, Result, Rng};
 use std::fmt;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use std::sync::Arc;
 pub(crate) enum Storage {
     Cpu(Buffer),
     Cuda(Block),
-    /// None: the computation is only written down.
-    Traced(Traced),
+    /// None: the computation is only traced.
+    Traced(TracedValue),
 }
 
 /// An n-dimensional array: an immutable value that shares its storage with its views.
@@ -38,7 +38,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Those of every constructor: [`Error::Shape`] if `shape` has too many elements, and
-    /// [`Error::Memory`] if the system has no room for them.
+    /// [`Error::Memory`] if the system cannot allocate the memory for them.
     pub fn build<T: Element>(shape: &[usize], fill: impl FnOnce(&mut [T])) -> Result<Self> {
         Self::build_in(Layout::new("build", shape)?, fill)
     }
@@ -194,7 +194,7 @@ impl Tensor {
         self.dtype
     }
 
-    /// Where the elements live.
+    /// The device that the elements live on.
     pub fn device(&self) -> Device {
         match &*self.storage {
             Storage::Cpu(_) => Device::Cpu,
@@ -416,12 +416,12 @@ impl Tensor {
         }
     }
 
-    /// What kernels of the GPU see of this.
+    /// The tensor as GPU kernels see it.
     pub(crate) fn cuda_view(&self) -> Result<View<'_>> {
         Ok(View { address: self.address()?, layout: &self.layout, dtype: self.dtype })
     }
 
-    /// Where the first element is in the GPU's memory.
+    /// The address of the first element in the GPU's memory.
     pub(crate) fn address(&self) -> Result<u64> {
         let block = self.block()?;
         block.gpu().note_use(block);
@@ -486,8 +486,8 @@ impl Tensor {
         Ok(&self.raw()[start..start + self.numel()])
     }
 
-    /// Whether the elements lie contiguous and nobody else holds their storage: then
-    /// they may be written to.
+    /// Whether the elements are contiguous and nothing else holds their storage: then they may be
+    /// written to.
     pub(crate) fn is_exclusive(&self) -> bool {
         let sole = match &*self.storage {
             Storage::Cpu(_) => true,
@@ -512,25 +512,25 @@ impl Tensor {
     }
 
     /// A tensor without elements, of which only shape, dtype and device are known.
-    pub(crate) fn traced(traced: Traced, Meta { shape, dtype }: Meta) -> Self {
+    pub(crate) fn traced(traced: TracedValue, Meta { shape, dtype }: Meta) -> Self {
         let layout = Layout::of(&shape);
         Self { storage: Arc::new(Storage::Traced(traced)), layout, dtype, node: None }
     }
 
-    /// What stands for the elements of a traced tensor.
-    pub(crate) fn as_traced(&self) -> Option<&Traced> {
+    /// The value of a trace that this tensor stands for, if it is traced.
+    pub(crate) fn as_traced(&self) -> Option<&TracedValue> {
         match &*self.storage {
             Storage::Traced(traced) => Some(traced),
             _ => None,
         }
     }
 
-    /// An error that says that `op` was asked for the elements of a traced tensor, if this is one.
+    /// An error of `op`, which needs elements, if this tensor is traced and has none.
     pub(crate) fn require_elements(&self, op: &'static str) -> Result<()> {
         self.as_traced().map_or(Ok(()), |_| Err(trace::no_elements(op)))
     }
 
-    /// Whether both are the same elements, seen in the same way, at the same place of a tape.
+    /// Whether both are the same elements, seen in the same way, with the same node on a tape.
     pub(crate) fn is(&self, other: &Self) -> bool {
         let node = |x: &Self| x.node.as_ref().map(|node| node.id);
         Arc::ptr_eq(&self.storage, &other.storage)

@@ -1,9 +1,9 @@
-//! Tracing: a computation written down instead of being carried out.
+//! Tracing: recording a computation as a graph instead of carrying it out.
 //!
-//! While a trace is on, every operation that this thread calls is noted in a [`Graph`]: its inputs,
-//! and the shape and dtype that its shape rule gives. Nothing is computed. The tensors that it
-//! returns have a shape, a dtype and a device, and no elements. Tensors that were there before are
-//! captured as they are. [`crate::plan`] makes of such a graph a faster way to the same result.
+//! While a thread traces, every operation that it calls is noted in a [`Graph`]: its inputs, and
+//! the shape and dtype that its shape rule gives. Nothing is computed. The tensors that it returns
+//! have a shape, a dtype and a device, and no elements. Tensors that existed before are captured as
+//! they are. [`crate::plan`] turns such a graph into a faster computation of the same result.
 
 use crate::{Device, Error, Meta, Result, Tensor};
 use std::any::Any;
@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Names a tensor of one trace.
 pub(crate) type ValueId = usize;
 
-/// An operation with its settings, as the nodes of a graph hold it.
-pub(crate) trait Operation: Send + Sync {
+/// An [`Op`](crate::ops::Op) with its settings, as a trait object: what the nodes of a graph hold.
+pub(crate) trait DynOp: Send + Sync {
     /// The name in errors, tapes and profiles.
     fn name(&self) -> &'static str;
 
@@ -34,38 +34,38 @@ pub(crate) trait Operation: Send + Sync {
     fn as_any(&self) -> &dyn Any;
 }
 
-/// One operation of a graph.
+/// A node of a graph: one operation, with its inputs and outputs.
 #[derive(Clone)]
-pub(crate) struct Node {
-    pub(crate) op: Arc<dyn Operation>,
+pub(crate) struct OpNode {
+    pub(crate) op: Arc<dyn DynOp>,
     pub(crate) inputs: Vec<ValueId>,
     pub(crate) outputs: Vec<ValueId>,
 }
 
-/// A computation as it was written down.
+/// A traced computation.
 #[derive(Default)]
 pub(crate) struct Graph {
     /// Shape and dtype of every tensor.
     pub(crate) values: Vec<Meta>,
     /// The operations, in the order in which they were called.
-    pub(crate) nodes: Vec<Node>,
-    /// The tensors that were there before.
+    pub(crate) nodes: Vec<OpNode>,
+    /// The tensors that existed before the trace.
     pub(crate) captured: Vec<(ValueId, Tensor)>,
 }
 
-/// A trace that is being written. Clones share it.
+/// A trace in progress. Clones share it.
 #[derive(Clone, Default)]
 pub(crate) struct Trace(Arc<Mutex<Graph>>);
 
-/// The storage of a traced tensor, in place of elements.
-pub(crate) struct Traced {
+/// The storage of a traced tensor: which value of which trace it is, instead of elements.
+pub(crate) struct TracedValue {
     trace: Trace,
     id: ValueId,
     pub(crate) device: Device,
 }
 
-/// What [`trace`] returns: the graph, and which of its tensors go in and come out.
-pub(crate) struct Written {
+/// A graph with its inputs and outputs: the result of [`trace`].
+pub(crate) struct TracedGraph {
     pub(crate) graph: Graph,
     pub(crate) inputs: Vec<ValueId>,
     pub(crate) outputs: Vec<ValueId>,
@@ -75,17 +75,17 @@ thread_local! {
     static CURRENT: RefCell<Option<Trace>> = const { RefCell::new(None) };
 }
 
-/// Whether this thread is writing a trace.
+/// Whether this thread is tracing.
 pub(crate) fn is_tracing() -> bool {
     CURRENT.with_borrow(Option::is_some)
 }
 
-/// Writes down what `f` computes of tensors like `inputs`.
+/// Traces `f` on tensors like `inputs`.
 pub(crate) fn trace<E: From<Error>>(
     inputs: &[Tensor],
     f: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>, E>,
-) -> Result<Written, E> {
-    /// Puts back what was there before, also if `f` panics.
+) -> Result<TracedGraph, E> {
+    /// Restores the previous trace, also if `f` panics.
     struct Restore(Option<Trace>);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -105,13 +105,17 @@ pub(crate) fn trace<E: From<Error>>(
     let mut graph = trace.lock();
     let outputs = results.iter().map(|x| trace.id_of(&mut graph, "trace", x));
     let outputs = outputs.collect::<Result<_>>()?;
-    Ok(Written { graph: std::mem::take(&mut graph), inputs: (0..inputs.len()).collect(), outputs })
+    Ok(TracedGraph {
+        graph: std::mem::take(&mut graph),
+        inputs: (0..inputs.len()).collect(),
+        outputs,
+    })
 }
 
-/// Notes `op` if this thread is writing a trace: its results, of which only the shapes are known.
-/// `None` says that it is to be computed now.
+/// Notes `op` in the trace of this thread, and returns its results, of which only the shapes are
+/// known. `None` if the thread is not tracing: then `op` is to be computed now.
 pub(crate) fn note(
-    op: impl FnOnce() -> Arc<dyn Operation>,
+    op: impl FnOnce() -> Arc<dyn DynOp>,
     inputs: &[&Tensor],
     outputs: &[Meta],
 ) -> Result<Option<Vec<Tensor>>> {
@@ -124,7 +128,7 @@ pub(crate) fn note(
     let results: Vec<Tensor> =
         outputs.iter().map(|meta| trace.tensor(&mut graph, meta.clone(), device)).collect();
     let outputs = graph.values.len() - results.len()..graph.values.len();
-    graph.nodes.push(Node { op, inputs: ids, outputs: outputs.collect() });
+    graph.nodes.push(OpNode { op, inputs: ids, outputs: outputs.collect() });
     Ok(Some(results))
 }
 
@@ -148,7 +152,7 @@ struct Deferred<K, F> {
     compute: F,
 }
 
-impl<K, F> Operation for Deferred<K, F>
+impl<K, F> DynOp for Deferred<K, F>
 where
     K: Any + Send + Sync,
     F: Fn(&[Tensor]) -> Result<Vec<Tensor>> + Send + Sync,
@@ -175,13 +179,13 @@ where
 }
 
 /// Stops gradients.
-pub(crate) fn detach() -> Arc<dyn Operation> {
+pub(crate) fn detach() -> Arc<dyn DynOp> {
     Arc::new(Detach)
 }
 
 struct Detach;
 
-impl Operation for Detach {
+impl DynOp for Detach {
     fn name(&self) -> &'static str {
         "detach"
     }
@@ -208,7 +212,7 @@ impl Trace {
     fn tensor(&self, graph: &mut Graph, meta: Meta, device: Device) -> Tensor {
         graph.values.push(meta.clone());
         let id = graph.values.len() - 1;
-        Tensor::traced(Traced { trace: self.clone(), id, device }, meta)
+        Tensor::traced(TracedValue { trace: self.clone(), id, device }, meta)
     }
 
     /// Which tensor of the graph `x` is; one with elements is captured.
@@ -234,7 +238,7 @@ impl Trace {
     }
 }
 
-/// The error of `op` that was asked for the elements of a traced tensor.
+/// The error of an `op` that needs the elements of a traced tensor.
 pub(crate) fn no_elements(op: &'static str) -> Error {
     Error::Traced { op }
 }

@@ -79,7 +79,7 @@ fn it_prints_what_happened_and_what_is_kept() {
     assert_eq!(tape.saved_bytes(), 256 + 432 + 96);
 }
 
-/// A chain of operations that each keep a tensor of 8 MB.
+/// A chain of operations that each save a tensor of 8 MB.
 fn chain(x: &Tensor) -> Result<Tensor> {
     (0..6).try_fold(x.clone(), |x, _| x.tanh()?.mul(&x))
 }
@@ -96,19 +96,19 @@ fn memory_falls_while_gradients_flow() {
     let tape = Tape::new();
     let leaf = tape.leaf(&x);
     let loss = loss(&chain(&leaf).unwrap());
-    let kept = memory::stats().live - before;
+    let saved = memory::stats().live - before;
     memory::reset_peak();
     let gradients = tape.backward(&loss).unwrap();
     let most = memory::stats().peak - before;
-    // Were the records kept to the end, all gradients would come on top of them.
-    assert!(most < kept + (4 << 23), "{kept} bytes kept, {most} at most in backward");
+    // Were the records held to the end, all gradients would come on top of them.
+    assert!(most < saved + (4 << 23), "{saved} bytes saved, {most} at most in backward");
     drop(gradients);
     drop((loss, leaf));
     assert_eq!(memory::stats().live, before, "something still holds memory");
 }
 
 #[test]
-fn a_checkpoint_keeps_only_its_inputs_and_changes_no_bit() {
+fn a_checkpoint_saves_only_its_inputs_and_changes_no_bit() {
     let _turn = POOL.lock().unwrap();
     let x = randn(&[1 << 20], 1);
     let run = |checkpointed: bool| {
@@ -118,9 +118,9 @@ fn a_checkpoint_keeps_only_its_inputs_and_changes_no_bit() {
             true => checkpoint(&[&leaf], |x| Ok(vec![chain(&x[0])?])).unwrap().remove(0),
             false => chain(&leaf).unwrap(),
         };
-        let kept = tape.saved_bytes();
+        let saved = tape.saved_bytes();
         let gradients = tape.backward(&loss(&y)).unwrap();
-        (values(&gradients, &leaf).into_iter().map(f64::to_bits).collect::<Vec<_>>(), kept)
+        (values(&gradients, &leaf).into_iter().map(f64::to_bits).collect::<Vec<_>>(), saved)
     };
     let ((plain, much), (replayed, little)) = (run(false), run(true));
     assert!(plain == replayed, "the gradients differ");
@@ -198,7 +198,7 @@ fn a_leafs_gradient_is_given_out_when_its_first_use_has_been_gone_through() {
     let y = early.mul(&twice).unwrap().mul(&late).unwrap().add(&twice).unwrap();
     let expected = tape_of_its_own(&[&early, &late, &twice]);
     let mut found = Vec::new();
-    let places = [&early, &late, &twice].map(|leaf| tape.node_id(leaf).unwrap());
+    let nodes = [&early, &late, &twice].map(|leaf| tape.node_id(leaf).unwrap());
     tape.clone()
         .backward_with(
             &[&y],
@@ -211,13 +211,13 @@ fn a_leafs_gradient_is_given_out_when_its_first_use_has_been_gone_through() {
         .unwrap();
     // From the end: `late` goes out first; `early` and `twice` with the first record, in the order
     // of its inputs.
-    let [early_at, late_at, twice_at] = places;
+    let [early_at, late_at, twice_at] = nodes;
     assert_eq!(
         found.iter().map(|(leaf, _)| *leaf).collect::<Vec<_>>(),
         [late_at, early_at, twice_at]
     );
     for (leaf, gradient) in found {
-        let which = places.iter().position(|place| *place == leaf).unwrap();
+        let which = nodes.iter().position(|node| *node == leaf).unwrap();
         assert_eq!(gradient, expected[which]);
     }
     assert!(tape.node_id(&unused).is_some() && Tape::new().node_id(&unused).is_none());

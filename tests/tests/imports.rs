@@ -40,7 +40,7 @@ const ENGINE_LAYERS: [(&str, &[&str]); 6] = [
 const ENGINE_MUTUAL: [(&[&str], &str); 3] = [
     (&["dtype", "error"], "an error names the dtype that was refused"),
     (&["dtype", "simd"], "a float has vectors, whose lanes are floats"),
-    (&["tape", "tensor", "trace"], "a tensor has a place in the record that holds tensors"),
+    (&["tape", "tensor", "trace"], "a tensor has a node on the tape, whose records hold tensors"),
 ];
 
 /// Imports upwards that remain, with the reason.

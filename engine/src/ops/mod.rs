@@ -15,7 +15,7 @@ use crate::interrupt;
 use crate::layout::check_shape;
 use crate::profile::{Call, time};
 use crate::tape::Node;
-use crate::trace::{self, Operation};
+use crate::trace::{self, DynOp};
 use crate::{Error, Result, Tensor};
 use std::any::Any;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ macro_rules! ops {
     };
 }
 
-// What several operations share.
+// Shared by several operations.
 mod gpu;
 mod map;
 mod normalize;
@@ -87,15 +87,15 @@ pub trait Op: Send + Sync + Sized + 'static {
     /// The name in errors, tapes and profiles.
     const NAME: &'static str;
 
-    /// What `backward` will need: inputs, the output, or something small that `forward` knows.
-    /// `need` tells `forward` which gradients will be asked for, so that it saves no more.
+    /// The data that `backward` will need: inputs, the output, or something small that `forward`
+    /// knows. `need` tells `forward` which gradients will be asked for, so that it saves no more.
     type Saved: Saved;
 
-    /// The shape and dtype rule: what comes out for these inputs, or why they do not fit. Computes
+    /// The shape and dtype rule: the output's for these inputs, or why they do not fit. Computes
     /// nothing. [`apply`] checks that the shape does not have too many elements.
     fn infer(&self, inputs: &[Meta]) -> Result<Meta>;
 
-    /// The value, and what `backward` needs of it. `inputs` have passed `infer` and are off the
+    /// The value, and the data that `backward` needs. `inputs` have passed `infer` and are off the
     /// tape; `out` is what `infer` returned for them. `need[i]` says whether the gradient of input
     /// `i` will be asked for.
     fn forward(
@@ -115,19 +115,21 @@ pub trait Op: Send + Sync + Sized + 'static {
         need: &[bool],
     ) -> Result<Vec<Option<Tensor>>>;
 
-    /// The input in whose memory the result may be made, if there is one of its shape and dtype.
+    /// The index of the input in whose memory the result may be made, if there is one of its shape
+    /// and dtype.
     fn reuses(&self) -> Option<usize> {
         None
     }
 
-    /// As [`Op::forward`], into the memory of `onto`, the input that [`Op::reuses`] names: nothing
-    /// is recorded, and nobody else holds it. `others` are the rest of the inputs.
+    /// As [`Op::forward`], into the memory of `onto`, the input that [`Op::reuses`] names. Nothing
+    /// is recorded, and nothing else holds that memory. `others` are the other inputs.
     fn forward_onto(&self, _others: &[&Tensor], _onto: Tensor) -> Result<Tensor> {
         Err(Error::tape(Self::NAME, "cannot compute in the memory of an input"))
     }
 
-    /// What tells this operation from others of its name, if the result depends on nothing but that
-    /// and the inputs. Where all inputs are constants, a plan then computes it once.
+    /// The settings that distinguish this operation from others of its name, if the result depends
+    /// on nothing but these and the inputs. Where all inputs are constants, a plan then computes it
+    /// once.
     fn settings(&self) -> Option<String> {
         None
     }
@@ -141,8 +143,8 @@ pub trait Op: Send + Sync + Sized + 'static {
     }
 }
 
-/// Runs `op`: checks the inputs, computes, and records it if an input is on a tape. A profile is
-/// told of both passes. While this thread traces a computation, `op` is only noted.
+/// Runs `op`: checks the inputs, computes, and records it if an input is on a tape. Both passes are
+/// counted in a running profile. While this thread traces a computation, `op` is only noted.
 pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
     let metas: Vec<Meta> = inputs.iter().map(|input| input.meta()).collect();
     let out = checked(&op, &metas)?;
@@ -156,14 +158,14 @@ pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
     compute(&op, inputs.iter().map(|&input| input.clone()).collect(), &metas, &out)
 }
 
-/// What [`Op::infer`] says of these inputs, if that shape does not have too many elements.
+/// The result of [`Op::infer`] for these inputs, if that shape does not have too many elements.
 fn checked<O: Op>(op: &O, inputs: &[Meta]) -> Result<Meta> {
     let out = op.infer(inputs)?;
     check_shape(O::NAME, &out.shape)?;
     Ok(out)
 }
 
-/// Computes what passed [`checked`].
+/// Computes `op` of inputs that have passed [`checked`].
 fn compute<O: Op>(
     op: &Arc<O>,
     mut inputs: Vec<Tensor>,
@@ -174,8 +176,8 @@ fn compute<O: Op>(
     inputs.iter().try_for_each(|input| input.require_elements(O::NAME))?;
     let call = || Call::new(O::NAME, metas, out, || op.flops(metas, out));
     let Some(tape) = Node::tape_of(&inputs) else {
-        if let Some(place) = op.reuses().filter(|&place| inputs[place].is_exclusive()) {
-            let onto = inputs.remove(place);
+        if let Some(operand) = op.reuses().filter(|&operand| inputs[operand].is_exclusive()) {
+            let onto = inputs.remove(operand);
             let others: Vec<&Tensor> = inputs.iter().collect();
             return time(call(), || op.forward_onto(&others, onto));
         }
@@ -190,26 +192,26 @@ fn compute<O: Op>(
     let operands: Vec<&Tensor> = detached.iter().collect();
     let (output, saved) = time(call(), || op.forward(&operands, out, &need))?;
     debug_assert_eq!(output.meta(), *out, "{}: forward and infer disagree", O::NAME);
-    let (kept, call) = (saved.bytes(), call().map(|call| call.backward(&need)));
+    let (saved_bytes, call) = (saved.bytes(), call().map(|call| call.backward(&need)));
     let op = op.clone();
     let backward = move |dy: Vec<Option<Tensor>>| match dy.into_iter().next().flatten() {
         Some(dy) => time(call, || op.backward(saved, &dy, &need)),
         None => Ok(vec![None; need.len()]),
     };
     let inputs: Vec<&Tensor> = inputs.iter().collect();
-    let outputs = tape.record(O::NAME, &inputs, vec![output], kept, Box::new(backward))?;
+    let outputs = tape.record(O::NAME, &inputs, vec![output], saved_bytes, Box::new(backward))?;
     Ok(outputs.into_iter().next().expect("one output was recorded"))
 }
 
-/// An operation as the nodes of a traced graph hold it.
+/// An operation as a [`DynOp`].
 struct Applied<O>(Arc<O>);
 
-/// `op`, to be put into a traced graph.
-pub(crate) fn operation<O: Op>(op: O) -> Arc<dyn Operation> {
+/// `op` as a trait object, for a traced graph.
+pub(crate) fn dyn_op<O: Op>(op: O) -> Arc<dyn DynOp> {
     Arc::new(Applied(Arc::new(op)))
 }
 
-impl<O: Op> Operation for Applied<O> {
+impl<O: Op> DynOp for Applied<O> {
     fn name(&self) -> &'static str {
         O::NAME
     }
@@ -243,9 +245,9 @@ fn one_device(op: &'static str, inputs: &[&Tensor]) -> Result<()> {
     }
 }
 
-/// What an operation keeps for its backward pass.
+/// The tensors, and other data, that an operation saves for its backward pass.
 pub trait Saved: Send + 'static {
-    /// Bytes it keeps alive.
+    /// Bytes of tensors that are kept alive.
     fn bytes(&self) -> usize;
 }
 
@@ -285,7 +287,7 @@ impl<A: Saved, B: Saved, C: Saved> Saved for (A, B, C) {
     }
 }
 
-/// `tensor`, if its value is needed for a gradient that will be asked for.
-pub(crate) fn keep(wanted: bool, tensor: &Tensor) -> Option<Tensor> {
-    wanted.then(|| tensor.detach())
+/// `tensor`, to be saved for backward, if a gradient that is `needed` depends on its value.
+pub(crate) fn save_if(needed: bool, tensor: &Tensor) -> Option<Tensor> {
+    needed.then(|| tensor.detach())
 }

@@ -33,8 +33,8 @@ pub(super) fn apply(graph: &mut PlanGraph) -> Result<()> {
     Ok(())
 }
 
-/// Pools of one map: a mean of means is the mean of the whole window, as the maximum of maxima is
-/// its maximum. All but the finest are made of a finer one, and the map is read once. Means differ
+/// Makes each pool of a map but the finest from a finer one, so that the map is read once: a mean
+/// of means is the mean of the whole window, as the maximum of maxima is its maximum. Means differ
 /// by rounding. Maxima are left alone in a recorded pass, where it matters which of several equal
 /// elements gets the gradient.
 fn nest_pools(graph: &mut PlanGraph) {
@@ -63,16 +63,16 @@ fn nest_pools(graph: &mut PlanGraph) {
     }
 }
 
-/// A convolution, then batch normalization by constants: norm(w∗x + b) = (s·w)∗x + (s·b + t), one
-/// convolution whose weight and bias are computed once. It differs by rounding.
+/// Folds batch normalization by constants into the convolution before it: norm(w∗x + b) = (s·w)∗x +
+/// (s·b + t), one convolution whose weight and bias are computed once. It differs by rounding.
 fn normalized_convolution(graph: &mut PlanGraph, n: usize) -> Result<()> {
     let Some(&Given { eps }) = graph.op::<Given>(n) else { return Ok(()) };
-    let inputs = graph.node(n).map(|node| node.inputs.clone()).unwrap_or_default();
+    let inputs = graph.inputs_of(n);
     let Some(conv) = graph.sole_producer::<Conv2d>(inputs[0]) else { return Ok(()) };
     let Some(plain) = graph.op::<Conv2d>(conv).filter(|op| op.is_plain()).cloned() else {
         return Ok(());
     };
-    let operands = graph.node(conv).map(|node| node.inputs.clone()).unwrap_or_default();
+    let operands = graph.inputs_of(conv);
     let constants = inputs[1..].iter().chain(&operands[1..]);
     let known = graph.constants();
     if graph.recorded || !constants.copied().all(|id| known[id]) {
@@ -83,7 +83,7 @@ fn normalized_convolution(graph: &mut PlanGraph, n: usize) -> Result<()> {
         Some(cast) => graph.node(cast).map_or(id, |node| node.inputs[0]),
         None => id,
     };
-    let (dtype, place) = (graph.values[inputs[0]].dtype, graph.place(inputs[0]));
+    let (dtype, position) = (graph.values[inputs[0]].dtype, graph.position(inputs[0]));
     let [mean, var, weight, bias] = [1, 2, 3, 4].map(|i| stored(graph, inputs[i]));
     let w = stored(graph, operands[1]);
     let b = operands.get(2).map(|&b| stored(graph, b));
@@ -93,29 +93,30 @@ fn normalized_convolution(graph: &mut PlanGraph, n: usize) -> Result<()> {
     if !alike || !matches!(type_of(w), DType::F32 | DType::F64) {
         return Ok(());
     }
-    let shifted = graph.add(Affine { scale: 1.0, shift: eps }, vec![var], place)?;
-    let deviation = graph.add(Elementwise(Sqrt), vec![shifted], place)?;
-    let scale = graph.add(Div, vec![weight, deviation], place)?;
-    let moved = graph.add(Mul, vec![mean, scale], place)?;
-    let mut constant = graph.add(Sub, vec![bias, moved], place)?;
+    let shifted = graph.add(Affine { scale: 1.0, shift: eps }, vec![var], position)?;
+    let deviation = graph.add(Elementwise(Sqrt), vec![shifted], position)?;
+    let scale = graph.add(Div, vec![weight, deviation], position)?;
+    let moved = graph.add(Mul, vec![mean, scale], position)?;
+    let mut constant = graph.add(Sub, vec![bias, moved], position)?;
     if let Some(b) = b {
-        let scaled = graph.add(Mul, vec![b, scale], place)?;
-        constant = graph.add(Add, vec![scaled, constant], place)?;
+        let scaled = graph.add(Mul, vec![b, scale], position)?;
+        constant = graph.add(Add, vec![scaled, constant], position)?;
     }
     let shape = vec![graph.values[w].shape[0], 1, 1, 1];
-    let column = graph.add(Reshape { shape }, vec![scale], place)?;
-    let mut folded = graph.add(Mul, vec![w, column], place)?;
+    let column = graph.add(Reshape { shape }, vec![scale], position)?;
+    let mut folded = graph.add(Mul, vec![w, column], position)?;
     for value in [&mut folded, &mut constant] {
         let from = graph.values[*value].dtype;
         if from != dtype {
-            *value = graph.add(Cast { to: dtype, from }, vec![*value], place)?;
+            *value = graph.add(Cast { to: dtype, from }, vec![*value], position)?;
         }
     }
     graph.replace(n, plain.with_bias(), vec![operands[0], folded, constant]);
     Ok(())
 }
 
-/// A sum of two maps of one shape, one of which an operation can add to.
+/// Fuses a sum of two maps of one shape into the operation that makes one of them, if it can add
+/// the other.
 fn sum(graph: &mut PlanGraph, n: usize) -> Result<()> {
     let Some(Add) = graph.op::<Add>(n) else { return Ok(()) };
     let Some(node) = graph.node(n) else { return Ok(()) };
@@ -123,7 +124,7 @@ fn sum(graph: &mut PlanGraph, n: usize) -> Result<()> {
     let whole = |graph: &PlanGraph, id: ValueId| graph.values[id] == graph.values[y];
     // If both producers could add, the later one does, since the other's result is ready first.
     let mut pairs = [(a, b), (b, a)];
-    if graph.place(b) > graph.place(a) {
+    if graph.position(b) > graph.position(a) {
         pairs.reverse();
     }
     for (value, other) in pairs {
@@ -135,11 +136,11 @@ fn sum(graph: &mut PlanGraph, n: usize) -> Result<()> {
             && graph.values[value].shape[..2] == [n_images, channels]
             && let Some(shifted) = graph.op::<DynamicFilter>(filter).map(DynamicFilter::shifted)
         {
-            let mut inputs = graph.node(filter).map(|node| node.inputs.clone()).unwrap_or_default();
+            let mut inputs = graph.inputs_of(filter);
             if inputs.len() == 2 {
                 let shape = vec![n_images, channels];
-                let place = graph.place(other);
-                inputs.push(graph.add(Reshape { shape }, vec![other], place)?);
+                let position = graph.position(other);
+                inputs.push(graph.add(Reshape { shape }, vec![other], position)?);
                 graph.replace(n, shifted, inputs);
                 return Ok(());
             }
@@ -154,10 +155,7 @@ fn sum(graph: &mut PlanGraph, n: usize) -> Result<()> {
             let more = graph
                 .sole_producer::<AddBilinear>(other)
                 .filter(|&m| graph.op::<AddBilinear>(m).is_some_and(|op| *op == first));
-            let mut inputs = match more.and_then(|m| graph.node(m)) {
-                Some(node) => node.inputs.clone(),
-                None => vec![other],
-            };
+            let mut inputs = more.map_or_else(|| vec![other], |m| graph.inputs_of(m));
             inputs.push(from);
             graph.replace(n, first, inputs);
             return Ok(());
@@ -165,7 +163,7 @@ fn sum(graph: &mut PlanGraph, n: usize) -> Result<()> {
         if let Some(conv) = graph.sole_producer::<Conv2d>(value)
             && let Some(op) = graph.op::<Conv2d>(conv).and_then(Conv2d::with_residual)
         {
-            let mut inputs = graph.node(conv).map(|node| node.inputs.clone()).unwrap_or_default();
+            let mut inputs = graph.inputs_of(conv);
             inputs.push(other);
             graph.replace(n, op, inputs);
             return Ok(());
@@ -189,28 +187,26 @@ fn gelu(graph: &mut PlanGraph, n: usize) {
     {
         return;
     }
-    let inputs = |graph: &PlanGraph, n: usize| {
-        graph.node(n).map(|node| node.inputs.clone()).unwrap_or_default()
-    };
     if let Some(m) = graph.sole_producer::<Conv2d>(x)
         && let Some(op) = graph.op::<Conv2d>(m).and_then(Conv2d::with_gelu)
     {
-        graph.replace(n, op, inputs(graph, m));
+        graph.replace(n, op, graph.inputs_of(m));
     } else if let Some(m) = graph.sole_producer::<ConvTranspose2d>(x)
         && let Some(op) = graph.op::<ConvTranspose2d>(m).and_then(ConvTranspose2d::with_gelu)
     {
-        graph.replace(n, op, inputs(graph, m));
+        graph.replace(n, op, graph.inputs_of(m));
     } else if let Some(m) = graph.sole_producer::<AddBilinear>(x)
         && let Some(op) = graph.op::<AddBilinear>(m).and_then(AddBilinear::with_gelu)
     {
-        graph.replace(n, op, inputs(graph, m));
+        graph.replace(n, op, graph.inputs_of(m));
     }
 }
 
-/// In a pass that is recorded, the GELU of a convolution's input, taken as it reads.
+/// Fuses the GELU of a convolution's input into the convolution, which takes it as it reads. Only
+/// in a recorded pass.
 fn gelu_before_convolution(graph: &mut PlanGraph, n: usize) {
     let Some(op) = graph.op::<Conv2d>(n).and_then(Conv2d::with_gelu_input) else { return };
-    let Some(mut inputs) = graph.node(n).map(|node| node.inputs.clone()) else { return };
+    let mut inputs = graph.inputs_of(n);
     if graph.recorded
         && let Some(gelu) = graph.sole_producer::<GeluOp>(inputs[0])
         && let Some(node) = graph.node(gelu)
@@ -220,19 +216,19 @@ fn gelu_before_convolution(graph: &mut PlanGraph, n: usize) {
     }
 }
 
-/// A convolution of maps joined along their channels: a sum of convolutions, of each map with its
-/// part of the weight. Nothing is joined, and the map that was there first is let go before the
-/// next one is made. The order of the sum differs, and so does its rounding.
+/// Makes a convolution of maps joined along their channels a sum of convolutions, each of one map
+/// with its part of the weight. Nothing is joined, and the map that is made first is dropped before
+/// the next one is made. The order of the sum differs, and so does its rounding.
 fn joined_convolution(graph: &mut PlanGraph, n: usize) -> Result<()> {
     let Some(conv) = graph.op::<Conv2d>(n).filter(|op| op.is_sum_over_channels()).cloned() else {
         return Ok(());
     };
-    let Some(operands) = graph.node(n).map(|node| node.inputs.clone()) else { return Ok(()) };
+    let operands = graph.inputs_of(n);
     let Some(concat) = graph.sole_producer::<Concat>(operands[0]) else { return Ok(()) };
     if graph.op::<Concat>(concat).is_none_or(|op| op.dim != 1) {
         return Ok(());
     }
-    let maps = graph.node(concat).map(|node| node.inputs.clone()).unwrap_or_default();
+    let maps = graph.inputs_of(concat);
     let mut start = 0;
     let mut parts: Vec<(ValueId, usize, usize)> = Vec::new();
     for map in maps {
@@ -240,23 +236,23 @@ fn joined_convolution(graph: &mut PlanGraph, n: usize) -> Result<()> {
         parts.push((map, start, channels));
         start += channels;
     }
-    // The map that is there first comes first.
-    parts.sort_by(|a, b| graph.place(a.0).total_cmp(&graph.place(b.0)));
+    // The map that is made first is convolved first.
+    parts.sort_by(|a, b| graph.position(a.0).total_cmp(&graph.position(b.0)));
     let [first, next, last] = conv.parts();
     let (weight, mut rest) = (operands[1], operands[2..].to_vec());
     for (i, &(map, start, len)) in parts.iter().enumerate() {
-        let place = match parts.get(i + 1) {
-            Some(&(next, ..)) => graph.place(next).max(graph.place(map)) - 0.5,
-            None => graph.place(operands[0]),
+        let position = match parts.get(i + 1) {
+            Some(&(next, ..)) => graph.position(next).max(graph.position(map)) - 0.5,
+            None => graph.position(operands[0]),
         };
-        let part = graph.add(Slice { dim: 1, start, len, step: 1 }, vec![weight], place)?;
+        let part = graph.add(Slice { dim: 1, start, len, step: 1 }, vec![weight], position)?;
         let inputs: Vec<ValueId> = [map, part].into_iter().chain(rest).collect();
         if i + 1 == parts.len() {
             graph.replace(n, if i == 0 { conv } else { last }, inputs);
             return Ok(());
         }
         let op = if i == 0 { first.clone() } else { next.clone() };
-        rest = vec![graph.add(op, inputs, place)?];
+        rest = vec![graph.add(op, inputs, position)?];
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! The graph as planning changes it.
+//! The graph that planning rewrites.
 
 use crate::ops::Op;
-use crate::trace::{Node, Operation, ValueId, Written};
+use crate::trace::{DynOp, OpNode, TracedGraph, ValueId};
 use crate::{Meta, Result, Tensor};
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use std::sync::Arc;
 pub(super) struct PlanGraph {
     pub(super) values: Vec<Meta>,
     /// The operations; `None` where one is no longer needed.
-    nodes: Vec<Option<Placed>>,
+    nodes: Vec<Option<Positioned>>,
     /// The node that makes a value.
     producers: Vec<Option<usize>>,
     /// The number of uses of each value, as an input of an operation or an output of the graph.
     uses: Vec<usize>,
-    /// The tensors that were there before, by value.
+    /// The tensors that existed before the trace, by value.
     captured: Vec<Option<Tensor>>,
     pub(super) inputs: Vec<ValueId>,
     pub(super) outputs: Vec<ValueId>,
@@ -22,10 +22,11 @@ pub(super) struct PlanGraph {
     pub(super) recorded: bool,
 }
 
-struct Placed {
-    node: Node,
-    /// Nodes are run in this order, as far as they can be.
-    place: f64,
+/// A node and its position in the order of execution.
+struct Positioned {
+    node: OpNode,
+    /// Nodes run by increasing position, except that a node follows those whose values it reads.
+    position: f64,
 }
 
 /// A rewritten computation.
@@ -33,8 +34,8 @@ pub(super) struct Parts {
     /// Shape and dtype of every tensor.
     pub(super) values: Vec<Meta>,
     /// The operations in their order.
-    pub(super) nodes: Vec<Node>,
-    /// The tensors that are known, by value.
+    pub(super) nodes: Vec<OpNode>,
+    /// The tensors whose elements are known, by value.
     pub(super) captured: Vec<Option<Tensor>>,
     pub(super) inputs: Vec<ValueId>,
     pub(super) outputs: Vec<ValueId>,
@@ -42,7 +43,7 @@ pub(super) struct Parts {
 
 impl PlanGraph {
     /// The computation as it was traced. `on_tape` says whether an input is on a tape.
-    pub(super) fn new(Written { graph, inputs, outputs }: Written, on_tape: bool) -> Self {
+    pub(super) fn new(TracedGraph { graph, inputs, outputs }: TracedGraph, on_tape: bool) -> Self {
         let recorded = on_tape || graph.captured.iter().any(|(_, tensor)| tensor.is_on_tape());
         let mut captured = vec![None; graph.values.len()];
         for (id, tensor) in graph.captured {
@@ -62,10 +63,10 @@ impl PlanGraph {
             all.uses[output] += 1;
         }
         for node in graph.nodes {
-            let place = all.nodes.len() as f64;
-            all.push(node, place);
+            let position = all.nodes.len() as f64;
+            all.push(node, position);
         }
-        // The code may have computed what nobody needs.
+        // The code may have computed values that nothing needs.
         for n in all.numbers().rev() {
             if let Some(output) = all.node(n).and_then(|node| node.outputs.first().copied()) {
                 all.drop_unused(output);
@@ -79,9 +80,14 @@ impl PlanGraph {
         0..self.nodes.len()
     }
 
-    /// Node `n`, if it is still there.
-    pub(super) fn node(&self, n: usize) -> Option<&Node> {
-        self.nodes[n].as_ref().map(|placed| &placed.node)
+    /// Node `n`, if it has not been removed.
+    pub(super) fn node(&self, n: usize) -> Option<&OpNode> {
+        self.nodes[n].as_ref().map(|positioned| &positioned.node)
+    }
+
+    /// The inputs of node `n`; none if it has been removed.
+    pub(super) fn inputs_of(&self, n: usize) -> Vec<ValueId> {
+        self.node(n).map(|node| node.inputs.clone()).unwrap_or_default()
     }
 
     /// The operation of node `n`, if it is an `O`.
@@ -109,10 +115,11 @@ impl PlanGraph {
         self.numbers().filter(reads).collect()
     }
 
-    /// The place of the node that makes `value` in the order of things; before everything for an
-    /// input.
-    pub(super) fn place(&self, value: ValueId) -> f64 {
-        self.producers[value].and_then(|n| self.nodes[n].as_ref()).map_or(-1.0, |at| at.place)
+    /// The position of the node that makes `value`; before all others for an input.
+    pub(super) fn position(&self, value: ValueId) -> f64 {
+        self.producers[value]
+            .and_then(|n| self.nodes[n].as_ref())
+            .map_or(-1.0, |node| node.position)
     }
 
     /// The elements of `value`, if they are known and no gradient flows there.
@@ -134,18 +141,17 @@ impl PlanGraph {
         constants
     }
 
-    /// The numbers of the nodes that are left, by their places, each after those whose values it
-    /// reads.
+    /// The numbers of the nodes that are left, by position, each after those whose values it reads.
     pub(super) fn order(&self) -> Vec<usize> {
-        let mut by_place: Vec<(usize, f64)> = self
+        let mut by_position: Vec<(usize, f64)> = self
             .nodes
             .iter()
             .enumerate()
-            .filter_map(|(n, placed)| Some((n, placed.as_ref()?.place)))
+            .filter_map(|(n, positioned)| Some((n, positioned.as_ref()?.position)))
             .collect();
-        by_place.sort_by(|(_, a), (_, b)| a.total_cmp(b));
+        by_position.sort_by(|(_, a), (_, b)| a.total_cmp(b));
         let (mut order, mut visited) = (Vec::new(), vec![false; self.nodes.len()]);
-        for (n, _) in by_place {
+        for (n, _) in by_position {
             // Not by recursion: a chain of operations may be long.
             let mut waiting = vec![(n, 0)];
             while let Some((n, next)) = waiting.pop() {
@@ -170,23 +176,23 @@ impl PlanGraph {
         self.captured.iter().enumerate().filter_map(|(id, x)| Some((id, x.as_ref()?)))
     }
 
-    /// Replaces node `n` by `op` of `inputs`, which makes the same value at the same place.
+    /// Replaces node `n` by `op` of `inputs`, which makes the same value at the same position.
     /// Operations that only the old one needed are removed.
     pub(super) fn replace<O: Op>(&mut self, n: usize, op: O, inputs: Vec<ValueId>) {
-        let Some(Placed { node, place }) = self.take(n) else { return };
-        let op = crate::ops::operation(op);
-        self.put(n, Node { op, inputs, outputs: node.outputs }, place);
+        let Some(Positioned { node, position }) = self.take(n) else { return };
+        let op = crate::ops::dyn_op(op);
+        self.put(n, OpNode { op, inputs, outputs: node.outputs }, position);
         node.inputs.into_iter().for_each(|id| self.drop_unused(id));
     }
 
-    /// Adds `op` of `inputs` at `place`; its value.
+    /// Adds `op` of `inputs` at `position`, and returns its value.
     pub(super) fn add<O: Op>(
         &mut self,
         op: O,
         inputs: Vec<ValueId>,
-        place: f64,
+        position: f64,
     ) -> Result<ValueId> {
-        let op: Arc<dyn Operation> = crate::ops::operation(op);
+        let op: Arc<dyn DynOp> = crate::ops::dyn_op(op);
         let metas: Vec<Meta> = inputs.iter().map(|&id| self.values[id].clone()).collect();
         let meta = op.infer(&metas)?.swap_remove(0);
         self.values.push(meta);
@@ -194,13 +200,13 @@ impl PlanGraph {
         self.uses.push(0);
         self.captured.push(None);
         let value = self.values.len() - 1;
-        self.push(Node { op, inputs, outputs: vec![value] }, place);
+        self.push(OpNode { op, inputs, outputs: vec![value] }, position);
         Ok(value)
     }
 
     /// Node `n` is no longer needed: its values are known to be `tensors`.
     pub(super) fn fold(&mut self, n: usize, tensors: Vec<Tensor>) {
-        let Some(Placed { node, .. }) = self.take(n) else { return };
+        let Some(Positioned { node, .. }) = self.take(n) else { return };
         for (value, tensor) in node.outputs.into_iter().zip(tensors) {
             self.producers[value] = None;
             self.captured[value] = Some(tensor);
@@ -208,7 +214,7 @@ impl PlanGraph {
         node.inputs.into_iter().for_each(|id| self.drop_unused(id));
     }
 
-    /// What is left of it.
+    /// The graph without what has been removed.
     pub(super) fn into_parts(self) -> Parts {
         let nodes = self.order().into_iter().filter_map(|n| self.node(n).cloned()).collect();
         Parts {
@@ -220,32 +226,33 @@ impl PlanGraph {
         }
     }
 
-    fn push(&mut self, node: Node, place: f64) {
+    fn push(&mut self, node: OpNode, position: f64) {
         self.nodes.push(None);
-        self.put(self.nodes.len() - 1, node, place);
+        self.put(self.nodes.len() - 1, node, position);
     }
 
-    fn put(&mut self, n: usize, node: Node, place: f64) {
+    fn put(&mut self, n: usize, node: OpNode, position: f64) {
         node.inputs.iter().for_each(|&id| self.uses[id] += 1);
         node.outputs.iter().for_each(|&id| self.producers[id] = Some(n));
-        self.nodes[n] = Some(Placed { node, place });
+        self.nodes[n] = Some(Positioned { node, position });
     }
 
     /// Takes node `n` out.
-    fn take(&mut self, n: usize) -> Option<Placed> {
-        let placed = self.nodes[n].take()?;
-        placed.node.inputs.iter().for_each(|&id| self.uses[id] -= 1);
-        Some(placed)
+    fn take(&mut self, n: usize) -> Option<Positioned> {
+        let positioned = self.nodes[n].take()?;
+        positioned.node.inputs.iter().for_each(|&id| self.uses[id] -= 1);
+        Some(positioned)
     }
 
-    /// Removes the node that makes `value` if nobody needs any of its values, and so on.
+    /// Removes the node that makes `value` if nothing needs any of its values, and likewise the
+    /// nodes that make its inputs.
     fn drop_unused(&mut self, value: ValueId) {
         let Some(n) = self.producers[value] else { return };
-        let unused = |node: &Node| node.outputs.iter().all(|&id| self.uses[id] == 0);
+        let unused = |node: &OpNode| node.outputs.iter().all(|&id| self.uses[id] == 0);
         if !self.node(n).is_some_and(unused) {
             return;
         }
-        if let Some(Placed { node, .. }) = self.take(n) {
+        if let Some(Positioned { node, .. }) = self.take(n) {
             node.inputs.into_iter().for_each(|id| self.drop_unused(id));
         }
     }

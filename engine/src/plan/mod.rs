@@ -1,4 +1,4 @@
-//! Plans: a computation is traced, and the trace is run with fewer operations.
+//! Plans: traced computations, run with fewer operations.
 //!
 //! A network's code calls one operation after another. A [`Planner`] traces the code once for each
 //! input shape (`trace.rs`). From then on it runs a plan, which is made in three steps:
@@ -6,8 +6,9 @@
 //! 1. `fuse.rs` joins neighboring operations into one pass over memory: a convolution with the
 //!    bias, residual and GELU around it, a sum with enlarged maps, pools of the same map.
 //! 2. `fold.rs` computes once what depends on constants alone, and packs constant weights.
-//! 3. `schedule.rs` orders the operations to need little memory, and marks the last reader of each
-//!    tensor. That reader frees the tensor's memory or writes its result there.
+//! 3. `schedule.rs` puts the operations that are left in order, and marks the last reader of each
+//!    tensor. That reader frees the tensor's memory or writes its result there. The result is a
+//!    [`Plan`].
 //!
 //! A plan computes the same results as the code. If an input is on a tape, the plan records the
 //! operations that it runs, fused ones included. A rule that changes the order of a sum changes its
@@ -21,15 +22,15 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 
-use crate::trace::{Written, is_tracing, trace};
+use crate::trace::{TracedGraph, is_tracing, trace};
 use crate::{Device, Error, Meta, Result, Tensor};
 use fold::Constants;
 use graph::PlanGraph;
-use schedule::Schedule;
+use schedule::Plan;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Runs `f` on `inputs` as planned. For a computation that is run once, such as a step of training;
-/// a [`Planner`] keeps its plans.
+/// Runs `f` on `inputs` as planned. For a computation that runs once, such as a step of training; a
+/// [`Planner`] keeps its plans.
 ///
 /// `f` sees tensors without elements: it may ask for shapes and not for values.
 ///
@@ -54,7 +55,7 @@ pub(crate) fn planned_one(
     Ok(planned(inputs, |inputs| Ok::<_, Error>(vec![f(inputs)?]))?.swap_remove(0))
 }
 
-/// The shapes and dtypes of what `f` would give for `inputs`. Nothing is computed.
+/// The shapes and dtypes of the results that `f` would return for `inputs`. Nothing is computed.
 ///
 /// # Errors
 /// As [`planned`].
@@ -63,7 +64,7 @@ pub fn infer<E: From<Error>>(
     f: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>, E>,
 ) -> Result<Vec<Meta>, E> {
     let inputs: Vec<Tensor> = inputs.iter().map(|&x| x.clone()).collect();
-    let Written { graph, outputs, .. } = trace(&inputs, f)?;
+    let TracedGraph { graph, outputs, .. } = trace(&inputs, f)?;
     Ok(outputs.into_iter().map(|id| graph.values[id].clone()).collect())
 }
 
@@ -72,12 +73,13 @@ pub fn infer<E: From<Error>>(
 #[derive(Default)]
 pub struct Planner {
     constants: Constants,
-    /// The plans used last, the newest at the end, with what their inputs are like.
-    plans: Mutex<Vec<(Vec<Kind>, Arc<Schedule>)>>,
+    /// The plans used last, the newest at the end, each with the keys of its inputs.
+    plans: Mutex<Vec<(Vec<InputKey>, Arc<Plan>)>>,
 }
 
-/// What a plan depends on in an input: shape and dtype, device, and whether it is on a tape.
-type Kind = (Meta, Device, bool);
+/// The properties of an input that a plan depends on: shape and dtype, device, and whether it is on
+/// a tape.
+type InputKey = (Meta, Device, bool);
 
 /// The number of cached plans: for a full tile, the smaller tiles at the edges, and some spares.
 const PLANS: usize = 8;
@@ -103,19 +105,19 @@ impl Planner {
         if is_tracing() {
             return f(&inputs);
         }
-        let kind = |x: &Tensor| (x.meta(), x.device(), x.is_on_tape());
-        let kinds: Vec<Kind> = inputs.iter().map(kind).collect();
-        let plan = match self.cached(&kinds) {
+        let key = |x: &Tensor| (x.meta(), x.device(), x.is_on_tape());
+        let keys: Vec<InputKey> = inputs.iter().map(key).collect();
+        let plan = match self.cached(&keys) {
             Some(plan) => plan,
             None => {
                 let plan = Arc::new(plan(&inputs, f, &self.constants)?);
                 // A plan holds what it captured, and a tape serves one pass.
-                if !plan.is_recorded() && self.cached(&kinds).is_none() {
+                if !plan.is_recorded() && self.cached(&keys).is_none() {
                     let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
                     if plans.len() == PLANS {
                         plans.remove(0);
                     }
-                    plans.push((kinds, plan.clone()));
+                    plans.push((keys, plan.clone()));
                 }
                 plan
             }
@@ -123,26 +125,26 @@ impl Planner {
         Ok(plan.run(inputs)?)
     }
 
-    /// The plan for inputs like these, which becomes the newest.
-    fn cached(&self, kinds: &[Kind]) -> Option<Arc<Schedule>> {
+    /// The plan for inputs with these keys, which becomes the newest.
+    fn cached(&self, keys: &[InputKey]) -> Option<Arc<Plan>> {
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = plans.iter().position(|(like, _)| like == kinds)?;
+        let found = plans.iter().position(|(like, _)| like == keys)?;
         let newest = plans.remove(found);
         plans.push(newest);
         plans.last().map(|(_, plan)| plan.clone())
     }
 }
 
-/// Traces `f` and plans what was traced.
+/// Traces `f` and plans the traced graph.
 fn plan<E: From<Error>>(
     inputs: &[Tensor],
     f: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>, E>,
     constants: &Constants,
-) -> Result<Schedule, E> {
-    let written = trace(inputs, f)?;
+) -> Result<Plan, E> {
+    let traced = trace(inputs, f)?;
     let on_tape = inputs.iter().any(Tensor::is_on_tape);
-    let mut graph = PlanGraph::new(written, on_tape);
+    let mut graph = PlanGraph::new(traced, on_tape);
     fuse::apply(&mut graph)?;
     fold::apply(&mut graph, constants)?;
-    Ok(Schedule::of(graph))
+    Ok(Plan::schedule(graph))
 }

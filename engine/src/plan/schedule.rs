@@ -1,14 +1,14 @@
-//! The order in which a plan's operations run, and how long each of its tensors lives.
+//! A plan: operations in the order in which they run, and how long each of their tensors lives.
 
 use super::graph::{Parts, PlanGraph};
-use crate::trace::{Node, Operation, ValueId};
+use crate::trace::{DynOp, OpNode, ValueId};
 use crate::{Error, Meta, Result, Tensor};
 use std::sync::Arc;
 
-/// A plan that is ready to run.
-pub(super) struct Schedule {
+/// A traced computation that is ready to run.
+pub(super) struct Plan {
     steps: Vec<Step>,
-    /// The tensors that were there before, or were computed at planning.
+    /// The tensors that existed before the trace, or were computed at planning.
     constants: Vec<(ValueId, Tensor)>,
     inputs: Vec<ValueId>,
     outputs: Vec<ValueId>,
@@ -17,23 +17,23 @@ pub(super) struct Schedule {
 }
 
 struct Step {
-    op: Arc<dyn Operation>,
-    /// The inputs, and whether nobody needs one after this step.
+    op: Arc<dyn DynOp>,
+    /// The inputs, each with whether this step is the last to need it.
     inputs: Vec<(ValueId, bool)>,
-    /// The outputs, and whether anybody needs one.
+    /// The outputs, each with whether anything needs it.
     outputs: Vec<(ValueId, bool)>,
     metas: Vec<Meta>,
 }
 
-impl Schedule {
-    /// What is left of `graph`, in its order.
-    pub(super) fn of(graph: PlanGraph) -> Self {
+impl Plan {
+    /// The plan of `graph`: its operations in order.
+    pub(super) fn schedule(graph: PlanGraph) -> Self {
         let recorded = graph.recorded;
         let Parts { values: metas, nodes, captured, inputs, outputs } = graph.into_parts();
         let mut needed = vec![false; metas.len()];
         outputs.iter().for_each(|&id| needed[id] = true);
         let mut steps: Vec<Step> = Vec::new();
-        for Node { op, inputs, outputs } in nodes.into_iter().rev() {
+        for OpNode { op, inputs, outputs } in nodes.into_iter().rev() {
             let outputs: Vec<_> = outputs.into_iter().map(|id| (id, needed[id])).collect();
             // Backwards, so that of an input that appears twice, the second use counts as the last.
             let mut reads: Vec<(ValueId, bool)> = Vec::new();
@@ -52,7 +52,7 @@ impl Schedule {
         Self { steps, constants, inputs, outputs, values, recorded }
     }
 
-    /// Whether it was made to be recorded on a tape.
+    /// Whether the plan is for a pass that is recorded on a tape.
     pub(super) fn is_recorded(&self) -> bool {
         self.recorded
     }

@@ -8,7 +8,7 @@
 pub(super) mod samples;
 
 use super::gpu::{pointwise, pointwise_into};
-use super::{Op, apply, keep};
+use super::{Op, apply, save_if};
 use crate::cpu::PIECE;
 use crate::layout::broadcast_shape;
 use crate::ops::map;
@@ -98,7 +98,7 @@ impl Op for Add {
     }
 
     fn backward(&self, (): (), dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        Ok(vec![keep(need[0], dy), keep(need[1], dy)])
+        Ok(need.iter().map(|&need| need.then(|| dy.detach())).collect())
     }
 
     fn settings(&self) -> Option<String> {
@@ -119,7 +119,7 @@ impl Op for Sub {
     }
 
     fn backward(&self, (): (), dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        Ok(vec![keep(need[0], dy), need[1].then(|| dy.neg()).transpose()?])
+        Ok(vec![need[0].then(|| dy.detach()), need[1].then(|| dy.neg()).transpose()?])
     }
 
     fn settings(&self) -> Option<String> {
@@ -138,7 +138,7 @@ impl Op for Mul {
 
     fn forward(&self, x: &[&Tensor], out: &Meta, need: &[bool]) -> Result<(Tensor, Self::Saved)> {
         let y = binary(Self::NAME, out, x[0], x[1], |a, b| a * b, |a, b| a * b)?;
-        Ok((y, (keep(need[1], x[0]), keep(need[0], x[1]))))
+        Ok((y, (save_if(need[1], x[0]), save_if(need[0], x[1]))))
     }
 
     fn backward(
@@ -166,7 +166,7 @@ impl Op for Div {
 
     fn forward(&self, x: &[&Tensor], out: &Meta, need: &[bool]) -> Result<(Tensor, Self::Saved)> {
         let y = binary(Self::NAME, out, x[0], x[1], |a, b| a / b, |a, b| a / b)?;
-        let quotient = keep(need[1], &y);
+        let quotient = save_if(need[1], &y);
         Ok((y, (x[1].detach(), quotient)))
     }
 

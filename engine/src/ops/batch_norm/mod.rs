@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 const NAME: &str = "batch_norm";
 
-/// What a batch in training tells the running statistics; both `[C]` and off the tape, in the
-/// input's dtype, or f32 if that is a half type.
+/// The statistics of a batch in training, for the running statistics; both `[C]` and off the tape,
+/// in the input's dtype, or f32 if that is a half type.
 #[derive(Clone, Debug)]
 pub struct BatchStats {
     /// The mean of each channel.
@@ -151,6 +151,7 @@ fn infer(inputs: &[Meta]) -> Result<Meta> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::normalize::tests::check_each_gradient_alone;
     use crate::{Rng, Tape};
 
     fn tensor(data: &[f64], shape: &[usize]) -> Tensor {
@@ -215,34 +216,7 @@ mod tests {
         let x = Tensor::randn(&[3, 2, 2, 3], DType::F64, &mut rng).unwrap();
         let (weight, bias) =
             (Tensor::ones(&[2], DType::F64).unwrap(), Tensor::zeros(&[2], DType::F64).unwrap());
-        let inputs = [x.clone(), weight, bias];
-        for eval in [false, true] {
-            let gradients = |asked: [bool; 3]| {
-                let tape = Tape::new();
-                let x: Vec<Tensor> = (0..3)
-                    .map(|i| if asked[i] { tape.leaf(&inputs[i]) } else { inputs[i].clone() })
-                    .collect();
-                let y = match eval {
-                    true => {
-                        x[0].batch_norm_eval(&inputs[2], &inputs[1], &x[1], &x[2], 1e-5).unwrap()
-                    }
-                    false => x[0].batch_norm_train(&x[1], &x[2], 1e-5).unwrap().0,
-                };
-                let gradients =
-                    tape.backward(&y.mul(&y).unwrap().mul(&y).unwrap().sum_all().unwrap()).unwrap();
-                x.iter()
-                    .map(|x| gradients.get(x).map(|g| g.to_f64_vec().unwrap()))
-                    .collect::<Vec<_>>()
-            };
-            let all = gradients([true; 3]);
-            for i in 0..3 {
-                let mut asked = [false; 3];
-                asked[i] = true;
-                let alone = gradients(asked);
-                assert_eq!(alone[i], all[i], "eval {eval}, input {i}");
-                assert_eq!(alone.iter().flatten().count(), 1);
-            }
-        }
+        check_each_gradient_alone(&[x, weight, bias]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //!
 //! Forward: `Tensor::conv2d` → `Op::infer` checks → `Op::forward` packs the weights for the
 //! algorithm that `algorithm.rs` chooses (Winograd's or the direct one) and runs it. On a tape it
-//! keeps x if the weight's gradient will be wanted, and w if x's will.
+//! saves x if the weight's gradient will be wanted, and w if x's will.
 //!
 //! Backward, each part only where needed: dx is the adjoint convolution of dy with the same weights
 //! (in and out channels exchanged); dw sums outer products of x and dy over pixels; db sums dy over
@@ -71,7 +71,7 @@ impl Conv2d {
         Self::new(self.options, true)
     }
 
-    /// With a residual as its last input, if there may be one.
+    /// The same with a residual as its last input, if it can take one.
     pub(crate) fn with_residual(&self) -> Option<Self> {
         let last = 2 + usize::from(self.epilogue.bias.is_some());
         let epilogue = Epilogue { residual: Some(last), ..self.epilogue };
@@ -79,25 +79,25 @@ impl Conv2d {
         free.then(|| Self { epilogue, ..self.clone() })
     }
 
-    /// With a GELU of the result, if there is none yet.
+    /// The same with a GELU of the result, if it has none.
     pub(crate) fn with_gelu(&self) -> Option<Self> {
         let epilogue = Epilogue { gelu: true, ..self.epilogue };
         (!self.epilogue.gelu).then(|| Self { epilogue, ..self.clone() })
     }
 
-    /// With a GELU of x, if there is none yet.
+    /// The same with a GELU of x, if it has none.
     pub(crate) fn with_gelu_input(&self) -> Option<Self> {
         let epilogue = Epilogue { gelu_input: true, ..self.epilogue };
         (!self.epilogue.gelu_input).then(|| Self { epilogue, ..self.clone() })
     }
 
-    /// Whether it is a sum of convolutions, each of some channels.
+    /// Whether it can be computed as a sum of convolutions, each of some of the input channels.
     pub(crate) fn is_sum_over_channels(&self) -> bool {
         self.options.groups == 1 && !self.epilogue.gelu_input
     }
 
-    /// Those convolutions: the first, which has the bias and the residual; the next ones, which add
-    /// to it; and the last one, which has the GELU of the sum.
+    /// The parts of a sum over channels: the first, which has the bias and the residual; the next
+    /// ones, which add to it; and the last one, which has the GELU of the sum.
     pub(crate) fn parts(&self) -> [Self; 3] {
         let with = |epilogue| Self { epilogue, packed: None, ..self.clone() };
         let first = with(Epilogue { gelu: false, ..self.epilogue });
@@ -112,7 +112,7 @@ impl Conv2d {
         PackedWeight::new(weight, self.options)
     }
 
-    /// With its weight packed.
+    /// The same with its weight packed.
     pub(crate) fn with_packed(self, packed: PackedWeight) -> Self {
         Self { packed: Some(packed), ..self }
     }
@@ -235,7 +235,7 @@ pub(super) struct Convolution<'a> {
     pub(super) packed: Option<&'a PackedWeight>,
 }
 
-/// What a convolution and its transpose save for backward.
+/// The tensors that a convolution and its transpose save for backward.
 pub(crate) struct ConvSaved {
     /// x, for dw and for the GELU's derivative in dx, and the shape of w.
     x: Option<(Tensor, Shape)>,
@@ -259,7 +259,7 @@ pub(super) fn forward(
     need: &[bool],
 ) -> Result<(Tensor, ConvSaved)> {
     let Convolution { x, weight, .. } = convolution;
-    // What is saved are the numbers before the GELU; without a tape there are only those after it.
+    // The numbers before the GELU are saved; without a tape only those after it are computed.
     let save = epilogue.gelu && need.contains(&true);
     let (y, pre_activation) = x.on_device(
         || match save {

@@ -39,7 +39,7 @@ fn sample(c: &mut SampleGenerator) -> Sample {
     Sample::new(label, inputs, move |x| x[0].conv2d(&x[1], x.get(2), options))
 }
 
-/// With a bias, a residual and activations, each of them or not, as a plan joins them.
+/// A convolution with or without a bias, a residual and activations, as a plan fuses them.
 fn sample_planned(c: &mut SampleGenerator) -> Sample {
     let (options, x, [to, kernel]) = sample_settings(c);
     let weight = [to, x[1] / options.groups, kernel / 16, kernel % 16];

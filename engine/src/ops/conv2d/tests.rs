@@ -4,7 +4,7 @@ use super::samples::sample_settings;
 use super::*;
 use crate::Rng;
 use crate::checks::{SampleGenerator, Values};
-use crate::ops::operation;
+use crate::ops::dyn_op;
 use proptest::prelude::*;
 
 /// The definition, written down.
@@ -96,8 +96,7 @@ fn the_number_of_threads_does_not_change_a_bit() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    /// The same bits as with a residual; in its memory if nobody else holds it, and never when
-    /// somebody does.
+    /// The same bits as with a residual; in its memory if and only if nothing else holds that.
     #[test]
     fn a_sum_made_in_the_memory_of_its_residual_is_the_same(
         list in proptest::collection::vec(any::<u32>(), 12),
@@ -123,7 +122,7 @@ proptest! {
         let w = draw(&[to, x.shape()[1] / options.groups, kernel / 16, kernel % 16]);
         let b = draw(&[to]);
         let residual = draw(x.conv2d(&w, None, options).unwrap().shape()).contiguous().unwrap();
-        let kept = residual.to_vec::<f32>().unwrap();
+        let before = residual.to_vec::<f32>().unwrap();
         let plain = Conv2d::new(options, true).with_residual().unwrap();
         for op in [plain.clone(), plain.with_gelu_input().unwrap(), plain.with_gelu().unwrap()] {
             let expected = apply(op.clone(), &[&x, &w, &b, &residual]).unwrap();
@@ -131,15 +130,15 @@ proptest! {
             let joined = |residual: Tensor| {
                 let out = residual.meta();
                 let inputs = vec![x.clone(), w.clone(), b.clone(), residual];
-                operation(op.clone()).compute(inputs, &[out]).unwrap().swap_remove(0)
+                dyn_op(op.clone()).compute(inputs, &[out]).unwrap().swap_remove(0)
             };
             let shared = joined(residual.clone());
             prop_assert_eq!(&shared.to_vec::<f32>().unwrap(), &expected);
-            prop_assert_eq!(&residual.to_vec::<f32>().unwrap(), &kept);
-            let own = Tensor::from_slice(&kept, residual.shape()).unwrap();
-            let place = own.dense_data::<f32>("test").unwrap().as_ptr();
+            prop_assert_eq!(&residual.to_vec::<f32>().unwrap(), &before);
+            let own = Tensor::from_slice(&before, residual.shape()).unwrap();
+            let address = own.dense_data::<f32>("test").unwrap().as_ptr();
             let y = joined(own);
-            prop_assert_eq!(y.dense_data::<f32>("test").unwrap().as_ptr(), place);
+            prop_assert_eq!(y.dense_data::<f32>("test").unwrap().as_ptr(), address);
             prop_assert_eq!(&y.to_vec::<f32>().unwrap(), &expected);
         }
     }
@@ -162,7 +161,7 @@ fn a_residual_on_a_tape_is_left_alone_and_gets_its_gradient() {
     let tape = crate::Tape::new();
     let w = tape.leaf(&w.detach());
     let inputs = vec![x.clone(), w.clone(), Tensor::zeros(x.shape(), DType::F64).unwrap()];
-    let y = operation(op.clone()).compute(inputs, &[x.meta()]).unwrap().swap_remove(0);
+    let y = dyn_op(op.clone()).compute(inputs, &[x.meta()]).unwrap().swap_remove(0);
     assert!(tape.backward(&y.sum_all().unwrap()).unwrap().get(&w).is_some());
     let wrong = apply(op, &[&x, &w.detach(), &Tensor::zeros(&[1, 8, 6, 5], DType::F64).unwrap()]);
     assert_eq!(

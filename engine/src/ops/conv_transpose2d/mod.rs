@@ -3,8 +3,8 @@
 //! y\[n, o, s·r + d·k − p, …\] += w\[i, o, k, l\] · x\[n, i, r, c\]. It is computed by phases: the
 //! output pixels with the same remainder mod the stride are a stride-1 convolution of x with a part
 //! of the kernel (a 4×4 kernel of stride 2 is four 2×2 ones), so nothing is scattered. In f32 those
-//! four are Winograd's. Its dx is the forward plan of conv2d, its dw that of conv2d with x and dy
-//! exchanged.
+//! four are Winograd's. Its dx is the forward pass of conv2d, its dw the dw of conv2d with x and
+//! dy exchanged.
 
 #[cfg(any(test, feature = "checks"))]
 pub(super) mod samples;
@@ -40,7 +40,7 @@ pub(crate) struct ConvTranspose2d {
 }
 
 impl ConvTranspose2d {
-    /// With a GELU of the result, if there is none yet.
+    /// The same with a GELU of the result, if it has none.
     pub(crate) fn with_gelu(&self) -> Option<Self> {
         (!self.gelu).then(|| Self { gelu: true, ..self.clone() })
     }
@@ -50,7 +50,7 @@ impl ConvTranspose2d {
         PackedWeight::transposed(weight, self.options)
     }
 
-    /// With its weight packed.
+    /// The same with its weight packed.
     pub(crate) fn with_packed(self, packed: PackedWeight) -> Self {
         Self { packed: Some(packed), ..self }
     }

@@ -1,15 +1,15 @@
 //! The loops of the dynamic filter.
 
 use super::Border;
-use crate::cpu::for_each_line;
+use crate::cpu::{for_each_line, in_blocks};
 use crate::simd::{Kernel, vectorize};
 use crate::{Float, Result, Tensor, dispatch_float};
 use rayon::prelude::*;
 
 const OP: &str = "dynamic_filter";
 
-/// How many lines of a map are summed into one partial gradient of the taps: a constant, so that
-/// the order of additions is too.
+/// The number of lines of a map that are summed into one partial gradient of the taps: a constant,
+/// so that the order of additions is constant, too.
 const LINES: usize = 4;
 
 pub(super) fn forward(
@@ -20,23 +20,29 @@ pub(super) fn forward(
 ) -> Result<Tensor> {
     let [_, _, h, w] = x.dims4(OP)?;
     let k = taps.shape()[2];
-    filter(x, taps, shift, &Seen::new(h, k, padding), &Seen::new(w, k, padding))
+    filter(x, taps, shift, &Sources::new(h, k, padding), &Sources::new(w, k, padding))
 }
 
-/// The adjoint in x: every input gathers from the outputs that saw it.
+/// The adjoint in x: every input gathers from the outputs that read it.
 pub(super) fn backward_x(taps: &Tensor, dy: &Tensor, padding: Border) -> Result<Tensor> {
     let [_, _, h, w] = dy.dims4(OP)?;
     let k = taps.shape()[2];
-    filter(dy, taps, None, &Seen::new(h, k, padding).turned(), &Seen::new(w, k, padding).turned())
+    filter(
+        dy,
+        taps,
+        None,
+        &Sources::new(h, k, padding).transposed(),
+        &Sources::new(w, k, padding).transposed(),
+    )
 }
 
-/// For each place along an axis, the places that it is a sum of, each with the number of its tap
-/// along that axis.
-struct Seen(Vec<Vec<(usize, usize)>>);
+/// For each output position along an axis, the input positions that it reads, each with the index
+/// of its tap along that axis.
+struct Sources(Vec<Vec<(usize, usize)>>);
 
-impl Seen {
+impl Sources {
     fn new(side: usize, k: usize, padding: Border) -> Self {
-        let tap = |at: usize, i: usize| {
+        let source = |at: usize, i: usize| {
             let padded = at + i;
             let inside = padded.wrapping_sub(k / 2);
             match padding {
@@ -46,36 +52,40 @@ impl Seen {
                 Border::Reflect => Some(2 * (side - 1) - inside),
             }
         };
-        Self((0..side).map(|at| (0..k).filter_map(|i| Some((tap(at, i)?, i))).collect()).collect())
+        Self(
+            (0..side)
+                .map(|at| (0..k).filter_map(|i| Some((source(at, i)?, i))).collect())
+                .collect(),
+        )
     }
 
-    /// Who sees each place, instead of what each place sees.
-    fn turned(&self) -> Self {
-        let mut turned = vec![Vec::new(); self.0.len()];
-        for (at, seen) in self.0.iter().enumerate() {
-            seen.iter().for_each(|&(from, i)| turned[from].push((at, i)));
+    /// The adjoint: for each input position, the output positions that read it.
+    fn transposed(&self) -> Self {
+        let mut transposed = vec![Vec::new(); self.0.len()];
+        for (at, sources) in self.0.iter().enumerate() {
+            sources.iter().for_each(|&(from, i)| transposed[from].push((at, i)));
         }
-        Self(turned)
+        Self(transposed)
     }
 
-    /// For each of `k` taps, the places that have it: which place, and what it sees by it.
+    /// For each of `k` taps, the pairs of output and input positions that it joins.
     fn by_tap(&self, k: usize) -> Vec<Vec<(usize, usize)>> {
         let mut by_tap = vec![Vec::new(); k];
-        for (at, seen) in self.0.iter().enumerate() {
-            seen.iter().for_each(|&(from, i)| by_tap[i].push((at, from)));
+        for (at, sources) in self.0.iter().enumerate() {
+            sources.iter().for_each(|&(from, i)| by_tap[i].push((at, from)));
         }
         by_tap
     }
 }
 
-/// For every pixel, the sum of the pixels that `rows` and `cols` say it sees, times their taps, and
-/// of the `shift`.
+/// For every pixel, the sum of the pixels that it reads according to `rows` and `cols`, times their
+/// taps, and of the `shift`.
 fn filter(
     x: &Tensor,
     taps: &Tensor,
     shift: Option<&Tensor>,
-    rows: &Seen,
-    cols: &Seen,
+    rows: &Sources,
+    cols: &Sources,
 ) -> Result<Tensor> {
     let [n, c, h, w] = x.dims4(OP)?;
     let k = taps.shape()[2];
@@ -114,11 +124,11 @@ struct Line<'a, T> {
     source: &'a [T],
     /// The taps of the image, `[k, k, c]`.
     weights: &'a [T],
-    /// What is added to each channel.
+    /// The number added to each channel.
     shift: &'a [T],
-    /// What the line sees.
+    /// The lines that this one reads.
     rows: &'a [(usize, usize)],
-    /// What each of its pixels sees.
+    /// The columns that each of its pixels reads.
     cols: &'a [Vec<(usize, usize)>],
     k: usize,
     w: usize,
@@ -132,19 +142,9 @@ impl<T: Float> Kernel for Line<'_, T> {
     #[inline(always)]
     fn run(mut self) {
         for x in 0..self.cols.len() {
-            let mut channel = 0;
-            while channel + 32 <= self.c {
-                self.pixel::<32>(x, channel);
-                channel += 32;
-            }
-            while channel + 8 <= self.c {
-                self.pixel::<8>(x, channel);
-                channel += 8;
-            }
-            while channel < self.c {
-                self.pixel::<1>(x, channel);
-                channel += 1;
-            }
+            in_blocks!(self.c, |channel, B| {
+                self.pixel::<B>(x, channel);
+            });
         }
     }
 }
@@ -179,7 +179,7 @@ pub(super) fn backward_taps(
 ) -> Result<Tensor> {
     let [n, c, h, w] = x.dims4(OP)?;
     let (groups, k) = (shape[1], shape[2]);
-    let (rows, cols) = (Seen::new(h, k, padding), Seen::new(w, k, padding).by_tap(k));
+    let (rows, cols) = (Sources::new(h, k, padding), Sources::new(w, k, padding).by_tap(k));
     let (x, dy) = (x.contiguous()?, dy.contiguous()?);
     let pieces = h.div_ceil(LINES);
     let taps = k * k * c;
@@ -208,13 +208,13 @@ pub(super) fn backward_taps(
     })
 }
 
-/// Some lines' part in the gradient of the taps, `[k, k, c]`.
+/// The contribution of some lines to the gradient of the taps, `[k, k, c]`.
 struct Products<'a, T> {
     x: &'a [T],
     dy: &'a [T],
-    /// What each line sees.
+    /// The lines that each line reads.
     rows: &'a [Vec<(usize, usize)>],
-    /// For each tap along a line, the pixels that have it and what they see by it.
+    /// For each tap along a line, the pairs of pixels that it joins.
     cols: &'a [Vec<(usize, usize)>],
     lines: std::ops::Range<usize>,
     k: usize,
@@ -235,27 +235,17 @@ impl<T: Float> Kernel for Products<'_, T> {
                 let x = &x[from * w * c..][..w * c];
                 for (j, pixels) in cols.iter().enumerate() {
                     let sums = &mut sums[(i * k + j) * c..][..c];
-                    let mut channel = 0;
-                    while channel + 32 <= c {
-                        products::<T, 32>(x, dy, pixels, channel, sums);
-                        channel += 32;
-                    }
-                    while channel + 8 <= c {
-                        products::<T, 8>(x, dy, pixels, channel, sums);
-                        channel += 8;
-                    }
-                    while channel < c {
-                        products::<T, 1>(x, dy, pixels, channel, sums);
-                        channel += 1;
-                    }
+                    in_blocks!(c, |channel, B| {
+                        products::<T, B>(x, dy, pixels, channel, sums);
+                    });
                 }
             }
         }
     }
 }
 
-/// Adds the products of `B` channels of a line's pixels with what they see by one tap; the sums
-/// stay in registers.
+/// Adds the products of `B` channels of the pairs of pixels that one tap joins; the sums stay in
+/// registers.
 #[inline(always)]
 fn products<T: Float, const B: usize>(
     x: &[T],

@@ -18,8 +18,8 @@ const LANES: usize = 4;
 /// threads.
 const ROWS: usize = 16;
 
-/// As many threads, or blocks that sum, keep a large GPU busy. These are constants, so that the
-/// order of additions is as well.
+/// Numbers of threads, and of blocks that sum, that keep a large GPU busy. These are constants, so
+/// that the order of additions is as well.
 const THREADS: usize = 1 << 17;
 const BLOCKS: usize = 512;
 
@@ -37,7 +37,7 @@ struct Map {
 }
 
 impl Map {
-    /// `x` seen by taps of shape `taps`, with strips of `rows` rows.
+    /// The map `x`, read by taps of shape `taps`, with strips of `rows` rows.
     fn new(x: &Tensor, taps: &[usize], padding: Border, rows: usize) -> Result<Self> {
         let [n, c, h, w] = x.dims4(OP)?;
         let (groups, k) = (taps[1], taps[2]);
@@ -96,8 +96,8 @@ pub(super) fn backward(
     Ok(gradients)
 }
 
-/// By one of two kernels. Strips are so high that about as many `threads`
-/// have one, which changes nothing but speed.
+/// The filter, by one of two kernels. The height of strips is chosen so that about `threads`
+/// threads have one, which changes nothing but speed.
 fn filter(
     gpu: &'static Gpu,
     [kernel, any]: [&'static str; 2],

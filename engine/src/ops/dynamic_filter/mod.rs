@@ -3,9 +3,9 @@
 //!
 //! This is the filter of LAM (equation 7 of the IRNeXt paper, without its residual): the taps are
 //! computed from the features they are then applied to. Written with `unfold` it moves the map K²
-//! times; here no unfolded or padded copy is made, as a table per axis says which inputs each
-//! output sees, borders included. The gradient of the input is the same loop with the tables turned
-//! round.
+//! times; here no unfolded or padded copy is made, as a table per axis lists the inputs that each
+//! output reads, borders included. The gradient of the input is the same loop with the tables
+//! transposed.
 
 mod cpu;
 mod cuda;
@@ -13,10 +13,10 @@ mod cuda;
 pub(super) mod samples;
 
 use super::view::Shape;
-use super::{Op, apply, keep};
+use super::{Op, apply, save_if};
 use crate::{Error, Meta, Result, Tensor};
 
-/// What lies beyond the border of a map.
+/// The values beyond the border of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Border {
     /// The map, mirrored at its outermost pixels, which are not repeated.
@@ -36,13 +36,13 @@ impl Tensor {
     }
 }
 
-/// With a third input, `[N, C]`, that is added to every image and channel.
+/// The dynamic filter; a third input, `[N, C]`, is added to every image and channel.
 pub(crate) struct DynamicFilter {
     padding: Border,
 }
 
 impl DynamicFilter {
-    /// The same filter, for a planner that gives it what is added as its third input.
+    /// The same filter, for a plan that adds a third input.
     pub(crate) fn shifted(&self) -> Self {
         Self { padding: self.padding }
     }
@@ -101,7 +101,7 @@ impl Op for DynamicFilter {
             || cpu::forward(x, taps, shift, padding),
             |gpu| cuda::forward(gpu, x, taps, shift, padding),
         )?;
-        Ok((y, (keep(need[1], x), keep(need[0], taps), Shape(taps.shape().to_vec()))))
+        Ok((y, (save_if(need[1], x), save_if(need[0], taps), Shape(taps.shape().to_vec()))))
     }
 
     fn backward(

@@ -6,7 +6,7 @@
 pub(super) mod samples;
 
 use super::gpu::pointwise;
-use super::{Op, apply, keep};
+use super::{Op, apply, save_if};
 pub(crate) use crate::cpu::gelu::{Gelu, gelu_in_place};
 use crate::ops::map;
 use crate::{Meta, Result, Tensor, dispatch_float};
@@ -38,7 +38,7 @@ impl Op for GeluOp {
             })
         };
         let y = x.on_device(on_cpu, |gpu| pointwise(gpu, Self::NAME, x.shape(), &[x], [0.0; 2]))?;
-        Ok((y, keep(need[0], x)))
+        Ok((y, save_if(need[0], x)))
     }
 
     fn backward(&self, x: Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
@@ -46,7 +46,7 @@ impl Op for GeluOp {
     }
 }
 
-/// The gradient before a GELU that an operation took of its result, if it did and kept `z`, the
+/// The gradient before a GELU that an operation took of its result, if it did and saved `z`, the
 /// result before it.
 pub(in crate::ops) fn before(z: Option<&Tensor>, dy: &Tensor) -> Result<Tensor> {
     z.map_or_else(|| Ok(dy.clone()), |z| gradient(z, dy))

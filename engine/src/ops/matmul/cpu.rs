@@ -3,10 +3,10 @@
 //!
 //! Both operands are first packed, whatever their strides, into panels that the inner loop reads
 //! front to back: A in panels of [`MR`] rows, B in panels of `NR` columns, the last one of each
-//! filled up with zeros. The output is cut into tiles of [`TILE_ROWS`]×[`TILE_COLUMNS`], which
-//! threads share out. A tile walks K in blocks of [`DEPTH`], so that a panel of B stays in the
-//! first cache and the tile's part of A in the second; its innermost piece is an MR×NR product that
-//! lives in registers.
+//! filled up with zeros. The output is cut into tiles of [`TILE_ROWS`]×[`TILE_COLUMNS`], which are
+//! distributed over threads. A tile goes through K in blocks of [`DEPTH`], so that a panel of B
+//! stays in the first cache and the tile's part of A in the second; its innermost piece is an MR×NR
+//! product that lives in registers.
 //!
 //! Every output element is one chain of fused multiply-adds over k = 0, 1, …, K − 1, on one thread:
 //! neither the blocks nor the threads change a bit.
@@ -91,13 +91,13 @@ impl<T: Float> Operand<'_, T> {
             |(panel, out)| {
                 let first = panel * W;
                 let live = W.min(lanes - first);
-                let (places, _) = out.as_chunks_mut::<W>();
-                for (d, place) in places.iter_mut().enumerate() {
+                let (rows, _) = out.as_chunks_mut::<W>();
+                for (d, row) in rows.iter_mut().enumerate() {
                     let start = first * lane_stride + d * depth_stride;
                     if live == W && lane_stride == 1 {
-                        place.copy_from_slice(&data[start..start + W]);
+                        row.copy_from_slice(&data[start..start + W]);
                     } else {
-                        *place = std::array::from_fn(|l| {
+                        *row = std::array::from_fn(|l| {
                             if l < live { data[start + l * lane_stride] } else { T::zero() }
                         });
                     }

@@ -9,7 +9,7 @@ mod cuda;
 #[cfg(any(test, feature = "checks"))]
 pub(super) mod samples;
 
-use super::{Op, apply, keep};
+use super::{Op, apply, save_if};
 use crate::layout::broadcast_shape;
 use crate::{DType, Error, Layout, Meta, Result, Tensor};
 
@@ -37,7 +37,7 @@ impl Op for MatMul {
     }
 
     fn forward(&self, x: &[&Tensor], out: &Meta, need: &[bool]) -> Result<(Tensor, Self::Saved)> {
-        Ok((product(&out.shape, x[0], x[1])?, (keep(need[1], x[0]), keep(need[0], x[1]))))
+        Ok((product(&out.shape, x[0], x[1])?, (save_if(need[1], x[0]), save_if(need[0], x[1]))))
     }
 
     fn backward(

@@ -1,13 +1,13 @@
 //! Normalization on a GPU. The statistics are f64, as on the CPU; the numbers per channel that
 //! follow from them are computed in f64.
 //!
-//! Each way reads the map twice: once for its sums, once to write.
+//! Each pass, forward and backward, reads the map twice: once for its sums, once to write.
 
 use super::{Normalize, Statistics};
 use crate::cuda::{Gpu, Launch, THREADS, computed_in, width};
 use crate::{DType, Error, Result, Tensor};
 
-/// How a launch walks `[groups, rows, channels]`, as in `normalize.cu`.
+/// The kernels' loop over `[groups, rows, channels]`, as in `normalize.cu`.
 #[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
 #[repr(C)]
 struct Maps {
@@ -19,9 +19,9 @@ struct Maps {
     piece: u32,
 }
 
-/// A walk, in packs if that is possible.
+/// How a launch iterates over maps: in packs of channels if possible, and over how many pieces.
 #[derive(Clone, Copy)]
-struct Walk {
+struct MapLoop {
     maps: Maps,
     packed: bool,
     pieces: u32,
@@ -33,9 +33,9 @@ const SUMMED: u32 = 32;
 const WRITTEN: u32 = 8;
 const BLOCKS: u32 = 512;
 
-impl Walk {
-    /// Of maps like `x`, which is standard, in `groups` groups, to sum them or to write others. `x`
-    /// and `others` are what is read and written.
+impl MapLoop {
+    /// For maps like `x`, which is contiguous, in `groups` groups, to sum them (`sum`) or to write
+    /// others. `x` and `others` are the maps that are read and written.
     fn new(
         op: &'static str,
         x: &Tensor,
@@ -70,7 +70,8 @@ impl Walk {
         Ok(Self { maps: Maps { groups, rows, channels, lanes, blocks, piece }, packed, pieces })
     }
 
-    fn run(
+    /// Launches `kernel`, whose last parameter is [`Maps`], on `arguments`.
+    fn launch(
         &self,
         gpu: &'static Gpu,
         kernel: &str,
@@ -85,18 +86,18 @@ impl Walk {
         Launch::blocks("normalize", &name, dtype, grid).run(gpu, &arguments)
     }
 
-    /// Room for two sums a channel for each piece.
+    /// Memory for two sums per number for each piece.
     fn partial(&self, gpu: &'static Gpu, numbers: usize) -> Result<Tensor> {
         Tensor::new_on_gpu(gpu, &[2, self.pieces as usize, numbers], DType::F64)
     }
 }
 
-/// The launch that adds up the pieces for so many numbers.
+/// The launch that adds up the pieces of `numbers` numbers.
 fn finish<'a>(kernel: &'a str, dtype: DType, numbers: usize) -> Launch<'a> {
     Launch::blocks("normalize", kernel, dtype, [numbers.div_ceil(THREADS as usize / 32), 1, 1])
 }
 
-/// Means and biased variances of `x`, standard, whose images fall into `groups` groups.
+/// Means and biased variances of `x`, contiguous, whose images fall into `groups` groups.
 pub(super) fn statistics(
     gpu: &'static Gpu,
     op: &'static str,
@@ -109,13 +110,15 @@ pub(super) fn statistics(
         Tensor::new_on_gpu(gpu, &shape, DType::F64)?,
     ];
     if x.numel() > 0 {
-        let walk = Walk::new(op, x, groups, &[], true)?;
-        let partial = walk.partial(gpu, mean.numel())?;
+        let map_loop = MapLoop::new(op, x, groups, &[], true)?;
+        let partial = map_loop.partial(gpu, mean.numel())?;
         let (partial, from) = (partial.address()?, x.address()?);
-        walk.run(gpu, "normalize_statistics", x.dtype(), &[&partial, &from])?;
-        let maps = Maps { channels: shape[1] as u32, ..walk.maps };
-        finish("normalize_finish_statistics", x.dtype(), mean.numel())
-            .run(gpu, &[&mean.address()?, &var.address()?, &partial, &from, &walk.pieces, &maps])?;
+        map_loop.launch(gpu, "normalize_statistics", x.dtype(), &[&partial, &from])?;
+        let maps = Maps { channels: shape[1] as u32, ..map_loop.maps };
+        finish("normalize_finish_statistics", x.dtype(), mean.numel()).run(
+            gpu,
+            &[&mean.address()?, &var.address()?, &partial, &from, &map_loop.pieces, &maps],
+        )?;
     }
     Ok(Statistics { mean, var })
 }
@@ -153,7 +156,8 @@ pub(super) fn forward(
     Ok(y)
 }
 
-/// `kernel` of `inputs` and the numbers of each channel to `y`; all maps are standard.
+/// Launches `kernel` of `inputs` and the numbers of each channel, into `y`; all maps are
+/// contiguous.
 fn write(
     gpu: &'static Gpu,
     op: &'static str,
@@ -163,14 +167,14 @@ fn write(
     numbers: &Tensor,
     groups: usize,
 ) -> Result<()> {
-    let walk = Walk::new(op, y, groups, inputs, false)?;
+    let map_loop = MapLoop::new(op, y, groups, inputs, false)?;
     let mut addresses = vec![y.address()?];
     for input in inputs.iter().chain([&numbers]) {
         addresses.push(input.address()?);
     }
     let arguments: Vec<_> =
         addresses.iter().map(|address| address as &dyn crate::cuda::Argument).collect();
-    walk.run(gpu, kernel, y.dtype(), &arguments)
+    map_loop.launch(gpu, kernel, y.dtype(), &arguments)
 }
 
 pub(super) fn backward(
@@ -201,13 +205,18 @@ pub(super) fn backward(
     let sums = Tensor::new_on_gpu(gpu, &[2, mean.numel()], DType::F64)?;
     // Constants for statistics, and no gradient but that of x: nothing to sum.
     if x.is_some() || wants_bias {
-        let walk = Walk::new(op, dy, groups, x.as_slice(), true)?;
-        let partial = walk.partial(gpu, mean.numel())?;
+        let map_loop = MapLoop::new(op, dy, groups, x.as_slice(), true)?;
+        let partial = map_loop.partial(gpu, mean.numel())?;
         let (partial, means) = (partial.address()?, mean.address()?);
-        walk.run(gpu, "normalize_sums", dtype, &[&partial, &dy.address()?, &address(x)?, &means])?;
+        map_loop.launch(
+            gpu,
+            "normalize_sums",
+            dtype,
+            &[&partial, &dy.address()?, &address(x)?, &means],
+        )?;
         let numbers = mean.numel() as u32;
         finish("normalize_finish_sums", dtype, mean.numel())
-            .run(gpu, &[&sums.address()?, &partial, &means, &walk.pieces, &numbers])?;
+            .run(gpu, &[&sums.address()?, &partial, &means, &map_loop.pieces, &numbers])?;
     }
 
     let new = |shape: &[usize], dtype: DType, wanted: bool| {
@@ -262,6 +271,7 @@ pub(super) fn backward(
 mod tests {
     use super::*;
     use crate::cuda::tests::there;
+    use crate::ops::normalize::tests::check_each_gradient_alone;
     use crate::{Rng, Tape};
 
     /// The largest difference, relative to the largest number.
@@ -371,34 +381,7 @@ mod tests {
             there(&Tensor::ones(&[8], DType::F64).unwrap()),
             there(&Tensor::zeros(&[8], DType::F64).unwrap()),
         );
-        let inputs = [x, weight, bias];
-        for eval in [false, true] {
-            let gradients = |asked: [bool; 3]| {
-                let tape = Tape::new();
-                let x: Vec<Tensor> = (0..3)
-                    .map(|i| if asked[i] { tape.leaf(&inputs[i]) } else { inputs[i].clone() })
-                    .collect();
-                let y = match eval {
-                    true => {
-                        x[0].batch_norm_eval(&inputs[2], &inputs[1], &x[1], &x[2], 1e-5).unwrap()
-                    }
-                    false => x[0].batch_norm_train(&x[1], &x[2], 1e-5).unwrap().0,
-                };
-                let dy = y.detach().square().unwrap();
-                let gradients = tape.backward_from(&[&y], vec![Some(dy)]).unwrap();
-                x.iter()
-                    .map(|x| gradients.get(x).map(|g| g.to_f64_vec().unwrap()))
-                    .collect::<Vec<_>>()
-            };
-            let all = gradients([true; 3]);
-            for i in 0..3 {
-                let mut asked = [false; 3];
-                asked[i] = true;
-                let alone = gradients(asked);
-                assert_eq!(alone[i], all[i], "eval {eval}, input {i}");
-                assert_eq!(alone.iter().flatten().count(), 1);
-            }
-        }
+        check_each_gradient_alone(&[x, weight, bias]);
     }
 
     #[test]

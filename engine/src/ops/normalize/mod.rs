@@ -1,4 +1,4 @@
-//! What batch and instance normalization share: y = (x − mean)/√(var + eps)·weight + bias, for
+//! Shared by batch and instance normalization: y = (x − mean)/√(var + eps)·weight + bias, for
 //! every channel.
 //!
 //! They differ in which pixels a mean and a variance are taken over: those of the whole batch (one
@@ -11,7 +11,7 @@
 
 mod cuda;
 
-use super::keep;
+use super::save_if;
 use crate::cpu::channel_sums;
 use crate::ops::map;
 use crate::{
@@ -20,14 +20,14 @@ use crate::{
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Means and biased variances: f64 tensors `[groups, channels]`, on the device of the input.
+/// Means and biased variances, f64 tensors `[groups, channels]`, on the device of the input.
 pub(super) struct Statistics {
     pub(super) mean: Tensor,
     pub(super) var: Tensor,
 }
 
 impl Statistics {
-    /// Those of `x` `[N, C, H, W]`, whose N images fall into `groups` groups.
+    /// The statistics of `x` `[N, C, H, W]`, whose N images fall into `groups` groups.
     pub(super) fn of(op: &'static str, x: &Tensor, groups: usize) -> Result<Self> {
         let x = x.detach().contiguous()?;
         x.on_device(|| {
@@ -47,15 +47,15 @@ impl Statistics {
         }, |gpu| cuda::statistics(gpu, op, &x, groups))
     }
 
-    /// Given ones, for all images.
+    /// Given statistics, the same for all images.
     pub(super) fn given(mean: &Tensor, var: &Tensor) -> Result<Self> {
         let given =
             |x: &Tensor| x.detach().to_dtype(DType::F64)?.reshape(&[1, x.numel()])?.contiguous();
         Ok(Self { mean: given(mean)?, var: given(var)? })
     }
 
-    /// Those of all parts of a batch, of which each rank has one with the statistics of `count`
-    /// values in a channel; and how many values the parts have together.
+    /// The statistics of a batch that ranks share, from those of `count` values per channel on each
+    /// rank; and the number of values per channel in the whole batch.
     pub(super) fn of_all(
         &self,
         op: &'static str,
@@ -85,7 +85,7 @@ impl Statistics {
         Ok((Self { mean: mean?, var: var? }, total))
     }
 
-    /// The same where they are on a GPU, and stay there.
+    /// As [`Self::of_all`], on a GPU, without a copy to main memory.
     fn of_all_on_gpu(
         &self,
         op: &'static str,
@@ -114,26 +114,26 @@ impl Statistics {
     }
 }
 
-/// Normalization by given statistics, and its gradient.
+/// Normalization by statistics, and its gradient.
 pub(super) struct Normalize {
     pub(super) statistics: Statistics,
     pub(super) eps: f64,
     /// Whether the statistics came from the input, so that gradients flow through them.
     pub(super) of_input: bool,
-    /// The batch that the input is a part of, if the statistics are those of a larger one.
+    /// The batch that the input is a part of, if the statistics are those of a larger batch.
     pub(super) whole: Option<Whole>,
 }
 
-/// A batch in several parts.
+/// A batch that several ranks share.
 pub(super) struct Whole {
-    /// Who has them.
+    /// The ranks.
     pub(super) ranks: Arc<dyn Collectives>,
-    /// Values in a channel of all of them.
+    /// Values per channel in the whole batch.
     pub(super) count: f64,
 }
 
 impl Whole {
-    /// Two sums for each channel, over all parts.
+    /// Two sums for each channel, over all ranks.
     fn sums(&self, op: &'static str, mine: [&[f64]; 2]) -> Result<[Vec<f64>; 2]> {
         let parts = self.ranks.gather(&mine.concat())?;
         let channels = mine[0].len();
@@ -144,13 +144,13 @@ impl Whole {
         Ok([(0..channels).map(sum).collect(), (channels..2 * channels).map(sum).collect()])
     }
 
-    /// The same on a GPU, of any shape.
+    /// As [`Self::sums`], on a GPU, of any shape.
     fn sums_on_gpu(&self, mine: &Tensor) -> Result<Tensor> {
         self.ranks.gather_on_gpu(mine)?.sum(&[0])?.reshape(mine.shape())
     }
 }
 
-/// What backward needs: the input for any gradient but the bias's, the weight for the input's.
+/// Saved for backward: the input for any gradient but the bias's, the weight for the input's.
 pub(super) type Saved = (Option<Tensor>, Option<Tensor>);
 
 impl Normalize {
@@ -163,12 +163,12 @@ impl Normalize {
     ) -> Result<(Tensor, Saved)> {
         let (x, weight, bias) = (inputs[0].contiguous()?, inputs[1], inputs[2]);
         let wants_x = need[1] || need[0] && self.of_input;
-        let kept = (keep(wants_x, &x), keep(need[0], weight));
+        let saved = (save_if(wants_x, &x), save_if(need[0], weight));
         let y = x.on_device(
             || self.forward_on_cpu(op, &x, weight, bias),
             |gpu| cuda::forward(gpu, self, op, &x, weight, bias),
         )?;
-        Ok((y, kept))
+        Ok((y, saved))
     }
 
     fn forward_on_cpu(
@@ -340,4 +340,41 @@ fn over_groups(numbers: &[f64], channels: usize, dtype: DType) -> Result<Tensor>
         sums[i % channels] += number;
     }
     from_f64(&sums, &[channels], dtype)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use crate::{Tape, Tensor};
+
+    /// Of x, weight and bias of a batch normalization, each gradient that is asked for alone has
+    /// the bits that it has among all three.
+    pub(in crate::ops) fn check_each_gradient_alone(inputs: &[Tensor; 3]) {
+        for eval in [false, true] {
+            let gradients = |asked: [bool; 3]| {
+                let tape = Tape::new();
+                let x: Vec<Tensor> = (0..3)
+                    .map(|i| if asked[i] { tape.leaf(&inputs[i]) } else { inputs[i].clone() })
+                    .collect();
+                let y = match eval {
+                    true => {
+                        x[0].batch_norm_eval(&inputs[2], &inputs[1], &x[1], &x[2], 1e-5).unwrap()
+                    }
+                    false => x[0].batch_norm_train(&x[1], &x[2], 1e-5).unwrap().0,
+                };
+                let dy = y.detach().square().unwrap();
+                let gradients = tape.backward_from(&[&y], vec![Some(dy)]).unwrap();
+                x.iter()
+                    .map(|x| gradients.get(x).map(|g| g.to_f64_vec().unwrap()))
+                    .collect::<Vec<_>>()
+            };
+            let all = gradients([true; 3]);
+            for i in 0..3 {
+                let mut asked = [false; 3];
+                asked[i] = true;
+                let alone = gradients(asked);
+                assert_eq!(alone[i], all[i], "eval {eval}, input {i}");
+                assert_eq!(alone.iter().flatten().count(), 1);
+            }
+        }
+    }
 }

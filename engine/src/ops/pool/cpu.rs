@@ -17,31 +17,31 @@ pub(super) fn forward(x: &Tensor, windows: Windows) -> Result<Tensor> {
             for_each_line(out, ow * c, || (), |line, out, ()| {
                 let top = line / oh * h + line % oh * windows.stride;
                 vectorize(
-                    Largest { source: &source[top * w * c..], w, c, windows, out, place: &mut [] }
+                    Largest { source: &source[top * w * c..], w, c, windows, out, indices: &mut [] }
                 );
             });
         })
     })
 }
 
-/// Two passes, each over its own output: where the largest element of every window is, then for
-/// every input the windows that chose it.
+/// Two passes, each over its own output: the index of the largest element of every window, then for
+/// every input the windows whose largest it is.
 pub(super) fn backward(x: &Tensor, dy: &Tensor, windows: Windows) -> Result<Tensor> {
     let [n, c, h, w] = x.dims4(OP)?;
     let (x, dy) = (x.contiguous()?, dy.contiguous()?);
     dispatch_float!(OP, x.dtype(), T => {
         let (source, dy): (&[T], &[T]) = (x.dense_data(OP)?, dy.dense_data(OP)?);
         let [oh, ow] = output(windows, h, w);
-        let mut places = vec![0u32; n * oh * ow * c];
-        for_each_line(&mut places, ow * c, || vec![T::default(); ow * c], |line, place, out| {
+        let mut indices = vec![0u32; n * oh * ow * c];
+        for_each_line(&mut indices, ow * c, || vec![T::default(); ow * c], |line, indices, out| {
             let top = line / oh * h + line % oh * windows.stride;
-            vectorize(Largest { source: &source[top * w * c..], w, c, windows, out, place });
+            vectorize(Largest { source: &source[top * w * c..], w, c, windows, out, indices });
         });
         Tensor::build(x.shape(), |out: &mut [T]| {
             for_each_line(out, w * c, || (), |line, out, ()| {
                 vectorize(
                     Chosen {
-                        places: &places, dy, image: line / h, y: line % h, oh, ow, c, windows, out
+                        indices: &indices, dy, image: line / h, y: line % h, oh, ow, c, windows, out
                     }
                 );
             });
@@ -53,7 +53,8 @@ pub(super) fn output(windows: Windows, h: usize, w: usize) -> [usize; 2] {
     [h, w].map(|size| (size - windows.kernel) / windows.stride + 1)
 }
 
-/// A line of windows: the largest elements, and their places i·kernel + j unless `place` is empty.
+/// A line of windows: the largest elements, and their indices i·kernel + j in the windows unless
+/// `indices` is empty.
 struct Largest<'a, T> {
     /// The input from the first line of the windows on.
     source: &'a [T],
@@ -61,7 +62,7 @@ struct Largest<'a, T> {
     c: usize,
     windows: Windows,
     out: &'a mut [T],
-    place: &'a mut [u32],
+    indices: &'a mut [u32],
 }
 
 impl<T: Float> Kernel for Largest<'_, T> {
@@ -69,22 +70,22 @@ impl<T: Float> Kernel for Largest<'_, T> {
 
     #[inline(always)]
     fn run(self) {
-        let Self { source, w, c, windows: Windows { kernel, stride }, out, place } = self;
-        place.fill(0);
+        let Self { source, w, c, windows: Windows { kernel, stride }, out, indices } = self;
+        indices.fill(0);
         for (o, out) in out.chunks_exact_mut(c).enumerate() {
             out.copy_from_slice(&source[o * stride * c..][..c]);
             for k in 1..kernel * kernel {
                 let source = &source[(k / kernel * w + o * stride + k % kernel) * c..][..c];
-                if place.is_empty() {
+                if indices.is_empty() {
                     out.iter_mut()
                         .zip(source)
                         .for_each(|(out, &v)| *out = if larger(v, *out) { v } else { *out });
                     continue;
                 }
-                let place = &mut place[o * c..][..c];
+                let indices = &mut indices[o * c..][..c];
                 for i in 0..c {
                     if larger(source[i], out[i]) {
-                        (out[i], place[i]) = (source[i], k as u32);
+                        (out[i], indices[i]) = (source[i], k as u32);
                     }
                 }
             }
@@ -97,9 +98,9 @@ fn larger<T: Float>(a: T, b: T) -> bool {
     a > b || a.is_nan()
 }
 
-/// A line of the input: the gradients of the windows that chose each element.
+/// A line of the input: for each element the gradients of the windows whose largest it is.
 struct Chosen<'a, T> {
-    places: &'a [u32],
+    indices: &'a [u32],
     dy: &'a [T],
     image: usize,
     y: usize,
@@ -115,17 +116,17 @@ impl<T: Float> Kernel for Chosen<'_, T> {
 
     #[inline(always)]
     fn run(self) {
-        let Self { places, dy, image, y, oh, ow, c, windows, out } = self;
+        let Self { indices, dy, image, y, oh, ow, c, windows, out } = self;
         for (x, out) in out.chunks_exact_mut(c).enumerate() {
             out.fill(T::default());
             for row in covering(windows, y, oh) {
                 for col in covering(windows, x, ow) {
-                    let place =
+                    let index =
                         (y - row * windows.stride) * windows.kernel + x - col * windows.stride;
                     let at = ((image * oh + row) * ow + col) * c;
-                    let (places, dy) = (&places[at..][..c], &dy[at..][..c]);
+                    let (indices, dy) = (&indices[at..][..c], &dy[at..][..c]);
                     for i in 0..c {
-                        out[i] += if places[i] == place as u32 { dy[i] } else { T::default() };
+                        out[i] += if indices[i] == index as u32 { dy[i] } else { T::default() };
                     }
                 }
             }

@@ -1,5 +1,5 @@
-//! Max pooling on a GPU: see `resample.cu`. Nothing is kept but the input: the gradient's kernels
-//! look for the maxima again.
+//! Max pooling on a GPU: see `resample.cu`. Only the input is saved: the gradient's kernels look
+//! for the maxima again.
 
 use super::Windows;
 use super::cpu::{OP, output};

@@ -2,7 +2,7 @@
 //!
 //! Means are a table along each axis (see `ops/separable/mod.rs`), so their gradient is the
 //! transposed table. A maximum sends dy to the first largest element of its window in row-major
-//! order, found again from the kept input: an index map would cost as much memory as the output,
+//! order, found again from the saved input: an index map would cost as much memory as the output,
 //! and the search is cheap.
 
 mod cpu;
@@ -146,7 +146,7 @@ impl Op for MaxPool2d {
     fn forward(&self, x: &[&Tensor], _: &Meta, need: &[bool]) -> Result<(Tensor, Self::Saved)> {
         let (x, windows) = (x[0], self.0);
         let y = x.on_device(|| cpu::forward(x, windows), |gpu| cuda::forward(gpu, x, windows))?;
-        Ok((y, super::keep(need[0], x)))
+        Ok((y, super::save_if(need[0], x)))
     }
 
     fn backward(&self, x: Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {

@@ -1,9 +1,9 @@
-//! A map plus others, enlarged: what a multi-scale module does with its branches, without writing
-//! them at full size.
+//! A map plus others, enlarged: the sum of a multi-scale module's branches, without writing them at
+//! full size.
 //!
-//! With a GELU after it, what is kept on a tape are the numbers before it.
+//! With a GELU after it, the numbers before the GELU are saved for backward.
 
-use super::{Bilinear, BilinearOp, Output, Place};
+use super::{Alignment, Bilinear, BilinearOp, Output};
 use crate::ops::gelu::{self, gelu_in_place};
 use crate::ops::separable::{
     self, Axis, Resampled, add_resampled, add_resampled_in_place, resample,
@@ -14,26 +14,27 @@ use crate::{Error, Meta, Result, Tensor, dispatch_float};
 /// A map, and others that are added to it, each enlarged to its size; then a GELU, or not.
 #[derive(PartialEq)]
 pub(crate) struct AddBilinear {
-    place: Place,
+    alignment: Alignment,
     gelu: bool,
 }
 
 impl AddBilinear {
-    /// What adds the result of `resize` to a map of its size; `None` if `resize` goes by a scale.
+    /// The operation that adds the result of `resize` to a map of its size; `None` if `resize` goes
+    /// by a scale.
     pub(crate) fn of(resize: &BilinearOp) -> Option<Self> {
-        let Bilinear { output, place } = resize.0;
-        matches!(output, Output::Size(_)).then_some(Self { place, gelu: false })
+        let Bilinear { output, alignment } = resize.0;
+        matches!(output, Output::Size(_)).then_some(Self { alignment, gelu: false })
     }
 
     /// As the sum of [`Tensor::bilinear`]s.
     #[cfg(test)]
     pub(crate) fn new(align_corners: bool) -> Self {
-        Self { place: Place::new(align_corners), gelu: false }
+        Self { alignment: Alignment::new(align_corners), gelu: false }
     }
 
     /// The same with a GELU, if it has none.
     pub(crate) fn with_gelu(&self) -> Option<Self> {
-        (!self.gelu).then_some(Self { place: self.place, gelu: true })
+        (!self.gelu).then_some(Self { alignment: self.alignment, gelu: true })
     }
 
     fn tables(&self, x: &Tensor, others: &[&Tensor]) -> Result<Vec<[Axis; 2]>> {
@@ -42,13 +43,13 @@ impl AddBilinear {
 
     /// The tables along H and W from a map like `from` to one like `to`.
     fn axes(&self, from: &[usize], to: &[usize]) -> Result<[Axis; 2]> {
-        Ok([self.place.axis(from[2], to[2])?, self.place.axis(from[3], to[3])?])
+        Ok([self.alignment.axis(from[2], to[2])?, self.alignment.axis(from[3], to[3])?])
     }
 }
 
 impl Op for AddBilinear {
     const NAME: &'static str = "add_bilinear";
-    type Saved = Kept;
+    type Saved = AddSaved;
 
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
         let x = separable::infer(Self::NAME, &inputs[0], Ok)?;
@@ -72,25 +73,25 @@ impl Op for AddBilinear {
         Ok(x)
     }
 
-    fn forward(&self, inputs: &[&Tensor], _: &Meta, need: &[bool]) -> Result<(Tensor, Kept)> {
+    fn forward(&self, inputs: &[&Tensor], _: &Meta, need: &[bool]) -> Result<(Tensor, AddSaved)> {
         let (x, others) = (inputs[0], &inputs[1..]);
         let tables = self.tables(x, others)?;
         let recorded = need.contains(&true);
         if let Some(gpu) = x.gpu() {
-            let keep = self.gelu && recorded;
+            let save = self.gelu && recorded;
             let parts = parts(others, &tables);
             let (y, sum) =
-                separable::cuda::add_resampled(gpu, Self::NAME, x, &parts, self.gelu, keep)?;
-            return Ok((y, Kept { tables, sum }));
+                separable::cuda::add_resampled(gpu, Self::NAME, x, &parts, self.gelu, save)?;
+            return Ok((y, AddSaved { tables, sum }));
         }
         let sum = dispatch_float!(Self::NAME, x.dtype(), T => {
             let finish = (self.gelu && !recorded).then_some(gelu_in_place::<T> as fn(&mut [T]));
             add_resampled(Self::NAME, x, &parts(others, &tables), finish)
         })?;
         if !(self.gelu && recorded) {
-            return Ok((sum, Kept { tables, sum: None }));
+            return Ok((sum, AddSaved { tables, sum: None }));
         }
-        Ok((sum.gelu()?, Kept { tables, sum: Some(sum) }))
+        Ok((sum.gelu()?, AddSaved { tables, sum: Some(sum) }))
     }
 
     fn reuses(&self) -> Option<usize> {
@@ -113,7 +114,7 @@ impl Op for AddBilinear {
 
     fn backward(
         &self,
-        Kept { tables, sum }: Kept,
+        AddSaved { tables, sum }: AddSaved,
         dy: &Tensor,
         need: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
@@ -131,15 +132,15 @@ fn parts<'a>(others: &[&'a Tensor], tables: &'a [[Axis; 2]]) -> Vec<Resampled<'a
     others.iter().zip(tables).map(|(&x, [rows, cols])| Resampled { x, rows, cols }).collect()
 }
 
-/// Kept for the backward pass.
-pub(crate) struct Kept {
-    /// Of each map that was added. They cost no tensor memory.
+/// Saved for backward.
+pub(crate) struct AddSaved {
+    /// The tables of each map that was added. They cost no tensor memory.
     tables: Vec<[Axis; 2]>,
     /// The sum, before a GELU.
     sum: Option<Tensor>,
 }
 
-impl Saved for Kept {
+impl Saved for AddSaved {
     fn bytes(&self) -> usize {
         self.sum.bytes()
     }

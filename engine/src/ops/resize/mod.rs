@@ -20,8 +20,8 @@ impl Tensor {
     /// i·(L−1)/(n−1) of an axis of length L. Without it the areas match: at (i + ½)·L/n − ½, no
     /// further out than the outermost centers.
     pub fn bilinear(&self, out_h: usize, out_w: usize, align_corners: bool) -> Result<Tensor> {
-        let place = Place::new(align_corners);
-        apply_separable(Bilinear { output: Output::Size([out_h, out_w]), place }, self)
+        let alignment = Alignment::new(align_corners);
+        apply_separable(Bilinear { output: Output::Size([out_h, out_w]), alignment }, self)
     }
 
     /// `[N, C, H, W]` to `[N, C, ⌊H·scale⌋, ⌊W·scale⌋]`, linear, areas matching: output i lies at
@@ -33,7 +33,7 @@ impl Tensor {
         apply_separable(
             Bilinear {
                 output: Output::Scale(scale),
-                place: Place::Areas { step: Some(1.0 / scale) },
+                alignment: Alignment::Areas { step: Some(1.0 / scale) },
             },
             self,
         )
@@ -52,7 +52,7 @@ impl Tensor {
     }
 }
 
-/// How large the output is.
+/// The size of the output.
 #[derive(Clone, Copy)]
 enum Output {
     Size([usize; 2]),
@@ -81,23 +81,23 @@ fn nonempty(output: [usize; 2]) -> Result<[usize; 2], String> {
     }
 }
 
-/// Where the outputs lie along an axis, in units of input pixels.
+/// How outputs are aligned with inputs along an axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Place {
+enum Alignment {
     /// The centers of the corner pixels coincide.
     Corners,
     /// The areas coincide, outputs being `step` inputs apart (`None`: by the two lengths).
     Areas { step: Option<f64> },
 }
 
-impl Place {
+impl Alignment {
     fn new(align_corners: bool) -> Self {
         if align_corners { Self::Corners } else { Self::Areas { step: None } }
     }
 
-    /// The place of output `o` of `to` on an axis of `from` inputs; at least 0, perhaps beyond the
-    /// last input.
-    fn at(self, o: usize, from: usize, to: usize) -> f64 {
+    /// The coordinate of output `o` of `to` on an axis of `from` inputs, in input pixels; at least
+    /// 0, perhaps beyond the last input.
+    fn coordinate(self, o: usize, from: usize, to: usize) -> f64 {
         match self {
             _ if from == to => o as f64,
             Self::Corners if to == 1 => 0.0,
@@ -110,13 +110,13 @@ impl Place {
 
     /// The table of linear interpolation along an axis of `from` inputs and `to` outputs.
     fn axis(self, from: usize, to: usize) -> Result<Axis> {
-        Axis::new(from, (0..to).map(|o| between(self.at(o, from, to), from)))
+        Axis::new(from, (0..to).map(|o| neighbors(self.coordinate(o, from, to), from)))
     }
 }
 
 pub(crate) struct Bilinear {
     output: Output,
-    place: Place,
+    alignment: Alignment,
 }
 
 /// Bilinear resizing, as an operation.
@@ -130,14 +130,14 @@ impl Separable for Bilinear {
     }
 
     fn axis(&self, from: usize, to: usize) -> Result<Axis> {
-        self.place.axis(from, to)
+        self.alignment.axis(from, to)
     }
 }
 
-/// The one or two of `count` inputs around `place`, and their weights.
-fn between(place: f64, count: usize) -> (usize, Vec<f64>) {
-    let first = (place as usize).min(count - 1);
-    let second = place - first as f64;
+/// The first of the one or two of `count` inputs around a coordinate, and their weights.
+fn neighbors(coordinate: f64, count: usize) -> (usize, Vec<f64>) {
+    let first = (coordinate as usize).min(count - 1);
+    let second = coordinate - first as f64;
     // On an input, or beyond the last: PyTorch weighs a neighbor by 0 here, which this leaves out.
     match second == 0.0 || first + 1 == count {
         true => (first, vec![1.0]),
@@ -256,14 +256,14 @@ mod tests {
             let joined = fused(&x, &others, align_corners, true);
             assert_eq!(joined.to_f64_vec().unwrap(), plain.to_f64_vec().unwrap());
             // In the memory of a map that nobody else holds.
-            let place = x.dense_data::<f32>("test").unwrap().as_ptr();
+            let address = x.dense_data::<f32>("test").unwrap().as_ptr();
             let out = x.meta();
             let inputs = [vec![x], others.to_vec()].concat();
             let op = AddBilinear::new(align_corners).with_gelu().unwrap();
-            let own = crate::ops::operation(op).compute(inputs, &[out]).unwrap().swap_remove(0);
+            let own = crate::ops::dyn_op(op).compute(inputs, &[out]).unwrap().swap_remove(0);
             assert_eq!(
                 (own.dense_data::<f32>("test").unwrap().as_ptr(), own.to_f64_vec().unwrap()),
-                (place, plain.to_f64_vec().unwrap())
+                (address, plain.to_f64_vec().unwrap())
             );
         }
         let message = |others: &[&Tensor]| {

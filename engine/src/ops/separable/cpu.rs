@@ -6,7 +6,7 @@
 //! gathers from the outputs it went into, so the backward pass is the same loop, with nothing
 //! scattered and nothing added out of order.
 
-use crate::cpu::for_each_line;
+use crate::cpu::{for_each_line, in_blocks};
 use crate::memory::reserve;
 use crate::simd::{Kernel, vectorize};
 use crate::{Buffer, Error, Float, Result, Tensor, dispatch_float};
@@ -25,7 +25,7 @@ pub(crate) struct Axis {
 
 impl Axis {
     /// A table over `input` inputs; each output is a first input and the weights from there on. An
-    /// error if there is no room for it.
+    /// error if there is no memory for it.
     pub(crate) fn new(
         input: usize,
         outputs: impl IntoIterator<Item = (usize, Vec<f64>)>,
@@ -60,7 +60,7 @@ impl Axis {
     }
 
     /// The first input of output `o`, and the weights.
-    fn run(&self, o: usize) -> (usize, &[f64]) {
+    fn window(&self, o: usize) -> (usize, &[f64]) {
         let (first, start) = self.outputs[o];
         (first, &self.weights[start..self.outputs[o + 1].1])
     }
@@ -70,7 +70,7 @@ impl Axis {
     pub(crate) fn transposed(&self) -> Result<Self> {
         let mut columns: Vec<(usize, Vec<f64>)> = vec![(0, Vec::new()); self.input];
         for o in 0..self.len() {
-            let (first, weights) = self.run(o);
+            let (first, weights) = self.window(o);
             for (i, &weight) in weights.iter().enumerate() {
                 let (start, column) = &mut columns[first + i];
                 if column.is_empty() {
@@ -88,7 +88,7 @@ impl Axis {
     }
 }
 
-/// A map `[N, C, H, W]` and what becomes of its rows and columns.
+/// A map `[N, C, H, W]`, and the tables for its rows and columns.
 pub(crate) struct Resampled<'a> {
     pub(crate) x: &'a Tensor,
     /// Along H.
@@ -119,7 +119,7 @@ pub(crate) fn add_resampled<T: Float>(
     Tensor::try_build(x.shape(), |out| sum_of_resampled(op, x.shape(), start, parts, finish, out))
 }
 
-/// The same in the memory of `x`, which nobody else sees.
+/// The same in the memory of `x`, which nothing else holds.
 pub(crate) fn add_resampled_in_place<T: Float>(
     op: &'static str,
     x: &mut Tensor,
@@ -131,18 +131,18 @@ pub(crate) fn add_resampled_in_place<T: Float>(
     sum_of_resampled(op, &shape, Start::InPlace, parts, finish, out)
 }
 
-/// What the resampled maps are added to.
+/// The numbers that the resampled maps are added to.
 #[derive(Clone, Copy)]
 enum Start<'a, T> {
     Zero,
     /// As long as the output.
     From(&'a [T]),
-    /// What the output holds already.
+    /// The numbers that the output holds already.
     InPlace,
 }
 
 impl<T> Start<'_, T> {
-    /// That of the `len` numbers of the output from `from` on.
+    /// The start of the `len` numbers of the output from `from` on.
     #[inline(always)]
     fn part(self, from: usize, len: usize) -> Self {
         match self {
@@ -193,7 +193,7 @@ struct Part<'a, T> {
 }
 
 impl<'a, T: Float> Part<'a, T> {
-    /// `x` is that of `part`, standard.
+    /// `x` is the map of `part`, contiguous.
     fn new(op: &'static str, part: &Resampled<'a>, x: &'a Tensor) -> Result<Self> {
         let &Resampled { rows, cols, .. } = part;
         debug_assert_eq!(x.shape()[2..], [rows.input, cols.input], "{op}: tables for another size");
@@ -208,7 +208,7 @@ struct Line<'a, T> {
     parts: &'a [Part<'a, T>],
     image: usize,
     line: usize,
-    /// Room for a blended row of each part.
+    /// Space for a blended row of each part.
     blended: &'a mut [T],
     c: usize,
     out: &'a mut [T],
@@ -228,24 +228,14 @@ impl<T: Float> Kernel for Line<'_, T> {
             );
             let stride = cols.input * c;
             let source = &source[(image * rows.input + first) * stride..];
-            WeightedSum { out: &mut blended[at..at + stride], weights, source, stride }.run();
+            WeightedSum { out: &mut blended[at..at + stride], weights, source, stride }.compute();
             at += stride;
         }
         for (x, pixel) in out.chunks_exact_mut(c).enumerate() {
             let start = start.part(x * c, c);
-            let mut channel = 0;
-            while channel + 32 <= c {
-                sum_of_columns::<T, 32>(pixel, start, parts, blended, x, channel);
-                channel += 32;
-            }
-            while channel + 8 <= c {
-                sum_of_columns::<T, 8>(pixel, start, parts, blended, x, channel);
-                channel += 8;
-            }
-            while channel < c {
-                sum_of_columns::<T, 1>(pixel, start, parts, blended, x, channel);
-                channel += 1;
-            }
+            in_blocks!(c, |channel, B| {
+                sum_of_columns::<T, B>(pixel, start, parts, blended, x, channel);
+            });
         }
     }
 }
@@ -290,23 +280,12 @@ struct WeightedSum<'a, T> {
 }
 
 impl<T: Float> WeightedSum<'_, T> {
-    /// In blocks whose sums stay in registers; a block's size changes nothing but speed.
     #[inline(always)]
-    fn run(self) {
+    fn compute(self) {
         let Self { out, weights, source, stride } = self;
-        let mut at = 0;
-        while at + 32 <= out.len() {
-            block::<T, 32>(&mut out[at..], weights, &source[at..], stride);
-            at += 32;
-        }
-        while at + 8 <= out.len() {
-            block::<T, 8>(&mut out[at..], weights, &source[at..], stride);
-            at += 8;
-        }
-        while at < out.len() {
-            block::<T, 1>(&mut out[at..], weights, &source[at..], stride);
-            at += 1;
-        }
+        in_blocks!(out.len(), |at, B| {
+            block::<T, B>(&mut out[at..], weights, &source[at..], stride);
+        });
     }
 }
 
@@ -333,9 +312,9 @@ mod tests {
         let axis = Axis::new(7, runs).unwrap();
         let transposed = axis.transposed().unwrap();
         assert_eq!(transposed.len(), 7);
-        assert_eq!(transposed.run(1), (0, [0.5, 1.0, 2.0].as_slice()));
-        assert_eq!(transposed.run(4), (0, [].as_slice()));
-        assert_eq!(transposed.run(5), (3, [5.0].as_slice()));
+        assert_eq!(transposed.window(1), (0, [0.5, 1.0, 2.0].as_slice()));
+        assert_eq!(transposed.window(4), (0, [].as_slice()));
+        assert_eq!(transposed.window(5), (3, [5.0].as_slice()));
         assert_eq!(transposed.transposed().unwrap(), axis);
     }
 }

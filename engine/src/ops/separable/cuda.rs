@@ -1,4 +1,4 @@
-//! Linear maps by tables, on a GPU: see `resample.cu`. The tables are kept there, each from its
+//! Linear maps by tables, on a GPU: see `resample.cu`. The tables stay there, each from its
 //! first use on.
 
 use super::{Axis, Resampled};
@@ -37,27 +37,27 @@ pub(super) fn resample(
 ) -> Result<Tensor> {
     let [n, c, ..] = x.dims4(op)?;
     let y = Tensor::new_on_gpu(gpu, &[n, c, rows.len(), cols.len()], x.dtype())?;
-    sum(gpu, op, &y, None, None, &[Resampled { x, rows, cols }], false)?;
+    launch_sums(gpu, op, &y, None, None, &[Resampled { x, rows, cols }], false)?;
     Ok(y)
 }
 
 /// `x` plus `parts`, each resampled to its size, and the GELU of that if `gelu`; with the sum as
-/// well if `keep`.
+/// well if `save`.
 pub(in crate::ops) fn add_resampled(
     gpu: &'static Gpu,
     op: &'static str,
     x: &Tensor,
     parts: &[Resampled<'_>],
     gelu: bool,
-    keep: bool,
+    save: bool,
 ) -> Result<(Tensor, Option<Tensor>)> {
     let new = || Tensor::new_on_gpu(gpu, x.shape(), x.dtype());
-    let (y, kept) = (new()?, keep.then(new).transpose()?);
-    sum(gpu, op, &y, kept.as_ref(), Some(&x.contiguous()?), parts, gelu)?;
-    Ok((y, kept))
+    let (y, sum) = (new()?, save.then(new).transpose()?);
+    launch_sums(gpu, op, &y, sum.as_ref(), Some(&x.contiguous()?), parts, gelu)?;
+    Ok((y, sum))
 }
 
-/// The same in the memory of `x`, which nobody else sees.
+/// The same in the memory of `x`, which nothing else holds.
 pub(in crate::ops) fn add_resampled_in_place(
     gpu: &'static Gpu,
     op: &'static str,
@@ -65,15 +65,16 @@ pub(in crate::ops) fn add_resampled_in_place(
     parts: &[Resampled<'_>],
     gelu: bool,
 ) -> Result<()> {
-    sum(gpu, op, x, None, Some(x), parts, gelu)
+    launch_sums(gpu, op, x, None, Some(x), parts, gelu)
 }
 
-/// `start`, which may be `y` itself, plus `parts`: into `y`, and before a GELU into `kept`.
-fn sum(
+/// `start`, which may be `y` itself, plus `parts`: into `y`; the sum before a GELU goes into
+/// `pre_activation`.
+fn launch_sums(
     gpu: &'static Gpu,
     op: &'static str,
     y: &Tensor,
-    kept: Option<&Tensor>,
+    pre_activation: Option<&Tensor>,
     start: Option<&Tensor>,
     parts: &[Resampled<'_>],
     gelu: bool,
@@ -100,9 +101,9 @@ fn sum(
             };
         }
         let last = i + 1 == count;
-        let keep = if last { address(kept)? } else { 0 };
+        let before = if last { address(pre_activation)? } else { 0 };
         let packed = c.is_multiple_of(pack)
-            && [to, keep, start]
+            && [to, before, start]
                 .into_iter()
                 .chain(table.at.map(|part| part.source))
                 .all(|address| address % 16 == 0);
@@ -110,7 +111,7 @@ fn sum(
         let output = [n, c, height, width].map(|size| size as u32);
         let gelu = u32::from(gelu && last);
         Launch::each("resample", kernel, dtype, y.numel() / lanes)
-            .run(gpu, &[&to, &keep, &start, &table, &output, &gelu])?;
+            .run(gpu, &[&to, &before, &start, &table, &output, &gelu])?;
         start = to;
     }
     Ok(())
@@ -137,7 +138,7 @@ fn on_the_gpu(gpu: &'static Gpu, axis: &Axis, dtype: DType) -> Result<[u64; 2]> 
 mod tests {
     use crate::cuda::tests::there;
     use crate::ops::resize::AddBilinear;
-    use crate::ops::{apply, operation};
+    use crate::ops::{apply, dyn_op};
     use crate::{DType, Rng, Tensor};
 
     fn assert_close(there: &Tensor, here: &Tensor, tolerance: f64) {
@@ -200,7 +201,7 @@ mod tests {
                     let out = x.meta();
                     let others = others.iter().map(|&other| other.clone());
                     let inputs = std::iter::once(x).chain(others).collect();
-                    operation(op(gelu)).compute(inputs, &[out]).unwrap().swap_remove(0)
+                    dyn_op(op(gelu)).compute(inputs, &[out]).unwrap().swap_remove(0)
                 };
                 let expected = add(x.clone(), &others, false);
                 let own = there(&x);

@@ -1,4 +1,4 @@
-//! What pooling and resizing share: an operation given by a table along each axis.
+//! Shared by pooling and resizing: operations given by a table along each axis.
 //!
 //! An operation says how large its output is and what its tables are ([`Separable`]); value and
 //! gradient follow from [`resample`] with the tables as they are, and transposed.
@@ -19,15 +19,16 @@ pub(crate) trait Separable: Send + Sync + 'static {
     /// it.
     fn output(&self, size: [usize; 2]) -> Result<[usize; 2], String>;
 
-    /// The table along an axis of `from` inputs and `to` outputs, if there is room for it.
+    /// The table along an axis of `from` inputs and `to` outputs, if there is memory for it.
     fn axis(&self, from: usize, to: usize) -> Result<Axis>;
 }
 
-/// `x` through the map `rule`.
+/// Applies the linear map `rule` to `x`.
 pub(super) fn apply_separable<S: Separable>(rule: S, x: &Tensor) -> Result<Tensor> {
     apply(Apply(rule), &[x])
 }
 
+/// A [`Separable`] map as an operation.
 pub(crate) struct Apply<S>(pub(crate) S);
 
 impl<S: Separable> Apply<S> {
@@ -66,7 +67,7 @@ pub(super) fn resample(op: &'static str, x: &Tensor, rows: &Axis, cols: &Axis) -
     x.on_device(|| cpu::resample(op, x, rows, cols), |gpu| cuda::resample(gpu, op, x, rows, cols))
 }
 
-/// Kept for the backward pass; they cost no tensor memory.
+/// The tables, saved for backward; they cost no tensor memory.
 pub(crate) struct Tables(Axis, Axis);
 
 impl Saved for Tables {

@@ -7,7 +7,7 @@ mod cuda;
 #[cfg(any(test, feature = "checks"))]
 pub(super) mod samples;
 
-use super::{Op, apply, keep};
+use super::{Op, apply, save_if};
 use crate::{Error, Meta, Result, Tensor};
 
 impl Tensor {
@@ -46,8 +46,8 @@ impl Op for Softmax {
             exp.div(&exp.sum(&[dim])?)
         };
         let y = x.on_device(on_cpu, |gpu| cuda::forward(gpu, x, dim))?;
-        let kept = keep(need[0], &y);
-        Ok((y, kept))
+        let saved = save_if(need[0], &y);
+        Ok((y, saved))
     }
 
     fn backward(&self, y: Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {

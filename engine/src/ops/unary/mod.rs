@@ -2,14 +2,14 @@
 //! clamp.
 //!
 //! Each is a `Function`: its value, and its gradient written with whichever of x and y is at hand,
-//! which is the one it keeps. At a kink the gradient is PyTorch's: 0 for `abs` and `relu` at 0, 1
+//! which is the one it saves. At a kink the gradient is PyTorch's: 0 for `abs` and `relu` at 0, 1
 //! for `clamp` on its bounds.
 
 #[cfg(any(test, feature = "checks"))]
 pub(super) mod samples;
 
 use super::gpu::pointwise;
-use super::{Op, apply, keep};
+use super::{Op, apply, save_if};
 use crate::ops::map;
 use crate::{Element, Error, Float, Meta, Result, Tensor, dispatch_float};
 
@@ -17,15 +17,15 @@ use crate::{Element, Error, Float, Meta, Result, Tensor, dispatch_float};
 pub(crate) trait Function: Copy + std::fmt::Debug + Send + Sync + 'static {
     /// The operation's name, which is that of its kernel on a GPU.
     const NAME: &'static str;
-    /// The name of its gradient's.
+    /// The name of its gradient's kernel.
     const GRADIENT: &'static str;
-    /// What the gradient is written with.
-    const KEEPS: Keeps;
+    /// The number that the gradient is written with, which is saved for backward.
+    const SAVED: SavedNumber;
 
     fn value<T: Float>(&self, x: T) -> T;
 
-    /// dx, given dy and the number that is kept.
-    fn gradient<T: Float>(&self, dy: T, kept: T) -> T;
+    /// dx, given dy and the saved number.
+    fn gradient<T: Float>(&self, dy: T, saved: T) -> T;
 
     /// Its parameters, for the GPU's kernel.
     fn constants(&self) -> [f64; 2] {
@@ -33,8 +33,8 @@ pub(crate) trait Function: Copy + std::fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// What a function keeps for its gradient.
-pub(crate) enum Keeps {
+/// One of the two numbers of a function: its argument or its value.
+pub(crate) enum SavedNumber {
     X,
     Y,
 }
@@ -44,7 +44,7 @@ macro_rules! functions {
     ($(
         $(#[$doc:meta])*
         $method:ident = $Type:ident: |$x:ident| $value:expr,
-            keeps $keeps:ident, |$dy:ident, $kept:ident| $gradient:expr;
+            saves $saved:ident, |$dy:ident, $number:ident| $gradient:expr;
     )*) => {
         impl Tensor {
             $($(#[$doc])* pub fn $method(&self) -> Result<Tensor> {
@@ -58,7 +58,7 @@ macro_rules! functions {
         impl Function for $Type {
             const NAME: &'static str = stringify!($method);
             const GRADIENT: &'static str = concat!(stringify!($method), "_gradient");
-            const KEEPS: Keeps = Keeps::$keeps;
+            const SAVED: SavedNumber = SavedNumber::$saved;
 
             #[inline(always)]
             fn value<T: Float>(&self, $x: T) -> T {
@@ -66,7 +66,7 @@ macro_rules! functions {
             }
 
             #[inline(always)]
-            fn gradient<T: Float>(&self, $dy: T, $kept: T) -> T {
+            fn gradient<T: Float>(&self, $dy: T, $number: T) -> T {
                 $gradient
             }
         })*
@@ -76,30 +76,30 @@ macro_rules! functions {
 // The comparisons are arranged so that NaN comes out as NaN.
 functions! {
     /// eˣ.
-    exp = Exp: |x| x.exp(), keeps Y, |dy, y| dy * y;
+    exp = Exp: |x| x.exp(), saves Y, |dy, y| dy * y;
 
     /// The natural logarithm: −∞ at 0, NaN below.
-    log = Log: |x| x.ln(), keeps X, |dy, x| dy / x;
+    log = Log: |x| x.ln(), saves X, |dy, x| dy / x;
 
     /// The square root: NaN below 0. Its gradient is infinite at 0.
-    sqrt = Sqrt: |x| x.sqrt(), keeps Y, |dy, y| dy / (y + y);
+    sqrt = Sqrt: |x| x.sqrt(), saves Y, |dy, y| dy / (y + y);
 
     /// x².
-    square = Square: |x| x * x, keeps X, |dy, x| dy * (x + x);
+    square = Square: |x| x * x, saves X, |dy, x| dy * (x + x);
 
     /// |x|.
-    abs = Abs: |x| x.abs(), keeps X,
+    abs = Abs: |x| x.abs(), saves X,
         |dy, x| if x > T::zero() { dy } else if x < T::zero() { -dy } else { T::zero() };
 
     /// The hyperbolic tangent.
-    tanh = Tanh: |x| x.tanh(), keeps Y, |dy, y| dy * (T::one() - y * y);
+    tanh = Tanh: |x| x.tanh(), saves Y, |dy, y| dy * (T::one() - y * y);
 
     /// 1 / (1 + e⁻ˣ).
     sigmoid = Sigmoid: |x| (T::one() + (-x).exp()).recip(),
-        keeps Y, |dy, y| dy * y * (T::one() - y);
+        saves Y, |dy, y| dy * y * (T::one() - y);
 
     /// max(x, 0).
-    relu = Relu: |x| if x <= T::zero() { T::zero() } else { x }, keeps Y,
+    relu = Relu: |x| if x <= T::zero() { T::zero() } else { x }, saves Y,
         |dy, y| if y <= T::zero() { T::zero() } else { dy };
 }
 
@@ -135,7 +135,7 @@ impl Clamp {
 impl Function for Clamp {
     const NAME: &'static str = "clamp";
     const GRADIENT: &'static str = "clamp_gradient";
-    const KEEPS: Keeps = Keeps::X;
+    const SAVED: SavedNumber = SavedNumber::X;
 
     #[inline(always)]
     fn value<T: Float>(&self, x: T) -> T {
@@ -176,15 +176,15 @@ impl<F: Function> Op for Elementwise<F> {
 
     fn forward(&self, x: &[&Tensor], _: &Meta, need: &[bool]) -> Result<(Tensor, Self::Saved)> {
         let y = self.value(x[0])?;
-        let kept = match F::KEEPS {
-            Keeps::X => keep(need[0], x[0]),
-            Keeps::Y => keep(need[0], &y),
+        let saved = match F::SAVED {
+            SavedNumber::X => save_if(need[0], x[0]),
+            SavedNumber::Y => save_if(need[0], &y),
         };
-        Ok((y, kept))
+        Ok((y, saved))
     }
 
-    fn backward(&self, kept: Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        Ok(vec![kept.map(|kept| self.gradient(&kept, dy)).transpose()?])
+    fn backward(&self, saved: Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![saved.map(|saved| self.gradient(&saved, dy)).transpose()?])
     }
 
     fn settings(&self) -> Option<String> {
@@ -205,7 +205,7 @@ impl<F: Function> Elementwise<F> {
         )
     }
 
-    fn gradient(&self, kept: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    fn gradient(&self, saved: &Tensor, dy: &Tensor) -> Result<Tensor> {
         let function = self.0;
         dy.on_device(
             || {
@@ -213,12 +213,12 @@ impl<F: Function> Elementwise<F> {
                     map(
                         F::NAME,
                         dy.shape(),
-                        [kept, dy],
-                        move |[kept, dy]: [T; 2]| function.gradient(dy, kept),
+                        [saved, dy],
+                        move |[saved, dy]: [T; 2]| function.gradient(dy, saved),
                     )
                 })
             },
-            |gpu| pointwise(gpu, F::GRADIENT, dy.shape(), &[kept, dy], function.constants()),
+            |gpu| pointwise(gpu, F::GRADIENT, dy.shape(), &[saved, dy], function.constants()),
         )
     }
 }
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn each_is_recorded_under_its_name_and_keeps_one_tensor() {
+    fn each_is_recorded_under_its_name_and_saves_one_tensor() {
         let tape = Tape::new();
         let x = tape.leaf(&Tensor::ones(&[8], DType::F32).unwrap());
         x.tanh().unwrap().relu().unwrap().clamp(0.0, 1.0).unwrap();

@@ -159,7 +159,7 @@ impl Op for BroadcastTo {
     }
 }
 
-/// A shape kept for the backward pass; it costs no tensor memory.
+/// A shape saved for backward; it costs no tensor memory.
 pub(crate) struct Shape(pub(super) Vec<usize>);
 
 impl Saved for Shape {

@@ -17,7 +17,7 @@ use crate::ops::Op;
 use crate::{Device, Meta, Result, Tensor};
 
 impl Device {
-    /// Who computes convolutions on this device.
+    /// The name of what computes convolutions on this device: cuDNN, or our own kernels.
     ///
     /// # Errors
     /// If cuDNN is missing on a GPU, with what to install.
@@ -30,9 +30,8 @@ impl Device {
     }
 }
 
-/// The convolution with its epilogue: like `out`, in the memory of `onto` if the epilogue
-/// accumulates there, which may be let go for another. Here it is chosen who computes it: cuDNN, or
-/// our own kernels.
+/// The convolution with its epilogue: like `out`. If the epilogue accumulates onto `onto`, the
+/// result may be in its memory or in another. Chooses between cuDNN and our own kernels.
 pub(super) fn convolve(
     gpu: &'static Gpu,
     convolution: Convolution<'_>,
@@ -87,7 +86,7 @@ struct EpilogueArguments {
 }
 
 impl EpilogueArguments {
-    /// Those of contiguous operands.
+    /// The addresses of contiguous operands.
     fn new(epilogue: Epilogue<&Tensor>) -> Result<Self> {
         let Epilogue { bias, residual, pre_activation, gelu, slope, .. } =
             epilogue.try_map(|operand| operand.address())?;
@@ -104,8 +103,8 @@ impl EpilogueArguments {
     }
 }
 
-/// The same by cuDNN: with as much of the epilogue as it takes, then a pass for the rest. `None` if
-/// it does not have the convolution.
+/// The convolution by cuDNN, with as much of the epilogue as it takes, then a pass for the rest.
+/// `None` if cuDNN does not have the convolution.
 fn by_cudnn(
     gpu: &'static Gpu,
     Convolution { direction, options, x, weight, .. }: Convolution<'_>,
@@ -134,8 +133,8 @@ fn by_cudnn(
     Ok(None)
 }
 
-/// Σ over pixels of `x` at each kernel element times `dy`, as a weight of `shape`. Here it is
-/// chosen who computes it.
+/// Σ over pixels of `x` at each kernel element times `dy`, as a weight of `shape`. Chooses between
+/// cuDNN and our own kernels.
 fn weight_sums(
     gpu: &'static Gpu,
     options: Conv2dOptions,

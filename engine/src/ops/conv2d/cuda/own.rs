@@ -1,4 +1,4 @@
-//! The kernels of our own (`convolution.cu`, `weight_sums.cu`): which one computes what, and over
+//! Our own kernels (`convolution.cu`, `weight_sums.cu`): which one computes a convolution, and over
 //! how many blocks.
 
 use super::{Convolution, EpilogueArguments};
@@ -143,8 +143,8 @@ fn tiles(geometry: &Geometry, dtype: DType) -> (&'static str, usize) {
 const THREADS: usize = 256;
 const SLICE: usize = 16;
 
-/// The length of each part if `pixels` are split into about so many of them, none of fewer than
-/// `least` but the last.
+/// The length of each part if `pixels` are split into about `parts` parts, none of fewer than
+/// `least` pixels but the last.
 fn length(pixels: usize, parts: usize, least: usize) -> usize {
     pixels.div_ceil(parts.max(1)).max(least).next_multiple_of(SLICE)
 }

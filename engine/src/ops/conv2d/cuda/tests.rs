@@ -3,7 +3,7 @@
 use super::*;
 use crate::checks::{DEVICE_TOLERANCES, Sample, check_on};
 use crate::ops::conv2d::Direction;
-use crate::ops::{apply, operation};
+use crate::ops::{apply, dyn_op};
 use crate::plan::planned_one;
 use crate::{DType, Device, Rng, Tape};
 
@@ -118,10 +118,10 @@ fn a_sum_is_made_in_the_memory_of_its_residual() {
         let op = everything(SAME);
         let expected = apply(op.clone(), &[&x, &w, &b, &residual]).unwrap().to_f64_vec().unwrap();
         let onto = there(&residual);
-        let (place, out) = (onto.address().unwrap(), onto.meta());
+        let (address, out) = (onto.address().unwrap(), onto.meta());
         let inputs = vec![there(&x), there(&w), there(&b), onto];
-        let y = operation(op).compute(inputs, &[out]).unwrap().swap_remove(0);
-        assert_eq!(y.address().unwrap(), place);
+        let y = dyn_op(op).compute(inputs, &[out]).unwrap().swap_remove(0);
+        assert_eq!(y.address().unwrap(), address);
         for (y, expected) in y.to_f64_vec().unwrap().iter().zip(expected) {
             assert!((y - expected).abs() < 1e-12, "{y} for {expected}");
         }
@@ -157,17 +157,17 @@ fn an_epilogue_alone_is_that_of_a_convolution() {
             let expected = before.gelu().unwrap().mul(&derivative).unwrap();
             let [z, bias, residual, slope] = there;
             let (z, residual) = (z.contiguous().unwrap(), residual.contiguous().unwrap());
-            let kept = Tensor::new_on_gpu(gpu, &shape, dtype).unwrap();
+            let pre_activation = Tensor::new_on_gpu(gpu, &shape, dtype).unwrap();
             let epilogue = Epilogue {
                 bias: Some(&bias),
                 residual: Some(&residual),
                 slope: Some(&slope),
-                pre_activation: Some(&kept),
+                pre_activation: Some(&pre_activation),
                 gelu: true,
                 ..Epilogue::NONE
             };
             finish(gpu, &z, &z, epilogue).unwrap();
-            for (is, should) in [(kept, before), (z, expected)] {
+            for (is, should) in [(pre_activation, before), (z, expected)] {
                 for (x, y) in is.to_f64_vec().unwrap().iter().zip(should.to_f64_vec().unwrap()) {
                     assert!((x - y).abs() <= tolerance * y.abs().max(1.0), "{dtype}: {x} for {y}");
                 }

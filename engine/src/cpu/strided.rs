@@ -5,8 +5,8 @@ use crate::loop_nest::LoopNest;
 use crate::{Element, Layout};
 use rayon::prelude::*;
 
-/// Calls `f(out, starts, strides)` for every run of output elements that the inputs walk with one
-/// stride each: output `i` of the run belongs to element `starts[k] + i·strides[k]` of input `k`'s
+/// Calls `f(out, starts, strides)` for every run of output elements that one stride covers in each
+/// input: output `i` of the run belongs to element `starts[k] + i·strides[k]` of input `k`'s
 /// storage.
 ///
 /// `out` is the memory of a dense output with layout `layout`; runs are spread over threads.
