@@ -5,7 +5,7 @@ use crate::{Border, Conv2dOptions, DType, Rng, Tape};
 
 const SAME: Conv2dOptions = Conv2dOptions { stride: 1, padding: 1, dilation: 1, groups: 1 };
 
-/// What is computed of inputs.
+/// A computation on inputs.
 type Code = dyn Fn(&[Tensor]) -> Result<Tensor>;
 
 /// The names of the operations of the plan for `f` on `inputs`.
@@ -104,7 +104,7 @@ fn joined_maps_are_convolved_one_by_one() {
     let joined = |x: &[Tensor]| {
         Tensor::concat(&[&x[0].scale(2.0)?, &x[1]], 1)?.conv2d(&x[2], Some(&x[3]), SAME)?.gelu()
     };
-    // The map that is there first is convolved before the other is made.
+    // The map that exists first is convolved before the other is made.
     check_closely(&x, &joined, &["slice", "conv2d", "affine", "slice", "conv2d"]);
 }
 
@@ -168,8 +168,9 @@ fn normalization_by_constants_is_folded_and_shared_by_plans() {
     let plans = planner.plans.lock().unwrap();
     assert_eq!(plans.len(), 2);
     assert!(plans.iter().all(|(_, plan)| plan.names() == ["conv2d"]));
-    // One weight, packed once for both.
+    // One weight, packed once for both; it and the bias are folded, and what led to them is gone.
     assert_eq!(planner.constants.packed_weights(), 1);
+    assert_eq!(planner.constants.folded_tensors(), 2);
 }
 
 #[test]
@@ -231,6 +232,8 @@ fn a_cast_weight_of_joined_maps_is_packed_at_planning() {
     let plans = planner.plans.lock().unwrap();
     assert_eq!(plans[0].1.names(), ["conv2d", "affine", "conv2d"]);
     assert_eq!(planner.constants.packed_weights(), 2);
+    // The slices of the weight, and not the weight that they were cut from.
+    assert_eq!(planner.constants.folded_tensors(), 2);
 }
 
 #[test]
