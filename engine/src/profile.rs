@@ -17,13 +17,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Begins a profile; one that is running already starts afresh.
+/// Begins a profile; one that is running already is restarted.
 pub fn start() {
     *lock() = Some(Running { since: Instant::now(), calls: HashMap::new() });
     ON.store(true, Relaxed);
 }
 
-/// Ends the profile and returns what it saw; empty if none was running.
+/// Ends the profile and returns it; empty if none was running.
 pub fn stop() -> Profile {
     ON.store(false, Relaxed);
     let Some(running) = lock().take() else { return Profile::default() };
@@ -31,7 +31,7 @@ pub fn stop() -> Profile {
     Profile { entries: slowest_first(running.calls), wall }
 }
 
-/// What happened between [`start`] and [`stop`].
+/// The calls between [`start`] and [`stop`].
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
     /// The calls by operation and shapes, those that took longest together first.
@@ -64,12 +64,12 @@ impl Profile {
     }
 }
 
-/// Calls of one kind, and what they took.
+/// Calls of one kind, and their cost.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// What they have in common.
+    /// The properties that they have in common.
     pub kind: Kind,
-    /// What they took together.
+    /// Their cost together.
     pub sum: Sum,
 }
 
@@ -85,14 +85,14 @@ pub struct Kind {
     pub shapes: String,
 }
 
-/// What calls took together.
+/// The cost of several calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum {
-    /// How many they were.
+    /// The number of calls.
     pub calls: u64,
     /// Time, that of operations inside them not included.
     pub time: Duration,
-    /// Floating-point operations by the definition (see `Op::flops`), 0 where they are not counted.
+    /// Floating-point operations by the definition (see `Op::flops`); 0 where they are not counted.
     pub flops: u64,
 }
 
@@ -105,7 +105,7 @@ impl Sum {
     fn add(&mut self, other: &Self) {
         self.calls += other.calls;
         self.time += other.time;
-        self.flops += other.flops;
+        self.flops = self.flops.saturating_add(other.flops);
     }
 }
 
@@ -137,10 +137,13 @@ impl Call {
         })
     }
 
-    /// The way back through this call, for the gradients that `need` says.
+    /// The backward pass of this call, for the gradients that are marked in `need`.
     pub(crate) fn backward(self, need: &[bool]) -> Self {
         let products = need.iter().take(2).filter(|&&need| need).count() as u64;
-        Self { kind: Kind { backward: true, ..self.kind }, flops: self.flops * products }
+        Self {
+            kind: Kind { backward: true, ..self.kind },
+            flops: self.flops.saturating_mul(products),
+        }
     }
 }
 

@@ -137,7 +137,7 @@ pub trait Op: Send + Sync + Sized + 'static {
     /// The cost of `forward` in profiles: two floating-point operations for each multiply-add of
     /// the definition, borders included, whatever the kernel saves or wastes. The gradient of each
     /// of the first two inputs costs as much again; that of a bias, the third, is not counted. 0
-    /// leaves an operation out.
+    /// leaves an operation out, and `u64::MAX` stands for more.
     fn flops(&self, _inputs: &[Meta], _output: &Meta) -> u64 {
         0
     }
@@ -287,7 +287,28 @@ impl<A: Saved, B: Saved, C: Saved> Saved for (A, B, C) {
     }
 }
 
+/// The operations of `count` sums of `terms[0]`·`terms[1]`·… products, for [`Op::flops`];
+/// `u64::MAX` if there are more.
+pub(crate) fn multiply_adds(count: usize, terms: &[usize]) -> u64 {
+    terms.iter().fold(2u64.saturating_mul(count as u64), |n, &size| n.saturating_mul(size as u64))
+}
+
 /// `tensor`, to be saved for backward, if a gradient that is `needed` depends on its value.
 pub(crate) fn save_if(needed: bool, tensor: &Tensor) -> Option<Tensor> {
     needed.then(|| tensor.detach())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::multiply_adds;
+
+    #[test]
+    fn counts_of_operations_saturate() {
+        assert_eq!(multiply_adds(7, &[3, 5]), 210);
+        assert_eq!(multiply_adds(7, &[3, 0]), 0);
+        assert_eq!(multiply_adds(1 << 62, &[1]), 1 << 63);
+        assert_eq!(multiply_adds(1 << 63, &[1]), u64::MAX);
+        assert_eq!(multiply_adds(1 << 40, &[1 << 20, 1 << 20]), u64::MAX);
+        assert_eq!(multiply_adds(usize::MAX, &[usize::MAX; 3]), u64::MAX);
+    }
 }

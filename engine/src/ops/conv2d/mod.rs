@@ -26,7 +26,7 @@ pub(super) mod samples;
 
 use super::gelu;
 use super::view::Shape;
-use super::{Op, apply};
+use super::{Op, apply, multiply_adds};
 pub use crate::conv::Conv2dOptions;
 pub(crate) use crate::conv::{Direction, Epilogue};
 use crate::{DType, Error, Meta, Result, Tensor};
@@ -221,7 +221,7 @@ impl Op for Conv2d {
     }
 
     fn flops(&self, inputs: &[Meta], output: &Meta) -> u64 {
-        2 * (output.numel() * inputs[1].shape[1..].iter().product::<usize>()) as u64
+        multiply_adds(output.numel(), &inputs[1].shape[1..])
     }
 }
 

@@ -13,7 +13,7 @@ use super::conv2d::{
     self, Conv2dOptions, ConvSaved, Convolution, Direction, Epilogue, PackedWeight, as_map,
     check_bias, check_dtypes, check_settings,
 };
-use super::{Op, apply};
+use super::{Op, apply, multiply_adds};
 use crate::{Error, Meta, Result, Tensor};
 
 impl Tensor {
@@ -131,7 +131,7 @@ impl Op for ConvTranspose2d {
     }
 
     fn flops(&self, inputs: &[Meta], _: &Meta) -> u64 {
-        2 * (inputs[0].numel() * inputs[1].shape[1..].iter().product::<usize>()) as u64
+        multiply_adds(inputs[0].numel(), &inputs[1].shape[1..])
     }
 }
 

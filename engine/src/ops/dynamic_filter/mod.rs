@@ -13,7 +13,7 @@ mod cuda;
 pub(super) mod samples;
 
 use super::view::Shape;
-use super::{Op, apply, save_if};
+use super::{Op, apply, multiply_adds, save_if};
 use crate::{Error, Meta, Result, Tensor};
 
 /// The values beyond the border of a map.
@@ -128,7 +128,7 @@ impl Op for DynamicFilter {
     }
 
     fn flops(&self, inputs: &[Meta], output: &Meta) -> u64 {
-        2 * (output.numel() * inputs[1].shape[2..].iter().product::<usize>()) as u64
+        multiply_adds(output.numel(), &inputs[1].shape[2..])
     }
 }
 

@@ -9,7 +9,7 @@ mod cuda;
 #[cfg(any(test, feature = "checks"))]
 pub(super) mod samples;
 
-use super::{Op, apply, save_if};
+use super::{Op, apply, multiply_adds, save_if};
 use crate::layout::broadcast_shape;
 use crate::{DType, Error, Layout, Meta, Result, Tensor};
 
@@ -53,7 +53,7 @@ impl Op for MatMul {
     }
 
     fn flops(&self, inputs: &[Meta], output: &Meta) -> u64 {
-        2 * (output.numel() * inputs[0].shape[inputs[0].shape.len() - 1]) as u64
+        multiply_adds(output.numel(), &inputs[0].shape[inputs[0].shape.len() - 1..])
     }
 }
 
