@@ -34,9 +34,9 @@ impl Tape {
         Ok(found)
     }
 
-    /// As [`Tape::backward_from`], giving each leaf's gradient to `found` as soon as nothing is
-    /// added to it any more, while the gradients of earlier operations are still to come.
-    /// [`Tape::node_id`] says whose it is. An error of `found` ends the pass.
+    /// As [`Tape::backward_from`], giving each leaf's gradient to `found` as soon as it is
+    /// complete, before the gradients of earlier operations are computed. [`Tape::node_id`] says
+    /// whose it is. An error of `found` ends the pass.
     pub fn backward_with<E: From<Error>>(
         self,
         outputs: &[&Tensor],
@@ -74,7 +74,7 @@ impl Tape {
                 }
             }
         }
-        // What is left are leaves that no operation used, differentiated by themselves.
+        // Left are leaves that no operation used, differentiated by themselves.
         let mut left: Vec<_> = gradients.by_node.into_iter().collect();
         left.sort_by_key(|(id, _)| *id);
         left.into_iter().try_for_each(|(id, gradient)| found(NodeId(id), gradient))
@@ -110,7 +110,7 @@ impl Tape {
     }
 }
 
-/// How often leaves are still used by operations whose backward is to come.
+/// The number of uses of each leaf by operations whose backward is still to run.
 struct Uses(Vec<usize>);
 
 impl Uses {
@@ -136,7 +136,7 @@ impl Uses {
     }
 }
 
-/// What [`Tape::backward`] found: the gradient of every leaf that the loss depends on.
+/// The result of [`Tape::backward`]: the gradient of every leaf that the loss depends on.
 pub struct Gradients {
     tape: Tape,
     by_node: HashMap<usize, Tensor>,

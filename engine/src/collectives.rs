@@ -1,5 +1,5 @@
-//! A batch that several processes share, each of which has a part of it: what an operation over the
-//! whole batch asks of them.
+//! The collective operations that an operation over a batch needs if several processes share the
+//! batch, each of which has a part of it.
 
 use crate::{Result, Tensor};
 

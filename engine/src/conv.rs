@@ -39,12 +39,12 @@ impl Direction {
     }
 }
 
-/// What is computed together with a convolution, without a pass over memory of its own:
+/// The operations fused into a convolution, without a pass over memory of their own:
 ///
 /// y = \[gelu\](conv(\[gelu\](x), w) + bias + residual) · \[gelu′(slope)\]
 ///
-/// One description for all: plans decide on it, and every backend computes it. `D` stands for an
-/// operand: its place among the inputs, a tensor, a slice.
+/// One description for all: plans choose it, and every backend computes it. `D` stands for an
+/// operand: its index among the inputs, a tensor, a slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Epilogue<D> {
     /// Convolve the GELU of x.
@@ -55,7 +55,7 @@ pub(crate) struct Epilogue<D> {
     pub(crate) residual: Option<D>,
     /// The residual is in the memory of the result.
     pub(crate) accumulate: bool,
-    /// Where the numbers before the GELU go, if they are saved for backward.
+    /// The map that the numbers before the GELU are written to, if they are saved for backward.
     pub(crate) pre_activation: Option<D>,
     /// Take the GELU of the sum.
     pub(crate) gelu: bool,
@@ -64,7 +64,7 @@ pub(crate) struct Epilogue<D> {
 }
 
 impl<D> Epilogue<D> {
-    /// Nothing.
+    /// No epilogue.
     pub(crate) const NONE: Self = Self {
         gelu_input: false,
         bias: None,

@@ -1,11 +1,11 @@
-//! Where tensors live: main memory, or that of a GPU.
+//! Devices, where tensors live: main memory, or the memory of a GPU.
 
 use crate::cuda::{self, Gpu};
 use crate::{Error, Result, memory};
 use std::fmt;
 use std::str::FromStr;
 
-/// Where a tensor's elements live, and with that, what computes on them.
+/// The memory that a tensor's elements live in, and with it the processor that computes on them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Device {
     /// Main memory.
@@ -46,7 +46,7 @@ impl FromStr for Device {
 pub struct GpuInfo {
     /// Its number.
     pub device: Device,
-    /// What its maker calls it.
+    /// The product name.
     pub name: String,
     /// The compute capability, major and minor.
     pub capability: (u32, u32),
@@ -107,12 +107,12 @@ impl Device {
         Ok((result, start.elapsed().as_secs_f64()))
     }
 
-    /// What the device's memory has been used for.
+    /// Statistics of the device's memory.
     pub fn memory(self) -> Result<memory::Stats> {
         self.on_gpu(|gpu| Ok(gpu.stats()), memory::stats)
     }
 
-    /// Starts the peak of [`Device::memory`] afresh at what is in use now.
+    /// Resets the peak of [`Device::memory`] to the bytes that are in use now.
     pub fn reset_peak(self) -> Result<()> {
         let gpu = |gpu: &Gpu| {
             gpu.reset_peak();

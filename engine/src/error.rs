@@ -2,8 +2,7 @@
 
 use crate::DType;
 
-/// What can go wrong in the engine. Nothing a caller passes in panics; it comes back as one of
-/// these.
+/// The errors of the engine. No argument of a caller panics; a wrong one returns an error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Shapes that do not fit together, or a setting that does not fit a shape.
@@ -11,13 +10,13 @@ pub enum Error {
     Shape {
         /// The operation that refused.
         op: &'static str,
-        /// What was given and what was expected.
+        /// The shapes that were given and expected.
         message: String,
     },
-    /// The system has no room for what was to be allocated.
+    /// The system could not allocate memory.
     #[error("out of memory: cannot allocate {bytes} bytes")]
     Memory {
-        /// How many bytes were asked for.
+        /// The number of bytes that were asked for.
         bytes: usize,
     },
     /// A dtype the operation does not compute in, or operands of different dtypes.
@@ -25,9 +24,9 @@ pub enum Error {
     DType {
         /// The operation that refused.
         op: &'static str,
-        /// What the operation takes.
+        /// The dtype that the operation takes.
         expected: String,
-        /// What it was given.
+        /// The dtype that it was given.
         got: DType,
     },
     /// A check that two computations agree found that they do not.
@@ -35,7 +34,7 @@ pub enum Error {
     Disagreement {
         /// The check.
         op: &'static str,
-        /// What differs, where and by how much.
+        /// The gradients that differ, where and by how much.
         message: String,
     },
     /// The tape was used after `backward` consumed it, or tensors of two tapes were mixed.
@@ -43,7 +42,7 @@ pub enum Error {
     Tape {
         /// The operation that refused.
         op: &'static str,
-        /// What is wrong.
+        /// The reason.
         message: String,
     },
     /// A computation that is only traced was asked for values; see
@@ -53,27 +52,26 @@ pub enum Error {
         /// The operation that needs values.
         op: &'static str,
     },
-    /// Somebody asked for the computation to be given up; see
-    /// [`interruptible`](crate::interruptible).
+    /// The computation was interrupted on request; see [`interruptible`](crate::interruptible).
     #[error("{op}: interrupted")]
     Interrupted {
         /// The operation that did not start.
         op: &'static str,
     },
-    /// What several processes compute together cannot go on, as one of them is gone or computes
+    /// A computation of several processes cannot continue, as one of them is gone or computes
     /// something else.
     #[error("{message}")]
     Ranks {
         /// Which one, and why.
         message: String,
     },
-    /// A GPU, its driver or a library for it is missing, is of no use or failed; or tensors of two
+    /// A GPU, its driver or a library for it is missing, unusable or failed; or tensors of two
     /// devices were mixed.
     #[error("{op}: {message}")]
     Cuda {
         /// The operation or the call that failed.
         op: &'static str,
-        /// What is wrong, and what can be done.
+        /// The reason, and what can be done.
         message: String,
     },
 }

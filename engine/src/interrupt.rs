@@ -1,7 +1,7 @@
-//! Giving up a computation in the middle of it, because somebody asks for that: between two
-//! operations.
+//! Interrupting a computation on request, between two operations.
 //!
-//! Operations make new tensors and change none, so what is given up leaves nothing half done.
+//! Operations make new tensors and change none, so an interrupted computation leaves nothing half
+//! done.
 
 use crate::{Error, Result};
 use std::cell::RefCell;
@@ -12,10 +12,10 @@ thread_local! {
     static STOP: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
 }
 
-/// Runs `f`. As soon as `stop` is true, whoever made it so, the next operation that `f` calls on
-/// this thread, and the next step of a backward pass, is [`Error::Interrupted`].
+/// Runs `f`. Once any thread has set `stop`, the next operation that `f` calls on this thread, and
+/// the next step of a backward pass, returns [`Error::Interrupted`].
 pub fn interruptible<T>(stop: &Arc<AtomicBool>, f: impl FnOnce() -> T) -> T {
-    /// Puts back what was there before, also if `f` panics.
+    /// Restores the previous flag, also if `f` panics.
     struct Restore(Option<Arc<AtomicBool>>);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -48,7 +48,7 @@ mod tests {
             stop.store(true, Ordering::Relaxed);
             assert_eq!(x.square().unwrap_err(), Error::Interrupted { op: "square" });
             assert_eq!(tape.backward(&loss).err().unwrap(), Error::Interrupted { op: "reshape" });
-            // Only what is inside, and what is nearest.
+            // Only the innermost call counts.
             interruptible(&Arc::default(), || x.square().unwrap());
             assert!(x.square().is_err());
         });

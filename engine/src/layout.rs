@@ -33,8 +33,8 @@ impl Layout {
         Ok(Self::row_major_of(shape))
     }
 
-    /// As [`Layout::new`], of a shape that has passed [`check_shape`]: a layout's, or what
-    /// [`apply`](crate::ops::apply) tells an operation of its output.
+    /// As [`Layout::new`], of a shape that has passed [`check_shape`]: a layout's, or that of an
+    /// output, which [`apply`](crate::ops::apply) has checked.
     pub(crate) fn of(shape: &[usize]) -> Self {
         match shape.len() {
             4 => Self::in_order(shape, &[0, 2, 3, 1]),
@@ -120,7 +120,7 @@ impl Layout {
         self.same_strides(&Self::row_major_of(&self.shape))
     }
 
-    /// Whether both walk memory alike; the stride of a dimension of size 1 does not matter.
+    /// Whether both order memory alike; the stride of a dimension of size 1 does not matter.
     pub fn same_strides(&self, other: &Self) -> bool {
         self.shape == other.shape && self.long_dims().eq(other.long_dims())
     }
@@ -179,8 +179,7 @@ impl Layout {
         if self.numel() == 0 {
             return Some(Self { offset: self.offset, ..Self::row_major_of(shape) });
         }
-        // Runs of old dimensions that can be walked with one stride, as (size, stride), innermost
-        // last.
+        // Runs of old dimensions that one stride covers, as (size, stride), innermost last.
         let mut runs: Vec<(usize, usize)> = Vec::new();
         for (&size, &stride) in self.shape.iter().zip(&self.strides).filter(|&(&size, _)| size != 1)
         {

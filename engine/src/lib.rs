@@ -7,18 +7,18 @@
 //!    convolutions, [`Numerics`], [`Rng`], [`memory`], [`profile`], and the vectors of `simd/`.
 //! 2. The backends: `cpu/` and `cuda/`. They see slices, addresses and layouts, but no
 //!    tensors. The sources of the CUDA kernels are in the crate `kernels`.
-//! 3. Values and their record: [`Tensor`], [`Tape`], [`Device`], and `trace.rs`, which writes a
-//!    computation down instead of carrying it out.
-//! 4. [`ops`]: the operations, a folder each. Read `ops/mod.rs` for what they have in common, then
-//!    `ops/conv2d/`. On the same floor are gradients (`backward.rs`), [`Replay`], [`Communicator`],
+//! 3. Values and their record: [`Tensor`], [`Tape`], [`Device`], and `trace.rs`, which records a
+//!    computation as a graph instead of carrying it out.
+//! 4. [`ops`]: the operations, a folder each. Read `ops/mod.rs` for their common part, then
+//!    `ops/conv2d/`. In the same layer are gradients (`backward.rs`), [`Replay`], [`Communicator`],
 //!    and [`optimizer`], the steps of optimizers.
 //! 5. `plan/`: a traced computation, run with fewer operations; and [`checkpoint`], which trades
 //!    time for memory.
 //! 6. `checks`, with the feature of that name: how every gradient is checked.
 //!
-//! What one `conv2d` does: `Tensor::conv2d` builds the operation and calls [`ops::apply`]. That
-//! checks shapes (`Op::infer`), computes (`Op::forward`) and, if an input is on a tape, records
-//! what `Op::backward` will need. [`Tape::backward`] later pops that record and adds up the
+//! The course of one `conv2d`: `Tensor::conv2d` builds the operation and calls [`ops::apply`]. That
+//! checks shapes (`Op::infer`), computes (`Op::forward`) and, if an input is on a tape, records the
+//! data that `Op::backward` will need. [`Tape::backward`] later pops that record and adds up the
 //! gradients it returns.
 
 mod backward;

@@ -1,6 +1,6 @@
 //! The loop nest of an element-wise operation over strided layouts.
 //!
-//! Dimensions that every operand walks with a single stride are merged first, so the usual case
+//! Dimensions that every operand covers with a single stride are merged first, so the usual case
 //! (all dense, same order) is one flat row, and a per-channel weight against a channels-last map is
 //! rows of C elements with stride 1 on both sides.
 
@@ -17,7 +17,7 @@ pub(crate) struct LoopNest<const N: usize> {
 }
 
 impl<const N: usize> LoopNest<N> {
-    /// A nest that walks `out` in its memory order.
+    /// A nest over `out` in its memory order.
     pub(crate) fn new(out: &Layout, inputs: [&Layout; N]) -> Self {
         let mut sizes: Vec<usize> = Vec::new();
         let mut strides: Vec<[usize; N]> = Vec::new();
@@ -65,7 +65,7 @@ impl<const N: usize> LoopNest<N> {
         self.strides[self.strides.len() - 1]
     }
 
-    /// Where row number `index` starts in each input.
+    /// The start of row number `index` in each input.
     pub(crate) fn start(&self, mut index: usize) -> [usize; N] {
         let mut at = self.offsets;
         for d in (0..self.sizes.len() - 1).rev() {
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_weight_walks_in_rows_of_channels() {
+    fn a_channel_weight_is_read_in_rows_of_channels() {
         let map = Layout::of(&[2, 3, 4, 5]);
         let weight = Layout::of(&[1, 3, 1, 1]).broadcast_to("t", &[2, 3, 4, 5]).unwrap();
         let rows = LoopNest::new(&map, [&map, &weight]);

@@ -2,10 +2,10 @@
 //!
 //! A training step allocates the same few hundred megabytes again and again. Asking the system each
 //! time costs a page fault per 4 KiB (seconds per step), so a dropped buffer is kept by size class
-//! and handed out again, for its own class first, and for smaller ones before the system is asked.
+//! and reused, first for its own class, and for smaller classes before the system is asked.
 //! The pool also counts: live and peak bytes are numbers that a program can print.
 //!
-//! A reused buffer holds whatever was last in it. Whoever takes one writes all of it; in debug
+//! A reused buffer holds its old contents. The code that takes one writes all of it; in debug
 //! builds it is filled with the bit pattern of NaN first, so that a kernel that forgets an element
 //! is found by its tests.
 
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-/// 64 bytes, aligned to 64: a cache line, and the widest SIMD register there is.
+/// 64 bytes, aligned to 64: a cache line, and the widest SIMD register.
 #[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
 #[repr(C, align(64))]
 struct Line([u8; 64]);
@@ -26,7 +26,7 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// Room for `len` elements of type `T`. Its contents are unspecified: write every element
+    /// Memory for `len` elements of type `T`. Its contents are unspecified: write every element
     /// before reading one.
     ///
     /// # Errors
@@ -82,7 +82,7 @@ fn fresh(class: usize) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// Room for `more` elements of a table.
+/// Reserves memory for `more` elements of a table.
 ///
 /// # Errors
 /// [`Error::Memory`] if the system does not have so much.
@@ -91,9 +91,9 @@ pub(crate) fn reserve<T>(table: &mut Vec<T>, more: usize) -> Result<()> {
     table.try_reserve(more).map_err(|_| Error::Memory { bytes })
 }
 
-/// A kept buffer up to so many times as large as what is asked for is handed out before the system
-/// is asked for more. A network that works at several scales then gets along with the buffers of
-/// the largest, which lie idle at the others.
+/// A free buffer up to this many times as large as the request is reused before the system is
+/// asked for more. So a network that works at several scales can use the buffers of the largest
+/// scale, which are free at the others.
 const WASTE: usize = 2;
 
 /// Sizes are rounded up to a sixteenth of a power of two: at most that is wasted, and near sizes
@@ -103,16 +103,16 @@ fn size_class(lines: usize) -> usize {
     lines.next_multiple_of(step)
 }
 
-/// What the pool has done so far; see [`stats`].
+/// Counts of the pool's work so far; see [`stats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Bytes in buffers that are in use now.
     pub live: usize,
     /// The most bytes ever in use at once since the start or the last [`reset_peak`].
     pub peak: usize,
-    /// Bytes kept for reuse.
+    /// Bytes held for reuse.
     pub cached: usize,
-    /// Buffers handed out from the kept ones.
+    /// Buffers that were reused.
     pub hits: u64,
     /// Buffers that had to be asked of the system.
     pub misses: u64,
@@ -129,20 +129,20 @@ pub fn stats() -> Stats {
     }
 }
 
-/// Starts the peak afresh at what is live now.
+/// Resets the peak to the bytes that are live now.
 pub fn reset_peak() {
     POOL.peak.store(POOL.live.load(Relaxed), Relaxed);
 }
 
-/// Returns every kept buffer to the system.
+/// Returns every free buffer to the system.
 pub fn trim() {
-    let kept = std::mem::take(&mut *POOL.lock());
+    let free = std::mem::take(&mut *POOL.lock());
     POOL.cached.store(0, Relaxed);
-    drop(kept);
+    drop(free);
 }
 
 struct Pool {
-    /// Kept buffers by size class (in lines).
+    /// Free buffers by size class (in lines).
     free: Mutex<BTreeMap<usize, Vec<Vec<Line>>>>,
     live: AtomicUsize,
     peak: AtomicUsize,
@@ -166,9 +166,9 @@ impl Pool {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The smallest kept buffer that will do without wasting more than [`WASTE`].
+    /// The smallest free buffer that will do without wasting more than [`WASTE`].
     fn take(&self, class: usize) -> Option<Vec<Line>> {
-        let found = self.lock().range_mut(class..=WASTE * class).find_map(|(_, kept)| kept.pop());
+        let found = self.lock().range_mut(class..=WASTE * class).find_map(|(_, free)| free.pop());
         match &found {
             Some(lines) => {
                 self.cached.fetch_sub(lines.len() * 64, Relaxed);

@@ -3,7 +3,7 @@
 use crate::{DType, Error, Result};
 use std::fmt;
 
-/// Shape and dtype: what an operation must know of an input to say what it will return.
+/// Shape and dtype: all that an operation needs of its inputs to infer its output's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meta {
     /// Logical sizes.

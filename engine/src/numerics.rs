@@ -6,7 +6,7 @@ thread_local! {
     static CURRENT: Cell<Numerics> = const { Cell::new(Numerics::STRICT) };
 }
 
-/// What a computation on a GPU may give up for speed. The CPU is not concerned.
+/// The properties that a computation on a GPU may give up for speed. They do not affect the CPU.
 ///
 /// The default gives up nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,15 +1,16 @@
 //! Counter-based random numbers: a draw depends on (seed, stream, index) and on nothing else.
 //!
 //! A sequential generator makes every draw depend on how many came before it, so a data loader with
-//! two threads, or a run resumed half way, sees other numbers. Here the state *is* the place: the
-//! generator for image 17 of epoch 3 can be made anywhere, at any time, and gives the same draws.
+//! two threads, or a run resumed half way, sees other numbers. Here the state *is* the position:
+//! the generator for image 17 of epoch 3 can be made anywhere, at any time, and gives the same
+//! draws.
 //!
 //! The function is Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC
 //! 2011).
 
 use std::ops::Range;
 
-/// A stream of draws that starts at a fixed place.
+/// A stream of draws that starts at a fixed position.
 ///
 /// ```
 /// use engine::Rng;
@@ -35,7 +36,7 @@ impl Rng {
     }
 
     /// The draws of `seed` at (`stream`, `index`), for example (epoch, image number).
-    /// One place holds 2³⁴ draws of 32 bits before it repeats.
+    /// One position holds 2³⁴ draws of 32 bits before it repeats.
     pub fn at(seed: u64, stream: u32, index: u64) -> Self {
         let (low, high) = split(seed);
         let (index_low, index_high) = split(index);

@@ -6,7 +6,7 @@
 
 use crate::{DType, Error, Result, Rng, Tape, Tensor};
 
-/// How to check.
+/// The settings of a check.
 #[derive(Clone, Debug)]
 pub struct GradCheck {
     /// The step h.
@@ -26,12 +26,12 @@ impl Default for GradCheck {
     }
 }
 
-/// What a passed check saw.
+/// The result of a passed check.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Report {
     /// The largest relative difference.
     pub worst: f64,
-    /// How many elements were compared.
+    /// The number of elements that were compared.
     pub compared: usize,
 }
 

@@ -29,7 +29,7 @@ pub type Computation = dyn Fn(&[Tensor]) -> Result<Tensor> + Send + Sync;
 
 /// One use of an operation: inputs in f64, and what to do with them.
 pub struct Sample {
-    /// Says what is special here: shapes and settings.
+    /// A description of the sample: shapes and settings.
     pub label: String,
     /// The inputs, all differentiable, in any layout.
     pub inputs: Vec<Tensor>,

@@ -1,27 +1,26 @@
-//! The GPUs of several processes, a process with each: NCCL carries what they add up, from GPU to
-//! GPU.
+//! Communication between the GPUs of several processes, one for each process, by NCCL.
 
 use crate::cuda::nccl;
 use crate::{Device, Error, Result, Tensor};
 
 /// One rank's connection to the others, on its GPU. All ranks make the same calls in the same
-/// order, with tensors of the same shapes; the GPU waits for the others in what it was given, the
-/// calls for nobody.
+/// order, with tensors of the same shapes. Only [`Communicator::join`] waits for the other ranks;
+/// later calls return at once, and the GPU waits as it executes them.
 ///
-/// Errors are [`Error::Cuda`]. That another rank is gone is none: the GPU waits.
+/// Errors are [`Error::Cuda`]. A lost rank is not an error: the GPU waits for it.
 pub struct Communicator(nccl::Communicator);
 
-/// A mean over the ranks that is under way; see [`Communicator::start_means`].
+/// Means over the ranks, in progress; see [`Communicator::start_means`].
 pub struct AllReduce {
     pending: nccl::Pending,
-    /// What is read, and what is written.
+    /// The tensors that are read, and those that are written.
     of: Vec<Tensor>,
     means: Vec<Tensor>,
 }
 
 impl Communicator {
-    /// Makes sure that `device` is a GPU that can be connected to others; what it is known by among
-    /// all GPUs. No two ranks may have the same.
+    /// Checks that `device` is a GPU that can be connected to others, and returns its UUID. No two
+    /// ranks may have the same GPU.
     pub fn prepare(device: Device) -> Result<[u8; 16]> {
         nccl::prepare(index(device)?)
     }
@@ -31,7 +30,7 @@ impl Communicator {
         nccl::unique_id()
     }
 
-    /// Rank number `rank` of `size`, on `device`. Returns when all have come.
+    /// Joins as rank number `rank` of `size`, on `device`. Returns when all ranks have joined.
     pub fn join(device: Device, unique_id: &[u8], rank: usize, size: usize) -> Result<Self> {
         nccl::Communicator::join(index(device)?, unique_id, rank, size).map(Self)
     }
@@ -41,8 +40,8 @@ impl Communicator {
         Device::Cuda(self.0.gpu().index())
     }
 
-    /// Starts to take the mean over the ranks of each of `tensors`, of f32 or f64, which goes on
-    /// beside what is computed meanwhile. The means are the same bits on all ranks.
+    /// Starts to take the mean over the ranks of each of `tensors`, of f32 or f64, in parallel with
+    /// later computations. The means are the same bits on all ranks.
     pub fn start_means(&self, tensors: &[Tensor]) -> Result<AllReduce> {
         let (mut of, mut means, mut transfers) = (Vec::new(), Vec::new(), Vec::new());
         for tensor in tensors {
@@ -80,7 +79,7 @@ impl Communicator {
 }
 
 impl AllReduce {
-    /// The means, in the order of the tensors. What is computed from now on comes after them.
+    /// The means, in the order of the tensors. Later computations wait for them.
     pub fn finish(mut self) -> Result<Vec<Tensor>> {
         self.pending.wait()?;
         Ok(std::mem::take(&mut self.means))
@@ -90,7 +89,7 @@ impl AllReduce {
 impl Drop for AllReduce {
     fn drop(&mut self) {
         if self.pending.wait().is_err() {
-            // Without a wait nobody else may have the memory.
+            // Without a wait the memory must not be used again.
             std::mem::take(&mut self.of)
                 .into_iter()
                 .chain(std::mem::take(&mut self.means))
@@ -99,7 +98,7 @@ impl Drop for AllReduce {
     }
 }
 
-/// What NCCL is told of `from` and `to`, both dense.
+/// The arguments for NCCL of `from` and `to`, both dense.
 fn transfer(from: &Tensor, to: &Tensor) -> Result<nccl::Transfer> {
     Ok(nccl::Transfer {
         from: from.address()?,

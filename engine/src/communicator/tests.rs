@@ -29,7 +29,7 @@ fn what_one_rank_has_is_what_all_have() {
             [draw(&[2, 3, 5, 4]), draw(&[2, 3, 5, 4]).row_major().unwrap(), draw(&[0]), draw(&[])];
         let on_gpu = tensors.each_ref().map(there);
         let means = communicator.start_means(&on_gpu).unwrap();
-        // What is dropped and allocated meanwhile is none of its memory.
+        // Tensors that are dropped and allocated meanwhile do not use its memory.
         drop(on_gpu);
         let noise: Vec<Tensor> =
             tensors.iter().map(|x| there(&x.scale(7.0).unwrap()).square().unwrap()).collect();

@@ -7,7 +7,7 @@ use crate::Float;
 use crate::simd::{Kernel, vectorize};
 use rayon::prelude::*;
 
-/// How many pixels make a piece: a constant, so that the order of additions is too.
+/// Pixels in a piece: a constant, so that the order of additions is constant, too.
 const PIXELS: usize = 512;
 
 /// Σ `f([sources…], mean)` over the pixels of each of `groups` equal runs of the sources, for each

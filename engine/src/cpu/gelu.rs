@@ -21,8 +21,8 @@
 use crate::Float;
 use crate::simd::{LaneKernel, Lanes, One, Vectors, load_strided, store_strided, vectorize_lanes};
 
-/// What the two compute dtypes do differently. Registers are taken some at a time, so that none
-/// waits for the one before it.
+/// The parts of GELU that differ between the two compute dtypes. Registers are taken some at a
+/// time, so that none waits for the one before it.
 pub(crate) trait Gelu: Float {
     /// x·Φ(x) of every number.
     fn gelus<L: Lanes<Scalar = Self>, const N: usize>(x: [L; N]) -> [L; N];

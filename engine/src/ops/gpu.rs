@@ -1,10 +1,10 @@
-//! Kernels of the GPU that several operations use, with results as tensors.
+//! GPU kernels that several operations use, with results as tensors.
 
 use crate::cuda::{self, Gpu, View};
 use crate::loop_nest::{broadcast, output_layout};
 use crate::{Layout, Result, Tensor};
 
-/// `kernel` of the elements of `inputs` at each place of `shape`, to which every input must
+/// Applies `kernel` to the elements of `inputs` at each index of `shape`, to which every input must
 /// broadcast. `constants` are those of affine (scale, shift) and clamp (bounds).
 pub(super) fn pointwise(
     gpu: &'static Gpu,

@@ -5,7 +5,8 @@ use crate::loop_nest::{broadcast, output_layout};
 use crate::simd::{Kernel, vectorize};
 use crate::{Element, Layout, Result, Tensor};
 
-/// `f` of the elements of `inputs` at each place of `shape`, to which every input must broadcast.
+/// Applies `f` to the elements of `inputs` at each index of `shape`, to which every input must
+/// broadcast.
 ///
 /// The output lies in memory as the first input that is dense and has its shape, so that maps over
 /// equally laid out tensors are one flat loop. `f` is copied into that loop: give it its constants

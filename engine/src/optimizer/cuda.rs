@@ -102,8 +102,8 @@ fn launch(
     Ok(blocks)
 }
 
-/// Sees to it that `tensor` can be overwritten: it alone has its memory, or that is overwritten all
-/// the same as this is `in_place`.
+/// Copies `tensor` unless it can be overwritten: it alone holds its memory, or the step is
+/// `in_place` and overwrites shared memory as well.
 fn own(tensor: &mut Tensor, in_place: bool) -> Result<()> {
     let overwritten = match in_place {
         false => tensor.is_exclusive(),
@@ -127,7 +127,7 @@ pub(super) fn refresh(scalars: &mut StepScalars) -> Result<()> {
     gpu.copy_block(there.block()?, &gpu.upload(bytes)?, bytes.len())
 }
 
-/// Where the numbers are on `gpu`.
+/// The address of the numbers on `gpu`.
 fn address(gpu: &'static Gpu, scalars: &mut StepScalars) -> Result<u64> {
     if scalars
         .there

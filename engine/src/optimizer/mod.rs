@@ -82,13 +82,13 @@ impl Rule {
     }
 }
 
-/// What the host decides of one parameter's step.
+/// The numbers of one parameter's step that the host computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Zeroable, bytemuck::Pod)]
 #[repr(C)]
 pub struct Scalars {
-    /// What the parameter is multiplied with: the decay of AdamW.
+    /// The factor of the parameter: the decay of AdamW.
     keep: f64,
-    /// What the root of the mean square is multiplied with, 1/√(1 − β₂ᵗ).
+    /// The factor of the root of the mean square, 1/√(1 − β₂ᵗ).
     root: f64,
     /// The learning rate, of Adam over 1 − β₁ᵗ.
     rate: f64,
@@ -135,8 +135,8 @@ pub struct Parameter<'a> {
     pub value: &'a mut Tensor,
     /// The gradient, of the value's dtype or of a half type.
     pub gradient: &'a Tensor,
-    /// What the rule remembers of it, in the order of [`Rule::slot_names`]; empty before the first
-    /// step.
+    /// The state that the rule keeps for it, in the order of [`Rule::slot_names`]; empty before the
+    /// first step.
     pub slots: &'a mut Vec<Tensor>,
     /// The index of its numbers in the [`StepScalars`].
     pub scalars: usize,
@@ -183,7 +183,7 @@ pub fn step(
     })
 }
 
-/// What gradients are multiplied with; nothing if their norm is no finite number.
+/// The factor that clips gradients; none if their norm is not finite.
 fn scale(clip: Option<Clip<'_>>) -> Result<Option<f64>> {
     let Some(Clip { norm, limit }) = clip else { return Ok(Some(1.0)) };
     let norm = norm.item()?;

@@ -7,11 +7,11 @@ use std::arch::x86_64::*;
 /// `N` numbers that are computed with at once.
 ///
 /// The types of an instruction set are made only inside a function compiled for it:
-/// `vectorize_lanes` sees to that.
+/// `vectorize_lanes` ensures that.
 pub trait Lanes: Copy {
     /// The numbers' type.
     type Scalar: Float;
-    /// How many.
+    /// The number of lanes.
     const N: usize;
 
     /// All equal to `value`.

@@ -25,10 +25,10 @@ pub(crate) use lanes::{Lanes, One};
 use std::sync::LazyLock;
 pub(crate) use tile::{add_block, load_block, load_strided, multiply, store_block, store_strided};
 
-/// The instruction sets that kernels are compiled for, each with what the ones before it have.
+/// The instruction sets that kernels are compiled for; each includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isa {
-    /// What every processor of the target has.
+    /// The baseline that every processor of the target has.
     Portable,
     /// AVX2 and FMA: x86-64 since 2013.
     Avx2,

@@ -39,7 +39,7 @@ pub(crate) fn multiply<L: Lanes, const V: usize, const R: usize>(
     }
 }
 
-/// Registers that start `step` numbers apart. Panics if `from` is too short.
+/// Loads registers `step` numbers apart. Panics if `from` is too short.
 #[inline(always)]
 pub(crate) fn load_strided<L: Lanes, const S: usize>(from: &[L::Scalar], step: usize) -> [L; S] {
     assert!((S - 1) * step + L::N <= from.len());
@@ -51,7 +51,7 @@ pub(crate) fn load_strided<L: Lanes, const S: usize>(from: &[L::Scalar], step: u
     values
 }
 
-/// Registers to places that start `step` numbers apart. Panics if `to` is too short.
+/// Stores registers `step` numbers apart. Panics if `to` is too short.
 #[inline(always)]
 pub(crate) fn store_strided<L: Lanes, const S: usize>(
     values: [L; S],
@@ -65,7 +65,7 @@ pub(crate) fn store_strided<L: Lanes, const S: usize>(
     }
 }
 
-/// A block whose first numbers are those of `from`, which may be fewer than a block; then zeros.
+/// Loads a block: the numbers of `from`, then zeros if these are fewer than a block.
 #[inline(always)]
 pub(crate) fn load_block<L: Lanes, const V: usize>(from: &[L::Scalar]) -> [L; V] {
     let mut values = [num_traits::Zero::zero(); 16];
@@ -81,7 +81,7 @@ pub(crate) fn load_block<L: Lanes, const V: usize>(from: &[L::Scalar]) -> [L; V]
     block
 }
 
-/// Adds as many numbers of `block` as `to` has places to what is there.
+/// Adds the first numbers of `block`, as many as `to` has, to those of `to`.
 #[inline(always)]
 pub(crate) fn add_block<L: Lanes, const V: usize>(mut block: [L; V], to: &mut [L::Scalar]) {
     let there = load_block::<L, V>(to);
@@ -91,7 +91,7 @@ pub(crate) fn add_block<L: Lanes, const V: usize>(mut block: [L; V], to: &mut [L
     store_block(block, to);
 }
 
-/// As many numbers of `block` as `to` has places.
+/// Stores the first numbers of `block`, as many as `to` has.
 #[inline(always)]
 pub(crate) fn store_block<L: Lanes, const V: usize>(block: [L; V], to: &mut [L::Scalar]) {
     if to.len() >= V * L::N {

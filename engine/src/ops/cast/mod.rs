@@ -1,6 +1,6 @@
 //! Casts between dtypes: each element becomes the nearest number of the new type.
 //!
-//! Rounding is IEEE 754's, to nearest and ties to even; what is too large for a float type becomes
+//! Rounding is IEEE 754's, to nearest and ties to even; a number too large for a float type becomes
 //! ±∞. A cast to an integer type truncates towards zero and saturates, and NaN becomes 0.
 //!
 //! Backward casts the gradient back. That is what is meant between float types: rounding is a

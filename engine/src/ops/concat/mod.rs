@@ -1,4 +1,4 @@
-//! Concatenation along a dimension: each input is written to its place in the output. In
+//! Concatenation along a dimension: each input is written to its part of the output. In
 //! channels-last memory the channels of a pixel lie together, so joining channels is a write with a
 //! larger pixel stride.
 //!
