@@ -226,7 +226,7 @@ fn a_weight_file_brings_its_network_along() {
         let model = Model::new(&config, 7, DType::F32).unwrap();
         let mut file = model.to_file(DType::F32, Default::default()).unwrap();
         for prefix in [None, Some(""), Some("module."), Some("netG.module.")] {
-            // Without metadata the network is recognised, whatever stands before the names.
+            // Without metadata the network is detected, whatever the prefix of the names.
             if let Some(prefix) = prefix {
                 let tensors = model.to_file(DType::F32, Default::default()).unwrap().tensors;
                 file.tensors = tensors
@@ -253,15 +253,15 @@ fn a_weight_file_brings_its_network_along() {
 }
 
 #[test]
-fn files_that_are_no_network_of_ours_say_so() {
+fn files_of_other_networks_are_refused() {
     let refused = |file: WeightFile| Model::from_file("w", file).err().unwrap().to_string();
     let other =
         HashMap::from([("conv1.weight".to_string(), Tensor::zeros(&[1], DType::F32).unwrap())]);
     assert!(
         refused(WeightFile { tensors: other, ..Default::default() })
-            .starts_with("w: this is no IRNeXt")
+            .starts_with("w: none of its 1 tensors (conv1.weight, …) has an IRNeXt name")
     );
-    // A vast network is promised, and no numbers are given.
+    // The names belong to a vast network, but there are no numbers.
     let name = |i: usize| format!("Encoder.0.layers.{i}.main.0.main.0.weight");
     let vast =
         (0..200).map(|i| (name(i), Tensor::zeros(&[1024, 0], DType::F32).unwrap())).collect();
