@@ -107,7 +107,7 @@ fn list(layers: &[Cost]) {
         heads[3]
     );
     for cost in layers {
-        let (kind, output) = (cost.operation.to_string(), format!("{:?}", cost.output));
+        let (kind, output) = (cost.kind.to_string(), format!("{:?}", cost.output));
         let [true_count, counted] =
             [cost.multiply_adds(), CountRule::Main.flops(cost)].map(|n| n as f64 / MEGA as f64);
         say!(

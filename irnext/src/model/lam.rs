@@ -9,7 +9,7 @@
 use crate::model::config::{ModelConfig, TapActivation, Variant};
 use engine::{Border, Tensor};
 use nn::layers::{BatchNorm2d, Conv2d, GlobalAvgPool, Module, Sequential};
-use nn::{Builder, Context, Cost, Operation, ParamId, Result};
+use nn::{Builder, Context, Cost, LayerKind, ParamId, Result};
 
 /// A local attention module over maps of a fixed number of channels.
 pub struct Lam(Kind);
@@ -61,8 +61,8 @@ fn filter(
     if let Some(shift) = shift {
         y = y.add(shift)?;
     }
-    let operation = Operation::DynamicFilter { kernel: [taps.shape()[2], taps.shape()[3]] };
-    cx.report(|| Cost::free(path, operation, x, &y).with_parameters(parameters));
+    let kind = LayerKind::DynamicFilter { kernel: [taps.shape()[2], taps.shape()[3]] };
+    cx.report(|| Cost::free(path, kind, x, &y).with_parameters(parameters));
     Ok(y)
 }
 

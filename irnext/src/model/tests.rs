@@ -51,8 +51,8 @@ fn check_block<M: Send + Sync>(
     let mut draw = |shape: &[usize]| Tensor::rand(shape, -0.5, 0.5, DType::F64, &mut rng).unwrap();
     let mut inputs = vec![draw(shape)];
     inputs.extend(params.entries().iter().map(|entry| match entry.kind {
-        nn::Kind::Buffer => entry.value.clone(),
-        nn::Kind::Parameter => draw(entry.value.shape()),
+        nn::EntryKind::Buffer => entry.value.clone(),
+        nn::EntryKind::Parameter => draw(entry.value.shape()),
     }));
     for mode in [Mode::Train, Mode::Eval] {
         let run = |inputs: &[Tensor]| {
@@ -66,7 +66,7 @@ fn check_block<M: Send + Sync>(
         let trained: Vec<usize> = std::iter::once(0)
             .chain(
                 (0..params.entries().len())
-                    .filter(|&i| params.entries()[i].kind == nn::Kind::Parameter)
+                    .filter(|&i| params.entries()[i].kind == nn::EntryKind::Parameter)
                     .map(|i| i + 1),
             )
             .collect();
@@ -158,7 +158,7 @@ fn gradients_of_the_total_loss() {
     let values = model.params.values();
     for (i, (entry, gradient)) in model.params.entries().iter().zip(&gradients).enumerate() {
         let Some(gradient) = gradient else {
-            assert_eq!(entry.kind, nn::Kind::Buffer, "{} got no gradient", entry.path);
+            assert_eq!(entry.kind, nn::EntryKind::Buffer, "{} got no gradient", entry.path);
             continue;
         };
         let norm = gradient.mul(gradient).unwrap().sum_all().unwrap().item().unwrap().sqrt();

@@ -154,7 +154,7 @@ fn from_file(
 mod tests {
     use super::*;
     use crate::model::ModelConfig;
-    use nn::Kind;
+    use nn::EntryKind;
 
     #[test]
     fn failures_are_counted_in_a_row() {
@@ -192,7 +192,7 @@ mod tests {
             .params
             .entries()
             .iter()
-            .map(|entry| (entry.kind == Kind::Parameter).then(|| entry.value.clone()))
+            .map(|entry| (entry.kind == EntryKind::Parameter).then(|| entry.value.clone()))
             .collect();
         state.optimizer.step(&mut state.model.params, &gradients, 1e-3).unwrap();
         let bytes = to_bytes(&state, &Progress::default()).unwrap();
