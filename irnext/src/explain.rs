@@ -11,7 +11,7 @@ use crate::image::Image;
 use crate::model::{Model, Msm};
 use crate::restore::one_piece;
 use engine::{DType, Tensor};
-use nn::layers::Module as _;
+use nn::layers::Module;
 use nn::{Builder, Context, Params};
 
 /// The CNNBlocks that have an MSM each, by their published names.
@@ -94,13 +94,13 @@ pub fn explain(model: &Model, image: &Image, block: &str) -> Result<Explanation>
     }
     let path = format!("{block}.layers.{}.main.{}", config.n, config.msm);
     let (input, restored) = restore_watching(model, image, &path)?;
-    let module = Module { model, path: &path, input: &input, image };
+    let module = LoneMsm { model, path: &path, input: &input, image };
 
-    let (whole, branches) = module.run(|msm| msm)?;
+    let (whole, branches) = module.compute(|msm| msm)?;
     let results = (1..=config.branches.len()).map(|count| {
         let rates: Vec<String> =
             config.branches.iter().rev().take(count).rev().map(usize::to_string).collect();
-        Ok((format!("branches-{}", rates.join("-")), module.run(|msm| msm.finest(count))?.0))
+        Ok((format!("branches-{}", rates.join("-")), module.compute(|msm| msm.finest(count))?.0))
     });
     let results = module.pictures(results.collect::<Result<Vec<_>>>()?)?;
     let branches = config
@@ -119,8 +119,8 @@ pub fn explain(model: &Model, image: &Image, block: &str) -> Result<Explanation>
     })
 }
 
-fn modulation(module: &Module<'_>, with: Tensor) -> Result<Modulation> {
-    let (without, _) = module.run(Msm::without_modulation)?;
+fn modulation(module: &LoneMsm<'_>, with: Tensor) -> Result<Modulation> {
+    let (without, _) = module.compute(Msm::without_modulation)?;
     let difference = with.sub(&without)?;
     let size = |map: &Tensor| Ok::<_, Error>(map.abs()?.sum_all()?.item()?);
     let change = size(&difference)? / size(&with)?.max(f64::MIN_POSITIVE);
@@ -146,17 +146,17 @@ fn restore_watching(model: &Model, image: &Image, path: &str) -> Result<(Tensor,
     }
 }
 
-/// One module, taken out of its network to be run with parts missing.
-struct Module<'a> {
+/// One MSM, taken out of its network to run with parts removed.
+struct LoneMsm<'a> {
     model: &'a Model,
     path: &'a str,
     input: &'a Tensor,
     image: &'a Image,
 }
 
-impl Module<'_> {
-    /// The result of the module after `change`, and those of its branches, each at its own size.
-    fn run(&self, change: impl FnOnce(Msm) -> Msm) -> Result<(Tensor, Vec<Tensor>)> {
+impl LoneMsm<'_> {
+    /// The result of the MSM after `change`, and the results of its branches, each at its own size.
+    fn compute(&self, change: impl FnOnce(Msm) -> Msm) -> Result<(Tensor, Vec<Tensor>)> {
         let (config, channels) = (&self.model.config, self.input.shape()[1]);
         let prefix = format!("{}.", self.path);
         let inside =
@@ -272,8 +272,8 @@ mod tests {
             set(&mut model, "lamb_l", 0.7);
             let path = "Decoder.1.layers.0.main.1";
             let (input, _) = restore_watching(&model, &image(), path).unwrap();
-            let (_, alone) = Module { model: &model, path, input: &input, image: &image() }
-                .run(|msm| msm)
+            let (_, alone) = LoneMsm { model: &model, path, input: &input, image: &image() }
+                .compute(|msm| msm)
                 .unwrap();
             let cx = Context::inference(&model.params);
             cx.watch(format!("{path}.branch"));

@@ -31,7 +31,7 @@ type Seen = (Vec<Step>, Vec<Validation>, irnext::Result<()>);
 fn train(team: &Team, config: TrainConfig, until: impl Fn(&Event) -> bool) -> Seen {
     let (mut steps, mut validations) = (Vec::new(), Vec::new());
     let run = || {
-        Trainer::open_in(team.clone(), config)?.run(|event| {
+        Trainer::open_in(team.clone(), config)?.train(|event| {
             match event {
                 Event::Step(step) => steps.push(*step),
                 Event::Validation(validation) => validations.push(*validation),
@@ -170,7 +170,7 @@ fn one_rank_that_is_told_to_stop_stops_all() {
             trainer.stop_when(stop.clone());
         }
         // Rank 1 is told so after its second step; rank 0 hears of it from there alone.
-        let ended = trainer.run(|event| {
+        let ended = trainer.train(|event| {
             if team.rank() == 1 && matches!(event, Event::Step(step) if step.step == 2) {
                 stop.store(true, Ordering::Relaxed);
             }

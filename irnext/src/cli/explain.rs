@@ -1,7 +1,7 @@
 //! `irnext explain`: draws the feature maps inside a network.
 
 use super::arguments::WeightArguments;
-use super::output::{keep, say};
+use super::output::{check_overwrite, say};
 use crate::error::{Error, Result};
 use crate::explain::{BLOCKS, Panel, explain};
 use crate::image::{Image, Photo};
@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
         .map(|(name, image)| (arguments.output.join(format!("{name}.png")), image))
         .collect();
     // All or nothing.
-    files.iter().try_for_each(|(path, _)| keep(path, arguments.overwrite))?;
+    files.iter().try_for_each(|(path, _)| check_overwrite(path, arguments.overwrite))?;
     std::fs::create_dir_all(&arguments.output).map_err(Error::io(&arguments.output))?;
     for (path, image) in files {
         let gray = image.pixels().all(|[r, g, b]| r == g && g == b);

@@ -2,7 +2,7 @@
 
 use super::arguments::{ComputeArguments, OUTPUT};
 use super::auto::{FrozenModels, ModelChoiceArguments, Treatment};
-use super::output::{keep, say};
+use super::output::{check_overwrite, say};
 use crate::data::image_files;
 use crate::distributed::launch::Launch;
 use crate::distributed::{Team, file_list_fingerprint};
@@ -105,7 +105,7 @@ impl Job {
         // What would fail after the work is looked at before it.
         let to = self.to.clone().unwrap_or_else(|| beside(&self.from, task));
         Photo::check_writable(&to)?;
-        keep(&to, overwrite)?;
+        check_overwrite(&to, overwrite)?;
         let mut rgb = restore(model, &photo.rgb)?;
         if photo.gray {
             // A gray photograph stays gray, whatever the network made of its three equal channels.

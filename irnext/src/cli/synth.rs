@@ -1,6 +1,6 @@
 //! `irnext synth`: makes pairs from clean photographs, or one sheet that shows every degradation.
 
-use super::output::{keep, say};
+use super::output::{check_overwrite, say};
 use crate::data::image_files;
 use crate::degrade::{Task, degrade};
 use crate::error::{Error, Result};
@@ -128,6 +128,6 @@ fn middle(image: &Image) -> Image {
 }
 
 fn write(image: Image, path: &Path, overwrite: bool) -> Result<()> {
-    keep(path, overwrite)?;
+    check_overwrite(path, overwrite)?;
     Photo::new(image).write(path)
 }

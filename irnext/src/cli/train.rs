@@ -176,7 +176,7 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let start = Instant::now();
     let mut mean_loss = None;
-    let ended = trainer.run(|event| {
+    let ended = trainer.train(|event| {
         match event {
             Event::Step(step) => {
                 let mean: &mut f64 = mean_loss.get_or_insert(step.loss);
@@ -240,7 +240,7 @@ fn follow(team: &Team, arguments: &Arguments) -> Result<()> {
     let signals = Signals::watch()?;
     let mut trainer = Trainer::open_in(team.clone(), config)?;
     trainer.stop_when(signals.stop.clone());
-    signals.outcome(trainer.run(|_| true)?)
+    signals.outcome(trainer.train(|_| true)?)
 }
 
 /// The signals that ask a program to end, which a run obeys when it has saved.

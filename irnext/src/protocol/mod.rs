@@ -171,7 +171,7 @@ fn keep_last_five(split: &mut Split) {
     }
 }
 
-/// Whether a file of Dense-Haze or NH-HAZE is one of images 51 to 55, which are its test.
+/// Whether a file of Dense-Haze or NH-HAZE is one of images 51 to 55, the test images.
 pub(crate) fn is_of_the_last_five(name: &str) -> bool {
     let number =
         name.split(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse::<u32>().ok());

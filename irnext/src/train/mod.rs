@@ -54,7 +54,7 @@ pub const FAILURES: u64 = 3;
 const WEIGHTS: &str = "weights.safetensors";
 const BEST: &str = "best.safetensors";
 
-/// How [`Trainer::run`] ended.
+/// How [`Trainer::train`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// The run is complete, and its weights are written.
@@ -171,9 +171,9 @@ impl Trainer {
         })
     }
 
-    /// Once `stop` is true, [`Trainer::run`] ends as soon as what it has is saved: in the middle of
-    /// a step or of a validation. A team ends once it is true on one of its ranks: after the step,
-    /// or between two pairs of a validation.
+    /// Once `stop` is true, [`Trainer::train`] ends as soon as the state is saved, in the middle of
+    /// a step or of a validation. A team ends once `stop` is true on one of its ranks: after the
+    /// step, or between two pairs of a validation.
     pub fn stop_when(&mut self, stop: Arc<AtomicBool>) {
         if self.team.is_alone() {
             self.state.stop_when(stop.clone());

@@ -224,7 +224,8 @@ fn training<'a>(
     Ok(chosen)
 }
 
-/// What a pair shares with others that look like it: the folder of its scene, or the ground truth.
+/// The key that a pair shares with others that look like it: the folder of its scene, or the ground
+/// truth.
 fn scene(pair: &Pair) -> String {
     match pair.name.rsplit_once('/') {
         Some((scene, _)) => scene.into(),

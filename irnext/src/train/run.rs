@@ -17,10 +17,10 @@ impl Trainer {
     /// Trains to the end of the run, or until `watch` returns false. `watch` sees every step, and
     /// every validation; the run's [`log`] as well, with samples of the validation pairs.
     ///
-    /// Saves a checkpoint every so often and at the end, also at an early one, and at an error that
-    /// has nothing to do with what is saved.
-    pub fn run(&mut self, mut watch: impl FnMut(&Event) -> bool) -> Result<Ended> {
-        let ended = match self.train(&mut watch) {
+    /// Saves checkpoints at regular intervals, at the end, when stopped, and after errors that do
+    /// not affect the state.
+    pub fn train(&mut self, mut watch: impl FnMut(&Event) -> bool) -> Result<Ended> {
+        let ended = match self.take_steps(&mut watch) {
             Err(error) if error.is_interruption() => Ok(Ended::Stopped),
             ended => ended,
         };
@@ -38,7 +38,7 @@ impl Trainer {
         ended
     }
 
-    fn train(&mut self, watch: &mut dyn FnMut(&Event) -> bool) -> Result<Ended> {
+    fn take_steps(&mut self, watch: &mut dyn FnMut(&Event) -> bool) -> Result<Ended> {
         let open = || RunLog::open(&self.config.out, self.progress.step);
         let mut log = self.team.barrier(self.team.is_first().then(open).transpose())?;
         let mut loader = self.team.barrier(self.loader())?;
@@ -51,13 +51,13 @@ impl Trainer {
             });
             // All ranks take the step, or none does.
             let Some(batch) = self.team.all_ready(next, self.norm)? else { break };
-            went = self.take(&batch, start, &mut log, watch);
+            went = self.take_step(&batch, start, &mut log, watch);
         }
         Ok(if self.progress.step < self.total { Ended::Stopped } else { Ended::Complete })
     }
 
-    /// A step, and what is due after it. Whether to go on.
-    fn take(
+    /// Takes a step, then validates and saves if due. Returns whether to continue.
+    fn take_step(
         &mut self,
         batch: &Batch,
         start: Instant,
