@@ -8,8 +8,8 @@
 use engine::{DType, Device, Rng, Tape, Tensor};
 use irnext::compute::{Compute, Precision};
 use irnext::model::{LossConfig, Model, ModelConfig, dual_domain};
-use nn::Context;
 use nn::optim::{Optimizer, Rule, clip_global_norm};
+use nn::{Context, TrainingStep};
 
 const GPU: Device = Device::Cuda(0);
 
