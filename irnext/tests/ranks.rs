@@ -208,7 +208,8 @@ fn batches_that_cannot_be_divided_are_refused_on_all_ranks() {
     let other = refused(2, &|rank| {
         config(folder.path(), "run", &[&format!("optimizer.clip={}", 0.5 + rank as f64)])
     });
-    let expected = "rank 1: optimizer.clip is 1.5, but 0.5 on rank 0; set it alike on all ranks";
+    let expected =
+        "rank 1: optimizer.clip is 1.5, but 0.5 on rank 0; set the same value on all ranks";
     assert!(other.iter().all(|error| error == expected), "{other:?}");
     assert!(!folder.path().join("run").exists(), "something was written");
 }

@@ -114,7 +114,7 @@ impl Classifier {
         for (j, expected) in FIGURES.iter().map(|figure| figure.0).chain(["bias"]).enumerate() {
             let mut cells = lines.next().unwrap_or_default().split('\t');
             if cells.next() != Some(expected) {
-                return Err(format!("there is no line \"{expected}\" in place {}", j + 1));
+                return Err(format!("row {} does not begin with \"{expected}\"", j + 1));
             }
             let numbers: Vec<f64> =
                 cells.map_while(|cell| cell.parse().ok().filter(|v: &f64| v.is_finite())).collect();

@@ -101,7 +101,7 @@ fn likeness(thin: &Plane) -> f64 {
     let level = thin.mean();
     let thin = thin.map(|v| v - level);
     let square = f64::from(thin.deviation()).powi(2).max(1e-9);
-    let towards = |aside: isize| {
+    let toward = |aside: isize| {
         let (columns, rows) = (inside(thin.width, aside), inside(thin.height, FALL));
         let count = (columns.len() * rows.len()).max(1);
         let products = rows.map(|y| {
@@ -112,5 +112,5 @@ fn likeness(thin: &Plane) -> f64 {
         });
         products.sum::<f64>() / count as f64 / square
     };
-    (-ASIDE..=ASIDE).map(towards).fold(-1.0, f64::max)
+    (-ASIDE..=ASIDE).map(toward).fold(-1.0, f64::max)
 }

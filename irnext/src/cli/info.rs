@@ -154,11 +154,11 @@ fn published() -> Result<()> {
     );
     say!(
         "with LAM's global average and without its filter, in Tables 7, 8, 9 and 11 the other way \
-         round."
+         around."
     );
     say!(
-        "True multiply-adds are those of the convolutions. Times are the paper's, on a Tesla \
-         V100: measured, so nothing is counted."
+        "True multiply-adds are those of the convolutions. Times are the paper's \
+         measurements on a Tesla V100."
     );
     Ok(())
 }

@@ -19,7 +19,7 @@ Examples:
   irnext restore foggy.jpg
       Detect the degradation and write, say, foggy.dehaze.jpg beside the photo
   irnext restore --task dehaze foggy.jpg -o clear.jpg
-      Remove haze, whatever the detector says
+      Remove haze, without detection
   irnext restore photos/ -o restored/
       Restore every image in a folder
   irnext restore --weights ITS.pkl --device cuda foggy.jpg

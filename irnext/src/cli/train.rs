@@ -166,7 +166,7 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
     }
     let (done, total) = trainer.steps();
     trainer.remarks().iter().for_each(|remark| say!("{remark}"));
-    say!("{} parameters, {total} steps, {done} of them done", trainer.model().params.count());
+    say!("{} parameters, {total} steps, {done} done", trainer.model().params.count());
     if !team.is_alone() {
         say!("{} ranks, {} images per batch each", team.size(), batch / team.size());
     }
@@ -225,7 +225,7 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
         out.display()
     );
     if let Some(eval) = eval.filter(|_| done == total) {
-        say!("to score it by the protocol of its table: {eval}");
+        say!("to score the weights by the protocol of their table: {eval}");
     }
     signals.outcome(ended?)
 }
@@ -331,7 +331,7 @@ fn say_plan(config: &TrainConfig, plan: &RunPlan) {
     say!("network   width {}, n = {}: {} parameters", model.width, model.n, plan.parameters);
     let (done, total) = plan.steps;
     say!("batch     {} crops of {}x{} (width x height)", optimizer.batch, crop.width, crop.height);
-    say!("steps     {} per epoch, {total} in all, {done} of them done", plan.steps_per_epoch);
+    say!("steps     {} per epoch, {total} in all, {done} done", plan.steps_per_epoch);
     say!(
         "schedule  {:?}, warm-up to {:.1e} in {} steps, cosine to {:.1e}; gradients clipped at {}",
         optimizer.rule,

@@ -82,9 +82,8 @@ pub fn splits(root: &Path) -> Result<Vec<Split>> {
         let known: Vec<_> =
             LAYOUTS.iter().map(|layout| format!("{}/{}", layout.input, layout.target)).collect();
         let reason = format!(
-            "holds no pairs of photographs: neither sub-folders with names that are known ({}) \
-             nor files named \
-             1_hazy and 1_GT or rain-1 and norain-1",
+            "holds no pairs of photographs: neither sub-folders with known names ({}) nor files \
+             named 1_hazy and 1_GT or rain-1 and norain-1",
             known.join(", ")
         );
         return Err(Error::data(root, reason));
@@ -168,7 +167,10 @@ fn listed(root: &Path) -> Result<Vec<Split>> {
             let mut words = line.split_whitespace();
             let (Some(target), Some(input), None) = (words.next(), words.next(), words.next())
             else {
-                return Err(Error::data(&list, format!("a line is not two file names: {line:?}")));
+                return Err(Error::data(
+                    &list,
+                    format!("expected two file names in a line, got {line:?}"),
+                ));
             };
             let place = |file: &str| {
                 [above, root].map(|folder| folder.join(file)).into_iter().find(|f| f.is_file())

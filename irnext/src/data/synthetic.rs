@@ -55,8 +55,8 @@ impl Synthetic {
         let degraded = (self.degrade)(&clean, rng);
         if (degraded.width, degraded.height) != (clean.width, clean.height) {
             let reason = format!(
-                "the degradation made {}x{} pixels of {}x{}",
-                degraded.width, degraded.height, clean.width, clean.height
+                "the degradation changed the size from {}x{} to {}x{}",
+                clean.width, clean.height, degraded.width, degraded.height
             );
             return Err(Error::image(&self.files[index], reason));
         }

@@ -83,7 +83,7 @@ fn connect(size: usize) -> Result<Team> {
 fn connect(size: usize) -> Result<Team> {
     Err(crate::Error::Config {
         reason: format!(
-            "this is one of {size} processes, and this program was built without MPI; build it \
+            "this is one of {size} processes, but this program was built without MPI; build it \
              with `cargo build --release -p irnext --features mpi`, or start one process"
         ),
     })

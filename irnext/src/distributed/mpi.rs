@@ -61,9 +61,9 @@ impl Mpi {
         let (rank, size) = (world.rank() as usize, world.size() as usize);
         if size != launched {
             return Err(gone(format!(
-                "{launched} processes were started, but MPI connects {size}; start them by \
-                 the mpirun of the MPI that \
-                 this program was built with, or by `srun --mpi=pmix`"
+                "{launched} processes were started, but MPI connects {size}; start them with \
+                 the mpirun of the MPI that this program was built with, or with \
+                 `srun --mpi=pmix`"
             )));
         }
         let (data, beats) = (Rc::new(world.duplicate()), Rc::new(world.duplicate()));

@@ -109,7 +109,7 @@ impl Team {
             let differs = |(a, b): &(&(String, String), &(String, String))| a != b;
             if let Some(((name, value), (_, expected))) = theirs.iter().zip(first).find(differs) {
                 let reason = format!(
-                    "{name} is {value}, but {expected} on rank 0; set it alike on all ranks"
+                    "{name} is {value}, but {expected} on rank 0; set the same value on all ranks"
                 );
                 return Err(Error::Rank { rank, reason });
             }
@@ -183,8 +183,8 @@ impl Team {
         for (rank, gpu) in gpus.iter().enumerate() {
             if let Some(other) = gpus[..rank].iter().position(|other| other == gpu) {
                 let reason = format!(
-                    "it has the same GPU as rank {other}, and NCCL takes one rank on each; start \
-                     as many processes on a machine as it has GPUs"
+                    "it has the same GPU as rank {other}, but NCCL takes one rank per GPU; start \
+                     at most as many processes on a machine as it has GPUs"
                 );
                 return Err(Error::Rank { rank, reason });
             }

@@ -68,7 +68,7 @@ fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 fn decode(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<Photo> {
     // Decoders fill the missing part of a JPEG with gray and say nothing.
     if format == ImageFormat::Jpeg && !jpeg_is_whole(bytes) {
-        return Err("the file is cut short".into());
+        return Err("the file is truncated".into());
     }
     let mut decoder = open(Cursor::new(bytes), format, limits)?;
     // Damaged metadata is no reason to refuse the pixels.
@@ -208,7 +208,7 @@ fn jpeg_is_whole(bytes: &[u8]) -> bool {
 fn reason(error: ImageError) -> String {
     match error {
         ImageError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            "the file is cut short".into()
+            "the file is truncated".into()
         }
         error => error.to_string(),
     }

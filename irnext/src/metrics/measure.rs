@@ -34,7 +34,7 @@ impl Measure {
 
     /// All of them, with their names and who computes them so.
     pub const ALL: [(Self, &'static str, &'static str); 17] = [
-        (Self::PSNR, "psnr", "RGB as computed; scikit-image on floats, the released code"),
+        (Self::PSNR, "psnr", "RGB as computed; scikit-image on floats, the published code"),
         (
             Self::Psnr(View::Rgb8),
             "psnr_8bit",
@@ -46,9 +46,9 @@ impl Measure {
             "psnr_y_8bit",
             "luma of 8-bit values, rounded; MATLAB, papers on deraining",
         ),
-        (Self::Mae, "mae", "mean absolute error of RGB, of 1"),
+        (Self::Mae, "mae", "mean absolute error of RGB, as a fraction of the range"),
         (Self::SSIM, "ssim", "RGB, Gaussian window; scikit-image with gaussian_weights"),
-        (Self::Ssim(Ssim::Gaussian, View::Rgb8), "ssim_8bit", "the same of 8-bit values; BasicSR"),
+        (Self::Ssim(Ssim::Gaussian, View::Rgb8), "ssim_8bit", "the same for 8-bit values; BasicSR"),
         (
             Self::Ssim(Ssim::GaussianSample, View::Rgb),
             "ssim_sample",
@@ -65,14 +65,18 @@ impl Measure {
             "ssim_3d",
             "8-bit RGB as a volume, 11×11×11 window; MATLAB, papers on GoPro",
         ),
-        (Self::SSIM_DOWNSCALED, "ssim_downscaled", "RGB after adaptive pooling; the released code"),
+        (
+            Self::SSIM_DOWNSCALED,
+            "ssim_downscaled",
+            "RGB after adaptive pooling; the published code",
+        ),
         (Self::Ssim(Ssim::Gaussian, View::Luma), "ssim_y", "luma, not rounded; BasicSR"),
         (
             Self::Ssim(Ssim::Gaussian, View::Luma8),
             "ssim_y_8bit",
             "luma of 8-bit values, rounded; MATLAB, Wang's script",
         ),
-        (Self::Lpips, "lpips", "distance in the features of AlexNet, less is better; lpips 0.1"),
+        (Self::Lpips, "lpips", "distance in the features of AlexNet, lower is better; lpips 0.1"),
         (
             Self::AlignedPsnr,
             "psnr_aligned",

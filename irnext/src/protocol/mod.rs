@@ -49,13 +49,13 @@ impl Protocol {
         (
             Self::Sots,
             "sots",
-            "RGB as computed, SSIM after shrinking; ground truth of 640x480 cut to the middle \
-             620x460",
+            "RGB as computed, SSIM after downscaling; ground truth of 640x480 cropped to the \
+             central 620x460",
         ),
-        (Self::DenseHaze, "dense-haze", "images 51 to 55; RGB as computed, SSIM after shrinking"),
-        (Self::NhHaze, "nh-haze", "images 51 to 55; RGB as computed, SSIM after shrinking"),
+        (Self::DenseHaze, "dense-haze", "images 51 to 55; RGB as computed, SSIM after downscaling"),
+        (Self::NhHaze, "nh-haze", "images 51 to 55; RGB as computed, SSIM after downscaling"),
         (Self::RainY, "rain-y", "the rounded luma of 8-bit images, Wang's SSIM"),
-        (Self::Snow, "snow", "RGB as computed, SSIM after shrinking"),
+        (Self::Snow, "snow", "RGB as computed, SSIM after downscaling"),
         (
             Self::Gopro,
             "gopro",

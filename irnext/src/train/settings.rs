@@ -37,8 +37,8 @@ pub(super) fn same_run(progress: &Progress, config: &TrainConfig) -> Result<()> 
     }
     Err(Error::Config {
         reason: format!(
-            "{}: holds a run with other settings (see config.toml in it); choose another `out`, \
-             or the same settings",
+            "{}: holds a run with other settings (see its config.toml); choose another `out` or \
+             the same settings",
             config.out.display()
         ),
     })

@@ -144,7 +144,7 @@ impl ProcessGroup {
             (_, Some(communicator)) if communicator.device() == device => Ok(Some(communicator)),
             _ => Err(engine::Error::cuda(
                 "ranks",
-                format!("what is on {device} is not connected to the other ranks"),
+                format!("{device} is not connected to the GPUs of the other ranks"),
             )),
         }
     }

@@ -121,8 +121,8 @@ impl TorchFile<'_> {
             (Some(best), Some(rival)) => {
                 let [a, b] = [best, rival].map(|found| printable(&found.path.join(".")));
                 Err(format!(
-                    "it holds several state dicts, such as {a:?} and {b:?}, and none of the usual \
-                     names says which to take"
+                    "it holds several state dicts, such as {a:?} and {b:?}, but none under a \
+                     usual name"
                 ))
             }
             (best, _) => Ok(best),

@@ -140,12 +140,14 @@ impl<'a> TorchFile<'a> {
 
     fn open_zip(bytes: &'a [u8]) -> Result<Self, String> {
         let entries =
-            zip::read(bytes).map_err(|reason| format!("not a whole zip archive: {reason}"))?;
+            zip::read(bytes).map_err(|reason| format!("not a complete zip archive: {reason}"))?;
         let root =
             |name: &&'a str| name.strip_suffix("/data.pkl").filter(|root| !root.contains('/'));
         let mut roots = entries.keys().filter_map(root);
         let (Some(root), None) = (roots.next(), roots.next()) else {
-            return Err("a zip archive without one data.pkl: torch.save did not write it".into());
+            return Err(
+                "a zip archive that torch.save did not write: it needs exactly one data.pkl".into(),
+            );
         };
         let pickle = Pickle::read(entries[format!("{root}/data.pkl").as_str()], &mut 0);
         let big_endian = match entries.get(format!("{root}/byteorder").as_str()) {
@@ -231,8 +233,8 @@ fn stream_storages<'a>(
         }
     }
     let mut storages = HashMap::new();
-    for &key in keys.elements(keys.root.clone()?).ok_or("its list of storages is none")? {
-        let key = keys.text(key).ok_or("the key of a storage is no text")?;
+    for &key in keys.elements(keys.root.clone()?).ok_or("its list of storages is not a list")? {
+        let key = keys.text(key).ok_or("the key of a storage is not a string")?;
         let unit =
             units.get(key).ok_or_else(|| format!("storage {key:.20} belongs to no tensor"))?;
         let mut take = |count: usize| {
@@ -253,7 +255,7 @@ fn stream_storages<'a>(
 /// The storage of a persistent identifier, `('storage', type, key, device, elements)`, of old files
 /// with a sixth part.
 fn storage<'p>(pickle: &'p Pickle<'_>, id: Id) -> Result<StorageRef<'p>, String> {
-    let refuse = || format!("{} is no storage", pickle.describe(id));
+    let refuse = || format!("{} is not a storage", pickle.describe(id));
     let (kind, class, key, device, len, part) = match *pickle.elements(id).ok_or_else(refuse)? {
         [kind, class, key, device, len] => (kind, class, key, device, len, None),
         [kind, class, key, device, len, part] => {
@@ -316,7 +318,7 @@ impl TorchFile<'_> {
     fn rebuild(&self, args: &[Id]) -> Result<TensorRef<'_>, String> {
         let pickle = &self.pickle;
         let &[place, offset, shape, strides, ..] = args else {
-            return Err("a tensor has too few parts".into());
+            return Err("a tensor has too few arguments".into());
         };
         let Node::Persistent(id) = *pickle.node(place) else {
             return Err("a tensor has no storage".into());
@@ -326,17 +328,14 @@ impl TorchFile<'_> {
             ("torch", name) => element_type(|element| element.names.contains(&name)),
             _ => None,
         };
-        let element = storage
-            .element
-            .or_else(named)
-            .ok_or("its elements are of a type that is not read here")?;
+        let element = storage.element.or_else(named).ok_or("its element type is not supported")?;
         let offset = pickle
             .int(offset)
             .and_then(|offset| usize::try_from(offset).ok())
-            .ok_or("its offset is no size")?;
+            .ok_or("its offset is not a size")?;
         let (shape, strides) = (self.sizes(shape)?, self.sizes(strides)?);
         if shape.len() != strides.len() {
-            return Err(format!("shape {shape:?} and strides {strides:?} are not equally long"));
+            return Err(format!("shape {shape:?} and strides {strides:?} differ in length"));
         }
         Ok(TensorRef { storage, element, offset, shape, strides })
     }
@@ -350,7 +349,7 @@ impl TorchFile<'_> {
         let elements = self.pickle.elements(id).filter(|elements| elements.len() <= MAX_RANK);
         let size = |&id| self.pickle.int(id).and_then(|size| usize::try_from(size).ok());
         let sizes = elements.and_then(|elements| elements.iter().map(size).collect());
-        sizes.ok_or_else(|| format!("{} is no shape", self.pickle.describe(id)))
+        sizes.ok_or_else(|| format!("{} is not a shape", self.pickle.describe(id)))
     }
 
     /// Reads a tensor's elements. `budget` is how many bytes tensors may still take: many can be
@@ -369,7 +368,7 @@ impl TorchFile<'_> {
         if storage.len.checked_mul(storage.unit()) != Some(bytes.len()) {
             let (len, unit) = (storage.len, storage.unit());
             return Err(format!(
-                "storage {} should be {len} × {unit} bytes, and is {}",
+                "storage {} should have {len} × {unit} bytes, but has {}",
                 storage.key,
                 bytes.len()
             ));
@@ -380,8 +379,8 @@ impl TorchFile<'_> {
                 .and_then(|end| bytes.get(start * size..end.checked_mul(size)?)),
             None => Some(*bytes),
         };
-        let bytes =
-            part.ok_or_else(|| format!("a part of storage {} is beyond its end", storage.key))?;
+        let bytes = part
+            .ok_or_else(|| format!("a part of storage {} extends beyond its end", storage.key))?;
 
         let out_bytes = checked_bytes(shape, element.dtype)?;
         let count = out_bytes / element.dtype.size();
@@ -390,7 +389,7 @@ impl TorchFile<'_> {
         });
         if count > 0 && last.is_none_or(|last| last >= bytes.len() / size) {
             return Err(format!(
-                "shape {shape:?}, strides {strides:?} and offset {offset} lead beyond its storage"
+                "shape {shape:?}, strides {strides:?} and offset {offset} extend beyond its storage"
             ));
         }
         *budget = budget

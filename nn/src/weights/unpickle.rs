@@ -56,7 +56,7 @@ impl<'a> Machine<'a> {
             self.step(op)?;
             let held = [self.nodes.len(), self.stack.len(), self.marks.len(), self.memo.len()];
             if held.into_iter().any(|count| count > MOST_OBJECTS) || self.at - start > LONGEST {
-                return Err("this is far more than weights need".into());
+                return Err("it is far larger than weights need".into());
             }
         }
     }
@@ -96,7 +96,7 @@ impl<'a> Machine<'a> {
                 let id = *self
                     .memo
                     .get(&key)
-                    .ok_or_else(|| format!("object {key} is fetched but was never kept"))?;
+                    .ok_or_else(|| format!("object {key} is fetched but was never memoized"))?;
                 self.stack.push(id);
                 Ok(())
             }
@@ -182,7 +182,7 @@ impl<'a> Machine<'a> {
             b'F' => Node::Float(
                 ascii(self.line()?)
                     .and_then(|text| text.parse().ok())
-                    .ok_or("a float is no number")?,
+                    .ok_or("a float cannot be parsed")?,
             ),
             b'J' => Node::Int(i64::from(self.number(4)? as u32 as i32)),
             b'K' | b'M' => Node::Int(self.number(if op == b'K' { 1 } else { 2 })? as i64),
@@ -215,7 +215,7 @@ impl<'a> Machine<'a> {
             b'C' => Node::Bytes(self.counted(1)?),
             b'B' => Node::Bytes(self.counted(4)?),
             0x8E | 0x96 => Node::Bytes(self.counted(8)?),
-            _ => return Err(format!("0x{op:02X} is no instruction that weights need")),
+            _ => return Err(format!("weights need no instruction 0x{op:02X}")),
         })
     }
 
@@ -257,13 +257,13 @@ impl<'a> Machine<'a> {
                     call.state = Some(state);
                     Ok(())
                 }
-                _ => Err("attributes are set on what has none".into()),
+                _ => Err("attributes are set on an object that has none".into()),
             };
         }
         let (callable, args) = match op {
             b'o' => {
                 let all = self.pop_mark()?;
-                let (&callable, args) = all.split_first().ok_or("nothing is called")?;
+                let (&callable, args) = all.split_first().ok_or("a call has no function")?;
                 (callable, self.add(Node::Tuple(args.to_vec())))
             }
             0x92 => {
@@ -277,7 +277,7 @@ impl<'a> Machine<'a> {
         };
         match self.nodes[callable.0 as usize] {
             Node::Global { .. } | Node::Call(_) => self.push_call(callable, args),
-            _ => Err("what is called is no function".into()),
+            _ => Err("an object that is not a function is called".into()),
         }
     }
 
@@ -291,7 +291,7 @@ impl<'a> Machine<'a> {
             Node::List(elements) => elements.extend(values),
             // A list of some kind of its own, which nobody here asks for the elements of.
             Node::Call(_) => {}
-            _ => return Err("elements are added to what is no list".into()),
+            _ => return Err("elements are added to an object that is not a list".into()),
         }
         Ok(())
     }
@@ -301,7 +301,7 @@ impl<'a> Machine<'a> {
         match &mut self.nodes[top.0 as usize] {
             Node::Dict(items) => items.extend(new),
             Node::Call(call) => call.items.extend(new),
-            _ => return Err("entries are set on what is no dictionary".into()),
+            _ => return Err("entries are set on an object that is not a dictionary".into()),
         }
         Ok(())
     }
@@ -323,7 +323,7 @@ impl<'a> Machine<'a> {
         self.stack[floor..]
             .last()
             .copied()
-            .ok_or_else(|| "something is taken from an empty stack".into())
+            .ok_or_else(|| "an object is taken from an empty stack".into())
     }
 
     fn pop(&mut self) -> Step<Id> {
@@ -350,7 +350,7 @@ impl<'a> Machine<'a> {
         match op == text {
             true => ascii(self.line()?)
                 .and_then(|text| text.parse().ok())
-                .ok_or_else(|| "a number is none".into()),
+                .ok_or_else(|| "a number cannot be parsed".into()),
             false => self.number(if op == short { 1 } else { 4 }),
         }
     }

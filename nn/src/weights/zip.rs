@@ -61,7 +61,7 @@ fn entry(bytes: &[u8], central: u64) -> Result<(&str, &[u8], u64), String> {
     let get = |offset, size| field(bytes, at(central, offset)?, size);
     let (name_len, extra_len, comment_len) = (get(28, 2)?, get(30, 2)?, get(32, 2)?);
     let name = slice(bytes, at(central, 46)?, name_len)?;
-    let name = std::str::from_utf8(name).map_err(|_| "an entry's name is no UTF-8")?;
+    let name = std::str::from_utf8(name).map_err(|_| "an entry's name is not UTF-8")?;
     let refuse = |reason: &str| Err(format!("entry {name:?} {reason}"));
     if get(8, 2)? & 1 != 0 {
         return refuse("is encrypted");

@@ -209,7 +209,7 @@ impl Shared {
             let mut name = String::new();
             let made = catch_unwind(AssertUnwindSafe(|| self.make(step, &mut order, &mut name)));
             let batch = made.unwrap_or_else(|panic| {
-                let reason = format!("making a sample of this image failed: {}", message(&panic));
+                let reason = format!("cannot make a sample of this image: {}", message(&panic));
                 Some(Err(Error::data(Path::new(&name), reason)))
             });
             let Some(batch) = batch else { return };

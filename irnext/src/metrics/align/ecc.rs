@@ -122,7 +122,7 @@ fn step(sums: &Products<COLUMNS>) -> Result<[f64; 8], &'static str> {
     // The product of a column and of the image or the template less its mean in the overlap.
     let centerd = |k: usize, l: usize| sums[k][l] - sums[k][MASK] * sums[l][MASK] / count;
     if [IMAGE, TEMPLATE].iter().any(|&k| centerd(k, k) <= 1e-14 * sums[k][k]) {
-        return Err("one of them is of one color where they overlap");
+        return Err("one of them has only one color where they overlap");
     }
     let lower = cholesky(sums).ok_or("they have too little structure")?;
     let onto_image = std::array::from_fn(|k| centerd(k, IMAGE));

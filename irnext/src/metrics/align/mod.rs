@@ -75,7 +75,7 @@ pub fn aligned(restored: &Image, truth: &Image) -> Result<AlignedScores> {
     let (restored, truth) = (pixels(restored), pixels(truth));
     let gain = product(&truth, &restored) / product(&restored, &restored);
     if gain.is_nan() {
-        return unaligned("the restored one is black, or a value is not a number");
+        return unaligned("the restored one is black, or has a value that is not a number");
     }
     let restored: Vec<_> = restored.iter().map(|pixel| pixel.map(|value| gain * value)).collect();
     let homography =

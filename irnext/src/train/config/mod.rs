@@ -331,11 +331,15 @@ impl TrainConfig {
         }
         if let Some([least, most]) = data.linear_motion {
             if data.clean.is_none() || self.task != Task::Deblur {
-                return Err(format!("data.linear_motion is for {} with data.clean", Task::Deblur));
+                return Err(format!(
+                    "data.linear_motion needs data.clean and the task {}",
+                    Task::Deblur
+                ));
             }
             if !(1.0 <= least && least < most && most <= 128.0) {
                 return Err(format!(
-                    "data.linear_motion must rise, within 1 to 128 pixels, got {least} to {most}"
+                    "data.linear_motion must be a range within 1 to 128 pixels, got {least} to \
+                     {most}"
                 ));
             }
         }
