@@ -1,10 +1,10 @@
 //! Draws the feature maps inside a network, as in Figures 9 and 10 of the paper.
 //!
-//! The network restores an image once. What enters one of its multi-scale modules (MSM) is kept,
-//! and the module is then run on it as it is and with a part taken away: its coarser branches (Fig.
-//! 9), or filter modulation (Fig. 10). The paper compares networks that were trained without that
-//! part. Here all maps come from the same weights, so they show what the part does in a network
-//! that has learnt to use it, and everything before the module is the same.
+//! The network restores an image once, and the input of one of its multi-scale modules (MSM) is
+//! recorded. The module then runs on that input as it is, and with a part removed: its coarser
+//! branches (Fig. 9), or filter modulation (Fig. 10). The paper compares networks that were trained
+//! without that part. Here all maps come from the same weights, so they show the effect of the part
+//! in a network that has learned to use it; everything before the module is the same.
 
 use crate::error::{Error, Result};
 use crate::image::Image;
@@ -18,17 +18,17 @@ use nn::{Builder, Context, Params};
 pub const BLOCKS: [&str; 6] =
     ["Encoder.0", "Encoder.1", "Encoder.2", "Decoder.0", "Decoder.1", "Decoder.2"];
 
-/// A named picture, of the size of the image that is explained.
+/// A named picture of the size of the input image.
 pub type Panel = (String, Image);
 
 /// The pictures of [`explain`].
 pub struct Explanation {
     /// The image, and its restored version.
     pub images: [Panel; 2],
-    /// MSM's result with its finest branch alone, with the two finest, and so on. One scale of gray
-    /// for all.
+    /// MSM's result with its finest branch alone, with the two finest, and so on, all on one scale
+    /// of gray.
     pub results: Vec<Panel>,
-    /// The contribution of each branch, the coarsest first. Each on a scale of its own.
+    /// The contribution of each branch, the coarsest first, each on its own scale.
     pub branches: Vec<Panel>,
     /// None if the network has no filter modulation.
     pub modulation: Option<Modulation>,
@@ -36,16 +36,16 @@ pub struct Explanation {
 
 /// The effect of filter modulation (FM).
 pub struct Modulation {
-    /// MSM's result without and with it, on one scale.
+    /// MSM's result without and with filter modulation, on one scale.
     pub results: Vec<Panel>,
-    /// How strong the difference of the two is, on its own scale.
+    /// The strength of the difference of the two, on its own scale.
     pub difference: Panel,
-    /// The mean size of the difference, relative to that of the result.
+    /// The mean magnitude of the difference, relative to that of the result.
     pub change: f64,
 }
 
 impl Explanation {
-    /// All panels, for files of their own.
+    /// All panels, each for a file of its own.
     pub fn panels(&self) -> impl Iterator<Item = &Panel> {
         self.images
             .iter()
@@ -78,8 +78,7 @@ impl Modulation {
     }
 }
 
-/// Looks into the last MSM of the CNNBlock `block`, one of [`BLOCKS`], while `model` restores
-/// `image`.
+/// Draws the last MSM of the CNNBlock `block`, one of [`BLOCKS`], while `model` restores `image`.
 ///
 /// The image goes through the network in one piece.
 ///
@@ -177,8 +176,8 @@ impl LoneMsm<'_> {
         Ok(self.pictures(vec![(name.to_string(), map)])?.remove(0))
     }
 
-    /// Gray pictures of maps, all on one scale: black for all that is as weak as the weakest
-    /// hundredth of the pixels, white for all that is as strong as the strongest hundredth.
+    /// Gray pictures of maps, all on one scale: black up to the 1st percentile of the pixels'
+    /// values, white from the 99th.
     fn pictures(&self, maps: Vec<(String, Tensor)>) -> Result<Vec<Panel>> {
         let (config, &Image { width, height, .. }) = (&self.model.config, self.image);
         let mut panels = Vec::new();
@@ -199,8 +198,7 @@ impl LoneMsm<'_> {
     }
 }
 
-/// The strength of `[1, C, H, W]` at each pixel: the mean size of its channels, in all three
-/// colors.
+/// The strength of `[1, C, H, W]` at each pixel, as gray: the mean magnitude of its channels.
 fn strength(map: &Tensor) -> Result<Image> {
     let [_, channels, height, width] = map.dims4("strength")?;
     let values = map.permute(&[0, 2, 3, 1])?.to_vec::<f32>()?;

@@ -74,7 +74,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         arguments.score.iter().map(|(name, value)| (format!("irnext.score.{name}"), value.clone()));
     metadata.extend(task.into_iter().chain(dataset).chain(scores));
     let mut file = model.to_file(dtype, metadata)?;
-    // The model has no use for PyTorch's counts of batches, but they are the file's.
+    // The model does not use PyTorch's counts of batches, but they belong to the file.
     for (name, count) in counts {
         if let Some(zero) = file.tensors.get_mut(&name).filter(|zero| zero.shape() == count.shape())
         {

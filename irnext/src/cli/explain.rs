@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     overwrite: bool,
 }
 
-/// True if both figures could be made.
+/// Draws the figures; true if both could be drawn.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     let (model, _) = arguments.weights.load()?;
     let image = fitting(&model.config, Photo::read(&arguments.photo)?.rgb, &arguments.photo);
@@ -61,8 +61,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     Ok(explanation.modulation.is_some())
 }
 
-/// The image, or a smaller one if it is too large, with what is padded to it, to go through the
-/// network in one piece.
+/// The image, shrunk if necessary until it, with its padding, goes through the network in one
+/// piece.
 fn fitting(config: &ModelConfig, image: Image, path: &Path) -> Image {
     let (mut width, mut height) = (image.width, image.height);
     loop {

@@ -15,7 +15,7 @@ pub enum Measure {
     Ssim(Ssim, View),
     /// Mean absolute error, as a fraction of the range.
     Mae,
-    /// Distance for a network, with AlexNet.
+    /// LPIPS, with AlexNet.
     Lpips,
     /// PSNR after alignment, dB.
     AlignedPsnr,
@@ -29,10 +29,10 @@ impl Measure {
     /// SSIM on RGB, Gaussian window.
     pub const SSIM: Self = Self::Ssim(Ssim::Gaussian, View::Rgb);
 
-    /// SSIM of the released code: RGB, shrunken.
+    /// SSIM of the published code: RGB, downscaled.
     pub const SSIM_DOWNSCALED: Self = Self::Ssim(Ssim::Downscaled, View::Rgb);
 
-    /// All of them, with their names and who computes them so.
+    /// All measures, with their names and the software that defines them so.
     pub const ALL: [(Self, &'static str, &'static str); 17] = [
         (Self::PSNR, "psnr", "RGB as computed; scikit-image on floats, the published code"),
         (
@@ -95,8 +95,7 @@ impl Measure {
         self.row().2
     }
 
-    /// Whether it is computed where nobody asked for it: not what runs a network or an optimization
-    /// of its own.
+    /// Whether it is computed by default: false for measures that run a network or an optimization.
     pub fn is_cheap(self) -> bool {
         !matches!(self, Self::Lpips | Self::AlignedPsnr | Self::AlignedSsim)
     }
@@ -127,7 +126,7 @@ impl FromStr for Measure {
     }
 }
 
-/// Computes several measures, with what they need.
+/// Computes several measures, with the network that they need.
 pub struct Scorer {
     measures: Vec<Measure>,
     /// Loaded if one of the measures needs it.
@@ -135,7 +134,7 @@ pub struct Scorer {
 }
 
 impl Scorer {
-    /// For these measures.
+    /// A scorer for these measures.
     ///
     /// # Errors
     /// [`Error::Weights`](super::Error::Weights), for a program put together wrongly.
@@ -149,8 +148,8 @@ impl Scorer {
         &self.measures
     }
 
-    /// The scores of `image` against `target`, or why there is none (an image smaller than SSIM's
-    /// window).
+    /// The scores of `image` against `target`, or the reason why there is none (an image smaller
+    /// than SSIM's window).
     ///
     /// # Errors
     /// [`Error::Sizes`](super::Error::Sizes) and [`Error::Empty`](super::Error::Empty): such images

@@ -2,8 +2,8 @@
 //! tensors' bytes in row-major order. Reading and writing of the format itself is the `safetensors`
 //! crate's.
 //!
-//! The format has no checksum; one is kept in the metadata, of what the file says rather than of
-//! its bytes, so that another program may write the same contents in another order.
+//! The format has no checksum, so one is stored in the metadata. It covers the contents and not the
+//! bytes, so another program may write the same contents in another order.
 
 use super::bounds::{checked_bytes, printable};
 use super::contents::{Contents, TensorInfo, WeightFile};

@@ -1,11 +1,11 @@
-//! Files that `torch.save` wrote: a pickle, and the storages that its tensors are views of.
+//! Files of `torch.save`: a pickle, and the storages that its tensors are views of.
 //!
 //! Since PyTorch 1.6 a file is a zip archive: `NAME/data.pkl`, and `NAME/data/KEY` for each
 //! storage. Before, it was a stream: four pickles (a magic number, a version, the machine's
 //! properties, the object), one with the storages' keys, and the storages, each after its number of
 //! elements.
 //!
-//! The few calls that weights are made of are recognized by [`is_known`]; [`TorchFile::refused`]
+//! The few calls that weights consist of are recognized by [`is_known`]; [`TorchFile::refused`]
 //! lists all others.
 
 use super::bounds::{MAX_RANK, checked_bytes};
@@ -20,7 +20,7 @@ use std::collections::HashMap;
 const MAGIC: [&[u8]; 2] =
     [b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", b"119547037146038801333356"];
 
-/// An element type of PyTorch's, and what it becomes here.
+/// An element type of PyTorch, and its type here.
 pub(super) struct ElementType {
     storage: &'static str,
     names: &'static [&'static str],
@@ -57,7 +57,7 @@ fn element_type(find: impl Fn(&ElementType) -> bool) -> Option<&'static ElementT
     ELEMENT_TYPES.iter().find(|element| find(element))
 }
 
-/// The names that a file of weights may import. None of them is ever called.
+/// Whether weights may import this name. None of these is ever called.
 fn is_known(module: &str, name: &str) -> bool {
     match module {
         "collections" => matches!(name, "OrderedDict" | "Counter"),
@@ -68,7 +68,7 @@ fn is_known(module: &str, name: &str) -> bool {
             matches!(name, "Size" | "device")
                 || element_type(|e| e.storage == name || e.names.contains(&name)).is_some()
         }
-        // Scores are often kept as NumPy's numbers.
+        // Scores are often stored as NumPy numbers.
         "numpy" => name == "dtype",
         "numpy.core.multiarray" | "numpy._core.multiarray" => name == "scalar",
         "_codecs" => name == "encode",
@@ -102,25 +102,25 @@ impl std::fmt::Debug for ElementType {
     }
 }
 
-/// What the pickle says of a storage.
+/// The description of a storage in the pickle.
 #[derive(Debug)]
 struct StorageRef<'p> {
     key: &'p str,
-    /// None if it is bytes.
+    /// The element type; none for bytes.
     element: Option<&'static ElementType>,
-    /// Where it was when it was saved: `cpu`, `cuda:0`. It makes no difference.
+    /// The device that it was saved from: `cpu`, `cuda:0`. It makes no difference.
     device: &'p str,
     /// In elements.
     len: usize,
-    /// Offset and length, in elements, of the part that is meant; old files have such.
+    /// Offset and length, in elements, of the part that is used; some old files have one.
     part: Option<(usize, usize)>,
 }
 
-/// A file, opened. Nothing of it has been used yet.
+/// An opened file. None of its contents has been used yet.
 pub(super) struct TorchFile<'a> {
     pub(super) format: &'static str,
     pub(super) pickle: Pickle<'a>,
-    /// What the file wants to call that weights do not need.
+    /// The calls in the file that weights do not need.
     pub(super) refused: Vec<String>,
     storages: HashMap<String, &'a [u8]>,
     big_endian: bool,
@@ -128,8 +128,8 @@ pub(super) struct TorchFile<'a> {
 
 /// Opening.
 impl<'a> TorchFile<'a> {
-    /// Opens a file in either form. A pickle that `torch.save` did not write is opened only if it
-    /// is refused.
+    /// Opens a file in either form. A pickle that `torch.save` did not write is opened only to be
+    /// refused.
     pub(super) fn open(bytes: &'a [u8]) -> Result<Self, String> {
         if bytes.starts_with(b"PK\x03\x04") {
             Self::open_zip(bytes)
@@ -284,7 +284,7 @@ fn storage<'p>(pickle: &'p Pickle<'_>, id: Id) -> Result<StorageRef<'p>, String>
 }
 
 impl StorageRef<'_> {
-    /// Bytes of what its length counts.
+    /// The size of the units of its length, in bytes.
     fn unit(&self) -> usize {
         self.element.map_or(1, |element| element.size)
     }
@@ -352,8 +352,9 @@ impl TorchFile<'_> {
         sizes.ok_or_else(|| format!("{} is not a shape", self.pickle.describe(id)))
     }
 
-    /// Reads a tensor's elements. `budget` is how many bytes tensors may still take: many can be
-    /// views of one storage, and a stride of 0 makes any number of elements of one.
+    /// Reads a tensor's elements. `budget` is the number of bytes that tensors may still take,
+    /// since many tensors can be views of one storage, and a stride of 0 makes any number of
+    /// elements out of one.
     pub(super) fn value(
         &self,
         tensor: &TensorRef<'_>,
@@ -412,7 +413,7 @@ impl TorchFile<'_> {
     }
 }
 
-/// The places of a view's elements in its storage, in row-major order.
+/// The positions of a view's elements in its storage, in row-major order.
 fn for_each_place(
     shape: &[usize],
     strides: &[usize],
