@@ -1,4 +1,4 @@
-//! Fits the classifier of `irnext::classify`, and shows what it makes of folders of photographs.
+//! Fits the classifier of `irnext::classify`, and shows how it classifies folders of photographs.
 //!
 //! ```text
 //! cargo run -p irnext --example classifier -- measure CLEAR_PHOTOGRAPHS samples.tsv
@@ -6,9 +6,9 @@
 //! cargo run -p irnext --example classifier -- table irnext/src/classify/classifier.tsv FOLDER...
 //! ```
 //!
-//! `measure` degrades each photograph in every way, four times, and writes the figures; minutes.
-//! `fit` writes the classifier, and prints how those photographs are judged by classifiers that
-//! were fitted without them. `table` says what a classifier makes of other photographs.
+//! `measure` degrades each photograph in every way, four times, and writes the features; this takes
+//! minutes. `fit` writes the classifier, and prints how classifiers that were fitted without these
+//! photographs classify them. `table` shows how a classifier classifies other photographs.
 
 use irnext::classify::fit::{LabeledFeatures, fit, samples};
 use irnext::classify::{CLASSES, Classification, Classifier, Features, SURE, class_name};
@@ -19,11 +19,11 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
-/// Times that each photograph is degraded in every way.
+/// How often each photograph is degraded in every way.
 const ROUNDS: u64 = 4;
 
-/// Parts that the photographs are divided into; each is judged by a classifier fitted to the
-/// others.
+/// The number of parts that the photographs are divided into. Each part is classified by a
+/// classifier fitted to the others.
 const PARTS: usize = 5;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// A line for each sample: number of the photograph, class, figures.
+/// Writes a line for each sample: the number of the photograph, the class, the features.
 fn measure(photographs: &str, file: &str) -> Result<(), Box<dyn Error>> {
     let files = image_files(Path::new(photographs))?;
     let of_photograph = |(index, path): (usize, &std::path::PathBuf)| -> irnext::Result<String> {
@@ -102,8 +102,8 @@ fn table(classifier: &Classifier, folder: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// For each class how often its pictures were taken for each, and how often nothing was sure enough
-/// to be acted on.
+/// For each class, how often its pictures were classified as each class, and how often no class was
+/// likely enough.
 #[derive(Default)]
 struct Counts([[usize; CLASSES.len() + 1]; CLASSES.len()]);
 

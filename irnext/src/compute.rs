@@ -5,8 +5,8 @@ use engine::{DType, Device, Numerics};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The precision of a network's products and sums. Weights are kept in f32 in any case, and so
-/// are losses and what training remembers.
+/// The precision of a network's products and sums. Weights, losses and the optimizer's state are
+/// always in f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
@@ -32,7 +32,7 @@ impl Precision {
         }
     }
 
-    /// What the GPU may do to f32.
+    /// The rounding of f32 products that a GPU may do.
     pub fn numerics(self) -> Numerics {
         Numerics { tf32: self == Self::Tf32, ..Numerics::default() }
     }

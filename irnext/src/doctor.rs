@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub struct Checkup {
     /// Each split.
     pub splits: Vec<SplitCheckup>,
-    /// Ground truth that a training split shares with another one.
+    /// Ground truth that a training split shares with another split.
     pub leaks: Vec<Leak>,
 }
 
@@ -29,9 +29,9 @@ pub struct SplitCheckup {
     pub role: Role,
     /// The data set that its folders name.
     pub set: Option<&'static Set>,
-    /// How many pairs it has.
+    /// The number of pairs.
     pub pairs: usize,
-    /// How many images there are of each size (width, height).
+    /// The number of images of each size (width, height).
     pub sizes: BTreeMap<(usize, usize), usize>,
     /// Images without a partner.
     pub unpaired: Vec<PathBuf>,
@@ -39,40 +39,39 @@ pub struct SplitCheckup {
     pub problems: Vec<String>,
 }
 
-/// A picture that a network is trained on and scored on.
+/// A picture in both the training split and a split that is scored.
 #[derive(Debug)]
 pub struct Leak {
     /// The ground truth in the training split.
     pub train: PathBuf,
     /// The ground truth in the split that is scored.
     pub test: PathBuf,
-    /// The same pixels; otherwise the same scene as far as a thumbnail shows.
+    /// Whether the pixels are equal; otherwise the thumbnails show the same scene.
     pub identical: bool,
 }
 
 impl SplitCheckup {
-    /// Whether the number of pairs is one of those published; nothing is said of sets and splits
-    /// that are not known.
+    /// Whether the number of pairs is a published one; `None` for unknown sets and splits.
     pub fn complete(&self) -> Option<bool> {
         let published = self.set?.counts(self.role);
         (!published.is_empty()).then(|| published.contains(&self.pairs))
     }
 
-    /// Whether everything here can be used.
+    /// Whether the whole split can be used.
     pub fn is_sound(&self) -> bool {
         self.unpaired.is_empty() && self.problems.is_empty() && self.complete() != Some(false)
     }
 }
 
 impl Checkup {
-    /// Whether there is nothing to complain of.
+    /// Whether there are no problems.
     pub fn is_sound(&self) -> bool {
         self.leaks.is_empty() && self.splits.iter().all(SplitCheckup::is_sound)
     }
 }
 
-/// Looks through the data set in `folder`. With `quick`, headers only: damaged pixels and leaks go
-/// unnoticed. `each` is called for each file that was read, from several threads.
+/// Examines the data set in `folder`. With `quick`, it reads headers only, and finds no damaged
+/// pixels and no leaks. `each` is called for each file that was read, from several threads.
 pub fn examine(folder: &Path, quick: bool, each: impl Fn() + Sync) -> Result<Checkup> {
     let mut checkups = Vec::new();
     let mut truths: Vec<(Role, HashMap<PathBuf, Look>)> = Vec::new();
@@ -271,7 +270,7 @@ mod tests {
             );
             write(root, &format!("Rain100L/train/input/{i}.png"), picture(40 + i, 30));
         }
-        // One truth of the test again, one a little brighter, and one of its own.
+        // One ground truth of the test again, one a little brighter, and one of its own.
         write(root, "Rain100L/train/target/0.png", picture(0, 30));
         let brighter = Image {
             data: picture(2, 30).data.iter().map(|v| v * 0.9 + 0.05).collect(),

@@ -90,7 +90,7 @@ pub enum Error {
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why two images have no score. It does not know their files' names: the caller does.
+/// The reason why two images have no score. It does not name their files; the caller does.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScoreError {
     /// The images differ in size; width and height of each.
@@ -115,7 +115,7 @@ pub enum ScoreError {
         height: usize,
     },
 
-    /// The images are smaller than the network of LPIPS takes.
+    /// The images are smaller than the network of LPIPS allows.
     #[error("LPIPS needs at least {least}x{least} pixels, but the image has {width}x{height}")]
     SmallerThanNetwork {
         /// The least side.
@@ -129,7 +129,7 @@ pub enum ScoreError {
     /// No homography takes one image to the other.
     #[error("the images cannot be aligned: {reason}")]
     Unaligned {
-        /// What is the matter with them.
+        /// The reason.
         reason: &'static str,
     },
 

@@ -6,21 +6,21 @@ use crate::image::Image;
 use crate::metrics::Scorer;
 use serde::{Deserialize, Serialize};
 
-/// One pair's scores, in the order of the scorer's measures; not a number where there is none.
+/// The scores of a pair, in the order of the scorer's measures; NaN where there is none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "EncodedScores", into = "EncodedScores")]
 pub struct Scored {
-    /// The pair.
+    /// The name of the pair.
     pub name: String,
-    /// The degraded image's.
+    /// The scores of the degraded image.
     pub input: Vec<f64>,
-    /// The restored image's, if it was restored.
+    /// The scores of the restored image, if it was restored.
     pub restored: Option<Vec<f64>>,
     /// Scores that could not be computed, with reasons.
     pub remarks: Vec<String>,
 }
 
-/// Scores on their way to another process: as bits, since JSON has no NaN.
+/// Scores encoded for another process: as bits, since JSON has no NaN.
 #[derive(Serialize, Deserialize)]
 struct EncodedScores {
     name: String,
@@ -76,7 +76,7 @@ pub fn score(
     Ok(Scored { name, input: before, restored, remarks })
 }
 
-/// The mean of each measure over those rows that have a score.
+/// The mean of each measure over the rows that have a score.
 pub fn mean<'a>(rows: impl IntoIterator<Item = &'a [f64]>) -> Vec<f64> {
     let mut sums: Vec<(f64, f64)> = Vec::new();
     for row in rows {

@@ -1,34 +1,34 @@
 //! Draws the feature maps inside a network, as in Figures 9 and 10 of the paper.
 //!
-//! The network restores an image once. What enters one of its multi-scale modules (MSM) is kept,
-//! and the module is then run on it as it is and with a part taken away: its coarser branches (Fig.
-//! 9), or filter modulation (Fig. 10). The paper compares networks that were trained without that
-//! part. Here all maps come from the same weights, so they show what the part does in a network
-//! that has learnt to use it, and everything before the module is the same.
+//! The network restores an image once, and the input of one of its multi-scale modules (MSM) is
+//! recorded. The module then runs on that input as it is, and with a part removed: its coarser
+//! branches (Fig. 9), or filter modulation (Fig. 10). The paper compares networks that were trained
+//! without that part. Here all maps come from the same weights, so they show the effect of the part
+//! in a network that has learned to use it; everything before the module is the same.
 
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::model::{Model, Msm};
 use crate::restore::one_piece;
 use engine::{DType, Tensor};
-use nn::layers::Module as _;
+use nn::layers::Module;
 use nn::{Builder, Context, Params};
 
 /// The CNNBlocks that have an MSM each, by their published names.
 pub const BLOCKS: [&str; 6] =
     ["Encoder.0", "Encoder.1", "Encoder.2", "Decoder.0", "Decoder.1", "Decoder.2"];
 
-/// A named picture, of the size of the image that is explained.
+/// A named picture of the size of the input image.
 pub type Panel = (String, Image);
 
 /// The pictures of [`explain`].
 pub struct Explanation {
     /// The image, and its restored version.
     pub images: [Panel; 2],
-    /// MSM's result with its finest branch alone, with the two finest, and so on. One scale of gray
-    /// for all.
+    /// MSM's result with its finest branch alone, with the two finest, and so on, all on one scale
+    /// of gray.
     pub results: Vec<Panel>,
-    /// The contribution of each branch, the coarsest first. Each on a scale of its own.
+    /// The contribution of each branch, the coarsest first, each on its own scale.
     pub branches: Vec<Panel>,
     /// None if the network has no filter modulation.
     pub modulation: Option<Modulation>,
@@ -36,16 +36,16 @@ pub struct Explanation {
 
 /// The effect of filter modulation (FM).
 pub struct Modulation {
-    /// MSM's result without and with it, on one scale.
+    /// MSM's result without and with filter modulation, on one scale.
     pub results: Vec<Panel>,
-    /// How strong the difference of the two is, on its own scale.
+    /// The strength of the difference of the two, on its own scale.
     pub difference: Panel,
-    /// The mean size of the difference, relative to that of the result.
+    /// The mean magnitude of the difference, relative to that of the result.
     pub change: f64,
 }
 
 impl Explanation {
-    /// All panels, for files of their own.
+    /// All panels, each for a file of its own.
     pub fn panels(&self) -> impl Iterator<Item = &Panel> {
         self.images
             .iter()
@@ -78,8 +78,7 @@ impl Modulation {
     }
 }
 
-/// Looks into the last MSM of the CNNBlock `block`, one of [`BLOCKS`], while `model` restores
-/// `image`.
+/// Draws the last MSM of the CNNBlock `block`, one of [`BLOCKS`], while `model` restores `image`.
 ///
 /// The image goes through the network in one piece.
 ///
@@ -94,13 +93,13 @@ pub fn explain(model: &Model, image: &Image, block: &str) -> Result<Explanation>
     }
     let path = format!("{block}.layers.{}.main.{}", config.n, config.msm);
     let (input, restored) = restore_watching(model, image, &path)?;
-    let module = Module { model, path: &path, input: &input, image };
+    let module = LoneMsm { model, path: &path, input: &input, image };
 
-    let (whole, branches) = module.run(|msm| msm)?;
+    let (whole, branches) = module.compute(|msm| msm)?;
     let results = (1..=config.branches.len()).map(|count| {
         let rates: Vec<String> =
             config.branches.iter().rev().take(count).rev().map(usize::to_string).collect();
-        Ok((format!("branches-{}", rates.join("-")), module.run(|msm| msm.finest(count))?.0))
+        Ok((format!("branches-{}", rates.join("-")), module.compute(|msm| msm.finest(count))?.0))
     });
     let results = module.pictures(results.collect::<Result<Vec<_>>>()?)?;
     let branches = config
@@ -119,8 +118,8 @@ pub fn explain(model: &Model, image: &Image, block: &str) -> Result<Explanation>
     })
 }
 
-fn modulation(module: &Module<'_>, with: Tensor) -> Result<Modulation> {
-    let (without, _) = module.run(Msm::without_modulation)?;
+fn modulation(module: &LoneMsm<'_>, with: Tensor) -> Result<Modulation> {
+    let (without, _) = module.compute(Msm::without_modulation)?;
     let difference = with.sub(&without)?;
     let size = |map: &Tensor| Ok::<_, Error>(map.abs()?.sum_all()?.item()?);
     let change = size(&difference)? / size(&with)?.max(f64::MIN_POSITIVE);
@@ -146,17 +145,17 @@ fn restore_watching(model: &Model, image: &Image, path: &str) -> Result<(Tensor,
     }
 }
 
-/// One module, taken out of its network to be run with parts missing.
-struct Module<'a> {
+/// One MSM, taken out of its network to run with parts removed.
+struct LoneMsm<'a> {
     model: &'a Model,
     path: &'a str,
     input: &'a Tensor,
     image: &'a Image,
 }
 
-impl Module<'_> {
-    /// The result of the module after `change`, and those of its branches, each at its own size.
-    fn run(&self, change: impl FnOnce(Msm) -> Msm) -> Result<(Tensor, Vec<Tensor>)> {
+impl LoneMsm<'_> {
+    /// The result of the MSM after `change`, and the results of its branches, each at its own size.
+    fn compute(&self, change: impl FnOnce(Msm) -> Msm) -> Result<(Tensor, Vec<Tensor>)> {
         let (config, channels) = (&self.model.config, self.input.shape()[1]);
         let prefix = format!("{}.", self.path);
         let inside =
@@ -177,8 +176,8 @@ impl Module<'_> {
         Ok(self.pictures(vec![(name.to_string(), map)])?.remove(0))
     }
 
-    /// Gray pictures of maps, all on one scale: black for all that is as weak as the weakest
-    /// hundredth of the pixels, white for all that is as strong as the strongest hundredth.
+    /// Gray pictures of maps, all on one scale: black up to the 1st percentile of the pixels'
+    /// values, white from the 99th.
     fn pictures(&self, maps: Vec<(String, Tensor)>) -> Result<Vec<Panel>> {
         let (config, &Image { width, height, .. }) = (&self.model.config, self.image);
         let mut panels = Vec::new();
@@ -199,8 +198,7 @@ impl Module<'_> {
     }
 }
 
-/// The strength of `[1, C, H, W]` at each pixel: the mean size of its channels, in all three
-/// colors.
+/// The strength of `[1, C, H, W]` at each pixel, as gray: the mean magnitude of its channels.
 fn strength(map: &Tensor) -> Result<Image> {
     let [_, channels, height, width] = map.dims4("strength")?;
     let values = map.permute(&[0, 2, 3, 1])?.to_vec::<f32>()?;
@@ -272,8 +270,8 @@ mod tests {
             set(&mut model, "lamb_l", 0.7);
             let path = "Decoder.1.layers.0.main.1";
             let (input, _) = restore_watching(&model, &image(), path).unwrap();
-            let (_, alone) = Module { model: &model, path, input: &input, image: &image() }
-                .run(|msm| msm)
+            let (_, alone) = LoneMsm { model: &model, path, input: &input, image: &image() }
+                .compute(|msm| msm)
                 .unwrap();
             let cx = Context::inference(&model.params);
             cx.watch(format!("{path}.branch"));

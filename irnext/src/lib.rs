@@ -5,7 +5,7 @@
 //! [`classify`] (detecting its degradation), [`compute`] (device and precision) → [`degrade`],
 //! [`data`] (training pairs) → [`train`], [`recipes`], [`plot`] → [`metrics`], [`evaluate`],
 //! [`protocol`], [`doctor`] (scores and data sets) → [`distributed`] (several processes) →
-//! [`costs`], [`explain`] (a look inside) → [`cli`].
+//! [`costs`], [`explain`] (costs and feature maps) → [`cli`].
 
 #![forbid(unsafe_code)]
 

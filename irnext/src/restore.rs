@@ -1,16 +1,16 @@
 //! Restores a degraded photograph.
 //!
-//! As in the paper's evaluation: the image is padded on the right and at the bottom, by reflection,
-//! to sides that the network takes; the full-size prediction is cut back to the image and limited
-//! to [0, 1]. An image too large to go through in one piece goes through in overlapping tiles.
+//! As in the paper's evaluation, the image is padded on the right and at the bottom, by reflection,
+//! to sides that the network takes; the full-size prediction is cropped to the image and clamped to
+//! [0, 1]. An image too large to go through in one piece goes through in overlapping tiles.
 
 use crate::error::Result;
 use crate::image::Image;
 use crate::model::{FrozenModel, ModelConfig};
 use engine::{DType, Tensor};
 
-/// Pixels that go through the network in one piece: a little more than 1920×1080. Memory grows with
-/// them and with the width: at width 16, about 1.2 kB a pixel.
+/// The most pixels that go through the network in one piece: a little more than 1920×1080. Memory
+/// grows with them and with the width: at width 16, about 1.2 kB a pixel.
 pub(crate) const WHOLE: usize = 2 << 20;
 
 /// Side of a tile, pixels.
@@ -19,7 +19,7 @@ const TILE: usize = 1024;
 /// The overlap of neighboring tiles, pixels; the seam is blended over it.
 const OVERLAP: usize = 128;
 
-/// Restores `image`, whatever its size.
+/// Restores `image`, of any size.
 pub fn restore(model: &FrozenModel, image: &Image) -> Result<Image> {
     let one_piece = |image: &Image| one_piece(&model.config, image, |x| model.predict(x));
     if is_one_piece(&model.config, image.width, image.height) {
@@ -50,13 +50,13 @@ pub fn restore(model: &FrozenModel, image: &Image) -> Result<Image> {
     Ok(sum)
 }
 
-/// Whether an image goes through in one piece. What counts is what the network gets: a strip of one
-/// row is padded to many.
+/// Whether an image goes through in one piece. The padded size counts: a strip of one row is padded
+/// to many.
 pub(crate) fn is_one_piece(config: &ModelConfig, width: usize, height: usize) -> bool {
     config.side_for(width) * config.side_for(height) <= WHOLE
 }
 
-/// Pads, predicts, cuts back, limits.
+/// Pads, predicts, crops, clamps.
 pub(crate) fn one_piece(
     config: &ModelConfig,
     image: &Image,
@@ -66,7 +66,7 @@ pub(crate) fn one_piece(
     Ok(to_image(&predict(&to_tensor(&padded)?)?)?.crop(0, 0, image.width, image.height).clamp())
 }
 
-/// `[1, 3, H, W]`.
+/// An image as `[1, 3, H, W]`.
 pub fn to_tensor(image: &Image) -> Result<Tensor> {
     Ok(Tensor::from_nhwc(&image.data, [1, 3, image.height, image.width])?)
 }
@@ -89,7 +89,7 @@ fn tiles(side: usize) -> Vec<(usize, usize)> {
     (0..count).map(|i| ((side - TILE) * i / (count - 1), TILE)).collect()
 }
 
-/// A tile's weight at `at`: 1 inside, falling linearly towards its ends where another tile follows.
+/// A tile's weight at `at`: 1 inside, falling linearly toward its ends where another tile follows.
 fn ramp(at: usize, start: usize, len: usize, side: usize) -> f32 {
     let from_start = if start == 0 { OVERLAP } else { at - start + 1 };
     let from_end = if start + len == side { OVERLAP } else { start + len - at };

@@ -710,7 +710,7 @@ fn a_recipe_is_planned_tried_and_followed() {
         "6 training pairs; the published count is 2103",
         "96x70: 4",
         "2 crops of 96x64",
-        "2 per epoch, 60 in all, 0 of them done",
+        "2 per epoch, 60 in all, 0 done",
         "s per step (3 steps",
         "irnext eval GOPRO_Large --protocol gopro --weights run/weights.safetensors",
     ] {
@@ -727,7 +727,7 @@ fn a_recipe_is_planned_tried_and_followed() {
     for part in [
         "3 of 3 steps done",
         "validation",
-        "to score it by the protocol of its table: irnext eval GOPRO_Large",
+        "to score the weights by the protocol of their table: irnext eval GOPRO_Large",
     ] {
         assert!(done.contains(part), "{part} is missing:\n{done}");
     }
@@ -736,9 +736,7 @@ fn a_recipe_is_planned_tried_and_followed() {
     let scored = irnext(at, &command.split(' ').collect::<Vec<_>>());
     assert!(scored.status.success(), "{}", text(&scored.stderr));
     assert!(text(&scored.stdout).contains("mean of 1"), "{}", text(&scored.stdout));
-    assert!(
-        said(&["--set", "optimizer.steps=3", "--dry-run"]).contains("3 in all, 3 of them done")
-    );
+    assert!(said(&["--set", "optimizer.steps=3", "--dry-run"]).contains("3 in all, 3 done"));
 }
 
 #[test]

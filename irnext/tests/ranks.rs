@@ -31,7 +31,7 @@ type Seen = (Vec<Step>, Vec<Validation>, irnext::Result<()>);
 fn train(team: &Team, config: TrainConfig, until: impl Fn(&Event) -> bool) -> Seen {
     let (mut steps, mut validations) = (Vec::new(), Vec::new());
     let run = || {
-        Trainer::open_in(team.clone(), config)?.run(|event| {
+        Trainer::open_in(team.clone(), config)?.train(|event| {
             match event {
                 Event::Step(step) => steps.push(*step),
                 Event::Validation(validation) => validations.push(*validation),
@@ -170,7 +170,7 @@ fn one_rank_that_is_told_to_stop_stops_all() {
             trainer.stop_when(stop.clone());
         }
         // Rank 1 is told so after its second step; rank 0 hears of it from there alone.
-        let ended = trainer.run(|event| {
+        let ended = trainer.train(|event| {
             if team.rank() == 1 && matches!(event, Event::Step(step) if step.step == 2) {
                 stop.store(true, Ordering::Relaxed);
             }
@@ -208,7 +208,8 @@ fn batches_that_cannot_be_divided_are_refused_on_all_ranks() {
     let other = refused(2, &|rank| {
         config(folder.path(), "run", &[&format!("optimizer.clip={}", 0.5 + rank as f64)])
     });
-    let expected = "rank 1: optimizer.clip is 1.5, but 0.5 on rank 0; set it alike on all ranks";
+    let expected =
+        "rank 1: optimizer.clip is 1.5, but 0.5 on rank 0; set the same value on all ranks";
     assert!(other.iter().all(|error| error == expected), "{other:?}");
     assert!(!folder.path().join("run").exists(), "something was written");
 }

@@ -1,4 +1,4 @@
-//! The activation functions that there are. They are layers in [`crate::layers`].
+//! The activation functions. They are layers in [`crate::layers`].
 
 /// An element-wise activation, or softmax over channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// As the field writes it, in small letters.
+    /// The usual name, in lower case.
     pub fn name(self) -> &'static str {
         match self {
             Self::Gelu => "gelu",

@@ -1,25 +1,25 @@
-//! Writing a file so that its name never stands for half of it.
+//! Writing files so that a name never stands for half a file.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// How the name of a file ends that is being written.
+/// The end of the names of files that are being written.
 const SUFFIX: &str = ".part";
 
-/// Writes `bytes` to a new file beside `path`, waits until they are on the disk, and renames it to
-/// `path`: whatever interrupts this, `path` holds the old contents or the new.
+/// Writes `bytes` to a new file beside `path`, waits until they are on the disk, and renames the
+/// file to `path`. Even after an interruption, `path` holds the old contents or the new.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(path, bytes, None)
 }
 
-/// As [`write_atomically`], and what `path` held before is at `previous` afterwards. Whatever
-/// interrupts this, the old contents are at one of the two, whole.
+/// As [`write_atomically`], but moves the earlier contents of `path` to `previous`. Even after an
+/// interruption, the earlier contents are whole, at one of the two.
 pub fn write_keeping(path: &Path, previous: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(path, bytes, Some(previous))
 }
 
-/// Removes what an interrupted process left in `folder` of files it was writing. Nobody else may be
+/// Removes the partial files that an interrupted process left in `folder`. No other process may be
 /// writing there.
 pub fn remove_partial(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {

@@ -1,19 +1,19 @@
-//! How a forward pass is run: with which values, on which tape, in which mode.
+//! A forward pass: its values, its tape, its mode.
 //!
 //! Layers ask the [`Context`] for their parameters. On a tape each parameter becomes a leaf at its
-//! first use, and layers see it in the dtype that the pass computes in; there is no more to mixed
-//! precision. A forward pass changes nothing by itself: BatchNorm notes its new running statistics,
-//! [`Context::finish`] hands them out, and [`Pass::update_buffers`] stores them.
+//! first use, and layers see it in the dtype that the pass computes in; mixed precision needs
+//! nothing else. A forward pass changes nothing by itself: BatchNorm records its new running
+//! statistics, [`Context::finish`] returns them, and [`Pass::update_buffers`] stores them.
 
 use crate::distributed::{Buckets, ProcessGroup};
-use crate::params::{ParamId, Params};
+use crate::params::{ModelId, ParamId, Params};
 use crate::{Result, cost::Cost};
 use engine::{Collectives, DType, Gradients, Tape, Tensor};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Whether layers behave as in training or as in use.
+/// Whether layers behave as in training or as in evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// BatchNorm normalizes by its batch and updates its running statistics.
@@ -22,14 +22,16 @@ pub enum Mode {
     Eval,
 }
 
-/// One forward pass: the values, the tape and the mode it is run with.
+/// One forward pass: its values, tape and mode.
 pub struct Context {
     values: Arc<Vec<Tensor>>,
+    /// The model of the values, if known.
+    model: Option<ModelId>,
     tape: Option<Tape>,
     mode: Mode,
     /// The dtype in which layers see parameters, if not that of the parameters.
     compute: Option<DType>,
-    /// Who has the other parts of the batch.
+    /// The ranks that share the batch.
     ranks: Option<Arc<dyn Collectives>>,
     /// Whether [`Context::checkpoint`] trades time for memory.
     checkpoints: bool,
@@ -38,19 +40,19 @@ pub struct Context {
 
 #[derive(Default)]
 struct State {
-    /// Each parameter, on the tape if there is one, once it has been asked for.
+    /// Each parameter, on the tape if there is one, once it has been used.
     leaves: Vec<Option<Tensor>>,
-    /// What layers see of it.
+    /// Each parameter as layers see it.
     used: Vec<Option<Tensor>>,
     updates: Vec<(ParamId, Tensor)>,
     costs: Option<Vec<Cost>>,
-    /// The prefix of the names that are watched for.
+    /// The prefix of the names that are recorded.
     watched: Option<String>,
     observed: Vec<(String, Tensor)>,
 }
 
 impl Context {
-    /// A pass in use: no tape, running statistics.
+    /// A pass in evaluation mode: no tape, running statistics.
     pub fn inference(params: &Params) -> Self {
         Self::new(params, Mode::Eval, None)
     }
@@ -60,9 +62,10 @@ impl Context {
         Self::new(params, Mode::Train, Some(tape))
     }
 
-    /// A pass in any combination.
+    /// A pass in any mode, with or without a tape.
     pub fn new(params: &Params, mode: Mode, tape: Option<&Tape>) -> Self {
-        Self::over(Arc::new(params.values()), mode, tape.cloned())
+        let cx = Self::over(Arc::new(params.values()), mode, tape.cloned());
+        Self { model: Some(params.model()), ..cx }
     }
 
     /// A pass with other values than those of the [`Params`] that the model was built with, in
@@ -74,11 +77,20 @@ impl Context {
     pub(crate) fn over(values: Arc<Vec<Tensor>>, mode: Mode, tape: Option<Tape>) -> Self {
         let (leaves, used) = (vec![None; values.len()], vec![None; values.len()]);
         let state = RefCell::new(State { leaves, used, ..State::default() });
-        Self { values, tape, mode, compute: None, ranks: None, checkpoints: false, state }
+        Self {
+            values,
+            model: None,
+            tape,
+            mode,
+            compute: None,
+            ranks: None,
+            checkpoints: false,
+            state,
+        }
     }
 
-    /// The same pass, computing in `dtype` if there is one, else in that of the parameters. These
-    /// keep theirs, and so do their gradients.
+    /// The same pass, computing in `dtype` if there is one, else in that of the parameters.
+    /// Parameters and their gradients keep their own dtype.
     pub fn computing_in(self, dtype: Option<DType>) -> Self {
         Self { compute: dtype, ..self }
     }
@@ -89,13 +101,13 @@ impl Context {
         Self { ranks, ..self }
     }
 
-    /// Who has the other parts of the batch.
+    /// The ranks that share the batch.
     pub(crate) fn ranks(&self) -> Option<&Arc<dyn Collectives>> {
         self.ranks.as_ref()
     }
 
-    /// The same pass; if `on`, what runs in a [`Context::checkpoint`] is computed again in the
-    /// backward pass instead of being saved for it.
+    /// The same pass; if `on`, the backward pass computes everything in a [`Context::checkpoint`]
+    /// again instead of saving it.
     pub fn with_checkpoints(self, on: bool) -> Self {
         Self { checkpoints: on, ..self }
     }
@@ -107,12 +119,16 @@ impl Context {
 
     /// The parameter `id` in the dtype that the pass computes in, on the tape if there is one.
     pub fn param(&self, id: ParamId) -> Result<Tensor> {
-        let value = self.value(id)?;
+        self.param_at(self.index(id)?)
+    }
+
+    fn param_at(&self, index: usize) -> Result<Tensor> {
         let mut state = self.state.borrow_mut();
-        if let Some(used) = &state.used[id.0] {
+        if let Some(used) = &state.used[index] {
             return Ok(used.clone());
         }
-        let leaf = match (&state.leaves[id.0], &self.tape) {
+        let value = &self.values[index];
+        let leaf = match (&state.leaves[index], &self.tape) {
             // Seen before, in a planned part of the pass.
             (Some(leaf), _) => leaf.clone(),
             (None, Some(tape)) => tape.leaf(value),
@@ -122,8 +138,8 @@ impl Context {
             None => leaf.clone(),
             Some(dtype) => leaf.to_dtype(dtype)?,
         };
-        state.leaves[id.0] = Some(leaf);
-        state.used[id.0] = Some(used.clone());
+        state.leaves[index] = Some(leaf);
+        state.used[index] = Some(used.clone());
         Ok(used)
     }
 
@@ -137,14 +153,14 @@ impl Context {
 
     /// The buffer `id`.
     pub fn buffer(&self, id: ParamId) -> Result<Tensor> {
-        Ok(self.value(id)?.detach())
+        Ok(self.values[self.index(id)?].detach())
     }
 
-    fn value(&self, id: ParamId) -> Result<&Tensor> {
-        self.values.get(id.0).ok_or_else(|| id.foreign(self.values.len()))
+    fn index(&self, id: ParamId) -> Result<usize> {
+        id.index_in(self.model, self.values.len())
     }
 
-    /// Notes a new value for the buffer `id`.
+    /// Records a new value for the buffer `id`.
     pub fn update_buffer(&self, id: ParamId, value: Tensor) {
         self.state.borrow_mut().updates.push((id, value));
     }
@@ -152,7 +168,7 @@ impl Context {
     /// Runs `f` on `inputs` as [planned](engine::planned): with neighboring operations fused. It
     /// computes the same as `f(self, inputs)`, faster and in less memory.
     ///
-    /// `f` sees tensors without elements; it may ask for shapes and not for values.
+    /// `f` gets tensors without elements; it may use their shapes but not their values.
     pub fn planned(
         &self,
         inputs: &[Tensor],
@@ -171,13 +187,13 @@ impl Context {
             results.extend(state.observed[observed..].iter().map(|(_, value)| value.clone()));
             Ok::<_, crate::Error>(results)
         });
-        // What layers saw of the parameters were tensors without elements, too.
+        // The parameters that layers saw were tensors without elements, too.
         let mut state = self.state.borrow_mut();
         state.used = used;
         let mut results = match results {
             Ok(results) => results,
             Err(error) => {
-                // Nor has what was noted of the failed part.
+                // Nor do the records of the failed part.
                 state.updates.truncate(updates);
                 state.observed.truncate(observed);
                 return Err(error);
@@ -194,7 +210,7 @@ impl Context {
     /// Runs `f` on `x`; in a pass [with checkpoints](Context::with_checkpoints), without saving its
     /// intermediate results for the backward pass, which runs it again.
     ///
-    /// Buffers are updated by the first run alone. Costs and observed maps inside are not noted.
+    /// Buffers are updated by the first run alone. Costs and observed maps inside are not recorded.
     pub fn checkpoint<F>(&self, x: &Tensor, f: F) -> Result<Tensor>
     where
         F: Fn(&Context, &Tensor) -> Result<Tensor> + Send + Sync + 'static,
@@ -202,25 +218,26 @@ impl Context {
         if self.tape.is_none() || !self.checkpoints {
             return f(self, x);
         }
-        // Which parameters it needs, and which buffers it updates; nothing is computed for that.
-        let (values, mode) = (self.values.clone(), self.mode);
+        // Finds the parameters that it needs and the buffers that it updates, without computing
+        // anything.
+        let (values, model, mode) = (self.values.clone(), self.model, self.mode);
         let (compute, ranks) = (self.compute, self.ranks.clone());
         let off_tape = move || {
             let cx = Self::over(values.clone(), mode, None);
-            Self { compute, ranks: ranks.clone(), ..cx }
+            Self { model, compute, ranks: ranks.clone(), ..cx }
         };
         let scratch = off_tape();
         engine::infer(&[x], |x| Ok::<_, crate::Error>(vec![f(&scratch, &x[0])?]))?;
         let State { used, updates, .. } = scratch.state.into_inner();
-        let ids = (0..used.len()).filter(|&i| used[i].is_some());
-        let ids: Vec<ParamId> = ids.map(ParamId).collect();
-        let params: Vec<Tensor> = ids.iter().map(|&id| self.param(id)).collect::<Result<_>>()?;
+        let needed: Vec<usize> = (0..used.len()).filter(|&i| used[i].is_some()).collect();
+        let params: Vec<Tensor> =
+            needed.iter().map(|&i| self.param_at(i)).collect::<Result<_>>()?;
         let inputs: Vec<&Tensor> = std::iter::once(x).chain(&params).collect();
         let run = move |inputs: &[Tensor]| {
             let cx = off_tape();
             let outputs = engine::planned(inputs, |inputs| {
-                for (id, value) in ids.iter().zip(&inputs[1..]) {
-                    cx.state.borrow_mut().used[id.0] = Some(value.clone());
+                for (&i, value) in needed.iter().zip(&inputs[1..]) {
+                    cx.state.borrow_mut().used[i] = Some(value.clone());
                 }
                 let mut outputs = vec![f(&cx, &inputs[0])?];
                 let state = cx.state.borrow();
@@ -241,24 +258,24 @@ impl Context {
         Ok(output)
     }
 
-    /// Starts noting what each layer costs.
+    /// Starts recording the cost of each layer.
     pub fn count_costs(&self) {
         self.state.borrow_mut().costs.get_or_insert_default();
     }
 
-    /// Notes what a layer costs, if anybody asked.
+    /// Records the cost of a layer, if that was asked for.
     pub fn report(&self, cost: impl FnOnce() -> Cost) {
         if let Some(costs) = &mut self.state.borrow_mut().costs {
             costs.push(cost());
         }
     }
 
-    /// Starts keeping what is observed under names that begin with `prefix`.
+    /// Starts recording the intermediate results whose names begin with `prefix`.
     pub fn watch(&self, prefix: impl Into<String>) {
         self.state.borrow_mut().watched = Some(prefix.into());
     }
 
-    /// Keeps `x`, an intermediate result, if anybody watches for its name.
+    /// Records `x`, an intermediate result, if its name was asked for.
     pub fn observe(&self, name: impl FnOnce() -> String, x: &Tensor) {
         let state = &mut *self.state.borrow_mut();
         if let Some(prefix) = &state.watched {
@@ -269,18 +286,18 @@ impl Context {
         }
     }
 
-    /// What the pass leaves behind.
+    /// Ends the pass and returns its results.
     pub fn finish(self) -> Pass {
         let State { leaves, updates, costs, observed, .. } = self.state.into_inner();
         Pass { leaves, updates, costs: costs.unwrap_or_default(), observed }
     }
 }
 
-/// What a forward pass leaves behind.
+/// The results of a forward pass, besides its output.
 pub struct Pass {
     leaves: Vec<Option<Tensor>>,
     updates: Vec<(ParamId, Tensor)>,
-    /// What each layer cost, in order of execution, if [`Context::count_costs`] was called.
+    /// The cost of each layer, in order of execution, if [`Context::count_costs`] was called.
     pub costs: Vec<Cost>,
     /// The intermediate results that [`Context::watch`] asked for, in order of execution, with
     /// their names.
@@ -293,8 +310,8 @@ impl Pass {
         self.leaves.iter().map(|leaf| gradients.take(leaf.as_ref()?)).collect()
     }
 
-    /// As [`Pass::gradients`], of Σ ⟨`outputs[i]`, `seeds[i]`⟩, the mean over the ranks of `group`;
-    /// taken while the backward pass on `tape` goes on. All ranks have the same graph.
+    /// As [`Pass::gradients`], of Σ ⟨`outputs[i]`, `seeds[i]`⟩, averaged over the ranks of `group`
+    /// during the backward pass on `tape`. All ranks have the same graph.
     pub fn mean_gradients(
         &self,
         tape: Tape,
@@ -313,12 +330,12 @@ impl Pass {
         buckets.finish(self.leaves.len())
     }
 
-    /// The noted values of buffers.
+    /// The recorded values of buffers.
     pub(crate) fn updates(&self) -> &[(ParamId, Tensor)] {
         &self.updates
     }
 
-    /// Puts the noted values into the buffers of `params`.
+    /// Stores the recorded values in the buffers of `params`.
     pub fn update_buffers(self, params: &mut Params) -> Result<()> {
         self.updates.into_iter().try_for_each(|(id, value)| params.set(id, value))
     }
@@ -342,7 +359,7 @@ mod tests {
         };
         let sum = part(x.clone()).add(&part(x.scale(2.0).unwrap())).unwrap();
         let failed = cx.planned(&[x], |cx, x| {
-            cx.update_buffer(ParamId(0), x[0].clone());
+            cx.update_buffer(params.parameters().next().unwrap().0, x[0].clone());
             Err(crate::Error::Setting("given up".into()))
         });
         assert!(failed.is_err());

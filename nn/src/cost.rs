@@ -1,32 +1,32 @@
-//! What layers cost: the facts about each use of a layer, noted while a forward pass runs.
+//! The costs of layers, recorded during a forward pass.
 
 use crate::activation::Activation;
 use engine::Tensor;
 use std::fmt;
 
-/// One use of a layer: what it did, to which shapes, with how many parameters.
+/// One use of a layer: its kind, the shapes, and the number of parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cost {
     /// The layer's dotted path; empty for layers without parameters.
     pub path: String,
-    /// What it computed.
-    pub operation: Operation,
+    /// The kind of layer.
+    pub kind: LayerKind,
     /// Shape of the input.
     pub input: Vec<usize>,
     /// Shape of the output.
     pub output: Vec<usize>,
-    /// Numbers that are trained.
+    /// The number of trained parameters.
     pub parameters: usize,
 }
 
-/// What a layer computes, and what its arithmetic depends on besides the shapes.
+/// The kind of a layer, with the settings that its cost depends on besides the shapes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
+pub enum LayerKind {
     /// A convolution.
     Conv2d {
         /// Height and width of the kernel.
         kernel: [usize; 2],
-        /// Products that each output element is a sum of.
+        /// The number of products in each output element.
         fan_in: usize,
         /// Whether a bias is added.
         bias: bool,
@@ -35,12 +35,12 @@ pub enum Operation {
     ConvTranspose2d {
         /// Height and width of the kernel.
         kernel: [usize; 2],
-        /// Products that each input element enters.
+        /// The number of products with each input element.
         fan_out: usize,
         /// Whether a bias is added.
         bias: bool,
     },
-    /// A filter made for this one input, shared by the channels of a group.
+    /// A filter computed from the input, shared by the channels of a group.
     DynamicFilter {
         /// Height and width of the filter.
         kernel: [usize; 2],
@@ -62,46 +62,54 @@ pub enum Operation {
 }
 
 impl Cost {
-    /// A layer without parameters that made `output` of `input`.
-    pub fn free(path: &str, operation: Operation, input: &Tensor, output: &Tensor) -> Self {
+    /// A layer without parameters that computed `output` from `input`.
+    pub fn free(path: &str, kind: LayerKind, input: &Tensor, output: &Tensor) -> Self {
         let (input, output) = (input.shape().to_vec(), output.shape().to_vec());
-        Self { path: path.to_string(), operation, input, output, parameters: 0 }
+        Self { path: path.to_string(), kind, input, output, parameters: 0 }
     }
 
-    /// The same layer with `parameters` trained numbers.
+    /// The same cost with `parameters` trained parameters.
     pub fn with_parameters(self, parameters: usize) -> Self {
         Self { parameters, ..self }
     }
 
-    /// Multiply-adds of convolutions and filters, true: what the definition asks for. 0 for
-    /// everything else.
+    /// The true multiply-adds of convolutions and filters, by their definition, at most
+    /// [`u64::MAX`]. 0 for everything else.
     pub fn multiply_adds(&self) -> u64 {
-        match self.operation {
-            Operation::Conv2d { fan_in, .. } => self.output_elements() * fan_in as u64,
-            Operation::ConvTranspose2d { fan_out, .. } => self.input_elements() * fan_out as u64,
-            Operation::DynamicFilter { kernel: [height, width] } => {
-                self.output_elements() * (height * width) as u64
+        match self.kind {
+            LayerKind::Conv2d { fan_in, .. } => {
+                self.output_elements().saturating_mul(fan_in as u64)
+            }
+            LayerKind::ConvTranspose2d { fan_out, .. } => {
+                self.input_elements().saturating_mul(fan_out as u64)
+            }
+            LayerKind::DynamicFilter { kernel: [height, width] } => {
+                self.output_elements().saturating_mul(elements(&[height, width]))
             }
             _ => 0,
         }
     }
 
-    /// Numbers that go in.
+    /// The number of input elements, at most [`u64::MAX`].
     pub fn input_elements(&self) -> u64 {
         elements(&self.input)
     }
 
-    /// Numbers that come out.
+    /// The number of output elements, at most [`u64::MAX`].
     pub fn output_elements(&self) -> u64 {
         elements(&self.output)
     }
 }
 
+/// Traced shapes may be larger than any tensor in memory.
 fn elements(shape: &[usize]) -> u64 {
-    shape.iter().map(|&side| side as u64).product()
+    if shape.contains(&0) {
+        return 0;
+    }
+    shape.iter().fold(1, |product: u64, &side| product.saturating_mul(side as u64))
 }
 
-impl fmt::Display for Operation {
+impl fmt::Display for LayerKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Conv2d { kernel: [h, w], .. } => write!(f, "conv2d {h}×{w}"),
@@ -115,5 +123,30 @@ impl fmt::Display for Operation {
             Self::Activation(activation) => f.write_str(activation.name()),
             Self::Bilinear => f.write_str("bilinear"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_of_absurd_sizes_saturate() {
+        let vast = vec![1 << 40, 1 << 40];
+        let conv = LayerKind::Conv2d { kernel: [3, 3], fan_in: 9, bias: true };
+        let transposed = LayerKind::ConvTranspose2d { kernel: [4, 4], fan_out: 16, bias: true };
+        let filter = LayerKind::DynamicFilter { kernel: [usize::MAX; 2] };
+        let cost = |kind, shape: &[usize]| Cost {
+            path: String::new(),
+            kind,
+            input: shape.to_vec(),
+            output: shape.to_vec(),
+            parameters: 0,
+        };
+        for kind in [conv, transposed, filter] {
+            assert_eq!(cost(kind, &vast).multiply_adds(), u64::MAX, "{kind}");
+        }
+        assert_eq!(cost(filter, &[1]).multiply_adds(), u64::MAX);
+        assert_eq!(cost(conv, &[1 << 40, 1 << 40, 0]).multiply_adds(), 0);
     }
 }

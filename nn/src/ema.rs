@@ -5,12 +5,12 @@ use crate::{Error, Result};
 use engine::optimizer::{self, StepScalars};
 use engine::{Device, Tensor};
 
-/// A second set of values that follows a model's at a distance: v ← d·v + (1 − d)·p after each
+/// A second set of values that follows a model's values slowly: v ← d·v + (1 − d)·p after each
 /// step.
 ///
-/// Restoration networks score a little higher with the average than with the last step's values.
-/// The decay is ramped, min(d, (1 + t)/(10 + t)) at update t, so that the random start is forgotten
-/// soon.
+/// Restoration networks score a little higher with the average than with the values of the last
+/// step. The decay is ramped, min(d, (1 + t)/(10 + t)) at update t, so the random start is soon
+/// forgotten.
 #[derive(Clone, Debug)]
 pub struct Ema {
     decay: f64,
@@ -31,7 +31,7 @@ impl Ema {
         Ok(Self { decay, updates: 0, values: params.values(), scalars: StepScalars::default() })
     }
 
-    /// An average that goes on from saved values.
+    /// An average that resumes from saved values.
     pub fn resume(decay: f64, updates: u64, values: Vec<Tensor>) -> Self {
         Self { decay, updates, values, scalars: StepScalars::default() }
     }
@@ -43,7 +43,7 @@ impl Ema {
         Ok(Self { values, scalars: StepScalars::default(), ..self })
     }
 
-    /// Takes in the model's values after a step.
+    /// Adds the model's values after a step to the average.
     pub fn update(&mut self, params: &Params) -> Result<()> {
         self.count()?;
         self.apply(params, None, false)
@@ -57,13 +57,13 @@ impl Ema {
         Ok(self.scalars.set(vec![optimizer::decay_scalars(decay)])?)
     }
 
-    /// Makes the last update uncounted.
+    /// Reverses the last count.
     pub(crate) fn uncount(&mut self) {
         self.updates = self.updates.saturating_sub(1);
     }
 
-    /// Takes in the model's values with the decay of the update that was counted last; unless
-    /// `norm`, which the step was clipped by, is not finite.
+    /// Adds the model's values with the decay of the last counted update, unless `norm`, by which
+    /// the step was clipped, is not finite.
     pub(crate) fn apply(
         &mut self,
         params: &Params,
@@ -79,7 +79,7 @@ impl Ema {
         &self.values
     }
 
-    /// How many steps it has seen.
+    /// The number of updates.
     pub fn updates(&self) -> u64 {
         self.updates
     }

@@ -1,8 +1,8 @@
-//! What can go wrong in the layer library.
+//! The errors of the layer library.
 
 use std::path::PathBuf;
 
-/// An error of the layer library; the engine's pass through.
+/// An error of the layer library or the engine.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An operation refused its inputs.
@@ -13,27 +13,26 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A file's contents are not what they should be.
+    /// A file's contents are not valid.
     #[error("{origin}: {reason}")]
     Format {
-        /// The file, or what else the bytes came from.
+        /// The file, or another source of the bytes.
         origin: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// Weights that do not fit the model: the names that are missing, unexpected or of another
-    /// shape.
+    /// The weights do not fit the model: names are missing, unexpected or of another shape.
     #[error("{origin} does not fit the model: {details}")]
     Mismatch {
-        /// The file, or what else the weights came from.
+        /// The file, or another source of the weights.
         origin: String,
         /// The names.
         details: String,
     },
-    /// A setting that makes no sense.
+    /// A setting has a value that cannot be used.
     #[error("{0}")]
     Setting(String),
 }

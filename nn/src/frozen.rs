@@ -1,13 +1,13 @@
-//! A network in use: values that do not change any more, and the plans made for them.
+//! A network for evaluation: values that no longer change, and the plans made for them.
 
 use crate::Result;
 use crate::context::{Context, Mode};
 use engine::{DType, Numerics, Planner, Tensor};
 use std::sync::Arc;
 
-/// The values of a network, in the order of its [`Params`](crate::Params), for good. What depends
-/// on them alone is computed once: weights packed, batch normalization folded. Threads may share
-/// it.
+/// The values of a network, in the order of its [`Params`](crate::Params), which no longer change.
+/// Everything that depends on them alone is computed once: packed weights, folded batch
+/// normalization. Threads may share it.
 pub struct Frozen {
     values: Arc<Vec<Tensor>>,
     compute: Option<DType>,
@@ -16,15 +16,15 @@ pub struct Frozen {
 }
 
 impl Frozen {
-    /// These values; passes compute in `compute`, or in the values' own dtype, and with `numerics`,
+    /// Passes over `values` compute in `compute`, or in the values' own dtype, and with `numerics`,
     /// whatever those of the caller.
     pub fn new(values: Vec<Tensor>, compute: Option<DType>, numerics: Numerics) -> Self {
         let planner = Planner::new(&values);
         Self { values: Arc::new(values), compute, numerics, planner }
     }
 
-    /// Runs `f` on `inputs` as planned, in evaluation mode. Every call must come with the same `f`,
-    /// which is called for shapes that are new; see [`Planner::run`].
+    /// Runs `f` on `inputs` as planned, in evaluation mode. Every call must have the same `f`,
+    /// which is called for new shapes; see [`Planner::run`].
     pub fn run(
         &self,
         inputs: Vec<Tensor>,

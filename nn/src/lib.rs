@@ -1,8 +1,8 @@
-//! Parameters, layers, optimizers, schedules and weight files: what networks are made of, without
-//! any one network.
+//! Parameters, layers, optimizers, schedules and weight files: the parts of networks, without any
+//! particular network.
 //!
-//! Reading order: [`Params`] (numbers under dotted paths) → [`Context`] (how a forward pass is run)
-//! → [`layers`], [`Cost`] → [`Frozen`] (a network in use) → [`optim`], [`schedule`], [`Ema`],
+//! Reading order: [`Params`] (numbers under dotted paths) → [`Context`] (a forward pass) →
+//! [`layers`], [`Cost`] → [`Frozen`] (a network for evaluation) → [`optim`], [`schedule`], [`Ema`],
 //! [`TrainingStep`] → [`distributed`] (several processes) → [`weights`].
 
 #![forbid(unsafe_code)]
@@ -24,9 +24,9 @@ pub mod weights;
 
 pub use atomic::{remove_partial, write_atomically, write_keeping};
 pub use context::{Context, Mode, Pass};
-pub use cost::{Cost, Operation};
+pub use cost::{Cost, LayerKind};
 pub use ema::Ema;
 pub use error::{Error, Result};
 pub use frozen::Frozen;
-pub use params::{Builder, Entry, Kind, ParamId, Params};
+pub use params::{Builder, Entry, EntryKind, ParamId, Params};
 pub use training_step::TrainingStep;

@@ -1,8 +1,8 @@
-//! Optimizers: how gradients change parameters. What is computed is in [`engine::optimizer`]; here
-//! is what goes on from step to step. A step of a whole model, its buffers and its moving average
-//! included, is a [`TrainingStep`](crate::TrainingStep).
+//! Optimizers. The arithmetic of a step is in [`engine::optimizer`]; here is the state between
+//! steps. A step of a whole model, with its buffers and its moving average, is a
+//! [`TrainingStep`](crate::TrainingStep).
 
-use crate::params::{Kind, Params};
+use crate::params::{EntryKind, Params};
 use crate::{Error, Result};
 use engine::optimizer::{self, Parameter, StepScalars};
 use engine::{Device, Tensor};
@@ -10,19 +10,19 @@ use std::collections::HashMap;
 
 pub use engine::optimizer::{Clip, Rule};
 
-/// A rule and what it remembers of earlier steps.
+/// A rule and its state.
 #[derive(Clone, Debug)]
 pub struct Optimizer {
     rule: Rule,
-    /// Steps each entry of [`Params`] has taken: one without a gradient takes none.
+    /// The number of steps of each entry of [`Params`]: an entry without a gradient takes none.
     steps: Vec<u64>,
     /// The rule's slots of each entry, empty until its first step.
     slots: Vec<Vec<Tensor>>,
     /// The entries that the last step moved.
     moved: Vec<usize>,
-    /// The numbers of the step, for each entry.
+    /// The scalars of the step, for each entry.
     scalars: StepScalars,
-    /// Those of moving a buffer to its new value, once that was done on a GPU.
+    /// The scalars that move a buffer to its new value, once that was done on a GPU.
     buffer_scalars: Option<StepScalars>,
 }
 
@@ -50,19 +50,19 @@ impl Optimizer {
         self.apply(params, gradients, None, false)
     }
 
-    /// Counts a step of every parameter that has a gradient, and sets its numbers.
+    /// Counts a step of every parameter that has a gradient, and sets its scalars.
     pub(crate) fn count(
         &mut self,
         params: &Params,
         gradients: &[Option<Tensor>],
         lr: f64,
     ) -> Result<()> {
-        let trained = params.parameters().map(|(id, _)| id.0);
+        let trained = params.parameters().map(|(id, _)| id.index);
         self.moved = trained.filter(|&id| gradients.get(id).is_some_and(Option::is_some)).collect();
         self.count_again(lr)
     }
 
-    /// Counts one more step of the parameters that the last one moved, and sets its numbers.
+    /// Counts one more step of the parameters that the last one moved, and sets its scalars.
     pub(crate) fn count_again(&mut self, lr: f64) -> Result<()> {
         let mut scalars = vec![self.rule.scalars(1, lr); self.steps.len()];
         for &id in &self.moved {
@@ -72,7 +72,7 @@ impl Optimizer {
         Ok(self.scalars.set(scalars)?)
     }
 
-    /// Makes the last step that was counted uncounted.
+    /// Reverses the last count.
     pub(crate) fn uncount(&mut self) {
         for &id in &self.moved {
             self.steps[id] -= 1;
@@ -84,8 +84,7 @@ impl Optimizer {
         !self.moved.is_empty()
     }
 
-    /// Moves the parameters that have a gradient, with the numbers of the step that was counted
-    /// last.
+    /// Moves the parameters that have a gradient, with the scalars of the last counted step.
     pub(crate) fn apply(
         &mut self,
         params: &mut Params,
@@ -97,15 +96,15 @@ impl Optimizer {
         for (scalars, ((entry, gradient), slots)) in
             params.entries_mut().iter_mut().zip(gradients).zip(&mut self.slots).enumerate()
         {
-            if let (Kind::Parameter, Some(gradient)) = (entry.kind, gradient) {
+            if let (EntryKind::Parameter, Some(gradient)) = (entry.kind, gradient) {
                 parameters.push(Parameter { value: &mut entry.value, gradient, slots, scalars });
             }
         }
         Ok(optimizer::step(self.rule, &mut self.scalars, &mut parameters, clip, in_place)?)
     }
 
-    /// The numbers of an average that forgets at once: it moves a buffer to its new value, and all
-    /// that is left to decide on the device is whether to.
+    /// The scalars of an average with decay 0: it moves a buffer to its new value, unless the
+    /// device decides not to.
     pub(crate) fn buffer_scalars(&mut self) -> Result<&mut StepScalars> {
         if self.buffer_scalars.is_none() {
             let mut scalars = StepScalars::default();
@@ -134,12 +133,13 @@ impl Optimizer {
         named
     }
 
-    /// The steps each entry has taken, for a checkpoint.
+    /// The number of steps of each entry, for a checkpoint.
     pub fn steps(&self) -> &[u64] {
         &self.steps
     }
 
-    /// An optimizer that goes on from what [`Optimizer::tensors`] and [`Optimizer::steps`] gave.
+    /// An optimizer that resumes from the results of [`Optimizer::tensors`] and
+    /// [`Optimizer::steps`].
     pub fn resume(
         rule: Rule,
         params: &Params,
@@ -159,7 +159,7 @@ impl Optimizer {
         }
         let mut slots = Vec::with_capacity(steps.len());
         for (entry, &taken) in params.entries().iter().zip(&steps) {
-            if taken == 0 || entry.kind == Kind::Buffer {
+            if taken == 0 || entry.kind == EntryKind::Buffer {
                 slots.push(Vec::new());
                 continue;
             }
@@ -181,8 +181,8 @@ impl Optimizer {
     }
 }
 
-/// The L2 norm over all gradients together, where they are: nobody waits for it. For [`Clip`], and
-/// to be read later.
+/// The L2 norm over all gradients together, on their device, without waiting for it. For [`Clip`],
+/// and to be read later.
 pub fn norm(gradients: &[Option<Tensor>]) -> Result<Tensor> {
     Ok(optimizer::norm(&gradients.iter().flatten().collect::<Vec<_>>())?)
 }
@@ -193,7 +193,7 @@ pub fn global_norm(gradients: &[Option<Tensor>]) -> Result<f64> {
 }
 
 /// Scales all gradients by min(1, `max_norm` / (norm + 1e-6)), as PyTorch's `clip_grad_norm_`;
-/// returns the norm before. It waits for that, where a [`TrainingStep`](crate::TrainingStep) does
+/// returns the norm before. It waits for the norm; a [`TrainingStep`](crate::TrainingStep) does
 /// not.
 pub fn clip_global_norm(gradients: &mut [Option<Tensor>], max_norm: f64) -> Result<f64> {
     let norm = global_norm(gradients)?;

@@ -9,22 +9,43 @@ use crate::weights::printable;
 use crate::{Error, Result};
 use engine::{DType, Device, Rng, Tensor};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Names an entry of [`Params`].
+/// Names an entry of the [`Params`] that it was built with, and of their copies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ParamId(pub(crate) usize);
+pub struct ParamId {
+    model: ModelId,
+    pub(crate) index: usize,
+}
 
 impl ParamId {
-    /// The error of an id that is not among `count` entries.
-    pub(crate) fn foreign(self, count: usize) -> Error {
-        let message = format!("entry {} belongs to another model: this one has {count}", self.0);
-        Error::Setting(message)
+    /// The index of the entry among the `count` values of `model`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the entry belongs to another model. If `model` is not known, only the
+    /// index is checked.
+    pub(crate) fn index_in(self, model: Option<ModelId>, count: usize) -> Result<usize> {
+        match model.is_none_or(|model| model == self.model) && self.index < count {
+            true => Ok(self.index),
+            false => Err(Error::Setting(format!("entry {} belongs to another model", self.index))),
+        }
     }
 }
 
-/// What an entry is for.
+/// Identifies the build that an entry comes from, within this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ModelId(u64);
+
+impl ModelId {
+    fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum EntryKind {
     /// Trained by gradients.
     Parameter,
     /// Part of the model's state, but not trained: running statistics.
@@ -37,18 +58,26 @@ pub struct Entry {
     /// The dotted path.
     pub path: String,
     /// Parameter or buffer.
-    pub kind: Kind,
-    /// The value now.
+    pub kind: EntryKind,
+    /// The current value.
     pub value: Tensor,
 }
 
-/// All parameters and buffers of a model, in the order in which its layers were made.
-#[derive(Clone, Debug, Default)]
+/// All parameters and buffers of a model, in the order in which its layers were built.
+///
+/// Copies, also on another device or in another dtype, belong to the same model and have the same
+/// [`ParamId`]s. A second build makes another model, even with the same layers.
+#[derive(Clone, Debug)]
 pub struct Params {
+    model: ModelId,
     entries: Vec<Entry>,
 }
 
 impl Params {
+    fn new() -> Self {
+        Self { model: ModelId::new(), entries: Vec::new() }
+    }
+
     /// Builds a model's layers with `build`, which draws initial values from `seed` through the
     /// [`Builder`].
     ///
@@ -60,7 +89,7 @@ impl Params {
         build: impl FnOnce(&mut Builder<'_>) -> Result<M>,
     ) -> Result<(M, Params)> {
         let values = Values::Drawn { seed, refused: None };
-        let mut draft = Draft { params: Params::default(), values, dtype };
+        let mut draft = Draft { params: Params::new(), values, dtype };
         let model = build(&mut Builder { draft: &mut draft, prefix: String::new() })?;
         match draft.values {
             Values::Drawn { refused: Some(error), .. } => Err(error.into()),
@@ -69,8 +98,8 @@ impl Params {
     }
 
     /// Builds a model's layers with `build`, which takes its values from `source`, converted to
-    /// `dtype`. What does not fit is found without making room for it, so that a small file cannot
-    /// ask for a large model.
+    /// `dtype`. Values that do not fit are found before memory is allocated, so that a small file
+    /// cannot ask for a large model.
     ///
     /// # Errors
     /// As of [`Params::load`].
@@ -80,8 +109,8 @@ impl Params {
         dtype: DType,
         build: impl FnOnce(&mut Builder<'_>) -> Result<M>,
     ) -> Result<(M, Params)> {
-        let mut draft =
-            Draft { params: Params::default(), values: Values::Given(Fitting::new(source)), dtype };
+        let values = Values::Given(Fitting::new(source));
+        let mut draft = Draft { params: Params::new(), values, dtype };
         let model = build(&mut Builder { draft: &mut draft, prefix: String::new() })?;
         if let Values::Given(fitting) = draft.values {
             fitting.finish(origin)?;
@@ -94,7 +123,7 @@ impl Params {
         &self.entries
     }
 
-    /// The entries, to be changed by the optimizer, which keeps their shapes and dtypes.
+    /// The entries, to be changed by the optimizer, which preserves their shapes and dtypes.
     pub(crate) fn entries_mut(&mut self) -> &mut [Entry] {
         &mut self.entries
     }
@@ -104,11 +133,11 @@ impl Params {
         self.entries
             .iter()
             .enumerate()
-            .filter(|(_, e)| e.kind == Kind::Parameter)
-            .map(|(i, e)| (ParamId(i), e))
+            .filter(|(_, e)| e.kind == EntryKind::Parameter)
+            .map(|(index, e)| (ParamId { model: self.model, index }, e))
     }
 
-    /// How many numbers are trained.
+    /// The number of trained parameters.
     pub fn count(&self) -> usize {
         self.parameters().map(|(_, entry)| entry.value.numel()).sum()
     }
@@ -116,19 +145,18 @@ impl Params {
     /// The value of an entry.
     ///
     /// # Errors
-    /// [`Error::Setting`] if the model has no such entry, as the id is of another one.
+    /// [`Error::Setting`] if the entry belongs to another model.
     pub fn get(&self, id: ParamId) -> Result<&Tensor> {
-        let entry = self.entries.get(id.0).ok_or_else(|| id.foreign(self.entries.len()))?;
-        Ok(&entry.value)
+        Ok(&self.entries[self.index(id)?].value)
     }
 
     /// Replaces the value of an entry by one of the same shape and dtype.
     ///
     /// # Errors
-    /// [`Error::Setting`] if the value does not fit, or there is no such entry.
+    /// [`Error::Setting`] if the value does not fit, or the entry belongs to another model.
     pub fn set(&mut self, id: ParamId, value: Tensor) -> Result<()> {
-        let count = self.entries.len();
-        let entry = self.entries.get_mut(id.0).ok_or_else(|| id.foreign(count))?;
+        let index = self.index(id)?;
+        let entry = &mut self.entries[index];
         if entry.value.meta() != value.meta() {
             let message =
                 format!("{}: expected {}, got {}", entry.path, entry.value.meta(), value.meta());
@@ -138,12 +166,12 @@ impl Params {
         Ok(())
     }
 
-    /// All values, in order. Sharing, not copying.
+    /// All values, in order. They are shared, not copied.
     pub fn values(&self) -> Vec<Tensor> {
         self.entries.iter().map(|entry| entry.value.clone()).collect()
     }
 
-    /// Takes every value from `source`, converted to the entry's dtype.
+    /// Replaces every value by that in `source`, converted to the entry's dtype.
     ///
     /// # Errors
     /// [`Error::Mismatch`] with the missing, unexpected and wrongly shaped names; nothing is
@@ -166,7 +194,7 @@ impl Params {
     pub fn to_device(&self, device: Device) -> Result<Params> {
         let there =
             |entry: &Entry| Ok(Entry { value: entry.value.to_device(device)?, ..entry.clone() });
-        Ok(Params { entries: self.entries.iter().map(there).collect::<Result<_>>()? })
+        self.map_entries(there)
     }
 
     /// The same model with every value in `dtype`.
@@ -174,11 +202,26 @@ impl Params {
         let convert = |entry: &Entry| {
             Ok(Entry { value: entry.value.to_dtype(dtype)?.detach(), ..entry.clone() })
         };
-        Ok(Params { entries: self.entries.iter().map(convert).collect::<Result<_>>()? })
+        self.map_entries(convert)
+    }
+
+    fn map_entries(&self, entry: impl Fn(&Entry) -> Result<Entry>) -> Result<Params> {
+        Ok(Params {
+            model: self.model,
+            entries: self.entries.iter().map(entry).collect::<Result<_>>()?,
+        })
+    }
+
+    fn index(&self, id: ParamId) -> Result<usize> {
+        id.index_in(Some(self.model), self.entries.len())
+    }
+
+    pub(crate) fn model(&self) -> ModelId {
+        self.model
     }
 }
 
-/// Where a layer under construction puts its parameters.
+/// Adds the parameters of a layer under construction.
 pub struct Builder<'a> {
     draft: &'a mut Draft,
     prefix: String,
@@ -191,9 +234,9 @@ struct Draft {
     dtype: DType,
 }
 
-/// Where a model under construction has its values from.
+/// The source of the values of a model under construction.
 enum Values {
-    /// Drawn, from this seed; and the error of the first value that could not be made.
+    /// Drawn from this seed. `refused` is the error of the first value that could not be made.
     Drawn {
         seed: u64,
         refused: Option<engine::Error>,
@@ -202,7 +245,7 @@ enum Values {
 }
 
 impl Builder<'_> {
-    /// The builder of the part called `name`.
+    /// The builder for the part called `name`.
     pub fn at(&mut self, name: impl std::fmt::Display) -> Builder<'_> {
         let prefix = self.path(&name.to_string());
         Builder { draft: self.draft, prefix }
@@ -221,25 +264,25 @@ impl Builder<'_> {
         let draw = |path: &str, seed, dtype| {
             Tensor::rand(shape, -bound, bound, dtype, &mut Rng::at(seed, fnv1a(path), 0))
         };
-        self.add(name, Kind::Parameter, shape, draw)
+        self.add(name, EntryKind::Parameter, shape, draw)
     }
 
     /// Adds a parameter whose elements are all `value`.
     pub fn constant(&mut self, name: &str, shape: &[usize], value: f64) -> ParamId {
-        self.add(name, Kind::Parameter, shape, |_, _, dtype| Tensor::full(shape, value, dtype))
+        self.add(name, EntryKind::Parameter, shape, |_, _, dtype| Tensor::full(shape, value, dtype))
     }
 
     /// Adds a buffer whose elements are all `value`.
     pub fn buffer(&mut self, name: &str, shape: &[usize], value: f64) -> ParamId {
-        self.add(name, Kind::Buffer, shape, |_, _, dtype| Tensor::full(shape, value, dtype))
+        self.add(name, EntryKind::Buffer, shape, |_, _, dtype| Tensor::full(shape, value, dtype))
     }
 
-    /// Adds an entry, with the value that `draw` makes of path, seed and dtype if none is given.
-    /// Without a value there is no entry; the failure is noted, and the build ends with it.
+    /// Adds an entry. If no value is given, `draw` makes it from path, seed and dtype. Without a
+    /// value there is no entry; the failure is recorded, and the build ends with it.
     fn add(
         &mut self,
         name: &str,
-        kind: Kind,
+        kind: EntryKind,
         shape: &[usize],
         draw: impl FnOnce(&str, u64, DType) -> Result<Tensor, engine::Error>,
     ) -> ParamId {
@@ -247,7 +290,7 @@ impl Builder<'_> {
         let Draft { params, values, dtype } = &mut *self.draft;
         debug_assert!(
             params.entries.iter().all(|entry| entry.path != path),
-            "{path} is there twice"
+            "{path} is added twice"
         );
         let value = match values {
             Values::Drawn { seed, refused } => {
@@ -255,7 +298,7 @@ impl Builder<'_> {
             }
             Values::Given(fitting) => fitting.take(&path, shape, *dtype),
         };
-        let id = ParamId(params.entries.len());
+        let id = ParamId { model: params.model, index: params.entries.len() };
         params.entries.extend(value.map(|value| Entry { path, kind, value }));
         id
     }
@@ -268,7 +311,7 @@ impl Builder<'_> {
     }
 }
 
-/// Weights on their way into a model: what is left of them, and what did not fit so far.
+/// Weights being loaded into a model: those not used yet, and those that did not fit.
 struct Fitting {
     source: HashMap<String, Tensor>,
     missing: Vec<String>,
@@ -280,7 +323,7 @@ impl Fitting {
         Self { source, missing: vec![], misshapen: vec![] }
     }
 
-    /// The value for `path`; if none fits, that is noted.
+    /// The value for `path`; if none fits, that is recorded.
     fn take(&mut self, path: &str, shape: &[usize], dtype: DType) -> Option<Tensor> {
         match self.source.remove(path) {
             Some(value) if value.shape() == shape => {
@@ -297,7 +340,7 @@ impl Fitting {
         None
     }
 
-    /// An error if anything did not fit, or is left.
+    /// Fails if anything did not fit, or is left over.
     fn finish(self, origin: &str) -> Result<()> {
         let counter = |name: &str| name == "n_averaged" || name.ends_with("num_batches_tracked");
         let mut unexpected: Vec<String> =
@@ -332,7 +375,7 @@ fn list(kind: &str, names: &[String]) -> String {
     format!("{} {kind}: {shown}{more}", names.len())
 }
 
-/// The 32-bit FNV-1a hash: names a stream of random numbers by a path.
+/// The 32-bit FNV-1a hash, which identifies a stream of random numbers by a path.
 fn fnv1a(text: &str) -> u32 {
     text.bytes().fold(0x811C_9DC5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
@@ -416,6 +459,43 @@ mod tests {
         assert!(matches!(params.set(foreign, value), Err(Error::Setting(_))));
         let cx = crate::Context::inference(&params);
         assert!(cx.param(foreign).is_err() && cx.buffer(foreign).is_err());
+    }
+
+    #[test]
+    fn an_entry_of_an_equal_model_is_of_another_model() {
+        let (mut params, other) = (two(), two());
+        let foreign = other.parameters().next().unwrap().0;
+        let value = Tensor::zeros(&[2, 3], DType::F32).unwrap();
+        assert!(matches!(params.get(foreign), Err(Error::Setting(_))));
+        assert!(matches!(params.set(foreign, value.clone()), Err(Error::Setting(_))));
+        let tape = engine::Tape::new();
+        for cx in [crate::Context::inference(&params), crate::Context::training(&params, &tape)] {
+            assert!(cx.param(foreign).is_err() && cx.buffer(foreign).is_err());
+            cx.update_buffer(foreign, value.clone());
+            assert!(cx.finish().update_buffers(&mut params).is_err());
+        }
+        // Values alone do not say whose they are.
+        let cx = crate::Context::with_values(params.values(), crate::Mode::Eval);
+        assert!(cx.param(foreign).is_ok());
+    }
+
+    #[test]
+    fn copies_are_of_the_same_model() {
+        let mut params = two();
+        let id = params.parameters().next().unwrap().0;
+        let copies = [
+            params.clone(),
+            params.to_device(Device::Cpu).unwrap(),
+            params.to_dtype(DType::F64).unwrap(),
+        ];
+        for mut copy in copies {
+            assert_eq!(copy.parameters().next().unwrap().0, id);
+            let value = copy.get(id).unwrap().clone();
+            copy.set(id, value).unwrap();
+        }
+        let values = params.entries().iter().map(|e| (e.path.clone(), e.value.clone())).collect();
+        params.load("itself", &values).unwrap();
+        assert!(params.get(id).is_ok());
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::f64::consts::PI;
 
-/// Linear warm-up, then cosine annealing (Loshchilov and Hutter 2017), as the paper's training code
-/// has it.
+/// Linear warm-up, then cosine annealing (Loshchilov and Hutter 2017), as in the paper's training
+/// code.
 ///
 /// Period e = 1, 2, … (an epoch there; a step, if the caller counts steps) uses base·e/warmup up to
 /// e = warmup, and final + (base − final)·(1 + cos(π·(e − warmup − 1)/(total − warmup)))/2 after
@@ -12,16 +12,16 @@ use std::f64::consts::PI;
 pub struct WarmupCosine {
     /// The highest rate.
     pub base: f64,
-    /// The rate it falls to.
+    /// The rate at the end.
     pub last: f64,
-    /// Periods of warm-up.
+    /// The number of periods of warm-up.
     pub warmup: u64,
-    /// All periods, warm-up included.
+    /// The total number of periods, including warm-up.
     pub total: u64,
 }
 
 impl WarmupCosine {
-    /// The rate in `period`, counted from 1. Past the end it stays at the last period's.
+    /// The rate in `period`, counted from 1. After the last period it stays constant.
     pub fn rate(&self, period: u64) -> f64 {
         let e = period.clamp(1, self.total.max(1));
         if e <= self.warmup {

@@ -1,4 +1,4 @@
-//! A step of training as one thing, which is committed or rolled back.
+//! A training step as a whole, which is committed or rolled back.
 //!
 //! A step has two parts. The host counts the step, and computes the learning rate and all else that
 //! depends on the count. The device then updates parameters, buffers and the moving average. The
@@ -33,8 +33,8 @@ use engine::{Device, Tensor};
 
 /// A step of an optimizer, and of a moving average if there is one.
 ///
-/// It counts once it is [committed](TrainingStep::commit). One that is dropped before that, over an
-/// error for instance, is rolled back.
+/// It counts once it is [committed](TrainingStep::commit). A step that is dropped before that,
+/// because of an error for instance, is rolled back.
 #[must_use = "a step that is not committed is rolled back"]
 pub struct TrainingStep<'a> {
     optimizer: &'a mut Optimizer,
@@ -61,10 +61,10 @@ impl<'a> TrainingStep<'a> {
         Ok(step)
     }
 
-    /// Begins a step whose [`TrainingStep::apply`] is called inside an [`engine::Replay`], where it
-    /// may be played from a recording instead. So it moves values in place, and all that the host
-    /// decides is decided now, for the parameters that the last step moved. The first step decides
-    /// as it is applied, since which parameters have gradients is only then known.
+    /// Begins a step whose [`TrainingStep::apply`] is called inside an [`engine::Replay`], where a
+    /// recording may be replayed instead. So it moves values in place, and the host makes all
+    /// decisions now, for the parameters that the last step moved. Only in the first step are they
+    /// made in `apply`, since the parameters that have gradients are not known before.
     pub fn begin_replayed(
         optimizer: &'a mut Optimizer,
         ema: Option<&'a mut Ema>,
@@ -81,15 +81,15 @@ impl<'a> TrainingStep<'a> {
 
     fn count_ema(&mut self) -> Result<()> {
         let Some(ema) = &mut self.ema else { return Ok(()) };
-        // Noted before it can fail, so that a rollback finds what has happened.
+        // Set before it can fail, so that a rollback knows.
         self.ema_counted = true;
         ema.count()
     }
 
-    /// Moves the parameters that have a gradient, puts the buffers to the values that `pass` noted,
-    /// and takes the result into the moving average. `gradients` are in the order of `params`, and
-    /// are scaled down to `clip` as they are read; if its norm is not finite, nothing changes. On a
-    /// GPU the host does not wait to know.
+    /// Moves the parameters that have a gradient, stores the buffer values that `pass` recorded,
+    /// and updates the moving average. `gradients` are in the order of `params`, and are scaled
+    /// down to `clip` as they are read; if its norm is not finite, nothing changes. On a GPU the
+    /// host does not wait to know.
     pub fn apply(
         &mut self,
         params: &mut Params,
@@ -112,8 +112,8 @@ impl<'a> TrainingStep<'a> {
         }
     }
 
-    /// Puts what `pass` noted of buffers into those of `params`; unless `norm`, which the step was
-    /// clipped by, is not finite. On a GPU the host does not wait to know.
+    /// Stores the buffer values that `pass` recorded in `params`, unless `norm`, by which the step
+    /// was clipped, is not finite. On a GPU the host does not wait to know.
     fn update_buffers(
         &mut self,
         params: &mut Params,
@@ -138,7 +138,8 @@ impl<'a> TrainingStep<'a> {
         (self.optimizer_counted, self.ema_counted) = (false, false);
     }
 
-    /// Ends the step as if it had not been counted: the device found that nothing was to change.
+    /// Ends the step as if it had not been counted, because the device found that nothing was to
+    /// change.
     pub fn rollback(self) {}
 }
 
@@ -170,7 +171,7 @@ mod tests {
         (buffer, params, |g| vec![Some(Tensor::full(&[1], g, DType::F64).unwrap()), None])
     }
 
-    /// A pass that noted this value for the buffer.
+    /// A pass that recorded this value for the buffer.
     fn pass(params: &Params, buffer: ParamId, value: f64) -> Pass {
         let cx = Context::new(params, Mode::Train, None);
         cx.update_buffer(buffer, Tensor::full(&[1], value, DType::F64).unwrap());

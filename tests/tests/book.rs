@@ -67,7 +67,7 @@ fn the_scalar_tape_fits_a_curve() {
         (0..25).map(|i| f64::from(i) / 4.0 - 3.0).map(|x| (x, x.sin())).collect();
     let errors = fit::fit(&mut weights, &points, 0.05, 5000);
     assert!(errors[0] > 0.1, "it knew already: {}", errors[0]);
-    assert!(errors[4999] < 2e-3, "it learnt little: {}", errors[4999]);
+    assert!(errors[4999] < 2e-3, "it learned little: {}", errors[4999]);
 }
 
 #[test]

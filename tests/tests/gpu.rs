@@ -8,8 +8,8 @@
 use engine::{DType, Device, Rng, Tape, Tensor};
 use irnext::compute::{Compute, Precision};
 use irnext::model::{LossConfig, Model, ModelConfig, dual_domain};
-use nn::Context;
 use nn::optim::{Optimizer, Rule, clip_global_norm};
+use nn::{Context, TrainingStep};
 
 const GPU: Device = Device::Cuda(0);
 
@@ -105,8 +105,9 @@ fn train(weights: DType, device: Device, dtype: Option<DType>, steps: usize) -> 
         let pass = cx.finish();
         let mut gradients = pass.gradients(tape.backward(&loss).unwrap());
         let norm = clip_global_norm(&mut gradients, 0.01).unwrap();
-        pass.update_buffers(&mut model.params).unwrap();
-        optimizer.step(&mut model.params, &gradients, 1e-3).unwrap();
+        let mut step = TrainingStep::begin(&mut optimizer, None, 1e-3).unwrap();
+        step.apply(&mut model.params, &gradients, pass, None).unwrap();
+        step.commit();
         curve.push([loss.item().unwrap(), norm]);
     }
     curve

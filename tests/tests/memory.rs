@@ -5,8 +5,8 @@
 
 use engine::{DType, Rng, Tape, Tensor, memory};
 use irnext::model::{LossConfig, Model, ModelConfig, dual_domain};
-use nn::Context;
 use nn::optim::{Optimizer, Rule};
+use nn::{Context, TrainingStep};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
 
@@ -46,8 +46,9 @@ fn allocated_with(side: usize) -> [usize; 2] {
         drop(predictions);
         let pass = cx.finish();
         let gradients = pass.gradients(tape.backward(&loss).unwrap());
-        pass.update_buffers(&mut model.params).unwrap();
-        optimizer.step(&mut model.params, &gradients, 1e-4).unwrap();
+        let mut step = TrainingStep::begin(&mut optimizer, None, 1e-4).unwrap();
+        step.apply(&mut model.params, &gradients, pass, None).unwrap();
+        step.commit();
     });
     let model = model.freeze();
     [step, allocated(|| drop(model.predict(&input).unwrap()))]

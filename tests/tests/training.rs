@@ -40,11 +40,13 @@ fn train(config: &TrainConfig, threads: usize, stops: &[u64]) -> [Vec<u8>; 2] {
     pool.install(|| {
         for &stop in stops {
             let mut trainer = Trainer::open(config.clone()).unwrap();
-            trainer.run(|event| !matches!(event, Event::Step(step) if step.step == stop)).unwrap();
+            trainer
+                .train(|event| !matches!(event, Event::Step(step) if step.step == stop))
+                .unwrap();
             assert_eq!(trainer.steps().0, stop);
         }
         let mut trainer = Trainer::open(config.clone()).unwrap();
-        trainer.run(|_| true).unwrap();
+        trainer.train(|_| true).unwrap();
     });
     ["last.safetensors", "weights.safetensors"]
         .map(|name| std::fs::read(config.out.join(name)).unwrap())
@@ -78,7 +80,7 @@ fn a_run_with_other_settings_is_not_continued() {
     pictures(&folder.path().join("clean"));
     let mut config = config(folder.path(), "run", 1);
     let mut trainer = Trainer::open(config.clone()).unwrap();
-    trainer.run(|_| false).unwrap();
+    trainer.train(|_| false).unwrap();
     // Its folder has one writer.
     drop(trainer);
     config.seed = 4;
@@ -97,7 +99,7 @@ fn it_learns() {
     let mut losses = Vec::new();
     let mut trainer = Trainer::open(config).unwrap();
     trainer
-        .run(|event| {
+        .train(|event| {
             if let Event::Step(step) = event {
                 losses.push(step.loss);
             }
@@ -127,7 +129,7 @@ fn a_run_begins_with_the_weights_that_it_is_given() {
     {
         assert_eq!(numbers(&value), numbers(&file.tensors[&entry.path]), "{}", entry.path);
     }
-    trainer.run(|event| !matches!(event, Event::Step(step) if step.step == 2)).unwrap();
+    trainer.train(|event| !matches!(event, Event::Step(step) if step.step == 2)).unwrap();
     drop(trainer);
 
     let mut other = config(folder.path(), "other", 1);
@@ -173,7 +175,7 @@ fn weights_that_were_the_best_on_other_pairs_are_scored_again() {
         file.metadata["irnext.psnr"].parse().unwrap()
     };
     let mut trainer = Trainer::open(config.clone()).unwrap();
-    trainer.run(|event| !matches!(event, Event::Step(step) if step.step == 4)).unwrap();
+    trainer.train(|event| !matches!(event, Event::Step(step) if step.step == 4)).unwrap();
     drop(trainer);
     let before = best(&config);
 
@@ -185,7 +187,7 @@ fn weights_that_were_the_best_on_other_pairs_are_scored_again() {
         }
         true
     };
-    Trainer::open(config.clone()).unwrap().run(watch).unwrap();
+    Trainer::open(config.clone()).unwrap().train(watch).unwrap();
     let highest = scores.iter().copied().fold(f64::MIN, f64::max);
     assert!(highest < before, "{scores:?} are no lower than {before}: the pairs show nothing");
     assert_eq!(best(&config), highest);

@@ -1,9 +1,10 @@
-//! The classes of photographs, and what is said of one.
+//! The classes of photographs, and the classification of one photograph.
 
 use crate::degrade::Task;
 use std::fmt;
 
-/// What a photograph can suffer from, in the order of the classifier's columns; `None`: nothing.
+/// The degradations that a photograph can have, in the order of the classifier's columns; `None` is
+/// a clear photograph.
 pub const CLASSES: [Option<Task>; 6] = [
     None,
     Some(Task::Dehaze),
@@ -13,15 +14,16 @@ pub const CLASSES: [Option<Task>; 6] = [
     Some(Task::Defocus),
 ];
 
-/// How likely an answer must be to be acted on.
+/// The least probability at which the program acts on a classification.
 pub const SURE: f64 = 0.6;
 
-/// What is said of a photograph.
+/// The classification of a photograph.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Classification {
-    /// How likely each of [`CLASSES`] is; the sum is 1.
+    /// The probability of each of [`CLASSES`]; the sum is 1.
     pub probabilities: [f64; CLASSES.len()],
-    /// What spoke most for the likeliest against being clear, in words; the strongest first.
+    /// The strongest reasons for the likeliest class and against a clear photograph, in words; the
+    /// strongest first.
     pub reasons: Vec<&'static str>,
 }
 
@@ -31,12 +33,12 @@ impl Classification {
         CLASSES[self.place()]
     }
 
-    /// How likely that is.
+    /// The probability of the likeliest class.
     pub fn probability(&self) -> f64 {
         self.probabilities[self.place()]
     }
 
-    /// What should be undone; nothing, if nothing is likely enough.
+    /// The task that restores the photograph; none if no class is likely enough.
     pub fn task(&self) -> Option<Task> {
         self.likeliest().filter(|_| self.probability() >= SURE)
     }
@@ -54,10 +56,10 @@ impl Classification {
 }
 
 /// `haze, 93 % (washed out: hardly any dark patches; details are faint)`, or
-/// `clear, 85 % (snow, 9 %)`: what else it may be.
+/// `clear, 85 % (snow, 9 %)` with the second likeliest class.
 impl fmt::Display for Classification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Cut, not rounded: 99.6 % is not certain.
+        // Truncated, not rounded: 99.6 % is not certain.
         let of = |place: usize| {
             format!(
                 "{}, {} %",
@@ -74,7 +76,7 @@ impl fmt::Display for Classification {
     }
 }
 
-/// What a photograph suffers from, in a word or two.
+/// The name of a class, in a word or two.
 pub fn class_name(class: Option<Task>) -> &'static str {
     match class {
         None => "clear",

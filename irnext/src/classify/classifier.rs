@@ -1,5 +1,5 @@
-//! Multinomial logistic regression: p(k) is proportional to exp(b_k + Σ w_kj z_j), z_j being how
-//! many deviations figure j is from its mean in clear photographs.
+//! Multinomial logistic regression: p(k) is proportional to exp(b_k + Σ w_kj z_j), where z_j is the
+//! distance of feature j from its mean in clear photographs, in standard deviations.
 
 use super::classification::{CLASSES, Classification, class_name};
 use super::features::{FIGURES, Features};
@@ -13,24 +13,24 @@ const K: usize = CLASSES.len();
 /// The classifier's numbers, as `examples/classifier.rs` wrote them.
 const SHIPPED: &str = include_str!("classifier.tsv");
 
-/// Deviations beyond which a figure says no more: no picture is judged by one figure alone.
+/// The largest z_j that counts, so that no picture is classified by one feature alone.
 const MOST: f64 = 4.0;
 
 /// A linear classifier of [`Features`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Classifier {
-    /// Mean of each figure in clear photographs.
+    /// The mean of each feature in clear photographs.
     pub(super) means: [f64; N],
-    /// Its deviation over all photographs.
+    /// The standard deviation of each feature over all photographs.
     pub(super) deviations: [f64; N],
-    /// For each class the weight of each figure.
+    /// For each class, the weight of each feature.
     pub(super) weights: [[f64; N]; K],
-    /// For each class what it starts with.
+    /// For each class, its bias.
     pub(super) biases: [f64; K],
 }
 
 impl Classifier {
-    /// The built-in one.
+    /// The built-in classifier.
     pub fn shipped() -> Result<&'static Self> {
         static PARSED: OnceLock<std::result::Result<Classifier, String>> = OnceLock::new();
         let parsed = PARSED.get_or_init(|| Self::parse(SHIPPED));
@@ -65,8 +65,8 @@ impl Classifier {
         parts.map(|part| part / sum)
     }
 
-    /// The two phrases that say most for class `best` against the first, which is being clear.
-    /// Several figures may share a phrase.
+    /// The two phrases that count most for class `best` against the first class, clear. Several
+    /// features may share a phrase.
     fn reasons(&self, z: &[f64; N], best: usize) -> Vec<&'static str> {
         let mut said: Vec<(&'static str, f64)> = Vec::new();
         for (j, (_, larger, smaller)) in FIGURES.iter().enumerate() {
@@ -78,12 +78,12 @@ impl Classifier {
             }
         }
         said.sort_by(|a, b| b.1.total_cmp(&a.1));
-        // What is nearly as in any clear picture is not worth a word.
+        // A feature that is nearly as in clear pictures is not worth mentioning.
         said.into_iter().filter(|(_, sum)| *sum > 0.5).map(|(phrase, _)| phrase).take(2).collect()
     }
 
-    /// A table: a line for each figure with its mean, deviation and weights, tabs between; `#`
-    /// begins a remark.
+    /// The classifier as a table: a line for each feature with its mean, deviation and weights,
+    /// separated by tabs; `#` begins a comment.
     pub fn write(&self) -> String {
         let mut text = String::from("# figure\tmean in clear pictures\tdeviation");
         CLASSES.iter().for_each(|class| text += &format!("\t{}", class_name(*class)));
@@ -102,7 +102,7 @@ impl Classifier {
         text + "\n"
     }
 
-    /// Reads what [`Classifier::write`] wrote.
+    /// Reads the table that [`Classifier::write`] writes.
     pub fn parse(text: &str) -> std::result::Result<Self, String> {
         let mut read = Self {
             means: [0.0; N],
@@ -114,7 +114,7 @@ impl Classifier {
         for (j, expected) in FIGURES.iter().map(|figure| figure.0).chain(["bias"]).enumerate() {
             let mut cells = lines.next().unwrap_or_default().split('\t');
             if cells.next() != Some(expected) {
-                return Err(format!("there is no line \"{expected}\" in place {}", j + 1));
+                return Err(format!("row {} does not begin with \"{expected}\"", j + 1));
             }
             let numbers: Vec<f64> =
                 cells.map_while(|cell| cell.parse().ok().filter(|v: &f64| v.is_finite())).collect();

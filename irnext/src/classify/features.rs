@@ -3,12 +3,12 @@
 use super::{haze, sharpness, streaks, tiles};
 use crate::image::Image;
 
-/// Pixels that are looked at; a larger picture is shrunk by a whole factor first. A little more
-/// than 1280×720.
+/// The number of pixels that are examined, a little more than 1280×720. A larger picture is shrunk
+/// by a whole factor first.
 const PIXELS: usize = 1_500_000;
 
-/// For each figure its name, and what a picture is called in which it is larger, and smaller, than
-/// in clear ones.
+/// For each feature: its name, a description of pictures where it is larger than in clear ones, and
+/// one of pictures where it is smaller.
 pub(super) const FIGURES: [(&str, &str, &str); 39] = [
     ("dark channel", WASHED, DEEP),
     ("dark channel, lower half", WASHED, DEEP),
@@ -70,16 +70,16 @@ const SMEARED: &str = "even coarse detail is soft";
 const DIRECTED: &str = "soft along one direction throughout";
 const UNDIRECTED: &str = "soft along no one direction";
 
-/// The figures of a picture, in the order of the classifier's rows.
+/// The features of a picture, in the order of the classifier's rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Features(pub [f64; FIGURES.len()]);
 
 impl Features {
-    /// Those of `image`, whatever its size; they are finite, and do not depend on the number of
+    /// The features of `image`, of any size. They are finite, and do not depend on the number of
     /// threads.
     pub fn of(image: &Image) -> Self {
         let factor = (1..).find(|f| image.width * image.height <= PIXELS * f * f).unwrap_or(1);
-        // A thin picture is not shrunk to nothing, and a small one is continued.
+        // A thin picture is not shrunk to nothing, and a small one is extended.
         let factor = factor.min(image.width).min(image.height).max(1);
         let image = match image.data.is_empty() {
             true => Image::new(tiles::SIDE, tiles::SIDE),

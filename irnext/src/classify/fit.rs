@@ -7,20 +7,20 @@ use crate::degrade::{Task, degrade};
 use crate::image::{Image, Photo};
 use engine::Rng;
 
-/// One picture's figures, and which of [`CLASSES`] it is of.
+/// The features of a picture, and its class.
 pub struct LabeledFeatures {
-    /// Place in [`CLASSES`].
+    /// The index in [`CLASSES`].
     pub class: usize,
-    /// Its figures.
+    /// The features.
     pub features: Features,
 }
 
-/// The longer side of what is degraded, pixels.
+/// The longer side of the pictures that are degraded, pixels.
 const SIDES: std::ops::Range<f64> = 400.0..1025.0;
 
-/// One sample of each class from the clear photograph number `index`: at a random size, degraded,
-/// and with what cameras and files add to good and bad pictures alike, noise in half of them and
-/// JPEG in half of them.
+/// One sample of each class from the clear photograph number `index`, at a random size. Half of the
+/// samples get noise and half get JPEG compression, as good and bad pictures alike have them from
+/// cameras and files.
 pub fn samples(clean: &Image, seed: u64, index: u64) -> Vec<LabeledFeatures> {
     let sample = |class: usize| {
         let mut rng = Rng::at(seed, class as u32, index);
@@ -49,9 +49,9 @@ pub fn samples(clean: &Image, seed: u64, index: u64) -> Vec<LabeledFeatures> {
     (0..CLASSES.len()).map(sample).collect()
 }
 
-/// Rain and snow as they show against one thing more than against another: in half of the pictures
-/// what was done is undone in part, here more and there less. The generator alone knows no light
-/// fall.
+/// Rain and snow that show better in some places than in others: in half of the pictures the
+/// degradation is partly undone, more here and less there. The generator by itself knows no
+/// differences of light.
 fn uneven(clean: &Image, mut image: Image, rng: &mut Rng) -> Image {
     if rng.chance(0.5) {
         let most = rng.range(0.6..1.0) as f32;
@@ -65,24 +65,24 @@ fn uneven(clean: &Image, mut image: Image, rng: &mut Rng) -> Image {
     image
 }
 
-/// `image` as a JPEG file of this quality holds it.
+/// `image` after JPEG compression of this quality.
 fn compressed(image: Image, quality: u8) -> Image {
     let photo = Photo::new(image);
     photo.through_jpeg(quality).unwrap_or(photo.rgb)
 }
 
-/// How strongly large weights are held back.
+/// The weight decay.
 const DECAY: f64 = 1e-3;
 
-/// How much more clear photographs weigh than those of any other class: what is spoilt without need
-/// is worse than what is left alone.
+/// The weight of clear photographs relative to each other class: to damage a good picture is worse
+/// than to leave a bad one alone.
 const CLEAR: f64 = 3.0;
 
-/// How often the weights are improved.
+/// The number of optimization steps.
 const STEPS: usize = 4000;
 
-/// The classifier that makes `samples` most likely (maximum a posteriori with a normal prior), each
-/// class weighing as much as every other, and clear photographs three times as much. The same
+/// The classifier that makes `samples` most likely (maximum a posteriori with a normal prior). Each
+/// class has the same weight, but for clear photographs, which have three times as much. The same
 /// samples give the same numbers.
 pub fn fit(samples: &[LabeledFeatures]) -> Classifier {
     const N: usize = FIGURES.len();

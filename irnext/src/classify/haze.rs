@@ -7,7 +7,7 @@ use super::tiles::quantile;
 use crate::degrade::filter::Plane;
 use crate::image::Image;
 
-/// The longer side of the picture that is looked at, pixels; haze has no details.
+/// The longer side of the picture that is examined, pixels; haze has no details.
 const SIDE: usize = 256;
 
 /// Half the side of the patches of the dark channel, pixels: a fifteenth of the picture.
@@ -15,7 +15,7 @@ const PATCH: usize = 7;
 
 pub(super) fn features(image: &Image) -> [f64; 8] {
     let small = image.shrink(image.width.max(image.height).div_ceil(SIDE));
-    // A picture of a few rows is nothing when it is shrunk.
+    // A picture of a few rows would vanish when shrunk.
     let small = if small.data.is_empty() { image } else { &small };
     let least = Plane {
         width: small.width,

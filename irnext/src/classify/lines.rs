@@ -1,17 +1,16 @@
-//! Openings and closings along lines: what they take away is thinner than the line is long, across
-//! it.
+//! Openings and closings along lines. They remove objects that are thinner across the line than the
+//! line is long.
 
 use super::tiles::inside;
 use crate::degrade::filter::Plane;
 
-/// The least value on the line through each pixel, `half` steps to either side, as far as it is in
-/// the picture.
+/// The least value on the line through each pixel, `half` steps to either side, within the picture.
 pub(super) fn darkest(plane: &Plane, step: [isize; 2], half: usize) -> Plane {
     along(plane, step, half, f32::min)
 }
 
-/// What is brighter than its surroundings along the line and shorter there than `2 * half + 1`
-/// steps: the picture less its opening.
+/// The picture minus its opening: the objects that are brighter than their surroundings along the
+/// line and shorter than `2 * half + 1` steps.
 pub(super) fn bright(plane: &Plane, step: [isize; 2], half: usize) -> Plane {
     let opened = along(&along(plane, step, half, f32::min), step, half, f32::max);
     plane.clone().zip(&opened, |v, opened| v - opened)

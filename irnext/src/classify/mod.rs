@@ -1,10 +1,10 @@
 //! Classifies the degradation of a photograph: haze, rain, snow, motion blur, defocus, or none that
 //! this program removes.
 //!
-//! Thirty-nine features of the picture ([`Features`]), each of which one could check by eye, go
-//! into a linear classifier whose numbers are a table in a text file. It says how sure it is, and
-//! which features led to its answer. The book's page `docs/src/auto.md` describes its fit and its
-//! failures.
+//! Thirty-nine features of the picture ([`Features`]), each of which can be checked by eye, go into
+//! a linear classifier whose numbers are a table in a text file. The classification comes with a
+//! probability and with the features that led to it. The book's page `docs/src/auto.md` describes
+//! the fit and the failures.
 //!
 //! ```
 //! use irnext::image::Image;

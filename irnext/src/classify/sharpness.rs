@@ -1,26 +1,26 @@
-//! Features of blur, which reduces the differences between neighboring pixels, along one direction
+//! Features of blur. Blur reduces the differences between neighboring pixels along one direction
 //! (motion) or all (defocus), everywhere or in places.
 //!
 //! The structure function D(s) is the mean squared difference between pixels s apart. ln D(s)/D(2s)
-//! is -1.4 where all is smooth at that scale, about -0.7 in sharp photographs and 0 in noise,
-//! whatever their contrast; blur of length L along a direction makes all smooth up to about s = L/2
-//! along that direction.
+//! is -1.4 where everything is smooth at that scale, about -0.7 in sharp photographs and 0 in
+//! noise, whatever the contrast. Blur of length L along a direction makes everything smooth up to
+//! about s = L/2 along that direction.
 
 use super::tiles::{means, quantile};
 use crate::degrade::filter::Plane;
 use crate::image::Image;
 
-/// Two directions and those at right angles to them.
+/// Two directions and their perpendiculars.
 const DIRECTIONS: [[isize; 2]; 4] = [[1, 0], [0, 1], [1, 1], [1, -1]];
 
-/// Pixels apart.
+/// The distances s, pixels.
 const SCALES: [isize; 5] = [1, 2, 4, 8, 16];
 
-/// Squared difference that counts as none: a rounding of eight bits.
+/// The squared difference that counts as none: a rounding of eight bits.
 const LEAST: f64 = 2e-6;
 
-/// Squared difference at which a square has half a say: a sky says nothing on how sharp a picture
-/// is.
+/// The squared difference at which a square has half its weight: a sky tells nothing about
+/// sharpness.
 const FLAT: f64 = 4e-4;
 
 pub(super) fn features(image: &Image) -> [f64; 13] {

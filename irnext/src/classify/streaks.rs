@@ -1,4 +1,4 @@
-//! Features of rain and snow, which add bright and no dark objects, thin across the fall or in
+//! Features of rain and snow. They add bright objects but no dark ones, thin across the fall or in
 //! every direction, all over the picture.
 
 use super::lines::bright;
@@ -6,13 +6,13 @@ use super::tiles::{SIDE, inside, mean, means, quantile};
 use crate::degrade::filter::Plane;
 use crate::image::Image;
 
-/// Half the length of the lines that thin things are shorter than, pixels.
+/// Half the length of the lines that an object must be shorter than to count as thin, pixels.
 const HALF: usize = 4;
 
-/// What is added to mean brightnesses before they are compared: less is not seen.
+/// The number that is added to mean brightnesses before they are compared: less is invisible.
 const LEAST: f64 = 0.002;
 
-/// How far below streaks are looked for again, pixels, and how far to the side at most.
+/// How far below a streak its continuation is looked for, pixels, and how far to the side at most.
 const FALL: isize = 8;
 const ASIDE: isize = 6;
 
@@ -55,17 +55,17 @@ pub(super) fn features(image: &Image) -> [f64; 18] {
     ]
 }
 
-/// For each square ln of the mean brightness.
+/// For each square, ln of its mean brightness.
 fn amount(plane: &Plane) -> Vec<f64> {
     mean(plane).iter().map(|v| (v + LEAST).ln()).collect()
 }
 
-/// For each square ln of how much more there is of `a` than of `b`.
+/// For each square, ln of the ratio of `a` to `b`.
 fn ratio(a: &Plane, b: &Plane) -> Vec<f64> {
     amount(a).iter().zip(amount(b)).map(|(a, b)| a - b).collect()
 }
 
-/// The same of their squares: the few strong ones count, not the many weak ones.
+/// The same for their squares, so that a few strong objects count more than many weak ones.
 fn strong_ratio(a: &Plane, b: &Plane) -> Vec<f64> {
     let strength = |plane: &Plane| {
         means(plane, [0, 0], |v, _| v * v).into_iter().map(|v| 0.5 * (v + LEAST * LEAST).ln())
@@ -73,13 +73,13 @@ fn strong_ratio(a: &Plane, b: &Plane) -> Vec<f64> {
     strength(a).zip(strength(b)).map(|(a, b)| a - b).collect()
 }
 
-/// What is bright and thin.
+/// The bright and thin objects.
 struct Streaks {
-    /// From left to right.
+    /// Thin from left to right.
     across: Plane,
-    /// From top to bottom.
+    /// Thin from top to bottom.
     down: Plane,
-    /// In all of four directions.
+    /// Thin in all of four directions.
     spots: Plane,
 }
 
@@ -93,15 +93,15 @@ impl Streaks {
     }
 }
 
-/// How much what is thin is like what is [`FALL`] pixels below it, in the direction in which it is
-/// so most: 1, the same; 0, unrelated.
+/// How much the thin objects resemble those [`FALL`] pixels below them, in the direction of the
+/// closest resemblance: 1 if equal, 0 if unrelated.
 fn likeness(thin: &Plane) -> f64 {
-    // A lamp is not to outweigh the rain.
+    // A lamp must not outweigh the rain.
     let thin = thin.clone().map(|v| v.min(0.2));
     let level = thin.mean();
     let thin = thin.map(|v| v - level);
     let square = f64::from(thin.deviation()).powi(2).max(1e-9);
-    let towards = |aside: isize| {
+    let toward = |aside: isize| {
         let (columns, rows) = (inside(thin.width, aside), inside(thin.height, FALL));
         let count = (columns.len() * rows.len()).max(1);
         let products = rows.map(|y| {
@@ -112,5 +112,5 @@ fn likeness(thin: &Plane) -> f64 {
         });
         products.sum::<f64>() / count as f64 / square
     };
-    (-ASIDE..=ASIDE).map(towards).fold(-1.0, f64::max)
+    (-ASIDE..=ASIDE).map(toward).fold(-1.0, f64::max)
 }

@@ -52,7 +52,7 @@ fn most_degradations_of_held_back_photographs_are_recognized() {
             wrong.push(format!("{task}: {right} of {}", clear.len() as u64 * SEEDS));
         }
     }
-    assert!(wrong.is_empty(), "fewer than promised are recognised: {wrong:?}");
+    assert!(wrong.is_empty(), "fewer than promised are classified correctly: {wrong:?}");
 }
 
 #[test]
@@ -118,8 +118,8 @@ fn a_classifier_is_read_as_it_was_written_and_a_damaged_one_is_not() {
     for (damaged, complaint) in [
         (text.replace("\nbias", "\nbiase"), "\"bias\""),
         (text.replace("dark channel\t", "dark channel\tx"), "dark channel: a mean"),
-        (text.lines().take(9).collect::<Vec<_>>().join("\n"), "place 9"),
-        (String::new(), "place 1"),
+        (text.lines().take(9).collect::<Vec<_>>().join("\n"), "row 9"),
+        (String::new(), "row 1"),
         (text.replace("\nbias\t0.00000\t1.00000", "\nbias\t0.00000\t-1.00000"), "above 0"),
         (text.replace("\nbias\t0.00000\t1.00000", "\nbias\t0.00000"), "6 weights"),
     ] {

@@ -3,12 +3,12 @@
 use crate::degrade::filter::Plane;
 use std::ops::Range;
 
-/// Side of a square, pixels. What is left over at the right and at the bottom is not looked at.
+/// The side of a square, pixels. The remainder at the right and at the bottom is ignored.
 pub(super) const SIDE: usize = 64;
 
-/// For each square the mean of `f(here, there)` over its pixels, `there` being `dx` pixels to the
-/// right and `dy` below, where that is inside `plane`. Sides of at least [`SIDE`] and steps below
-/// it: no square is empty.
+/// For each square, the mean of `f(here, there)` over its pixels, where `there` is `dx` pixels to
+/// the right and `dy` below, within `plane`. With sides of at least [`SIDE`] and smaller steps, no
+/// square is empty.
 pub(super) fn means(plane: &Plane, [dx, dy]: [isize; 2], f: impl Fn(f32, f32) -> f32) -> Vec<f64> {
     let (across, down) = (plane.width / SIDE, plane.height / SIDE);
     let (columns, rows) = (inside(plane.width, dx), inside(plane.height, dy));
@@ -33,18 +33,18 @@ pub(super) fn means(plane: &Plane, [dx, dy]: [isize; 2], f: impl Fn(f32, f32) ->
     sums
 }
 
-/// For each square the mean of its pixels.
+/// For each square, the mean of its pixels.
 pub(super) fn mean(plane: &Plane) -> Vec<f64> {
     means(plane, [0, 0], |here, _| here)
 }
 
-/// The places on an axis from which a step leads to another.
+/// The positions on an axis from which a step stays on it.
 pub(super) fn inside(len: usize, step: isize) -> Range<usize> {
     let length = step.unsigned_abs().min(len);
     if step < 0 { length..len } else { 0..len - length }
 }
 
-/// The value that a share of `part` of `values` is below; 0 of none.
+/// The value below which the share `part` of `values` lies; 0 if there are none.
 pub(super) fn quantile(mut values: Vec<f64>, part: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     values

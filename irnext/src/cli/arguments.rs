@@ -9,9 +9,9 @@ use clap::Args;
 use engine::{DType, Device};
 use std::path::PathBuf;
 
-/// The heading of the options that say where and how to compute.
+/// The heading of the options that choose device and precision.
 pub(super) const COMPUTE: &str = "Compute options";
-/// The heading of the options that say what to write, and where.
+/// The heading of the options that choose the output.
 pub(super) const OUTPUT: &str = "Output options";
 
 /// The device and its precision.
@@ -32,7 +32,7 @@ pub(super) struct ComputeArguments {
 }
 
 impl ComputeArguments {
-    /// Where this process of `team` computes.
+    /// The device and precision of this process of `team`.
     pub(super) fn compute(&self, team: &Team) -> Compute {
         Compute { device: team.device(self.device), precision: self.precision }
     }
@@ -80,7 +80,7 @@ impl std::fmt::Display for WeightArguments {
     }
 }
 
-/// The network, where no weights are needed.
+/// The options that describe a network without weights.
 #[derive(Args)]
 pub(super) struct ModelArguments {
     /// Network: tiny, dehaze, derain, desnow, gopro or defocus

@@ -1,5 +1,5 @@
-//! What each photograph is restored with: the weights that were asked for, or those for what it
-//! suffers from.
+//! The choice of the model for each photograph: the weights that the user gave, or the built-in
+//! ones for the detected degradation.
 
 use super::arguments::WeightArguments;
 use crate::classify::{Classification, SURE, classify};
@@ -13,7 +13,7 @@ use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// As [`WeightArguments`], and one may leave the choice to the program.
+/// [`WeightArguments`] with the choice `auto`.
 #[derive(clap::Args)]
 pub(super) struct ModelChoiceArguments {
     /// Degradation to remove, with the built-in weights: dehaze, derain, desnow, deblur-motion,
@@ -45,8 +45,8 @@ impl FromStr for TaskArgument {
     }
 }
 
-/// The models that may be needed, under the names of what they do: the one that was asked for, or
-/// one for each of [`Task::ALL`] in its order, which is loaded when a photograph first needs it.
+/// The models that may be needed, with the names of their tasks: the one that was asked for, or one
+/// for each of [`Task::ALL`] in that order, loaded when a photograph first needs it.
 pub(super) struct Models {
     models: Vec<(String, OnceCell<Model>)>,
     compute: Compute,
@@ -54,7 +54,7 @@ pub(super) struct Models {
 }
 
 impl ModelChoiceArguments {
-    /// The models that may be needed, where they are to compute.
+    /// The models that may be needed, on the device of `compute`.
     pub fn load(&self, compute: Compute) -> Result<Models> {
         let auto = match (self.task, &self.weights) {
             (Some(TaskArgument::Auto), Some(_)) => {
@@ -81,30 +81,29 @@ impl ModelChoiceArguments {
 }
 
 impl Models {
-    /// FrozenModels for use.
+    /// The same models, frozen.
     pub fn freeze(&self) -> FrozenModels<'_> {
         FrozenModels { models: self, frozen: self.models.iter().map(|_| OnceCell::new()).collect() }
     }
 }
 
-/// Models in use.
+/// Frozen models.
 pub(super) struct FrozenModels<'a> {
     models: &'a Models,
-    /// Those that were needed, in the same places.
+    /// Those that were needed so far, at the same indices.
     frozen: Vec<OnceCell<FrozenModel>>,
 }
 
-/// What is done to a photograph.
+/// The decision for a photograph.
 pub(super) enum Treatment<'a> {
-    /// The name of what is removed, the model, and what the photograph was recognised by, if anyone
-    /// looked.
+    /// Restore it: the name of the task, the model, and the classification, if there was one.
     Restore(&'a str, &'a FrozenModel, Option<Classification>),
-    /// Nothing, and why.
+    /// Leave it alone, for this reason.
     Leave(String),
 }
 
 impl FrozenModels<'_> {
-    /// What `image` gets.
+    /// The decision for `image`.
     pub fn choose(&self, image: &Image) -> Result<Treatment<'_>> {
         if self.models.auto { self.decide(classify(image)?) } else { self.restore(0, None) }
     }
@@ -121,7 +120,7 @@ impl FrozenModels<'_> {
         Ok(Treatment::Leave(format!("{classification}: {why}")))
     }
 
-    /// The model in this place, loaded if need be.
+    /// The model at this index, loaded if necessary.
     fn restore(
         &self,
         place: usize,

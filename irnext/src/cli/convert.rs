@@ -1,6 +1,6 @@
 //! `irnext convert`: writes a weight file in another format or precision, with metadata.
 
-use super::output::{keep, say};
+use super::output::{check_overwrite, say};
 use crate::degrade::Task;
 use crate::error::Result;
 use crate::model::{Model, TASK, strip_prefix};
@@ -22,7 +22,7 @@ pub(super) struct Arguments {
     to: PathBuf,
     /// Precision to store: f16, bf16 or f32 [default: that of the input; f32 for f64]
     #[arg(long, hide_possible_values = true)]
-    dtype: Option<Precision>,
+    dtype: Option<StoredPrecision>,
     /// Task to record: dehaze, derain, desnow, deblur-motion or deblur-defocus
     #[arg(long, value_name = "TASK", help_heading = METADATA)]
     task: Option<Task>,
@@ -46,7 +46,7 @@ pub(super) struct Arguments {
 const METADATA: &str = "Metadata";
 
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum Precision {
+enum StoredPrecision {
     F16,
     Bf16,
     F32,
@@ -54,13 +54,13 @@ enum Precision {
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let to = &arguments.to;
-    keep(to, arguments.overwrite)?;
+    check_overwrite(to, arguments.overwrite)?;
     let mut source = WeightFile::read(&arguments.from)?;
     strip_prefix(&mut source.tensors);
     let dtype = match arguments.dtype {
-        Some(Precision::F16) => DType::F16,
-        Some(Precision::Bf16) => DType::BF16,
-        Some(Precision::F32) => DType::F32,
+        Some(StoredPrecision::F16) => DType::F16,
+        Some(StoredPrecision::Bf16) => DType::BF16,
+        Some(StoredPrecision::F32) => DType::F32,
         None => precision(&source),
     };
     let is_count = |name: &str| name.ends_with(".num_batches_tracked");
@@ -74,7 +74,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         arguments.score.iter().map(|(name, value)| (format!("irnext.score.{name}"), value.clone()));
     metadata.extend(task.into_iter().chain(dataset).chain(scores));
     let mut file = model.to_file(dtype, metadata)?;
-    // The model has no use for PyTorch's counts of batches, but they are the file's.
+    // The model does not use PyTorch's counts of batches, but they belong to the file.
     for (name, count) in counts {
         if let Some(zero) = file.tensors.get_mut(&name).filter(|zero| zero.shape() == count.shape())
         {

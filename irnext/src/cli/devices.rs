@@ -1,4 +1,4 @@
-//! `irnext devices`: lists the devices, and says why one cannot be used.
+//! `irnext devices`: lists the devices, with the reason for each that cannot be used.
 
 use super::output::say;
 use crate::error::Result;

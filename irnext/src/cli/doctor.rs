@@ -17,7 +17,7 @@ pub(super) struct Arguments {
     quick: bool,
 }
 
-/// Whether the set is sound.
+/// True if the data set is sound.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     let progress = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{pos} images read, {per_sec}") {
@@ -73,7 +73,7 @@ fn print_leaks(checkup: &Checkup) {
     }
 }
 
-/// The first few lines, and how many there are besides.
+/// Prints the first few lines, and the number of the others.
 fn list(lines: impl ExactSizeIterator<Item = String>, what: &str) {
     const LISTED: usize = 10;
     let count = lines.len();

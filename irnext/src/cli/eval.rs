@@ -80,7 +80,7 @@ enum SplitArgument {
     Train,
     Validation,
     Test,
-    /// Folders whose names tell no split.
+    /// Folders whose names do not name a split.
     Other,
 }
 
@@ -94,7 +94,7 @@ impl Arguments {
         })
     }
 
-    /// The splits to score, and the folder that they are in.
+    /// The splits to score, and their folder.
     fn splits(&self) -> Result<(PathBuf, Vec<Split>)> {
         if let (Some(input), Some(target)) = (&self.input, &self.target) {
             let pairing = Pairing::of_folders(input, target)?.or_complain(input)?;
@@ -151,7 +151,7 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<()> {
         .as_ref()
         .map(|model| Box::new(|image: &Image| restore(model, image)) as Box<Restorer<'_>>);
 
-    // A table's lines are printed as they come: large sets take hours.
+    // The lines of a table are printed as soon as they are known: large sets take hours.
     let print = |text: String| {
         if team.is_first() && arguments.format == Format::Table {
             say!("{}", text.trim_end_matches('\n'));

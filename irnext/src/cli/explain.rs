@@ -1,7 +1,7 @@
 //! `irnext explain`: draws the feature maps inside a network.
 
 use super::arguments::WeightArguments;
-use super::output::{keep, say};
+use super::output::{check_overwrite, say};
 use crate::error::{Error, Result};
 use crate::explain::{BLOCKS, Panel, explain};
 use crate::image::{Image, Photo};
@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     overwrite: bool,
 }
 
-/// True if both figures could be made.
+/// Draws the figures; true if both could be drawn.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     let (model, _) = arguments.weights.load()?;
     let image = fitting(&model.config, Photo::read(&arguments.photo)?.rgb, &arguments.photo);
@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
         .map(|(name, image)| (arguments.output.join(format!("{name}.png")), image))
         .collect();
     // All or nothing.
-    files.iter().try_for_each(|(path, _)| keep(path, arguments.overwrite))?;
+    files.iter().try_for_each(|(path, _)| check_overwrite(path, arguments.overwrite))?;
     std::fs::create_dir_all(&arguments.output).map_err(Error::io(&arguments.output))?;
     for (path, image) in files {
         let gray = image.pixels().all(|[r, g, b]| r == g && g == b);
@@ -61,8 +61,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     Ok(explanation.modulation.is_some())
 }
 
-/// The image, or a smaller one if it is too large, with what is padded to it, to go through the
-/// network in one piece.
+/// The image, shrunk if necessary until it, with its padding, goes through the network in one
+/// piece.
 fn fitting(config: &ModelConfig, image: Image, path: &Path) -> Image {
     let (mut width, mut height) = (image.width, image.height);
     loop {

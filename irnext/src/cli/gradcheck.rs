@@ -28,7 +28,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     }
 }
 
-/// The gradients against finite differences.
+/// Compares the gradients with finite differences.
 fn differences(arguments: &Arguments) -> Result<bool> {
     say!(
         "{:<17} {:<20} {:>6} {:>10} {:>9} {:>10}",
@@ -80,7 +80,7 @@ fn differences(arguments: &Arguments) -> Result<bool> {
     Ok(passed)
 }
 
-/// A device against the CPU in f64.
+/// Compares a device with the CPU in f64.
 fn device_column(arguments: &Arguments, device: Device) -> Result<bool> {
     device.check()?;
     let heads = DEVICE_TOLERANCES

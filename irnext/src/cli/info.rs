@@ -41,7 +41,7 @@ pub(super) struct Arguments {
         help_heading = COMPUTE
     )]
     precision: Precision,
-    /// Print the cost columns of the paper's tables, published beside counted
+    /// Print the cost columns of the paper's tables, published figures beside ours
     #[arg(long, conflicts_with_all = [
         "preset", "n", "width", "msm", "groups", "weights", "size", "layers", "device",
     ])]
@@ -75,7 +75,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     }
 }
 
-/// A pass over a square of `size`: its time, the best of a few, and the most memory in use.
+/// Measures a forward pass on a square image of side `size`: the best time of several, and the peak
+/// memory.
 fn measure(model: Model, compute: Compute, size: usize) -> Result<()> {
     const PASSES: usize = 5;
     let model = model.on(compute)?;
@@ -94,7 +95,7 @@ fn measure(model: Model, compute: Compute, size: usize) -> Result<()> {
     Ok(())
 }
 
-/// A line for each use of a layer.
+/// Prints a line for each use of a layer.
 fn list(layers: &[Cost]) {
     let heads = ["output", "parameters", "M mult-adds", "M as counted"];
     say!(
@@ -107,7 +108,7 @@ fn list(layers: &[Cost]) {
         heads[3]
     );
     for cost in layers {
-        let (kind, output) = (cost.operation.to_string(), format!("{:?}", cost.output));
+        let (kind, output) = (cost.kind.to_string(), format!("{:?}", cost.output));
         let [true_count, counted] =
             [cost.multiply_adds(), CountRule::Main.flops(cost)].map(|n| n as f64 / MEGA as f64);
         say!(
@@ -118,7 +119,7 @@ fn list(layers: &[Cost]) {
     }
 }
 
-/// The paper's tables.
+/// Prints the cost columns of the paper's tables.
 fn published() -> Result<()> {
     let (mut figures, mut met) = (0, 0);
     for table in tables() {
@@ -154,11 +155,11 @@ fn published() -> Result<()> {
     );
     say!(
         "with LAM's global average and without its filter, in Tables 7, 8, 9 and 11 the other way \
-         round."
+         around."
     );
     say!(
-        "True multiply-adds are those of the convolutions. Times are the paper's, on a Tesla \
-         V100: measured, so nothing is counted."
+        "True multiply-adds are those of the convolutions. Times are the paper's \
+         measurements on a Tesla V100."
     );
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! `irnext inspect`: lists the contents of a weight file, without running any of it, and says
-//! whether it is an IRNeXt network.
+//! `irnext inspect`: lists the contents of a weight file, without running any of it, and whether
+//! they are an IRNeXt network.
 
 use super::output::say;
 use crate::error::Result;
@@ -18,17 +18,17 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// What became of reading the file.
+/// The result of reading the file.
 struct Reading {
-    /// What stands before the published names.
+    /// The prefix of the published names.
     prefix: String,
-    /// The network, or why there is none.
+    /// The network, or the reason why it is none.
     network: Result<String, String>,
-    /// Whether the file can be read, be it ours or not.
+    /// Whether the file can be read, whatever it holds.
     whole: bool,
 }
 
-/// Shows the file; true if it is whole and wants nothing called.
+/// Prints the contents; true if the file is whole and calls nothing unknown.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     let origin = arguments.file.display().to_string();
     let bytes = read_bytes(&arguments.file)?;

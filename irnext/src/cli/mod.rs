@@ -97,7 +97,7 @@ impl Cli {
             Err(error) => {
                 eprintln!("irnext: {error}");
                 match error {
-                    // As a shell reports it.
+                    // As shells report signals.
                     Error::Signal(signal) => {
                         u8::try_from(128 + signal).map_or(ExitCode::FAILURE, ExitCode::from)
                     }
@@ -140,9 +140,9 @@ impl Cli {
 /// The number of threads, `asked` if it is not 0. A result of 0 lets rayon read its environment
 /// variable.
 ///
-/// Two threads on one core share its arithmetic units, which one of them keeps busy. Where the
-/// process may use only part of the machine, more threads than that would take turns. The
-/// `local_size` processes that were started together on this machine share its cores.
+/// Two threads on one core share its arithmetic units, which one of them keeps busy. If the process
+/// may use only part of the machine, additional threads would take turns. The `local_size`
+/// processes that were started together on this machine share its cores.
 fn threads(asked: usize, local_size: usize) -> usize {
     if asked > 0 || std::env::var_os("RAYON_NUM_THREADS").is_some() {
         return asked;

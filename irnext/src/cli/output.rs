@@ -3,8 +3,8 @@
 use crate::error::{Error, Result};
 use std::path::Path;
 
-/// Fails if `path` exists and may not be overwritten.
-pub(super) fn keep(path: &Path, overwrite: bool) -> Result<()> {
+/// Fails if `path` exists and `overwrite` is false.
+pub(super) fn check_overwrite(path: &Path, overwrite: bool) -> Result<()> {
     match path.exists() && !overwrite {
         true => Err(Error::data(path, "already exists; --overwrite replaces it")),
         false => Ok(()),

@@ -1,6 +1,6 @@
 //! `irnext plot`: plots the curves of training runs.
 
-use super::output::{keep, say};
+use super::output::{check_overwrite, say};
 use crate::error::Result;
 use crate::plot::{check_writable, read, write};
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let output = &arguments.output;
     check_writable(output)?;
-    keep(output, arguments.overwrite)?;
+    check_overwrite(output, arguments.overwrite)?;
     let runs = read(&arguments.runs)?;
     write(&runs, output)?;
     say!("{}", output.display());

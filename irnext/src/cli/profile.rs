@@ -4,11 +4,11 @@ use engine::memory;
 use engine::profile::{self, Profile, Sum};
 use std::fmt::Display;
 
-/// How many kinds of call are listed by shape.
+/// How many of the slowest calls are listed by shape.
 const KINDS: usize = 15;
 
-/// Runs `work` and, if `wanted`, says what its operations took: to standard error, since standard
-/// output may be JSON.
+/// Runs `work` and, if `wanted`, prints the times of its operations to standard error, since
+/// standard output may be JSON.
 pub(super) fn profiled<T>(wanted: bool, work: impl FnOnce() -> T) -> T {
     if !wanted {
         return work();

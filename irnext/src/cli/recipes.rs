@@ -12,7 +12,7 @@ pub(super) struct Arguments {
     name: Option<String>,
 }
 
-/// Understands the names of recipes, and suggests one where it does not.
+/// A parser of recipe names, which suggests a similar name for an unknown one.
 pub(super) fn names() -> PossibleValuesParser {
     RECIPES.map(|recipe| recipe.name).into()
 }

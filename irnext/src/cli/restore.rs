@@ -2,7 +2,7 @@
 
 use super::arguments::{ComputeArguments, OUTPUT};
 use super::auto::{FrozenModels, ModelChoiceArguments, Treatment};
-use super::output::{keep, say};
+use super::output::{check_overwrite, say};
 use crate::data::image_files;
 use crate::distributed::launch::Launch;
 use crate::distributed::{Team, file_list_fingerprint};
@@ -19,7 +19,7 @@ Examples:
   irnext restore foggy.jpg
       Detect the degradation and write, say, foggy.dehaze.jpg beside the photo
   irnext restore --task dehaze foggy.jpg -o clear.jpg
-      Remove haze, whatever the detector says
+      Remove haze, without detection
   irnext restore photos/ -o restored/
       Restore every image in a folder
   irnext restore --weights ITS.pkl --device cuda foggy.jpg
@@ -66,12 +66,12 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
     team.all_true(complete)
 }
 
-/// Those of `jobs` that are this rank's. Their list is looked at together, before one of the ranks
-/// writes into a folder that another still lists; and those that would be written to one place are
-/// one rank's, which refuses all but the first.
+/// The jobs of this rank. All ranks list the photographs before any of them writes, since one could
+/// write into a folder that another still lists. Jobs with the same output belong to one rank,
+/// which refuses all but the first.
 fn part(team: &Team, jobs: Vec<Result<Job>>) -> Result<Vec<Result<Job>>> {
     let place = |job: &Result<Job>| match job {
-        // What is written beside a photograph is one place for each of them.
+        // Outputs beside their photographs are all different.
         Ok(job) => job.to.as_ref().unwrap_or(&job.from).display().to_string(),
         Err(error) => error.to_string(),
     };
@@ -88,13 +88,13 @@ fn part(team: &Team, jobs: Vec<Result<Job>>) -> Result<Vec<Result<Job>>> {
 /// One photograph.
 struct Job {
     from: PathBuf,
-    /// Where to write; without, beside the photograph, under a name that says what was removed.
+    /// The output; if none, beside the photograph, under a name with the task.
     to: Option<PathBuf>,
 }
 
 impl Job {
-    /// Reads, restores, writes; or leaves alone what nothing is to be done to. Returns what to say
-    /// of it.
+    /// Reads, restores and writes the photograph, unless it is left alone. Returns the line to
+    /// print.
     fn run(&self, models: &FrozenModels<'_>, overwrite: bool) -> Result<String> {
         let start = Instant::now();
         let (from, photo) = (self.from.display(), Photo::read(&self.from)?);
@@ -102,10 +102,10 @@ impl Job {
             Treatment::Restore(task, model, classification) => (task, model, classification),
             Treatment::Leave(why) => return Ok(format!("{from}: {why}")),
         };
-        // What would fail after the work is looked at before it.
+        // Anything that would fail after the work is checked before it.
         let to = self.to.clone().unwrap_or_else(|| beside(&self.from, task));
         Photo::check_writable(&to)?;
-        keep(&to, overwrite)?;
+        check_overwrite(&to, overwrite)?;
         let mut rgb = restore(model, &photo.rgb)?;
         if photo.gray {
             // A gray photograph stays gray, whatever the network made of its three equal channels.

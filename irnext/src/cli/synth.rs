@@ -1,6 +1,6 @@
 //! `irnext synth`: makes pairs from clean photographs, or one sheet that shows every degradation.
 
-use super::output::{keep, say};
+use super::output::{check_overwrite, say};
 use crate::data::image_files;
 use crate::degrade::{Task, degrade};
 use crate::error::{Error, Result};
@@ -58,8 +58,8 @@ fn write_pairs(task: Task, output: &Path, files: &[PathBuf], arguments: &Argumen
     for folder in [&input, &target] {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
     }
-    // Lines are added: the folder may hold pairs of an earlier run. Of a picture made twice the
-    // last line holds.
+    // Lines are appended, since the folder may hold pairs of an earlier run. If a picture is made
+    // twice, its last line counts.
     let record = output.join("pairs.jsonl");
     let mut lines =
         File::options().append(true).create(true).open(&record).map_err(Error::io(&record))?;
@@ -70,7 +70,7 @@ fn write_pairs(task: Task, output: &Path, files: &[PathBuf], arguments: &Argumen
         for (folder, image) in [(&input, degraded), (&target, photo.rgb)] {
             write(image, &folder.join(&name), arguments.overwrite)?;
         }
-        // Every parameter is drawn from the generator at this place.
+        // All parameters are drawn from the generator at this seed and index.
         let line = serde_json::json!({
             "name": name.to_string_lossy(),
             "source": file.to_string_lossy(),
@@ -85,7 +85,8 @@ fn write_pairs(task: Task, output: &Path, files: &[PathBuf], arguments: &Argumen
     Ok(())
 }
 
-/// Pixels of a picture in a sheet. It is degraded at twice the size, so that a row fits on a page.
+/// The width and height of a picture in a sheet, pixels. It is degraded at twice the size, so that
+/// a row fits on a page.
 const TILE: [usize; 2] = [192, 144];
 
 fn write_sheet(path: &Path, files: &[PathBuf], arguments: &Arguments) -> Result<()> {
@@ -119,7 +120,7 @@ fn write_sheet(path: &Path, files: &[PathBuf], arguments: &Arguments) -> Result<
     Ok(())
 }
 
-/// The largest part of `image`, in its middle, that has the shape of a tile.
+/// The largest central part of `image` that has the shape of a tile.
 fn middle(image: &Image) -> Image {
     let [across, down] = TILE;
     let width = image.width.min(image.height * across / down).max(1);
@@ -128,6 +129,6 @@ fn middle(image: &Image) -> Image {
 }
 
 fn write(image: Image, path: &Path, overwrite: bool) -> Result<()> {
-    keep(path, overwrite)?;
+    check_overwrite(path, overwrite)?;
     Photo::new(image).write(path)
 }

@@ -22,7 +22,7 @@ use std::time::Instant;
 /// The heading of the options that replace values of the configuration.
 const CHANGES: &str = "Changes to the configuration";
 
-/// Steps that a dry run measures.
+/// The number of steps that a dry run measures.
 const MEASURED: u32 = 3;
 
 #[derive(clap::Args)]
@@ -90,7 +90,7 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    /// The run that is asked for, and what `--scale` made of it.
+    /// The configuration of the run, and a line about `--scale` if it was given.
     fn config(&self) -> Result<(TrainConfig, Option<String>)> {
         let mut config = match (&self.recipe, &self.config) {
             (Some(name), _) => Recipe::find(name)?.config(&self.overrides)?,
@@ -120,7 +120,7 @@ impl Arguments {
     }
 }
 
-/// How long a run is, in the units of its configuration.
+/// The length of a run, in the units of its configuration.
 fn length(config: &TrainConfig) -> String {
     let optimizer = &config.optimizer;
     let (length, unit) = match (optimizer.epochs, optimizer.steps) {
@@ -145,7 +145,7 @@ pub(super) fn run(arguments: &Arguments, launch: Launch) -> Result<()> {
     })
 }
 
-/// What the first rank does, or the only one: the run, and all that is said of it.
+/// The work of the first rank, or of the only one: the run, and all output.
 fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
     let (config, scaled) = arguments.config()?;
     let device = team.device(config.compute.device);
@@ -166,7 +166,7 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
     }
     let (done, total) = trainer.steps();
     trainer.remarks().iter().for_each(|remark| say!("{remark}"));
-    say!("{} parameters, {total} steps, {done} of them done", trainer.model().params.count());
+    say!("{} parameters, {total} steps, {done} done", trainer.model().params.count());
     if !team.is_alone() {
         say!("{} ranks, {} images per batch each", team.size(), batch / team.size());
     }
@@ -176,7 +176,7 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let start = Instant::now();
     let mut mean_loss = None;
-    let ended = trainer.run(|event| {
+    let ended = trainer.train(|event| {
         match event {
             Event::Step(step) => {
                 let mean: &mut f64 = mean_loss.get_or_insert(step.loss);
@@ -195,7 +195,7 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
                         step.step
                     ));
                 }
-                // A log for those who do not watch: a line now and then.
+                // Without a progress bar, a line from time to time.
                 if bar.is_hidden() && (step.step % 50 == 0 || step.step == total) {
                     say!("step {} loss {loss:.4} lr {rate:.2e} {images:.2} images/s", step.step);
                 }
@@ -225,12 +225,12 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
         out.display()
     );
     if let Some(eval) = eval.filter(|_| done == total) {
-        say!("to score it by the protocol of its table: {eval}");
+        say!("to score the weights by the protocol of their table: {eval}");
     }
     signals.outcome(ended?)
 }
 
-/// What the other ranks do: their part, and no word of it.
+/// The work of the other ranks, without output.
 fn follow(team: &Team, arguments: &Arguments) -> Result<()> {
     let (config, _) = arguments.config()?;
     if arguments.dry_run {
@@ -240,10 +240,10 @@ fn follow(team: &Team, arguments: &Arguments) -> Result<()> {
     let signals = Signals::watch()?;
     let mut trainer = Trainer::open_in(team.clone(), config)?;
     trainer.stop_when(signals.stop.clone());
-    signals.outcome(trainer.run(|_| true)?)
+    signals.outcome(trainer.train(|_| true)?)
 }
 
-/// The signals that ask a program to end, which a run obeys when it has saved.
+/// The signals that ask a program to end. A run saves its state first.
 struct Signals {
     stop: Arc<AtomicBool>,
     number: Arc<AtomicUsize>,
@@ -265,7 +265,7 @@ impl Signals {
         Ok(Self { stop, number })
     }
 
-    /// How the program ends after a run that has `ended`.
+    /// The result of the program after a run that has `ended`.
     fn outcome(&self, ended: Ended) -> Result<()> {
         match self.last() {
             Some(signal) if ended == Ended::Stopped => Err(Error::Signal(signal)),
@@ -273,13 +273,13 @@ impl Signals {
         }
     }
 
-    /// The signal that came last.
+    /// The last signal, if there was any.
     fn last(&self) -> Option<i32> {
         i32::try_from(self.number.load(Ordering::Relaxed)).ok().filter(|&number| number != 0)
     }
 }
 
-/// What scores a finished run on its data set's test; nothing for runs on no data set.
+/// The command that scores a finished run on the test split; none for runs without a data set.
 fn eval_command(config: &TrainConfig) -> Option<String> {
     let folder =
         config.data.folder.as_ref().filter(|_| config.validation.protocol != Protocol::Plain)?;
@@ -289,7 +289,7 @@ fn eval_command(config: &TrainConfig) -> Option<String> {
     Some(format!("irnext eval {folder} --protocol {protocol} --weights {weights}"))
 }
 
-/// Says what a run would be.
+/// Prints the plan of a run.
 fn dry_run(team: &Team, config: TrainConfig) -> Result<()> {
     let eval = eval_command(&config);
     let trainer = Trainer::prepare(team.clone(), config.clone())?;
@@ -331,7 +331,7 @@ fn say_plan(config: &TrainConfig, plan: &RunPlan) {
     say!("network   width {}, n = {}: {} parameters", model.width, model.n, plan.parameters);
     let (done, total) = plan.steps;
     say!("batch     {} crops of {}x{} (width x height)", optimizer.batch, crop.width, crop.height);
-    say!("steps     {} per epoch, {total} in all, {done} of them done", plan.steps_per_epoch);
+    say!("steps     {} per epoch, {total} in all, {done} done", plan.steps_per_epoch);
     say!(
         "schedule  {:?}, warm-up to {:.1e} in {} steps, cosine to {:.1e}; gradients clipped at {}",
         optimizer.rule,
@@ -357,7 +357,7 @@ fn say_measured(plan: &RunPlan, measured: &Measured) {
     say!("time      {} of training, {} of validation", duration(training), duration(validating));
 }
 
-/// Seconds in the unit that people would use.
+/// A duration in a convenient unit.
 fn duration(seconds: f64) -> String {
     const UNITS: [(f64, &str); 3] = [(86_400.0, "days"), (3_600.0, "hours"), (60.0, "minutes")];
     match UNITS.iter().find(|(unit, _)| seconds >= 2.0 * unit) {

@@ -10,13 +10,13 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use engine::{DType, Tensor};
 use nn::layers::Activation;
-use nn::{Context, Cost, Operation};
+use nn::{Context, Cost, LayerKind};
 
 /// The side of the images that the paper counts for, pixels.
 pub const PAPER_SIZE: usize = 256;
 
-/// How the paper counts "FLOPs": its figures come out to the digit by these rules, which were found
-/// by reconstruction.
+/// How the paper counts "FLOPs". These rules reproduce its figures to the last digit; they were
+/// found by reconstruction.
 ///
 /// Both count the multiply-adds of convolutions, a transposed one at the resolution of its
 /// *output*; 1 for each output element that gets a bias or comes out of a GELU; 1 for each *input*
@@ -34,47 +34,56 @@ impl CountRule {
     /// The FLOPs of one use of a layer.
     pub fn flops(self, cost: &Cost) -> u64 {
         let bias = |bias: bool| if bias { cost.output_elements() } else { 0 };
-        match cost.operation {
-            Operation::Conv2d { bias: b, .. } => cost.multiply_adds() + bias(b),
-            Operation::ConvTranspose2d { bias: b, .. } => {
-                cost.multiply_adds() * pixels(&cost.output) / pixels(&cost.input) + bias(b)
+        match cost.kind {
+            LayerKind::Conv2d { bias: b, .. } => cost.multiply_adds().saturating_add(bias(b)),
+            LayerKind::ConvTranspose2d { bias: b, .. } => {
+                let [input, output] =
+                    [&cost.input, &cost.output].map(|shape| u128::from(pixels(shape)));
+                let products = u128::from(cost.multiply_adds()) * output / input;
+                u64::try_from(products).unwrap_or(u64::MAX).saturating_add(bias(b))
             }
-            Operation::Activation(Activation::Gelu) => cost.output_elements(),
-            Operation::AvgPool2d(_) | Operation::MaxPool2d(_) => cost.input_elements(),
-            Operation::BatchNorm | Operation::InstanceNorm => 2 * cost.output_elements(),
-            Operation::GlobalAvgPool if self == Self::Main => cost.input_elements(),
-            Operation::DynamicFilter { .. } if self == Self::Ablations => cost.multiply_adds(),
-            Operation::GlobalAvgPool
-            | Operation::DynamicFilter { .. }
-            | Operation::Activation(_)
-            | Operation::Bilinear => 0,
+            LayerKind::Activation(Activation::Gelu) => cost.output_elements(),
+            LayerKind::AvgPool2d(_) | LayerKind::MaxPool2d(_) => cost.input_elements(),
+            LayerKind::BatchNorm | LayerKind::InstanceNorm => {
+                cost.output_elements().saturating_mul(2)
+            }
+            LayerKind::GlobalAvgPool if self == Self::Main => cost.input_elements(),
+            LayerKind::DynamicFilter { .. } if self == Self::Ablations => cost.multiply_adds(),
+            LayerKind::GlobalAvgPool
+            | LayerKind::DynamicFilter { .. }
+            | LayerKind::Activation(_)
+            | LayerKind::Bilinear => 0,
         }
     }
 }
 
-/// The costs of a whole network on one image.
+/// The costs of a whole network on one image. Counts stop at [`u64::MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Costs {
-    /// Numbers that are trained.
+    /// The number of trained parameters.
     pub parameters: u64,
     /// True multiply-adds of all convolutions.
     pub convolutions: u64,
     /// True multiply-adds of LAM's filters.
     pub filters: u64,
-    /// As the paper counts.
+    /// FLOPs as the paper counts them.
     pub flops: u64,
 }
 
 impl Costs {
     /// Sums the costs that [`layers`] lists.
     pub fn of(layers: &[Cost], rule: CountRule) -> Self {
-        let is_filter = |cost: &&Cost| matches!(cost.operation, Operation::DynamicFilter { .. });
-        let filters = layers.iter().filter(is_filter).map(Cost::multiply_adds).sum();
+        let sum =
+            |count: &dyn Fn(&Cost) -> u64| layers.iter().map(count).fold(0, u64::saturating_add);
+        let is_filter = |cost: &Cost| matches!(cost.kind, LayerKind::DynamicFilter { .. });
+        let multiply_adds = |filters: bool| {
+            sum(&|cost| if is_filter(cost) == filters { cost.multiply_adds() } else { 0 })
+        };
         Self {
-            parameters: layers.iter().map(|cost| cost.parameters as u64).sum(),
-            convolutions: layers.iter().map(Cost::multiply_adds).sum::<u64>() - filters,
-            filters,
-            flops: layers.iter().map(|cost| rule.flops(cost)).sum(),
+            parameters: sum(&|cost| cost.parameters as u64),
+            convolutions: multiply_adds(false),
+            filters: multiply_adds(true),
+            flops: sum(&|cost| rule.flops(cost)),
         }
     }
 }
@@ -104,7 +113,7 @@ pub fn layers(model: &Model, size: usize) -> Result<Vec<Cost>> {
 }
 
 fn pixels(shape: &[usize]) -> u64 {
-    shape[2..].iter().map(|&side| side as u64).product()
+    shape[2..].iter().fold(1, |product: u64, &side| product.saturating_mul(side as u64))
 }
 
 #[cfg(test)]
@@ -161,25 +170,45 @@ mod tests {
     fn a_layer_counts_as_the_rule_says() {
         let x = Tensor::zeros(&[1, 8, 4, 4], DType::F32).unwrap();
         let y = Tensor::zeros(&[1, 2, 8, 8], DType::F32).unwrap();
-        let count = |operation, rule: CountRule| rule.flops(&Cost::free("", operation, &x, &y));
-        let both =
-            |operation| [CountRule::Main, CountRule::Ablations].map(|rule| count(operation, rule));
+        let count = |kind, rule: CountRule| rule.flops(&Cost::free("", kind, &x, &y));
+        let both = |kind| [CountRule::Main, CountRule::Ablations].map(|rule| count(kind, rule));
         // 2·64 outputs of 72 products, and a bias each.
         assert_eq!(
-            both(Operation::Conv2d { kernel: [3, 3], fan_in: 72, bias: true }),
+            both(LayerKind::Conv2d { kernel: [3, 3], fan_in: 72, bias: true }),
             [128 * 72 + 128; 2]
         );
         // True: 8·16 inputs in 32 products each. Four times that, since the output has four times
         // the pixels.
-        let up = Operation::ConvTranspose2d { kernel: [4, 4], fan_out: 32, bias: false };
+        let up = LayerKind::ConvTranspose2d { kernel: [4, 4], fan_out: 32, bias: false };
         assert_eq!(Cost::free("", up, &x, &y).multiply_adds(), 128 * 32);
         assert_eq!(both(up), [4 * 128 * 32; 2]);
-        assert_eq!(both(Operation::AvgPool2d(2)), [128; 2]);
-        assert_eq!(both(Operation::InstanceNorm), [256; 2]);
-        assert_eq!(both(Operation::Activation(Activation::Gelu)), [128; 2]);
-        assert_eq!(both(Operation::Activation(Activation::Tanh)), [0; 2]);
-        assert_eq!(both(Operation::GlobalAvgPool), [128, 0]);
-        assert_eq!(both(Operation::DynamicFilter { kernel: [3, 3] }), [0, 128 * 9]);
+        assert_eq!(both(LayerKind::AvgPool2d(2)), [128; 2]);
+        assert_eq!(both(LayerKind::InstanceNorm), [256; 2]);
+        assert_eq!(both(LayerKind::Activation(Activation::Gelu)), [128; 2]);
+        assert_eq!(both(LayerKind::Activation(Activation::Tanh)), [0; 2]);
+        assert_eq!(both(LayerKind::GlobalAvgPool), [128, 0]);
+        assert_eq!(both(LayerKind::DynamicFilter { kernel: [3, 3] }), [0, 128 * 9]);
+    }
+
+    #[test]
+    fn counts_of_absurd_sizes_saturate() {
+        let layer = |kind| Cost {
+            path: String::new(),
+            kind,
+            input: vec![1, 8, 1 << 40, 1 << 40],
+            output: vec![1, 8, 1 << 40, 1 << 40],
+            parameters: usize::MAX,
+        };
+        let layers = [
+            layer(LayerKind::Conv2d { kernel: [3, 3], fan_in: 72, bias: true }),
+            layer(LayerKind::ConvTranspose2d { kernel: [4, 4], fan_out: 32, bias: true }),
+            layer(LayerKind::DynamicFilter { kernel: [3, 3] }),
+            layer(LayerKind::InstanceNorm),
+        ];
+        let costs = Costs::of(&layers, CountRule::Ablations);
+        let most = u64::MAX;
+        let expected = Costs { parameters: most, convolutions: most, filters: most, flops: most };
+        assert_eq!(costs, expected);
     }
 
     #[test]

@@ -7,19 +7,19 @@ use engine::DType;
 
 /// A table of the paper.
 pub struct Table {
-    /// Its number there.
+    /// Its number in the paper.
     pub number: usize,
     /// Its subject.
     pub about: &'static str,
     /// How its FLOPs are counted.
     pub rule: CountRule,
-    /// IRNeXt's rows.
+    /// The rows for IRNeXt.
     pub rows: Vec<Row>,
 }
 
 /// A network, and the paper's figures for it.
 pub struct Row {
-    /// What sets the network apart from the others of the table.
+    /// The difference from the other networks of the table.
     pub name: &'static str,
     /// The network: in every row the variant of the published code, since the equations alone have
     /// fewer parameters.
@@ -34,7 +34,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// What the network costs on a 256×256 image.
+    /// The costs of the network on a 256×256 image.
     pub fn count(&self, rule: CountRule) -> Result<Costs> {
         let model = Model::new(&self.config, 0, DType::F32)?;
         Ok(Costs::of(&layers(&model, PAPER_SIZE)?, rule))
@@ -49,7 +49,7 @@ impl Row {
     }
 }
 
-/// As the paper prints numbers: units of 10⁶ or 10⁹, two digits.
+/// A number as the paper prints it: in units of 10⁶ or 10⁹, with two decimals.
 pub fn printed(count: u64, unit: u64) -> String {
     format!("{:.2}", count as f64 / unit as f64)
 }
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn each_counting_rule_fails_in_the_other_tables() {
-        // Why there are two: each rule fails in the other's tables.
+        // The reason for two rules: each fails in the other's tables.
         let by = |rule, table: &Table, row: usize| {
             printed(table.rows[row].count(rule).unwrap().flops, GIGA)
         };

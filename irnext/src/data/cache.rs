@@ -1,5 +1,5 @@
-//! Decoded photographs kept in memory, since decoding one costs more than cutting a training sample
-//! out of it.
+//! Decoded photographs kept in memory, since decoding one costs more than cropping a training
+//! sample.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::Result;
 use crate::image::{Depth, Image, Photo};
 
-/// Reads photographs and keeps those that came first, up to a number of bytes. Shared between
-/// threads and sets.
+/// Reads photographs and caches the first ones, up to a number of bytes. Threads and data sets may
+/// share it.
 ///
-/// Nothing is ever dropped for something newer: in a shuffled epoch every photograph is equally far
-/// from its next use, so the first ones are as good to keep as any.
+/// Photographs are never replaced by newer ones: in a shuffled epoch all of them are equally far
+/// from their next use, so the first ones are as good to cache as any.
 #[derive(Debug)]
 pub struct PhotoCache {
     budget: usize,
@@ -26,19 +26,19 @@ struct CachedPhotos {
 }
 
 impl PhotoCache {
-    /// A cache for `budget` bytes of pixels (3 bytes a pixel for 8-bit photographs). 0 keeps
+    /// A cache for `budget` bytes of pixels (3 bytes a pixel for 8-bit photographs). 0 caches
     /// nothing.
     pub fn new(budget: usize) -> Arc<Self> {
         Arc::new(Self { budget, kept: Mutex::default() })
     }
 
-    /// The photograph in the file `path`, from memory if it is there. The error names the file.
+    /// The photograph in the file `path`, from the cache if possible. The error names the file.
     pub fn read(&self, path: &Path) -> Result<Arc<Pixels>> {
         if let Some(pixels) = self.lock().photos.get(path) {
             return Ok(Arc::clone(pixels));
         }
-        // Decoded outside the lock. That two threads now and then decode the same file is cheaper
-        // than waiting.
+        // Decoded outside the lock: it is cheaper if two threads occasionally decode the same file
+        // than if they wait.
         let pixels = Arc::new(Pixels::of(&Photo::read(path)?));
         let mut kept = self.lock();
         let bytes = pixels.bytes();
@@ -49,7 +49,7 @@ impl PhotoCache {
         Ok(pixels)
     }
 
-    /// How many bytes of pixels are kept at the moment.
+    /// The number of cached bytes.
     pub fn bytes(&self) -> usize {
         self.lock().bytes
     }
@@ -59,8 +59,8 @@ impl PhotoCache {
     }
 }
 
-/// The colors of a photograph in as many bits as its file has: a quarter or half of what an
-/// [`Image`] takes.
+/// The colors of a photograph in the bit depth of its file: a quarter or half of the size of an
+/// [`Image`].
 #[derive(Clone, Debug)]
 pub struct Pixels {
     /// Pixels in a row.
@@ -78,7 +78,7 @@ enum Samples {
 }
 
 impl Pixels {
-    /// The colors of `photo`. Alpha is left out.
+    /// The colors of `photo`, without alpha.
     pub fn of(photo: &Photo) -> Self {
         let values = photo.rgb.data.iter();
         let samples = match photo.depth {

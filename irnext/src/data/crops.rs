@@ -28,22 +28,21 @@ pub struct Window {
     pub x: usize,
     /// The first row.
     pub y: usize,
-    /// How many columns there are to take.
+    /// The number of columns.
     pub width: usize,
-    /// How many rows there are to take.
+    /// The number of rows.
     pub height: usize,
     /// Whether the sample is mirrored left to right.
     pub flip: bool,
 }
 
 impl CropSpec {
-    /// Square samples of `side` pixels, not shrunk, half of them mirrored: what the paper trains
-    /// on.
+    /// Square samples of `side` pixels, not shrunk, half of them mirrored, as in the paper.
     pub fn square(side: usize) -> Self {
         Self { width: side, height: side, max_shrink: 1.0, flip: true }
     }
 
-    /// An error if no sample can be taken this way.
+    /// Fails if no sample can be taken with these settings.
     pub fn check(&self) -> Result<()> {
         let reason = if self.width == 0 || self.height == 0 {
             format!("a crop of {}x{} has no pixels", self.width, self.height)

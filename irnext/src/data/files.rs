@@ -5,8 +5,8 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The image files in `folder`, known by their extensions and sorted by name; not those in its
-/// sub-folders, and no hidden ones.
+/// The image files in `folder`, recognized by their extensions and sorted by name, without hidden
+/// files and those in sub-folders.
 pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>> {
     const EXTENSIONS: [&str; 11] =
         ["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "ppm", "pgm", "pam", "pnm"];
@@ -30,15 +30,14 @@ pub(super) fn image_files_below(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The folders in `folder`, sorted by name; no hidden ones.
+/// The folders in `folder`, sorted by name, without hidden ones.
 pub(super) fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = entries(folder)?;
     found.retain(|path| path.is_dir());
     Ok(found)
 }
 
-/// What is in `folder` and not hidden. Sorted, since the order in which a file system lists its
-/// files is its own.
+/// The entries of `folder` that are not hidden, sorted, since file systems list them in any order.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(Error::io(folder))? {

@@ -1,11 +1,10 @@
 //! From folders of images to the batches a network trains on.
 //!
-//! A [`Source`] knows its images and makes one training sample of one of them: [`Paired`] cuts the
-//! same place out of a degraded photograph and its ground truth, [`Synthetic`] degrades a clean
-//! photograph on the fly. A [`Loader`] puts samples together to [`Batch`]es on worker threads,
-//! ahead of the training that uses them. Every draw comes from a counter-based generator, so that a
-//! batch depends on the seed and its step and on nothing else: not on the number of threads, and
-//! not on where a run was resumed.
+//! A [`Source`] has a list of images and makes training samples from them: [`Paired`] crops the
+//! same place from a degraded photograph and its ground truth, [`Synthetic`] degrades a clean
+//! photograph on the fly. A [`Loader`] assembles samples into [`Batch`]es on worker threads, in
+//! advance. All random draws come from a counter-based generator, so a batch depends on the seed
+//! and its step alone: not on the number of threads, and not on where a run was resumed.
 
 mod cache;
 mod crops;

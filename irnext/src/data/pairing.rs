@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 /// A degraded photograph and its ground truth.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
-    /// The input's file name; behind its scene's name where the set is divided into scenes.
+    /// The input's file name, with the scene's name in front if the set is divided into scenes.
     pub name: String,
     /// The degraded photograph.
     pub input: PathBuf,
@@ -91,7 +91,7 @@ impl Pairing {
         Ok(found)
     }
 
-    /// These pairs, or what is wrong with the files of `folder` if there are none.
+    /// These pairs; if there are none, an error about the files of `folder`.
     pub fn or_complain(self, folder: &Path) -> Result<Self> {
         if !self.pairs.is_empty() {
             return Ok(self);
@@ -109,7 +109,7 @@ impl Pairing {
         Err(Error::data(folder, reason))
     }
 
-    /// Takes in the pairs of a scene; their names get the scene's in front.
+    /// Adds the pairs of a scene; their names get the scene's in front.
     pub(super) fn add_scene(&mut self, scene: &str, other: Self) {
         let named = |pair: Pair| Pair { name: format!("{scene}/{}", pair.name), ..pair };
         self.pairs.extend(other.pairs.into_iter().map(named));

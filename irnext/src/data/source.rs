@@ -5,18 +5,17 @@ use crate::error::Result;
 use crate::image::Image;
 use engine::Rng;
 
-/// A set of images that training samples are made of. Shared between threads.
+/// A set of images to make training samples from. Threads may share it.
 pub trait Source: Send + Sync {
-    /// How many images there are.
+    /// The number of images.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// Whether there are no images.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What to call image `index` in messages and tables: its file's name. Panics if `index` is not
-    /// below `len()`.
+    /// The name of image `index` in messages and tables: its file's name.
     fn name(&self, index: usize) -> String;
 
     /// The width and height of image `index`; from its file's header, where it is a file. The error

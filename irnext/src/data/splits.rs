@@ -11,9 +11,9 @@ use crate::error::{Error, Result};
 struct Layout {
     input: &'static str,
     target: &'static str,
-    /// What holds such sub-folders is one scene of several, which together are a split.
+    /// Whether the parent of such sub-folders is one scene of several, which together are a split.
     scene: bool,
-    /// Where names do not tell, the order does.
+    /// Whether files are paired by their order if their names do not pair them.
     in_order: bool,
 }
 
@@ -39,28 +39,28 @@ const fn layout(input: &'static str, target: &'static str) -> Layout {
     Layout { input, target, scene: false, in_order: false }
 }
 
-/// How far below the folder that is given splits are looked for; RSBlur's pictures are in
+/// How deep below the given folder splits are looked for; RSBlur's pictures are in
 /// `day/number/gt/`.
 const DEPTH: usize = 4;
 
 /// The role of a split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// To train on.
+    /// For training.
     Train,
-    /// To choose between trained networks.
+    /// For choosing among trained networks.
     Validation,
-    /// To score on.
+    /// For the final scores.
     Test,
-    /// Its folders do not say.
+    /// Unknown: the folders do not name it.
     Unknown,
 }
 
 /// A part of a data set.
 #[derive(Clone, Debug)]
 pub struct Split {
-    /// Where it is, below the folder that was looked through; that folder's own name if it is the
-    /// split itself.
+    /// Its path below the folder that was searched, or the name of that folder if it is the split
+    /// itself.
     pub name: String,
     /// Its role.
     pub role: Role,
@@ -82,9 +82,8 @@ pub fn splits(root: &Path) -> Result<Vec<Split>> {
         let known: Vec<_> =
             LAYOUTS.iter().map(|layout| format!("{}/{}", layout.input, layout.target)).collect();
         let reason = format!(
-            "holds no pairs of photographs: neither sub-folders with names that are known ({}) \
-             nor files named \
-             1_hazy and 1_GT or rain-1 and norain-1",
+            "holds no pairs of photographs: neither sub-folders with known names ({}) nor files \
+             named 1_hazy and 1_GT or rain-1 and norain-1",
             known.join(", ")
         );
         return Err(Error::data(root, reason));
@@ -168,7 +167,10 @@ fn listed(root: &Path) -> Result<Vec<Split>> {
             let mut words = line.split_whitespace();
             let (Some(target), Some(input), None) = (words.next(), words.next(), words.next())
             else {
-                return Err(Error::data(&list, format!("a line is not two file names: {line:?}")));
+                return Err(Error::data(
+                    &list,
+                    format!("expected two file names in a line, got {line:?}"),
+                ));
             };
             let place = |file: &str| {
                 [above, root].map(|folder| folder.join(file)).into_iter().find(|f| f.is_file())
@@ -186,13 +188,13 @@ fn listed(root: &Path) -> Result<Vec<Split>> {
     Ok(found)
 }
 
-/// What RSBlur calls a scene: `0001/000022` of `…/0001/000022/gt/gt_sharp.png`.
+/// The name of a scene in RSBlur's lists: `0001/000022` of `…/0001/000022/gt/gt_sharp.png`.
 pub(crate) fn scene_of(file: &Path) -> Option<String> {
     let number = file.parent()?.parent()?;
     Some(format!("{}/{}", file_name(number.parent()?), file_name(number)))
 }
 
-/// What the folder names of a path say: the last one that says anything.
+/// The role that the folder names of a path give: the last one that gives any.
 fn role(path: &str) -> Role {
     let of_word = |word: &str| match word.trim_end_matches(|c: char| c.is_ascii_digit()) {
         "train" | "training" | "its" | "ots" => Some(Role::Train),
@@ -216,7 +218,7 @@ mod tests {
     use super::super::tests::tree;
     use super::*;
 
-    /// What is found, as "name role pairs".
+    /// The splits found, as "name role pairs".
     fn found(files: &[&str]) -> Vec<String> {
         let root = tree(files);
         let splits = splits(root.path()).unwrap();

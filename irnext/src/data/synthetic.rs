@@ -11,7 +11,7 @@ use super::{CropSpec, PhotoCache, Source};
 use crate::error::{Error, Result};
 use crate::image::{Image, Photo};
 
-/// Makes a degraded image of a clean one, of the same size; every random choice comes from the
+/// Makes a degraded image from a clean one, of the same size; all random choices come from the
 /// generator.
 pub type Degrade = Arc<dyn Fn(&Image, &mut Rng) -> Image + Send + Sync>;
 
@@ -29,8 +29,8 @@ pub struct Synthetic {
 }
 
 impl Synthetic {
-    /// The photographs in `folder` (not in its sub-folders), in the order of their names. None is
-    /// an error.
+    /// The photographs in `folder` (not in its sub-folders), in the order of their names. Fails if
+    /// there are none.
     pub fn open(folder: &Path, degrade: Degrade, cache: Arc<PhotoCache>) -> Result<Self> {
         let files = image_files(folder)?;
         if files.is_empty() {
@@ -44,19 +44,19 @@ impl Synthetic {
         Self { files, degrade, cache, full_side: 512 }
     }
 
-    /// Limits the sides of the pairs that [`Source::full`] gives to `side` pixels; 512 unless set.
+    /// Limits the sides of the pairs of [`Source::full`] to `side` pixels; the default is 512.
     pub fn with_full_side(mut self, side: usize) -> Self {
         self.full_side = side.max(1);
         self
     }
 
-    /// (degraded, clean), provided that the degradation kept the size.
+    /// (degraded, clean). Fails if the degradation changed the size.
     fn pair(&self, index: usize, clean: Image, rng: &mut Rng) -> Result<(Image, Image)> {
         let degraded = (self.degrade)(&clean, rng);
         if (degraded.width, degraded.height) != (clean.width, clean.height) {
             let reason = format!(
-                "the degradation made {}x{} pixels of {}x{}",
-                degraded.width, degraded.height, clean.width, clean.height
+                "the degradation changed the size from {}x{} to {}x{}",
+                clean.width, clean.height, degraded.width, degraded.height
             );
             return Err(Error::image(&self.files[index], reason));
         }
@@ -77,8 +77,7 @@ impl Source for Synthetic {
         Photo::size(&self.files[index])
     }
 
-    /// The crop is degraded, not the photograph: what the degradation costs depends on the size of
-    /// the sample.
+    /// Degrades the crop, not the photograph, since the cost of a degradation grows with the size.
     fn sample(&self, index: usize, rng: &mut Rng, crop: &CropSpec) -> Result<(Image, Image)> {
         let pixels = self.cache.read(&self.files[index])?;
         let window = crop.window(pixels.width, pixels.height, rng);

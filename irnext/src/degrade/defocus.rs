@@ -64,7 +64,7 @@ mod tests {
             let least = rows.iter().copied().fold(1.0, f32::min);
             assert!(most <= 0.61);
             uneven += usize::from(most - least > 0.05);
-            // Where nothing is left of the pattern, its mean light is.
+            // Where the pattern has vanished, its mean light remains.
             let light =
                 image.data.iter().map(|v| v.powf(2.2)).sum::<f32>() / image.data.len() as f32;
             let expected = (0.2f32.powf(2.2) + 0.8f32.powf(2.2)) / 2.0;

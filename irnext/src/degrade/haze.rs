@@ -49,11 +49,11 @@ impl Haze {
     }
 }
 
-/// A depth map that could be true, of mean 1 and with the standard deviation `spread`: uneven, more
-/// often than not farther towards the top, and brighter things farther or nearer. In RESIDE the
-/// ramp and the brightness explain a third of the variance: a network that was taught that what is
-/// bright is far darkens every sky. Half of the maps break where the photograph has an edge, as the
-/// outlines of real objects do.
+/// A plausible depth map of mean 1 and standard deviation `spread`: uneven, usually farther toward
+/// the top, and with brighter objects farther or nearer. In RESIDE the ramp and the brightness
+/// explain a third of the variance: a network that was taught that bright is far darkens every sky.
+/// Half of the maps have discontinuities at the photograph's edges, like the outlines of real
+/// objects.
 fn depth(clean: &Image, spread: f32, rng: &mut Rng) -> Plane {
     let (width, height) = (clean.width, clean.height);
     let gray = Plane::gray(clean);

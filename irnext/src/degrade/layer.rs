@@ -18,7 +18,7 @@ pub(super) struct Layer {
     data: Vec<[f32; 4]>,
 }
 
-/// A place of the camera: the picture moved by (`x`, `y`) pixels and turned by `angle` radians
+/// A position of the camera: the picture moved by (`x`, `y`) pixels and turned by `angle` radians
 /// about its middle.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pose {
@@ -28,8 +28,8 @@ pub(super) struct Pose {
 }
 
 impl Layer {
-    /// The whole of `image`; its values to the power of `gamma` are what is added where things mix:
-    /// [`LIGHT`], or [`VALUES`].
+    /// The whole of `image`. Its values to the power of `gamma`, [`LIGHT`] or [`VALUES`], are added
+    /// where layers mix.
     pub fn of(image: &Image, gamma: f32) -> Self {
         let light = |v: f32| v.max(0.0).powf(gamma);
         Self {
@@ -40,12 +40,12 @@ impl Layer {
         }
     }
 
-    /// Nothing, of the size of `self`.
+    /// An empty layer of the size of `self`.
     pub fn empty(&self) -> Self {
         Self { data: vec![[0.0; 4]; self.data.len()], ..*self }
     }
 
-    /// The part of the layer that `coverage`, 0 to 1, leaves.
+    /// The layer multiplied by `coverage`, 0 to 1.
     pub fn cut(&self, coverage: &Plane) -> Self {
         let pairs = self.data.iter().zip(&coverage.data);
         Self { data: pairs.map(|(pixel, &c)| pixel.map(|v| v * c)).collect(), ..*self }

@@ -1,8 +1,8 @@
 //! Synthetic degradations: haze, rain, snow, motion blur and defocus for clean photographs.
 //!
-//! Each of the five modules below models one degradation, with the ranges that the data sets of its
-//! task show. What is drawn depends only on the generator's place, so that a training run can be
-//! repeated or resumed.
+//! Each of the five modules below models one degradation, with the ranges that its task's data sets
+//! show. All draws depend on the state of the generator alone, so a training run can be repeated or
+//! resumed.
 
 mod defocus;
 pub(crate) mod filter;
@@ -59,8 +59,8 @@ impl Task {
     }
 }
 
-/// A degraded twin of `clean`, of the same size, in [0, 1]. Pixels stay registered: `clean` is what
-/// restoring it should give.
+/// A degraded version of `clean`, of the same size, in [0, 1]. Pixels stay registered: `clean` is
+/// its ground truth.
 pub fn degrade(task: Task, clean: &Image, rng: &mut Rng) -> Image {
     twin(clean, |clean| match task {
         Task::Dehaze => haze::haze(clean, rng),
@@ -71,8 +71,8 @@ pub fn degrade(task: Task, clean: &Image, rng: &mut Rng) -> Image {
     })
 }
 
-/// As [`degrade`], with the simplest form of [`Task::Deblur`], to be learned before all of it: the
-/// camera alone moves, evenly and straight, by a number of pixels in `lengths`.
+/// As [`degrade`], with the simplest form of [`Task::Deblur`], as an easy beginning: only the
+/// camera moves, evenly and straight, by a number of pixels in `lengths`.
 pub fn blur_linear_motion(clean: &Image, lengths: Range<f64>, rng: &mut Rng) -> Image {
     twin(clean, |clean| motion::linear(clean, lengths, rng))
 }

@@ -3,9 +3,8 @@
 //! are one photograph, moved and turned along a random path; the sharp one is that of the middle of
 //! the exposure.
 //!
-//! A camera averages light: g^-1 is x^2.2. The pictures of the GoPro set that everybody is scored
-//! on, `blur`, are averages of sRGB values: g is the identity. Each is done in half of the
-//! pictures.
+//! A camera averages light: g^-1 is x^2.2. The GoPro pictures that are commonly scored, `blur`, are
+//! averages of sRGB values: g is the identity. Each is used for half of the pictures.
 
 use std::ops::Range;
 
@@ -15,7 +14,7 @@ use super::filter::Plane;
 use super::layer::{LIGHT, Layer, Pose, VALUES};
 use crate::image::Image;
 
-/// `clean` from a shaken hand, and in some pictures with something in it that moves by itself.
+/// `clean` taken by an unsteady hand; in some pictures an object also moves by itself.
 pub(super) fn motion(clean: &Image, rng: &mut Rng) -> Image {
     let still = still(clean, rng);
     // Pixels from one end of the path to the other.
@@ -41,7 +40,8 @@ pub(super) fn motion(clean: &Image, rng: &mut Rng) -> Image {
     image
 }
 
-/// `clean` from a camera that moves evenly along a straight line, by so many pixels.
+/// `clean` taken by a camera that moves evenly along a straight line, by a number of pixels in
+/// `lengths`.
 pub(super) fn linear(clean: &Image, lengths: Range<f64>, rng: &mut Rng) -> Image {
     let still = still(clean, rng);
     let length = rng.range(lengths);
@@ -59,7 +59,7 @@ fn still(clean: &Image, rng: &mut Rng) -> Layer {
     Layer::of(clean, if rng.chance(0.5) { LIGHT } else { VALUES })
 }
 
-/// How many pictures a path of `length` pixels takes, an odd number. At steps below two pixels the
+/// The number of pictures, odd, for a path of `length` pixels. At steps below two pixels the
 /// samples, each two pixels wide, leave no gaps.
 fn samples(length: f64) -> usize {
     ((length / 1.6).ceil() as usize).max(5) | 1
@@ -96,8 +96,8 @@ fn path(length: f64, rng: &mut Rng) -> Vec<Pose> {
     relative.collect()
 }
 
-/// The coverage of something in the picture: a blob whose outline follows edges of the photograph
-/// where it can.
+/// The coverage of an object in the picture: a blob whose outline follows edges of the photograph
+/// where possible.
 fn shape(clean: &Image, rng: &mut Rng) -> Plane {
     let (width, height) = (clean.width, clean.height);
     let cells = rng.int(2..5) as usize;

@@ -52,7 +52,7 @@ fn draw_layer(light: &mut Plane, angle: f64, layers: f64, rng: &mut Rng) {
     let area = (width as f64 + length) * (height as f64 + length);
     let count = (cover * area / (length * 4.0 * sigma)).round() as usize;
     for _ in 0..count {
-        // Near drops are the longer, wider and brighter ones; most are far.
+        // Near drops are longer, wider and brighter; most drops are far.
         let near = -(1.0 - rng.uniform()).ln();
         let length = length * (0.3 + 0.3 * near + rng.range(0.0..0.5));
         let sigma = (sigma * (0.75 + 0.15 * near) * rng.range(0.8..1.2)).max(0.4) as f32;

@@ -16,7 +16,7 @@ struct Flakes {
     density: f64,
     /// The part of the radius over which a flake fades out.
     softness: f64,
-    /// How much it hides: a flake near the lens is out of focus, and its light spread thin.
+    /// The opacity: a flake near the lens is out of focus, and its light spread thin.
     opacity: std::ops::Range<f64>,
 }
 
@@ -28,8 +28,8 @@ const SIZES: [Flakes; 3] = [
 
 /// `clean` in falling snow.
 pub(super) fn snow(clean: &Image, rng: &mut Rng) -> Image {
-    // What shows through: the product over all flakes of 1 - Z R, so that flakes lie over each
-    // other.
+    // The visible part of the background: the product over all flakes of 1 - Z R, as flakes lie
+    // over each other.
     let mut through = Plane::new(clean.width, clean.height).map(|_| 1.0);
     let fall = Fall { angle: rng.range(-40.0..40.0).to_radians(), speed: rng.range(0.0..3.0) };
     let heaviness = rng.range(0.15..1.0);
@@ -70,7 +70,7 @@ fn draw_flakes(through: &mut Plane, size: &Flakes, per_pixel: f64, fall: &Fall, 
         let x = rng.range(-margin..width as f64 + margin);
         let y = rng.range(-margin..height as f64 + margin);
         let opacity = rng.range(size.opacity.clone()) as f32;
-        // A flake of some size is a few crystals that cling together, each a stroke.
+        // A larger flake is a few crystals that stick together, each a stroke.
         let crystals = if radius > 1.2 { rng.int(1..4) } else { 1 };
         for _ in 0..crystals {
             let apart = if crystals > 1 { 0.7 * radius } else { 0.0 };

@@ -1,8 +1,8 @@
 //! Statistics of the degradations, compared with the real data sets that they imitate.
 //!
 //! `cargo test -p irnext --lib degrade -- --nocapture` prints the figures; the book's page on
-//! degradations shows them. Real ones were measured on pairs that the project may not pass on;
-//! `IRNEXT_RAIN100L` names a folder of 24 of them.
+//! degradations shows them. Real degradations were measured on pairs that the project may not
+//! redistribute; `IRNEXT_RAIN100L` names a folder of 24 of them.
 
 use std::path::{Path, PathBuf};
 

@@ -1,12 +1,12 @@
-//! How the processes of a [`Team`] are started: by `mpirun` or `srun`, which say in the environment
-//! of each what it is one of. A program reads that once, and passes it on as a [`Launch`].
+//! How the processes of a [`Team`] are started: by `mpirun` or `srun`, which describe each process
+//! in its environment. A program reads that once, and passes it on as a [`Launch`].
 
 use super::team::Team;
 use crate::error::Result;
 
-/// What a launcher sets for each process: how many there are, which one this is, how many are on
-/// its machine, and which one of them this is. Both of the first must be there: a script that was
-/// only allotted several processes by Slurm is none of them.
+/// The variables that a launcher sets for each process: the number of processes, the rank of this
+/// one, the number on its machine, and the rank among those. The first two must both be set; a
+/// script to which Slurm has merely allotted several processes has only one of them.
 const LAUNCHERS: [[&str; 4]; 4] = [
     [
         "OMPI_COMM_WORLD_SIZE",
@@ -24,19 +24,19 @@ const LAUNCHERS: [[&str; 4]; 4] = [
     ["SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_STEP_TASKS_PER_NODE", "SLURM_LOCALID"],
 ];
 
-/// What a launcher says of this process and of those that were started with it.
+/// What the launcher says about this process and those that were started with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Launch {
-    /// How many processes there are.
+    /// The number of processes.
     pub size: usize,
-    /// How many of them are on this machine, as far as that is known.
+    /// The number of processes on this machine, if known.
     pub local_size: usize,
-    /// The number of this process among those, from 0, as far as that is known.
+    /// The rank of this process on its machine, from 0, if known.
     pub local_rank: usize,
 }
 
 impl Launch {
-    /// One process, started by no launcher.
+    /// One process, started without a launcher.
     pub const ALONE: Self = Self { size: 1, local_size: 1, local_rank: 0 };
 
     /// Reads the variables that `mpirun` and `srun` set.
@@ -83,7 +83,7 @@ fn connect(size: usize) -> Result<Team> {
 fn connect(size: usize) -> Result<Team> {
     Err(crate::Error::Config {
         reason: format!(
-            "this is one of {size} processes, and this program was built without MPI; build it \
+            "this is one of {size} processes, but this program was built without MPI; build it \
              with `cargo build --release -p irnext --features mpi`, or start one process"
         ),
     })

@@ -1,12 +1,11 @@
-//! Several processes that do a command's work together: `train` on parts of each batch, `eval` and
-//! `restore` on parts of the files.
+//! Several processes that share the work of a command: `train` splits each batch, `eval` and
+//! `restore` split the files.
 //!
-//! A [`Team`] is what commands see of it, most often of one process. Whatever one rank alone may
-//! fail in, reading an image or writing a checkpoint, is followed by a [`Team::barrier`] or another
-//! collective operation, in which all learn of it; so all end alike, and rank 0 saves what was
-//! reached.
-//! How processes are started and connected is in [`launch`]; how gradients and statistics are
-//! shared, in [`nn::distributed`].
+//! Commands see the processes as a [`Team`], usually of one. Work that can fail on one rank alone,
+//! such as reading an image or writing a checkpoint, is followed by a [`Team::barrier`] or another
+//! collective operation, in which all ranks learn of the failure. So all end alike, and rank 0
+//! saves the state. How processes are started and connected is in [`launch`]; how gradients and
+//! statistics are shared, in [`nn::distributed`].
 
 pub mod launch;
 #[cfg(feature = "mpi")]
@@ -15,8 +14,8 @@ mod team;
 
 pub use team::Team;
 
-/// What ranks compare of a list of files, for [`Team::require_equal`]: how many there are, and a
-/// checksum of their names.
+/// A fingerprint of a list of files, for [`Team::require_equal`]: their number, and a checksum of
+/// their names.
 pub fn file_list_fingerprint(names: &[String]) -> String {
     format!("{} files (checksum {:08x})", names.len(), crc32c::crc32c(names.join("\n").as_bytes()))
 }

@@ -1,10 +1,10 @@
 //! Ranks that are processes, connected by MPI.
 //!
-//! All calls are made by the thread that the transport lives on, so MPI need not know of threads
-//! (`MPI_THREAD_FUNNELED`). Collective operations are started and then asked for, and between two
-//! questions the rank listens for the one before it, which sends it a byte every second. Whoever is
-//! killed or stopped is missed by the rank after it, which says so and ends all of them: a
-//! collective operation cannot be left once it has begun.
+//! All calls are made by the thread of the transport, so MPI need not support threads
+//! (`MPI_THREAD_FUNNELED`). Collective operations are started and then polled. Between two polls
+//! the rank listens to the rank before it, which sends a byte every second. If a process is killed
+//! or stopped, the rank after it notices, says so and ends all of them: a collective operation
+//! cannot be left once it has begun.
 
 use super::team::Team;
 use crate::error::{Error, Result};
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 const BEAT: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(15);
 
-/// What is said: that the rank is there, and that it will say no more.
+/// The messages: that the rank is alive, and that it will send no more.
 static ALIVE: [u8; 1] = [1];
 static LAST: [u8; 1] = [0];
 const TAG: i32 = 1;
@@ -46,7 +46,7 @@ struct Mpi {
     saying: Option<Request<'static, [u8; 1], StaticScope>>,
 }
 
-/// What the two kinds of messages go through. The last field ends MPI.
+/// The communicators for the two kinds of messages. The last field ends MPI.
 struct Links {
     data: Rc<SimpleCommunicator>,
     beats: Rc<SimpleCommunicator>,
@@ -61,9 +61,9 @@ impl Mpi {
         let (rank, size) = (world.rank() as usize, world.size() as usize);
         if size != launched {
             return Err(gone(format!(
-                "{launched} processes were started, but MPI connects {size}; start them by \
-                 the mpirun of the MPI that \
-                 this program was built with, or by `srun --mpi=pmix`"
+                "{launched} processes were started, but MPI connects {size}; start them with \
+                 the mpirun of the MPI that this program was built with, or with \
+                 `srun --mpi=pmix`"
             )));
         }
         let (data, beats) = (Rc::new(world.duplicate()), Rc::new(world.duplicate()));
@@ -94,13 +94,13 @@ impl Mpi {
             .ok_or_else(|| gone("the connection is closed"))
     }
 
-    /// Waits for what was started, and listens meanwhile.
+    /// Waits for an operation that was started, and listens meanwhile.
     fn complete<'a, D: ?Sized, S: Scope<'a>>(&mut self, mut request: Request<'a, D, S>) {
         let begun = Instant::now();
         while let Err(unfinished) = request.test() {
             request = unfinished;
             self.heartbeat();
-            // Soon over most often; and if not, the cores are for those who compute.
+            // Usually this is over soon; if not, the cores are for those who compute.
             match begun.elapsed().as_micros() {
                 ..200 => thread::yield_now(),
                 200..20_000 => thread::sleep(Duration::from_micros(100)),
@@ -109,7 +109,7 @@ impl Mpi {
         }
     }
 
-    /// Says a word to the next rank, once the one before has been taken.
+    /// Sends a message to the next rank, once the one before has been received.
     fn say(&mut self, beats: &SimpleCommunicator, word: &'static [u8; 1]) -> bool {
         if let Some(saying) = self.saying.take()
             && let Err(unfinished) = saying.test()
@@ -123,7 +123,7 @@ impl Mpi {
         true
     }
 
-    /// Hears what the rank before this one says, and ends all if that has been nothing for too
+    /// Receives from the rank before this one, and ends all ranks if it has been silent for too
     /// long.
     fn listen(&mut self, beats: &SimpleCommunicator) {
         let rank = (self.rank + self.size() - 1) % self.size();
@@ -132,8 +132,8 @@ impl Mpi {
             let (word, _) = message.matched_receive::<u8>();
             self.heard = (Instant::now(), [word] == LAST);
         }
-        // Whoever was stopped for a while, with the others perhaps, has missed what was said
-        // meanwhile.
+        // A process that was stopped for a while, perhaps together with the others, has missed
+        // messages.
         if self.listened.elapsed() >= SILENCE / 3 {
             self.heard.0 = Instant::now();
         }
@@ -212,7 +212,7 @@ impl Transport for Mpi {
             return;
         };
         self.complete(data.immediate_barrier());
-        // Every word is taken before MPI ends.
+        // Every message is received before MPI ends.
         while !self.say(&beats, &LAST) {
             thread::sleep(Duration::from_millis(1));
         }
@@ -239,7 +239,7 @@ fn never_empty(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// Where the pieces of a message lie in it, in the numbers that MPI takes.
+/// The places of the pieces of a message, in the integers that MPI takes.
 struct Segments {
     counts: Vec<i32>,
     starts: Vec<i32>,

@@ -12,50 +12,50 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Clone, Default)]
 pub struct Team {
     group: Option<Arc<ProcessGroup>>,
-    /// This process's number among those on its machine.
+    /// The rank of this process on its machine.
     local_rank: usize,
-    /// Whether all ranks have learnt that one of them failed.
+    /// Whether all ranks have learned that one of them failed.
     failed: Arc<AtomicBool>,
 }
 
 impl Team {
-    /// This process and no other.
+    /// A team of this process alone.
     pub fn alone() -> Self {
         Self::default()
     }
 
-    /// The ranks of `group`.
+    /// A team of the ranks of `group`.
     pub fn new(group: ProcessGroup) -> Self {
         Self { group: Some(Arc::new(group)), ..Self::default() }
     }
 
-    /// The same process, which is number `local_rank` of those on its machine.
+    /// The same team, in which this process is number `local_rank` on its machine.
     pub fn on_local_rank(self, local_rank: usize) -> Self {
         Self { local_rank, ..self }
     }
 
-    /// This process's number, from 0.
+    /// The rank of this process, from 0.
     pub fn rank(&self) -> usize {
         self.group.as_ref().map_or(0, |group| group.rank())
     }
 
-    /// How many processes there are.
+    /// The number of processes.
     pub fn size(&self) -> usize {
         self.group.as_ref().map_or(1, |group| group.size())
     }
 
-    /// Whether this is the process that writes and speaks for all.
+    /// Whether this is the process that writes and prints for all.
     pub fn is_first(&self) -> bool {
         self.rank() == 0
     }
 
-    /// Whether there is no other.
+    /// Whether this is the only process.
     pub fn is_alone(&self) -> bool {
         self.group.is_none()
     }
 
-    /// The device of this process where all were given `device`. A GPU goes to the first process on
-    /// a machine; each further process takes the next GPU, and begins again after the last one.
+    /// The device of this process if all were given `device`. The first process on a machine gets
+    /// that GPU, each further one the next GPU, starting over after the last.
     pub fn device(&self, device: Device) -> Device {
         match (device, engine::gpus().map_or(0, |gpus| gpus.len())) {
             (Device::Cuda(first), count) if self.local_rank > 0 && count > 0 => {
@@ -100,8 +100,8 @@ impl Team {
         Ok(kept.filter(|_| messages.iter().all(|(has, _)| *has)))
     }
 
-    /// Refuses to go on if another rank has other `settings` than rank 0: names with their values,
-    /// in one order.
+    /// Fails if another rank has other `settings` than rank 0: names with their values, in the same
+    /// order.
     pub fn require_equal(&self, settings: &[(String, String)]) -> Result<()> {
         let messages = self.all_gather(Ok(settings.to_vec()))?;
         for (rank, theirs) in messages.iter().enumerate() {
@@ -109,7 +109,7 @@ impl Team {
             let differs = |(a, b): &(&(String, String), &(String, String))| a != b;
             if let Some(((name, value), (_, expected))) = theirs.iter().zip(first).find(differs) {
                 let reason = format!(
-                    "{name} is {value}, but {expected} on rank 0; set it alike on all ranks"
+                    "{name} is {value}, but {expected} on rank 0; set the same value on all ranks"
                 );
                 return Err(Error::Rank { rank, reason });
             }
@@ -123,7 +123,7 @@ impl Team {
         Ok(())
     }
 
-    /// What `make` makes on rank 0: there as it is, on the other ranks `read` from its bytes.
+    /// The value that `make` makes on rank 0; the other ranks `read` it from its bytes.
     pub fn broadcast<T>(
         &self,
         make: impl FnOnce() -> Result<T>,
@@ -142,8 +142,9 @@ impl Team {
         }
     }
 
-    /// `work` for each of 0 to `count`, number i by rank i modulo their number; `seen` gets the
-    /// results on all ranks, in order, as they come. Given up by all once `stop` is true on one.
+    /// Runs `work` for each number from 0 to `count`, number i on rank i modulo the number of
+    /// ranks. `seen` gets the results on all ranks, in order, as they come. All ranks stop once
+    /// `stop` is true on one.
     pub fn distribute<T: Serialize + DeserializeOwned>(
         &self,
         count: usize,
@@ -164,14 +165,14 @@ impl Team {
                 return Err(engine::Error::Interrupted { op: "share" }.into());
             }
             let heard = messages.into_iter().filter_map(|(_, made)| made).try_for_each(&mut seen);
-            // Rank 0 may write what it sees, and fail in that.
+            // On rank 0, `seen` may write files, and fail.
             self.barrier(heard)?;
         }
         Ok(())
     }
 
-    /// Connects the GPUs that the ranks compute on; nothing if `device`, this rank's, is none, or
-    /// has been connected before.
+    /// Connects the GPUs of the ranks; does nothing if `device`, this rank's, is no GPU, or is
+    /// connected already.
     ///
     /// # Errors
     /// If NCCL is missing on a rank, or two ranks have one GPU.
@@ -183,8 +184,8 @@ impl Team {
         for (rank, gpu) in gpus.iter().enumerate() {
             if let Some(other) = gpus[..rank].iter().position(|other| other == gpu) {
                 let reason = format!(
-                    "it has the same GPU as rank {other}, and NCCL takes one rank on each; start \
-                     as many processes on a machine as it has GPUs"
+                    "it has the same GPU as rank {other}, but NCCL takes one rank per GPU; start \
+                     at most as many processes on a machine as it has GPUs"
                 );
                 return Err(Error::Rank { rank, reason });
             }
@@ -193,19 +194,19 @@ impl Team {
             self.broadcast(|| Ok(Communicator::unique_id()?), |made| Ok(made.clone()), Ok)?;
         match Communicator::join(device, &unique_id, self.rank(), self.size()) {
             Ok(communicator) => group.connect_gpus(communicator),
-            // The others wait for this rank where they cannot be told.
+            // The others wait for this rank in a call where they cannot be notified.
             Err(error) => return Err(self.abort(error.into())),
         }
         Ok(())
     }
 
-    /// Whether it is so on all ranks.
+    /// Whether `mine` is true on all ranks.
     pub fn all_true(&self, mine: bool) -> Result<bool> {
         Ok(self.all_gather(Ok(mine))?.into_iter().all(|is| is))
     }
 
-    /// The end of the work, of which this is the `result` here: a last barrier, unless all know
-    /// already that a rank has failed.
+    /// Ends the work, whose `result` on this rank is passed: a last barrier, unless all ranks know
+    /// already that one has failed.
     pub fn finish<T>(&self, result: Result<T>) -> Result<T> {
         let Some(group) = &self.group else { return result };
         let result =
@@ -214,8 +215,8 @@ impl Team {
         result
     }
 
-    /// Ends the other ranks over an `error` in the middle of what they compute together. It is the
-    /// error to be told.
+    /// Ends the other ranks because of an `error` in the middle of a collective computation.
+    /// Returns the error to report.
     pub fn abort(&self, error: Error) -> Error {
         if let Some(group) = &self.group {
             group.close(Some(&error.to_string()));
@@ -223,7 +224,7 @@ impl Team {
         error
     }
 
-    /// What each rank brings; an error on all if one of them brings one.
+    /// The values of all ranks; an error on all ranks if one of them has one.
     fn all_gather<T: Serialize + DeserializeOwned>(&self, mine: Result<T>) -> Result<Vec<T>> {
         let Some(group) = &self.group else { return Ok(vec![mine?]) };
         let (message, failure): (Result<T, String>, _) = match mine {

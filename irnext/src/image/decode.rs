@@ -1,5 +1,5 @@
-//! From the bytes of an image file to a [`Photo`]. Reasons for refusal are plain text; the caller
-//! adds the file's name.
+//! From the bytes of an image file to a [`Photo`]. Errors are plain text; the caller adds the
+//! file's name.
 
 use std::any::Any;
 use std::io::{BufRead, Cursor, Seek};
@@ -14,7 +14,7 @@ use super::photo::{Depth, Limits, Photo};
 
 type Result<T> = std::result::Result<T, String>;
 
-/// The number of bytes at the start of a file that [`recognise`] needs.
+/// The number of bytes at the start of a file that [`detect_format`] needs.
 pub(super) const SIGNATURE_LEN: u64 = 64;
 
 /// The format that a file starting with `head` is in, if it can be read.
@@ -58,17 +58,17 @@ pub(super) fn size(
     })
 }
 
-/// The decoders return errors and are fuzzed; should one panic all the same, it is this file's
-/// fault.
+/// The decoders return errors and are fuzzed. If one panics all the same, the panic becomes an
+/// error about this file.
 fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|panic| Err(format!("the decoder failed: {}", message(panic.as_ref()))))
 }
 
 fn decode(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<Photo> {
-    // Decoders fill the missing part of a JPEG with gray and say nothing.
+    // Decoders silently fill the missing part of a JPEG with gray.
     if format == ImageFormat::Jpeg && !jpeg_is_whole(bytes) {
-        return Err("the file is cut short".into());
+        return Err("the file is truncated".into());
     }
     let mut decoder = open(Cursor::new(bytes), format, limits)?;
     // Damaged metadata is no reason to refuse the pixels.
@@ -208,7 +208,7 @@ fn jpeg_is_whole(bytes: &[u8]) -> bool {
 fn reason(error: ImageError) -> String {
     match error {
         ImageError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            "the file is cut short".into()
+            "the file is truncated".into()
         }
         error => error.to_string(),
     }

@@ -111,8 +111,8 @@ fn samples(photo: &Photo, format: Format) -> std::result::Result<Samples, String
 
     let has_alpha =
         photo.alpha.is_some() && !matches!(format, Format::Jpeg | Format::Pgm | Format::Ppm);
-    // These two libraries have gray, and alpha, but not both at once; and a pixel map is always in
-    // color.
+    // These two libraries support gray and alpha, but not both at once; and a pixel map is always
+    // in color.
     let gray = photo.gray
         && format != Format::Ppm
         && !(has_alpha && matches!(format, Format::Bmp | Format::Tiff));
@@ -163,10 +163,10 @@ fn write(
         (Depth::Sixteen, 3) => Color::Rgb16,
         (Depth::Sixteen, _) => Color::Rgba16,
     };
-    // A gray profile says nothing about a gray photo that had to be written in color.
+    // A gray profile does not apply to a gray photo that had to be written in color.
     let writes_gray = samples.channels < 3;
     if let Some(profile) = photo.icc.as_ref().filter(|_| photo.gray == writes_gray) {
-        // BMP has no place for one.
+        // BMP cannot hold one.
         let _ = encoder.set_icc_profile(profile.clone());
     }
     encoder.write_image(&samples.bytes, samples.width, samples.height, color)

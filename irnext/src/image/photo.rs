@@ -1,8 +1,8 @@
-//! What an image file holds, and how large one may be.
+//! The contents of an image file, and the limits on its size.
 
 use super::Image;
 
-/// What an image file holds: the picture, upright, and what must survive beside it.
+/// The contents of an image file: the picture, upright, and the data that must survive beside it.
 #[derive(Clone, Debug)]
 pub struct Photo {
     /// The picture. A gray file has its one channel in all three; alpha is not multiplied in.
@@ -18,7 +18,7 @@ pub struct Photo {
     pub icc: Option<Vec<u8>>,
 }
 
-/// How many bits the file spends on a sample; fewer than eight are widened to eight.
+/// The bits per sample in the file; fewer than eight are widened to eight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
     /// 0 to 255.

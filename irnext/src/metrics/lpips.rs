@@ -8,7 +8,7 @@
 //! c\] − ŷ\[l, c\])²
 //!
 //! where x̂\[l\] are AlexNet's activations after the l-th convolution and ReLU, divided at each
-//! pixel by their norm over channels, and w ≥ 0 was fitted to people's judgements.
+//! pixel by their norm over channels, and w ≥ 0 was fitted to people's judgments.
 //! `irnext/weights/README.md` says where the numbers are from.
 
 use engine::{Conv2dOptions, DType, Tensor};
@@ -19,7 +19,8 @@ use crate::image::Image;
 
 const WEIGHTS: &[u8] = include_bytes!("../../weights/lpips-alex.safetensors");
 
-/// What the package subtracts from, and divides by, the red, green and blue values in [-1, 1].
+/// The numbers that the package subtracts from, and divides by, the red, green and blue values in
+/// [-1, 1].
 const SHIFT: [f32; 3] = [-0.030, -0.088, -0.188];
 const SCALE: [f32; 3] = [0.458, 0.448, 0.450];
 
@@ -49,7 +50,7 @@ struct Layer {
 }
 
 impl Lpips {
-    /// Reads the weights inside the program: worth doing once for many images.
+    /// Reads the built-in weights. For many images, do this once.
     ///
     /// # Errors
     /// [`Error::Weights`], for a program put together wrongly.
@@ -72,9 +73,9 @@ impl Lpips {
         Ok(Self { layers: (1..).zip(LAYERS).map(layer).collect::<Result<_>>()? })
     }
 
-    /// The distance of two images: 0 for equal ones; seldom above 1. Of RGB values in [0, 1]: limit
-    /// a network's output first. It is computed in f32, as the package does, and differs from that
-    /// by rounding, some 1e-7.
+    /// The distance of two images: 0 for equal ones, rarely above 1. The RGB values must be in [0,
+    /// 1], so clamp a network's output first. Computed in f32, as the package does; the results
+    /// differ by rounding, about 1e-7.
     ///
     /// # Errors
     /// [`Error::Sizes`], [`Error::Empty`], and [`Error::SmallerThanNetwork`] below 31 pixels a

@@ -15,7 +15,7 @@ pub enum Measure {
     Ssim(Ssim, View),
     /// Mean absolute error, as a fraction of the range.
     Mae,
-    /// Distance for a network, with AlexNet.
+    /// LPIPS, with AlexNet.
     Lpips,
     /// PSNR after alignment, dB.
     AlignedPsnr,
@@ -29,12 +29,12 @@ impl Measure {
     /// SSIM on RGB, Gaussian window.
     pub const SSIM: Self = Self::Ssim(Ssim::Gaussian, View::Rgb);
 
-    /// SSIM of the released code: RGB, shrunken.
+    /// SSIM of the published code: RGB, downscaled.
     pub const SSIM_DOWNSCALED: Self = Self::Ssim(Ssim::Downscaled, View::Rgb);
 
-    /// All of them, with their names and who computes them so.
+    /// All measures, with their names and the software that defines them so.
     pub const ALL: [(Self, &'static str, &'static str); 17] = [
-        (Self::PSNR, "psnr", "RGB as computed; scikit-image on floats, the released code"),
+        (Self::PSNR, "psnr", "RGB as computed; scikit-image on floats, the published code"),
         (
             Self::Psnr(View::Rgb8),
             "psnr_8bit",
@@ -46,9 +46,9 @@ impl Measure {
             "psnr_y_8bit",
             "luma of 8-bit values, rounded; MATLAB, papers on deraining",
         ),
-        (Self::Mae, "mae", "mean absolute error of RGB, of 1"),
+        (Self::Mae, "mae", "mean absolute error of RGB, as a fraction of the range"),
         (Self::SSIM, "ssim", "RGB, Gaussian window; scikit-image with gaussian_weights"),
-        (Self::Ssim(Ssim::Gaussian, View::Rgb8), "ssim_8bit", "the same of 8-bit values; BasicSR"),
+        (Self::Ssim(Ssim::Gaussian, View::Rgb8), "ssim_8bit", "the same for 8-bit values; BasicSR"),
         (
             Self::Ssim(Ssim::GaussianSample, View::Rgb),
             "ssim_sample",
@@ -65,14 +65,18 @@ impl Measure {
             "ssim_3d",
             "8-bit RGB as a volume, 11×11×11 window; MATLAB, papers on GoPro",
         ),
-        (Self::SSIM_DOWNSCALED, "ssim_downscaled", "RGB after adaptive pooling; the released code"),
+        (
+            Self::SSIM_DOWNSCALED,
+            "ssim_downscaled",
+            "RGB after adaptive pooling; the published code",
+        ),
         (Self::Ssim(Ssim::Gaussian, View::Luma), "ssim_y", "luma, not rounded; BasicSR"),
         (
             Self::Ssim(Ssim::Gaussian, View::Luma8),
             "ssim_y_8bit",
             "luma of 8-bit values, rounded; MATLAB, Wang's script",
         ),
-        (Self::Lpips, "lpips", "distance in the features of AlexNet, less is better; lpips 0.1"),
+        (Self::Lpips, "lpips", "distance in the features of AlexNet, lower is better; lpips 0.1"),
         (
             Self::AlignedPsnr,
             "psnr_aligned",
@@ -91,8 +95,7 @@ impl Measure {
         self.row().2
     }
 
-    /// Whether it is computed where nobody asked for it: not what runs a network or an optimization
-    /// of its own.
+    /// Whether it is computed by default: false for measures that run a network or an optimization.
     pub fn is_cheap(self) -> bool {
         !matches!(self, Self::Lpips | Self::AlignedPsnr | Self::AlignedSsim)
     }
@@ -123,7 +126,7 @@ impl FromStr for Measure {
     }
 }
 
-/// Computes several measures, with what they need.
+/// Computes several measures, with the network that they need.
 pub struct Scorer {
     measures: Vec<Measure>,
     /// Loaded if one of the measures needs it.
@@ -131,7 +134,7 @@ pub struct Scorer {
 }
 
 impl Scorer {
-    /// For these measures.
+    /// A scorer for these measures.
     ///
     /// # Errors
     /// [`Error::Weights`](super::Error::Weights), for a program put together wrongly.
@@ -145,8 +148,8 @@ impl Scorer {
         &self.measures
     }
 
-    /// The scores of `image` against `target`, or why there is none (an image smaller than SSIM's
-    /// window).
+    /// The scores of `image` against `target`, or the reason why there is none (an image smaller
+    /// than SSIM's window).
     ///
     /// # Errors
     /// [`Error::Sizes`](super::Error::Sizes) and [`Error::Empty`](super::Error::Empty): such images

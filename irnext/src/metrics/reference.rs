@@ -26,7 +26,7 @@ fn agrees_with_the_libraries_that_papers_use() {
         return;
     }
     let scores: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    // Entries that begin with "_" are remarks.
+    // Entries that begin with "_" are comments.
     let pairs = scores.as_object().unwrap().iter();
     let pairs: Vec<_> = pairs.filter(|(name, _)| !name.starts_with('_')).collect();
     assert!(!pairs.is_empty());

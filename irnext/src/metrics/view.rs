@@ -42,7 +42,7 @@ impl View {
     }
 }
 
-/// A value as an 8-bit file holds it, 0 to 255. What is not a number stays so.
+/// A value as an 8-bit file holds it, 0 to 255. NaN stays NaN.
 fn eight_bit(value: f32) -> f64 {
     (f64::from(value).clamp(0.0, 1.0) * 255.0).round()
 }

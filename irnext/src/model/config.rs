@@ -1,15 +1,15 @@
-//! Which network: everything that the paper's tables vary, as configuration.
+//! The configuration of the network: everything that the paper's tables vary.
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Which of the two descriptions of the network is computed.
+/// The description of the network that is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Variant {
-    /// What the authors' published code computes, and their weight files fit.
+    /// The authors' published code, which their weight files fit.
     Released,
     /// Equations 1 to 7 of the paper, to the letter.
     Paper,
@@ -27,7 +27,7 @@ pub enum Pooling {
     Learned,
 }
 
-/// What turns LAM's scores into filter taps (Table 10).
+/// The activation that turns LAM's scores into filter taps (Table 10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TapActivation {
@@ -39,11 +39,11 @@ pub enum TapActivation {
     Softmax,
 }
 
-/// A network. `Default` is the full one with n = 3, as for dehazing.
+/// The configuration of a network. `Default` is the full one with n = 3, as for dehazing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelConfig {
-    /// Released code or paper.
+    /// The published code's network or the paper's.
     pub variant: Variant,
     /// Channels at full size (C of Fig. 3); twice and four times that at half and quarter size.
     pub width: usize,
@@ -59,7 +59,7 @@ pub struct ModelConfig {
     pub modulation: bool,
     /// How branches shrink their input.
     pub pooling: Pooling,
-    /// What makes taps of scores.
+    /// The activation that turns scores into taps.
     pub activation: TapActivation,
     /// Groups of channels that share a filter (G).
     pub groups: usize,
@@ -109,7 +109,7 @@ impl ModelConfig {
         self.multiple() * (border + 1)
     }
 
-    /// The least side that an input can have to hold `side` pixels.
+    /// The least side of an input that holds `side` pixels.
     pub fn side_for(&self, side: usize) -> usize {
         side.next_multiple_of(self.multiple()).max(self.least_side())
     }
@@ -121,7 +121,7 @@ impl ModelConfig {
         }
     }
 
-    /// Says what is wrong with a configuration that makes no network.
+    /// Fails with the reason if there is no such network.
     pub fn validate(&self) -> Result<()> {
         let refuse = |reason: String| Err(Error::Config { reason: format!("model: {reason}") });
         let falls = self.branches.windows(2).all(|pair| pair[0] > pair[1]);
@@ -159,8 +159,7 @@ impl ModelConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Preset {
-    /// Width 16, n = 1: about a million parameters, for processors and for the weights inside the
-    /// program.
+    /// Width 16, n = 1: about a million parameters, for CPUs and for the built-in weights.
     Tiny,
     /// n = 3.
     Dehaze,
@@ -175,7 +174,7 @@ pub enum Preset {
 }
 
 impl Preset {
-    /// All of them.
+    /// All presets.
     pub const ALL: [Self; 6] =
         [Self::Tiny, Self::Dehaze, Self::Derain, Self::Desnow, Self::Gopro, Self::Defocus];
 

@@ -1,8 +1,8 @@
-//! A model in a weight file: the numbers under the published names, and in the metadata which
-//! network they belong to.
+//! A model in a weight file: the parameters under the published names, and the configuration in the
+//! metadata.
 
 use crate::error::{Error, Result};
-use crate::model::recognise::{recognise, strip_prefix};
+use crate::model::detect::{detect_config, strip_prefix};
 use crate::model::{IrNext, Model, ModelConfig};
 use engine::{DType, Tensor};
 use nn::Params;
@@ -28,9 +28,8 @@ impl Model {
         Self::from_file(origin, WeightFile::from_bytes(origin, bytes)?)
     }
 
-    /// The model, in f32, and the file's metadata. A file that does not say which network it holds
-    /// is looked at for it, and what all names begin with before the published ones, `module.` for
-    /// instance, is taken off.
+    /// The model, in f32, and the file's metadata. The network of a file without a configuration is
+    /// detected, and a prefix of the published names, such as `module.`, is removed.
     ///
     /// # Errors
     /// [`Error::Config`] if this is another network, or a configuration that makes none;
@@ -42,13 +41,13 @@ impl Model {
         strip_prefix(&mut file.tensors);
         let config = match said(origin, &file)? {
             Some(config) => config,
-            None => recognise(&file.tensors).map_err(|reason| refuse(origin, &reason))?,
+            None => detect_config(&file.tensors).map_err(|reason| refuse(origin, &reason))?,
         };
         config.validate().map_err(|error| refuse(origin, &error.to_string()))?;
         Ok((Self::build(origin, file.tensors, config)?, file.metadata))
     }
 
-    /// The network of `config` with the numbers of a weight file, in f32.
+    /// The network of `config` with the parameters of a weight file, in f32.
     ///
     /// # Errors
     /// [`Error::Config`] if the file says that it holds another network; [`nn::Error::Mismatch`] if
@@ -60,7 +59,7 @@ impl Model {
         if said(&origin, &file)?.is_some_and(|said| said != *config) {
             return Err(refuse(
                 &origin,
-                "it holds another network than the configuration describes (see `irnext inspect`)",
+                "its network is not the one that is configured (see `irnext inspect`)",
             ));
         }
         Self::build(&origin, file.tensors, config.clone())
@@ -72,8 +71,8 @@ impl Model {
         Ok(Self { config, network: Arc::new(network), params })
     }
 
-    /// The model's values as a weight file in `dtype`, with `metadata` besides what the file says
-    /// of itself.
+    /// The model's values as a weight file in `dtype`, with `metadata` besides the file's own
+    /// description.
     pub fn to_file(&self, dtype: DType, metadata: HashMap<String, String>) -> Result<WeightFile> {
         let values = self.params.values();
         self.to_file_with(&values, dtype, metadata)
@@ -89,7 +88,7 @@ impl Model {
         let mut tensors = HashMap::new();
         for (entry, value) in self.params.entries().iter().zip(values) {
             tensors.insert(entry.path.clone(), value.to_dtype(dtype)?);
-            // PyTorch's BatchNorm counts batches. Nothing needs the number, but a complete state
+            // PyTorch's BatchNorm counts batches. The number is not needed, but a complete state
             // dict has it.
             if let Some(path) = entry.path.strip_suffix("running_mean") {
                 tensors
@@ -100,7 +99,7 @@ impl Model {
         Ok(WeightFile { tensors, metadata, ..WeightFile::default() })
     }
 
-    /// What a file of this model says of itself. This program reads [`CONFIG`]; the rest is for
+    /// The metadata that describes this model. This program reads [`CONFIG`]; the rest is for
     /// people and other programs (`modelspec` is the convention for metadata in safetensors).
     fn describe(&self, metadata: &HashMap<String, String>) -> Result<Vec<(String, String)>> {
         let config = &self.config;
@@ -125,7 +124,7 @@ impl Model {
     }
 }
 
-/// Which network a file says that it holds; nothing if it does not say.
+/// The configuration in a file's metadata, if there is one.
 fn said(origin: &str, file: &WeightFile) -> Result<Option<ModelConfig>> {
     let parse = |json: &String| serde_json::from_str(json);
     file.metadata

@@ -1,20 +1,21 @@
 //! LAM, the local attention module (Section 3.3): a filter for each group of channels, made from
 //! the features themselves.
 //!
-//! The map is averaged to one vector, a 1×1 convolution turns it into G·K² scores, and an
-//! activation into the taps of G filters, which the map is then convolved with. Filter modulation
-//! (FM) re-weighs the filter's high-pass part, channel by channel. The 3×3 convolution of equation
-//! 3 is in `msm.rs`, since it is there without LAM as well.
+//! The map is averaged to one vector. A 1×1 convolution turns the vector into G·K² scores, and an
+//! activation turns these into the taps of G filters, with which the map is convolved. Filter
+//! modulation (FM) reweighs the filter's high-pass part, channel by channel. The 3×3 convolution of
+//! equation 3 is in `msm.rs`, since networks without LAM have it, too.
 
 use crate::model::config::{ModelConfig, TapActivation, Variant};
 use engine::{Border, Tensor};
 use nn::layers::{BatchNorm2d, Conv2d, GlobalAvgPool, Module, Sequential};
-use nn::{Builder, Context, Cost, Operation, ParamId, Result};
+use nn::{Builder, Context, Cost, LayerKind, ParamId, Result};
 
 /// A local attention module over maps of a fixed number of channels.
-pub struct Lam(Kind);
+pub struct Lam(Formula);
 
-enum Kind {
+/// The module by one of the two descriptions of the network.
+enum Formula {
     Released(Released),
     Paper(Paper),
 }
@@ -24,25 +25,25 @@ impl Lam {
     /// and whether there is FM.
     pub fn new(b: &mut Builder<'_>, config: &ModelConfig, channels: usize) -> Self {
         Self(match config.variant {
-            Variant::Released => Kind::Released(Released::new(b, config, channels)),
-            Variant::Paper => Kind::Paper(Paper::new(b, config, channels)),
+            Variant::Released => Formula::Released(Released::new(b, config, channels)),
+            Variant::Paper => Formula::Paper(Paper::new(b, config, channels)),
         })
     }
 
     /// Removes filter modulation: W of the paper, or w of the published code.
     pub(super) fn drop_modulation(&mut self) {
         match &mut self.0 {
-            Kind::Released(lam) => lam.inside_all = None,
-            Kind::Paper(lam) => lam.weight = None,
+            Formula::Released(lam) => lam.inside_all = None,
+            Formula::Paper(lam) => lam.weight = None,
         }
     }
 
-    /// The filtered map, of the shape of `features` `[N, C, H, W]`, which is what the 3×3
-    /// convolution made of `x`.
+    /// The filtered map, of the shape of `features` `[N, C, H, W]`, which the 3×3 convolution made
+    /// of `x`.
     pub fn forward(&self, cx: &Context, x: &Tensor, features: &Tensor) -> Result<Tensor> {
         match &self.0 {
-            Kind::Released(lam) => lam.forward(cx, features),
-            Kind::Paper(lam) => lam.forward(cx, x, features),
+            Formula::Released(lam) => lam.forward(cx, features),
+            Formula::Paper(lam) => lam.forward(cx, x, features),
         }
     }
 }
@@ -61,149 +62,162 @@ fn filter(
     if let Some(shift) = shift {
         y = y.add(shift)?;
     }
-    let operation = Operation::DynamicFilter { kernel: [taps.shape()[2], taps.shape()[3]] };
-    cx.report(|| Cost::free(path, operation, x, &y).with_parameters(parameters));
+    let kind = LayerKind::DynamicFilter { kernel: [taps.shape()[2], taps.shape()[3]] };
+    cx.report(|| Cost::free(path, kind, x, &y).with_parameters(parameters));
     Ok(y)
 }
 
-/// `[1, 1, K, K]` with a 1 in the center: the filter that changes nothing.
+/// δ, the filter that changes nothing: `[1, 1, K, K]` with a 1 in the center.
 fn identity(kernel: usize, like: &Tensor) -> Result<Tensor> {
     let mut taps = vec![0.0; kernel * kernel];
     taps[kernel * kernel / 2] = 1.0;
     Ok(like.constant(&taps, &[1, 1, kernel, kernel])?)
 }
 
-/// The filters of groups, `[N, G, K, K]`, repeated for each channel: `[N, C, K, K]`.
-fn of_each_channel(taps: &Tensor, channels: usize) -> Result<Tensor> {
-    let &[n, groups, k, _] = taps.shape() else { unreachable!("taps have four dimensions") };
-    let of_groups = taps.reshape(&[n, groups, 1, k * k])?;
-    Ok(of_groups
-        .broadcast_to(&[n, groups, channels / groups, k * k])?
-        .reshape(&[n, channels, k, k])?)
-}
-
-/// G filters of K×K taps from scores `[N, G·K², 1, 1]`.
+/// How scores become filters: G filters of K×K taps, each shared by a group of channels.
 #[derive(Clone, Copy)]
-struct Taps {
+struct FilterBank {
     groups: usize,
     kernel: usize,
     activation: TapActivation,
 }
 
-impl Taps {
+impl FilterBank {
     fn new(config: &ModelConfig) -> Self {
         Self { groups: config.groups, kernel: config.kernel, activation: config.activation }
     }
 
-    fn scores(&self) -> usize {
+    /// The number of scores, G·K².
+    fn score_count(&self) -> usize {
         self.groups * self.kernel * self.kernel
     }
 
-    /// `[N, G, K, K]`.
-    fn of_scores(self, scores: &Tensor) -> Result<Tensor> {
-        let (n, k) = (scores.shape()[0], self.kernel);
-        let scores = scores.reshape(&[n, self.groups, k * k])?;
+    /// A filter for each of `channels` channels, `[N, C, K, K]`, from `scores` `[N, G·K², 1, 1]`.
+    fn filters(self, scores: &Tensor, channels: usize) -> Result<Tensor> {
+        let taps = self.group_filters(scores)?;
+        let (n, groups, k) = (taps.shape()[0], self.groups, self.kernel);
+        let of_groups = taps.reshape(&[n, groups, 1, k * k])?;
+        Ok(of_groups
+            .broadcast_to(&[n, groups, channels / groups, k * k])?
+            .reshape(&[n, channels, k, k])?)
+    }
+
+    /// A filter for each group, `[N, G, K, K]`.
+    fn group_filters(self, scores: &Tensor) -> Result<Tensor> {
+        let (n, groups, k) = (scores.shape()[0], self.groups, self.kernel);
+        let scores = scores.reshape(&[n, groups, k * k])?;
         let taps = match self.activation {
             TapActivation::Tanh => scores.tanh()?,
             TapActivation::Sigmoid => scores.sigmoid()?,
             TapActivation::Softmax => scores.softmax(2)?,
         };
-        Ok(taps.reshape(&[n, self.groups, k, k])?)
+        Ok(taps.reshape(&[n, groups, k, k])?)
     }
 }
 
 /// As the published code has it. F are the features, the result of the 3×3 convolution, and A the
-/// filters made of them. The mean of the whole map takes the place of A_l∗X, and w = W − 1. With w,
+/// filters made of them. The mean of the whole map takes the place of A_l∗F, and w = W − 1. With w,
 /// λ_l and λ_h per channel the result is λ_l·((A∗F)·(w + 1) − w·mean(F)) + (λ_h + 1)·F. All three
 /// start at 0, so the module starts as the identity.
 ///
-/// That is linear in F: each channel has one filter, λ_l·(w + 1)·A + (λ_h + 1)·δ, and one shift,
-/// b = −λ_l·w·mean(F), and the map is read and written once.
+/// That is linear in F. So each channel has one filter, A' = λ_l·(w + 1)·A + (λ_h + 1)·δ, and one
+/// shift, b = −λ_l·w·mean(F): the result is A'∗F + b, and the map is read and written once.
 struct Released {
     path: String,
+    /// λ_l.
     lamb_l: ParamId,
+    /// λ_h.
     lamb_h: ParamId,
     /// w; none without FM.
     inside_all: Option<ParamId>,
+    /// The scores of mean(F).
     scores: Sequential,
-    taps: Taps,
+    bank: FilterBank,
 }
 
 impl Released {
     fn new(b: &mut Builder<'_>, config: &ModelConfig, channels: usize) -> Self {
-        let taps = Taps::new(config);
+        let bank = FilterBank::new(config);
+        let scores = bank.score_count();
         Self {
             path: b.prefix().to_string(),
             lamb_l: b.constant("lamb_l", &[channels], 0.0),
             lamb_h: b.constant("lamb_h", &[channels], 0.0),
             inside_all: config.modulation.then(|| b.constant("inside_all", &[channels, 1, 1], 0.0)),
             scores: Sequential::new()
-                .then(Conv2d::without_bias(&mut b.at("conv"), channels, taps.scores(), 1))
-                .then(BatchNorm2d::new(&mut b.at("bn"), taps.scores())),
-            taps,
+                .then(Conv2d::without_bias(&mut b.at("conv"), channels, scores, 1))
+                .then(BatchNorm2d::new(&mut b.at("bn"), scores)),
+            bank,
         }
     }
 
     fn forward(&self, cx: &Context, features: &Tensor) -> Result<Tensor> {
         let channels = features.shape()[1];
+        // mean(F), and A, a filter for each channel, from it.
         let mean = GlobalAvgPool.forward(cx, features)?;
-        let a = self.taps.of_scores(&self.scores.forward(cx, &mean)?)?;
-        let a = of_each_channel(&a, channels)?;
-        let lamb_l = per_channel(&cx.param(self.lamb_l)?)?;
-        let lamb_h = per_channel(&cx.param(self.lamb_h)?)?;
-        // (λ_h + 1)·δ: the part of the features that is kept as it is.
-        let unfiltered = lamb_h.affine(1.0, 1.0)?.mul(&identity(self.taps.kernel, features)?)?;
-        // λ_l·(w + 1), and b.
-        let (gain, shift) = match self.inside_all {
-            None => (lamb_l, None),
+        let a = self.bank.filters(&self.scores.forward(cx, &mean)?, channels)?;
+        // λ_l and λ_h.
+        let lambda_l = per_channel(&cx.param(self.lamb_l)?)?;
+        let lambda_h = per_channel(&cx.param(self.lamb_h)?)?;
+        // (λ_h + 1)·δ.
+        let unfiltered = lambda_h.affine(1.0, 1.0)?.mul(&identity(self.bank.kernel, features)?)?;
+        // b = −λ_l·w·mean(F), and λ_l·(w + 1). Without FM w is 0.
+        let (shift, gain) = match self.inside_all {
+            None => (None, lambda_l),
             Some(w) => {
                 let w = per_channel(&cx.param(w)?)?;
-                let shift = mean.mul(&lamb_l.mul(&w)?.scale(-1.0)?)?;
-                (lamb_l.mul(&w.affine(1.0, 1.0)?)?, Some(shift))
+                let shift = mean.mul(&lambda_l.mul(&w)?.scale(-1.0)?)?;
+                (Some(shift), lambda_l.mul(&w.affine(1.0, 1.0)?)?)
             }
         };
-        let taps = a.mul(&gain)?.add(&unfiltered)?;
+        // A' = λ_l·(w + 1)·A + (λ_h + 1)·δ.
+        let a_prime = a.mul(&gain)?.add(&unfiltered)?;
+        // A'∗F + b.
         let parameters = (2 + usize::from(self.inside_all.is_some())) * channels;
-        filter(cx, &self.path, features, &taps, shift.as_ref(), parameters)
+        filter(cx, &self.path, features, &a_prime, shift.as_ref(), parameters)
     }
 }
 
-/// As equations 3 to 7 have it. With taps A made of the 3×3 convolution of X, the filter A_l that
-/// takes a window's mean, and W per channel, starting at 1: A' = A_l + W·(A − A_l), and A'∗X + X,
-/// which is one filter A' + δ for each channel.
+/// As equations 3 to 7 have it. With filters A made of the 3×3 convolution of X, the filter A_l
+/// that takes a window's mean, and W per channel, starting at 1: A' = A_l + W·(A − A_l), and A'∗X +
+/// X, which is one filter A' + δ for each channel.
 struct Paper {
     path: String,
     conv: Conv2d,
     /// W; none without FM.
     weight: Option<ParamId>,
-    taps: Taps,
+    bank: FilterBank,
 }
 
 impl Paper {
     fn new(b: &mut Builder<'_>, config: &ModelConfig, channels: usize) -> Self {
-        let taps = Taps::new(config);
+        let bank = FilterBank::new(config);
         Self {
             path: b.prefix().to_string(),
             weight: config.modulation.then(|| b.constant("weight", &[channels, 1, 1], 1.0)),
-            conv: Conv2d::new(&mut b.at("conv"), channels, taps.scores(), 1),
-            taps,
+            conv: Conv2d::new(&mut b.at("conv"), channels, bank.score_count(), 1),
+            bank,
         }
     }
 
     fn forward(&self, cx: &Context, x: &Tensor, features: &Tensor) -> Result<Tensor> {
-        let (channels, k) = (x.shape()[1], self.taps.kernel);
-        // Equation 3: A, a filter for each group, of the features.
+        let (channels, k) = (x.shape()[1], self.bank.kernel);
+        // Equation 3: A, a filter for each channel, from the features.
         let scores = self.conv.forward(cx, &GlobalAvgPool.forward(cx, features)?)?;
-        let mut a = of_each_channel(&self.taps.of_scores(&scores)?, channels)?;
-        if let Some(weight) = self.weight {
-            // Equation 4: A_l, which takes the mean of a window; each of its taps is 1/K².
-            let a_l = x.constant(&[1.0 / (k * k) as f64], &[1, 1, 1, 1])?;
-            // Equations 5 and 6: A_h = A − A_l and A' = A_l + W·A_h.
-            let a_h = a.sub(&a_l)?;
-            a = a_l.add(&a_h.mul(&per_channel(&cx.param(weight)?)?)?)?;
-        }
+        let a = self.bank.filters(&scores, channels)?;
+        let a_prime = match self.weight {
+            None => a,
+            Some(w) => {
+                // Equation 4: A_l, which takes the mean of a window; each of its taps is 1/K².
+                let a_l = x.constant(&[1.0 / (k * k) as f64], &[1, 1, 1, 1])?;
+                // Equation 5: A_h = A − A_l.
+                let a_h = a.sub(&a_l)?;
+                // Equation 6: A' = A_l + W·A_h.
+                a_l.add(&a_h.mul(&per_channel(&cx.param(w)?)?)?)?
+            }
+        };
         // Equation 7: A'∗X + X, whose second X is a 1 at the center of the filter.
-        let taps = a.add(&identity(k, x)?)?;
+        let taps = a_prime.add(&identity(k, x)?)?;
         filter(cx, &self.path, x, &taps, None, self.weight.map_or(0, |_| channels))
     }
 }
@@ -227,10 +241,10 @@ mod tests {
         let filtered = |x: &Tensor, taps: &Tensor| x.dynamic_filter(taps, Border::Reflect).unwrap();
         let mean = features.global_avg_pool().unwrap();
         match &lam.0 {
-            Kind::Released(lam) => {
+            Formula::Released(lam) => {
                 let low = filtered(
                     features,
-                    &lam.taps.of_scores(&lam.scores.forward(cx, &mean).unwrap()).unwrap(),
+                    &lam.bank.group_filters(&lam.scores.forward(cx, &mean).unwrap()).unwrap(),
                 );
                 let low = match modulation(lam.inside_all) {
                     Some(w) => low
@@ -247,14 +261,14 @@ mod tests {
                     .add(&features.mul(&h.affine(1.0, 1.0).unwrap()).unwrap())
                     .unwrap()
             }
-            Kind::Paper(lam) => {
+            Formula::Paper(lam) => {
                 let high = filtered(
                     x,
-                    &lam.taps.of_scores(&lam.conv.forward(cx, &mean).unwrap()).unwrap(),
+                    &lam.bank.group_filters(&lam.conv.forward(cx, &mean).unwrap()).unwrap(),
                 );
                 let y = match modulation(lam.weight) {
                     Some(weight) => {
-                        let k = lam.taps.kernel;
+                        let k = lam.bank.kernel;
                         let mean =
                             Tensor::full(&[x.shape()[0], 1, k, k], 1.0 / (k * k) as f64, x.dtype())
                                 .unwrap();

@@ -5,7 +5,7 @@ use engine::{FrequencyNorm, Tensor};
 use nn::Result;
 use serde::{Deserialize, Serialize};
 
-/// How a complex difference is measured.
+/// How the magnitude of a complex difference is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Spectrum {
@@ -21,7 +21,7 @@ pub enum Spectrum {
 pub struct LossConfig {
     /// λ of equation 10.
     pub lambda: f64,
-    /// How the frequency term measures.
+    /// How the frequency term measures magnitudes.
     pub spectrum: Spectrum,
 }
 
@@ -45,8 +45,8 @@ pub struct Loss {
     pub total: Tensor,
 }
 
-/// Compares the predictions at quarter, half and full size with `target` `[N, 3, H, W]`, shrunk
-/// bilinearly for the smaller two (corners not aligned, no antialiasing).
+/// Compares the predictions at quarter, half and full size with `target` `[N, 3, H, W]`,
+/// downsampled bilinearly for the smaller two (corners not aligned, no antialiasing).
 pub fn dual_domain(predictions: &[Tensor; 3], target: &Tensor, config: LossConfig) -> Result<Loss> {
     let norm = match config.spectrum {
         Spectrum::Stacked => FrequencyNorm::Stacked,

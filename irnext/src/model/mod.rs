@@ -10,21 +10,21 @@
 
 mod blocks;
 mod config;
+mod detect;
 mod file;
 mod lam;
 mod loss;
 mod msm;
 mod network;
-mod recognise;
 
 pub use blocks::{ResBlock, conv_s};
 pub use config::{ModelConfig, Pooling, Preset, TapActivation, Variant};
+pub use detect::strip_prefix;
 pub use file::TASK;
 pub use lam::Lam;
 pub use loss::{Loss, LossConfig, Spectrum, dual_domain};
 pub use msm::Msm;
 pub use network::IrNext;
-pub use recognise::strip_prefix;
 
 use crate::compute::{Compute, Precision};
 use crate::error::Result;
@@ -32,11 +32,11 @@ use engine::{DType, Device, Numerics, Replay, Tensor};
 use nn::{Frozen, Params};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A network and its numbers.
+/// A network and its parameters.
 pub struct Model {
-    /// Which network.
+    /// The configuration of the network.
     pub config: ModelConfig,
-    /// Its structure.
+    /// The structure of the network.
     pub network: Arc<IrNext>,
     /// Its parameters and buffers.
     pub params: Params,
@@ -50,14 +50,14 @@ impl Model {
         Ok(Self { config: config.clone(), network: Arc::new(network), params })
     }
 
-    /// The same model with its numbers on the device of `compute`, which is checked first.
+    /// The same model on the device of `compute`, which is checked first.
     pub fn on(self, compute: Compute) -> Result<Self> {
         compute.check()?;
         Ok(Self { params: self.params.to_device(compute.device)?, ..self })
     }
 
-    /// The model for use: its values will not change, so what can be computed of them is computed
-    /// once.
+    /// The model for predictions. Its values no longer change, so everything that depends on them
+    /// alone is computed once.
     pub fn freeze(&self) -> FrozenModel {
         self.freeze_with(self.params.values())
     }
@@ -76,9 +76,9 @@ impl Model {
     }
 }
 
-/// A model in use; threads may share it.
+/// A model for predictions. Threads may share it.
 pub struct FrozenModel {
-    /// Which network.
+    /// The configuration of the network.
     pub config: ModelConfig,
     network: Arc<IrNext>,
     values: Vec<Tensor>,
@@ -88,17 +88,17 @@ pub struct FrozenModel {
 }
 
 impl FrozenModel {
-    /// The same, computing in `precision`.
+    /// The same model, computing in `precision`.
     pub fn computing_in(self, precision: Precision) -> Self {
         let frozen = Frozen::new(self.values.clone(), precision.dtype(), precision.numerics());
-        // What was recorded before was recorded in another precision.
+        // Earlier recordings are in another precision.
         Self { frozen, replay: Mutex::default(), ..self }
     }
 
-    /// The restored image, at full size, for a degraded `[N, 3, H, W]`; see [`IrNext::predict`]. It
-    /// is on the device of the model.
+    /// The restored image, at full size, for a degraded `[N, 3, H, W]`, on the model's device; see
+    /// [`IrNext::predict`].
     ///
-    /// On a GPU the pass is recorded when a shape comes a second time in a row, and played from
+    /// On a GPU the pass is recorded when a shape comes a second time in a row, and replayed from
     /// then on.
     pub fn predict(&self, x: &Tensor) -> Result<Tensor> {
         let x = x.to_device(self.device)?;
@@ -113,7 +113,7 @@ impl FrozenModel {
         }
         let mut replay = self.replay.lock().unwrap_or_else(PoisonError::into_inner);
         let outputs = replay.run(&[x], |x| pass(x.to_vec()))?;
-        // The recording's own memory is written again by the next pass.
+        // The next pass overwrites the memory of the recording.
         Ok(outputs[0].copy()?)
     }
 }

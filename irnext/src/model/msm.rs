@@ -12,7 +12,7 @@ use crate::model::config::{ModelConfig, Pooling, Variant};
 use crate::model::lam::Lam;
 use engine::{Conv2dOptions, Tensor};
 use nn::layers::{Activation, AvgPool2d, Conv2d, MaxPool2d, Module, Sequential};
-use nn::{Builder, Context, Cost, Operation, Result};
+use nn::{Builder, Context, Cost, LayerKind, Result};
 
 /// A multi-scale module over maps of a fixed number of channels.
 pub struct Msm {
@@ -75,7 +75,7 @@ impl Msm {
     /// `map`, enlarged to the size of `x`.
     fn enlarge(&self, cx: &Context, map: &Tensor, x: &Tensor) -> Result<Tensor> {
         let y = map.bilinear(x.dim("msm", 2)?, x.dim("msm", 3)?, true)?;
-        cx.report(|| Cost::free(&self.path, Operation::Bilinear, map, &y));
+        cx.report(|| Cost::free(&self.path, LayerKind::Bilinear, map, &y));
         Ok(y)
     }
 }

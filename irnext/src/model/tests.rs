@@ -51,8 +51,8 @@ fn check_block<M: Send + Sync>(
     let mut draw = |shape: &[usize]| Tensor::rand(shape, -0.5, 0.5, DType::F64, &mut rng).unwrap();
     let mut inputs = vec![draw(shape)];
     inputs.extend(params.entries().iter().map(|entry| match entry.kind {
-        nn::Kind::Buffer => entry.value.clone(),
-        nn::Kind::Parameter => draw(entry.value.shape()),
+        nn::EntryKind::Buffer => entry.value.clone(),
+        nn::EntryKind::Parameter => draw(entry.value.shape()),
     }));
     for mode in [Mode::Train, Mode::Eval] {
         let run = |inputs: &[Tensor]| {
@@ -66,7 +66,7 @@ fn check_block<M: Send + Sync>(
         let trained: Vec<usize> = std::iter::once(0)
             .chain(
                 (0..params.entries().len())
-                    .filter(|&i| params.entries()[i].kind == nn::Kind::Parameter)
+                    .filter(|&i| params.entries()[i].kind == nn::EntryKind::Parameter)
                     .map(|i| i + 1),
             )
             .collect();
@@ -158,7 +158,7 @@ fn gradients_of_the_total_loss() {
     let values = model.params.values();
     for (i, (entry, gradient)) in model.params.entries().iter().zip(&gradients).enumerate() {
         let Some(gradient) = gradient else {
-            assert_eq!(entry.kind, nn::Kind::Buffer, "{} got no gradient", entry.path);
+            assert_eq!(entry.kind, nn::EntryKind::Buffer, "{} got no gradient", entry.path);
             continue;
         };
         let norm = gradient.mul(gradient).unwrap().sum_all().unwrap().item().unwrap().sqrt();
@@ -226,7 +226,7 @@ fn a_weight_file_brings_its_network_along() {
         let model = Model::new(&config, 7, DType::F32).unwrap();
         let mut file = model.to_file(DType::F32, Default::default()).unwrap();
         for prefix in [None, Some(""), Some("module."), Some("netG.module.")] {
-            // Without metadata the network is recognised, whatever stands before the names.
+            // Without metadata the network is detected, whatever the prefix of the names.
             if let Some(prefix) = prefix {
                 let tensors = model.to_file(DType::F32, Default::default()).unwrap().tensors;
                 file.tensors = tensors
@@ -253,15 +253,15 @@ fn a_weight_file_brings_its_network_along() {
 }
 
 #[test]
-fn files_that_are_no_network_of_ours_say_so() {
+fn files_of_other_networks_are_refused() {
     let refused = |file: WeightFile| Model::from_file("w", file).err().unwrap().to_string();
     let other =
         HashMap::from([("conv1.weight".to_string(), Tensor::zeros(&[1], DType::F32).unwrap())]);
     assert!(
         refused(WeightFile { tensors: other, ..Default::default() })
-            .starts_with("w: this is no IRNeXt")
+            .starts_with("w: none of its 1 tensors (conv1.weight, …) has an IRNeXt name")
     );
-    // A vast network is promised, and no numbers are given.
+    // The names belong to a vast network, but there are no numbers.
     let name = |i: usize| format!("Encoder.0.layers.{i}.main.0.main.0.weight");
     let vast =
         (0..200).map(|i| (name(i), Tensor::zeros(&[1024, 0], DType::F32).unwrap())).collect();

@@ -23,8 +23,8 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// An axis on which all of `values` that have a place on it can be seen, with a margin; with
-    /// about `count` ticks.
+    /// An axis that shows all of `values` that have a place on it, with a margin and about `count`
+    /// ticks.
     pub fn around(
         values: impl IntoIterator<Item = f64>,
         scale: Scale,
@@ -59,8 +59,8 @@ impl Ranged for Axis {
     type FormatOption = NoDefaultFormatting;
     type ValueType = f64;
 
-    /// The pixel of a value between the first and the last pixel of the axis. What has no place
-    /// stands at its beginning.
+    /// The pixel of a value between the first and the last pixel of the axis. A value without a
+    /// place is at its beginning.
     fn map(&self, value: &f64, (first, last): (i32, i32)) -> i32 {
         let Range { start, end } = self.places;
         let part = self.scale.place(*value).map_or(0.0, |place| (place - start) / (end - start));

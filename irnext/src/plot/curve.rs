@@ -3,8 +3,8 @@
 /// A step and a value.
 pub type Point = (f64, f64);
 
-/// The exponential moving average of the values, as if over the last `span` of them. It begins with
-/// the first, not with 0.
+/// The exponential moving average of the values over about the last `span` of them. It begins with
+/// the first value, not with 0.
 pub fn smoothed(points: &[Point], span: usize) -> Vec<Point> {
     let weight = 1.0 / span.max(1) as f64;
     let (mut sum, mut total) = (0.0, 0.0);

@@ -13,7 +13,8 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 /// Width and height of a picture, pixels.
 pub const SIZE: (u32, u32) = (1600, 1200);
 
-/// One for each run: those of Okabe and Ito, which the color-blind can tell apart, and two more.
+/// A color for each run: those of Okabe and Ito, which color-blind people can tell apart, and two
+/// more.
 pub const COLORS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -29,10 +30,10 @@ const TEXT: RGBColor = RGBColor(40, 44, 52);
 const FAINT: RGBColor = RGBColor(120, 126, 136);
 const GRID: RGBColor = RGBColor(228, 231, 236);
 
-/// The typeface, by the name that an SVG will call it: there it is the reader's own.
+/// The typeface, by its name in an SVG, where the reader's own font is used.
 const TYPEFACE: &str = "sans-serif";
 
-/// Points that are drawn of one curve, two for each column.
+/// The number of columns of a curve, each with two points.
 const COLUMNS: usize = 800;
 
 /// The contents of one panel.
@@ -40,7 +41,7 @@ struct Panel {
     title: &'static str,
     of: fn(&Record) -> Option<f64>,
     scale: Scale,
-    /// Whether steps differ so much that their mean is drawn on top of them.
+    /// Whether steps differ so much that their mean is drawn over them.
     noisy: bool,
 }
 
@@ -93,12 +94,12 @@ pub fn figure<B: DrawingBackend>(
         .map_err(|reason| Error::Config { reason: format!("cannot draw the plot: {reason}") })
 }
 
-/// Draws in units of which `zoom` pixels are one.
+/// Draws in units of `zoom` pixels.
 struct Pen {
     zoom: u32,
 }
 
-/// Why something could not be drawn.
+/// The result of drawing, or the reason why it failed.
 type Drawn = std::result::Result<(), String>;
 
 impl Pen {
@@ -112,7 +113,7 @@ impl Pen {
 
         let last = runs.iter().map(last_step).fold(0.0, f64::max);
         let steps = |ticks| Axis::around([0.0, last], Scale::Linear, 0.0, ticks);
-        // A fiftieth of the longest run: what is left are its slow changes.
+        // A fiftieth of the longest run, which leaves its slow changes.
         let span = (last as usize / 50).max(1);
         let (top, below) = panels.split_vertically(self.length(430));
         self.panel(&top, &LOSS, runs, &steps(8), span)?;
@@ -122,7 +123,7 @@ impl Pen {
         Ok(())
     }
 
-    /// For each run its color, its name, how long it is, and its best validation; two in a row.
+    /// For each run its color, its name, its length and its best validation; two in a row.
     fn legend<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, runs: &[Run]) -> Drawn {
         let columns = runs.len().min(2) as i32;
         let (name, remark) = (self.text(28, &TEXT), self.text(22, &FAINT));
@@ -147,7 +148,7 @@ impl Pen {
         Ok(())
     }
 
-    /// `span` is what noisy curves are smoothed over, steps.
+    /// Noisy curves are smoothed over `span` steps.
     fn panel<B: DrawingBackend>(
         &self,
         area: &DrawingArea<B, Shift>,
@@ -187,7 +188,7 @@ impl Pen {
             .draw()
             .map_err(said)?;
         let seen = |points: Vec<Point>| points.into_iter().filter(|point| y.has(point.1));
-        // All that is faint lies below all that is not.
+        // Faint curves lie below strong ones.
         if panel.noisy && span > 1 {
             for (curve, color) in curves.iter().zip(COLORS) {
                 let style = self.hair(color);
@@ -199,7 +200,7 @@ impl Pen {
         for (curve, color) in curves.iter().zip(COLORS) {
             let curve = smoothed(curve, if panel.noisy { span } else { 1 });
             let points: Vec<Point> = seen(thinned(&curve, COLUMNS)).collect();
-            // Few points are shown one by one; one alone would not be seen otherwise.
+            // Few points are marked one by one; a single one would be invisible otherwise.
             if points.len() <= 50 {
                 let dots =
                     points.iter().map(|&point| Circle::new(point, self.length(4), color.filled()));
@@ -229,13 +230,13 @@ impl Pen {
         color.stroke_width(self.length(width))
     }
 
-    /// As thin as can be: what is drawn with it may turn sharply.
+    /// The thinnest line, for curves that turn sharply.
     fn hair(&self, color: RGBColor) -> ShapeStyle {
         // At twice the size, such a line has half the ink.
         color.mix((0.3 * f64::from(self.zoom)).min(1.0)).stroke_width(1)
     }
 
-    /// Text whose left end stands at a place, in the middle of its height.
+    /// Text whose left end stands at a position, vertically centered.
     fn text(&self, size: u32, color: &'static RGBColor) -> TextStyle<'static> {
         let style = TextStyle::from((TYPEFACE, self.length(size)).into_font()).color(color);
         style.pos(Pos::new(HPos::Left, VPos::Center))
@@ -266,7 +267,7 @@ fn last_step(run: &Run) -> f64 {
     run.points(|_| Some(0.0)).last().map_or(0.0, |point| point.0)
 }
 
-/// How long a run is, and the best of its validations.
+/// The length of a run, and the best of its validations.
 fn summary(run: &Run) -> String {
     let last = last_step(run);
     let best = run.points(SMALL[0].of).into_iter().max_by(|a, b| a.1.total_cmp(&b.1));
@@ -276,7 +277,7 @@ fn summary(run: &Run) -> String {
     }
 }
 
-/// The end of a text, if it is longer than `most` characters: of a path, that tells more than the
+/// The end of a text that is longer than `most` characters: in a path, it tells more than the
 /// beginning.
 fn shortened(text: &str, most: usize) -> String {
     let count = text.chars().count();

@@ -16,10 +16,10 @@ use draw::{COLORS, SIZE, figure};
 use plotters::prelude::{BitMapBackend, IntoDrawingArea, SVGBackend};
 use std::path::Path;
 
-/// How much larger a picture is drawn than it is written, so that its lines are smooth.
+/// The factor by which a picture is drawn larger than it is written, so that its lines are smooth.
 const OVERSAMPLING: u32 = 2;
 
-/// Reads runs to show together; those of one name are called by their whole paths.
+/// Reads runs to show together. Runs of the same name are labeled by their whole paths.
 pub fn read(paths: &[impl AsRef<Path>]) -> Result<Vec<Run>> {
     if paths.len() > COLORS.len() {
         let reason = format!(
@@ -40,8 +40,8 @@ pub fn read(paths: &[impl AsRef<Path>]) -> Result<Vec<Run>> {
     Ok(runs)
 }
 
-/// Whether `path` names a picture that [`write()`] can make: an .svg, or one that a photograph can
-/// be written to.
+/// Checks that `path` names a picture that [`write()`] can make: an .svg, or an image format that
+/// can be written.
 pub fn check_writable(path: &Path) -> Result<()> {
     if is_svg(path) { Ok(()) } else { Photo::check_writable(path) }
 }

@@ -1,4 +1,4 @@
-//! A training run as its log has it.
+//! A training run, read from its log.
 
 use super::curve::Point;
 use crate::error::{Error, Result};
@@ -11,7 +11,7 @@ use std::path::Path;
 /// A run to show.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// What to call it.
+    /// Its label.
     pub name: String,
     /// Its log.
     pub records: Vec<Record>,
@@ -43,7 +43,7 @@ impl Run {
         Ok(Self { name, records })
     }
 
-    /// One number of each record that has it, over its step. What is not finite is left out.
+    /// A number of each record that has it, by step. Values that are not finite are left out.
     pub(super) fn points(&self, of: impl Fn(&Record) -> Option<f64>) -> Vec<Point> {
         let step = |record: &Record| match record {
             Record::Step(record) => record.step as f64,

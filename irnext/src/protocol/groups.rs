@@ -1,6 +1,6 @@
-//! The parts of a test set that its tables score apart: DPDD's indoor and outdoor scenes, RSBlur's
-//! with and without saturated lights. Which pair is in which part is written in lists that are
-//! published with the sets.
+//! The parts of a test set that its tables score separately: DPDD's indoor and outdoor scenes,
+//! RSBlur's with and without saturated lights. Lists that are published with the sets assign the
+//! pairs to the parts.
 
 use super::Protocol;
 use crate::data::{Pair, scene_of};
@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The part that each pair is in, if the set's lists are in `folder` or one of the two above it.
+/// The part of each pair, if the set's lists are in `folder` or one of the two above it.
 ///
 /// DPDD: `indoor_labels` and `outdoor_labels`, `.npy` or `.txt`, hold the pairs' positions, counted
 /// from 1. RSBlur: `RSBlur_real_test_saturation.txt` and `…_non_saturation.txt` hold the names of

@@ -1,9 +1,9 @@
 //! The scoring protocols of the paper's tables: the pairs of a data set, and the variants of PSNR
 //! and SSIM.
 //!
-//! A [`Protocol`] is a way to score; [`sets`] knows the thirteen data sets and the
-//! published figures; [`groups`] divides a set (DPDD's indoor and outdoor scenes); [`Report`] is
-//! the outcome, as a table, JSON or CSV.
+//! A [`Protocol`] is a way to score; [`sets`] lists the thirteen data sets and the published
+//! figures; [`groups`] divides a set (DPDD's indoor and outdoor scenes); a [`Report`] holds the
+//! results, as a table, JSON or CSV.
 //!
 //! Reading order: this file → `sets` → `groups` → `report`.
 
@@ -19,7 +19,7 @@ use crate::metrics::{Measure, Ssim, View};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// A way of scoring, as a task's papers share it.
+/// A way of scoring that the papers on a task share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
@@ -44,18 +44,18 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// All of them, with their names and a sentence on what they do.
+    /// All protocols, with their names and descriptions.
     pub const ALL: [(Self, &'static str, &'static str); 9] = [
         (
             Self::Sots,
             "sots",
-            "RGB as computed, SSIM after shrinking; ground truth of 640x480 cut to the middle \
-             620x460",
+            "RGB as computed, SSIM after downscaling; ground truth of 640x480 cropped to the \
+             central 620x460",
         ),
-        (Self::DenseHaze, "dense-haze", "images 51 to 55; RGB as computed, SSIM after shrinking"),
-        (Self::NhHaze, "nh-haze", "images 51 to 55; RGB as computed, SSIM after shrinking"),
+        (Self::DenseHaze, "dense-haze", "images 51 to 55; RGB as computed, SSIM after downscaling"),
+        (Self::NhHaze, "nh-haze", "images 51 to 55; RGB as computed, SSIM after downscaling"),
         (Self::RainY, "rain-y", "the rounded luma of 8-bit images, Wang's SSIM"),
-        (Self::Snow, "snow", "RGB as computed, SSIM after shrinking"),
+        (Self::Snow, "snow", "RGB as computed, SSIM after downscaling"),
         (
             Self::Gopro,
             "gopro",
@@ -80,7 +80,7 @@ impl Protocol {
         Self::ALL[self as usize].1
     }
 
-    /// What is scored.
+    /// A description of what is scored.
     pub fn description(self) -> &'static str {
         Self::ALL[self as usize].2
     }
@@ -108,12 +108,12 @@ impl Protocol {
         }
     }
 
-    /// Of the splits found in `folder`, those to score, cut down to the pairs that the published
+    /// The splits to score among those found in `folder`, reduced to the pairs that the published
     /// figures are for.
     ///
-    /// With `role`, the splits of that role whole. Without, the test splits; where none is called
-    /// so, the validation splits (the authors' GoPro), then those of unknown role; and a folder
-    /// that is a split itself whatever it is called.
+    /// With `role`, the whole splits of that role. Without it, the test splits; if there are none,
+    /// the validation splits (the authors' GoPro), then those of unknown role. A single split is
+    /// taken whatever its role.
     pub fn select(
         self,
         folder: &Path,
@@ -164,14 +164,15 @@ impl std::str::FromStr for Protocol {
     }
 }
 
-/// Images 51 to 55 of a set that came with all 55; one without them is left whole.
+/// Reduces a set that came with all 55 images to images 51 to 55; a set without those is left
+/// whole.
 fn keep_last_five(split: &mut Split) {
     if split.pairing.pairs.iter().any(|pair| is_of_the_last_five(&pair.name)) {
         split.pairing.pairs.retain(|pair| is_of_the_last_five(&pair.name));
     }
 }
 
-/// Whether a file of Dense-Haze or NH-HAZE is one of images 51 to 55, which are its test.
+/// Whether a file of Dense-Haze or NH-HAZE is one of images 51 to 55, the test images.
 pub(crate) fn is_of_the_last_five(name: &str) -> bool {
     let number =
         name.split(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse::<u32>().ok());

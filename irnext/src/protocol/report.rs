@@ -6,14 +6,14 @@ use crate::evaluate::{Scored, mean};
 use crate::metrics::Measure;
 use serde_json::{Map, Value, json};
 
-/// How a report is written.
+/// The format of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// A table for people.
     Table,
-    /// Everything, for programs.
+    /// JSON with all scores, for programs.
     Json,
-    /// A row for each image and mean.
+    /// CSV with a row for each image and mean.
     Csv,
 }
 
@@ -28,7 +28,7 @@ pub struct Report {
     pub protocol: Protocol,
     /// The columns.
     pub measures: Vec<Measure>,
-    /// What restored the images; without it only the degraded ones were scored.
+    /// The weights that restored the images; without them, only the degraded images were scored.
     pub weights: Option<String>,
     /// The data sets or splits.
     pub sets: Vec<SetReport>,
@@ -39,29 +39,29 @@ pub struct Report {
 pub struct SetReport {
     /// The split's name.
     pub name: String,
-    /// The data set it is of, if that is known.
+    /// The data set of the split, if known.
     pub set: Option<&'static Set>,
-    /// The pairs that it has.
+    /// The number of pairs in the split.
     pub pairs: usize,
-    /// Each pair's scores, with the part of the set that it is in.
+    /// The scores of each pair, with the part of the set that it is in.
     pub images: Vec<(Scored, Option<&'static str>)>,
 }
 
 /// Mean scores.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mean {
-    /// Of which part; all, without.
+    /// The part of the set; none for the mean over all images.
     pub group: Option<&'static str>,
-    /// How many images.
+    /// The number of images.
     pub images: usize,
-    /// The degraded images'.
+    /// The mean scores of the degraded images.
     pub input: Vec<f64>,
-    /// The restored images', if they were restored.
+    /// The mean scores of the restored images, if they were restored.
     pub restored: Option<Vec<f64>>,
 }
 
 impl SetReport {
-    /// The mean over all images, and before it those over the parts of the set.
+    /// The means over the parts of the set, then the mean over all images.
     pub fn means(&self) -> Vec<Mean> {
         let mut groups: Vec<_> =
             self.images.iter().filter_map(|(_, group)| *group).map(Some).collect();
@@ -103,7 +103,7 @@ impl Report {
         }
     }
 
-    /// The first lines of a table: what is done.
+    /// The first lines of a table, which describe the method.
     pub fn preface(&self) -> String {
         let weights = self.weights.as_deref().unwrap_or("none: the input images are scored");
         format!(
@@ -257,12 +257,12 @@ impl Report {
     }
 }
 
-/// Characters in a column of a table.
+/// The width of a column of a table, in characters.
 fn width(measure: Measure) -> usize {
     measure.name().len().max(9)
 }
 
-/// Four decimals are more than any table has.
+/// A score in a table, with more decimals than the papers give.
 fn cell(value: f64) -> String {
     if value.is_nan() { "-".into() } else { format!("{value:.4}") }
 }

@@ -1,5 +1,5 @@
-//! The thirteen data sets of the paper: the number of their pairs, the scores of the degraded
-//! images, and the scores in the paper.
+//! The thirteen data sets of the paper, with the number of their pairs, the scores of the degraded
+//! images, and the paper's scores.
 
 use super::Protocol;
 use crate::data::Role;
@@ -11,9 +11,10 @@ use std::path::Path;
 pub struct Set {
     /// Its name in the paper.
     pub name: &'static str,
-    /// How it is scored.
+    /// Its protocol.
     pub protocol: Protocol,
-    /// Words that its folders go by: lower case, blanks for whatever is neither letter nor digit.
+    /// Words that the names of its folders contain: in lower case, with spaces for whatever is
+    /// neither a letter nor a digit.
     words: &'static [&'static str],
     /// Pairs in the training split: as published, then in other circulating forms.
     pub train: &'static [usize],
@@ -44,7 +45,7 @@ const fn published(input_psnr: Option<f64>, irnext_psnr: f64, irnext_ssim: f64) 
 /// pair.
 const RAIN_TRAINING: &[usize] = &[13_712, 13_711];
 
-/// All of them, in the order of the paper's Table 14.
+/// All data sets, in the order of the paper's Table 14.
 pub const SETS: [Set; 13] = [
     Set {
         name: "DPDD",
@@ -166,8 +167,8 @@ pub const SETS: [Set; 13] = [
 ];
 
 impl Set {
-    /// The set that a path's folders name, if one of `protocol` (or any, without); the longest name
-    /// counts.
+    /// The set that the folders of a path name, among those of `protocol`, or among all if there is
+    /// none; the longest name wins.
     pub fn of_path(path: &str, protocol: Option<Protocol>) -> Option<&'static Self> {
         let letters = |c: char| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { ' ' };
         let plain: String = format!(" {path} ").chars().map(letters).collect();

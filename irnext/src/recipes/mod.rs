@@ -1,8 +1,8 @@
 //! Recipes: a built-in training configuration for each model of the paper's tables.
 //!
-//! They are the files in `irnext/recipes`. Each value is marked with its source: the paper, the
+//! Recipes are the files in `irnext/recipes`. Each value is marked with its source: the paper, the
 //! authors' published code, or ours. `irnext recipes` lists them, `irnext recipes NAME` prints one
-//! to change it, `irnext train --recipe NAME` follows it.
+//! for you to change, `irnext train --recipe NAME` runs it.
 
 use crate::error::{Error, Result};
 use crate::train::TrainConfig;
@@ -10,9 +10,9 @@ use crate::train::TrainConfig;
 /// A recipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recipe {
-    /// Its name, which is its file's.
+    /// Its name, which is also that of its file.
     pub name: &'static str,
-    /// Its file.
+    /// The contents of its file.
     pub text: &'static str,
 }
 
@@ -22,7 +22,7 @@ macro_rules! recipes {
     };
 }
 
-/// All of them, in the order of the paper's tables.
+/// All recipes, in the order of the paper's tables.
 pub const RECIPES: [Recipe; 36] = recipes!(
     "dpdd"
     "reside-indoor" "reside-outdoor" "dense-haze" "nh-haze"
@@ -55,7 +55,7 @@ impl Recipe {
         self.text.lines().next().unwrap_or_default().trim_start_matches(['#', ' '])
     }
 
-    /// The run that it describes, with other values for some settings; see [`TrainConfig::read`].
+    /// The configuration of the run, with `overrides` of some settings; see [`TrainConfig::read`].
     pub fn config(&self, overrides: &[String]) -> Result<TrainConfig> {
         TrainConfig::parse(&format!("recipe {}", self.name), self.text, overrides)
     }

@@ -1,8 +1,8 @@
-//! Checkpoints: all that a run needs to go on as if it had never stopped.
+//! Checkpoints: everything that a run needs to resume as if it had never stopped.
 //!
-//! One safetensors file holds the model, the optimizer's memory and the moving average; its
-//! metadata the step and the configuration. Data order, crops and degradations need no state: they
-//! are functions of (seed, step).
+//! One safetensors file holds the model, the optimizer's state and the moving average; its metadata
+//! holds the step and the configuration. Data order, crops and degradations need no state: they are
+//! functions of (seed, step).
 
 use super::TrainingState;
 use crate::error::{Error, Result};
@@ -20,11 +20,11 @@ const PROGRESS: &str = "irnext.progress";
 
 /// Prefixes of tensors that are not the model's.
 const OPTIMIZER: &str = "optimizer:";
-/// The prefix that earlier versions wrote in its place.
+/// The prefix that earlier versions wrote instead.
 const EARLIER_OPTIMIZER: &str = "optimiser:";
 const AVERAGE: &str = "average:";
 
-/// Where a run is.
+/// The progress of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// Steps taken.
@@ -39,14 +39,14 @@ pub struct Progress {
     /// The step after which the validation pairs were scored last; 0, never.
     #[serde(default)]
     pub validated: u64,
-    /// How many steps, up to this one, were skipped in a row for a loss or a gradient that was no
-    /// finite number.
+    /// The number of consecutive steps, up to this one, that were skipped because the loss or a
+    /// gradient was not finite.
     #[serde(default)]
     pub failures: u64,
-    /// What the loss is multiplied with where gradients are half precision.
+    /// The factor of the loss where gradients are in half precision.
     #[serde(default)]
     pub loss_scale: Option<f64>,
-    /// Steps taken since it was changed.
+    /// Steps taken since that factor was changed.
     #[serde(default)]
     pub steps_at_scale: u64,
     /// The configuration, as TOML.
@@ -54,9 +54,9 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Counts a step, and whether it failed. One that was skipped since its gradients were too
-    /// large for half precision did not: the loss's scale is halved after it, and doubled when
-    /// there was none for long.
+    /// Counts a step, and whether it failed. A step that was skipped because its gradients were too
+    /// large for half precision did not fail: the loss scale is halved after it, and doubled after
+    /// a long time without one.
     pub(super) fn count(&mut self, loss: f64, skipped: bool) {
         const LONG: u64 = 2000;
         self.step += 1;
@@ -154,7 +154,7 @@ fn from_file(
 mod tests {
     use super::*;
     use crate::model::ModelConfig;
-    use nn::Kind;
+    use nn::EntryKind;
 
     #[test]
     fn failures_are_counted_in_a_row() {
@@ -192,7 +192,7 @@ mod tests {
             .params
             .entries()
             .iter()
-            .map(|entry| (entry.kind == Kind::Parameter).then(|| entry.value.clone()))
+            .map(|entry| (entry.kind == EntryKind::Parameter).then(|| entry.value.clone()))
             .collect();
         state.optimizer.step(&mut state.model.params, &gradients, 1e-3).unwrap();
         let bytes = to_bytes(&state, &Progress::default()).unwrap();

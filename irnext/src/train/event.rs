@@ -1,6 +1,6 @@
-//! What a run tells those who watch it.
+//! The events of a run, for its observers.
 
-/// What happens in a run.
+/// An event in a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Event {
     /// A step was taken.
@@ -9,7 +9,7 @@ pub enum Event {
     Validation(Validation),
 }
 
-/// What a step did.
+/// The results of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
     /// Its number, from 1.
@@ -24,7 +24,7 @@ pub struct Step {
     pub rate: f64,
     /// The gradients' global norm before clipping.
     pub gradient_norm: f64,
-    /// Whether the parameters were left alone because the loss was not finite.
+    /// Whether the parameters were left unchanged because the loss or a gradient was not finite.
     pub skipped: bool,
 }
 

@@ -1,4 +1,4 @@
-//! A run's folder: the names in it, one writer at a time, and two checkpoints, of which one is
+//! The folder of a run: its file names, a lock for one writer, and two checkpoints, one of which is
 //! always whole.
 
 use super::TrainingState;
@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 /// The folder of a run, and the right to write there.
 pub(super) struct RunFolder {
     path: PathBuf,
-    /// Locked as long as it is open; the system lets go of it if the process dies. None if nothing
-    /// is to be written.
+    /// Locked while it is open; the system releases it if the process dies. None if nothing is to
+    /// be written.
     _lock: Option<File>,
     /// The step of the newest checkpoint that is known to be whole.
     saved: Option<u64>,
@@ -20,21 +20,21 @@ pub(super) struct RunFolder {
     last_is_whole: bool,
 }
 
-/// A run as a checkpoint has it.
+/// A run loaded from a checkpoint.
 pub(super) struct LoadedRun {
     pub state: TrainingState,
     pub progress: Progress,
-    /// What the user should know of how it was found.
+    /// A note for the user on how the checkpoint was found.
     pub note: Option<String>,
 }
 
 impl RunFolder {
-    /// A folder that is only looked at; it need not be there.
+    /// A folder that is only read; it need not exist.
     pub fn look(path: &Path) -> Self {
         Self { path: path.into(), _lock: None, saved: None, last_is_whole: false }
     }
 
-    /// A folder that is written to, made if there is none.
+    /// A folder to write to, created if necessary.
     ///
     /// # Errors
     /// If another process is training in it.
@@ -47,7 +47,7 @@ impl RunFolder {
             Err(TryLockError::WouldBlock) => {
                 return Err(Error::data(path, "another process is training in this folder"));
             }
-            // Some network file systems know no locks. There people have to see to it themselves.
+            // Some network file systems have no locks. There the users have to take care.
             Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {}
             Err(TryLockError::Error(error)) => return Err(Error::io(&name)(error)),
         }
@@ -115,8 +115,7 @@ impl RunFolder {
         let (last, bytes) = (self.last(), checkpoint::to_bytes(state, progress)?);
         match self.last_is_whole {
             true => nn::write_keeping(&last, &self.previous(), &bytes),
-            // What is there, if anything, is damaged, and must not take the place of one that is
-            // whole.
+            // If there is one, it is damaged, and must not replace a whole one.
             false => nn::write_atomically(&last, &bytes),
         }
         .map_err(Error::io(&last))?;

@@ -1,10 +1,10 @@
 //! Training: configuration, the loop, checkpoints.
 //!
 //! A step is a function of the state, the seed and the step's number. So a run that is stopped and
-//! resumed, with whatever number of threads, ends with the same bits as one that was not.
+//! resumed, with any number of threads, ends with the same bits as an uninterrupted one.
 //!
-//! A run may be that of a [`Team`]. Each rank then takes its part of every batch, and all have the
-//! same state after each step; the first reads and writes the run's folder.
+//! A run may belong to a [`Team`]. Each rank then takes its part of every batch, and all have the
+//! same state after each step; the first rank reads and writes the run's folder.
 
 mod checkpoint;
 mod config;
@@ -47,14 +47,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use validation::Validator;
 
-/// After how many steps in a row that were skipped for numbers that are not finite a run stops.
+/// The number of consecutive skipped steps after which a run stops.
 pub const FAILURES: u64 = 3;
 
-/// The files of a run's folder that are made to be used elsewhere.
+/// The files in a run's folder that are meant for use elsewhere.
 const WEIGHTS: &str = "weights.safetensors";
 const BEST: &str = "best.safetensors";
 
-/// How [`Trainer::run`] ended.
+/// How [`Trainer::train`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// The run is complete, and its weights are written.
@@ -78,12 +78,13 @@ pub struct Trainer {
     total: u64,
     stop: Arc<AtomicBool>,
     note: Option<String>,
-    /// The bits of the last step's gradient norm: what the ranks of a team know each other by.
+    /// The bits of the last step's gradient norm, by which the ranks of a team check that they
+    /// agree.
     norm: u64,
 }
 
 impl Trainer {
-    /// Starts a run, or goes on with the one in the folder `config.out`.
+    /// Starts a run, or resumes the one in the folder `config.out`.
     ///
     /// # Errors
     /// Among others if that folder holds a run with other settings, but for those that change no
@@ -92,7 +93,7 @@ impl Trainer {
         Self::open_in(Team::alone(), config)
     }
 
-    /// As [`Trainer::open`], as one of the ranks of `team`, which all do the same.
+    /// As [`Trainer::open`], as one of the ranks of `team`, all of which make the same calls.
     ///
     /// # Errors
     /// Also if they were given different settings, find different data, or cannot share the batch.
@@ -109,7 +110,7 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// As [`Trainer::open_in`], to look at and not to run: nothing is written.
+    /// As [`Trainer::open_in`], for inspection only: nothing is written.
     pub fn prepare(team: Team, config: TrainConfig) -> Result<Self> {
         Self::set_up(team, config, |path| Ok(RunFolder::look(path)))
     }
@@ -171,9 +172,9 @@ impl Trainer {
         })
     }
 
-    /// Once `stop` is true, [`Trainer::run`] ends as soon as what it has is saved: in the middle of
-    /// a step or of a validation. A team ends once it is true on one of its ranks: after the step,
-    /// or between two pairs of a validation.
+    /// Once `stop` is true, [`Trainer::train`] ends as soon as the state is saved, in the middle of
+    /// a step or of a validation. A team ends once `stop` is true on one of its ranks: after the
+    /// step, or between two pairs of a validation.
     pub fn stop_when(&mut self, stop: Arc<AtomicBool>) {
         if self.team.is_alone() {
             self.state.stop_when(stop.clone());
@@ -186,28 +187,28 @@ impl Trainer {
         (self.progress.step, self.total)
     }
 
-    /// The step that the run would go on from if the process ended now; `None` if it would begin
-    /// anew.
+    /// The step that the run would resume from if the process ended now; `None` if it would start
+    /// over.
     pub fn saved(&self) -> Option<u64> {
         self.folder.saved()
     }
 
-    /// What is wrong with how the run was found, though it can go on.
+    /// A note if the run was not found as expected, though it can continue.
     pub fn note(&self) -> Option<&str> {
         self.note.as_deref()
     }
 
-    /// What there is to say about the choice of pairs, a line each.
+    /// Remarks on the choice of pairs, a line each.
     pub fn remarks(&self) -> &[String] {
         &self.remarks
     }
 
-    /// The network and its numbers now.
+    /// The current network and parameters.
     pub fn model(&self) -> &Model {
         &self.state.model
     }
 
-    /// Scores the validation pairs with the moving average, if there is one; nothing without pairs.
+    /// Scores the validation pairs with the moving average, if there is one; `None` without pairs.
     pub fn validate(&self) -> Result<Option<Validation>> {
         let scored =
             self.score(&self.team, &self.state.model, self.state.values(), [usize::MAX, 0])?;
@@ -227,7 +228,8 @@ impl Trainer {
         validator.score(self.progress.step, model, values, [limit, shown], (team, &self.stop))
     }
 
-    /// Shows the configuration in the run's folder. What the best weights score, if they are known.
+    /// Writes the configuration to the run's folder. Returns the score of the best weights, if
+    /// known.
     fn settle(&mut self) -> Result<Option<f64>> {
         let shown = self.folder.file("config.toml");
         nn::write_atomically(&shown, self.config.to_toml()?.as_bytes())
@@ -236,8 +238,8 @@ impl Trainer {
         Ok(self.progress.best)
     }
 
-    /// What the best weights scored says nothing any more if the validation pairs are others than
-    /// they were, or the weights are gone.
+    /// The score of the best weights is meaningless if the validation pairs have changed, or the
+    /// weights are gone.
     fn score_best_again(&mut self) -> Result<()> {
         let before = std::mem::replace(&mut self.progress.config, self.config.to_toml()?);
         if self.progress.best.is_none() {
@@ -254,7 +256,7 @@ impl Trainer {
             self.progress.best = None;
         } else if scored(&before) != scored(&self.config) {
             let model = Model::read(&path)?.0.on(self.config.compute)?;
-            // The others wait for what this one finds.
+            // The others wait for the result of this rank.
             let scores =
                 self.score(&Team::alone(), &model, model.params.values(), [usize::MAX, 0])?;
             self.progress.best = scores.map(|(scores, _)| scores.psnr);
@@ -263,8 +265,8 @@ impl Trainer {
     }
 }
 
-/// The state that the run in `folder` goes on from: its last checkpoint's, or that of a fresh
-/// network. The ranks of a team have it from the first.
+/// The state from which the run in `folder` continues: that of its last checkpoint, or of a fresh
+/// network. The ranks of a team get it from the first.
 fn begin(team: &Team, config: &TrainConfig, folder: &mut RunFolder) -> Result<LoadedRun> {
     let (rule, decay) = (config.optimizer.rule.rule(), config.optimizer.ema);
     let find = || match folder.load(rule, decay)? {
@@ -303,7 +305,7 @@ fn begin(team: &Team, config: &TrainConfig, folder: &mut RunFolder) -> Result<Lo
     Ok(found)
 }
 
-/// How batches are made from `first_step` on.
+/// The settings of the loader from `first_step` on.
 fn loader(team: &Team, config: &TrainConfig, first_step: u64) -> LoaderConfig {
     let data = &config.data;
     LoaderConfig {

@@ -3,7 +3,7 @@
 use super::renamed::renamed;
 use toml::{Table, Value};
 
-/// Settings of which a run has one: giving another one replaces the first.
+/// Settings that exclude each other: setting one removes the others.
 const EITHER: [&[&[&str]]; 2] = [
     &[&["optimizer.steps"], &["optimizer.epochs"]],
     &[&["data.folder"], &["data.clean"], &["data.input", "data.target"]],
@@ -24,7 +24,7 @@ impl Overrides {
         texts.iter().map(one).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Puts them into `table`, and removes the settings that they replace.
+    /// Applies them to `table`, and removes the settings that they replace.
     pub(super) fn apply(self, table: &mut Table) -> Result<(), String> {
         for (key, value) in self.0 {
             for other in EITHER.iter().flat_map(|choice| others(choice, &key)) {
@@ -59,8 +59,8 @@ fn remove(table: &mut Table, key: &str) {
     }
 }
 
-/// Puts `value` at a dotted key, making sections on the way; `None` if one is in the way that is no
-/// section.
+/// Sets `value` at a dotted key, creating sections on the way; `None` if something else is in the
+/// place of a section.
 fn set(table: &mut Table, key: &str, value: Value) -> Option<()> {
     match key.split_once('.') {
         None => {

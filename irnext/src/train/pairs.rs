@@ -1,8 +1,7 @@
-//! Which pairs of a data set are trained on, and which are held back to choose by.
+//! The choice of the pairs to train on, and of those held back for validation.
 //!
-//! The published code has no such choice to make: it validates on the test set. Weights that are
-//! chosen by the test are scored too well by it, so the test split is left alone here unless it is
-//! asked for.
+//! The published code validates on the test set. Weights that are chosen by the test are scored too
+//! well by it, so here the test split is left alone unless it is asked for.
 
 use super::config::{DataConfig, ScoredSplit, TrainConfig};
 use super::training_set::TrainingSet;
@@ -17,13 +16,13 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-/// What a run is made on.
+/// The pairs of a run.
 pub(super) struct Pairs {
-    /// Trained on.
+    /// The training pairs.
     pub(super) source: Arc<dyn Source>,
-    /// Scored.
+    /// The validation pairs.
     pub(super) validation: Option<Paired>,
-    /// What there is to say about the choice, a line each.
+    /// Remarks on the choice, a line each.
     pub(super) remarks: Vec<String>,
 }
 
@@ -183,8 +182,8 @@ impl Division {
     }
 }
 
-/// The splits to train on: those named so; if there are none, a single one of which the folders do
-/// not say what it is for.
+/// The splits to train on: those named so; if there are none, a single split whose folders do not
+/// name its role.
 fn training<'a>(
     folder: &Path,
     splits: &'a [Split],
@@ -224,7 +223,8 @@ fn training<'a>(
     Ok(chosen)
 }
 
-/// What a pair shares with others that look like it: the folder of its scene, or the ground truth.
+/// The key that a pair shares with others that look like it: the folder of its scene, or the ground
+/// truth.
 fn scene(pair: &Pair) -> String {
     match pair.name.rsplit_once('/') {
         Some((scene, _)) => scene.into(),
@@ -248,7 +248,7 @@ mod tests {
             .collect()
     }
 
-    /// The names of what is trained on and of what is held back.
+    /// The names of the training pairs and of the pairs held back.
     fn divided(
         root: &Path,
         set: Option<TrainingSet>,

@@ -1,5 +1,5 @@
-//! What a run will take: looked up in its data, and measured on a few real steps that leave nothing
-//! behind.
+//! The expected cost of a run: read from its data, and measured on a few real steps that leave no
+//! trace.
 
 use super::validation::Validator;
 use super::{Period, Trainer};
@@ -8,19 +8,19 @@ use engine::Device;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// So many images are looked at for their sizes, spread over the set.
+/// The number of images, spread over the set, whose sizes are read.
 const LOOKED_AT: usize = 200;
 
-/// What a run consists of.
+/// The contents of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunPlan {
-    /// Pairs, or clean photographs, that are trained on.
+    /// The number of training pairs, or clean photographs.
     pub images: usize,
-    /// Pairs that are scored at each validation.
+    /// The number of pairs scored at each validation.
     pub validated: usize,
-    /// How many of the images looked at have which width and height.
+    /// The number of images of each width and height, among those that were read.
     pub sizes: BTreeMap<(usize, usize), usize>,
-    /// Numbers in the network that are learnt.
+    /// The number of trained parameters.
     pub parameters: usize,
     /// Steps in a pass over the data.
     pub steps_per_epoch: u64,
@@ -28,20 +28,20 @@ pub struct RunPlan {
     pub steps: (u64, u64),
     /// Steps of warm-up.
     pub warmup: u64,
-    /// Validations that are still to come.
+    /// The number of validations still to come.
     pub validations: u64,
 }
 
-/// What a few steps took.
+/// The measured cost of a few steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Measured {
     /// Steps that were measured.
     pub steps: u32,
-    /// Seconds a step, waiting for its batch included.
+    /// Seconds per step, including the wait for its batch.
     pub step: f64,
     /// Seconds of that spent waiting for the batch.
     pub waiting: f64,
-    /// The most memory that the device used at once in a step, bytes.
+    /// The peak memory of the device in a step, bytes.
     pub peak: usize,
     /// Seconds to score a validation pair.
     pub validation: Option<f64>,
@@ -61,7 +61,7 @@ impl RunPlan {
 }
 
 impl Trainer {
-    /// What this run consists of.
+    /// The contents of this run.
     pub fn plan(&self) -> Result<RunPlan> {
         let images = self.source.len();
         let looked_at = images.min(LOOKED_AT);
@@ -91,15 +91,15 @@ impl Trainer {
         })
     }
 
-    /// Takes `steps` steps, after others that are not counted, and scores a validation pair. Writes
-    /// nothing; but the run has moved on afterwards, so that this is not the trainer to go on with.
+    /// Takes `steps` steps, after a few that are not counted, and scores a validation pair. Writes
+    /// nothing; but the state has changed afterward, so this trainer is consumed.
     pub fn measure(mut self, steps: u32) -> Result<Measured> {
         let device = self.config.compute.device;
         let mut loader = self.loader()?;
         let team = self.team.clone();
         let ended = || Error::Config { reason: "the data ended".into() };
         let mut next = || team.barrier(loader.next().unwrap_or_else(|| Err(ended())));
-        // On a GPU the second step is recorded; from the third on it is played.
+        // On a GPU the second step is recorded; from the third on it is replayed.
         let unmeasured = if device == Device::Cpu { 1 } else { 2 };
         for _ in 0..unmeasured {
             self.step(&next()?)?;

@@ -1,4 +1,4 @@
-//! Settings that have had other names: files and commands that use those keep working.
+//! Settings that have been renamed: files and commands with the earlier names keep working.
 
 use toml::{Table, Value};
 
@@ -6,7 +6,7 @@ use toml::{Table, Value};
 const SECTIONS: [(&str, &str); 1] = [("optimiser", "optimizer")];
 const KEYS: [(&str, &str, &str); 1] = [("data", "straight", "linear_motion")];
 
-/// The name that the setting `section.key` has now.
+/// The present name of the setting `section.key`.
 pub(super) fn renamed(key: &str) -> String {
     let (section, rest) = key.split_once('.').map_or((key, None), |(s, rest)| (s, Some(rest)));
     let of = SECTIONS.iter().find(|(earlier, _)| *earlier == section);
@@ -16,8 +16,8 @@ pub(super) fn renamed(key: &str) -> String {
     format!("{section}.{}", of.map_or(rest, |(.., now)| now))
 }
 
-/// Gives every setting in `table` the name that it has now. One that is there under both names is
-/// left for the reader of the table to complain of.
+/// Gives every setting in `table` its present name. A setting under both names is left for the
+/// reader of the table to report.
 pub(super) fn rename_earlier_keys(table: &mut Table) {
     for (earlier, now) in SECTIONS {
         rename(table, earlier, now);

@@ -1,4 +1,4 @@
-//! The loop: steps, what is due between them, and what is kept.
+//! The training loop: steps, and the checkpoints, validations and logs between them.
 
 use super::folder::LoadedRun;
 use super::log::{self, RunLog};
@@ -14,13 +14,13 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 impl Trainer {
-    /// Trains to the end of the run, or until `watch` returns false. `watch` sees every step, and
-    /// every validation; the run's [`log`] as well, with samples of the validation pairs.
+    /// Trains to the end of the run, or until `watch` returns false. `watch` gets every step and
+    /// every validation. So does the run's [`log`], with samples of the validation pairs.
     ///
-    /// Saves a checkpoint every so often and at the end, also at an early one, and at an error that
-    /// has nothing to do with what is saved.
-    pub fn run(&mut self, mut watch: impl FnMut(&Event) -> bool) -> Result<Ended> {
-        let ended = match self.train(&mut watch) {
+    /// Saves checkpoints at regular intervals, at the end, when stopped, and after errors that do
+    /// not affect the state.
+    pub fn train(&mut self, mut watch: impl FnMut(&Event) -> bool) -> Result<Ended> {
+        let ended = match self.take_steps(&mut watch) {
             Err(error) if error.is_interruption() => Ok(Ended::Stopped),
             ended => ended,
         };
@@ -31,14 +31,14 @@ impl Trainer {
             }
             Ok(Ended::Stopped) => self.save()?,
             Err(Error::Diverged { .. }) => {}
-            // What was reached is not lost over a damaged image. The error that came first is the
-            // one to be told.
+            // The progress is saved in spite of, say, a damaged image. The first error is the one
+            // to report.
             Err(_) => drop(self.save()),
         }
         ended
     }
 
-    fn train(&mut self, watch: &mut dyn FnMut(&Event) -> bool) -> Result<Ended> {
+    fn take_steps(&mut self, watch: &mut dyn FnMut(&Event) -> bool) -> Result<Ended> {
         let open = || RunLog::open(&self.config.out, self.progress.step);
         let mut log = self.team.barrier(self.team.is_first().then(open).transpose())?;
         let mut loader = self.team.barrier(self.loader())?;
@@ -51,13 +51,13 @@ impl Trainer {
             });
             // All ranks take the step, or none does.
             let Some(batch) = self.team.all_ready(next, self.norm)? else { break };
-            went = self.take(&batch, start, &mut log, watch);
+            went = self.take_step(&batch, start, &mut log, watch);
         }
         Ok(if self.progress.step < self.total { Ended::Stopped } else { Ended::Complete })
     }
 
-    /// A step, and what is due after it. Whether to go on.
-    fn take(
+    /// Takes a step, then validates and saves if due. Returns whether to continue.
+    fn take_step(
         &mut self,
         batch: &Batch,
         start: Instant,
@@ -74,7 +74,7 @@ impl Trainer {
             return Err(Error::Diverged { failures: FAILURES, step: step.step, back });
         }
         go_on &= self.validate_if_due(log, watch)?;
-        // What a run is rolled back to is from before its failures.
+        // A run is rolled back to a state before its failures.
         if step.step.is_multiple_of(self.config.optimizer.save_every) && self.progress.failures == 0
         {
             self.save()?;
@@ -82,8 +82,8 @@ impl Trainer {
         Ok(go_on)
     }
 
-    /// Scores the validation pairs if it is time to, and it was not done yet; keeps the weights if
-    /// they are the best so far. Whether to go on.
+    /// Scores the validation pairs if that is due and not done yet, and saves the weights if they
+    /// are the best so far. Returns whether to continue.
     fn validate_if_due(
         &mut self,
         log: &mut Option<RunLog>,
@@ -101,7 +101,7 @@ impl Trainer {
         else {
             return Ok(true);
         };
-        // A score that is no number is no better than any.
+        // NaN is not better than any score.
         if self.progress.best.map_or(!scores.psnr.is_nan(), |best| scores.psnr > best) {
             self.write_weights(
                 BEST,
@@ -116,7 +116,7 @@ impl Trainer {
         Ok(watch(&Event::Validation(scores)))
     }
 
-    /// One step on `batch`.
+    /// Takes one step on `batch`.
     pub(super) fn step(&mut self, batch: &Batch) -> Result<Step> {
         let shape = [batch.n, 3, batch.height, batch.width];
         let device = self.config.compute.device;
@@ -133,7 +133,7 @@ impl Trainer {
         let StepResult { loss, spatial, frequency, gradient_norm, skipped } = self
             .state
             .step(input, target, settings)
-            // The others are in the middle of what they compute together.
+            // The others are in the middle of a collective computation.
             .map_err(
                 |error| if error.is_interruption() { error } else { self.team.abort(error) },
             )?;
@@ -150,7 +150,7 @@ impl Trainer {
         })
     }
 
-    /// The schedule's period of the step to come, from 1.
+    /// The schedule's period of the next step, from 1.
     fn period(&self) -> u64 {
         match self.config.optimizer.period {
             Period::Step => self.progress.step + 1,
@@ -158,7 +158,7 @@ impl Trainer {
         }
     }
 
-    /// Saves a checkpoint, unless this one is saved.
+    /// Saves a checkpoint, unless this step is saved already.
     fn save(&mut self) -> Result<()> {
         if !self.team.is_first() || self.folder.saved() == Some(self.progress.step) {
             return Ok(());
@@ -166,7 +166,7 @@ impl Trainer {
         self.folder.save(&self.state, &self.progress)
     }
 
-    /// Back to the last checkpoint, or to the beginning. Returns its step.
+    /// Returns to the last checkpoint, or to the beginning. Returns its step.
     fn roll_back(&mut self) -> Result<u64> {
         let LoadedRun { state, progress, .. } = begin(&self.team, &self.config, &mut self.folder)?;
         (self.state, self.progress) = (state, progress);
@@ -174,7 +174,7 @@ impl Trainer {
         Ok(self.progress.step)
     }
 
-    /// Batches from the step to come on.
+    /// The batches from the next step on.
     pub(super) fn loader(&self) -> Result<Loader> {
         Loader::new(self.source.clone(), &loader(&self.team, &self.config, self.progress.step))
     }

@@ -1,4 +1,4 @@
-//! Which settings make a run another run.
+//! The settings that identify a run: with others, it would be another run.
 
 use super::pairs::Pairs;
 use super::renamed::rename_earlier_keys;
@@ -7,16 +7,15 @@ use crate::data::Source;
 use crate::distributed::file_list_fingerprint;
 use crate::error::{Error, Result};
 
-/// Refuses to go on with a run under a configuration that would make it another run.
+/// Fails if `config` would make the run another run.
 pub(super) fn same_run(progress: &Progress, config: &TrainConfig) -> Result<()> {
     let comparable = |text: &str| -> Result<toml::Table> {
         let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
             Error::Config { reason: format!("{}: {}", config.out.display(), error.message()) }
         })?;
         rename_earlier_keys(&mut table);
-        // Where files are, how often they are written and how many threads work changes no number.
-        // What computes does, in the last digits; but whoever has a GPU today may not have it
-        // tomorrow.
+        // The places of files, the save interval and the number of threads change no result. The
+        // device does, in the last digits; but a GPU may not be available every day.
         for (section, key) in
             [("", "out"), ("data", "workers"), ("data", "cache_mb"), ("optimizer", "save_every")]
         {
@@ -37,15 +36,15 @@ pub(super) fn same_run(progress: &Progress, config: &TrainConfig) -> Result<()> 
     }
     Err(Error::Config {
         reason: format!(
-            "{}: holds a run with other settings (see config.toml in it); choose another `out`, \
-             or the same settings",
+            "{}: holds a run with other settings (see its config.toml); choose another `out` or \
+             the same settings",
             config.out.display()
         ),
     })
 }
 
-/// What the ranks of a team must have in common: the settings, and the data that they lead to. The
-/// threads that make batches and the memory for photographs are each rank's own affair.
+/// The settings that the ranks of a team must have in common, and the data that they lead to. The
+/// number of threads and the memory for photographs may differ.
 pub(super) fn decisive(config: &TrainConfig, pairs: &Pairs) -> Result<Vec<(String, String)>> {
     let table: toml::Table = config
         .to_toml()?

@@ -1,7 +1,7 @@
 //! A step of training: forward, backward, and the parameters moved.
 //!
-//! Its values are looked at when all of it has been queued; on a GPU it is recorded once, and then
-//! played.
+//! Its results are read when all of it has been queued; on a GPU it is recorded once, and then
+//! replayed.
 
 use crate::compute::Precision;
 use crate::error::Result;
@@ -13,11 +13,11 @@ use nn::{Context, Ema, Params, Pass, TrainingStep};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// What a loss is multiplied with at first where gradients are half precision, so that small ones
-/// do not become 0.
+/// The initial factor of a loss where gradients are in half precision, so that small ones do not
+/// become 0.
 pub const LOSS_SCALE: f64 = 65536.0;
 
-/// A run's numbers: what its steps change.
+/// The state of a run that its steps change.
 pub struct TrainingState {
     /// The network.
     pub model: Model,
@@ -31,10 +31,10 @@ pub struct TrainingState {
     checkpoints: bool,
 }
 
-/// What a step is done with.
+/// The settings of a step.
 #[derive(Clone, Copy, Debug)]
 pub struct StepSettings {
-    /// What is minimized.
+    /// The loss.
     pub loss: LossConfig,
     /// The precision of the network's products and sums. A recorded step keeps its own.
     pub precision: Precision,
@@ -42,11 +42,11 @@ pub struct StepSettings {
     pub rate: f64,
     /// The gradients' largest global norm.
     pub limit: f64,
-    /// What the loss is multiplied with, and the gradients are divided by; see [`LOSS_SCALE`].
+    /// The factor of the loss, by which the gradients are divided; see [`LOSS_SCALE`].
     pub loss_scale: Option<f64>,
 }
 
-/// What a step saw.
+/// The results of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepResult {
     /// Equation 10.
@@ -57,19 +57,19 @@ pub struct StepResult {
     pub frequency: f64,
     /// The gradients' global norm before clipping.
     pub gradient_norm: f64,
-    /// Whether nothing was moved, as one of these is no finite number.
+    /// Whether the parameters were left unchanged because one of these is not finite.
     pub skipped: bool,
 }
 
 impl TrainingState {
-    /// Before the first step. `ema` is the decay of a moving average; 0, none.
+    /// The state before the first step. `ema` is the decay of a moving average; 0, none.
     pub fn new(model: Model, rule: Rule, ema: f64) -> Result<Self> {
         let optimizer = Optimizer::new(rule, &model.params);
         let ema = (ema > 0.0).then(|| Ema::new(&model.params, ema)).transpose()?;
         Ok(Self::resumed(model, optimizer, ema))
     }
 
-    /// Where these have come to.
+    /// The state of a run that is resumed.
     pub fn resumed(model: Model, optimizer: Optimizer, ema: Option<Ema>) -> Self {
         Self {
             model,
@@ -82,7 +82,7 @@ impl TrainingState {
         }
     }
 
-    /// The same numbers on `device`.
+    /// The same state on `device`.
     pub fn to_device(self, device: Device) -> Result<Self> {
         let Self { model, optimizer, ema, .. } = self;
         let params = model.params.to_device(device)?;
@@ -90,23 +90,24 @@ impl TrainingState {
         Ok(Self::resumed(Model { params, ..model }, optimizer.to_device(device)?, ema))
     }
 
-    /// Steps are given up in the middle once `stop` is true: [`engine::Error::Interrupted`].
+    /// Once `stop` is true, steps are interrupted in the middle: [`engine::Error::Interrupted`].
     pub fn stop_when(&mut self, stop: Arc<AtomicBool>) {
         self.stop = stop;
     }
 
-    /// Steps are taken with the ranks of `group`, each on its part of the batch. All of them have
-    /// these numbers, and have the same ones after each step.
+    /// Takes steps together with the ranks of `group`, each on its part of the batch. All ranks
+    /// have the same state, before and after each step.
     pub fn set_process_group(&mut self, group: Option<Arc<ProcessGroup>>) {
         self.group = group;
     }
 
-    /// Whether steps trade time for memory: CNNBlocks are computed again in the backward pass.
+    /// Sets whether steps trade time for memory: whether the backward pass computes CNNBlocks
+    /// again.
     pub fn set_checkpoints(&mut self, on: bool) {
         self.checkpoints = on;
     }
 
-    /// The values to use the model with: the moving average, if there is one.
+    /// The values for predictions: the moving average, if there is one.
     pub fn values(&self) -> Vec<Tensor> {
         match &self.ema {
             Some(ema) => ema.values().to_vec(),
@@ -114,8 +115,8 @@ impl TrainingState {
         }
     }
 
-    /// One step on the degraded images `input`, which should be `target`: both (N, 3, H, W) in f32,
-    /// where the state is.
+    /// Takes one step on the degraded images `input` with the ground truth `target`: both of shape
+    /// `[N, 3, H, W]`, in f32, on the device of the state.
     ///
     /// # Errors
     /// After one, the state is as it was before.
@@ -151,7 +152,7 @@ impl TrainingState {
     }
 }
 
-/// What a step finds out before it moves anything.
+/// The results of the forward and backward passes.
 struct BackwardResult {
     loss: Tensor,
     spatial: Tensor,
@@ -160,8 +161,8 @@ struct BackwardResult {
     pass: Pass,
 }
 
-/// Queues forward and backward. `inputs` are the degraded images, what they should be, and maybe
-/// the loss's scale.
+/// Queues the forward and backward passes. `inputs` are the degraded images, the ground truth, and
+/// the loss scale if there is one.
 fn gradients(
     model: &Model,
     inputs: &[Tensor],
@@ -201,7 +202,8 @@ fn gradients(
     Ok(BackwardResult { loss, spatial, frequency, gradients, pass })
 }
 
-/// The means of what each rank found on its part of the batch: what one would find on all of it.
+/// The means over the ranks of what each computed on its part of the batch: the results for the
+/// whole batch.
 fn means(group: &ProcessGroup, losses: &[Tensor; 3]) -> Result<[Tensor; 3]> {
     let mut buckets = Buckets::new(group);
     losses.iter().enumerate().try_for_each(|(i, loss)| buckets.add(i, loss))?;
@@ -209,8 +211,8 @@ fn means(group: &ProcessGroup, losses: &[Tensor; 3]) -> Result<[Tensor; 3]> {
     Ok(means.try_into().expect("as many as were put in"))
 }
 
-/// Queues what moves the parameters. Returns the loss, its spatial and its frequency part, and the
-/// gradients' norm before clipping; if one of them is not finite, nothing has moved.
+/// Queues the update of the parameters. Returns the loss, its spatial and its frequency part, and
+/// the gradients' norm before clipping; if one of them is not finite, nothing has changed.
 fn apply(
     step: &mut TrainingStep<'_>,
     params: &mut Params,
@@ -225,7 +227,7 @@ fn apply(
     Ok(vec![loss, spatial, frequency, norm])
 }
 
-/// `x` as f32, if it is of a half type.
+/// `x` in f32, if it is in half precision.
 fn in_f32(x: Tensor) -> Result<Tensor> {
     match x.dtype() {
         DType::F16 | DType::BF16 => Ok(x.to_dtype(DType::F32)?),

@@ -33,7 +33,7 @@ pub enum TrainingSet {
 }
 
 impl TrainingSet {
-    /// What the paper scores its model on, by the names in [`SETS`].
+    /// The sets that the paper scores this set's model on, by their names in [`SETS`].
     pub(super) fn names(self) -> &'static [&'static str] {
         match self {
             Self::ResideIndoor => &["SOTS-indoor"],
@@ -50,17 +50,17 @@ impl TrainingSet {
         }
     }
 
-    /// The rows of [`SETS`] that it is for.
+    /// The rows of [`SETS`] that this set is for.
     pub fn sets(self) -> impl Iterator<Item = &'static Set> {
         SETS.iter().filter(move |set| self.names().contains(&set.name))
     }
 
-    /// How its tables are scored.
+    /// The protocol of its tables.
     pub fn protocol(self) -> Protocol {
         self.sets().next().map_or(Protocol::Plain, |set| set.protocol)
     }
 
-    /// The published numbers of training pairs, those of copies in circulation behind them.
+    /// The published numbers of training pairs, then those of copies in circulation.
     pub fn counts(self) -> &'static [usize] {
         self.sets().next().map_or(&[], |set| set.train)
     }

@@ -1,4 +1,4 @@
-//! Scoring held-back pairs on the way.
+//! Scores the validation pairs during training.
 
 use super::{Validation, ValidationConfig, log::Sample};
 use crate::compute::Precision;
@@ -15,7 +15,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// The pairs that are scored, and how.
+/// The validation pairs, and how they are scored.
 pub(super) struct Validator {
     pairs: Paired,
     config: ValidationConfig,
@@ -27,15 +27,15 @@ impl Validator {
         Self { pairs, config: config.clone(), precision }
     }
 
-    /// How many pairs are scored.
+    /// The number of pairs that are scored.
     pub fn count(&self) -> usize {
         self.pairs.len().min(self.config.limit)
     }
 
-    /// The mean PSNR and SSIM of the first `limit` pairs, as the protocol's tables hold them,
-    /// restored by `model` with other `values` for its parameters; and pictures of the first
-    /// `shown`. `step` is only noted. Nothing if no pair has a score. The pairs are shared among
-    /// `team`, and what is found is found on all its ranks. Given up once `stop` is true.
+    /// The mean PSNR and SSIM of the first `limit` pairs, as in the protocol's tables, restored by
+    /// `model` with the parameter values `values`; and pictures of the first `shown`. `step` is
+    /// only recorded. `None` if no pair has a score. The pairs are shared among `team`, and all
+    /// ranks get the result. Stops once `stop` is true.
     pub fn score(
         &self,
         step: u64,
@@ -62,7 +62,7 @@ impl Validator {
                 .transpose()?;
             Ok((scored, sample))
         };
-        // Ranks give up together, between two pairs.
+        // Ranks stop together, between two pairs.
         let alone = if team.is_alone() { stop.clone() } else { Arc::default() };
         let work = |index| interruptible(&alone, || one(index));
         team.distribute(self.count().min(limit), stop, work, |(scored, sample)| {

@@ -52,7 +52,7 @@ fn a_rank() {
     as_a_rank(|team| {
         let mut trainer =
             Trainer::open_in(team.clone(), TrainConfig::read("run.toml".as_ref(), &[])?)?;
-        assert!(matches!(trainer.run(|_| true)?, Ended::Complete));
+        assert!(matches!(trainer.train(|_| true)?, Ended::Complete));
         let model = trainer.model();
         let bits = |x: &Tensor| {
             x.to_f64_vec().unwrap().iter().map(|x| format!("{:x}", x.to_bits())).collect()

@@ -1,17 +1,16 @@
-//! The mean over ranks of gradients, taken in buckets while the backward pass goes on.
+//! The mean over ranks of gradients, taken in buckets during the backward pass.
 
 use super::{Pending, ProcessGroup, gone, numbers_in};
 use crate::Result;
 use engine::{AllReduce, DType, Tensor};
 
-/// A bucket is on its way once it has so many bytes: large enough that the time a message takes to
-/// begin does not count, and small enough that the last one, for which backward has nothing left to
-/// do meanwhile, is over soon.
+/// The size at which a bucket is sent, bytes. It is large enough that latency does not matter, and
+/// small enough that the last bucket, which nothing can overlap with, arrives soon.
 const BYTES: usize = 4 << 20;
 
-/// Gradients on their way to their means over the ranks of a group.
+/// Gradients being averaged over the ranks of a group.
 ///
-/// They are put in as they become final, in an order that all ranks share, as they have the same
+/// They are added as they become final. The order is the same on all ranks, as they have the same
 /// graph.
 pub struct Buckets<'a> {
     group: &'a ProcessGroup,
@@ -20,7 +19,7 @@ pub struct Buckets<'a> {
     on_gpu: OnGpu,
 }
 
-/// The same for those that are on a GPU, which do not leave it.
+/// The same for gradients on a GPU, which stay there.
 #[derive(Default)]
 struct OnGpu {
     entries: Vec<usize>,
@@ -29,8 +28,7 @@ struct OnGpu {
     sent: Vec<(Vec<usize>, AllReduce)>,
 }
 
-/// Some gradients of one dtype: which entries they are of, their shapes, and their numbers one
-/// after the other.
+/// Some gradients of one dtype: their entries, their shapes, and their numbers one after the other.
 #[derive(Default)]
 struct Bucket {
     dtype: Option<DType>,
@@ -39,12 +37,12 @@ struct Bucket {
 }
 
 impl<'a> Buckets<'a> {
-    /// None so far.
+    /// No gradients yet.
     pub fn new(group: &'a ProcessGroup) -> Self {
         Self { group, filling: Bucket::default(), sent: Vec::new(), on_gpu: OnGpu::default() }
     }
 
-    /// Adds the gradient, in f32 or f64, of the entry with this number.
+    /// Adds the gradient, in f32 or f64, of the entry at this index.
     pub fn add(&mut self, entry: usize, gradient: &Tensor) -> Result<()> {
         let dtype = gradient.dtype();
         if self.group.communicator(gradient.device())?.is_some() {
@@ -66,7 +64,7 @@ impl<'a> Buckets<'a> {
         Ok(())
     }
 
-    /// The means, in a list of `entries`; nothing where no gradient was put in.
+    /// The means, in a list of `entries`; `None` where no gradient was added.
     pub fn finish(mut self, entries: usize) -> Result<Vec<Option<Tensor>>> {
         self.send();
         self.send_on_gpu()?;

@@ -1,18 +1,18 @@
-//! Training by several ranks, each on its part of every batch: processes on one machine or on many,
-//! or threads.
+//! Training by several ranks, each on its part of every batch. Ranks are processes on one machine
+//! or on many, or threads.
 //!
-//! A [`ProcessGroup`] is one rank's connection to the others. What carries bytes between them is a
-//! [`Transport`]: MPI's is where the program is, as it needs MPI to be built; [`threads`] connects
-//! the threads of one process. A transport lives on a thread of its own, which makes all its calls
-//! in the order in which they were asked for. So the ranks, which run the same program on different
-//! data, communicate in the same order; and a mean that was
-//! [started](ProcessGroup::start_all_reduce_mean) goes on while its rank computes.
+//! A [`ProcessGroup`] is one rank's connection to the others. A [`Transport`] carries bytes between
+//! them: the program has one for MPI, which needs MPI to be built; [`threads`] connects the threads
+//! of one process. A transport lives on a thread of its own, which makes all its calls in the order
+//! in which they were requested. So the ranks, which run the same program on different data,
+//! communicate in the same order; and a mean that was
+//! [started](ProcessGroup::start_all_reduce_mean) is computed while its rank goes on.
 //!
 //! Sums are taken in the order of the ranks, in f64, and rounded once: they depend on the number of
 //! ranks and on nothing else, and are the same bits on all.
 //!
-//! What ranks compute on GPUs goes from GPU to GPU, by the [`Communicator`] that a group is given
-//! for that. NCCL chooses the order of its sums, which are the same bits on all ranks, too.
+//! Tensors on GPUs go from GPU to GPU, by the [`Communicator`] that a group is given for that. NCCL
+//! chooses the order of its sums, which are the same bits on all ranks, too.
 
 mod gradients;
 #[cfg(test)]
@@ -30,17 +30,17 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-/// How often a transport with nothing to carry is given a chance to look after the others.
+/// How often an idle transport can check on the other ranks.
 const PULSE: Duration = Duration::from_millis(250);
 
-/// What carries bytes between ranks. All ranks make the same calls in the same order.
+/// Carries bytes between ranks. All ranks make the same calls in the same order.
 ///
-/// Errors are [`engine::Error::Ranks`], and say which rank is gone.
+/// Errors are [`engine::Error::Ranks`], and name the rank that is gone.
 pub trait Transport {
-    /// This one's number, from 0.
+    /// The number of this rank, from 0.
     fn rank(&self) -> usize;
 
-    /// How many there are.
+    /// The number of ranks.
     fn size(&self) -> usize;
 
     /// The bytes of every rank, of any lengths, in the order of the ranks.
@@ -50,7 +50,7 @@ pub trait Transport {
     /// order of the ranks. Those for one rank are all of one length.
     fn all_to_all(&mut self, pieces: &[&[u8]]) -> Result<Vec<Vec<u8>>>;
 
-    /// Called every now and then between calls.
+    /// Called from time to time between calls.
     fn heartbeat(&mut self) {}
 
     /// Waits until all ranks are here, and ends the connection.
@@ -66,31 +66,31 @@ pub struct ProcessGroup {
     size: usize,
     jobs: Sender<Request>,
     closed: AtomicBool,
-    /// The connection of this rank's GPU to the others', if they compute on GPUs.
+    /// The connection of this rank's GPU to those of the others, if they compute on GPUs.
     gpus: OnceLock<Communicator>,
 }
 
-/// What the transport's thread is asked for.
+/// A request to the transport's thread.
 enum Request {
     Task(Task),
-    /// The end; with a reason, one that the others do not know of.
+    /// The end; with a reason if it is a failure that the other ranks do not know of.
     End(Option<String>, Sender<()>),
 }
 
 type Task = Box<dyn FnOnce(&mut dyn Transport) + Send>;
 
-/// Something that is on its way.
+/// A result that is not here yet.
 pub struct Pending<T>(Receiver<Result<T>>);
 
 impl<T> Pending<T> {
-    /// Waits for it.
+    /// Waits for the result.
     pub fn wait(self) -> Result<T> {
         self.0.recv().unwrap_or_else(|_| Err(gone("the connection to the other ranks is closed")))
     }
 }
 
 impl ProcessGroup {
-    /// Connects by the transport that `connect` makes, on the thread that it will live on.
+    /// Connects by the transport that `connect` makes, on the transport's own thread.
     pub fn new<T: Transport>(connect: impl FnOnce() -> Result<T> + Send + 'static) -> Result<Self> {
         let ((jobs, asked), (ready, answer)) = (channel(), channel());
         let live = move || match connect() {
@@ -115,36 +115,36 @@ impl ProcessGroup {
         self.rank
     }
 
-    /// How many ranks there are.
+    /// The number of ranks.
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// Whether this is the rank that writes and speaks for all: number 0.
+    /// Whether this is the rank that writes and prints for all: number 0.
     pub fn is_first(&self) -> bool {
         self.rank == 0
     }
 
-    /// Lets the ranks share what they compute on GPUs, of which all have one that `communicator`
-    /// connects. Once.
+    /// Lets the ranks share tensors on their GPUs, which `communicator` connects. To be called
+    /// once.
     pub fn connect_gpus(&self, communicator: Communicator) {
         // A second one changes nothing.
         let _ = self.gpus.set(communicator);
     }
 
-    /// Whether the ranks can share what they compute on `device`.
+    /// Whether the ranks can share tensors on `device`.
     pub fn carries(&self, device: Device) -> bool {
         self.communicator(device).is_ok()
     }
 
-    /// What carries tensors that are on `device` from there, if that is not the transport.
+    /// The communicator for tensors on `device`, if it is not the transport.
     fn communicator(&self, device: Device) -> engine::Result<Option<&Communicator>> {
         match (device, self.gpus.get()) {
             (Device::Cpu, _) => Ok(None),
             (_, Some(communicator)) if communicator.device() == device => Ok(Some(communicator)),
             _ => Err(engine::Error::cuda(
                 "ranks",
-                format!("what is on {device} is not connected to the other ranks"),
+                format!("{device} is not connected to the GPUs of the other ranks"),
             )),
         }
     }
@@ -161,14 +161,14 @@ impl ProcessGroup {
         Ok(self.all_gather(mine)?.swap_remove(0))
     }
 
-    /// Starts to take the mean over the ranks of each of the numbers of `dtype` (f32 or f64) in
+    /// Starts to compute the mean over the ranks of each of the numbers of `dtype` (f32 or f64) in
     /// `bytes`.
     pub fn start_all_reduce_mean(&self, dtype: DType, bytes: Vec<u8>) -> Pending<Vec<u8>> {
         self.ask(move |transport| mean(transport, dtype, &bytes))
     }
 
-    /// Ends the connection, when all ranks are here; with a `failure`, at once, and that is
-    /// [told](Transport::abort) to the others.
+    /// Ends the connection when all ranks are here. With a `failure`, ends it at once, and
+    /// [tells](Transport::abort) the other ranks.
     pub fn close(&self, failure: Option<&str>) {
         if self.closed.swap(true, Ordering::Relaxed) {
             return;
@@ -185,7 +185,7 @@ impl ProcessGroup {
         work: impl FnOnce(&mut dyn Transport) -> Result<T> + Send + 'static,
     ) -> Pending<T> {
         let (answer, pending) = channel();
-        // If the thread is gone, so is the sender of the answer, which the one who waits will find.
+        // If the thread is gone, so is the sender of the answer, and the caller's wait fails.
         let _ = self
             .jobs
             .send(Request::Task(Box::new(move |transport| drop(answer.send(work(transport))))));
@@ -193,8 +193,7 @@ impl ProcessGroup {
     }
 }
 
-/// A rank that ends without a word, in a panic for instance, leaves the others waiting for what
-/// will not come.
+/// A rank that ends without notice, in a panic for instance, would leave the others waiting.
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
         self.close(Some("it ended unexpectedly"));
@@ -204,8 +203,8 @@ impl Drop for ProcessGroup {
 impl Collectives for ProcessGroup {
     fn gather(&self, numbers: &[f64]) -> engine::Result<Vec<Vec<f64>>> {
         let mine: Vec<u8> = bytemuck::cast_slice(numbers).to_vec();
-        // All have as many, so that nobody need be told how many: once there and back, which is
-        // what so small a message takes.
+        // All have the same number, so the lengths need not be sent: a single exchange suffices for
+        // so small a message.
         let parts = self
             .ask(move |transport| transport.all_to_all(&vec![&mine[..]; transport.size()]))
             .wait();
@@ -224,7 +223,7 @@ impl Collectives for ProcessGroup {
     }
 }
 
-/// The life of a transport's thread.
+/// The loop of a transport's thread.
 fn serve(transport: &mut dyn Transport, asked: &Receiver<Request>) {
     loop {
         match asked.recv_timeout(PULSE) {
@@ -234,7 +233,7 @@ fn serve(transport: &mut dyn Transport, asked: &Receiver<Request>) {
                     None => transport.close(),
                     Some(reason) => transport.abort(&reason),
                 }
-                // Nobody minds if the one who waited is gone.
+                // It does not matter if the receiver is gone.
                 let _ = done.send(());
                 return;
             }
@@ -278,12 +277,12 @@ fn mean_of<T: bytemuck::Pod>(
     bytemuck::cast_slice(&means).to_vec()
 }
 
-/// The numbers that `bytes` are, wherever they lie.
+/// The numbers in `bytes`, at any alignment.
 fn numbers_in<T: bytemuck::Pod>(bytes: &[u8]) -> Vec<T> {
     bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect()
 }
 
-/// The error of what cannot go on without the other ranks.
+/// The error of an operation that cannot go on without the other ranks.
 pub fn gone(message: impl Into<String>) -> Error {
     engine::Error::ranks(message).into()
 }

@@ -26,13 +26,13 @@ struct Mailbox {
 
 #[derive(Default)]
 struct Exchange {
-    /// What each rank has sent in the exchange under way: a piece for each rank.
+    /// The messages of each rank in the current exchange: a piece for each rank.
     sent: Vec<Option<Vec<Vec<u8>>>>,
-    /// How many exchanges are complete, and what was sent in the last one. No rank begins the next
-    /// before it has read that.
+    /// The number of complete exchanges, and the messages of the last one. No rank begins the next
+    /// before it has read them.
     completed: u64,
     received: Arc<Vec<Vec<Vec<u8>>>>,
-    /// A rank that has left, and why.
+    /// A rank that has left, and the reason.
     left: Option<(usize, String)>,
 }
 
@@ -93,7 +93,7 @@ impl Transport for Threads {
     }
 
     fn close(&mut self) {
-        // The others may still be reading what was sent last, which nobody's leaving spoils.
+        // The others may still be reading the last messages, which stay valid.
         self.leave("it has ended");
     }
 

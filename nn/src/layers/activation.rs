@@ -2,7 +2,7 @@
 
 use super::Module;
 use crate::activation::Activation;
-use crate::{Context, Cost, Operation, Result};
+use crate::{Context, Cost, LayerKind, Result};
 use engine::Tensor;
 
 impl Module for Activation {
@@ -14,7 +14,7 @@ impl Module for Activation {
             Self::Sigmoid => x.sigmoid()?,
             Self::Softmax => x.softmax(1)?,
         };
-        cx.report(|| Cost::free("", Operation::Activation(*self), x, &y));
+        cx.report(|| Cost::free("", LayerKind::Activation(*self), x, &y));
         Ok(y)
     }
 }

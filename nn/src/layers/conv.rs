@@ -1,7 +1,7 @@
 //! Convolutions with their parameters.
 
 use super::Module;
-use crate::{Builder, Context, Cost, Operation, ParamId, Result};
+use crate::{Builder, Context, Cost, LayerKind, ParamId, Result};
 use engine::{Conv2dOptions, Tensor};
 
 /// A convolution of `[N, in, H, W]` maps with a k×k kernel.
@@ -13,10 +13,10 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// A convolution from `c_in` to `c_out` channels with stride 1 and a padding that keeps an odd
-    /// kernel's map size; [`Conv2d::stride`] changes the one.
+    /// A convolution from `c_in` to `c_out` channels. The stride is 1, unless changed by
+    /// [`Conv2d::stride`]; the padding keeps the size of the map for odd kernels.
     ///
-    /// Initialized as PyTorch does (He et al. 2015 with a = √5): weight and bias uniform within
+    /// Initialized as in PyTorch (He et al. 2015 with a = √5): weight and bias uniform within
     /// 1/√(fan-in).
     pub fn new(b: &mut Builder<'_>, c_in: usize, c_out: usize, kernel: usize) -> Self {
         Self::with_options(b, c_in, c_out, kernel, true, same_size(kernel))
@@ -64,9 +64,9 @@ impl Module for Conv2d {
         let y = x.conv2d(&weight, bias.as_ref(), self.options)?;
         cx.report(|| {
             let (kernel, fan_in) = taps(&weight);
-            let operation = Operation::Conv2d { kernel, fan_in, bias: bias.is_some() };
+            let kind = LayerKind::Conv2d { kernel, fan_in, bias: bias.is_some() };
             let parameters = weight.numel() + bias.as_ref().map_or(0, Tensor::numel);
-            Cost::free(&self.path, operation, x, &y).with_parameters(parameters)
+            Cost::free(&self.path, kind, x, &y).with_parameters(parameters)
         });
         Ok(y)
     }
@@ -82,8 +82,8 @@ pub struct ConvTranspose2d {
 
 impl ConvTranspose2d {
     /// A transposed convolution from `c_in` to `c_out` channels. `options` are those of the
-    /// convolution it transposes. Initialized as PyTorch does: within 1/√(c_out·k²), the fan-in
-    /// being counted on the weight's second dimension.
+    /// convolution it transposes. Initialized as in PyTorch: within 1/√(c_out·k²), with the fan-in
+    /// of the weight's second dimension.
     pub fn new(
         b: &mut Builder<'_>,
         c_in: usize,
@@ -111,16 +111,17 @@ impl Module for ConvTranspose2d {
         let y = x.conv_transpose2d(&weight, Some(&bias), self.options)?;
         cx.report(|| {
             let (kernel, fan_out) = taps(&weight);
-            let operation = Operation::ConvTranspose2d { kernel, fan_out, bias: true };
+            let kind = LayerKind::ConvTranspose2d { kernel, fan_out, bias: true };
             let parameters = weight.numel() + bias.numel();
-            Cost::free(&self.path, operation, x, &y).with_parameters(parameters)
+            Cost::free(&self.path, kind, x, &y).with_parameters(parameters)
         });
         Ok(y)
     }
 }
 
-/// A kernel's sides, and how many weights one element meets: an output element of a convolution, an
-/// input element of a transposed one. Those are all but the first dimension of `weight`.
+/// The sides of a kernel, and the number of weights that one element meets: an output element of a
+/// convolution, an input element of a transposed one. Those are all dimensions of `weight` but the
+/// first.
 fn taps(weight: &Tensor) -> ([usize; 2], usize) {
     let shape = weight.shape();
     ([shape[2], shape[3]], shape[1..].iter().product())

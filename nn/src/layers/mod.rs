@@ -15,7 +15,7 @@ pub use sequential::Sequential;
 use crate::{Context, Result};
 use engine::Tensor;
 
-/// A layer of one input and one output.
+/// A layer with one input and one output.
 pub trait Module: Send + Sync {
     /// The output for `x`.
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor>;

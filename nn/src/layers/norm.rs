@@ -1,13 +1,13 @@
 //! Normalization layers.
 
 use super::Module;
-use crate::{Builder, Context, Cost, Operation, ParamId, Result};
+use crate::{Builder, Context, Cost, LayerKind, ParamId, Result};
 use engine::Tensor;
 
 /// PyTorch's default for both norms.
 const EPS: f64 = 1e-5;
 
-/// PyTorch's default: how much of a batch's statistics enters the running ones.
+/// PyTorch's default: the weight of a batch's statistics in the running ones.
 const MOMENTUM: f64 = 0.1;
 
 /// Batch normalization (Ioffe and Szegedy 2015) of `[N, C, H, W]` over N, H and W; over all parts
@@ -21,7 +21,7 @@ pub struct BatchNorm2d {
 }
 
 impl BatchNorm2d {
-    /// For maps of `channels` channels; weight 1, bias 0, running mean 0 and variance 1.
+    /// A layer for maps of `channels` channels; weight 1, bias 0, running mean 0 and variance 1.
     pub fn new(b: &mut Builder<'_>, channels: usize) -> Self {
         Self {
             path: b.prefix().to_string(),
@@ -49,7 +49,7 @@ impl Module for BatchNorm2d {
             x.batch_norm_eval(&mean, &var, &weight, &bias, EPS)?
         };
         cx.report(|| {
-            Cost::free(&self.path, Operation::BatchNorm, x, &y).with_parameters(2 * weight.numel())
+            Cost::free(&self.path, LayerKind::BatchNorm, x, &y).with_parameters(2 * weight.numel())
         });
         Ok(y)
     }
@@ -64,7 +64,7 @@ pub struct InstanceNorm2d {
 }
 
 impl InstanceNorm2d {
-    /// For maps of `channels` channels; weight 1, bias 0.
+    /// A layer for maps of `channels` channels; weight 1, bias 0.
     pub fn new(b: &mut Builder<'_>, channels: usize) -> Self {
         Self {
             path: b.prefix().to_string(),
@@ -79,7 +79,7 @@ impl Module for InstanceNorm2d {
         let (weight, bias) = (cx.param(self.weight)?, cx.param(self.bias)?);
         let y = x.instance_norm(&weight, &bias, EPS)?;
         cx.report(|| {
-            Cost::free(&self.path, Operation::InstanceNorm, x, &y)
+            Cost::free(&self.path, LayerKind::InstanceNorm, x, &y)
                 .with_parameters(2 * weight.numel())
         });
         Ok(y)

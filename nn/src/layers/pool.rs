@@ -1,7 +1,7 @@
 //! Pooling as layers.
 
 use super::Module;
-use crate::{Context, Cost, Operation, Result};
+use crate::{Context, Cost, LayerKind, Result};
 use engine::Tensor;
 
 /// The mean of each k×k window; windows do not overlap.
@@ -19,7 +19,7 @@ pub struct GlobalAvgPool;
 impl Module for AvgPool2d {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let y = x.avg_pool2d(self.0, self.0)?;
-        cx.report(|| Cost::free("", Operation::AvgPool2d(self.0), x, &y));
+        cx.report(|| Cost::free("", LayerKind::AvgPool2d(self.0), x, &y));
         Ok(y)
     }
 }
@@ -27,7 +27,7 @@ impl Module for AvgPool2d {
 impl Module for MaxPool2d {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let y = x.max_pool2d(self.0, self.0)?;
-        cx.report(|| Cost::free("", Operation::MaxPool2d(self.0), x, &y));
+        cx.report(|| Cost::free("", LayerKind::MaxPool2d(self.0), x, &y));
         Ok(y)
     }
 }
@@ -35,7 +35,7 @@ impl Module for MaxPool2d {
 impl Module for GlobalAvgPool {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let y = x.global_avg_pool()?;
-        cx.report(|| Cost::free("", Operation::GlobalAvgPool, x, &y));
+        cx.report(|| Cost::free("", LayerKind::GlobalAvgPool, x, &y));
         Ok(y)
     }
 }

@@ -1,12 +1,12 @@
-//! Bounds on what a file may say: its texts in messages, and the sizes of its tensors.
+//! Bounds on the contents of a file: its texts in messages, and the sizes of its tensors.
 
 use engine::DType;
 
-/// Most dimensions of a tensor.
+/// The most dimensions of a tensor.
 pub(super) const MAX_RANK: usize = 8;
 
-/// A text of a file's, fit for a terminal: control characters and what else does not show as
-/// escapes, and not too long.
+/// A text from a file, made fit for a terminal: control and invisible characters are escaped, and
+/// long texts are cut.
 pub fn printable(text: &str) -> String {
     const LONGEST: usize = 240;
     let mut shown = String::new();
@@ -19,8 +19,7 @@ pub fn printable(text: &str) -> String {
     if text.chars().nth(LONGEST).is_some() { shown + "…" } else { shown }
 }
 
-/// The bytes that a tensor of `shape` takes; an error if they cannot be counted, or not even the
-/// sizes can.
+/// The number of bytes of a tensor of `shape`; an error if it overflows.
 pub(super) fn checked_bytes(shape: &[usize], dtype: DType) -> Result<usize, String> {
     // Sizes beside a zero must be countable as well: strides are products of them.
     let nonzero = shape.iter().map(|&n| n.max(1)).try_fold(dtype.size(), usize::checked_mul);

@@ -1,38 +1,37 @@
-//! What a weight file holds: the types that every format is read into and written from.
+//! The contents of a weight file: the types that every format is read into and written from.
 
 use engine::Tensor;
 use std::collections::HashMap;
 
-/// A model's weights, as files hold them.
+/// The weights of a model, as files hold them.
 #[derive(Debug, Default)]
 pub struct WeightFile {
     /// Named tensors, off any tape.
     pub tensors: HashMap<String, Tensor>,
-    /// What the file says besides: safetensors' metadata; in a file of PyTorch's the numbers and
-    /// texts beside the state dict.
+    /// The metadata: that of safetensors, or the numbers and texts beside the state dict in a
+    /// PyTorch file.
     pub metadata: HashMap<String, String>,
-    /// Whether the file carried a checksum of all this, which was right. Files that are written
-    /// carry one.
+    /// Whether the file had a checksum of all this, and it was right. Files written here have one.
     pub verified: bool,
 }
 
-/// What a weight file holds, found without using any of it.
+/// The contents of a weight file, listed without using any of it.
 #[derive(Debug, Default)]
 pub struct Contents {
     /// The file's format.
     pub format: &'static str,
-    /// The keys under which a file of PyTorch's has its state dict.
+    /// The keys that lead to the state dict in a PyTorch file.
     pub path: Vec<String>,
     /// The tensors of the state dict, in the file's order.
     pub tensors: Vec<TensorInfo>,
-    /// What else there is, and what it is: metadata, an epoch, an optimizer's state.
+    /// The other entries, each with a description: metadata, an epoch, an optimizer's state.
     pub beside: Vec<(String, String)>,
-    /// What the file imports that weights do not need, with what it would be called with. Nothing
-    /// of it was called.
+    /// The imports that weights do not need, with the arguments of their calls. None of them was
+    /// called.
     pub refused: Vec<String>,
 }
 
-/// What a file says of a tensor.
+/// The description of a tensor in a file.
 #[derive(Debug)]
 pub struct TensorInfo {
     /// Its key.
@@ -41,6 +40,6 @@ pub struct TensorInfo {
     pub dtype: String,
     /// Its sizes.
     pub shape: Vec<usize>,
-    /// Where PyTorch had it: `cpu`, `cuda:0`.
+    /// The device on which PyTorch had it: `cpu`, `cuda:0`.
     pub device: Option<String>,
 }

@@ -1,9 +1,9 @@
-//! Weight files: safetensors and what `torch.save` writes, in and out.
+//! Weight files: reading and writing safetensors and the formats of `torch.save`.
 //!
-//! [`WeightFile::read`] goes by a file's bytes, not by its name: safetensors, PyTorch's zip archive
-//! or its older stream. The latter two hold a pickle, which is a program; ours is run by a machine
-//! that calls nothing (`unpickle`), and a file that wants anything called that weights do not need
-//! is refused. [`Contents`] says what a file holds without using it.
+//! [`WeightFile::read`] detects the format from a file's bytes, not from its name: safetensors,
+//! PyTorch's zip archive or its older stream. The latter two hold a pickle, which is a program.
+//! Ours is run by a machine that calls nothing (`unpickle`), and a file that calls anything that
+//! weights do not need is refused. [`Contents`] lists what a file holds without using it.
 
 mod bounds;
 mod contents;
@@ -27,7 +27,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use torch::TorchFile;
 
-/// Largest file that is read, bytes: many times the largest network's.
+/// The largest file that is read, bytes: many times the size of the largest network's.
 const LARGEST: u64 = 8 << 30;
 
 impl WeightFile {
@@ -52,7 +52,7 @@ impl WeightFile {
             return Err(refusal(&file.refused));
         }
         let state = file.state_dict()?;
-        // Views may be larger than what they look at, but not without bound.
+        // Views may be larger than their storages, but not without bound.
         let mut budget = bytes.len().saturating_mul(8).saturating_add(16 << 20);
         let mut tensors = HashMap::new();
         for (name, tensor) in state.tensors {
@@ -97,7 +97,7 @@ impl WeightFile {
 }
 
 impl Contents {
-    /// Looks at a file's bytes; `origin` names them in errors.
+    /// Lists the contents of a file's bytes; `origin` names them in errors.
     ///
     /// # Errors
     /// [`Error::Format`] if there is nothing to be seen. That the file can be seen does not say
@@ -125,7 +125,7 @@ impl Contents {
                     device: Some(tensor.device().chars().take(40).collect()),
                     shape: tensor.shape,
                 }),
-                // What else there is to say of the file is not lost over this.
+                // The rest of the contents is still listed.
                 Err(reason) => contents
                     .beside
                     .push((printable(name), format!("a tensor that cannot be read: {reason}"))),
@@ -155,7 +155,7 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(io)
 }
 
-/// Whether the bytes begin as a safetensors file: after 8 bytes of length, a JSON object.
+/// Whether the bytes begin like a safetensors file: after 8 bytes of length, a JSON object.
 fn is_safetensors(bytes: &[u8]) -> bool {
     bytes.get(8) == Some(&b'{')
 }

@@ -1,9 +1,9 @@
-//! What a pickle builds, as data.
+//! The objects that a pickle builds, as data.
 //!
-//! A pickle is a program, and among its instructions are "import this name" and "call it": loading
-//! one in Python runs whatever its author liked. Here these two only leave a note, [`Node::Global`]
-//! and [`Node::Call`], and whoever reads the data recognizes the calls that mean something to it.
-//! The machine that makes the data is in `unpickle`, the data's types are in `pickle_value`.
+//! A pickle is a program, with instructions such as "import this name" and "call it": loading one
+//! in Python runs whatever its author liked. Here these two only leave a record, [`Node::Global`]
+//! and [`Node::Call`], and the reader of the data recognizes the calls that it knows. The machine
+//! that makes the data is in `unpickle`, the data's types are in `pickle_value`.
 
 use super::bounds::printable;
 use super::pickle_value::{Call, Id, Node};
@@ -13,11 +13,11 @@ use std::collections::HashSet;
 /// A pickle's objects.
 pub(super) struct Pickle<'a> {
     nodes: Vec<Node<'a>>,
-    /// The object that the pickle stands for, or why it stands for none.
+    /// The object that the pickle stands for, or the reason why there is none.
     pub(super) root: Result<Id, String>,
 }
 
-/// Looking at objects: each is `None` if the object is of another kind.
+/// Access to objects: each is `None` if the object is of another kind.
 impl<'a> Pickle<'a> {
     /// Reads the pickle that begins at byte `at`, and moves `at` behind it.
     pub(super) fn read(bytes: &'a [u8], at: &mut usize) -> Self {
@@ -64,9 +64,9 @@ impl<'a> Pickle<'a> {
     }
 }
 
-/// Speaking of objects.
+/// Descriptions of objects.
 impl Pickle<'_> {
-    /// Every name that is not `allowed`, with the arguments it would be called with; the first
+    /// Every imported name that is not `allowed`, with the arguments of its call; the first
     /// hundred.
     pub(super) fn refused(&self, allowed: impl Fn(&str, &str) -> bool) -> Vec<String> {
         let is_refused =

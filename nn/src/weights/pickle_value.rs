@@ -16,7 +16,7 @@ pub(super) enum Node<'a> {
     None,
     Bool(bool),
     Int(i64),
-    /// An integer beyond 64 bits, as it is written: little-endian bytes, or decimal digits.
+    /// An integer beyond 64 bits, as written: little-endian bytes, or decimal digits.
     Long(&'a [u8]),
     Float(f64),
     Text(Cow<'a, str>),
@@ -29,9 +29,9 @@ pub(super) enum Node<'a> {
         module: Id,
         name: Id,
     },
-    /// What would be called, and what would be done to the result.
+    /// A call, and what would be done to its result.
     Call(Box<Call>),
-    /// What the file has outside the pickle: a storage.
+    /// An object outside the pickle: a storage.
     Persistent(Id),
 }
 
@@ -39,10 +39,10 @@ pub(super) enum Node<'a> {
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) callable: Id,
-    /// A tuple, in pickles that make sense.
+    /// The arguments: a tuple, in valid pickles.
     pub(super) args: Id,
-    /// Entries to be set on the result: an `OrderedDict` is filled like this.
+    /// Entries to set on the result, as in an `OrderedDict`.
     pub(super) items: Vec<(Id, Id)>,
-    /// Attributes to be set on the result.
+    /// Attributes to set on the result.
     pub(super) state: Option<Id>,
 }

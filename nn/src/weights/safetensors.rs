@@ -2,8 +2,8 @@
 //! tensors' bytes in row-major order. Reading and writing of the format itself is the `safetensors`
 //! crate's.
 //!
-//! The format has no checksum; one is kept in the metadata, of what the file says rather than of
-//! its bytes, so that another program may write the same contents in another order.
+//! The format has no checksum, so one is stored in the metadata. It covers the contents and not the
+//! bytes, so another program may write the same contents in another order.
 
 use super::bounds::{checked_bytes, printable};
 use super::contents::{Contents, TensorInfo, WeightFile};
@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 
 fn open(bytes: &[u8]) -> Result<(SafeTensors<'_>, HashMap<String, String>), String> {
     let refuse =
-        |error: safetensors::SafeTensorError| format!("not a whole safetensors file: {error}");
+        |error: safetensors::SafeTensorError| format!("not a complete safetensors file: {error}");
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(refuse)?;
     Ok((
         SafeTensors::deserialize(bytes).map_err(refuse)?,
@@ -29,16 +29,15 @@ pub(super) fn read(bytes: &[u8]) -> Result<WeightFile, String> {
     let verified = match metadata.remove(CHECKSUM) {
         None => false,
         Some(expected) if expected == checksum(&file.iter().collect(), &metadata) => true,
-        Some(_) => return Err("its checksum does not fit its contents: the file is damaged".into()),
+        Some(_) => {
+            return Err("its checksum does not match its contents: the file is damaged".into());
+        }
     };
     let mut tensors = HashMap::new();
     for (name, view) in file.iter() {
         let refuse = |reason: String| format!("{}: {reason}", printable(name));
         let dtype = dtype_of(view.dtype()).ok_or_else(|| {
-            refuse(format!(
-                "its elements are of type {}, which is not read here",
-                label(view.dtype())
-            ))
+            refuse(format!("its elements have the unsupported type {}", label(view.dtype())))
         })?;
         checked_bytes(view.shape(), dtype).map_err(refuse)?;
         let tensor = Tensor::from_le_bytes(view.data(), view.shape(), dtype)

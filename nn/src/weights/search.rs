@@ -1,4 +1,4 @@
-//! Finding the state dict in what `torch.save` wrote, and speaking of what lies beside it.
+//! Finds the state dict in a file of `torch.save`, and describes the entries beside it.
 
 use super::bounds::printable;
 use super::pickle_value::{Id, Node};
@@ -17,12 +17,12 @@ const WRAPPERS: [&str; 8] = [
     "netG",
 ];
 
-/// How many dictionaries may be nested.
+/// The most dictionaries that may be nested.
 const DEPTH: usize = 5;
 
-/// How many of the other entries are taken down, how long their texts may be, and names of any
-/// kind, bytes. One text can be there a million times over, so this is what keeps a small file from
-/// becoming a large answer.
+/// The most other entries that are described, the most bytes of their texts, and the most bytes of
+/// names. One text may occur a million times, so these limits keep a small file from having a large
+/// description.
 const NOTES: usize = 100;
 const LONGEST_TEXT: usize = 1 << 16;
 const LONGEST_NAME: usize = 256;
@@ -33,9 +33,9 @@ pub(super) struct StateDict<'p> {
     pub(super) path: Vec<String>,
     /// Its tensors, in the file's order.
     pub(super) tensors: Vec<(&'p str, Result<TensorRef<'p>, String>)>,
-    /// What else there is, key by key, up to [`NOTES`] of it.
+    /// The other entries, key by key, up to [`NOTES`] of them.
     pub(super) beside: Vec<(String, String)>,
-    /// Numbers and texts among that.
+    /// The numbers and texts among them.
     pub(super) metadata: HashMap<String, String>,
 }
 
@@ -64,7 +64,7 @@ impl TorchFile<'_> {
             beside: vec![],
             metadata: HashMap::new(),
         };
-        // The dictionaries that the path leads through, and what each has beside it.
+        // The dictionaries on the path, and the entries beside it in each.
         let mut outer = root;
         for &key in &path {
             let Some(entries) = self.entries(outer) else { break };
@@ -89,7 +89,7 @@ impl TorchFile<'_> {
         depth: usize,
         seen: &mut HashSet<Id>,
     ) -> Result<Option<TensorDict<'_>>, String> {
-        // Looked at once, however many keys lead to it.
+        // Visited once, however many keys lead to it.
         if depth == 0 || !seen.insert(id) {
             return Ok(None);
         }
@@ -121,16 +121,16 @@ impl TorchFile<'_> {
             (Some(best), Some(rival)) => {
                 let [a, b] = [best, rival].map(|found| printable(&found.path.join(".")));
                 Err(format!(
-                    "it holds several state dicts, such as {a:?} and {b:?}, and none of the usual \
-                     names says which to take"
+                    "it holds several state dicts, such as {a:?} and {b:?}, but none under a \
+                     usual name"
                 ))
             }
             (best, _) => Ok(best),
         }
     }
 
-    /// The entries of a dictionary whose keys are names, in order; of a key that is set twice the
-    /// last value.
+    /// The entries of a dictionary whose keys are names, in order; the last value of a key that is
+    /// set twice.
     fn entries(&self, id: Id) -> Option<Vec<(&str, Id)>> {
         let mut entries: Vec<(&str, Id)> = Vec::new();
         let mut places = HashMap::new();
@@ -153,8 +153,7 @@ impl TorchFile<'_> {
             return Some(items.clone());
         }
         let (("collections", _), args, call) = self.pickle.call(id)? else { return None };
-        // Python 2 gave an OrderedDict its entries when it made it, a Counter has them from a
-        // dictionary.
+        // Python 2 fills an OrderedDict when it makes it; a Counter is filled from a dictionary.
         let given = match args.first() {
             Some(&given) => match (self.pickle.node(given), self.pickle.elements(given)) {
                 (Node::Dict(items), _) => items.clone(),
@@ -170,7 +169,7 @@ impl TorchFile<'_> {
         Some(given.into_iter().chain(call.items.iter().copied()).collect())
     }
 
-    /// Takes down what an entry beside the state dict is.
+    /// Records the description of an entry beside the state dict.
     fn note(&self, key: &str, id: Id, state: &mut StateDict<'_>) {
         if state.beside.len() >= NOTES {
             return;
@@ -204,7 +203,7 @@ impl TorchFile<'_> {
         let ((_, "dtype"), args, dtype) = self.pickle.call(dtype)? else { return None };
         let mut bytes: Vec<u8> = match self.pickle.node(bytes) {
             Node::Bytes(bytes) if bytes.len() <= 8 => bytes.to_vec(),
-            // Protocol 2 knows no bytes, and writes encode('…', 'latin1').
+            // Protocol 2 has no bytes, and writes encode('…', 'latin1').
             _ => match self.pickle.call(bytes)? {
                 (("_codecs", "encode"), &[text, _], _) => self
                     .pickle
@@ -231,7 +230,7 @@ impl TorchFile<'_> {
         })
     }
 
-    /// What an optimizer's state dict holds; none if the object is something else.
+    /// The contents of an optimizer's state dict; none if the object is something else.
     fn optimizer(&self, id: Id) -> Option<String> {
         let entries = self.entries(id)?;
         let get = |name: &str| entries.iter().find(|entry| entry.0 == name).map(|entry| entry.1);

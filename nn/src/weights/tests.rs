@@ -171,7 +171,11 @@ fn contents_list_tensors_and_metadata() {
 fn a_damaged_file_is_refused_by_name() {
     let bytes = sample().to_bytes().unwrap();
     for damaged in [&bytes[..bytes.len() - 3], b"\xff\xff\xff\xff\xff\xff\xff\x7f{}"] {
-        assert!(error(damaged).starts_with("not a whole safetensors file"), "{}", error(damaged));
+        assert!(
+            error(damaged).starts_with("not a complete safetensors file"),
+            "{}",
+            error(damaged)
+        );
     }
     for shape in ["[0,1099511627776,1099511627776]", "[0,1,1,1,1,1,1,1,1]"] {
         let header =
@@ -268,21 +272,21 @@ fn tensors_stay_inside_their_storages() {
     for (shape, strides, offset, reason) in [
         (&[2, 2][..], &[2, 1][..], 1, "beyond its storage"),
         (&[2], &[4], 0, "beyond its storage"),
-        (&[2, 2], &[1], 0, "not equally long"),
-        (&[-1], &[1], 0, "is no shape"),
-        (&[2], &[-1], 1, "is no shape"),
+        (&[2, 2], &[1], 0, "differ in length"),
+        (&[-1], &[1], 0, "is not a shape"),
+        (&[2], &[-1], 1, "is not a shape"),
         (&[2], &[1], -1, "offset"),
         (&[i32::MAX; 4], &[0; 4], 0, "beyond all bounds"),
         (&[0, i32::MAX, i32::MAX, i32::MAX], &[0; 4], 0, "beyond all bounds"),
         (&[i32::MAX], &[0], 0, "far larger than the file"),
-        (&[1; 9], &[1; 9], 0, "is no shape"),
+        (&[1; 9], &[1; 9], 0, "is not a shape"),
     ] {
         let message = read(shape, strides, offset).unwrap_err();
         assert!(message.contains("w: ") && message.contains(reason), "{shape:?}: {message}");
     }
     assert!(
         error(&archive(&tensor(&[4], &[1], 0), &storage[..12]))
-            .contains("storage 0 should be 4 × 4 bytes, and is 12")
+            .contains("storage 0 should have 4 × 4 bytes, but has 12")
     );
     let mut missing = zip::Writer::default();
     missing.add("a/data.pkl", &tensor(&[4], &[1], 0));

@@ -1,11 +1,11 @@
-//! Files that `torch.save` wrote: a pickle, and the storages that its tensors are views of.
+//! Files of `torch.save`: a pickle, and the storages that its tensors are views of.
 //!
 //! Since PyTorch 1.6 a file is a zip archive: `NAME/data.pkl`, and `NAME/data/KEY` for each
 //! storage. Before, it was a stream: four pickles (a magic number, a version, the machine's
 //! properties, the object), one with the storages' keys, and the storages, each after its number of
 //! elements.
 //!
-//! The few calls that weights are made of are recognized by [`is_known`]; [`TorchFile::refused`]
+//! The few calls that weights consist of are recognized by [`is_known`]; [`TorchFile::refused`]
 //! lists all others.
 
 use super::bounds::{MAX_RANK, checked_bytes};
@@ -20,7 +20,7 @@ use std::collections::HashMap;
 const MAGIC: [&[u8]; 2] =
     [b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", b"119547037146038801333356"];
 
-/// An element type of PyTorch's, and what it becomes here.
+/// An element type of PyTorch, and its type here.
 pub(super) struct ElementType {
     storage: &'static str,
     names: &'static [&'static str],
@@ -57,7 +57,7 @@ fn element_type(find: impl Fn(&ElementType) -> bool) -> Option<&'static ElementT
     ELEMENT_TYPES.iter().find(|element| find(element))
 }
 
-/// The names that a file of weights may import. None of them is ever called.
+/// Whether weights may import this name. None of these is ever called.
 fn is_known(module: &str, name: &str) -> bool {
     match module {
         "collections" => matches!(name, "OrderedDict" | "Counter"),
@@ -68,7 +68,7 @@ fn is_known(module: &str, name: &str) -> bool {
             matches!(name, "Size" | "device")
                 || element_type(|e| e.storage == name || e.names.contains(&name)).is_some()
         }
-        // Scores are often kept as NumPy's numbers.
+        // Scores are often stored as NumPy numbers.
         "numpy" => name == "dtype",
         "numpy.core.multiarray" | "numpy._core.multiarray" => name == "scalar",
         "_codecs" => name == "encode",
@@ -102,25 +102,25 @@ impl std::fmt::Debug for ElementType {
     }
 }
 
-/// What the pickle says of a storage.
+/// The description of a storage in the pickle.
 #[derive(Debug)]
 struct StorageRef<'p> {
     key: &'p str,
-    /// None if it is bytes.
+    /// The element type; none for bytes.
     element: Option<&'static ElementType>,
-    /// Where it was when it was saved: `cpu`, `cuda:0`. It makes no difference.
+    /// The device that it was saved from: `cpu`, `cuda:0`. It makes no difference.
     device: &'p str,
     /// In elements.
     len: usize,
-    /// Offset and length, in elements, of the part that is meant; old files have such.
+    /// Offset and length, in elements, of the part that is used; some old files have one.
     part: Option<(usize, usize)>,
 }
 
-/// A file, opened. Nothing of it has been used yet.
+/// An opened file. None of its contents has been used yet.
 pub(super) struct TorchFile<'a> {
     pub(super) format: &'static str,
     pub(super) pickle: Pickle<'a>,
-    /// What the file wants to call that weights do not need.
+    /// The calls in the file that weights do not need.
     pub(super) refused: Vec<String>,
     storages: HashMap<String, &'a [u8]>,
     big_endian: bool,
@@ -128,8 +128,8 @@ pub(super) struct TorchFile<'a> {
 
 /// Opening.
 impl<'a> TorchFile<'a> {
-    /// Opens a file in either form. A pickle that `torch.save` did not write is opened only if it
-    /// is refused.
+    /// Opens a file in either form. A pickle that `torch.save` did not write is opened only to be
+    /// refused.
     pub(super) fn open(bytes: &'a [u8]) -> Result<Self, String> {
         if bytes.starts_with(b"PK\x03\x04") {
             Self::open_zip(bytes)
@@ -140,12 +140,14 @@ impl<'a> TorchFile<'a> {
 
     fn open_zip(bytes: &'a [u8]) -> Result<Self, String> {
         let entries =
-            zip::read(bytes).map_err(|reason| format!("not a whole zip archive: {reason}"))?;
+            zip::read(bytes).map_err(|reason| format!("not a complete zip archive: {reason}"))?;
         let root =
             |name: &&'a str| name.strip_suffix("/data.pkl").filter(|root| !root.contains('/'));
         let mut roots = entries.keys().filter_map(root);
         let (Some(root), None) = (roots.next(), roots.next()) else {
-            return Err("a zip archive without one data.pkl: torch.save did not write it".into());
+            return Err(
+                "a zip archive that torch.save did not write: it needs exactly one data.pkl".into(),
+            );
         };
         let pickle = Pickle::read(entries[format!("{root}/data.pkl").as_str()], &mut 0);
         let big_endian = match entries.get(format!("{root}/byteorder").as_str()) {
@@ -231,8 +233,8 @@ fn stream_storages<'a>(
         }
     }
     let mut storages = HashMap::new();
-    for &key in keys.elements(keys.root.clone()?).ok_or("its list of storages is none")? {
-        let key = keys.text(key).ok_or("the key of a storage is no text")?;
+    for &key in keys.elements(keys.root.clone()?).ok_or("its list of storages is not a list")? {
+        let key = keys.text(key).ok_or("the key of a storage is not a string")?;
         let unit =
             units.get(key).ok_or_else(|| format!("storage {key:.20} belongs to no tensor"))?;
         let mut take = |count: usize| {
@@ -253,7 +255,7 @@ fn stream_storages<'a>(
 /// The storage of a persistent identifier, `('storage', type, key, device, elements)`, of old files
 /// with a sixth part.
 fn storage<'p>(pickle: &'p Pickle<'_>, id: Id) -> Result<StorageRef<'p>, String> {
-    let refuse = || format!("{} is no storage", pickle.describe(id));
+    let refuse = || format!("{} is not a storage", pickle.describe(id));
     let (kind, class, key, device, len, part) = match *pickle.elements(id).ok_or_else(refuse)? {
         [kind, class, key, device, len] => (kind, class, key, device, len, None),
         [kind, class, key, device, len, part] => {
@@ -282,7 +284,7 @@ fn storage<'p>(pickle: &'p Pickle<'_>, id: Id) -> Result<StorageRef<'p>, String>
 }
 
 impl StorageRef<'_> {
-    /// Bytes of what its length counts.
+    /// The size of the units of its length, in bytes.
     fn unit(&self) -> usize {
         self.element.map_or(1, |element| element.size)
     }
@@ -316,7 +318,7 @@ impl TorchFile<'_> {
     fn rebuild(&self, args: &[Id]) -> Result<TensorRef<'_>, String> {
         let pickle = &self.pickle;
         let &[place, offset, shape, strides, ..] = args else {
-            return Err("a tensor has too few parts".into());
+            return Err("a tensor has too few arguments".into());
         };
         let Node::Persistent(id) = *pickle.node(place) else {
             return Err("a tensor has no storage".into());
@@ -326,17 +328,14 @@ impl TorchFile<'_> {
             ("torch", name) => element_type(|element| element.names.contains(&name)),
             _ => None,
         };
-        let element = storage
-            .element
-            .or_else(named)
-            .ok_or("its elements are of a type that is not read here")?;
+        let element = storage.element.or_else(named).ok_or("its element type is not supported")?;
         let offset = pickle
             .int(offset)
             .and_then(|offset| usize::try_from(offset).ok())
-            .ok_or("its offset is no size")?;
+            .ok_or("its offset is not a size")?;
         let (shape, strides) = (self.sizes(shape)?, self.sizes(strides)?);
         if shape.len() != strides.len() {
-            return Err(format!("shape {shape:?} and strides {strides:?} are not equally long"));
+            return Err(format!("shape {shape:?} and strides {strides:?} differ in length"));
         }
         Ok(TensorRef { storage, element, offset, shape, strides })
     }
@@ -350,11 +349,12 @@ impl TorchFile<'_> {
         let elements = self.pickle.elements(id).filter(|elements| elements.len() <= MAX_RANK);
         let size = |&id| self.pickle.int(id).and_then(|size| usize::try_from(size).ok());
         let sizes = elements.and_then(|elements| elements.iter().map(size).collect());
-        sizes.ok_or_else(|| format!("{} is no shape", self.pickle.describe(id)))
+        sizes.ok_or_else(|| format!("{} is not a shape", self.pickle.describe(id)))
     }
 
-    /// Reads a tensor's elements. `budget` is how many bytes tensors may still take: many can be
-    /// views of one storage, and a stride of 0 makes any number of elements of one.
+    /// Reads a tensor's elements. `budget` is the number of bytes that tensors may still take,
+    /// since many tensors can be views of one storage, and a stride of 0 makes any number of
+    /// elements out of one.
     pub(super) fn value(
         &self,
         tensor: &TensorRef<'_>,
@@ -369,7 +369,7 @@ impl TorchFile<'_> {
         if storage.len.checked_mul(storage.unit()) != Some(bytes.len()) {
             let (len, unit) = (storage.len, storage.unit());
             return Err(format!(
-                "storage {} should be {len} × {unit} bytes, and is {}",
+                "storage {} should have {len} × {unit} bytes, but has {}",
                 storage.key,
                 bytes.len()
             ));
@@ -380,8 +380,8 @@ impl TorchFile<'_> {
                 .and_then(|end| bytes.get(start * size..end.checked_mul(size)?)),
             None => Some(*bytes),
         };
-        let bytes =
-            part.ok_or_else(|| format!("a part of storage {} is beyond its end", storage.key))?;
+        let bytes = part
+            .ok_or_else(|| format!("a part of storage {} extends beyond its end", storage.key))?;
 
         let out_bytes = checked_bytes(shape, element.dtype)?;
         let count = out_bytes / element.dtype.size();
@@ -390,7 +390,7 @@ impl TorchFile<'_> {
         });
         if count > 0 && last.is_none_or(|last| last >= bytes.len() / size) {
             return Err(format!(
-                "shape {shape:?}, strides {strides:?} and offset {offset} lead beyond its storage"
+                "shape {shape:?}, strides {strides:?} and offset {offset} extend beyond its storage"
             ));
         }
         *budget = budget
@@ -413,7 +413,7 @@ impl TorchFile<'_> {
     }
 }
 
-/// The places of a view's elements in its storage, in row-major order.
+/// The positions of a view's elements in its storage, in row-major order.
 fn for_each_place(
     shape: &[usize],
     strides: &[usize],

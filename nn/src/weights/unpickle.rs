@@ -1,21 +1,21 @@
 //! The machine that runs pickles, and calls nothing.
 //!
-//! It knows the instructions of protocols 0 to 5, but for buffers outside the file. Whatever it is
-//! given, it ends: an instruction takes at least a byte, and does no more work than the bytes and
-//! objects it takes.
+//! It knows the instructions of protocols 0 to 5, except for buffers outside the file. It ends on
+//! any input: an instruction takes at least a byte, and its work is bounded by the bytes and
+//! objects that it takes.
 
 use super::pickle_value::{Call, Id, Node};
 use std::collections::HashMap;
 
-/// Most objects that a pickle may build, keep or have on its stack: dozens of times what a large
-/// training checkpoint has.
+/// The most objects that a pickle may build, memoize or have on its stack: dozens of times the
+/// number in a large training checkpoint.
 const MOST_OBJECTS: usize = 1 << 21;
 
-/// Longest pickle, bytes; storages are not inside it.
+/// The longest pickle, bytes; storages are not part of it.
 const LONGEST: usize = 1 << 28;
 
-/// Runs the pickle that begins at byte `at`, and moves `at` behind it: its objects, and the one it
-/// stands for, or why it stands for none.
+/// Runs the pickle that begins at byte `at`, and moves `at` past it. Returns its objects, and the
+/// one it stands for or the reason why there is none.
 pub(super) fn unpickle<'a>(bytes: &'a [u8], at: &mut usize) -> (Vec<Node<'a>>, Step<Id>) {
     let mut machine = Machine {
         bytes,
@@ -38,7 +38,7 @@ struct Machine<'a> {
     at: usize,
     nodes: Vec<Node<'a>>,
     stack: Vec<Id>,
-    /// How high the stack was at each open mark.
+    /// The height of the stack at each open mark.
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
 }
@@ -56,12 +56,12 @@ impl<'a> Machine<'a> {
             self.step(op)?;
             let held = [self.nodes.len(), self.stack.len(), self.marks.len(), self.memo.len()];
             if held.into_iter().any(|count| count > MOST_OBJECTS) || self.at - start > LONGEST {
-                return Err("this is far more than weights need".into());
+                return Err("it is far larger than weights need".into());
             }
         }
     }
 
-    /// One instruction, under the names of Python's `pickletools`.
+    /// Runs one instruction. The names are those of Python's `pickletools`.
     fn step(&mut self, op: u8) -> Step {
         match op {
             // PROTO, FRAME: nothing depends on them.
@@ -96,7 +96,7 @@ impl<'a> Machine<'a> {
                 let id = *self
                     .memo
                     .get(&key)
-                    .ok_or_else(|| format!("object {key} is fetched but was never kept"))?;
+                    .ok_or_else(|| format!("object {key} is fetched but was never memoized"))?;
                 self.stack.push(id);
                 Ok(())
             }
@@ -182,7 +182,7 @@ impl<'a> Machine<'a> {
             b'F' => Node::Float(
                 ascii(self.line()?)
                     .and_then(|text| text.parse().ok())
-                    .ok_or("a float is no number")?,
+                    .ok_or("a float cannot be parsed")?,
             ),
             b'J' => Node::Int(i64::from(self.number(4)? as u32 as i32)),
             b'K' | b'M' => Node::Int(self.number(if op == b'K' { 1 } else { 2 })? as i64),
@@ -190,7 +190,7 @@ impl<'a> Machine<'a> {
             0x8B => self.long(4)?,
             b'G' => Node::Float(f64::from_bits(self.number(8)?.swap_bytes())),
 
-            // STRING, UNICODE: a line of text, whose escapes stay as they are written, for names of
+            // STRING, UNICODE: a line of text. Its escapes stay as written, since names of
             // parameters need none.
             b'S' => {
                 let line = self.line()?;
@@ -215,11 +215,11 @@ impl<'a> Machine<'a> {
             b'C' => Node::Bytes(self.counted(1)?),
             b'B' => Node::Bytes(self.counted(4)?),
             0x8E | 0x96 => Node::Bytes(self.counted(8)?),
-            _ => return Err(format!("0x{op:02X} is no instruction that weights need")),
+            _ => return Err(format!("weights need no instruction 0x{op:02X}")),
         })
     }
 
-    /// GLOBAL, STACK_GLOBAL, EXT1, EXT2, EXT4, and INST, which also calls: notes of a name.
+    /// GLOBAL, STACK_GLOBAL, EXT1, EXT2, EXT4, and INST, which also calls: records a name.
     fn import(&mut self, op: u8) -> Step {
         let [module, name] = match op {
             0x93 => {
@@ -246,8 +246,7 @@ impl<'a> Machine<'a> {
         self.push_call(callable, args)
     }
 
-    /// REDUCE, OBJ, NEWOBJ, NEWOBJ_EX, BUILD: notes of a call, or of what would be done to its
-    /// result.
+    /// REDUCE, OBJ, NEWOBJ, NEWOBJ_EX, BUILD: records a call, or what would be done to its result.
     fn invoke(&mut self, op: u8) -> Step {
         if op == b'b' {
             let state = self.pop()?;
@@ -257,13 +256,13 @@ impl<'a> Machine<'a> {
                     call.state = Some(state);
                     Ok(())
                 }
-                _ => Err("attributes are set on what has none".into()),
+                _ => Err("attributes are set on an object that has none".into()),
             };
         }
         let (callable, args) = match op {
             b'o' => {
                 let all = self.pop_mark()?;
-                let (&callable, args) = all.split_first().ok_or("nothing is called")?;
+                let (&callable, args) = all.split_first().ok_or("a call has no function")?;
                 (callable, self.add(Node::Tuple(args.to_vec())))
             }
             0x92 => {
@@ -277,7 +276,7 @@ impl<'a> Machine<'a> {
         };
         match self.nodes[callable.0 as usize] {
             Node::Global { .. } | Node::Call(_) => self.push_call(callable, args),
-            _ => Err("what is called is no function".into()),
+            _ => Err("an object that is not a function is called".into()),
         }
     }
 
@@ -289,9 +288,9 @@ impl<'a> Machine<'a> {
         let top = self.top()?;
         match &mut self.nodes[top.0 as usize] {
             Node::List(elements) => elements.extend(values),
-            // A list of some kind of its own, which nobody here asks for the elements of.
+            // A list of another kind, whose elements nothing here uses.
             Node::Call(_) => {}
-            _ => return Err("elements are added to what is no list".into()),
+            _ => return Err("elements are added to an object that is not a list".into()),
         }
         Ok(())
     }
@@ -301,7 +300,7 @@ impl<'a> Machine<'a> {
         match &mut self.nodes[top.0 as usize] {
             Node::Dict(items) => items.extend(new),
             Node::Call(call) => call.items.extend(new),
-            _ => return Err("entries are set on what is no dictionary".into()),
+            _ => return Err("entries are set on an object that is not a dictionary".into()),
         }
         Ok(())
     }
@@ -323,7 +322,7 @@ impl<'a> Machine<'a> {
         self.stack[floor..]
             .last()
             .copied()
-            .ok_or_else(|| "something is taken from an empty stack".into())
+            .ok_or_else(|| "an object is taken from an empty stack".into())
     }
 
     fn pop(&mut self) -> Step<Id> {
@@ -344,13 +343,13 @@ impl<'a> Machine<'a> {
         Ok(self.stack.split_off(mark))
     }
 
-    /// The number of a kept object: of the three forms of an instruction the first has it as text,
-    /// then come 1 and 4 bytes.
+    /// The number of a memoized object: the first of an instruction's three forms has it as text,
+    /// the others in 1 and 4 bytes.
     fn index(&mut self, op: u8, [text, short, _]: [u8; 3]) -> Step<u64> {
         match op == text {
             true => ascii(self.line()?)
                 .and_then(|text| text.parse().ok())
-                .ok_or_else(|| "a number is none".into()),
+                .ok_or_else(|| "a number cannot be parsed".into()),
             false => self.number(if op == short { 1 } else { 4 }),
         }
     }

@@ -1,5 +1,5 @@
-//! Writing what `torch.load` reads, also with `weights_only=True`: a zip archive of a pickle of
-//! protocol 2, and a storage for each tensor.
+//! Writes files that `torch.load` reads, also with `weights_only=True`: a zip archive of a pickle
+//! of protocol 2, and a storage for each tensor.
 
 use super::contents::WeightFile;
 use super::zip::Writer;

@@ -1,13 +1,13 @@
-//! Zip archives whose entries lie in them as they are, which is how PyTorch keeps weights.
+//! Zip archives with uncompressed entries, in which PyTorch stores weights.
 //!
-//! Reading hands out slices of the file and unpacks nothing, so a small file stays small. What
-//! readers of zip files could understand in different ways is refused: two entries of one name,
-//! entries that overlap. A wrong checksum is, too.
+//! Reading returns slices of the file and unpacks nothing, so a small file stays small. Anything
+//! that readers of zip files could understand in different ways is refused: two entries of one
+//! name, entries that overlap. So is a wrong checksum.
 
 use std::collections::HashMap;
 
-/// Where the data of written entries begin: at multiples of this, as PyTorch has it, so that they
-/// can be mapped into memory.
+/// The alignment of the data of written entries, as in PyTorch, so that they can be mapped into
+/// memory.
 const ALIGNMENT: usize = 64;
 
 const LOCAL: u32 = 0x0403_4B50;
@@ -35,7 +35,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<HashMap<&str, &[u8]>, String> {
     Ok(entries)
 }
 
-/// How many entries there are, and where the directory of them begins.
+/// The number of entries, and the start of their directory.
 fn directory(bytes: &[u8]) -> Result<(u64, u64), String> {
     // The end record is the last thing in the file, but for a comment of at most 65,535 bytes.
     let first = bytes.len().saturating_sub(22 + 65_535);
@@ -54,14 +54,14 @@ fn directory(bytes: &[u8]) -> Result<(u64, u64), String> {
     Ok((field(bytes, at(end, 32)?, 8)?, field(bytes, at(end, 48)?, 8)?))
 }
 
-/// The entry that the directory describes at `central`: name, contents, and where the next
-/// description begins.
+/// The entry that the directory describes at `central`: name, contents, and the start of the next
+/// description.
 fn entry(bytes: &[u8], central: u64) -> Result<(&str, &[u8], u64), String> {
     expect(bytes, central, CENTRAL)?;
     let get = |offset, size| field(bytes, at(central, offset)?, size);
     let (name_len, extra_len, comment_len) = (get(28, 2)?, get(30, 2)?, get(32, 2)?);
     let name = slice(bytes, at(central, 46)?, name_len)?;
-    let name = std::str::from_utf8(name).map_err(|_| "an entry's name is no UTF-8")?;
+    let name = std::str::from_utf8(name).map_err(|_| "an entry's name is not UTF-8")?;
     let refuse = |reason: &str| Err(format!("entry {name:?} {reason}"));
     if get(8, 2)? & 1 != 0 {
         return refuse("is encrypted");
@@ -77,7 +77,7 @@ fn entry(bytes: &[u8], central: u64) -> Result<(&str, &[u8], u64), String> {
     expect(bytes, local, LOCAL)?;
     let skip = 30 + field(bytes, at(local, 26)?, 2)? + field(bytes, at(local, 28)?, 2)?;
     let contents = slice(bytes, at(local, skip)?, size)?;
-    // PyTorch writes 0 if it is told to spare itself the checksums.
+    // PyTorch writes 0 if it is told to skip the checksums.
     let sum = get(16, 4)?;
     if sum != 0 && sum != u64::from(crc32fast::hash(contents)) {
         return refuse("does not match its checksum: the file is damaged");
@@ -85,8 +85,8 @@ fn entry(bytes: &[u8], central: u64) -> Result<(&str, &[u8], u64), String> {
     Ok((name, contents, at(central, 46 + name_len + extra_len + comment_len)?))
 }
 
-/// Packed size, size and offset, those of 4 bytes that are full taken from the field that holds
-/// them in 8.
+/// Packed size, size and offset. Those whose 4 bytes are all ones are taken from the field that
+/// holds them in 8.
 fn wide_fields([packed, size, offset]: [u64; 3], extra: &[u8]) -> Result<(u64, u64, u64), String> {
     let mut wide: &[u8] = &[];
     let mut at = 0;
@@ -132,7 +132,7 @@ fn at(base: u64, offset: u64) -> Result<u64, String> {
     base.checked_add(offset).ok_or_else(|| "its directory is damaged".into())
 }
 
-/// An archive being written. The same entries give the same bytes: there are no dates in it.
+/// An archive being written. The same entries give the same bytes: it contains no dates.
 #[derive(Default)]
 pub(super) struct Writer {
     bytes: Vec<u8>,

@@ -6,7 +6,7 @@ use crate::report::{largest, norm};
 use engine::{DType, Tape, Tensor};
 use irnext::model::{Loss, LossConfig, Model, dual_domain};
 use nn::optim::{Optimizer, Rule, clip_global_norm, global_norm};
-use nn::{Context, Kind, Mode, Params, Pass};
+use nn::{Context, EntryKind, Mode, Params, Pass, TrainingStep};
 use std::collections::{BTreeSet, HashMap};
 
 /// The learning rate and the clipping of the trajectories.
@@ -154,7 +154,7 @@ impl Run {
         if mode == "train" {
             let mut after = params.clone();
             pass.update_buffers(&mut after).unwrap();
-            for entry in after.entries().iter().filter(|entry| entry.kind == Kind::Buffer) {
+            for entry in after.entries().iter().filter(|entry| entry.kind == EntryKind::Buffer) {
                 self.add(&format!("bn_after.{}", entry.path), entry.value.clone());
             }
         }
@@ -177,7 +177,7 @@ impl Run {
         let curves = train(case, params, steps, |step, params, _| {
             if states.contains(&step) {
                 for entry in params.entries() {
-                    let kind = if entry.kind == Kind::Buffer { "buffer" } else { "param" };
+                    let kind = if entry.kind == EntryKind::Buffer { "buffer" } else { "param" };
                     run.add(&format!("traj.{step}.{kind}.{}", entry.path), entry.value.clone());
                 }
             }
@@ -233,17 +233,18 @@ pub fn train(
     let (mut params, batch) = (params.clone(), case.batch(params.entries()[0].value.dtype()));
     let mut optimizer = Optimizer::new(Rule::adam(), &params);
     let mut curves = [const { Vec::new() }; 4];
-    for step in 0..=steps {
+    for number in 0..=steps {
         let Evaluation { loss, mut gradients, pass, .. } =
-            Evaluation::of(case, &params, Mode::Train, &batch, step < steps);
+            Evaluation::of(case, &params, Mode::Train, &batch, number < steps);
         for (curve, value) in curves.iter_mut().zip([loss.spatial, loss.frequency, loss.total]) {
             curve.push(value.item().unwrap());
         }
-        if step < steps {
+        if number < steps {
             curves[3].push(clip_global_norm(&mut gradients, CLIP).unwrap());
-            pass.update_buffers(&mut params).unwrap();
-            optimizer.step(&mut params, &gradients, RATE).unwrap();
-            after(step + 1, &params, &optimizer);
+            let mut step = TrainingStep::begin(&mut optimizer, None, RATE).unwrap();
+            step.apply(&mut params, &gradients, pass, None).unwrap();
+            step.commit();
+            after(number + 1, &params, &optimizer);
         }
     }
     curves

@@ -4,7 +4,7 @@ use crate::reference::Tensors;
 use engine::{DType, Tape, Tensor};
 use irnext::model::{Lam, ModelConfig, Msm, ResBlock, conv_s};
 use nn::layers::{BatchNorm2d, InstanceNorm2d, Module};
-use nn::{Builder, Context, Kind, Mode, Params};
+use nn::{Builder, Context, EntryKind, Mode, Params};
 
 /// `lam_…`, `msm_…`, `resblock_…`, `convs_…`: parameters under `param.` and `buffer.`, results
 /// under `grad.` and `buffer_after.`.
@@ -85,7 +85,7 @@ fn run<M>(
         found.extend(gradient.map(|gradient| (format!("grad.{}", entry.path), gradient)));
     }
     pass.update_buffers(&mut params).unwrap();
-    let buffers = params.entries().iter().filter(|entry| entry.kind == Kind::Buffer);
+    let buffers = params.entries().iter().filter(|entry| entry.kind == EntryKind::Buffer);
     found
         .extend(buffers.map(|entry| (format!("buffer_after.{}", entry.path), entry.value.clone())));
     found

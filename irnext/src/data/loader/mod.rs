@@ -1,8 +1,8 @@
-//! Batches of training samples, made ahead on worker threads.
+//! Batches of training samples, made in advance on worker threads.
 //!
-//! Step `s` of a run is a place: it determines the epoch, the images, and the draws for each
-//! sample, so that a batch is the same whichever thread makes it and whether the run got there in
-//! one go or was resumed at `s`.
+//! The step number determines the epoch, the images, and the random draws for each sample. So a
+//! batch is the same whichever thread makes it, and whether the run reached the step in one go or
+//! was resumed there.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -19,12 +19,12 @@ use super::{CropSpec, Source};
 use crate::error::{Error, Result};
 use crate::image::Image;
 
-/// Streams of the generator: the order of an epoch (index: the epoch), and a sample (index: its
-/// number in the run).
+/// Streams of the random number generator: the order of an epoch (index: the epoch), and a sample
+/// (index: its number in the run).
 const EPOCH_STREAM: u32 = u32::from_be_bytes(*b"epch");
 const SAMPLE_STREAM: u32 = u32::from_be_bytes(*b"smpl");
 
-/// How many batches are finished or in the making for each worker thread, at most.
+/// The most batches per worker thread that are finished or in progress.
 const AHEAD: u64 = 2;
 
 /// Samples of one step, ready to become two tensors.
@@ -34,7 +34,7 @@ pub struct Batch {
     pub inputs: Vec<f32>,
     /// Their ground truth, likewise.
     pub targets: Vec<f32>,
-    /// Images.
+    /// The number of images.
     pub n: usize,
     /// Rows of each.
     pub height: usize,
@@ -42,29 +42,29 @@ pub struct Batch {
     pub width: usize,
 }
 
-/// Which batches to make.
+/// The settings of a [`Loader`].
 #[derive(Clone, Debug)]
 pub struct LoaderConfig {
     /// Seed of every random choice.
     pub seed: u64,
-    /// The step that the first batch is for: 0, or where a run is resumed.
+    /// The step of the first batch: 0, or the step at which a run is resumed.
     pub first_step: u64,
     /// Samples in a batch.
     pub batch: usize,
     /// The part of each batch to load, and the number of equal parts.
     pub part: (usize, usize),
-    /// How samples are cut.
+    /// The size of the crops and how they are taken.
     pub crop: CropSpec,
-    /// How often an epoch goes through the images. 1, or more for a set so small that its epochs
-    /// would be too short.
+    /// How often an epoch uses each image: 1, or more for a small set whose epochs would be too
+    /// short.
     pub repeat: usize,
     /// Worker threads; 0 counts as 1. They make up to two batches each in advance.
     pub workers: usize,
 }
 
 impl LoaderConfig {
-    /// How many batches an epoch over `images` images has. What is left over at its end is too
-    /// little for a batch, and is dropped. An error if that is all there is.
+    /// The number of batches in an epoch over `images` images. An incomplete batch at the end is
+    /// dropped. Fails if there is no complete one.
     pub fn steps_per_epoch(&self, images: usize) -> Result<u64> {
         let samples = images.saturating_mul(self.repeat);
         let reason = if self.batch == 0 {
@@ -88,16 +88,16 @@ impl LoaderConfig {
     }
 }
 
-/// Makes batches without end. The iterator gives the batch of step `first_step`, then of the step
-/// after it, and so on; an error in place of a batch that could not be made names the file, and the
-/// steps after it follow all the same. Dropping the loader stops its threads.
+/// An endless iterator over batches: that of step `first_step`, then that of the step after it, and
+/// so on. If a batch cannot be made, its place has an error that names the file, and the following
+/// steps are unaffected. Dropping the loader stops its threads.
 pub struct Loader {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
 }
 
 impl Loader {
-    /// Starts making batches. Fails on settings that no batch can be made with.
+    /// Starts making batches. Fails if the settings allow none.
     pub fn new(source: Arc<dyn Source>, config: &LoaderConfig) -> Result<Self> {
         config.crop.check()?;
         let steps_per_epoch = config.steps_per_epoch(source.len())?;
@@ -122,7 +122,7 @@ impl Loader {
         for number in 0..workers {
             let shared = Arc::clone(&loader.shared);
             let thread = thread::Builder::new().name(format!("loader {number}"));
-            // Should this fail, dropping `loader` stops the threads that did start.
+            // If this fails, dropping `loader` stops the threads that did start.
             let handle = thread.spawn(move || shared.work()).map_err(|error| {
                 let reason = format!("cannot start loader thread {number}: {error}");
                 Error::Config { reason }
@@ -144,13 +144,13 @@ impl Loader {
                 shared.given.notify_one();
                 return batch.map(Some);
             }
-            // Nobody rings when `stop` changes.
+            // Nothing signals a change of `stop`.
             queue = shared.made.wait_timeout(queue, LOOK).unwrap_or_else(PoisonError::into_inner).0;
         }
         Ok(None)
     }
 
-    /// How many batches an epoch has. Step `s` belongs to epoch `s / steps_per_epoch`.
+    /// The number of batches in an epoch. Step `s` belongs to epoch `s / steps_per_epoch`.
     pub fn steps_per_epoch(&self) -> u64 {
         self.shared.steps_per_epoch
     }
@@ -187,7 +187,7 @@ struct Shared {
     queue: Mutex<Queue>,
     /// A batch became ready.
     made: Condvar,
-    /// A batch was taken, which makes room for another.
+    /// A batch was taken, so there is space for another one.
     given: Condvar,
     stopped: AtomicBool,
 }
@@ -202,14 +202,14 @@ struct Queue {
 }
 
 impl Shared {
-    /// A worker's life: take up a step, make its batch, put it in the queue.
+    /// The loop of a worker: take up a step, make its batch, put it in the queue.
     fn work(&self) {
         let mut order = Order::default();
         while let Some(step) = self.take_up() {
             let mut name = String::new();
             let made = catch_unwind(AssertUnwindSafe(|| self.make(step, &mut order, &mut name)));
             let batch = made.unwrap_or_else(|panic| {
-                let reason = format!("making a sample of this image failed: {}", message(&panic));
+                let reason = format!("cannot make a sample of this image: {}", message(&panic));
                 Some(Err(Error::data(Path::new(&name), reason)))
             });
             let Some(batch) = batch else { return };
@@ -288,8 +288,8 @@ impl Batch {
     }
 }
 
-/// The order of the images in one epoch, remembered since a worker's next step is most often in the
-/// same one.
+/// The order of the images in one epoch, cached because a worker's next step is usually in the same
+/// epoch.
 #[derive(Default)]
 struct Order {
     epoch: u64,

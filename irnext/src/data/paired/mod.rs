@@ -10,7 +10,7 @@ use super::{CropSpec, PhotoCache, Pixels, Source, Window};
 use crate::error::{Error, Result};
 use crate::image::{Image, Photo};
 
-/// RESIDE's indoor ground truth has a border of so many pixels that its hazy images lack.
+/// The border, in pixels, that RESIDE's indoor ground truth has and its hazy images lack.
 const RESIDE_BORDER: usize = 10;
 
 /// Photographs and their ground truth.
@@ -21,13 +21,13 @@ pub struct Paired {
 }
 
 impl Paired {
-    /// These pairs.
+    /// A source of these pairs.
     pub fn new(pairs: Vec<Pair>, cache: Arc<PhotoCache>) -> Self {
         Self { pairs, cache }
     }
 
-    /// The pairs of the image files in two folders, by the rules of [`Pairing::of_folders`]. It is
-    /// an error if nothing can be paired.
+    /// A source of the pairs in two folders, by the rules of [`Pairing::of_folders`]. Fails if
+    /// there are no pairs.
     pub fn from_folders(inputs: &Path, targets: &Path, cache: Arc<PhotoCache>) -> Result<Self> {
         Ok(Self::new(Pairing::of_folders(inputs, targets)?.or_complain(inputs)?.pairs, cache))
     }
@@ -37,7 +37,7 @@ impl Paired {
         &self.pairs
     }
 
-    /// Both photographs, and how far inside the target the input begins.
+    /// Both photographs, and the offset of the input inside the target.
     fn read(&self, index: usize) -> Result<(Arc<Pixels>, Arc<Pixels>, usize)> {
         let pair = &self.pairs[index];
         let input = self.cache.read(&pair.input)?;
@@ -85,7 +85,7 @@ impl Source for Paired {
     }
 }
 
-/// How far inside the target the input begins, from the width and height of each; `None` if they do
+/// The offset of the input inside the target, from the width and height of each; `None` if they do
 /// not fit together.
 pub fn border(input: (usize, usize), target: (usize, usize)) -> Option<usize> {
     let fits = |border: &usize| target == (input.0 + 2 * border, input.1 + 2 * border);

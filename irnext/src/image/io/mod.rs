@@ -1,8 +1,8 @@
 //! Image files: reading and writing them.
 //!
-//! The contents of a file decide its type, never its name. Whatever is wrong with it (missing,
-//! empty, cut short, another type, too large for memory) comes back as an error that names the file
-//! and the cause.
+//! The contents of a file decide its type, not its name. If the file cannot be used (missing,
+//! empty, truncated, of another type, too large for memory), the error names the file and the
+//! cause.
 
 #[cfg(test)]
 mod tests;
@@ -57,12 +57,14 @@ impl Photo {
         nn::write_atomically(path, &bytes).map_err(Error::io(path))
     }
 
-    /// The bytes of the JPEG file that [`write`](Self::write) would make; or why there can be none.
+    /// The bytes of the JPEG file that [`write`](Self::write) would make, or the reason why it
+    /// cannot.
     pub(crate) fn to_jpeg(&self) -> std::result::Result<Vec<u8>, String> {
         encode::photo(self, encode::Format::Jpeg)
     }
 
-    /// The picture as a JPEG file of this quality, 1 to 100, holds it; or why it cannot.
+    /// The picture after JPEG compression of this quality, 1 to 100, or the reason why it cannot
+    /// be.
     pub(crate) fn through_jpeg(&self, quality: u8) -> std::result::Result<Image, String> {
         decode::photo(&encode::jpeg(self, quality)?, &Limits::default()).map(|photo| photo.rgb)
     }
@@ -77,11 +79,11 @@ impl Photo {
     }
 }
 
-/// The bytes of an image file, after looking at its first few: a large file that is no image is not
-/// read.
+/// The bytes of an image file. The first few are checked before the rest is read, in case a large
+/// file is no image.
 fn contents(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
     let (file, _) = open(path)?;
-    // No format spends more than this on the pixels that may be read.
+    // No format takes more than this for the most pixels that may be read.
     let largest = limits.max_pixels.saturating_mul(16).max(1 << 30);
     if file.metadata().map_err(Error::io(path))?.len() > largest {
         let reason = format!("is larger than {} MiB", largest >> 20);
@@ -93,7 +95,7 @@ fn contents(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Opens an image file and tells its format by its first bytes.
+/// Opens an image file and detects its format from its first bytes.
 fn open(path: &Path) -> Result<(File, ImageFormat)> {
     let metadata = fs::metadata(path).map_err(Error::io(path))?;
     if metadata.is_dir() {

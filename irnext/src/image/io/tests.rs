@@ -209,13 +209,13 @@ fn sizes_are_judged_from_the_header() {
         ("65536 1", "too large"),
         ("60000 60000", "too large"),
         ("0 5", "pixels"),
-        ("5 5", "cut short"),
+        ("5 5", "truncated"),
     ] {
         fs::write(&path, format!("P6\n{size}\n255\n")).unwrap();
         let text = refusal(&path);
         assert!(text.contains(cause), "{size}: {text}");
         // The header alone shows all but the missing pixels.
-        assert_eq!(Photo::size(&path).is_ok(), cause == "cut short");
+        assert_eq!(Photo::size(&path).is_ok(), cause == "truncated");
     }
     let small = Limits { max_pixels: 23 * 17 - 1, ..Limits::default() };
     photo(false, false, Depth::Eight).write(&path).unwrap();

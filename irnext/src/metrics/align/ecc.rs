@@ -1,10 +1,9 @@
-//! The homography of the largest enhanced correlation coefficient, in steps of Gauss and Newton's
-//! kind.
+//! The homography of the largest enhanced correlation coefficient, by Gauss-Newton steps.
 //!
 //! Each step is a least-squares problem in the Jacobian G, one row per pixel and one column per
-//! parameter. All it asks for is sums over pixels of products of G's columns, of the image, of the
-//! template and of 1, and one pass over the template takes them all: means are subtracted
-//! afterwards.
+//! parameter. It needs only sums over pixels of products of G's columns, of the image, of the
+//! template and of 1, and one pass over the template computes them all: means are subtracted
+//! afterward.
 
 use rayon::prelude::*;
 
@@ -12,13 +11,13 @@ use super::warp::{Homography, NO_OVERLAP, Raster};
 
 /// The steps that the benchmarks' script takes at most.
 const STEPS: usize = 100;
-/// A step that moves no corner by this many pixels is the last one. The script goes on and on; but
-/// since places are rounded to 1/32 of a pixel, its later steps only go to and fro by up to that
+/// A step that moves no corner by this many pixels is the last one. The script takes further steps;
+/// but since positions are rounded to 1/32 of a pixel, those only move back and forth by up to that
 /// much.
 const ENOUGH: f64 = 1e-3;
 
-/// The homography from the pixels of `template` to their places in `image`, or why there is none.
-/// Both are gray, `height` rows of `width` values.
+/// The homography from the pixels of `template` to their positions in `image`, or the reason why
+/// there is none. Both are gray, `height` rows of `width` values.
 pub(super) fn maximize(
     template: &[f64],
     image: &[f64],
@@ -110,7 +109,7 @@ fn total(rows: &[Products<FACTORS>]) -> Products<COLUMNS> {
     sum
 }
 
-/// (GᵀG)⁻¹ Gᵀ (λ template − image), or why there is no such step.
+/// (GᵀG)⁻¹ Gᵀ (λ template − image), or the reason why there is no such step.
 fn step(sums: &Products<COLUMNS>) -> Result<[f64; 8], &'static str> {
     if !sums.iter().flatten().all(|sum| sum.is_finite()) {
         return Err("the search for a homography diverges");
@@ -122,7 +121,7 @@ fn step(sums: &Products<COLUMNS>) -> Result<[f64; 8], &'static str> {
     // The product of a column and of the image or the template less its mean in the overlap.
     let centerd = |k: usize, l: usize| sums[k][l] - sums[k][MASK] * sums[l][MASK] / count;
     if [IMAGE, TEMPLATE].iter().any(|&k| centerd(k, k) <= 1e-14 * sums[k][k]) {
-        return Err("one of them is of one color where they overlap");
+        return Err("one of them has only one color where they overlap");
     }
     let lower = cholesky(sums).ok_or("they have too little structure")?;
     let onto_image = std::array::from_fn(|k| centerd(k, IMAGE));

@@ -1,10 +1,10 @@
 //! Scores after alignment, as benchmarks of photographed blur define them.
 //!
 //! RealBlur and RSBlur were taken by two cameras behind a beam splitter: the ground truth of a
-//! blurred photograph is off by some brightness and, often, parts of a pixel. So their scripts
+//! blurred photograph differs in brightness and, often, by fractions of a pixel. So their scripts
 //! (RSBlur's `evaluate_RSBlur.py`, Restormer's `evaluate_realblur.py`, after Köhler et al.'s for
-//! their benchmark of 2012) align the restored image z with the ground truth x before they compare,
-//! and [`aligned`] is those scripts' arithmetic:
+//! their benchmark of 2012) align the restored image z with the ground truth x before they compare.
+//! [`aligned`] does the arithmetic of those scripts:
 //!
 //! 1. Both are what an 8-bit file holds, scaled to [0, 1]. z is multiplied by Σxz / Σzz, the factor
 //!    of the least squared error.
@@ -16,7 +16,7 @@
 //!    ρ(W) = x̄ᵀ z̄(W) / (‖x̄‖ ‖z̄(W)‖),
 //!
 //!    where z(W) is z read at the places W gives and a bar takes the mean away: ρ does not see
-//!    brightness and contrast. With z̄(W) linearised by its Jacobian G, the maximum is a step away
+//!    brightness and contrast. With z̄(W) linearized by its Jacobian G, the maximum is a step away
 //!    in closed form,
 //!
 //!    Δ = (GᵀG)⁻¹ Gᵀ (λ x̄ − z̄), λ = (z̄ᵀz̄ − z̄ᵀP z̄) / (x̄ᵀz̄ − x̄ᵀP z̄), P = G (GᵀG)⁻¹ Gᵀ,
@@ -28,11 +28,11 @@
 //! 4. PSNR and SSIM (Gaussian window) are means over the pixels whose place is in z; the others are
 //!    0 in both images.
 //!
-//! The scripts call OpenCV, and RSBlur's insists on version 4.2, which rounds places to 1/32 of a
-//! pixel before it interpolates. That is a hundredth of a decibel, so it is done here as well;
-//! OpenCV 5 no longer rounds. So is what it does at the border of z: pixels there are mixed with
-//! the black outside, which pulls on W by hundredths of a pixel where the images do not show the
-//! same piece of the world.
+//! The scripts call OpenCV, and RSBlur's insists on version 4.2, which rounds positions to 1/32 of
+//! a pixel before it interpolates. That makes a hundredth of a decibel, so it is done here as well;
+//! OpenCV 5 no longer rounds. Its treatment of the border of z is reproduced, too: pixels there are
+//! mixed with the black outside, which shifts W by hundredths of a pixel where the images do not
+//! show the same part of the scene.
 
 mod ecc;
 mod warp;
@@ -64,8 +64,8 @@ pub struct AlignedScores {
 /// Aligns `restored` with `truth` in intensity and by a homography, and scores what overlaps; see
 /// the module.
 ///
-/// [`Error::Unaligned`] if there is nothing to align by: images of one color or of too little
-/// structure, images that have nothing to do with each other, values that are no numbers.
+/// [`Error::Unaligned`] if the images cannot be aligned: if one has a single color or too little
+/// structure, if they are unrelated, or if a value is not a number.
 pub fn aligned(restored: &Image, truth: &Image) -> Result<AlignedScores> {
     check(restored, truth)?;
     let (width, height) = (truth.width, truth.height);
@@ -75,13 +75,13 @@ pub fn aligned(restored: &Image, truth: &Image) -> Result<AlignedScores> {
     let (restored, truth) = (pixels(restored), pixels(truth));
     let gain = product(&truth, &restored) / product(&restored, &restored);
     if gain.is_nan() {
-        return unaligned("the restored one is black, or a value is not a number");
+        return unaligned("the restored one is black, or has a value that is not a number");
     }
     let restored: Vec<_> = restored.iter().map(|pixel| pixel.map(|value| gain * value)).collect();
     let homography =
         ecc::maximize(&gray(&truth), &gray(&restored), width, height).or_else(unaligned)?;
     let raster = Raster { width, height, pixels: restored };
-    // None where the ground truth's pixel has no place in the restored image.
+    // None where the ground truth's pixel has no position in the restored image.
     let warped = |index| {
         let place = homography.apply((index % width) as f64, (index / width) as f64);
         raster.covers(place).then(|| raster.cubic(place).map(|value| value.clamp(0.0, 1.0)))
@@ -94,7 +94,7 @@ pub fn aligned(restored: &Image, truth: &Image) -> Result<AlignedScores> {
     };
     let restored = masked(&warped.into_iter().map(Option::unwrap_or_default).collect::<Vec<_>>());
     let truth = masked(&truth);
-    // Pixels outside the overlap add nothing to the error, but to what it is divided by.
+    // Pixels outside the overlap add nothing to the error, but count in its divisor.
     let share = mask.iter().filter(|inside| **inside).count() as f64 / mask.len() as f64;
     let psnr = psnr(&restored, &truth, View::Rgb)? + 10.0 * share.log10();
     Ok(AlignedScores { psnr, ssim: ssim(&restored, &truth, &mask)?, gain, homography })

@@ -1,6 +1,6 @@
 //! Homographies, and images read between their pixels.
 
-/// Why images that share no pixels cannot be aligned.
+/// The reason why images without common pixels cannot be aligned.
 pub(super) const NO_OVERLAP: &str = "they do not overlap";
 
 /// A projective map of the plane, its 3x3 matrix row by row, scaled so that the last entry is 1.
@@ -11,7 +11,7 @@ impl Homography {
     /// The map that moves nothing.
     pub const IDENTITY: Self = Self([1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
 
-    /// Where the point (`x`, `y`) goes.
+    /// The image of the point (`x`, `y`).
     pub fn apply(&self, x: f64, y: f64) -> (f64, f64) {
         let [row_x, row_y, row_z] =
             [0, 3, 6].map(|i| self.0[i] * x + self.0[i + 1] * y + self.0[i + 2]);
@@ -28,7 +28,7 @@ pub(super) struct Raster {
 }
 
 impl Raster {
-    /// Whether the pixel nearest to a place is one of the image's.
+    /// Whether the pixel nearest to a position lies in the image.
     pub fn covers(&self, (x, y): (f64, f64)) -> bool {
         x >= -0.5 && y >= -0.5 && x < self.width as f64 - 0.5 && y < self.height as f64 - 0.5
     }

@@ -1,17 +1,17 @@
-//! The resizing that the code published with IRNeXt does before it computes structural similarity.
+//! The resizing that the code published with IRNeXt does before SSIM.
 
 use engine::Tensor;
 
 use super::super::Result;
 
-/// What the published evaluation makes of an image's size before
+/// The size that the published evaluation resizes an image to before
 /// [`Ssim::Downscaled`](super::Ssim::Downscaled); pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PooledSize {
     /// Height and width, raised to the next multiple of 32. Multiples are raised too: that is the
     /// code's quirk.
     pub raised: [usize; 2],
-    /// What the raised sides are divided by.
+    /// The divisor of the raised sides.
     pub ratio: usize,
     /// Height and width that images are pooled to: at least 32.
     pub pooled: [usize; 2],

@@ -1,10 +1,10 @@
 //! Structural similarity: luminance, contrast and structure compared in a window around each pixel.
 //!
 //! Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to
-//! structural similarity", IEEE Transactions on Image Processing 13(4), 2004. Its formula with (k₁,
-//! k₂) = (0.01, 0.03) is common to all variants; they differ in the window, in what they do at the
-//! border, and in what they shrink beforehand. So do their scores, in the third decimal place and
-//! beyond: compare only what was scored alike.
+//! structural similarity", IEEE Transactions on Image Processing 13(4), 2004. All variants share
+//! its formula with (k₁, k₂) = (0.01, 0.03). They differ in the window, at the border, and in any
+//! downscaling beforehand, and so do their scores, in the third decimal and beyond: compare only
+//! scores of the same variant.
 
 mod downscaled;
 mod variant;

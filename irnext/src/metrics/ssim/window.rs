@@ -8,7 +8,7 @@ pub(super) struct Window {
     taps: Vec<f64>,
     /// Whether it extends over channels as well.
     cube: bool,
-    /// What a variance over the window is multiplied by.
+    /// The factor of variances over the window.
     variance_scale: f64,
     c1: f64,
     c2: f64,

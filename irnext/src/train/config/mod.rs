@@ -1,4 +1,4 @@
-//! A training run's settings: a TOML file in which every value can stand, and overrides from the
+//! The settings of a training run: a TOML file that can set every value, and overrides from the
 //! command line.
 
 use super::overrides::Overrides;
@@ -13,34 +13,34 @@ use nn::optim::Rule;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// A training run.
+/// The configuration of a training run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {
-    /// What is removed; decides the degradation of synthetic pairs.
+    /// The task; it decides the degradation of synthetic pairs.
     pub task: Task,
     /// The run's folder: checkpoints, weights, this configuration, a log.
     pub out: PathBuf,
     /// Seed of everything random.
     #[serde(default)]
     pub seed: u64,
-    /// A weight file to begin with, in place of random numbers.
+    /// A weight file to start from, instead of random weights.
     pub start: Option<PathBuf>,
-    /// Where pairs come from.
+    /// The training pairs.
     pub data: DataConfig,
-    /// Held-back pairs.
+    /// The validation pairs.
     #[serde(default)]
     pub validation: ValidationConfig,
-    /// How long and how fast.
+    /// The optimizer, its schedule and the length of the run.
     #[serde(default, alias = "optimiser")]
     pub optimizer: OptimizerConfig,
-    /// What is minimized.
+    /// The loss.
     #[serde(default)]
     pub loss: LossConfig,
     /// The network.
     #[serde(default)]
     pub model: ModelConfig,
-    /// What computes it.
+    /// The device and the precision.
     #[serde(default)]
     pub compute: Compute,
 }
@@ -52,25 +52,26 @@ pub struct DataConfig {
     /// A data set in one of the published layouts (see [`crate::data::splits`]): its training
     /// split.
     pub folder: Option<PathBuf>,
-    /// Which data set it is, where that matters: which of several, how many pairs it should have,
-    /// which of them are its test.
+    /// The data set in `folder`, where that matters: which of several sets, how many pairs it
+    /// should have, which of them are its test.
     pub set: Option<TrainingSet>,
-    /// At least so many pairs of the training split, whole scenes, are validated on and not trained
-    /// on.
+    /// The least number of pairs of the training split, in whole scenes, that are held back for
+    /// validation.
     pub hold_back: Option<usize>,
     /// A folder of clean photographs, degraded on the fly.
     pub clean: Option<PathBuf>,
-    /// Motion blur in its simplest form in place of all of it, for a training to begin with: the
-    /// camera alone moves, evenly and straight, by this many pixels, from and to.
+    /// The simplest form of motion blur instead of the full one, to begin a training with: only the
+    /// camera moves, evenly and straight, by a number of pixels in this range.
     #[serde(alias = "straight")]
     pub linear_motion: Option<[f64; 2]>,
     /// A folder of degraded photographs.
     pub input: Option<PathBuf>,
-    /// A folder of what they should be.
+    /// A folder of their ground truth.
     pub target: Option<PathBuf>,
-    /// Size of the training crops: a side in pixels, or `[height, width]`.
+    /// The size of the training crops: a side in pixels, or `[height, width]`.
     pub crop: CropSize,
-    /// Crops are taken at 1 to this many times their size, and shrunk: more of the picture in each.
+    /// The largest factor by which a crop is taken larger than its size and shrunk, to show more of
+    /// the picture.
     pub max_shrink: f64,
     /// Whether half the crops are mirrored left to right.
     pub flip: bool,
@@ -112,7 +113,7 @@ pub struct CropSize {
     pub width: usize,
 }
 
-/// A crop as it is written.
+/// The size of a crop as written in the file.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged, expecting = "a crop is a side in pixels, or [height, width]")]
 enum CropForm {
@@ -136,22 +137,22 @@ impl From<CropSize> for CropForm {
     }
 }
 
-/// Pairs that are scored while training: those held back, a split of the data set, or two folders.
+/// Pairs that are scored during training: held back from training, a split of the data set, or two
+/// folders.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ValidationConfig {
-    /// How they are scored, by its name in `irnext eval`: PSNR and SSIM as that protocol's tables
-    /// hold them.
+    /// The protocol, by its name in `irnext eval`: PSNR and SSIM as in that protocol's tables.
     pub protocol: Protocol,
     /// The split of `data.folder` that is scored.
     pub split: ScoredSplit,
     /// A folder of degraded photographs.
     pub input: Option<PathBuf>,
-    /// A folder of what they should be.
+    /// A folder of their ground truth.
     pub target: Option<PathBuf>,
     /// Steps from one validation to the next.
     pub every: u64,
-    /// At most this many pairs.
+    /// The most pairs that are scored.
     pub limit: usize,
 }
 
@@ -162,20 +163,20 @@ impl Default for ValidationConfig {
     }
 }
 
-/// A split that is scored while training.
+/// A split that is scored during training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ScoredSplit {
-    /// None: the pairs that are held back, if there are any.
+    /// No split: the pairs that are held back, if there are any.
     None,
     /// The data set's own validation split.
     Validation,
-    /// The test split, as the published code has it; weights chosen by such scores are scored too
-    /// well by them.
+    /// The test split, as in the published code. Weights chosen by these scores are scored too well
+    /// by them.
     Test,
 }
 
-/// How parameters are moved, and for how long.
+/// The optimizer, its schedule and the length of the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptimizerConfig {
@@ -195,7 +196,7 @@ pub struct OptimizerConfig {
     pub warmup: u64,
     /// The schedule's period.
     pub period: Period,
-    /// Gradients are scaled down to this global norm; 0, never.
+    /// The global norm that gradients are clipped to; 0, never.
     pub clip: f64,
     /// Decay of the moving average of the weights; 0, none.
     pub ema: f64,
@@ -224,7 +225,7 @@ impl Default for OptimizerConfig {
     }
 }
 
-/// An optimizer with its usual constants.
+/// The name of an optimizer with its usual constants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RuleName {
@@ -247,7 +248,7 @@ impl RuleName {
     }
 }
 
-/// What the learning-rate schedule counts.
+/// The unit of the learning-rate schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Period {
@@ -280,7 +281,7 @@ impl TrainConfig {
         parsed().map_err(|reason| Error::Config { reason: format!("{origin}: {reason}") })
     }
 
-    /// The same run on the data set or the photographs in `folder`.
+    /// The same run on the data set, or the clean photographs, in `folder`.
     pub fn on_data(mut self, folder: PathBuf) -> Result<Self> {
         match &mut self.data {
             DataConfig { folder: place @ Some(_), .. }
@@ -294,8 +295,8 @@ impl TrainConfig {
         Ok(self)
     }
 
-    /// A trial of this run: `factor` of its epochs or steps, of its warm-up, and from one
-    /// validation to the next; at least one of each, if there are any.
+    /// A trial of this run: epochs or steps, warm-up and validation interval multiplied by
+    /// `factor`, but at least one of each that is not 0.
     pub fn scaled(mut self, factor: f64) -> Result<Self> {
         if !(factor > 0.0 && factor <= 1.0) {
             return Err(Error::Config {
@@ -307,7 +308,7 @@ impl TrainConfig {
         optimizer.epochs = optimizer.epochs.map(scale);
         optimizer.steps = optimizer.steps.map(scale);
         optimizer.warmup = scale(optimizer.warmup);
-        // A warm-up that is all of the run would leave nothing to anneal.
+        // A warm-up as long as the run would leave nothing to anneal.
         let periods = match (optimizer.period, optimizer.steps, optimizer.epochs) {
             (Period::Step, Some(periods), _) | (Period::Epoch, None, Some(periods)) => periods,
             _ => u64::MAX,
@@ -331,11 +332,15 @@ impl TrainConfig {
         }
         if let Some([least, most]) = data.linear_motion {
             if data.clean.is_none() || self.task != Task::Deblur {
-                return Err(format!("data.linear_motion is for {} with data.clean", Task::Deblur));
+                return Err(format!(
+                    "data.linear_motion needs data.clean and the task {}",
+                    Task::Deblur
+                ));
             }
             if !(1.0 <= least && least < most && most <= 128.0) {
                 return Err(format!(
-                    "data.linear_motion must rise, within 1 to 128 pixels, got {least} to {most}"
+                    "data.linear_motion must be a range within 1 to 128 pixels, got {least} to \
+                     {most}"
                 ));
             }
         }
@@ -386,7 +391,8 @@ impl TrainConfig {
         Ok(())
     }
 
-    /// What is validated on must be one thing, and be there.
+    /// Checks that the validation pairs have at most one source, and that its settings are
+    /// complete.
     fn validate_pairs(&self) -> Result<(), String> {
         let (data, validation) = (&self.data, &self.validation);
         if validation.input.is_some() != validation.target.is_some() {

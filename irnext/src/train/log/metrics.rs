@@ -1,4 +1,4 @@
-//! `metrics.jsonl`: a JSON object a line, one for each step and one for each validation.
+//! `metrics.jsonl`: a JSON object per line, one for each step and each validation.
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -16,7 +16,7 @@ pub enum Record {
     Validation(ValidationRecord),
 }
 
-/// A step. Numbers that are not finite stand as `null`, and are read as NaN.
+/// A step. Numbers that are not finite are written as `null` and read as NaN.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
     /// Its number, from 1.
@@ -38,7 +38,7 @@ pub struct StepRecord {
     /// The gradients' global norm before clipping.
     #[serde(deserialize_with = "number")]
     pub gradient_norm: f64,
-    /// Training images a second, waiting for data included, validation not.
+    /// Training images per second, including the time waiting for data but not validation.
     #[serde(deserialize_with = "number")]
     pub images_per_second: f64,
     /// Whether the parameters were left alone because the loss was not finite.
@@ -94,7 +94,7 @@ impl Metrics {
     }
 }
 
-/// The bytes of those lines that belong to the first `step` steps.
+/// The length in bytes of the lines of the first `step` steps.
 fn length_until(path: &Path, step: u64) -> Result<u64> {
     #[derive(Deserialize)]
     struct StepOnly {
@@ -110,7 +110,7 @@ fn length_until(path: &Path, step: u64) -> Result<u64> {
     Ok(kept)
 }
 
-/// Reads a file, which may be in the middle of being written.
+/// Reads a file, even while it is being written.
 pub fn read(path: &Path) -> Result<Vec<Record>> {
     let mut records = Vec::new();
     for_each_line(path, |line| {
@@ -120,8 +120,8 @@ pub fn read(path: &Path) -> Result<Vec<Record>> {
     Ok(records)
 }
 
-/// Calls `see` with each line, until it returns false. A last line without an end was not written
-/// to its end; it is left out.
+/// Calls `see` with each line, until it returns false. A last line without a line end is incomplete
+/// and is left out.
 fn for_each_line(
     path: &Path,
     mut see: impl FnMut(&[u8]) -> serde_json::Result<bool>,

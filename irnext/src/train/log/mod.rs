@@ -1,13 +1,13 @@
-//! What a run writes down while it trains, to be watched from outside.
+//! The log of a run, to be watched from outside.
 //!
-//! `metrics.jsonl` holds every step and validation as a line of JSON ([`metrics`]: what
-//! [`crate::plot`] draws), and `events/` the same in the files that TensorBoard reads ([`events`]),
-//! with a few validation pairs as pictures ([`Sample`]). Every line and every record goes to the
-//! operating system at once, so that a run that is killed has lost none of them.
+//! `metrics.jsonl` holds every step and validation as a line of JSON ([`metrics`], which
+//! [`crate::plot`] draws). `events/` holds the same in the files that TensorBoard reads
+//! ([`events`]), with a few validation pairs as pictures ([`Sample`]). Every line and every record
+//! is passed to the operating system at once, so a run that is killed has lost none of them.
 //!
-//! A run that goes on from a checkpoint takes steps again that it had logged before it was stopped.
-//! They are then cut off from the metrics, and TensorBoard is told to forget them: each step is in
-//! either once.
+//! A run that resumes from a checkpoint repeats steps that it had logged before it was stopped. The
+//! earlier records are cut off from the metrics, and TensorBoard is told to forget them, so each
+//! step appears once in either.
 
 pub mod events;
 pub mod metrics;
@@ -35,15 +35,15 @@ pub struct RunLog {
 }
 
 impl RunLog {
-    /// The log of the run in the folder `out`, which has taken `step` steps; what it holds of later
-    /// ones is dropped.
+    /// The log of the run in the folder `out`, which has taken `step` steps; records of later steps
+    /// are dropped.
     pub fn open(out: &Path, step: u64) -> Result<Self> {
         let metrics = Metrics::open(&out.join(METRICS), step)?;
         let events = EventFile::create(&out.join(EVENTS), now(), step + 1)?;
         Ok(Self { metrics, events })
     }
 
-    /// Writes a step. `throughput` is in images a second.
+    /// Writes a step. `throughput` is in images per second.
     pub fn step(&mut self, step: &Step, throughput: f64) -> Result<()> {
         let &Step { step, loss, spatial, frequency, rate, gradient_norm, skipped } = step;
         let time = now();

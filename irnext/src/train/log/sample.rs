@@ -5,27 +5,27 @@ use crate::error::Result;
 use crate::image::Image;
 use serde::{Deserialize, Serialize};
 
-/// How many pairs of a validation are shown.
+/// The number of validation pairs that are shown.
 pub const SHOWN: usize = 3;
 
-/// The longer side of each of the three, pixels: what fits beside each other on a screen, and lets
-/// a long run's files stay small.
+/// The longer side of each of the three images, pixels. They fit side by side on a screen, and the
+/// log of a long run stays small.
 const SIDE: usize = 320;
 
-/// White between the three, pixels.
+/// The white gap between them, pixels.
 const GAP: usize = 4;
 
-/// A validation pair, to be looked at.
+/// A validation pair as a picture.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(from = "EncodedSample", into = "EncodedSample")]
 pub struct Sample {
     /// The pair.
     pub name: String,
-    /// From left to right: the degraded image, the restored one, what it should be.
+    /// From left to right: the degraded image, the restored one, the ground truth.
     pub image: Image,
 }
 
-/// A picture on its way to another process: as bits, since JSON has no NaN.
+/// A picture encoded for another process: as bits, since JSON has no NaN.
 #[derive(Serialize, Deserialize)]
 struct EncodedSample {
     name: String,
@@ -50,7 +50,7 @@ impl From<EncodedSample> for Sample {
 }
 
 impl Sample {
-    /// Pair `index` of `pairs`, whose degraded image has become `restored`.
+    /// The picture of pair `index` of `pairs`, whose degraded image was restored to `restored`.
     pub fn new(pairs: &dyn Source, index: usize, restored: &Image) -> Result<Self> {
         let (input, target) = pairs.full(index)?;
         Ok(Self { name: pairs.name(index), image: side_by_side([&input, restored, &target]) })

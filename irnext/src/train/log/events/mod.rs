@@ -5,9 +5,8 @@
 //! of each is a protobuf message `Event` (`tensorboard/compat/proto/event.proto` and
 //! `summary.proto`), of which a handful of fields are used here.
 //!
-//! A run that is resumed begins a new file. TensorBoard reads a folder's files in the order of
-//! their names, and forgets what it has read of a step and later ones where a `SessionLog` says
-//! START at that step.
+//! A resumed run begins a new file. TensorBoard reads a folder's files in the order of their names,
+//! and at a `SessionLog` with START forgets the events of that step and later ones.
 
 use crate::error::{Error, Result};
 use crate::image::{Image, Photo};
@@ -18,15 +17,15 @@ use std::path::{Path, PathBuf};
 /// How the names of event files begin.
 const PREFIX: &str = "events.out.tfevents.";
 
-/// A file that is being written.
+/// A file being written.
 pub struct EventFile {
     path: PathBuf,
     file: File,
 }
 
 impl EventFile {
-    /// Begins a file in `folder`, which is made if need be, for events from step `first` on: those
-    /// of earlier files count no longer. `time` is in seconds since 1970.
+    /// Creates a file in `folder`, which is created if necessary, for events from step `first` on;
+    /// later events in earlier files no longer count. `time` is in seconds since 1970.
     pub fn create(folder: &Path, time: f64, first: u64) -> Result<Self> {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
         let path = folder.join(next_name(folder, time as u64)?);
@@ -93,7 +92,7 @@ impl EventFile {
     }
 }
 
-/// A name that sorts behind those of all event files in `folder`, even if the clock was set back.
+/// A name that sorts after those of all event files in `folder`, even if the clock was set back.
 fn next_name(folder: &Path, seconds: u64) -> Result<String> {
     let (mut latest, mut count) = (seconds, 0);
     for entry in folder.read_dir().map_err(Error::io(folder))? {
@@ -107,13 +106,13 @@ fn next_name(folder: &Path, seconds: u64) -> Result<String> {
     Ok(format!("{PREFIX}{latest:010}.{count:06}.irnext"))
 }
 
-/// A checksum as it stands in the file: one that is not that of data with checksums in it.
+/// The checksum as the file holds it, masked so that data may contain checksums.
 fn masked_crc(data: &[u8]) -> u32 {
     crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// A protobuf message in the making: fields one after the other, each with its number and kind in
-/// front.
+/// A protobuf message under construction: fields one after the other, each with its number and kind
+/// in front.
 #[derive(Default)]
 struct Message(Vec<u8>);
 
@@ -142,7 +141,8 @@ impl Message {
         self.varint(field << 3 | kind)
     }
 
-    /// Seven bits a byte, the lowest first; the eighth says that more follow.
+    /// A variable-length integer: seven bits a byte, the lowest first; the eighth bit says that
+    /// more follow.
     fn varint(mut self, mut value: u64) -> Self {
         while value >= 0x80 {
             self.0.push(value as u8 | 0x80);

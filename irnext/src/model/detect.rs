@@ -1,13 +1,13 @@
-//! Which network a state dict belongs to, from the names and shapes of its tensors.
+//! Detects which network a state dict belongs to, from the names and shapes of its tensors.
 //!
-//! Everything is found by majority: that one tensor is missing or wrong shall not hide which
-//! network was meant, so that the error can name the one tensor.
+//! Everything is decided by majority, so that a single tensor that is missing or wrong does not
+//! hide which network was meant. The error can then name that tensor.
 
 use crate::model::config::{ModelConfig, Pooling, Variant};
 use engine::Tensor;
 use std::collections::{HashMap, HashSet};
 
-/// How the published names begin.
+/// The beginnings of the published names.
 const ROOTS: [&str; 9] = [
     "Encoder.",
     "Decoder.",
@@ -20,7 +20,7 @@ const ROOTS: [&str; 9] = [
     "SCM2.",
 ];
 
-/// The six CNNBlocks, and how many times the width their channels are.
+/// The six CNNBlocks, and their channels as multiples of the width.
 const BLOCKS: [(&str, usize); 6] = [
     ("Encoder.0", 1),
     ("Encoder.1", 2),
@@ -30,7 +30,7 @@ const BLOCKS: [(&str, usize); 6] = [
     ("Decoder.2", 1),
 ];
 
-/// Takes off what stands before all published names, and says what it was.
+/// Removes the prefix of the published names, if there is one, and returns it.
 pub fn strip_prefix(tensors: &mut HashMap<String, Tensor>) -> String {
     let prefixes: Vec<&str> = tensors.keys().filter_map(|name| prefix(name)).collect();
     if prefixes.contains(&"") {
@@ -42,22 +42,22 @@ pub fn strip_prefix(tensors: &mut HashMap<String, Tensor>) -> String {
     prefix
 }
 
-/// What stands before a published name: nothing, or a path that ends in a dot.
+/// The prefix of a published name: nothing, or a path that ends in a dot.
 fn prefix(name: &str) -> Option<&str> {
     let begins = |at: &usize| ROOTS.iter().any(|root| name[*at..].starts_with(root));
     let after_dots = name.match_indices('.').map(|(dot, _)| dot + 1).take(8);
     std::iter::once(0).chain(after_dots).find(begins).map(|at| &name[..at])
 }
 
-/// The network, unless nothing here belongs to one.
-pub(super) fn recognise(tensors: &HashMap<String, Tensor>) -> Result<ModelConfig, String> {
+/// The configuration of the network, or an error if no tensor belongs to one.
+pub(super) fn detect_config(tensors: &HashMap<String, Tensor>) -> Result<ModelConfig, String> {
     if !tensors.keys().any(|name| prefix(name) == Some("")) {
         let mut names: Vec<String> =
             tensors.keys().map(|name| nn::weights::printable(name)).collect();
         names.sort();
         names.truncate(4);
         return Err(format!(
-            "this is no IRNeXt: of {} tensors ({}, …) none has a name of its, such as \
+            "none of its {} tensors ({}, …) has an IRNeXt name such as \
              feat_extract.0.main.0.weight",
             tensors.len(),
             names.join(", ")
@@ -76,7 +76,7 @@ pub(super) fn recognise(tensors: &HashMap<String, Tensor>) -> Result<ModelConfig
     let width = majority(stems.iter().filter_map(|stem| size(stem, 0)).chain(blocks))
         .unwrap_or(default.width);
 
-    // The last residual block, of number n, is the one with modules; without any it is the one of
+    // The last residual block, number n, is the one with modules; if there are none, the one with
     // the highest number.
     let modules: HashSet<(&str, usize, usize)> =
         tensors.keys().filter_map(|name| module(name)).collect();
@@ -96,7 +96,7 @@ pub(super) fn recognise(tensors: &HashMap<String, Tensor>) -> Result<ModelConfig
     );
     let msm = msm.unwrap_or(default.msm);
 
-    // In every module and branch: what its attention consists of.
+    // The parts of the attention in every module and branch.
     let branch = |part: &str| {
         let at =
             |(block, times): &(&str, usize)| (format!("{block}.layers.{n}.main.1.{part}"), *times);
@@ -124,8 +124,8 @@ pub(super) fn recognise(tensors: &HashMap<String, Tensor>) -> Result<ModelConfig
     })
 }
 
-/// Side and number of the filters that `scores` are for. Their product is all that a file has, so
-/// the side is the first that makes sense, beginning with the published one.
+/// Side and number of the filters that have this many `scores`. A file has only their product, so
+/// the side is the first plausible one, beginning with the published one.
 fn filters(scores: usize, width: usize) -> Option<(usize, usize)> {
     let fits = |kernel: &usize| {
         let groups = scores / (kernel * kernel);
@@ -135,22 +135,22 @@ fn filters(scores: usize, width: usize) -> Option<(usize, usize)> {
     Some((kernel, scores / (kernel * kernel)))
 }
 
-/// CNNBlock and number of the residual block that a tensor is in: `Encoder.0` and 3 of
+/// The CNNBlock and the number of the residual block of a tensor: `Encoder.0` and 3 for
 /// `Encoder.0.layers.3.main…`.
 fn layer(name: &str) -> Option<(&str, usize)> {
     let (block, rest) = name.split_once(".layers.")?;
     Some((block, rest.split_once('.')?.0.parse().ok()?))
 }
 
-/// CNNBlock, number of the residual block, and number of the multi-scale module whose last
-/// convolution this is.
+/// The CNNBlock, the number of the residual block, and the number of the multi-scale module, for
+/// the name of a module's last convolution.
 fn module(name: &str) -> Option<(&str, usize, usize)> {
     let (block, layer) = layer(name)?;
     let (_, module) = name.strip_suffix(".conv_sum.weight")?.rsplit_once('.')?;
     Some((block, layer, module.parse().ok()?))
 }
 
-/// What occurs most often; of several the greatest.
+/// The most frequent value; the greatest of several.
 fn majority<T: Clone + Eq + Ord + std::hash::Hash>(values: impl Iterator<Item = T>) -> Option<T> {
     let mut counts = HashMap::new();
     values.for_each(|value| *counts.entry(value).or_insert(0) += 1);
