@@ -105,27 +105,17 @@ impl IrNext {
         Ok(predictions.try_into().expect("one for each of three sizes"))
     }
 
-    /// As [`IrNext::forward`], one operation after the other.
-    pub(crate) fn predictions(&self, cx: &Context, x: &Tensor) -> Result<[Tensor; 3]> {
-        let Features { full, half, quarter, x_half, x_quarter } = self.features(cx, x)?;
-        Ok([
-            self.head_quarter.forward(cx, &quarter)?.add(&x_quarter)?,
-            self.head_half.forward(cx, &half)?.add(&x_half)?,
-            self.head_full.forward(cx, &full)?.add(x)?,
-        ])
-    }
-
-    /// The prediction at full size alone.
+    /// The prediction at full size alone. A plan leaves out what only the others need.
     pub fn predict(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let run = |cx: &Context, x: &[Tensor]| {
-            let Features { full, .. } = self.features(cx, &x[0])?;
-            Ok(vec![self.head_full.forward(cx, &full)?.add(&x[0])?])
+            let [.., full] = self.predictions(cx, &x[0])?;
+            Ok(vec![full])
         };
         Ok(cx.planned(std::slice::from_ref(x), run)?.swap_remove(0))
     }
 
-    /// The features of the decoder: down to a quarter of the size, and up again.
-    fn features(&self, cx: &Context, x: &Tensor) -> Result<Features> {
+    /// As [`IrNext::forward`], one operation after the other.
+    pub(crate) fn predictions(&self, cx: &Context, x: &Tensor) -> Result<[Tensor; 3]> {
         self.check(x)?;
         let x_half = x.nearest_every(2)?;
         let x_quarter = x_half.nearest_every(2)?;
@@ -136,9 +126,12 @@ impl IrNext {
         let quarter = self.encoder_quarter.forward(cx, quarter)?;
 
         let quarter = self.decoder_quarter.forward(cx, quarter)?;
+        let predicted_quarter = self.head_quarter.forward(cx, &quarter)?.add(&x_quarter)?;
         let half = self.decoder_half.forward(cx, self.up_to_half.forward(cx, &quarter, &half)?)?;
+        let predicted_half = self.head_half.forward(cx, &half)?.add(&x_half)?;
         let full = self.decoder_full.forward(cx, self.up_to_full.forward(cx, &half, &full)?)?;
-        Ok(Features { full, half, quarter, x_half, x_quarter })
+        let predicted_full = self.head_full.forward(cx, &full)?.add(x)?;
+        Ok([predicted_quarter, predicted_half, predicted_full])
     }
 
     fn check(&self, x: &Tensor) -> Result<()> {
@@ -152,15 +145,6 @@ impl IrNext {
             ))),
         }
     }
-}
-
-/// The decoder's features at each size, and the image at the smaller ones.
-struct Features {
-    full: Tensor,
-    half: Tensor,
-    quarter: Tensor,
-    x_half: Tensor,
-    x_quarter: Tensor,
 }
 
 impl Down {
