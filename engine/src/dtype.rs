@@ -1,10 +1,10 @@
 //! Data types: a run-time enum outside, a trait inside the kernels.
 //!
 //! A tensor's dtype is a value, so no type parameter leaks into the network. A kernel is written
-//! once over [`Float`] and [`dispatch_float!`] picks f32 or f64: the code that trains in f32 is the
+//! once over [`Float`], and `dispatch_float!` picks f32 or f64: the code that trains in f32 is the
 //! code whose gradients are checked in f64.
 
-use crate::Result;
+use crate::simd::Vectors;
 use half::{bf16, f16};
 use std::fmt;
 
@@ -88,75 +88,7 @@ element!(i64, I64, |v| v as i64, |v| v as f64);
 element!(u8, U8, |v| v as u8, f64::from);
 
 /// A type that the engine computes in: f32 or f64.
-pub trait Float:
-    Element + num_traits::Float + num_traits::NumAssign + std::iter::Sum + crate::simd::Vectors
-{
-}
+pub trait Float: Element + Vectors + std::iter::Sum {}
 
 impl Float for f32 {}
 impl Float for f64 {}
-
-/// An error that says which operation asked, if nothing computes in this type. In f16 and bf16 only
-/// GPUs do: the CPU's kernels refuse them in the same words ([`dispatch_float!`]).
-pub(crate) fn require_compute(op: &'static str, dtype: DType) -> Result<()> {
-    match dtype {
-        DType::F32 | DType::F64 | DType::F16 | DType::BF16 => Ok(()),
-        DType::I64 | DType::U8 => Err(crate::Error::dtype(op, "f32 or f64", dtype)),
-    }
-}
-
-/// Runs `$body` with `$T` standing for the Rust type of a compute dtype; an error for any other
-/// dtype.
-///
-/// `dispatch_float!("gelu", x.dtype(), T => forward::<T>(x))` where the body is a `Result`.
-#[macro_export]
-#[doc(hidden)]
-macro_rules! dispatch_float {
-    ($op:expr, $dtype:expr, $T:ident => $body:expr) => {
-        match $dtype {
-            $crate::DType::F32 => {
-                type $T = f32;
-                $body
-            }
-            $crate::DType::F64 => {
-                type $T = f64;
-                $body
-            }
-            other => Err($crate::Error::dtype($op, "f32 or f64", other)),
-        }
-    };
-}
-
-/// Runs `$body` with `$T` standing for the Rust type of any dtype.
-#[macro_export]
-#[doc(hidden)]
-macro_rules! dispatch_element {
-    ($dtype:expr, $T:ident => $body:expr) => {
-        match $dtype {
-            $crate::DType::F32 => {
-                type $T = f32;
-                $body
-            }
-            $crate::DType::F64 => {
-                type $T = f64;
-                $body
-            }
-            $crate::DType::F16 => {
-                type $T = half::f16;
-                $body
-            }
-            $crate::DType::BF16 => {
-                type $T = half::bf16;
-                $body
-            }
-            $crate::DType::I64 => {
-                type $T = i64;
-                $body
-            }
-            $crate::DType::U8 => {
-                type $T = u8;
-                $body
-            }
-        }
-    };
-}

@@ -31,6 +31,7 @@ mod conv;
 mod cpu;
 mod cuda;
 mod device;
+mod dispatch;
 mod dtype;
 mod error;
 mod interrupt;

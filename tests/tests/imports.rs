@@ -16,6 +16,7 @@ const ENGINE_LAYERS: [(&str, &[&str]); 6] = [
         "ground",
         &[
             "conv",
+            "dispatch",
             "dtype",
             "error",
             "interrupt",
@@ -37,11 +38,8 @@ const ENGINE_LAYERS: [(&str, &[&str]); 6] = [
 ];
 
 /// Modules of one layer that import each other, with the reason.
-const ENGINE_MUTUAL: [(&[&str], &str); 3] = [
-    (&["dtype", "error"], "an error names the dtype that was refused"),
-    (&["dtype", "simd"], "a float has vectors, whose lanes are floats"),
-    (&["tape", "tensor", "trace"], "a tensor has a node on the tape, whose records hold tensors"),
-];
+const ENGINE_MUTUAL: [(&[&str], &str); 1] =
+    [(&["tape", "tensor", "trace"], "a tensor has a node on the tape, whose records hold tensors")];
 
 /// Imports upwards that remain, with the reason.
 const ENGINE_UPWARDS: [(&str, &str, &str); 0] = [];

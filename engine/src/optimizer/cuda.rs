@@ -165,7 +165,7 @@ pub(super) fn step(
     let mut listed = Vec::with_capacity(parameters.len());
     for Parameter { value, gradient, slots, scalars: index } in parameters.iter_mut() {
         let (dtype, real) = (gradient.dtype(), computed_in(gradient.dtype()));
-        crate::dtype::require_compute(OP, dtype)?;
+        crate::dispatch::require_compute(OP, dtype)?;
         scalars.get(*index)?;
         own(value, in_place)?;
         if slots.is_empty() {
@@ -219,7 +219,7 @@ pub(super) fn norm(gpu: &'static Gpu, gradients: &[&Tensor]) -> Result<Tensor> {
     let gradients: Vec<Tensor> =
         gradients.iter().map(|gradient| gradient.contiguous()).collect::<Result<_>>()?;
     let listed = gradients.iter().map(|gradient| {
-        crate::dtype::require_compute(OP, gradient.dtype())?;
+        crate::dispatch::require_compute(OP, gradient.dtype())?;
         Listed::new(OP, gpu, gradient.dtype(), 0, &[gradient])
     });
     let listed = listed.collect::<Result<Vec<_>>>()?;
@@ -244,7 +244,7 @@ pub(super) fn average(
     let mut kept = Vec::with_capacity(values.len());
     let mut listed = Vec::with_capacity(values.len());
     for (average, value) in averages.iter_mut().zip(values) {
-        crate::dtype::require_compute(OP, average.dtype())?;
+        crate::dispatch::require_compute(OP, average.dtype())?;
         own(average, in_place)?;
         let value = value.contiguous()?;
         listed.push(Listed::new(OP, gpu, average.dtype(), 0, &[average, &value])?);

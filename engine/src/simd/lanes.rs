@@ -1,8 +1,27 @@
 //! A register of numbers, per instruction set.
 
-use crate::Float;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
+
+/// A type that processors compute in.
+pub trait Number: num_traits::Float + num_traits::NumAssign {
+    /// The number nearest to `value`.
+    fn nearest(value: f64) -> Self;
+}
+
+impl Number for f32 {
+    #[inline(always)]
+    fn nearest(value: f64) -> Self {
+        value as f32
+    }
+}
+
+impl Number for f64 {
+    #[inline(always)]
+    fn nearest(value: f64) -> Self {
+        value
+    }
+}
 
 /// `N` numbers that are computed with at once.
 ///
@@ -10,7 +29,7 @@ use std::arch::x86_64::*;
 /// `vectorize_lanes` ensures that.
 pub trait Lanes: Copy {
     /// The numbers' type.
-    type Scalar: Float;
+    type Scalar: Number;
     /// The number of lanes.
     const N: usize;
 
@@ -37,7 +56,7 @@ pub trait Lanes: Copy {
 }
 
 /// The registers for a type, one for each instruction set.
-pub trait Vectors: Sized {
+pub trait Vectors: Number {
     /// For every processor.
     type Portable: Lanes<Scalar = Self>;
     /// 256 bits.
@@ -71,7 +90,7 @@ impl Vectors for f64 {
 #[derive(Clone, Copy)]
 pub struct Array<T, const N: usize>([T; N]);
 
-impl<T: Float, const N: usize> Lanes for Array<T, N> {
+impl<T: Number, const N: usize> Lanes for Array<T, N> {
     type Scalar = T;
     const N: usize = N;
 
@@ -131,7 +150,7 @@ impl<T: Float, const N: usize> Lanes for Array<T, N> {
 #[derive(Clone, Copy)]
 pub struct One<T>(pub T);
 
-impl<T: Float> Lanes for One<T> {
+impl<T: Number> Lanes for One<T> {
     type Scalar = T;
     const N: usize = 1;
 
@@ -303,6 +322,7 @@ register!(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Float;
     use crate::simd::{LaneKernel, vectorize_lanes};
 
     /// Everything that lanes can do, on the first `L::N` numbers of each slice.

@@ -21,7 +21,7 @@ mod lanes;
 mod tile;
 
 pub use lanes::Vectors;
-pub(crate) use lanes::{Lanes, One};
+pub(crate) use lanes::{Lanes, Number, One};
 use std::sync::LazyLock;
 pub(crate) use tile::{add_block, load_block, load_strided, multiply, store_block, store_strided};
 

@@ -197,7 +197,7 @@ impl Op for Affine {
     type Saved = ();
 
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
-        crate::dtype::require_compute(Self::NAME, inputs[0].dtype)?;
+        crate::dispatch::require_compute(Self::NAME, inputs[0].dtype)?;
         Ok(inputs[0].clone())
     }
 
@@ -227,7 +227,7 @@ impl Op for Affine {
 /// Equal compute dtypes, shapes that broadcast.
 fn infer(op: &'static str, inputs: &[Meta]) -> Result<Meta> {
     let dtype = inputs[0].dtype;
-    crate::dtype::require_compute(op, dtype)?;
+    crate::dispatch::require_compute(op, dtype)?;
     if inputs[1].dtype != dtype {
         return Err(Error::dtype(op, dtype, inputs[1].dtype));
     }

@@ -342,7 +342,7 @@ pub(super) fn as_map<'a>(op: &'static str, meta: &'a Meta) -> Result<&'a [usize;
 
 pub(super) fn check_dtypes(op: &'static str, inputs: &[Meta]) -> Result<DType> {
     let dtype = inputs[0].dtype;
-    crate::dtype::require_compute(op, dtype)?;
+    crate::dispatch::require_compute(op, dtype)?;
     match inputs.iter().find(|input| input.dtype != dtype) {
         Some(other) => Err(Error::dtype(op, dtype, other.dtype)),
         None => Ok(dtype),

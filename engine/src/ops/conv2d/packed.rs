@@ -46,7 +46,7 @@ impl PackedWeight {
         let &[.., kh, kw] = super::as_map(op, &made_of)?;
         super::check_settings(op, options, [kh, kw])?;
         if weight.device() != Device::Cpu {
-            crate::dtype::require_compute(op, weight.dtype())?;
+            crate::dispatch::require_compute(op, weight.dtype())?;
             return Ok(Self { made_of, direction, options, packed: Arc::new(()) });
         }
         dispatch_float!(op, weight.dtype(), T => {

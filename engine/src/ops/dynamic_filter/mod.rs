@@ -56,7 +56,7 @@ impl Op for DynamicFilter {
 
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
         let (x, taps) = (&inputs[0], &inputs[1]);
-        crate::dtype::require_compute(Self::NAME, x.dtype)?;
+        crate::dispatch::require_compute(Self::NAME, x.dtype)?;
         if let Some(other) = inputs.iter().find(|input| input.dtype != x.dtype) {
             return Err(Error::dtype(Self::NAME, x.dtype, other.dtype));
         }

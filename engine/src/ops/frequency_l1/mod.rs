@@ -45,7 +45,7 @@ impl Op for FrequencyL1 {
 
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
         let (x, target) = (&inputs[0], &inputs[1]);
-        crate::dtype::require_compute(Self::NAME, x.dtype)?;
+        crate::dispatch::require_compute(Self::NAME, x.dtype)?;
         if target.dtype != x.dtype {
             return Err(Error::dtype(Self::NAME, x.dtype, target.dtype));
         }

@@ -29,7 +29,7 @@ impl Op for MatMul {
 
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
         let (a, b) = (&inputs[0], &inputs[1]);
-        crate::dtype::require_compute(Self::NAME, a.dtype)?;
+        crate::dispatch::require_compute(Self::NAME, a.dtype)?;
         if a.dtype != b.dtype {
             return Err(Error::dtype(Self::NAME, a.dtype, b.dtype));
         }

@@ -303,7 +303,7 @@ impl Normalize {
 
 /// The shape rule: x `[N, C, H, W]`, and everything else `[C]`, of one dtype.
 pub(super) fn infer(op: &'static str, x: &Meta, others: &[(&str, &Meta)]) -> Result<Meta> {
-    crate::dtype::require_compute(op, x.dtype)?;
+    crate::dispatch::require_compute(op, x.dtype)?;
     let [_, c, _, _] = x.dims4(op)?;
     for (name, other) in others {
         if other.shape != [c] {

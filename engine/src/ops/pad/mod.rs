@@ -85,7 +85,7 @@ impl<const REFLECT: bool> Op for Pad<REFLECT> {
     type Saved = ();
 
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
-        crate::dtype::require_compute(Self::NAME, inputs[0].dtype)?;
+        crate::dispatch::require_compute(Self::NAME, inputs[0].dtype)?;
         let mut meta = inputs[0].clone();
         let Padding { top, bottom, left, right } = self.0;
         for (side, before, after) in [(2, top, bottom), (3, left, right)] {

@@ -149,7 +149,7 @@ impl Op for Max {
 }
 
 fn infer(op: &'static str, x: &Meta, dims: &[usize]) -> Result<Meta> {
-    crate::dtype::require_compute(op, x.dtype)?;
+    crate::dispatch::require_compute(op, x.dtype)?;
     let mut shape = x.shape.clone();
     for (i, &d) in dims.iter().enumerate() {
         if d >= shape.len() || dims[..i].contains(&d) {

@@ -35,7 +35,7 @@ impl Op for Rfft2 {
 
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
         let x = &inputs[0];
-        crate::dtype::require_compute(Self::NAME, x.dtype)?;
+        crate::dispatch::require_compute(Self::NAME, x.dtype)?;
         let [n, c, h, w] = x.dims4(Self::NAME)?;
         if h == 0 || w == 0 {
             return Err(Error::shape(Self::NAME, format!("shape {:?} has no pixels", x.shape)));

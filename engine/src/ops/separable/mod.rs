@@ -82,7 +82,7 @@ pub(super) fn infer(
     x: &Meta,
     output: impl FnOnce([usize; 2]) -> Result<[usize; 2], String>,
 ) -> Result<Meta> {
-    crate::dtype::require_compute(op, x.dtype)?;
+    crate::dispatch::require_compute(op, x.dtype)?;
     let [n, c, h, w] = x.dims4(op)?;
     if h == 0 || w == 0 {
         return Err(Error::shape(op, format!("shape {:?} has no pixels", x.shape)));

@@ -27,7 +27,7 @@ impl Op for Softmax {
     type Saved = Option<Tensor>;
 
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
-        crate::dtype::require_compute(Self::NAME, inputs[0].dtype)?;
+        crate::dispatch::require_compute(Self::NAME, inputs[0].dtype)?;
         if self.dim >= inputs[0].shape.len() {
             let message =
                 format!("there is no dimension {} in shape {:?}", self.dim, inputs[0].shape);

@@ -170,7 +170,7 @@ impl<F: Function> Op for Elementwise<F> {
     type Saved = Option<Tensor>;
 
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
-        crate::dtype::require_compute(F::NAME, inputs[0].dtype)?;
+        crate::dispatch::require_compute(F::NAME, inputs[0].dtype)?;
         Ok(inputs[0].clone())
     }
 

@@ -8,14 +8,14 @@
 //! * G (6×3): row p is (1, p, p²)/N′(p), the last row (0, 0, 1).
 //! * Aᵀ (4×6): column p is (1, p, p², p³), the last column (0, 0, 0, 1).
 
-use crate::simd::Lanes;
+use crate::simd::{Lanes, Number};
 
 const A: f64 = 0.75;
 const B: f64 = 1.5;
 
 #[inline(always)]
 fn number<L: Lanes>(value: f64) -> L {
-    L::splat(<L::Scalar as crate::Element>::from_f64(value))
+    L::splat(L::Scalar::nearest(value))
 }
 
 /// A transform of tiles to their values at the six points of each axis. (A type, since a function

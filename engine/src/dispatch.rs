@@ -1,0 +1,68 @@
+//! From a dtype, which is a value, to the Rust type that a kernel is compiled for.
+
+use crate::{DType, Error, Result};
+
+/// An error that says which operation asked, if nothing computes in this type. In f16 and bf16 only
+/// GPUs do: the CPU's kernels refuse them in the same words ([`dispatch_float!`]).
+pub(crate) fn require_compute(op: &'static str, dtype: DType) -> Result<()> {
+    match dtype {
+        DType::F32 | DType::F64 | DType::F16 | DType::BF16 => Ok(()),
+        DType::I64 | DType::U8 => Err(Error::dtype(op, "f32 or f64", dtype)),
+    }
+}
+
+/// Runs `$body` with `$T` standing for the Rust type of a compute dtype; an error for any other
+/// dtype.
+///
+/// `dispatch_float!("gelu", x.dtype(), T => forward::<T>(x))` where the body is a `Result`.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! dispatch_float {
+    ($op:expr, $dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            $crate::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            $crate::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            other => Err($crate::Error::dtype($op, "f32 or f64", other)),
+        }
+    };
+}
+
+/// Runs `$body` with `$T` standing for the Rust type of any dtype.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! dispatch_element {
+    ($dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            $crate::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            $crate::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            $crate::DType::F16 => {
+                type $T = half::f16;
+                $body
+            }
+            $crate::DType::BF16 => {
+                type $T = half::bf16;
+                $body
+            }
+            $crate::DType::I64 => {
+                type $T = i64;
+                $body
+            }
+            $crate::DType::U8 => {
+                type $T = u8;
+                $body
+            }
+        }
+    };
+}
