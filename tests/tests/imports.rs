@@ -8,34 +8,27 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
 
-/// The engine's layers, the lowest first, by top-level module. A module imports from its own layer
-/// and from those below it. The samples of an operation belong to the checks, wherever they lie.
-const ENGINE_LAYERS: [(&str, &[&str]); 6] = [
-    (
-        "ground",
-        &[
-            "conv",
-            "dispatch",
-            "dtype",
-            "error",
-            "interrupt",
-            "layout",
-            "loop_nest",
-            "memory",
-            "meta",
-            "numerics",
-            "profile",
-            "rng",
-            "simd",
-        ],
-    ),
-    ("backends", &["cpu", "cuda"]),
-    ("value and record", &["device", "tape", "tensor", "trace"]),
-    ("operations", &["backward", "collectives", "communicator", "ops", "optimizer", "replay"]),
-    ("plan", &["checkpoint", "plan"]),
-    ("checks", &["checks"]),
-];
+/// The engine's layers by their top-level modules, the lowest first, as ARCHITECTURE.md lists them.
+/// A module imports from its own layer and from those below it. The samples of an operation belong
+/// to the checks, wherever they lie.
+static ENGINE_LAYERS: LazyLock<Vec<Vec<String>>> = LazyLock::new(|| {
+    let page = include_str!("../../ARCHITECTURE.md");
+    let list = page.split("## Inside `engine`").nth(1).and_then(|rest| rest.split("```").nth(1));
+    let mut layers: Vec<Vec<String>> = Vec::new();
+    for line in list.expect("a list of layers").lines().skip(1) {
+        // The name of a layer, or spaces where its list goes on.
+        let (name, modules) = line.split_at(18);
+        if !name.trim().is_empty() {
+            layers.push(Vec::new());
+        }
+        let modules = modules.split([',', ' ']).filter(|module| !module.is_empty());
+        layers.last_mut().expect("a layer's name").extend(modules.map(String::from));
+    }
+    assert_eq!(layers.len(), 6);
+    layers
+});
 
 /// Modules of one layer that import each other, with the reason.
 const ENGINE_MUTUAL: [(&[&str], &str); 1] =
@@ -143,8 +136,8 @@ fn upwards(edges: &Edges) -> Vec<String> {
 /// The layer of a file of the engine, counted from the lowest.
 fn layer(file: &str) -> usize {
     let module = engine_module(file);
-    let layer = ENGINE_LAYERS.iter().position(|(_, modules)| modules.contains(&module.as_str()));
-    layer.unwrap_or_else(|| panic!("engine: {module} is in no layer"))
+    let layer = ENGINE_LAYERS.iter().position(|modules| modules.contains(&module));
+    layer.unwrap_or_else(|| panic!("engine: {module} is in no layer of ARCHITECTURE.md"))
 }
 
 /// The top-level module of the engine that a file belongs to.
