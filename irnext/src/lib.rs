@@ -1,11 +1,12 @@
 //! Image restoration with IRNeXt (Cui et al., ICML 2023): the network, its training, and the
 //! commands of the `irnext` program.
 //!
-//! Reading order: [`model`] (the network and its loss) → [`restore`] (restoring a photograph),
-//! [`classify`] (detecting its degradation), [`compute`] (device and precision) → [`degrade`],
-//! [`data`] (training pairs) → [`train`], [`recipes`], [`plot`] → [`metrics`], [`evaluate`],
-//! [`protocol`], [`doctor`] (scores and data sets) → [`distributed`] (several processes) →
-//! [`costs`], [`explain`] (costs and feature maps) → [`cli`].
+//! Reading order, from the bottom: [`image`] (files and pixels) → [`model`] (the network and its
+//! loss), [`shipped`] (the built-in weights), [`compute`] (device and precision) → [`restore`] (an
+//! image of any size) → [`degrade`] (haze, rain, snow and blur), [`classify`] (detecting them) →
+//! [`restorer`] (all of it as a service for photographs) → [`metrics`], [`evaluate`], [`protocol`]
+//! (scores) → [`data`] (training pairs), [`doctor`] → [`distributed`] (several processes) →
+//! [`train`], [`recipes`], [`plot`] → [`costs`], [`explain`] (costs and feature maps) → [`cli`].
 
 #![forbid(unsafe_code)]
 
@@ -27,6 +28,7 @@ pub mod plot;
 pub mod protocol;
 pub mod recipes;
 pub mod restore;
+pub mod restorer;
 pub mod shipped;
 pub mod train;
 

@@ -2,7 +2,7 @@
 //! prints. Results go to standard output, progress and errors to standard error.
 
 mod arguments;
-mod auto;
+
 mod convert;
 mod devices;
 mod doctor;
@@ -17,6 +17,7 @@ mod plot;
 mod profile;
 mod recipes;
 mod restore;
+mod restorer;
 mod synth;
 mod train;
 

@@ -1,14 +1,14 @@
 //! `irnext restore`: removes haze, rain, snow or blur from photographs.
 
 use super::arguments::{ComputeArguments, OUTPUT};
-use super::auto::{FrozenModels, ModelChoiceArguments, Treatment};
 use super::output::{check_overwrite, say};
+use super::restorer::RestorerArguments;
 use crate::data::image_files;
 use crate::distributed::launch::Launch;
 use crate::distributed::{Team, file_list_fingerprint};
 use crate::error::{Error, Result};
 use crate::image::Photo;
-use crate::restore::restore;
+use crate::restorer::{Decision, Restorer};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -31,7 +31,7 @@ pub(super) struct Arguments {
     #[arg(required = true, value_name = "PHOTO")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
-    choice: ModelChoiceArguments,
+    restorer: RestorerArguments,
     #[command(flatten)]
     compute: ComputeArguments,
     /// Output file (for one photograph) or folder [default: beside each photograph, as
@@ -50,12 +50,11 @@ pub(super) fn run(arguments: &Arguments, launch: Launch) -> Result<bool> {
 }
 
 fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
-    let models = arguments.choice.load(arguments.compute.compute(team))?;
-    let models = models.freeze();
-    let jobs = part(team, jobs(arguments))?;
+    let restorer = arguments.restorer.restorer(arguments.compute.compute(team))?;
+    let jobs = jobs_of_this_rank(team, jobs(arguments))?;
     let mut complete = true;
     for job in jobs {
-        match job.and_then(|job| job.run(&models, arguments.overwrite)) {
+        match job.and_then(|job| job.run(&restorer, arguments.overwrite)) {
             Ok(done) => say!("{done}"),
             Err(error) => {
                 eprintln!("irnext: {error}");
@@ -69,7 +68,7 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
 /// The jobs of this rank. All ranks list the photographs before any of them writes, since one could
 /// write into a folder that another still lists. Jobs with the same output belong to one rank,
 /// which refuses all but the first.
-fn part(team: &Team, jobs: Vec<Result<Job>>) -> Result<Vec<Result<Job>>> {
+fn jobs_of_this_rank(team: &Team, jobs: Vec<Result<Job>>) -> Result<Vec<Result<Job>>> {
     let place = |job: &Result<Job>| match job {
         // Outputs beside their photographs are all different.
         Ok(job) => job.to.as_ref().unwrap_or(&job.from).display().to_string(),
@@ -95,29 +94,26 @@ struct Job {
 impl Job {
     /// Reads, restores and writes the photograph, unless it is left alone. Returns the line to
     /// print.
-    fn run(&self, models: &FrozenModels<'_>, overwrite: bool) -> Result<String> {
+    fn run(&self, restorer: &Restorer, overwrite: bool) -> Result<String> {
         let start = Instant::now();
         let (from, photo) = (self.from.display(), Photo::read(&self.from)?);
-        let (task, model, classification) = match models.choose(&photo.rgb)? {
-            Treatment::Restore(task, model, classification) => (task, model, classification),
-            Treatment::Leave(why) => return Ok(format!("{from}: {why}")),
+        let restoration = match restorer.decide(&photo.rgb)? {
+            Decision::Restore(restoration) => restoration,
+            Decision::LeaveAlone(reason) => return Ok(format!("{from}: {reason}")),
         };
         // Anything that would fail after the work is checked before it.
+        let task = restoration.task;
         let to = self.to.clone().unwrap_or_else(|| beside(&self.from, task));
         Photo::check_writable(&to)?;
         check_overwrite(&to, overwrite)?;
-        let mut rgb = restore(model, &photo.rgb)?;
-        if photo.gray {
-            // A gray photograph stays gray, whatever the network made of its three equal channels.
-            rgb.data
-                .chunks_exact_mut(3)
-                .for_each(|pixel| pixel.fill((pixel[0] + pixel[1] + pixel[2]) / 3.0));
-        }
-        let (width, height) = (rgb.width, rgb.height);
-        Photo { rgb, ..photo }.write(&to)?;
+        let restored = restoration.apply(&photo)?;
+        restored.write(&to)?;
+        let (width, height) = (restored.rgb.width, restored.rgb.height);
         let seconds = start.elapsed().as_secs_f64();
-        let why =
-            classification.map(|classification| format!("{classification}; ")).unwrap_or_default();
+        let why = match &restoration.classification {
+            Some(classification) => format!("{classification}; "),
+            None => String::new(),
+        };
         Ok(format!("{from} → {}: {why}{task}, {width}×{height}, {seconds:.2} s", to.display()))
     }
 }

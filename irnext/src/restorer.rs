@@ -1,0 +1,244 @@
+//! The restoration of photographs as a service: which model, on which device, for which photograph.
+
+use crate::classify::{Classification, SURE, classify};
+use crate::compute::Compute;
+use crate::degrade::Task;
+use crate::error::Result;
+use crate::image::{Image, Photo};
+use crate::model::{FrozenModel, Model};
+use crate::restore::restore;
+use crate::shipped;
+use std::sync::OnceLock;
+
+/// Restores photographs: detects the degradation of each, or applies one model to all. Models are
+/// loaded when a photograph first needs them. Threads may share it.
+///
+/// ```no_run
+/// use irnext::compute::Compute;
+/// use irnext::image::Photo;
+/// use irnext::restorer::{Outcome, Restorer};
+///
+/// let restorer = Restorer::detecting(Compute::default())?;
+/// match restorer.restore(&Photo::read("foggy.jpg".as_ref())?)? {
+///     Outcome::Restored { photo, .. } => photo.write("clear.jpg".as_ref())?,
+///     Outcome::LeftAlone { reason } => println!("{reason}"),
+/// }
+/// # Ok::<(), irnext::Error>(())
+/// ```
+pub struct Restorer {
+    models: Models,
+    compute: Compute,
+}
+
+enum Models {
+    /// The built-in model of each task, at its index in [`Task::ALL`].
+    BuiltIn(Vec<OnceLock<FrozenModel>>),
+    /// One model for every photograph, and the name of what it does.
+    One(String, Box<FrozenModel>),
+}
+
+/// The decision about a photograph, before anything is computed.
+pub enum Decision<'a> {
+    /// To restore it.
+    Restore(Restoration<'a>),
+    /// To leave it alone, for this reason.
+    LeaveAlone(String),
+}
+
+/// The restoration that was chosen for a photograph.
+pub struct Restoration<'a> {
+    /// The name of the task, such as `dehaze`.
+    pub task: &'a str,
+    /// The degradation that was detected; none if the task was given.
+    pub classification: Option<Classification>,
+    model: &'a FrozenModel,
+}
+
+/// The result for a photograph.
+pub enum Outcome {
+    /// It was restored.
+    Restored {
+        /// The restored photograph, with everything of the original but its colors.
+        photo: Photo,
+        /// The name of the task, such as `dehaze`.
+        task: String,
+        /// The degradation that was detected; none if the task was given.
+        classification: Option<Classification>,
+    },
+    /// It needs no restoration, or it is not sure which.
+    LeftAlone {
+        /// The reason, for people to read.
+        reason: String,
+    },
+}
+
+impl Restorer {
+    /// A restorer that detects each photograph's degradation and uses the built-in weights.
+    ///
+    /// # Errors
+    /// If `compute` names a device that cannot be used.
+    pub fn detecting(compute: Compute) -> Result<Self> {
+        compute.check()?;
+        Ok(Self { models: Models::BuiltIn(Task::ALL.map(|_| OnceLock::new()).into()), compute })
+    }
+
+    /// A restorer that removes one degradation from every photograph, with the built-in weights.
+    ///
+    /// # Errors
+    /// As for [`Restorer::detecting`].
+    pub fn for_task(task: Task, compute: Compute) -> Result<Self> {
+        Self::with_model(task.name(), shipped::load(task)?.0, compute)
+    }
+
+    /// A restorer that applies `model` to every photograph. `task` is the name of what it does.
+    ///
+    /// # Errors
+    /// As for [`Restorer::detecting`].
+    pub fn with_model(task: impl Into<String>, model: Model, compute: Compute) -> Result<Self> {
+        let model = model.on(compute)?.freeze().computing_in(compute.precision);
+        Ok(Self { models: Models::One(task.into(), model.into()), compute })
+    }
+
+    /// Restores a photograph, or leaves it alone.
+    ///
+    /// # Errors
+    /// If memory does not suffice, or the device fails.
+    pub fn restore(&self, photo: &Photo) -> Result<Outcome> {
+        Ok(match self.decide(&photo.rgb)? {
+            Decision::LeaveAlone(reason) => Outcome::LeftAlone { reason },
+            Decision::Restore(restoration) => Outcome::Restored {
+                photo: restoration.apply(photo)?,
+                task: restoration.task.into(),
+                classification: restoration.classification,
+            },
+        })
+    }
+
+    /// The decision about a photograph with these pixels. Nothing is restored yet.
+    ///
+    /// # Errors
+    /// If the model cannot be loaded onto the device.
+    pub fn decide(&self, image: &Image) -> Result<Decision<'_>> {
+        match &self.models {
+            Models::One(task, model) => {
+                Ok(Decision::Restore(Restoration { task, classification: None, model }))
+            }
+            Models::BuiltIn(models) => self.decide_by(models, classify(image)?),
+        }
+    }
+
+    fn decide_by<'a>(
+        &self,
+        models: &'a [OnceLock<FrozenModel>],
+        classification: Classification,
+    ) -> Result<Decision<'a>> {
+        let why = match (classification.likeliest(), classification.task()) {
+            (_, Some(task)) => {
+                let model = self.built_in(&models[task as usize], task)?;
+                return Ok(Decision::Restore(Restoration {
+                    task: task.name(),
+                    classification: Some(classification),
+                    model,
+                }));
+            }
+            (None, None) => "left alone; --task TASK restores it anyway".into(),
+            (Some(task), None) => {
+                let percent = 100.0 * SURE;
+                format!("less than {percent} %, left alone; --task {task} restores it anyway")
+            }
+        };
+        Ok(Decision::LeaveAlone(format!("{classification}: {why}")))
+    }
+
+    fn built_in<'a>(&self, cell: &'a OnceLock<FrozenModel>, task: Task) -> Result<&'a FrozenModel> {
+        if let Some(model) = cell.get() {
+            return Ok(model);
+        }
+        // Two threads may both load it; one of the two equal models stays.
+        let model = shipped::load(task)?.0.on(self.compute)?.freeze();
+        Ok(cell.get_or_init(|| model.computing_in(self.compute.precision)))
+    }
+}
+
+impl Restoration<'_> {
+    /// The restored photograph. A gray one stays gray, whatever the network makes of its three
+    /// equal channels.
+    ///
+    /// # Errors
+    /// If memory does not suffice, or the device fails.
+    pub fn apply(&self, photo: &Photo) -> Result<Photo> {
+        let mut rgb = restore(self.model, &photo.rgb)?;
+        if photo.gray {
+            rgb.data
+                .chunks_exact_mut(3)
+                .for_each(|pixel| pixel.fill((pixel[0] + pixel[1] + pixel[2]) / 3.0));
+        }
+        let Photo { alpha, icc, depth, gray, .. } = photo;
+        Ok(Photo { rgb, alpha: alpha.clone(), icc: icc.clone(), depth: *depth, gray: *gray })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The task, or the reason for leaving the photograph alone.
+    fn decided(probabilities: [f64; 6]) -> Result<String, String> {
+        let restorer = Restorer::detecting(Compute::default()).unwrap();
+        let Models::BuiltIn(models) = &restorer.models else { unreachable!("it detects") };
+        let classification = Classification { probabilities, reasons: vec!["colors are pale"] };
+        match restorer.decide_by(models, classification).unwrap() {
+            Decision::Restore(Restoration { task, classification, .. }) => {
+                Ok(format!("{task}, {}", classification.unwrap()))
+            }
+            Decision::LeaveAlone(reason) => Err(reason),
+        }
+    }
+
+    #[test]
+    fn each_degradation_has_its_own_model() {
+        for (class, task) in Task::ALL.into_iter().enumerate() {
+            let mut probabilities = [0.0; 6];
+            probabilities[1 + class] = 1.0;
+            assert!(decided(probabilities).unwrap().starts_with(task.name()));
+        }
+    }
+
+    #[test]
+    fn clear_and_uncertain_photographs_are_left_alone() {
+        assert_eq!(
+            decided([0.1, 0.9, 0.0, 0.0, 0.0, 0.0]).unwrap(),
+            "dehaze, haze, 90 % (colors are pale)"
+        );
+        for (probabilities, part) in [
+            (
+                [0.9, 0.1, 0.0, 0.0, 0.0, 0.0],
+                "clear, 90 % (haze, 10 %): left alone; --task TASK restores",
+            ),
+            ([0.4, 0.5, 0.1, 0.0, 0.0, 0.0], "less than 60 %, left alone; --task dehaze restores"),
+        ] {
+            let why = decided(probabilities).unwrap_err();
+            assert!(why.contains(part), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_gray_photograph_stays_gray_and_keeps_its_transparency() {
+        let mut rgb = Image::new(64, 64);
+        rgb.data.chunks_exact_mut(3).enumerate().for_each(|(i, p)| p.fill((i % 97) as f32 / 96.0));
+        let alpha = Some(vec![0.5; 64 * 64]);
+        let depth = crate::image::Depth::Sixteen;
+        let photo = Photo { rgb, alpha, depth, gray: true, icc: Some(vec![1, 2, 3]) };
+        let restorer = Restorer::for_task(Task::Dehaze, Compute::default()).unwrap();
+        let Outcome::Restored { photo: restored, task, classification } =
+            restorer.restore(&photo).unwrap()
+        else {
+            panic!("it was left alone")
+        };
+        assert_eq!((task.as_str(), classification.is_none()), ("dehaze", true));
+        assert_eq!((&restored.alpha, &restored.icc), (&photo.alpha, &photo.icc));
+        assert!(restored.gray && restored.depth == depth);
+        assert!(restored.rgb.data.chunks_exact(3).all(|p| p[0] == p[1] && p[1] == p[2]));
+        assert_ne!(restored.rgb.data, photo.rgb.data);
+    }
+}
