@@ -58,7 +58,7 @@ fn a_prediction_and_losses() {
 }
 
 #[test]
-fn what_goes_wrong_is_one_line() {
+fn an_error_is_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
     let missing = worker(&["serve", "--threads", "1", "infer", path], "");

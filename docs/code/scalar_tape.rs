@@ -71,7 +71,7 @@ impl Var<'_> {
     }
 }
 
-/// An operator: its value, and its slopes towards both operands.
+/// An operator: its value, and its slopes toward both operands.
 macro_rules! operator {
     ($Trait:ident, $method:ident, |$a:ident, $b:ident|
         $value:expr, $slope_a:expr, $slope_b:expr) => {

@@ -22,7 +22,7 @@ impl Default for Conv2dOptions {
 }
 
 /// Whether a map with the weight's input channels becomes one with its output channels, or the
-/// other way round.
+/// other way around.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
     InToOut,

@@ -35,7 +35,7 @@ impl FromStr for Device {
             (_, Some(Ok(index))) => Ok(Self::Cuda(index)),
             _ => Err(Error::cuda(
                 "device",
-                format!("{text:?} is none of cpu, cuda and cuda:<number>"),
+                format!("expected cpu, cuda or cuda:<number>, got {text:?}"),
             )),
         }
     }
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!("cuda".parse(), Ok(Device::Cuda(0)));
         for wrong in ["", "gpu", "cuda:", "cuda:-1", "cuda:x", "CPU"] {
             let message = wrong.parse::<Device>().unwrap_err().to_string();
-            assert!(message.contains("is none of cpu, cuda and cuda:<number>"), "{message}");
+            assert!(message.contains("expected cpu, cuda or cuda:<number>"), "{message}");
         }
     }
 }

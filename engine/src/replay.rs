@@ -14,8 +14,8 @@ use crate::{Error, Tensor};
 /// - reaches what changes from run to run through its inputs, or through memory that is written in
 ///   place.
 ///
-/// Inputs of other shapes start over. A recording keeps the [`Numerics`](crate::Numerics) that it
-/// was made under, whatever those of later calls.
+/// New input shapes discard the recording. A recording keeps the [`Numerics`](crate::Numerics) that
+/// it was made under, whatever those of later calls.
 #[derive(Default)]
 pub struct Replay {
     /// The inputs it has run on last.

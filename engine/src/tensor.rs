@@ -105,7 +105,7 @@ impl Tensor {
                 return Err(
                     Error::shape(
                         "from_le_bytes",
-                        format!("{} bytes are no whole number of {dtype}", bytes.len()),
+                        format!("{} bytes are not a whole number of {dtype}", bytes.len()),
                     )
                 );
             }
@@ -309,7 +309,7 @@ impl Tensor {
         }
     }
 
-    /// The same values in memory of their own contiguous, off the tape.
+    /// A contiguous copy, off the tape.
     pub fn copy(&self) -> Result<Self> {
         Ok(self.copied(Layout::of(self.shape()))?.detach())
     }

@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Names a tensor of one trace.
 pub(crate) type ValueId = usize;
 
-/// An [`Op`](crate::ops::Op) with its settings, as a trait object: what the nodes of a graph hold.
+/// An operation in a graph, whatever its type. `ops::Applied` implements it for every
+/// [`Op`](crate::ops::Op); `Deferred` is a result that is computed later.
 pub(crate) trait DynOp: Send + Sync {
     /// The name in errors, tapes and profiles.
     fn name(&self) -> &'static str;

@@ -168,7 +168,7 @@ impl Op for Deep {
 }
 
 #[test]
-fn what_is_inside_another_is_not_counted_twice() {
+fn a_nested_operation_is_not_counted_twice() {
     let _turn = turn();
     let x = randn(&[1 << 18]);
     let profile = profiled(|| drop(apply(Deep(9), &[&x]).unwrap()));

@@ -44,7 +44,7 @@ fn a_broadcast_operand_gets_the_sum() {
 }
 
 #[test]
-fn what_the_loss_does_not_depend_on_has_no_gradient() {
+fn a_leaf_that_the_loss_ignores_has_no_gradient() {
     let tape = Tape::new();
     let (x, other) = (tape.leaf(&randn(&[2], 1)), tape.leaf(&randn(&[2], 2)));
     other.exp().unwrap();
@@ -67,7 +67,7 @@ fn misuse_is_an_error() {
 }
 
 #[test]
-fn it_prints_what_happened_and_what_is_kept() {
+fn it_prints_operations_and_saved_bytes() {
     let tape = Tape::new();
     let (x, w) = (tape.leaf(&randn(&[1, 2, 4, 4], 1)), tape.leaf(&randn(&[3, 2, 3, 3], 2)));
     x.conv2d(&w, None, Conv2dOptions::default()).unwrap().gelu().unwrap();

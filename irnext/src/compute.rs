@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_written_as_it_is_read() {
+    fn display_and_parse_round_trip() {
         let compute = Compute { device: Device::Cuda(1), precision: Precision::Bf16 };
         let text = toml::to_string(&compute).unwrap();
         assert_eq!(text, "device = \"cuda:1\"\nprecision = \"bf16\"\n");

@@ -484,7 +484,7 @@ fn a_reader_who_goes_away_is_no_failure() {
 }
 
 #[test]
-fn the_sweep_runs_on_demand() {
+fn the_op_check_runs_on_demand() {
     let folder = tempfile::tempdir().unwrap();
     let run = irnext(folder.path(), &["gradcheck", "--cases", "2"]);
     let said = text(&run.stdout);
@@ -732,7 +732,7 @@ fn a_recipe_is_planned_tried_and_followed() {
         assert!(done.contains(part), "{part} is missing:\n{done}");
     }
     // The command that it names works, and finds the test.
-    let command = done.split("of its table: irnext ").nth(1).unwrap().lines().next().unwrap();
+    let command = done.split("of their table: irnext ").nth(1).unwrap().lines().next().unwrap();
     let scored = irnext(at, &command.split(' ').collect::<Vec<_>>());
     assert!(scored.status.success(), "{}", text(&scored.stderr));
     assert!(text(&scored.stdout).contains("mean of 1"), "{}", text(&scored.stdout));

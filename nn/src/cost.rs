@@ -63,7 +63,7 @@ pub enum LayerKind {
 
 impl Cost {
     /// A layer without parameters that computed `output` from `input`.
-    pub fn free(path: &str, kind: LayerKind, input: &Tensor, output: &Tensor) -> Self {
+    pub fn new(path: &str, kind: LayerKind, input: &Tensor, output: &Tensor) -> Self {
         let (input, output) = (input.shape().to_vec(), output.shape().to_vec());
         Self { path: path.to_string(), kind, input, output, parameters: 0 }
     }

@@ -1,9 +1,10 @@
 //! Parameters, layers, optimizers, schedules and weight files: the parts of networks, without any
 //! particular network.
 //!
-//! Reading order: [`Params`] (numbers under dotted paths) → [`Context`] (a forward pass) →
-//! [`layers`], [`Cost`] → [`Frozen`] (a network for evaluation) → [`optim`], [`schedule`], [`Ema`],
-//! [`TrainingStep`] → [`distributed`] (several processes) → [`weights`].
+//! Reading order, from the bottom: [`weights`] (weight files) → [`Params`] (values under dotted
+//! paths) → [`distributed`] (several processes) → [`Context`] (a forward pass) → [`layers`],
+//! [`Cost`] → [`Frozen`] (a network for evaluation) → [`optim`], [`schedule`], [`Ema`],
+//! [`TrainingStep`]. Weight files and several processes can wait for a second reading.
 
 #![forbid(unsafe_code)]
 

@@ -26,7 +26,7 @@ fn an_operation_added_by_the_guide_passes_the_op_check() {
 
     // The checks, as one more test inside the copied engine, so that it is compiled once and
     // nothing above it at all.
-    fs::copy(root.join("tests/tests/sweep.rs"), copy.join("engine/src/guide.rs")).unwrap();
+    fs::copy(root.join("tests/tests/op_check.rs"), copy.join("engine/src/guide.rs")).unwrap();
     let lib = fs::read_to_string(copy.join("engine/src/lib.rs")).unwrap();
     let check = "#[cfg(test)]\nextern crate self as engine;\n#[cfg(test)]\nmod guide;\n";
     fs::write(copy.join("engine/src/lib.rs"), format!("{lib}\n{check}")).unwrap();

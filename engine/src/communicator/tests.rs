@@ -19,7 +19,7 @@ fn alone() -> Option<Communicator> {
 }
 
 #[test]
-fn what_one_rank_has_is_what_all_have() {
+fn all_ranks_get_the_same() {
     let Some(communicator) = alone() else { return };
     let mut rng = Rng::new(1);
     for dtype in [DType::F32, DType::F64] {
@@ -46,7 +46,7 @@ fn what_one_rank_has_is_what_all_have() {
 }
 
 #[test]
-fn what_is_computed_before_is_read_and_what_comes_after_waits() {
+fn collectives_order_with_the_work_around_them() {
     let Some(communicator) = alone() else { return };
     for i in 0..20 {
         let x =
@@ -81,7 +81,7 @@ fn a_recording_holds_what_ranks_share() {
 }
 
 #[test]
-fn what_cannot_be_shared_is_said() {
+fn sharing_across_ranks_that_fails_is_reported() {
     let Some(communicator) = alone() else { return };
     let said = |x: Tensor| communicator.start_means(&[x]).err().unwrap().to_string();
     assert_eq!(

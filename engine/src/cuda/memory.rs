@@ -272,7 +272,7 @@ impl Gpu {
                 driver::cuMemGetInfo_v2(&mut free, &mut total)
             })?;
             let message = format!(
-                "out of memory: {:.0} MiB more were asked for, with {:.0} in use by this program \
+                "out of memory: {:.0} MiB more were requested, with {:.0} in use by this program \
                  and {:.0} of {:.0} free",
                 mib(class),
                 mib(self.memory.live.load(Relaxed)),

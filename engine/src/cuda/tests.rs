@@ -64,7 +64,7 @@ fn many_copies_overlap_with_kernels_and_keep_their_values() {
 }
 
 #[test]
-fn what_a_kernel_is_not_told_or_told_too_much_is_an_error() {
+fn a_wrong_number_of_kernel_arguments_is_an_error() {
     let Some(gpu) = gpu() else { return };
     let launch = Launch::each("pointwise", "add", DType::F32, 1);
     let message = launch.run(gpu, &[&0u64]).unwrap_err().to_string();
@@ -111,7 +111,7 @@ fn a_gpu_that_is_not_there_is_an_error() {
 fn too_much_memory_is_an_error_that_says_how_much() {
     let Some(gpu) = gpu() else { return };
     let message = gpu.allocate(1 << 50).err().unwrap().to_string();
-    assert!(message.contains("out of memory: 1073741824 MiB more were asked for"), "{message}");
+    assert!(message.contains("out of memory: 1073741824 MiB more were requested"), "{message}");
 }
 
 #[test]

@@ -32,8 +32,8 @@ struct Listed {
 }
 
 impl Listed {
-    /// One tensor of what `tensors` hold, all of one shape and on `gpu`; `dtype` is that of one of
-    /// them.
+    /// One tensor of what `tensors` hold, all of the same shape and on `gpu`; `dtype` is that of
+    /// one of them.
     fn new(
         op: &'static str,
         gpu: &Gpu,

@@ -1,6 +1,6 @@
 //! How gradients change parameters: the rules of optimizers, norms of gradients, moving averages.
 //!
-//! These are no operations: nothing of them is recorded. In main memory they are written as
+//! These are not operations and are never recorded. In main memory they are written as
 //! operations on tensors, which is also what defines them. On a GPU, where a model's two hundred
 //! parameters would take thousands of launches, one kernel moves many parameters at once, and in
 //! place.
@@ -143,7 +143,7 @@ pub struct Parameter<'a> {
 }
 
 /// The bound that gradients are scaled down to, by min(1, limit / (norm + 1e-6)) as PyTorch's
-/// `clip_grad_norm_`. Where the norm is no finite number, nothing is changed.
+/// `clip_grad_norm_`. Where the norm is not finite, nothing is changed.
 #[derive(Clone, Copy, Debug)]
 pub struct Clip<'a> {
     /// The norm that [`norm`] found.
@@ -248,7 +248,7 @@ pub fn norm(gradients: &[&Tensor]) -> Result<Tensor> {
     Tensor::scalar(f64::sqrt(squares), crate::DType::F64)
 }
 
-/// Moves every average towards the value that it follows, a ← d·a + (1 − d)·p, d being the decay
+/// Moves every average toward the value that it follows, a ← d·a + (1 − d)·p, d being the decay
 /// that `scalars` were set to by [`decay_scalars`]. With a `norm` that is not finite nothing is
 /// changed, as in the [`step`] that it clipped. `in_place` is that of [`step`].
 pub fn average(

@@ -1,5 +1,5 @@
-//! Constant folding at planning: results that depend on constants alone, such as parts of weights,
-//! batch normalization in the weights of a convolution, casts; and weights packed for the
+//! Constant folding when a plan is made: results that depend on constants alone, such as parts of
+//! weights, batch normalization in the weights of a convolution, casts; and weights packed for the
 //! processor.
 
 use super::graph::PlanGraph;

@@ -5,7 +5,7 @@
 
 use super::graph::PlanGraph;
 use crate::ops::arith::{Add, Affine, Div, Mul, Sub};
-use crate::ops::batch_norm::Given;
+use crate::ops::batch_norm::WithStats;
 use crate::ops::cast::Cast;
 use crate::ops::concat::Concat;
 use crate::ops::conv_transpose2d::ConvTranspose2d;
@@ -66,7 +66,7 @@ fn nest_pools(graph: &mut PlanGraph) {
 /// Folds batch normalization by constants into the convolution before it: norm(w∗x + b) = (s·w)∗x +
 /// (s·b + t), one convolution whose weight and bias are computed once. It differs by rounding.
 fn normalized_convolution(graph: &mut PlanGraph, n: usize) -> Result<()> {
-    let Some(&Given { eps }) = graph.op::<Given>(n) else { return Ok(()) };
+    let Some(&WithStats { eps }) = graph.op::<WithStats>(n) else { return Ok(()) };
     let inputs = graph.inputs_of(n);
     let Some(conv) = graph.sole_producer::<Conv2d>(inputs[0]) else { return Ok(()) };
     let Some(plain) = graph.op::<Conv2d>(conv).filter(|op| op.is_plain()).cloned() else {
@@ -115,8 +115,8 @@ fn normalized_convolution(graph: &mut PlanGraph, n: usize) -> Result<()> {
     Ok(())
 }
 
-/// Fuses a sum of two maps of one shape into the operation that makes one of them, if it can add
-/// the other.
+/// Fuses a sum of two maps of the same shape into the operation that makes one of them, if it can
+/// add the other.
 fn sum(graph: &mut PlanGraph, n: usize) -> Result<()> {
     let Some(Add) = graph.op::<Add>(n) else { return Ok(()) };
     let Some(node) = graph.node(n) else { return Ok(()) };
@@ -216,9 +216,9 @@ fn gelu_before_convolution(graph: &mut PlanGraph, n: usize) {
     }
 }
 
-/// Makes a convolution of maps joined along their channels a sum of convolutions, each of one map
-/// with its part of the weight. Nothing is joined, and the map that is made first is dropped before
-/// the next one is made. The order of the sum differs, and so does its rounding.
+/// Makes a convolution of maps concatenated along their channels a sum of convolutions, each of one
+/// map with its part of the weight. Nothing is joined, and the map that is made first is dropped
+/// before the next one is made. The order of the sum differs, and so does its rounding.
 fn joined_convolution(graph: &mut PlanGraph, n: usize) -> Result<()> {
     let Some(conv) = graph.op::<Conv2d>(n).filter(|op| op.is_sum_over_channels()).cloned() else {
         return Ok(());

@@ -127,7 +127,7 @@ impl PlanGraph {
         self.captured[value].as_ref().filter(|tensor| !tensor.is_on_tape())
     }
 
-    /// The values whose elements can be known at planning.
+    /// The values whose elements can be known when the plan is made.
     pub(super) fn constants(&self) -> Vec<bool> {
         let known =
             |value: ValueId| self.producers[value].is_none() && self.constant(value).is_some();

@@ -92,7 +92,7 @@ impl Planner {
     }
 
     /// Runs `f` on `inputs` as planned. Every call must come with the same `f`; it is called for
-    /// shapes that are new, or that have not been seen for long. What depends on constants alone
+    /// shapes that are new, or that have not been seen recently. What depends on constants alone
     /// keeps the [`Numerics`](crate::Numerics) of the call that first needed it.
     ///
     /// # Errors

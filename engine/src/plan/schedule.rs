@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// A traced computation that is ready to run.
 pub(super) struct Plan {
     steps: Vec<Step>,
-    /// The tensors that existed before the trace, or were computed at planning.
+    /// The tensors that existed before the trace, or were computed when the plan was made.
     constants: Vec<(ValueId, Tensor)>,
     inputs: Vec<ValueId>,
     outputs: Vec<ValueId>,

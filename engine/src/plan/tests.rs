@@ -66,7 +66,7 @@ fn a_residual_block_is_two_convolutions() {
 }
 
 #[test]
-fn what_is_needed_elsewhere_is_not_taken_in() {
+fn a_result_with_other_readers_is_not_fused() {
     let x = draw([&[1, 8, 6, 6], &[8, 8, 3, 3]]);
     let twice = |x: &[Tensor]| {
         let y = x[0].conv2d(&x[1], None, SAME)?;

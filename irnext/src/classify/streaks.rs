@@ -12,7 +12,7 @@ const HALF: usize = 4;
 /// The number that is added to mean brightnesses before they are compared: less is invisible.
 const LEAST: f64 = 0.002;
 
-/// How far below a streak its continuation is looked for, pixels, and how far to the side at most.
+/// How far below a streak to look for its continuation, in pixels, and how far to the side at most.
 const FALL: isize = 8;
 const ASIDE: isize = 6;
 

@@ -3,7 +3,7 @@
 use crate::degrade::filter::Plane;
 use std::ops::Range;
 
-/// The side of a square, pixels. The remainder at the right and at the bottom is ignored.
+/// The side of a square, in pixels. The remainder at the right and at the bottom is ignored.
 pub(super) const SIDE: usize = 64;
 
 /// For each square, the mean of `f(here, there)` over its pixels, where `there` is `dx` pixels to

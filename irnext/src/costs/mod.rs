@@ -170,7 +170,7 @@ mod tests {
     fn a_layer_counts_as_the_rule_says() {
         let x = Tensor::zeros(&[1, 8, 4, 4], DType::F32).unwrap();
         let y = Tensor::zeros(&[1, 2, 8, 8], DType::F32).unwrap();
-        let count = |kind, rule: CountRule| rule.flops(&Cost::free("", kind, &x, &y));
+        let count = |kind, rule: CountRule| rule.flops(&Cost::new("", kind, &x, &y));
         let both = |kind| [CountRule::Main, CountRule::Ablations].map(|rule| count(kind, rule));
         // 2·64 outputs of 72 products, and a bias each.
         assert_eq!(
@@ -180,7 +180,7 @@ mod tests {
         // True: 8·16 inputs in 32 products each. Four times that, since the output has four times
         // the pixels.
         let up = LayerKind::ConvTranspose2d { kernel: [4, 4], fan_out: 32, bias: false };
-        assert_eq!(Cost::free("", up, &x, &y).multiply_adds(), 128 * 32);
+        assert_eq!(Cost::new("", up, &x, &y).multiply_adds(), 128 * 32);
         assert_eq!(both(up), [4 * 128 * 32; 2]);
         assert_eq!(both(LayerKind::AvgPool2d(2)), [128; 2]);
         assert_eq!(both(LayerKind::InstanceNorm), [256; 2]);

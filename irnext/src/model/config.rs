@@ -11,7 +11,7 @@ use std::str::FromStr;
 pub enum Variant {
     /// The authors' published code, which their weight files fit.
     Released,
-    /// Equations 1 to 7 of the paper, to the letter.
+    /// Equations 1 to 7 of the paper. Where they are silent or contradict themselves, as released.
     Paper,
 }
 
@@ -138,7 +138,7 @@ impl ModelConfig {
         }
         if self.msm > 0 && (self.branches.is_empty() || !falls || !powers) {
             return refuse(format!(
-                "branches must be falling powers of two from 64 to 2, got {:?}",
+                "branches must be strictly decreasing powers of two from 64 to 2, got {:?}",
                 self.branches
             ));
         }

@@ -33,7 +33,7 @@ impl Lam {
     /// Removes filter modulation: W of the paper, or w of the published code.
     pub(super) fn drop_modulation(&mut self) {
         match &mut self.0 {
-            Formula::Released(lam) => lam.inside_all = None,
+            Formula::Released(lam) => lam.w = None,
             Formula::Paper(lam) => lam.weight = None,
         }
     }
@@ -63,7 +63,7 @@ fn filter(
         y = y.add(shift)?;
     }
     let kind = LayerKind::DynamicFilter { kernel: [taps.shape()[2], taps.shape()[3]] };
-    cx.report(|| Cost::free(path, kind, x, &y).with_parameters(parameters));
+    cx.report(|| Cost::new(path, kind, x, &y).with_parameters(parameters));
     Ok(y)
 }
 
@@ -116,37 +116,35 @@ impl FilterBank {
 }
 
 /// As the published code has it. F are the features, the result of the 3×3 convolution, and A the
-/// filters made of them. The mean of the whole map takes the place of A_l∗F, and w = W − 1. With w,
-/// λ_l and λ_h per channel the result is λ_l·((A∗F)·(w + 1) − w·mean(F)) + (λ_h + 1)·F. All three
-/// start at 0, so the module starts as the identity.
+/// filters computed from them. The mean of the whole map takes the place of A_l∗F, and w = W − 1.
+/// With w, λ_l and λ_h per channel the result is λ_l·((A∗F)·(w + 1) − w·mean(F)) + (λ_h + 1)·F. All
+/// three start at 0, so the module starts as the identity.
 ///
 /// That is linear in F. So each channel has one filter, A' = λ_l·(w + 1)·A + (λ_h + 1)·δ, and one
 /// shift, b = −λ_l·w·mean(F): the result is A'∗F + b, and the map is read and written once.
 struct Released {
     path: String,
-    /// λ_l.
-    lamb_l: ParamId,
-    /// λ_h.
-    lamb_h: ParamId,
-    /// w; none without FM.
-    inside_all: Option<ParamId>,
-    /// The scores of mean(F).
-    scores: Sequential,
+    lambda_l: ParamId,
+    lambda_h: ParamId,
+    /// None without FM.
+    w: Option<ParamId>,
+    /// The scores, from mean(F).
+    to_scores: Sequential,
     bank: FilterBank,
 }
 
 impl Released {
     fn new(b: &mut Builder<'_>, config: &ModelConfig, channels: usize) -> Self {
         let bank = FilterBank::new(config);
-        let scores = bank.score_count();
+        let score_count = bank.score_count();
         Self {
             path: b.prefix().to_string(),
-            lamb_l: b.constant("lamb_l", &[channels], 0.0),
-            lamb_h: b.constant("lamb_h", &[channels], 0.0),
-            inside_all: config.modulation.then(|| b.constant("inside_all", &[channels, 1, 1], 0.0)),
-            scores: Sequential::new()
-                .then(Conv2d::without_bias(&mut b.at("conv"), channels, scores, 1))
-                .then(BatchNorm2d::new(&mut b.at("bn"), scores)),
+            lambda_l: b.constant("lamb_l", &[channels], 0.0),
+            lambda_h: b.constant("lamb_h", &[channels], 0.0),
+            w: config.modulation.then(|| b.constant("inside_all", &[channels, 1, 1], 0.0)),
+            to_scores: Sequential::new()
+                .then(Conv2d::without_bias(&mut b.at("conv"), channels, score_count, 1))
+                .then(BatchNorm2d::new(&mut b.at("bn"), score_count)),
             bank,
         }
     }
@@ -155,14 +153,15 @@ impl Released {
         let channels = features.shape()[1];
         // mean(F), and A, a filter for each channel, from it.
         let mean = GlobalAvgPool.forward(cx, features)?;
-        let a = self.bank.filters(&self.scores.forward(cx, &mean)?, channels)?;
+        let a = self.bank.filters(&self.to_scores.forward(cx, &mean)?, channels)?;
         // λ_l and λ_h.
-        let lambda_l = per_channel(&cx.param(self.lamb_l)?)?;
-        let lambda_h = per_channel(&cx.param(self.lamb_h)?)?;
+        let lambda_l = per_channel(&cx.param(self.lambda_l)?)?;
+        let lambda_h = per_channel(&cx.param(self.lambda_h)?)?;
         // (λ_h + 1)·δ.
-        let unfiltered = lambda_h.affine(1.0, 1.0)?.mul(&identity(self.bank.kernel, features)?)?;
+        let pass_through =
+            lambda_h.affine(1.0, 1.0)?.mul(&identity(self.bank.kernel, features)?)?;
         // b = −λ_l·w·mean(F), and λ_l·(w + 1). Without FM w is 0.
-        let (shift, gain) = match self.inside_all {
+        let (shift, gain) = match self.w {
             None => (None, lambda_l),
             Some(w) => {
                 let w = per_channel(&cx.param(w)?)?;
@@ -171,19 +170,20 @@ impl Released {
             }
         };
         // A' = λ_l·(w + 1)·A + (λ_h + 1)·δ.
-        let a_prime = a.mul(&gain)?.add(&unfiltered)?;
+        let a_prime = a.mul(&gain)?.add(&pass_through)?;
         // A'∗F + b.
-        let parameters = (2 + usize::from(self.inside_all.is_some())) * channels;
+        let parameters = (2 + usize::from(self.w.is_some())) * channels;
         filter(cx, &self.path, features, &a_prime, shift.as_ref(), parameters)
     }
 }
 
-/// As equations 3 to 7 have it. With filters A made of the 3×3 convolution of X, the filter A_l
-/// that takes a window's mean, and W per channel, starting at 1: A' = A_l + W·(A − A_l), and A'∗X +
-/// X, which is one filter A' + δ for each channel.
+/// As equations 3 to 7 have it. With filters A computed from the 3×3 convolution of X, the filter
+/// A_l that takes a window's mean, and W per channel, starting at 1: A' = A_l + W·(A − A_l), and
+/// A'∗X + X, which is one filter A' + δ for each channel.
 struct Paper {
     path: String,
-    conv: Conv2d,
+    /// Conv₁ₓ₁ of equation 3.
+    to_scores: Conv2d,
     /// W; none without FM.
     weight: Option<ParamId>,
     bank: FilterBank,
@@ -195,7 +195,7 @@ impl Paper {
         Self {
             path: b.prefix().to_string(),
             weight: config.modulation.then(|| b.constant("weight", &[channels, 1, 1], 1.0)),
-            conv: Conv2d::new(&mut b.at("conv"), channels, bank.score_count(), 1),
+            to_scores: Conv2d::new(&mut b.at("conv"), channels, bank.score_count(), 1),
             bank,
         }
     }
@@ -203,7 +203,7 @@ impl Paper {
     fn forward(&self, cx: &Context, x: &Tensor, features: &Tensor) -> Result<Tensor> {
         let (channels, k) = (x.shape()[1], self.bank.kernel);
         // Equation 3: A, a filter for each channel, from the features.
-        let scores = self.conv.forward(cx, &GlobalAvgPool.forward(cx, features)?)?;
+        let scores = self.to_scores.forward(cx, &GlobalAvgPool.forward(cx, features)?)?;
         let a = self.bank.filters(&scores, channels)?;
         let a_prime = match self.weight {
             None => a,
@@ -244,9 +244,9 @@ mod tests {
             Formula::Released(lam) => {
                 let low = filtered(
                     features,
-                    &lam.bank.group_filters(&lam.scores.forward(cx, &mean).unwrap()).unwrap(),
+                    &lam.bank.group_filters(&lam.to_scores.forward(cx, &mean).unwrap()).unwrap(),
                 );
-                let low = match modulation(lam.inside_all) {
+                let low = match modulation(lam.w) {
                     Some(w) => low
                         .mul(&w.affine(1.0, 1.0).unwrap())
                         .unwrap()
@@ -254,8 +254,8 @@ mod tests {
                         .unwrap(),
                     None => low,
                 };
-                let [l, h] =
-                    [lam.lamb_l, lam.lamb_h].map(|id| per_channel(&cx.param(id).unwrap()).unwrap());
+                let [l, h] = [lam.lambda_l, lam.lambda_h]
+                    .map(|id| per_channel(&cx.param(id).unwrap()).unwrap());
                 low.mul(&l)
                     .unwrap()
                     .add(&features.mul(&h.affine(1.0, 1.0).unwrap()).unwrap())
@@ -264,7 +264,7 @@ mod tests {
             Formula::Paper(lam) => {
                 let high = filtered(
                     x,
-                    &lam.bank.group_filters(&lam.conv.forward(cx, &mean).unwrap()).unwrap(),
+                    &lam.bank.group_filters(&lam.to_scores.forward(cx, &mean).unwrap()).unwrap(),
                 );
                 let y = match modulation(lam.weight) {
                     Some(weight) => {

@@ -1,12 +1,12 @@
 //! MSM, the multi-scale module (Section 3.2): several scales in one place of a U-shaped network.
 //!
 //! Equation 1: the map X is pooled by 8, 4 and 2. Each branch, from the coarsest to the finest,
-//! adds the enlarged result of the one before it, then applies a 3×3 convolution and LAM. Equation
-//! 2: the results are enlarged to the size of X and added to it, and a 3×3 convolution follows. The
-//! published code applies a GELU before that convolution.
+//! adds the upsampled result of the one before it, then applies a 3×3 convolution and LAM. Equation
+//! 2: the results are upsampled to the size of X and added to it, and a 3×3 convolution follows.
+//! The published code applies a GELU before that convolution.
 //!
-//! Read literally, equation 1 enlarges Xᵢ₋₁ twice, where it is made and where it is used, and the
-//! sizes would not fit. Here it is enlarged once, as in the published code.
+//! Read literally, equation 1 upsamples Xᵢ₋₁ twice, where it is made and where it is used, and the
+//! sizes would not fit. Here it is upsampled once, as in the published code.
 
 use crate::model::config::{ModelConfig, Pooling, Variant};
 use crate::model::lam::Lam;
@@ -25,6 +25,7 @@ pub struct Msm {
 struct Branch {
     rate: usize,
     pool: Box<dyn Module>,
+    /// Conv₃ₓ₃ of equation 3.
     conv: Conv2d,
     lam: Option<Lam>,
 }
@@ -72,10 +73,10 @@ impl Msm {
         self
     }
 
-    /// `map`, enlarged to the size of `x`.
-    fn enlarge(&self, cx: &Context, map: &Tensor, x: &Tensor) -> Result<Tensor> {
+    /// `map`, upsampled to the size of `x`.
+    fn upsample(&self, cx: &Context, map: &Tensor, x: &Tensor) -> Result<Tensor> {
         let y = map.bilinear(x.dim("msm", 2)?, x.dim("msm", 3)?, true)?;
-        cx.report(|| Cost::free(&self.path, LayerKind::Bilinear, map, &y));
+        cx.report(|| Cost::new(&self.path, LayerKind::Bilinear, map, &y));
         Ok(y)
     }
 }
@@ -83,26 +84,28 @@ impl Msm {
 impl Module for Msm {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         cx.observe(|| format!("{}.input", self.path), x);
+        // ANCHOR: equations
         // Equation 1, from the coarsest branch to the finest.
-        let mut branches: Vec<Tensor> = Vec::new();
+        let mut outputs: Vec<Tensor> = Vec::new();
         for branch in &self.branches {
             let mut input = branch.pool.forward(cx, x)?;
-            if let Some(coarser) = branches.last() {
-                input = input.add(&self.enlarge(cx, coarser, &input)?)?;
+            if let Some(coarser) = outputs.last() {
+                input = input.add(&self.upsample(cx, coarser, &input)?)?;
             }
             let features = branch.conv.forward(cx, &input)?;
-            let result = match &branch.lam {
+            let output = match &branch.lam {
                 Some(lam) => lam.forward(cx, &input, &features)?,
                 None => features,
             };
-            cx.observe(|| format!("{}.branch.{}", self.path, branch.rate), &result);
-            branches.push(result);
+            cx.observe(|| format!("{}.branch.{}", self.path, branch.rate), &output);
+            outputs.push(output);
         }
         // Equation 2.
         let mut sum = x.clone();
-        for branch in &branches {
-            sum = sum.add(&self.enlarge(cx, branch, x)?)?;
+        for output in &outputs {
+            sum = sum.add(&self.upsample(cx, output, x)?)?;
         }
+        // ANCHOR_END: equations
         if self.gelu {
             sum = Activation::Gelu.forward(cx, &sum)?;
         }

@@ -37,8 +37,9 @@ struct Down {
 /// The way up to a scale, where the encoder's features of that size enter.
 struct Up {
     upsample: Sequential,
-    /// The 1×1 convolution of the concatenated decoder and encoder features; halves the channels.
-    fuse: Sequential,
+    /// The 1×1 convolution of the concatenated decoder and encoder features, which halves the
+    /// channels, then GELU.
+    merge: Sequential,
 }
 
 impl IrNext {
@@ -59,8 +60,8 @@ impl IrNext {
         let decoder_quarter = block(&mut b.at("Decoder").at(0), 4 * c);
         let decoder_half = block(&mut b.at("Decoder").at(1), 2 * c);
         let decoder_full = block(&mut b.at("Decoder").at(2), c);
-        let fuse_half = conv_gelu(&mut b.at("Convs").at(0), 4 * c, 2 * c, 1);
-        let fuse_full = conv_gelu(&mut b.at("Convs").at(1), 2 * c, c, 1);
+        let merge_up_half = conv_gelu(&mut b.at("Convs").at(0), 4 * c, 2 * c, 1);
+        let merge_up_full = conv_gelu(&mut b.at("Convs").at(1), 2 * c, c, 1);
         let head_quarter = conv(&mut b.at("ConvsOut").at(0), 4 * c, 3, 3);
         let head_half = conv(&mut b.at("ConvsOut").at(1), 2 * c, 3, 3);
         // FAM1 and SCM1 are those of the quarter size.
@@ -86,10 +87,10 @@ impl IrNext {
             encoder_quarter,
             decoder_quarter,
             head_quarter,
-            up_to_half: Up { upsample: upsample_to_half, fuse: fuse_half },
+            up_to_half: Up { upsample: upsample_to_half, merge: merge_up_half },
             decoder_half,
             head_half,
-            up_to_full: Up { upsample: upsample_to_full, fuse: fuse_full },
+            up_to_full: Up { upsample: upsample_to_full, merge: merge_up_full },
             decoder_full,
             head_full,
         }
@@ -100,7 +101,7 @@ impl IrNext {
     /// H and W must be multiples of [`ModelConfig::multiple`] and at least
     /// [`ModelConfig::least_side`].
     pub fn forward(&self, cx: &Context, x: &Tensor) -> Result<[Tensor; 3]> {
-        let run = |cx: &Context, x: &[Tensor]| Ok(self.predictions(cx, &x[0])?.into());
+        let run = |cx: &Context, x: &[Tensor]| Ok(self.predictions_unplanned(cx, &x[0])?.into());
         let predictions = cx.planned(std::slice::from_ref(x), run)?;
         Ok(predictions.try_into().expect("one for each of three sizes"))
     }
@@ -108,14 +109,14 @@ impl IrNext {
     /// The prediction at full size alone. A plan leaves out what only the others need.
     pub fn predict(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let run = |cx: &Context, x: &[Tensor]| {
-            let [.., full] = self.predictions(cx, &x[0])?;
+            let [.., full] = self.predictions_unplanned(cx, &x[0])?;
             Ok(vec![full])
         };
         Ok(cx.planned(std::slice::from_ref(x), run)?.swap_remove(0))
     }
 
     /// As [`IrNext::forward`], one operation after the other.
-    pub(crate) fn predictions(&self, cx: &Context, x: &Tensor) -> Result<[Tensor; 3]> {
+    pub(crate) fn predictions_unplanned(&self, cx: &Context, x: &Tensor) -> Result<[Tensor; 3]> {
         self.check(x)?;
         let x_half = x.nearest_every(2)?;
         let x_quarter = x_half.nearest_every(2)?;
@@ -161,6 +162,6 @@ impl Up {
     /// The features of the next scale from those of the one below, and from the encoder's, `skip`.
     fn forward(&self, cx: &Context, features: &Tensor, skip: &Tensor) -> Result<Tensor> {
         let features = self.upsample.forward(cx, features)?;
-        self.fuse.forward(cx, &Tensor::concat(&[&features, skip], 1)?)
+        self.merge.forward(cx, &Tensor::concat(&[&features, skip], 1)?)
     }
 }

@@ -1,7 +1,7 @@
 //! The choice of the pairs to train on, and of those held back for validation.
 //!
 //! The published code validates on the test set. Weights that are chosen by the test are scored too
-//! well by it, so here the test split is left alone unless it is asked for.
+//! well by it, so here the test split is left alone unless requested.
 
 use super::config::{DataConfig, ScoredSplit, TrainConfig};
 use super::training_set::TrainingSet;

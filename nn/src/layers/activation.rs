@@ -14,7 +14,7 @@ impl Module for Activation {
             Self::Sigmoid => x.sigmoid()?,
             Self::Softmax => x.softmax(1)?,
         };
-        cx.report(|| Cost::free("", LayerKind::Activation(*self), x, &y));
+        cx.report(|| Cost::new("", LayerKind::Activation(*self), x, &y));
         Ok(y)
     }
 }

@@ -66,7 +66,7 @@ impl Module for Conv2d {
             let (kernel, fan_in) = taps(&weight);
             let kind = LayerKind::Conv2d { kernel, fan_in, bias: bias.is_some() };
             let parameters = weight.numel() + bias.as_ref().map_or(0, Tensor::numel);
-            Cost::free(&self.path, kind, x, &y).with_parameters(parameters)
+            Cost::new(&self.path, kind, x, &y).with_parameters(parameters)
         });
         Ok(y)
     }
@@ -113,7 +113,7 @@ impl Module for ConvTranspose2d {
             let (kernel, fan_out) = taps(&weight);
             let kind = LayerKind::ConvTranspose2d { kernel, fan_out, bias: true };
             let parameters = weight.numel() + bias.numel();
-            Cost::free(&self.path, kind, x, &y).with_parameters(parameters)
+            Cost::new(&self.path, kind, x, &y).with_parameters(parameters)
         });
         Ok(y)
     }

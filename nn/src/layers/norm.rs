@@ -49,7 +49,7 @@ impl Module for BatchNorm2d {
             x.batch_norm_eval(&mean, &var, &weight, &bias, EPS)?
         };
         cx.report(|| {
-            Cost::free(&self.path, LayerKind::BatchNorm, x, &y).with_parameters(2 * weight.numel())
+            Cost::new(&self.path, LayerKind::BatchNorm, x, &y).with_parameters(2 * weight.numel())
         });
         Ok(y)
     }
@@ -79,7 +79,7 @@ impl Module for InstanceNorm2d {
         let (weight, bias) = (cx.param(self.weight)?, cx.param(self.bias)?);
         let y = x.instance_norm(&weight, &bias, EPS)?;
         cx.report(|| {
-            Cost::free(&self.path, LayerKind::InstanceNorm, x, &y)
+            Cost::new(&self.path, LayerKind::InstanceNorm, x, &y)
                 .with_parameters(2 * weight.numel())
         });
         Ok(y)

@@ -19,7 +19,7 @@ pub struct GlobalAvgPool;
 impl Module for AvgPool2d {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let y = x.avg_pool2d(self.0, self.0)?;
-        cx.report(|| Cost::free("", LayerKind::AvgPool2d(self.0), x, &y));
+        cx.report(|| Cost::new("", LayerKind::AvgPool2d(self.0), x, &y));
         Ok(y)
     }
 }
@@ -27,7 +27,7 @@ impl Module for AvgPool2d {
 impl Module for MaxPool2d {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let y = x.max_pool2d(self.0, self.0)?;
-        cx.report(|| Cost::free("", LayerKind::MaxPool2d(self.0), x, &y));
+        cx.report(|| Cost::new("", LayerKind::MaxPool2d(self.0), x, &y));
         Ok(y)
     }
 }
@@ -35,7 +35,7 @@ impl Module for MaxPool2d {
 impl Module for GlobalAvgPool {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let y = x.global_avg_pool()?;
-        cx.report(|| Cost::free("", LayerKind::GlobalAvgPool, x, &y));
+        cx.report(|| Cost::new("", LayerKind::GlobalAvgPool, x, &y));
         Ok(y)
     }
 }

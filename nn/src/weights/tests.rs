@@ -36,7 +36,7 @@ fn sample() -> WeightFile {
 }
 
 #[test]
-fn what_is_written_is_read() {
+fn written_files_read_back_the_same() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["w.safetensors", "w.pkl", "w.pth", "w.pt"] {
         let path = folder.path().join(name);

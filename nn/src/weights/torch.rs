@@ -314,7 +314,7 @@ impl TorchFile<'_> {
     }
 
     /// `_rebuild_tensor(storage, offset, size, stride, …)`, whose third version names the element
-    /// type in seventh place.
+    /// type as its seventh argument.
     fn rebuild(&self, args: &[Id]) -> Result<TensorRef<'_>, String> {
         let pickle = &self.pickle;
         let &[place, offset, shape, strides, ..] = args else {

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn written_files_read_back_the_same() {
         let long = [7u8; 1000];
         let bytes = archive(&[("a/b", b"one"), ("c", b""), ("d", &long)]);
         let entries = read(&bytes).unwrap();

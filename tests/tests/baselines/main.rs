@@ -162,7 +162,7 @@ fn every_task_has_a_baseline() {
 }
 
 #[test]
-fn what_ships_beats_its_baseline_on_photographs_it_never_saw() {
+fn built_in_weights_beat_their_baselines_on_unseen_photographs() {
     for &task in &Task::ALL {
         score::Row::of(
             task,
@@ -176,7 +176,7 @@ fn what_ships_beats_its_baseline_on_photographs_it_never_saw() {
 }
 
 #[test]
-fn what_ships_beats_its_baseline_on_real_pairs() {
+fn built_in_weights_beat_their_baselines_on_real_pairs() {
     let Some(folder) = std::env::var_os("IRNEXT_PAIRS") else {
         println!("skipped: IRNEXT_PAIRS names no folder with real pairs");
         return;

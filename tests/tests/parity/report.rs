@@ -32,7 +32,8 @@ impl Report {
         Self { title, groups: BTreeMap::new(), skipped: BTreeMap::new(), wrong: Vec::new() }
     }
 
-    /// Compares tensors of one shape, differences being relative to the largest number expected.
+    /// Compares tensors of the same shape, differences being relative to the largest number
+    /// expected.
     pub fn compare(
         &mut self,
         group: &str,

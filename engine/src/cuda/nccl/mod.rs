@@ -1,7 +1,7 @@
 //! NCCL, NVIDIA's library for collective operations over the GPUs of one machine or many, with one
 //! process for each.
 //!
-//! Nothing of it is needed to build the program: `libnccl.so.2` is looked for when it is first
+//! Building the program does not need it: `libnccl.so.2` is loaded when it is first
 //! needed (`sys.rs` declares its functions), and a missing one is an error that says what to
 //! install.
 //!

@@ -108,7 +108,7 @@ impl Tensor {
         let later =
             move |x: &[Tensor]| Ok(vec![x[0].batch_norm_eval(&x[1], &x[2], &x[3], &x[4], eps)?]);
         let inputs = [self, mean, var, weight, bias];
-        if let Some(mut traced) = trace::defer(NAME, Given { eps }, &inputs, &[y], later)? {
+        if let Some(mut traced) = trace::defer(NAME, WithStats { eps }, &inputs, &[y], later)? {
             return Ok(traced.swap_remove(0));
         }
         let statistics = Statistics::given(mean, var)?;
@@ -121,7 +121,7 @@ impl Tensor {
 
 /// Batch normalization by given statistics, as plans know it: of x, by a mean, a variance, a weight
 /// and a bias.
-pub(crate) struct Given {
+pub(crate) struct WithStats {
     pub(crate) eps: f64,
 }
 
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_asked_for_changes_no_other_gradient() {
+    fn a_skipped_gradient_does_not_change_the_others() {
         let mut rng = Rng::new(2);
         let x = Tensor::randn(&[3, 2, 2, 3], DType::F64, &mut rng).unwrap();
         let (weight, bias) =
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn mismatched_shapes_are_reported() {
         let x = Tensor::zeros(&[1, 2, 1, 1], DType::F32).unwrap();
         let (two, three) =
             (Tensor::ones(&[2], DType::F32).unwrap(), Tensor::ones(&[3], DType::F32).unwrap());

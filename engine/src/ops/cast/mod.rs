@@ -1,7 +1,7 @@
 //! Casts between dtypes: each element becomes the nearest number of the new type.
 //!
 //! Rounding is IEEE 754's, to nearest and ties to even; a number too large for a float type becomes
-//! ±∞. A cast to an integer type truncates towards zero and saturates, and NaN becomes 0.
+//! ±∞. A cast to an integer type truncates toward zero and saturates, and NaN becomes 0.
 //!
 //! Backward casts the gradient back. That is what is meant between float types: rounding is a
 //! staircase, whose true derivative of 0 is of no use to anyone. Integers are not differentiable,

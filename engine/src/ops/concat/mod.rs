@@ -13,8 +13,8 @@ use crate::cpu::write_region;
 use crate::{Error, Layout, Meta, Result, Tensor, dispatch_element};
 
 impl Tensor {
-    /// `tensors`, at least one, joined along dimension `dim`; they agree in dtype and in all other
-    /// dimensions.
+    /// `tensors`, at least one, concatenated along dimension `dim`; they agree in dtype and in all
+    /// other dimensions.
     pub fn concat(tensors: &[&Tensor], dim: usize) -> Result<Tensor> {
         apply(Concat { dim }, tensors)
     }
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn mismatched_shapes_are_reported() {
         let [a, b] = [[2, 3], [3, 2]].map(|shape| Tensor::zeros(&shape, DType::F32).unwrap());
         let message = |result: Result<Tensor>| result.unwrap_err().to_string();
         assert_eq!(

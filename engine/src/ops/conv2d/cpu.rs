@@ -1,6 +1,6 @@
 //! Convolutions in main memory: tensors in, the kernels of `cpu/convolution` on their slices.
 
-use super::packed::{PackedWeight, Prepared, as_channels_last, weight_sums};
+use super::prepared::{PackedWeight, Prepared, as_channels_last, weight_sums};
 use super::{Conv2d, Conv2dOptions, Convolution};
 use crate::conv::Epilogue;
 use crate::cpu::convolution::read;

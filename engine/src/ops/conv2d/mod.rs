@@ -1,4 +1,4 @@
-//! Two-dimensional convolution (cross-correlation, as the field has it).
+//! Two-dimensional convolution (in signal-processing terms, a cross-correlation).
 //!
 //! y\[n, o, r, c\] = b\[o\] + Σ w\[o, i, k, l\] · x\[n, i, s·r + d·k − p, s·c + d·l − p\], summed
 //! over the input channels i of o's group and the kernel elements (k, l); s stride, d dilation, p
@@ -20,7 +20,7 @@
 mod algorithm;
 mod cpu;
 mod cuda;
-mod packed;
+mod prepared;
 #[cfg(any(test, feature = "checks"))]
 pub(super) mod samples;
 
@@ -30,7 +30,7 @@ use super::{Op, apply, multiply_adds};
 pub use crate::conv::Conv2dOptions;
 pub(crate) use crate::conv::{Direction, Epilogue};
 use crate::{DType, Error, Meta, Result, Tensor};
-pub(crate) use packed::PackedWeight;
+pub(crate) use prepared::PackedWeight;
 
 impl Tensor {
     /// Convolves `[N, I, H, W]` with `weight` `[O, I/groups, kH, kW]` and adds `bias` `[O]`; gives
@@ -241,7 +241,7 @@ pub(crate) struct ConvSaved {
     x: Option<(Tensor, Shape)>,
     /// w, for dx, and the shape of x.
     weight: Option<(Tensor, Shape)>,
-    /// The numbers before the GELU of the output.
+    /// The pre-activation: the values before the GELU of the output.
     pre_activation: Option<Tensor>,
 }
 
@@ -285,7 +285,7 @@ pub(super) fn forward(
 
 /// The gradient before the output's GELU.
 pub(super) fn through_gelu(saved: &ConvSaved, dy: &Tensor) -> Result<Tensor> {
-    gelu::before(saved.pre_activation.as_ref(), dy)
+    gelu::backward_if_fused(saved.pre_activation.as_ref(), dy)
 }
 
 /// The gradients of x and w, for the sum's gradient `dz`.

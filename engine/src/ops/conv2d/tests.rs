@@ -171,7 +171,7 @@ fn a_residual_on_a_tape_is_left_alone_and_gets_its_gradient() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn mismatched_shapes_are_reported() {
     let x = Tensor::zeros(&[1, 3, 8, 8], DType::F32).unwrap();
     let w = Tensor::zeros(&[32, 6, 3, 3], DType::F32).unwrap();
     let refuse =

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn so_is_the_gradient_of_a_strided_one_on_odd_maps() {
+    fn it_is_the_input_gradient_of_a_strided_convolution_on_odd_maps() {
         // Its phases are not of one size there: 9 rows are 5 of the first and 4 of the second.
         let mut rng = Rng::new(10);
         for ((h, w), padding) in
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn mismatched_shapes_are_reported() {
         let x = Tensor::zeros(&[1, 3, 1, 1], DType::F32).unwrap();
         let w = Tensor::zeros(&[4, 2, 2, 2], DType::F32).unwrap();
         let message =
@@ -275,7 +275,7 @@ mod tests {
         let message = apply(op.with_packed(packed), &[&x, &w]).unwrap_err().to_string();
         assert_eq!(
             message,
-            "conv_transpose2d: the packed weight was made of another weight or for other options"
+            "conv_transpose2d: the packed weight is from another weight or for other options"
         );
         let flat = Tensor::zeros(&[3, 2], DType::F32).unwrap();
         assert!(

@@ -1,4 +1,4 @@
-//! Random uses, for the checks.
+//! Sample inputs for the op check.
 
 use super::*;
 use crate::checks::{OpInfo, Sample, SampleGenerator, Values};

@@ -66,7 +66,7 @@ impl Op for DynamicFilter {
             Err(Error::shape(Self::NAME, format!("{what}: x {:?}, taps {:?}", x.shape, taps.shape)))
         };
         if images != n {
-            return refuse("x and taps must have as many images".into());
+            return refuse("x and taps must have the same number of images".into());
         }
         if groups == 0 || c % groups != 0 {
             return refuse(format!("{c} channels do not fall into {groups} equal groups"));
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn mismatched_shapes_are_reported() {
         let x = Tensor::zeros(&[2, 6, 1, 4], DType::F32).unwrap();
         let message = |taps: [usize; 4], padding| {
             x.dynamic_filter(&Tensor::zeros(&taps, DType::F32).unwrap(), padding)
@@ -183,7 +183,8 @@ mod tests {
         );
         assert_eq!(
             message([1, 3, 3, 3], Border::Zero),
-            "dynamic_filter: x and taps must have as many images: x [2, 6, 1, 4], taps [1, 3, 3, 3]"
+            "dynamic_filter: x and taps must have the same number of images: x [2, 6, 1, 4], \
+             taps [1, 3, 3, 3]"
         );
         for sides in [[3, 5], [2, 2], [0, 0]] {
             assert_eq!(

@@ -52,7 +52,7 @@ impl Op for FrequencyL1 {
         x.dims4(Self::NAME)?;
         if target.shape != x.shape {
             let message = format!(
-                "prediction {:?} and target {:?} must have one shape",
+                "prediction {:?} and target {:?} must have the same shape",
                 x.shape, target.shape
             );
             return Err(Error::shape(Self::NAME, message));
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn one_pixel_is_pushed_towards_the_target() {
+    fn one_pixel_is_pushed_toward_the_target() {
         for (norm, slope) in [(FrequencyNorm::Stacked, 0.5), (FrequencyNorm::Modulus, 1.0)] {
             let tape = Tape::new();
             let x = tape.leaf(&Tensor::full(&[1, 1, 1, 1], 2.0, DType::F64).unwrap());
@@ -273,14 +273,14 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn mismatched_shapes_are_reported() {
         let x = Tensor::zeros(&[1, 3, 4, 4], DType::F32).unwrap();
         let message = |target: &Tensor| {
             x.frequency_l1(target, FrequencyNorm::Modulus).unwrap_err().to_string()
         };
         assert_eq!(
             message(&Tensor::zeros(&[1, 3, 4, 5], DType::F32).unwrap()),
-            "frequency_l1: prediction [1, 3, 4, 4] and target [1, 3, 4, 5] must have one shape"
+            "frequency_l1: prediction [1, 3, 4, 4] and target [1, 3, 4, 5] must have the same shape"
         );
         assert_eq!(
             message(&Tensor::zeros(&[1, 3, 4, 4], DType::F64).unwrap()),

@@ -48,7 +48,7 @@ impl Op for GeluOp {
 
 /// The gradient before a GELU that an operation took of its result, if it did and saved `z`, the
 /// result before it.
-pub(in crate::ops) fn before(z: Option<&Tensor>, dy: &Tensor) -> Result<Tensor> {
+pub(in crate::ops) fn backward_if_fused(z: Option<&Tensor>, dy: &Tensor) -> Result<Tensor> {
     z.map_or_else(|| Ok(dy.clone()), |z| gradient(z, dy))
 }
 

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn no_images_are_fine() {
+    fn an_empty_batch_is_accepted() {
         let (x, one) = (
             Tensor::zeros(&[0, 1, 3, 3], DType::F32).unwrap(),
             Tensor::ones(&[1], DType::F32).unwrap(),
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn mismatched_shapes_are_reported() {
         let (x, one) = (
             Tensor::zeros(&[3, 1, 1, 1], DType::F32).unwrap(),
             Tensor::ones(&[1], DType::F32).unwrap(),

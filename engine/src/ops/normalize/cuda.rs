@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_asked_for_changes_no_other_gradient() {
+    fn a_skipped_gradient_does_not_change_the_others() {
         let Some(_) = crate::cuda::tests::gpu() else { return };
         let x = there(&Tensor::randn(&[3, 8, 5, 3], DType::F64, &mut Rng::new(2)).unwrap());
         let (weight, bias) = (
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn no_images_are_fine() {
+    fn an_empty_batch_is_accepted() {
         let Some(_) = crate::cuda::tests::gpu() else { return };
         let (x, one) = (
             there(&Tensor::zeros(&[0, 1, 3, 3], DType::F32).unwrap()),

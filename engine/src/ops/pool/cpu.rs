@@ -25,7 +25,7 @@ pub(super) fn forward(x: &Tensor, windows: Windows) -> Result<Tensor> {
 }
 
 /// Two passes, each over its own output: the index of the largest element of every window, then for
-/// every input the windows whose largest it is.
+/// every input the windows in which it is the maximum.
 pub(super) fn backward(x: &Tensor, dy: &Tensor, windows: Windows) -> Result<Tensor> {
     let [n, c, h, w] = x.dims4(OP)?;
     let (x, dy) = (x.contiguous()?, dy.contiguous()?);
@@ -98,7 +98,7 @@ fn larger<T: Float>(a: T, b: T) -> bool {
     a > b || a.is_nan()
 }
 
-/// A line of the input: for each element the gradients of the windows whose largest it is.
+/// A line of the input: for each element the gradients of the windows in which it is the maximum.
 struct Chosen<'a, T> {
     indices: &'a [u32],
     dy: &'a [T],

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_empty_has_sums() {
+    fn empty_tensors_have_sums() {
         let none = Tensor::zeros(&[2, 0, 3], DType::F32).unwrap();
         assert_eq!(none.sum(&[1]).unwrap().to_vec::<f32>().unwrap(), [0.0; 6]);
         assert_eq!(none.sum(&[2]).unwrap().shape(), [2, 0, 1]);

@@ -118,7 +118,7 @@ impl Op for AddBilinear {
         dy: &Tensor,
         need: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        let dz = gelu::before(sum.as_ref(), dy)?;
+        let dz = gelu::backward_if_fused(sum.as_ref(), dy)?;
         let mut gradients = vec![need[0].then(|| dz.clone())];
         for ([rows, cols], &need) in tables.iter().zip(&need[1..]) {
             let adjoint = || resample(Self::NAME, &dz, &rows.transposed()?, &cols.transposed()?);

@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn mismatched_shapes_are_reported() {
         let x = Tensor::zeros(&[1, 2, 3, 8], DType::F32).unwrap();
         let message = |result: Result<Tensor>| result.unwrap_err().to_string();
         assert_eq!(

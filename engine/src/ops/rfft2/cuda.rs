@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_zero_by_symmetry_is_exactly_zero() {
+    fn frequencies_that_are_zero_by_symmetry_are_exactly_zero() {
         let Some(_) = crate::cuda::tests::gpu() else { return };
         for (h, w) in [(6, 10), (12, 14), (5, 6), (1, 2)] {
             let x = Tensor::randn(&[1, 1, h, w], DType::F32, &mut Rng::new(2))

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn mismatched_shapes_are_reported() {
         let message = |shape: &[usize]| {
             Tensor::zeros(shape, DType::F32).unwrap().rfft2().unwrap_err().to_string()
         };

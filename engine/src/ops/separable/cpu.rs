@@ -11,8 +11,8 @@ use crate::memory::reserve;
 use crate::simd::{Kernel, vectorize};
 use crate::{Buffer, Error, Float, Result, Tensor, dispatch_float};
 
-/// One of the two tables: which inputs an output along this axis is made of, a run of neighbors,
-/// and their weights.
+/// One of the two tables: which inputs an output along this axis is computed from, a run of
+/// neighbors, and their weights.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Axis {
     /// Inputs along the axis.

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn mismatched_shapes_are_reported() {
         let x = Tensor::zeros(&[2, 5], DType::F32).unwrap();
         let message = x.slice(1, 1, 3, 2).unwrap_err().to_string();
         assert_eq!(

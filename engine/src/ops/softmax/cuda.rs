@@ -19,7 +19,7 @@ pub(super) fn backward(gpu: &'static Gpu, y: &Tensor, dy: &Tensor, dim: usize) -
     Ok(dx)
 }
 
-/// Launches `kernel` from `inputs` to `to`, all of one shape and contiguous.
+/// Launches `kernel` from `inputs` to `to`, all of the same shape and contiguous.
 fn launch(
     gpu: &'static Gpu,
     kernel: &'static str,

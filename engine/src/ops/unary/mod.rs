@@ -13,7 +13,7 @@ use super::{Op, apply, save_if};
 use crate::ops::map;
 use crate::{Element, Error, Float, Meta, Result, Tensor, dispatch_float};
 
-/// y = f(x) of one number, and its gradient.
+/// An elementwise function y = f(x), and its derivative.
 pub(crate) trait Function: Copy + std::fmt::Debug + Send + Sync + 'static {
     /// The operation's name, which is that of its kernel on a GPU.
     const NAME: &'static str;

@@ -61,7 +61,7 @@ impl Op for Reshape {
         if checked_numel(from) != checked_numel(&self.shape) {
             return Err(Error::shape(
                 Self::NAME,
-                format!("shape {from:?} does not hold as much as {:?}", self.shape),
+                format!("shape {from:?} has a different number of elements than {:?}", self.shape),
             ));
         }
         Ok(Meta { shape: self.shape.clone(), dtype: inputs[0].dtype })

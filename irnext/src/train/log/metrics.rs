@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn written_files_read_back_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.jsonl");
         assert_eq!(five(&path), read(&path).unwrap());
@@ -193,7 +193,7 @@ mod tests {
             }))
             .unwrap();
         let Some(Record::Step(last)) = read(&path).unwrap().pop() else {
-            panic!("the last line is no step")
+            panic!("the last line is not a step")
         };
         assert!(last.loss.is_nan() && last.gradient_norm.is_nan() && last.spatial == 0.5);
     }

@@ -17,11 +17,11 @@
 //! registers: per input channel it loads a block of weights, and each pixel's value once. Sums run
 //! over taps and channels in a fixed order.
 
-mod correlate;
+mod forward;
+mod gradient;
 mod stencil;
 mod strip;
-mod weight;
 
-pub(crate) use correlate::{Weights, correlate};
+pub(crate) use forward::{Weights, correlate};
+pub(crate) use gradient::weight_gradient;
 pub(crate) use stencil::{Geometry, Phase, Stencil};
-pub(crate) use weight::weight_gradient;

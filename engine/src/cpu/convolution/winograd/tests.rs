@@ -91,7 +91,7 @@ proptest! {
 }
 
 #[test]
-fn so_they_do_at_the_networks_widest() {
+fn winograd_and_direct_agree_at_the_networks_widest_layer() {
     for (size, c_in, c_out) in
         [((64, 64), 32, 32), ((40, 72), 64, 64), ((32, 32), 128, 128), ((32, 32), 256, 128)]
     {

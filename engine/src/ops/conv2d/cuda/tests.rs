@@ -178,7 +178,7 @@ fn an_epilogue_alone_is_that_of_a_convolution() {
 
 /// In f64 again.
 #[test]
-fn what_kernels_cannot_count_is_an_error() {
+fn sizes_beyond_a_kernels_counters_are_errors() {
     let Some(_) = crate::cuda::tests::gpu() else { return };
     let x = Tensor::ones(&[1, 1, 2, 2], DType::F64).unwrap().to_device(Device::Cuda(0)).unwrap();
     let far = Conv2dOptions { dilation: 1 << 16, padding: 1 << 15, ..PLAIN };

@@ -177,7 +177,7 @@ impl Engine {
         Ok(Self { settings, numerical, behavior })
     }
 
-    /// Whether it is compiled when a plan is made of it, which takes seconds.
+    /// Whether building a plan from it compiles it, which takes seconds.
     fn is_compiled(&self) -> bool {
         self.behavior.contains(&BehaviorNote::RUNTIME_COMPILATION)
     }

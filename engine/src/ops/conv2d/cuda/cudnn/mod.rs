@@ -6,7 +6,7 @@
 //! return `None`, and the caller computes with the program's own kernels. f64 is always left to
 //! those.
 //!
-//! Nothing of cuDNN is needed to build the program: `libcudnn.so.9` is looked for at the first
+//! Building the program does not need cuDNN: `libcudnn.so.9` is loaded at the first
 //! convolution (`sys.rs` declares its functions). If it cannot be found, that is an error which
 //! says what to install: a program that was silently many times slower would be worse.
 //! `ENGINE_CUDNN=off` does without it.

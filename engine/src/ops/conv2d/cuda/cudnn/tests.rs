@@ -93,7 +93,7 @@ fn all_three_passes_agree_with_the_cpu() {
 }
 
 #[test]
-fn what_follows_is_computed_with_it() {
+fn epilogues_equal_separate_operations() {
     let Some(gpu) = gpu() else { return };
     let mut rng = Rng::new(2);
     let options = Conv2dOptions { stride: 2, padding: 1, ..Default::default() };

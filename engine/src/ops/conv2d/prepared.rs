@@ -74,7 +74,7 @@ impl PackedWeight {
             true => Ok(()),
             false => Err(Error::shape(
                 op,
-                "the packed weight was made of another weight or for other options",
+                "the packed weight is from another weight or for other options",
             )),
         }
     }
