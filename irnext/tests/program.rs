@@ -847,3 +847,22 @@ fn doctor_finds_what_is_missing_and_damaged() {
     }
     assert!(!irnext(at, &["doctor", "nowhere"]).status.success());
 }
+
+#[test]
+fn completions_and_manual_pages_name_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = text(&irnext(at, &["completions", shell]).stdout);
+        assert!(["restore", "overwrite"].iter().all(|word| script.contains(word)), "{script}");
+    }
+    let page = text(&irnext(at, &["man"]).stdout);
+    assert!(page.contains(".TH irnext 1") && page.contains("foggy.jpg"), "{page}");
+    let written = irnext(at, &["man", "pages"]);
+    assert!(written.status.success(), "{}", text(&written.stderr));
+    let restore = fs::read_to_string(at.join("pages/irnext-restore.1")).unwrap();
+    assert!(restore.contains(".TH irnext-restore 1"), "{restore}");
+    assert!(restore.contains("Overwrite existing files"), "{restore}");
+    assert!(!irnext(at, &["man", "pages"]).status.success(), "it overwrites pages");
+    assert!(irnext(at, &["man", "pages", "--overwrite"]).status.success());
+}

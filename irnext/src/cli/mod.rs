@@ -3,6 +3,7 @@
 
 mod arguments;
 
+mod completions;
 mod convert;
 mod devices;
 mod doctor;
@@ -86,6 +87,10 @@ enum Command {
     Inspect(inspect::Arguments),
     /// Convert a weight file to another format or precision
     Convert(convert::Arguments),
+    /// Print a script that completes commands and options in your shell
+    Completions(completions::CompletionArguments),
+    /// Print the manual page, or write the pages of all commands
+    Man(completions::ManArguments),
 }
 
 impl Cli {
@@ -132,6 +137,8 @@ impl Cli {
             Command::Synth(arguments) => synth::run(&arguments).map(|()| true),
             Command::Inspect(arguments) => inspect::run(&arguments),
             Command::Convert(arguments) => convert::run(&arguments).map(|()| true),
+            Command::Completions(arguments) => completions::completions(&arguments).map(|()| true),
+            Command::Man(arguments) => completions::man(&arguments).map(|()| true),
         };
         // Inside the pool once, so that no operation has to enter it.
         pool.install(|| profile::profiled(self.profile, run))
