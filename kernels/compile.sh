@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # compile.sh [<source>... | --check]
 #
-# Compiles src/*.cu, or those that are named (without .cu), to ptx/*.ptx, once per element type.
+# Compiles src/*.cu, or those that are named (without .cu), to ptx/*.ptx, once per element type, or
+# for those that a source lists in a line "// Compiled for: ...". What computes in f64 for checks
+# alone goes to ptx/checks.
 # With --check nothing is written: the committed files are compared with what comes out, and
 # assembled for every generation of GPUs, which is how an instruction that one of them lacks is
 # found. The compiler is pinned: PTX from a newer one asks for a newer driver than people have. It
@@ -13,6 +15,8 @@ NVRTC=12.0.140
 PTXAS=12.9.86
 ARCHITECTURES="sm_70 sm_75 sm_80 sm_86 sm_89 sm_90 sm_100 sm_120"
 TYPES="float:f32 double:f64 half_t:f16 bfloat_t:bf16"
+# Whose f64 the program needs, for norms and other sums.
+IN_F64="cast pointwise reduce"
 
 tools=../target/cuda-tools-$NVRTC-$PTXAS
 if [ ! -e "$tools/ready" ]; then
@@ -44,12 +48,17 @@ if [ "${1:-}" = --check ]; then
     out=$(mktemp -d)
     trap 'rm -rf "$out"' EXIT
 fi
-mkdir -p "$out"
+mkdir -p "$out/checks"
 [ "$#" -gt 0 ] && [ "$1" != --check ] && names=("$@") || names=($(basename -s .cu src/*.cu))
 for source in "${names[@]/#/src/}"; do
     source=$source.cu
+    only=$(sed -n 's|^// Compiled for: ||p' "$source")
     for type in $TYPES; do
-        echo "$source ${type%:*} ${type#*:} $out/$(basename "$source" .cu)_${type#*:}.ptx"
+        suffix=${type#*:}
+        [[ -z $only || " $only " == *" $suffix "* ]] || continue
+        name=$(basename "$source" .cu) folder=$out
+        [[ $suffix != f64 || " $IN_F64 " == *" $name "* ]] || folder=$out/checks
+        echo "$source ${type%:*} $suffix $folder/${name}_$suffix.ptx"
     done
 done | xargs -P "$(nproc)" -L 1 bash -c 'compile "$@"' compile
 
@@ -58,8 +67,8 @@ if [ "${1:-}" = --check ]; then
         echo "kernels/ptx is not what kernels/src compiles to: run kernels/compile.sh"
         exit 1
     fi
-    for ptx in ptx/*.ptx; do
+    for ptx in ptx/*.ptx ptx/checks/*.ptx; do
         for architecture in $ARCHITECTURES; do echo "$architecture $ptx"; done
     done | xargs -P "$(nproc)" -L 1 bash -c 'assemble "$@"' assemble
-    echo "$(ls ptx | wc -l) PTX files match their sources, and assemble for $ARCHITECTURES"
+    echo "$(ls ptx/*.ptx ptx/checks/*.ptx | wc -l) PTX files match their sources, and assemble for $ARCHITECTURES"
 fi

@@ -86,7 +86,9 @@ done
 # alike), and a line for each entry of its PTX.
 module() { # name, source, definitions
     local name=$1 source=$2 definitions=$3
-    local ptx=$kernels/ptx/$name.ptx object=$out/objects/$name.o unit=$out/objects/$name.cpp
+    local ptx=$kernels/ptx/$name.ptx
+    [ -e "$ptx" ] || ptx=$kernels/ptx/checks/$name.ptx
+    local object=$out/objects/$name.o unit=$out/objects/$name.cpp
     objects+=("$object")
     if [ ! -e "$ptx" ]; then
         echo "$source has no PTX at $ptx: compile it first" >&2
@@ -106,7 +108,9 @@ for source in "$kernels"/src/*.cu; do
     [ -e "$source" ] || continue
     base=$(basename "$source" .cu)
     if grep -q SUFFIX "$source" "${shared[@]}"; then
+        only=$(sed -n 's|^// Compiled for: ||p' "$source")
         for type in $TYPES; do
+            [[ -z $only || " $only " == *" ${type#*:} "* ]] || continue
             module "${base}_${type#*:}" "$source" "-DELEMENT=${type%:*} -DSUFFIX=${type#*:}"
         done
     else

@@ -20,6 +20,7 @@
 #define __host__
 #define __device__ __attribute__((unused))
 #define __forceinline__ inline
+#define __noinline__
 #define __launch_bounds__(...)
 #define __grid_constant__
 #define __align__(n) __attribute__((aligned(n)))

@@ -16,6 +16,14 @@ typedef unsigned long long u64;
 #define PASTE(a, b) PASTE_(a, b)
 #define KERNEL(name) extern "C" __global__ void PASTE(name, SUFFIX)
 
+// Whether kernels have forms for speed alone beside the one that takes any shape and strides: not
+// in f64, which is for checks.
+#define FORMS_f64 0
+#define FORMS_f32 1
+#define FORMS_f16 1
+#define FORMS_bf16 1
+#define FORMS PASTE(FORMS, SUFFIX)
+
 // Dynamic shared memory, whose size the launch gives, as an array of `type`.
 #ifdef EMULATOR
 #define DYNAMIC_SHARED(type, name) type* name = static_cast<type*>(emulator_dynamic_shared())
@@ -55,7 +63,7 @@ __device__ __forceinline__ void put(bfloat_t& to, float x) {
     u32 bits = __float_as_uint(x);
     u32 rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
     // NaN stays NaN.
-    to.bits = static_cast<unsigned short>((bits & 0x7FFFFFFF) > 0x7F800000 ? 0x7FFF : rounded);
+    to.bits = static_cast<unsigned short>(x != x ? 0x7FFF : rounded);
 }
 __device__ __forceinline__ void put(half_t& to, float x) {
 #ifdef EMULATOR

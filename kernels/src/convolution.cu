@@ -17,33 +17,60 @@ struct Epilogue {
     u64 gelu;
 };
 
-// N channels of a pixel, from `channel` on, which are y's elements from `index` on.
+// The first `count` of N numbers, which memory moves at once if they are `whole`.
 template <u32 N>
-__device__ __forceinline__ void finish(
-    T* y, u32 index, u32 channel, Real* z, const Epilogue& epilogue) {
+__device__ __forceinline__ Run<T, N> gather(const T* from, u32 count, bool whole) {
+    if (whole) return read<N>(from);
+    Run<T, N> numbers = {};
+    for (u32 i = 0; i < N; i++) {
+        if (i < count) numbers.at[i] = from[i];
+    }
+    return numbers;
+}
+template <u32 N>
+__device__ __forceinline__ void scatter(T* to, const Real* from, u32 count, bool whole) {
+    Run<T, N> numbers;
+    for (u32 i = 0; i < N; i++) put(numbers.at[i], from[i]);
+    if (whole) {
+        *reinterpret_cast<Run<T, N>*>(to) = numbers;
+        return;
+    }
+    for (u32 i = 0; i < N; i++) {
+        if (i < count) to[i] = numbers.at[i];
+    }
+}
+
+// The first `count` of N channels of a pixel, from `channel` on, which are y's elements from
+// `index` on. The functions are most of the code: where `z` lies in memory, UNROLL is 1.
+template <u32 N, u32 UNROLL>
+__device__ __forceinline__ void finish(T* y, u32 index, u32 channel, Real* z, u32 count, bool whole,
+    const Epilogue& epilogue) {
     typedef Run<T, N> Numbers;
     if (epilogue.bias) {
-        Numbers bias = read<N>(epilogue.bias + channel);
+        Numbers bias = gather<N>(epilogue.bias + channel, count, whole);
         for (u32 i = 0; i < N; i++) z[i] += get(bias.at[i]);
     }
     if (epilogue.residual) {
-        Numbers residual = read<N>(epilogue.residual + index);
+        Numbers residual = gather<N>(epilogue.residual + index, count, whole);
         for (u32 i = 0; i < N; i++) z[i] += get(residual.at[i]);
     }
-    Numbers result;
-    if (epilogue.pre_activation) {
-        for (u32 i = 0; i < N; i++) put(result.at[i], z[i]);
-        *reinterpret_cast<Numbers*>(epilogue.pre_activation + index) = result;
-    }
+    if (epilogue.pre_activation) scatter<N>(epilogue.pre_activation + index, z, count, whole);
     if (epilogue.gelu) {
-        for (u32 i = 0; i < N; i++) z[i] = gelu(z[i]);
+#pragma unroll UNROLL
+        for (u32 i = 0; i < count; i++) z[i] = gelu(z[i]);
     }
     if (epilogue.slope) {
-        Numbers slope = read<N>(epilogue.slope + index);
-        for (u32 i = 0; i < N; i++) z[i] *= gelu_derivative(get(slope.at[i]));
+        Numbers slope = gather<N>(epilogue.slope + index, count, whole);
+#pragma unroll UNROLL
+        for (u32 i = 0; i < count; i++) z[i] *= gelu_derivative(get(slope.at[i]));
     }
-    for (u32 i = 0; i < N; i++) put(result.at[i], z[i]);
-    *reinterpret_cast<Numbers*>(y + index) = result;
+    scatter<N>(y + index, z, count, whole);
+}
+
+// The same in memory, as a function of its own: inlined, it would be most of every kernel.
+__device__ __noinline__ void finish_quad(T* y, u32 index, u32 channel, Real* z, u32 count,
+    bool whole, const Epilogue& epilogue) {
+    finish<QUAD, 1>(y, index, channel, z, count, whole, epilogue);
 }
 
 // The epilogue alone, of a convolution that was computed elsewhere. A thread takes N numbers.
@@ -55,14 +82,16 @@ __device__ __forceinline__ void epilogue_alone(
     Run<T, N> numbers = read<N>(convolved + index);
     Real z[N];
     for (u32 i = 0; i < N; i++) z[i] = get(numbers.at[i]);
-    finish<N>(y, index, index % channels, z, epilogue);
+    finish<N, N>(y, index, index % channels, z, N, true, epilogue);
 }
 KERNEL(epilogue)(T* y, const T* convolved, u32 count, u32 channels, Epilogue epilogue) {
     epilogue_alone<1>(y, convolved, count, channels, epilogue);
 }
+#if FORMS
 KERNEL(epilogue_packed)(T* y, const T* convolved, u32 count, u32 channels, Epilogue epilogue) {
     epilogue_alone<PACK>(y, convolved, count, channels, epilogue);
 }
+#endif
 
 // The strides of a weight [O, I/groups, kH, kW].
 struct Strides {
@@ -200,7 +229,8 @@ __device__ __forceinline__ void convolve(
             }
         } else {
 #pragma unroll 4
-            for (u32 pixel = t / SLICE; pixel < PIXELS; pixel += THREADS / SLICE) {
+            for (u32 i = 0; i < PIXELS; i += THREADS / SLICE) {
+                u32 pixel = i + t / SLICE;
                 const T* at = find(x_group, c, rows, columns, pixels[pixel], x_at);
                 xs[x_term][pixel] = at ? get(*at) : Real(0);
             }
@@ -213,24 +243,27 @@ __device__ __forceinline__ void convolve(
 
     const u32 across = t % ACROSS * QUAD, down = t / ACROSS * EACH;
     Real sums[EACH][QUAD] = {};
-    if (terms != 0) fetch();
-    for (u32 term = 0; term < terms; term += SLICE) {
-        store();
-        __syncthreads();
-        if (term + SLICE < terms) fetch();
-#pragma unroll
-        for (u32 k = 0; k < SLICE; k++) {
-            Run<Real, EACH> a = read<EACH>(&xs[k][down]);
-            Run<Real, QUAD> b = read<QUAD>(&ws[k][across]);
-            for (u32 i = 0; i < EACH; i++) {
-                for (u32 j = 0; j < QUAD; j++) sums[i][j] += a.at[i] * b.at[j];
+    // A turn fetches the slice at `term` and multiplies the one before it.
+#pragma unroll 1
+    for (u32 term = 0;; term += SLICE) {
+        if (term < terms) fetch();
+        if (term != 0) {
+#pragma unroll 4
+            for (u32 k = 0; k < SLICE; k++) {
+                Run<Real, EACH> a = read<EACH>(&xs[k][down]);
+                Run<Real, QUAD> b = read<QUAD>(&ws[k][across]);
+                for (u32 i = 0; i < EACH; i++) {
+                    for (u32 j = 0; j < QUAD; j++) sums[i][j] += a.at[i] * b.at[j];
+                }
             }
+            __syncthreads();
         }
+        if (term >= terms) break;
+        store();
         __syncthreads();
     }
 
-    // In memory of their own, the sums can be finished in a loop: unrolled, it would be most of the
-    // code.
+    // In memory of their own, the sums can be finished in a loop.
     Real results[EACH][QUAD];
 #pragma unroll
     for (u32 i = 0; i < EACH; i++) {
@@ -242,31 +275,27 @@ __device__ __forceinline__ void convolve(
         if (place == NONE || left == 0) continue;
         u32 channel = group * c.to + first_channel + across,
             index = place * (c.groups * c.to) + channel;
-        if (c.y_quads) {
-            finish<QUAD>(y, index, channel, results[i], epilogue);
-        } else {
-#pragma unroll 1
-            for (u32 j = 0; j < min(left, QUAD); j++)
-                finish<1>(y, index + j, channel + j, &results[i][j], epilogue);
-        }
+        finish_quad(y, index, channel, results[i], min(left, QUAD), c.y_quads, epilogue);
     }
 }
 
-// Tiles for many channels down to few, and for many channels of few pixels. Doubles take twice the
-// registers and shared memory.
-constexpr u32 HALF = sizeof(Real) / 4;
+// Tiles for many channels down to few, and for many channels of few pixels.
 #define CONVOLVE(name, across, each) \
-    KERNEL(name)(T * y, const T* x, const T* weight, Convolution c, Epilogue epilogue) { \
+    KERNEL(name)(T * y, const T* x, const T* weight, Convolution c, \
+        const __grid_constant__ Epilogue epilogue) { \
         convolve<across, each>(y, x, weight, c, epilogue); \
     }
-CONVOLVE(convolve_64, 16, 8 / HALF)
-CONVOLVE(convolve_32, 8, 8 / HALF)
-CONVOLVE(convolve_16, 4, 4 / HALF)
-CONVOLVE(convolve_4, 1, 2 / HALF)
-CONVOLVE(convolve_few_pixels, 16, 2 / HALF)
+CONVOLVE(convolve_16, 4, 4)
+#if FORMS
+CONVOLVE(convolve_64, 16, 8)
+CONVOLVE(convolve_32, 8, 8)
+CONVOLVE(convolve_4, 1, 2)
+CONVOLVE(convolve_few_pixels, 16, 2)
+#endif
 
 // For groups of few channels: a thread for each number of y.
-KERNEL(convolve_thin)(T* y, const T* x, const T* weight, Convolution c, Epilogue epilogue) {
+KERNEL(convolve_thin)(T* y, const T* x, const T* weight, Convolution c,
+    const __grid_constant__ Epilogue epilogue) {
     u32 index = blockIdx.x * blockDim.x + threadIdx.x, channels = c.groups * c.to;
     u32 channel = index % channels, rest = index / channels;
     u32 column = rest % c.y_width;
@@ -276,7 +305,7 @@ KERNEL(convolve_thin)(T* y, const T* x, const T* weight, Convolution c, Epilogue
     u32 out_step = c.transposed ? c.stride : 1, group = channel / c.to;
     const Axis rows = axis(c, c.kernel_height, row % out_step),
                columns = axis(c, c.kernel_width, column % out_step);
-    Real sum = 0;
+    Real sum[QUAD] = {};
     for (u32 k = 0; k < rows.count; k++) {
         u32 x_row = static_cast<u32>(static_cast<int>(row / out_step * rows.step) + rows.shift(k));
         if (x_row >= c.x_height) continue;
@@ -290,8 +319,8 @@ KERNEL(convolve_thin)(T* y, const T* x, const T* weight, Convolution c, Epilogue
                 x + ((image * c.x_height + x_row) * c.x_width + x_column) * (c.groups * c.from) +
                 group * c.from;
             const T* weights = weight + tap * c.from * c.to + channel % c.to;
-            for (u32 i = 0; i < c.from; i++) sum += get(numbers[i]) * get(weights[i * c.to]);
+            for (u32 i = 0; i < c.from; i++) sum[0] += get(numbers[i]) * get(weights[i * c.to]);
         }
     }
-    finish<1>(y, index, channel, &sum, epilogue);
+    finish_quad(y, index, channel, sum, 1, false, epilogue);
 }

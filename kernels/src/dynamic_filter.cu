@@ -7,7 +7,7 @@
 // neighbouring threads, so they come from the cache. What the borders change about a column is the
 // same for the whole strip, and is put into the thread's taps beforehand.
 //
-// Other K, and numbers of channels that four does not divide, have kernels that gather every
+// Other K, numbers of channels that four does not divide, and f64 have kernels that gather every
 // product (`..._any`).
 #include "common.cuh"
 
@@ -21,10 +21,10 @@ struct Map {
 };
 
 // A kernel whose blocks have `BLOCK` threads, for so many of which a multiprocessor is to have
-// registers (for fewer in f64).
+// registers.
 constexpr u32 BLOCK = 128;
 #define BOUNDED(name, blocks) \
-    extern "C" __global__ void __launch_bounds__(BLOCK, sizeof(Real) == 8 ? 2 : blocks) \
+    extern "C" __global__ void __launch_bounds__(BLOCK, blocks) \
         PASTE(name, SUFFIX)
 
 // Four channels of a pixel.
@@ -147,17 +147,17 @@ __device__ __forceinline__ void filter(
     for (int t = 0; t < K; t++) {
         for (u32 v = 0; v < LANES; v++) sums[t][v] = start[v];
     }
-    Lanes next[K];
-    fetch(next, first - RADIUS);
+    Lanes next[K] = {};
 #pragma unroll 1
-    for (int row = first - RADIUS; row < last + RADIUS; row++) {
+    for (int row = first - RADIUS - 1; row < last + RADIUS; row++) {
         Real pixels[K][LANES];
 #pragma unroll
         for (int d = 0; d < K; d++) {
             for (u32 v = 0; v < LANES; v++) pixels[d][v] = get(next[d].at[v]);
         }
-        // On its way while this row is worked on.
+        // On its way while this row is worked on. The first turn only fetches.
         if (row + 1 < last + RADIUS) fetch(next, row + 1);
+        if (row < first - RADIUS) continue;
         if (is_interior(row, RADIUS, map.height)) {
 #pragma unroll
             for (int t = 0; t < K; t++) {
@@ -197,12 +197,14 @@ __device__ __forceinline__ void filter(
     }
 }
 
+#if FORMS
 BOUNDED(dynamic_filter_3, 5)(T* y, const T* x, const T* taps, const T* shift, Map map) {
     filter<3, false>(y, x, taps, shift, map);
 }
 BOUNDED(dynamic_filter_turned_3, 5)(T* y, const T* x, const T* taps, const T* shift, Map map) {
     filter<3, true>(y, x, taps, shift, map);
 }
+#endif
 
 // One of the places, of up to three, that the sum at `out` has by tap `i`; -1 if there is no such
 // one. Turned, they are the places that see `out` where it is, and where it appears in the mirror
@@ -349,9 +351,11 @@ __device__ __forceinline__ void products(
         };
         // window[t] is dy of row `row + t − RADIUS`, or 0 outside the strip.
         Real window[K][LANES] = {};
-        fetch(task.first - RADIUS);
+        // The first turn only fetches, and moves zeros through the window.
+        for (int j = 0; j < K; j++) next[j] = zeros();
+        next_dy = zeros();
 #pragma unroll 1
-        for (int row = task.first - RADIUS; row < task.last + RADIUS; row++) {
+        for (int row = task.first - RADIUS - 1; row < task.last + RADIUS; row++) {
             Real pixels[K][LANES];
 #pragma unroll
             for (int j = 0; j < K; j++) {
@@ -361,9 +365,10 @@ __device__ __forceinline__ void products(
                         j + 1 < K ? window[j + 1 < K ? j + 1 : j][v] : get(next_dy.at[v]);
                 }
             }
-            for (u32 v = 0; v < LANES; v++) plain[v] += window[K - 1][v];
             // On its way while this row is worked on.
             if (row + 1 < task.last + RADIUS) fetch(row + 1);
+            if (row < task.first - RADIUS) continue;
+            for (u32 v = 0; v < LANES; v++) plain[v] += window[K - 1][v];
             if (is_interior(row, RADIUS, map.height)) {
 #pragma unroll
                 for (int i = 0; i < K; i++) {
@@ -411,10 +416,12 @@ __device__ __forceinline__ void products(
     for (u32 v = 0; v < LANES && writes; v++) to[K * K * map.channels + v] = plain[v];
 }
 
+#if FORMS
 BOUNDED(dynamic_filter_products_3, 4)(
     Real* partial, const T* x, const T* dy, Map map, Pieces pieces) {
     products<3>(partial, x, dy, map, pieces);
 }
+#endif
 
 // As `products`, with any K: a thread has one channel, and a block one of the K·K taps, or dy
 // itself behind them.

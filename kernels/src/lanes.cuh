@@ -13,19 +13,16 @@ struct Part {
     u32 sizes[RANK];
     u32 strides[RANK];
 
-    // Where element `index` is.
+    // Where element `index` is. Once what is left of the index is less than a dimension's size, the
+    // outer ones have none.
     __device__ __forceinline__ u32 at(u32 index) const {
-        u32 at = 0;
-#pragma unroll 1
-        for (u32 d = 0; d < rank; d++) {
-            u32 i = index;
-            if (d + 1 < rank) {
-                index /= sizes[d];
-                i -= index * sizes[d];
-            }
-            at += i * strides[d];
+        u32 at = 0, d = 0;
+        for (; index >= sizes[d]; d++) {
+            u32 outer = index / sizes[d];
+            at += (index - outer * sizes[d]) * strides[d];
+            index = outer;
         }
-        return at;
+        return at + index * strides[d];
     }
 };
 
@@ -85,33 +82,34 @@ __device__ __forceinline__ void store(T* to, const Real* from) {
     }
 }
 
-// How many of `from + lane`, `from + lane + lanes`, ... are less than `to`. Loops over that many
-// have several reads under way.
+// How many of `from + lane`, `from + lane + lanes`, ... are less than `to`.
 __device__ __forceinline__ u32 turns(u32 from, u32 to, const Lane& lane) {
     u32 first = from + lane.lane;
     return first < to ? (to - first - 1) / lane.lanes + 1 : 0;
 }
 
-// `f(index of the load, its N numbers)` for what the thread reduces, in order.
+// So many loads of N numbers a loop has under way: a pack is long enough by itself.
+template <u32 N>
+constexpr u32 LOADS = N == 1 ? 4 : 1;
+
+// `f(index of the load, where it is, its N numbers)` for what the thread reduces, in order.
 template <u32 N, typename From, typename Function>
 __device__ __forceinline__ void each(
     const From* x, const Reduction& r, const Place& place, Function f) {
     u32 j = place.from + place.lane, count = turns(place.from, place.to, place);
-    if (r.reduced.rank == 1) {
+    auto one = [&](size_t at) {
+        Real numbers[N];
+        load<N>(numbers, x + at);
+        f(j, at, numbers);
+        j += place.lanes;
+    };
+    if (N == 1 && r.reduced.rank == 1) {
         size_t stride = r.reduced.strides[0];
-#pragma unroll 4
-        for (u32 i = 0; i < count; i++, j += place.lanes) {
-            Real numbers[N];
-            load<N>(numbers, x + j * stride);
-            f(j, numbers);
-        }
+#pragma unroll LOADS<N>
+        for (u32 i = 0; i < count; i++) one(j * stride);
     } else {
-#pragma unroll 2
-        for (u32 i = 0; i < count; i++, j += place.lanes) {
-            Real numbers[N];
-            load<N>(numbers, x + r.reduced.at(j));
-            f(j, numbers);
-        }
+#pragma unroll 1
+        for (u32 i = 0; i < count; i++) one(r.reduced.at(j));
     }
 }
 

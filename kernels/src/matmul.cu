@@ -82,22 +82,27 @@ KERNEL(matmul)(T* y, Real* partial, const T* a, const T* b, Product product) {
     u32 from = blockIdx.y * product.piece, to = min(from + product.piece, product.k);
     u32 i0 = threadIdx.x / (TILE / SIDE) * SIDE, j0 = threadIdx.x % (TILE / SIDE) * SIDE;
     Real sums[SIDE][SIDE] = {}, next_a[LOADS], next_b[LOADS];
-    part_a.load(next_a, from, to);
-    part_b.load(next_b, from, to);
-    for (u32 depth = from; depth < to; depth += DEPTH) {
+    // A turn fetches the columns of A at `depth` and multiplies those before them.
+#pragma unroll 1
+    for (u32 depth = from;; depth += DEPTH) {
+        if (depth < to) {
+            part_a.load(next_a, depth, to);
+            part_b.load(next_b, depth, to);
+        }
+        if (depth != from) {
+            for (u32 d = 0; d < DEPTH; d++) {
+                Real rows[SIDE], columns[SIDE];
+                for (u32 i = 0; i < SIDE; i++) rows[i] = tile_a[d][i0 + i];
+                for (u32 j = 0; j < SIDE; j++) columns[j] = tile_b[d][j0 + j];
+                for (u32 i = 0; i < SIDE; i++) {
+                    for (u32 j = 0; j < SIDE; j++) sums[i][j] += rows[i] * columns[j];
+                }
+            }
+            __syncthreads();
+        }
+        if (depth >= to) break;
         part_a.store(tile_a, next_a);
         part_b.store(tile_b, next_b);
-        __syncthreads();
-        part_a.load(next_a, depth + DEPTH, to);
-        part_b.load(next_b, depth + DEPTH, to);
-        for (u32 d = 0; d < DEPTH; d++) {
-            Real rows[SIDE], columns[SIDE];
-            for (u32 i = 0; i < SIDE; i++) rows[i] = tile_a[d][i0 + i];
-            for (u32 j = 0; j < SIDE; j++) columns[j] = tile_b[d][j0 + j];
-            for (u32 i = 0; i < SIDE; i++) {
-                for (u32 j = 0; j < SIDE; j++) sums[i][j] += rows[i] * columns[j];
-            }
-        }
         __syncthreads();
     }
     for (u32 i = 0; i < SIDE && row + i0 + i < m; i++) {

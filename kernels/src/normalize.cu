@@ -73,7 +73,7 @@ __device__ __forceinline__ void statistics(double* partial, const T* x, const Ma
             Real first[N], sum[N] = {}, square[N] = {};
             load<N>(first, x + rows.start + row * rows.stride);
             u32 count = min(CHUNK, (rows.to - row - 1) / rows.lanes + 1);
-#pragma unroll 4
+#pragma unroll LOADS<N>
             for (u32 i = 1; i < count; i++) {
                 Real numbers[N];
                 load<N>(numbers,
@@ -97,9 +97,11 @@ __device__ __forceinline__ void statistics(double* partial, const T* x, const Ma
 KERNEL(normalize_statistics)(double* partial, const T* x, Maps maps) {
     statistics<1>(partial, x, maps);
 }
+#if FORMS
 KERNEL(normalize_statistics_packed)(double* partial, const T* x, Maps maps) {
     statistics<PACK>(partial, x, maps);
 }
+#endif
 
 // Adds up the pieces, 32 lanes to a channel: whether the thread is the one to write the channel's
 // sums.
@@ -171,7 +173,7 @@ __device__ __forceinline__ void normalize(T* y, const T* x, const Real* numbers,
     }
     size_t at = rows.start + (rows.from + rows.lane) * rows.stride, step = rows.lanes * rows.stride;
     u32 count = turns(rows.from, rows.to, rows);
-#pragma unroll 4
+#pragma unroll LOADS<N>
     for (u32 i = 0; i < count; i++, at += step) {
         Real values[N];
         load<N>(values, x + at);
@@ -183,10 +185,12 @@ __device__ __forceinline__ void normalize(T* y, const T* x, const Real* numbers,
 KERNEL(normalize_maps)(T* __restrict__ y, const T* __restrict__ x, const Real* numbers, Maps maps) {
     normalize<1>(y, x, numbers, maps);
 }
+#if FORMS
 KERNEL(normalize_maps_packed)(
     T* __restrict__ y, const T* __restrict__ x, const Real* numbers, Maps maps) {
     normalize<PACK>(y, x, numbers, maps);
 }
+#endif
 
 // Σdy and, if there is an x, Σdy·(x − m), where m is the mean as a Real.
 template <u32 N>
@@ -200,7 +204,7 @@ __device__ __forceinline__ void gradient_sums(
         for (u32 row = rows.from + rows.lane; row < rows.to; row += CHUNK * rows.lanes) {
             Real sum[N] = {}, product[N] = {};
             u32 count = min(CHUNK, (rows.to - row - 1) / rows.lanes + 1);
-#pragma unroll 4
+#pragma unroll LOADS<N>
             for (u32 i = 0; i < count; i++) {
                 size_t at = rows.start + (row + static_cast<size_t>(i) * rows.lanes) * rows.stride;
                 Real gradients[N];
@@ -224,10 +228,12 @@ __device__ __forceinline__ void gradient_sums(
 KERNEL(normalize_sums)(double* partial, const T* dy, const T* x, const double* mean, Maps maps) {
     gradient_sums<1>(partial, dy, x, mean, maps);
 }
+#if FORMS
 KERNEL(normalize_sums_packed)(
     double* partial, const T* dy, const T* x, const double* mean, Maps maps) {
     gradient_sums<PACK>(partial, dy, x, mean, maps);
 }
+#endif
 
 // Σdy and Σdy·(x − mean): [2, groups, channels].
 KERNEL(normalize_finish_sums)(
@@ -284,7 +290,7 @@ __device__ __forceinline__ void gradient(
     }
     size_t at = rows.start + (rows.from + rows.lane) * rows.stride, step = rows.lanes * rows.stride;
     u32 count = turns(rows.from, rows.to, rows);
-#pragma unroll 4
+#pragma unroll LOADS<N>
     for (u32 i = 0; i < count; i++, at += step) {
         Real gradients[N], values[N];
         load<N>(gradients, dy + at);
@@ -299,7 +305,9 @@ KERNEL(normalize_maps_gradient)(T* __restrict__ dx, const T* __restrict__ dy,
     const T* __restrict__ x, const Real* numbers, Maps maps) {
     gradient<1>(dx, dy, x, numbers, maps);
 }
+#if FORMS
 KERNEL(normalize_maps_gradient_packed)(T* __restrict__ dx, const T* __restrict__ dy,
     const T* __restrict__ x, const Real* numbers, Maps maps) {
     gradient<PACK>(dx, dy, x, numbers, maps);
 }
+#endif

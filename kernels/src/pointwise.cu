@@ -27,19 +27,17 @@ struct Constants {
     double a, b;
 };
 
-// Where element `index` of the output is in each input.
+// Where element `index` of the output is in each input. Once what is left of the index is less than
+// a dimension's size, the outer ones have none.
 template <u32 N>
 __device__ __forceinline__ void find(u32 (&at)[N], u32 index, const Walk& walk) {
-    u32 rest = index;
-#pragma unroll 1
-    for (u32 d = 0; d < walk.rank; d++) {
-        u32 i = rest;
-        if (d + 1 < walk.rank) {
-            rest = rest / walk.sizes[d];
-            i -= rest * walk.sizes[d];
-        }
+    u32 rest = index, d = 0;
+    for (; rest >= walk.sizes[d]; d++) {
+        u32 outer = rest / walk.sizes[d], i = rest - outer * walk.sizes[d];
         for (u32 k = 0; k < N; k++) at[k] += i * walk.strides[k][d];
+        rest = outer;
     }
+    for (u32 k = 0; k < N; k++) at[k] += rest * walk.strides[k][d];
 }
 
 template <typename Function, u32 N>
@@ -91,9 +89,15 @@ __device__ __forceinline__ void pack(
     KERNEL(name)(T * y, Inputs inputs, Walk walk, Constants constants) { \
         element<name##_function, N>(y, inputs, walk, constants); \
     } \
+    POINTWISE_PACKED(name, N)
+#if FORMS
+#define POINTWISE_PACKED(name, N) \
     KERNEL(name##_packed)(T * y, Inputs inputs, Walk walk, Constants constants) { \
         pack<name##_function, N>(y, inputs, walk, constants); \
     }
+#else
+#define POINTWISE_PACKED(name, N)
+#endif
 
 POINTWISE(copy, 1, x[0])
 
@@ -116,8 +120,7 @@ POINTWISE(clamp, 1, x[0] < Real(with.a) ? Real(with.a) : x[0] > Real(with.b) ? R
 POINTWISE(gelu, 1, gelu(x[0]))
 
 // The gradients: x[0] is what the function kept (its input or its output, as it says on the CPU),
-// x[1] is dy.
-POINTWISE(exp_gradient, 2, x[1] * x[0])
+// x[1] is dy. That of exp is mul.
 POINTWISE(log_gradient, 2, x[1] / x[0])
 POINTWISE(sqrt_gradient, 2, x[1] / (x[0] + x[0]))
 POINTWISE(square_gradient, 2, x[1] * (x[0] + x[0]))

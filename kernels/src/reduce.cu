@@ -18,7 +18,8 @@ __device__ __forceinline__ void reduce(
     Real results[OUT];
     for (u32 k = 0; k < OUT; k++) results[k] = Fold::none();
     if (place.live) {
-        each<IN * OUT>(x + r.kept.at(place.output), r, place, [&](u32, const Real* numbers) {
+        const From* start = x + r.kept.at(place.output);
+        each<IN * OUT>(start, r, place, [&](u32, size_t, const Real* numbers) {
             for (u32 i = 0; i < IN * OUT; i++)
                 results[i % OUT] = Fold::of(results[i % OUT], numbers[i]);
         });
@@ -38,18 +39,23 @@ __device__ __forceinline__ void reduce(
     KERNEL(name)(T * y, Real * partial, const T* x, Reduction r, double scale) { \
         reduce<Fold, 1, 1>(y, partial, x, r, scale); \
     } \
+    KERNEL(name##_pieces)(T * y, Real * partial, const Real* x, Reduction r, double scale) { \
+        reduce<Fold, 1, 1>(y, partial, x, r, scale); \
+    }
+#define REDUCE_PACKED(name, Fold) \
     KERNEL(name##_rows)(T * y, Real * partial, const T* x, Reduction r, double scale) { \
         reduce<Fold, 1, PACK>(y, partial, x, r, scale); \
     } \
     KERNEL(name##_columns)(T * y, Real * partial, const T* x, Reduction r, double scale) { \
         reduce<Fold, PACK, 1>(y, partial, x, r, scale); \
-    } \
-    KERNEL(name##_pieces)(T * y, Real * partial, const Real* x, Reduction r, double scale) { \
-        reduce<Fold, 1, 1>(y, partial, x, r, scale); \
     }
 
 REDUCE(sum, Sum)
 REDUCE(max, Max)
+#if FORMS
+REDUCE_PACKED(sum, Sum)
+REDUCE_PACKED(max, Max)
+#endif
 
 constexpr u32 NOWHERE = 0xFFFFFFFF;
 
@@ -65,7 +71,7 @@ KERNEL(max_places)(u32* places, const T* x, const T* y, Reduction r) {
     u32 first = NOWHERE;
     if (place.live) {
         Real largest = get(y[place.output]);
-        each<1>(x + r.kept.at(place.output), r, place, [&](u32 j, const Real* number) {
+        each<1>(x + r.kept.at(place.output), r, place, [&](u32 j, size_t, const Real* number) {
             if (number[0] == largest || number[0] != number[0]) first = min(first, j);
         });
     }

@@ -17,23 +17,23 @@ template <typename Element>
 __device__ __forceinline__ void copy(T* y, const T* x, const Region& region) {
     u32 rest = blockIdx.x * blockDim.x + threadIdx.x;
     if (rest >= region.count) return;
-    u32 to = 0, from = 0;
-#pragma unroll
-    for (u32 d = 0; d < RANK; d++) {
-        if (d == region.rank) break;
-        u32 i = rest;
-        if (d + 1 < region.rank) {
-            rest /= region.sizes[d];
-            i -= rest * region.sizes[d];
-        }
+    u32 to = 0, from = 0, d = 0;
+    // Once what is left of the index is less than a dimension's size, the outer ones have none.
+    for (; rest >= region.sizes[d]; d++) {
+        u32 outer = rest / region.sizes[d], i = rest - outer * region.sizes[d];
         to += i * region.to[d];
         from += i * region.from[d];
+        rest = outer;
     }
+    to += rest * region.to[d];
+    from += rest * region.from[d];
     *reinterpret_cast<Element*>(y + to) = *reinterpret_cast<const Element*>(x + from);
 }
 
 KERNEL(copy_region)(T* y, const T* x, Region region) { copy<T>(y, x, region); }
+#if FORMS
 KERNEL(copy_region_packed)(T* y, const T* x, Region region) { copy<Pack>(y, x, region); }
+#endif
 
 // A side of a map and its padding.
 struct Side {
@@ -118,10 +118,12 @@ __device__ __forceinline__ void pad(T* y, const T* x, const Maps& maps) {
 }
 
 KERNEL(pad_zeros)(T* y, const T* x, Maps maps) { pad<Zeros, 1>(y, x, maps); }
-KERNEL(pad_zeros_packed)(T* y, const T* x, Maps maps) { pad<Zeros, PACK>(y, x, maps); }
 KERNEL(pad_reflect)(T* y, const T* x, Maps maps) { pad<Reflect, 1>(y, x, maps); }
-KERNEL(pad_reflect_packed)(T* y, const T* x, Maps maps) { pad<Reflect, PACK>(y, x, maps); }
 KERNEL(pad_reflect_gradient)(T* y, const T* x, Maps maps) { pad<ReflectGradient, 1>(y, x, maps); }
+#if FORMS
+KERNEL(pad_zeros_packed)(T* y, const T* x, Maps maps) { pad<Zeros, PACK>(y, x, maps); }
+KERNEL(pad_reflect_packed)(T* y, const T* x, Maps maps) { pad<Reflect, PACK>(y, x, maps); }
 KERNEL(pad_reflect_gradient_packed)(T* y, const T* x, Maps maps) {
     pad<ReflectGradient, PACK>(y, x, maps);
 }
+#endif

@@ -25,9 +25,14 @@ __device__ __forceinline__ Lanes load(const T* from) {
 }
 
 // A kernel and its packed form: `name` runs `body<Single>` or `body<Pack>`.
-#define BOTH(name, body, parameters, arguments)                \
-    KERNEL(name) parameters { body<Single> arguments; }        \
+#if FORMS
+#define BOTH(name, body, parameters, arguments) \
+    KERNEL(name) parameters { body<Single> arguments; } \
     KERNEL(name##_packed) parameters { body<Pack> arguments; }
+#else
+#define BOTH(name, body, parameters, arguments) \
+    KERNEL(name) parameters { body<Single> arguments; }
+#endif
 
 // A pixel of the output, and the first of the channels that a thread has; the pixel is beyond the
 // last if it has none.

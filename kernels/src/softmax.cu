@@ -12,24 +12,24 @@ __device__ __forceinline__ void softmax(T* y, const T* x, const Reduction& r) {
     Real largest[OUT], sums[OUT];
     for (u32 k = 0; k < OUT; k++) largest[k] = Max::none(), sums[k] = 0;
     if (place.live) {
-        each<N>(x + start, r, place, [&](u32, const Real* numbers) {
+        each<N>(x + start, r, place, [&](u32, size_t, const Real* numbers) {
             for (u32 i = 0; i < N; i++) largest[i % OUT] = Max::of(largest[i % OUT], numbers[i]);
         });
     }
     fold_lanes<Max, OUT>(largest, place, scratch);
     if (place.live) {
-        each<N>(x + start, r, place, [&](u32, const Real* numbers) {
+        each<N>(x + start, r, place, [&](u32, size_t, const Real* numbers) {
             for (u32 i = 0; i < N; i++) sums[i % OUT] += exp_(numbers[i] - largest[i % OUT]);
         });
     }
     fold_lanes<Sum, OUT>(sums, place, scratch);
     if (place.live) {
         for (u32 k = 0; k < OUT; k++) sums[k] = Real(1) / sums[k];
-        each<N>(x + start, r, place, [&](u32 j, const Real* numbers) {
+        each<N>(x + start, r, place, [&](u32, size_t at, const Real* numbers) {
             Real shares[N];
             for (u32 i = 0; i < N; i++)
                 shares[i] = exp_(numbers[i] - largest[i % OUT]) * sums[i % OUT];
-            store<N>(y + start + r.reduced.at(j), shares);
+            store<N>(y + start + at, shares);
         });
     }
 }
@@ -45,32 +45,34 @@ __device__ __forceinline__ void softmax_gradient(
     Real sums[OUT];
     for (u32 k = 0; k < OUT; k++) sums[k] = 0;
     if (place.live) {
-        each<N>(y + start, r, place, [&](u32 j, const Real* shares) {
+        each<N>(y + start, r, place, [&](u32, size_t at, const Real* shares) {
             Real gradients[N];
-            load<N>(gradients, dy + start + r.reduced.at(j));
+            load<N>(gradients, dy + start + at);
             for (u32 i = 0; i < N; i++) sums[i % OUT] += shares[i] * gradients[i];
         });
     }
     fold_lanes<Sum, OUT>(sums, place, scratch);
     if (place.live) {
-        each<N>(y + start, r, place, [&](u32 j, const Real* shares) {
+        each<N>(y + start, r, place, [&](u32, size_t at, const Real* shares) {
             Real gradients[N];
-            load<N>(gradients, dy + start + r.reduced.at(j));
+            load<N>(gradients, dy + start + at);
             for (u32 i = 0; i < N; i++) gradients[i] = shares[i] * (gradients[i] - sums[i % OUT]);
-            store<N>(dx + start + r.reduced.at(j), gradients);
+            store<N>(dx + start + at, gradients);
         });
     }
 }
 
 KERNEL(softmax)(T* y, const T* x, Reduction r) { softmax<1, 1>(y, x, r); }
-KERNEL(softmax_rows)(T* y, const T* x, Reduction r) { softmax<1, PACK>(y, x, r); }
-KERNEL(softmax_columns)(T* y, const T* x, Reduction r) { softmax<PACK, 1>(y, x, r); }
 KERNEL(softmax_gradient)(T* dx, const T* y, const T* dy, Reduction r) {
     softmax_gradient<1, 1>(dx, y, dy, r);
 }
+#if FORMS
+KERNEL(softmax_rows)(T* y, const T* x, Reduction r) { softmax<1, PACK>(y, x, r); }
+KERNEL(softmax_columns)(T* y, const T* x, Reduction r) { softmax<PACK, 1>(y, x, r); }
 KERNEL(softmax_gradient_rows)(T* dx, const T* y, const T* dy, Reduction r) {
     softmax_gradient<1, PACK>(dx, y, dy, r);
 }
 KERNEL(softmax_gradient_columns)(T* dx, const T* y, const T* dy, Reduction r) {
     softmax_gradient<PACK, 1>(dx, y, dy, r);
 }
+#endif

@@ -102,8 +102,23 @@ __device__ __forceinline__ void weight_sums(
             }
         }
     };
-    fetch(begin);
-    for (u32 first = begin, slice = 1; first < end; first += SLICE, slice++) {
+    // A turn fetches the slice at `first` and multiplies the one before it.
+#pragma unroll 1
+    for (u32 first = begin, slice = 0;; first += SLICE, slice++) {
+        if (first < end) fetch(first);
+        if (slice != 0) {
+#pragma unroll 4
+            for (u32 k = 0; k < SLICE; k++) {
+                Run<Real, EACH> a = read<EACH>(&dys[k][down]);
+                Run<Real, QUAD> b = read<QUAD>(&xs[k][across]);
+                for (u32 i = 0; i < EACH; i++) {
+                    for (u32 j = 0; j < QUAD; j++) sums[i][j] += a.at[i] * b.at[j];
+                }
+            }
+            if (slice % SLICES == 0) to_total();
+            __syncthreads();
+        }
+        if (first >= end) break;
 #pragma unroll
         for (u32 turn = 0; turn < TURNS; turn++) {
             for (u32 i = 0; i < QUAD; i++)
@@ -112,17 +127,6 @@ __device__ __forceinline__ void weight_sums(
         if (dy_pixel < SLICE) {
             for (u32 i = 0; i < QUAD; i++) dys[dy_pixel][t % PARTS * QUAD + i] = get(dy_next.at[i]);
         }
-        __syncthreads();
-        if (first + SLICE < end) fetch(first + SLICE);
-#pragma unroll
-        for (u32 k = 0; k < SLICE; k++) {
-            Run<Real, EACH> a = read<EACH>(&dys[k][down]);
-            Run<Real, QUAD> b = read<QUAD>(&xs[k][across]);
-            for (u32 i = 0; i < EACH; i++) {
-                for (u32 j = 0; j < QUAD; j++) sums[i][j] += a.at[i] * b.at[j];
-            }
-        }
-        if (slice % SLICES == 0) to_total();
         __syncthreads();
     }
     to_total();
@@ -146,8 +150,10 @@ __device__ __forceinline__ void weight_sums(
         weight_sums<across, each>(partials, x, dy, c, length);                                    \
     }
 WEIGHT_SUMS(weight_sums_64, 16, 4)
+#if FORMS
 WEIGHT_SUMS(weight_sums_16, 64, 4)
 WEIGHT_SUMS(weight_sums_4, 64, 1)
+#endif
 
 // For groups of few channels: a thread for each number of the weight and part of the pixels, which
 // neighbours in dy's channels share.

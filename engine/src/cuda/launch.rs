@@ -1,8 +1,8 @@
-//! Starting a kernel: it is found by its name and element type in the PTX that the program carries,
-//! compiled by the driver when it is first used, and queued with its arguments.
+//! Starting a kernel: its module is compiled by the driver when one of its kernels is first used,
+//! from PTX that the program carries, and the kernel is queued with its arguments.
 //!
 //! ```text
-//! Launch { module: "pointwise", kernel: "add", dtype: DType::F32, grid: [blocks, 1, 1],
+//! Launch { kernel: kernels::pointwise::ADD.single, dtype: DType::F32, grid: [blocks, 1, 1],
 //!          block: [256, 1, 1], shared: 0 }
 //!     .run(gpu, &[&y.address()?, &inputs, &loops, &constants])?;
 //! ```
@@ -13,6 +13,7 @@
 use super::Gpu;
 use super::driver::{self, Module};
 use crate::{DType, Error, Result};
+use kernels::Kernel;
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::sync::{Mutex, PoisonError};
@@ -31,11 +32,8 @@ impl<P: bytemuck::NoUninit> Argument for P {
 
 /// Which kernel, and over how many threads.
 #[derive(Clone, Debug)]
-pub(crate) struct Launch<'a> {
-    /// The source that has it, without `.cu`.
-    pub(crate) module: &'static str,
-    /// Its name, without the element type.
-    pub(crate) kernel: &'a str,
+pub(crate) struct Launch {
+    pub(crate) kernel: Kernel,
     /// The element type it is compiled for.
     pub(crate) dtype: DType,
     /// Blocks along x, y and z.
@@ -55,21 +53,15 @@ const SHARED_BY_DEFAULT: usize = 48 * 1024;
 /// CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES.
 const MAX_DYNAMIC_SHARED: i32 = 8;
 
-impl<'a> Launch<'a> {
+impl Launch {
     /// A launch with a thread for each of `count` elements.
-    pub(crate) fn each(module: &'static str, kernel: &'a str, dtype: DType, count: usize) -> Self {
-        let grid = [count.div_ceil(THREADS as usize), 1, 1];
-        Self { module, kernel, dtype, grid, block: [THREADS, 1, 1], shared: 0 }
+    pub(crate) fn each(kernel: Kernel, dtype: DType, count: usize) -> Self {
+        Self::blocks(kernel, dtype, [count.div_ceil(THREADS as usize), 1, 1])
     }
 
     /// A launch of a grid of blocks of [`THREADS`] threads.
-    pub(crate) fn blocks(
-        module: &'static str,
-        kernel: &'a str,
-        dtype: DType,
-        grid: [usize; 3],
-    ) -> Self {
-        Self { module, kernel, dtype, grid, block: [THREADS, 1, 1], shared: 0 }
+    pub(crate) fn blocks(kernel: Kernel, dtype: DType, grid: [usize; 3]) -> Self {
+        Self { kernel, dtype, grid, block: [THREADS, 1, 1], shared: 0 }
     }
 
     /// Queues the kernel. A launch without blocks does nothing.
@@ -126,20 +118,20 @@ impl<'a> Launch<'a> {
     }
 
     fn refuse(&self, why: String) -> Error {
-        Error::cuda("launch", format!("{}_{}: {why}", self.kernel, self.dtype))
+        Error::cuda("launch", format!("{}_{}: {why}", self.kernel.name(), self.dtype))
     }
 }
 
 /// A kernel that the driver has compiled.
 #[derive(Clone)]
-struct Kernel {
+struct Compiled {
     /// The driver's handle.
     function: usize,
     /// The sizes of its parameters.
     parameters: std::sync::Arc<[usize]>,
 }
 
-/// The kernels that have been used, by name and element type.
+/// The kernels that have been used, by element type.
 #[derive(Default)]
 pub(super) struct Kernels {
     loaded: Mutex<Loaded>,
@@ -147,29 +139,29 @@ pub(super) struct Kernels {
 
 #[derive(Default)]
 struct Loaded {
-    kernels: HashMap<(DType, &'static str, String), Kernel>,
+    kernels: HashMap<(DType, Kernel), Compiled>,
     modules: HashMap<(DType, &'static str), Module>,
 }
 
 impl Kernels {
-    fn get(&self, launch: &Launch<'_>) -> Result<Kernel> {
+    fn get(&self, launch: &Launch) -> Result<Compiled> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (launch.dtype, launch.module, launch.kernel.to_string());
-        if let Some(kernel) = loaded.kernels.get(&key) {
-            return Ok(kernel.clone());
+        let Launch { kernel, dtype, .. } = *launch;
+        if let Some(compiled) = loaded.kernels.get(&(dtype, kernel)) {
+            return Ok(compiled.clone());
         }
-        let suffix = launch.dtype.to_string();
-        let module = match loaded.modules.entry((launch.dtype, launch.module)) {
+        let suffix = dtype.to_string();
+        let module = match loaded.modules.entry((dtype, kernel.module())) {
             std::collections::hash_map::Entry::Occupied(module) => module.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => {
-                let module = Module::load(launch.module, &suffix);
+                let module = Module::load(kernel.module(), &suffix);
                 entry.insert(module.map_err(|why| launch.refuse(why))?)
             }
         };
-        let entry = format!("{}_{suffix}", launch.kernel);
+        let entry = format!("{}_{suffix}", kernel.name());
         let (function, parameters) = module.kernel(&entry).map_err(|why| launch.refuse(why))?;
-        let kernel = Kernel { function, parameters: parameters.into() };
-        loaded.kernels.insert(key, kernel.clone());
-        Ok(kernel)
+        let compiled = Compiled { function, parameters: parameters.into() };
+        loaded.kernels.insert((dtype, kernel), compiled.clone());
+        Ok(compiled)
     }
 }

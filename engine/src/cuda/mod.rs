@@ -170,5 +170,10 @@ pub(crate) fn computed_in(dtype: crate::DType) -> crate::DType {
     if dtype == crate::DType::F64 { crate::DType::F64 } else { crate::DType::F32 }
 }
 
+/// Whether kernels for elements of `dtype` have forms for speed alone, as `FORMS` in `common.cuh`.
+pub(crate) fn has_forms(dtype: crate::DType) -> bool {
+    dtype != crate::DType::F64
+}
+
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,9 +1,10 @@
 //! Operations element by element, with broadcasting and any strides: the GPU's counterpart of
 //! `ops/map.rs`.
 
-use super::{Gpu, Launch, View};
+use super::{Gpu, Launch, View, has_forms};
 use crate::loop_nest::{LoopNest, broadcast};
 use crate::{Error, Layout, Result};
+use kernels::Packable;
 
 /// As in `pointwise.cu`.
 const RANK: usize = 8;
@@ -21,7 +22,7 @@ struct Loops {
 
 /// Copies `x` into `to`, which has its shape and is dense.
 pub(crate) fn copy(gpu: &'static Gpu, to: View<'_>, x: View<'_>) -> Result<()> {
-    pointwise(gpu, "copy", to, &[x], [0.0; 2])
+    pointwise(gpu, kernels::pointwise::COPY, to, &[x], [0.0; 2])
 }
 
 /// Applies `kernel` to the elements of `inputs` at each index of `y`, which is dense and may be
@@ -29,15 +30,16 @@ pub(crate) fn copy(gpu: &'static Gpu, to: View<'_>, x: View<'_>) -> Result<()> {
 /// (scale, shift) and clamp (bounds).
 pub(crate) fn pointwise(
     gpu: &'static Gpu,
-    kernel: &'static str,
+    kernel: Packable,
     y: View<'_>,
     inputs: &[View<'_>],
     constants: [f64; 2],
 ) -> Result<()> {
-    let layouts = broadcast(kernel, y.layout.shape(), inputs.iter().map(|input| input.layout))?;
+    let op = kernel.single.name();
+    let layouts = broadcast(op, y.layout.shape(), inputs.iter().map(|input| input.layout))?;
     let (dtype, count) = (y.dtype, y.layout.numel());
     if let Some(other) = inputs.iter().find(|input| input.dtype != dtype) {
-        return Err(Error::dtype(kernel, dtype, other.dtype));
+        return Err(Error::dtype(op, dtype, other.dtype));
     }
     if count == 0 {
         return Ok(());
@@ -47,9 +49,8 @@ pub(crate) fn pointwise(
     let operands: [&Layout; INPUTS] = std::array::from_fn(|k| layouts.get(k).unwrap_or(y.layout));
     let rows = LoopNest::new(y.layout, operands);
     let (sizes, strides) = (rows.sizes(), rows.strides());
-    let too_large = || {
-        Error::cuda(kernel, format!("shape {:?} is too large for a GPU kernel", y.layout.shape()))
-    };
+    let too_large =
+        || Error::cuda(op, format!("shape {:?} is too large for a GPU kernel", y.layout.shape()));
     if sizes.len() > RANK || u32::try_from(count).is_err() {
         return Err(too_large());
     }
@@ -72,7 +73,8 @@ pub(crate) fn pointwise(
     }
     let to = y.address;
     let pack = 16 / dtype.size();
-    let packed = (loops.rank == 1 || (loops.sizes[0] as usize).is_multiple_of(pack))
+    let packed = has_forms(dtype)
+        && (loops.rank == 1 || (loops.sizes[0] as usize).is_multiple_of(pack))
         && to.is_multiple_of(16)
         && (0..inputs.len()).all(|k| match loops.strides[k][0] {
             0 => true,
@@ -84,8 +86,9 @@ pub(crate) fn pointwise(
             }
             _ => false,
         });
-    let name = if packed { format!("{kernel}_packed") } else { kernel.to_string() };
-    let threads = if packed { count.div_ceil(pack) } else { count };
-    Launch::each("pointwise", &name, dtype, threads)
-        .run(gpu, &[&to, &addresses, &loops, &constants])
+    let (kernel, threads) = match packed {
+        true => (kernel.packed, count.div_ceil(pack)),
+        false => (kernel.single, count),
+    };
+    Launch::each(kernel, dtype, threads).run(gpu, &[&to, &addresses, &loops, &constants])
 }

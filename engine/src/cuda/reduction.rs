@@ -4,10 +4,11 @@
 //! there are too few outputs to keep a GPU busy. Both follow from shapes and strides alone, so the
 //! order of additions is the same on every GPU.
 
-use super::Launch;
 use super::launch::THREADS;
+use super::{Launch, has_forms};
 use crate::loop_nest::LoopNest;
 use crate::{DType, Error, Layout, Result};
+use kernels::{Folding, Kernel};
 
 /// As in `lanes.cuh`.
 const RANK: usize = 8;
@@ -146,8 +147,9 @@ impl ReductionLaunch {
         let pack = (16 / dtype.size()) as u32;
         let by_rows = kept.count == 1 || reduced.count > 1 && reduced.step() < kept.step();
         let (inner, outer) = if by_rows { (reduced, kept) } else { (kept, reduced) };
-        let aligned =
-            addresses.iter().all(|address| address.is_multiple_of(16)) && outer.is_aligned(0, pack);
+        let aligned = has_forms(dtype)
+            && addresses.iter().all(|address| address.is_multiple_of(16))
+            && outer.is_aligned(0, pack);
         let (inner, form) = match inner.packed(pack).filter(|_| aligned) {
             Some(packed) if by_rows => (packed, Form::Rows),
             Some(packed) => (packed, Form::Columns),
@@ -202,27 +204,23 @@ impl ReductionLaunch {
         }
     }
 
-    /// The launch of `kernel` or of a packed form of it, whose name is written to `name`.
-    pub(crate) fn launch<'a>(
-        &self,
-        module: &'static str,
-        kernel: &str,
-        dtype: DType,
-        name: &'a mut String,
-    ) -> Launch<'a> {
-        name.push_str(kernel);
-        name.push_str(match self.form {
-            Form::Single => "",
-            Form::Rows => "_rows",
-            Form::Columns => "_columns",
-        });
-        let Reduction { kept, lanes, .. } = self.reduction;
-        Launch::blocks(
-            module,
-            name,
+    /// The launch of the form of `kernel` that it takes.
+    pub(crate) fn launch(&self, kernel: Folding, dtype: DType) -> Launch {
+        self.launch_single(
+            match self.form {
+                Form::Single => kernel.single,
+                Form::Rows => kernel.rows,
+                Form::Columns => kernel.columns,
+            },
             dtype,
-            [kept.count.div_ceil(THREADS / lanes) as usize, self.pieces as usize, 1],
         )
+    }
+
+    /// The launch of a kernel without forms.
+    pub(crate) fn launch_single(&self, kernel: Kernel, dtype: DType) -> Launch {
+        let Reduction { kept, lanes, .. } = self.reduction;
+        let blocks = kept.count.div_ceil(THREADS / lanes) as usize;
+        Launch::blocks(kernel, dtype, [blocks, self.pieces as usize, 1])
     }
 
     /// The name of the form, for tests.

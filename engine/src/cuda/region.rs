@@ -1,6 +1,6 @@
 //! Copies into a part of a larger tensor: the GPU's counterpart of `write_region`.
 
-use super::{Gpu, Launch, View};
+use super::{Gpu, Launch, View, has_forms};
 use crate::loop_nest::LoopNest;
 use crate::{Error, Layout, Result};
 
@@ -52,7 +52,8 @@ pub(crate) fn copy_region(
     let whole = |strides: &[u32; RANK]| {
         strides[0] == 1 && strides[1..].iter().all(|stride| stride.is_multiple_of(pack))
     };
-    let packed = arguments.sizes[0].is_multiple_of(pack)
+    let packed = has_forms(to.dtype)
+        && arguments.sizes[0].is_multiple_of(pack)
         && whole(&arguments.to)
         && whole(&arguments.from)
         && addresses.iter().all(|address| address.is_multiple_of(16));
@@ -60,7 +61,10 @@ pub(crate) fn copy_region(
         (arguments.count, arguments.sizes[0]) = (count / pack, arguments.sizes[0] / pack);
         (arguments.to[0], arguments.from[0]) = (pack, pack);
     }
-    let kernel = if packed { "copy_region_packed" } else { "copy_region" };
-    let launch = Launch::each("region", kernel, to.dtype, arguments.count as usize);
+    let kernel = match packed {
+        true => kernels::region::COPY_REGION.packed,
+        false => kernels::region::COPY_REGION.single,
+    };
+    let launch = Launch::each(kernel, to.dtype, arguments.count as usize);
     launch.run(gpu, &[&addresses[0], &addresses[1], &arguments])
 }

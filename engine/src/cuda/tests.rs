@@ -66,17 +66,16 @@ fn many_copies_overlap_with_kernels_and_keep_their_values() {
 #[test]
 fn a_wrong_number_of_kernel_arguments_is_an_error() {
     let Some(gpu) = gpu() else { return };
-    let launch = Launch::each("pointwise", "add", DType::F32, 1);
-    let message = launch.run(gpu, &[&0u64]).unwrap_err().to_string();
+    let add = kernels::pointwise::ADD;
+    let refused = |launch: Launch| launch.run(gpu, &[&0u64]).unwrap_err().to_string();
+    let message = refused(Launch::each(add.single, DType::F32, 1));
     assert!(
         message.contains("add_f32: arguments of [8] bytes for parameters of [8, 48, 232, 16]"),
         "{message}"
     );
-    let message =
-        Launch::each("pointwise", "no", DType::F32, 1).run(gpu, &[]).unwrap_err().to_string();
-    assert!(message.contains("no_f32: there is no such kernel"), "{message}");
-    let message =
-        Launch::each("pointwise", "add", DType::U8, 1).run(gpu, &[]).unwrap_err().to_string();
+    let message = refused(Launch::each(add.packed, DType::F64, 1));
+    assert!(message.contains("add_packed_f64: there is no such kernel"), "{message}");
+    let message = refused(Launch::each(add.single, DType::U8, 1));
     assert!(message.contains("add_u8: there are no kernels pointwise for this type"), "{message}");
 }
 

@@ -3,17 +3,19 @@
 use crate::cuda::{self, Gpu, View};
 use crate::loop_nest::{broadcast, output_layout};
 use crate::{Layout, Result, Tensor};
+use kernels::Packable;
 
 /// Applies `kernel` to the elements of `inputs` at each index of `shape`, to which every input must
 /// broadcast. `constants` are those of affine (scale, shift) and clamp (bounds).
 pub(super) fn pointwise(
     gpu: &'static Gpu,
-    kernel: &'static str,
+    kernel: Packable,
     shape: &[usize],
     inputs: &[&Tensor],
     constants: [f64; 2],
 ) -> Result<Tensor> {
-    let layouts = broadcast(kernel, shape, inputs.iter().map(|input| input.layout()))?;
+    let layouts =
+        broadcast(kernel.single.name(), shape, inputs.iter().map(|input| input.layout()))?;
     let y = Tensor::on_gpu(gpu, output_layout(shape, &layouts), inputs[0].dtype())?;
     pointwise_into(gpu, kernel, &y, inputs, constants)?;
     Ok(y)
@@ -23,7 +25,7 @@ pub(super) fn pointwise(
 /// among the inputs.
 pub(super) fn pointwise_into(
     gpu: &'static Gpu,
-    kernel: &'static str,
+    kernel: Packable,
     y: &Tensor,
     inputs: &[&Tensor],
     constants: [f64; 2],

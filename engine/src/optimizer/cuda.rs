@@ -4,6 +4,8 @@
 use super::{Clip, Parameter, Rule, Scalars, StepScalars};
 use crate::cuda::{Argument, Gpu, Launch, computed_in};
 use crate::{DType, Error, Result, Tensor};
+use kernels::Kernel;
+use kernels::optimizer::*;
 
 /// As in `optimizer.cu`.
 const TENSORS: usize = 64;
@@ -69,7 +71,7 @@ fn on(op: &'static str, gpu: &Gpu, tensor: &Tensor) -> Result<()> {
 /// it. Blocks are numbered through all launches; returns how many there were.
 fn launch(
     gpu: &Gpu,
-    kernel: &'static str,
+    kernel: Kernel,
     listed: &[Listed],
     before: &[&dyn Argument],
     after: &[&dyn Argument],
@@ -95,7 +97,7 @@ fn launch(
             .chain([&table as &dyn Argument])
             .chain(after.iter().copied())
             .collect();
-        Launch::blocks("optimizer", kernel, first.dtype, [end, 1, 1]).run(gpu, &arguments)?;
+        Launch::blocks(kernel, first.dtype, [end, 1, 1]).run(gpu, &arguments)?;
         blocks += end;
         rest = &rest[run..];
     }
@@ -197,15 +199,15 @@ pub(super) fn step(
     match rule {
         Rule::Adam { betas, eps, weight_decay } => {
             let constants = [betas.0, betas.1, eps, weight_decay];
-            launch(gpu, "optimizer_adam", &listed, &[], &[&scalars, &norm, &limit, &constants])?
+            launch(gpu, OPTIMIZER_ADAM, &listed, &[], &[&scalars, &norm, &limit, &constants])?
         }
         Rule::AdamW { betas, eps, .. } => {
             let constants = [betas.0, betas.1, eps, 0.0];
-            launch(gpu, "optimizer_adam", &listed, &[], &[&scalars, &norm, &limit, &constants])?
+            launch(gpu, OPTIMIZER_ADAM, &listed, &[], &[&scalars, &norm, &limit, &constants])?
         }
         Rule::Sgd { momentum, weight_decay } => launch(
             gpu,
-            "optimizer_sgd",
+            OPTIMIZER_SGD,
             &listed,
             &[],
             &[&scalars, &norm, &limit, &[momentum, weight_decay]],
@@ -225,9 +227,10 @@ pub(super) fn norm(gpu: &'static Gpu, gradients: &[&Tensor]) -> Result<Tensor> {
     let listed = listed.collect::<Result<Vec<_>>>()?;
     let blocks: usize = listed.iter().map(Listed::blocks).sum();
     let sums = gpu.allocate(blocks * size_of::<f64>())?;
-    launch(gpu, "optimizer_squares", &listed, &[&sums.address()], &[])?;
+    launch(gpu, OPTIMIZER_SQUARES, &listed, &[&sums.address()], &[])?;
     let norm = Tensor::new_on_gpu(gpu, &[], DType::F64)?;
-    let launch = Launch::blocks("optimizer", "optimizer_norm", DType::F64, [1, 1, 1]);
+    // Of f64, whatever the gradients are.
+    let launch = Launch::blocks(OPTIMIZER_NORM, DType::F32, [1, 1, 1]);
     launch.run(gpu, &[&norm.address()?, &sums.address(), &(blocks as u32)])?;
     Ok(norm)
 }
@@ -252,7 +255,7 @@ pub(super) fn average(
     }
     scalars.get(0)?;
     let (scalars, norm) = (address(gpu, scalars)?, norm_address(OP, gpu, norm)?);
-    launch(gpu, "optimizer_average", &listed, &[], &[&scalars, &norm])?;
+    launch(gpu, OPTIMIZER_AVERAGE, &listed, &[], &[&scalars, &norm])?;
     Ok(())
 }
 

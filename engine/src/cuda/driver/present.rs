@@ -4,6 +4,7 @@ use super::Probe;
 use crate::{Error, Result};
 use cust::context::CurrentContext;
 use cust::stream::StreamFlags;
+use std::collections::HashMap;
 use std::ffi::OsStr;
 
 /// Declares functions of the driver.
@@ -81,22 +82,29 @@ impl OwnedStream {
 /// A source of kernels, compiled by the driver for the current context.
 pub(crate) struct Module {
     module: cust::module::Module,
-    ptx: &'static str,
+    /// The sizes in bytes of the kernels' parameters.
+    parameters: HashMap<String, Vec<usize>>,
 }
 
 impl Module {
     /// The kernels of source `name` for the element type `suffix`.
     pub(crate) fn load(name: &str, suffix: &str) -> Result<Self, String> {
-        let ptx = kernels::ptx(name, suffix)
-            .ok_or_else(|| format!("there are no kernels {name} for this type"))?;
-        Ok(Self { module: cust::module::Module::from_ptx(ptx, &[]).map_err(text)?, ptx })
+        let ptx = kernels::ptx(name, suffix).ok_or_else(|| match suffix {
+            "f64" if !cfg!(feature = "checks") => {
+                "this program was built without kernels in f64 (cargo's feature `checks`)".into()
+            }
+            _ => format!("there are no kernels {name} for this type"),
+        })?;
+        let parameters =
+            kernels::entries(&ptx).map(|(entry, sizes)| (entry.to_string(), sizes)).collect();
+        Ok(Self { module: cust::module::Module::from_ptx(&ptx, &[]).map_err(text)?, parameters })
     }
 
     /// The driver's handle of kernel `entry`, and the sizes in bytes of its parameters.
     pub(crate) fn kernel(&self, entry: &str) -> Result<(usize, Vec<usize>), String> {
-        let parameters = kernels::parameters(self.ptx, entry).ok_or("there is no such kernel")?;
+        let parameters = self.parameters.get(entry).ok_or("there is no such kernel")?;
         let function = self.module.get_function(entry).map_err(text)?;
-        Ok((function.to_raw() as usize, parameters))
+        Ok((function.to_raw() as usize, parameters.clone()))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::cpu::PIECE;
 use crate::layout::broadcast_shape;
 use crate::ops::map;
 use crate::{DType, Element, Error, Meta, Result, Tensor, dispatch_float};
+use kernels::Packable;
 use rayon::prelude::*;
 
 impl Tensor {
@@ -58,7 +59,7 @@ pub(crate) fn accumulate(mut earlier: Tensor, gradient: &Tensor) -> Result<Tenso
         if !earlier.is_exclusive() {
             return earlier.add(gradient);
         }
-        pointwise_into(gpu, Add::NAME, &earlier, &[&earlier, gradient], [0.0; 2])?;
+        pointwise_into(gpu, kernels::pointwise::ADD, &earlier, &[&earlier, gradient], [0.0; 2])?;
         return Ok(earlier);
     }
     dispatch_float!("accumulate", earlier.dtype(), T => {
@@ -94,7 +95,7 @@ impl Op for Add {
     }
 
     fn forward(&self, x: &[&Tensor], out: &Meta, _: &[bool]) -> Result<(Tensor, ())> {
-        Ok((binary(Self::NAME, out, x[0], x[1], |a, b| a + b, |a, b| a + b)?, ()))
+        Ok((binary(kernels::pointwise::ADD, out, x[0], x[1], |a, b| a + b, |a, b| a + b)?, ()))
     }
 
     fn backward(&self, (): (), dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
@@ -115,7 +116,7 @@ impl Op for Sub {
     }
 
     fn forward(&self, x: &[&Tensor], out: &Meta, _: &[bool]) -> Result<(Tensor, ())> {
-        Ok((binary(Self::NAME, out, x[0], x[1], |a, b| a - b, |a, b| a - b)?, ()))
+        Ok((binary(kernels::pointwise::SUB, out, x[0], x[1], |a, b| a - b, |a, b| a - b)?, ()))
     }
 
     fn backward(&self, (): (), dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
@@ -137,7 +138,7 @@ impl Op for Mul {
     }
 
     fn forward(&self, x: &[&Tensor], out: &Meta, need: &[bool]) -> Result<(Tensor, Self::Saved)> {
-        let y = binary(Self::NAME, out, x[0], x[1], |a, b| a * b, |a, b| a * b)?;
+        let y = binary(kernels::pointwise::MUL, out, x[0], x[1], |a, b| a * b, |a, b| a * b)?;
         Ok((y, (save_if(need[1], x[0]), save_if(need[0], x[1]))))
     }
 
@@ -165,7 +166,7 @@ impl Op for Div {
     }
 
     fn forward(&self, x: &[&Tensor], out: &Meta, need: &[bool]) -> Result<(Tensor, Self::Saved)> {
-        let y = binary(Self::NAME, out, x[0], x[1], |a, b| a / b, |a, b| a / b)?;
+        let y = binary(kernels::pointwise::DIV, out, x[0], x[1], |a, b| a / b, |a, b| a / b)?;
         let quotient = save_if(need[1], &y);
         Ok((y, (x[1].detach(), quotient)))
     }
@@ -210,7 +211,7 @@ impl Op for Affine {
             })
         };
         let y = x.on_device(on_cpu, |gpu| {
-            pointwise(gpu, Self::NAME, x.shape(), &[x], [self.scale, self.shift])
+            pointwise(gpu, kernels::pointwise::AFFINE, x.shape(), &[x], [self.scale, self.shift])
         })?;
         Ok((y, ()))
     }
@@ -234,22 +235,23 @@ fn infer(op: &'static str, inputs: &[Meta]) -> Result<Meta> {
     Ok(Meta { shape: broadcast_shape(op, &inputs[0].shape, &inputs[1].shape)?, dtype })
 }
 
-/// One closure, given once per compute dtype.
+/// One closure, given once per compute dtype, and its kernel on a GPU.
 fn binary(
-    op: &'static str,
+    kernel: Packable,
     out: &Meta,
     a: &Tensor,
     b: &Tensor,
     single: impl Fn(f32, f32) -> f32 + Sync,
     double: impl Fn(f64, f64) -> f64 + Sync,
 ) -> Result<Tensor> {
+    let op = kernel.single.name();
     a.on_device(
         || match a.dtype() {
             DType::F32 => map(op, &out.shape, [a, b], |[a, b]| single(a, b)),
             DType::F64 => map(op, &out.shape, [a, b], |[a, b]| double(a, b)),
             other => Err(Error::dtype(op, "f32 or f64", other)),
         },
-        |gpu| pointwise(gpu, op, &out.shape, &[a, b], [0.0; 2]),
+        |gpu| pointwise(gpu, kernel, &out.shape, &[a, b], [0.0; 2]),
     )
 }
 

@@ -1,14 +1,16 @@
 //! The dynamic filter on a GPU: see `dynamic_filter.cu`.
 
 use super::Border;
-use crate::cuda::{Gpu, Launch};
+use crate::cuda::{Gpu, Launch, has_forms};
 use crate::{Error, Result, Tensor};
+use kernels::Kernel;
+use kernels::dynamic_filter::*;
 
 const OP: &str = "dynamic_filter";
 
 /// The filter and its adjoint: a kernel for 3×3 taps and channels in fours, and one for any.
-const FORWARD: [&str; 2] = ["dynamic_filter_3", "dynamic_filter_any"];
-const TURNED: [&str; 2] = ["dynamic_filter_turned_3", "dynamic_filter_turned_any"];
+const FORWARD: [Kernel; 2] = [DYNAMIC_FILTER_3, DYNAMIC_FILTER_ANY];
+const TURNED: [Kernel; 2] = [DYNAMIC_FILTER_TURNED_3, DYNAMIC_FILTER_TURNED_ANY];
 
 /// Threads of a block, and channels of a thread, as in `dynamic_filter.cu`.
 const BLOCK: usize = 128;
@@ -100,7 +102,7 @@ pub(super) fn backward(
 /// threads have one, which changes nothing but speed.
 fn filter(
     gpu: &'static Gpu,
-    [kernel, any]: [&'static str; 2],
+    [kernel, any]: [Kernel; 2],
     x: &Tensor,
     taps: &Tensor,
     shift: Option<&Tensor>,
@@ -124,7 +126,7 @@ fn filter(
         false => (any, y.numel()),
     };
     let grid = [threads.div_ceil(BLOCK), 1, 1];
-    Launch { module: OP, kernel, dtype: x.dtype(), grid, block: [BLOCK as u32, 1, 1], shared: 0 }
+    Launch { kernel, dtype: x.dtype(), grid, block: [BLOCK as u32, 1, 1], shared: 0 }
         .run(gpu, &[&addresses[0], &addresses[1], &addresses[2], &addresses[3], &map])?;
     Ok(y)
 }
@@ -133,6 +135,7 @@ fn filter(
 fn in_fours(x: &Tensor, addresses: &[u64], k: i32) -> bool {
     let alignment = (LANES * x.dtype().size()).min(16) as u64;
     k == 3
+        && has_forms(x.dtype())
         && x.shape()[1].is_multiple_of(LANES)
         && addresses.iter().all(|address| address % alignment == 0)
 }
@@ -195,13 +198,13 @@ fn sums(
     let partial = gpu.allocate(n * count * parts * c * real)?;
     let blocks = n * count * pieces.chunks;
     let (kernel, blocks) = if in_fours {
-        ("dynamic_filter_products_3", blocks)
+        (DYNAMIC_FILTER_PRODUCTS_3, blocks)
     } else {
-        ("dynamic_filter_products_any", blocks * parts)
+        (DYNAMIC_FILTER_PRODUCTS_ANY, blocks * parts)
     };
     let launch = |kernel, blocks, threads| {
         let grid = [blocks, 1, 1];
-        Launch { module: OP, kernel, dtype: x.dtype(), grid, block: [threads, 1, 1], shared: 0 }
+        Launch { kernel, dtype: x.dtype(), grid, block: [threads, 1, 1], shared: 0 }
     };
     let Pieces { lanes, beside, chunks, tiles, steps, .. } = pieces;
     let sharing = [lanes, beside, chunks, tiles, steps].map(|number| number as u32);
@@ -212,7 +215,7 @@ fn sums(
     let d_shift = shifted.then(|| Tensor::new_on_gpu(gpu, &[n, c], x.dtype())).transpose()?;
     let to = d_shift.as_ref().map_or(Ok(0), Tensor::address)?;
     let outputs = d_taps.numel() + d_shift.as_ref().map_or(0, Tensor::numel);
-    launch("dynamic_filter_sums", outputs.div_ceil(32), 256)
+    launch(DYNAMIC_FILTER_SUMS, outputs.div_ceil(32), 256)
         .run(gpu, &[&d_taps.address()?, &to, &partial.address(), &map, &(count as u32)])?;
     Ok((d_taps, d_shift))
 }

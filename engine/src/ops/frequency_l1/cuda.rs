@@ -3,10 +3,11 @@
 //! spectrum is stored in f32 where the images are of half precision.
 
 use super::{FrequencyL1, FrequencyNorm};
-use crate::cuda::{Gpu, Launch, computed_in};
+use crate::cuda::{Gpu, Launch};
 use crate::ops::Op;
 use crate::ops::rfft2::cuda::{Pass, adjoint_rows, row_spectra};
 use crate::{Meta, Result, Tensor};
+use kernels::fourier;
 
 /// The norm that is summed, as in `fourier.cu`.
 #[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
@@ -34,19 +35,20 @@ pub(super) fn forward(
     norm: FrequencyNorm,
     save: bool,
 ) -> Result<(Tensor, Option<Tensor>)> {
-    let (dtype, shape) = (inputs[0].dtype(), inputs[0].dims4(FrequencyL1::NAME)?);
+    let shape = inputs[0].dims4(FrequencyL1::NAME)?;
     let norm = Norm::new(norm, shape);
     let spectrum = row_spectra(gpu, FrequencyL1::NAME, inputs[0], Some(inputs[1]))?;
+    let dtype = spectrum.dtype();
     let pass = Pass::columns(gpu, FrequencyL1::NAME, shape, dtype)?;
     let sums = gpu.allocate(pass.blocks() * size_of::<f64>())?;
     // A column is read before it is written.
     let address = spectrum.address()?;
     let addresses = [if save { address } else { 0 }, sums.address(), address];
-    pass.launch(gpu, "fourier_columns_l1", dtype, addresses, &[&norm])?;
+    pass.launch(gpu, fourier::FOURIER_COLUMNS_L1, dtype, addresses, &[&norm])?;
     let value = Tensor::new_on_gpu(gpu, &[], dtype)?;
-    let launch = Launch::blocks("fourier", "fourier_l1", dtype, [1, 1, 1]);
+    let launch = Launch::blocks(fourier::FOURIER_L1, dtype, [1, 1, 1]);
     launch.run(gpu, &[&value.address()?, &sums.address(), &(pass.blocks() as u32), &norm])?;
-    Ok((value, save.then_some(spectrum)))
+    Ok((value.to_dtype(inputs[0].dtype())?, save.then_some(spectrum)))
 }
 
 /// `dy` times the gradient of the distance by the first image, given the spectrum of the
@@ -58,13 +60,15 @@ pub(super) fn gradient(
     shape: &[usize],
     norm: FrequencyNorm,
 ) -> Result<Tensor> {
-    let dtype = dy.dtype();
+    let (to, dtype) = (dy.dtype(), spectrum.dtype());
+    let dy = dy.to_dtype(dtype)?;
     let shape = Meta { shape: shape.to_vec(), dtype }.dims4(FrequencyL1::NAME)?;
-    let slopes = Tensor::new_on_gpu(gpu, spectrum.shape(), computed_in(dtype))?;
+    let slopes = Tensor::new_on_gpu(gpu, spectrum.shape(), dtype)?;
     let addresses = [slopes.address()?, spectrum.address()?, dy.address()?];
     let pass = Pass::columns(gpu, FrequencyL1::NAME, shape, dtype)?;
-    pass.launch(gpu, "fourier_adjoint_columns_l1", dtype, addresses, &[&Norm::new(norm, shape)])?;
-    adjoint_rows(gpu, FrequencyL1::NAME, &slopes, shape, dtype)
+    let norm = Norm::new(norm, shape);
+    pass.launch(gpu, fourier::FOURIER_ADJOINT_COLUMNS_L1, dtype, addresses, &[&norm])?;
+    adjoint_rows(gpu, FrequencyL1::NAME, &slopes, shape, to)
 }
 
 #[cfg(test)]

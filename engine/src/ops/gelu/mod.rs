@@ -10,6 +10,7 @@ use super::{Op, apply, save_if};
 pub(crate) use crate::cpu::gelu::{Gelu, gelu_in_place};
 use crate::ops::map;
 use crate::{Meta, Result, Tensor, dispatch_float};
+use kernels::pointwise::{GELU, GELU_GRADIENT};
 
 impl Tensor {
     /// x·Φ(x) of every element, within 3.2e-7 in f32 and to rounding in f64; 0 at −∞.
@@ -37,7 +38,7 @@ impl Op for GeluOp {
                 map(Self::NAME, x.shape(), [x], |[x]: [T; 1]| x.gelu())
             })
         };
-        let y = x.on_device(on_cpu, |gpu| pointwise(gpu, Self::NAME, x.shape(), &[x], [0.0; 2]))?;
+        let y = x.on_device(on_cpu, |gpu| pointwise(gpu, GELU, x.shape(), &[x], [0.0; 2]))?;
         Ok((y, save_if(need[0], x)))
     }
 
@@ -60,7 +61,7 @@ fn gradient(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
                 map(GeluOp::NAME, dy.shape(), [x, dy], |[x, dy]: [T; 2]| dy * x.gelu_derivative())
             })
         },
-        |gpu| pointwise(gpu, "gelu_gradient", dy.shape(), &[x, dy], [0.0; 2]),
+        |gpu| pointwise(gpu, GELU_GRADIENT, dy.shape(), &[x, dy], [0.0; 2]),
     )
 }
 

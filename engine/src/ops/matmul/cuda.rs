@@ -92,10 +92,10 @@ pub(super) fn product(
         _ => Some(reduce::cuda::partial(gpu, &y, pieces as u32)?),
     };
     let address = partial.as_ref().map_or(Ok(0), Tensor::address)?;
-    Launch::blocks("matmul", "matmul", a.dtype(), [tiles, pieces, 1])
+    Launch::blocks(kernels::matmul::MATMUL, a.dtype(), [tiles, pieces, 1])
         .run(gpu, &[&y.address()?, &address, &a.address()?, &b.address()?, &product])?;
     if let Some(partial) = partial {
-        reduce::cuda::fold_pieces(gpu, "sum", &y, &partial, 1.0)?;
+        reduce::cuda::fold_pieces(gpu, reduce::cuda::SUM, &y, &partial, 1.0)?;
     }
     Ok(y)
 }

@@ -4,8 +4,10 @@
 //! Each pass, forward and backward, reads the map twice: once for its sums, once to write.
 
 use super::{Normalize, Statistics};
-use crate::cuda::{Gpu, Launch, THREADS, computed_in, width};
+use crate::cuda::{Gpu, Launch, THREADS, computed_in, has_forms, width};
 use crate::{DType, Error, Result, Tensor};
+use kernels::normalize::*;
+use kernels::{Kernel, Packable};
 
 /// The kernels' loop over `[groups, rows, channels]`, as in `normalize.cu`.
 #[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
@@ -54,7 +56,9 @@ impl MapLoop {
         let [groups, rows, channels] =
             [groups, n / groups.max(1) * h * w, c].map(|size| size as u32);
         let pack = (16 / x.dtype().size()) as u32;
-        let mut packed = channels.is_multiple_of(pack) && x.address()?.is_multiple_of(16);
+        let mut packed = has_forms(x.dtype())
+            && channels.is_multiple_of(pack)
+            && x.address()?.is_multiple_of(16);
         for other in others {
             packed &= other.address()?.is_multiple_of(16);
         }
@@ -74,16 +78,16 @@ impl MapLoop {
     fn launch(
         &self,
         gpu: &'static Gpu,
-        kernel: &str,
+        kernel: Packable,
         dtype: DType,
         arguments: &[&dyn crate::cuda::Argument],
     ) -> Result<()> {
-        let name = if self.packed { format!("{kernel}_packed") } else { kernel.to_string() };
+        let kernel = if self.packed { kernel.packed } else { kernel.single };
         let Maps { groups, blocks, .. } = self.maps;
         let arguments: Vec<_> =
             arguments.iter().copied().chain([&self.maps as &dyn crate::cuda::Argument]).collect();
         let grid = [groups as usize * blocks as usize, self.pieces as usize, 1];
-        Launch::blocks("normalize", &name, dtype, grid).run(gpu, &arguments)
+        Launch::blocks(kernel, dtype, grid).run(gpu, &arguments)
     }
 
     /// Memory for two sums per number for each piece.
@@ -93,8 +97,8 @@ impl MapLoop {
 }
 
 /// The launch that adds up the pieces of `numbers` numbers.
-fn finish<'a>(kernel: &'a str, dtype: DType, numbers: usize) -> Launch<'a> {
-    Launch::blocks("normalize", kernel, dtype, [numbers.div_ceil(THREADS as usize / 32), 1, 1])
+fn finish(kernel: Kernel, dtype: DType, numbers: usize) -> Launch {
+    Launch::blocks(kernel, dtype, [numbers.div_ceil(THREADS as usize / 32), 1, 1])
 }
 
 /// Means and biased variances of `x`, contiguous, whose images fall into `groups` groups.
@@ -113,9 +117,9 @@ pub(super) fn statistics(
         let map_loop = MapLoop::new(op, x, groups, &[], true)?;
         let partial = map_loop.partial(gpu, mean.numel())?;
         let (partial, from) = (partial.address()?, x.address()?);
-        map_loop.launch(gpu, "normalize_statistics", x.dtype(), &[&partial, &from])?;
+        map_loop.launch(gpu, NORMALIZE_STATISTICS, x.dtype(), &[&partial, &from])?;
         let maps = Maps { channels: shape[1] as u32, ..map_loop.maps };
-        finish("normalize_finish_statistics", x.dtype(), mean.numel()).run(
+        finish(NORMALIZE_FINISH_STATISTICS, x.dtype(), mean.numel()).run(
             gpu,
             &[&mean.address()?, &var.address()?, &partial, &from, &map_loop.pieces, &maps],
         )?;
@@ -139,7 +143,7 @@ pub(super) fn forward(
     let (weight, bias) = (weight.contiguous()?, bias.contiguous()?);
     let numbers = Tensor::new_on_gpu(gpu, &[3, mean.numel()], computed_in(x.dtype()))?;
     let [groups, channels] = [normalize.statistics.groups(), x.shape()[1]].map(|size| size as u32);
-    Launch::each("normalize", "normalize_numbers", x.dtype(), mean.numel()).run(
+    Launch::each(NORMALIZE_NUMBERS, x.dtype(), mean.numel()).run(
         gpu,
         &[
             &numbers.address()?,
@@ -152,7 +156,7 @@ pub(super) fn forward(
             &channels,
         ],
     )?;
-    write(gpu, op, "normalize_maps", &y, &[x], &numbers, normalize.statistics.groups())?;
+    write(gpu, op, NORMALIZE_MAPS, &y, &[x], &numbers, normalize.statistics.groups())?;
     Ok(y)
 }
 
@@ -161,7 +165,7 @@ pub(super) fn forward(
 fn write(
     gpu: &'static Gpu,
     op: &'static str,
-    kernel: &str,
+    kernel: Packable,
     y: &Tensor,
     inputs: &[&Tensor],
     numbers: &Tensor,
@@ -210,12 +214,12 @@ pub(super) fn backward(
         let (partial, means) = (partial.address()?, mean.address()?);
         map_loop.launch(
             gpu,
-            "normalize_sums",
+            NORMALIZE_SUMS,
             dtype,
             &[&partial, &dy.address()?, &address(x)?, &means],
         )?;
         let numbers = mean.numel() as u32;
-        finish("normalize_finish_sums", dtype, mean.numel())
+        finish(NORMALIZE_FINISH_SUMS, dtype, mean.numel())
             .run(gpu, &[&sums.address()?, &partial, &means, &map_loop.pieces, &numbers])?;
     }
 
@@ -228,7 +232,7 @@ pub(super) fn backward(
     let through = normalize.of_input && x.is_some();
     let count = if through { (dy.numel() / mean.numel()) as u32 } else { 0 };
     let launch = |numbers: u64, [d_weight, d_bias]: [u64; 2], sums: &Tensor, count: u32| {
-        Launch::each("normalize", "normalize_gradient_numbers", dtype, channels[0]).run(
+        Launch::each(NORMALIZE_GRADIENT_NUMBERS, dtype, channels[0]).run(
             gpu,
             &[
                 &numbers,
@@ -259,9 +263,9 @@ pub(super) fn backward(
     let dx = new(dy.shape(), dtype, wants_x)?;
     if let (Some(dx), Some(numbers)) = (&dx, &numbers) {
         match x.filter(|_| through) {
-            Some(x) => write(gpu, op, "normalize_maps_gradient", dx, &[dy, x], numbers, groups)?,
+            Some(x) => write(gpu, op, NORMALIZE_MAPS_GRADIENT, dx, &[dy, x], numbers, groups)?,
             // Without slope and constant, dx = (dy − 0)·a + 0.
-            None => write(gpu, op, "normalize_maps", dx, &[dy], numbers, groups)?,
+            None => write(gpu, op, NORMALIZE_MAPS, dx, &[dy], numbers, groups)?,
         }
     }
     Ok(vec![dx, d_weight, d_bias])

@@ -1,9 +1,11 @@
 //! Padding on a GPU.
 
 use super::{Pad, Padding};
-use crate::cuda::{Gpu, Launch};
+use crate::cuda::{Gpu, Launch, has_forms};
 use crate::ops::Op;
 use crate::{Error, Result, Tensor};
+use kernels::Packable;
+use kernels::region::{PAD_REFLECT, PAD_REFLECT_GRADIENT, PAD_ZEROS};
 
 /// A side of the inner map and its padding, as in `region.cu`.
 #[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
@@ -34,7 +36,7 @@ pub(super) fn forward<const REFLECT: bool>(
     let [n, c, h, w] = x.dims4(Pad::<REFLECT>::NAME)?;
     let Padding { top, bottom, left, right } = pad.0;
     let shape = [n, c, top + h + bottom, left + w + right];
-    launch(gpu, pad, if REFLECT { "pad_reflect" } else { "pad_zeros" }, x, shape, [h, w])
+    launch(gpu, pad, if REFLECT { PAD_REFLECT } else { PAD_ZEROS }, x, shape, [h, w])
 }
 
 /// The gradient of an `h`×`w` input.
@@ -46,7 +48,7 @@ pub(super) fn backward<const REFLECT: bool>(
 ) -> Result<Tensor> {
     let [n, c, ..] = dy.dims4(Pad::<REFLECT>::NAME)?;
     if REFLECT {
-        return launch(gpu, pad, "pad_reflect_gradient", dy, [n, c, h, w], [h, w]);
+        return launch(gpu, pad, PAD_REFLECT_GRADIENT, dy, [n, c, h, w], [h, w]);
     }
     Ok(dy.view(dy.layout().slice(2, pad.0.top, h, 1).slice(3, pad.0.left, w, 1)))
 }
@@ -55,7 +57,7 @@ pub(super) fn backward<const REFLECT: bool>(
 fn launch<const REFLECT: bool>(
     gpu: &'static Gpu,
     pad: &Pad<REFLECT>,
-    kernel: &'static str,
+    kernel: Packable,
     x: &Tensor,
     shape: [usize; 4],
     [h, w]: [usize; 2],
@@ -79,12 +81,12 @@ fn launch<const REFLECT: bool>(
     }
     let pack = (16 / x.dtype().size()) as u32;
     let (count, channels) = (crate::cuda::count(op, y.shape())?, number(shape[1])?);
-    let packed = channels.is_multiple_of(pack)
+    let packed = has_forms(x.dtype())
+        && channels.is_multiple_of(pack)
         && strides[1] == 1
         && [0, 2, 3].iter().all(|&d| strides[d].is_multiple_of(pack))
         && x.address()?.is_multiple_of(16);
-    let (name, width) =
-        if packed { (format!("{kernel}_packed"), pack) } else { (kernel.to_string(), 1) };
+    let (kernel, width) = if packed { (kernel.packed, pack) } else { (kernel.single, 1) };
     let maps = Maps {
         count: count / width,
         channels: channels / width,
@@ -94,7 +96,7 @@ fn launch<const REFLECT: bool>(
         columns: side(left, w, right)?,
         strides,
     };
-    let launch = Launch::each("region", &name, x.dtype(), maps.count as usize);
+    let launch = Launch::each(kernel, x.dtype(), maps.count as usize);
     launch.run(gpu, &[&y.address()?, &x.address()?, &maps])?;
     Ok(y)
 }

@@ -3,8 +3,10 @@
 
 use super::Windows;
 use super::cpu::{OP, output};
-use crate::cuda::{Gpu, Launch};
-use crate::{Result, Tensor};
+use crate::cuda::{Gpu, Launch, has_forms};
+use crate::{DType, Result, Tensor};
+use kernels::resample::{MAX_POOL, MAX_POOL_CELLS, MAX_POOL_OVERLAPPING};
+use kernels::{Kernel, Packable};
 
 /// As in `resample.cu`: images, channels, height, width, rows, cols, kernel, stride.
 fn description(x: &Tensor, windows: Windows) -> Result<[u32; 8]> {
@@ -15,14 +17,15 @@ fn description(x: &Tensor, windows: Windows) -> Result<[u32; 8]> {
         .map(|size| size as u32))
 }
 
-/// The name of `kernel`'s form for maps of `channels` channels at these addresses, and the channels
-/// of a thread.
-fn form(kernel: &str, channels: usize, element: usize, addresses: &[u64]) -> (String, usize) {
-    let pack = 16 / element;
-    if channels.is_multiple_of(pack) && addresses.iter().all(|address| address % 16 == 0) {
-        return (format!("{kernel}_packed"), pack);
+/// The form of `kernel` for maps of `channels` channels at these addresses, and the channels of a
+/// thread.
+fn form(kernel: Packable, channels: usize, dtype: DType, addresses: &[u64]) -> (Kernel, usize) {
+    let pack = 16 / dtype.size();
+    let aligned = addresses.iter().all(|address| address % 16 == 0);
+    match has_forms(dtype) && channels.is_multiple_of(pack) && aligned {
+        true => (kernel.packed, pack),
+        false => (kernel.single, 1),
     }
-    (kernel.into(), 1)
 }
 
 pub(super) fn forward(gpu: &'static Gpu, x: &Tensor, windows: Windows) -> Result<Tensor> {
@@ -31,8 +34,8 @@ pub(super) fn forward(gpu: &'static Gpu, x: &Tensor, windows: Windows) -> Result
     let [rows, cols] = output(windows, h, w);
     let y = Tensor::new_on_gpu(gpu, &[n, c, rows, cols], x.dtype())?;
     let addresses = [y.address()?, x.address()?];
-    let (kernel, lanes) = form("max_pool", c, x.dtype().size(), &addresses);
-    Launch::each("resample", &kernel, x.dtype(), y.numel() / lanes)
+    let (kernel, lanes) = form(MAX_POOL, c, x.dtype(), &addresses);
+    Launch::each(kernel, x.dtype(), y.numel() / lanes)
         .run(gpu, &[&addresses[0], &addresses[1], &description])?;
     Ok(y)
 }
@@ -46,12 +49,12 @@ pub(super) fn backward(
     let (x, dy, description) = (x.contiguous()?, dy.contiguous()?, description(x, windows)?);
     let dx = Tensor::new_on_gpu(gpu, x.shape(), x.dtype())?;
     let addresses = [dx.address()?, x.address()?, dy.address()?];
-    let (name, threads) = match windows.stride >= windows.kernel {
-        true => ("max_pool_cells", dy.numel()),
-        false => ("max_pool_overlapping", dx.numel()),
+    let (kernel, threads) = match windows.stride >= windows.kernel {
+        true => (MAX_POOL_CELLS, dy.numel()),
+        false => (MAX_POOL_OVERLAPPING, dx.numel()),
     };
-    let (kernel, lanes) = form(name, x.shape()[1], x.dtype().size(), &addresses);
-    Launch::each("resample", &kernel, x.dtype(), threads / lanes)
+    let (kernel, lanes) = form(kernel, x.shape()[1], x.dtype(), &addresses);
+    Launch::each(kernel, x.dtype(), threads / lanes)
         .run(gpu, &[&addresses[0], &addresses[1], &addresses[2], &description])?;
     Ok(dx)
 }

@@ -3,11 +3,21 @@
 use super::cpu::{split, split_layout};
 use crate::cuda::{Gpu, Launch, Part, ReductionLaunch};
 use crate::{DType, Layout, Result, Tensor};
+use kernels::{Folding, Kernel, reduce};
 
-/// Folds the elements over `dims` by `kernel`, times `scale`.
+/// A fold's kernel, and that which folds the results of pieces.
+#[derive(Clone, Copy)]
+pub(crate) struct Fold {
+    kernel: Folding,
+    pieces: Kernel,
+}
+pub(crate) const SUM: Fold = Fold { kernel: reduce::SUM, pieces: reduce::SUM_PIECES };
+pub(super) const MAX: Fold = Fold { kernel: reduce::MAX, pieces: reduce::MAX_PIECES };
+
+/// Folds the elements over `dims`, times `scale`.
 pub(super) fn fold(
     gpu: &'static Gpu,
-    kernel: &'static str,
+    fold: Fold,
     x: &Tensor,
     dims: &[usize],
     scale: f64,
@@ -21,8 +31,8 @@ pub(super) fn fold(
     if y.numel() == 0 {
         return Ok(y);
     }
-    let (kept, reduced) =
-        (Part::new(kernel, &layout, &kept)?, Part::new(kernel, &reduced, &reduced)?);
+    let op = fold.kernel.single.name();
+    let (kept, reduced) = (Part::new(op, &layout, &kept)?, Part::new(op, &reduced, &reduced)?);
     let launch = ReductionLaunch::new(kept, reduced, x.dtype(), &[x.address()?], true);
     let partial = match launch.pieces {
         1 => None,
@@ -31,10 +41,10 @@ pub(super) fn fold(
     let partial_address = partial.as_ref().map_or(Ok(0), Tensor::address)?;
     let arguments = (y.address()?, partial_address, x.address()?);
     launch
-        .launch("reduce", kernel, x.dtype(), &mut String::new())
+        .launch(fold.kernel, x.dtype())
         .run(gpu, &[&arguments.0, &arguments.1, &arguments.2, &launch.reduction, &scale])?;
     if let Some(partial) = partial {
-        fold_pieces(gpu, kernel, &y, &partial, scale)?;
+        fold_pieces(gpu, fold, &y, &partial, scale)?;
     }
     Ok(y)
 }
@@ -48,15 +58,16 @@ pub(crate) fn partial(gpu: &'static Gpu, y: &Tensor, pieces: u32) -> Result<Tens
 /// Folds the pieces for each element of `y`, in its memory order, and scales the results.
 pub(crate) fn fold_pieces(
     gpu: &'static Gpu,
-    kernel: &'static str,
+    fold: Fold,
     y: &Tensor,
     partial: &Tensor,
     scale: f64,
 ) -> Result<()> {
-    let (count, pieces) = (crate::cuda::count(kernel, y.shape())?, partial.shape()[0] as u32);
+    let (count, pieces) =
+        (crate::cuda::count(fold.pieces.name(), y.shape())?, partial.shape()[0] as u32);
     let launch = ReductionLaunch::of_pieces(count, pieces);
     launch
-        .launch("reduce", &format!("{kernel}_pieces"), y.dtype(), &mut String::new())
+        .launch_single(fold.pieces, y.dtype())
         .run(gpu, &[&y.address()?, &0u64, &partial.address()?, &launch.reduction, &scale])
 }
 
@@ -86,11 +97,11 @@ pub(super) fn max_backward(
     let find = ReductionLaunch::single(kept, reduced, true);
     // Indices of 32 bits; there are no tensors of u32.
     let indices = Tensor::new_on_gpu(gpu, &[find.pieces as usize, y.numel()], DType::F32)?;
-    find.launch("reduce", "max_places", x.dtype(), &mut String::new())
+    find.launch_single(reduce::MAX_PLACES, x.dtype())
         .run(gpu, &[&indices.address()?, &x.address()?, &y.address()?, &find.reduction])?;
     let (kept, reduced) = parts(dx.layout())?;
     let write = ReductionLaunch::single(kept, reduced, false);
-    Launch::each("reduce", "max_gradient", x.dtype(), y.numel()).run(
+    Launch::each(reduce::MAX_GRADIENT, x.dtype(), y.numel()).run(
         gpu,
         &[&dx.address()?, &indices.address()?, &find.pieces, &dy.address()?, &write.reduction],
     )?;

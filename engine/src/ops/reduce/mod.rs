@@ -77,7 +77,7 @@ impl Sum {
     fn value(&self, x: &Tensor) -> Result<Tensor> {
         x.on_device(
             || cpu::sum(x, &self.dims, self.scale),
-            |gpu| cuda::fold(gpu, "sum", x, &self.dims, self.scale),
+            |gpu| cuda::fold(gpu, cuda::SUM, x, &self.dims, self.scale),
         )
     }
 }
@@ -129,7 +129,7 @@ impl Op for Max {
     fn forward(&self, x: &[&Tensor], _: &Meta, _: &[bool]) -> Result<(Tensor, Self::Saved)> {
         let y = x[0].on_device(
             || cpu::max(x[0], &self.dims),
-            |gpu| cuda::fold(gpu, "max", x[0], &self.dims, 1.0),
+            |gpu| cuda::fold(gpu, cuda::MAX, x[0], &self.dims, 1.0),
         )?;
         Ok((y.clone(), (x[0].detach(), y)))
     }

@@ -1,8 +1,12 @@
 //! The transform and its adjoint on a GPU: plans for the kernels in `fourier.cu`, and the two
-//! passes.
+//! passes. Halves are cast to f32 before and from it after.
 
 use crate::cuda::{Argument, Block, Gpu, Launch, computed_in};
 use crate::{DType, Error, Meta, Result, Tensor};
+use kernels::Kernel;
+use kernels::fourier::{
+    FOURIER_ADJOINT_COLUMNS, FOURIER_ADJOINT_ROWS, FOURIER_COLUMNS, FOURIER_ROWS,
+};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -89,7 +93,7 @@ impl Pass {
         let (Ok(channels), Ok(height), Ok(width), Ok(_), Ok(lines)) = numbers else {
             return Err(Error::cuda(op, format!("shape {shape:?} is too large for a GPU kernel")));
         };
-        let complex = 2 * computed_in(dtype).size();
+        let complex = 2 * dtype.size();
         // Twice, since a stage does not work in place; lines are `pitch` apart.
         let bytes = |lines: usize| 2 * length * pitch(lines) * complex;
         let fits = [8, 4, 2, 1].into_iter().find(|&lines| bytes(lines) <= SHARED);
@@ -104,7 +108,7 @@ impl Pass {
         let mut radices = [1; STAGES];
         radices[..factors.len()].copy_from_slice(&factors);
         let plan = FftPlan {
-            roots: gpu.constant(&roots(length, computed_in(dtype)))?,
+            roots: gpu.constant(&roots(length, dtype))?,
             workspace: workspace.as_ref().map_or(0, Block::address),
             length: length as u32,
             stages: factors.len() as u32,
@@ -132,13 +136,13 @@ impl Pass {
     pub(in crate::ops) fn launch<const N: usize>(
         &self,
         gpu: &Gpu,
-        kernel: &'static str,
+        kernel: Kernel,
         dtype: DType,
         addresses: [u64; N],
         after: &[&dyn Argument],
     ) -> Result<()> {
         let (grid, block) = ([self.grid, 1, 1], [self.threads, 1, 1]);
-        let launch = Launch { module: "fourier", kernel, dtype, grid, block, shared: self.shared };
+        let launch = Launch { kernel, dtype, grid, block, shared: self.shared };
         let before = addresses.iter().map(|address| address as &dyn Argument);
         let lines: [&dyn Argument; 3] = [&self.plan, &self.maps, &self.lines];
         let arguments: Vec<&dyn Argument> =
@@ -206,21 +210,11 @@ fn cosine(a: usize, n: usize) -> f64 {
 
 /// `[N, C, H, W]` to `[N, C, H, W/2 + 1, 2]`.
 pub(super) fn forward(gpu: &'static Gpu, op: &'static str, x: &Tensor) -> Result<Tensor> {
-    let shape = x.dims4(op)?;
-    let half = row_spectra(gpu, op, x, None)?;
-    let y = match half.dtype() == x.dtype() {
-        true => half.clone(), // a column is read before it is written
-        false => Tensor::new_on_gpu(gpu, half.shape(), x.dtype())?,
-    };
-    let addresses = [y.address()?, half.address()?];
-    Pass::columns(gpu, op, shape, x.dtype())?.launch(
-        gpu,
-        "fourier_columns",
-        x.dtype(),
-        addresses,
-        &[],
-    )?;
-    Ok(y)
+    let y = row_spectra(gpu, op, x, None)?;
+    let address = y.address()?; // a column is read before it is written
+    let pass = Pass::columns(gpu, op, x.dims4(op)?, y.dtype())?;
+    pass.launch(gpu, FOURIER_COLUMNS, y.dtype(), [address, address], &[])?;
+    y.to_dtype(x.dtype())
 }
 
 /// The half spectra of the rows of `x`, or of `x` less `minus`, in the type that is computed in.
@@ -230,18 +224,12 @@ pub(in crate::ops) fn row_spectra(
     x: &Tensor,
     minus: Option<&Tensor>,
 ) -> Result<Tensor> {
-    let shape @ [n, c, h, w] = x.dims4(op)?;
-    let x = x.contiguous()?;
-    let minus = minus.map(Tensor::contiguous).transpose()?;
-    let half = Tensor::new_on_gpu(gpu, &[n, c, h, w / 2 + 1, 2], computed_in(x.dtype()))?;
+    let (shape @ [n, c, h, w], dtype) = (x.dims4(op)?, computed_in(x.dtype()));
+    let x = x.to_dtype(dtype)?.contiguous()?;
+    let minus = minus.map(|minus| minus.to_dtype(dtype)?.contiguous()).transpose()?;
+    let half = Tensor::new_on_gpu(gpu, &[n, c, h, w / 2 + 1, 2], dtype)?;
     let addresses = [half.address()?, x.address()?, minus.as_ref().map_or(Ok(0), Tensor::address)?];
-    Pass::rows(gpu, op, shape, x.dtype())?.launch(
-        gpu,
-        "fourier_rows",
-        x.dtype(),
-        addresses,
-        &[],
-    )?;
+    Pass::rows(gpu, op, shape, dtype)?.launch(gpu, FOURIER_ROWS, dtype, addresses, &[])?;
     Ok(half)
 }
 
@@ -252,38 +240,29 @@ pub(super) fn adjoint(
     dy: &Tensor,
     shape: &[usize],
 ) -> Result<Tensor> {
-    let (dy, dtype) = (dy.row_major()?, dy.dtype());
-    let half = Tensor::new_on_gpu(gpu, dy.shape(), computed_in(dtype))?;
+    let (to, dtype) = (dy.dtype(), computed_in(dy.dtype()));
+    let dy = dy.to_dtype(dtype)?.row_major()?;
+    let half = Tensor::new_on_gpu(gpu, dy.shape(), dtype)?;
     let addresses = [half.address()?, dy.address()?];
     let shape = Meta { shape: shape.to_vec(), dtype }.dims4(op)?;
-    Pass::columns(gpu, op, shape, dtype)?.launch(
-        gpu,
-        "fourier_adjoint_columns",
-        dtype,
-        addresses,
-        &[],
-    )?;
-    adjoint_rows(gpu, op, &half, shape, dtype)
+    let pass = Pass::columns(gpu, op, shape, dtype)?;
+    pass.launch(gpu, FOURIER_ADJOINT_COLUMNS, dtype, addresses, &[])?;
+    adjoint_rows(gpu, op, &half, shape, to)
 }
 
-/// The adjoint's second pass: the maps from their rows' half spectra.
+/// The adjoint's second pass: the maps, of type `to`, from their rows' half spectra.
 pub(in crate::ops) fn adjoint_rows(
     gpu: &'static Gpu,
     op: &'static str,
     half: &Tensor,
     shape: [usize; 4],
-    dtype: DType,
+    to: DType,
 ) -> Result<Tensor> {
+    let dtype = half.dtype();
     let y = Tensor::new_on_gpu(gpu, &shape, dtype)?;
     let addresses = [y.address()?, half.address()?];
-    Pass::rows(gpu, op, shape, dtype)?.launch(
-        gpu,
-        "fourier_adjoint_rows",
-        dtype,
-        addresses,
-        &[],
-    )?;
-    Ok(y)
+    Pass::rows(gpu, op, shape, dtype)?.launch(gpu, FOURIER_ADJOINT_ROWS, dtype, addresses, &[])?;
+    y.to_dtype(to)
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 //! first use on.
 
 use super::{Axis, Resampled};
-use crate::cuda::{Gpu, Launch};
+use crate::cuda::{Gpu, Launch, has_forms};
 use crate::{DType, Result, Tensor};
+use kernels::resample::RESAMPLED;
 
 /// As in `resample.cu`.
 const PARTS: usize = 4;
@@ -102,15 +103,16 @@ fn launch_sums(
         }
         let last = i + 1 == count;
         let before = if last { address(pre_activation)? } else { 0 };
-        let packed = c.is_multiple_of(pack)
+        let packed = has_forms(dtype)
+            && c.is_multiple_of(pack)
             && [to, before, start]
                 .into_iter()
                 .chain(table.at.map(|part| part.source))
                 .all(|address| address % 16 == 0);
-        let (kernel, lanes) = if packed { ("resampled_packed", pack) } else { ("resampled", 1) };
+        let (kernel, lanes) = if packed { (RESAMPLED.packed, pack) } else { (RESAMPLED.single, 1) };
         let output = [n, c, height, width].map(|size| size as u32);
         let gelu = u32::from(gelu && last);
-        Launch::each("resample", kernel, dtype, y.numel() / lanes)
+        Launch::each(kernel, dtype, y.numel() / lanes)
             .run(gpu, &[&to, &before, &start, &table, &output, &gelu])?;
         start = to;
     }

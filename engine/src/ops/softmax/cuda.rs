@@ -4,25 +4,27 @@ use super::Softmax;
 use crate::cuda::{Gpu, Part, ReductionLaunch};
 use crate::ops::Op;
 use crate::{Layout, Result, Tensor};
+use kernels::Folding;
+use kernels::softmax::{SOFTMAX, SOFTMAX_GRADIENT};
 
 pub(super) fn forward(gpu: &'static Gpu, x: &Tensor, dim: usize) -> Result<Tensor> {
     let x = x.contiguous()?;
     let y = Tensor::new_on_gpu(gpu, x.shape(), x.dtype())?;
-    launch(gpu, "softmax", dim, &y, &[&x])?;
+    launch(gpu, SOFTMAX, dim, &y, &[&x])?;
     Ok(y)
 }
 
 /// `y` is the output, which is contiguous.
 pub(super) fn backward(gpu: &'static Gpu, y: &Tensor, dy: &Tensor, dim: usize) -> Result<Tensor> {
     let dx = Tensor::new_on_gpu(gpu, y.shape(), y.dtype())?;
-    launch(gpu, "softmax_gradient", dim, &dx, &[y, &dy.contiguous()?])?;
+    launch(gpu, SOFTMAX_GRADIENT, dim, &dx, &[y, &dy.contiguous()?])?;
     Ok(dx)
 }
 
 /// Launches `kernel` from `inputs` to `to`, all of the same shape and contiguous.
 fn launch(
     gpu: &'static Gpu,
-    kernel: &'static str,
+    kernel: Folding,
     dim: usize,
     to: &Tensor,
     inputs: &[&Tensor],
@@ -42,7 +44,7 @@ fn launch(
     let mut arguments: Vec<&dyn crate::cuda::Argument> = Vec::new();
     arguments.extend(addresses.iter().map(|address| address as &dyn crate::cuda::Argument));
     arguments.push(&reduction.reduction);
-    reduction.launch("softmax", kernel, to.dtype(), &mut String::new()).run(gpu, &arguments)
+    reduction.launch(kernel, to.dtype()).run(gpu, &arguments)
 }
 
 #[cfg(test)]

@@ -12,13 +12,15 @@ use super::gpu::pointwise;
 use super::{Op, apply, save_if};
 use crate::ops::map;
 use crate::{Element, Error, Float, Meta, Result, Tensor, dispatch_float};
+use kernels::Packable;
+use kernels::pointwise::*;
 
 /// An elementwise function y = f(x), and its derivative.
 pub(crate) trait Function: Copy + std::fmt::Debug + Send + Sync + 'static {
-    /// The operation's name, which is that of its kernel on a GPU.
+    /// The operation's name.
     const NAME: &'static str;
-    /// The name of its gradient's kernel.
-    const GRADIENT: &'static str;
+    /// Its kernel on a GPU and that of its gradient, whose inputs are the saved number and dy.
+    const KERNELS: [Packable; 2];
     /// The number that the gradient is written with, which is saved for backward.
     const SAVED: SavedNumber;
 
@@ -43,7 +45,7 @@ pub(crate) enum SavedNumber {
 macro_rules! functions {
     ($(
         $(#[$doc:meta])*
-        $method:ident = $Type:ident: |$x:ident| $value:expr,
+        $method:ident = $Type:ident [$kernel:ident, $gradient_kernel:ident]: |$x:ident| $value:expr,
             saves $saved:ident, |$dy:ident, $number:ident| $gradient:expr;
     )*) => {
         impl Tensor {
@@ -57,7 +59,7 @@ macro_rules! functions {
 
         impl Function for $Type {
             const NAME: &'static str = stringify!($method);
-            const GRADIENT: &'static str = concat!(stringify!($method), "_gradient");
+            const KERNELS: [Packable; 2] = [$kernel, $gradient_kernel];
             const SAVED: SavedNumber = SavedNumber::$saved;
 
             #[inline(always)]
@@ -76,30 +78,30 @@ macro_rules! functions {
 // The comparisons are arranged so that NaN comes out as NaN.
 functions! {
     /// eˣ.
-    exp = Exp: |x| x.exp(), saves Y, |dy, y| dy * y;
+    exp = Exp [EXP, MUL]: |x| x.exp(), saves Y, |dy, y| dy * y;
 
     /// The natural logarithm: −∞ at 0, NaN below.
-    log = Log: |x| x.ln(), saves X, |dy, x| dy / x;
+    log = Log [LOG, LOG_GRADIENT]: |x| x.ln(), saves X, |dy, x| dy / x;
 
     /// The square root: NaN below 0. Its gradient is infinite at 0.
-    sqrt = Sqrt: |x| x.sqrt(), saves Y, |dy, y| dy / (y + y);
+    sqrt = Sqrt [SQRT, SQRT_GRADIENT]: |x| x.sqrt(), saves Y, |dy, y| dy / (y + y);
 
     /// x².
-    square = Square: |x| x * x, saves X, |dy, x| dy * (x + x);
+    square = Square [SQUARE, SQUARE_GRADIENT]: |x| x * x, saves X, |dy, x| dy * (x + x);
 
     /// |x|.
-    abs = Abs: |x| x.abs(), saves X,
+    abs = Abs [ABS, ABS_GRADIENT]: |x| x.abs(), saves X,
         |dy, x| if x > T::zero() { dy } else if x < T::zero() { -dy } else { T::zero() };
 
     /// The hyperbolic tangent.
-    tanh = Tanh: |x| x.tanh(), saves Y, |dy, y| dy * (T::one() - y * y);
+    tanh = Tanh [TANH, TANH_GRADIENT]: |x| x.tanh(), saves Y, |dy, y| dy * (T::one() - y * y);
 
     /// 1 / (1 + e⁻ˣ).
-    sigmoid = Sigmoid: |x| (T::one() + (-x).exp()).recip(),
+    sigmoid = Sigmoid [SIGMOID, SIGMOID_GRADIENT]: |x| (T::one() + (-x).exp()).recip(),
         saves Y, |dy, y| dy * y * (T::one() - y);
 
     /// max(x, 0).
-    relu = Relu: |x| if x <= T::zero() { T::zero() } else { x }, saves Y,
+    relu = Relu [RELU, RELU_GRADIENT]: |x| if x <= T::zero() { T::zero() } else { x }, saves Y,
         |dy, y| if y <= T::zero() { T::zero() } else { dy };
 }
 
@@ -134,7 +136,7 @@ impl Clamp {
 
 impl Function for Clamp {
     const NAME: &'static str = "clamp";
-    const GRADIENT: &'static str = "clamp_gradient";
+    const KERNELS: [Packable; 2] = [CLAMP, CLAMP_GRADIENT];
     const SAVED: SavedNumber = SavedNumber::X;
 
     #[inline(always)]
@@ -201,7 +203,7 @@ impl<F: Function> Elementwise<F> {
                     map(F::NAME, x.shape(), [x], move |[x]: [T; 1]| function.value(x))
                 })
             },
-            |gpu| pointwise(gpu, F::NAME, x.shape(), &[x], function.constants()),
+            |gpu| pointwise(gpu, F::KERNELS[0], x.shape(), &[x], function.constants()),
         )
     }
 
@@ -218,7 +220,7 @@ impl<F: Function> Elementwise<F> {
                     )
                 })
             },
-            |gpu| pointwise(gpu, F::GRADIENT, dy.shape(), &[saved, dy], function.constants()),
+            |gpu| pointwise(gpu, F::KERNELS[1], dy.shape(), &[saved, dy], function.constants()),
         )
     }
 }

@@ -12,9 +12,10 @@ mod tests;
 
 use super::{Conv2d, Conv2dOptions, Convolution};
 use crate::conv::Epilogue;
-use crate::cuda::{Gpu, Launch};
+use crate::cuda::{Gpu, Launch, has_forms};
 use crate::ops::Op;
 use crate::{Device, Meta, Result, Tensor};
+use kernels::convolution::EPILOGUE;
 
 impl Device {
     /// The name of what computes convolutions on this device: cuDNN, or our own kernels.
@@ -154,13 +155,15 @@ fn finish(gpu: &'static Gpu, z: &Tensor, y: &Tensor, epilogue: Epilogue<&Tensor>
     let (from, to, arguments) = (z.address()?, y.address()?, EpilogueArguments::new(epilogue)?);
     let (count, channels) = (crate::cuda::count(Conv2d::NAME, z.shape())?, z.shape()[1]);
     let pack = 16 / z.dtype().size();
-    let packed =
-        channels.is_multiple_of(pack) && arguments.aligned(16) && from % 16 == 0 && to % 16 == 0;
+    let packed = has_forms(z.dtype())
+        && channels.is_multiple_of(pack)
+        && arguments.aligned(16)
+        && from % 16 == 0
+        && to % 16 == 0;
     let (kernel, threads) = match packed {
-        true => ("epilogue_packed", z.numel() / pack),
-        false => ("epilogue", z.numel()),
+        true => (EPILOGUE.packed, z.numel() / pack),
+        false => (EPILOGUE.single, z.numel()),
     };
     let channels = channels as u32;
-    Launch::each("convolution", kernel, z.dtype(), threads)
-        .run(gpu, &[&to, &from, &count, &channels, &arguments])
+    Launch::each(kernel, z.dtype(), threads).run(gpu, &[&to, &from, &count, &channels, &arguments])
 }

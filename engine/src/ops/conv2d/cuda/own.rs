@@ -3,10 +3,11 @@
 
 use super::{Convolution, EpilogueArguments};
 use crate::conv::Epilogue;
-use crate::cuda::{Gpu, Launch};
+use crate::cuda::{Gpu, Launch, has_forms};
 use crate::ops::Op;
 use crate::ops::conv2d::{Conv2d, Conv2dOptions, Direction};
 use crate::{DType, Error, Result, Tensor};
+use kernels::{Kernel, convolution, weight_sums};
 
 /// As in `convolution.cuh`.
 #[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
@@ -99,14 +100,14 @@ pub(super) fn convolve(
     let strides = weight.layout().strides();
     let strides: [u32; 4] = std::array::from_fn(|d| strides[d] as u32);
     let packed = Tensor::new_on_gpu(gpu, weight.shape(), dtype)?;
-    Launch::each("convolution", "pack_weight", dtype, weight.numel())
+    Launch::each(convolution::PACK_WEIGHT, dtype, weight.numel())
         .run(gpu, &[&packed.address()?, &weight.address()?, &geometry, &strides])?;
 
     let launch = match geometry.is_thin() {
-        true => Launch::each("convolution", "convolve_thin", dtype, y.numel()),
+        true => Launch::each(convolution::CONVOLVE_THIN, dtype, y.numel()),
         false => {
             let (kernel, blocks) = tiles(&geometry, dtype);
-            Launch::blocks("convolution", kernel, dtype, [blocks, 1, 1])
+            Launch::blocks(kernel, dtype, [blocks, 1, 1])
         }
     };
     launch.run(gpu, &[&to, &from, &packed.address()?, &geometry, &arguments])
@@ -116,7 +117,7 @@ pub(super) fn convolve(
 const BLOCKS: usize = 264;
 
 /// The kernel whose tiles fit, and how many of them there are.
-fn tiles(geometry: &Geometry, dtype: DType) -> (&'static str, usize) {
+fn tiles(geometry: &Geometry, dtype: DType) -> (Kernel, usize) {
     let Geometry { transposed, images, groups, to, y, stride, .. } = *geometry;
     // The transposed convolution takes the pixels in phases (`Axis`), of which the first has the
     // most.
@@ -125,17 +126,15 @@ fn tiles(geometry: &Geometry, dtype: DType) -> (&'static str, usize) {
     let [height, width] = y.map(|size| size.div_ceil(step) as usize);
     let (pixels, groups) =
         (images as usize * height * width, groups as usize * phases[0] * phases[1]);
-    // Doubles take twice the memory.
-    let half = if dtype == DType::F64 { 2 } else { 1 };
-    let blocks = |channels: u32, of: usize| {
-        groups * to.div_ceil(channels) as usize * pixels.div_ceil(of / half)
-    };
+    let blocks =
+        |channels: u32, of: usize| groups * to.div_ceil(channels) as usize * pixels.div_ceil(of);
     match to {
-        0..=4 => ("convolve_4", blocks(4, 512)),
-        5..=16 => ("convolve_16", blocks(16, 256)),
-        17..=32 => ("convolve_32", blocks(32, 256)),
-        _ if blocks(64, 128) < BLOCKS => ("convolve_few_pixels", blocks(64, 32)),
-        _ => ("convolve_64", blocks(64, 128)),
+        _ if !has_forms(dtype) => (convolution::CONVOLVE_16, blocks(16, 256)),
+        0..=4 => (convolution::CONVOLVE_4, blocks(4, 512)),
+        5..=16 => (convolution::CONVOLVE_16, blocks(16, 256)),
+        17..=32 => (convolution::CONVOLVE_32, blocks(32, 256)),
+        _ if blocks(64, 128) < BLOCKS => (convolution::CONVOLVE_FEW_PIXELS, blocks(64, 32)),
+        _ => (convolution::CONVOLVE_64, blocks(64, 128)),
     }
 }
 
@@ -175,10 +174,11 @@ pub(super) fn weight_sums(
         geometry.groups as usize * geometry.to.div_ceil(channels) as usize * terms.div_ceil(of)
     };
     let (kernel, tiles) = match geometry.to {
-        _ if geometry.is_thin() => ("weight_sums_thin", numbers.div_ceil(THREADS)),
-        0..=4 => ("weight_sums_4", tiles(4, 256)),
-        5..=16 => ("weight_sums_16", tiles(16, 256)),
-        _ => ("weight_sums_64", tiles(64, 64)),
+        _ if geometry.is_thin() => (weight_sums::WEIGHT_SUMS_THIN, numbers.div_ceil(THREADS)),
+        _ if !has_forms(dtype) => (weight_sums::WEIGHT_SUMS_64, tiles(64, 64)),
+        0..=4 => (weight_sums::WEIGHT_SUMS_4, tiles(4, 256)),
+        5..=16 => (weight_sums::WEIGHT_SUMS_16, tiles(16, 256)),
+        _ => (weight_sums::WEIGHT_SUMS_64, tiles(64, 64)),
     };
     let length = match geometry.is_thin() {
         true => length(pixels, (4 * BLOCKS).div_ceil(tiles).min(512), 64),
@@ -188,10 +188,10 @@ pub(super) fn weight_sums(
     let grid = if geometry.is_thin() { [tiles, parts, 1] } else { [tiles * parts, 1, 1] };
     let real = crate::cuda::computed_in(dtype);
     let partials = Tensor::new_on_gpu(gpu, &[parts, numbers], real)?;
-    Launch::blocks("weight_sums", kernel, dtype, grid)
+    Launch::blocks(kernel, dtype, grid)
         .run(gpu, &[&partials.address()?, &from, &to, &geometry, &(length as u32)])?;
     let count = crate::cuda::count(Conv2d::NAME, sums.shape())?;
-    Launch::blocks("weight_sums", "sum_partials", dtype, [numbers.div_ceil(32), 1, 1])
+    Launch::blocks(weight_sums::SUM_PARTIALS, dtype, [numbers.div_ceil(32), 1, 1])
         .run(gpu, &[&sums.address()?, &partials.address()?, &count, &(parts as u32)])?;
     Ok(sums)
 }
