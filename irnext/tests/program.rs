@@ -345,6 +345,7 @@ fn a_whole_file_is_shown() {
 
 #[test]
 fn pairs_are_written_and_scored() {
+    use irnext::degrade::{Haze, hazy_pair};
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     weights(at);
@@ -375,6 +376,19 @@ fn pairs_are_written_and_scored() {
     let again = irnext::degrade::degrade("derain".parse().unwrap(), &source, &mut rng);
     Photo::new(again).write(at.join("again.png")).unwrap();
     assert_eq!(input("three"), fs::read(at.join("again.png")).unwrap());
+    // Haze is of the kind that is asked for; then the clean side is part of what is made.
+    for (kind, model) in [("even", Haze::Even), ("deep", Haze::Deep)] {
+        let made = irnext(at, &["synth", "--task", "dehaze", "--haze", kind, "clean", kind]);
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        let line = fs::read_to_string(at.join(kind).join("pairs.jsonl")).unwrap();
+        assert!(line.contains(&format!("\"haze\":\"{kind}\"")), "{line}");
+        let (hazy, clean) = hazy_pair(&source, model, &mut engine::Rng::at(0, 0, 0));
+        for (side, image) in [("input", hazy), ("target", clean)] {
+            Photo::new(image).write(at.join("again.png")).unwrap();
+            let file = at.join(kind).join(side).join("a.png");
+            assert_eq!(fs::read(file).unwrap(), fs::read(at.join("again.png")).unwrap());
+        }
+    }
     let run = irnext(
         at,
         &["eval", "--weights", "w.safetensors", "--input", "one/input", "--target", "one/target"],
@@ -395,6 +409,9 @@ fn a_sheet_shows_every_task() {
     assert!(sheet().status.success());
     assert_eq!(Photo::size(at.join("sheet.png")).unwrap(), (6 * 192, 2 * 144));
     assert!(text(&sheet().stderr).contains("--overwrite"), "it wrote over its own file");
+    let deep = ["synth", "--task", "dehaze", "--haze", "deep", "--sheet", "deep.png", "clean"];
+    assert!(irnext(at, &deep).status.success());
+    assert_eq!(Photo::size(at.join("deep.png")).unwrap(), (6 * 192, 2 * 144));
     assert!(!irnext(at, &["synth", "clean", "out"]).status.success(), "neither a task nor a sheet");
 }
 

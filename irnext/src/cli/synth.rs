@@ -2,7 +2,7 @@
 
 use super::output::{check_overwrite, say};
 use crate::data::image_files;
-use crate::degrade::{Task, degrade};
+use crate::degrade::{Haze, Task, degrade, hazy_pair};
 use crate::error::{Error, Result};
 use crate::image::{Image, Photo};
 use engine::Rng;
@@ -15,20 +15,29 @@ use std::path::{Path, PathBuf};
 Examples:
   irnext synth --task dehaze photos/ pairs/
       Write hazy images to pairs/input, clean ones to pairs/target
+  irnext synth --task dehaze --haze deep photos/ pairs/
+      The same with haze that hides distances more than foregrounds
   irnext synth --sheet sheet.jpg photos/
-      Show all five degradations of each photograph")]
+      Show all five degradations of each photograph
+  irnext synth --sheet sheet.jpg --task dehaze --haze deep photos/
+      Show this one, five times of each photograph")]
 pub(super) struct Arguments {
     /// Degradation to synthesize, named by the task that removes it: dehaze, derain, desnow,
     /// deblur-motion or deblur-defocus
     #[arg(long, required_unless_present = "sheet")]
     task: Option<Task>,
+    /// Haze: even, nearly as thick everywhere, or deep, thin in front and thick in the distance, in
+    /// half of the pictures; of the others some have none. Some clean skies change with it
+    #[arg(long, value_name = "KIND", default_value = "even", hide_possible_values = true)]
+    haze: Haze,
     /// Folder of clean photographs
     clean: PathBuf,
     /// Output folder; gets input/, target/, and pairs.jsonl with the origin of each pair
     #[arg(required_unless_present = "sheet")]
     output: Option<PathBuf>,
-    /// Write one picture, not pairs: a row per photograph, clean, then all five degradations
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["task", "output"])]
+    /// Write one picture, not pairs: a row per photograph, clean, then all five degradations or,
+    /// with --task, five times this one, by seeds one after the other
+    #[arg(long, value_name = "FILE", conflicts_with = "output")]
     sheet: Option<PathBuf>,
     /// Random seed of the degradations
     #[arg(long, default_value_t = 0)]
@@ -64,14 +73,15 @@ fn write_pairs(task: Task, output: &Path, files: &[PathBuf], arguments: &Argumen
     let mut lines =
         File::options().append(true).create(true).open(&record).map_err(Error::io(&record))?;
     for (index, file) in files.iter().enumerate() {
-        let photo = Photo::read(file)?;
-        let degraded = degrade(task, &photo.rgb, &mut Rng::at(arguments.seed, 0, index as u64));
+        let photograph = Photo::read(file)?.rgb;
+        let mut rng = Rng::at(arguments.seed, 0, index as u64);
+        let (degraded, clean) = pair(task, photograph, arguments, &mut rng);
         let name = PathBuf::from(file.file_stem().unwrap_or_default()).with_extension("png");
-        for (folder, image) in [(&input, degraded), (&target, photo.rgb)] {
+        for (folder, image) in [(&input, degraded), (&target, clean)] {
             write(image, &folder.join(&name), arguments.overwrite)?;
         }
         // All parameters are drawn from the generator at this seed and index.
-        let line = serde_json::json!({
+        let mut line = serde_json::json!({
             "name": name.to_string_lossy(),
             "source": file.to_string_lossy(),
             "task": task.name(),
@@ -79,14 +89,25 @@ fn write_pairs(task: Task, output: &Path, files: &[PathBuf], arguments: &Argumen
             "index": index,
             "version": env!("CARGO_PKG_VERSION"),
         });
+        if task == Task::Dehaze {
+            line["haze"] = serde_json::json!(arguments.haze);
+        }
         writeln!(lines, "{line}").map_err(Error::io(&record))?;
     }
     say!("{} pairs in {}, {task}, seed {}", files.len(), output.display(), arguments.seed);
     Ok(())
 }
 
-/// The width and height of a picture in a sheet, pixels. It is degraded at twice the size, so that
-/// a row fits on a page.
+/// (degraded, clean), as `arguments` ask for it.
+fn pair(task: Task, clean: Image, arguments: &Arguments, rng: &mut Rng) -> (Image, Image) {
+    match task {
+        Task::Dehaze => hazy_pair(&clean, arguments.haze, rng),
+        _ => (degrade(task, &clean, rng), clean),
+    }
+}
+
+/// The width and height of a picture in a sheet, in pixels. It is degraded at twice the size, so
+/// that a row fits on a page.
 const TILE: [usize; 2] = [192, 144];
 
 fn write_sheet(path: &Path, files: &[PathBuf], arguments: &Arguments) -> Result<()> {
@@ -95,12 +116,18 @@ fn write_sheet(path: &Path, files: &[PathBuf], arguments: &Arguments) -> Result<
         return Err(Error::data(&arguments.clean, "contains no images"));
     }
     let [width, height] = TILE;
-    let columns = 1 + Task::ALL.len();
+    let draws: Vec<(Task, u64)> = match arguments.task {
+        Some(task) => (0..5).map(|more| (task, arguments.seed.wrapping_add(more))).collect(),
+        None => Task::ALL.map(|task| (task, arguments.seed)).into(),
+    };
+    let columns = 1 + draws.len();
     let mut data = Vec::with_capacity(columns * width * files.len() * height * 3);
     for (index, file) in files.iter().enumerate() {
         let clean = middle(&Photo::read(file)?.rgb).resize(2 * width, 2 * height);
-        let draw = |task| degrade(task, &clean, &mut Rng::at(arguments.seed, 0, index as u64));
-        let pictures = [clean.clone()].into_iter().chain(Task::ALL.map(draw));
+        let draw = |&(task, seed): &(Task, u64)| {
+            pair(task, clean.clone(), arguments, &mut Rng::at(seed, 0, index as u64)).0
+        };
+        let pictures = [clean.clone()].into_iter().chain(draws.iter().map(draw));
         let tiles: Vec<Image> = pictures.map(|picture| picture.shrink(2)).collect();
         for y in 0..height {
             tiles.iter().for_each(|tile| data.extend_from_slice(tile.row(y)));
@@ -111,12 +138,8 @@ fn write_sheet(path: &Path, files: &[PathBuf], arguments: &Arguments) -> Result<
         path,
         arguments.overwrite,
     )?;
-    say!(
-        "{}: clean, {}; seed {}",
-        path.display(),
-        Task::ALL.map(Task::name).join(", "),
-        arguments.seed
-    );
+    let names: Vec<_> = draws.iter().map(|(task, _)| task.name()).collect();
+    say!("{}: clean, {}; seed {}", path.display(), names.join(", "), arguments.seed);
     Ok(())
 }
 

@@ -25,7 +25,7 @@ pub use pairing::{Pair, Pairing};
 pub use source::Source;
 pub(crate) use splits::scene_of;
 pub use splits::{Role, Split, splits};
-pub use synthetic::{Degrade, Synthetic};
+pub use synthetic::{MakePair, Synthetic};
 
 #[cfg(test)]
 pub(crate) mod tests {

@@ -11,19 +11,19 @@ use super::{CropSpec, PhotoCache, Source};
 use crate::error::{Error, Result};
 use crate::image::{Image, Photo};
 
-/// Makes a degraded image from a clean one, of the same size; all random choices come from the
-/// generator.
-pub type Degrade = Arc<dyn Fn(&Image, &mut Rng) -> Image + Send + Sync>;
+/// Makes a pair (degraded, clean) of a photograph, both of its size; every random choice comes from
+/// the generator.
+pub type MakePair = Arc<dyn Fn(Image, &mut Rng) -> (Image, Image) + Send + Sync>;
 
 /// The generator's seed and stream for [`Source::full`]: the same in every run, so that scores can
 /// be compared.
 const FULL_SEED: u64 = 0;
 const FULL_STREAM: u32 = u32::from_be_bytes(*b"full");
 
-/// Clean photographs and a way to degrade them.
+/// Clean photographs and a way to make pairs of them.
 pub struct Synthetic {
     files: Vec<PathBuf>,
-    degrade: Degrade,
+    make_pair: MakePair,
     cache: Arc<PhotoCache>,
     full_side: usize,
 }
@@ -31,17 +31,17 @@ pub struct Synthetic {
 impl Synthetic {
     /// The photographs in `folder` (not in its sub-folders), in the order of their names. Fails if
     /// there are none.
-    pub fn open(folder: &Path, degrade: Degrade, cache: Arc<PhotoCache>) -> Result<Self> {
+    pub fn open(folder: &Path, make_pair: MakePair, cache: Arc<PhotoCache>) -> Result<Self> {
         let files = image_files(folder)?;
         if files.is_empty() {
             return Err(Error::data(folder, "contains no images"));
         }
-        Ok(Self::from_files(files, degrade, cache))
+        Ok(Self::from_files(files, make_pair, cache))
     }
 
     /// These photographs, in this order.
-    pub fn from_files(files: Vec<PathBuf>, degrade: Degrade, cache: Arc<PhotoCache>) -> Self {
-        Self { files, degrade, cache, full_side: 512 }
+    pub fn from_files(files: Vec<PathBuf>, make_pair: MakePair, cache: Arc<PhotoCache>) -> Self {
+        Self { files, make_pair, cache, full_side: 512 }
     }
 
     /// Limits the sides of the pairs of [`Source::full`] to `side` pixels; the default is 512.
@@ -50,15 +50,18 @@ impl Synthetic {
         self
     }
 
-    /// (degraded, clean). Fails if the degradation changed the size.
-    fn pair(&self, index: usize, clean: Image, rng: &mut Rng) -> Result<(Image, Image)> {
-        let degraded = (self.degrade)(&clean, rng);
-        if (degraded.width, degraded.height) != (clean.width, clean.height) {
-            let reason = format!(
-                "the degradation changed the size from {}x{} to {}x{}",
-                clean.width, clean.height, degraded.width, degraded.height
-            );
-            return Err(Error::image(&self.files[index], reason));
+    /// (degraded, clean), provided that both have the size of the photograph.
+    fn pair(&self, index: usize, photograph: Image, rng: &mut Rng) -> Result<(Image, Image)> {
+        let (width, height) = (photograph.width, photograph.height);
+        let (degraded, clean) = (self.make_pair)(photograph, rng);
+        for image in [&degraded, &clean] {
+            if (image.width, image.height) != (width, height) {
+                let reason = format!(
+                    "the degradation made {}x{} pixels of {width}x{height}",
+                    image.width, image.height
+                );
+                return Err(Error::image(&self.files[index], reason));
+            }
         }
         Ok((degraded, clean))
     }
@@ -100,13 +103,13 @@ mod tests {
     use super::*;
     use crate::image::Photo;
 
-    fn noise() -> Degrade {
+    fn noise() -> MakePair {
         Arc::new(|clean, rng| {
             let mut image = clean.clone();
             for value in &mut image.data {
                 *value += rng.normal() as f32;
             }
-            image
+            (image, clean)
         })
     }
 
@@ -123,8 +126,9 @@ mod tests {
     #[test]
     fn the_target_is_the_clean_crop_and_the_input_what_was_made_of_it() {
         let folder = photographs(&[(20, 30)]);
-        let negative: Degrade = Arc::new(|clean, _| {
-            Image::from_fn(clean.width, clean.height, |x, y| clean.pixel(x, y).map(|v| 1.0 - v))
+        let negative: MakePair = Arc::new(|clean, _| {
+            let negative = |x, y| clean.pixel(x, y).map(|v| 1.0 - v);
+            (Image::from_fn(clean.width, clean.height, negative), clean)
         });
         let source = Synthetic::open(folder.path(), negative, PhotoCache::new(0)).unwrap();
         assert_eq!((source.len(), source.name(0)), (1, "0.png".into()));
@@ -152,10 +156,13 @@ mod tests {
     #[test]
     fn a_degradation_that_changes_the_size_is_an_error() {
         let folder = photographs(&[(8, 8)]);
-        let halve: Degrade = Arc::new(|clean, _| clean.shrink(2));
-        let source = Synthetic::open(folder.path(), halve, PhotoCache::new(0)).unwrap();
-        let error = source.full(0).unwrap_err().to_string();
-        assert!(error.contains("0.png") && error.contains("4x4"), "{error}");
+        let halve_input: MakePair = Arc::new(|clean, _| (clean.shrink(2), clean));
+        let halve_target: MakePair = Arc::new(|clean, _| (clean.clone(), clean.shrink(2)));
+        for halve in [halve_input, halve_target] {
+            let source = Synthetic::open(folder.path(), halve, PhotoCache::new(0)).unwrap();
+            let error = source.full(0).unwrap_err().to_string();
+            assert!(error.contains("0.png") && error.contains("4x4"), "{error}");
+        }
     }
 
     #[test]

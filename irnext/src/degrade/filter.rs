@@ -63,6 +63,23 @@ impl Plane {
         plane
     }
 
+    /// The plane at another size, no smaller than it: bilinear, pixel centers aligned.
+    pub fn enlarged(&self, width: usize, height: usize) -> Self {
+        let columns = linear_taps(self.width, width);
+        let mut plane = Self::new(width, height);
+        let row = |y: usize| &self.data[y * self.width..][..self.width];
+        let rows = linear_taps(self.height, height);
+        for (out, (above, below, down)) in plane.data.chunks_exact_mut(width).zip(rows) {
+            let (above, below) = (row(above), row(below));
+            for (value, &(left, right, across)) in out.iter_mut().zip(&columns) {
+                let between = |row: &[f32]| row[left] + across * (row[right] - row[left]);
+                let above = between(above);
+                *value = above + down * (between(below) - above);
+            }
+        }
+        plane
+    }
+
     /// The plane with `f` applied to each value.
     pub fn map(mut self, f: impl Fn(f32) -> f32) -> Self {
         for value in &mut self.data {
@@ -166,6 +183,18 @@ fn windows(len: usize, radius: usize) -> Vec<(Range<usize>, f64)> {
     (0..len).map(|i| (window(i), 1.0 / window(i).len() as f64)).collect()
 }
 
+/// For each of `to` output places, the two places among `from` that it lies between, and how far
+/// from the first: pixel centers aligned, edges repeated.
+fn linear_taps(from: usize, to: usize) -> Vec<(usize, usize, f32)> {
+    let place = |i: usize| {
+        let center = (i as f32 + 0.5) * from as f32 / to as f32 - 0.5;
+        let center = center.clamp(0.0, (from - 1) as f32);
+        let first = center as usize;
+        (first, (first + 1).min(from - 1), center - first as f32)
+    };
+    (0..to).map(place).collect()
+}
+
 /// For each of `to` output places, the four places among `from` that it reads and their weights:
 /// Catmull-Rom interpolation, pixel centers aligned, edges repeated.
 fn cubic_taps(from: usize, to: usize) -> Vec<([usize; 4], [f32; 4])> {
@@ -210,6 +239,14 @@ mod tests {
         // Smooth: neighbors differ by less than the cells do.
         let steps = noise.data.chunks_exact(64).flat_map(|row| row.windows(2));
         assert!(steps.map(|w| (w[0] - w[1]).abs()).max_by(f32::total_cmp).unwrap_or(0.0) < 0.2);
+    }
+
+    #[test]
+    fn enlarging_joins_the_values_by_straight_lines() {
+        assert_eq!(plane(2, &[0.0, 1.0]).enlarged(4, 1).data, [0.0, 0.25, 0.75, 1.0]);
+        assert_eq!(plane(1, &[0.0, 1.0]).enlarged(1, 4).data, [0.0, 0.25, 0.75, 1.0]);
+        let square = plane(2, &[1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(square.enlarged(2, 2), square);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! show. All draws depend on the state of the generator alone, so a training run can be repeated or
 //! resumed.
 
+mod camera;
 mod defocus;
 pub(crate) mod filter;
 mod haze;
@@ -59,6 +60,19 @@ impl Task {
     }
 }
 
+/// Which haze synthetic pairs have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Haze {
+    /// Nearly as thick everywhere, as in RESIDE's outdoor sets: what [`degrade`] draws.
+    Even,
+    /// Half of the pictures as above; the others with clear foregrounds and hidden distances, in
+    /// air of other colors, a few of them in fog, and under a sky of the air's color. One in eleven
+    /// is left as it is: a photograph without haze, or a flat field. Some have a camera's noise
+    /// and a JPEG file's losses.
+    Deep,
+}
+
 /// A degraded version of `clean`, of the same size, in [0, 1]. Pixels stay registered: `clean` is
 /// its ground truth.
 pub fn degrade(task: Task, clean: &Image, rng: &mut Rng) -> Image {
@@ -75,6 +89,16 @@ pub fn degrade(task: Task, clean: &Image, rng: &mut Rng) -> Image {
 /// camera moves, evenly and straight, by a number of pixels in `lengths`.
 pub fn blur_linear_motion(clean: &Image, lengths: Range<f64>, rng: &mut Rng) -> Image {
     twin(clean, |clean| motion::linear(clean, lengths, rng))
+}
+
+/// A pair (hazy, clean) of this haze, both of the size of `photograph` and in [0, 1]. The clean one
+/// is the photograph, but for [`Haze::Deep`], which may change its sky and has flat fields too.
+pub fn hazy_pair(photograph: &Image, haze: Haze, rng: &mut Rng) -> (Image, Image) {
+    if haze == Haze::Even || photograph.data.is_empty() {
+        return (degrade(Task::Dehaze, photograph, rng), photograph.clone());
+    }
+    let (hazy, clean) = haze::pair(photograph, rng);
+    (camera::photographed(hazy.clamp(), rng), clean)
 }
 
 /// Degrades `clean`, with values in [0, 1]; an empty image stays empty.
@@ -168,6 +192,38 @@ mod tests {
                     assert!(image.data.iter().all(|v| (0.0..=1.0).contains(v)), "{task}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_hazy_pair_depends_on_its_place_alone_and_has_the_photographs_size() {
+        for (width, height) in [(1, 1), (1, 40), (40, 1), (3, 2), (65, 33), (0, 0)] {
+            let clean = scene(width, height);
+            for index in 0..40 {
+                let draw = |haze, index| hazy_pair(&clean, haze, &mut Rng::at(7, 0, index));
+                let pair = draw(Haze::Deep, index);
+                assert!(pair == draw(Haze::Deep, index));
+                for image in [&pair.0, &pair.1] {
+                    assert_eq!((image.width, image.height), (width, height));
+                    assert_eq!(image.data.len(), clean.data.len());
+                    assert!(image.data.iter().all(|v| (0.0..=1.0).contains(v)));
+                }
+                let even = degrade(Task::Dehaze, &clean, &mut Rng::at(7, 0, index));
+                assert!(draw(Haze::Even, index) == (even, clean.clone()));
+            }
+        }
+        let clean = scene(96, 64);
+        let input = |index| hazy_pair(&clean, Haze::Deep, &mut Rng::at(7, 0, index)).0;
+        assert_ne!(input(1), input(2));
+    }
+
+    #[test]
+    fn what_a_camera_adds_stays_out_of_the_clean_picture() {
+        let clean = scene(96, 64);
+        for index in 0..100 {
+            let (_, same) = hazy_pair(&clean, Haze::Deep, &mut Rng::at(7, 1, index));
+            let (_, without) = haze::pair(&clean, &mut Rng::at(7, 1, index));
+            assert!(same == without);
         }
     }
 

@@ -16,7 +16,7 @@ use crate::image::{Image, Photo};
 use crate::metrics::{View, psnr};
 
 /// The CC0 photographs of the figure.
-fn photographs() -> Vec<Image> {
+pub(super) fn photographs() -> Vec<Image> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/samples/clean");
     let files = image_files(&folder).unwrap();
     assert!(!files.is_empty());

@@ -5,13 +5,13 @@
 
 use super::config::{DataConfig, ScoredSplit, TrainConfig};
 use super::training_set::TrainingSet;
-use crate::data::{Pair, Paired, Pairing, PhotoCache, Role, Source, Split, Synthetic, splits};
-use crate::degrade::{blur_linear_motion, degrade};
+use crate::data::{
+    MakePair, Pair, Paired, Pairing, PhotoCache, Role, Source, Split, Synthetic, splits,
+};
+use crate::degrade::{Task, blur_linear_motion, degrade, hazy_pair};
 use crate::error::{Error, Result};
-use crate::image::Image;
 use crate::protocol::is_of_the_last_five;
 use crate::protocol::sets::Set;
-use engine::Rng;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -39,12 +39,7 @@ impl Pairs {
                 Arc::new(Paired::new(division.train, cache.clone()))
             }
             (None, Some(clean), ..) => {
-                let linear_motion = data.linear_motion;
-                let twin = move |clean: &Image, rng: &mut Rng| match linear_motion {
-                    Some([least, most]) => blur_linear_motion(clean, least..most, rng),
-                    None => degrade(task, clean, rng),
-                };
-                Arc::new(Synthetic::open(clean, Arc::new(twin), cache.clone())?)
+                Arc::new(Synthetic::open(clean, make_pair(task, data), cache.clone())?)
             }
             (None, None, Some(input), Some(target)) => {
                 Arc::new(Paired::from_folders(input, target, cache.clone())?)
@@ -61,6 +56,17 @@ impl Pairs {
             _ => (!held_back.is_empty()).then(|| Paired::new(held_back, cache.clone())),
         };
         Ok(Self { source, validation, remarks })
+    }
+}
+
+/// How pairs are made of clean photographs.
+fn make_pair(task: Task, data: &DataConfig) -> MakePair {
+    match (data.linear_motion, data.haze) {
+        (Some([least, most]), _) => {
+            Arc::new(move |clean, rng| (blur_linear_motion(&clean, least..most, rng), clean))
+        }
+        (None, Some(haze)) => Arc::new(move |photograph, rng| hazy_pair(&photograph, haze, rng)),
+        (None, None) => Arc::new(move |clean, rng| (degrade(task, &clean, rng), clean)),
     }
 }
 
@@ -235,6 +241,8 @@ fn scene(pair: &Pair) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::CropSpec;
+    use engine::Rng;
     use tempfile::TempDir;
 
     fn tree(files: &[String]) -> TempDir {
@@ -285,6 +293,27 @@ mod tests {
         let ((all, clean), (simple, same)) =
             (pair(&[]), pair(&["data.linear_motion=[6, 16]".into()]));
         assert!(clean == same && all != simple && simple != clean);
+    }
+
+    #[test]
+    fn the_haze_of_a_run_is_the_one_configured() {
+        let photographs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/samples/clean");
+        let text = format!(
+            "task = \"dehaze\"\nout = \"run\"\n[data]\nclean = {photographs:?}\n[optimizer]\nsteps \
+             = 1\n"
+        );
+        let inputs = |overrides: &[String]| {
+            let config = TrainConfig::parse("c.toml", &text, overrides).unwrap();
+            let source = Pairs::find(&config, &PhotoCache::new(1 << 30)).unwrap().source;
+            let crop = CropSpec::square(64);
+            let sample = |index| source.sample(0, &mut Rng::at(1, 0, index), &crop).unwrap();
+            (0..8).map(sample).collect::<Vec<_>>()
+        };
+        // Runs of before the setting resume with the pairs that they had.
+        let before = inputs(&[]);
+        assert!(before == inputs(&["data.haze=even".into()]));
+        let deep = inputs(&["data.haze=deep".into()]);
+        assert!(deep == inputs(&["data.haze=deep".into()]) && deep != before);
     }
 
     #[test]

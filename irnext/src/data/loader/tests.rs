@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::atomic::AtomicUsize;
 
 use super::*;
-use crate::data::{Degrade, Paired, PhotoCache, Synthetic};
+use crate::data::{MakePair, Paired, PhotoCache, Synthetic};
 use crate::image::Photo;
 
 /// Samples whose inputs are the image's number and whose targets are a random draw.
@@ -74,13 +74,13 @@ fn noise_files(count: usize) -> tempfile::TempDir {
     folder
 }
 
-fn add_noise() -> Degrade {
+fn add_noise() -> MakePair {
     Arc::new(|clean, rng| {
         let mut image = clean.clone();
         for value in &mut image.data {
             *value += 0.1 * rng.normal() as f32;
         }
-        image
+        (image, clean)
     })
 }
 
@@ -198,7 +198,7 @@ fn a_damaged_file_is_an_error_that_names_it() {
 #[test]
 fn a_panic_is_an_error_that_names_the_image() {
     let folder = noise_files(1);
-    let broken: Degrade = Arc::new(|_, _| panic!("no such weather"));
+    let broken: MakePair = Arc::new(|_, _| panic!("no such weather"));
     let source = Synthetic::open(folder.path(), broken, PhotoCache::new(0)).unwrap();
     let mut loader = Loader::new(Arc::new(source), &config(1)).unwrap();
     for _ in 0..5 {

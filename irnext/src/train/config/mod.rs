@@ -5,7 +5,7 @@ use super::overrides::Overrides;
 use super::renamed::rename_earlier_keys;
 use super::training_set::TrainingSet;
 use crate::compute::Compute;
-use crate::degrade::Task;
+use crate::degrade::{Haze, Task};
 use crate::error::{Error, Result};
 use crate::model::{LossConfig, ModelConfig};
 use crate::protocol::Protocol;
@@ -60,6 +60,8 @@ pub struct DataConfig {
     pub hold_back: Option<usize>,
     /// A folder of clean photographs, degraded on the fly.
     pub clean: Option<PathBuf>,
+    /// The haze that clean photographs get; nearly even haze unless set.
+    pub haze: Option<Haze>,
     /// The simplest form of motion blur instead of the full one, to begin a training with: only the
     /// camera moves, evenly and straight, by a number of pixels in this range.
     #[serde(alias = "straight")]
@@ -90,6 +92,7 @@ impl Default for DataConfig {
             set: None,
             hold_back: None,
             clean: None,
+            haze: None,
             linear_motion: None,
             input: None,
             target: None,
@@ -343,6 +346,9 @@ impl TrainConfig {
                      {most}"
                 ));
             }
+        }
+        if data.haze.is_some() && (data.clean.is_none() || self.task != Task::Dehaze) {
+            return Err(format!("data.haze is for {} with data.clean", Task::Dehaze));
         }
         self.validate_pairs()?;
         let (multiple, least) = (self.model.multiple(), self.model.least_side());

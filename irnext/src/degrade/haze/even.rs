@@ -1,13 +1,13 @@
-//! Haze: I = J t + A (1 - t), with the transmission t = exp(-beta d) of depth d (Koschmieder's law,
-//! applied to sRGB values as the RESIDE data set does).
+//! Haze that is nearly as thick everywhere, as in RESIDE's outdoor sets.
 
 use engine::Rng;
 
-use super::filter::Plane;
+use super::super::filter::Plane;
+use super::through_air;
 use crate::image::Image;
 
 /// `clean` behind haze.
-pub(super) fn haze(clean: &Image, rng: &mut Rng) -> Image {
+pub(in super::super) fn haze(clean: &Image, rng: &mut Rng) -> Image {
     Haze::draw(clean, rng).over(clean)
 }
 
@@ -39,13 +39,7 @@ impl Haze {
 
     /// I = J t + A (1 - t).
     fn over(&self, clean: &Image) -> Image {
-        let mut image = clean.clone();
-        for (pixel, &t) in image.data.chunks_exact_mut(3).zip(&self.transmission.data) {
-            for (value, a) in pixel.iter_mut().zip(self.airlight) {
-                *value = *value * t + a * (1.0 - t);
-            }
-        }
-        image
+        through_air(clean, &self.transmission, |_| self.airlight)
     }
 }
 
