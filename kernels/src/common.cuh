@@ -91,6 +91,8 @@ __device__ __forceinline__ float log_(float x) { return logf(x); }
 __device__ __forceinline__ double log_(double x) { return log(x); }
 __device__ __forceinline__ float sqrt_(float x) { return sqrtf(x); }
 __device__ __forceinline__ double sqrt_(double x) { return sqrt(x); }
+__device__ __forceinline__ float pow_(float x, float y) { return powf(x, y); }
+__device__ __forceinline__ double pow_(double x, double y) { return pow(x, y); }
 __device__ __forceinline__ float abs_(float x) { return fabsf(x); }
 __device__ __forceinline__ double abs_(double x) { return fabs(x); }
 __device__ __forceinline__ float tanh_(float x) { return tanhf(x); }
@@ -113,6 +115,12 @@ __device__ __forceinline__ Real gelu_derivative(Real x) {
     Real bounded = abs_(x) < Real(40) ? x : Real(0);
     return cumulative +
            bounded * Real(0.39894228040143267794) * exp_(Real(-0.5) * bounded * bounded);
+}
+
+// The derivative of SiLU, x·σ(x): σ(x)·(1 + x·(1 − σ(x))).
+__device__ __forceinline__ Real silu_derivative(Real x) {
+    Real sigmoid = Real(1) / (Real(1) + exp_(-x));
+    return sigmoid * (Real(1) + x * (Real(1) - sigmoid));
 }
 
 // Sums over a block of threads, in a fixed order: within warps by halving, then over the warps.

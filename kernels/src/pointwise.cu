@@ -22,7 +22,8 @@ struct Inputs {
     const T* at[INPUTS];
 };
 
-// The parameters of affine (scale, shift) and clamp (bounds).
+// The parameters of affine (scale, shift), clamp (bounds), leaky_relu (slope) and pow (the
+// exponent, and the exponent less 1).
 struct Constants {
     double a, b;
 };
@@ -103,6 +104,13 @@ POINTWISE(mul, 2, x[0] * x[1])
 POINTWISE(div, 2, x[0] / x[1])
 POINTWISE(affine, 1, x[0] * Real(with.a) + Real(with.b))
 
+// Comparisons give 1 or 0. With NaN all are false but `ne`.
+POINTWISE(eq, 2, x[0] == x[1] ? Real(1) : Real(0))
+POINTWISE(ne, 2, x[0] != x[1] ? Real(1) : Real(0))
+POINTWISE(lt, 2, x[0] < x[1] ? Real(1) : Real(0))
+POINTWISE(le, 2, x[0] <= x[1] ? Real(1) : Real(0))
+POINTWISE(where_cond, 3, x[0] != Real(0) ? x[1] : x[2])
+
 // Comparisons are arranged so that NaN comes out as NaN.
 POINTWISE(exp, 1, exp_(x[0]))
 POINTWISE(log, 1, log_(x[0]))
@@ -111,7 +119,10 @@ POINTWISE(square, 1, x[0] * x[0])
 POINTWISE(abs, 1, abs_(x[0]))
 POINTWISE(tanh, 1, tanh_(x[0]))
 POINTWISE(sigmoid, 1, Real(1) / (Real(1) + exp_(-x[0])))
+POINTWISE(silu, 1, x[0] / (Real(1) + exp_(-x[0])))
 POINTWISE(relu, 1, x[0] <= Real(0) ? Real(0) : x[0])
+POINTWISE(leaky_relu, 1, x[0] > Real(0) ? x[0] : x[0] * Real(with.a))
+POINTWISE(pow, 1, pow_(x[0], Real(with.a)))
 POINTWISE(clamp, 1, x[0] < Real(with.a) ? Real(with.a) : x[0] > Real(with.b) ? Real(with.b) : x[0])
 POINTWISE(gelu, 1, gelu(x[0]))
 
@@ -124,6 +135,11 @@ POINTWISE(square_gradient, 2, x[1] * (x[0] + x[0]))
 POINTWISE(abs_gradient, 2, x[0] > Real(0) ? x[1] : x[0] < Real(0) ? -x[1] : Real(0))
 POINTWISE(tanh_gradient, 2, x[1] * (Real(1) - x[0] * x[0]))
 POINTWISE(sigmoid_gradient, 2, x[1] * x[0] * (Real(1) - x[0]))
+POINTWISE(silu_gradient, 2, x[1] * silu_derivative(x[0]))
 POINTWISE(relu_gradient, 2, x[0] <= Real(0) ? Real(0) : x[1])
+POINTWISE(leaky_relu_gradient, 2, x[0] > Real(0) ? x[1] : x[1] * Real(with.a))
+POINTWISE(
+    pow_gradient, 2,
+    with.a == 0 ? Real(0) : x[1] * (Real(with.a) * pow_(x[0], Real(with.b))))
 POINTWISE(clamp_gradient, 2, x[0] >= Real(with.a) && x[0] <= Real(with.b) ? x[1] : Real(0))
 POINTWISE(gelu_gradient, 2, x[1] * gelu_derivative(x[0]))
