@@ -1,21 +1,30 @@
-//! Softmax on a GPU: one launch each way.
+//! Softmax and its logarithm on a GPU: one launch each way.
 
-use super::Softmax;
 use crate::cuda::{Gpu, Part, ReductionLaunch};
-use crate::ops::Op;
 use crate::{Layout, Result, Tensor};
 
-pub(super) fn forward(gpu: &'static Gpu, x: &Tensor, dim: usize) -> Result<Tensor> {
+pub(super) fn forward(
+    gpu: &'static Gpu,
+    kernel: &'static str,
+    x: &Tensor,
+    dim: usize,
+) -> Result<Tensor> {
     let x = x.contiguous()?;
     let y = Tensor::new_on_gpu(gpu, x.shape(), x.dtype())?;
-    launch(gpu, "softmax", dim, &y, &[&x])?;
+    launch(gpu, kernel, dim, &y, &[&x])?;
     Ok(y)
 }
 
 /// `y` is the output, which is contiguous.
-pub(super) fn backward(gpu: &'static Gpu, y: &Tensor, dy: &Tensor, dim: usize) -> Result<Tensor> {
+pub(super) fn backward(
+    gpu: &'static Gpu,
+    kernel: &'static str,
+    y: &Tensor,
+    dy: &Tensor,
+    dim: usize,
+) -> Result<Tensor> {
     let dx = Tensor::new_on_gpu(gpu, y.shape(), y.dtype())?;
-    launch(gpu, "softmax_gradient", dim, &dx, &[y, &dy.contiguous()?])?;
+    launch(gpu, kernel, dim, &dx, &[y, &dy.contiguous()?])?;
     Ok(dx)
 }
 
@@ -33,7 +42,7 @@ fn launch(
     let rows = to.layout().slice(dim, 0, 1, 1);
     let reduced = Layout::from_parts(vec![to.shape()[dim]], vec![to.layout().strides()[dim]], 0);
     let (kept, reduced) =
-        (Part::new(Softmax::NAME, &rows, &rows)?, Part::new(Softmax::NAME, &reduced, &reduced)?);
+        (Part::new(kernel, &rows, &rows)?, Part::new(kernel, &reduced, &reduced)?);
     let mut addresses = vec![to.address()?];
     for input in inputs {
         addresses.push(input.address()?);
@@ -75,21 +84,23 @@ mod tests {
                         .unwrap()
                 };
                 let (x, dy) = (draw(4.0), draw(1.0));
-                let run = |x: &Tensor, dy: &Tensor| {
+                let run = |f: fn(&Tensor, usize) -> Result<Tensor>, x: &Tensor, dy: &Tensor| {
                     let tape = Tape::new();
                     let leaf = tape.leaf(x);
-                    let y = leaf.softmax(dim).unwrap();
+                    let y = f(&leaf, dim).unwrap();
                     let gradients = tape.backward_from(&[&y], vec![Some(dy.clone())]).unwrap();
                     [y.to_f64_vec().unwrap(), gradients.get(&leaf).unwrap().to_f64_vec().unwrap()]
                 };
                 let there = |x: &Tensor| x.to_device(Device::Cuda(0)).unwrap();
                 let wide = |x: &Tensor| x.to_dtype(DType::F64).unwrap();
-                for (y, expected) in
-                    run(&there(&x), &there(&dy)).iter().zip(run(&wide(&x), &wide(&dy)))
-                {
-                    let worst =
-                        y.iter().zip(&expected).map(|(y, e)| (y - e).abs()).fold(0.0, f64::max);
-                    assert!(worst <= tolerance, "{shape:?} over {dim} in {dtype}: {worst:e}");
+                let run_there = |f| run(f, &there(&x), &there(&dy));
+                let run_here = |f| run(f, &wide(&x), &wide(&dy));
+                for f in [Tensor::softmax, Tensor::log_softmax] {
+                    for (y, expected) in run_there(f).iter().zip(run_here(f)) {
+                        let distance = |(y, e): (&f64, &f64)| (y - e).abs() / e.abs().max(1.0);
+                        let worst = y.iter().zip(&expected).map(distance).fold(0.0, f64::max);
+                        assert!(worst <= tolerance, "{shape:?} over {dim} in {dtype}: {worst:e}");
+                    }
                 }
             }
         }
@@ -102,5 +113,10 @@ mod tests {
             [1000.0f32, 1000.0, f32::NEG_INFINITY, f32::NEG_INFINITY, 3.0, f32::NEG_INFINITY];
         let x = Tensor::from_slice(&data, &[2, 3]).unwrap().to_device(Device::Cuda(0)).unwrap();
         assert_eq!(x.softmax(1).unwrap().to_f64_vec().unwrap(), [0.5, 0.5, 0.0, 0.0, 1.0, 0.0]);
+        let logarithms = x.log_softmax(1).unwrap().to_f64_vec().unwrap();
+        let (half, none) = (f64::from(-std::f32::consts::LN_2), f64::NEG_INFINITY);
+        for (y, expected) in logarithms.iter().zip([half, half, none, none, 0.0, none]) {
+            assert!(*y == expected || (y - expected).abs() < 1e-6, "{y} {expected}");
+        }
     }
 }
