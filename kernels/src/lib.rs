@@ -37,6 +37,7 @@ modules![
     "convolution",
     "dynamic_filter",
     "fourier",
+    "gather",
     "matmul",
     "normalize",
     "optimizer",

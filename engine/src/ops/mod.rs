@@ -53,7 +53,7 @@ ops! {
     where_cond,
     /// Softmax over a dimension.
     softmax,
-    /// Sums, means and maxima over dimensions.
+    /// Sums, means, maxima and their places over dimensions.
     reduce,
     /// Matrix products.
     matmul,
@@ -63,6 +63,8 @@ ops! {
     slice,
     /// Concatenation along a dimension.
     concat,
+    /// Elements chosen by indices, and indices as vectors of ones and zeros.
+    gather,
     /// Zero and reflection padding.
     pad,
     /// Casts between dtypes.
