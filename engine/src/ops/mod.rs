@@ -55,6 +55,8 @@ ops! {
     softmax,
     /// Sums, means, maxima and their places over dimensions.
     reduce,
+    /// Running sums along a dimension.
+    cumsum,
     /// Matrix products.
     matmul,
     /// Reshape, permute, broadcast.
