@@ -23,7 +23,7 @@ impl Op for Softplus {
     type Saved = Option<Tensor>;
 
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
-        crate::dtype::require_compute(Self::NAME, inputs[0].dtype)?;
+        crate::dispatch::require_compute(Self::NAME, inputs[0].dtype)?;
         Ok(inputs[0].clone())
     }
 

@@ -64,6 +64,7 @@ pub use memory::Buffer;
 pub use meta::Meta;
 pub use numerics::Numerics;
 pub use ops::batch_norm::BatchStats;
+pub use ops::compare::Operand;
 pub use ops::conv2d::Conv2dOptions;
 pub use ops::dynamic_filter::Border;
 pub use ops::frequency_l1::FrequencyNorm;

@@ -22,7 +22,21 @@ struct Inputs {
     const T* at[INPUTS];
 };
 
-// The parameters of affine (scale, shift) and clamp (bounds).
+// Functions of many instructions, called once for each element of a pack instead of repeated.
+__device__ __noinline__ Real pow_(Real x, Real y) { return pow(x, y); }
+__device__ __noinline__ Real called_log(Real x) { return log_(x); }
+__device__ __noinline__ Real called_tanh(Real x) { return tanh_(x); }
+__device__ __noinline__ Real called_gelu(Real x) { return gelu(x); }
+__device__ __noinline__ Real called_gelu_derivative(Real x) { return gelu_derivative(x); }
+__device__ __noinline__ Real silu(Real x) { return x / (Real(1) + exp_(-x)); }
+// The derivative of SiLU, x·σ(x): σ(x)·(1 + x·(1 − σ(x))).
+__device__ __noinline__ Real silu_derivative(Real x) {
+    Real sigmoid = Real(1) / (Real(1) + exp_(-x));
+    return sigmoid * (Real(1) + x * (Real(1) - sigmoid));
+}
+
+// The parameters of affine (scale, shift), clamp (bounds), leaky_relu (slope), pow (the exponent,
+// and the exponent less 1) and compare (which comparison).
 struct Constants {
     double a, b;
 };
@@ -107,17 +121,31 @@ POINTWISE(mul, 2, x[0] * x[1])
 POINTWISE(div, 2, x[0] / x[1])
 POINTWISE(affine, 1, x[0] * Real(with.a) + Real(with.b))
 
+// 1 where the comparison holds, and 0 elsewhere. With NaN only ≠ holds.
+POINTWISE(
+    compare, 2,
+    (with.a == 0   ? x[0] == x[1]
+     : with.a == 1 ? x[0] != x[1]
+     : with.a == 2 ? x[0] < x[1]
+                   : x[0] <= x[1])
+        ? Real(1)
+        : Real(0))
+POINTWISE(where_cond, 3, x[0] != Real(0) ? x[1] : x[2])
+
 // Comparisons are arranged so that NaN comes out as NaN.
 POINTWISE(exp, 1, exp_(x[0]))
-POINTWISE(log, 1, log_(x[0]))
+POINTWISE(log, 1, called_log(x[0]))
 POINTWISE(sqrt, 1, sqrt_(x[0]))
 POINTWISE(square, 1, x[0] * x[0])
 POINTWISE(abs, 1, abs_(x[0]))
-POINTWISE(tanh, 1, tanh_(x[0]))
+POINTWISE(tanh, 1, called_tanh(x[0]))
 POINTWISE(sigmoid, 1, Real(1) / (Real(1) + exp_(-x[0])))
+POINTWISE(silu, 1, silu(x[0]))
 POINTWISE(relu, 1, x[0] <= Real(0) ? Real(0) : x[0])
+POINTWISE(leaky_relu, 1, x[0] > Real(0) ? x[0] : x[0] * Real(with.a))
+POINTWISE(pow, 1, pow_(x[0], Real(with.a)))
 POINTWISE(clamp, 1, x[0] < Real(with.a) ? Real(with.a) : x[0] > Real(with.b) ? Real(with.b) : x[0])
-POINTWISE(gelu, 1, gelu(x[0]))
+POINTWISE(gelu, 1, called_gelu(x[0]))
 
 // The gradients: x[0] is what the function kept (its input or its output, as it says on the CPU),
 // x[1] is dy. That of exp is mul.
@@ -127,6 +155,11 @@ POINTWISE(square_gradient, 2, x[1] * (x[0] + x[0]))
 POINTWISE(abs_gradient, 2, x[0] > Real(0) ? x[1] : x[0] < Real(0) ? -x[1] : Real(0))
 POINTWISE(tanh_gradient, 2, x[1] * (Real(1) - x[0] * x[0]))
 POINTWISE(sigmoid_gradient, 2, x[1] * x[0] * (Real(1) - x[0]))
+POINTWISE(silu_gradient, 2, x[1] * silu_derivative(x[0]))
 POINTWISE(relu_gradient, 2, x[0] <= Real(0) ? Real(0) : x[1])
+POINTWISE(leaky_relu_gradient, 2, x[0] > Real(0) ? x[1] : x[1] * Real(with.a))
+POINTWISE(
+    pow_gradient, 2,
+    with.a == 0 ? Real(0) : x[1] * (Real(with.a) * pow_(x[0], Real(with.b))))
 POINTWISE(clamp_gradient, 2, x[0] >= Real(with.a) && x[0] <= Real(with.b) ? x[1] : Real(0))
-POINTWISE(gelu_gradient, 2, x[1] * gelu_derivative(x[0]))
+POINTWISE(gelu_gradient, 2, x[1] * called_gelu_derivative(x[0]))

@@ -1,6 +1,6 @@
-// Sums and maxima over dimensions, in two passes: each block folds a piece of what goes into its
-// outputs, and where there are several pieces to an output a second launch folds those. How the
-// pieces are cut depends on shapes alone.
+// Sums, maxima and running sums over dimensions. Sums and maxima are made in two passes: each block
+// folds a piece of what goes into its outputs, and where there are several pieces to an output a
+// second launch folds those. How the pieces are cut depends on shapes alone.
 //
 // Neighbouring threads read neighbouring elements: of one output if the innermost dimension in
 // memory is reduced, of neighbouring outputs if it is kept, as in the sum of a channels-last map
@@ -90,4 +90,29 @@ KERNEL(max_gradient)(T* dx, const u32* places, u32 pieces, const T* dy, Reductio
     }
     if (place != NOWHERE)
         dx[static_cast<size_t>(r.kept.at(output)) + r.reduced.at(place)] = dy[output];
+}
+
+// Where each output's maximum is, by the pieces' places; 0 if it is nowhere.
+KERNEL(argmax)(i64* y, const u32* places, u32 pieces, u32 count) {
+    u32 output = blockIdx.x * blockDim.x + threadIdx.x;
+    if (output >= count) return;
+    u32 place = NOWHERE;
+    for (u32 piece = 0; piece < pieces && place == NOWHERE; piece++) {
+        place = places[static_cast<size_t>(piece) * count + output];
+    }
+    y[output] = place == NOWHERE ? 0 : place;
+}
+
+// The sums of each line's elements up to each, or from each on if `reverse`: a thread to a line.
+// x and y lie alike.
+KERNEL(cumsum)(T* y, const T* x, Reduction r, u32 reverse) {
+    u32 line = blockIdx.x * blockDim.x + threadIdx.x;
+    if (line >= r.kept.count) return;
+    size_t start = r.kept.at(line), stride = r.reduced.strides[0];
+    Real sum = 0;
+    for (u32 i = 0; i < r.reduced.count; i++) {
+        size_t at = start + (reverse ? r.reduced.count - 1 - i : i) * stride;
+        sum += get(x[at]);
+        put(y[at], sum);
+    }
 }

@@ -1,10 +1,10 @@
-// Softmax over one dimension and its gradient, each in one launch: the lanes of a row read it once
-// for its maximum, once for its sum and once to write; all but the first time it comes from a
-// cache.
+// Softmax over one dimension, its logarithm, and the gradient of the former, each in one launch:
+// the lanes of a row read it once for its maximum, once for its sum and once to write; all but the
+// first time it comes from a cache.
 #include "lanes.cuh"
 
 template <u32 OUT, u32 IN>
-__device__ __forceinline__ void softmax(T* y, const T* x, const Reduction& r) {
+__device__ __forceinline__ void softmax(T* y, const T* x, const Reduction& r, bool logarithm) {
     __shared__ Real scratch[OUT][THREADS];
     constexpr u32 N = OUT * IN;
     Place place(r);
@@ -24,17 +24,19 @@ __device__ __forceinline__ void softmax(T* y, const T* x, const Reduction& r) {
     }
     fold_lanes<Sum, OUT>(sums, place, scratch);
     if (place.live) {
-        for (u32 k = 0; k < OUT; k++) sums[k] = Real(1) / sums[k];
+        for (u32 k = 0; k < OUT; k++) sums[k] = logarithm ? log_(sums[k]) : Real(1) / sums[k];
         each<N>(x + start, r, place, [&](u32, size_t at, const Real* numbers) {
             Real shares[N];
-            for (u32 i = 0; i < N; i++)
-                shares[i] = exp_(numbers[i] - largest[i % OUT]) * sums[i % OUT];
+            for (u32 i = 0; i < N; i++) {
+                Real below = numbers[i] - largest[i % OUT];
+                shares[i] = logarithm ? below - sums[i % OUT] : exp_(below) * sums[i % OUT];
+            }
             store<N>(y + start + at, shares);
         });
     }
 }
 
-// dx = y·(dy − Σ dy·y).
+// The gradient from the output y: dx = y·(dy − Σ dy·y).
 template <u32 OUT, u32 IN>
 __device__ __forceinline__ void softmax_gradient(
     T* dx, const T* y, const T* dy, const Reduction& r) {
@@ -48,7 +50,8 @@ __device__ __forceinline__ void softmax_gradient(
         each<N>(y + start, r, place, [&](u32, size_t at, const Real* shares) {
             Real gradients[N];
             load<N>(gradients, dy + start + at);
-            for (u32 i = 0; i < N; i++) sums[i % OUT] += shares[i] * gradients[i];
+            for (u32 i = 0; i < N; i++)
+                sums[i % OUT] += shares[i] * gradients[i];
         });
     }
     fold_lanes<Sum, OUT>(sums, place, scratch);
@@ -62,13 +65,17 @@ __device__ __forceinline__ void softmax_gradient(
     }
 }
 
-KERNEL(softmax)(T* y, const T* x, Reduction r) { softmax<1, 1>(y, x, r); }
+KERNEL(softmax)(T* y, const T* x, Reduction r, u32 logarithm) { softmax<1, 1>(y, x, r, logarithm); }
 KERNEL(softmax_gradient)(T* dx, const T* y, const T* dy, Reduction r) {
     softmax_gradient<1, 1>(dx, y, dy, r);
 }
 #if FORMS
-KERNEL(softmax_rows)(T* y, const T* x, Reduction r) { softmax<1, PACK>(y, x, r); }
-KERNEL(softmax_columns)(T* y, const T* x, Reduction r) { softmax<PACK, 1>(y, x, r); }
+KERNEL(softmax_rows)(T* y, const T* x, Reduction r, u32 logarithm) {
+    softmax<1, PACK>(y, x, r, logarithm);
+}
+KERNEL(softmax_columns)(T* y, const T* x, Reduction r, u32 logarithm) {
+    softmax<PACK, 1>(y, x, r, logarithm);
+}
 KERNEL(softmax_gradient_rows)(T* dx, const T* y, const T* dy, Reduction r) {
     softmax_gradient<1, PACK>(dx, y, dy, r);
 }

@@ -26,8 +26,8 @@ pub(crate) fn copy(gpu: &'static Gpu, to: View<'_>, x: View<'_>) -> Result<()> {
 }
 
 /// Applies `kernel` to the elements of `inputs` at each index of `y`, which is dense and may be
-/// among the inputs. Every input must broadcast to its shape. `constants` are those of affine
-/// (scale, shift) and clamp (bounds).
+/// among the inputs. Every input must broadcast to its shape. `constants` are the
+/// parameters of the few kernels that have some: `Constants` in `pointwise.cu`.
 pub(crate) fn pointwise(
     gpu: &'static Gpu,
     kernel: Packable,

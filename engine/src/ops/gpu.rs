@@ -6,7 +6,8 @@ use crate::{Layout, Result, Tensor};
 use kernels::Packable;
 
 /// Applies `kernel` to the elements of `inputs` at each index of `shape`, to which every input must
-/// broadcast. `constants` are those of affine (scale, shift) and clamp (bounds).
+/// broadcast. `constants` are the parameters of the few kernels that have some: `Constants` in
+/// `pointwise.cu`.
 pub(super) fn pointwise(
     gpu: &'static Gpu,
     kernel: Packable,

@@ -42,14 +42,21 @@ pub(crate) use map::map;
 ops! {
     /// Addition, subtraction, multiplication and division, with broadcasting.
     arith,
-    /// Functions of one number: exp, log, sqrt, square, abs, tanh, sigmoid, relu, clamp.
+    /// Functions of one number: exp, log, sqrt, square, pow, abs, tanh, sigmoid, silu, relu,
+    /// leaky_relu, clamp.
     unary,
     /// The exact GELU.
     gelu,
+    /// Comparisons, with broadcasting: a mask of ones and zeros.
+    compare,
+    /// A choice between two tensors, by a mask.
+    where_cond,
     /// Softmax over a dimension.
     softmax,
-    /// Sums, means and maxima over dimensions.
+    /// Sums, means, maxima and their places over dimensions.
     reduce,
+    /// Running sums along a dimension.
+    cumsum,
     /// Matrix products.
     matmul,
     /// Reshape, permute, broadcast.
@@ -58,6 +65,8 @@ ops! {
     slice,
     /// Concatenation along a dimension.
     concat,
+    /// Elements chosen by indices, and indices as vectors of ones and zeros.
+    gather,
     /// Zero and reflection padding.
     pad,
     /// Casts between dtypes.

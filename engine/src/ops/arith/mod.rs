@@ -4,6 +4,7 @@
 //! −dy·y/b). A gradient comes back in the shape of y; where an operand was broadcast, the tape sums
 //! it.
 
+mod operators;
 #[cfg(any(test, feature = "checks"))]
 pub(super) mod samples;
 

@@ -18,6 +18,29 @@ impl Tensor {
     pub fn concat(tensors: &[&Tensor], dim: usize) -> Result<Tensor> {
         apply(Concat { dim }, tensors)
     }
+
+    /// `tensors`, at least one and of one shape, joined along a new dimension `dim`.
+    ///
+    /// ```
+    /// use engine::Tensor;
+    /// let [a, b] = [[1.0, 2.0], [3.0, 4.0]].map(|x| Tensor::from_slice(&x, &[2]).unwrap());
+    /// let rows = Tensor::stack(&[&a, &b], 0)?;
+    /// assert_eq!((rows.shape(), rows.to_f64_vec()?), (&[2, 2][..], vec![1.0, 2.0, 3.0, 4.0]));
+    /// let columns = Tensor::stack(&[&a, &b], 1)?;
+    /// assert_eq!(columns.to_f64_vec()?, [1.0, 3.0, 2.0, 4.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there are no tensors, their shapes or dtypes differ, or `dim` is greater than their rank.
+    pub fn stack(tensors: &[&Tensor], dim: usize) -> Result<Tensor> {
+        if let Some(other) = tensors.iter().find(|x| x.shape() != tensors[0].shape()) {
+            let message = format!("{:?} and {:?} differ", tensors[0].shape(), other.shape());
+            return Err(Error::shape("stack", message));
+        }
+        let raised = tensors.iter().map(|x| x.unsqueeze(dim)).collect::<Result<Vec<_>>>()?;
+        Tensor::concat(&raised.iter().collect::<Vec<_>>(), dim)
+    }
 }
 
 #[derive(Debug)]
@@ -149,6 +172,22 @@ mod tests {
         assert!(y.layout().is_contiguous());
         assert_eq!(y.narrow(1, 0, 3).unwrap().to_f64_vec().unwrap(), data(3));
         assert_eq!(y.narrow(1, 3, 5).unwrap().to_f64_vec().unwrap(), data(5));
+    }
+
+    #[test]
+    fn stacked_tensors_lie_along_a_new_dimension() {
+        let tape = Tape::new();
+        let [a, b] =
+            [[1.0, 2.0], [3.0, 4.0]].map(|x| tape.leaf(&Tensor::from_slice(&x, &[2, 1]).unwrap()));
+        let y = Tensor::stack(&[&a, &b, &a], 2).unwrap();
+        assert_eq!(y.shape(), [2, 1, 3]);
+        assert_eq!(y.to_f64_vec().unwrap(), [1.0, 3.0, 1.0, 2.0, 4.0, 2.0]);
+        let gradients = tape.backward(&y.square().unwrap().sum_all().unwrap()).unwrap();
+        assert_eq!(gradients.get(&a).unwrap().to_f64_vec().unwrap(), [4.0, 8.0]);
+        let other = Tensor::zeros(&[1, 2], DType::F64).unwrap();
+        let message = Tensor::stack(&[&a, &other], 0).unwrap_err().to_string();
+        assert_eq!(message, "stack: [2, 1] and [1, 2] differ");
+        assert!(Tensor::stack(&[], 0).is_err() && Tensor::stack(&[&a], 3).is_err());
     }
 
     #[test]

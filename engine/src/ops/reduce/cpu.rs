@@ -5,7 +5,7 @@
 //! common case of a channels-last map reduced over its pixels, the row of C channels is contiguous,
 //! and the sum runs over rows: vectorized over outputs, never over the sum.
 
-use crate::cpu::PIECE;
+use crate::cpu::{PIECE, for_each_row};
 use crate::loop_nest::LoopNest;
 use crate::simd::{Kernel, vectorize};
 use crate::{Float, Layout, Result, Tensor, dispatch_float};
@@ -28,6 +28,33 @@ pub(super) fn max(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
     // A NaN wins, so that the result shows it.
     dispatch_float!("max", x.dtype(), T => {
         fold::<T>(x, dims, T::NEG_INFINITY, |a, b| if b > a || b.is_nan() { b } else { a })
+    })
+}
+
+/// The first index along `dim` of the largest element, or of a NaN if there is one.
+pub(super) fn argmax(x: &Tensor, dim: usize) -> Result<Tensor> {
+    dispatch_float!("argmax", x.dtype(), T => {
+        let (kept, _) = split(x, &[dim]);
+        let layout = Layout::of(kept.shape());
+        let (size, step) = (x.shape()[dim], x.layout().strides()[dim]);
+        let source = x.raw::<T>();
+        Tensor::build_in(layout.clone(), |out: &mut [i64]| {
+            for_each_row(out, &layout, [&kept], |run, [start], [stride]| {
+                for (i, place) in run.iter_mut().enumerate() {
+                    let at = |j: usize| source[start + i * stride + j * step];
+                    let (mut first, mut largest) = (0, at(0));
+                    for j in 1..size {
+                        if largest.is_nan() {
+                            break;
+                        }
+                        if at(j) > largest || at(j).is_nan() {
+                            (first, largest) = (j, at(j));
+                        }
+                    }
+                    *place = first as i64;
+                }
+            });
+        })
     })
 }
 

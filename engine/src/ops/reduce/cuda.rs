@@ -86,26 +86,59 @@ pub(super) fn max_backward(
         return Ok(dx);
     }
     let (y, dy) = (y.contiguous()?, dy.contiguous()?);
-    let parts = |layout: &Layout| {
-        let (kept, reduced) = split_layout(layout, dims);
-        Ok((
-            Part::new(op, y.layout(), &kept)?,
-            Part::new(op, &Layout::row_major_of(reduced.shape()), &reduced)?,
-        ))
-    };
-    let (kept, reduced) = parts(x.layout())?;
+    let (indices, pieces) = places(gpu, op, x, &y, dims)?;
+    let (kept, reduced) = split_layout(dx.layout(), dims);
+    let (kept, reduced) = parts(op, &y, &kept, &reduced)?;
+    let write = ReductionLaunch::single(kept, reduced, false);
+    Launch::each(reduce::MAX_GRADIENT, x.dtype(), y.numel()).run(
+        gpu,
+        &[&dx.address()?, &indices.address()?, &pieces, &dy.address()?, &write.reduction],
+    )?;
+    Ok(dx)
+}
+
+/// The first index along `dim` of the largest element, or of a NaN if there is one.
+pub(super) fn argmax(
+    gpu: &'static Gpu,
+    op: &'static str,
+    x: &Tensor,
+    dim: usize,
+) -> Result<Tensor> {
+    let largest = fold(gpu, MAX, x, &[dim], 1.0)?;
+    let y = Tensor::new_on_gpu(gpu, largest.shape(), DType::I64)?;
+    if y.numel() == 0 {
+        return Ok(y);
+    }
+    let (indices, pieces) = places(gpu, op, x, &largest, &[dim])?;
+    let count = crate::cuda::count(op, y.shape())?;
+    Launch::each(reduce::ARGMAX, x.dtype(), y.numel())
+        .run(gpu, &[&y.address()?, &indices.address()?, &pieces, &count])?;
+    Ok(y)
+}
+
+/// Where in each piece of what is reduced the first element is that equals the maximum `y`, which
+/// is contiguous, or is NaN; and the number of pieces.
+fn places(
+    gpu: &'static Gpu,
+    op: &'static str,
+    x: &Tensor,
+    y: &Tensor,
+    dims: &[usize],
+) -> Result<(Tensor, u32)> {
+    let (kept, reduced) = split(x, dims);
+    let (kept, reduced) = parts(op, y, &kept, &reduced)?;
     let find = ReductionLaunch::single(kept, reduced, true);
     // Indices of 32 bits; there are no tensors of u32.
     let indices = Tensor::new_on_gpu(gpu, &[find.pieces as usize, y.numel()], DType::F32)?;
     find.launch_single(reduce::MAX_PLACES, x.dtype())
         .run(gpu, &[&indices.address()?, &x.address()?, &y.address()?, &find.reduction])?;
-    let (kept, reduced) = parts(dx.layout())?;
-    let write = ReductionLaunch::single(kept, reduced, false);
-    Launch::each(reduce::MAX_GRADIENT, x.dtype(), y.numel()).run(
-        gpu,
-        &[&dx.address()?, &indices.address()?, &find.pieces, &dy.address()?, &write.reduction],
-    )?;
-    Ok(dx)
+    Ok((indices, find.pieces))
+}
+
+/// The kept dimensions in the memory order of `y`, and the reduced ones in logical order.
+fn parts(op: &'static str, y: &Tensor, kept: &Layout, reduced: &Layout) -> Result<(Part, Part)> {
+    let order = Layout::row_major_of(reduced.shape());
+    Ok((Part::new(op, y.layout(), kept)?, Part::new(op, &order, reduced)?))
 }
 
 #[cfg(test)]
@@ -197,6 +230,23 @@ mod tests {
                 gradient(x.clone()),
                 "over {dims:?}"
             );
+        }
+    }
+
+    #[test]
+    fn the_places_of_maxima_are_those_of_the_cpu() {
+        let Some(_) = crate::cuda::tests::gpu() else { return };
+        let mut rng = Rng::new(6);
+        for (shape, dim) in [(vec![3, 70_000], 1), (vec![2, 5, 9, 7], 1), (vec![40, 33], 0)] {
+            let numel = shape.iter().product::<usize>();
+            let mut data: Vec<f32> =
+                (0..numel).map(|_| (rng.uniform() * 50.0).floor() as f32).collect();
+            data[numel / 2] = f32::NAN;
+            let x = Tensor::from_slice(&data, &shape).unwrap();
+            let there = x.to_device(Device::Cuda(0)).unwrap().argmax(dim).unwrap();
+            let here = x.argmax(dim).unwrap();
+            assert_eq!((there.shape(), there.dtype()), (here.shape(), DType::I64));
+            assert!(there.to_vec::<i64>().unwrap() == here.to_vec::<i64>().unwrap(), "{shape:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Sums, means and maxima over dimensions.
+//! Sums, means, maxima and their places over dimensions.
 //!
 //! Determinism: the elements that go into one output are cut into pieces of a constant size; each
 //! piece is summed in order, and the pieces are added in order. Threads only decide who does which
@@ -37,6 +37,23 @@ impl Tensor {
     /// The largest element over `dims`, which remain with size 1.
     pub fn max(&self, dims: &[usize]) -> Result<Tensor> {
         apply(Max { dims: dims.to_vec() }, &[self])
+    }
+
+    /// The index of the largest element along dimension `dim`, which remains with size 1, as an
+    /// i64: PyTorch's `argmax` with `keepdim`. The first of equals, or of NaN. No gradient flows
+    /// back.
+    ///
+    /// ```
+    /// let scores = engine::Tensor::from_slice(&[0.1, 0.7, 0.2, 0.5, 0.3, 0.5], &[2, 3])?;
+    /// let classes = scores.argmax(1)?;
+    /// assert_eq!((classes.shape(), classes.to_vec::<i64>()?), (&[2, 1][..], vec![1, 0]));
+    /// # Ok::<_, engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there is no dimension `dim`, or it has no elements.
+    pub fn argmax(&self, dim: usize) -> Result<Tensor> {
+        apply(ArgMax { dim }, &[self])
     }
 
     /// The sum of all elements, without dimensions.
@@ -148,6 +165,42 @@ impl Op for Max {
     }
 }
 
+#[derive(Debug)]
+struct ArgMax {
+    dim: usize,
+}
+
+impl Op for ArgMax {
+    const NAME: &'static str = "argmax";
+    type Saved = ();
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+        let meta = infer(Self::NAME, &inputs[0], &[self.dim])?;
+        if inputs[0].shape[self.dim] == 0 {
+            let message =
+                format!("{:?} has no largest element along {}", inputs[0].shape, self.dim);
+            return Err(Error::shape(Self::NAME, message));
+        }
+        Ok(Meta { dtype: DType::I64, ..meta })
+    }
+
+    fn forward(&self, x: &[&Tensor], _: &Meta, _: &[bool]) -> Result<(Tensor, ())> {
+        let y = x[0].on_device(
+            || cpu::argmax(x[0], self.dim),
+            |gpu| cuda::argmax(gpu, Self::NAME, x[0], self.dim),
+        )?;
+        Ok((y, ()))
+    }
+
+    fn backward(&self, (): (), _: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![None])
+    }
+
+    fn settings(&self) -> Option<String> {
+        Some(format!("{self:?}"))
+    }
+}
+
 fn infer(op: &'static str, x: &Meta, dims: &[usize]) -> Result<Meta> {
     crate::dispatch::require_compute(op, x.dtype)?;
     let mut shape = x.shape.clone();
@@ -204,6 +257,23 @@ mod tests {
         assert_eq!(y.shape(), [1, 0, 4, 4]);
         let gradients = tape.backward(&y.sum_all().unwrap()).unwrap();
         assert_eq!(gradients.get(&x).unwrap().to_vec::<f32>().unwrap(), [0.0; 32]);
+    }
+
+    #[test]
+    fn the_place_of_a_maximum_is_the_first_of_equals_or_of_nan() {
+        let nan = f32::NAN;
+        let data = [1.0, 3.0, 3.0, nan, 5.0, nan, -f32::INFINITY, -f32::INFINITY, 0.0];
+        let x = Tensor::from_slice(&data, &[3, 3]).unwrap();
+        let places = |x: &Tensor, dim| x.argmax(dim).unwrap().to_vec::<i64>().unwrap();
+        assert_eq!(places(&x, 1), [1, 0, 2]);
+        assert_eq!(places(&x, 0), [1, 1, 1]);
+        assert_eq!(places(&x.transpose(0, 1).unwrap(), 0), [1, 0, 2]);
+        assert_eq!(places(&Tensor::full(&[1, 2], f64::NEG_INFINITY, DType::F64).unwrap(), 1), [0]);
+        let none = Tensor::zeros(&[0, 3], DType::F32).unwrap();
+        assert_eq!(none.argmax(1).unwrap().shape(), [0, 1]);
+        let message = none.argmax(0).unwrap_err().to_string();
+        assert_eq!(message, "argmax: [0, 3] has no largest element along 0");
+        assert!(x.argmax(2).is_err());
     }
 
     #[test]

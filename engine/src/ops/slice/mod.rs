@@ -21,6 +21,30 @@ impl Tensor {
     pub fn narrow(&self, dim: usize, start: usize, len: usize) -> Result<Tensor> {
         self.slice(dim, start, len, 1)
     }
+
+    /// This tensor cut along dimension `dim` into at most `chunks` parts, which share its storage.
+    /// As in PyTorch, all parts are of one size, the smallest that suffices, but for the last,
+    /// which may be smaller; so there may be fewer of them. Without elements along `dim` there is
+    /// one part, where PyTorch makes `chunks`.
+    ///
+    /// ```
+    /// let x = engine::Tensor::zeros(&[2, 7], engine::DType::F32)?;
+    /// let sizes: Vec<usize> = x.chunk(3, 1)?.iter().map(|part| part.shape()[1]).collect();
+    /// assert_eq!(sizes, [3, 3, 1]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there is no dimension `dim`, or `chunks` is 0.
+    pub fn chunk(&self, chunks: usize, dim: usize) -> Result<Vec<Tensor>> {
+        let size = self.dim("chunk", dim)?;
+        if chunks == 0 {
+            return Err(Error::shape("chunk", "a tensor cannot be cut into 0 parts"));
+        }
+        let part = size.div_ceil(chunks).max(1);
+        let starts = (0..size.max(1)).step_by(part);
+        starts.map(|start| self.narrow(dim, start, part.min(size - start))).collect()
+    }
 }
 
 #[derive(Debug)]
@@ -117,6 +141,28 @@ mod tests {
             gradients.get(&x).unwrap().to_f64_vec().unwrap(),
             [0.0, 2.0, 0.0, 0.0, 8.0, 0.0, 12.0, 0.0, 0.0, 18.0]
         );
+    }
+
+    #[test]
+    fn chunks_have_the_sizes_of_pytorch() {
+        let cases: [(usize, usize, &[usize]); 6] = [
+            (7, 4, &[2, 2, 2, 1]),
+            (6, 4, &[2, 2, 2]),
+            (6, 3, &[2, 2, 2]),
+            (2, usize::MAX, &[1, 1]),
+            (5, 1, &[5]),
+            (0, 3, &[0]),
+        ];
+        for (size, chunks, expected) in cases {
+            let data: Vec<f32> = (0..size).map(|i| i as f32).collect();
+            let parts = Tensor::from_slice(&data, &[1, size]).unwrap().chunk(chunks, 1).unwrap();
+            let sizes: Vec<usize> = parts.iter().map(|part| part.shape()[1]).collect();
+            assert_eq!(sizes, expected);
+            let joined = Tensor::concat(&parts.iter().collect::<Vec<_>>(), 1).unwrap();
+            assert_eq!(joined.to_vec::<f32>().unwrap(), data);
+        }
+        let x = Tensor::zeros(&[2], DType::F32).unwrap();
+        assert!(x.chunk(0, 0).is_err() && x.chunk(1, 1).is_err());
     }
 
     #[test]

@@ -1,23 +1,27 @@
-//! Softmax on a GPU: one launch each way.
+//! Softmax and its logarithm on a GPU, in one launch each.
 
-use super::Softmax;
 use crate::cuda::{Gpu, Part, ReductionLaunch};
-use crate::ops::Op;
 use crate::{Layout, Result, Tensor};
 use kernels::Folding;
 use kernels::softmax::{SOFTMAX, SOFTMAX_GRADIENT};
 
-pub(super) fn forward(gpu: &'static Gpu, x: &Tensor, dim: usize) -> Result<Tensor> {
+/// Softmax along `dim`, or its logarithm.
+pub(super) fn forward(
+    gpu: &'static Gpu,
+    x: &Tensor,
+    dim: usize,
+    logarithm: bool,
+) -> Result<Tensor> {
     let x = x.contiguous()?;
     let y = Tensor::new_on_gpu(gpu, x.shape(), x.dtype())?;
-    launch(gpu, SOFTMAX, dim, &y, &[&x])?;
+    launch(gpu, SOFTMAX, dim, &y, &[&x], Some(logarithm))?;
     Ok(y)
 }
 
-/// `y` is the output, which is contiguous.
+/// The gradient of softmax from `y`, the output, which is contiguous.
 pub(super) fn backward(gpu: &'static Gpu, y: &Tensor, dy: &Tensor, dim: usize) -> Result<Tensor> {
     let dx = Tensor::new_on_gpu(gpu, y.shape(), y.dtype())?;
-    launch(gpu, SOFTMAX_GRADIENT, dim, &dx, &[y, &dy.contiguous()?])?;
+    launch(gpu, SOFTMAX_GRADIENT, dim, &dx, &[y, &dy.contiguous()?], None)?;
     Ok(dx)
 }
 
@@ -28,14 +32,15 @@ fn launch(
     dim: usize,
     to: &Tensor,
     inputs: &[&Tensor],
+    logarithm: Option<bool>,
 ) -> Result<()> {
     if to.numel() == 0 {
         return Ok(());
     }
     let rows = to.layout().slice(dim, 0, 1, 1);
     let reduced = Layout::from_parts(vec![to.shape()[dim]], vec![to.layout().strides()[dim]], 0);
-    let (kept, reduced) =
-        (Part::new(Softmax::NAME, &rows, &rows)?, Part::new(Softmax::NAME, &reduced, &reduced)?);
+    let op = kernel.single.name();
+    let (kept, reduced) = (Part::new(op, &rows, &rows)?, Part::new(op, &reduced, &reduced)?);
     let mut addresses = vec![to.address()?];
     for input in inputs {
         addresses.push(input.address()?);
@@ -43,7 +48,9 @@ fn launch(
     let reduction = ReductionLaunch::new(kept, reduced, to.dtype(), &addresses, false);
     let mut arguments: Vec<&dyn crate::cuda::Argument> = Vec::new();
     arguments.extend(addresses.iter().map(|address| address as &dyn crate::cuda::Argument));
+    let logarithm = logarithm.map(u32::from);
     arguments.push(&reduction.reduction);
+    arguments.extend(logarithm.iter().map(|number| number as &dyn crate::cuda::Argument));
     reduction.launch(kernel, to.dtype()).run(gpu, &arguments)
 }
 
@@ -77,21 +84,23 @@ mod tests {
                         .unwrap()
                 };
                 let (x, dy) = (draw(4.0), draw(1.0));
-                let run = |x: &Tensor, dy: &Tensor| {
+                let run = |f: fn(&Tensor, usize) -> Result<Tensor>, x: &Tensor, dy: &Tensor| {
                     let tape = Tape::new();
                     let leaf = tape.leaf(x);
-                    let y = leaf.softmax(dim).unwrap();
+                    let y = f(&leaf, dim).unwrap();
                     let gradients = tape.backward_from(&[&y], vec![Some(dy.clone())]).unwrap();
                     [y.to_f64_vec().unwrap(), gradients.get(&leaf).unwrap().to_f64_vec().unwrap()]
                 };
                 let there = |x: &Tensor| x.to_device(Device::Cuda(0)).unwrap();
                 let wide = |x: &Tensor| x.to_dtype(DType::F64).unwrap();
-                for (y, expected) in
-                    run(&there(&x), &there(&dy)).iter().zip(run(&wide(&x), &wide(&dy)))
-                {
-                    let worst =
-                        y.iter().zip(&expected).map(|(y, e)| (y - e).abs()).fold(0.0, f64::max);
-                    assert!(worst <= tolerance, "{shape:?} over {dim} in {dtype}: {worst:e}");
+                let run_there = |f| run(f, &there(&x), &there(&dy));
+                let run_here = |f| run(f, &wide(&x), &wide(&dy));
+                for f in [Tensor::softmax, Tensor::log_softmax] {
+                    for (y, expected) in run_there(f).iter().zip(run_here(f)) {
+                        let distance = |(y, e): (&f64, &f64)| (y - e).abs() / e.abs().max(1.0);
+                        let worst = y.iter().zip(&expected).map(distance).fold(0.0, f64::max);
+                        assert!(worst <= tolerance, "{shape:?} over {dim} in {dtype}: {worst:e}");
+                    }
                 }
             }
         }
@@ -104,5 +113,10 @@ mod tests {
             [1000.0f32, 1000.0, f32::NEG_INFINITY, f32::NEG_INFINITY, 3.0, f32::NEG_INFINITY];
         let x = Tensor::from_slice(&data, &[2, 3]).unwrap().to_device(Device::Cuda(0)).unwrap();
         assert_eq!(x.softmax(1).unwrap().to_f64_vec().unwrap(), [0.5, 0.5, 0.0, 0.0, 1.0, 0.0]);
+        let logarithms = x.log_softmax(1).unwrap().to_f64_vec().unwrap();
+        let (half, none) = (f64::from(-std::f32::consts::LN_2), f64::NEG_INFINITY);
+        for (y, expected) in logarithms.iter().zip([half, half, none, none, 0.0, none]) {
+            assert!(*y == expected || (y - expected).abs() < 1e-6, "{y} {expected}");
+        }
     }
 }

@@ -1,7 +1,10 @@
-//! Softmax over one dimension: yᵢ = exp(xᵢ − max x) / Σⱼ exp(xⱼ − max x). Taking the maximum off
-//! first changes nothing but that no exponential overflows.
+//! Softmax over one dimension: yᵢ = exp(xᵢ − max x) / Σⱼ exp(xⱼ − max x), and its logarithm yᵢ =
+//! xᵢ − max x − log Σⱼ exp(xⱼ − max x). Taking the maximum off first changes nothing but that no
+//! exponential overflows. The logarithm of a softmax that has underflowed to 0 would be −∞;
+//! computed together it is a finite number.
 //!
-//! Backward: dx = y·(dy − Σ dy·y), from the saved output.
+//! Backward, from the saved output: dx = y·(dy − Σ dy·y) of softmax, dx = dy − exp(y)·Σ dy of its
+//! logarithm.
 
 mod cuda;
 #[cfg(any(test, feature = "checks"))]
@@ -15,9 +18,30 @@ impl Tensor {
     pub fn softmax(&self, dim: usize) -> Result<Tensor> {
         apply(Softmax { dim }, &[self])
     }
+
+    /// The logarithm of [`softmax`](Tensor::softmax) over dimension `dim`. It stays finite where
+    /// the softmax underflows.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[0.0, -1000.0], &[1, 2])?;
+    /// assert_eq!(x.log_softmax(1)?.to_f64_vec()?, [0.0, -1000.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there is no dimension `dim`, or the dtype is an integer.
+    pub fn log_softmax(&self, dim: usize) -> Result<Tensor> {
+        apply(LogSoftmax { dim }, &[self])
+    }
 }
 
+#[derive(Debug)]
 struct Softmax {
+    dim: usize,
+}
+
+#[derive(Debug)]
+struct LogSoftmax {
     dim: usize,
 }
 
@@ -27,13 +51,7 @@ impl Op for Softmax {
     type Saved = Option<Tensor>;
 
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
-        crate::dispatch::require_compute(Self::NAME, inputs[0].dtype)?;
-        if self.dim >= inputs[0].shape.len() {
-            let message =
-                format!("there is no dimension {} in shape {:?}", self.dim, inputs[0].shape);
-            return Err(Error::shape(Self::NAME, message));
-        }
-        Ok(inputs[0].clone())
+        infer(Self::NAME, &inputs[0], self.dim)
     }
 
     fn forward(&self, x: &[&Tensor], _: &Meta, need: &[bool]) -> Result<(Tensor, Self::Saved)> {
@@ -45,7 +63,7 @@ impl Op for Softmax {
             let exp = x.sub(&x.max(&[dim])?)?.exp()?;
             exp.div(&exp.sum(&[dim])?)
         };
-        let y = x.on_device(on_cpu, |gpu| cuda::forward(gpu, x, dim))?;
+        let y = x.on_device(on_cpu, |gpu| cuda::forward(gpu, x, dim, false))?;
         let saved = save_if(need[0], &y);
         Ok((y, saved))
     }
@@ -60,12 +78,62 @@ impl Op for Softmax {
         };
         Ok(vec![y.map(gradient).transpose()?])
     }
+
+    fn settings(&self) -> Option<String> {
+        Some(format!("{self:?}"))
+    }
+}
+
+impl Op for LogSoftmax {
+    const NAME: &'static str = "log_softmax";
+    /// The output.
+    type Saved = Option<Tensor>;
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+        infer(Self::NAME, &inputs[0], self.dim)
+    }
+
+    fn forward(&self, x: &[&Tensor], _: &Meta, need: &[bool]) -> Result<(Tensor, Self::Saved)> {
+        let (x, dim) = (x[0], self.dim);
+        let on_cpu = || {
+            if x.numel() == 0 {
+                return Ok(x.clone());
+            }
+            let below = x.sub(&x.max(&[dim])?)?;
+            below.sub(&below.exp()?.sum(&[dim])?.log()?)
+        };
+        let y = x.on_device(on_cpu, |gpu| cuda::forward(gpu, x, dim, true))?;
+        let saved = save_if(need[0], &y);
+        Ok((y, saved))
+    }
+
+    fn backward(&self, y: Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let gradient = |y: Tensor| {
+            let sum = dy.sum(&[self.dim])?;
+            dy.sub(&y.exp()?.mul(&sum)?)
+        };
+        Ok(vec![y.map(gradient).transpose()?])
+    }
+
+    fn settings(&self) -> Option<String> {
+        Some(format!("{self:?}"))
+    }
+}
+
+/// The shape rule of both.
+fn infer(op: &'static str, x: &Meta, dim: usize) -> Result<Meta> {
+    crate::dispatch::require_compute(op, x.dtype)?;
+    if dim >= x.shape.len() {
+        let message = format!("there is no dimension {dim} in shape {:?}", x.shape);
+        return Err(Error::shape(op, message));
+    }
+    Ok(x.clone())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::DType;
+    use crate::{DType, Tape};
 
     #[test]
     fn equal_numbers_share_equally_and_large_ones_do_not_overflow() {
@@ -85,6 +153,40 @@ mod tests {
         {
             assert!((y - expected).abs() < 1e-15);
         }
+    }
+
+    #[test]
+    fn logarithms_are_those_of_pytorch() {
+        let tape = Tape::new();
+        let x = Tensor::from_slice(&[0.5, -1.0, 2.0, 3.0, 3.0, -700.0], &[2, 3]).unwrap();
+        let x = tape.leaf(&x);
+        let y = x.log_softmax(1).unwrap();
+        let dy = Tensor::from_slice(&[1.0, 2.0, -3.0, 0.5, 0.0, 1.0], &[2, 3]).unwrap();
+        let gradients = tape.backward_from(&[&y], vec![Some(dy)]).unwrap();
+        // By torch.log_softmax in f64.
+        let expected = [
+            -1.7413112966571571,
+            -3.241311296657157,
+            -0.24131129665715703,
+            -0.6931471805599453,
+            -0.6931471805599453,
+            -703.6931471805599,
+        ];
+        for (y, expected) in y.to_f64_vec().unwrap().iter().zip(expected) {
+            assert!((y - expected).abs() <= 4e-16 * expected.abs(), "{y} {expected}");
+        }
+        let dx = gradients.get(&x).unwrap().to_f64_vec().unwrap();
+        for (dx, expected) in dx.iter().zip([1.0, 2.0, -3.0, -0.25, -0.75, 1.0]) {
+            assert!((dx - expected).abs() < 1e-15, "{dx} {expected}");
+        }
+    }
+
+    #[test]
+    fn logarithms_do_not_underflow() {
+        let x = Tensor::from_slice(&[1e4f32, 0.0, -1e4], &[3]).unwrap();
+        assert_eq!(x.log_softmax(0).unwrap().to_vec::<f32>().unwrap(), [0.0, -1e4, -2e4]);
+        let none = Tensor::zeros(&[0, 2], DType::F32).unwrap();
+        assert_eq!(none.log_softmax(0).unwrap().shape(), [0, 2]);
     }
 
     #[test]

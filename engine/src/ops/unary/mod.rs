@@ -1,9 +1,9 @@
-//! Functions of one number, element by element: exp, log, sqrt, square, abs, tanh, sigmoid, relu,
-//! clamp.
+//! Functions of one number, element by element: exp, log, sqrt, square, pow, abs, tanh, sigmoid,
+//! silu, relu, leaky_relu, clamp.
 //!
 //! Each is a `Function`: its value, and its gradient written with whichever of x and y is at hand,
-//! which is the one it saves. At a kink the gradient is PyTorch's: 0 for `abs` and `relu` at 0, 1
-//! for `clamp` on its bounds.
+//! which is the one it saves. At a kink the gradient is PyTorch's: 0 for `abs` and `relu` at 0, the
+//! slope for `leaky_relu` at 0, 1 for `clamp` on its bounds.
 
 #[cfg(any(test, feature = "checks"))]
 pub(super) mod samples;
@@ -100,6 +100,19 @@ functions! {
     sigmoid = Sigmoid [SIGMOID, SIGMOID_GRADIENT]: |x| (T::one() + (-x).exp()).recip(),
         saves Y, |dy, y| dy * y * (T::one() - y);
 
+    /// x · sigmoid(x), also known as swish.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[-1.0, 0.0, 1.0], &[3])?;
+    /// let y = x.silu()?.to_f64_vec()?;
+    /// assert!((y[0] + 0.26894142137).abs() < 1e-11 && y[1] == 0.0);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
+    silu = Silu [SILU, SILU_GRADIENT]: |x| x / (T::one() + (-x).exp()), saves X, |dy, x| {
+        let sigmoid = (T::one() + (-x).exp()).recip();
+        dy * sigmoid * (T::one() + x * (T::one() - sigmoid))
+    };
+
     /// max(x, 0).
     relu = Relu [RELU, RELU_GRADIENT]: |x| if x <= T::zero() { T::zero() } else { x }, saves Y,
         |dy, y| if y <= T::zero() { T::zero() } else { dy };
@@ -118,6 +131,89 @@ impl Tensor {
             ));
         }
         apply(Elementwise(Clamp { min, max }), &[self])
+    }
+
+    /// x where it is positive, and `slope` · x elsewhere. PyTorch's default slope is 0.01.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[-2.0, 0.0, 3.0], &[3])?;
+    /// assert_eq!(x.leaky_relu(0.25)?.to_f64_vec()?, [-0.5, 0.0, 3.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
+    pub fn leaky_relu(&self, slope: f64) -> Result<Tensor> {
+        apply(Elementwise(LeakyRelu { slope }), &[self])
+    }
+
+    /// xᵖ for a constant p = `exponent`: NaN for a negative x and a p that is not whole, and 1 for
+    /// p = 0. The gradient p·xᵖ⁻¹ is 0 for p = 0, and infinite at 0 for 0 < p < 1. The exponent 2
+    /// is computed, and recorded, as [`square`](Tensor::square).
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[-2.0, 1.0, 4.0], &[3])?;
+    /// assert_eq!(x.pow(3.0)?.to_f64_vec()?, [-8.0, 1.0, 64.0]);
+    /// assert_eq!(x.pow(-1.0)?.to_f64_vec()?, [-0.5, 1.0, 0.25]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
+    pub fn pow(&self, exponent: f64) -> Result<Tensor> {
+        if exponent == 2.0 {
+            return self.square();
+        }
+        apply(Elementwise(Pow { exponent }), &[self])
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct LeakyRelu {
+    slope: f64,
+}
+
+impl Function for LeakyRelu {
+    const NAME: &'static str = "leaky_relu";
+    const KERNELS: [Packable; 2] = [LEAKY_RELU, LEAKY_RELU_GRADIENT];
+    const SAVED: SavedNumber = SavedNumber::X;
+
+    #[inline(always)]
+    fn value<T: Float>(&self, x: T) -> T {
+        if x > T::zero() { x } else { x * <T as Element>::from_f64(self.slope) }
+    }
+
+    #[inline(always)]
+    fn gradient<T: Float>(&self, dy: T, x: T) -> T {
+        if x > T::zero() { dy } else { dy * <T as Element>::from_f64(self.slope) }
+    }
+
+    fn constants(&self) -> [f64; 2] {
+        [self.slope, 0.0]
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pow {
+    exponent: f64,
+}
+
+impl Function for Pow {
+    const NAME: &'static str = "pow";
+    const KERNELS: [Packable; 2] = [POW, POW_GRADIENT];
+    const SAVED: SavedNumber = SavedNumber::X;
+
+    #[inline(always)]
+    fn value<T: Float>(&self, x: T) -> T {
+        x.powf(<T as Element>::from_f64(self.exponent))
+    }
+
+    #[inline(always)]
+    fn gradient<T: Float>(&self, dy: T, x: T) -> T {
+        // 0·0⁻¹ would be NaN.
+        if self.exponent == 0.0 {
+            return T::zero();
+        }
+        let [exponent, less] = [self.exponent, self.exponent - 1.0].map(<T as Element>::from_f64);
+        dy * (exponent * x.powf(less))
+    }
+
+    fn constants(&self) -> [f64; 2] {
+        [self.exponent, self.exponent - 1.0]
     }
 }
 
@@ -251,6 +347,10 @@ mod tests {
         );
         let clamped = both(|x| x.clamp(-1.0, 2.0), &[-1.5, -1.0, 0.5, 2.0, 2.5]);
         assert_eq!(clamped, (vec![-1.0, -1.0, 0.5, 2.0, 2.0], vec![0.0, 1.0, 1.0, 1.0, 0.0]));
+        assert_eq!(
+            both(|x| x.leaky_relu(0.25), &[-2.0, 0.0, 3.0]),
+            (vec![-0.5, 0.0, 3.0], vec![0.25, 0.25, 1.0])
+        );
     }
 
     #[test]
@@ -270,8 +370,38 @@ mod tests {
     }
 
     #[test]
+    fn powers_are_those_of_pytorch() {
+        let infinite = f64::INFINITY;
+        let cases: [(f64, &[f64], &[f64], &[f64]); 6] = [
+            (3.0, &[-2.0, 0.0, 4.0], &[-8.0, 0.0, 64.0], &[12.0, 0.0, 48.0]),
+            (2.0, &[-3.0], &[9.0], &[-6.0]),
+            (1.0, &[-3.0, 0.0], &[-3.0, 0.0], &[1.0, 1.0]),
+            (0.0, &[-3.0, 0.0, f64::NAN], &[1.0, 1.0, 1.0], &[0.0, 0.0, 0.0]),
+            (0.5, &[4.0, 0.0], &[2.0, 0.0], &[0.25, infinite]),
+            (-1.0, &[2.0, 0.0], &[0.5, infinite], &[-0.25, -infinite]),
+        ];
+        for (exponent, x, y, dx) in cases {
+            assert_eq!(both(|x| x.pow(exponent), x), (y.to_vec(), dx.to_vec()), "{exponent}");
+        }
+        let root = Tensor::scalar(-4.0, DType::F64).unwrap().pow(0.5).unwrap();
+        assert!(root.item().unwrap().is_nan());
+    }
+
+    #[test]
+    fn silu_is_that_of_pytorch() {
+        // By torch.nn.functional.silu and its gradient, in f64.
+        const X: [f64; 5] = [-800.0, -3.0, 0.0, 0.5, 40.0];
+        const Y: [f64; 5] = [-0.0, -0.14227761953270035, 0.0, 0.3112296656009273, 40.0];
+        const DX: [f64; 5] = [-0.0, -0.08810410601516962, 0.5, 0.7399611873026519, 1.0];
+        let (y, dx) = both(Tensor::silu, &X);
+        for (found, expected) in y.iter().chain(&dx).zip(Y.iter().chain(&DX)) {
+            assert!((found - expected).abs() <= 4e-16 * expected.abs(), "{found} {expected}");
+        }
+    }
+
+    #[test]
     fn nan_stays_nan() {
-        let functions: [fn(&Tensor) -> Result<Tensor>; 9] = [
+        let functions: [fn(&Tensor) -> Result<Tensor>; 12] = [
             Tensor::exp,
             Tensor::log,
             Tensor::sqrt,
@@ -281,6 +411,9 @@ mod tests {
             Tensor::sigmoid,
             Tensor::relu,
             |x| x.clamp(0.0, 1.0),
+            Tensor::silu,
+            |x| x.leaky_relu(0.1),
+            |x| x.pow(1.5),
         ];
         for (i, f) in functions.into_iter().enumerate() {
             for dtype in [DType::F32, DType::F64] {

@@ -21,6 +21,49 @@ impl Tensor {
         apply(Reshape { shape: shape.to_vec() }, &[self])
     }
 
+    /// Without dimension `dim`, if its size is 1; otherwise, as in PyTorch, this tensor. Shares
+    /// storage.
+    ///
+    /// ```
+    /// let x = engine::Tensor::zeros(&[2, 1, 3], engine::DType::F32)?;
+    /// assert_eq!(x.squeeze(1)?.shape(), [2, 3]);
+    /// assert_eq!(x.squeeze(0)?.shape(), [2, 1, 3]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there is no dimension `dim`.
+    pub fn squeeze(&self, dim: usize) -> Result<Tensor> {
+        if self.dim("squeeze", dim)? != 1 {
+            return Ok(self.clone());
+        }
+        let mut shape = self.shape().to_vec();
+        shape.remove(dim);
+        self.reshape(&shape)
+    }
+
+    /// With a dimension of size 1 put in before dimension `dim`, or at the end for the rank of this
+    /// tensor. Shares storage.
+    ///
+    /// ```
+    /// let x = engine::Tensor::zeros(&[2, 3], engine::DType::F32)?;
+    /// assert_eq!(x.unsqueeze(0)?.shape(), [1, 2, 3]);
+    /// assert_eq!(x.unsqueeze(2)?.shape(), [2, 3, 1]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If `dim` is greater than the rank.
+    pub fn unsqueeze(&self, dim: usize) -> Result<Tensor> {
+        if dim > self.rank() {
+            let message = format!("shape {:?} has no place {dim}", self.shape());
+            return Err(Error::shape("unsqueeze", message));
+        }
+        let mut shape = self.shape().to_vec();
+        shape.insert(dim, 1);
+        self.reshape(&shape)
+    }
+
     /// The dimensions in the order `dims`: dimension `i` of the result is dimension `dims[i]` of
     /// this tensor.
     pub fn permute(&self, dims: &[usize]) -> Result<Tensor> {
@@ -179,6 +222,25 @@ mod tests {
         assert!(!map.layout().is_row_major());
         assert_eq!(map.reshape(&[4, 6]).unwrap().to_f64_vec().unwrap(), data);
         assert!(map.reshape(&[5, 5]).is_err());
+    }
+
+    #[test]
+    fn dimensions_of_one_come_and_go_without_a_copy() {
+        let x = Tensor::from_slice(&[1u8, 2, 3, 4, 5, 6], &[2, 3]).unwrap();
+        for dim in 0..=2 {
+            let more = x.unsqueeze(dim).unwrap();
+            assert_eq!((more.rank(), more.shape()[dim]), (3, 1));
+            assert!(std::ptr::eq(x.raw::<u8>(), more.raw::<u8>()));
+            let same = more.squeeze(dim).unwrap();
+            assert_eq!(
+                (same.shape(), same.to_vec::<u8>().unwrap()),
+                (x.shape(), vec![1, 2, 3, 4, 5, 6])
+            );
+        }
+        assert_eq!(x.squeeze(1).unwrap().shape(), [2, 3]);
+        let message = |result: Result<Tensor>| result.unwrap_err().to_string();
+        assert_eq!(message(x.squeeze(2)), "squeeze: there is no dimension 2 in shape [2, 3]");
+        assert_eq!(message(x.unsqueeze(3)), "unsqueeze: shape [2, 3] has no place 3");
     }
 
     #[test]

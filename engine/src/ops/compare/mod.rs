@@ -1,0 +1,272 @@
+//! Comparisons, element by element, with broadcasting. The result is a mask: 1 where the comparison
+//! holds and 0 elsewhere, in the dtype of the operands, so that it can be summed, multiplied, or
+//! given to [`Tensor::where_cond`]. PyTorch's masks are of a dtype of their own, `bool`.
+//!
+//! A mask does not change with its operands but in steps, so no gradient flows back through it.
+
+#[cfg(any(test, feature = "checks"))]
+pub(super) mod samples;
+
+use super::gpu::pointwise;
+use super::{Op, apply};
+use crate::layout::broadcast_shape;
+use crate::ops::map;
+use crate::{DType, Element, Error, Meta, Result, Tensor, dispatch_element};
+use kernels::pointwise::COMPARE;
+
+/// The right side of a comparison: a tensor, or a number that is compared with every element.
+pub trait Operand {
+    /// The operand as a tensor of the dtype and on the device of `like`, the left side of `op`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if it is a number that the dtype, an integer, does not have.
+    fn tensor_like(&self, op: &'static str, like: &Tensor) -> Result<Tensor>;
+}
+
+impl Operand for &Tensor {
+    fn tensor_like(&self, _: &'static str, _: &Tensor) -> Result<Tensor> {
+        Ok((*self).clone())
+    }
+}
+
+impl Operand for f64 {
+    fn tensor_like(&self, op: &'static str, like: &Tensor) -> Result<Tensor> {
+        let dtype = like.dtype();
+        if matches!(dtype, DType::I64 | DType::U8) {
+            let there = dispatch_element!(dtype, T => <T as Element>::from_f64(*self).to_f64());
+            if there != *self {
+                return Err(Error::shape(op, format!("{self} is not a number of dtype {dtype}")));
+            }
+        }
+        like.constant(&[*self], &[])
+    }
+}
+
+/// Each takes operands of any one dtype, and broadcasts them to a common shape. On a GPU it must be
+/// a floating-point type. With NaN on either side all are 0, except `ne`, which is 1.
+impl Tensor {
+    /// 1 where `self` = `other`, and 0 elsewhere.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[1.0, 2.0, 3.0], &[3])?;
+    /// assert_eq!(x.eq(2.0)?.to_f64_vec()?, [0.0, 1.0, 0.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the dtypes differ or the shapes do not broadcast together.
+    pub fn eq(&self, other: impl Operand) -> Result<Tensor> {
+        compare(Eq, self, other)
+    }
+
+    /// 1 where `self` ≠ `other`, and 0 elsewhere.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[1.0, f64::NAN, 3.0], &[3])?;
+    /// assert_eq!(x.ne(&x)?.to_f64_vec()?, [0.0, 1.0, 0.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As of [`eq`](Tensor::eq).
+    pub fn ne(&self, other: impl Operand) -> Result<Tensor> {
+        compare(Ne, self, other)
+    }
+
+    /// 1 where `self` < `other`, and 0 elsewhere.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[1.0, 2.0, 3.0], &[3])?;
+    /// assert_eq!(x.lt(2.0)?.to_f64_vec()?, [1.0, 0.0, 0.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As of [`eq`](Tensor::eq).
+    pub fn lt(&self, other: impl Operand) -> Result<Tensor> {
+        compare(Lt, self, other)
+    }
+
+    /// 1 where `self` ≤ `other`, and 0 elsewhere.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[1.0, 2.0, 3.0], &[3])?;
+    /// assert_eq!(x.le(2.0)?.to_f64_vec()?, [1.0, 1.0, 0.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As of [`eq`](Tensor::eq).
+    pub fn le(&self, other: impl Operand) -> Result<Tensor> {
+        compare(Le, self, other)
+    }
+
+    /// 1 where `self` > `other`, and 0 elsewhere. Recorded as `lt` of the operands exchanged.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[1.0, 2.0, 3.0], &[3])?;
+    /// assert_eq!(x.gt(2.0)?.to_f64_vec()?, [0.0, 0.0, 1.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As of [`eq`](Tensor::eq).
+    pub fn gt(&self, other: impl Operand) -> Result<Tensor> {
+        apply(Compare(Lt), &[&other.tensor_like("gt", self)?, self])
+    }
+
+    /// 1 where `self` ≥ `other`, and 0 elsewhere. Recorded as `le` of the operands exchanged.
+    ///
+    /// ```
+    /// let column = engine::Tensor::from_slice(&[0.0, 1.0, 2.0], &[3, 1])?;
+    /// let row = engine::Tensor::from_slice(&[0.0, 1.0, 2.0], &[3])?;
+    /// let lower = column.ge(&row)?;
+    /// assert_eq!(lower.to_f64_vec()?, [1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As of [`eq`](Tensor::eq).
+    pub fn ge(&self, other: impl Operand) -> Result<Tensor> {
+        apply(Compare(Le), &[&other.tensor_like("ge", self)?, self])
+    }
+}
+
+fn compare<C: Comparison>(comparison: C, a: &Tensor, b: impl Operand) -> Result<Tensor> {
+    apply(Compare(comparison), &[a, &b.tensor_like(C::NAME, a)?])
+}
+
+/// A relation of two numbers.
+trait Comparison: Copy + std::fmt::Debug + Send + Sync + 'static {
+    /// The operation's name.
+    const NAME: &'static str;
+    /// The number by which the GPU's kernel knows it.
+    const CODE: f64;
+
+    fn holds<T: PartialOrd>(a: &T, b: &T) -> bool;
+}
+
+macro_rules! comparisons {
+    ($($Type:ident = $name:literal, $code:literal, |$a:ident, $b:ident| $holds:expr;)*) => {$(
+        #[derive(Clone, Copy, Debug)]
+        struct $Type;
+
+        impl Comparison for $Type {
+            const NAME: &'static str = $name;
+            const CODE: f64 = $code;
+
+            #[inline(always)]
+            fn holds<T: PartialOrd>($a: &T, $b: &T) -> bool {
+                $holds
+            }
+        }
+    )*};
+}
+
+comparisons! {
+    Eq = "eq", 0.0, |a, b| a == b;
+    Ne = "ne", 1.0, |a, b| a != b;
+    Lt = "lt", 2.0, |a, b| a < b;
+    Le = "le", 3.0, |a, b| a <= b;
+}
+
+/// A [`Comparison`] of every pair of elements.
+#[derive(Debug)]
+struct Compare<C>(C);
+
+impl<C: Comparison> Op for Compare<C> {
+    const NAME: &'static str = C::NAME;
+    type Saved = ();
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+        let dtype = inputs[0].dtype;
+        if inputs[1].dtype != dtype {
+            return Err(Error::dtype(C::NAME, dtype, inputs[1].dtype));
+        }
+        Ok(Meta { shape: broadcast_shape(C::NAME, &inputs[0].shape, &inputs[1].shape)?, dtype })
+    }
+
+    fn forward(&self, x: &[&Tensor], out: &Meta, _: &[bool]) -> Result<(Tensor, ())> {
+        let on_cpu = || {
+            dispatch_element!(out.dtype, T => {
+                let [no, yes] = [0.0, 1.0].map(<T as Element>::from_f64);
+                map(C::NAME, &out.shape, [x[0], x[1]], move |[a, b]: [T; 2]| {
+                    if C::holds(&a, &b) { yes } else { no }
+                })
+            })
+        };
+        let y = x[0].on_device(on_cpu, |gpu| {
+            crate::dispatch::require_compute(C::NAME, out.dtype)?;
+            pointwise(gpu, COMPARE, &out.shape, x, [C::CODE, 0.0])
+        })?;
+        Ok((y, ()))
+    }
+
+    fn backward(&self, (): (), _: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![None, None])
+    }
+
+    fn settings(&self) -> Option<String> {
+        Some(format!("{self:?}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Tape;
+
+    /// The results of eq, ne, lt, le, gt and ge.
+    fn all(a: &Tensor, b: &Tensor) -> [Vec<f64>; 6] {
+        [a.eq(b), a.ne(b), a.lt(b), a.le(b), a.gt(b), a.ge(b)]
+            .map(|mask| mask.unwrap().to_f64_vec().unwrap())
+    }
+
+    #[test]
+    fn each_relation_holds_where_it_should_in_every_dtype() {
+        let [a, b] = [[1.0, 2.0, 3.0], [2.0; 3]].map(|x| Tensor::from_slice(&x, &[3]).unwrap());
+        for dtype in [DType::F64, DType::F32, DType::F16, DType::BF16, DType::I64, DType::U8] {
+            let [a, b] = [&a, &b].map(|x| x.to_dtype(dtype).unwrap());
+            let expected = [[0., 1., 0.], [1., 0., 1.], [1., 0., 0.], [1., 1., 0.]]
+                .into_iter()
+                .chain([[0., 0., 1.], [0., 1., 1.]]);
+            for (mask, expected) in all(&a, &b).into_iter().zip(expected) {
+                assert_eq!(mask, expected, "{dtype}");
+            }
+            assert_eq!(a.lt(&b).unwrap().dtype(), dtype);
+            assert_eq!(a.gt(2.0).unwrap().to_f64_vec().unwrap(), [0.0, 0.0, 1.0]);
+        }
+    }
+
+    #[test]
+    fn nothing_but_inequality_holds_for_nan() {
+        let nan = Tensor::scalar(f64::NAN, DType::F32).unwrap();
+        let one = Tensor::ones(&[2], DType::F32).unwrap();
+        for masks in [all(&nan, &one), all(&one, &nan)] {
+            for (i, mask) in masks.into_iter().enumerate() {
+                assert_eq!(mask, [if i == 1 { 1.0 } else { 0.0 }; 2], "comparison {i}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_gradient_flows_through_a_mask() {
+        let tape = Tape::new();
+        let x = tape.leaf(&Tensor::from_slice(&[-1.0, 0.5, 2.0], &[3]).unwrap());
+        let y = x.mul(&x.gt(0.0).unwrap()).unwrap();
+        let gradients = tape.backward(&y.sum_all().unwrap()).unwrap();
+        assert_eq!(gradients.get(&x).unwrap().to_f64_vec().unwrap(), [0.0, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let single = Tensor::zeros(&[2], DType::F32).unwrap();
+        let message = |result: Result<Tensor>| result.unwrap_err().to_string();
+        let double = Tensor::zeros(&[2], DType::F64).unwrap();
+        assert_eq!(message(single.eq(&double)), "eq: expected dtype f32, got f64");
+        let three = Tensor::zeros(&[3], DType::F32).unwrap();
+        assert_eq!(message(single.le(&three)), "le: shapes [2] and [3] do not broadcast together");
+        let count = Tensor::zeros(&[2], DType::I64).unwrap();
+        assert_eq!(message(count.ge(0.5)), "ge: 0.5 is not a number of dtype i64");
+    }
+}
