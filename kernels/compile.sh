@@ -70,5 +70,6 @@ if [ "${1:-}" = --check ]; then
     for ptx in ptx/*.ptx ptx/checks/*.ptx; do
         for architecture in $ARCHITECTURES; do echo "$architecture $ptx"; done
     done | xargs -P "$(nproc)" -L 1 bash -c 'assemble "$@"' assemble
-    echo "$(ls ptx/*.ptx ptx/checks/*.ptx | wc -l) PTX files match their sources, and assemble for $ARCHITECTURES"
+    count=$(ls ptx/*.ptx ptx/checks/*.ptx | wc -l)
+    echo "$count PTX files match their sources, and assemble for $ARCHITECTURES"
 fi

@@ -88,7 +88,7 @@ __device__ __forceinline__ u32 turns(u32 from, u32 to, const Lane& lane) {
     return first < to ? (to - first - 1) / lane.lanes + 1 : 0;
 }
 
-// So many loads of N numbers a loop has under way: a pack is long enough by itself.
+// The loads of N numbers that a loop has under way: a pack is long enough by itself.
 template <u32 N>
 constexpr u32 LOADS = N == 1 ? 4 : 1;
 
