@@ -1,10 +1,9 @@
 //! `irnext completions` and `irnext man`: files for shells and for the manual, made from the
 //! program's own help.
 
-use super::Cli;
 use super::output::{check_overwrite, say};
 use crate::error::{Error, Result};
-use clap::{Command, CommandFactory};
+use clap::Command;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -32,17 +31,16 @@ pub(super) struct ManArguments {
     overwrite: bool,
 }
 
-/// Prints the completion script of a shell.
-pub(super) fn completions(arguments: &CompletionArguments) -> Result<()> {
+/// Prints the completion script of a shell for `program`.
+pub(super) fn completions(arguments: &CompletionArguments, mut program: Command) -> Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Cli::command(), "irnext", &mut script);
+    clap_complete::generate(arguments.shell, &mut program, "irnext", &mut script);
     say!("{}", String::from_utf8_lossy(&script).trim_end());
     Ok(())
 }
 
-/// Prints the manual page of the program, or writes one for each command.
-pub(super) fn man(arguments: &ManArguments) -> Result<()> {
-    let mut program = Cli::command();
+/// Prints the manual page of `program`, or writes one for each command.
+pub(super) fn man(arguments: &ManArguments, mut program: Command) -> Result<()> {
     program.build();
     let Some(folder) = &arguments.folder else {
         let page = page(program, Path::new("irnext.1"))?;

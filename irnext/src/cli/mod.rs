@@ -25,7 +25,7 @@ mod train;
 use crate::distributed::launch::Launch;
 use crate::error::{Error, Result};
 use arguments::COMPUTE;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Remove haze, rain, snow and blur from photographs
@@ -137,8 +137,10 @@ impl Cli {
             Command::Synth(arguments) => synth::run(&arguments).map(|()| true),
             Command::Inspect(arguments) => inspect::run(&arguments),
             Command::Convert(arguments) => convert::run(&arguments).map(|()| true),
-            Command::Completions(arguments) => completions::completions(&arguments).map(|()| true),
-            Command::Man(arguments) => completions::man(&arguments).map(|()| true),
+            Command::Completions(arguments) => {
+                completions::completions(&arguments, Self::command()).map(|()| true)
+            }
+            Command::Man(arguments) => completions::man(&arguments, Self::command()).map(|()| true),
         };
         // Inside the pool once, so that no operation has to enter it.
         pool.install(|| profile::profiled(self.profile, run))

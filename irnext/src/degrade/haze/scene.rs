@@ -41,8 +41,8 @@ impl Scene {
     }
 }
 
-/// Shifted and scaled so that of what is not sky the nearest twentieth is at 0 and the farthest tenth
-/// at 1. Of a depth with hardly any differences, 1 everywhere.
+/// Shifted and scaled so that of what is not sky the nearest twentieth is at 0 and the farthest
+/// tenth at 1. Of a depth with hardly any differences, 1 everywhere.
 fn stretched(depth: Plane, sky: &Plane) -> Plane {
     const BINS: usize = 256;
     let mut counts = [0usize; BINS];
