@@ -9,7 +9,7 @@ pub(in crate::ops) const INFO: OpInfo =
 /// The mask is a comparison of the first input with 0.
 fn sample(c: &mut SampleGenerator) -> Sample {
     let shape = c.shape(0..=4, 5);
-    let mut shapes = vec![shape.clone(), c.broadcastable(&shape), c.broadcastable(&shape)];
+    let mut shapes = [shape.clone(), c.broadcastable(&shape), c.broadcastable(&shape)];
     let first = c.size(0..=2);
     shapes.rotate_left(first);
     let inputs = vec![
