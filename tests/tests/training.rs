@@ -136,7 +136,7 @@ fn a_run_begins_with_the_weights_that_it_is_given() {
     other.start = Some(weights.clone());
     other.model.n = 1;
     let message = Trainer::open(other).err().unwrap().to_string();
-    assert!(message.contains("weights.safetensors: it holds another network"), "{message}");
+    assert!(message.contains("weights.safetensors: its network is not the one"), "{message}");
 
     // What goes on has its own numbers.
     std::fs::remove_file(&weights).unwrap();

@@ -372,7 +372,9 @@ mod tests {
     #[test]
     fn powers_are_those_of_pytorch() {
         let infinite = f64::INFINITY;
-        let cases: [(f64, &[f64], &[f64], &[f64]); 6] = [
+        type Case<'a> = (f64, &'a [f64], &'a [f64], &'a [f64]);
+        // The exponent, x, y and dx.
+        let cases: [Case<'_>; 6] = [
             (3.0, &[-2.0, 0.0, 4.0], &[-8.0, 0.0, 64.0], &[12.0, 0.0, 48.0]),
             (2.0, &[-3.0], &[9.0], &[-6.0]),
             (1.0, &[-3.0, 0.0], &[-3.0, 0.0], &[1.0, 1.0]),
