@@ -13,7 +13,7 @@ use std::hint::black_box;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// A map of `side`×`side` pixels before and after the convolution, of so many channels.
+/// A map of `side`×`side` pixels before and after the convolution, and its channels.
 #[derive(Clone, Copy)]
 struct Size {
     side: usize,

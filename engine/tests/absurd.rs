@@ -8,7 +8,7 @@ const F32: DType = DType::F32;
 const ABSURD: [&[usize]; 4] =
     [&[1 << 40, 1 << 40], &[usize::MAX, 2], &[1 << 62], &[0, usize::MAX, usize::MAX]];
 
-/// Elements that can be counted, and that no machine has room for.
+/// Elements that can be counted, and that no machine can hold.
 const VAST: usize = 1 << 50;
 
 /// One zero seen as a tensor of `shape`.

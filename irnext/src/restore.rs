@@ -13,23 +13,23 @@ use engine::{DType, Tensor};
 /// grows with them and with the width: at width 16, about 1.2 kB a pixel.
 pub(crate) const WHOLE: usize = 2 << 20;
 
-/// Side of a tile, pixels.
+/// The side of a tile, in pixels.
 const TILE: usize = 1024;
 
-/// The overlap of neighboring tiles, pixels; the seam is blended over it.
+/// The overlap of neighboring tiles, in pixels; the seam is blended over it.
 const OVERLAP: usize = 128;
 
 /// Restores `image`, of any size.
 pub fn restore(model: &FrozenModel, image: &Image) -> Result<Image> {
-    let one_piece = |image: &Image| one_piece(&model.config, image, |x| model.predict(x));
+    let restore_piece = |image: &Image| one_piece(&model.config, image, |x| model.predict(x));
     if is_one_piece(&model.config, image.width, image.height) {
-        return one_piece(image);
+        return restore_piece(image);
     }
     let (mut sum, mut weights) =
         (Image::new(image.width, image.height), vec![0.0f32; image.width * image.height]);
     for (y, height) in tiles(image.height) {
         for (x, width) in tiles(image.width) {
-            let tile = one_piece(&image.crop(x, y, width, height))?;
+            let tile = restore_piece(&image.crop(x, y, width, height))?;
             for (i, row) in (y..y + height).enumerate() {
                 let weight_y = ramp(row, y, height, image.height);
                 for (j, column) in (x..x + width).enumerate() {

@@ -1,6 +1,6 @@
-//! Training under faults that are really made: killed at any instant, told to stop, without room,
-//! with damaged files, with numbers that are none. Nothing may be lost over them, and a run that
-//! goes on must end with the bits of one that nothing happened to.
+//! Training under real faults: killed at any instant, told to stop, without disk space, with
+//! damaged files, with values that are not finite. Nothing may be lost, and a run that resumes must
+//! end with the bits of one that was not disturbed.
 
 mod common;
 
@@ -196,7 +196,7 @@ fn a_damaged_image_ends_the_run_and_nothing_is_lost() {
             &child.wait_with_output().unwrap(),
             &["1.png", "is saved in run; the same command resumes from there"],
         );
-        // It goes on from where it came to when the image is there again.
+        // It resumes when the image is there again.
         fs::write(&victim, bytes).unwrap();
         let output = train(folder.path(), &long);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -280,7 +280,7 @@ fn with_mounts(folder: &Path, script: &str) -> Option<Output> {
 #[test]
 fn a_full_disk_ends_the_run_and_keeps_the_last_checkpoint() {
     let folder = prepared();
-    // Room for one checkpoint and a half; what is left at the end is brought out for a look.
+    // Space for one checkpoint and a half; what is left at the end is brought out for a look.
     let script = "mkdir run kept; mount -t tmpfs -o size=$SIZE none run; \
                   $IRNEXT train run.toml; code=$?; cp run/*.safetensors kept; ls -A run > \
                   kept/names; exit $code";
@@ -296,7 +296,7 @@ fn a_full_disk_ends_the_run_and_keeps_the_last_checkpoint() {
     refuses(&output, &["run/last.safetensors: No space left on device", "step 1 is saved in run"]);
     let names = fs::read_to_string(folder.path().join("kept/names")).unwrap();
     assert!(!names.contains(".part"), "half a file was left:\n{names}");
-    // With room, it goes on with the same bits.
+    // With space, it resumes with the same bits.
     fs::rename(folder.path().join("run"), folder.path().join("mounted")).unwrap();
     fs::create_dir(folder.path().join("run")).unwrap();
     fs::copy(

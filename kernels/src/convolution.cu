@@ -146,7 +146,7 @@ __device__ __forceinline__ void convolve(
     __shared__ Pixel pixels[PIXELS];
     const u32 t = threadIdx.x;
 
-    // Neighbouring blocks share pixels of x, which they find in the cache.
+    // Neighboring blocks share pixels of x, which they find in the cache.
     u32 tiles = (c.to + CHANNELS - 1) / CHANNELS, out_step = c.transposed ? c.stride : 1;
     u32 row_phases = min(out_step, c.y_height), column_phases = min(out_step, c.y_width);
     u32 rest = blockIdx.x;

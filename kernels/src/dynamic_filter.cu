@@ -1,10 +1,10 @@
 // The dynamic filter: every image, and every group of its channels, convolved with K×K taps of its
 // own; and its two adjoints.
 //
-// Maps are N, H, W, C in memory and taps N, K, K, G. For 3×3 taps a thread has four neighbouring
+// Maps are N, H, W, C in memory and taps N, K, K, G. For 3×3 taps a thread has four neighboring
 // channels of one column and walks down a strip of rows: each row's K pixels are loaded once, and
-// go into the sums of the K rows that they are part of. Neighbouring columns are loaded by
-// neighbouring threads, so they come from the cache. What the borders change about a column is the
+// go into the sums of the K rows that they are part of. Neighboring columns are loaded by
+// neighboring threads, so they come from the cache. What the borders change about a column is the
 // same for the whole strip, and is put into the thread's taps beforehand.
 //
 // Other K, numbers of channels that four does not divide, and f64 have kernels that gather every
@@ -20,8 +20,7 @@ struct Map {
     int rows;     // of a strip
 };
 
-// A kernel whose blocks have `BLOCK` threads, for so many of which a multiprocessor is to have
-// registers.
+// A kernel whose blocks have `BLOCK` threads; the second bound limits the registers of each.
 constexpr u32 BLOCK = 128;
 #define BOUNDED(name, blocks) \
     extern "C" __global__ void __launch_bounds__(BLOCK, blocks) \

@@ -131,7 +131,7 @@ __device__ __forceinline__ void direct_stage(
     }
 }
 
-// Transforms the lines at `lines`, with as much room behind them, once all threads have written
+// Transforms the lines at `lines`, with as much memory behind them, once all threads have written
 // theirs. Returns where the result is. A function of its own, as every kernel calls it.
 __device__ __noinline__ const Complex* transform(Complex* lines, const Plan& plan) {
     Complex *from = lines, *to = lines + plan.length * plan.pitch;

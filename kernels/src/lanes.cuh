@@ -31,7 +31,7 @@ struct Reduction {
     Part kept;     // the outputs, in the order of their memory
     Part reduced;  // what goes into each
     u32 lanes;     // threads to an output: a power of two
-    // Whether neighbouring threads are an output's lanes; else they are lanes of neighbouring
+    // Whether neighboring threads are an output's lanes; else they are lanes of neighboring
     // outputs.
     u32 rows;
     u32 piece;     // how many of the reduced elements a block takes

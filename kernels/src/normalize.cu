@@ -2,7 +2,7 @@
 // normalized map, and the gradients.
 //
 // Every sum is taken in two passes, as in `reduce.cu`: a block sums a piece of the rows (pixels) of
-// a group for neighbouring channels, and a second launch adds the pieces up. A thread adds few
+// a group for neighboring channels, and a second launch adds the pieces up. A thread adds few
 // numbers in Real before it goes on in f64, and numbers are taken relative to one that is near, so
 // that a large mean costs no precision.
 #include "lanes.cuh"

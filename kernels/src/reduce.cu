@@ -2,8 +2,8 @@
 // folds a piece of what goes into its outputs, and where there are several pieces to an output a
 // second launch folds those. How the pieces are cut depends on shapes alone.
 //
-// Neighbouring threads read neighbouring elements: of one output if the innermost dimension in
-// memory is reduced, of neighbouring outputs if it is kept, as in the sum of a channels-last map
+// Neighboring threads read neighboring elements: of one output if the innermost dimension in
+// memory is reduced, of neighboring outputs if it is kept, as in the sum of a channels-last map
 // over its pixels. Packed forms read 16 bytes at a time, and hold one output or as many as those
 // are.
 #include "lanes.cuh"

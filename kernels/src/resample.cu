@@ -1,5 +1,5 @@
 // Pooling and resizing: linear maps given by a table along H and one along W (average pooling,
-// bilinear, nearest neighbour, and the adjoints of all these, by the transposed tables), sums of
+// bilinear, nearest neighbor, and the adjoints of all these, by the transposed tables), sums of
 // such maps, and maxima.
 //
 // Maps are N, H, W, C in memory. A thread computes one channel of a pixel, or, in the packed form,

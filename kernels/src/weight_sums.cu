@@ -7,7 +7,7 @@
 // part is `length` pixels of dy, which depends on the shapes alone.
 #include "convolution.cuh"
 
-// So many slices of pixels are summed up before their sum goes to the total: long sums lose fewer
+// The slices of pixels that are summed up before their sum goes to the total: long sums lose fewer
 // digits that way.
 constexpr u32 SLICES = 64;
 
@@ -156,7 +156,7 @@ WEIGHT_SUMS(weight_sums_4, 64, 1)
 #endif
 
 // For groups of few channels: a thread for each number of the weight and part of the pixels, which
-// neighbours in dy's channels share.
+// neighbors in dy's channels share.
 KERNEL(weight_sums_thin)(Real* partials, const T* x, const T* dy, Convolution c, u32 length) {
     u32 index = blockIdx.x * blockDim.x + threadIdx.x, channels = c.groups * c.to,
         taps = c.kernel_height * c.kernel_width;

@@ -166,7 +166,8 @@ impl Context {
     }
 
     /// Runs `f` on `inputs` as [planned](engine::planned): with neighboring operations fused. It
-    /// computes the same as `f(self, inputs)`, faster and in less memory.
+    /// computes the same as `f(self, inputs)`, faster and in less memory. Inside another planned
+    /// computation it is a plain call, as the outer plan covers it.
     ///
     /// `f` gets tensors without elements; it may use their shapes but not their values.
     pub fn planned(

@@ -1,4 +1,5 @@
-//! The program's help, and the documents, keep to plain English and to the field's words.
+//! The program's help, the documents and the comments in the sources keep to plain English and to
+//! the field's words.
 //!
 //! Each entry of the list is a phrase that has a better one. Code in documents is put aside, as
 //! identifiers have their own history.
@@ -82,6 +83,34 @@ fn the_documents_use_plain_words() {
         let name = file.strip_prefix(&root).unwrap().display().to_string();
         check(&name, &prose(&fs::read_to_string(&file).unwrap()), &mut found);
     }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn comments_use_plain_words() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut folders: Vec<PathBuf> = ["benches", "engine", "irnext", "kernels", "nn", "tests"]
+        .map(|name| root.join(name))
+        .into();
+    let (mut files, mut found) = (0, Vec::new());
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+            let name = path.strip_prefix(&root).unwrap().display().to_string();
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            if path.is_dir() && !name.ends_with("target") {
+                folders.push(path);
+            } else if matches!(extension, Some("rs" | "cu" | "cuh")) && !name.ends_with(file!()) {
+                files += 1;
+                let text = fs::read_to_string(&path).unwrap();
+                let comments = text.lines().filter_map(|line| Some(line.split_once("//")?.1));
+                // The marks of documentation, so that a sentence can be followed over lines.
+                let comments: Vec<&str> =
+                    comments.map(|text| text.trim_matches(['/', '!'])).collect();
+                check(&name, &prose(&comments.join("\n")), &mut found);
+            }
+        }
+    }
+    assert!(files > 300, "only {files} sources were found");
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 

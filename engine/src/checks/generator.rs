@@ -81,7 +81,7 @@ impl SampleGenerator {
         if self.large { 4 * options[options.len() - 1] } else { self.pick(options) }
     }
 
-    /// A shape of so many dimensions, each of 1 to `most`. If large: of as many as may be, and of
+    /// A shape whose number of dimensions is in `ranks`, each of 1 to `most`. If large: of as many as may be, and of
     /// about a million elements.
     pub fn shape(&mut self, ranks: RangeInclusive<usize>, most: usize) -> Vec<usize> {
         let rank = if self.large { *ranks.end() } else { self.size(ranks) };
@@ -149,5 +149,5 @@ fn in_the_middle_of_something_larger(tensor: &Tensor, every_second: bool) -> Ten
             out[rows.start(i / row)[0] + i % row * stride] = value;
         }
     });
-    base.expect("there is room for a sample").view(inner)
+    base.expect("memory for a sample").view(inner)
 }

@@ -3,6 +3,7 @@
 use super::Image;
 
 /// The contents of an image file: the picture, upright, and the data that must survive beside it.
+/// `io` reads and writes it.
 #[derive(Clone, Debug)]
 pub struct Photo {
     /// The picture. A gray file has its one channel in all three; alpha is not multiplied in.

@@ -59,8 +59,8 @@ fn remove(table: &mut Table, key: &str) {
     }
 }
 
-/// Sets `value` at a dotted key, creating sections on the way; `None` if something else is in the
-/// place of a section.
+/// Sets `value` at a dotted key, creating sections on the way; `None` if something else
+/// takes the place of a section.
 fn set(table: &mut Table, key: &str, value: Value) -> Option<()> {
     match key.split_once('.') {
         None => {

@@ -56,15 +56,17 @@ fn means_are_the_same_bits_on_all_ranks() {
 #[test]
 fn waiting_ranks_are_told_of_one_that_is_gone() {
     // One closes with a reason of its own, one panics, and one is through before the others.
-    for (how, said) in
-        [(0, "rank 1: no room"), (1, "rank 1: it ended unexpectedly"), (2, "rank 1: it has ended")]
-    {
+    for (how, said) in [
+        (0, "rank 1: no memory"),
+        (1, "rank 1: it ended unexpectedly"),
+        (2, "rank 1: it has ended"),
+    ] {
         let mut groups = threads(2).unwrap().into_iter();
         let (first, second) = (groups.next().unwrap(), groups.next().unwrap());
         let other = thread::spawn(move || {
             second.all_gather(&[]).unwrap();
             match how {
-                0 => second.close(Some("no room")),
+                0 => second.close(Some("no memory")),
                 1 => std::panic::resume_unwind(Box::new("a panic that says nothing")),
                 _ => second.close(None),
             }

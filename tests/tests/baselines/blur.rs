@@ -14,12 +14,12 @@ pub fn unsharp(image: &Image, [radius, amount]: [f32; 2]) -> Image {
     })
 }
 
-/// Wiener's filter for a disk of so many pixels' radius.
+/// Wiener's filter for a disk whose radius is in pixels.
 pub fn wiener_disk(image: &Image, [radius, noise]: [f32; 2]) -> Image {
     wiener(image, noise, |x, y| (radius + 0.5 - x.hypot(y)).clamp(0.0, 1.0))
 }
 
-/// Wiener's filter for a level line of so many pixels, which a hand that shakes draws as often as
+/// Wiener's filter for a level line whose length is in pixels, which a hand that shakes draws as often as
 /// any other.
 pub fn wiener_line(image: &Image, [length, noise]: [f32; 2]) -> Image {
     wiener(image, noise, |x, y| {

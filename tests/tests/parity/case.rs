@@ -162,7 +162,7 @@ impl Run {
 
     /// The trajectory alone, from `params` on and in their dtype.
     pub fn of_trajectory(case: &Case, params: &Params) -> Self {
-        // Keys with a number are about the state after so many steps; the curves have a value for
+        // Keys with a number are about the state after that many steps; the curves have a value for
         // each step.
         let states: BTreeSet<usize> = case
             .keys(true)

@@ -1,4 +1,4 @@
-//! A training checkpoint: the network, and Adam's memory of every parameter, after so many steps.
+//! A training checkpoint: the network, and Adam's memory of every parameter, after a number of steps.
 //! `checkpoint_<weights>_after<steps>.safetensors`; PyTorch computed in f32.
 
 use crate::MULTIPLE;

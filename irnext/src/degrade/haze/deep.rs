@@ -61,7 +61,7 @@ struct Air {
     glow: Plane,
     transmission: Plane,
     sky: Plane,
-    /// What is added to the photograph's sky, to be of the air's color.
+    /// The sum of this and the photograph's sky has the air's color.
     sky_shift: [f32; 3],
     light: Light,
 }
