@@ -2,10 +2,10 @@
 //! back.
 //!
 //! Nothing is recorded unless it is asked for: [`Tape::leaf`] puts a tensor on a tape, and an
-//! operation records itself if one of its inputs is on one. [`Tape::backward`] (in `backward.rs`) consumes the tape.
-//! It takes the records off the end one by one, asks each for the gradients of its inputs, adds
-//! them up, and drops what the record saved: memory falls while gradients flow. The records hold
-//! tensors that are off the tape, so nothing points in a circle.
+//! operation records itself if one of its inputs is on one. [`Tape::backward`] (in `backward.rs`)
+//! consumes the tape. It takes the records off the end one by one, asks each for the gradients of
+//! its inputs, adds them up, and drops what the record saved: memory falls while gradients flow.
+//! The records hold tensors that are off the tape, so nothing points in a circle.
 //!
 //! ```
 //! use engine::{DType, Tape, Tensor};

@@ -34,7 +34,8 @@ fn config(folder: &Path, out: &str, workers: usize) -> TrainConfig {
     TrainConfig::read(&file, &[]).unwrap()
 }
 
-/// Runs to the end with this number of threads, after stopping and starting anew at each step of `stops`.
+/// Runs to the end with this number of threads, after stopping and starting anew at each step of
+/// `stops`.
 fn train(config: &TrainConfig, threads: usize, stops: &[u64]) -> [Vec<u8>; 2] {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     pool.install(|| {

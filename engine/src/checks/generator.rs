@@ -81,8 +81,8 @@ impl SampleGenerator {
         if self.large { 4 * options[options.len() - 1] } else { self.pick(options) }
     }
 
-    /// A shape whose number of dimensions is in `ranks`, each of 1 to `most`. If large: of as many as may be, and of
-    /// about a million elements.
+    /// A shape whose number of dimensions is in `ranks`, each of 1 to `most`. If large: of as many
+    /// as may be, and of about a million elements.
     pub fn shape(&mut self, ranks: RangeInclusive<usize>, most: usize) -> Vec<usize> {
         let rank = if self.large { *ranks.end() } else { self.size(ranks) };
         (0..rank).map(|_| if self.large { 1 << (20 / rank) } else { self.size(1..=most) }).collect()

@@ -19,8 +19,8 @@ pub fn wiener_disk(image: &Image, [radius, noise]: [f32; 2]) -> Image {
     wiener(image, noise, |x, y| (radius + 0.5 - x.hypot(y)).clamp(0.0, 1.0))
 }
 
-/// Wiener's filter for a level line whose length is in pixels, which a hand that shakes draws as often as
-/// any other.
+/// Wiener's filter for a level line whose length is in pixels, which a hand that shakes draws as
+/// often as any other.
 pub fn wiener_line(image: &Image, [length, noise]: [f32; 2]) -> Image {
     wiener(image, noise, |x, y| {
         if y == 0.0 { (length / 2.0 + 0.5 - x.abs()).clamp(0.0, 1.0) } else { 0.0 }

@@ -1,5 +1,5 @@
-//! A training checkpoint: the network, and Adam's memory of every parameter, after a number of steps.
-//! `checkpoint_<weights>_after<steps>.safetensors`; PyTorch computed in f32.
+//! A training checkpoint: the network, and Adam's memory of every parameter, after a number of
+//! steps. `checkpoint_<weights>_after<steps>.safetensors`; PyTorch computed in f32.
 
 use crate::MULTIPLE;
 use crate::case::{Case, is_rounding, samples, train};

@@ -95,11 +95,18 @@ mod tests {
                 let wide = |x: &Tensor| x.to_dtype(DType::F64).unwrap();
                 let run_there = |f| run(f, &there(&x), &there(&dy));
                 let run_here = |f| run(f, &wide(&x), &wide(&dy));
-                for f in [Tensor::softmax, Tensor::log_softmax] {
+                // The gradient of the logarithm takes the exponential of the output, which was
+                // rounded when it was saved.
+                let functions: [(fn(&Tensor, usize) -> Result<Tensor>, f64); 2] =
+                    [(Tensor::softmax, 1.0), (Tensor::log_softmax, 4.0)];
+                for (f, factor) in functions {
                     for (y, expected) in run_there(f).iter().zip(run_here(f)) {
                         let distance = |(y, e): (&f64, &f64)| (y - e).abs() / e.abs().max(1.0);
                         let worst = y.iter().zip(&expected).map(distance).fold(0.0, f64::max);
-                        assert!(worst <= tolerance, "{shape:?} over {dim} in {dtype}: {worst:e}");
+                        assert!(
+                            worst <= factor * tolerance,
+                            "{shape:?} over {dim} in {dtype}: {worst:e}"
+                        );
                     }
                 }
             }
