@@ -19,8 +19,8 @@ use std::sync::OnceLock;
 /// use irnext::restorer::{Outcome, Restorer};
 ///
 /// let restorer = Restorer::detecting(Compute::default())?;
-/// match restorer.restore(&Photo::read("foggy.jpg".as_ref())?)? {
-///     Outcome::Restored { photo, .. } => photo.write("clear.jpg".as_ref())?,
+/// match restorer.restore(&Photo::read("foggy.jpg")?)? {
+///     Outcome::Restored { photo, .. } => photo.write("clear.jpg")?,
 ///     Outcome::LeftAlone { reason } => println!("{reason}"),
 /// }
 /// # Ok::<(), irnext::Error>(())
