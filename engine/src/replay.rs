@@ -1,7 +1,7 @@
 //! Computations that are run again and again on inputs of the same shapes: a step of training, the
 //! restoration of a video's frames.
 
-use crate::cuda::{Gpu, Graph};
+use crate::cuda::{CapturedGraph, Gpu};
 use crate::{Error, Tensor};
 
 /// The recording of a computation, where that saves time.
@@ -26,7 +26,7 @@ pub struct Replay {
 /// A recording, with the tensors that it reads and writes.
 struct Recorded {
     // Dropped in this order: the graph's handle, then the memory that its kernels use.
-    graph: Graph,
+    graph: CapturedGraph,
     inputs: Vec<Tensor>,
     outputs: Vec<Tensor>,
 }
@@ -64,7 +64,7 @@ impl Replay {
             empty => {
                 // Memory that nobody else sees, to be overwritten before each run.
                 let inputs = inputs.iter().map(Tensor::copy).collect::<Result<Vec<_>, Error>>()?;
-                let (graph, outputs) = Graph::record(gpu, || f(&inputs))?;
+                let (graph, outputs) = CapturedGraph::record(gpu, || f(&inputs))?;
                 empty.insert(Recorded { graph, inputs, outputs })
             }
         };

@@ -30,7 +30,7 @@ pub(crate) const OP: &str = "backward";
 
 /// A recording of operations. Cloning the handle does not copy the recording.
 #[derive(Clone, Default)]
-pub struct Tape(Arc<Mutex<Recording>>);
+pub struct Tape(Arc<Mutex<Records>>);
 
 /// Names a tensor of one tape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,7 +44,7 @@ pub(crate) struct Node {
 }
 
 #[derive(Default)]
-struct Recording {
+struct Records {
     /// Shape and dtype of every tensor that is on the tape.
     nodes: Vec<Meta>,
     records: Vec<Record>,
@@ -147,7 +147,7 @@ impl Tape {
     }
 
     /// No code panics while it holds the lock, so the recording is whole even if a thread died.
-    fn lock(&self) -> MutexGuard<'_, Recording> {
+    fn lock(&self) -> MutexGuard<'_, Records> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -159,7 +159,7 @@ impl Node {
     }
 }
 
-impl Recording {
+impl Records {
     fn add_node(&mut self, meta: Meta) -> usize {
         self.nodes.push(meta);
         self.nodes.len() - 1

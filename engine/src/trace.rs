@@ -1,6 +1,6 @@
 //! Tracing: recording a computation as a graph instead of carrying it out.
 //!
-//! While a thread traces, every operation that it calls is noted in a [`Graph`]: its inputs, and
+//! While a thread traces, every operation that it calls is noted in a [`OpGraph`]: its inputs, and
 //! the shape and dtype that its shape rule gives. Nothing is computed. The tensors that it returns
 //! have a shape, a dtype and a device, and no elements. Tensors that existed before are captured as
 //! they are. [`crate::plan`] turns such a graph into a faster computation of the same result.
@@ -45,7 +45,7 @@ pub(crate) struct OpNode {
 
 /// A traced computation.
 #[derive(Default)]
-pub(crate) struct Graph {
+pub(crate) struct OpGraph {
     /// Shape and dtype of every tensor.
     pub(crate) values: Vec<Meta>,
     /// The operations, in the order in which they were called.
@@ -56,7 +56,7 @@ pub(crate) struct Graph {
 
 /// A trace in progress. Clones share it.
 #[derive(Clone, Default)]
-pub(crate) struct Trace(Arc<Mutex<Graph>>);
+pub(crate) struct Trace(Arc<Mutex<OpGraph>>);
 
 /// The storage of a traced tensor: which value of which trace it is, instead of elements.
 pub(crate) struct TracedValue {
@@ -67,7 +67,7 @@ pub(crate) struct TracedValue {
 
 /// A graph with its inputs and outputs: the result of [`trace`].
 pub(crate) struct TracedGraph {
-    pub(crate) graph: Graph,
+    pub(crate) graph: OpGraph,
     pub(crate) inputs: Vec<ValueId>,
     pub(crate) outputs: Vec<ValueId>,
 }
@@ -210,14 +210,14 @@ impl DynOp for Detach {
 
 impl Trace {
     /// A new tensor of the graph.
-    fn tensor(&self, graph: &mut Graph, meta: Meta, device: Device) -> Tensor {
+    fn tensor(&self, graph: &mut OpGraph, meta: Meta, device: Device) -> Tensor {
         graph.values.push(meta.clone());
         let id = graph.values.len() - 1;
         Tensor::traced(TracedValue { trace: self.clone(), id, device }, meta)
     }
 
     /// Which tensor of the graph `x` is; one with elements is captured.
-    fn id_of(&self, graph: &mut Graph, op: &'static str, x: &Tensor) -> Result<ValueId> {
+    fn id_of(&self, graph: &mut OpGraph, op: &'static str, x: &Tensor) -> Result<ValueId> {
         match x.as_traced() {
             Some(traced) if Arc::ptr_eq(&traced.trace.0, &self.0) => Ok(traced.id),
             Some(_) => Err(no_elements(op)),
@@ -234,7 +234,7 @@ impl Trace {
     }
 
     /// No code panics while it holds the lock, so the graph is whole even if a thread died.
-    fn lock(&self) -> MutexGuard<'_, Graph> {
+    fn lock(&self) -> MutexGuard<'_, OpGraph> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -17,16 +17,16 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
-/// The recordings in progress on a GPU, by thread. Other threads work on.
+/// The captures in progress on a GPU, by thread. Other threads work on.
 #[derive(Default)]
 pub(super) struct Recorder {
-    recordings: Mutex<HashMap<ThreadId, Recording>>,
-    /// The number of recordings: mostly 0, which is then known without the lock.
+    captures: Mutex<HashMap<ThreadId, Capture>>,
+    /// The number of captures: mostly 0, which is then known without the lock.
     count: AtomicUsize,
 }
 
 /// A recording in progress.
-struct Recording {
+struct Capture {
     /// The stream of this thread's work, which is recorded and not run.
     stream: OwnedStream,
     /// The pool that this thread's memory comes from.
@@ -36,12 +36,12 @@ struct Recording {
 }
 
 impl Recorder {
-    fn lock(&self) -> MutexGuard<'_, HashMap<ThreadId, Recording>> {
-        self.recordings.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<ThreadId, Capture>> {
+        self.captures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Applies `f` to the calling thread's recording, if there is one.
-    fn here<R>(&self, f: impl FnOnce(&mut Recording) -> R) -> Option<R> {
+    fn here<R>(&self, f: impl FnOnce(&mut Capture) -> R) -> Option<R> {
         if self.count.load(Relaxed) == 0 {
             return None;
         }
@@ -71,8 +71,7 @@ impl Recorder {
     fn begin(&self) -> Result<driver::Stream> {
         let stream = OwnedStream::new().map_err(|why| Error::cuda("cuStreamCreate", why))?;
         let raw = stream.raw();
-        let recording =
-            Recording { stream, pool: Arc::new(Pool::of_recording()), held: Vec::new() };
+        let recording = Capture { stream, pool: Arc::new(Pool::of_recording()), held: Vec::new() };
         match self.lock().entry(thread::current().id()) {
             Entry::Occupied(_) => {
                 return Err(Error::cuda("graph", "a recording was begun inside another"));
@@ -83,7 +82,7 @@ impl Recorder {
         Ok(raw)
     }
 
-    fn end(&self) -> Option<Recording> {
+    fn end(&self) -> Option<Capture> {
         let recording = self.lock().remove(&thread::current().id());
         self.count.fetch_sub(usize::from(recording.is_some()), Relaxed);
         recording
@@ -91,18 +90,18 @@ impl Recorder {
 }
 
 /// A recorded computation.
-pub(crate) struct Graph {
+pub(crate) struct CapturedGraph {
     gpu: &'static Gpu,
     executable: driver::Executable,
     /// Memory that the kernels use.
-    _recording: Recording,
+    _capture: Capture,
 }
 
 // SAFETY: the driver's handle may be used from any thread in which the context is current; the rest
 // is behind locks.
-unsafe impl Send for Graph {}
+unsafe impl Send for CapturedGraph {}
 
-impl Graph {
+impl CapturedGraph {
     /// Records what `f` queues, without running it, and returns its result. It must have run
     /// before, so that kernels are loaded and tables are in place, and must not read a value.
     pub(crate) fn record<R, E: From<Error>>(
@@ -139,8 +138,8 @@ impl Graph {
             unsafe { driver::cuGraphDestroy(graph) };
         }
         let result = made?;
-        let _recording = recording.ok_or_else(|| Error::cuda("graph", "the recording was lost"))?;
-        Ok((Self { gpu, executable, _recording }, result))
+        let _capture = recording.ok_or_else(|| Error::cuda("graph", "the recording was lost"))?;
+        Ok((Self { gpu, executable, _capture }, result))
     }
 
     /// Queues the recorded computation.
@@ -153,7 +152,7 @@ impl Graph {
     }
 }
 
-impl Drop for Graph {
+impl Drop for CapturedGraph {
     fn drop(&mut self) {
         // SAFETY: the handle is ours and not used again; the driver lets a run that is under way
         // finish. The memory goes back to the driver after that, as freeing it waits.

@@ -23,7 +23,7 @@ mod pointwise;
 mod reduction;
 mod region;
 
-pub(crate) use graph::Graph;
+pub(crate) use graph::CapturedGraph;
 pub(crate) use launch::{Argument, Launch, THREADS};
 pub(crate) use memory::Block;
 pub(crate) use pointwise::{copy, pointwise};

@@ -71,7 +71,7 @@ pub(super) fn apply(graph: &mut PlanGraph, constants: &Constants) -> Result<()> 
             graph.fold(n, outputs);
         }
     }
-    if !graph.recorded {
+    if !graph.on_tape {
         pack(graph, constants, &keys)?;
     }
     Ok(())

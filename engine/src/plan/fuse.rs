@@ -40,7 +40,7 @@ pub(super) fn apply(graph: &mut PlanGraph) -> Result<()> {
 fn nest_pools(graph: &mut PlanGraph) {
     let windows = |graph: &PlanGraph, n: usize| {
         let mean = graph.op::<AvgPool>(n).and_then(AvgPool::tiling).map(|size| (size, true));
-        let largest = graph.op::<MaxPool2d>(n).filter(|_| !graph.recorded);
+        let largest = graph.op::<MaxPool2d>(n).filter(|_| !graph.on_tape);
         mean.or_else(|| largest?.tiling().map(|size| (size, false)))
     };
     let pools: Vec<(usize, ValueId, ValueId, (usize, bool))> = graph
@@ -75,7 +75,7 @@ fn normalized_convolution(graph: &mut PlanGraph, n: usize) -> Result<()> {
     let operands = graph.inputs_of(conv);
     let constants = inputs[1..].iter().chain(&operands[1..]);
     let known = graph.constants();
-    if graph.recorded || !constants.copied().all(|id| known[id]) {
+    if graph.on_tape || !constants.copied().all(|id| known[id]) {
         return Ok(());
     }
     // Folded in the type that parameters are stored in, and rounded once.
@@ -179,7 +179,7 @@ fn sum(graph: &mut PlanGraph, n: usize) -> Result<()> {
 fn gelu(graph: &mut PlanGraph, n: usize) {
     let Some(GeluOp) = graph.op::<GeluOp>(n) else { return };
     let Some((x, y)) = graph.node(n).map(|node| (node.inputs[0], node.outputs[0])) else { return };
-    if graph.recorded
+    if graph.on_tape
         && let [reader] = graph.readers(y)[..]
         && let Some(conv) = graph.op::<Conv2d>(reader)
         && conv.with_gelu_input().is_some()
@@ -207,7 +207,7 @@ fn gelu(graph: &mut PlanGraph, n: usize) {
 fn gelu_before_convolution(graph: &mut PlanGraph, n: usize) {
     let Some(op) = graph.op::<Conv2d>(n).and_then(Conv2d::with_gelu_input) else { return };
     let mut inputs = graph.inputs_of(n);
-    if graph.recorded
+    if graph.on_tape
         && let Some(gelu) = graph.sole_producer::<GeluOp>(inputs[0])
         && let Some(node) = graph.node(gelu)
     {

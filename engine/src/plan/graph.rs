@@ -19,7 +19,7 @@ pub(super) struct PlanGraph {
     pub(super) inputs: Vec<ValueId>,
     pub(super) outputs: Vec<ValueId>,
     /// Whether operations will be recorded on a tape.
-    pub(super) recorded: bool,
+    pub(super) on_tape: bool,
 }
 
 /// A node and its position in the order of execution.
@@ -44,7 +44,7 @@ pub(super) struct Parts {
 impl PlanGraph {
     /// The computation as it was traced. `on_tape` says whether an input is on a tape.
     pub(super) fn new(TracedGraph { graph, inputs, outputs }: TracedGraph, on_tape: bool) -> Self {
-        let recorded = on_tape || graph.captured.iter().any(|(_, tensor)| tensor.is_on_tape());
+        let on_tape = on_tape || graph.captured.iter().any(|(_, tensor)| tensor.is_on_tape());
         let mut captured = vec![None; graph.values.len()];
         for (id, tensor) in graph.captured {
             captured[id] = Some(tensor);
@@ -57,7 +57,7 @@ impl PlanGraph {
             captured,
             inputs,
             outputs,
-            recorded,
+            on_tape,
         };
         for &output in &all.outputs {
             all.uses[output] += 1;

@@ -13,7 +13,7 @@ pub(super) struct Plan {
     inputs: Vec<ValueId>,
     outputs: Vec<ValueId>,
     values: usize,
-    recorded: bool,
+    on_tape: bool,
 }
 
 struct Step {
@@ -28,7 +28,7 @@ struct Step {
 impl Plan {
     /// The plan of `graph`: its operations in order.
     pub(super) fn schedule(graph: PlanGraph) -> Self {
-        let recorded = graph.recorded;
+        let on_tape = graph.on_tape;
         let Parts { values: metas, nodes, captured, inputs, outputs } = graph.into_parts();
         let mut needed = vec![false; metas.len()];
         outputs.iter().for_each(|&id| needed[id] = true);
@@ -49,12 +49,12 @@ impl Plan {
         let constants =
             constants.filter_map(|(id, x)| Some((id, x?))).filter(|(id, _)| needed[*id]);
         let (constants, values) = (constants.collect(), metas.len());
-        Self { steps, constants, inputs, outputs, values, recorded }
+        Self { steps, constants, inputs, outputs, values, on_tape }
     }
 
     /// Whether the plan is for a pass that is recorded on a tape.
     pub(super) fn is_recorded(&self) -> bool {
-        self.recorded
+        self.on_tape
     }
 
     /// Runs the plan on `inputs`, which are like those that it was made for.

@@ -38,7 +38,7 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use engine::{DType, Tensor};
 use folder::{LoadedRun, RunFolder};
-use log::Sample;
+use log::ValidationPicture;
 use nn::schedule::WarmupCosine;
 use pairs::Pairs;
 use settings::{decisive, same_run};
@@ -223,7 +223,7 @@ impl Trainer {
         model: &Model,
         values: Vec<Tensor>,
         [limit, shown]: [usize; 2],
-    ) -> Result<Option<(Validation, Vec<Sample>)>> {
+    ) -> Result<Option<(Validation, Vec<ValidationPicture>)>> {
         let Some(validator) = &self.validator else { return Ok(None) };
         validator.score(self.progress.step, model, values, [limit, shown], (team, &self.stop))
     }

@@ -1,6 +1,6 @@
 //! Scores the validation pairs during training.
 
-use super::{Validation, ValidationConfig, log::Sample};
+use super::{Validation, ValidationConfig, log::ValidationPicture};
 use crate::compute::Precision;
 use crate::data::{Paired, Source};
 use crate::distributed::Team;
@@ -43,12 +43,12 @@ impl Validator {
         values: Vec<Tensor>,
         [limit, shown]: [usize; 2],
         (team, stop): (&Team, &Arc<AtomicBool>),
-    ) -> Result<Option<(Validation, Vec<Sample>)>> {
+    ) -> Result<Option<(Validation, Vec<ValidationPicture>)>> {
         let model = model.freeze_with(values).computing_in(self.precision);
         let headline = self.config.protocol.headline();
         let scorer = Scorer::new(&headline[..headline.len().min(2)])?;
         let (mut rows, mut samples) = (Vec::new(), Vec::new());
-        let one = |index| -> Result<(Scored, Option<Sample>)> {
+        let one = |index| -> Result<(Scored, Option<ValidationPicture>)> {
             let seen = Cell::new(None);
             let restore = |image: &Image| {
                 let restored = restore(&model, image)?;
@@ -58,7 +58,7 @@ impl Validator {
             let scored = score(&self.pairs, index, &scorer, Some(&restore))?;
             let sample = seen
                 .take()
-                .map(|restored| Sample::new(&self.pairs, index, &restored))
+                .map(|restored| ValidationPicture::new(&self.pairs, index, &restored))
                 .transpose()?;
             Ok((scored, sample))
         };

@@ -2,7 +2,7 @@
 //!
 //! `metrics.jsonl` holds every step and validation as a line of JSON ([`metrics`], which
 //! [`crate::plot`] draws). `events/` holds the same in the files that TensorBoard reads
-//! ([`events`]), with a few validation pairs as pictures ([`Sample`]). Every line and every record
+//! ([`events`]), with a few validation pairs as pictures ([`ValidationPicture`]). Every line and every record
 //! is passed to the operating system at once, so a run that is killed has lost none of them.
 //!
 //! A run that resumes from a checkpoint repeats steps that it had logged before it was stopped. The
@@ -13,7 +13,7 @@ pub mod events;
 pub mod metrics;
 mod sample;
 
-pub use sample::{SHOWN, Sample};
+pub use sample::{SHOWN, ValidationPicture};
 
 use super::{Step, Validation};
 use crate::error::Result;
@@ -73,11 +73,15 @@ impl RunLog {
     }
 
     /// Writes a validation, and the pictures of some of its pairs.
-    pub fn validation(&mut self, validation: &Validation, samples: &[Sample]) -> Result<()> {
+    pub fn validation(
+        &mut self,
+        validation: &Validation,
+        samples: &[ValidationPicture],
+    ) -> Result<()> {
         let &Validation { step, psnr, ssim } = validation;
         let time = now();
         self.events.scalars(step, time, &[("validation/psnr", psnr), ("validation/ssim", ssim)])?;
-        for Sample { name, image } in samples {
+        for ValidationPicture { name, image } in samples {
             self.events.image(step, time, &format!("samples/{name}"), image)?;
         }
         self.metrics.write(&Record::Validation(ValidationRecord { step, time, psnr, ssim }))

@@ -17,8 +17,8 @@ const GAP: usize = 4;
 
 /// A validation pair as a picture.
 #[derive(Clone, Serialize, Deserialize)]
-#[serde(from = "EncodedSample", into = "EncodedSample")]
-pub struct Sample {
+#[serde(from = "EncodedPicture", into = "EncodedPicture")]
+pub struct ValidationPicture {
     /// The pair.
     pub name: String,
     /// From left to right: the degraded image, the restored one, the ground truth.
@@ -27,21 +27,23 @@ pub struct Sample {
 
 /// A picture encoded for another process: as bits, since JSON has no NaN.
 #[derive(Serialize, Deserialize)]
-struct EncodedSample {
+struct EncodedPicture {
     name: String,
     width: usize,
     height: usize,
     data: Vec<u32>,
 }
 
-impl From<Sample> for EncodedSample {
-    fn from(Sample { name, image: Image { width, height, data } }: Sample) -> Self {
+impl From<ValidationPicture> for EncodedPicture {
+    fn from(
+        ValidationPicture { name, image: Image { width, height, data } }: ValidationPicture,
+    ) -> Self {
         Self { name, width, height, data: data.into_iter().map(f32::to_bits).collect() }
     }
 }
 
-impl From<EncodedSample> for Sample {
-    fn from(EncodedSample { name, width, height, data }: EncodedSample) -> Self {
+impl From<EncodedPicture> for ValidationPicture {
+    fn from(EncodedPicture { name, width, height, data }: EncodedPicture) -> Self {
         Self {
             name,
             image: Image { width, height, data: data.into_iter().map(f32::from_bits).collect() },
@@ -49,7 +51,7 @@ impl From<EncodedSample> for Sample {
     }
 }
 
-impl Sample {
+impl ValidationPicture {
     /// The picture of pair `index` of `pairs`, whose degraded image was restored to `restored`.
     pub fn new(pairs: &dyn Source, index: usize, restored: &Image) -> Result<Self> {
         let (input, target) = pairs.full(index)?;

@@ -5,7 +5,7 @@
 //! compiled already unless compiling is allowed, need no excessive workspace, and yield a plan.
 
 use super::descriptor::{Attempt, Descriptor, Failure, check};
-use super::graph::{Convolution, Graph, Name};
+use super::graph::{Convolution, Name, OperationGraph};
 use super::sys::{
     Address, BehaviorNote, Handle, HandleValue, HeuristicMode, Library, NumericalNote,
     attribute as a, kind,
@@ -93,7 +93,7 @@ pub(super) struct ExecutionPlan {
     plan: Descriptor,
     #[cfg_attr(not(test), expect(dead_code, reason = "the plan refers to it"))]
     pub(super) engine: Engine,
-    _graph: Graph,
+    _graph: OperationGraph,
     pub(super) workspace: usize,
 }
 
@@ -109,7 +109,7 @@ impl ExecutionPlan {
         if of.needs_compiler() && !may.compiled {
             return Err(Failure::Unsupported); // what cuDNN takes a tenth of a second to find out
         }
-        let graph = Graph::new(library, target.handle(), of, dtype)?;
+        let graph = OperationGraph::new(library, target.handle(), of, dtype)?;
         let mut failed = Failure::Unsupported;
         for mode in [HeuristicMode::A, HeuristicMode::FALLBACK] {
             for engine in proposals(library, target, &graph, mode)? {
@@ -187,7 +187,7 @@ impl Engine {
 fn proposals(
     library: &'static Library,
     target: Target,
-    graph: &Graph,
+    graph: &OperationGraph,
     mode: HeuristicMode,
 ) -> Attempt<Vec<Engine>> {
     let heuristic = Descriptor::new(library, kind::ENGINEHEUR)?;

@@ -102,12 +102,12 @@ impl Convolution {
 pub(super) const ALIGNMENT: u64 = 16;
 
 /// A complete graph, and the descriptors that it refers to.
-pub(super) struct Graph {
+pub(super) struct OperationGraph {
     pub(super) graph: Descriptor,
     _parts: Vec<Descriptor>,
 }
 
-impl Graph {
+impl OperationGraph {
     /// For the GPU of `handle`, if there is one.
     pub(super) fn new(
         library: &'static Library,
@@ -277,14 +277,14 @@ impl Builder {
         Ok(())
     }
 
-    fn graph(self, handle: Option<Handle>) -> Attempt<Graph> {
+    fn graph(self, handle: Option<Handle>) -> Attempt<OperationGraph> {
         let graph = Descriptor::new(self.library, kind::OPERATIONGRAPH)?;
         if let Some(handle) = handle {
             graph.set(a::OPERATIONGRAPH_HANDLE, &[HandleValue(handle)])?;
         }
         graph.set(a::OPERATIONGRAPH_OPS, &self.operations)?;
         graph.complete()?;
-        Ok(Graph { graph, _parts: self.parts })
+        Ok(OperationGraph { graph, _parts: self.parts })
     }
 }
 
