@@ -97,7 +97,8 @@ mod tests {
                 let run_here = |f| run(f, &wide(&x), &wide(&dy));
                 // The gradient of the logarithm takes the exponential of the output, which was
                 // rounded when it was saved.
-                let functions: [(fn(&Tensor, usize) -> Result<Tensor>, f64); 2] =
+                type Function = fn(&Tensor, usize) -> Result<Tensor>;
+                let functions: [(Function, f64); 2] =
                     [(Tensor::softmax, 1.0), (Tensor::log_softmax, 4.0)];
                 for (f, factor) in functions {
                     for (y, expected) in run_there(f).iter().zip(run_here(f)) {
