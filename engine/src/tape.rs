@@ -43,6 +43,13 @@ pub(crate) struct Node {
     pub(crate) id: usize,
 }
 
+impl Node {
+    /// Whether both are the same node of the same tape.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.tape.0, &other.tape.0) && self.id == other.id
+    }
+}
+
 #[derive(Default)]
 struct Records {
     /// Shape and dtype of every tensor that is on the tape.

@@ -482,6 +482,10 @@ impl Tensor {
                 format!("shape {:?} is not dense in memory", self.shape()),
             ));
         }
+        if self.numel() == 0 {
+            // An empty view may begin behind the end of the memory.
+            return Ok(&[]);
+        }
         let start = self.layout.offset();
         Ok(&self.raw()[start..start + self.numel()])
     }
@@ -503,7 +507,8 @@ impl Tensor {
         if T::DTYPE != self.dtype || !self.layout.is_dense() {
             return None;
         }
-        let (start, len) = (self.layout.offset(), self.layout.numel());
+        let len = self.layout.numel();
+        let start = if len == 0 { 0 } else { self.layout.offset() };
         match Arc::get_mut(&mut self.storage)? {
             Storage::Cpu(buffer) => Some(&mut buffer.as_mut_slice()[start..start + len]),
             Storage::Cuda(_) => None,
@@ -532,11 +537,14 @@ impl Tensor {
 
     /// Whether both are the same elements, seen in the same way, with the same node on a tape.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        let node = |x: &Self| x.node.as_ref().map(|node| node.id);
+        let same_node = match (&self.node, &other.node) {
+            (Some(one), Some(other)) => one.is(other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
         Arc::ptr_eq(&self.storage, &other.storage)
             && self.layout == other.layout
             && self.dtype == other.dtype
-            && node(self) == node(other)
+            && same_node
     }
 
     /// Whether gradients flow here.

@@ -1,5 +1,6 @@
 //! Absurd shapes, settings and amounts of memory: each is an error, never a panic.
 
+use engine::optimizer::{Parameter, Rule, StepScalars, step};
 use engine::{Conv2dOptions, DType, Error, Padding, Result, Rng, Tensor};
 
 const F32: DType = DType::F32;
@@ -90,7 +91,7 @@ fn operations_refuse_absurd_results() {
 }
 
 #[test]
-fn results_without_room_are_out_of_memory() {
+fn results_without_memory_are_errors() {
     let x = Tensor::zeros(&[1, 1, 4, 4], F32).unwrap();
     assert_out_of_memory(x.bilinear(VAST, 3, false));
     assert_out_of_memory(x.nearest(1, VAST));
@@ -134,4 +135,34 @@ fn the_step_of_a_slice_of_one_may_be_anything() {
     assert_eq!(x.slice(0, 2, 1, usize::MAX).unwrap().to_vec::<f32>().unwrap(), [3.0]);
     assert_refused("slice", x.slice(0, 0, 2, usize::MAX));
     assert_refused("slice", x.slice(0, usize::MAX, 1, 1));
+}
+
+#[test]
+fn an_empty_view_beyond_the_end_of_its_memory_has_no_elements() {
+    let nothing = Tensor::zeros(&[0, 3], F32).unwrap();
+    assert_eq!(nothing.narrow(1, 1, 2).unwrap().to_vec::<f32>().unwrap(), []);
+    let corner = Tensor::zeros(&[2, 3], F32).unwrap().narrow(0, 2, 0).unwrap();
+    let corner = corner.narrow(1, 3, 0).unwrap();
+    assert_eq!(corner.to_f64_vec().unwrap(), []);
+    assert_eq!(corner.exp().unwrap().add(&corner).unwrap().shape(), [0, 0]);
+    assert!(format!("{corner:?}").contains("[0, 0]"));
+    let halves = Tensor::zeros(&[0, 6, 8, 8], F32).unwrap().chunk(2, 1).unwrap();
+    let weight = Tensor::zeros(&[4, 3, 3, 3], F32).unwrap();
+    let y = halves[1].conv2d(&weight, None, Conv2dOptions::default()).unwrap();
+    assert_eq!(y.shape(), [0, 4, 6, 6]);
+}
+
+#[test]
+fn an_optimizer_refuses_state_that_does_not_fit() {
+    let gradient = Tensor::zeros(&[2], F32).unwrap();
+    let slot = |shape: &[usize]| Tensor::zeros(shape, F32).unwrap();
+    for mut slots in [vec![slot(&[2])], vec![slot(&[3, 2]), slot(&[3, 2])]] {
+        let mut value = Tensor::zeros(&[2], F32).unwrap();
+        let parameter =
+            Parameter { value: &mut value, gradient: &gradient, slots: &mut slots, scalars: 0 };
+        let mut scalars = StepScalars::default();
+        scalars.set(vec![Rule::adam().scalars(1, 0.1)]).unwrap();
+        let found = step(Rule::adam(), &mut scalars, &mut [parameter], None, false);
+        assert!(found.unwrap_err().to_string().contains("the state of a parameter [2]"));
+    }
 }

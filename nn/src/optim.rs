@@ -57,6 +57,13 @@ impl Optimizer {
         gradients: &[Option<Tensor>],
         lr: f64,
     ) -> Result<()> {
+        if self.steps.len() != params.entries().len() {
+            return Err(Error::Setting(format!(
+                "the optimizer is for a model with {} parameters and buffers, not for one with {}",
+                self.steps.len(),
+                params.entries().len()
+            )));
+        }
         let trained = params.parameters().map(|(id, _)| id.index);
         self.moved = trained.filter(|&id| gradients.get(id).is_some_and(Option::is_some)).collect();
         self.count_again(lr)
@@ -278,5 +285,19 @@ mod tests {
         assert_eq!(gradients[0].as_ref().unwrap().item().unwrap(), 3.0);
         clip_global_norm(&mut gradients, 1.0).unwrap();
         assert!((global_norm(&gradients).unwrap() - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn an_optimizer_of_another_model_is_refused() {
+        let (mut params, _) = one(1.0);
+        let (_, other) = Params::build(0, DType::F64, |b| {
+            Ok((b.constant("v", &[1], 1.0), b.constant("w", &[1], 1.0)))
+        })
+        .unwrap();
+        let mut adam = Optimizer::new(Rule::adam(), &other);
+        let gradients = vec![Some(Tensor::full(&[1], 1.0, DType::F64).unwrap())];
+        let message = adam.step(&mut params, &gradients, 0.1).unwrap_err().to_string();
+        assert!(message.contains("2 parameters and buffers, not for one with 1"), "{message}");
+        assert_eq!(value(&params), 1.0);
     }
 }

@@ -164,7 +164,17 @@ pub fn step(
     clip: Option<Clip<'_>>,
     in_place: bool,
 ) -> Result<()> {
-    for Parameter { value, gradient, .. } in &*parameters {
+    for Parameter { value, gradient, slots, .. } in &*parameters {
+        let unlike = |slot: &Tensor| slot.shape() != value.shape();
+        let count = rule.slot_names().len();
+        if (!slots.is_empty() && slots.len() != count) || slots.iter().any(unlike) {
+            let shapes: Vec<&[usize]> = slots.iter().map(Tensor::shape).collect();
+            let message = format!(
+                "the state of a parameter {:?} is {shapes:?}, not {count} tensors of its shape",
+                value.shape()
+            );
+            return Err(Error::shape("optimizer", message));
+        }
         if gradient.shape() != value.shape() {
             let message = format!(
                 "the gradient of a parameter {:?} is {:?}",

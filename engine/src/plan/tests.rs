@@ -286,3 +286,12 @@ fn a_plan_that_is_recorded_is_not_kept() {
     }
     assert!(planner.plans.lock().unwrap().is_empty());
 }
+
+#[test]
+fn equal_nodes_of_two_tapes_are_not_one_tensor() {
+    let x = Tensor::from_slice(&[3.0], &[1]).unwrap();
+    let tapes = [Tape::new(), Tape::new()];
+    let [p, q] = [tapes[0].leaf(&x), tapes[1].leaf(&x)];
+    let product = planned(&[], |_| Ok::<_, Error>(vec![p.mul(&q)?]));
+    assert!(product.unwrap_err().to_string().contains("different tapes"));
+}

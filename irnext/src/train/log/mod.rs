@@ -2,8 +2,9 @@
 //!
 //! `metrics.jsonl` holds every step and validation as a line of JSON ([`metrics`], which
 //! [`crate::plot`] draws). `events/` holds the same in the files that TensorBoard reads
-//! ([`events`]), with a few validation pairs as pictures ([`ValidationPicture`]). Every line and every record
-//! is passed to the operating system at once, so a run that is killed has lost none of them.
+//! ([`events`]), with a few validation pairs as pictures ([`ValidationPicture`]). Every line and
+//! every record is passed to the operating system at once, so a run that is killed has lost none of
+//! them.
 //!
 //! A run that resumes from a checkpoint repeats steps that it had logged before it was stopped. The
 //! earlier records are cut off from the metrics, and TensorBoard is told to forget them, so each
