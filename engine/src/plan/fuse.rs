@@ -116,7 +116,7 @@ fn normalized_convolution(graph: &mut PlanGraph, n: usize) -> Result<()> {
 }
 
 /// Fuses a sum of two maps of the same shape into the operation that makes one of them, if it can
-/// add the other.
+/// add the other. A bilinear map is added part by part, which differs by rounding.
 fn sum(graph: &mut PlanGraph, n: usize) -> Result<()> {
     let Some(Add) = graph.op::<Add>(n) else { return Ok(()) };
     let Some(node) = graph.node(n) else { return Ok(()) };
