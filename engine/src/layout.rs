@@ -146,8 +146,11 @@ impl Layout {
     /// Every `step`-th of the elements `start..start + step·(len − 1) + 1` of dimension `dim`.
     pub(crate) fn slice(&self, dim: usize, start: usize, len: usize, step: usize) -> Self {
         let mut layout = self.clone();
-        layout.offset += start * self.strides[dim];
         layout.shape[dim] = len;
+        // An empty slice stays where it is: its start may lie behind the end of the memory.
+        if layout.numel() > 0 {
+            layout.offset += start * self.strides[dim];
+        }
         // With a single element no step is taken, so it may be of any size.
         if len > 1 {
             layout.strides[dim] *= step;

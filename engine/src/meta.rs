@@ -23,6 +23,16 @@ impl Meta {
         self.numel().saturating_mul(self.dtype.size())
     }
 
+    /// The size of dimension `d`.
+    ///
+    /// # Errors
+    /// If there is no such dimension; `op` is the operation that asked.
+    pub fn dim(&self, op: &'static str, d: usize) -> Result<usize> {
+        let refuse =
+            || Error::shape(op, format!("there is no dimension {d} in shape {:?}", self.shape));
+        self.shape.get(d).copied().ok_or_else(refuse)
+    }
+
     /// The four sizes of a `[N, C, H, W]` tensor.
     pub fn dims4(&self, op: &'static str) -> Result<[usize; 4]> {
         let refuse =

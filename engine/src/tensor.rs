@@ -169,9 +169,7 @@ impl Tensor {
 
     /// The size of dimension `d`.
     pub fn dim(&self, op: &'static str, d: usize) -> Result<usize> {
-        self.shape().get(d).copied().ok_or_else(|| {
-            Error::shape(op, format!("there is no dimension {d} in shape {:?}", self.shape()))
-        })
+        self.meta().dim(op, d)
     }
 
     /// The four sizes of a `[N, C, H, W]` tensor.
@@ -482,10 +480,6 @@ impl Tensor {
                 format!("shape {:?} is not dense in memory", self.shape()),
             ));
         }
-        if self.numel() == 0 {
-            // An empty view may begin behind the end of the memory.
-            return Ok(&[]);
-        }
         let start = self.layout.offset();
         Ok(&self.raw()[start..start + self.numel()])
     }
@@ -507,8 +501,7 @@ impl Tensor {
         if T::DTYPE != self.dtype || !self.layout.is_dense() {
             return None;
         }
-        let len = self.layout.numel();
-        let start = if len == 0 { 0 } else { self.layout.offset() };
+        let (start, len) = (self.layout.offset(), self.layout.numel());
         match Arc::get_mut(&mut self.storage)? {
             Storage::Cpu(buffer) => Some(&mut buffer.as_mut_slice()[start..start + len]),
             Storage::Cuda(_) => None,

@@ -104,6 +104,13 @@ impl SampleGenerator {
         shape[missing..].iter().map(|&size| if self.flag() { 1 } else { size }).collect()
     }
 
+    /// Two shapes of at most four dimensions, one of which broadcasts to the other.
+    pub fn broadcast_pair(&mut self) -> (Vec<usize>, Vec<usize>) {
+        let shape = self.shape(0..=4, 5);
+        let smaller = self.broadcastable(&shape);
+        if self.flag() { (smaller, shape) } else { (shape, smaller) }
+    }
+
     /// An f64 tensor of `shape` in some layout: standard, row-major, or a view with gaps into
     /// something larger.
     pub fn tensor(&mut self, shape: &[usize], values: Values) -> Tensor {

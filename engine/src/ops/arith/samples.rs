@@ -22,12 +22,7 @@ fn sample(
     b: Values,
     f: fn(&Tensor, &Tensor) -> Result<Tensor>,
 ) -> Sample {
-    let shape = c.shape(0..=4, 5);
-    let smaller = c.broadcastable(&shape);
-    let (mut left, mut right) = (shape, smaller);
-    if c.flag() {
-        std::mem::swap(&mut left, &mut right);
-    }
+    let (left, right) = c.broadcast_pair();
     let inputs = vec![c.tensor(&left, Values::Normal), c.tensor(&right, b)];
     Sample::new(name, inputs, move |x| f(&x[0], &x[1]))
 }

@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn mismatched_shapes_are_reported() {
         let single = Tensor::zeros(&[2], DType::F32).unwrap();
         let message = |result: Result<Tensor>| result.unwrap_err().to_string();
         let double = Tensor::zeros(&[2], DType::F64).unwrap();

@@ -38,12 +38,7 @@ fn sample_order(
     name: &'static str,
     f: fn(&Tensor, &Tensor) -> Result<Tensor>,
 ) -> Sample {
-    let shape = c.shape(0..=4, 5);
-    let smaller = c.broadcastable(&shape);
-    let (mut left, mut right) = (shape, smaller);
-    if c.flag() {
-        std::mem::swap(&mut left, &mut right);
-    }
+    let (left, right) = c.broadcast_pair();
     let input = c.tensor(&left, Values::Distinct);
     let numel: usize = right.iter().product();
     let constants: Vec<f64> = (0..numel).map(|i| 0.25 * (i % 13) as f64 - 1.4375).collect();

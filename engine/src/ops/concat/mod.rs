@@ -78,13 +78,8 @@ impl Op for Concat {
         let Some(first) = inputs.first() else {
             return Err(Error::shape(Self::NAME, "there is nothing to join"));
         };
+        first.dim(Self::NAME, dim)?;
         let mut joined = Meta { shape: first.shape.clone(), dtype: first.dtype };
-        if dim >= joined.shape.len() {
-            return Err(Error::shape(
-                Self::NAME,
-                format!("there is no dimension {dim} in shape {:?}", first.shape),
-            ));
-        }
         joined.shape[dim] = 0;
         for input in inputs {
             if input.dtype != first.dtype {

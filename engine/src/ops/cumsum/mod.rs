@@ -7,7 +7,7 @@ pub(super) mod samples;
 
 use super::{Op, apply};
 use crate::cuda::{Gpu, Launch, Part, ReductionLaunch};
-use crate::{Error, Layout, Meta, Result, Tensor, dispatch_float};
+use crate::{Layout, Meta, Result, Tensor, dispatch_float};
 use rayon::prelude::*;
 
 impl Tensor {
@@ -38,11 +38,7 @@ impl Op for Cumsum {
 
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
         crate::dispatch::require_compute(Self::NAME, inputs[0].dtype)?;
-        if self.dim >= inputs[0].shape.len() {
-            let message =
-                format!("there is no dimension {} in shape {:?}", self.dim, inputs[0].shape);
-            return Err(Error::shape(Self::NAME, message));
-        }
+        inputs[0].dim(Self::NAME, self.dim)?;
         Ok(inputs[0].clone())
     }
 
@@ -100,9 +96,9 @@ impl Cumsum {
         let line = Layout::from_parts(vec![size], vec![stride], 0);
         let (kept, reduced) =
             (Part::new(Self::NAME, &lines, &lines)?, Part::new(Self::NAME, &line, &line)?);
-        let walk = ReductionLaunch::single(kept, reduced, false).reduction;
+        let loops = ReductionLaunch::single(kept, reduced, false).reduction;
         Launch::each(kernels::reduce::CUMSUM, x.dtype(), kept.count as usize)
-            .run(gpu, &[&y.address()?, &x.address()?, &walk, &u32::from(reverse)])?;
+            .run(gpu, &[&y.address()?, &x.address()?, &loops, &u32::from(reverse)])?;
         Ok(y)
     }
 }

@@ -15,14 +15,14 @@ const THREADS: usize = 1 << 16;
 /// A loop nest over three tensors, innermost dimension first.
 #[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
 #[repr(C)]
-struct Walk {
+struct Loops {
     count: u32,
     rank: u32,
     sizes: [u32; RANK],
     strides: [[u32; RANK]; 3],
 }
 
-impl Walk {
+impl Loops {
     /// In the memory order of `order`, through these layouts.
     fn new(op: &'static str, order: &Layout, layouts: [&Layout; 3]) -> Result<Self> {
         let nest = LoopNest::new(order, layouts);
@@ -31,19 +31,19 @@ impl Walk {
             return Err(too_large(op, order.shape()));
         }
         let number = |size: usize| number(op, order.shape(), size);
-        let mut walk = Self {
+        let mut loops = Self {
             count: crate::cuda::count(op, order.shape())?,
             rank: sizes.len() as u32,
             sizes: [1; RANK],
             strides: [[0; RANK]; 3],
         };
         for (d, (&size, strides)) in sizes.iter().zip(strides).rev().enumerate() {
-            walk.sizes[d] = number(size)?;
+            loops.sizes[d] = number(size)?;
             for (k, &stride) in strides.iter().enumerate() {
-                walk.strides[k][d] = number(stride)?;
+                loops.strides[k][d] = number(stride)?;
             }
         }
-        Ok(walk)
+        Ok(loops)
     }
 }
 
@@ -88,10 +88,10 @@ pub(super) fn gather(
         return Ok(y);
     }
     let from = op.chosen(x.layout(), indices.shape());
-    let walk = Walk::new(Gather::NAME, y.layout(), [&from, indices.layout(), y.layout()])?;
+    let loops = Loops::new(Gather::NAME, y.layout(), [&from, indices.layout(), y.layout()])?;
     let chosen = Chosen::new(op, x.layout())?;
     Launch::each(kernels::gather::GATHER, x.dtype(), y.numel())
-        .run(gpu, &[&y.address()?, &x.address()?, &indices.address()?, &walk, &chosen])?;
+        .run(gpu, &[&y.address()?, &x.address()?, &indices.address()?, &loops, &chosen])?;
     Ok(y)
 }
 
@@ -109,11 +109,11 @@ pub(super) fn scatter_add(
         let line = |layout: &Layout| layout.slice(op.dim, 0, 1, 1);
         let lines = [&op.chosen(dx.layout(), dy.shape()), dy.layout(), indices.layout()].map(line);
         let order = Layout::of(lines[0].shape());
-        let walk = Walk::new(Gather::NAME, &order, lines.each_ref())?;
+        let loops = Loops::new(Gather::NAME, &order, lines.each_ref())?;
         let chosen = Chosen::new(op, dx.layout())?;
         let number = |size: usize| number(Gather::NAME, dy.shape(), size);
         let size = shape[op.dim];
-        let part = size.div_ceil((THREADS / walk.count as usize).clamp(1, size));
+        let part = size.div_ceil((THREADS / loops.count as usize).clamp(1, size));
         let lines = Lines {
             parts: number(size.div_ceil(part))?,
             part: number(part)?,
@@ -121,11 +121,11 @@ pub(super) fn scatter_add(
             gradient_stride: number(dy.layout().strides()[op.dim])?,
             indices_stride: number(indices.layout().strides()[op.dim])?,
         };
-        let threads = walk.count as usize * lines.parts as usize;
+        let threads = loops.count as usize * lines.parts as usize;
         number(threads)?;
         Launch::each(kernels::gather::SCATTER_ADD, dy.dtype(), threads).run(
             gpu,
-            &[&dx.address()?, &dy.address()?, &indices.address()?, &walk, &chosen, &lines],
+            &[&dx.address()?, &dy.address()?, &indices.address()?, &loops, &chosen, &lines],
         )?;
     }
     dx.to_dtype(dy.dtype())
@@ -145,9 +145,9 @@ pub(super) fn one_hot(gpu: &'static Gpu, indices: &Tensor, out: &crate::Meta) ->
     let mut numbers = vec![0; last + 1];
     numbers[last] = 1;
     let (repeated, numbers) = (along(repeated), along(numbers));
-    let walk = Walk::new(OneHot::NAME, y.layout(), [&repeated, &numbers, y.layout()])?;
+    let loops = Loops::new(OneHot::NAME, y.layout(), [&repeated, &numbers, y.layout()])?;
     Launch::each(kernels::gather::ONE_HOT, out.dtype, y.numel())
-        .run(gpu, &[&y.address()?, &indices.address()?, &walk])?;
+        .run(gpu, &[&y.address()?, &indices.address()?, &loops])?;
     Ok(y)
 }
 

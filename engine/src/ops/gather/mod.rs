@@ -112,10 +112,7 @@ impl Op for Gather {
             return Err(Error::dtype(Self::NAME, DType::I64, indices.dtype));
         }
         let dim = self.dim;
-        if dim >= x.shape.len() {
-            let message = format!("there is no dimension {dim} in shape {:?}", x.shape);
-            return Err(Error::shape(Self::NAME, message));
-        }
+        x.dim(Self::NAME, dim)?;
         let fits = |d: usize| d == dim || indices.shape[d] <= x.shape[d];
         if indices.shape.len() != x.shape.len() || !(0..x.shape.len()).all(fits) {
             let message = format!(
@@ -307,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn mismatched_shapes_are_reported() {
         let x = Tensor::zeros(&[2, 3], DType::F32).unwrap();
         let message = |result: Result<Tensor>| result.unwrap_err().to_string();
         for (wrong, name) in [(3, "3"), (-1, "-1"), (i64::MIN, "-9223372036854775808")] {

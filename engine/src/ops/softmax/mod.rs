@@ -11,7 +11,7 @@ mod cuda;
 pub(super) mod samples;
 
 use super::{Op, apply, save_if};
-use crate::{Error, Meta, Result, Tensor};
+use crate::{Meta, Result, Tensor};
 
 impl Tensor {
     /// Softmax over dimension `dim`: positive numbers that sum to 1 along it.
@@ -123,10 +123,7 @@ impl Op for LogSoftmax {
 /// The shape rule of both.
 fn infer(op: &'static str, x: &Meta, dim: usize) -> Result<Meta> {
     crate::dispatch::require_compute(op, x.dtype)?;
-    if dim >= x.shape.len() {
-        let message = format!("there is no dimension {dim} in shape {:?}", x.shape);
-        return Err(Error::shape(op, message));
-    }
+    x.dim(op, dim)?;
     Ok(x.clone())
 }
 
