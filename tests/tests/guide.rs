@@ -37,8 +37,9 @@ fn an_operation_added_by_the_guide_passes_the_op_check() {
         .args(["--config", "profile.dev.package.engine.opt-level=0"])
         .args(["--", "softplus", "guide"])
         .current_dir(&copy)
-        // Where the dependencies are compiled already.
-        .env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap())
+        // Of its own: Cargo takes a crate of the copy for the workspace's own, and would put the one
+        // in the other's place while tests are still being built.
+        .env("CARGO_TARGET_DIR", copy.with_file_name("guide-target"))
         .output()
         .unwrap();
     let (said, complained) =
