@@ -54,7 +54,8 @@ impl Tape {
             crate::interrupt::check(record.name)?;
             let dy: Vec<_> = record.outputs.iter().map(|id| gradients.by_node.remove(id)).collect();
             if dy.iter().any(Option::is_some) {
-                let dx = record.numerics.scope(|| (record.backward)(dy))?;
+                let dx = record.numerics.scope(|| (record.backward)(dy));
+                let dx = dx.map_err(|error| error.in_op(record.name))?;
                 if dx.len() != record.inputs.len() {
                     let message =
                         format!("{} inputs got {} gradients", record.inputs.len(), dx.len());
@@ -98,6 +99,7 @@ impl Tape {
                 return Err(Error::tape(OP, "the tensor to differentiate is not on this tape"));
             };
             let Some(seed) = seed else { continue };
+            seed.require_elements(OP)?;
             if seed.meta() != output.meta() {
                 return Err(Error::shape(
                     OP,

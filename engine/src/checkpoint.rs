@@ -9,8 +9,8 @@ use std::sync::Arc;
 /// tape of its own.
 ///
 /// Trades time for memory: of everything inside `f`, only `inputs` stay alive until then. `f` must
-/// compute the same both times and must reach every tensor that needs a gradient through `inputs`,
-/// not by capture.
+/// compute the same both times and must reach every tensor that needs a gradient, and inside
+/// [`planned`](crate::planned) every tensor of the plan, through `inputs`, not by capture.
 pub fn checkpoint(
     inputs: &[&Tensor],
     f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>> + Send + Sync + 'static,

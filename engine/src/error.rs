@@ -14,8 +14,10 @@ pub enum Error {
         message: String,
     },
     /// The system could not allocate memory.
-    #[error("out of memory: cannot allocate {bytes} bytes")]
+    #[error("{}out of memory: cannot allocate {bytes} bytes", prefix(.op))]
     Memory {
+        /// The operation that needed it, where one is known.
+        op: Option<&'static str>,
         /// The number of bytes that were asked for.
         bytes: usize,
     },
@@ -82,6 +84,14 @@ impl Error {
         Self::Shape { op, message: message.into() }
     }
 
+    /// This error with the name of the operation that failed, if it lacks one.
+    pub(crate) fn in_op(self, name: &'static str) -> Self {
+        match self {
+            Self::Memory { op: None, bytes } => Self::Memory { op: Some(name), bytes },
+            other => other,
+        }
+    }
+
     /// A [`Error::DType`] for `op`.
     pub fn dtype(op: &'static str, expected: impl ToString, got: DType) -> Self {
         Self::DType { op, expected: expected.to_string(), got }
@@ -106,6 +116,10 @@ impl Error {
     pub fn tape(op: &'static str, message: impl Into<String>) -> Self {
         Self::Tape { op, message: message.into() }
     }
+}
+
+fn prefix(op: &Option<&'static str>) -> String {
+    op.map_or_else(String::new, |op| format!("{op}: "))
 }
 
 /// A result whose error is the engine's [`enum@Error`].

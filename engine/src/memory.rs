@@ -34,12 +34,12 @@ impl Buffer {
     pub fn new<T: Element>(len: usize) -> Result<Self> {
         let bytes = len.saturating_mul(size_of::<T>());
         if bytes > isize::MAX as usize {
-            return Err(Error::Memory { bytes });
+            return Err(Error::Memory { op: None, bytes });
         }
         let class = size_class(bytes.div_ceil(64));
         let mut lines = match POOL.take(class) {
             Some(lines) => lines,
-            None => fresh(class).map_err(|_| Error::Memory { bytes })?,
+            None => fresh(class).map_err(|_| Error::Memory { op: None, bytes })?,
         };
         if cfg!(debug_assertions) {
             lines.fill(Line([0xFF; 64]));
@@ -88,7 +88,18 @@ fn fresh(class: usize) -> Result<Vec<Line>> {
 /// [`Error::Memory`] if the system does not have so much.
 pub(crate) fn reserve<T>(table: &mut Vec<T>, more: usize) -> Result<()> {
     let bytes = more.saturating_mul(size_of::<T>());
-    table.try_reserve(more).map_err(|_| Error::Memory { bytes })
+    table.try_reserve(more).map_err(|_| Error::Memory { op: None, bytes })
+}
+
+/// A table of `len` times `value`.
+///
+/// # Errors
+/// As of [`reserve`].
+pub(crate) fn filled<T: Clone>(value: T, len: usize) -> Result<Vec<T>> {
+    let mut table = Vec::new();
+    reserve(&mut table, len)?;
+    table.resize(len, value);
+    Ok(table)
 }
 
 /// A free buffer up to this many times as large as the request is reused before the system is
@@ -211,7 +222,7 @@ mod tests {
     fn memory_that_is_not_there_is_an_error() {
         for len in [usize::MAX, usize::MAX / 8, isize::MAX as usize / 8, 1 << 57] {
             let error = Buffer::new::<f64>(len).err().expect("no machine has so much");
-            assert_eq!(error, Error::Memory { bytes: len.saturating_mul(8) });
+            assert_eq!(error, Error::Memory { op: None, bytes: len.saturating_mul(8) });
             assert!(error.to_string().starts_with("out of memory: "), "{error}");
         }
     }

@@ -94,8 +94,12 @@ impl Rng {
 
     /// A whole number in [`range.start`, `range.end`); `range.start` if the range is empty.
     pub fn int(&mut self, range: Range<i64>) -> i64 {
-        let width = range.end.saturating_sub(range.start).max(0);
-        range.start + self.below(width as u64) as i64
+        if range.is_empty() {
+            return range.start;
+        }
+        // The width may exceed the largest i64, and both steps may wrap around on the way.
+        let width = range.end.wrapping_sub(range.start) as u64;
+        range.start.wrapping_add(self.below(width) as i64)
     }
 
     /// `true` with probability `p`.
@@ -187,5 +191,20 @@ mod tests {
         assert!(seen.iter().all(|&count| count > 150));
         assert_eq!(rng.below(0), 0);
         assert_eq!(rng.below(1), 0);
+    }
+
+    #[test]
+    fn whole_numbers_come_from_the_whole_range() {
+        let mut rng = Rng::new(4);
+        let draws: Vec<i64> = (0..100).map(|_| rng.int(i64::MIN..i64::MAX)).collect();
+        for half in [|x: &&i64| **x < 0, |x: &&i64| **x >= 0] {
+            assert!(draws.iter().filter(half).count() > 25, "{draws:?}");
+        }
+        let mut seen: Vec<i64> = (0..100).map(|_| rng.int(-1..2)).collect();
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen, [-1, 0, 1]);
+        let reversed = std::ops::Range { start: 7, end: 3 };
+        assert_eq!((rng.int(5..5), rng.int(reversed)), (5, 7));
     }
 }

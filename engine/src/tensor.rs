@@ -40,7 +40,7 @@ impl Tensor {
     /// Those of every constructor: [`Error::Shape`] if `shape` has too many elements, and
     /// [`Error::Memory`] if the system cannot allocate the memory for them.
     pub fn build<T: Element>(shape: &[usize], fill: impl FnOnce(&mut [T])) -> Result<Self> {
-        Self::build_in(Layout::new("build", shape)?, fill)
+        Self::build_in(Layout::new("build", shape)?, fill).map_err(|error| error.in_op("build"))
     }
 
     /// As [`Tensor::build`], with a `fill` that may fail.
@@ -116,47 +116,56 @@ impl Tensor {
 
     /// Every element `value`.
     pub fn full(shape: &[usize], value: f64, dtype: DType) -> Result<Self> {
-        Self::filled(Layout::new("full", shape)?, value, dtype)
+        Self::filled("full", shape, value, dtype)
     }
 
     /// Every element 0.
     pub fn zeros(shape: &[usize], dtype: DType) -> Result<Self> {
-        Self::filled(Layout::new("zeros", shape)?, 0.0, dtype)
+        Self::filled("zeros", shape, 0.0, dtype)
     }
 
     /// Every element 1.
     pub fn ones(shape: &[usize], dtype: DType) -> Result<Self> {
-        Self::filled(Layout::new("ones", shape)?, 1.0, dtype)
+        Self::filled("ones", shape, 1.0, dtype)
     }
 
     /// A tensor without dimensions that holds `value`.
     pub fn scalar(value: f64, dtype: DType) -> Result<Self> {
-        Self::filled(Layout::of(&[]), value, dtype)
+        Self::filled("scalar", &[], value, dtype)
     }
 
-    fn filled(layout: Layout, value: f64, dtype: DType) -> Result<Self> {
-        crate::dispatch_element!(
-            dtype, T => Self::build_in::<T>(layout, |out| out.fill(T::from_f64(value)))
-        )
+    fn filled(op: &'static str, shape: &[usize], value: f64, dtype: DType) -> Result<Self> {
+        let layout = Layout::new(op, shape)?;
+        crate::dispatch_element!(dtype, T => {
+            Self::build_in::<T>(layout, |out| out.fill(T::from_f64(value)))
+        })
+        .map_err(|error| error.in_op(op))
     }
 
     /// Independent draws from the normal distribution with mean 0 and variance 1, in logical
     /// row-major order.
     pub fn randn(shape: &[usize], dtype: DType, rng: &mut Rng) -> Result<Self> {
-        Self::from_draws(Layout::row_major("randn", shape)?, dtype, || rng.normal())
+        Self::from_draws("randn", shape, dtype, || rng.normal())
     }
 
     /// Independent draws, uniform in [`low`, `high`), in logical row-major order.
     pub fn rand(shape: &[usize], low: f64, high: f64, dtype: DType, rng: &mut Rng) -> Result<Self> {
-        Self::from_draws(Layout::row_major("rand", shape)?, dtype, || rng.range(low..high))
+        Self::from_draws("rand", shape, dtype, || rng.range(low..high))
     }
 
-    fn from_draws(layout: Layout, dtype: DType, mut draw: impl FnMut() -> f64) -> Result<Self> {
+    fn from_draws(
+        op: &'static str,
+        shape: &[usize],
+        dtype: DType,
+        mut draw: impl FnMut() -> f64,
+    ) -> Result<Self> {
+        let layout = Layout::row_major(op, shape)?;
         crate::dispatch_element!(dtype, T => {
             let fill = |out: &mut [T]| out.iter_mut().for_each(|x| *x = T::from_f64(draw()));
-            let drawn = Self::build_in(layout, fill)?;
-            drawn.rearranged::<T>(Layout::of(drawn.shape()))
+            let drawn = Self::build_in(layout, fill);
+            drawn.and_then(|drawn| drawn.rearranged::<T>(Layout::of(drawn.shape())))
         })
+        .map_err(|error| error.in_op(op))
     }
 }
 
@@ -213,13 +222,13 @@ impl Tensor {
 
     /// The elements in logical row-major order.
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
-        let dense = self.on_cpu()?.row_major()?;
+        let dense = self.row_major_on_cpu("to_vec")?;
         Ok(dense.dense_data("to_vec")?.to_vec())
     }
 
     /// The elements in logical row-major order as f64, whatever the dtype.
     pub fn to_f64_vec(&self) -> Result<Vec<f64>> {
-        let dense = self.on_cpu()?.row_major()?;
+        let dense = self.row_major_on_cpu("to_f64_vec")?;
         crate::dispatch_element!(self.dtype, T => {
             Ok(dense.dense_data::<T>("to_f64_vec")?.iter().map(|x| x.to_f64()).collect())
         })
@@ -227,7 +236,7 @@ impl Tensor {
 
     /// The little-endian bytes of the elements in logical row-major order.
     pub fn to_le_bytes(&self) -> Result<Vec<u8>> {
-        let dense = self.on_cpu()?.row_major()?;
+        let dense = self.row_major_on_cpu("to_le_bytes")?;
         crate::dispatch_element!(self.dtype, T => {
             let bytes: &[u8] = bytemuck::cast_slice(dense.dense_data::<T>("to_le_bytes")?);
             Ok(bytes.chunks_exact(self.dtype.size()).flat_map(native).collect())
@@ -236,6 +245,7 @@ impl Tensor {
 
     /// The value of a tensor with one element, as f64.
     pub fn item(&self) -> Result<f64> {
+        self.require_elements("item")?;
         match self.to_f64_vec()?.as_slice() {
             [value] => Ok(*value),
             _ => Err(Error::shape(
@@ -302,14 +312,19 @@ impl Tensor {
     pub fn to_device(&self, device: Device) -> Result<Self> {
         match (self.device(), device) {
             (here, there) if here == there => Ok(self.detach()),
-            (_, Device::Cpu) => Ok(self.on_cpu()?.detach()),
-            (_, Device::Cuda(index)) => self.on_cpu()?.uploaded(Gpu::get(index)?),
+            (_, Device::Cpu) => Ok(self.on_cpu("to_device")?.detach()),
+            (_, Device::Cuda(index)) => self.on_cpu("to_device")?.uploaded(Gpu::get(index)?),
         }
     }
 
     /// A contiguous copy, off the tape.
     pub fn copy(&self) -> Result<Self> {
-        Ok(self.copied(Layout::of(self.shape()))?.detach())
+        let noted = trace::note(trace::copy, &[self], &[self.meta()])?;
+        if let Some(mut noted) = noted {
+            return Ok(noted.swap_remove(0));
+        }
+        let copy = self.copied(Layout::of(self.shape())).map_err(|error| error.in_op("copy"))?;
+        Ok(copy.detach())
     }
 
     /// A tensor of these values in logical row-major order, with the dtype and on the device of
@@ -328,11 +343,16 @@ impl Tensor {
         Ok(Self { storage: Arc::new(Storage::Cuda(block)), ..here })
     }
 
-    /// The same values in main memory.
-    fn on_cpu(&self) -> Result<Self> {
+    /// The same values in main memory, in logical row-major order, for `op`.
+    fn row_major_on_cpu(&self, op: &'static str) -> Result<Self> {
+        self.on_cpu(op)?.row_major().map_err(|error| error.in_op(op))
+    }
+
+    /// The same values in main memory, for `op`.
+    fn on_cpu(&self, op: &'static str) -> Result<Self> {
         match &*self.storage {
             Storage::Cpu(_) => Ok(self.clone()),
-            Storage::Traced(_) => Err(trace::no_elements("to_device")),
+            Storage::Traced(_) => Err(trace::no_elements(op)),
             Storage::Cuda(block) => {
                 // Dense memory comes over as it lies; a view of something larger is first gathered
                 // on the GPU.

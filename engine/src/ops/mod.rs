@@ -175,14 +175,42 @@ fn checked<O: Op>(op: &O, inputs: &[Meta]) -> Result<Meta> {
 }
 
 /// Computes `op` of inputs that have passed [`checked`].
-fn compute<O: Op>(
+fn compute<O: Op>(op: &Arc<O>, inputs: Vec<Tensor>, metas: &[Meta], out: &Meta) -> Result<Tensor> {
+    interrupt::check(O::NAME)?;
+    inputs.iter().try_for_each(|input| input.require_elements(O::NAME))?;
+    if out.numel() == 0 {
+        return compute_empty(O::NAME, &inputs, out);
+    }
+    compute_elements(op, inputs, metas, out).map_err(|error| error.in_op(O::NAME))
+}
+
+/// The result of an operation that has no elements. Nothing is computed, so that no kernel has to
+/// expect it, and the gradients are zeros.
+fn compute_empty(op: &'static str, inputs: &[Tensor], out: &Meta) -> Result<Tensor> {
+    let gpu = inputs.first().and_then(Tensor::gpu);
+    let zeros = move |Meta { shape, dtype }: &Meta| match gpu {
+        None => Tensor::zeros(shape, *dtype),
+        Some(gpu) => Tensor::zeros_on_gpu(gpu, shape, *dtype),
+    };
+    let output = zeros(out)?;
+    let Some(tape) = Node::tape_of(inputs) else { return Ok(output) };
+    let needed: Vec<_> = inputs.iter().map(|x| x.is_on_tape().then(|| x.meta())).collect();
+    let backward = move |_| {
+        let gradients = needed.iter().map(|meta| meta.as_ref().map(zeros).transpose());
+        gradients.collect::<Result<_>>()
+    };
+    let inputs: Vec<&Tensor> = inputs.iter().collect();
+    let outputs = tape.record(op, &inputs, vec![output], 0, Box::new(backward))?;
+    Ok(outputs.into_iter().next().expect("one output was recorded"))
+}
+
+/// Computes `op`, whose result has elements.
+fn compute_elements<O: Op>(
     op: &Arc<O>,
     mut inputs: Vec<Tensor>,
     metas: &[Meta],
     out: &Meta,
 ) -> Result<Tensor> {
-    interrupt::check(O::NAME)?;
-    inputs.iter().try_for_each(|input| input.require_elements(O::NAME))?;
     let call = || Call::new(O::NAME, metas, out, || op.flops(metas, out));
     let Some(tape) = Node::tape_of(&inputs) else {
         if let Some(operand) = op.reuses().filter(|&operand| inputs[operand].is_exclusive()) {

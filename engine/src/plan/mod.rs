@@ -32,7 +32,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Runs `f` on `inputs` as planned. For a computation that runs once, such as a step of training; a
 /// [`Planner`] keeps its plans.
 ///
-/// `f` sees tensors without elements: it may ask for shapes and not for values.
+/// `f` sees tensors without elements: it may ask for shapes and not for values. An operation that
+/// leads to no result is not computed, and fails only if its shapes do not fit.
 ///
 /// # Errors
 /// Those of `f`; [`Error::Traced`] if it asks for values.

@@ -71,16 +71,23 @@ impl Tensor {
         {
             return Ok((y, BatchStats { mean, var }));
         }
-        let (mut statistics, mut count, mut whole) =
-            (Statistics::of(NAME, self, 1)?, (n * h * w) as f64, None);
+        let require_two = |count: f64| {
+            if count < 2.0 {
+                let why =
+                    "training needs more than one value per channel (a single one has no variance)";
+                return Err(Error::shape(NAME, format!("{why}, got shape {:?}", self.shape())));
+            }
+            Ok(())
+        };
+        let (mut count, mut whole) = ((n * h * w) as f64, None);
+        if ranks.is_none() {
+            require_two(count)?;
+        }
+        let mut statistics = Statistics::of(NAME, self, 1)?;
         if let Some(ranks) = ranks {
             (statistics, count) = statistics.of_all(NAME, count, &**ranks)?;
+            require_two(count)?;
             whole = Some(Whole { ranks: ranks.clone(), count });
-        }
-        if count < 2.0 {
-            let why =
-                "training needs more than one value per channel (a single one has no variance)";
-            return Err(Error::shape(NAME, format!("{why}, got shape {:?}", self.shape())));
         }
         let unbiased = statistics.var.scale(count / (count - 1.0))?;
         let report = |numbers: &Tensor| numbers.reshape(&[c])?.to_dtype(dtype);

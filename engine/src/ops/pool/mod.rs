@@ -24,7 +24,7 @@ impl Tensor {
     }
 
     /// The largest elements of the windows of [`Tensor::avg_pool2d`]. A NaN counts as larger than
-    /// any number.
+    /// any number. 0.0 and −0.0 are equal, and either may be the result.
     pub fn max_pool2d(&self, kernel: usize, stride: usize) -> Result<Tensor> {
         apply(MaxPool2d(Windows { kernel, stride }), &[self])
     }
@@ -94,7 +94,7 @@ impl Separable for AvgPool2d {
 
     fn axis(&self, from: usize, to: usize) -> Result<Axis> {
         let Windows { kernel, stride } = self.0;
-        Axis::new(from, (0..to).map(|o| mean_of(o * stride..o * stride + kernel)))
+        Axis::new(from, to, |o| mean_of(o * stride..o * stride + kernel))
     }
 }
 
@@ -111,13 +111,17 @@ impl Separable for AdaptiveAvgPool2d {
     }
 
     fn axis(&self, from: usize, to: usize) -> Result<Axis> {
-        Axis::new(from, (0..to).map(|o| mean_of(o * from / to..((o + 1) * from).div_ceil(to))))
+        // In u128, as the products may exceed a usize.
+        let (inputs, outputs) = (from as u128, to as u128);
+        let start = |o: usize| (o as u128 * inputs / outputs) as usize;
+        let end = |o: usize| ((o as u128 + 1) * inputs).div_ceil(outputs) as usize;
+        Axis::new(from, to, |o| mean_of(start(o)..end(o)))
     }
 }
 
 /// The inputs of `window`, equally weighted.
-fn mean_of(window: std::ops::Range<usize>) -> (usize, Vec<f64>) {
-    (window.start, vec![1.0 / window.len() as f64; window.len()])
+fn mean_of(window: std::ops::Range<usize>) -> (usize, std::iter::RepeatN<f64>) {
+    (window.start, std::iter::repeat_n(1.0 / window.len() as f64, window.len()))
 }
 
 pub(crate) struct MaxPool2d(Windows);

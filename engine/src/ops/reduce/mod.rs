@@ -24,14 +24,13 @@ impl Tensor {
 
     /// The mean over `dims`, which remain with size 1. Over no elements it is NaN.
     pub fn mean(&self, dims: &[usize]) -> Result<Tensor> {
-        let count = |sum: &Meta| self.numel() as f64 / sum.numel().max(1) as f64;
+        let mean = infer("mean", &self.meta(), dims)?;
+        let scale = mean.numel().max(1) as f64 / self.numel() as f64;
         // In half precision the sum may be larger than the largest number.
         if matches!(self.dtype(), DType::F16 | DType::BF16) {
-            let scale = 1.0 / count(&infer(Sum::NAME, &self.meta(), dims)?);
             return apply(Sum { dims: dims.to_vec(), scale }, &[self]);
         }
-        let sum = self.sum(dims)?;
-        sum.scale(1.0 / count(&sum.meta()))
+        self.sum(dims)?.scale(scale)
     }
 
     /// The largest element over `dims`, which remain with size 1.
@@ -72,12 +71,13 @@ impl Tensor {
         if self.shape() == shape {
             return Ok(self.clone());
         }
-        let Some(missing) = self.rank().checked_sub(shape.len()) else {
-            return Err(Error::shape(
-                "sum_to",
-                format!("{:?} does not come from {shape:?}", self.shape()),
-            ));
-        };
+        let refuse =
+            || Error::shape("sum_to", format!("{:?} does not come from {shape:?}", self.shape()));
+        let missing = self.rank().checked_sub(shape.len()).ok_or_else(refuse)?;
+        let fits = |(&whole, &size): (&usize, &usize)| size == 1 || size == whole;
+        if !self.shape()[missing..].iter().zip(shape).all(fits) {
+            return Err(refuse());
+        }
         let repeated = |d: usize| d < missing || (shape[d - missing] == 1 && self.shape()[d] != 1);
         let dims: Vec<usize> = (0..self.rank()).filter(|&d| repeated(d)).collect();
         self.sum(&dims)?.reshape(shape)

@@ -11,6 +11,9 @@ pub(super) mod samples;
 use super::separable::{Apply, Separable, apply_separable};
 use crate::ops::separable::Axis;
 use crate::{Result, Tensor};
+use std::array::IntoIter;
+use std::iter::Take;
+
 pub(crate) use add::AddBilinear;
 
 impl Tensor {
@@ -42,13 +45,13 @@ impl Tensor {
     /// `[N, C, H, W]` to `[N, C, out_h, out_w]`: output i of n is input ⌊i·L/n⌋ of an axis of
     /// length L.
     pub fn nearest(&self, out_h: usize, out_w: usize) -> Result<Tensor> {
-        apply_separable(Nearest(Choose::Size([out_h, out_w])), self)
+        apply_separable(Nearest([out_h, out_w]), self)
     }
 
     /// Every `step`-th pixel, from the first on: `[N, C, H, W]` to `[N, C, ⌊H/step⌋, ⌊W/step⌋]`.
     /// What PyTorch's nearest neighbor by a scale of 1/`step` gives.
     pub fn nearest_every(&self, step: usize) -> Result<Tensor> {
-        apply_separable(Nearest(Choose::Every(step)), self)
+        apply_separable(NearestEvery(step), self)
     }
 }
 
@@ -110,7 +113,7 @@ impl Alignment {
 
     /// The table of linear interpolation along an axis of `from` inputs and `to` outputs.
     fn axis(self, from: usize, to: usize) -> Result<Axis> {
-        Axis::new(from, (0..to).map(|o| neighbors(self.coordinate(o, from, to), from)))
+        Axis::new(from, to, |o| neighbors(self.coordinate(o, from, to), from))
     }
 }
 
@@ -135,42 +138,48 @@ impl Separable for Bilinear {
 }
 
 /// The first of the one or two of `count` inputs around a coordinate, and their weights.
-fn neighbors(coordinate: f64, count: usize) -> (usize, Vec<f64>) {
+fn neighbors(coordinate: f64, count: usize) -> (usize, Take<IntoIter<f64, 2>>) {
     let first = (coordinate as usize).min(count - 1);
     let second = coordinate - first as f64;
     // On an input, or beyond the last: PyTorch weighs a neighbor by 0 here, which this leaves out.
     match second == 0.0 || first + 1 == count {
-        true => (first, vec![1.0]),
-        false => (first, vec![1.0 - second, second]),
+        true => (first, [1.0, 0.0].into_iter().take(1)),
+        false => (first, [1.0 - second, second].into_iter().take(2)),
     }
 }
 
-/// Which inputs nearest neighbor takes.
-#[derive(Clone, Copy)]
-enum Choose {
-    Size([usize; 2]),
-    Every(usize),
-}
-
-struct Nearest(Choose);
+/// Nearest neighbor to a given size.
+struct Nearest([usize; 2]);
 
 impl Separable for Nearest {
     const NAME: &'static str = "nearest";
 
+    fn output(&self, _: [usize; 2]) -> Result<[usize; 2], String> {
+        nonempty(self.0)
+    }
+
+    fn axis(&self, from: usize, to: usize) -> Result<Axis> {
+        // In u128, as the product may exceed a usize.
+        let chosen = |o: usize| (o as u128 * from as u128 / to as u128) as usize;
+        Axis::new(from, to, |o| (chosen(o), std::iter::once(1.0)))
+    }
+}
+
+/// One pixel of each `step`×`step` pixels.
+struct NearestEvery(usize);
+
+impl Separable for NearestEvery {
+    const NAME: &'static str = "nearest_every";
+
     fn output(&self, size: [usize; 2]) -> Result<[usize; 2], String> {
         match self.0 {
-            Choose::Size(output) => nonempty(output),
-            Choose::Every(0) => Err("the step must be at least 1".into()),
-            Choose::Every(step) => nonempty(size.map(|size| size / step)),
+            0 => Err("the step must be at least 1".into()),
+            step => nonempty(size.map(|size| size / step)),
         }
     }
 
     fn axis(&self, from: usize, to: usize) -> Result<Axis> {
-        let chosen = |o: usize| match self.0 {
-            Choose::Size(_) => o * from / to,
-            Choose::Every(step) => o * step,
-        };
-        Axis::new(from, (0..to).map(|o| (chosen(o), vec![1.0])))
+        Axis::new(from, to, |o| (o * self.0, std::iter::once(1.0)))
     }
 }
 
@@ -311,7 +320,7 @@ mod tests {
         );
         assert_eq!(
             message(x.nearest_every(0)),
-            "nearest: the step must be at least 1, got shape [1, 2, 3, 8]"
+            "nearest_every: the step must be at least 1, got shape [1, 2, 3, 8]"
         );
         let empty = Tensor::zeros(&[1, 2, 0, 8], DType::F32).unwrap();
         assert_eq!(message(empty.nearest(2, 2)), "nearest: shape [1, 2, 0, 8] has no pixels");

@@ -9,6 +9,7 @@ use super::gpu::copy_region;
 use super::view::Shape;
 use super::{Op, apply};
 use crate::cpu::write_region;
+use crate::memory::reserve;
 use crate::{Error, Layout, Meta, Result, Tensor, dispatch_float};
 
 impl Tensor {
@@ -42,8 +43,13 @@ impl Tensor {
             return Err(Error::shape("chunk", "a tensor cannot be cut into 0 parts"));
         }
         let part = size.div_ceil(chunks).max(1);
-        let starts = (0..size.max(1)).step_by(part);
-        starts.map(|start| self.narrow(dim, start, part.min(size - start))).collect()
+        let mut parts = Vec::new();
+        let reserved = reserve(&mut parts, size.max(1).div_ceil(part));
+        reserved.map_err(|error| error.in_op("chunk"))?;
+        for start in (0..size.max(1)).step_by(part) {
+            parts.push(self.narrow(dim, start, part.min(size - start))?);
+        }
+        Ok(parts)
     }
 }
 
