@@ -5,7 +5,7 @@
 //! operations are methods, written in the folders of [`ops`](crate::ops); this file holds only what
 //! needs no arithmetic: making, reading, sharing.
 
-use crate::cuda::{Block, Gpu, View};
+use crate::cuda::{Block, DeviceView, Gpu};
 use crate::layout::checked_numel;
 use crate::tape::Node;
 use crate::trace::{self, TracedValue};
@@ -435,8 +435,8 @@ impl Tensor {
     }
 
     /// The tensor as GPU kernels see it.
-    pub(crate) fn cuda_view(&self) -> Result<View<'_>> {
-        Ok(View { address: self.address()?, layout: &self.layout, dtype: self.dtype })
+    pub(crate) fn cuda_view(&self) -> Result<DeviceView<'_>> {
+        Ok(DeviceView { address: self.address()?, layout: &self.layout, dtype: self.dtype })
     }
 
     /// The address of the first element in the GPU's memory.
