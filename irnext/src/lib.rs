@@ -4,7 +4,7 @@
 //! Reading order, from the bottom: [`image`] (files and pixels) → [`model`] (the network and its
 //! loss), [`shipped`] (the built-in weights), [`compute`] (device and precision) → [`restore`] (an
 //! image of any size) → [`degrade`] (haze, rain, snow and blur), [`classify`] (detecting them) →
-//! [`restorer`] (all of it as a service for photographs) → [`metrics`], [`evaluate`], [`protocol`]
+//! [`restorer`] (all of it as a service for photographs), [`jobs`] (many files) → [`metrics`], [`evaluate`], [`protocol`]
 //! (scores) → [`data`] (training pairs), [`doctor`] → [`distributed`] (several processes) →
 //! [`train`], [`recipes`], [`plot`] → [`costs`], [`explain`] (costs and feature maps) → [`cli`].
 
@@ -22,6 +22,7 @@ pub mod error;
 pub mod evaluate;
 pub mod explain;
 pub mod image;
+pub mod jobs;
 pub mod metrics;
 pub mod model;
 pub mod plot;
