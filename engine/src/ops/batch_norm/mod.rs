@@ -31,6 +31,16 @@ impl Tensor {
     /// `[N, C, H, W]` normalized by its own statistics over N, H and W (biased variance), times
     /// `weight` `[C]`, plus `bias` `[C]`; and those statistics. Needs at least two values per
     /// channel.
+    ///
+    /// ```
+    /// use engine::Tensor;
+    /// let x = Tensor::from_slice(&[1.0, 3.0, 1.0, 3.0], &[2, 1, 1, 2])?;
+    /// let [weight, bias] = [10.0, 5.0].map(|value| Tensor::from_slice(&[value], &[1]).unwrap());
+    /// let (y, statistics) = x.batch_norm_train(&weight, &bias, 0.0)?;
+    /// assert_eq!(y.to_f64_vec()?, [-5.0, 15.0, -5.0, 15.0]);
+    /// assert_eq!((statistics.mean.item()?, statistics.var.item()?), (2.0, 4.0 / 3.0));
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn batch_norm_train(
         &self,
         weight: &Tensor,
@@ -94,6 +104,16 @@ impl Tensor {
 
     /// `[N, C, H, W]` normalized by the constants `mean` and `var`, of any floating-point type,
     /// times `weight`, plus `bias`; all `[C]`.
+    ///
+    /// ```
+    /// use engine::Tensor;
+    /// let x = Tensor::from_slice(&[0.0, 4.0], &[2, 1, 1, 1])?;
+    /// let [mean, var, weight, bias] =
+    ///     [2.0, 4.0, 10.0, 5.0].map(|value| Tensor::from_slice(&[value], &[1]).unwrap());
+    /// let y = x.batch_norm_eval(&mean, &var, &weight, &bias, 0.0)?;
+    /// assert_eq!(y.to_f64_vec()?, [-5.0, 15.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn batch_norm_eval(
         &self,
         mean: &Tensor,
