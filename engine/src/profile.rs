@@ -32,6 +32,21 @@ pub fn stop() -> Profile {
 }
 
 /// The calls between [`start`] and [`stop`].
+///
+/// ```
+/// use engine::{DType, Tensor, profile};
+/// let x = Tensor::ones(&[8, 8], DType::F32)?;
+/// profile::start();
+/// x.matmul(&x)?.matmul(&x)?;
+/// let profile = profile::stop();
+/// let matmul = &profile.operations()[0];
+/// assert_eq!((matmul.kind.to_string(), matmul.sum.calls), ("matmul".into(), 2));
+/// assert_eq!(matmul.sum.flops, 2 * 2 * 8 * 8 * 8); // a multiply-add is two operations
+/// assert!(matmul.sum.gflops() > Some(0.0));
+/// assert!(profile.total().time + profile.outside() <= profile.wall);
+/// assert_eq!(profile.entries[0].kind.to_string(), "matmul 8×8 · 8×8 → 8×8");
+/// # Ok::<_, engine::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
     /// The calls by operation and shapes, those that took longest together first.

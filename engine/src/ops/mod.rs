@@ -9,14 +9,15 @@
 //! and, when the tape is played back, `backward`.
 //!
 //! To add one: a folder, and a line in `ops!` below. The checks find it through `samples::INFO`.
+//! Another crate adds one in the same way, with [`Op`] and [`apply`]; there it is a function or an
+//! extension trait instead of a method.
 
-use crate::Meta;
 use crate::interrupt;
-use crate::layout::check_shape;
+use crate::layout::{broadcast_shape, check_shape};
 use crate::profile::{Call, time};
 use crate::tape::Node;
 use crate::trace::{self, DynOp};
-use crate::{Error, Result, Tensor};
+use crate::{Device, Error, Meta, Result, Tensor};
 use std::any::Any;
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ mod map;
 mod normalize;
 mod separable;
 
-pub(crate) use map::map;
+pub use map::map;
 
 ops! {
     /// Addition, subtraction, multiplication and division, with broadcasting.
@@ -91,9 +92,60 @@ ops! {
     frequency_l1,
 }
 
-/// A differentiable operation.
+/// A differentiable operation. Implemented in another crate, it is worth as much as the engine's
+/// own: [`apply`] records it on tapes, and it works in [plans](crate::planned),
+/// [checkpoints](crate::checkpoint()) and [profiles](crate::profile).
+///
+/// ```
+/// use engine::ops::{Op, apply};
+/// use engine::{Meta, Result, Tape, Tensor};
+///
+/// /// y = x³, whose gradient is 3x²·dy.
+/// struct Cube;
+///
+/// impl Op for Cube {
+///     const NAME: &'static str = "cube";
+///     type Saved = Tensor; // x
+///
+///     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+///         Ok(inputs[0].clone())
+///     }
+///
+///     fn forward(&self, x: &[&Tensor], _: &Meta, _: &[bool]) -> Result<(Tensor, Tensor)> {
+///         Ok((x[0].square()?.mul(x[0])?, x[0].clone()))
+///     }
+///
+///     fn backward(&self, x: Tensor, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+///         Ok(vec![Some(x.square()?.scale(3.0)?.mul(dy)?)])
+///     }
+/// }
+///
+/// let tape = Tape::new();
+/// let x = tape.leaf(&Tensor::from_slice(&[2.0], &[1])?);
+/// let y = apply(Cube, &[&x])?;
+/// assert_eq!((y.item()?, tape.operations()), (8.0, vec!["cube"]));
+/// assert_eq!(tape.backward(&y)?.get(&x).unwrap().item()?, 12.0);
+/// # Ok::<_, engine::Error>(())
+/// ```
+///
+/// `forward` and `backward` may compute with the methods of [`Tensor`], which also run on a GPU, or
+/// on the CPU with [`map`] or, by [`Tensor::to_vec`] and [`Tensor::from_slice`], any loop.
+/// `engine/examples/custom_op.rs` has a kernel and a setting, and puts them through
+/// `checks::check`.
+///
+/// # Laws
+/// - `infer` decides alone. The result of `forward` has the shape and dtype that `infer` returned,
+///   and is on the device of the inputs.
+/// - A gradient has the dtype and the device of its input, and its shape or one that it broadcasts
+///   to.
+/// - The inputs, the settings and nothing else determine the result: a checkpoint computes it
+///   twice, and a plan perhaps once for many runs.
+/// - Inputs, `dy` and whatever was saved may have any [`Layout`](crate::Layout).
+///
+/// [`apply`] and the backward pass check the first two, and return [`Error::Disagreement`] where
+/// one is broken. The function around `apply` passes as many inputs as the operation takes.
 pub trait Op: Send + Sync + Sized + 'static {
-    /// The name in errors, tapes and profiles.
+    /// The name in errors, tapes and profiles, which no other operation has.
     const NAME: &'static str;
 
     /// The data that `backward` will need: inputs, the output, or something small that `forward`
@@ -154,6 +206,10 @@ pub trait Op: Send + Sync + Sized + 'static {
 
 /// Runs `op`: checks the inputs, computes, and records it if an input is on a tape. Both passes are
 /// counted in a running profile. While this thread traces a computation, `op` is only noted.
+///
+/// # Errors
+/// Those of the operation; if the inputs are on several devices or tapes; if the operation breaks
+/// a law of [`Op`].
 pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
     let metas: Vec<Meta> = inputs.iter().map(|input| input.meta()).collect();
     let out = checked(&op, &metas)?;
@@ -184,32 +240,83 @@ fn compute<O: Op>(
     interrupt::check(O::NAME)?;
     inputs.iter().try_for_each(|input| input.require_elements(O::NAME))?;
     let call = || Call::new(O::NAME, metas, out, || op.flops(metas, out));
+    let device = inputs.first().map(Tensor::device);
     let Some(tape) = Node::tape_of(&inputs) else {
-        if let Some(operand) = op.reuses().filter(|&operand| inputs[operand].is_exclusive()) {
+        let exclusive = |&operand: &usize| inputs.get(operand).is_some_and(Tensor::is_exclusive);
+        if let Some(operand) = op.reuses().filter(exclusive) {
             let onto = inputs.remove(operand);
             let others: Vec<&Tensor> = inputs.iter().collect();
-            return time(call(), || op.forward_onto(&others, onto));
+            let output = time(call(), || op.forward_onto(&others, onto))?;
+            return check_output(O::NAME, output, out, device);
         }
         let (operands, need): (Vec<&Tensor>, _) =
             (inputs.iter().collect(), vec![false; inputs.len()]);
         let (output, _) = time(call(), || op.forward(&operands, out, &need))?;
-        debug_assert_eq!(output.meta(), *out, "{}: forward and infer disagree", O::NAME);
-        return Ok(output);
+        return check_output(O::NAME, output, out, device);
     };
     let detached: Vec<Tensor> = inputs.iter().map(Tensor::detach).collect();
     let need: Vec<bool> = inputs.iter().map(Tensor::is_on_tape).collect();
     let operands: Vec<&Tensor> = detached.iter().collect();
     let (output, saved) = time(call(), || op.forward(&operands, out, &need))?;
-    debug_assert_eq!(output.meta(), *out, "{}: forward and infer disagree", O::NAME);
+    let output = check_output(O::NAME, output, out, device)?;
     let (saved_bytes, call) = (saved.bytes(), call().map(|call| call.backward(&need)));
-    let op = op.clone();
+    let (op, metas) = (op.clone(), metas.to_vec());
     let backward = move |dy: Vec<Option<Tensor>>| match dy.into_iter().next().flatten() {
-        Some(dy) => time(call, || op.backward(saved, &dy, &need)),
+        Some(dy) => {
+            let gradients = time(call, || op.backward(saved, &dy, &need))?;
+            check_gradients(O::NAME, &gradients, &metas, &need, dy.device())?;
+            Ok(gradients)
+        }
         None => Ok(vec![None; need.len()]),
     };
     let inputs: Vec<&Tensor> = inputs.iter().collect();
     let outputs = tape.record(O::NAME, &inputs, vec![output], saved_bytes, Box::new(backward))?;
     Ok(outputs.into_iter().next().expect("one output was recorded"))
+}
+
+/// `output`, or an error if it is not what `op` has announced: like `out`, and on the inputs'
+/// `device`.
+fn check_output(
+    op: &'static str,
+    output: Tensor,
+    out: &Meta,
+    device: Option<Device>,
+) -> Result<Tensor> {
+    if output.shape() != out.shape || output.dtype() != out.dtype {
+        let message = format!("forward gives {}, infer {out}", output.meta());
+        return Err(Error::disagreement(op, message));
+    }
+    match device {
+        Some(device) if device != output.device() => {
+            let message = format!("the inputs are on {device}, the result on {}", output.device());
+            Err(Error::disagreement(op, message))
+        }
+        _ => Ok(output),
+    }
+}
+
+/// An error if a gradient that is needed is not one of its input. A later operation of the backward
+/// pass could not tell whose mistake it was.
+fn check_gradients(
+    op: &'static str,
+    gradients: &[Option<Tensor>],
+    inputs: &[Meta],
+    need: &[bool],
+    device: Device,
+) -> Result<()> {
+    for (i, ((gradient, input), need)) in gradients.iter().zip(inputs).zip(need).enumerate() {
+        let Some(gradient) = gradient.as_ref().filter(|_| *need) else { continue };
+        let shape = gradient.shape();
+        let fits = shape == input.shape
+            || broadcast_shape(op, &input.shape, shape).is_ok_and(|common| common == shape);
+        if !fits || gradient.dtype() != input.dtype || gradient.device() != device {
+            let (is, on) = (gradient.meta(), gradient.device());
+            let message =
+                format!("the gradient of input {i} is {is} on {on}, the input {input} on {device}");
+            return Err(Error::disagreement(op, message));
+        }
+    }
+    Ok(())
 }
 
 /// An operation as a [`DynOp`].
@@ -254,7 +361,26 @@ fn one_device(op: &'static str, inputs: &[&Tensor]) -> Result<()> {
     }
 }
 
-/// The tensors, and other data, that an operation saves for its backward pass.
+/// The tensors, and other data, that an operation saves for its backward pass. It is implemented
+/// for tensors, and for options, vectors and tuples of them.
+///
+/// ```
+/// use engine::{DType, Tensor, ops::Saved};
+///
+/// /// A tensor, and a shape, which costs no memory worth counting.
+/// struct Folded(Tensor, Vec<usize>);
+///
+/// impl Saved for Folded {
+///     fn bytes(&self) -> usize {
+///         self.0.bytes()
+///     }
+/// }
+///
+/// let x = Tensor::zeros(&[2, 3], DType::F32)?;
+/// assert_eq!((x.clone(), Some(x.clone())).bytes(), 48);
+/// assert_eq!(Folded(x, vec![6]).bytes(), 24);
+/// # Ok::<_, engine::Error>(())
+/// ```
 pub trait Saved: Send + 'static {
     /// Bytes of tensors that are kept alive.
     fn bytes(&self) -> usize;

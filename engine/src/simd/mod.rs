@@ -37,6 +37,12 @@ pub enum Isa {
 }
 
 /// The instruction set in use, decided at the first call.
+///
+/// ```
+/// use engine::{Isa, isa};
+/// assert!(isa() >= Isa::Portable);
+/// println!("{:?}", isa());
+/// ```
 pub fn isa() -> Isa {
     static ISA: LazyLock<Isa> = LazyLock::new(|| {
         let most = match std::env::var("ENGINE_SIMD").as_deref() {
