@@ -50,7 +50,7 @@ impl FromStr for Device {
     }
 }
 
-/// A GPU, as the driver describes it.
+/// A GPU, as the driver describes it. See [`gpus`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GpuInfo {
     /// Its number.

@@ -11,6 +11,7 @@ use crate::{Error, Result};
 /// ```
 /// use engine::Layout;
 /// let layout = Layout::new("example", &[1, 3, 4, 5])?; // channels-last
+/// assert_eq!((layout.shape(), layout.rank()), (&[1, 3, 4, 5][..], 4));
 /// assert_eq!((layout.strides(), layout.offset()), (&[60, 1, 15, 3][..], 0));
 /// assert_eq!(layout.physical_order(), [0, 2, 3, 1]);
 /// assert!(layout.is_dense() && layout.is_contiguous() && !layout.is_row_major());

@@ -136,7 +136,7 @@ pub struct Stats {
     pub misses: u64,
 }
 
-/// The pool's counters now.
+/// The pool's counters now. See [`Stats`] for an example.
 pub fn stats() -> Stats {
     Stats {
         live: POOL.live.load(Relaxed),
@@ -147,12 +147,12 @@ pub fn stats() -> Stats {
     }
 }
 
-/// Resets the peak to the bytes that are live now.
+/// Resets the peak to the bytes that are live now. See [`Stats`] for an example.
 pub fn reset_peak() {
     POOL.peak.store(POOL.live.load(Relaxed), Relaxed);
 }
 
-/// Returns every free buffer to the system.
+/// Returns every free buffer to the system. See [`Stats`] for an example.
 pub fn trim() {
     let free = std::mem::take(&mut *POOL.lock());
     POOL.cached.store(0, Relaxed);

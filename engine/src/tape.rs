@@ -44,7 +44,7 @@ pub(crate) const OP: &str = "backward";
 #[derive(Clone, Default)]
 pub struct Tape(Arc<Mutex<Records>>);
 
-/// Names a tensor of one tape.
+/// Names a tensor of one tape. See [`Tape::node_id`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NodeId(pub(crate) usize);
 

@@ -3,7 +3,7 @@
 use crate::{Layout, Rng, Tensor};
 use std::ops::RangeInclusive;
 
-/// The values that a sample's input may take.
+/// The values that a sample's input may take. See [`SampleGenerator`] for an example.
 #[derive(Clone, Copy, Debug)]
 pub enum Values {
     /// Normal, variance 1.

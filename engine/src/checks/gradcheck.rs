@@ -6,7 +6,7 @@
 
 use crate::{DType, Error, Result, Rng, Tape, Tensor};
 
-/// The settings of a check.
+/// The settings of a check. See [`gradcheck`] for an example.
 #[derive(Clone, Debug)]
 pub struct GradCheck {
     /// The step h.
@@ -26,7 +26,7 @@ impl Default for GradCheck {
     }
 }
 
-/// The result of a passed check.
+/// The result of a passed check. See [`gradcheck`] for an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Report {
     /// The largest relative difference.

@@ -36,7 +36,7 @@ pub type Sampler = fn(&mut SampleGenerator) -> Sample;
 /// A computation on tensors.
 pub type Computation = dyn Fn(&[Tensor]) -> Result<Tensor> + Send + Sync;
 
-/// One use of an operation: inputs in f64, and what to do with them.
+/// One use of an operation: inputs in f64, and what to do with them. See [`check`] for an example.
 pub struct Sample {
     /// A description of the sample: shapes and settings.
     pub label: String,
@@ -47,7 +47,8 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// A sample whose label starts with `settings` and lists the shapes of `inputs`.
+    /// A sample whose label starts with `settings` and lists the shapes of `inputs`. See [`check`]
+    /// for an example.
     pub fn new(
         settings: impl Into<String>,
         inputs: Vec<Tensor>,
@@ -59,7 +60,7 @@ impl Sample {
     }
 }
 
-/// The outcome of putting one sample through the checks.
+/// The outcome of putting one sample through the checks. See [`check`] for an example.
 pub struct Outcome {
     /// The comparison of gradients with finite differences.
     pub gradients: Report,
@@ -113,7 +114,7 @@ pub fn check(sample: &Sample) -> Result<Outcome> {
 }
 
 /// How far a device is from the CPU in f64: the largest differences relative to the largest value
-/// (at least 1).
+/// (at least 1). See [`check_on`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Distance {
     /// Of the value.

@@ -94,7 +94,8 @@ impl Communicator {
 }
 
 impl AllReduce {
-    /// The means, in the order of the tensors. Later computations wait for them.
+    /// The means, in the order of the tensors. Later computations wait for them. See
+    /// [`Communicator`] for an example.
     pub fn finish(mut self) -> Result<Vec<Tensor>> {
         self.pending.wait()?;
         Ok(std::mem::take(&mut self.means))

@@ -118,6 +118,14 @@ ops! {
 ///     fn backward(&self, x: Tensor, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
 ///         Ok(vec![Some(x.square()?.scale(3.0)?.mul(dy)?)])
 ///     }
+///
+///     fn settings(&self) -> Option<String> {
+///         Some(String::new()) // it has none
+///     }
+///
+///     fn flops(&self, _: &[Meta], y: &Meta) -> u64 {
+///         2 * y.numel() as u64
+///     }
 /// }
 ///
 /// let tape = Tape::new();
@@ -177,7 +185,8 @@ pub trait Op: Send + Sync + Sized + 'static {
     ) -> Result<Vec<Option<Tensor>>>;
 
     /// The index of the input in whose memory the result may be made, if there is one of its shape
-    /// and dtype.
+    /// and dtype. Only the engine's kernels write to the memory of a tensor, so an operation of
+    /// another crate has none.
     fn reuses(&self) -> Option<usize> {
         None
     }

@@ -92,7 +92,7 @@ impl Rule {
     }
 }
 
-/// The numbers of one parameter's step that the host computes.
+/// The numbers of one parameter's step that the host computes. See [`step`] for an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Zeroable, bytemuck::Pod)]
 #[repr(C)]
 pub struct Scalars {
@@ -106,7 +106,7 @@ pub struct Scalars {
 
 /// The numbers of one step, [`Scalars`] for each parameter. On a GPU they are where they were at
 /// the first step, so a recorded step can be played again with those that were
-/// [set](StepScalars::set) last.
+/// [set](StepScalars::set) last. See [`step`] for an example.
 #[derive(Debug, Default)]
 pub struct StepScalars {
     scalars: Vec<Scalars>,
@@ -115,7 +115,7 @@ pub struct StepScalars {
 }
 
 impl StepScalars {
-    /// Sets the numbers for the steps to come.
+    /// Sets the numbers for the steps to come. See [`step`] for an example.
     pub fn set(&mut self, scalars: Vec<Scalars>) -> Result<()> {
         self.scalars = scalars;
         cuda::refresh(self)?;
@@ -139,7 +139,7 @@ impl Clone for StepScalars {
     }
 }
 
-/// One parameter to be moved.
+/// One parameter to be moved. See [`step`] for an example.
 pub struct Parameter<'a> {
     /// Its value.
     pub value: &'a mut Tensor,
@@ -153,7 +153,8 @@ pub struct Parameter<'a> {
 }
 
 /// The bound that gradients are scaled down to, by min(1, limit / (norm + 1e-6)) as PyTorch's
-/// `clip_grad_norm_`. Where the norm is not finite, nothing is changed.
+/// `clip_grad_norm_`. Where the norm is not finite, nothing is changed. See [`step`] for an
+/// example.
 #[derive(Clone, Copy, Debug)]
 pub struct Clip<'a> {
     /// The norm that [`norm`] found.

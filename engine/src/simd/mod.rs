@@ -25,7 +25,8 @@ pub(crate) use lanes::{Lanes, Number, One};
 use std::sync::LazyLock;
 pub(crate) use tile::{add_block, load_block, load_strided, multiply, store_block, store_strided};
 
-/// The instruction sets that kernels are compiled for; each includes the ones before it.
+/// The instruction sets that kernels are compiled for; each includes the ones before it. See
+/// [`isa`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isa {
     /// The baseline that every processor of the target has.

@@ -18,7 +18,8 @@ use std::sync::Arc;
 const NAME: &str = "batch_norm";
 
 /// The statistics of a batch in training, for the running statistics; both `[C]` and off the tape,
-/// in the input's dtype, or f32 if that is a half type.
+/// in the input's dtype, or f32 if that is a half type. See [`Tensor::batch_norm_train`] for an
+/// example.
 #[derive(Clone, Debug)]
 pub struct BatchStats {
     /// The mean of each channel.
@@ -53,7 +54,7 @@ impl Tensor {
     /// As [`Tensor::batch_norm_train`] of a batch that `ranks` share, of which this is a part: the
     /// statistics are those of the whole, and gradients flow through them from all parts. Each
     /// rank's gradients of `weight` and `bias` are those of its own part. All ranks wait for each
-    /// other here, and again in the backward pass.
+    /// other here, and again in the backward pass. See [`Collectives`] for an example.
     pub fn batch_norm_train_among(
         &self,
         weight: &Tensor,

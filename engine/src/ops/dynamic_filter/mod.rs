@@ -16,7 +16,7 @@ use super::view::Shape;
 use super::{Op, apply, multiply_adds, save_if};
 use crate::{Error, Meta, Result, Tensor};
 
-/// The values beyond the border of a map.
+/// The values beyond the border of a map. See [`Tensor::dynamic_filter`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Border {
     /// The map, mirrored at its outermost pixels, which are not repeated.
