@@ -92,8 +92,8 @@ ops! {
     frequency_l1,
 }
 
-/// A differentiable operation. Implemented in another crate, it is worth as much as the engine's
-/// own: [`apply`] records it on tapes, and it works in [plans](crate::planned),
+/// A differentiable operation. Other crates may define their own, equal to the engine's: [`apply`]
+/// records it on tapes, and it works in [plans](crate::planned),
 /// [checkpoints](crate::checkpoint()) and [profiles](crate::profile).
 ///
 /// ```
@@ -136,22 +136,21 @@ ops! {
 /// # Ok::<_, engine::Error>(())
 /// ```
 ///
-/// `forward` and `backward` may compute with the methods of [`Tensor`], which also run on a GPU, or
-/// on the CPU with [`map`] or, by [`Tensor::to_vec`] and [`Tensor::from_slice`], any loop.
-/// `engine/examples/custom_op.rs` has a kernel and a setting, and puts them through
-/// `checks::check`.
+/// `forward` and `backward` may compute with the methods of [`Tensor`], which also run on a GPU.
+/// On the CPU they may also use [`map`], or any loop over the elements ([`Tensor::to_vec`],
+/// [`Tensor::from_slice`]). `engine/examples/custom_op.rs` defines an operation with a setting and
+/// a kernel, and checks its gradient.
 ///
 /// # Laws
-/// - `infer` decides alone. The result of `forward` has the shape and dtype that `infer` returned,
-///   and is on the device of the inputs.
-/// - A gradient has the dtype and the device of its input, and its shape or one that it broadcasts
-///   to.
-/// - The inputs, the settings and nothing else determine the result: a checkpoint computes it
-///   twice, and a plan perhaps once for many runs.
-/// - Inputs, `dy` and whatever was saved may have any [`Layout`](crate::Layout).
+/// - The result of `forward` has the shape and dtype that `infer` returned, and is on the device of
+///   the inputs.
+/// - A gradient has the dtype and device of its input, and the input's shape or one that the
+///   input's shape broadcasts to.
+/// - Inputs and `dy` may have any [`Layout`](crate::Layout).
+/// - Run again on the same inputs, as in a checkpoint, the operation gives the same result.
 ///
-/// [`apply`] and the backward pass check the first two, and return [`Error::Disagreement`] where
-/// one is broken. The function around `apply` passes as many inputs as the operation takes.
+/// The first two are checked, and [`Error::Disagreement`] names an operation that breaks one. The
+/// function that calls [`apply`] passes the number of inputs that the operation takes.
 pub trait Op: Send + Sync + Sized + 'static {
     /// The name in errors, tapes and profiles, which no other operation has.
     const NAME: &'static str;
@@ -185,8 +184,8 @@ pub trait Op: Send + Sync + Sized + 'static {
     ) -> Result<Vec<Option<Tensor>>>;
 
     /// The index of the input in whose memory the result may be made, if there is one of its shape
-    /// and dtype. Only the engine's kernels write to the memory of a tensor, so an operation of
-    /// another crate has none.
+    /// and dtype. Only the engine's kernels write to the memory of a tensor, so operations of other
+    /// crates leave this at `None`.
     fn reuses(&self) -> Option<usize> {
         None
     }
