@@ -3,6 +3,16 @@
 use crate::DType;
 
 /// The errors of the engine. No argument of a caller panics; a wrong one returns an error.
+///
+/// ```
+/// use engine::{DType, Error, Tensor};
+/// let (a, b) = (Tensor::zeros(&[2], DType::F32)?, Tensor::zeros(&[3], DType::F32)?);
+/// let error = a.add(&b).unwrap_err();
+/// assert_eq!(error.to_string(), "add: shapes [2] and [3] do not broadcast together");
+/// assert!(matches!(error, Error::Shape { op: "add", .. }));
+/// assert!(matches!(a.add(&b.to_dtype(DType::F64)?), Err(Error::DType { op: "add", .. })));
+/// # Ok::<_, engine::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Shapes that do not fit together, or a setting that does not fit a shape.
@@ -34,9 +44,9 @@ pub enum Error {
     /// A check that two computations agree found that they do not.
     #[error("{op}: {message}")]
     Disagreement {
-        /// The check.
+        /// The check, or the operation whose parts contradict each other.
         op: &'static str,
-        /// The gradients that differ, where and by how much.
+        /// The difference: of gradients, for example, where it is and how large.
         message: String,
     },
     /// The tape was used after `backward` consumed it, or tensors of two tapes were mixed.
@@ -78,6 +88,19 @@ pub enum Error {
     },
 }
 
+/// For operations that are defined elsewhere.
+///
+/// ```
+/// use engine::{DType, Error};
+/// let refused = Error::shape("crop", "a side of 5 does not fit [3, 4]");
+/// assert_eq!(refused.to_string(), "crop: a side of 5 does not fit [3, 4]");
+/// let refused = Error::dtype("crop", DType::F32, DType::U8);
+/// assert_eq!(refused.to_string(), "crop: expected dtype f32, got u8");
+/// for of in [Error::tape, Error::cuda, Error::disagreement] {
+///     assert_eq!(of("crop", "the reason").to_string(), "crop: the reason");
+/// }
+/// assert_eq!(Error::ranks("rank 3 is gone").to_string(), "rank 3 is gone");
+/// ```
 impl Error {
     /// A [`Error::Shape`] for `op`.
     pub fn shape(op: &'static str, message: impl Into<String>) -> Self {

@@ -20,6 +20,13 @@ use std::sync::{Mutex, PoisonError};
 struct Line([u8; 64]);
 
 /// A run of memory of the CPU, aligned to 64 bytes, that returns to the pool when dropped.
+///
+/// ```
+/// let mut buffer = engine::Buffer::new::<f32>(3)?;
+/// buffer.as_mut_slice().copy_from_slice(&[1.0f32, 2.0, 3.0]);
+/// assert_eq!(buffer.as_slice::<f32>(), [1.0, 2.0, 3.0]);
+/// # Ok::<_, engine::Error>(())
+/// ```
 pub struct Buffer {
     lines: Vec<Line>,
     bytes: usize,
@@ -115,6 +122,17 @@ fn size_class(lines: usize) -> usize {
 }
 
 /// Counts of the pool's work so far; see [`stats`].
+///
+/// ```
+/// use engine::{DType, Tensor, memory};
+/// memory::reset_peak();
+/// let x = Tensor::zeros(&[1024], DType::F32)?;
+/// assert!(memory::stats().live >= 4096 && memory::stats().peak >= 4096);
+/// drop(x);
+/// assert!(memory::stats().cached >= 4096); // kept for the next tensor
+/// memory::trim(); // given back to the system
+/// # Ok::<_, engine::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Bytes in buffers that are in use now.
@@ -129,7 +147,7 @@ pub struct Stats {
     pub misses: u64,
 }
 
-/// The pool's counters now.
+/// The pool's counters now. See [`Stats`] for an example.
 pub fn stats() -> Stats {
     Stats {
         live: POOL.live.load(Relaxed),
@@ -140,12 +158,12 @@ pub fn stats() -> Stats {
     }
 }
 
-/// Resets the peak to the bytes that are live now.
+/// Resets the peak to the bytes that are live now. See [`Stats`] for an example.
 pub fn reset_peak() {
     POOL.peak.store(POOL.live.load(Relaxed), Relaxed);
 }
 
-/// Returns every free buffer to the system.
+/// Returns every free buffer to the system. See [`Stats`] for an example.
 pub fn trim() {
     let free = std::mem::take(&mut *POOL.lock());
     POOL.cached.store(0, Relaxed);

@@ -29,6 +29,20 @@ pub struct Rng {
     spare: Option<f64>,
 }
 
+/// ```
+/// use engine::Rng;
+/// let mut rng = Rng::new(42);
+/// assert!((0.0..1.0).contains(&rng.uniform()) && (-2.0..3.0).contains(&rng.range(-2.0..3.0)));
+/// assert!(rng.below(6) < 6 && (1..7).contains(&rng.int(1..7))); // two dice
+/// assert!(rng.chance(1.0) && !rng.chance(0.0) && rng.normal().is_finite());
+/// let mut cards = [1, 2, 3, 4];
+/// rng.shuffle(&mut cards);
+/// assert_eq!(cards.iter().sum::<i32>(), 10);
+/// // Bits: two words of 32 make one of 64, the low one first.
+/// let (mut words, mut long) = (Rng::new(1), Rng::new(1));
+/// let [low, high] = [words.next_u32(), words.next_u32()].map(u64::from);
+/// assert_eq!(long.next_u64(), high << 32 | low);
+/// ```
 impl Rng {
     /// The draws of `seed` at stream 0, index 0.
     pub fn new(seed: u64) -> Self {

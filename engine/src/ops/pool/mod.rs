@@ -19,17 +19,36 @@ impl Tensor {
     /// The means of `kernel`×`kernel` windows, `stride` apart, without padding: `[N, C, H, W]`
     /// becomes `[N, C, (H − kernel)/stride + 1, (W − kernel)/stride + 1]`, rounded down; pixels
     /// beyond the last window are left out.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0], &[1, 1, 2, 2])?;
+    /// assert_eq!(x.avg_pool2d(2, 2)?.to_f64_vec()?, [2.5]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn avg_pool2d(&self, kernel: usize, stride: usize) -> Result<Tensor> {
         apply_separable(AvgPool2d(Windows { kernel, stride }), self)
     }
 
     /// The largest elements of the windows of [`Tensor::avg_pool2d`]. A NaN counts as larger than
     /// any number. 0.0 and −0.0 are equal, and either may be the result.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0], &[1, 1, 2, 2])?;
+    /// assert_eq!(x.max_pool2d(2, 2)?.to_f64_vec()?, [4.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn max_pool2d(&self, kernel: usize, stride: usize) -> Result<Tensor> {
         apply(MaxPool2d(Windows { kernel, stride }), &[self])
     }
 
     /// The mean of each channel's map: `[N, C, H, W]` becomes `[N, C, 1, 1]`.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[1.0, 3.0, 10.0, 30.0], &[1, 2, 1, 2])?;
+    /// let means = x.global_avg_pool()?;
+    /// assert_eq!((means.shape(), means.to_f64_vec()?), (&[1, 2, 1, 1][..], vec![2.0, 20.0]));
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn global_avg_pool(&self) -> Result<Tensor> {
         infer("global_avg_pool", &self.meta(), |_| Ok([1, 1]))?;
         self.mean(&[2, 3])
@@ -38,6 +57,12 @@ impl Tensor {
     /// `[N, C, H, W]` becomes `[N, C, out_h, out_w]`: output i of n along an axis of length L is
     /// the mean of the inputs from ⌊i·L/n⌋ up to, not including, ⌈(i+1)·L/n⌉, as in PyTorch.
     /// Windows may overlap, and n may exceed L.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[1.0, 2.0, 6.0], &[1, 1, 1, 3])?;
+    /// assert_eq!(x.adaptive_avg_pool2d(1, 2)?.to_f64_vec()?, [1.5, 4.0]); // 1 and 2, 2 and 6
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn adaptive_avg_pool2d(&self, out_h: usize, out_w: usize) -> Result<Tensor> {
         apply_separable(AdaptiveAvgPool2d([out_h, out_w]), self)
     }

@@ -22,6 +22,13 @@ impl Tensor {
     /// With `align_corners` the corner pixels' centers stay in the corners: output i of n lies at
     /// i·(L−1)/(n−1) of an axis of length L. Without it the areas match: at (i + ½)·L/n − ½, no
     /// further out than the outermost centers.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[0.0, 2.0], &[1, 1, 1, 2])?;
+    /// assert_eq!(x.bilinear(1, 3, true)?.to_f64_vec()?, [0.0, 1.0, 2.0]);
+    /// assert_eq!(x.bilinear(1, 4, false)?.to_f64_vec()?, [0.0, 0.5, 1.5, 2.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn bilinear(&self, out_h: usize, out_w: usize, align_corners: bool) -> Result<Tensor> {
         let alignment = Alignment::new(align_corners);
         apply_separable(Bilinear { output: Output::Size([out_h, out_w]), alignment }, self)
@@ -32,6 +39,14 @@ impl Tensor {
     ///
     /// Where H·scale is not a whole number this differs from [`Tensor::bilinear`] to the same size,
     /// as PyTorch's `scale_factor` differs from its `size`.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[0.0, 2.0], &[1, 1, 1, 2])?;
+    /// let y = x.bilinear_by_scale(2.0)?;
+    /// assert_eq!(y.shape(), [1, 1, 2, 4]);
+    /// assert_eq!(y.narrow(2, 0, 1)?.to_f64_vec()?, [0.0, 0.5, 1.5, 2.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn bilinear_by_scale(&self, scale: f64) -> Result<Tensor> {
         apply_separable(
             Bilinear {
@@ -44,12 +59,25 @@ impl Tensor {
 
     /// `[N, C, H, W]` to `[N, C, out_h, out_w]`: output i of n is input ⌊i·L/n⌋ of an axis of
     /// length L.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[0.0, 2.0], &[1, 1, 1, 2])?;
+    /// assert_eq!(x.nearest(1, 4)?.to_f64_vec()?, [0.0, 0.0, 2.0, 2.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn nearest(&self, out_h: usize, out_w: usize) -> Result<Tensor> {
         apply_separable(Nearest([out_h, out_w]), self)
     }
 
     /// Every `step`-th pixel, from the first on: `[N, C, H, W]` to `[N, C, ⌊H/step⌋, ⌊W/step⌋]`.
     /// What PyTorch's nearest neighbor by a scale of 1/`step` gives.
+    ///
+    /// ```
+    /// let rows = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0];
+    /// let x = engine::Tensor::from_slice(&rows, &[1, 1, 2, 4])?;
+    /// assert_eq!(x.nearest_every(2)?.to_f64_vec()?, [0.0, 2.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn nearest_every(&self, step: usize) -> Result<Tensor> {
         apply_separable(NearestEvery(step), self)
     }
