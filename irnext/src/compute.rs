@@ -7,7 +7,7 @@ use std::fmt;
 
 /// The precision of a network's products and sums. Weights, losses and the optimizer's state are
 /// always in f32.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// Single precision.
@@ -23,6 +23,19 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// All precisions.
+    pub const ALL: [Self; 4] = [Self::F32, Self::Tf32, Self::Bf16, Self::F16];
+
+    /// The name in commands and files: `f32`, `tf32`, `bf16`, `f16`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Tf32 => "tf32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+        }
+    }
+
     /// The dtype of activations, if not that of the weights.
     pub fn dtype(self) -> Option<DType> {
         match self {
@@ -40,12 +53,7 @@ impl Precision {
 
 impl fmt::Display for Precision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::F32 => "f32",
-            Self::Tf32 => "tf32",
-            Self::Bf16 => "bf16",
-            Self::F16 => "f16",
-        })
+        f.write_str(self.name())
     }
 }
 

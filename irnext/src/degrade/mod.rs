@@ -61,7 +61,7 @@ impl Task {
 }
 
 /// Which haze synthetic pairs have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Haze {
     /// Nearly as thick everywhere, as in RESIDE's outdoor sets: what [`degrade`] draws.
@@ -71,6 +71,19 @@ pub enum Haze {
     /// is left as it is: a photograph without haze, or a flat field. Some have a camera's noise
     /// and a JPEG file's losses.
     Deep,
+}
+
+impl Haze {
+    /// All kinds.
+    pub const ALL: [Self; 2] = [Self::Even, Self::Deep];
+
+    /// The name in commands and files: `even`, `deep`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Even => "even",
+            Self::Deep => "deep",
+        }
+    }
 }
 
 /// A degraded version of `clean`, of the same size, in [0, 1]. Pixels stay registered: `clean` is
