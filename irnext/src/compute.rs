@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use engine::{DType, Device, Numerics};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::str::FromStr;
 
 /// The precision of a network's products and sums. Weights, losses and the optimizer's state are
 /// always in f32.
@@ -54,6 +55,20 @@ impl Precision {
 impl fmt::Display for Precision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+impl FromStr for Precision {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|precision| precision.name() == name);
+        found.ok_or_else(|| Error::Config {
+            reason: format!(
+                "unknown precision \"{name}\"; the precisions are {}",
+                Self::ALL.map(Self::name).join(", ")
+            ),
+        })
     }
 }
 
@@ -132,5 +147,9 @@ mod tests {
         assert_eq!(text, "device = \"cuda:1\"\nprecision = \"bf16\"\n");
         assert_eq!(toml::from_str::<Compute>(&text).unwrap(), compute);
         assert!(toml::from_str::<Compute>("device = \"gpu\"").is_err());
+        for precision in Precision::ALL {
+            assert_eq!(precision.to_string().parse::<Precision>().unwrap(), precision);
+        }
+        assert!("f8".parse::<Precision>().unwrap_err().to_string().contains("f32, tf32"));
     }
 }

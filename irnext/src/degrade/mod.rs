@@ -88,6 +88,16 @@ impl Haze {
 
 /// A degraded version of `clean`, of the same size, in [0, 1]. Pixels stay registered: `clean` is
 /// its ground truth.
+///
+/// ```
+/// use engine::Rng;
+/// use irnext::degrade::{Task, degrade};
+/// use irnext::image::Image;
+///
+/// let clean = Image::from_fn(64, 48, |x, y| [x as f32 / 64.0, y as f32 / 48.0, 0.3]);
+/// let rainy = degrade(Task::Derain, &clean, &mut Rng::new(1));
+/// assert!(rainy != clean && (rainy.width, rainy.height) == (64, 48));
+/// ```
 pub fn degrade(task: Task, clean: &Image, rng: &mut Rng) -> Image {
     twin(clean, |clean| match task {
         Task::Dehaze => haze::haze(clean, rng),

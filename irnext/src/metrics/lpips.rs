@@ -34,6 +34,16 @@ const LAYERS: [(usize, usize, bool); 5] =
 const LEAST: usize = 31;
 
 /// The network, ready to score images.
+///
+/// ```no_run
+/// use irnext::image::Photo;
+/// use irnext::metrics::Lpips;
+///
+/// let lpips = Lpips::read("lpips-alex.safetensors")?;
+/// let [restored, truth] = [Photo::read("restored.png")?, Photo::read("truth.png")?];
+/// println!("{:.4}", lpips.score(&restored.rgb, &truth.rgb)?);
+/// # Ok::<(), irnext::Error>(())
+/// ```
 pub struct Lpips {
     layers: Vec<Layer>,
 }
