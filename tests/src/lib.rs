@@ -1,4 +1,5 @@
-//! Everything here is a test; the crate itself is empty, but for the examples of the packages' pages.
+//! Everything here is a test; the crate itself is empty, but for the examples in the packages'
+//! READMEs.
 
 /// `engine`'s page in a registry.
 #[cfg(doctest)]

@@ -37,8 +37,8 @@ fn an_operation_added_by_the_guide_passes_the_op_check() {
         .args(["--config", "profile.dev.package.irnext-engine.opt-level=0"])
         .args(["--", "softplus", "guide"])
         .current_dir(&copy)
-        // Of its own: Cargo takes a crate of the copy for the workspace's own, and would put the one
-        // in the other's place while tests are still being built.
+        // Of its own: Cargo takes a crate of the copy for the workspace's own, and would put one in
+        // the other's place while tests are still being built.
         .env("CARGO_TARGET_DIR", copy.with_file_name("guide-target"))
         .output()
         .unwrap();

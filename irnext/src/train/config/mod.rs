@@ -20,7 +20,12 @@ use std::path::{Path, PathBuf};
 /// use irnext::train::TrainConfig;
 ///
 /// // A text that sets what has no default, and a change as on the command line.
-/// let text = "task = \"dehaze\"\nout = \"runs/mine\"\ndata.clean = \"photographs\"";
+/// let text = r#"
+/// task = "dehaze"
+/// out = "runs/mine"
+/// data.clean = "photographs"
+/// optimizer.steps = 5000
+/// "#;
 /// let mine = TrainConfig::parse("mine", text, &["optimizer.batch=8".into()])?;
 /// assert_eq!((mine.optimizer.batch, mine.data.crop.width), (8, 256));
 /// // Or a recipe.
