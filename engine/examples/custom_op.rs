@@ -2,7 +2,7 @@
 //! activation for periodic data. Its gradient is dx = dy·(1 + sin(2αx)), from the saved x.
 //!
 //! ```text
-//! cargo run -p engine --example custom_op
+//! cargo run -p irnext-engine --example custom_op
 //! ```
 
 use engine::checks::{Sample, SampleGenerator, Values, check};

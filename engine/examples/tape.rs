@@ -2,7 +2,7 @@
 //! differences.
 //!
 //! ```text
-//! cargo run -p engine --example tape
+//! cargo run -p irnext-engine --example tape
 //! ```
 
 use engine::{Result, Tape, Tensor};
