@@ -9,7 +9,7 @@
 //!
 //! where x̂\[l\] are AlexNet's activations after the l-th convolution and ReLU, divided at each
 //! pixel by their norm over channels, and w ≥ 0 was fitted to people's judgments.
-//! The weights are a file that is not built in; `irnext/weights/README.md` says where they are from.
+//! The weights are a file that is not built in; `irnext/weights/README.md` names their source.
 
 use engine::{Conv2dOptions, DType, Tensor};
 use nn::weights::WeightFile;
