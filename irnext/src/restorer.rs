@@ -1,10 +1,10 @@
 //! The restoration of photographs as a service: which model, on which device, for which photograph.
 
 use crate::classify::{Classification, SURE, classify};
-use crate::compute::Compute;
+use crate::compute::{Compute, Precision};
 use crate::degrade::Task;
-use crate::error::Result;
-use crate::image::{Image, Photo};
+use crate::error::{Error, Result};
+use crate::image::{Image, Note, Photo};
 use crate::model::{FrozenModel, Model};
 use crate::restore::restore;
 use crate::shipped;
@@ -52,6 +52,7 @@ pub struct Restoration<'a> {
     /// The degradation that was detected; none if the task was given.
     pub classification: Option<Classification>,
     model: &'a FrozenModel,
+    compute: Compute,
 }
 
 /// The result for a photograph.
@@ -121,7 +122,8 @@ impl Restorer {
     pub fn decide(&self, image: &Image) -> Result<Decision<'_>> {
         match &self.models {
             Models::One(task, model) => {
-                Ok(Decision::Restore(Restoration { task, classification: None, model }))
+                let compute = self.compute;
+                Ok(Decision::Restore(Restoration { task, classification: None, model, compute }))
             }
             Models::BuiltIn(models) => self.decide_by(models, classify(image)?),
         }
@@ -139,6 +141,7 @@ impl Restorer {
                     task: task.name(),
                     classification: Some(classification),
                     model,
+                    compute: self.compute,
                 }));
             }
             (None, None) => "left alone; --task TASK restores it anyway".into(),
@@ -162,19 +165,29 @@ impl Restorer {
 
 impl Restoration<'_> {
     /// The restored photograph. A gray one stays gray, whatever the network makes of its three
-    /// equal channels.
+    /// equal channels. In half precision, an output that is not finite is computed again in f32,
+    /// which the photograph's notes say.
     ///
     /// # Errors
-    /// If memory does not suffice, or the device fails.
+    /// If memory does not suffice, or the device fails; [`Error::NotFinite`].
     pub fn apply(&self, photo: &Photo) -> Result<Photo> {
-        let mut rgb = restore(self.model, &photo.rgb)?;
+        let mut notes = photo.notes.clone();
+        let mut rgb = match restore(self.model, &photo.rgb) {
+            // Half precision overflows where f32 does not.
+            Err(Error::NotFinite { .. }) if self.compute.precision != Precision::F32 => {
+                notes.push(Note::RepeatedInF32);
+                restore(&self.model.in_f32(), &photo.rgb)?
+            }
+            restored => restored?,
+        };
         if photo.gray {
             rgb.data
                 .chunks_exact_mut(3)
                 .for_each(|pixel| pixel.fill((pixel[0] + pixel[1] + pixel[2]) / 3.0));
         }
         let Photo { alpha, icc, depth, gray, .. } = photo;
-        Ok(Photo { rgb, alpha: alpha.clone(), icc: icc.clone(), depth: *depth, gray: *gray })
+        let (alpha, icc) = (alpha.clone(), icc.clone());
+        Ok(Photo { rgb, alpha, icc, depth: *depth, gray: *gray, notes })
     }
 }
 
@@ -228,7 +241,8 @@ mod tests {
         rgb.data.chunks_exact_mut(3).enumerate().for_each(|(i, p)| p.fill((i % 97) as f32 / 96.0));
         let alpha = Some(vec![0.5; 64 * 64]);
         let depth = crate::image::Depth::Sixteen;
-        let photo = Photo { rgb, alpha, depth, gray: true, icc: Some(vec![1, 2, 3]) };
+        let photo =
+            Photo { rgb, alpha, depth, gray: true, icc: Some(vec![1, 2, 3]), notes: Vec::new() };
         let restorer = Restorer::for_task(Task::Dehaze, Compute::default()).unwrap();
         let Outcome::Restored { photo: restored, task, classification } =
             restorer.restore(&photo).unwrap()

@@ -166,7 +166,7 @@ fn split<T: Copy>(
             alpha.push(scale(pixel[channels - 1]));
         }
     }
-    Photo { rgb: Image { width, height, data }, alpha, depth, gray, icc: None }
+    Photo { rgb: Image { width, height, data }, alpha, depth, gray, icc: None, notes: Vec::new() }
 }
 
 /// Once its limits are set, the TIFF decoder gives no more memory to a profile than the pixels

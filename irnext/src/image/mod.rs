@@ -19,9 +19,11 @@
 mod decode;
 mod encode;
 mod io;
+mod note;
 mod photo;
 mod resample;
 
+pub use note::Note;
 pub use photo::{Depth, Limits, Photo};
 
 /// An RGB image: `data[(y * width + x) * 3 + channel]`, values nominally in [0, 1], sRGB-encoded.

@@ -1,6 +1,6 @@
 //! The contents of an image file, and the limits on its size.
 
-use super::Image;
+use super::{Image, Note};
 
 /// The contents of an image file: the picture, upright, and the data that must survive beside it.
 /// `io` reads and writes it.
@@ -17,6 +17,8 @@ pub struct Photo {
     /// The ICC color profile, where it describes `rgb` (that of a CMYK file does not, and is
     /// dropped).
     pub icc: Option<Vec<u8>>,
+    /// What reading and restoring changed or left out.
+    pub notes: Vec<Note>,
 }
 
 /// The bits per sample in the file; fewer than eight are widened to eight.

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 impl Photo {
     /// An ordinary photo: eight bits, color, opaque, sRGB.
     pub fn new(rgb: Image) -> Self {
-        Self { rgb, alpha: None, depth: Depth::Eight, gray: false, icc: None }
+        Self { rgb, alpha: None, depth: Depth::Eight, gray: false, icc: None, notes: Vec::new() }
     }
 
     /// Reads a PNG, JPEG, WebP, BMP, TIFF or PNM file within the default [`Limits`], and turns it
