@@ -7,8 +7,8 @@
 
 use crate::distributed::{Buckets, ProcessGroup};
 use crate::params::{ModelId, ParamId, Params};
-use crate::{Result, cost::Cost};
-use engine::{Collectives, DType, Gradients, Tape, Tensor};
+use crate::{Error, Result, cost::Cost};
+use engine::{Collectives, DType, Gradients, Rng, Tape, Tensor};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,8 +25,8 @@ pub enum Mode {
 /// One forward pass: its values, tape and mode.
 pub struct Context {
     values: Arc<Vec<Tensor>>,
-    /// The model of the values, if known.
-    model: Option<ModelId>,
+    /// The model of the values.
+    model: ModelId,
     tape: Option<Tape>,
     mode: Mode,
     /// The dtype in which layers see parameters, if not that of the parameters.
@@ -35,6 +35,8 @@ pub struct Context {
     ranks: Option<Arc<dyn Collectives>>,
     /// Whether [`Context::checkpoint`] trades time for memory.
     checkpoints: bool,
+    /// The position of the random numbers: seed and step.
+    draws: Option<(u64, u64)>,
     state: RefCell<State>,
 }
 
@@ -45,6 +47,8 @@ struct State {
     /// Each parameter as layers see it.
     used: Vec<Option<Tensor>>,
     updates: Vec<(ParamId, Tensor)>,
+    /// The number of streams of random numbers that layers have asked for.
+    streams: u32,
     costs: Option<Vec<Cost>>,
     /// The prefix of the names that are recorded.
     watched: Option<String>,
@@ -64,27 +68,36 @@ impl Context {
 
     /// A pass in any mode, with or without a tape.
     pub fn new(params: &Params, mode: Mode, tape: Option<&Tape>) -> Self {
-        let cx = Self::over(Arc::new(params.values()), mode, tape.cloned());
-        Self { model: Some(params.model()), ..cx }
+        Self::over(Arc::new(params.values()), params.model(), mode, tape.cloned())
     }
 
-    /// A pass with other values than those of the [`Params`] that the model was built with, in
-    /// their order: a moving average, or leaves of a tape.
-    pub fn with_values(values: Vec<Tensor>, mode: Mode) -> Self {
-        Self::over(Arc::new(values), mode, None)
+    /// A pass with other values than those of `params`, in the order of its entries: values that
+    /// are on a tape already, for instance. For a moving average [`Params::with_values`] does.
+    ///
+    /// # Errors
+    /// As of [`Params::with_values`].
+    pub fn with_values(params: &Params, values: Vec<Tensor>, mode: Mode) -> Result<Self> {
+        params.require_fit(&values)?;
+        Ok(Self::over(Arc::new(values), params.model(), mode, None))
     }
 
-    pub(crate) fn over(values: Arc<Vec<Tensor>>, mode: Mode, tape: Option<Tape>) -> Self {
+    pub(crate) fn over(
+        values: Arc<Vec<Tensor>>,
+        model: ModelId,
+        mode: Mode,
+        tape: Option<Tape>,
+    ) -> Self {
         let (leaves, used) = (vec![None; values.len()], vec![None; values.len()]);
         let state = RefCell::new(State { leaves, used, ..State::default() });
         Self {
             values,
-            model: None,
+            model,
             tape,
             mode,
             compute: None,
             ranks: None,
             checkpoints: false,
+            draws: None,
             state,
         }
     }
@@ -110,6 +123,29 @@ impl Context {
     /// again instead of saving it.
     pub fn with_checkpoints(self, on: bool) -> Self {
         Self { checkpoints: on, ..self }
+    }
+
+    /// The same pass, in which layers such as [`Dropout`](crate::layers::Dropout) draw the random
+    /// numbers of `seed` and `step`. They depend on nothing else, so a run that is resumed at a
+    /// step sees those that it would have seen. Ranks that share a batch take seeds of their own.
+    pub fn with_seed(self, seed: u64, step: u64) -> Self {
+        Self { draws: Some((seed, step)), ..self }
+    }
+
+    /// The random numbers for the next layer that needs some: stream after stream, in the order in
+    /// which layers run. A part that is [computed again](Context::checkpoint) gets the same.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the pass has no [seed](Context::with_seed).
+    pub fn rng(&self) -> Result<Rng> {
+        let Some((seed, step)) = self.draws else {
+            let message = "a layer draws random numbers, and the pass has no seed: with_seed";
+            return Err(Error::Setting(message.into()));
+        };
+        let mut state = self.state.borrow_mut();
+        let stream = state.streams;
+        state.streams = stream.wrapping_add(1);
+        Ok(Rng::at(seed, stream, step))
     }
 
     /// Whether this is a pass in training.
@@ -186,7 +222,7 @@ impl Context {
             let state = self.state.borrow();
             results.extend(state.updates[updates..].iter().map(|(_, value)| value.clone()));
             results.extend(state.observed[observed..].iter().map(|(_, value)| value.clone()));
-            Ok::<_, crate::Error>(results)
+            Ok::<_, Error>(results)
         });
         // The parameters that layers saw were tensors without elements, too.
         let mut state = self.state.borrow_mut();
@@ -222,14 +258,17 @@ impl Context {
         // Finds the parameters that it needs and the buffers that it updates, without computing
         // anything.
         let (values, model, mode) = (self.values.clone(), self.model, self.mode);
-        let (compute, ranks) = (self.compute, self.ranks.clone());
+        let (compute, ranks, draws) = (self.compute, self.ranks.clone(), self.draws);
+        let first_stream = self.state.borrow().streams;
         let off_tape = move || {
-            let cx = Self::over(values.clone(), mode, None);
-            Self { model, compute, ranks: ranks.clone(), ..cx }
+            let cx = Self::over(values.clone(), model, mode, None);
+            cx.state.borrow_mut().streams = first_stream;
+            Self { compute, ranks: ranks.clone(), draws, ..cx }
         };
         let scratch = off_tape();
-        engine::infer(&[x], |x| Ok::<_, crate::Error>(vec![f(&scratch, &x[0])?]))?;
-        let State { used, updates, .. } = scratch.state.into_inner();
+        engine::infer(&[x], |x| Ok::<_, Error>(vec![f(&scratch, &x[0])?]))?;
+        let State { used, updates, streams, .. } = scratch.state.into_inner();
+        self.state.borrow_mut().streams = streams;
         let needed: Vec<usize> = (0..used.len()).filter(|&i| used[i].is_some()).collect();
         let params: Vec<Tensor> =
             needed.iter().map(|&i| self.param_at(i)).collect::<Result<_>>()?;
@@ -246,7 +285,7 @@ impl Context {
                 Ok(outputs)
             });
             outputs.map_err(|error| match error {
-                crate::Error::Engine(error) => error,
+                Error::Engine(error) => error,
                 other => engine::Error::tape("checkpoint", other.to_string()),
             })
         };
@@ -266,8 +305,13 @@ impl Context {
 
     /// Records the cost of a layer, if that was asked for.
     pub fn report(&self, cost: impl FnOnce() -> Cost) {
+        if self.state.borrow().costs.is_none() {
+            return;
+        }
+        // The closure may ask this context for a parameter.
+        let cost = cost();
         if let Some(costs) = &mut self.state.borrow_mut().costs {
-            costs.push(cost());
+            costs.push(cost);
         }
     }
 
@@ -278,12 +322,11 @@ impl Context {
 
     /// Records `x`, an intermediate result, if its name was asked for.
     pub fn observe(&self, name: impl FnOnce() -> String, x: &Tensor) {
-        let state = &mut *self.state.borrow_mut();
-        if let Some(prefix) = &state.watched {
-            let name = name();
-            if name.starts_with(prefix.as_str()) {
-                state.observed.push((name, x.detach()));
-            }
+        let Some(prefix) = self.state.borrow().watched.clone() else { return };
+        // The closure may ask this context for a parameter.
+        let name = name();
+        if name.starts_with(&prefix) {
+            self.state.borrow_mut().observed.push((name, x.detach()));
         }
     }
 
@@ -295,6 +338,7 @@ impl Context {
 }
 
 /// The results of a forward pass, besides its output.
+#[must_use = "a pass in training holds new running statistics; a `TrainingStep` stores them"]
 pub struct Pass {
     leaves: Vec<Option<Tensor>>,
     updates: Vec<(ParamId, Tensor)>,
@@ -348,6 +392,23 @@ mod tests {
     use crate::layers::{Conv2d, Module};
 
     #[test]
+    fn closures_of_records_may_ask_for_parameters() {
+        let (weight, params) =
+            Params::build(1, DType::F32, |b| Ok(b.constant("w", &[3], 1.0))).unwrap();
+        let cx = Context::inference(&params);
+        cx.count_costs();
+        cx.watch("");
+        let x = cx.param(weight).unwrap();
+        cx.report(|| {
+            let count = cx.param(weight).unwrap().numel();
+            Cost::new("", crate::LayerKind::BatchNorm, &x, &x).with_parameters(count)
+        });
+        cx.observe(|| format!("{} weights", cx.param(weight).unwrap().numel()), &x);
+        let pass = cx.finish();
+        assert_eq!((pass.costs[0].parameters, &*pass.observed[0].0), (3, "3 weights"));
+    }
+
+    #[test]
     fn planned_parts_of_a_pass_share_their_parameters() {
         let build = |b: &mut crate::Builder<'_>| Ok(Conv2d::without_bias(b, 1, 1, 1));
         let (conv, params) = Params::build(1, DType::F64, build).unwrap();
@@ -361,7 +422,7 @@ mod tests {
         let sum = part(x.clone()).add(&part(x.scale(2.0).unwrap())).unwrap();
         let failed = cx.planned(&[x], |cx, x| {
             cx.update_buffer(params.parameters().next().unwrap().0, x[0].clone());
-            Err(crate::Error::Setting("given up".into()))
+            Err(Error::Setting("given up".into()))
         });
         assert!(failed.is_err());
         let pass = cx.finish();

@@ -73,16 +73,22 @@ impl Optimizer {
     pub(crate) fn count_again(&mut self, lr: f64) -> Result<()> {
         let mut scalars = vec![self.rule.scalars(1, lr); self.steps.len()];
         for &id in &self.moved {
-            self.steps[id] += 1;
+            self.steps[id] = self.steps[id].saturating_add(1);
             scalars[id] = self.rule.scalars(self.steps[id], lr);
         }
         Ok(self.scalars.set(scalars)?)
     }
 
-    /// Reverses the last count.
-    pub(crate) fn uncount(&mut self) {
-        for &id in &self.moved {
-            self.steps[id] -= 1;
+    /// The slots of each entry.
+    pub(crate) fn slots(&self) -> &[Vec<Tensor>] {
+        &self.slots
+    }
+
+    /// Puts back earlier counts, and slots if they have changed.
+    pub(crate) fn restore(&mut self, steps: Vec<u64>, slots: Option<Vec<Vec<Tensor>>>) {
+        self.steps = steps;
+        if let Some(slots) = slots {
+            self.slots = slots;
         }
     }
 
@@ -272,6 +278,20 @@ mod tests {
         second.step(&mut twin, &gradient(-0.2), 0.1).unwrap();
         assert_eq!(value(&params).to_bits(), value(&twin).to_bits());
         assert!(Optimizer::resume(Rule::adam(), &params, vec![1], &HashMap::new()).is_err());
+    }
+
+    #[test]
+    fn counts_do_not_overflow() {
+        let (mut params, gradient) = one(1.0);
+        let slots = ["exp_avg", "exp_avg_sq"].map(|slot| (format!("{slot}.w"), gradient(0.5)));
+        let slots = slots.map(|(name, mut x)| (name, x.remove(0).unwrap())).into();
+        let steps = vec![u64::MAX];
+        let mut adam = Optimizer::resume(Rule::adam(), &params, steps, &slots).unwrap();
+        adam.step(&mut params, &gradient(0.5), 0.1).unwrap();
+        assert_eq!(adam.steps(), [u64::MAX]);
+        // The corrections of the first steps have long gone: m/√v.
+        let expected = 1.0 - 0.1 * 0.5 / (0.999f64 * 0.5 + 0.001 * 0.25).sqrt();
+        assert!((value(&params) - expected).abs() < 1e-8, "{}", value(&params));
     }
 
     #[test]
