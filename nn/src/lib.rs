@@ -17,6 +17,7 @@ mod ema;
 mod error;
 mod frozen;
 pub mod layers;
+pub mod loss;
 pub mod optim;
 mod params;
 pub mod schedule;
