@@ -104,12 +104,14 @@ impl Context {
 
     /// The same pass, computing in `dtype` if there is one, else in that of the parameters.
     /// Parameters and their gradients keep their own dtype.
+    #[must_use]
     pub fn computing_in(self, dtype: Option<DType>) -> Self {
         Self { compute: dtype, ..self }
     }
 
     /// The same pass on a part of a batch that `ranks` share, if there are any: BatchNorm
     /// normalizes by the whole.
+    #[must_use]
     pub fn with_ranks(self, ranks: Option<Arc<dyn Collectives>>) -> Self {
         Self { ranks, ..self }
     }
@@ -121,6 +123,7 @@ impl Context {
 
     /// The same pass; if `on`, the backward pass computes everything in a [`Context::checkpoint`]
     /// again instead of saving it.
+    #[must_use]
     pub fn with_checkpoints(self, on: bool) -> Self {
         Self { checkpoints: on, ..self }
     }
@@ -128,6 +131,7 @@ impl Context {
     /// The same pass, in which layers such as [`Dropout`](crate::layers::Dropout) draw the random
     /// numbers of `seed` and `step`. They depend on nothing else, so a run that is resumed at a
     /// step sees those that it would have seen. Ranks that share a batch take seeds of their own.
+    #[must_use]
     pub fn with_seed(self, seed: u64, step: u64) -> Self {
         Self { draws: Some((seed, step)), ..self }
     }

@@ -39,8 +39,10 @@ impl Optimizer {
     }
 
     /// Moves every parameter that has a gradient, with learning rate `lr`, and no buffer.
-    /// `gradients` are in the order of `params`.
-    pub fn step(
+    /// `gradients` are in the order of `params`. For tests of the rules: a
+    /// [`TrainingStep`](crate::TrainingStep) does not forget buffers.
+    #[cfg(test)]
+    pub(crate) fn step(
         &mut self,
         params: &mut Params,
         gradients: &[Option<Tensor>],

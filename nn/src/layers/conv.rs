@@ -69,6 +69,7 @@ impl Conv2d {
     }
 
     /// This convolution with another stride, of both dimensions.
+    #[must_use]
     pub fn stride(mut self, stride: usize) -> Self {
         self.options.stride = stride;
         self
@@ -76,6 +77,7 @@ impl Conv2d {
 
     /// This convolution with `padding` zeros at each of the four sides. With stride 1 an odd kernel
     /// keeps the size of the map for kernel / 2.
+    #[must_use]
     pub fn padding(mut self, padding: usize) -> Self {
         self.options.padding = padding;
         self
@@ -150,12 +152,14 @@ impl ConvTranspose2d {
     }
 
     /// This layer with another stride, of both dimensions.
+    #[must_use]
     pub fn stride(mut self, stride: usize) -> Self {
         self.options.stride = stride;
         self
     }
 
     /// This layer without `padding` rows or columns of the result at each of the four sides.
+    #[must_use]
     pub fn padding(mut self, padding: usize) -> Self {
         self.options.padding = padding;
         self
