@@ -5,6 +5,8 @@ use engine::Tensor;
 use std::fmt;
 
 /// One use of a layer: its kind, the shapes, and the number of parameters.
+///
+/// [`Context::count_costs`](crate::Context::count_costs) shows how to get one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cost {
     /// The layer's dotted path; empty for layers without parameters.

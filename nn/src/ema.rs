@@ -11,6 +11,23 @@ use engine::{Device, Tensor};
 /// Restoration networks score a little higher with the average than with the values of the last
 /// step. The decay is ramped, min(d, (1 + t)/(10 + t)) at update t, so the random start is soon
 /// forgotten.
+///
+/// ```
+/// use engine::{DType, Tensor};
+/// use nn::{Ema, Params};
+/// let (w, mut params) = Params::build(0, DType::F64, |b| Ok(b.constant("w", &[], 0.0)))?;
+/// let mut ema = Ema::new(&params, 0.999)?;
+/// params.set(w, Tensor::scalar(1.0, DType::F64)?)?;
+/// ema.update(&params)?;
+/// // The first decay is 1/10.
+/// assert_eq!(ema.values()[0].item()?, 0.9);
+/// // Saved, and resumed.
+/// let saved = (ema.updates(), ema.values().to_vec());
+/// let mut resumed = Ema::resume(0.999, saved.0, saved.1);
+/// (ema.update(&params)?, resumed.update(&params)?);
+/// assert_eq!(resumed.values()[0].item()?, ema.values()[0].item()?);
+/// # Ok::<_, nn::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Ema {
     decay: f64,

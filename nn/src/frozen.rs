@@ -9,6 +9,21 @@ use std::sync::Arc;
 /// The values of a network, which no longer change.
 /// Everything that depends on them alone is computed once: packed weights, folded batch
 /// normalization. Threads may share it.
+///
+/// ```
+/// use engine::{DType, Numerics, Tensor};
+/// use nn::layers::{BatchNorm2d, Conv2d, Module, Sequential};
+/// use nn::{Frozen, Params};
+/// let (net, params) = Params::build(0, DType::F32, |b| {
+///     let conv = Conv2d::new(&mut b.at(0), 3, 8, 3).padding(1);
+///     Ok(Sequential::new().then(conv).then(BatchNorm2d::new(&mut b.at(1), 8)))
+/// })?;
+/// let frozen = Frozen::new(&params, None, Numerics::default());
+/// let predict = |x| frozen.run(vec![x], |cx, x| Ok(vec![net.forward(cx, &x[0])?]));
+/// let y = predict(Tensor::zeros(&[1, 3, 32, 32], DType::F32)?)?;
+/// assert_eq!(y[0].shape(), [1, 8, 32, 32]);
+/// # Ok::<_, nn::Error>(())
+/// ```
 pub struct Frozen {
     values: Arc<Vec<Tensor>>,
     model: ModelId,

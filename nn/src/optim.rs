@@ -11,6 +11,27 @@ use std::collections::HashMap;
 pub use engine::optimizer::{Clip, Rule};
 
 /// A rule and its state.
+///
+/// ```
+/// use engine::{DType, Tensor};
+/// use nn::optim::{Optimizer, Rule};
+/// use nn::{Context, Params, TrainingStep};
+/// let (w, mut params) = Params::build(0, DType::F64, |b| Ok(b.constant("w", &[], 1.0)))?;
+/// let mut optimizer = Optimizer::new(Rule::adam(), &params);
+/// let (gradient, pass) = (Tensor::scalar(5.0, DType::F64)?, Context::inference(&params).finish());
+/// let mut step = TrainingStep::begin(&mut optimizer, None, 0.1)?;
+/// step.apply(&mut params, &[Some(gradient)], pass, None)?;
+/// step.commit();
+/// // The first step of Adam has the length of the learning rate.
+/// assert!((params.get(w)?.item()? - 0.9).abs() < 1e-8);
+///
+/// // Saved, and resumed.
+/// let (steps, slots) = (optimizer.steps().to_vec(), optimizer.tensors(&params));
+/// assert_eq!(slots[0].0, "exp_avg.w");
+/// let resumed = Optimizer::resume(Rule::adam(), &params, steps, &slots.into_iter().collect())?;
+/// assert_eq!(resumed.steps(), [1]);
+/// # Ok::<_, nn::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Optimizer {
     rule: Rule,
@@ -198,11 +219,19 @@ impl Optimizer {
 
 /// The L2 norm over all gradients together, on their device, without waiting for it. For [`Clip`],
 /// and to be read later.
+///
+/// ```
+/// let gradients = [Some(engine::Tensor::from_slice(&[3f32, 4.0], &[2])?), None];
+/// assert_eq!(nn::optim::norm(&gradients)?.item()?, 5.0);
+/// # Ok::<_, nn::Error>(())
+/// ```
 pub fn norm(gradients: &[Option<Tensor>]) -> Result<Tensor> {
     Ok(optimizer::norm(&gradients.iter().flatten().collect::<Vec<_>>())?)
 }
 
 /// The L2 norm over all gradients together.
+///
+/// [`clip_global_norm`] shows it.
 pub fn global_norm(gradients: &[Option<Tensor>]) -> Result<f64> {
     Ok(norm(gradients)?.item()?)
 }
@@ -210,6 +239,15 @@ pub fn global_norm(gradients: &[Option<Tensor>]) -> Result<f64> {
 /// Scales all gradients by min(1, `max_norm` / (norm + 1e-6)), as PyTorch's `clip_grad_norm_`;
 /// returns the norm before. It waits for the norm; a [`TrainingStep`](crate::TrainingStep) does
 /// not.
+///
+/// ```
+/// use engine::Tensor;
+/// use nn::optim::{clip_global_norm, global_norm};
+/// let mut gradients = vec![Some(Tensor::from_slice(&[3.0, 4.0], &[2])?), None];
+/// assert_eq!(clip_global_norm(&mut gradients, 1.0)?, 5.0);
+/// assert!((global_norm(&gradients)? - 1.0).abs() < 1e-6);
+/// # Ok::<_, nn::Error>(())
+/// ```
 pub fn clip_global_norm(gradients: &mut [Option<Tensor>], max_norm: f64) -> Result<f64> {
     let norm = global_norm(gradients)?;
     let scale = max_norm / (norm + 1e-6);

@@ -77,6 +77,19 @@ impl Entry {
 ///
 /// Copies, also on another device or in another dtype, belong to the same model and have the same
 /// [`ParamId`]s. A second build makes another model, even with the same layers.
+///
+/// ```
+/// use engine::{DType, Tensor};
+/// use nn::Params;
+/// let (id, mut params) = Params::build(0, DType::F32, |b| Ok(b.at("head").constant("w", &[2], 1.0)))?;
+/// params.set(id, Tensor::from_slice(&[5f32, 6.0], &[2])?)?;
+/// assert_eq!(params.get(id)?.to_vec::<f32>()?, [5.0, 6.0]);
+/// // A value of another shape is refused.
+/// assert!(params.set(id, Tensor::zeros(&[3], DType::F32)?).is_err());
+/// // The same model in another dtype, and the same id.
+/// assert_eq!(params.to_dtype(DType::F64)?.get(id)?.dtype(), DType::F64);
+/// # Ok::<_, nn::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Params {
     model: ModelId,
@@ -157,6 +170,16 @@ impl Params {
     }
 
     /// The trained entries, in order.
+    ///
+    /// ```
+    /// let (_, params) = nn::Params::build(0, engine::DType::F32, |b| {
+    ///     Ok(nn::layers::BatchNorm2d::new(b, 8))
+    /// })?;
+    /// let trained: Vec<&str> = params.parameters().map(|(_, entry)| entry.path.as_str()).collect();
+    /// assert_eq!(trained, ["weight", "bias"]);
+    /// assert_eq!((params.count(), params.entries().len()), (16, 4));
+    /// # Ok::<_, nn::Error>(())
+    /// ```
     pub fn parameters(&self) -> impl Iterator<Item = (ParamId, &Entry)> {
         self.entries
             .iter()
@@ -235,6 +258,18 @@ impl Params {
 
     /// Replaces every value by that in `source`, converted to the entry's dtype.
     ///
+    /// ```
+    /// use engine::{DType, Tensor};
+    /// use nn::{Error, Params};
+    /// let (w, mut params) = Params::build(0, DType::F32, |b| Ok(b.constant("w", &[2], 0.0)))?;
+    /// let file = |name: &str, x| [(name.to_string(), x)].into();
+    /// params.load("a.pt", &file("w", Tensor::ones(&[2], DType::F64)?))?;
+    /// assert_eq!(params.get(w)?.to_vec::<f32>()?, [1.0, 1.0]);
+    /// let error = params.load("b.pt", &file("v", Tensor::ones(&[2], DType::F32)?));
+    /// assert!(matches!(error, Err(Error::Mismatch { .. })));
+    /// # Ok::<_, nn::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Mismatch`] with the missing, unexpected and wrongly shaped names; nothing is
     /// changed then. `num_batches_tracked`, which PyTorch's BatchNorm counts and nothing here
@@ -282,6 +317,29 @@ impl Params {
 }
 
 /// Adds the parameters of a layer under construction.
+///
+/// ```
+/// use nn::{Builder, ParamId, Params};
+/// /// y = a·x + b, with running statistics.
+/// struct Line {
+///     a: ParamId,
+///     b: ParamId,
+///     mean: ParamId,
+/// }
+/// let line = |b: &mut Builder<'_>| Line {
+///     a: b.normal("a", &[8], 0.02),
+///     b: b.constant("b", &[8], 0.0),
+///     mean: b.buffer("mean", &[8], 0.0),
+/// };
+/// let build = |b: &mut Builder<'_>| {
+///     assert_eq!(b.at("body").at(0).prefix(), "body.0");
+///     Ok(line(&mut b.at("body").at(0)))
+/// };
+/// let (line, params) = Params::build(0, engine::DType::F32, build)?;
+/// assert_eq!(params.entries()[0].path, "body.0.a");
+/// assert_eq!(params.get(line.mean)?.to_vec::<f32>()?, [0.0; 8]);
+/// # Ok::<_, nn::Error>(())
+/// ```
 pub struct Builder<'a> {
     draft: &'a mut Draft,
     prefix: String,
@@ -340,6 +398,19 @@ impl Builder<'_> {
     ///
     /// The draws depend on the seed and the path alone: a layer added elsewhere changes none of
     /// them.
+    ///
+    /// ```
+    /// use nn::{Builder, Params};
+    /// let build = |b: &mut Builder<'_>| Ok(b.uniform("w", &[100], 0.5));
+    /// let draws = |seed| -> nn::Result<Vec<f64>> {
+    ///     let (w, params) = Params::build(seed, engine::DType::F64, build)?;
+    ///     Ok(params.get(w)?.to_f64_vec()?)
+    /// };
+    /// assert!(draws(7)?.iter().all(|x| (-0.5..0.5).contains(x)));
+    /// assert_eq!(draws(7)?, draws(7)?);
+    /// assert_ne!(draws(7)?, draws(8)?);
+    /// # Ok::<_, nn::Error>(())
+    /// ```
     pub fn uniform(&mut self, name: &str, shape: &[usize], bound: f64) -> ParamId {
         let draw = |path: &str, seed, dtype| {
             Tensor::rand(shape, -bound, bound, dtype, &mut Rng::at(seed, fnv1a(path), 0))

@@ -37,6 +37,8 @@ use engine::{Device, Tensor};
 /// because of an error for instance, is rolled back: values, optimizer, buffers and average are as
 /// they were before. Only [on a GPU, in place](TrainingStep::begin_replayed), values that have
 /// moved stay moved; there the device decides whether they move.
+///
+/// [`Optimizer`] shows a step by hand; a [`Trainer`](crate::Trainer) takes whole steps.
 #[must_use = "a step that is not committed is rolled back"]
 pub struct TrainingStep<'a> {
     optimizer: &'a mut Optimizer,
@@ -178,6 +180,20 @@ impl<'a> TrainingStep<'a> {
 
     /// Ends the step as if it had not been taken, because the device found that nothing was to
     /// change, for instance.
+    ///
+    /// ```
+    /// use engine::{DType, Tensor};
+    /// use nn::optim::{Optimizer, Rule};
+    /// use nn::{Context, Params, TrainingStep};
+    /// let (w, mut params) = Params::build(0, DType::F64, |b| Ok(b.constant("w", &[], 1.0)))?;
+    /// let mut optimizer = Optimizer::new(Rule::adam(), &params);
+    /// let (gradient, pass) = (Tensor::scalar(5.0, DType::F64)?, Context::inference(&params).finish());
+    /// let mut step = TrainingStep::begin(&mut optimizer, None, 0.1)?;
+    /// step.apply(&mut params, &[Some(gradient)], pass, None)?;
+    /// step.rollback();
+    /// assert_eq!((params.get(w)?.item()?, optimizer.steps()), (1.0, &[0][..]));
+    /// # Ok::<_, nn::Error>(())
+    /// ```
     pub fn rollback(self) {}
 }
 
