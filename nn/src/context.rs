@@ -259,7 +259,7 @@ impl Context {
     /// ```
     /// use engine::{DType, Tensor};
     /// use nn::{Context, Params};
-    /// let (count, mut params) = Params::build(0, DType::F64, |b| Ok(b.buffer("count", &[], 0.0)))?;
+    /// let (count, mut params) = Params::build(0, DType::F64, |b| Ok(b.buffer("n", &[], 0.0)))?;
     /// for _ in 0..3 {
     ///     let cx = Context::inference(&params);
     ///     cx.update_buffer(count, cx.buffer(count)?.affine(1.0, 1.0)?);

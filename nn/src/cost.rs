@@ -92,8 +92,8 @@ impl Cost {
         Self { parameters, ..self }
     }
 
-    /// The true multiply-adds of convolutions, linear maps and filters, by their definition, at most
-    /// [`u64::MAX`]. 0 for everything else.
+    /// The true multiply-adds of convolutions, linear maps and filters, by their definition, at
+    /// most [`u64::MAX`]. 0 for everything else.
     pub fn multiply_adds(&self) -> u64 {
         match self.kind {
             LayerKind::Conv2d { fan_in, .. } | LayerKind::Linear { fan_in, .. } => {

@@ -1,4 +1,4 @@
-//! Parameters, layers, optimizers, schedules and weight files: the parts of networks, without any
+//! Parameters, layers, losses, optimizers and weight files: the parts of networks, without any
 //! particular network.
 //!
 //! Reading order, from the bottom: [`weights`] (weight files) → [`Params`] (values under dotted

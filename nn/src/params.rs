@@ -81,7 +81,7 @@ impl Entry {
 /// ```
 /// use engine::{DType, Tensor};
 /// use nn::Params;
-/// let (id, mut params) = Params::build(0, DType::F32, |b| Ok(b.at("head").constant("w", &[2], 1.0)))?;
+/// let (id, mut params) = Params::build(0, DType::F32, |b| Ok(b.constant("w", &[2], 1.0)))?;
 /// params.set(id, Tensor::from_slice(&[5f32, 6.0], &[2])?)?;
 /// assert_eq!(params.get(id)?.to_vec::<f32>()?, [5.0, 6.0]);
 /// // A value of another shape is refused.
@@ -175,7 +175,7 @@ impl Params {
     /// let (_, params) = nn::Params::build(0, engine::DType::F32, |b| {
     ///     Ok(nn::layers::BatchNorm2d::new(b, 8))
     /// })?;
-    /// let trained: Vec<&str> = params.parameters().map(|(_, entry)| entry.path.as_str()).collect();
+    /// let trained: Vec<&str> = params.parameters().map(|(_, entry)| &*entry.path).collect();
     /// assert_eq!(trained, ["weight", "bias"]);
     /// assert_eq!((params.count(), params.entries().len()), (16, 4));
     /// # Ok::<_, nn::Error>(())

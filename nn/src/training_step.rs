@@ -187,7 +187,8 @@ impl<'a> TrainingStep<'a> {
     /// use nn::{Context, Params, TrainingStep};
     /// let (w, mut params) = Params::build(0, DType::F64, |b| Ok(b.constant("w", &[], 1.0)))?;
     /// let mut optimizer = Optimizer::new(Rule::adam(), &params);
-    /// let (gradient, pass) = (Tensor::scalar(5.0, DType::F64)?, Context::inference(&params).finish());
+    /// let gradient = Tensor::scalar(5.0, DType::F64)?;
+    /// let pass = Context::inference(&params).finish();
     /// let mut step = TrainingStep::begin(&mut optimizer, None, 0.1)?;
     /// step.apply(&mut params, &[Some(gradient)], pass, None)?;
     /// step.rollback();

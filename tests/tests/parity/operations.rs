@@ -219,9 +219,9 @@ fn adam(case: &Tensors) -> Tensors {
         let norm = clip_global_norm(&mut gradients, 1e-3).unwrap();
         found.insert(format!("total_norm.{step}"), Tensor::scalar(norm, DType::F64).unwrap());
         let pass = Context::inference(&params).finish();
-        let mut step = TrainingStep::begin(&mut optimizer, None, 1e-4).unwrap();
-        step.apply(&mut params, &gradients, pass, None).unwrap();
-        step.commit();
+        let mut adam = TrainingStep::begin(&mut optimizer, None, 1e-4).unwrap();
+        adam.apply(&mut params, &gradients, pass, None).unwrap();
+        adam.commit();
         for (i, name) in ["a", "b"].into_iter().enumerate() {
             found.insert(format!("{name}.{}", step + 1), params.entries()[i].value.clone());
             found.extend(
