@@ -1,6 +1,17 @@
 //! The activation functions. They are layers in [`crate::layers`].
 
 /// An element-wise activation, or softmax over channels.
+///
+/// ```
+/// use nn::layers::{Activation, Module};
+/// use nn::{Context, Params};
+/// let (_, params) = Params::build(0, engine::DType::F64, |_| Ok(()))?;
+/// let x = engine::Tensor::from_slice(&[-1.0, 2.0], &[2])?;
+/// let y = Activation::Relu.forward(&Context::inference(&params), &x)?;
+/// assert_eq!(y.to_f64_vec()?, [0.0, 2.0]);
+/// assert_eq!(Activation::Relu.name(), "relu");
+/// # Ok::<_, nn::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// x·Φ(x), exact.

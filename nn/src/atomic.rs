@@ -9,12 +9,31 @@ const SUFFIX: &str = ".part";
 
 /// Writes `bytes` to a new file beside `path`, waits until they are on the disk, and renames the
 /// file to `path`. Even after an interruption, `path` holds the old contents or the new.
+///
+/// ```
+/// # let folder = tempfile::tempdir().expect("a folder");
+/// let path = folder.path().join("best.txt");
+/// nn::write_atomically(&path, b"step 1").expect("written");
+/// nn::write_atomically(&path, b"step 2").expect("replaced");
+/// assert_eq!(std::fs::read(&path).expect("whole"), b"step 2");
+/// # Ok::<_, nn::Error>(())
+/// ```
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Reserved::beside(path)?.replace(bytes)
 }
 
 /// As [`write_atomically`], but moves the earlier contents of `path` to `previous`. Even after an
 /// interruption, the earlier contents are whole, at one of the two.
+///
+/// ```
+/// # let folder = tempfile::tempdir().expect("a folder");
+/// let [path, previous] = ["now.txt", "before.txt"].map(|name| folder.path().join(name));
+/// for contents in ["step 1", "step 2"] {
+///     nn::write_keeping(&path, &previous, contents.as_bytes()).expect("written");
+/// }
+/// assert_eq!(std::fs::read(&previous).expect("kept"), b"step 1");
+/// # Ok::<_, nn::Error>(())
+/// ```
 pub fn write_keeping(path: &Path, previous: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut reserved = Reserved::beside(path)?;
     reserved.file.write_all(bytes)?;
@@ -23,6 +42,15 @@ pub fn write_keeping(path: &Path, previous: &Path, bytes: &[u8]) -> io::Result<(
 
 /// Removes the partial files that an interrupted process left in `folder`. No other process may be
 /// writing there.
+///
+/// ```
+/// # let folder = tempfile::tempdir().expect("a folder");
+/// let interrupted = folder.path().join(".4711-0.part");
+/// std::fs::write(&interrupted, b"half a fi").expect("written");
+/// nn::remove_partial(folder.path()).expect("removed");
+/// assert!(!interrupted.exists());
+/// # Ok::<_, nn::Error>(())
+/// ```
 pub fn remove_partial(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();

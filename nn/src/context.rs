@@ -7,8 +7,8 @@
 
 use crate::distributed::{Buckets, ProcessGroup};
 use crate::params::{ModelId, ParamId, Params};
-use crate::{Result, cost::Cost};
-use engine::{Collectives, DType, Gradients, Tape, Tensor};
+use crate::{Error, Result, cost::Cost};
+use engine::{Collectives, DType, Gradients, Rng, Tape, Tensor};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,10 +23,25 @@ pub enum Mode {
 }
 
 /// One forward pass: its values, tape and mode.
+///
+/// ```
+/// use engine::{DType, Tape, Tensor};
+/// use nn::{Context, Params};
+/// let (w, params) = Params::build(0, DType::F64, |b| Ok(b.constant("w", &[], 3.0)))?;
+/// // The derivative of w² is 2·w.
+/// let tape = Tape::new();
+/// let cx = Context::training(&params, &tape);
+/// let loss = cx.param(w)?.square()?;
+/// let gradients = cx.finish().gradients(tape.backward(&loss)?);
+/// assert_eq!(gradients[0].as_ref().map(Tensor::item).transpose()?, Some(6.0));
+/// // Without a tape only the value is computed.
+/// assert_eq!(Context::inference(&params).param(w)?.square()?.item()?, 9.0);
+/// # Ok::<_, nn::Error>(())
+/// ```
 pub struct Context {
     values: Arc<Vec<Tensor>>,
-    /// The model of the values, if known.
-    model: Option<ModelId>,
+    /// The model of the values.
+    model: ModelId,
     tape: Option<Tape>,
     mode: Mode,
     /// The dtype in which layers see parameters, if not that of the parameters.
@@ -35,6 +50,8 @@ pub struct Context {
     ranks: Option<Arc<dyn Collectives>>,
     /// Whether [`Context::checkpoint`] trades time for memory.
     checkpoints: bool,
+    /// The position of the random numbers: seed and step.
+    draws: Option<(u64, u64)>,
     state: RefCell<State>,
 }
 
@@ -45,6 +62,8 @@ struct State {
     /// Each parameter as layers see it.
     used: Vec<Option<Tensor>>,
     updates: Vec<(ParamId, Tensor)>,
+    /// The number of streams of random numbers that layers have asked for.
+    streams: u32,
     costs: Option<Vec<Cost>>,
     /// The prefix of the names that are recorded.
     watched: Option<String>,
@@ -63,40 +82,84 @@ impl Context {
     }
 
     /// A pass in any mode, with or without a tape.
+    ///
+    /// ```
+    /// use nn::{Context, Mode, Params};
+    /// let (_, params) = Params::build(0, engine::DType::F32, |_| Ok(()))?;
+    /// // Batch statistics without gradients: to set the running statistics of new data.
+    /// assert!(Context::new(&params, Mode::Train, None).is_training());
+    /// # Ok::<_, nn::Error>(())
+    /// ```
     pub fn new(params: &Params, mode: Mode, tape: Option<&Tape>) -> Self {
-        let cx = Self::over(Arc::new(params.values()), mode, tape.cloned());
-        Self { model: Some(params.model()), ..cx }
+        Self::over(Arc::new(params.values()), params.model(), mode, tape.cloned())
     }
 
-    /// A pass with other values than those of the [`Params`] that the model was built with, in
-    /// their order: a moving average, or leaves of a tape.
-    pub fn with_values(values: Vec<Tensor>, mode: Mode) -> Self {
-        Self::over(Arc::new(values), mode, None)
+    /// A pass with other values than those of `params`, in the order of its entries: values that
+    /// are on a tape already, for instance. For a moving average [`Params::with_values`] does.
+    ///
+    /// ```
+    /// use engine::{DType, Tape, Tensor};
+    /// use nn::{Context, Mode, Params};
+    /// let (w, params) = Params::build(0, DType::F64, |b| Ok(b.constant("w", &[], 3.0)))?;
+    /// let tape = Tape::new();
+    /// let own = tape.leaf(&Tensor::scalar(5.0, DType::F64)?);
+    /// let cx = Context::with_values(&params, vec![own.clone()], Mode::Eval)?;
+    /// let gradients = tape.backward(&cx.param(w)?.square()?)?;
+    /// assert_eq!(gradients.get(&own).map(Tensor::item).transpose()?, Some(10.0));
+    /// # Ok::<_, nn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As of [`Params::with_values`].
+    pub fn with_values(params: &Params, values: Vec<Tensor>, mode: Mode) -> Result<Self> {
+        params.require_fit(&values)?;
+        Ok(Self::over(Arc::new(values), params.model(), mode, None))
     }
 
-    pub(crate) fn over(values: Arc<Vec<Tensor>>, mode: Mode, tape: Option<Tape>) -> Self {
+    pub(crate) fn over(
+        values: Arc<Vec<Tensor>>,
+        model: ModelId,
+        mode: Mode,
+        tape: Option<Tape>,
+    ) -> Self {
         let (leaves, used) = (vec![None; values.len()], vec![None; values.len()]);
         let state = RefCell::new(State { leaves, used, ..State::default() });
         Self {
             values,
-            model: None,
+            model,
             tape,
             mode,
             compute: None,
             ranks: None,
             checkpoints: false,
+            draws: None,
             state,
         }
     }
 
     /// The same pass, computing in `dtype` if there is one, else in that of the parameters.
     /// Parameters and their gradients keep their own dtype.
+    ///
+    /// ```
+    /// use engine::{DType, Tensor};
+    /// use nn::{Context, Params};
+    /// let (w, params) = Params::build(0, DType::F64, |b| Ok(b.constant("w", &[], 1.0)))?;
+    /// let cx = Context::inference(&params).computing_in(Some(DType::F32));
+    /// let x = Tensor::scalar(2.0, DType::F64)?;
+    /// let y = cx.to_compute(&x)?.mul(&cx.param(w)?)?;
+    /// assert_eq!((y.dtype(), params.get(w)?.dtype()), (DType::F32, DType::F64));
+    /// # Ok::<_, nn::Error>(())
+    /// ```
+    #[must_use]
     pub fn computing_in(self, dtype: Option<DType>) -> Self {
         Self { compute: dtype, ..self }
     }
 
     /// The same pass on a part of a batch that `ranks` share, if there are any: BatchNorm
     /// normalizes by the whole.
+    ///
+    /// The documentation of [`Buckets`] shows two ranks.
+    #[must_use]
     pub fn with_ranks(self, ranks: Option<Arc<dyn Collectives>>) -> Self {
         Self { ranks, ..self }
     }
@@ -108,8 +171,46 @@ impl Context {
 
     /// The same pass; if `on`, the backward pass computes everything in a [`Context::checkpoint`]
     /// again instead of saving it.
+    ///
+    /// [`Context::checkpoint`] shows it.
+    #[must_use]
     pub fn with_checkpoints(self, on: bool) -> Self {
         Self { checkpoints: on, ..self }
+    }
+
+    /// The same pass, in which layers such as [`Dropout`](crate::layers::Dropout) draw the random
+    /// numbers of `seed` and `step`. They depend on nothing else, so a run that is resumed at a
+    /// step sees those that it would have seen. Ranks that share a batch take seeds of their own.
+    #[must_use]
+    pub fn with_seed(self, seed: u64, step: u64) -> Self {
+        Self { draws: Some((seed, step)), ..self }
+    }
+
+    /// The random numbers for the next layer that needs some: stream after stream, in the order in
+    /// which layers run. A part that is [computed again](Context::checkpoint) gets the same.
+    ///
+    /// ```
+    /// use nn::{Context, Params};
+    /// let (_, params) = Params::build(0, engine::DType::F32, |_| Ok(()))?;
+    /// let cx = Context::inference(&params).with_seed(7, 12);
+    /// let (mut first, mut second) = (cx.rng()?, cx.rng()?);
+    /// assert_ne!(first.next_u64(), second.next_u64());
+    /// // Without a seed there are none.
+    /// assert!(Context::inference(&params).rng().is_err());
+    /// # Ok::<_, nn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the pass has no [seed](Context::with_seed).
+    pub fn rng(&self) -> Result<Rng> {
+        let Some((seed, step)) = self.draws else {
+            let message = "a layer draws random numbers, and the pass has no seed: with_seed";
+            return Err(Error::Setting(message.into()));
+        };
+        let mut state = self.state.borrow_mut();
+        let stream = state.streams;
+        state.streams = stream.wrapping_add(1);
+        Ok(Rng::at(seed, stream, step))
     }
 
     /// Whether this is a pass in training.
@@ -144,6 +245,8 @@ impl Context {
     }
 
     /// `x` in the dtype that the pass computes in.
+    ///
+    /// [`Context::computing_in`] shows it.
     pub fn to_compute(&self, x: &Tensor) -> Result<Tensor> {
         Ok(match self.compute {
             Some(dtype) if dtype != x.dtype() => x.to_dtype(dtype)?,
@@ -152,6 +255,19 @@ impl Context {
     }
 
     /// The buffer `id`.
+    ///
+    /// ```
+    /// use engine::{DType, Tensor};
+    /// use nn::{Context, Params};
+    /// let (count, mut params) = Params::build(0, DType::F64, |b| Ok(b.buffer("n", &[], 0.0)))?;
+    /// for _ in 0..3 {
+    ///     let cx = Context::inference(&params);
+    ///     cx.update_buffer(count, cx.buffer(count)?.affine(1.0, 1.0)?);
+    ///     cx.finish().update_buffers(&mut params)?;
+    /// }
+    /// assert_eq!(params.get(count)?.item()?, 3.0);
+    /// # Ok::<_, nn::Error>(())
+    /// ```
     pub fn buffer(&self, id: ParamId) -> Result<Tensor> {
         Ok(self.values[self.index(id)?].detach())
     }
@@ -161,6 +277,8 @@ impl Context {
     }
 
     /// Records a new value for the buffer `id`.
+    ///
+    /// [`Context::buffer`] shows it.
     pub fn update_buffer(&self, id: ParamId, value: Tensor) {
         self.state.borrow_mut().updates.push((id, value));
     }
@@ -170,6 +288,20 @@ impl Context {
     /// computation it is a plain call, as the outer plan covers it.
     ///
     /// `f` gets tensors without elements; it may use their shapes but not their values.
+    ///
+    /// ```
+    /// use engine::{DType, Tensor};
+    /// use nn::layers::{Activation, Conv2d, Module, Sequential};
+    /// use nn::{Context, Params};
+    /// let (net, params) = Params::build(0, DType::F32, |b| {
+    ///     Ok(Sequential::new().then(Conv2d::new(b, 1, 4, 3)).then(Activation::Gelu))
+    /// })?;
+    /// let (cx, x) = (Context::inference(&params), Tensor::ones(&[1, 1, 8, 8], DType::F32)?);
+    /// // The GELU is computed in the pass over memory that stores the convolution.
+    /// let planned = cx.planned(&[x.clone()], |cx, x| Ok(vec![net.forward(cx, &x[0])?]))?;
+    /// assert_eq!(planned[0].to_f64_vec()?, net.forward(&cx, &x)?.to_f64_vec()?);
+    /// # Ok::<_, nn::Error>(())
+    /// ```
     pub fn planned(
         &self,
         inputs: &[Tensor],
@@ -186,7 +318,7 @@ impl Context {
             let state = self.state.borrow();
             results.extend(state.updates[updates..].iter().map(|(_, value)| value.clone()));
             results.extend(state.observed[observed..].iter().map(|(_, value)| value.clone()));
-            Ok::<_, crate::Error>(results)
+            Ok::<_, Error>(results)
         });
         // The parameters that layers saw were tensors without elements, too.
         let mut state = self.state.borrow_mut();
@@ -212,6 +344,23 @@ impl Context {
     /// intermediate results for the backward pass, which runs it again.
     ///
     /// Buffers are updated by the first run alone. Costs and observed maps inside are not recorded.
+    ///
+    /// ```
+    /// use engine::{DType, Tape, Tensor};
+    /// use nn::{Context, Params};
+    /// let (w, params) = Params::build(0, DType::F64, |b| Ok(b.constant("w", &[], 3.0)))?;
+    /// let x = Tensor::scalar(2.0, DType::F64)?;
+    /// let gradient = |checkpoints| {
+    ///     let tape = Tape::new();
+    ///     let cx = Context::training(&params, &tape).with_checkpoints(checkpoints);
+    ///     let y = cx.checkpoint(&x, move |cx, x| Ok(x.mul(&cx.param(w)?)?.square()?))?;
+    ///     let gradient = cx.finish().gradients(tape.backward(&y)?).remove(0);
+    ///     Ok::<_, nn::Error>(gradient.map(|gradient| gradient.item()).transpose()?)
+    /// };
+    /// // 2·w·x².
+    /// assert_eq!((gradient(false)?, gradient(true)?), (Some(24.0), Some(24.0)));
+    /// # Ok::<_, nn::Error>(())
+    /// ```
     pub fn checkpoint<F>(&self, x: &Tensor, f: F) -> Result<Tensor>
     where
         F: Fn(&Context, &Tensor) -> Result<Tensor> + Send + Sync + 'static,
@@ -222,14 +371,17 @@ impl Context {
         // Finds the parameters that it needs and the buffers that it updates, without computing
         // anything.
         let (values, model, mode) = (self.values.clone(), self.model, self.mode);
-        let (compute, ranks) = (self.compute, self.ranks.clone());
+        let (compute, ranks, draws) = (self.compute, self.ranks.clone(), self.draws);
+        let first_stream = self.state.borrow().streams;
         let off_tape = move || {
-            let cx = Self::over(values.clone(), mode, None);
-            Self { model, compute, ranks: ranks.clone(), ..cx }
+            let cx = Self::over(values.clone(), model, mode, None);
+            cx.state.borrow_mut().streams = first_stream;
+            Self { compute, ranks: ranks.clone(), draws, ..cx }
         };
         let scratch = off_tape();
-        engine::infer(&[x], |x| Ok::<_, crate::Error>(vec![f(&scratch, &x[0])?]))?;
-        let State { used, updates, .. } = scratch.state.into_inner();
+        engine::infer(&[x], |x| Ok::<_, Error>(vec![f(&scratch, &x[0])?]))?;
+        let State { used, updates, streams, .. } = scratch.state.into_inner();
+        self.state.borrow_mut().streams = streams;
         let needed: Vec<usize> = (0..used.len()).filter(|&i| used[i].is_some()).collect();
         let params: Vec<Tensor> =
             needed.iter().map(|&i| self.param_at(i)).collect::<Result<_>>()?;
@@ -246,7 +398,7 @@ impl Context {
                 Ok(outputs)
             });
             outputs.map_err(|error| match error {
-                crate::Error::Engine(error) => error,
+                Error::Engine(error) => error,
                 other => engine::Error::tape("checkpoint", other.to_string()),
             })
         };
@@ -260,30 +412,76 @@ impl Context {
     }
 
     /// Starts recording the cost of each layer.
+    ///
+    /// ```
+    /// use engine::{DType, Tensor};
+    /// use nn::layers::{Linear, Module};
+    /// use nn::{Context, Params};
+    /// let (linear, params) = Params::build(0, DType::F32, |b| Ok(Linear::new(b, 64, 10)))?;
+    /// let cx = Context::inference(&params);
+    /// cx.count_costs();
+    /// linear.forward(&cx, &Tensor::zeros(&[8, 64], DType::F32)?)?;
+    /// let cost = &cx.finish().costs[0];
+    /// assert_eq!((cost.multiply_adds(), cost.parameters), (8 * 64 * 10, 64 * 10 + 10));
+    /// # Ok::<_, nn::Error>(())
+    /// ```
     pub fn count_costs(&self) {
         self.state.borrow_mut().costs.get_or_insert_default();
     }
 
     /// Records the cost of a layer, if that was asked for.
+    ///
+    /// ```
+    /// use engine::{DType, Tensor};
+    /// use nn::{Context, Cost, LayerKind, Params};
+    /// let (_, params) = Params::build(0, DType::F32, |_| Ok(()))?;
+    /// let (cx, x) = (Context::inference(&params), Tensor::zeros(&[2, 3], DType::F32)?);
+    /// let report = || cx.report(|| Cost::new("mine", LayerKind::Bilinear, &x, &x));
+    /// report();
+    /// cx.count_costs();
+    /// report();
+    /// assert_eq!(cx.finish().costs.len(), 1);
+    /// # Ok::<_, nn::Error>(())
+    /// ```
     pub fn report(&self, cost: impl FnOnce() -> Cost) {
+        if self.state.borrow().costs.is_none() {
+            return;
+        }
+        // The closure may ask this context for a parameter.
+        let cost = cost();
         if let Some(costs) = &mut self.state.borrow_mut().costs {
-            costs.push(cost());
+            costs.push(cost);
         }
     }
 
     /// Starts recording the intermediate results whose names begin with `prefix`.
+    ///
+    /// ```
+    /// use engine::{DType, Tensor};
+    /// use nn::{Context, Params};
+    /// let (_, params) = Params::build(0, DType::F32, |_| Ok(()))?;
+    /// let (cx, x) = (Context::inference(&params), Tensor::zeros(&[2, 3], DType::F32)?);
+    /// cx.watch("encoder.");
+    /// cx.observe(|| "encoder.0".into(), &x);
+    /// cx.observe(|| "decoder.0".into(), &x);
+    /// let observed = cx.finish().observed;
+    /// assert_eq!(observed.len(), 1);
+    /// assert_eq!(observed[0].0, "encoder.0");
+    /// # Ok::<_, nn::Error>(())
+    /// ```
     pub fn watch(&self, prefix: impl Into<String>) {
         self.state.borrow_mut().watched = Some(prefix.into());
     }
 
     /// Records `x`, an intermediate result, if its name was asked for.
+    ///
+    /// [`Context::watch`] shows it.
     pub fn observe(&self, name: impl FnOnce() -> String, x: &Tensor) {
-        let state = &mut *self.state.borrow_mut();
-        if let Some(prefix) = &state.watched {
-            let name = name();
-            if name.starts_with(prefix.as_str()) {
-                state.observed.push((name, x.detach()));
-            }
+        let Some(prefix) = self.state.borrow().watched.clone() else { return };
+        // The closure may ask this context for a parameter.
+        let name = name();
+        if name.starts_with(&prefix) {
+            self.state.borrow_mut().observed.push((name, x.detach()));
         }
     }
 
@@ -295,6 +493,7 @@ impl Context {
 }
 
 /// The results of a forward pass, besides its output.
+#[must_use = "a pass in training holds new running statistics; a `TrainingStep` stores them"]
 pub struct Pass {
     leaves: Vec<Option<Tensor>>,
     updates: Vec<(ParamId, Tensor)>,
@@ -313,6 +512,8 @@ impl Pass {
 
     /// As [`Pass::gradients`], of Σ ⟨`outputs[i]`, `seeds[i]`⟩, averaged over the ranks of `group`
     /// during the backward pass on `tape`. All ranks have the same graph.
+    ///
+    /// [`Buckets`] shows it.
     pub fn mean_gradients(
         &self,
         tape: Tape,
@@ -337,6 +538,8 @@ impl Pass {
     }
 
     /// Stores the recorded values in the buffers of `params`.
+    ///
+    /// [`Context::buffer`] shows it.
     pub fn update_buffers(self, params: &mut Params) -> Result<()> {
         self.updates.into_iter().try_for_each(|(id, value)| params.set(id, value))
     }
@@ -346,6 +549,23 @@ impl Pass {
 mod tests {
     use super::*;
     use crate::layers::{Conv2d, Module};
+
+    #[test]
+    fn closures_of_records_may_ask_for_parameters() {
+        let (weight, params) =
+            Params::build(1, DType::F32, |b| Ok(b.constant("w", &[3], 1.0))).unwrap();
+        let cx = Context::inference(&params);
+        cx.count_costs();
+        cx.watch("");
+        let x = cx.param(weight).unwrap();
+        cx.report(|| {
+            let count = cx.param(weight).unwrap().numel();
+            Cost::new("", crate::LayerKind::BatchNorm, &x, &x).with_parameters(count)
+        });
+        cx.observe(|| format!("{} weights", cx.param(weight).unwrap().numel()), &x);
+        let pass = cx.finish();
+        assert_eq!((pass.costs[0].parameters, &*pass.observed[0].0), (3, "3 weights"));
+    }
 
     #[test]
     fn planned_parts_of_a_pass_share_their_parameters() {
@@ -361,7 +581,7 @@ mod tests {
         let sum = part(x.clone()).add(&part(x.scale(2.0).unwrap())).unwrap();
         let failed = cx.planned(&[x], |cx, x| {
             cx.update_buffer(params.parameters().next().unwrap().0, x[0].clone());
-            Err(crate::Error::Setting("given up".into()))
+            Err(Error::Setting("given up".into()))
         });
         assert!(failed.is_err());
         let pass = cx.finish();

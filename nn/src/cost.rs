@@ -5,6 +5,8 @@ use engine::Tensor;
 use std::fmt;
 
 /// One use of a layer: its kind, the shapes, and the number of parameters.
+///
+/// [`Context::count_costs`](crate::Context::count_costs) shows how to get one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cost {
     /// The layer's dotted path; empty for layers without parameters.
@@ -40,6 +42,15 @@ pub enum LayerKind {
         /// Whether a bias is added.
         bias: bool,
     },
+    /// A linear map of the last dimension.
+    Linear {
+        /// The number of products in each output element.
+        fan_in: usize,
+        /// Whether a bias is added.
+        bias: bool,
+    },
+    /// Rows of a table.
+    Embedding,
     /// A filter computed from the input, shared by the channels of a group.
     DynamicFilter {
         /// Height and width of the filter.
@@ -49,6 +60,10 @@ pub enum LayerKind {
     BatchNorm,
     /// Instance normalization.
     InstanceNorm,
+    /// Layer normalization.
+    LayerNorm,
+    /// Group normalization.
+    GroupNorm,
     /// The means of windows of this side.
     AvgPool2d(usize),
     /// The maxima of windows of this side.
@@ -59,6 +74,10 @@ pub enum LayerKind {
     Activation(Activation),
     /// Bilinear resizing.
     Bilinear,
+    /// Dropout.
+    Dropout,
+    /// Several dimensions as one.
+    Flatten,
 }
 
 impl Cost {
@@ -73,11 +92,11 @@ impl Cost {
         Self { parameters, ..self }
     }
 
-    /// The true multiply-adds of convolutions and filters, by their definition, at most
-    /// [`u64::MAX`]. 0 for everything else.
+    /// The true multiply-adds of convolutions, linear maps and filters, by their definition, at
+    /// most [`u64::MAX`]. 0 for everything else.
     pub fn multiply_adds(&self) -> u64 {
         match self.kind {
-            LayerKind::Conv2d { fan_in, .. } => {
+            LayerKind::Conv2d { fan_in, .. } | LayerKind::Linear { fan_in, .. } => {
                 self.output_elements().saturating_mul(fan_in as u64)
             }
             LayerKind::ConvTranspose2d { fan_out, .. } => {
@@ -114,14 +133,20 @@ impl fmt::Display for LayerKind {
         match self {
             Self::Conv2d { kernel: [h, w], .. } => write!(f, "conv2d {h}×{w}"),
             Self::ConvTranspose2d { kernel: [h, w], .. } => write!(f, "conv_transpose2d {h}×{w}"),
+            Self::Linear { .. } => f.write_str("linear"),
+            Self::Embedding => f.write_str("embedding"),
             Self::DynamicFilter { kernel: [h, w] } => write!(f, "dynamic_filter {h}×{w}"),
             Self::BatchNorm => f.write_str("batch_norm"),
             Self::InstanceNorm => f.write_str("instance_norm"),
+            Self::LayerNorm => f.write_str("layer_norm"),
+            Self::GroupNorm => f.write_str("group_norm"),
             Self::AvgPool2d(side) => write!(f, "avg_pool2d {side}"),
             Self::MaxPool2d(side) => write!(f, "max_pool2d {side}"),
             Self::GlobalAvgPool => f.write_str("global_avg_pool"),
             Self::Activation(activation) => f.write_str(activation.name()),
             Self::Bilinear => f.write_str("bilinear"),
+            Self::Dropout => f.write_str("dropout"),
+            Self::Flatten => f.write_str("flatten"),
         }
     }
 }
@@ -143,7 +168,8 @@ mod tests {
             output: shape.to_vec(),
             parameters: 0,
         };
-        for kind in [conv, transposed, filter] {
+        let linear = LayerKind::Linear { fan_in: 64, bias: true };
+        for kind in [conv, transposed, filter, linear] {
             assert_eq!(cost(kind, &vast).multiply_adds(), u64::MAX, "{kind}");
         }
         assert_eq!(cost(filter, &[1]).multiply_adds(), u64::MAX);

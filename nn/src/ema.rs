@@ -11,6 +11,23 @@ use engine::{Device, Tensor};
 /// Restoration networks score a little higher with the average than with the values of the last
 /// step. The decay is ramped, min(d, (1 + t)/(10 + t)) at update t, so the random start is soon
 /// forgotten.
+///
+/// ```
+/// use engine::{DType, Tensor};
+/// use nn::{Ema, Params};
+/// let (w, mut params) = Params::build(0, DType::F64, |b| Ok(b.constant("w", &[], 0.0)))?;
+/// let mut ema = Ema::new(&params, 0.999)?;
+/// params.set(w, Tensor::scalar(1.0, DType::F64)?)?;
+/// ema.update(&params)?;
+/// // The first decay is 1/10.
+/// assert_eq!(ema.values()[0].item()?, 0.9);
+/// // Saved, and resumed.
+/// let saved = (ema.updates(), ema.values().to_vec());
+/// let mut resumed = Ema::resume(0.999, saved.0, saved.1);
+/// (ema.update(&params)?, resumed.update(&params)?);
+/// assert_eq!(resumed.values()[0].item()?, ema.values()[0].item()?);
+/// # Ok::<_, nn::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Ema {
     decay: f64,
@@ -52,14 +69,17 @@ impl Ema {
     /// Counts an update and sets its decay.
     pub(crate) fn count(&mut self) -> Result<()> {
         let t = self.updates as f64;
-        self.updates += 1;
+        self.updates = self.updates.saturating_add(1);
         let decay = self.decay.min((1.0 + t) / (10.0 + t));
         Ok(self.scalars.set(vec![optimizer::decay_scalars(decay)])?)
     }
 
-    /// Reverses the last count.
-    pub(crate) fn uncount(&mut self) {
-        self.updates = self.updates.saturating_sub(1);
+    /// Puts back an earlier count, and values if they have changed.
+    pub(crate) fn restore(&mut self, updates: u64, values: Option<Vec<Tensor>>) {
+        self.updates = updates;
+        if let Some(values) = values {
+            self.values = values;
+        }
     }
 
     /// Adds the model's values with the decay of the last counted update, unless `norm`, by which
@@ -104,5 +124,10 @@ mod tests {
         }
         assert!((ema.values()[0].item().unwrap() - 1.0).abs() < 1e-12);
         assert!(Ema::new(&params, 1.0).is_err());
+        // Counts do not overflow.
+        let mut ema = Ema::resume(0.5, u64::MAX, params.values());
+        params.set(id, Tensor::zeros(&[1], DType::F64).unwrap()).unwrap();
+        ema.update(&params).unwrap();
+        assert_eq!((ema.updates(), ema.values()[0].item().unwrap()), (u64::MAX, 0.5));
     }
 }

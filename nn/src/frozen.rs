@@ -2,25 +2,43 @@
 
 use crate::Result;
 use crate::context::{Context, Mode};
+use crate::params::{ModelId, Params};
 use engine::{DType, Numerics, Planner, Tensor};
 use std::sync::Arc;
 
-/// The values of a network, in the order of its [`Params`](crate::Params), which no longer change.
+/// The values of a network, which no longer change.
 /// Everything that depends on them alone is computed once: packed weights, folded batch
 /// normalization. Threads may share it.
+///
+/// ```
+/// use engine::{DType, Numerics, Tensor};
+/// use nn::layers::{BatchNorm2d, Conv2d, Module, Sequential};
+/// use nn::{Frozen, Params};
+/// let (net, params) = Params::build(0, DType::F32, |b| {
+///     let conv = Conv2d::new(&mut b.at(0), 3, 8, 3).padding(1);
+///     Ok(Sequential::new().then(conv).then(BatchNorm2d::new(&mut b.at(1), 8)))
+/// })?;
+/// let frozen = Frozen::new(&params, None, Numerics::default());
+/// let predict = |x| frozen.run(vec![x], |cx, x| Ok(vec![net.forward(cx, &x[0])?]));
+/// let y = predict(Tensor::zeros(&[1, 3, 32, 32], DType::F32)?)?;
+/// assert_eq!(y[0].shape(), [1, 8, 32, 32]);
+/// # Ok::<_, nn::Error>(())
+/// ```
 pub struct Frozen {
     values: Arc<Vec<Tensor>>,
+    model: ModelId,
     compute: Option<DType>,
     numerics: Numerics,
     planner: Planner,
 }
 
 impl Frozen {
-    /// Passes over `values` compute in `compute`, or in the values' own dtype, and with `numerics`,
-    /// whatever those of the caller.
-    pub fn new(values: Vec<Tensor>, compute: Option<DType>, numerics: Numerics) -> Self {
+    /// Passes over the values of `params` compute in `compute`, or in the values' own dtype, and
+    /// with `numerics`, whatever those of the caller. Later changes to `params` do not show.
+    pub fn new(params: &Params, compute: Option<DType>, numerics: Numerics) -> Self {
+        let values = params.values();
         let planner = Planner::new(&values);
-        Self { values: Arc::new(values), compute, numerics, planner }
+        Self { values: Arc::new(values), model: params.model(), compute, numerics, planner }
     }
 
     /// Runs `f` on `inputs` as planned, in evaluation mode. Every call must have the same `f`,
@@ -31,7 +49,7 @@ impl Frozen {
         f: impl FnOnce(&Context, &[Tensor]) -> Result<Vec<Tensor>>,
     ) -> Result<Vec<Tensor>> {
         let pass = |inputs: &[Tensor]| {
-            let cx = Context::over(self.values.clone(), Mode::Eval, None);
+            let cx = Context::over(self.values.clone(), self.model, Mode::Eval, None);
             f(&cx.computing_in(self.compute), inputs)
         };
         self.numerics.scope(|| self.planner.run(inputs, pass))

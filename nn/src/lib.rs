@@ -1,10 +1,37 @@
-//! Parameters, layers, optimizers, schedules and weight files: the parts of networks, without any
+//! Parameters, layers, losses, optimizers and weight files: the parts of networks, without any
 //! particular network.
 //!
 //! Reading order, from the bottom: [`weights`] (weight files) → [`Params`] (values under dotted
 //! paths) → [`distributed`] (several processes) → [`Context`] (a forward pass) → [`layers`],
-//! [`Cost`] → [`Frozen`] (a network for evaluation) → [`optim`], [`schedule`], [`Ema`],
-//! [`TrainingStep`]. Weight files and several processes can wait for a second reading.
+//! [`loss`], [`Cost`] → [`Frozen`] (a network for evaluation) → [`optim`], [`schedule`], [`Ema`],
+//! [`TrainingStep`], [`Trainer`]. Weight files and several processes can wait for a second reading.
+//!
+//! The folder `examples` has whole programs: a classifier of digits, a denoiser, weights from
+//! PyTorch. In short, a network is built, trained and used like this:
+//!
+//! ```
+//! use engine::{DType, Tensor};
+//! use nn::layers::{Activation, Linear, Module, Sequential};
+//! use nn::optim::Rule;
+//! use nn::{Context, Params, Trainer, loss};
+//!
+//! let (net, params) = Params::build(0, DType::F32, |b| {
+//!     Ok(Sequential::new()
+//!         .then(Linear::new(&mut b.at(0), 2, 8))
+//!         .then(Activation::Tanh)
+//!         .then(Linear::new(&mut b.at(2), 8, 2)))
+//! })?;
+//! // Exclusive or.
+//! let x = Tensor::from_slice(&[0f32, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], &[4, 2])?;
+//! let classes = Tensor::from_slice(&[0i64, 1, 1, 0], &[4])?;
+//! let mut trainer = Trainer::new(params, Rule::adam());
+//! for _ in 0..200 {
+//!     trainer.step(0.05, |cx| loss::cross_entropy(&net.forward(cx, &x)?, &classes))?;
+//! }
+//! let logits = net.forward(&Context::inference(&trainer.params), &x)?;
+//! assert_eq!(logits.argmax(1)?.to_vec::<i64>()?, [0, 1, 1, 0]);
+//! # Ok::<_, nn::Error>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
@@ -17,9 +44,11 @@ mod ema;
 mod error;
 mod frozen;
 pub mod layers;
+pub mod loss;
 pub mod optim;
 mod params;
 pub mod schedule;
+mod trainer;
 mod training_step;
 pub mod weights;
 
@@ -30,4 +59,5 @@ pub use ema::Ema;
 pub use error::{Error, Result};
 pub use frozen::Frozen;
 pub use params::{Builder, Entry, EntryKind, ParamId, Params};
+pub use trainer::Trainer;
 pub use training_step::TrainingStep;

@@ -11,6 +11,27 @@ use std::collections::HashMap;
 pub use engine::optimizer::{Clip, Rule};
 
 /// A rule and its state.
+///
+/// ```
+/// use engine::{DType, Tensor};
+/// use nn::optim::{Optimizer, Rule};
+/// use nn::{Context, Params, TrainingStep};
+/// let (w, mut params) = Params::build(0, DType::F64, |b| Ok(b.constant("w", &[], 1.0)))?;
+/// let mut optimizer = Optimizer::new(Rule::adam(), &params);
+/// let (gradient, pass) = (Tensor::scalar(5.0, DType::F64)?, Context::inference(&params).finish());
+/// let mut step = TrainingStep::begin(&mut optimizer, None, 0.1)?;
+/// step.apply(&mut params, &[Some(gradient)], pass, None)?;
+/// step.commit();
+/// // The first step of Adam has the length of the learning rate.
+/// assert!((params.get(w)?.item()? - 0.9).abs() < 1e-8);
+///
+/// // Saved, and resumed.
+/// let (steps, slots) = (optimizer.steps().to_vec(), optimizer.tensors(&params));
+/// assert_eq!(slots[0].0, "exp_avg.w");
+/// let resumed = Optimizer::resume(Rule::adam(), &params, steps, &slots.into_iter().collect())?;
+/// assert_eq!(resumed.steps(), [1]);
+/// # Ok::<_, nn::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Optimizer {
     rule: Rule,
@@ -39,8 +60,10 @@ impl Optimizer {
     }
 
     /// Moves every parameter that has a gradient, with learning rate `lr`, and no buffer.
-    /// `gradients` are in the order of `params`.
-    pub fn step(
+    /// `gradients` are in the order of `params`. For tests of the rules: a
+    /// [`TrainingStep`](crate::TrainingStep) does not forget buffers.
+    #[cfg(test)]
+    pub(crate) fn step(
         &mut self,
         params: &mut Params,
         gradients: &[Option<Tensor>],
@@ -73,16 +96,22 @@ impl Optimizer {
     pub(crate) fn count_again(&mut self, lr: f64) -> Result<()> {
         let mut scalars = vec![self.rule.scalars(1, lr); self.steps.len()];
         for &id in &self.moved {
-            self.steps[id] += 1;
+            self.steps[id] = self.steps[id].saturating_add(1);
             scalars[id] = self.rule.scalars(self.steps[id], lr);
         }
         Ok(self.scalars.set(scalars)?)
     }
 
-    /// Reverses the last count.
-    pub(crate) fn uncount(&mut self) {
-        for &id in &self.moved {
-            self.steps[id] -= 1;
+    /// The slots of each entry.
+    pub(crate) fn slots(&self) -> &[Vec<Tensor>] {
+        &self.slots
+    }
+
+    /// Puts back earlier counts, and slots if they have changed.
+    pub(crate) fn restore(&mut self, steps: Vec<u64>, slots: Option<Vec<Vec<Tensor>>>) {
+        self.steps = steps;
+        if let Some(slots) = slots {
+            self.slots = slots;
         }
     }
 
@@ -190,11 +219,19 @@ impl Optimizer {
 
 /// The L2 norm over all gradients together, on their device, without waiting for it. For [`Clip`],
 /// and to be read later.
+///
+/// ```
+/// let gradients = [Some(engine::Tensor::from_slice(&[3f32, 4.0], &[2])?), None];
+/// assert_eq!(nn::optim::norm(&gradients)?.item()?, 5.0);
+/// # Ok::<_, nn::Error>(())
+/// ```
 pub fn norm(gradients: &[Option<Tensor>]) -> Result<Tensor> {
     Ok(optimizer::norm(&gradients.iter().flatten().collect::<Vec<_>>())?)
 }
 
 /// The L2 norm over all gradients together.
+///
+/// [`clip_global_norm`] shows it.
 pub fn global_norm(gradients: &[Option<Tensor>]) -> Result<f64> {
     Ok(norm(gradients)?.item()?)
 }
@@ -202,6 +239,15 @@ pub fn global_norm(gradients: &[Option<Tensor>]) -> Result<f64> {
 /// Scales all gradients by min(1, `max_norm` / (norm + 1e-6)), as PyTorch's `clip_grad_norm_`;
 /// returns the norm before. It waits for the norm; a [`TrainingStep`](crate::TrainingStep) does
 /// not.
+///
+/// ```
+/// use engine::Tensor;
+/// use nn::optim::{clip_global_norm, global_norm};
+/// let mut gradients = vec![Some(Tensor::from_slice(&[3.0, 4.0], &[2])?), None];
+/// assert_eq!(clip_global_norm(&mut gradients, 1.0)?, 5.0);
+/// assert!((global_norm(&gradients)? - 1.0).abs() < 1e-6);
+/// # Ok::<_, nn::Error>(())
+/// ```
 pub fn clip_global_norm(gradients: &mut [Option<Tensor>], max_norm: f64) -> Result<f64> {
     let norm = global_norm(gradients)?;
     let scale = max_norm / (norm + 1e-6);
@@ -272,6 +318,20 @@ mod tests {
         second.step(&mut twin, &gradient(-0.2), 0.1).unwrap();
         assert_eq!(value(&params).to_bits(), value(&twin).to_bits());
         assert!(Optimizer::resume(Rule::adam(), &params, vec![1], &HashMap::new()).is_err());
+    }
+
+    #[test]
+    fn counts_do_not_overflow() {
+        let (mut params, gradient) = one(1.0);
+        let slots = ["exp_avg", "exp_avg_sq"].map(|slot| (format!("{slot}.w"), gradient(0.5)));
+        let slots = slots.map(|(name, mut x)| (name, x.remove(0).unwrap())).into();
+        let steps = vec![u64::MAX];
+        let mut adam = Optimizer::resume(Rule::adam(), &params, steps, &slots).unwrap();
+        adam.step(&mut params, &gradient(0.5), 0.1).unwrap();
+        assert_eq!(adam.steps(), [u64::MAX]);
+        // The corrections of the first steps have long gone: m/√v.
+        let expected = 1.0 - 0.1 * 0.5 / (0.999f64 * 0.5 + 0.001 * 0.25).sqrt();
+        assert!((value(&params) - expected).abs() < 1e-8, "{}", value(&params));
     }
 
     #[test]

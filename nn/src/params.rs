@@ -8,7 +8,7 @@
 use crate::weights::printable;
 use crate::{Error, Result};
 use engine::{DType, Device, Rng, Tensor};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Names an entry of the [`Params`] that it was built with, and of their copies.
@@ -22,10 +22,9 @@ impl ParamId {
     /// The index of the entry among the `count` values of `model`.
     ///
     /// # Errors
-    /// [`Error::Setting`] if the entry belongs to another model. If `model` is not known, only the
-    /// index is checked.
-    pub(crate) fn index_in(self, model: Option<ModelId>, count: usize) -> Result<usize> {
-        match model.is_none_or(|model| model == self.model) && self.index < count {
+    /// [`Error::Setting`] if the entry belongs to another model.
+    pub(crate) fn index_in(self, model: ModelId, count: usize) -> Result<usize> {
+        match model == self.model && self.index < count {
             true => Ok(self.index),
             false => Err(Error::Setting(format!("entry {} belongs to another model", self.index))),
         }
@@ -63,10 +62,34 @@ pub struct Entry {
     pub value: Tensor,
 }
 
+impl Entry {
+    /// An error unless `value` has the shape and dtype of this entry.
+    fn require_fit(&self, value: &Tensor) -> Result<()> {
+        if self.value.meta() == value.meta() {
+            return Ok(());
+        }
+        let (path, expected, got) = (&self.path, self.value.meta(), value.meta());
+        Err(Error::Setting(format!("{path}: expected {expected}, got {got}")))
+    }
+}
+
 /// All parameters and buffers of a model, in the order in which its layers were built.
 ///
 /// Copies, also on another device or in another dtype, belong to the same model and have the same
 /// [`ParamId`]s. A second build makes another model, even with the same layers.
+///
+/// ```
+/// use engine::{DType, Tensor};
+/// use nn::Params;
+/// let (id, mut params) = Params::build(0, DType::F32, |b| Ok(b.constant("w", &[2], 1.0)))?;
+/// params.set(id, Tensor::from_slice(&[5f32, 6.0], &[2])?)?;
+/// assert_eq!(params.get(id)?.to_vec::<f32>()?, [5.0, 6.0]);
+/// // A value of another shape is refused.
+/// assert!(params.set(id, Tensor::zeros(&[3], DType::F32)?).is_err());
+/// // The same model in another dtype, and the same id.
+/// assert_eq!(params.to_dtype(DType::F64)?.get(id)?.dtype(), DType::F64);
+/// # Ok::<_, nn::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Params {
     model: ModelId,
@@ -81,28 +104,47 @@ impl Params {
     /// Builds a model's layers with `build`, which draws initial values from `seed` through the
     /// [`Builder`].
     ///
+    /// ```
+    /// use nn::{Params, layers::Linear};
+    /// let build = |b: &mut nn::Builder<'_>| Ok(Linear::new(&mut b.at("head"), 64, 10));
+    /// let (_head, params) = Params::build(7, engine::DType::F32, build)?;
+    /// let names: Vec<&str> = params.entries().iter().map(|entry| entry.path.as_str()).collect();
+    /// assert_eq!(names, ["head.weight", "head.bias"]);
+    /// assert_eq!(params.count(), 10 * 64 + 10);
+    /// # Ok::<_, nn::Error>(())
+    /// ```
+    ///
     /// # Errors
-    /// Those of `build`, and of the first entry whose values could not be made.
+    /// Those of `build`, and the first that was [recorded](Builder::refuse): of an entry whose
+    /// values could not be made, of a path that was added twice, of a layer's settings.
     pub fn build<M>(
         seed: u64,
         dtype: DType,
         build: impl FnOnce(&mut Builder<'_>) -> Result<M>,
     ) -> Result<(M, Params)> {
-        let values = Values::Drawn { seed, refused: None };
-        let mut draft = Draft { params: Params::new(), values, dtype };
-        let model = build(&mut Builder { draft: &mut draft, prefix: String::new() })?;
-        match draft.values {
-            Values::Drawn { refused: Some(error), .. } => Err(error.into()),
-            _ => Ok((model, draft.params)),
-        }
+        let (model, draft) = Draft::built(Values::Drawn { seed }, dtype, build)?;
+        Ok((model, draft.params))
     }
 
     /// Builds a model's layers with `build`, which takes its values from `source`, converted to
     /// `dtype`. Values that do not fit are found before memory is allocated, so that a small file
     /// cannot ask for a large model.
     ///
+    /// ```
+    /// use engine::{DType, Tensor};
+    /// use nn::{Params, layers::Linear};
+    /// let file = [
+    ///     ("weight".to_string(), Tensor::ones(&[1, 2], DType::F64)?),
+    ///     ("bias".to_string(), Tensor::zeros(&[1], DType::F64)?),
+    /// ];
+    /// let build = |b: &mut nn::Builder<'_>| Ok(Linear::new(b, 2, 1));
+    /// let (_sum, params) = Params::build_from("sum.pt", file.into(), DType::F32, build)?;
+    /// assert_eq!(params.values()[0].to_vec::<f32>()?, [1.0, 1.0]);
+    /// # Ok::<_, nn::Error>(())
+    /// ```
+    ///
     /// # Errors
-    /// As of [`Params::load`].
+    /// As of [`Params::load`] and [`Params::build`].
     pub fn build_from<M>(
         origin: &str,
         source: HashMap<String, Tensor>,
@@ -110,8 +152,7 @@ impl Params {
         build: impl FnOnce(&mut Builder<'_>) -> Result<M>,
     ) -> Result<(M, Params)> {
         let values = Values::Given(Fitting::new(source));
-        let mut draft = Draft { params: Params::new(), values, dtype };
-        let model = build(&mut Builder { draft: &mut draft, prefix: String::new() })?;
+        let (model, draft) = Draft::built(values, dtype, build)?;
         if let Values::Given(fitting) = draft.values {
             fitting.finish(origin)?;
         }
@@ -129,6 +170,16 @@ impl Params {
     }
 
     /// The trained entries, in order.
+    ///
+    /// ```
+    /// let (_, params) = nn::Params::build(0, engine::DType::F32, |b| {
+    ///     Ok(nn::layers::BatchNorm2d::new(b, 8))
+    /// })?;
+    /// let trained: Vec<&str> = params.parameters().map(|(_, entry)| &*entry.path).collect();
+    /// assert_eq!(trained, ["weight", "bias"]);
+    /// assert_eq!((params.count(), params.entries().len()), (16, 4));
+    /// # Ok::<_, nn::Error>(())
+    /// ```
     pub fn parameters(&self) -> impl Iterator<Item = (ParamId, &Entry)> {
         self.entries
             .iter()
@@ -157,11 +208,7 @@ impl Params {
     pub fn set(&mut self, id: ParamId, value: Tensor) -> Result<()> {
         let index = self.index(id)?;
         let entry = &mut self.entries[index];
-        if entry.value.meta() != value.meta() {
-            let message =
-                format!("{}: expected {}, got {}", entry.path, entry.value.meta(), value.meta());
-            return Err(Error::Setting(message));
-        }
+        entry.require_fit(&value)?;
         entry.value = value.detach();
         Ok(())
     }
@@ -171,7 +218,57 @@ impl Params {
         self.entries.iter().map(|entry| entry.value.clone()).collect()
     }
 
+    /// The same model with other `values`, in the order of the entries: a moving average, for
+    /// instance. They are shared, not copied.
+    ///
+    /// ```
+    /// use engine::{DType, Tensor};
+    /// use nn::Params;
+    /// let (weight, params) = Params::build(0, DType::F64, |b| Ok(b.constant("w", &[], 2.0)))?;
+    /// let average = params.with_values(vec![Tensor::scalar(1.5, DType::F64)?])?;
+    /// assert_eq!((average.get(weight)?.item()?, params.get(weight)?.item()?), (1.5, 2.0));
+    /// # Ok::<_, nn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if there are more or fewer values than entries, or one has another shape
+    /// or dtype.
+    pub fn with_values(&self, values: Vec<Tensor>) -> Result<Params> {
+        self.require_fit(&values)?;
+        let mut params = self.clone();
+        params.restore(values.iter().map(Tensor::detach).collect());
+        Ok(params)
+    }
+
+    /// Sets the values of all entries, which they fit.
+    pub(crate) fn restore(&mut self, values: Vec<Tensor>) {
+        self.entries.iter_mut().zip(values).for_each(|(entry, value)| entry.value = value);
+    }
+
+    /// An error unless these could be the values of the entries.
+    pub(crate) fn require_fit(&self, values: &[Tensor]) -> Result<()> {
+        if values.len() != self.entries.len() {
+            let (given, expected) = (values.len(), self.entries.len());
+            return Err(Error::Setting(format!(
+                "{given} values for a model with {expected} parameters and buffers"
+            )));
+        }
+        self.entries.iter().zip(values).try_for_each(|(entry, value)| entry.require_fit(value))
+    }
+
     /// Replaces every value by that in `source`, converted to the entry's dtype.
+    ///
+    /// ```
+    /// use engine::{DType, Tensor};
+    /// use nn::{Error, Params};
+    /// let (w, mut params) = Params::build(0, DType::F32, |b| Ok(b.constant("w", &[2], 0.0)))?;
+    /// let file = |name: &str, x| [(name.to_string(), x)].into();
+    /// params.load("a.pt", &file("w", Tensor::ones(&[2], DType::F64)?))?;
+    /// assert_eq!(params.get(w)?.to_vec::<f32>()?, [1.0, 1.0]);
+    /// let error = params.load("b.pt", &file("v", Tensor::ones(&[2], DType::F32)?));
+    /// assert!(matches!(error, Err(Error::Mismatch { .. })));
+    /// # Ok::<_, nn::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Mismatch`] with the missing, unexpected and wrongly shaped names; nothing is
@@ -184,9 +281,7 @@ impl Params {
             values.extend(fitting.take(&entry.path, entry.value.shape(), entry.value.dtype()));
         }
         fitting.finish(origin)?;
-        for (entry, value) in self.entries.iter_mut().zip(values) {
-            entry.value = value;
-        }
+        self.restore(values);
         Ok(())
     }
 
@@ -213,7 +308,7 @@ impl Params {
     }
 
     fn index(&self, id: ParamId) -> Result<usize> {
-        id.index_in(Some(self.model), self.entries.len())
+        id.index_in(self.model, self.entries.len())
     }
 
     pub(crate) fn model(&self) -> ModelId {
@@ -222,6 +317,29 @@ impl Params {
 }
 
 /// Adds the parameters of a layer under construction.
+///
+/// ```
+/// use nn::{Builder, ParamId, Params};
+/// /// y = a·x + b, with running statistics.
+/// struct Line {
+///     a: ParamId,
+///     b: ParamId,
+///     mean: ParamId,
+/// }
+/// let line = |b: &mut Builder<'_>| Line {
+///     a: b.normal("a", &[8], 0.02),
+///     b: b.constant("b", &[8], 0.0),
+///     mean: b.buffer("mean", &[8], 0.0),
+/// };
+/// let build = |b: &mut Builder<'_>| {
+///     assert_eq!(b.at("body").at(0).prefix(), "body.0");
+///     Ok(line(&mut b.at("body").at(0)))
+/// };
+/// let (line, params) = Params::build(0, engine::DType::F32, build)?;
+/// assert_eq!(params.entries()[0].path, "body.0.a");
+/// assert_eq!(params.get(line.mean)?.to_vec::<f32>()?, [0.0; 8]);
+/// # Ok::<_, nn::Error>(())
+/// ```
 pub struct Builder<'a> {
     draft: &'a mut Draft,
     prefix: String,
@@ -232,16 +350,36 @@ struct Draft {
     params: Params,
     values: Values,
     dtype: DType,
+    /// The paths so far.
+    paths: HashSet<String>,
+    /// The first error, which the build ends with.
+    refused: Option<Error>,
 }
 
 /// The source of the values of a model under construction.
 enum Values {
-    /// Drawn from this seed. `refused` is the error of the first value that could not be made.
+    /// Drawn from this seed.
     Drawn {
         seed: u64,
-        refused: Option<engine::Error>,
     },
     Given(Fitting),
+}
+
+impl Draft {
+    /// What `build` makes of a new draft.
+    fn built<M>(
+        values: Values,
+        dtype: DType,
+        build: impl FnOnce(&mut Builder<'_>) -> Result<M>,
+    ) -> Result<(M, Self)> {
+        let (params, paths) = (Params::new(), HashSet::new());
+        let mut draft = Self { params, values, dtype, paths, refused: None };
+        let model = build(&mut Builder { draft: &mut draft, prefix: String::new() })?;
+        match draft.refused.take() {
+            Some(error) => Err(error),
+            None => Ok((model, draft)),
+        }
+    }
 }
 
 impl Builder<'_> {
@@ -260,9 +398,31 @@ impl Builder<'_> {
     ///
     /// The draws depend on the seed and the path alone: a layer added elsewhere changes none of
     /// them.
+    ///
+    /// ```
+    /// use nn::{Builder, Params};
+    /// let build = |b: &mut Builder<'_>| Ok(b.uniform("w", &[100], 0.5));
+    /// let draws = |seed| -> nn::Result<Vec<f64>> {
+    ///     let (w, params) = Params::build(seed, engine::DType::F64, build)?;
+    ///     Ok(params.get(w)?.to_f64_vec()?)
+    /// };
+    /// assert!(draws(7)?.iter().all(|x| (-0.5..0.5).contains(x)));
+    /// assert_eq!(draws(7)?, draws(7)?);
+    /// assert_ne!(draws(7)?, draws(8)?);
+    /// # Ok::<_, nn::Error>(())
+    /// ```
     pub fn uniform(&mut self, name: &str, shape: &[usize], bound: f64) -> ParamId {
         let draw = |path: &str, seed, dtype| {
             Tensor::rand(shape, -bound, bound, dtype, &mut Rng::at(seed, fnv1a(path), 0))
+        };
+        self.add(name, EntryKind::Parameter, shape, draw)
+    }
+
+    /// Adds a parameter whose elements are independently normal with mean 0 and standard deviation
+    /// `deviation`. The draws depend on the seed and the path alone.
+    pub fn normal(&mut self, name: &str, shape: &[usize], deviation: f64) -> ParamId {
+        let draw = |path: &str, seed, dtype| {
+            Tensor::randn(shape, dtype, &mut Rng::at(seed, fnv1a(path), 0))?.scale(deviation)
         };
         self.add(name, EntryKind::Parameter, shape, draw)
     }
@@ -277,6 +437,27 @@ impl Builder<'_> {
         self.add(name, EntryKind::Buffer, shape, |_, _, dtype| Tensor::full(shape, value, dtype))
     }
 
+    /// Records that the part under construction cannot be made for this `reason`. The build ends
+    /// with the first such error. So a layer's constructor returns the layer, not a result.
+    ///
+    /// ```
+    /// use nn::{Builder, Params};
+    /// let odd = |b: &mut Builder<'_>, kernel: usize| {
+    ///     if kernel % 2 == 0 {
+    ///         b.refuse("the kernel must have a center");
+    ///     }
+    ///     b.constant("weight", &[kernel], 0.0)
+    /// };
+    /// let build = |b: &mut Builder<'_>| Ok(odd(&mut b.at("filter"), 4));
+    /// let error = Params::build(0, engine::DType::F32, build).unwrap_err();
+    /// assert_eq!(error.to_string(), "filter: the kernel must have a center");
+    /// ```
+    pub fn refuse(&mut self, reason: impl std::fmt::Display) {
+        let part = if self.prefix.is_empty() { "the model" } else { &self.prefix };
+        let error = Error::Setting(format!("{part}: {reason}"));
+        self.draft.refused.get_or_insert(error);
+    }
+
     /// Adds an entry. If no value is given, `draw` makes it from path, seed and dtype. Without a
     /// value there is no entry; the failure is recorded, and the build ends with it.
     fn add(
@@ -287,18 +468,18 @@ impl Builder<'_> {
         draw: impl FnOnce(&str, u64, DType) -> Result<Tensor, engine::Error>,
     ) -> ParamId {
         let path = self.path(name);
-        let Draft { params, values, dtype } = &mut *self.draft;
-        debug_assert!(
-            params.entries.iter().all(|entry| entry.path != path),
-            "{path} is added twice"
-        );
+        let Draft { params, values, dtype, paths, refused } = &mut *self.draft;
+        let id = ParamId { model: params.model, index: params.entries.len() };
+        if !paths.insert(path.clone()) {
+            refused.get_or_insert(Error::Setting(format!("{path} is added twice")));
+            return id;
+        }
         let value = match values {
-            Values::Drawn { seed, refused } => {
-                draw(&path, *seed, *dtype).map_err(|error| refused.get_or_insert(error)).ok()
+            Values::Drawn { seed } => {
+                draw(&path, *seed, *dtype).map_err(|error| refused.get_or_insert(error.into())).ok()
             }
             Values::Given(fitting) => fitting.take(&path, shape, *dtype),
         };
-        let id = ParamId { model: params.model, index: params.entries.len() };
         params.entries.extend(value.map(|value| Entry { path, kind, value }));
         id
     }
@@ -383,6 +564,7 @@ fn fnv1a(text: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Context, Mode};
 
     fn two() -> Params {
         let build = |b: &mut Builder<'_>| {
@@ -474,9 +656,43 @@ mod tests {
             cx.update_buffer(foreign, value.clone());
             assert!(cx.finish().update_buffers(&mut params).is_err());
         }
-        // Values alone do not say whose they are.
-        let cx = crate::Context::with_values(params.values(), crate::Mode::Eval);
-        assert!(cx.param(foreign).is_ok());
+        let cx = Context::with_values(&params, params.values(), Mode::Eval).unwrap();
+        assert!(cx.param(foreign).is_err());
+        let frozen = crate::Frozen::new(&params, None, engine::Numerics::default());
+        assert!(frozen.run(vec![value], |cx, _| Ok(vec![cx.param(foreign)?])).is_err());
+    }
+
+    #[test]
+    fn a_path_that_is_added_twice_is_an_error() {
+        let twice = |b: &mut Builder<'_>| {
+            b.at("a").uniform("weight", &[2], 1.0);
+            b.at("b").uniform("weight", &[2], 1.0);
+            Ok(b.buffer("a.weight", &[2], 1.0))
+        };
+        let message = Params::build(1, DType::F32, twice).unwrap_err().to_string();
+        assert_eq!(message, "a.weight is added twice");
+        let one = || Tensor::ones(&[2], DType::F32).unwrap();
+        let source = HashMap::from([("a.weight".into(), one()), ("b.weight".into(), one())]);
+        let error = Params::build_from("w", source, DType::F32, twice).unwrap_err();
+        assert_eq!(error.to_string(), message);
+    }
+
+    #[test]
+    fn other_values_must_fit() {
+        let params = two();
+        let doubled: Vec<Tensor> =
+            params.values().iter().map(|value| value.scale(2.0).unwrap()).collect();
+        let other = params.with_values(doubled.clone()).unwrap();
+        assert_eq!(other.values()[1].to_f64_vec().unwrap(), [1.0; 3]);
+        assert_eq!(other.parameters().next().unwrap().0, params.parameters().next().unwrap().0);
+        for wrong in [vec![], doubled[..1].to_vec(), vec![doubled[1].clone(), doubled[0].clone()]] {
+            let in_context = Context::with_values(&params, wrong.clone(), Mode::Eval).map(|_| ());
+            let messages =
+                [params.with_values(wrong).map(|_| ()), in_context].map(|r| r.unwrap_err());
+            assert_eq!(messages[0].to_string(), messages[1].to_string());
+            let named = ["2 parameters and buffers", "a.weight: expected"];
+            assert!(named.iter().any(|part| messages[0].to_string().contains(part)));
+        }
     }
 
     #[test]

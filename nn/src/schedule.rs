@@ -8,6 +8,14 @@ use std::f64::consts::PI;
 /// Period e = 1, 2, … (an epoch there; a step, if the caller counts steps) uses base·e/warmup up to
 /// e = warmup, and final + (base − final)·(1 + cos(π·(e − warmup − 1)/(total − warmup)))/2 after
 /// it.
+///
+/// ```
+/// let rates = nn::schedule::WarmupCosine { base: 1e-3, last: 1e-5, warmup: 10, total: 100 };
+/// assert_eq!(rates.rate(1), 1e-4);
+/// assert_eq!(rates.rate(10), 1e-3);
+/// assert!(rates.rate(100) < 2e-5);
+/// # Ok::<_, nn::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WarmupCosine {
     /// The highest rate.

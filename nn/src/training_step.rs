@@ -34,30 +34,53 @@ use engine::{Device, Tensor};
 /// A step of an optimizer, and of a moving average if there is one.
 ///
 /// It counts once it is [committed](TrainingStep::commit). A step that is dropped before that,
-/// because of an error for instance, is rolled back.
+/// because of an error for instance, is rolled back: values, optimizer, buffers and average are as
+/// they were before. Only [on a GPU, in place](TrainingStep::begin_replayed), values that have
+/// moved stay moved; there the device decides whether they move.
+///
+/// [`Optimizer`] shows a step by hand; a [`Trainer`](crate::Trainer) takes whole steps.
 #[must_use = "a step that is not committed is rolled back"]
 pub struct TrainingStep<'a> {
     optimizer: &'a mut Optimizer,
     ema: Option<&'a mut Ema>,
     lr: f64,
     in_place: bool,
-    /// Which parts have been counted.
-    optimizer_counted: bool,
-    ema_counted: bool,
+    /// Whether the optimizer has counted this step.
+    counted: bool,
+    committed: bool,
+    /// The counts before the step.
+    steps: Vec<u64>,
+    updates: u64,
+    applied: Option<Applied<'a>>,
+}
+
+/// What a step is about to change, and the earlier values.
+struct Applied<'a> {
+    params: &'a mut Params,
+    values: Vec<Tensor>,
+    slots: Vec<Vec<Tensor>>,
+    averages: Vec<Tensor>,
 }
 
 impl<'a> TrainingStep<'a> {
     /// Begins a step with learning rate `lr`.
     pub fn begin(optimizer: &'a mut Optimizer, ema: Option<&'a mut Ema>, lr: f64) -> Result<Self> {
+        let (steps, updates) =
+            (optimizer.steps().to_vec(), ema.as_ref().map_or(0, |e| e.updates()));
         let mut step = Self {
             optimizer,
             ema,
             lr,
             in_place: false,
-            optimizer_counted: false,
-            ema_counted: false,
+            counted: false,
+            committed: false,
+            steps,
+            updates,
+            applied: None,
         };
-        step.count_ema()?;
+        if let Some(ema) = &mut step.ema {
+            ema.count()?;
+        }
         Ok(step)
     }
 
@@ -73,35 +96,52 @@ impl<'a> TrainingStep<'a> {
         let mut step = Self::begin(optimizer, ema, lr)?;
         step.in_place = true;
         if step.optimizer.has_moved() {
-            step.optimizer_counted = true;
+            step.counted = true;
             step.optimizer.count_again(lr)?;
         }
         Ok(step)
-    }
-
-    fn count_ema(&mut self) -> Result<()> {
-        let Some(ema) = &mut self.ema else { return Ok(()) };
-        // Set before it can fail, so that a rollback knows.
-        self.ema_counted = true;
-        ema.count()
     }
 
     /// Moves the parameters that have a gradient, stores the buffer values that `pass` recorded,
     /// and updates the moving average. `gradients` are in the order of `params`, and are scaled
     /// down to `clip` as they are read; if its norm is not finite, nothing changes. On a GPU the
     /// host does not wait to know.
+    ///
+    /// # Errors
+    /// If gradients, buffers, optimizer or average do not fit `params`. The step is to be dropped
+    /// then.
     pub fn apply(
+        &mut self,
+        params: &'a mut Params,
+        gradients: &[Option<Tensor>],
+        pass: Pass,
+        clip: Option<Clip<'_>>,
+    ) -> Result<()> {
+        let ahead = self.counted;
+        if !ahead {
+            self.counted = true;
+            self.optimizer.count(params, gradients, self.lr)?;
+        }
+        let overwritten = self.in_place
+            && params.entries().first().is_some_and(|e| e.value.device() != Device::Cpu);
+        let earlier = (!overwritten).then(|| {
+            let averages = self.ema.as_ref().map_or(vec![], |ema| ema.values().to_vec());
+            (params.values(), self.optimizer.slots().to_vec(), averages)
+        });
+        let done = self.change(params, gradients, pass, clip, ahead);
+        self.applied =
+            earlier.map(|(values, slots, averages)| Applied { params, values, slots, averages });
+        done
+    }
+
+    fn change(
         &mut self,
         params: &mut Params,
         gradients: &[Option<Tensor>],
         pass: Pass,
         clip: Option<Clip<'_>>,
+        ahead: bool,
     ) -> Result<()> {
-        let ahead = self.optimizer_counted;
-        if !ahead {
-            self.optimizer_counted = true;
-            self.optimizer.count(params, gradients, self.lr)?;
-        }
         // The first step gives each value memory of its own, which later ones overwrite.
         self.optimizer.apply(params, gradients, clip, self.in_place && ahead)?;
         let norm = clip.map(|clip| clip.norm);
@@ -135,21 +175,45 @@ impl<'a> TrainingStep<'a> {
 
     /// Ends the step.
     pub fn commit(mut self) {
-        (self.optimizer_counted, self.ema_counted) = (false, false);
+        self.committed = true;
     }
 
-    /// Ends the step as if it had not been counted, because the device found that nothing was to
-    /// change.
+    /// Ends the step as if it had not been taken, because the device found that nothing was to
+    /// change, for instance.
+    ///
+    /// ```
+    /// use engine::{DType, Tensor};
+    /// use nn::optim::{Optimizer, Rule};
+    /// use nn::{Context, Params, TrainingStep};
+    /// let (w, mut params) = Params::build(0, DType::F64, |b| Ok(b.constant("w", &[], 1.0)))?;
+    /// let mut optimizer = Optimizer::new(Rule::adam(), &params);
+    /// let gradient = Tensor::scalar(5.0, DType::F64)?;
+    /// let pass = Context::inference(&params).finish();
+    /// let mut step = TrainingStep::begin(&mut optimizer, None, 0.1)?;
+    /// step.apply(&mut params, &[Some(gradient)], pass, None)?;
+    /// step.rollback();
+    /// assert_eq!((params.get(w)?.item()?, optimizer.steps()), (1.0, &[0][..]));
+    /// # Ok::<_, nn::Error>(())
+    /// ```
     pub fn rollback(self) {}
 }
 
 impl Drop for TrainingStep<'_> {
     fn drop(&mut self) {
-        if self.optimizer_counted {
-            self.optimizer.uncount();
+        if self.committed {
+            return;
         }
-        if let Some(ema) = self.ema.as_mut().filter(|_| self.ema_counted) {
-            ema.uncount();
+        let steps = std::mem::take(&mut self.steps);
+        let (slots, averages) = match self.applied.take() {
+            None => (None, None),
+            Some(Applied { params, values, slots, averages }) => {
+                params.restore(values);
+                (Some(slots), Some(averages))
+            }
+        };
+        self.optimizer.restore(steps, slots);
+        if let Some(ema) = &mut self.ema {
+            ema.restore(self.updates, averages);
         }
     }
 }
@@ -249,6 +313,63 @@ mod tests {
         }
         adam.step(&mut params, &gradients(5.0), 0.1).unwrap();
         assert!((values(&params)[0] - 0.9).abs() < 1e-9);
+    }
+
+    fn begin<'a>(
+        replayed: bool,
+        optimizer: &'a mut Optimizer,
+        ema: &'a mut Ema,
+    ) -> TrainingStep<'a> {
+        match replayed {
+            false => TrainingStep::begin(optimizer, Some(ema), 0.1).unwrap(),
+            true => TrainingStep::begin_replayed(optimizer, Some(ema), 0.1).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_step_that_is_dropped_after_it_was_applied_leaves_everything_as_it_was() {
+        let (buffer, mut params, gradients) = one(1.0);
+        let mut adam = Optimizer::new(Rule::adam(), &params);
+        let mut ema = Ema::new(&params, 0.5).unwrap();
+        let mut found = Vec::new();
+        // Before the first step, and after one.
+        for _ in 0..2 {
+            let slots = |adam: &Optimizer| -> Vec<f64> {
+                adam.slots().iter().flatten().map(|slot| slot.item().unwrap()).collect()
+            };
+            let state = |params: &Params, adam: &Optimizer, ema: &Ema| {
+                let average = [0, 1].map(|i| ema.values()[i].item().unwrap());
+                let counts = (adam.steps().to_vec(), ema.updates());
+                (values(params), slots(adam), average, counts)
+            };
+            let before = state(&params, &adam, &ema);
+            for replayed in [false, true] {
+                let noted = pass(&params, buffer, 7.0);
+                let mut step = begin(replayed, &mut adam, &mut ema);
+                step.apply(&mut params, &gradients(2.0), noted, None).unwrap();
+                drop(step);
+                assert_eq!(state(&params, &adam, &ema), before);
+                // One that fails between its parts: the buffer is of another model.
+                let (foreign, other, _) = one(1.0);
+                let noted = pass(&other, foreign, 7.0);
+                let mut step = begin(replayed, &mut adam, &mut ema);
+                assert!(step.apply(&mut params, &gradients(2.0), noted, None).is_err());
+                drop(step);
+                assert_eq!(state(&params, &adam, &ema), before);
+            }
+            let noted = pass(&params, buffer, 3.0);
+            let mut step = TrainingStep::begin(&mut adam, Some(&mut ema), 0.1).unwrap();
+            step.apply(&mut params, &gradients(5.0), noted, None).unwrap();
+            step.commit();
+            found.push(values(&params));
+        }
+        // As if nothing had been dropped.
+        let (_, mut twin, gradients) = one(1.0);
+        let mut adam = Optimizer::new(Rule::adam(), &twin);
+        for found in found {
+            adam.step(&mut twin, &gradients(5.0), 0.1).unwrap();
+            assert_eq!(found, [values(&twin)[0], 3.0]);
+        }
     }
 
     #[test]

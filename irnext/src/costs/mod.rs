@@ -35,7 +35,9 @@ impl CountRule {
     pub fn flops(self, cost: &Cost) -> u64 {
         let bias = |bias: bool| if bias { cost.output_elements() } else { 0 };
         match cost.kind {
-            LayerKind::Conv2d { bias: b, .. } => cost.multiply_adds().saturating_add(bias(b)),
+            LayerKind::Conv2d { bias: b, .. } | LayerKind::Linear { bias: b, .. } => {
+                cost.multiply_adds().saturating_add(bias(b))
+            }
             LayerKind::ConvTranspose2d { bias: b, .. } => {
                 let [input, output] =
                     [&cost.input, &cost.output].map(|shape| u128::from(pixels(shape)));
@@ -44,15 +46,19 @@ impl CountRule {
             }
             LayerKind::Activation(Activation::Gelu) => cost.output_elements(),
             LayerKind::AvgPool2d(_) | LayerKind::MaxPool2d(_) => cost.input_elements(),
-            LayerKind::BatchNorm | LayerKind::InstanceNorm => {
-                cost.output_elements().saturating_mul(2)
-            }
+            LayerKind::BatchNorm
+            | LayerKind::InstanceNorm
+            | LayerKind::LayerNorm
+            | LayerKind::GroupNorm => cost.output_elements().saturating_mul(2),
             LayerKind::GlobalAvgPool if self == Self::Main => cost.input_elements(),
             LayerKind::DynamicFilter { .. } if self == Self::Ablations => cost.multiply_adds(),
             LayerKind::GlobalAvgPool
             | LayerKind::DynamicFilter { .. }
             | LayerKind::Activation(_)
-            | LayerKind::Bilinear => 0,
+            | LayerKind::Embedding
+            | LayerKind::Bilinear
+            | LayerKind::Dropout
+            | LayerKind::Flatten => 0,
         }
     }
 }

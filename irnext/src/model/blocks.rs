@@ -3,15 +3,15 @@
 
 use crate::model::config::ModelConfig;
 use crate::model::msm::Msm;
-use engine::{Conv2dOptions, Tensor};
+use engine::Tensor;
 use nn::layers::{Activation, Conv2d, ConvTranspose2d, InstanceNorm2d, Module, Sequential};
 use nn::{Builder, Context, Result};
 use std::sync::Arc;
 
-/// The published code wraps every convolution in a sequence of its own; its parameters are under
-/// `main.0`.
+/// A convolution that keeps the size of the map. The published code wraps each in a sequence of its
+/// own; its parameters are under `main.0`.
 pub(super) fn conv(b: &mut Builder<'_>, c_in: usize, c_out: usize, kernel: usize) -> Conv2d {
-    Conv2d::new(&mut b.at("main").at(0), c_in, c_out, kernel)
+    Conv2d::new(&mut b.at("main").at(0), c_in, c_out, kernel).padding(kernel / 2)
 }
 
 /// A convolution, then GELU.
@@ -31,9 +31,8 @@ pub(super) fn downsample(b: &mut Builder<'_>, c_in: usize, c_out: usize) -> Sequ
 
 /// Doubles the size: a 4×4 transposed convolution of stride 2, then GELU.
 pub(super) fn upsample(b: &mut Builder<'_>, c_in: usize, c_out: usize) -> Sequential {
-    let options = Conv2dOptions { stride: 2, padding: 1, ..Conv2dOptions::default() };
-    let conv = ConvTranspose2d::new(&mut b.at("main").at(0), c_in, c_out, 4, options);
-    Sequential::new().then(conv).then(Activation::Gelu)
+    let conv = ConvTranspose2d::new(&mut b.at("main").at(0), c_in, c_out, 4);
+    Sequential::new().then(conv.stride(2).padding(1)).then(Activation::Gelu)
 }
 
 /// ConvS (Fig. 3b): shallow features of the downsampled input `[N, 3, H, W]`, 3×3 to C/4, 1×1 to
@@ -46,7 +45,7 @@ pub fn conv_s(b: &mut Builder<'_>, channels: usize) -> Sequential {
         .then(conv_gelu(&mut b.at(1), quarter, half, 1))
         .then(conv_gelu(&mut b.at(2), half, half, 3))
         .then(conv(&mut b.at(3), half, channels, 1))
-        .then(InstanceNorm2d::new(&mut b.at(4), channels))
+        .then(InstanceNorm2d::affine(&mut b.at(4), channels))
 }
 
 /// A residual block: a 3×3 convolution, GELU, multi-scale modules if any, a 3×3 convolution, plus

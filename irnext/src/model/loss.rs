@@ -3,6 +3,7 @@
 
 use engine::{FrequencyNorm, Tensor};
 use nn::Result;
+use nn::loss::l1;
 use serde::{Deserialize, Serialize};
 
 /// How the magnitude of a complex difference is measured.
@@ -55,7 +56,7 @@ pub fn dual_domain(predictions: &[Tensor; 3], target: &Tensor, config: LossConfi
     let (mut spatial_scales, mut frequency_scales) = (Vec::new(), Vec::new());
     for prediction in predictions {
         let target = target.bilinear(prediction.shape()[2], prediction.shape()[3], false)?;
-        spatial_scales.push(prediction.sub(&target)?.abs()?.mean_all()?);
+        spatial_scales.push(l1(prediction, &target)?);
         frequency_scales.push(prediction.frequency_l1(&target, norm)?);
     }
     let sum = |terms: &[Tensor]| terms[0].add(&terms[1])?.add(&terms[2]);

@@ -75,18 +75,22 @@ impl Model {
     /// The model for predictions. Its values no longer change, so everything that depends on them
     /// alone is computed once.
     pub fn freeze(&self) -> FrozenModel {
-        self.freeze_with(self.params.values())
+        self.frozen(self.params.clone())
     }
 
     /// As [`Model::freeze`], with other values for its parameters, in their order: a moving
     /// average.
-    pub fn freeze_with(&self, values: Vec<Tensor>) -> FrozenModel {
+    pub fn freeze_with(&self, values: Vec<Tensor>) -> Result<FrozenModel> {
+        Ok(self.frozen(self.params.with_values(values)?))
+    }
+
+    fn frozen(&self, params: Params) -> FrozenModel {
         FrozenModel {
             config: self.config.clone(),
             network: self.network.clone(),
-            device: values.first().map_or(Device::Cpu, Tensor::device),
-            frozen: Frozen::new(values.clone(), None, Numerics::default()),
-            values,
+            device: params.entries().first().map_or(Device::Cpu, |entry| entry.value.device()),
+            frozen: Frozen::new(&params, None, Numerics::default()),
+            params,
             replay: Mutex::default(),
         }
     }
@@ -97,7 +101,7 @@ pub struct FrozenModel {
     /// The configuration of the network.
     pub config: ModelConfig,
     network: Arc<IrNext>,
-    values: Vec<Tensor>,
+    params: Params,
     frozen: Frozen,
     device: Device,
     replay: Mutex<Replay>,
@@ -106,7 +110,7 @@ pub struct FrozenModel {
 impl FrozenModel {
     /// The same model, computing in `precision`.
     pub fn computing_in(self, precision: Precision) -> Self {
-        let frozen = Frozen::new(self.values.clone(), precision.dtype(), precision.numerics());
+        let frozen = Frozen::new(&self.params, precision.dtype(), precision.numerics());
         // Earlier recordings are in another precision.
         Self { frozen, replay: Mutex::default(), ..self }
     }

@@ -36,10 +36,9 @@ impl Msm {
     pub fn new(b: &mut Builder<'_>, config: &ModelConfig, channels: usize) -> Self {
         // In the published code's order: all convolutions, then all attention modules.
         let rates = config.branches.iter().enumerate();
-        let convs: Vec<Conv2d> = rates
-            .clone()
-            .map(|(i, _)| Conv2d::without_bias(&mut b.at("convs").at(i), channels, channels, 3))
-            .collect();
+        let conv = |b: &mut Builder<'_>| Conv2d::without_bias(b, channels, channels, 3).padding(1);
+        let convs: Vec<Conv2d> =
+            rates.clone().map(|(i, _)| conv(&mut b.at("convs").at(i))).collect();
         let lams: Vec<Option<Lam>> = rates
             .clone()
             .map(|(i, _)| config.lam.then(|| Lam::new(&mut b.at("dynas").at(i), config, channels)))
@@ -53,7 +52,7 @@ impl Msm {
         Self {
             path: b.prefix().to_string(),
             branches: branches.collect(),
-            conv_sum: Conv2d::without_bias(&mut b.at("conv_sum"), channels, channels, 3),
+            conv_sum: conv(&mut b.at("conv_sum")),
             gelu: config.variant == Variant::Released,
         }
     }

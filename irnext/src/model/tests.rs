@@ -56,7 +56,7 @@ fn check_block<M: Send + Sync>(
     }));
     for mode in [Mode::Train, Mode::Eval] {
         let run = |inputs: &[Tensor]| {
-            let cx = Context::with_values(inputs[1..].to_vec(), mode);
+            let cx = Context::with_values(&params, inputs[1..].to_vec(), mode).unwrap();
             forward(&block, &cx, &inputs[0]).map_err(|error| match error {
                 nn::Error::Engine(error) => error,
                 other => panic!("{other}"),
@@ -150,7 +150,7 @@ fn gradients_of_the_total_loss() {
     let [input, target] =
         [0, 1].map(|_| Tensor::rand(&[3, 3, 32, 32], 0.0, 1.0, DType::F64, &mut rng).unwrap());
     let loss = |values: Vec<Tensor>| {
-        let cx = Context::with_values(values, Mode::Train);
+        let cx = Context::with_values(&model.params, values, Mode::Train).unwrap();
         let predictions = model.network.forward(&cx, &input).unwrap();
         dual_domain(&predictions, &target, LossConfig::default()).unwrap().total.item().unwrap()
     };

@@ -154,7 +154,7 @@ fn from_file(
 mod tests {
     use super::*;
     use crate::model::ModelConfig;
-    use nn::EntryKind;
+    use nn::{Context, EntryKind, TrainingStep};
 
     #[test]
     fn failures_are_counted_in_a_row() {
@@ -194,7 +194,10 @@ mod tests {
             .iter()
             .map(|entry| (entry.kind == EntryKind::Parameter).then(|| entry.value.clone()))
             .collect();
-        state.optimizer.step(&mut state.model.params, &gradients, 1e-3).unwrap();
+        let pass = Context::inference(&state.model.params).finish();
+        let mut step = TrainingStep::begin(&mut state.optimizer, None, 1e-3).unwrap();
+        step.apply(&mut state.model.params, &gradients, pass, None).unwrap();
+        step.commit();
         let bytes = to_bytes(&state, &Progress::default()).unwrap();
         let mut file = WeightFile::from_bytes("new", &bytes).unwrap();
         let renamed = |name: String| name.replacen("optimizer:", "optimiser:", 1);

@@ -44,7 +44,7 @@ impl Validator {
         [limit, shown]: [usize; 2],
         (team, stop): (&Team, &Arc<AtomicBool>),
     ) -> Result<Option<(Validation, Vec<ValidationPicture>)>> {
-        let model = model.freeze_with(values).computing_in(self.precision);
+        let model = model.freeze_with(values)?.computing_in(self.precision);
         let headline = self.config.protocol.headline();
         let scorer = Scorer::new(&headline[..headline.len().min(2)]);
         let (mut rows, mut samples) = (Vec::new(), Vec::new());

@@ -12,6 +12,29 @@ const BYTES: usize = 4 << 20;
 ///
 /// They are added as they become final. The order is the same on all ranks, as they have the same
 /// graph.
+///
+/// ```
+/// use engine::{DType, Tape, Tensor};
+/// use nn::distributed::{ProcessGroup, threads};
+/// use nn::{Context, Params};
+/// // Each rank has an example of its own, and all get the mean of the gradients.
+/// let rank = |group: ProcessGroup| -> nn::Result<f64> {
+///     let (w, params) = Params::build(0, DType::F64, |b| Ok(b.constant("w", &[], 1.0)))?;
+///     let (tape, x) = (Tape::new(), Tensor::scalar(group.rank() as f64, DType::F64)?);
+///     let cx = Context::training(&params, &tape);
+///     let loss = cx.param(w)?.mul(&x)?;
+///     let seeds = vec![Some(Tensor::scalar(1.0, DType::F64)?)];
+///     let gradients = cx.finish().mean_gradients(tape, &[&loss], seeds, &group)?;
+///     group.close(None);
+///     Ok(gradients[0].as_ref().map_or(Ok(f64::NAN), Tensor::item)?)
+/// };
+/// let ranks: Vec<_> =
+///     threads(2)?.into_iter().map(|group| std::thread::spawn(move || rank(group))).collect();
+/// for rank in ranks {
+///     assert_eq!(rank.join().expect("no panic")?, (0.0 + 1.0) / 2.0);
+/// }
+/// # Ok::<_, nn::Error>(())
+/// ```
 pub struct Buckets<'a> {
     group: &'a ProcessGroup,
     filling: Bucket,

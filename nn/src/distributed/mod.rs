@@ -61,6 +61,8 @@ pub trait Transport {
 }
 
 /// One rank's connection to the others.
+///
+/// [`threads`] shows two ranks that send each other a text.
 pub struct ProcessGroup {
     rank: usize,
     size: usize,
@@ -163,6 +165,15 @@ impl ProcessGroup {
 
     /// Starts to compute the mean over the ranks of each of the numbers of `dtype` (f32 or f64) in
     /// `bytes`.
+    ///
+    /// ```
+    /// let group = nn::distributed::threads(1)?.remove(0);
+    /// let numbers: Vec<u8> = [1f32, 2.0].into_iter().flat_map(f32::to_le_bytes).collect();
+    /// let mean = group.start_all_reduce_mean(engine::DType::F32, numbers.clone());
+    /// // … other work …
+    /// assert_eq!(mean.wait()?, numbers);
+    /// # Ok::<_, nn::Error>(())
+    /// ```
     pub fn start_all_reduce_mean(&self, dtype: DType, bytes: Vec<u8>) -> Pending<Vec<u8>> {
         self.ask(move |transport| mean(transport, dtype, &bytes))
     }
@@ -283,6 +294,12 @@ fn numbers_in<T: bytemuck::Pod>(bytes: &[u8]) -> Vec<T> {
 }
 
 /// The error of an operation that cannot go on without the other ranks.
+///
+/// ```
+/// let error = nn::distributed::gone("rank 3 left");
+/// assert!(matches!(error, nn::Error::Engine(engine::Error::Ranks { .. })));
+/// # Ok::<_, nn::Error>(())
+/// ```
 pub fn gone(message: impl Into<String>) -> Error {
     engine::Error::ranks(message).into()
 }

@@ -102,11 +102,8 @@ impl Net {
         Conv2d::new(&mut b.at("unused"), 1, 1, 1);
         let first = Conv2d::new(&mut b.at("first"), 2, Self::CHANNELS, 1);
         let norm = BatchNorm2d::new(&mut b.at("norm"), Self::CHANNELS);
-        Self(
-            first,
-            norm,
-            Conv2d::without_bias(&mut b.at("last"), Self::CHANNELS, Self::CHANNELS, 3),
-        )
+        let last = Conv2d::without_bias(&mut b.at("last"), Self::CHANNELS, Self::CHANNELS, 3);
+        Self(first, norm, last.padding(1))
     }
 }
 

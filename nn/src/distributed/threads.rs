@@ -5,6 +5,21 @@ use crate::Result;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The connections of `size` ranks, to be used by a thread each.
+///
+/// ```
+/// let groups = nn::distributed::threads(2)?;
+/// let hello = |group: nn::distributed::ProcessGroup| {
+///     let all = group.all_gather(format!("rank {}", group.rank()).as_bytes());
+///     group.close(None);
+///     all
+/// };
+/// let ranks: Vec<_> =
+///     groups.into_iter().map(|group| std::thread::spawn(move || hello(group))).collect();
+/// for rank in ranks {
+///     assert_eq!(rank.join().expect("no panic")?, [b"rank 0", b"rank 1"]);
+/// }
+/// # Ok::<_, nn::Error>(())
+/// ```
 pub fn threads(size: usize) -> Result<Vec<ProcessGroup>> {
     let mailbox = Arc::new(Mailbox {
         exchange: Mutex::new(Exchange { sent: vec![None; size], ..Exchange::default() }),

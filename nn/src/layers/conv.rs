@@ -1,10 +1,31 @@
 //! Convolutions with their parameters.
 
 use super::Module;
+use super::init::fan_bound;
 use crate::{Builder, Context, Cost, LayerKind, ParamId, Result};
 use engine::{Conv2dOptions, Tensor};
 
-/// A convolution of `[N, in, H, W]` maps with a k×k kernel.
+/// A convolution of `[N, in, H, W]` maps with a k×k kernel. Parameters: `weight`
+/// `[out, in/groups, k, k]` and `bias` `[out]`.
+///
+/// ```
+/// use engine::{DType, Tensor};
+/// use nn::layers::{Conv2d, Module};
+/// use nn::{Context, Params};
+/// let build = |b: &mut nn::Builder<'_>| {
+///     Ok([
+///         Conv2d::new(&mut b.at("valid"), 3, 8, 3),
+///         Conv2d::new(&mut b.at("same"), 3, 8, 3).padding(1),
+///         Conv2d::new(&mut b.at("half"), 3, 8, 3).padding(1).stride(2),
+///     ])
+/// };
+/// let ([valid, same, half], params) = Params::build(0, DType::F32, build)?;
+/// let (cx, x) = (Context::inference(&params), Tensor::zeros(&[1, 3, 32, 32], DType::F32)?);
+/// assert_eq!(valid.forward(&cx, &x)?.shape(), [1, 8, 30, 30]);
+/// assert_eq!(same.forward(&cx, &x)?.shape(), [1, 8, 32, 32]);
+/// assert_eq!(half.forward(&cx, &x)?.shape(), [1, 8, 16, 16]);
+/// # Ok::<_, nn::Error>(())
+/// ```
 pub struct Conv2d {
     path: String,
     weight: ParamId,
@@ -13,21 +34,22 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// A convolution from `c_in` to `c_out` channels. The stride is 1, unless changed by
-    /// [`Conv2d::stride`]; the padding keeps the size of the map for odd kernels.
+    /// A convolution from `c_in` to `c_out` channels, with PyTorch's defaults: stride 1, no
+    /// padding, a bias. [`Conv2d::stride`] and [`Conv2d::padding`] change them.
     ///
     /// Initialized as in PyTorch (He et al. 2015 with a = √5): weight and bias uniform within
     /// 1/√(fan-in).
     pub fn new(b: &mut Builder<'_>, c_in: usize, c_out: usize, kernel: usize) -> Self {
-        Self::with_options(b, c_in, c_out, kernel, true, same_size(kernel))
+        Self::with_options(b, c_in, c_out, kernel, true, Conv2dOptions::default())
     }
 
     /// As [`Conv2d::new`], without a bias.
     pub fn without_bias(b: &mut Builder<'_>, c_in: usize, c_out: usize, kernel: usize) -> Self {
-        Self::with_options(b, c_in, c_out, kernel, false, same_size(kernel))
+        Self::with_options(b, c_in, c_out, kernel, false, Conv2dOptions::default())
     }
 
-    /// A convolution with all settings given.
+    /// A convolution with all settings given. If the groups do not divide the channels, the build
+    /// ends with an error.
     pub fn with_options(
         b: &mut Builder<'_>,
         c_in: usize,
@@ -36,8 +58,8 @@ impl Conv2d {
         bias: bool,
         options: Conv2dOptions,
     ) -> Self {
-        let per_group = c_in / options.groups.max(1);
-        let bound = fan_bound(per_group, kernel);
+        let [per_group, _] = per_group(b, [c_in, c_out], options.groups);
+        let bound = fan_bound(taps_of(per_group, kernel));
         Self {
             path: b.prefix().to_string(),
             weight: b.uniform("weight", &[c_out, per_group, kernel, kernel], bound),
@@ -46,15 +68,20 @@ impl Conv2d {
         }
     }
 
-    /// This convolution with another stride.
+    /// This convolution with another stride, of both dimensions.
+    #[must_use]
     pub fn stride(mut self, stride: usize) -> Self {
         self.options.stride = stride;
         self
     }
-}
 
-fn same_size(kernel: usize) -> Conv2dOptions {
-    Conv2dOptions { padding: kernel / 2, ..Conv2dOptions::default() }
+    /// This convolution with `padding` zeros at each of the four sides. With stride 1 an odd kernel
+    /// keeps the size of the map for kernel / 2.
+    #[must_use]
+    pub fn padding(mut self, padding: usize) -> Self {
+        self.options.padding = padding;
+        self
+    }
 }
 
 impl Module for Conv2d {
@@ -72,47 +99,82 @@ impl Module for Conv2d {
     }
 }
 
-/// A transposed convolution with a k×k kernel.
+/// A transposed convolution with a k×k kernel. Parameters: `weight` `[in, out/groups, k, k]` and
+/// `bias` `[out]`.
+///
+/// ```
+/// use engine::{DType, Tensor};
+/// use nn::layers::{ConvTranspose2d, Module};
+/// use nn::{Context, Params};
+/// let build = |b: &mut nn::Builder<'_>| Ok(ConvTranspose2d::new(b, 8, 4, 4).stride(2).padding(1));
+/// let (double, params) = Params::build(0, DType::F32, build)?;
+/// let x = Tensor::zeros(&[1, 8, 16, 16], DType::F32)?;
+/// let y = double.forward(&Context::inference(&params), &x)?;
+/// assert_eq!(y.shape(), [1, 4, 32, 32]);
+/// # Ok::<_, nn::Error>(())
+/// ```
 pub struct ConvTranspose2d {
     path: String,
     weight: ParamId,
-    bias: ParamId,
+    bias: Option<ParamId>,
     options: Conv2dOptions,
 }
 
 impl ConvTranspose2d {
-    /// A transposed convolution from `c_in` to `c_out` channels. `options` are those of the
-    /// convolution it transposes. Initialized as in PyTorch: within 1/√(c_out·k²), with the fan-in
-    /// of the weight's second dimension.
-    pub fn new(
+    /// A transposed convolution from `c_in` to `c_out` channels, with PyTorch's defaults: stride 1,
+    /// no padding, a bias. [`ConvTranspose2d::stride`] and [`ConvTranspose2d::padding`] change
+    /// them.
+    ///
+    /// Initialized as in PyTorch: within 1/√(c_out·k²), with the fan-in of the weight's second
+    /// dimension.
+    pub fn new(b: &mut Builder<'_>, c_in: usize, c_out: usize, kernel: usize) -> Self {
+        Self::with_options(b, c_in, c_out, kernel, true, Conv2dOptions::default())
+    }
+
+    /// A transposed convolution with all settings given; `options` are those of the convolution it
+    /// transposes. If the groups do not divide the channels, the build ends with an error.
+    pub fn with_options(
         b: &mut Builder<'_>,
         c_in: usize,
         c_out: usize,
         kernel: usize,
+        bias: bool,
         options: Conv2dOptions,
     ) -> Self {
-        let bound = fan_bound(c_out, kernel);
+        let [_, per_group] = per_group(b, [c_in, c_out], options.groups);
+        let bound = fan_bound(taps_of(per_group, kernel));
         Self {
             path: b.prefix().to_string(),
-            weight: b.uniform(
-                "weight",
-                &[c_in, c_out / options.groups.max(1), kernel, kernel],
-                bound,
-            ),
-            bias: b.uniform("bias", &[c_out], bound),
+            weight: b.uniform("weight", &[c_in, per_group, kernel, kernel], bound),
+            bias: bias.then(|| b.uniform("bias", &[c_out], bound)),
             options,
         }
+    }
+
+    /// This layer with another stride, of both dimensions.
+    #[must_use]
+    pub fn stride(mut self, stride: usize) -> Self {
+        self.options.stride = stride;
+        self
+    }
+
+    /// This layer without `padding` rows or columns of the result at each of the four sides.
+    #[must_use]
+    pub fn padding(mut self, padding: usize) -> Self {
+        self.options.padding = padding;
+        self
     }
 }
 
 impl Module for ConvTranspose2d {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
-        let (weight, bias) = (cx.param(self.weight)?, cx.param(self.bias)?);
-        let y = x.conv_transpose2d(&weight, Some(&bias), self.options)?;
+        let (weight, bias) =
+            (cx.param(self.weight)?, self.bias.map(|bias| cx.param(bias)).transpose()?);
+        let y = x.conv_transpose2d(&weight, bias.as_ref(), self.options)?;
         cx.report(|| {
             let (kernel, fan_out) = taps(&weight);
-            let kind = LayerKind::ConvTranspose2d { kernel, fan_out, bias: true };
-            let parameters = weight.numel() + bias.numel();
+            let kind = LayerKind::ConvTranspose2d { kernel, fan_out, bias: bias.is_some() };
+            let parameters = weight.numel() + bias.as_ref().map_or(0, Tensor::numel);
             Cost::new(&self.path, kind, x, &y).with_parameters(parameters)
         });
         Ok(y)
@@ -127,7 +189,15 @@ fn taps(weight: &Tensor) -> ([usize; 2], usize) {
     ([shape[2], shape[3]], shape[1..].iter().product())
 }
 
-fn fan_bound(channels: usize, kernel: usize) -> f64 {
-    let fan_in = channels.saturating_mul(kernel).saturating_mul(kernel);
-    if fan_in == 0 { 0.0 } else { 1.0 / (fan_in as f64).sqrt() }
+/// The number of taps of a kernel over `channels` channels.
+fn taps_of(channels: usize, kernel: usize) -> usize {
+    channels.saturating_mul(kernel).saturating_mul(kernel)
+}
+
+/// The number of channels in each group, for both of `channels`.
+fn per_group(b: &mut Builder<'_>, channels: [usize; 2], groups: usize) -> [usize; 2] {
+    if groups == 0 || channels.iter().any(|count| count % groups != 0) {
+        b.refuse(format!("{groups} groups do not divide {channels:?} channels"));
+    }
+    channels.map(|count| count / groups.max(1))
 }

@@ -2,20 +2,53 @@
 
 mod activation;
 mod conv;
+mod dropout;
+mod flatten;
+mod init;
+mod linear;
 mod norm;
 mod pool;
 mod sequential;
 
 pub use crate::activation::Activation;
 pub use conv::{Conv2d, ConvTranspose2d};
-pub use norm::{BatchNorm2d, InstanceNorm2d};
+pub use dropout::Dropout;
+pub use flatten::Flatten;
+pub use linear::{Embedding, Linear};
+pub use norm::{BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm};
 pub use pool::{AvgPool2d, GlobalAvgPool, MaxPool2d};
 pub use sequential::Sequential;
 
 use crate::{Context, Result};
 use engine::Tensor;
 
+#[cfg(test)]
+mod tests;
+
 /// A layer with one input and one output.
+///
+/// ```
+/// use engine::Tensor;
+/// use nn::layers::{Conv2d, Module};
+/// use nn::{Builder, Context, Params, Result};
+/// /// A convolution whose input is added to its output.
+/// struct Residual(Conv2d);
+/// impl Residual {
+///     fn new(b: &mut Builder<'_>, channels: usize) -> Self {
+///         Self(Conv2d::new(&mut b.at("conv"), channels, channels, 3).padding(1))
+///     }
+/// }
+/// impl Module for Residual {
+///     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
+///         Ok(self.0.forward(cx, x)?.add(x)?)
+///     }
+/// }
+/// let (block, params) = Params::build(0, engine::DType::F32, |b| Ok(Residual::new(b, 8)))?;
+/// assert_eq!(params.entries()[0].path, "conv.weight");
+/// let x = Tensor::zeros(&[1, 8, 5, 5], engine::DType::F32)?;
+/// assert_eq!(block.forward(&Context::inference(&params), &x)?.shape(), x.shape());
+/// # Ok::<_, nn::Error>(())
+/// ```
 pub trait Module: Send + Sync {
     /// The output for `x`.
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor>;

@@ -5,6 +5,18 @@ use crate::{Context, Result};
 use engine::Tensor;
 
 /// Applies its layers in order.
+///
+/// ```
+/// use engine::Tensor;
+/// use nn::layers::{Activation, GlobalAvgPool, MaxPool2d, Module, Sequential};
+/// use nn::{Context, Params};
+/// let (_, params) = Params::build(0, engine::DType::F64, |_| Ok(()))?;
+/// let net = Sequential::new().then(Activation::Relu).then(MaxPool2d(2)).then(GlobalAvgPool);
+/// let x = Tensor::from_slice(&[-1.0, 2.0, 0.0, 4.0, -5.0, -6.0, 0.0, 1.0], &[1, 1, 2, 4])?;
+/// // The maxima of the two windows are 2 and 4.
+/// assert_eq!(net.forward(&Context::inference(&params), &x)?.to_f64_vec()?, [3.0]);
+/// # Ok::<_, nn::Error>(())
+/// ```
 #[derive(Default)]
 pub struct Sequential(Vec<Box<dyn Module>>);
 

@@ -7,6 +7,11 @@ pub(super) const MAX_RANK: usize = 8;
 
 /// A text from a file, made fit for a terminal: control and invisible characters are escaped, and
 /// long texts are cut.
+///
+/// ```
+/// assert_eq!(nn::weights::printable("head\u{1b}[2J"), "head\\u{1b}[2J");
+/// # Ok::<_, nn::Error>(())
+/// ```
 pub fn printable(text: &str) -> String {
     const LONGEST: usize = 240;
     let mut shown = String::new();

@@ -4,6 +4,26 @@ use engine::Tensor;
 use std::collections::HashMap;
 
 /// The weights of a model, as files hold them.
+///
+/// ```
+/// use engine::{DType, Tensor};
+/// use nn::weights::WeightFile;
+/// let tensors = [("head.bias".to_string(), Tensor::ones(&[2], DType::F32)?)].into();
+/// let metadata = [("epoch".to_string(), "7".to_string())].into();
+/// let file = WeightFile { tensors, metadata, verified: false };
+/// // Safetensors with a checksum, and a file for `torch.load`.
+/// for bytes in [file.to_bytes()?, file.to_torch_bytes()?] {
+///     let read = WeightFile::from_bytes("memory", &bytes)?;
+///     assert_eq!(read.tensors["head.bias"].to_vec::<f32>()?, [1.0, 1.0]);
+///     assert_eq!(read.metadata["epoch"], "7");
+/// }
+/// # let folder = tempfile::tempdir().expect("a folder");
+/// // On the disk, in the format of the extension.
+/// let path = folder.path().join("weights.pth");
+/// file.write(&path)?;
+/// assert_eq!(WeightFile::read(&path)?.tensors.len(), 1);
+/// # Ok::<_, nn::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct WeightFile {
     /// Named tensors, off any tape.
@@ -16,6 +36,17 @@ pub struct WeightFile {
 }
 
 /// The contents of a weight file, listed without using any of it.
+///
+/// ```
+/// use engine::{DType, Tensor};
+/// use nn::weights::{Contents, WeightFile};
+/// let tensors = [("head.bias".to_string(), Tensor::ones(&[2], DType::F32)?)].into();
+/// let bytes = WeightFile { tensors, ..WeightFile::default() }.to_torch_bytes()?;
+/// let contents = Contents::from_bytes("memory", &bytes)?;
+/// assert_eq!(contents.path, ["model"]);
+/// assert_eq!((&*contents.tensors[0].name, &*contents.tensors[0].dtype), ("head.bias", "f32"));
+/// # Ok::<_, nn::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Contents {
     /// The file's format.

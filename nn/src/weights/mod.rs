@@ -137,6 +137,12 @@ impl Contents {
 
 /// The bytes of a weight file.
 ///
+/// ```
+/// let error = nn::weights::read_bytes("missing.pt".as_ref()).unwrap_err();
+/// assert!(error.to_string().starts_with("missing.pt: "));
+/// # Ok::<_, nn::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Io`]; [`Error::Format`] for what is no regular file, and never ends, or is larger than
 /// any network.

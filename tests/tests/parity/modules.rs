@@ -47,7 +47,7 @@ pub fn norm_layer(name: &str, case: &Tensors) -> Tensors {
     let channels = case["weight"].numel();
     let found = match name.starts_with("bn") {
         true => run(name, &renamed, |b| BatchNorm2d::new(b, channels), Module::forward),
-        false => run(name, &renamed, |b| InstanceNorm2d::new(b, channels), Module::forward),
+        false => run(name, &renamed, |b| InstanceNorm2d::affine(b, channels), Module::forward),
     };
     let short = |key: &str| match key.strip_prefix("buffer_after.") {
         Some(buffer) => format!("{buffer}_after"),

@@ -6,8 +6,8 @@ use crate::modules::{block, norm_layer};
 use crate::reference::{Tensors, folders};
 use crate::report::{Report, largest};
 use engine::{Conv2dOptions, DType, FrequencyNorm, Padding, Tape, Tensor};
-use nn::Params;
 use nn::optim::{Optimizer, Rule, clip_global_norm};
+use nn::{Context, Params, TrainingStep};
 use std::collections::BTreeMap;
 
 #[test]
@@ -218,7 +218,10 @@ fn adam(case: &Tensors) -> Tensors {
         }
         let norm = clip_global_norm(&mut gradients, 1e-3).unwrap();
         found.insert(format!("total_norm.{step}"), Tensor::scalar(norm, DType::F64).unwrap());
-        optimizer.step(&mut params, &gradients, 1e-4).unwrap();
+        let pass = Context::inference(&params).finish();
+        let mut adam = TrainingStep::begin(&mut optimizer, None, 1e-4).unwrap();
+        adam.apply(&mut params, &gradients, pass, None).unwrap();
+        adam.commit();
         for (i, name) in ["a", "b"].into_iter().enumerate() {
             found.insert(format!("{name}.{}", step + 1), params.entries()[i].value.clone());
             found.extend(

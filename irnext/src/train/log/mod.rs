@@ -1,7 +1,7 @@
 //! The log of a run, to be watched from outside.
 //!
 //! `metrics.jsonl` holds every step and validation as a line of JSON ([`metrics`], which
-//! [`crate::plot`] draws). `events/` holds the same in the files that TensorBoard reads
+//! `irnext::plot` draws). `events/` holds the same in the files that TensorBoard reads
 //! ([`events`]), with a few validation pairs as pictures ([`ValidationPicture`]). Every line and
 //! every record is passed to the operating system at once, so a run that is killed has lost none of
 //! them.

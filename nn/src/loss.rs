@@ -1,0 +1,212 @@
+//! Losses: numbers that training makes small. Each is a mean, as PyTorch's are by default, without
+//! dimensions, and on the tape of its input.
+//!
+//! A prediction and its target have one shape: nothing is broadcast, because a target of another
+//! shape is a mistake more often than not.
+
+use crate::Result;
+use engine::{Error, Tensor};
+
+/// The mean of (`prediction` − `target`)², PyTorch's `mse_loss`.
+///
+/// ```
+/// use engine::Tensor;
+/// let prediction = Tensor::from_slice(&[1.0, 2.0], &[2])?;
+/// let target = Tensor::from_slice(&[1.0, 5.0], &[2])?;
+/// assert_eq!(nn::loss::mse(&prediction, &target)?.item()?, (0.0 + 9.0) / 2.0);
+/// # Ok::<_, nn::Error>(())
+/// ```
+///
+/// # Errors
+/// If the shapes differ.
+pub fn mse(prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
+    Ok(difference("mse", prediction, target)?.square()?.mean_all()?)
+}
+
+/// The mean of |`prediction` − `target`|, PyTorch's `l1_loss`. Where both are equal, the gradient
+/// is 0.
+///
+/// ```
+/// use engine::Tensor;
+/// let prediction = Tensor::from_slice(&[1.0, 2.0], &[2])?;
+/// let target = Tensor::from_slice(&[1.0, 5.0], &[2])?;
+/// assert_eq!(nn::loss::l1(&prediction, &target)?.item()?, (0.0 + 3.0) / 2.0);
+/// # Ok::<_, nn::Error>(())
+/// ```
+///
+/// # Errors
+/// If the shapes differ.
+pub fn l1(prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
+    Ok(difference("l1", prediction, target)?.abs()?.mean_all()?)
+}
+
+/// The mean of √((`prediction` − `target`)² + `eps`²) (Charbonnier et al. 1994): L1 for large
+/// differences, and smooth around 0. Restoration networks are trained with an `eps` of 1e-3.
+///
+/// ```
+/// use engine::Tensor;
+/// let prediction = Tensor::from_slice(&[1.0, 2.0], &[2])?;
+/// let target = Tensor::from_slice(&[1.0, 6.0], &[2])?;
+/// assert_eq!(nn::loss::charbonnier(&prediction, &target, 3.0)?.item()?, (3.0 + 5.0) / 2.0);
+/// # Ok::<_, nn::Error>(())
+/// ```
+///
+/// # Errors
+/// If the shapes differ.
+pub fn charbonnier(prediction: &Tensor, target: &Tensor, eps: f64) -> Result<Tensor> {
+    let squares = difference("charbonnier", prediction, target)?.square()?;
+    Ok(squares.affine(1.0, eps * eps)?.sqrt()?.mean_all()?)
+}
+
+/// The mean of −log softmax(`logits`) at the `targets`, PyTorch's `cross_entropy`. `logits` are
+/// `[N, C]` or `[N, C, …]`, the scores of C classes; `targets` are the indices of classes, of i64,
+/// `[N]` or `[N, …]`. No index is ignored, not even PyTorch's −100.
+///
+/// ```
+/// use engine::Tensor;
+/// let logits = Tensor::from_slice(&[0.0, 0.0, 3f64.ln(), 0.0], &[2, 2])?;
+/// let targets = Tensor::from_slice(&[1i64, 0], &[2])?;
+/// let loss = nn::loss::cross_entropy(&logits, &targets)?.item()?;
+/// // The probabilities are 1/2 and 3/4.
+/// assert!((loss - (2f64.ln() + (4.0f64 / 3.0).ln()) / 2.0).abs() < 1e-12);
+/// # Ok::<_, nn::Error>(())
+/// ```
+///
+/// # Errors
+/// If the shapes do not fit, or `targets` is not of i64. On the CPU, if a target is not a class; on
+/// a GPU the loss is NaN then.
+pub fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    let expected = match logits.shape() {
+        [n, _, rest @ ..] => Some([&[*n], rest].concat()),
+        _ => None,
+    };
+    if expected.as_deref() != Some(targets.shape()) {
+        let (logits, targets) = (logits.shape(), targets.shape());
+        let message = format!("logits {logits:?} are not [N, C, …] for targets {targets:?} [N, …]");
+        return Err(Error::shape("cross_entropy", message).into());
+    }
+    let chosen = logits.log_softmax(1)?.gather(1, &targets.unsqueeze(1)?)?;
+    Ok(chosen.mean_all()?.neg()?)
+}
+
+fn difference(op: &'static str, prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
+    if prediction.shape() != target.shape() {
+        let (prediction, target) = (prediction.shape(), target.shape());
+        let message = format!("the prediction is {prediction:?}, the target {target:?}");
+        return Err(Error::shape(op, message).into());
+    }
+    Ok(prediction.sub(target)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::checks::{GradCheck, gradcheck};
+    use engine::{DType, Rng, Tape};
+
+    type Loss = fn(&Tensor, &Tensor) -> Result<Tensor>;
+    const REGRESSIONS: [Loss; 3] = [mse, l1, |x, t| charbonnier(x, t, 0.1)];
+
+    fn draw(shape: &[usize], seed: u64) -> Tensor {
+        Tensor::randn(shape, DType::F64, &mut Rng::new(seed)).unwrap()
+    }
+
+    /// As an error of the engine, for its check of gradients.
+    fn engine_error(error: crate::Error) -> Error {
+        match error {
+            crate::Error::Engine(error) => error,
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn gradients_agree_with_finite_differences() {
+        let (x, target) = (draw(&[2, 3, 4], 1), draw(&[2, 3, 4], 2));
+        for loss in REGRESSIONS {
+            let f = |x: &[Tensor]| loss(&x[0], &x[1]).map_err(engine_error);
+            gradcheck(f, &[x.clone(), target.clone()], &GradCheck::default()).unwrap();
+        }
+        let classes = Tensor::from_slice(&[2i64, 0, 1, 1, 2, 0, 2, 2], &[2, 4]).unwrap();
+        let f = |x: &[Tensor]| cross_entropy(&x[0], &classes).map_err(engine_error);
+        gradcheck(f, &[x], &GradCheck::default()).unwrap();
+    }
+
+    #[test]
+    fn values_and_gradients_are_those_of_the_formulas() {
+        let both = |loss: Loss| {
+            let tape = Tape::new();
+            let x = tape.leaf(&Tensor::from_slice(&[3.0, 1.0, -4.0, 0.0], &[2, 2]).unwrap());
+            let target = Tensor::from_slice(&[0.0, 1.0, 0.0, 0.0], &[2, 2]).unwrap();
+            let loss = loss(&x, &target).unwrap();
+            assert!(loss.shape().is_empty());
+            let gradients = tape.backward(&loss).unwrap();
+            (loss.item().unwrap(), gradients.get(&x).unwrap().to_f64_vec().unwrap())
+        };
+        assert_eq!(both(mse), (25.0 / 4.0, vec![1.5, 0.0, -2.0, 0.0]));
+        assert_eq!(both(l1), (7.0 / 4.0, vec![0.25, 0.0, -0.25, 0.0]));
+        // √(9 + 16) = 5, √16 = 4, √(16 + 16); d/√(d² + 16) over 4.
+        let (value, gradient) = both(|x, t| charbonnier(x, t, 4.0));
+        assert!((value - (5.0 + 4.0 + 32f64.sqrt() + 4.0) / 4.0).abs() < 1e-15);
+        for (found, expected) in gradient.iter().zip([0.15, 0.0, -0.125 * 2f64.sqrt(), 0.0]) {
+            assert!((found - expected).abs() < 1e-15, "{found} {expected}");
+        }
+        // (softmax − one-hot)/N: the probabilities are (1/4, 3/4), (1/2, 1/2).
+        let tape = Tape::new();
+        let logits = Tensor::from_slice(&[0.0, 3f64.ln(), 5.0, 5.0], &[2, 2]).unwrap();
+        let logits = tape.leaf(&logits);
+        let targets = Tensor::from_slice(&[1i64, 0], &[2]).unwrap();
+        let loss = cross_entropy(&logits, &targets).unwrap();
+        assert!((loss.item().unwrap() - ((4.0f64 / 3.0).ln() + 2f64.ln()) / 2.0).abs() < 1e-15);
+        let gradient = tape.backward(&loss).unwrap().get(&logits).unwrap().to_f64_vec().unwrap();
+        for (found, expected) in gradient.iter().zip([0.125, -0.125, -0.25, 0.25]) {
+            assert!((found - expected).abs() < 1e-15, "{found} {expected}");
+        }
+    }
+
+    #[test]
+    fn maps_of_classes_are_as_their_pixels() {
+        let maps = draw(&[2, 3, 2, 2], 3);
+        let classes = Tensor::from_slice(&[0i64, 1, 2, 0, 1, 1, 2, 2], &[2, 2, 2]).unwrap();
+        let loss = cross_entropy(&maps, &classes).unwrap().item().unwrap();
+        let pixels = maps.permute(&[0, 2, 3, 1]).unwrap().reshape(&[8, 3]).unwrap();
+        let of_pixels = cross_entropy(&pixels, &classes.reshape(&[8]).unwrap()).unwrap();
+        assert!((loss - of_pixels.item().unwrap()).abs() < 1e-15);
+    }
+
+    #[test]
+    fn planned_losses_are_the_same() {
+        let (x, target) = (draw(&[3, 5], 4), draw(&[3, 5], 5));
+        let classes = Tensor::from_slice(&[4i64, 0, 2], &[3]).unwrap();
+        let all = |x: &[Tensor]| {
+            let mut losses: Vec<Tensor> =
+                REGRESSIONS.iter().map(|loss| loss(&x[0], &x[1])).collect::<Result<_>>()?;
+            losses.push(cross_entropy(&x[0], &x[2])?);
+            Ok::<_, crate::Error>(losses)
+        };
+        let inputs = [x, target, classes];
+        let values = |losses: Vec<Tensor>| -> Vec<u64> {
+            losses.iter().map(|loss| loss.item().unwrap().to_bits()).collect()
+        };
+        assert_eq!(values(engine::planned(&inputs, all).unwrap()), values(all(&inputs).unwrap()));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error() {
+        let (x, row) = (draw(&[2, 3], 1), draw(&[3], 1));
+        for (loss, name) in REGRESSIONS.into_iter().zip(["mse", "l1", "charbonnier"]) {
+            let message = loss(&x, &row).unwrap_err().to_string();
+            assert_eq!(message, format!("{name}: the prediction is [2, 3], the target [3]"));
+        }
+        let classes = |data: &[i64], shape: &[usize]| Tensor::from_slice(data, shape).unwrap();
+        let message = |logits: &Tensor, targets: &Tensor| {
+            cross_entropy(logits, targets).unwrap_err().to_string()
+        };
+        assert_eq!(
+            message(&x, &classes(&[0, 1], &[2, 1])),
+            "cross_entropy: logits [2, 3] are not [N, C, …] for targets [2, 1] [N, …]"
+        );
+        assert!(message(&row, &classes(&[0], &[])).contains("logits [3]"));
+        assert!(message(&x, &classes(&[0, 3], &[2])).contains("index 3 is out of bounds"));
+        assert!(message(&x, &draw(&[2], 1)).contains("expected dtype i64"));
+    }
+}

@@ -1,0 +1,203 @@
+//! A training run whose steps are one call each.
+//!
+//! A step runs forward and backward, moves the parameters, stores the new running statistics, and
+//! updates the moving average. Those who need its parts, for mixed precision, several processes or
+//! recorded steps, find them in [`TrainingStep`].
+
+use crate::optim::{Clip, Optimizer, Rule, norm};
+use crate::{Context, Ema, Error, Params, Result, TrainingStep};
+use engine::{Tape, Tensor};
+
+/// The state of a training run.
+///
+/// ```
+/// use engine::{DType, Tensor};
+/// use nn::layers::{Linear, Module};
+/// use nn::optim::Rule;
+/// use nn::{Context, Params, Trainer, loss};
+///
+/// let (line, params) = Params::build(0, DType::F64, |b| Ok(Linear::new(b, 1, 1)))?;
+/// let x = Tensor::from_slice(&[-1.0, 0.0, 1.0], &[3, 1])?;
+/// let y = Tensor::from_slice(&[1.0, 3.0, 5.0], &[3, 1])?;
+/// let mut trainer = Trainer::new(params, Rule::adam());
+/// for _ in 0..400 {
+///     trainer.step(0.05, |cx| loss::mse(&line.forward(cx, &x)?, &y))?;
+/// }
+/// let prediction = line.forward(&Context::inference(&trainer.params), &x)?;
+/// assert!(loss::mse(&prediction, &y)?.item()? < 1e-6);
+/// # Ok::<_, nn::Error>(())
+/// ```
+///
+/// To resume a run, make one with its parameters and settings, and set [`Trainer::optimizer`] and
+/// [`Trainer::ema`] to those that [`Optimizer::resume`] and [`Ema::resume`] return.
+pub struct Trainer {
+    /// The model's values, moved by each step.
+    pub params: Params,
+    /// The optimizer.
+    pub optimizer: Optimizer,
+    /// The moving average, if there is one.
+    pub ema: Option<Ema>,
+    seed: u64,
+    limit: f64,
+}
+
+impl Trainer {
+    /// A run that begins at `params`: without a moving average, gradients as they are, seed 0.
+    pub fn new(params: Params, rule: Rule) -> Self {
+        let optimizer = Optimizer::new(rule, &params);
+        Self { params, optimizer, ema: None, seed: 0, limit: f64::INFINITY }
+    }
+
+    /// The same run, with a moving average of this `decay`.
+    ///
+    /// # Errors
+    /// As of [`Ema::new`].
+    pub fn with_ema(self, decay: f64) -> Result<Self> {
+        Ok(Self { ema: Some(Ema::new(&self.params, decay)?), ..self })
+    }
+
+    /// The same run, whose gradients are scaled down to the global norm `limit`.
+    #[must_use]
+    pub fn with_clip(self, limit: f64) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// The same run, with other [random numbers](Context::with_seed) for layers that draw some.
+    #[must_use]
+    pub fn with_seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// The number of steps taken.
+    pub fn steps(&self) -> u64 {
+        self.optimizer.steps().iter().copied().max().unwrap_or(0)
+    }
+
+    /// Takes a step with learning rate `lr` against the gradient of `loss`, which is computed in a
+    /// pass in training. Returns its value.
+    ///
+    /// # Errors
+    /// Those of `loss`; [`Error::Setting`] if the loss or its gradient is not finite. After an
+    /// error, everything is as it was before.
+    pub fn step(&mut self, lr: f64, loss: impl FnOnce(&Context) -> Result<Tensor>) -> Result<f64> {
+        let tape = Tape::new();
+        let cx = Context::training(&self.params, &tape).with_seed(self.seed, self.steps());
+        let loss = loss(&cx)?;
+        let pass = cx.finish();
+        let gradients = pass.gradients(tape.backward(&loss)?);
+        let norm = norm(&gradients)?;
+        let clip = Clip { norm: &norm, limit: self.limit };
+        let mut step = TrainingStep::begin(&mut self.optimizer, self.ema.as_mut(), lr)?;
+        step.apply(&mut self.params, &gradients, pass, Some(clip))?;
+        let (loss, norm) = (loss.item()?, norm.item()?);
+        if !(loss.is_finite() && norm.is_finite()) {
+            let message = format!("a step with loss {loss} and gradient norm {norm} is not taken");
+            return Err(Error::Setting(message));
+        }
+        step.commit();
+        Ok(loss)
+    }
+
+    /// The values for predictions: the moving average, or those of the last step without one.
+    ///
+    /// ```
+    /// use nn::optim::Rule;
+    /// use nn::{Params, Trainer};
+    /// let build = |b: &mut nn::Builder<'_>| Ok(b.constant("w", &[], 1.0));
+    /// let (w, params) = Params::build(0, engine::DType::F64, build)?;
+    /// let sgd = Rule::Sgd { momentum: 0.0, weight_decay: 0.0 };
+    /// let mut trainer = Trainer::new(params, sgd).with_ema(0.5)?;
+    /// trainer.step(0.1, |cx| Ok(cx.param(w)?.square()?))?;
+    /// assert_eq!(trainer.params.get(w)?.item()?, 0.8);
+    /// // The first update's decay is 1/10.
+    /// assert!((trainer.averaged()?.get(w)?.item()? - 0.82).abs() < 1e-15);
+    /// # Ok::<_, nn::Error>(())
+    /// ```
+    pub fn averaged(&self) -> Result<Params> {
+        match &self.ema {
+            Some(ema) => self.params.with_values(ema.values().to_vec()),
+            None => Ok(self.params.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::{BatchNorm2d, Dropout, Linear, Module};
+    use crate::loss;
+    use engine::{DType, Rng};
+
+    /// A network with all that a step must remember, and a batch for it.
+    fn run() -> (impl Fn(&Context) -> Result<Tensor>, Trainer) {
+        let (net, params) = Params::build(3, DType::F64, |b| {
+            Ok((BatchNorm2d::new(&mut b.at("norm"), 2), Linear::new(&mut b.at("head"), 3, 1)))
+        })
+        .unwrap();
+        let [x, target] = [(1, [4, 2, 3, 3]), (2, [4, 2, 3, 1])]
+            .map(|(seed, shape)| Tensor::randn(&shape, DType::F64, &mut Rng::new(seed)).unwrap());
+        let forward = move |cx: &Context| {
+            let y = Dropout::new(0.3)?.forward(cx, &net.0.forward(cx, &x)?)?;
+            loss::mse(&net.1.forward(cx, &y)?, &target)
+        };
+        let trainer = Trainer::new(params, Rule::adam()).with_ema(0.9).unwrap();
+        (forward, trainer.with_clip(0.5).with_seed(7))
+    }
+
+    fn bits(trainer: &Trainer) -> Vec<u64> {
+        let values = trainer.params.values().into_iter();
+        let all = values.chain(trainer.averaged().unwrap().values());
+        all.flat_map(|value| value.to_f64_vec().unwrap()).map(f64::to_bits).collect()
+    }
+
+    #[test]
+    fn a_resumed_run_takes_the_same_steps() {
+        let (loss, mut whole) = run();
+        let losses: Vec<f64> = (0..6).map(|_| whole.step(0.1, &loss).unwrap()).collect();
+        assert!(losses[5] < losses[0], "{losses:?}");
+        let (loss, mut first) = run();
+        for expected in &losses[..3] {
+            assert_eq!(first.step(0.1, &loss).unwrap(), *expected);
+        }
+        let (params, state) = (first.params, first.optimizer);
+        let tensors = state.tensors(&params).into_iter().collect();
+        let steps = state.steps().to_vec();
+        let optimizer = Optimizer::resume(Rule::adam(), &params, steps, &tensors).unwrap();
+        let mut second = Trainer::new(params, Rule::adam()).with_clip(0.5).with_seed(7);
+        second.optimizer = optimizer;
+        second.ema = first.ema.map(|ema| Ema::resume(0.9, ema.updates(), ema.values().to_vec()));
+        let resumed: Vec<f64> = (0..3).map(|_| second.step(0.1, &loss).unwrap()).collect();
+        assert_eq!(resumed, losses[3..]);
+        assert_eq!(bits(&second), bits(&whole));
+        assert_eq!(second.steps(), 6);
+    }
+
+    #[test]
+    fn a_step_stores_running_statistics() {
+        let (loss, mut trainer) = run();
+        let before = trainer.params.clone();
+        trainer.step(0.1, loss).unwrap();
+        for (entry, old) in trainer.params.entries().iter().zip(before.entries()) {
+            let [new, old] = [entry, old].map(|entry| entry.value.to_f64_vec().unwrap());
+            assert_ne!(new, old, "{}", entry.path);
+        }
+    }
+
+    #[test]
+    fn a_step_that_fails_changes_nothing() {
+        let (loss, mut trainer) = run();
+        trainer.step(0.1, &loss).unwrap();
+        let before = bits(&trainer);
+        // A loss that is not finite, one whose gradient is not, and none at all.
+        let losses: [fn(&Tensor) -> Result<Tensor>; 3] = [
+            |loss| Ok(loss.scale(f64::NAN)?),
+            |loss| Ok(loss.sub(loss)?.sqrt()?),
+            |_| Err(Error::Setting("given up".into())),
+        ];
+        for (change, part) in losses.into_iter().zip(["loss NaN", "norm NaN", "given up"]) {
+            let message = trainer.step(0.1, |cx| change(&loss(cx)?)).unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+            assert_eq!((bits(&trainer), trainer.steps()), (before.clone(), 1));
+        }
+    }
+}
