@@ -120,8 +120,8 @@ impl FrozenModel {
         Self {
             config: self.config.clone(),
             network: self.network.clone(),
-            values: self.values.clone(),
-            frozen: Frozen::new(self.values.clone(), None, Numerics::default()),
+            frozen: Frozen::new(&self.params, None, Numerics::default()),
+            params: self.params.clone(),
             device: self.device,
             replay: Mutex::default(),
         }

@@ -52,9 +52,20 @@ impl Photo {
     /// the disk.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let bytes = encode::photo(self, encode::Format::of(path)?)
-            .map_err(|reason| Error::image(path, reason))?;
+        let bytes = self.to_bytes(path)?;
         nn::write_atomically(path, &bytes).map_err(Error::io(path))
+    }
+
+    /// Reads a photo from the bytes of an image file, as [`read`](Self::read) does; an error is the
+    /// reason alone.
+    pub fn from_bytes(bytes: &[u8]) -> std::result::Result<Self, String> {
+        decode::photo(bytes, &Limits::default())
+    }
+
+    /// The bytes of the file that [`write`](Self::write) would make of `path`.
+    pub fn to_bytes(&self, path: impl AsRef<Path>) -> Result<Vec<u8>> {
+        let path = path.as_ref();
+        encode::photo(self, encode::Format::of(path)?).map_err(|reason| Error::image(path, reason))
     }
 
     /// The bytes of the JPEG file that [`write`](Self::write) would make, or the reason why it
