@@ -100,6 +100,14 @@ impl Restorer {
         Ok(Self { models: Models::One(task.into(), model.into()), compute })
     }
 
+    /// The names of the tasks that it may choose for a photograph.
+    pub fn tasks(&self) -> Vec<&str> {
+        match &self.models {
+            Models::BuiltIn(_) => Task::ALL.map(Task::name).into(),
+            Models::One(task, _) => vec![task],
+        }
+    }
+
     /// Restores a photograph, or leaves it alone.
     ///
     /// # Errors

@@ -70,6 +70,11 @@ fn format(head: &[u8]) -> Option<Result<&'static str, &'static str>> {
     })
 }
 
+/// The usual extension of a file with these contents, if it can be read.
+pub(super) fn extension_of_bytes(bytes: &[u8]) -> Option<&'static str> {
+    format(bytes)?.ok()
+}
+
 /// The extension of `path`, if it is that of an image that can be written.
 pub(super) fn extension_of(path: &Path) -> Option<String> {
     let extension = path.extension()?.to_str()?;

@@ -33,6 +33,7 @@ mod naming;
 mod picture;
 mod place;
 mod plan;
+mod stream;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -42,5 +43,6 @@ pub use contents::{Contents, contents};
 pub use find::{Found, MAX_DEPTH, Search};
 pub use naming::{Naming, Output, Target};
 pub use plan::{Job, Plan};
+pub use stream::restore_bytes;
 pub use summary::Summary;
 pub use work::{Outcome, Report, Settings};
