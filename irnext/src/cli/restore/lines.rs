@@ -31,7 +31,7 @@ impl Lines {
             self.tell_error(Some(photo), error);
         }
         // Whoever names one photograph wants to know; of many, the summary has the number.
-        let few = search.found.len() == 1;
+        let few = plan.jobs.len() + plan.done.len() + plan.refused.len() == 1;
         for (photo, result) in &plan.done {
             if self.json {
                 say!(
