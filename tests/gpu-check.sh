@@ -25,7 +25,8 @@ build() {
     cp target/release/irnext target/release/irnext-worker "$out/"
     # The tests' programs, under the names of their targets; with every check that a release leaves
     # out: memory of its exact size, full of NaN.
-    cargo test --features cuda -p cuda-driver -p engine -p tests --no-run --message-format=json |
+    cargo test --features cuda -p irnext-cuda-driver -p irnext-engine -p tests --no-run \
+        --message-format=json |
         python3 -c '
 import json, shutil, sys
 wanted = {("driver", "test"): "driver", ("engine", "lib"): "engine", ("device", "test"): "device",

@@ -8,6 +8,18 @@ use std::collections::HashMap;
 impl Tape {
     /// The gradients of `loss`, a tensor of one element, with respect to the leaves. Consumes the
     /// recording.
+    ///
+    /// ```
+    /// use engine::{Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Tensor::from_slice(&[1.0, 2.0], &[1, 2])?);
+    /// let weight = tape.leaf(&Tensor::from_slice(&[3.0, 4.0], &[2, 1])?);
+    /// let loss = x.matmul(&weight)?; // 1·3 + 2·4
+    /// let gradients = tape.backward(&loss)?;
+    /// assert_eq!(gradients.get(&x).unwrap().to_f64_vec()?, [3.0, 4.0]);
+    /// assert_eq!(gradients.get(&weight).unwrap().to_f64_vec()?, [1.0, 2.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn backward(self, loss: &Tensor) -> Result<Gradients> {
         if loss.numel() != 1 {
             return Err(Error::shape(
@@ -21,6 +33,17 @@ impl Tape {
 
     /// The gradients of Σ ⟨`outputs[i]`, `seeds[i]`⟩ with respect to the leaves. Consumes the
     /// recording.
+    ///
+    /// ```
+    /// use engine::{Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Tensor::from_slice(&[1.0, 2.0], &[2])?);
+    /// let y = x.square()?;
+    /// let seed = Tensor::from_slice(&[1.0, 10.0], &[2])?;
+    /// let gradients = tape.backward_from(&[&y], vec![Some(seed)])?;
+    /// assert_eq!(gradients.get(&x).unwrap().to_f64_vec()?, [2.0, 40.0]); // seed · 2x
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn backward_from(
         self,
         outputs: &[&Tensor],
@@ -37,6 +60,23 @@ impl Tape {
     /// As [`Tape::backward_from`], giving each leaf's gradient to `found` as soon as it is
     /// complete, before the gradients of earlier operations are computed. [`Tape::node_id`] says
     /// whose it is. An error of `found` ends the pass.
+    ///
+    /// ```
+    /// use engine::{Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let first = tape.leaf(&Tensor::from_slice(&[2.0], &[1])?);
+    /// let second = tape.leaf(&Tensor::from_slice(&[3.0], &[1])?);
+    /// let y = first.exp()?.mul(&second)?;
+    /// let mut order = Vec::new();
+    /// let seed = Tensor::from_slice(&[1.0], &[1])?;
+    /// tape.clone().backward_with(&[&y], vec![Some(seed)], |leaf, _gradient| {
+    ///     order.push(leaf);
+    ///     Ok::<_, engine::Error>(())
+    /// })?;
+    /// // The product is the last operation, so its operand is complete before the exponential's.
+    /// assert_eq!(order, [&second, &first].map(|leaf| tape.node_id(leaf).unwrap()));
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn backward_with<E: From<Error>>(
         self,
         outputs: &[&Tensor],
@@ -54,7 +94,8 @@ impl Tape {
             crate::interrupt::check(record.name)?;
             let dy: Vec<_> = record.outputs.iter().map(|id| gradients.by_node.remove(id)).collect();
             if dy.iter().any(Option::is_some) {
-                let dx = record.numerics.scope(|| (record.backward)(dy))?;
+                let dx = record.numerics.scope(|| (record.backward)(dy));
+                let dx = dx.map_err(|error| error.in_op(record.name))?;
                 if dx.len() != record.inputs.len() {
                     let message =
                         format!("{} inputs got {} gradients", record.inputs.len(), dx.len());
@@ -98,6 +139,7 @@ impl Tape {
                 return Err(Error::tape(OP, "the tensor to differentiate is not on this tape"));
             };
             let Some(seed) = seed else { continue };
+            seed.require_elements(OP)?;
             if seed.meta() != output.meta() {
                 return Err(Error::shape(
                     OP,
@@ -137,6 +179,19 @@ impl Uses {
 }
 
 /// The result of [`Tape::backward`]: the gradient of every leaf that the loss depends on.
+///
+/// ```
+/// use engine::{Tape, Tensor};
+/// let tape = Tape::new();
+/// let x = tape.leaf(&Tensor::from_slice(&[2.0], &[1])?);
+/// let unused = tape.leaf(&Tensor::from_slice(&[5.0], &[1])?);
+/// let mut gradients = tape.backward(&x.square()?)?;
+/// assert_eq!(gradients.get(&x).unwrap().item()?, 4.0);
+/// assert!(gradients.get(&unused).is_none());
+/// assert_eq!(gradients.take(&x).unwrap().item()?, 4.0); // moved out, and so gone
+/// assert!(gradients.get(&x).is_none());
+/// # Ok::<_, engine::Error>(())
+/// ```
 pub struct Gradients {
     tape: Tape,
     by_node: HashMap<usize, Tensor>,

@@ -9,8 +9,20 @@ use std::sync::Arc;
 /// tape of its own.
 ///
 /// Trades time for memory: of everything inside `f`, only `inputs` stay alive until then. `f` must
-/// compute the same both times and must reach every tensor that needs a gradient through `inputs`,
-/// not by capture.
+/// compute the same both times and must reach every tensor that needs a gradient, and inside
+/// [`planned`](crate::planned) every tensor of the plan, through `inputs`, not by capture.
+///
+/// ```
+/// use engine::{Tape, Tensor, checkpoint};
+/// let tape = Tape::new();
+/// let x = tape.leaf(&Tensor::from_slice(&[0.5, 1.0], &[2])?);
+/// let y = checkpoint(&[&x], |x| Ok(vec![x[0].exp()?.square()?]))?.swap_remove(0);
+/// assert_eq!(tape.operations(), ["checkpoint"]);
+/// assert_eq!(tape.saved_bytes(), 16); // x alone, where exp and square would save two tensors
+/// let gradient = tape.backward(&y.sum_all()?)?.take(&x).unwrap().to_f64_vec()?;
+/// assert!((gradient[1] - 2.0 * 2f64.exp()).abs() < 1e-14); // of e²ˣ
+/// # Ok::<_, engine::Error>(())
+/// ```
 pub fn checkpoint(
     inputs: &[&Tensor],
     f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>> + Send + Sync + 'static,

@@ -2,6 +2,15 @@
 //! epilogue.
 
 /// Settings of a convolution, alike for both axes.
+///
+/// ```
+/// use engine::{Conv2dOptions, Tensor};
+/// let x = Tensor::ones(&[1, 8, 32, 32], engine::DType::F32)?;
+/// let weight = Tensor::ones(&[16, 4, 3, 3], engine::DType::F32)?;
+/// let options = Conv2dOptions { stride: 2, padding: 1, groups: 2, ..Conv2dOptions::default() };
+/// assert_eq!(x.conv2d(&weight, None, options)?.shape(), [1, 16, 16, 16]);
+/// # Ok::<_, engine::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conv2dOptions {
     /// Input pixels from one output pixel to the next.

@@ -6,6 +6,15 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The memory that a tensor's elements live in, and with it the processor that computes on them.
+///
+/// ```
+/// use engine::Device;
+/// let device: Device = "cuda:1".parse()?;
+/// assert_eq!((device, device.to_string()), (Device::Cuda(1), "cuda:1".into()));
+/// assert_eq!(Device::default(), Device::Cpu);
+/// Device::Cpu.check()?; // of a GPU: whether it can be used, and if not, the reason
+/// # Ok::<_, engine::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Device {
     /// Main memory.
@@ -41,7 +50,7 @@ impl FromStr for Device {
     }
 }
 
-/// A GPU, as the driver describes it.
+/// A GPU, as the driver describes it. See [`gpus`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GpuInfo {
     /// Its number.
@@ -57,6 +66,13 @@ pub struct GpuInfo {
 }
 
 /// The GPUs of this machine.
+///
+/// ```
+/// match engine::gpus() {
+///     Ok(gpus) => gpus.iter().for_each(|gpu| println!("{}: {}", gpu.device, gpu.name)),
+///     Err(reason) => println!("{reason}"),
+/// }
+/// ```
 ///
 /// # Errors
 /// If there is no driver or one that is too old, with what to install; if this program was built
@@ -84,6 +100,19 @@ pub fn gpus() -> Result<Vec<GpuInfo>> {
     Ok(cuda::probe_all()?.into_iter().enumerate().map(info).collect())
 }
 
+/// ```
+/// use engine::{DType, Device, Error, Tensor};
+/// let device = Device::Cpu;
+/// device.check()?;
+/// device.reset_peak()?;
+/// let work = || Ok::<_, Error>(Tensor::ones(&[256, 256], DType::F32)?.exp()?.sum_all()?);
+/// let (sum, seconds) = device.timed(work)?;
+/// device.synchronize()?;
+/// assert!(sum.device() == device && seconds >= 0.0);
+/// assert!(device.memory()?.peak >= 2 * 256 * 256 * 4); // two maps at once
+/// device.trim()?;
+/// # Ok::<_, engine::Error>(())
+/// ```
 impl Device {
     /// An error that says why, if this device cannot be used. A GPU is started by that.
     pub fn check(self) -> Result<()> {

@@ -14,9 +14,21 @@ pub(crate) fn require_compute(op: &'static str, dtype: DType) -> Result<()> {
 /// Runs `$body` with `$T` standing for the Rust type of a compute dtype; an error for any other
 /// dtype.
 ///
-/// `dispatch_float!("gelu", x.dtype(), T => forward::<T>(x))` where the body is a `Result`.
+/// ```
+/// use engine::ops::map;
+/// use engine::{DType, Result, Tensor, dispatch_float};
+/// fn reciprocal(x: &Tensor) -> Result<Tensor> {
+///     dispatch_float!("reciprocal", x.dtype(), T => {
+///         map("reciprocal", x.shape(), [x], |[x]: [T; 1]| x.recip())
+///     })
+/// }
+/// let x = Tensor::from_slice(&[2.0f32, 4.0], &[2])?;
+/// assert_eq!(reciprocal(&x)?.to_vec::<f32>()?, [0.5, 0.25]);
+/// let error = reciprocal(&x.to_dtype(DType::U8)?).unwrap_err();
+/// assert_eq!(error.to_string(), "reciprocal: expected dtype f32 or f64, got u8");
+/// # Ok::<_, engine::Error>(())
+/// ```
 #[macro_export]
-#[doc(hidden)]
 macro_rules! dispatch_float {
     ($op:expr, $dtype:expr, $T:ident => $body:expr) => {
         match $dtype {

@@ -10,6 +10,11 @@ use std::fmt;
 
 /// The type of a tensor's elements. The engine computes in `F32` and `F64`, on a GPU also in `F16`
 /// and `BF16`; the others are stored and cast.
+///
+/// ```
+/// use engine::DType;
+/// assert_eq!((DType::BF16.to_string(), DType::BF16.size()), ("bf16".into(), 2));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DType {
     /// IEEE 754 single precision.
@@ -52,6 +57,13 @@ impl fmt::Display for DType {
 }
 
 /// A type that tensors can hold.
+///
+/// ```
+/// use engine::{DType, Element};
+/// assert_eq!(<f32 as Element>::DTYPE, DType::F32);
+/// assert_eq!(u8::from_f64(300.7), 255);
+/// assert_eq!(Element::to_f64(0.1f32), 0.10000000149011612);
+/// ```
 pub trait Element:
     bytemuck::Pod + Send + Sync + fmt::Debug + PartialOrd + Default + 'static
 {
@@ -88,6 +100,13 @@ element!(i64, I64, |v| v as i64, |v| v as f64);
 element!(u8, U8, |v| v as u8, f64::from);
 
 /// A type that the engine computes in: f32 or f64.
+///
+/// ```
+/// fn norm<T: engine::Float>(x: &[T]) -> T {
+///     x.iter().map(|&x| x * x).sum::<T>().sqrt()
+/// }
+/// assert_eq!((norm(&[3.0f32, 4.0]), norm(&[5.0f64, 12.0])), (5.0, 13.0));
+/// ```
 pub trait Float: Element + Vectors + std::iter::Sum {}
 
 impl Float for f32 {}

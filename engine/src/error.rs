@@ -3,6 +3,16 @@
 use crate::DType;
 
 /// The errors of the engine. No argument of a caller panics; a wrong one returns an error.
+///
+/// ```
+/// use engine::{DType, Error, Tensor};
+/// let (a, b) = (Tensor::zeros(&[2], DType::F32)?, Tensor::zeros(&[3], DType::F32)?);
+/// let error = a.add(&b).unwrap_err();
+/// assert_eq!(error.to_string(), "add: shapes [2] and [3] do not broadcast together");
+/// assert!(matches!(error, Error::Shape { op: "add", .. }));
+/// assert!(matches!(a.add(&b.to_dtype(DType::F64)?), Err(Error::DType { op: "add", .. })));
+/// # Ok::<_, engine::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Shapes that do not fit together, or a setting that does not fit a shape.
@@ -14,8 +24,10 @@ pub enum Error {
         message: String,
     },
     /// The system could not allocate memory.
-    #[error("out of memory: cannot allocate {bytes} bytes")]
+    #[error("{}out of memory: cannot allocate {bytes} bytes", prefix(.op))]
     Memory {
+        /// The operation that needed it, where one is known.
+        op: Option<&'static str>,
         /// The number of bytes that were asked for.
         bytes: usize,
     },
@@ -32,9 +44,9 @@ pub enum Error {
     /// A check that two computations agree found that they do not.
     #[error("{op}: {message}")]
     Disagreement {
-        /// The check.
+        /// The check, or the operation whose parts contradict each other.
         op: &'static str,
-        /// The gradients that differ, where and by how much.
+        /// The difference: of gradients, for example, where it is and how large.
         message: String,
     },
     /// The tape was used after `backward` consumed it, or tensors of two tapes were mixed.
@@ -76,10 +88,31 @@ pub enum Error {
     },
 }
 
+/// For operations that are defined elsewhere.
+///
+/// ```
+/// use engine::{DType, Error};
+/// let refused = Error::shape("crop", "a side of 5 does not fit [3, 4]");
+/// assert_eq!(refused.to_string(), "crop: a side of 5 does not fit [3, 4]");
+/// let refused = Error::dtype("crop", DType::F32, DType::U8);
+/// assert_eq!(refused.to_string(), "crop: expected dtype f32, got u8");
+/// for of in [Error::tape, Error::cuda, Error::disagreement] {
+///     assert_eq!(of("crop", "the reason").to_string(), "crop: the reason");
+/// }
+/// assert_eq!(Error::ranks("rank 3 is gone").to_string(), "rank 3 is gone");
+/// ```
 impl Error {
     /// A [`Error::Shape`] for `op`.
     pub fn shape(op: &'static str, message: impl Into<String>) -> Self {
         Self::Shape { op, message: message.into() }
+    }
+
+    /// This error with the name of the operation that failed, if it lacks one.
+    pub(crate) fn in_op(self, name: &'static str) -> Self {
+        match self {
+            Self::Memory { op: None, bytes } => Self::Memory { op: Some(name), bytes },
+            other => other,
+        }
     }
 
     /// A [`Error::DType`] for `op`.
@@ -106,6 +139,10 @@ impl Error {
     pub fn tape(op: &'static str, message: impl Into<String>) -> Self {
         Self::Tape { op, message: message.into() }
     }
+}
+
+fn prefix(op: &Option<&'static str>) -> String {
+    op.map_or_else(String::new, |op| format!("{op}: "))
 }
 
 /// A result whose error is the engine's [`enum@Error`].

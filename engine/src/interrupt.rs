@@ -14,6 +14,20 @@ thread_local! {
 
 /// Runs `f`. Once any thread has set `stop`, the next operation that `f` calls on this thread, and
 /// the next step of a backward pass, returns [`Error::Interrupted`].
+///
+/// ```
+/// use engine::{Error, Tensor, interruptible};
+/// use std::sync::{Arc, atomic::AtomicBool, atomic::Ordering};
+/// let stop = Arc::new(AtomicBool::new(false)); // shared with a signal handler, for example
+/// let x = Tensor::from_slice(&[3.0], &[1])?;
+/// interruptible(&stop, || {
+///     assert_eq!(x.square()?.item()?, 9.0);
+///     stop.store(true, Ordering::Relaxed);
+///     assert_eq!(x.square().unwrap_err(), Error::Interrupted { op: "square" });
+///     Ok::<_, Error>(())
+/// })?;
+/// # Ok::<_, engine::Error>(())
+/// ```
 pub fn interruptible<T>(stop: &Arc<AtomicBool>, f: impl FnOnce() -> T) -> T {
     /// Restores the previous flag, also if `f` panics.
     struct Restore(Option<Arc<AtomicBool>>);

@@ -7,6 +7,19 @@
 use crate::{Error, Result};
 
 /// How logical indices map onto a storage: element `i` lies at `offset + Σ i[d]·strides[d]`.
+///
+/// ```
+/// use engine::Layout;
+/// let layout = Layout::new("example", &[1, 3, 4, 5])?; // channels-last
+/// assert_eq!((layout.shape(), layout.rank()), (&[1, 3, 4, 5][..], 4));
+/// assert_eq!((layout.strides(), layout.offset()), (&[60, 1, 15, 3][..], 0));
+/// assert_eq!(layout.physical_order(), [0, 2, 3, 1]);
+/// assert!(layout.is_dense() && layout.is_contiguous() && !layout.is_row_major());
+/// let other = Layout::row_major("example", &[1, 3, 4, 5])?;
+/// assert_eq!((other.strides(), other.numel()), (&[60, 20, 5, 1][..], 60));
+/// assert!(!layout.same_strides(&other));
+/// # Ok::<_, engine::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     shape: Vec<usize>,

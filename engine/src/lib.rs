@@ -1,6 +1,28 @@
 //! Tensors, gradients and kernels: the part of the project that knows nothing of images or of a
 //! network.
 //!
+//! Gradient descent on a linear model, from nothing but a tape and tensors:
+//!
+//! ```
+//! use engine::{DType, Rng, Tape, Tensor};
+//! let x = Tensor::randn(&[32, 2], DType::F64, &mut Rng::new(1))?;
+//! let target = x.matmul(&Tensor::from_slice(&[2.0, -3.0], &[2, 1])?)?;
+//! let mut weights = Tensor::zeros(&[2, 1], DType::F64)?;
+//! for _ in 0..100 {
+//!     let tape = Tape::new();
+//!     let w = tape.leaf(&weights);
+//!     let loss = x.matmul(&w)?.sub(&target)?.square()?.mean_all()?;
+//!     let gradients = tape.backward(&loss)?;
+//!     weights = weights.sub(&gradients.get(&w).unwrap().scale(0.3)?)?;
+//! }
+//! let found = weights.to_f64_vec()?;
+//! assert!((found[0] - 2.0).abs() < 1e-6 && (found[1] + 3.0).abs() < 1e-6);
+//! # Ok::<_, engine::Error>(())
+//! ```
+//!
+//! Longer ones are in `engine/examples`: a tape, printed and compared with finite differences
+//! (`tape.rs`), and an operation defined outside this crate (`custom_op.rs`).
+//!
 //! Reading order, from the bottom. Each layer sees only those below it:
 //!
 //! 1. The ground: [`DType`], [`Layout`] and loop nests over layouts, [`Meta`], the options of

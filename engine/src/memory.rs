@@ -20,6 +20,13 @@ use std::sync::{Mutex, PoisonError};
 struct Line([u8; 64]);
 
 /// A run of memory of the CPU, aligned to 64 bytes, that returns to the pool when dropped.
+///
+/// ```
+/// let mut buffer = engine::Buffer::new::<f32>(3)?;
+/// buffer.as_mut_slice().copy_from_slice(&[1.0f32, 2.0, 3.0]);
+/// assert_eq!(buffer.as_slice::<f32>(), [1.0, 2.0, 3.0]);
+/// # Ok::<_, engine::Error>(())
+/// ```
 pub struct Buffer {
     lines: Vec<Line>,
     bytes: usize,
@@ -34,12 +41,12 @@ impl Buffer {
     pub fn new<T: Element>(len: usize) -> Result<Self> {
         let bytes = len.saturating_mul(size_of::<T>());
         if bytes > isize::MAX as usize {
-            return Err(Error::Memory { bytes });
+            return Err(Error::Memory { op: None, bytes });
         }
         let class = size_class(bytes.div_ceil(64));
         let mut lines = match POOL.take(class) {
             Some(lines) => lines,
-            None => fresh(class).map_err(|_| Error::Memory { bytes })?,
+            None => fresh(class).map_err(|_| Error::Memory { op: None, bytes })?,
         };
         if cfg!(debug_assertions) {
             lines.fill(Line([0xFF; 64]));
@@ -88,7 +95,18 @@ fn fresh(class: usize) -> Result<Vec<Line>> {
 /// [`Error::Memory`] if the system does not have so much.
 pub(crate) fn reserve<T>(table: &mut Vec<T>, more: usize) -> Result<()> {
     let bytes = more.saturating_mul(size_of::<T>());
-    table.try_reserve(more).map_err(|_| Error::Memory { bytes })
+    table.try_reserve(more).map_err(|_| Error::Memory { op: None, bytes })
+}
+
+/// A table of `len` times `value`.
+///
+/// # Errors
+/// As of [`reserve`].
+pub(crate) fn filled<T: Clone>(value: T, len: usize) -> Result<Vec<T>> {
+    let mut table = Vec::new();
+    reserve(&mut table, len)?;
+    table.resize(len, value);
+    Ok(table)
 }
 
 /// A free buffer up to this many times as large as the request is reused before the system is
@@ -104,6 +122,17 @@ fn size_class(lines: usize) -> usize {
 }
 
 /// Counts of the pool's work so far; see [`stats`].
+///
+/// ```
+/// use engine::{DType, Tensor, memory};
+/// memory::reset_peak();
+/// let x = Tensor::zeros(&[1024], DType::F32)?;
+/// assert!(memory::stats().live >= 4096 && memory::stats().peak >= 4096);
+/// drop(x);
+/// assert!(memory::stats().cached >= 4096); // kept for the next tensor
+/// memory::trim(); // given back to the system
+/// # Ok::<_, engine::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Bytes in buffers that are in use now.
@@ -118,7 +147,7 @@ pub struct Stats {
     pub misses: u64,
 }
 
-/// The pool's counters now.
+/// The pool's counters now. See [`Stats`] for an example.
 pub fn stats() -> Stats {
     Stats {
         live: POOL.live.load(Relaxed),
@@ -129,12 +158,12 @@ pub fn stats() -> Stats {
     }
 }
 
-/// Resets the peak to the bytes that are live now.
+/// Resets the peak to the bytes that are live now. See [`Stats`] for an example.
 pub fn reset_peak() {
     POOL.peak.store(POOL.live.load(Relaxed), Relaxed);
 }
 
-/// Returns every free buffer to the system.
+/// Returns every free buffer to the system. See [`Stats`] for an example.
 pub fn trim() {
     let free = std::mem::take(&mut *POOL.lock());
     POOL.cached.store(0, Relaxed);
@@ -211,7 +240,7 @@ mod tests {
     fn memory_that_is_not_there_is_an_error() {
         for len in [usize::MAX, usize::MAX / 8, isize::MAX as usize / 8, 1 << 57] {
             let error = Buffer::new::<f64>(len).err().expect("no machine has so much");
-            assert_eq!(error, Error::Memory { bytes: len.saturating_mul(8) });
+            assert_eq!(error, Error::Memory { op: None, bytes: len.saturating_mul(8) });
             assert!(error.to_string().starts_with("out of memory: "), "{error}");
         }
     }

@@ -4,6 +4,15 @@ use crate::{DType, Error, Result};
 use std::fmt;
 
 /// Shape and dtype: all that an operation needs of its inputs to infer its output's.
+///
+/// ```
+/// use engine::{DType, Meta};
+/// let meta = Meta { shape: vec![1, 3, 4, 5], dtype: DType::F32 };
+/// assert_eq!((meta.numel(), meta.bytes()), (60, 240));
+/// assert_eq!((meta.dim("crop", 2)?, meta.dims4("crop")?), (4, [1, 3, 4, 5]));
+/// assert_eq!(meta.to_string(), "[1, 3, 4, 5] f32");
+/// # Ok::<_, engine::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meta {
     /// Logical sizes.

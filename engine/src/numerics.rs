@@ -9,6 +9,13 @@ thread_local! {
 /// The properties that a computation on a GPU may give up for speed. They do not affect the CPU.
 ///
 /// The default gives up nothing.
+///
+/// ```
+/// use engine::Numerics;
+/// let fast = Numerics { tf32: true, ..Numerics::default() };
+/// fast.scope(|| assert!(Numerics::current().tf32)); // operations in here may use TF32
+/// assert!(!Numerics::current().tf32);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Numerics {
     /// Whether cuDNN's convolutions of f32 may round their factors to TF32, which has 10 bits after

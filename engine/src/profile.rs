@@ -17,13 +17,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Begins a profile; one that is running already is restarted.
+/// Begins a profile; one that is running already is restarted. See [`Profile`] for an example.
 pub fn start() {
     *lock() = Some(Running { since: Instant::now(), calls: HashMap::new() });
     ON.store(true, Relaxed);
 }
 
-/// Ends the profile and returns it; empty if none was running.
+/// Ends the profile and returns it; empty if none was running. See [`Profile`] for an example.
 pub fn stop() -> Profile {
     ON.store(false, Relaxed);
     let Some(running) = lock().take() else { return Profile::default() };
@@ -32,6 +32,21 @@ pub fn stop() -> Profile {
 }
 
 /// The calls between [`start`] and [`stop`].
+///
+/// ```
+/// use engine::{DType, Tensor, profile};
+/// let x = Tensor::ones(&[8, 8], DType::F32)?;
+/// profile::start();
+/// x.matmul(&x)?.matmul(&x)?;
+/// let profile = profile::stop();
+/// let matmul = &profile.operations()[0];
+/// assert_eq!((matmul.kind.to_string(), matmul.sum.calls), ("matmul".into(), 2));
+/// assert_eq!(matmul.sum.flops, 2 * 2 * 8 * 8 * 8); // a multiply-add is two operations
+/// assert!(matmul.sum.gflops() > Some(0.0));
+/// assert!(profile.total().time + profile.outside() <= profile.wall);
+/// assert_eq!(profile.entries[0].kind.to_string(), "matmul 8×8 · 8×8 → 8×8");
+/// # Ok::<_, engine::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
     /// The calls by operation and shapes, those that took longest together first.
@@ -64,7 +79,7 @@ impl Profile {
     }
 }
 
-/// Calls of one kind, and their cost.
+/// Calls of one kind, and their cost. See [`Profile`] for an example.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The properties that they have in common.
@@ -74,7 +89,7 @@ pub struct Entry {
 }
 
 /// An operation, or one with certain shapes; printed as
-/// `conv2d backward 1×3×64×64 · 8×3×3×3 → 1×8×64×64`.
+/// `conv2d backward 1×3×64×64 · 8×3×3×3 → 1×8×64×64`. See [`Profile`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kind {
     /// The operation's name.
@@ -85,7 +100,7 @@ pub struct Kind {
     pub shapes: String,
 }
 
-/// The cost of several calls.
+/// The cost of several calls. See [`Profile`] for an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum {
     /// The number of calls.
@@ -97,7 +112,8 @@ pub struct Sum {
 }
 
 impl Sum {
-    /// 10⁹ floating-point operations a second; `None` where they are not counted.
+    /// 10⁹ floating-point operations a second; `None` where they are not counted. See [`Profile`]
+    /// for an example.
     pub fn gflops(&self) -> Option<f64> {
         (self.flops > 0).then(|| self.flops as f64 / 1e9 / self.time.as_secs_f64())
     }

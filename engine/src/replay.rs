@@ -16,6 +16,17 @@ use crate::{Error, Tensor};
 ///
 /// New input shapes discard the recording. A recording keeps the [`Numerics`](crate::Numerics) that
 /// it was made under, whatever those of later calls.
+///
+/// ```
+/// use engine::{Error, Replay, Tensor};
+/// let mut replay = Replay::default();
+/// for x in [1.0, 2.0, 3.0] {
+///     let inputs = [Tensor::from_slice(&[x], &[1])?];
+///     let outputs = replay.run(&inputs, |x| Ok::<_, Error>(vec![x[0].square()?]))?;
+///     assert_eq!(outputs[0].item()?, x * x);
+/// }
+/// # Ok::<_, engine::Error>(())
+/// ```
 #[derive(Default)]
 pub struct Replay {
     /// The inputs it has run on last.

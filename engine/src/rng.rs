@@ -29,6 +29,20 @@ pub struct Rng {
     spare: Option<f64>,
 }
 
+/// ```
+/// use engine::Rng;
+/// let mut rng = Rng::new(42);
+/// assert!((0.0..1.0).contains(&rng.uniform()) && (-2.0..3.0).contains(&rng.range(-2.0..3.0)));
+/// assert!(rng.below(6) < 6 && (1..7).contains(&rng.int(1..7))); // two dice
+/// assert!(rng.chance(1.0) && !rng.chance(0.0) && rng.normal().is_finite());
+/// let mut cards = [1, 2, 3, 4];
+/// rng.shuffle(&mut cards);
+/// assert_eq!(cards.iter().sum::<i32>(), 10);
+/// // Bits: two words of 32 make one of 64, the low one first.
+/// let (mut words, mut long) = (Rng::new(1), Rng::new(1));
+/// let [low, high] = [words.next_u32(), words.next_u32()].map(u64::from);
+/// assert_eq!(long.next_u64(), high << 32 | low);
+/// ```
 impl Rng {
     /// The draws of `seed` at stream 0, index 0.
     pub fn new(seed: u64) -> Self {
@@ -94,8 +108,12 @@ impl Rng {
 
     /// A whole number in [`range.start`, `range.end`); `range.start` if the range is empty.
     pub fn int(&mut self, range: Range<i64>) -> i64 {
-        let width = range.end.saturating_sub(range.start).max(0);
-        range.start + self.below(width as u64) as i64
+        if range.is_empty() {
+            return range.start;
+        }
+        // The width may exceed the largest i64, and both steps may wrap around on the way.
+        let width = range.end.wrapping_sub(range.start) as u64;
+        range.start.wrapping_add(self.below(width) as i64)
     }
 
     /// `true` with probability `p`.
@@ -187,5 +205,20 @@ mod tests {
         assert!(seen.iter().all(|&count| count > 150));
         assert_eq!(rng.below(0), 0);
         assert_eq!(rng.below(1), 0);
+    }
+
+    #[test]
+    fn whole_numbers_come_from_the_whole_range() {
+        let mut rng = Rng::new(4);
+        let draws: Vec<i64> = (0..100).map(|_| rng.int(i64::MIN..i64::MAX)).collect();
+        for half in [|x: &&i64| **x < 0, |x: &&i64| **x >= 0] {
+            assert!(draws.iter().filter(half).count() > 25, "{draws:?}");
+        }
+        let mut seen: Vec<i64> = (0..100).map(|_| rng.int(-1..2)).collect();
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen, [-1, 0, 1]);
+        let reversed = std::ops::Range { start: 7, end: 3 };
+        assert_eq!((rng.int(5..5), rng.int(reversed)), (5, 7));
     }
 }

@@ -29,10 +29,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(crate) const OP: &str = "backward";
 
 /// A recording of operations. Cloning the handle does not copy the recording.
+///
+/// ```
+/// use engine::{Tape, Tensor};
+/// let tape = Tape::new();
+/// let x = tape.leaf(&Tensor::from_slice(&[1.0, 2.0], &[2])?);
+/// let loss = x.square()?.sum_all()?;
+/// assert_eq!(tape.operations(), ["square", "sum", "reshape"]);
+/// assert_eq!(tape.saved_bytes(), 16); // square saves x; the others need nothing
+/// let gradients = tape.backward(&loss)?;
+/// assert_eq!(gradients.get(&x).unwrap().to_f64_vec()?, [2.0, 4.0]);
+/// # Ok::<_, engine::Error>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct Tape(Arc<Mutex<Records>>);
 
-/// Names a tensor of one tape.
+/// Names a tensor of one tape. See [`Tape::node_id`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NodeId(pub(crate) usize);
 
@@ -84,12 +96,35 @@ impl Tape {
 
     /// `tensor`, on this tape: the operations it enters are recorded, and [`Tape::backward`] gives
     /// its gradient.
+    ///
+    /// ```
+    /// use engine::{Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let constant = Tensor::from_slice(&[3.0], &[1])?;
+    /// let x = tape.leaf(&constant);
+    /// let y = x.mul(&constant)?; // recorded
+    /// constant.square()?; // not recorded
+    /// assert_eq!(tape.operations(), ["mul"]);
+    /// assert_eq!(tape.backward(&y)?.get(&x).unwrap().item()?, 3.0);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn leaf(&self, tensor: &Tensor) -> Tensor {
         let id = self.lock().add_node(tensor.meta());
         tensor.clone().with_node(Node { tape: self.clone(), id })
     }
 
     /// The node of `tensor` on this tape; `None` if it is on none or on another.
+    ///
+    /// ```
+    /// use engine::{Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let constant = Tensor::from_slice(&[3.0], &[1])?;
+    /// let x = tape.leaf(&constant);
+    /// assert!(tape.node_id(&constant).is_none());
+    /// assert_eq!(tape.node_id(&x), tape.node_id(&x.clone()));
+    /// assert_ne!(tape.node_id(&x), tape.node_id(&x.square()?));
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn node_id(&self, tensor: &Tensor) -> Option<NodeId> {
         self.own("node_id", tensor).ok().flatten().map(NodeId)
     }

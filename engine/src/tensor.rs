@@ -5,7 +5,7 @@
 //! operations are methods, written in the folders of [`ops`](crate::ops); this file holds only what
 //! needs no arithmetic: making, reading, sharing.
 
-use crate::cuda::{Block, Gpu, View};
+use crate::cuda::{Block, DeviceView, Gpu};
 use crate::layout::checked_numel;
 use crate::tape::Node;
 use crate::trace::{self, TracedValue};
@@ -22,6 +22,17 @@ pub(crate) enum Storage {
 }
 
 /// An n-dimensional array: an immutable value that shares its storage with its views.
+///
+/// ```
+/// use engine::{DType, Tensor};
+/// let x = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3])?;
+/// assert_eq!((x.shape(), x.rank(), x.numel(), x.dtype()), (&[2, 3][..], 2, 6, DType::F32));
+/// let columns = x.transpose(0, 1)?; // a view: nothing is copied
+/// assert_eq!(columns.to_vec::<f32>()?, [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+/// let mean = x.mean(&[1])?;
+/// assert_eq!(format!("{mean:?}"), "Tensor([2, 1] f32, [2.0000, 5.0000])");
+/// # Ok::<_, engine::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Tensor {
     storage: Arc<Storage>,
@@ -36,11 +47,20 @@ impl Tensor {
     ///
     /// `fill` sees the elements in *memory* order: for four dimensions that is N, H, W, C.
     ///
+    /// ```
+    /// use engine::Tensor;
+    /// let x = Tensor::build(&[1, 2, 1, 2], |memory: &mut [f32]| {
+    ///     memory.copy_from_slice(&[1.0, 10.0, 2.0, 20.0]); // the two channels of each pixel
+    /// })?;
+    /// assert_eq!(x.to_vec::<f32>()?, [1.0, 2.0, 10.0, 20.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of every constructor: [`Error::Shape`] if `shape` has too many elements, and
     /// [`Error::Memory`] if the system cannot allocate the memory for them.
     pub fn build<T: Element>(shape: &[usize], fill: impl FnOnce(&mut [T])) -> Result<Self> {
-        Self::build_in(Layout::new("build", shape)?, fill)
+        Self::build_in(Layout::new("build", shape)?, fill).map_err(|error| error.in_op("build"))
     }
 
     /// As [`Tensor::build`], with a `fill` that may fail.
@@ -74,6 +94,15 @@ impl Tensor {
     }
 
     /// A tensor from elements in logical row-major order.
+    ///
+    /// ```
+    /// use engine::Tensor;
+    /// let x = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3])?;
+    /// assert_eq!(x.narrow(0, 1, 1)?.to_f64_vec()?, [4.0, 5.0, 6.0]); // the second row
+    /// let error = Tensor::from_slice(&[1.0, 2.0], &[3]).unwrap_err();
+    /// assert_eq!(error.to_string(), "from_slice: 2 elements do not fill shape [3]");
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn from_slice<T: Element>(data: &[T], shape: &[usize]) -> Result<Self> {
         if checked_numel(shape) != Some(data.len()) {
             return Err(Error::shape(
@@ -87,6 +116,15 @@ impl Tensor {
 
     /// A tensor of four dimensions `[n, channels, height, width]` from elements in the order N, H,
     /// W, C, as decoded photographs have them.
+    ///
+    /// ```
+    /// use engine::Tensor;
+    /// let pixels = [255u8, 0, 0, 0, 0, 255]; // red, then blue
+    /// let x = Tensor::from_nhwc(&pixels, [1, 3, 1, 2])?;
+    /// assert_eq!(x.to_vec::<u8>()?, [255, 0, 0, 0, 0, 255]); // the channels red, green and blue
+    /// assert_eq!(x.narrow(1, 0, 1)?.to_vec::<u8>()?, [255, 0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn from_nhwc<T: Element>(data: &[T], shape: [usize; 4]) -> Result<Self> {
         if checked_numel(&shape) != Some(data.len()) {
             return Err(Error::shape(
@@ -99,6 +137,13 @@ impl Tensor {
 
     /// A tensor from the little-endian bytes of its elements in logical row-major order, as weight
     /// files have them.
+    ///
+    /// ```
+    /// use engine::{DType, Tensor};
+    /// let x = Tensor::from_le_bytes(&[0, 0, 0x80, 0x3F, 0, 0, 0, 0x40], &[2], DType::F32)?;
+    /// assert_eq!(x.to_vec::<f32>()?, [1.0, 2.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn from_le_bytes(bytes: &[u8], shape: &[usize], dtype: DType) -> Result<Self> {
         crate::dispatch_element!(dtype, T => {
             if !bytes.len().is_multiple_of(dtype.size()) {
@@ -115,51 +160,111 @@ impl Tensor {
     }
 
     /// Every element `value`.
+    ///
+    /// ```
+    /// use engine::{DType, Tensor};
+    /// assert_eq!(Tensor::full(&[2, 2], 7.0, DType::I64)?.to_vec::<i64>()?, [7; 4]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn full(shape: &[usize], value: f64, dtype: DType) -> Result<Self> {
-        Self::filled(Layout::new("full", shape)?, value, dtype)
+        Self::filled("full", shape, value, dtype)
     }
 
     /// Every element 0.
+    ///
+    /// ```
+    /// use engine::{DType, Tensor};
+    /// assert_eq!(Tensor::zeros(&[3], DType::F32)?.to_vec::<f32>()?, [0.0; 3]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn zeros(shape: &[usize], dtype: DType) -> Result<Self> {
-        Self::filled(Layout::new("zeros", shape)?, 0.0, dtype)
+        Self::filled("zeros", shape, 0.0, dtype)
     }
 
     /// Every element 1.
+    ///
+    /// ```
+    /// use engine::{DType, Tensor};
+    /// assert_eq!(Tensor::ones(&[3], DType::F32)?.to_vec::<f32>()?, [1.0; 3]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn ones(shape: &[usize], dtype: DType) -> Result<Self> {
-        Self::filled(Layout::new("ones", shape)?, 1.0, dtype)
+        Self::filled("ones", shape, 1.0, dtype)
     }
 
     /// A tensor without dimensions that holds `value`.
+    ///
+    /// ```
+    /// use engine::{DType, Tensor};
+    /// let half = Tensor::scalar(0.5, DType::F32)?;
+    /// assert_eq!((half.shape(), half.item()?), (&[][..], 0.5));
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn scalar(value: f64, dtype: DType) -> Result<Self> {
-        Self::filled(Layout::of(&[]), value, dtype)
+        Self::filled("scalar", &[], value, dtype)
     }
 
-    fn filled(layout: Layout, value: f64, dtype: DType) -> Result<Self> {
-        crate::dispatch_element!(
-            dtype, T => Self::build_in::<T>(layout, |out| out.fill(T::from_f64(value)))
-        )
+    fn filled(op: &'static str, shape: &[usize], value: f64, dtype: DType) -> Result<Self> {
+        let layout = Layout::new(op, shape)?;
+        crate::dispatch_element!(dtype, T => {
+            Self::build_in::<T>(layout, |out| out.fill(T::from_f64(value)))
+        })
+        .map_err(|error| error.in_op(op))
     }
 
     /// Independent draws from the normal distribution with mean 0 and variance 1, in logical
     /// row-major order.
+    ///
+    /// ```
+    /// use engine::{DType, Rng, Tensor};
+    /// let x = Tensor::randn(&[1000], DType::F64, &mut Rng::new(7))?;
+    /// assert!(x.mean_all()?.item()?.abs() < 0.1);
+    /// assert!((x.square()?.mean_all()?.item()? - 1.0).abs() < 0.1);
+    /// let again = Tensor::randn(&[1000], DType::F64, &mut Rng::new(7))?;
+    /// assert_eq!(x.to_f64_vec()?, again.to_f64_vec()?);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn randn(shape: &[usize], dtype: DType, rng: &mut Rng) -> Result<Self> {
-        Self::from_draws(Layout::row_major("randn", shape)?, dtype, || rng.normal())
+        Self::from_draws("randn", shape, dtype, || rng.normal())
     }
 
     /// Independent draws, uniform in [`low`, `high`), in logical row-major order.
+    ///
+    /// ```
+    /// use engine::{DType, Rng, Tensor};
+    /// let x = Tensor::rand(&[1000], -1.0, 1.0, DType::F32, &mut Rng::new(7))?;
+    /// assert!(x.to_vec::<f32>()?.iter().all(|x| (-1.0..1.0).contains(x)));
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn rand(shape: &[usize], low: f64, high: f64, dtype: DType, rng: &mut Rng) -> Result<Self> {
-        Self::from_draws(Layout::row_major("rand", shape)?, dtype, || rng.range(low..high))
+        Self::from_draws("rand", shape, dtype, || rng.range(low..high))
     }
 
-    fn from_draws(layout: Layout, dtype: DType, mut draw: impl FnMut() -> f64) -> Result<Self> {
+    fn from_draws(
+        op: &'static str,
+        shape: &[usize],
+        dtype: DType,
+        mut draw: impl FnMut() -> f64,
+    ) -> Result<Self> {
+        let layout = Layout::row_major(op, shape)?;
         crate::dispatch_element!(dtype, T => {
             let fill = |out: &mut [T]| out.iter_mut().for_each(|x| *x = T::from_f64(draw()));
-            let drawn = Self::build_in(layout, fill)?;
-            drawn.rearranged::<T>(Layout::of(drawn.shape()))
+            let drawn = Self::build_in(layout, fill);
+            drawn.and_then(|drawn| drawn.rearranged::<T>(Layout::of(drawn.shape())))
         })
+        .map_err(|error| error.in_op(op))
     }
 }
 
+/// ```
+/// use engine::{DType, Device, Layout, Meta, Tensor};
+/// let x = Tensor::zeros(&[2, 3], DType::F32)?;
+/// assert_eq!((x.shape(), x.rank(), x.numel()), (&[2, 3][..], 2, 6));
+/// assert_eq!((x.dtype(), x.device()), (DType::F32, Device::Cpu));
+/// assert_eq!(x.meta(), Meta { shape: vec![2, 3], dtype: DType::F32 });
+/// assert_eq!(x.layout(), &Layout::new("example", &[2, 3])?);
+/// # Ok::<_, engine::Error>(())
+/// ```
 /// Looking at tensors.
 impl Tensor {
     /// Logical sizes.
@@ -168,11 +273,33 @@ impl Tensor {
     }
 
     /// The size of dimension `d`.
+    ///
+    /// `op` is the operation that an error names.
+    ///
+    /// ```
+    /// use engine::{DType, Tensor};
+    /// let x = Tensor::zeros(&[2, 3, 4, 5], DType::F32)?;
+    /// assert_eq!(x.dim("crop", 3)?, 5);
+    /// let error = x.dim("crop", 4).unwrap_err();
+    /// assert_eq!(error.to_string(), "crop: there is no dimension 4 in shape [2, 3, 4, 5]");
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn dim(&self, op: &'static str, d: usize) -> Result<usize> {
         self.meta().dim(op, d)
     }
 
     /// The four sizes of a `[N, C, H, W]` tensor.
+    ///
+    /// `op` is the operation that an error names.
+    ///
+    /// ```
+    /// use engine::{DType, Tensor};
+    /// let x = Tensor::zeros(&[2, 3, 4, 5], DType::F32)?;
+    /// let [n, c, h, w] = x.dims4("crop")?;
+    /// assert_eq!([n, c, h, w], [2, 3, 4, 5]);
+    /// assert!(x.reshape(&[6, 20])?.dims4("crop").is_err());
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn dims4(&self, op: &'static str) -> Result<[usize; 4]> {
         self.meta().dims4(op)
     }
@@ -212,22 +339,43 @@ impl Tensor {
     }
 
     /// The elements in logical row-major order.
+    ///
+    /// ```
+    /// use engine::Tensor;
+    /// let x = Tensor::from_slice(&[1i64, 2, 3, 4], &[2, 2])?;
+    /// assert_eq!(x.transpose(0, 1)?.to_vec::<i64>()?, [1, 3, 2, 4]);
+    /// assert!(x.to_vec::<f32>().is_err()); // it does not convert
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
-        let dense = self.on_cpu()?.row_major()?;
+        let dense = self.row_major_on_cpu("to_vec")?;
         Ok(dense.dense_data("to_vec")?.to_vec())
     }
 
     /// The elements in logical row-major order as f64, whatever the dtype.
+    ///
+    /// ```
+    /// use engine::Tensor;
+    /// assert_eq!(Tensor::from_slice(&[1u8, 255], &[2])?.to_f64_vec()?, [1.0, 255.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn to_f64_vec(&self) -> Result<Vec<f64>> {
-        let dense = self.on_cpu()?.row_major()?;
+        let dense = self.row_major_on_cpu("to_f64_vec")?;
         crate::dispatch_element!(self.dtype, T => {
             Ok(dense.dense_data::<T>("to_f64_vec")?.iter().map(|x| x.to_f64()).collect())
         })
     }
 
     /// The little-endian bytes of the elements in logical row-major order.
+    ///
+    /// ```
+    /// use engine::Tensor;
+    /// let x = Tensor::from_slice(&[1i64, 256], &[2])?;
+    /// assert_eq!(x.to_le_bytes()?, [1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn to_le_bytes(&self) -> Result<Vec<u8>> {
-        let dense = self.on_cpu()?.row_major()?;
+        let dense = self.row_major_on_cpu("to_le_bytes")?;
         crate::dispatch_element!(self.dtype, T => {
             let bytes: &[u8] = bytemuck::cast_slice(dense.dense_data::<T>("to_le_bytes")?);
             Ok(bytes.chunks_exact(self.dtype.size()).flat_map(native).collect())
@@ -235,7 +383,16 @@ impl Tensor {
     }
 
     /// The value of a tensor with one element, as f64.
+    ///
+    /// ```
+    /// use engine::Tensor;
+    /// let x = Tensor::from_slice(&[3.0, 4.0], &[2])?;
+    /// assert_eq!(x.square()?.sum_all()?.item()?, 25.0);
+    /// assert_eq!(x.item().unwrap_err().to_string(), "item: expected one element, got shape [2]");
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn item(&self) -> Result<f64> {
+        self.require_elements("item")?;
         match self.to_f64_vec()?.as_slice() {
             [value] => Ok(*value),
             _ => Err(Error::shape(
@@ -250,6 +407,15 @@ impl Tensor {
 /// same.
 impl Tensor {
     /// The same values, off the tape.
+    ///
+    /// ```
+    /// use engine::{DType, Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Tensor::scalar(3.0, DType::F64)?);
+    /// let y = x.mul(&x.detach())?; // the second factor is a constant
+    /// assert_eq!(tape.backward(&y)?.get(&x).unwrap().item()?, 3.0);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn detach(&self) -> Self {
         if self.as_traced().is_some()
             && let Ok(Some(mut results)) = trace::note(trace::detach, &[self], &[self.meta()])
@@ -261,11 +427,27 @@ impl Tensor {
 
     /// The same values with the contiguous layout (channels-last for four dimensions); copies only
     /// if it must.
+    ///
+    /// ```
+    /// use engine::{DType, Tensor};
+    /// let x = Tensor::zeros(&[2, 3], DType::F32)?.transpose(0, 1)?;
+    /// assert!(!x.layout().is_contiguous());
+    /// assert!(x.contiguous()?.layout().is_contiguous());
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn contiguous(&self) -> Result<Self> {
         self.laid_out(self.layout.is_contiguous(), Layout::of)
     }
 
     /// The same values in row-major order; copies only if it must.
+    ///
+    /// ```
+    /// use engine::{DType, Tensor};
+    /// let x = Tensor::zeros(&[1, 3, 4, 5], DType::F32)?;
+    /// assert_eq!(x.layout().strides(), [60, 1, 15, 3]); // channels-last
+    /// assert_eq!(x.row_major()?.layout().strides(), [60, 20, 5, 1]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn row_major(&self) -> Result<Self> {
         self.laid_out(self.layout.is_row_major(), Layout::row_major_of)
     }
@@ -299,22 +481,52 @@ impl Tensor {
     }
 
     /// The same values on `device`, off the tape; copies only if they are on another.
+    ///
+    /// ```
+    /// use engine::{DType, Device, Tensor};
+    /// let x = Tensor::ones(&[2], DType::F32)?;
+    /// let there = x.to_device("cpu".parse()?)?; // or cuda:0
+    /// assert_eq!(there.device(), Device::Cpu);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn to_device(&self, device: Device) -> Result<Self> {
         match (self.device(), device) {
             (here, there) if here == there => Ok(self.detach()),
-            (_, Device::Cpu) => Ok(self.on_cpu()?.detach()),
-            (_, Device::Cuda(index)) => self.on_cpu()?.uploaded(Gpu::get(index)?),
+            (_, Device::Cpu) => Ok(self.on_cpu("to_device")?.detach()),
+            (_, Device::Cuda(index)) => self.on_cpu("to_device")?.uploaded(Gpu::get(index)?),
         }
     }
 
     /// A contiguous copy, off the tape.
+    ///
+    /// ```
+    /// use engine::Tensor;
+    /// let row = Tensor::from_slice(&[1.0, 2.0], &[1, 2])?;
+    /// let rows = row.broadcast_to(&[1000, 2])?; // holds two numbers
+    /// assert!(!rows.layout().is_dense() && rows.copy()?.layout().is_dense());
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn copy(&self) -> Result<Self> {
-        Ok(self.copied(Layout::of(self.shape()))?.detach())
+        let noted = trace::note(trace::copy, &[self], &[self.meta()])?;
+        if let Some(mut noted) = noted {
+            return Ok(noted.swap_remove(0));
+        }
+        let copy = self.copied(Layout::of(self.shape())).map_err(|error| error.in_op("copy"))?;
+        Ok(copy.detach())
     }
 
     /// A tensor of these values in logical row-major order, with the dtype and on the device of
     /// this one: a constant of a computation. On a GPU it is copied there once, and shared from
     /// then on.
+    ///
+    /// ```
+    /// use engine::{DType, Tensor};
+    /// let x = Tensor::ones(&[2, 3], DType::F32)?;
+    /// let weights = x.constant(&[0.0, 1.0, 2.0], &[3])?;
+    /// assert_eq!(weights.dtype(), DType::F32);
+    /// assert_eq!(x.mul(&weights)?.sum_all()?.item()?, 6.0);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn constant(&self, values: &[f64], shape: &[usize]) -> Result<Self> {
         let here = crate::dispatch_element!(self.dtype, T => {
             Self::from_slice(
@@ -328,11 +540,16 @@ impl Tensor {
         Ok(Self { storage: Arc::new(Storage::Cuda(block)), ..here })
     }
 
-    /// The same values in main memory.
-    fn on_cpu(&self) -> Result<Self> {
+    /// The same values in main memory, in logical row-major order, for `op`.
+    fn row_major_on_cpu(&self, op: &'static str) -> Result<Self> {
+        self.on_cpu(op)?.row_major().map_err(|error| error.in_op(op))
+    }
+
+    /// The same values in main memory, for `op`.
+    fn on_cpu(&self, op: &'static str) -> Result<Self> {
         match &*self.storage {
             Storage::Cpu(_) => Ok(self.clone()),
-            Storage::Traced(_) => Err(trace::no_elements("to_device")),
+            Storage::Traced(_) => Err(trace::no_elements(op)),
             Storage::Cuda(block) => {
                 // Dense memory comes over as it lies; a view of something larger is first gathered
                 // on the GPU.
@@ -415,8 +632,8 @@ impl Tensor {
     }
 
     /// The tensor as GPU kernels see it.
-    pub(crate) fn cuda_view(&self) -> Result<View<'_>> {
-        Ok(View { address: self.address()?, layout: &self.layout, dtype: self.dtype })
+    pub(crate) fn cuda_view(&self) -> Result<DeviceView<'_>> {
+        Ok(DeviceView { address: self.address()?, layout: &self.layout, dtype: self.dtype })
     }
 
     /// The address of the first element in the GPU's memory.

@@ -181,14 +181,23 @@ where
 
 /// Stops gradients.
 pub(crate) fn detach() -> Arc<dyn DynOp> {
-    Arc::new(Detach)
+    Arc::new(OffTape { name: "detach", of: |x| Ok(x.detach()) })
 }
 
-struct Detach;
+/// Copies, and stops gradients.
+pub(crate) fn copy() -> Arc<dyn DynOp> {
+    Arc::new(OffTape { name: "copy", of: Tensor::copy })
+}
 
-impl DynOp for Detach {
+/// The same values off the tape, which `of` gives.
+struct OffTape {
+    name: &'static str,
+    of: fn(&Tensor) -> Result<Tensor>,
+}
+
+impl DynOp for OffTape {
     fn name(&self) -> &'static str {
-        "detach"
+        self.name
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Vec<Meta>> {
@@ -196,7 +205,7 @@ impl DynOp for Detach {
     }
 
     fn compute(&self, inputs: Vec<Tensor>, _: &[Meta]) -> Result<Vec<Tensor>> {
-        Ok(inputs.iter().map(Tensor::detach).collect())
+        inputs.iter().map(self.of).collect()
     }
 
     fn settings(&self) -> Option<String> {

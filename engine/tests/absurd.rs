@@ -1,7 +1,7 @@
 //! Absurd shapes, settings and amounts of memory: each is an error, never a panic.
 
 use engine::optimizer::{Parameter, Rule, StepScalars, step};
-use engine::{Conv2dOptions, DType, Error, Padding, Result, Rng, Tensor};
+use engine::{Border, Conv2dOptions, DType, Error, Padding, Result, Rng, Tape, Tensor};
 
 const F32: DType = DType::F32;
 
@@ -29,9 +29,10 @@ fn assert_refused(op: &str, found: Result<Tensor>) {
 #[track_caller]
 fn assert_out_of_memory(found: Result<Tensor>) {
     match found {
-        Err(error @ Error::Memory { bytes }) => {
+        Err(error @ Error::Memory { op: Some(op), bytes }) => {
             assert!(bytes >= VAST, "{error}");
-            assert!(error.to_string().contains(&bytes.to_string()), "{error}");
+            let message = error.to_string();
+            assert!(message.starts_with(op) && message.contains(&bytes.to_string()), "{message}");
         }
         other => panic!("{other:?}"),
     }
@@ -164,5 +165,84 @@ fn an_optimizer_refuses_state_that_does_not_fit() {
         scalars.set(vec![Rule::adam().scalars(1, 0.1)]).unwrap();
         let found = step(Rule::adam(), &mut scalars, &mut [parameter], None, false);
         assert!(found.unwrap_err().to_string().contains("the state of a parameter [2]"));
+    }
+}
+
+/// A size that makes a table of its own unaffordable, and an empty tensor cost nothing.
+const LONG: usize = 1 << 40;
+
+#[test]
+fn vast_tensors_without_elements_cost_nothing() {
+    type Operation = fn(&Tensor) -> Result<Tensor>;
+    let operations: [(Operation, &[usize]); 9] = [
+        (|x| x.adaptive_avg_pool2d(1, 1), &[0, 1, 1, 1]),
+        (|x| x.nearest(2, 3), &[0, 1, 2, 3]),
+        (|x| x.nearest(1 << 30, 1), &[0, 1, 1 << 30, 1]),
+        (|x| x.bilinear(2, 3, true), &[0, 1, 2, 3]),
+        (|x| x.rfft2(), &[0, 1, LONG, 1, 2]),
+        (|x| x.max_pool2d(1, 1), &[0, 1, LONG, 1]),
+        (|x| x.instance_norm(&zero_as(&[1]), &zero_as(&[1]), 1e-5), &[0, 1, LONG, 1]),
+        (|x| x.relu(), &[0, 1, LONG, 1]),
+        (|x| x.permute(&[3, 2, 1, 0]), &[1, LONG, 1, 0]),
+    ];
+    for (operation, shape) in operations {
+        let tape = Tape::new();
+        let x = tape.leaf(&Tensor::zeros(&[0, 1, LONG, 1], F32).unwrap());
+        let y = operation(&x).unwrap();
+        assert_eq!(y.shape(), shape);
+        let seed = Tensor::zeros(shape, F32).unwrap();
+        let gradients = tape.backward_from(&[&y], vec![Some(seed)]).unwrap();
+        assert_eq!(gradients.get(&x).unwrap().shape(), x.shape());
+    }
+    let maps = Tensor::zeros(&[0, LONG, 1, 1], F32).unwrap();
+    let (weight, bias) = (zero_as(&[LONG]), zero_as(&[LONG]));
+    assert_refused("batch_norm", maps.batch_norm_train(&weight, &bias, 1e-5).map(|(y, _)| y));
+    let images = Tensor::zeros(&[0, 1, 4, 4], F32).unwrap();
+    let filters = Tensor::zeros(&[0, 1, (1 << 20) + 1, (1 << 20) + 1], F32).unwrap();
+    assert_eq!(images.dynamic_filter(&filters, Border::Zero).unwrap().shape(), [0, 1, 4, 4]);
+}
+
+#[test]
+fn vast_results_and_tables_are_errors() {
+    let nothing = Tensor::zeros(&[1, 0, 1, 1], F32).unwrap();
+    let weight = Tensor::zeros(&[VAST, 0, 1, 1], F32).unwrap();
+    assert_out_of_memory(nothing.conv2d(&weight, None, Conv2dOptions::default()));
+    assert_out_of_memory(zero_as(&[1, 1, VAST, 1]).adaptive_avg_pool2d(1 << 26, 1));
+    let parts = Tensor::zeros(&[VAST, 0], F32).unwrap().chunk(VAST, 0);
+    assert!(matches!(parts, Err(Error::Memory { op: Some("chunk"), .. })));
+}
+
+#[test]
+fn a_seed_without_elements_is_an_error() {
+    let tape = Tape::new();
+    let x = tape.leaf(&Tensor::zeros(&[2], F32).unwrap());
+    let y = x.narrow(0, 0, 2).unwrap();
+    let mut leaked = None;
+    engine::infer(&[&y.detach()], |inputs| {
+        leaked = Some(inputs[0].clone());
+        Ok::<_, Error>(Vec::new())
+    })
+    .unwrap();
+    let found = tape.backward_from(&[&y], vec![leaked]);
+    assert!(matches!(found, Err(Error::Traced { op: "backward" })));
+}
+
+#[test]
+fn messages_name_the_operation_that_was_called() {
+    let x = Tensor::zeros(&[2, 3], F32).unwrap();
+    assert_refused("sum_to", x.sum_to(&[2, 2]));
+    assert_refused("sum_to", x.sum_to(&[3, 3]));
+    assert_refused("mean", x.mean(&[2]));
+    let map = Tensor::zeros(&[1, 1, 2, 2], F32).unwrap();
+    assert_refused("nearest_every", map.nearest_every(3));
+    let message = Tensor::zeros(&[VAST], F32).unwrap_err().to_string();
+    assert_eq!(message, format!("zeros: out of memory: cannot allocate {} bytes", 4 * VAST));
+    for (op, read) in [
+        ("to_vec", (|x| x.to_vec::<f32>().map(drop)) as fn(&Tensor) -> Result<()>),
+        ("to_f64_vec", |x| x.to_f64_vec().map(drop)),
+        ("to_le_bytes", |x| x.to_le_bytes().map(drop)),
+    ] {
+        let message = engine::infer(&[&x], |x| read(&x[0]).map(|()| Vec::new())).unwrap_err();
+        assert_eq!(message, Error::Traced { op });
     }
 }

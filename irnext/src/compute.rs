@@ -4,10 +4,11 @@ use crate::error::{Error, Result};
 use engine::{DType, Device, Numerics};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::str::FromStr;
 
 /// The precision of a network's products and sums. Weights, losses and the optimizer's state are
 /// always in f32.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// Single precision.
@@ -23,6 +24,19 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// All precisions.
+    pub const ALL: [Self; 4] = [Self::F32, Self::Tf32, Self::Bf16, Self::F16];
+
+    /// The name in commands and files: `f32`, `tf32`, `bf16`, `f16`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Tf32 => "tf32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+        }
+    }
+
     /// The dtype of activations, if not that of the weights.
     pub fn dtype(self) -> Option<DType> {
         match self {
@@ -40,11 +54,20 @@ impl Precision {
 
 impl fmt::Display for Precision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::F32 => "f32",
-            Self::Tf32 => "tf32",
-            Self::Bf16 => "bf16",
-            Self::F16 => "f16",
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Precision {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|precision| precision.name() == name);
+        found.ok_or_else(|| Error::Config {
+            reason: format!(
+                "unknown precision \"{name}\"; the precisions are {}",
+                Self::ALL.map(Self::name).join(", ")
+            ),
         })
     }
 }
@@ -124,5 +147,9 @@ mod tests {
         assert_eq!(text, "device = \"cuda:1\"\nprecision = \"bf16\"\n");
         assert_eq!(toml::from_str::<Compute>(&text).unwrap(), compute);
         assert!(toml::from_str::<Compute>("device = \"gpu\"").is_err());
+        for precision in Precision::ALL {
+            assert_eq!(precision.to_string().parse::<Precision>().unwrap(), precision);
+        }
+        assert!("f8".parse::<Precision>().unwrap_err().to_string().contains("f32, tf32"));
     }
 }

@@ -133,8 +133,8 @@ pub enum ScoreError {
         reason: &'static str,
     },
 
-    /// The weights of LPIPS cannot be read.
-    #[error("the built-in weights of LPIPS: {0}")]
+    /// The weights of LPIPS cannot be read, or are not given.
+    #[error("LPIPS: {0}")]
     Weights(String),
 
     /// The engine refused a computation.

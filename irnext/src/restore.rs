@@ -20,6 +20,18 @@ const TILE: usize = 1024;
 const OVERLAP: usize = 128;
 
 /// Restores `image`, of any size.
+///
+/// ```
+/// use irnext::degrade::Task;
+/// use irnext::image::Image;
+/// use irnext::restore::restore;
+///
+/// let (model, _metadata) = irnext::shipped::load(Task::Derain)?;
+/// let rainy = Image::from_fn(70, 50, |x, y| [(x * y % 50) as f32 / 50.0; 3]);
+/// let restored = restore(&model.freeze(), &rainy)?;
+/// assert_eq!((restored.width, restored.height), (70, 50));
+/// # Ok::<(), irnext::Error>(())
+/// ```
 pub fn restore(model: &FrozenModel, image: &Image) -> Result<Image> {
     let restore_piece = |image: &Image| one_piece(&model.config, image, |x| model.predict(x));
     if is_one_piece(&model.config, image.width, image.height) {

@@ -19,6 +19,13 @@ fn file(task: Task) -> &'static [u8] {
 }
 
 /// The model for `task`, and its file's metadata.
+///
+/// ```
+/// let (model, metadata) = irnext::shipped::load(irnext::degrade::Task::Dehaze)?;
+/// assert_eq!(metadata[irnext::model::TASK], "dehaze");
+/// assert_eq!(model.config.width, 16);
+/// # Ok::<(), irnext::Error>(())
+/// ```
 pub fn load(task: Task) -> Result<(Model, HashMap<String, String>)> {
     Model::from_bytes(&format!("the built-in weights for {task}"), file(task))
 }

@@ -850,6 +850,42 @@ fn eval_scores_by_protocol_in_every_format() {
 }
 
 #[test]
+fn lpips_is_scored_with_its_weights_and_otherwise_said_to_be_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    rain100l(at);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights/lpips-alex.safetensors");
+    let eval = |program: &Path, more: &[&str]| {
+        let mut command = Command::new(program);
+        command.current_dir(at).args(["eval", "--input", "Rain100L/input", "--target"]);
+        let run = command.arg("Rain100L/target").args(["--format", "csv"]).args(more).output();
+        let run = run.unwrap();
+        (run.status.success(), text(&run.stdout), text(&run.stderr))
+    };
+    let program = Path::new(env!("CARGO_BIN_EXE_irnext"));
+    let header = |csv: &str| csv.lines().next().unwrap_or_default().to_string();
+
+    // Who asks for it is told where it is; a protocol has other scores, too.
+    let (done, _, complained) = eval(program, &["--measures", "lpips"]);
+    assert!(!done && complained.contains("--lpips FILE"), "{complained}");
+    let (done, csv, complained) = eval(program, &["--protocol", "dpdd", "--measures", "headline"]);
+    assert!(done && complained.contains("lpips is left out"), "{complained}");
+    assert!(header(&csv).ends_with("which,psnr,ssim_uniform7,mae"), "{csv}");
+
+    let (done, csv, complained) =
+        eval(program, &["--measures", "mae", "--lpips", file.to_str().unwrap()]);
+    assert!(done && header(&csv).ends_with("which,mae,lpips"), "{complained}{csv}");
+    assert!(csv.lines().skip(1).all(|line| !line.ends_with(',')), "{csv}");
+
+    // Beside the program it is found.
+    let moved = at.join("irnext");
+    fs::copy(program, &moved).unwrap();
+    fs::copy(&file, at.join("lpips-alex.safetensors")).unwrap();
+    let (done, same, complained) = eval(&moved, &["--measures", "mae,lpips"]);
+    assert!(done && same == csv, "{complained}{same}");
+}
+
+#[test]
 fn doctor_finds_what_is_missing_and_damaged() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();

@@ -34,7 +34,7 @@ __device__ __forceinline__ Complex conjugate(Complex a) { return {a.re, -a.im}; 
 __device__ __forceinline__ Complex turned(Complex a) { return {a.im, -a.re}; }  // a · −i
 
 // How lines of a length are transformed.
-struct Plan {
+struct FftPlan {
     u64 roots;      // the address of exp(−2πi k / length), k < length
     u64 workspace;  // that of the lines being worked on, or 0: they are in shared memory
     u32 length;
@@ -96,7 +96,7 @@ __device__ __forceinline__ void butterfly(Complex (&v)[5]) {
 // `span`·RADIX.
 template <u32 RADIX>
 __device__ __forceinline__ void stage(
-    Complex* to, const Complex* from, const Plan& plan, u32 span) {
+    Complex* to, const Complex* from, const FftPlan& plan, u32 span) {
     const Complex* roots = reinterpret_cast<const Complex*>(plan.roots);
     u32 across = plan.length / RADIX, step = across / span;
     for (u32 i = threadIdx.x; i < across << plan.shift; i += blockDim.x) {
@@ -114,7 +114,7 @@ __device__ __forceinline__ void stage(
 
 // The same for any other radix, by the definition.
 __device__ __forceinline__ void direct_stage(
-    Complex* to, const Complex* from, const Plan& plan, u32 span, u32 radix) {
+    Complex* to, const Complex* from, const FftPlan& plan, u32 span, u32 radix) {
     const Complex* roots = reinterpret_cast<const Complex*>(plan.roots);
     u32 across = plan.length / radix;
     for (u32 i = threadIdx.x; i < plan.length << plan.shift; i += blockDim.x) {
@@ -133,7 +133,7 @@ __device__ __forceinline__ void direct_stage(
 
 // Transforms the lines at `lines`, with as much memory behind them, once all threads have written
 // theirs. Returns where the result is. A function of its own, as every kernel calls it.
-__device__ __noinline__ const Complex* transform(Complex* lines, const Plan& plan) {
+__device__ __noinline__ const Complex* transform(Complex* lines, const FftPlan& plan) {
     Complex *from = lines, *to = lines + plan.length * plan.pitch;
     __syncthreads();
     for (u32 s = 0, span = 1; s < plan.stages; s++) {
@@ -155,7 +155,7 @@ __device__ __noinline__ const Complex* transform(Complex* lines, const Plan& pla
 }
 
 // Where this block works on its lines.
-__device__ __forceinline__ Complex* place(const Plan& plan) {
+__device__ __forceinline__ Complex* place(const FftPlan& plan) {
     DYNAMIC_SHARED(Complex, shared);
     if (plan.workspace == 0) return shared;
     return reinterpret_cast<Complex*>(plan.workspace) +
@@ -165,7 +165,7 @@ __device__ __forceinline__ Complex* place(const Plan& plan) {
 // Runs `work(first)` for each group of lines that falls to this block, `first` being the group's
 // first line.
 template <typename Work>
-__device__ __forceinline__ void for_groups(const Plan& plan, u32 count, Work work) {
+__device__ __forceinline__ void for_groups(const FftPlan& plan, u32 count, Work work) {
     u32 groups = ((count - 1) >> plan.shift) + 1;
     for (u32 group = blockIdx.x; group < groups; group += gridDim.x) {
         work(group << plan.shift);
@@ -192,7 +192,7 @@ struct Pair {
 };
 
 // The half spectra of the rows of x, or of x − minus.
-KERNEL(fourier_rows)(Complex* y, const T* x, const T* minus, const __grid_constant__ Plan plan,
+KERNEL(fourier_rows)(Complex* y, const T* x, const T* minus, const __grid_constant__ FftPlan plan,
     Maps maps, u32 count) {
     Complex* lines = place(plan);
     u32 half = maps.width / 2 + 1, mask = (1u << plan.shift) - 1;
@@ -229,7 +229,7 @@ KERNEL(fourier_rows)(Complex* y, const T* x, const T* minus, const __grid_consta
 // The maps of which `x` are the rows' half spectra: Re Σ x·exp(+iθ) over the half. A column that
 // stands for two is halved and given to both, of which the real part is then the sum.
 KERNEL(fourier_adjoint_rows)(
-    T* y, const Complex* x, const __grid_constant__ Plan plan, Maps maps, u32 count) {
+    T* y, const Complex* x, const __grid_constant__ FftPlan plan, Maps maps, u32 count) {
     Complex* lines = place(plan);
     u32 half = maps.width / 2 + 1, mask = (1u << plan.shift) - 1;
     for_groups(plan, count, [&](u32 group) {
@@ -271,7 +271,7 @@ KERNEL(fourier_adjoint_rows)(
 // spectra: (offset, k, l).
 template <typename Load, typename Store>
 __device__ __forceinline__ void columns(
-    const Plan& plan, const Maps& maps, u32 count, Load load, Store store) {
+    const FftPlan& plan, const Maps& maps, u32 count, Load load, Store store) {
     Complex* lines = place(plan);
     u32 half = maps.width / 2 + 1, line = threadIdx.x & ((1u << plan.shift) - 1);
     for_groups(plan, count, [&](u32 group) {
@@ -299,7 +299,7 @@ __device__ __forceinline__ Complex of_real(Complex value, u32 k, u32 l, const Ma
 }
 
 KERNEL(fourier_columns)(
-    T* y, const Complex* x, const __grid_constant__ Plan plan, Maps maps, u32 count) {
+    T* y, const Complex* x, const __grid_constant__ FftPlan plan, Maps maps, u32 count) {
     columns(plan, maps, count, [&](u64 at, u32) { return x[at]; },
             [&](u64 at, u32 k, u32 l, Complex value) {
                 value = of_real(value, k, l, maps);
@@ -309,7 +309,7 @@ KERNEL(fourier_columns)(
 }
 
 KERNEL(fourier_adjoint_columns)(
-    Complex* y, const T* dy, const __grid_constant__ Plan plan, Maps maps, u32 count) {
+    Complex* y, const T* dy, const __grid_constant__ FftPlan plan, Maps maps, u32 count) {
     columns(
         plan, maps, count,
         [&](u64 at, u32) { return Complex{get(dy[2 * at]), -get(dy[2 * at + 1])}; },
@@ -329,7 +329,7 @@ struct Norm {
 // The spectra of `x` into `y`, if that is not null, which may be the same; and each block's share
 // in the sum of sizes.
 KERNEL(fourier_columns_l1)(Complex* y, double* sums, const Complex* x,
-    const __grid_constant__ Plan plan, Maps maps, u32 count, Norm norm) {
+    const __grid_constant__ FftPlan plan, Maps maps, u32 count, Norm norm) {
     __shared__ double scratch[32];
     double sum = 0;
     columns(plan, maps, count, [&](u64 at, u32) { return x[at]; },
@@ -355,7 +355,7 @@ KERNEL(fourier_l1)(T* y, const double* sums, u32 count, Norm norm) {
 
 // The adjoint along columns of the distance's slopes at the spectrum `x`, times dy.
 KERNEL(fourier_adjoint_columns_l1)(Complex* y, const Complex* x, const T* dy,
-    const __grid_constant__ Plan plan, Maps maps, u32 count, Norm norm) {
+    const __grid_constant__ FftPlan plan, Maps maps, u32 count, Norm norm) {
     Real one = static_cast<Real>(norm.scale * get(*dy)), two = 2 * one;
     columns(
         plan, maps, count,

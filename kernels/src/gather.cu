@@ -6,7 +6,7 @@
 constexpr u32 RANK = 8;
 
 // A loop nest, innermost dimension first, and how far a step along each leads in three tensors.
-struct Walk {
+struct Loops {
     u32 count;
     u32 rank;
     u32 sizes[RANK];
@@ -33,12 +33,12 @@ struct Chosen {
     u32 stride;
 };
 
-// The walk is over y, in x (without the chosen dimension) and in the indices.
-KERNEL(gather)(T* y, const T* x, const i64* indices, Walk walk, Chosen chosen) {
+// The loops is over y, in x (without the chosen dimension) and in the indices.
+KERNEL(gather)(T* y, const T* x, const i64* indices, Loops loops, Chosen chosen) {
     u32 index = blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= walk.count) return;
+    if (index >= loops.count) return;
     size_t at[2] = {};
-    walk.find(at, index);
+    loops.find(at, index);
     u64 i = static_cast<u64>(indices[at[1]]);  // a negative one is large
     if (i < chosen.size) {
         y[index] = x[at[0] + i * chosen.stride];
@@ -56,16 +56,16 @@ struct Lines {
     u32 gradient_stride, indices_stride;  // along the dimension
 };
 
-// The walk is over the lines, in dx, dy and the indices. dx is full of zeros.
+// The loops is over the lines, in dx, dy and the indices. dx is full of zeros.
 KERNEL(scatter_add)(
-    Real* dx, const T* dy, const i64* indices, Walk walk, Chosen chosen, Lines lines) {
+    Real* dx, const T* dy, const i64* indices, Loops loops, Chosen chosen, Lines lines) {
     u32 thread = blockIdx.x * blockDim.x + threadIdx.x;
-    u32 line = thread % walk.count;
-    u64 from = static_cast<u64>(thread / walk.count) * lines.part;
+    u32 line = thread % loops.count;
+    u64 from = static_cast<u64>(thread / loops.count) * lines.part;
     u64 to = min(from + lines.part, static_cast<u64>(chosen.size));
     if (from >= to) return;
     size_t at[3] = {};
-    walk.find(at, line);
+    loops.find(at, line);
     for (u32 j = 0; j < lines.count; j++) {
         u64 i = static_cast<u64>(indices[at[2] + static_cast<size_t>(j) * lines.indices_stride]);
         if (i >= from && i < to)
@@ -74,12 +74,12 @@ KERNEL(scatter_add)(
     }
 }
 
-// 1 where the index is the number of the class, else 0. The walk is over y, in the indices and in
+// 1 where the index is the number of the class, else 0. The loops is over y, in the indices and in
 // the numbers of the classes.
-KERNEL(one_hot)(T* y, const i64* indices, Walk walk) {
+KERNEL(one_hot)(T* y, const i64* indices, Loops loops) {
     u32 index = blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= walk.count) return;
+    if (index >= loops.count) return;
     size_t at[2] = {};
-    walk.find(at, index);
+    loops.find(at, index);
     put(y[index], static_cast<u64>(indices[at[0]]) == at[1] ? Real(1) : Real(0));
 }

@@ -44,12 +44,12 @@ struct Lane {
 };
 
 // A thread's part in a reduction.
-struct Place : Lane {
+struct Position : Lane {
     u32 output;
     bool live;     // whether there is such an output
     u32 from, to;  // the piece of the reduced elements
 
-    __device__ __forceinline__ explicit Place(const Reduction& r) {
+    __device__ __forceinline__ explicit Position(const Reduction& r) {
         u32 width = THREADS / r.lanes;
         lane = r.rows ? threadIdx.x % r.lanes : threadIdx.x / width;
         lanes = r.lanes;
@@ -95,13 +95,13 @@ constexpr u32 LOADS = N == 1 ? 4 : 1;
 // `f(index of the load, where it is, its N numbers)` for what the thread reduces, in order.
 template <u32 N, typename From, typename Function>
 __device__ __forceinline__ void each(
-    const From* x, const Reduction& r, const Place& place, Function f) {
-    u32 j = place.from + place.lane, count = turns(place.from, place.to, place);
+    const From* x, const Reduction& r, const Position& here, Function f) {
+    u32 j = here.from + here.lane, count = turns(here.from, here.to, here);
     auto one = [&](size_t at) {
         Real numbers[N];
         load<N>(numbers, x + at);
         f(j, at, numbers);
-        j += place.lanes;
+        j += here.lanes;
     };
     if (N == 1 && r.reduced.rank == 1) {
         size_t stride = r.reduced.strides[0];
@@ -117,19 +117,19 @@ __device__ __forceinline__ void each(
 // All threads must come here.
 template <typename Fold, u32 N, typename Number>
 __device__ __forceinline__ void fold_lanes(
-    Number* x, const Lane& place, Number (*scratch)[THREADS]) {
+    Number* x, const Lane& here, Number (*scratch)[THREADS]) {
     u32 self = threadIdx.x;
     __syncthreads();  // the scratch may still be read by an earlier one
     for (u32 k = 0; k < N; k++) scratch[k][self] = x[k];
-    for (u32 half = place.lanes / 2; half > 0; half /= 2) {
+    for (u32 half = here.lanes / 2; half > 0; half /= 2) {
         __syncthreads();
-        if (place.lane < half) {
+        if (here.lane < half) {
             for (u32 k = 0; k < N; k++)
-                scratch[k][self] = Fold::of(scratch[k][self], scratch[k][self + half * place.step]);
+                scratch[k][self] = Fold::of(scratch[k][self], scratch[k][self + half * here.step]);
         }
     }
     __syncthreads();
-    for (u32 k = 0; k < N; k++) x[k] = scratch[k][self - place.lane * place.step];
+    for (u32 k = 0; k < N; k++) x[k] = scratch[k][self - here.lane * here.step];
 }
 
 struct Sum {

@@ -1,6 +1,6 @@
 // Operations element by element: arithmetic, functions of one number and their gradients, copies.
 //
-// The host merges the dimensions that all operands walk with one stride each, so that `Walk`
+// The host merges the dimensions that all operands walk with one stride each, so that `Loops`
 // usually has one: then the loop over the outer ones is empty. A thread computes one element, or,
 // in the packed form, the 16 bytes of elements that memory moves at once: the host launches that
 // where every operand's innermost stride is 1 (and everything is aligned) or 0 (one number for the
@@ -11,7 +11,7 @@ constexpr u32 RANK = 8;
 constexpr u32 INPUTS = 6;
 
 // Where the output's elements are in each input: innermost dimension first.
-struct Walk {
+struct Loops {
     u32 count;  // elements of the output
     u32 rank;
     u32 sizes[RANK];
@@ -44,23 +44,23 @@ struct Constants {
 // Where element `index` of the output is in each input. Once what is left of the index is less than
 // a dimension's size, the outer ones have none.
 template <u32 N>
-__device__ __forceinline__ void find(u32 (&at)[N], u32 index, const Walk& walk) {
+__device__ __forceinline__ void find(u32 (&at)[N], u32 index, const Loops& loops) {
     u32 rest = index, d = 0;
-    for (; rest >= walk.sizes[d]; d++) {
-        u32 outer = rest / walk.sizes[d], i = rest - outer * walk.sizes[d];
-        for (u32 k = 0; k < N; k++) at[k] += i * walk.strides[k][d];
+    for (; rest >= loops.sizes[d]; d++) {
+        u32 outer = rest / loops.sizes[d], i = rest - outer * loops.sizes[d];
+        for (u32 k = 0; k < N; k++) at[k] += i * loops.strides[k][d];
         rest = outer;
     }
-    for (u32 k = 0; k < N; k++) at[k] += rest * walk.strides[k][d];
+    for (u32 k = 0; k < N; k++) at[k] += rest * loops.strides[k][d];
 }
 
 template <typename Function, u32 N>
 __device__ __forceinline__ void element(
-    T* y, const Inputs& inputs, const Walk& walk, Constants constants) {
+    T* y, const Inputs& inputs, const Loops& loops, Constants constants) {
     u32 index = blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= walk.count) return;
+    if (index >= loops.count) return;
     u32 at[N] = {};
-    find(at, index, walk);
+    find(at, index, loops);
     Real x[N];
     for (u32 k = 0; k < N; k++) x[k] = get(inputs.at[k][at[k]]);
     put(y[index], Function::of(x, constants));
@@ -68,14 +68,14 @@ __device__ __forceinline__ void element(
 
 template <typename Function, u32 N>
 __device__ __forceinline__ void pack(
-    T* y, const Inputs& inputs, const Walk& walk, Constants constants) {
+    T* y, const Inputs& inputs, const Loops& loops, Constants constants) {
     u32 index = (blockIdx.x * blockDim.x + threadIdx.x) * PACK;
-    if (index >= walk.count) return;
+    if (index >= loops.count) return;
     u32 at[N] = {};
-    find(at, index, walk);
+    find(at, index, loops);
     Pack x[N];
     for (u32 k = 0; k < N; k++) {
-        if (walk.strides[k][0] == 1) {
+        if (loops.strides[k][0] == 1) {
             x[k] = *reinterpret_cast<const Pack*>(inputs.at[k] + at[k]);
         } else {
             T one = inputs.at[k][at[k]];
@@ -100,14 +100,14 @@ __device__ __forceinline__ void pack(
             return value; \
         } \
     }; \
-    KERNEL(name)(T * y, Inputs inputs, Walk walk, Constants constants) { \
-        element<name##_function, N>(y, inputs, walk, constants); \
+    KERNEL(name)(T * y, Inputs inputs, Loops loops, Constants constants) { \
+        element<name##_function, N>(y, inputs, loops, constants); \
     } \
     POINTWISE_PACKED(name, N)
 #if FORMS
 #define POINTWISE_PACKED(name, N) \
-    KERNEL(name##_packed)(T * y, Inputs inputs, Walk walk, Constants constants) { \
-        pack<name##_function, N>(y, inputs, walk, constants); \
+    KERNEL(name##_packed)(T * y, Inputs inputs, Loops loops, Constants constants) { \
+        pack<name##_function, N>(y, inputs, loops, constants); \
     }
 #else
 #define POINTWISE_PACKED(name, N)

@@ -14,24 +14,24 @@ template <typename Fold, u32 OUT, u32 IN, typename From>
 __device__ __forceinline__ void reduce(
     T* y, Real* partial, const From* x, const Reduction& r, double scale) {
     __shared__ Real scratch[OUT][THREADS];
-    Place place(r);
+    Position here(r);
     Real results[OUT];
     for (u32 k = 0; k < OUT; k++) results[k] = Fold::none();
-    if (place.live) {
-        const From* start = x + r.kept.at(place.output);
-        each<IN * OUT>(start, r, place, [&](u32, size_t, const Real* numbers) {
+    if (here.live) {
+        const From* start = x + r.kept.at(here.output);
+        each<IN * OUT>(start, r, here, [&](u32, size_t, const Real* numbers) {
             for (u32 i = 0; i < IN * OUT; i++)
                 results[i % OUT] = Fold::of(results[i % OUT], numbers[i]);
         });
     }
-    fold_lanes<Fold, OUT>(results, place, scratch);
-    if (!place.live || place.lane > 0) return;
+    fold_lanes<Fold, OUT>(results, here, scratch);
+    if (!here.live || here.lane > 0) return;
     if (partial) {
-        size_t to = (static_cast<size_t>(blockIdx.y) * r.kept.count + place.output) * OUT;
+        size_t to = (static_cast<size_t>(blockIdx.y) * r.kept.count + here.output) * OUT;
         for (u32 k = 0; k < OUT; k++) partial[to + k] = results[k];
     } else {
         for (u32 k = 0; k < OUT; k++) results[k] *= Real(scale);
-        store<OUT>(y + static_cast<size_t>(place.output) * OUT, results);
+        store<OUT>(y + static_cast<size_t>(here.output) * OUT, results);
     }
 }
 
@@ -67,17 +67,17 @@ struct First {
 // NaN: one number per piece.
 KERNEL(max_places)(u32* places, const T* x, const T* y, Reduction r) {
     __shared__ u32 scratch[1][THREADS];
-    Place place(r);
+    Position here(r);
     u32 first = NOWHERE;
-    if (place.live) {
-        Real largest = get(y[place.output]);
-        each<1>(x + r.kept.at(place.output), r, place, [&](u32 j, size_t, const Real* number) {
+    if (here.live) {
+        Real largest = get(y[here.output]);
+        each<1>(x + r.kept.at(here.output), r, here, [&](u32 j, size_t, const Real* number) {
             if (number[0] == largest || number[0] != number[0]) first = min(first, j);
         });
     }
-    fold_lanes<First, 1>(&first, place, scratch);
-    if (place.live && place.lane == 0)
-        places[static_cast<size_t>(blockIdx.y) * r.kept.count + place.output] = first;
+    fold_lanes<First, 1>(&first, here, scratch);
+    if (here.live && here.lane == 0)
+        places[static_cast<size_t>(blockIdx.y) * r.kept.count + here.output] = first;
 }
 
 // Writes each output's dy to where its maximum is in dx, which is full of zeros. `r` walks dx.

@@ -36,10 +36,10 @@ __device__ __forceinline__ Lanes load(const T* from) {
 
 // A pixel of the output, and the first of the channels that a thread has; the pixel is beyond the
 // last if it has none.
-struct Place {
+struct Position {
     u32 channel, column, row, image;
 
-    __device__ __forceinline__ Place(u32 channels, u32 height, u32 width, u32 lanes) {
+    __device__ __forceinline__ Position(u32 channels, u32 height, u32 width, u32 lanes) {
         u64 index = static_cast<u64>(blockIdx.x) * blockDim.x + threadIdx.x;
         u32 groups = channels / lanes;
         u32 rest = static_cast<u32>(index / groups);
@@ -89,7 +89,7 @@ template <typename Lanes>
 __device__ __forceinline__ void resampled(
     T* y, T* kept, const T* start, const Parts& parts, Output output, u32 gelu_of_it) {
     constexpr u32 N = lanes_of<Lanes>;
-    Place place(output.channels, output.height, output.width, N);
+    Position place(output.channels, output.height, output.width, N);
     if (place.image >= output.images) return;
     u64 at = offset(place.image, place.row, place.column, output.height, output.width,
         output.channels, place.channel);
@@ -161,7 +161,7 @@ struct Largest {
     u32 places[lanes_of<Lanes>];
 
     __device__ __forceinline__ Largest(
-        const T* x, const Windows& windows, const Place& at, u32 row, u32 col) {
+        const T* x, const Windows& windows, const Position& at, u32 row, u32 col) {
         const T* corner = x + offset(at.image, row * windows.stride, col * windows.stride,
                                   windows.height, windows.width, windows.channels, at.channel);
         values = load<Lanes>(corner);
@@ -183,7 +183,7 @@ struct Largest {
 
 template <typename Lanes>
 __device__ __forceinline__ void max_pool(T* y, const T* x, const Windows& windows) {
-    Place at(windows.channels, windows.rows, windows.cols, lanes_of<Lanes>);
+    Position at(windows.channels, windows.rows, windows.cols, lanes_of<Lanes>);
     if (at.image >= windows.images) return;
     Largest<Lanes> largest(x, windows, at, at.row, at.column);
     u64 to = offset(
@@ -196,7 +196,7 @@ __device__ __forceinline__ void max_pool(T* y, const T* x, const Windows& window
 template <typename Lanes>
 __device__ __forceinline__ void max_pool_cells(
     T* dx, const T* x, const T* dy, const Windows& windows) {
-    Place at(windows.channels, windows.rows, windows.cols, lanes_of<Lanes>);
+    Position at(windows.channels, windows.rows, windows.cols, lanes_of<Lanes>);
     if (at.image >= windows.images) return;
     Largest<Lanes> largest(x, windows, at, at.row, at.column);
     Lanes gradient = load<Lanes>(dy + offset(at.image, at.row, at.column, windows.rows,
@@ -223,7 +223,7 @@ __device__ __forceinline__ void max_pool_cells(
 template <typename Lanes>
 __device__ __forceinline__ void max_pool_overlapping(
     T* dx, const T* x, const T* dy, const Windows& windows) {
-    Place at(windows.channels, windows.height, windows.width, lanes_of<Lanes>);
+    Position at(windows.channels, windows.height, windows.width, lanes_of<Lanes>);
     if (at.image >= windows.images) return;
     Real sums[lanes_of<Lanes>] = {};
     u32 kernel = windows.kernel, stride = windows.stride;

@@ -7,25 +7,25 @@ template <u32 OUT, u32 IN>
 __device__ __forceinline__ void softmax(T* y, const T* x, const Reduction& r, bool logarithm) {
     __shared__ Real scratch[OUT][THREADS];
     constexpr u32 N = OUT * IN;
-    Place place(r);
-    size_t start = place.live ? r.kept.at(place.output) : 0;
+    Position here(r);
+    size_t start = here.live ? r.kept.at(here.output) : 0;
     Real largest[OUT], sums[OUT];
     for (u32 k = 0; k < OUT; k++) largest[k] = Max::none(), sums[k] = 0;
-    if (place.live) {
-        each<N>(x + start, r, place, [&](u32, size_t, const Real* numbers) {
+    if (here.live) {
+        each<N>(x + start, r, here, [&](u32, size_t, const Real* numbers) {
             for (u32 i = 0; i < N; i++) largest[i % OUT] = Max::of(largest[i % OUT], numbers[i]);
         });
     }
-    fold_lanes<Max, OUT>(largest, place, scratch);
-    if (place.live) {
-        each<N>(x + start, r, place, [&](u32, size_t, const Real* numbers) {
+    fold_lanes<Max, OUT>(largest, here, scratch);
+    if (here.live) {
+        each<N>(x + start, r, here, [&](u32, size_t, const Real* numbers) {
             for (u32 i = 0; i < N; i++) sums[i % OUT] += exp_(numbers[i] - largest[i % OUT]);
         });
     }
-    fold_lanes<Sum, OUT>(sums, place, scratch);
-    if (place.live) {
+    fold_lanes<Sum, OUT>(sums, here, scratch);
+    if (here.live) {
         for (u32 k = 0; k < OUT; k++) sums[k] = logarithm ? log_(sums[k]) : Real(1) / sums[k];
-        each<N>(x + start, r, place, [&](u32, size_t at, const Real* numbers) {
+        each<N>(x + start, r, here, [&](u32, size_t at, const Real* numbers) {
             Real shares[N];
             for (u32 i = 0; i < N; i++) {
                 Real below = numbers[i] - largest[i % OUT];
@@ -42,21 +42,21 @@ __device__ __forceinline__ void softmax_gradient(
     T* dx, const T* y, const T* dy, const Reduction& r) {
     __shared__ Real scratch[OUT][THREADS];
     constexpr u32 N = OUT * IN;
-    Place place(r);
-    size_t start = place.live ? r.kept.at(place.output) : 0;
+    Position here(r);
+    size_t start = here.live ? r.kept.at(here.output) : 0;
     Real sums[OUT];
     for (u32 k = 0; k < OUT; k++) sums[k] = 0;
-    if (place.live) {
-        each<N>(y + start, r, place, [&](u32, size_t at, const Real* shares) {
+    if (here.live) {
+        each<N>(y + start, r, here, [&](u32, size_t at, const Real* shares) {
             Real gradients[N];
             load<N>(gradients, dy + start + at);
             for (u32 i = 0; i < N; i++)
                 sums[i % OUT] += shares[i] * gradients[i];
         });
     }
-    fold_lanes<Sum, OUT>(sums, place, scratch);
-    if (place.live) {
-        each<N>(y + start, r, place, [&](u32, size_t at, const Real* shares) {
+    fold_lanes<Sum, OUT>(sums, here, scratch);
+    if (here.live) {
+        each<N>(y + start, r, here, [&](u32, size_t at, const Real* shares) {
             Real gradients[N];
             load<N>(gradients, dy + start + at);
             for (u32 i = 0; i < N; i++) gradients[i] = shares[i] * (gradients[i] - sums[i % OUT]);

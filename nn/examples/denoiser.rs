@@ -1,7 +1,7 @@
 //! A denoiser: a residual network that learns the noise of a photograph, and subtracts it.
 //!
 //! ```sh
-//! cargo run -p nn --example denoiser
+//! cargo run -p irnext-nn --example denoiser
 //! ```
 //!
 //! It is trained on the left half of the photograph and scored on the right one.

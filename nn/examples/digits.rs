@@ -1,7 +1,7 @@
 //! A classifier of handwritten digits, trained from nothing:
 //!
 //! ```sh
-//! cargo run -p nn --example digits
+//! cargo run -p irnext-nn --example digits
 //! ```
 //!
 //! With a path it writes the weights there, in the format of the extension.

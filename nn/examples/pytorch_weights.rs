@@ -1,7 +1,7 @@
 //! Weights of a PyTorch file in a network of this library:
 //!
 //! ```sh
-//! cargo run -p nn --example pytorch_weights
+//! cargo run -p irnext-nn --example pytorch_weights
 //! ```
 //!
 //! The file is what `torch.save({"model": net.state_dict()}, "digits.pt")` writes, and the other

@@ -32,13 +32,13 @@ fn an_operation_added_by_the_guide_passes_the_op_check() {
     fs::write(copy.join("engine/src/lib.rs"), format!("{lib}\n{check}")).unwrap();
 
     let output = Command::new(env!("CARGO"))
-        .args(["test", "--offline", "--package", "engine", "--lib"])
+        .args(["test", "--offline", "--package", "irnext-engine", "--lib"])
         // Compiling for speed would take longer than it saves.
-        .args(["--config", "profile.dev.package.engine.opt-level=0"])
+        .args(["--config", "profile.dev.package.irnext-engine.opt-level=0"])
         .args(["--", "softplus", "guide"])
         .current_dir(&copy)
-        // Of its own: Cargo takes a crate of the copy for the workspace's own, and would put the one
-        // in the other's place while tests are still being built.
+        // Of its own: Cargo takes a crate of the copy for the workspace's own, and would replace
+        // that one while tests are still being built.
         .env("CARGO_TARGET_DIR", copy.with_file_name("guide-target"))
         .output()
         .unwrap();

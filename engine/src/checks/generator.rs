@@ -3,7 +3,7 @@
 use crate::{Layout, Rng, Tensor};
 use std::ops::RangeInclusive;
 
-/// The values that a sample's input may take.
+/// The values that a sample's input may take. See [`SampleGenerator`] for an example.
 #[derive(Clone, Copy, Debug)]
 pub enum Values {
     /// Normal, variance 1.
@@ -19,6 +19,29 @@ pub enum Values {
 /// Where a sample's random choices come from: a list that property testing can shrink, or a seed.
 ///
 /// The first choices of a list are used up one by one; after its end every choice is the smallest.
+///
+/// ```
+/// use engine::checks::{SampleGenerator, Values};
+/// let mut c = SampleGenerator::from_seed(1);
+/// let (stride, padded) = (c.size(1..=3), c.flag());
+/// let groups = c.pick(&[1, 2]);
+/// println!("stride {stride}, padded {padded}, groups {groups}");
+/// let channels = c.channels(&[1, 4, 6]);
+/// let shape = c.map_shape(channels, 3, 9); // [n, channels, h, w]
+/// let x = c.tensor(&shape, Values::AwayFromZero);
+/// assert!(x.shape() == shape && x.to_f64_vec()?.iter().all(|x| x.abs() >= 0.25));
+/// let (a, b) = c.broadcast_pair();
+/// assert!(c.tensor(&a, Values::Normal).add(&c.tensor(&b, Values::Normal)).is_ok());
+///
+/// // A list is what property testing shrinks: after its end every choice is the smallest.
+/// let mut c = SampleGenerator::from_list(vec![1, 0, 1, 1], 0);
+/// assert_eq!((c.extent(2..=9), c.broadcastable(&[4, 5])), (3, vec![1]));
+/// assert_eq!((c.extent(2..=9), c.shape(1..=3, 5)), (2, vec![1]));
+///
+/// let mut large = SampleGenerator::large(0); // for benchmarks
+/// assert!(large.is_large() && large.shape(2..=2, 5) == [1024, 1024]);
+/// # Ok::<_, engine::Error>(())
+/// ```
 pub struct SampleGenerator {
     list: Option<std::vec::IntoIter<u32>>,
     rng: Rng,

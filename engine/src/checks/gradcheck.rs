@@ -6,7 +6,7 @@
 
 use crate::{DType, Error, Result, Rng, Tape, Tensor};
 
-/// The settings of a check.
+/// The settings of a check. See [`gradcheck`] for an example.
 #[derive(Clone, Debug)]
 pub struct GradCheck {
     /// The step h.
@@ -26,7 +26,7 @@ impl Default for GradCheck {
     }
 }
 
-/// The result of a passed check.
+/// The result of a passed check. See [`gradcheck`] for an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Report {
     /// The largest relative difference.
@@ -36,6 +36,18 @@ pub struct Report {
 }
 
 /// Checks the gradient of `f` at `inputs` (f64 each) with respect to all of them.
+///
+/// ```
+/// use engine::Tensor;
+/// use engine::checks::{GradCheck, gradcheck};
+/// let x = Tensor::from_slice(&[0.5, 1.0, 2.0], &[3])?;
+/// let report = gradcheck(|x| x[0].log()?.mul(&x[0]), &[x.clone()], &GradCheck::default())?;
+/// assert!(report.compared == 3 && report.worst < 1e-9);
+/// // Half of this gradient is missing, as one factor is off the tape.
+/// let wrong = gradcheck(|x| x[0].mul(&x[0].detach()), &[x], &GradCheck::default());
+/// assert!(wrong.unwrap_err().to_string().starts_with("gradcheck: gradient of input 0 [3]"));
+/// # Ok::<_, engine::Error>(())
+/// ```
 ///
 /// # Errors
 /// What `f` returns, or a message with the input, the element and both gradients of the worst

@@ -14,6 +14,15 @@ pub use generator::{SampleGenerator, Values};
 pub use gradcheck::{GradCheck, Report, gradcheck};
 
 /// The samples of the operations in one folder.
+///
+/// ```
+/// use engine::checks::{SampleGenerator, check};
+/// let matmul = engine::ops::OPS.iter().find(|info| info.name == "matmul").unwrap();
+/// let (name, sampler) = matmul.operations[0];
+/// let outcome = check(&sampler(&mut SampleGenerator::from_seed(3)))?;
+/// assert!(outcome.recorded.contains(&name));
+/// # Ok::<_, engine::Error>(())
+/// ```
 pub struct OpInfo {
     /// The folder's name.
     pub name: &'static str,
@@ -27,7 +36,7 @@ pub type Sampler = fn(&mut SampleGenerator) -> Sample;
 /// A computation on tensors.
 pub type Computation = dyn Fn(&[Tensor]) -> Result<Tensor> + Send + Sync;
 
-/// One use of an operation: inputs in f64, and what to do with them.
+/// One use of an operation: inputs in f64, and what to do with them. See [`check`] for an example.
 pub struct Sample {
     /// A description of the sample: shapes and settings.
     pub label: String,
@@ -38,7 +47,8 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// A sample whose label starts with `settings` and lists the shapes of `inputs`.
+    /// A sample whose label starts with `settings` and lists the shapes of `inputs`. See [`check`]
+    /// for an example.
     pub fn new(
         settings: impl Into<String>,
         inputs: Vec<Tensor>,
@@ -50,7 +60,7 @@ impl Sample {
     }
 }
 
-/// The outcome of putting one sample through the checks.
+/// The outcome of putting one sample through the checks. See [`check`] for an example.
 pub struct Outcome {
     /// The comparison of gradients with finite differences.
     pub gradients: Report,
@@ -61,6 +71,17 @@ pub struct Outcome {
 }
 
 /// Puts `sample` through the checks and fails with what differed.
+///
+/// ```
+/// use engine::checks::{Sample, SampleGenerator, Values, check};
+/// let mut c = SampleGenerator::from_seed(0);
+/// let shape = c.shape(1..=3, 4);
+/// let x = c.tensor(&shape, Values::Positive);
+/// let outcome = check(&Sample::new("y = x²", vec![x], |x| x[0].square()))?;
+/// assert_eq!(outcome.recorded, ["square"]);
+/// assert!(outcome.gradients.worst < 1e-6 && outcome.f32_error < 1e-6);
+/// # Ok::<_, engine::Error>(())
+/// ```
 pub fn check(sample: &Sample) -> Result<Outcome> {
     const F32_TOLERANCE: f64 = 2e-4;
     let options = GradCheck::default();
@@ -93,7 +114,7 @@ pub fn check(sample: &Sample) -> Result<Outcome> {
 }
 
 /// How far a device is from the CPU in f64: the largest differences relative to the largest value
-/// (at least 1).
+/// (at least 1). See [`check_on`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Distance {
     /// Of the value.
@@ -110,6 +131,16 @@ pub const DEVICE_TOLERANCES: [(DType, f64); 4] =
 
 /// Runs `sample` in `dtype` on `device`, and on the CPU in f64 with the same numbers, and compares
 /// the values and, for a random projection, the gradients of every input.
+///
+/// ```
+/// use engine::checks::{Sample, SampleGenerator, Values, check_on};
+/// use engine::{DType, Device};
+/// let x = SampleGenerator::from_seed(0).tensor(&[3, 4], Values::Normal);
+/// let sample = Sample::new("y = eˣ", vec![x], |x| x[0].exp());
+/// let distance = check_on(&sample, Device::Cpu, DType::F32, 2e-5)?;
+/// assert!(distance.value > 0.0 && distance.gradient < 2e-5);
+/// # Ok::<_, engine::Error>(())
+/// ```
 ///
 /// # Errors
 /// If they differ by more than `tolerance`, with what differs.

@@ -8,6 +8,21 @@ use crate::{Device, Error, Result, Tensor};
 /// later calls return at once, and the GPU waits as it executes them.
 ///
 /// Errors are [`Error::Cuda`]. A lost rank is not an error: the GPU waits for it.
+///
+/// ```no_run
+/// use engine::{Communicator, DType, Device, Tensor};
+/// # let send_to_all = |id: Vec<u8>| id;
+/// # let (rank, size) = (0, 1);
+/// let device = Device::Cuda(0);
+/// Communicator::prepare(device)?;
+/// let id = send_to_all(Communicator::unique_id()?); // from rank 0, by other means
+/// let ranks = Communicator::join(device, &id, rank, size)?;
+/// let gradient = Tensor::full(&[3], rank as f64, DType::F32)?.to_device(ranks.device())?;
+/// let pending = ranks.start_means(&[gradient.clone()])?;
+/// let all = ranks.gather(&gradient)?; // [size, 3], computed meanwhile
+/// let means = pending.finish()?;
+/// # Ok::<_, engine::Error>(())
+/// ```
 pub struct Communicator(nccl::Communicator);
 
 /// Means over the ranks, in progress; see [`Communicator::start_means`].
@@ -79,7 +94,8 @@ impl Communicator {
 }
 
 impl AllReduce {
-    /// The means, in the order of the tensors. Later computations wait for them.
+    /// The means, in the order of the tensors. Later computations wait for them. See
+    /// [`Communicator`] for an example.
     pub fn finish(mut self) -> Result<Vec<Tensor>> {
         self.pending.wait()?;
         Ok(std::mem::take(&mut self.means))

@@ -152,7 +152,7 @@ pub(crate) fn probe_all() -> Result<Vec<Result<Probe, String>>> {
 
 /// A tensor as kernels see it.
 #[derive(Clone, Copy)]
-pub(crate) struct View<'a> {
+pub(crate) struct DeviceView<'a> {
     /// The address of the first element, the layout's offset included.
     pub(crate) address: u64,
     pub(crate) layout: &'a Layout,

@@ -1,7 +1,7 @@
 //! Operations element by element, with broadcasting and any strides: the GPU's counterpart of
 //! `ops/map.rs`.
 
-use super::{Gpu, Launch, View, has_forms};
+use super::{DeviceView, Gpu, Launch, has_forms};
 use crate::loop_nest::{LoopNest, broadcast};
 use crate::{Error, Layout, Result};
 use kernels::Packable;
@@ -21,7 +21,7 @@ struct Loops {
 }
 
 /// Copies `x` into `to`, which has its shape and is dense.
-pub(crate) fn copy(gpu: &'static Gpu, to: View<'_>, x: View<'_>) -> Result<()> {
+pub(crate) fn copy(gpu: &'static Gpu, to: DeviceView<'_>, x: DeviceView<'_>) -> Result<()> {
     pointwise(gpu, kernels::pointwise::COPY, to, &[x], [0.0; 2])
 }
 
@@ -31,8 +31,8 @@ pub(crate) fn copy(gpu: &'static Gpu, to: View<'_>, x: View<'_>) -> Result<()> {
 pub(crate) fn pointwise(
     gpu: &'static Gpu,
     kernel: Packable,
-    y: View<'_>,
-    inputs: &[View<'_>],
+    y: DeviceView<'_>,
+    inputs: &[DeviceView<'_>],
     constants: [f64; 2],
 ) -> Result<()> {
     let op = kernel.single.name();

@@ -1,6 +1,6 @@
 //! Copies into a part of a larger tensor: the GPU's counterpart of `write_region`.
 
-use super::{Gpu, Launch, View, has_forms};
+use super::{DeviceView, Gpu, Launch, has_forms};
 use crate::loop_nest::LoopNest;
 use crate::{Error, Layout, Result};
 
@@ -21,9 +21,9 @@ struct Region {
 pub(crate) fn copy_region(
     gpu: &'static Gpu,
     op: &'static str,
-    to: View<'_>,
+    to: DeviceView<'_>,
     region: &Layout,
-    x: View<'_>,
+    x: DeviceView<'_>,
 ) -> Result<()> {
     if region.numel() == 0 {
         return Ok(());

@@ -1,6 +1,6 @@
 //! GPU kernels that several operations use, with results as tensors.
 
-use crate::cuda::{self, Gpu, View};
+use crate::cuda::{self, DeviceView, Gpu};
 use crate::loop_nest::{broadcast, output_layout};
 use crate::{Layout, Result, Tensor};
 use kernels::Packable;
@@ -31,7 +31,8 @@ pub(super) fn pointwise_into(
     inputs: &[&Tensor],
     constants: [f64; 2],
 ) -> Result<()> {
-    let inputs: Vec<View<'_>> = inputs.iter().map(|x| x.cuda_view()).collect::<Result<_>>()?;
+    let inputs: Vec<DeviceView<'_>> =
+        inputs.iter().map(|x| x.cuda_view()).collect::<Result<_>>()?;
     cuda::pointwise(gpu, kernel, y.cuda_view()?, &inputs, constants)
 }
 

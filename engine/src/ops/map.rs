@@ -1,23 +1,43 @@
 //! Element-wise maps over one or more tensors, broadcast to a common shape.
 
 use crate::cpu::for_each_row;
+use crate::layout::check_shape;
 use crate::loop_nest::{broadcast, output_layout};
 use crate::simd::{Kernel, vectorize};
-use crate::{Element, Layout, Result, Tensor};
+use crate::{Element, Error, Layout, Result, Tensor};
 
-/// Applies `f` to the elements of `inputs` at each index of `shape`, to which every input must
-/// broadcast.
+/// The element-wise CPU kernel of an operation `op`: applies `f` to the elements of `inputs` at
+/// each index of `shape`, to which every input must broadcast. Inputs may have any layout; nothing
+/// is recorded on their tapes.
 ///
 /// The output lies in memory as the first input that is dense and has its shape, so that maps over
 /// equally laid out tensors are one flat loop. `f` is copied into that loop: give it its constants
 /// by `move`, or the compiler must assume that writing an output could change them.
-pub(crate) fn map<T: Element, U: Element, const N: usize>(
+///
+/// ```
+/// use engine::{Tensor, ops::map};
+/// let x = Tensor::from_slice(&[3.0, 5.0], &[2])?;
+/// let y = Tensor::from_slice(&[4.0, 12.0], &[2])?;
+/// let length = map("length", &[2], [&x, &y], |[x, y]: [f64; 2]| x.hypot(y))?;
+/// assert_eq!(length.to_f64_vec()?, [5.0, 13.0]);
+/// # Ok::<_, engine::Error>(())
+/// ```
+///
+/// # Errors
+/// If an input is not of dtype `T`, does not broadcast to `shape`, or is on a GPU.
+pub fn map<T: Element, U: Element, const N: usize>(
     op: &'static str,
     shape: &[usize],
     inputs: [&Tensor; N],
     f: impl Fn([T; N]) -> U + Copy + Sync,
 ) -> Result<Tensor> {
-    inputs.iter().try_for_each(|input| input.require_cpu(op))?;
+    check_shape(op, shape)?;
+    for input in inputs {
+        input.require_cpu(op)?;
+        if input.dtype() != T::DTYPE {
+            return Err(Error::dtype(op, T::DTYPE, input.dtype()));
+        }
+    }
     let layouts = broadcast(op, shape, inputs.map(Tensor::layout))?;
     let layout = output_layout(shape, &layouts);
     let sources: [&[T]; N] = inputs.map(|input| input.raw());

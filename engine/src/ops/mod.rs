@@ -9,14 +9,15 @@
 //! and, when the tape is played back, `backward`.
 //!
 //! To add one: a folder, and a line in `ops!` below. The checks find it through `samples::INFO`.
+//! Another crate adds one in the same way, with [`Op`] and [`apply`]; there it is a function or an
+//! extension trait instead of a method.
 
-use crate::Meta;
 use crate::interrupt;
-use crate::layout::check_shape;
+use crate::layout::{broadcast_shape, check_shape};
 use crate::profile::{Call, time};
 use crate::tape::Node;
 use crate::trace::{self, DynOp};
-use crate::{Error, Result, Tensor};
+use crate::{Device, Error, Meta, Result, Tensor};
 use std::any::Any;
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ mod map;
 mod normalize;
 mod separable;
 
-pub(crate) use map::map;
+pub use map::map;
 
 ops! {
     /// Addition, subtraction, multiplication and division, with broadcasting.
@@ -91,9 +92,67 @@ ops! {
     frequency_l1,
 }
 
-/// A differentiable operation.
+/// A differentiable operation. Other crates may define their own, equal to the engine's: [`apply`]
+/// records it on tapes, and it works in [plans](crate::planned),
+/// [checkpoints](crate::checkpoint()) and [profiles](crate::profile).
+///
+/// ```
+/// use engine::ops::{Op, apply};
+/// use engine::{Meta, Result, Tape, Tensor};
+///
+/// /// y = x³, whose gradient is 3x²·dy.
+/// struct Cube;
+///
+/// impl Op for Cube {
+///     const NAME: &'static str = "cube";
+///     type Saved = Tensor; // x
+///
+///     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+///         Ok(inputs[0].clone())
+///     }
+///
+///     fn forward(&self, x: &[&Tensor], _: &Meta, _: &[bool]) -> Result<(Tensor, Tensor)> {
+///         Ok((x[0].square()?.mul(x[0])?, x[0].clone()))
+///     }
+///
+///     fn backward(&self, x: Tensor, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+///         Ok(vec![Some(x.square()?.scale(3.0)?.mul(dy)?)])
+///     }
+///
+///     fn settings(&self) -> Option<String> {
+///         Some(String::new()) // it has none
+///     }
+///
+///     fn flops(&self, _: &[Meta], y: &Meta) -> u64 {
+///         2 * y.numel() as u64
+///     }
+/// }
+///
+/// let tape = Tape::new();
+/// let x = tape.leaf(&Tensor::from_slice(&[2.0], &[1])?);
+/// let y = apply(Cube, &[&x])?;
+/// assert_eq!((y.item()?, tape.operations()), (8.0, vec!["cube"]));
+/// assert_eq!(tape.backward(&y)?.get(&x).unwrap().item()?, 12.0);
+/// # Ok::<_, engine::Error>(())
+/// ```
+///
+/// `forward` and `backward` may compute with the methods of [`Tensor`], which also run on a GPU.
+/// On the CPU they may also use [`map`], or any loop over the elements ([`Tensor::to_vec`],
+/// [`Tensor::from_slice`]). `engine/examples/custom_op.rs` defines an operation with a setting and
+/// a kernel, and checks its gradient.
+///
+/// # Laws
+/// - The result of `forward` has the shape and dtype that `infer` returned, and is on the device of
+///   the inputs.
+/// - A gradient has the dtype and device of its input, and the input's shape or one that the
+///   input's shape broadcasts to.
+/// - Inputs and `dy` may have any [`Layout`](crate::Layout).
+/// - Run again on the same inputs, as in a checkpoint, the operation gives the same result.
+///
+/// The first two are checked, and [`Error::Disagreement`] names an operation that breaks one. The
+/// function that calls [`apply`] passes the number of inputs that the operation takes.
 pub trait Op: Send + Sync + Sized + 'static {
-    /// The name in errors, tapes and profiles.
+    /// The name in errors, tapes and profiles, which no other operation has.
     const NAME: &'static str;
 
     /// The data that `backward` will need: inputs, the output, or something small that `forward`
@@ -125,7 +184,8 @@ pub trait Op: Send + Sync + Sized + 'static {
     ) -> Result<Vec<Option<Tensor>>>;
 
     /// The index of the input in whose memory the result may be made, if there is one of its shape
-    /// and dtype.
+    /// and dtype. Only the engine's kernels write to the memory of a tensor, so operations of other
+    /// crates leave this at `None`.
     fn reuses(&self) -> Option<usize> {
         None
     }
@@ -154,6 +214,10 @@ pub trait Op: Send + Sync + Sized + 'static {
 
 /// Runs `op`: checks the inputs, computes, and records it if an input is on a tape. Both passes are
 /// counted in a running profile. While this thread traces a computation, `op` is only noted.
+///
+/// # Errors
+/// Those of the operation; if the inputs are on several devices or tapes; if the operation breaks
+/// a law of [`Op`].
 pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
     let metas: Vec<Meta> = inputs.iter().map(|input| input.meta()).collect();
     let out = checked(&op, &metas)?;
@@ -175,41 +239,120 @@ fn checked<O: Op>(op: &O, inputs: &[Meta]) -> Result<Meta> {
 }
 
 /// Computes `op` of inputs that have passed [`checked`].
-fn compute<O: Op>(
+fn compute<O: Op>(op: &Arc<O>, inputs: Vec<Tensor>, metas: &[Meta], out: &Meta) -> Result<Tensor> {
+    interrupt::check(O::NAME)?;
+    inputs.iter().try_for_each(|input| input.require_elements(O::NAME))?;
+    if out.numel() == 0 {
+        return compute_empty(O::NAME, &inputs, out);
+    }
+    compute_elements(op, inputs, metas, out).map_err(|error| error.in_op(O::NAME))
+}
+
+/// The result of an operation that has no elements. Nothing is computed, so that no kernel has to
+/// expect it, and the gradients are zeros.
+fn compute_empty(op: &'static str, inputs: &[Tensor], out: &Meta) -> Result<Tensor> {
+    let gpu = inputs.first().and_then(Tensor::gpu);
+    let zeros = move |Meta { shape, dtype }: &Meta| match gpu {
+        None => Tensor::zeros(shape, *dtype),
+        Some(gpu) => Tensor::zeros_on_gpu(gpu, shape, *dtype),
+    };
+    let output = zeros(out)?;
+    let Some(tape) = Node::tape_of(inputs) else { return Ok(output) };
+    let needed: Vec<_> = inputs.iter().map(|x| x.is_on_tape().then(|| x.meta())).collect();
+    let backward = move |_| {
+        let gradients = needed.iter().map(|meta| meta.as_ref().map(zeros).transpose());
+        gradients.collect::<Result<_>>()
+    };
+    let inputs: Vec<&Tensor> = inputs.iter().collect();
+    let outputs = tape.record(op, &inputs, vec![output], 0, Box::new(backward))?;
+    Ok(outputs.into_iter().next().expect("one output was recorded"))
+}
+
+/// Computes `op`, whose result has elements.
+fn compute_elements<O: Op>(
     op: &Arc<O>,
     mut inputs: Vec<Tensor>,
     metas: &[Meta],
     out: &Meta,
 ) -> Result<Tensor> {
-    interrupt::check(O::NAME)?;
-    inputs.iter().try_for_each(|input| input.require_elements(O::NAME))?;
     let call = || Call::new(O::NAME, metas, out, || op.flops(metas, out));
+    let device = inputs.first().map(Tensor::device);
     let Some(tape) = Node::tape_of(&inputs) else {
-        if let Some(operand) = op.reuses().filter(|&operand| inputs[operand].is_exclusive()) {
+        let exclusive = |&operand: &usize| inputs.get(operand).is_some_and(Tensor::is_exclusive);
+        if let Some(operand) = op.reuses().filter(exclusive) {
             let onto = inputs.remove(operand);
             let others: Vec<&Tensor> = inputs.iter().collect();
-            return time(call(), || op.forward_onto(&others, onto));
+            let output = time(call(), || op.forward_onto(&others, onto))?;
+            return check_output(O::NAME, output, out, device);
         }
         let (operands, need): (Vec<&Tensor>, _) =
             (inputs.iter().collect(), vec![false; inputs.len()]);
         let (output, _) = time(call(), || op.forward(&operands, out, &need))?;
-        debug_assert_eq!(output.meta(), *out, "{}: forward and infer disagree", O::NAME);
-        return Ok(output);
+        return check_output(O::NAME, output, out, device);
     };
     let detached: Vec<Tensor> = inputs.iter().map(Tensor::detach).collect();
     let need: Vec<bool> = inputs.iter().map(Tensor::is_on_tape).collect();
     let operands: Vec<&Tensor> = detached.iter().collect();
     let (output, saved) = time(call(), || op.forward(&operands, out, &need))?;
-    debug_assert_eq!(output.meta(), *out, "{}: forward and infer disagree", O::NAME);
+    let output = check_output(O::NAME, output, out, device)?;
     let (saved_bytes, call) = (saved.bytes(), call().map(|call| call.backward(&need)));
-    let op = op.clone();
+    let (op, metas) = (op.clone(), metas.to_vec());
     let backward = move |dy: Vec<Option<Tensor>>| match dy.into_iter().next().flatten() {
-        Some(dy) => time(call, || op.backward(saved, &dy, &need)),
+        Some(dy) => {
+            let gradients = time(call, || op.backward(saved, &dy, &need))?;
+            check_gradients(O::NAME, &gradients, &metas, &need, dy.device())?;
+            Ok(gradients)
+        }
         None => Ok(vec![None; need.len()]),
     };
     let inputs: Vec<&Tensor> = inputs.iter().collect();
     let outputs = tape.record(O::NAME, &inputs, vec![output], saved_bytes, Box::new(backward))?;
     Ok(outputs.into_iter().next().expect("one output was recorded"))
+}
+
+/// `output`, or an error if it is not what `op` has announced: like `out`, and on the inputs'
+/// `device`.
+fn check_output(
+    op: &'static str,
+    output: Tensor,
+    out: &Meta,
+    device: Option<Device>,
+) -> Result<Tensor> {
+    if output.shape() != out.shape || output.dtype() != out.dtype {
+        let message = format!("forward gives {}, infer {out}", output.meta());
+        return Err(Error::disagreement(op, message));
+    }
+    match device {
+        Some(device) if device != output.device() => {
+            let message = format!("the inputs are on {device}, the result on {}", output.device());
+            Err(Error::disagreement(op, message))
+        }
+        _ => Ok(output),
+    }
+}
+
+/// An error if a gradient that is needed is not one of its input. A later operation of the backward
+/// pass could not tell whose mistake it was.
+fn check_gradients(
+    op: &'static str,
+    gradients: &[Option<Tensor>],
+    inputs: &[Meta],
+    need: &[bool],
+    device: Device,
+) -> Result<()> {
+    for (i, ((gradient, input), need)) in gradients.iter().zip(inputs).zip(need).enumerate() {
+        let Some(gradient) = gradient.as_ref().filter(|_| *need) else { continue };
+        let shape = gradient.shape();
+        let fits = shape == input.shape
+            || broadcast_shape(op, &input.shape, shape).is_ok_and(|common| common == shape);
+        if !fits || gradient.dtype() != input.dtype || gradient.device() != device {
+            let (is, on) = (gradient.meta(), gradient.device());
+            let message =
+                format!("the gradient of input {i} is {is} on {on}, the input {input} on {device}");
+            return Err(Error::disagreement(op, message));
+        }
+    }
+    Ok(())
 }
 
 /// An operation as a [`DynOp`].
@@ -254,7 +397,26 @@ fn one_device(op: &'static str, inputs: &[&Tensor]) -> Result<()> {
     }
 }
 
-/// The tensors, and other data, that an operation saves for its backward pass.
+/// The tensors, and other data, that an operation saves for its backward pass. It is implemented
+/// for tensors, and for options, vectors and tuples of them.
+///
+/// ```
+/// use engine::{DType, Tensor, ops::Saved};
+///
+/// /// A tensor, and a shape, which costs no memory worth counting.
+/// struct Folded(Tensor, Vec<usize>);
+///
+/// impl Saved for Folded {
+///     fn bytes(&self) -> usize {
+///         self.0.bytes()
+///     }
+/// }
+///
+/// let x = Tensor::zeros(&[2, 3], DType::F32)?;
+/// assert_eq!((x.clone(), Some(x.clone())).bytes(), 48);
+/// assert_eq!(Folded(x, vec![6]).bytes(), 24);
+/// # Ok::<_, engine::Error>(())
+/// ```
 pub trait Saved: Send + 'static {
     /// Bytes of tensors that are kept alive.
     fn bytes(&self) -> usize;

@@ -14,6 +14,16 @@ mod cuda;
 use crate::{Error, Result, Tensor};
 
 /// The rule by which a parameter moves.
+///
+/// ```
+/// use engine::optimizer::{Rule, Scalars};
+/// assert_eq!(Rule::adam().slot_names(), ["exp_avg", "exp_avg_sq"]);
+/// assert!(matches!(Rule::adam_w(), Rule::AdamW { weight_decay: 0.01, .. }));
+/// let sgd = Rule::Sgd { momentum: 0.9, weight_decay: 0.0 };
+/// assert_eq!(sgd.slot_names(), ["momentum"]);
+/// let steps: [Scalars; 2] = [1, 2].map(|t| sgd.scalars(t, 0.1));
+/// assert_eq!(steps[0], steps[1]); // those of Adam depend on the step's number
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rule {
     /// Kingma and Ba 2015. `weight_decay` is added to the gradient (L2).
@@ -82,7 +92,7 @@ impl Rule {
     }
 }
 
-/// The numbers of one parameter's step that the host computes.
+/// The numbers of one parameter's step that the host computes. See [`step`] for an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Zeroable, bytemuck::Pod)]
 #[repr(C)]
 pub struct Scalars {
@@ -96,7 +106,7 @@ pub struct Scalars {
 
 /// The numbers of one step, [`Scalars`] for each parameter. On a GPU they are where they were at
 /// the first step, so a recorded step can be played again with those that were
-/// [set](StepScalars::set) last.
+/// [set](StepScalars::set) last. See [`step`] for an example.
 #[derive(Debug, Default)]
 pub struct StepScalars {
     scalars: Vec<Scalars>,
@@ -105,7 +115,7 @@ pub struct StepScalars {
 }
 
 impl StepScalars {
-    /// Sets the numbers for the steps to come.
+    /// Sets the numbers for the steps to come. See [`step`] for an example.
     pub fn set(&mut self, scalars: Vec<Scalars>) -> Result<()> {
         self.scalars = scalars;
         cuda::refresh(self)?;
@@ -129,7 +139,7 @@ impl Clone for StepScalars {
     }
 }
 
-/// One parameter to be moved.
+/// One parameter to be moved. See [`step`] for an example.
 pub struct Parameter<'a> {
     /// Its value.
     pub value: &'a mut Tensor,
@@ -143,7 +153,8 @@ pub struct Parameter<'a> {
 }
 
 /// The bound that gradients are scaled down to, by min(1, limit / (norm + 1e-6)) as PyTorch's
-/// `clip_grad_norm_`. Where the norm is not finite, nothing is changed.
+/// `clip_grad_norm_`. Where the norm is not finite, nothing is changed. See [`step`] for an
+/// example.
 #[derive(Clone, Copy, Debug)]
 pub struct Clip<'a> {
     /// The norm that [`norm`] found.
@@ -157,6 +168,24 @@ pub struct Clip<'a> {
 /// On a GPU a value whose memory others hold as well moves to memory of its own, and what they hold
 /// stays as it was; unless `in_place`, which overwrites it, so that addresses never change. That is
 /// for a step that is recorded to be played again. In main memory values are always replaced.
+///
+/// ```
+/// use engine::Tensor;
+/// use engine::optimizer::{Clip, Parameter, Rule, StepScalars, norm, step};
+/// let rule = Rule::Sgd { momentum: 0.0, weight_decay: 0.0 };
+/// let mut value = Tensor::from_slice(&[1.0, 1.0], &[2])?;
+/// let (gradient, slots) = (Tensor::from_slice(&[3.0, 4.0], &[2])?, &mut Vec::new());
+/// let norm = &norm(&[&gradient])?;
+/// assert_eq!(norm.item()?, 5.0);
+/// let mut scalars = StepScalars::default();
+/// scalars.set(vec![rule.scalars(1, 0.5)])?; // the learning rate is 0.5
+/// let parameter = Parameter { value: &mut value, gradient: &gradient, slots, scalars: 0 };
+/// let clip = Clip { norm, limit: 1.0 }; // to a fifth
+/// step(rule, &mut scalars, &mut [parameter], Some(clip), false)?;
+/// let moved = value.to_f64_vec()?;
+/// assert!((moved[0] - 0.7).abs() < 1e-6 && (moved[1] - 0.6).abs() < 1e-6);
+/// # Ok::<_, engine::Error>(())
+/// ```
 pub fn step(
     rule: Rule,
     scalars: &mut StepScalars,
@@ -247,6 +276,13 @@ fn move_parameter(
 }
 
 /// The L2 norm over all gradients together: an f64 without dimensions, where the gradients are.
+///
+/// ```
+/// use engine::{Tensor, optimizer::norm};
+/// let [a, b] = [3.0, 4.0].map(|x| Tensor::from_slice(&[x], &[1]).unwrap());
+/// assert_eq!(norm(&[&a, &b])?.item()?, 5.0);
+/// # Ok::<_, engine::Error>(())
+/// ```
 pub fn norm(gradients: &[&Tensor]) -> Result<Tensor> {
     if let Some(gpu) = gradients.first().and_then(|gradient| gradient.gpu()) {
         return cuda::norm(gpu, gradients);
@@ -261,6 +297,18 @@ pub fn norm(gradients: &[&Tensor]) -> Result<Tensor> {
 /// Moves every average toward the value that it follows, a ← d·a + (1 − d)·p, d being the decay
 /// that `scalars` were set to by [`decay_scalars`]. With a `norm` that is not finite nothing is
 /// changed, as in the [`step`] that it clipped. `in_place` is that of [`step`].
+///
+/// ```
+/// use engine::Tensor;
+/// use engine::optimizer::{StepScalars, average, decay_scalars};
+/// let mut scalars = StepScalars::default();
+/// scalars.set(vec![decay_scalars(0.75)])?;
+/// let mut averages = [Tensor::from_slice(&[0.0], &[1])?];
+/// let value = Tensor::from_slice(&[4.0], &[1])?;
+/// average(&mut scalars, &mut averages, &[&value], None, false)?;
+/// assert_eq!(averages[0].item()?, 1.0); // 0.75·0 + 0.25·4
+/// # Ok::<_, engine::Error>(())
+/// ```
 pub fn average(
     scalars: &mut StepScalars,
     averages: &mut [Tensor],

@@ -32,7 +32,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Runs `f` on `inputs` as planned. For a computation that runs once, such as a step of training; a
 /// [`Planner`] keeps its plans.
 ///
-/// `f` sees tensors without elements: it may ask for shapes and not for values.
+/// `f` sees tensors without elements: it may ask for shapes and not for values. An operation that
+/// leads to no result is not computed, and fails only if its shapes do not fit.
+///
+/// ```
+/// use engine::{Error, Tensor, planned};
+/// let x = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0], &[2, 2])?;
+/// let y = planned(&[x], |x| Ok::<_, Error>(vec![x[0].matmul(&x[0])?.scale(0.5)?]))?;
+/// assert_eq!(y[0].to_f64_vec()?, [3.5, 5.0, 7.5, 11.0]);
+/// # Ok::<_, engine::Error>(())
+/// ```
 ///
 /// # Errors
 /// Those of `f`; [`Error::Traced`] if it asks for values.
@@ -57,6 +66,15 @@ pub(crate) fn planned_one(
 
 /// The shapes and dtypes of the results that `f` would return for `inputs`. Nothing is computed.
 ///
+/// ```
+/// use engine::{DType, Error, Meta, Tensor, infer};
+/// let x = Tensor::zeros(&[64, 3], DType::F32)?;
+/// let weight = Tensor::zeros(&[3, 10], DType::F32)?;
+/// let outputs = infer(&[&x], |x| Ok::<_, Error>(vec![x[0].matmul(&weight)?.softmax(1)?]))?;
+/// assert_eq!(outputs, [Meta { shape: vec![64, 10], dtype: DType::F32 }]);
+/// # Ok::<_, engine::Error>(())
+/// ```
+///
 /// # Errors
 /// As [`planned`].
 pub fn infer<E: From<Error>>(
@@ -70,6 +88,22 @@ pub fn infer<E: From<Error>>(
 
 /// Plans for one computation on inputs of various shapes, made as they are needed. Threads may
 /// share it.
+///
+/// ```
+/// use engine::{Error, Planner, Tensor};
+/// let weight = Tensor::from_slice(&[1.0, 2.0], &[2, 1])?;
+/// let planner = Planner::new(&[weight.clone()]);
+/// let predict = |rows: &[f64]| {
+///     let x = Tensor::from_slice(rows, &[rows.len() / 2, 2])?;
+///     let layer = |x: &[Tensor]| Ok::<_, Error>(vec![x[0].matmul(&weight.exp()?)?.log()?]);
+///     planner.run(vec![x], layer)?[0].to_f64_vec()
+/// };
+/// // The first call of each shape traces; e¹ and e² are computed once, for all shapes.
+/// assert_eq!(predict(&[1.0, 0.0])?, [1.0]);
+/// assert_eq!(predict(&[0.0, 1.0])?, [2.0]);
+/// assert_eq!(predict(&[1.0, 0.0, 0.0, 1.0])?, [1.0, 2.0]);
+/// # Ok::<_, engine::Error>(())
+/// ```
 #[derive(Default)]
 pub struct Planner {
     constants: Constants,

@@ -181,10 +181,7 @@ fn values_cannot_be_asked_for() {
         let number = sum.item()?;
         Ok::<_, Error>(vec![sum.scale(number)?])
     });
-    assert_eq!(
-        asked.unwrap_err().to_string(),
-        "to_device: a traced tensor has a shape and no values"
-    );
+    assert_eq!(asked.unwrap_err().to_string(), "item: a traced tensor has a shape and no values");
     // A tensor without values that was carried out of its computation.
     let mut carried = None;
     planned_one(&x, |x| {
@@ -294,4 +291,20 @@ fn equal_nodes_of_two_tapes_are_not_one_tensor() {
     let [p, q] = [tapes[0].leaf(&x), tapes[1].leaf(&x)];
     let product = planned(&[], |_| Ok::<_, Error>(vec![p.mul(&q)?]));
     assert!(product.unwrap_err().to_string().contains("different tapes"));
+}
+
+#[test]
+fn a_copy_is_off_the_tape_in_a_plan_as_well() {
+    let inputs = draw([&[2, 3], &[2, 3]]);
+    let f: &Code = &|x| x[0].copy()?.mul(&x[1]);
+    assert_eq!(names(&inputs, f), ["copy", "mul"]);
+    for as_planned in [false, true] {
+        let tape = Tape::new();
+        let leaves: Vec<Tensor> = inputs.iter().map(|x| tape.leaf(x)).collect();
+        let y = if as_planned { planned_one(&leaves, f) } else { f(&leaves) }.unwrap();
+        assert_eq!(y.to_f64_vec(), f(&inputs).unwrap().to_f64_vec());
+        let gradients = tape.backward(&y.sum_all().unwrap()).unwrap();
+        assert!(gradients.get(&leaves[0]).is_none());
+        assert_eq!(gradients.get(&leaves[1]).unwrap().to_f64_vec(), inputs[0].to_f64_vec());
+    }
 }

@@ -25,7 +25,8 @@ pub(crate) use lanes::{Lanes, Number, One};
 use std::sync::LazyLock;
 pub(crate) use tile::{add_block, load_block, load_strided, multiply, store_block, store_strided};
 
-/// The instruction sets that kernels are compiled for; each includes the ones before it.
+/// The instruction sets that kernels are compiled for; each includes the ones before it. See
+/// [`isa`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isa {
     /// The baseline that every processor of the target has.
@@ -37,6 +38,12 @@ pub enum Isa {
 }
 
 /// The instruction set in use, decided at the first call.
+///
+/// ```
+/// use engine::{Isa, isa};
+/// assert!(isa() >= Isa::Portable);
+/// println!("{:?}", isa());
+/// ```
 pub fn isa() -> Isa {
     static ISA: LazyLock<Isa> = LazyLock::new(|| {
         let most = match std::env::var("ENGINE_SIMD").as_deref() {

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::model::{Model, ModelConfig, Preset};
 use crate::shipped;
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use engine::{DType, Device};
 use std::path::PathBuf;
 
@@ -13,6 +14,16 @@ use std::path::PathBuf;
 pub(super) const COMPUTE: &str = "Compute options";
 /// The heading of the options that choose the output.
 pub(super) const OUTPUT: &str = "Output options";
+
+/// A parser of one of these values by its name, which completions then offer.
+pub(super) fn one_of<T: Copy + Send + Sync + 'static>(
+    values: &'static [T],
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    let named = move |given: String| values.iter().copied().find(|value| name(*value) == given);
+    PossibleValuesParser::new(values.iter().map(|value| name(*value)))
+        .try_map(move |given| named(given).ok_or("unknown name"))
+}
 
 /// The device and its precision.
 #[derive(Args)]
@@ -25,6 +36,7 @@ pub(super) struct ComputeArguments {
         long,
         value_name = "PRECISION",
         default_value = "f32",
+        value_parser = one_of(&Precision::ALL, Precision::name),
         hide_possible_values = true,
         help_heading = COMPUTE
     )]

@@ -1,6 +1,6 @@
 //! `irnext eval`: scores pairs of images, the degraded one beside the restored one.
 
-use super::arguments::{ComputeArguments, WeightArguments};
+use super::arguments::{ComputeArguments, WeightArguments, one_of};
 use super::output::say;
 use crate::data::{Paired, Pairing, PhotoCache, Role, Source, Split, splits};
 use crate::distributed::Team;
@@ -8,12 +8,12 @@ use crate::distributed::launch::Launch;
 use crate::error::{Error, Result};
 use crate::evaluate::{Restorer, score};
 use crate::image::Image;
-use crate::metrics::{Measure, Scorer};
+use crate::metrics::{Lpips, Measure, Scorer};
 use crate::protocol::groups::groups;
 use crate::protocol::sets::Set;
 use crate::protocol::{Format, Protocol, Report, SetReport};
 use crate::restore::restore;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 #[derive(clap::Args)]
@@ -66,8 +66,18 @@ pub(super) struct Arguments {
     /// Scores to compute: all, headline (those in the paper's tables), or a comma-separated list
     #[arg(long, default_value = "all", help_heading = SCORES)]
     measures: String,
+    /// Weights of LPIPS, the file lpips-alex.safetensors; adds the score lpips [default: the file
+    /// beside the program, for protocols and lists with this score]
+    #[arg(long, value_name = "FILE", help_heading = SCORES)]
+    lpips: Option<PathBuf>,
     /// Output format: table, json (every score) or csv (a row per image and mean)
-    #[arg(long, default_value = "table", hide_possible_values = true, help_heading = SCORES)]
+    #[arg(
+        long,
+        default_value = "table",
+        value_parser = one_of(&Format::ALL, Format::name),
+        hide_possible_values = true,
+        help_heading = SCORES
+    )]
     format: Format,
 }
 
@@ -123,6 +133,35 @@ impl Arguments {
                 .collect(),
         }
     }
+
+    /// The scorer, and a remark about a score that it leaves out.
+    fn scorer(&self) -> Result<(Scorer, Option<String>)> {
+        let mut measures = self.measures()?;
+        if self.lpips.is_some() && !measures.contains(&Measure::Lpips) {
+            measures.push(Measure::Lpips);
+        }
+        if !measures.contains(&Measure::Lpips) {
+            return Ok((Scorer::new(&measures), None));
+        }
+        let folder = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
+        let folder = folder.unwrap_or_default();
+        let beside = Some(folder.join(Lpips::FILE)).filter(|file| file.is_file());
+        if let Some(file) = self.lpips.clone().or(beside) {
+            return Ok((Scorer::new(&measures).with_lpips(Lpips::read(file)?), None));
+        }
+        let reason = format!(
+            "LPIPS needs the file {}, from irnext/weights of the sources or from the archive of a \
+             release: give it by --lpips FILE, or put it beside the program, into {}",
+            Lpips::FILE,
+            folder.display()
+        );
+        // A protocol has other scores, too; who lists this one wants it.
+        if !["all", "headline"].contains(&self.measures.as_str()) {
+            return Err(Error::Config { reason });
+        }
+        measures.retain(|measure| *measure != Measure::Lpips);
+        Ok((Scorer::new(&measures), Some(format!("{reason} (lpips is left out)"))))
+    }
 }
 
 pub(super) fn run(arguments: &Arguments, launch: Launch) -> Result<()> {
@@ -133,8 +172,10 @@ pub(super) fn run(arguments: &Arguments, launch: Launch) -> Result<()> {
 /// The pairs are shared among `team`, and the first rank prints the scores of all.
 fn run_in(team: &Team, arguments: &Arguments) -> Result<()> {
     let (folder, splits) = arguments.splits()?;
-    let measures = arguments.measures()?;
-    let scorer = Scorer::new(&measures)?;
+    let (scorer, remark) = arguments.scorer()?;
+    if let Some(remark) = remark.filter(|_| team.is_first()) {
+        eprintln!("irnext: {remark}");
+    }
     let compute = arguments.compute.compute(team);
     let model = match arguments.weights.load_if_given()? {
         Some((model, _)) => Some(model.on(compute)?),
@@ -142,7 +183,7 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<()> {
     };
     let mut report = Report {
         protocol: arguments.protocol,
-        measures,
+        measures: scorer.measures().to_vec(),
         weights: model.as_ref().map(|_| arguments.weights.to_string()),
         sets: Vec::new(),
     };

@@ -1,7 +1,7 @@
 //! `irnext info`: the layers and costs of a network; or the costs of the paper's networks, beside
 //! the published figures.
 
-use super::arguments::{COMPUTE, ModelArguments};
+use super::arguments::{COMPUTE, ModelArguments, one_of};
 use super::output::say;
 use crate::compute::{Compute, Precision};
 use crate::costs::tables::{Row, Table, printed, tables};
@@ -37,6 +37,7 @@ pub(super) struct Arguments {
         long,
         value_name = "PRECISION",
         default_value = "f32",
+        value_parser = one_of(&Precision::ALL, Precision::name),
         hide_possible_values = true,
         help_heading = COMPUTE
     )]

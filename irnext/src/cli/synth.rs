@@ -1,5 +1,6 @@
 //! `irnext synth`: makes pairs from clean photographs, or one sheet that shows every degradation.
 
+use super::arguments::one_of;
 use super::output::{check_overwrite, say};
 use crate::data::image_files;
 use crate::degrade::{Haze, Task, degrade, hazy_pair};
@@ -28,7 +29,13 @@ pub(super) struct Arguments {
     task: Option<Task>,
     /// Haze: even, nearly as thick everywhere, or deep, thin in front and thick in the distance, in
     /// half of the pictures; of the others some have none. Some clean skies change with it
-    #[arg(long, value_name = "KIND", default_value = "even", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_name = "KIND",
+        default_value = "even",
+        value_parser = one_of(&Haze::ALL, Haze::name),
+        hide_possible_values = true
+    )]
     haze: Haze,
     /// Folder of clean photographs
     clean: PathBuf,

@@ -1,6 +1,6 @@
 //! `irnext train`: runs a recipe or a TOML configuration, or shows its plan.
 
-use super::arguments::COMPUTE;
+use super::arguments::{COMPUTE, one_of};
 use super::output::say;
 use super::recipes;
 use crate::compute::{Compute, Precision};
@@ -73,6 +73,7 @@ pub(super) struct Arguments {
     #[arg(
         long,
         value_name = "PRECISION",
+        value_parser = one_of(&Precision::ALL, Precision::name),
         hide_possible_values = true,
         help_heading = COMPUTE
     )]

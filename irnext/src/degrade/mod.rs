@@ -61,7 +61,7 @@ impl Task {
 }
 
 /// Which haze synthetic pairs have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Haze {
     /// Nearly as thick everywhere, as in RESIDE's outdoor sets: what [`degrade`] draws.
@@ -73,8 +73,31 @@ pub enum Haze {
     Deep,
 }
 
+impl Haze {
+    /// All kinds.
+    pub const ALL: [Self; 2] = [Self::Even, Self::Deep];
+
+    /// The name in commands and files: `even`, `deep`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Even => "even",
+            Self::Deep => "deep",
+        }
+    }
+}
+
 /// A degraded version of `clean`, of the same size, in [0, 1]. Pixels stay registered: `clean` is
 /// its ground truth.
+///
+/// ```
+/// use engine::Rng;
+/// use irnext::degrade::{Task, degrade};
+/// use irnext::image::Image;
+///
+/// let clean = Image::from_fn(64, 48, |x, y| [x as f32 / 64.0, y as f32 / 48.0, 0.3]);
+/// let rainy = degrade(Task::Derain, &clean, &mut Rng::new(1));
+/// assert!(rainy != clean && (rainy.width, rainy.height) == (64, 48));
+/// ```
 pub fn degrade(task: Task, clean: &Image, rng: &mut Rng) -> Image {
     twin(clean, |clean| match task {
         Task::Dehaze => haze::haze(clean, rng),

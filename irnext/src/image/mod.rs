@@ -3,6 +3,18 @@
 //! The network, the degradations and the metrics work on an [`Image`]. A [`Photo`] has the contents
 //! of an image file: an [`Image`], and the data that restoration must preserve (bit depth, alpha,
 //! whether it is gray, profile).
+//!
+//! ```
+//! use irnext::image::{Image, Photo};
+//! let folder = tempfile::tempdir().unwrap();
+//! let path = folder.path().join("ramp.png");
+//! Photo::new(Image::from_fn(256, 8, |x, _| [x as f32 / 255.0; 3])).write(&path)?;
+//! let mut photo = Photo::read(&path)?;
+//! assert_eq!((photo.rgb.width, photo.rgb.pixel(51, 0)), (256, [0.2; 3]));
+//! photo.rgb = photo.rgb.resize(128, 4);
+//! photo.write(path.with_extension("jpg"))?;
+//! # Ok::<(), irnext::Error>(())
+//! ```
 
 mod decode;
 mod encode;

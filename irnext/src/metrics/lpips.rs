@@ -9,15 +9,14 @@
 //!
 //! where x̂\[l\] are AlexNet's activations after the l-th convolution and ReLU, divided at each
 //! pixel by their norm over channels, and w ≥ 0 was fitted to people's judgments.
-//! `irnext/weights/README.md` says where the numbers are from.
+//! The weights are a file that is not built in; `irnext/weights/README.md` names their source.
 
 use engine::{Conv2dOptions, DType, Tensor};
 use nn::weights::WeightFile;
 
 use super::{Error, Result, check};
 use crate::image::Image;
-
-const WEIGHTS: &[u8] = include_bytes!("../../weights/lpips-alex.safetensors");
+use std::path::Path;
 
 /// The numbers that the package subtracts from, and divides by, the red, green and blue values in
 /// [-1, 1].
@@ -34,6 +33,16 @@ const LAYERS: [(usize, usize, bool); 5] =
 const LEAST: usize = 31;
 
 /// The network, ready to score images.
+///
+/// ```no_run
+/// use irnext::image::Photo;
+/// use irnext::metrics::Lpips;
+///
+/// let lpips = Lpips::read("lpips-alex.safetensors")?;
+/// let [restored, truth] = [Photo::read("restored.png")?, Photo::read("truth.png")?];
+/// println!("{:.4}", lpips.score(&restored.rgb, &truth.rgb)?);
+/// # Ok::<(), irnext::Error>(())
+/// ```
 pub struct Lpips {
     layers: Vec<Layer>,
 }
@@ -50,16 +59,20 @@ struct Layer {
 }
 
 impl Lpips {
-    /// Reads the built-in weights. For many images, do this once.
+    /// The name of the weight file: in `irnext/weights` of the repository, and beside the program
+    /// in the archives of releases.
+    pub const FILE: &str = "lpips-alex.safetensors";
+
+    /// Reads the weight file, [`Lpips::FILE`]. For many images, do this once.
     ///
     /// # Errors
-    /// [`Error::Weights`], for a program put together wrongly.
-    pub fn load() -> Result<Self> {
-        let mut file = WeightFile::from_bytes("lpips-alex.safetensors", WEIGHTS)
-            .map_err(|error| Error::Weights(error.to_string()))?;
+    /// [`Error::Weights`] if `path` cannot be read, or is another network's file.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let mut file = WeightFile::read(path).map_err(|error| Error::Weights(error.to_string()))?;
         let mut take = |name: String| match file.tensors.remove(&name) {
             Some(tensor) => Ok(tensor.to_dtype(DType::F32)?),
-            None => Err(Error::Weights(format!("{name} is missing"))),
+            None => Err(Error::Weights(format!("{}: {name} is missing", path.display()))),
         };
         let layer = |(i, (stride, padding, pooled))| {
             Ok(Layer {
@@ -129,14 +142,19 @@ mod tests {
         })
     }
 
+    fn lpips() -> Lpips {
+        let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights");
+        Lpips::read(weights.join(Lpips::FILE)).unwrap()
+    }
+
     fn example(name: &str) -> Image {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lpips");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lpips");
         Photo::read(folder.join(name)).unwrap().rgb
     }
 
     #[test]
     fn gives_the_published_example() {
-        let lpips = Lpips::load().unwrap();
+        let lpips = lpips();
         // The package's documentation gives 0.722 and 0.138; the further digits are PyTorch's in
         // f64.
         for (name, expected) in [("ex_p0.png", 0.721_880_708_8), ("ex_p1.png", 0.137_565_608_6)] {
@@ -147,7 +165,7 @@ mod tests {
 
     #[test]
     fn odd_sizes_are_cut_as_in_pytorch() {
-        let lpips = Lpips::load().unwrap();
+        let lpips = lpips();
         // PyTorch's, in f64, for the same pictures.
         for (width, height, expected) in
             [(31, 31, 0.075_621_191_1), (45, 38, 0.083_804_240_7), (97, 52, 0.170_864_933_9)]
@@ -160,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_distance_is_symmetric_and_zero_only_for_equals() {
-        let lpips = Lpips::load().unwrap();
+        let lpips = lpips();
         let (a, b) = (picture(40, 33, 3), picture(40, 33, 5));
         assert_eq!(lpips.score(&a, &a).unwrap(), 0.0);
         assert!(lpips.score(&a, &b).unwrap() > 0.0);
@@ -174,12 +192,12 @@ mod tests {
     fn a_value_that_is_no_number_shows() {
         let mut broken = picture(40, 33, 3);
         broken.data[1700] = f32::NAN;
-        assert!(Lpips::load().unwrap().score(&broken, &picture(40, 33, 3)).unwrap().is_nan());
+        assert!(lpips().score(&broken, &picture(40, 33, 3)).unwrap().is_nan());
     }
 
     #[test]
     fn any_number_of_threads_gives_the_same_bits() {
-        let lpips = Lpips::load().unwrap();
+        let lpips = lpips();
         let (a, b) = (picture(150, 121, 3), picture(150, 121, 5));
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -190,7 +208,7 @@ mod tests {
 
     #[test]
     fn images_that_it_does_not_take_are_errors() {
-        let lpips = Lpips::load().unwrap();
+        let lpips = lpips();
         let score =
             |width, height| lpips.score(&Image::new(width, height), &Image::new(width, height));
         assert!(score(LEAST, LEAST).is_ok());
@@ -202,5 +220,14 @@ mod tests {
             lpips.score(&Image::new(31, 32), &Image::new(32, 31)),
             Err(Error::Sizes((31, 32), (32, 31)))
         );
+    }
+
+    #[test]
+    fn other_files_are_errors() {
+        let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights");
+        for (file, reason) in [("dehaze.safetensors", "conv1.weight"), ("none", "none")] {
+            let error = Lpips::read(weights.join(file)).err().unwrap().to_string();
+            assert!(error.starts_with("LPIPS: ") && error.contains(reason), "{error}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Scores by name, as in the columns of a table.
 
-use super::{AlignedScores, Lpips, Result, Ssim, View, aligned, mae, psnr};
+use super::{AlignedScores, Error, Lpips, Result, Ssim, View, aligned, mae, psnr};
 use crate::image::Image;
 use std::cell::OnceCell;
 use std::fmt;
@@ -129,18 +129,20 @@ impl FromStr for Measure {
 /// Computes several measures, with the network that they need.
 pub struct Scorer {
     measures: Vec<Measure>,
-    /// Loaded if one of the measures needs it.
+    /// Needed by one of the measures.
     lpips: Option<Lpips>,
 }
 
 impl Scorer {
-    /// A scorer for these measures.
-    ///
-    /// # Errors
-    /// [`Error::Weights`](super::Error::Weights), for a program put together wrongly.
-    pub fn new(measures: &[Measure]) -> Result<Self> {
-        let lpips = measures.contains(&Measure::Lpips).then(Lpips::load).transpose()?;
-        Ok(Self { measures: measures.to_vec(), lpips })
+    /// A scorer for these measures. [`Measure::Lpips`] has scores once there is a network, by
+    /// [`Scorer::with_lpips`].
+    pub fn new(measures: &[Measure]) -> Self {
+        Self { measures: measures.to_vec(), lpips: None }
+    }
+
+    /// Adds the network that [`Measure::Lpips`] is computed with.
+    pub fn with_lpips(self, lpips: Lpips) -> Self {
+        Self { lpips: Some(lpips), ..self }
     }
 
     /// The measures, in the order of their scores.
@@ -149,11 +151,10 @@ impl Scorer {
     }
 
     /// The scores of `image` against `target`, or the reason why there is none (an image smaller
-    /// than SSIM's window).
+    /// than SSIM's window, no network for LPIPS).
     ///
     /// # Errors
-    /// [`Error::Sizes`](super::Error::Sizes) and [`Error::Empty`](super::Error::Empty): such images
-    /// have no scores at all.
+    /// [`Error::Sizes`] and [`Error::Empty`]: such images have no scores at all.
     pub fn score(&self, image: &Image, target: &Image) -> Result<Vec<Result<f64>>> {
         super::check(image, target)?;
         // Two measures share the alignment, which takes longer than all others together.
@@ -165,9 +166,10 @@ impl Scorer {
             Measure::Psnr(view) => psnr(image, target, view),
             Measure::Ssim(ssim, view) => ssim.score(image, target, view),
             Measure::Mae => mae(image, target, View::Rgb),
-            Measure::Lpips => {
-                self.lpips.as_ref().map_or(Ok(f64::NAN), |lpips| lpips.score(image, target))
-            }
+            Measure::Lpips => match &self.lpips {
+                Some(lpips) => lpips.score(image, target),
+                None => Err(Error::Weights(format!("its weights ({}) are missing", Lpips::FILE))),
+            },
             Measure::AlignedPsnr => aligned(|scores| scores.psnr),
             Measure::AlignedSsim => aligned(|scores| scores.ssim),
         };
@@ -177,7 +179,6 @@ impl Scorer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Error;
     use super::*;
 
     #[test]
@@ -191,9 +192,10 @@ mod tests {
     #[test]
     fn a_measure_without_a_score_leaves_the_others() {
         let image = Image::from_fn(8, 8, |x, _| [x as f32 / 8.0; 3]);
-        let scores =
-            Scorer::new(&[Measure::PSNR, Measure::SSIM]).unwrap().score(&image, &image).unwrap();
+        let measures = [Measure::PSNR, Measure::SSIM, Measure::Lpips];
+        let scores = Scorer::new(&measures).score(&image, &image).unwrap();
         assert_eq!(scores[0], Ok(f64::INFINITY));
         assert!(matches!(scores[1], Err(Error::SmallerThanWindow { .. })));
+        assert!(matches!(scores[2], Err(Error::Weights(_))));
     }
 }

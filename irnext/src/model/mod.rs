@@ -7,6 +7,22 @@
 //! | 1, 2: [MSM](Msm) | `msm` |
 //! | 3 to 7: [LAM](Lam), FM | `lam` |
 //! | 8 to 10: the loss | [`loss`](dual_domain) |
+//!
+//! A network with fresh parameters, and its prediction; [`Model::read`] reads a weight file, and
+//! [`shipped::load`](crate::shipped::load) the built-in weights:
+//!
+//! ```
+//! use engine::{DType, Tensor};
+//! use irnext::model::{Model, ModelConfig, Preset};
+//!
+//! let config = ModelConfig { width: 8, ..ModelConfig::preset(Preset::Tiny) };
+//! let model = Model::new(&config, 0, DType::F32)?;
+//! println!("{} parameters", model.params.count());
+//! let frozen = model.freeze();
+//! let degraded = Tensor::full(&[1, 3, 64, 96], 0.5, DType::F32)?;
+//! assert_eq!(frozen.predict(&degraded)?.shape(), [1, 3, 64, 96]);
+//! # Ok::<(), irnext::Error>(())
+//! ```
 
 mod blocks;
 mod config;

@@ -7,7 +7,7 @@ use crate::metrics::Measure;
 use serde_json::{Map, Value, json};
 
 /// The format of a report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// A table for people.
     Table,
@@ -15,6 +15,20 @@ pub enum Format {
     Json,
     /// CSV with a row for each image and mean.
     Csv,
+}
+
+impl Format {
+    /// All formats.
+    pub const ALL: [Self; 3] = [Self::Table, Self::Json, Self::Csv];
+
+    /// The name on the command line: `table`, `json`, `csv`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Json => "json",
+            Self::Csv => "csv",
+        }
+    }
 }
 
 /// The decoder of image files. JPEG decoders differ in the last bit, which moves scores in
@@ -352,7 +366,10 @@ mod tests {
 
     #[test]
     fn the_decoder_is_the_one_that_is_built_in() {
-        let lock = include_str!("../../../Cargo.lock");
+        // The workspace's; a package has its own, in its folder.
+        let package = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let lock = ["../Cargo.lock", "Cargo.lock"].map(|file| package.join(file));
+        let lock = lock.iter().find_map(|file| std::fs::read_to_string(file).ok()).unwrap();
         for part in DECODER.split(['(', ',', ')']).map(str::trim).filter(|part| !part.is_empty()) {
             let (name, version) = part.split_once(' ').unwrap();
             assert!(

@@ -64,6 +64,21 @@ pub enum Ended {
 }
 
 /// A training run.
+///
+/// ```no_run
+/// use irnext::recipes::Recipe;
+/// use irnext::train::{Event, Trainer};
+///
+/// let config = Recipe::find("tiny-dehaze")?.config(&[])?.on_data("photographs".into())?;
+/// let mut trainer = Trainer::open(config)?;
+/// trainer.train(|event| {
+///     if let Event::Step(step) = event {
+///         println!("step {}: loss {:.4}", step.step, step.loss);
+///     }
+///     true // false stops the run and saves it
+/// })?;
+/// # Ok::<(), irnext::Error>(())
+/// ```
 pub struct Trainer {
     team: Team,
     config: TrainConfig,

@@ -46,7 +46,7 @@ impl Validator {
     ) -> Result<Option<(Validation, Vec<ValidationPicture>)>> {
         let model = model.freeze_with(values)?.computing_in(self.precision);
         let headline = self.config.protocol.headline();
-        let scorer = Scorer::new(&headline[..headline.len().min(2)])?;
+        let scorer = Scorer::new(&headline[..headline.len().min(2)]);
         let (mut rows, mut samples) = (Vec::new(), Vec::new());
         let one = |index| -> Result<(Scored, Option<ValidationPicture>)> {
             let seen = Cell::new(None);

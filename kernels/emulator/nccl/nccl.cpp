@@ -86,7 +86,7 @@ struct Request {
   }
 };
 
-struct Place {
+struct SharedMemory {
   std::atomic<uint32_t> size, arrived, meetings;
   std::atomic<uint32_t> taken[RANKS];
   char gpus[RANKS][16];
@@ -97,22 +97,22 @@ struct Place {
 struct Communicator {
   void* context;
   int device, rank, size;
-  Place* place;
+  SharedMemory* shared;
   uint64_t number = 0;  // of the request that is run
   bool alive = true;
 
-  char* slot(int rank) const { return place->slots + size_t(rank) * SLOT; }
+  char* slot(int rank) const { return shared->slots + size_t(rank) * SLOT; }
 
   // Waits until all are here; false if they do not come.
   bool meet() const {
     const auto begun = std::chrono::steady_clock::now();
-    const uint32_t meeting = place->meetings;
-    if (place->arrived.fetch_add(1) + 1 == uint32_t(size)) {
-      place->arrived = 0;
-      ++place->meetings;
+    const uint32_t meeting = shared->meetings;
+    if (shared->arrived.fetch_add(1) + 1 == uint32_t(size)) {
+      shared->arrived = 0;
+      ++shared->meetings;
       return true;
     }
-    for (unsigned turn = 0; place->meetings == meeting; ++turn) {
+    for (unsigned turn = 0; shared->meetings == meeting; ++turn) {
       if (turn < 100) sched_yield();
       else usleep(50);
       if (std::chrono::steady_clock::now() - begun > std::chrono::minutes(2)) return false;
@@ -154,10 +154,10 @@ void run(void* data) {
   Communicator& c = *job.communicator;
   if (!c.alive) die("a communicator was aborted before its work was done");
   job.request.number = c.number++;
-  c.place->requests[c.rank] = job.request;
+  c.shared->requests[c.rank] = job.request;
   c.meet_or_die();
   for (int rank = 0; rank < c.size; ++rank)
-    if (!(c.place->requests[rank] == job.request))
+    if (!(c.shared->requests[rank] == job.request))
       die("rank " + std::to_string(c.rank) + " asks for something else than rank " +
           std::to_string(rank) + ", of " + std::to_string(job.request.count) + " numbers");
   for (size_t start = 0; start < job.bytes(); start += SLOT) {
@@ -239,15 +239,15 @@ int ask(void* communicator, void* stream, Address from, Address to, Request requ
   return error;
 }
 
-// Maps the place that `id` names, new for the first who asks.
-Place* place_of(const Id& id, size_t bytes) {
+// Maps the memory that `id` names, new for the first who asks.
+SharedMemory* shared_memory_of(const Id& id, size_t bytes) {
   const int file = shm_open(id.bytes, O_RDWR | O_CREAT, 0600);
   if (file < 0) return nullptr;
   void* memory = ftruncate(file, off_t(bytes))
                      ? MAP_FAILED
                      : mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   close(file);
-  return memory == MAP_FAILED ? nullptr : static_cast<Place*>(memory);
+  return memory == MAP_FAILED ? nullptr : static_cast<SharedMemory*>(memory);
 }
 
 }  // namespace
@@ -255,7 +255,7 @@ Place* place_of(const Id& id, size_t bytes) {
 // ---- the library's functions ----
 
 NCCL int ncclGetVersion(int* version) {
-  if (!version) return failed(INVALID_ARGUMENT, "no place for the version");
+  if (!version) return failed(INVALID_ARGUMENT, "the version has nowhere to go");
   *version = 22703;
   return SUCCESS;
 }
@@ -272,7 +272,7 @@ NCCL const char* ncclGetErrorString(int code) {
 }
 
 NCCL int ncclGetUniqueId(Id* id) {
-  if (!id) return failed(INVALID_ARGUMENT, "no place for the identity");
+  if (!id) return failed(INVALID_ARGUMENT, "the identity has nowhere to go");
   std::random_device random;
   memset(id, 0, sizeof *id);
   snprintf(id->bytes, sizeof id->bytes, "%s%08x%08x%08x", NAME, random(), random(),
@@ -289,18 +289,18 @@ NCCL int ncclCommInitRank(void** out, int size, Id id, int rank) {
   if (cuCtxGetCurrent(&c->context) || !c->context || cuCtxGetDevice(&c->device))
     return failed(UNHANDLED_CUDA_ERROR, "no context is current");
   c->rank = rank, c->size = size;
-  c->place = place_of(id, sizeof(Place) + size_t(size) * SLOT);
-  if (!c->place) return failed(SYSTEM_ERROR, "no shared memory");
+  c->shared = shared_memory_of(id, sizeof(SharedMemory) + size_t(size) * SLOT);
+  if (!c->shared) return failed(SYSTEM_ERROR, "no shared memory");
   uint32_t none = 0;
-  if (!c->place->size.compare_exchange_strong(none, uint32_t(size)) && none != uint32_t(size))
+  if (!c->shared->size.compare_exchange_strong(none, uint32_t(size)) && none != uint32_t(size))
     return failed(INVALID_ARGUMENT, "other ranks know of another number of ranks");
-  if (c->place->taken[rank].exchange(1)) return failed(INVALID_ARGUMENT, "a rank has come twice");
-  cuDeviceGetUuid(c->place->gpus[rank], c->device);
+  if (c->shared->taken[rank].exchange(1)) return failed(INVALID_ARGUMENT, "a rank has come twice");
+  cuDeviceGetUuid(c->shared->gpus[rank], c->device);
   const bool met = c->meet();
   if (rank == 0) shm_unlink(id.bytes);
   if (!met) return failed(SYSTEM_ERROR, "the other ranks did not come within two minutes");
   for (int other = 0; other < size; ++other)
-    if (other != rank && !memcmp(c->place->gpus[other], c->place->gpus[rank], 16))
+    if (other != rank && !memcmp(c->shared->gpus[other], c->shared->gpus[rank], 16))
       return failed(INVALID_USAGE, "two ranks on one GPU");
   std::lock_guard<std::recursive_mutex> lock(everything);
   *out = *communicators.insert(c.release()).first;

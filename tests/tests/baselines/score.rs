@@ -23,7 +23,7 @@ pub struct Row {
 
 impl Row {
     pub fn of(task: Task, set: &str, pairs: &dyn Source, protocol: Protocol) -> Self {
-        let scorer = Scorer::new(&protocol.headline()[..1]).unwrap();
+        let scorer = Scorer::new(&protocol.headline()[..1]);
         // Of the degraded image and of what `restorer` makes of it.
         let mean = |restorer: &Restorer<'_>| {
             let scores =
@@ -80,7 +80,7 @@ impl Row {
 
 /// Of what `restore` makes of the pairs.
 pub fn mean_psnr(pairs: &dyn Source, restore: impl Fn(&Image) -> Image) -> f64 {
-    let scorer = Scorer::new(&Protocol::Plain.headline()[..1]).unwrap();
+    let scorer = Scorer::new(&Protocol::Plain.headline()[..1]);
     let restorer = |image: &Image| Ok(restore(image));
     let of = |index| score(pairs, index, &scorer, Some(&restorer)).unwrap().restored.unwrap()[0];
     (0..pairs.len()).map(of).sum::<f64>() / pairs.len() as f64

@@ -19,36 +19,88 @@ use rayon::prelude::*;
 
 impl Tensor {
     /// `self + other`, broadcast to a common shape.
+    ///
+    /// ```
+    /// use engine::Tensor;
+    /// let m = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// let row = Tensor::from_slice(&[10.0, 20.0], &[2])?;
+    /// assert_eq!(m.add(&row)?.to_f64_vec()?, [11.0, 22.0, 13.0, 24.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn add(&self, other: &Tensor) -> Result<Tensor> {
         apply(Add, &[self, other])
     }
 
     /// `self − other`, broadcast to a common shape.
+    ///
+    /// ```
+    /// use engine::Tensor;
+    /// let m = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// let column = Tensor::from_slice(&[1.0, 3.0], &[2, 1])?;
+    /// assert_eq!(m.sub(&column)?.to_f64_vec()?, [0.0, 1.0, 0.0, 1.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn sub(&self, other: &Tensor) -> Result<Tensor> {
         apply(Sub, &[self, other])
     }
 
     /// `self · other`, element by element, broadcast to a common shape.
+    ///
+    /// ```
+    /// use engine::Tensor;
+    /// let m = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// assert_eq!(m.mul(&m)?.to_f64_vec()?, [1.0, 4.0, 9.0, 16.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn mul(&self, other: &Tensor) -> Result<Tensor> {
         apply(Mul, &[self, other])
     }
 
     /// `self / other`, element by element, broadcast to a common shape.
+    ///
+    /// ```
+    /// use engine::Tensor;
+    /// let m = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// let column = Tensor::from_slice(&[2.0, 4.0], &[2, 1])?;
+    /// assert_eq!(m.div(&column)?.to_f64_vec()?, [0.5, 1.0, 0.75, 1.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn div(&self, other: &Tensor) -> Result<Tensor> {
         apply(Div, &[self, other])
     }
 
     /// `self · scale + shift` with constants.
+    ///
+    /// ```
+    /// use engine::Tensor;
+    /// let x = Tensor::from_slice(&[1.0, 2.0, 3.0], &[3])?;
+    /// assert_eq!(x.affine(10.0, 1.0)?.to_f64_vec()?, [11.0, 21.0, 31.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn affine(&self, scale: f64, shift: f64) -> Result<Tensor> {
         apply(Affine { scale, shift }, &[self])
     }
 
     /// `self · scale` with a constant.
+    ///
+    /// ```
+    /// use engine::Tensor;
+    /// let x = Tensor::from_slice(&[1.0, 2.0, 3.0], &[3])?;
+    /// assert_eq!(x.scale(0.5)?.to_f64_vec()?, [0.5, 1.0, 1.5]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn scale(&self, scale: f64) -> Result<Tensor> {
         self.affine(scale, 0.0)
     }
 
     /// `−self`.
+    ///
+    /// ```
+    /// use engine::Tensor;
+    /// let x = Tensor::from_slice(&[1.0, 2.0, 3.0], &[3])?;
+    /// assert_eq!(x.neg()?.to_f64_vec()?, [-1.0, -2.0, -3.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn neg(&self) -> Result<Tensor> {
         self.scale(-1.0)
     }

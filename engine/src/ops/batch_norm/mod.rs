@@ -18,7 +18,8 @@ use std::sync::Arc;
 const NAME: &str = "batch_norm";
 
 /// The statistics of a batch in training, for the running statistics; both `[C]` and off the tape,
-/// in the input's dtype, or f32 if that is a half type.
+/// in the input's dtype, or f32 if that is a half type. See [`Tensor::batch_norm_train`] for an
+/// example.
 #[derive(Clone, Debug)]
 pub struct BatchStats {
     /// The mean of each channel.
@@ -31,6 +32,16 @@ impl Tensor {
     /// `[N, C, H, W]` normalized by its own statistics over N, H and W (biased variance), times
     /// `weight` `[C]`, plus `bias` `[C]`; and those statistics. Needs at least two values per
     /// channel.
+    ///
+    /// ```
+    /// use engine::Tensor;
+    /// let x = Tensor::from_slice(&[1.0, 3.0, 1.0, 3.0], &[2, 1, 1, 2])?;
+    /// let [weight, bias] = [10.0, 5.0].map(|value| Tensor::from_slice(&[value], &[1]).unwrap());
+    /// let (y, statistics) = x.batch_norm_train(&weight, &bias, 0.0)?;
+    /// assert_eq!(y.to_f64_vec()?, [-5.0, 15.0, -5.0, 15.0]);
+    /// assert_eq!((statistics.mean.item()?, statistics.var.item()?), (2.0, 4.0 / 3.0));
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn batch_norm_train(
         &self,
         weight: &Tensor,
@@ -43,7 +54,7 @@ impl Tensor {
     /// As [`Tensor::batch_norm_train`] of a batch that `ranks` share, of which this is a part: the
     /// statistics are those of the whole, and gradients flow through them from all parts. Each
     /// rank's gradients of `weight` and `bias` are those of its own part. All ranks wait for each
-    /// other here, and again in the backward pass.
+    /// other here, and again in the backward pass. See [`Collectives`] for an example.
     pub fn batch_norm_train_among(
         &self,
         weight: &Tensor,
@@ -71,16 +82,23 @@ impl Tensor {
         {
             return Ok((y, BatchStats { mean, var }));
         }
-        let (mut statistics, mut count, mut whole) =
-            (Statistics::of(NAME, self, 1)?, (n * h * w) as f64, None);
+        let require_two = |count: f64| {
+            if count < 2.0 {
+                let why =
+                    "training needs more than one value per channel (a single one has no variance)";
+                return Err(Error::shape(NAME, format!("{why}, got shape {:?}", self.shape())));
+            }
+            Ok(())
+        };
+        let (mut count, mut whole) = ((n * h * w) as f64, None);
+        if ranks.is_none() {
+            require_two(count)?;
+        }
+        let mut statistics = Statistics::of(NAME, self, 1)?;
         if let Some(ranks) = ranks {
             (statistics, count) = statistics.of_all(NAME, count, &**ranks)?;
+            require_two(count)?;
             whole = Some(Whole { ranks: ranks.clone(), count });
-        }
-        if count < 2.0 {
-            let why =
-                "training needs more than one value per channel (a single one has no variance)";
-            return Err(Error::shape(NAME, format!("{why}, got shape {:?}", self.shape())));
         }
         let unbiased = statistics.var.scale(count / (count - 1.0))?;
         let report = |numbers: &Tensor| numbers.reshape(&[c])?.to_dtype(dtype);
@@ -94,6 +112,16 @@ impl Tensor {
 
     /// `[N, C, H, W]` normalized by the constants `mean` and `var`, of any floating-point type,
     /// times `weight`, plus `bias`; all `[C]`.
+    ///
+    /// ```
+    /// use engine::Tensor;
+    /// let x = Tensor::from_slice(&[0.0, 4.0], &[2, 1, 1, 1])?;
+    /// let [mean, var, weight, bias] =
+    ///     [2.0, 4.0, 10.0, 5.0].map(|value| Tensor::from_slice(&[value], &[1]).unwrap());
+    /// let y = x.batch_norm_eval(&mean, &var, &weight, &bias, 0.0)?;
+    /// assert_eq!(y.to_f64_vec()?, [-5.0, 15.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn batch_norm_eval(
         &self,
         mean: &Tensor,

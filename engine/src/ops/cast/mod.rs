@@ -19,6 +19,14 @@ use crate::{DType, Element, Meta, Result, Tensor, dispatch_element};
 
 impl Tensor {
     /// The elements as `dtype`. A tensor of that dtype is not copied.
+    ///
+    /// ```
+    /// use engine::{DType, Tensor};
+    /// let x = Tensor::from_slice(&[1.9, -1.9, 2049.0], &[3])?;
+    /// assert_eq!(x.to_dtype(DType::I64)?.to_vec::<i64>()?, [1, -1, 2049]);
+    /// assert_eq!(x.to_dtype(DType::F16)?.to_f64_vec()?[2], 2048.0); // 11 significant bits
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn to_dtype(&self, dtype: DType) -> Result<Tensor> {
         apply(Cast { to: dtype, from: self.dtype() }, &[self])
     }

@@ -15,8 +15,24 @@ use crate::{DType, Element, Error, Meta, Result, Tensor, dispatch_element};
 use kernels::pointwise::COMPARE;
 
 /// The right side of a comparison: a tensor, or a number that is compared with every element.
+///
+/// ```
+/// let x = engine::Tensor::from_slice(&[1.0, 2.0, 3.0], &[3])?;
+/// let other = engine::Tensor::from_slice(&[3.0, 2.0, 1.0], &[3])?;
+/// assert_eq!(x.lt(2.0)?.to_f64_vec()?, [1.0, 0.0, 0.0]);
+/// assert_eq!(x.lt(&other)?.to_f64_vec()?, [1.0, 0.0, 0.0]);
+/// # Ok::<_, engine::Error>(())
+/// ```
 pub trait Operand {
     /// The operand as a tensor of the dtype and on the device of `like`, the left side of `op`.
+    ///
+    /// ```
+    /// use engine::{DType, Operand, Tensor};
+    /// let bytes = Tensor::from_slice(&[1u8, 2], &[2])?;
+    /// assert_eq!(2.0.tensor_like("eq", &bytes)?.dtype(), DType::U8);
+    /// assert!(2.5.tensor_like("eq", &bytes).is_err());
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Shape`] if it is a number that the dtype, an integer, does not have.

@@ -15,6 +15,14 @@ use crate::{Error, Layout, Meta, Result, Tensor, dispatch_element};
 impl Tensor {
     /// `tensors`, at least one, concatenated along dimension `dim`; they agree in dtype and in all
     /// other dimensions.
+    ///
+    /// ```
+    /// use engine::Tensor;
+    /// let a = Tensor::from_slice(&[1.0, 2.0], &[2, 1])?;
+    /// let b = Tensor::from_slice(&[3.0, 4.0, 5.0, 6.0], &[2, 2])?;
+    /// assert_eq!(Tensor::concat(&[&a, &b], 1)?.to_f64_vec()?, [1.0, 3.0, 4.0, 2.0, 5.0, 6.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn concat(tensors: &[&Tensor], dim: usize) -> Result<Tensor> {
         apply(Concat { dim }, tensors)
     }

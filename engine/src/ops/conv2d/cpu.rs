@@ -19,37 +19,37 @@ pub(super) fn convolve(
     onto: Option<Tensor>,
 ) -> Result<Tensor> {
     dispatch_float!(OP, out.dtype, T => {
-        match convolution.packed.and_then(PackedWeight::get::<T>) {
-            Some(prepared) => compute::<T>(prepared, convolution.x, epilogue, out, onto),
-            None => {
-                let Convolution { direction, options, weight, .. } = convolution;
-                let prepared = Prepared::new(direction, options, weight)?;
-                compute::<T>(&prepared, convolution.x, epilogue, out, onto)
-            }
-        }
+        compute::<T>(convolution, epilogue, out, onto)
     })
 }
 
 fn compute<T: Gelu>(
-    prepared: &Prepared<T>,
-    x: &Tensor,
+    convolution: Convolution<'_>,
     epilogue: Epilogue<&Tensor>,
     out: &Meta,
     onto: Option<Tensor>,
 ) -> Result<Tensor> {
+    let Convolution { direction, options, weight, packed, x } = convolution;
     let x = x.contiguous()?;
     let x = as_channels_last::<T>(&x)?;
     // Operands have the layout of the output; the bias is a row.
     let operands = epilogue.try_map(|operand| operand.contiguous())?;
     let slices = operands.as_ref().try_map(|operand| operand.dense_data::<T>(OP))?;
-    let size = (out.shape[2], out.shape[3]);
+    // Packs the weight only once there is memory for the result.
+    let write = |y: &mut [T]| {
+        let size = (out.shape[2], out.shape[3]);
+        match packed.and_then(PackedWeight::get::<T>) {
+            Some(prepared) => prepared.convolve(x, y, size, slices),
+            None => Prepared::new(direction, options, weight)?.convolve(x, y, size, slices),
+        }
+    };
     let Some(mut onto) = onto else {
-        return Tensor::try_build(&out.shape, |y| prepared.convolve(x, y, size, slices));
+        return Tensor::try_build(&out.shape, write);
     };
     let y = onto
         .exclusive_data::<T>()
         .ok_or_else(|| Error::tape(OP, "another tensor shares the memory of the residual"))?;
-    prepared.convolve(x, y, size, slices)?;
+    write(y)?;
     Ok(onto)
 }
 

@@ -35,6 +35,15 @@ pub(crate) use prepared::PackedWeight;
 impl Tensor {
     /// Convolves `[N, I, H, W]` with `weight` `[O, I/groups, kH, kW]` and adds `bias` `[O]`; gives
     /// `[N, O, H', W']` with H' = ⌊(H + 2·padding − dilation·(kH − 1) − 1) / stride⌋ + 1.
+    ///
+    /// ```
+    /// use engine::{Conv2dOptions, Tensor};
+    /// let x = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0], &[1, 1, 3, 3])?;
+    /// let weight = Tensor::from_slice(&[1.0, 0.0, 0.0, 10.0], &[1, 1, 2, 2])?;
+    /// let y = x.conv2d(&weight, None, Conv2dOptions::default())?;
+    /// assert_eq!(y.to_f64_vec()?, [51.0, 62.0, 84.0, 95.0]); // 1 + 10·5, 2 + 10·6, …
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn conv2d(
         &self,
         weight: &Tensor,

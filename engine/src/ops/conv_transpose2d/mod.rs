@@ -20,6 +20,16 @@ impl Tensor {
     /// The transposed convolution of `[N, I, H, W]` with `weight` `[I, O/groups, kH, kW]`, plus
     /// `bias` `[O]`; gives `[N, O, H', W']` with H' = (H − 1)·stride − 2·padding + dilation·(kH −
     /// 1) + 1. `options` are those of the convolution that it transposes.
+    ///
+    /// ```
+    /// use engine::{Conv2dOptions, Tensor};
+    /// let x = Tensor::from_slice(&[1.0, 2.0], &[1, 1, 1, 2])?;
+    /// let weight = Tensor::from_slice(&[1.0, 10.0], &[1, 1, 1, 2])?;
+    /// let options = Conv2dOptions { stride: 2, ..Conv2dOptions::default() };
+    /// let y = x.conv_transpose2d(&weight, None, options)?;
+    /// assert_eq!(y.to_f64_vec()?, [1.0, 10.0, 2.0, 20.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn conv_transpose2d(
         &self,
         weight: &Tensor,

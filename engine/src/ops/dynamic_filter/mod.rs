@@ -16,7 +16,7 @@ use super::view::Shape;
 use super::{Op, apply, multiply_adds, save_if};
 use crate::{Error, Meta, Result, Tensor};
 
-/// The values beyond the border of a map.
+/// The values beyond the border of a map. See [`Tensor::dynamic_filter`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Border {
     /// The map, mirrored at its outermost pixels, which are not repeated.
@@ -31,6 +31,19 @@ impl Tensor {
     ///
     /// `taps` is `[N, G, K, K]` with K odd; the C channels fall into G groups of neighbors. The
     /// result has the shape of `self`. Reflecting needs sides of more than ⌊K/2⌋.
+    ///
+    /// ```
+    /// use engine::{Border, Tensor};
+    /// let x = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[1, 1, 2, 3])?;
+    /// // Each element plus its neighbors to the left and to the right.
+    /// let taps = [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0];
+    /// let taps = Tensor::from_slice(&taps, &[1, 1, 3, 3])?;
+    /// let zero = x.dynamic_filter(&taps, Border::Zero)?;
+    /// assert_eq!(zero.to_f64_vec()?, [3.0, 6.0, 5.0, 9.0, 15.0, 11.0]);
+    /// let reflected = x.dynamic_filter(&taps, Border::Reflect)?;
+    /// assert_eq!(reflected.to_f64_vec()?, [5.0, 6.0, 7.0, 14.0, 15.0, 16.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn dynamic_filter(&self, taps: &Tensor, padding: Border) -> Result<Tensor> {
         apply(DynamicFilter { padding }, &[self, taps])
     }

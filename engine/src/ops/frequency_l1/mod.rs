@@ -29,6 +29,16 @@ pub enum FrequencyNorm {
 impl Tensor {
     /// The mean L1 distance of the spectra of `self` and `target`, both `[N, C, H, W]`; a tensor
     /// without dimensions.
+    ///
+    /// ```
+    /// use engine::{DType, FrequencyNorm, Tensor};
+    /// // The spectrum of a pulse at the origin is 1 everywhere.
+    /// let x = Tensor::from_slice(&[1.0, 0.0, 0.0, 0.0], &[1, 1, 2, 2])?;
+    /// let target = Tensor::zeros(&[1, 1, 2, 2], DType::F64)?;
+    /// assert_eq!(x.frequency_l1(&target, FrequencyNorm::Modulus)?.item()?, 1.0);
+    /// assert_eq!(x.frequency_l1(&target, FrequencyNorm::Stacked)?.item()?, 0.5);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn frequency_l1(&self, target: &Tensor, norm: FrequencyNorm) -> Result<Tensor> {
         apply(FrequencyL1 { norm }, &[self, target])
     }

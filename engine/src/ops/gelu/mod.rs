@@ -14,6 +14,13 @@ use kernels::pointwise::{GELU, GELU_GRADIENT};
 
 impl Tensor {
     /// x·Φ(x) of every element, within 3.2e-7 in f32 and to rounding in f64; 0 at −∞.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[f64::NEG_INFINITY, 0.0, 1.0], &[3])?;
+    /// let y = x.gelu()?.to_f64_vec()?;
+    /// assert!(y[0] == 0.0 && y[1] == 0.0 && (y[2] - 0.841344746).abs() < 1e-9);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn gelu(&self) -> Result<Tensor> {
         apply(GeluOp, &[self])
     }

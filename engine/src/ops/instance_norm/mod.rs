@@ -14,6 +14,16 @@ const NAME: &str = "instance_norm";
 impl Tensor {
     /// `[N, C, H, W]` normalized by each map's own mean and biased variance over H and W, times
     /// `weight` `[C]`, plus `bias` `[C]`. Needs at least two pixels.
+    ///
+    /// ```
+    /// use engine::Tensor;
+    /// let x = Tensor::from_slice(&[1.0, 3.0, 0.0, 8.0], &[1, 2, 1, 2])?;
+    /// let weight = Tensor::from_slice(&[1.0, 10.0], &[2])?;
+    /// let bias = Tensor::from_slice(&[0.0, 5.0], &[2])?;
+    /// let y = x.instance_norm(&weight, &bias, 0.0)?;
+    /// assert_eq!(y.to_f64_vec()?, [-1.0, 1.0, -5.0, 15.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn instance_norm(&self, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
         let inputs = [self, weight, bias];
         let y = infer(&inputs.map(Tensor::meta))?;

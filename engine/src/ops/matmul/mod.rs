@@ -15,6 +15,14 @@ use crate::{DType, Error, Layout, Meta, Result, Tensor};
 
 impl Tensor {
     /// The matrix product of the last two dimensions, over broadcast leading ones.
+    ///
+    /// ```
+    /// use engine::Tensor;
+    /// let a = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// let b = Tensor::from_slice(&[5.0, 6.0, 7.0, 8.0], &[2, 2])?;
+    /// assert_eq!(a.matmul(&b)?.to_f64_vec()?, [19.0, 22.0, 43.0, 50.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn matmul(&self, other: &Tensor) -> Result<Tensor> {
         apply(MatMul, &[self, other])
     }

@@ -13,6 +13,7 @@ mod cuda;
 
 use super::save_if;
 use crate::cpu::channel_sums;
+use crate::memory::filled;
 use crate::ops::map;
 use crate::{
     Collectives, DType, Device, Error, Meta, Result, Tensor, dispatch_element, dispatch_float,
@@ -35,7 +36,7 @@ impl Statistics {
         let count = (n / groups.max(1) * h * w) as f64;
         dispatch_float!(op, x.dtype(), T => {
             let data: &[T] = x.dense_data(op)?;
-            let sum = channel_sums([data], groups, &vec![0.0; groups * c], |[x], _| x);
+            let sum = channel_sums([data], groups, &filled(0.0, groups * c)?, |[x], _| x);
             let mean: Vec<f64> = sum.iter().map(|sum| sum / count).collect();
             let squares = channel_sums([data], groups, &mean, |[x], mean| (x - mean) * (x - mean));
             let var: Vec<f64> = squares.iter().map(|sum| sum / count).collect();

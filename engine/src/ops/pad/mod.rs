@@ -14,6 +14,13 @@ use crate::{Error, Float, Meta, Result, Tensor, dispatch_float};
 use rayon::prelude::*;
 
 /// How many rows and columns to add on each side of the last two dimensions.
+///
+/// ```
+/// use engine::Padding;
+/// let left = Padding { left: 2, ..Padding::default() };
+/// assert_eq!(left, Padding { top: 0, bottom: 0, left: 2, right: 0 });
+/// assert_eq!(Padding::all(1), Padding { top: 1, bottom: 1, left: 1, right: 1 });
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Padding {
     /// Rows above.
@@ -35,11 +42,27 @@ impl Padding {
 
 impl Tensor {
     /// `[.., H, W]` with zeros around it: `[.., top + H + bottom, left + W + right]`.
+    ///
+    /// ```
+    /// use engine::{Padding, Tensor};
+    /// let x = Tensor::from_slice(&[1.0, 2.0], &[1, 2])?;
+    /// let y = x.pad_zeros(Padding { top: 1, left: 1, ..Padding::default() })?;
+    /// assert_eq!((y.shape(), y.to_f64_vec()?), (&[2, 3][..], vec![0.0, 0.0, 0.0, 0.0, 1.0, 2.0]));
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn pad_zeros(&self, padding: Padding) -> Result<Tensor> {
         self.pad(Pad::<false>(padding))
     }
 
     /// `[.., H, W]` mirrored at its border, which is not repeated: `c b | a b c | b a`.
+    ///
+    /// ```
+    /// use engine::{Padding, Tensor};
+    /// let x = Tensor::from_slice(&[1.0, 2.0, 3.0], &[1, 3])?;
+    /// let y = x.pad_reflect(Padding { left: 2, right: 1, ..Padding::default() })?;
+    /// assert_eq!(y.to_f64_vec()?, [3.0, 2.0, 1.0, 2.0, 3.0, 2.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If a padding is not smaller than the side it mirrors.

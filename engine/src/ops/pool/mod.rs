@@ -19,17 +19,36 @@ impl Tensor {
     /// The means of `kernel`×`kernel` windows, `stride` apart, without padding: `[N, C, H, W]`
     /// becomes `[N, C, (H − kernel)/stride + 1, (W − kernel)/stride + 1]`, rounded down; pixels
     /// beyond the last window are left out.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0], &[1, 1, 2, 2])?;
+    /// assert_eq!(x.avg_pool2d(2, 2)?.to_f64_vec()?, [2.5]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn avg_pool2d(&self, kernel: usize, stride: usize) -> Result<Tensor> {
         apply_separable(AvgPool2d(Windows { kernel, stride }), self)
     }
 
     /// The largest elements of the windows of [`Tensor::avg_pool2d`]. A NaN counts as larger than
-    /// any number.
+    /// any number. 0.0 and −0.0 are equal, and either may be the result.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0], &[1, 1, 2, 2])?;
+    /// assert_eq!(x.max_pool2d(2, 2)?.to_f64_vec()?, [4.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn max_pool2d(&self, kernel: usize, stride: usize) -> Result<Tensor> {
         apply(MaxPool2d(Windows { kernel, stride }), &[self])
     }
 
     /// The mean of each channel's map: `[N, C, H, W]` becomes `[N, C, 1, 1]`.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[1.0, 3.0, 10.0, 30.0], &[1, 2, 1, 2])?;
+    /// let means = x.global_avg_pool()?;
+    /// assert_eq!((means.shape(), means.to_f64_vec()?), (&[1, 2, 1, 1][..], vec![2.0, 20.0]));
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn global_avg_pool(&self) -> Result<Tensor> {
         infer("global_avg_pool", &self.meta(), |_| Ok([1, 1]))?;
         self.mean(&[2, 3])
@@ -38,6 +57,12 @@ impl Tensor {
     /// `[N, C, H, W]` becomes `[N, C, out_h, out_w]`: output i of n along an axis of length L is
     /// the mean of the inputs from ⌊i·L/n⌋ up to, not including, ⌈(i+1)·L/n⌉, as in PyTorch.
     /// Windows may overlap, and n may exceed L.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[1.0, 2.0, 6.0], &[1, 1, 1, 3])?;
+    /// assert_eq!(x.adaptive_avg_pool2d(1, 2)?.to_f64_vec()?, [1.5, 4.0]); // 1 and 2, 2 and 6
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn adaptive_avg_pool2d(&self, out_h: usize, out_w: usize) -> Result<Tensor> {
         apply_separable(AdaptiveAvgPool2d([out_h, out_w]), self)
     }
@@ -94,7 +119,7 @@ impl Separable for AvgPool2d {
 
     fn axis(&self, from: usize, to: usize) -> Result<Axis> {
         let Windows { kernel, stride } = self.0;
-        Axis::new(from, (0..to).map(|o| mean_of(o * stride..o * stride + kernel)))
+        Axis::new(from, to, |o| mean_of(o * stride..o * stride + kernel))
     }
 }
 
@@ -111,13 +136,17 @@ impl Separable for AdaptiveAvgPool2d {
     }
 
     fn axis(&self, from: usize, to: usize) -> Result<Axis> {
-        Axis::new(from, (0..to).map(|o| mean_of(o * from / to..((o + 1) * from).div_ceil(to))))
+        // In u128, as the products may exceed a usize.
+        let (inputs, outputs) = (from as u128, to as u128);
+        let start = |o: usize| (o as u128 * inputs / outputs) as usize;
+        let end = |o: usize| ((o as u128 + 1) * inputs).div_ceil(outputs) as usize;
+        Axis::new(from, to, |o| mean_of(start(o)..end(o)))
     }
 }
 
 /// The inputs of `window`, equally weighted.
-fn mean_of(window: std::ops::Range<usize>) -> (usize, Vec<f64>) {
-    (window.start, vec![1.0 / window.len() as f64; window.len()])
+fn mean_of(window: std::ops::Range<usize>) -> (usize, std::iter::RepeatN<f64>) {
+    (window.start, std::iter::repeat_n(1.0 / window.len() as f64, window.len()))
 }
 
 pub(crate) struct MaxPool2d(Windows);

@@ -18,23 +18,42 @@ use crate::{DType, Error, Meta, Result, Tensor};
 
 impl Tensor {
     /// The sum over `dims`, which remain with size 1. No dimensions: a copy.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3])?;
+    /// let sums = x.sum(&[1])?;
+    /// assert_eq!((sums.shape(), sums.to_f64_vec()?), (&[2, 1][..], vec![6.0, 15.0]));
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn sum(&self, dims: &[usize]) -> Result<Tensor> {
         apply(Sum { dims: dims.to_vec(), scale: 1.0 }, &[self])
     }
 
     /// The mean over `dims`, which remain with size 1. Over no elements it is NaN.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3])?;
+    /// assert_eq!(x.mean(&[0])?.to_f64_vec()?, [2.5, 3.5, 4.5]);
+    /// assert_eq!(x.mean(&[0, 1])?.shape(), [1, 1]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn mean(&self, dims: &[usize]) -> Result<Tensor> {
-        let count = |sum: &Meta| self.numel() as f64 / sum.numel().max(1) as f64;
+        let mean = infer("mean", &self.meta(), dims)?;
+        let scale = mean.numel().max(1) as f64 / self.numel() as f64;
         // In half precision the sum may be larger than the largest number.
         if matches!(self.dtype(), DType::F16 | DType::BF16) {
-            let scale = 1.0 / count(&infer(Sum::NAME, &self.meta(), dims)?);
             return apply(Sum { dims: dims.to_vec(), scale }, &[self]);
         }
-        let sum = self.sum(dims)?;
-        sum.scale(1.0 / count(&sum.meta()))
+        self.sum(dims)?.scale(scale)
     }
 
     /// The largest element over `dims`, which remain with size 1.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3])?;
+    /// assert_eq!(x.max(&[1])?.to_f64_vec()?, [3.0, 6.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn max(&self, dims: &[usize]) -> Result<Tensor> {
         apply(Max { dims: dims.to_vec() }, &[self])
     }
@@ -57,27 +76,47 @@ impl Tensor {
     }
 
     /// The sum of all elements, without dimensions.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3])?;
+    /// assert_eq!(x.sum_all()?.item()?, 21.0);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn sum_all(&self) -> Result<Tensor> {
         self.sum(&(0..self.rank()).collect::<Vec<_>>())?.reshape(&[])
     }
 
     /// The mean of all elements, without dimensions.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3])?;
+    /// assert_eq!(x.mean_all()?.item()?, 3.5);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn mean_all(&self) -> Result<Tensor> {
         self.mean(&(0..self.rank()).collect::<Vec<_>>())?.reshape(&[])
     }
 
     /// The sum over those dimensions in which `shape` broadcasts to this tensor's shape: the
     /// adjoint of broadcasting.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3])?;
+    /// assert_eq!(x.sum_to(&[3])?.to_f64_vec()?, [5.0, 7.0, 9.0]);
+    /// assert_eq!(x.sum_to(&[2, 1])?.to_f64_vec()?, [6.0, 15.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn sum_to(&self, shape: &[usize]) -> Result<Tensor> {
         if self.shape() == shape {
             return Ok(self.clone());
         }
-        let Some(missing) = self.rank().checked_sub(shape.len()) else {
-            return Err(Error::shape(
-                "sum_to",
-                format!("{:?} does not come from {shape:?}", self.shape()),
-            ));
-        };
+        let refuse =
+            || Error::shape("sum_to", format!("{:?} does not come from {shape:?}", self.shape()));
+        let missing = self.rank().checked_sub(shape.len()).ok_or_else(refuse)?;
+        let fits = |(&whole, &size): (&usize, &usize)| size == 1 || size == whole;
+        if !self.shape()[missing..].iter().zip(shape).all(fits) {
+            return Err(refuse());
+        }
         let repeated = |d: usize| d < missing || (shape[d - missing] == 1 && self.shape()[d] != 1);
         let dims: Vec<usize> = (0..self.rank()).filter(|&d| repeated(d)).collect();
         self.sum(&dims)?.reshape(shape)

@@ -11,6 +11,9 @@ pub(super) mod samples;
 use super::separable::{Apply, Separable, apply_separable};
 use crate::ops::separable::Axis;
 use crate::{Result, Tensor};
+use std::array::IntoIter;
+use std::iter::Take;
+
 pub(crate) use add::AddBilinear;
 
 impl Tensor {
@@ -19,6 +22,13 @@ impl Tensor {
     /// With `align_corners` the corner pixels' centers stay in the corners: output i of n lies at
     /// i·(L−1)/(n−1) of an axis of length L. Without it the areas match: at (i + ½)·L/n − ½, no
     /// further out than the outermost centers.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[0.0, 2.0], &[1, 1, 1, 2])?;
+    /// assert_eq!(x.bilinear(1, 3, true)?.to_f64_vec()?, [0.0, 1.0, 2.0]);
+    /// assert_eq!(x.bilinear(1, 4, false)?.to_f64_vec()?, [0.0, 0.5, 1.5, 2.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn bilinear(&self, out_h: usize, out_w: usize, align_corners: bool) -> Result<Tensor> {
         let alignment = Alignment::new(align_corners);
         apply_separable(Bilinear { output: Output::Size([out_h, out_w]), alignment }, self)
@@ -29,6 +39,14 @@ impl Tensor {
     ///
     /// Where H·scale is not a whole number this differs from [`Tensor::bilinear`] to the same size,
     /// as PyTorch's `scale_factor` differs from its `size`.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[0.0, 2.0], &[1, 1, 1, 2])?;
+    /// let y = x.bilinear_by_scale(2.0)?;
+    /// assert_eq!(y.shape(), [1, 1, 2, 4]);
+    /// assert_eq!(y.narrow(2, 0, 1)?.to_f64_vec()?, [0.0, 0.5, 1.5, 2.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn bilinear_by_scale(&self, scale: f64) -> Result<Tensor> {
         apply_separable(
             Bilinear {
@@ -41,14 +59,27 @@ impl Tensor {
 
     /// `[N, C, H, W]` to `[N, C, out_h, out_w]`: output i of n is input ⌊i·L/n⌋ of an axis of
     /// length L.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[0.0, 2.0], &[1, 1, 1, 2])?;
+    /// assert_eq!(x.nearest(1, 4)?.to_f64_vec()?, [0.0, 0.0, 2.0, 2.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn nearest(&self, out_h: usize, out_w: usize) -> Result<Tensor> {
-        apply_separable(Nearest(Choose::Size([out_h, out_w])), self)
+        apply_separable(Nearest([out_h, out_w]), self)
     }
 
     /// Every `step`-th pixel, from the first on: `[N, C, H, W]` to `[N, C, ⌊H/step⌋, ⌊W/step⌋]`.
     /// What PyTorch's nearest neighbor by a scale of 1/`step` gives.
+    ///
+    /// ```
+    /// let rows = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0];
+    /// let x = engine::Tensor::from_slice(&rows, &[1, 1, 2, 4])?;
+    /// assert_eq!(x.nearest_every(2)?.to_f64_vec()?, [0.0, 2.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn nearest_every(&self, step: usize) -> Result<Tensor> {
-        apply_separable(Nearest(Choose::Every(step)), self)
+        apply_separable(NearestEvery(step), self)
     }
 }
 
@@ -110,7 +141,7 @@ impl Alignment {
 
     /// The table of linear interpolation along an axis of `from` inputs and `to` outputs.
     fn axis(self, from: usize, to: usize) -> Result<Axis> {
-        Axis::new(from, (0..to).map(|o| neighbors(self.coordinate(o, from, to), from)))
+        Axis::new(from, to, |o| neighbors(self.coordinate(o, from, to), from))
     }
 }
 
@@ -135,42 +166,48 @@ impl Separable for Bilinear {
 }
 
 /// The first of the one or two of `count` inputs around a coordinate, and their weights.
-fn neighbors(coordinate: f64, count: usize) -> (usize, Vec<f64>) {
+fn neighbors(coordinate: f64, count: usize) -> (usize, Take<IntoIter<f64, 2>>) {
     let first = (coordinate as usize).min(count - 1);
     let second = coordinate - first as f64;
     // On an input, or beyond the last: PyTorch weighs a neighbor by 0 here, which this leaves out.
     match second == 0.0 || first + 1 == count {
-        true => (first, vec![1.0]),
-        false => (first, vec![1.0 - second, second]),
+        true => (first, [1.0, 0.0].into_iter().take(1)),
+        false => (first, [1.0 - second, second].into_iter().take(2)),
     }
 }
 
-/// Which inputs nearest neighbor takes.
-#[derive(Clone, Copy)]
-enum Choose {
-    Size([usize; 2]),
-    Every(usize),
-}
-
-struct Nearest(Choose);
+/// Nearest neighbor to a given size.
+struct Nearest([usize; 2]);
 
 impl Separable for Nearest {
     const NAME: &'static str = "nearest";
 
+    fn output(&self, _: [usize; 2]) -> Result<[usize; 2], String> {
+        nonempty(self.0)
+    }
+
+    fn axis(&self, from: usize, to: usize) -> Result<Axis> {
+        // In u128, as the product may exceed a usize.
+        let chosen = |o: usize| (o as u128 * from as u128 / to as u128) as usize;
+        Axis::new(from, to, |o| (chosen(o), std::iter::once(1.0)))
+    }
+}
+
+/// One pixel of each `step`×`step` pixels.
+struct NearestEvery(usize);
+
+impl Separable for NearestEvery {
+    const NAME: &'static str = "nearest_every";
+
     fn output(&self, size: [usize; 2]) -> Result<[usize; 2], String> {
         match self.0 {
-            Choose::Size(output) => nonempty(output),
-            Choose::Every(0) => Err("the step must be at least 1".into()),
-            Choose::Every(step) => nonempty(size.map(|size| size / step)),
+            0 => Err("the step must be at least 1".into()),
+            step => nonempty(size.map(|size| size / step)),
         }
     }
 
     fn axis(&self, from: usize, to: usize) -> Result<Axis> {
-        let chosen = |o: usize| match self.0 {
-            Choose::Size(_) => o * from / to,
-            Choose::Every(step) => o * step,
-        };
-        Axis::new(from, (0..to).map(|o| (chosen(o), vec![1.0])))
+        Axis::new(from, to, |o| (o * self.0, std::iter::once(1.0)))
     }
 }
 
@@ -311,7 +348,7 @@ mod tests {
         );
         assert_eq!(
             message(x.nearest_every(0)),
-            "nearest: the step must be at least 1, got shape [1, 2, 3, 8]"
+            "nearest_every: the step must be at least 1, got shape [1, 2, 3, 8]"
         );
         let empty = Tensor::zeros(&[1, 2, 0, 8], DType::F32).unwrap();
         assert_eq!(message(empty.nearest(2, 2)), "nearest: shape [1, 2, 0, 8] has no pixels");

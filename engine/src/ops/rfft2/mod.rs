@@ -21,6 +21,14 @@ impl Tensor {
     /// The Fourier transform of each map of `[N, C, H, W]`, without normalization:
     /// `[N, C, H, W/2 + 1, 2]`, the last dimension being (re, im) of Σ x[h, w]·exp(−2πi(kh/H +
     /// lw/W)) at k < H, l ≤ W/2. Any size; fast where H and W are products of small primes.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0], &[1, 1, 2, 2])?;
+    /// let spectrum = x.rfft2()?;
+    /// assert_eq!(spectrum.shape(), [1, 1, 2, 2, 2]);
+    /// assert_eq!(spectrum.to_f64_vec()?, [10.0, 0.0, -2.0, 0.0, -4.0, 0.0, 0.0, 0.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn rfft2(&self) -> Result<Tensor> {
         apply(Rfft2, &[self])
     }

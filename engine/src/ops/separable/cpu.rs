@@ -7,7 +7,7 @@
 //! scattered and nothing added out of order.
 
 use crate::cpu::{for_each_line, in_blocks};
-use crate::memory::reserve;
+use crate::memory::{filled, reserve};
 use crate::simd::{Kernel, vectorize};
 use crate::{Buffer, Error, Float, Result, Tensor, dispatch_float};
 
@@ -24,19 +24,21 @@ pub(crate) struct Axis {
 }
 
 impl Axis {
-    /// A table over `input` inputs; each output is a first input and the weights from there on. An
-    /// error if there is no memory for it.
-    pub(crate) fn new(
+    /// A table over `input` inputs, of `len` outputs; output `o` is `output(o)`: a first input and
+    /// the weights from there on. An error if there is no memory for it.
+    pub(crate) fn new<W: ExactSizeIterator<Item = f64>>(
         input: usize,
-        outputs: impl IntoIterator<Item = (usize, Vec<f64>)>,
+        len: usize,
+        output: impl Fn(usize) -> (usize, W),
     ) -> Result<Self> {
-        let outputs = outputs.into_iter();
         let mut axis = Self { input, outputs: Vec::new(), weights: Vec::new() };
-        reserve(&mut axis.outputs, outputs.size_hint().0.saturating_add(1))?;
-        for (first, weights) in outputs {
+        reserve(&mut axis.outputs, len.saturating_add(1))?;
+        // Counted first: a vast table is refused before memory fills with the start of it.
+        let count = (0..len).fold(0usize, |n, o| n.saturating_add(output(o).1.len()));
+        reserve(&mut axis.weights, count)?;
+        for (first, weights) in (0..len).map(output) {
             debug_assert!(first + weights.len() <= input);
             axis.outputs.push((first, axis.weights.len()));
-            reserve(&mut axis.weights, weights.len())?;
             axis.weights.extend(weights);
         }
         axis.outputs.push((0, axis.weights.len()));
@@ -68,7 +70,7 @@ impl Axis {
     /// The adjoint: inputs and outputs exchanged. The outputs that an input goes into must be
     /// neighbors, as they are where the runs move steadily to the right.
     pub(crate) fn transposed(&self) -> Result<Self> {
-        let mut columns: Vec<(usize, Vec<f64>)> = vec![(0, Vec::new()); self.input];
+        let mut columns: Vec<(usize, Vec<f64>)> = filled((0, Vec::new()), self.input)?;
         for o in 0..self.len() {
             let (first, weights) = self.window(o);
             for (i, &weight) in weights.iter().enumerate() {
@@ -80,7 +82,7 @@ impl Axis {
                 column.push(weight);
             }
         }
-        Self::new(self.len(), columns)
+        Self::new(self.len(), columns.len(), |o| (columns[o].0, columns[o].1.iter().copied()))
     }
 
     fn weights_as<T: Float>(&self) -> Vec<T> {
@@ -309,7 +311,7 @@ mod tests {
     fn transposing_twice_gives_the_table_back() {
         // Overlapping runs, a gap, and an input that nothing uses.
         let runs = [(0, vec![0.25, 0.5]), (1, vec![1.0]), (1, vec![2.0, 3.0, 4.0]), (5, vec![5.0])];
-        let axis = Axis::new(7, runs).unwrap();
+        let axis = Axis::new(7, runs.len(), |o| (runs[o].0, runs[o].1.iter().copied())).unwrap();
         let transposed = axis.transposed().unwrap();
         assert_eq!(transposed.len(), 7);
         assert_eq!(transposed.window(1), (0, [0.5, 1.0, 2.0].as_slice()));

@@ -9,15 +9,28 @@ use super::gpu::copy_region;
 use super::view::Shape;
 use super::{Op, apply};
 use crate::cpu::write_region;
+use crate::memory::reserve;
 use crate::{Error, Layout, Meta, Result, Tensor, dispatch_float};
 
 impl Tensor {
     /// The `len` elements `start, start + step, …` of dimension `dim`. `step` is at least 1.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0], &[6])?;
+    /// assert_eq!(x.slice(0, 1, 3, 2)?.to_f64_vec()?, [1.0, 3.0, 5.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn slice(&self, dim: usize, start: usize, len: usize, step: usize) -> Result<Tensor> {
         apply(Slice { dim, start, len, step }, &[self])
     }
 
     /// The elements `start .. start + len` of dimension `dim`.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0], &[6])?;
+    /// assert_eq!(x.narrow(0, 2, 3)?.to_f64_vec()?, [2.0, 3.0, 4.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn narrow(&self, dim: usize, start: usize, len: usize) -> Result<Tensor> {
         self.slice(dim, start, len, 1)
     }
@@ -42,8 +55,13 @@ impl Tensor {
             return Err(Error::shape("chunk", "a tensor cannot be cut into 0 parts"));
         }
         let part = size.div_ceil(chunks).max(1);
-        let starts = (0..size.max(1)).step_by(part);
-        starts.map(|start| self.narrow(dim, start, part.min(size - start))).collect()
+        let mut parts = Vec::new();
+        let reserved = reserve(&mut parts, size.max(1).div_ceil(part));
+        reserved.map_err(|error| error.in_op("chunk"))?;
+        for start in (0..size.max(1)).step_by(part) {
+            parts.push(self.narrow(dim, start, part.min(size - start))?);
+        }
+        Ok(parts)
     }
 }
 

@@ -15,6 +15,12 @@ use crate::{Meta, Result, Tensor};
 
 impl Tensor {
     /// Softmax over dimension `dim`: positive numbers that sum to 1 along it.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[0.0, 0.0, 1000.0, 0.0], &[2, 2])?;
+    /// assert_eq!(x.softmax(1)?.to_f64_vec()?, [0.5, 0.5, 1.0, 0.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn softmax(&self, dim: usize) -> Result<Tensor> {
         apply(Softmax { dim }, &[self])
     }

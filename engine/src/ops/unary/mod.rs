@@ -78,25 +78,67 @@ macro_rules! functions {
 // The comparisons are arranged so that NaN comes out as NaN.
 functions! {
     /// eˣ.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[0.0, 1.0, f64::NEG_INFINITY], &[3])?;
+    /// assert_eq!(x.exp()?.to_f64_vec()?, [1.0, std::f64::consts::E, 0.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     exp = Exp [EXP, MUL]: |x| x.exp(), saves Y, |dy, y| dy * y;
 
     /// The natural logarithm: −∞ at 0, NaN below.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[1.0, std::f64::consts::E, 0.0], &[3])?;
+    /// assert_eq!(x.log()?.to_f64_vec()?, [0.0, 1.0, f64::NEG_INFINITY]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     log = Log [LOG, LOG_GRADIENT]: |x| x.ln(), saves X, |dy, x| dy / x;
 
     /// The square root: NaN below 0. Its gradient is infinite at 0.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[4.0, 9.0], &[2])?;
+    /// assert_eq!(x.sqrt()?.to_f64_vec()?, [2.0, 3.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     sqrt = Sqrt [SQRT, SQRT_GRADIENT]: |x| x.sqrt(), saves Y, |dy, y| dy / (y + y);
 
     /// x².
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[-3.0, 2.0], &[2])?;
+    /// assert_eq!(x.square()?.to_f64_vec()?, [9.0, 4.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     square = Square [SQUARE, SQUARE_GRADIENT]: |x| x * x, saves X, |dy, x| dy * (x + x);
 
     /// |x|.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[-3.0, 0.0, 2.0], &[3])?;
+    /// assert_eq!(x.abs()?.to_f64_vec()?, [3.0, 0.0, 2.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     abs = Abs [ABS, ABS_GRADIENT]: |x| x.abs(), saves X,
         |dy, x| if x > T::zero() { dy } else if x < T::zero() { -dy } else { T::zero() };
 
     /// The hyperbolic tangent.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[0.0, 1.0, 1000.0], &[3])?;
+    /// assert_eq!(x.tanh()?.to_f64_vec()?, [0.0, 1f64.tanh(), 1.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     tanh = Tanh [TANH, TANH_GRADIENT]: |x| x.tanh(), saves Y, |dy, y| dy * (T::one() - y * y);
 
     /// 1 / (1 + e⁻ˣ).
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[-1000.0, 0.0, 1000.0], &[3])?;
+    /// assert_eq!(x.sigmoid()?.to_f64_vec()?, [0.0, 0.5, 1.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     sigmoid = Sigmoid [SIGMOID, SIGMOID_GRADIENT]: |x| (T::one() + (-x).exp()).recip(),
         saves Y, |dy, y| dy * y * (T::one() - y);
 
@@ -114,12 +156,24 @@ functions! {
     };
 
     /// max(x, 0).
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[-1.0, 0.0, 2.0], &[3])?;
+    /// assert_eq!(x.relu()?.to_f64_vec()?, [0.0, 0.0, 2.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     relu = Relu [RELU, RELU_GRADIENT]: |x| if x <= T::zero() { T::zero() } else { x }, saves Y,
         |dy, y| if y <= T::zero() { T::zero() } else { dy };
 }
 
 impl Tensor {
     /// The nearest number in [`min`, `max`].
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[-2.0, 0.5, 3.0], &[3])?;
+    /// assert_eq!(x.clamp(0.0, 1.0)?.to_f64_vec()?, [0.0, 0.5, 1.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If `min` > `max`, or one of them is NaN.

@@ -14,6 +14,13 @@ use crate::{Error, Layout, Meta, Result, Tensor};
 impl Tensor {
     /// The same elements, in logical row-major order, as `shape`. Shares storage where strides
     /// allow, copies otherwise.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3])?;
+    /// let y = x.reshape(&[3, 2])?;
+    /// assert_eq!((y.shape(), y.to_f64_vec()?), (&[3, 2][..], x.to_f64_vec()?));
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn reshape(&self, shape: &[usize]) -> Result<Tensor> {
         if self.shape() == shape {
             return Ok(self.clone());
@@ -66,11 +73,23 @@ impl Tensor {
 
     /// The dimensions in the order `dims`: dimension `i` of the result is dimension `dims[i]` of
     /// this tensor.
+    ///
+    /// ```
+    /// let x = engine::Tensor::zeros(&[2, 3, 4], engine::DType::F32)?;
+    /// assert_eq!(x.permute(&[2, 0, 1])?.shape(), [4, 2, 3]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn permute(&self, dims: &[usize]) -> Result<Tensor> {
         apply(Permute { dims: dims.to_vec() }, &[self])
     }
 
     /// Dimensions `a` and `b` exchanged.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3])?;
+    /// assert_eq!(x.transpose(0, 1)?.to_f64_vec()?, [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn transpose(&self, a: usize, b: usize) -> Result<Tensor> {
         let mut dims: Vec<usize> = (0..self.rank()).collect();
         if a.max(b) >= dims.len() {
@@ -85,6 +104,12 @@ impl Tensor {
 
     /// This tensor repeated to `shape`: missing leading dimensions and dimensions of size 1 repeat,
     /// without a copy.
+    ///
+    /// ```
+    /// let column = engine::Tensor::from_slice(&[1.0, 2.0], &[2, 1])?;
+    /// assert_eq!(column.broadcast_to(&[2, 2])?.to_f64_vec()?, [1.0, 1.0, 2.0, 2.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
     pub fn broadcast_to(&self, shape: &[usize]) -> Result<Tensor> {
         apply(BroadcastTo { shape: shape.to_vec() }, &[self])
     }

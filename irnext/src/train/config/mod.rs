@@ -14,6 +14,25 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// The configuration of a training run.
+///
+/// ```
+/// use irnext::recipes::Recipe;
+/// use irnext::train::TrainConfig;
+///
+/// // A text that sets what has no default, and a change as on the command line.
+/// let text = r#"
+/// task = "dehaze"
+/// out = "runs/mine"
+/// data.clean = "photographs"
+/// optimizer.steps = 5000
+/// "#;
+/// let mine = TrainConfig::parse("mine", text, &["optimizer.batch=8".into()])?;
+/// assert_eq!((mine.optimizer.batch, mine.data.crop.width), (8, 256));
+/// // Or a recipe.
+/// let gopro = Recipe::find("gopro")?.config(&[])?.on_data("GOPRO_Large".into())?.scaled(0.01)?;
+/// println!("{}", gopro.to_toml()?);
+/// # Ok::<(), irnext::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {

@@ -20,6 +20,11 @@ use kernels::convolution::EPILOGUE;
 impl Device {
     /// The name of what computes convolutions on this device: cuDNN, or our own kernels.
     ///
+    /// ```
+    /// assert_eq!(engine::Device::Cpu.convolutions()?, "the program's own kernels");
+    /// # Ok::<_, engine::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If cuDNN is missing on a GPU, with what to install.
     pub fn convolutions(self) -> Result<String> {

@@ -1,0 +1,130 @@
+//! Finds the photographs among what the user named: files, and folders with everything below them.
+
+use crate::error::{Error, Result};
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use walkdir::{DirEntry, WalkDir};
+
+/// The deepest folder below a named one that is searched.
+pub const MAX_DEPTH: usize = 32;
+
+/// A photograph that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The file.
+    pub path: PathBuf,
+    /// Its path below the folder that was named; its name, if it was named itself.
+    pub below: PathBuf,
+    /// The extension for a result of the same format, without a dot.
+    pub extension: String,
+    /// Whether the user named it, rather than a folder that it is in.
+    pub named: bool,
+}
+
+/// The contents of a file, by its first bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Contents {
+    /// An image that can be read, and the extension for a result of its format.
+    Photo {
+        /// Without a dot.
+        extension: String,
+    },
+    /// An image of a format that cannot be read, by its name.
+    Unreadable(&'static str),
+    /// No image.
+    Other,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Search {
+    /// The photographs, in the order of the arguments, and by name within a folder.
+    pub found: Vec<Found>,
+    /// The number of images of each format that cannot be read, found in folders.
+    pub unreadable: BTreeMap<&'static str, usize>,
+    /// What could not be searched or opened.
+    pub errors: Vec<Error>,
+}
+
+impl Search {
+    /// Searches `inputs`, files and folders. `contents` says what a file holds. Hidden files are
+    /// left out, links are followed, and a file that is reached twice counts once.
+    pub fn new(inputs: &[PathBuf], contents: impl Fn(&Path) -> Result<Contents>) -> Self {
+        let (mut search, mut seen) = (Self::default(), HashSet::new());
+        for input in inputs {
+            match input.is_dir() {
+                true => search.folder(input, &contents, &mut seen),
+                // Reading it says better than this search why it cannot be read.
+                false if seen.insert(unique(input)) => search.found.push(Found {
+                    path: input.clone(),
+                    below: input.file_name().unwrap_or_default().into(),
+                    extension: match contents(input) {
+                        Ok(Contents::Photo { extension }) => extension,
+                        _ => input.extension().unwrap_or_default().to_string_lossy().into(),
+                    },
+                    named: true,
+                }),
+                false => {}
+            }
+        }
+        search
+    }
+
+    /// The number of images in folders that cannot be read.
+    pub fn unreadable_count(&self) -> usize {
+        self.unreadable.values().sum()
+    }
+
+    fn folder(
+        &mut self,
+        folder: &Path,
+        contents: &impl Fn(&Path) -> Result<Contents>,
+        seen: &mut HashSet<PathBuf>,
+    ) {
+        let before = (self.found.len(), self.errors.len(), self.unreadable_count());
+        let walk = WalkDir::new(folder).follow_links(true).max_depth(MAX_DEPTH).sort_by_file_name();
+        for entry in walk.into_iter().filter_entry(|entry| !is_hidden(entry)) {
+            let entry = match entry {
+                Ok(entry) => entry,
+                // A link to a folder above: everything in it is found anyway.
+                Err(error) if error.loop_ancestor().is_some() => continue,
+                Err(error) => {
+                    let path = error.path().unwrap_or(folder).to_owned();
+                    let source = error
+                        .into_io_error()
+                        .unwrap_or_else(|| std::io::Error::other("the folder cannot be searched"));
+                    self.errors.push(Error::Io { path, source });
+                    continue;
+                }
+            };
+            if !entry.file_type().is_file() || !seen.insert(unique(entry.path())) {
+                continue;
+            }
+            match contents(entry.path()) {
+                Ok(Contents::Photo { extension }) => self.found.push(Found {
+                    path: entry.path().into(),
+                    below: entry.path().strip_prefix(folder).unwrap_or(entry.path()).into(),
+                    extension,
+                    named: false,
+                }),
+                Ok(Contents::Unreadable(format)) => {
+                    *self.unreadable.entry(format).or_default() += 1;
+                }
+                Ok(Contents::Other) => {}
+                Err(error) => self.errors.push(error),
+            }
+        }
+        if before == (self.found.len(), self.errors.len(), self.unreadable_count()) {
+            self.errors.push(Error::data(folder, "contains no images"));
+        }
+    }
+}
+
+fn is_hidden(entry: &DirEntry) -> bool {
+    entry.depth() > 0 && entry.file_name().to_string_lossy().starts_with('.')
+}
+
+/// One path for a file, whichever way it was reached.
+fn unique(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.into())
+}

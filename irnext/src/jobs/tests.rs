@@ -1,0 +1,188 @@
+use super::*;
+use crate::error::{Error, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// A folder with empty files of these names.
+fn folder(names: &[&str]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in names {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+    }
+    folder
+}
+
+/// By the name, as these files are empty.
+fn contents(path: &Path) -> Result<Contents> {
+    let extension = path.extension().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(match extension.as_str() {
+        "jpg" | "png" => Contents::Photo { extension },
+        "" | "jfif" => Contents::Photo { extension: "jpg".into() },
+        "heic" => Contents::Unreadable("HEIC"),
+        _ => Contents::Other,
+    })
+}
+
+fn search(inputs: &[PathBuf]) -> Search {
+    Search::new(inputs, contents)
+}
+
+fn naming(output: Option<Output>) -> Naming {
+    let tasks = ["dehaze", "derain"].map(String::from).to_vec();
+    Naming { tasks, output, ..Naming::default() }
+}
+
+/// Where each photograph's result for the task `dehaze` goes, both below `root`.
+fn pairs(plan: &Plan, root: &Path) -> Vec<String> {
+    let below = |path: &Path| path.strip_prefix(root).unwrap_or(path).display().to_string();
+    plan.jobs
+        .iter()
+        .map(|job| format!("{} -> {}", below(&job.from), below(&job.to.file("dehaze"))))
+        .collect()
+}
+
+#[test]
+fn folders_are_searched_to_the_bottom_and_by_contents() {
+    let root = folder(&["b.jpg", "a", "deep/er/c.jfif", "notes.txt", "x.heic", ".hidden/d.jpg"]);
+    let found = search(&[root.path().into()]);
+    let below: Vec<_> = found.found.iter().map(|f| f.below.display().to_string()).collect();
+    assert_eq!(below, ["a", "b.jpg", "deep/er/c.jfif"]);
+    assert!(found.errors.is_empty());
+    assert_eq!(found.unreadable.into_iter().collect::<Vec<_>>(), [("HEIC", 1)]);
+}
+
+#[test]
+fn a_photograph_reached_twice_is_found_once() {
+    let root = folder(&["a.jpg", "in/b.jpg"]);
+    let twice = [root.path().join("a.jpg"), root.path().into(), root.path().join("in")];
+    let found = search(&twice);
+    assert_eq!(found.found.len(), 2);
+    assert!(found.found[0].named && !found.found[1].named);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_followed_and_circles_end() {
+    let (root, other) = (folder(&["in/a.jpg"]), folder(&["b.jpg"]));
+    std::os::unix::fs::symlink(root.path(), root.path().join("in/up")).unwrap();
+    std::os::unix::fs::symlink(other.path(), root.path().join("other")).unwrap();
+    let found = search(&[root.path().into()]);
+    let below: Vec<_> = found.found.iter().map(|f| f.below.display().to_string()).collect();
+    assert_eq!(below, ["in/a.jpg", "other/b.jpg"]);
+    assert!(found.errors.is_empty(), "{:?}", found.errors);
+}
+
+#[test]
+fn an_empty_folder_and_a_missing_file_are_told_apart() {
+    let root = folder(&["notes.txt"]);
+    let missing = root.path().join("missing.jpg");
+    let found = search(&[root.path().into(), missing.clone()]);
+    assert!(matches!(&found.errors[..], [Error::Data { reason, .. }] if reason.contains("no im")));
+    // Reading it will say that it is missing.
+    assert_eq!(found.found[0].path, missing);
+}
+
+#[test]
+fn the_tree_is_mirrored_into_the_output_folder() {
+    let root = folder(&["photos/a.jpg", "photos/in/a.jpg", "photos/b", "photos/c.jfif"]);
+    let found = search(&[root.path().join("photos")]);
+    let output = Output::new(root.path().join("new/out/"), true);
+    let plan = Plan::new(&found.found, &naming(Some(output))).unwrap();
+    let expected = [
+        "photos/a.jpg -> new/out/a.jpg",
+        "photos/b -> new/out/b.jpg",
+        "photos/c.jfif -> new/out/c.jpg",
+        "photos/in/a.jpg -> new/out/in/a.jpg",
+    ];
+    assert_eq!(pairs(&plan, root.path()), expected);
+    assert!(root.path().join("new/out").is_dir());
+}
+
+#[test]
+fn a_trailing_slash_an_existing_folder_and_several_photographs_make_a_folder() {
+    let root = folder(&["there/x"]);
+    let output = |name: &str, several| Output::new(root.path().join(name), several);
+    assert!(matches!(output("new/", false), Output::Folder(_)));
+    assert!(matches!(output("there", false), Output::Folder(_)));
+    assert!(matches!(output("new", true), Output::Folder(_)));
+    assert!(matches!(output("new", false), Output::File(_)));
+}
+
+#[test]
+fn a_second_run_has_nothing_to_do() {
+    let root = folder(&["a.jpg", "a.dehaze.jpg", "b.jpg", "c.derain.jpg"]);
+    let found = search(&[root.path().into()]);
+    let plan = Plan::new(&found.found, &naming(None)).unwrap();
+    // `c.derain.jpg` has no original here: it is somebody's photograph.
+    let expected = ["b.jpg -> b.dehaze.jpg", "c.derain.jpg -> c.derain.dehaze.jpg"];
+    assert_eq!(pairs(&plan, root.path()), expected);
+    let path = |name: &str| root.path().join(name);
+    assert_eq!(plan.done, [(path("a.jpg"), path("a.dehaze.jpg"))]);
+    assert_eq!(plan.results, [path("a.dehaze.jpg")]);
+    // Named, it is a photograph like any other.
+    let named = search(&[path("a.dehaze.jpg")]);
+    assert_eq!(Plan::new(&named.found, &naming(None)).unwrap().jobs.len(), 1);
+    // Asked to, all are done again.
+    let again = Naming { overwrite: true, ..naming(None) };
+    assert_eq!(Plan::new(&found.found, &again).unwrap().jobs.len(), 3);
+}
+
+#[test]
+fn a_suffix_and_an_extension_name_results() {
+    let root = folder(&["a.jpg", "a-clear.png"]);
+    let found = search(&[root.path().into()]);
+    let named = Naming {
+        suffix: Some("-clear".into()),
+        extension: Some("png".into()),
+        overwrite: true,
+        ..naming(None)
+    };
+    let plan = Plan::new(&found.found, &named).unwrap();
+    assert_eq!(pairs(&plan, root.path()), ["a.jpg -> a-clear.png"]);
+    assert_eq!(plan.results, [root.path().join("a-clear.png")]);
+}
+
+#[test]
+fn collisions_are_refused_before_any_work() {
+    let root = folder(&["f1/IMG.jpg", "f2/IMG.jpg", "f1/IMG.png"]);
+    let path = |name: &str| root.path().join(name);
+    let refused = |inputs: &[PathBuf], naming: Naming| {
+        Plan::new(&search(inputs).found, &naming).unwrap_err().to_string()
+    };
+    let overwrite = |output| Naming { overwrite: true, ..naming(output) };
+    let out = || Some(Output::Folder(path("out")));
+    let both = [path("f1/IMG.jpg"), path("f2/IMG.jpg")];
+    let message = refused(&both, overwrite(out()));
+    assert!(message.contains("the result of both"), "{message}");
+    let same = Naming { extension: Some("jpg".into()), ..naming(out()) };
+    assert!(refused(&[path("f1")], same).contains("the result of both"));
+    // Onto the photographs themselves, by whichever path.
+    let message = refused(&[path("f1")], overwrite(Some(Output::Folder(path("f2/../f1")))));
+    assert!(message.contains("would replace this photograph"), "{message}");
+    assert!(!path("out").exists());
+}
+
+#[test]
+fn an_output_file_that_exists_is_an_error_and_not_a_result() {
+    let root = folder(&["a.jpg", "out.jpg"]);
+    let found = search(&[root.path().join("a.jpg")]);
+    let output = || Some(Output::File(root.path().join("out.jpg")));
+    let message = Plan::new(&found.found, &naming(output())).unwrap_err().to_string();
+    assert!(message.contains("already exists; --overwrite replaces it"), "{message}");
+    let plan = Plan::new(&found.found, &Naming { overwrite: true, ..naming(output()) }).unwrap();
+    assert_eq!(plan.jobs[0].to, Target::File(root.path().join("out.jpg")));
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_found_out_at_once() {
+    let root = folder(&["a.jpg", "file"]);
+    let found = search(&[root.path().join("a.jpg")]);
+    let output = Some(Output::Folder(root.path().join("file/out")));
+    assert!(matches!(Plan::new(&found.found, &naming(output)), Err(Error::Io { .. })));
+    // Nothing is left behind where it can.
+    Plan::new(&found.found, &naming(None)).unwrap();
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2);
+}
