@@ -105,7 +105,7 @@ impl Restorer {
     /// # Errors
     /// If memory does not suffice, or the device fails.
     pub fn restore(&self, photo: &Photo) -> Result<Outcome> {
-        Ok(match self.decide(&photo.rgb)? {
+        Ok(match self.decide(&photo.visible())? {
             Decision::LeaveAlone(reason) => Outcome::LeftAlone { reason },
             Decision::Restore(restoration) => Outcome::Restored {
                 photo: restoration.apply(photo)?,
@@ -164,36 +164,38 @@ impl Restorer {
 }
 
 impl Restoration<'_> {
-    /// The restored photograph. A gray one stays gray, whatever the network makes of its three
-    /// equal channels. In half precision, an output that is not finite is computed again in f32,
+    /// The restored photograph. A gray one stays gray, also one that is stored in color, whatever
+    /// the network makes of its three equal channels. The network does not see the colors of fully
+    /// transparent pixels, and they stay. In half precision, an output that is not finite is computed again in f32,
     /// which the photograph's notes say.
     ///
     /// # Errors
     /// If memory does not suffice, or the device fails; [`Error::NotFinite`].
     pub fn apply(&self, photo: &Photo) -> Result<Photo> {
         let mut notes = photo.notes.clone();
-        let mut rgb = match restore(self.model, &photo.rgb) {
+        let seen = photo.visible();
+        let mut rgb = match restore(self.model, &seen) {
             // Half precision overflows where f32 does not.
             Err(Error::NotFinite { .. }) if self.compute.precision != Precision::F32 => {
                 notes.push(Note::RepeatedInF32);
-                restore(&self.model.in_f32(), &photo.rgb)?
+                restore(&self.model.in_f32(), &seen)?
             }
             restored => restored?,
         };
-        if photo.gray {
+        if photo.is_colorless() {
             rgb.data
                 .chunks_exact_mut(3)
                 .for_each(|pixel| pixel.fill((pixel[0] + pixel[1] + pixel[2]) / 3.0));
         }
-        let Photo { alpha, icc, depth, gray, .. } = photo;
-        let (alpha, icc) = (alpha.clone(), icc.clone());
-        Ok(Photo { rgb, alpha, icc, depth: *depth, gray: *gray, notes })
+        photo.put_back_hidden(&mut rgb);
+        Ok(Photo { rgb, notes, ..photo.without_pixels() })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::Profile;
 
     /// The task, or the reason for leaving the photograph alone.
     fn decided(probabilities: [f64; 6]) -> Result<String, String> {
@@ -250,7 +252,8 @@ mod tests {
             panic!("it was left alone")
         };
         assert_eq!((task.as_str(), classification.is_none()), ("dehaze", true));
-        assert_eq!((&restored.alpha, &restored.icc), (&photo.alpha, &photo.icc));
+        assert_eq!(restored.alpha, photo.alpha);
+        assert_eq!(restored.profile.unwrap().icc, [1, 2, 3]);
         assert!(restored.gray && restored.depth == depth);
         assert!(restored.rgb.data.chunks_exact(3).all(|p| p[0] == p[1] && p[1] == p[2]));
         assert_ne!(restored.rgb.data, photo.rgb.data);
