@@ -42,6 +42,16 @@ pub enum Error {
     #[error(transparent)]
     Model(#[from] nn::Error),
 
+    /// The network's output has values that are not finite. No image is made of it.
+    #[error(
+        "the network's output is not finite: {count} of its values are NaN or infinite. Its \
+         weights are damaged or do not suit this photo, or --precision is too low"
+    )]
+    NotFinite {
+        /// How many values.
+        count: usize,
+    },
+
     /// A setting has a value that cannot be used.
     #[error("{reason}")]
     Config {

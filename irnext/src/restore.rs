@@ -4,7 +4,7 @@
 //! to sides that the network takes; the full-size prediction is cropped to the image and clamped to
 //! [0, 1]. An image too large to go through in one piece goes through in overlapping tiles.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::model::{FrozenModel, ModelConfig};
 use engine::{DType, Tensor};
@@ -69,13 +69,22 @@ pub(crate) fn is_one_piece(config: &ModelConfig, width: usize, height: usize) ->
 }
 
 /// Pads, predicts, crops, clamps.
+///
+/// # Errors
+/// [`Error::NotFinite`] if a value inside the image is not finite: clamped and rounded, it would
+/// pass for black.
 pub(crate) fn one_piece(
     config: &ModelConfig,
     image: &Image,
     predict: impl FnOnce(&Tensor) -> Result<Tensor>,
 ) -> Result<Image> {
     let padded = image.pad_reflect(config.side_for(image.width), config.side_for(image.height));
-    Ok(to_image(&predict(&to_tensor(&padded)?)?)?.crop(0, 0, image.width, image.height).clamp())
+    let predicted = to_image(&predict(&to_tensor(&padded)?)?)?;
+    let restored = predicted.crop(0, 0, image.width, image.height);
+    match restored.data.iter().filter(|value| !value.is_finite()).count() {
+        0 => Ok(restored.clamp()),
+        count => Err(Error::NotFinite { count }),
+    }
 }
 
 /// An image as `[1, 3, H, W]`.
@@ -131,6 +140,20 @@ mod tests {
             let restored = restore(&model.freeze(), &image).unwrap();
             assert_eq!((restored.width, restored.height), (width, height));
             assert!(restored.data.iter().all(|v| (0.0..=1.0).contains(v)));
+        }
+    }
+
+    #[test]
+    fn an_output_that_is_not_finite_is_an_error() {
+        let image = Image::new(40, 30);
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let predict = |x: &Tensor| {
+                let mut values = x.to_vec::<f32>()?;
+                values[5] = value;
+                Ok(Tensor::from_slice(&values, x.shape())?)
+            };
+            let error = one_piece(&ModelConfig::default(), &image, predict).unwrap_err();
+            assert!(matches!(error, Error::NotFinite { count: 1 }), "{error}");
         }
     }
 

@@ -1,10 +1,10 @@
 //! The restoration of photographs as a service: which model, on which device, for which photograph.
 
 use crate::classify::{Classification, SURE, classify};
-use crate::compute::Compute;
+use crate::compute::{Compute, Precision};
 use crate::degrade::Task;
-use crate::error::Result;
-use crate::image::{Image, Photo};
+use crate::error::{Error, Result};
+use crate::image::{Image, Note, Photo};
 use crate::model::{FrozenModel, Model};
 use crate::restore::restore;
 use crate::shipped;
@@ -52,6 +52,7 @@ pub struct Restoration<'a> {
     /// The degradation that was detected; none if the task was given.
     pub classification: Option<Classification>,
     model: &'a FrozenModel,
+    compute: Compute,
 }
 
 /// The result for a photograph.
@@ -59,7 +60,7 @@ pub enum Outcome {
     /// It was restored.
     Restored {
         /// The restored photograph, with everything of the original but its colors.
-        photo: Photo,
+        photo: Box<Photo>,
         /// The name of the task, such as `dehaze`.
         task: String,
         /// The degradation that was detected; none if the task was given.
@@ -104,10 +105,10 @@ impl Restorer {
     /// # Errors
     /// If memory does not suffice, or the device fails.
     pub fn restore(&self, photo: &Photo) -> Result<Outcome> {
-        Ok(match self.decide(&photo.rgb)? {
+        Ok(match self.decide(&photo.visible())? {
             Decision::LeaveAlone(reason) => Outcome::LeftAlone { reason },
             Decision::Restore(restoration) => Outcome::Restored {
-                photo: restoration.apply(photo)?,
+                photo: restoration.apply(photo)?.into(),
                 task: restoration.task.into(),
                 classification: restoration.classification,
             },
@@ -121,7 +122,8 @@ impl Restorer {
     pub fn decide(&self, image: &Image) -> Result<Decision<'_>> {
         match &self.models {
             Models::One(task, model) => {
-                Ok(Decision::Restore(Restoration { task, classification: None, model }))
+                let compute = self.compute;
+                Ok(Decision::Restore(Restoration { task, classification: None, model, compute }))
             }
             Models::BuiltIn(models) => self.decide_by(models, classify(image)?),
         }
@@ -139,6 +141,7 @@ impl Restorer {
                     task: task.name(),
                     classification: Some(classification),
                     model,
+                    compute: self.compute,
                 }));
             }
             (None, None) => "left alone; --task TASK restores it anyway".into(),
@@ -161,26 +164,38 @@ impl Restorer {
 }
 
 impl Restoration<'_> {
-    /// The restored photograph. A gray one stays gray, whatever the network makes of its three
-    /// equal channels.
+    /// The restored photograph. A gray one stays gray, also one that is stored in color, whatever
+    /// the network makes of its three equal channels. The network does not see the colors of fully
+    /// transparent pixels, and they stay. In half precision, an output that is not finite is computed again in f32,
+    /// which the photograph's notes say.
     ///
     /// # Errors
-    /// If memory does not suffice, or the device fails.
+    /// If memory does not suffice, or the device fails; [`Error::NotFinite`].
     pub fn apply(&self, photo: &Photo) -> Result<Photo> {
-        let mut rgb = restore(self.model, &photo.rgb)?;
-        if photo.gray {
+        let mut notes = photo.notes.clone();
+        let seen = photo.visible();
+        let mut rgb = match restore(self.model, &seen) {
+            // Half precision overflows where f32 does not.
+            Err(Error::NotFinite { .. }) if self.compute.precision != Precision::F32 => {
+                notes.push(Note::RepeatedInF32);
+                restore(&self.model.in_f32(), &seen)?
+            }
+            restored => restored?,
+        };
+        if photo.is_colorless() {
             rgb.data
                 .chunks_exact_mut(3)
                 .for_each(|pixel| pixel.fill((pixel[0] + pixel[1] + pixel[2]) / 3.0));
         }
-        let Photo { alpha, icc, depth, gray, .. } = photo;
-        Ok(Photo { rgb, alpha: alpha.clone(), icc: icc.clone(), depth: *depth, gray: *gray })
+        photo.put_back_hidden(&mut rgb);
+        Ok(Photo { rgb, notes, ..photo.without_pixels() })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::Profile;
 
     /// The task, or the reason for leaving the photograph alone.
     fn decided(probabilities: [f64; 6]) -> Result<String, String> {
@@ -228,7 +243,8 @@ mod tests {
         rgb.data.chunks_exact_mut(3).enumerate().for_each(|(i, p)| p.fill((i % 97) as f32 / 96.0));
         let alpha = Some(vec![0.5; 64 * 64]);
         let depth = crate::image::Depth::Sixteen;
-        let photo = Photo { rgb, alpha, depth, gray: true, icc: Some(vec![1, 2, 3]) };
+        let profile = Some(Profile::inert(vec![1, 2, 3]));
+        let photo = Photo { alpha, depth, gray: true, profile, ..Photo::new(rgb) };
         let restorer = Restorer::for_task(Task::Dehaze, Compute::default()).unwrap();
         let Outcome::Restored { photo: restored, task, classification } =
             restorer.restore(&photo).unwrap()
@@ -236,7 +252,8 @@ mod tests {
             panic!("it was left alone")
         };
         assert_eq!((task.as_str(), classification.is_none()), ("dehaze", true));
-        assert_eq!((&restored.alpha, &restored.icc), (&photo.alpha, &photo.icc));
+        assert_eq!(restored.alpha, photo.alpha);
+        assert_eq!(restored.profile.unwrap().icc, [1, 2, 3]);
         assert!(restored.gray && restored.depth == depth);
         assert!(restored.rgb.data.chunks_exact(3).all(|p| p[0] == p[1] && p[1] == p[2]));
         assert_ne!(restored.rgb.data, photo.rgb.data);

@@ -97,7 +97,7 @@ impl Job {
     fn run(&self, restorer: &Restorer, overwrite: bool) -> Result<String> {
         let start = Instant::now();
         let (from, photo) = (self.from.display(), Photo::read(&self.from)?);
-        let restoration = match restorer.decide(&photo.rgb)? {
+        let restoration = match restorer.decide(&photo.visible())? {
             Decision::Restore(restoration) => restoration,
             Decision::LeaveAlone(reason) => return Ok(format!("{from}: {reason}")),
         };

@@ -6,7 +6,7 @@ use crate::model::detect::{detect_config, strip_prefix};
 use crate::model::{IrNext, Model, ModelConfig};
 use engine::{DType, Tensor};
 use nn::Params;
-use nn::weights::WeightFile;
+use nn::weights::{WeightFile, printable};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -66,6 +66,7 @@ impl Model {
     }
 
     fn build(origin: &str, tensors: HashMap<String, Tensor>, config: ModelConfig) -> Result<Self> {
+        check_finite(origin, &tensors)?;
         let (network, params) =
             Params::build_from(origin, tensors, DType::F32, |b| Ok(IrNext::new(b, &config)))?;
         Ok(Self { config, network: Arc::new(network), params })
@@ -122,6 +123,30 @@ impl Model {
         ];
         Ok(entries.map(|(key, value)| (key.to_string(), value)).into())
     }
+}
+
+/// Refuses weights that no image can come out of.
+fn check_finite(origin: &str, tensors: &HashMap<String, Tensor>) -> Result<()> {
+    let mut names: Vec<&String> = tensors.keys().collect();
+    names.sort();
+    for name in names {
+        let tensor = &tensors[name];
+        if tensor.dtype() == DType::I64 {
+            continue;
+        }
+        let values = tensor.to_dtype(DType::F32)?.to_vec::<f32>()?;
+        let count = values.iter().filter(|value| !value.is_finite()).count();
+        if count > 0 {
+            let name = printable(name);
+            let reason = format!(
+                "{count} of the {} values of {name} are NaN or infinite: the file is damaged, or \
+                 its training diverged",
+                values.len()
+            );
+            return Err(refuse(origin, &reason));
+        }
+    }
+    Ok(())
 }
 
 /// The configuration in a file's metadata, if there is one.

@@ -115,6 +115,18 @@ impl FrozenModel {
         Self { frozen, replay: Mutex::default(), ..self }
     }
 
+    /// The same model in single precision, which shares the values of this one.
+    pub fn in_f32(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            network: self.network.clone(),
+            params: self.params.clone(),
+            frozen: Frozen::new(&self.params, None, Numerics::default()),
+            device: self.device,
+            replay: Mutex::default(),
+        }
+    }
+
     /// The restored image, at full size, for a degraded `[N, 3, H, W]`, on the model's device; see
     /// [`IrNext::predict`].
     ///

@@ -253,6 +253,20 @@ fn a_weight_file_brings_its_network_along() {
 }
 
 #[test]
+fn weights_that_are_not_finite_are_refused_by_name() {
+    let model = Model::new(&ModelConfig { width: 8, ..Default::default() }, 7, DType::F32).unwrap();
+    let mut file = model.to_file(DType::F32, Default::default()).unwrap();
+    let name = "Convs.0.main.0.weight";
+    let tensor = &file.tensors[name];
+    let mut values = tensor.to_vec::<f32>().unwrap();
+    (values[3], values[7]) = (f32::NAN, f32::INFINITY);
+    let damaged = Tensor::from_slice(&values, tensor.shape()).unwrap();
+    file.tensors.insert(name.into(), damaged);
+    let error = Model::from_file("w", file).err().unwrap().to_string();
+    assert!(error.contains("w: 2 of the") && error.contains(name), "{error}");
+}
+
+#[test]
 fn files_of_other_networks_are_refused() {
     let refused = |file: WeightFile| Model::from_file("w", file).err().unwrap().to_string();
     let other =

@@ -4,7 +4,7 @@ use super::{Validation, ValidationConfig, log::ValidationPicture};
 use crate::compute::Precision;
 use crate::data::{Paired, Source};
 use crate::distributed::Team;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::evaluate::{Scored, mean, score};
 use crate::image::Image;
 use crate::metrics::Scorer;
@@ -51,7 +51,13 @@ impl Validator {
         let one = |index| -> Result<(Scored, Option<ValidationPicture>)> {
             let seen = Cell::new(None);
             let restore = |image: &Image| {
-                let restored = restore(&model, image)?;
+                let restored = match restore(&model, image) {
+                    // It has no score. Whether training diverged, the loss says.
+                    Err(Error::NotFinite { .. }) => {
+                        Image::from_fn(image.width, image.height, |_, _| [f32::NAN; 3])
+                    }
+                    restored => restored?,
+                };
                 seen.set((index < shown).then(|| restored.clone()));
                 Ok(restored)
             };
