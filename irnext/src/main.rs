@@ -2,9 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    irnext::cli::Cli::parse().run()
+    irnext::cli::Cli::from_environment().run()
 }

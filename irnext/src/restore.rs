@@ -33,14 +33,25 @@ const OVERLAP: usize = 128;
 /// # Ok::<(), irnext::Error>(())
 /// ```
 pub fn restore(model: &FrozenModel, image: &Image) -> Result<Image> {
+    restore_reporting(model, image, &|_| ())
+}
+
+/// As [`restore`]; `progress` hears what part of the work is done, from 0 to 1, after each tile.
+pub fn restore_reporting(
+    model: &FrozenModel,
+    image: &Image,
+    progress: &dyn Fn(f64),
+) -> Result<Image> {
     let restore_piece = |image: &Image| one_piece(&model.config, image, |x| model.predict(x));
     if is_one_piece(&model.config, image.width, image.height) {
         return restore_piece(image);
     }
+    let (rows, columns) = (tiles(image.height), tiles(image.width));
+    let mut done = 0;
     let (mut sum, mut weights) =
         (Image::new(image.width, image.height), vec![0.0f32; image.width * image.height]);
-    for (y, height) in tiles(image.height) {
-        for (x, width) in tiles(image.width) {
+    for &(y, height) in &rows {
+        for &(x, width) in &columns {
             let tile = restore_piece(&image.crop(x, y, width, height))?;
             for (i, row) in (y..y + height).enumerate() {
                 let weight_y = ramp(row, y, height, image.height);
@@ -53,6 +64,8 @@ pub fn restore(model: &FrozenModel, image: &Image) -> Result<Image> {
                     }
                 }
             }
+            done += 1;
+            progress(f64::from(done) / (rows.len() * columns.len()) as f64);
         }
     }
     sum.data

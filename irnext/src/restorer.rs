@@ -1,12 +1,12 @@
 //! The restoration of photographs as a service: which model, on which device, for which photograph.
 
-use crate::classify::{Classification, SURE, classify};
+use crate::classify::{Classification, classify};
 use crate::compute::{Compute, Precision};
 use crate::degrade::Task;
 use crate::error::{Error, Result};
 use crate::image::{Image, Note, Photo};
 use crate::model::{FrozenModel, Model};
-use crate::restore::restore;
+use crate::restore::restore_reporting;
 use crate::shipped;
 use std::sync::OnceLock;
 
@@ -41,8 +41,8 @@ enum Models {
 pub enum Decision<'a> {
     /// To restore it.
     Restore(Restoration<'a>),
-    /// To leave it alone, for this reason.
-    LeaveAlone(String),
+    /// To leave it alone, because of this classification.
+    LeaveAlone(Classification),
 }
 
 /// The restoration that was chosen for a photograph.
@@ -100,13 +100,23 @@ impl Restorer {
         Ok(Self { models: Models::One(task.into(), model.into()), compute })
     }
 
+    /// The names of the tasks that it may choose for a photograph.
+    pub fn tasks(&self) -> Vec<&str> {
+        match &self.models {
+            Models::BuiltIn(_) => Task::ALL.map(Task::name).into(),
+            Models::One(task, _) => vec![task],
+        }
+    }
+
     /// Restores a photograph, or leaves it alone.
     ///
     /// # Errors
     /// If memory does not suffice, or the device fails.
     pub fn restore(&self, photo: &Photo) -> Result<Outcome> {
         Ok(match self.decide(&photo.visible())? {
-            Decision::LeaveAlone(reason) => Outcome::LeftAlone { reason },
+            Decision::LeaveAlone(classification) => {
+                Outcome::LeftAlone { reason: classification.verdict() }
+            }
             Decision::Restore(restoration) => Outcome::Restored {
                 photo: restoration.apply(photo)?.into(),
                 task: restoration.task.into(),
@@ -134,23 +144,15 @@ impl Restorer {
         models: &'a [OnceLock<FrozenModel>],
         classification: Classification,
     ) -> Result<Decision<'a>> {
-        let why = match (classification.likeliest(), classification.task()) {
-            (_, Some(task)) => {
-                let model = self.built_in(&models[task as usize], task)?;
-                return Ok(Decision::Restore(Restoration {
-                    task: task.name(),
-                    classification: Some(classification),
-                    model,
-                    compute: self.compute,
-                }));
-            }
-            (None, None) => "left alone; --task TASK restores it anyway".into(),
-            (Some(task), None) => {
-                let percent = 100.0 * SURE;
-                format!("less than {percent} %, left alone; --task {task} restores it anyway")
-            }
+        let Some(task) = classification.task() else {
+            return Ok(Decision::LeaveAlone(classification));
         };
-        Ok(Decision::LeaveAlone(format!("{classification}: {why}")))
+        Ok(Decision::Restore(Restoration {
+            task: task.name(),
+            classification: Some(classification),
+            model: self.built_in(&models[task as usize], task)?,
+            compute: self.compute,
+        }))
     }
 
     fn built_in<'a>(&self, cell: &'a OnceLock<FrozenModel>, task: Task) -> Result<&'a FrozenModel> {
@@ -172,13 +174,22 @@ impl Restoration<'_> {
     /// # Errors
     /// If memory does not suffice, or the device fails; [`Error::NotFinite`].
     pub fn apply(&self, photo: &Photo) -> Result<Photo> {
+        self.apply_reporting(photo, &|_| ())
+    }
+
+    /// As [`Self::apply`]; `progress` hears what part of the work on a large photograph is done,
+    /// from 0 to 1.
+    ///
+    /// # Errors
+    /// As for [`Self::apply`].
+    pub fn apply_reporting(&self, photo: &Photo, progress: &dyn Fn(f64)) -> Result<Photo> {
         let mut notes = photo.notes.clone();
         let seen = photo.visible();
-        let mut rgb = match restore(self.model, &seen) {
+        let mut rgb = match restore_reporting(self.model, &seen, progress) {
             // Half precision overflows where f32 does not.
             Err(Error::NotFinite { .. }) if self.compute.precision != Precision::F32 => {
                 notes.push(Note::RepeatedInF32);
-                restore(&self.model.in_f32(), &seen)?
+                restore_reporting(&self.model.in_f32(), &seen, progress)?
             }
             restored => restored?,
         };
@@ -206,7 +217,7 @@ mod tests {
             Decision::Restore(Restoration { task, classification, .. }) => {
                 Ok(format!("{task}, {}", classification.unwrap()))
             }
-            Decision::LeaveAlone(reason) => Err(reason),
+            Decision::LeaveAlone(classification) => Err(classification.verdict()),
         }
     }
 
@@ -226,11 +237,8 @@ mod tests {
             "dehaze, haze, 90 % (colors are pale)"
         );
         for (probabilities, part) in [
-            (
-                [0.9, 0.1, 0.0, 0.0, 0.0, 0.0],
-                "clear, 90 % (haze, 10 %): left alone; --task TASK restores",
-            ),
-            ([0.4, 0.5, 0.1, 0.0, 0.0, 0.0], "less than 60 %, left alone; --task dehaze restores"),
+            ([0.9, 0.1, 0.0, 0.0, 0.0, 0.0], "no haze, rain, snow or blur found (90 % sure)"),
+            ([0.4, 0.5, 0.1, 0.0, 0.0, 0.0], "perhaps haze, but only 50 % sure; less than 60 %"),
         ] {
             let why = decided(probabilities).unwrap_err();
             assert!(why.contains(part), "{why}");

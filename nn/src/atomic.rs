@@ -19,7 +19,7 @@ const SUFFIX: &str = ".part";
 /// # Ok::<_, nn::Error>(())
 /// ```
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace(path, bytes, None)
+    Reserved::beside(path)?.replace(bytes)
 }
 
 /// As [`write_atomically`], but moves the earlier contents of `path` to `previous`. Even after an
@@ -35,7 +35,9 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Ok::<_, nn::Error>(())
 /// ```
 pub fn write_keeping(path: &Path, previous: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace(path, bytes, Some(previous))
+    let mut reserved = Reserved::beside(path)?;
+    reserved.file.write_all(bytes)?;
+    reserved.finish_keeping(Some(previous))
 }
 
 /// Removes the partial files that an interrupted process left in `folder`. No other process may be
@@ -63,33 +65,80 @@ pub fn remove_partial(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn replace(path: &Path, bytes: &[u8], previous: Option<&Path>) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let (file, partial) = create_in(folder)?;
-    let keep = || match previous {
-        Some(previous) if path.exists() => fs::rename(path, previous),
-        _ => Ok(()),
-    };
-    if let Err(error) =
-        fill(file, bytes).and_then(|()| keep()).and_then(|()| fs::rename(&partial, path))
-    {
-        let _ = fs::remove_file(&partial);
-        return Err(error);
-    }
-    // Makes the new name itself durable. Not every file system can sync a folder, and the file is
-    // whole already.
-    if let Ok(folder) = File::open(folder) {
-        let _ = folder.sync_all();
-    }
-    Ok(())
+/// A new file that is to take the name `path`: made before the work whose result it is for, so that
+/// a folder that cannot be written to is noticed first. Dropped, it leaves nothing behind.
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("result.txt");
+/// let reserved = nn::Reserved::beside(&path)?;
+/// let result = "the work of an hour";
+/// reserved.replace(result.as_bytes())?;
+/// assert_eq!(std::fs::read_to_string(&path)?, result);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Reserved {
+    file: File,
+    partial: PathBuf,
+    path: PathBuf,
+    /// Whether the file still has the name `partial`.
+    pending: bool,
 }
 
-fn fill(mut file: File, bytes: &[u8]) -> io::Result<()> {
-    file.write_all(bytes)?;
-    file.sync_all()
+impl Reserved {
+    /// Makes the file, hidden, beside `path`.
+    pub fn beside(path: &Path) -> io::Result<Self> {
+        let (file, partial) = create_in(folder_of(path))?;
+        Ok(Self { file, partial, path: path.into(), pending: true })
+    }
+
+    /// The file, to be written, and to get permissions and times.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Writes `bytes` and takes the name.
+    pub fn replace(mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.finish()
+    }
+
+    /// Waits until the file is on the disk, and renames it to its `path`. Even after an
+    /// interruption, `path` holds the old contents or the new.
+    pub fn finish(self) -> io::Result<()> {
+        self.finish_keeping(None)
+    }
+
+    fn finish_keeping(mut self, previous: Option<&Path>) -> io::Result<()> {
+        self.file.sync_all()?;
+        if let Some(previous) = previous.filter(|_| self.path.exists()) {
+            fs::rename(&self.path, previous)?;
+        }
+        fs::rename(&self.partial, &self.path)?;
+        self.pending = false;
+        // Makes the new name itself durable. Not every file system can sync a folder, and the file
+        // is whole already.
+        if let Ok(folder) = File::open(folder_of(&self.path)) {
+            let _ = folder.sync_all();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if self.pending {
+            let _ = fs::remove_file(&self.partial);
+        }
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }
 
 /// A new hidden file in `folder`. Its name does not contain the final one, which may be as long as
@@ -128,6 +177,16 @@ mod tests {
         assert!(write_atomically(&taken, b"x").is_err());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         assert!(write_atomically(&folder.path().join("missing/x"), b"x").is_err());
+    }
+
+    #[test]
+    fn what_is_reserved_and_not_used_is_given_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let reserved = Reserved::beside(&folder.path().join("a")).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        drop(reserved);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert!(Reserved::beside(&folder.path().join("missing/a")).is_err());
     }
 
     #[test]

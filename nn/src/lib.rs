@@ -52,7 +52,7 @@ mod trainer;
 mod training_step;
 pub mod weights;
 
-pub use atomic::{remove_partial, write_atomically, write_keeping};
+pub use atomic::{Reserved, remove_partial, write_atomically, write_keeping};
 pub use context::{Context, Mode, Pass};
 pub use cost::{Cost, LayerKind};
 pub use ema::Ema;

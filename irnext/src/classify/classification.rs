@@ -43,6 +43,26 @@ impl Classification {
         self.likeliest().filter(|_| self.probability() >= SURE)
     }
 
+    /// The task for the degradation that is likeliest, whether or not it is likely.
+    pub fn likeliest_task(&self) -> Option<Task> {
+        CLASSES[self.likelier(1..CLASSES.len())]
+    }
+
+    /// The classification in words, for a photograph that is left alone because of it. A clear one
+    /// may be a bad photograph all the same: dark, or full of noise.
+    pub fn verdict(&self) -> String {
+        // Truncated, not rounded: 99.6 % is not certain.
+        let percent = (100.0 * self.probability()).floor();
+        match self.likeliest() {
+            None => format!("no haze, rain, snow or blur found ({percent} % sure)"),
+            likeliest => format!(
+                "perhaps {}, but only {percent} % sure; less than {} % changes nothing",
+                class_name(likeliest),
+                100.0 * SURE
+            ),
+        }
+    }
+
     pub(super) fn place(&self) -> usize {
         self.likelier(0..CLASSES.len())
     }

@@ -1,6 +1,8 @@
 //! Arguments that several commands share.
 
+use super::tasks::task_parser;
 use crate::compute::{Compute, Precision};
+use crate::degrade::Task;
 use crate::distributed::Team;
 use crate::error::{Error, Result};
 use crate::model::{Model, ModelConfig, Preset};
@@ -14,6 +16,9 @@ use std::path::PathBuf;
 pub(super) const COMPUTE: &str = "Compute options";
 /// The heading of the options that choose the output.
 pub(super) const OUTPUT: &str = "Output options";
+
+/// The heading of options for people who train networks.
+pub(super) const ADVANCED: &str = "Advanced options";
 
 /// A parser of one of these values by its name, which completions then offer.
 pub(super) fn one_of<T: Copy + Send + Sync + 'static>(
@@ -31,7 +36,7 @@ pub(super) struct ComputeArguments {
     /// Device: cpu, cuda or cuda:NUMBER (`irnext devices` lists them)
     #[arg(long, value_name = "DEVICE", default_value_t = Device::Cpu, help_heading = COMPUTE)]
     device: Device,
-    /// Precision on a GPU: f32, tf32, bf16 or f16
+    /// Precision, on a GPU only: f32, or faster and slightly less exact tf32, bf16 or f16
     #[arg(
         long,
         value_name = "PRECISION",
@@ -53,10 +58,9 @@ impl ComputeArguments {
 /// The weights: a file, or those built in for a task.
 #[derive(Args)]
 pub(super) struct WeightArguments {
-    /// Use the built-in weights for this task: dehaze, derain, desnow, deblur-motion or
-    /// deblur-defocus
-    #[arg(long, value_name = "TASK")]
-    pub(super) task: Option<crate::degrade::Task>,
+    /// Use the built-in weights for this task
+    #[arg(long, value_name = "TASK", value_parser = task_parser(), ignore_case = true)]
+    pub(super) task: Option<Task>,
     /// Use this weight file: safetensors, or PyTorch's .pkl or .pth
     #[arg(long, value_name = "FILE")]
     pub(super) weights: Option<PathBuf>,

@@ -14,18 +14,23 @@ mod gradcheck;
 mod info;
 mod inspect;
 mod output;
+mod photo_first;
 mod plot;
 mod profile;
 mod recipes;
 mod restore;
 mod restorer;
+mod signals;
 mod synth;
+mod tasks;
 mod train;
 
 use crate::distributed::launch::Launch;
 use crate::error::{Error, Result};
-use arguments::COMPUTE;
+use arguments::{ADVANCED, COMPUTE};
+use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
+use output::complain;
 use std::process::ExitCode;
 
 /// Remove haze, rain, snow and blur from photographs
@@ -34,25 +39,33 @@ use std::process::ExitCode;
     name = "irnext",
     version,
     max_term_width = 100,
+    override_usage = "irnext [OPTIONS] PHOTO...\n       irnext COMMAND",
     after_help = "\
 Examples:
-  irnext restore foggy.jpg                  Restore a photo; writes foggy.dehaze.jpg
-  irnext restore photos/ -o restored/       Restore a folder
+  irnext foggy.jpg                          Restore a photo; writes foggy.dehaze.jpg
+  irnext photos/ -o restored/               Restore a folder
   irnext train --recipe gopro --data GOPRO_Large --dry-run
                                             Show what training would take
-  irnext eval GOPRO_Large --protocol gopro --weights run/weights.safetensors
-                                            Score weights on a data set
 
-`irnext COMMAND --help` describes a command. The network is IRNeXt (Cui et al., ICML 2023);
-small trained weights are built in."
+Without a command, `restore` is meant. `irnext COMMAND --help` describes a command.
+The network is IRNeXt (Cui et al., ICML 2023); small trained weights are built in."
 )]
 pub struct Cli {
-    /// Number of CPU threads (0 = RAYON_NUM_THREADS if set, else all physical cores, shared among
-    /// MPI ranks)
-    #[arg(long, global = true, default_value_t = 0, help_heading = COMPUTE)]
+    /// Processor cores to use [default: all]
+    ///
+    /// 0 stands for all physical cores, shared among the processes that mpirun or srun starts on
+    /// this machine, or for the number in RAYON_NUM_THREADS if that is set.
+    #[arg(
+        long,
+        global = true,
+        value_name = "N",
+        default_value_t = 0,
+        hide_default_value = true,
+        help_heading = COMPUTE
+    )]
     threads: usize,
-    /// Print the calls, time and speed of each operation at exit
-    #[arg(long, global = true, help_heading = COMPUTE)]
+    /// Print the time of each operation when done
+    #[arg(long, global = true, help_heading = ADVANCED)]
     profile: bool,
     #[command(subcommand)]
     command: Command,
@@ -61,6 +74,10 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Remove haze, rain, snow or blur from photographs
+    ///
+    /// The result is written beside each photograph as NAME.TASK.EXT, or to the output that you
+    /// name; the photograph itself is not touched. In folders, and in the folders in them, files
+    /// that are no photographs are passed over.
     Restore(restore::Arguments),
     /// Score weights on pairs of degraded and clean photographs
     Eval(eval::Arguments),
@@ -94,19 +111,33 @@ enum Command {
 }
 
 impl Cli {
-    /// Runs the command. Errors go to standard error.
+    /// The command line of this process. Ends it after --help, --version and misuse.
+    pub fn from_environment() -> Self {
+        let arguments = photo_first::with_command(std::env::args_os().collect(), &Self::command());
+        Self::try_parse_from(arguments).unwrap_or_else(|mut error| {
+            // For an unknown option, clap suggests to pass it as the name of a photograph.
+            if error.kind() == ErrorKind::UnknownArgument {
+                error.remove(ContextKind::Suggested);
+            }
+            error.exit()
+        })
+    }
+
+    /// Runs the command. Errors go to standard error. Ends with 0 if all is done, 1 if something
+    /// failed, 2 if the command cannot be meant, and 128 + N after signal N.
     pub fn run(self) -> ExitCode {
         match self.try_run() {
             Ok(true) => ExitCode::SUCCESS,
             // The errors have been printed already.
             Ok(false) => ExitCode::FAILURE,
             Err(error) => {
-                eprintln!("irnext: {error}");
+                complain!("{error}");
                 match error {
                     // As shells report signals.
                     Error::Signal(signal) => {
                         u8::try_from(128 + signal).map_or(ExitCode::FAILURE, ExitCode::from)
                     }
+                    Error::Config { .. } => ExitCode::from(2),
                     _ => ExitCode::FAILURE,
                 }
             }
@@ -117,7 +148,7 @@ impl Cli {
     fn try_run(self) -> Result<bool> {
         let launch = Launch::from_environment();
         let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads(self.threads, launch.local_size))
+            .num_threads(threads(self.threads, launch.local_size)?)
             .build()
             .map_err(|error| Error::Config {
                 reason: format!("--threads {}: {error}", self.threads),
@@ -153,10 +184,17 @@ impl Cli {
 /// Two threads on one core share its arithmetic units, which one of them keeps busy. If the process
 /// may use only part of the machine, additional threads would take turns. The `local_size`
 /// processes that were started together on this machine share its cores.
-fn threads(asked: usize, local_size: usize) -> usize {
+fn threads(asked: usize, local_size: usize) -> Result<usize> {
+    // More than this only take turns, and thousands bring a machine to a halt.
+    let most = 4 * num_cpus::get();
+    if asked > most {
+        let reason =
+            format!("--threads {asked}: this machine has {}; at most {most}", num_cpus::get());
+        return Err(Error::Config { reason });
+    }
     if asked > 0 || std::env::var_os("RAYON_NUM_THREADS").is_some() {
-        return asked;
+        return Ok(asked);
     }
     let allowed = std::thread::available_parallelism().map_or(1, usize::from);
-    (num_cpus::get_physical() / local_size).clamp(1, allowed)
+    Ok((num_cpus::get_physical() / local_size).clamp(1, allowed))
 }

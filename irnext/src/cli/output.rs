@@ -1,7 +1,9 @@
-//! Writing lines to standard output, and protecting existing files.
+//! Writing lines for people and programs, and protecting existing files.
 
 use crate::error::{Error, Result};
+use std::borrow::Cow;
 use std::path::Path;
+use std::sync::LazyLock;
 
 /// Fails if `path` exists and `overwrite` is false.
 pub(super) fn check_overwrite(path: &Path, overwrite: bool) -> Result<()> {
@@ -20,3 +22,76 @@ macro_rules! say {
     }};
 }
 pub(super) use say;
+
+/// Prints a line to standard error, after the name of the program. It ignores a closed pipe, too.
+macro_rules! complain {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), "irnext: {}", format_args!($($text)*));
+    }};
+}
+pub(super) use complain;
+
+/// `text` of this program in characters that the terminal has: where the locale is not UTF-8, signs
+/// become ASCII.
+pub(super) fn signs(text: &str) -> Cow<'_, str> {
+    static UNICODE: LazyLock<bool> =
+        LazyLock::new(|| !cfg!(unix) || is_utf8(|name| std::env::var(name).ok()));
+    match *UNICODE || text.is_ascii() {
+        true => text.into(),
+        false => text
+            .replace('→', "->")
+            .replace('×', "x")
+            .replace('…', "...")
+            .replace(['–', '−'], "-")
+            .into(),
+    }
+}
+
+/// Whether the locale, by these variables of the environment, is in UTF-8. The first that is set
+/// decides.
+fn is_utf8(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .find_map(|name| variable(name).filter(|value| !value.is_empty()));
+    let locale = locale.unwrap_or_default().to_lowercase();
+    locale.contains("utf-8") || locale.contains("utf8")
+}
+
+/// `path` as a word for the shell.
+pub(super) fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c);
+    match !text.is_empty() && !text.starts_with('-') && text.chars().all(plain) {
+        true => text,
+        false if text.starts_with('-') => format!("'./{}'", text.replace('\'', r"'\''")),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_variable_that_is_set_decides_the_locale() {
+        let of = |set: &[(&str, &str)]| {
+            is_utf8(|name| {
+                let found = set.iter().find(|(variable, _)| *variable == name);
+                found.map(|(_, value)| value.to_string())
+            })
+        };
+        assert!(of(&[("LANG", "de_DE.UTF-8")]) && of(&[("LC_CTYPE", "C.utf8"), ("LANG", "C")]));
+        assert!(!of(&[]) && !of(&[("LC_ALL", "C"), ("LANG", "en_US.UTF-8")]));
+        assert!(of(&[("LC_ALL", ""), ("LANG", "en_US.UTF-8")]));
+    }
+
+    #[test]
+    fn words_are_quoted_where_the_shell_needs_it() {
+        let of = |path: &str| shell_word(Path::new(path));
+        assert_eq!(of("photos/a-1.jpg"), "photos/a-1.jpg");
+        assert_eq!(of("my photo.jpg"), "'my photo.jpg'");
+        assert_eq!(of("it's"), r"'it'\''s'");
+        assert_eq!(of("-x.jpg"), "'./-x.jpg'");
+    }
+}

@@ -3,6 +3,7 @@
 use super::arguments::{COMPUTE, one_of};
 use super::output::say;
 use super::recipes;
+use super::signals::Signals;
 use crate::compute::{Compute, Precision};
 use crate::distributed::Team;
 use crate::distributed::launch::Launch;
@@ -12,11 +13,7 @@ use crate::recipes::Recipe;
 use crate::train::{Ended, Event, Measured, RunPlan, TrainConfig, Trainer, Validation};
 use engine::Device;
 use indicatif::{ProgressBar, ProgressStyle};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// The heading of the options that replace values of the configuration.
@@ -228,7 +225,7 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
     if let Some(eval) = eval.filter(|_| done == total) {
         say!("to score the weights by the protocol of their table: {eval}");
     }
-    signals.outcome(ended?)
+    outcome(&signals, ended?)
 }
 
 /// The work of the other ranks, without output.
@@ -241,42 +238,14 @@ fn follow(team: &Team, arguments: &Arguments) -> Result<()> {
     let signals = Signals::watch()?;
     let mut trainer = Trainer::open_in(team.clone(), config)?;
     trainer.stop_when(signals.stop.clone());
-    signals.outcome(trainer.train(|_| true)?)
+    outcome(&signals, trainer.train(|_| true)?)
 }
 
-/// The signals that ask a program to end. A run saves its state first.
-struct Signals {
-    stop: Arc<AtomicBool>,
-    number: Arc<AtomicUsize>,
-}
-
-impl Signals {
-    fn watch() -> Result<Self> {
-        let (stop, number) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        for signal in [SIGINT, SIGTERM] {
-            // A second signal ends the program at once. Registered first, so that the first signal
-            // does not find its own flag set.
-            flag::register_conditional_shutdown(signal, 128 + signal, stop.clone())
-                .and_then(|_| flag::register_usize(signal, number.clone(), signal as usize))
-                .and_then(|_| flag::register(signal, stop.clone()))
-                .map_err(|error| Error::Config {
-                    reason: format!("cannot install signal handlers: {error}"),
-                })?;
-        }
-        Ok(Self { stop, number })
-    }
-
-    /// The result of the program after a run that has `ended`.
-    fn outcome(&self, ended: Ended) -> Result<()> {
-        match self.last() {
-            Some(signal) if ended == Ended::Stopped => Err(Error::Signal(signal)),
-            _ => Ok(()),
-        }
-    }
-
-    /// The last signal, if there was any.
-    fn last(&self) -> Option<i32> {
-        i32::try_from(self.number.load(Ordering::Relaxed)).ok().filter(|&number| number != 0)
+/// The result of the program after a run that has `ended`.
+fn outcome(signals: &Signals, ended: Ended) -> Result<()> {
+    match signals.last() {
+        Some(signal) if ended == Ended::Stopped => Err(Error::Signal(signal)),
+        _ => Ok(()),
     }
 }
 

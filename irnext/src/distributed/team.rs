@@ -225,7 +225,7 @@ impl Team {
     }
 
     /// The values of all ranks; an error on all ranks if one of them has one.
-    fn all_gather<T: Serialize + DeserializeOwned>(&self, mine: Result<T>) -> Result<Vec<T>> {
+    pub fn all_gather<T: Serialize + DeserializeOwned>(&self, mine: Result<T>) -> Result<Vec<T>> {
         let Some(group) = &self.group else { return Ok(vec![mine?]) };
         let (message, failure): (Result<T, String>, _) = match mine {
             Ok(value) => (Ok(value), None),

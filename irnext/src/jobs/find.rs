@@ -1,5 +1,6 @@
 //! Finds the photographs among what the user named: files, and folders with everything below them.
 
+use super::contents::Contents;
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -21,20 +22,6 @@ pub struct Found {
     pub named: bool,
 }
 
-/// The contents of a file, by its first bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Contents {
-    /// An image that can be read, and the extension for a result of its format.
-    Photo {
-        /// Without a dot.
-        extension: String,
-    },
-    /// An image of a format that cannot be read, by its name.
-    Unreadable(&'static str),
-    /// No image.
-    Other,
-}
-
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Search {
@@ -48,12 +35,18 @@ pub struct Search {
 
 impl Search {
     /// Searches `inputs`, files and folders. `contents` says what a file holds. Hidden files are
-    /// left out, links are followed, and a file that is reached twice counts once.
-    pub fn new(inputs: &[PathBuf], contents: impl Fn(&Path) -> Result<Contents>) -> Self {
+    /// left out, and so is the folder for `results` if it lies inside one that is searched. Links
+    /// are followed, and a file that is reached twice counts once.
+    pub fn new(
+        inputs: &[PathBuf],
+        results: Option<&Path>,
+        contents: impl Fn(&Path) -> Result<Contents>,
+    ) -> Self {
         let (mut search, mut seen) = (Self::default(), HashSet::new());
+        let results = results.and_then(|folder| folder.canonicalize().ok());
         for input in inputs {
             match input.is_dir() {
-                true => search.folder(input, &contents, &mut seen),
+                true => search.folder(input, results.as_deref(), &contents, &mut seen),
                 // Reading it says better than this search why it cannot be read.
                 false if seen.insert(unique(input)) => search.found.push(Found {
                     path: input.clone(),
@@ -78,12 +71,16 @@ impl Search {
     fn folder(
         &mut self,
         folder: &Path,
+        results: Option<&Path>,
         contents: &impl Fn(&Path) -> Result<Contents>,
         seen: &mut HashSet<PathBuf>,
     ) {
         let before = (self.found.len(), self.errors.len(), self.unreadable_count());
         let walk = WalkDir::new(folder).follow_links(true).max_depth(MAX_DEPTH).sort_by_file_name();
-        for entry in walk.into_iter().filter_entry(|entry| !is_hidden(entry)) {
+        let is_results =
+            |entry: &DirEntry| is_below(entry) && Some(&*unique(entry.path())) == results;
+        let enters = |entry: &DirEntry| !is_hidden(entry) && !is_results(entry);
+        for entry in walk.into_iter().filter_entry(enters) {
             let entry = match entry {
                 Ok(entry) => entry,
                 // A link to a folder above: everything in it is found anyway.
@@ -118,6 +115,11 @@ impl Search {
             self.errors.push(Error::data(folder, "contains no images"));
         }
     }
+}
+
+/// Whether it is a folder, below the one that is searched.
+fn is_below(entry: &DirEntry) -> bool {
+    entry.depth() > 0 && entry.file_type().is_dir()
 }
 
 fn is_hidden(entry: &DirEntry) -> bool {

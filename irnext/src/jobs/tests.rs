@@ -27,7 +27,7 @@ fn contents(path: &Path) -> Result<Contents> {
 }
 
 fn search(inputs: &[PathBuf]) -> Search {
-    Search::new(inputs, contents)
+    Search::new(inputs, None, contents)
 }
 
 fn naming(output: Option<Output>) -> Naming {
@@ -98,7 +98,7 @@ fn the_tree_is_mirrored_into_the_output_folder() {
         "photos/in/a.jpg -> new/out/in/a.jpg",
     ];
     assert_eq!(pairs(&plan, root.path()), expected);
-    assert!(root.path().join("new/out").is_dir());
+    assert!(plan.jobs.iter().all(|job| job.copy));
 }
 
 #[test]
@@ -159,7 +159,9 @@ fn collisions_are_refused_before_any_work() {
     assert!(message.contains("the result of both"), "{message}");
     let same = Naming { extension: Some("jpg".into()), ..naming(out()) };
     assert!(refused(&[path("f1")], same).contains("the result of both"));
-    // Onto the photographs themselves, by whichever path.
+    // Onto the photographs themselves, by whichever path, replacing or not.
+    let message = refused(&[path("f1")], naming(Some(Output::Folder(path("f1")))));
+    assert!(message.contains("would replace this photograph"), "{message}");
     let message = refused(&[path("f1")], overwrite(Some(Output::Folder(path("f2/../f1")))));
     assert!(message.contains("would replace this photograph"), "{message}");
     assert!(!path("out").exists());
@@ -181,8 +183,127 @@ fn an_output_that_cannot_be_written_is_found_out_at_once() {
     let root = folder(&["a.jpg", "file"]);
     let found = search(&[root.path().join("a.jpg")]);
     let output = Some(Output::Folder(root.path().join("file/out")));
-    assert!(matches!(Plan::new(&found.found, &naming(output)), Err(Error::Io { .. })));
+    let message = Plan::new(&found.found, &naming(output)).unwrap_err().to_string();
+    assert!(message.contains("cannot be written"), "{message}");
     // Nothing is left behind where it can.
     Plan::new(&found.found, &naming(None)).unwrap();
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn a_name_that_is_too_long_is_found_out_at_once() {
+    let long = format!("{}.jpg", "x".repeat(250));
+    let root = folder(&[&long, "a.jpg"]);
+    let plan = Plan::new(&search(&[root.path().into()]).found, &naming(None)).unwrap();
+    assert_eq!(pairs(&plan, root.path()), ["a.jpg -> a.dehaze.jpg"]);
+    assert_eq!(plan.refused[0].0, root.path().join(&long));
+    let message = plan.refused[0].1.to_string();
+    assert!(message.contains("cannot be written"), "{message}");
+}
+
+#[test]
+fn results_in_a_folder_below_are_not_restored_again() {
+    let root = folder(&["a.jpg", "out/a.jpg", "other/b.jpg"]);
+    let out = root.path().join("out");
+    let found = Search::new(&[root.path().into()], Some(&out), contents);
+    let below: Vec<_> = found.found.iter().map(|f| f.below.display().to_string()).collect();
+    assert_eq!(below, ["a.jpg", "other/b.jpg"]);
+    // Named, it is searched like any other.
+    assert_eq!(Search::new(std::slice::from_ref(&out), Some(&out), contents).found.len(), 1);
+}
+
+#[test]
+fn names_keep_dots_that_start_no_extension() {
+    let root = folder(&["IMG.2024", "IMG.2025", "a.b.jpg"]);
+    let photo = |path: &Path| {
+        Ok(match contents(path)? {
+            Contents::Other => Contents::Photo { extension: "jpg".into() },
+            contents => contents,
+        })
+    };
+    let found = Search::new(&[root.path().into()], None, photo);
+    let beside = Plan::new(&found.found, &naming(None)).unwrap();
+    let expected = [
+        "IMG.2024 -> IMG.2024.dehaze.jpg",
+        "IMG.2025 -> IMG.2025.dehaze.jpg",
+        "a.b.jpg -> a.b.dehaze.jpg",
+    ];
+    assert_eq!(pairs(&beside, root.path()), expected);
+    let output = Some(Output::Folder(root.path().join("out")));
+    let inside = Plan::new(&found.found, &naming(output)).unwrap();
+    let expected =
+        ["IMG.2024 -> out/IMG.2024.jpg", "IMG.2025 -> out/IMG.2025.jpg", "a.b.jpg -> out/a.b.jpg"];
+    assert_eq!(pairs(&inside, root.path()), expected);
+}
+
+#[test]
+fn an_output_file_has_the_name_of_a_format() {
+    let root = folder(&["a.jpg"]);
+    let found = search(&[root.path().join("a.jpg")]);
+    let refused = |name: &str, extension: Option<&str>| {
+        let output = Some(Output::File(root.path().join(name)));
+        let naming = Naming { extension: extension.map(Into::into), ..naming(output) };
+        Plan::new(&found.found, &naming).err().map(|error| error.to_string())
+    };
+    assert_eq!(refused("b.PNG", None), None);
+    assert_eq!(refused("b.jpeg", Some("jpg")), None);
+    for (name, extension, part) in [
+        ("b.png", Some("jpg"), "is not the name of a jpg file"),
+        ("b", None, "b.jpg for a file"),
+        ("b.gif", None, "cannot write this kind of file; png"),
+    ] {
+        let message = refused(name, extension).unwrap();
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn comparisons_are_neither_photographs_nor_in_the_way_of_results() {
+    let root = folder(&["a.jpg", "a.dehaze.jpg", "a.dehaze.compare.jpg", "b.compare.jpg"]);
+    let found = search(&[root.path().into()]);
+    let plan = Plan::new(&found.found, &Naming { compare: true, ..naming(None) }).unwrap();
+    assert_eq!(pairs(&plan, root.path()), ["b.compare.jpg -> b.compare.dehaze.jpg"]);
+    assert_eq!(plan.results.len(), 2);
+    let folder = folder(&["a.jpg", "a.compare.jpg"]);
+    let output = Some(Output::Folder(folder.path().join("out")));
+    let compare = Naming { compare: true, ..naming(output) };
+    let both = search(&[folder.path().into()]).found;
+    assert!(Plan::new(&both, &compare).unwrap_err().to_string().contains("both"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_result_is_no_more_readable_than_its_photograph_and_links_lead_to_it() {
+    use super::place::Place;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let root = folder(&["private.jpg", "public.jpg", "target.jpg"]);
+    let path = |name: &str| root.path().join(name);
+    let mode = |name: &str| fs::metadata(path(name)).unwrap().permissions().mode() & 0o777;
+    let set = |name: &str, mode| {
+        fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let copy = |from: &str, to: &str| {
+        let metadata = fs::metadata(path(from)).unwrap();
+        Place::take(&path(to), &metadata, true).unwrap().fill(b"new", &metadata).unwrap();
+    };
+    set("private.jpg", 0o600);
+    set("public.jpg", 0o777);
+    copy("private.jpg", "a.jpg");
+    copy("public.jpg", "b.jpg");
+    assert_eq!(mode("a.jpg"), 0o600);
+    assert_eq!(mode("b.jpg") & 0o111, 0, "a picture is no program");
+    let modified = |name: &str| fs::metadata(path(name)).unwrap().modified().unwrap();
+    assert_eq!(modified("a.jpg"), modified("private.jpg"));
+    // What is replaced keeps its own.
+    set("target.jpg", 0o640);
+    symlink("target.jpg", path("link.jpg")).unwrap();
+    copy("public.jpg", "link.jpg");
+    assert_eq!(mode("target.jpg"), 0o640);
+    assert_eq!(fs::read(path("target.jpg")).unwrap(), b"new");
+    assert!(fs::symlink_metadata(path("link.jpg")).unwrap().is_symlink());
+    // Nothing is left of what is not filled.
+    let metadata = fs::metadata(path("a.jpg")).unwrap();
+    drop(Place::take(&path("c.jpg"), &metadata, false).unwrap());
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 6);
+    assert!(Place::take(&path("a.jpg"), &metadata, false).is_err());
 }

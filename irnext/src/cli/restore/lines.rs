@@ -1,0 +1,163 @@
+//! What the program tells about photographs: a line for each, for people or as JSON, and a summary.
+
+use super::Arguments;
+use super::progress::Progress;
+use crate::cli::output::{complain, say, shell_word, signs};
+use crate::error::{Error, Result};
+use crate::jobs::{Job, Outcome, Plan, Report, Search, Summary};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// Tells about photographs.
+pub(super) struct Lines {
+    json: bool,
+    quiet: bool,
+    progress: Progress,
+}
+
+impl Lines {
+    /// Lines about `jobs`, as `arguments` ask for them.
+    pub fn new(arguments: &Arguments, jobs: &[Job]) -> Self {
+        let Arguments { json, quiet, .. } = *arguments;
+        Self { json, quiet, progress: Progress::new(jobs, !quiet) }
+    }
+
+    /// Tells about what needs no work, and what cannot be done.
+    pub fn tell_plan(&self, search: &Search, plan: &Plan) {
+        for error in &search.errors {
+            self.tell_error(path_of(error), error);
+        }
+        for (photo, error) in &plan.refused {
+            self.tell_error(Some(photo), error);
+        }
+        // Whoever names one photograph wants to know; of many, the summary has the number.
+        let few = search.found.len() == 1;
+        for (photo, result) in &plan.done {
+            if self.json {
+                say!(
+                    "{}",
+                    json!({ "input": text(photo), "output": text(result), "outcome": "done-before" })
+                );
+            } else if few && !self.quiet {
+                let (photo, result) = (photo.display(), result.display());
+                say!("{photo}: done before: {result} already exists; --overwrite replaces it");
+            }
+        }
+    }
+
+    /// Hears what part of the work on a photograph is done.
+    pub fn progress(&self, job: &Job, part: f64) {
+        self.progress.part(job, part);
+    }
+
+    /// Tells what became of a photograph.
+    pub fn tell(&self, job: &Job, result: &Result<Report>) {
+        self.progress.done(job);
+        self.progress.print(|| match result {
+            Ok(report) if self.json => say!("{}", object(&job.from, report)),
+            Ok(_) if self.quiet => {}
+            Ok(report) => say!("{}", line(&job.from, report)),
+            Err(error) => self.tell_error(Some(&job.from), error),
+        });
+    }
+
+    fn tell_error(&self, photo: Option<&Path>, error: &Error) {
+        match self.json {
+            true => {
+                let (photo, error) = (photo.map(text), error.to_string());
+                say!("{}", json!({ "input": photo, "outcome": "failed", "error": error }));
+            }
+            false => complain!("{error}"),
+        }
+    }
+
+    /// Nothing more is to be told about single photographs.
+    pub fn end(&self) {
+        self.progress.end();
+    }
+
+    /// Tells how many photographs there were of each outcome, unless it was only one.
+    pub fn tell_summary(&self, summary: &Summary, arguments: &Arguments) {
+        if self.quiet || summary.total() < 2 {
+            return;
+        }
+        complain!("{summary}");
+        if summary.waiting > 0 {
+            complain!("the same command resumes from here");
+        } else if summary.clear + summary.unsure > 0 && arguments.output.is_none() {
+            complain!("to restore those left alone anyway, say what to remove: --task TASK");
+        }
+    }
+}
+
+/// `a.jpg → a.dehaze.jpg: haze, 99 % (…); dehaze, 640×480, 0.52 s`.
+pub(super) fn line(from: &Path, report: &Report) -> String {
+    let Report { outcome, to, task, classification, size: (width, height), time, notes } = report;
+    let mut line = from.display().to_string();
+    if let Some(to) = to {
+        line.push_str(&signs(" → "));
+        line.push_str(&to.display().to_string());
+    }
+    line.push_str(": ");
+    let verdict = classification.as_ref().map(|seen| seen.verdict()).unwrap_or_default();
+    match outcome {
+        Outcome::Restored => {
+            if let Some(classification) = classification {
+                line.push_str(&format!("{classification}; "));
+            }
+            line.push_str(task.as_deref().unwrap_or_default());
+            line.push_str(&signs(&format!(", {width}×{height}, {:.2} s", time.as_secs_f64())));
+        }
+        Outcome::Copied => line.push_str(&format!("copied as it is: {verdict}")),
+        Outcome::Converted => line.push_str(&format!("converted, not restored: {verdict}")),
+        Outcome::LeftAlone => {
+            line.push_str(&format!("left alone: {verdict}"));
+            let task = classification.as_ref().and_then(|seen| seen.likeliest_task());
+            if let Some(task) = task {
+                let from = shell_word(from);
+                line.push_str(&format!("; anyway: irnext restore --task {task} {from}"));
+            }
+        }
+    }
+    for note in notes {
+        line.push_str(&signs(&format!("; {note}")));
+    }
+    line
+}
+
+/// The same as JSON.
+pub(super) fn object(from: &Path, report: &Report) -> Value {
+    let outcome = match report.outcome {
+        Outcome::Restored => "restored",
+        Outcome::LeftAlone => "left-alone",
+        Outcome::Copied => "copied",
+        Outcome::Converted => "converted",
+    };
+    let seen = report.classification.as_ref();
+    let likeliest = seen.map(|seen| crate::classify::class_name(seen.likeliest()));
+    json!({
+        "input": text(from),
+        "output": report.to.as_deref().map(text),
+        "outcome": outcome,
+        "task": report.task,
+        "detected": likeliest,
+        "probability": seen.map(|seen| seen.probability()),
+        "width": report.size.0,
+        "height": report.size.1,
+        "seconds": report.time.as_secs_f64(),
+        "notes": report.notes,
+        "error": null,
+    })
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// The file that an error is about.
+fn path_of(error: &Error) -> Option<&Path> {
+    match error {
+        Error::Io { path, .. } | Error::Image { path, .. } | Error::Data { path, .. } => Some(path),
+        _ => None,
+    }
+}

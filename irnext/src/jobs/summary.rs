@@ -1,0 +1,105 @@
+//! The count of what became of many photographs.
+
+use super::find::Search;
+use super::plan::Plan;
+use super::work::{Outcome, Report};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// How many photographs there were of each outcome.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Restored.
+    pub restored: usize,
+    /// Left alone, as no degradation was found.
+    pub clear: usize,
+    /// Left alone, as the degradation was not sure enough.
+    pub unsure: usize,
+    /// Left out, as their results are there already.
+    pub done: usize,
+    /// Not restored, by an error.
+    pub failed: usize,
+    /// Not begun, since the work was interrupted.
+    pub waiting: usize,
+    /// Images of formats that cannot be read, by the name of the format.
+    pub unreadable: BTreeMap<String, usize>,
+}
+
+impl Summary {
+    /// What is known before the work: all jobs wait.
+    pub fn new(search: &Search, plan: &Plan) -> Self {
+        let unreadable = search.unreadable.iter();
+        Self {
+            done: plan.done.len(),
+            failed: search.errors.len() + plan.refused.len(),
+            waiting: plan.jobs.len(),
+            unreadable: unreadable.map(|(name, count)| (name.to_string(), *count)).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Counts a photograph that was waiting; without a report, it failed.
+    pub fn count(&mut self, report: Option<&Report>) {
+        self.waiting = self.waiting.saturating_sub(1);
+        match report {
+            None => self.failed += 1,
+            Some(Report { outcome: Outcome::Restored, .. }) => self.restored += 1,
+            Some(Report { classification: Some(seen), .. }) if seen.likeliest().is_some() => {
+                self.unsure += 1;
+            }
+            Some(_) => self.clear += 1,
+        }
+    }
+
+    /// Adds what another counted.
+    pub fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.restored, other.restored),
+            (&mut self.clear, other.clear),
+            (&mut self.unsure, other.unsure),
+            (&mut self.done, other.done),
+            (&mut self.failed, other.failed),
+            (&mut self.waiting, other.waiting),
+        ];
+        pairs.into_iter().for_each(|(mine, theirs)| *mine += theirs);
+        for (name, count) in &other.unreadable {
+            *self.unreadable.entry(name.clone()).or_default() += count;
+        }
+    }
+
+    /// The number of files that were found.
+    pub fn total(&self) -> usize {
+        let parts = [self.restored, self.clear, self.unsure, self.done, self.failed, self.waiting];
+        parts.iter().sum::<usize>() + self.unreadable.values().sum::<usize>()
+    }
+}
+
+/// `10 restored, 13 left alone (12 seem clear, 1 not sure), 2 failed; skipped: 12 HEIC (cannot be
+/// read)`.
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} restored", self.restored)?;
+        if self.clear + self.unsure > 0 {
+            write!(f, ", {} left alone (", self.clear + self.unsure)?;
+            match (self.clear, self.unsure) {
+                (_, 0) => f.write_str("seem clear)")?,
+                (0, _) => f.write_str("not sure)")?,
+                (clear, unsure) => write!(f, "{clear} seem clear, {unsure} not sure)")?,
+            }
+        }
+        for (count, what) in
+            [(self.done, "done before"), (self.failed, "failed"), (self.waiting, "not begun")]
+        {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        if !self.unreadable.is_empty() {
+            let formats: Vec<_> =
+                self.unreadable.iter().map(|(name, count)| format!("{count} {name}")).collect();
+            write!(f, "; skipped: {} (cannot be read)", formats.join(", "))?;
+        }
+        Ok(())
+    }
+}

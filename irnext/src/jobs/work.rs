@@ -1,0 +1,167 @@
+//! The work on one photograph: reading, restoring, writing.
+
+use super::contents::{extension_of, same_format};
+use super::naming::compared;
+use super::picture::{mix, side_by_side};
+use super::place::Place;
+use super::plan::Job;
+use crate::classify::Classification;
+use crate::error::{Error, Result};
+use crate::image::{Format, Note, Photo, WriteOptions};
+use crate::restorer::{Decision, Restoration, Restorer};
+use std::fs::{self, Metadata};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How photographs are restored and written.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How much of the restoration is applied: 0 nothing, 1 all, up to 1.5 more than that.
+    pub strength: f32,
+    /// Whether to write a picture with the photograph and its restored version side by side.
+    pub compare: bool,
+    /// Whether existing files are replaced.
+    pub overwrite: bool,
+    /// How files are written.
+    pub write: WriteOptions,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let write = WriteOptions::default();
+        Self { strength: 1.0, compare: false, overwrite: false, write }
+    }
+}
+
+/// What was done to a photograph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was restored.
+    Restored,
+    /// It was left alone, and nothing was written.
+    LeftAlone,
+    /// It was left alone, and its file copied.
+    Copied,
+    /// It was left alone, and written in another format.
+    Converted,
+}
+
+/// What became of a photograph.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What was done.
+    pub outcome: Outcome,
+    /// The file that was written.
+    pub to: Option<PathBuf>,
+    /// The task that restored it.
+    pub task: Option<String>,
+    /// The degradation that was detected; none if the task was given.
+    pub classification: Option<Classification>,
+    /// Width and height, in pixels.
+    pub size: (usize, usize),
+    /// How long it took.
+    pub time: Duration,
+    /// What else is to be said about it.
+    pub notes: Vec<String>,
+}
+
+impl Job {
+    /// Restores the photograph, or leaves it alone. `progress` hears what part of the work on a
+    /// large one is done, from 0 to 1.
+    ///
+    /// # Errors
+    /// If it cannot be read or restored, or the result cannot be written. Then nothing is left of
+    /// the result.
+    pub fn run(
+        &self,
+        restorer: &Restorer,
+        settings: &Settings,
+        progress: &dyn Fn(f64),
+    ) -> Result<Report> {
+        let start = Instant::now();
+        let metadata = fs::metadata(&self.from).map_err(cannot_read(&self.from))?;
+        let photo = Photo::read(&self.from).map_err(|error| match error {
+            Error::Io { path, source } => cannot_read(&path)(source),
+            error => error,
+        })?;
+        let size = (photo.rgb.width, photo.rgb.height);
+        let report = match restorer.decide(&photo.rgb)? {
+            Decision::Restore(restoration) => {
+                let to = self.to.file(restoration.task);
+                let take = |path: &Path| Place::take(path, &metadata, settings.overwrite);
+                let (place, beside) = (take(&to)?, compared(&to));
+                let comparison = settings.compare.then(|| take(&beside)).transpose()?;
+                let restored = apply(&restoration, &photo, settings, progress)?;
+                if let Some(comparison) = comparison {
+                    let both = side_by_side(&photo, &restored);
+                    comparison.fill(&to_bytes(&both, &beside, settings)?.0, &metadata)?;
+                }
+                let (bytes, lost) = to_bytes(&restored, &to, settings)?;
+                place.fill(&bytes, &metadata)?;
+                let notes = restored.notes.iter().chain(&lost);
+                Report {
+                    outcome: Outcome::Restored,
+                    to: Some(to),
+                    task: Some(restoration.task.into()),
+                    classification: restoration.classification,
+                    size,
+                    time: start.elapsed(),
+                    notes: notes.map(ToString::to_string).collect(),
+                }
+            }
+            Decision::LeaveAlone(classification) => {
+                let (outcome, to) = self.leave_alone(&photo, &metadata, settings)?;
+                let (classification, time) = (Some(classification), start.elapsed());
+                Report { outcome, to, task: None, classification, size, time, notes: Vec::new() }
+            }
+        };
+        Ok(report)
+    }
+
+    /// Puts a photograph that needs no restoration where its result was expected, if anywhere.
+    fn leave_alone(
+        &self,
+        photo: &Photo,
+        metadata: &Metadata,
+        settings: &Settings,
+    ) -> Result<(Outcome, Option<PathBuf>)> {
+        if !self.copy {
+            return Ok((Outcome::LeftAlone, None));
+        }
+        let to = self.to.file("");
+        let place = Place::take(&to, metadata, settings.overwrite)?;
+        let same = extension_of(&to).is_some_and(|new| same_format(&new, &self.extension));
+        let (outcome, bytes) = match same {
+            true => (Outcome::Copied, fs::read(&self.from).map_err(cannot_read(&self.from))?),
+            false => (Outcome::Converted, to_bytes(photo, &to, settings)?.0),
+        };
+        place.fill(&bytes, metadata)?;
+        Ok((outcome, Some(to)))
+    }
+}
+
+/// The restored photograph, at the strength of `settings`.
+pub(super) fn apply(
+    restoration: &Restoration<'_>,
+    photo: &Photo,
+    settings: &Settings,
+    progress: &dyn Fn(f64),
+) -> Result<Photo> {
+    let mut restored = restoration.apply_reporting(photo, progress)?;
+    mix(&photo.rgb, &mut restored.rgb, settings.strength);
+    Ok(restored)
+}
+
+/// The bytes of the file `path`, in the format that its name says, and what that cannot hold.
+pub(super) fn to_bytes(
+    photo: &Photo,
+    path: &Path,
+    settings: &Settings,
+) -> Result<(Vec<u8>, Vec<Note>)> {
+    let format = Format::of(path)?;
+    photo.to_bytes(format, &settings.write).map_err(|reason| Error::image(path, reason))
+}
+
+fn cannot_read(path: &Path) -> impl Fn(std::io::Error) -> Error + '_ {
+    move |error| Error::image(path, format!("cannot be read: {error}"))
+}
