@@ -60,7 +60,7 @@ pub enum Outcome {
     /// It was restored.
     Restored {
         /// The restored photograph, with everything of the original but its colors.
-        photo: Photo,
+        photo: Box<Photo>,
         /// The name of the task, such as `dehaze`.
         task: String,
         /// The degradation that was detected; none if the task was given.
@@ -113,12 +113,12 @@ impl Restorer {
     /// # Errors
     /// If memory does not suffice, or the device fails.
     pub fn restore(&self, photo: &Photo) -> Result<Outcome> {
-        Ok(match self.decide(&photo.rgb)? {
+        Ok(match self.decide(&photo.visible())? {
             Decision::LeaveAlone(classification) => {
                 Outcome::LeftAlone { reason: classification.verdict() }
             }
             Decision::Restore(restoration) => Outcome::Restored {
-                photo: restoration.apply(photo)?,
+                photo: restoration.apply(photo)?.into(),
                 task: restoration.task.into(),
                 classification: restoration.classification,
             },
@@ -166,8 +166,9 @@ impl Restorer {
 }
 
 impl Restoration<'_> {
-    /// The restored photograph. A gray one stays gray, whatever the network makes of its three
-    /// equal channels. In half precision, an output that is not finite is computed again in f32,
+    /// The restored photograph. A gray one stays gray, also one that is stored in color, whatever
+    /// the network makes of its three equal channels. The network does not see the colors of fully
+    /// transparent pixels, and they stay. In half precision, an output that is not finite is computed again in f32,
     /// which the photograph's notes say.
     ///
     /// # Errors
@@ -183,28 +184,29 @@ impl Restoration<'_> {
     /// As for [`Self::apply`].
     pub fn apply_reporting(&self, photo: &Photo, progress: &dyn Fn(f64)) -> Result<Photo> {
         let mut notes = photo.notes.clone();
-        let mut rgb = match restore_reporting(self.model, &photo.rgb, progress) {
+        let seen = photo.visible();
+        let mut rgb = match restore_reporting(self.model, &seen, progress) {
             // Half precision overflows where f32 does not.
             Err(Error::NotFinite { .. }) if self.compute.precision != Precision::F32 => {
                 notes.push(Note::RepeatedInF32);
-                restore_reporting(&self.model.in_f32(), &photo.rgb, progress)?
+                restore_reporting(&self.model.in_f32(), &seen, progress)?
             }
             restored => restored?,
         };
-        if photo.gray {
+        if photo.is_colorless() {
             rgb.data
                 .chunks_exact_mut(3)
                 .for_each(|pixel| pixel.fill((pixel[0] + pixel[1] + pixel[2]) / 3.0));
         }
-        let Photo { alpha, icc, depth, gray, .. } = photo;
-        let (alpha, icc) = (alpha.clone(), icc.clone());
-        Ok(Photo { rgb, alpha, icc, depth: *depth, gray: *gray, notes })
+        photo.put_back_hidden(&mut rgb);
+        Ok(Photo { rgb, notes, ..photo.without_pixels() })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::Profile;
 
     /// The task, or the reason for leaving the photograph alone.
     fn decided(probabilities: [f64; 6]) -> Result<String, String> {
@@ -249,8 +251,8 @@ mod tests {
         rgb.data.chunks_exact_mut(3).enumerate().for_each(|(i, p)| p.fill((i % 97) as f32 / 96.0));
         let alpha = Some(vec![0.5; 64 * 64]);
         let depth = crate::image::Depth::Sixteen;
-        let photo =
-            Photo { rgb, alpha, depth, gray: true, icc: Some(vec![1, 2, 3]), notes: Vec::new() };
+        let profile = Some(Profile::inert(vec![1, 2, 3]));
+        let photo = Photo { alpha, depth, gray: true, profile, ..Photo::new(rgb) };
         let restorer = Restorer::for_task(Task::Dehaze, Compute::default()).unwrap();
         let Outcome::Restored { photo: restored, task, classification } =
             restorer.restore(&photo).unwrap()
@@ -258,7 +260,8 @@ mod tests {
             panic!("it was left alone")
         };
         assert_eq!((task.as_str(), classification.is_none()), ("dehaze", true));
-        assert_eq!((&restored.alpha, &restored.icc), (&photo.alpha, &photo.icc));
+        assert_eq!(restored.alpha, photo.alpha);
+        assert_eq!(restored.profile.unwrap().icc, [1, 2, 3]);
         assert!(restored.gray && restored.depth == depth);
         assert!(restored.rgb.data.chunks_exact(3).all(|p| p[0] == p[1] && p[1] == p[2]));
         assert_ne!(restored.rgb.data, photo.rgb.data);

@@ -74,12 +74,9 @@ impl Ema {
         Ok(self.scalars.set(vec![optimizer::decay_scalars(decay)])?)
     }
 
-    /// Puts back an earlier count, and values if they have changed.
-    pub(crate) fn restore(&mut self, updates: u64, values: Option<Vec<Tensor>>) {
+    /// Puts back an earlier count.
+    pub(crate) fn restore(&mut self, updates: u64) {
         self.updates = updates;
-        if let Some(values) = values {
-            self.values = values;
-        }
     }
 
     /// Adds the model's values with the decay of the last counted update, unless `norm`, by which

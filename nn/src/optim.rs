@@ -102,17 +102,9 @@ impl Optimizer {
         Ok(self.scalars.set(scalars)?)
     }
 
-    /// The slots of each entry.
-    pub(crate) fn slots(&self) -> &[Vec<Tensor>] {
-        &self.slots
-    }
-
-    /// Puts back earlier counts, and slots if they have changed.
-    pub(crate) fn restore(&mut self, steps: Vec<u64>, slots: Option<Vec<Vec<Tensor>>>) {
+    /// Puts back earlier counts.
+    pub(crate) fn restore(&mut self, steps: Vec<u64>) {
         self.steps = steps;
-        if let Some(slots) = slots {
-            self.slots = slots;
-        }
     }
 
     /// Whether a step has been counted, so that it is known which parameters have gradients.

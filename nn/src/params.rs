@@ -245,6 +245,11 @@ impl Params {
         self.entries.iter_mut().zip(values).for_each(|(entry, value)| entry.value = value);
     }
 
+    /// An error unless this could be the value of the entry.
+    pub(crate) fn require_fits(&self, id: ParamId, value: &Tensor) -> Result<()> {
+        self.entries[self.index(id)?].require_fit(value)
+    }
+
     /// An error unless these could be the values of the entries.
     pub(crate) fn require_fit(&self, values: &[Tensor]) -> Result<()> {
         if values.len() != self.entries.len() {

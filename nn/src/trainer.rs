@@ -86,14 +86,15 @@ impl Trainer {
         let pass = cx.finish();
         let gradients = pass.gradients(tape.backward(&loss)?);
         let norm = norm(&gradients)?;
+        let (loss, length) = (loss.item()?, norm.item()?);
+        if !(loss.is_finite() && length.is_finite()) {
+            let message =
+                format!("a step with loss {loss} and gradient norm {length} is not taken");
+            return Err(Error::Setting(message));
+        }
         let clip = Clip { norm: &norm, limit: self.limit };
         let mut step = TrainingStep::begin(&mut self.optimizer, self.ema.as_mut(), lr)?;
         step.apply(&mut self.params, &gradients, pass, Some(clip))?;
-        let (loss, norm) = (loss.item()?, norm.item()?);
-        if !(loss.is_finite() && norm.is_finite()) {
-            let message = format!("a step with loss {loss} and gradient norm {norm} is not taken");
-            return Err(Error::Setting(message));
-        }
         step.commit();
         Ok(loss)
     }

@@ -33,13 +33,14 @@ use engine::{Device, Tensor};
 
 /// A step of an optimizer, and of a moving average if there is one.
 ///
-/// It counts once it is [committed](TrainingStep::commit). A step that is dropped before that,
-/// because of an error for instance, is rolled back: values, optimizer, buffers and average are as
-/// they were before. Only [on a GPU, in place](TrainingStep::begin_replayed), values that have
-/// moved stay moved; there the device decides whether they move.
+/// Values, optimizer, buffers and average stay together: a step that is dropped before it has been
+/// [applied](TrainingStep::apply), or whose application failed, is rolled back, and leaves all of
+/// them as they were. Once applied it is taken, as values move in their own memory; only
+/// [`TrainingStep::rollback`] takes the counts back, where the device has found that nothing was to
+/// move.
 ///
 /// [`Optimizer`] shows a step by hand; a [`Trainer`](crate::Trainer) takes whole steps.
-#[must_use = "a step that is not committed is rolled back"]
+#[must_use = "a step that is not applied is rolled back"]
 pub struct TrainingStep<'a> {
     optimizer: &'a mut Optimizer,
     ema: Option<&'a mut Ema>,
@@ -47,19 +48,13 @@ pub struct TrainingStep<'a> {
     in_place: bool,
     /// Whether the optimizer has counted this step.
     counted: bool,
-    committed: bool,
+    /// Whether the counts stay as they are when the step ends.
+    taken: bool,
+    /// Whether the host knows that the values have moved.
+    moved: bool,
     /// The counts before the step.
     steps: Vec<u64>,
     updates: u64,
-    applied: Option<Applied<'a>>,
-}
-
-/// What a step is about to change, and the earlier values.
-struct Applied<'a> {
-    params: &'a mut Params,
-    values: Vec<Tensor>,
-    slots: Vec<Vec<Tensor>>,
-    averages: Vec<Tensor>,
 }
 
 impl<'a> TrainingStep<'a> {
@@ -73,10 +68,10 @@ impl<'a> TrainingStep<'a> {
             lr,
             in_place: false,
             counted: false,
-            committed: false,
+            taken: false,
+            moved: false,
             steps,
             updates,
-            applied: None,
         };
         if let Some(ema) = &mut step.ema {
             ema.count()?;
@@ -108,46 +103,42 @@ impl<'a> TrainingStep<'a> {
     /// host does not wait to know.
     ///
     /// # Errors
-    /// If gradients, buffers, optimizer or average do not fit `params`. The step is to be dropped
-    /// then.
+    /// If gradients, buffers, optimizer or average do not fit `params`; then nothing has changed. If
+    /// memory does not suffice, some values may have moved.
     pub fn apply(
-        &mut self,
-        params: &'a mut Params,
-        gradients: &[Option<Tensor>],
-        pass: Pass,
-        clip: Option<Clip<'_>>,
-    ) -> Result<()> {
-        let ahead = self.counted;
-        if !ahead {
-            self.counted = true;
-            self.optimizer.count(params, gradients, self.lr)?;
-        }
-        let overwritten = self.in_place
-            && params.entries().first().is_some_and(|e| e.value.device() != Device::Cpu);
-        let earlier = (!overwritten).then(|| {
-            let averages = self.ema.as_ref().map_or(vec![], |ema| ema.values().to_vec());
-            (params.values(), self.optimizer.slots().to_vec(), averages)
-        });
-        let done = self.change(params, gradients, pass, clip, ahead);
-        self.applied =
-            earlier.map(|(values, slots, averages)| Applied { params, values, slots, averages });
-        done
-    }
-
-    fn change(
         &mut self,
         params: &mut Params,
         gradients: &[Option<Tensor>],
         pass: Pass,
         clip: Option<Clip<'_>>,
-        ahead: bool,
     ) -> Result<()> {
+        self.require_fit(params, &pass)?;
+        let ahead = self.counted;
+        if !ahead {
+            self.counted = true;
+            self.optimizer.count(params, gradients, self.lr)?;
+        }
+        let norm = clip.map(|clip| clip.norm);
+        let moves = match norm.filter(|norm| norm.device() == Device::Cpu) {
+            Some(norm) => norm.item()?.is_finite(),
+            None => true,
+        };
         // The first step gives each value memory of its own, which later ones overwrite.
         self.optimizer.apply(params, gradients, clip, self.in_place && ahead)?;
-        let norm = clip.map(|clip| clip.norm);
         self.update_buffers(params, pass, norm)?;
-        match &mut self.ema {
-            Some(ema) => ema.apply(params, norm, self.in_place),
+        if let Some(ema) = &mut self.ema {
+            ema.apply(params, norm, self.in_place)?;
+        }
+        self.taken = moves;
+        self.moved = moves && norm.is_none_or(|norm| norm.device() == Device::Cpu);
+        Ok(())
+    }
+
+    /// An error if the buffers of `pass`, or the average, are of another model than `params`.
+    fn require_fit(&self, params: &Params, pass: &Pass) -> Result<()> {
+        pass.updates().iter().try_for_each(|(id, value)| params.require_fits(*id, value))?;
+        match &self.ema {
+            Some(ema) => params.require_fit(ema.values()),
             None => Ok(()),
         }
     }
@@ -175,45 +166,41 @@ impl<'a> TrainingStep<'a> {
 
     /// Ends the step.
     pub fn commit(mut self) {
-        self.committed = true;
+        self.taken = true;
     }
 
     /// Ends the step as if it had not been taken, because the device found that nothing was to
-    /// change, for instance.
+    /// change, for instance. Values that have moved on the CPU, which does not leave this open,
+    /// stay moved and counted.
     ///
     /// ```
     /// use engine::{DType, Tensor};
-    /// use nn::optim::{Optimizer, Rule};
+    /// use nn::optim::{Clip, Optimizer, Rule};
     /// use nn::{Context, Params, TrainingStep};
     /// let (w, mut params) = Params::build(0, DType::F64, |b| Ok(b.constant("w", &[], 1.0)))?;
     /// let mut optimizer = Optimizer::new(Rule::adam(), &params);
-    /// let gradient = Tensor::scalar(5.0, DType::F64)?;
+    /// let gradient = Tensor::scalar(f64::NAN, DType::F64)?;
+    /// let clip = Clip { norm: &gradient, limit: 1.0 };
     /// let pass = Context::inference(&params).finish();
     /// let mut step = TrainingStep::begin(&mut optimizer, None, 0.1)?;
-    /// step.apply(&mut params, &[Some(gradient)], pass, None)?;
+    /// step.apply(&mut params, &[Some(gradient.clone())], pass, Some(clip))?;
     /// step.rollback();
     /// assert_eq!((params.get(w)?.item()?, optimizer.steps()), (1.0, &[0][..]));
     /// # Ok::<_, nn::Error>(())
     /// ```
-    pub fn rollback(self) {}
+    pub fn rollback(mut self) {
+        self.taken = self.moved;
+    }
 }
 
 impl Drop for TrainingStep<'_> {
     fn drop(&mut self) {
-        if self.committed {
+        if self.taken {
             return;
         }
-        let steps = std::mem::take(&mut self.steps);
-        let (slots, averages) = match self.applied.take() {
-            None => (None, None),
-            Some(Applied { params, values, slots, averages }) => {
-                params.restore(values);
-                (Some(slots), Some(averages))
-            }
-        };
-        self.optimizer.restore(steps, slots);
+        self.optimizer.restore(std::mem::take(&mut self.steps));
         if let Some(ema) = &mut self.ema {
-            ema.restore(self.updates, averages);
+            ema.restore(self.updates);
         }
     }
 }
@@ -327,48 +314,44 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_is_dropped_after_it_was_applied_leaves_everything_as_it_was() {
+    fn values_and_counts_stay_together_when_a_step_is_dropped() {
         let (buffer, mut params, gradients) = one(1.0);
         let mut adam = Optimizer::new(Rule::adam(), &params);
         let mut ema = Ema::new(&params, 0.5).unwrap();
-        let mut found = Vec::new();
+        let (_, mut twin, _) = one(1.0);
+        let mut by_hand = Optimizer::new(Rule::adam(), &twin);
         // Before the first step, and after one.
-        for _ in 0..2 {
-            let slots = |adam: &Optimizer| -> Vec<f64> {
-                adam.slots().iter().flatten().map(|slot| slot.item().unwrap()).collect()
-            };
+        for step_count in 1..=2 {
             let state = |params: &Params, adam: &Optimizer, ema: &Ema| {
                 let average = [0, 1].map(|i| ema.values()[i].item().unwrap());
-                let counts = (adam.steps().to_vec(), ema.updates());
-                (values(params), slots(adam), average, counts)
+                (values(params), average, adam.steps().to_vec(), ema.updates())
             };
             let before = state(&params, &adam, &ema);
             for replayed in [false, true] {
-                let noted = pass(&params, buffer, 7.0);
-                let mut step = begin(replayed, &mut adam, &mut ema);
-                step.apply(&mut params, &gradients(2.0), noted, None).unwrap();
-                drop(step);
-                assert_eq!(state(&params, &adam, &ema), before);
-                // One that fails between its parts: the buffer is of another model.
+                // One that fails: the buffer is of another model, or the gradient of another shape.
                 let (foreign, other, _) = one(1.0);
-                let noted = pass(&other, foreign, 7.0);
-                let mut step = begin(replayed, &mut adam, &mut ema);
-                assert!(step.apply(&mut params, &gradients(2.0), noted, None).is_err());
-                drop(step);
-                assert_eq!(state(&params, &adam, &ema), before);
+                let wrong = vec![Some(Tensor::zeros(&[2], DType::F64).unwrap()), None];
+                for (noted, gradients) in [
+                    (pass(&other, foreign, 7.0), gradients(2.0)),
+                    (pass(&params, buffer, 7.0), wrong),
+                ] {
+                    let mut step = begin(replayed, &mut adam, &mut ema);
+                    assert!(step.apply(&mut params, &gradients, noted, None).is_err());
+                    drop(step);
+                    assert_eq!(state(&params, &adam, &ema), before);
+                }
             }
+            // One that is applied is taken, committed or not.
             let noted = pass(&params, buffer, 3.0);
-            let mut step = TrainingStep::begin(&mut adam, Some(&mut ema), 0.1).unwrap();
+            let mut step = begin(false, &mut adam, &mut ema);
             step.apply(&mut params, &gradients(5.0), noted, None).unwrap();
-            step.commit();
-            found.push(values(&params));
-        }
-        // As if nothing had been dropped.
-        let (_, mut twin, gradients) = one(1.0);
-        let mut adam = Optimizer::new(Rule::adam(), &twin);
-        for found in found {
-            adam.step(&mut twin, &gradients(5.0), 0.1).unwrap();
-            assert_eq!(found, [values(&twin)[0], 3.0]);
+            match step_count {
+                1 => drop(step),
+                _ => step.rollback(),
+            }
+            by_hand.step(&mut twin, &gradients(5.0), 0.1).unwrap();
+            assert_eq!(values(&params), [values(&twin)[0], 3.0]);
+            assert_eq!((adam.steps(), ema.updates()), (by_hand.steps(), step_count));
         }
     }
 

@@ -211,5 +211,5 @@ fn middle(image: &Image) -> Image {
 
 fn write(image: Image, path: &Path, overwrite: bool) -> Result<()> {
     check_overwrite(path, overwrite)?;
-    Photo::new(image).write(path)
+    Photo::new(image).write(path).map(|_| ())
 }

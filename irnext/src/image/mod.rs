@@ -2,7 +2,7 @@
 //!
 //! The network, the degradations and the metrics work on an [`Image`]. A [`Photo`] has the contents
 //! of an image file: an [`Image`], and the data that restoration must preserve (bit depth, alpha,
-//! whether it is gray, profile).
+//! whether it is gray, profile, metadata).
 //!
 //! ```
 //! use irnext::image::{Image, Photo};
@@ -18,13 +18,23 @@
 
 mod decode;
 mod encode;
+mod hidden;
 mod io;
+mod kind;
+mod metadata;
 mod note;
 mod photo;
+mod profile;
 mod resample;
+mod source;
 
+pub use encode::{Format, WriteOptions};
+pub use kind::Kind;
+pub use metadata::{Metadata, Resolution, Unit};
 pub use note::Note;
 pub use photo::{Depth, Limits, Photo};
+pub use profile::Profile;
+pub use source::{JpegCoding, Source, TiffCompression};
 
 /// An RGB image: `data[(y * width + x) * 3 + channel]`, values nominally in [0, 1], sRGB-encoded.
 ///

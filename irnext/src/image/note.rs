@@ -2,11 +2,47 @@
 
 use std::fmt;
 
+use super::Kind;
+
 /// Something that a person should know about a photograph that was read, restored or written all
 /// the same. Displays as part of a line, without a full stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Note {
+    /// Part of the file is damaged, and the picture with it.
+    Damaged,
+    /// Only this percentage of the picture is in the file.
+    Incomplete(u8),
+    /// The fine detail of a progressive JPEG is missing.
+    Coarse,
+    /// All of the picture is there, but the file's end is missing.
+    NoEnd,
+    /// The first of this many images was read.
+    FirstOf(usize),
+    /// The samples had more bits than are read or than the format can hold.
+    FewerBits {
+        /// The bits of a sample, before.
+        from: u8,
+        /// The bits of a sample, after.
+        to: u8,
+    },
+    /// The format holds no transparency, so the photo was put over white.
+    OverWhite,
+    /// The format cannot hold this part of the metadata, so it was left out.
+    LeftOut {
+        /// What was left out, such as "EXIF".
+        what: &'static str,
+        /// The format.
+        kind: Kind,
+    },
+    /// The colors were converted from CMYK to RGB by their profile.
+    FromCmyk,
+    /// The colors were converted from CMYK to RGB without a profile, and are approximate.
+    ApproximateColors,
+    /// The color profile could not be used; the colors were taken for sRGB.
+    ProfileIgnored,
+    /// The colors were converted to sRGB, since the format holds no profile.
+    ConvertedToSrgb,
     /// The network's output was not finite in half precision; it was computed again in f32.
     RepeatedInF32,
 }
@@ -14,6 +50,24 @@ pub enum Note {
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Damaged => f.write_str("the file is damaged, and part of the picture with it"),
+            Self::Incomplete(percent) => write!(f, "only {percent} % of the picture is there"),
+            Self::Coarse => f.write_str("the file is cut short, and fine detail is missing"),
+            Self::NoEnd => f.write_str("the end of the file is missing, but the picture is whole"),
+            Self::FirstOf(count) => write!(f, "first of {count} images"),
+            Self::FewerBits { from, to } => write!(f, "{from} → {to} bits"),
+            Self::OverWhite => f.write_str("transparency over white"),
+            Self::LeftOut { what, kind } => {
+                write!(f, "{what} left out: {kind} cannot hold it")
+            }
+            Self::FromCmyk => f.write_str("CMYK → RGB"),
+            Self::ApproximateColors => {
+                f.write_str("colors are approximate: CMYK without a profile")
+            }
+            Self::ProfileIgnored => {
+                f.write_str("the color profile cannot be used; colors taken as sRGB")
+            }
+            Self::ConvertedToSrgb => f.write_str("colors converted to sRGB"),
             Self::RepeatedInF32 => {
                 f.write_str("not finite in half precision, so computed again in f32")
             }

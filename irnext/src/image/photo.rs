@@ -1,12 +1,14 @@
 //! The contents of an image file, and the limits on its size.
 
-use super::{Image, Note};
+use super::metadata::Metadata;
+use super::{Image, Note, Profile, Source};
 
 /// The contents of an image file: the picture, upright, and the data that must survive beside it.
 /// `io` reads and writes it.
 #[derive(Clone, Debug)]
 pub struct Photo {
-    /// The picture. A gray file has its one channel in all three; alpha is not multiplied in.
+    /// The picture, in sRGB whatever the profile. A gray file has its one channel in all three;
+    /// alpha is not multiplied in.
     pub rgb: Image,
     /// Opacity of each pixel in reading order, 0 to 1, if the file has an alpha channel.
     pub alpha: Option<Vec<f32>>,
@@ -14,11 +16,77 @@ pub struct Photo {
     pub depth: Depth,
     /// Whether the file has one channel of color. Such a photo is written as gray.
     pub gray: bool,
-    /// The ICC color profile, where it describes `rgb` (that of a CMYK file does not, and is
-    /// dropped).
-    pub icc: Option<Vec<u8>>,
+    /// The ICC color profile, which the file is written with again. None for CMYK files, whose
+    /// profile does not describe `rgb`.
+    pub profile: Option<Profile>,
+    /// What the file says about the photo.
+    pub metadata: Metadata,
+    /// The file that it was read from.
+    pub source: Option<Source>,
     /// What reading and restoring changed or left out.
     pub notes: Vec<Note>,
+}
+
+impl Photo {
+    /// An ordinary photo: eight bits, color, opaque, sRGB.
+    pub fn new(rgb: Image) -> Self {
+        Self {
+            rgb,
+            alpha: None,
+            depth: Depth::Eight,
+            gray: false,
+            profile: None,
+            metadata: Metadata::default(),
+            source: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Everything but the pixels' colors.
+    pub(crate) fn without_pixels(&self) -> Self {
+        Self {
+            rgb: Image::new(0, 0),
+            alpha: self.alpha.clone(),
+            profile: self.profile.clone(),
+            metadata: self.metadata.clone(),
+            notes: self.notes.clone(),
+            ..*self
+        }
+    }
+
+    /// Whether a pixel is not opaque.
+    pub fn is_transparent(&self) -> bool {
+        self.alpha.as_ref().is_some_and(|alpha| alpha.iter().any(|&opacity| opacity < 1.0))
+    }
+
+    /// Whether the picture has no color, within the rounding of 8 bits, whichever way it is stored.
+    pub fn is_colorless(&self) -> bool {
+        const STEP: f32 = 1.001 / 255.0;
+        self.gray
+            || self.rgb.pixels().all(|[r, g, b]| {
+                let (low, high) = (r.min(g).min(b), r.max(g).max(b));
+                high - low <= STEP
+            })
+    }
+
+    /// The usual extension of a file like the one that this photo was read from, in a format that
+    /// can be written: png for those that cannot, or jpg if they were compressed with loss.
+    pub fn output_extension(&self) -> &'static str {
+        use super::Kind::{Bmp, Jpeg, Png, Pnm, Tiff, WebP};
+        match self.source {
+            None => "png",
+            Some(source) => match source.kind {
+                Jpeg => "jpg",
+                Png => "png",
+                WebP => "webp",
+                Bmp => "bmp",
+                Tiff => "tif",
+                Pnm => "pnm",
+                _ if source.lossy => "jpg",
+                _ => "png",
+            },
+        }
+    }
 }
 
 /// The bits per sample in the file; fewer than eight are widened to eight.
@@ -30,18 +98,30 @@ pub enum Depth {
     Sixteen,
 }
 
-/// The largest image that is read. Checked against the file's header, before memory is taken for
-/// the pixels.
+impl Depth {
+    /// As a number.
+    pub fn bits(self) -> u8 {
+        match self {
+            Self::Eight => 8,
+            Self::Sixteen => 16,
+        }
+    }
+}
+
+/// The largest image that is read, checked against the file's header before memory is taken for
+/// the pixels; and how much of it must be there.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Pixels along either side.
     pub max_side: u32,
     /// Pixels altogether. One takes 12 bytes as [`Image`].
     pub max_pixels: u64,
+    /// Whether to read what is there of a file that is cut short.
+    pub keep_going: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_side: 65_535, max_pixels: 200_000_000 }
+        Self { max_side: 65_535, max_pixels: 200_000_000, keep_going: false }
     }
 }

@@ -40,7 +40,6 @@ pub(super) fn side_by_side(before: &Photo, after: &Photo) -> Photo {
     let alpha = before.alpha.as_ref().zip(after.alpha.as_ref());
     Photo {
         alpha: alpha.map(|(before, after)| join(before, after, 1)),
-        icc: after.icc.clone(),
         depth: after.depth,
         gray: after.gray,
         ..Photo::new(rgb)

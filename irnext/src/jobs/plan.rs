@@ -29,7 +29,7 @@ pub struct Job {
 pub struct Plan {
     /// What is to be done, in order.
     pub jobs: Vec<Job>,
-    /// Photographs whose result is there already, and that result.
+    /// Photographs whose result already exists, and that result.
     pub done: Vec<(PathBuf, PathBuf)>,
     /// Results of an earlier run that lie among the photographs.
     pub results: Vec<PathBuf>,

@@ -1,9 +1,9 @@
 //! The work on a photograph in memory.
 
 use super::contents::{extension_of_bytes, same_format};
-use super::work::{Outcome, Report, Settings, apply};
+use super::work::{Outcome, Report, Settings, apply, to_bytes};
 use crate::error::{Error, Result};
-use crate::image::Photo;
+use crate::image::{Limits, Photo};
 use crate::restorer::{Decision, Restorer};
 use std::path::Path;
 use std::time::Instant;
@@ -22,10 +22,11 @@ pub fn restore_bytes(
     settings: &Settings,
 ) -> Result<(Vec<u8>, Report)> {
     let start = Instant::now();
-    let photo = Photo::from_bytes(&bytes).map_err(|reason| Error::image(name, reason))?;
+    let photo = Photo::from_bytes(&bytes, &Limits::default())
+        .map_err(|reason| Error::image(name, reason))?;
     let own = extension_of_bytes(&bytes);
     let format = format.or(own).unwrap_or("png");
-    let write = |photo: &Photo| photo.to_bytes(Path::new("result").with_extension(format));
+    let write = |photo: &Photo| to_bytes(photo, &name.with_extension(format), settings);
     let mut report = Report {
         outcome: Outcome::Restored,
         to: None,
@@ -38,16 +39,17 @@ pub fn restore_bytes(
     let bytes = match restorer.decide(&photo.rgb)? {
         Decision::Restore(restoration) => {
             let restored = apply(&restoration, &photo, settings, &|_| ())?;
-            report.notes = restored.notes.iter().map(ToString::to_string).collect();
             report.task = Some(restoration.task.into());
             report.classification = restoration.classification;
-            write(&restored)?
+            let (bytes, lost) = write(&restored)?;
+            report.notes = restored.notes.iter().chain(&lost).map(ToString::to_string).collect();
+            bytes
         }
         Decision::LeaveAlone(classification) => {
             report.classification = Some(classification);
             let same = own.is_some_and(|own| same_format(own, format));
             report.outcome = if same { Outcome::Copied } else { Outcome::Converted };
-            if same { bytes } else { write(&photo)? }
+            if same { bytes } else { write(&photo)?.0 }
         }
     };
     report.time = start.elapsed();

@@ -7,7 +7,7 @@ use super::place::Place;
 use super::plan::Job;
 use crate::classify::Classification;
 use crate::error::{Error, Result};
-use crate::image::Photo;
+use crate::image::{Format, Note, Photo, WriteOptions};
 use crate::restorer::{Decision, Restoration, Restorer};
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
@@ -22,11 +22,14 @@ pub struct Settings {
     pub compare: bool,
     /// Whether existing files are replaced.
     pub overwrite: bool,
+    /// How files are written.
+    pub write: WriteOptions,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { strength: 1.0, compare: false, overwrite: false }
+        let write = WriteOptions::default();
+        Self { strength: 1.0, compare: false, overwrite: false, write }
     }
 }
 
@@ -91,9 +94,11 @@ impl Job {
                 let restored = apply(&restoration, &photo, settings, progress)?;
                 if let Some(comparison) = comparison {
                     let both = side_by_side(&photo, &restored);
-                    comparison.fill(&both.to_bytes(&beside)?, &metadata)?;
+                    comparison.fill(&to_bytes(&both, &beside, settings)?.0, &metadata)?;
                 }
-                place.fill(&restored.to_bytes(&to)?, &metadata)?;
+                let (bytes, lost) = to_bytes(&restored, &to, settings)?;
+                place.fill(&bytes, &metadata)?;
+                let notes = restored.notes.iter().chain(&lost);
                 Report {
                     outcome: Outcome::Restored,
                     to: Some(to),
@@ -101,7 +106,7 @@ impl Job {
                     classification: restoration.classification,
                     size,
                     time: start.elapsed(),
-                    notes: restored.notes.iter().map(ToString::to_string).collect(),
+                    notes: notes.map(ToString::to_string).collect(),
                 }
             }
             Decision::LeaveAlone(classification) => {
@@ -128,7 +133,7 @@ impl Job {
         let same = extension_of(&to).is_some_and(|new| same_format(&new, &self.extension));
         let (outcome, bytes) = match same {
             true => (Outcome::Copied, fs::read(&self.from).map_err(cannot_read(&self.from))?),
-            false => (Outcome::Converted, photo.to_bytes(&to)?),
+            false => (Outcome::Converted, to_bytes(photo, &to, settings)?.0),
         };
         place.fill(&bytes, metadata)?;
         Ok((outcome, Some(to)))
@@ -145,6 +150,16 @@ pub(super) fn apply(
     let mut restored = restoration.apply_reporting(photo, progress)?;
     mix(&photo.rgb, &mut restored.rgb, settings.strength);
     Ok(restored)
+}
+
+/// The bytes of the file `path`, in the format that its name says, and what that cannot hold.
+pub(super) fn to_bytes(
+    photo: &Photo,
+    path: &Path,
+    settings: &Settings,
+) -> Result<(Vec<u8>, Vec<Note>)> {
+    let format = Format::of(path)?;
+    photo.to_bytes(format, &settings.write).map_err(|reason| Error::image(path, reason))
 }
 
 fn cannot_read(path: &Path) -> impl Fn(std::io::Error) -> Error + '_ {

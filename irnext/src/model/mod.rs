@@ -120,8 +120,8 @@ impl FrozenModel {
         Self {
             config: self.config.clone(),
             network: self.network.clone(),
-            frozen: Frozen::new(&self.params, None, Numerics::default()),
             params: self.params.clone(),
+            frozen: Frozen::new(&self.params, None, Numerics::default()),
             device: self.device,
             replay: Mutex::default(),
         }

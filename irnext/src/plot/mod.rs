@@ -51,7 +51,7 @@ pub fn write(runs: &[Run], path: &Path) -> Result<()> {
     if is_svg(path) {
         return nn::write_atomically(path, svg(runs)?.as_bytes()).map_err(Error::io(path));
     }
-    Photo::new(image(runs)?).write(path)
+    Photo::new(image(runs)?).write(path).map(|_| ())
 }
 
 fn is_svg(path: &Path) -> bool {

@@ -213,9 +213,9 @@ fn means(group: &ProcessGroup, losses: &[Tensor; 3]) -> Result<[Tensor; 3]> {
 
 /// Queues the update of the parameters. Returns the loss, its spatial and its frequency part, and
 /// the gradients' norm before clipping; if one of them is not finite, nothing has changed.
-fn apply<'a>(
-    step: &mut TrainingStep<'a>,
-    params: &'a mut Params,
+fn apply(
+    step: &mut TrainingStep<'_>,
+    params: &mut Params,
     found: BackwardResult,
     limit: f64,
 ) -> Result<Vec<Tensor>> {

@@ -13,7 +13,7 @@ pub(in crate::ops) const INFO: OpInfo = OpInfo {
         ("bilinear", sample_by_scale),
         ("add_bilinear", sample_add),
         ("nearest", sample_nearest),
-        ("nearest", sample_every),
+        ("nearest_every", sample_every),
     ],
 };
 

@@ -15,6 +15,7 @@ use super::signals::Signals;
 use crate::distributed::launch::Launch;
 use crate::distributed::{Team, file_list_fingerprint};
 use crate::error::{Error, Result};
+use crate::image::WriteOptions;
 use crate::jobs::{Naming, Output, Plan, Search, Settings, Summary, contents};
 use crate::restorer::Restorer;
 use lines::Lines;
@@ -58,6 +59,17 @@ pub(super) struct Arguments {
     /// File format of results [default: that of the photograph]
     #[arg(long, value_name = "FORMAT", value_parser = FORMATS, help_heading = OUTPUT)]
     format: Option<String>,
+    /// Quality of JPEG results, 1 to 100 [default: that of the photo, at least 90]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u8).range(1..=100),
+        help_heading = OUTPUT
+    )]
+    quality: Option<u8>,
+    /// Leave out what the photo's file says about it: date, place, camera
+    #[arg(long, help_heading = OUTPUT)]
+    strip: bool,
     /// Replace existing results
     #[arg(long, help_heading = OUTPUT)]
     overwrite: bool,
@@ -155,7 +167,10 @@ impl Arguments {
     }
 
     fn settings(&self) -> Settings {
-        Settings { strength: self.strength, compare: self.compare, overwrite: self.overwrite }
+        let write =
+            WriteOptions { quality: self.quality, strip: self.strip, ..WriteOptions::default() };
+        let Self { strength, compare, overwrite, .. } = *self;
+        Settings { strength, compare, overwrite, write }
     }
 
     /// What is to be done about the photographs that were named.

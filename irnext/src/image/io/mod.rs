@@ -5,6 +5,8 @@
 //! cause.
 
 #[cfg(test)]
+mod matrix;
+#[cfg(test)]
 mod tests;
 
 use std::fs::{self, File};
@@ -13,18 +15,18 @@ use std::path::Path;
 
 use ::image::ImageFormat;
 
-use super::photo::{Depth, Limits, Photo};
-use super::{Image, decode, encode};
+use super::Image;
+use super::decode::{self, guarded};
+use super::encode::{self, Format, WriteOptions};
+use super::kind::{Kind, SIGNATURE_LEN};
+use super::note::Note;
+use super::photo::{Limits, Photo};
 use crate::error::{Error, Result};
 
 impl Photo {
-    /// An ordinary photo: eight bits, color, opaque, sRGB.
-    pub fn new(rgb: Image) -> Self {
-        Self { rgb, alpha: None, depth: Depth::Eight, gray: false, icc: None, notes: Vec::new() }
-    }
-
-    /// Reads a PNG, JPEG, WebP, BMP, TIFF or PNM file within the default [`Limits`], and turns it
-    /// upright (EXIF orientation). Of a file with several images, the first.
+    /// Reads a PNG, JPEG, WebP, BMP, TIFF, GIF or PNM file within the default [`Limits`], turns it
+    /// upright and converts its colors to sRGB. Of a file with several images, the first. The
+    /// photo's notes tell what was lost or is damaged.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         Self::read_within(path, &Limits::default())
     }
@@ -33,60 +35,81 @@ impl Photo {
     pub fn read_within(path: impl AsRef<Path>, limits: &Limits) -> Result<Self> {
         let path = path.as_ref();
         let bytes = contents(path, limits)?;
-        decode::photo(&bytes, limits).map_err(|reason| Error::image(path, reason))
+        Self::from_bytes(&bytes, limits).map_err(|reason| Error::image(path, reason))
+    }
+
+    /// Reads the bytes of a file, or says why it cannot.
+    pub fn from_bytes(bytes: &[u8], limits: &Limits) -> std::result::Result<Self, String> {
+        decode::photo(bytes, limits)
     }
 
     /// The width and height of the upright image, from the file's header: quick, and what
     /// [`read`](Self::read) would refuse for its type or size is refused here.
     pub fn size(path: impl AsRef<Path>) -> Result<(usize, usize)> {
         let path = path.as_ref();
-        let (file, format) = open(path)?;
-        decode::size(BufReader::new(file), format, &Limits::default())
+        let (file, kind) = open(path)?;
+        decode::size(BufReader::new(file), kind, &Limits::default())
             .map_err(|reason| Error::image(path, reason))
     }
 
     /// Writes the photo in the format that the extension of `path` names, as close to the file it
-    /// came from as that format can be: see [`check_writable`](Self::check_writable). Values are
-    /// limited to [0, 1] and rounded to the nearest; JPEG is written at quality 95 without chroma
-    /// sub-sampling, WebP without loss. `path` is replaced only once the new file is whole and on
-    /// the disk.
-    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+    /// came from as that format can be, and returns what it could not hold. See
+    /// [`write_with`](Self::write_with).
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<Vec<Note>> {
+        self.write_with(path, &WriteOptions::default())
+    }
+
+    /// Writes the photo, and returns what the format could not hold. Values are limited to [0, 1]
+    /// and rounded to the nearest. A JPEG that came from a JPEG is compressed alike, but at a
+    /// quality of at least 90; others at 95 without chroma sub-sampling. WebP is written without
+    /// loss, TIFF with the compression of the TIFF file it came from. `path` is replaced only once
+    /// the new file is whole and on the disk.
+    pub fn write_with(&self, path: impl AsRef<Path>, options: &WriteOptions) -> Result<Vec<Note>> {
         let path = path.as_ref();
-        let bytes = self.to_bytes(path)?;
-        nn::write_atomically(path, &bytes).map_err(Error::io(path))
+        let format = match options.format {
+            Some(format) => format,
+            None => Format::of(path)?,
+        };
+        let (bytes, notes) =
+            self.to_bytes(format, options).map_err(|reason| Error::image(path, reason))?;
+        nn::write_atomically(path, &bytes).map_err(Error::io(path))?;
+        Ok(notes)
     }
 
-    /// Reads a photo from the bytes of an image file, as [`read`](Self::read) does; an error is the
-    /// reason alone.
-    pub fn from_bytes(bytes: &[u8]) -> std::result::Result<Self, String> {
-        decode::photo(bytes, &Limits::default())
+    /// The bytes of a file, and what the format cannot hold; or the reason why there is none.
+    pub fn to_bytes(
+        &self,
+        format: Format,
+        options: &WriteOptions,
+    ) -> std::result::Result<(Vec<u8>, Vec<Note>), String> {
+        encode::photo(self, format, options)
     }
 
-    /// The bytes of the file that [`write`](Self::write) would make of `path`.
-    pub fn to_bytes(&self, path: impl AsRef<Path>) -> Result<Vec<u8>> {
-        let path = path.as_ref();
-        encode::photo(self, encode::Format::of(path)?).map_err(|reason| Error::image(path, reason))
-    }
-
-    /// The bytes of the JPEG file that [`write`](Self::write) would make, or the reason why it
-    /// cannot.
+    /// The bytes of a JPEG file of quality 95, or the reason why it cannot be made.
     pub(crate) fn to_jpeg(&self) -> std::result::Result<Vec<u8>, String> {
-        encode::photo(self, encode::Format::Jpeg)
+        encode::jpeg(self, 95)
     }
 
     /// The picture after JPEG compression of this quality, 1 to 100, or the reason why it cannot
     /// be.
     pub(crate) fn through_jpeg(&self, quality: u8) -> std::result::Result<Image, String> {
-        decode::photo(&encode::jpeg(self, quality)?, &Limits::default()).map(|photo| photo.rgb)
+        let bytes = encode::jpeg(self, quality)?;
+        guarded(|| {
+            let pixels = ::image::load_from_memory_with_format(&bytes, ImageFormat::Jpeg);
+            let pixels = pixels.map_err(|error| error.to_string())?.into_rgb8();
+            let (width, height) = (pixels.width() as usize, pixels.height() as usize);
+            let data = pixels.into_raw().into_iter().map(|v| f32::from(v) / 255.0).collect();
+            Ok(Image { width, height, data })
+        })
     }
 
     /// Whether the extension of `path` names a format that [`write`](Self::write) can make, so that
     /// this is known before the work: png, tif and tiff, pam and pnm hold everything (16 bits,
-    /// alpha, gray; pam and pnm no profile); webp has no 16 bits; bmp neither these nor a profile;
-    /// jpg and jpeg no 16 bits and no alpha; ppm no alpha; pgm holds gray photos without alpha
-    /// only. What a format cannot hold is left out.
+    /// alpha, gray; pam and pnm neither profile nor metadata); webp has no 16 bits; bmp neither
+    /// these nor profile and metadata; jpg and jpeg no 16 bits and no alpha; ppm no alpha; pgm
+    /// holds gray photos without alpha only. What a format cannot hold is left out, and noted.
     pub fn check_writable(path: impl AsRef<Path>) -> Result<()> {
-        encode::Format::of(path.as_ref()).map(|_| ())
+        Format::of(path.as_ref()).map(|_| ())
     }
 }
 
@@ -106,8 +129,8 @@ fn contents(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Opens an image file and detects its format from its first bytes.
-fn open(path: &Path) -> Result<(File, ImageFormat)> {
+/// Opens an image file and detects its kind from its first bytes.
+fn open(path: &Path) -> Result<(File, Kind)> {
     let metadata = fs::metadata(path).map_err(Error::io(path))?;
     if metadata.is_dir() {
         return Err(Error::image(path, "is a folder, not an image file"));
@@ -118,9 +141,12 @@ fn open(path: &Path) -> Result<(File, ImageFormat)> {
     }
     let mut file = File::open(path).map_err(Error::io(path))?;
     let mut head = Vec::new();
-    let mut start = file.by_ref().take(decode::SIGNATURE_LEN);
+    let mut start = file.by_ref().take(SIGNATURE_LEN);
     start.read_to_end(&mut head).map_err(Error::io(path))?;
-    let format = decode::detect_format(&head).map_err(|reason| Error::image(path, reason))?;
+    let kind = Kind::of(&head);
+    if let Some(refusal) = kind.refusal() {
+        return Err(Error::image(path, refusal));
+    }
     file.rewind().map_err(Error::io(path))?;
-    Ok((file, format))
+    Ok((file, kind))
 }

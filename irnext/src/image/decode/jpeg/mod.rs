@@ -1,0 +1,131 @@
+//! JPEG files, also damaged ones.
+
+mod bits;
+mod segments;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use ::image::{DynamicImage, GrayImage, RgbImage};
+use zune_core::bytestream::ZCursor;
+use zune_core::colorspace::ColorSpace;
+use zune_core::options::DecoderOptions;
+use zune_jpeg::JpegDecoder;
+
+use super::cmyk::{Cmyk, to_rgb};
+use super::{Decoded, Limits, Result, check_size};
+use crate::image::metadata::{containers, exif};
+use crate::image::{Kind, Note, Source};
+
+pub(in crate::image) use segments::segments;
+use segments::{coding, is_frame};
+
+/// The part of the rows that may be missing of a file that is read all the same: the end of a
+/// download.
+const MAY_BE_MISSING: f64 = 0.05;
+
+/// Decodes a file. Of one that is damaged, what can be made of it.
+pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
+    refuse_rare_codings(bytes)?;
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options());
+    decoder.decode_headers().map_err(|_| damaged())?;
+    let (width, height) = decoder.dimensions().ok_or_else(damaged)?;
+    check_size((width as u32, height as u32), limits)?;
+    let notes = inspect(bytes, limits)?;
+
+    let color = match decoder.input_colorspace() {
+        Some(ColorSpace::Luma) => ColorSpace::Luma,
+        Some(ColorSpace::CMYK | ColorSpace::YCCK) => ColorSpace::CMYK,
+        _ => ColorSpace::RGB,
+    };
+    decoder.set_options(options().jpeg_set_out_colorspace(color));
+    let samples = decoder.decode().map_err(|_| damaged())?;
+    let mut icc = decoder.icc_profile();
+    let (side, kind) = ((width as u32, height as u32), Kind::Jpeg);
+    let mut decoded = Decoded::new(DynamicImage::new_rgb8(0, 0), Source::new(kind));
+    decoded.notes = notes;
+    let pixels = match color {
+        ColorSpace::Luma => {
+            GrayImage::from_raw(side.0, side.1, samples).map(DynamicImage::ImageLuma8)
+        }
+        ColorSpace::CMYK => {
+            let (rgb, note) = to_rgb(Cmyk::Eight(&samples), icc.take().as_deref());
+            decoded.notes.push(note);
+            rgb.into_image(width, height)
+        }
+        _ => RgbImage::from_raw(side.0, side.1, samples).map(DynamicImage::ImageRgb8),
+    };
+    decoded.pixels = pixels.ok_or_else(damaged)?;
+    decoded.icc = icc;
+    decoded.metadata = containers::of_jpeg(bytes);
+    decoded.orientation = decoded.metadata.exif.as_deref().and_then(exif::orientation);
+    decoded.source.lossy = true;
+    decoded.source.jpeg = coding(bytes);
+    decoded.notes.extend(pictures(bytes).filter(|&count| count > 1).map(Note::FirstOf));
+    Ok(decoded)
+}
+
+/// What is wrong with the file, as notes; refused if too much of it is missing.
+fn inspect(bytes: &[u8], limits: &Limits) -> Result<Vec<Note>> {
+    let Some(walk) = walk::walk(bytes) else { return Ok(Vec::new()) };
+    let mut notes = Vec::new();
+    let percent = (100.0 * walk.rows).floor() as u8;
+    if walk.rows < 1.0 - MAY_BE_MISSING && !limits.keep_going {
+        return Err(format!(
+            "the file is truncated: only {percent} % of the picture is there. Copy or download \
+             it again"
+        ));
+    }
+    if walk.rows < 1.0 {
+        notes.push(Note::Incomplete(percent));
+    }
+    if walk.damaged {
+        notes.push(Note::Damaged);
+    }
+    if walk.coarse {
+        notes.push(Note::Coarse);
+    }
+    if !walk.ended && notes.is_empty() {
+        notes.push(Note::NoEnd);
+    }
+    Ok(notes)
+}
+
+fn refuse_rare_codings(bytes: &[u8]) -> Result<()> {
+    let Some(frame) = segments(bytes).find(|segment| is_frame(segment.marker)) else {
+        return Err(damaged());
+    };
+    let save = "open it in an image program and save it as an ordinary JPEG or PNG";
+    match (frame.marker, frame.contents) {
+        (0xC0..=0xC2, [8, ..]) => Ok(()),
+        (0xC0..=0xC2, [bits, ..]) => {
+            Err(format!("a JPEG with {bits} bits, which cannot be read; {save}"))
+        }
+        (0xC9..=0xCB, _) => {
+            Err(format!("a JPEG with arithmetic coding, which cannot be read; {save}"))
+        }
+        (0xC3, _) => Err(format!("a lossless JPEG, which cannot be read; {save}")),
+        _ => Err(format!("a JPEG of a rare kind, which cannot be read; {save}")),
+    }
+}
+
+/// How many pictures the file has, if it says so (Multi-Picture Format).
+fn pictures(bytes: &[u8]) -> Option<usize> {
+    let list = segments(bytes).find_map(|segment| match segment.marker {
+        0xE2 => segment.contents.strip_prefix(b"MPF\0"),
+        _ => None,
+    })?;
+    exif::number_of_pictures(list)
+}
+
+fn options() -> DecoderOptions {
+    DecoderOptions::default()
+        .set_strict_mode(false)
+        .set_max_width(usize::MAX)
+        .set_max_height(usize::MAX)
+}
+
+fn damaged() -> String {
+    "a damaged JPEG, of which no picture can be made. Copy or download it again".into()
+}

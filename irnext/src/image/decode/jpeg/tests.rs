@@ -1,0 +1,133 @@
+//! Whole files have no notes, and damaged ones never pass for whole.
+
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+
+use super::*;
+use crate::image::{Image, Photo};
+
+const WIDTH: usize = 83;
+const HEIGHT: usize = 123;
+
+fn samples() -> Vec<u8> {
+    let hash = |i: usize| (i.wrapping_mul(2_654_435_761) >> 13) as u8;
+    let pixel = |i: usize| {
+        let (x, y) = (i % WIDTH, i / WIDTH);
+        [(3 * x) as u8, (2 * y) as u8, (x * y / 40) as u8].map(|v| (v / 4 * 3) + hash(i) / 8)
+    };
+    (0..WIDTH * HEIGHT).flat_map(pixel).collect()
+}
+
+/// Files of every sort of coding.
+fn files() -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    for sampling in [SamplingFactor::F_1_1, SamplingFactor::F_2_1, SamplingFactor::F_2_2] {
+        for progressive in [false, true] {
+            for interval in [0, 3] {
+                for optimized in [false, true] {
+                    let mut file = Vec::new();
+                    let mut encoder = Encoder::new(&mut file, 85);
+                    encoder.set_sampling_factor(sampling);
+                    encoder.set_progressive(progressive);
+                    encoder.set_restart_interval(interval);
+                    encoder.set_optimized_huffman_tables(optimized);
+                    let (width, height) = (WIDTH as u16, HEIGHT as u16);
+                    encoder.encode(&samples(), width, height, ColorType::Rgb).unwrap();
+                    let name = format!("{sampling:?} {progressive} {interval} {optimized}");
+                    files.push((name, file));
+                }
+            }
+        }
+    }
+    files
+}
+
+fn read(bytes: &[u8]) -> std::result::Result<Photo, String> {
+    Photo::from_bytes(bytes, &Limits::default())
+}
+
+/// Where the first scan starts.
+fn scan_of(file: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(segment) = segments::segment_at(file, at) {
+        at = segment.end;
+        if segment.marker == segments::SOS {
+            break;
+        }
+    }
+    at
+}
+
+#[test]
+fn whole_files_have_no_notes() {
+    for (name, file) in files() {
+        assert_eq!(read(&file).unwrap().notes, [], "{name}");
+        let coding = coding(&file).unwrap();
+        assert_eq!(coding.quality, 85, "{name}");
+        let sampling = (name.as_bytes()[2] - b'0', name.as_bytes()[4] - b'0');
+        assert_eq!(coding.sampling, sampling, "{name}");
+    }
+}
+
+#[test]
+fn a_file_without_its_last_bytes_is_read() {
+    for (name, file) in files() {
+        let whole = read(&file).unwrap().rgb;
+        let photo = read(&file[..file.len() - 2]).unwrap();
+        assert_eq!(photo.notes, [Note::NoEnd], "{name}");
+        assert_eq!(photo.rgb, whole, "{name}");
+    }
+}
+
+#[test]
+fn half_a_file_is_refused_unless_asked_for() {
+    let going = Limits { keep_going: true, ..Limits::default() };
+    for (name, file) in files().into_iter().filter(|(name, _)| !name.contains("true ")) {
+        for end in [&[][..], &[0xFF, 0xD9]] {
+            let scan = scan_of(&file);
+            let half = [&file[..scan + (file.len() - scan) / 2], end].concat();
+            let refusal = read(&half).unwrap_err();
+            assert!(refusal.contains("truncated: only"), "{name}: {refusal}");
+            let photo = Photo::from_bytes(&half, &going).unwrap();
+            assert!(matches!(photo.notes[..], [Note::Incomplete(30..70), ..]), "{name}");
+            let whole = read(&file).unwrap().rgb;
+            let quarter = |image: &Image| image.crop(0, 0, WIDTH, HEIGHT / 4).data;
+            assert_eq!(quarter(&photo.rgb), quarter(&whole), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_progressive_file_that_ends_early_is_coarse() {
+    for (name, file) in files().into_iter().filter(|(name, _)| name.contains(" true ")) {
+        let cut = [&file[..file.len() * 7 / 8], &[0xFF, 0xD9]].concat();
+        match read(&cut) {
+            Ok(photo) => assert!(photo.notes.contains(&Note::Coarse), "{name}"),
+            Err(refusal) => assert!(refusal.contains("truncated"), "{name}: {refusal}"),
+        }
+    }
+}
+
+#[test]
+fn zeroed_parts_are_found() {
+    for (name, mut file) in files() {
+        let scan = scan_of(&file);
+        let middle = scan + (file.len() - scan) / 2;
+        file[middle..middle + 400].fill(0);
+        if let Ok(photo) = read(&file) {
+            assert!(!photo.notes.is_empty(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn rare_codings_are_named() {
+    let (_, mut file) = files().swap_remove(0);
+    let at = file.windows(2).position(|window| window == [0xFF, 0xC0]).unwrap();
+    for (marker, word) in [(0xC9, "arithmetic"), (0xC3, "lossless")] {
+        file[at + 1] = marker;
+        let refusal = read(&file).unwrap_err();
+        assert!(refusal.contains(word) && refusal.contains("save it as"), "{refusal}");
+    }
+    (file[at + 1], file[at + 4]) = (0xC1, 12);
+    assert!(read(&file).unwrap_err().contains("12 bits"));
+}

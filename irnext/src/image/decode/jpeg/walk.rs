@@ -1,0 +1,326 @@
+//! Reads through a JPEG file's scans without making pixels, to learn whether the picture is whole.
+//!
+//! Decoders fill what is missing with gray and shift what follows a damaged byte, and say nothing.
+//! The scans themselves tell: each has as many codes as the picture has blocks, no more and no
+//! less.
+
+use super::bits::{Bits, Stop, Table};
+use super::segments::{DHT, DRI, EOI, SOS, Segment, is_frame, segment_at};
+
+/// The state of a JPEG file's picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Walk {
+    /// The part of the picture's rows that is there, 0 to 1.
+    pub rows: f64,
+    /// Whether the scans hold what they should, as far as the rows go.
+    pub damaged: bool,
+    /// Whether some of the fine detail of a progressive file is missing.
+    pub coarse: bool,
+    /// Whether the file has an end.
+    pub ended: bool,
+}
+
+/// Walks through a file whose pixels are coded sequentially or progressively with Huffman codes;
+/// `None` for others.
+pub(super) fn walk(bytes: &[u8]) -> Option<Walk> {
+    let mut walker = Walker::default();
+    let mut walk = Walk { rows: 1.0, damaged: false, coarse: false, ended: false };
+    let mut at = 0;
+    while let Some(segment) = segment_at(bytes, at) {
+        at = segment.end;
+        match segment.marker {
+            EOI => {
+                walk.ended = true;
+                break;
+            }
+            DHT => walker.read_tables(segment.contents)?,
+            DRI => {
+                walker.interval =
+                    usize::from(u16::from_be_bytes(segment.contents.get(..2)?.try_into().ok()?))
+            }
+            SOS => {
+                let scan = walker.scan(&segment)?;
+                let (end, result) = walker.read_scan(&scan, bytes, segment.end);
+                at = end;
+                if let Err((stop, rows)) = result {
+                    // The first scan of a progressive file has the averages of all blocks.
+                    match (stop, scan.first > 0 || scan.high > 0) {
+                        (Stop::Damage, _) => walk.damaged = true,
+                        (Stop::End, true) => walk.coarse = true,
+                        (Stop::End, false) => walk.rows = walk.rows.min(rows),
+                    }
+                }
+            }
+            0xC0..=0xC2 => walker.read_frame(&segment)?,
+            marker if is_frame(marker) => return None,
+            _ => {}
+        }
+    }
+    if walker.components.is_empty() {
+        return None;
+    }
+    // A component that no scan has, or coefficients that were never refined to the last bit.
+    if walker.components.iter().any(|component| component.blocks_read == 0) {
+        walk.rows = 0.0;
+    }
+    walk.coarse |= walker.progressive && walker.components.iter().any(|c| c.unrefined());
+    Some(walk)
+}
+
+#[derive(Default)]
+struct Walker {
+    width: usize,
+    height: usize,
+    progressive: bool,
+    components: Vec<Component>,
+    /// By class (DC, AC) and number.
+    tables: [[Option<Table>; 4]; 2],
+    /// MCUs between restart markers; 0 for none.
+    interval: usize,
+}
+
+struct Component {
+    id: u8,
+    horizontal: usize,
+    vertical: usize,
+    /// Blocks in a row, with those that pad the last MCU.
+    stride: usize,
+    /// For each block of a progressive picture, which coefficients are not 0.
+    nonzero: Vec<u64>,
+    /// For each coefficient, the lowest bit that is known; 16 for none.
+    low: [u8; 64],
+    blocks_read: usize,
+}
+
+impl Component {
+    fn unrefined(&self) -> bool {
+        self.low.iter().any(|&low| low != 0)
+    }
+}
+
+struct Scan {
+    /// Indices of components, with their DC and AC tables.
+    parts: Vec<(usize, usize, usize)>,
+    first: usize,
+    last: usize,
+    high: u8,
+    low: u8,
+}
+
+/// Why and after which part of its rows a scan ended.
+type Ended = (Stop, f64);
+
+impl Walker {
+    fn read_tables(&mut self, mut contents: &[u8]) -> Option<()> {
+        while let Some((&head, rest)) = contents.split_first() {
+            let counts: &[u8; 16] = rest.get(..16)?.try_into().ok()?;
+            let total = counts.iter().map(|&count| usize::from(count)).sum::<usize>();
+            let symbols = rest.get(16..16 + total)?;
+            let class = self.tables.get_mut(usize::from(head >> 4))?;
+            *class.get_mut(usize::from(head & 15))? = Some(Table::new(counts, symbols));
+            contents = &rest[16 + total..];
+        }
+        Some(())
+    }
+
+    fn read_frame(&mut self, segment: &Segment<'_>) -> Option<()> {
+        let &[8, h1, h0, w1, w0, _, ref parts @ ..] = segment.contents else { return None };
+        (self.width, self.height) =
+            (u16::from_be_bytes([w1, w0]).into(), u16::from_be_bytes([h1, h0]).into());
+        self.progressive = segment.marker == 0xC2;
+        self.components = parts
+            .chunks_exact(3)
+            .map(|part| Component {
+                id: part[0],
+                horizontal: usize::from(part[1] >> 4).clamp(1, 4),
+                vertical: usize::from(part[1] & 15).clamp(1, 4),
+                stride: 0,
+                nonzero: Vec::new(),
+                low: [16; 64],
+                blocks_read: 0,
+            })
+            .collect();
+        let (columns, rows) = self.mcus();
+        let progressive = self.progressive;
+        for component in &mut self.components {
+            component.stride = columns * component.horizontal;
+            if progressive {
+                component.nonzero = vec![0; component.stride * rows * component.vertical];
+            }
+        }
+        Some(())
+    }
+
+    /// Columns and rows of MCUs.
+    fn mcus(&self) -> (usize, usize) {
+        let (h, v) = self.largest_factors();
+        (self.width.div_ceil(8 * h), self.height.div_ceil(8 * v))
+    }
+
+    fn largest_factors(&self) -> (usize, usize) {
+        let largest =
+            |factor: fn(&Component) -> usize| self.components.iter().map(factor).max().unwrap_or(1);
+        (largest(|c| c.horizontal), largest(|c| c.vertical))
+    }
+
+    fn scan(&self, segment: &Segment<'_>) -> Option<Scan> {
+        let (&count, rest) = segment.contents.split_first()?;
+        let parts = rest.get(..2 * usize::from(count))?;
+        let &[first, last, bits] = rest.get(parts.len()..parts.len() + 3)? else { return None };
+        let part = |part: &[u8]| {
+            let index = self.components.iter().position(|component| component.id == part[0])?;
+            Some((index, usize::from(part[1] >> 4) & 3, usize::from(part[1] & 3)))
+        };
+        let parts: Option<Vec<_>> = parts.chunks_exact(2).map(part).collect();
+        let scan = match self.progressive {
+            true => Scan {
+                parts: parts?,
+                first: first.into(),
+                last: last.into(),
+                high: bits >> 4,
+                low: bits & 15,
+            },
+            false => Scan { parts: parts?, first: 0, last: 63, high: 0, low: 0 },
+        };
+        (scan.first <= scan.last && scan.last < 64 && !scan.parts.is_empty()).then_some(scan)
+    }
+
+    /// Reads a scan that starts at `at`. Returns where the marker behind it is.
+    fn read_scan(&mut self, scan: &Scan, bytes: &[u8], at: usize) -> (usize, Result<(), Ended>) {
+        let alone = scan.parts.len() == 1;
+        let (columns, rows) = if alone {
+            let (h, v) = self.largest_factors();
+            let component = &self.components[scan.parts[0].0];
+            let blocks = |side: usize, factor: usize, largest: usize| {
+                (side * factor).div_ceil(largest).div_ceil(8)
+            };
+            (
+                blocks(self.width, component.horizontal, h),
+                blocks(self.height, component.vertical, v),
+            )
+        } else {
+            self.mcus()
+        };
+        let mut bits = Bits::new(bytes, at);
+        let mut run = 0;
+        let mut damaged = false;
+        for mcu in 0..columns * rows {
+            if self.interval > 0 && mcu > 0 && mcu % self.interval == 0 {
+                let (marker, left) = bits.finish();
+                damaged |= left > 0;
+                if !matches!(bytes.get(marker + 1), Some(0xD0..=0xD7)) {
+                    return (marker, Err((Stop::End, (mcu / columns) as f64 / rows as f64)));
+                }
+                (bits, run) = (Bits::new(bytes, marker + 2), 0);
+            }
+            let (x, y) = (mcu % columns, mcu / columns);
+            for &(index, dc, ac) in &scan.parts {
+                let component = &mut self.components[index];
+                let (h, v) =
+                    if alone { (1, 1) } else { (component.horizontal, component.vertical) };
+                for block in 0..h * v {
+                    let place = (y * v + block / h) * component.stride + x * h + block % h;
+                    let tables = [&self.tables[0][dc], &self.tables[1][ac]];
+                    let result = match self.progressive {
+                        false => sequential(tables, &mut bits),
+                        true => progressive(scan, tables, &mut bits, component, place, &mut run),
+                    };
+                    if let Err(stop) = result {
+                        let (end, _) = bits.finish();
+                        return (end, Err((stop, y as f64 / rows as f64)));
+                    }
+                }
+            }
+        }
+        for &(index, ..) in &scan.parts {
+            self.components[index].blocks_read += columns * rows;
+            self.components[index].low[scan.first..=scan.last].fill(scan.low);
+        }
+        let (end, left) = bits.finish();
+        (end, if damaged || left > 0 { Err((Stop::Damage, 1.0)) } else { Ok(()) })
+    }
+}
+
+fn sequential([dc, ac]: [&Option<Table>; 2], bits: &mut Bits<'_>) -> Result<(), Stop> {
+    let (dc, ac) = (dc.as_ref().ok_or(Stop::Damage)?, ac.as_ref().ok_or(Stop::Damage)?);
+    first_dc(dc, bits)?;
+    let mut k = 1;
+    while k < 64 {
+        match ac.decode(bits)? {
+            0xF0 => k += 16,
+            symbol if symbol & 15 == 0 => break,
+            symbol => {
+                k += 1 + usize::from(symbol >> 4);
+                bits.take(u32::from(symbol & 15)).ok_or(Stop::End)?;
+            }
+        }
+    }
+    if k > 64 { Err(Stop::Damage) } else { Ok(()) }
+}
+
+fn first_dc(table: &Table, bits: &mut Bits<'_>) -> Result<(), Stop> {
+    match table.decode(bits)? {
+        size @ 0..=15 => bits.take(size.into()).ok_or(Stop::End).map(|_| ()),
+        _ => Err(Stop::Damage),
+    }
+}
+
+/// A block of a progressive scan (annex G of the standard).
+fn progressive(
+    scan: &Scan,
+    [dc, ac]: [&Option<Table>; 2],
+    bits: &mut Bits<'_>,
+    component: &mut Component,
+    place: usize,
+    run: &mut u32,
+) -> Result<(), Stop> {
+    if scan.first == 0 {
+        return match scan.high {
+            0 => first_dc(dc.as_ref().ok_or(Stop::Damage)?, bits),
+            _ => bits.take(1).ok_or(Stop::End).map(|_| ()),
+        };
+    }
+    let table = ac.as_ref().ok_or(Stop::Damage)?;
+    let nonzero = component.nonzero.get_mut(place).ok_or(Stop::Damage)?;
+    let refines = scan.high > 0;
+    let mut k = scan.first;
+    while k <= scan.last && *run == 0 {
+        let symbol = table.decode(bits)?;
+        let (mut zeros, size) = (symbol >> 4, symbol & 15);
+        if size == 0 && zeros < 15 {
+            *run = (1 << zeros) + bits.take(zeros.into()).ok_or(Stop::End)?;
+            break;
+        }
+        bits.take(if refines { u32::from(size > 0) } else { size.into() }).ok_or(Stop::End)?;
+        // Passes the zeros; a scan that refines has a bit for each coefficient on the way that is
+        // not 0.
+        while k <= scan.last {
+            if refines && *nonzero >> k & 1 == 1 {
+                bits.take(1).ok_or(Stop::End)?;
+            } else if zeros == 0 {
+                break;
+            } else {
+                zeros -= 1;
+            }
+            k += 1;
+        }
+        if k > scan.last && (size > 0 || zeros > 0) {
+            return Err(Stop::Damage);
+        }
+        if size > 0 {
+            *nonzero |= 1 << k;
+        }
+        k += 1;
+    }
+    if *run > 0 {
+        *run -= 1;
+        if refines {
+            let rest = *nonzero >> k & (u64::MAX >> (63 - (scan.last - k.min(scan.last))));
+            let count = if k > scan.last { 0 } else { rest.count_ones() };
+            for _ in 0..count {
+                bits.take(1).ok_or(Stop::End)?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! PNG, WebP, BMP, GIF and PNM files, by the decoders of `image`; of JPEG files, the size.
+
+use std::io::{BufRead, Cursor, Seek};
+
+use ::image::codecs::gif::GifDecoder;
+use ::image::codecs::png::PngDecoder;
+use ::image::codecs::webp::WebPDecoder;
+use ::image::{AnimationDecoder, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
+
+use super::{Decoded, Limits, Result, check_size};
+use crate::image::metadata::{containers, exif};
+use crate::image::{Kind, Note, Source};
+
+pub(super) fn decode(bytes: &[u8], kind: Kind, limits: &Limits) -> Result<Decoded> {
+    let refuse = |error| reason(error, kind);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format(kind)?);
+    let mut memory = ::image::Limits::no_limits();
+    memory.max_alloc = Some(limits.max_pixels.saturating_mul(16).max(1 << 26));
+    reader.limits(memory);
+    let mut decoder = reader.into_decoder().map_err(refuse)?;
+    check_size(decoder.dimensions(), limits)?;
+    let icc = decoder.icc_profile().unwrap_or(None);
+    let xmp = decoder.xmp_metadata().unwrap_or(None);
+    let mut decoded =
+        Decoded::new(DynamicImage::from_decoder(decoder).map_err(refuse)?, Source::new(kind));
+    decoded.icc = icc;
+    decoded.metadata = match kind {
+        Kind::Png => containers::of_png(bytes, xmp),
+        Kind::WebP => containers::of_webp(bytes),
+        _ => Default::default(),
+    };
+    // Damaged metadata is no reason to refuse the pixels.
+    decoded.orientation = decoded.metadata.exif.as_deref().and_then(exif::orientation);
+    decoded.source.lossy = kind == Kind::WebP && is_lossy_webp(bytes);
+    decoded.notes.extend(frames(bytes, kind).filter(|&count| count > 1).map(Note::FirstOf));
+    Ok(decoded)
+}
+
+/// The size of the image as stored, and its orientation.
+pub(super) fn size(file: impl BufRead + Seek, kind: Kind) -> Result<((u32, u32), Option<u8>)> {
+    let reader = ImageReader::with_format(file, format(kind)?);
+    let mut decoder = reader.into_decoder().map_err(|error| reason(error, kind))?;
+    let block = decoder.exif_metadata().unwrap_or(None);
+    let orientation = block.and_then(|block| exif::orientation(exif::without_prefix(&block)));
+    Ok((decoder.dimensions(), orientation))
+}
+
+fn format(kind: Kind) -> Result<ImageFormat> {
+    match kind {
+        Kind::Png => Ok(ImageFormat::Png),
+        Kind::Jpeg => Ok(ImageFormat::Jpeg),
+        Kind::WebP => Ok(ImageFormat::WebP),
+        Kind::Bmp => Ok(ImageFormat::Bmp),
+        Kind::Gif => Ok(ImageFormat::Gif),
+        Kind::Pnm => Ok(ImageFormat::Pnm),
+        kind => Err(format!("{kind} files cannot be read")),
+    }
+}
+
+/// How many images an animation has.
+fn frames(bytes: &[u8], kind: Kind) -> Option<usize> {
+    match kind {
+        Kind::Png => {
+            let decoder = PngDecoder::new(Cursor::new(bytes)).ok()?;
+            decoder.is_apng().ok()?.then(|| apng_frames(bytes))?
+        }
+        Kind::WebP => {
+            let decoder = WebPDecoder::new(Cursor::new(bytes)).ok()?;
+            decoder.has_animation().then(|| count_of(bytes, b"ANMF"))
+        }
+        Kind::Gif => {
+            let frames = GifDecoder::new(Cursor::new(bytes)).ok()?.into_frames();
+            Some(frames.take_while(|frame| frame.is_ok()).count())
+        }
+        _ => None,
+    }
+}
+
+/// The number in the animation's header.
+fn apng_frames(bytes: &[u8]) -> Option<usize> {
+    let at = bytes.windows(4).position(|window| window == b"acTL")? + 4;
+    let count = bytes.get(at..at + 4)?.try_into().ok()?;
+    Some(u32::from_be_bytes(count) as usize)
+}
+
+fn count_of(bytes: &[u8], id: &[u8; 4]) -> usize {
+    bytes.windows(4).filter(|window| window == id).count()
+}
+
+fn is_lossy_webp(bytes: &[u8]) -> bool {
+    let mut at = 12;
+    while let Some(head) = bytes.get(at..at + 8) {
+        if &head[..4] == b"VP8 " {
+            return true;
+        }
+        let size = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
+        at += 8 + size.next_multiple_of(2);
+    }
+    false
+}
+
+/// A decoder's error in words.
+fn reason(error: ImageError, kind: Kind) -> String {
+    use std::io::ErrorKind::UnexpectedEof;
+    let again = "Copy or download it again";
+    match error {
+        ImageError::IoError(error) if error.kind() == UnexpectedEof => {
+            format!("the file is truncated: the rest of the {kind} is missing. {again}")
+        }
+        ImageError::IoError(error) => format!("cannot be read: {error}"),
+        ImageError::Limits(_) => "takes too much memory to decode".into(),
+        ImageError::Unsupported(_) => format!(
+            "a {kind} of a rare kind, which cannot be read; open it in an image program and save \
+             it as an ordinary PNG"
+        ),
+        _ => format!("a damaged {kind}, of which no picture can be made. {again}"),
+    }
+}

@@ -1,0 +1,116 @@
+//! TIFF files. The crate `tiff` finds and decompresses the chunks; what the samples mean, it leaves
+//! to us.
+
+mod chunks;
+mod colors;
+mod tags;
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::io::{BufRead, Cursor, Seek};
+
+use ::tiff::TiffError;
+use ::tiff::decoder::{Decoder, Limits as TiffLimits};
+
+use super::{Decoded, Limits, Result, check_size};
+use crate::image::metadata::exif;
+use crate::image::{Kind, Note, Source};
+use tags::{Photometric, Tags};
+
+/// The size of the image as stored, and its orientation.
+pub(super) fn size(file: impl BufRead + Seek) -> Result<((u32, u32), Option<u8>)> {
+    let mut decoder = Decoder::new(file).map_err(reason)?;
+    let size = decoder.dimensions().map_err(reason)?;
+    Ok((size, Tags::orientation(&mut decoder)))
+}
+
+pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
+    let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(reason)?;
+    let size = decoder.dimensions().map_err(reason)?;
+    check_size(size, limits)?;
+    let tags = Tags::read(&mut decoder)?;
+    let file = readable(bytes, &tags)?;
+
+    let mut memory = TiffLimits::default();
+    memory.decoding_buffer_size = usize::MAX;
+    memory.intermediate_buffer_size = usize::MAX;
+    memory.ifd_value_size = bytes.len().max(1 << 20);
+    let mut decoder = Decoder::new(Cursor::new(&*file)).map_err(reason)?.with_limits(memory);
+    let samples = chunks::read(&mut decoder, size, &tags)?;
+
+    let mut decoded = Decoded::new(Default::default(), Source::new(Kind::Tiff));
+    let mut icc = tags.icc.clone();
+    decoded.pixels = colors::image(&samples, size, &tags, &mut icc, &mut decoded.notes)?;
+    decoded.icc = icc;
+    decoded.orientation = tags.orientation;
+    decoded.metadata = tags.metadata(bytes);
+    decoded.source.tiff = Some(tags.compression);
+    decoded.source.lossy = tags.lossy;
+    if samples.bits > 16 {
+        decoded.notes.push(Note::FewerBits { from: samples.bits, to: 16 });
+    }
+    let pages = pages(bytes);
+    decoded.notes.extend((pages > 1).then_some(Note::FirstOf(pages)));
+    Ok(decoded)
+}
+
+/// The file as the crate can read it: palette indices and CIE L*a*b* under the names of color
+/// models that it passes through, and bits in the usual order.
+fn readable<'a>(bytes: &'a [u8], tags: &Tags) -> Result<Cow<'a, [u8]>> {
+    let name = match tags.photometric {
+        Photometric::Palette => Some(1),
+        Photometric::CieLab => Some(9),
+        _ => None,
+    };
+    if name.is_none() && !tags.reversed_bits {
+        return Ok(bytes.into());
+    }
+    let mut file = bytes.to_vec();
+    if let Some(name) = name
+        && !exif::put_in_first(&mut file, 262, name)
+    {
+        return Err(rare("BigTIFF with palette colors"));
+    }
+    if tags.reversed_bits {
+        for range in &tags.chunks {
+            let chunk = file.get_mut(range.clone()).into_iter().flatten();
+            chunk.for_each(|byte| *byte = byte.reverse_bits());
+        }
+        exif::put_in_first(&mut file, 266, 1);
+    }
+    Ok(file.into())
+}
+
+/// The number of directories that hold pages, rather than smaller versions of the first.
+fn pages(bytes: &[u8]) -> usize {
+    const MOST: usize = 10_000;
+    let Ok(mut decoder) = Decoder::new(Cursor::new(bytes)) else { return 1 };
+    let mut count = 1;
+    while count < MOST && decoder.more_images() && decoder.next_image().is_ok() {
+        count += 1;
+    }
+    count
+}
+
+fn reason(error: TiffError) -> String {
+    use std::io::ErrorKind::UnexpectedEof;
+    const AGAIN: &str = "Copy or download it again";
+    match error {
+        TiffError::IoError(error) if error.kind() == UnexpectedEof => {
+            format!("the file is truncated, or damaged. {AGAIN}")
+        }
+        TiffError::LimitsExceeded => "takes too much memory to decode".into(),
+        TiffError::UnsupportedError(_) | TiffError::UsageError(_) => rare("a rare kind"),
+        _ => format!("a damaged TIFF, of which no picture can be made. {AGAIN}"),
+    }
+}
+
+/// The refusal of a sort of TIFF.
+fn rare(what: &str) -> String {
+    format!(
+        "a TIFF that cannot be read ({what}); open it in an image program and save it as PNG, or \
+         as an ordinary TIFF of 8 or 16 bits"
+    )
+}

@@ -1,0 +1,88 @@
+//! From a [`Photo`] to the samples that a format holds.
+
+use super::format::Format;
+use crate::image::{Depth, Note, Photo};
+
+/// The samples as the file will hold them.
+pub(super) struct Samples {
+    pub width: u32,
+    pub height: u32,
+    /// 1 gray, 2 gray and alpha, 3 color, 4 color and alpha.
+    pub channels: u8,
+    pub depth: Depth,
+    /// Native byte order.
+    pub bytes: Vec<u8>,
+    /// The profile to write, if it describes the samples.
+    pub icc: Option<Vec<u8>>,
+}
+
+impl Samples {
+    /// Rounds the photo to the samples that `format` can hold, and notes what it cannot.
+    pub fn new(photo: &Photo, format: Format, notes: &mut Vec<Note>) -> Result<Self, String> {
+        let (width, height) = size(photo)?;
+        let gray = format.is_gray(photo);
+        if format == Format::Pgm && !gray {
+            return Err("a .pgm file holds gray images only, but the photo is in color; use .ppm \
+                        or .png"
+                .into());
+        }
+        let depth = format.depth(photo);
+        if depth != photo.depth {
+            notes.push(Note::FewerBits { from: photo.depth.bits(), to: depth.bits() });
+        }
+        let has_alpha = photo.alpha.is_some() && format.has_alpha();
+        let over_white = !has_alpha && photo.is_transparent();
+        notes.extend(over_white.then_some(Note::OverWhite));
+
+        // A gray profile does not apply to a gray photo that has to be written in color.
+        let profile = photo.profile.as_ref();
+        let kept = profile.filter(|_| format.has_profile() && gray == photo.gray);
+        let lost = kept.is_none() && profile.is_some_and(|profile| profile.converts());
+        notes.extend(lost.then_some(Note::ConvertedToSrgb));
+        let encoded = kept.filter(|profile| profile.converts());
+        let encoded = encoded.map(|profile| profile.encode(&photo.rgb, photo.gray));
+        let image = encoded.as_ref().unwrap_or(&photo.rgb);
+
+        let channels = if gray { 1 } else { 3 } + u8::from(has_alpha);
+        let count = image.width * image.height;
+        let mut bytes = Vec::with_capacity(count * usize::from(channels) * 2);
+        let mut push = |value: f32| match depth {
+            // A cast from float limits to the range of the integer; NaN gives 0.
+            Depth::Eight => bytes.push((value * 255.0).round() as u8),
+            Depth::Sixteen => bytes.extend(((value * 65535.0).round() as u16).to_ne_bytes()),
+        };
+        let alpha = photo.alpha.as_deref();
+        for (i, pixel) in image.pixels().enumerate() {
+            let opacity = alpha.map_or(1.0, |alpha| alpha[i]);
+            let pixel = if over_white { pixel.map(|v| v * opacity + 1.0 - opacity) } else { pixel };
+            let [r, g, b] = pixel;
+            if !gray {
+                pixel.into_iter().for_each(&mut push);
+            } else if r == g && g == b {
+                push(r);
+            } else {
+                push(0.299 * r + 0.587 * g + 0.114 * b);
+            }
+            if has_alpha {
+                push(opacity);
+            }
+        }
+        let icc = kept.map(|profile| profile.icc.clone());
+        Ok(Self { width, height, channels, depth, bytes, icc })
+    }
+}
+
+fn size(photo: &Photo) -> Result<(u32, u32), String> {
+    let image = &photo.rgb;
+    let count = image.width * image.height;
+    let alpha_len = photo.alpha.as_ref().map_or(count, Vec::len);
+    if count == 0 || image.data.len() != count * 3 || alpha_len != count {
+        return Err(format!(
+            "an image of {}x{} pixels cannot be written",
+            image.width, image.height
+        ));
+    }
+    let side =
+        |side| u32::try_from(side).map_err(|_| format!("a side of {side} pixels is too long"));
+    Ok((side(image.width)?, side(image.height)?))
+}

@@ -1,0 +1,159 @@
+//! TIFF files, with the compression of the file that the photo came from.
+
+use std::io::{Cursor, Seek, Write};
+
+use ::tiff::TiffError;
+use ::tiff::encoder::colortype::{ColorType, Gray8, Gray16, RGB8, RGB16, RGBA8, RGBA16};
+use ::tiff::encoder::{
+    Compression, DeflateLevel, DirectoryEncoder, Predictor, Rational, TiffEncoder, TiffKind,
+    TiffValue,
+};
+use ::tiff::tags::{ExtraSamples, ResolutionUnit, Tag, Type};
+
+use super::samples::Samples;
+use crate::image::metadata::directory::{Directory, Value};
+use crate::image::metadata::{Metadata, Resolution, Unit};
+use crate::image::{Depth, Kind, Note, Source, TiffCompression};
+
+type Result<T> = std::result::Result<T, TiffError>;
+
+pub(super) fn encode(
+    samples: &Samples,
+    source: Option<Source>,
+    metadata: &Metadata,
+    notes: &mut Vec<Note>,
+) -> std::result::Result<Vec<u8>, String> {
+    if !metadata.texts.is_empty() {
+        notes.push(Note::LeftOut { what: "PNG text", kind: Kind::Tiff });
+    }
+    let compression = source.and_then(|source| source.tiff).unwrap_or(TiffCompression::None);
+    let eight = &samples.bytes;
+    let pairs = samples.bytes.chunks_exact(2);
+    let sixteen = || pairs.clone().map(|b| u16::from_ne_bytes([b[0], b[1]])).collect::<Vec<_>>();
+    let written = match (samples.depth, samples.channels) {
+        (Depth::Eight, 1 | 2) => write::<Gray8>(samples, eight, compression, metadata),
+        (Depth::Eight, 3) => write::<RGB8>(samples, eight, compression, metadata),
+        (Depth::Eight, _) => write::<RGBA8>(samples, eight, compression, metadata),
+        (Depth::Sixteen, 1 | 2) => write::<Gray16>(samples, &sixteen(), compression, metadata),
+        (Depth::Sixteen, 3) => write::<RGB16>(samples, &sixteen(), compression, metadata),
+        (Depth::Sixteen, _) => write::<RGBA16>(samples, &sixteen(), compression, metadata),
+    };
+    written.map_err(|error| format!("cannot write: {error}"))
+}
+
+fn write<C: ColorType>(
+    samples: &Samples,
+    values: &[C::Inner],
+    compression: TiffCompression,
+    metadata: &Metadata,
+) -> Result<Vec<u8>>
+where
+    [C::Inner]: TiffValue,
+{
+    let mut file = Cursor::new(Vec::new());
+    // The crate's predictor knows nothing of extra samples.
+    let gray_alpha = samples.channels == 2;
+    let predictor = match compression {
+        TiffCompression::Lzw | TiffCompression::Deflate if !gray_alpha => Predictor::Horizontal,
+        _ => Predictor::None,
+    };
+    let mut encoder = TiffEncoder::new(&mut file)?.with_predictor(predictor).with_compression(
+        match compression {
+            TiffCompression::None => Compression::Uncompressed,
+            TiffCompression::Lzw => Compression::Lzw,
+            TiffCompression::Deflate => Compression::Deflate(DeflateLevel::default()),
+            TiffCompression::PackBits => Compression::Packbits,
+        },
+    );
+    let directory = metadata.exif.as_deref().and_then(Directory::read).unwrap_or_default();
+    let below = below(&mut encoder, &directory)?;
+    let mut image = encoder.new_image::<C>(samples.width, samples.height)?;
+    if gray_alpha {
+        image.extra_samples(&[ExtraSamples::UnassociatedAlpha])?;
+    }
+    let tags = image.encoder();
+    if samples.channels == 4 {
+        tags.write_tag(Tag::ExtraSamples, &[ExtraSamples::UnassociatedAlpha.to_u16()][..])?;
+    }
+    put(tags, &directory.values)?;
+    for (tag, offset) in below {
+        tags.write_tag(Tag::from_u16_exhaustive(tag), offset)?;
+    }
+    if let Some(icc) = &samples.icc {
+        put_bytes(tags, 34675, Type::UNDEFINED, icc)?;
+    }
+    if let Some(packet) = &metadata.xmp {
+        put_bytes(tags, 700, Type::BYTE, packet)?;
+    }
+    if let Some(resources) = &metadata.photoshop {
+        put_bytes(tags, 34377, Type::BYTE, resources)?;
+    }
+    if let Some(resolution) = metadata.resolution {
+        put_resolution(tags, resolution)?;
+    }
+    image.write_data(values)?;
+    Ok(file.into_inner())
+}
+
+/// Writes the directories below the first, and returns where they are.
+fn below<W: Write + Seek>(
+    encoder: &mut TiffEncoder<W>,
+    directory: &Directory,
+) -> Result<Vec<(u16, u32)>> {
+    let mut places = Vec::new();
+    for (tag, inner) in &directory.below {
+        let further = below(encoder, inner)?;
+        if inner.values.is_empty() && further.is_empty() {
+            continue;
+        }
+        let mut fields = encoder.extra_directory()?;
+        put(&mut fields, &inner.values)?;
+        for (tag, offset) in further {
+            fields.write_tag(Tag::from_u16_exhaustive(tag), offset)?;
+        }
+        places.push((*tag, fields.finish_with_offsets()?.offset));
+    }
+    Ok(places)
+}
+
+fn put<W: Write + Seek, K: TiffKind>(
+    directory: &mut DirectoryEncoder<'_, W, K>,
+    values: &[Value],
+) -> Result<()> {
+    for value in values {
+        if let Some(kind) = Type::from_u16(value.kind) {
+            put_bytes(directory, value.tag, kind, &value.bytes)?;
+        }
+    }
+    Ok(())
+}
+
+fn put_bytes<W: Write + Seek, K: TiffKind>(
+    directory: &mut DirectoryEncoder<'_, W, K>,
+    tag: u16,
+    kind: Type,
+    bytes: &[u8],
+) -> Result<()> {
+    let entry = directory.write_entry_bytes(kind, bytes)?;
+    let one = ::tiff::Directory::from_iter([(Tag::from_u16_exhaustive(tag), entry)]);
+    directory.extend_from(&one);
+    Ok(())
+}
+
+fn put_resolution<W: Write + Seek, K: TiffKind>(
+    directory: &mut DirectoryEncoder<'_, W, K>,
+    resolution: Resolution,
+) -> Result<()> {
+    let unit = match resolution.unit {
+        Unit::None => ResolutionUnit::None,
+        Unit::Inch => ResolutionUnit::Inch,
+        Unit::Centimeter => ResolutionUnit::Centimeter,
+    };
+    let rational = |value: f64| match value.fract() == 0.0 {
+        true => Rational { n: value as u32, d: 1 },
+        false => Rational { n: (value * 10_000.0).round() as u32, d: 10_000 },
+    };
+    directory.write_tag(Tag::ResolutionUnit, unit.to_u16())?;
+    directory.write_tag(Tag::XResolution, rational(resolution.x))?;
+    directory.write_tag(Tag::YResolution, rational(resolution.y))
+}

@@ -1,0 +1,184 @@
+//! What kind of file this is, from its first bytes, and what to do about the kinds that cannot be
+//! read.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// The number of bytes at the start of a file that tell its kind.
+pub(super) const SIGNATURE_LEN: u64 = 64;
+
+/// A kind of file, detected from its contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[allow(missing_docs)]
+pub enum Kind {
+    Png,
+    Jpeg,
+    WebP,
+    Bmp,
+    Tiff,
+    /// PBM, PGM, PPM and PAM.
+    Pnm,
+    Gif,
+    Avif,
+    Heic,
+    JpegXl,
+    Jpeg2000,
+    OpenExr,
+    Hdr,
+    Ico,
+    Qoi,
+    Dds,
+    Psd,
+    Svg,
+    Pdf,
+    /// A raw photograph of a camera, by the name of its kind.
+    Raw(&'static str),
+    /// A video, by the name of its container.
+    Video(&'static str),
+    /// An empty file.
+    Empty,
+    /// Anything else.
+    Unknown,
+}
+
+impl Kind {
+    /// The kind of a file that starts with these bytes.
+    pub fn of(head: &[u8]) -> Self {
+        let brand = |at: usize| head.get(at..at + 4).unwrap_or(b"    ");
+        match head {
+            [] => Self::Empty,
+            [0x89, b'P', b'N', b'G', ..] => Self::Png,
+            [0xFF, 0xD8, 0xFF, ..] => Self::Jpeg,
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Self::WebP,
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'A', b'V', b'I', b' ', ..] => Self::Video("AVI"),
+            [b'B', b'M', ..] => Self::Bmp,
+            [b'I', b'I', b'U', 0, ..] => Self::Raw("Panasonic RW2"),
+            [b'I', b'I', b'R', b'O' | b'S', ..] | [b'M', b'M', b'O', b'R', ..] => {
+                Self::Raw("Olympus ORF")
+            }
+            [b'I', b'I', b'*', 0, _, _, _, _, b'C', b'R', ..] => Self::Raw("Canon CR2"),
+            [b'I', b'I', b'*' | b'+', 0, ..] | [b'M', b'M', 0, b'*' | b'+', ..] => Self::Tiff,
+            [b'P', b'1'..=b'7', b' ' | b'\t' | b'\r' | b'\n' | b'#', ..] => Self::Pnm,
+            [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Self::Gif,
+            [b'F', b'U', b'J', b'I', b'F', b'I', b'L', b'M', ..] => Self::Raw("Fujifilm RAF"),
+            [0xFF, 0x0A, ..] | [0, 0, 0, 12, b'J', b'X', b'L', b' ', ..] => Self::JpegXl,
+            [0, 0, 0, 12, b'j', b'P', ..] | [0xFF, 0x4F, 0xFF, 0x51, ..] => Self::Jpeg2000,
+            [_, _, _, _, b'f', b't', b'y', b'p', ..] => match brand(8) {
+                b"avif" | b"avis" => Self::Avif,
+                b"mif1" | b"msf1" if contains(head, b"avif") => Self::Avif,
+                b"crx " => Self::Raw("Canon CR3"),
+                b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"mif1" | b"msf1" => {
+                    Self::Heic
+                }
+                b"qt  " => Self::Video("QuickTime"),
+                _ => Self::Video("MP4"),
+            },
+            [0x76, 0x2F, 0x31, 0x01, ..] => Self::OpenExr,
+            [b'#', b'?', b'R', ..] => Self::Hdr,
+            [0, 0, 1 | 2, 0, ..] => Self::Ico,
+            [b'q', b'o', b'i', b'f', ..] => Self::Qoi,
+            [b'D', b'D', b'S', b' ', ..] => Self::Dds,
+            [b'8', b'B', b'P', b'S', ..] => Self::Psd,
+            [b'%', b'P', b'D', b'F', ..] => Self::Pdf,
+            [0x1A, 0x45, 0xDF, 0xA3, ..] => Self::Video("Matroska"),
+            _ if contains(head, b"<svg") => Self::Svg,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The kind of the file `path`.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn detect(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let file = File::open(path).map_err(Error::io(path))?;
+        let mut head = Vec::new();
+        file.take(SIGNATURE_LEN).read_to_end(&mut head).map_err(Error::io(path))?;
+        Ok(Self::of(&head))
+    }
+
+    /// Whether a photo can be read from it.
+    pub fn is_readable(self) -> bool {
+        use Kind::{Bmp, Gif, Jpeg, Png, Pnm, Tiff, WebP};
+        matches!(self, Png | Jpeg | WebP | Bmp | Tiff | Pnm | Gif)
+    }
+
+    /// Whether this is a picture, readable or not, rather than a video or a file of another sort.
+    pub fn is_picture(self) -> bool {
+        !matches!(self, Self::Video(_) | Self::Empty | Self::Unknown | Self::Pdf)
+    }
+
+    /// Why it cannot be read, and what to do, as the end of a sentence about the file; `None` if it
+    /// can.
+    pub fn refusal(self) -> Option<String> {
+        const SAVE: &str = "open it in an image program and save it as PNG or TIFF";
+        let what = match self {
+            kind if kind.is_readable() => return None,
+            Self::Empty => return Some("the file is empty".into()),
+            Self::Unknown => {
+                return Some(
+                    "not an image, or of an unknown type; PNG, JPEG, WebP, TIFF, BMP, GIF and PNM \
+                     can be read"
+                        .into(),
+                );
+            }
+            Self::Heic => {
+                "convert them with `heif-convert`, or save them as JPEG in the phone's \
+                           or computer's photo program"
+            }
+            Self::Avif => "convert them with `avifdec`, or save them as PNG in an image program",
+            Self::JpegXl => "convert them with `djxl`, or save them as PNG in an image program",
+            Self::Raw(_) => {
+                "develop it with the camera's or a raw program and save it as TIFF or \
+                             PNG"
+            }
+            Self::Video(_) => {
+                return Some(format!("a video ({self}), not a photo; save a frame of it as PNG"));
+            }
+            _ => SAVE,
+        };
+        Some(match self {
+            Self::Raw(_) => format!("a raw photo ({self}), which cannot be read; {what}"),
+            _ => format!("{self} files cannot be read; {what}"),
+        })
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Png => "PNG",
+            Self::Jpeg => "JPEG",
+            Self::WebP => "WebP",
+            Self::Bmp => "BMP",
+            Self::Tiff => "TIFF",
+            Self::Pnm => "PNM",
+            Self::Gif => "GIF",
+            Self::Avif => "AVIF",
+            Self::Heic => "HEIC",
+            Self::JpegXl => "JPEG XL",
+            Self::Jpeg2000 => "JPEG 2000",
+            Self::OpenExr => "OpenEXR",
+            Self::Hdr => "Radiance HDR",
+            Self::Ico => "ICO",
+            Self::Qoi => "QOI",
+            Self::Dds => "DDS",
+            Self::Psd => "Photoshop",
+            Self::Svg => "SVG",
+            Self::Pdf => "PDF",
+            Self::Raw(name) | Self::Video(name) => name,
+            Self::Empty => "empty",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}

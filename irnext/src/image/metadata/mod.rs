@@ -1,0 +1,150 @@
+//! What a file says about its photo besides the pixels: EXIF, XMP, IPTC and resolution.
+//!
+//! The blocks stay as the file has them, byte for byte, but for what would be untrue of the upright
+//! photo: see [`Metadata::make_upright`].
+
+pub(super) mod containers;
+pub(super) mod directory;
+pub(super) mod exif;
+
+#[cfg(test)]
+mod tests;
+
+/// The metadata of a photo.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Metadata {
+    /// The EXIF block, from its byte order on: camera, date, exposure, place.
+    pub exif: Option<Vec<u8>>,
+    /// The XMP packet.
+    pub xmp: Option<Vec<u8>>,
+    /// Photoshop's image resources, which hold the IPTC fields: title, caption, credit.
+    pub photoshop: Option<Vec<u8>>,
+    /// Pixels for each inch or centimeter of paper.
+    pub resolution: Option<Resolution>,
+    /// The text chunks of a PNG file, with their types. Other formats have no place for them.
+    pub texts: Vec<([u8; 4], Vec<u8>)>,
+}
+
+impl Metadata {
+    /// Removes all of it.
+    pub fn strip(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Makes the metadata true of a photo that was turned upright and has this size: no orientation
+    /// other than 1, these dimensions where any are given, and no thumbnails, which show the
+    /// photo as it was.
+    pub fn make_upright(&mut self, width: usize, height: usize) {
+        if let Some(block) = &mut self.exif {
+            exif::make_upright(block, width, height);
+        }
+        if let Some(packet) = &mut self.xmp {
+            upright_xmp(packet);
+        }
+        if let Some(resources) = &mut self.photoshop {
+            *resources = without_thumbnails(resources);
+        }
+    }
+
+    /// Fills in the resolution from the EXIF block if the container had none.
+    pub(super) fn complete(&mut self) {
+        if self.resolution.is_none() {
+            self.resolution = self.exif.as_deref().and_then(exif::resolution);
+        }
+    }
+}
+
+/// How many pixels go to a unit of length.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Resolution {
+    /// Across.
+    pub x: f64,
+    /// Down.
+    pub y: f64,
+    /// The unit of length.
+    pub unit: Unit,
+}
+
+/// A unit of length, or none: then only the ratio of the two numbers counts, that of a pixel's
+/// sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Unit {
+    None,
+    Inch,
+    Centimeter,
+}
+
+impl Resolution {
+    /// From TIFF's numbers.
+    pub(super) fn of_tiff(x: f64, y: f64, unit: u32) -> Option<Self> {
+        let unit = match unit {
+            1 => Unit::None,
+            2 => Unit::Inch,
+            3 => Unit::Centimeter,
+            _ => return None,
+        };
+        // An encoder that knows none writes 1.
+        (unit != Unit::None || x != y).then_some(Self { x, y, unit })
+    }
+
+    /// Pixels per meter; `None` without a unit.
+    pub fn per_meter(self) -> Option<(f64, f64)> {
+        let factor = match self.unit {
+            Unit::None => return None,
+            Unit::Inch => 1.0 / 0.0254,
+            Unit::Centimeter => 100.0,
+        };
+        Some((self.x * factor, self.y * factor))
+    }
+}
+
+/// Sets `tiff:Orientation` to 1, as an attribute or as an element. No length changes.
+fn upright_xmp(packet: &mut [u8]) {
+    const NAME: &[u8] = b"tiff:Orientation";
+    let mut at = 0;
+    while let Some(found) = packet[at..].windows(NAME.len()).position(|window| window == NAME) {
+        at += found + NAME.len();
+        let is_between = |byte: &u8| matches!(byte, b'=' | b'"' | b'\'' | b'>' | b' ');
+        let between = packet[at..].iter().take_while(|byte| is_between(byte)).count();
+        if between > 0
+            && let Some(digit @ b'2'..=b'8') = packet.get_mut(at + between)
+        {
+            *digit = b'1';
+        }
+    }
+}
+
+/// Photoshop's resources but for the two kinds of thumbnails.
+fn without_thumbnails(resources: &[u8]) -> Vec<u8> {
+    const THUMBNAILS: [u16; 2] = [0x0409, 0x040C];
+    let mut kept = Vec::new();
+    let mut rest = resources;
+    while let Some((id, len)) = resource_head(rest) {
+        let (resource, after) = rest.split_at(len.min(rest.len()));
+        if !THUMBNAILS.contains(&id) {
+            kept.extend(resource);
+        }
+        rest = after;
+    }
+    kept.extend(rest);
+    kept
+}
+
+/// The number of the first resource, and its bytes altogether.
+fn resource_head(bytes: &[u8]) -> Option<(u16, usize)> {
+    let [b'8', b'B', b'I', b'M', id1, id0, name_len, ..] = *bytes else { return None };
+    let name = (1 + usize::from(name_len)).next_multiple_of(2);
+    let size = bytes.get(6 + name..10 + name)?.try_into().ok()?;
+    let size = (u32::from_be_bytes(size) as usize).next_multiple_of(2);
+    Some((u16::from_be_bytes([id1, id0]), 10 + name + size))
+}
+
+/// IPTC fields as Photoshop's resources.
+pub(super) fn iptc_as_resources(fields: &[u8]) -> Vec<u8> {
+    let mut resources = b"8BIM\x04\x04\0\0".to_vec();
+    resources.extend((fields.len() as u32).to_be_bytes());
+    resources.extend(fields);
+    resources.resize(resources.len().next_multiple_of(2), 0);
+    resources
+}
