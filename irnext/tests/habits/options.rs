@@ -61,3 +61,33 @@ fn results_have_the_format_and_the_name_that_were_asked_for() {
     ends(at, &quick(&["in", "--suffix", "a/b"]), 2);
     ends(at, &quick(&["in", "--format", "heic"]), 2);
 }
+
+#[test]
+fn quality_and_privacy_are_for_the_user_to_say() {
+    let folder = folder();
+    let at = folder.path();
+    Photo::new(clear()).write(at.join("a.jpg")).unwrap();
+    let size = |quality: &str| {
+        let file = format!("{quality}.jpg");
+        ends(at, &quick(&["a.jpg", "-o", &file, "--quality", quality]), 0);
+        fs::metadata(at.join(file)).unwrap().len()
+    };
+    assert!(size("40") < size("97"));
+    ends(at, &quick(&["a.jpg", "--quality", "0"]), 2);
+    // Copied as it is, the file would tell what it is not to tell.
+    let said = ends(at, &["a.jpg", "-o", "b.jpg", "--strip"], 0);
+    assert!(said.contains("converted, not restored: no haze"), "{said}");
+}
+
+#[test]
+fn what_is_left_of_a_photograph_is_restored_if_asked_to() {
+    let folder = folder();
+    let at = folder.path();
+    Photo::new(clear()).write(at.join("whole.jpg")).unwrap();
+    let whole = fs::read(at.join("whole.jpg")).unwrap();
+    fs::write(at.join("cut.jpg"), &whole[..whole.len() / 2]).unwrap();
+    ends(at, &quick(&["cut.jpg"]), 1);
+    assert!(!at.join("cut.restore.jpg").exists());
+    let said = ends(at, &quick(&["cut.jpg", "--keep-going"]), 0);
+    assert!(at.join("cut.restore.jpg").exists(), "{said}");
+}

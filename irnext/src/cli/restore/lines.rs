@@ -16,10 +16,10 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Lines about `jobs`, as `arguments` ask for them.
-    pub fn new(arguments: &Arguments, jobs: &[Job]) -> Self {
+    /// Lines about `jobs`, as `arguments` ask for them, and a bar unless this process is not alone.
+    pub fn new(arguments: &Arguments, jobs: &[Job], alone: bool) -> Self {
         let Arguments { json, quiet, .. } = *arguments;
-        Self { json, quiet, progress: Progress::new(jobs, !quiet) }
+        Self { json, quiet, progress: Progress::new(jobs, alone && !quiet) }
     }
 
     /// Tells about what needs no work, and what cannot be done.
