@@ -9,7 +9,8 @@ use std::process::{Command, Output};
 
 /// Runs the program in `folder`.
 fn irnext(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_irnext")).current_dir(folder).args(arguments).output().unwrap()
+    let mut command = Command::new(env!("CARGO_BIN_EXE_irnext"));
+    command.current_dir(folder).args(arguments).env("LC_ALL", "C.UTF-8").output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -91,7 +92,9 @@ fn each_photograph_is_restored_by_what_it_suffers_from() {
         assert!(said.contains(part), "{part} is missing:\n{said}");
     }
     let of_clear = said.lines().find(|line| line.starts_with("in/clear.jpg")).unwrap();
-    assert!(of_clear.contains("left alone; --task "), "{of_clear}");
+    assert!(of_clear.contains("left alone: no haze, rain, snow or blur found ("), "{of_clear}");
+    assert!(of_clear.contains("; anyway: irnext restore --task "), "{of_clear}");
+    assert!(complained.contains("2 restored, 1 left alone (seem clear), 1 failed"), "{complained}");
     assert_eq!(
         (said.lines().count(), fs::read_dir(at.join("in")).unwrap().count()),
         (3, 6),
@@ -109,17 +112,20 @@ fn each_photograph_is_restored_by_what_it_suffers_from() {
         fs::read(at.join("out/hazy.png")).unwrap()
     );
     assert!(at.join("out/clear.jpg").exists());
-    // What is left alone is no failure; nothing is written over; `auto` may be said.
-    assert!(
-        irnext(at, &["restore", "--task", "auto", "in/clear.jpg", "-o", "new.jpg"])
-            .status
-            .success()
-    );
-    assert!(!at.join("new.jpg").exists());
-    assert!(
-        text(&irnext(at, &["restore", "in/hazy.png"]).stderr)
-            .contains("hazy.dehaze.png: already exists")
-    );
+    // What is left alone is no failure, and goes to a named output as it is; `auto` may be said.
+    let copied = irnext(at, &["restore", "--task", "auto", "in/clear.jpg", "-o", "new.jpg"]);
+    assert!(copied.status.success(), "{}", text(&copied.stderr));
+    assert!(text(&copied.stdout).contains("copied as it is: no haze"), "{}", text(&copied.stdout));
+    let [before, after] = ["in/clear.jpg", "new.jpg"].map(|name| fs::read(at.join(name)).unwrap());
+    assert!(before == after);
+    let converted = irnext(at, &["restore", "in/clear.jpg", "-o", "new.png"]);
+    assert!(text(&converted.stdout).contains("converted"), "{}", text(&converted.stdout));
+    let [before, after] = ["in/clear.jpg", "new.png"].map(|name| Photo::read(at.join(name)));
+    assert_eq!(before.unwrap().rgb, after.unwrap().rgb);
+    // What was done before is done.
+    let again = irnext(at, &["restore", "in/hazy.png"]);
+    let said = text(&again.stdout);
+    assert!(again.status.success() && said.contains("hazy.dehaze.png already exists"), "{said}");
 
     weights(at);
     for (arguments, complaint) in [
@@ -127,7 +133,7 @@ fn each_photograph_is_restored_by_what_it_suffers_from() {
             ["restore", "in/hazy.png", "--task", "auto", "--weights", "w.safetensors"],
             "give either --task auto or --weights",
         ),
-        (["restore", "in/hazy.png", "--task", "de-hail", "-o", "a.png"], "deblur-defocus, or auto"),
+        (["restore", "in/hazy.png", "--task", "de-hail", "-o", "a.png"], "deblur-defocus"),
     ] {
         let run = irnext(at, &arguments);
         assert!(
@@ -148,12 +154,12 @@ fn nothing_is_overwritten_unless_asked() {
     assert!(irnext(at, &arguments).status.success());
     let first = fs::read(at.join("a.restore.png")).unwrap();
     let again = irnext(at, &arguments);
-    assert!(!again.status.success());
-    assert!(
-        text(&again.stderr).contains("a.restore.png: already exists"),
-        "{}",
-        text(&again.stderr)
-    );
+    let said = text(&again.stdout);
+    assert!(again.status.success() && said.contains("a.restore.png already exists"), "{said}");
+    let named = irnext(at, &[&arguments[..], &["-o", "a.restore.png"]].concat());
+    let complained = text(&named.stderr);
+    assert!(complained.contains("already exists; --overwrite"), "{complained}");
+    assert_eq!(named.status.code(), Some(2));
     // Restoring a file onto itself is refused, too.
     assert!(!irnext(at, &[&arguments[..], &["-o", "a.png"]].concat()).status.success());
     assert!(irnext(at, &[&arguments[..], &["--overwrite"]].concat()).status.success());

@@ -1,6 +1,7 @@
 //! `irnext convert`: writes a weight file in another format or precision, with metadata.
 
 use super::output::{check_overwrite, say};
+use super::tasks::task_parser;
 use crate::degrade::Task;
 use crate::error::Result;
 use crate::model::{Model, TASK, strip_prefix};
@@ -23,8 +24,14 @@ pub(super) struct Arguments {
     /// Precision to store: f16, bf16 or f32 [default: that of the input; f32 for f64]
     #[arg(long, hide_possible_values = true)]
     dtype: Option<StoredPrecision>,
-    /// Task to record: dehaze, derain, desnow, deblur-motion or deblur-defocus
-    #[arg(long, value_name = "TASK", help_heading = METADATA)]
+    /// Task to record
+    #[arg(
+        long,
+        value_name = "TASK",
+        value_parser = task_parser(),
+        ignore_case = true,
+        help_heading = METADATA
+    )]
     task: Option<Task>,
     /// Training data set to record
     #[arg(long, value_name = "NAME", help_heading = METADATA)]

@@ -1,7 +1,7 @@
 //! `irnext eval`: scores pairs of images, the degraded one beside the restored one.
 
 use super::arguments::{ComputeArguments, WeightArguments, one_of};
-use super::output::say;
+use super::output::{complain, say};
 use crate::data::{Paired, Pairing, PhotoCache, Role, Source, Split, splits};
 use crate::distributed::Team;
 use crate::distributed::launch::Launch;
@@ -174,7 +174,7 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<()> {
     let (folder, splits) = arguments.splits()?;
     let (scorer, remark) = arguments.scorer()?;
     if let Some(remark) = remark.filter(|_| team.is_first()) {
-        eprintln!("irnext: {remark}");
+        complain!("{remark}");
     }
     let compute = arguments.compute.compute(team);
     let model = match arguments.weights.load_if_given()? {

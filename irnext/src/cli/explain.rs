@@ -1,7 +1,7 @@
 //! `irnext explain`: draws the feature maps inside a network.
 
-use super::arguments::WeightArguments;
-use super::output::{check_overwrite, say};
+use super::output::{check_overwrite, complain, say, signs};
+use super::restorer::RestorerArguments;
 use crate::error::{Error, Result};
 use crate::explain::{BLOCKS, Panel, explain};
 use crate::image::{Image, Photo};
@@ -10,14 +10,20 @@ use crate::restore::{WHOLE, is_one_piece};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  irnext explain rainy.jpg
+      Draw what the network makes of this photo, to rainy.explain/
+  irnext explain rainy.jpg --task derain -o maps
+      The same for one task, to another folder")]
 pub(super) struct Arguments {
-    /// Degraded photograph
+    /// Photograph with haze, rain, snow or blur
     photo: PathBuf,
     #[command(flatten)]
-    weights: WeightArguments,
-    /// Output folder for the pictures
+    restorer: RestorerArguments,
+    /// Output folder for the pictures [default: beside the photograph, as NAME.explain]
     #[arg(short, long, value_name = "DIR")]
-    output: PathBuf,
+    output: Option<PathBuf>,
     /// CNNBlock whose multi-scale module to draw; Decoder.2 is the last one, at full resolution
     #[arg(long, default_value = "Decoder.2", value_parser = BLOCKS)]
     block: String,
@@ -28,8 +34,11 @@ pub(super) struct Arguments {
 
 /// Draws the figures; true if both could be drawn.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
-    let (model, _) = arguments.weights.load()?;
-    let image = fitting(&model.config, Photo::read(&arguments.photo)?.rgb, &arguments.photo);
+    let photo = Photo::read(&arguments.photo)?.rgb;
+    let (model, _) = arguments.restorer.weights(&photo)?.load()?;
+    let image = fitting(&model.config, photo, &arguments.photo);
+    let beside = arguments.photo.with_extension("explain");
+    let output = arguments.output.as_ref().unwrap_or(&beside);
     let explanation = explain(&model, &image, &arguments.block)?;
 
     let figures =
@@ -39,11 +48,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     let files: Vec<(PathBuf, &Image)> = explanation
         .panels()
         .chain(&figures)
-        .map(|(name, image)| (arguments.output.join(format!("{name}.png")), image))
+        .map(|(name, image)| (output.join(format!("{name}.png")), image))
         .collect();
     // All or nothing.
     files.iter().try_for_each(|(path, _)| check_overwrite(path, arguments.overwrite))?;
-    std::fs::create_dir_all(&arguments.output).map_err(Error::io(&arguments.output))?;
+    std::fs::create_dir_all(output).map_err(Error::io(output))?;
     for (path, image) in files {
         let gray = image.pixels().all(|[r, g, b]| r == g && g == b);
         Photo { gray, ..Photo::new(image.clone()) }.write(&path)?;
@@ -56,7 +65,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
                 100.0 * modulation.change
             )
         }
-        None => eprintln!("irnext: no figure-10.png: this network has no filter modulation (FM)"),
+        None => complain!("no figure-10.png: this network has no filter modulation (FM)"),
     }
     Ok(explanation.modulation.is_some())
 }
@@ -77,11 +86,9 @@ fn fitting(config: &ModelConfig, image: Image, path: &Path) -> Image {
     if (width, height) == (image.width, image.height) {
         return image;
     }
-    eprintln!(
-        "irnext: {}: shrunk to {width}×{height}, to stay within {} megapixels",
-        path.display(),
-        WHOLE >> 20
-    );
+    let size = format!("{width}×{height}");
+    let (path, most) = (path.display(), WHOLE >> 20);
+    complain!("{path}: shrunk to {}, to stay within {most} megapixels", signs(&size));
     image.resize(width, height)
 }
 

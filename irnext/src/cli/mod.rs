@@ -165,7 +165,7 @@ impl Cli {
             Command::Devices(arguments) => devices::run(&arguments).map(|()| true),
             #[cfg(feature = "checks")]
             Command::Gradcheck(arguments) => gradcheck::run(&arguments),
-            Command::Synth(arguments) => synth::run(&arguments).map(|()| true),
+            Command::Synth(arguments) => synth::run(&arguments),
             Command::Inspect(arguments) => inspect::run(&arguments),
             Command::Convert(arguments) => convert::run(&arguments).map(|()| true),
             Command::Completions(arguments) => {

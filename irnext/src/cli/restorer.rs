@@ -2,9 +2,13 @@
 //! detected degradation.
 
 use super::arguments::{ADVANCED, WeightArguments};
+use super::output::complain;
 use super::tasks::{TaskChoice, choice_parser};
+use crate::classify::classify;
 use crate::compute::Compute;
+use crate::degrade::Task;
 use crate::error::{Error, Result};
+use crate::image::Image;
 use crate::restorer::Restorer;
 use std::path::PathBuf;
 
@@ -22,17 +26,38 @@ pub(super) struct RestorerArguments {
 impl RestorerArguments {
     /// The restorer, on the device of `compute`.
     pub(super) fn restorer(&self, compute: Compute) -> Result<Restorer> {
+        match self.fixed()? {
+            None => Restorer::detecting(compute),
+            Some(weights) => {
+                let (model, name) = weights.load()?;
+                Restorer::with_model(name, model, compute)
+            }
+        }
+    }
+
+    /// The weights for this one photograph.
+    pub(super) fn weights(&self, photo: &Image) -> Result<WeightArguments> {
+        if let Some(weights) = self.fixed()? {
+            return Ok(weights);
+        }
+        let classification = classify(photo)?;
+        complain!("{classification}");
+        let task = classification.likeliest_task().unwrap_or(Task::Dehaze);
+        Ok(WeightArguments { task: Some(task), weights: None })
+    }
+
+    /// The weights for all photographs; none if each has its own.
+    fn fixed(&self) -> Result<Option<WeightArguments>> {
         let task = match (self.task, &self.weights) {
             (Some(TaskChoice::Auto), Some(_)) => {
                 let reason = "--task auto chooses among the built-in weights: \
                               give either --task auto or --weights";
                 return Err(Error::Config { reason: reason.into() });
             }
-            (None | Some(TaskChoice::Auto), None) => return Restorer::detecting(compute),
+            (None | Some(TaskChoice::Auto), None) => return Ok(None),
             (None, Some(_)) => None,
             (Some(TaskChoice::For(task)), _) => Some(task),
         };
-        let (model, name) = WeightArguments { task, weights: self.weights.clone() }.load()?;
-        Restorer::with_model(name, model, compute)
+        Ok(Some(WeightArguments { task, weights: self.weights.clone() }))
     }
 }

@@ -1,12 +1,15 @@
 //! `irnext synth`: makes pairs from clean photographs, or one sheet that shows every degradation.
 
 use super::arguments::one_of;
-use super::output::{check_overwrite, say};
+use super::output::{check_overwrite, complain, say};
+use super::tasks::task_parser;
 use crate::data::image_files;
 use crate::degrade::{Haze, Task, degrade, hazy_pair};
 use crate::error::{Error, Result};
 use crate::image::{Image, Photo};
 use engine::Rng;
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -23,9 +26,14 @@ Examples:
   irnext synth --sheet sheet.jpg --task dehaze --haze deep photos/
       Show this one, five times of each photograph")]
 pub(super) struct Arguments {
-    /// Degradation to synthesize, named by the task that removes it: dehaze, derain, desnow,
-    /// deblur-motion or deblur-defocus
-    #[arg(long, required_unless_present = "sheet")]
+    /// What to add, by its name or that of the task that removes it: rain or derain
+    #[arg(
+        long,
+        value_name = "TASK",
+        required_unless_present = "sheet",
+        value_parser = task_parser(),
+        ignore_case = true
+    )]
     task: Option<Task>,
     /// Haze: even, nearly as thick everywhere, or deep, thin in front and thick in the distance, in
     /// half of the pictures; of the others some have none. Some clean skies change with it
@@ -37,7 +45,7 @@ pub(super) struct Arguments {
         hide_possible_values = true
     )]
     haze: Haze,
-    /// Folder of clean photographs
+    /// Folder of clean photographs, or one of them
     clean: PathBuf,
     /// Output folder; gets input/, target/, and pairs.jsonl with the origin of each pair
     #[arg(required_unless_present = "sheet")]
@@ -57,8 +65,15 @@ pub(super) struct Arguments {
     overwrite: bool,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let mut files = image_files(&arguments.clean)?;
+/// Makes what was asked for; true if all photographs could be used.
+pub(super) fn run(arguments: &Arguments) -> Result<bool> {
+    let mut files = match arguments.clean.is_file() {
+        true => vec![arguments.clean.clone()],
+        false => image_files(&arguments.clean)?,
+    };
+    if files.is_empty() {
+        return Err(Error::data(&arguments.clean, "contains no images"));
+    }
     files.truncate(arguments.limit);
     match (&arguments.sheet, arguments.task, &arguments.output) {
         (Some(path), _, _) => write_sheet(path, &files, arguments),
@@ -69,7 +84,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     }
 }
 
-fn write_pairs(task: Task, output: &Path, files: &[PathBuf], arguments: &Arguments) -> Result<()> {
+fn write_pairs(
+    task: Task,
+    output: &Path,
+    files: &[PathBuf],
+    arguments: &Arguments,
+) -> Result<bool> {
     let [input, target] = ["input", "target"].map(|name| output.join(name));
     for folder in [&input, &target] {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
@@ -79,15 +99,21 @@ fn write_pairs(task: Task, output: &Path, files: &[PathBuf], arguments: &Argumen
     let record = output.join("pairs.jsonl");
     let mut lines =
         File::options().append(true).create(true).open(&record).map_err(Error::io(&record))?;
+    let mut made: HashMap<OsString, &Path> = HashMap::new();
     for (index, file) in files.iter().enumerate() {
-        let photograph = Photo::read(file)?.rgb;
-        let mut rng = Rng::at(arguments.seed, 0, index as u64);
-        let (degraded, clean) = pair(task, photograph, arguments, &mut rng);
-        let name = PathBuf::from(file.file_stem().unwrap_or_default()).with_extension("png");
-        for (folder, image) in [(&input, degraded), (&target, clean)] {
-            write(image, &folder.join(&name), arguments.overwrite)?;
+        let mut name = file.file_stem().unwrap_or_default().to_owned();
+        name.push(".png");
+        if let Some(other) = made.get(&name) {
+            complain!("{}: left out, as {} has the same name", file.display(), other.display());
+            continue;
         }
         // All parameters are drawn from the generator at this seed and index.
+        let mut rng = Rng::at(arguments.seed, 0, index as u64);
+        let sides = [input.join(&name), target.join(&name)];
+        if let Err(error) = write_pair(task, file, &sides, arguments, &mut rng) {
+            complain!("{error}");
+            continue;
+        }
         let mut line = serde_json::json!({
             "name": name.to_string_lossy(),
             "source": file.to_string_lossy(),
@@ -100,9 +126,24 @@ fn write_pairs(task: Task, output: &Path, files: &[PathBuf], arguments: &Argumen
             line["haze"] = serde_json::json!(arguments.haze);
         }
         writeln!(lines, "{line}").map_err(Error::io(&record))?;
+        made.insert(name, file);
     }
-    say!("{} pairs in {}, {task}, seed {}", files.len(), output.display(), arguments.seed);
-    Ok(())
+    let count = made.len();
+    say!("{count} pairs in {}, {task}, seed {}", output.display(), arguments.seed);
+    Ok(count == files.len())
+}
+
+/// Makes a pair of the photograph `file`: the degraded side, and the clean one.
+fn write_pair(
+    task: Task,
+    file: &Path,
+    [input, target]: &[PathBuf; 2],
+    arguments: &Arguments,
+    rng: &mut Rng,
+) -> Result<()> {
+    let (degraded, clean) = pair(task, Photo::read(file)?.rgb, arguments, rng);
+    write(degraded, input, arguments.overwrite)?;
+    write(clean, target, arguments.overwrite)
 }
 
 /// (degraded, clean), as `arguments` ask for it.
@@ -117,11 +158,9 @@ fn pair(task: Task, clean: Image, arguments: &Arguments, rng: &mut Rng) -> (Imag
 /// that a row fits on a page.
 const TILE: [usize; 2] = [192, 144];
 
-fn write_sheet(path: &Path, files: &[PathBuf], arguments: &Arguments) -> Result<()> {
+fn write_sheet(path: &Path, files: &[PathBuf], arguments: &Arguments) -> Result<bool> {
     Photo::check_writable(path)?;
-    if files.is_empty() {
-        return Err(Error::data(&arguments.clean, "contains no images"));
-    }
+    check_overwrite(path, arguments.overwrite)?;
     let [width, height] = TILE;
     let draws: Vec<(Task, u64)> = match arguments.task {
         Some(task) => (0..5).map(|more| (task, arguments.seed.wrapping_add(more))).collect(),
@@ -129,8 +168,17 @@ fn write_sheet(path: &Path, files: &[PathBuf], arguments: &Arguments) -> Result<
     };
     let columns = 1 + draws.len();
     let mut data = Vec::with_capacity(columns * width * files.len() * height * 3);
+    let mut rows = 0;
     for (index, file) in files.iter().enumerate() {
-        let clean = middle(&Photo::read(file)?.rgb).resize(2 * width, 2 * height);
+        let photo = match Photo::read(file) {
+            Ok(photo) => photo.rgb,
+            Err(error) => {
+                complain!("{error}");
+                continue;
+            }
+        };
+        rows += 1;
+        let clean = middle(&photo).resize(2 * width, 2 * height);
         let draw = |&(task, seed): &(Task, u64)| {
             pair(task, clean.clone(), arguments, &mut Rng::at(seed, 0, index as u64)).0
         };
@@ -140,14 +188,17 @@ fn write_sheet(path: &Path, files: &[PathBuf], arguments: &Arguments) -> Result<
             tiles.iter().for_each(|tile| data.extend_from_slice(tile.row(y)));
         }
     }
+    if rows == 0 {
+        return Err(Error::data(&arguments.clean, "contains no images that can be read"));
+    }
     write(
-        Image { width: columns * width, height: files.len() * height, data },
+        Image { width: columns * width, height: rows * height, data },
         path,
         arguments.overwrite,
     )?;
     let names: Vec<_> = draws.iter().map(|(task, _)| task.name()).collect();
     say!("{}: clean, {}; seed {}", path.display(), names.join(", "), arguments.seed);
-    Ok(())
+    Ok(rows == files.len())
 }
 
 /// The largest central part of `image` that has the shape of a tile.

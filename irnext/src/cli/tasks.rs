@@ -45,9 +45,7 @@ fn value(task: Task) -> PossibleValue {
 /// The task of this name, in either case.
 fn named(name: &str) -> Option<Task> {
     let is = |other: &&str| name.eq_ignore_ascii_case(other);
-    Task::ALL
-        .into_iter()
-        .find(|&task| is(&task.name()) || aliases(task).iter().any(&is))
+    Task::ALL.into_iter().find(|&task| is(&task.name()) || aliases(task).iter().any(&is))
 }
 
 /// A parser of a task by its name, which completions then offer. For arguments that ignore case.

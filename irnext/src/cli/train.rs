@@ -1,7 +1,7 @@
 //! `irnext train`: runs a recipe or a TOML configuration, or shows its plan.
 
 use super::arguments::{COMPUTE, one_of};
-use super::output::say;
+use super::output::{complain, say};
 use super::recipes;
 use super::signals::Signals;
 use crate::compute::{Compute, Precision};
@@ -160,7 +160,7 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
     let mut trainer = Trainer::open_in(team.clone(), config)?;
     trainer.stop_when(signals.stop.clone());
     if let Some(note) = trainer.note() {
-        eprintln!("irnext: {note}");
+        complain!("{note}");
     }
     let (done, total) = trainer.steps();
     trainer.remarks().iter().for_each(|remark| say!("{remark}"));
@@ -208,8 +208,8 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
     bar.finish_and_clear();
     if let Err(error) = ended {
         if let Some(step) = trainer.saved() {
-            eprintln!(
-                "irnext: step {step} is saved in {}; the same command resumes from there",
+            complain!(
+                "step {step} is saved in {}; the same command resumes from there",
                 out.display()
             );
         }

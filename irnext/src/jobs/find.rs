@@ -28,7 +28,7 @@ pub struct Search {
     /// The photographs, in the order of the arguments, and by name within a folder.
     pub found: Vec<Found>,
     /// The number of images of each format that cannot be read, found in folders.
-    pub unreadable: BTreeMap<&'static str, usize>,
+    pub unreadable: BTreeMap<String, usize>,
     /// What could not be searched or opened.
     pub errors: Vec<Error>,
 }

@@ -171,9 +171,13 @@ pub(super) fn compared(file: &Path) -> PathBuf {
 
 /// The name of `path` without the extension of an image: `a.jpg` -> `a`, but `IMG.2024` as it is.
 pub(super) fn stem(path: &Path) -> OsString {
-    let name = match extension_of(path) {
-        Some(_) => path.file_stem(),
-        None => path.file_name(),
+    // Can be read, but not written.
+    let read = ["gif", "pbm"];
+    let extension = path.extension().unwrap_or_default();
+    let is_read = || read.iter().any(|name| extension.eq_ignore_ascii_case(name));
+    let name = match extension_of(path).is_some() || is_read() {
+        true => path.file_stem(),
+        false => path.file_name(),
     };
     name.unwrap_or_default().to_owned()
 }

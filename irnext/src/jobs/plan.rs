@@ -20,8 +20,6 @@ pub struct Job {
     /// Whether the photograph goes there if it is left alone: whoever names an output expects a
     /// file.
     pub copy: bool,
-    /// The extension of the photograph's format.
-    pub extension: String,
 }
 
 /// The jobs, and the photographs that need none.
@@ -55,7 +53,6 @@ impl Plan {
                     from: photo.path.clone(),
                     to: naming.target(photo)?,
                     copy: naming.output.is_some(),
-                    extension: photo.extension.clone(),
                 });
             }
         }

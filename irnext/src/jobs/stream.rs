@@ -1,9 +1,8 @@
 //! The work on a photograph in memory.
 
-use super::contents::{extension_of_bytes, same_format};
-use super::work::{Outcome, Report, Settings, apply, to_bytes};
+use super::work::{Outcome, Report, Settings, apply, passes, to_bytes};
 use crate::error::{Error, Result};
-use crate::image::{Limits, Photo};
+use crate::image::{Format, Photo};
 use crate::restorer::{Decision, Restorer};
 use std::path::Path;
 use std::time::Instant;
@@ -22,11 +21,10 @@ pub fn restore_bytes(
     settings: &Settings,
 ) -> Result<(Vec<u8>, Report)> {
     let start = Instant::now();
-    let photo = Photo::from_bytes(&bytes, &Limits::default())
-        .map_err(|reason| Error::image(name, reason))?;
-    let own = extension_of_bytes(&bytes);
-    let format = format.or(own).unwrap_or("png");
-    let write = |photo: &Photo| to_bytes(photo, &name.with_extension(format), settings);
+    let unreadable = |reason| Error::image(name, reason);
+    let photo = Photo::from_bytes(&bytes, &settings.limits()).map_err(unreadable)?;
+    let result = name.with_extension(format.unwrap_or_else(|| photo.output_extension()));
+    let mut lost = Vec::new();
     let mut report = Report {
         outcome: Outcome::Restored,
         to: None,
@@ -36,22 +34,30 @@ pub fn restore_bytes(
         time: start.elapsed(),
         notes: Vec::new(),
     };
-    let bytes = match restorer.decide(&photo.rgb)? {
+    let bytes = match restorer.decide(&photo.visible())? {
         Decision::Restore(restoration) => {
             let restored = apply(&restoration, &photo, settings, &|_| ())?;
+            let (bytes, left_out) = to_bytes(&restored, &result, settings)?;
+            lost.extend(restored.notes.into_iter().chain(left_out));
             report.task = Some(restoration.task.into());
             report.classification = restoration.classification;
-            let (bytes, lost) = write(&restored)?;
-            report.notes = restored.notes.iter().chain(&lost).map(ToString::to_string).collect();
             bytes
         }
         Decision::LeaveAlone(classification) => {
             report.classification = Some(classification);
-            let same = own.is_some_and(|own| same_format(own, format));
-            report.outcome = if same { Outcome::Copied } else { Outcome::Converted };
-            if same { bytes } else { write(&photo)?.0 }
+            lost.clone_from(&photo.notes);
+            if passes(&photo, Format::of(&result)?, settings) {
+                report.outcome = Outcome::Copied;
+                bytes
+            } else {
+                report.outcome = Outcome::Converted;
+                let (bytes, left_out) = to_bytes(&photo, &result, settings)?;
+                lost.extend(left_out);
+                bytes
+            }
         }
     };
+    report.notes = lost.iter().map(ToString::to_string).collect();
     report.time = start.elapsed();
     Ok((bytes, report))
 }

@@ -29,12 +29,11 @@ pub struct Summary {
 impl Summary {
     /// What is known before the work: all jobs wait.
     pub fn new(search: &Search, plan: &Plan) -> Self {
-        let unreadable = search.unreadable.iter();
         Self {
             done: plan.done.len(),
             failed: search.errors.len() + plan.refused.len(),
             waiting: plan.jobs.len(),
-            unreadable: unreadable.map(|(name, count)| (name.to_string(), *count)).collect(),
+            unreadable: search.unreadable.clone(),
             ..Self::default()
         }
     }

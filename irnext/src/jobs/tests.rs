@@ -21,7 +21,7 @@ fn contents(path: &Path) -> Result<Contents> {
     Ok(match extension.as_str() {
         "jpg" | "png" => Contents::Photo { extension },
         "" | "jfif" => Contents::Photo { extension: "jpg".into() },
-        "heic" => Contents::Unreadable("HEIC"),
+        "heic" => Contents::Unreadable("HEIC".into()),
         _ => Contents::Other,
     })
 }
@@ -51,7 +51,7 @@ fn folders_are_searched_to_the_bottom_and_by_contents() {
     let below: Vec<_> = found.found.iter().map(|f| f.below.display().to_string()).collect();
     assert_eq!(below, ["a", "b.jpg", "deep/er/c.jfif"]);
     assert!(found.errors.is_empty());
-    assert_eq!(found.unreadable.into_iter().collect::<Vec<_>>(), [("HEIC", 1)]);
+    assert_eq!(found.unreadable.into_iter().collect::<Vec<_>>(), [("HEIC".to_string(), 1)]);
 }
 
 #[test]

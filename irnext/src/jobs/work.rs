@@ -1,13 +1,12 @@
 //! The work on one photograph: reading, restoring, writing.
 
-use super::contents::{extension_of, same_format};
 use super::naming::compared;
 use super::picture::{mix, side_by_side};
 use super::place::Place;
 use super::plan::Job;
 use crate::classify::Classification;
 use crate::error::{Error, Result};
-use crate::image::{Format, Note, Photo, WriteOptions};
+use crate::image::{Format, Limits, Note, Photo, WriteOptions};
 use crate::restorer::{Decision, Restoration, Restorer};
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
@@ -22,14 +21,23 @@ pub struct Settings {
     pub compare: bool,
     /// Whether existing files are replaced.
     pub overwrite: bool,
+    /// Whether to restore what can be read of a photograph that is cut short.
+    pub keep_going: bool,
     /// How files are written.
     pub write: WriteOptions,
+}
+
+impl Settings {
+    /// What is read.
+    pub(super) fn limits(&self) -> Limits {
+        Limits { keep_going: self.keep_going, ..Limits::default() }
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let write = WriteOptions::default();
-        Self { strength: 1.0, compare: false, overwrite: false, write }
+        Self { strength: 1.0, compare: false, overwrite: false, keep_going: false, write }
     }
 }
 
@@ -42,7 +50,7 @@ pub enum Outcome {
     LeftAlone,
     /// It was left alone, and its file copied.
     Copied,
-    /// It was left alone, and written in another format.
+    /// It was left alone, and written in another format or without metadata.
     Converted,
 }
 
@@ -80,24 +88,30 @@ impl Job {
     ) -> Result<Report> {
         let start = Instant::now();
         let metadata = fs::metadata(&self.from).map_err(cannot_read(&self.from))?;
-        let photo = Photo::read(&self.from).map_err(|error| match error {
+        let photo = Photo::read_within(&self.from, &settings.limits());
+        let photo = photo.map_err(|error| match error {
             Error::Io { path, source } => cannot_read(&path)(source),
             error => error,
         })?;
         let size = (photo.rgb.width, photo.rgb.height);
-        let report = match restorer.decide(&photo.rgb)? {
+        let report = match restorer.decide(&photo.visible())? {
             Decision::Restore(restoration) => {
                 let to = self.to.file(restoration.task);
                 let take = |path: &Path| Place::take(path, &metadata, settings.overwrite);
                 let (place, beside) = (take(&to)?, compared(&to));
                 let comparison = settings.compare.then(|| take(&beside)).transpose()?;
                 let restored = apply(&restoration, &photo, settings, progress)?;
-                if let Some(comparison) = comparison {
-                    let both = side_by_side(&photo, &restored);
-                    comparison.fill(&to_bytes(&both, &beside, settings)?.0, &metadata)?;
-                }
                 let (bytes, lost) = to_bytes(&restored, &to, settings)?;
+                let both = comparison.map(|comparison| {
+                    let both = side_by_side(&photo, &restored);
+                    Ok::<_, Error>((comparison, to_bytes(&both, &beside, settings)?.0))
+                });
+                // All that can fail was done before.
+                let both = both.transpose()?;
                 place.fill(&bytes, &metadata)?;
+                if let Some((comparison, bytes)) = both {
+                    comparison.fill(&bytes, &metadata)?;
+                }
                 let notes = restored.notes.iter().chain(&lost);
                 Report {
                     outcome: Outcome::Restored,
@@ -110,9 +124,17 @@ impl Job {
                 }
             }
             Decision::LeaveAlone(classification) => {
-                let (outcome, to) = self.leave_alone(&photo, &metadata, settings)?;
-                let (classification, time) = (Some(classification), start.elapsed());
-                Report { outcome, to, task: None, classification, size, time, notes: Vec::new() }
+                let (outcome, to, lost) = self.leave_alone(&photo, &metadata, settings)?;
+                let notes = photo.notes.iter().chain(&lost);
+                Report {
+                    outcome,
+                    to,
+                    task: None,
+                    classification: Some(classification),
+                    size,
+                    time: start.elapsed(),
+                    notes: notes.map(ToString::to_string).collect(),
+                }
             }
         };
         Ok(report)
@@ -124,20 +146,25 @@ impl Job {
         photo: &Photo,
         metadata: &Metadata,
         settings: &Settings,
-    ) -> Result<(Outcome, Option<PathBuf>)> {
+    ) -> Result<(Outcome, Option<PathBuf>, Vec<Note>)> {
         if !self.copy {
-            return Ok((Outcome::LeftAlone, None));
+            return Ok((Outcome::LeftAlone, None, Vec::new()));
         }
         let to = self.to.file("");
         let place = Place::take(&to, metadata, settings.overwrite)?;
-        let same = extension_of(&to).is_some_and(|new| same_format(&new, &self.extension));
-        let (outcome, bytes) = match same {
-            true => (Outcome::Copied, fs::read(&self.from).map_err(cannot_read(&self.from))?),
-            false => (Outcome::Converted, to_bytes(photo, &to, settings)?.0),
-        };
+        if passes(photo, Format::of(&to)?, settings) {
+            place.fill(&fs::read(&self.from).map_err(cannot_read(&self.from))?, metadata)?;
+            return Ok((Outcome::Copied, Some(to), Vec::new()));
+        }
+        let (bytes, lost) = to_bytes(photo, &to, settings)?;
         place.fill(&bytes, metadata)?;
-        Ok((outcome, Some(to)))
+        Ok((Outcome::Converted, Some(to), lost))
     }
+}
+
+/// Whether the file of a photograph that is left alone can stand for the result in `format`.
+pub(super) fn passes(photo: &Photo, format: Format, settings: &Settings) -> bool {
+    !settings.write.strip && photo.source.is_some_and(|source| source.kind == format.kind())
 }
 
 /// The restored photograph, at the strength of `settings`.

@@ -16,10 +16,10 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Lines about `jobs`, as `arguments` ask for them.
-    pub fn new(arguments: &Arguments, jobs: &[Job]) -> Self {
+    /// Lines about `jobs`, as `arguments` ask for them, and a bar unless this process is not alone.
+    pub fn new(arguments: &Arguments, jobs: &[Job], alone: bool) -> Self {
         let Arguments { json, quiet, .. } = *arguments;
-        Self { json, quiet, progress: Progress::new(jobs, !quiet) }
+        Self { json, quiet, progress: Progress::new(jobs, alone && !quiet) }
     }
 
     /// Tells about what needs no work, and what cannot be done.
@@ -31,7 +31,7 @@ impl Lines {
             self.tell_error(Some(photo), error);
         }
         // Whoever names one photograph wants to know; of many, the summary has the number.
-        let few = search.found.len() == 1;
+        let few = plan.jobs.len() + plan.done.len() + plan.refused.len() == 1;
         for (photo, result) in &plan.done {
             if self.json {
                 say!(

@@ -45,6 +45,9 @@ pub(super) struct Arguments {
     /// Also write NAME.compare.EXT, with before and after side by side
     #[arg(long)]
     compare: bool,
+    /// Restore photographs that are cut short, too, as far as they can be read
+    #[arg(long)]
+    keep_going: bool,
     /// Restore the photographs in this folder, and those that arrive, until Ctrl-C
     #[arg(long, value_name = "DIR", conflicts_with = "paths")]
     watch: Option<PathBuf>,
@@ -116,7 +119,6 @@ pub(super) fn run(arguments: &Arguments, launch: Launch) -> Result<bool> {
 }
 
 fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
-    let signals = Signals::watch()?;
     let restorer = arguments.restorer.restorer(arguments.compute.compute(team))?;
     let one_process = arguments.streams() || arguments.watch.is_some();
     if one_process && !team.is_alone() {
@@ -124,8 +126,9 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
         return Err(Error::Config { reason: reason.into() });
     }
     if arguments.streams() {
-        return stream::run(arguments, &restorer, &signals);
+        return stream::run(arguments, &restorer);
     }
+    let signals = Signals::watch()?;
     if let Some(folder) = &arguments.watch {
         return watch::run(arguments, folder, &restorer, &signals);
     }
@@ -139,7 +142,7 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
     let jobs = std::mem::take(&mut plan.jobs).into_iter().enumerate();
     plan.jobs = jobs.filter(|(index, _)| is_mine(*index)).map(|(_, job)| job).collect();
 
-    let lines = Lines::new(arguments, &plan.jobs);
+    let lines = Lines::new(arguments, &plan.jobs, team.is_alone());
     // What needs no work is for one rank to tell.
     let mut summary = Summary { waiting: plan.jobs.len(), ..Summary::default() };
     if team.is_first() {
@@ -169,8 +172,8 @@ impl Arguments {
     fn settings(&self) -> Settings {
         let write =
             WriteOptions { quality: self.quality, strip: self.strip, ..WriteOptions::default() };
-        let Self { strength, compare, overwrite, .. } = *self;
-        Settings { strength, compare, overwrite, write }
+        let Self { strength, compare, overwrite, keep_going, .. } = *self;
+        Settings { strength, compare, overwrite, keep_going, write }
     }
 
     /// What is to be done about the photographs that were named.

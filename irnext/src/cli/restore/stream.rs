@@ -17,7 +17,7 @@ use std::path::Path;
 const LARGEST: u64 = 4 << 30;
 
 /// Restores one photograph; true if it was restored, or rightly left alone.
-pub(super) fn run(arguments: &Arguments, restorer: &Restorer, signals: &Signals) -> Result<bool> {
+pub(super) fn run(arguments: &Arguments, restorer: &Restorer) -> Result<bool> {
     let usage = |reason: &str| Error::Config { reason: reason.into() };
     let [path] = &arguments.paths[..] else {
         return Err(usage("- is one photograph; restore others by another command"));
@@ -36,6 +36,9 @@ pub(super) fn run(arguments: &Arguments, restorer: &Restorer, signals: &Signals)
         }
         None => {}
     }
+    if path == Path::new("-") && stdin().is_terminal() {
+        return Err(usage("standard input is a terminal; name a photograph, or redirect it"));
+    }
     let (name, bytes) = match path == Path::new("-") {
         true => {
             let (name, mut bytes) = (Path::new("standard input"), Vec::new());
@@ -44,6 +47,8 @@ pub(super) fn run(arguments: &Arguments, restorer: &Restorer, signals: &Signals)
         }
         false => (path.as_path(), std::fs::read(path).map_err(Error::io(path))?),
     };
+    // Not before: a signal ends the wait for input at once.
+    let signals = Signals::watch()?;
     let format = arguments.format.as_deref();
     let format = format.or(output.and_then(|file| file.extension()?.to_str()));
     let restored = interruptible(&signals.stop, || {

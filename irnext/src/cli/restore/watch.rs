@@ -62,7 +62,7 @@ pub(super) fn run(
         plan.done.clear();
         let mut summary =
             Summary { waiting: plan.jobs.len(), failed: plan.refused.len(), ..Summary::default() };
-        let lines = Lines::new(arguments, &plan.jobs);
+        let lines = Lines::new(arguments, &plan.jobs, true);
         lines.tell_plan(&search, &plan);
         work::run(&plan.jobs, arguments, restorer, signals, &lines, &mut summary);
         lines.end();

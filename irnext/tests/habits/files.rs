@@ -1,0 +1,94 @@
+//! Odd files and odd names.
+
+use super::*;
+
+#[test]
+fn a_screenshot_keeps_its_transparency() {
+    let folder = folder();
+    let at = folder.path();
+    let alpha: Vec<f32> = (0..40 * 30).map(|i| if i % 40 < 10 { 0.0 } else { 1.0 }).collect();
+    let photo = Photo { alpha: Some(alpha.clone()), ..Photo::new(picture(40, 30)) };
+    photo.write(at.join("Screenshot 2026-01-01 at 12.00.00.png")).unwrap();
+    ends(at, &quick(&["Screenshot 2026-01-01 at 12.00.00.png"]), 0);
+    let restored = Photo::read(at.join("Screenshot 2026-01-01 at 12.00.00.restore.png")).unwrap();
+    assert_eq!(restored.alpha, Some(alpha));
+}
+
+#[test]
+fn a_name_without_an_extension_or_with_a_wrong_one() {
+    let folder = folder();
+    let at = folder.path();
+    pictures(at, &["in/a.jpg", "in/b.jpg", "in/c.jpg", "in/d.png"]);
+    for (from, to) in [("a.jpg", "noext"), ("b.jpg", "IMG.2024"), ("d.png", "d.jpg")] {
+        fs::rename(at.join("in").join(from), at.join("in").join(to)).unwrap();
+    }
+    fs::rename(at.join("in/c.jpg"), at.join("in/c.JFIF")).unwrap();
+    let said = ends(at, &quick(&["in"]), 0);
+    assert!(said.contains("4 restored"), "{said}");
+    let made: Vec<String> =
+        names(&at.join("in")).into_iter().filter(|name| name.contains("restore")).collect();
+    let expected = ["IMG.2024.restore.jpg", "c.restore.JFIF", "d.restore.png", "noext.restore.jpg"];
+    assert_eq!(made, expected);
+    assert_eq!(ends(at, &quick(&["in"]), 0), "irnext: 0 restored, 4 done before\n");
+    // Named itself, too.
+    ends(at, &quick(&["in/noext", "-o", "out/"]), 0);
+    assert_eq!(names(&at.join("out")), ["noext.jpg"]);
+}
+
+#[test]
+fn odd_characters_in_names() {
+    let folder = folder();
+    let at = folder.path();
+    let odd = ["in/It's  a “photo” №1 (ä).png", "in/-o.png", "in/line\nbreak.png", "in/100%.png"];
+    pictures(at, &odd);
+    let said = ends(at, &quick(&["in", "-o", "out put"]), 0);
+    assert!(said.contains("4 restored"), "{said}");
+    assert_eq!(names(&at.join("out put")).len(), 4);
+    let inside = at.join("in");
+    let weights = at.join("w.safetensors");
+    let weights = weights.to_str().unwrap();
+    ends(&inside, &["restore", "--weights", weights, "--", "-o.png"], 0);
+    assert!(inside.join("-o.restore.png").exists());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_no_text() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = folder();
+    let at = folder.path();
+    let name = OsStr::from_bytes(b"caf\xe9 \xff.png");
+    pictures(at, &["in/a.png"]);
+    fs::rename(at.join("in/a.png"), at.join("in").join(name)).unwrap();
+    let said = ends(at, &quick(&["in"]), 0);
+    assert!(said.contains("caf"), "{said}");
+    assert!(at.join("in").join(OsStr::from_bytes(b"caf\xe9 \xff.restore.png")).exists());
+    assert!(ends(at, &quick(&["in"]), 0).contains("done before"));
+    let json = ends(at, &quick(&["in", "-o", "out", "--json"]), 0);
+    assert!(json.contains("\"restored\""), "{json}");
+    assert!(at.join("out").join(name).exists());
+    let file = Path::new("in").join(name);
+    let run = irnext(at, &[file.as_os_str(), OsStr::new("--weights"), OsStr::new("w.safetensors")]);
+    assert!(out(&run).contains("done before"), "{}{}", out(&run), err(&run));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_private_photograph_has_a_private_result_with_its_time() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = folder();
+    let at = folder.path();
+    pictures(at, &["a.png"]);
+    fs::set_permissions(at.join("a.png"), fs::Permissions::from_mode(0o600)).unwrap();
+    let day = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(86_400);
+    fs::File::options().write(true).open(at.join("a.png")).unwrap().set_modified(day).unwrap();
+    symlink("behind.png", at.join("link.png")).unwrap();
+    ends(at, &quick(&["a.png", "-o", "b.png"]), 0);
+    ends(at, &quick(&["a.png", "-o", "link.png", "--overwrite"]), 0);
+    for name in ["b.png", "behind.png"] {
+        let metadata = fs::symlink_metadata(at.join(name)).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "{name}");
+        assert_eq!(metadata.modified().unwrap(), day, "{name}");
+    }
+    assert!(fs::symlink_metadata(at.join("link.png")).unwrap().is_symlink());
+}

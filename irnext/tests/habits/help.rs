@@ -1,0 +1,54 @@
+//! Words on the command line: right, wrong and none.
+
+use super::*;
+
+#[test]
+fn no_command_means_to_restore() {
+    let folder = folder();
+    let at = folder.path();
+    pictures(at, &["a.png", "in/b.png"]);
+    ends(at, &["a.png", "--weights", "w.safetensors"], 0);
+    ends(at, &["--weights", "w.safetensors", "in", "-o", "out"], 0);
+    assert!(at.join("a.restore.png").exists() && at.join("out/b.png").exists());
+    let said = ends(at, &["mistyped.jpg"], 1);
+    assert!(said.contains("mistyped.jpg: cannot be read"), "{said}");
+    let said = ends(at, &["restart"], 2);
+    assert!(said.contains("restore"), "{said}");
+    ends(at, &[], 2);
+}
+
+#[test]
+fn tasks_have_the_names_that_people_use() {
+    let folder = folder();
+    let at = folder.path();
+    pictures(at, &["a.png"]);
+    for (name, task) in
+        [("haze", "dehaze"), ("DERAIN", "derain"), ("blur", "deblur-motion"), ("Fog", "dehaze")]
+    {
+        let said = ends(at, &["a.png", "--task", name, "-o", "b.png", "--overwrite"], 0);
+        assert!(said.contains(&format!(": {task}, 40×30")), "{said}");
+    }
+    let said = ends(at, &["a.png", "--task", "de-hail"], 2);
+    for name in ["auto", "dehaze", "derain", "desnow", "deblur-motion", "deblur-defocus"] {
+        assert!(said.contains(name), "{said}");
+    }
+    let help = ends(at, &["restore", "-h"], 0);
+    assert!(help.contains("[possible values: auto, dehaze, derain"), "{help}");
+    assert!(help.contains("irnext photos/ -o restored/"), "{help}");
+}
+
+#[test]
+fn mistakes_are_explained() {
+    let folder = folder();
+    let at = folder.path();
+    pictures(at, &["a.png"]);
+    let said = ends(at, &["restore", "a.png", "--colour"], 2);
+    assert!(said.contains("--colour") && !said.contains("as a value"), "{said}");
+    let said = ends(at, &["restore", "a.png", "--threads", "100000"], 2);
+    assert!(said.contains("--threads 100000: this machine has"), "{said}");
+    let said = ends(at, &["restore", "a.png", "--task", "auto", "--weights", "w.safetensors"], 2);
+    assert!(said.contains("either --task auto or --weights"), "{said}");
+    fs::create_dir(at.join("empty")).unwrap();
+    let said = ends(at, &["restore", "empty"], 1);
+    assert!(said.contains("empty: contains no images"), "{said}");
+}
