@@ -107,14 +107,19 @@ impl Job {
         Photo::check_writable(&to)?;
         check_overwrite(&to, overwrite)?;
         let restored = restoration.apply(&photo)?;
-        restored.write(&to)?;
+        let written = restored.write(&to)?;
+        let notes: String =
+            restored.notes.iter().chain(&written).map(|note| format!("; {note}")).collect();
         let (width, height) = (restored.rgb.width, restored.rgb.height);
         let seconds = start.elapsed().as_secs_f64();
         let why = match &restoration.classification {
             Some(classification) => format!("{classification}; "),
             None => String::new(),
         };
-        Ok(format!("{from} → {}: {why}{task}, {width}×{height}, {seconds:.2} s", to.display()))
+        Ok(format!(
+            "{from} → {}: {why}{task}, {width}×{height}, {seconds:.2} s{notes}",
+            to.display()
+        ))
     }
 }
 
