@@ -266,4 +266,32 @@ mod tests {
         assert!(restored.rgb.data.chunks_exact(3).all(|p| p[0] == p[1] && p[1] == p[2]));
         assert_ne!(restored.rgb.data, photo.rgb.data);
     }
+    #[test]
+    fn gray_stored_in_color_gets_no_tint_and_hidden_colors_are_not_seen() {
+        let gray = Image::from_fn(64, 64, |x, y| [((x * 3 + y * 5) % 256) as f32 / 255.0; 3]);
+        let mut magenta = gray.clone();
+        let mut alpha = vec![1.0; 64 * 64];
+        for (x, y) in (10..30).flat_map(|x| (10..30).map(move |y| (x, y))) {
+            magenta.set_pixel(x, y, [1.0, 0.0, 1.0]);
+            alpha[y * 64 + x] = 0.0;
+        }
+        let restorer = Restorer::for_task(Task::Dehaze, Compute::default()).unwrap();
+        let restored = |photo: &Photo| match restorer.restore(photo).unwrap() {
+            Outcome::Restored { photo, .. } => *photo,
+            Outcome::LeftAlone { reason } => panic!("{reason}"),
+        };
+        let photo = Photo { alpha: Some(alpha.clone()), ..Photo::new(magenta) };
+        let filled = restored(&Photo::new(photo.visible().into_owned())).rgb;
+        assert!(filled.pixels().all(|[r, g, b]| r == g && g == b));
+        let result = restored(&photo);
+        assert_eq!(result.alpha.as_ref(), Some(&alpha));
+        for (i, pixel) in result.rgb.pixels().enumerate() {
+            let (x, y) = (i % 64, i / 64);
+            if alpha[i] == 0.0 {
+                assert_eq!(pixel, [1.0, 0.0, 1.0]);
+            } else {
+                assert!(pixel.iter().zip(filled.pixel(x, y)).all(|(a, b)| (a - b).abs() < 0.02));
+            }
+        }
+    }
 }

@@ -1,9 +1,8 @@
 //! Color profiles: to sRGB, which the network, the detection and the metrics expect, and back.
 //!
 //! No conversion there and back is exact, and sRGB does not hold every color of a larger space. So
-//! a photo keeps the samples that it was read with. What is written is those, changed by what the
-//! conversion back makes of the change in sRGB: a pixel that nothing changed is written as it was
-//! read.
+//! a photo keeps the samples that it was read with. A pixel that nothing changed is written as it
+//! was read; one that changed little keeps most of what sRGB could not hold of it.
 
 use moxcms::{ColorProfile, DataColorSpace, Layout, TransformF32Executor, TransformOptions};
 use rayon::prelude::*;
@@ -84,20 +83,25 @@ impl Profile {
             .collect();
         let original = before.clone();
         conversion.to_srgb(&mut before);
-        let unchanged: Vec<bool> = before
-            .chunks_exact(3)
-            .zip(image.data.chunks_exact(3))
-            .map(|(before, now)| before == now)
-            .collect();
+        let pixels = before.chunks_exact(3).zip(image.data.chunks_exact(3));
+        let kept: Vec<f32> = pixels.map(|(before, now)| kept(before, now)).collect();
         conversion.from_srgb(&mut before);
         for (i, value) in out.data.iter_mut().enumerate() {
-            *value = match unchanged[i / 3] {
-                true => original[i],
-                false => *value + (original[i] - before[i]),
+            *value = match kept[i / 3] {
+                1.0 => original[i],
+                kept => *value + kept * (original[i] - before[i]),
             };
         }
         out
     }
+}
+
+/// How much of what sRGB could not hold of a pixel stays in it: all if it is unchanged, and less the
+/// more it has changed, as it is another color then.
+fn kept(before: &[f32], now: &[f32]) -> f32 {
+    const ANOTHER: f32 = 0.25;
+    let changes = before.iter().zip(now).map(|(before, now)| (before - now).abs());
+    (1.0 - changes.fold(0.0, f32::max) / ANOTHER).max(0.0)
 }
 
 fn space(icc: &[u8]) -> Option<DataColorSpace> {

@@ -5,7 +5,10 @@ use std::io::{BufRead, Cursor, Seek};
 use ::image::codecs::gif::GifDecoder;
 use ::image::codecs::png::PngDecoder;
 use ::image::codecs::webp::WebPDecoder;
-use ::image::{AnimationDecoder, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
+use ::image::{
+    AnimationDecoder, ColorType, DynamicImage, ImageBuffer, ImageDecoder, ImageError, ImageFormat,
+    ImageReader,
+};
 
 use super::{Decoded, Limits, Result, check_size};
 use crate::image::metadata::{containers, exif};
@@ -21,8 +24,8 @@ pub(super) fn decode(bytes: &[u8], kind: Kind, limits: &Limits) -> Result<Decode
     check_size(decoder.dimensions(), limits)?;
     let icc = decoder.icc_profile().unwrap_or(None);
     let xmp = decoder.xmp_metadata().unwrap_or(None);
-    let mut decoded =
-        Decoded::new(DynamicImage::from_decoder(decoder).map_err(refuse)?, Source::new(kind));
+    let mut decoded = Decoded::new(Default::default(), Source::new(kind));
+    (decoded.pixels, decoded.notes) = pixels(decoder, kind, limits)?;
     decoded.icc = icc;
     decoded.metadata = match kind {
         Kind::Png => containers::of_png(bytes, xmp),
@@ -34,6 +37,57 @@ pub(super) fn decode(bytes: &[u8], kind: Kind, limits: &Limits) -> Result<Decode
     decoded.source.lossy = kind == Kind::WebP && is_lossy_webp(bytes);
     decoded.notes.extend(frames(bytes, kind).filter(|&count| count > 1).map(Note::FirstOf));
     Ok(decoded)
+}
+
+/// The pixels; of a damaged file, if asked for, those that the decoder came to.
+fn pixels(
+    decoder: impl ImageDecoder,
+    kind: Kind,
+    limits: &Limits,
+) -> Result<(DynamicImage, Vec<Note>)> {
+    let refuse = |error| reason(error, kind);
+    if !limits.keep_going {
+        return Ok((DynamicImage::from_decoder(decoder).map_err(refuse)?, Vec::new()));
+    }
+    let ((width, height), color) = (decoder.dimensions(), decoder.color_type());
+    let len = usize::try_from(decoder.total_bytes()).map_err(|_| "takes too much memory")?;
+    let mut bytes = vec![0; len];
+    let error = decoder.read_image(&mut bytes).err();
+    let row = (len / height.max(1) as usize).max(1);
+    let empty = bytes.rchunks(row).take_while(|row| row.iter().all(|&byte| byte == 0)).count();
+    let notes = match error {
+        Some(error) if empty == height as usize => return Err(refuse(error)),
+        Some(_) if empty > 0 => {
+            vec![Note::Incomplete((100 - 100 * empty / height as usize).min(99) as u8)]
+        }
+        Some(_) => vec![Note::Damaged],
+        None => Vec::new(),
+    };
+    let sixteen = || bytes.chunks_exact(2).map(|b| u16::from_ne_bytes([b[0], b[1]])).collect();
+    let image = match color {
+        ColorType::L8 => ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageLuma8),
+        ColorType::La8 => {
+            ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageLumaA8)
+        }
+        ColorType::Rgb8 => ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageRgb8),
+        ColorType::Rgba8 => {
+            ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageRgba8)
+        }
+        ColorType::L16 => {
+            ImageBuffer::from_raw(width, height, sixteen()).map(DynamicImage::ImageLuma16)
+        }
+        ColorType::La16 => {
+            ImageBuffer::from_raw(width, height, sixteen()).map(DynamicImage::ImageLumaA16)
+        }
+        ColorType::Rgb16 => {
+            ImageBuffer::from_raw(width, height, sixteen()).map(DynamicImage::ImageRgb16)
+        }
+        ColorType::Rgba16 => {
+            ImageBuffer::from_raw(width, height, sixteen()).map(DynamicImage::ImageRgba16)
+        }
+        _ => None,
+    };
+    Ok((image.ok_or("its samples are of a rare type")?, notes))
 }
 
 /// The size of the image as stored, and its orientation.

@@ -33,7 +33,6 @@ pub(super) fn encode(
     let mut encoder = Encoder::new(&mut file, quality);
     let sampling = SamplingFactor::from_factors(sampling.0, sampling.1);
     encoder.set_sampling_factor(sampling.unwrap_or(SamplingFactor::F_1_1));
-    encoder.set_optimized_huffman_tables(true);
     if let Some(density) = density(metadata) {
         encoder.set_density(density);
     }

@@ -86,10 +86,9 @@ pub(in crate::image) fn of_png(bytes: &[u8], xmp: Option<Vec<u8>>) -> Metadata {
                 if let [x @ .., y3, y2, y1, y0, unit] = contents
                     && let Ok(x) = x.try_into()
                 {
-                    let factor = if *unit == 1 { 0.01 } else { 1.0 };
-                    let unit = if *unit == 1 { 3 } else { 1 };
-                    let x = f64::from(u32::from_be_bytes(x)) * factor;
-                    let y = f64::from(u32::from_be_bytes([*y3, *y2, *y1, *y0])) * factor;
+                    let x = from_per_meter(u32::from_be_bytes(x), *unit);
+                    let y = from_per_meter(u32::from_be_bytes([*y3, *y2, *y1, *y0]), *unit);
+                    let unit = if *unit == 1 { 2 } else { 1 };
                     metadata.resolution =
                         Resolution::of_tiff(x, y, unit).filter(|_| x > 0.0 && y > 0.0);
                 }
@@ -101,6 +100,17 @@ pub(in crate::image) fn of_png(bytes: &[u8], xmp: Option<Vec<u8>>) -> Metadata {
         }
     }
     metadata
+}
+
+/// Pixels for each inch, which are whole for most files; of no unit, the number itself.
+fn from_per_meter(value: u32, unit: u8) -> f64 {
+    let value = f64::from(value);
+    let per_inch = value * 0.0254;
+    match unit {
+        1 if (per_inch - per_inch.round()).abs() < 0.02 => per_inch.round(),
+        1 => per_inch,
+        _ => value,
+    }
 }
 
 /// Whether a text chunk is XMP, or a copy of EXIF that would stay turned.

@@ -11,10 +11,10 @@ const SUB_DIRECTORIES: [u16; 3] = [
 
 /// The fields of a TIFF file's directory that describe how its picture is stored, or that have a
 /// place of their own in [`Metadata`](super::Metadata) or in the profile.
-const OF_THE_PICTURE: [u16; 45] = [
-    254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 274, 277, 278, 279, 282, 283, 284,
-    288, 289, 290, 291, 292, 293, 296, 301, 317, 318, 319, 320, 322, 323, 324, 325, 330, 332, 333,
-    336, 338, 339, 340, 341, 347, 34675,
+const OF_THE_PICTURE: [u16; 42] = [
+    254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 274, 277, 278, 279, 284, 288, 289,
+    290, 291, 292, 293, 301, 317, 318, 319, 320, 322, 323, 324, 325, 330, 332, 333, 336, 338, 339,
+    340, 341, 347, 34675,
 ];
 
 /// A directory of fields, and those below it.
@@ -62,9 +62,10 @@ impl Directory {
         directory
     }
 
-    /// Whether there is nothing in it.
+    /// Whether there is nothing in it but a resolution, which every TIFF file has.
     pub fn is_empty(&self) -> bool {
-        self.values.is_empty() && self.below.iter().all(|(_, below)| below.is_empty())
+        self.values.iter().all(|value| matches!(value.tag, 282 | 283 | 296))
+            && self.below.iter().all(|(_, below)| below.is_empty())
     }
 
     /// An EXIF block with these fields.

@@ -35,10 +35,12 @@ impl Metadata {
     /// other than 1, these dimensions where any are given, and no thumbnails, which show the
     /// photo as it was.
     pub fn make_upright(&mut self, width: usize, height: usize) {
+        let was_turned = self.exif.as_deref().and_then(exif::orientation).is_some();
         if let Some(block) = &mut self.exif {
             exif::make_upright(block, width, height);
         }
-        if let Some(packet) = &mut self.xmp {
+        // An orientation in XMP alone turns a photo in hardly any program, and so not here.
+        if let Some(packet) = self.xmp.as_mut().filter(|_| was_turned) {
             upright_xmp(packet);
         }
         if let Some(resources) = &mut self.photoshop {

@@ -36,11 +36,11 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
 
     let color = match decoder.input_colorspace() {
         Some(ColorSpace::Luma) => ColorSpace::Luma,
-        Some(ColorSpace::CMYK | ColorSpace::YCCK) => ColorSpace::CMYK,
+        Some(color @ (ColorSpace::CMYK | ColorSpace::YCCK)) => color,
         _ => ColorSpace::RGB,
     };
     decoder.set_options(options().jpeg_set_out_colorspace(color));
-    let samples = decoder.decode().map_err(|_| damaged())?;
+    let mut samples = decoder.decode().map_err(|_| damaged())?;
     let mut icc = decoder.icc_profile();
     let (side, kind) = ((width as u32, height as u32), Kind::Jpeg);
     let mut decoded = Decoded::new(DynamicImage::new_rgb8(0, 0), Source::new(kind));
@@ -49,7 +49,12 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
         ColorSpace::Luma => {
             GrayImage::from_raw(side.0, side.1, samples).map(DynamicImage::ImageLuma8)
         }
-        ColorSpace::CMYK => {
+        ColorSpace::CMYK | ColorSpace::YCCK => {
+            if color == ColorSpace::YCCK {
+                samples.chunks_exact_mut(4).for_each(ycc_to_rgb);
+            }
+            // Adobe's programs store light, not ink, and the rest follow them.
+            samples.iter_mut().for_each(|sample| *sample = 255 - *sample);
             let (rgb, note) = to_rgb(Cmyk::Eight(&samples), icc.take().as_deref());
             decoded.notes.push(note);
             rgb.into_image(width, height)
@@ -64,6 +69,14 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
     decoded.source.jpeg = coding(bytes);
     decoded.notes.extend(pictures(bytes).filter(|&count| count > 1).map(Note::FirstOf));
     Ok(decoded)
+}
+
+/// The first three samples; the full range of ITU-R BT.601.
+fn ycc_to_rgb(pixel: &mut [u8]) {
+    let [y, cb, cr] = [0, 1, 2].map(|i| f32::from(pixel[i]));
+    let (cb, cr) = (cb - 128.0, cr - 128.0);
+    let rgb = [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb];
+    (0..3).for_each(|i| pixel[i] = rgb[i].round() as u8);
 }
 
 /// What is wrong with the file, as notes; refused if too much of it is missing.

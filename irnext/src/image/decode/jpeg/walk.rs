@@ -60,7 +60,7 @@ pub(super) fn walk(bytes: &[u8]) -> Option<Walk> {
         return None;
     }
     // A component that no scan has, or coefficients that were never refined to the last bit.
-    if walker.components.iter().any(|component| component.blocks_read == 0) {
+    if walker.components.iter().any(|component| !component.seen) {
         walk.rows = 0.0;
     }
     walk.coarse |= walker.progressive && walker.components.iter().any(|c| c.unrefined());
@@ -89,7 +89,7 @@ struct Component {
     nonzero: Vec<u64>,
     /// For each coefficient, the lowest bit that is known; 16 for none.
     low: [u8; 64],
-    blocks_read: usize,
+    seen: bool,
 }
 
 impl Component {
@@ -137,7 +137,7 @@ impl Walker {
                 stride: 0,
                 nonzero: Vec::new(),
                 low: [16; 64],
-                blocks_read: 0,
+                seen: false,
             })
             .collect();
         let (columns, rows) = self.mcus();
@@ -201,6 +201,9 @@ impl Walker {
         } else {
             self.mcus()
         };
+        for &(index, ..) in &scan.parts {
+            self.components[index].seen = true;
+        }
         let mut bits = Bits::new(bytes, at);
         let mut run = 0;
         let mut damaged = false;
@@ -233,7 +236,6 @@ impl Walker {
             }
         }
         for &(index, ..) in &scan.parts {
-            self.components[index].blocks_read += columns * rows;
             self.components[index].low[scan.first..=scan.last].fill(scan.low);
         }
         let (end, left) = bits.finish();

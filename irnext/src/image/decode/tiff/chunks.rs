@@ -20,12 +20,15 @@ pub(super) struct Samples {
     pub bits: u8,
     /// The value of white: all bits, or 65535 for samples of more than 16.
     pub max: u16,
+    /// The percentage of the strips or tiles that is there.
+    pub whole: u8,
 }
 
 pub(super) fn read<R: BufRead + Seek>(
     decoder: &mut Decoder<R>,
     (width, height): (u32, u32),
     tags: &Tags,
+    keep_going: bool,
 ) -> Result<Samples> {
     let (width, height) = (width as usize, height as usize);
     let color = decoder.colortype().map_err(reason)?;
@@ -43,6 +46,7 @@ pub(super) fn read<R: BufRead + Seek>(
 
     let mut values = vec![0; width * height * channels];
     let mut buffer = Vec::new();
+    let mut missing = 0;
     for chunk in 0..across * down * planes {
         let (plane, place) = (chunk / (across * down), chunk % (across * down));
         let (x, y) = (place % across * chunk_width, place / across * chunk_height);
@@ -51,7 +55,13 @@ pub(super) fn read<R: BufRead + Seek>(
         let layout = decoder.image_chunk_buffer_layout(index).map_err(reason)?;
         buffer.clear();
         buffer.resize(layout.len, 0);
-        decoder.read_chunk_bytes(index, &mut buffer).map_err(reason)?;
+        match decoder.read_chunk_bytes(index, &mut buffer) {
+            Err(_) if keep_going => {
+                missing += 1;
+                continue;
+            }
+            result => result.map_err(reason)?,
+        }
         let row_bytes = (columns * in_chunk * usize::from(bits)).div_ceil(8);
         let stride = layout.row_stride.map_or(row_bytes, |stride| stride.get());
         for (i, row) in buffer.chunks(stride).take(rows).enumerate() {
@@ -70,7 +80,12 @@ pub(super) fn read<R: BufRead + Seek>(
             }
         }
     }
-    Ok(Samples { values, channels, bits, max: number.max() })
+    let chunks = across * down * planes;
+    if missing == chunks {
+        return Err(rare("none of its strips or tiles can be read"));
+    }
+    let whole = (100 - 100 * missing / chunks) as u8;
+    Ok(Samples { values, channels, bits, max: number.max(), whole })
 }
 
 /// How the samples of a row are stored, in this machine's order of bytes.

@@ -11,8 +11,9 @@ mod tests;
 use std::borrow::Cow;
 use std::io::{BufRead, Cursor, Seek};
 
-use ::tiff::TiffError;
 use ::tiff::decoder::{Decoder, Limits as TiffLimits};
+use ::tiff::tags::CompressionMethod;
+use ::tiff::{TiffError, TiffUnsupportedError};
 
 use super::{Decoded, Limits, Result, check_size};
 use crate::image::metadata::exif;
@@ -38,7 +39,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
     memory.intermediate_buffer_size = usize::MAX;
     memory.ifd_value_size = bytes.len().max(1 << 20);
     let mut decoder = Decoder::new(Cursor::new(&*file)).map_err(reason)?.with_limits(memory);
-    let samples = chunks::read(&mut decoder, size, &tags)?;
+    let samples = chunks::read(&mut decoder, size, &tags, limits.keep_going)?;
 
     let mut decoded = Decoded::new(Default::default(), Source::new(Kind::Tiff));
     let mut icc = tags.icc.clone();
@@ -48,6 +49,9 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
     decoded.metadata = tags.metadata(bytes);
     decoded.source.tiff = Some(tags.compression);
     decoded.source.lossy = tags.lossy;
+    if samples.whole < 100 {
+        decoded.notes.push(Note::Incomplete(samples.whole));
+    }
     if samples.bits > 16 {
         decoded.notes.push(Note::FewerBits { from: samples.bits, to: 16 });
     }
@@ -61,7 +65,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
 fn readable<'a>(bytes: &'a [u8], tags: &Tags) -> Result<Cow<'a, [u8]>> {
     let name = match tags.photometric {
         Photometric::Palette => Some(1),
-        Photometric::CieLab => Some(9),
+        Photometric::CieLab | Photometric::IccLab => Some(2),
         _ => None,
     };
     if name.is_none() && !tags.reversed_bits {
@@ -71,7 +75,7 @@ fn readable<'a>(bytes: &'a [u8], tags: &Tags) -> Result<Cow<'a, [u8]>> {
     if let Some(name) = name
         && !exif::put_in_first(&mut file, 262, name)
     {
-        return Err(rare("BigTIFF with palette colors"));
+        return Err(rare("a BigTIFF with such colors"));
     }
     if tags.reversed_bits {
         for range in &tags.chunks {
@@ -102,6 +106,16 @@ fn reason(error: TiffError) -> String {
             format!("the file is truncated, or damaged. {AGAIN}")
         }
         TiffError::LimitsExceeded => "takes too much memory to decode".into(),
+        TiffError::UnsupportedError(TiffUnsupportedError::UnsupportedCompressionMethod(method)) => {
+            rare(match method {
+                CompressionMethod::JPEG => "the old kind of JPEG compression",
+                CompressionMethod::Fax3 | CompressionMethod::Huffman => "a rare fax compression",
+                _ => "a rare compression",
+            })
+        }
+        TiffError::UnsupportedError(TiffUnsupportedError::UnknownInterpretation) => {
+            rare("a rare color model, as of raw photos")
+        }
         TiffError::UnsupportedError(_) | TiffError::UsageError(_) => rare("a rare kind"),
         _ => format!("a damaged TIFF, of which no picture can be made. {AGAIN}"),
     }
