@@ -9,7 +9,9 @@ use crate::restorer::Restorer;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "irnext restore [OPTIONS] PHOTO...",
+    after_help = "\
 Examples:
   irnext foggy.jpg
       Detect what is wrong and write, say, foggy.dehaze.jpg beside the photo
@@ -19,13 +21,12 @@ Examples:
       Remove rain, a little less than fully
 
 The photograph itself is never changed. One that seems clear is left alone: nothing is written for \
-it beside it, and it is copied to an output that you name. What was restored before is skipped.")]
+it beside it, and it is copied to an output that you name. What was restored before is skipped."
+)]
 pub(in crate::cli) struct Arguments {
     /// Photographs, or folders of them; - is standard input
     #[arg(required_unless_present = "watch", value_name = "PHOTO")]
     pub(super) paths: Vec<PathBuf>,
-    #[command(flatten)]
-    pub(super) restorer: RestorerArguments,
     /// How much of it to remove, 0 to 1.5: 0.5 for half, 1.2 for more than usual
     #[arg(long, value_name = "AMOUNT", default_value_t = 1.0, value_parser = strength)]
     pub(super) strength: f32,
@@ -80,6 +81,9 @@ pub(in crate::cli) struct Arguments {
         help_heading = COMPUTE
     )]
     pub(super) jobs: Option<u16>,
+    // Last, for its heading of advanced options; its --task is shown first all the same.
+    #[command(flatten)]
+    pub(super) restorer: RestorerArguments,
 }
 
 /// The formats of results, by their extensions.
