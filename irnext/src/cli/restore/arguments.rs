@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 Examples:
   irnext foggy.jpg
       Detect what is wrong and write, say, foggy.dehaze.jpg beside the photo
-  irnext restore photos/ -o restored/
+  irnext photos/ -o restored/
       Restore a folder and the folders in it into another one
-  irnext restore --task derain --strength 0.7 wet.jpg -o dry.jpg
+  irnext --task derain --strength 0.7 wet.jpg -o dry.jpg
       Remove rain, a little less than fully
 
 The photograph itself is never changed. One that seems clear is left alone: nothing is written for \
@@ -45,7 +45,13 @@ pub(in crate::cli) struct Arguments {
     #[arg(short, long, value_name = "PATH", help_heading = OUTPUT)]
     pub(super) output: Option<PathBuf>,
     /// Name results NAME + SUFFIX + .EXT
-    #[arg(long, value_name = "SUFFIX", value_parser = suffix, help_heading = OUTPUT)]
+    #[arg(
+        long,
+        value_name = "SUFFIX",
+        value_parser = suffix,
+        allow_hyphen_values = true,
+        help_heading = OUTPUT
+    )]
     pub(super) suffix: Option<String>,
     /// File format of results [default: that of the photograph]
     #[arg(long, value_name = "FORMAT", value_parser = FORMATS, help_heading = OUTPUT)]
