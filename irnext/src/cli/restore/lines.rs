@@ -34,10 +34,9 @@ impl Lines {
         let few = plan.jobs.len() + plan.done.len() + plan.refused.len() == 1;
         for (photo, result) in &plan.done {
             if self.json {
-                say!(
-                    "{}",
-                    json!({ "input": text(photo), "output": text(result), "outcome": "done-before" })
-                );
+                let (photo, result) = (text(photo), text(result));
+                let outcome = "done-before";
+                say!("{}", json!({ "input": photo, "output": result, "outcome": outcome }));
             } else if few && !self.quiet {
                 let (photo, result) = (photo.display(), result.display());
                 say!("{photo}: done before: {result} already exists; --overwrite replaces it");
