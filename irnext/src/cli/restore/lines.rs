@@ -34,10 +34,8 @@ impl Lines {
         let few = plan.jobs.len() + plan.done.len() + plan.refused.len() == 1;
         for (photo, result) in &plan.done {
             if self.json {
-                say!(
-                    "{}",
-                    json!({ "input": text(photo), "output": text(result), "outcome": "done-before" })
-                );
+                let (input, output) = (text(photo), text(result));
+                say!("{}", json!({ "input": input, "output": output, "outcome": "done-before" }));
             } else if few && !self.quiet {
                 let (photo, result) = (photo.display(), result.display());
                 say!("{photo}: done before: {result} already exists; --overwrite replaces it");
