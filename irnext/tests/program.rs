@@ -921,7 +921,7 @@ fn completions_and_manual_pages_name_every_command() {
     assert!(written.status.success(), "{}", text(&written.stderr));
     let restore = fs::read_to_string(at.join("pages/irnext-restore.1")).unwrap();
     assert!(restore.contains(".TH irnext-restore 1"), "{restore}");
-    assert!(restore.contains("Overwrite existing files"), "{restore}");
+    assert!(restore.contains("Replace existing results"), "{restore}");
     assert!(!irnext(at, &["man", "pages"]).status.success(), "it overwrites pages");
     assert!(irnext(at, &["man", "pages", "--overwrite"]).status.success());
 }

@@ -188,8 +188,9 @@ fn threads(asked: usize, local_size: usize) -> Result<usize> {
     // More than this only take turns, and thousands bring a machine to a halt.
     let most = 4 * num_cpus::get();
     if asked > most {
+        let cores = num_cpus::get();
         let reason =
-            format!("--threads {asked}: this machine has {}; at most {most}", num_cpus::get());
+            format!("--threads {asked}: this machine has {cores} cores; give at most {most}");
         return Err(Error::Config { reason });
     }
     if asked > 0 || std::env::var_os("RAYON_NUM_THREADS").is_some() {

@@ -128,8 +128,8 @@ fn write_pairs(
         writeln!(lines, "{line}").map_err(Error::io(&record))?;
         made.insert(name, file);
     }
-    let count = made.len();
-    say!("{count} pairs in {}, {task}, seed {}", output.display(), arguments.seed);
+    let (count, pairs) = (made.len(), if made.len() == 1 { "pair" } else { "pairs" });
+    say!("{count} {pairs} in {}, {task}, seed {}", output.display(), arguments.seed);
     Ok(count == files.len())
 }
 

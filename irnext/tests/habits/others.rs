@@ -8,7 +8,7 @@ fn a_bad_photograph_does_not_stop_synth() {
     let at = folder.path();
     pictures(at, &["clean/a.jpg", "clean/b.png", "clean/c.png"]);
     let alone = ends(at, &["synth", "--task", "rain", "clean/c.png", "one"], 0);
-    assert!(alone.contains("1 pairs in one, derain"), "{alone}");
+    assert!(alone.contains("1 pair in one, derain"), "{alone}");
     fs::write(at.join("clean/bad.png"), "this is no picture").unwrap();
     // Of the same name as another.
     pictures(at, &["clean/a.png"]);

@@ -1,89 +1,6 @@
+//! Which jobs are made of it.
+
 use super::*;
-use crate::error::{Error, Result};
-use std::fs;
-use std::path::{Path, PathBuf};
-use tempfile::TempDir;
-
-/// A folder with empty files of these names.
-fn folder(names: &[&str]) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for name in names {
-        let path = folder.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, "").unwrap();
-    }
-    folder
-}
-
-/// By the name, as these files are empty.
-fn contents(path: &Path) -> Result<Contents> {
-    let extension = path.extension().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(match extension.as_str() {
-        "jpg" | "png" => Contents::Photo { extension },
-        "" | "jfif" => Contents::Photo { extension: "jpg".into() },
-        "heic" => Contents::Unreadable("HEIC".into()),
-        _ => Contents::Other,
-    })
-}
-
-fn search(inputs: &[PathBuf]) -> Search {
-    Search::new(inputs, None, contents)
-}
-
-fn naming(output: Option<Output>) -> Naming {
-    let tasks = ["dehaze", "derain"].map(String::from).to_vec();
-    Naming { tasks, output, ..Naming::default() }
-}
-
-/// Where each photograph's result for the task `dehaze` goes, both below `root`.
-fn pairs(plan: &Plan, root: &Path) -> Vec<String> {
-    let below = |path: &Path| path.strip_prefix(root).unwrap_or(path).display().to_string();
-    plan.jobs
-        .iter()
-        .map(|job| format!("{} -> {}", below(&job.from), below(&job.to.file("dehaze"))))
-        .collect()
-}
-
-#[test]
-fn folders_are_searched_to_the_bottom_and_by_contents() {
-    let root = folder(&["b.jpg", "a", "deep/er/c.jfif", "notes.txt", "x.heic", ".hidden/d.jpg"]);
-    let found = search(&[root.path().into()]);
-    let below: Vec<_> = found.found.iter().map(|f| f.below.display().to_string()).collect();
-    assert_eq!(below, ["a", "b.jpg", "deep/er/c.jfif"]);
-    assert!(found.errors.is_empty());
-    assert_eq!(found.unreadable.into_iter().collect::<Vec<_>>(), [("HEIC".to_string(), 1)]);
-}
-
-#[test]
-fn a_photograph_reached_twice_is_found_once() {
-    let root = folder(&["a.jpg", "in/b.jpg"]);
-    let twice = [root.path().join("a.jpg"), root.path().into(), root.path().join("in")];
-    let found = search(&twice);
-    assert_eq!(found.found.len(), 2);
-    assert!(found.found[0].named && !found.found[1].named);
-}
-
-#[cfg(unix)]
-#[test]
-fn links_are_followed_and_circles_end() {
-    let (root, other) = (folder(&["in/a.jpg"]), folder(&["b.jpg"]));
-    std::os::unix::fs::symlink(root.path(), root.path().join("in/up")).unwrap();
-    std::os::unix::fs::symlink(other.path(), root.path().join("other")).unwrap();
-    let found = search(&[root.path().into()]);
-    let below: Vec<_> = found.found.iter().map(|f| f.below.display().to_string()).collect();
-    assert_eq!(below, ["in/a.jpg", "other/b.jpg"]);
-    assert!(found.errors.is_empty(), "{:?}", found.errors);
-}
-
-#[test]
-fn an_empty_folder_and_a_missing_file_are_told_apart() {
-    let root = folder(&["notes.txt"]);
-    let missing = root.path().join("missing.jpg");
-    let found = search(&[root.path().into(), missing.clone()]);
-    assert!(matches!(&found.errors[..], [Error::Data { reason, .. }] if reason.contains("no im")));
-    // Reading it will say that it is missing.
-    assert_eq!(found.found[0].path, missing);
-}
 
 #[test]
 fn the_tree_is_mirrored_into_the_output_folder() {
@@ -202,17 +119,6 @@ fn a_name_that_is_too_long_is_found_out_at_once() {
 }
 
 #[test]
-fn results_in_a_folder_below_are_not_restored_again() {
-    let root = folder(&["a.jpg", "out/a.jpg", "other/b.jpg"]);
-    let out = root.path().join("out");
-    let found = Search::new(&[root.path().into()], Some(&out), contents);
-    let below: Vec<_> = found.found.iter().map(|f| f.below.display().to_string()).collect();
-    assert_eq!(below, ["a.jpg", "other/b.jpg"]);
-    // Named, it is searched like any other.
-    assert_eq!(Search::new(std::slice::from_ref(&out), Some(&out), contents).found.len(), 1);
-}
-
-#[test]
 fn names_keep_dots_that_start_no_extension() {
     let root = folder(&["IMG.2024", "IMG.2025", "a.b.jpg"]);
     let photo = |path: &Path| {
@@ -269,41 +175,4 @@ fn comparisons_are_neither_photographs_nor_in_the_way_of_results() {
     let compare = Naming { compare: true, ..naming(output) };
     let both = search(&[folder.path().into()]).found;
     assert!(Plan::new(&both, &compare).unwrap_err().to_string().contains("both"));
-}
-
-#[cfg(unix)]
-#[test]
-fn a_result_is_no_more_readable_than_its_photograph_and_links_lead_to_it() {
-    use super::place::Place;
-    use std::os::unix::fs::{PermissionsExt, symlink};
-    let root = folder(&["private.jpg", "public.jpg", "target.jpg"]);
-    let path = |name: &str| root.path().join(name);
-    let mode = |name: &str| fs::metadata(path(name)).unwrap().permissions().mode() & 0o777;
-    let set = |name: &str, mode| {
-        fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).unwrap();
-    };
-    let copy = |from: &str, to: &str| {
-        let metadata = fs::metadata(path(from)).unwrap();
-        Place::take(&path(to), &metadata, true).unwrap().fill(b"new", &metadata).unwrap();
-    };
-    set("private.jpg", 0o600);
-    set("public.jpg", 0o777);
-    copy("private.jpg", "a.jpg");
-    copy("public.jpg", "b.jpg");
-    assert_eq!(mode("a.jpg"), 0o600);
-    assert_eq!(mode("b.jpg") & 0o111, 0, "a picture is no program");
-    let modified = |name: &str| fs::metadata(path(name)).unwrap().modified().unwrap();
-    assert_eq!(modified("a.jpg"), modified("private.jpg"));
-    // What is replaced keeps its own.
-    set("target.jpg", 0o640);
-    symlink("target.jpg", path("link.jpg")).unwrap();
-    copy("public.jpg", "link.jpg");
-    assert_eq!(mode("target.jpg"), 0o640);
-    assert_eq!(fs::read(path("target.jpg")).unwrap(), b"new");
-    assert!(fs::symlink_metadata(path("link.jpg")).unwrap().is_symlink());
-    // Nothing is left of what is not filled.
-    let metadata = fs::metadata(path("a.jpg")).unwrap();
-    drop(Place::take(&path("c.jpg"), &metadata, false).unwrap());
-    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 6);
-    assert!(Place::take(&path("a.jpg"), &metadata, false).is_err());
 }
