@@ -1,6 +1,6 @@
 //! What the program tells about photographs: a line for each, for people or as JSON, and a summary.
 
-use super::Arguments;
+use super::arguments::Arguments;
 use super::progress::Progress;
 use crate::cli::output::{complain, say, shell_word, signs};
 use crate::error::{Error, Result};

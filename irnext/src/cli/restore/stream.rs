@@ -1,7 +1,7 @@
 //! `-` for standard input and output: `irnext - < a.jpg > b.jpg`. Nothing but the result goes to
 //! standard output; the line about the photograph goes to standard error.
 
-use super::Arguments;
+use super::arguments::Arguments;
 use super::lines::{line, object};
 use crate::cli::output::{check_overwrite, complain};
 use crate::cli::signals::Signals;

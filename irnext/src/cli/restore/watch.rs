@@ -3,8 +3,9 @@
 //! The folder is searched once a second. That works on every file system, network drives included,
 //! and costs little next to restoring a photograph.
 
+use super::arguments::Arguments;
 use super::lines::Lines;
-use super::{Arguments, work};
+use super::work;
 use crate::cli::output::complain;
 use crate::cli::signals::Signals;
 use crate::error::{Error, Result};

@@ -1,6 +1,6 @@
 //! Does the jobs, one or several at a time, until they are done or a signal stops them.
 
-use super::Arguments;
+use super::arguments::Arguments;
 use super::lines::Lines;
 use crate::cli::output::complain;
 use crate::cli::signals::Signals;

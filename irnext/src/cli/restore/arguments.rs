@@ -1,0 +1,135 @@
+//! The arguments of `irnext restore`, and what they mean for the library.
+
+use crate::cli::arguments::{COMPUTE, ComputeArguments, OUTPUT};
+use crate::cli::restorer::RestorerArguments;
+use crate::error::Result;
+use crate::image::WriteOptions;
+use crate::jobs::{Naming, Output, Plan, Search, Settings, contents};
+use crate::restorer::Restorer;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  irnext foggy.jpg
+      Detect what is wrong and write, say, foggy.dehaze.jpg beside the photo
+  irnext restore photos/ -o restored/
+      Restore a folder and the folders in it into another one
+  irnext restore --task derain --strength 0.7 wet.jpg -o dry.jpg
+      Remove rain, a little less than fully
+
+The photograph itself is never changed. One that seems clear is left alone: nothing is written for \
+it beside it, and it is copied to an output that you name. What was restored before is skipped.")]
+pub(in crate::cli) struct Arguments {
+    /// Photographs, or folders of them; - is standard input
+    #[arg(required_unless_present = "watch", value_name = "PHOTO")]
+    pub(super) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) restorer: RestorerArguments,
+    /// How much of it to remove, 0 to 1.5: 0.5 for half, 1.2 for more than usual
+    #[arg(long, value_name = "AMOUNT", default_value_t = 1.0, value_parser = strength)]
+    pub(super) strength: f32,
+    /// Also write NAME.compare.EXT, with before and after side by side
+    #[arg(long)]
+    pub(super) compare: bool,
+    /// Restore photographs that are cut short, too, as far as they can be read
+    #[arg(long)]
+    pub(super) keep_going: bool,
+    /// Restore the photographs in this folder, and those that arrive, until Ctrl-C
+    #[arg(long, value_name = "DIR", conflicts_with = "paths")]
+    pub(super) watch: Option<PathBuf>,
+
+    /// Output file (for one photograph) or folder; - is standard output [default: beside each
+    /// photograph, as NAME.TASK.EXT]
+    #[arg(short, long, value_name = "PATH", help_heading = OUTPUT)]
+    pub(super) output: Option<PathBuf>,
+    /// Name results NAME + SUFFIX + .EXT
+    #[arg(long, value_name = "SUFFIX", value_parser = suffix, help_heading = OUTPUT)]
+    pub(super) suffix: Option<String>,
+    /// File format of results [default: that of the photograph]
+    #[arg(long, value_name = "FORMAT", value_parser = FORMATS, help_heading = OUTPUT)]
+    pub(super) format: Option<String>,
+    /// Quality of JPEG results, 1 to 100 [default: that of the photo, at least 90]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u8).range(1..=100),
+        help_heading = OUTPUT
+    )]
+    pub(super) quality: Option<u8>,
+    /// Leave out what the photo's file says about it: date, place, camera
+    #[arg(long, help_heading = OUTPUT)]
+    pub(super) strip: bool,
+    /// Replace existing results
+    #[arg(long, help_heading = OUTPUT)]
+    pub(super) overwrite: bool,
+    /// Print one line of JSON for each file
+    #[arg(long, help_heading = OUTPUT)]
+    pub(super) json: bool,
+    /// Print errors only
+    #[arg(short, long, help_heading = OUTPUT)]
+    pub(super) quiet: bool,
+
+    #[command(flatten)]
+    pub(super) compute: ComputeArguments,
+    /// Photographs to restore at once; they share the threads [default: 1]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=64),
+        help_heading = COMPUTE
+    )]
+    pub(super) jobs: Option<u16>,
+}
+
+/// The formats of results, by their extensions.
+const FORMATS: [&str; 6] = ["jpg", "png", "webp", "tif", "bmp", "ppm"];
+
+fn strength(given: &str) -> Result<f32, String> {
+    match given.parse() {
+        Ok(strength) if (0.0..=1.5).contains(&strength) => Ok(strength),
+        _ => Err("the strength is a number from 0 to 1.5".into()),
+    }
+}
+
+fn suffix(given: &str) -> Result<String, String> {
+    match given.is_empty() || given.contains(std::path::is_separator) {
+        true => Err("a suffix is part of a file's name, such as -clear".into()),
+        false => Ok(given.into()),
+    }
+}
+
+impl Arguments {
+    /// Whether a photograph comes from standard input or goes to standard output.
+    pub(super) fn streams(&self) -> bool {
+        let is_dash = |path: &PathBuf| path == Path::new("-");
+        self.paths.iter().any(is_dash) || self.output.as_ref().is_some_and(is_dash)
+    }
+
+    pub(super) fn settings(&self) -> Settings {
+        let write =
+            WriteOptions { quality: self.quality, strip: self.strip, ..WriteOptions::default() };
+        let Self { strength, compare, overwrite, keep_going, .. } = *self;
+        Settings { strength, compare, overwrite, keep_going, write }
+    }
+
+    /// What is to be done about the photographs that were named.
+    pub(super) fn plan(&self, restorer: &Restorer) -> Result<(Search, Plan)> {
+        let several = self.paths.len() > 1 || self.paths.iter().any(|path| path.is_dir());
+        let naming = self.naming(restorer, several);
+        let search = Search::new(&self.paths, naming.folder(), contents);
+        let plan = Plan::new(&search.found, &naming)?;
+        Ok((search, plan))
+    }
+
+    pub(super) fn naming(&self, restorer: &Restorer, several: bool) -> Naming {
+        Naming {
+            tasks: restorer.tasks().into_iter().map(String::from).collect(),
+            output: self.output.clone().map(|output| Output::new(output, several)),
+            suffix: self.suffix.clone(),
+            extension: self.format.clone(),
+            overwrite: self.overwrite,
+            compare: self.compare,
+        }
+    }
+}
