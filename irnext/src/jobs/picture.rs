@@ -8,8 +8,8 @@ use crate::image::{Image, Photo};
 ///
 /// sRGB values are mixed, not light. The network's last step adds a correction to the sRGB values
 /// of its input, so this scales the correction. Mixed as light, haze at one half looks nearer to
-/// the photograph, and at 1.5 dark parts end at black: in the sample of the Colosseum a third of the
-/// values, against a twenty-fifth so, and where rain was removed there are black streaks.
+/// the photograph, and at 1.5 dark parts end at black: in the sample of the Colosseum a third of
+/// the values, against a twenty-fifth so, and where rain was removed there are black streaks.
 pub(super) fn mix(before: &Image, after: &mut Image, strength: f32) {
     for (after, before) in after.data.iter_mut().zip(&before.data) {
         *after = match strength {
