@@ -14,8 +14,9 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
 use super::cmyk::{Cmyk, to_rgb};
-use super::{Decoded, Limits, Result, check_size};
+use super::decoded::{Decoded, Result, check_size};
 use crate::image::metadata::{containers, exif};
+use crate::image::photo::Limits;
 use crate::image::{Kind, Note, Source};
 
 pub(in crate::image) use segments::segments;
