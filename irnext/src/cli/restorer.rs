@@ -16,7 +16,13 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 pub(super) struct RestorerArguments {
     /// What to remove [default: auto]
-    #[arg(long, value_name = "TASK", value_parser = choice_parser(), ignore_case = true)]
+    #[arg(
+        long,
+        value_name = "TASK",
+        value_parser = choice_parser(),
+        ignore_case = true,
+        display_order = 0
+    )]
     pub(super) task: Option<TaskChoice>,
     /// Use a network that you trained: a file .safetensors, .pkl or .pth
     #[arg(long, value_name = "FILE", help_heading = ADVANCED)]

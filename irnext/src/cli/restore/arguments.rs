@@ -1,15 +1,17 @@
-//! The arguments of `irnext restore`, and what they mean for the library.
+//! The options of `irnext restore`.
 
 use crate::cli::arguments::{COMPUTE, ComputeArguments, OUTPUT};
 use crate::cli::restorer::RestorerArguments;
 use crate::error::Result;
 use crate::image::WriteOptions;
-use crate::jobs::{Naming, Output, Plan, Search, Settings, contents};
+use crate::jobs::{Naming, Output, Settings};
 use crate::restorer::Restorer;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "irnext restore [OPTIONS] PHOTO...",
+    after_help = "\
 Examples:
   irnext foggy.jpg
       Detect what is wrong and write, say, foggy.dehaze.jpg beside the photo
@@ -19,13 +21,12 @@ Examples:
       Remove rain, a little less than fully
 
 The photograph itself is never changed. One that seems clear is left alone: nothing is written for \
-it beside it, and it is copied to an output that you name. What was restored before is skipped.")]
+it beside it, and it is copied to an output that you name. What was restored before is skipped."
+)]
 pub(in crate::cli) struct Arguments {
     /// Photographs, or folders of them; - is standard input
     #[arg(required_unless_present = "watch", value_name = "PHOTO")]
     pub(super) paths: Vec<PathBuf>,
-    #[command(flatten)]
-    pub(super) restorer: RestorerArguments,
     /// How much of it to remove, 0 to 1.5: 0.5 for half, 1.2 for more than usual
     #[arg(long, value_name = "AMOUNT", default_value_t = 1.0, value_parser = strength)]
     pub(super) strength: f32,
@@ -80,6 +81,9 @@ pub(in crate::cli) struct Arguments {
         help_heading = COMPUTE
     )]
     pub(super) jobs: Option<u16>,
+    // Last, for its heading of advanced options; its --task is shown first all the same.
+    #[command(flatten)]
+    pub(super) restorer: RestorerArguments,
 }
 
 /// The formats of results, by their extensions.
@@ -111,15 +115,6 @@ impl Arguments {
             WriteOptions { quality: self.quality, strip: self.strip, ..WriteOptions::default() };
         let Self { strength, compare, overwrite, keep_going, .. } = *self;
         Settings { strength, compare, overwrite, keep_going, write }
-    }
-
-    /// What is to be done about the photographs that were named.
-    pub(super) fn plan(&self, restorer: &Restorer) -> Result<(Search, Plan)> {
-        let several = self.paths.len() > 1 || self.paths.iter().any(|path| path.is_dir());
-        let naming = self.naming(restorer, several);
-        let search = Search::new(&self.paths, naming.folder(), contents);
-        let plan = Plan::new(&search.found, &naming)?;
-        Ok((search, plan))
     }
 
     pub(super) fn naming(&self, restorer: &Restorer, several: bool) -> Naming {

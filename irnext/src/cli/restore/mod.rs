@@ -1,7 +1,7 @@
 //! `irnext restore`: removes haze, rain, snow or blur from photographs.
 //!
-//! `arguments` has the options and the plan; `work` does the jobs, `lines` tells about them, with a
-//! bar by `progress`; `stream` and `watch` are the other ways to pass photographs in.
+//! This file makes the plan; `work` does the jobs, `lines` tells about them, with a bar by
+//! `progress`; `stream` and `watch` are the other ways to pass photographs in.
 
 mod arguments;
 mod lines;
@@ -10,12 +10,14 @@ mod stream;
 mod watch;
 mod work;
 
+pub(super) use arguments::Arguments;
+
 use super::signals::Signals;
 use crate::distributed::launch::Launch;
 use crate::distributed::{Team, file_list_fingerprint};
 use crate::error::{Error, Result};
-use crate::jobs::Summary;
-pub(super) use arguments::Arguments;
+use crate::jobs::{Plan, Search, Summary, contents};
+use crate::restorer::Restorer;
 use lines::Lines;
 
 /// Restores the photographs and reports errors; true if there were none.
@@ -40,7 +42,7 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
     }
     // All ranks plan before any of them writes, since one could write into a folder that another
     // still searches.
-    let (search, mut plan) = team.barrier(arguments.plan(&restorer))?;
+    let (search, mut plan) = team.barrier(plan(arguments, &restorer))?;
     let files: Vec<_> = plan.jobs.iter().map(|job| job.from.display().to_string()).collect();
     team.require_equal(&[("the list of photographs".into(), file_list_fingerprint(&files))])?;
     let (size, rank) = (team.size(), team.rank());
@@ -66,4 +68,14 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
         Some(signal) if all.waiting > 0 => Err(Error::Signal(signal)),
         _ => Ok(all.failed == 0),
     }
+}
+
+/// What is to be done about the photographs that were named.
+fn plan(arguments: &Arguments, restorer: &Restorer) -> Result<(Search, Plan)> {
+    let paths = &arguments.paths;
+    let several = paths.len() > 1 || paths.iter().any(|path| path.is_dir());
+    let naming = arguments.naming(restorer, several);
+    let search = Search::new(paths, naming.folder(), contents);
+    let plan = Plan::new(&search.found, &naming)?;
+    Ok((search, plan))
 }
