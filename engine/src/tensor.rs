@@ -23,8 +23,8 @@ pub(crate) enum Storage {
 
 /// An n-dimensional array: an immutable value that shares its storage with its views.
 ///
-/// References to tensors have Rust's operators `+`, `-`, `*` and `/`, also with a number. Each gives
-/// a [`Result`], as shapes may not fit.
+/// References to tensors have Rust's operators `+`, `-`, `*` and `/`, also with a number. Each
+/// gives a [`Result`], as shapes may not fit.
 ///
 /// ```
 /// use engine::{DType, Tensor};
