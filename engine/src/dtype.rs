@@ -25,7 +25,7 @@ pub enum DType {
     F16,
     /// bfloat16: the upper half of an f32.
     BF16,
-    /// Signed 64-bit integer, for counters in weight files.
+    /// Signed 64-bit integer: indices, classes, and counters in weight files.
     I64,
     /// Unsigned byte.
     U8,

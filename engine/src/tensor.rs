@@ -23,12 +23,16 @@ pub(crate) enum Storage {
 
 /// An n-dimensional array: an immutable value that shares its storage with its views.
 ///
+/// References to tensors have Rust's operators `+`, `-`, `*` and `/`, also with a number. Each
+/// gives a [`Result`], as shapes may not fit.
+///
 /// ```
 /// use engine::{DType, Tensor};
 /// let x = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3])?;
 /// assert_eq!((x.shape(), x.rank(), x.numel(), x.dtype()), (&[2, 3][..], 2, 6, DType::F32));
 /// let columns = x.transpose(0, 1)?; // a view: nothing is copied
 /// assert_eq!(columns.to_vec::<f32>()?, [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+/// assert_eq!((&(&x * 2.0)? - &x)?.to_f64_vec()?, x.to_f64_vec()?);
 /// let mean = x.mean(&[1])?;
 /// assert_eq!(format!("{mean:?}"), "Tensor([2, 1] f32, [2.0000, 5.0000])");
 /// # Ok::<_, engine::Error>(())
@@ -93,7 +97,8 @@ impl Tensor {
         Ok(Self { storage: Arc::new(Storage::Cpu(buffer)), layout, dtype: T::DTYPE, node: None })
     }
 
-    /// A tensor from elements in logical row-major order.
+    /// A tensor from elements in logical row-major order, of their dtype: numbers written without a
+    /// type are f64.
     ///
     /// ```
     /// use engine::Tensor;
@@ -256,6 +261,8 @@ impl Tensor {
     }
 }
 
+/// Looking at tensors.
+///
 /// ```
 /// use engine::{DType, Device, Layout, Meta, Tensor};
 /// let x = Tensor::zeros(&[2, 3], DType::F32)?;
@@ -265,7 +272,6 @@ impl Tensor {
 /// assert_eq!(x.layout(), &Layout::new("example", &[2, 3])?);
 /// # Ok::<_, engine::Error>(())
 /// ```
-/// Looking at tensors.
 impl Tensor {
     /// Logical sizes.
     pub fn shape(&self) -> &[usize] {

@@ -168,8 +168,8 @@ impl Restorer {
 impl Restoration<'_> {
     /// The restored photograph. A gray one stays gray, also one that is stored in color, whatever
     /// the network makes of its three equal channels. The network does not see the colors of fully
-    /// transparent pixels, and they stay. In half precision, an output that is not finite is computed again in f32,
-    /// which the photograph's notes say.
+    /// transparent pixels, and they stay. In half precision, an output that is not finite is
+    /// computed again in f32, which the photograph's notes say.
     ///
     /// # Errors
     /// If memory does not suffice, or the device fails; [`Error::NotFinite`].

@@ -5,7 +5,7 @@
 //! shape is a mistake more often than not.
 
 use crate::Result;
-use engine::{Error, Tensor};
+use engine::{DType, Error, Tensor};
 
 /// The mean of (`prediction` − `target`)², PyTorch's `mse_loss`.
 ///
@@ -73,8 +73,8 @@ pub fn charbonnier(prediction: &Tensor, target: &Tensor, eps: f64) -> Result<Ten
 /// ```
 ///
 /// # Errors
-/// If the shapes do not fit, or `targets` is not of i64. On the CPU, if a target is not a class; on
-/// a GPU the loss is NaN then.
+/// If the shapes do not fit, or `targets` is not of i64. On the CPU, if a target is not a class
+/// (the error is that of `gather`); on a GPU the loss is NaN then.
 pub fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
     let expected = match logits.shape() {
         [n, _, rest @ ..] => Some([&[*n], rest].concat()),
@@ -84,6 +84,9 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
         let (logits, targets) = (logits.shape(), targets.shape());
         let message = format!("logits {logits:?} are not [N, C, …] for targets {targets:?} [N, …]");
         return Err(Error::shape("cross_entropy", message).into());
+    }
+    if targets.dtype() != DType::I64 {
+        return Err(Error::dtype("cross_entropy", DType::I64, targets.dtype()).into());
     }
     let chosen = logits.log_softmax(1)?.gather(1, &targets.unsqueeze(1)?)?;
     Ok(chosen.mean_all()?.neg()?)
@@ -102,7 +105,7 @@ fn difference(op: &'static str, prediction: &Tensor, target: &Tensor) -> Result<
 mod tests {
     use super::*;
     use engine::checks::{GradCheck, gradcheck};
-    use engine::{DType, Rng, Tape};
+    use engine::{Rng, Tape};
 
     type Loss = fn(&Tensor, &Tensor) -> Result<Tensor>;
     const REGRESSIONS: [Loss; 3] = [mse, l1, |x, t| charbonnier(x, t, 0.1)];

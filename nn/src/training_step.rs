@@ -103,8 +103,8 @@ impl<'a> TrainingStep<'a> {
     /// host does not wait to know.
     ///
     /// # Errors
-    /// If gradients, buffers, optimizer or average do not fit `params`; then nothing has changed. If
-    /// memory does not suffice, some values may have moved.
+    /// If gradients, buffers, optimizer or average do not fit `params`; then nothing has changed.
+    /// If memory does not suffice, some values may have moved.
     pub fn apply(
         &mut self,
         params: &mut Params,

@@ -50,8 +50,8 @@ pub struct Report {
 /// ```
 ///
 /// # Errors
-/// What `f` returns, or a message with the input, the element and both gradients of the worst
-/// difference.
+/// What `f` returns, or a message with the input, the element and both gradients of the first
+/// difference above the tolerance.
 pub fn gradcheck(
     f: impl Fn(&[Tensor]) -> Result<Tensor>,
     inputs: &[Tensor],

@@ -59,8 +59,8 @@ impl Photo {
         self.alpha.as_ref().is_some_and(|alpha| alpha.iter().any(|&opacity| opacity < 1.0))
     }
 
-    /// Whether what is visible of the picture has no color, within the rounding of 8 bits, whichever
-    /// way it is stored.
+    /// Whether what is visible of the picture has no color, within the rounding of 8 bits,
+    /// whichever way it is stored.
     pub fn is_colorless(&self) -> bool {
         const STEP: f32 = 1.001 / 255.0;
         let is_hidden = |i: usize| self.alpha.as_ref().is_some_and(|alpha| alpha[i] == 0.0);

@@ -69,6 +69,9 @@ impl Tensor {
     /// # Ok::<_, engine::Error>(())
     /// ```
     ///
+    /// To compare the result with classes of shape `[N]`, [`squeeze`](Tensor::squeeze) it first:
+    /// `[N, 1]` and `[N]` broadcast to `[N, N]`.
+    ///
     /// # Errors
     /// If there is no dimension `dim`, or it has no elements.
     pub fn argmax(&self, dim: usize) -> Result<Tensor> {

@@ -2,6 +2,7 @@
 //! file's name.
 
 mod cmyk;
+mod decoded;
 mod guard;
 pub(super) mod jpeg;
 mod others;
@@ -10,35 +11,14 @@ mod tiff;
 
 use std::io::{BufRead, Seek};
 
-use ::image::DynamicImage;
 use ::image::metadata::Orientation;
 
-use super::metadata::Metadata;
+use super::Kind;
 use super::photo::{Limits, Photo};
 use super::profile::Profile;
-use super::{Kind, Note, Source};
+use decoded::{Result, check_size};
 pub(super) use guard::guarded;
 use samples::split;
-
-type Result<T> = std::result::Result<T, String>;
-
-/// What the decoder of a format gives.
-struct Decoded {
-    pixels: DynamicImage,
-    /// As in EXIF, 1 to 8.
-    orientation: Option<u8>,
-    icc: Option<Vec<u8>>,
-    metadata: Metadata,
-    source: Source,
-    notes: Vec<Note>,
-}
-
-impl Decoded {
-    fn new(pixels: DynamicImage, source: Source) -> Self {
-        let (icc, metadata, notes) = (None, Metadata::default(), Vec::new());
-        Self { pixels, orientation: None, icc, metadata, source, notes }
-    }
-}
 
 /// Decodes the whole file.
 pub(super) fn photo(bytes: &[u8], limits: &Limits) -> Result<Photo> {
@@ -80,20 +60,4 @@ pub(super) fn size(
     check_size((width, height), limits)?;
     let (width, height) = (width as usize, height as usize);
     Ok(if matches!(orientation, Some(5..=8)) { (height, width) } else { (width, height) })
-}
-
-fn check_size((width, height): (u32, u32), limits: &Limits) -> Result<()> {
-    let pixels = u64::from(width) * u64::from(height);
-    if pixels == 0 {
-        return Err(format!("the image has no pixels ({width}x{height})"));
-    }
-    if width.max(height) > limits.max_side || pixels > limits.max_pixels {
-        return Err(format!(
-            "the image is too large: {width}x{height}; up to {} pixels a side and {} megapixels \
-             are read",
-            limits.max_side,
-            limits.max_pixels as f64 / 1e6
-        ));
-    }
-    Ok(())
 }

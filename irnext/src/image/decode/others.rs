@@ -10,8 +10,9 @@ use ::image::{
     ImageReader,
 };
 
-use super::{Decoded, Limits, Result, check_size};
+use super::decoded::{Decoded, Result, check_size};
 use crate::image::metadata::{containers, exif};
+use crate::image::photo::Limits;
 use crate::image::{Kind, Note, Source};
 
 pub(super) fn decode(bytes: &[u8], kind: Kind, limits: &Limits) -> Result<Decoded> {

@@ -2,7 +2,7 @@
 
 use ::image::DynamicImage;
 
-use super::Result;
+use super::decoded::Result;
 use crate::image::Image;
 use crate::image::photo::{Depth, Photo};
 

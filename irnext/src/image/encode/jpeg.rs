@@ -5,7 +5,8 @@ use jpeg_encoder::{
     ColorType, Encoder, EncodingError, PixelDensity, PixelDensityUnit, SamplingFactor,
 };
 
-use super::WriteOptions;
+use super::format::Format;
+use super::options::WriteOptions;
 use super::samples::Samples;
 use crate::image::metadata::{Metadata, Unit, containers};
 use crate::image::{Note, Photo, Source};
@@ -68,8 +69,8 @@ fn density(metadata: &Metadata) -> Option<PixelDensity> {
 /// the encoder that synthetic photographs have always come from.
 pub(in crate::image) fn plain(photo: &Photo, quality: u8) -> Result<Vec<u8>, String> {
     let mut notes = Vec::new();
-    let samples = Samples::new(photo, super::Format::Jpeg, &mut notes)?;
+    let samples = Samples::new(photo, Format::Jpeg, &mut notes)?;
     let mut file = Vec::new();
-    super::write(JpegEncoder::new_with_quality(&mut file, quality), &samples)?;
+    samples.write(JpegEncoder::new_with_quality(&mut file, quality))?;
     Ok(file)
 }

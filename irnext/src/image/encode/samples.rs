@@ -1,5 +1,7 @@
 //! From a [`Photo`] to the samples that a format holds.
 
+use ::image::{ExtendedColorType, ImageEncoder};
+
 use super::format::Format;
 use crate::image::{Depth, Note, Photo};
 
@@ -69,6 +71,27 @@ impl Samples {
         }
         let icc = kept.map(|profile| profile.icc.clone());
         Ok(Self { width, height, channels, depth, bytes, icc })
+    }
+
+    /// Gives the samples to an encoder.
+    pub fn write(&self, mut encoder: impl ImageEncoder) -> Result<(), String> {
+        use ExtendedColorType as Color;
+        let color = match (self.depth, self.channels) {
+            (Depth::Eight, 1) => Color::L8,
+            (Depth::Eight, 2) => Color::La8,
+            (Depth::Eight, 3) => Color::Rgb8,
+            (Depth::Eight, _) => Color::Rgba8,
+            (Depth::Sixteen, 1) => Color::L16,
+            (Depth::Sixteen, 2) => Color::La16,
+            (Depth::Sixteen, 3) => Color::Rgb16,
+            (Depth::Sixteen, _) => Color::Rgba16,
+        };
+        if let Some(icc) = &self.icc {
+            encoder.set_icc_profile(icc.clone()).map_err(|error| error.to_string())?;
+        }
+        encoder
+            .write_image(&self.bytes, self.width, self.height, color)
+            .map_err(|error| format!("cannot write: {error}"))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::Resolution;
+use super::resolution::Resolution;
 
 const WIDTH: u16 = 0x0100;
 const HEIGHT: u16 = 0x0101;

@@ -11,7 +11,7 @@ fn the_tree_is_mirrored_into_the_output_folder() {
     let expected = [
         "photos/a.jpg -> new/out/a.jpg",
         "photos/b -> new/out/b.jpg",
-        "photos/c.jfif -> new/out/c.jpg",
+        "photos/c.jfif -> new/out/c.jfif",
         "photos/in/a.jpg -> new/out/in/a.jpg",
     ];
     assert_eq!(pairs(&plan, root.path()), expected);

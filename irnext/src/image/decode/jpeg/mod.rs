@@ -1,6 +1,7 @@
 //! JPEG files, also damaged ones.
 
 mod bits;
+mod blocks;
 mod segments;
 mod walk;
 
@@ -14,8 +15,9 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
 use super::cmyk::{Cmyk, to_rgb};
-use super::{Decoded, Limits, Result, check_size};
+use super::decoded::{Decoded, Result, check_size};
 use crate::image::metadata::{containers, exif};
+use crate::image::photo::Limits;
 use crate::image::{Kind, Note, Source};
 
 pub(in crate::image) use segments::segments;
@@ -50,11 +52,11 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
             GrayImage::from_raw(side.0, side.1, samples).map(DynamicImage::ImageLuma8)
         }
         ColorSpace::CMYK | ColorSpace::YCCK => {
-            if color == ColorSpace::YCCK {
-                samples.chunks_exact_mut(4).for_each(ycc_to_rgb);
+            match color {
+                ColorSpace::YCCK => samples.chunks_exact_mut(4).for_each(ycck_to_inks),
+                // Adobe's programs store light, not ink, and the rest follow them.
+                _ => samples.iter_mut().for_each(|sample| *sample = 255 - *sample),
             }
-            // Adobe's programs store light, not ink, and the rest follow them.
-            samples.iter_mut().for_each(|sample| *sample = 255 - *sample);
             let (rgb, note) = to_rgb(Cmyk::Eight(&samples), icc.take().as_deref());
             decoded.notes.push(note);
             rgb.into_image(width, height)
@@ -71,12 +73,14 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
     Ok(decoded)
 }
 
-/// The first three samples; the full range of ITU-R BT.601.
-fn ycc_to_rgb(pixel: &mut [u8]) {
+/// Cyan, magenta and yellow are stored as if they were red, green and blue, in the full range of
+/// ITU-R BT.601, and black as light.
+fn ycck_to_inks(pixel: &mut [u8]) {
     let [y, cb, cr] = [0, 1, 2].map(|i| f32::from(pixel[i]));
     let (cb, cr) = (cb - 128.0, cr - 128.0);
-    let rgb = [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb];
-    (0..3).for_each(|i| pixel[i] = rgb[i].round() as u8);
+    let inks = [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb];
+    (0..3).for_each(|i| pixel[i] = inks[i].round() as u8);
+    pixel[3] = 255 - pixel[3];
 }
 
 /// What is wrong with the file, as notes; refused if too much of it is missing.

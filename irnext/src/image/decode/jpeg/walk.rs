@@ -5,6 +5,7 @@
 //! less.
 
 use super::bits::{Bits, Stop, Table};
+use super::blocks::{Band, progressive, sequential};
 use super::segments::{DHT, DRI, EOI, SOS, Segment, is_frame, segment_at};
 
 /// The state of a JPEG file's picture.
@@ -44,7 +45,7 @@ pub(super) fn walk(bytes: &[u8]) -> Option<Walk> {
                 at = end;
                 if let Err((stop, rows)) = result {
                     // The first scan of a progressive file has the averages of all blocks.
-                    match (stop, scan.first > 0 || scan.high > 0) {
+                    match (stop, scan.band.first > 0 || scan.band.high > 0) {
                         (Stop::Damage, _) => walk.damaged = true,
                         (Stop::End, true) => walk.coarse = true,
                         (Stop::End, false) => walk.rows = walk.rows.min(rows),
@@ -101,9 +102,7 @@ impl Component {
 struct Scan {
     /// Indices of components, with their DC and AC tables.
     parts: Vec<(usize, usize, usize)>,
-    first: usize,
-    last: usize,
-    high: u8,
+    band: Band,
     low: u8,
 }
 
@@ -172,17 +171,12 @@ impl Walker {
             Some((index, usize::from(part[1] >> 4) & 3, usize::from(part[1] & 3)))
         };
         let parts: Option<Vec<_>> = parts.chunks_exact(2).map(part).collect();
-        let scan = match self.progressive {
-            true => Scan {
-                parts: parts?,
-                first: first.into(),
-                last: last.into(),
-                high: bits >> 4,
-                low: bits & 15,
-            },
-            false => Scan { parts: parts?, first: 0, last: 63, high: 0, low: 0 },
+        let (band, low) = match self.progressive {
+            true => (Band { first: first.into(), last: last.into(), high: bits >> 4 }, bits & 15),
+            false => (Band { first: 0, last: 63, high: 0 }, 0),
         };
-        (scan.first <= scan.last && scan.last < 64 && !scan.parts.is_empty()).then_some(scan)
+        let scan = Scan { parts: parts?, band, low };
+        (band.first <= band.last && band.last < 64 && !scan.parts.is_empty()).then_some(scan)
     }
 
     /// Reads a scan that starts at `at`. Returns where the marker behind it is.
@@ -205,7 +199,7 @@ impl Walker {
             self.components[index].seen = true;
         }
         let mut bits = Bits::new(bytes, at);
-        let mut run = 0;
+        let (mut run, mut none) = (0, 0);
         let mut damaged = false;
         for mcu in 0..columns * rows {
             if self.interval > 0 && mcu > 0 && mcu % self.interval == 0 {
@@ -226,7 +220,10 @@ impl Walker {
                     let tables = [&self.tables[0][dc], &self.tables[1][ac]];
                     let result = match self.progressive {
                         false => sequential(tables, &mut bits),
-                        true => progressive(scan, tables, &mut bits, component, place, &mut run),
+                        true => {
+                            let nonzero = component.nonzero.get_mut(place).unwrap_or(&mut none);
+                            progressive(scan.band, tables, &mut bits, nonzero, &mut run)
+                        }
                     };
                     if let Err(stop) = result {
                         let (end, _) = bits.finish();
@@ -236,93 +233,9 @@ impl Walker {
             }
         }
         for &(index, ..) in &scan.parts {
-            self.components[index].low[scan.first..=scan.last].fill(scan.low);
+            self.components[index].low[scan.band.first..=scan.band.last].fill(scan.low);
         }
         let (end, left) = bits.finish();
         (end, if damaged || left > 0 { Err((Stop::Damage, 1.0)) } else { Ok(()) })
     }
-}
-
-fn sequential([dc, ac]: [&Option<Table>; 2], bits: &mut Bits<'_>) -> Result<(), Stop> {
-    let (dc, ac) = (dc.as_ref().ok_or(Stop::Damage)?, ac.as_ref().ok_or(Stop::Damage)?);
-    first_dc(dc, bits)?;
-    let mut k = 1;
-    while k < 64 {
-        match ac.decode(bits)? {
-            0xF0 => k += 16,
-            symbol if symbol & 15 == 0 => break,
-            symbol => {
-                k += 1 + usize::from(symbol >> 4);
-                bits.take(u32::from(symbol & 15)).ok_or(Stop::End)?;
-            }
-        }
-    }
-    if k > 64 { Err(Stop::Damage) } else { Ok(()) }
-}
-
-fn first_dc(table: &Table, bits: &mut Bits<'_>) -> Result<(), Stop> {
-    match table.decode(bits)? {
-        size @ 0..=15 => bits.take(size.into()).ok_or(Stop::End).map(|_| ()),
-        _ => Err(Stop::Damage),
-    }
-}
-
-/// A block of a progressive scan (annex G of the standard).
-fn progressive(
-    scan: &Scan,
-    [dc, ac]: [&Option<Table>; 2],
-    bits: &mut Bits<'_>,
-    component: &mut Component,
-    place: usize,
-    run: &mut u32,
-) -> Result<(), Stop> {
-    if scan.first == 0 {
-        return match scan.high {
-            0 => first_dc(dc.as_ref().ok_or(Stop::Damage)?, bits),
-            _ => bits.take(1).ok_or(Stop::End).map(|_| ()),
-        };
-    }
-    let table = ac.as_ref().ok_or(Stop::Damage)?;
-    let nonzero = component.nonzero.get_mut(place).ok_or(Stop::Damage)?;
-    let refines = scan.high > 0;
-    let mut k = scan.first;
-    while k <= scan.last && *run == 0 {
-        let symbol = table.decode(bits)?;
-        let (mut zeros, size) = (symbol >> 4, symbol & 15);
-        if size == 0 && zeros < 15 {
-            *run = (1 << zeros) + bits.take(zeros.into()).ok_or(Stop::End)?;
-            break;
-        }
-        bits.take(if refines { u32::from(size > 0) } else { size.into() }).ok_or(Stop::End)?;
-        // Passes the zeros; a scan that refines has a bit for each coefficient on the way that is
-        // not 0.
-        while k <= scan.last {
-            if refines && *nonzero >> k & 1 == 1 {
-                bits.take(1).ok_or(Stop::End)?;
-            } else if zeros == 0 {
-                break;
-            } else {
-                zeros -= 1;
-            }
-            k += 1;
-        }
-        if k > scan.last && (size > 0 || zeros > 0) {
-            return Err(Stop::Damage);
-        }
-        if size > 0 {
-            *nonzero |= 1 << k;
-        }
-        k += 1;
-    }
-    if *run > 0 {
-        *run -= 1;
-        if refines {
-            let rest = *nonzero >> k & (u64::MAX >> (63 - (scan.last - k.min(scan.last))));
-            let count = if k > scan.last { 0 } else { rest.count_ones() };
-            for _ in 0..count {
-                bits.take(1).ok_or(Stop::End)?;
-            }
-        }
-    }
-    Ok(())
 }

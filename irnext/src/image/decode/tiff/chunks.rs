@@ -4,9 +4,9 @@ use std::io::{BufRead, Seek};
 
 use ::tiff::decoder::Decoder;
 
-use super::super::Result;
+use super::super::decoded::Result;
+use super::reasons::{rare, reason};
 use super::tags::{Numbers, Tags};
-use super::{rare, reason};
 
 /// The most samples of a pixel that are kept: CMYK and alpha.
 const KEPT: usize = 5;

@@ -2,10 +2,10 @@
 
 use ::image::{DynamicImage, ImageBuffer};
 
-use super::super::Result;
 use super::super::cmyk::{Cmyk, to_rgb};
+use super::super::decoded::Result;
 use super::chunks::Samples;
-use super::rare;
+use super::reasons::rare;
 use super::tags::{Photometric, Tags};
 use crate::image::Note;
 use crate::image::profile::lab_to_srgb;

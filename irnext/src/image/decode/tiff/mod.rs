@@ -3,6 +3,7 @@
 
 mod chunks;
 mod colors;
+mod reasons;
 mod tags;
 
 #[cfg(test)]
@@ -12,12 +13,12 @@ use std::borrow::Cow;
 use std::io::{BufRead, Cursor, Seek};
 
 use ::tiff::decoder::{Decoder, Limits as TiffLimits};
-use ::tiff::tags::CompressionMethod;
-use ::tiff::{TiffError, TiffUnsupportedError};
 
-use super::{Decoded, Limits, Result, check_size};
+use super::decoded::{Decoded, Result, check_size};
 use crate::image::metadata::exif;
+use crate::image::photo::Limits;
 use crate::image::{Kind, Note, Source};
+use reasons::{rare, reason};
 use tags::{Photometric, Tags};
 
 /// The size of the image as stored, and its orientation.
@@ -96,35 +97,4 @@ fn pages(bytes: &[u8]) -> usize {
         count += 1;
     }
     count
-}
-
-fn reason(error: TiffError) -> String {
-    use std::io::ErrorKind::UnexpectedEof;
-    const AGAIN: &str = "Copy or download it again";
-    match error {
-        TiffError::IoError(error) if error.kind() == UnexpectedEof => {
-            format!("the file is truncated, or damaged. {AGAIN}")
-        }
-        TiffError::LimitsExceeded => "takes too much memory to decode".into(),
-        TiffError::UnsupportedError(TiffUnsupportedError::UnsupportedCompressionMethod(method)) => {
-            rare(match method {
-                CompressionMethod::JPEG => "the old kind of JPEG compression",
-                CompressionMethod::Fax3 | CompressionMethod::Huffman => "a rare fax compression",
-                _ => "a rare compression",
-            })
-        }
-        TiffError::UnsupportedError(TiffUnsupportedError::UnknownInterpretation) => {
-            rare("a rare color model, as of raw photos")
-        }
-        TiffError::UnsupportedError(_) | TiffError::UsageError(_) => rare("a rare kind"),
-        _ => format!("a damaged TIFF, of which no picture can be made. {AGAIN}"),
-    }
-}
-
-/// The refusal of a sort of TIFF.
-fn rare(what: &str) -> String {
-    format!(
-        "a TIFF that cannot be read ({what}); open it in an image program and save it as PNG, or \
-         as an ordinary TIFF of 8 or 16 bits"
-    )
 }

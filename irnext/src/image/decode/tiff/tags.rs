@@ -7,8 +7,8 @@ use ::tiff::decoder::Decoder;
 use ::tiff::decoder::ifd::Value;
 use ::tiff::tags::Tag;
 
-use super::super::Result;
-use super::{rare, reason};
+use super::super::decoded::Result;
+use super::reasons::{rare, reason};
 use crate::image::TiffCompression;
 use crate::image::metadata::directory::Directory;
 use crate::image::metadata::{Metadata, Resolution, iptc_as_resources};

@@ -4,6 +4,9 @@
 //! a photo keeps the samples that it was read with. A pixel that nothing changed is written as it
 //! was read; one that changed little keeps most of what sRGB could not hold of it.
 
+#[cfg(test)]
+mod tests;
+
 use moxcms::{ColorProfile, DataColorSpace, Layout, TransformF32Executor, TransformOptions};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -96,8 +99,8 @@ impl Profile {
     }
 }
 
-/// How much of what sRGB could not hold of a pixel stays in it: all if it is unchanged, and less the
-/// more it has changed, as it is another color then.
+/// How much of what sRGB could not hold of a pixel stays in it: all if it is unchanged, and less
+/// the more it has changed, as it is another color then.
 fn kept(before: &[f32], now: &[f32]) -> f32 {
     const ANOTHER: f32 = 0.25;
     let changes = before.iter().zip(now).map(|(before, now)| (before - now).abs());
@@ -210,130 +213,4 @@ pub(super) fn lab_to_srgb([lightness, a, b]: [f64; 3]) -> [f64; 3] {
         let light = light.clamp(0.0, 1.0);
         if light <= 0.003_130_8 { 12.92 * light } else { 1.055 * light.powf(1.0 / 2.4) - 0.055 }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::image::{Depth, Format, Limits, Photo, WriteOptions};
-
-    fn profiles() -> Vec<(&'static str, ColorProfile)> {
-        vec![
-            ("Display P3", ColorProfile::new_display_p3()),
-            ("Adobe RGB", ColorProfile::new_adobe_rgb()),
-            ("ProPhoto", ColorProfile::new_pro_photo_rgb()),
-            ("Rec. 2020", ColorProfile::new_bt2020()),
-            ("gray 2.2", ColorProfile::new_gray_with_gamma(2.2)),
-            ("gray 1.0", ColorProfile::new_gray_with_gamma(1.0)),
-        ]
-    }
-
-    /// A photo whose samples are these numbers in the color space of a profile.
-    fn stored(profile: &ColorProfile, gray: bool, depth: Depth) -> Photo {
-        let levels = if depth == Depth::Eight { 255u32 } else { 65535 };
-        let level = |i: usize| {
-            let i = i as u32;
-            (i.wrapping_mul(2_654_435_761) >> 8) % (levels + 1)
-        };
-        let rgb = Image::from_fn(40, 25, |x, y| {
-            let i = y * 40 + x;
-            let sample = |c: usize| level(if gray { i } else { 3 * i + c }) as f32 / levels as f32;
-            [0, 1, 2].map(sample)
-        });
-        let icc = profile.encode().unwrap();
-        Photo { gray, depth, profile: Some(Profile::inert(icc)), ..Photo::new(rgb) }
-    }
-
-    #[test]
-    fn what_nothing_changes_is_written_as_it_was_read() {
-        for (name, profile) in profiles() {
-            let gray = name.starts_with("gray");
-            for (depth, format) in [
-                (Depth::Eight, Format::Png),
-                (Depth::Sixteen, Format::Png),
-                (Depth::Sixteen, Format::Tiff),
-            ] {
-                let stored = stored(&profile, gray, depth);
-                let options = WriteOptions::default();
-                let (file, _) = stored.to_bytes(format, &options).unwrap();
-                let photo = Photo::from_bytes(&file, &Limits::default()).unwrap();
-                assert_eq!(photo.notes, [], "{name}");
-                assert!(photo.profile.as_ref().unwrap().converts(), "{name}");
-                assert_ne!(photo.rgb, stored.rgb, "{name}");
-                assert!(photo.rgb.data.iter().all(|v| (0.0..=1.0).contains(v)), "{name}");
-                let (again, _) = photo.to_bytes(format, &options).unwrap();
-                assert_eq!(again, file, "{name}, {depth:?}");
-                // A change of one pixel is that pixel's alone.
-                let mut changed = photo.clone();
-                changed.rgb.set_pixel(3, 4, [0.5; 3]);
-                let (file, _) = changed.to_bytes(format, &options).unwrap();
-                let back = Photo::from_bytes(&file, &Limits::default()).unwrap();
-                assert!(back.rgb.pixel(3, 4).iter().all(|v| (v - 0.5).abs() < 0.02), "{name}");
-                changed.rgb.set_pixel(3, 4, photo.rgb.pixel(3, 4));
-                assert_eq!(changed.to_bytes(format, &options).unwrap().0, again, "{name}");
-            }
-        }
-    }
-
-    #[test]
-    fn colors_become_those_that_other_programs_show() {
-        // By the primaries and curves of the standards, from https://www.color.org/chardata.
-        for (profile, stored, srgb) in [
-            // Display P3's half gray is sRGB's; its red is outside.
-            (ColorProfile::new_display_p3(), [0.5, 0.5, 0.5], [0.5, 0.5, 0.5]),
-            (ColorProfile::new_display_p3(), [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]),
-            (ColorProfile::new_display_p3(), [0.6, 0.5, 0.4], [0.620, 0.497, 0.382]),
-            // 0.5^(563/256) through sRGB's curve.
-            (ColorProfile::new_adobe_rgb(), [0.5, 0.5, 0.5], [0.499, 0.499, 0.499]),
-            (ColorProfile::new_pro_photo_rgb(), [0.5, 0.5, 0.5], [0.574, 0.574, 0.574]),
-        ] {
-            let mut image = Image::from_fn(1, 1, |_, _| stored);
-            let (_, note) = Profile::read(profile.encode().unwrap(), &mut image, false);
-            assert_eq!(note, None);
-            for (value, expected) in image.data.iter().zip(srgb) {
-                assert!((value - expected).abs() < 0.006, "{stored:?}: {:?}", image.data);
-            }
-        }
-    }
-
-    #[test]
-    fn srgb_changes_nothing() {
-        let image = Image::from_fn(3, 2, |x, y| [x as f32 / 3.0, y as f32 / 2.0, 0.123]);
-        let mut read = image.clone();
-        let icc = ColorProfile::new_srgb().encode().unwrap();
-        let (profile, note) = Profile::read(icc.clone(), &mut read, false);
-        let profile = profile.unwrap();
-        assert_eq!((read, note, profile.converts()), (image.clone(), None, false));
-        assert_eq!(profile.icc, icc);
-        assert_eq!(profile.encode(&image, false), image);
-    }
-
-    #[test]
-    fn profiles_of_other_channels_are_dropped_and_unknown_ones_kept() {
-        let mut image = Image::from_fn(1, 1, |_, _| [0.25; 3]);
-        let gray = ColorProfile::new_gray_with_gamma(2.2).encode().unwrap();
-        let (profile, note) = Profile::read(gray, &mut image, false);
-        assert!(profile.is_none() && note == Some(Note::ProfileIgnored));
-        // A gray picture with the profile of sRGB is common.
-        let srgb = ColorProfile::new_srgb().encode().unwrap();
-        let (profile, note) = Profile::read(srgb, &mut image, true);
-        assert!(profile.is_none() && note.is_none());
-        let (profile, note) = Profile::read(vec![7; 300], &mut image, false);
-        assert_eq!(profile.unwrap().icc, [7; 300]);
-        assert_eq!((note, image.data), (Some(Note::ProfileIgnored), vec![0.25; 3]));
-    }
-
-    #[test]
-    fn lab_is_what_the_standard_says() {
-        for (lab, srgb) in [
-            ([100.0, 0.0, 0.0], [1.0, 1.0, 1.0]),
-            ([0.0, 0.0, 0.0], [0.0, 0.0, 0.0]),
-            ([54.29, 80.81, 69.89], [1.0, 0.0, 0.0]),
-            ([87.82, -79.27, 80.99], [0.0, 1.0, 0.0]),
-        ] {
-            let color = lab_to_srgb(lab);
-            let near = color.iter().zip(srgb).all(|(a, b)| (a - b).abs() < 0.01);
-            assert!(near, "{lab:?}: {color:?}");
-        }
-    }
 }

@@ -1,0 +1,43 @@
+//! What the decoders of all formats have in common: their result, and the check of its size.
+
+use crate::image::metadata::Metadata;
+use crate::image::photo::Limits;
+use crate::image::{Note, Source};
+use ::image::DynamicImage;
+
+/// Errors are plain text.
+pub(super) type Result<T> = std::result::Result<T, String>;
+
+/// What the decoder of a format gives.
+pub(super) struct Decoded {
+    pub pixels: DynamicImage,
+    /// As in EXIF, 1 to 8.
+    pub orientation: Option<u8>,
+    pub icc: Option<Vec<u8>>,
+    pub metadata: Metadata,
+    pub source: Source,
+    pub notes: Vec<Note>,
+}
+
+impl Decoded {
+    pub fn new(pixels: DynamicImage, source: Source) -> Self {
+        let (icc, metadata, notes) = (None, Metadata::default(), Vec::new());
+        Self { pixels, orientation: None, icc, metadata, source, notes }
+    }
+}
+
+pub(super) fn check_size((width, height): (u32, u32), limits: &Limits) -> Result<()> {
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels == 0 {
+        return Err(format!("the image has no pixels ({width}x{height})"));
+    }
+    if width.max(height) > limits.max_side || pixels > limits.max_pixels {
+        return Err(format!(
+            "the image is too large: {width}x{height}; up to {} pixels a side and {} megapixels \
+             are read",
+            limits.max_side,
+            limits.max_pixels as f64 / 1e6
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! Why a TIFF file cannot be read, in words for people.
+
+use ::tiff::tags::CompressionMethod;
+use ::tiff::{TiffError, TiffUnsupportedError};
+
+pub(super) fn reason(error: TiffError) -> String {
+    use std::io::ErrorKind::UnexpectedEof;
+    const AGAIN: &str = "Copy or download it again";
+    match error {
+        TiffError::IoError(error) if error.kind() == UnexpectedEof => {
+            format!("the file is truncated, or damaged. {AGAIN}")
+        }
+        TiffError::LimitsExceeded => "takes too much memory to decode".into(),
+        TiffError::UnsupportedError(TiffUnsupportedError::UnsupportedCompressionMethod(method)) => {
+            rare(match method {
+                CompressionMethod::JPEG => "the old kind of JPEG compression",
+                CompressionMethod::Fax3 | CompressionMethod::Huffman => "a rare fax compression",
+                _ => "a rare compression",
+            })
+        }
+        TiffError::UnsupportedError(TiffUnsupportedError::UnknownInterpretation) => {
+            rare("a rare color model, as of raw photos")
+        }
+        TiffError::UnsupportedError(_) | TiffError::UsageError(_) => rare("a rare kind"),
+        _ => format!("a damaged TIFF, of which no picture can be made. {AGAIN}"),
+    }
+}
+
+/// The refusal of a sort of TIFF.
+pub(super) fn rare(what: &str) -> String {
+    format!(
+        "a TIFF that cannot be read ({what}); open it in an image program and save it as PNG, or \
+         as an ordinary TIFF of 8 or 16 bits"
+    )
+}
