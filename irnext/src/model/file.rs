@@ -33,8 +33,15 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Config`] if this is another network, or a configuration that makes none;
-    /// [`nn::Error::Mismatch`] if single tensors are missing, unexpected or of another shape.
-    pub fn from_file(
+    /// [`nn::Error::Mismatch`] if single tensors are missing, unexpected or of another shape;
+    /// [`Error::Config`] also if a value is not finite.
+    pub fn from_file(origin: &str, file: WeightFile) -> Result<(Self, HashMap<String, String>)> {
+        check_finite(origin, &file.tensors)?;
+        Self::from_checkpoint(origin, file)
+    }
+
+    /// As [`Model::from_file`], whatever the values are: a training run looks after its own.
+    pub(crate) fn from_checkpoint(
         origin: &str,
         mut file: WeightFile,
     ) -> Result<(Self, HashMap<String, String>)> {
@@ -62,11 +69,11 @@ impl Model {
                 "its network is not the one that is configured (see `irnext inspect`)",
             ));
         }
+        check_finite(&origin, &file.tensors)?;
         Self::build(&origin, file.tensors, config.clone())
     }
 
     fn build(origin: &str, tensors: HashMap<String, Tensor>, config: ModelConfig) -> Result<Self> {
-        check_finite(origin, &tensors)?;
         let (network, params) =
             Params::build_from(origin, tensors, DType::F32, |b| Ok(IrNext::new(b, &config)))?;
         Ok(Self { config, network: Arc::new(network), params })

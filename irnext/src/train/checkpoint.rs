@@ -136,7 +136,7 @@ fn from_file(
     };
     let (mut slots, average) = (take(OPTIMIZER), take(AVERAGE));
     slots.extend(take(EARLIER_OPTIMIZER));
-    let (model, _) = Model::from_file(origin, file)?;
+    let (model, _) = Model::from_checkpoint(origin, file)?;
     let optimizer =
         Optimizer::resume(rule, &model.params, progress.optimizer_steps.clone(), &slots)?;
     let ema = match average.is_empty() || ema_decay == 0.0 {
