@@ -20,7 +20,10 @@ use std::sync::OnceLock;
 ///
 /// let restorer = Restorer::detecting(Compute::default())?;
 /// match restorer.restore(&Photo::read("foggy.jpg")?)? {
-///     Outcome::Restored { photo, .. } => photo.write("clear.jpg")?,
+///     Outcome::Restored { photo, .. } => {
+///         // What the format could not hold.
+///         photo.write("clear.jpg")?.iter().for_each(|note| println!("{note}"));
+///     }
 ///     Outcome::LeftAlone { reason } => println!("{reason}"),
 /// }
 /// # Ok::<(), irnext::Error>(())
