@@ -221,3 +221,17 @@ fn one_image_on_each_rank_is_a_batch() {
     });
     assert!(alone[0].contains("more than one value per channel"), "{}", alone[0]);
 }
+
+#[test]
+fn a_rank_without_images_is_an_error_for_all() {
+    let (norm, params) = Params::build(5, DType::F64, |b| Ok(BatchNorm2d::new(b, 2))).unwrap();
+    let found = on_ranks(2, |group| {
+        let tape = Tape::new();
+        let cx = Context::training(&params, &tape)
+            .with_ranks(Some(group.clone() as Arc<dyn Collectives>));
+        let images = 3 * group.rank();
+        let x = tape.leaf(&Tensor::zeros(&[images, 2, 2, 2], DType::F64).unwrap());
+        norm.forward(&cx, &x).unwrap_err().to_string()
+    });
+    assert_eq!(found, ["batch_norm: a rank has no part of the batch"; 2]);
+}

@@ -84,9 +84,6 @@ pub(super) fn gather(
 ) -> Result<Tensor> {
     crate::dispatch::require_compute(Gather::NAME, x.dtype())?;
     let y = Tensor::new_on_gpu(gpu, indices.shape(), x.dtype())?;
-    if y.numel() == 0 {
-        return Ok(y);
-    }
     let from = op.chosen(x.layout(), indices.shape());
     let loops = Loops::new(Gather::NAME, y.layout(), [&from, indices.layout(), y.layout()])?;
     let chosen = Chosen::new(op, x.layout())?;
@@ -105,7 +102,7 @@ pub(super) fn scatter_add(
     indices: &Tensor,
 ) -> Result<Tensor> {
     let dx = Tensor::zeros_on_gpu(gpu, shape, crate::cuda::computed_in(dy.dtype()))?;
-    if dy.numel() > 0 && dx.numel() > 0 {
+    if dx.numel() > 0 {
         let line = |layout: &Layout| layout.slice(op.dim, 0, 1, 1);
         let lines = [&op.chosen(dx.layout(), dy.shape()), dy.layout(), indices.layout()].map(line);
         let order = Layout::of(lines[0].shape());
@@ -135,9 +132,6 @@ pub(super) fn scatter_add(
 pub(super) fn one_hot(gpu: &'static Gpu, indices: &Tensor, out: &crate::Meta) -> Result<Tensor> {
     crate::dispatch::require_compute(OneHot::NAME, out.dtype)?;
     let y = Tensor::new_on_gpu(gpu, &out.shape, out.dtype)?;
-    if y.numel() == 0 {
-        return Ok(y);
-    }
     let last = indices.rank();
     let along = |strides: Vec<usize>| Layout::from_parts(out.shape.clone(), strides, 0);
     let mut repeated = indices.layout().strides().to_vec();

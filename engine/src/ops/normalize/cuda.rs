@@ -136,9 +136,6 @@ pub(super) fn forward(
     bias: &Tensor,
 ) -> Result<Tensor> {
     let y = Tensor::new_on_gpu(gpu, x.shape(), x.dtype())?;
-    if y.numel() == 0 {
-        return Ok(y);
-    }
     let Statistics { mean, var } = &normalize.statistics;
     let (weight, bias) = (weight.contiguous()?, bias.contiguous()?);
     let numbers = Tensor::new_on_gpu(gpu, &[3, mean.numel()], computed_in(x.dtype()))?;
@@ -191,17 +188,7 @@ pub(super) fn backward(
 ) -> Result<Vec<Option<Tensor>>> {
     let (dtype, groups) = (dy.dtype(), normalize.statistics.groups());
     let [wants_x, wants_weight, wants_bias] = [weight.is_some(), need[1], need[2]];
-    let like = |shape: &[usize], wanted: bool| {
-        wanted.then(|| Tensor::zeros_on_gpu(gpu, shape, dtype)).transpose()
-    };
     let channels = [dy.shape()[1]];
-    if dy.numel() == 0 {
-        return Ok(vec![
-            like(dy.shape(), wants_x)?,
-            like(&channels, wants_weight)?,
-            like(&channels, wants_bias)?,
-        ]);
-    }
     let Statistics { mean, var } = &normalize.statistics;
     let weight = weight.map(|weight| weight.contiguous()).transpose()?;
     let address = |tensor: Option<&Tensor>| tensor.map_or(Ok(0), Tensor::address);

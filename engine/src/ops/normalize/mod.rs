@@ -72,7 +72,7 @@ impl Statistics {
         if parts.iter().any(|part| part.len() != 1 + 2 * channels) {
             return Err(Error::shape(op, "the ranks have maps of different numbers of channels"));
         }
-        let total: f64 = parts.iter().map(|part| part[0]).sum();
+        let total = total(op, parts.iter().map(|part| part[0]))?;
         // Σ over the parts of count·f, over the total.
         let weighted = |f: &dyn Fn(&[f64]) -> f64| {
             parts.iter().map(|part| part[0] * f(part)).sum::<f64>() / total
@@ -99,7 +99,7 @@ impl Statistics {
         if sizes.iter().any(|size| size.get(1) != Some(&(channels as f64))) {
             return Err(Error::shape(op, "the ranks have maps of different numbers of channels"));
         }
-        let total: f64 = sizes.iter().map(|size| size[0]).sum();
+        let total = total(op, sizes.iter().map(|size| size[0]))?;
         let parts = ranks.gather_on_gpu(&Tensor::concat(&[&self.mean, &self.var], 0)?)?;
         let shares: Vec<f64> = sizes.iter().map(|size| size[0] / total).collect();
         let shares = parts.constant(&shares, &[shares.len(), 1, 1])?;
@@ -112,6 +112,16 @@ impl Statistics {
 
     fn groups(&self) -> usize {
         self.mean.shape()[0]
+    }
+}
+
+/// The sum of the ranks' `counts`. A rank without any would not take part in the backward pass, for
+/// which the others wait; all of them see this here.
+fn total(op: &'static str, mut counts: impl Iterator<Item = f64> + Clone) -> Result<f64> {
+    let sum = counts.clone().sum();
+    match counts.any(|count| count == 0.0) {
+        true => Err(Error::shape(op, "a rank has no part of the batch")),
+        false => Ok(sum),
     }
 }
 

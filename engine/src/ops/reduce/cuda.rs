@@ -28,9 +28,6 @@ pub(super) fn fold(
         return Tensor::zeros_on_gpu(gpu, layout.shape(), x.dtype())?.scale(scale);
     }
     let y = Tensor::on_gpu(gpu, layout.clone(), x.dtype())?;
-    if y.numel() == 0 {
-        return Ok(y);
-    }
     let op = fold.kernel.single.name();
     let (kept, reduced) = (Part::new(op, &layout, &kept)?, Part::new(op, &reduced, &reduced)?);
     let launch = ReductionLaunch::new(kept, reduced, x.dtype(), &[x.address()?], true);
@@ -82,9 +79,6 @@ pub(super) fn max_backward(
     dims: &[usize],
 ) -> Result<Tensor> {
     let dx = Tensor::zeros_on_gpu(gpu, x.shape(), x.dtype())?;
-    if dx.numel() == 0 {
-        return Ok(dx);
-    }
     let (y, dy) = (y.contiguous()?, dy.contiguous()?);
     let (indices, pieces) = places(gpu, op, x, &y, dims)?;
     let (kept, reduced) = split_layout(dx.layout(), dims);
@@ -106,9 +100,6 @@ pub(super) fn argmax(
 ) -> Result<Tensor> {
     let largest = fold(gpu, MAX, x, &[dim], 1.0)?;
     let y = Tensor::new_on_gpu(gpu, largest.shape(), DType::I64)?;
-    if y.numel() == 0 {
-        return Ok(y);
-    }
     let (indices, pieces) = places(gpu, op, x, &largest, &[dim])?;
     let count = crate::cuda::count(op, y.shape())?;
     Launch::each(reduce::ARGMAX, x.dtype(), y.numel())
