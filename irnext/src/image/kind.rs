@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -97,10 +97,27 @@ impl Kind {
     /// If it cannot be opened.
     pub fn detect(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let file = File::open(path).map_err(Error::io(path))?;
+        Self::read(&mut File::open(path).map_err(Error::io(path))?).map_err(Error::io(path))
+    }
+
+    /// The kind of the file that `file` starts to read.
+    pub(super) fn read(file: &mut File) -> io::Result<Self> {
         let mut head = Vec::new();
-        file.take(SIGNATURE_LEN).read_to_end(&mut head).map_err(Error::io(path))?;
+        file.take(SIGNATURE_LEN).read_to_end(&mut head)?;
         Ok(Self::of(&head))
+    }
+
+    /// The usual extension of files of this kind, without a dot, if they can be written.
+    pub fn extension(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Jpeg => "jpg",
+            Self::Png => "png",
+            Self::WebP => "webp",
+            Self::Bmp => "bmp",
+            Self::Tiff => "tif",
+            Self::Pnm => "pnm",
+            _ => return None,
+        })
     }
 
     /// Whether a photo can be read from it.

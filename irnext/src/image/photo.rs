@@ -74,19 +74,10 @@ impl Photo {
     /// The usual extension of a file like the one that this photo was read from, in a format that
     /// can be written: png for those that cannot, or jpg if they were compressed with loss.
     pub fn output_extension(&self) -> &'static str {
-        use super::Kind::{Bmp, Jpeg, Png, Pnm, Tiff, WebP};
         match self.source {
+            Some(source) if source.lossy => source.kind.extension().unwrap_or("jpg"),
+            Some(source) => source.kind.extension().unwrap_or("png"),
             None => "png",
-            Some(source) => match source.kind {
-                Jpeg => "jpg",
-                Png => "png",
-                WebP => "webp",
-                Bmp => "bmp",
-                Tiff => "tif",
-                Pnm => "pnm",
-                _ if source.lossy => "jpg",
-                _ => "png",
-            },
         }
     }
 }

@@ -29,7 +29,8 @@ pub fn contents(path: &Path) -> Result<Contents> {
     let (kind, own) = (Kind::detect(path)?, extension_of(path));
     Ok(match kind {
         _ if kind.is_readable() => {
-            let usual = usual_extension(kind);
+            // Results for what cannot be written are PNG.
+            let usual = kind.extension().unwrap_or("png");
             let fits = own.filter(|own| same_format(own, usual));
             Contents::Photo { extension: fits.unwrap_or_else(|| usual.into()) }
         }
@@ -37,19 +38,6 @@ pub fn contents(path: &Path) -> Result<Contents> {
         // Empty, damaged or no image at all. Reading it says which.
         _ => own.map_or(Contents::Other, |extension| Contents::Photo { extension }),
     })
-}
-
-/// The extension of results of photographs of this kind.
-fn usual_extension(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Jpeg => "jpg",
-        Kind::WebP => "webp",
-        Kind::Bmp => "bmp",
-        Kind::Tiff => "tif",
-        Kind::Pnm => "pnm",
-        // What cannot be written, too.
-        _ => "png",
-    }
 }
 
 /// The extension of `path`, if it is that of an image that can be written.

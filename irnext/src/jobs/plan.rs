@@ -75,21 +75,21 @@ impl Plan {
 
     /// Sees that files can be made where results go. Moves the jobs of which that is not true.
     fn refuse_unwritable(&mut self, naming: &Naming) -> Result<()> {
-        let mut checked: HashMap<PathBuf, bool> = HashMap::new();
+        let mut writable = HashSet::new();
         for job in std::mem::take(&mut self.jobs) {
             let folder = existing_folder(&job.to.file("task"));
-            match checked.get(&folder) {
-                Some(true) => self.jobs.push(job),
-                _ => match check_writable(&folder) {
+            if !writable.contains(&folder)
+                && let Err(error) = check_writable(&folder)
+            {
+                if naming.output.is_some() {
                     // Nothing can be written at all.
-                    Err(error) if naming.output.is_some() => return Err(error),
-                    Err(error) => self.refused.push((job.from, error)),
-                    Ok(()) => {
-                        checked.insert(folder, true);
-                        self.jobs.push(job);
-                    }
-                },
+                    return Err(error);
+                }
+                self.refused.push((job.from, error));
+                continue;
             }
+            writable.insert(folder);
+            self.jobs.push(job);
         }
         Ok(())
     }

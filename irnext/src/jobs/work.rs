@@ -94,14 +94,15 @@ impl Job {
             error => error,
         })?;
         let size = (photo.rgb.width, photo.rgb.height);
-        let report = match restorer.decide(&photo.visible())? {
+        let decision = restorer.decide(&photo.visible())?;
+        let (outcome, to, task, classification, notes) = match decision {
             Decision::Restore(restoration) => {
-                let to = self.to.file(restoration.task);
+                let file = self.to.file(restoration.task);
                 let take = |path: &Path| Place::take(path, &metadata, settings.overwrite);
-                let (place, beside) = (take(&to)?, compared(&to));
+                let (place, beside) = (take(&file)?, compared(&file));
                 let comparison = settings.compare.then(|| take(&beside)).transpose()?;
                 let restored = apply(&restoration, &photo, settings, progress)?;
-                let (bytes, lost) = to_bytes(&restored, &to, settings)?;
+                let (bytes, lost) = to_bytes(&restored, &file, settings)?;
                 let both = comparison.map(|comparison| {
                     let both = side_by_side(&photo, &restored);
                     Ok::<_, Error>((comparison, to_bytes(&both, &beside, settings)?.0))
@@ -112,32 +113,17 @@ impl Job {
                 if let Some((comparison, bytes)) = both {
                     comparison.fill(&bytes, &metadata)?;
                 }
-                let notes = restored.notes.iter().chain(&lost);
-                Report {
-                    outcome: Outcome::Restored,
-                    to: Some(to),
-                    task: Some(restoration.task.into()),
-                    classification: restoration.classification,
-                    size,
-                    time: start.elapsed(),
-                    notes: notes.map(ToString::to_string).collect(),
-                }
+                let (task, seen) = (restoration.task.to_string(), restoration.classification);
+                (Outcome::Restored, Some(file), Some(task), seen, [restored.notes, lost])
             }
-            Decision::LeaveAlone(classification) => {
+            Decision::LeaveAlone(seen) => {
                 let (outcome, to, lost) = self.leave_alone(&photo, &metadata, settings)?;
-                let notes = photo.notes.iter().chain(&lost);
-                Report {
-                    outcome,
-                    to,
-                    task: None,
-                    classification: Some(classification),
-                    size,
-                    time: start.elapsed(),
-                    notes: notes.map(ToString::to_string).collect(),
-                }
+                (outcome, to, None, Some(seen), [photo.notes, lost])
             }
         };
-        Ok(report)
+        let notes = notes.iter().flatten().map(ToString::to_string).collect();
+        let time = start.elapsed();
+        Ok(Report { outcome, to, task, classification, size, time, notes })
     }
 
     /// Puts a photograph that needs no restoration where its result was expected, if anywhere.

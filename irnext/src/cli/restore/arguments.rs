@@ -117,9 +117,8 @@ impl Arguments {
     }
 
     pub(super) fn settings(&self) -> Settings {
-        let write =
-            WriteOptions { quality: self.quality, strip: self.strip, ..WriteOptions::default() };
-        let Self { strength, compare, overwrite, keep_going, .. } = *self;
+        let Self { strength, compare, overwrite, keep_going, quality, strip, .. } = *self;
+        let write = WriteOptions { quality, strip };
         Settings { strength, compare, overwrite, keep_going, write }
     }
 

@@ -12,7 +12,7 @@ use crate::image::metadata::{Metadata, Unit, containers};
 use crate::image::{Note, Photo, Source};
 
 /// The quality of photos that were no JPEG.
-const QUALITY: u8 = 95;
+pub(in crate::image) const QUALITY: u8 = 95;
 
 /// The least quality, unless another is asked for: each compression takes a little more.
 const LEAST_QUALITY: u8 = 90;

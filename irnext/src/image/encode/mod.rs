@@ -16,7 +16,7 @@ use ::image::codecs::webp::WebPEncoder;
 use super::metadata::{Metadata, containers};
 use super::{Note, Photo};
 pub use format::Format;
-pub(super) use jpeg::plain as jpeg;
+pub(super) use jpeg::{QUALITY, plain as jpeg};
 pub use options::WriteOptions;
 use samples::Samples;
 

@@ -1,7 +1,5 @@
 //! How a photo is written.
 
-use super::format::Format;
-
 /// How a photo is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WriteOptions {
@@ -10,6 +8,4 @@ pub struct WriteOptions {
     pub quality: Option<u8>,
     /// Leaves out the metadata. The color profile stays, as the colors depend on it.
     pub strip: bool,
-    /// The format; if none, the extension of the file's name decides.
-    pub format: Option<Format>,
 }

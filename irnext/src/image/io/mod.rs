@@ -18,7 +18,7 @@ use ::image::ImageFormat;
 use super::Image;
 use super::decode::{self, guarded};
 use super::encode::{self, Format, WriteOptions};
-use super::kind::{Kind, SIGNATURE_LEN};
+use super::kind::Kind;
 use super::note::Note;
 use super::photo::{Limits, Photo};
 use crate::error::{Error, Result};
@@ -66,12 +66,8 @@ impl Photo {
     /// the new file is whole and on the disk.
     pub fn write_with(&self, path: impl AsRef<Path>, options: &WriteOptions) -> Result<Vec<Note>> {
         let path = path.as_ref();
-        let format = match options.format {
-            Some(format) => format,
-            None => Format::of(path)?,
-        };
-        let (bytes, notes) =
-            self.to_bytes(format, options).map_err(|reason| Error::image(path, reason))?;
+        let written = self.to_bytes(Format::of(path)?, options);
+        let (bytes, notes) = written.map_err(|reason| Error::image(path, reason))?;
         nn::write_atomically(path, &bytes).map_err(Error::io(path))?;
         Ok(notes)
     }
@@ -85,9 +81,9 @@ impl Photo {
         encode::photo(self, format, options)
     }
 
-    /// The bytes of a JPEG file of quality 95, or the reason why it cannot be made.
+    /// The bytes of a JPEG file of the usual quality, or the reason why it cannot be made.
     pub(crate) fn to_jpeg(&self) -> std::result::Result<Vec<u8>, String> {
-        encode::jpeg(self, 95)
+        encode::jpeg(self, encode::QUALITY)
     }
 
     /// The picture after JPEG compression of this quality, 1 to 100, or the reason why it cannot
@@ -140,10 +136,7 @@ fn open(path: &Path) -> Result<(File, Kind)> {
         return Err(Error::image(path, "is not a regular file"));
     }
     let mut file = File::open(path).map_err(Error::io(path))?;
-    let mut head = Vec::new();
-    let mut start = file.by_ref().take(SIGNATURE_LEN);
-    start.read_to_end(&mut head).map_err(Error::io(path))?;
-    let kind = Kind::of(&head);
+    let kind = Kind::read(&mut file).map_err(Error::io(path))?;
     if let Some(refusal) = kind.refusal() {
         return Err(Error::image(path, refusal));
     }
