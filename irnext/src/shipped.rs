@@ -1,21 +1,44 @@
 //! The built-in weights, so that the program needs no other files.
 //!
-//! Each is the `tiny` network in f16; `irnext/weights/README.md` is their model card.
+//! Each is the `tiny` network in f16; `irnext/weights/README.md` is their model card. The build
+//! compresses them (`build.rs`).
 
 use crate::degrade::Task;
 use crate::error::Result;
 use crate::model::Model;
+use miniz_oxide::inflate::decompress_to_vec;
 use std::collections::HashMap;
 
+macro_rules! compressed {
+    ($name:literal) => {
+        include_bytes!(concat!(env!("OUT_DIR"), "/", $name))
+    };
+}
+
 /// The weight file for `task`.
-fn file(task: Task) -> &'static [u8] {
-    match task {
-        Task::Dehaze => include_bytes!("../weights/dehaze.safetensors"),
-        Task::Derain => include_bytes!("../weights/derain.safetensors"),
-        Task::Desnow => include_bytes!("../weights/desnow.safetensors"),
-        Task::Deblur => include_bytes!("../weights/deblur-motion.safetensors"),
-        Task::Defocus => include_bytes!("../weights/deblur-defocus.safetensors"),
+fn file(task: Task) -> Vec<u8> {
+    let compressed: &[u8] = match task {
+        Task::Dehaze => compressed!("dehaze"),
+        Task::Derain => compressed!("derain"),
+        Task::Desnow => compressed!("desnow"),
+        Task::Deblur => compressed!("deblur-motion"),
+        Task::Defocus => compressed!("deblur-defocus"),
+    };
+    let planes = decompress_to_vec(compressed).expect("the build compressed it");
+    interleave(&planes)
+}
+
+/// A file of which every first byte of two comes before every second.
+fn interleave(planes: &[u8]) -> Vec<u8> {
+    let (first, second) = planes.split_at(planes.len().div_ceil(2));
+    let mut bytes = vec![0; planes.len()];
+    for (pair, place) in bytes.chunks_mut(2).zip(0..) {
+        pair[0] = first[place];
+        if let Some(byte) = pair.get_mut(1) {
+            *byte = second[place];
+        }
     }
+    bytes
 }
 
 /// The model for `task`, and its file's metadata.
@@ -27,7 +50,7 @@ fn file(task: Task) -> &'static [u8] {
 /// # Ok::<(), irnext::Error>(())
 /// ```
 pub fn load(task: Task) -> Result<(Model, HashMap<String, String>)> {
-    Model::from_bytes(&format!("the built-in weights for {task}"), file(task))
+    Model::from_bytes(&format!("the built-in weights for {task}"), &file(task))
 }
 
 #[cfg(test)]
@@ -40,6 +63,13 @@ mod tests {
     use crate::restore::restore;
     use engine::Rng;
     use std::path::{Path, PathBuf};
+
+    #[test]
+    fn what_the_build_compresses_comes_back() {
+        let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights/dehaze.safetensors");
+        assert!(file(Task::Dehaze) == std::fs::read(weights).unwrap());
+        assert_eq!(interleave(&[1, 3, 5, 2, 4]), [1, 2, 3, 4, 5]);
+    }
 
     #[test]
     fn every_shipped_model_loads_and_helps() {

@@ -28,6 +28,10 @@ DRIVER cuModuleLoadData(void** handle, const void* image) {
       if (entry.sizes != std::vector<size_t>(kernel->sizes, kernel->sizes + kernel->count))
         return refuse(ERROR_INVALID_PTX, "the parameters of " + name +
                                              " are not those of the source that was compiled in");
+  if (TRACE)
+    fprintf(stderr, "  translates %zu bytes of PTX, %zu kernels from %s on\n",
+            strlen(static_cast<const char*>(image)), ptx.entries.size(),
+            ptx.entries.empty() ? "none" : ptx.entries.begin()->first.c_str());
   return give(handle, driver.modules.add(module));
 }
 DRIVER cuModuleLoadDataEx(void** handle, const void* image, unsigned, int*, void**) {
