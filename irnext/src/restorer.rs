@@ -6,7 +6,7 @@ use crate::degrade::Task;
 use crate::error::{Error, Result};
 use crate::image::{Image, Note, Photo};
 use crate::model::{FrozenModel, Model};
-use crate::restore::restore_reporting;
+use crate::restore::{Scale, restore_at};
 use crate::shipped;
 use std::sync::OnceLock;
 
@@ -31,6 +31,7 @@ use std::sync::OnceLock;
 pub struct Restorer {
     models: Models,
     compute: Compute,
+    scale: Scale,
 }
 
 enum Models {
@@ -56,6 +57,7 @@ pub struct Restoration<'a> {
     pub classification: Option<Classification>,
     model: &'a FrozenModel,
     compute: Compute,
+    scale: Scale,
 }
 
 /// The result for a photograph.
@@ -83,7 +85,7 @@ impl Restorer {
     /// If `compute` names a device that cannot be used.
     pub fn detecting(compute: Compute) -> Result<Self> {
         compute.check()?;
-        Ok(Self { models: Models::BuiltIn(Task::ALL.map(|_| OnceLock::new()).into()), compute })
+        Ok(Self::new(Models::BuiltIn(Task::ALL.map(|_| OnceLock::new()).into()), compute))
     }
 
     /// A restorer that removes one degradation from every photograph, with the built-in weights.
@@ -100,7 +102,16 @@ impl Restorer {
     /// As for [`Restorer::detecting`].
     pub fn with_model(task: impl Into<String>, model: Model, compute: Compute) -> Result<Self> {
         let model = model.on(compute)?.freeze().computing_in(compute.precision);
-        Ok(Self { models: Models::One(task.into(), model.into()), compute })
+        Ok(Self::new(Models::One(task.into(), model.into()), compute))
+    }
+
+    fn new(models: Models, compute: Compute) -> Self {
+        Self { models, compute, scale: Scale::Auto }
+    }
+
+    /// The same restorer, whose networks see photographs at `scale`; otherwise [`Scale::Auto`].
+    pub fn at_scale(self, scale: Scale) -> Self {
+        Self { scale, ..self }
     }
 
     /// The names of the tasks that it may choose for a photograph.
@@ -134,10 +145,7 @@ impl Restorer {
     /// If the model cannot be loaded onto the device.
     pub fn decide(&self, image: &Image) -> Result<Decision<'_>> {
         match &self.models {
-            Models::One(task, model) => {
-                let compute = self.compute;
-                Ok(Decision::Restore(Restoration { task, classification: None, model, compute }))
-            }
+            Models::One(task, model) => Ok(Decision::Restore(self.restoration(task, None, model))),
             Models::BuiltIn(models) => self.decide_by(models, classify(image)?),
         }
     }
@@ -150,12 +158,18 @@ impl Restorer {
         let Some(task) = classification.task() else {
             return Ok(Decision::LeaveAlone(classification));
         };
-        Ok(Decision::Restore(Restoration {
-            task: task.name(),
-            classification: Some(classification),
-            model: self.built_in(&models[task as usize], task)?,
-            compute: self.compute,
-        }))
+        let model = self.built_in(&models[task as usize], task)?;
+        Ok(Decision::Restore(self.restoration(task.name(), Some(classification), model)))
+    }
+
+    fn restoration<'a>(
+        &self,
+        task: &'a str,
+        classification: Option<Classification>,
+        model: &'a FrozenModel,
+    ) -> Restoration<'a> {
+        let Self { compute, scale, .. } = *self;
+        Restoration { task, classification, model, compute, scale }
     }
 
     fn built_in<'a>(&self, cell: &'a OnceLock<FrozenModel>, task: Task) -> Result<&'a FrozenModel> {
@@ -188,11 +202,12 @@ impl Restoration<'_> {
     pub fn apply_reporting(&self, photo: &Photo, progress: &dyn Fn(f64)) -> Result<Photo> {
         let mut notes = photo.notes.clone();
         let seen = photo.visible();
-        let mut rgb = match restore_reporting(self.model, &seen, progress) {
+        let restore = |model| restore_at(self.scale, model, self.task, &seen, progress);
+        let mut rgb = match restore(self.model) {
             // Half precision overflows where f32 does not.
             Err(Error::NotFinite { .. }) if self.compute.precision != Precision::F32 => {
                 notes.push(Note::RepeatedInF32);
-                restore_reporting(&self.model.in_f32(), &seen, progress)?
+                restore(&self.model.in_f32())?
             }
             restored => restored?,
         };

@@ -2,9 +2,8 @@
 
 use super::features::FIGURES;
 use super::{CLASSES, Classifier, Features};
-use crate::degrade::filter::Plane;
 use crate::degrade::{Task, degrade};
-use crate::image::{Image, Photo};
+use crate::image::{Image, Photo, Plane};
 use engine::Rng;
 
 /// The features of a picture, and its class.

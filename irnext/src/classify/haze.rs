@@ -4,8 +4,7 @@
 
 use super::lines::darkest;
 use super::tiles::quantile;
-use crate::degrade::filter::Plane;
-use crate::image::Image;
+use crate::image::{Image, Plane};
 
 /// The longer side of the picture that is examined, pixels; haze has no details.
 const SIDE: usize = 256;

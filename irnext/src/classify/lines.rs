@@ -2,7 +2,7 @@
 //! line is long.
 
 use super::tiles::inside;
-use crate::degrade::filter::Plane;
+use crate::image::Plane;
 
 /// The least value on the line through each pixel, `half` steps to either side, within the picture.
 pub(super) fn darkest(plane: &Plane, step: [isize; 2], half: usize) -> Plane {

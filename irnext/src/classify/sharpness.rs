@@ -7,8 +7,7 @@
 //! about s = L/2 along that direction.
 
 use super::tiles::{means, quantile};
-use crate::degrade::filter::Plane;
-use crate::image::Image;
+use crate::image::{Image, Plane};
 
 /// Two directions and their perpendiculars.
 const DIRECTIONS: [[isize; 2]; 4] = [[1, 0], [0, 1], [1, 1], [1, -1]];

@@ -3,8 +3,7 @@
 
 use super::lines::bright;
 use super::tiles::{SIDE, inside, mean, means, quantile};
-use crate::degrade::filter::Plane;
-use crate::image::Image;
+use crate::image::{Image, Plane};
 
 /// Half the length of the lines that an object must be shorter than to count as thin, pixels.
 const HALF: usize = 4;

@@ -1,6 +1,6 @@
 //! Statistics over squares of a picture: weather is everywhere, other objects only in places.
 
-use crate::degrade::filter::Plane;
+use crate::image::Plane;
 use std::ops::Range;
 
 /// The side of a square, in pixels. The remainder at the right and at the bottom is ignored.

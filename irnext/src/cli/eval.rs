@@ -12,7 +12,7 @@ use crate::metrics::{Lpips, Measure, Scorer};
 use crate::protocol::groups::groups;
 use crate::protocol::sets::Set;
 use crate::protocol::{Format, Protocol, Report, SetReport};
-use crate::restore::restore;
+use crate::restore::{Scale, restore_at};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -60,6 +60,9 @@ pub(super) struct Arguments {
         help_heading = DATA
     )]
     limit: usize,
+    /// Size at which the network sees an image: full, a part such as 1/2, or auto, as `restore`
+    #[arg(long, value_name = "SCALE", default_value_t = Scale::Full, help_heading = SCORES)]
+    scale: Scale,
     /// Scoring protocol: sots, dense-haze, nh-haze, rain-y, snow, gopro, rsblur, dpdd or plain
     #[arg(long, default_value = "plain", help_heading = SCORES)]
     protocol: Protocol,
@@ -95,6 +98,14 @@ enum SplitArgument {
 }
 
 impl Arguments {
+    /// What restores the images.
+    fn restored_by(&self) -> String {
+        match self.scale {
+            Scale::Full => self.weights.to_string(),
+            scale => format!("{}; scale {scale}", self.weights),
+        }
+    }
+
     fn role(&self) -> Option<Role> {
         self.split.map(|split| match split {
             SplitArgument::Train => Role::Train,
@@ -177,20 +188,21 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<()> {
         complain!("{remark}");
     }
     let compute = arguments.compute.compute(team);
-    let model = match arguments.weights.load_if_given()? {
-        Some((model, _)) => Some(model.on(compute)?),
-        None => None,
+    let (model, task) = match arguments.weights.load_if_given()? {
+        Some((model, task)) => (Some(model.on(compute)?.freeze()), task),
+        None => (None, String::new()),
     };
     let mut report = Report {
         protocol: arguments.protocol,
         measures: scorer.measures().to_vec(),
-        weights: model.as_ref().map(|_| arguments.weights.to_string()),
+        weights: model.as_ref().map(|_| arguments.restored_by()),
         sets: Vec::new(),
     };
-    let model = model.as_ref().map(|model| model.freeze().computing_in(compute.precision));
-    let restore: Option<Box<Restorer<'_>>> = model
-        .as_ref()
-        .map(|model| Box::new(|image: &Image| restore(model, image)) as Box<Restorer<'_>>);
+    let model = model.map(|model| model.computing_in(compute.precision));
+    let restore = model.as_ref().map(|model| {
+        let restore = |image: &Image| restore_at(arguments.scale, model, &task, image, &|_| ());
+        Box::new(restore) as Box<Restorer<'_>>
+    });
 
     // The lines of a table are printed as soon as they are known: large sets take hours.
     let print = |text: String| {

@@ -3,9 +3,8 @@
 
 use engine::Rng;
 
-use super::filter::Plane;
 use super::layer::{LIGHT, Layer};
-use crate::image::Image;
+use crate::image::{Image, Plane};
 
 /// `clean` through a wide aperture.
 pub(super) fn defocus(clean: &Image, rng: &mut Rng) -> Image {

@@ -1,7 +1,6 @@
 //! Parts of a picture in linear light, each with its own blur, laid over each other.
 
-use super::filter::Plane;
-use crate::image::Image;
+use crate::image::{Image, Plane};
 
 /// The exponent between sRGB values and light, as the makers of the GoPro set took it.
 pub(super) const LIGHT: f32 = 2.2;

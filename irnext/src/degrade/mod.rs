@@ -6,7 +6,6 @@
 
 mod camera;
 mod defocus;
-pub(crate) mod filter;
 mod haze;
 mod layer;
 mod motion;

@@ -10,9 +10,8 @@ use std::ops::Range;
 
 use engine::Rng;
 
-use super::filter::Plane;
 use super::layer::{LIGHT, Layer, Pose, VALUES};
-use crate::image::Image;
+use crate::image::{Image, Plane};
 
 /// `clean` taken by an unsteady hand; in some pictures an object also moves by itself.
 pub(super) fn motion(clean: &Image, rng: &mut Rng) -> Image {

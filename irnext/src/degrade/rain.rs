@@ -3,9 +3,8 @@
 
 use engine::Rng;
 
-use super::filter::Plane;
 use super::stroke::stroke;
-use crate::image::Image;
+use crate::image::{Image, Plane};
 
 /// `clean` in the rain. Measured on Rain100L: gray additive streaks over 6 to 20 % of the pixels,
 /// about two pixels wide and 15 to 100 long, up to 30 degrees off the vertical and 12 on average;

@@ -3,9 +3,8 @@
 
 use engine::Rng;
 
-use super::filter::Plane;
 use super::stroke::stroke;
-use crate::image::Image;
+use crate::image::{Image, Plane};
 
 /// Flakes of one size: those far away are small, sharp and many, those near the lens large, soft
 /// and few.

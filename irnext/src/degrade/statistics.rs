@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 
 use engine::Rng;
 
-use super::filter::Plane;
 use super::rain::rain;
 use super::{Task, degrade};
 use crate::data::image_files;
-use crate::image::{Image, Photo};
+use crate::image::{Image, Photo, Plane};
 use crate::metrics::{View, psnr};
 
 /// The CC0 photographs of the figure.

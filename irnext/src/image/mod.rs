@@ -24,6 +24,7 @@ mod kind;
 mod metadata;
 mod note;
 mod photo;
+mod plane;
 mod profile;
 mod resample;
 mod source;
@@ -33,6 +34,7 @@ pub use kind::Kind;
 pub use metadata::{Metadata, Resolution, Unit};
 pub use note::Note;
 pub use photo::{Depth, Limits, Photo};
+pub(crate) use plane::{Plane, linear_taps};
 pub use profile::Profile;
 pub use source::{JpegCoding, Source, TiffCompression};
 

@@ -1,10 +1,11 @@
 //! The options of `irnext restore`.
 
-use crate::cli::arguments::{COMPUTE, ComputeArguments, OUTPUT};
+use crate::cli::arguments::{ADVANCED, COMPUTE, ComputeArguments, OUTPUT};
 use crate::cli::restorer::RestorerArguments;
 use crate::error::Result;
 use crate::image::WriteOptions;
 use crate::jobs::{Naming, Output, Settings};
+use crate::restore::Scale;
 use crate::restorer::Restorer;
 use std::path::{Path, PathBuf};
 
@@ -87,6 +88,10 @@ pub(in crate::cli) struct Arguments {
         help_heading = COMPUTE
     )]
     pub(super) jobs: Option<u16>,
+    /// Size at which the network sees the photo: full, or a part such as 1/2 [default: auto, which
+    /// removes haze from a copy of a quarter of a megapixel, and keeps the detail]
+    #[arg(long, value_name = "SCALE", help_heading = ADVANCED)]
+    pub(super) scale: Option<Scale>,
     // Last, for its heading of advanced options; its --task is shown first all the same.
     #[command(flatten)]
     pub(super) restorer: RestorerArguments,

@@ -3,10 +3,9 @@
 
 use engine::Rng;
 
-use super::super::filter::Plane;
 use super::scene::Scene;
 use super::{even, through_air};
-use crate::image::Image;
+use crate::image::{Image, Plane};
 
 /// How many pictures are left as they are, are of one color, and have even haze; the others have
 /// haze with depth.

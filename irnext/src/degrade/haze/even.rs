@@ -2,9 +2,8 @@
 
 use engine::Rng;
 
-use super::super::filter::Plane;
 use super::through_air;
-use crate::image::Image;
+use crate::image::{Image, Plane};
 
 /// `clean` behind haze.
 pub(in super::super) fn haze(clean: &Image, rng: &mut Rng) -> Image {

@@ -14,8 +14,7 @@ mod sky;
 pub(super) use deep::pair;
 pub(super) use even::haze;
 
-use super::filter::Plane;
-use crate::image::Image;
+use crate::image::{Image, Plane};
 
 /// I = J t + A (1 - t): what is seen of `scene` through air that lets `transmission` of its light
 /// through and adds `airlight`'s color at each place.

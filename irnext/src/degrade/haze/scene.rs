@@ -2,10 +2,9 @@
 
 use engine::Rng;
 
-use super::super::filter::Plane;
 use super::segments::Segments;
 use super::sky::sky;
-use crate::image::Image;
+use crate::image::{Image, Plane};
 
 /// The longer side of the picture that segments and sky are found in.
 const SKETCH: usize = 64;

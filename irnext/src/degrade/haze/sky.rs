@@ -1,7 +1,6 @@
 //! What of a picture is sky, roughly.
 
-use super::super::filter::Plane;
-use crate::image::Image;
+use crate::image::{Image, Plane};
 
 /// The darkest that sky may be, as the mean of its channels.
 const DARKEST: f32 = 0.35;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use engine::Rng;
 
-use crate::image::Image;
+use super::Image;
 
 /// One value per pixel, in reading order.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +18,15 @@ impl Plane {
     /// Zeros.
     pub fn new(width: usize, height: usize) -> Self {
         Self { width, height, data: vec![0.0; width * height] }
+    }
+
+    /// One of the three channels.
+    pub fn channel(image: &Image, channel: usize) -> Self {
+        Self {
+            width: image.width,
+            height: image.height,
+            data: image.data.iter().skip(channel).step_by(3).copied().collect(),
+        }
     }
 
     /// The mean of the three channels.
@@ -156,10 +165,19 @@ impl Plane {
         out
     }
 
-    /// Smooths the plane but for the edges that `guide` has (He, Sun, Tang: "Guided image
-    /// filtering", 2010): within each window the result is the best straight-line function of the
-    /// guide. An edge counts if its variance exceeds `epsilon`.
+    /// Smooths the plane but for the edges that `guide` has: within each window, the result is the
+    /// best straight-line function of the guide ([`Self::lines`]).
     pub fn guided(&self, guide: &Self, radius: usize, epsilon: f32) -> Self {
+        let level = Self::new(self.width, self.height);
+        let (slope, offset) = self.lines(guide, radius, epsilon, &level);
+        slope.zip(guide, |slope, guide| slope * guide).zip(&offset, |line, offset| line + offset)
+    }
+
+    /// Slope and offset of the straight lines `slope * guide + offset` that are nearest to the
+    /// plane: one is fitted in each window, and the means of all around a pixel are its own (He,
+    /// Sun, Tang: "Guided image filtering", 2010). Where the guide's variance is below `epsilon`,
+    /// the slope is rather that of `prior`.
+    pub fn lines(&self, guide: &Self, radius: usize, epsilon: f32, prior: &Self) -> (Self, Self) {
         let product = |a: &Self, b: &Self| a.clone().zip(b, |a, b| a * b);
         let mean_guide = guide.box_blur(radius);
         let mean = self.box_blur(radius);
@@ -169,11 +187,11 @@ impl Plane {
         let covariance = product(guide, self)
             .box_blur(radius)
             .zip(&product(&mean_guide, &mean), |product, means| product - means);
-        let slope =
-            covariance.zip(&variance, |covariance, variance| covariance / (variance + epsilon));
+        let slope = covariance
+            .zip(prior, |covariance, prior| covariance + epsilon * prior)
+            .zip(&variance, |covariance, variance| covariance / (variance + epsilon));
         let offset = mean.zip(&product(&slope, &mean_guide), |mean, line| mean - line);
-        product(&slope.box_blur(radius), guide)
-            .zip(&offset.box_blur(radius), |line, offset| line + offset)
+        (slope.box_blur(radius), offset.box_blur(radius))
     }
 }
 
@@ -185,7 +203,7 @@ fn windows(len: usize, radius: usize) -> Vec<(Range<usize>, f64)> {
 
 /// For each of `to` output places, the two places among `from` that it lies between, and how far
 /// from the first: pixel centers aligned, edges repeated.
-fn linear_taps(from: usize, to: usize) -> Vec<(usize, usize, f32)> {
+pub(crate) fn linear_taps(from: usize, to: usize) -> Vec<(usize, usize, f32)> {
     let place = |i: usize| {
         let center = (i as f32 + 0.5) * from as f32 / to as f32 - 0.5;
         let center = center.clamp(0.0, (from - 1) as f32);
@@ -264,5 +282,14 @@ mod tests {
         for (a, b) in depth.guided(&flat, 2, 1e-3).data.iter().zip(&twice.data) {
             assert!((a - b).abs() < 1e-4, "{a} {b}");
         }
+    }
+
+    #[test]
+    fn without_detail_to_follow_a_line_has_the_slope_of_the_prior() {
+        let flat = plane(4, &[0.5; 16]);
+        let prior = flat.clone().map(|_| 3.0);
+        let (slope, offset) = plane(4, &[0.2; 16]).lines(&flat, 1, 1e-3, &prior);
+        assert!(slope.data.iter().all(|v| (v - 3.0).abs() < 1e-5), "{slope:?}");
+        assert!(offset.data.iter().all(|v| (v + 1.3).abs() < 1e-5), "{offset:?}");
     }
 }

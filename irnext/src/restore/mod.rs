@@ -2,22 +2,24 @@
 //!
 //! As in the paper's evaluation, the image is padded on the right and at the bottom, by reflection,
 //! to sides that the network takes; the full-size prediction is cropped to the image and clamped to
-//! [0, 1]. An image too large to go through in one piece goes through in overlapping tiles.
+//! [0, 1]. An image too large to go through in one piece goes through in overlapping tiles. Where a
+//! network sees best in a smaller copy, its work is carried from there ([`Scale`]).
+
+mod scale;
+mod tiles;
+
+pub use scale::Scale;
 
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::model::{FrozenModel, ModelConfig};
 use engine::{DType, Tensor};
+use scale::Lines;
+use tiles::in_tiles;
 
 /// The most pixels that go through the network in one piece: a little more than 1920×1080. Memory
 /// grows with them and with the width: at width 16, about 1.2 kB a pixel.
 pub(crate) const WHOLE: usize = 2 << 20;
-
-/// The side of a tile, in pixels.
-const TILE: usize = 1024;
-
-/// The overlap of neighboring tiles, in pixels; the seam is blended over it.
-const OVERLAP: usize = 128;
 
 /// Restores `image`, of any size.
 ///
@@ -46,33 +48,23 @@ pub fn restore_reporting(
     if is_one_piece(&model.config, image.width, image.height) {
         return restore_piece(image);
     }
-    let (rows, columns) = (tiles(image.height), tiles(image.width));
-    let mut done = 0;
-    let (mut sum, mut weights) =
-        (Image::new(image.width, image.height), vec![0.0f32; image.width * image.height]);
-    for &(y, height) in &rows {
-        for &(x, width) in &columns {
-            let tile = restore_piece(&image.crop(x, y, width, height))?;
-            for (i, row) in (y..y + height).enumerate() {
-                let weight_y = ramp(row, y, height, image.height);
-                for (j, column) in (x..x + width).enumerate() {
-                    let weight = weight_y * ramp(column, x, width, image.width);
-                    let (here, there) = (row * image.width + column, i * width + j);
-                    weights[here] += weight;
-                    for c in 0..3 {
-                        sum.data[3 * here + c] += weight * tile.data[3 * there + c];
-                    }
-                }
-            }
-            done += 1;
-            progress(f64::from(done) / (rows.len() * columns.len()) as f64);
-        }
-    }
-    sum.data
-        .chunks_exact_mut(3)
-        .zip(&weights)
-        .for_each(|(pixel, weight)| pixel.iter_mut().for_each(|v| *v /= weight));
-    Ok(sum)
+    in_tiles(image, restore_piece, progress)
+}
+
+/// As [`restore_reporting`], with the network at `scale`. `task` is the name of what it removes.
+pub(crate) fn restore_at(
+    scale: Scale,
+    model: &FrozenModel,
+    task: &str,
+    image: &Image,
+    progress: &dyn Fn(f64),
+) -> Result<Image> {
+    let Some((width, height)) = scale.copy(task, image.width, image.height) else {
+        return restore_reporting(model, image, progress);
+    };
+    let copy = image.resize(width, height);
+    let restored = restore_reporting(model, &copy, progress)?;
+    Ok(Lines::fit(&copy, &restored).apply(image))
 }
 
 /// Whether an image goes through in one piece. The padded size counts: a strip of one row is padded
@@ -111,23 +103,6 @@ pub fn to_image(x: &Tensor) -> Result<Image> {
     let mut data = x.to_dtype(DType::F32)?.permute(&[0, 2, 3, 1])?.to_vec::<f32>()?;
     data.truncate(height * width * 3);
     Ok(Image { width, height, data })
-}
-
-/// Start and length of the tiles along a side: all of the same length, evenly overlapping by at
-/// least [`OVERLAP`].
-fn tiles(side: usize) -> Vec<(usize, usize)> {
-    if side <= TILE {
-        return vec![(0, side)];
-    }
-    let count = (side - OVERLAP).div_ceil(TILE - OVERLAP);
-    (0..count).map(|i| ((side - TILE) * i / (count - 1), TILE)).collect()
-}
-
-/// A tile's weight at `at`: 1 inside, falling linearly toward its ends where another tile follows.
-fn ramp(at: usize, start: usize, len: usize, side: usize) -> f32 {
-    let from_start = if start == 0 { OVERLAP } else { at - start + 1 };
-    let from_end = if start + len == side { OVERLAP } else { start + len - at };
-    from_start.min(from_end).min(OVERLAP) as f32 / OVERLAP as f32
 }
 
 #[cfg(test)]
@@ -176,30 +151,5 @@ mod tests {
         assert!(whole(1920, 1080) && whole(1, 30_000));
         // 40,000 pixels, and 64 times as many with what is padded.
         assert!(!whole(1, 40_000) && !whole(2000, 1100));
-    }
-
-    #[test]
-    fn tiles_cover_and_overlap() {
-        for side in [1, TILE, TILE + 1, 2000, 5000, 12345] {
-            let tiles = tiles(side);
-            assert_eq!((tiles[0].0, tiles.last().map(|(start, len)| start + len)), (0, Some(side)));
-            for pair in tiles.windows(2) {
-                assert!(pair[0].0 + pair[0].1 >= pair[1].0 + OVERLAP, "{side}: {pair:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_weights_of_tiles_never_vanish() {
-        let side = 3000;
-        for at in 0..side {
-            let inside = |&&(start, len): &&(usize, usize)| (start..start + len).contains(&at);
-            let weight: f32 = tiles(side)
-                .iter()
-                .filter(inside)
-                .map(|&(start, len)| ramp(at, start, len, side))
-                .sum();
-            assert!(weight > 0.5, "{at}: {weight}");
-        }
     }
 }

@@ -1,0 +1,224 @@
+//! The scale at which a network sees a photograph.
+//!
+//! A network knows pictures of the size it was trained on. Haze is smooth and belongs to the whole
+//! picture: in 24 megapixels, a network that has seen a small picture looks at a wall where it
+//! expects a street. So it restores a smaller copy, and what it did there is carried to the
+//! photograph: near each pixel of the copy, the restored color is a straight line of the hazy one,
+//! fitted by a guided filter (He, Sun, Tang: "Guided image filtering", 2010, and "Fast guided
+//! filter", 2015). The lines are applied to the pixels of the photograph, so that all detail is
+//! its own.
+
+use crate::error::{Error, Result};
+use crate::image::{Image, Plane, linear_taps};
+use rayon::prelude::*;
+use std::fmt;
+use std::str::FromStr;
+
+/// The pixels of the copy from which haze is removed (docs/src/restoring.md has the choice).
+const HAZE: usize = 1 << 18;
+
+/// The radius of the window in which a line is fitted, in pixels of the copy.
+const RADIUS: usize = 2;
+
+/// The radius of the window whose line a smaller one without detail follows.
+const WIDE: usize = 16;
+
+/// The variance of a window above which it has detail to follow.
+const EPSILON: f32 = 1e-4;
+
+/// The scale at which a network sees a photograph.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Scale {
+    /// The scale that suits the task: haze is removed from a copy of a quarter of a megapixel
+    /// if the photograph is larger, everything else at full size.
+    #[default]
+    Auto,
+    /// Full size.
+    Full,
+    /// A copy whose sides are this part of the photograph's, above 0 and below 1.
+    Part(f64),
+}
+
+impl Scale {
+    /// The sides of the copy of a photograph that the network for `task` sees; none for the
+    /// photograph itself.
+    pub(super) fn copy(self, task: &str, width: usize, height: usize) -> Option<(usize, usize)> {
+        let part = match self {
+            Self::Full => return None,
+            Self::Part(part) => part,
+            Self::Auto if task == "dehaze" => (HAZE as f64 / (width * height) as f64).sqrt(),
+            Self::Auto => return None,
+        };
+        let side = |side: usize| ((side as f64 * part).round() as usize).clamp(1, side.max(1));
+        let copy = (side(width), side(height));
+        (part < 1.0 && copy != (width, height)).then_some(copy)
+    }
+}
+
+impl fmt::Display for Scale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Full => f.write_str("full"),
+            Self::Part(part) => write!(f, "{part}"),
+        }
+    }
+}
+
+impl FromStr for Scale {
+    type Err = Error;
+
+    /// `auto`, `full`, or a part such as `1/2` or `0.5`.
+    fn from_str(text: &str) -> Result<Self> {
+        let part = match text.split_once('/') {
+            _ if text == "auto" => return Ok(Self::Auto),
+            _ if text == "full" => return Ok(Self::Full),
+            Some((part, whole)) => {
+                part.parse().ok().zip(whole.parse().ok()).map(|(p, w): (f64, f64)| p / w)
+            }
+            None => text.parse().ok(),
+        };
+        match part {
+            Some(1.0) => Ok(Self::Full),
+            Some(part) if part > 0.0 && part < 1.0 => Ok(Self::Part(part)),
+            _ => Err(Error::Config {
+                reason: format!("\"{text}\" is no scale: auto, full, or a part such as 1/2 or 0.5"),
+            }),
+        }
+    }
+}
+
+/// The lines that carry what was done to a copy of a photograph over to the photograph.
+pub(super) struct Lines {
+    width: usize,
+    height: usize,
+    /// For each pixel of the copy, the slopes and offsets of three channels.
+    coefficients: Vec<f32>,
+}
+
+/// Slopes and offsets of a pixel.
+const COEFFICIENTS: usize = 6;
+
+impl Lines {
+    /// The lines from `copy` to what became of it.
+    pub fn fit(copy: &Image, restored: &Image) -> Self {
+        let (width, height) = (copy.width, copy.height);
+        let mut coefficients = vec![0.0; width * height * COEFFICIENTS];
+        let fitted: Vec<_> = (0..3)
+            .into_par_iter()
+            .map(|channel| {
+                let (guide, restored) =
+                    (Plane::channel(copy, channel), Plane::channel(restored, channel));
+                // Where the copy has no detail, the photograph may have some: it is not to be
+                // flattened, but to change as all around does.
+                let as_it_is = Plane::new(width, height).map(|_| 1.0);
+                let (wide, _) = restored.lines(&guide, WIDE, EPSILON, &as_it_is);
+                restored.lines(&guide, RADIUS, EPSILON, &wide)
+            })
+            .collect();
+        for (channel, (slope, offset)) in fitted.iter().enumerate() {
+            let pixels = coefficients.chunks_exact_mut(COEFFICIENTS);
+            for (pixel, (&slope, &offset)) in pixels.zip(slope.data.iter().zip(&offset.data)) {
+                pixel[channel] = slope;
+                pixel[3 + channel] = offset;
+            }
+        }
+        Self { width, height, coefficients }
+    }
+
+    /// `photo` along the lines, limited to [0, 1]. Between the copy's pixels the coefficients are
+    /// interpolated bilinearly.
+    pub fn apply(&self, photo: &Image) -> Image {
+        let mut result = photo.clone();
+        let columns = linear_taps(self.width, photo.width);
+        let rows = linear_taps(self.height, photo.height);
+        let len = self.width * COEFFICIENTS;
+        let stored = |y: usize| &self.coefficients[y * len..][..len];
+        result.data.par_chunks_exact_mut((photo.width * 3).max(1)).zip(rows).for_each_init(
+            || vec![0.0; len],
+            |between, (row, (above, below, down))| {
+                for (value, (above, below)) in
+                    between.iter_mut().zip(stored(above).iter().zip(stored(below)))
+                {
+                    *value = above + down * (below - above);
+                }
+                for (pixel, &(left, right, across)) in row.chunks_exact_mut(3).zip(&columns) {
+                    let left = &between[left * COEFFICIENTS..][..COEFFICIENTS];
+                    let right = &between[right * COEFFICIENTS..][..COEFFICIENTS];
+                    let at = |i: usize| left[i] + across * (right[i] - left[i]);
+                    for (channel, value) in pixel.iter_mut().enumerate() {
+                        *value = (at(channel) * *value + at(3 + channel)).clamp(0.0, 1.0);
+                    }
+                }
+            },
+        );
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_haze_in_large_photographs_is_removed_from_a_copy() {
+        assert_eq!(Scale::Auto.copy("dehaze", 6000, 4000), Some((627, 418)));
+        assert_eq!(Scale::Auto.copy("dehaze", 548, 412), None);
+        assert_eq!(Scale::Auto.copy("derain", 6000, 4000), None);
+        assert_eq!(Scale::Full.copy("dehaze", 6000, 4000), None);
+        assert_eq!(Scale::Part(0.25).copy("derain", 400, 1), Some((100, 1)));
+        assert_eq!(Scale::Part(0.9).copy("derain", 1, 1), None);
+        assert_eq!(Scale::Auto.copy("dehaze", 1 << 30, 1), Some((16_777_216, 1)));
+    }
+
+    #[test]
+    fn scales_are_words_fractions_or_numbers() {
+        for (text, scale) in [
+            ("auto", Scale::Auto),
+            ("full", Scale::Full),
+            ("1", Scale::Full),
+            ("1/2", Scale::Part(0.5)),
+            ("0.25", Scale::Part(0.25)),
+        ] {
+            assert_eq!(text.parse::<Scale>().unwrap(), scale, "{text}");
+        }
+        for text in ["", "0", "2", "-1/2", "1/0", "NaN", "half", "1/2/3", "0/1"] {
+            assert!(text.parse::<Scale>().is_err(), "{text}");
+        }
+    }
+
+    /// Smooth colors with an edge.
+    fn scene(width: usize, height: usize) -> Image {
+        Image::from_fn(width, height, |x, y| {
+            let (x, y) = (x as f32 / width as f32, y as f32 / height as f32);
+            [0.2 + 0.5 * x, if x + y < 0.8 { 0.3 } else { 0.7 }, 0.9 - 0.4 * y]
+        })
+    }
+
+    #[test]
+    fn a_copy_that_stays_as_it_is_leaves_the_photograph_nearly_alone() {
+        let photo = scene(300, 200);
+        let copy = photo.resize(75, 50);
+        let result = Lines::fit(&copy, &copy).apply(&photo);
+        let worst = result.data.iter().zip(&photo.data).map(|(a, b)| (a - b).abs());
+        assert!(worst.fold(0.0, f32::max) < 0.02);
+    }
+
+    #[test]
+    fn detail_that_the_copy_does_not_have_is_kept() {
+        // Haze of t = 0.5, A = 0.8, and a fine pattern in the photograph alone.
+        let clean = Image::from_fn(320, 200, |x, y| {
+            scene(320, 200).pixel(x, y).map(|v| v + if (x + y) % 2 == 0 { 0.02 } else { -0.02 })
+        });
+        let hazed = |image: &Image| Image {
+            data: image.data.iter().map(|v| 0.5 * v + 0.4).collect(),
+            ..*image
+        };
+        let small = clean.resize(80, 50);
+        let result = Lines::fit(&hazed(&small), &small).apply(&hazed(&clean));
+        let inside = |image: &Image| image.crop(160, 120, 60, 60).data;
+        for (a, b) in inside(&result).iter().zip(inside(&clean)) {
+            assert!((a - b).abs() < 0.008, "{a} {b}");
+        }
+    }
+}
