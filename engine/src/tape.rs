@@ -134,10 +134,11 @@ impl Tape {
         self.lock().records.iter().map(|record| record.name).collect()
     }
 
-    /// Bytes that the records save for the backward pass. A tensor saved by two records counts
-    /// twice.
+    /// Bytes that the records save for the backward pass; the largest number there is if there are
+    /// more. A tensor saved by two records counts twice.
     pub fn saved_bytes(&self) -> usize {
-        self.lock().records.iter().map(|record| record.saved_bytes).sum()
+        let sum = |sum: usize, record: &Record| sum.saturating_add(record.saved_bytes);
+        self.lock().records.iter().fold(0, sum)
     }
 
     /// Records an operation and returns its outputs with their nodes on the tape.

@@ -256,7 +256,8 @@ pub(crate) struct ConvSaved {
 
 impl super::Saved for ConvSaved {
     fn bytes(&self) -> usize {
-        self.x.bytes() + self.weight.bytes() + self.pre_activation.bytes()
+        let operands = self.x.bytes().saturating_add(self.weight.bytes());
+        operands.saturating_add(self.pre_activation.bytes())
     }
 }
 
