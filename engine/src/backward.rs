@@ -1,9 +1,8 @@
 //! Gradients: the records of a tape, taken off its end one by one.
 
-use crate::error::counted;
 use crate::profile::{Call, time};
 use crate::tape::{OP, Record};
-use crate::{Error, Meta, NodeId, Result, Tape, Tensor};
+use crate::{Error, Meta, NodeId, Result, Tape, Tensor, counted};
 use std::collections::HashMap;
 
 impl Tape {

@@ -20,7 +20,7 @@
 //! Gradients are first-order: the backward pass computes with plain tensors and cannot itself be
 //! differentiated.
 
-use crate::{Error, Meta, Numerics, Result, Tensor};
+use crate::{Error, Meta, Numerics, Result, Tensor, counted};
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -241,7 +241,7 @@ impl fmt::Display for Tape {
 
 impl fmt::Debug for Tape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let records = self.operations().len();
-        write!(f, "Tape({records} records, keeps {} bytes)", self.saved_bytes())
+        let records = counted(self.operations().len(), "record");
+        write!(f, "Tape({records}, keeps {})", counted(self.saved_bytes(), "byte"))
     }
 }

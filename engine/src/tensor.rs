@@ -6,11 +6,10 @@
 //! needs no arithmetic: making, reading, sharing.
 
 use crate::cuda::{Block, DeviceView, Gpu};
-use crate::error::counted;
 use crate::layout::checked_numel;
 use crate::tape::Node;
 use crate::trace::{self, TracedValue};
-use crate::{Buffer, DType, Device, Element, Error, Layout, Meta, Result, Rng, memory};
+use crate::{Buffer, DType, Device, Element, Error, Layout, Meta, Result, Rng, counted, memory};
 use std::fmt;
 use std::sync::Arc;
 

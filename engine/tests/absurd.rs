@@ -248,6 +248,30 @@ fn a_seed_without_elements_is_an_error() {
 }
 
 #[test]
+fn one_thing_is_not_many() {
+    let x = Tensor::zeros(&[1, 1, 4, 4], F32).unwrap();
+    let message = |found: Result<Tensor>| found.unwrap_err().to_string();
+    let (one, two) = (Conv2dOptions::default(), Conv2dOptions { groups: 2, ..Default::default() });
+    let [wide, single] =
+        [[4, 3, 3, 3], [1, 1, 3, 3]].map(|shape| Tensor::zeros(&shape, F32).unwrap());
+    for (found, expected) in [
+        (x.conv2d(&wide, None, one), "input has 1 channel, weight [4, 3, 3, 3] with 1 group"),
+        (x.conv_transpose2d(&wide, None, one), "input has 1 channel, weight [4, 3, 3, 3] with 1 g"),
+        (x.narrow(2, 4, 1), "slice: 1 element from 4"),
+        (Tensor::from_slice(&[1f32], &[2]), "from_slice: 1 element cannot fill shape [2]"),
+    ] {
+        let message = message(found);
+        assert!(message.contains(expected), "{message}");
+    }
+    let pair = Tensor::zeros(&[1, 2, 4, 4], F32).unwrap();
+    let message = message(pair.conv2d(&single, None, two));
+    assert!(message.contains("has 1 output channel, which 2 groups do not divide"), "{message}");
+    let tape = Tape::new();
+    tape.leaf(&x).square().unwrap();
+    assert_eq!(format!("{tape:?}"), "Tape(1 record, keeps 64 bytes)");
+}
+
+#[test]
 fn messages_name_the_operation_that_was_called() {
     let x = Tensor::zeros(&[2, 3], F32).unwrap();
     assert_refused("sum_to", x.sum_to(&[2, 2]));

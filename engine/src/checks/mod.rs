@@ -9,8 +9,7 @@
 mod generator;
 mod gradcheck;
 
-use crate::error::counted;
-use crate::{DType, Device, Error, Result, Rng, Tape, Tensor};
+use crate::{DType, Device, Error, Result, Rng, Tape, Tensor, counted};
 pub use generator::{SampleGenerator, Values};
 pub use gradcheck::{GradCheck, Report, gradcheck};
 
