@@ -209,6 +209,11 @@ fn vast_results_and_tables_are_errors() {
     let weight = Tensor::zeros(&[VAST, 0, 1, 1], F32).unwrap();
     assert_out_of_memory(nothing.conv2d(&weight, None, Conv2dOptions::default()));
     assert_out_of_memory(zero_as(&[1, 1, VAST, 1]).adaptive_avg_pool2d(1 << 26, 1));
+    let filters = zero_as(&[1, 1, 4001, 4001]).copy().unwrap();
+    let pixel = Tensor::zeros(&[1, 1 << 24, 1, 1], F32).unwrap();
+    let filtered = pixel.dynamic_filter(&filters, Border::Zero);
+    let bytes = (4 * 4001 * 4001) << 24;
+    assert_eq!(filtered.unwrap_err(), Error::Memory { op: Some("dynamic_filter"), bytes });
     let parts = Tensor::zeros(&[VAST, 0], F32).unwrap().chunk(VAST, 0);
     assert!(matches!(parts, Err(Error::Memory { op: Some("chunk"), .. })));
 }

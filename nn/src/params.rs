@@ -455,7 +455,10 @@ impl Builder<'_> {
     /// assert_ne!(draws(7)?, draws(8)?);
     /// # Ok::<_, nn::Error>(())
     /// ```
+    ///
+    /// With a bound that is negative or not finite, the build ends with an error.
     pub fn uniform(&mut self, name: &str, shape: &[usize], bound: f64) -> ParamId {
+        self.require_spread("bound", bound);
         let draw = |path: &str, seed, dtype| {
             Tensor::rand(shape, -bound, bound, dtype, &mut Rng::at(seed, fnv1a(path), 0))
         };
@@ -463,8 +466,10 @@ impl Builder<'_> {
     }
 
     /// Adds a parameter whose elements are independently normal with mean 0 and standard deviation
-    /// `deviation`. The draws depend on the seed and the path alone.
+    /// `deviation`. The draws depend on the seed and the path alone. With a deviation that is
+    /// negative or not finite, the build ends with an error.
     pub fn normal(&mut self, name: &str, shape: &[usize], deviation: f64) -> ParamId {
+        self.require_spread("deviation", deviation);
         let draw = |path: &str, seed, dtype| {
             Tensor::randn(shape, dtype, &mut Rng::at(seed, fnv1a(path), 0))?.scale(deviation)
         };
@@ -500,6 +505,13 @@ impl Builder<'_> {
         let part = if self.prefix.is_empty() { "the model" } else { &self.prefix };
         let error = Error::Setting(format!("{part}: {reason}"));
         self.draft.refused.get_or_insert(error);
+    }
+
+    /// Refuses a bound or deviation that no random numbers have.
+    fn require_spread(&mut self, what: &str, spread: f64) {
+        if !(spread.is_finite() && spread >= 0.0) {
+            self.refuse(format!("the {what} must be finite and not negative, got {spread}"));
+        }
     }
 
     /// Adds an entry. If no value is given, `draw` makes it from path, seed and dtype. Without a
@@ -769,6 +781,24 @@ mod tests {
             };
             let message = Params::build(1, DType::F32, build).unwrap_err().to_string();
             assert!(message.starts_with("rand: shape"), "{message}");
+        }
+    }
+
+    #[test]
+    fn draws_of_no_spread_are_refused() {
+        type Add = fn(&mut Builder<'_>, f64) -> ParamId;
+        let adds: [(Add, &str); 2] = [
+            (|b, bound| b.uniform("w", &[2], bound), "bound"),
+            (|b, deviation| b.normal("w", &[2], deviation), "deviation"),
+        ];
+        for (add, what) in adds {
+            for spread in [f64::NAN, f64::INFINITY, -1.0] {
+                let made = Params::build(1, DType::F32, |b| Ok(add(&mut b.at("a"), spread)));
+                assert_eq!(
+                    made.unwrap_err().to_string(),
+                    format!("a: the {what} must be finite and not negative, got {spread}")
+                );
+            }
         }
     }
 

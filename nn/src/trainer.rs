@@ -214,15 +214,17 @@ mod tests {
         let mut trainer = Trainer::new(params, Rule::adam());
         let before = bits(&trainer);
         let planned = trainer.step(0.1, |cx| {
-            let y =
-                engine::planned(&[x.clone()], |x| Ok::<_, Error>(vec![norm.forward(cx, &x[0])?]));
+            let y = engine::planned(std::slice::from_ref(&x), |x| {
+                Ok::<_, Error>(vec![norm.forward(cx, &x[0])?])
+            });
             Ok(y?.remove(0).square()?.mean_all()?)
         });
         let message = planned.unwrap_err().to_string();
         assert!(message.starts_with("norm.running_mean: the new value is traced"), "{message}");
         assert_eq!((bits(&trainer), trainer.steps()), (before, 0));
         let within = trainer.step(0.1, |cx| {
-            let y = cx.planned(&[x.clone()], |cx, x| Ok(vec![norm.forward(cx, &x[0])?]))?;
+            let y =
+                cx.planned(std::slice::from_ref(&x), |cx, x| Ok(vec![norm.forward(cx, &x[0])?]))?;
             Ok(y[0].square()?.mean_all()?)
         });
         within.unwrap();

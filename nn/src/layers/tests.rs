@@ -399,7 +399,7 @@ fn a_function_is_a_layer_in_every_kind_of_pass() {
     assert_eq!(kinds, ["function", "linear", "silu"]);
     let run = |cx: &Context, x: &[Tensor]| Ok(vec![net.forward(cx, &x[0])?]);
     let inference = Context::inference(&params);
-    let planned = inference.planned(&[x.clone()], run).unwrap();
+    let planned = inference.planned(std::slice::from_ref(&x), run).unwrap();
     let frozen = Frozen::new(&params, None, Numerics::default()).run(vec![x.clone()], run).unwrap();
     for y in [planned, frozen] {
         close(&y[0], &plain);

@@ -105,7 +105,7 @@ fn a_resumed_optimizer_is_off_the_tape() {
     let (mut params, gradient) = one(1.0);
     let tape = engine::Tape::new();
     let slot = |name: &str| (format!("{name}.w"), tape.leaf(&gradient(0.5).remove(0).unwrap()));
-    let slots = ["exp_avg", "exp_avg_sq"].map(|name| slot(name)).into();
+    let slots = ["exp_avg", "exp_avg_sq"].map(slot).into();
     let mut adam = Optimizer::resume(Rule::adam(), &params, vec![1], &slots).unwrap();
     adam.step(&mut params, &gradient(0.5), 0.1).unwrap();
     assert!(tape.operations().is_empty());
