@@ -2,7 +2,7 @@
 
 use crate::profile::{Call, time};
 use crate::tape::{OP, Record};
-use crate::{Error, Meta, NodeId, Result, Tape, Tensor};
+use crate::{Error, Meta, NodeId, Result, Tape, Tensor, counted};
 use std::collections::HashMap;
 
 impl Tape {
@@ -97,8 +97,11 @@ impl Tape {
                 let dx = record.numerics.scope(|| (record.backward)(dy));
                 let dx = dx.map_err(|error| error.in_op(record.name))?;
                 if dx.len() != record.inputs.len() {
-                    let message =
-                        format!("{} inputs got {} gradients", record.inputs.len(), dx.len());
+                    let given = counted(dx.len(), "gradient");
+                    let message = format!(
+                        "backward gives {given} for {}",
+                        counted(record.inputs.len(), "input")
+                    );
                     return Err(Error::tape(record.name, message).into());
                 }
                 for (input, gradient) in record.inputs.iter().zip(dx) {
@@ -128,10 +131,9 @@ impl Tape {
         seeds: Vec<Option<Tensor>>,
     ) -> Result<Vec<(usize, Tensor)>> {
         if outputs.len() != seeds.len() {
-            return Err(Error::tape(
-                OP,
-                format!("{} outputs with {} seeds", outputs.len(), seeds.len()),
-            ));
+            let seeds = counted(seeds.len(), "seed");
+            let message = format!("{seeds} for {}", counted(outputs.len(), "output"));
+            return Err(Error::tape(OP, message));
         }
         let mut starts = Vec::new();
         for (output, seed) in outputs.iter().zip(seeds) {
@@ -212,7 +214,8 @@ impl Gradients {
     /// added, and a gradient in the shape that an operand was broadcast to is summed back to the
     /// operand's own.
     fn add(&mut self, id: usize, gradient: Tensor, meta: &Meta) -> Result<()> {
-        let gradient = gradient.sum_to(&meta.shape)?;
+        // Nothing of a backward pass is recorded, not even where a seed is on another tape.
+        let gradient = gradient.detach().sum_to(&meta.shape)?;
         let sum = match self.by_node.remove(&id) {
             None => gradient,
             Some(earlier) => {

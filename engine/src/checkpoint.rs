@@ -1,6 +1,7 @@
 //! Trading time for memory: intermediate results that are computed again when the backward pass
 //! reaches them.
 
+use crate::ops::Saved;
 use crate::tape::Node;
 use crate::{Error, Result, Tape, Tensor, plan, trace};
 use std::sync::Arc;
@@ -47,7 +48,7 @@ fn checkpoint_shared(inputs: &[&Tensor], f: Arc<Computation>) -> Result<Vec<Tens
         return Ok(outputs);
     };
     let saved: Vec<Tensor> = inputs.iter().map(|input| input.detach()).collect();
-    let bytes = saved.iter().map(|tensor| tensor.meta().bytes()).sum();
+    let bytes = saved.bytes();
     let needed: Vec<bool> = inputs.iter().map(|input| input.node().is_some()).collect();
     let backward = move |seeds: Vec<Option<Tensor>>| {
         let replay = Tape::new();

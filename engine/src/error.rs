@@ -107,10 +107,13 @@ impl Error {
         Self::Shape { op, message: message.into() }
     }
 
-    /// This error with the name of the operation that failed, if it lacks one.
+    /// This error with the name of the operation that failed, if it lacks one. A copy into another
+    /// layout is a part of the operation that needs it.
     pub(crate) fn in_op(self, name: &'static str) -> Self {
         match self {
-            Self::Memory { op: None, bytes } => Self::Memory { op: Some(name), bytes },
+            Self::Memory { op: None | Some("contiguous" | "row_major"), bytes } => {
+                Self::Memory { op: Some(name), bytes }
+            }
             other => other,
         }
     }
@@ -139,6 +142,15 @@ impl Error {
     pub fn tape(op: &'static str, message: impl Into<String>) -> Self {
         Self::Tape { op, message: message.into() }
     }
+}
+
+/// A count of something whose plural ends in s, for messages.
+///
+/// ```
+/// assert_eq!([0, 1, 2].map(|n| engine::counted(n, "input")), ["0 inputs", "1 input", "2 inputs"]);
+/// ```
+pub fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 fn prefix(op: &Option<&'static str>) -> String {

@@ -79,7 +79,7 @@ pub use collectives::Collectives;
 pub use communicator::{AllReduce, Communicator};
 pub use device::{Device, GpuInfo, gpus};
 pub use dtype::{DType, Element, Float};
-pub use error::{Error, Result};
+pub use error::{Error, Result, counted};
 pub use interrupt::interruptible;
 pub use layout::Layout;
 pub use memory::Buffer;

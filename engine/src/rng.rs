@@ -86,9 +86,16 @@ impl Rng {
         (self.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
     }
 
-    /// Uniform in [`range.start`, `range.end`).
-    pub fn range(&mut self, range: Range<f64>) -> f64 {
-        range.start + (range.end - range.start) * self.uniform()
+    /// Uniform in [`range.start`, `range.end`); `range.start` if both are the same. A draw that
+    /// would round to the end becomes the largest number below it.
+    pub fn range(&mut self, Range { start, end }: Range<f64>) -> f64 {
+        let (draw, width) = (self.uniform(), end - start);
+        // The width of two large numbers may not be one, where both halves are.
+        let drawn = match width.is_infinite() {
+            false => start + width * draw,
+            true => 2.0 * (start / 2.0 + (end / 2.0 - start / 2.0) * draw),
+        };
+        if start < end { drawn.min(end.next_down()) } else { drawn }
     }
 
     /// A whole number in [0, `n`), without bias; 0 for `n` = 0.
@@ -193,6 +200,23 @@ mod tests {
         assert!((uniform / n - 0.5).abs() < 0.005);
         assert!((sum / n).abs() < 0.01);
         assert!((squares / n - 1.0).abs() < 0.02);
+    }
+
+    #[test]
+    fn the_end_of_a_range_is_never_drawn() {
+        // Two neighboring numbers, to which half of all sums round, and a width beyond all numbers.
+        for range in [1.0..1.0f64.next_up(), -f64::MAX..f64::MAX] {
+            let mut rng = Rng::new(5);
+            assert!((0..100).all(|_| range.contains(&rng.range(range.clone()))), "{range:?}");
+        }
+        // Other draws are what they were.
+        let (mut rng, mut twin) = (Rng::new(6), Rng::new(6));
+        for _ in 0..100 {
+            assert_eq!(rng.range(-0.3..0.7).to_bits(), (-0.3 + twin.uniform()).to_bits());
+        }
+        let reversed = Range { start: 3.0, end: 1.0 };
+        assert!((1.0..=3.0).contains(&rng.range(reversed)));
+        assert_eq!(rng.range(2.0..2.0), 2.0);
     }
 
     #[test]

@@ -20,7 +20,7 @@
 //! Gradients are first-order: the backward pass computes with plain tensors and cannot itself be
 //! differentiated.
 
-use crate::{Error, Meta, Numerics, Result, Tensor};
+use crate::{Error, Meta, Numerics, Result, Tensor, counted};
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -134,10 +134,11 @@ impl Tape {
         self.lock().records.iter().map(|record| record.name).collect()
     }
 
-    /// Bytes that the records save for the backward pass. A tensor saved by two records counts
-    /// twice.
+    /// Bytes that the records save for the backward pass; the largest number there is if there are
+    /// more. A tensor saved by two records counts twice.
     pub fn saved_bytes(&self) -> usize {
-        self.lock().records.iter().map(|record| record.saved_bytes).sum()
+        let sum = |sum: usize, record: &Record| sum.saturating_add(record.saved_bytes);
+        self.lock().records.iter().fold(0, sum)
     }
 
     /// Records an operation and returns its outputs with their nodes on the tape.
@@ -240,7 +241,7 @@ impl fmt::Display for Tape {
 
 impl fmt::Debug for Tape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let records = self.operations().len();
-        write!(f, "Tape({records} records, keeps {} bytes)", self.saved_bytes())
+        let records = counted(self.operations().len(), "record");
+        write!(f, "Tape({records}, keeps {})", counted(self.saved_bytes(), "byte"))
     }
 }

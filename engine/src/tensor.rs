@@ -9,7 +9,7 @@ use crate::cuda::{Block, DeviceView, Gpu};
 use crate::layout::checked_numel;
 use crate::tape::Node;
 use crate::trace::{self, TracedValue};
-use crate::{Buffer, DType, Device, Element, Error, Layout, Meta, Result, Rng};
+use crate::{Buffer, DType, Device, Element, Error, Layout, Meta, Result, Rng, counted, memory};
 use std::fmt;
 use std::sync::Arc;
 
@@ -105,18 +105,24 @@ impl Tensor {
     /// let x = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3])?;
     /// assert_eq!(x.narrow(0, 1, 1)?.to_f64_vec()?, [4.0, 5.0, 6.0]); // the second row
     /// let error = Tensor::from_slice(&[1.0, 2.0], &[3]).unwrap_err();
-    /// assert_eq!(error.to_string(), "from_slice: 2 elements do not fill shape [3]");
+    /// assert_eq!(error.to_string(), "from_slice: 2 elements cannot fill shape [3]");
     /// # Ok::<_, engine::Error>(())
     /// ```
     pub fn from_slice<T: Element>(data: &[T], shape: &[usize]) -> Result<Self> {
-        if checked_numel(shape) != Some(data.len()) {
-            return Err(Error::shape(
-                "from_slice",
-                format!("{} elements do not fill shape {shape:?}", data.len()),
-            ));
-        }
-        let layout = Layout::row_major("from_slice", shape)?;
-        Self::build_in(layout, |out| out.copy_from_slice(data))?.contiguous()
+        Self::from_row_major("from_slice", shape, data.len(), |out| out.copy_from_slice(data))
+    }
+
+    /// A tensor of `count` elements in logical row-major order, which `fill` writes, for `op`.
+    fn from_row_major<T: Element>(
+        op: &'static str,
+        shape: &[usize],
+        count: usize,
+        fill: impl FnOnce(&mut [T]),
+    ) -> Result<Self> {
+        require_count(op, shape, count)?;
+        Self::build_in(Layout::row_major(op, shape)?, fill)
+            .and_then(|filled| filled.contiguous())
+            .map_err(|error| error.in_op(op))
     }
 
     /// A tensor of four dimensions `[n, channels, height, width]` from elements in the order N, H,
@@ -131,13 +137,10 @@ impl Tensor {
     /// # Ok::<_, engine::Error>(())
     /// ```
     pub fn from_nhwc<T: Element>(data: &[T], shape: [usize; 4]) -> Result<Self> {
-        if checked_numel(&shape) != Some(data.len()) {
-            return Err(Error::shape(
-                "from_nhwc",
-                format!("{} elements do not fill shape {shape:?}", data.len()),
-            ));
-        }
-        Self::build_in(Layout::new("from_nhwc", &shape)?, |out| out.copy_from_slice(data))
+        const OP: &str = "from_nhwc";
+        require_count(OP, &shape, data.len())?;
+        Self::build_in(Layout::new(OP, &shape)?, |out| out.copy_from_slice(data))
+            .map_err(|error| error.in_op(OP))
     }
 
     /// A tensor from the little-endian bytes of its elements in logical row-major order, as weight
@@ -150,17 +153,18 @@ impl Tensor {
     /// # Ok::<_, engine::Error>(())
     /// ```
     pub fn from_le_bytes(bytes: &[u8], shape: &[usize], dtype: DType) -> Result<Self> {
+        const OP: &str = "from_le_bytes";
+        let (len, size) = (bytes.len(), dtype.size());
+        if !len.is_multiple_of(size) {
+            let message = format!("a number of {dtype} takes {size} bytes, got {len} in all");
+            return Err(Error::shape(OP, message));
+        }
         crate::dispatch_element!(dtype, T => {
-            if !bytes.len().is_multiple_of(dtype.size()) {
-                return Err(
-                    Error::shape(
-                        "from_le_bytes",
-                        format!("{} bytes are not a whole number of {dtype}", bytes.len()),
-                    )
-                );
-            }
-            let bytes: Vec<u8> = bytes.chunks_exact(dtype.size()).flat_map(native).collect();
-            Self::from_slice(&bytemuck::pod_collect_to_vec::<u8, T>(&bytes), shape)
+            Self::from_row_major(OP, shape, len / size, |out: &mut [T]| {
+                let out = bytemuck::cast_slice_mut::<T, u8>(out);
+                out.copy_from_slice(bytes);
+                swap_on_big_endian(out, size);
+            })
         })
     }
 
@@ -233,7 +237,8 @@ impl Tensor {
         Self::from_draws("randn", shape, dtype, || rng.normal())
     }
 
-    /// Independent draws, uniform in [`low`, `high`), in logical row-major order.
+    /// Independent draws, uniform in [`low`, `high`), in logical row-major order. What would round
+    /// to `high` or beyond in `dtype` becomes the largest number below it.
     ///
     /// ```
     /// use engine::{DType, Rng, Tensor};
@@ -242,7 +247,11 @@ impl Tensor {
     /// # Ok::<_, engine::Error>(())
     /// ```
     pub fn rand(shape: &[usize], low: f64, high: f64, dtype: DType, rng: &mut Rng) -> Result<Self> {
-        Self::from_draws("rand", shape, dtype, || rng.range(low..high))
+        let largest = crate::dispatch_element!(dtype, T => largest_below::<T>(high));
+        Self::from_draws("rand", shape, dtype, || {
+            let draw = rng.range(low..high);
+            if low < high && draw > largest { largest } else { draw }
+        })
     }
 
     fn from_draws(
@@ -334,6 +343,26 @@ impl Tensor {
         }
     }
 
+    /// Whether this tensor is one of a computation that is only traced, inside
+    /// [`planned`](crate::planned) for instance: it has a shape, a dtype and a device, and no
+    /// elements.
+    ///
+    /// ```
+    /// use engine::{DType, Error, Tensor, infer};
+    /// let x = Tensor::zeros(&[2], DType::F32)?;
+    /// let mut traced = Vec::new();
+    /// infer(&[&x], |x| {
+    ///     traced = vec![x[0].clone(), x[0].exp()?];
+    ///     Ok::<_, Error>(Vec::new())
+    /// })?;
+    /// assert!(traced.iter().all(Tensor::is_traced) && !x.is_traced());
+    /// assert_eq!(traced[1].to_f64_vec(), Err(Error::Traced { op: "to_f64_vec" }));
+    /// # Ok::<_, engine::Error>(())
+    /// ```
+    pub fn is_traced(&self) -> bool {
+        self.as_traced().is_some()
+    }
+
     /// How the elements lie in the storage.
     pub fn layout(&self) -> &Layout {
         &self.layout
@@ -354,8 +383,9 @@ impl Tensor {
     /// # Ok::<_, engine::Error>(())
     /// ```
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
-        let dense = self.row_major_on_cpu("to_vec")?;
-        Ok(dense.dense_data("to_vec")?.to_vec())
+        const OP: &str = "to_vec";
+        let dense = self.row_major_on_cpu(OP)?;
+        collected(OP, dense.dense_data(OP)?.iter().copied())
     }
 
     /// The elements in logical row-major order as f64, whatever the dtype.
@@ -366,9 +396,10 @@ impl Tensor {
     /// # Ok::<_, engine::Error>(())
     /// ```
     pub fn to_f64_vec(&self) -> Result<Vec<f64>> {
-        let dense = self.row_major_on_cpu("to_f64_vec")?;
+        const OP: &str = "to_f64_vec";
+        let dense = self.row_major_on_cpu(OP)?;
         crate::dispatch_element!(self.dtype, T => {
-            Ok(dense.dense_data::<T>("to_f64_vec")?.iter().map(|x| x.to_f64()).collect())
+            collected(OP, dense.dense_data::<T>(OP)?.iter().map(|x| x.to_f64()))
         })
     }
 
@@ -381,11 +412,14 @@ impl Tensor {
     /// # Ok::<_, engine::Error>(())
     /// ```
     pub fn to_le_bytes(&self) -> Result<Vec<u8>> {
-        let dense = self.row_major_on_cpu("to_le_bytes")?;
-        crate::dispatch_element!(self.dtype, T => {
-            let bytes: &[u8] = bytemuck::cast_slice(dense.dense_data::<T>("to_le_bytes")?);
-            Ok(bytes.chunks_exact(self.dtype.size()).flat_map(native).collect())
-        })
+        const OP: &str = "to_le_bytes";
+        let dense = self.row_major_on_cpu(OP)?;
+        let mut bytes = crate::dispatch_element!(self.dtype, T => {
+            let bytes: &[u8] = bytemuck::cast_slice(dense.dense_data::<T>(OP)?);
+            collected(OP, bytes.iter().copied())
+        })?;
+        swap_on_big_endian(&mut bytes, self.dtype.size());
+        Ok(bytes)
     }
 
     /// The value of a tensor with one element, as f64.
@@ -398,13 +432,19 @@ impl Tensor {
     /// # Ok::<_, engine::Error>(())
     /// ```
     pub fn item(&self) -> Result<f64> {
-        self.require_elements("item")?;
-        match self.to_f64_vec()?.as_slice() {
+        const OP: &str = "item";
+        self.require_elements(OP)?;
+        let not_one = || {
+            let message = format!("expected one element, got shape {:?}", self.shape());
+            Err(Error::shape(OP, message))
+        };
+        // Before any memory is asked for: a view may have more elements than fit into it.
+        if self.numel() != 1 {
+            return not_one();
+        }
+        match self.to_f64_vec().map_err(|error| error.in_op(OP))?.as_slice() {
             [value] => Ok(*value),
-            _ => Err(Error::shape(
-                "item",
-                format!("expected one element, got shape {:?}", self.shape()),
-            )),
+            _ => not_one(),
         }
     }
 }
@@ -442,7 +482,7 @@ impl Tensor {
     /// # Ok::<_, engine::Error>(())
     /// ```
     pub fn contiguous(&self) -> Result<Self> {
-        self.laid_out(self.layout.is_contiguous(), Layout::of)
+        self.laid_out("contiguous", self.layout.is_contiguous(), Layout::of)
     }
 
     /// The same values in row-major order; copies only if it must.
@@ -455,15 +495,20 @@ impl Tensor {
     /// # Ok::<_, engine::Error>(())
     /// ```
     pub fn row_major(&self) -> Result<Self> {
-        self.laid_out(self.layout.is_row_major(), Layout::row_major_of)
+        self.laid_out("row_major", self.layout.is_row_major(), Layout::row_major_of)
     }
 
-    fn laid_out(&self, already: bool, layout: impl FnOnce(&[usize]) -> Layout) -> Result<Self> {
+    fn laid_out(
+        &self,
+        op: &'static str,
+        already: bool,
+        layout: impl FnOnce(&[usize]) -> Layout,
+    ) -> Result<Self> {
         // One without elements has no order of them.
         if already || self.as_traced().is_some() {
             return Ok(self.clone());
         }
-        self.copied(layout(self.shape()))
+        self.copied(layout(self.shape())).map_err(|error| error.in_op(op))
     }
 
     /// The same values in memory of their own, in a dense layout.
@@ -496,11 +541,13 @@ impl Tensor {
     /// # Ok::<_, engine::Error>(())
     /// ```
     pub fn to_device(&self, device: Device) -> Result<Self> {
+        const OP: &str = "to_device";
         match (self.device(), device) {
             (here, there) if here == there => Ok(self.detach()),
-            (_, Device::Cpu) => Ok(self.on_cpu("to_device")?.detach()),
-            (_, Device::Cuda(index)) => self.on_cpu("to_device")?.uploaded(Gpu::get(index)?),
+            (_, Device::Cpu) => self.on_cpu(OP).map(|here| here.detach()),
+            (_, Device::Cuda(index)) => self.on_cpu(OP)?.uploaded(Gpu::get(index)?),
         }
+        .map_err(|error| error.in_op(OP))
     }
 
     /// A contiguous copy, off the tape.
@@ -534,14 +581,15 @@ impl Tensor {
     /// # Ok::<_, engine::Error>(())
     /// ```
     pub fn constant(&self, values: &[f64], shape: &[usize]) -> Result<Self> {
+        const OP: &str = "constant";
         let here = crate::dispatch_element!(self.dtype, T => {
-            Self::from_slice(
-                &values.iter().map(|&value| T::from_f64(value)).collect::<Vec<T>>(), shape
-            )
+            Self::from_row_major(OP, shape, values.len(), |out: &mut [T]| {
+                out.iter_mut().zip(values).for_each(|(x, &value)| *x = T::from_f64(value));
+            })
         })?;
         let Some(gpu) = self.gpu() else { return Ok(here) };
         let block = crate::dispatch_element!(self.dtype, T => {
-            gpu.constant_block(bytemuck::cast_slice(here.dense_data::<T>("constant")?))
+            gpu.constant_block(bytemuck::cast_slice(here.dense_data::<T>(OP)?))
         })?;
         Ok(Self { storage: Arc::new(Storage::Cuda(block)), ..here })
     }
@@ -777,10 +825,37 @@ impl Tensor {
     }
 }
 
-/// One element's bytes, turned between little-endian and the machine's own order.
-fn native(element: &[u8]) -> impl Iterator<Item = u8> + '_ {
-    let n = element.len();
-    (0..n).map(move |i| element[if cfg!(target_endian = "little") { i } else { n - 1 - i }])
+/// The largest number that `T` has below `end`; `end` itself if it has none.
+fn largest_below<T: Element>(end: f64) -> f64 {
+    let rounded = |x: f64| T::from_f64(x).to_f64();
+    // Doubled until it is seen in `T`, a step does not reach beyond the first number below.
+    let steps = std::iter::successors(Some(end - end.next_down()), |step| Some(2.0 * step));
+    let steps = steps.take_while(|step| step.is_finite());
+    steps.map(|step| rounded(end - step)).find(|below| *below < end).unwrap_or(end)
+}
+
+/// An error of `op` unless a tensor of `shape` has `count` elements.
+fn require_count(op: &'static str, shape: &[usize], count: usize) -> Result<()> {
+    if checked_numel(shape) == Some(count) {
+        return Ok(());
+    }
+    let message = format!("{} cannot fill shape {shape:?}", counted(count, "element"));
+    Err(Error::shape(op, message))
+}
+
+/// `elements` as a vector, for `op`.
+fn collected<T>(op: &'static str, elements: impl ExactSizeIterator<Item = T>) -> Result<Vec<T>> {
+    let mut all = Vec::new();
+    memory::reserve(&mut all, elements.len()).map_err(|error| error.in_op(op))?;
+    all.extend(elements);
+    Ok(all)
+}
+
+/// Turns elements of `size` bytes between little-endian and the machine's own order.
+fn swap_on_big_endian(bytes: &mut [u8], size: usize) {
+    if cfg!(target_endian = "big") {
+        bytes.chunks_exact_mut(size).for_each(<[u8]>::reverse);
+    }
 }
 
 impl fmt::Debug for Tensor {
@@ -798,5 +873,46 @@ impl fmt::Debug for Tensor {
             write!(f, ", [{}{more}]", shown.join(", "))?;
         }
         f.write_str(")")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_are_below_the_end_of_their_range_in_every_dtype() {
+        use DType::*;
+        let mut rng = Rng::new(1);
+        let ranges = [(0.0, 1.0), (-1.0, 1.0), (0.9, 1.1), (-2.5, -0.5), (3.0, 3.03), (-1.0, 0.0)];
+        for dtype in [F16, BF16, F32, F64, I64] {
+            for (low, high) in ranges {
+                let x = Tensor::rand(&[20_000], low, high, dtype, &mut rng).unwrap();
+                let x = x.to_f64_vec().unwrap();
+                assert!(x.iter().all(|&x| x < high), "{dtype} in {low}..{high}");
+            }
+        }
+        // The largest f16 below 1 is drawn, by what is rounded to it and what was rounded to 1.
+        let x = Tensor::rand(&[20_000], 0.0, 1.0, F16, &mut rng).unwrap().to_f64_vec().unwrap();
+        let largest = 1.0 - 2f64.powi(-11);
+        assert!(x.contains(&largest));
+        assert_eq!(largest_below::<half::f16>(1.0), largest);
+        // 0.1 is less than the f32 that it is rounded to.
+        assert_eq!(largest_below::<f32>(0.1), f64::from(0.1f32.next_down()));
+        assert_eq!(largest_below::<f64>(0.0), 0.0f64.next_down());
+        assert_eq!(largest_below::<i64>(-0.5), -1.0);
+        assert_eq!(largest_below::<u8>(-0.5), -0.5); // there is none
+        // A range of one number, or from the wrong end, stays as it is.
+        let x = Tensor::rand(&[3], 0.0, 0.0, F16, &mut rng).unwrap();
+        assert_eq!(x.to_f64_vec().unwrap(), [0.0; 3]);
+    }
+
+    #[test]
+    fn draws_that_do_not_reach_the_end_keep_their_bits() {
+        let (mut rng, mut twin) = (Rng::new(2), Rng::new(2));
+        let x = Tensor::rand(&[1000], -0.3, 0.7, DType::F32, &mut rng).unwrap();
+        for x in x.to_vec::<f32>().unwrap() {
+            assert_eq!(x.to_bits(), ((-0.3 + twin.uniform()) as f32).to_bits());
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Absurd shapes, settings and amounts of memory: each is an error, never a panic.
 
-use engine::optimizer::{Parameter, Rule, StepScalars, step};
-use engine::{Border, Conv2dOptions, DType, Error, Padding, Result, Rng, Tape, Tensor};
+use engine::ops::{Saved, map};
+use engine::{Border, Conv2dOptions, DType, Error, Padding, Result, Rng, Tape, Tensor, checkpoint};
 
 const F32: DType = DType::F32;
 
@@ -54,7 +54,7 @@ fn constructors_refuse_absurd_shapes() {
             assert!(message.starts_with(&format!("{name}: shape {shape:?} ")), "{message}");
         }
         assert_refused("from_slice", Tensor::from_slice::<f32>(&[], shape));
-        assert_refused("from_slice", Tensor::from_le_bytes(&[], shape, F32));
+        assert_refused("from_le_bytes", Tensor::from_le_bytes(&[], shape, F32));
     }
     assert_refused("from_nhwc", Tensor::from_nhwc(&[1f32], [usize::MAX, usize::MAX, 1, 1]));
 }
@@ -66,6 +66,22 @@ fn memory_that_is_not_there_is_an_error() {
     assert_out_of_memory(zero_as(&[VAST]).relu());
     assert_out_of_memory(zero_as(&[VAST]).copy());
     assert!(matches!(zero_as(&[VAST]).to_f64_vec(), Err(Error::Memory { .. })));
+    // It is not one element, whatever its memory.
+    let message = zero_as(&[VAST]).item().unwrap_err().to_string();
+    assert_eq!(message, format!("item: expected one element, got shape [{VAST}]"));
+    for (name, copied) in [
+        ("contiguous", zero_as(&[VAST]).contiguous()),
+        ("row_major", zero_as(&[2, VAST]).row_major()),
+        ("full of seven", map("full of seven", &[VAST], [], |[]: [f32; 0]| 7f32)),
+    ] {
+        assert_out_of_memory(copied.clone());
+        assert!(copied.unwrap_err().to_string().starts_with(name), "{name}");
+    }
+    // A copy into another layout is a part of what needs it.
+    assert!(matches!(
+        zero_as(&[VAST]).to_vec::<f32>(),
+        Err(Error::Memory { op: Some("to_vec"), .. })
+    ));
     // One number comes of it, but the operands are packed first.
     assert_out_of_memory(zero_as(&[1, VAST]).matmul(&zero_as(&[VAST, 1])));
 }
@@ -153,21 +169,6 @@ fn an_empty_view_beyond_the_end_of_its_memory_has_no_elements() {
     assert_eq!(y.shape(), [0, 4, 6, 6]);
 }
 
-#[test]
-fn an_optimizer_refuses_state_that_does_not_fit() {
-    let gradient = Tensor::zeros(&[2], F32).unwrap();
-    let slot = |shape: &[usize]| Tensor::zeros(shape, F32).unwrap();
-    for mut slots in [vec![slot(&[2])], vec![slot(&[3, 2]), slot(&[3, 2])]] {
-        let mut value = Tensor::zeros(&[2], F32).unwrap();
-        let parameter =
-            Parameter { value: &mut value, gradient: &gradient, slots: &mut slots, scalars: 0 };
-        let mut scalars = StepScalars::default();
-        scalars.set(vec![Rule::adam().scalars(1, 0.1)]).unwrap();
-        let found = step(Rule::adam(), &mut scalars, &mut [parameter], None, false);
-        assert!(found.unwrap_err().to_string().contains("the state of a parameter [2]"));
-    }
-}
-
 /// A size that makes a table of its own unaffordable, and an empty tensor cost nothing.
 const LONG: usize = 1 << 40;
 
@@ -208,8 +209,32 @@ fn vast_results_and_tables_are_errors() {
     let weight = Tensor::zeros(&[VAST, 0, 1, 1], F32).unwrap();
     assert_out_of_memory(nothing.conv2d(&weight, None, Conv2dOptions::default()));
     assert_out_of_memory(zero_as(&[1, 1, VAST, 1]).adaptive_avg_pool2d(1 << 26, 1));
+    let filters = zero_as(&[1, 1, 4001, 4001]).copy().unwrap();
+    let pixel = Tensor::zeros(&[1, 1 << 24, 1, 1], F32).unwrap();
+    let filtered = pixel.dynamic_filter(&filters, Border::Zero);
+    let bytes = (4 * 4001 * 4001) << 24;
+    assert_eq!(filtered.unwrap_err(), Error::Memory { op: Some("dynamic_filter"), bytes });
     let parts = Tensor::zeros(&[VAST, 0], F32).unwrap().chunk(VAST, 0);
     assert!(matches!(parts, Err(Error::Memory { op: Some("chunk"), .. })));
+}
+
+#[test]
+fn sums_of_saved_bytes_saturate() {
+    let x = zero_as(&[1 << 59]);
+    let bytes = 4 << 59;
+    assert_eq!((x.clone(), x.clone()).bytes(), 2 * bytes);
+    let many = vec![x.clone(); 8];
+    assert_eq!(many.bytes(), usize::MAX);
+    assert_eq!((many.clone(), many.clone()).bytes(), usize::MAX);
+    assert_eq!((x.clone(), many.clone(), many).bytes(), usize::MAX);
+    let tape = Tape::new();
+    let leaf = tape.leaf(&x);
+    for _ in 0..8 {
+        leaf.narrow(0, 0, 1).unwrap();
+        let first = |x: &[Tensor]| Ok(vec![x[0].narrow(0, 0, 1)?]);
+        checkpoint(&[&leaf; 8], first).unwrap();
+    }
+    assert_eq!(tape.saved_bytes(), usize::MAX);
 }
 
 #[test]
@@ -225,6 +250,30 @@ fn a_seed_without_elements_is_an_error() {
     .unwrap();
     let found = tape.backward_from(&[&y], vec![leaked]);
     assert!(matches!(found, Err(Error::Traced { op: "backward" })));
+}
+
+#[test]
+fn one_thing_is_not_many() {
+    let x = Tensor::zeros(&[1, 1, 4, 4], F32).unwrap();
+    let message = |found: Result<Tensor>| found.unwrap_err().to_string();
+    let (one, two) = (Conv2dOptions::default(), Conv2dOptions { groups: 2, ..Default::default() });
+    let [wide, single] =
+        [[4, 3, 3, 3], [1, 1, 3, 3]].map(|shape| Tensor::zeros(&shape, F32).unwrap());
+    for (found, expected) in [
+        (x.conv2d(&wide, None, one), "input has 1 channel, weight [4, 3, 3, 3] with 1 group"),
+        (x.conv_transpose2d(&wide, None, one), "input has 1 channel, weight [4, 3, 3, 3] with 1 g"),
+        (x.narrow(2, 4, 1), "slice: 1 element from 4"),
+        (Tensor::from_slice(&[1f32], &[2]), "from_slice: 1 element cannot fill shape [2]"),
+    ] {
+        let message = message(found);
+        assert!(message.contains(expected), "{message}");
+    }
+    let pair = Tensor::zeros(&[1, 2, 4, 4], F32).unwrap();
+    let message = message(pair.conv2d(&single, None, two));
+    assert!(message.contains("has 1 output channel, which 2 groups do not divide"), "{message}");
+    let tape = Tape::new();
+    tape.leaf(&x).square().unwrap();
+    assert_eq!(format!("{tape:?}"), "Tape(1 record, keeps 64 bytes)");
 }
 
 #[test]

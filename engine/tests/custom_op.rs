@@ -26,6 +26,8 @@ enum Mistake {
     GradientDtype,
     GradientCount,
     GradientValue,
+    ValueTraced,
+    GradientTraced,
 }
 use Mistake::*;
 
@@ -49,6 +51,7 @@ impl Op for Cube {
         let y = match self.mistake {
             Some(ValueShape) => y.sum(&[0])?,
             Some(ValueDtype) => y.to_dtype(DType::F32)?,
+            Some(ValueTraced) => traced(&y),
             _ => y,
         };
         Ok((y, x[0].clone()))
@@ -62,6 +65,7 @@ impl Op for Cube {
             Some(GradientDtype) => vec![Some(dx.to_dtype(DType::F32)?)],
             Some(GradientCount) => vec![Some(dx), None],
             Some(GradientValue) => vec![Some(dx.scale(1.001)?)],
+            Some(GradientTraced) => vec![Some(traced(&dx))],
             _ => vec![Some(dx)],
         })
     }
@@ -73,6 +77,17 @@ impl Op for Cube {
     fn settings(&self) -> Option<String> {
         self.settings.clone()
     }
+}
+
+/// A tensor like `x` of a trace that has ended.
+fn traced(x: &Tensor) -> Tensor {
+    let mut leaked = None;
+    engine::infer(&[x], |x| {
+        leaked = Some(x[0].clone());
+        Ok::<_, Error>(Vec::new())
+    })
+    .unwrap();
+    leaked.unwrap()
 }
 
 fn numbers() -> Tensor {
@@ -156,9 +171,55 @@ fn a_broken_law_is_an_error_that_names_the_operation() {
         assert_eq!(both(|x| of(mistake).of(x)).unwrap_err().to_string(), expected);
     }
     let error = both(|x| of(GradientCount).of(x)).unwrap_err();
-    assert_eq!(error.to_string(), "cube: 1 inputs got 2 gradients");
+    assert_eq!(error.to_string(), "cube: backward gives 2 gradients for 1 input");
+    let expected = "cube: forward gives a traced tensor, without elements";
+    assert_eq!(of(ValueTraced).of(&numbers()).unwrap_err().to_string(), expected);
+    assert_eq!(both(|x| of(ValueTraced).of(x)).unwrap_err().to_string(), expected);
+    let error = both(|x| of(GradientTraced).of(x)).unwrap_err().to_string();
+    assert_eq!(error, "cube: the gradient of input 0 is a traced tensor, without elements");
     assert_eq!(both(|x| of(Reuse).of(x)), both(|x| Cube::default().of(x)));
     assert_eq!(of(Reuse).of(&numbers()).unwrap().to_f64_vec().unwrap()[2], 27.0);
+}
+
+/// x plus a tensor that the operation has from elsewhere.
+struct Plus(Tensor);
+
+impl Op for Plus {
+    const NAME: &'static str = "plus";
+    type Saved = Tensor;
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+        Ok(inputs[0].clone())
+    }
+
+    fn forward(&self, x: &[&Tensor], _: &Meta, _: &[bool]) -> Result<(Tensor, Tensor)> {
+        Ok((x[0].add(&self.0)?, self.0.clone()))
+    }
+
+    fn backward(&self, other: Tensor, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![Some(dy.add(&other.scale(0.0)?)?)])
+    }
+}
+
+#[test]
+fn nothing_of_it_is_on_the_tape_of_a_tensor_that_it_has_from_elsewhere() {
+    let elsewhere = Tape::new();
+    let other = elsewhere.leaf(&numbers());
+    let plus = |x: &Tensor| apply(Plus(other.clone()), &[x]);
+    // Off the tape and on one.
+    let sum = plus(&numbers()).unwrap();
+    assert!(elsewhere.node_id(&sum).is_none());
+    let (tape, recorded) = (Tape::new(), elsewhere.operations().len());
+    let x = tape.leaf(&numbers());
+    let y = sum.add(&plus(&x).unwrap()).unwrap();
+    assert_eq!(y.to_f64_vec().unwrap()[5], 24.0);
+    let seed = other.square().unwrap();
+    let gradients = tape.backward_from(&[&y], vec![Some(seed)]).unwrap();
+    let gradient = gradients.get(&x).unwrap();
+    assert_eq!(gradient.to_f64_vec().unwrap()[5], 36.0);
+    assert!(elsewhere.node_id(gradient).is_none());
+    // The sum, the square and the scaled tensor are the caller's and the operation's own.
+    assert!(elsewhere.operations().len() > recorded);
 }
 
 #[test]

@@ -12,12 +12,16 @@
 /// assert_eq!(Activation::Relu.name(), "relu");
 /// # Ok::<_, nn::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
     /// x·Φ(x), exact.
     Gelu,
     /// max(x, 0).
     Relu,
+    /// x where it is positive, and this slope times x elsewhere. PyTorch's default is 0.01.
+    LeakyRelu(f64),
+    /// x/(1 + e⁻ˣ), also called swish.
+    Silu,
     /// Hyperbolic tangent.
     Tanh,
     /// 1/(1 + e⁻ˣ).
@@ -32,6 +36,8 @@ impl Activation {
         match self {
             Self::Gelu => "gelu",
             Self::Relu => "relu",
+            Self::LeakyRelu(_) => "leaky_relu",
+            Self::Silu => "silu",
             Self::Tanh => "tanh",
             Self::Sigmoid => "sigmoid",
             Self::Softmax => "softmax",

@@ -110,9 +110,9 @@ impl Context {
     /// ```
     ///
     /// # Errors
-    /// As of [`Params::with_values`].
+    /// As of [`Params::with_values`]; but the values may be traced.
     pub fn with_values(params: &Params, values: Vec<Tensor>, mode: Mode) -> Result<Self> {
-        params.require_fit(&values)?;
+        params.require_like(&values)?;
         Ok(Self::over(Arc::new(values), params.model(), mode, None))
     }
 
@@ -278,7 +278,8 @@ impl Context {
 
     /// Records a new value for the buffer `id`.
     ///
-    /// [`Context::buffer`] shows it.
+    /// [`Context::buffer`] shows it. A value that does not fit, or a trained parameter's `id`, is
+    /// refused when the values are [stored](Pass::update_buffers).
     pub fn update_buffer(&self, id: ParamId, value: Tensor) {
         self.state.borrow_mut().updates.push((id, value));
     }
@@ -540,7 +541,12 @@ impl Pass {
     /// Stores the recorded values in the buffers of `params`.
     ///
     /// [`Context::buffer`] shows it.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if one does not fit or is [traced](Tensor::is_traced), or is that of a
+    /// trained parameter or of another model. Nothing is stored then.
     pub fn update_buffers(self, params: &mut Params) -> Result<()> {
+        params.require_buffers(&self.updates)?;
         self.updates.into_iter().try_for_each(|(id, value)| params.set(id, value))
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 /// One use of a layer: its kind, the shapes, and the number of parameters.
 ///
 /// [`Context::count_costs`](crate::Context::count_costs) shows how to get one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Cost {
     /// The layer's dotted path; empty for layers without parameters.
     pub path: String,
@@ -22,7 +22,7 @@ pub struct Cost {
 }
 
 /// The kind of a layer, with the settings that its cost depends on besides the shapes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LayerKind {
     /// A convolution.
     Conv2d {
@@ -78,6 +78,8 @@ pub enum LayerKind {
     Dropout,
     /// Several dimensions as one.
     Flatten,
+    /// A function without parameters.
+    Function,
 }
 
 impl Cost {
@@ -147,6 +149,7 @@ impl fmt::Display for LayerKind {
             Self::Bilinear => f.write_str("bilinear"),
             Self::Dropout => f.write_str("dropout"),
             Self::Flatten => f.write_str("flatten"),
+            Self::Function => f.write_str("function"),
         }
     }
 }

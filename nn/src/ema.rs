@@ -23,7 +23,7 @@ use engine::{Device, Tensor};
 /// assert_eq!(ema.values()[0].item()?, 0.9);
 /// // Saved, and resumed.
 /// let saved = (ema.updates(), ema.values().to_vec());
-/// let mut resumed = Ema::resume(0.999, saved.0, saved.1);
+/// let mut resumed = Ema::resume(0.999, saved.0, saved.1)?;
 /// (ema.update(&params)?, resumed.update(&params)?);
 /// assert_eq!(resumed.values()[0].item()?, ema.values()[0].item()?);
 /// # Ok::<_, nn::Error>(())
@@ -39,18 +39,26 @@ pub struct Ema {
 
 impl Ema {
     /// An average that starts at the model's values, with `decay` in [0, 1).
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for another decay.
     pub fn new(params: &Params, decay: f64) -> Result<Self> {
+        Self::resume(decay, 0, params.values())
+    }
+
+    /// An average that resumes from saved values, with `decay` in [0, 1). They are shared, not
+    /// copied, and kept off any tape.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for another decay.
+    pub fn resume(decay: f64, updates: u64, values: Vec<Tensor>) -> Result<Self> {
         if !(0.0..1.0).contains(&decay) {
             return Err(Error::Setting(format!(
                 "the moving average's decay must be in [0, 1), got {decay}"
             )));
         }
-        Ok(Self { decay, updates: 0, values: params.values(), scalars: StepScalars::default() })
-    }
-
-    /// An average that resumes from saved values.
-    pub fn resume(decay: f64, updates: u64, values: Vec<Tensor>) -> Self {
-        Self { decay, updates, values, scalars: StepScalars::default() }
+        let values = values.iter().map(Tensor::detach).collect();
+        Ok(Self { decay, updates, values, scalars: StepScalars::default() })
     }
 
     /// The same average on `device`.
@@ -61,17 +69,26 @@ impl Ema {
     }
 
     /// Adds the model's values after a step to the average.
+    ///
+    /// # Errors
+    /// If they do not fit: [`Error::Setting`]. Nothing is counted then.
     pub fn update(&mut self, params: &Params) -> Result<()> {
-        self.count()?;
-        self.apply(params, None, false)
+        params.require_fit(&self.values)?;
+        let before = self.updates;
+        let updated = self.count().and_then(|()| self.apply(params, None, false));
+        if updated.is_err() {
+            self.restore(before);
+        }
+        updated
     }
 
     /// Counts an update and sets its decay.
     pub(crate) fn count(&mut self) -> Result<()> {
         let t = self.updates as f64;
-        self.updates = self.updates.saturating_add(1);
         let decay = self.decay.min((1.0 + t) / (10.0 + t));
-        Ok(self.scalars.set(vec![optimizer::decay_scalars(decay)])?)
+        self.scalars.set(vec![optimizer::decay_scalars(decay)])?;
+        self.updates = self.updates.saturating_add(1);
+        Ok(())
     }
 
     /// Puts back an earlier count.
@@ -122,9 +139,40 @@ mod tests {
         assert!((ema.values()[0].item().unwrap() - 1.0).abs() < 1e-12);
         assert!(Ema::new(&params, 1.0).is_err());
         // Counts do not overflow.
-        let mut ema = Ema::resume(0.5, u64::MAX, params.values());
+        let mut ema = Ema::resume(0.5, u64::MAX, params.values()).unwrap();
         params.set(id, Tensor::zeros(&[1], DType::F64).unwrap()).unwrap();
         ema.update(&params).unwrap();
         assert_eq!((ema.updates(), ema.values()[0].item().unwrap()), (u64::MAX, 0.5));
+    }
+
+    #[test]
+    fn a_decay_out_of_range_is_refused() {
+        let (_, params) = Params::build(0, DType::F64, |b| Ok(b.constant("w", &[1], 0.0))).unwrap();
+        for decay in [1.0, -0.1, f64::NAN, f64::INFINITY] {
+            let expected = format!("the moving average's decay must be in [0, 1), got {decay}");
+            for made in [Ema::new(&params, decay), Ema::resume(decay, 3, params.values())] {
+                assert_eq!(made.unwrap_err().to_string(), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_resumed_average_is_off_the_tape() {
+        let (_, params) = Params::build(0, DType::F64, |b| Ok(b.constant("w", &[1], 0.0))).unwrap();
+        let tape = engine::Tape::new();
+        let values = vec![tape.leaf(&params.values()[0])];
+        let mut ema = Ema::resume(0.5, 0, values).unwrap();
+        ema.update(&params).unwrap();
+        assert!(tape.operations().is_empty() && tape.node_id(&ema.values()[0]).is_none());
+    }
+
+    #[test]
+    fn an_update_of_another_model_is_not_counted() {
+        let built = |count: usize| {
+            Params::build(0, DType::F64, |b| Ok(b.constant("w", &[count], 0.0))).unwrap().1
+        };
+        let mut ema = Ema::new(&built(1), 0.5).unwrap();
+        assert!(ema.update(&built(2)).is_err());
+        assert_eq!(ema.updates(), 0);
     }
 }

@@ -43,6 +43,7 @@ pub mod distributed;
 mod ema;
 mod error;
 mod frozen;
+mod indices;
 pub mod layers;
 pub mod loss;
 pub mod optim;

@@ -4,8 +4,8 @@
 //! A prediction and its target have one shape: nothing is broadcast, because a target of another
 //! shape is a mistake more often than not.
 
-use crate::Result;
-use engine::{DType, Error, Tensor};
+use crate::{Result, indices};
+use engine::{Error, Tensor};
 
 /// The mean of (`prediction` − `target`)², PyTorch's `mse_loss`.
 ///
@@ -52,9 +52,18 @@ pub fn l1(prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
 /// ```
 ///
 /// # Errors
-/// If the shapes differ.
+/// If the shapes differ; [`crate::Error::Setting`] if `eps` is not positive, or its square is 0 or
+/// not finite in the dtype of `prediction`: without it, the root has no slope at 0.
 pub fn charbonnier(prediction: &Tensor, target: &Tensor, eps: f64) -> Result<Tensor> {
     let squares = difference("charbonnier", prediction, target)?.square()?;
+    let square = Tensor::scalar(eps * eps, squares.dtype())?.item()?;
+    if !(eps > 0.0 && square > 0.0 && square.is_finite()) {
+        let message = format!(
+            "charbonnier: eps must be positive, and its square a positive number in {}, got {eps}",
+            squares.dtype()
+        );
+        return Err(crate::Error::Setting(message));
+    }
     Ok(squares.affine(1.0, eps * eps)?.sqrt()?.mean_all()?)
 }
 
@@ -73,23 +82,33 @@ pub fn charbonnier(prediction: &Tensor, target: &Tensor, eps: f64) -> Result<Ten
 /// ```
 ///
 /// # Errors
-/// If the shapes do not fit, or `targets` is not of i64. On the CPU, if a target is not a class
-/// (the error is that of `gather`); on a GPU the loss is NaN then.
+/// If the shapes do not fit, or `targets` is not of i64. On the CPU, if a target is not a class; on
+/// a GPU the loss is NaN then.
 pub fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    const NAME: &str = "cross_entropy";
     let expected = match logits.shape() {
-        [n, _, rest @ ..] => Some([&[*n], rest].concat()),
+        [n, classes, rest @ ..] => Some(([&[*n], rest].concat(), *classes)),
         _ => None,
     };
-    if expected.as_deref() != Some(targets.shape()) {
+    let Some((_, classes)) = expected.filter(|(shape, _)| shape == targets.shape()) else {
         let (logits, targets) = (logits.shape(), targets.shape());
         let message = format!("logits {logits:?} are not [N, C, …] for targets {targets:?} [N, …]");
-        return Err(Error::shape("cross_entropy", message).into());
-    }
-    if targets.dtype() != DType::I64 {
-        return Err(Error::dtype("cross_entropy", DType::I64, targets.dtype()).into());
-    }
+        return Err(Error::shape(NAME, message).into());
+    };
+    let targets = indices::require_below::<Classes>(targets, classes)?;
     let chosen = logits.log_softmax(1)?.gather(1, &targets.unsqueeze(1)?)?;
     Ok(chosen.mean_all()?.neg()?)
+}
+
+/// The classes that targets name.
+struct Classes;
+
+impl indices::Named for Classes {
+    const OP: &'static str = "cross_entropy";
+
+    fn out_of_range(index: i64, count: usize) -> String {
+        format!("the target {index} is not a class: there are {count}, from 0 on")
+    }
 }
 
 fn difference(op: &'static str, prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
@@ -105,7 +124,7 @@ fn difference(op: &'static str, prediction: &Tensor, target: &Tensor) -> Result<
 mod tests {
     use super::*;
     use engine::checks::{GradCheck, gradcheck};
-    use engine::{Rng, Tape};
+    use engine::{DType, Rng, Tape};
 
     type Loss = fn(&Tensor, &Tensor) -> Result<Tensor>;
     const REGRESSIONS: [Loss; 3] = [mse, l1, |x, t| charbonnier(x, t, 0.1)];
@@ -209,7 +228,24 @@ mod tests {
             "cross_entropy: logits [2, 3] are not [N, C, …] for targets [2, 1] [N, …]"
         );
         assert!(message(&row, &classes(&[0], &[])).contains("logits [3]"));
-        assert!(message(&x, &classes(&[0, 3], &[2])).contains("index 3 is out of bounds"));
+        for wrong in [3, -1, -100] {
+            let expected =
+                format!("cross_entropy: the target {wrong} is not a class: there are 3, from 0 on");
+            let targets = classes(&[0, wrong], &[2]);
+            assert_eq!(message(&x, &targets), expected);
+            // The same in a plan, where it is found later.
+            let planned = engine::planned(&[x.clone(), targets], |x| {
+                Ok::<_, crate::Error>(vec![cross_entropy(&x[0], &x[1])?])
+            });
+            assert_eq!(planned.unwrap_err().to_string(), expected);
+        }
+        for eps in [0.0, -1e-3, f64::NAN, f64::INFINITY, 1e-200, 1e200] {
+            let error = charbonnier(&x, &x, eps).unwrap_err().to_string();
+            assert!(error.starts_with("charbonnier: eps must be positive"), "{error}");
+        }
+        let single = x.to_dtype(DType::F32).unwrap();
+        assert!(charbonnier(&single, &single, 1e-30).is_err());
+        assert!(charbonnier(&x, &x, 1e-30).is_ok());
         assert!(message(&x, &draw(&[2], 1)).contains("expected dtype i64"));
     }
 }

@@ -5,7 +5,7 @@
 use crate::params::{EntryKind, Params};
 use crate::{Error, Result};
 use engine::optimizer::{self, Parameter, StepScalars};
-use engine::{Device, Tensor};
+use engine::{Device, Tensor, counted};
 use std::collections::HashMap;
 
 pub use engine::optimizer::{Clip, Rule};
@@ -47,6 +47,13 @@ pub struct Optimizer {
     buffer_scalars: Option<StepScalars>,
 }
 
+/// What an optimizer has counted before a step.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    steps: Vec<u64>,
+    moved: Vec<usize>,
+}
+
 impl Optimizer {
     /// A fresh optimizer for the entries of `params`.
     pub fn new(rule: Rule, params: &Params) -> Self {
@@ -80,16 +87,54 @@ impl Optimizer {
         gradients: &[Option<Tensor>],
         lr: f64,
     ) -> Result<()> {
-        if self.steps.len() != params.entries().len() {
-            return Err(Error::Setting(format!(
-                "the optimizer is for a model with {} parameters and buffers, not for one with {}",
-                self.steps.len(),
-                params.entries().len()
-            )));
+        self.moved = self.to_move(params, gradients)?;
+        self.count_again(lr)
+    }
+
+    /// The entries that a step with these gradients moves.
+    fn to_move(&self, params: &Params, gradients: &[Option<Tensor>]) -> Result<Vec<usize>> {
+        let entries = params.entries().len();
+        for (what, count) in [("state is", self.steps.len()), ("gradients are", gradients.len())] {
+            if count != entries {
+                let entries = if count == 1 { "entry" } else { "entries" };
+                return Err(Error::Setting(format!(
+                    "the optimizer's {what} for a model with {count} {entries}, not for one with {}",
+                    params.kinds()
+                )));
+            }
         }
         let trained = params.parameters().map(|(id, _)| id.index);
-        self.moved = trained.filter(|&id| gradients.get(id).is_some_and(Option::is_some)).collect();
-        self.count_again(lr)
+        Ok(trained.filter(|&id| gradients[id].is_some()).collect())
+    }
+
+    /// An error unless a step with these gradients moves the parameters that the last one moved.
+    pub(crate) fn require_same_moves(
+        &self,
+        params: &Params,
+        gradients: &[Option<Tensor>],
+    ) -> Result<()> {
+        let moves = self.to_move(params, gradients)?;
+        if moves == self.moved {
+            return Ok(());
+        }
+        let other = moves.iter().find(|id| !self.moved.contains(id));
+        let other = other.or_else(|| self.moved.iter().find(|id| !moves.contains(id)));
+        let path = other.map_or("", |&id| &params.entries()[id].path);
+        Err(Error::Setting(format!(
+            "a replayed step moves the parameters that the last one moved, but {path} has a \
+             gradient in one of them alone"
+        )))
+    }
+
+    /// An error if the rule's numbers, or the learning rate, cannot be used.
+    pub(crate) fn require_settings(&self, lr: f64) -> Result<()> {
+        self.rule.check()?;
+        match lr.is_finite() && lr >= 0.0 {
+            true => Ok(()),
+            false => Err(Error::Setting(format!(
+                "the learning rate must be finite and not negative, got {lr}"
+            ))),
+        }
     }
 
     /// Counts one more step of the parameters that the last one moved, and sets its scalars.
@@ -102,9 +147,20 @@ impl Optimizer {
         Ok(self.scalars.set(scalars)?)
     }
 
-    /// Puts back earlier counts.
-    pub(crate) fn restore(&mut self, steps: Vec<u64>) {
-        self.steps = steps;
+    /// The counts and moves so far.
+    pub(crate) fn counts(&self) -> Counts {
+        Counts { steps: self.steps.clone(), moved: self.moved.clone() }
+    }
+
+    /// Puts back earlier counts and moves.
+    pub(crate) fn restore(&mut self, Counts { steps, moved }: Counts) {
+        (self.steps, self.moved) = (steps, moved);
+    }
+
+    /// As [`Optimizer::restore`], of a step that is known to have moved nothing. Which parameters
+    /// such steps move is still known.
+    pub(crate) fn restore_steps(&mut self, counts: Counts) {
+        self.steps = counts.steps;
     }
 
     /// Whether a step has been counted, so that it is known which parameters have gradients.
@@ -167,7 +223,11 @@ impl Optimizer {
     }
 
     /// An optimizer that resumes from the results of [`Optimizer::tensors`] and
-    /// [`Optimizer::steps`].
+    /// [`Optimizer::steps`]. The tensors are shared, not copied, and kept off any tape.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] if one is missing, [traced](Tensor::is_traced), or not like its
+    /// parameter; those of [`Rule::check`].
     pub fn resume(
         rule: Rule,
         params: &Params,
@@ -178,12 +238,10 @@ impl Optimizer {
             origin: "the optimizer's state".into(),
             details: reason,
         };
+        rule.check()?;
         if steps.len() != params.entries().len() {
-            return Err(refuse(format!(
-                "{} step counts for {} entries",
-                steps.len(),
-                params.entries().len()
-            )));
+            let counts = counted(steps.len(), "step count");
+            return Err(refuse(format!("{counts} for a model with {}", params.kinds())));
         }
         let mut slots = Vec::with_capacity(steps.len());
         for (entry, &taken) in params.entries().iter().zip(&steps) {
@@ -194,7 +252,10 @@ impl Optimizer {
             let slot = |slot: &&str| {
                 let name = format!("{slot}.{}", entry.path);
                 match tensors.get(&name) {
-                    Some(tensor) if tensor.meta() == entry.value.meta() => Ok(tensor.clone()),
+                    Some(tensor) if tensor.is_traced() => {
+                        Err(refuse(format!("{name} is traced and has no elements")))
+                    }
+                    Some(tensor) if tensor.meta() == entry.value.meta() => Ok(tensor.detach()),
                     Some(tensor) => Err(refuse(format!(
                         "{name} is {}, expected {}",
                         tensor.meta(),
@@ -240,7 +301,14 @@ pub fn global_norm(gradients: &[Option<Tensor>]) -> Result<f64> {
 /// assert!((global_norm(&gradients)? - 1.0).abs() < 1e-6);
 /// # Ok::<_, nn::Error>(())
 /// ```
+///
+/// # Errors
+/// [`Error::Setting`] if `max_norm` is negative or NaN.
 pub fn clip_global_norm(gradients: &mut [Option<Tensor>], max_norm: f64) -> Result<f64> {
+    if max_norm.is_nan() || max_norm < 0.0 {
+        let message = format!("the limit of the norm must not be negative, got {max_norm}");
+        return Err(Error::Setting(message));
+    }
     let norm = global_norm(gradients)?;
     let scale = max_norm / (norm + 1e-6);
     if scale < 1.0 {
@@ -252,104 +320,4 @@ pub fn clip_global_norm(gradients: &mut [Option<Tensor>], max_norm: f64) -> Resu
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use engine::DType;
-
-    fn one(value: f64) -> (Params, impl Fn(f64) -> Vec<Option<Tensor>>) {
-        let (_, params) =
-            Params::build(0, DType::F64, |b| Ok(b.constant("w", &[1], value))).unwrap();
-        (params, |g| vec![Some(Tensor::full(&[1], g, DType::F64).unwrap())])
-    }
-
-    fn value(params: &Params) -> f64 {
-        params.entries()[0].value.item().unwrap()
-    }
-
-    #[test]
-    fn the_first_step_of_adam_has_the_length_of_the_learning_rate() {
-        let (mut params, gradient) = one(1.0);
-        let mut adam = Optimizer::new(Rule::adam(), &params);
-        adam.step(&mut params, &gradient(5.0), 0.1).unwrap();
-        assert!((value(&params) - 0.9).abs() < 1e-9);
-        // Second step, by hand: m = 0.45 + 0.1·(−1), v = 0.999·0.025 + 0.001.
-        adam.step(&mut params, &gradient(-1.0), 0.1).unwrap();
-        let (m, v) = (0.9 * 0.5 - 0.1, 0.999 * 0.025 + 0.001);
-        let expected =
-            0.9 - 0.1 / (1.0 - 0.81) * m / ((v / (1.0 - 0.999f64.powi(2))).sqrt() + 1e-8);
-        assert!((value(&params) - expected).abs() < 1e-9);
-    }
-
-    #[test]
-    fn the_decay_of_adam_w_acts_on_the_value() {
-        let (mut params, gradient) = one(1.0);
-        let mut optimizer = Optimizer::new(Rule::adam_w(), &params);
-        optimizer.step(&mut params, &gradient(0.0), 0.1).unwrap();
-        assert!((value(&params) - 0.999).abs() < 1e-12);
-    }
-
-    #[test]
-    fn momentum_remembers() {
-        let (mut params, gradient) = one(0.0);
-        let mut sgd = Optimizer::new(Rule::Sgd { momentum: 0.5, weight_decay: 0.0 }, &params);
-        sgd.step(&mut params, &gradient(1.0), 0.1).unwrap();
-        sgd.step(&mut params, &gradient(1.0), 0.1).unwrap();
-        assert!((value(&params) + 0.1 + 0.15).abs() < 1e-12);
-    }
-
-    #[test]
-    fn saved_and_resumed_it_takes_the_same_step() {
-        let (mut params, gradient) = one(1.0);
-        let mut first = Optimizer::new(Rule::adam(), &params);
-        first.step(&mut params, &gradient(0.3), 0.1).unwrap();
-        let tensors = first.tensors(&params).into_iter().collect();
-        let mut second =
-            Optimizer::resume(Rule::adam(), &params, first.steps().to_vec(), &tensors).unwrap();
-        let mut twin = params.clone();
-        first.step(&mut params, &gradient(-0.2), 0.1).unwrap();
-        second.step(&mut twin, &gradient(-0.2), 0.1).unwrap();
-        assert_eq!(value(&params).to_bits(), value(&twin).to_bits());
-        assert!(Optimizer::resume(Rule::adam(), &params, vec![1], &HashMap::new()).is_err());
-    }
-
-    #[test]
-    fn counts_do_not_overflow() {
-        let (mut params, gradient) = one(1.0);
-        let slots = ["exp_avg", "exp_avg_sq"].map(|slot| (format!("{slot}.w"), gradient(0.5)));
-        let slots = slots.map(|(name, mut x)| (name, x.remove(0).unwrap())).into();
-        let steps = vec![u64::MAX];
-        let mut adam = Optimizer::resume(Rule::adam(), &params, steps, &slots).unwrap();
-        adam.step(&mut params, &gradient(0.5), 0.1).unwrap();
-        assert_eq!(adam.steps(), [u64::MAX]);
-        // The corrections of the first steps have long gone: m/√v.
-        let expected = 1.0 - 0.1 * 0.5 / (0.999f64 * 0.5 + 0.001 * 0.25).sqrt();
-        assert!((value(&params) - expected).abs() < 1e-8, "{}", value(&params));
-    }
-
-    #[test]
-    fn clipping_scales_all_gradients_together() {
-        let mut gradients = vec![
-            Some(Tensor::full(&[1], 3.0, DType::F64).unwrap()),
-            None,
-            Some(Tensor::full(&[1], 4.0, DType::F64).unwrap()),
-        ];
-        assert_eq!(clip_global_norm(&mut gradients, 10.0).unwrap(), 5.0);
-        assert_eq!(gradients[0].as_ref().unwrap().item().unwrap(), 3.0);
-        clip_global_norm(&mut gradients, 1.0).unwrap();
-        assert!((global_norm(&gradients).unwrap() - 1.0).abs() < 1e-6);
-    }
-
-    #[test]
-    fn an_optimizer_of_another_model_is_refused() {
-        let (mut params, _) = one(1.0);
-        let (_, other) = Params::build(0, DType::F64, |b| {
-            Ok((b.constant("v", &[1], 1.0), b.constant("w", &[1], 1.0)))
-        })
-        .unwrap();
-        let mut adam = Optimizer::new(Rule::adam(), &other);
-        let gradients = vec![Some(Tensor::full(&[1], 1.0, DType::F64).unwrap())];
-        let message = adam.step(&mut params, &gradients, 0.1).unwrap_err().to_string();
-        assert!(message.contains("2 parameters and buffers, not for one with 1"), "{message}");
-        assert_eq!(value(&params), 1.0);
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@
 
 use crate::weights::printable;
 use crate::{Error, Result};
-use engine::{DType, Device, Rng, Tensor};
+use engine::{DType, Device, Rng, Tensor, counted};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -64,12 +64,25 @@ pub struct Entry {
 
 impl Entry {
     /// An error unless `value` has the shape and dtype of this entry.
-    fn require_fit(&self, value: &Tensor) -> Result<()> {
+    fn require_like(&self, value: &Tensor) -> Result<()> {
         if self.value.meta() == value.meta() {
             return Ok(());
         }
         let (path, expected, got) = (&self.path, self.value.meta(), value.meta());
         Err(Error::Setting(format!("{path}: expected {expected}, got {got}")))
+    }
+
+    /// An error unless `value` could be that of this entry: it is like it, and has elements.
+    fn require_fit(&self, value: &Tensor) -> Result<()> {
+        self.require_like(value)?;
+        match value.is_traced() {
+            false => Ok(()),
+            true => Err(Error::Setting(format!(
+                "{}: the new value is traced and has no elements; a layer that is planned runs in \
+                 Context::planned",
+                self.path
+            ))),
+        }
     }
 }
 
@@ -204,7 +217,8 @@ impl Params {
     /// Replaces the value of an entry by one of the same shape and dtype.
     ///
     /// # Errors
-    /// [`Error::Setting`] if the value does not fit, or the entry belongs to another model.
+    /// [`Error::Setting`] if the value does not fit or is [traced](Tensor::is_traced), or the entry
+    /// belongs to another model.
     pub fn set(&mut self, id: ParamId, value: Tensor) -> Result<()> {
         let index = self.index(id)?;
         let entry = &mut self.entries[index];
@@ -232,7 +246,7 @@ impl Params {
     ///
     /// # Errors
     /// [`Error::Setting`] if there are more or fewer values than entries, or one has another shape
-    /// or dtype.
+    /// or dtype, or is [traced](Tensor::is_traced).
     pub fn with_values(&self, values: Vec<Tensor>) -> Result<Params> {
         self.require_fit(&values)?;
         let mut params = self.clone();
@@ -245,20 +259,38 @@ impl Params {
         self.entries.iter_mut().zip(values).for_each(|(entry, value)| entry.value = value);
     }
 
-    /// An error unless this could be the value of the entry.
-    pub(crate) fn require_fits(&self, id: ParamId, value: &Tensor) -> Result<()> {
-        self.entries[self.index(id)?].require_fit(value)
+    /// An error unless each could be the new value of a buffer.
+    pub(crate) fn require_buffers(&self, updates: &[(ParamId, Tensor)]) -> Result<()> {
+        updates.iter().try_for_each(|(id, value)| {
+            let entry = &self.entries[self.index(*id)?];
+            if entry.kind == EntryKind::Parameter {
+                let message = format!("{} is trained, and no buffer to be updated", entry.path);
+                return Err(Error::Setting(message));
+            }
+            entry.require_fit(value)
+        })
     }
 
     /// An error unless these could be the values of the entries.
     pub(crate) fn require_fit(&self, values: &[Tensor]) -> Result<()> {
+        self.require_each(values, Entry::require_fit)
+    }
+
+    /// As [`Params::require_fit`], for a pass, whose values may be traced.
+    pub(crate) fn require_like(&self, values: &[Tensor]) -> Result<()> {
+        self.require_each(values, Entry::require_like)
+    }
+
+    fn require_each(
+        &self,
+        values: &[Tensor],
+        require: impl Fn(&Entry, &Tensor) -> Result<()>,
+    ) -> Result<()> {
         if values.len() != self.entries.len() {
-            let (given, expected) = (values.len(), self.entries.len());
-            return Err(Error::Setting(format!(
-                "{given} values for a model with {expected} parameters and buffers"
-            )));
+            let given = counted(values.len(), "value");
+            return Err(Error::Setting(format!("{given} for a model with {}", self.kinds())));
         }
-        self.entries.iter().zip(values).try_for_each(|(entry, value)| entry.require_fit(value))
+        self.entries.iter().zip(values).try_for_each(|(entry, value)| require(entry, value))
     }
 
     /// Replaces every value by that in `source`, converted to the entry's dtype.
@@ -310,6 +342,13 @@ impl Params {
             model: self.model,
             entries: self.entries.iter().map(entry).collect::<Result<_>>()?,
         })
+    }
+
+    /// The number of parameters and of buffers, for messages.
+    pub(crate) fn kinds(&self) -> String {
+        let parameters = self.parameters().count();
+        let buffers = counted(self.entries.len() - parameters, "buffer");
+        format!("{} and {buffers}", counted(parameters, "parameter"))
     }
 
     fn index(&self, id: ParamId) -> Result<usize> {
@@ -416,7 +455,10 @@ impl Builder<'_> {
     /// assert_ne!(draws(7)?, draws(8)?);
     /// # Ok::<_, nn::Error>(())
     /// ```
+    ///
+    /// With a bound that is negative or not finite, the build ends with an error.
     pub fn uniform(&mut self, name: &str, shape: &[usize], bound: f64) -> ParamId {
+        self.require_spread("bound", bound);
         let draw = |path: &str, seed, dtype| {
             Tensor::rand(shape, -bound, bound, dtype, &mut Rng::at(seed, fnv1a(path), 0))
         };
@@ -424,8 +466,10 @@ impl Builder<'_> {
     }
 
     /// Adds a parameter whose elements are independently normal with mean 0 and standard deviation
-    /// `deviation`. The draws depend on the seed and the path alone.
+    /// `deviation`. The draws depend on the seed and the path alone. With a deviation that is
+    /// negative or not finite, the build ends with an error.
     pub fn normal(&mut self, name: &str, shape: &[usize], deviation: f64) -> ParamId {
+        self.require_spread("deviation", deviation);
         let draw = |path: &str, seed, dtype| {
             Tensor::randn(shape, dtype, &mut Rng::at(seed, fnv1a(path), 0))?.scale(deviation)
         };
@@ -461,6 +505,13 @@ impl Builder<'_> {
         let part = if self.prefix.is_empty() { "the model" } else { &self.prefix };
         let error = Error::Setting(format!("{part}: {reason}"));
         self.draft.refused.get_or_insert(error);
+    }
+
+    /// Refuses a bound or deviation that no random numbers have.
+    fn require_spread(&mut self, what: &str, spread: f64) {
+        if !(spread.is_finite() && spread >= 0.0) {
+            self.refuse(format!("the {what} must be finite and not negative, got {spread}"));
+        }
     }
 
     /// Adds an entry. If no value is given, `draw` makes it from path, seed and dtype. Without a
@@ -514,10 +565,10 @@ impl Fitting {
     fn take(&mut self, path: &str, shape: &[usize], dtype: DType) -> Option<Tensor> {
         match self.source.remove(path) {
             Some(value) if value.shape() == shape => {
-                if let Ok(value) = value.to_dtype(dtype).and_then(|value| value.contiguous()) {
-                    return Some(value.detach());
+                match value.to_dtype(dtype).and_then(|value| value.contiguous()) {
+                    Ok(value) if !value.is_traced() => return Some(value.detach()),
+                    _ => self.misshapen.push(format!("{path} cannot become {dtype}")),
                 }
-                self.misshapen.push(format!("{path} cannot become {dtype}"));
             }
             Some(value) => {
                 self.misshapen.push(format!("{path} is {:?}, not {shape:?}", value.shape()))
@@ -696,7 +747,7 @@ mod tests {
             let messages =
                 [params.with_values(wrong).map(|_| ()), in_context].map(|r| r.unwrap_err());
             assert_eq!(messages[0].to_string(), messages[1].to_string());
-            let named = ["2 parameters and buffers", "a.weight: expected"];
+            let named = ["for a model with 1 parameter and 1 buffer", "a.weight: expected"];
             assert!(named.iter().any(|part| messages[0].to_string().contains(part)));
         }
     }
@@ -730,6 +781,24 @@ mod tests {
             };
             let message = Params::build(1, DType::F32, build).unwrap_err().to_string();
             assert!(message.starts_with("rand: shape"), "{message}");
+        }
+    }
+
+    #[test]
+    fn draws_of_no_spread_are_refused() {
+        type Add = fn(&mut Builder<'_>, f64) -> ParamId;
+        let adds: [(Add, &str); 2] = [
+            (|b, bound| b.uniform("w", &[2], bound), "bound"),
+            (|b, deviation| b.normal("w", &[2], deviation), "deviation"),
+        ];
+        for (add, what) in adds {
+            for spread in [f64::NAN, f64::INFINITY, -1.0] {
+                let made = Params::build(1, DType::F32, |b| Ok(add(&mut b.at("a"), spread)));
+                assert_eq!(
+                    made.unwrap_err().to_string(),
+                    format!("a: the {what} must be finite and not negative, got {spread}")
+                );
+            }
         }
     }
 

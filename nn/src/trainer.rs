@@ -56,7 +56,8 @@ impl Trainer {
         Ok(Self { ema: Some(Ema::new(&self.params, decay)?), ..self })
     }
 
-    /// The same run, whose gradients are scaled down to the global norm `limit`.
+    /// The same run, whose gradients are scaled down to the global norm `limit`, which is not
+    /// negative: [`Trainer::step`] refuses others.
     #[must_use]
     pub fn with_clip(self, limit: f64) -> Self {
         Self { limit, ..self }
@@ -77,8 +78,9 @@ impl Trainer {
     /// pass in training. Returns its value.
     ///
     /// # Errors
-    /// Those of `loss`; [`Error::Setting`] if the loss or its gradient is not finite. After an
-    /// error, everything is as it was before.
+    /// Those of `loss`; [`Error::Setting`] if the loss or its gradient is not finite, or the
+    /// learning rate negative or not finite; [`Error::Engine`] if the rule's numbers or the limit
+    /// of the norm are [out of range](Rule::check). After an error, everything is as it was before.
     pub fn step(&mut self, lr: f64, loss: impl FnOnce(&Context) -> Result<Tensor>) -> Result<f64> {
         let tape = Tape::new();
         let cx = Context::training(&self.params, &tape).with_seed(self.seed, self.steps());
@@ -166,7 +168,8 @@ mod tests {
         let optimizer = Optimizer::resume(Rule::adam(), &params, steps, &tensors).unwrap();
         let mut second = Trainer::new(params, Rule::adam()).with_clip(0.5).with_seed(7);
         second.optimizer = optimizer;
-        second.ema = first.ema.map(|ema| Ema::resume(0.9, ema.updates(), ema.values().to_vec()));
+        second.ema =
+            first.ema.map(|ema| Ema::resume(0.9, ema.updates(), ema.values().to_vec()).unwrap());
         let resumed: Vec<f64> = (0..3).map(|_| second.step(0.1, &loss).unwrap()).collect();
         assert_eq!(resumed, losses[3..]);
         assert_eq!(bits(&second), bits(&whole));
@@ -182,6 +185,49 @@ mod tests {
             let [new, old] = [entry, old].map(|entry| entry.value.to_f64_vec().unwrap());
             assert_ne!(new, old, "{}", entry.path);
         }
+    }
+
+    #[test]
+    fn settings_that_spoil_the_values_change_nothing() {
+        let (loss, mut trainer) = run();
+        trainer.step(0.1, &loss).unwrap();
+        let before = bits(&trainer);
+        for lr in [f64::NAN, f64::INFINITY, -0.1] {
+            let message = trainer.step(lr, &loss).unwrap_err().to_string();
+            assert!(message.contains("learning rate must be finite"), "{message}");
+        }
+        for limit in [f64::NAN, -1.0] {
+            trainer = trainer.with_clip(limit);
+            let message = trainer.step(0.1, &loss).unwrap_err().to_string();
+            assert!(message.contains("limit of the norm must not be negative"), "{message}");
+        }
+        let ema = trainer.ema.as_ref().unwrap();
+        assert_eq!((bits(&trainer), trainer.steps(), ema.updates()), (before, 1, 1));
+        trainer.with_clip(0.5).step(0.1, &loss).unwrap();
+    }
+
+    #[test]
+    fn running_statistics_of_a_plan_that_is_not_the_pass_s_are_refused() {
+        let (norm, params) =
+            Params::build(0, DType::F64, |b| Ok(BatchNorm2d::new(&mut b.at("norm"), 2))).unwrap();
+        let x = Tensor::randn(&[2, 2, 3, 3], DType::F64, &mut Rng::new(1)).unwrap();
+        let mut trainer = Trainer::new(params, Rule::adam());
+        let before = bits(&trainer);
+        let planned = trainer.step(0.1, |cx| {
+            let y = engine::planned(std::slice::from_ref(&x), |x| {
+                Ok::<_, Error>(vec![norm.forward(cx, &x[0])?])
+            });
+            Ok(y?.remove(0).square()?.mean_all()?)
+        });
+        let message = planned.unwrap_err().to_string();
+        assert!(message.starts_with("norm.running_mean: the new value is traced"), "{message}");
+        assert_eq!((bits(&trainer), trainer.steps()), (before, 0));
+        let within = trainer.step(0.1, |cx| {
+            let y =
+                cx.planned(std::slice::from_ref(&x), |cx, x| Ok(vec![norm.forward(cx, &x[0])?]))?;
+            Ok(y[0].square()?.mean_all()?)
+        });
+        within.unwrap();
     }
 
     #[test]

@@ -3,7 +3,26 @@
 use crate::{Layout, Rng, Tensor};
 use std::ops::RangeInclusive;
 
-/// The values that a sample's input may take. See [`SampleGenerator`] for an example.
+/// The values that a sample's input may take.
+///
+/// Finite differences see a function at both sides of a point. Where it has a kink, as relu at 0,
+/// they find a mean of two slopes, and the check fails though the gradient is right. So inputs stay
+/// away from kinks by more than twice the step of [`GradCheck`](super::GradCheck), 1e-3: by their
+/// values, or, for a kink elsewhere than at 0, moved there.
+///
+/// ```
+/// use engine::checks::{GradCheck, SampleGenerator, Values, gradcheck};
+/// use engine::Tensor;
+/// let options = GradCheck::default();
+/// let x = SampleGenerator::from_seed(0).tensor(&[3, 4], Values::AwayFromZero);
+/// gradcheck(|x| x[0].relu(), &[x.clone()], &options)?;
+/// // The kink of max(x − 1, 0) is at 1.
+/// gradcheck(|x| x[0].affine(1.0, -1.0)?.relu(), &[x.affine(1.0, 1.0)?], &options)?;
+/// // At the kink itself the slopes are 0 and 1.
+/// let zero = Tensor::from_slice(&[0.0], &[1])?;
+/// assert!(gradcheck(|x| x[0].relu(), &[zero], &options).is_err());
+/// # Ok::<_, engine::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Values {
     /// Normal, variance 1.

@@ -5,6 +5,10 @@
 //! L(x−h)) − (L(x+2h) − L(x−2h))) / 12h, whose error is O(h⁴).
 
 use crate::{DType, Error, Result, Rng, Tape, Tensor};
+use std::fmt;
+
+/// The operation that errors name.
+const OP: &str = "gradcheck";
 
 /// The settings of a check. See [`gradcheck`] for an example.
 #[derive(Clone, Debug)]
@@ -50,23 +54,29 @@ pub struct Report {
 /// ```
 ///
 /// # Errors
-/// What `f` returns, or a message with the input, the element and both gradients of the first
-/// difference above the tolerance.
+/// [`Error::Disagreement`] with the input, the element and both gradients of the largest difference
+/// above the tolerance, and with the number of elements that differ by more. Where `f` or its
+/// backward pass fails, with the stage and the reason; lack of memory and an interruption are
+/// returned as they are.
 pub fn gradcheck(
     f: impl Fn(&[Tensor]) -> Result<Tensor>,
     inputs: &[Tensor],
     options: &GradCheck,
 ) -> Result<Report> {
-    if let Some(input) = inputs.iter().find(|x| x.dtype() != DType::F64) {
-        return Err(Error::dtype("gradcheck", DType::F64, input.dtype()));
+    for (which, input) in inputs.iter().enumerate() {
+        if input.dtype() != DType::F64 {
+            let expected = format!("{} of input {which}", DType::F64);
+            return Err(Error::dtype(OP, expected, input.dtype()));
+        }
     }
     let mut rng = Rng::new(options.seed);
     let tape = Tape::new();
     let leaves: Vec<Tensor> = inputs.iter().map(|x| tape.leaf(x)).collect();
-    let output = f(&leaves)?;
+    let output = at_stage("the forward pass on a tape", f(&leaves))?;
     let projection = Tensor::randn(output.shape(), DType::F64, &mut rng)?;
     let weights = projection.to_f64_vec()?;
-    let mut gradients = tape.backward_from(&[&output], vec![Some(projection)])?;
+    let gradients = tape.backward_from(&[&output], vec![Some(projection)]);
+    let mut gradients = at_stage("the backward pass", gradients)?;
     let analytic: Vec<Vec<f64>> = leaves
         .iter()
         .map(|leaf| {
@@ -78,7 +88,7 @@ pub fn gradcheck(
     };
 
     let overall = analytic.iter().flatten().fold(0.0f64, |m, g| m.max(g.abs()));
-    let mut report = Report::default();
+    let (mut report, mut wrong, mut worst) = (Report::default(), 0, None);
     for (which, input) in inputs.iter().enumerate() {
         let values = input.to_f64_vec()?;
         let scale = analytic[which]
@@ -92,26 +102,64 @@ pub fn gradcheck(
                 moved[element] += offset;
                 let mut all = inputs.to_vec();
                 all[which] = Tensor::from_slice(&moved, input.shape())?;
-                project(&all)
+                at_stage(Moved { element, which }, project(&all))
             };
             let h = options.step;
             let numeric = (8.0 * (at(h)? - at(-h)?) - (at(2.0 * h)? - at(-2.0 * h)?)) / (12.0 * h);
-            let difference = (numeric - analytic[which][element]).abs() / scale;
-            if difference.is_nan() || difference > options.tolerance {
-                let message = format!(
-                    "gradient of input {which} {:?}, element {element}: backward gives {:.9e}, \
-                     finite differences {numeric:.9e} \
-                     (relative difference {difference:.1e})",
-                    input.shape(),
-                    analytic[which][element]
-                );
-                return Err(Error::disagreement("gradcheck", message));
-            }
-            report.worst = report.worst.max(difference);
+            let found = analytic[which][element];
+            let difference = (numeric - found).abs() / scale;
             report.compared += 1;
+            wrong += usize::from(difference.is_nan() || difference > options.tolerance);
+            // What is no number is worse than any.
+            if !report.worst.is_nan() && (difference.is_nan() || difference > report.worst) {
+                report.worst = difference;
+                worst = Some((which, element, found, numeric));
+            }
         }
     }
-    Ok(report)
+    match worst {
+        Some((which, element, found, numeric)) if wrong > 0 => {
+            let message = format!(
+                "gradient of input {which} {:?}, element {element}: backward gives {found:.9e}, \
+                 finite differences {numeric:.9e} (relative difference {:.1e}, the worst of \
+                 {wrong} too large among {})",
+                inputs[which].shape(),
+                report.worst,
+                report.compared
+            );
+            Err(Error::disagreement(OP, message))
+        }
+        _ => Ok(report),
+    }
+}
+
+/// The stage that moves one element of an input to compute a finite difference.
+struct Moved {
+    element: usize,
+    which: usize,
+}
+
+impl fmt::Display for Moved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the forward pass with element {} of input {} moved", self.element, self.which)
+    }
+}
+
+/// The result of a stage of the check; its error says which.
+fn at_stage<R>(stage: impl fmt::Display, result: Result<R>) -> Result<R> {
+    in_check(OP, stage, result)
+}
+
+/// As [`at_stage`], for the check `op`.
+pub(super) fn in_check<R>(
+    op: &'static str,
+    stage: impl fmt::Display,
+    result: Result<R>,
+) -> Result<R> {
+    result.map_err(|error| match error {
+        Error::Memory { .. } | Error::Interrupted { .. } => error,
+        error => Error::disagreement(op, format!("{stage}: {error}")),
+    })
 }
 
 /// `most` of the numbers below `n`, or all of them, in order.
@@ -123,4 +171,56 @@ fn chosen(n: usize, most: usize, rng: &mut Rng) -> Vec<usize> {
         all.sort_unstable();
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(f: impl Fn(&[Tensor]) -> Result<Tensor>) -> String {
+        let [x, y] =
+            [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]].map(|x| Tensor::from_slice(&x, &[3]).unwrap());
+        gradcheck(f, &[x, y], &GradCheck::default()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_worst_difference_is_reported() {
+        // The gradient of each element of y lacks a part: 0.001, 0.3 and 0.02 of its own.
+        let missing = Tensor::from_slice(&[0.001, 0.3, 0.02], &[3]).unwrap();
+        let wrong = |x: &[Tensor]| {
+            let kept = x[1].sub(&x[1].mul(&missing)?)?;
+            x[0].add(&kept)?.add(&x[1].detach().mul(&missing)?)
+        };
+        let found = message(wrong);
+        assert!(found.starts_with("gradcheck: gradient of input 1 [3], element 1:"), "{found}");
+        assert!(found.ends_with("the worst of 3 too large among 6)"), "{found}");
+        // What is no number is worse still.
+        let first = Tensor::from_slice(&[1.0, 0.0, 0.0], &[3]).unwrap();
+        let found = message(|x| {
+            let y = wrong(x)?;
+            y.add(&x[0].detach().affine(1.0, -1.0)?.mul(&first)?.sqrt()?)
+        });
+        assert!(found.contains("input 0 [3], element 0: ") && found.contains("NaN"), "{found}");
+    }
+
+    #[test]
+    fn errors_name_the_stage() {
+        let other = Tensor::ones(&[2], DType::F64).unwrap();
+        assert_eq!(
+            message(|x| x[0].add(&other)),
+            "gradcheck: the forward pass on a tape: add: shapes [3] and [2] do not broadcast \
+             together"
+        );
+        let on_tape = |x: &Tensor| x.is_on_tape();
+        let found = message(|x| if on_tape(&x[0]) { x[0].exp() } else { x[0].add(&other) });
+        assert!(found.starts_with(
+            "gradcheck: the forward pass with element 0 of input 0 moved: add: shapes"
+        ));
+        let constant = message(|x| Ok(x[0].detach()));
+        assert!(constant.starts_with("gradcheck: the backward pass: backward: the tensor"));
+        let single = Tensor::ones(&[1], DType::F32).unwrap();
+        let inputs = [other.clone(), single];
+        let error = gradcheck(|x| x[0].exp(), &inputs, &GradCheck::default()).unwrap_err();
+        assert_eq!(error.to_string(), "gradcheck: expected dtype f64 of input 1, got f32");
+    }
 }

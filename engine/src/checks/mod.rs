@@ -9,7 +9,7 @@
 mod generator;
 mod gradcheck;
 
-use crate::{DType, Device, Error, Result, Rng, Tape, Tensor};
+use crate::{DType, Device, Error, Result, Rng, Tape, Tensor, counted};
 pub use generator::{SampleGenerator, Values};
 pub use gradcheck::{GradCheck, Report, gradcheck};
 
@@ -85,10 +85,23 @@ pub struct Outcome {
 pub fn check(sample: &Sample) -> Result<Outcome> {
     const F32_TOLERANCE: f64 = 2e-4;
     let options = GradCheck::default();
-    let strided = (sample.run)(&sample.inputs)?.to_f64_vec()?;
+    let run = |stage: &str, inputs: &[Tensor]| {
+        let stage = format!("{}: {stage}", sample.label);
+        gradcheck::in_check("check", stage, (sample.run)(inputs).and_then(|y| y.to_f64_vec()))
+    };
+    let strided = run("with strided inputs", &sample.inputs)?;
     let dense: Vec<Tensor> =
         sample.inputs.iter().map(|x| dense_copy(x, DType::F64)).collect::<Result<_>>()?;
-    let value = (sample.run)(&dense)?.to_f64_vec()?;
+    let value = run("with dense inputs", &dense)?;
+    if value.len() != strided.len() {
+        let message = format!(
+            "{}: strided inputs give {}, dense ones {}",
+            sample.label,
+            counted(strided.len(), "element"),
+            value.len()
+        );
+        return Err(Error::disagreement("check", message));
+    }
     if let Some(i) = differs(&value, &strided, 1e-12) {
         let message = format!(
             "{}: strided inputs give {} at {i}, dense ones {}",
@@ -98,8 +111,7 @@ pub fn check(sample: &Sample) -> Result<Outcome> {
     }
     let single: Vec<Tensor> =
         sample.inputs.iter().map(|x| dense_copy(x, DType::F32)).collect::<Result<_>>()?;
-    let single = (sample.run)(&single)?.to_f64_vec()?;
-    let f32_error = difference(&value, &single);
+    let f32_error = difference(&value, &run("in f32", &single)?);
     if f32_error.is_nan() || f32_error > F32_TOLERANCE {
         return Err(Error::disagreement(
             "check",
@@ -155,19 +167,17 @@ pub fn check_on(sample: &Sample, device: Device, dtype: DType, tolerance: f64) -
     let (value_there, gradients_there) =
         value_and_gradients(sample, &there, projection.to_device(device)?)?;
     let far = |a: &[f64], b: &[f64]| if a.len() == b.len() { difference(a, b) } else { f64::NAN };
-    let distance = Distance {
-        value: far(&value, &value_there),
-        gradient: gradients
-            .iter()
-            .zip(&gradients_there)
-            .map(|(a, b)| far(a, b))
-            .fold(0.0, |m, d| if d > m || d.is_nan() { d } else { m }),
-    };
+    let far_gradients = gradients.iter().zip(&gradients_there).map(|(a, b)| far(a, b));
+    // The input whose gradient is off by most; what is no number is more than any.
+    let (worst, gradient) = far_gradients.enumerate().fold((0, 0.0), |(i, most), (k, d)| {
+        if f64::is_nan(most) || d <= most { (i, most) } else { (k, d) }
+    });
+    let distance = Distance { value: far(&value, &value_there), gradient };
     if !(distance.value <= tolerance && distance.gradient <= tolerance) {
         let message = format!(
-            "{}: {dtype} on {device} is off by {:.1e} in value and {:.1e} in gradients; \
-             {tolerance:.0e} is allowed",
-            sample.label, distance.value, distance.gradient
+            "{}: {dtype} on {device} is off by {:.1e} in value and {gradient:.1e} in gradients, \
+             by most in that of input {worst}; {tolerance:.0e} is allowed",
+            sample.label, distance.value
         );
         return Err(Error::disagreement("check", message));
     }
@@ -207,10 +217,10 @@ fn difference(a: &[f64], b: &[f64]) -> f64 {
     })
 }
 
+/// The place of the largest difference of equally many numbers, if it is more than `tolerance`.
 fn differs(a: &[f64], b: &[f64], tolerance: f64) -> Option<usize> {
     let scale = a.iter().fold(1.0f64, |m, x| m.max(x.abs()));
-    (0..a.len().max(b.len())).find(|&i| match (a.get(i), b.get(i)) {
-        (Some(x), Some(y)) => (x - y).is_nan() || (x - y).abs() > tolerance * scale,
-        _ => true,
-    })
+    let far = |i: usize| if (a[i] - b[i]).is_nan() { f64::INFINITY } else { (a[i] - b[i]).abs() };
+    let worst = (0..a.len()).max_by(|&i, &j| far(i).total_cmp(&far(j)))?;
+    (far(worst) > tolerance * scale).then_some(worst)
 }

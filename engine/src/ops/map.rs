@@ -24,7 +24,8 @@ use crate::{Element, Error, Layout, Result, Tensor};
 /// ```
 ///
 /// # Errors
-/// If an input is not of dtype `T`, does not broadcast to `shape`, or is on a GPU.
+/// If an input is not of dtype `T`, does not broadcast to `shape`, or is on a GPU; if there is no
+/// memory for the result.
 pub fn map<T: Element, U: Element, const N: usize>(
     op: &'static str,
     shape: &[usize],
@@ -47,6 +48,7 @@ pub fn map<T: Element, U: Element, const N: usize>(
             vectorize(Run { run, sources, starts, strides, f })
         });
     })
+    .map_err(|error| error.in_op(op))
 }
 
 struct Run<'a, T, U, F, const N: usize> {

@@ -142,10 +142,10 @@ ops! {
 /// a kernel, and checks its gradient.
 ///
 /// # Laws
-/// - The result of `forward` has the shape and dtype that `infer` returned, and is on the device of
-///   the inputs.
+/// - The result of `forward` has the shape and dtype that `infer` returned, has elements, and is on
+///   the device of the inputs. If it is on a tape, it is taken off.
 /// - A gradient has the dtype and device of its input, and the input's shape or one that the
-///   input's shape broadcasts to.
+///   input's shape broadcasts to. It has elements, too.
 /// - Inputs and `dy` may have any [`Layout`](crate::Layout).
 /// - Run again on the same inputs, as in a checkpoint, the operation gives the same result.
 ///
@@ -310,8 +310,11 @@ fn compute_elements<O: Op>(
     Ok(outputs.into_iter().next().expect("one output was recorded"))
 }
 
-/// `output`, or an error if it is not what `op` has announced: like `out`, and on the inputs'
-/// `device`.
+/// `output` off any tape, or an error if it is not what `op` has announced: like `out`, with
+/// elements, and on the inputs' `device`.
+///
+/// The inputs of `op` were off the tape, so one that `output` is on is of a tensor that `op` had
+/// from elsewhere.
 fn check_output(
     op: &'static str,
     output: Tensor,
@@ -322,11 +325,15 @@ fn check_output(
         let message = format!("forward gives {}, infer {out}", output.meta());
         return Err(Error::disagreement(op, message));
     }
+    if output.is_traced() {
+        return Err(Error::disagreement(op, "forward gives a traced tensor, without elements"));
+    }
     match device {
         Some(device) if device != output.device() => {
             let message = format!("the inputs are on {device}, the result on {}", output.device());
             Err(Error::disagreement(op, message))
         }
+        _ if output.is_on_tape() => Ok(output.detach()),
         _ => Ok(output),
     }
 }
@@ -345,6 +352,10 @@ fn check_gradients(
         let shape = gradient.shape();
         let fits = shape == input.shape
             || broadcast_shape(op, &input.shape, shape).is_ok_and(|common| common == shape);
+        if gradient.is_traced() {
+            let message = format!("the gradient of input {i} is a traced tensor, without elements");
+            return Err(Error::disagreement(op, message));
+        }
         if !fits || gradient.dtype() != input.dtype || gradient.device() != device {
             let (is, on) = (gradient.meta(), gradient.device());
             let message =
@@ -418,7 +429,7 @@ fn one_device(op: &'static str, inputs: &[&Tensor]) -> Result<()> {
 /// # Ok::<_, engine::Error>(())
 /// ```
 pub trait Saved: Send + 'static {
-    /// Bytes of tensors that are kept alive.
+    /// Bytes of tensors that are kept alive; the largest number there is if there are more.
     fn bytes(&self) -> usize;
 }
 
@@ -442,19 +453,19 @@ impl<S: Saved> Saved for Option<S> {
 
 impl<S: Saved> Saved for Vec<S> {
     fn bytes(&self) -> usize {
-        self.iter().map(S::bytes).sum()
+        self.iter().fold(0, |sum, saved| sum.saturating_add(saved.bytes()))
     }
 }
 
 impl<A: Saved, B: Saved> Saved for (A, B) {
     fn bytes(&self) -> usize {
-        self.0.bytes() + self.1.bytes()
+        self.0.bytes().saturating_add(self.1.bytes())
     }
 }
 
 impl<A: Saved, B: Saved, C: Saved> Saved for (A, B, C) {
     fn bytes(&self) -> usize {
-        self.0.bytes() + self.1.bytes() + self.2.bytes()
+        self.0.bytes().saturating_add(self.1.bytes()).saturating_add(self.2.bytes())
     }
 }
 

@@ -1,8 +1,8 @@
 //! Many tensors at once on a GPU: the tables that the kernels in `optimizer.cu` take, and who owns
 //! the memory that is overwritten.
 
-use super::{Clip, Parameter, Rule, Scalars, StepScalars};
-use crate::cuda::{Argument, Gpu, Launch, computed_in};
+use super::{Clip, OP, Parameter, Rule, Scalars, StepScalars};
+use crate::cuda::{Argument, Gpu, Launch};
 use crate::{DType, Error, Result, Tensor};
 use kernels::Kernel;
 use kernels::optimizer::*;
@@ -161,12 +161,11 @@ pub(super) fn step(
     clip: Option<Clip<'_>>,
     in_place: bool,
 ) -> Result<()> {
-    const OP: &str = "optimizer";
     // Gradients in another layout are copied; the copies must live until the kernel is queued.
     let mut gradients = Vec::with_capacity(parameters.len());
     let mut listed = Vec::with_capacity(parameters.len());
     for Parameter { value, gradient, slots, scalars: index } in parameters.iter_mut() {
-        let (dtype, real) = (gradient.dtype(), computed_in(gradient.dtype()));
+        let dtype = gradient.dtype();
         crate::dispatch::require_compute(OP, dtype)?;
         scalars.get(*index)?;
         own(value, in_place)?;
@@ -179,17 +178,6 @@ pub(super) fn step(
         let gradient = gradient.contiguous()?;
         let operands: Vec<&Tensor> =
             [&**value, &gradient].into_iter().chain(slots.iter()).collect();
-        for (i, tensor) in operands.iter().enumerate() {
-            if i != 1 && tensor.dtype() != real {
-                return Err(Error::dtype(OP, real, tensor.dtype()));
-            }
-            if tensor.shape() != value.shape() {
-                return Err(Error::shape(
-                    OP,
-                    format!("{:?} is remembered of {:?}", tensor.shape(), value.shape()),
-                ));
-            }
-        }
         listed.push(Listed::new(OP, gpu, dtype, *index, &operands)?);
         gradients.push(gradient);
     }

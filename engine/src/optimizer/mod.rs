@@ -10,99 +10,14 @@
 //! clipped by stays where it was computed ([`Clip`]); so a step can be recorded and played again.
 
 mod cuda;
+mod fit;
+mod rule;
 
 use crate::{Error, Result, Tensor};
+pub use rule::{Rule, Scalars};
 
-/// The rule by which a parameter moves.
-///
-/// ```
-/// use engine::optimizer::{Rule, Scalars};
-/// assert_eq!(Rule::adam().slot_names(), ["exp_avg", "exp_avg_sq"]);
-/// assert!(matches!(Rule::adam_w(), Rule::AdamW { weight_decay: 0.01, .. }));
-/// let sgd = Rule::Sgd { momentum: 0.9, weight_decay: 0.0 };
-/// assert_eq!(sgd.slot_names(), ["momentum"]);
-/// let steps: [Scalars; 2] = [1, 2].map(|t| sgd.scalars(t, 0.1));
-/// assert_eq!(steps[0], steps[1]); // those of Adam depend on the step's number
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Rule {
-    /// Kingma and Ba 2015. `weight_decay` is added to the gradient (L2).
-    Adam {
-        /// Decay of the mean and of the mean square of gradients.
-        betas: (f64, f64),
-        /// Added to the root of the second.
-        eps: f64,
-        /// L2 penalty.
-        weight_decay: f64,
-    },
-    /// Loshchilov and Hutter 2019: Adam whose decay acts on the parameter itself.
-    AdamW {
-        /// Decay of the mean and of the mean square of gradients.
-        betas: (f64, f64),
-        /// Added to the root of the second.
-        eps: f64,
-        /// Decay of the parameter, per unit of learning rate.
-        weight_decay: f64,
-    },
-    /// Stochastic gradient descent, with momentum as PyTorch has it: v ← m·v + g, p ← p − lr·v.
-    Sgd {
-        /// m; 0 for none.
-        momentum: f64,
-        /// L2 penalty.
-        weight_decay: f64,
-    },
-}
-
-impl Rule {
-    /// Adam with its usual constants: 0.9, 0.999, 1e-8, no weight decay.
-    pub fn adam() -> Self {
-        Self::Adam { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0 }
-    }
-
-    /// AdamW with the same constants and PyTorch's weight decay of 0.01.
-    pub fn adam_w() -> Self {
-        Self::AdamW { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.01 }
-    }
-
-    /// The names of the slots, in which it remembers each parameter's earlier steps.
-    pub fn slot_names(&self) -> &'static [&'static str] {
-        match self {
-            Self::Adam { .. } | Self::AdamW { .. } => &["exp_avg", "exp_avg_sq"],
-            Self::Sgd { .. } => &["momentum"],
-        }
-    }
-
-    /// The numbers of a parameter's `t`-th step with learning rate `lr`.
-    pub fn scalars(&self, t: u64, lr: f64) -> Scalars {
-        let t = i32::try_from(t).unwrap_or(i32::MAX);
-        match *self {
-            Self::Adam { betas: (beta1, beta2), .. }
-            | Self::AdamW { betas: (beta1, beta2), .. } => {
-                let (correction1, correction2) =
-                    (1.0 - beta1.powi(t), (1.0 - beta2.powi(t)).sqrt());
-                let keep = if let Self::AdamW { weight_decay, .. } = self {
-                    1.0 - lr * weight_decay
-                } else {
-                    1.0
-                };
-                Scalars { keep, root: 1.0 / correction2, rate: lr / correction1 }
-            }
-            Self::Sgd { .. } => Scalars { keep: 1.0, root: 1.0, rate: lr },
-        }
-    }
-}
-
-/// The numbers of one parameter's step that the host computes. See [`step`] for an example.
-#[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Zeroable, bytemuck::Pod)]
-#[repr(C)]
-pub struct Scalars {
-    /// The factor of the parameter: the decay of AdamW.
-    keep: f64,
-    /// The factor of the root of the mean square, 1/√(1 − β₂ᵗ).
-    root: f64,
-    /// The learning rate, of Adam over 1 − β₁ᵗ.
-    rate: f64,
-}
+/// The operation that errors of a step name.
+const OP: &str = "optimizer";
 
 /// The numbers of one step, [`Scalars`] for each parameter. On a GPU they are where they were at
 /// the first step, so a recorded step can be played again with those that were
@@ -126,7 +41,7 @@ impl StepScalars {
         self.scalars
             .get(index)
             .copied()
-            .ok_or_else(|| Error::shape("optimizer", format!("there are no scalars {index}")))
+            .ok_or_else(|| Error::shape(OP, format!("there are no scalars {index}")))
     }
 }
 
@@ -159,7 +74,7 @@ pub struct Parameter<'a> {
 pub struct Clip<'a> {
     /// The norm that [`norm`] found.
     pub norm: &'a Tensor,
-    /// The largest norm; infinite for none.
+    /// The largest norm, not negative; infinite for none.
     pub limit: f64,
 }
 
@@ -186,6 +101,11 @@ pub struct Clip<'a> {
 /// assert!((moved[0] - 0.7).abs() < 1e-6 && (moved[1] - 0.6).abs() < 1e-6);
 /// # Ok::<_, engine::Error>(())
 /// ```
+///
+/// # Errors
+/// If a number of the rule or of the step, or the limit, is [out of range](Rule::check); if values,
+/// gradients and slots are not alike, or are traced. Nothing has moved then. If there is no memory,
+/// some parameters may have moved, each of them with its slots.
 pub fn step(
     rule: Rule,
     scalars: &mut StepScalars,
@@ -193,26 +113,7 @@ pub fn step(
     clip: Option<Clip<'_>>,
     in_place: bool,
 ) -> Result<()> {
-    for Parameter { value, gradient, slots, .. } in &*parameters {
-        let unlike = |slot: &Tensor| slot.shape() != value.shape();
-        let count = rule.slot_names().len();
-        if (!slots.is_empty() && slots.len() != count) || slots.iter().any(unlike) {
-            let shapes: Vec<&[usize]> = slots.iter().map(Tensor::shape).collect();
-            let message = format!(
-                "the state of a parameter {:?} is {shapes:?}, not {count} tensors of its shape",
-                value.shape()
-            );
-            return Err(Error::shape("optimizer", message));
-        }
-        if gradient.shape() != value.shape() {
-            let message = format!(
-                "the gradient of a parameter {:?} is {:?}",
-                value.shape(),
-                gradient.shape()
-            );
-            return Err(Error::shape("optimizer", message));
-        }
-    }
+    fit::require_step(rule, scalars, parameters, clip)?;
     if let Some(gpu) = parameters.first().and_then(|parameter| parameter.value.gpu()) {
         return cuda::step(gpu, rule, scalars, parameters, clip, in_place);
     }
@@ -229,7 +130,8 @@ fn scale(clip: Option<Clip<'_>>) -> Result<Option<f64>> {
     Ok(norm.is_finite().then_some((limit / (norm + 1e-6)).min(1.0)))
 }
 
-/// The step of one parameter, in PyTorch's order of operations.
+/// The step of one parameter, in PyTorch's order of operations. Value and slots change together, at
+/// the end.
 fn move_parameter(
     rule: Rule,
     scalars: Scalars,
@@ -246,32 +148,30 @@ fn move_parameter(
     {
         gradient = gradient.add(&value.scale(weight_decay)?)?;
     }
-    match rule {
+    let (moved, remembered) = match rule {
         Rule::Adam { betas: (beta1, beta2), eps, .. }
         | Rule::AdamW { betas: (beta1, beta2), eps, .. } => {
             // m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², p ← p − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε)
-            if slots.is_empty() {
-                let zero = Tensor::zeros(value.shape(), value.dtype())?;
-                slots.extend([zero.clone(), zero]);
-            }
-            if let Rule::AdamW { .. } = rule {
-                **value = value.scale(scalars.keep)?;
-            }
-            let m = slots[0].scale(beta1)?.add(&gradient.scale(1.0 - beta1)?)?;
-            let v = slots[1].scale(beta2)?.add(&gradient.mul(&gradient)?.scale(1.0 - beta2)?)?;
+            let zero = || Tensor::zeros(value.shape(), value.dtype());
+            let slot = |i: usize| slots.get(i).map_or_else(zero, |slot| Ok(slot.clone()));
+            let decayed = match rule {
+                Rule::AdamW { .. } => value.scale(scalars.keep)?,
+                _ => value.clone(),
+            };
+            let m = slot(0)?.scale(beta1)?.add(&gradient.scale(1.0 - beta1)?)?;
+            let v = slot(1)?.scale(beta2)?.add(&gradient.mul(&gradient)?.scale(1.0 - beta2)?)?;
             let denominator = v.sqrt()?.affine(scalars.root, eps)?;
-            **value = value.sub(&m.div(&denominator)?.scale(scalars.rate)?)?;
-            **slots = vec![m, v];
+            (decayed.sub(&m.div(&denominator)?.scale(scalars.rate)?)?, vec![m, v])
         }
         Rule::Sgd { momentum, .. } => {
-            let velocity = match slots.pop() {
+            let velocity = match slots.first() {
                 Some(velocity) => velocity.scale(momentum)?.add(&gradient)?,
                 None => gradient,
             };
-            **value = value.sub(&velocity.scale(scalars.rate)?)?;
-            slots.push(velocity);
+            (value.sub(&velocity.scale(scalars.rate)?)?, vec![velocity])
         }
-    }
+    };
+    (**value, **slots) = (moved, remembered);
     Ok(())
 }
 
@@ -309,6 +209,10 @@ pub fn norm(gradients: &[&Tensor]) -> Result<Tensor> {
 /// assert_eq!(averages[0].item()?, 1.0); // 0.75·0 + 0.25·4
 /// # Ok::<_, engine::Error>(())
 /// ```
+///
+/// # Errors
+/// If averages and values are not alike, or are traced, or the decay is not in [0, 1]. Nothing has
+/// changed then.
 pub fn average(
     scalars: &mut StepScalars,
     averages: &mut [Tensor],
@@ -316,11 +220,7 @@ pub fn average(
     norm: Option<&Tensor>,
     in_place: bool,
 ) -> Result<()> {
-    if averages.len() != values.len()
-        || averages.iter().zip(values).any(|(a, b)| a.meta() != b.meta())
-    {
-        return Err(Error::shape("average", "averages and values are not alike"));
-    }
+    fit::require_average(scalars, averages, values, norm)?;
     if let Some(gpu) = averages.first().and_then(Tensor::gpu) {
         return cuda::average(gpu, scalars, averages, values, norm, in_place);
     }

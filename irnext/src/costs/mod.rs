@@ -56,6 +56,7 @@ impl CountRule {
             | LayerKind::DynamicFilter { .. }
             | LayerKind::Activation(_)
             | LayerKind::Embedding
+            | LayerKind::Function
             | LayerKind::Bilinear
             | LayerKind::Dropout
             | LayerKind::Flatten => 0,

@@ -144,7 +144,7 @@ fn from_file(
         false => {
             let mut averaged = model.params.clone();
             averaged.load(origin, &average)?;
-            Some(Ema::resume(ema_decay, progress.average_updates, averaged.values()))
+            Some(Ema::resume(ema_decay, progress.average_updates, averaged.values())?)
         }
     };
     Ok((TrainingState::resumed(model, optimizer, ema), progress))

@@ -10,6 +10,8 @@ impl Module for Activation {
         let y = match self {
             Self::Gelu => x.gelu()?,
             Self::Relu => x.relu()?,
+            Self::LeakyRelu(slope) => x.leaky_relu(*slope)?,
+            Self::Silu => x.silu()?,
             Self::Tanh => x.tanh()?,
             Self::Sigmoid => x.sigmoid()?,
             Self::Softmax => x.softmax(1)?,

@@ -2,7 +2,7 @@
 
 use super::Module;
 use crate::{Context, Cost, Error, LayerKind, Result};
-use engine::Tensor;
+use engine::{DType, Element, Rng, Tensor};
 
 /// Dropout (Srivastava et al. 2014): in training every element becomes 0 with probability p, and
 /// the others are divided by 1 − p. In evaluation, the identity.
@@ -48,15 +48,44 @@ impl Module for Dropout {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let Self(p) = *self;
         let y = if cx.is_training() && p > 0.0 {
-            let (mut rng, kept) = (cx.rng()?, (1.0 / (1.0 - p)) as f32);
-            let factors = Tensor::build(x.shape(), |factors: &mut [f32]| {
-                factors.fill_with(|| if rng.chance(p) { 0.0 } else { kept });
-            })?;
-            x.mul(&factors.to_dtype(x.dtype())?.to_device(x.device())?)?
+            let factors = match x.dtype() {
+                DType::F64 => factors::<f64>(x.shape(), p, cx.rng()?)?,
+                dtype => factors::<f32>(x.shape(), p, cx.rng()?)?.to_dtype(dtype)?,
+            };
+            x.mul(&factors.to_device(x.device())?)?
         } else {
             x.clone()
         };
         cx.report(|| Cost::new("", LayerKind::Dropout, x, &y));
         Ok(y)
+    }
+}
+
+/// 0 for the elements to drop, 1/(1 − p) for the others.
+fn factors<T: Element>(shape: &[usize], p: f64, mut rng: Rng) -> Result<Tensor> {
+    let [dropped, kept] = [0.0, 1.0 / (1.0 - p)].map(T::from_f64);
+    Ok(Tensor::build(shape, |factors: &mut [T]| {
+        factors.fill_with(|| if rng.chance(p) { dropped } else { kept });
+    })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Mode, Params};
+
+    #[test]
+    fn elements_are_scaled_in_their_own_precision() {
+        let (_, params) = Params::build(0, DType::F64, |_| Ok(())).unwrap();
+        let dropped = |dtype| {
+            let cx = Context::new(&params, Mode::Train, None).with_seed(7, 3);
+            let x = Tensor::ones(&[100], dtype).unwrap();
+            let y = Dropout::new(0.3).unwrap().forward(&cx, &x).unwrap();
+            y.to_f64_vec().unwrap()
+        };
+        for (x, y) in dropped(DType::F64).into_iter().zip(dropped(DType::F32)) {
+            let factor = 1.0 / (1.0 - 0.3);
+            assert!([(0.0, 0.0), (factor, f64::from(factor as f32))].contains(&(x, y)), "{x} {y}");
+        }
     }
 }

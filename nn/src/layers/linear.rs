@@ -2,7 +2,7 @@
 
 use super::Module;
 use super::init::fan_bound;
-use crate::{Builder, Context, Cost, LayerKind, ParamId, Result};
+use crate::{Builder, Context, Cost, LayerKind, ParamId, Result, indices};
 use engine::Tensor;
 
 /// A linear map of the last dimension, y = x·Wᵀ + b: `[…, in]` to `[…, out]`. Parameters: `weight`
@@ -102,11 +102,23 @@ impl Module for Embedding {
     /// vectors; on a GPU its vector is NaN.
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let weight = cx.param(self.weight)?;
-        let rows = weight.index_select(0, &x.reshape(&[x.numel()])?)?;
+        let indices = indices::require_below::<Rows>(x, weight.shape()[0])?;
+        let rows = weight.index_select(0, &indices.reshape(&[x.numel()])?)?;
         let y = rows.reshape(&[x.shape(), &weight.shape()[1..]].concat())?;
         cx.report(|| {
             Cost::new(&self.path, LayerKind::Embedding, x, &y).with_parameters(weight.numel())
         });
         Ok(y)
+    }
+}
+
+/// The rows that indices name.
+struct Rows;
+
+impl indices::Named for Rows {
+    const OP: &'static str = "embedding";
+
+    fn out_of_range(index: i64, count: usize) -> String {
+        format!("the index {index} is not a row: there are {count}, from 0 on")
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Module;
 use crate::{Builder, Context, Cost, LayerKind, ParamId, Result};
-use engine::Tensor;
+use engine::{Tensor, counted};
 
 /// PyTorch's default for all of them.
 const EPS: f64 = 1e-5;
@@ -111,8 +111,9 @@ impl Module for InstanceNorm2d {
         let (weight, bias) = match &self.affine {
             Some(affine) => affine.params(cx)?,
             None => {
+                // One number each, seen as many: the channels may be more than fit into memory.
                 let channels = x.dim("instance_norm", 1)?;
-                let all = |value| x.constant(&vec![value; channels], &[channels]);
+                let all = |value| x.constant(&[value], &[1])?.broadcast_to(&[channels]);
                 (all(1.0)?, all(0.0)?)
             }
         };
@@ -198,7 +199,7 @@ impl GroupNorm {
     /// channels, the build ends with an error.
     pub fn new(b: &mut Builder<'_>, groups: usize, channels: usize) -> Self {
         if groups == 0 || !channels.is_multiple_of(groups) {
-            b.refuse(format!("{groups} groups do not divide {channels} channels"));
+            b.refuse(format!("{groups} groups do not divide {}", counted(channels, "channel")));
         }
         Self { path: b.prefix().to_string(), groups, affine: Affine::new(b, &[channels]) }
     }

@@ -4,7 +4,8 @@ use super::Module;
 use crate::{Context, Result};
 use engine::Tensor;
 
-/// Applies its layers in order.
+/// Applies its layers in order. What is no layer yet joins them as a
+/// [`Function`](super::Function).
 ///
 /// ```
 /// use engine::Tensor;

@@ -253,8 +253,8 @@ impl TorchFile<'_> {
             format!(" ({})", printable(&kept.join(", ")))
         };
         Some(format!(
-            "state of an optimizer for {} parameters{of}; {}",
-            state.len(),
+            "state of an optimizer for {}{of}; {}",
+            engine::counted(state.len(), "parameter"),
             settings.join(", ")
         ))
     }

@@ -157,7 +157,7 @@ fn contents_list_tensors_and_metadata() {
     };
     assert_eq!((said("epoch"), said("psnr"), said("name")), ("7", "31.5", "tiny"));
     assert!(said("optimizer").starts_with(
-        "state of an optimizer for 1 parameters (step, exp_avg, exp_avg_sq); lr 0.0001"
+        "state of an optimizer for 1 parameter (step, exp_avg, exp_avg_sq); lr 0.0001"
     ));
     let contents = Contents::from_bytes("a", SAMPLES[2].1).unwrap();
     let info = contents.tensors.iter().find(|info| info.name == "module.char").unwrap();

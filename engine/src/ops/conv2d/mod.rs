@@ -29,7 +29,7 @@ use super::view::Shape;
 use super::{Op, apply, multiply_adds};
 pub use crate::conv::Conv2dOptions;
 pub(crate) use crate::conv::{Direction, Epilogue};
-use crate::{DType, Error, Meta, Result, Tensor};
+use crate::{DType, Error, Meta, Result, Tensor, counted};
 pub(crate) use prepared::PackedWeight;
 
 impl Tensor {
@@ -148,12 +148,13 @@ impl Op for Conv2d {
             let (weight, expects) = (&inputs[1].shape, per_group.saturating_mul(groups));
             let message = match c_out % groups {
                 0 => format!(
-                    "input has {c_in} channels, weight {weight:?} with {groups} groups expects \
-                     {expects}"
+                    "input has {}, weight {weight:?} with {} expects {expects}",
+                    counted(c_in, "channel"),
+                    counted(groups, "group")
                 ),
                 _ => format!(
-                    "weight {weight:?} has {c_out} output channels, which {groups} groups do not \
-                     divide"
+                    "weight {weight:?} has {}, which {groups} groups do not divide",
+                    counted(c_out, "output channel")
                 ),
             };
             return Err(Error::shape(op, message));
@@ -256,7 +257,8 @@ pub(crate) struct ConvSaved {
 
 impl super::Saved for ConvSaved {
     fn bytes(&self) -> usize {
-        self.x.bytes() + self.weight.bytes() + self.pre_activation.bytes()
+        let operands = self.x.bytes().saturating_add(self.weight.bytes());
+        operands.saturating_add(self.pre_activation.bytes())
     }
 }
 

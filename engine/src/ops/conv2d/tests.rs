@@ -179,7 +179,7 @@ fn mismatched_shapes_are_reported() {
     let plain = Conv2dOptions::default();
     assert_eq!(
         refuse(&x, &w, None, plain),
-        "conv2d: input has 3 channels, weight [32, 6, 3, 3] with 1 groups expects 6"
+        "conv2d: input has 3 channels, weight [32, 6, 3, 3] with 1 group expects 6"
     );
     let w = Tensor::zeros(&[4, 3, 9, 9], DType::F32).unwrap();
     assert!(refuse(&x, &w, None, plain).contains("does not fit a 8×8 input"));

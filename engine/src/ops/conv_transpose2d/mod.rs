@@ -14,7 +14,7 @@ use super::conv2d::{
     check_bias, check_dtypes, check_settings,
 };
 use super::{Op, apply, multiply_adds};
-use crate::{Error, Meta, Result, Tensor};
+use crate::{Error, Meta, Result, Tensor, counted};
 
 impl Tensor {
     /// The transposed convolution of `[N, I, H, W]` with `weight` `[I, O/groups, kH, kW]`, plus
@@ -80,7 +80,9 @@ impl Op for ConvTranspose2d {
         if from != c_in || c_in % groups != 0 {
             let weight = &inputs[1].shape;
             let message = format!(
-                "input has {c_in} channels, weight {weight:?} with {groups} groups expects {from}"
+                "input has {}, weight {weight:?} with {} expects {from}",
+                counted(c_in, "channel"),
+                counted(groups, "group")
             );
             return Err(Error::shape(op, message));
         }
@@ -269,7 +271,7 @@ mod tests {
             x.conv_transpose2d(&w, None, Conv2dOptions::default()).unwrap_err().to_string();
         assert_eq!(
             message,
-            "conv_transpose2d: input has 3 channels, weight [4, 2, 2, 2] with 1 groups expects 4"
+            "conv_transpose2d: input has 3 channels, weight [4, 2, 2, 2] with 1 group expects 4"
         );
         let w = Tensor::zeros(&[3, 2, 1, 1], DType::F32).unwrap();
         let options = Conv2dOptions { padding: 1, ..Default::default() };

@@ -115,7 +115,11 @@ fn per_channel<T: Float>(taps: &Tensor, channels: usize) -> Result<Vec<T>> {
     let groups = taps.shape()[1];
     let taps = taps.contiguous()?;
     let data: &[T] = taps.dense_data(OP)?;
-    Ok(data.iter().flat_map(|&tap| std::iter::repeat_n(tap, channels / groups)).collect())
+    let (per_group, mut repeated) = (channels / groups, Vec::new());
+    // Many channels of one pixel and large filters may both fit into memory, and not their product.
+    crate::memory::reserve(&mut repeated, data.len().saturating_mul(per_group))?;
+    repeated.extend(data.iter().flat_map(|&tap| std::iter::repeat_n(tap, per_group)));
+    Ok(repeated)
 }
 
 /// A line of the output.

@@ -14,7 +14,7 @@ pub(super) mod samples;
 
 use super::view::Shape;
 use super::{Op, apply, multiply_adds, save_if};
-use crate::{Error, Meta, Result, Tensor};
+use crate::{Error, Meta, Result, Tensor, counted};
 
 /// The values beyond the border of a map. See [`Tensor::dynamic_filter`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,11 @@ impl Op for DynamicFilter {
             return refuse("x and taps must have the same number of images".into());
         }
         if groups == 0 || c % groups != 0 {
-            return refuse(format!("{c} channels do not fall into {groups} equal groups"));
+            return refuse(format!(
+                "{} cannot fall into {}",
+                counted(c, "channel"),
+                counted(groups, "equal group")
+            ));
         }
         if k != width || k % 2 == 0 {
             return refuse("taps must be square, with odd sides".into());
@@ -191,7 +195,7 @@ mod tests {
         );
         assert_eq!(
             message([2, 4, 3, 3], Border::Zero),
-            "dynamic_filter: 6 channels do not fall into 4 equal groups: x [2, 6, 1, 4], taps [2, \
+            "dynamic_filter: 6 channels cannot fall into 4 equal groups: x [2, 6, 1, 4], taps [2, \
              4, 3, 3]"
         );
         assert_eq!(

@@ -143,7 +143,7 @@ impl<const REFLECT: bool> Op for Pad<REFLECT> {
         let (h, w) = (h - top - bottom, w - left - right);
         let on_cpu = || {
             let [rows, columns] = self.lists(h, w)?;
-            gather(Self::NAME, dy, &rows.turned(h), &columns.turned(w))
+            gather(Self::NAME, dy, &rows.turned(h)?, &columns.turned(w)?)
         };
         Ok(vec![Some(dy.on_device(on_cpu, |gpu| cuda::backward(gpu, self, dy, [h, w]))?)])
     }
@@ -176,12 +176,12 @@ impl Lists {
     }
 
     /// For each of `size` input indices, the outputs that it went into.
-    fn turned(&self, size: usize) -> Self {
-        let mut turned = vec![Vec::new(); size];
+    fn turned(&self, size: usize) -> Result<Self> {
+        let mut turned = crate::memory::filled(Vec::new(), size)?;
         for (output, inputs) in self.0.iter().enumerate() {
             inputs.iter().for_each(|&input| turned[input].push(output));
         }
-        Self(turned)
+        Ok(Self(turned))
     }
 }
 

@@ -10,7 +10,7 @@ use super::view::Shape;
 use super::{Op, apply};
 use crate::cpu::write_region;
 use crate::memory::reserve;
-use crate::{Error, Layout, Meta, Result, Tensor, dispatch_float};
+use crate::{Error, Layout, Meta, Result, Tensor, counted, dispatch_float};
 
 impl Tensor {
     /// The `len` elements `start, start + step, …` of dimension `dim`. `step` is at least 1.
@@ -99,8 +99,8 @@ impl Op for Slice {
         let fits = |size: usize| step > 0 && self.end().is_some_and(|end| end <= size);
         if !shape.get(dim).copied().is_some_and(fits) {
             let message = format!(
-                "{len} elements from {start} in steps of {step} along dimension {dim} do not fit \
-                 {shape:?}"
+                "{} from {start} in steps of {step} along dimension {dim} cannot be in {shape:?}",
+                counted(len, "element")
             );
             return Err(Error::shape(Self::NAME, message));
         }
@@ -198,7 +198,7 @@ mod tests {
         let message = x.slice(1, 1, 3, 2).unwrap_err().to_string();
         assert_eq!(
             message,
-            "slice: 3 elements from 1 in steps of 2 along dimension 1 do not fit [2, 5]"
+            "slice: 3 elements from 1 in steps of 2 along dimension 1 cannot be in [2, 5]"
         );
         assert!(x.slice(1, 0, 3, 2).is_ok());
         assert!(x.narrow(2, 0, 1).is_err());
