@@ -27,6 +27,7 @@ mod photo;
 mod plane;
 mod profile;
 mod resample;
+mod segments;
 mod source;
 
 pub use encode::{Format, WriteOptions};
