@@ -1,7 +1,7 @@
 //! The import graph of each crate, read from its source text. In `nn` and `irnext` there is no
-//! circle between files, or between the files and folders of one folder. In the engine there is none between top-level
-//! modules, and no import upwards in a list of layers; inside a module, a folder and its files may
-//! import each other.
+//! circle between files, or between the files and folders of one folder. In the engine there is
+//! none between top-level modules, and no import upwards in a list of layers; inside a module, a
+//! folder and its files may import each other.
 //!
 //! `use` declarations and written-out paths (`crate::a::b`, `super::c`, `child::d`) are resolved to
 //! the file that defines the item, through re-exports. A re-export alone is not a dependency of the
