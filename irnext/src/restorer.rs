@@ -128,6 +128,7 @@ impl Restorer {
     /// # Errors
     /// If memory does not suffice, or the device fails.
     pub fn restore(&self, photo: &Photo) -> Result<Outcome> {
+        photo.check()?;
         Ok(match self.decide(&photo.visible())? {
             Decision::LeaveAlone(classification) => {
                 Outcome::LeftAlone { reason: classification.verdict() }
@@ -201,6 +202,7 @@ impl Restoration<'_> {
     /// # Errors
     /// Same errors as [`Self::apply`].
     pub fn apply_reporting(&self, photo: &Photo, progress: &dyn Fn(f64)) -> Result<Photo> {
+        photo.check()?;
         let mut notes = photo.notes.clone();
         let seen = photo.visible();
         let restore = |model| restore_at(self.scale, model, self.task, &seen, progress);
@@ -225,7 +227,7 @@ impl Restoration<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::Profile;
+    use crate::image::{Format, Profile, WriteOptions};
 
     /// The task, or the reason for leaving the photograph alone.
     fn decided(probabilities: [f64; 6]) -> Result<String, String> {
@@ -285,6 +287,19 @@ mod tests {
         assert!(restored.rgb.data.chunks_exact(3).all(|p| p[0] == p[1] && p[1] == p[2]));
         assert_ne!(restored.rgb.data, photo.rgb.data);
     }
+    #[test]
+    fn a_photograph_without_all_its_values_is_an_error() {
+        let restorer = Restorer::detecting(Compute::default()).unwrap();
+        let short = Image { width: 64, height: 64, data: vec![0.5; 3] };
+        let endless = Image { width: usize::MAX, height: 3, data: Vec::new() };
+        let transparent = Photo { alpha: Some(vec![0.0, 1.0]), ..Photo::new(Image::new(8, 8)) };
+        for photo in [Photo::new(short), Photo::new(endless), transparent] {
+            assert!(matches!(restorer.restore(&photo), Err(Error::Config { .. })));
+            assert!(restorer.decide(&photo.rgb).is_err() || photo.alpha.is_some());
+            assert!(photo.to_bytes(Format::Png, &WriteOptions::default()).is_err());
+        }
+    }
+
     #[test]
     fn gray_stored_in_color_gets_no_tint_and_hidden_colors_are_not_seen() {
         let gray = Image::from_fn(64, 64, |x, y| [((x * 3 + y * 5) % 256) as f32 / 255.0; 3]);

@@ -98,7 +98,8 @@ impl Optimizer {
             if count != entries {
                 let entries = if count == 1 { "entry" } else { "entries" };
                 return Err(Error::Setting(format!(
-                    "the optimizer's {what} for a model with {count} {entries}, not for one with {}",
+                    "the optimizer's {what} for a model with {count} {entries}, not for one with \
+                     {}",
                     params.kinds()
                 )));
             }

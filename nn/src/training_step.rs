@@ -170,7 +170,8 @@ impl<'a> TrainingStep<'a> {
         let first = devices.next().unwrap_or(Device::Cpu);
         match devices.find(|device| *device != first) {
             Some(other) => Err(Error::Setting(format!(
-                "a training step needs all values on one device: some are on {first}, some on {other}"
+                "a training step needs all values on one device: some are on {first}, some on \
+                 {other}"
             ))),
             None => Ok(()),
         }

@@ -1,7 +1,7 @@
 //! The import graph of each crate, read from its source text. In `nn` and `irnext` there is no
-//! circle between files or between top-level modules. In the engine there is none between top-level
-//! modules, and no import upwards in a list of layers; inside a module, a folder and its files may
-//! import each other.
+//! circle between files, or between the files and folders of one folder. In the engine there is
+//! none between top-level modules, and no import upwards in a list of layers; inside a module, a
+//! folder and its files may import each other.
 //!
 //! `use` declarations and written-out paths (`crate::a::b`, `super::c`, `child::d`) are resolved to
 //! the file that defines the item, through re-exports. A re-export alone is not a dependency of the
@@ -110,13 +110,37 @@ fn circles_are_found_through_re_exports() {
     }
 }
 
+#[test]
+fn circles_of_folders_are_found_at_every_depth() {
+    let edges = |pairs: &[(&str, &str)]| -> Edges {
+        pairs.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect()
+    };
+    let there = ("i/read/mod.rs", "i/facts/a.rs");
+    let back = ("i/facts/b.rs", "i/read/parts/c.rs");
+    assert_eq!(circle(&between_modules(&edges(&[there, ("i/mod.rs", "i/read/mod.rs")]))), None);
+    let found = circle(&between_modules(&edges(&[there, back])));
+    assert_eq!(found, Some(vec!["i/facts".into(), "i/read".into(), "i/facts".into()]));
+}
+
 type Edges = BTreeSet<(String, String)>;
 
 fn refuse_circles(edges: &Edges) {
-    let top = |file: &String| file.split('/').next().unwrap_or_default().replace(".rs", "");
-    let modules = edges.iter().map(|(a, b)| (top(a), top(b))).filter(|(a, b)| a != b).collect();
     refuse_circle("files", edges);
-    refuse_circle("modules", &modules);
+    refuse_circle("modules", &between_modules(edges));
+}
+
+/// The imports between the modules of one folder, in which a folder is one module: `a/b.rs ->
+/// a/c/d.rs` is `a/b -> a/c`. A folder's `mod.rs` is left to the circles of files.
+fn between_modules(edges: &Edges) -> Edges {
+    let modules = edges.iter().filter_map(|(from, to)| {
+        let (from, to): (Vec<&str>, Vec<&str>) =
+            (from.split('/').collect(), to.split('/').collect());
+        let depth = from.iter().zip(&to).position(|(a, b)| a != b)?;
+        let module = |path: &[&str]| path[..=depth].join("/").replace(".rs", "");
+        let inside = from[depth] != "mod.rs" && to[depth] != "mod.rs";
+        inside.then(|| (module(&from), module(&to)))
+    });
+    modules.collect()
 }
 
 fn refuse_circle(kind: &str, edges: &Edges) {
@@ -274,7 +298,8 @@ impl Crate {
                 .map(|import| import.path.clone())
                 .collect();
             for i in 0..words.len() {
-                if (i == 0 || words[i - 1] != "::") && next(i) {
+                let is_visibility = i > 2 && words[i - 3..i] == ["pub", "(", "in"];
+                if (i == 0 || words[i - 1] != "::") && next(i) && !is_visibility {
                     let parts = (i..).step_by(2).take_while(|&i| next(i)).count() + 1;
                     used.push(words[i..].iter().step_by(2).take(parts).cloned().collect());
                 }
@@ -327,7 +352,8 @@ impl Crate {
                 }
             }
         }
-        None
+        // A module, or a function of the same name that it is re-exported with.
+        self.modules.get(&at).map(|module| module.file.clone())
     }
 }
 

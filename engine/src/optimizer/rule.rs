@@ -70,8 +70,9 @@ impl Rule {
     /// ```
     /// use engine::optimizer::Rule;
     /// assert!(Rule::adam().check().is_ok());
-    /// let error = Rule::Sgd { momentum: f64::NAN, weight_decay: 0.0 }.check().unwrap_err();
-    /// assert_eq!(error.to_string(), "optimizer: momentum must be finite and not negative, got NaN");
+    /// let error = Rule::Sgd { momentum: -0.9, weight_decay: 0.0 }.check().unwrap_err();
+    /// let expected = "optimizer: momentum must be finite and not negative, got -0.9";
+    /// assert_eq!(error.to_string(), expected);
     /// ```
     ///
     /// # Errors

@@ -34,7 +34,11 @@ use crate::error::Result;
 use crate::image::Image;
 
 /// Classifies the degradation of `image` with the built-in classifier.
+///
+/// # Errors
+/// If the image does not have three values for each pixel.
 pub fn classify(image: &Image) -> Result<Classification> {
+    image.check()?;
     Ok(Classifier::shipped()?.judge(&Features::of(image)))
 }
 

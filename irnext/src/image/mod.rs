@@ -27,6 +27,7 @@ mod photo;
 mod plane;
 mod profile;
 mod resample;
+mod segments;
 mod source;
 
 pub use encode::{Format, WriteOptions};
@@ -55,6 +56,15 @@ impl Image {
     /// A black image.
     pub fn new(width: usize, height: usize) -> Self {
         Self { width, height, data: vec![0.0; width * height * 3] }
+    }
+
+    /// An error unless the image has three values for each pixel.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let Self { width, height, data } = self;
+        match width.checked_mul(*height).and_then(|pixels| pixels.checked_mul(3)) {
+            Some(values) if values == data.len() => Ok(()),
+            _ => Err(format!("an image of {width}×{height} pixels has {} values", data.len())),
+        }
     }
 
     /// The image whose pixel in column `x` of row `y` is `f(x, y)`; called row by row.

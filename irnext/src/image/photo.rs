@@ -54,6 +54,18 @@ impl Photo {
         }
     }
 
+    /// An error unless colors and opacities are there for each pixel, and no others.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.rgb.check()?;
+        let pixels = self.rgb.data.len() / 3;
+        match &self.alpha {
+            Some(alpha) if alpha.len() != pixels => {
+                Err(format!("a photo of {pixels} pixels has {} opacities", alpha.len()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a pixel is not opaque.
     pub fn is_transparent(&self) -> bool {
         self.alpha.as_ref().is_some_and(|alpha| alpha.iter().any(|&opacity| opacity < 1.0))

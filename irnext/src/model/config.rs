@@ -1,6 +1,7 @@
 //! The configuration of the network: everything that the paper's tables vary.
 
 use crate::error::{Error, Result};
+use nn::Builder;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -152,6 +153,18 @@ impl ModelConfig {
             return refuse(format!("kernel must be odd and at most 15, got {}", self.kernel));
         }
         Ok(())
+    }
+
+    /// This configuration, for a part of a network that `b` builds. If there is no such network,
+    /// the build ends with the reason, and the default stands in until then.
+    pub(super) fn or_refuse(&self, b: &mut Builder<'_>) -> Self {
+        match self.validate() {
+            Ok(()) => self.clone(),
+            Err(reason) => {
+                b.refuse(reason);
+                Self::default()
+            }
+        }
     }
 }
 

@@ -24,9 +24,13 @@ impl Lam {
     /// A module for maps of `channels` channels; `config` says which variant, G, K, the activation
     /// and whether there is FM.
     pub fn new(b: &mut Builder<'_>, config: &ModelConfig, channels: usize) -> Self {
+        let config = config.or_refuse(b);
+        if !channels.is_multiple_of(config.groups) {
+            b.refuse(format!("{channels} channels do not make {} groups", config.groups));
+        }
         Self(match config.variant {
-            Variant::Released => Formula::Released(Released::new(b, config, channels)),
-            Variant::Paper => Formula::Paper(Paper::new(b, config, channels)),
+            Variant::Released => Formula::Released(Released::new(b, &config, channels)),
+            Variant::Paper => Formula::Paper(Paper::new(b, &config, channels)),
         })
     }
 

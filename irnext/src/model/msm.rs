@@ -34,6 +34,7 @@ impl Msm {
     /// A module for maps of `channels` channels, whose sides the coarsest of the configured pooling
     /// rates must divide.
     pub fn new(b: &mut Builder<'_>, config: &ModelConfig, channels: usize) -> Self {
+        let config = &config.or_refuse(b);
         // In the published code's order: all convolutions, then all attention modules.
         let rates = config.branches.iter().enumerate();
         let conv = |b: &mut Builder<'_>| Conv2d::without_bias(b, channels, channels, 3).padding(1);

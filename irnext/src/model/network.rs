@@ -45,6 +45,7 @@ struct Up {
 impl IrNext {
     /// Names and order of the parameters are those of the published weight files.
     pub fn new(b: &mut Builder<'_>, config: &ModelConfig) -> Self {
+        let config = &config.or_refuse(b);
         let c = config.width;
         let block = |b: &mut Builder<'_>, channels: usize| CnnBlock::new(b, config, channels);
         let encoder_full = block(&mut b.at("Encoder").at(0), c);

@@ -287,3 +287,33 @@ fn files_of_other_networks_are_refused() {
         assert!(message.starts_with('w') && message.len() < 10_000, "{message}");
     }
 }
+
+#[test]
+fn parts_of_a_network_that_there_is_not_are_refused() {
+    let changes: [fn(&mut ModelConfig); 4] = [
+        |config| config.kernel = 0,
+        |config| config.groups = 0,
+        |config| config.n = usize::MAX,
+        |config| (config.branches, config.pooling) = (vec![0], Pooling::Learned),
+    ];
+    for change in changes {
+        let mut config = ModelConfig::default();
+        change(&mut config);
+        let builds: [&dyn Fn(&mut Builder<'_>); 4] = [
+            &|b| drop(IrNext::new(b, &config)),
+            &|b| drop(ResBlock::new(b, &config, 8, 1)),
+            &|b| drop(Msm::new(b, &config, 8)),
+            &|b| drop(Lam::new(b, &config, 8)),
+        ];
+        for build in builds {
+            let build = |b: &mut Builder<'_>| {
+                build(b);
+                Ok(())
+            };
+            assert!(nn::Params::build(0, DType::F32, build).is_err(), "{config:?}");
+        }
+    }
+    let odd = |b: &mut Builder<'_>| Ok(drop(Lam::new(b, &ModelConfig::default(), 9)));
+    let error = nn::Params::build(0, DType::F32, odd).unwrap_err().to_string();
+    assert!(error.contains("9 channels do not make 8 groups"), "{error}");
+}

@@ -45,6 +45,7 @@ pub fn restore_reporting(
     image: &Image,
     progress: &dyn Fn(f64),
 ) -> Result<Image> {
+    image.check()?;
     let restore_piece = |image: &Image| one_piece(&model.config, image, |x| model.predict(x));
     if is_one_piece(&model.config, image.width, image.height) {
         return restore_piece(image);
@@ -60,6 +61,7 @@ pub(crate) fn restore_at(
     image: &Image,
     progress: &dyn Fn(f64),
 ) -> Result<Image> {
+    image.check()?;
     let Some((width, height)) = scale.copy(task, image.width, image.height) else {
         return restore_reporting(model, image, progress);
     };

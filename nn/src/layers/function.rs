@@ -24,8 +24,8 @@ use engine::Tensor;
 pub struct Function<F>(F);
 
 impl<F: Fn(&Tensor) -> engine::Result<Tensor> + Send + Sync> Function<F> {
-    /// The layer that computes `f`. In a [`Frozen`](crate::Frozen) network or another plan, `f` gets
-    /// [traced](Tensor::is_traced) tensors.
+    /// The layer that computes `f`. In a [`Frozen`](crate::Frozen) network or another plan, `f`
+    /// gets [traced](Tensor::is_traced) tensors.
     pub fn new(f: F) -> Self {
         Self(f)
     }

@@ -78,6 +78,7 @@ impl Photo {
         format: Format,
         options: &WriteOptions,
     ) -> std::result::Result<(Vec<u8>, Vec<Note>), String> {
+        self.check()?;
         encode::photo(self, format, options)
     }
 

@@ -5,7 +5,7 @@ use img_parts::riff::{RiffChunk, RiffContent};
 use img_parts::webp::WebP;
 use img_parts::{Bytes, ImageEXIF};
 
-use super::super::decode::jpeg::segments;
+use super::super::segments::segments;
 use super::super::{Kind, Note};
 use super::{Metadata, Resolution, Unit, exif};
 

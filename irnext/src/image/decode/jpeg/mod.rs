@@ -2,7 +2,6 @@
 
 mod bits;
 mod blocks;
-mod segments;
 mod walk;
 
 #[cfg(test)]
@@ -18,10 +17,8 @@ use super::cmyk::{Cmyk, to_rgb};
 use super::decoded::{Decoded, Result, check_size};
 use crate::image::metadata::{containers, exif};
 use crate::image::photo::Limits;
+use crate::image::segments::{coding, is_frame, segments};
 use crate::image::{Kind, Note, Source};
-
-pub(in crate::image) use segments::segments;
-use segments::{coding, is_frame};
 
 /// The part of the rows that may be missing of a file that is read all the same: the end of a
 /// download.

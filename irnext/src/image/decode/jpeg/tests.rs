@@ -3,6 +3,7 @@
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
 use super::*;
+use crate::image::segments::{SOS, segment_at};
 use crate::image::{Image, Photo};
 
 const WIDTH: usize = 83;
@@ -52,9 +53,9 @@ fn read(bytes: &[u8]) -> std::result::Result<Photo, String> {
 /// Where the first scan starts.
 fn scan_of(file: &[u8]) -> usize {
     let mut at = 0;
-    while let Some(segment) = segments::segment_at(file, at) {
+    while let Some(segment) = segment_at(file, at) {
         at = segment.end;
-        if segment.marker == segments::SOS {
+        if segment.marker == SOS {
             break;
         }
     }

@@ -6,7 +6,7 @@
 
 use super::bits::{Bits, Stop, Table};
 use super::blocks::{Band, progressive, sequential};
-use super::segments::{DHT, DRI, EOI, SOS, Segment, is_frame, segment_at};
+use crate::image::segments::{DHT, DRI, EOI, SOS, Segment, is_frame, segment_at};
 
 /// The state of a JPEG file's picture.
 #[derive(Clone, Copy, Debug, PartialEq)]

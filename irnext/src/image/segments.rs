@@ -3,16 +3,16 @@
 
 use crate::image::JpegCoding;
 
-pub(in crate::image) const SOI: u8 = 0xD8;
-pub(in crate::image) const EOI: u8 = 0xD9;
-pub(in crate::image) const SOS: u8 = 0xDA;
-pub(in crate::image) const DQT: u8 = 0xDB;
-pub(in crate::image) const DHT: u8 = 0xC4;
-pub(in crate::image) const DRI: u8 = 0xDD;
+pub(super) const SOI: u8 = 0xD8;
+pub(super) const EOI: u8 = 0xD9;
+pub(super) const SOS: u8 = 0xDA;
+pub(super) const DQT: u8 = 0xDB;
+pub(super) const DHT: u8 = 0xC4;
+pub(super) const DRI: u8 = 0xDD;
 
 /// A marker and the contents of its segment.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::image) struct Segment<'a> {
+pub(super) struct Segment<'a> {
     pub marker: u8,
     pub contents: &'a [u8],
     /// Where the next one starts.
@@ -21,7 +21,7 @@ pub(in crate::image) struct Segment<'a> {
 
 /// The segment at the first marker at or after `at`; bytes between markers are skipped. `None` at
 /// the end of the file, or where a segment is cut.
-pub(in crate::image) fn segment_at(bytes: &[u8], mut at: usize) -> Option<Segment<'_>> {
+pub(super) fn segment_at(bytes: &[u8], mut at: usize) -> Option<Segment<'_>> {
     loop {
         let &[first, marker] = bytes.get(at..at + 2)? else { return None };
         match (first, marker) {
@@ -38,7 +38,7 @@ pub(in crate::image) fn segment_at(bytes: &[u8], mut at: usize) -> Option<Segmen
 }
 
 /// The segments before the first scan.
-pub(in crate::image) fn segments(bytes: &[u8]) -> impl Iterator<Item = Segment<'_>> {
+pub(super) fn segments(bytes: &[u8]) -> impl Iterator<Item = Segment<'_>> {
     let mut at = 0;
     std::iter::from_fn(move || {
         let segment = segment_at(bytes, at)?;
@@ -48,12 +48,12 @@ pub(in crate::image) fn segments(bytes: &[u8]) -> impl Iterator<Item = Segment<'
 }
 
 /// Whether a marker starts a frame, whatever its coding.
-pub(in crate::image) fn is_frame(marker: u8) -> bool {
+pub(super) fn is_frame(marker: u8) -> bool {
     matches!(marker, 0xC0..=0xCF) && !matches!(marker, 0xC4 | 0xC8 | 0xCC)
 }
 
 /// The quality and the chroma sub-sampling that a file was written with.
-pub(in crate::image) fn coding(bytes: &[u8]) -> Option<JpegCoding> {
+pub(super) fn coding(bytes: &[u8]) -> Option<JpegCoding> {
     let mut luma = None;
     let mut sampling = (1, 1);
     for segment in segments(bytes) {
