@@ -32,7 +32,7 @@ fn files(folder: &Path) -> io::Result<BTreeMap<String, PathBuf>> {
     Ok(files)
 }
 
-/// What the forms of a kernel have at the end of their names.
+/// The suffixes of a kernel's forms.
 const PACKABLE: &[&str] = &["packed"];
 const FOLDING: &[&str] = &["rows", "columns"];
 

@@ -1,6 +1,6 @@
 //! One convolution, from the naive loop to the kernel that the network runs: 3×3, 32 to 32
 //! channels, a map of 256×256 with a border of one zero, f32. The book explains each rung ("From
-//! the naive loop to Winograd") and shows what this prints.
+//! the naive loop to Winograd") and shows its output.
 //!
 //! `cargo bench -p benches --bench ladder`. Every rung is compared with the definition before it is
 //! timed; without `--bench`, as `cargo test --benches` runs it, it is compared with it on a small
@@ -147,7 +147,7 @@ struct Rung<'a> {
 /// Rungs that compute the same.
 struct Ladder<'a> {
     title: String,
-    /// What the definition says.
+    /// The definition, as code.
     want: Vec<f32>,
     rungs: Vec<Rung<'a>>,
 }
@@ -157,12 +157,12 @@ fn rung<'a>(name: &str, run: impl Fn() -> Tensor + Sync + 'a) -> Rung<'a> {
     Rung { name: name.into(), isa: engine::isa(), single: true, run: Box::new(run) }
 }
 
-/// What is convolved.
+/// The input and weights.
 struct Problem {
     size: Size,
     x: Tensor,
     weight: Tensor,
-    /// The convolution alone, and with what is around it in the network.
+    /// The convolution alone, and with its neighbors in the network.
     plain: Planner,
     fused: Planner,
     /// Each pixel's channels twice.

@@ -1,4 +1,4 @@
-//! A square whose gradient lacks its factor of 2, and what the gradient check says to it.
+//! A square whose gradient lacks its factor of 2, and the complaint of the gradient check.
 
 use engine::checks::{GradCheck, gradcheck};
 use engine::ops::{Op, apply};

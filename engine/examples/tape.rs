@@ -1,4 +1,4 @@
-//! A tape: what a computation records, the gradient that flows back, and the same by finite
+//! A tape: the record of a computation, the gradient that flows back, and the same by finite
 //! differences.
 //!
 //! ```text

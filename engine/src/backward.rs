@@ -57,9 +57,9 @@ impl Tape {
         Ok(found)
     }
 
-    /// As [`Tape::backward_from`], giving each leaf's gradient to `found` as soon as it is
-    /// complete, before the gradients of earlier operations are computed. [`Tape::node_id`] says
-    /// whose it is. An error of `found` ends the pass.
+    /// Like [`Tape::backward_from`], but gives each leaf's gradient to `found` as soon as it is
+    /// complete, before the gradients of earlier operations are computed. [`Tape::node_id`]
+    /// identifies the leaf. An error of `found` ends the pass.
     ///
     /// ```
     /// use engine::{Tape, Tensor};
@@ -205,7 +205,7 @@ impl Gradients {
         self.by_node.get(&self.tape.own("gradient", leaf).ok()??)
     }
 
-    /// As [`Gradients::get`], moved out.
+    /// Like [`Gradients::get`], but moves the gradient out.
     pub fn take(&mut self, leaf: &Tensor) -> Option<Tensor> {
         self.by_node.remove(&self.tape.own("gradient", leaf).ok()??)
     }

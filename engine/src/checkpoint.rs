@@ -6,8 +6,8 @@ use crate::tape::Node;
 use crate::{Error, Result, Tape, Tensor, plan, trace};
 use std::sync::Arc;
 
-/// Runs `f` without saving what its operations would save; the backward pass runs it again, on a
-/// tape of its own.
+/// Runs `f` without saving its operations' tensors for backward; the backward pass runs it again,
+/// on a tape of its own.
 ///
 /// Trades time for memory: of everything inside `f`, only `inputs` stay alive until then. `f` must
 /// compute the same both times and must reach every tensor that needs a gradient, and inside

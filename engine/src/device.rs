@@ -75,8 +75,8 @@ pub struct GpuInfo {
 /// ```
 ///
 /// # Errors
-/// If there is no driver or one that is too old, with what to install; if this program was built
-/// without the feature `cuda`.
+/// If there is no driver or one that is too old, with advice; if this program was built without the
+/// feature `cuda`.
 pub fn gpus() -> Result<Vec<GpuInfo>> {
     let info = |(index, probe)| {
         let device = Device::Cuda(index);
@@ -114,7 +114,7 @@ pub fn gpus() -> Result<Vec<GpuInfo>> {
 /// # Ok::<_, engine::Error>(())
 /// ```
 impl Device {
-    /// An error that says why, if this device cannot be used. A GPU is started by that.
+    /// Checks that the device can be used; initializes a GPU.
     pub fn check(self) -> Result<()> {
         self.on_gpu(|_gpu| Ok(()), || ())
     }

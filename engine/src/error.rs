@@ -28,7 +28,7 @@ pub enum Error {
     Memory {
         /// The operation that needed it, where one is known.
         op: Option<&'static str>,
-        /// The number of bytes that were asked for.
+        /// The requested number of bytes.
         bytes: usize,
     },
     /// A dtype the operation does not compute in, or operands of different dtypes.
@@ -83,7 +83,7 @@ pub enum Error {
     Cuda {
         /// The operation or the call that failed.
         op: &'static str,
-        /// The reason, and what can be done.
+        /// The reason, and advice.
         message: String,
     },
 }

@@ -40,14 +40,14 @@ impl Layout {
     /// Row-major: the last dimension is contiguous.
     ///
     /// # Errors
-    /// As of [`Layout::new`].
+    /// Same errors as [`Layout::new`].
     pub fn row_major(op: &'static str, shape: &[usize]) -> Result<Self> {
         check_shape(op, shape)?;
         Ok(Self::row_major_of(shape))
     }
 
-    /// As [`Layout::new`], of a shape that has passed [`check_shape`]: a layout's, or that of an
-    /// output, which [`apply`](crate::ops::apply) has checked.
+    /// Like [`Layout::new`], but for a shape that has passed [`check_shape`]: a layout's, or that
+    /// of an output, which [`apply`](crate::ops::apply) has checked.
     pub(crate) fn of(shape: &[usize]) -> Self {
         match shape.len() {
             4 => Self::in_order(shape, &[0, 2, 3, 1]),
@@ -55,7 +55,7 @@ impl Layout {
         }
     }
 
-    /// As [`Layout::row_major`], of a shape that has passed [`check_shape`].
+    /// Like [`Layout::row_major`], but for a shape that has passed [`check_shape`].
     pub(crate) fn row_major_of(shape: &[usize]) -> Self {
         let order: Vec<usize> = (0..shape.len()).collect();
         Self::in_order(shape, &order)

@@ -37,7 +37,7 @@ impl Buffer {
     /// before reading one.
     ///
     /// # Errors
-    /// [`Error::Memory`] if the system does not have so much.
+    /// [`Error::Memory`] if allocation fails.
     pub fn new<T: Element>(len: usize) -> Result<Self> {
         let bytes = len.saturating_mul(size_of::<T>());
         if bytes > isize::MAX as usize {
@@ -55,11 +55,11 @@ impl Buffer {
         Ok(Self { lines, bytes })
     }
 
-    /// As [`Buffer::new`], for a thread's working memory, which is bounded by the caches or by a
-    /// line of a tensor that exists.
+    /// Like [`Buffer::new`], but for a thread's working memory, which is bounded by the caches or
+    /// by a line of a tensor that exists.
     ///
     /// # Panics
-    /// If the system does not have so much.
+    /// If allocation fails.
     pub(crate) fn scratch<T: Element>(len: usize) -> Self {
         Self::new::<T>(len).expect("working memory is small")
     }
@@ -92,7 +92,7 @@ fn fresh(class: usize) -> Result<Vec<Line>> {
 /// Reserves memory for `more` elements of a table.
 ///
 /// # Errors
-/// [`Error::Memory`] if the system does not have so much.
+/// [`Error::Memory`] if allocation fails.
 pub(crate) fn reserve<T>(table: &mut Vec<T>, more: usize) -> Result<()> {
     let bytes = more.saturating_mul(size_of::<T>());
     table.try_reserve(more).map_err(|_| Error::Memory { op: None, bytes })
@@ -101,7 +101,7 @@ pub(crate) fn reserve<T>(table: &mut Vec<T>, more: usize) -> Result<()> {
 /// A table of `len` times `value`.
 ///
 /// # Errors
-/// As of [`reserve`].
+/// Same errors as [`reserve`].
 pub(crate) fn filled<T: Clone>(value: T, len: usize) -> Result<Vec<T>> {
     let mut table = Vec::new();
     reserve(&mut table, len)?;

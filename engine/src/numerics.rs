@@ -48,7 +48,7 @@ impl Numerics {
     /// plan computes with those of the call that runs it. A [`Replay`](crate::Replay) repeats what
     /// it recorded, so it keeps those of the recording.
     pub fn scope<T>(self, f: impl FnOnce() -> T) -> T {
-        /// Puts back what was there before, also if `f` panics.
+        /// Restores the earlier value, also if `f` panics.
         struct Restore(Numerics);
         impl Drop for Restore {
             fn drop(&mut self) {

@@ -1,7 +1,7 @@
 //! A profile: how often each operation ran, how long it took, and how much it computed.
 //!
 //! [`start`] begins one and [`stop`] hands it out. In between, `ops::apply` times every operation
-//! forward and backward, and the tape the adding of gradients. What is timed is the thread that
+//! forward and backward, and the tape the adding of gradients. The time is that of the thread that
 //! calls, and only the operation's own time: where one is implemented through another (the gradient
 //! of a bias is a sum), that one has a line of its own, and nothing counts twice. So the times of
 //! one thread add up to no more than the wall time.

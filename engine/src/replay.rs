@@ -7,8 +7,8 @@ use crate::{Error, Tensor};
 /// The recording of a computation, where that saves time.
 ///
 /// On the CPU every run is a call of the function. On a GPU the first is, too; the second records
-/// what the function queues, and from then on the recording is played. So every call must come with
-/// the same function, which
+/// the work that the function queues, and from then on the recording is played. So every call must
+/// come with the same function, which
 ///
 /// - queues the same for the same shapes, and reads no values of tensors while it runs;
 /// - reaches what changes from run to run through its inputs, or through memory that is written in

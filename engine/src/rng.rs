@@ -209,7 +209,7 @@ mod tests {
             let mut rng = Rng::new(5);
             assert!((0..100).all(|_| range.contains(&rng.range(range.clone()))), "{range:?}");
         }
-        // Other draws are what they were.
+        // Other draws are unchanged.
         let (mut rng, mut twin) = (Rng::new(6), Rng::new(6));
         for _ in 0..100 {
             assert_eq!(rng.range(-0.3..0.7).to_bits(), (-0.3 + twin.uniform()).to_bits());

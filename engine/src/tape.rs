@@ -1,11 +1,10 @@
-//! The tape: what was computed from what, in the order it happened, so that gradients can flow
-//! back.
+//! The tape: the record of a computation, in its order, so that gradients can flow back.
 //!
-//! Nothing is recorded unless it is asked for: [`Tape::leaf`] puts a tensor on a tape, and an
-//! operation records itself if one of its inputs is on one. [`Tape::backward`] (in `backward.rs`)
-//! consumes the tape. It takes the records off the end one by one, asks each for the gradients of
-//! its inputs, adds them up, and drops what the record saved: memory falls while gradients flow.
-//! The records hold tensors that are off the tape, so nothing points in a circle.
+//! Nothing is recorded without a request: [`Tape::leaf`] puts a tensor on a tape, and an operation
+//! records itself if one of its inputs is on one. [`Tape::backward`] (in `backward.rs`) consumes
+//! the tape. It takes the records off the end one by one, asks each for the gradients of its
+//! inputs, adds them up, and drops the saved tensors of the record: memory falls while gradients
+//! flow. The records hold tensors that are off the tape, so nothing points in a circle.
 //!
 //! ```
 //! use engine::{DType, Tape, Tensor};

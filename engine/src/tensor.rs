@@ -67,7 +67,7 @@ impl Tensor {
         Self::build_in(Layout::new("build", shape)?, fill).map_err(|error| error.in_op("build"))
     }
 
-    /// As [`Tensor::build`], with a `fill` that may fail.
+    /// Like [`Tensor::build`], but with a `fill` that may fail.
     pub(crate) fn try_build<T: Element>(
         shape: &[usize],
         fill: impl FnOnce(&mut [T]) -> Result<()>,
@@ -75,7 +75,7 @@ impl Tensor {
         Self::try_build_in(Layout::new("build", shape)?, fill)
     }
 
-    /// As [`Tensor::build`], with a dense layout of the caller's choice.
+    /// Like [`Tensor::build`], but with a dense layout of the caller's choice.
     pub(crate) fn build_in<T: Element>(
         layout: Layout,
         fill: impl FnOnce(&mut [T]),
@@ -86,7 +86,7 @@ impl Tensor {
         })
     }
 
-    /// As [`Tensor::build_in`], with a `fill` that may fail.
+    /// Like [`Tensor::build_in`], but with a `fill` that may fail.
     pub(crate) fn try_build_in<T: Element>(
         layout: Layout,
         fill: impl FnOnce(&mut [T]) -> Result<()>,
@@ -892,7 +892,7 @@ mod tests {
                 assert!(x.iter().all(|&x| x < high), "{dtype} in {low}..{high}");
             }
         }
-        // The largest f16 below 1 is drawn, by what is rounded to it and what was rounded to 1.
+        // The largest f16 below 1 is drawn, by draws rounded to it and draws once rounded to 1.
         let x = Tensor::rand(&[20_000], 0.0, 1.0, F16, &mut rng).unwrap().to_f64_vec().unwrap();
         let largest = 1.0 - 2f64.powi(-11);
         assert!(x.contains(&largest));

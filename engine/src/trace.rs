@@ -133,8 +133,8 @@ pub(crate) fn note(
     Ok(Some(results))
 }
 
-/// As [`note`], for a computation that is more than one operation, or has several results:
-/// `compute` is called when the plan runs. Rules find it by its `kind`.
+/// Like [`note`], but for a computation of several operations, or with several results: `compute`
+/// is called when the plan runs. Rules find it by its `kind`.
 pub(crate) fn defer<K: Any + Send + Sync>(
     name: &'static str,
     kind: K,

@@ -77,7 +77,7 @@ fn memory_that_is_not_there_is_an_error() {
         assert_out_of_memory(copied.clone());
         assert!(copied.unwrap_err().to_string().starts_with(name), "{name}");
     }
-    // A copy into another layout is a part of what needs it.
+    // A copy into another layout is a part of the operation that needs it.
     assert!(matches!(
         zero_as(&[VAST]).to_vec::<f32>(),
         Err(Error::Memory { op: Some("to_vec"), .. })

@@ -1,5 +1,5 @@
-//! Operations defined outside the engine: what they may rely on, and the errors where they break a
-//! law of `Op`.
+//! Operations defined outside the engine: their guarantees, and the errors where they break a law
+//! of `Op`.
 
 use engine::checks::{Sample, SampleGenerator, Values, check};
 use engine::ops::{Op, apply, map};

@@ -22,7 +22,7 @@ fn profiled(work: impl FnOnce()) -> Profile {
     profile::stop()
 }
 
-/// What the operation that prints as `name` took.
+/// The time of the operation that prints as `name`.
 fn sum(profile: &Profile, name: &str) -> Option<Sum> {
     profile
         .operations()
@@ -44,7 +44,8 @@ fn without_a_start_there_is_nothing() {
     let leaf = tape.leaf(&x);
     let loss = leaf.exp().unwrap().sum_all().unwrap();
     assert!(profile::stop().entries.is_empty());
-    // What was recorded before is not counted on its way back, nor is anything after the end.
+    // Operations recorded before are not counted in the backward pass, nor is anything after the
+    // end.
     let profile = profiled(|| drop(tape.backward(&loss).unwrap()));
     assert!(profile.entries.is_empty(), "{profile:?}");
     x.exp().unwrap();

@@ -87,7 +87,7 @@ impl Compute {
     /// Checks that the device can be used.
     ///
     /// # Errors
-    /// If it cannot, with what to do about it; if it does not compute in this precision.
+    /// If it cannot, with advice; if it does not compute in this precision.
     pub fn check(self) -> Result<()> {
         if self.device == Device::Cpu && self.precision != Precision::F32 {
             let reason =

@@ -55,7 +55,7 @@ pub enum Error {
     /// A setting has a value that cannot be used.
     #[error("{reason}")]
     Config {
-        /// The setting, its value, and what would be accepted.
+        /// The setting, its value, and the accepted values.
         reason: String,
     },
 

@@ -21,7 +21,7 @@ use std::sync::OnceLock;
 /// let restorer = Restorer::detecting(Compute::default())?;
 /// match restorer.restore(&Photo::read("foggy.jpg")?)? {
 ///     Outcome::Restored { photo, .. } => {
-///         // What the format could not hold.
+///         // The losses of the format.
 ///         photo.write("clear.jpg")?.iter().for_each(|note| println!("{note}"));
 ///     }
 ///     Outcome::LeftAlone { reason } => println!("{reason}"),
@@ -37,7 +37,7 @@ pub struct Restorer {
 enum Models {
     /// The built-in model of each task, at its index in [`Task::ALL`].
     BuiltIn(Vec<OnceLock<FrozenModel>>),
-    /// One model for every photograph, and the name of what it does.
+    /// One model for every photograph, and the name of its task.
     One(String, Box<FrozenModel>),
 }
 
@@ -91,15 +91,16 @@ impl Restorer {
     /// A restorer that removes one degradation from every photograph, with the built-in weights.
     ///
     /// # Errors
-    /// As for [`Restorer::detecting`].
+    /// Same errors as [`Restorer::detecting`].
     pub fn for_task(task: Task, compute: Compute) -> Result<Self> {
         Self::with_model(task.name(), shipped::load(task)?.0, compute)
     }
 
-    /// A restorer that applies `model` to every photograph. `task` is the name of what it does.
+    /// A restorer that applies `model` to every photograph. `task` names its task, for the names of
+    /// results.
     ///
     /// # Errors
-    /// As for [`Restorer::detecting`].
+    /// Same errors as [`Restorer::detecting`].
     pub fn with_model(task: impl Into<String>, model: Model, compute: Compute) -> Result<Self> {
         let model = model.on(compute)?.freeze().computing_in(compute.precision);
         Ok(Self::new(Models::One(task.into(), model.into()), compute))
@@ -195,11 +196,11 @@ impl Restoration<'_> {
         self.apply_reporting(photo, &|_| ())
     }
 
-    /// As [`Self::apply`]; `progress` hears what part of the work on a large photograph is done,
-    /// from 0 to 1.
+    /// Like [`Self::apply`], but calls `progress` with the finished part of the work on a large
+    /// photograph, from 0 to 1.
     ///
     /// # Errors
-    /// As for [`Self::apply`].
+    /// Same errors as [`Self::apply`].
     pub fn apply_reporting(&self, photo: &Photo, progress: &dyn Fn(f64)) -> Result<Photo> {
         photo.check()?;
         let mut notes = photo.notes.clone();

@@ -28,7 +28,7 @@ fn train(folder: &Path, changes: &[&str]) -> Output {
     command(folder, changes).output().unwrap()
 }
 
-/// What a run leaves to be used, and to go on from.
+/// The files that a run leaves, to use and to resume from.
 fn results(folder: &Path) -> Vec<Vec<u8>> {
     let read = |name: &str| {
         fs::read(folder.join("run").join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
@@ -225,7 +225,7 @@ fn three_steps_in_a_row_that_are_not_finite_end_the_run() {
         ],
     );
     assert!(!folder.path().join("run/weights.safetensors").exists());
-    // What is kept is from before.
+    // The kept state is from before.
     let kept = nn::weights::WeightFile::read(&folder.path().join("run/last.safetensors")).unwrap();
     let progress: serde_json::Value =
         serde_json::from_str(&kept.metadata["irnext.progress"]).unwrap();

@@ -1,5 +1,5 @@
-//! The program under `mpirun`: what two processes do together is what one does, and neither
-//! outlives the other.
+//! The program under `mpirun`: two processes together do the work of one, and neither outlives the
+//! other.
 //!
 //! Takes Open MPI. Without it the tests say on standard error that they are left out; with
 //! `IRNEXT_REQUIRE_MPI=1` they fail.
@@ -26,7 +26,7 @@ fn there_is_mpirun() -> bool {
         version.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("Open MPI"));
     if !there {
         assert!(std::env::var_os("IRNEXT_REQUIRE_MPI").is_none(), "there is no mpirun of Open MPI");
-        // Past the test harness, which keeps what is printed by tests that pass.
+        // Past the test harness, which keeps the output of tests that pass.
         let _ =
             writeln!(std::io::stderr(), "LEFT OUT: there is no mpirun of Open MPI on this machine");
     }

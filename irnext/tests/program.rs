@@ -112,7 +112,8 @@ fn each_photograph_is_restored_by_what_it_suffers_from() {
         fs::read(at.join("out/hazy.png")).unwrap()
     );
     assert!(at.join("out/clear.jpg").exists());
-    // What is left alone is no failure, and goes to a named output as it is; `auto` may be said.
+    // A photograph left alone is no failure, and goes to a named output as it is; `auto` may be
+    // said.
     let copied = irnext(at, &["restore", "--task", "auto", "in/clear.jpg", "-o", "new.jpg"]);
     assert!(copied.status.success(), "{}", text(&copied.stderr));
     assert!(text(&copied.stdout).contains("copied as it is: no haze"), "{}", text(&copied.stdout));
@@ -122,7 +123,7 @@ fn each_photograph_is_restored_by_what_it_suffers_from() {
     assert!(text(&converted.stdout).contains("converted"), "{}", text(&converted.stdout));
     let [before, after] = ["in/clear.jpg", "new.png"].map(|name| Photo::read(at.join(name)));
     assert_eq!(before.unwrap().rgb, after.unwrap().rgb);
-    // What was done before is done.
+    // Earlier results are skipped.
     let again = irnext(at, &["restore", "in/hazy.png"]);
     let said = text(&again.stdout);
     assert!(again.status.success() && said.contains("hazy.dehaze.png already exists"), "{said}");
@@ -382,7 +383,7 @@ fn pairs_are_written_and_scored() {
     let again = irnext::degrade::degrade("derain".parse().unwrap(), &source, &mut rng);
     Photo::new(again).write(at.join("again.png")).unwrap();
     assert_eq!(input("three"), fs::read(at.join("again.png")).unwrap());
-    // Haze is of the kind that is asked for; then the clean side is part of what is made.
+    // Haze is of the requested kind; for some kinds, the clean side is made as well.
     for (kind, model) in [("even", Haze::Even), ("deep", Haze::Deep)] {
         let made = irnext(at, &["synth", "--task", "dehaze", "--haze", kind, "clean", kind]);
         assert!(made.status.success(), "{}", text(&made.stderr));
@@ -439,7 +440,7 @@ fn info_shows_the_papers_tables() {
     let run = irnext(folder.path(), &["info", "--tables"]);
     let said = text(&run.stdout);
     assert!(run.status.success(), "{}", text(&run.stderr));
-    // What the book shows.
+    // The book's example.
     assert_eq!(said, include_str!("../../docs/code/costs.txt"));
     assert!(!irnext(folder.path(), &["info", "--tables", "--n", "3"]).status.success());
 }
@@ -725,7 +726,7 @@ fn a_recipe_is_planned_tried_and_followed() {
         assert!(run.status.success(), "{}", text(&run.stderr));
         text(&run.stdout)
     };
-    let plan = said(&["--dry-run", "--scale", "0.01"]);
+    let plan = said(&["--dry-run", "--shorten", "0.01"]);
     for part in [
         "30 epochs, warm-up 1, validation every 500 steps instead of 3000 epochs, warm-up 3, \
              validation every 50000",
@@ -792,11 +793,11 @@ fn recipes_are_listed_printed_and_suggested() {
     let both = irnext(at, &["train", "mine.toml", "--recipe", "gopro"]);
     assert!(!both.status.success());
     assert!(!irnext(at, &["train"]).status.success());
-    let large = irnext(at, &["train", "--recipe", "gopro", "--scale", "2", "--show"]);
+    let large = irnext(at, &["train", "--recipe", "gopro", "--shorten", "2", "--show"]);
     assert!(text(&large.stderr).contains("at most 1"), "{}", text(&large.stderr));
 }
 
-/// Three pairs in a published layout: the inputs are darker than what they should be.
+/// Three pairs in a published layout: the inputs are darker than their targets.
 fn rain100l(folder: &Path) {
     for (i, side) in [64, 70, 90].into_iter().enumerate() {
         for (kind, gain) in [("input", 0.8), ("target", 1.0)] {
@@ -871,7 +872,7 @@ fn lpips_is_scored_with_its_weights_and_otherwise_said_to_be_missing() {
     let program = Path::new(env!("CARGO_BIN_EXE_irnext"));
     let header = |csv: &str| csv.lines().next().unwrap_or_default().to_string();
 
-    // Who asks for it is told where it is; a protocol has other scores, too.
+    // A request for it is answered with its place; a protocol has other scores, too.
     let (done, _, complained) = eval(program, &["--measures", "lpips"]);
     assert!(!done && complained.contains("--lpips FILE"), "{complained}");
     let (done, csv, complained) = eval(program, &["--protocol", "dpdd", "--measures", "headline"]);

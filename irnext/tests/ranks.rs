@@ -24,7 +24,7 @@ fn config(folder: &Path, out: &str, changes: &[&str]) -> TrainConfig {
     config
 }
 
-/// What a rank saw of a run, and how it ended.
+/// A rank's view of a run, and its end.
 type Seen = (Vec<Step>, Vec<Validation>, irnext::Result<()>);
 
 /// Trains as a rank of `team`, until `until` is true of an event.

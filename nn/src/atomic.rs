@@ -22,7 +22,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Reserved::beside(path)?.replace(bytes)
 }
 
-/// As [`write_atomically`], but moves the earlier contents of `path` to `previous`. Even after an
+/// Like [`write_atomically`], but moves the earlier contents of `path` to `previous`. Even after an
 /// interruption, the earlier contents are whole, at one of the two.
 ///
 /// ```

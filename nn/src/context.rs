@@ -511,8 +511,8 @@ impl Pass {
         self.leaves.iter().map(|leaf| gradients.take(leaf.as_ref()?)).collect()
     }
 
-    /// As [`Pass::gradients`], of Σ ⟨`outputs[i]`, `seeds[i]`⟩, averaged over the ranks of `group`
-    /// during the backward pass on `tape`. All ranks have the same graph.
+    /// Like [`Pass::gradients`], but of Σ ⟨`outputs[i]`, `seeds[i]`⟩, averaged over the ranks of
+    /// `group` during the backward pass on `tape`. All ranks have the same graph.
     ///
     /// [`Buckets`] shows it.
     pub fn mean_gradients(

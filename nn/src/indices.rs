@@ -1,4 +1,4 @@
-//! Indices that a user gives, checked with an error that speaks of what they choose.
+//! Indices that a user gives, checked with an error that names the elements they choose.
 
 use crate::Result;
 use engine::ops::{Op, apply};

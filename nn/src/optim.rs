@@ -158,8 +158,8 @@ impl Optimizer {
         (self.steps, self.moved) = (steps, moved);
     }
 
-    /// As [`Optimizer::restore`], of a step that is known to have moved nothing. Which parameters
-    /// such steps move is still known.
+    /// Like [`Optimizer::restore`], for a step that changed no values; keeps the list of moved
+    /// parameters.
     pub(crate) fn restore_steps(&mut self, counts: Counts) {
         self.steps = counts.steps;
     }

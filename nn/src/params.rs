@@ -276,7 +276,7 @@ impl Params {
         self.require_each(values, Entry::require_fit)
     }
 
-    /// As [`Params::require_fit`], for a pass, whose values may be traced.
+    /// Like [`Params::require_fit`], but for a pass, whose values may be traced.
     pub(crate) fn require_like(&self, values: &[Tensor]) -> Result<()> {
         self.require_each(values, Entry::require_like)
     }

@@ -51,7 +51,7 @@ impl Trainer {
     /// The same run, with a moving average of this `decay`.
     ///
     /// # Errors
-    /// As of [`Ema::new`].
+    /// Same errors as [`Ema::new`].
     pub fn with_ema(self, decay: f64) -> Result<Self> {
         Ok(Self { ema: Some(Ema::new(&self.params, decay)?), ..self })
     }

@@ -94,7 +94,7 @@ impl<'a> TrainingStep<'a> {
     /// made in `apply`, since the parameters that have gradients are not known before.
     ///
     /// # Errors
-    /// As of [`TrainingStep::begin`].
+    /// Same errors as [`TrainingStep::begin`].
     pub fn begin_replayed(
         optimizer: &'a mut Optimizer,
         ema: Option<&'a mut Ema>,

@@ -1,4 +1,5 @@
-//! The code that the book shows, run; and what it prints, compared with what the book prints.
+//! The code that the book shows, run, and its output, compared with the book's; and the sources
+//! that the documents name, which must exist.
 
 #[path = "../../docs/code/differences.rs"]
 mod differences;
@@ -15,6 +16,8 @@ mod wrong;
 
 use engine::Rng;
 use scalar_tape::{Tape, Var};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 /// Every operation of the scalar tape, `x` and `y` used more than once.
 fn everything<'t>(x: Var<'t>, y: Var<'t>) -> Var<'t> {
@@ -94,7 +97,47 @@ fn a_wrong_gradient_is_found_as_in_the_book() {
     same(&wrong::complaint(), include_str!("../../docs/code/wrong.txt"));
 }
 
-/// Fails with what the file in `docs/code` should hold.
+#[test]
+fn every_source_that_a_document_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let (mut folders, mut documents, mut sources) = (vec![root.clone()], Vec::new(), Vec::new());
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            if path.is_dir() {
+                // Build outputs, and the folders of tools.
+                if name != "target" && !name.starts_with('.') {
+                    folders.push(path);
+                }
+            } else if extension == Some("md") {
+                documents.push(path);
+            } else if extension == Some("rs") {
+                sources.push(path);
+            }
+        }
+    }
+    assert!(documents.len() > 30, "only {} documents were found", documents.len());
+
+    let exists = |named: &Path| sources.iter().any(|source| source.ends_with(named));
+    let mut missing = Vec::new();
+    for document in documents {
+        let text = fs::read_to_string(&document).unwrap();
+        let is_part = |letter: char| letter.is_alphanumeric() || "_-./".contains(letter);
+        for word in text.split(|letter| !is_part(letter)) {
+            let word = word.trim_end_matches('.');
+            let named: PathBuf = word.split('/').filter(|part| *part != "..").collect();
+            // The guide's operation is one for the reader to add; docs.rs is a site.
+            let is_exempt = word.contains("softplus") || word.contains("docs.rs");
+            if word.ends_with(".rs") && !is_exempt && !exists(&named) {
+                missing.push(format!("{}: {word}", document.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+/// Fails with the right contents of the file in `docs/code`.
 fn same(printed: &str, book: &str) {
     assert!(printed == book, "the book shows\n{book}\nbut this was printed\n{printed}");
 }

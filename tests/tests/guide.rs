@@ -50,7 +50,7 @@ fn an_operation_added_by_the_guide_passes_the_op_check() {
     }
 }
 
-/// The workspace with no member but the engine and what it may stand on, afresh.
+/// The workspace with no member but the engine and its dependencies, afresh.
 fn copy_workspace(root: &Path, copy: &Path) {
     if copy.exists() {
         fs::remove_dir_all(copy).unwrap();

@@ -376,7 +376,7 @@ fn item_length(words: &[&str]) -> usize {
             "}" | ")" | "]" => depth -= 1,
             _ => {}
         }
-        // An attribute is followed by what it is about.
+        // An attribute is followed by its subject.
         let ends = *word == ";" || (*word == "}" && words.get(i + 1) != Some(&";"));
         if depth == 0 && ends {
             return i + 1;
@@ -385,7 +385,7 @@ fn item_length(words: &[&str]) -> usize {
     words.len()
 }
 
-/// Adds what a `use` declaration binds: `words` is its tree behind `prefix`.
+/// Adds the names that a `use` declaration binds: `words` is its tree behind `prefix`.
 fn import(words: &[&str], prefix: &mut Vec<String>, public: bool, imports: &mut Vec<Import>) {
     let length = prefix.len();
     let (path, tree) = words.split_at(words.iter().position(|w| *w == "{").unwrap_or(words.len()));

@@ -1,7 +1,7 @@
-//! What a step of training and a prediction ask of the system once they are warm: hardly a buffer,
-//! as tensors live in the pool, and of other memory as much for a large picture as for a small one.
+//! The demands of a warm training step and prediction on the system: hardly a buffer, as tensors
+//! live in the pool, and of other memory as much for a large picture as for a small one.
 //!
-//! One test alone, for it counts what the whole process allocates.
+//! One test alone, for it counts the allocations of the whole process.
 
 use engine::{DType, Rng, Tape, Tensor, memory};
 use irnext::model::{LossConfig, Model, ModelConfig, dual_domain};
@@ -56,8 +56,8 @@ fn allocated_with(side: usize) -> [usize; 2] {
 
 #[test]
 fn a_warm_pass_allocates_nothing_of_a_tensors_size_outside_the_pool() {
-    // One thread: with several, what is alive at once differs from run to run, and with it what the
-    // pool must have.
+    // One thread: with several, the set of live buffers differs from run to run, and with it what
+    // the pool must have.
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let [small, large] = one.install(|| [64, 128].map(allocated_with));
     for (what, small, large) in [("step", small[0], large[0]), ("prediction", small[1], large[1])] {

@@ -139,7 +139,7 @@ fn a_run_begins_with_the_weights_that_it_is_given() {
     let message = Trainer::open(other).err().unwrap().to_string();
     assert!(message.contains("weights.safetensors: its network is not the one"), "{message}");
 
-    // What goes on has its own numbers.
+    // The resumed run has its own numbers.
     std::fs::remove_file(&weights).unwrap();
     assert_eq!(Trainer::open(second.clone()).unwrap().steps().0, 2);
     second.out = folder.path().join("third");

@@ -41,7 +41,7 @@ fn is_exempt(line: &str, markdown: bool) -> bool {
     unbroken || line.split_whitespace().any(|word| word.contains("://") && word.len() > 60)
 }
 
-/// The tracked files, or all files of a copy that is no Git repository, relative to `root`.
+/// The tracked files, or all files of a copy without a Git repository, relative to `root`.
 fn files(root: &Path) -> Vec<PathBuf> {
     let tracked = Command::new("git").args(["ls-files"]).current_dir(root).output();
     let paths: Vec<PathBuf> = match tracked {

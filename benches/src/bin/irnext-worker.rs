@@ -45,8 +45,8 @@ enum Command {
         /// Channels at full size
         #[arg(long)]
         width: usize,
-        /// Batch, height and width, as 4x256x256; height and width are padded to what the network
-        /// takes
+        /// Batch, height and width, as 4x256x256; height and width are padded to the size that the
+        /// network takes
         #[arg(long, value_parser = size)]
         size: [usize; 3],
         folder: PathBuf,
@@ -56,7 +56,7 @@ enum Command {
         /// Threads to compute with
         #[arg(long)]
         threads: usize,
-        /// What to compute on: cpu, cuda or cuda:NUMBER
+        /// Device: cpu, cuda or cuda:NUMBER
         #[arg(long, default_value_t = Device::Cpu)]
         device: Device,
         /// How precisely a GPU computes
@@ -104,7 +104,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is measured: the program's own way from a padded photograph to its prediction, and from a
+/// The measured work: the program's own way from a padded photograph to its prediction, and from a
 /// batch to the next weights.
 fn serve(task: Task, folder: &Path, compute: Compute) -> Result<()> {
     let (model, _) = Model::read(&folder.join(WEIGHTS))?;
@@ -137,7 +137,7 @@ fn serve(task: Task, folder: &Path, compute: Compute) -> Result<()> {
     }
 }
 
-/// Runs `work` as often as standard input says. What it made last is what may be asked for: a
+/// Runs `work` as often as standard input says. Only its last result can be requested: a
 /// prediction, or the losses of all steps.
 fn obey(device: Device, mut work: impl FnMut() -> Result<Tensor>) -> Result<()> {
     let mut last = None;

@@ -96,7 +96,7 @@ impl SampleGenerator {
         }
     }
 
-    /// A whole number in `range`: a setting. What is the size of a dimension is an
+    /// A whole number in `range`: a setting. The size of a dimension is an
     /// [`extent`](Self::extent).
     pub fn size(&mut self, range: RangeInclusive<usize>) -> usize {
         let width = range.end() - range.start() + 1;

@@ -110,7 +110,7 @@ pub fn gradcheck(
             let difference = (numeric - found).abs() / scale;
             report.compared += 1;
             wrong += usize::from(difference.is_nan() || difference > options.tolerance);
-            // What is no number is worse than any.
+            // NaN is worse than any number.
             if !report.worst.is_nan() && (difference.is_nan() || difference > report.worst) {
                 report.worst = difference;
                 worst = Some((which, element, found, numeric));
@@ -150,7 +150,7 @@ fn at_stage<R>(stage: impl fmt::Display, result: Result<R>) -> Result<R> {
     in_check(OP, stage, result)
 }
 
-/// As [`at_stage`], for the check `op`.
+/// Like [`at_stage`], for the check `op`.
 pub(super) fn in_check<R>(
     op: &'static str,
     stage: impl fmt::Display,
@@ -194,7 +194,7 @@ mod tests {
         let found = message(wrong);
         assert!(found.starts_with("gradcheck: gradient of input 1 [3], element 1:"), "{found}");
         assert!(found.ends_with("the worst of 3 too large among 6)"), "{found}");
-        // What is no number is worse still.
+        // NaN is worse still.
         let first = Tensor::from_slice(&[1.0, 0.0, 0.0], &[3]).unwrap();
         let found = message(|x| {
             let y = wrong(x)?;

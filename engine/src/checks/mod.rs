@@ -36,7 +36,7 @@ pub type Sampler = fn(&mut SampleGenerator) -> Sample;
 /// A computation on tensors.
 pub type Computation = dyn Fn(&[Tensor]) -> Result<Tensor> + Send + Sync;
 
-/// One use of an operation: inputs in f64, and what to do with them. See [`check`] for an example.
+/// One use of an operation: inputs in f64, and the function to apply. See [`check`] for an example.
 pub struct Sample {
     /// A description of the sample: shapes and settings.
     pub label: String,
@@ -168,7 +168,7 @@ pub fn check_on(sample: &Sample, device: Device, dtype: DType, tolerance: f64) -
         value_and_gradients(sample, &there, projection.to_device(device)?)?;
     let far = |a: &[f64], b: &[f64]| if a.len() == b.len() { difference(a, b) } else { f64::NAN };
     let far_gradients = gradients.iter().zip(&gradients_there).map(|(a, b)| far(a, b));
-    // The input whose gradient is off by most; what is no number is more than any.
+    // The input whose gradient is off by most; NaN is more than any number.
     let (worst, gradient) = far_gradients.enumerate().fold((0, 0.0), |(i, most), (k, d)| {
         if f64::is_nan(most) || d <= most { (i, most) } else { (k, d) }
     });

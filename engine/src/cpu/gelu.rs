@@ -150,8 +150,8 @@ const TAIL_SLOPE: [f32; 19] = [
 ];
 
 /// An expression of the numbers in registers, for each of the `N` in arrays of the same names. A
-/// loop rather than functions of functions: only what is sure to be inlined is compiled for the
-/// instruction set.
+/// loop rather than functions of functions: only code that is sure to be inlined is compiled for
+/// the instruction set.
 macro_rules! each {
     ($N:ident, |$($x:ident),+| $value:expr) => {{
         let mut values = [L::splat(0.0); $N];

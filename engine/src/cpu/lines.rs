@@ -4,8 +4,8 @@ use super::PIECE;
 use rayon::prelude::*;
 
 /// Calls `f(i, line, scratch)` for every run of `len` elements of `out`, spread over threads: with
-/// `len` = W·C, line `n·H + h` of a channels-last map. `scratch` makes what a thread may use from
-/// line to line; it never carries a value from one to the next.
+/// `len` = W·C, line `n·H + h` of a channels-last map. `scratch` makes a value that a thread may
+/// use from line to line; it never carries a value from one to the next.
 pub(crate) fn for_each_line<T: Send, S>(
     out: &mut [T],
     len: usize,

@@ -28,7 +28,7 @@ impl Event {
 
     /// Makes later work on `stream` wait for this event.
     pub(super) fn hold_back(&self, stream: driver::Stream) -> Result<()> {
-        // SAFETY: both handles are alive; the driver keeps what it needs of the event.
+        // SAFETY: both handles are alive; the driver keeps its own reference to the event.
         driver::check("cuStreamWaitEvent", unsafe { driver::cuStreamWaitEvent(stream, self.0, 0) })
     }
 

@@ -82,7 +82,7 @@ impl Drop for Allocation {
         };
         if CHECKED && !self.pool.of_recording {
             // SAFETY: the block was allocated in `new_block` and is no longer used; the driver
-            // waits for what is queued.
+            // waits for queued work.
             let _ = self.gpu.bind().map(|()| unsafe { driver::cuMemFree_v2(self.address) });
             return;
         }
@@ -128,7 +128,7 @@ impl Drop for Pool {
         for kept in [&mut self.kernels, &mut self.uploads] {
             let kept = std::mem::take(kept.get_mut().unwrap_or_else(PoisonError::into_inner));
             for free in kept.into_values().flatten() {
-                // SAFETY: nothing holds a free block; the driver waits for what is queued.
+                // SAFETY: nothing holds a free block; the driver waits for queued work.
                 unsafe { driver::cuMemFree_v2(free.address) };
             }
         }

@@ -9,8 +9,8 @@
 //! a tensor whose kernels have not run yet: its memory can only be given to work that comes later.
 //!
 //! The driver is found when the program runs, and cuDNN (`cudnn/`) and NCCL (`nccl/`), too. Without
-//! one of them the caller gets an error that says what to install. `driver/` is the boundary to all
-//! three, and all that a build without the feature `cuda` replaces.
+//! one of them the caller gets an error that names the package to install. `driver/` is the
+//! boundary to all three, and all that a build without the feature `cuda` replaces.
 #![allow(unsafe_code)]
 
 pub(crate) mod driver;

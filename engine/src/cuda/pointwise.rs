@@ -6,7 +6,7 @@ use crate::loop_nest::{LoopNest, broadcast};
 use crate::{Error, Layout, Result};
 use kernels::Packable;
 
-/// As in `pointwise.cu`.
+/// The same as in `pointwise.cu`.
 const RANK: usize = 8;
 const INPUTS: usize = 6;
 

@@ -10,7 +10,7 @@ use crate::loop_nest::LoopNest;
 use crate::{DType, Error, Layout, Result};
 use kernels::{Folding, Kernel};
 
-/// As in `lanes.cuh`.
+/// The same as in `lanes.cuh`.
 const RANK: usize = 8;
 
 /// Reads of a thread that are worth a piece.

@@ -4,7 +4,7 @@ use super::{DeviceView, Gpu, Launch, has_forms};
 use crate::loop_nest::LoopNest;
 use crate::{Error, Layout, Result};
 
-/// As in `region.cu`.
+/// The same as in `region.cu`.
 const RANK: usize = 8;
 
 #[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]

@@ -22,8 +22,8 @@ pub(super) fn pointwise(
     Ok(y)
 }
 
-/// As [`pointwise`], into the memory of `y`, which is dense, has the shape of the result and may be
-/// among the inputs.
+/// Like [`pointwise`], but into the memory of `y`, which is dense, has the shape of the result and
+/// may be among the inputs.
 pub(super) fn pointwise_into(
     gpu: &'static Gpu,
     kernel: Packable,

@@ -156,7 +156,7 @@ pub trait Op: Send + Sync + Sized + 'static {
     const NAME: &'static str;
 
     /// The data that `backward` will need: inputs, the output, or something small that `forward`
-    /// knows. `need` tells `forward` which gradients will be asked for, so that it saves no more.
+    /// knows. `need` tells `forward` which gradients are needed, so that it saves no more.
     type Saved: Saved;
 
     /// The shape and dtype rule: the output's for these inputs, or why they do not fit. Computes
@@ -190,8 +190,8 @@ pub trait Op: Send + Sync + Sized + 'static {
         None
     }
 
-    /// As [`Op::forward`], into the memory of `onto`, the input that [`Op::reuses`] names. Nothing
-    /// is recorded, and nothing else holds that memory. `others` are the other inputs.
+    /// Like [`Op::forward`], but into the memory of `onto`, the input that [`Op::reuses`] names.
+    /// Nothing is recorded, and nothing else holds that memory. `others` are the other inputs.
     fn forward_onto(&self, _others: &[&Tensor], _onto: Tensor) -> Result<Tensor> {
         Err(Error::tape(Self::NAME, "cannot compute in the memory of an input"))
     }

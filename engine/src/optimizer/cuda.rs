@@ -7,7 +7,7 @@ use crate::{DType, Error, Result, Tensor};
 use kernels::Kernel;
 use kernels::optimizer::*;
 
-/// As in `optimizer.cu`.
+/// The same as in `optimizer.cu`.
 const TENSORS: usize = 64;
 const OPERANDS: usize = 4;
 const SPAN: usize = 4096;

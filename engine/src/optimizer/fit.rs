@@ -1,5 +1,5 @@
-//! What a step needs, which is checked before the first parameter moves. No check reads the values
-//! of tensors, so none waits for a GPU.
+//! The requirements of a step, which are checked before the first parameter moves. No check reads
+//! the values of tensors, so none waits for a GPU.
 
 use super::{Clip, OP, Parameter, Rule, StepScalars};
 use crate::cuda::computed_in;

@@ -5,9 +5,10 @@
 //! parameters would take thousands of launches, one kernel moves many parameters at once, and in
 //! place.
 //!
-//! Nothing here waits for a GPU. What the host decides anew for each step, the learning rate and
-//! what follows from the step's number, is in [`StepScalars`], and the norm that gradients are
-//! clipped by stays where it was computed ([`Clip`]); so a step can be recorded and played again.
+//! Nothing here waits for a GPU. The numbers that the host decides anew for each step, the learning
+//! rate and those that follow from the step's number, are in [`StepScalars`], and the norm that
+//! gradients are clipped by stays where it was computed ([`Clip`]); so a step can be recorded and
+//! played again.
 
 mod cuda;
 mod fit;

@@ -77,7 +77,7 @@ pub(super) fn apply(graph: &mut PlanGraph, constants: &Constants) -> Result<()> 
     Ok(())
 }
 
-/// The keys of the known constants and of what the nodes `folded`, in this order, make of them.
+/// The keys of the known constants and of the results of the nodes `folded`, in this order.
 fn keys(graph: &PlanGraph, folded: &[usize], constants: &Constants) -> HashMap<ValueId, Key> {
     let mut keys: HashMap<ValueId, Key> = HashMap::new();
     for (id, tensor) in graph.captured() {
@@ -97,7 +97,7 @@ fn keys(graph: &PlanGraph, folded: &[usize], constants: &Constants) -> HashMap<V
 }
 
 /// The values of the nodes `folded` that are `read`, and of those that lead to them, unless an
-/// earlier plan has computed what is read.
+/// earlier plan has computed the values read.
 fn compute(
     graph: &PlanGraph,
     folded: &[usize],

@@ -1,7 +1,7 @@
 //! Rules that join operations into one pass over memory.
 //!
-//! Each operation knows what it can absorb (`Conv2d::with_residual`); the rules here decide when. A
-//! fused operation gives the same bits as its parts, unless the rule says otherwise.
+//! Each operation knows which others it can absorb (`Conv2d::with_residual`); the rules here decide
+//! when. A fused operation gives the same bits as its parts, unless the rule says otherwise.
 
 use super::graph::PlanGraph;
 use crate::ops::arith::{Add, Affine, Div, Mul, Sub};

@@ -101,7 +101,7 @@ impl PlanGraph {
         self.op::<O>(n).map(|_| n)
     }
 
-    /// As [`Self::producer`], if nothing but one operation needs `value`.
+    /// Like [`Self::producer`], but `None` if several operations need `value`.
     pub(super) fn sole_producer<O: 'static>(&self, value: ValueId) -> Option<usize> {
         self.producer::<O>(value).filter(|_| self.uses[value] == 1)
     }
@@ -214,7 +214,7 @@ impl PlanGraph {
         node.inputs.into_iter().for_each(|id| self.drop_unused(id));
     }
 
-    /// The graph without what has been removed.
+    /// The graph without the removed nodes.
     pub(super) fn into_parts(self) -> Parts {
         let nodes = self.order().into_iter().filter_map(|n| self.node(n).cloned()).collect();
         Parts {

@@ -55,7 +55,7 @@ pub fn planned<E: From<Error>>(
     Ok(plan(inputs, f, &Constants::default())?.run(inputs.to_vec())?)
 }
 
-/// As [`planned`], of one result.
+/// Like [`planned`], but for one result.
 #[cfg(any(test, feature = "checks"))]
 pub(crate) fn planned_one(
     inputs: &[Tensor],
@@ -76,7 +76,7 @@ pub(crate) fn planned_one(
 /// ```
 ///
 /// # Errors
-/// As [`planned`].
+/// Same errors as [`planned`].
 pub fn infer<E: From<Error>>(
     inputs: &[&Tensor],
     f: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>, E>,
@@ -130,7 +130,7 @@ impl Planner {
     /// keeps the [`Numerics`](crate::Numerics) of the call that first needed it.
     ///
     /// # Errors
-    /// As [`planned`].
+    /// Same errors as [`planned`].
     pub fn run<E: From<Error>>(
         &self,
         inputs: Vec<Tensor>,
@@ -145,7 +145,7 @@ impl Planner {
             Some(plan) => plan,
             None => {
                 let plan = Arc::new(plan(&inputs, f, &self.constants)?);
-                // A plan holds what it captured, and a tape serves one pass.
+                // A plan holds its captured tensors, and a tape serves one pass.
                 if !plan.is_recorded() && self.cached(&keys).is_none() {
                     let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
                     if plans.len() == PLANS {

@@ -1,4 +1,4 @@
-//! A plan computes what the code computes, in value and gradient, with fewer operations.
+//! A plan computes the same values and gradients as the code, with fewer operations.
 
 use super::*;
 use crate::{Border, Conv2dOptions, DType, Rng, Tape};
@@ -39,7 +39,7 @@ fn check(inputs: &[Tensor], f: &Code, expected: &[&str]) {
     assert_eq!(code, plan);
 }
 
-/// As [`check`], where a rule changes the order of a sum.
+/// Like [`check`], but where a rule changes the order of a sum.
 #[track_caller]
 fn check_closely(inputs: &[Tensor], f: &Code, expected: &[&str]) {
     assert_eq!(names(inputs, f), expected);

@@ -145,8 +145,8 @@ impl<T: Number, const N: usize> Lanes for Array<T, N> {
     }
 }
 
-/// A number as a register of one, in whatever instruction set it is used in: for what is left over
-/// of a row, and for loops that the compiler vectorizes.
+/// A number as a register of one, in the instruction set of its caller: for numbers left over of a
+/// row, and for loops that the compiler vectorizes.
 #[derive(Clone, Copy)]
 pub struct One<T>(pub T);
 

@@ -70,16 +70,16 @@ fn detect() -> Isa {
     Isa::Portable
 }
 
-/// Work whose loops the compiler vectorizes. Mark `run`, and what it calls in its inner loops,
-/// `#[inline(always)]`: only what is inlined is compiled anew for each instruction set.
+/// Work whose loops the compiler vectorizes. Mark `run`, and the functions that it calls in its
+/// inner loops, `#[inline(always)]`: only inlined code is compiled anew for each instruction set.
 pub(crate) trait Kernel {
     type Output;
     fn run(self) -> Self::Output;
 }
 
-/// Work written over registers of `T`. Mark `run`, and what it calls, `#[inline(always)]`; build
-/// arrays of registers by loops, not by `array::from_fn` or `map`, which are functions of the
-/// baseline instruction set that nothing is inlined into.
+/// Work written over registers of `T`. Mark `run`, and the functions that it calls,
+/// `#[inline(always)]`; build arrays of registers by loops, not by `array::from_fn` or `map`, which
+/// are functions of the baseline instruction set that nothing is inlined into.
 pub(crate) trait LaneKernel<T: Vectors> {
     type Output;
 

@@ -33,14 +33,21 @@ pub(super) fn one_of<T: Copy + Send + Sync + 'static>(
 /// The device and its precision.
 #[derive(Args)]
 pub(super) struct ComputeArguments {
-    /// Device: cpu, cuda or cuda:NUMBER (`irnext devices` lists them)
-    #[arg(long, value_name = "DEVICE", default_value_t = Device::Cpu, help_heading = COMPUTE)]
+    /// Device: cpu, cuda or cuda:NUMBER (`irnext devices` lists them) [default: cpu]
+    #[arg(
+        long,
+        value_name = "DEVICE",
+        default_value_t = Device::Cpu,
+        hide_default_value = true,
+        help_heading = COMPUTE
+    )]
     device: Device,
-    /// Precision, on a GPU only: f32, or faster and slightly less exact tf32, bf16 or f16
+    /// Precision: f32, or the faster but less precise tf32, bf16 or f16 (GPU only) [default: f32]
     #[arg(
         long,
         value_name = "PRECISION",
         default_value = "f32",
+        hide_default_value = true,
         value_parser = one_of(&Precision::ALL, Precision::name),
         hide_possible_values = true,
         help_heading = COMPUTE
@@ -99,20 +106,20 @@ impl std::fmt::Display for WeightArguments {
 /// The options that describe a network without weights.
 #[derive(Args)]
 pub(super) struct ModelArguments {
-    /// Network: tiny, dehaze, derain, desnow, gopro or defocus
-    #[arg(long, default_value = "dehaze")]
+    /// Network: tiny, dehaze, derain, desnow, gopro or defocus [default: dehaze]
+    #[arg(long, default_value = "dehaze", hide_default_value = true)]
     preset: Preset,
     /// Plain residual blocks in each CNNBlock, before the one with a multi-scale module
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     n: Option<usize>,
     /// Channels at full resolution
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     width: Option<usize>,
     /// Multi-scale modules (MSM) in each CNNBlock
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     msm: Option<usize>,
     /// Channel groups of the local attention module (LAM)
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     groups: Option<usize>,
 }
 

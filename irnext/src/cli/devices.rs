@@ -5,6 +5,10 @@ use crate::error::Result;
 use engine::{gpus, isa};
 
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  irnext devices
+      List the CPU and each GPU, with the reason for each that cannot be used")]
 pub(super) struct Arguments {}
 
 pub(super) fn run(_: &Arguments) -> Result<()> {

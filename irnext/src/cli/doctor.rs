@@ -8,6 +8,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  irnext doctor GOPRO_Large
+      Read every image of a data set, and report each fault
+  irnext doctor RESIDE/SOTS --quick
+      Check names, counts and sizes in seconds")]
 pub(super) struct Arguments {
     /// Data set in its original layout, or a part of it
     #[arg(value_name = "DIR")]

@@ -30,8 +30,6 @@ Without --task or --weights, the input images are scored as they are.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     weights: WeightArguments,
-    #[command(flatten)]
-    compute: ComputeArguments,
     /// Data set in its original layout, or a part of it; or give --input and --target
     #[arg(value_name = "DIR", required_unless_present = "input")]
     folder: Option<PathBuf>,
@@ -60,28 +58,41 @@ pub(super) struct Arguments {
         help_heading = DATA
     )]
     limit: usize,
-    /// Size at which the network sees an image: full, a part such as 1/2, or auto, as `restore`
-    #[arg(long, value_name = "SCALE", default_value_t = Scale::Full, help_heading = SCORES)]
+    /// Size at which the network sees an image: full, a part such as 1/2, or auto, the size that
+    /// `restore` uses [default: full]
+    #[arg(
+        long,
+        value_name = "SCALE",
+        default_value_t = Scale::Full,
+        hide_default_value = true,
+        help_heading = SCORES
+    )]
     scale: Scale,
     /// Scoring protocol: sots, dense-haze, nh-haze, rain-y, snow, gopro, rsblur, dpdd or plain
-    #[arg(long, default_value = "plain", help_heading = SCORES)]
+    /// [default: plain]
+    #[arg(long, default_value = "plain", hide_default_value = true, help_heading = SCORES)]
     protocol: Protocol,
     /// Scores to compute: all, headline (those in the paper's tables), or a comma-separated list
-    #[arg(long, default_value = "all", help_heading = SCORES)]
+    /// [default: all]
+    #[arg(long, default_value = "all", hide_default_value = true, help_heading = SCORES)]
     measures: String,
     /// Weights of LPIPS, the file lpips-alex.safetensors; adds the score lpips [default: the file
     /// beside the program, for protocols and lists with this score]
     #[arg(long, value_name = "FILE", help_heading = SCORES)]
     lpips: Option<PathBuf>,
     /// Output format: table, json (every score) or csv (a row per image and mean)
+    /// [default: table]
     #[arg(
         long,
         default_value = "table",
+        hide_default_value = true,
         value_parser = one_of(&Format::ALL, Format::name),
         hide_possible_values = true,
         help_heading = SCORES
     )]
     format: Format,
+    #[command(flatten)]
+    compute: ComputeArguments,
 }
 
 /// The headings of the options.
@@ -98,7 +109,7 @@ enum SplitArgument {
 }
 
 impl Arguments {
-    /// What restores the images.
+    /// The weights, and the scale if it is not full, for the report.
     fn restored_by(&self) -> String {
         match self.scale {
             Scale::Full => self.weights.to_string(),
@@ -166,7 +177,7 @@ impl Arguments {
             Lpips::FILE,
             folder.display()
         );
-        // A protocol has other scores, too; who lists this one wants it.
+        // A protocol also has other scores. A list that names this one asks for it.
         if !["all", "headline"].contains(&self.measures.as_str()) {
             return Err(Error::Config { reason });
         }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "\
 Examples:
   irnext explain rainy.jpg
-      Draw what the network makes of this photo, to rainy.explain/
+      Draw the network's feature maps of this photo, to rainy.explain/
   irnext explain rainy.jpg --task derain -o maps
       The same for one task, to another folder")]
 pub(super) struct Arguments {
@@ -24,8 +24,9 @@ pub(super) struct Arguments {
     /// Output folder for the pictures [default: beside the photograph, as NAME.explain]
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// CNNBlock whose multi-scale module to draw; Decoder.2 is the last one, at full resolution
-    #[arg(long, default_value = "Decoder.2", value_parser = BLOCKS)]
+    /// CNNBlock whose multi-scale module to draw; the default is the last one, at full resolution
+    /// [default: Decoder.2]
+    #[arg(long, default_value = "Decoder.2", hide_default_value = true, value_parser = BLOCKS)]
     block: String,
     /// Overwrite existing files
     #[arg(long)]

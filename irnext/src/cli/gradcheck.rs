@@ -1,5 +1,6 @@
 //! `irnext gradcheck`: checks every operation, on the CPU or on a device, and prints a table.
 
+use super::arguments::COMPUTE;
 use super::output::say;
 use crate::error::Result;
 use engine::Device;
@@ -7,16 +8,30 @@ use engine::checks::{self, DEVICE_TOLERANCES, SampleGenerator};
 use engine::ops::OPS;
 
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  irnext gradcheck
+      Compare the gradient of every operation with finite differences
+  irnext gradcheck --cases 200 --seed 7
+      The same, with more samples, and others
+  irnext gradcheck --device cuda
+      Compare every operation on a GPU with the CPU")]
 pub(super) struct Arguments {
-    /// Random samples per operation
-    #[arg(long, default_value_t = 20)]
+    /// Random samples per operation [default: 20]
+    #[arg(long, value_name = "N", default_value_t = 20, hide_default_value = true)]
     cases: u64,
-    /// Random seed of the shapes and values
-    #[arg(long, default_value_t = 0)]
+    /// Random seed of the shapes and values [default: 0]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     seed: u64,
     /// Compare values and gradients on this device with the CPU, in every dtype, instead of
-    /// checking gradients
-    #[arg(long, value_name = "DEVICE", default_value_t = Device::Cpu)]
+    /// checking gradients [default: cpu]
+    #[arg(
+        long,
+        value_name = "DEVICE",
+        default_value_t = Device::Cpu,
+        hide_default_value = true,
+        help_heading = COMPUTE
+    )]
     device: Device,
 }
 

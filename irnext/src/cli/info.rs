@@ -17,14 +17,24 @@ const MEGA: u64 = 1_000_000;
 const GIGA: u64 = 1_000_000_000;
 
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  irnext info
+      Show the parameters and multiply-adds of the dehazing network
+  irnext info --weights model.safetensors --layers
+      List the layers of a weight file's network
+  irnext info --preset gopro --size 512 --device cuda
+      Measure a forward pass on a GPU
+  irnext info --tables
+      Compare the costs with the paper's")]
 pub(super) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
     /// Show the network of this weight file
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// Side of the square input image, in pixels
-    #[arg(long, default_value_t = PAPER_SIZE)]
+    /// Side of the square input image, in pixels [default: 256]
+    #[arg(long, value_name = "N", default_value_t = PAPER_SIZE, hide_default_value = true)]
     size: usize,
     /// Print one line per layer
     #[arg(long)]
@@ -32,11 +42,12 @@ pub(super) struct Arguments {
     /// Measure the time and memory of a forward pass on this device: cpu, cuda or cuda:NUMBER
     #[arg(long, value_name = "DEVICE", help_heading = COMPUTE)]
     device: Option<Device>,
-    /// Precision on a GPU: f32, tf32, bf16 or f16
+    /// Precision: f32, or the faster but less precise tf32, bf16 or f16 (GPU only) [default: f32]
     #[arg(
         long,
         value_name = "PRECISION",
         default_value = "f32",
+        hide_default_value = true,
         value_parser = one_of(&Precision::ALL, Precision::name),
         hide_possible_values = true,
         help_heading = COMPUTE

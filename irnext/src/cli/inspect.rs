@@ -10,6 +10,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  irnext inspect ITS.pkl
+      List the tensors of a file, and the functions that its pickle would call
+  irnext inspect model.safetensors --json
+      The same as JSON")]
 pub(super) struct Arguments {
     /// Weight file
     file: PathBuf,

@@ -47,14 +47,14 @@ Examples:
   irnext train --recipe gopro --data GOPRO_Large --dry-run
                                             Show what training would take
 
-Without a command, `restore` is meant. `irnext COMMAND --help` describes a command.
+The default command is `restore`. `irnext COMMAND --help` describes a command.
 The network is IRNeXt (Cui et al., ICML 2023); small trained weights are built in."
 )]
 pub struct Cli {
-    /// Processor cores to use [default: all]
+    /// Processor cores to use [default: all physical cores]
     ///
-    /// 0 stands for all physical cores, shared among the processes that mpirun or srun starts on
-    /// this machine, or for the number in RAYON_NUM_THREADS if that is set.
+    /// The processes that mpirun or srun starts on one machine share its cores. The environment
+    /// variable RAYON_NUM_THREADS, if set, replaces the default.
     #[arg(
         long,
         global = true,
@@ -75,9 +75,8 @@ pub struct Cli {
 enum Command {
     /// Remove haze, rain, snow or blur from photographs
     ///
-    /// The result is written beside each photograph as NAME.TASK.EXT, or to the output that you
-    /// name; the photograph itself is not touched. In folders, and in the folders in them, files
-    /// that are no photographs are passed over.
+    /// The photographs themselves are never changed. Folders are searched recursively; other files
+    /// are skipped.
     Restore(restore::Arguments),
     /// Score weights on pairs of degraded and clean photographs
     Eval(eval::Arguments),
@@ -124,7 +123,7 @@ impl Cli {
     }
 
     /// Runs the command. Errors go to standard error. Ends with 0 if all is done, 1 if something
-    /// failed, 2 if the command cannot be meant, and 128 + N after signal N.
+    /// failed, 2 if the command line is invalid, and 128 + N after signal N.
     pub fn run(self) -> ExitCode {
         match self.try_run() {
             Ok(true) => ExitCode::SUCCESS,

@@ -1,19 +1,22 @@
-//! `irnext photo.jpg`: without a command, photographs are restored.
+//! The command of a command line: `restore` if a photograph comes first, as in `irnext photo.jpg`.
 
 use clap::Command;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-/// The arguments of a program, with the command `restore` where none is named but a photograph is.
+/// The arguments of the program, with the command `restore` if a photograph comes first. After the
+/// command `help`, which takes no options, --help and -h are dropped.
 pub(super) fn with_command(arguments: Vec<OsString>, program: &Command) -> Vec<OsString> {
-    // The first is the program's own name.
-    let given = arguments.iter().skip(1);
-    let first = given.map(|argument| kind(argument, program)).find(|kind| *kind != Kind::Option);
-    if first != Some(Kind::Photo) {
-        return arguments;
-    }
     let mut arguments = arguments;
-    arguments.insert(1, "restore".into());
+    // The first is the program's own name.
+    let mut given = arguments.iter().skip(1).map(|argument| (argument, kind(argument, program)));
+    match given.find(|(_, kind)| *kind != Kind::Option) {
+        Some((_, Kind::Photo)) => arguments.insert(1, "restore".into()),
+        Some((command, _)) if command == "help" => {
+            arguments.retain(|argument| argument != "--help" && argument != "-h");
+        }
+        _ => {}
+    }
     arguments
 }
 
@@ -68,8 +71,11 @@ mod tests {
             "irnext --threads 2 train run.toml",
             "irnext help restore",
             "irnext --threads 1",
+            "irnext restore --help",
         ] {
             assert_eq!(of(line), line);
         }
+        assert_eq!(of("irnext help --help"), "irnext help");
+        assert_eq!(of("irnext help train -h"), "irnext help train");
     }
 }

@@ -6,12 +6,24 @@ use crate::plot::{check_writable, read, write};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  irnext plot runs/gopro
+      Plot the loss and the validation scores of a run, to curves.png
+  irnext plot runs/first runs/second -o both.svg
+      Compare two runs")]
 pub(super) struct Arguments {
     /// Folders of training runs, drawn in one plot
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// Picture to write; its extension sets the format: svg, png, jpg, ...
-    #[arg(short, long, value_name = "FILE", default_value = "curves.png")]
+    /// Picture to write; its extension sets the format: svg, png, jpg, ... [default: curves.png]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "curves.png",
+        hide_default_value = true
+    )]
     output: PathBuf,
     /// Overwrite an existing file
     #[arg(long)]

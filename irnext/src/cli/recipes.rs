@@ -6,8 +6,14 @@ use crate::recipes::{RECIPES, Recipe};
 use clap::builder::PossibleValuesParser;
 
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  irnext recipes
+      List the recipes
+  irnext recipes gopro > mine.toml
+      Save one, to change it and train with it")]
 pub(super) struct Arguments {
-    /// Recipe to print as TOML, for you to save and change [default: list all recipes]
+    /// Recipe to print as TOML, to save and change [default: list all recipes]
     #[arg(value_name = "NAME", value_parser = names(), hide_possible_values = true)]
     name: Option<String>,
 }

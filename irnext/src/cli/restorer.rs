@@ -1,7 +1,7 @@
 //! The options that choose a restorer: the weights that the user gave, or the built-in ones for the
 //! detected degradation.
 
-use super::arguments::{ADVANCED, WeightArguments};
+use super::arguments::WeightArguments;
 use super::output::complain;
 use super::tasks::{TaskChoice, choice_parser};
 use crate::classify::classify;
@@ -12,20 +12,14 @@ use crate::image::Image;
 use crate::restorer::Restorer;
 use std::path::PathBuf;
 
-/// What is removed, and by which weights.
+/// The degradation to remove, and the weights to use.
 #[derive(clap::Args)]
 pub(super) struct RestorerArguments {
-    /// What to remove [default: auto]
-    #[arg(
-        long,
-        value_name = "TASK",
-        value_parser = choice_parser(),
-        ignore_case = true,
-        display_order = 0
-    )]
+    /// Degradation to remove [default: auto]
+    #[arg(long, value_name = "TASK", value_parser = choice_parser(), ignore_case = true)]
     pub(super) task: Option<TaskChoice>,
-    /// Use a network that you trained: a file .safetensors, .pkl or .pth
-    #[arg(long, value_name = "FILE", help_heading = ADVANCED)]
+    /// Weight file of your own network (.safetensors, .pkl or .pth)
+    #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
 }
 

@@ -20,13 +20,13 @@ Examples:
   irnext synth --task dehaze photos/ pairs/
       Write hazy images to pairs/input, clean ones to pairs/target
   irnext synth --task dehaze --haze deep photos/ pairs/
-      The same with haze that hides distances more than foregrounds
+      The same, with haze that thickens with distance
   irnext synth --sheet sheet.jpg photos/
       Show all five degradations of each photograph
   irnext synth --sheet sheet.jpg --task dehaze --haze deep photos/
-      Show this one, five times of each photograph")]
+      Show five draws of one degradation for each photograph")]
 pub(super) struct Arguments {
-    /// What to add, by its name or that of the task that removes it: rain or derain
+    /// Degradation to add, by its own name or that of the task that removes it: rain or derain
     #[arg(
         long,
         value_name = "TASK",
@@ -35,12 +35,13 @@ pub(super) struct Arguments {
         ignore_case = true
     )]
     task: Option<Task>,
-    /// Haze: even, nearly as thick everywhere, or deep, thin in front and thick in the distance, in
-    /// half of the pictures; of the others some have none. Some clean skies change with it
+    /// Kind of haze: `even`, or `deep`, which thickens with distance. `deep` makes half of the
+    /// pairs this way, leaves some clear, and alters some clean skies [default: even]
     #[arg(
         long,
         value_name = "KIND",
         default_value = "even",
+        hide_default_value = true,
         value_parser = one_of(&Haze::ALL, Haze::name),
         hide_possible_values = true
     )]
@@ -50,12 +51,12 @@ pub(super) struct Arguments {
     /// Output folder; gets input/, target/, and pairs.jsonl with the origin of each pair
     #[arg(required_unless_present = "sheet")]
     output: Option<PathBuf>,
-    /// Write one picture, not pairs: a row per photograph, clean, then all five degradations or,
-    /// with --task, five times this one, by seeds one after the other
+    /// Write one picture, not pairs. Each row shows a photograph clean and with all five
+    /// degradations or, with --task, that degradation five times, with consecutive seeds
     #[arg(long, value_name = "FILE", conflicts_with = "output")]
     sheet: Option<PathBuf>,
-    /// Random seed of the degradations
-    #[arg(long, default_value_t = 0)]
+    /// Random seed of the degradations [default: 0]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     seed: u64,
     /// Use only the first N photographs
     #[arg(long, value_name = "N", default_value_t = usize::MAX, hide_default_value = true)]
@@ -65,7 +66,7 @@ pub(super) struct Arguments {
     overwrite: bool,
 }
 
-/// Makes what was asked for; true if all photographs could be used.
+/// Makes the pairs or the sheet; true if all photographs could be used.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     let mut files = match arguments.clean.is_file() {
         true => vec![arguments.clean.clone()],

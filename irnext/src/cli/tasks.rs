@@ -15,7 +15,7 @@ pub(super) enum TaskChoice {
 
 const AUTO: &str = "auto";
 
-/// What people call a task, besides its name.
+/// Other names of a task.
 fn aliases(task: Task) -> &'static [&'static str] {
     match task {
         Task::Dehaze => &["haze", "fog", "defog", "mist", "smog"],
@@ -27,7 +27,7 @@ fn aliases(task: Task) -> &'static [&'static str] {
     }
 }
 
-/// What a task removes, as help.
+/// The degradation that a task removes, as help.
 fn removes(task: Task) -> &'static str {
     match task {
         Task::Dehaze => "haze, fog and smog",
@@ -54,7 +54,7 @@ pub(super) fn task_parser() -> impl TypedValueParser<Value = Task> {
         .try_map(|given| named(&given).ok_or("unknown task"))
 }
 
-/// As [`task_parser`], with `auto`.
+/// Like [`task_parser`], but also accepts `auto`.
 pub(super) fn choice_parser() -> impl TypedValueParser<Value = TaskChoice> {
     let auto =
         PossibleValue::new(AUTO).help("detect it in each photograph; leave clear ones alone");

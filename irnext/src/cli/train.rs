@@ -27,7 +27,7 @@ const MEASURED: u32 = 3;
 Examples:
   irnext train --recipe gopro --data GOPRO_Large --dry-run
       Show the plan, with measured time and memory
-  irnext train --recipe gopro --data GOPRO_Large --scale 0.01
+  irnext train --recipe gopro --data GOPRO_Large --shorten 0.01
       Try it with a hundredth of the steps
   irnext train --recipe gopro --data GOPRO_Large --out runs/gopro --device cuda
       Train; the same command resumes an interrupted run
@@ -60,9 +60,9 @@ pub(super) struct Arguments {
     /// Change a setting, as section.key=value; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", help_heading = CHANGES)]
     overrides: Vec<String>,
-    /// Shorten the run: scale steps, warm-up and validation interval by this factor (0.01 = 1 %)
+    /// Multiply steps, warm-up and validation interval by this factor (0.01 = 1 %)
     #[arg(long, value_name = "FACTOR", help_heading = CHANGES)]
-    scale: Option<f64>,
+    shorten: Option<f64>,
     /// Device: cpu, cuda or cuda:NUMBER [default: as configured]
     #[arg(long, value_name = "DEVICE", help_heading = COMPUTE)]
     device: Option<Device>,
@@ -83,12 +83,12 @@ pub(super) struct Arguments {
     #[arg(long)]
     dry_run: bool,
     /// Stop after this many minutes with a checkpoint; the same command resumes the run
-    #[arg(long, value_name = "MINUTES")]
+    #[arg(long, value_name = "N")]
     minutes: Option<f64>,
 }
 
 impl Arguments {
-    /// The configuration of the run, and a line about `--scale` if it was given.
+    /// The configuration of the run, and a line about `--shorten` if it was given.
     fn config(&self) -> Result<(TrainConfig, Option<String>)> {
         let mut config = match (&self.recipe, &self.config) {
             (Some(name), _) => Recipe::find(name)?.config(&self.overrides)?,
@@ -111,9 +111,10 @@ impl Arguments {
         let Compute { device, precision } = &mut config.compute;
         *device = self.device.unwrap_or(*device);
         *precision = self.precision.unwrap_or(*precision);
-        let Some(part) = self.scale else { return Ok((config, None)) };
+        let Some(part) = self.shorten else { return Ok((config, None)) };
         let scaled = config.clone().scaled(part)?;
-        let said = format!("scaled by {part}: {} instead of {}", length(&scaled), length(&config));
+        let said =
+            format!("shortened by {part}: {} instead of {}", length(&scaled), length(&config));
         Ok((scaled, Some(said)))
     }
 }

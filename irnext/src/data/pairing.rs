@@ -39,7 +39,7 @@ impl Pairing {
         Self::file_list_fingerprint(image_files_below(inputs)?, image_files_below(targets)?)
     }
 
-    /// As [`Pairing::of_folders`], but where no file has a partner by its name and there are as
+    /// Like [`Pairing::of_folders`], but where no file has a partner by its name and there are as
     /// many inputs as targets, the first goes with the first: DPDD's two exposures of a scene have
     /// the camera's running numbers for names.
     pub fn in_order(inputs: &Path, targets: &Path) -> Result<Self> {
@@ -57,7 +57,7 @@ impl Pairing {
     }
 
     /// The pairs in a folder that holds inputs and targets together: `b_hazy` and `b_GT`, `rain-b`
-    /// and `norain-b`. Nothing is left over: what is neither is not looked at.
+    /// and `norain-b`. No file counts as left over: files with other names are ignored.
     pub fn within(folder: &Path) -> Result<Self> {
         let files = image_files(folder)?;
         let is = |file: &PathBuf, inputs: bool| {

@@ -15,7 +15,7 @@ pub trait Source: Send + Sync {
         self.len() == 0
     }
 
-    /// The name of image `index` in messages and tables: its file's name.
+    /// The file name of image `index`, for messages and tables.
     fn name(&self, index: usize) -> String;
 
     /// The width and height of image `index`; from its file's header, where it is a file. The error

@@ -59,7 +59,7 @@ impl Layer {
         }
     }
 
-    /// The picture. Light that no layer covers (what a blurred edge uncovers, and the border of the
+    /// The picture. Light that no layer covers (uncovered by a blurred edge, and the border of the
     /// image) is taken to be like the light around it; where there is none at all the picture is
     /// black.
     pub fn image(&self) -> Image {
@@ -70,8 +70,8 @@ impl Layer {
         Image { width: self.width, height: self.height, data: data.collect() }
     }
 
-    /// Spreads every point over a disk of `radius` pixels: the image of a point out of focus.
-    /// What comes from outside the image is missing, in light and coverage alike.
+    /// Spreads every point over a disk of `radius` pixels: the image of a point out of focus. Light
+    /// from outside the image is missing, in color and coverage alike.
     pub fn defocus(&self, radius: f32) -> Self {
         if radius <= 0.0 {
             return self.clone();

@@ -107,7 +107,7 @@ pub fn degrade(task: Task, clean: &Image, rng: &mut Rng) -> Image {
     })
 }
 
-/// As [`degrade`], with the simplest form of [`Task::Deblur`], as an easy beginning: only the
+/// Like [`degrade`], but with the simplest form of [`Task::Deblur`], as an easy beginning: only the
 /// camera moves, evenly and straight, by a number of pixels in `lengths`.
 pub fn blur_linear_motion(clean: &Image, lengths: Range<f64>, rng: &mut Rng) -> Image {
     twin(clean, |clean| motion::linear(clean, lengths, rng))

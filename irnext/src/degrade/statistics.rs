@@ -66,7 +66,7 @@ fn real_streaks(folder: &Path) -> Vec<Plane> {
     image_files(&folder.join("input")).unwrap().iter().map(pair).collect()
 }
 
-/// What is compared, what Rain100L has, and how far the generated rain may be off.
+/// Each measure, its value on Rain100L, and the tolerance for the generated rain.
 const STREAKS: [(&str, f64, f64); 8] = [
     ("share of pixels that gain 0.04 or more", 0.147, 0.04),
     ("their median gain", 0.094, 0.015),
@@ -89,7 +89,7 @@ fn measure(light: &Plane) -> [f64; STREAKS.len()] {
     [cover, share(0.5), share(0.9), share(0.99), slope.atan().to_degrees().abs(), near, middle, far]
 }
 
-/// The tangent of the angle from the vertical of what the brightness varies least along.
+/// The tangent of the angle between the vertical and the direction of least variation.
 fn slope(light: &Plane) -> f64 {
     let [mut xx, mut xy, mut yy] = [0.0; 3];
     let width = light.width;

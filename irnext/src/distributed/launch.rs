@@ -24,7 +24,7 @@ const LAUNCHERS: [[&str; 4]; 4] = [
     ["SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_STEP_TASKS_PER_NODE", "SLURM_LOCALID"],
 ];
 
-/// What the launcher says about this process and those that were started with it.
+/// The launcher's description of this process and those started with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Launch {
     /// The number of processes.

@@ -67,7 +67,7 @@ fn nearest_visible(alpha: &[f32], width: usize) -> Vec<usize> {
     for at in (0..alpha.len()).rev() {
         pass(at, [(1, 0), (1, 1), (0, 1), (-1, 1)]);
     }
-    // Rows once more, for what came around a corner.
+    // Rows once more, for colors that came around a corner.
     for at in 0..alpha.len() {
         pass(at, [(-1, 0), (1, 0), (0, -1), (0, 1)]);
     }

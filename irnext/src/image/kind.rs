@@ -1,5 +1,4 @@
-//! What kind of file this is, from its first bytes, and what to do about the kinds that cannot be
-//! read.
+//! The kind of a file, from its first bytes, and advice for the kinds that cannot be read.
 
 use std::fmt;
 use std::fs::File;
@@ -131,8 +130,8 @@ impl Kind {
         !matches!(self, Self::Video(_) | Self::Empty | Self::Unknown | Self::Pdf)
     }
 
-    /// Why it cannot be read, and what to do, as the end of a sentence about the file; `None` if it
-    /// can.
+    /// The reason why it cannot be read, and advice, as the end of a sentence about the file;
+    /// `None` if it can.
     pub fn refusal(self) -> Option<String> {
         const SAVE: &str = "open it in an image program and save it as PNG or TIFF";
         let what = match self {

@@ -30,7 +30,7 @@ pub enum Note {
     OverWhite,
     /// The format cannot hold this part of the metadata, so it was left out.
     LeftOut {
-        /// What was left out, such as "EXIF".
+        /// The omitted part, such as "EXIF".
         what: &'static str,
         /// The format.
         kind: Kind,

@@ -19,7 +19,7 @@ pub struct Photo {
     /// The ICC color profile, which the file is written with again. None for CMYK files, whose
     /// profile does not describe `rgb`.
     pub profile: Option<Profile>,
-    /// What the file says about the photo.
+    /// The metadata of the file.
     pub metadata: Metadata,
     /// The file that it was read from.
     pub source: Option<Source>,
@@ -71,7 +71,7 @@ impl Photo {
         self.alpha.as_ref().is_some_and(|alpha| alpha.iter().any(|&opacity| opacity < 1.0))
     }
 
-    /// Whether what is visible of the picture has no color, within the rounding of 8 bits,
+    /// Whether the visible part of the picture has no color, within the rounding of 8 bits,
     /// whichever way it is stored.
     pub fn is_colorless(&self) -> bool {
         const STEP: f32 = 1.001 / 255.0;
@@ -121,7 +121,7 @@ pub struct Limits {
     pub max_side: u32,
     /// Pixels altogether. One takes 12 bytes as [`Image`].
     pub max_pixels: u64,
-    /// Whether to read what is there of a file that is cut short.
+    /// Whether to read the existing part of a truncated file.
     pub keep_going: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The marker segments of a JPEG file, up to its first scan, and what they tell about how the file
+//! The marker segments of a JPEG file, up to its first scan, and their description of how the file
 //! was made.
 
 use crate::image::JpegCoding;

@@ -1,4 +1,4 @@
-//! What a photo remembers of the file that it came from, so that the next one can be written alike.
+//! A photo's record of the file that it came from, so that the next one can be written alike.
 
 use super::Kind;
 

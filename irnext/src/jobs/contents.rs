@@ -1,4 +1,4 @@
-//! What a file holds, by its first bytes.
+//! The kind of a file's contents, by its first bytes.
 
 use crate::error::{Error, Result};
 use crate::image::{Format, Kind};

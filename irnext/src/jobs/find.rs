@@ -1,4 +1,4 @@
-//! Finds the photographs among what the user named: files, and folders with everything below them.
+//! Finds the photographs among the user's arguments: files, and folders with everything below them.
 
 use super::contents::Contents;
 use crate::error::{Error, Result};
@@ -22,21 +22,21 @@ pub struct Found {
     pub named: bool,
 }
 
-/// What was found.
+/// The photographs found.
 #[derive(Debug, Default)]
 pub struct Search {
     /// The photographs, in the order of the arguments, and by name within a folder.
     pub found: Vec<Found>,
     /// The number of images of each format that cannot be read, found in folders.
     pub unreadable: BTreeMap<String, usize>,
-    /// What could not be searched or opened.
+    /// The errors of searching and opening.
     pub errors: Vec<Error>,
 }
 
 impl Search {
-    /// Searches `inputs`, files and folders. `contents` says what a file holds. Hidden files are
-    /// left out, and so is the folder for `results` if it lies inside one that is searched. Links
-    /// are followed, and a file that is reached twice counts once.
+    /// Searches `inputs`, files and folders. `contents` classifies a file. Hidden files are left
+    /// out, and so is the folder for `results` if it lies inside one that is searched. Links are
+    /// followed, and a file that is reached twice counts once.
     pub fn new(
         inputs: &[PathBuf],
         results: Option<&Path>,

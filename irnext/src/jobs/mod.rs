@@ -1,5 +1,5 @@
 //! Photographs in, photographs out: which files are restored, where the results go, and the work on
-//! each. What can be known before the work is found out before it.
+//! each. All checks that are possible before the work come before it.
 //!
 //! [`Search`] finds the photographs, [`Plan`] makes jobs of them, and [`Job::run`] does one. A
 //! photograph is never replaced, and a file has its name only once it is whole.

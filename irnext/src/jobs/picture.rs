@@ -1,5 +1,5 @@
-//! What is made of a photograph and its restored version: a mixture of both, and a picture that
-//! shows them side by side.
+//! The pictures made of a photograph and its restored version: a mixture of both, and a picture
+//! that shows them side by side.
 
 use crate::image::{Image, Photo};
 

@@ -25,7 +25,7 @@ pub struct Job {
 /// The jobs, and the photographs that need none.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// What is to be done, in order.
+    /// The jobs to do, in order.
     pub jobs: Vec<Job>,
     /// Photographs whose result already exists, and that result.
     pub done: Vec<(PathBuf, PathBuf)>,

@@ -27,7 +27,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// What is known before the work: all jobs wait.
+    /// The summary before the work: all jobs wait.
     pub fn new(search: &Search, plan: &Plan) -> Self {
         Self {
             done: plan.done.len(),

@@ -21,14 +21,14 @@ pub struct Settings {
     pub compare: bool,
     /// Whether existing files are replaced.
     pub overwrite: bool,
-    /// Whether to restore what can be read of a photograph that is cut short.
+    /// Whether to restore the readable part of a truncated photograph.
     pub keep_going: bool,
     /// How files are written.
     pub write: WriteOptions,
 }
 
 impl Settings {
-    /// What is read.
+    /// The file to read.
     pub(super) fn limits(&self) -> Limits {
         Limits { keep_going: self.keep_going, ..Limits::default() }
     }
@@ -41,7 +41,7 @@ impl Default for Settings {
     }
 }
 
-/// What was done to a photograph.
+/// The report on a photograph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It was restored.
@@ -57,7 +57,7 @@ pub enum Outcome {
 /// What became of a photograph.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// What was done.
+    /// The outcome.
     pub outcome: Outcome,
     /// The file that was written.
     pub to: Option<PathBuf>,
@@ -69,7 +69,7 @@ pub struct Report {
     pub size: (usize, usize),
     /// How long it took.
     pub time: Duration,
-    /// What else is to be said about it.
+    /// Further remarks.
     pub notes: Vec<String>,
 }
 
@@ -165,7 +165,7 @@ pub(super) fn apply(
     Ok(restored)
 }
 
-/// The bytes of the file `path`, in the format that its name says, and what that cannot hold.
+/// The bytes of the file `path`, in the format of its extension, and the losses of that format.
 pub(super) fn to_bytes(
     photo: &Photo,
     path: &Path,

@@ -61,7 +61,7 @@ fn compare(name: &str, scores: &Value, a: &Image, b: &Image) {
     expect("ssim_skimage_f64_dr1_samplecov", ssim(Ssim::GaussianSample, View::Rgb), 1e-7);
     expect("ssim_skimage_uniform7_dr255", ssim(Ssim::Uniform, View::Rgb8), 1e-11);
     expect("ssim_pytorch_msssim_f64", ssim(Ssim::Msssim, View::Rgb), 1e-8);
-    // In f32 a variance is what is left of a difference of means: 1e-7 of them, beside (0.03)².
+    // In f32 a variance is the remainder of a difference of means: 1e-7 of them, beside (0.03)².
     expect("ssim_pytorch_msssim_f32", ssim(Ssim::Msssim, View::Rgb), 5e-5);
     expect("y_basicsr_psnr", psnr(View::Luma), 1e-11);
     expect("y_basicsr_ssim", ssim(Ssim::Gaussian, View::Luma), 1e-11);
@@ -72,7 +72,7 @@ fn compare(name: &str, scores: &Value, a: &Image, b: &Image) {
     let difference = mae(a, b, View::Rgb).unwrap() - mae(a, b, View::Rgb8).unwrap();
     assert!(difference.abs() < 1e-8, "{name}: {difference}");
 
-    // The published evaluation, in f32. It pads what the network sees, and shrinks what is scored.
+    // The published evaluation, in f32. It pads the network's input, and shrinks the scored images.
     let PooledSize { raised, ratio, pooled } = PooledSize::of([a.height, a.width]);
     let padded = a.pad_to_multiple(32);
     for (key, found) in [

@@ -40,7 +40,7 @@ impl Model {
         Self::from_checkpoint(origin, file)
     }
 
-    /// As [`Model::from_file`], whatever the values are: a training run looks after its own.
+    /// Like [`Model::from_file`], but accepts any values, since a training run checks its own.
     pub(crate) fn from_checkpoint(
         origin: &str,
         mut file: WeightFile,
@@ -86,7 +86,8 @@ impl Model {
         self.to_file_with(&values, dtype, metadata)
     }
 
-    /// As [`Model::to_file`], with other values in the order of the parameters: a moving average.
+    /// Like [`Model::to_file`], but with other values in the order of the parameters: a moving
+    /// average.
     pub fn to_file_with(
         &self,
         values: &[Tensor],

@@ -78,7 +78,7 @@ impl Model {
         self.frozen(self.params.clone())
     }
 
-    /// As [`Model::freeze`], with other values for its parameters, in their order: a moving
+    /// Like [`Model::freeze`], but with other values for its parameters, in their order: a moving
     /// average.
     pub fn freeze_with(&self, values: Vec<Tensor>) -> Result<FrozenModel> {
         Ok(self.frozen(self.params.with_values(values)?))

@@ -116,7 +116,7 @@ impl IrNext {
         Ok(cx.planned(std::slice::from_ref(x), run)?.swap_remove(0))
     }
 
-    /// As [`IrNext::forward`], one operation after the other.
+    /// Like [`IrNext::forward`], but without a plan, one operation after the other.
     pub(crate) fn predictions_unplanned(&self, cx: &Context, x: &Tensor) -> Result<[Tensor; 3]> {
         self.check(x)?;
         let x_half = x.nearest_every(2)?;

@@ -8,7 +8,7 @@ use std::ops::Range;
 pub enum Scale {
     /// Evenly.
     Linear,
-    /// By their logarithms; what is not positive has no place.
+    /// By their logarithms; values that are not positive have no place.
     Log,
 }
 
@@ -68,7 +68,7 @@ impl Ranged for Axis {
     }
 
     fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
-        // The lines between the ticks are asked for, too; there are none.
+        // The minor lines between ticks are requested, too; there are none.
         if hint.weight().allow_light_points() { Vec::new() } else { self.ticks.clone() }
     }
 

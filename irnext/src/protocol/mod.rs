@@ -80,7 +80,7 @@ impl Protocol {
         Self::ALL[self as usize].1
     }
 
-    /// A description of what is scored.
+    /// A description of the scored images.
     pub fn description(self) -> &'static str {
         Self::ALL[self as usize].2
     }

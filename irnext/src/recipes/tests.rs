@@ -99,7 +99,7 @@ const REAL_HAZE: [&str; 2] = ["dense-haze", "nh-haze"];
 const SNOW: [&str; 3] = ["csd", "srrs", "snow100k"];
 /// What an ablation changes in the network: key, value, and the table that says so.
 type Change = (&'static str, &'static str, &'static str);
-/// Ablations with n = 7, and what each changes.
+/// Ablations with n = 7, and the change in each.
 const ABLATIONS: [(&str, Option<Change>); 15] = [
     ("ablation-full", None),
     ("ablation-baseline", Some(("msm", "0", "Table 7"))),
@@ -118,7 +118,7 @@ const ABLATIONS: [(&str, Option<Change>); 15] = [
     ("ablation-msm-2", Some(("msm", "2", "Table 11"))),
 ];
 
-/// What the paper states for a recipe: key, value, section.
+/// The paper's settings for a recipe: key, value, section.
 fn stated(name: &str) -> BTreeMap<String, (String, String)> {
     let mut all = BTreeMap::new();
     let mut state = |key: &str, value: &str, section: &str| {
@@ -193,7 +193,7 @@ fn stated(name: &str) -> BTreeMap<String, (String, String)> {
     all
 }
 
-/// Both ways: what is stated is in the recipe, and nothing else is marked as stated.
+/// Both ways: the stated settings are in the recipe, and nothing else is marked as stated.
 #[test]
 fn the_papers_values_are_in_the_recipes() {
     for recipe in RECIPES {

@@ -38,7 +38,8 @@ pub fn restore(model: &FrozenModel, image: &Image) -> Result<Image> {
     restore_reporting(model, image, &|_| ())
 }
 
-/// As [`restore`]; `progress` hears what part of the work is done, from 0 to 1, after each tile.
+/// Like [`restore`], but calls `progress` after each tile with the finished part of the work, from
+/// 0 to 1.
 pub fn restore_reporting(
     model: &FrozenModel,
     image: &Image,
@@ -52,7 +53,7 @@ pub fn restore_reporting(
     in_tiles(image, restore_piece, progress)
 }
 
-/// As [`restore_reporting`], with the network at `scale`. `task` is the name of what it removes.
+/// Like [`restore_reporting`], but with the network at `scale`. `task` names the degradation.
 pub(crate) fn restore_at(
     scale: Scale,
     model: &FrozenModel,
@@ -151,7 +152,7 @@ mod tests {
     fn padding_counts_toward_the_size_of_one_piece() {
         let whole = |width, height| is_one_piece(&ModelConfig::default(), width, height);
         assert!(whole(1920, 1080) && whole(1, 30_000));
-        // 40,000 pixels, and 64 times as many with what is padded.
+        // 40,000 pixels, and 64 times as many with the padding.
         assert!(!whole(1, 40_000) && !whole(2000, 1100));
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! A network knows pictures of the size it was trained on. Haze is smooth and belongs to the whole
 //! picture: in 24 megapixels, a network that has seen a small picture looks at a wall where it
-//! expects a street. So it restores a smaller copy, and what it did there is carried to the
+//! expects a street. So it restores a smaller copy, and the change of that copy is carried to the
 //! photograph: near each pixel of the copy, the restored color is a straight line of the hazy one,
 //! fitted by a guided filter (He, Sun, Tang: "Guided image filtering", 2010, and "Fast guided
-//! filter", 2015). The lines are applied to the pixels of the photograph, so that all detail is
-//! its own.
+//! filter", 2015). The lines are applied to the pixels of the photograph, so that all detail is its
+//! own.
 
 use crate::error::{Error, Result};
 use crate::image::{Image, Plane, linear_taps};
@@ -88,7 +88,7 @@ impl FromStr for Scale {
     }
 }
 
-/// The lines that carry what was done to a copy of a photograph over to the photograph.
+/// The lines that carry the change of a copy over to the photograph.
 pub(super) struct Lines {
     width: usize,
     height: usize,

@@ -9,7 +9,7 @@ const TILE: usize = 1024;
 /// The overlap of neighboring tiles, in pixels; the seam is blended over it.
 const OVERLAP: usize = 128;
 
-/// `image`, of which `restore` restores each tile; `progress` hears what part is done.
+/// `image`, of which `restore` restores each tile; `progress` gets the finished part.
 pub(super) fn in_tiles(
     image: &Image,
     restore: impl Fn(&Image) -> Result<Image>,

@@ -90,7 +90,7 @@ impl RunFolder {
         (self.saved, self.last_is_whole) = (None, false);
         let found = match (last.exists(), previous.exists()) {
             (false, false) => return Ok(None),
-            // What happens if a save is interrupted between its two renamings.
+            // The state after a save was interrupted between its two renamings.
             (false, true) => load(&previous, None)?,
             (true, _) => match load(&last, None) {
                 Ok(found) => {

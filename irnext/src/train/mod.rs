@@ -108,7 +108,7 @@ impl Trainer {
         Self::open_in(Team::alone(), config)
     }
 
-    /// As [`Trainer::open`], as one of the ranks of `team`, all of which make the same calls.
+    /// Like [`Trainer::open`], but as one of the ranks of `team`, all of which make the same calls.
     ///
     /// # Errors
     /// Also if they were given different settings, find different data, or cannot share the batch.
@@ -125,7 +125,7 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// As [`Trainer::open_in`], for inspection only: nothing is written.
+    /// Like [`Trainer::open_in`], but for inspection only: nothing is written.
     pub fn prepare(team: Team, config: TrainConfig) -> Result<Self> {
         Self::set_up(team, config, |path| Ok(RunFolder::look(path)))
     }
@@ -264,7 +264,7 @@ impl Trainer {
         let before: TrainConfig = toml::from_str(&before).map_err(|error| Error::Config {
             reason: format!("{}: {}", path.display(), error.message()),
         })?;
-        // What is scored, and how; not how often.
+        // The subject and manner of scoring, not its frequency.
         let scored =
             |config: &TrainConfig| ValidationConfig { every: 1, ..config.validation.clone() };
         if !path.exists() {

@@ -202,7 +202,7 @@ fn gradients(
     Ok(BackwardResult { loss, spatial, frequency, gradients, pass })
 }
 
-/// The means over the ranks of what each computed on its part of the batch: the results for the
+/// The means over the ranks of the results on each one's part of the batch: the results for the
 /// whole batch.
 fn means(group: &ProcessGroup, losses: &[Tensor; 3]) -> Result<[Tensor; 3]> {
     let mut buckets = Buckets::new(group);

@@ -4,8 +4,8 @@ use irnext::image::{Image, Photo};
 use std::fs;
 
 /// A temporary folder with training data, two validation pairs, and the settings `run.toml` of a
-/// run of twelve steps. The paths there are relative to it: what is made in one such folder equals
-/// what is made in another.
+/// run of twelve steps. The paths there are relative to it: the files made in one such folder equal
+/// those made in another.
 pub fn prepared() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, count) in [("clean", 4), ("hazy", 2), ("clear", 2)] {

@@ -38,7 +38,7 @@ fn err(output: &Output) -> String {
     text
 }
 
-/// Runs the program, which must end with `code`; what it says on both streams.
+/// Runs the program, which must end with `code`; its output on both streams.
 fn ends(folder: &Path, arguments: &[&str], code: i32) -> String {
     let output = irnext(folder, arguments);
     let said = format!("{}{}", out(&output), err(&output));

@@ -74,7 +74,7 @@ fn quality_and_privacy_are_for_the_user_to_say() {
     };
     assert!(size("40") < size("97"));
     ends(at, &quick(&["a.jpg", "--quality", "0"]), 2);
-    // Copied as it is, the file would tell what it is not to tell.
+    // A plain copy would keep the metadata.
     let said = ends(at, &["a.jpg", "-o", "b.jpg", "--strip"], 0);
     assert!(said.contains("converted, not restored: no haze"), "{said}");
 }

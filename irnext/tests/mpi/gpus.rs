@@ -20,7 +20,7 @@ fn there_are_gpus() -> bool {
     count >= 2 && there_is_mpirun()
 }
 
-/// As [`common::prepared`], for runs on a GPU.
+/// Like [`common::prepared`], for runs on a GPU.
 fn prepared() -> tempfile::TempDir {
     let folder = common::prepared();
     let settings = folder.path().join("run.toml");

@@ -1,4 +1,4 @@
-//! The driver's functions as trampolines, the call that fills their slots, and what is asked before
+//! The driver's functions as trampolines, the call that fills their slots, and the questions before
 //! `cust` is used.
 //!
 //! Codes are plain numbers here. `cust` reads them as an enum of the errors that CUDA 11 knew, and
@@ -96,8 +96,8 @@ pub fn probe(index: usize) -> Result<Probe, Error> {
     })
 }
 
-/// A code that a function of the driver returned, in words: its name and what it means. Only the
-/// number where there is no driver to ask, or it does not know the code.
+/// A code that a function of the driver returned, in words: its name and meaning. Only the number
+/// where there is no driver to ask, or it does not know the code.
 pub fn describe(code: i32) -> String {
     let ask = |function: extern "C" fn(i32, &mut *const c_char) -> i32| {
         let mut text = ptr::null();
@@ -146,7 +146,7 @@ unsafe extern "C" {
     safe fn cuGetErrorString(code: i32, text: &mut *const c_char) -> i32;
 }
 
-/// What a slot points to until the driver is loaded. It returns `CUDA_ERROR_STUB_LIBRARY`. Whoever
+/// The target of a slot until the driver is loaded. It returns `CUDA_ERROR_STUB_LIBRARY`. Whoever
 /// calls it passes arguments, which the calling convention lets a function ignore.
 extern "C" fn missing() -> i32 {
     34

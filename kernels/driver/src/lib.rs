@@ -33,7 +33,7 @@ pub enum Error {
     /// The driver's library cannot be opened.
     #[error("no CUDA driver was found ({reason}): install NVIDIA's driver, version 525 or later")]
     NoDriver {
-        /// What the system's loader says.
+        /// The message of the system's loader.
         reason: String,
     },
     /// The driver is older than CUDA 12.0.
@@ -52,7 +52,7 @@ pub enum Error {
     Refused {
         /// The function that was called.
         call: &'static str,
-        /// What it returned, a `CUresult`.
+        /// Its result, a `CUresult`.
         code: i32,
         /// The code in words, by [`describe`].
         message: String,
@@ -62,7 +62,7 @@ pub enum Error {
     Unsupported,
 }
 
-/// What the driver says about a GPU; see [`probe`].
+/// The driver's description of a GPU; see [`probe`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// The product's name, such as "NVIDIA H100 80GB HBM3".

@@ -1,5 +1,5 @@
-//! What the crate offers where there is no driver to load: the same functions, and the answer that
-//! there is none.
+//! The crate on systems without a driver to load: the same functions, and the answer that there is
+//! none.
 
 use crate::{Error, Probe};
 

@@ -157,7 +157,7 @@ impl ProcessGroup {
         self.ask(move |transport| transport.all_gather(&mine)).wait()
     }
 
-    /// The bytes of rank 0, on all ranks. What the others pass does not matter.
+    /// The bytes of rank 0, on all ranks. The arguments of the others do not matter.
     pub fn broadcast(&self, bytes: &[u8]) -> Result<Vec<u8>> {
         let mine = if self.is_first() { bytes } else { &[] };
         Ok(self.all_gather(mine)?.swap_remove(0))

@@ -6,7 +6,7 @@ use crate::{Builder, Context, Params};
 use engine::{Rng, Tape, Tensor};
 use std::sync::Arc;
 
-/// What each of `size` ranks makes of its connection, in their order.
+/// The results of `size` ranks from their connections, in their order.
 fn on_ranks<T: Send>(size: usize, work: impl Fn(&Arc<ProcessGroup>) -> T + Sync) -> Vec<T> {
     let groups: Vec<_> = threads(size).unwrap().into_iter().map(Arc::new).collect();
     thread::scope(|scope| {

@@ -43,7 +43,7 @@ impl Conv2d {
         Self::with_options(b, c_in, c_out, kernel, true, Conv2dOptions::default())
     }
 
-    /// As [`Conv2d::new`], without a bias.
+    /// Like [`Conv2d::new`], but without a bias.
     pub fn without_bias(b: &mut Builder<'_>, c_in: usize, c_out: usize, kernel: usize) -> Self {
         Self::with_options(b, c_in, c_out, kernel, false, Conv2dOptions::default())
     }

@@ -32,7 +32,7 @@ impl Linear {
         Self { bias: Some(b.uniform("bias", &[outputs], fan_bound(inputs))), ..map }
     }
 
-    /// As [`Linear::new`], without a bias.
+    /// Like [`Linear::new`], but without a bias.
     pub fn without_bias(b: &mut Builder<'_>, inputs: usize, outputs: usize) -> Self {
         Self {
             path: b.prefix().to_string(),

@@ -4,7 +4,7 @@ use super::Module;
 use crate::{Context, Result};
 use engine::Tensor;
 
-/// Applies its layers in order. What is no layer yet joins them as a
+/// Applies its layers in order. A function that is not a layer joins them as a
 /// [`Function`](super::Function).
 ///
 /// ```

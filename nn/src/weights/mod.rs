@@ -3,7 +3,7 @@
 //! [`WeightFile::read`] detects the format from a file's bytes, not from its name: safetensors,
 //! PyTorch's zip archive or its older stream. The latter two hold a pickle, which is a program.
 //! Ours is run by a machine that calls nothing (`unpickle`), and a file that calls anything that
-//! weights do not need is refused. [`Contents`] lists what a file holds without using it.
+//! weights do not need is refused. [`Contents`] lists the contents of a file without using them.
 
 mod bounds;
 mod contents;
@@ -144,8 +144,8 @@ impl Contents {
 /// ```
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Format`] for what is no regular file, and never ends, or is larger than
-/// any network.
+/// [`Error::Io`]; [`Error::Format`] for a path that is not a regular file, and never ends, or is
+/// larger than any network.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     let io = |source| Error::Io { path: path.into(), source };
     let metadata = std::fs::metadata(path).map_err(io)?;

@@ -29,7 +29,7 @@ pub(super) enum Node<'a> {
         module: Id,
         name: Id,
     },
-    /// A call, and what would be done to its result.
+    /// A call, and the operations on its result.
     Call(Box<Call>),
     /// An object outside the pickle: a storage.
     Persistent(Id),

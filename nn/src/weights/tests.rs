@@ -201,7 +201,7 @@ fn no_pickle_call_is_made() {
         (b"\x80\x02csubprocess\nPopen\nX\x02\0\0\0ls\x85\x81.", "subprocess.Popen('ls')"),
         (b"\x80\x04csubprocess\nPopen\n)}\x92.", "subprocess.Popen((), {})"),
         (b"\x80\x02\x82\x05.", "copyreg extension.5"),
-        // Inside what is allowed, beside it, and thrown away again.
+        // Inside the allowed part, beside it, and thrown away again.
         (
             b"\x80\x02ccollections\nOrderedDict\n]]X\x01\0\0\0acnt\nsystem\n)Rea\x85R.",
             "nt.system()",

@@ -155,7 +155,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// A plain value: numbers, texts, bytes, and what is empty.
+    /// A plain value: numbers, texts, bytes, and empty values.
     fn value(&mut self, op: u8) -> Step<Node<'a>> {
         Ok(match op {
             b'N' => Node::None,
@@ -246,7 +246,7 @@ impl<'a> Machine<'a> {
         self.push_call(callable, args)
     }
 
-    /// REDUCE, OBJ, NEWOBJ, NEWOBJ_EX, BUILD: records a call, or what would be done to its result.
+    /// REDUCE, OBJ, NEWOBJ, NEWOBJ_EX, BUILD: records a call, or an operation on its result.
     fn invoke(&mut self, op: u8) -> Step {
         if op == b'b' {
             let state = self.pop()?;

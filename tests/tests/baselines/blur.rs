@@ -1,12 +1,13 @@
-//! Blur: what is left of fine detail is made stronger, blindly (unsharp masking) or by a kernel
-//! that is taken for known (Wiener).
+//! Blur: the remaining fine detail is made stronger, blindly (unsharp masking) or by a kernel that
+//! is taken for known (Wiener).
 
 use crate::plane::{Plane, by_channel};
 use irnext::image::Image;
 use rustfft::FftPlanner;
 use rustfft::num_complex::Complex;
 
-/// The picture, and `amount` of what a mean over `2 * radius + 1` pixels, taken twice, leaves out.
+/// The picture, and `amount` of the detail that a mean over `2 * radius + 1` pixels, taken twice,
+/// leaves out.
 pub fn unsharp(image: &Image, [radius, amount]: [f32; 2]) -> Image {
     by_channel(image, |plane| {
         let soft = plane.mean(radius as usize).mean(radius as usize);
@@ -107,7 +108,7 @@ fn a_known_disk_and_a_known_line_are_undone() {
     let around = || (-3..=3isize).flat_map(|y| (-3..=3isize).map(move |x| (x, y)));
     let disk: Vec<_> = around().filter(|&(x, y)| (x as f32).hypot(y as f32) <= 2.5).collect();
     let line: Vec<_> = around().filter(|&(_, y)| y == 0).collect();
-    // Away from the borders, where what was outside is anyone's guess.
+    // Away from the borders, where the outside is unknown.
     let error = |image: &Image| {
         let inside = |image: &Image| image.crop(12, 12, 56, 36);
         let (a, b) = (inside(image), inside(&clean));

@@ -1,8 +1,8 @@
 //! What restoration was before networks, for each task, and the rule that weights which do not beat
 //! it do not ship.
 //!
-//! Reading order: this file → `haze`, `rain`, `blur` (the methods, each with what it must be able
-//! to do) → `plane` (their filters) → `pairs` (what is scored) → `score`.
+//! Reading order: this file → `haze`, `rain`, `blur` (the methods, each with its requirements) →
+//! `plane` (their filters) → `pairs` (the scored pairs) → `score`.
 //!
 //! - Without settings: every task with built-in weights, on photographs that no training
 //!   saw, degraded here.
@@ -25,9 +25,9 @@ use irnext::image::Image;
 
 /// A method without a network.
 pub struct Method {
-    /// What it removes.
+    /// The degradation it removes.
     pub task: Task,
-    /// What it is called in tables.
+    /// Its name in tables.
     pub name: &'static str,
     /// Makes of a degraded picture a better one, with two parameters.
     pub apply: fn(&Image, [f32; 2]) -> Image,
@@ -50,7 +50,7 @@ const KERNELS: &[[f32; 2]] = &[
     [3.0, 0.1],
     [4.0, 0.3],
 ];
-/// Radii of what is masked, and how much of it is added.
+/// Radii of the mask, and the amounts added.
 const MASKS: &[[f32; 2]] = &[
     [1.0, 0.25],
     [1.0, 0.5],

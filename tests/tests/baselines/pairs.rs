@@ -1,4 +1,4 @@
-//! What is scored: real pairs, and photographs degraded here.
+//! The scored pairs: real ones, and photographs degraded here.
 
 use engine::Rng;
 use irnext::data::{Paired, Pairing, PhotoCache, Source, image_files};
@@ -56,7 +56,7 @@ impl Source for Made {
     }
 }
 
-/// Pixels along a side of what is degraded.
+/// Pixels along a side of a degraded picture.
 const SIDE: usize = 160;
 
 /// Each of the three photographs in `docs/samples/clean`, which nothing was trained on or fitted

@@ -1,4 +1,4 @@
-//! Rain and snow are brighter than what is behind them, and thin: medians and openings know no more
+//! Rain and snow are brighter than their background, and thin: medians and openings know no more
 //! than that.
 
 use crate::plane::{Plane, by_channel};
@@ -16,7 +16,7 @@ pub fn across_the_streaks(image: &Image, reach: [f32; 2]) -> Image {
 }
 
 /// Rain, by layers: the base that a guided filter leaves of the picture, and of what it takes away
-/// the part that is no streak.
+/// the part without streaks.
 pub fn guided_layers(image: &Image, [radius, across]: [f32; 2]) -> Image {
     by_channel(image, |plane| {
         let base = plane.guided(plane, radius as usize, 0.01);

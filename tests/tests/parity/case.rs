@@ -72,7 +72,7 @@ impl Key {
     }
 }
 
-/// A forward pass, the loss, and what follows from them.
+/// A forward pass, the loss, and their gradients.
 pub struct Evaluation {
     pub outputs: [Tensor; 3],
     pub loss: Loss,
@@ -207,7 +207,7 @@ impl Run {
     }
 }
 
-/// What the files have of a tensor that they do not have whole.
+/// The part of a tensor that the files hold, if not the whole.
 pub fn samples(whole: &[f64]) -> Vec<f64> {
     whole.iter().copied().step_by((whole.len() / 64).max(1)).take(64).collect()
 }

@@ -78,8 +78,8 @@ fn predict(model: &Model, input: &Tensor, dtype: DType) -> Tensor {
     out.narrow(2, 0, h).unwrap().narrow(3, 0, w).unwrap()
 }
 
-/// What the published evaluation derives from the sides: H, W, rows and columns of padding, the
-/// ratio by which images are shrunk for SSIM, and the size that this gives.
+/// The numbers that the published evaluation derives from the sides: H, W, rows and columns of
+/// padding, the ratio by which images are shrunk for SSIM, and the size that this gives.
 fn geometry(model: &Model, input: &Tensor) -> [usize; 7] {
     let [_, _, h, w] = input.dims4("input").unwrap();
     let PooledSize { raised, ratio, pooled } = PooledSize::of([h, w]);

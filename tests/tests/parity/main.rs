@@ -3,7 +3,7 @@
 //!
 //! The numbers are files. `tests/fixtures/reference` has some of them, and every run compares
 //! those; the whole folder is compared as well where it is there: `shared/reference` beside the
-//! checkout, or where `IRNEXT_REFERENCE` points. What is compared follows from the files: every key
+//! checkout, or where `IRNEXT_REFERENCE` points. The comparisons follow from the files: every key
 //! in them is, and one that nothing here computes is a failure.
 //!
 //! ```sh

@@ -22,8 +22,8 @@ fn networks_in_f32() {
     for_every_case("f32", |_| true, compare_f32);
 }
 
-/// What a sum over many f32 is right to, relative to it: PyTorch's own distance between two losses
-/// may be nothing, by chance.
+/// The relative accuracy of a sum over many f32: PyTorch's own distance between two losses may be
+/// nothing, by chance.
 pub const LOSS: f64 = 5e-7;
 
 /// The same of running statistics, of which PyTorch's f32 run is not in the files; means may nearly
@@ -52,7 +52,7 @@ fn compare_f32(folder: &Folder, case: &Case, report: &mut Report) {
             "gradnorm_total" => {
                 (off / largest(&expected), distance(&format!("grad.{mode} global rel L2")))
             }
-            // What is 0 but for rounding is small beside all gradients together.
+            // A gradient that is 0 but for rounding is small beside all gradients together.
             "grad" if is_rounding(key) => {
                 let off = largest(&found).max(largest(&expected)) / total_norm(&run, mode);
                 (off, distance(&format!("grad.{mode} global rel L2")))
@@ -179,7 +179,7 @@ pub fn pair(
     None
 }
 
-/// What a key is reported under: `out.train`, `grad.eval`, `traj.20.param`.
+/// The group under which a key is reported: `out.train`, `grad.eval`, `traj.20.param`.
 pub fn group(name: &str) -> String {
     let parts: Vec<&str> = name.split('.').collect();
     let plain = |part: &str| part.trim_end_matches("_norm").trim_end_matches("_samp").to_string();

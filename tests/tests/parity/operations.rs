@@ -133,7 +133,7 @@ fn kind(name: &str) -> &str {
     fits.max_by_key(|kind| kind.len()).unwrap_or(name)
 }
 
-/// What a case gives and nothing has to compute.
+/// The values that a case gives and nothing has to compute.
 fn is_input(case: &str, key: &str) -> bool {
     let adam = case == "adam"
         && (["a0", "b0"].contains(&key) || key.starts_with("ga.") || key.starts_with("gb."));

@@ -1,4 +1,4 @@
-//! What a test compared, and how near the numbers were.
+//! A test's comparisons, and the distances of the numbers.
 
 use engine::Tensor;
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ pub fn say(line: &str) {
     writeln!(std::io::stderr(), "{line}").expect("standard error can be written");
 }
 
-/// What was compared so far.
+/// The comparisons so far.
 pub struct Report {
     title: String,
     groups: BTreeMap<String, Group>,
@@ -62,7 +62,7 @@ impl Report {
 
     /// Notes that `numbers` numbers differ by `off`, and may by `limit`.
     pub fn check(&mut self, group: &str, key: &str, numbers: usize, off: f64, limit: f64) {
-        // Infinitely far from what is infinite.
+        // Infinitely far from an infinite value.
         let off = if off.is_nan() { f64::INFINITY } else { off };
         let at = self.groups.entry(group.into()).or_default();
         at.tensors += 1;
@@ -91,7 +91,7 @@ impl Report {
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 
-    /// Prints the report and returns what was wrong, for a test that goes on.
+    /// Prints the report and returns the faults, for a test that continues.
     pub fn print(mut self) -> Vec<String> {
         let numbers: usize = self.groups.values().map(|group| group.numbers).sum();
         if numbers == 0 {

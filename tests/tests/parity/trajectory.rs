@@ -100,7 +100,7 @@ fn compare_f32(folder: &Folder, case: &Case, report: &mut Report) {
                         sum[1] + found.of as f64,
                     ];
                 }
-                // The norm moves by no more than √n times what each of n numbers does.
+                // The norm moves by at most √n times the movement of each of n numbers.
                 let off = if whole { off / (found.of as f64).sqrt() } else { off };
                 (off, distance(&format!("traj step {step} maxabs param diff f32-f64")))
             }

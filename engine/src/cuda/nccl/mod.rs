@@ -1,8 +1,8 @@
 //! NCCL, NVIDIA's library for collective operations over the GPUs of one machine or many, with one
 //! process for each.
 //!
-//! Building the program does not need it: `libnccl.so.2` is loaded when it is first
-//! needed (`sys.rs` declares its functions), and a missing one is an error that says what to
+//! Building the program does not need it: `libnccl.so.2` is loaded when it is first needed
+//! (`sys.rs` declares its functions), and a missing one is an error that names the library to
 //! install.
 //!
 //! The work of a communicator is queued on a stream of its own, in the order of the calls, which
@@ -174,12 +174,12 @@ pub(crate) struct Transfer {
 /// Work of a communicator that is under way.
 pub(crate) struct Pending {
     gpu: &'static Gpu,
-    /// The end, until it has been waited for.
+    /// The completion event; `None` once awaited.
     end: Option<Event>,
 }
 
 impl Pending {
-    /// Makes what the GPU is given from now on wait for the work.
+    /// Makes later work on the GPU's stream wait for this work.
     pub(crate) fn wait(&mut self) -> Result<()> {
         let Some(end) = &self.end else { return Ok(()) };
         self.gpu.bind()?;
@@ -208,8 +208,8 @@ fn library() -> Result<&'static Library> {
         .clone()
 }
 
-/// Opens the library that `setting`, of the environment, names, or the usual one; or says what to
-/// do.
+/// Opens the library that `setting`, of the environment, names, or the usual one; or names the
+/// library to do.
 fn open(setting: Option<OsString>) -> Result<Library> {
     let missing = |why: String| {
         let message = format!(

@@ -24,10 +24,10 @@ fn without_the_library_the_message_says_what_to_do() {
     assert!(supported((3, 0, 0)).is_err());
 }
 
-/// A test of NCCL itself that needs no GPU; `IRNEXT_REAL_NCCL` names its library.
+/// A test of NCCL itself that needs no GPU; `ENGINE_REAL_NCCL` names its library.
 #[test]
 fn the_real_library_has_what_is_called() {
-    let Some(file) = std::env::var_os("IRNEXT_REAL_NCCL") else { return };
+    let Some(file) = std::env::var_os("ENGINE_REAL_NCCL") else { return };
     let library = open(Some(file)).unwrap();
     println!("NCCL {:?}", library.version().unwrap());
     let mut id = Id([0; 128]);

@@ -51,10 +51,10 @@ impl Tensor {
         self.batch_norm_train_among(weight, bias, eps, None)
     }
 
-    /// As [`Tensor::batch_norm_train`] of a batch that `ranks` share, of which this is a part: the
-    /// statistics are those of the whole, and gradients flow through them from all parts. Each
-    /// rank's gradients of `weight` and `bias` are those of its own part. All ranks wait for each
-    /// other here, and again in the backward pass. See [`Collectives`] for an example.
+    /// Like [`Tensor::batch_norm_train`], but for a batch that `ranks` share, of which this is a
+    /// part: the statistics are those of the whole, and gradients flow through them from all parts.
+    /// Each rank's gradients of `weight` and `bias` are those of its own part. All ranks wait for
+    /// each other here, and again in the backward pass. See [`Collectives`] for an example.
     pub fn batch_norm_train_among(
         &self,
         weight: &Tensor,

@@ -3,8 +3,8 @@
 //! Rounding is IEEE 754's, to nearest and ties to even; a number too large for a float type becomes
 //! ±∞. A cast to an integer type truncates toward zero and saturates, and NaN becomes 0.
 //!
-//! Backward casts the gradient back. That is what is meant between float types: rounding is a
-//! staircase, whose true derivative of 0 is of no use to anyone. Integers are not differentiable,
+//! Backward casts the gradient back. Between float types that is the usual convention: rounding is
+//! a staircase, whose true derivative of 0 is of no use to anyone. Integers are not differentiable,
 //! so nothing flows back through a cast from or to one. For the same reason the op check, which
 //! differentiates numerically in steps of 1e-3, can check a cast only where it does not round; the
 //! tests below hold the ones that do against exact values.

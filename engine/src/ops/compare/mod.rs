@@ -84,7 +84,7 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// As of [`eq`](Tensor::eq).
+    /// Same errors as [`eq`](Tensor::eq).
     pub fn ne(&self, other: impl Operand) -> Result<Tensor> {
         compare(Ne, self, other)
     }
@@ -98,7 +98,7 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// As of [`eq`](Tensor::eq).
+    /// Same errors as [`eq`](Tensor::eq).
     pub fn lt(&self, other: impl Operand) -> Result<Tensor> {
         compare(Lt, self, other)
     }
@@ -112,7 +112,7 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// As of [`eq`](Tensor::eq).
+    /// Same errors as [`eq`](Tensor::eq).
     pub fn le(&self, other: impl Operand) -> Result<Tensor> {
         compare(Le, self, other)
     }
@@ -126,7 +126,7 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// As of [`eq`](Tensor::eq).
+    /// Same errors as [`eq`](Tensor::eq).
     pub fn gt(&self, other: impl Operand) -> Result<Tensor> {
         apply(Compare(Lt), &[&other.tensor_like("gt", self)?, self])
     }
@@ -142,7 +142,7 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// As of [`eq`](Tensor::eq).
+    /// Same errors as [`eq`](Tensor::eq).
     pub fn ge(&self, other: impl Operand) -> Result<Tensor> {
         apply(Compare(Le), &[&other.tensor_like("ge", self)?, self])
     }

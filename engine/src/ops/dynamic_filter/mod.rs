@@ -1,11 +1,10 @@
 //! The dynamic filter: every image, and every group of its channels, convolved with taps of its
 //! own.
 //!
-//! This is the filter of LAM (equation 7 of the IRNeXt paper, without its residual): the taps are
-//! computed from the features they are then applied to. Written with `unfold` it moves the map K²
-//! times; here no unfolded or padded copy is made, as a table per axis lists the inputs that each
-//! output reads, borders included. The gradient of the input is the same loop with the tables
-//! transposed.
+//! The taps are themselves computed, from this map or from another one (Cui et al., ICML 2023,
+//! equation 7 without its residual). Written with `unfold`, the filter moves the map K² times; here
+//! no unfolded or padded copy is made, as a table per axis lists the inputs that each output reads,
+//! borders included. The gradient of the input is the same loop with the tables transposed.
 
 mod cpu;
 mod cuda;

@@ -19,10 +19,10 @@ use rayon::prelude::*;
 /// transform of the difference of the images, P the number of their elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrequencyNorm {
-    /// Σ (|re F| + |im F|) / 2P: the mean over real and imaginary parts, as in the code published
-    /// for IRNeXt.
+    /// Σ (|re F| + |im F|) / 2P: the mean over real and imaginary parts, as in the code of
+    /// Cui et al., ICML 2023.
     Stacked,
-    /// Σ |F| / P: equation 9 of the IRNeXt paper.
+    /// Σ |F| / P: the mean of the modulus (Cui et al., ICML 2023, equation 9).
     Modulus,
 }
 

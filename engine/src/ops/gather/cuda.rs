@@ -6,7 +6,7 @@ use crate::loop_nest::LoopNest;
 use crate::ops::Op;
 use crate::{Error, Layout, Result, Tensor};
 
-/// As in `gather.cu`.
+/// The same as in `gather.cu`.
 const RANK: usize = 8;
 
 /// Threads that keep any GPU busy.

@@ -53,7 +53,7 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// As of [`gather`](Tensor::gather).
+    /// Same errors as [`gather`](Tensor::gather).
     pub fn index_select(&self, dim: usize, indices: &Tensor) -> Result<Tensor> {
         self.dim("index_select", dim)?;
         let &[count] = indices.shape() else {

@@ -6,7 +6,7 @@ use crate::loop_nest::LoopNest;
 use crate::ops::{Op, reduce};
 use crate::{Error, Layout, Result, Tensor};
 
-/// As in `matmul.cu`.
+/// The same as in `matmul.cu`.
 const RANK: usize = 8;
 const TILE: usize = 64;
 const DEPTH: usize = 16;

@@ -86,7 +86,7 @@ impl Statistics {
         Ok((Self { mean: mean?, var: var? }, total))
     }
 
-    /// As [`Self::of_all`], on a GPU, without a copy to main memory.
+    /// Like [`Self::of_all`], but on a GPU, without a copy to main memory.
     fn of_all_on_gpu(
         &self,
         op: &'static str,
@@ -155,7 +155,7 @@ impl Whole {
         Ok([(0..channels).map(sum).collect(), (channels..2 * channels).map(sum).collect()])
     }
 
-    /// As [`Self::sums`], on a GPU, of any shape.
+    /// Like [`Self::sums`], but on a GPU and of any shape.
     fn sums_on_gpu(&self, mine: &Tensor) -> Result<Tensor> {
         self.ranks.gather_on_gpu(mine)?.sum(&[0])
     }

@@ -8,7 +8,7 @@ use crate::{DType, Result, Tensor};
 use kernels::resample::{MAX_POOL, MAX_POOL_CELLS, MAX_POOL_OVERLAPPING};
 use kernels::{Kernel, Packable};
 
-/// As in `resample.cu`: images, channels, height, width, rows, cols, kernel, stride.
+/// The same as in `resample.cu`: images, channels, height, width, rows, cols, kernel, stride.
 fn description(x: &Tensor, windows: Windows) -> Result<[u32; 8]> {
     crate::cuda::count(OP, x.shape())?;
     let [n, c, h, w] = x.dims4(OP)?;

@@ -26,7 +26,7 @@ impl AddBilinear {
         matches!(output, Output::Size(_)).then_some(Self { alignment, gelu: false })
     }
 
-    /// As the sum of [`Tensor::bilinear`]s.
+    /// The sum of a tensor and a [`Tensor::bilinear`], as a plan fuses it.
     #[cfg(test)]
     pub(crate) fn new(align_corners: bool) -> Self {
         Self { alignment: Alignment::new(align_corners), gelu: false }

@@ -48,7 +48,7 @@ fn sample_add(c: &mut SampleGenerator) -> Sample {
     })
 }
 
-/// `x` plus each of `others`, resized to its size: what a plan computes in one pass.
+/// `x` plus each of `others`, resized to its size: a plan computes the sum in one pass.
 pub(super) fn add_enlarged(x: &Tensor, others: &[Tensor], align_corners: bool) -> Result<Tensor> {
     let [.., h, w] = x.dims4("bilinear")?;
     others.iter().try_fold(x.clone(), |sum, y| sum.add(&y.bilinear(h, w, align_corners)?))

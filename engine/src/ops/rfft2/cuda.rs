@@ -10,7 +10,7 @@ use kernels::fourier::{
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// As in `fourier.cu`.
+/// The same as in `fourier.cu`.
 const STAGES: usize = 24;
 
 /// Shared memory that every supported GPU gives a block that asks for it, less what kernels have of

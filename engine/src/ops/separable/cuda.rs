@@ -6,7 +6,7 @@ use crate::cuda::{Gpu, Launch, has_forms};
 use crate::{DType, Result, Tensor};
 use kernels::resample::RESAMPLED;
 
-/// As in `resample.cu`.
+/// The same as in `resample.cu`.
 const PARTS: usize = 4;
 
 #[derive(Clone, Copy, Default, bytemuck::Zeroable, bytemuck::Pod)]
@@ -85,7 +85,7 @@ fn launch_sums(
     let (dtype, pack) = (y.dtype(), 16 / y.dtype().size());
     let address = |map: Option<&Tensor>| map.map_or(Ok(0), Tensor::address);
     let (to, mut start) = (y.address()?, address(start)?);
-    // As many parts as a launch takes at a time; all but the first add to what is there.
+    // As many parts as a launch takes at a time; all but the first add to the result.
     let count = parts.len().div_ceil(PARTS);
     for (i, parts) in parts.chunks(PARTS).enumerate() {
         let sources = parts.iter().map(|part| part.x.contiguous()).collect::<Result<Vec<_>>>()?;

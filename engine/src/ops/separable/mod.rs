@@ -1,7 +1,7 @@
 //! Shared by pooling and resizing: operations given by a table along each axis.
 //!
-//! An operation says how large its output is and what its tables are ([`Separable`]); value and
-//! gradient follow from [`resample`] with the tables as they are, and transposed.
+//! An operation gives the size of its output and its tables ([`Separable`]); value and gradient
+//! follow from [`resample`] with the tables as they are, and transposed.
 
 mod cpu;
 pub(super) mod cuda;
@@ -15,8 +15,7 @@ pub(crate) trait Separable: Send + Sync + 'static {
     /// The operation's name.
     const NAME: &'static str;
 
-    /// The output's height and width for an input of `size` (neither is 0), or what is wrong with
-    /// it.
+    /// The output's height and width for an input of `size` (neither is 0), or the fault of it.
     fn output(&self, size: [usize; 2]) -> Result<[usize; 2], String>;
 
     /// The table along an axis of `from` inputs and `to` outputs, if there is memory for it.

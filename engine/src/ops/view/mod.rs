@@ -2,7 +2,7 @@
 //! that is possible.
 //!
 //! Backward undoes the view: reshape back, permute by the inverse, and for a broadcast nothing at
-//! all, since the tape sums a gradient to the shape of what was broadcast.
+//! all, since the tape sums a gradient to the shape before broadcasting.
 
 #[cfg(any(test, feature = "checks"))]
 pub(super) mod samples;

@@ -18,9 +18,9 @@ impl Tensor {
     /// to a common shape: PyTorch's `torch.where(self, yes, no)`. The three have one dtype; on a
     /// GPU it must be a floating-point type. [Comparisons](Tensor::lt) make masks.
     ///
-    /// What is not chosen gets a gradient of exactly 0, and the mask gets none. An operation before
-    /// the choice may still turn that 0 into NaN, as the logarithm does at 0, whose gradient is
-    /// 0 / 0: choose its argument as well.
+    /// Elements that are not chosen get a gradient of exactly 0, and the mask gets none. An
+    /// operation before the choice may still turn that 0 into NaN, as the logarithm does at 0,
+    /// whose gradient is 0 / 0: choose its argument as well.
     ///
     /// ```
     /// use engine::{DType, Tensor};

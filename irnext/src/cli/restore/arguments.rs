@@ -15,29 +15,37 @@ use std::path::{Path, PathBuf};
     after_help = "\
 Examples:
   irnext foggy.jpg
-      Detect what is wrong and write, say, foggy.dehaze.jpg beside the photo
+      Detect the degradation and write, say, foggy.dehaze.jpg beside the photo
   irnext photos/ -o restored/
-      Restore a folder and the folders in it into another one
+      Restore a folder, with its subfolders, into another one
   irnext --task derain --strength 0.7 wet.jpg -o dry.jpg
       Remove rain, a little less than fully
 
-The photograph itself is never changed. One that seems clear is left alone: nothing is written for \
-it beside it, and it is copied to an output that you name. What was restored before is skipped."
+A photograph that seems clear gets no result, but is copied to --output if given. Photographs \
+already restored are skipped."
 )]
 pub(in crate::cli) struct Arguments {
     /// Photographs, or folders of them; - is standard input
     #[arg(required_unless_present = "watch", value_name = "PHOTO")]
     pub(super) paths: Vec<PathBuf>,
-    /// How much of it to remove, 0 to 1.5: 0.5 for half, 1.2 for more than usual
-    #[arg(long, value_name = "AMOUNT", default_value_t = 1.0, value_parser = strength)]
+    #[command(flatten)]
+    pub(super) restorer: RestorerArguments,
+    /// Strength of the restoration, 0 to 1.5: 0.5 halves the effect [default: 1]
+    #[arg(
+        long,
+        value_name = "AMOUNT",
+        default_value_t = 1.0,
+        hide_default_value = true,
+        value_parser = strength
+    )]
     pub(super) strength: f32,
-    /// Also write NAME.compare.EXT, with before and after side by side
+    /// Also write NAME.compare.EXT, with the photograph and its result side by side
     #[arg(long)]
     pub(super) compare: bool,
-    /// Restore photographs that are cut short, too, as far as they can be read
+    /// Also restore truncated files, as far as they can be read
     #[arg(long)]
     pub(super) keep_going: bool,
-    /// Restore the photographs in this folder, and those that arrive, until Ctrl-C
+    /// Restore the photographs in this folder, and any added later, until Ctrl-C
     #[arg(long, value_name = "DIR", conflicts_with = "paths")]
     pub(super) watch: Option<PathBuf>,
 
@@ -65,7 +73,7 @@ pub(in crate::cli) struct Arguments {
         help_heading = OUTPUT
     )]
     pub(super) quality: Option<u8>,
-    /// Leave out what the photo's file says about it: date, place, camera
+    /// Omit metadata such as date, place and camera
     #[arg(long, help_heading = OUTPUT)]
     pub(super) strip: bool,
     /// Replace existing results
@@ -88,13 +96,10 @@ pub(in crate::cli) struct Arguments {
         help_heading = COMPUTE
     )]
     pub(super) jobs: Option<u16>,
-    /// Size at which the network sees the photo: full, or a part such as 1/2 [default: auto, which
-    /// removes haze from a copy of a quarter of a megapixel, and keeps the detail]
+    /// Size at which the network sees the photo: full, a part such as 1/2, or auto: dehaze on a
+    /// quarter-megapixel copy, keeping the original's detail; otherwise full [default: auto]
     #[arg(long, value_name = "SCALE", help_heading = ADVANCED)]
     pub(super) scale: Option<Scale>,
-    // Last, for its heading of advanced options; its --task is shown first all the same.
-    #[command(flatten)]
-    pub(super) restorer: RestorerArguments,
 }
 
 /// The formats of results, by their extensions.

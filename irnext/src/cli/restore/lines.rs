@@ -1,4 +1,4 @@
-//! What the program tells about photographs: a line for each, for people or as JSON, and a summary.
+//! The program's report on photographs: a line for each, as text or JSON, and a summary.
 
 use super::arguments::Arguments;
 use super::progress::Progress;
@@ -8,7 +8,7 @@ use crate::jobs::{Job, Outcome, Plan, Report, Search, Summary};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Tells about photographs.
+/// Reports on photographs.
 pub(super) struct Lines {
     json: bool,
     quiet: bool,
@@ -22,7 +22,7 @@ impl Lines {
         Self { json, quiet, progress: Progress::new(jobs, alone && !quiet) }
     }
 
-    /// Tells about what needs no work, and what cannot be done.
+    /// Reports skipped and impossible jobs.
     pub fn tell_plan(&self, search: &Search, plan: &Plan) {
         for error in &search.errors {
             self.tell_error(path_of(error), error);
@@ -30,7 +30,7 @@ impl Lines {
         for (photo, error) in &plan.refused {
             self.tell_error(Some(photo), error);
         }
-        // Whoever names one photograph wants to know; of many, the summary has the number.
+        // For one photograph the line is printed; of many, the summary has the number.
         let few = plan.jobs.len() + plan.done.len() + plan.refused.len() == 1;
         for (photo, result) in &plan.done {
             if self.json {
@@ -44,12 +44,12 @@ impl Lines {
         }
     }
 
-    /// Hears what part of the work on a photograph is done.
+    /// Notes the part of the work on a photograph that is done.
     pub fn progress(&self, job: &Job, part: f64) {
         self.progress.part(job, part);
     }
 
-    /// Tells what became of a photograph.
+    /// Reports the outcome for a photograph.
     pub fn tell(&self, job: &Job, result: &Result<Report>) {
         self.progress.done(job);
         self.progress.print(|| match result {
@@ -70,12 +70,12 @@ impl Lines {
         }
     }
 
-    /// Nothing more is to be told about single photographs.
+    /// Ends the reports on single photographs.
     pub fn end(&self) {
         self.progress.end();
     }
 
-    /// Tells how many photographs there were of each outcome, unless it was only one.
+    /// Reports the number of photographs of each outcome, unless there was only one.
     pub fn tell_summary(&self, summary: &Summary, arguments: &Arguments) {
         if self.quiet || summary.total() < 2 {
             return;
@@ -84,7 +84,7 @@ impl Lines {
         if summary.waiting > 0 {
             complain!("the same command resumes from here");
         } else if summary.clear + summary.unsure > 0 && arguments.output.is_none() {
-            complain!("to restore those left alone anyway, say what to remove: --task TASK");
+            complain!("to restore those left alone anyway, name the task: --task TASK");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `irnext restore`: removes haze, rain, snow or blur from photographs.
 //!
-//! This file makes the plan; `work` does the jobs, `lines` tells about them, with a bar by
-//! `progress`; `stream` and `watch` are the other ways to pass photographs in.
+//! This file makes the plan; `work` does the jobs, `lines` reports them, with a bar by `progress`;
+//! `stream` and `watch` are the other ways to pass photographs in.
 
 mod arguments;
 mod lines;
@@ -52,7 +52,7 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
     plan.jobs = jobs.filter(|(index, _)| is_mine(*index)).map(|(_, job)| job).collect();
 
     let lines = Lines::new(arguments, &plan.jobs, team.is_alone());
-    // What needs no work is for one rank to tell.
+    // One rank reports the photographs that need no work.
     let mut summary = Summary { waiting: plan.jobs.len(), ..Summary::default() };
     if team.is_first() {
         summary = Summary::new(&search, &plan);
@@ -71,7 +71,7 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
     }
 }
 
-/// What is to be done about the photographs that were named.
+/// The plan for the given photographs.
 fn plan(arguments: &Arguments, restorer: &Restorer) -> Result<(Search, Plan)> {
     let paths = &arguments.paths;
     let several = paths.len() > 1 || paths.iter().any(|path| path.is_dir());

@@ -61,7 +61,7 @@ pub(super) fn run(arguments: &Arguments, restorer: &Restorer) -> Result<bool> {
     match output {
         Some(file) => nn::write_atomically(file, &bytes).map_err(Error::io(file))?,
         None => match stdout().lock().write_all(&bytes).and_then(|()| stdout().flush()) {
-            // Whoever closed the pipe has enough.
+            // The reader closed the pipe, and needs no more.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(true),
             written => written.map_err(Error::io(Path::new("standard output")))?,
         },

@@ -22,10 +22,10 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The size of a file and its time of modification.
 type Stamp = Option<(u64, SystemTime)>;
 
-/// What is known of a file.
+/// The state of a file.
 struct Seen {
     stamp: Stamp,
-    /// What it holds, once it has not changed from one search to the next.
+    /// Its contents, once it has not changed from one search to the next.
     contents: Option<Contents>,
     /// Whether it was given to the work, with whatever outcome.
     tried: bool,
@@ -50,7 +50,7 @@ pub(super) fn run(
     while !signals.are_there() {
         let look = |path: &Path| look(&seen, path);
         let mut search = Search::new(&[folder.to_owned()], naming.folder(), look);
-        // Later searches may find what this one did not.
+        // Later searches may find more.
         search.errors.clear();
         let mut plan = Plan::new(&search.found, &naming)?;
         // Failed or left alone before: not again, unless it has changed.

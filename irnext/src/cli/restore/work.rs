@@ -10,7 +10,7 @@ use engine::interruptible;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Does `jobs`, tells about each, and counts it in `summary`.
+/// Does `jobs`, reports each, and counts it in `summary`.
 pub(super) fn run(
     jobs: &[Job],
     arguments: &Arguments,

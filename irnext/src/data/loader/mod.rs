@@ -172,7 +172,7 @@ impl Drop for Loader {
         drop(queue);
         self.shared.given.notify_all();
         for worker in self.workers.drain(..) {
-            // A worker returns nothing, and catches the panics of what it calls.
+            // A worker returns nothing, and catches the panics of its calls.
             let _ = worker.join();
         }
     }

@@ -16,7 +16,7 @@ fn open(root: &TempDir) -> Result<Paired> {
     Paired::from_folders(&inputs, &targets, PhotoCache::new(1 << 20))
 }
 
-/// Pairs as "input target", paths relative to the root, and the names of what was left over.
+/// Pairs as "input target", paths relative to the root, and the names of unpaired files.
 fn pairing(root: &TempDir) -> (Vec<String>, Vec<String>) {
     let short = |path: &Path| path.strip_prefix(root.path()).unwrap().display().to_string();
     let found =

@@ -56,7 +56,7 @@ fn flat(width: usize, height: usize, rng: &mut Rng) -> Image {
 /// The air between the camera and a scene, and the light that the scene has under it.
 struct Air {
     airlight: [f32; 3],
-    /// What the airlight is multiplied by: the air is lighter in places.
+    /// The factor of the airlight: the air is lighter in places.
     glow: Plane,
     transmission: Plane,
     sky: Plane,

@@ -16,7 +16,7 @@ pub(super) use even::haze;
 
 use crate::image::{Image, Plane};
 
-/// I = J t + A (1 - t): what is seen of `scene` through air that lets `transmission` of its light
+/// I = J t + A (1 - t): the view of `scene` through air that lets `transmission` of its light
 /// through and adds `airlight`'s color at each place.
 fn through_air(scene: &Image, transmission: &Plane, airlight: impl Fn(usize) -> [f32; 3]) -> Image {
     let mut image = scene.clone();

@@ -18,8 +18,8 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// Draws what could be the depth of `clean`. Mostly the ground recedes towards a horizon, which
-    /// is where the sky ends, if there is any, or anywhere; or there is a slope, or things at any
+    /// Draws a plausible depth of `clean`. Mostly the ground recedes towards a horizon, which is
+    /// where the sky ends, if there is any, or anywhere; or there is a slope, or things at any
     /// distance. Parts of the picture that look like one thing each stand upright on it, as far
     /// away as the ground at their foot, or lie on it, each a little nearer or farther than that.
     /// Outlines follow those of the photograph.
@@ -40,7 +40,7 @@ impl Scene {
     }
 }
 
-/// Shifted and scaled so that of what is not sky the nearest twentieth is at 0 and the farthest
+/// Shifted and scaled so that, without the sky, the nearest twentieth is at 0 and the farthest
 /// tenth at 1. Of a depth with hardly any differences, 1 everywhere.
 fn stretched(depth: Plane, sky: &Plane) -> Plane {
     const BINS: usize = 256;
@@ -75,10 +75,10 @@ fn depth(sketch: &Image, sky: &Plane, rng: &mut Rng) -> Plane {
     let things: Vec<(Option<f32>, f32)> = feet
         .iter()
         .map(|&Foot { x, y, width: across }| {
-            // What is that wide is ground itself.
+            // A segment that wide is ground itself.
             let stands = rng.chance(standing) && (2 * across <= width || ground.is_room);
             let away = if ground.is_room { rng.range(0.0..2.0) } else { 1.0 };
-            // What has its foot above the horizon is behind something nearer.
+            // A segment whose foot is above the horizon is behind something nearer.
             let behind = rng.range(0.5..1.0) as f32;
             let foot = if ground.reaches(y) { ground.at(x, y) } else { behind };
             let factor = away * (scatter * rng.normal()).exp();
@@ -125,7 +125,7 @@ fn feet(segments: &Segments, width: usize, height: usize) -> Vec<Foot> {
     feet
 }
 
-/// What things stand on.
+/// The ground.
 struct Ground {
     depth: Plane,
     /// The row above which there is no ground.

@@ -1,4 +1,4 @@
-//! What the decoders of all formats have in common: their result, and the check of its size.
+//! The common part of the decoders of all formats: their result, and the check of its size.
 
 use crate::image::metadata::Metadata;
 use crate::image::photo::Limits;
@@ -8,7 +8,7 @@ use ::image::DynamicImage;
 /// Errors are plain text.
 pub(super) type Result<T> = std::result::Result<T, String>;
 
-/// What the decoder of a format gives.
+/// The result of a format's decoder.
 pub(super) struct Decoded {
     pub pixels: DynamicImage,
     /// As in EXIF, 1 to 8.

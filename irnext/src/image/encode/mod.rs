@@ -20,7 +20,7 @@ pub(super) use jpeg::{QUALITY, plain as jpeg};
 pub use options::WriteOptions;
 use samples::Samples;
 
-/// The whole file, and what it could not hold.
+/// The whole file, and the losses of its format.
 pub(super) fn photo(
     photo: &Photo,
     format: Format,

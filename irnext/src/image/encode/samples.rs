@@ -19,7 +19,7 @@ pub(super) struct Samples {
 }
 
 impl Samples {
-    /// Rounds the photo to the samples that `format` can hold, and notes what it cannot.
+    /// Rounds the photo to the samples that `format` can hold, and notes the losses.
     pub fn new(photo: &Photo, format: Format, notes: &mut Vec<Note>) -> Result<Self, String> {
         let (width, height) = size(photo)?;
         let gray = format.is_gray(photo);

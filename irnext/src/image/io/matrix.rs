@@ -1,5 +1,5 @@
 //! The pixel check: for every format, orientation, transparency, depth and profile, reading gives
-//! the numbers that were written, and writing what was read gives the same file again.
+//! the numbers that were written, and writing the numbers read gives the same file again.
 
 use crate::image::{Depth, Format, Image, Limits, Photo, Profile, WriteOptions};
 

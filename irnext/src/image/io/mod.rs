@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 impl Photo {
     /// Reads a PNG, JPEG, WebP, BMP, TIFF, GIF or PNM file within the default [`Limits`], turns it
     /// upright and converts its colors to sRGB. Of a file with several images, the first. The
-    /// photo's notes tell what was lost or is damaged.
+    /// photo's notes list losses and damage.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         Self::read_within(path, &Limits::default())
     }
@@ -53,17 +53,17 @@ impl Photo {
     }
 
     /// Writes the photo in the format that the extension of `path` names, as close to the file it
-    /// came from as that format can be, and returns what it could not hold. See
+    /// came from as that format can be, and returns the losses. See
     /// [`write_with`](Self::write_with).
     pub fn write(&self, path: impl AsRef<Path>) -> Result<Vec<Note>> {
         self.write_with(path, &WriteOptions::default())
     }
 
-    /// Writes the photo, and returns what the format could not hold. Values are limited to [0, 1]
-    /// and rounded to the nearest. A JPEG that came from a JPEG is compressed alike, but at a
-    /// quality of at least 90; others at 95 without chroma sub-sampling. WebP is written without
-    /// loss, TIFF with the compression of the TIFF file it came from. `path` is replaced only once
-    /// the new file is whole and on the disk.
+    /// Writes the photo, and returns the losses of the format. Values are limited to [0, 1] and
+    /// rounded to the nearest. A JPEG that came from a JPEG is compressed alike, but at a quality
+    /// of at least 90; others at 95 without chroma sub-sampling. WebP is written without loss, TIFF
+    /// with the compression of the TIFF file it came from. `path` is replaced only once the new
+    /// file is whole and on the disk.
     pub fn write_with(&self, path: impl AsRef<Path>, options: &WriteOptions) -> Result<Vec<Note>> {
         let path = path.as_ref();
         let written = self.to_bytes(Format::of(path)?, options);
@@ -72,7 +72,7 @@ impl Photo {
         Ok(notes)
     }
 
-    /// The bytes of a file, and what the format cannot hold; or the reason why there is none.
+    /// The bytes of a file, and the losses of the format; or the reason why there is none.
     pub fn to_bytes(
         &self,
         format: Format,
@@ -104,7 +104,8 @@ impl Photo {
     /// this is known before the work: png, tif and tiff, pam and pnm hold everything (16 bits,
     /// alpha, gray; pam and pnm neither profile nor metadata); webp has no 16 bits; bmp neither
     /// these nor profile and metadata; jpg and jpeg no 16 bits and no alpha; ppm no alpha; pgm
-    /// holds gray photos without alpha only. What a format cannot hold is left out, and noted.
+    /// holds gray photos without alpha only. Anything that a format cannot hold is left out, and
+    /// noted.
     pub fn check_writable(path: impl AsRef<Path>) -> Result<()> {
         Format::of(path.as_ref()).map(|_| ())
     }

@@ -78,7 +78,7 @@ impl Directory {
         Some(block)
     }
 
-    /// Appends the entries, then what does not fit into them.
+    /// Appends the entries, then the values that do not fit into them.
     fn append(&self, block: &mut Vec<u8>) -> Option<()> {
         let mut tags: Vec<(u16, Entry<'_>)> = Vec::new();
         tags.extend(self.values.iter().map(|value| (value.tag, Entry::Value(value))));

@@ -25,14 +25,14 @@ pub(in crate::image) fn without_prefix(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"Exif\0\0").unwrap_or(bytes)
 }
 
-/// The orientation that the block tells, 1 to 8.
+/// The orientation in the block, 1 to 8.
 pub(in crate::image) fn orientation(block: &[u8]) -> Option<u8> {
     let reader = Reader::new(block)?;
     let field = reader.find(reader.first()?, ORIENTATION)?;
     u8::try_from(reader.number(&field)?).ok().filter(|value| (1..=8).contains(value))
 }
 
-/// The resolution that the block tells.
+/// The resolution in the block.
 pub(super) fn resolution(block: &[u8]) -> Option<Resolution> {
     let reader = Reader::new(block)?;
     let first = reader.first()?;

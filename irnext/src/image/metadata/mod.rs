@@ -1,7 +1,7 @@
-//! What a file says about its photo besides the pixels: EXIF, XMP, IPTC and resolution.
+//! The metadata of a photo: EXIF, XMP, IPTC and resolution.
 //!
-//! The blocks stay as the file has them, byte for byte, but for what would be untrue of the upright
-//! photo: see [`Metadata::make_upright`].
+//! The blocks stay as the file has them, byte for byte, but for entries that would be untrue of the
+//! upright photo: see [`Metadata::make_upright`].
 
 pub(super) mod containers;
 pub(super) mod directory;

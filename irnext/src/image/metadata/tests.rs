@@ -1,4 +1,4 @@
-//! Metadata: what is changed, what is not, and that it goes from each format to each other.
+//! Metadata: the changed parts, the kept ones, and the way from each format to each other.
 
 use super::*;
 use crate::image::{Format, Image, Limits, Note, Photo, WriteOptions};

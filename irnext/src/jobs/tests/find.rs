@@ -1,4 +1,4 @@
-//! What is found.
+//! The search for photographs.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What is written, and where.
+//! The written files, and their places.
 
 use super::super::place::Place;
 use super::*;
@@ -25,14 +25,14 @@ fn a_result_is_no_more_readable_than_its_photograph_and_links_lead_to_it() {
     assert_eq!(mode("b.jpg") & 0o111, 0, "a picture is no program");
     let modified = |name: &str| fs::metadata(path(name)).unwrap().modified().unwrap();
     assert_eq!(modified("a.jpg"), modified("private.jpg"));
-    // What is replaced keeps its own.
+    // A replaced file keeps its own.
     set("target.jpg", 0o640);
     symlink("target.jpg", path("link.jpg")).unwrap();
     copy("public.jpg", "link.jpg");
     assert_eq!(mode("target.jpg"), 0o640);
     assert_eq!(fs::read(path("target.jpg")).unwrap(), b"new");
     assert!(fs::symlink_metadata(path("link.jpg")).unwrap().is_symlink());
-    // Nothing is left of what is not filled.
+    // Nothing is left of an unfilled file.
     let metadata = fs::metadata(path("a.jpg")).unwrap();
     drop(Place::take(&path("c.jpg"), &metadata, false).unwrap());
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 6);

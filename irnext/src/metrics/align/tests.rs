@@ -36,8 +36,8 @@ fn reason(restored: &Image, truth: &Image) -> &'static str {
     }
 }
 
-/// The border distorts what is found, if alike in OpenCV: so here the waves fade before it, and all
-/// places lie inside.
+/// The border distorts the found shift, if alike in OpenCV: so here the waves fade before it, and
+/// all places lie inside.
 #[test]
 fn a_known_homography_is_recovered() {
     let (width, height) = (480, 360);

@@ -30,7 +30,7 @@ pub enum Ssim {
     /// [`Ssim::Msssim`] of images first resized by adaptive average pooling, as the code published
     /// with IRNeXt scores: height and width are raised to the *next* multiple of 32, even if they
     /// are multiples already; the smaller of these over 256, rounded (half to even) and at least 1,
-    /// is the ratio; each raised side over the ratio, rounded down, is what is pooled to. A small
-    /// image is enlarged thereby. Has a score at any size.
+    /// is the ratio; each raised side over the ratio, rounded down, is the size of the pooled map.
+    /// A small image is enlarged thereby. Has a score at any size.
     Downscaled,
 }

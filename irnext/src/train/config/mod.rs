@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 /// use irnext::recipes::Recipe;
 /// use irnext::train::TrainConfig;
 ///
-/// // A text that sets what has no default, and a change as on the command line.
+/// // A text with the settings that have no default, and a change as on the command line.
 /// let text = r#"
 /// task = "dehaze"
 /// out = "runs/mine"
@@ -288,7 +288,7 @@ impl TrainConfig {
         Self::parse(&path.display().to_string(), &text, overrides)
     }
 
-    /// As [`TrainConfig::read`], from a text; `origin` is what errors call it.
+    /// Like [`TrainConfig::read`], but from a text, which errors call `origin`.
     pub fn parse(origin: &str, text: &str, overrides: &[String]) -> Result<Self> {
         let parsed = || -> Result<Self, String> {
             let mut table: toml::Table =
@@ -322,7 +322,7 @@ impl TrainConfig {
     pub fn scaled(mut self, factor: f64) -> Result<Self> {
         if !(factor > 0.0 && factor <= 1.0) {
             return Err(Error::Config {
-                reason: format!("the scale of a run must be above 0 and at most 1, got {factor}"),
+                reason: format!("a run is shortened by a factor above 0, at most 1, not {factor}"),
             });
         }
         let scale = |count: u64| ((count as f64 * factor).round() as u64).max(count.min(1));

@@ -1,4 +1,4 @@
-// Kernels that show what the emulator runs rightly, and what it catches.
+// Kernels that the emulator must run rightly, and faults that it must catch.
 
 // The sum of a block's numbers by halving, with the barrier between the rounds or, wrongly,
 // without.

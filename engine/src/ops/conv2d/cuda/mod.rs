@@ -26,7 +26,7 @@ impl Device {
     /// ```
     ///
     /// # Errors
-    /// If cuDNN is missing on a GPU, with what to install.
+    /// If cuDNN is missing on a GPU, with the package to install.
     pub fn convolutions(self) -> Result<String> {
         let own = || "the program's own kernels".to_string();
         self.on_gpu(

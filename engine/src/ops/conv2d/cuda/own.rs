@@ -9,7 +9,7 @@ use crate::ops::conv2d::{Conv2d, Conv2dOptions, Direction};
 use crate::{DType, Error, Result, Tensor};
 use kernels::{Kernel, convolution, weight_sums};
 
-/// As in `convolution.cuh`.
+/// The same as in `convolution.cuh`.
 #[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
 #[repr(C)]
 struct Geometry {

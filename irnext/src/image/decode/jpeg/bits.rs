@@ -73,7 +73,7 @@ pub(super) struct Table {
     short: Vec<(u8, u8)>,
     /// For each length, the first code that is too long for it, aligned to 16 bits.
     limit: [u32; 17],
-    /// For each length, what to add to a code for the index of its symbol.
+    /// For each length, the offset from a code to the index of its symbol.
     offset: [i32; 17],
     symbols: Vec<u8>,
 }

@@ -24,7 +24,7 @@ use crate::image::{Kind, Note, Source};
 /// download.
 const MAY_BE_MISSING: f64 = 0.05;
 
-/// Decodes a file. Of one that is damaged, what can be made of it.
+/// Decodes a file; of a damaged one, the readable part.
 pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
     refuse_rare_codings(bytes)?;
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options());
@@ -80,7 +80,7 @@ fn ycck_to_inks(pixel: &mut [u8]) {
     pixel[3] = 255 - pixel[3];
 }
 
-/// What is wrong with the file, as notes; refused if too much of it is missing.
+/// The faults of the file, as notes; refused if too much of it is missing.
 fn inspect(bytes: &[u8], limits: &Limits) -> Result<Vec<Note>> {
     let Some(walk) = walk::walk(bytes) else { return Ok(Vec::new()) };
     let mut notes = Vec::new();

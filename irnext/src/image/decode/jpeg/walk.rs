@@ -1,6 +1,6 @@
 //! Reads through a JPEG file's scans without making pixels, to learn whether the picture is whole.
 //!
-//! Decoders fill what is missing with gray and shift what follows a damaged byte, and say nothing.
+//! Decoders fill missing parts with gray and shift the parts after a damaged byte, without a word.
 //! The scans themselves tell: each has as many codes as the picture has blocks, no more and no
 //! less.
 
@@ -13,7 +13,7 @@ use crate::image::segments::{DHT, DRI, EOI, SOS, Segment, is_frame, segment_at};
 pub(super) struct Walk {
     /// The part of the picture's rows that is there, 0 to 1.
     pub rows: f64,
-    /// Whether the scans hold what they should, as far as the rows go.
+    /// Whether the scans are complete, as far as the rows go.
     pub damaged: bool,
     /// Whether some of the fine detail of a progressive file is missing.
     pub coarse: bool,

@@ -157,7 +157,7 @@ fn packed(row: &[u8], start: usize, bits: u8) -> u16 {
     (held >> (24 - start % 8 - usize::from(bits)) & ((1 << bits) - 1)) as u16
 }
 
-/// 0 to 1 as 16 bits; what is outside is limited, and NaN becomes 0.
+/// 0 to 1 as 16 bits; values outside are clamped, and NaN becomes 0.
 fn rounded(value: f64) -> u16 {
     (value * 65535.0).round() as u16
 }

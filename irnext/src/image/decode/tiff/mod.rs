@@ -1,5 +1,5 @@
-//! TIFF files. The crate `tiff` finds and decompresses the chunks; what the samples mean, it leaves
-//! to us.
+//! TIFF files. The crate `tiff` finds and decompresses the chunks; the meaning of the samples it
+//! leaves to us.
 
 mod chunks;
 mod colors;

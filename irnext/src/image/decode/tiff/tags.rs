@@ -1,4 +1,4 @@
-//! The tags of a TIFF file that say what its samples mean, and its metadata.
+//! The tags of a TIFF file that define its samples, and its metadata.
 
 use std::io::{BufRead, Seek};
 use std::ops::Range;
@@ -13,7 +13,7 @@ use crate::image::TiffCompression;
 use crate::image::metadata::directory::Directory;
 use crate::image::metadata::{Metadata, Resolution, iptc_as_resources};
 
-/// What the samples are.
+/// The kind of the samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Photometric {
     /// Gray, whichever end is white: the crate turns it.
@@ -41,7 +41,7 @@ pub(super) struct Tags {
     pub planar: bool,
     /// Whether the least significant bit of a byte comes first.
     pub reversed_bits: bool,
-    /// What the first of the samples beyond the color is: 1 for alpha that is multiplied in, 2 for
+    /// The meaning of the first sample beyond the color: 1 for alpha that is multiplied in, 2 for
     /// alpha that is not.
     pub extra: Option<u16>,
     pub palette: Vec<u16>,
@@ -109,7 +109,7 @@ impl Tags {
                 5 => TiffCompression::Lzw,
                 8 | 32946 => TiffCompression::Deflate,
                 32773 => TiffCompression::PackBits,
-                // What was packed well should not become large.
+                // A well-packed file should not become large.
                 2..=4 | 7.. => TiffCompression::Deflate,
                 _ => TiffCompression::None,
             },

@@ -28,7 +28,7 @@ pub(super) fn check(library: &Library, call: &'static str, status: c_int) -> Att
     }
 }
 
-/// A descriptor. cuDNN does not say whether one keeps alive what it refers to, so whoever holds it
+/// A descriptor. cuDNN does not say whether one keeps its referents alive, so whoever holds it
 /// does.
 pub(super) struct Descriptor {
     library: &'static Library,

@@ -89,7 +89,7 @@ impl Target {
 
 /// An engine, ready to execute a graph.
 pub(super) struct ExecutionPlan {
-    // Dropped in this order, each before what it refers to.
+    // Dropped in this order, each before its referents.
     plan: Descriptor,
     #[cfg_attr(not(test), expect(dead_code, reason = "the plan refers to it"))]
     pub(super) engine: Engine,

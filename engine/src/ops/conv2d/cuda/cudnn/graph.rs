@@ -247,7 +247,7 @@ impl Builder {
         operation.set(names.weight, &[weight])?;
         operation.set(names.y, &[y])?;
         operation.set(names.alpha, &[1f32])?;
-        operation.set(names.beta, &[0f32])?; // what was in the result before is not read
+        operation.set(names.beta, &[0f32])?; // the earlier result is not read
         let operation = self.complete(operation)?;
         self.operations.push(operation);
         Ok(())

@@ -6,9 +6,9 @@
 //! return `None`, and the caller computes with the program's own kernels. f64 is always left to
 //! those.
 //!
-//! Building the program does not need cuDNN: `libcudnn.so.9` is loaded at the first
-//! convolution (`sys.rs` declares its functions). If it cannot be found, that is an error which
-//! says what to install: a program that was silently many times slower would be worse.
+//! Building the program does not need cuDNN: `libcudnn.so.9` is loaded at the first convolution
+//! (`sys.rs` declares its functions). If it cannot be found, that is an error which names the
+//! package to install: a program that was silently many times slower would be worse.
 //! `ENGINE_CUDNN=off` does without it.
 //!
 //! Nothing waits for the GPU. But the first convolution of a kind allocates memory and loads code,
@@ -236,7 +236,7 @@ impl Cudnn {
     }
 }
 
-/// Opens the library; the error says what to install.
+/// Opens the library; the error names the package to install.
 fn open(file: &OsStr) -> Result<Library> {
     let missing = |why: String| {
         let message = format!(

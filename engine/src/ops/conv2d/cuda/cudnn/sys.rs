@@ -7,7 +7,7 @@ use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 pub(super) type Handle = *mut c_void;
 pub(super) type Stream = *mut c_void;
 
-/// A descriptor of the backend. Its [`kind`] says what it describes.
+/// A descriptor of the backend. Its [`kind`] says which part of a graph it describes.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub(super) struct Raw(pub(super) *mut c_void);
@@ -98,7 +98,7 @@ impl Library {
     }
 }
 
-/// Whether a status means that cuDNN has nothing for what was asked, as opposed to an error.
+/// Whether a status means that cuDNN cannot do the requested work, as opposed to an error.
 pub(super) fn unsupported(status: c_int) -> bool {
     (3000..4000).contains(&status)
 }

@@ -226,7 +226,7 @@ fn permissions_are_those_of_the_scope() {
     assert_eq!(Permissions::now(DType::F32), STRICT);
 }
 
-/// These are about engines of the emulator's cuDNN that are marked by what they do to the numbers.
+/// These are about engines of the emulator's cuDNN that are marked by their effect on the numbers.
 fn emulated() -> Option<&'static Gpu> {
     gpu().filter(|gpu| crate::cuda::driver::probe(gpu.index()).unwrap().name.contains("emulator"))
 }
@@ -401,11 +401,11 @@ fn described(capability: usize) -> String {
 }
 
 /// From 9.8 on, cuDNN makes plans for a GPU that is only described to it. So every call but the
-/// last can be tried on the real library without a GPU: `IRNEXT_REAL_CUDNN` names it (of
+/// last can be tried on the real library without a GPU: `ENGINE_REAL_CUDNN` names it (of
 /// `nvidia-cudnn-cu12==9.10.2.21`, with `nvidia-cublas-cu12` installed beside it).
 #[test]
 fn the_real_library_has_plans_for_every_generation() {
-    let Some(file) = std::env::var_os("IRNEXT_REAL_CUDNN") else { return };
+    let Some(file) = std::env::var_os("ENGINE_REAL_CUDNN") else { return };
     let library: &'static Library = Box::leak(Box::new(open(&file).unwrap()));
     let mut cases = cases();
     for channels in [3, 32, 64, 128] {
