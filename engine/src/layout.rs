@@ -252,8 +252,17 @@ pub(crate) fn checked_numel(shape: &[usize]) -> Option<usize> {
 }
 
 /// The shape that both operands of `op` broadcast to: sizes are equal or one of them is 1, from the
-/// right.
-pub(crate) fn broadcast_shape(op: &'static str, a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
+/// right. It is the shape rule of an operation on two tensors, element by element.
+///
+/// ```
+/// assert_eq!(engine::broadcast_shape("logaddexp", &[3, 1], &[2, 1, 4])?, [2, 3, 4]);
+/// assert!(engine::broadcast_shape("logaddexp", &[3], &[4]).is_err());
+/// # Ok::<_, engine::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Shape`] if they do not broadcast together.
+pub fn broadcast_shape(op: &'static str, a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
     let rank = a.len().max(b.len());
     let size =
         |shape: &[usize], d: usize| (d + shape.len()).checked_sub(rank).map_or(1, |i| shape[i]);

@@ -81,7 +81,7 @@ pub use device::{Device, GpuInfo, gpus};
 pub use dtype::{DType, Element, Float};
 pub use error::{Error, Result, counted};
 pub use interrupt::interruptible;
-pub use layout::Layout;
+pub use layout::{Layout, broadcast_shape};
 pub use memory::Buffer;
 pub use meta::Meta;
 pub use numerics::Numerics;

@@ -23,8 +23,8 @@ pub(crate) enum Storage {
 
 /// An n-dimensional array: an immutable value that shares its storage with its views.
 ///
-/// References to tensors have Rust's operators `+`, `-`, `*` and `/`, also with a number. Each
-/// gives a [`Result`], as shapes may not fit.
+/// Tensors and references to them have Rust's operators `+`, `-`, `*` and `/`, also with a number.
+/// Each gives a [`Result`], as shapes may not fit.
 ///
 /// ```
 /// use engine::{DType, Tensor};
@@ -32,7 +32,7 @@ pub(crate) enum Storage {
 /// assert_eq!((x.shape(), x.rank(), x.numel(), x.dtype()), (&[2, 3][..], 2, 6, DType::F32));
 /// let columns = x.transpose(0, 1)?; // a view: nothing is copied
 /// assert_eq!(columns.to_vec::<f32>()?, [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
-/// assert_eq!((&(&x * 2.0)? - &x)?.to_f64_vec()?, x.to_f64_vec()?);
+/// assert_eq!(((&x * 2.0)? - &x)?.to_f64_vec()?, x.to_f64_vec()?);
 /// let mean = x.mean(&[1])?;
 /// assert_eq!(format!("{mean:?}"), "Tensor([2] f32, [2.0000, 5.0000])");
 /// # Ok::<_, engine::Error>(())

@@ -1,12 +1,12 @@
-//! Rust's operators for references to tensors: `+`, `-`, `*` and `/` of two tensors, or of a tensor
-//! and a number on either side, and the unary `-`.
+//! Rust's operators for tensors and references to them: `+`, `-`, `*` and `/` of two tensors, or of
+//! a tensor and a number on either side, and the unary `-`.
 //!
 //! Each is the method of the same meaning, whose shapes may not fit, so each gives a [`Result`]:
 //!
 //! ```
 //! use engine::Tensor;
 //! let x = Tensor::from_slice(&[1.0, 2.0], &[2])?;
-//! let y = &(&x * &x)? - 1.0;
+//! let y = (&x * &x)? - 1.0;
 //! assert_eq!(y?.to_f64_vec()?, [0.0, 3.0]);
 //! assert_eq!((1.0 / &x)?.to_f64_vec()?, [1.0, 0.5]);
 //! assert!((&x + &Tensor::from_slice(&[1.0, 2.0, 3.0], &[3])?).is_err());
@@ -43,7 +43,62 @@ macro_rules! operators {
                 $left
             }
         }
+
+        by_reference!($Trait::$method: Tensor, &Tensor);
+        by_reference!($Trait::$method: &Tensor, Tensor);
+        by_reference!($Trait::$method: Tensor, Tensor);
+        by_reference!($Trait::$method: Tensor, f64);
+        by_reference!($Trait::$method: f64, Tensor);
     )*};
+}
+
+/// An operator whose operands, or one of them, are values: the same as with references.
+macro_rules! by_reference {
+    ($Trait:ident::$method:ident: $Left:ty, $Right:ty) => {
+        impl $Trait<$Right> for $Left {
+            type Output = Result<Tensor>;
+
+            fn $method(self, right: $Right) -> Result<Tensor> {
+                $Trait::$method(self.operand(), right.operand())
+            }
+        }
+    };
+}
+
+/// An operand as the operators of references take it.
+trait AsOperand {
+    type As<'a>
+    where
+        Self: 'a;
+
+    fn operand(&self) -> Self::As<'_>;
+}
+
+impl AsOperand for Tensor {
+    type As<'a> = &'a Tensor;
+
+    fn operand(&self) -> &Tensor {
+        self
+    }
+}
+
+impl AsOperand for &Tensor {
+    type As<'a>
+        = &'a Tensor
+    where
+        Self: 'a;
+
+    fn operand(&self) -> &Tensor {
+        self
+    }
+}
+
+impl AsOperand for f64 {
+    type As<'a> = f64;
+
+    fn operand(&self) -> f64 {
+        *self
+    }
 }
 
 // With the number on the right, and on the left.
@@ -62,6 +117,14 @@ impl Neg for &Tensor {
     }
 }
 
+impl Neg for Tensor {
+    type Output = Result<Tensor>;
+
+    fn neg(self) -> Result<Tensor> {
+        Tensor::neg(&self)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::{Result, Tape, Tensor};
@@ -76,6 +139,12 @@ mod tests {
         assert_eq!(values(&a * &b), [2.0, 6.0, 4.0, 12.0]);
         assert_eq!(values(&a / &b), [0.5, 1.5, 0.25, 0.75]);
         assert_eq!(values(-&a), [-1.0, -3.0]);
+        assert_eq!(
+            (values(-a.clone()), values(1.0 - a.clone())),
+            (vec![-1.0, -3.0], vec![0.0, -2.0])
+        );
+        assert_eq!(values(a.clone() - &b), values(&a - &b));
+        assert_eq!(values(&a / b.clone()), values(a.clone() / b.clone()));
         assert_eq!((values(&a + 2.0), values(2.0 + &a)), (vec![3.0, 5.0], vec![3.0, 5.0]));
         assert_eq!((values(&a - 2.0), values(2.0 - &a)), (vec![-1.0, 1.0], vec![1.0, -1.0]));
         assert_eq!((values(&a * 2.0), values(2.0 * &a)), (vec![2.0, 6.0], vec![2.0, 6.0]));
@@ -87,7 +156,7 @@ mod tests {
         let tape = Tape::new();
         let x = tape.leaf(&Tensor::from_slice(&[2.0, 4.0], &[2])?);
         // (x² − 1)/x + 8/x
-        let y = &(&(&(&x * &x)? - 1.0)? / &x)? + &(8.0 / &x)?;
+        let y = (((&x * &x)? - 1.0)? / &x)? + (8.0 / &x)?;
         let gradients = tape.backward(&y?.sum_all()?)?;
         assert_eq!(gradients.get(&x).unwrap().to_f64_vec()?, [-0.75, 0.5625]);
         Ok(())
