@@ -160,7 +160,8 @@ pub trait Op: Send + Sync + Sized + 'static {
     type Saved: Saved;
 
     /// The shape and dtype rule: the output's for these inputs, or why they do not fit. Computes
-    /// nothing. Two operands that broadcast have [`broadcast_shape`](crate::broadcast_shape). [`apply`] checks that the shape does not have too many elements.
+    /// nothing. Two operands that broadcast have [`broadcast_shape`](crate::broadcast_shape).
+    /// [`apply`] checks that the shape does not have too many elements.
     fn infer(&self, inputs: &[Meta]) -> Result<Meta>;
 
     /// The value, and the data that `backward` needs. `inputs` have passed `infer` and are off the
