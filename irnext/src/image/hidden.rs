@@ -35,8 +35,8 @@ fn has_both(alpha: &[f32]) -> bool {
     alpha.contains(&0.0) && alpha.iter().any(|&opacity| opacity > 0.0)
 }
 
-/// For each pixel, the index of the nearest visible one, or nearly so: what is nearest is handed on
-/// from neighbor to neighbor, first from the top left and then from the bottom right.
+/// For each pixel, the index of the nearest visible one, or nearly so: the index is handed on from
+/// neighbor to neighbor, first from the top left and then from the bottom right.
 fn nearest_visible(alpha: &[f32], width: usize) -> Vec<usize> {
     const NONE: usize = usize::MAX;
     let height = alpha.len() / width;
