@@ -1,4 +1,4 @@
-//! The colors of pixels that nobody sees: those of opacity 0.
+//! The colors of invisible pixels: those of opacity 0.
 //!
 //! They may be anything, and the network would see them and spread them to the visible pixels
 //! beside. It sees the nearest visible colors instead.

@@ -1,4 +1,4 @@
-//! Where results go, and under which names.
+//! The places and names of results.
 
 use super::contents::{extension_of, same_format};
 use super::find::Found;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Put after the name of a result to name the picture that compares it with its photograph.
 pub(super) const COMPARED: &str = ".compare";
 
-/// Where results go, and under which names.
+/// The places and names of results.
 #[derive(Clone, Debug, Default)]
 pub struct Naming {
     /// The names of the tasks that may be chosen for a photograph.

@@ -1,4 +1,4 @@
-//! Parts of a picture that look like one thing each.
+//! The segments of a picture, each of which looks like one object.
 
 use crate::image::Image;
 

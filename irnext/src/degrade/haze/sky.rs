@@ -1,4 +1,4 @@
-//! What of a picture is sky, roughly.
+//! A rough mask of a picture's sky.
 
 use crate::image::{Image, Plane};
 
