@@ -36,9 +36,10 @@ fn files(folder: &Path) -> io::Result<BTreeMap<String, PathBuf>> {
 const PACKABLE: &[&str] = &["packed"];
 const FOLDING: &[&str] = &["rows", "columns"];
 
-/// A module of constants for each source. The f32 form of a source has every kernel.
+/// A module of constants for each source, and the table of names that they are indices of. The f32
+/// form of a source has every kernel.
 fn constants(files: &BTreeMap<String, PathBuf>) -> io::Result<String> {
-    let mut text = String::new();
+    let (mut text, mut names) = (String::new(), Vec::new());
     for (name, path) in files {
         let Some(module) = name.strip_suffix("_f32") else { continue };
         let ptx = fs::read_to_string(path)?;
@@ -58,9 +59,13 @@ fn constants(files: &BTreeMap<String, PathBuf>) -> io::Result<String> {
         writeln!(text, "/// The kernels of `{module}.cu`.\npub mod {module} {{").unwrap();
         writeln!(text, "    use super::*;").unwrap();
         for name in entries.iter().filter(|name| !is_form(name)) {
-            let single = format!("Kernel::new({module:?}, {name:?})");
-            let with = |forms: &[&str]| {
-                let form = |form| format!("{form}: Kernel::new({module:?}, \"{name}_{form}\")");
+            let mut kernel = |name: String| {
+                names.push(format!("({module:?}, {name:?})"));
+                format!("Kernel({})", names.len() - 1)
+            };
+            let single = kernel(name.to_string());
+            let mut with = |forms: &[&str]| {
+                let form = |form: &&str| format!("{form}: {}", kernel(format!("{name}_{form}")));
                 forms.iter().map(form).collect::<Vec<_>>().join(", ")
             };
             let (kind, value) = if has(name, PACKABLE) {
@@ -76,6 +81,9 @@ fn constants(files: &BTreeMap<String, PathBuf>) -> io::Result<String> {
         }
         writeln!(text, "}}").unwrap();
     }
+    let (count, names) = (names.len(), names.join(", "));
+    writeln!(text, "/// The source and the name of each kernel.").unwrap();
+    writeln!(text, "const NAMES: [(&str, &str); {count}] = [{names}];").unwrap();
     Ok(text)
 }
 

@@ -34,7 +34,7 @@ pub(crate) enum Storage {
 /// assert_eq!(columns.to_vec::<f32>()?, [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
 /// assert_eq!((&(&x * 2.0)? - &x)?.to_f64_vec()?, x.to_f64_vec()?);
 /// let mean = x.mean(&[1])?;
-/// assert_eq!(format!("{mean:?}"), "Tensor([2, 1] f32, [2.0000, 5.0000])");
+/// assert_eq!(format!("{mean:?}"), "Tensor([2] f32, [2.0000, 5.0000])");
 /// # Ok::<_, engine::Error>(())
 /// ```
 #[derive(Clone)]

@@ -281,7 +281,7 @@ fn messages_name_the_operation_that_was_called() {
     let x = Tensor::zeros(&[2, 3], F32).unwrap();
     assert_refused("sum_to", x.sum_to(&[2, 2]));
     assert_refused("sum_to", x.sum_to(&[3, 3]));
-    assert_refused("mean", x.mean(&[2]));
+    assert_refused("mean", x.mean_keepdim(&[2]));
     let map = Tensor::zeros(&[1, 1, 2, 2], F32).unwrap();
     assert_refused("nearest_every", map.nearest_every(3));
     let message = Tensor::zeros(&[VAST], F32).unwrap_err().to_string();

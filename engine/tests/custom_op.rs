@@ -49,7 +49,7 @@ impl Op for Cube {
         self.runs.fetch_add(1, Ordering::Relaxed);
         let y = x[0].square()?.mul(x[0])?;
         let y = match self.mistake {
-            Some(ValueShape) => y.sum(&[0])?,
+            Some(ValueShape) => y.sum_keepdim(&[0])?,
             Some(ValueDtype) => y.to_dtype(DType::F32)?,
             Some(ValueTraced) => traced(&y),
             _ => y,

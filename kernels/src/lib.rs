@@ -15,24 +15,25 @@
 
 /// A kernel, for every element type it is compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Kernel {
-    module: &'static str,
-    name: &'static str,
-}
+pub struct Kernel(u16);
 
 impl Kernel {
-    const fn new(module: &'static str, name: &'static str) -> Self {
-        Self { module, name }
+    /// The number of kernels.
+    pub const COUNT: usize = NAMES.len();
+
+    /// Its place among all kernels, below [`COUNT`](Self::COUNT).
+    pub fn index(self) -> usize {
+        self.0.into()
     }
 
     /// The source that has it, without `.cu`.
     pub fn module(self) -> &'static str {
-        self.module
+        NAMES[self.index()].0
     }
 
     /// Its name, without the element type.
     pub fn name(self) -> &'static str {
-        self.name
+        NAMES[self.index()].1
     }
 }
 

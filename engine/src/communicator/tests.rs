@@ -55,7 +55,7 @@ fn collectives_order_with_the_work_around_them() {
         let gathered = communicator
             .gather(&x.scale(0.5).unwrap())
             .unwrap()
-            .sum(&[0])
+            .sum_keepdim(&[0])
             .unwrap()
             .reshape(&[1000])
             .unwrap();

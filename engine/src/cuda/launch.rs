@@ -16,7 +16,7 @@ use crate::{DType, Error, Result};
 use kernels::Kernel;
 use std::collections::HashMap;
 use std::ffi::c_void;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// A value that can be handed to a kernel: plain data, laid out as C does.
 pub(crate) trait Argument {
@@ -75,10 +75,11 @@ impl Launch {
         };
         gpu.bind()?;
         let kernel = gpu.kernels.get(self)?;
-        let sizes: Vec<usize> = arguments.iter().map(|argument| argument.bytes().len()).collect();
-        if *sizes != *kernel.parameters {
+        let sizes = || arguments.iter().map(|argument| argument.bytes().len());
+        if !sizes().eq(kernel.parameters.iter().copied()) {
             return Err(self.refuse(format!(
-                "arguments of {sizes:?} bytes for parameters of {:?}",
+                "arguments of {:?} bytes for parameters of {:?}",
+                sizes().collect::<Vec<_>>(),
                 kernel.parameters
             )));
         }
@@ -123,35 +124,38 @@ impl Launch {
 }
 
 /// A kernel that the driver has compiled.
-#[derive(Clone)]
 struct Compiled {
     /// The driver's handle.
     function: usize,
     /// The sizes of its parameters.
-    parameters: std::sync::Arc<[usize]>,
+    parameters: Vec<usize>,
 }
 
-/// The kernels that have been used, by element type.
-#[derive(Default)]
+/// The kernels that have been used, and the modules that have them.
 pub(super) struct Kernels {
-    loaded: Mutex<Loaded>,
+    /// For each element type, a place for each kernel.
+    compiled: Vec<[OnceLock<Compiled>; Kernel::COUNT]>,
+    modules: Mutex<HashMap<(DType, &'static str), Module>>,
 }
 
-#[derive(Default)]
-struct Loaded {
-    kernels: HashMap<(DType, Kernel), Compiled>,
-    modules: HashMap<(DType, &'static str), Module>,
+impl Default for Kernels {
+    fn default() -> Self {
+        let none = |_| std::array::from_fn(|_| OnceLock::new());
+        let compiled = (0..=DType::U8 as usize).map(none).collect();
+        Self { compiled, modules: Mutex::default() }
+    }
 }
 
 impl Kernels {
-    fn get(&self, launch: &Launch) -> Result<Compiled> {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+    fn get(&self, launch: &Launch) -> Result<&Compiled> {
         let Launch { kernel, dtype, .. } = *launch;
-        if let Some(compiled) = loaded.kernels.get(&(dtype, kernel)) {
-            return Ok(compiled.clone());
+        let place = &self.compiled[dtype as usize][kernel.index()];
+        if let Some(compiled) = place.get() {
+            return Ok(compiled);
         }
         let suffix = dtype.to_string();
-        let module = match loaded.modules.entry((dtype, kernel.module())) {
+        let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        let module = match modules.entry((dtype, kernel.module())) {
             std::collections::hash_map::Entry::Occupied(module) => module.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => {
                 let module = Module::load(kernel.module(), &suffix);
@@ -160,8 +164,6 @@ impl Kernels {
         };
         let entry = format!("{}_{suffix}", kernel.name());
         let (function, parameters) = module.kernel(&entry).map_err(|why| launch.refuse(why))?;
-        let compiled = Compiled { function, parameters: parameters.into() };
-        loaded.kernels.insert((dtype, kernel), compiled.clone());
-        Ok(compiled)
+        Ok(place.get_or_init(|| Compiled { function, parameters }))
     }
 }

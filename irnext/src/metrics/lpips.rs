@@ -117,7 +117,7 @@ impl Lpips {
 impl Layer {
     /// This layer's part of the distance of the two images whose activations are `x`.
     fn distance(&self, x: &Tensor) -> Result<f64> {
-        let norm = x.square()?.sum(&[1])?.sqrt()?;
+        let norm = x.square()?.sum_keepdim(&[1])?.sqrt()?;
         let unit = x.div(&norm.affine(1.0, 1e-10)?)?;
         let squares = unit.narrow(0, 0, 1)?.sub(&unit.narrow(0, 1, 1)?)?.square()?;
         let weighted = squares.conv2d(&self.linear, None, Conv2dOptions::default())?;

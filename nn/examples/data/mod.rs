@@ -35,6 +35,6 @@ pub fn classifier(b: &mut Builder<'_>) -> Result<Sequential> {
 
 /// The fraction of `logits` whose largest is that of the class.
 pub fn accuracy(logits: &Tensor, classes: &Tensor) -> Result<f64> {
-    let found = logits.argmax(1)?.reshape(classes.shape())?;
+    let found = logits.argmax(1)?;
     Ok(found.eq(classes)?.to_dtype(DType::F64)?.mean_all()?.item()?)
 }

@@ -12,6 +12,7 @@ pub(in crate::ops) const INFO: OpInfo = OpInfo {
         ("mul", |c| sample(c, "mul", Values::Normal, Tensor::mul)),
         ("div", |c| sample(c, "div", Values::Positive, Tensor::div)),
         ("affine", sample_affine),
+        ("affine", sample_neg),
     ],
 };
 
@@ -25,6 +26,11 @@ fn sample(
     let (left, right) = c.broadcast_pair();
     let inputs = vec![c.tensor(&left, Values::Normal), c.tensor(&right, b)];
     Sample::new(name, inputs, move |x| f(&x[0], &x[1]))
+}
+
+fn sample_neg(c: &mut SampleGenerator) -> Sample {
+    let shape = c.shape(0..=4, 5);
+    Sample::new("neg", vec![c.tensor(&shape, Values::Normal)], |x| x[0].neg())
 }
 
 fn sample_affine(c: &mut SampleGenerator) -> Sample {

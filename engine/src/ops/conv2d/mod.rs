@@ -341,7 +341,7 @@ fn weight_gradient(
 }
 
 pub(super) fn bias_gradient(dz: &Tensor) -> Result<Tensor> {
-    dz.sum(&[0, 2, 3])?.reshape(&[dz.shape()[1]])
+    dz.sum(&[0, 2, 3])
 }
 
 pub(super) fn as_map<'a>(op: &'static str, meta: &'a Meta) -> Result<&'a [usize; 4]> {

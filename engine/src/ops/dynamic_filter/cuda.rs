@@ -90,7 +90,7 @@ pub(super) fn backward(
             let (d_taps, d_shift) = sums(gpu, x, shape, dy, padding, shifted, BLOCKS)?;
             (Some(d_taps), d_shift)
         }
-        None if shifted => (None, Some(dy.sum(&[2, 3])?.reshape(&dy.shape()[..2])?)),
+        None if shifted => (None, Some(dy.sum(&[2, 3])?)),
         None => (None, None),
     };
     let mut gradients = vec![dx, d_taps, d_shift];
@@ -260,7 +260,7 @@ mod tests {
                 let y = cpu::forward(&x, &taps, Some(&shift), padding).unwrap();
                 let dx = cpu::backward_x(&taps, &dy, padding).unwrap();
                 let d_taps = cpu::backward_taps(&x, taps.shape(), &dy, padding).unwrap();
-                let d_shift = dy.sum(&[2, 3]).unwrap();
+                let d_shift = dy.sum_keepdim(&[2, 3]).unwrap();
                 let (x, taps, shift, dy) = (there(&x), there(&taps), there(&shift), there(&dy));
                 for threads in [1, x.numel() / LANES / 5, THREADS] {
                     let found =

@@ -134,7 +134,7 @@ impl Op for DynamicFilter {
                     x.map(|x| cpu::backward_taps(x, &shape.0, dy, self.padding)).transpose()?;
                 let mut gradients = vec![dx, d_taps];
                 if let Some(&need) = need.get(2) {
-                    let d_shift = || dy.sum(&[2, 3])?.reshape(&dy.shape()[..2]);
+                    let d_shift = || dy.sum(&[2, 3]);
                     gradients.push(need.then(d_shift).transpose()?);
                 }
                 Ok(gradients)

@@ -66,7 +66,7 @@ fn sample_one_hot(c: &mut SampleGenerator) -> Sample {
     let last = shape.len() - 1;
     let input = c.tensor(&shape, Values::Distinct);
     Sample::new("of the largest", vec![input], move |x| {
-        let places = x[0].argmax(last)?.squeeze(last)?;
+        let places = x[0].argmax(last)?;
         places.one_hot(shape[last], x[0].dtype())?.mul(&x[0])
     })
 }

@@ -104,8 +104,8 @@ impl Statistics {
         let shares: Vec<f64> = sizes.iter().map(|size| size[0] / total).collect();
         let shares = parts.constant(&shares, &[shares.len(), 1, 1])?;
         let (means, vars) = (parts.narrow(1, 0, 1)?, parts.narrow(1, 1, 1)?);
-        let mean = means.mul(&shares)?.sum(&[0])?;
-        let var = vars.add(&means.sub(&mean)?.square()?)?.mul(&shares)?.sum(&[0])?;
+        let mean = means.mul(&shares)?.sum_keepdim(&[0])?;
+        let var = vars.add(&means.sub(&mean)?.square()?)?.mul(&shares)?.sum_keepdim(&[0])?;
         let like = |numbers: Tensor| numbers.reshape(self.mean.shape());
         Ok((Self { mean: like(mean)?, var: like(var)? }, total))
     }
@@ -157,7 +157,7 @@ impl Whole {
 
     /// Like [`Self::sums`], but on a GPU and of any shape.
     fn sums_on_gpu(&self, mine: &Tensor) -> Result<Tensor> {
-        self.ranks.gather_on_gpu(mine)?.sum(&[0])?.reshape(mine.shape())
+        self.ranks.gather_on_gpu(mine)?.sum(&[0])
     }
 }
 

@@ -51,7 +51,7 @@ impl Tensor {
     /// ```
     pub fn global_avg_pool(&self) -> Result<Tensor> {
         infer("global_avg_pool", &self.meta(), |_| Ok([1, 1]))?;
-        self.mean(&[2, 3])
+        self.mean_keepdim(&[2, 3])
     }
 
     /// `[N, C, H, W]` becomes `[N, C, out_h, out_w]`: output i of n along an axis of length L is

@@ -180,7 +180,7 @@ mod tests {
                     .unwrap();
                 let there = x.to_device(Device::Cuda(0)).unwrap();
                 let x = x.to_dtype(DType::F64).unwrap();
-                for fold in [Tensor::mean, Tensor::max] {
+                for fold in [Tensor::mean_keepdim, Tensor::amax_keepdim] {
                     let (y, expected) = (fold(&there, dims).unwrap(), fold(&x, dims).unwrap());
                     assert_eq!(y.shape(), expected.shape());
                     let (y, expected) = (y.to_f64_vec().unwrap(), expected.to_f64_vec().unwrap());
@@ -208,7 +208,7 @@ mod tests {
             let gradient = |x: Tensor| {
                 let tape = Tape::new();
                 let leaf = tape.leaf(&x);
-                let y = leaf.max(&dims).unwrap();
+                let y = leaf.amax_keepdim(&dims).unwrap();
                 let seed = Tensor::randn(y.shape(), DType::F32, &mut Rng::new(4))
                     .unwrap()
                     .to_device(x.device())
@@ -234,8 +234,8 @@ mod tests {
                 (0..numel).map(|_| (rng.uniform() * 50.0).floor() as f32).collect();
             data[numel / 2] = f32::NAN;
             let x = Tensor::from_slice(&data, &shape).unwrap();
-            let there = x.to_device(Device::Cuda(0)).unwrap().argmax(dim).unwrap();
-            let here = x.argmax(dim).unwrap();
+            let there = x.to_device(Device::Cuda(0)).unwrap().argmax_keepdim(dim).unwrap();
+            let here = x.argmax_keepdim(dim).unwrap();
             assert_eq!((there.shape(), there.dtype()), (here.shape(), DType::I64));
             assert!(there.to_vec::<i64>().unwrap() == here.to_vec::<i64>().unwrap(), "{shape:?}");
         }
@@ -246,16 +246,18 @@ mod tests {
         let Some(_) = crate::cuda::tests::gpu() else { return };
         let there = |x: Tensor| x.to_device(Device::Cuda(0)).unwrap();
         let none = there(Tensor::zeros(&[3, 0], DType::F32).unwrap());
-        assert_eq!(none.sum(&[1]).unwrap().to_f64_vec().unwrap(), [0.0; 3]);
-        assert!(none.mean(&[1]).unwrap().to_f64_vec().unwrap().iter().all(|mean| mean.is_nan()));
-        assert!(none.sum(&[0]).unwrap().to_f64_vec().unwrap().is_empty());
+        assert_eq!(none.sum_keepdim(&[1]).unwrap().to_f64_vec().unwrap(), [0.0; 3]);
+        assert!(
+            none.mean_keepdim(&[1]).unwrap().to_f64_vec().unwrap().iter().all(|mean| mean.is_nan())
+        );
+        assert!(none.sum_keepdim(&[0]).unwrap().to_f64_vec().unwrap().is_empty());
         let low = there(Tensor::full(&[40], f64::NEG_INFINITY, DType::F32).unwrap());
-        assert_eq!(low.max(&[0]).unwrap().item().unwrap(), f64::NEG_INFINITY);
+        assert_eq!(low.amax_keepdim(&[0]).unwrap().item().unwrap(), f64::NEG_INFINITY);
         let mut data = [1.0f32; 1000];
         data[700] = f32::NAN;
         assert!(
             there(Tensor::from_slice(&data, &[1000]).unwrap())
-                .max(&[0])
+                .amax_keepdim(&[0])
                 .unwrap()
                 .item()
                 .unwrap()
@@ -270,7 +272,7 @@ mod tests {
             Tensor::full(&[1, 8, 64, 64], 100.0, DType::F32).unwrap().to_dtype(DType::F16).unwrap();
         let tape = Tape::new();
         let x = tape.leaf(&x.to_device(Device::Cuda(0)).unwrap());
-        let mean = x.mean(&[0, 2, 3]).unwrap();
+        let mean = x.mean_keepdim(&[0, 2, 3]).unwrap();
         assert_eq!(mean.to_f64_vec().unwrap(), [100.0; 8]);
         let gradients = tape.backward_from(&[&mean], vec![Some(mean.detach())]).unwrap();
         let expected = half::f16::from_f64(100.0 / 4096.0).to_f64();

@@ -11,71 +11,132 @@ mod cpu;
 pub(crate) mod cuda;
 #[cfg(any(test, feature = "checks"))]
 pub(super) mod samples;
+#[cfg(test)]
+mod tests;
 
 use super::view::Shape;
 use super::{Op, apply};
 use crate::{DType, Error, Meta, Result, Tensor};
 
 impl Tensor {
-    /// The sum over `dims`, which remain with size 1. No dimensions: a copy.
+    /// The sum over `dims`, which the result does not have. No dimensions: a copy.
     ///
     /// ```
     /// let x = engine::Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3])?;
     /// let sums = x.sum(&[1])?;
-    /// assert_eq!((sums.shape(), sums.to_f64_vec()?), (&[2, 1][..], vec![6.0, 15.0]));
+    /// assert_eq!((sums.shape(), sums.to_f64_vec()?), (&[2][..], vec![6.0, 15.0]));
     /// # Ok::<_, engine::Error>(())
     /// ```
     pub fn sum(&self, dims: &[usize]) -> Result<Tensor> {
+        self.sum_keepdim(dims)?.without(dims)
+    }
+
+    /// Like [`sum`](Self::sum), but `dims` remain with size 1, so that the result broadcasts to
+    /// this tensor.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3])?;
+    /// assert_eq!(x.sum_keepdim(&[1])?.shape(), [2, 1]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
+    pub fn sum_keepdim(&self, dims: &[usize]) -> Result<Tensor> {
         apply(Sum { dims: dims.to_vec(), scale: 1.0 }, &[self])
     }
 
-    /// The mean over `dims`, which remain with size 1. Over no elements it is NaN.
+    /// The mean over `dims`, which the result does not have. Over no elements it is NaN.
     ///
     /// ```
     /// let x = engine::Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3])?;
     /// assert_eq!(x.mean(&[0])?.to_f64_vec()?, [2.5, 3.5, 4.5]);
-    /// assert_eq!(x.mean(&[0, 1])?.shape(), [1, 1]);
+    /// assert_eq!(x.mean(&[0, 1])?.shape(), []);
     /// # Ok::<_, engine::Error>(())
     /// ```
     pub fn mean(&self, dims: &[usize]) -> Result<Tensor> {
+        self.mean_keepdim(dims)?.without(dims)
+    }
+
+    /// Like [`mean`](Self::mean), but `dims` remain with size 1.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3])?;
+    /// let centered = x.sub(&x.mean_keepdim(&[1])?)?;
+    /// assert_eq!(centered.to_f64_vec()?, [-1.0, 0.0, 1.0, -1.0, 0.0, 1.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
+    pub fn mean_keepdim(&self, dims: &[usize]) -> Result<Tensor> {
         let mean = infer("mean", &self.meta(), dims)?;
         let scale = mean.numel().max(1) as f64 / self.numel() as f64;
         // In half precision the sum may be larger than the largest number.
         if matches!(self.dtype(), DType::F16 | DType::BF16) {
             return apply(Sum { dims: dims.to_vec(), scale }, &[self]);
         }
-        self.sum(dims)?.scale(scale)
+        self.sum_keepdim(dims)?.scale(scale)
     }
 
-    /// The largest element over `dims`, which remain with size 1.
+    /// The largest element over `dims`, which the result does not have.
     ///
     /// ```
     /// let x = engine::Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3])?;
-    /// assert_eq!(x.max(&[1])?.to_f64_vec()?, [3.0, 6.0]);
+    /// assert_eq!(x.amax(&[1])?.to_f64_vec()?, [3.0, 6.0]);
     /// # Ok::<_, engine::Error>(())
     /// ```
-    pub fn max(&self, dims: &[usize]) -> Result<Tensor> {
+    ///
+    /// # Errors
+    /// If there are no elements to choose from.
+    pub fn amax(&self, dims: &[usize]) -> Result<Tensor> {
+        self.amax_keepdim(dims)?.without(dims)
+    }
+
+    /// Like [`amax`](Self::amax), but `dims` remain with size 1.
+    ///
+    /// ```
+    /// let x = engine::Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3])?;
+    /// assert_eq!(x.amax_keepdim(&[1])?.shape(), [2, 1]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`amax`](Self::amax).
+    pub fn amax_keepdim(&self, dims: &[usize]) -> Result<Tensor> {
         apply(Max { dims: dims.to_vec() }, &[self])
     }
 
-    /// The index of the largest element along dimension `dim`, which remains with size 1, as an
-    /// i64: PyTorch's `argmax` with `keepdim`. The first of equals, or of NaN. No gradient flows
-    /// back.
+    /// The index of the largest element along dimension `dim`, which the result does not have, as
+    /// an i64. The first of equals, or of NaN. No gradient flows back.
     ///
     /// ```
     /// let scores = engine::Tensor::from_slice(&[0.1, 0.7, 0.2, 0.5, 0.3, 0.5], &[2, 3])?;
     /// let classes = scores.argmax(1)?;
-    /// assert_eq!((classes.shape(), classes.to_vec::<i64>()?), (&[2, 1][..], vec![1, 0]));
+    /// assert_eq!((classes.shape(), classes.to_vec::<i64>()?), (&[2][..], vec![1, 0]));
     /// # Ok::<_, engine::Error>(())
     /// ```
-    ///
-    /// To compare the result with classes of shape `[N]`, [`squeeze`](Tensor::squeeze) it first:
-    /// `[N, 1]` and `[N]` broadcast to `[N, N]`.
     ///
     /// # Errors
     /// If there is no dimension `dim`, or it has no elements.
     pub fn argmax(&self, dim: usize) -> Result<Tensor> {
+        self.argmax_keepdim(dim)?.squeeze(dim)
+    }
+
+    /// Like [`argmax`](Self::argmax), but `dim` remains with size 1, so that
+    /// [`gather`](Tensor::gather) takes the result.
+    ///
+    /// ```
+    /// let scores = engine::Tensor::from_slice(&[0.1, 0.7, 0.2, 0.5, 0.3, 0.5], &[2, 3])?;
+    /// let largest = scores.gather(1, &scores.argmax_keepdim(1)?)?;
+    /// assert_eq!(largest.to_f64_vec()?, [0.7, 0.5]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`argmax`](Self::argmax).
+    pub fn argmax_keepdim(&self, dim: usize) -> Result<Tensor> {
         apply(ArgMax { dim }, &[self])
+    }
+
+    /// The tensor without `dims`, which are of size 1.
+    fn without(&self, dims: &[usize]) -> Result<Tensor> {
+        let remaining = self.shape().iter().enumerate().filter(|(dim, _)| !dims.contains(dim));
+        self.reshape(&remaining.map(|(_, &size)| size).collect::<Vec<_>>())
     }
 
     /// The sum of all elements, without dimensions.
@@ -86,7 +147,7 @@ impl Tensor {
     /// # Ok::<_, engine::Error>(())
     /// ```
     pub fn sum_all(&self) -> Result<Tensor> {
-        self.sum(&(0..self.rank()).collect::<Vec<_>>())?.reshape(&[])
+        self.sum_keepdim(&(0..self.rank()).collect::<Vec<_>>())?.reshape(&[])
     }
 
     /// The mean of all elements, without dimensions.
@@ -97,7 +158,7 @@ impl Tensor {
     /// # Ok::<_, engine::Error>(())
     /// ```
     pub fn mean_all(&self) -> Result<Tensor> {
-        self.mean(&(0..self.rank()).collect::<Vec<_>>())?.reshape(&[])
+        self.mean_keepdim(&(0..self.rank()).collect::<Vec<_>>())?.reshape(&[])
     }
 
     /// The sum over those dimensions in which `shape` broadcasts to this tensor's shape: the
@@ -122,7 +183,7 @@ impl Tensor {
         }
         let repeated = |d: usize| d < missing || (shape[d - missing] == 1 && self.shape()[d] != 1);
         let dims: Vec<usize> = (0..self.rank()).filter(|&d| repeated(d)).collect();
-        self.sum(&dims)?.reshape(shape)
+        self.sum_keepdim(&dims)?.reshape(shape)
     }
 }
 
@@ -256,73 +317,4 @@ fn infer(op: &'static str, x: &Meta, dims: &[usize]) -> Result<Meta> {
         shape[d] = 1;
     }
     Ok(Meta { shape, dtype: x.dtype })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{DType, Rng};
-
-    #[test]
-    fn long_sums_are_right_and_do_not_depend_on_threads() {
-        let x = Tensor::randn(&[2, 3, 150, 201], DType::F32, &mut Rng::new(1)).unwrap();
-        let sums = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| {
-                let all = x.sum_all().unwrap().to_vec::<f32>().unwrap();
-                let per_channel = x.sum(&[0, 2, 3]).unwrap().to_vec::<f32>().unwrap();
-                (all[0].to_bits(), per_channel.iter().map(|v| v.to_bits()).collect::<Vec<_>>())
-            })
-        };
-        assert_eq!(sums(1), sums(3));
-        let expected: f64 = x.to_f64_vec().unwrap().iter().sum();
-        assert!((x.sum_all().unwrap().item().unwrap() - expected).abs() < 0.02);
-    }
-
-    #[test]
-    fn empty_tensors_have_sums() {
-        let none = Tensor::zeros(&[2, 0, 3], DType::F32).unwrap();
-        assert_eq!(none.sum(&[1]).unwrap().to_vec::<f32>().unwrap(), [0.0; 6]);
-        assert_eq!(none.sum(&[2]).unwrap().shape(), [2, 0, 1]);
-        assert_eq!(none.sum_all().unwrap().item().unwrap(), 0.0);
-        // A convolution without output channels, of whose map a gradient sums.
-        let tape = crate::Tape::new();
-        let x = tape.leaf(&Tensor::ones(&[1, 2, 4, 4], DType::F32).unwrap());
-        let (w, b) = (
-            Tensor::zeros(&[0, 2, 3, 3], DType::F32).unwrap(),
-            Tensor::zeros(&[0], DType::F32).unwrap(),
-        );
-        let b = tape.leaf(&b);
-        let y = x
-            .conv2d(&w, Some(&b), crate::Conv2dOptions { padding: 1, ..Default::default() })
-            .unwrap();
-        assert_eq!(y.shape(), [1, 0, 4, 4]);
-        let gradients = tape.backward(&y.sum_all().unwrap()).unwrap();
-        assert_eq!(gradients.get(&x).unwrap().to_vec::<f32>().unwrap(), [0.0; 32]);
-    }
-
-    #[test]
-    fn the_place_of_a_maximum_is_the_first_of_equals_or_of_nan() {
-        let nan = f32::NAN;
-        let data = [1.0, 3.0, 3.0, nan, 5.0, nan, -f32::INFINITY, -f32::INFINITY, 0.0];
-        let x = Tensor::from_slice(&data, &[3, 3]).unwrap();
-        let places = |x: &Tensor, dim| x.argmax(dim).unwrap().to_vec::<i64>().unwrap();
-        assert_eq!(places(&x, 1), [1, 0, 2]);
-        assert_eq!(places(&x, 0), [1, 1, 1]);
-        assert_eq!(places(&x.transpose(0, 1).unwrap(), 0), [1, 0, 2]);
-        assert_eq!(places(&Tensor::full(&[1, 2], f64::NEG_INFINITY, DType::F64).unwrap(), 1), [0]);
-        let none = Tensor::zeros(&[0, 3], DType::F32).unwrap();
-        assert_eq!(none.argmax(1).unwrap().shape(), [0, 1]);
-        let message = none.argmax(0).unwrap_err().to_string();
-        assert_eq!(message, "argmax: [0, 3] has no largest element along 0");
-        assert!(x.argmax(2).is_err());
-    }
-
-    #[test]
-    fn dimensions_must_exist_once() {
-        let x = Tensor::zeros(&[2, 3], DType::F32).unwrap();
-        assert!(x.sum(&[2]).is_err());
-        assert!(x.sum(&[1, 1]).is_err());
-        assert!(Tensor::zeros(&[0, 3], DType::F32).unwrap().max(&[0]).is_err());
-    }
 }

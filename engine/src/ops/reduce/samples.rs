@@ -7,9 +7,9 @@ use crate::checks::{OpInfo, Sample, SampleGenerator, Values};
 pub(in crate::ops) const INFO: OpInfo = OpInfo {
     name: "reduce",
     operations: &[
-        ("sum", |c| sample(c, "sum", Values::Normal, Tensor::sum)),
-        ("max", |c| sample(c, "max", Values::Distinct, Tensor::max)),
-        ("sum", |c| sample(c, "mean", Values::Normal, Tensor::mean)),
+        ("sum", |c| sample(c, "sum", Values::Normal, [Tensor::sum, Tensor::sum_keepdim])),
+        ("max", |c| sample(c, "max", Values::Distinct, [Tensor::amax, Tensor::amax_keepdim])),
+        ("sum", |c| sample(c, "mean", Values::Normal, [Tensor::mean, Tensor::mean_keepdim])),
         ("argmax", sample_argmax),
     ],
 };
@@ -20,7 +20,7 @@ fn sample_argmax(c: &mut SampleGenerator) -> Sample {
     let dim = c.size(0..=shape.len() - 1);
     let input = c.tensor(&shape, Values::Distinct);
     Sample::new(format!("argmax along {dim}"), vec![input], move |x| {
-        x[0].gather(dim, &x[0].argmax(dim)?)
+        x[0].gather(dim, &x[0].argmax_keepdim(dim)?)
     })
 }
 
@@ -28,10 +28,12 @@ fn sample(
     c: &mut SampleGenerator,
     name: &'static str,
     values: Values,
-    f: fn(&Tensor, &[usize]) -> Result<Tensor>,
+    forms: [fn(&Tensor, &[usize]) -> Result<Tensor>; 2],
 ) -> Sample {
     let shape = c.shape(0..=4, 6);
     let dims: Vec<usize> = (0..shape.len()).filter(|_| c.flag()).collect();
     let input = c.tensor(&shape, values);
-    Sample::new(format!("{name} over {dims:?}"), vec![input], move |x| f(&x[0], &dims))
+    let keep = c.flag();
+    let text = format!("{name} over {dims:?}{}", if keep { ", which are kept" } else { "" });
+    Sample::new(text, vec![input], move |x| forms[usize::from(keep)](&x[0], &dims))
 }

@@ -63,8 +63,8 @@ impl Op for Softmax {
     fn forward(&self, x: &[&Tensor], _: &Meta, need: &[bool]) -> Result<(Tensor, Self::Saved)> {
         let (x, dim) = (x[0], self.dim);
         let on_cpu = || {
-            let exp = x.sub(&x.max(&[dim])?)?.exp()?;
-            exp.div(&exp.sum(&[dim])?)
+            let exp = x.sub(&x.amax_keepdim(&[dim])?)?.exp()?;
+            exp.div(&exp.sum_keepdim(&[dim])?)
         };
         let y = x.on_device(on_cpu, |gpu| cuda::forward(gpu, x, dim, false))?;
         let saved = save_if(need[0], &y);
@@ -74,7 +74,7 @@ impl Op for Softmax {
     fn backward(&self, y: Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
         let gradient = |y: Tensor| {
             let on_cpu = || {
-                let mean = dy.mul(&y)?.sum(&[self.dim])?;
+                let mean = dy.mul(&y)?.sum_keepdim(&[self.dim])?;
                 dy.sub(&mean)?.mul(&y)
             };
             y.on_device(on_cpu, |gpu| cuda::backward(gpu, &y, dy, self.dim))
@@ -99,8 +99,8 @@ impl Op for LogSoftmax {
     fn forward(&self, x: &[&Tensor], _: &Meta, need: &[bool]) -> Result<(Tensor, Self::Saved)> {
         let (x, dim) = (x[0], self.dim);
         let on_cpu = || {
-            let below = x.sub(&x.max(&[dim])?)?;
-            below.sub(&below.exp()?.sum(&[dim])?.log()?)
+            let below = x.sub(&x.amax_keepdim(&[dim])?)?;
+            below.sub(&below.exp()?.sum_keepdim(&[dim])?.log()?)
         };
         let y = x.on_device(on_cpu, |gpu| cuda::forward(gpu, x, dim, true))?;
         let saved = save_if(need[0], &y);
@@ -109,7 +109,7 @@ impl Op for LogSoftmax {
 
     fn backward(&self, y: Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
         let gradient = |y: Tensor| {
-            let sum = dy.sum(&[self.dim])?;
+            let sum = dy.sum_keepdim(&[self.dim])?;
             dy.sub(&y.exp()?.mul(&sum)?)
         };
         Ok(vec![y.map(gradient).transpose()?])

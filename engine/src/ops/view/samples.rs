@@ -7,6 +7,7 @@ pub(in crate::ops) const INFO: OpInfo = OpInfo {
     name: "view",
     operations: &[
         ("reshape", sample_reshape),
+        ("reshape", sample_squeeze),
         ("permute", sample_permute),
         ("broadcast_to", sample_broadcast),
     ],
@@ -23,6 +24,19 @@ fn sample_reshape(c: &mut SampleGenerator) -> Sample {
     ]);
     let input = c.tensor(&from, Values::Normal);
     Sample::new(format!("to {to:?}"), vec![input], move |x| x[0].reshape(&to))
+}
+
+fn sample_squeeze(c: &mut SampleGenerator) -> Sample {
+    let shape = c.shape(0..=3, 4);
+    let dim = c.size(0..=shape.len());
+    let squeezes = c.flag();
+    let with = [&shape[..dim], &[1], &shape[dim..]].concat();
+    let input = c.tensor(if squeezes { &with } else { &shape }, Values::Normal);
+    let name = if squeezes { "squeeze" } else { "unsqueeze" };
+    Sample::new(format!("{name} {dim}"), vec![input], move |x| match squeezes {
+        true => x[0].squeeze(dim),
+        false => x[0].unsqueeze(dim),
+    })
 }
 
 fn sample_permute(c: &mut SampleGenerator) -> Sample {
