@@ -3,11 +3,10 @@
 #
 # Compiles src/*.cu, or those that are named (without .cu), to ptx/*.ptx, once per element type, or
 # for those that a source lists in a line "// Compiled for: ...". What computes in f64 for checks
-# alone goes to ptx/checks.
-# With --check nothing is written: the committed files are compared with what comes out, and
-# assembled for every generation of GPUs, which is how an instruction that one of them lacks is
-# found. The compiler is pinned: PTX from a newer one asks for a newer driver than people have. It
-# comes as a Python package.
+# alone goes to ptx/checks. With --check nothing is written: the committed files are compared with
+# the output, and assembled for every generation of GPUs, which is how an instruction that one of
+# them lacks is found. The compiler is pinned: PTX from a newer one asks for a newer driver than
+# people have. It comes as a Python package.
 set -euo pipefail
 cd "$(dirname "$0")"
 

@@ -7,7 +7,7 @@
 #                                        them and writes target/gpu-check/report.md
 #
 # Nothing but the driver is needed there. cuDNN, NVIDIA's compute-sanitizer, Python with PyTorch are
-# used if they are there; what is missing is said. It ends with 0 if everything that could be run
+# used if they are there; missing ones are named. It ends with 0 if everything that could be run
 # passed.
 #
 # A rehearsal on the emulator (kernels/emulator), which is slow:

@@ -6,7 +6,7 @@ use engine::{Conv2dOptions, DType, Result, Rng, Tape, Tensor, checkpoint};
 fn record(tape: &Tape, checkpointed: bool) -> Result<Tensor> {
     let mut rng = Rng::new(0);
     let mut draw = |shape: &[usize]| Tensor::randn(shape, DType::F32, &mut rng);
-    // The photograph and the target are on no tape: nobody asks for their gradients.
+    // The photograph and the target are on no tape, as no gradient of theirs is needed.
     let (image, target) = (draw(&[1, 3, 32, 32])?, draw(&[1, 3, 32, 32])?);
     let (w1, b1) = (tape.leaf(&draw(&[16, 3, 3, 3])?), tape.leaf(&draw(&[16])?));
     let w2 = tape.leaf(&draw(&[3, 16, 3, 3])?);

@@ -21,7 +21,7 @@ struct Snake {
 
 impl Op for Snake {
     const NAME: &'static str = "snake";
-    /// The input, if a gradient will be asked for.
+    /// The input, if a gradient is needed.
     type Saved = Option<Tensor>;
 
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {

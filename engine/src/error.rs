@@ -57,8 +57,7 @@ pub enum Error {
         /// The reason.
         message: String,
     },
-    /// A computation that is only traced was asked for values; see
-    /// [`planned`](crate::planned).
+    /// The values of a traced computation were requested; see [`planned`](crate::planned).
     #[error("{op}: a traced tensor has a shape and no values")]
     Traced {
         /// The operation that needs values.

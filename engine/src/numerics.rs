@@ -45,8 +45,8 @@ impl Numerics {
     /// Runs `f`, whose operations on this thread compute with these numerics.
     ///
     /// An operation recorded on a tape keeps them for its backward pass, wherever that is called. A
-    /// plan computes with those of the call that runs it. A [`Replay`](crate::Replay) repeats what
-    /// it recorded, so it keeps those of the recording.
+    /// plan computes with those of the call that runs it. A [`Replay`](crate::Replay) repeats its
+    /// recording, so it keeps those of the recording.
     pub fn scope<T>(self, f: impl FnOnce() -> T) -> T {
         /// Restores the earlier value, also if `f` panics.
         struct Restore(Numerics);

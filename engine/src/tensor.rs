@@ -1,9 +1,9 @@
 //! The tensor: an immutable value that shares its storage with its views.
 //!
-//! A [`Tensor`] is a reference to a storage, a [`Layout`] over it, a dtype, and, if gradients were
-//! asked for, a node on a [`Tape`](crate::Tape). Cloning one costs a reference count. The
-//! operations are methods, written in the folders of [`ops`](crate::ops); this file holds only what
-//! needs no arithmetic: making, reading, sharing.
+//! A [`Tensor`] is a reference to a storage, a [`Layout`] over it, a dtype, and, if gradients are
+//! needed, a node on a [`Tape`](crate::Tape). Cloning one costs a reference count. The operations
+//! are methods, written in the folders of [`ops`](crate::ops); this file holds only what needs no
+//! arithmetic: making, reading, sharing.
 
 use crate::cuda::{Block, DeviceView, Gpu};
 use crate::layout::checked_numel;
@@ -438,7 +438,7 @@ impl Tensor {
             let message = format!("expected one element, got shape {:?}", self.shape());
             Err(Error::shape(OP, message))
         };
-        // Before any memory is asked for: a view may have more elements than fit into it.
+        // Before any allocation: a view may have more elements than fit into it.
         if self.numel() != 1 {
             return not_one();
         }
@@ -605,7 +605,7 @@ impl Tensor {
             Storage::Cpu(_) => Ok(self.clone()),
             Storage::Traced(_) => Err(trace::no_elements(op)),
             Storage::Cuda(block) => {
-                // Dense memory comes over as it lies; a view of something larger is first gathered
+                // Dense memory is copied as it lies; a view of something larger is first gathered
                 // on the GPU.
                 let dense = if self.layout.is_dense() { self.clone() } else { self.contiguous()? };
                 let size = self.dtype.size();

@@ -280,7 +280,7 @@ fn with_mounts(folder: &Path, script: &str) -> Option<Output> {
 #[test]
 fn a_full_disk_ends_the_run_and_keeps_the_last_checkpoint() {
     let folder = prepared();
-    // Space for one checkpoint and a half; what is left at the end is brought out for a look.
+    // Space for one checkpoint and a half; the files left at the end are copied out.
     let script = "mkdir run kept; mount -t tmpfs -o size=$SIZE none run; \
                   $IRNEXT train run.toml; code=$?; cp run/*.safetensors kept; ls -A run > \
                   kept/names; exit $code";

@@ -5,12 +5,12 @@
 #     build.sh --sanitize    target/cuda-emulator-sanitized/libcuda.so.1, with AddressSanitizer
 #                            and UBSan
 #
-# and beside it libcudnn.so.9 and libnccl.so.2, stand-ins for what the program uses of cuDNN and
-# NCCL.
+# and beside it libcudnn.so.9 and libnccl.so.2, stand-ins for the parts of cuDNN and NCCL that the
+# program uses.
 #
 # Only g++ (or $CXX) is needed. A host finds the library through LD_LIBRARY_PATH; the sanitized one
-# also needs its runtime preloaded, as the last line printed says. What is newer than its sources
-# stays.
+# also needs its runtime preloaded, as the last line printed says. Outputs newer than their sources
+# stay.
 #
 # EMULATOR_SOURCES and EMULATOR_OUT name other kernels (a folder with src/ and ptx/) and another
 # output.

@@ -1,4 +1,4 @@
-//! Writing files so that a name never stands for half a file.
+//! Writes files atomically, so that a name never stands for half a file.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

@@ -110,7 +110,7 @@ impl Context {
     /// ```
     ///
     /// # Errors
-    /// As of [`Params::with_values`]; but the values may be traced.
+    /// Same errors as [`Params::with_values`], but the values may be traced.
     pub fn with_values(params: &Params, values: Vec<Tensor>, mode: Mode) -> Result<Self> {
         params.require_like(&values)?;
         Ok(Self::over(Arc::new(values), params.model(), mode, None))

@@ -1,4 +1,4 @@
-//! Losses: numbers that training makes small. Each is a mean, as PyTorch's are by default, without
+//! Losses: numbers that training minimizes. Each is a mean, as PyTorch's are by default, without
 //! dimensions, and on the tape of its input.
 //!
 //! A prediction and its target have one shape: nothing is broadcast, because a target of another

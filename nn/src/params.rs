@@ -157,7 +157,7 @@ impl Params {
     /// ```
     ///
     /// # Errors
-    /// As of [`Params::load`] and [`Params::build`].
+    /// Same errors as [`Params::load`] and [`Params::build`].
     pub fn build_from<M>(
         origin: &str,
         source: HashMap<String, Tensor>,

@@ -193,7 +193,7 @@ fn circle(edges: &Edges) -> Option<Vec<String>> {
     shortest
 }
 
-/// A module: the file that it is in, its tokens without those of modules nested in it, and what it
+/// A module: the file that it is in, its tokens without those of modules nested in it, and its
 /// imports.
 #[derive(Default)]
 struct Module {

@@ -56,8 +56,8 @@ fn allocated_with(side: usize) -> [usize; 2] {
 
 #[test]
 fn a_warm_pass_allocates_nothing_of_a_tensors_size_outside_the_pool() {
-    // One thread: with several, the set of live buffers differs from run to run, and with it what
-    // the pool must have.
+    // One thread: with several, the set of live buffers differs from run to run, and with it the
+    // size of the pool.
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let [small, large] = one.install(|| [64, 128].map(allocated_with));
     for (what, small, large) in [("step", small[0], large[0]), ("prediction", small[1], large[1])] {

@@ -154,8 +154,8 @@ fn weights_that_were_the_best_on_other_pairs_are_scored_again() {
     pictures(&clean);
     std::fs::create_dir_all(&hazy).unwrap();
     let mut config = config(folder.path(), "run", 1);
-    // So much haze that the first steps, after which a network changes next to nothing, do not
-    // score best.
+    // Enough haze that the first steps, after which a network changes next to nothing, do not score
+    // best.
     for file in image_files(&clean).unwrap() {
         let mut photo = Photo::read(&file).unwrap().rgb;
         photo.data.iter_mut().for_each(|value| *value = 0.4 * *value + 0.54);

@@ -8,8 +8,9 @@ use clap::{Command, CommandFactory};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A phrase to avoid, in lower case, and a better one. A star stands for any ending.
-const AVOIDED: [(&str, &str); 28] = [
+/// A phrase to avoid, in lower case, and a better one. A star stands for any ending. Questions may
+/// contain any of them.
+const AVOIDED: [(&str, &str); 36] = [
     ("room", "op module (or: space)"),
     ("rooms", "op modules"),
     ("sweep", "op check"),
@@ -23,6 +24,13 @@ const AVOIDED: [(&str, &str); 28] = [
     ("that is none", "a plain negative"),
     ("let go", "released, dropped"),
     ("what is added to", "a noun: in place, the sum"),
+    ("what is", "a noun: the result, the contents"),
+    ("what was", "a noun: the input, the files read"),
+    ("as of code", "same errors as"),
+    ("as for code", "same errors as"),
+    ("so much", "the amount, or: if allocation fails"),
+    ("that are no", "that are not"),
+    ("that is no", "that is not"),
     ("inside the program", "built in"),
     ("is there already", "already exists"),
     ("is to be had", "is available"),
@@ -37,6 +45,7 @@ const AVOIDED: [(&str, &str); 28] = [
     ("normalis*", "normalize"),
     ("optimis*", "optimize"),
     ("recognis*", "classify, detect"),
+    ("unoptimis*", "unoptimize"),
     ("vectoris*", "vectorize"),
 ];
 
@@ -47,6 +56,24 @@ fn the_help_of_every_command_uses_plain_words() {
     command.build();
     check_command(&mut command, &mut found);
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn the_help_of_every_command_has_one_form() {
+    let mut command = irnext::cli::Cli::command();
+    command.build();
+    for command in command.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+        let name = command.get_name().to_string();
+        let help = command.render_long_help().to_string();
+        assert!(help.contains("\nExamples:\n"), "{name} has no examples:\n{help}");
+        let is_default = |line: &str| line.trim_start().starts_with("[default: ");
+        let lines: Vec<&str> = help.lines().collect();
+        let apart = lines.windows(2).find(|pair| pair[0].is_empty() && is_default(pair[1]));
+        assert!(apart.is_none(), "{name} has a default in a paragraph of its own:\n{help}");
+        let headings = ["Options:", "Output options:", "Compute options:", "Advanced options:"];
+        let places = headings.map(|heading| lines.iter().position(|line| *line == heading));
+        assert!(places.iter().flatten().is_sorted(), "{name} has groups out of order:\n{help}");
+    }
 }
 
 fn check_command(command: &mut Command, found: &mut Vec<String>) {
@@ -104,33 +131,58 @@ fn comments_use_plain_words() {
             let extension = path.extension().and_then(|extension| extension.to_str());
             if path.is_dir() && !name.ends_with("target") {
                 folders.push(path);
-            } else if matches!(extension, Some("rs" | "cu" | "cuh")) && !name.ends_with(file!()) {
-                files += 1;
-                let text = fs::read_to_string(&path).unwrap();
-                let comments = text.lines().filter_map(|line| Some(line.split_once("//")?.1));
-                // The marks of documentation, so that a sentence can be followed over lines.
-                let comments: Vec<&str> =
-                    comments.map(|text| text.trim_matches(['/', '!'])).collect();
-                check(&name, &prose(&comments.join("\n")), &mut found);
+                continue;
             }
+            let mark = match extension {
+                Some("rs" | "cu" | "cuh") if !name.ends_with(file!()) => "//",
+                Some("toml" | "sh") => "#",
+                _ => continue,
+            };
+            files += 1;
+            check(&name, &comments(&path, mark), &mut found);
         }
     }
+    check("Cargo.toml", &comments(&root.join("Cargo.toml"), "#"), &mut found);
     assert!(files > 300, "only {files} sources were found");
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
+/// The comments of a source, each from `mark` to the end of its line.
+fn comments(path: &Path, mark: &str) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let comments = text.lines().filter_map(|line| Some(line.split_once(mark)?.1));
+    // Without the marks of documentation, so that a sentence can be followed over lines.
+    let comments: Vec<&str> = comments.map(|text| text.trim_matches(['/', '!'])).collect();
+    prose(&comments.join("\n"))
+}
+
 /// Notes each avoided phrase in `text`. Line breaks count as spaces.
 fn check(origin: &str, text: &str, found: &mut Vec<String>) {
+    // A source that changes, if only in a comment, may change the names in its committed PTX.
+    let is_kernel = origin.ends_with(".cu") || origin.ends_with(".cuh");
     let is_letter = |letter: char| letter.is_alphanumeric() || letter == '_';
-    let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
-    let words: Vec<&str> = words.iter().map(|word| word.trim_matches(|c| !is_letter(c))).collect();
+    let text = text.to_lowercase();
+    let written: Vec<&str> = text.split_whitespace().collect();
+    let words: Vec<&str> =
+        written.iter().map(|word| word.trim_matches(|letter| !is_letter(letter))).collect();
+    let is_asked = |at: usize| {
+        written[at..]
+            .iter()
+            .find(|word| word.ends_with(['.', '?']))
+            .is_some_and(|w| w.ends_with('?'))
+    };
     for (phrase, better) in AVOIDED {
+        if is_kernel && ["what is", "what was"].contains(&phrase) {
+            continue;
+        }
         let parts: Vec<&str> = phrase.split(' ').collect();
         let is_avoided = |window: &[&str]| match phrase.strip_suffix('*') {
             Some(stem) => window[0].starts_with(stem),
             None => window == parts,
         };
-        if let Some(at) = words.windows(parts.len()).position(is_avoided) {
+        let mut windows = words.windows(parts.len()).enumerate();
+        let is_found = |(at, window): &(usize, &[&str])| is_avoided(window) && !is_asked(*at);
+        if let Some((at, _)) = windows.find(is_found) {
             let context = words[at.saturating_sub(4)..words.len().min(at + 8)].join(" ");
             found.push(format!("{origin}: \"{phrase}\" (say {better}): … {context} …"));
         }

@@ -136,8 +136,8 @@ pub struct Distance {
 }
 
 /// The dtypes in which devices are compared with the CPU, and how far each may be off. The half
-/// types round every tensor that is kept or handed on, to 2⁻¹¹ and 2⁻⁸ of a number; what is summed
-/// inside a kernel is summed in f32.
+/// types round every tensor that is kept or handed on, to 2⁻¹¹ and 2⁻⁸ of a number; sums inside a
+/// kernel are in f32.
 pub const DEVICE_TOLERANCES: [(DType, f64); 4] =
     [(DType::F64, 1e-11), (DType::F32, 2e-5), (DType::F16, 8e-3), (DType::BF16, 6e-2)];
 

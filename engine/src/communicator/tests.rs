@@ -40,7 +40,7 @@ fn all_ranks_get_the_same() {
             assert_eq!(all.to_f64_vec().unwrap(), x.to_f64_vec().unwrap());
         }
         drop(noise);
-        // Means that nobody asks for are given up in good order.
+        // Means that are never awaited are given up in good order.
         drop(communicator.start_means(&[there(&tensors[0])]).unwrap());
     }
 }

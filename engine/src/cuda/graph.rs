@@ -128,7 +128,7 @@ impl CapturedGraph {
         let made = result.and_then(|result| {
             ended?;
             // SAFETY: recording ended well, so there is a graph; the driver writes the handle of
-            // what it makes of it.
+            // the executable graph.
             let made = unsafe { driver::cuGraphInstantiateWithFlags(&mut executable, graph, 0) };
             driver::check("cuGraphInstantiate", made)?;
             Ok(result)

@@ -141,13 +141,12 @@ struct Pinned {
     bytes: usize,
 }
 
-// SAFETY: plain memory, used by whoever holds this.
+// SAFETY: plain memory, used by the holder of this value.
 unsafe impl Send for Pinned {}
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        // SAFETY: it came from `cuMemAllocHost_v2`, and whoever drops it knows that no copy is
-        // under way.
+        // SAFETY: it came from `cuMemAllocHost_v2`, and its owner drops it only after all copies.
         unsafe { driver::cuMemFreeHost(self.pointer) };
     }
 }

@@ -166,7 +166,7 @@ pub trait Op: Send + Sync + Sized + 'static {
 
     /// The value, and the data that `backward` needs. `inputs` have passed `infer` and are off the
     /// tape; `out` is what `infer` returned for them. `need[i]` says whether the gradient of input
-    /// `i` will be asked for.
+    /// `i` is needed.
     fn forward(
         &self,
         inputs: &[&Tensor],

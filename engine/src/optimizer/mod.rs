@@ -81,9 +81,10 @@ pub struct Clip<'a> {
 
 /// Moves every parameter by `rule`, with the numbers of `scalars`.
 ///
-/// On a GPU a value whose memory others hold as well moves to memory of its own, and what they hold
-/// stays as it was; unless `in_place`, which overwrites it, so that addresses never change. That is
-/// for a step that is recorded to be played again. In main memory values are always replaced.
+/// On a GPU a value whose memory others hold as well moves to memory of its own, and the others'
+/// value stays as it was; unless `in_place`, which overwrites it, so that addresses never change.
+/// That is for a step that is recorded to be played again. In main memory values are always
+/// replaced.
 ///
 /// ```
 /// use engine::Tensor;

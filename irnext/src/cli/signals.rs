@@ -1,4 +1,4 @@
-//! The signals that ask the program to end: Ctrl-C, and what `kill` and system shutdowns send.
+//! The signals that ask the program to end: Ctrl-C, and those of `kill` and system shutdowns.
 
 use crate::error::{Error, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};

@@ -1,5 +1,5 @@
-//! The names of tasks on the command line: those of the library, what people call them, and the
-//! parsers that take them.
+//! The names of tasks on the command line: those of the library, their aliases, and the parsers
+//! that accept them.
 
 use crate::degrade::Task;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};

@@ -1,4 +1,4 @@
-//! What cameras and files add to a picture: the sensor's noise and JPEG's losses.
+//! The traces of cameras and files in a picture: the sensor's noise and JPEG's losses.
 
 use engine::Rng;
 

@@ -1,5 +1,5 @@
-//! How the processes of a [`Team`] are started: by `mpirun` or `srun`, which describe each process
-//! in its environment. A program reads that once, and passes it on as a [`Launch`].
+//! The start of the processes of a [`Team`] by `mpirun` or `srun`, which describe each process in
+//! its environment. A program reads that once, and passes it on as a [`Launch`].
 
 use super::team::Team;
 use crate::error::Result;

@@ -1,4 +1,4 @@
-//! The colors of pixels that nobody sees: those of opacity 0.
+//! The colors of invisible pixels: those of opacity 0.
 //!
 //! They may be anything, and the network would see them and spread them to the visible pixels
 //! beside. It sees the nearest visible colors instead.
@@ -35,8 +35,8 @@ fn has_both(alpha: &[f32]) -> bool {
     alpha.contains(&0.0) && alpha.iter().any(|&opacity| opacity > 0.0)
 }
 
-/// For each pixel, the index of the nearest visible one, or nearly so: what is nearest is handed on
-/// from neighbor to neighbor, first from the top left and then from the bottom right.
+/// For each pixel, the index of the nearest visible one, or nearly so: the index is handed on from
+/// neighbor to neighbor, first from the top left and then from the bottom right.
 fn nearest_visible(alpha: &[f32], width: usize) -> Vec<usize> {
     const NONE: usize = usize::MAX;
     let height = alpha.len() / width;

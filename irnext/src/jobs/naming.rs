@@ -1,4 +1,4 @@
-//! Where results go, and under which names.
+//! The places and names of results.
 
 use super::contents::{extension_of, same_format};
 use super::find::Found;
@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 /// Put after the name of a result to name the picture that compares it with its photograph.
 pub(super) const COMPARED: &str = ".compare";
 
-/// Where results go, and under which names.
+/// The places and names of results.
 #[derive(Clone, Debug, Default)]
 pub struct Naming {
     /// The names of the tasks that may be chosen for a photograph.
     pub tasks: Vec<String>,
-    /// The file or folder that was asked for; without one, each result lies beside its photograph.
+    /// The requested file or folder; without one, each result lies beside its photograph.
     pub output: Option<Output>,
     /// Put after the name of a result; if none, `.TASK` beside its photograph, and nothing in a
     /// folder for results.
@@ -27,7 +27,7 @@ pub struct Naming {
     pub compare: bool,
 }
 
-/// The output that was asked for.
+/// The requested output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// The file for the result of one photograph.
@@ -86,7 +86,7 @@ impl Target {
 }
 
 impl Naming {
-    /// The folder that was asked for.
+    /// The requested folder.
     pub fn folder(&self) -> Option<&Path> {
         match &self.output {
             Some(Output::Folder(folder)) => Some(folder),

@@ -1,5 +1,5 @@
-//! From the photographs that were found to jobs: where each result goes, and what stands in the
-//! way, all known before the first photograph is read.
+//! From the found photographs to jobs: the place of each result and all obstacles are known before
+//! the first photograph is read.
 
 use super::find::Found;
 use super::naming::{COMPARED, Naming, Target, compared, stem};

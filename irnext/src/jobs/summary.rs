@@ -1,4 +1,4 @@
-//! The count of what became of many photographs.
+//! The number of photographs of each outcome.
 
 use super::find::Search;
 use super::plan::Plan;

@@ -51,8 +51,8 @@ fn compare(name: &str, scores: &Value, a: &Image, b: &Image) {
     };
     expect("h", a.height as f64, 0.0);
     expect("w", a.width as f64, 0.0);
-    // 8-bit values are whole numbers, and agree to rounding in f64; what the libraries or our
-    // images hold in f32, to that.
+    // 8-bit values are whole numbers, and agree to rounding in f64; values that the libraries or
+    // our images hold in f32, to that.
     expect("psnr_skimage_u8", psnr(View::Rgb8), 1e-11);
     expect("psnr_skimage_f32", psnr(View::Rgb), 1e-6);
     expect("ssim_skimage_u8_dr255", ssim(Ssim::Gaussian, View::Rgb8), 1e-11);

@@ -41,7 +41,7 @@ struct Panel {
     title: &'static str,
     of: fn(&Record) -> Option<f64>,
     scale: Scale,
-    /// Whether steps differ so much that their mean is drawn over them.
+    /// Whether steps differ enough that their mean is drawn over them.
     noisy: bool,
 }
 

@@ -82,7 +82,9 @@ impl FromStr for Scale {
             Some(1.0) => Ok(Self::Full),
             Some(part) if part > 0.0 && part < 1.0 => Ok(Self::Part(part)),
             _ => Err(Error::Config {
-                reason: format!("\"{text}\" is no scale: auto, full, or a part such as 1/2 or 0.5"),
+                reason: format!(
+                    "\"{text}\" is not a scale: auto, full, or a part such as 1/2 or 0.5"
+                ),
             }),
         }
     }

@@ -44,8 +44,8 @@ fn as_a_rank(work: impl FnOnce(&Team) -> irnext::Result<()>) -> irnext::Result<(
     team.finish(work(&team))
 }
 
-/// What a test below runs as each of two processes: all of a run, and then the bits of what it has
-/// come to.
+/// The work of each of two processes in a test below: all of a run, and then the bits of its
+/// result.
 #[test]
 #[ignore = "a part of another one, under mpirun"]
 fn a_rank() {

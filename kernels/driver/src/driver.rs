@@ -20,9 +20,9 @@ pub fn load() -> Result<(), Error> {
     /// Kept open for good, since the slots point into it.
     static LIBRARY: OnceLock<Result<Library, Error>> = OnceLock::new();
     let library = LIBRARY.get_or_init(|| {
-        // SAFETY: opening a library runs its initializers. Those of NVIDIA's driver, which is what
-        // this name stands for, ask nothing of the program: they would run before `main` in any
-        // program linked against it.
+        // SAFETY: opening a library runs its initializers. Those of NVIDIA's driver, for which this
+        // name stands, ask nothing of the program: they would run before `main` in any program
+        // linked against it.
         let library = unsafe { Library::open(Some("libcuda.so.1"), RTLD_LAZY | RTLD_GLOBAL) }
             .map_err(|error| Error::NoDriver { reason: error.to_string() })?;
         for (name, slot) in SYMBOLS {
@@ -52,7 +52,7 @@ pub fn driver_version() -> Result<(u32, u32), Error> {
 /// is new enough.
 ///
 /// # Errors
-/// [`Error::NoDriver`], [`Error::OldDriver`], and [`Error::Refused`], which is also what comes back
+/// [`Error::NoDriver`], [`Error::OldDriver`], and [`Error::Refused`], which is also the result
 /// where there is a driver and no GPU.
 pub fn devices() -> Result<usize, Error> {
     start()?;

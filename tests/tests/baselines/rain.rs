@@ -15,8 +15,8 @@ pub fn across_the_streaks(image: &Image, reach: [f32; 2]) -> Image {
     by_channel(image, median(reach))
 }
 
-/// Rain, by layers: the base that a guided filter leaves of the picture, and of what it takes away
-/// the part without streaks.
+/// Rain, by layers: the base that a guided filter leaves of the picture, and the part without
+/// streaks of the rest.
 pub fn guided_layers(image: &Image, [radius, across]: [f32; 2]) -> Image {
     by_channel(image, |plane| {
         let base = plane.guided(plane, radius as usize, 0.01);

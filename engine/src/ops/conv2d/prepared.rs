@@ -30,8 +30,8 @@ impl PackedWeight {
         Self::for_direction("conv2d", Direction::InToOut, weight, options)
     }
 
-    /// Packs `weight` `[I, O/groups, kH, kW]` for transposed convolutions with these options;
-    /// errors as for [`Self::new`].
+    /// Packs `weight` `[I, O/groups, kH, kW]` for transposed convolutions with these options. Same
+    /// errors as [`Self::new`].
     pub(crate) fn transposed(weight: &Tensor, options: Conv2dOptions) -> Result<Self> {
         Self::for_direction("conv_transpose2d", Direction::OutToIn, weight, options)
     }

@@ -168,7 +168,7 @@ impl Pieces {
     }
 }
 
-/// The gradients of taps of shape `shape` and, if asked for, of the shift, by sums in about as many
+/// The gradients of taps of shape `shape` and, if needed, of the shift, by sums in about as many
 /// `blocks`.
 fn sums(
     gpu: &'static Gpu,

@@ -357,8 +357,8 @@ fn over_groups(numbers: &[f64], channels: usize, dtype: DType) -> Result<Tensor>
 pub(super) mod tests {
     use crate::{Tape, Tensor};
 
-    /// Of x, weight and bias of a batch normalization, each gradient that is asked for alone has
-    /// the bits that it has among all three.
+    /// Of x, weight and bias of a batch normalization, each gradient that is computed alone has the
+    /// bits that it has among all three.
     pub(in crate::ops) fn check_each_gradient_alone(inputs: &[Tensor; 3]) {
         for eval in [false, true] {
             let gradients = |asked: [bool; 3]| {

@@ -107,8 +107,8 @@ pub(super) fn argmax(
     Ok(y)
 }
 
-/// Where in each piece of what is reduced the first element is that equals the maximum `y`, which
-/// is contiguous, or is NaN; and the number of pieces.
+/// The place, in each piece of the reduced dimensions, of the first element that equals the maximum
+/// `y`, which is contiguous, or that is NaN; and the number of pieces.
 fn places(
     gpu: &'static Gpu,
     op: &'static str,

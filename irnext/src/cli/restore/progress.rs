@@ -1,4 +1,4 @@
-//! The bar that shows how far the work is, on a terminal.
+//! The progress bar, on a terminal.
 
 use crate::image::Photo;
 use crate::jobs::Job;

@@ -1,4 +1,4 @@
-//! `--watch`: restores the photographs in a folder, and those that arrive, until a signal ends it.
+//! `--watch`: restores the photographs in a folder, and any added later, until a signal ends it.
 //!
 //! The folder is searched once a second. That works on every file system, network drives included,
 //! and costs little next to restoring a photograph.

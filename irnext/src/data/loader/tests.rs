@@ -207,7 +207,7 @@ fn a_panic_is_an_error_that_names_the_image() {
     }
 }
 
-/// Ignores the size that is asked for.
+/// Ignores the requested size.
 struct WrongSize;
 
 impl Source for WrongSize {

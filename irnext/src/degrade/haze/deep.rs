@@ -1,5 +1,5 @@
-//! Haze that hides the far and leaves the near, and the other pictures that a network which removes
-//! it has to know.
+//! Haze that hides distances and leaves foregrounds, and the other pictures from which a network
+//! learns to remove it.
 
 use engine::Rng;
 

@@ -1,4 +1,4 @@
-//! How far away things in a photograph may be.
+//! A plausible depth for each pixel of a photograph.
 
 use engine::Rng;
 

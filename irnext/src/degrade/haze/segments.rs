@@ -1,4 +1,4 @@
-//! Parts of a picture that look like one thing each.
+//! The segments of a picture, each of which looks like one object.
 
 use crate::image::Image;
 
@@ -82,7 +82,7 @@ impl Parts {
         at
     }
 
-    /// Joins the parts of two roots over a step that is no smaller than those before it.
+    /// Joins the parts of two roots over a step at least as large as those before it.
     fn join(&mut self, a: usize, b: usize, step: f32) {
         let (from, to) = if self.size[a] < self.size[b] { (a, b) } else { (b, a) };
         self.parent[from] = to;

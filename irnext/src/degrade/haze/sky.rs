@@ -1,4 +1,4 @@
-//! What of a picture is sky, roughly.
+//! A rough mask of a picture's sky.
 
 use crate::image::{Image, Plane};
 
@@ -13,9 +13,9 @@ const SHARE: std::ops::RangeInclusive<f32> = 0.03..=0.7;
 const LEAST_TOP: f32 = 0.2;
 
 /// 1 where there is sky, 0 elsewhere; none if that would be hardly anything or nearly all. Sky is
-/// what is bright, smooth and not green, is connected to the first row, and is brighter than the
-/// rest of the picture on the whole. A white wall may pass for it. `image` should be small, so that
-/// clouds are smooth.
+/// bright, smooth, not green, connected to the first row, and on the whole brighter than the rest
+/// of the picture. A white wall may pass for it. `image` should be small, so that clouds are
+/// smooth.
 pub(super) fn sky(image: &Image) -> Option<Plane> {
     let (width, height) = (image.width, image.height);
     let change = |a: usize, b: usize| {

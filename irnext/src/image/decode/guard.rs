@@ -1,4 +1,4 @@
-//! Calls of decoders, which must not panic and may all the same.
+//! Calls of decoders, guarded against their panics.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};

@@ -40,7 +40,7 @@ pub(super) fn decode(bytes: &[u8], kind: Kind, limits: &Limits) -> Result<Decode
     Ok(decoded)
 }
 
-/// The pixels; of a damaged file, if asked for, those that the decoder came to.
+/// The pixels; of a damaged file, if requested, those that the decoder reached.
 fn pixels(
     decoder: impl ImageDecoder,
     kind: Kind,

@@ -14,7 +14,7 @@ use crate::image::{Note, Photo, Source};
 /// The quality of photos that were no JPEG.
 pub(in crate::image) const QUALITY: u8 = 95;
 
-/// The least quality, unless another is asked for: each compression takes a little more.
+/// The least quality, unless another is requested: each compression takes a little more.
 const LEAST_QUALITY: u8 = 90;
 
 pub(super) fn encode(

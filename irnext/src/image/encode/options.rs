@@ -1,6 +1,6 @@
-//! How a photo is written.
+//! The options of writing a photo.
 
-/// How a photo is written.
+/// The options of writing a photo.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WriteOptions {
     /// The quality of a JPEG file, 1 to 100. If none, that of the JPEG file that the photo was read

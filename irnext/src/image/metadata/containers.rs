@@ -1,4 +1,4 @@
-//! Where JPEG, PNG and WebP files keep metadata.
+//! The places of metadata in JPEG, PNG and WebP files.
 
 use img_parts::png::{Png, PngChunk};
 use img_parts::riff::{RiffChunk, RiffContent};

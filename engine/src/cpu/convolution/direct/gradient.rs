@@ -72,7 +72,7 @@ impl<T: Float> LaneKernel<T> for GradientBand<'_, T> {
         let Self { stencil, strip, dy, n, groups, c_in, c_out, out } = self;
         let taps = &stencil.phases[0].taps;
         let pixel = stencil.in_step * strip.c;
-        // Rows at a time: what they hold of x and dy should stay in the L1 cache for all taps and
+        // Rows at a time: their parts of x and dy should stay in the L1 cache for all taps and
         // channels.
         let together = (4096 / (dy.w * dy.c).max(1)).max(1);
         let mut padded: Vec<T> = Vec::new();

@@ -1,4 +1,4 @@
-//! Why a TIFF file cannot be read, in words for people.
+//! The reasons why a TIFF file cannot be read, in plain words.
 
 use ::tiff::tags::CompressionMethod;
 use ::tiff::{TiffError, TiffUnsupportedError};

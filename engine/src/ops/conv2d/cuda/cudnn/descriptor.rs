@@ -28,8 +28,7 @@ pub(super) fn check(library: &Library, call: &'static str, status: c_int) -> Att
     }
 }
 
-/// A descriptor. cuDNN does not say whether one keeps its referents alive, so whoever holds it
-/// does.
+/// A descriptor. cuDNN does not say whether one keeps its referents alive, so its holder does.
 pub(super) struct Descriptor {
     library: &'static Library,
     raw: Raw,
