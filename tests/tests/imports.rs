@@ -68,6 +68,52 @@ fn engine_imports_point_downwards() {
 }
 
 #[test]
+fn the_packages_depend_on_those_below_them() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = include_str!("../../ARCHITECTURE.md");
+    // The highest package comes first.
+    let drawing = page.split("```").nth(1).expect("a drawing of the packages");
+    let names = drawing.lines().skip(1).filter(|line| !line.starts_with(' '));
+    let drawn: Vec<&str> = names.filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(drawn, ["irnext", "nn", "engine", "kernels"]);
+    for (place, package) in drawn.iter().enumerate() {
+        let manifest = fs::read_to_string(root.join(package).join("Cargo.toml")).unwrap();
+        let own = drawn.iter().filter(|name| depends(&manifest, name)).collect::<Vec<_>>();
+        let below = &drawn[place + 1..];
+        assert!(own.iter().all(|name| below.contains(name)), "{package} depends on {own:?}");
+        // The packages form a chain.
+        let next = below.first();
+        assert!(next.is_none_or(|next| own.contains(&next)), "{package} does not use {next:?}");
+    }
+    let driver = fs::read_to_string(root.join("kernels/driver/Cargo.toml")).unwrap();
+    assert!(!drawn.iter().any(|name| depends(&driver, name)), "kernels/driver is the lowest");
+}
+
+/// Whether a package has a dependency of this name, other than for its tests.
+fn depends(manifest: &str, name: &str) -> bool {
+    let sections = manifest.split("\n[").filter(|section| section.starts_with("dependencies]"));
+    let mut lines = sections.flat_map(str::lines);
+    lines.any(|line| line.split(['.', ' ', '=']).next() == Some(name))
+}
+
+#[test]
+fn every_path_of_the_architecture_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folders = ["", "irnext/src", "nn/src", "engine/src"].map(|folder| root.join(folder));
+    let exists = |path: &str| {
+        let mut places = folders.iter().map(|folder| folder.join(path.trim_end_matches('/')));
+        places.any(|place| place.exists() || place.with_extension("rs").exists())
+    };
+    let page = include_str!("../../ARCHITECTURE.md");
+    let quoted = page.split("```").step_by(2).flat_map(|text| text.split('`').skip(1).step_by(2));
+    let paths: Vec<&str> =
+        quoted.filter(|path| path.contains('/') && !path.contains(' ')).collect();
+    assert!(paths.len() > 10, "only {paths:?} were found");
+    let missing: Vec<&str> = paths.into_iter().filter(|path| !exists(path)).collect();
+    assert!(missing.is_empty(), "ARCHITECTURE.md names what does not exist: {missing:?}");
+}
+
+#[test]
 fn an_import_upwards_is_found() {
     let upwards_of = |of_layout: &str| {
         let texts = [
