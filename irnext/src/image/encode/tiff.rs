@@ -23,7 +23,7 @@ pub(super) fn encode(
     metadata: &Metadata,
     notes: &mut Vec<Note>,
 ) -> std::result::Result<Vec<u8>, String> {
-    if !metadata.texts.is_empty() {
+    if metadata.has_text() {
         notes.push(Note::LeftOut { what: "PNG text", kind: Kind::Tiff });
     }
     let compression = source.and_then(|source| source.tiff).unwrap_or(TiffCompression::None);

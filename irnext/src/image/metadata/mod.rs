@@ -24,11 +24,23 @@ pub struct Metadata {
     pub photoshop: Option<Vec<u8>>,
     /// Pixels for each inch or centimeter of paper.
     pub resolution: Option<Resolution>,
-    /// The text chunks of a PNG file, with their types. Other formats have no place for them.
+    /// The chunks of text, and of the time of the last change, of a PNG file, with their types.
+    /// Other formats have no place for them.
     pub texts: Vec<([u8; 4], Vec<u8>)>,
 }
 
 impl Metadata {
+    /// Whether there is PNG text, which other formats cannot hold.
+    pub(super) fn has_text(&self) -> bool {
+        self.texts.iter().any(|(kind, _)| kind != b"tIME")
+    }
+
+    /// The orientation, 1 to 8, that EXIF or, if it tells none, XMP tells.
+    pub(super) fn orientation(&self) -> Option<u8> {
+        let in_exif = self.exif.as_deref().and_then(exif::orientation);
+        in_exif.or_else(|| xmp_orientation(self.xmp.as_deref()?))
+    }
+
     /// Removes all of it.
     pub fn strip(&mut self) {
         *self = Self::default();
@@ -38,12 +50,10 @@ impl Metadata {
     /// other than 1, these dimensions where any are given, and no thumbnails, which show the
     /// photo as it was.
     pub fn make_upright(&mut self, width: usize, height: usize) {
-        let was_turned = self.exif.as_deref().and_then(exif::orientation).is_some();
         if let Some(block) = &mut self.exif {
             exif::make_upright(block, width, height);
         }
-        // An orientation in XMP alone turns a photo in hardly any program, and so not here.
-        if let Some(packet) = self.xmp.as_mut().filter(|_| was_turned) {
+        if let Some(packet) = &mut self.xmp {
             upright_xmp(packet);
         }
         if let Some(resources) = &mut self.photoshop {
@@ -61,18 +71,30 @@ impl Metadata {
 
 /// Sets `tiff:Orientation` to 1, as an attribute or as an element. No length changes.
 fn upright_xmp(packet: &mut [u8]) {
+    for at in xmp_orientations(packet) {
+        packet[at] = b'1';
+    }
+}
+
+/// The orientation that the packet tells, 1 to 8.
+fn xmp_orientation(packet: &[u8]) -> Option<u8> {
+    xmp_orientations(packet).first().map(|&at| packet[at] - b'0')
+}
+
+/// Where the packet has the digits of `tiff:Orientation`.
+fn xmp_orientations(packet: &[u8]) -> Vec<usize> {
     const NAME: &[u8] = b"tiff:Orientation";
+    let mut digits = Vec::new();
     let mut at = 0;
     while let Some(found) = packet[at..].windows(NAME.len()).position(|window| window == NAME) {
         at += found + NAME.len();
         let is_between = |byte: &u8| matches!(byte, b'=' | b'"' | b'\'' | b'>' | b' ');
         let between = packet[at..].iter().take_while(|byte| is_between(byte)).count();
-        if between > 0
-            && let Some(digit @ b'2'..=b'8') = packet.get_mut(at + between)
-        {
-            *digit = b'1';
+        if between > 0 && matches!(packet.get(at + between), Some(b'1'..=b'8')) {
+            digits.push(at + between);
         }
     }
+    digits
 }
 
 /// Photoshop's resources but for the two kinds of thumbnails.
