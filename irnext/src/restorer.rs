@@ -269,6 +269,27 @@ mod tests {
         assert!(restored.rgb.data.chunks_exact(3).all(|p| p[0] == p[1] && p[1] == p[2]));
         assert_ne!(restored.rgb.data, photo.rgb.data);
     }
+
+    #[test]
+    fn what_overflows_in_half_precision_is_computed_again() {
+        // An input far beyond the range of photographs, whose sums f16 cannot hold.
+        let photo = Photo::new(Image::from_fn(64, 64, |x, y| [x as f32 * 1e3, y as f32 * 1e3, 500.0]));
+        let compute = Compute { precision: Precision::F16, ..Compute::default() };
+        let model = shipped::load(Task::Dehaze).unwrap().0.freeze();
+        let in_f32 = restore_reporting(&model, &photo.rgb, &|_| ()).unwrap();
+        let models = Models::One("dehaze".into(), model.computing_in(Precision::F16).into());
+        // Past the check that a GPU is there: the CPU computes in f16 all the same, slowly.
+        let Outcome::Restored { photo: restored, .. } =
+            Restorer { models, compute }.restore(&photo).unwrap()
+        else {
+            panic!("it was left alone")
+        };
+        assert_eq!(restored.notes, [Note::RepeatedInF32]);
+        assert_eq!(restored.notes[0].to_string().matches("f32").count(), 1);
+        let near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-3;
+        assert!(restored.rgb.data.iter().zip(&in_f32.data).all(near));
+    }
+
     #[test]
     fn gray_stored_in_color_gets_no_tint_and_hidden_colors_are_not_seen() {
         let gray = Image::from_fn(64, 64, |x, y| [((x * 3 + y * 5) % 256) as f32 / 255.0; 3]);

@@ -98,7 +98,10 @@ impl Job {
         let (outcome, to, task, classification, notes) = match decision {
             Decision::Restore(restoration) => {
                 let file = self.to.file(restoration.task);
-                let take = |path: &Path| Place::take(path, &metadata, settings.overwrite);
+                let take = |path: &Path| {
+                    let place = Place::take(path, &metadata, settings.overwrite)?;
+                    place.hold(least(&photo, &metadata, Format::of(path)?))
+                };
                 let (place, beside) = (take(&file)?, compared(&file));
                 let comparison = settings.compare.then(|| take(&beside)).transpose()?;
                 let restored = apply(&restoration, &photo, settings, progress)?;
@@ -145,6 +148,16 @@ impl Job {
         let (bytes, lost) = to_bytes(photo, &to, settings)?;
         place.fill(&bytes, metadata)?;
         Ok((Outcome::Converted, Some(to), lost))
+    }
+}
+
+/// The bytes that the result in `format` will have at least, about: half as many as the photograph,
+/// or one for eight pixels, which is a JPEG of no great quality.
+fn least(photo: &Photo, metadata: &Metadata, format: Format) -> u64 {
+    let of_pixels = (photo.rgb.width * photo.rgb.height / 8) as u64;
+    match photo.source {
+        Some(source) if source.kind == format.kind() => metadata.len() / 2,
+        _ => of_pixels.min(metadata.len()),
     }
 }
 

@@ -79,7 +79,7 @@ pub(in crate::cli) struct Arguments {
 
     #[command(flatten)]
     pub(super) compute: ComputeArguments,
-    /// Photographs to restore at once; they share the threads [default: 1]
+    /// Photographs to restore at once; they share the threads [default: several if small]
     #[arg(
         long,
         value_name = "N",
