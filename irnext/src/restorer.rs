@@ -188,14 +188,13 @@ impl Restoration<'_> {
     pub fn apply_reporting(&self, photo: &Photo, progress: &dyn Fn(f64)) -> Result<Photo> {
         let mut notes = photo.notes.clone();
         let seen = photo.visible();
-        let mut rgb = match restore_reporting(self.model, &seen, progress) {
-            // Half precision overflows where f32 does not.
-            Err(Error::NotFinite { .. }) if self.compute.precision != Precision::F32 => {
-                notes.push(Note::RepeatedInF32);
-                restore_reporting(&self.model.in_f32(), &seen, progress)?
+        let precision = self.compute.precision;
+        let mut rgb = finite(precision, &mut notes, |precision| match precision {
+            Precision::F32 if self.compute.precision != Precision::F32 => {
+                restore_reporting(&self.model.in_f32(), &seen, progress)
             }
-            restored => restored?,
-        };
+            _ => restore_reporting(self.model, &seen, progress),
+        })?;
         if photo.is_colorless() {
             rgb.data
                 .chunks_exact_mut(3)
@@ -203,6 +202,22 @@ impl Restoration<'_> {
         }
         photo.put_back_hidden(&mut rgb);
         Ok(Photo { rgb, notes, ..photo.without_pixels() })
+    }
+}
+
+/// What `restore` gives in `precision`; if that is not finite, what it gives in f32, as half
+/// precision overflows where f32 does not. The notes then say so.
+fn finite(
+    precision: Precision,
+    notes: &mut Vec<Note>,
+    restore: impl Fn(Precision) -> Result<Image>,
+) -> Result<Image> {
+    match restore(precision) {
+        Err(Error::NotFinite { .. }) if precision != Precision::F32 => {
+            notes.push(Note::RepeatedInF32);
+            restore(Precision::F32)
+        }
+        restored => restored,
     }
 }
 
@@ -271,23 +286,26 @@ mod tests {
     }
 
     #[test]
-    fn what_overflows_in_half_precision_is_computed_again() {
-        // An input far beyond the range of photographs, whose sums f16 cannot hold.
-        let photo = Photo::new(Image::from_fn(64, 64, |x, y| [x as f32 * 1e3, y as f32 * 1e3, 500.0]));
-        let compute = Compute { precision: Precision::F16, ..Compute::default() };
-        let model = shipped::load(Task::Dehaze).unwrap().0.freeze();
-        let in_f32 = restore_reporting(&model, &photo.rgb, &|_| ()).unwrap();
-        let models = Models::One("dehaze".into(), model.computing_in(Precision::F16).into());
-        // Past the check that a GPU is there: the CPU computes in f16 all the same, slowly.
-        let Outcome::Restored { photo: restored, .. } =
-            Restorer { models, compute }.restore(&photo).unwrap()
-        else {
-            panic!("it was left alone")
+    fn what_overflows_in_half_precision_is_computed_again_in_f32() {
+        let overflows = |precision| match precision {
+            Precision::F32 => Ok(Image::new(1, 1)),
+            _ => Err(Error::NotFinite { count: 3 }),
         };
-        assert_eq!(restored.notes, [Note::RepeatedInF32]);
-        assert_eq!(restored.notes[0].to_string().matches("f32").count(), 1);
-        let near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-3;
-        assert!(restored.rgb.data.iter().zip(&in_f32.data).all(near));
+        let always = |_| Err(Error::NotFinite { count: 3 });
+        for precision in [Precision::F16, Precision::Bf16, Precision::Tf32] {
+            let mut notes = Vec::new();
+            assert!(finite(precision, &mut notes, overflows).is_ok());
+            assert_eq!(notes, [Note::RepeatedInF32]);
+            // Whatever is not finite in f32, either, is an error.
+            assert!(finite(precision, &mut notes, always).is_err());
+        }
+        let (mut notes, calls) = (Vec::new(), std::cell::Cell::new(0));
+        let error = finite(Precision::F32, &mut notes, |_| {
+            calls.set(calls.get() + 1);
+            Err(Error::NotFinite { count: 3 })
+        });
+        assert!(matches!(error, Err(Error::NotFinite { count: 3 })));
+        assert_eq!((notes.len(), calls.get()), (0, 1));
     }
 
     #[test]

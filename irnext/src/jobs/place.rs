@@ -73,12 +73,7 @@ impl Place {
 
 /// An error about writing `path`.
 fn cannot(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
-    move |error| match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Error::image(path, "cannot be written: the disk is full")
-        }
-        _ => Error::image(path, format!("cannot be written: {error}")),
-    }
+    move |error| Error::image(path, format!("cannot be written: {}", Error::words(&error)))
 }
 
 /// Gives `file` no permission that the photograph does not have, and none that new files are not

@@ -189,5 +189,5 @@ pub(super) fn to_bytes(
 }
 
 fn cannot_read(path: &Path) -> impl Fn(std::io::Error) -> Error + '_ {
-    move |error| Error::image(path, format!("cannot be read: {error}"))
+    move |error| Error::image(path, format!("cannot be read: {}", Error::words(&error)))
 }

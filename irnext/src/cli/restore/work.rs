@@ -49,7 +49,8 @@ pub(super) fn run(
     let groups = match arguments.jobs {
         Some(at_once) => vec![(jobs.iter().collect(), usize::from(at_once))],
         None if arguments.compute.is_cpu() && threads > 1 && jobs.len() > 1 => {
-            let (small, large) = jobs.iter().partition(|job| is_small(job, threads));
+            let (small, large): (Vec<_>, Vec<_>) =
+                jobs.iter().partition(|job| is_small(job, threads));
             vec![(small, threads), (large, 1)]
         }
         None => vec![(jobs.iter().collect(), 1)],

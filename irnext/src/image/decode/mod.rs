@@ -37,8 +37,7 @@ pub(super) fn photo(bytes: &[u8], limits: &Limits) -> Result<Photo> {
     decoded.pixels.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));
     let mut photo = split(decoded.pixels)?;
     photo.notes = decoded.notes;
-    let (profile, note) =
-        Profile::of_file(decoded.icc, decoded.chunks, &mut photo.rgb, photo.gray);
+    let (profile, note) = Profile::of_file(decoded.icc, decoded.chunks, &mut photo.rgb, photo.gray);
     photo.profile = profile;
     photo.notes.extend(note);
     photo.metadata = decoded.metadata;

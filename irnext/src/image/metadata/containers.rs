@@ -135,9 +135,8 @@ pub(in crate::image) fn into_png(
     notes: &mut Vec<Note>,
 ) -> Result<Vec<u8>, String> {
     let mut png = Png::from_bytes(file.into()).map_err(|error| error.to_string())?;
-    let verbatim = |(kind, contents): &Chunk| {
-        PngChunk::new(*kind, Bytes::copy_from_slice(contents))
-    };
+    let verbatim =
+        |(kind, contents): &Chunk| PngChunk::new(*kind, Bytes::copy_from_slice(contents));
     let mut added: Vec<_> = colors.iter().map(verbatim).collect();
     if let Some(resolution) = metadata.resolution {
         let (x, y) = resolution.per_meter().unwrap_or((resolution.x, resolution.y));

@@ -106,8 +106,8 @@ fn of_gamma(gamma: f64, points: [f64; 8], gray: bool) -> Colors {
         profile.blue_trc = Some(curve);
     }
     if !is_srgb_space {
-        let [white, red, green, blue] = [0, 2, 4, 6]
-            .map(|i| Chromaticity { x: points[i] as f32, y: points[i + 1] as f32 });
+        let [white, red, green, blue] =
+            [0, 2, 4, 6].map(|i| Chromaticity { x: points[i] as f32, y: points[i + 1] as f32 });
         profile.update_rgb_colorimetry(white.to_xyyb(), ColorPrimaries { red, green, blue });
     }
     profile.cicp = None;

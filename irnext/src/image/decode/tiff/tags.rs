@@ -191,9 +191,7 @@ impl Tags {
 
     pub fn orientation<R: BufRead + Seek>(decoder: &mut Decoder<R>) -> Option<u8> {
         let own = numbers(decoder, 274).first().and_then(|&value| u8::try_from(value).ok());
-        own.or_else(|| {
-            Metadata { xmp: bytes(decoder, 700), ..Metadata::default() }.orientation()
-        })
+        own.or_else(|| Metadata { xmp: bytes(decoder, 700), ..Metadata::default() }.orientation())
     }
 
     /// The file's metadata; `file` is the whole of it.
