@@ -29,6 +29,7 @@ pub(in crate::image) fn of_jpeg(bytes: &[u8]) -> Metadata {
                 let resolution = Resolution::of_tiff(x, y, unit);
                 metadata.resolution = resolution.filter(|_| x > 0.0 && y > 0.0);
             }
+            (0xFE, contents) => metadata.comment = Some(contents.into()),
             (0xE1, contents) if contents.starts_with(b"Exif\0\0") => {
                 let block = exif::without_prefix(contents);
                 metadata.exif.get_or_insert_with(|| block.into());
@@ -158,6 +159,9 @@ pub(in crate::image) fn into_png(
     if metadata.photoshop.is_some() {
         notes.push(Note::LeftOut { what: "IPTC", kind: Kind::Png });
     }
+    if metadata.comment.is_some() {
+        notes.push(Note::LeftOut { what: "JPEG comment", kind: Kind::Png });
+    }
     // Behind the header, and before the pixels.
     let chunks = png.chunks_mut();
     let at = chunks.len().min(1);
@@ -188,6 +192,9 @@ pub(in crate::image) fn into_webp(
     }
     if metadata.has_text() {
         notes.push(Note::LeftOut { what: "PNG text", kind });
+    }
+    if metadata.comment.is_some() {
+        notes.push(Note::LeftOut { what: "JPEG comment", kind });
     }
     // EXIF has a resolution of its own.
     let in_exif = metadata.exif.as_deref().and_then(exif::resolution).is_some();

@@ -22,6 +22,8 @@ pub struct Metadata {
     pub xmp: Option<Vec<u8>>,
     /// Photoshop's image resources, which hold the IPTC fields: title, caption, credit.
     pub photoshop: Option<Vec<u8>>,
+    /// The comment of a JPEG file. Other formats have no place for it.
+    pub comment: Option<Vec<u8>>,
     /// Pixels for each inch or centimeter of paper.
     pub resolution: Option<Resolution>,
     /// The chunks of text, and of the time of the last change, of a PNG file, with their types.
@@ -63,8 +65,10 @@ impl Metadata {
 
     /// Fills in the resolution from the EXIF block if the container had none.
     pub(super) fn complete(&mut self) {
-        if self.resolution.is_none() {
-            self.resolution = self.exif.as_deref().and_then(exif::resolution);
+        // Without a unit, it tells hardly more than that pixels are square.
+        if self.resolution.is_none_or(|resolution| resolution.unit == Unit::None) {
+            let in_exif = self.exif.as_deref().and_then(exif::resolution);
+            self.resolution = in_exif.or(self.resolution);
         }
     }
 }
@@ -120,6 +124,33 @@ fn resource_head(bytes: &[u8]) -> Option<(u16, usize)> {
     let size = bytes.get(6 + name..10 + name)?.try_into().ok()?;
     let size = (u32::from_be_bytes(size) as usize).next_multiple_of(2);
     Some((u16::from_be_bytes([id1, id0]), 10 + name + size))
+}
+
+/// The number of the resource that holds IPTC fields.
+const IPTC: u16 = 0x0404;
+
+/// Photoshop's resources with these IPTC fields, unless they have some.
+pub(super) fn with_iptc(resources: Option<Vec<u8>>, fields: Option<&[u8]>) -> Option<Vec<u8>> {
+    let Some(fields) = fields else { return resources };
+    let mut resources = resources.unwrap_or_default();
+    if iptc_in(&resources).is_none() {
+        resources.extend(iptc_as_resources(fields));
+    }
+    Some(resources)
+}
+
+/// The IPTC fields in Photoshop's resources.
+pub(super) fn iptc_in(resources: &[u8]) -> Option<&[u8]> {
+    let mut rest = resources;
+    while let Some((id, len)) = resource_head(rest) {
+        if id == IPTC {
+            let name = (1 + usize::from(rest[6])).next_multiple_of(2);
+            let size = u32::from_be_bytes(rest[6 + name..10 + name].try_into().ok()?);
+            return rest.get(10 + name..10 + name + size as usize);
+        }
+        rest = rest.get(len..)?;
+    }
+    None
 }
 
 /// IPTC fields as Photoshop's resources.

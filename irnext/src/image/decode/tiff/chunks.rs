@@ -116,9 +116,8 @@ pub(super) fn read<R: BufRead + Seek>(
     if own && tags.white_is_zero {
         values.iter_mut().step_by(channels).for_each(|value| *value = number.max() - *value);
     }
-    // In 8 bits, signed samples are bytes that somebody called so.
-    let is_lab = matches!(tags.photometric, Photometric::CieLab | Photometric::IccLab);
-    if tags.numbers == Numbers::Signed && bits > 8 && !is_lab {
+    // In 8 bits, and in color, signed samples are ordinary ones that a program called so.
+    if tags.numbers == Numbers::Signed && bits > 8 && tags.photometric == Photometric::Gray {
         number_from_zero(&mut values);
     }
     let whole = (100 - 100 * missing / chunks) as u8;
@@ -156,7 +155,7 @@ fn fax_bytes(
 }
 
 /// Signed samples from their least possible value on, if there are negative ones among them.
-/// Programs that know no others write positive ones.
+/// Programs that do not know them write positive ones.
 fn number_from_zero(values: &mut [u16]) {
     const SIGN: u16 = 1 << 15;
     if values.iter().any(|value| value & SIGN != 0) {

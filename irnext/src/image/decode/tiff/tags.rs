@@ -13,7 +13,7 @@ use super::reasons::{rare, reason};
 use super::ycbcr::YCbCr;
 use crate::image::TiffCompression;
 use crate::image::metadata::directory::Directory;
-use crate::image::metadata::{Metadata, Resolution, iptc_as_resources};
+use crate::image::metadata::{Metadata, Resolution, with_iptc};
 
 /// What the samples are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,8 +169,9 @@ impl Tags {
     /// Whether the crate is to decompress the chunks as rows of bytes, since it does not know
     /// samples of this size, or knows them only at whole bytes.
     pub fn as_bytes(&self) -> bool {
-        let is_packed = !matches!(self.bits, 8 | 16 | 32 | 64);
-        !self.lossy && !self.is_group_4 && self.fax.is_none() && (is_packed || self.shares())
+        // Of a single bit, often nothing says so, and there is no field to change.
+        let is_usual = matches!(self.bits, 8 | 16 | 32 | 64) || (self.bits, self.samples) == (1, 1);
+        !self.lossy && !self.is_group_4 && self.fax.is_none() && (!is_usual || self.shares())
     }
 
     /// The bytes of a row of a chunk; of a row of groups, if pixels share colors.
@@ -197,11 +198,11 @@ impl Tags {
     /// The file's metadata; `file` is the whole of it.
     pub fn metadata(&self, file: &[u8]) -> Metadata {
         let directory = Directory::read(file).filter(|directory| !directory.is_empty());
-        let iptc = self.iptc.as_deref().map(iptc_as_resources);
         Metadata {
             exif: directory.and_then(|directory| directory.to_block()),
             xmp: self.xmp.clone(),
-            photoshop: self.photoshop.clone().or(iptc),
+            photoshop: with_iptc(self.photoshop.clone(), self.iptc.as_deref()),
+            comment: None,
             resolution: self.resolution,
             texts: Vec::new(),
         }

@@ -124,6 +124,14 @@ fn samples_of_any_number_of_bits_are_read() {
 }
 
 #[test]
+fn a_single_bit_needs_no_field_that_says_so() {
+    let mut bits = with(file::<colortype::Gray8>((1, 1), &[0b0100_0000], &[]), 256, 3);
+    // Gone, as if it had never been there.
+    assert!(exif::put_in_first(&mut bits, 258, None));
+    assert_eq!(levels(&read(&bits)), [0, 0, 0, 255, 255, 255, 0, 0, 0]);
+}
+
+#[test]
 fn signed_samples_count_from_their_least_value_if_any_is_negative() {
     let signed = |values: &[u16]| {
         let file = file::<colortype::Gray16>((values.len() as u32, 1), values, &[]);
@@ -131,6 +139,8 @@ fn signed_samples_count_from_their_least_value_if_any_is_negative() {
     };
     assert_eq!(signed(&[-32_768i16 as u16, -1i16 as u16, 0, 32_767]), [0, 32_767, 32_768, 65_535]);
     assert_eq!(signed(&[0, 5, 32_767]), [0, 5, 32_767]);
+    let color = file::<colortype::RGB16>((1, 1), &[0, 40_000, 65_535], &[]);
+    assert_eq!(levels(&read(&with(color, 339, 2))), [0, 40_000, 65_535]);
     // Of 8 bits, they are ordinary ones with the wrong name.
     let eight = with(file::<colortype::Gray8>((3, 1), &[0, 127, 200], &[]), 339, 2);
     assert_eq!(levels(&read(&eight)).into_iter().step_by(3).collect::<Vec<_>>(), [0, 127, 200]);
