@@ -177,6 +177,20 @@ impl Error {
         move |source| Self::Io { path: path.to_owned(), source }
     }
 
+    /// What an error of the operating system means, for people who do not know its numbers.
+    pub(crate) fn words(error: &io::Error) -> String {
+        use io::ErrorKind as Kind;
+        let words = match error.kind() {
+            Kind::NotFound => "there is no such file or folder",
+            Kind::PermissionDenied => "permission denied",
+            Kind::StorageFull | Kind::QuotaExceeded => "the disk is full",
+            Kind::ReadOnlyFilesystem => "the disk is read-only",
+            Kind::InvalidFilename => "the name is too long, or not allowed here",
+            _ => return error.to_string(),
+        };
+        words.into()
+    }
+
     /// An [`Error::Image`] about `path`.
     pub fn image(path: &Path, reason: impl Into<String>) -> Self {
         Self::Image { path: path.to_owned(), reason: reason.into() }

@@ -205,15 +205,12 @@ impl Restoration<'_> {
         photo.check()?;
         let mut notes = photo.notes.clone();
         let seen = photo.visible();
-        let restore = |model| restore_at(self.scale, model, self.task, &seen, progress);
-        let mut rgb = match restore(self.model) {
-            // Half precision overflows where f32 does not.
-            Err(Error::NotFinite { .. }) if self.compute.precision != Precision::F32 => {
-                notes.push(Note::RepeatedInF32);
-                restore(&self.model.in_f32())?
-            }
-            restored => restored?,
-        };
+        let precision = self.compute.precision;
+        let mut rgb = finite(precision, &mut notes, |precision| {
+            let in_f32 = (precision != self.compute.precision).then(|| self.model.in_f32());
+            let model = in_f32.as_ref().unwrap_or(self.model);
+            restore_at(self.scale, model, self.task, &seen, progress)
+        })?;
         if photo.is_colorless() {
             rgb.data
                 .chunks_exact_mut(3)
@@ -221,6 +218,22 @@ impl Restoration<'_> {
         }
         photo.put_back_hidden(&mut rgb);
         Ok(Photo { rgb, notes, ..photo.without_pixels() })
+    }
+}
+
+/// What `restore` gives in `precision`; if that is not finite, what it gives in f32, as half
+/// precision overflows where f32 does not. The notes then say so.
+fn finite(
+    precision: Precision,
+    notes: &mut Vec<Note>,
+    restore: impl Fn(Precision) -> Result<Image>,
+) -> Result<Image> {
+    match restore(precision) {
+        Err(Error::NotFinite { .. }) if precision != Precision::F32 => {
+            notes.push(Note::RepeatedInF32);
+            restore(Precision::F32)
+        }
+        restored => restored,
     }
 }
 
@@ -287,6 +300,30 @@ mod tests {
         assert!(restored.rgb.data.chunks_exact(3).all(|p| p[0] == p[1] && p[1] == p[2]));
         assert_ne!(restored.rgb.data, photo.rgb.data);
     }
+
+    #[test]
+    fn what_overflows_in_half_precision_is_computed_again_in_f32() {
+        let overflows = |precision| match precision {
+            Precision::F32 => Ok(Image::new(1, 1)),
+            _ => Err(Error::NotFinite { count: 3 }),
+        };
+        let always = |_| Err(Error::NotFinite { count: 3 });
+        for precision in [Precision::F16, Precision::Bf16, Precision::Tf32] {
+            let mut notes = Vec::new();
+            assert!(finite(precision, &mut notes, overflows).is_ok());
+            assert_eq!(notes, [Note::RepeatedInF32]);
+            // Whatever is not finite in f32, either, is an error.
+            assert!(finite(precision, &mut notes, always).is_err());
+        }
+        let (mut notes, calls) = (Vec::new(), std::cell::Cell::new(0));
+        let error = finite(Precision::F32, &mut notes, |_| {
+            calls.set(calls.get() + 1);
+            Err(Error::NotFinite { count: 3 })
+        });
+        assert!(matches!(error, Err(Error::NotFinite { count: 3 })));
+        assert_eq!((notes.len(), calls.get()), (0, 1));
+    }
+
     #[test]
     fn a_photograph_without_all_its_values_is_an_error() {
         let restorer = Restorer::detecting(Compute::default()).unwrap();

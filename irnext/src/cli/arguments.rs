@@ -56,6 +56,11 @@ pub(super) struct ComputeArguments {
 }
 
 impl ComputeArguments {
+    /// Whether the CPU computes.
+    pub(super) fn is_cpu(&self) -> bool {
+        self.device == Device::Cpu
+    }
+
     /// The device and precision of this process of `team`.
     pub(super) fn compute(&self, team: &Team) -> Compute {
         Compute { device: team.device(self.device), precision: self.precision }

@@ -35,6 +35,8 @@ pub enum Kind {
     Psd,
     Svg,
     Pdf,
+    /// An image of a rarer format, by its name.
+    Other(&'static str),
     /// A raw photograph of a camera, by the name of its kind.
     Raw(&'static str),
     /// A video, by the name of its container.
@@ -79,7 +81,41 @@ impl Kind {
             },
             [0x76, 0x2F, 0x31, 0x01, ..] => Self::OpenExr,
             [b'#', b'?', b'R', ..] => Self::Hdr,
-            [0, 0, 1 | 2, 0, ..] => Self::Ico,
+            // With this many pictures, none of which is no icon.
+            [0, 0, 1 | 2, 0, low, high, ..] if (*low, *high) != (0, 0) => Self::Ico,
+            // Without a signature: no palette, a kind of pixels, and how many bits they have.
+            [
+                _,
+                0,
+                2 | 3 | 10 | 11,
+                0,
+                0,
+                0,
+                0,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                8 | 16 | 24 | 32,
+                ..,
+            ]
+            | [_, 1, 1 | 9, _, _, _, _, 16 | 24 | 32, _, _, _, _, _, _, _, _, 8, ..] => {
+                Self::Other("TGA")
+            }
+            [0x01, 0xDA, 0 | 1, 1 | 2, ..] => Self::Other("SGI"),
+            [0x0A, 0..=5, 1, 1 | 2 | 4 | 8, ..] => Self::Other("PCX"),
+            [b'S', b'I', b'M', b'P', b'L', b'E', b' ', b' ', b'=', ..] => Self::Other("FITS"),
+            [b'P', b'F' | b'f', b'\n', ..] => Self::Other("PFM"),
+            [b'I', b'I', 0xBC, ..] => Self::Other("JPEG XR"),
+            [b'B', b'P', b'G', 0xFB, ..] => Self::Other("BPG"),
+            _ if head.starts_with(b"/* XPM") => Self::Other("XPM"),
+            _ if head.starts_with(b"#define ") && contains(head, b"_width") => Self::Other("XBM"),
+            _ if head.starts_with(b"farbfeld") => Self::Other("Farbfeld"),
             [b'q', b'o', b'i', b'f', ..] => Self::Qoi,
             [b'D', b'D', b'S', b' ', ..] => Self::Dds,
             [b'8', b'B', b'P', b'S', ..] => Self::Psd,
@@ -133,7 +169,7 @@ impl Kind {
     /// The reason why it cannot be read, and advice, as the end of a sentence about the file;
     /// `None` if it can.
     pub fn refusal(self) -> Option<String> {
-        const SAVE: &str = "open it in an image program and save it as PNG or TIFF";
+        const SAVE: &str = "open them in an image program and save them as PNG or TIFF";
         let what = match self {
             kind if kind.is_readable() => return None,
             Self::Empty => return Some("the file is empty".into()),
@@ -188,7 +224,7 @@ impl fmt::Display for Kind {
             Self::Psd => "Photoshop",
             Self::Svg => "SVG",
             Self::Pdf => "PDF",
-            Self::Raw(name) | Self::Video(name) => name,
+            Self::Other(name) | Self::Raw(name) | Self::Video(name) => name,
             Self::Empty => "empty",
             Self::Unknown => "unknown",
         })

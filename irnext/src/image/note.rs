@@ -11,6 +11,8 @@ use super::Kind;
 pub enum Note {
     /// Part of the file is damaged, and the picture with it.
     Damaged,
+    /// A checksum in the file is wrong, so that part of it may be damaged.
+    WrongChecksum,
     /// Only this percentage of the picture is in the file.
     Incomplete(u8),
     /// The fine detail of a progressive JPEG is missing.
@@ -51,6 +53,9 @@ impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Damaged => f.write_str("the file is damaged, and part of the picture with it"),
+            Self::WrongChecksum => {
+                f.write_str("a checksum in the file is wrong: part of it may be damaged")
+            }
             Self::Incomplete(percent) => write!(f, "only {percent} % of the picture is there"),
             Self::Coarse => f.write_str("the file is cut short, and fine detail is missing"),
             Self::NoEnd => f.write_str("the end of the file is missing, but the picture is whole"),

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use nn::Reserved;
 use std::fs::{self, File, Metadata};
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 
 /// The place of a result. Dropped without being filled, it leaves nothing behind but folders.
@@ -42,11 +42,29 @@ impl Place {
         Ok(Self { path: path.into(), reserved })
     }
 
+    /// Takes as much of the disk as the result will have at least, so that a full one is noticed
+    /// before the work. What is written then goes over it.
+    pub fn hold(self, len: u64) -> Result<Self> {
+        static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+        // More is not worth the time to write it twice.
+        const MOST: u64 = 64 << 20;
+        let mut file = self.reserved.file();
+        let mut rest = len.min(MOST);
+        while rest > 0 {
+            let part = rest.min(ZEROS.len() as u64);
+            file.write_all(&ZEROS[..part as usize]).map_err(cannot(&self.path))?;
+            rest -= part;
+        }
+        file.rewind().map_err(cannot(&self.path))?;
+        Ok(self)
+    }
+
     /// Writes the result. It gets the photograph's time of modification, by which programs sort
     /// pictures that do not say when they were taken.
     pub fn fill(self, bytes: &[u8], photo: &Metadata) -> Result<()> {
         let mut file = self.reserved.file();
-        file.write_all(bytes).map_err(cannot(&self.path))?;
+        let written = file.write_all(bytes).and_then(|()| file.set_len(bytes.len() as u64));
+        written.map_err(cannot(&self.path))?;
         // Not every file system keeps times.
         let _ = photo.modified().and_then(|time| file.set_modified(time));
         self.reserved.finish().map_err(cannot(&self.path))
@@ -55,7 +73,7 @@ impl Place {
 
 /// An error about writing `path`.
 fn cannot(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
-    move |error| Error::image(path, format!("cannot be written: {error}"))
+    move |error| Error::image(path, format!("cannot be written: {}", Error::words(&error)))
 }
 
 /// Gives `file` no permission that the photograph does not have, and none that new files are not

@@ -104,7 +104,10 @@ fn existing(job: &Job, naming: &Naming) -> Result<Option<PathBuf>> {
             Ok(_) => {}
             Err(error)
                 if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
-            Err(error) => return Err(Error::image(&file, format!("cannot be written: {error}"))),
+            Err(error) => {
+                let reason = format!("cannot be written: {}", Error::words(&error));
+                return Err(Error::image(&file, reason));
+            }
         }
     }
     Ok(None)

@@ -98,7 +98,10 @@ impl Job {
         let (outcome, to, task, classification, notes) = match decision {
             Decision::Restore(restoration) => {
                 let file = self.to.file(restoration.task);
-                let take = |path: &Path| Place::take(path, &metadata, settings.overwrite);
+                let take = |path: &Path| {
+                    let place = Place::take(path, &metadata, settings.overwrite)?;
+                    place.hold(least(&photo, &metadata, Format::of(path)?))
+                };
                 let (place, beside) = (take(&file)?, compared(&file));
                 let comparison = settings.compare.then(|| take(&beside)).transpose()?;
                 let restored = apply(&restoration, &photo, settings, progress)?;
@@ -148,6 +151,16 @@ impl Job {
     }
 }
 
+/// The bytes that the result in `format` will have at least, about: half as many as the photograph,
+/// or one for eight pixels, which is a JPEG of no great quality.
+fn least(photo: &Photo, metadata: &Metadata, format: Format) -> u64 {
+    let of_pixels = (photo.rgb.width * photo.rgb.height / 8) as u64;
+    match photo.source {
+        Some(source) if source.kind == format.kind() => metadata.len() / 2,
+        _ => of_pixels.min(metadata.len()),
+    }
+}
+
 /// Whether the file of a photograph that is left alone can stand for the result in `format`.
 pub(super) fn passes(photo: &Photo, format: Format, settings: &Settings) -> bool {
     !settings.write.strip && photo.source.is_some_and(|source| source.kind == format.kind())
@@ -176,5 +189,5 @@ pub(super) fn to_bytes(
 }
 
 fn cannot_read(path: &Path) -> impl Fn(std::io::Error) -> Error + '_ {
-    move |error| Error::image(path, format!("cannot be read: {error}"))
+    move |error| Error::image(path, format!("cannot be read: {}", Error::words(&error)))
 }

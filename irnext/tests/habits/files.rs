@@ -92,3 +92,47 @@ fn a_private_photograph_has_a_private_result_with_its_time() {
     }
     assert!(fs::symlink_metadata(at.join("link.png")).unwrap().is_symlink());
 }
+
+/// A disk of 64 KiB, until it is dropped; none where the test may not mount one.
+#[cfg(target_os = "linux")]
+struct SmallDisk(std::path::PathBuf);
+
+#[cfg(target_os = "linux")]
+impl SmallDisk {
+    fn mount(at: &Path) -> Option<Self> {
+        fs::create_dir(at).unwrap();
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(at).output();
+        mount.is_ok_and(|mount| mount.status.success()).then(|| Self(at.into()))
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_noticed_before_the_work_and_holds_no_half_file() {
+    let folder = folder();
+    let at = folder.path();
+    let Some(disk) = SmallDisk::mount(&at.join("disk")) else {
+        eprintln!("SKIPPED: a_full_disk_is_noticed…, which needs the right to mount a disk");
+        return;
+    };
+    // Noise, which no format makes small.
+    let noise = |x: usize, y: usize| ((x * 7919 + y * 104_729) * (x + 3) % 251) as f32 / 250.0;
+    let large = Image::from_fn(300, 200, |x, y| [noise(x, y), noise(y, x), noise(x + y, y)]);
+    fs::create_dir(at.join("in")).unwrap();
+    Photo::new(large).write(at.join("in/large.bmp")).unwrap();
+    pictures(at, &["in/small.png"]);
+    let said = ends(at, &quick(&["in", "-o", "disk"]), 1);
+    assert!(said.contains("large.bmp: cannot be written: the disk is full"), "{said}");
+    assert!(said.contains("1 restored, 1 failed"), "{said}");
+    assert_eq!(names(&disk.0), ["small.png"]);
+    // There is room for it in another format.
+    ends(at, &quick(&["in/large.bmp", "-o", "disk/large.jpg", "--quality", "5"]), 0);
+}

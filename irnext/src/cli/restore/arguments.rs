@@ -7,6 +7,7 @@ use crate::image::WriteOptions;
 use crate::jobs::{Naming, Output, Settings};
 use crate::restore::Scale;
 use crate::restorer::Restorer;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -63,7 +64,13 @@ pub(in crate::cli) struct Arguments {
     )]
     pub(super) suffix: Option<String>,
     /// File format of results [default: that of the photograph]
-    #[arg(long, value_name = "FORMAT", value_parser = FORMATS, help_heading = OUTPUT)]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_parser = formats(),
+        ignore_case = true,
+        help_heading = OUTPUT
+    )]
     pub(super) format: Option<String>,
     /// Quality of JPEG results, 1 to 100 [default: that of the photo, at least 90]
     #[arg(
@@ -82,13 +89,16 @@ pub(in crate::cli) struct Arguments {
     /// Print one line of JSON for each file
     #[arg(long, help_heading = OUTPUT)]
     pub(super) json: bool,
+    /// What many programs need to be told, and is always so here
+    #[arg(short, long, hide = true)]
+    recursive: bool,
     /// Print errors only
     #[arg(short, long, help_heading = OUTPUT)]
     pub(super) quiet: bool,
 
     #[command(flatten)]
     pub(super) compute: ComputeArguments,
-    /// Photographs to restore at once; they share the threads [default: 1]
+    /// Photographs to restore at once; they share the threads [default: several if small]
     #[arg(
         long,
         value_name = "N",
@@ -102,8 +112,19 @@ pub(in crate::cli) struct Arguments {
     pub(super) scale: Option<Scale>,
 }
 
-/// The formats of results, by their extensions.
-const FORMATS: [&str; 6] = ["jpg", "png", "webp", "tif", "bmp", "ppm"];
+/// A parser of the formats of results, by their extensions.
+fn formats() -> impl TypedValueParser<Value = String> {
+    let names: [&[&str]; 6] = [
+        &["jpg", "jpeg", "jpe", "jfif"],
+        &["png"],
+        &["webp"],
+        &["tif", "tiff"],
+        &["bmp"],
+        &["ppm", "pnm", "pgm", "pam"],
+    ];
+    let value = |names: &'static [&str]| PossibleValue::new(names[0]).aliases(&names[1..]);
+    PossibleValuesParser::new(names.map(value)).map(|given| given.to_lowercase())
+}
 
 fn strength(given: &str) -> Result<f32, String> {
     match given.parse() {

@@ -2,8 +2,9 @@
 
 use crate::image::Photo;
 use crate::jobs::Job;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::io::{IsTerminal, stderr};
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -11,6 +12,14 @@ use std::time::Duration;
 
 /// Photographs smaller than this need no bar, unless there are several: 2 megapixels.
 const LARGE: u64 = 2 << 20;
+
+/// The time left, once there is something to judge it by.
+fn left(state: &ProgressState, out: &mut dyn Write) {
+    let _ = match state.pos() {
+        0 => out.write_str("begun"),
+        _ => write!(out, "{:#} left", HumanDuration(state.eta())),
+    };
+}
 
 /// A bar over the pixels of all photographs.
 pub(super) struct Progress {
@@ -41,10 +50,12 @@ impl Progress {
             let all = photos.values().sum();
             if jobs.len() > 1 || all > LARGE {
                 bar = ProgressBar::new(all);
-                let style = "{bar:30} {percent:>3} %  {msg}{eta} left";
+                // As wide as the terminal: what is wider would be left over on lines of its own.
+                let style = "{wide_bar} {percent:>3} %  {msg}{left}";
                 bar.set_style(
                     ProgressStyle::with_template(style)
                         .unwrap_or_else(|_| ProgressStyle::default_bar())
+                        .with_key("left", left)
                         .progress_chars("=> "),
                 );
                 bar.enable_steady_tick(Duration::from_millis(500));

@@ -4,13 +4,22 @@ use super::arguments::Arguments;
 use super::lines::Lines;
 use crate::cli::output::complain;
 use crate::cli::signals::Signals;
+use crate::image::Photo;
 use crate::jobs::{Job, Summary};
 use crate::restorer::Restorer;
 use engine::interruptible;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Does `jobs`, reports each, and counts it in `summary`.
+/// The pixels that are restored at once, unless it is said how many photographs are: a quarter of
+/// what goes through the network in one piece.
+const TOGETHER: usize = 1 << 19;
+
+/// What the sides of small photographs are padded to, about.
+const SMALLEST: usize = 64;
+
+/// Does `jobs`, reports each, and counts it in `summary`. Unless it is said how many are done
+/// at once, small photographs come first, one on each thread, and then the others one by one.
 pub(super) fn run(
     jobs: &[Job],
     arguments: &Arguments,
@@ -19,9 +28,9 @@ pub(super) fn run(
     lines: &Lines,
     summary: &mut Summary,
 ) {
-    let (next, settings) = (AtomicUsize::new(0), arguments.settings());
+    let settings = arguments.settings();
     let summary = Mutex::new(summary);
-    let work = || {
+    let work = |jobs: &[&Job], next: &AtomicUsize| {
         while !signals.are_there()
             && let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed))
         {
@@ -36,18 +45,41 @@ pub(super) fn run(
             }
         }
     };
-    let at_once = usize::from(arguments.jobs.unwrap_or(1)).min(jobs.len());
-    if at_once < 2 {
-        return work();
-    }
-    // Each with threads of its own: shared, one job would wait inside another.
-    let threads = (rayon::current_num_threads() / at_once).max(1);
-    std::thread::scope(|scope| {
-        for _ in 0..at_once {
-            scope.spawn(|| match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
-                Ok(pool) => pool.install(work),
-                Err(error) => complain!("--jobs {at_once}: {error}"),
-            });
+    let threads = rayon::current_num_threads();
+    let groups = match arguments.jobs {
+        Some(at_once) => vec![(jobs.iter().collect(), usize::from(at_once))],
+        None if arguments.compute.is_cpu() && threads > 1 && jobs.len() > 1 => {
+            let (small, large): (Vec<_>, Vec<_>) =
+                jobs.iter().partition(|job| is_small(job, threads));
+            vec![(small, threads), (large, 1)]
         }
-    });
+        None => vec![(jobs.iter().collect(), 1)],
+    };
+    for (jobs, at_once) in groups {
+        let (next, at_once) = (AtomicUsize::new(0), at_once.min(jobs.len()));
+        if at_once < 2 {
+            work(&jobs, &next);
+            continue;
+        }
+        // Each with threads of its own: shared, one job would wait inside another.
+        let threads = (threads / at_once).max(1);
+        std::thread::scope(|scope| {
+            for _ in 0..at_once {
+                scope.spawn(|| {
+                    match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
+                        Ok(pool) => pool.install(|| work(&jobs, &next)),
+                        Err(error) => complain!("--jobs {at_once}: {error}"),
+                    }
+                });
+            }
+        });
+    }
+}
+
+/// Whether a photograph is so small that as many like it as there are threads take no more memory
+/// than one large one. Such a photograph does not keep several threads busy.
+fn is_small(job: &Job, threads: usize) -> bool {
+    let side = |side: usize| side.max(SMALLEST);
+    let size = Photo::size(&job.from);
+    size.is_ok_and(|(width, height)| side(width) * side(height) * threads <= TOGETHER)
 }

@@ -2,6 +2,7 @@
 
 use crate::image::metadata::Metadata;
 use crate::image::photo::Limits;
+use crate::image::profile::chunks::Chunk;
 use crate::image::{Note, Source};
 use ::image::DynamicImage;
 
@@ -14,6 +15,8 @@ pub(super) struct Decoded {
     /// As in EXIF, 1 to 8.
     pub orientation: Option<u8>,
     pub icc: Option<Vec<u8>>,
+    /// What a PNG file says about its colors.
+    pub chunks: Vec<Chunk>,
     pub metadata: Metadata,
     pub source: Source,
     pub notes: Vec<Note>,
@@ -22,7 +25,8 @@ pub(super) struct Decoded {
 impl Decoded {
     pub fn new(pixels: DynamicImage, source: Source) -> Self {
         let (icc, metadata, notes) = (None, Metadata::default(), Vec::new());
-        Self { pixels, orientation: None, icc, metadata, source, notes }
+        let chunks = Vec::new();
+        Self { pixels, orientation: None, icc, chunks, metadata, source, notes }
     }
 }
 

@@ -6,6 +6,7 @@ mod decoded;
 mod guard;
 pub(super) mod jpeg;
 mod others;
+mod repair;
 mod samples;
 mod tiff;
 
@@ -31,15 +32,14 @@ pub(super) fn photo(bytes: &[u8], limits: &Limits) -> Result<Photo> {
         Kind::Tiff => tiff::decode(bytes, limits),
         kind => others::decode(bytes, kind, limits),
     })?;
-    let orientation = decoded.orientation.and_then(Orientation::from_exif);
+    let orientation = decoded.orientation.or_else(|| decoded.metadata.orientation());
+    let orientation = orientation.and_then(Orientation::from_exif);
     decoded.pixels.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));
     let mut photo = split(decoded.pixels)?;
     photo.notes = decoded.notes;
-    if let Some(icc) = decoded.icc {
-        let (profile, note) = Profile::read(icc, &mut photo.rgb, photo.gray);
-        photo.profile = profile;
-        photo.notes.extend(note);
-    }
+    let (profile, note) = Profile::of_file(decoded.icc, decoded.chunks, &mut photo.rgb, photo.gray);
+    photo.profile = profile;
+    photo.notes.extend(note);
     photo.metadata = decoded.metadata;
     photo.metadata.complete();
     photo.metadata.make_upright(photo.rgb.width, photo.rgb.height);

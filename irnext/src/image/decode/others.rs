@@ -1,5 +1,6 @@
 //! PNG, WebP, BMP, GIF and PNM files, by the decoders of `image`; of JPEG files, the size.
 
+use std::borrow::Cow;
 use std::io::{BufRead, Cursor, Seek};
 
 use ::image::codecs::gif::GifDecoder;
@@ -11,11 +12,37 @@ use ::image::{
 };
 
 use super::decoded::{Decoded, Result, check_size};
-use crate::image::metadata::{containers, exif};
+use super::repair::{bottom_up, with_right_checksums};
+use crate::image::metadata::{Metadata, containers, exif};
 use crate::image::photo::Limits;
 use crate::image::{Kind, Note, Source};
 
+/// Width and height.
+type Size = (u32, u32);
+
 pub(super) fn decode(bytes: &[u8], kind: Kind, limits: &Limits) -> Result<Decoded> {
+    match kind {
+        Kind::Png => {
+            let file = with_right_checksums(bytes);
+            let mut decoded = decode_sound(&file, kind, limits)?;
+            if matches!(file, Cow::Owned(_)) {
+                decoded.notes.push(Note::WrongChecksum);
+            }
+            Ok(decoded)
+        }
+        Kind::Bmp => match bottom_up(bytes) {
+            Some(file) => {
+                let mut decoded = decode_sound(&file, kind, limits)?;
+                decoded.pixels = decoded.pixels.flipv();
+                Ok(decoded)
+            }
+            None => decode_sound(bytes, kind, limits),
+        },
+        _ => decode_sound(bytes, kind, limits),
+    }
+}
+
+fn decode_sound(bytes: &[u8], kind: Kind, limits: &Limits) -> Result<Decoded> {
     let refuse = |error| reason(error, kind);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format(kind)?);
     let mut memory = ::image::Limits::no_limits();
@@ -28,13 +55,12 @@ pub(super) fn decode(bytes: &[u8], kind: Kind, limits: &Limits) -> Result<Decode
     let mut decoded = Decoded::new(Default::default(), Source::new(kind));
     (decoded.pixels, decoded.notes) = pixels(decoder, kind, limits)?;
     decoded.icc = icc;
-    decoded.metadata = match kind {
-        Kind::Png => containers::of_png(bytes, xmp),
-        Kind::WebP => containers::of_webp(bytes),
-        _ => Default::default(),
-    };
     // Damaged metadata is no reason to refuse the pixels.
-    decoded.orientation = decoded.metadata.exif.as_deref().and_then(exif::orientation);
+    match kind {
+        Kind::Png => (decoded.metadata, decoded.chunks) = containers::of_png(bytes, xmp),
+        Kind::WebP => decoded.metadata = containers::of_webp(bytes),
+        _ => {}
+    }
     decoded.source.lossy = kind == Kind::WebP && is_lossy_webp(bytes);
     decoded.notes.extend(frames(bytes, kind).filter(|&count| count > 1).map(Note::FirstOf));
     Ok(decoded)
@@ -92,12 +118,26 @@ fn pixels(
 }
 
 /// The size of the image as stored, and its orientation.
-pub(super) fn size(file: impl BufRead + Seek, kind: Kind) -> Result<((u32, u32), Option<u8>)> {
+pub(super) fn size(mut file: impl BufRead + Seek, kind: Kind) -> Result<(Size, Option<u8>)> {
+    if kind == Kind::Bmp {
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(|error| format!("cannot be read: {error}"))?;
+        let bytes = bottom_up(&bytes).unwrap_or(bytes);
+        return size_of_sound(Cursor::new(bytes), kind);
+    }
+    size_of_sound(file, kind)
+}
+
+fn size_of_sound(file: impl BufRead + Seek, kind: Kind) -> Result<(Size, Option<u8>)> {
     let reader = ImageReader::with_format(file, format(kind)?);
     let mut decoder = reader.into_decoder().map_err(|error| reason(error, kind))?;
     let block = decoder.exif_metadata().unwrap_or(None);
-    let orientation = block.and_then(|block| exif::orientation(exif::without_prefix(&block)));
-    Ok((decoder.dimensions(), orientation))
+    let metadata = Metadata {
+        exif: block.map(|block| exif::without_prefix(&block).into()),
+        xmp: decoder.xmp_metadata().unwrap_or(None),
+        ..Metadata::default()
+    };
+    Ok((decoder.dimensions(), metadata.orientation()))
 }
 
 fn format(kind: Kind) -> Result<ImageFormat> {

@@ -51,7 +51,21 @@ pub(super) fn encode(
     let (width, height) = (side(samples.width)?, side(samples.height)?);
     let color = if samples.channels == 1 { ColorType::Luma } else { ColorType::Rgb };
     encoder.encode(&samples.bytes, width, height, color).map_err(refuse)?;
+    if let Some(comment) = &metadata.comment {
+        put_comment(&mut file, comment);
+    }
     Ok(file)
+}
+
+/// Puts a comment behind the first segment, which stays the first.
+fn put_comment(file: &mut Vec<u8>, comment: &[u8]) {
+    let first = file.get(4..6).map_or(0, |len| usize::from(u16::from_be_bytes([len[0], len[1]])));
+    if let Ok(len) = u16::try_from(comment.len() + 2)
+        && 4 + first <= file.len()
+    {
+        let segment = [&[0xFF, 0xFE], &len.to_be_bytes()[..], comment].concat();
+        file.splice(4 + first..4 + first, segment);
+    }
 }
 
 fn density(metadata: &Metadata) -> Option<PixelDensity> {

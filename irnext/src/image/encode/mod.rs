@@ -34,7 +34,7 @@ pub(super) fn photo(
     let bytes = match format {
         Format::Png => {
             samples.write(PngEncoder::new(&mut file))?;
-            containers::into_png(file.into_inner(), metadata, &mut notes)?
+            containers::into_png(file.into_inner(), metadata, &samples.chunks, &mut notes)?
         }
         Format::WebP => {
             samples.write(WebPEncoder::new_lossless(&mut file))?;

@@ -3,6 +3,7 @@
 use ::image::{ExtendedColorType, ImageEncoder};
 
 use super::format::Format;
+use crate::image::profile::chunks::Chunk;
 use crate::image::{Depth, Note, Photo};
 
 /// The samples as the file will hold them.
@@ -16,6 +17,8 @@ pub(super) struct Samples {
     pub bytes: Vec<u8>,
     /// The profile to write, if it describes the samples.
     pub icc: Option<Vec<u8>>,
+    /// What else a PNG file says about the colors.
+    pub chunks: Vec<Chunk>,
 }
 
 impl Samples {
@@ -69,8 +72,12 @@ impl Samples {
                 push(opacity);
             }
         }
-        let icc = kept.map(|profile| profile.icc.clone());
-        Ok(Self { width, height, channels, depth, bytes, icc })
+        let in_png = format == Format::Png;
+        let icc = kept.filter(|profile| !profile.icc.is_empty() && (profile.in_file || !in_png));
+        let icc = icc.map(|profile| profile.icc.clone());
+        let chunks = kept.filter(|_| in_png).map(|profile| profile.chunks.clone());
+        let chunks = chunks.unwrap_or_default();
+        Ok(Self { width, height, channels, depth, bytes, icc, chunks })
     }
 
     /// Gives the samples to an encoder.

@@ -12,7 +12,7 @@ use ::tiff::tags::{ExtraSamples, ResolutionUnit, Tag, Type};
 
 use super::samples::Samples;
 use crate::image::metadata::directory::{Directory, Value};
-use crate::image::metadata::{Metadata, Resolution, Unit};
+use crate::image::metadata::{Metadata, Resolution, Unit, iptc_in};
 use crate::image::{Depth, Kind, Note, Source, TiffCompression};
 
 type Result<T> = std::result::Result<T, TiffError>;
@@ -23,8 +23,11 @@ pub(super) fn encode(
     metadata: &Metadata,
     notes: &mut Vec<Note>,
 ) -> std::result::Result<Vec<u8>, String> {
-    if !metadata.texts.is_empty() {
+    if metadata.has_text() {
         notes.push(Note::LeftOut { what: "PNG text", kind: Kind::Tiff });
+    }
+    if metadata.comment.is_some() {
+        notes.push(Note::LeftOut { what: "JPEG comment", kind: Kind::Tiff });
     }
     let compression = source.and_then(|source| source.tiff).unwrap_or(TiffCompression::None);
     let eight = &samples.bytes;
@@ -87,6 +90,10 @@ where
     }
     if let Some(resources) = &metadata.photoshop {
         put_bytes(tags, 34377, Type::BYTE, resources)?;
+        // Most programs look for it here.
+        if let Some(fields) = iptc_in(resources) {
+            put_bytes(tags, 33723, Type::UNDEFINED, fields)?;
+        }
     }
     if let Some(resolution) = metadata.resolution {
         put_resolution(tags, resolution)?;

@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod matrix;
 #[cfg(test)]
+mod odd;
+#[cfg(test)]
 mod tests;
 
 use std::fs::{self, File};

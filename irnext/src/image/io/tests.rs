@@ -327,7 +327,10 @@ fn kinds_that_cannot_be_read_are_named_with_what_to_do() {
         (b"\0\0\0\x18ftypavif\0\0\0\0", "AVIF files cannot be read"),
         (b"\xFF\x0A\0\0", "JPEG XL files cannot be read"),
         (b"FUJIFILMCCD-RAW ", "a raw photo (Fujifilm RAF)"),
-        (b"8BPS\0\x01", "Photoshop files cannot be read"),
+        (b"8BPS\0\x01", "Photoshop files cannot be read; open them in an image program"),
+        (b"\0\0\x02\0\0\0\0\0\0\0\0\0\x3C\0\x2C\0\x18\0", "TGA files cannot be read"),
+        (b"\0\0\x01\0\x01\0\x10\x10", "ICO files cannot be read"),
+        (b"#define picture_width 60", "XBM files cannot be read"),
         (b"\0\0\0\x18ftypisom\0\0\0\0", "a video (MP4)"),
     ] {
         let refusal = Photo::from_bytes(head, &Limits::default()).unwrap_err();

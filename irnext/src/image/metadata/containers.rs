@@ -5,6 +5,7 @@ use img_parts::riff::{RiffChunk, RiffContent};
 use img_parts::webp::WebP;
 use img_parts::{Bytes, ImageEXIF};
 
+use super::super::profile::chunks::{Chunk, is_about_colors};
 use super::super::segments::segments;
 use super::super::{Kind, Note};
 use super::{Metadata, Resolution, Unit, exif};
@@ -28,6 +29,7 @@ pub(in crate::image) fn of_jpeg(bytes: &[u8]) -> Metadata {
                 let resolution = Resolution::of_tiff(x, y, unit);
                 metadata.resolution = resolution.filter(|_| x > 0.0 && y > 0.0);
             }
+            (0xFE, contents) => metadata.comment = Some(contents.into()),
             (0xE1, contents) if contents.starts_with(b"Exif\0\0") => {
                 let block = exif::without_prefix(contents);
                 metadata.exif.get_or_insert_with(|| block.into());
@@ -68,16 +70,20 @@ pub(in crate::image) fn jpeg_segments(
             all.push((13, [PHOTOSHOP_IN_JPEG, part].concat()));
         }
     }
-    if !metadata.texts.is_empty() {
+    if metadata.has_text() {
         notes.push(Note::LeftOut { what: "PNG text", kind: Kind::Jpeg });
     }
     all
 }
 
-/// From the chunks of a PNG file; the XMP packet, which may be compressed, comes from its decoder.
-pub(in crate::image) fn of_png(bytes: &[u8], xmp: Option<Vec<u8>>) -> Metadata {
+/// From the chunks of a PNG file, with those about its colors; the XMP packet, which may be
+/// compressed, comes from its decoder.
+pub(in crate::image) fn of_png(bytes: &[u8], xmp: Option<Vec<u8>>) -> (Metadata, Vec<Chunk>) {
     let mut metadata = Metadata { xmp, ..Metadata::default() };
-    let Ok(png) = Png::from_bytes(Bytes::copy_from_slice(bytes)) else { return metadata };
+    let mut colors = Vec::new();
+    let Ok(png) = Png::from_bytes(Bytes::copy_from_slice(bytes)) else {
+        return (metadata, colors);
+    };
     for chunk in png.chunks() {
         let contents = &chunk.contents()[..];
         match &chunk.kind() {
@@ -93,13 +99,14 @@ pub(in crate::image) fn of_png(bytes: &[u8], xmp: Option<Vec<u8>>) -> Metadata {
                         Resolution::of_tiff(x, y, unit).filter(|_| x > 0.0 && y > 0.0);
                 }
             }
-            kind @ (b"tEXt" | b"zTXt" | b"iTXt") if !is_carried_otherwise(contents) => {
+            kind @ (b"tEXt" | b"zTXt" | b"iTXt" | b"tIME") if !is_carried_otherwise(contents) => {
                 metadata.texts.push((*kind, contents.into()));
             }
+            kind if is_about_colors(kind) => colors.push((*kind, contents.into())),
             _ => {}
         }
     }
-    metadata
+    (metadata, colors)
 }
 
 /// Pixels for each inch, which are whole for most files; of no unit, the number itself.
@@ -125,10 +132,13 @@ fn is_carried_otherwise(contents: &[u8]) -> bool {
 pub(in crate::image) fn into_png(
     file: Vec<u8>,
     metadata: &Metadata,
+    colors: &[Chunk],
     notes: &mut Vec<Note>,
 ) -> Result<Vec<u8>, String> {
     let mut png = Png::from_bytes(file.into()).map_err(|error| error.to_string())?;
-    let mut added = Vec::new();
+    let verbatim =
+        |(kind, contents): &Chunk| PngChunk::new(*kind, Bytes::copy_from_slice(contents));
+    let mut added: Vec<_> = colors.iter().map(verbatim).collect();
     if let Some(resolution) = metadata.resolution {
         let (x, y) = resolution.per_meter().unwrap_or((resolution.x, resolution.y));
         let mut contents = Vec::new();
@@ -145,11 +155,12 @@ pub(in crate::image) fn into_png(
         let contents = [XMP_IN_PNG, &[0; 4], packet].concat();
         added.push(PngChunk::new(*b"iTXt", contents.into()));
     }
-    for (kind, contents) in &metadata.texts {
-        added.push(PngChunk::new(*kind, Bytes::copy_from_slice(contents)));
-    }
+    added.extend(metadata.texts.iter().map(verbatim));
     if metadata.photoshop.is_some() {
         notes.push(Note::LeftOut { what: "IPTC", kind: Kind::Png });
+    }
+    if metadata.comment.is_some() {
+        notes.push(Note::LeftOut { what: "JPEG comment", kind: Kind::Png });
     }
     // Behind the header, and before the pixels.
     let chunks = png.chunks_mut();
@@ -179,8 +190,11 @@ pub(in crate::image) fn into_webp(
     if metadata.photoshop.is_some() {
         notes.push(Note::LeftOut { what: "IPTC", kind });
     }
-    if !metadata.texts.is_empty() {
+    if metadata.has_text() {
         notes.push(Note::LeftOut { what: "PNG text", kind });
+    }
+    if metadata.comment.is_some() {
+        notes.push(Note::LeftOut { what: "JPEG comment", kind });
     }
     // EXIF has a resolution of its own.
     let in_exif = metadata.exif.as_deref().and_then(exif::resolution).is_some();

@@ -41,16 +41,27 @@ pub(super) fn resolution(block: &[u8]) -> Option<Resolution> {
     Resolution::of_tiff(ratio(X_RESOLUTION)?, ratio(Y_RESOLUTION)?, unit.unwrap_or(2))
 }
 
-/// Sets a field of one whole number in the first directory of a TIFF file. Returns whether there
-/// is one.
-pub(in crate::image) fn put_in_first(file: &mut [u8], tag: u16, value: usize) -> bool {
+/// Makes a field of the first directory of a TIFF file one whole number, whatever it was; or, with
+/// none, a field that means nothing. Returns whether there is one; a missing one stays missing.
+pub(in crate::image) fn put_in_first(file: &mut [u8], tag: u16, value: Option<usize>) -> bool {
+    // Of those for private use.
+    const NOTHING: u16 = 65_000;
     let Some(reader) = Reader::new(file) else { return false };
     let field = reader.first().and_then(|first| reader.find(first, tag));
+    let Some(field) = field else { return false };
     let big_endian = reader.big_endian;
-    if let Some(field) = &field {
-        put_number(file, field, value, big_endian);
-    }
-    field.is_some()
+    let short = |value: u16| if big_endian { value.to_be_bytes() } else { value.to_le_bytes() };
+    let long = |value: u32| if big_endian { value.to_be_bytes() } else { value.to_le_bytes() };
+    let tag = if value.is_some() { tag } else { NOTHING };
+    let value = long(u32::try_from(value.unwrap_or(0)).unwrap_or(u32::MAX));
+    let entry = [&short(tag)[..], &short(4), &long(1), &value].concat();
+    file[field.at..field.at + entry.len()].copy_from_slice(&entry);
+    true
+}
+
+/// Whether the first directory of a TIFF file can be changed.
+pub(in crate::image) fn is_changeable(file: &[u8]) -> bool {
+    Reader::new(file).is_some()
 }
 
 /// How many pictures a list of the Multi-Picture Format has, which is laid out as an EXIF block.

@@ -22,13 +22,27 @@ pub struct Metadata {
     pub xmp: Option<Vec<u8>>,
     /// Photoshop's image resources, which hold the IPTC fields: title, caption, credit.
     pub photoshop: Option<Vec<u8>>,
+    /// The comment of a JPEG file. Other formats have no place for it.
+    pub comment: Option<Vec<u8>>,
     /// Pixels for each inch or centimeter of paper.
     pub resolution: Option<Resolution>,
-    /// The text chunks of a PNG file, with their types. Other formats have no place for them.
+    /// The chunks of text, and of the time of the last change, of a PNG file, with their types.
+    /// Other formats have no place for them.
     pub texts: Vec<([u8; 4], Vec<u8>)>,
 }
 
 impl Metadata {
+    /// Whether there is PNG text, which other formats cannot hold.
+    pub(super) fn has_text(&self) -> bool {
+        self.texts.iter().any(|(kind, _)| kind != b"tIME")
+    }
+
+    /// The orientation, 1 to 8, that EXIF or, if it tells none, XMP tells.
+    pub(super) fn orientation(&self) -> Option<u8> {
+        let in_exif = self.exif.as_deref().and_then(exif::orientation);
+        in_exif.or_else(|| xmp_orientation(self.xmp.as_deref()?))
+    }
+
     /// Removes all of it.
     pub fn strip(&mut self) {
         *self = Self::default();
@@ -38,12 +52,10 @@ impl Metadata {
     /// other than 1, these dimensions where any are given, and no thumbnails, which show the
     /// photo as it was.
     pub fn make_upright(&mut self, width: usize, height: usize) {
-        let was_turned = self.exif.as_deref().and_then(exif::orientation).is_some();
         if let Some(block) = &mut self.exif {
             exif::make_upright(block, width, height);
         }
-        // An orientation in XMP alone turns a photo in hardly any program, and so not here.
-        if let Some(packet) = self.xmp.as_mut().filter(|_| was_turned) {
+        if let Some(packet) = &mut self.xmp {
             upright_xmp(packet);
         }
         if let Some(resources) = &mut self.photoshop {
@@ -53,26 +65,40 @@ impl Metadata {
 
     /// Fills in the resolution from the EXIF block if the container had none.
     pub(super) fn complete(&mut self) {
-        if self.resolution.is_none() {
-            self.resolution = self.exif.as_deref().and_then(exif::resolution);
+        // Without a unit, it tells hardly more than that pixels are square.
+        if self.resolution.is_none_or(|resolution| resolution.unit == Unit::None) {
+            let in_exif = self.exif.as_deref().and_then(exif::resolution);
+            self.resolution = in_exif.or(self.resolution);
         }
     }
 }
 
 /// Sets `tiff:Orientation` to 1, as an attribute or as an element. No length changes.
 fn upright_xmp(packet: &mut [u8]) {
+    for at in xmp_orientations(packet) {
+        packet[at] = b'1';
+    }
+}
+
+/// The orientation that the packet tells, 1 to 8.
+fn xmp_orientation(packet: &[u8]) -> Option<u8> {
+    xmp_orientations(packet).first().map(|&at| packet[at] - b'0')
+}
+
+/// Where the packet has the digits of `tiff:Orientation`.
+fn xmp_orientations(packet: &[u8]) -> Vec<usize> {
     const NAME: &[u8] = b"tiff:Orientation";
+    let mut digits = Vec::new();
     let mut at = 0;
     while let Some(found) = packet[at..].windows(NAME.len()).position(|window| window == NAME) {
         at += found + NAME.len();
         let is_between = |byte: &u8| matches!(byte, b'=' | b'"' | b'\'' | b'>' | b' ');
         let between = packet[at..].iter().take_while(|byte| is_between(byte)).count();
-        if between > 0
-            && let Some(digit @ b'2'..=b'8') = packet.get_mut(at + between)
-        {
-            *digit = b'1';
+        if between > 0 && matches!(packet.get(at + between), Some(b'1'..=b'8')) {
+            digits.push(at + between);
         }
     }
+    digits
 }
 
 /// Photoshop's resources but for the two kinds of thumbnails.
@@ -98,6 +124,33 @@ fn resource_head(bytes: &[u8]) -> Option<(u16, usize)> {
     let size = bytes.get(6 + name..10 + name)?.try_into().ok()?;
     let size = (u32::from_be_bytes(size) as usize).next_multiple_of(2);
     Some((u16::from_be_bytes([id1, id0]), 10 + name + size))
+}
+
+/// The number of the resource that holds IPTC fields.
+const IPTC: u16 = 0x0404;
+
+/// Photoshop's resources with these IPTC fields, unless they have some.
+pub(super) fn with_iptc(resources: Option<Vec<u8>>, fields: Option<&[u8]>) -> Option<Vec<u8>> {
+    let Some(fields) = fields else { return resources };
+    let mut resources = resources.unwrap_or_default();
+    if iptc_in(&resources).is_none() {
+        resources.extend(iptc_as_resources(fields));
+    }
+    Some(resources)
+}
+
+/// The IPTC fields in Photoshop's resources.
+pub(super) fn iptc_in(resources: &[u8]) -> Option<&[u8]> {
+    let mut rest = resources;
+    while let Some((id, len)) = resource_head(rest) {
+        if id == IPTC {
+            let name = (1 + usize::from(rest[6])).next_multiple_of(2);
+            let size = u32::from_be_bytes(rest[6 + name..10 + name].try_into().ok()?);
+            return rest.get(10 + name..10 + name + size as usize);
+        }
+        rest = rest.get(len..)?;
+    }
+    None
 }
 
 /// IPTC fields as Photoshop's resources.

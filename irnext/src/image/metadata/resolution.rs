@@ -31,7 +31,7 @@ impl Resolution {
             _ => return None,
         };
         // An encoder that knows none writes 1.
-        (unit != Unit::None || x != y).then_some(Self { x, y, unit })
+        (unit != Unit::None || (x, y) != (1.0, 1.0)).then_some(Self { x, y, unit })
     }
 
     /// Pixels per meter; `None` without a unit.

@@ -51,6 +51,7 @@ fn photo() -> Photo {
         xmp: Some(packet.into()),
         photoshop: Some(iptc_as_resources(b"\x1c\x02\x78\0\x05title")),
         resolution: Some(Resolution { x: 300.0, y: 300.0, unit: Unit::Inch }),
+        comment: None,
         texts: Vec::new(),
     };
     let mut photo = Photo { metadata, ..Photo::new(rgb) };
@@ -167,4 +168,38 @@ fn the_prefix_of_older_programs_does_not_hide_the_orientation() {
     let turned = Photo::from_bytes(&bytes, &Limits::default()).unwrap();
     assert_eq!((turned.rgb.width, turned.rgb.height), (30, 40));
     assert_eq!(exif::orientation(&turned.metadata.exif.unwrap()), Some(1));
+}
+
+#[test]
+fn a_comment_stays_in_a_jpeg_file_and_iptc_beside_resources_in_a_tiff_file() {
+    let mut photo = photo();
+    photo.metadata.comment = Some(b"in the morning".into());
+    let options = WriteOptions::default();
+    let (bytes, notes) = photo.to_bytes(Format::Jpeg, &options).unwrap();
+    let back = Photo::from_bytes(&bytes, &Limits::default()).unwrap();
+    assert_eq!((back.metadata.comment, notes), (photo.metadata.comment.clone(), vec![]));
+    assert_eq!(back.metadata.exif, photo.metadata.exif);
+    let (_, notes) = photo.to_bytes(Format::WebP, &options).unwrap();
+    let left_out = |what| Note::LeftOut { what, kind: crate::image::Kind::WebP };
+    assert_eq!(notes, [left_out("IPTC"), left_out("JPEG comment")]);
+
+    // Resources without IPTC, which is in a field of its own.
+    let other = b"8BIM\x04\x25\0\0\0\0\0\x02ab".to_vec();
+    let both = with_iptc(Some(other.clone()), Some(b"title")).unwrap();
+    assert_eq!(iptc_in(&both), Some(&b"title"[..]));
+    assert!(both.starts_with(&other));
+    assert_eq!(with_iptc(Some(both.clone()), Some(b"another")), Some(both));
+    assert_eq!(iptc_in(&other), None);
+}
+
+#[test]
+fn a_resolution_without_a_unit_is_kept_unless_exif_knows_better() {
+    let plain = Some(Resolution { x: 240.0, y: 240.0, unit: Unit::None });
+    let mut metadata = Metadata { resolution: plain, ..Metadata::default() };
+    metadata.complete();
+    assert_eq!(metadata.resolution, plain);
+    metadata.exif = Some(block(false));
+    metadata.complete();
+    assert_eq!(metadata.resolution.map(|resolution| resolution.x), Some(300.0));
+    assert_eq!(Resolution::of_tiff(1.0, 1.0, 1), None);
 }

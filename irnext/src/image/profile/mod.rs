@@ -4,6 +4,7 @@
 //! a photo keeps the samples that it was read with. A pixel that nothing changed is written as it
 //! was read; one that changed little keeps most of what sRGB could not hold of it.
 
+pub(super) mod chunks;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ use rayon::prelude::*;
 use std::sync::Arc;
 
 use super::{Image, Note};
+use chunks::{Chunk, Colors};
 
 /// Two profiles whose colors differ by less than this are the same: half a step of 8 bits and a
 /// little, as the many profiles named sRGB differ.
@@ -20,11 +22,16 @@ const SAME: f32 = 0.7 / 255.0;
 /// Pixels that are converted at a time.
 const CHUNK: usize = 1 << 14;
 
-/// The ICC color profile of a photo.
+/// The color profile of a photo.
 #[derive(Clone, Debug)]
 pub struct Profile {
-    /// The profile, as it is in the file.
+    /// The ICC profile, as it is in the file or, of a PNG file without one, made of what else it
+    /// says about its colors; empty if that is sRGB.
     pub icc: Vec<u8>,
+    /// Whether it is in the file.
+    pub(super) in_file: bool,
+    /// What else a PNG file says about its colors.
+    pub(super) chunks: Vec<Chunk>,
     /// The samples as they were read, three a pixel or, of a gray photo, one; none where the
     /// profile's colors are those of sRGB, or nobody can tell.
     encoded: Option<Arc<Vec<u16>>>,
@@ -33,7 +40,7 @@ pub struct Profile {
 impl Profile {
     /// A profile that goes along with the photo and changes no color.
     pub fn inert(icc: Vec<u8>) -> Self {
-        Self { icc, encoded: None }
+        Self { icc, in_file: true, chunks: Vec::new(), encoded: None }
     }
 
     /// Converts the samples of a file to sRGB, in place.
@@ -60,7 +67,28 @@ impl Profile {
         let samples = image.data.iter().step_by(step);
         let encoded = samples.map(|value| (value * 65535.0).round() as u16).collect();
         conversion.to_srgb(&mut image.data);
-        (Some(Self { icc, encoded: Some(Arc::new(encoded)) }), None)
+        (Some(Self { encoded: Some(Arc::new(encoded)), ..Self::inert(icc) }), None)
+    }
+
+    /// As [`Self::read`], of a file that may have no profile, or chunks about its colors.
+    pub(super) fn of_file(
+        icc: Option<Vec<u8>>,
+        mut chunks: Vec<Chunk>,
+        image: &mut Image,
+        gray: bool,
+    ) -> (Option<Self>, Option<Note>) {
+        let Some(colors) = chunks::colors(&chunks, gray, icc.is_some()) else {
+            let Some(icc) = icc else { return (None, None) };
+            let (profile, note) = Self::read(icc, image, gray);
+            chunks.retain(|(kind, _)| kind != chunks::PROFILE);
+            return (profile.map(|profile| Self { chunks, ..profile }), note);
+        };
+        let (profile, note) = match colors {
+            Colors::Srgb => (Some(Self::inert(Vec::new())), None),
+            Colors::Icc(made) => Self::read(made, image, gray),
+            Colors::Unknown => (Some(Self::inert(Vec::new())), Some(Note::ProfileIgnored)),
+        };
+        (profile.map(|profile| Self { in_file: false, chunks, ..profile }), note)
     }
 
     /// Whether the samples in the file are other numbers than those in sRGB.

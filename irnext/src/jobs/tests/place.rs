@@ -15,7 +15,8 @@ fn a_result_is_no_more_readable_than_its_photograph_and_links_lead_to_it() {
     };
     let copy = |from: &str, to: &str| {
         let metadata = fs::metadata(path(from)).unwrap();
-        Place::take(&path(to), &metadata, true).unwrap().fill(b"new", &metadata).unwrap();
+        let place = Place::take(&path(to), &metadata, true).unwrap().hold(100_000).unwrap();
+        place.fill(b"new", &metadata).unwrap();
     };
     set("private.jpg", 0o600);
     set("public.jpg", 0o777);

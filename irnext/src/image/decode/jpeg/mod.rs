@@ -63,7 +63,6 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
     decoded.pixels = pixels.ok_or_else(damaged)?;
     decoded.icc = icc;
     decoded.metadata = containers::of_jpeg(bytes);
-    decoded.orientation = decoded.metadata.exif.as_deref().and_then(exif::orientation);
     decoded.source.lossy = true;
     decoded.source.jpeg = coding(bytes);
     decoded.notes.extend(pictures(bytes).filter(|&count| count > 1).map(Note::FirstOf));

@@ -1,12 +1,15 @@
 //! The samples of a TIFF file: strips or tiles, interleaved or in planes, of 1 to 64 bits.
 
 use std::io::{BufRead, Seek};
+use std::num::NonZeroUsize;
 
 use ::tiff::decoder::Decoder;
 
 use super::super::decoded::Result;
+use super::fax::{self, Fax};
 use super::reasons::{rare, reason};
-use super::tags::{Numbers, Tags};
+use super::tags::{Numbers, Photometric, Tags};
+use super::ycbcr::ungroup;
 
 /// The most samples of a pixel that are kept: CMYK and alpha.
 const KEPT: usize = 5;
@@ -22,70 +25,142 @@ pub(super) struct Samples {
     pub max: u16,
     /// The percentage of the strips or tiles that is there.
     pub whole: u8,
+    /// Whether lines of a fax are damaged.
+    pub damaged: bool,
 }
 
+/// Reads the samples; `file` is the one that `decoder` reads.
 pub(super) fn read<R: BufRead + Seek>(
     decoder: &mut Decoder<R>,
+    file: &[u8],
     (width, height): (u32, u32),
     tags: &Tags,
     keep_going: bool,
 ) -> Result<Samples> {
     let (width, height) = (width as usize, height as usize);
-    let color = decoder.colortype().map_err(reason)?;
-    let in_chunk = if tags.planar { 1 } else { usize::from(color.num_samples()) };
-    let channels = usize::from(color.num_samples()).min(KEPT);
+    let own = tags.as_bytes() || tags.fax.is_some();
+    let of_pixel = match own {
+        true => tags.samples,
+        false => usize::from(decoder.colortype().map_err(reason)?.num_samples()),
+    };
+    let in_chunk = if tags.planar { 1 } else { of_pixel };
+    let channels = of_pixel.min(KEPT);
     let bits = tags.bits;
-    let number = Number::of(tags)?;
-    let (chunk_width, chunk_height) = decoder.chunk_dimensions();
-    let (chunk_width, chunk_height) = (chunk_width as usize, chunk_height as usize);
+    let number = Number::of(tags, file.starts_with(b"MM"))?;
+    let (chunk_width, chunk_height) = tags.chunk;
     if chunk_width == 0 || chunk_height == 0 {
         return Err(rare("strips without rows"));
     }
+    if tags.shares() && (bits != 8 || tags.planar || of_pixel != 3 || tags.differences) {
+        return Err(rare("shared colors of a rare kind"));
+    }
     let (across, down) = (width.div_ceil(chunk_width), height.div_ceil(chunk_height));
     let planes = if tags.planar { channels } else { 1 };
+    let chunks = across * down * planes;
 
     let mut values = vec![0; width * height * channels];
-    let mut buffer = Vec::new();
-    let mut missing = 0;
-    for chunk in 0..across * down * planes {
+    let (mut missing, mut damaged) = (0, false);
+    for chunk in 0..chunks {
         let (plane, place) = (chunk / (across * down), chunk % (across * down));
         let (x, y) = (place % across * chunk_width, place / across * chunk_height);
         let (columns, rows) = (chunk_width.min(width - x), chunk_height.min(height - y));
-        let index = chunk as u32;
-        let layout = decoder.image_chunk_buffer_layout(index).map_err(reason)?;
-        buffer.clear();
-        buffer.resize(layout.len, 0);
-        match decoder.read_chunk_bytes(index, &mut buffer) {
+        let read = match tags.fax {
+            Some(fax) => fax_bytes(file, tags, chunk, fax, &mut damaged),
+            None => chunk_bytes(decoder, chunk as u32),
+        };
+        let (buffer, stride) = match read {
             Err(_) if keep_going => {
                 missing += 1;
                 continue;
             }
-            result => result.map_err(reason)?,
-        }
-        let row_bytes = (columns * in_chunk * usize::from(bits)).div_ceil(8);
-        let stride = layout.row_stride.map_or(row_bytes, |stride| stride.get());
-        for (i, row) in buffer.chunks(stride).take(rows).enumerate() {
+            read => read?,
+        };
+        let row_bytes = match own {
+            true => tags.row_bytes(columns),
+            false => (columns * in_chunk * usize::from(bits)).div_ceil(8),
+        };
+        let stride = stride.unwrap_or(row_bytes);
+        for (i, row) in buffer.chunks(stride).take(rows.div_ceil(tags.sharing.1)).enumerate() {
             if row.len() < row_bytes {
                 return Err(rare("rows of an unusual length"));
             }
-            let out = &mut values[((y + i) * width + x) * channels..][..columns * channels];
-            for (j, pixel) in out.chunks_exact_mut(channels).enumerate() {
-                if tags.planar {
-                    pixel[plane] = number.at(row, j);
-                } else {
-                    for (c, value) in pixel.iter_mut().enumerate() {
-                        *value = number.at(row, j * in_chunk + c);
+            if tags.shares() {
+                ungroup(row, tags, |column, line, samples| {
+                    let line = i * tags.sharing.1 + line;
+                    if column < columns && line < rows {
+                        let at = ((y + line) * width + x + column) * channels;
+                        values[at..at + 3].copy_from_slice(&samples.map(u16::from));
                     }
+                });
+                continue;
+            }
+            let out = &mut values[((y + i) * width + x) * channels..][..columns * channels];
+            // The differences of the samples that are not kept are needed, too.
+            let mut line: Vec<u16> = (0..columns * in_chunk).map(|j| number.at(row, j)).collect();
+            if own && tags.differences {
+                (in_chunk..line.len()).for_each(|j| {
+                    line[j] = line[j].wrapping_add(line[j - in_chunk]) & number.max();
+                });
+            }
+            for (pixel, samples) in out.chunks_exact_mut(channels).zip(line.chunks(in_chunk)) {
+                match tags.planar {
+                    true => pixel[plane] = samples[0],
+                    false => pixel.copy_from_slice(&samples[..channels]),
                 }
             }
         }
     }
-    let chunks = across * down * planes;
     if missing == chunks {
         return Err(rare("none of its strips or tiles can be read"));
     }
+    if own && tags.white_is_zero {
+        values.iter_mut().step_by(channels).for_each(|value| *value = number.max() - *value);
+    }
+    // In 8 bits, and in color, signed samples are ordinary ones that a program called so.
+    if tags.numbers == Numbers::Signed && bits > 8 && tags.photometric == Photometric::Gray {
+        number_from_zero(&mut values);
+    }
     let whole = (100 - 100 * missing / chunks) as u8;
-    Ok(Samples { values, channels, bits, max: number.max(), whole })
+    Ok(Samples { values, channels, bits, max: number.max(), whole, damaged })
+}
+
+/// A chunk's bytes, and how many go to a row, as the crate decompresses it.
+fn chunk_bytes<R: BufRead + Seek>(
+    decoder: &mut Decoder<R>,
+    chunk: u32,
+) -> Result<(Vec<u8>, Option<usize>)> {
+    let layout = decoder.image_chunk_buffer_layout(chunk).map_err(reason)?;
+    let mut buffer = vec![0; layout.len];
+    decoder.read_chunk_bytes(chunk, &mut buffer).map_err(reason)?;
+    Ok((buffer, layout.row_stride.map(NonZeroUsize::get)))
+}
+
+/// The same of a fax.
+fn fax_bytes(
+    file: &[u8],
+    tags: &Tags,
+    chunk: usize,
+    fax: Fax,
+    damaged: &mut bool,
+) -> Result<(Vec<u8>, Option<usize>)> {
+    let data = tags.chunks.get(chunk).and_then(|range| file.get(range.clone()));
+    let data = data.ok_or_else(|| rare("a strip that is not in the file"))?;
+    let width = u16::try_from(tags.chunk.0).map_err(|_| rare("a fax of this width"))?;
+    if (tags.bits, tags.samples) != (1, 1) {
+        return Err(rare("a fax with colors"));
+    }
+    let lines = fax::decode(data, width, tags.chunk.1, fax);
+    *damaged |= lines.damaged > 0;
+    Ok((lines.bits, Some(usize::from(width).div_ceil(8))))
+}
+
+/// Signed samples from their least possible value on, if there are negative ones among them.
+/// Programs that do not know them write positive ones.
+fn number_from_zero(values: &mut [u16]) {
+    const SIGN: u16 = 1 << 15;
+    if values.iter().any(|value| value & SIGN != 0) {
+        values.iter_mut().for_each(|value| *value ^= SIGN);
+    }
 }
 
 /// How the samples of a row are stored, in this machine's order of bytes.
@@ -94,7 +169,8 @@ enum Number {
     /// Up to 8 bits, or a number of them that fills no bytes: one behind the other.
     Packed(u8),
     U16,
-    U24,
+    /// Whether the first byte is the most significant.
+    U24(bool),
     U32,
     U64,
     F16,
@@ -103,17 +179,18 @@ enum Number {
 }
 
 impl Number {
-    fn of(tags: &Tags) -> Result<Self> {
+    fn of(tags: &Tags, big_endian: bool) -> Result<Self> {
+        use Numbers::{Signed, Unsigned};
         match (tags.numbers, tags.bits) {
-            (Numbers::Unsigned, 16) => Ok(Self::U16),
-            (Numbers::Unsigned, bits @ 1..16) => Ok(Self::Packed(bits)),
-            (Numbers::Unsigned, 24) => Ok(Self::U24),
-            (Numbers::Unsigned, 32) => Ok(Self::U32),
-            (Numbers::Unsigned, 64) => Ok(Self::U64),
+            (Unsigned | Signed, 16) => Ok(Self::U16),
+            (Unsigned, bits @ 1..16) => Ok(Self::Packed(bits)),
+            (Signed, 8) => Ok(Self::Packed(8)),
+            (Unsigned | Signed, 24) if !tags.differences => Ok(Self::U24(big_endian)),
+            (Unsigned | Signed, 32) => Ok(Self::U32),
+            (Unsigned | Signed, 64) => Ok(Self::U64),
             (Numbers::Float, 16) => Ok(Self::F16),
             (Numbers::Float, 32) => Ok(Self::F32),
             (Numbers::Float, 64) => Ok(Self::F64),
-            (Numbers::Signed, _) => Err(rare("signed samples")),
             (_, bits) => Err(rare(&format!("{bits} bits"))),
         }
     }
@@ -131,12 +208,8 @@ impl Number {
             Self::Packed(8) => row.get(i).copied().unwrap_or(0).into(),
             Self::Packed(bits) => packed(row, i * usize::from(bits), bits),
             Self::U16 => bytes_at(row, i).map_or(0, u16::from_ne_bytes),
-            Self::U24 => {
-                bytes_at(row, i).map_or(0, |[a, b, c]| match cfg!(target_endian = "big") {
-                    true => u16::from_be_bytes([a, b]),
-                    false => u16::from_be_bytes([c, b]),
-                })
-            }
+            Self::U24(true) => bytes_at(row, i).map_or(0, |[a, b, _]| u16::from_be_bytes([a, b])),
+            Self::U24(false) => bytes_at(row, i).map_or(0, |[_, b, c]| u16::from_le_bytes([b, c])),
             Self::U32 => bytes_at(row, i).map_or(0, |v| (u32::from_ne_bytes(v) >> 16) as u16),
             Self::U64 => bytes_at(row, i).map_or(0, |v| (u64::from_ne_bytes(v) >> 48) as u16),
             Self::F16 => bytes_at(row, i).map_or(0, |v| rounded(half(u16::from_ne_bytes(v)))),

@@ -33,7 +33,7 @@ pub(super) fn image(
         Photometric::Gray => scaled(1).with(alpha, 1, samples),
         Photometric::Rgb => scaled(3).with(alpha, 3, samples),
         Photometric::Palette => palette(samples, &tags.palette)?,
-        Photometric::YCbCr => scaled(3).map(ycbcr_to_rgb),
+        Photometric::YCbCr => scaled(3).map(|samples| tags.ycbcr.to_rgb(samples)),
         Photometric::CieLab | Photometric::IccLab => {
             *icc = None;
             let signed = tags.photometric == Photometric::CieLab;
@@ -197,13 +197,6 @@ fn palette(samples: &Samples, palette: &[u16]) -> Result<Scaled> {
         [0, 1, 2].map(|c| (palette[c * colors + index] >> shift) as u8)
     };
     Ok(Scaled { values: Values::Eight(indices.flat_map(color).collect()), channels: 3 })
-}
-
-/// JPEG's full range of ITU-R BT.601.
-fn ycbcr_to_rgb([y, cb, cr]: [f64; 3]) -> [f64; 3] {
-    let (cb, cr) = (cb - 128.0 / 255.0, cr - 128.0 / 255.0);
-    [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb]
-        .map(|value| value.clamp(0.0, 1.0))
 }
 
 /// CIE L*a*b* under D50. `signed` numbers count from 0 up and down, others from the middle.

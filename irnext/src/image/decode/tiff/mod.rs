@@ -3,8 +3,10 @@
 
 mod chunks;
 mod colors;
+mod fax;
 mod reasons;
 mod tags;
+mod ycbcr;
 
 #[cfg(test)]
 mod tests;
@@ -33,14 +35,14 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
     let size = decoder.dimensions().map_err(reason)?;
     check_size(size, limits)?;
     let tags = Tags::read(&mut decoder)?;
-    let file = readable(bytes, &tags)?;
+    let file = readable(bytes, size, &tags)?;
 
     let mut memory = TiffLimits::default();
     memory.decoding_buffer_size = usize::MAX;
     memory.intermediate_buffer_size = usize::MAX;
     memory.ifd_value_size = bytes.len().max(1 << 20);
     let mut decoder = Decoder::new(Cursor::new(&*file)).map_err(reason)?.with_limits(memory);
-    let samples = chunks::read(&mut decoder, size, &tags, limits.keep_going)?;
+    let samples = chunks::read(&mut decoder, &file, size, &tags, limits.keep_going)?;
 
     let mut decoded = Decoded::new(Default::default(), Source::new(Kind::Tiff));
     let mut icc = tags.icc.clone();
@@ -50,6 +52,9 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
     decoded.metadata = tags.metadata(bytes);
     decoded.source.tiff = Some(tags.compression);
     decoded.source.lossy = tags.lossy;
+    if samples.damaged {
+        decoded.notes.push(Note::Damaged);
+    }
     if samples.whole < 100 {
         decoded.notes.push(Note::Incomplete(samples.whole));
     }
@@ -62,30 +67,55 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
 }
 
 /// The file as the crate can read it: palette indices and CIE L*a*b* under the names of color
-/// models that it passes through, and bits in the usual order.
-fn readable<'a>(bytes: &'a [u8], tags: &Tags) -> Result<Cow<'a, [u8]>> {
+/// models that it passes through, samples of unusual sizes as bytes, and bits in the usual order.
+fn readable<'a>(bytes: &'a [u8], size: (u32, u32), tags: &Tags) -> Result<Cow<'a, [u8]>> {
     let name = match tags.photometric {
         Photometric::Palette => Some(1),
         Photometric::CieLab | Photometric::IccLab => Some(2),
         _ => None,
     };
-    if name.is_none() && !tags.reversed_bits {
+    if name.is_none() && !tags.reversed_bits && !tags.as_bytes() {
         return Ok(bytes.into());
     }
-    let mut file = bytes.to_vec();
-    if let Some(name) = name
-        && !exif::put_in_first(&mut file, 262, name)
-    {
+    if !exif::is_changeable(bytes) && (name.is_some() || tags.as_bytes()) {
         return Err(rare("a BigTIFF with such colors"));
+    }
+    let mut file = bytes.to_vec();
+    if tags.as_bytes() {
+        for (tag, value) in as_bytes(size, tags) {
+            exif::put_in_first(&mut file, tag, value);
+        }
+    } else if let Some(name) = name {
+        exif::put_in_first(&mut file, 262, Some(name));
     }
     if tags.reversed_bits {
         for range in &tags.chunks {
             let chunk = file.get_mut(range.clone()).into_iter().flatten();
             chunk.for_each(|byte| *byte = byte.reverse_bits());
         }
-        exif::put_in_first(&mut file, 266, 1);
+        exif::put_in_first(&mut file, 266, Some(1));
     }
     Ok(file.into())
+}
+
+/// The fields of a gray picture whose pixels are the bytes of this one.
+fn as_bytes((width, height): (u32, u32), tags: &Tags) -> Vec<(u16, Option<usize>)> {
+    let high = |rows: usize| rows.div_ceil(tags.sharing.1);
+    let (columns, rows) = tags.chunk;
+    let mut fields = vec![
+        (256, Some(tags.row_bytes(width as usize))),
+        (257, Some(high(height as usize))),
+        (258, Some(8)),
+        (262, Some(1)),
+        (278, Some(high(rows))),
+        (317, Some(1)),
+        (322, Some(tags.row_bytes(columns))),
+        (323, Some(high(rows))),
+        (338, None),
+        (339, Some(1)),
+    ];
+    fields.extend((!tags.planar).then_some((277, Some(1))));
+    fields
 }
 
 /// The number of directories that hold pages, rather than smaller versions of the first.

@@ -8,10 +8,12 @@ use ::tiff::decoder::ifd::Value;
 use ::tiff::tags::Tag;
 
 use super::super::decoded::Result;
+use super::fax::Fax;
 use super::reasons::{rare, reason};
+use super::ycbcr::YCbCr;
 use crate::image::TiffCompression;
 use crate::image::metadata::directory::Directory;
-use crate::image::metadata::{Metadata, Resolution, iptc_as_resources};
+use crate::image::metadata::{Metadata, Resolution, with_iptc};
 
 /// The kind of the samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,20 @@ pub(super) struct Tags {
     pub numbers: Numbers,
     pub bits: u8,
     pub planar: bool,
+    /// The samples of a pixel.
+    pub samples: usize,
+    /// Columns and rows of a strip or tile.
+    pub chunk: (usize, usize),
+    /// Whether 0 is white, in gray.
+    pub white_is_zero: bool,
+    /// Whether samples are stored as differences from their left neighbors.
+    pub differences: bool,
+    /// Pixels across and down that share one value of color, in YCbCr that is not JPEG.
+    pub sharing: (usize, usize),
+    /// How YCbCr becomes RGB.
+    pub ycbcr: YCbCr,
+    /// Fax compressions that the crate does not know.
+    pub fax: Option<Fax>,
     /// Whether the least significant bit of a byte comes first.
     pub reversed_bits: bool,
     /// The meaning of the first sample beyond the color: 1 for alpha that is multiplied in, 2 for
@@ -49,6 +65,7 @@ pub(super) struct Tags {
     pub icc: Option<Vec<u8>>,
     pub compression: TiffCompression,
     pub lossy: bool,
+    is_group_4: bool,
     /// Where the chunks are in the file.
     pub chunks: Vec<Range<usize>>,
     xmp: Option<Vec<u8>>,
@@ -62,7 +79,13 @@ impl Tags {
         let mut numbers_of = |tag: u16| numbers(decoder, tag);
         let mut first = |tag: u16| numbers_of(tag).first().copied();
         let compression = first(259).unwrap_or(1);
+        let size = [256, 257].map(|tag| first(tag).unwrap_or(0) as usize);
+        let tile = first(322).zip(first(323));
+        let rows = first(278).map_or(size[1], |rows| (rows as usize).min(size[1]));
+        let options = first(292).unwrap_or(0);
         let photometric = match first(262) {
+            // Fax machines have nothing but black and white.
+            None if (2..=3).contains(&compression) => Photometric::Gray,
             Some(0 | 1) => Photometric::Gray,
             Some(2) => Photometric::Rgb,
             Some(3) => Photometric::Palette,
@@ -77,18 +100,21 @@ impl Tags {
         if compression == 6 {
             return Err(rare("the old kind of JPEG compression"));
         }
+        let white_is_zero = photometric == Photometric::Gray && first(262).unwrap_or(0) == 0;
+        let (samples, differences) = (first(277).unwrap_or(1) as usize, first(317) == Some(2));
         let orientation = first(274).and_then(|value| u8::try_from(value).ok());
         let planar = first(284) == Some(2);
         let fill_order = first(266);
         let extra = first(338).map(|value| value as u16);
         let (unit, bits) = (first(296).unwrap_or(2), first(258).unwrap_or(1));
-        let formats = numbers_of(339);
+        let (formats, sharing) = (numbers_of(339), numbers_of(530));
         let starts = [numbers_of(273), numbers_of(324)].concat();
         let lengths = [numbers_of(279), numbers_of(325)].concat();
         let palette = numbers_of(320).into_iter().map(|value| value as u16).collect();
         let chunk = |(&start, &length): (&u64, &u64)| {
             start as usize..(start as usize).saturating_add(length as usize)
         };
+        let ycbcr = YCbCr::read(decoder, compression == 7);
         let resolution = ratio(decoder, 282).zip(ratio(decoder, 283));
         Ok(Self {
             photometric,
@@ -100,6 +126,23 @@ impl Tags {
             },
             bits: u8::try_from(bits).map_err(|_| rare("more than 64 bits"))?,
             planar,
+            samples,
+            chunk: tile.map_or((size[0], rows), |(x, y)| (x as usize, y as usize)),
+            white_is_zero,
+            differences,
+            sharing: match (photometric, compression, &sharing[..]) {
+                (Photometric::YCbCr, 1..=6 | 8.., &[x @ (1 | 2 | 4), y @ (1 | 2 | 4)]) => {
+                    (x as usize, y as usize)
+                }
+                (Photometric::YCbCr, 1..=6 | 8.., _) => (2, 2),
+                _ => (1, 1),
+            },
+            ycbcr,
+            fax: match compression {
+                2 => Some(Fax::Bytes),
+                3 => Some(Fax::Marks { pairs: options & 1 == 1 }),
+                _ => None,
+            },
             reversed_bits: fill_order == Some(2),
             extra,
             palette,
@@ -114,6 +157,7 @@ impl Tags {
                 _ => TiffCompression::None,
             },
             lossy: compression == 7,
+            is_group_4: compression == 4,
             chunks: starts.iter().zip(&lengths).map(chunk).collect(),
             xmp: bytes(decoder, 700),
             iptc: bytes(decoder, 33723),
@@ -122,18 +166,43 @@ impl Tags {
         })
     }
 
+    /// Whether the crate is to decompress the chunks as rows of bytes, since it does not know
+    /// samples of this size, or knows them only at whole bytes.
+    pub fn as_bytes(&self) -> bool {
+        // Of a single bit, often nothing says so, and there is no field to change.
+        let is_usual = matches!(self.bits, 8 | 16 | 32 | 64) || (self.bits, self.samples) == (1, 1);
+        !self.lossy && !self.is_group_4 && self.fax.is_none() && (!is_usual || self.shares())
+    }
+
+    /// The bytes of a row of a chunk; of a row of groups, if pixels share colors.
+    pub fn row_bytes(&self, columns: usize) -> usize {
+        let (across, down) = self.sharing;
+        let samples = match (self.shares(), self.planar) {
+            (true, _) => columns.div_ceil(across) * (across * down + 2),
+            (false, true) => columns,
+            (false, false) => columns * self.samples,
+        };
+        (samples * usize::from(self.bits)).div_ceil(8)
+    }
+
+    /// Whether several pixels share one value of color.
+    pub fn shares(&self) -> bool {
+        self.sharing != (1, 1)
+    }
+
     pub fn orientation<R: BufRead + Seek>(decoder: &mut Decoder<R>) -> Option<u8> {
-        numbers(decoder, 274).first().and_then(|&value| u8::try_from(value).ok())
+        let own = numbers(decoder, 274).first().and_then(|&value| u8::try_from(value).ok());
+        own.or_else(|| Metadata { xmp: bytes(decoder, 700), ..Metadata::default() }.orientation())
     }
 
     /// The file's metadata; `file` is the whole of it.
     pub fn metadata(&self, file: &[u8]) -> Metadata {
         let directory = Directory::read(file).filter(|directory| !directory.is_empty());
-        let iptc = self.iptc.as_deref().map(iptc_as_resources);
         Metadata {
             exif: directory.and_then(|directory| directory.to_block()),
             xmp: self.xmp.clone(),
-            photoshop: self.photoshop.clone().or(iptc),
+            photoshop: with_iptc(self.photoshop.clone(), self.iptc.as_deref()),
+            comment: None,
             resolution: self.resolution,
             texts: Vec::new(),
         }
@@ -144,6 +213,18 @@ impl Tags {
 fn numbers<R: BufRead + Seek>(decoder: &mut Decoder<R>, tag: u16) -> Vec<u64> {
     let field = decoder.find_tag_unsigned_vec::<u64>(Tag::from_u16_exhaustive(tag));
     field.map_err(reason).ok().flatten().unwrap_or_default()
+}
+
+/// The ratios of a field; none if it is missing or damaged.
+pub(super) fn ratios<R: BufRead + Seek>(decoder: &mut Decoder<R>, tag: u16) -> Vec<f64> {
+    let number = |value: Value| match value {
+        Value::Rational(above, below) => Some(f64::from(above) / f64::from(below)),
+        value => value.into_u32().ok().map(f64::from),
+    };
+    match decoder.get_tag(Tag::from_u16_exhaustive(tag)) {
+        Ok(Value::List(values)) => values.into_iter().filter_map(number).collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn bytes<R: BufRead + Seek>(decoder: &mut Decoder<R>, tag: u16) -> Option<Vec<u8>> {

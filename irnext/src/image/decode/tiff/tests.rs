@@ -24,7 +24,7 @@ where
 
 /// Sets a tag that the encoder writes itself.
 fn with(mut file: Vec<u8>, tag: u16, value: usize) -> Vec<u8> {
-    assert!(exif::put_in_first(&mut file, tag, value));
+    assert!(exif::put_in_first(&mut file, tag, Some(value)));
     file
 }
 
@@ -98,6 +98,87 @@ fn bits_in_reverse_order_are_put_right() {
 }
 
 #[test]
+fn samples_of_any_number_of_bits_are_read() {
+    // Two rows of two samples of 12 bits: 0x123, 0xFFF; 0x800, 0.
+    let packed = [0x12, 0x3F, 0xFF, 0x80, 0x00, 0x00];
+    let scaled = |value: u32| (value * 65_535 + 2047) / 4095;
+    let expected = [0x123, 0xFFF, 0x800, 0].map(scaled);
+    let twelve = with(with(file::<colortype::Gray8>((3, 2), &packed, &[]), 256, 2), 258, 12);
+    let grays = |photo: Photo| levels(&photo).into_iter().step_by(3).collect::<Vec<_>>();
+    assert_eq!(grays(read(&twelve)), expected);
+    // As differences, the second of a row follows from the first.
+    let tags: &[(u16, &[u16])] = &[(317, &[2])];
+    let twelve = with(with(file::<colortype::Gray8>((3, 2), &packed, tags), 256, 2), 258, 12);
+    assert_eq!(grays(read(&twelve)), [0x123, 0x122, 0x800, 0x800].map(scaled));
+    // Three samples of three bits, 0 for white: 7, 0, 5.
+    let three = file::<colortype::Gray8>((2, 1), &[0b1110_0010, 0b1000_0000], &[]);
+    let three = with(with(with(three, 256, 3), 258, 3), 262, 0);
+    assert_eq!(grays(read(&three)), [0, 255, 73]);
+    // Four bits in color: 0, 15, 3.
+    let four = file::<colortype::RGB8>((1, 1), &[0x0F, 0x30, 0], &[]);
+    assert_eq!(levels(&read(&with(four, 258, 4))), [0, 255, 51]);
+    // 24 bits, of which 16 are kept.
+    let bytes = if cfg!(target_endian = "big") { [1, 2, 3] } else { [3, 2, 1] };
+    let long = with(with(file::<colortype::Gray8>((3, 1), &bytes, &[]), 256, 1), 258, 24);
+    assert_eq!(levels(&read(&long)), [0x0102; 3]);
+}
+
+#[test]
+fn a_single_bit_needs_no_field_that_says_so() {
+    let mut bits = with(file::<colortype::Gray8>((1, 1), &[0b0100_0000], &[]), 256, 3);
+    // Gone, as if it had never been there.
+    assert!(exif::put_in_first(&mut bits, 258, None));
+    assert_eq!(levels(&read(&bits)), [0, 0, 0, 255, 255, 255, 0, 0, 0]);
+}
+
+#[test]
+fn signed_samples_count_from_their_least_value_if_any_is_negative() {
+    let signed = |values: &[u16]| {
+        let file = file::<colortype::Gray16>((values.len() as u32, 1), values, &[]);
+        levels(&read(&with(file, 339, 2))).into_iter().step_by(3).collect::<Vec<_>>()
+    };
+    assert_eq!(signed(&[-32_768i16 as u16, -1i16 as u16, 0, 32_767]), [0, 32_767, 32_768, 65_535]);
+    assert_eq!(signed(&[0, 5, 32_767]), [0, 5, 32_767]);
+    let color = file::<colortype::RGB16>((1, 1), &[0, 40_000, 65_535], &[]);
+    assert_eq!(levels(&read(&with(color, 339, 2))), [0, 40_000, 65_535]);
+    // Of 8 bits, they are ordinary ones with the wrong name.
+    let eight = with(file::<colortype::Gray8>((3, 1), &[0, 127, 200], &[]), 339, 2);
+    assert_eq!(levels(&read(&eight)).into_iter().step_by(3).collect::<Vec<_>>(), [0, 127, 200]);
+}
+
+#[test]
+fn faxes_are_read_and_their_damaged_lines_told() {
+    // A mark, white 2, black 3, white 3; twice.
+    let data = [0x00, 0x17, 0xA0, 0x00, 0x17, 0xA0];
+    let fax = |compression: usize, white: usize, data: &[u8]| {
+        let bytes = file::<colortype::Gray8>((data.len() as u32, 1), data, &[]);
+        let one_bit = with(with(with(bytes, 256, 8), 257, 2), 258, 1);
+        read(&with(with(with(one_bit, 278, 2), 259, compression), 262, white))
+    };
+    let photo = fax(3, 0, &data);
+    let line = [1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0];
+    let grays = |photo: &Photo| photo.rgb.pixels().map(|[gray, ..]| gray).collect::<Vec<_>>();
+    assert_eq!(grays(&photo), [line, line].concat());
+    assert!(photo.gray && photo.notes.is_empty());
+    assert_eq!(grays(&fax(2, 1, &[0x7A, 0x00, 0x7A, 0x00])), [line.map(|v| 1.0 - v); 2].concat());
+    assert_eq!(fax(3, 0, &[0x00, 0x17, 0xA0, 0x00, 0x00, 0x00]).notes, [Note::Damaged]);
+}
+
+#[test]
+fn colors_that_pixels_share_reach_all_of_them() {
+    // Four lumas, and the two differences of red at full range.
+    let group = [76, 76, 0, 255, 85, 255];
+    let tags: &[(u16, &[u16])] = &[(530, &[2, 2])];
+    let file = file::<colortype::RGB8>((2, 1), &group, tags);
+    let shared = with(with(with(file, 257, 2), 278, 2), 262, 6);
+    let photo = read(&shared);
+    assert_eq!((photo.rgb.width, photo.rgb.height), (2, 2));
+    let colors = levels(&photo);
+    assert_eq!(colors[..6], [254, 0, 0, 254, 0, 0]);
+    assert_eq!((colors[6], colors[9], colors[10]), (178, 255, 179));
+}
+
+#[test]
 fn pages_behind_the_first_are_noted() {
     let mut file = Cursor::new(Vec::new());
     let mut encoder = TiffEncoder::new(&mut file).unwrap();
@@ -112,7 +193,7 @@ fn kinds_that_cannot_be_read_are_refused_in_words() {
     let gray = || file::<colortype::Gray8>((1, 1), &[0], &[]);
     for (file, words) in [
         (with(gray(), 259, 6), "old kind of JPEG"),
-        (with(gray(), 339, 2), "signed"),
+        (with(gray(), 339, 5), "complex"),
         (with(gray(), 262, 32803), "color model"),
         (with(gray(), 259, 34712), "a rare compression"),
     ] {
