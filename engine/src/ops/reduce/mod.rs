@@ -96,7 +96,7 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// As for [`amax`](Self::amax).
+    /// Same errors as [`amax`](Self::amax).
     pub fn amax_keepdim(&self, dims: &[usize]) -> Result<Tensor> {
         apply(Max { dims: dims.to_vec() }, &[self])
     }
@@ -128,7 +128,7 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// As for [`argmax`](Self::argmax).
+    /// Same errors as [`argmax`](Self::argmax).
     pub fn argmax_keepdim(&self, dim: usize) -> Result<Tensor> {
         apply(ArgMax { dim }, &[self])
     }
