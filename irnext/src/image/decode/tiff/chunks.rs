@@ -85,7 +85,7 @@ pub(super) fn read<R: BufRead + Seek>(
                 return Err(rare("rows of an unusual length"));
             }
             if tags.shares() {
-                ungroup(row, tags, |column, line, samples| {
+                ungroup(row, tags.sharing, |column, line, samples| {
                     let line = i * tags.sharing.1 + line;
                     if column < columns && line < rows {
                         let at = ((y + line) * width + x + column) * channels;

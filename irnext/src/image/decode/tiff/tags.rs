@@ -215,18 +215,6 @@ fn numbers<R: BufRead + Seek>(decoder: &mut Decoder<R>, tag: u16) -> Vec<u64> {
     field.map_err(reason).ok().flatten().unwrap_or_default()
 }
 
-/// The ratios of a field; none if it is missing or damaged.
-pub(super) fn ratios<R: BufRead + Seek>(decoder: &mut Decoder<R>, tag: u16) -> Vec<f64> {
-    let number = |value: Value| match value {
-        Value::Rational(above, below) => Some(f64::from(above) / f64::from(below)),
-        value => value.into_u32().ok().map(f64::from),
-    };
-    match decoder.get_tag(Tag::from_u16_exhaustive(tag)) {
-        Ok(Value::List(values)) => values.into_iter().filter_map(number).collect(),
-        _ => Vec::new(),
-    }
-}
-
 fn bytes<R: BufRead + Seek>(decoder: &mut Decoder<R>, tag: u16) -> Option<Vec<u8>> {
     let bytes = decoder.get_tag_u8_vec(Tag::from_u16_exhaustive(tag)).ok()?;
     (!bytes.is_empty()).then_some(bytes)

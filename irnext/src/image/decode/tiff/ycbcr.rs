@@ -3,8 +3,8 @@
 use std::io::{BufRead, Seek};
 
 use ::tiff::decoder::Decoder;
-
-use super::tags::{Tags, ratios};
+use ::tiff::decoder::ifd::Value;
+use ::tiff::tags::Tag;
 
 /// How YCbCr becomes RGB.
 #[derive(Clone, Copy, Debug)]
@@ -53,14 +53,29 @@ impl YCbCr {
 }
 
 /// Samples for each pixel, of groups that have the lumas of several and then the differences that
-/// these share. `row` is a row of groups; `place` is called with column, line in the group, and the
-/// three samples.
-pub(super) fn ungroup(row: &[u8], tags: &Tags, mut place: impl FnMut(usize, usize, [u8; 3])) {
-    let (across, down) = tags.sharing;
+/// these share, so many across and down. `row` is a row of groups; `place` is called with column,
+/// line in the group, and the three samples.
+pub(super) fn ungroup(
+    row: &[u8],
+    (across, down): (usize, usize),
+    mut place: impl FnMut(usize, usize, [u8; 3]),
+) {
     for (i, group) in row.chunks_exact(across * down + 2).enumerate() {
         let (lumas, differences) = group.split_at(across * down);
         for (j, &luma) in lumas.iter().enumerate() {
             place(i * across + j % across, j / across, [luma, differences[0], differences[1]]);
         }
+    }
+}
+
+/// The ratios of a field; none if it is missing or damaged.
+fn ratios<R: BufRead + Seek>(decoder: &mut Decoder<R>, tag: u16) -> Vec<f64> {
+    let number = |value: Value| match value {
+        Value::Rational(above, below) => Some(f64::from(above) / f64::from(below)),
+        value => value.into_u32().ok().map(f64::from),
+    };
+    match decoder.get_tag(Tag::from_u16_exhaustive(tag)) {
+        Ok(Value::List(values)) => values.into_iter().filter_map(number).collect(),
+        _ => Vec::new(),
     }
 }
