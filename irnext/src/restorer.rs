@@ -1,12 +1,12 @@
 //! The restoration of photographs as a service: which model, on which device, for which photograph.
 
 use crate::classify::{Classification, classify};
-use crate::compute::{Compute, Precision};
+use crate::compute::Compute;
 use crate::degrade::Task;
-use crate::error::{Error, Result};
-use crate::image::{Image, Note, Photo};
+use crate::error::Result;
+use crate::image::{Image, Photo};
 use crate::model::{FrozenModel, Model};
-use crate::restore::{Scale, restore_at};
+use crate::restore::{Scale, finite, restore_at};
 use crate::shipped;
 use std::sync::OnceLock;
 
@@ -191,7 +191,7 @@ impl Restoration<'_> {
     /// computed again in f32, which the photograph's notes say.
     ///
     /// # Errors
-    /// If memory does not suffice, or the device fails; [`Error::NotFinite`].
+    /// If memory does not suffice, or the device fails; [`NotFinite`](crate::Error::NotFinite).
     pub fn apply(&self, photo: &Photo) -> Result<Photo> {
         self.apply_reporting(photo, &|_| ())
     }
@@ -218,22 +218,6 @@ impl Restoration<'_> {
         }
         photo.put_back_hidden(&mut rgb);
         Ok(Photo { rgb, notes, ..photo.without_pixels() })
-    }
-}
-
-/// What `restore` gives in `precision`; if that is not finite, what it gives in f32, as half
-/// precision overflows where f32 does not. The notes then say so.
-fn finite(
-    precision: Precision,
-    notes: &mut Vec<Note>,
-    restore: impl Fn(Precision) -> Result<Image>,
-) -> Result<Image> {
-    match restore(precision) {
-        Err(Error::NotFinite { .. }) if precision != Precision::F32 => {
-            notes.push(Note::RepeatedInF32);
-            restore(Precision::F32)
-        }
-        restored => restored,
     }
 }
 
@@ -302,36 +286,13 @@ mod tests {
     }
 
     #[test]
-    fn what_overflows_in_half_precision_is_computed_again_in_f32() {
-        let overflows = |precision| match precision {
-            Precision::F32 => Ok(Image::new(1, 1)),
-            _ => Err(Error::NotFinite { count: 3 }),
-        };
-        let always = |_| Err(Error::NotFinite { count: 3 });
-        for precision in [Precision::F16, Precision::Bf16, Precision::Tf32] {
-            let mut notes = Vec::new();
-            assert!(finite(precision, &mut notes, overflows).is_ok());
-            assert_eq!(notes, [Note::RepeatedInF32]);
-            // Whatever is not finite in f32, either, is an error.
-            assert!(finite(precision, &mut notes, always).is_err());
-        }
-        let (mut notes, calls) = (Vec::new(), std::cell::Cell::new(0));
-        let error = finite(Precision::F32, &mut notes, |_| {
-            calls.set(calls.get() + 1);
-            Err(Error::NotFinite { count: 3 })
-        });
-        assert!(matches!(error, Err(Error::NotFinite { count: 3 })));
-        assert_eq!((notes.len(), calls.get()), (0, 1));
-    }
-
-    #[test]
     fn a_photograph_without_all_its_values_is_an_error() {
         let restorer = Restorer::detecting(Compute::default()).unwrap();
         let short = Image { width: 64, height: 64, data: vec![0.5; 3] };
         let endless = Image { width: usize::MAX, height: 3, data: Vec::new() };
         let transparent = Photo { alpha: Some(vec![0.0, 1.0]), ..Photo::new(Image::new(8, 8)) };
         for photo in [Photo::new(short), Photo::new(endless), transparent] {
-            assert!(matches!(restorer.restore(&photo), Err(Error::Config { .. })));
+            assert!(matches!(restorer.restore(&photo), Err(crate::Error::Config { .. })));
             assert!(restorer.decide(&photo.rgb).is_err() || photo.alpha.is_some());
             assert!(photo.to_bytes(Format::Png, &WriteOptions::default()).is_err());
         }

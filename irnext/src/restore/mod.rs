@@ -10,8 +10,9 @@ mod tiles;
 
 pub use scale::Scale;
 
+use crate::compute::Precision;
 use crate::error::{Error, Result};
-use crate::image::Image;
+use crate::image::{Image, Note};
 use crate::model::{FrozenModel, ModelConfig};
 use engine::{DType, Tensor};
 use scale::Lines;
@@ -68,6 +69,22 @@ pub(crate) fn restore_at(
     let copy = image.resize(width, height);
     let restored = restore_reporting(model, &copy, progress)?;
     Ok(Lines::fit(&copy, &restored).apply(image))
+}
+
+/// What `restore` gives in `precision`; if that is not finite, what it gives in f32, as half
+/// precision overflows where f32 does not. The notes then say so.
+pub(crate) fn finite(
+    precision: Precision,
+    notes: &mut Vec<Note>,
+    restore: impl Fn(Precision) -> Result<Image>,
+) -> Result<Image> {
+    match restore(precision) {
+        Err(Error::NotFinite { .. }) if precision != Precision::F32 => {
+            notes.push(Note::RepeatedInF32);
+            restore(Precision::F32)
+        }
+        restored => restored,
+    }
 }
 
 /// Whether an image goes through in one piece. The padded size counts: a strip of one row is padded
@@ -146,6 +163,29 @@ mod tests {
             let error = one_piece(&ModelConfig::default(), &image, predict).unwrap_err();
             assert!(matches!(error, Error::NotFinite { count: 1 }), "{error}");
         }
+    }
+
+    #[test]
+    fn what_overflows_in_half_precision_is_computed_again_in_f32() {
+        let overflows = |precision| match precision {
+            Precision::F32 => Ok(Image::new(1, 1)),
+            _ => Err(Error::NotFinite { count: 3 }),
+        };
+        let always = |_| Err(Error::NotFinite { count: 3 });
+        for precision in [Precision::F16, Precision::Bf16, Precision::Tf32] {
+            let mut notes = Vec::new();
+            assert!(finite(precision, &mut notes, overflows).is_ok());
+            assert_eq!(notes, [Note::RepeatedInF32]);
+            // Whatever is not finite in f32, either, is an error.
+            assert!(finite(precision, &mut notes, always).is_err());
+        }
+        let (mut notes, calls) = (Vec::new(), std::cell::Cell::new(0));
+        let error = finite(Precision::F32, &mut notes, |_| {
+            calls.set(calls.get() + 1);
+            Err(Error::NotFinite { count: 3 })
+        });
+        assert!(matches!(error, Err(Error::NotFinite { count: 3 })));
+        assert_eq!((notes.len(), calls.get()), (0, 1));
     }
 
     #[test]
