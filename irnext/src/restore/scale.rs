@@ -106,8 +106,8 @@ impl Lines {
     pub fn fit(copy: &Image, restored: &Image) -> Self {
         let (width, height) = (copy.width, copy.height);
         let mut coefficients = vec![0.0; width * height * COEFFICIENTS];
-        // Where the copy has no detail, the photograph may have some: it is not to be flattened, but
-        // to change as its surroundings do, of this channel or at least of all.
+        // Where the copy has no detail, the photograph may have some: it is not to be flattened,
+        // but to change as its surroundings do, of this channel or at least of all.
         let as_it_is = Plane::new(width, height).map(|_| 1.0);
         let (gray, _) = Plane::gray(restored).lines(&Plane::gray(copy), WIDE, EPSILON, &as_it_is);
         let fitted: Vec<_> = (0..3)
