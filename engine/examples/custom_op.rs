@@ -4,6 +4,14 @@
 //! ```text
 //! cargo run -p irnext-engine --example custom_op
 //! ```
+//!
+//! The checks at its end, `engine::checks`, compile only with the feature of that name. In
+//! `Cargo.toml`, for a crate that uses them in its tests:
+//!
+//! ```toml
+//! [dev-dependencies]
+//! engine = { package = "irnext-engine", version = "0.1", features = ["checks"] }
+//! ```
 
 use engine::checks::{Sample, SampleGenerator, Values, check};
 use engine::ops::{Op, apply, map};

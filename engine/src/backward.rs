@@ -194,6 +194,7 @@ impl Uses {
 /// assert!(gradients.get(&x).is_none());
 /// # Ok::<_, engine::Error>(())
 /// ```
+#[derive(Debug)]
 pub struct Gradients {
     tape: Tape,
     by_node: HashMap<usize, Tensor>,

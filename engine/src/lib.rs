@@ -1,6 +1,9 @@
 //! Tensors, gradients and kernels: the part of the project that knows nothing of images or of a
 //! network.
 //!
+//! In a crate that uses it, put `[profile.dev.package."*"]` with `opt-level = 3` into `Cargo.toml`:
+//! unoptimized code is far too slow.
+//!
 //! Gradient descent on a linear model, from nothing but a tape and tensors:
 //!
 //! ```

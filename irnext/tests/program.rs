@@ -908,6 +908,33 @@ fn doctor_finds_what_is_missing_and_damaged() {
     assert!(!irnext(at, &["doctor", "nowhere"]).status.success());
 }
 
+#[cfg(unix)]
+#[test]
+fn bash_completes_photographs_and_their_options() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    if !Path::new("/bin/bash").exists() {
+        return;
+    }
+    fs::write(at.join("script"), irnext(at, &["completions", "bash"]).stdout).unwrap();
+    fs::write(at.join("foggy.jpg"), "").unwrap();
+    // The words that the script offers for the last one of a line; none stands for file names.
+    let offered = |line: &str| {
+        let run = format!(
+            "source ./script; COMP_WORDS=({line}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _irnext irnext \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD - 1]}}\"; \
+             echo \"${{COMPREPLY[@]}}\""
+        );
+        text(&Command::new("bash").args(["-c", &run]).current_dir(at).output().unwrap().stdout)
+    };
+    assert_eq!(offered("irnext --ta").trim(), "--task");
+    assert!(offered("irnext --task de").contains("dehaze"));
+    assert_eq!(offered("irnext --output fo").trim(), "foggy.jpg");
+    assert_eq!(offered("irnext fo").trim(), "");
+    let script = fs::read_to_string(at.join("script")).unwrap();
+    assert!(script.contains("-o default irnext"), "no file names where nothing is offered");
+}
+
 #[test]
 fn completions_and_manual_pages_name_every_command() {
     let folder = tempfile::tempdir().unwrap();
@@ -915,6 +942,13 @@ fn completions_and_manual_pages_name_every_command() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = text(&irnext(at, &["completions", shell]).stdout);
         assert!(["restore", "overwrite"].iter().all(|word| script.contains(word)), "{script}");
+        if !Path::new("/bin").join(shell).exists() {
+            continue;
+        }
+        // What the shell itself says about the script.
+        fs::write(at.join("script"), &script).unwrap();
+        let checked = Command::new(shell).args(["-n", "script"]).current_dir(at).output().unwrap();
+        assert!(checked.status.success(), "{shell}: {}", text(&checked.stderr));
     }
     let page = text(&irnext(at, &["man"]).stdout);
     assert!(page.contains(".TH irnext 1") && page.contains("foggy.jpg"), "{page}");
@@ -922,6 +956,16 @@ fn completions_and_manual_pages_name_every_command() {
     assert!(written.status.success(), "{}", text(&written.stderr));
     let restore = fs::read_to_string(at.join("pages/irnext-restore.1")).unwrap();
     assert!(restore.contains(".TH irnext-restore 1"), "{restore}");
+    for file in fs::read_dir(at.join("pages")).unwrap() {
+        let page = fs::read_to_string(file.unwrap().path()).unwrap();
+        let version = concat!("\"irnext ", env!("CARGO_PKG_VERSION"), "\"");
+        assert!(
+            page.lines().any(|line| line.starts_with(".TH") && line.contains(version)),
+            "{page}"
+        );
+        assert!(!page.contains("EXTRA") && !page.contains("help(1)"), "{page}");
+    }
+    assert!(restore.contains(".SH EXAMPLES\n.nf\n  irnext foggy.jpg"), "{restore}");
     assert!(restore.contains("Replace existing results"), "{restore}");
     assert!(!irnext(at, &["man", "pages"]).status.success(), "it overwrites pages");
     assert!(irnext(at, &["man", "pages", "--overwrite"]).status.success());

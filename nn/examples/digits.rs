@@ -11,7 +11,6 @@ mod data;
 use engine::{DType, Rng, Tensor};
 use nn::layers::Module;
 use nn::optim::Rule;
-use nn::weights::WeightFile;
 use nn::{Context, Error, Params, Trainer, loss};
 
 const STEPS: u64 = 400;
@@ -39,9 +38,7 @@ fn main() -> nn::Result<()> {
     let accuracy = data::accuracy(&logits, &test_classes)?;
     println!("{:.1} % of {} test images", 100.0 * accuracy, test_images.shape()[0]);
     if let Some(path) = std::env::args_os().nth(1) {
-        let entries = trainer.params.entries().iter();
-        let tensors = entries.map(|entry| (entry.path.clone(), entry.value.clone())).collect();
-        WeightFile { tensors, ..WeightFile::default() }.write(path.as_ref())?;
+        trainer.params.save(path)?;
     }
     match accuracy > 0.95 {
         true => Ok(()),

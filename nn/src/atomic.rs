@@ -94,6 +94,19 @@ impl Reserved {
     }
 
     /// The file, to be written, and to get permissions and times.
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("lines.txt");
+    /// let reserved = nn::Reserved::beside(&path)?;
+    /// for line in 1..=3 {
+    ///     writeln!(reserved.file(), "{line}")?;
+    /// }
+    /// reserved.finish()?;
+    /// assert_eq!(std::fs::read_to_string(&path)?, "1\n2\n3\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn file(&self) -> &File {
         &self.file
     }

@@ -158,7 +158,30 @@ impl Context {
     /// The same pass on a part of a batch that `ranks` share, if there are any: BatchNorm
     /// normalizes by the whole.
     ///
-    /// The documentation of [`Buckets`] shows two ranks.
+    /// [`Buckets`] shows how ranks share gradients.
+    ///
+    /// ```
+    /// use engine::{DType, Tape, Tensor};
+    /// use nn::distributed::{ProcessGroup, threads};
+    /// use nn::layers::{BatchNorm2d, Module};
+    /// use nn::{Context, Params};
+    /// use std::sync::Arc;
+    /// // The batch is 1 on rank 0 and 3 on rank 1.
+    /// let rank = |group: Arc<ProcessGroup>| -> nn::Result<f64> {
+    ///     let (norm, params) = Params::build(0, DType::F64, |b| Ok(BatchNorm2d::new(b, 1)))?;
+    ///     let x = Tensor::full(&[1, 1, 1, 1], 1.0 + 2.0 * group.rank() as f64, DType::F64)?;
+    ///     let cx = Context::training(&params, &Tape::new()).with_ranks(Some(group.clone()));
+    ///     let y = norm.forward(&cx, &x)?.item()?;
+    ///     group.close(None);
+    ///     Ok(y)
+    /// };
+    /// let ranks = threads(2)?.into_iter().map(Arc::new);
+    /// let ranks: Vec<_> = ranks.map(|group| std::thread::spawn(move || rank(group))).collect();
+    /// for (rank, expected) in ranks.into_iter().zip([-1.0, 1.0]) {
+    ///     assert!((rank.join().expect("no panic")? - expected).abs() < 1e-4);
+    /// }
+    /// # Ok::<_, nn::Error>(())
+    /// ```
     #[must_use]
     pub fn with_ranks(self, ranks: Option<Arc<dyn Collectives>>) -> Self {
         Self { ranks, ..self }

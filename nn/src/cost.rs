@@ -90,6 +90,14 @@ impl Cost {
     }
 
     /// The same cost with `parameters` trained parameters.
+    ///
+    /// ```
+    /// use nn::{Cost, LayerKind};
+    /// let x = engine::Tensor::zeros(&[2, 3], engine::DType::F32)?;
+    /// let cost = Cost::new("scale", LayerKind::Function, &x, &x).with_parameters(3);
+    /// assert_eq!((cost.parameters, cost.multiply_adds()), (3, 0));
+    /// # Ok::<_, nn::Error>(())
+    /// ```
     pub fn with_parameters(self, parameters: usize) -> Self {
         Self { parameters, ..self }
     }
@@ -112,11 +120,21 @@ impl Cost {
     }
 
     /// The number of input elements, at most [`u64::MAX`].
+    ///
+    /// ```
+    /// use nn::{Cost, LayerKind};
+    /// let x = engine::Tensor::zeros(&[1, 8, 4, 6], engine::DType::F32)?;
+    /// let cost = Cost::new("", LayerKind::MaxPool2d(2), &x, &x.max_pool2d(2, 2)?);
+    /// assert_eq!((cost.input_elements(), cost.output_elements()), (8 * 4 * 6, 8 * 2 * 3));
+    /// # Ok::<_, nn::Error>(())
+    /// ```
     pub fn input_elements(&self) -> u64 {
         elements(&self.input)
     }
 
     /// The number of output elements, at most [`u64::MAX`].
+    ///
+    /// [`Cost::input_elements`] shows it.
     pub fn output_elements(&self) -> u64 {
         elements(&self.output)
     }

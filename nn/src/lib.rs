@@ -1,6 +1,9 @@
 //! Parameters, layers, losses, optimizers and weight files: the parts of networks, without any
 //! particular network.
 //!
+//! In a crate that uses it, put `[profile.dev.package."*"]` with `opt-level = 3` into `Cargo.toml`:
+//! unoptimized code is far too slow.
+//!
 //! Reading order, from the bottom: [`weights`] (weight files) → [`Params`] (values under dotted
 //! paths) → [`distributed`] (several processes) → [`Context`] (a forward pass) → [`layers`],
 //! [`loss`], [`Cost`] → [`Frozen`] (a network for evaluation) → [`optim`], [`schedule`], [`Ema`],

@@ -5,10 +5,11 @@
 //! an optimizer, a moving average or a file is a loop over a list, and a layer is an immutable
 //! description that threads can share.
 
-use crate::weights::printable;
+use crate::weights::{WeightFile, printable};
 use crate::{Error, Result};
 use engine::{DType, Device, Rng, Tensor, counted};
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Names an entry of the [`Params`] that it was built with, and of their copies.
@@ -293,6 +294,50 @@ impl Params {
         self.entries.iter().zip(values).try_for_each(|(entry, value)| require(entry, value))
     }
 
+    /// Writes all values to a weight file in the format of its extension: `safetensors`, or `pkl`,
+    /// `pth` or `pt` for PyTorch. [`Params::load_file`] reads it.
+    ///
+    /// ```
+    /// use engine::DType;
+    /// use nn::{Params, layers::Linear};
+    /// let build = |b: &mut nn::Builder<'_>| Ok(Linear::new(b, 64, 10));
+    /// let (_, params) = Params::build(1, DType::F32, build)?;
+    /// # let folder = tempfile::tempdir().expect("a folder");
+    /// let path = folder.path().join("weights.safetensors");
+    /// params.save(&path)?;
+    /// // The same layers with other values, until those of the file are loaded.
+    /// let (_, mut other) = Params::build(2, DType::F32, build)?;
+    /// other.load_file(&path)?;
+    /// let [saved, loaded] = [params, other].map(|params| params.values()[0].to_f64_vec());
+    /// assert_eq!(saved?, loaded?);
+    /// # Ok::<_, nn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for any other extension, and [`Error::Io`]. For metadata in the file,
+    /// [`WeightFile::write`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let named = |entry: &Entry| Ok((entry.path.clone(), entry.value.to_device(Device::Cpu)?));
+        let tensors = self.entries.iter().map(named).collect::<Result<_>>()?;
+        WeightFile { tensors, ..WeightFile::default() }.write(path.as_ref())
+    }
+
+    /// Replaces every value by that in a weight file, in any of the formats of
+    /// [`WeightFile::read`], on the entry's device. [`Params::save`] shows it.
+    ///
+    /// # Errors
+    /// As of [`Params::load`] and [`WeightFile::read`]; nothing is changed then.
+    pub fn load_file(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let mut source = WeightFile::read(path)?.tensors;
+        for entry in &self.entries {
+            if let Some(value) = source.get_mut(&entry.path) {
+                *value = value.to_device(entry.value.device())?;
+            }
+        }
+        self.load(&path.display().to_string(), &source)
+    }
+
     /// Replaces every value by that in `source`, converted to the entry's dtype.
     ///
     /// ```
@@ -323,6 +368,21 @@ impl Params {
     }
 
     /// The same model with every value on `device`.
+    ///
+    /// ```no_run
+    /// use engine::{DType, Device, Tensor};
+    /// use nn::layers::{Conv2d, Module};
+    /// use nn::{Context, Params};
+    /// let (conv, params) = Params::build(0, DType::F32, |b| Ok(Conv2d::new(b, 3, 8, 3)))?;
+    /// // A layer holds no values: it computes where those of the pass and its input are.
+    /// let gpu = Device::Cuda(0);
+    /// let params = params.to_device(gpu)?;
+    /// let x = Tensor::zeros(&[1, 3, 32, 32], DType::F32)?.to_device(gpu)?;
+    /// let y = conv.forward(&Context::inference(&params), &x)?;
+    /// assert_eq!(y.device(), gpu);
+    /// let pixels = y.to_device(Device::Cpu)?.to_vec::<f32>()?;
+    /// # Ok::<_, nn::Error>(())
+    /// ```
     pub fn to_device(&self, device: Device) -> Result<Params> {
         let there =
             |entry: &Entry| Ok(Entry { value: entry.value.to_device(device)?, ..entry.clone() });

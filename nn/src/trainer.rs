@@ -30,6 +30,7 @@ use engine::{Tape, Tensor};
 ///
 /// To resume a run, make one with its parameters and settings, and set [`Trainer::optimizer`] and
 /// [`Trainer::ema`] to those that [`Optimizer::resume`] and [`Ema::resume`] return.
+#[derive(Debug)]
 pub struct Trainer {
     /// The model's values, moved by each step.
     pub params: Params,
@@ -58,6 +59,19 @@ impl Trainer {
 
     /// The same run, whose gradients are scaled down to the global norm `limit`, which is not
     /// negative: [`Trainer::step`] refuses others.
+    ///
+    /// ```
+    /// use nn::optim::Rule;
+    /// use nn::{Params, Trainer};
+    /// let build = |b: &mut nn::Builder<'_>| Ok(b.constant("w", &[], 1.0));
+    /// let (w, params) = Params::build(0, engine::DType::F64, build)?;
+    /// let sgd = Rule::Sgd { momentum: 0.0, weight_decay: 0.0 };
+    /// let mut trainer = Trainer::new(params, sgd).with_clip(0.5);
+    /// // The gradient of 100·w is 100; the step is taken along 0.5.
+    /// trainer.step(0.1, |cx| Ok(cx.param(w)?.scale(100.0)?))?;
+    /// assert!((trainer.params.get(w)?.item()? - 0.95).abs() < 1e-6);
+    /// # Ok::<_, nn::Error>(())
+    /// ```
     #[must_use]
     pub fn with_clip(self, limit: f64) -> Self {
         Self { limit, ..self }

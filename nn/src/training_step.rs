@@ -41,6 +41,7 @@ use engine::{Device, Tensor};
 ///
 /// [`Optimizer`] shows a step by hand; a [`Trainer`](crate::Trainer) takes whole steps.
 #[must_use = "a step that is not applied is rolled back"]
+#[derive(Debug)]
 pub struct TrainingStep<'a> {
     optimizer: &'a mut Optimizer,
     ema: Option<&'a mut Ema>,
@@ -92,6 +93,27 @@ impl<'a> TrainingStep<'a> {
     /// recording may be replayed instead. So it moves values in place, and the host makes all
     /// decisions now, for the parameters that the last step moved. Only in the first step are they
     /// made in `apply`, since the parameters that have gradients are not known before.
+    ///
+    /// ```
+    /// use engine::{DType, Replay, Tensor};
+    /// use nn::optim::{Optimizer, Rule};
+    /// use nn::{Context, Error, Params, TrainingStep};
+    /// let (w, mut params) = Params::build(0, DType::F64, |b| Ok(b.constant("w", &[], 1.0)))?;
+    /// let mut sgd = Optimizer::new(Rule::Sgd { momentum: 0.0, weight_decay: 0.0 }, &params);
+    /// let mut replay = Replay::default();
+    /// for gradient in [0.5, -2.0, 0.25] {
+    ///     let inputs = [Tensor::scalar(gradient, DType::F64)?];
+    ///     let mut step = TrainingStep::begin_replayed(&mut sgd, None, 0.1)?;
+    ///     replay.run(&inputs, |inputs| {
+    ///         let pass = Context::inference(&params).finish();
+    ///         step.apply(&mut params, &[Some(inputs[0].clone())], pass, None)?;
+    ///         Ok::<_, Error>(Vec::new())
+    ///     })?;
+    ///     step.commit();
+    /// }
+    /// assert!((params.get(w)?.item()? - (1.0 + 0.1 * 1.25)).abs() < 1e-12);
+    /// # Ok::<_, nn::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Same errors as [`TrainingStep::begin`].

@@ -12,6 +12,7 @@ mod gradcheck;
 use crate::{DType, Device, Error, Result, Rng, Tape, Tensor, counted};
 pub use generator::{SampleGenerator, Values};
 pub use gradcheck::{GradCheck, Report, gradcheck};
+use std::fmt;
 
 /// The samples of the operations in one folder.
 ///
@@ -60,7 +61,18 @@ impl Sample {
     }
 }
 
+impl fmt::Debug for Sample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { label, inputs, .. } = self;
+        f.debug_struct("Sample")
+            .field("label", label)
+            .field("inputs", inputs)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The outcome of putting one sample through the checks. See [`check`] for an example.
+#[derive(Clone, Debug)]
 pub struct Outcome {
     /// The comparison of gradients with finite differences.
     pub gradients: Report,

@@ -115,8 +115,8 @@ impl Module for Msm {
 
 fn pool(b: &mut Builder<'_>, pooling: Pooling, rate: usize, channels: usize) -> Box<dyn Module> {
     match pooling {
-        Pooling::Average => Box::new(AvgPool2d(rate)),
-        Pooling::Max => Box::new(MaxPool2d(rate)),
+        Pooling::Average => Box::new(AvgPool2d::new(rate)),
+        Pooling::Max => Box::new(MaxPool2d::new(rate)),
         // The paper says only "learned"; this choice has the parameters that its table counts.
         Pooling::Learned => {
             let options = Conv2dOptions { stride: 2, padding: 1, groups: channels, dilation: 1 };

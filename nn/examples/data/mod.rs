@@ -28,7 +28,7 @@ pub fn classifier(b: &mut Builder<'_>) -> Result<Sequential> {
     Ok(Sequential::new()
         .then(Conv2d::new(&mut b.at(0), 1, 16, 3).padding(1))
         .then(Activation::Relu)
-        .then(MaxPool2d(2))
+        .then(MaxPool2d::new(2))
         .then(Flatten::new())
         .then(Linear::new(&mut b.at(4), 16 * 4 * 4, 10)))
 }

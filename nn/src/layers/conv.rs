@@ -26,6 +26,7 @@ use engine::{Conv2dOptions, Tensor};
 /// assert_eq!(half.forward(&cx, &x)?.shape(), [1, 8, 16, 16]);
 /// # Ok::<_, nn::Error>(())
 /// ```
+#[derive(Clone, Debug)]
 pub struct Conv2d {
     path: String,
     weight: ParamId,
@@ -35,7 +36,8 @@ pub struct Conv2d {
 
 impl Conv2d {
     /// A convolution from `c_in` to `c_out` channels, with PyTorch's defaults: stride 1, no
-    /// padding, a bias. [`Conv2d::stride`] and [`Conv2d::padding`] change them.
+    /// padding, a bias. [`Conv2d::stride`], [`Conv2d::padding`] and [`Conv2d::dilation`] change
+    /// them. Groups determine the shape of the weight: [`Conv2d::with_options`] takes them.
     ///
     /// Initialized as in PyTorch (He et al. 2015 with a = √5): weight and bias uniform within
     /// 1/√(fan-in).
@@ -44,12 +46,33 @@ impl Conv2d {
     }
 
     /// Like [`Conv2d::new`], but without a bias.
+    ///
+    /// ```
+    /// use nn::{Params, layers::Conv2d};
+    /// let build = |b: &mut nn::Builder<'_>| Ok(Conv2d::without_bias(b, 3, 8, 3));
+    /// let (_conv, params) = Params::build(0, engine::DType::F32, build)?;
+    /// assert_eq!(params.count(), 8 * 3 * 3 * 3);
+    /// # Ok::<_, nn::Error>(())
+    /// ```
     pub fn without_bias(b: &mut Builder<'_>, c_in: usize, c_out: usize, kernel: usize) -> Self {
         Self::with_options(b, c_in, c_out, kernel, false, Conv2dOptions::default())
     }
 
     /// A convolution with all settings given. If the groups do not divide the channels, the build
     /// ends with an error.
+    ///
+    /// ```
+    /// use engine::{Conv2dOptions, DType};
+    /// use nn::{Params, layers::Conv2d};
+    /// let depthwise = |groups| {
+    ///     let options = Conv2dOptions { padding: 1, groups, ..Conv2dOptions::default() };
+    ///     Params::build(0, DType::F32, |b| Ok(Conv2d::with_options(b, 8, 8, 3, true, options)))
+    /// };
+    /// let (_conv, params) = depthwise(8)?;
+    /// assert_eq!(params.entries()[0].value.shape(), [8, 1, 3, 3]);
+    /// assert!(depthwise(3).is_err());
+    /// # Ok::<_, nn::Error>(())
+    /// ```
     pub fn with_options(
         b: &mut Builder<'_>,
         c_in: usize,
@@ -80,6 +103,25 @@ impl Conv2d {
     #[must_use]
     pub fn padding(mut self, padding: usize) -> Self {
         self.options.padding = padding;
+        self
+    }
+
+    /// This convolution with kernel elements that are `dilation` pixels apart, of both dimensions.
+    ///
+    /// ```
+    /// use engine::{DType, Tensor};
+    /// use nn::layers::{Conv2d, Module};
+    /// use nn::{Context, Params};
+    /// let build = |b: &mut nn::Builder<'_>| Ok(Conv2d::new(b, 1, 1, 3).dilation(4));
+    /// let (conv, params) = Params::build(0, DType::F32, build)?;
+    /// let x = Tensor::zeros(&[1, 1, 9, 10], DType::F32)?;
+    /// // The kernel covers 9×9 pixels.
+    /// assert_eq!(conv.forward(&Context::inference(&params), &x)?.shape(), [1, 1, 1, 2]);
+    /// # Ok::<_, nn::Error>(())
+    /// ```
+    #[must_use]
+    pub fn dilation(mut self, dilation: usize) -> Self {
+        self.options.dilation = dilation;
         self
     }
 }
@@ -113,6 +155,7 @@ impl Module for Conv2d {
 /// assert_eq!(y.shape(), [1, 4, 32, 32]);
 /// # Ok::<_, nn::Error>(())
 /// ```
+#[derive(Clone, Debug)]
 pub struct ConvTranspose2d {
     path: String,
     weight: ParamId,
@@ -133,6 +176,21 @@ impl ConvTranspose2d {
 
     /// A transposed convolution with all settings given; `options` are those of the convolution it
     /// transposes. If the groups do not divide the channels, the build ends with an error.
+    ///
+    /// ```
+    /// use engine::{Conv2dOptions, DType, Tensor};
+    /// use nn::layers::{ConvTranspose2d, Module};
+    /// use nn::{Context, Params};
+    /// let options = Conv2dOptions { stride: 2, groups: 4, ..Conv2dOptions::default() };
+    /// let (double, params) = Params::build(0, DType::F32, |b| {
+    ///     Ok(ConvTranspose2d::with_options(b, 8, 4, 2, false, options))
+    /// })?;
+    /// assert_eq!(params.count(), 8 * 1 * 2 * 2);
+    /// let x = Tensor::zeros(&[1, 8, 16, 16], DType::F32)?;
+    /// let y = double.forward(&Context::inference(&params), &x)?;
+    /// assert_eq!(y.shape(), [1, 4, 32, 32]);
+    /// # Ok::<_, nn::Error>(())
+    /// ```
     pub fn with_options(
         b: &mut Builder<'_>,
         c_in: usize,

@@ -3,6 +3,7 @@
 use super::Module;
 use crate::{Context, Cost, LayerKind, Result};
 use engine::Tensor;
+use std::fmt;
 
 /// A function without parameters, as a layer: what operations on tensors compute, without a type of
 /// its own. A function that needs the [`Context`], or parameters, is a [`Module`] instead.
@@ -28,6 +29,12 @@ impl<F: Fn(&Tensor) -> engine::Result<Tensor> + Send + Sync> Function<F> {
     /// gets [traced](Tensor::is_traced) tensors.
     pub fn new(f: F) -> Self {
         Self(f)
+    }
+}
+
+impl<F> fmt::Debug for Function<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Function(..)")
     }
 }
 

@@ -18,6 +18,7 @@ use engine::Tensor;
 /// assert_eq!(logits.shape(), [8, 10]);
 /// # Ok::<_, nn::Error>(())
 /// ```
+#[derive(Clone, Debug)]
 pub struct Linear {
     path: String,
     weight: ParamId,
@@ -33,6 +34,14 @@ impl Linear {
     }
 
     /// Like [`Linear::new`], but without a bias.
+    ///
+    /// ```
+    /// use nn::{Params, layers::Linear};
+    /// let build = |b: &mut nn::Builder<'_>| Ok(Linear::without_bias(b, 64, 10));
+    /// let (_head, params) = Params::build(0, engine::DType::F32, build)?;
+    /// assert_eq!(params.count(), 64 * 10);
+    /// # Ok::<_, nn::Error>(())
+    /// ```
     pub fn without_bias(b: &mut Builder<'_>, inputs: usize, outputs: usize) -> Self {
         Self {
             path: b.prefix().to_string(),
@@ -82,6 +91,7 @@ impl Module for Linear {
 /// assert_eq!(vectors.shape(), [2, 3, 16]);
 /// # Ok::<_, nn::Error>(())
 /// ```
+#[derive(Clone, Debug)]
 pub struct Embedding {
     path: String,
     weight: ParamId,

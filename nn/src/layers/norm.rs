@@ -30,6 +30,7 @@ const MOMENTUM: f64 = 0.1;
 /// assert_eq!(params.values()[running_mean].item()?, 0.9 * 0.0 + 0.1 * 100.0);
 /// # Ok::<_, nn::Error>(())
 /// ```
+#[derive(Clone, Debug)]
 pub struct BatchNorm2d {
     path: String,
     affine: Affine,
@@ -87,6 +88,7 @@ impl Module for BatchNorm2d {
 /// assert_eq!(affine.forward(&cx, &x)?.to_f64_vec()?, y.to_f64_vec()?);
 /// # Ok::<_, nn::Error>(())
 /// ```
+#[derive(Clone, Debug)]
 pub struct InstanceNorm2d {
     path: String,
     affine: Option<Affine>,
@@ -141,6 +143,7 @@ impl Module for InstanceNorm2d {
 /// assert_eq!(y[2..], [0.0, 0.0]);
 /// # Ok::<_, nn::Error>(())
 /// ```
+#[derive(Clone, Debug)]
 pub struct LayerNorm {
     path: String,
     affine: Affine,
@@ -188,6 +191,7 @@ impl Module for LayerNorm {
 /// assert!(Params::build(0, DType::F32, |b| Ok(GroupNorm::new(b, 5, 32))).is_err());
 /// # Ok::<_, nn::Error>(())
 /// ```
+#[derive(Clone, Debug)]
 pub struct GroupNorm {
     path: String,
     groups: usize,
@@ -229,6 +233,7 @@ impl Module for GroupNorm {
 }
 
 /// A trained scale and shift.
+#[derive(Clone, Debug)]
 struct Affine {
     weight: ParamId,
     bias: ParamId,

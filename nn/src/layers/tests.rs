@@ -129,6 +129,33 @@ fn an_embedding_chooses_rows() {
 }
 
 #[test]
+fn windows_may_overlap() {
+    let (_, params) = build(|_| ());
+    let cx = Context::inference(&params);
+    let data: Vec<f64> = (0..9).map(f64::from).collect();
+    let x = tensor(&data, &[1, 1, 3, 3]);
+    let max = MaxPool2d::new(2).stride(1);
+    close(&max.forward(&cx, &x).unwrap(), &[4.0, 5.0, 7.0, 8.0]);
+    let mean = AvgPool2d::new(2).stride(1);
+    close(&mean.forward(&cx, &x).unwrap(), &[2.0, 3.0, 5.0, 6.0]);
+    // By default they do not.
+    close(&MaxPool2d::new(2).forward(&cx, &x).unwrap(), &[4.0]);
+}
+
+#[test]
+fn networks_can_be_printed() {
+    let (net, _) = build(|b| {
+        Sequential::new()
+            .then(Conv2d::new(&mut b.at(0), 1, 2, 3).dilation(2))
+            .then(Function::new(|x| x.square()))
+    });
+    assert_eq!(format!("{net:?}"), "Sequential(2 layers)");
+    assert_eq!(format!("{:?}", Function::new(|x| x.square())), "Function(..)");
+    let (conv, _) = build(|b| Conv2d::new(b, 1, 2, 3).dilation(2));
+    assert!(format!("{conv:?}").contains("dilation: 2"), "{conv:?}");
+}
+
+#[test]
 fn flatten_makes_a_range_of_dimensions_one() {
     let (_, params) = build(|_| ());
     let cx = Context::inference(&params);
