@@ -4,7 +4,7 @@ use crate::classify::{Classification, classify};
 use crate::compute::{Compute, Precision};
 use crate::degrade::Task;
 use crate::error::Result;
-use crate::image::{Image, Note, Photo};
+use crate::image::{Image, Photo};
 use crate::model::{FrozenModel, Model};
 use crate::restore::{finite, restore_reporting};
 use crate::shipped;
