@@ -133,6 +133,6 @@ fn a_full_disk_is_noticed_before_the_work_and_holds_no_half_file() {
     assert!(said.contains("large.bmp: cannot be written: the disk is full"), "{said}");
     assert!(said.contains("1 restored, 1 failed"), "{said}");
     assert_eq!(names(&disk.0), ["small.png"]);
-    // There is room for it in another format.
+    // In another format, it is small enough.
     ends(at, &quick(&["in/large.bmp", "-o", "disk/large.jpg", "--quality", "5"]), 0);
 }

@@ -59,6 +59,12 @@ pub(in crate::image) fn put_in_first(file: &mut [u8], tag: u16, value: Option<us
     true
 }
 
+/// The bytes of a field of the first directory of a TIFF file, of whatever type.
+pub(in crate::image) fn bytes_in_first(file: &[u8], tag: u16) -> Option<&[u8]> {
+    let reader = Reader::new(file)?;
+    reader.data(&reader.find(reader.first()?, tag)?)
+}
+
 /// Whether the first directory of a TIFF file can be changed.
 pub(in crate::image) fn is_changeable(file: &[u8]) -> bool {
     Reader::new(file).is_some()

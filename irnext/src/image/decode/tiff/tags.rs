@@ -13,7 +13,7 @@ use super::reasons::{rare, reason};
 use super::ycbcr::YCbCr;
 use crate::image::TiffCompression;
 use crate::image::metadata::directory::Directory;
-use crate::image::metadata::{Metadata, Resolution, with_iptc};
+use crate::image::metadata::{Metadata, Resolution, exif, with_iptc};
 
 /// The kind of the samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,10 +198,12 @@ impl Tags {
     /// The file's metadata; `file` is the whole of it.
     pub fn metadata(&self, file: &[u8]) -> Metadata {
         let directory = Directory::read(file).filter(|directory| !directory.is_empty());
+        // Many programs call its bytes numbers of 32 bits.
+        let iptc = self.iptc.as_deref().or(exif::bytes_in_first(file, 33723));
         Metadata {
             exif: directory.and_then(|directory| directory.to_block()),
             xmp: self.xmp.clone(),
-            photoshop: with_iptc(self.photoshop.clone(), self.iptc.as_deref()),
+            photoshop: with_iptc(self.photoshop.clone(), iptc),
             comment: None,
             resolution: self.resolution,
             texts: Vec::new(),

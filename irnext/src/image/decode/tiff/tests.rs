@@ -179,6 +179,26 @@ fn colors_that_pixels_share_reach_all_of_them() {
 }
 
 #[test]
+fn iptc_is_read_from_a_field_of_whatever_type() {
+    let fields = *b"\x1c\x02\x78\0\x03fog";
+    for long in [false, true] {
+        let mut bytes = Cursor::new(Vec::new());
+        let mut encoder = TiffEncoder::new(&mut bytes).unwrap();
+        let mut image = encoder.new_image::<colortype::Gray8>(1, 1).unwrap();
+        let tag = Tag::from_u16_exhaustive(33723);
+        let word = |i: usize| u32::from_ne_bytes(fields[4 * i..4 * i + 4].try_into().unwrap());
+        match long {
+            true => image.encoder().write_tag(tag, &[word(0), word(1)][..]).unwrap(),
+            false => image.encoder().write_tag(tag, &fields[..]).unwrap(),
+        }
+        image.write_data(&[0]).unwrap();
+        let photo = read(&bytes.into_inner());
+        let resources = photo.metadata.photoshop.unwrap();
+        assert_eq!(crate::image::metadata::iptc_in(&resources), Some(&fields[..]), "{long}");
+    }
+}
+
+#[test]
 fn pages_behind_the_first_are_noted() {
     let mut file = Cursor::new(Vec::new());
     let mut encoder = TiffEncoder::new(&mut file).unwrap();

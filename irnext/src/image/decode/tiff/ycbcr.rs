@@ -52,9 +52,9 @@ impl YCbCr {
     }
 }
 
-/// Samples for each pixel, of groups that have the lumas of several and then the differences that
-/// these share, so many across and down. `row` is a row of groups; `place` is called with column,
-/// line in the group, and the three samples.
+/// Samples for each pixel, of groups that have the lumas of `across` times `down` pixels and then
+/// the differences that these share. `row` is a row of groups; `place` is called with column, line
+/// in the group, and the three samples.
 pub(super) fn ungroup(
     row: &[u8],
     (across, down): (usize, usize),
