@@ -160,7 +160,7 @@ pub trait Op: Send + Sync + Sized + 'static {
     type Saved: Saved;
 
     /// The shape and dtype rule: the output's for these inputs, or why they do not fit. Computes
-    /// nothing. Two operands that broadcast have [`broadcast_shape`](crate::broadcast_shape).
+    /// nothing. Two operands that broadcast have [`broadcast_shape`].
     /// [`apply`] checks that the shape does not have too many elements.
     fn infer(&self, inputs: &[Meta]) -> Result<Meta>;
 

@@ -313,7 +313,7 @@ fn parts_of_a_network_that_there_is_not_are_refused() {
             assert!(nn::Params::build(0, DType::F32, build).is_err(), "{config:?}");
         }
     }
-    let odd = |b: &mut Builder<'_>| Ok(drop(Lam::new(b, &ModelConfig::default(), 9)));
-    let error = nn::Params::build(0, DType::F32, odd).unwrap_err().to_string();
+    let odd = |b: &mut Builder<'_>| Ok(Lam::new(b, &ModelConfig::default(), 9));
+    let error = nn::Params::build(0, DType::F32, odd).err().unwrap().to_string();
     assert!(error.contains("9 channels do not make 8 groups"), "{error}");
 }

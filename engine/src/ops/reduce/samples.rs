@@ -24,11 +24,14 @@ fn sample_argmax(c: &mut SampleGenerator) -> Sample {
     })
 }
 
+type Reduction = fn(&Tensor, &[usize]) -> Result<Tensor>;
+
+/// `forms` are without and with the dimensions.
 fn sample(
     c: &mut SampleGenerator,
     name: &'static str,
     values: Values,
-    forms: [fn(&Tensor, &[usize]) -> Result<Tensor>; 2],
+    forms: [Reduction; 2],
 ) -> Sample {
     let shape = c.shape(0..=4, 6);
     let dims: Vec<usize> = (0..shape.len()).filter(|_| c.flag()).collect();
