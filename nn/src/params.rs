@@ -326,7 +326,7 @@ impl Params {
     /// [`WeightFile::read`], on the entry's device. [`Params::save`] shows it.
     ///
     /// # Errors
-    /// As of [`Params::load`] and [`WeightFile::read`]; nothing is changed then.
+    /// Same errors as [`Params::load`] and [`WeightFile::read`]; nothing is changed then.
     pub fn load_file(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let mut source = WeightFile::read(path)?.tensors;

@@ -43,7 +43,7 @@ impl Place {
     }
 
     /// Takes as much of the disk as the result will have at least, so that a full one is noticed
-    /// before the work. What is written then goes over it.
+    /// before the work. The result is written over it.
     pub fn hold(self, len: u64) -> Result<Self> {
         static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
         // More is not worth the time to write it twice.

@@ -50,7 +50,7 @@ impl Progress {
             let all = photos.values().sum();
             if jobs.len() > 1 || all > LARGE {
                 bar = ProgressBar::new(all);
-                // As wide as the terminal: what is wider would be left over on lines of its own.
+                // As wide as the terminal: the rest of a wider bar would stay on lines of its own.
                 let style = "{wide_bar} {percent:>3} %  {msg}{left}";
                 bar.set_style(
                     ProgressStyle::with_template(style)

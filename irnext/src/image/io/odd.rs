@@ -88,7 +88,7 @@ fn the_exponent_of_a_png_file_is_followed_and_kept() {
     let (tiff, notes) = photo.to_bytes(Format::Tiff, &WriteOptions::default()).unwrap();
     assert!(notes.is_empty() && read(&tiff).profile.unwrap().converts());
     assert!((read(&tiff).rgb.data[3] - photo.rgb.data[3]).abs() < 0.01);
-    // What is nearly sRGB's exponent means sRGB.
+    // An exponent near sRGB's means sRGB.
     let photo = read(&with_chunk(png(false, &[0.25; 3]), b"gAMA", &numbers(&[0.45])));
     assert_eq!(photo.rgb.data, read(&png(false, &[0.25; 3])).rgb.data);
     let (again, _) = photo.to_bytes(Format::Png, &WriteOptions::default()).unwrap();

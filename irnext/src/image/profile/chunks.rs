@@ -88,7 +88,7 @@ fn of_code_points(contents: &[u8]) -> Colors {
 }
 
 fn of_gamma(gamma: f64, points: [f64; 8], gray: bool) -> Colors {
-    // Within 5 % is the same, as for libpng: what is written as 0.45 means sRGB.
+    // Within 5 % is the same, as for libpng: a gamma of 0.45 means sRGB.
     let is_srgb_curve = (gamma / SRGB_GAMMA - 1.0).abs() < 0.05;
     let is_srgb_space = points.iter().zip(SRGB_POINTS).all(|(a, b)| (a - b).abs() < 0.002);
     if is_srgb_curve && (is_srgb_space || gray) {
