@@ -18,6 +18,7 @@ use engine::Rng;
 use scalar_tape::{Tape, Var};
 use std::fs;
 use std::path::{Path, PathBuf};
+use tests::files_in;
 
 /// Every operation of the scalar tape, `x` and `y` used more than once.
 fn everything<'t>(x: Var<'t>, y: Var<'t>) -> Var<'t> {
@@ -100,23 +101,7 @@ fn a_wrong_gradient_is_found_as_in_the_book() {
 #[test]
 fn every_source_that_a_document_names_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let (mut folders, mut documents, mut sources) = (vec![root.clone()], Vec::new(), Vec::new());
-    while let Some(folder) = folders.pop() {
-        for path in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            let extension = path.extension().and_then(|extension| extension.to_str());
-            if path.is_dir() {
-                // Build outputs, and the folders of tools.
-                if name != "target" && !name.starts_with('.') {
-                    folders.push(path);
-                }
-            } else if extension == Some("md") {
-                documents.push(path);
-            } else if extension == Some("rs") {
-                sources.push(path);
-            }
-        }
-    }
+    let [documents, sources] = ["md", "rs"].map(|extension| files_in(&root, &[extension]));
     assert!(documents.len() > 30, "only {} documents were found", documents.len());
 
     let exists = |named: &Path| sources.iter().any(|source| source.ends_with(named));

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use tests::files_in;
 
 /// Functions without an example, with the reason.
 const EXEMPT: [(&str, &str); 0] = [];
@@ -49,38 +50,25 @@ mod tests { pub fn of_tests() {} }";
 fn refuse_missing(package: &str) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let read = |path: &PathBuf| fs::read_to_string(path).unwrap();
-    let sources = rust_files(&root.join(package).join("src"));
+    let source = root.join(package).join("src");
+    let mut sources = files_in(&source, &["rs"]);
+    sources.retain(|path| !path.ends_with("tests.rs"));
     assert!(sources.len() > 20, "only {} sources were found", sources.len());
     let mut examples = read(&root.join(package).join("README.md"));
     examples += &read(&root.join("README.md"));
-    for path in rust_files(&root.join(package).join("examples")) {
+    for path in files_in(&root.join(package).join("examples"), &["rs"]) {
         examples += &read(&path);
     }
     examples.extend(sources.iter().map(|path| doc_code(&read(path))));
     let used = names(&examples);
     let exempt = |name: &str| EXEMPT.iter().any(|(function, _)| *function == name);
     let mut missing = Vec::new();
-    for path in sources.iter().filter(|path| is_public(path, &root.join(package).join("src"))) {
+    for path in sources.iter().filter(|path| is_public(path, &source)) {
         let functions = public_functions(&read(path)).into_iter();
         let unused = functions.filter(|name| !used.contains(name) && !exempt(name));
         missing.extend(unused.map(|name| format!("{}: {name}", path.display())));
     }
     assert!(missing.is_empty(), "in no example:\n{}", missing.join("\n"));
-}
-
-/// The Rust files in a folder and in the folders in it, without tests.
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-        let name = path.file_name().unwrap_or_default();
-        if path.is_dir() {
-            files.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") && name != "tests.rs"
-        {
-            files.push(path);
-        }
-    }
-    files
 }
 
 /// Whether the functions of a file can be reached from outside the crate, unlike those of the

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
+use tests::files_in;
 
 /// The engine's layers by their top-level modules, the lowest first, as ARCHITECTURE.md lists them.
 /// A module imports from its own layer and from those below it. The samples of an operation belong
@@ -264,20 +265,11 @@ struct Crate {
 impl Crate {
     fn read(name: &str) -> Self {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name).join("src");
-        let mut texts = Vec::new();
-        let mut folders = vec![source.clone()];
-        while let Some(folder) = folders.pop() {
-            for path in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
-                let file = path.strip_prefix(&source).unwrap().to_str().unwrap().to_string();
-                match path.extension().and_then(|extension| extension.to_str()) {
-                    _ if path.is_dir() => folders.push(path),
-                    Some("rs") if !file.ends_with("tests.rs") && file != "main.rs" => {
-                        texts.push((file, fs::read_to_string(path).unwrap()));
-                    }
-                    _ => {}
-                }
-            }
-        }
+        let paths = files_in(&source, &["rs"]).into_iter();
+        let relative = |path: &Path| path.strip_prefix(&source).unwrap().display().to_string();
+        let texts = paths.map(|path| (relative(&path), fs::read_to_string(path).unwrap()));
+        let is_read = |file: &str| !file.ends_with("tests.rs") && file != "main.rs";
+        let texts: Vec<_> = texts.filter(|(file, _)| is_read(file)).collect();
         assert!(texts.len() > 3, "{}", source.display());
         Self::from_texts(texts)
     }

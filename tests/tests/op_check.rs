@@ -4,6 +4,8 @@ use engine::checks::{self, SampleGenerator};
 use engine::ops::OPS;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use std::path::Path;
+use tests::files_in;
 
 /// Random uses of each operation.
 const CASES: u32 = 24;
@@ -46,26 +48,15 @@ fn no_operation_is_left_out() {
     let listed: Vec<&str> =
         OPS.iter().flat_map(|module| module.operations).map(|(name, _)| *name).collect();
     let mut found = 0;
-    let mut folders =
-        vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../engine/src/ops"))];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let source = std::fs::read_to_string(&path).unwrap();
-            let constants = source.lines().map(str::trim_start);
-            for constant in constants.filter_map(|line| line.strip_prefix(DECLARATION)) {
-                let name = constant.split('"').next().unwrap();
-                assert!(
-                    listed.contains(&name),
-                    "{name} of {} is in the list of no module",
-                    path.display()
-                );
-                found += 1;
-            }
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../engine/src/ops"));
+    for path in files_in(folder, &["rs"]) {
+        let source = std::fs::read_to_string(&path).unwrap();
+        let constants = source.lines().map(str::trim_start);
+        for constant in constants.filter_map(|line| line.strip_prefix(DECLARATION)) {
+            let name = constant.split('"').next().unwrap();
+            let path = path.display();
+            assert!(listed.contains(&name), "{name} of {path} is in the list of no module");
+            found += 1;
         }
     }
     assert!(found > 20, "only {found} operations were found: are they declared otherwise now?");

@@ -7,6 +7,7 @@
 use clap::{Command, CommandFactory};
 use std::fs;
 use std::path::{Path, PathBuf};
+use tests::files_in;
 
 /// A phrase to avoid, in lower case, and a better one. A star stands for any ending. Questions may
 /// contain any of them.
@@ -121,29 +122,19 @@ fn the_documents_use_plain_words() {
 #[test]
 fn comments_use_plain_words() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut folders: Vec<PathBuf> = ["benches", "engine", "irnext", "kernels", "nn", "tests"]
-        .map(|name| root.join(name))
-        .into();
-    let (mut files, mut found) = (0, Vec::new());
-    while let Some(folder) = folders.pop() {
-        for path in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
-            let name = path.strip_prefix(&root).unwrap().display().to_string();
-            let extension = path.extension().and_then(|extension| extension.to_str());
-            if path.is_dir() && !name.ends_with("target") {
-                folders.push(path);
-                continue;
-            }
-            let mark = match extension {
-                Some("rs" | "cu" | "cuh") if !name.ends_with(file!()) => "//",
-                Some("toml" | "sh") => "#",
-                _ => continue,
-            };
-            files += 1;
-            check(&name, &comments(&path, mark), &mut found);
-        }
+    let folders = ["benches", "engine", "irnext", "kernels", "nn", "tests"];
+    let of = |folder| files_in(&root.join(folder), &["rs", "cu", "cuh", "toml", "sh"]);
+    let mut files: Vec<PathBuf> = folders.into_iter().flat_map(of).collect();
+    // But for this one, which lists the phrases.
+    files.retain(|path| !path.ends_with(file!()));
+    assert!(files.len() > 300, "only {} sources were found", files.len());
+    let mut found = Vec::new();
+    for path in &files {
+        let name = path.strip_prefix(&root).unwrap().display().to_string();
+        let is_script = path.extension().is_some_and(|e| e == "toml" || e == "sh");
+        check(&name, &comments(path, if is_script { "#" } else { "//" }), &mut found);
     }
     check("Cargo.toml", &comments(&root.join("Cargo.toml"), "#"), &mut found);
-    assert!(files > 300, "only {files} sources were found");
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
