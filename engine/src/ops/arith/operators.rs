@@ -18,87 +18,50 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 macro_rules! operators {
     ($($Trait:ident::$method:ident: |$x:ident, $number:ident| $right:expr, $left:expr;)*) => {$(
-        impl $Trait<&Tensor> for &Tensor {
-            type Output = Result<Tensor>;
-
-            fn $method(self, other: &Tensor) -> Result<Tensor> {
-                Tensor::$method(self, other)
-            }
-        }
-
-        impl $Trait<f64> for &Tensor {
-            type Output = Result<Tensor>;
-
-            fn $method(self, number: f64) -> Result<Tensor> {
-                let ($x, $number) = (self, number);
-                $right
-            }
-        }
-
-        impl $Trait<&Tensor> for f64 {
-            type Output = Result<Tensor>;
-
-            fn $method(self, tensor: &Tensor) -> Result<Tensor> {
-                let ($x, $number) = (tensor, self);
-                $left
-            }
-        }
-
-        by_reference!($Trait::$method: Tensor, &Tensor);
-        by_reference!($Trait::$method: &Tensor, Tensor);
-        by_reference!($Trait::$method: Tensor, Tensor);
-        by_reference!($Trait::$method: Tensor, f64);
-        by_reference!($Trait::$method: f64, Tensor);
+        of_two!($Trait::$method: &Tensor, &Tensor);
+        of_two!($Trait::$method: &Tensor, Tensor);
+        of_two!($Trait::$method: Tensor, &Tensor);
+        of_two!($Trait::$method: Tensor, Tensor);
+        with_number!($Trait::$method: &Tensor, |$x, $number| $right, $left);
+        with_number!($Trait::$method: Tensor, |$x, $number| $right, $left);
     )*};
 }
 
-/// An operator whose operands, or one of them, are values: the same as with references.
-macro_rules! by_reference {
+macro_rules! of_two {
     ($Trait:ident::$method:ident: $Left:ty, $Right:ty) => {
         impl $Trait<$Right> for $Left {
             type Output = Result<Tensor>;
 
-            fn $method(self, right: $Right) -> Result<Tensor> {
-                $Trait::$method(self.operand(), right.operand())
+            fn $method(self, other: $Right) -> Result<Tensor> {
+                Tensor::$method(&self, &other)
             }
         }
     };
 }
 
-/// An operand as the operators of references take it.
-trait AsOperand {
-    type As<'a>
-    where
-        Self: 'a;
+macro_rules! with_number {
+    (
+        $Trait:ident::$method:ident: $Operand:ty,
+        |$x:ident, $number:ident| $right:expr, $left:expr
+    ) => {
+        impl $Trait<f64> for $Operand {
+            type Output = Result<Tensor>;
 
-    fn operand(&self) -> Self::As<'_>;
-}
+            fn $method(self, number: f64) -> Result<Tensor> {
+                let ($x, $number): (&Tensor, f64) = (&self, number);
+                $right
+            }
+        }
 
-impl AsOperand for Tensor {
-    type As<'a> = &'a Tensor;
+        impl $Trait<$Operand> for f64 {
+            type Output = Result<Tensor>;
 
-    fn operand(&self) -> &Tensor {
-        self
-    }
-}
-
-impl AsOperand for &Tensor {
-    type As<'a>
-        = &'a Tensor
-    where
-        Self: 'a;
-
-    fn operand(&self) -> &Tensor {
-        self
-    }
-}
-
-impl AsOperand for f64 {
-    type As<'a> = f64;
-
-    fn operand(&self) -> f64 {
-        *self
-    }
+            fn $method(self, tensor: $Operand) -> Result<Tensor> {
+                let ($x, $number): (&Tensor, f64) = (&tensor, self);
+                $left
+            }
+        }
+    };
 }
 
 // With the number on the right, and on the left.
