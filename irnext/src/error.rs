@@ -158,13 +158,6 @@ impl From<engine::Error> for Error {
     }
 }
 
-impl From<String> for Error {
-    /// A value that a caller passed, and that cannot be used.
-    fn from(reason: String) -> Self {
-        Self::Config { reason }
-    }
-}
-
 impl Error {
     /// Whether the computation was interrupted on request.
     pub fn is_interruption(&self) -> bool {

@@ -96,8 +96,8 @@ impl Restorer {
         Self::with_model(task.name(), shipped::load(task)?.0, compute)
     }
 
-    /// A restorer that applies `model` to every photograph. `task` names its task, for the names of
-    /// results.
+    /// A restorer that applies `model` to every photograph. `task` names its task: results
+    /// are named after it, and [`Scale::Auto`] depends on it.
     ///
     /// # Errors
     /// Same errors as [`Restorer::detecting`].

@@ -39,6 +39,8 @@ pub(crate) use plane::{Plane, linear_taps};
 pub use profile::Profile;
 pub use source::{JpegCoding, Source, TiffCompression};
 
+use crate::error::{Error, Result};
+
 /// An RGB image: `data[(y * width + x) * 3 + channel]`, values nominally in [0, 1], sRGB-encoded.
 ///
 /// The layout is that of one channels-last tensor, so that an image becomes a tensor by a copy.
@@ -59,11 +61,15 @@ impl Image {
     }
 
     /// An error unless the image has three values for each pixel.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<()> {
         let Self { width, height, data } = self;
         match width.checked_mul(*height).and_then(|pixels| pixels.checked_mul(3)) {
             Some(values) if values == data.len() => Ok(()),
-            _ => Err(format!("an image of {width}×{height} pixels has {} values", data.len())),
+            _ => {
+                let values = data.len();
+                let reason = format!("an image of {width}×{height} pixels has {values} values");
+                Err(Error::Config { reason })
+            }
         }
     }
 

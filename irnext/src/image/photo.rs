@@ -2,6 +2,7 @@
 
 use super::metadata::Metadata;
 use super::{Image, Note, Profile, Source};
+use crate::error::{Error, Result};
 
 /// The contents of an image file: the picture, upright, and the data that must survive beside it.
 /// `io` reads and writes it.
@@ -55,12 +56,14 @@ impl Photo {
     }
 
     /// An error unless colors and opacities are there for each pixel, and no others.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<()> {
         self.rgb.check()?;
         let pixels = self.rgb.data.len() / 3;
         match &self.alpha {
             Some(alpha) if alpha.len() != pixels => {
-                Err(format!("a photo of {pixels} pixels has {} opacities", alpha.len()))
+                let opacities = alpha.len();
+                let reason = format!("a photo of {pixels} pixels has {opacities} opacities");
+                Err(Error::Config { reason })
             }
             _ => Ok(()),
         }

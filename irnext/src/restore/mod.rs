@@ -71,8 +71,8 @@ pub(crate) fn restore_at(
     Ok(Lines::fit(&copy, &restored).apply(image))
 }
 
-/// What `restore` gives in `precision`; if that is not finite, what it gives in f32, as half
-/// precision overflows where f32 does not. The notes then say so.
+/// The result of `restore` in `precision` or, if that is not finite, in f32, with a note: half
+/// precision overflows where f32 does not.
 pub(crate) fn finite(
     precision: Precision,
     notes: &mut Vec<Note>,

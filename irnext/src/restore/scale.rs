@@ -8,6 +8,7 @@
 //! filter", 2015). The lines are applied to the pixels of the photograph, so that all detail is its
 //! own.
 
+use crate::degrade::Task;
 use crate::error::{Error, Result};
 use crate::image::{Image, Plane, linear_taps};
 use rayon::prelude::*;
@@ -46,7 +47,9 @@ impl Scale {
         let part = match self {
             Self::Full => return None,
             Self::Part(part) => part,
-            Self::Auto if task == "dehaze" => (HAZE as f64 / (width * height) as f64).sqrt(),
+            Self::Auto if task == Task::Dehaze.name() => {
+                (HAZE as f64 / (width * height) as f64).sqrt()
+            }
             Self::Auto => return None,
         };
         let side = |side: usize| ((side as f64 * part).round() as usize).clamp(1, side.max(1));

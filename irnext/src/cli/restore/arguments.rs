@@ -108,8 +108,14 @@ pub(in crate::cli) struct Arguments {
     pub(super) jobs: Option<u16>,
     /// Size at which the network sees the photo: full, a part such as 1/2, or auto: dehaze on a
     /// quarter-megapixel copy, keeping the original's detail; otherwise full [default: auto]
-    #[arg(long, value_name = "SCALE", help_heading = ADVANCED)]
-    pub(super) scale: Option<Scale>,
+    #[arg(
+        long,
+        value_name = "SCALE",
+        default_value_t = Scale::Auto,
+        hide_default_value = true,
+        help_heading = ADVANCED
+    )]
+    pub(super) scale: Scale,
 }
 
 /// A parser of the formats of results, by their extensions.

@@ -1,7 +1,7 @@
 //! PNG, WebP, BMP, GIF and PNM files, by the decoders of `image`; of JPEG files, the size.
 
 use std::borrow::Cow;
-use std::io::{BufRead, Cursor, Seek};
+use std::io::{BufRead, Cursor, Read, Seek};
 
 use ::image::codecs::gif::GifDecoder;
 use ::image::codecs::png::PngDecoder;
@@ -12,7 +12,7 @@ use ::image::{
 };
 
 use super::decoded::{Decoded, Result, check_size};
-use super::repair::{bottom_up, with_right_checksums};
+use super::repair::{BMP_HEADER, bottom_up, with_right_checksums};
 use crate::image::metadata::{Metadata, containers, exif};
 use crate::image::photo::Limits;
 use crate::image::{Kind, Note, Source};
@@ -119,11 +119,15 @@ fn pixels(
 
 /// The size of the image as stored, and its orientation.
 pub(super) fn size(mut file: impl BufRead + Seek, kind: Kind) -> Result<(Size, Option<u8>)> {
+    let cannot = |error| format!("cannot be read: {error}");
     if kind == Kind::Bmp {
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(|error| format!("cannot be read: {error}"))?;
-        let bytes = bottom_up(&bytes).unwrap_or(bytes);
-        return size_of_sound(Cursor::new(bytes), kind);
+        file.by_ref().take(BMP_HEADER).read_to_end(&mut bytes).map_err(cannot)?;
+        if bottom_up(&bytes).is_some() {
+            file.read_to_end(&mut bytes).map_err(cannot)?;
+            return size_of_sound(Cursor::new(bottom_up(&bytes).unwrap_or(bytes)), kind);
+        }
+        file.rewind().map_err(cannot)?;
     }
     size_of_sound(file, kind)
 }

@@ -34,6 +34,9 @@ fn chunk(png: &[u8], at: usize) -> Option<(Range<usize>, usize)> {
     is_chunk.then_some((at + 4..end, next))
 }
 
+/// The bytes of a BMP file by which [`bottom_up`] decides.
+pub(super) const BMP_HEADER: u64 = 34;
+
 /// A BMP file from the top down as one from the bottom up, if it is run-length coded: the format
 /// knows no such files, but there are some. Its rows come in reverse order then.
 pub(super) fn bottom_up(bmp: &[u8]) -> Option<Vec<u8>> {

@@ -80,7 +80,7 @@ impl Photo {
         format: Format,
         options: &WriteOptions,
     ) -> std::result::Result<(Vec<u8>, Vec<Note>), String> {
-        self.check()?;
+        self.check().map_err(|error| error.to_string())?;
         encode::photo(self, format, options)
     }
 

@@ -74,8 +74,15 @@ fn of_code_points(contents: &[u8]) -> Colors {
     // Of the known ones, those of high dynamic range would need another picture.
     let is_known = matches!(
         curve,
-        Curve::Bt709 | Curve::Bt470M | Curve::Bt470Bg | Curve::Bt601 | Curve::Linear | Curve::Srgb
-    ) || matches!(curve, Curve::Bt202010bit | Curve::Bt202012bit);
+        Curve::Bt709
+            | Curve::Bt470M
+            | Curve::Bt470Bg
+            | Curve::Bt601
+            | Curve::Linear
+            | Curve::Srgb
+            | Curve::Bt202010bit
+            | Curve::Bt202012bit
+    );
     if !is_known {
         return Colors::Unknown;
     }

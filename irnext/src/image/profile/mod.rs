@@ -70,7 +70,7 @@ impl Profile {
         (Some(Self { encoded: Some(Arc::new(encoded)), ..Self::inert(icc) }), None)
     }
 
-    /// As [`Self::read`], of a file that may have no profile, or chunks about its colors.
+    /// Like [`Self::read`], but of a file that may have no profile, or chunks about its colors.
     pub(super) fn of_file(
         icc: Option<Vec<u8>>,
         mut chunks: Vec<Chunk>,
