@@ -174,6 +174,7 @@ mod tests {
         assert_eq!(Scale::Full.copy("dehaze", 6000, 4000), None);
         assert_eq!(Scale::Part(0.25).copy("derain", 400, 1), Some((100, 1)));
         assert_eq!(Scale::Part(0.9).copy("derain", 1, 1), None);
+        assert_eq!(Scale::Auto.copy("dehaze", 0, 0), None);
         assert_eq!(Scale::Auto.copy("dehaze", 1 << 30, 1), Some((16_777_216, 1)));
     }
 

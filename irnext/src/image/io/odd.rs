@@ -88,6 +88,11 @@ fn the_exponent_of_a_png_file_is_followed_and_kept() {
     let (tiff, notes) = photo.to_bytes(Format::Tiff, &WriteOptions::default()).unwrap();
     assert!(notes.is_empty() && read(&tiff).profile.unwrap().converts());
     assert!((read(&tiff).rgb.data[3] - photo.rgb.data[3]).abs() < 0.01);
+    // 0.5 squared is 137 of 255 in sRGB, in gray and in color.
+    for gray in [true, false] {
+        let squared = read(&with_chunk(png(gray, &[128.0 / 255.0; 3]), b"gAMA", &numbers(&[0.5])));
+        assert!((squared.rgb.data[0] * 255.0 - 137.5).abs() < 1.0, "{:?}", squared.rgb.data);
+    }
     // An exponent near sRGB's means sRGB.
     let photo = read(&with_chunk(png(false, &[0.25; 3]), b"gAMA", &numbers(&[0.45])));
     assert_eq!(photo.rgb.data, read(&png(false, &[0.25; 3])).rgb.data);

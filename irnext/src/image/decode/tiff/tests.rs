@@ -1,7 +1,7 @@
 //! TIFF files that other programs write, made of numbers.
 
 use ::tiff::encoder::colortype::{self, ColorType};
-use ::tiff::encoder::{TiffEncoder, TiffValue};
+use ::tiff::encoder::{Rational, TiffEncoder, TiffValue};
 use ::tiff::tags::Tag;
 
 use super::*;
@@ -87,6 +87,23 @@ fn ycbcr_lab_and_cmyk_become_rgb() {
     let photo = read(&file::<colortype::CMYK8>((1, 1), &[0, 255, 255, 0], &[]));
     assert_eq!(levels(&photo), [255, 0, 0]);
     assert_eq!(photo.notes, [Note::ApproximateColors]);
+}
+
+#[test]
+fn ycbcr_has_the_coefficients_and_the_range_of_its_file() {
+    // Video's range: black, white, and red of the usual coefficients.
+    let range: &[(u16, &[u16])] = &[(532, &[16, 235, 128, 240, 128, 240])];
+    let video = file::<colortype::YCbCr8>((2, 1), &[16, 128, 128, 235, 128, 128], range);
+    assert_eq!(levels(&read(&video)), [0, 0, 0, 255, 255, 255]);
+    // Red, by the coefficients of BT.709.
+    let mut bytes = Cursor::new(Vec::new());
+    let mut encoder = TiffEncoder::new(&mut bytes).unwrap();
+    let mut image = encoder.new_image::<colortype::YCbCr8>(1, 1).unwrap();
+    let parts = [2126, 7152, 722].map(|n| Rational { n, d: 10_000 });
+    image.encoder().write_tag(Tag::from_u16_exhaustive(529), &parts[..]).unwrap();
+    image.write_data(&[54, 99, 255]).unwrap();
+    let colors = levels(&read(&bytes.into_inner()));
+    assert!(colors[0] >= 253 && colors[1] <= 2 && colors[2] <= 2, "{colors:?}");
 }
 
 #[test]
