@@ -25,11 +25,20 @@ fn an_operation_added_by_the_guide_passes_the_op_check() {
         .unwrap();
 
     // The checks, as one more test inside the copied engine, so that it is compiled once and
-    // nothing above it at all.
-    fs::copy(root.join("tests/tests/op_check.rs"), copy.join("engine/src/guide.rs")).unwrap();
-    let lib = fs::read_to_string(copy.join("engine/src/lib.rs")).unwrap();
-    let check = "#[cfg(test)]\nextern crate self as engine;\n#[cfg(test)]\nmod guide;\n";
-    fs::write(copy.join("engine/src/lib.rs"), format!("{lib}\n{check}")).unwrap();
+    // nothing above it at all: the engine stands for both crates that they use.
+    let source = copy.join("engine/src");
+    fs::copy(root.join("tests/tests/op_check.rs"), source.join("guide.rs")).unwrap();
+    fs::copy(root.join("tests/src/lib.rs"), source.join("shared.rs")).unwrap();
+    let lib = fs::read_to_string(source.join("lib.rs")).unwrap();
+    let check = [
+        "extern crate self as engine;",
+        "extern crate self as tests;",
+        "mod guide;",
+        "mod shared;",
+        "use shared::files_in;",
+    ];
+    let check: String = check.iter().map(|line| format!("#[cfg(test)]\n{line}\n")).collect();
+    fs::write(source.join("lib.rs"), format!("{lib}\n{check}")).unwrap();
 
     let output = Command::new(env!("CARGO"))
         .args(["test", "--offline", "--package", "irnext-engine", "--lib"])
