@@ -3,9 +3,9 @@
 //! They are taken in f64 whatever the dtype: variances are small differences of large numbers, and
 //! memory is the limit anyway.
 
+use super::for_each_piece;
 use crate::Float;
 use crate::simd::{Kernel, vectorize};
-use rayon::prelude::*;
 
 /// Pixels in a piece: a constant, so that the order of additions is constant, too.
 const PIXELS: usize = 512;
@@ -29,7 +29,7 @@ pub(crate) fn channel_sums<T: Float, const N: usize>(
     let group_len = sources[0].len() / groups;
     let pieces = group_len.div_ceil(PIXELS * channels);
     let mut partial = vec![0.0; groups * pieces * channels];
-    partial.par_chunks_mut(channels).enumerate().for_each(|(i, sums)| {
+    for_each_piece(&mut partial, channels, &|i, sums| {
         let (group, piece) = (i / pieces, i % pieces);
         let start = group * group_len + piece * PIXELS * channels;
         let end = (start + PIXELS * channels).min((group + 1) * group_len);

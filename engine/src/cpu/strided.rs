@@ -1,9 +1,8 @@
 //! Loop nests over several strided layouts at once, row by row, in parallel.
 
-use super::PIECE;
+use super::{PIECE, for_each_piece};
 use crate::loop_nest::LoopNest;
 use crate::{Element, Layout};
-use rayon::prelude::*;
 
 /// Calls `f(out, starts, strides)` for every run of output elements that one stride covers in each
 /// input: output `i` of the run belongs to element `starts[k] + i·strides[k]` of input `k`'s
@@ -22,12 +21,12 @@ pub(crate) fn for_each_row<T: Send, const N: usize>(
     let rows = LoopNest::new(layout, inputs);
     let (row, strides) = (rows.row(), rows.row_strides());
     let per_piece = (PIECE / row).max(1);
-    out.par_chunks_mut(row * per_piece).enumerate().for_each(|(piece, chunk)| {
+    for_each_piece(out, row * per_piece, &|piece, chunk| {
         for (i, run) in chunk.chunks_mut(row).enumerate() {
             let start = rows.start(piece * per_piece + i);
             // A single long row is the flat case: cut it, too.
             if row > 2 * PIECE {
-                run.par_chunks_mut(PIECE).enumerate().for_each(|(part, run)| {
+                for_each_piece(run, PIECE, &|part, run| {
                     f(run, std::array::from_fn(|k| start[k] + part * PIECE * strides[k]), strides);
                 });
             } else {
@@ -64,8 +63,10 @@ pub(crate) fn write_region<T: Element>(
     };
     let (size, block) = (region.shape()[outer], region.strides()[outer]);
     let blocks = (PIECE / block).clamp(1, size);
-    let pieces = out[region.offset()..].par_chunks_mut(block * blocks).take(size.div_ceil(blocks));
-    pieces.enumerate().for_each(|(piece, out)| {
+    // Of what comes after the region, no more than the rest of its last piece.
+    let rest = &mut out[region.offset()..];
+    let end = rest.len().min(block.saturating_mul(size.next_multiple_of(blocks)));
+    for_each_piece(&mut rest[..end], block * blocks, &|piece, out| {
         let first = piece * blocks;
         let part = |layout: &Layout| layout.slice(outer, first, blocks.min(size - first), 1);
         let (part, from) = (part(region), part(from));

@@ -8,9 +8,9 @@ pub(crate) mod winograd;
 
 use super::PIECE;
 use crate::conv::Epilogue;
+use crate::cpu::for_each_piece;
 use crate::cpu::gelu::{Gelu, gelu_in_place, gelu_into, times_derivative};
 use crate::{Buffer, Float, Result};
-use rayon::prelude::*;
 
 /// The partial sums of a weight gradient: enough to keep as many threads busy, and constant, so
 /// that the order of additions is constant, too.
@@ -26,17 +26,15 @@ fn sum_of_partials<T: Float>(
 ) -> Result<Buffer> {
     let mut total = Buffer::new::<T>(rows * width)?;
     let piece = PIECE.div_ceil(width.max(1));
-    total.as_mut_slice::<T>().par_chunks_mut((piece * width).max(1)).enumerate().for_each(
-        |(i, total)| {
-            total.fill(T::zero());
-            for partial in partials {
-                let partial = partial.as_slice::<T>()[i * piece * wide..].chunks_exact(wide);
-                for (sums, parts) in total.chunks_exact_mut(width).zip(partial) {
-                    sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += *part);
-                }
+    for_each_piece(total.as_mut_slice::<T>(), piece * width, &|i, total| {
+        total.fill(T::zero());
+        for partial in partials {
+            let partial = partial.as_slice::<T>()[i * piece * wide..].chunks_exact(wide);
+            for (sums, parts) in total.chunks_exact_mut(width).zip(partial) {
+                sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += *part);
             }
-        },
-    );
+        }
+    });
     Ok(total)
 }
 

@@ -10,12 +10,11 @@ pub(super) mod samples;
 
 use super::gpu::{pointwise, pointwise_into};
 use super::{Op, apply, save_if};
-use crate::cpu::PIECE;
+use crate::cpu::{PIECE, for_each_piece};
 use crate::layout::broadcast_shape;
 use crate::ops::map;
 use crate::{DType, Element, Error, Meta, Result, Tensor, dispatch_float};
 use kernels::Packable;
-use rayon::prelude::*;
 
 impl Tensor {
     /// `self + other`, broadcast to a common shape.
@@ -121,8 +120,9 @@ pub(crate) fn accumulate(mut earlier: Tensor, gradient: &Tensor) -> Result<Tenso
         if alike && gradient.dtype() == earlier.dtype() {
             let more: &[T] = gradient.dense_data("accumulate")?;
             if let Some(sum) = earlier.exclusive_data::<T>() {
-                let pieces = sum.par_chunks_mut(PIECE).zip(more.par_chunks(PIECE));
-                pieces.for_each(|(sum, more)| sum.iter_mut().zip(more).for_each(|(a, b)| *a += *b));
+                for_each_piece(sum, PIECE, &|i, sum| {
+                    sum.iter_mut().zip(&more[i * PIECE..]).for_each(|(a, b)| *a += *b);
+                });
                 return Ok(earlier);
             }
         }

@@ -5,9 +5,9 @@ use super::{Conv2dOptions, Direction};
 use crate::conv::Epilogue;
 use crate::cpu::convolution::direct::{self, Geometry, Phase, Stencil};
 use crate::cpu::convolution::{Map, Read, winograd};
+use crate::cpu::for_each_piece;
 use crate::cpu::gelu::Gelu;
 use crate::{Device, Error, Float, Meta, Result, Tensor, dispatch_float};
-use rayon::prelude::*;
 use std::any::Any;
 use std::sync::Arc;
 
@@ -199,7 +199,7 @@ pub(super) fn weight_sums<T: Float>(
     Tensor::build(shape, |out: &mut [T]| {
         let together =
             (1..=T::BLOCK).rev().find(|channels| o.is_multiple_of(*channels)).unwrap_or(1);
-        out.par_chunks_mut((together * taps * i).max(1)).enumerate().for_each(|(block, out)| {
+        for_each_piece(out, together * taps * i, &|block, out| {
             let (group, first) = (block * together / o, block * together % o);
             for (row, sums) in
                 sums[group * taps * i * o..].chunks_exact(o).take(taps * i).enumerate()

@@ -6,9 +6,9 @@
 pub(super) mod samples;
 
 use super::{Op, apply};
+use crate::cpu::{copy, for_each_piece};
 use crate::cuda::{Gpu, Launch, Part, ReductionLaunch};
 use crate::{Layout, Meta, Result, Tensor, dispatch_float};
-use rayon::prelude::*;
 
 impl Tensor {
     /// The sums of the elements along dimension `dim` up to each. On a GPU a thread adds up a whole
@@ -67,8 +67,8 @@ impl Cumsum {
             let layout = Layout::of(x.shape());
             let (size, row) = (x.shape()[self.dim], layout.strides()[self.dim]);
             Tensor::build_in(layout.clone(), |y: &mut [T]| {
-                crate::cpu::copy(y, &layout, x.raw(), x.layout());
-                y.par_chunks_mut(size * row).for_each(|block| {
+                copy(y, &layout, x.raw(), x.layout());
+                for_each_piece(y, size * row, &|_, block| {
                     for i in 1..size {
                         let middle = if reverse { size - i } else { i };
                         let (low, high) = block.split_at_mut(middle * row);

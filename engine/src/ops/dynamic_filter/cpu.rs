@@ -1,10 +1,9 @@
 //! The loops of the dynamic filter.
 
 use super::Border;
-use crate::cpu::{for_each_line, in_blocks};
+use crate::cpu::{for_each_line, for_each_piece, in_blocks};
 use crate::simd::{Kernel, vectorize};
 use crate::{Float, Result, Tensor, dispatch_float};
-use rayon::prelude::*;
 
 const OP: &str = "dynamic_filter";
 
@@ -191,7 +190,7 @@ pub(super) fn backward_taps(
     dispatch_float!(OP, x.dtype(), T => {
         let (x, dy): (&[T], &[T]) = (x.dense_data(OP)?, dy.dense_data(OP)?);
         let mut partial = vec![T::default(); n * pieces * taps];
-        partial.par_chunks_mut(taps.max(1)).enumerate().for_each(|(i, sums)| {
+        for_each_piece(&mut partial, taps, &|i, sums| {
             let (image, piece) = (i / pieces, i % pieces);
             let [x, dy] = [x, dy].map(|map| &map[image * h * w * c..][..h * w * c]);
             let lines = piece * LINES..((piece + 1) * LINES).min(h);

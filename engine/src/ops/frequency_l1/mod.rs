@@ -12,6 +12,7 @@ pub(super) mod samples;
 use super::rfft2::{adjoint, forward, is_own_mirror};
 use super::view::Shape;
 use super::{Op, apply};
+use crate::cpu::for_each_piece;
 use crate::{Element, Error, Float, Meta, Result, Tensor, dispatch_float};
 use rayon::prelude::*;
 
@@ -141,9 +142,9 @@ impl FrequencyL1 {
                 .collect();
             let line = weights.len() * 2;
             Tensor::build(spectrum.shape(), |out: &mut [T]| {
-                out.par_chunks_mut(line).zip(data.par_chunks(line)).for_each(|(out, line)| {
-                    let numbers = out.chunks_exact_mut(2).zip(line.chunks_exact(2));
-                for ((out, v), &weight) in numbers.zip(&weights) {
+                for_each_piece(out, line, &|i, out| {
+                    let numbers = out.chunks_exact_mut(2).zip(data[i * line..].chunks_exact(2));
+                    for ((out, v), &weight) in numbers.zip(&weights) {
                         let [re, im] = self.direction(v[0], v[1]);
                         (out[0], out[1]) = (weight * re, weight * im);
                     }

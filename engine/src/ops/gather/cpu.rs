@@ -1,11 +1,10 @@
 //! The loops of choosing by indices and of its adjoint.
 
 use super::Gather;
-use crate::cpu::for_each_row;
+use crate::cpu::{for_each_piece, for_each_row};
 use crate::loop_nest::LoopNest;
 use crate::ops::Op;
 use crate::{Element, Error, Float, Layout, Meta, Result, Tensor};
-use rayon::prelude::*;
 
 /// An error if an index is negative or not smaller than `size`.
 pub(super) fn require_below(op: &'static str, indices: &Tensor, size: usize) -> Result<()> {
@@ -80,7 +79,7 @@ pub(super) fn scatter_add<T: Float>(
         };
         let (size, block) = (shape[outer], layout.strides()[outer]);
         let length = size.div_ceil(rayon::current_num_threads());
-        out.par_chunks_mut(block * length).enumerate().for_each(|(piece, out)| {
+        for_each_piece(out, block * length, &|piece, out| {
             let first = piece * length;
             let step = layout.strides()[op.dim];
             if outer == op.dim {

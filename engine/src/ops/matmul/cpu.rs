@@ -11,6 +11,7 @@
 //! Every output element is one chain of fused multiply-adds over k = 0, 1, …, K − 1, on one thread:
 //! neither the blocks nor the threads change a bit.
 
+use crate::cpu::for_each_piece;
 use crate::loop_nest::LoopNest;
 use crate::simd::{Kernel, vectorize};
 use crate::{Buffer, Float, Layout, Result};
@@ -87,23 +88,21 @@ impl<T: Float> Operand<'_, T> {
     fn pack<const W: usize>(&self) -> Result<Buffer> {
         let Self { data, lanes, lane_stride, depth, depth_stride } = *self;
         let mut buffer = Buffer::new::<T>(lanes.next_multiple_of(W).saturating_mul(depth))?;
-        buffer.as_mut_slice::<T>().par_chunks_mut(W * depth).enumerate().for_each(
-            |(panel, out)| {
-                let first = panel * W;
-                let live = W.min(lanes - first);
-                let (rows, _) = out.as_chunks_mut::<W>();
-                for (d, row) in rows.iter_mut().enumerate() {
-                    let start = first * lane_stride + d * depth_stride;
-                    if live == W && lane_stride == 1 {
-                        row.copy_from_slice(&data[start..start + W]);
-                    } else {
-                        *row = std::array::from_fn(|l| {
-                            if l < live { data[start + l * lane_stride] } else { T::zero() }
-                        });
-                    }
+        for_each_piece(buffer.as_mut_slice::<T>(), W * depth, &|panel, out| {
+            let first = panel * W;
+            let live = W.min(lanes - first);
+            let (rows, _) = out.as_chunks_mut::<W>();
+            for (d, row) in rows.iter_mut().enumerate() {
+                let start = first * lane_stride + d * depth_stride;
+                if live == W && lane_stride == 1 {
+                    row.copy_from_slice(&data[start..start + W]);
+                } else {
+                    *row = std::array::from_fn(|l| {
+                        if l < live { data[start + l * lane_stride] } else { T::zero() }
+                    });
                 }
-            },
-        );
+            }
+        });
         Ok(buffer)
     }
 }

@@ -9,9 +9,9 @@ mod cuda;
 pub(super) mod samples;
 
 use super::{Op, apply};
+use crate::cpu::for_each_piece;
 use crate::simd::{Kernel, vectorize};
 use crate::{Error, Float, Meta, Result, Tensor, dispatch_float};
-use rayon::prelude::*;
 
 /// How many rows and columns to add on each side of the last two dimensions.
 ///
@@ -194,7 +194,7 @@ fn gather(op: &'static str, x: &Tensor, rows: &Lists, columns: &Lists) -> Result
         if out.is_empty() {
             return;
         }
-        out.par_chunks_mut(line).enumerate().for_each(|(index, out)| {
+        for_each_piece(out, line, &|index, out| {
             vectorize(
                 Line {
                     out,

@@ -5,11 +5,10 @@
 //! common case of a channels-last map reduced over its pixels, the row of C channels is contiguous,
 //! and the sum runs over rows: vectorized over outputs, never over the sum.
 
-use crate::cpu::{PIECE, for_each_row};
+use crate::cpu::{PIECE, for_each_piece, for_each_row};
 use crate::loop_nest::LoopNest;
 use crate::simd::{Kernel, vectorize};
 use crate::{Float, Layout, Result, Tensor, dispatch_float};
-use rayon::prelude::*;
 
 /// Reduced elements in a piece: a constant, so that the order of additions is constant, too.
 const SUMMED: usize = 4096;
@@ -113,7 +112,7 @@ fn fold<T: Float>(
         }
         if pieces == 1 {
             let rows = (PIECE / (row * count).max(1)).max(1);
-            out.par_chunks_mut(row * rows).enumerate().for_each(|(chunk, outs)| {
+            for_each_piece(out, row * rows, &|chunk, outs| {
                 for (i, run) in outs.chunks_mut(row).enumerate() {
                     fold_piece(run, outputs.start(chunk * rows + i)[0], 0);
                 }
@@ -123,10 +122,8 @@ fn fold<T: Float>(
         for (i, run) in out.chunks_mut(row).enumerate() {
             let first = outputs.start(i)[0];
             let mut partial = vec![init; pieces * run.len()];
-            partial
-                .par_chunks_mut(run.len())
-                .enumerate()
-                .for_each(|(piece, out)| fold_piece(out, first, piece));
+            let len = run.len();
+            for_each_piece(&mut partial, len, &|piece, out| fold_piece(out, first, piece));
             run.fill(init);
             for piece in partial.chunks(run.len()) {
                 run.iter_mut().zip(piece).for_each(|(a, b)| *a = f(*a, *b));

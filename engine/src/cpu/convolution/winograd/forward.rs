@@ -7,12 +7,12 @@ use super::{IN, OUT, PLANES, Weights};
 use crate::Buffer;
 use crate::conv::Epilogue;
 use crate::cpu::convolution::{Map, read};
+use crate::cpu::for_each_piece;
 use crate::cpu::gelu::Gelu;
 use crate::simd::{
     LaneKernel, Lanes, load_block, load_strided, multiply, store_block, store_strided,
     vectorize_lanes,
 };
-use rayon::prelude::*;
 
 /// Transformed tiles, their products and the weights of a block of channels should fit a usual
 /// second cache together.
@@ -36,8 +36,8 @@ pub(crate) fn convolve<T: Gelu>(
     let cut = Cut::new::<T>(x.n, out_h.div_ceil(step), out_w.div_ceil(step), x.c, BYTES);
     let row = out_w * weights.c_out;
     let band_len = cut.strip.0 * OUT * step * row;
-    out.par_chunks_mut(out_h * row).enumerate().for_each(|(n, image)| {
-        image.par_chunks_mut(band_len).enumerate().for_each(|(band, out)| {
+    for_each_piece(out, out_h * row, &|n, image| {
+        for_each_piece(image, band_len, &|band, out| {
             let start = n * out_h * row + band * band_len;
             for [rows, columns] in cut.strips(band) {
                 let origin =

@@ -1,9 +1,9 @@
 //! G g Gᵀ of every kernel.
 
 use super::{PLANES, transform};
+use crate::cpu::for_each_piece;
 use crate::simd::{Kernel, vectorize};
 use crate::{Buffer, Float, Result};
-use rayon::prelude::*;
 
 /// Transformed kernels in the order in which they are read:
 /// `[phase][block of output channels][plane][c_in][BLOCK]`, the last block of a phase filled up
@@ -28,7 +28,7 @@ impl Weights {
     ) -> Result<Self> {
         let (block, blocks) = (PLANES * c_in * T::BLOCK, c_out.div_ceil(T::BLOCK));
         let mut memory = Buffer::new::<T>((step * step * blocks).saturating_mul(block))?;
-        memory.as_mut_slice::<T>().par_chunks_mut(block.max(1)).enumerate().for_each(|(b, out)| {
+        for_each_piece(memory.as_mut_slice::<T>(), block, &|b, out| {
             let (phase, first) = (b / blocks, b % blocks * T::BLOCK);
             let width = T::BLOCK.min(c_out - first);
             for i in 0..c_in {
