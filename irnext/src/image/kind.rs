@@ -157,8 +157,8 @@ impl Kind {
 
     /// Whether a photo can be read from it.
     pub fn is_readable(self) -> bool {
-        use Kind::{Bmp, Gif, Jpeg, Png, Pnm, Tiff, WebP};
-        matches!(self, Png | Jpeg | WebP | Bmp | Tiff | Pnm | Gif)
+        use Kind::{Bmp, Gif, Jpeg, JpegXl, Png, Pnm, Tiff, WebP};
+        matches!(self, Png | Jpeg | JpegXl | WebP | Bmp | Tiff | Pnm | Gif)
     }
 
     /// Whether this is a picture, readable or not, rather than a video or a file of another sort.
@@ -175,8 +175,8 @@ impl Kind {
             Self::Empty => return Some("the file is empty".into()),
             Self::Unknown => {
                 return Some(
-                    "not an image, or of an unknown type; PNG, JPEG, WebP, TIFF, BMP, GIF and PNM \
-                     can be read"
+                    "not an image, or of an unknown type; PNG, JPEG, WebP, TIFF, BMP, GIF, PNM \
+                     and JPEG XL can be read"
                         .into(),
                 );
             }
@@ -185,7 +185,6 @@ impl Kind {
                            or computer's photo program"
             }
             Self::Avif => "convert them with `avifdec`, or save them as PNG in an image program",
-            Self::JpegXl => "convert them with `djxl`, or save them as PNG in an image program",
             Self::Raw(_) => {
                 "develop it with the camera's or a raw program and save it as TIFF or \
                              PNG"

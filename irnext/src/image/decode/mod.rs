@@ -5,6 +5,7 @@ mod cmyk;
 mod decoded;
 mod guard;
 pub(super) mod jpeg;
+mod jxl;
 mod others;
 mod repair;
 mod samples;
@@ -30,6 +31,7 @@ pub(super) fn photo(bytes: &[u8], limits: &Limits) -> Result<Photo> {
     let mut decoded = guarded(|| match kind {
         Kind::Jpeg => jpeg::decode(bytes, limits),
         Kind::Tiff => tiff::decode(bytes, limits),
+        Kind::JpegXl => jxl::decode(bytes, limits),
         kind => others::decode(bytes, kind, limits),
     })?;
     let orientation = decoded.orientation.or_else(|| decoded.metadata.orientation());
@@ -55,6 +57,7 @@ pub(super) fn size(
 ) -> Result<(usize, usize)> {
     let ((width, height), orientation) = guarded(|| match kind {
         Kind::Tiff => tiff::size(file),
+        Kind::JpegXl => jxl::size(file),
         kind => others::size(file, kind),
     })?;
     check_size((width, height), limits)?;

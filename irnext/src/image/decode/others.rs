@@ -7,12 +7,12 @@ use ::image::codecs::gif::GifDecoder;
 use ::image::codecs::png::PngDecoder;
 use ::image::codecs::webp::WebPDecoder;
 use ::image::{
-    AnimationDecoder, ColorType, DynamicImage, ImageBuffer, ImageDecoder, ImageError, ImageFormat,
-    ImageReader,
+    AnimationDecoder, ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader,
 };
 
 use super::decoded::{Decoded, Result, check_size};
 use super::repair::{BMP_HEADER, bottom_up, with_right_checksums};
+use super::samples::{eight_bits, sixteen_bits};
 use crate::image::metadata::{Metadata, containers, exif};
 use crate::image::photo::Limits;
 use crate::image::{Kind, Note, Source};
@@ -90,27 +90,14 @@ fn pixels(
         Some(_) => vec![Note::Damaged],
         None => Vec::new(),
     };
-    let sixteen = || bytes.chunks_exact(2).map(|b| u16::from_ne_bytes([b[0], b[1]])).collect();
+    let (channels, size) = (usize::from(color.channel_count()), (width, height));
     let image = match color {
-        ColorType::L8 => ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageLuma8),
-        ColorType::La8 => {
-            ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageLumaA8)
+        ColorType::L8 | ColorType::La8 | ColorType::Rgb8 | ColorType::Rgba8 => {
+            eight_bits(bytes, channels, size)
         }
-        ColorType::Rgb8 => ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageRgb8),
-        ColorType::Rgba8 => {
-            ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageRgba8)
-        }
-        ColorType::L16 => {
-            ImageBuffer::from_raw(width, height, sixteen()).map(DynamicImage::ImageLuma16)
-        }
-        ColorType::La16 => {
-            ImageBuffer::from_raw(width, height, sixteen()).map(DynamicImage::ImageLumaA16)
-        }
-        ColorType::Rgb16 => {
-            ImageBuffer::from_raw(width, height, sixteen()).map(DynamicImage::ImageRgb16)
-        }
-        ColorType::Rgba16 => {
-            ImageBuffer::from_raw(width, height, sixteen()).map(DynamicImage::ImageRgba16)
+        ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16 => {
+            let samples = bytes.chunks_exact(2).map(|b| u16::from_ne_bytes([b[0], b[1]]));
+            sixteen_bits(samples.collect(), channels, size)
         }
         _ => None,
     };

@@ -1,10 +1,39 @@
 //! From the samples of a decoder to a [`Photo`].
 
-use ::image::DynamicImage;
+use ::image::{DynamicImage, ImageBuffer};
 
 use super::decoded::Result;
 use crate::image::Image;
 use crate::image::photo::{Depth, Photo};
+
+/// The pixels with these interleaved samples: 1 channel (gray), 2 (gray, alpha), 3 (color) or 4.
+/// `None` if there are not enough of them.
+pub(super) fn eight_bits(
+    samples: Vec<u8>,
+    channels: usize,
+    (width, height): (u32, u32),
+) -> Option<DynamicImage> {
+    Some(match channels {
+        1 => DynamicImage::ImageLuma8(ImageBuffer::from_raw(width, height, samples)?),
+        2 => DynamicImage::ImageLumaA8(ImageBuffer::from_raw(width, height, samples)?),
+        3 => DynamicImage::ImageRgb8(ImageBuffer::from_raw(width, height, samples)?),
+        _ => DynamicImage::ImageRgba8(ImageBuffer::from_raw(width, height, samples)?),
+    })
+}
+
+/// Like [`eight_bits`], with 16.
+pub(super) fn sixteen_bits(
+    samples: Vec<u16>,
+    channels: usize,
+    (width, height): (u32, u32),
+) -> Option<DynamicImage> {
+    Some(match channels {
+        1 => DynamicImage::ImageLuma16(ImageBuffer::from_raw(width, height, samples)?),
+        2 => DynamicImage::ImageLumaA16(ImageBuffer::from_raw(width, height, samples)?),
+        3 => DynamicImage::ImageRgb16(ImageBuffer::from_raw(width, height, samples)?),
+        _ => DynamicImage::ImageRgba16(ImageBuffer::from_raw(width, height, samples)?),
+    })
+}
 
 /// The photo of these pixels, whose colors are not converted yet.
 pub(super) fn split(pixels: DynamicImage) -> Result<Photo> {

@@ -32,7 +32,8 @@ fn block(orientation: u8) -> Vec<u8> {
     block
 }
 
-fn stored(gray: bool, has_alpha: bool, depth: Depth, profile: Option<Vec<u8>>) -> Photo {
+/// A photo whose samples are all different.
+pub(super) fn stored(gray: bool, has_alpha: bool, depth: Depth, profile: Option<Vec<u8>>) -> Photo {
     let levels = if depth == Depth::Eight { 255u32 } else { 65535 };
     let level = |i: usize| {
         let level = ((i + 1) as u32).wrapping_mul(2_654_435_761) >> 7;

@@ -325,7 +325,6 @@ fn kinds_that_cannot_be_read_are_named_with_what_to_do() {
     for (head, words) in [
         (&b"\0\0\0\x18ftypheic\0\0\0\0"[..], "HEIC files cannot be read; convert them with"),
         (b"\0\0\0\x18ftypavif\0\0\0\0", "AVIF files cannot be read"),
-        (b"\xFF\x0A\0\0", "JPEG XL files cannot be read"),
         (b"FUJIFILMCCD-RAW ", "a raw photo (Fujifilm RAF)"),
         (b"8BPS\0\x01", "Photoshop files cannot be read; open them in an image program"),
         (b"\0\0\x02\0\0\0\0\0\0\0\0\0\x3C\0\x2C\0\x18\0", "TGA files cannot be read"),

@@ -1,9 +1,10 @@
 //! From the samples of a TIFF file to colors.
 
-use ::image::{DynamicImage, ImageBuffer};
+use ::image::DynamicImage;
 
 use super::super::cmyk::{Cmyk, to_rgb};
 use super::super::decoded::Result;
+use super::super::samples::{eight_bits, sixteen_bits};
 use super::chunks::Samples;
 use super::reasons::rare;
 use super::tags::{Photometric, Tags};
@@ -138,32 +139,10 @@ impl Scaled {
         Self { values, ..self }
     }
 
-    fn into_image(self, (width, height): (u32, u32)) -> Option<DynamicImage> {
-        match (self.values, self.channels) {
-            (Values::Eight(v), 1) => {
-                ImageBuffer::from_raw(width, height, v).map(DynamicImage::ImageLuma8)
-            }
-            (Values::Eight(v), 2) => {
-                ImageBuffer::from_raw(width, height, v).map(DynamicImage::ImageLumaA8)
-            }
-            (Values::Eight(v), 3) => {
-                ImageBuffer::from_raw(width, height, v).map(DynamicImage::ImageRgb8)
-            }
-            (Values::Eight(v), _) => {
-                ImageBuffer::from_raw(width, height, v).map(DynamicImage::ImageRgba8)
-            }
-            (Values::Sixteen(v), 1) => {
-                ImageBuffer::from_raw(width, height, v).map(DynamicImage::ImageLuma16)
-            }
-            (Values::Sixteen(v), 2) => {
-                ImageBuffer::from_raw(width, height, v).map(DynamicImage::ImageLumaA16)
-            }
-            (Values::Sixteen(v), 3) => {
-                ImageBuffer::from_raw(width, height, v).map(DynamicImage::ImageRgb16)
-            }
-            (Values::Sixteen(v), _) => {
-                ImageBuffer::from_raw(width, height, v).map(DynamicImage::ImageRgba16)
-            }
+    fn into_image(self, size: (u32, u32)) -> Option<DynamicImage> {
+        match self.values {
+            Values::Eight(samples) => eight_bits(samples, self.channels, size),
+            Values::Sixteen(samples) => sixteen_bits(samples, self.channels, size),
         }
     }
 }

@@ -1,0 +1,107 @@
+//! JPEG XL files, made by `cjxl` 0.7 from the pixels that the pixel check writes.
+
+use std::fs;
+use std::path::Path;
+
+use super::matrix::stored;
+use crate::image::{Depth, Kind, Limits, Note, Photo};
+
+fn file(name: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/image/io/samples/jxl");
+    fs::read(folder.join(name).with_extension("jxl")).unwrap()
+}
+
+fn read(name: &str) -> Photo {
+    Photo::from_bytes(&file(name), &Limits::default()).unwrap()
+}
+
+#[test]
+fn every_kind_of_pixels_is_read_to_the_bit() {
+    for case in 0..8 {
+        let [gray, has_alpha, deep] = [1, 2, 4].map(|bit| case & bit != 0);
+        let depth = if deep { Depth::Sixteen } else { Depth::Eight };
+        let (photo, expected) =
+            (read(&format!("{case:03b}")), stored(gray, has_alpha, depth, None));
+        assert_eq!(photo.rgb, expected.rgb, "{case:03b}");
+        let opacities = photo.alpha.iter().flatten().zip(expected.alpha.iter().flatten());
+        // `cjxl` keeps eight bits of opacity.
+        assert!(opacities.into_iter().all(|(a, b)| (a - b).abs() <= 0.5001 / 255.0), "{case:03b}");
+        assert_eq!(photo.alpha.is_some(), has_alpha, "{case:03b}");
+        assert_eq!((photo.gray, photo.depth), (gray, depth), "{case:03b}");
+        assert!(photo.profile.is_none() && photo.notes.is_empty(), "{case:03b}");
+        assert_eq!(photo.output_extension(), "png");
+    }
+}
+
+#[test]
+fn the_orientation_is_applied_once_and_exif_is_kept() {
+    let mut file = file("turned");
+    // The codestream tells the orientation, and EXIF tells it again.
+    let block = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+    for (kind, contents) in [(b"Exif", &[&[0; 4], &block[..]].concat()[..]), (b"xml ", b"<x/>")] {
+        file.extend((contents.len() as u32 + 8).to_be_bytes());
+        file.extend([kind, contents].concat());
+    }
+    let photo = Photo::from_bytes(&file, &Limits::default()).unwrap();
+    assert_eq!(photo.rgb, stored(false, false, Depth::Eight, None).rgb);
+    assert_eq!(photo.metadata.exif.as_ref().unwrap().len(), block.len());
+    assert_eq!(photo.metadata.orientation(), Some(1));
+    assert_eq!(photo.metadata.xmp.as_deref(), Some(&b"<x/>"[..]));
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("turned.jxl");
+    fs::write(&path, file).unwrap();
+    assert_eq!(Photo::size(&path).unwrap(), (7, 5));
+}
+
+#[test]
+fn the_first_frame_is_read() {
+    let photo = read("frames");
+    assert_eq!(photo.rgb, stored(false, false, Depth::Eight, None).rgb);
+    assert_eq!(photo.notes, [Note::FirstOf(2)]);
+}
+
+/// The colors were multiplied by an opacity of at least a half.
+#[test]
+fn associated_alpha_is_taken_out_of_the_colors() {
+    let (photo, expected) = (read("premultiplied"), stored(false, true, Depth::Eight, None));
+    for (pixel, other) in photo.rgb.pixels().zip(expected.rgb.pixels()) {
+        let near = (0..3).all(|c| (pixel[c] - other[c]).abs() < 1.01 / 255.0);
+        assert!(near, "{pixel:?}, not {other:?}");
+    }
+}
+
+/// The numbers are `djxl`'s.
+#[test]
+fn a_lossy_file_gives_what_other_decoders_give_and_becomes_a_jpeg() {
+    let photo = read("lossy");
+    assert_eq!((photo.rgb.width, photo.rgb.height), (40, 32));
+    for ((x, y), expected) in [((5, 3), [204.0, 210.0, 173.0]), ((30, 20), [35.0, 63.0, 88.0])] {
+        let pixel = photo.rgb.pixel(x, y);
+        let near = (0..3).all(|c| (pixel[c] * 255.0 - expected[c]).abs() < 1.1);
+        assert!(near, "{pixel:?}, not {expected:?}");
+    }
+    assert_eq!(photo.source.map(|source| (source.kind, source.lossy)), Some((Kind::JpegXl, true)));
+    assert_eq!(photo.output_extension(), "jpg");
+}
+
+#[test]
+fn a_file_cut_anywhere_is_refused_or_whole_and_damage_never_panics() {
+    for name in ["000", "lossy", "turned", "frames"] {
+        let (file, whole) = (file(name), read(name));
+        for end in 0..file.len() {
+            match Photo::from_bytes(&file[..end], &Limits::default()) {
+                Ok(photo) => assert_eq!(photo.rgb, whole.rgb, "{name}, {end}"),
+                Err(reason) => assert!(!reason.contains("decoder"), "{name}, {end}: {reason}"),
+            }
+            let keep_going = Limits { keep_going: true, ..Limits::default() };
+            let _ = Photo::from_bytes(&file[..end], &keep_going);
+        }
+        for at in 0..file.len() {
+            let mut damaged = file.clone();
+            damaged[at] ^= 1 << (at % 8);
+            let _ =
+                Photo::from_bytes(&damaged, &Limits { max_pixels: 1 << 20, ..Limits::default() });
+        }
+    }
+}
