@@ -177,22 +177,27 @@ impl Cli {
     }
 }
 
-/// The number of threads, `asked` if it is not 0. A result of 0 lets rayon read its environment
-/// variable.
+/// The variable that replaces the default number of threads, in all programs that use rayon.
+const VARIABLE: &str = "RAYON_NUM_THREADS";
+
+/// The number of threads: `asked`, or what the environment variable asks for, if it is not 0.
 ///
 /// Two threads on one core share its arithmetic units, which one of them keeps busy. If the process
 /// may use only part of the machine, additional threads would take turns. The `local_size`
 /// processes that were started together on this machine share its cores.
 fn threads(asked: usize, local_size: usize) -> Result<usize> {
+    let (name, asked) = match std::env::var(VARIABLE) {
+        Ok(value) if asked == 0 => (VARIABLE, value.trim().parse().unwrap_or(0)),
+        _ => ("--threads", asked),
+    };
     // More than this only take turns, and thousands bring a machine to a halt.
     let most = 4 * num_cpus::get();
     if asked > most {
         let cores = num_cpus::get();
-        let reason =
-            format!("--threads {asked}: this machine has {cores} cores; give at most {most}");
+        let reason = format!("{name} {asked}: this machine has {cores} cores; give at most {most}");
         return Err(Error::Config { reason });
     }
-    if asked > 0 || std::env::var_os("RAYON_NUM_THREADS").is_some() {
+    if asked > 0 {
         return Ok(asked);
     }
     let allowed = std::thread::available_parallelism().map_or(1, usize::from);

@@ -47,6 +47,11 @@ fn mistakes_are_explained() {
     assert!(said.contains("--colour") && !said.contains("as a value"), "{said}");
     let said = ends(at, &["restore", "a.png", "--threads", "100000"], 2);
     assert!(said.contains("--threads 100000: this machine has"), "{said}");
+    let mut many = command(at, &quick(&["a.png"]));
+    let many = many.env("RAYON_NUM_THREADS", "100000").output().unwrap();
+    let said = err(&many);
+    assert!(said.contains("RAYON_NUM_THREADS 100000: this machine has"), "{said}");
+    assert_eq!(many.status.code(), Some(2));
     let said = ends(at, &["restore", "a.png", "--task", "auto", "--weights", "w.safetensors"], 2);
     assert!(said.contains("either --task auto or --weights"), "{said}");
     fs::create_dir(at.join("empty")).unwrap();
