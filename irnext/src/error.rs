@@ -52,6 +52,20 @@ pub enum Error {
         count: usize,
     },
 
+    /// A photograph cannot be restored within a limit on memory.
+    #[error(
+        "a photo of {}×{} pixels takes at least {} to restore, and --memory allows {}",
+        .size.0, .size.1, crate::restore::in_words(*.least), crate::restore::in_words(*.limit)
+    )]
+    Memory {
+        /// The photo's width and height.
+        size: (usize, usize),
+        /// The bytes that it takes in the smallest pieces.
+        least: u64,
+        /// The bytes that it may take.
+        limit: u64,
+    },
+
     /// A setting has a value that cannot be used.
     #[error("{reason}")]
     Config {

@@ -6,7 +6,7 @@ use crate::degrade::Task;
 use crate::error::Result;
 use crate::image::{Image, Photo};
 use crate::model::{FrozenModel, Model};
-use crate::restore::{Scale, finite, restore_at};
+use crate::restore::{Memory, Scale, Sizing, finite, restore_at};
 use crate::shipped;
 use std::sync::OnceLock;
 
@@ -31,7 +31,7 @@ use std::sync::OnceLock;
 pub struct Restorer {
     models: Models,
     compute: Compute,
-    scale: Scale,
+    sizing: Sizing,
 }
 
 enum Models {
@@ -57,7 +57,7 @@ pub struct Restoration<'a> {
     pub classification: Option<Classification>,
     model: &'a FrozenModel,
     compute: Compute,
-    scale: Scale,
+    sizing: Sizing,
 }
 
 /// The result for a photograph.
@@ -107,12 +107,23 @@ impl Restorer {
     }
 
     fn new(models: Models, compute: Compute) -> Self {
-        Self { models, compute, scale: Scale::Auto }
+        Self { models, compute, sizing: Sizing::default() }
     }
 
     /// The same restorer, whose networks see photographs at `scale`; otherwise [`Scale::Auto`].
     pub fn at_scale(self, scale: Scale) -> Self {
-        Self { scale, ..self }
+        Self { sizing: Sizing { scale, ..self.sizing }, ..self }
+    }
+
+    /// The same restorer, which takes no more than this memory for a photograph and the network.
+    /// The larger the pieces that a large photograph is restored in, the more it takes.
+    pub fn within(self, memory: Memory) -> Self {
+        Self { sizing: Sizing { memory, ..self.sizing }, ..self }
+    }
+
+    /// The limit on its memory.
+    pub(crate) fn memory(&self) -> Memory {
+        self.sizing.memory
     }
 
     /// The names of the tasks that it may choose for a photograph.
@@ -170,8 +181,8 @@ impl Restorer {
         classification: Option<Classification>,
         model: &'a FrozenModel,
     ) -> Restoration<'a> {
-        let Self { compute, scale, .. } = *self;
-        Restoration { task, classification, model, compute, scale }
+        let Self { compute, sizing, .. } = *self;
+        Restoration { task, classification, model, compute, sizing }
     }
 
     fn built_in<'a>(&self, cell: &'a OnceLock<FrozenModel>, task: Task) -> Result<&'a FrozenModel> {
@@ -209,7 +220,7 @@ impl Restoration<'_> {
         let mut rgb = finite(precision, &mut notes, |precision| {
             let in_f32 = (precision != self.compute.precision).then(|| self.model.in_f32());
             let model = in_f32.as_ref().unwrap_or(self.model);
-            restore_at(self.scale, model, self.task, &seen, progress)
+            restore_at(self.sizing, model, self.task, &seen, progress)
         })?;
         if photo.is_colorless() {
             rgb.data

@@ -48,10 +48,34 @@ impl Frozen {
         inputs: Vec<Tensor>,
         f: impl FnOnce(&Context, &[Tensor]) -> Result<Vec<Tensor>>,
     ) -> Result<Vec<Tensor>> {
-        let pass = |inputs: &[Tensor]| {
-            let cx = Context::over(self.values.clone(), self.model, Mode::Eval, None);
-            f(&cx.computing_in(self.compute), inputs)
-        };
-        self.numerics.scope(|| self.planner.run(inputs, pass))
+        self.numerics.scope(|| self.planner.run(inputs, |inputs| f(&self.context(), inputs)))
+    }
+
+    /// At most this many bytes are taken at once by [`Frozen::run`] on such inputs, beside the
+    /// values; see [`Planner::peak_bytes`].
+    ///
+    /// ```
+    /// use engine::{DType, Numerics, Tensor};
+    /// use nn::layers::{Conv2d, Module};
+    /// use nn::{Frozen, Params};
+    /// let build = |b: &mut nn::Builder<'_>| Ok(Conv2d::new(b, 3, 8, 3).padding(1));
+    /// let (conv, params) = Params::build(0, DType::F32, build)?;
+    /// let frozen = Frozen::new(&params, None, Numerics::default());
+    /// let large = Tensor::zeros(&[1, 3, 1, 1], DType::F32)?.broadcast_to(&[1, 3, 8192, 8192])?;
+    /// let peak = frozen.peak_bytes(&[large], |cx, x| Ok(vec![conv.forward(cx, &x[0])?]))?;
+    /// assert_eq!(peak, (3 + 8) * 8192 * 8192 * 4);
+    /// # Ok::<_, nn::Error>(())
+    /// ```
+    pub fn peak_bytes(
+        &self,
+        inputs: &[Tensor],
+        f: impl FnOnce(&Context, &[Tensor]) -> Result<Vec<Tensor>>,
+    ) -> Result<usize> {
+        self.numerics.scope(|| self.planner.peak_bytes(inputs, |inputs| f(&self.context(), inputs)))
+    }
+
+    fn context(&self) -> Context {
+        let cx = Context::over(self.values.clone(), self.model, Mode::Eval, None);
+        cx.computing_in(self.compute)
     }
 }

@@ -139,24 +139,55 @@ impl Planner {
         if is_tracing() {
             return f(&inputs);
         }
+        Ok(self.plan_for(&inputs, f)?.run(inputs)?)
+    }
+
+    /// At most this many bytes are taken at once, by [`Planner::run`] with `f` on `inputs`, for the
+    /// tensors of the pass, inputs and results included. The constants, and the buffers of the
+    /// operations, which are small beside large maps, are not. Nothing is computed, so that a view
+    /// without memory of its own may stand for an input.
+    ///
+    /// ```
+    /// use engine::{DType, Error, Planner, Tensor};
+    /// let planner = Planner::new(&[]);
+    /// // One element, seen as 16 million.
+    /// let x = Tensor::zeros(&[1, 1], DType::F32)?.broadcast_to(&[4096, 4096])?;
+    /// let square = |x: &[Tensor]| Ok::<_, Error>(vec![x[0].square()?.square()?]);
+    /// assert_eq!(planner.peak_bytes(&[x], square)?, 2 * 4096 * 4096 * 4);
+    /// # Ok::<_, Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Same errors as [`planned`].
+    pub fn peak_bytes<E: From<Error>>(
+        &self,
+        inputs: &[Tensor],
+        f: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>, E>,
+    ) -> Result<usize, E> {
+        Ok(self.plan_for(inputs, f)?.peak_bytes())
+    }
+
+    /// The plan of `f` for such inputs, made or found.
+    fn plan_for<E: From<Error>>(
+        &self,
+        inputs: &[Tensor],
+        f: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>, E>,
+    ) -> Result<Arc<Plan>, E> {
         let key = |x: &Tensor| (x.meta(), x.device(), x.is_on_tape());
         let keys: Vec<InputKey> = inputs.iter().map(key).collect();
-        let plan = match self.cached(&keys) {
-            Some(plan) => plan,
-            None => {
-                let plan = Arc::new(plan(&inputs, f, &self.constants)?);
-                // A plan holds its captured tensors, and a tape serves one pass.
-                if !plan.is_recorded() && self.cached(&keys).is_none() {
-                    let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-                    if plans.len() == PLANS {
-                        plans.remove(0);
-                    }
-                    plans.push((keys, plan.clone()));
-                }
-                plan
+        if let Some(plan) = self.cached(&keys) {
+            return Ok(plan);
+        }
+        let plan = Arc::new(plan(inputs, f, &self.constants)?);
+        // A plan holds its captured tensors, and a tape serves one pass.
+        if !plan.is_recorded() && self.cached(&keys).is_none() {
+            let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+            if plans.len() == PLANS {
+                plans.remove(0);
             }
-        };
-        Ok(plan.run(inputs)?)
+            plans.push((keys, plan.clone()));
+        }
+        Ok(plan)
     }
 
     /// The plan for inputs with these keys, which becomes the newest.

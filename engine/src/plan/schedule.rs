@@ -12,7 +12,8 @@ pub(super) struct Plan {
     constants: Vec<(ValueId, Tensor)>,
     inputs: Vec<ValueId>,
     outputs: Vec<ValueId>,
-    values: usize,
+    /// The bytes of each tensor; 0 for constants.
+    sizes: Vec<usize>,
     on_tape: bool,
 }
 
@@ -30,6 +31,7 @@ impl Plan {
     pub(super) fn schedule(graph: PlanGraph) -> Self {
         let on_tape = graph.on_tape;
         let Parts { values: metas, nodes, captured, inputs, outputs } = graph.into_parts();
+        let mut sizes: Vec<usize> = metas.iter().map(Meta::bytes).collect();
         let mut needed = vec![false; metas.len()];
         outputs.iter().for_each(|&id| needed[id] = true);
         let mut steps: Vec<Step> = Vec::new();
@@ -48,8 +50,9 @@ impl Plan {
         let constants = captured.into_iter().enumerate();
         let constants =
             constants.filter_map(|(id, x)| Some((id, x?))).filter(|(id, _)| needed[*id]);
-        let (constants, values) = (constants.collect(), metas.len());
-        Self { steps, constants, inputs, outputs, values, on_tape }
+        let constants: Vec<(ValueId, Tensor)> = constants.collect();
+        constants.iter().for_each(|&(id, _)| sizes[id] = 0);
+        Self { steps, constants, inputs, outputs, sizes, on_tape }
     }
 
     /// Whether the plan is for a pass that is recorded on a tape.
@@ -57,10 +60,27 @@ impl Plan {
         self.on_tape
     }
 
+    /// The most bytes that the plan's tensors take at once. A step that works in the memory of its
+    /// input takes less, and the buffers inside of an operation come on top.
+    pub(super) fn peak_bytes(&self) -> usize {
+        let size = |&(id, _): &(ValueId, bool)| self.sizes[id];
+        let total = |sizes: &mut dyn Iterator<Item = usize>| sizes.fold(0, usize::saturating_add);
+        let mut live = total(&mut self.inputs.iter().map(|&id| self.sizes[id]));
+        let mut peak = live;
+        for step in &self.steps {
+            live = live.saturating_add(total(&mut step.outputs.iter().map(size)));
+            peak = peak.max(live);
+            let done = step.inputs.iter().filter(|(_, last)| *last);
+            let unneeded = step.outputs.iter().filter(|(_, needed)| !needed);
+            live = live.saturating_sub(total(&mut done.chain(unneeded).map(size)));
+        }
+        peak
+    }
+
     /// Runs the plan on `inputs`, which are like those that it was made for.
     pub(super) fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>> {
         let missing = || Error::tape("plan", "a value was needed before it was computed");
-        let mut values: Vec<Option<Tensor>> = vec![None; self.values];
+        let mut values: Vec<Option<Tensor>> = vec![None; self.sizes.len()];
         for (id, tensor) in &self.constants {
             values[*id] = Some(tensor.clone());
         }

@@ -12,7 +12,7 @@ use crate::metrics::{Lpips, Measure, Scorer};
 use crate::protocol::groups::groups;
 use crate::protocol::sets::Set;
 use crate::protocol::{Format, Protocol, Report, SetReport};
-use crate::restore::{Scale, restore_at};
+use crate::restore::{Scale, Sizing, restore_at};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -211,7 +211,8 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<()> {
     };
     let model = model.map(|model| model.computing_in(compute.precision));
     let restore = model.as_ref().map(|model| {
-        let restore = |image: &Image| restore_at(arguments.scale, model, &task, image, &|_| ());
+        let sizing = Sizing { scale: arguments.scale, ..Sizing::default() };
+        let restore = move |image: &Image| restore_at(sizing, model, &task, image, &|_| ());
         Box::new(restore) as Box<Restorer<'_>>
     });
 

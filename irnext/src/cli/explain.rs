@@ -6,7 +6,6 @@ use crate::error::{Error, Result};
 use crate::explain::{BLOCKS, Panel, explain};
 use crate::image::{Image, Photo};
 use crate::model::ModelConfig;
-use crate::restore::{WHOLE, is_one_piece};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -71,16 +70,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     Ok(explanation.modulation.is_some())
 }
 
+/// The most pixels that are explained, padding included.
+const MOST: usize = 2 << 20;
+
 /// The image, shrunk if necessary until it, with its padding, goes through the network in one
 /// piece.
 fn fitting(config: &ModelConfig, image: Image, path: &Path) -> Image {
     let (mut width, mut height) = (image.width, image.height);
     loop {
-        if is_one_piece(config, width, height) || (width, height) == (1, 1) {
+        if padded_area(config, width, height) <= MOST || (width, height) == (1, 1) {
             break;
         }
-        let ratio =
-            (WHOLE as f64 / (config.side_for(width) * config.side_for(height)) as f64).sqrt();
+        let ratio = (MOST as f64 / padded_area(config, width, height) as f64).sqrt();
         (width, height) = ((width as f64 * ratio) as usize, (height as f64 * ratio) as usize);
         (width, height) = (width.max(1), height.max(1));
     }
@@ -88,9 +89,13 @@ fn fitting(config: &ModelConfig, image: Image, path: &Path) -> Image {
         return image;
     }
     let size = format!("{width}×{height}");
-    let (path, most) = (path.display(), WHOLE >> 20);
+    let (path, most) = (path.display(), MOST >> 20);
     complain!("{path}: shrunk to {}, to stay within {most} megapixels", signs(&size));
     image.resize(width, height)
+}
+
+fn padded_area(config: &ModelConfig, width: usize, height: usize) -> usize {
+    config.side_for(width).saturating_mul(config.side_for(height))
 }
 
 #[cfg(test)]
@@ -102,7 +107,7 @@ mod tests {
         let config = ModelConfig::default();
         let fitting = |width, height| {
             let image = fitting(&config, Image::new(width, height), Path::new("a.png"));
-            assert!(is_one_piece(&config, image.width, image.height));
+            assert!(padded_area(&config, image.width, image.height) <= MOST);
             (image.width, image.height)
         };
         let (width, height) = fitting(4000, 1000);

@@ -45,7 +45,7 @@ pub use network::IrNext;
 use crate::compute::{Compute, Precision};
 use crate::error::Result;
 use engine::{DType, Device, Numerics, Replay, Tensor};
-use nn::{Frozen, Params};
+use nn::{Context, Frozen, Params};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A network and its parameters.
@@ -134,12 +134,7 @@ impl FrozenModel {
     /// then on.
     pub fn predict(&self, x: &Tensor) -> Result<Tensor> {
         let x = x.to_device(self.device)?;
-        let pass = |x: Vec<Tensor>| {
-            self.frozen.run(x, |cx, x| {
-                let y = self.network.predict(cx, &cx.to_compute(&x[0])?)?;
-                Ok(vec![if y.dtype() == x[0].dtype() { y } else { y.to_dtype(x[0].dtype())? }])
-            })
-        };
+        let pass = |x: Vec<Tensor>| self.frozen.run(x, |cx, x| self.pass(cx, x));
         if self.device == Device::Cpu {
             return Ok(pass(vec![x])?.swap_remove(0));
         }
@@ -147,6 +142,19 @@ impl FrozenModel {
         let outputs = replay.run(&[x], |x| pass(x.to_vec()))?;
         // The next pass overwrites the memory of the recording.
         Ok(outputs[0].copy()?)
+    }
+
+    /// At most this many bytes are taken at once to predict an image of this size, beside the
+    /// parameters.
+    pub fn peak_bytes(&self, width: usize, height: usize) -> Result<usize> {
+        let pixel = Tensor::zeros(&[1, 3, 1, 1], DType::F32)?.to_device(self.device)?;
+        let image = pixel.broadcast_to(&[1, 3, height, width])?;
+        Ok(self.frozen.peak_bytes(&[image], |cx, x| self.pass(cx, x))?)
+    }
+
+    fn pass(&self, cx: &Context, x: &[Tensor]) -> nn::Result<Vec<Tensor>> {
+        let y = self.network.predict(cx, &cx.to_compute(&x[0])?)?;
+        Ok(vec![if y.dtype() == x[0].dtype() { y } else { y.to_dtype(x[0].dtype())? }])
     }
 }
 

@@ -5,9 +5,12 @@
 //! [0, 1]. An image too large to go through in one piece goes through in overlapping tiles. Where a
 //! network sees best in a smaller copy, its work is carried from there ([`Scale`]).
 
+mod memory;
 mod scale;
 mod tiles;
 
+pub use memory::Memory;
+pub(crate) use memory::in_words;
 pub use scale::Scale;
 
 use crate::compute::Precision;
@@ -15,12 +18,18 @@ use crate::error::{Error, Result};
 use crate::image::{Image, Note};
 use crate::model::{FrozenModel, ModelConfig};
 use engine::{DType, Tensor};
+use memory::bytes_per_pixel;
 use scale::Lines;
-use tiles::in_tiles;
+use tiles::Tiles;
 
-/// The most pixels that go through the network in one piece: a little more than 1920×1080. Memory
-/// grows with them and with the width: at width 16, about 1.2 kB a pixel.
-pub(crate) const WHOLE: usize = 2 << 20;
+/// How large photographs go through a network.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Sizing {
+    /// The scale at which the network sees them.
+    pub scale: Scale,
+    /// What it may take.
+    pub memory: Memory,
+}
 
 /// Restores `image`, of any size.
 ///
@@ -47,28 +56,46 @@ pub fn restore_reporting(
     progress: &dyn Fn(f64),
 ) -> Result<Image> {
     image.check()?;
-    let restore_piece = |image: &Image| one_piece(&model.config, image, |x| model.predict(x));
-    if is_one_piece(&model.config, image.width, image.height) {
-        return restore_piece(image);
-    }
-    in_tiles(image, restore_piece, progress)
+    in_pieces(Memory::default(), image, model, image, progress)
 }
 
-/// Like [`restore_reporting`], but with the network at `scale`. `task` names the degradation.
+/// Like [`restore_reporting`], but with this `sizing`. `task` names the degradation.
 pub(crate) fn restore_at(
-    scale: Scale,
+    sizing: Sizing,
     model: &FrozenModel,
     task: &str,
     image: &Image,
     progress: &dyn Fn(f64),
 ) -> Result<Image> {
     image.check()?;
-    let Some((width, height)) = scale.copy(task, image.width, image.height) else {
-        return restore_reporting(model, image, progress);
+    let memory = sizing.memory;
+    let Some((width, height)) = sizing.scale.copy(task, image.width, image.height) else {
+        return in_pieces(memory, image, model, image, progress);
     };
     let copy = image.resize(width, height);
-    let restored = restore_reporting(model, &copy, progress)?;
+    let restored = in_pieces(memory, image, model, &copy, progress)?;
     Ok(Lines::fit(&copy, &restored).apply(image))
+}
+
+/// In pieces that fit into `memory` beside `photo`.
+fn in_pieces(
+    memory: Memory,
+    photo: &Image,
+    model: &FrozenModel,
+    image: &Image,
+    progress: &dyn Fn(f64),
+) -> Result<Image> {
+    let photo = (photo.width, photo.height);
+    let per_pixel = bytes_per_pixel(model)?;
+    let bytes = memory.for_network(photo)?;
+    let pixels = usize::try_from(bytes / per_pixel).unwrap_or(usize::MAX);
+    let restore_piece = |image: &Image| one_piece(&model.config, image, |x| model.predict(x));
+    let (size, padded) = ((image.width, image.height), |side| model.config.side_for(side));
+    match Tiles::new(size, pixels, padded) {
+        Some(tiles) if tiles.are_one() => restore_piece(image),
+        Some(tiles) => tiles.restore(image, restore_piece, progress),
+        None => Err(memory.refusal(photo, Tiles::least_area(size, padded) as u64 * per_pixel)),
+    }
 }
 
 /// The result of `restore` in `precision` or, if that is not finite, in f32, with a note: half
@@ -85,12 +112,6 @@ pub(crate) fn finite(
         }
         restored => restored,
     }
-}
-
-/// Whether an image goes through in one piece. The padded size counts: a strip of one row is padded
-/// to many.
-pub(crate) fn is_one_piece(config: &ModelConfig, width: usize, height: usize) -> bool {
-    config.side_for(width) * config.side_for(height) <= WHOLE
 }
 
 /// Pads, predicts, crops, clamps.
@@ -152,6 +173,51 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_on_memory_makes_smaller_pieces_or_an_error() {
+        let model = model().freeze();
+        let image = Image::from_fn(700, 500, |x, y| [x as f32 / 700.0, y as f32 / 500.0, 0.5]);
+        let photo = 60 * 700 * 500;
+        let per_pixel = bytes_per_pixel(&model).unwrap();
+        let restored = |limit: u64| {
+            let sizing = Sizing { memory: Memory::limited_to(limit), ..Sizing::default() };
+            let parts = std::cell::Cell::new(0);
+            let progress = |_| parts.set(parts.get() + 1);
+            restore_at(sizing, &model, "derain", &image, &progress)
+                .map(|image| (image, parts.get()))
+        };
+        let whole = restore(&model, &image).unwrap();
+        let (image, parts) = restored(1 << 30).unwrap();
+        assert_eq!((image, parts), (whole, 0));
+        // 500 columns and rows, of which tiles overlap by 128 at least: two by two.
+        let (_, parts) = restored(photo + per_pixel * 448 * 320).unwrap();
+        assert_eq!(parts, 4);
+        for limit in [photo - 1, photo, photo + per_pixel * 128 * 128] {
+            let error = restored(limit).unwrap_err();
+            let Error::Memory { least, limit: allowed, .. } = error else { panic!("{error}") };
+            assert!(least > limit && allowed == limit, "{error}");
+            // With what the error asks for, it works.
+            assert!(limit < photo || restored(least).is_ok(), "{error}");
+        }
+    }
+
+    /// The memory of a network grows with the picture and with its width, and is that of a few maps.
+    #[test]
+    fn the_memory_of_a_network_is_known_before() {
+        let model = |width: usize| {
+            let config = ModelConfig { width, n: 1, ..ModelConfig::default() };
+            Model::new(&config, 1, DType::F32).unwrap().freeze()
+        };
+        let (small, large) = (model(8), model(16));
+        // A map of 16 channels takes 64 bytes for each pixel.
+        let bytes = bytes_per_pixel(&large).unwrap();
+        assert!((128..=384).contains(&bytes), "{bytes}");
+        let half = bytes_per_pixel(&small).unwrap();
+        assert!((bytes / 2..bytes).contains(&half), "{half} and {bytes}");
+        let peak = large.peak_bytes(1024, 2048).unwrap() as u64;
+        assert!(peak.abs_diff(bytes << 21) < peak / 100, "{peak}");
+    }
+
+    #[test]
     fn an_output_that_is_not_finite_is_an_error() {
         let image = Image::new(40, 30);
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
@@ -186,13 +252,5 @@ mod tests {
         });
         assert!(matches!(error, Err(Error::NotFinite { count: 3 })));
         assert_eq!((notes.len(), calls.get()), (0, 1));
-    }
-
-    #[test]
-    fn padding_counts_toward_the_size_of_one_piece() {
-        let whole = |width, height| is_one_piece(&ModelConfig::default(), width, height);
-        assert!(whole(1920, 1080) && whole(1, 30_000));
-        // 40,000 pixels, and 64 times as many with the padding.
-        assert!(!whole(1, 40_000) && !whole(2000, 1100));
     }
 }

@@ -3,61 +3,119 @@
 use crate::error::Result;
 use crate::image::Image;
 
-/// The side of a tile, in pixels.
-const TILE: usize = 1024;
-
-/// The overlap of neighboring tiles, in pixels; the seam is blended over it.
+/// The least overlap of neighboring tiles, in pixels; the seam is blended over this many.
 const OVERLAP: usize = 128;
 
-/// `image`, of which `restore` restores each tile; `progress` gets the finished part.
-pub(super) fn in_tiles(
-    image: &Image,
-    restore: impl Fn(&Image) -> Result<Image>,
-    progress: &dyn Fn(f64),
-) -> Result<Image> {
-    let (rows, columns) = (tiles(image.height), tiles(image.width));
-    let mut done = 0;
-    let (mut sum, mut weights) =
-        (Image::new(image.width, image.height), vec![0.0f32; image.width * image.height]);
-    for &(y, height) in &rows {
-        for &(x, width) in &columns {
-            let tile = restore(&image.crop(x, y, width, height))?;
-            for (i, row) in (y..y + height).enumerate() {
-                let weight_y = ramp(row, y, height, image.height);
-                for (j, column) in (x..x + width).enumerate() {
-                    let weight = weight_y * ramp(column, x, width, image.width);
-                    let (here, there) = (row * image.width + column, i * width + j);
-                    weights[here] += weight;
-                    for c in 0..3 {
-                        sum.data[3 * here + c] += weight * tile.data[3 * there + c];
-                    }
-                }
-            }
-            done += 1;
-            progress(f64::from(done) / (rows.len() * columns.len()) as f64);
-        }
-    }
-    sum.data
-        .chunks_exact_mut(3)
-        .zip(&weights)
-        .for_each(|(pixel, weight)| pixel.iter_mut().for_each(|v| *v /= weight));
-    Ok(sum)
+/// A division of an image into overlapping tiles of one size.
+#[derive(Debug, PartialEq)]
+pub(super) struct Tiles {
+    /// Where they begin, down the image.
+    rows: Vec<usize>,
+    /// Where they begin, across.
+    columns: Vec<usize>,
+    width: usize,
+    height: usize,
 }
 
-/// Start and length of the tiles along a side: all of the same length, evenly overlapping by at
-/// least [`OVERLAP`].
-fn tiles(side: usize) -> Vec<(usize, usize)> {
-    if side <= TILE {
-        return vec![(0, side)];
+impl Tiles {
+    /// The division with the least work for a network that pads a side to `padded(side)` and sees
+    /// at most `pixels` pixels at once. None if there is none, since tiles overlap by half at most.
+    pub fn new(
+        (width, height): (usize, usize),
+        pixels: usize,
+        padded: impl Fn(usize) -> usize,
+    ) -> Option<Self> {
+        // The side of `count` tiles, without padding inside of the image.
+        let side = |whole: usize, count: usize| match count {
+            1 => whole,
+            _ => padded((whole + (count - 1) * OVERLAP).div_ceil(count)).min(whole),
+        };
+        let counts = |whole: usize| 1..=(whole.saturating_sub(OVERLAP) / OVERLAP).max(1);
+        let mut best: Option<((usize, usize), Self)> = None;
+        for across in counts(width) {
+            let tile_width = side(width, across);
+            let area = |down: usize| padded(tile_width).saturating_mul(padded(side(height, down)));
+            let Some(down) = counts(height).find(|&down| area(down) <= pixels) else { continue };
+            let work = (across.saturating_mul(down).saturating_mul(area(down)), across * down);
+            if best.as_ref().is_none_or(|(least, _)| work < *least) {
+                let tile_height = side(height, down);
+                let tiles = Self {
+                    rows: starts(height, tile_height, down),
+                    columns: starts(width, tile_width, across),
+                    width: tile_width,
+                    height: tile_height,
+                };
+                best = Some((work, tiles));
+            }
+        }
+        best.map(|(_, tiles)| tiles)
     }
-    let count = (side - OVERLAP).div_ceil(TILE - OVERLAP);
-    (0..count).map(|i| ((side - TILE) * i / (count - 1), TILE)).collect()
+
+    /// The pixels of the smallest tile that an image of this size can be divided into, or the next
+    /// larger one.
+    pub fn least_area((width, height): (usize, usize), padded: impl Fn(usize) -> usize) -> usize {
+        let side = |whole: usize| padded(whole.min(3 * OVERLAP));
+        side(width).saturating_mul(side(height))
+    }
+
+    /// Whether it is a single one.
+    pub fn are_one(&self) -> bool {
+        self.rows.len() * self.columns.len() == 1
+    }
+
+    /// `image`, of which `restore` restores each tile; `progress` gets the finished part.
+    pub fn restore(
+        &self,
+        image: &Image,
+        restore: impl Fn(&Image) -> Result<Image>,
+        progress: &dyn Fn(f64),
+    ) -> Result<Image> {
+        let across = weights(&self.columns, self.width, image.width);
+        let down = weights(&self.rows, self.height, image.height);
+        let mut result = Image::new(image.width, image.height);
+        let mut done = 0;
+        for (&y, down) in self.rows.iter().zip(&down) {
+            for (&x, across) in self.columns.iter().zip(&across) {
+                let tile = restore(&image.crop(x, y, self.width, self.height))?;
+                for (i, weight_y) in down.iter().enumerate() {
+                    let row = &mut result.data[3 * ((y + i) * image.width + x)..];
+                    let tile = &tile.data[3 * i * self.width..][..3 * self.width];
+                    let pixels = row.chunks_exact_mut(3).zip(tile.chunks_exact(3));
+                    for ((sum, pixel), weight_x) in pixels.zip(across) {
+                        let weight = weight_x * weight_y;
+                        (0..3).for_each(|c| sum[c] += weight * pixel[c]);
+                    }
+                }
+                done += 1;
+                progress(f64::from(done) / (self.rows.len() * self.columns.len()) as f64);
+            }
+        }
+        // The weights of a pixel add to 1 but for rounding.
+        Ok(result.clamp())
+    }
+}
+
+/// Where `count` tiles of this side begin, spread evenly over the whole.
+fn starts(whole: usize, side: usize, count: usize) -> Vec<usize> {
+    (0..count).map(|i| (whole - side) * i / (count - 1).max(1)).collect()
+}
+
+/// The weights of each tile at each of its pixels along a side. Those of the tiles at a pixel add
+/// to 1, as do their products with those of the other side.
+fn weights(starts: &[usize], side: usize, whole: usize) -> Vec<Vec<f32>> {
+    let ramps = |start: usize| (start..start + side).map(move |at| ramp(at, start, side, whole));
+    let mut sums = vec![0.0; whole];
+    for &start in starts {
+        sums[start..].iter_mut().zip(ramps(start)).for_each(|(sum, weight)| *sum += weight);
+    }
+    let part = |start: usize| ramps(start).zip(&sums[start..]).map(|(weight, sum)| weight / sum);
+    starts.iter().map(|&start| part(start).collect()).collect()
 }
 
 /// A tile's weight at `at`: 1 inside, falling linearly toward its ends where another tile follows.
-fn ramp(at: usize, start: usize, len: usize, side: usize) -> f32 {
+fn ramp(at: usize, start: usize, side: usize, whole: usize) -> f32 {
     let from_start = if start == 0 { OVERLAP } else { at - start + 1 };
-    let from_end = if start + len == side { OVERLAP } else { start + len - at };
+    let from_end = if start + side == whole { OVERLAP } else { start + side - at };
     from_start.min(from_end).min(OVERLAP) as f32 / OVERLAP as f32
 }
 
@@ -65,28 +123,68 @@ fn ramp(at: usize, start: usize, len: usize, side: usize) -> f32 {
 mod tests {
     use super::*;
 
+    /// As a network of five scales pads.
+    fn padded(side: usize) -> usize {
+        side.next_multiple_of(32).max(64)
+    }
+
+    fn tiles(width: usize, height: usize, pixels: usize) -> Tiles {
+        Tiles::new((width, height), pixels, padded).unwrap()
+    }
+
     #[test]
-    fn tiles_cover_and_overlap() {
-        for side in [1, TILE, TILE + 1, 2000, 5000, 12345] {
-            let tiles = tiles(side);
-            assert_eq!((tiles[0].0, tiles.last().map(|(start, len)| start + len)), (0, Some(side)));
-            for pair in tiles.windows(2) {
-                assert!(pair[0].0 + pair[0].1 >= pair[1].0 + OVERLAP, "{side}: {pair:?}");
+    fn they_cover_the_image_and_overlap() {
+        for (width, height) in [(1, 1), (2000, 1100), (6000, 4000), (12_345, 700), (3, 90_000)] {
+            let tiles = tiles(width, height, 1 << 20);
+            for (starts, side, whole) in
+                [(&tiles.columns, tiles.width, width), (&tiles.rows, tiles.height, height)]
+            {
+                assert_eq!((starts[0], starts[starts.len() - 1] + side), (0, whole));
+                for pair in starts.windows(2) {
+                    assert!(pair[0] + side >= pair[1] + OVERLAP, "{width}×{height}: {pair:?}");
+                    assert!(pair[1] > pair[0]);
+                }
             }
+            assert!(padded(tiles.width) * padded(tiles.height) <= 1 << 20);
         }
     }
 
     #[test]
-    fn the_weights_of_tiles_never_vanish() {
-        let side = 3000;
-        for at in 0..side {
-            let inside = |&&(start, len): &&(usize, usize)| (start..start + len).contains(&at);
-            let weight: f32 = tiles(side)
-                .iter()
-                .filter(inside)
-                .map(|&(start, len)| ramp(at, start, len, side))
-                .sum();
-            assert!(weight > 0.5, "{at}: {weight}");
+    fn a_photograph_takes_little_more_than_its_own_area() {
+        for (width, height, most) in [
+            (2048, 1152, 1.0),
+            (4000, 3000, 1.15),
+            (6000, 4000, 1.15),
+            (8000, 6000, 1.15),
+            (12_000, 8400, 1.15),
+        ] {
+            let tiles = tiles(width, height, 4 << 20);
+            let count = (tiles.rows.len() * tiles.columns.len()) as f64;
+            let area = count * (padded(tiles.width) * padded(tiles.height)) as f64;
+            let part = area / (width * height) as f64;
+            assert!(part <= most, "{width}×{height}: {part}");
         }
+        assert!(tiles(2048, 1152, 4 << 20).are_one());
+    }
+
+    #[test]
+    fn there_are_none_if_not_even_the_smallest_tile_fits() {
+        assert_eq!(Tiles::new((1000, 1000), 200 * 200, padded), None);
+        assert_eq!(Tiles::new((1, 1), 64 * 64 - 1, padded), None);
+        assert!(Tiles::new((1000, 1000), 288 * 288, padded).is_some());
+    }
+
+    #[test]
+    fn tiles_that_are_left_alone_give_the_image_back() {
+        let image = Image::from_fn(700, 500, |x, y| [x as f32 / 700.0, y as f32 / 500.0, 0.5]);
+        let tiles = tiles(700, 500, 400 * 400);
+        assert!(!tiles.are_one());
+        let parts = std::cell::RefCell::new(Vec::new());
+        let progress = |part| parts.borrow_mut().push(part);
+        let result = tiles.restore(&image, |tile| Ok(tile.clone()), &progress).unwrap();
+        for (a, b) in result.data.iter().zip(&image.data) {
+            assert!((a - b).abs() < 1e-6, "{a} {b}");
+        }
+        assert_eq!(parts.borrow().last(), Some(&1.0));
     }
 }

@@ -52,6 +52,10 @@ fn mistakes_are_explained() {
     let said = err(&many);
     assert!(said.contains("RAYON_NUM_THREADS 100000: this machine has"), "{said}");
     assert_eq!(many.status.code(), Some(2));
+    let said = ends(at, &["restore", "a.png", "--memory", "2"], 2);
+    assert!(said.contains("\"2\" is not an amount of memory, such as 800M or 2G"), "{said}");
+    let said = ends(at, &quick(&["a.png", "--memory", "1K"]), 1);
+    assert!(said.contains("pixels takes at least") && said.contains("--memory allows"), "{said}");
     let said = ends(at, &["restore", "a.png", "--task", "auto", "--weights", "w.safetensors"], 2);
     assert!(said.contains("either --task auto or --weights"), "{said}");
     fs::create_dir(at.join("empty")).unwrap();

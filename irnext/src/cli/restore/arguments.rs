@@ -5,7 +5,7 @@ use crate::cli::restorer::RestorerArguments;
 use crate::error::Result;
 use crate::image::WriteOptions;
 use crate::jobs::{Naming, Output, Settings};
-use crate::restore::Scale;
+use crate::restore::{Memory, Scale};
 use crate::restorer::Restorer;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use std::path::{Path, PathBuf};
@@ -116,6 +116,10 @@ pub(in crate::cli) struct Arguments {
         help_heading = ADVANCED
     )]
     pub(super) scale: Scale,
+    /// Most memory for a photo and the network, such as 800M or 4G; less means smaller pieces
+    /// [default: 2G for the network, and what the photo takes]
+    #[arg(long, value_name = "SIZE", help_heading = COMPUTE)]
+    pub(super) memory: Option<Memory>,
 }
 
 /// A parser of the formats of results, by their extensions.

@@ -28,7 +28,7 @@ pub(super) fn run(arguments: &Arguments, launch: Launch) -> Result<bool> {
 
 fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
     let restorer = arguments.restorer.restorer(arguments.compute.compute(team))?;
-    let restorer = restorer.at_scale(arguments.scale);
+    let restorer = restorer.at_scale(arguments.scale).within(arguments.memory.unwrap_or_default());
     let one_process = arguments.streams() || arguments.watch.is_some();
     if one_process && !team.is_alone() {
         let reason = "standard input and output, and --watch, need a single process";

@@ -6,15 +6,13 @@ use crate::cli::output::complain;
 use crate::cli::signals::Signals;
 use crate::image::Photo;
 use crate::jobs::{Job, Summary};
-use crate::restore::WHOLE;
 use crate::restorer::Restorer;
 use engine::interruptible;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The pixels that are restored at once, unless it is said how many photographs are: a quarter of
-/// what goes through the network in one piece.
-const TOGETHER: usize = WHOLE / 4;
+/// The pixels that are restored at once, unless it is said how many photographs are.
+const TOGETHER: usize = 1 << 19;
 
 /// What the sides of small photographs are padded to, about.
 const SMALLEST: usize = 64;

@@ -1,0 +1,119 @@
+//! How much memory a restoration may take, and so how large the pieces are that it is done in.
+
+use crate::error::{Error, Result};
+use crate::model::FrozenModel;
+use std::str::FromStr;
+
+/// The bytes for each pixel of a photograph that a restoration takes beside the network: the
+/// photograph, the part of it that the network sees, and the result, in f32, and the largest of the
+/// buffers that files are read and written through.
+const BESIDE: u64 = 60;
+
+/// The bytes that the network takes for a piece, unless there is a limit.
+const PIECE: u64 = 2 << 30;
+
+/// The side of the piece by which a network's memory for each pixel is found.
+const PROBE: usize = 512;
+
+/// A limit on the memory that a restoration takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory(Option<u64>);
+
+impl Memory {
+    /// At most this many bytes for a photograph and the network together.
+    pub fn limited_to(bytes: u64) -> Self {
+        Self(Some(bytes))
+    }
+
+    /// Fails if a photograph of this width and height takes more by itself.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub(crate) fn check(self, photo: (usize, usize)) -> Result<()> {
+        self.for_network(photo).map(drop)
+    }
+
+    /// The bytes that the network may take beside a photograph of this width and height.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if the photograph alone takes more than the limit.
+    pub(super) fn for_network(self, photo: (usize, usize)) -> Result<u64> {
+        match self.0 {
+            None => Ok(PIECE),
+            Some(limit) => limit.checked_sub(beside(photo)).ok_or_else(|| self.refusal(photo, 0)),
+        }
+    }
+
+    /// The error of a photograph that does not fit, of which a piece takes at least this many
+    /// bytes.
+    pub(super) fn refusal(self, photo: (usize, usize), piece: u64) -> Error {
+        let least = beside(photo).saturating_add(piece);
+        Error::Memory { size: photo, least, limit: self.0.unwrap_or(PIECE) }
+    }
+}
+
+fn beside((width, height): (usize, usize)) -> u64 {
+    (width as u64).saturating_mul(height as u64).saturating_mul(BESIDE)
+}
+
+/// The bytes that `model` takes for a pixel, of a large piece.
+pub(super) fn bytes_per_pixel(model: &FrozenModel) -> Result<u64> {
+    let side = model.config.side_for(PROBE);
+    Ok((model.peak_bytes(side, side)? as u64).div_ceil((side * side) as u64).max(1))
+}
+
+/// Binary units, by their letters.
+const UNITS: [(char, u64); 3] = [('G', 1 << 30), ('M', 1 << 20), ('K', 1 << 10)];
+
+impl FromStr for Memory {
+    type Err = Error;
+
+    /// A number of bytes with a unit: `800M`, `1.5G`.
+    fn from_str(text: &str) -> Result<Self> {
+        let number = text.trim().trim_end_matches(['B', 'b']).trim_end_matches('i');
+        let unit = number.chars().last().map(|letter| letter.to_ascii_uppercase());
+        let unit = unit.and_then(|letter| UNITS.iter().find(|(name, _)| *name == letter));
+        let bytes = unit.and_then(|(_, size)| {
+            let number: f64 = number[..number.len() - 1].trim().parse().ok()?;
+            Some(number * *size as f64)
+        });
+        match bytes {
+            Some(bytes) if bytes >= 1.0 && bytes.is_finite() => Ok(Self(Some(bytes as u64))),
+            _ => Err(Error::Config {
+                reason: format!("\"{text}\" is not an amount of memory, such as 800M or 2G"),
+            }),
+        }
+    }
+}
+
+/// A number of bytes for people to read.
+pub(crate) fn in_words(bytes: u64) -> String {
+    match bytes {
+        ..0x4000_0000 => format!("{} MB", bytes.div_ceil(1 << 20)),
+        _ => format!("{:.1} GB", bytes as f64 / (1u64 << 30) as f64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_have_a_unit() {
+        for (text, bytes) in [
+            ("2G", 2 << 30),
+            ("1.5g", 3 << 29),
+            ("800M", 800 << 20),
+            ("800 MB", 800 << 20),
+            ("64MiB", 64 << 20),
+            ("512k", 512 << 10),
+        ] {
+            assert_eq!(text.parse::<Memory>().unwrap(), Memory::limited_to(bytes), "{text}");
+        }
+        for text in ["", "2", "G", "-1G", "NaN G", "infG", "0M", "2T", "é", "2Gé"] {
+            assert!(text.parse::<Memory>().is_err(), "{text}");
+        }
+        assert_eq!(in_words(800 << 20), "800 MB");
+        assert_eq!(in_words(3 << 29), "1.5 GB");
+    }
+}
