@@ -55,7 +55,7 @@ pub enum Error {
     /// A photograph cannot be restored within a limit on memory.
     #[error(
         "a photo of {}×{} pixels takes at least {} to restore, and --memory allows {}",
-        .size.0, .size.1, crate::restore::in_words(*.least), crate::restore::in_words(*.limit)
+        .size.0, .size.1, in_words(*.least), in_words(*.limit)
     )]
     Memory {
         /// The photo's width and height.
@@ -109,6 +109,14 @@ pub enum Error {
         /// The reason.
         reason: String,
     },
+}
+
+/// A number of bytes for people to read.
+fn in_words(bytes: u64) -> String {
+    match bytes {
+        ..0x4000_0000 => format!("{} MB", bytes.div_ceil(1 << 20)),
+        _ => format!("{:.1} GB", bytes as f64 / (1u64 << 30) as f64),
+    }
 }
 
 /// A result whose error is [`Error`].

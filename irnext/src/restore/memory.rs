@@ -86,14 +86,6 @@ impl FromStr for Memory {
     }
 }
 
-/// A number of bytes for people to read.
-pub(crate) fn in_words(bytes: u64) -> String {
-    match bytes {
-        ..0x4000_0000 => format!("{} MB", bytes.div_ceil(1 << 20)),
-        _ => format!("{:.1} GB", bytes as f64 / (1u64 << 30) as f64),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,7 +105,5 @@ mod tests {
         for text in ["", "2", "G", "-1G", "NaN G", "infG", "0M", "2T", "é", "2Gé"] {
             assert!(text.parse::<Memory>().is_err(), "{text}");
         }
-        assert_eq!(in_words(800 << 20), "800 MB");
-        assert_eq!(in_words(3 << 29), "1.5 GB");
     }
 }

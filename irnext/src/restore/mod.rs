@@ -10,7 +10,6 @@ mod scale;
 mod tiles;
 
 pub use memory::Memory;
-pub(crate) use memory::in_words;
 pub use scale::Scale;
 
 use crate::compute::Precision;
@@ -200,7 +199,7 @@ mod tests {
         }
     }
 
-    /// The memory of a network grows with the picture and with its width, and is that of a few maps.
+    /// It grows with the picture and with the width, and is that of a few maps.
     #[test]
     fn the_memory_of_a_network_is_known_before() {
         let model = |width: usize| {

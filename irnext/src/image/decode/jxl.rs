@@ -1,6 +1,6 @@
 //! JPEG XL files, by `jxl-oxide`.
 
-use std::io::{BufRead, Seek};
+use std::io::Read;
 
 use ::image::DynamicImage;
 use jxl_oxide::color::{ColourEncoding, ColourSpace, TransferFunction};
@@ -60,19 +60,19 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
 }
 
 /// The size of the upright image.
-pub(super) fn size(mut file: impl BufRead + Seek) -> Result<((u32, u32), Option<u8>)> {
+pub(super) fn size(mut file: impl Read) -> Result<((u32, u32), Option<u8>)> {
     let mut image = JxlImage::builder().build_uninit();
+    // Bytes that the decoder takes only together with those after them stay at the front.
+    let (mut buffer, mut held) = (vec![0; 1 << 14], 0);
     loop {
-        let bytes = file.fill_buf().map_err(|error| format!("cannot be read: {error}"))?;
-        if bytes.is_empty() {
-            return Err(truncated());
+        let read = file.read(&mut buffer[held..]);
+        match read.map_err(|error| format!("cannot be read: {error}"))? {
+            0 => return Err(truncated()),
+            count => held += count,
         }
-        let consumed = image.feed_bytes(bytes).map_err(reason)?;
-        // What is not consumed needs the bytes after it; the decoder keeps what it consumed.
-        if consumed == 0 {
-            return Err("a JPEG XL whose header cannot be read".into());
-        }
-        file.consume(consumed);
+        let consumed = image.feed_bytes(&buffer[..held]).map_err(reason)?;
+        buffer.copy_within(consumed..held, 0);
+        held -= consumed;
         image = match image.try_init().map_err(reason)? {
             InitializeResult::NeedMoreData(image) => image,
             InitializeResult::Initialized(image) => {
