@@ -43,9 +43,8 @@ unsafe impl Send for Communicator {}
 // SAFETY: as above.
 unsafe impl Sync for Communicator {}
 
-/// Checks that GPU number `index` can be connected to others, and returns its UUID.
-pub(crate) fn prepare(index: usize) -> Result<[u8; 16]> {
-    let gpu = Gpu::get(index)?;
+/// Checks that `gpu` can be connected to others, and returns its UUID.
+pub(crate) fn prepare(gpu: &Gpu) -> Result<[u8; 16]> {
     library()?;
     Ok(driver::probe(gpu.index()).map_err(|error| Error::cuda("device", error))?.uuid)
 }
@@ -59,9 +58,15 @@ pub(crate) fn unique_id() -> Result<Vec<u8>> {
 }
 
 impl Communicator {
-    /// Rank number `rank` of `size`, on GPU number `index`. Returns when all have come.
-    pub(crate) fn join(index: usize, unique_id: &[u8], rank: usize, size: usize) -> Result<Self> {
-        let (gpu, library) = (Gpu::get(index)?, library()?);
+    /// Rank number `rank` of `size`, on `gpu`, whose context is current. Returns when all have
+    /// come.
+    pub(crate) fn join(
+        gpu: &'static Gpu,
+        unique_id: &[u8],
+        rank: usize,
+        size: usize,
+    ) -> Result<Self> {
+        let library = library()?;
         let id = unique_id
             .try_into()
             .map(Id)

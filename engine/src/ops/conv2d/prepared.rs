@@ -1,12 +1,12 @@
 //! A convolution's weights, packed in the order in which its algorithm reads them.
 
 use super::algorithm::{Algorithm, choose};
-use super::{Conv2dOptions, Direction};
-use crate::conv::Epilogue;
+use super::shapes::{as_map, check_settings};
+use crate::conv::{Conv2dOptions, Direction, Epilogue};
 use crate::cpu::convolution::direct::{self, Geometry, Phase, Stencil};
 use crate::cpu::convolution::{Map, Read, winograd};
 use crate::cpu::gelu::Gelu;
-use crate::{Device, Error, Float, Meta, Result, Tensor, dispatch_float};
+use crate::{Error, Float, Meta, Result, Tensor, dispatch_float};
 use rayon::prelude::*;
 use std::any::Any;
 use std::sync::Arc;
@@ -18,9 +18,11 @@ pub(crate) struct PackedWeight {
     made_of: Meta,
     direction: Direction,
     options: Conv2dOptions,
-    /// A [`Prepared`] of the weight's dtype; `()` on a GPU.
-    packed: Arc<dyn Any + Send + Sync>,
+    packed: Packed,
 }
+
+/// A [`Prepared`] of the weight's dtype; `()` on a GPU.
+type Packed = Arc<dyn Any + Send + Sync>;
 
 impl PackedWeight {
     /// Packs `weight` `[O, I/groups, kH, kW]` for convolutions with these options. An error if it
@@ -43,22 +45,19 @@ impl PackedWeight {
         options: Conv2dOptions,
     ) -> Result<Self> {
         let made_of = weight.meta();
-        let &[.., kh, kw] = super::as_map(op, &made_of)?;
-        super::check_settings(op, options, [kh, kw])?;
-        if weight.device() != Device::Cpu {
+        let &[.., kh, kw] = as_map(op, &made_of)?;
+        check_settings(op, options, [kh, kw])?;
+        let on_cpu = || {
+            dispatch_float!(op, weight.dtype(), T => {
+                let packed: Packed = Arc::new(Prepared::<T>::new(direction, options, weight)?);
+                Ok(packed)
+            })
+        };
+        let packed = weight.on_device(on_cpu, |_| {
             crate::dispatch::require_compute(op, weight.dtype())?;
-            return Ok(Self { made_of, direction, options, packed: Arc::new(()) });
-        }
-        dispatch_float!(op, weight.dtype(), T => {
-            Ok(
-                Self {
-                    made_of,
-                    direction,
-                    options,
-                    packed: Arc::new(Prepared::<T>::new(direction, options, weight)?),
-                }
-            )
-        })
+            Ok(Arc::new(()))
+        })?;
+        Ok(Self { made_of, direction, options, packed })
     }
 
     /// An error if this cannot stand for such a weight in a convolution, or its transpose, with
@@ -154,21 +153,22 @@ impl<T: Gelu> Prepared<T> {
         })
     }
 
-    /// Convolves `x` into `out`, the memory of a map of `size` (height, width).
+    /// Convolves `x` into `out`, the memory of a map of `size` (height, width), or `onto` the
+    /// numbers there.
     pub(super) fn convolve(
         &self,
         x: Map<'_, T>,
         out: &mut [T],
         size: (usize, usize),
         epilogue: Epilogue<&[T]>,
+        onto: bool,
     ) -> Result<()> {
         match self {
             Self::Direct { stencil, weights } => {
-                direct::correlate(stencil, x, weights, out, size, epilogue)
+                direct::correlate(stencil, x, weights, out, size, epilogue, onto)
             }
             Self::Winograd { weights, padding } => {
-                winograd::convolve(x, weights, *padding, out, size, epilogue);
-                Ok(())
+                winograd::convolve(x, weights, *padding, out, size, epilogue, onto)
             }
         }
     }

@@ -9,11 +9,13 @@ mod cpu;
 mod cuda;
 #[cfg(any(test, feature = "checks"))]
 pub(super) mod samples;
+mod windows;
 
 use super::separable::{Apply, Separable, apply_separable, infer};
 use super::{Op, apply};
 use crate::ops::separable::Axis;
 use crate::{Meta, Result, Tensor};
+use windows::Windows;
 
 impl Tensor {
     /// The means of `kernel`×`kernel` windows, `stride` apart, without padding: `[N, C, H, W]`
@@ -65,31 +67,6 @@ impl Tensor {
     /// ```
     pub fn adaptive_avg_pool2d(&self, out_h: usize, out_w: usize) -> Result<Tensor> {
         apply_separable(AdaptiveAvgPool2d([out_h, out_w]), self)
-    }
-}
-
-/// Square windows at regular distances.
-#[derive(Clone, Copy)]
-struct Windows {
-    kernel: usize,
-    stride: usize,
-}
-
-impl Windows {
-    /// The size of windows that lie side by side without gaps.
-    fn tiling(self) -> Option<usize> {
-        (self.kernel == self.stride).then_some(self.kernel)
-    }
-
-    fn output(self, size: [usize; 2]) -> Result<[usize; 2], String> {
-        let Self { kernel, stride } = self;
-        if kernel == 0 || stride == 0 {
-            return Err(format!("kernel {kernel} and stride {stride} must be at least 1"));
-        }
-        if kernel > size[0].min(size[1]) {
-            return Err(format!("kernel {kernel} must fit the map"));
-        }
-        Ok(size.map(|size| (size - kernel) / stride + 1))
     }
 }
 

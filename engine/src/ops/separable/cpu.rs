@@ -181,8 +181,7 @@ fn sum_of_resampled<T: Float>(
             finish(out);
         }
     };
-    for_each_line(out, width * c, || Buffer::scratch::<T>(blended), compute);
-    Ok(())
+    for_each_line(out, width * c, || Buffer::new::<T>(blended), compute)
 }
 
 /// [`Resampled`] in memory.

@@ -5,7 +5,7 @@
 //! compiled already unless compiling is allowed, need no excessive workspace, and yield a plan.
 
 use super::descriptor::{Attempt, Descriptor, Failure, check};
-use super::graph::{Convolution, Name, OperationGraph};
+use super::graph::{GraphSpec, Name, OperationGraph};
 use super::sys::{
     Address, BehaviorNote, Handle, HandleValue, HeuristicMode, Library, NumericalNote,
     attribute as a, kind,
@@ -102,7 +102,7 @@ impl ExecutionPlan {
     pub(super) fn new(
         library: &'static Library,
         target: Target,
-        of: &Convolution,
+        of: &GraphSpec,
         may: Permissions,
     ) -> Attempt<Self> {
         let dtype = of.data_type().ok_or(Failure::Unsupported)?;

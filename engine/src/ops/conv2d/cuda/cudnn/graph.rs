@@ -40,9 +40,10 @@ pub(super) enum Name {
     Between,
 }
 
-/// The description of a convolution that a graph is made from.
+/// The computation of a graph: one pass of a convolution between maps of these shapes, with its
+/// epilogue.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Convolution {
+pub(super) struct GraphSpec {
     pub(super) pass: Pass,
     /// Elements are of this type, and sums of f32.
     pub(super) dtype: DType,
@@ -57,7 +58,7 @@ pub(super) struct Convolution {
     pub(super) gelu: bool,
 }
 
-impl Convolution {
+impl GraphSpec {
     /// Without anything after it; `shapes` are those of x, the weight and y.
     pub(super) fn new(
         pass: Pass,
@@ -112,7 +113,7 @@ impl OperationGraph {
     pub(super) fn new(
         library: &'static Library,
         handle: Option<Handle>,
-        of: &Convolution,
+        of: &GraphSpec,
         dtype: DataType,
     ) -> Attempt<Self> {
         let mut builder = Builder {
@@ -189,7 +190,7 @@ impl Builder {
     }
 
     /// The convolution, with `result`.
-    fn convolution(&mut self, of: &Convolution, dtype: DataType, result: Raw) -> Attempt<()> {
+    fn convolution(&mut self, of: &GraphSpec, dtype: DataType, result: Raw) -> Attempt<()> {
         let both = |size: usize| [size as i64; 2];
         let settings = Descriptor::new(self.library, kind::CONVOLUTION)?;
         settings.set(a::CONVOLUTION_SPATIAL_DIMS, &[2i64])?;

@@ -86,7 +86,7 @@ fn all_three_passes_agree_with_the_cpu() {
                 let got = request.compute(gpu, STRICT).unwrap().expect("cuDNN has it");
                 assert!(got.layout().is_contiguous());
                 let far = distance(&got, &expected);
-                assert!(far <= tolerance, "{dtype} {:?}: off by {far:.1e}", request.convolution);
+                assert!(far <= tolerance, "{dtype} {:?}: off by {far:.1e}", request.graph);
             }
         }
     }
@@ -190,7 +190,7 @@ fn engine(
     request.compute(gpu, may).unwrap().unwrap();
     let cudnn = Cudnn::of(gpu).unwrap().unwrap();
     let state = cudnn.state.lock().unwrap();
-    let plan = state.plans[&(request.convolution.clone(), may)].as_ref().unwrap();
+    let plan = state.plans[&(request.graph.clone(), may)].as_ref().unwrap();
     (plan.engine.numerical.clone(), plan.engine.behavior.clone())
 }
 
@@ -430,9 +430,9 @@ fn the_real_library_has_plans_for_every_generation() {
             let out =
                 |size: usize, k: usize| (size + 2 * padding - dilation * (k - 1) - 1) / stride + 1;
             let y = [x[0], weight[0], out(x[2], weight[2]), out(x[3], weight[3])];
-            let plain = |pass| Convolution::new(pass, dtype, options, [x, weight, y]);
-            let with_bias = Convolution { bias: true, ..plain(Pass::Output) };
-            let with_both = Convolution { residual: true, ..with_bias.clone() };
+            let plain = |pass| GraphSpec::new(pass, dtype, options, [x, weight, y]);
+            let with_bias = GraphSpec { bias: true, ..plain(Pass::Output) };
+            let with_both = GraphSpec { residual: true, ..with_bias.clone() };
             let passes = [Pass::Output, Pass::Input, Pass::Weight].map(plain);
             for of in passes.into_iter().chain([with_bias, with_both]) {
                 for may in [STRICT, Permissions { tf32: true, ..STRICT }] {
