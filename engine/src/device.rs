@@ -117,7 +117,8 @@ pub fn gpus() -> Result<Vec<GpuInfo>> {
 impl Device {
     /// Checks that the device can be used; initializes a GPU.
     pub fn check(self) -> Result<()> {
-        self.gpu().map(drop)
+        self.gpu()?;
+        Ok(())
     }
 
     /// Waits until everything that was queued is done, and reports what failed meanwhile. The CPU

@@ -1,6 +1,7 @@
 //! Communication between the GPUs of several processes, one for each process, by NCCL.
 
-use crate::cuda::{Gpu, nccl};
+use crate::cuda::Gpu;
+use crate::cuda::nccl::{self, NcclCommunicator, PendingMeans};
 use crate::{Device, Error, Result, Tensor};
 
 /// One rank's connection to the others, on its GPU. All ranks make the same calls in the same
@@ -23,11 +24,11 @@ use crate::{Device, Error, Result, Tensor};
 /// let means = pending.finish()?;
 /// # Ok::<_, engine::Error>(())
 /// ```
-pub struct Communicator(nccl::Communicator);
+pub struct Communicator(NcclCommunicator);
 
 /// Means over the ranks, in progress; see [`Communicator::start_means`].
 pub struct AllReduce {
-    pending: nccl::Pending,
+    pending: PendingMeans,
     /// The tensors that are read, and those that are written.
     of: Vec<Tensor>,
     means: Vec<Tensor>,
@@ -47,7 +48,7 @@ impl Communicator {
 
     /// Joins as rank number `rank` of `size`, on `device`. Returns when all ranks have joined.
     pub fn join(device: Device, unique_id: &[u8], rank: usize, size: usize) -> Result<Self> {
-        nccl::Communicator::join(gpu(device)?, unique_id, rank, size).map(Self)
+        NcclCommunicator::join(gpu(device)?, unique_id, rank, size).map(Self)
     }
 
     /// The GPU.

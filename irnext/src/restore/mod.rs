@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::image::{Image, Note};
 use crate::model::{FrozenModel, ModelConfig};
 use engine::{DType, Tensor};
-use scale::Lines;
+use scale::LinearFit;
 use tiles::in_tiles;
 
 /// The most pixels that go through the network in one piece: a little more than 1920×1080. Memory
@@ -30,9 +30,9 @@ pub(crate) const WHOLE: usize = 2 << 20;
 /// use irnext::restore::restore;
 ///
 /// let (model, _metadata) = irnext::shipped::load(Task::Derain)?;
-/// let rainy = Image::from_fn(70, 50, |x, y| [(x * y % 50) as f32 / 50.0; 3]);
+/// let rainy = Image::build(70, 50, |x, y| [(x * y % 50) as f32 / 50.0; 3])?;
 /// let restored = restore(&model.freeze(), &rainy)?;
-/// assert_eq!((restored.width, restored.height), (70, 50));
+/// assert_eq!((restored.width(), restored.height()), (70, 50));
 /// # Ok::<(), irnext::Error>(())
 /// ```
 pub fn restore(model: &FrozenModel, image: &Image) -> Result<Image> {
@@ -46,7 +46,6 @@ pub fn restore_reporting(
     image: &Image,
     progress: &dyn Fn(f64),
 ) -> Result<Image> {
-    image.check()?;
     let restore_piece = |image: &Image| one_piece(&model.config, image, |x| model.predict(x));
     if is_one_piece(&model.config, image.width, image.height) {
         return restore_piece(image);
@@ -62,13 +61,12 @@ pub(crate) fn restore_at(
     image: &Image,
     progress: &dyn Fn(f64),
 ) -> Result<Image> {
-    image.check()?;
     let Some((width, height)) = scale.copy(task, image.width, image.height) else {
         return restore_reporting(model, image, progress);
     };
-    let copy = image.resize(width, height);
+    let copy = image.resize(width, height)?;
     let restored = restore_reporting(model, &copy, progress)?;
-    Ok(Lines::fit(&copy, &restored).apply(image))
+    Ok(LinearFit::fit(&copy, &restored).apply(image))
 }
 
 /// The result of `restore` in `precision` or, if that is not finite, in f32, with a note: half
@@ -105,7 +103,7 @@ pub(crate) fn one_piece(
 ) -> Result<Image> {
     let padded = image.pad_reflect(config.side_for(image.width), config.side_for(image.height));
     let predicted = to_image(&predict(&to_tensor(&padded)?)?)?;
-    let restored = predicted.crop(0, 0, image.width, image.height);
+    let restored = predicted.part(0, 0, image.width, image.height);
     match restored.data.iter().filter(|value| !value.is_finite()).count() {
         0 => Ok(restored.clamp()),
         count => Err(Error::NotFinite { count }),
@@ -146,7 +144,7 @@ mod tests {
             let image =
                 Image::from_fn(width, height, |x, y| [x as f32 / 100.0, y as f32 / 100.0, 0.5]);
             let restored = restore(&model.freeze(), &image).unwrap();
-            assert_eq!((restored.width, restored.height), (width, height));
+            assert_eq!((restored.width(), restored.height()), (width, height));
             assert!(restored.data.iter().all(|v| (0.0..=1.0).contains(v)));
         }
     }

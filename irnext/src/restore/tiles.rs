@@ -21,7 +21,7 @@ pub(super) fn in_tiles(
         (Image::new(image.width, image.height), vec![0.0f32; image.width * image.height]);
     for &(y, height) in &rows {
         for &(x, width) in &columns {
-            let tile = restore(&image.crop(x, y, width, height))?;
+            let tile = restore(&image.part(x, y, width, height))?;
             for (i, row) in (y..y + height).enumerate() {
                 let weight_y = ramp(row, y, height, image.height);
                 for (j, column) in (x..x + width).enumerate() {

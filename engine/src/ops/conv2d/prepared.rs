@@ -3,8 +3,9 @@
 use super::algorithm::{Algorithm, choose};
 use super::shapes::{as_map, check_settings};
 use crate::conv::{Conv2dOptions, Direction, Epilogue};
-use crate::cpu::convolution::direct::{self, Geometry, Phase, Stencil};
-use crate::cpu::convolution::{Map, Read, winograd};
+use crate::cpu::convolution::direct::{self, DirectWeights, Geometry, Phase, Stencil};
+use crate::cpu::convolution::winograd::{self, WinogradWeights};
+use crate::cpu::convolution::{Map, Read};
 use crate::cpu::gelu::Gelu;
 use crate::{Error, Float, Meta, Result, Tensor, dispatch_float};
 use rayon::prelude::*;
@@ -85,8 +86,8 @@ impl PackedWeight {
 
 /// The algorithm of a convolution, or its transpose, with the weights packed for it.
 pub(super) enum Prepared<T> {
-    Direct { stencil: Stencil, weights: direct::Weights<T> },
-    Winograd { weights: winograd::Weights, padding: isize },
+    Direct { stencil: Stencil, weights: DirectWeights<T> },
+    Winograd { weights: WinogradWeights, padding: isize },
 }
 
 impl<T: Gelu> Prepared<T> {
@@ -115,7 +116,7 @@ impl<T: Gelu> Prepared<T> {
         };
         Ok(match (direction, choose(direction, geometry.kernel, options, c_in)) {
             (Direction::InToOut, Algorithm::Winograd) => {
-                let weights = winograd::Weights::new(1, i, o, |_, e, i, o| at(0, e, i, o))?;
+                let weights = WinogradWeights::new(1, i, o, |_, e, i, o| at(0, e, i, o))?;
                 Self::Winograd { weights, padding: options.padding as isize }
             }
             (Direction::OutToIn, Algorithm::Winograd) => {
@@ -133,19 +134,19 @@ impl<T: Gelu> Prepared<T> {
                     .map(|phase| std::array::from_fn(|e| element(phase, e)))
                     .collect();
                 let weights =
-                    winograd::Weights::new(stencil.out_step, o, i, |phase, e, from, to| {
+                    WinogradWeights::new(stencil.out_step, o, i, |phase, e, from, to| {
                         elements[phase][e].map_or(T::zero(), |e| at(0, e, to, from))
                     })?;
                 Self::Winograd { weights, padding: -first }
             }
             (Direction::InToOut, Algorithm::Direct) => {
                 let stencil = Stencil::forward(geometry);
-                let weights = direct::Weights::new(&stencil, groups, i, o, at)?;
+                let weights = DirectWeights::new(&stencil, groups, i, o, at)?;
                 Self::Direct { stencil, weights }
             }
             (Direction::OutToIn, Algorithm::Direct) => {
                 let stencil = Stencil::adjoint(geometry);
-                let weights = direct::Weights::new(&stencil, groups, o, i, |g, e, from, to| {
+                let weights = DirectWeights::new(&stencil, groups, o, i, |g, e, from, to| {
                     at(g, e, to, from)
                 })?;
                 Self::Direct { stencil, weights }

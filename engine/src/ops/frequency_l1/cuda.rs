@@ -4,7 +4,7 @@
 
 use super::norm::FrequencyNorm;
 use crate::cuda::{Gpu, Launch};
-use crate::ops::rfft2::cuda::{Pass, adjoint_rows, row_spectra};
+use crate::ops::rfft2::cuda::{FourierPass, adjoint_rows, row_spectra};
 use crate::{Meta, Result, Tensor};
 use kernels::fourier;
 
@@ -39,7 +39,7 @@ pub(super) fn forward(
     let norm = Norm::new(norm, shape);
     let spectrum = row_spectra(gpu, op, inputs[0], Some(inputs[1]))?;
     let dtype = spectrum.dtype();
-    let pass = Pass::columns(gpu, op, shape, dtype)?;
+    let pass = FourierPass::columns(gpu, op, shape, dtype)?;
     let sums = gpu.allocate(pass.blocks() * size_of::<f64>())?;
     // A column is read before it is written.
     let address = spectrum.address()?;
@@ -66,7 +66,7 @@ pub(super) fn gradient(
     let shape = Meta { shape: shape.to_vec(), dtype }.dims4(op)?;
     let slopes = Tensor::new_on_gpu(gpu, spectrum.shape(), dtype)?;
     let addresses = [slopes.address()?, spectrum.address()?, dy.address()?];
-    let pass = Pass::columns(gpu, op, shape, dtype)?;
+    let pass = FourierPass::columns(gpu, op, shape, dtype)?;
     let norm = Norm::new(norm, shape);
     pass.launch(gpu, fourier::FOURIER_ADJOINT_COLUMNS_L1, dtype, addresses, &[&norm])?;
     adjoint_rows(gpu, op, &slopes, shape, to)

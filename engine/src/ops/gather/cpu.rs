@@ -64,8 +64,8 @@ pub(super) fn gather<T: Element>(dim: usize, x: &Tensor, indices: &Tensor) -> Re
 }
 
 /// The sums of `dy` by the elements of a tensor of `shape` that `indices` along `dim`, which are in
-/// bounds, choose. Threads share out the elements of the result. Each adds in the logical order of the
-/// indices, so the cuts change nothing.
+/// bounds, choose. Threads share out the elements of the result. Each adds in the logical order of
+/// the indices, so the cuts change nothing.
 pub(super) fn scatter_add<T: Float>(
     dim: usize,
     shape: &[usize],

@@ -13,7 +13,7 @@ mod windows;
 
 use super::separable::{Apply, Separable, apply_separable, infer};
 use super::{Op, apply};
-use crate::ops::separable::Axis;
+use crate::ops::separable::AxisTable;
 use crate::{Meta, Result, Tensor};
 use windows::Windows;
 
@@ -94,9 +94,9 @@ impl Separable for AvgPool2d {
         self.0.output(size)
     }
 
-    fn axis(&self, from: usize, to: usize) -> Result<Axis> {
+    fn axis(&self, from: usize, to: usize) -> Result<AxisTable> {
         let Windows { kernel, stride } = self.0;
-        Axis::new(from, to, |o| mean_of(o * stride..o * stride + kernel))
+        AxisTable::new(from, to, |o| mean_of(o * stride..o * stride + kernel))
     }
 }
 
@@ -112,12 +112,12 @@ impl Separable for AdaptiveAvgPool2d {
         }
     }
 
-    fn axis(&self, from: usize, to: usize) -> Result<Axis> {
+    fn axis(&self, from: usize, to: usize) -> Result<AxisTable> {
         // In u128, as the products may exceed a usize.
         let (inputs, outputs) = (from as u128, to as u128);
         let start = |o: usize| (o as u128 * inputs / outputs) as usize;
         let end = |o: usize| ((o as u128 + 1) * inputs).div_ceil(outputs) as usize;
-        Axis::new(from, to, |o| mean_of(start(o)..end(o)))
+        AxisTable::new(from, to, |o| mean_of(start(o)..end(o)))
     }
 }
 

@@ -3,11 +3,11 @@
 //!
 //! With a GELU after it, the numbers before the GELU are saved for backward.
 
-use super::{Alignment, Bilinear, BilinearOp, Output};
+use super::{Alignment, Bilinear, BilinearOp, OutputSize};
 use crate::dispatch::on_device;
 use crate::ops::gelu::{self, gelu_in_place};
 use crate::ops::separable::{
-    self, Axis, Resampled, add_resampled, add_resampled_in_place, resample,
+    self, AxisTable, Resampled, add_resampled, add_resampled_in_place, resample,
 };
 use crate::ops::{Op, Saved};
 use crate::{Error, Meta, Result, Tensor, dispatch_float};
@@ -24,7 +24,7 @@ impl AddBilinear {
     /// by a scale.
     pub(crate) fn of(resize: &BilinearOp) -> Option<Self> {
         let Bilinear { output, alignment } = resize.0;
-        matches!(output, Output::Size(_)).then_some(Self { alignment, gelu: false })
+        matches!(output, OutputSize::Size(_)).then_some(Self { alignment, gelu: false })
     }
 
     /// The sum of a tensor and a [`Tensor::bilinear`], as a plan fuses it.
@@ -38,12 +38,12 @@ impl AddBilinear {
         (!self.gelu).then_some(Self { alignment: self.alignment, gelu: true })
     }
 
-    fn tables(&self, x: &Tensor, others: &[&Tensor]) -> Result<Vec<[Axis; 2]>> {
+    fn tables(&self, x: &Tensor, others: &[&Tensor]) -> Result<Vec<[AxisTable; 2]>> {
         others.iter().map(|other| self.axes(other.shape(), x.shape())).collect()
     }
 
     /// The tables along H and W from a map like `from` to one like `to`.
-    fn axes(&self, from: &[usize], to: &[usize]) -> Result<[Axis; 2]> {
+    fn axes(&self, from: &[usize], to: &[usize]) -> Result<[AxisTable; 2]> {
         Ok([self.alignment.axis(from[2], to[2])?, self.alignment.axis(from[3], to[3])?])
     }
 }
@@ -128,14 +128,14 @@ impl Op for AddBilinear {
     }
 }
 
-fn parts<'a>(others: &[&'a Tensor], tables: &'a [[Axis; 2]]) -> Vec<Resampled<'a>> {
+fn parts<'a>(others: &[&'a Tensor], tables: &'a [[AxisTable; 2]]) -> Vec<Resampled<'a>> {
     others.iter().zip(tables).map(|(&x, [rows, cols])| Resampled { x, rows, cols }).collect()
 }
 
 /// Saved for backward.
 pub(crate) struct AddSaved {
     /// The tables of each map that was added. They cost no tensor memory.
-    tables: Vec<[Axis; 2]>,
+    tables: Vec<[AxisTable; 2]>,
     /// The sum, before a GELU.
     sum: Option<Tensor>,
 }

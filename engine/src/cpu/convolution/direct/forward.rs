@@ -16,14 +16,14 @@ use rayon::prelude::*;
 /// Weights in the order in which the inner loop reads them:
 /// `[phase][group][block][tap][c_in][lanes]`, a block of output channels being a cache line, the
 /// last one filled up with zeros.
-pub(crate) struct Weights<T> {
+pub(crate) struct DirectWeights<T> {
     phases: Vec<Vec<T>>,
     groups: usize,
     c_in: usize,
     c_out: usize,
 }
 
-impl<T: Float> Weights<T> {
+impl<T: Float> DirectWeights<T> {
     /// Packs `weight(group, kernel element, c_in, c_out)`; channel counts are those of one group.
     pub(crate) fn new(
         stencil: &Stencil,
@@ -60,7 +60,7 @@ impl<T: Float> Weights<T> {
 pub(crate) fn correlate<T: Gelu>(
     stencil: &Stencil,
     x: Map<'_, T>,
-    weights: &Weights<T>,
+    weights: &DirectWeights<T>,
     out: &mut [T],
     (out_h, out_w): (usize, usize),
     epilogue: Epilogue<&[T]>,
@@ -99,7 +99,7 @@ pub(crate) fn correlate<T: Gelu>(
 struct Band<'a, T: Float> {
     stencil: &'a Stencil,
     strip: &'a Strip<'a, T>,
-    weights: &'a Weights<T>,
+    weights: &'a DirectWeights<T>,
     bias: Option<&'a [T]>,
     out: &'a mut [T],
     out_w: usize,

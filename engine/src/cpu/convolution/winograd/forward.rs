@@ -3,7 +3,7 @@
 
 use super::strip::{Bytes, Cut, Strip};
 use super::transform::{self, Input, Transform};
-use super::{IN, OUT, PLANES, Weights};
+use super::{IN, OUT, PLANES, WinogradWeights};
 use crate::conv::Epilogue;
 use crate::cpu::convolution::{Map, read};
 use crate::cpu::gelu::Gelu;
@@ -19,11 +19,11 @@ use rayon::prelude::*;
 const BYTES: Bytes = Bytes { strip: 256 << 10, block: 128 << 10 };
 
 /// Convolves `x` into `out`, the memory of an `[n, out_h, out_w, c_out]` map, or `onto` the numbers
-/// there; output pixel (r, c) reads the input from (⌊r/step⌋ − padding, ⌊c/step⌋ − padding) on, with
-/// the kernel of its phase (r mod step, c mod step).
+/// there; output pixel (r, c) reads the input from (⌊r/step⌋ − padding, ⌊c/step⌋ − padding) on,
+/// with the kernel of its phase (r mod step, c mod step).
 pub(crate) fn convolve<T: Gelu>(
     x: Map<'_, T>,
-    weights: &Weights,
+    weights: &WinogradWeights,
     padding: isize,
     out: &mut [T],
     (out_h, out_w): (usize, usize),
@@ -71,7 +71,7 @@ struct Tiles<'a, T> {
     strip: &'a Strip<'a, T>,
     /// Along the strip's axes.
     tiles: (usize, usize),
-    weights: &'a Weights,
+    weights: &'a WinogradWeights,
     /// The first tile's column in the image.
     column: usize,
     /// The strip's rows of the output, which start at `start` of all of it.

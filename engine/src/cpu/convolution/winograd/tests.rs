@@ -46,12 +46,13 @@ fn check(
     let geometry = Geometry { kernel: (3, 3), stride: 1, padding, dilation: 1 };
 
     let (mut y, mut expected) = (vec![0f32; dy32.data.len()], vec![0f64; dy32.data.len()]);
-    let weights = Weights::new(1, c_in, c_out, |_, e, i, o| k32[at(e, i, o)]).unwrap();
+    let weights = WinogradWeights::new(1, c_in, c_out, |_, e, i, o| k32[at(e, i, o)]).unwrap();
     convolve(x32, &weights, padding as isize, &mut y, (out_h, out_w), Epilogue::NONE, false)
         .unwrap();
     let stencil = Stencil::forward(geometry);
     let weights =
-        direct::Weights::new(&stencil, 1, c_in, c_out, |_, e, i, o| k64[at(e, i, o)]).unwrap();
+        direct::DirectWeights::new(&stencil, 1, c_in, c_out, |_, e, i, o| k64[at(e, i, o)])
+            .unwrap();
     direct::correlate(
         &stencil,
         x64,
@@ -65,11 +66,12 @@ fn check(
     let forward = off(&y, &expected);
 
     let (mut dx, mut expected) = (vec![0f32; x32.data.len()], vec![0f64; x32.data.len()]);
-    let weights = Weights::new(1, c_out, c_in, |_, e, o, i| k32[at(8 - e, i, o)]).unwrap();
+    let weights = WinogradWeights::new(1, c_out, c_in, |_, e, o, i| k32[at(8 - e, i, o)]).unwrap();
     convolve(dy32, &weights, 2 - padding as isize, &mut dx, (h, w), Epilogue::NONE, false).unwrap();
     let adjoint = Stencil::adjoint(geometry);
     let weights =
-        direct::Weights::new(&adjoint, 1, c_out, c_in, |_, e, o, i| k64[at(e, i, o)]).unwrap();
+        direct::DirectWeights::new(&adjoint, 1, c_out, c_in, |_, e, o, i| k64[at(e, i, o)])
+            .unwrap();
     direct::correlate(&adjoint, dy64, &weights, &mut expected, (h, w), Epilogue::NONE, false)
         .unwrap();
     let input = off(&dx, &expected);

@@ -25,13 +25,13 @@ use crate::conv::{Conv2dOptions, Direction};
 use crate::cuda::{Gpu, MOST};
 use crate::{Error, Result, Tensor};
 use descriptor::{Failure, check};
-use execution_plan::{ExecutionPlan, Permissions, Target};
-use graph::{ALIGNMENT, GraphSpec, Name, Pass};
+use execution_plan::{ExecutionPlan, Permissions, PlanTarget};
+use graph::{ALIGNMENT, ConvolutionPass, GraphSpec, Name};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ffi::{OsStr, OsString};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use sys::{Handle, Library};
+use sys::{CudnnLibrary, Handle};
 
 /// The environment variable that names cuDNN's library, or says that it is not to be used.
 const VARIABLE: &str = "ENGINE_CUDNN";
@@ -84,8 +84,8 @@ impl<'a> Request<'a> {
     ) -> Result<Self> {
         let (from, to) = (x.dims4("conv2d")?, four(shape)?);
         let (pass, name, x_shape, y_shape) = match direction {
-            Direction::InToOut => (Pass::Output, Name::X, from, to),
-            Direction::OutToIn => (Pass::Input, Name::Y, to, from),
+            Direction::InToOut => (ConvolutionPass::Output, Name::X, from, to),
+            Direction::OutToIn => (ConvolutionPass::Input, Name::Y, to, from),
         };
         let graph = GraphSpec {
             bias: bias.is_some(),
@@ -110,7 +110,7 @@ impl<'a> Request<'a> {
         shape: &[usize],
     ) -> Result<Self> {
         let shapes = [x.dims4("conv2d")?, four(shape)?, dy.dims4("conv2d")?];
-        let graph = GraphSpec::new(Pass::Weight, x.dtype(), options, shapes);
+        let graph = GraphSpec::new(ConvolutionPass::Weight, x.dtype(), options, shapes);
         Ok(Self { graph, operands: vec![(Name::X, x), (Name::Y, dy)] })
     }
 
@@ -145,7 +145,7 @@ fn four(shape: &[usize]) -> Result<[usize; 4]> {
 /// cuDNN at work on one GPU.
 pub(crate) struct Cudnn {
     gpu: &'static Gpu,
-    library: &'static Library,
+    library: &'static CudnnLibrary,
     state: Mutex<State>,
 }
 
@@ -170,7 +170,7 @@ impl Cudnn {
 
     /// `setting` is the value of the environment variable.
     fn start(gpu: &'static Gpu, setting: Option<OsString>) -> Result<Option<&'static Self>> {
-        let library: &Library = match setting {
+        let library: &CudnnLibrary = match setting {
             Some(setting) if setting == "off" => return Ok(None),
             Some(file) if !file.is_empty() => Box::leak(Box::new(open(&file)?)),
             _ => Box::leak(Box::new(open(OsStr::new("libcudnn.so.9"))?)),
@@ -202,7 +202,7 @@ impl Cudnn {
         let plan = match plans.entry((graph.clone(), may)) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(entry) => {
-                match ExecutionPlan::new(self.library, Target::Gpu(*handle), graph, may) {
+                match ExecutionPlan::new(self.library, PlanTarget::Gpu(*handle), graph, may) {
                     Ok(plan) => entry.insert(Some(plan)),
                     Err(Failure::Unsupported) => entry.insert(None),
                     Err(Failure::Failed(error)) => return Err(error),
@@ -231,7 +231,7 @@ impl Cudnn {
 }
 
 /// Opens the library; the error names the package to install.
-fn open(file: &OsStr) -> Result<Library> {
+fn open(file: &OsStr) -> Result<CudnnLibrary> {
     let missing = |why: String| {
         let message = format!(
             "cuDNN 9 is needed for convolutions on a GPU: {why}. Install it, for example with `pip \
@@ -242,7 +242,7 @@ fn open(file: &OsStr) -> Result<Library> {
         );
         Error::cuda("cudnn", message)
     };
-    let library = Library::open(file).map_err(missing)?;
+    let library = CudnnLibrary::open(file).map_err(missing)?;
     supported(library.version()).map_err(missing)?;
     Ok(library)
 }
