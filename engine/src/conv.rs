@@ -62,8 +62,6 @@ pub(crate) struct Epilogue<D> {
     pub(crate) bias: Option<D>,
     /// A map of the result's shape.
     pub(crate) residual: Option<D>,
-    /// The residual is in the memory of the result.
-    pub(crate) accumulate: bool,
     /// The map that the numbers before the GELU are written to, if they are saved for backward.
     pub(crate) pre_activation: Option<D>,
     /// Take the GELU of the sum.
@@ -78,7 +76,6 @@ impl<D> Epilogue<D> {
         gelu_input: false,
         bias: None,
         residual: None,
-        accumulate: false,
         pre_activation: None,
         gelu: false,
         slope: None,
@@ -89,13 +86,12 @@ impl<D> Epilogue<D> {
         &self,
         mut f: impl FnMut(&D) -> Result<E, Error>,
     ) -> Result<Epilogue<E>, Error> {
-        let &Self { gelu_input, accumulate, gelu, .. } = self;
+        let &Self { gelu_input, gelu, .. } = self;
         let mut map = |operand: &Option<D>| operand.as_ref().map(&mut f).transpose();
         Ok(Epilogue {
             gelu_input,
             bias: map(&self.bias)?,
             residual: map(&self.residual)?,
-            accumulate,
             pre_activation: map(&self.pre_activation)?,
             gelu,
             slope: map(&self.slope)?,
@@ -104,9 +100,9 @@ impl<D> Epilogue<D> {
 
     /// Whether there is anything to compute.
     pub(crate) fn is_some(&self) -> bool {
-        let Self { gelu_input, bias, residual, accumulate, gelu, pre_activation, slope } = self;
+        let Self { gelu_input, bias, residual, gelu, pre_activation, slope } = self;
         let operands = [bias, residual, pre_activation, slope].iter().any(|x| x.is_some());
-        operands || *gelu_input || *accumulate || *gelu
+        operands || *gelu_input || *gelu
     }
 
     /// The same with `f` of each operand.
@@ -118,12 +114,11 @@ impl<D> Epilogue<D> {
 
     /// The same with references to its operands.
     pub(crate) fn as_ref(&self) -> Epilogue<&D> {
-        let &Self { gelu_input, accumulate, gelu, .. } = self;
+        let &Self { gelu_input, gelu, .. } = self;
         Epilogue {
             gelu_input,
             bias: self.bias.as_ref(),
             residual: self.residual.as_ref(),
-            accumulate,
             pre_activation: self.pre_activation.as_ref(),
             gelu,
             slope: self.slope.as_ref(),

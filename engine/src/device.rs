@@ -1,6 +1,7 @@
 //! Devices, where tensors live: main memory, or the memory of a GPU.
 
 use crate::cuda::{self, Gpu};
+use crate::dispatch::on_device;
 use crate::{Error, Result, memory};
 use std::fmt;
 use std::str::FromStr;
@@ -116,54 +117,56 @@ pub fn gpus() -> Result<Vec<GpuInfo>> {
 impl Device {
     /// Checks that the device can be used; initializes a GPU.
     pub fn check(self) -> Result<()> {
-        self.on_gpu(|_gpu| Ok(()), || ())
+        self.gpu()?;
+        Ok(())
     }
 
     /// Waits until everything that was queued is done, and reports what failed meanwhile. The CPU
     /// is always done.
     pub fn synchronize(self) -> Result<()> {
-        self.on_gpu(|gpu| gpu.synchronize(), || ())
+        on_device(self.gpu()?, (), |()| Ok(()), |gpu, ()| gpu.synchronize())
     }
 
     /// `f`, and how many seconds its work took: on a GPU between two events in its stream, so that
     /// the way there and back is left out.
     pub fn timed<R, E: From<Error>>(self, f: impl FnOnce() -> Result<R, E>) -> Result<(R, f64), E> {
-        if let Self::Cuda(index) = self {
-            return Gpu::get(index)?.timed(f);
-        }
-        let start = std::time::Instant::now();
-        let result = f()?;
-        Ok((result, start.elapsed().as_secs_f64()))
+        on_device(
+            self.gpu()?,
+            f,
+            |f| {
+                let start = std::time::Instant::now();
+                let result = f()?;
+                Ok((result, start.elapsed().as_secs_f64()))
+            },
+            |gpu, f| gpu.timed(f),
+        )
     }
 
     /// Statistics of the device's memory.
     pub fn memory(self) -> Result<memory::Stats> {
-        self.on_gpu(|gpu| Ok(gpu.stats()), memory::stats)
+        Ok(on_device(self.gpu()?, (), |()| memory::stats(), |gpu, ()| gpu.stats()))
     }
 
     /// Resets the peak of [`Device::memory`] to the bytes that are in use now.
     pub fn reset_peak(self) -> Result<()> {
-        let gpu = |gpu: &Gpu| {
-            gpu.reset_peak();
-            Ok(())
-        };
-        self.on_gpu(gpu, memory::reset_peak)
+        on_device(self.gpu()?, (), |()| memory::reset_peak(), |gpu, ()| gpu.reset_peak());
+        Ok(())
     }
 
     /// Returns memory that is kept for reuse to the system or the driver.
     pub fn trim(self) -> Result<()> {
-        self.on_gpu(|gpu| gpu.trim(), memory::trim)
+        let on_cpu = |()| {
+            memory::trim();
+            Ok(())
+        };
+        on_device(self.gpu()?, (), on_cpu, |gpu, ()| gpu.trim())
     }
 
-    /// `gpu` with the GPU that this is, or `cpu`.
-    pub(crate) fn on_gpu<R>(
-        self,
-        gpu: impl FnOnce(&'static Gpu) -> Result<R>,
-        cpu: impl FnOnce() -> R,
-    ) -> Result<R> {
+    /// The GPU that this is, started at the first call; `None` on the CPU.
+    pub(crate) fn gpu(self) -> Result<Option<&'static Gpu>> {
         match self {
-            Self::Cpu => Ok(cpu()),
-            Self::Cuda(index) => gpu(Gpu::get(index)?),
+            Self::Cpu => Ok(None),
+            Self::Cuda(index) => Gpu::get(index).map(Some),
         }
     }
 }

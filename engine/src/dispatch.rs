@@ -1,6 +1,22 @@
-//! From a dtype, which is a value, to the Rust type that a kernel is compiled for.
+//! From a dtype or a device, which are values, to the code that is compiled for it.
 
+use crate::cuda::Gpu;
 use crate::{DType, Error, Result};
+
+/// The result of `on_cpu` where there is no GPU, or that of `on_gpu` for the one there is.
+/// `operands` are passed to it: values that either would consume or change. The only place that
+/// chooses between the two.
+pub(crate) fn on_device<T, R>(
+    gpu: Option<&'static Gpu>,
+    operands: T,
+    on_cpu: impl FnOnce(T) -> R,
+    on_gpu: impl FnOnce(&'static Gpu, T) -> R,
+) -> R {
+    match gpu {
+        None => on_cpu(operands),
+        Some(gpu) => on_gpu(gpu, operands),
+    }
+}
 
 /// An error that says which operation asked, if nothing computes in this type. In f16 and bf16 only
 /// GPUs do: the CPU's kernels refuse them in the same words ([`dispatch_float!`]).

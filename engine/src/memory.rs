@@ -55,15 +55,6 @@ impl Buffer {
         Ok(Self { lines, bytes })
     }
 
-    /// Like [`Buffer::new`], but for a thread's working memory, which is bounded by the caches or
-    /// by a line of a tensor that exists.
-    ///
-    /// # Panics
-    /// If allocation fails.
-    pub(crate) fn scratch<T: Element>(len: usize) -> Self {
-        Self::new::<T>(len).expect("working memory is small")
-    }
-
     /// The elements as `T`, which must be the type the buffer was made for.
     pub fn as_slice<T: Element>(&self) -> &[T] {
         &bytemuck::cast_slice(&self.lines)[..self.bytes / size_of::<T>()]

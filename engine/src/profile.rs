@@ -50,7 +50,7 @@ pub fn stop() -> Profile {
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
     /// The calls by operation and shapes, those that took longest together first.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<ProfileEntry>,
     /// Wall time from start to stop.
     pub wall: Duration,
 }
@@ -58,10 +58,10 @@ pub struct Profile {
 impl Profile {
     /// The calls by operation alone, forward and backward apart, those that took longest together
     /// first.
-    pub fn operations(&self) -> Vec<Entry> {
-        let mut sums = HashMap::<Kind, Sum>::new();
-        for Entry { kind, sum } in &self.entries {
-            sums.entry(Kind { shapes: String::new(), ..kind.clone() }).or_default().add(sum);
+    pub fn operations(&self) -> Vec<ProfileEntry> {
+        let mut sums = HashMap::<CallKind, Sum>::new();
+        for ProfileEntry { kind, sum } in &self.entries {
+            sums.entry(CallKind { shapes: String::new(), ..kind.clone() }).or_default().add(sum);
         }
         slowest_first(sums)
     }
@@ -81,9 +81,9 @@ impl Profile {
 
 /// Calls of one kind, and their cost. See [`Profile`] for an example.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct ProfileEntry {
     /// The properties that they have in common.
-    pub kind: Kind,
+    pub kind: CallKind,
     /// Their cost together.
     pub sum: Sum,
 }
@@ -91,7 +91,7 @@ pub struct Entry {
 /// An operation, or one with certain shapes; printed as
 /// `conv2d backward 1×3×64×64 · 8×3×3×3 → 1×8×64×64`. See [`Profile`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Kind {
+pub struct CallKind {
     /// The operation's name.
     pub name: &'static str,
     /// Whether it computed gradients.
@@ -125,7 +125,7 @@ impl Sum {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for CallKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [self.name, if self.backward { "backward" } else { "" }, &self.shapes];
         let said: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
@@ -135,7 +135,7 @@ impl fmt::Display for Kind {
 
 /// A call that will be timed.
 pub(crate) struct Call {
-    kind: Kind,
+    kind: CallKind,
     flops: u64,
 }
 
@@ -148,7 +148,7 @@ impl Call {
         flops: impl FnOnce() -> u64,
     ) -> Option<Self> {
         ON.load(Relaxed).then(|| {
-            let kind = Kind { name, backward: false, shapes: shapes(inputs, output) };
+            let kind = CallKind { name, backward: false, shapes: shapes(inputs, output) };
             Self { kind, flops: flops() }
         })
     }
@@ -157,7 +157,7 @@ impl Call {
     pub(crate) fn backward(self, need: &[bool]) -> Self {
         let products = need.iter().take(2).filter(|&&need| need).count() as u64;
         Self {
-            kind: Kind { backward: true, ..self.kind },
+            kind: CallKind { backward: true, ..self.kind },
             flops: self.flops.saturating_mul(products),
         }
     }
@@ -192,7 +192,7 @@ thread_local! {
 
 struct Running {
     since: Instant,
-    calls: HashMap<Kind, Sum>,
+    calls: HashMap<CallKind, Sum>,
 }
 
 /// The sums are whole between statements, so a panic elsewhere while they were held does no harm.
@@ -200,8 +200,9 @@ fn lock() -> MutexGuard<'static, Option<Running>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn slowest_first(sums: HashMap<Kind, Sum>) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = sums.into_iter().map(|(kind, sum)| Entry { kind, sum }).collect();
+fn slowest_first(sums: HashMap<CallKind, Sum>) -> Vec<ProfileEntry> {
+    let mut entries: Vec<ProfileEntry> =
+        sums.into_iter().map(|(kind, sum)| ProfileEntry { kind, sum }).collect();
     entries.sort_by(|a, b| b.sum.time.cmp(&a.sum.time).then_with(|| a.kind.cmp(&b.kind)));
     entries
 }

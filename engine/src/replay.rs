@@ -2,6 +2,7 @@
 //! restoration of a video's frames.
 
 use crate::cuda::{CapturedGraph, Gpu};
+use crate::dispatch::on_device;
 use crate::{Error, Tensor};
 
 /// The recording of a computation, where that saves time.
@@ -50,10 +51,8 @@ impl Replay {
         inputs: &[Tensor],
         f: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>, E>,
     ) -> Result<Vec<Tensor>, E> {
-        match inputs.first().and_then(Tensor::gpu) {
-            None => f(inputs),
-            Some(gpu) => self.run_on(gpu, inputs, f),
-        }
+        let gpu = inputs.first().and_then(Tensor::gpu);
+        on_device(gpu, f, |f| f(inputs), |gpu, f| self.run_on(gpu, inputs, f))
     }
 
     fn run_on<E: From<Error>>(

@@ -6,6 +6,7 @@
 //! arithmetic: making, reading, sharing.
 
 use crate::cuda::{Block, DeviceView, Gpu};
+use crate::dispatch::on_device;
 use crate::layout::checked_numel;
 use crate::tape::Node;
 use crate::trace::{self, TracedValue};
@@ -514,12 +515,16 @@ impl Tensor {
     /// The same values in memory of their own, in a dense layout.
     fn copied(&self, layout: Layout) -> Result<Self> {
         self.require_elements("copy")?;
-        let Some(gpu) = self.gpu() else {
-            return crate::dispatch_element!(self.dtype, T => self.rearranged::<T>(layout));
-        };
-        let copy = Self::on_gpu(gpu, layout, self.dtype)?;
-        crate::cuda::copy(gpu, copy.cuda_view()?, self.cuda_view()?)?;
-        Ok(Self { node: self.node.clone(), ..copy })
+        on_device(
+            self.gpu(),
+            layout,
+            |layout| crate::dispatch_element!(self.dtype, T => self.rearranged::<T>(layout)),
+            |gpu, layout| {
+                let copy = Self::on_gpu(gpu, layout, self.dtype)?;
+                crate::cuda::copy(gpu, copy.cuda_view()?, self.cuda_view()?)?;
+                Ok(Self { node: self.node.clone(), ..copy })
+            },
+        )
     }
 
     /// The same values in main memory in another dense layout.
@@ -542,12 +547,12 @@ impl Tensor {
     /// ```
     pub fn to_device(&self, device: Device) -> Result<Self> {
         const OP: &str = "to_device";
-        match (self.device(), device) {
-            (here, there) if here == there => Ok(self.detach()),
-            (_, Device::Cpu) => self.on_cpu(OP).map(|here| here.detach()),
-            (_, Device::Cuda(index)) => self.on_cpu(OP)?.uploaded(Gpu::get(index)?),
+        if self.device() == device {
+            return Ok(self.detach());
         }
-        .map_err(|error| error.in_op(OP))
+        let here = self.on_cpu(OP).map_err(|error| error.in_op(OP))?;
+        on_device(device.gpu()?, here, |here| Ok(here.detach()), |gpu, here| here.uploaded(gpu))
+            .map_err(|error| error.in_op(OP))
     }
 
     /// A contiguous copy, off the tape.
@@ -587,11 +592,12 @@ impl Tensor {
                 out.iter_mut().zip(values).for_each(|(x, &value)| *x = T::from_f64(value));
             })
         })?;
-        let Some(gpu) = self.gpu() else { return Ok(here) };
-        let block = crate::dispatch_element!(self.dtype, T => {
-            gpu.constant_block(bytemuck::cast_slice(here.dense_data::<T>(OP)?))
-        })?;
-        Ok(Self { storage: Arc::new(Storage::Cuda(block)), ..here })
+        on_device(self.gpu(), here, Ok, |gpu, here| {
+            let block = crate::dispatch_element!(self.dtype, T => {
+                gpu.constant_block(bytemuck::cast_slice(here.dense_data::<T>(OP)?))
+            })?;
+            Ok(Self { storage: Arc::new(Storage::Cuda(block)), ..here })
+        })
     }
 
     /// The same values in main memory, in logical row-major order, for `op`.
@@ -635,24 +641,18 @@ impl Tensor {
         match &*self.storage {
             Storage::Cpu(_) => None,
             Storage::Cuda(block) => Some(block.gpu()),
-            Storage::Traced(traced) => match traced.device {
-                Device::Cpu => None,
-                Device::Cuda(index) => crate::cuda::Gpu::get(index).ok(),
-            },
+            Storage::Traced(traced) => traced.device.gpu().ok().flatten(),
         }
     }
 
-    /// The result of `cpu` if the elements are in main memory, or that of `gpu` for the GPU that
-    /// they live on. Every operation chooses its kernel here.
+    /// The result of `on_cpu` if the elements are in main memory, or that of `on_gpu` for the GPU
+    /// that they live on. Every operation chooses its kernel here.
     pub(crate) fn on_device<R>(
         &self,
-        cpu: impl FnOnce() -> Result<R>,
-        gpu: impl FnOnce(&'static Gpu) -> Result<R>,
+        on_cpu: impl FnOnce() -> Result<R>,
+        on_gpu: impl FnOnce(&'static Gpu) -> Result<R>,
     ) -> Result<R> {
-        match self.gpu() {
-            None => cpu(),
-            Some(here) => gpu(here),
-        }
+        on_device(self.gpu(), (), |()| on_cpu(), |gpu, ()| on_gpu(gpu))
     }
 
     /// A dense tensor on `gpu` whose elements are yet to be written.
@@ -733,10 +733,9 @@ impl Tensor {
     /// An error if the elements are on a GPU, where `op` has no kernel.
     pub(crate) fn require_cpu(&self, op: &'static str) -> Result<()> {
         self.require_elements(op)?;
-        match self.device() {
-            Device::Cpu => Ok(()),
-            device => Err(Error::cuda(op, format!("has no kernel for {device}"))),
-        }
+        let device = self.device();
+        let refuse = |_| Err(Error::cuda(op, format!("has no kernel for {device}")));
+        self.on_device(|| Ok(()), refuse)
     }
 
     /// The elements of a dense tensor in memory order.
@@ -865,13 +864,14 @@ impl fmt::Debug for Tensor {
         if let Some(node) = &self.node {
             write!(f, ", #{}", node.id)?;
         }
-        if self.device() != Device::Cpu {
-            write!(f, ", {}", self.device())?;
-        } else if let (true, Ok(values)) = (self.numel() <= 1 << 20, self.to_f64_vec()) {
+        let elements = |f: &mut fmt::Formatter<'_>| {
+            let few = self.numel() <= 1 << 20;
+            let Some(values) = few.then(|| self.to_f64_vec().ok()).flatten() else { return Ok(()) };
             let shown: Vec<String> = values.iter().take(SHOWN).map(|v| format!("{v:.4}")).collect();
             let more = if values.len() > SHOWN { ", …" } else { "" };
-            write!(f, ", [{}{more}]", shown.join(", "))?;
-        }
+            write!(f, ", [{}{more}]", shown.join(", "))
+        };
+        on_device(self.gpu(), &mut *f, elements, |_, f| write!(f, ", {}", self.device()))?;
         f.write_str(")")
     }
 }

@@ -125,7 +125,7 @@ pub(crate) fn note(
     let mut graph = trace.lock();
     let ids = inputs.iter().map(|x| trace.id_of(&mut graph, op.name(), x));
     let ids = ids.collect::<Result<Vec<_>>>()?;
-    let device = inputs.first().map_or(Device::Cpu, |x| x.device());
+    let device = inputs.first().map(|x| x.device()).unwrap_or_default();
     let results: Vec<Tensor> =
         outputs.iter().map(|meta| trace.tensor(&mut graph, meta.clone(), device)).collect();
     let outputs = graph.values.len() - results.len()..graph.values.len();

@@ -44,14 +44,14 @@ impl From<EncodedScores> for Scored {
 }
 
 /// Restores a degraded image.
-pub type Restorer<'a> = dyn Fn(&Image) -> Result<Image> + 'a;
+pub type RestoreFn<'a> = dyn Fn(&Image) -> Result<Image> + 'a;
 
 /// Scores pair `index` of `pairs`.
 pub fn score(
     pairs: &dyn Source,
     index: usize,
     scorer: &Scorer,
-    restore: Option<&Restorer<'_>>,
+    restore: Option<&RestoreFn<'_>>,
 ) -> Result<Scored> {
     let (name, (input, target)) = (pairs.name(index), pairs.full(index)?);
     let mut remarks = Vec::new();

@@ -182,8 +182,8 @@ impl LoneMsm<'_> {
         let (config, &Image { width, height, .. }) = (&self.model.config, self.image);
         let mut panels = Vec::new();
         for (name, map) in maps {
-            let whole = strength(&map)?.resize(config.side_for(width), config.side_for(height));
-            panels.push((name, whole.crop(0, 0, width, height)));
+            let whole = strength(&map)?.resampled(config.side_for(width), config.side_for(height));
+            panels.push((name, whole.part(0, 0, width, height)));
         }
         let mut values: Vec<f32> =
             panels.iter().flat_map(|(_, map)| map.pixels().map(|[v, _, _]| v)).collect();
@@ -222,7 +222,7 @@ fn sheet(rows: &[Vec<&Image>]) -> Image {
     sheet.data.fill(1.0);
     for (row, images) in rows.iter().enumerate() {
         for (column, image) in images.iter().enumerate() {
-            let image = image.resize(width, height);
+            let image = image.resampled(width, height);
             for y in 0..height {
                 let start = 3 * ((row * (height + GAP) + y) * sheet.width + column * (width + GAP));
                 sheet.data[start..start + 3 * width].copy_from_slice(image.row(y));

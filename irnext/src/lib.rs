@@ -9,10 +9,10 @@
 //! use irnext::image::{Image, Photo};
 //! use irnext::restorer::{Outcome, Restorer};
 //!
-//! let hazy = Photo::new(Image::from_fn(64, 48, |x, _| [0.5 + x as f32 / 200.0; 3]));
+//! let hazy = Photo::new(Image::build(64, 48, |x, _| [0.5 + x as f32 / 200.0; 3])?);
 //! let restorer = Restorer::for_task(Task::Dehaze, Compute::default())?;
 //! let Outcome::Restored { photo, task, .. } = restorer.restore(&hazy)? else { unreachable!() };
-//! assert_eq!((photo.rgb.width, photo.rgb.height, &task[..]), (64, 48, "dehaze"));
+//! assert_eq!((photo.rgb.width(), photo.rgb.height(), &task[..]), (64, 48, "dehaze"));
 //! # Ok::<(), irnext::Error>(())
 //! ```
 //!

@@ -18,7 +18,8 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn picture(width: usize, height: usize) -> Image {
-    Image::from_fn(width, height, |x, y| [x as f32 / width as f32, y as f32 / height as f32, 0.4])
+    Image::build(width, height, |x, y| [x as f32 / width as f32, y as f32 / height as f32, 0.4])
+        .unwrap()
 }
 
 /// A small network's weights, good for nothing but speed.
@@ -60,7 +61,7 @@ fn good_files_are_restored_and_bad_ones_named() {
     assert!(!complained.contains("panicked"), "{complained}");
     for (name, size) in [("a.png", (70, 50)), ("z.jpg", (40, 90))] {
         let restored = Photo::read(at.join("out").join(name)).unwrap().rgb;
-        assert_eq!((restored.width, restored.height), size);
+        assert_eq!((restored.width(), restored.height()), size);
         assert!(said.contains(name), "{said}");
     }
     assert_eq!(said.lines().count(), 2, "one line for each file that was done:\n{said}");
@@ -73,7 +74,7 @@ fn each_photograph_is_restored_by_what_it_suffers_from() {
     let at = folder.path();
     fs::create_dir(at.join("in")).unwrap();
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/samples/clean/casa-mila.jpg");
-    let clear = Photo::read(&sample).unwrap().rgb.resize(256, 192);
+    let clear = Photo::read(&sample).unwrap().rgb.resize(256, 192).unwrap();
     for (name, task) in [("hazy", Task::Dehaze), ("rainy", Task::Derain)] {
         let image = degrade(task, &clear, &mut engine::Rng::at(1, 0, 0));
         Photo::new(image).write(at.join("in").join(name).with_extension("png")).unwrap();
@@ -200,7 +201,7 @@ fn depth_alpha_and_gray_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     weights(at);
-    let gray = Image::from_fn(33, 20, |x, _| [x as f32 / 33.0; 3]);
+    let gray = Image::build(33, 20, |x, _| [x as f32 / 33.0; 3]).unwrap();
     let alpha: Vec<f32> = (0..33 * 20).map(|i| (i % 7) as f32 / 6.0).collect();
     let photo = Photo { depth: Depth::Sixteen, gray: true, alpha: Some(alpha), ..Photo::new(gray) };
     photo.write(at.join("a.png")).unwrap();
@@ -459,7 +460,7 @@ fn a_network_is_explained_in_pictures() {
     assert_eq!((written, text(&run.stdout).lines().count()), (13, 14));
     for name in ["branch-8", "branches-8-4-2", "with-fm"] {
         let panel = Photo::read(at.join("seen").join(name).with_extension("png")).unwrap();
-        assert!(panel.gray && (panel.rgb.width, panel.rgb.height) == (70, 50), "{name}");
+        assert!(panel.gray && (panel.rgb.width(), panel.rgb.height()) == (70, 50), "{name}");
     }
     // Nothing is written if anything would be overwritten.
     fs::remove_file(at.join("seen/input.png")).unwrap();
@@ -685,11 +686,9 @@ fn gopro(folder: &Path) {
             let at = folder.join("GOPRO_Large").join(scene).join(kind);
             fs::create_dir_all(&at).unwrap();
             for frame in 1..=frames {
-                let bright = picture(96, 70);
-                let data = bright.data.iter().map(|v| v * gain).collect();
-                Photo::new(Image { data, ..bright })
-                    .write(at.join(format!("{frame:06}.png")))
-                    .unwrap();
+                let mut picture = picture(96, 70);
+                picture.data_mut().iter_mut().for_each(|v| *v *= gain);
+                Photo::new(picture).write(at.join(format!("{frame:06}.png"))).unwrap();
             }
         }
     }
@@ -803,9 +802,9 @@ fn rain100l(folder: &Path) {
         for (kind, gain) in [("input", 0.8), ("target", 1.0)] {
             let path = folder.join(format!("Rain100L/{kind}/{i}.png"));
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            let bright = picture(side, 64);
-            let data = bright.data.iter().map(|v| v * gain).collect();
-            Photo::new(Image { data, ..bright }).write(path).unwrap();
+            let mut picture = picture(side, 64);
+            picture.data_mut().iter_mut().for_each(|v| *v *= gain);
+            Photo::new(picture).write(path).unwrap();
         }
     }
 }

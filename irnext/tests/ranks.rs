@@ -5,7 +5,7 @@ mod common;
 
 use common::prepared;
 use irnext::distributed::Team;
-use irnext::train::{Event, Step, TrainConfig, Trainer, Validation};
+use irnext::train::{Event, Step, TrainConfig, TrainingRun, Validation};
 use nn::weights::WeightFile;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ type Seen = (Vec<Step>, Vec<Validation>, irnext::Result<()>);
 fn train(team: &Team, config: TrainConfig, until: impl Fn(&Event) -> bool) -> Seen {
     let (mut steps, mut validations) = (Vec::new(), Vec::new());
     let run = || {
-        Trainer::open_in(team.clone(), config)?.train(|event| {
+        TrainingRun::open_in(team.clone(), config)?.train(|event| {
             match event {
                 Event::Step(step) => steps.push(*step),
                 Event::Validation(validation) => validations.push(*validation),
@@ -164,13 +164,13 @@ fn one_rank_that_is_told_to_stop_stops_all() {
         nn::distributed::threads(2).unwrap().into_iter().map(Team::new).collect();
     let stop = Arc::new(AtomicBool::new(false));
     let run = |team: &Team| {
-        let mut trainer =
-            Trainer::open_in(team.clone(), config(folder.path(), "run", &[])).unwrap();
+        let mut run =
+            TrainingRun::open_in(team.clone(), config(folder.path(), "run", &[])).unwrap();
         if team.rank() == 1 {
-            trainer.stop_when(stop.clone());
+            run.stop_when(stop.clone());
         }
         // Rank 1 is told so after its second step; rank 0 hears of it from there alone.
-        let ended = trainer.train(|event| {
+        let ended = run.train(|event| {
             if team.rank() == 1 && matches!(event, Event::Step(step) if step.step == 2) {
                 stop.store(true, Ordering::Relaxed);
             }
@@ -178,7 +178,7 @@ fn one_rank_that_is_told_to_stop_stops_all() {
         });
         let ended = team.finish(ended);
         assert_eq!(ended.unwrap(), irnext::train::Ended::Stopped);
-        trainer.steps().0
+        run.steps().0
     };
     let steps = thread::scope(|scope| {
         let ranks: Vec<_> = teams.iter().map(|team| scope.spawn(|| run(team))).collect();
@@ -239,7 +239,7 @@ fn an_image_that_one_rank_cannot_read_ends_all_and_nothing_is_lost() {
 fn a_folder_that_somebody_trains_in_is_refused_on_all_ranks() {
     let folder = prepared();
     let settings = |_: usize| config(folder.path(), "run", &[]);
-    let _first = Trainer::open(settings(0)).unwrap();
+    let _first = TrainingRun::open(settings(0)).unwrap();
     for (rank, (.., ended)) in train_on_ranks(2, settings, never).into_iter().enumerate() {
         let error = ended.unwrap_err().to_string();
         assert!(error.contains("another process is training in this folder"), "{error}");

@@ -1,5 +1,7 @@
-//! Everything here is a test; the crate itself has the search for files that several of them share,
-//! and the examples in the packages' READMEs.
+//! Everything here is a test; the crate itself has the search for files and the reader of source
+//! text that several of them share, and the examples in the packages' READMEs.
+
+pub mod source;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,6 @@
-//! The import graph of each crate, read from its source text. In `nn` and `irnext` there is no
-//! circle between files, or between the files and folders of one folder. In the engine there is
-//! none between top-level modules, and no import upwards in a list of layers; inside a module, a
-//! folder and its files may import each other.
+//! The import graph of each crate, read from its source text. There is no circle between files, or
+//! between the files and folders of one folder, but for two groups of files in the engine. There,
+//! no import points upwards in a list of layers, either.
 //!
 //! `use` declarations and written-out paths (`crate::a::b`, `super::c`, `child::d`) are resolved to
 //! the file that defines the item, through re-exports. A re-export alone is not a dependency of the
@@ -12,6 +11,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
 use tests::files_in;
+use tests::source::{checks_only, item_length, tokens};
 
 /// The engine's layers by their top-level modules, the lowest first, as ARCHITECTURE.md lists them.
 /// A module imports from its own layer and from those below it. The samples of an operation belong
@@ -33,9 +33,17 @@ static ENGINE_LAYERS: LazyLock<Vec<Vec<String>>> = LazyLock::new(|| {
     layers
 });
 
-/// Modules of one layer that import each other, with the reason.
-const ENGINE_MUTUAL: [(&[&str], &str); 1] =
-    [(&["tape", "tensor", "trace"], "a tensor has a node on the tape, whose records hold tensors")];
+/// Files of the engine that import each other, with the reason.
+const ENGINE_MUTUAL: [(&[&str], &str); 2] = [
+    (
+        &["tape.rs", "tensor.rs", "trace.rs"],
+        "a tensor has a node on the tape, whose records hold tensors",
+    ),
+    (
+        &["cuda/event.rs", "cuda/graph.rs", "cuda/launch.rs", "cuda/memory.rs", "cuda/mod.rs"],
+        "a GPU owns its memory, kernels and recorder, all of which call it",
+    ),
+];
 
 /// Imports upwards that remain, with the reason.
 const ENGINE_UPWARDS: [(&str, &str, &str); 0] = [];
@@ -59,13 +67,22 @@ fn engine_imports_point_downwards() {
         let used = edges.contains(&(from.into(), to.into()));
         assert!(used, "{from} no longer imports from {to} ({reason})");
     }
-    let mutual = |a: &str, b: &str| {
-        ENGINE_MUTUAL.iter().any(|(modules, _)| modules.contains(&a) && modules.contains(&b))
+    for (files, reason) in ENGINE_MUTUAL {
+        let within = |(from, to): &&(String, String)| {
+            files.contains(&from.as_str()) && files.contains(&to.as_str())
+        };
+        let mutual: Edges = edges.iter().filter(within).cloned().collect();
+        let used = files.iter().all(|file| {
+            mutual.iter().any(|(from, _)| from == file) && mutual.iter().any(|(_, to)| to == file)
+        });
+        assert!(used && circle(&mutual).is_some(), "{files:?} form no circle ({reason})");
+    }
+    // Samples are a layer of their own.
+    let listed = |(from, to): &(String, String)| {
+        let both = |files: &[&str]| files.contains(&&**from) && files.contains(&&**to);
+        ENGINE_MUTUAL.iter().any(|(files, _)| both(files)) || from.ends_with("samples.rs")
     };
-    let between = |(from, to): &(String, String)| (engine_module(from), engine_module(to));
-    let modules: Edges =
-        edges.iter().map(between).filter(|(a, b)| a != b && !mutual(a, b)).collect();
-    refuse_circle("modules", &modules);
+    refuse_circles(&edges.into_iter().filter(|edge| !listed(edge)).collect());
 }
 
 #[test]
@@ -395,34 +412,6 @@ impl Crate {
     }
 }
 
-/// How many tokens the attribute at the start of `words` has if it leaves an item to tests, or to
-/// tests and the checks; otherwise 0.
-fn checks_only(words: &[&str]) -> usize {
-    let attributes: [&[&str]; 2] = [
-        &["#", "[", "cfg", "(", "test", ")", "]"],
-        &["#", "[", "cfg", "(", "any", "(", "test", ",", "feature", "=", ")", ")", "]"],
-    ];
-    attributes.iter().find(|attribute| words.starts_with(attribute)).map_or(0, |a| a.len())
-}
-
-/// How many tokens the item at the start of `words` has: up to its `;` or the end of its block.
-fn item_length(words: &[&str]) -> usize {
-    let mut depth = 0;
-    for (i, word) in words.iter().enumerate() {
-        match *word {
-            "{" | "(" | "[" => depth += 1,
-            "}" | ")" | "]" => depth -= 1,
-            _ => {}
-        }
-        // An attribute is followed by its subject.
-        let ends = *word == ";" || (*word == "}" && words.get(i + 1) != Some(&";"));
-        if depth == 0 && ends {
-            return i + 1;
-        }
-    }
-    words.len()
-}
-
 /// Adds the names that a `use` declaration binds: `words` is its tree behind `prefix`.
 fn import(words: &[&str], prefix: &mut Vec<String>, public: bool, imports: &mut Vec<Import>) {
     let length = prefix.len();
@@ -456,53 +445,4 @@ fn import(words: &[&str], prefix: &mut Vec<String>, public: bool, imports: &mut 
         }
     }
     prefix.truncate(length);
-}
-
-/// The identifiers and signs of Rust source text; comments and literals are left out.
-fn tokens(text: &str) -> Vec<&str> {
-    let (mut tokens, mut rest) = (Vec::new(), text);
-    while let Some(first) = rest.chars().next() {
-        let identifier = |c: char| c.is_alphanumeric() || c == '_';
-        let word = rest.find(|c| !identifier(c)).unwrap_or(rest.len());
-        let raw = ["r", "br"].contains(&&rest[..word]) && rest[word..].starts_with(['"', '#']);
-        let after = |from: usize, end: &str| {
-            rest[from..].find(end).map_or(rest.len(), |at| from + at + end.len())
-        };
-        let (length, kept) = if rest.starts_with("//") {
-            (after(0, "\n"), false)
-        } else if rest.starts_with("/*") {
-            (after(0, "*/"), false)
-        } else if raw {
-            let quote = after(0, "\"");
-            (after(quote, &format!("\"{}", "#".repeat(quote - 1 - word))), false)
-        } else if first == '"' {
-            (quoted_length(rest), false)
-        } else if first == '\'' {
-            // A character; or a lifetime, which is as good as left out.
-            let is_char = rest[1..].starts_with('\\') || rest.chars().nth(2) == Some('\'');
-            (if is_char { quoted_length(rest) } else { 1 }, false)
-        } else if word > 0 {
-            (word, true)
-        } else {
-            (if rest.starts_with("::") { 2 } else { first.len_utf8() }, !first.is_whitespace())
-        };
-        if kept {
-            tokens.push(&rest[..length]);
-        }
-        rest = &rest[length..];
-    }
-    tokens
-}
-
-/// The length in bytes of the literal at the start of `text`, which begins with its quote.
-fn quoted_length(text: &str) -> usize {
-    let quote = text.chars().next();
-    let mut escaped = false;
-    for (i, c) in text.char_indices().skip(1) {
-        if Some(c) == quote && !escaped {
-            return i + c.len_utf8();
-        }
-        escaped = c == '\\' && !escaped;
-    }
-    text.len()
 }

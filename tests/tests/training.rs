@@ -2,7 +2,7 @@
 
 use irnext::data::image_files;
 use irnext::image::{Image, Photo};
-use irnext::train::{Event, TrainConfig, Trainer, Validation};
+use irnext::train::{Event, TrainConfig, TrainingRun, Validation};
 use nn::weights::WeightFile;
 use std::path::Path;
 
@@ -10,12 +10,13 @@ use std::path::Path;
 fn pictures(folder: &Path) {
     std::fs::create_dir_all(folder).unwrap();
     for k in 0..5usize {
-        let image = Image::from_fn(96, 80, |x, y| {
+        let image = Image::build(96, 80, |x, y| {
             let (u, v) = (x as f32 / 96.0, y as f32 / 80.0);
             let stripes = ((x / (4 + k)) % 2) as f32;
             let disk = if (u - 0.5).hypot(v - 0.4) < 0.1 + 0.05 * k as f32 { 0.8 } else { 0.1 };
             [0.6 * disk + 0.3 * stripes, 0.2 + 0.5 * v, 0.9 - 0.8 * u * v]
-        });
+        })
+        .unwrap();
         Photo::new(image).write(folder.join(format!("{k}.png"))).unwrap();
     }
 }
@@ -40,14 +41,12 @@ fn train(config: &TrainConfig, threads: usize, stops: &[u64]) -> [Vec<u8>; 2] {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     pool.install(|| {
         for &stop in stops {
-            let mut trainer = Trainer::open(config.clone()).unwrap();
-            trainer
-                .train(|event| !matches!(event, Event::Step(step) if step.step == stop))
-                .unwrap();
-            assert_eq!(trainer.steps().0, stop);
+            let mut run = TrainingRun::open(config.clone()).unwrap();
+            run.train(|event| !matches!(event, Event::Step(step) if step.step == stop)).unwrap();
+            assert_eq!(run.steps().0, stop);
         }
-        let mut trainer = Trainer::open(config.clone()).unwrap();
-        trainer.train(|_| true).unwrap();
+        let mut run = TrainingRun::open(config.clone()).unwrap();
+        run.train(|_| true).unwrap();
     });
     ["last.safetensors", "weights.safetensors"]
         .map(|name| std::fs::read(config.out.join(name)).unwrap())
@@ -80,12 +79,12 @@ fn a_run_with_other_settings_is_not_continued() {
     let folder = tempfile::tempdir().unwrap();
     pictures(&folder.path().join("clean"));
     let mut config = config(folder.path(), "run", 1);
-    let mut trainer = Trainer::open(config.clone()).unwrap();
-    trainer.train(|_| false).unwrap();
+    let mut run = TrainingRun::open(config.clone()).unwrap();
+    run.train(|_| false).unwrap();
     // Its folder has one writer.
-    drop(trainer);
+    drop(run);
     config.seed = 4;
-    let message = Trainer::open(config).err().unwrap().to_string();
+    let message = TrainingRun::open(config).err().unwrap().to_string();
     assert!(message.contains("holds a run with other settings"), "{message}");
 }
 
@@ -98,15 +97,14 @@ fn it_learns() {
     config.optimizer.batch = 4;
     config.optimizer.save_every = 1000;
     let mut losses = Vec::new();
-    let mut trainer = Trainer::open(config).unwrap();
-    trainer
-        .train(|event| {
-            if let Event::Step(step) = event {
-                losses.push(step.loss);
-            }
-            true
-        })
-        .unwrap();
+    let mut run = TrainingRun::open(config).unwrap();
+    run.train(|event| {
+        if let Event::Step(step) = event {
+            losses.push(step.loss);
+        }
+        true
+    })
+    .unwrap();
     let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
     let (first, last) = (mean(&losses[..10]), mean(&losses[50..]));
     assert!(last < 0.8 * first, "the loss went from {first:.3} to {last:.3}");
@@ -123,27 +121,25 @@ fn a_run_begins_with_the_weights_that_it_is_given() {
     let mut second = config(folder.path(), "second", 1);
     second.start = Some(weights.clone());
     let numbers = |tensor: &engine::Tensor| tensor.to_f64_vec().unwrap();
-    let mut trainer = Trainer::open(second.clone()).unwrap();
+    let mut run = TrainingRun::open(second.clone()).unwrap();
     let file = WeightFile::read(&weights).unwrap();
-    for (entry, value) in
-        trainer.model().params.entries().iter().zip(trainer.model().params.values())
-    {
+    for (entry, value) in run.model().params.entries().iter().zip(run.model().params.values()) {
         assert_eq!(numbers(&value), numbers(&file.tensors[&entry.path]), "{}", entry.path);
     }
-    trainer.train(|event| !matches!(event, Event::Step(step) if step.step == 2)).unwrap();
-    drop(trainer);
+    run.train(|event| !matches!(event, Event::Step(step) if step.step == 2)).unwrap();
+    drop(run);
 
     let mut other = config(folder.path(), "other", 1);
     other.start = Some(weights.clone());
     other.model.n = 1;
-    let message = Trainer::open(other).err().unwrap().to_string();
+    let message = TrainingRun::open(other).err().unwrap().to_string();
     assert!(message.contains("weights.safetensors: its network is not the one"), "{message}");
 
     // The resumed run has its own numbers.
     std::fs::remove_file(&weights).unwrap();
-    assert_eq!(Trainer::open(second.clone()).unwrap().steps().0, 2);
+    assert_eq!(TrainingRun::open(second.clone()).unwrap().steps().0, 2);
     second.out = folder.path().join("third");
-    let message = Trainer::open(second).err().unwrap().to_string();
+    let message = TrainingRun::open(second).err().unwrap().to_string();
     assert!(message.contains("weights.safetensors"), "{message}");
 }
 
@@ -158,7 +154,7 @@ fn weights_that_were_the_best_on_other_pairs_are_scored_again() {
     // best.
     for file in image_files(&clean).unwrap() {
         let mut photo = Photo::read(&file).unwrap().rgb;
-        photo.data.iter_mut().for_each(|value| *value = 0.4 * *value + 0.54);
+        photo.data_mut().iter_mut().for_each(|value| *value = 0.4 * *value + 0.54);
         Photo::new(photo).write(hazy.join(file.file_name().unwrap())).unwrap();
     }
     config.optimizer.steps = Some(12);
@@ -175,9 +171,9 @@ fn weights_that_were_the_best_on_other_pairs_are_scored_again() {
         .unwrap();
         file.metadata["irnext.psnr"].parse().unwrap()
     };
-    let mut trainer = Trainer::open(config.clone()).unwrap();
-    trainer.train(|event| !matches!(event, Event::Step(step) if step.step == 4)).unwrap();
-    drop(trainer);
+    let mut run = TrainingRun::open(config.clone()).unwrap();
+    run.train(|event| !matches!(event, Event::Step(step) if step.step == 4)).unwrap();
+    drop(run);
     let before = best(&config);
 
     config.validation.input = Some(hazy);
@@ -188,7 +184,7 @@ fn weights_that_were_the_best_on_other_pairs_are_scored_again() {
         }
         true
     };
-    Trainer::open(config.clone()).unwrap().train(watch).unwrap();
+    TrainingRun::open(config.clone()).unwrap().train(watch).unwrap();
     let highest = scores.iter().copied().fold(f64::MIN, f64::max);
     assert!(highest < before, "{scores:?} are no lower than {before}: the pairs show nothing");
     assert_eq!(best(&config), highest);

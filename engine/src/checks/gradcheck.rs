@@ -32,7 +32,7 @@ impl Default for GradCheck {
 
 /// The result of a passed check. See [`gradcheck`] for an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Report {
+pub struct GradcheckReport {
     /// The largest relative difference.
     pub worst: f64,
     /// The number of elements that were compared.
@@ -62,7 +62,7 @@ pub fn gradcheck(
     f: impl Fn(&[Tensor]) -> Result<Tensor>,
     inputs: &[Tensor],
     options: &GradCheck,
-) -> Result<Report> {
+) -> Result<GradcheckReport> {
     for (which, input) in inputs.iter().enumerate() {
         if input.dtype() != DType::F64 {
             let expected = format!("{} of input {which}", DType::F64);
@@ -88,7 +88,7 @@ pub fn gradcheck(
     };
 
     let overall = analytic.iter().flatten().fold(0.0f64, |m, g| m.max(g.abs()));
-    let (mut report, mut wrong, mut worst) = (Report::default(), 0, None);
+    let (mut report, mut wrong, mut worst) = (GradcheckReport::default(), 0, None);
     for (which, input) in inputs.iter().enumerate() {
         let values = input.to_f64_vec()?;
         let scale = analytic[which]

@@ -11,7 +11,7 @@ mod gradcheck;
 
 use crate::{DType, Device, Error, Result, Rng, Tape, Tensor, counted};
 pub use generator::{SampleGenerator, Values};
-pub use gradcheck::{GradCheck, Report, gradcheck};
+pub use gradcheck::{GradCheck, GradcheckReport, gradcheck};
 use std::fmt;
 
 /// The samples of the operations in one folder.
@@ -73,9 +73,9 @@ impl fmt::Debug for Sample {
 
 /// The outcome of putting one sample through the checks. See [`check`] for an example.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct CheckOutcome {
     /// The comparison of gradients with finite differences.
-    pub gradients: Report,
+    pub gradients: GradcheckReport,
     /// The largest difference of f32 from f64, relative to the largest value (at least 1).
     pub f32_error: f64,
     /// The operations that were recorded, in order.
@@ -94,7 +94,7 @@ pub struct Outcome {
 /// assert!(outcome.gradients.worst < 1e-6 && outcome.f32_error < 1e-6);
 /// # Ok::<_, engine::Error>(())
 /// ```
-pub fn check(sample: &Sample) -> Result<Outcome> {
+pub fn check(sample: &Sample) -> Result<CheckOutcome> {
     const F32_TOLERANCE: f64 = 2e-4;
     let options = GradCheck::default();
     let run = |stage: &str, inputs: &[Tensor]| {
@@ -134,7 +134,7 @@ pub fn check(sample: &Sample) -> Result<Outcome> {
     let tape = Tape::new();
     let leaves: Vec<Tensor> = sample.inputs.iter().map(|x| tape.leaf(x)).collect();
     (sample.run)(&leaves)?;
-    Ok(Outcome { gradients, f32_error, recorded: tape.operations() })
+    Ok(CheckOutcome { gradients, f32_error, recorded: tape.operations() })
 }
 
 /// How far a device is from the CPU in f64: the largest differences relative to the largest value

@@ -1,6 +1,7 @@
 //! Communication between the GPUs of several processes, one for each process, by NCCL.
 
-use crate::cuda::nccl;
+use crate::cuda::Gpu;
+use crate::cuda::nccl::{self, NcclCommunicator, PendingMeans};
 use crate::{Device, Error, Result, Tensor};
 
 /// One rank's connection to the others, on its GPU. All ranks make the same calls in the same
@@ -23,11 +24,11 @@ use crate::{Device, Error, Result, Tensor};
 /// let means = pending.finish()?;
 /// # Ok::<_, engine::Error>(())
 /// ```
-pub struct Communicator(nccl::Communicator);
+pub struct Communicator(NcclCommunicator);
 
 /// Means over the ranks, in progress; see [`Communicator::start_means`].
 pub struct AllReduce {
-    pending: nccl::Pending,
+    pending: PendingMeans,
     /// The tensors that are read, and those that are written.
     of: Vec<Tensor>,
     means: Vec<Tensor>,
@@ -37,7 +38,7 @@ impl Communicator {
     /// Checks that `device` is a GPU that can be connected to others, and returns its UUID. No two
     /// ranks may have the same GPU.
     pub fn prepare(device: Device) -> Result<[u8; 16]> {
-        nccl::prepare(index(device)?)
+        nccl::prepare(gpu(device)?)
     }
 
     /// The unique id of NCCL, which rank 0 makes and gives to all others.
@@ -47,7 +48,7 @@ impl Communicator {
 
     /// Joins as rank number `rank` of `size`, on `device`. Returns when all ranks have joined.
     pub fn join(device: Device, unique_id: &[u8], rank: usize, size: usize) -> Result<Self> {
-        nccl::Communicator::join(index(device)?, unique_id, rank, size).map(Self)
+        NcclCommunicator::join(gpu(device)?, unique_id, rank, size).map(Self)
     }
 
     /// The GPU.
@@ -82,14 +83,12 @@ impl Communicator {
 
     /// `tensor` as NCCL can read it.
     fn here(&self, tensor: &Tensor) -> Result<Tensor> {
-        let index = self.0.gpu().index();
-        match tensor.gpu() {
-            Some(gpu) if gpu.index() == index => tensor.detach().contiguous(),
-            _ => Err(Error::cuda(
-                "nccl",
-                format!("a tensor is not on cuda:{index}, which ranks share"),
-            )),
+        let device = self.device();
+        if tensor.device() != device {
+            let message = format!("a tensor is not on {device}, which ranks share");
+            return Err(Error::cuda("nccl", message));
         }
+        tensor.detach().contiguous()
     }
 }
 
@@ -124,11 +123,8 @@ fn transfer(from: &Tensor, to: &Tensor) -> Result<nccl::Transfer> {
     })
 }
 
-fn index(device: Device) -> Result<usize> {
-    match device {
-        Device::Cuda(index) => Ok(index),
-        Device::Cpu => Err(Error::cuda("nccl", "it connects GPUs")),
-    }
+fn gpu(device: Device) -> Result<&'static Gpu> {
+    device.gpu()?.ok_or_else(|| Error::cuda("nccl", "it connects GPUs"))
 }
 
 #[cfg(test)]

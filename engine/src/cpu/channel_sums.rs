@@ -4,8 +4,9 @@
 //! memory is the limit anyway.
 
 use super::for_each_piece;
-use crate::Float;
+use crate::memory::filled;
 use crate::simd::{Kernel, vectorize};
+use crate::{Float, Result};
 
 /// Pixels in a piece: a constant, so that the order of additions is constant, too.
 const PIXELS: usize = 512;
@@ -20,15 +21,15 @@ pub(crate) fn channel_sums<T: Float, const N: usize>(
     groups: usize,
     mean: &[f64],
     f: impl Fn([f64; N], f64) -> f64 + Sync,
-) -> Vec<f64> {
-    let mut sums = vec![0.0; mean.len()];
+) -> Result<Vec<f64>> {
+    let mut sums = filled(0.0, mean.len())?;
     if sums.is_empty() || sources[0].is_empty() {
-        return sums;
+        return Ok(sums);
     }
     let channels = mean.len() / groups;
     let group_len = sources[0].len() / groups;
     let pieces = group_len.div_ceil(PIXELS * channels);
-    let mut partial = vec![0.0; groups * pieces * channels];
+    let mut partial = filled(0.0, groups * pieces * channels)?;
     for_each_piece(&mut partial, channels, &|i, sums| {
         let (group, piece) = (i / pieces, i % pieces);
         let start = group * group_len + piece * PIXELS * channels;
@@ -40,7 +41,7 @@ pub(crate) fn channel_sums<T: Float, const N: usize>(
         let sums = &mut sums[i / pieces * channels..][..channels];
         sums.iter_mut().zip(piece).for_each(|(sum, part)| *sum += part);
     }
-    sums
+    Ok(sums)
 }
 
 struct Sum<'a, T, F, const N: usize> {
@@ -78,7 +79,7 @@ mod tests {
         let expected = |first: usize, last: usize| {
             (first..last).step_by(2).map(|i| i as f64 - 1.0).sum::<f64>()
         };
-        let sums = channel_sums([&data], 2, &[1.0; 4], |[x], mean| x - mean);
+        let sums = channel_sums([&data], 2, &[1.0; 4], |[x], mean| x - mean).unwrap();
         assert_eq!(
             sums,
             [expected(0, 2600), expected(1, 2600), expected(2600, 5200), expected(2601, 5200)]

@@ -11,7 +11,7 @@ mod pieces;
 mod strided;
 
 pub(crate) use channel_sums::channel_sums;
-pub(crate) use pieces::{for_each_line, for_each_piece};
+pub(crate) use pieces::{for_each_line, for_each_piece, try_for_each_piece};
 pub(crate) use strided::{copy, for_each_row, write_region};
 
 /// Elements of output that make a piece worth handing to another thread.

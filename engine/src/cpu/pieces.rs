@@ -1,5 +1,6 @@
 //! The pieces of an output, in parallel.
 
+use crate::Result;
 use rayon::prelude::*;
 
 /// Calls `f(i, piece)` for every run of `len` elements of `out`, spread over threads; the last run
@@ -16,23 +17,49 @@ pub(crate) fn for_each_piece<T: Send>(
     out.par_chunks_mut(len.max(1)).enumerate().for_each(|(i, piece)| f(i, piece));
 }
 
+/// Like [`for_each_piece`], up to the first error.
+pub(crate) fn try_for_each_piece<T: Send>(
+    out: &mut [T],
+    len: usize,
+    f: &(dyn Fn(usize, &mut [T]) -> Result<()> + Sync),
+) -> Result<()> {
+    out.par_chunks_mut(len.max(1)).enumerate().try_for_each(|(i, piece)| f(i, piece))
+}
+
 /// Calls `f(i, line, scratch)` for every run of `len` elements of `out`, spread over threads: with
 /// `len` = W·C, line `n·H + h` of a channels-last map. `scratch` makes a value that may be used
-/// from line to line; it never carries a value from one to the next.
+/// from line to line, or the error that ends all; it never carries a value from one to the next.
 pub(crate) fn for_each_line<T: Send, S>(
     out: &mut [T],
     len: usize,
-    scratch: impl Fn() -> S + Sync,
+    scratch: impl Fn() -> Result<S> + Sync,
     f: impl Fn(usize, &mut [T], &mut S) + Sync,
-) {
+) -> Result<()> {
     if out.is_empty() {
-        return;
+        return Ok(());
     }
     let lines = (super::PIECE / len).max(1);
-    for_each_piece(out, len.saturating_mul(lines), &|piece, out| {
-        let mut scratch = scratch();
+    try_for_each_piece(out, len.saturating_mul(lines), &|piece, out| {
+        let mut scratch = scratch()?;
         for (i, line) in out.chunks_mut(len).enumerate() {
             f(piece * lines + i, line, &mut scratch);
         }
-    });
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Error;
+
+    #[test]
+    fn scratch_memory_that_cannot_be_had_is_an_error() {
+        let mut out = [0u8; 12];
+        let error = Error::Memory { op: None, bytes: 1 << 60 };
+        let refused = for_each_line(&mut out, 4, || Err::<(), _>(error.clone()), |_, _, ()| {});
+        assert_eq!(refused, Err(error));
+        for_each_line(&mut out, 4, || Ok(()), |i, line, ()| line.fill(i as u8)).unwrap();
+        assert_eq!(out, [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]);
+    }
 }

@@ -4,12 +4,12 @@ use super::{Gpu, driver};
 use crate::{Error, Result};
 
 /// A mark in a stream. `cust` has events, too, but they cannot be waited for twice.
-pub(super) struct Event(driver::Event);
+pub(super) struct StreamEvent(driver::RawEvent);
 
 // SAFETY: the driver's events may be used from any thread in which the context is current.
-unsafe impl Send for Event {}
+unsafe impl Send for StreamEvent {}
 
-impl Event {
+impl StreamEvent {
     /// The end of the work queued on `stream` so far. The GPU is bound in this thread.
     pub(super) fn at_the_end_of(stream: driver::Stream) -> Result<Self> {
         const DISABLE_TIMING: u32 = 2;
@@ -40,7 +40,7 @@ impl Event {
     }
 }
 
-impl Drop for Event {
+impl Drop for StreamEvent {
     fn drop(&mut self) {
         // SAFETY: the handle is ours and not used again; the driver lets waiters finish.
         unsafe { driver::cuEventDestroy_v2(self.0) };
@@ -49,9 +49,9 @@ impl Drop for Event {
 
 impl Gpu {
     /// The end of the computations queued on this GPU so far.
-    pub(super) fn event(&self) -> Result<Event> {
+    pub(super) fn event(&self) -> Result<StreamEvent> {
         self.bind()?;
-        Event::at_the_end_of(self.compute.raw())
+        StreamEvent::at_the_end_of(self.compute.raw())
     }
 
     /// Runs `f`, and returns the seconds that the work it queues takes, too.
@@ -60,9 +60,9 @@ impl Gpu {
         f: impl FnOnce() -> Result<R, E>,
     ) -> Result<(R, f64), E> {
         self.bind()?;
-        let start = Event::recorded(self.stream(), 0)?;
+        let start = StreamEvent::recorded(self.stream(), 0)?;
         let result = f()?;
-        let end = Event::recorded(self.stream(), 0)?;
+        let end = StreamEvent::recorded(self.stream(), 0)?;
         self.synchronize()?;
         let mut milliseconds = 0.0;
         // SAFETY: both events are alive, were made for timing and are over.

@@ -11,7 +11,7 @@
 //! checked, against those that the kernel's PTX declares.
 
 use super::Gpu;
-use super::driver::{self, Module};
+use super::driver::{self, KernelModule};
 use crate::{DType, Error, Result};
 use kernels::Kernel;
 use std::collections::HashMap;
@@ -135,7 +135,7 @@ struct Compiled {
 pub(super) struct Kernels {
     /// For each element type, a place for each kernel.
     compiled: Vec<[OnceLock<Compiled>; Kernel::COUNT]>,
-    modules: Mutex<HashMap<(DType, &'static str), Module>>,
+    modules: Mutex<HashMap<(DType, &'static str), KernelModule>>,
 }
 
 impl Default for Kernels {
@@ -158,7 +158,7 @@ impl Kernels {
         let module = match modules.entry((dtype, kernel.module())) {
             std::collections::hash_map::Entry::Occupied(module) => module.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => {
-                let module = Module::load(kernel.module(), &suffix);
+                let module = KernelModule::load(kernel.module(), &suffix);
                 entry.insert(module.map_err(|why| launch.refuse(why))?)
             }
         };

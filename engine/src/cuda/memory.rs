@@ -14,7 +14,7 @@
 //! kernel that forgets an element or reaches past its memory is found by its tests (with the
 //! emulator, whose memory is checked).
 
-use super::event::Event;
+use super::event::StreamEvent;
 use super::{Gpu, driver};
 use crate::memory::Stats;
 use crate::{Error, Result};
@@ -96,7 +96,7 @@ impl Drop for Allocation {
 struct Free {
     address: u64,
     /// The end of its last use, for uploads, which run on another stream.
-    event: Option<Event>,
+    event: Option<StreamEvent>,
 }
 
 /// Free blocks by size class: those of kernels and those of uploads.
@@ -158,7 +158,7 @@ pub(super) struct Memory {
     /// Pinned buffers that no copy uses.
     pinned: Mutex<Vec<Pinned>>,
     /// Pinned buffers that are read until the event.
-    in_flight: Mutex<Vec<(Pinned, Event)>>,
+    in_flight: Mutex<Vec<(Pinned, StreamEvent)>>,
     /// Tables that kernels read, by their contents.
     constants: Mutex<HashMap<Box<[u8]>, Block>>,
     live: AtomicUsize,
@@ -227,7 +227,7 @@ impl Gpu {
     }
 
     /// A block, and the event that its last use ends with if it is one for uploads.
-    fn block(&'static self, bytes: usize, upload: bool) -> Result<(Block, Option<Event>)> {
+    fn block(&'static self, bytes: usize, upload: bool) -> Result<(Block, Option<StreamEvent>)> {
         let memory = &self.memory;
         let pool = self.recorder.pool().unwrap_or_else(|| memory.pool.clone());
         if upload && pool.of_recording {
@@ -324,7 +324,7 @@ impl Gpu {
             driver::cuMemcpyHtoDAsync_v2(block.address(), pinned.pointer, bytes.len(), copies)
         };
         driver::check("cuMemcpyHtoDAsync", code)?;
-        let done = Event::at_the_end_of(copies)?;
+        let done = StreamEvent::at_the_end_of(copies)?;
         let held_back = done.hold_back(self.stream());
         lock(&self.memory.in_flight).push((pinned, done));
         held_back.map(|()| block)

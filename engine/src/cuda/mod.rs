@@ -31,7 +31,7 @@ pub(crate) use reduction::{Part, ReductionLaunch, width};
 pub(crate) use region::copy_region;
 
 use crate::{Error, Layout, Result};
-use driver::{Context, OwnedStream, Probe};
+use driver::{OwnedStream, PrimaryContext, Probe};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// The most GPUs of one machine that can be used; no machine has more.
@@ -41,7 +41,7 @@ pub(crate) const MOST: usize = 64;
 /// and kept to the program's end.
 pub(crate) struct Gpu {
     index: usize,
-    context: Context,
+    context: PrimaryContext,
     /// The stream that all work is queued on.
     compute: OwnedStream,
     /// The stream that copies from and to main memory.
@@ -91,7 +91,7 @@ impl Gpu {
         if let Some(why) = unusable(&probe) {
             return Err(start(why));
         }
-        let context = Context::new(index).map_err(start)?;
+        let context = PrimaryContext::new(index).map_err(start)?;
         let compute = OwnedStream::new().map_err(start)?;
         let copies = OwnedStream::new().map_err(start)?;
         Ok(Self {

@@ -12,6 +12,7 @@
 //! Another crate adds one in the same way, with [`Op`] and [`apply`]; there it is a function or an
 //! extension trait instead of a method.
 
+use crate::dispatch::on_device;
 use crate::interrupt;
 use crate::layout::{broadcast_shape, check_shape};
 use crate::profile::{Call, time};
@@ -253,9 +254,13 @@ fn compute<O: Op>(op: &Arc<O>, inputs: Vec<Tensor>, metas: &[Meta], out: &Meta) 
 /// expect it, and the gradients are zeros.
 fn compute_empty(op: &'static str, inputs: &[Tensor], out: &Meta) -> Result<Tensor> {
     let gpu = inputs.first().and_then(Tensor::gpu);
-    let zeros = move |Meta { shape, dtype }: &Meta| match gpu {
-        None => Tensor::zeros(shape, *dtype),
-        Some(gpu) => Tensor::zeros_on_gpu(gpu, shape, *dtype),
+    let zeros = move |meta: &Meta| {
+        on_device(
+            gpu,
+            meta,
+            |Meta { shape, dtype }| Tensor::zeros(shape, *dtype),
+            |gpu, Meta { shape, dtype }| Tensor::zeros_on_gpu(gpu, shape, *dtype),
+        )
     };
     let output = zeros(out)?;
     let Some(tape) = Node::tape_of(inputs) else { return Ok(output) };

@@ -1,7 +1,8 @@
 //! Many tensors at once on a GPU: the tables that the kernels in `optimizer.cu` take, and who owns
 //! the memory that is overwritten.
 
-use super::{Clip, OP, Parameter, Rule, Scalars, StepScalars};
+use super::parameters::{Clip, Parameter, StepScalars};
+use super::rule::{OP, Rule, Scalars};
 use crate::cuda::{Argument, Gpu, Launch};
 use crate::{DType, Error, Result, Tensor};
 use kernels::Kernel;
@@ -117,18 +118,6 @@ fn own(tensor: &mut Tensor, in_place: bool) -> Result<()> {
     Ok(())
 }
 
-/// Brings the copy on the GPU up to date, if there is one.
-pub(super) fn refresh(scalars: &mut StepScalars) -> Result<()> {
-    let Some(there) = &scalars.there else { return Ok(()) };
-    let Some(gpu) = there.gpu() else { return Ok(()) };
-    let bytes: &[u8] = bytemuck::cast_slice(&scalars.scalars);
-    if there.meta().bytes() != bytes.len() {
-        scalars.there = None;
-        return Ok(());
-    }
-    gpu.copy_block(there.block()?, &gpu.upload(bytes)?, bytes.len())
-}
-
 /// The address of the numbers on `gpu`.
 fn address(gpu: &'static Gpu, scalars: &mut StepScalars) -> Result<u64> {
     if scalars
@@ -138,7 +127,7 @@ fn address(gpu: &'static Gpu, scalars: &mut StepScalars) -> Result<u64> {
     {
         let shape = [scalars.scalars.len() * size_of::<Scalars>() / size_of::<f64>()];
         scalars.there = Some(Tensor::new_on_gpu(gpu, &shape, DType::F64)?);
-        refresh(scalars)?;
+        scalars.refresh()?;
     }
     scalars.there.as_ref().map_or(Ok(0), Tensor::address)
 }

@@ -1,8 +1,10 @@
 //! The requirements of a step, which are checked before the first parameter moves. No check reads
 //! the values of tensors, so none waits for a GPU.
 
-use super::{Clip, OP, Parameter, Rule, StepScalars};
+use super::parameters::{Clip, Parameter, StepScalars};
+use super::rule::{OP, Rule};
 use crate::cuda::computed_in;
+use crate::dispatch::on_device;
 use crate::{DType, Device, Error, Result, Tensor};
 
 /// An error unless every parameter can be moved.
@@ -67,10 +69,12 @@ fn require_parameter(rule: Rule, parameter: &Parameter<'_>, device: Device) -> R
         return Err(Error::dtype(OP, "of a gradient, a floating-point one", gradient.dtype()));
     }
     let real = computed_in(gradient.dtype());
-    let computes = match device {
-        Device::Cpu => matches!(value.dtype(), DType::F32 | DType::F64),
-        Device::Cuda(_) => value.dtype() == real,
-    };
+    let computes = on_device(
+        value.gpu(),
+        value.dtype(),
+        |dtype| matches!(dtype, DType::F32 | DType::F64),
+        |_, dtype| dtype == real,
+    );
     match computes {
         true => Ok(()),
         false => Err(Error::dtype(OP, real, value.dtype())),

@@ -12,72 +12,13 @@
 
 mod cuda;
 mod fit;
+mod parameters;
 mod rule;
 
-use crate::{Error, Result, Tensor};
+use crate::dispatch::on_device;
+use crate::{Result, Tensor};
+pub use parameters::{Clip, Parameter, StepScalars};
 pub use rule::{Rule, Scalars};
-
-/// The operation that errors of a step name.
-const OP: &str = "optimizer";
-
-/// The numbers of one step, [`Scalars`] for each parameter. On a GPU they are where they were at
-/// the first step, so a recorded step can be played again with those that were
-/// [set](StepScalars::set) last. See [`step`] for an example.
-#[derive(Debug, Default)]
-pub struct StepScalars {
-    scalars: Vec<Scalars>,
-    /// Their copy on a GPU, once they were used there.
-    there: Option<Tensor>,
-}
-
-impl StepScalars {
-    /// Sets the numbers for the steps to come. See [`step`] for an example.
-    pub fn set(&mut self, scalars: Vec<Scalars>) -> Result<()> {
-        self.scalars = scalars;
-        cuda::refresh(self)?;
-        Ok(())
-    }
-
-    fn get(&self, index: usize) -> Result<Scalars> {
-        self.scalars
-            .get(index)
-            .copied()
-            .ok_or_else(|| Error::shape(OP, format!("there are no scalars {index}")))
-    }
-}
-
-/// A clone has a copy of its own on the GPU.
-impl Clone for StepScalars {
-    fn clone(&self) -> Self {
-        let mut copy = Self::default();
-        copy.scalars.clone_from(&self.scalars);
-        copy
-    }
-}
-
-/// One parameter to be moved. See [`step`] for an example.
-pub struct Parameter<'a> {
-    /// Its value.
-    pub value: &'a mut Tensor,
-    /// The gradient, of the value's dtype or of a half type.
-    pub gradient: &'a Tensor,
-    /// The state that the rule keeps for it, in the order of [`Rule::slot_names`]; empty before the
-    /// first step.
-    pub slots: &'a mut Vec<Tensor>,
-    /// The index of its numbers in the [`StepScalars`].
-    pub scalars: usize,
-}
-
-/// The bound that gradients are scaled down to, by min(1, limit / (norm + 1e-6)) as PyTorch's
-/// `clip_grad_norm_`. Where the norm is not finite, nothing is changed. See [`step`] for an
-/// example.
-#[derive(Clone, Copy, Debug)]
-pub struct Clip<'a> {
-    /// The norm that [`norm`] found.
-    pub norm: &'a Tensor,
-    /// The largest norm, not negative; infinite for none.
-    pub limit: f64,
-}
 
 /// Moves every parameter by `rule`, with the numbers of `scalars`.
 ///
@@ -116,13 +57,17 @@ pub fn step(
     in_place: bool,
 ) -> Result<()> {
     fit::require_step(rule, scalars, parameters, clip)?;
-    if let Some(gpu) = parameters.first().and_then(|parameter| parameter.value.gpu()) {
-        return cuda::step(gpu, rule, scalars, parameters, clip, in_place);
-    }
-    let Some(scale) = scale(clip)? else { return Ok(()) };
-    parameters.iter_mut().try_for_each(|parameter| {
-        move_parameter(rule, scalars.get(parameter.scalars)?, parameter, scale)
-    })
+    on_device(
+        parameters.first().and_then(|parameter| parameter.value.gpu()),
+        (scalars, parameters),
+        |(scalars, parameters)| {
+            let Some(scale) = scale(clip)? else { return Ok(()) };
+            parameters.iter_mut().try_for_each(|parameter| {
+                move_parameter(rule, scalars.get(parameter.scalars)?, parameter, scale)
+            })
+        },
+        |gpu, (scalars, parameters)| cuda::step(gpu, rule, scalars, parameters, clip, in_place),
+    )
 }
 
 /// The factor that clips gradients; none if their norm is not finite.
@@ -186,14 +131,14 @@ fn move_parameter(
 /// # Ok::<_, engine::Error>(())
 /// ```
 pub fn norm(gradients: &[&Tensor]) -> Result<Tensor> {
-    if let Some(gpu) = gradients.first().and_then(|gradient| gradient.gpu()) {
-        return cuda::norm(gpu, gradients);
-    }
-    let mut squares = 0.0;
-    for gradient in gradients {
-        squares += gradient.mul(gradient)?.sum_all()?.item()?;
-    }
-    Tensor::scalar(f64::sqrt(squares), crate::DType::F64)
+    let on_cpu = |gradients: &[&Tensor]| {
+        let mut squares = 0.0;
+        for gradient in gradients {
+            squares += gradient.mul(gradient)?.sum_all()?.item()?;
+        }
+        Tensor::scalar(f64::sqrt(squares), crate::DType::F64)
+    };
+    on_device(gradients.first().and_then(|first| first.gpu()), gradients, on_cpu, cuda::norm)
 }
 
 /// Moves every average toward the value that it follows, a ← d·a + (1 − d)·p, d being the decay
@@ -223,17 +168,21 @@ pub fn average(
     in_place: bool,
 ) -> Result<()> {
     fit::require_average(scalars, averages, values, norm)?;
-    if let Some(gpu) = averages.first().and_then(Tensor::gpu) {
-        return cuda::average(gpu, scalars, averages, values, norm, in_place);
-    }
-    let clip = norm.map(|norm| Clip { norm, limit: f64::INFINITY });
-    let (Scalars { keep, rate, .. }, Some(_)) = (scalars.get(0)?, scale(clip)?) else {
-        return Ok(());
-    };
-    for (average, value) in averages.iter_mut().zip(values) {
-        *average = average.scale(keep)?.add(&value.detach().scale(rate)?)?;
-    }
-    Ok(())
+    on_device(
+        averages.first().and_then(Tensor::gpu),
+        (scalars, averages),
+        |(scalars, averages)| {
+            let clip = norm.map(|norm| Clip { norm, limit: f64::INFINITY });
+            let (Scalars { keep, rate, .. }, Some(_)) = (scalars.get(0)?, scale(clip)?) else {
+                return Ok(());
+            };
+            for (average, value) in averages.iter_mut().zip(values) {
+                *average = average.scale(keep)?.add(&value.detach().scale(rate)?)?;
+            }
+            Ok(())
+        },
+        |gpu, (scalars, averages)| cuda::average(gpu, scalars, averages, values, norm, in_place),
+    )
 }
 
 /// The numbers of an [`average`] that decays by `decay`.

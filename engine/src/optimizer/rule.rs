@@ -1,9 +1,9 @@
 //! The rules of optimizers, and their numbers.
 
-use super::OP;
-#[cfg(doc)]
-use super::step;
 use crate::{Error, Result};
+
+/// The operation that errors of a step name.
+pub(super) const OP: &str = "optimizer";
 
 /// The rule by which a parameter moves.
 ///
@@ -65,7 +65,8 @@ impl Rule {
     }
 
     /// An error if a number is not finite, or is one that would spoil the values: decays are in
-    /// [0, 1), ε is positive, momentum and weight decay are not negative. A [`step`] checks it.
+    /// [0, 1), ε is positive, momentum and weight decay are not negative. A
+    /// [`step`](super::step) checks it.
     ///
     /// ```
     /// use engine::optimizer::Rule;
@@ -125,7 +126,8 @@ impl Rule {
     }
 }
 
-/// The numbers of one parameter's step that the host computes. See [`step`] for an example.
+/// The numbers of one parameter's step that the host computes. See [`step`](super::step) for an
+/// example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Zeroable, bytemuck::Pod)]
 #[repr(C)]
 pub struct Scalars {

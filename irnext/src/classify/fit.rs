@@ -26,7 +26,7 @@ pub fn samples(clean: &Image, seed: u64, index: u64) -> Vec<LabeledFeatures> {
         let longer = clean.width.max(clean.height) as f64;
         let scale = (rng.range(SIDES) / longer).min(1.0);
         let side = |side: usize| ((side as f64 * scale).round() as usize).max(1);
-        let clean = clean.resize(side(clean.width), side(clean.height));
+        let clean = clean.resampled(side(clean.width), side(clean.height));
         let mut image = match CLASSES[class] {
             Some(task @ (Task::Derain | Task::Desnow)) => {
                 uneven(&clean, degrade(task, &clean, &mut rng), &mut rng)

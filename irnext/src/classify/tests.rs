@@ -60,7 +60,7 @@ fn clear_photographs_are_left_alone_at_any_size() {
     for photograph in held_back() {
         for percent in [100, 85, 70, 50] {
             let image = photograph
-                .resize(photograph.width * percent / 100, photograph.height * percent / 100);
+                .resampled(photograph.width * percent / 100, photograph.height * percent / 100);
             let classification = classify(&image).unwrap();
             assert_eq!(classification.task(), None, "{percent} %: {classification}");
         }
@@ -93,7 +93,7 @@ fn large_pictures_are_looked_at_shrunk() {
     let small = Image::from_fn(1200, 900, |x, y| {
         [x as f32 / 1200.0, ((x / 9 + y / 5) % 2) as f32, y as f32 / 900.0]
     });
-    let large = Image::from_fn(3600, 2700, |x, y| small.pixel(x / 3, y / 3));
+    let large = Image::from_fn(3600, 2700, |x, y| small.at(x / 3, y / 3));
     let (a, b) = (Features::of(&small), Features::of(&large));
     for ((a, b), (figure, ..)) in a.0.iter().zip(b.0).zip(FIGURES) {
         assert!((a - b).abs() < 0.02, "{figure}: {a} {b}");

@@ -4,14 +4,14 @@ use super::arguments::{ComputeArguments, WeightArguments, one_of};
 use super::output::{complain, say};
 use crate::data::{Paired, Pairing, PhotoCache, Role, Source, Split, splits};
 use crate::distributed::Team;
-use crate::distributed::launch::Launch;
+use crate::distributed::launch::LaunchInfo;
 use crate::error::{Error, Result};
-use crate::evaluate::{Restorer, score};
+use crate::evaluate::{RestoreFn, score};
 use crate::image::Image;
 use crate::metrics::{Lpips, Measure, Scorer};
 use crate::protocol::groups::groups;
 use crate::protocol::sets::Set;
-use crate::protocol::{Format, Protocol, Report, SetReport};
+use crate::protocol::{Protocol, Report, ReportFormat, SetReport};
 use crate::restore::{Scale, Sizing, restore_at};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -86,11 +86,11 @@ pub(super) struct Arguments {
         long,
         default_value = "table",
         hide_default_value = true,
-        value_parser = one_of(&Format::ALL, Format::name),
+        value_parser = one_of(&ReportFormat::ALL, ReportFormat::name),
         hide_possible_values = true,
         help_heading = SCORES
     )]
-    format: Format,
+    format: ReportFormat,
     #[command(flatten)]
     compute: ComputeArguments,
 }
@@ -186,7 +186,7 @@ impl Arguments {
     }
 }
 
-pub(super) fn run(arguments: &Arguments, launch: Launch) -> Result<()> {
+pub(super) fn run(arguments: &Arguments, launch: LaunchInfo) -> Result<()> {
     let team = launch.connect()?;
     team.finish(run_in(&team, arguments))
 }
@@ -213,12 +213,12 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<()> {
     let restore = model.as_ref().map(|model| {
         let sizing = Sizing { scale: arguments.scale, ..Sizing::default() };
         let restore = move |image: &Image| restore_at(sizing, model, &task, image, &|_| ());
-        Box::new(restore) as Box<Restorer<'_>>
+        Box::new(restore) as Box<RestoreFn<'_>>
     });
 
     // The lines of a table are printed as soon as they are known: large sets take hours.
     let print = |text: String| {
-        if team.is_first() && arguments.format == Format::Table {
+        if team.is_first() && arguments.format == ReportFormat::Table {
             say!("{}", text.trim_end_matches('\n'));
         }
     };
@@ -243,7 +243,7 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<()> {
         print(report.summary(&done));
         report.sets.push(done);
     }
-    if team.is_first() && arguments.format != Format::Table {
+    if team.is_first() && arguments.format != ReportFormat::Table {
         say!("{}", report.write(arguments.format).trim_end_matches('\n'));
     }
     Ok(())

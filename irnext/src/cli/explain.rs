@@ -91,7 +91,7 @@ fn fitting(config: &ModelConfig, image: Image, path: &Path) -> Image {
     let size = format!("{width}×{height}");
     let (path, most) = (path.display(), MOST >> 20);
     complain!("{path}: shrunk to {}, to stay within {most} megapixels", signs(&size));
-    image.resize(width, height)
+    image.resampled(width, height)
 }
 
 fn padded_area(config: &ModelConfig, width: usize, height: usize) -> usize {

@@ -25,7 +25,7 @@ mod synth;
 mod tasks;
 mod train;
 
-use crate::distributed::launch::Launch;
+use crate::distributed::launch::LaunchInfo;
 use crate::error::{Error, Result};
 use arguments::{ADVANCED, COMPUTE};
 use clap::error::{ContextKind, ErrorKind};
@@ -145,7 +145,7 @@ impl Cli {
 
     /// Returns true if the command did all of its work.
     fn try_run(self) -> Result<bool> {
-        let launch = Launch::from_environment();
+        let launch = LaunchInfo::from_environment();
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads(self.threads, launch.local_size)?)
             .build()

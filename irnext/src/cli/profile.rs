@@ -48,13 +48,13 @@ fn report(profile: &Profile) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engine::profile::{Entry, Kind};
+    use engine::profile::{CallKind, ProfileEntry};
     use std::time::Duration;
 
     #[test]
     fn the_table_adds_up_to_the_wall_time() {
-        let entry = |backward, shapes: &str, milliseconds, flops| Entry {
-            kind: Kind { name: "conv2d", backward, shapes: shapes.into() },
+        let entry = |backward, shapes: &str, milliseconds, flops| ProfileEntry {
+            kind: CallKind { name: "conv2d", backward, shapes: shapes.into() },
             sum: Sum { calls: 2, time: Duration::from_millis(milliseconds), flops },
         };
         let entries = vec![

@@ -179,7 +179,7 @@ fn write_sheet(path: &Path, files: &[PathBuf], arguments: &Arguments) -> Result<
             }
         };
         rows += 1;
-        let clean = middle(&photo).resize(2 * width, 2 * height);
+        let clean = middle(&photo).resampled(2 * width, 2 * height);
         let draw = |&(task, seed): &(Task, u64)| {
             pair(task, clean.clone(), arguments, &mut Rng::at(seed, 0, index as u64)).0
         };
@@ -207,7 +207,7 @@ fn middle(image: &Image) -> Image {
     let [across, down] = TILE;
     let width = image.width.min(image.height * across / down).max(1);
     let height = image.height.min(image.width * down / across).max(1);
-    image.crop((image.width - width) / 2, (image.height - height) / 2, width, height)
+    image.part((image.width - width) / 2, (image.height - height) / 2, width, height)
 }
 
 fn write(image: Image, path: &Path, overwrite: bool) -> Result<()> {

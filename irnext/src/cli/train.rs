@@ -6,11 +6,11 @@ use super::recipes;
 use super::signals::Signals;
 use crate::compute::{Compute, Precision};
 use crate::distributed::Team;
-use crate::distributed::launch::Launch;
+use crate::distributed::launch::LaunchInfo;
 use crate::error::{Error, Result};
 use crate::protocol::Protocol;
 use crate::recipes::Recipe;
-use crate::train::{Ended, Event, Measured, RunPlan, TrainConfig, Trainer, Validation};
+use crate::train::{Ended, Event, Measured, RunPlan, TrainConfig, TrainingRun, Validation};
 use engine::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
@@ -132,7 +132,7 @@ fn length(config: &TrainConfig) -> String {
     )
 }
 
-pub(super) fn run(arguments: &Arguments, launch: Launch) -> Result<()> {
+pub(super) fn run(arguments: &Arguments, launch: LaunchInfo) -> Result<()> {
     if arguments.show {
         say!("{}", arguments.config()?.0.to_toml()?.trim_end());
         return Ok(());
@@ -158,14 +158,14 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
     let out = config.out.clone();
     let eval = eval_command(&config);
     let signals = Signals::watch()?;
-    let mut trainer = Trainer::open_in(team.clone(), config)?;
-    trainer.stop_when(signals.stop.clone());
-    if let Some(note) = trainer.note() {
+    let mut run = TrainingRun::open_in(team.clone(), config)?;
+    run.stop_when(signals.stop.clone());
+    if let Some(note) = run.note() {
         complain!("{note}");
     }
-    let (done, total) = trainer.steps();
-    trainer.remarks().iter().for_each(|remark| say!("{remark}"));
-    say!("{} parameters, {total} steps, {done} done", trainer.model().params.count());
+    let (done, total) = run.steps();
+    run.remarks().iter().for_each(|remark| say!("{remark}"));
+    say!("{} parameters, {total} steps, {done} done", run.model().params.count());
     if !team.is_alone() {
         say!("{} ranks, {} images per batch each", team.size(), batch / team.size());
     }
@@ -175,7 +175,7 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let start = Instant::now();
     let mut mean_loss = None;
-    let ended = trainer.train(|event| {
+    let ended = run.train(|event| {
         match event {
             Event::Step(step) => {
                 let mean: &mut f64 = mean_loss.get_or_insert(step.loss);
@@ -208,7 +208,7 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
     });
     bar.finish_and_clear();
     if let Err(error) = ended {
-        if let Some(step) = trainer.saved() {
+        if let Some(step) = run.saved() {
             complain!(
                 "step {step} is saved in {}; the same command resumes from there",
                 out.display()
@@ -216,7 +216,7 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
         }
         return Err(error);
     }
-    let (done, total) = trainer.steps();
+    let (done, total) = run.steps();
     let peak = device.memory()?.peak as f64 / 1e9;
     say!(
         "{done} of {total} steps done in {:.1} min, peak memory {peak:.2} GB, saved in {}",
@@ -233,13 +233,13 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
 fn follow(team: &Team, arguments: &Arguments) -> Result<()> {
     let (config, _) = arguments.config()?;
     if arguments.dry_run {
-        let trainer = Trainer::prepare(team.clone(), config)?;
-        return trainer.measure(MEASURED).map(drop);
+        let run = TrainingRun::prepare(team.clone(), config)?;
+        return run.measure(MEASURED).map(drop);
     }
     let signals = Signals::watch()?;
-    let mut trainer = Trainer::open_in(team.clone(), config)?;
-    trainer.stop_when(signals.stop.clone());
-    outcome(&signals, trainer.train(|_| true)?)
+    let mut run = TrainingRun::open_in(team.clone(), config)?;
+    run.stop_when(signals.stop.clone());
+    outcome(&signals, run.train(|_| true)?)
 }
 
 /// The result of the program after a run that has `ended`.
@@ -263,11 +263,11 @@ fn eval_command(config: &TrainConfig) -> Option<String> {
 /// Prints the plan of a run.
 fn dry_run(team: &Team, config: TrainConfig) -> Result<()> {
     let eval = eval_command(&config);
-    let trainer = Trainer::prepare(team.clone(), config.clone())?;
-    let plan = trainer.plan()?;
-    trainer.remarks().iter().for_each(|remark| say!("data      {remark}"));
+    let run = TrainingRun::prepare(team.clone(), config.clone())?;
+    let plan = run.plan()?;
+    run.remarks().iter().for_each(|remark| say!("data      {remark}"));
     say_plan(&config, &plan);
-    let measured = trainer.measure(MEASURED)?;
+    let measured = run.measure(MEASURED)?;
     say_measured(&plan, &measured);
     if let Some(eval) = eval {
         say!("then      {eval}");

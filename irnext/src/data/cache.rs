@@ -63,10 +63,8 @@ impl PhotoCache {
 /// [`Image`].
 #[derive(Clone, Debug)]
 pub struct Pixels {
-    /// Pixels in a row.
-    pub width: usize,
-    /// Rows.
-    pub height: usize,
+    pub(super) width: usize,
+    pub(super) height: usize,
     samples: Samples,
 }
 
@@ -90,14 +88,23 @@ impl Pixels {
         Self { width: photo.rgb.width, height: photo.rgb.height, samples }
     }
 
-    /// The whole photograph.
-    pub fn image(&self) -> Image {
-        self.crop(0, 0, self.width, self.height)
+    /// Pixels in a row.
+    pub fn width(&self) -> usize {
+        self.width
     }
 
-    /// The `width` x `height` part whose top left pixel is (`x`, `y`). Panics if that is not inside
-    /// the photograph.
-    pub fn crop(&self, x: usize, y: usize, width: usize, height: usize) -> Image {
+    /// Rows.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// The whole photograph.
+    pub fn image(&self) -> Image {
+        self.part(0, 0, self.width, self.height)
+    }
+
+    /// The `width` x `height` part whose top left pixel is (`x`, `y`), inside the photograph.
+    pub(super) fn part(&self, x: usize, y: usize, width: usize, height: usize) -> Image {
         let mut data = Vec::with_capacity(width * height * 3);
         for row in y..y + height {
             let range = 3 * (row * self.width + x)..3 * (row * self.width + x + width);
@@ -141,7 +148,7 @@ mod tests {
             let decoded = Photo::read(&path).unwrap().rgb;
             let pixels = PhotoCache::new(1000).read(&path).unwrap();
             assert_eq!(pixels.image(), decoded);
-            assert_eq!(pixels.crop(2, 1, 3, 4), decoded.crop(2, 1, 3, 4));
+            assert_eq!(pixels.part(2, 1, 3, 4), decoded.part(2, 1, 3, 4));
         }
     }
 

@@ -23,7 +23,7 @@ pub struct CropSpec {
 
 /// Where in a photograph a sample is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Window {
+pub struct CropWindow {
     /// The first column.
     pub x: usize,
     /// The first row.
@@ -56,13 +56,13 @@ impl CropSpec {
 
     /// A random place in a photograph of `width` x `height` pixels. Along a side that is shorter
     /// than the sample's, all of it.
-    pub fn window(&self, width: usize, height: usize, rng: &mut Rng) -> Window {
+    pub fn window(&self, width: usize, height: usize, rng: &mut Rng) -> CropWindow {
         let ratio = |whole: usize, part: usize| whole as f64 / part as f64;
         let room = ratio(width, self.width).min(ratio(height, self.height));
         let scale = rng.range(1.0..self.max_shrink.min(room).max(1.0));
         let taken = |part: usize, whole: usize| whole.min((part as f64 * scale).round() as usize);
         let (taken_width, taken_height) = (taken(self.width, width), taken(self.height, height));
-        Window {
+        CropWindow {
             x: rng.below((width - taken_width) as u64 + 1) as usize,
             y: rng.below((height - taken_height) as u64 + 1) as usize,
             width: taken_width,
@@ -71,15 +71,14 @@ impl CropSpec {
         }
     }
 
-    /// The sample at `window`: shrunk to the size of the sample or, where the photograph is smaller
-    /// than that, grown to it by reflection to the right and downwards. Panics if `window` is not
-    /// inside the photograph.
-    pub fn cut(&self, pixels: &Pixels, window: &Window) -> Image {
-        let mut image = pixels.crop(window.x, window.y, window.width, window.height);
+    /// The sample at `window`, inside the photograph: shrunk to the size of the sample or, where
+    /// the photograph is smaller than that, grown to it by reflection to the right and downwards.
+    pub(super) fn cut(&self, pixels: &Pixels, window: &CropWindow) -> Image {
+        let mut image = pixels.part(window.x, window.y, window.width, window.height);
         if image.width < self.width || image.height < self.height {
             image = image.pad_reflect(self.width, self.height);
         } else if (image.width, image.height) != (self.width, self.height) {
-            image = image.resize(self.width, self.height);
+            image = image.resampled(self.width, self.height);
         }
         if window.flip {
             image = image.flip_horizontal();
@@ -133,7 +132,7 @@ mod tests {
     #[test]
     fn a_sample_is_the_window() {
         let crop = CropSpec { width: 2, height: 1, max_shrink: 1.0, flip: true };
-        let mut window = Window { x: 3, y: 2, width: 2, height: 1, flip: false };
+        let mut window = CropWindow { x: 3, y: 2, width: 2, height: 1, flip: false };
         let pixels = counting(6, 4);
         assert_eq!(places(&crop.cut(&pixels, &window)), [(3, 2), (4, 2)]);
         window.flip = true;

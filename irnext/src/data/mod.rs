@@ -17,7 +17,7 @@ mod splits;
 mod synthetic;
 
 pub use cache::{PhotoCache, Pixels};
-pub use crops::{CropSpec, Window};
+pub use crops::{CropSpec, CropWindow};
 pub use files::image_files;
 pub use loader::{Batch, Loader, LoaderConfig};
 pub use paired::{Paired, border};

@@ -8,7 +8,7 @@ use super::pairing::{Pair, Pairing};
 use crate::error::{Error, Result};
 
 /// Two sub-folders that belong together, in lower case (upper case is as good).
-struct Layout {
+struct FolderPair {
     input: &'static str,
     target: &'static str,
     /// Whether the parent of such sub-folders is one scene of several, which together are a split.
@@ -17,7 +17,7 @@ struct Layout {
     in_order: bool,
 }
 
-const LAYOUTS: [Layout; 15] = [
+const LAYOUTS: [FolderPair; 15] = [
     layout("input", "target"),
     layout("input", "groundtruth"),
     layout("hazy", "gt"),
@@ -29,14 +29,14 @@ const LAYOUTS: [Layout; 15] = [
     layout("rainy", "gt"),
     layout("rainy_image", "ground_truth"),
     layout("blur", "gt"),
-    Layout { scene: true, ..layout("blur", "sharp") },
-    Layout { scene: true, ..layout("real_blur", "gt") },
-    Layout { in_order: true, ..layout("source", "target") },
-    Layout { in_order: true, ..layout("inputc", "target") },
+    FolderPair { scene: true, ..layout("blur", "sharp") },
+    FolderPair { scene: true, ..layout("real_blur", "gt") },
+    FolderPair { in_order: true, ..layout("source", "target") },
+    FolderPair { in_order: true, ..layout("inputc", "target") },
 ];
 
-const fn layout(input: &'static str, target: &'static str) -> Layout {
-    Layout { input, target, scene: false, in_order: false }
+const fn layout(input: &'static str, target: &'static str) -> FolderPair {
+    FolderPair { input, target, scene: false, in_order: false }
 }
 
 /// How deep below the given folder splits are looked for; RSBlur's pictures are in
@@ -111,7 +111,7 @@ fn look(root: &Path, folder: &Path, depth: usize, found: &mut Vec<Split>) -> Res
 }
 
 /// The pairs of two sub-folders of `folder` with known names.
-fn pairs_in(folder: &Path) -> Result<Option<(&'static Layout, Pairing)>> {
+fn pairs_in(folder: &Path) -> Result<Option<(&'static FolderPair, Pairing)>> {
     let folders = folders(folder)?;
     let named = |name: &str| folders.iter().find(|f| file_name(f).to_lowercase() == name);
     for layout in &LAYOUTS {

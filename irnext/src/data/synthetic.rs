@@ -93,7 +93,7 @@ impl Source for Synthetic {
         let width = pixels.width.min(self.full_side);
         let height = pixels.height.min(self.full_side);
         let (x, y) = ((pixels.width - width) / 2, (pixels.height - height) / 2);
-        let clean = pixels.crop(x, y, width, height);
+        let clean = pixels.part(x, y, width, height);
         self.pair(index, clean, &mut Rng::at(FULL_SEED, FULL_STREAM, index as u64))
     }
 }
@@ -127,7 +127,7 @@ mod tests {
     fn the_target_is_the_clean_crop_and_the_input_what_was_made_of_it() {
         let folder = photographs(&[(20, 30)]);
         let negative: MakePair = Arc::new(|clean, _| {
-            let negative = |x, y| clean.pixel(x, y).map(|v| 1.0 - v);
+            let negative = |x, y| clean.at(x, y).map(|v| 1.0 - v);
             (Image::from_fn(clean.width, clean.height, negative), clean)
         });
         let source = Synthetic::open(folder.path(), negative, PhotoCache::new(0)).unwrap();
@@ -146,7 +146,7 @@ mod tests {
         let source = open().with_full_side(10);
         let (input, target) = source.full(0).unwrap();
         assert_eq!((target.width, target.height), (10, 10));
-        assert_eq!(target.pixel(0, 0), [5.0 / 255.0, 10.0 / 255.0, 0.0]);
+        assert_eq!(target.at(0, 0), [5.0 / 255.0, 10.0 / 255.0, 0.0]);
         assert_eq!(open().with_full_side(10).full(0).unwrap().0, input);
         assert_ne!(source.full(1).unwrap().0, input, "another photograph, other draws");
         let small = source.full(2).unwrap().1;

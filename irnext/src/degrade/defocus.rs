@@ -3,7 +3,7 @@
 
 use engine::Rng;
 
-use super::layer::{LIGHT, Layer};
+use super::layer::{LIGHT, Overlay};
 use crate::image::{Image, Plane};
 
 /// `clean` through a wide aperture.
@@ -14,7 +14,7 @@ pub(super) fn defocus(clean: &Image, rng: &mut Rng) -> Image {
     let aperture = (3.0 + 12.0 * rng.uniform().powf(1.2)) as f32;
     let layers = 2 + (aperture / 3.0) as usize;
 
-    let sharp = Layer::of(clean, LIGHT);
+    let sharp = Overlay::of(clean, LIGHT);
     let mut picture = sharp.empty();
     for layer in 0..=layers {
         let here = layer as f32 / layers as f32;
@@ -52,7 +52,7 @@ mod tests {
     fn blur_differs_over_the_picture_and_keeps_its_light() {
         let clean = Image::from_fn(96, 96, |x, y| [if (x + y) % 2 == 0 { 0.2 } else { 0.8 }; 3]);
         let contrast = |image: &Image, y: usize| {
-            let row: Vec<f32> = (8..88).map(|x| image.pixel(x, y)[0]).collect();
+            let row: Vec<f32> = (8..88).map(|x| image.at(x, y)[0]).collect();
             row.windows(2).map(|w| (w[0] - w[1]).abs()).sum::<f32>() / 79.0
         };
         let mut uneven = 0;

@@ -10,7 +10,7 @@ pub(super) const VALUES: f32 = 1.0;
 /// A part of a picture: red, green, blue light times coverage, and coverage, for each pixel in
 /// reading order.
 #[derive(Clone)]
-pub(super) struct Layer {
+pub(super) struct Overlay {
     width: usize,
     height: usize,
     gamma: f32,
@@ -26,7 +26,7 @@ pub(super) struct Pose {
     pub angle: f32,
 }
 
-impl Layer {
+impl Overlay {
     /// The whole of `image`. Its values to the power of `gamma`, [`LIGHT`] or [`VALUES`], are added
     /// where layers mix.
     pub fn of(image: &Image, gamma: f32) -> Self {
@@ -208,9 +208,9 @@ fn add_spans(out: &mut [[f32; 4]], sums: &[[f64; 4]], half: f32, weight: f32) {
 mod tests {
     use super::*;
 
-    fn dot(width: usize, height: usize) -> Layer {
+    fn dot(width: usize, height: usize) -> Overlay {
         let middle = (height / 2) * width + width / 2;
-        let mut layer = Layer::of(&Image::new(width, height), LIGHT).empty();
+        let mut layer = Overlay::of(&Image::new(width, height), LIGHT).empty();
         layer.data[middle] = [1.0; 4];
         layer
     }
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn blur_leaves_a_flat_picture_flat_up_to_its_border() {
         let flat = Image::from_fn(20, 9, |_, _| [0.25, 0.5, 0.75]);
-        let layer = Layer::of(&flat, LIGHT);
+        let layer = Overlay::of(&flat, LIGHT);
         assert!(close(&layer.defocus(4.3).image().data, &flat.data, 1e-4));
         let poses = [(3.5, -2.0, 0.1), (0.0, 0.25, 0.0)].map(|(x, y, angle)| Pose { x, y, angle });
         assert!(close(&layer.expose(&poses).image().data, &flat.data, 1e-4));
@@ -260,13 +260,13 @@ mod tests {
 
     #[test]
     fn nearer_objects_hide_farther_ones() {
-        let red = Layer::of(&Image::from_fn(4, 1, |_, _| [1.0, 0.0, 0.0]), LIGHT);
-        let green = Layer::of(&Image::from_fn(4, 1, |_, _| [0.0, 1.0, 0.0]), LIGHT);
+        let red = Overlay::of(&Image::from_fn(4, 1, |_, _| [1.0, 0.0, 0.0]), LIGHT);
+        let green = Overlay::of(&Image::from_fn(4, 1, |_, _| [0.0, 1.0, 0.0]), LIGHT);
         let coverage = Plane { width: 4, height: 1, data: vec![0.0, 1.0, 1.0, 0.0] };
         let mut picture = red;
         picture.cover_with(&green.cut(&coverage));
         let image = picture.image();
-        assert_eq!(image.pixel(0, 0), [1.0, 0.0, 0.0]);
-        assert_eq!(image.pixel(1, 0), [0.0, 1.0, 0.0]);
+        assert_eq!(image.at(0, 0), [1.0, 0.0, 0.0]);
+        assert_eq!(image.at(1, 0), [0.0, 1.0, 0.0]);
     }
 }

@@ -93,9 +93,10 @@ impl Haze {
 /// use irnext::degrade::{Task, degrade};
 /// use irnext::image::Image;
 ///
-/// let clean = Image::from_fn(64, 48, |x, y| [x as f32 / 64.0, y as f32 / 48.0, 0.3]);
+/// let clean = Image::build(64, 48, |x, y| [x as f32 / 64.0, y as f32 / 48.0, 0.3])?;
 /// let rainy = degrade(Task::Derain, &clean, &mut Rng::new(1));
-/// assert!(rainy != clean && (rainy.width, rainy.height) == (64, 48));
+/// assert!(rainy != clean && (rainy.width(), rainy.height()) == (64, 48));
+/// # Ok::<(), irnext::Error>(())
 /// ```
 pub fn degrade(task: Task, clean: &Image, rng: &mut Rng) -> Image {
     twin(clean, |clean| match task {

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use engine::Rng;
 
-use super::layer::{LIGHT, Layer, Pose, VALUES};
+use super::layer::{LIGHT, Overlay, Pose, VALUES};
 use crate::image::{Image, Plane};
 
 /// `clean` taken by an unsteady hand; in some pictures an object also moves by itself.
@@ -54,8 +54,8 @@ pub(super) fn linear(clean: &Image, lengths: Range<f64>, rng: &mut Rng) -> Image
 }
 
 /// The quantity that the camera averages: light or values.
-fn still(clean: &Image, rng: &mut Rng) -> Layer {
-    Layer::of(clean, if rng.chance(0.5) { LIGHT } else { VALUES })
+fn still(clean: &Image, rng: &mut Rng) -> Overlay {
+    Overlay::of(clean, if rng.chance(0.5) { LIGHT } else { VALUES })
 }
 
 /// The number of pictures, odd, for a path of `length` pixels. At steps below two pixels the
@@ -147,7 +147,7 @@ mod tests {
         let clean = Image::from_fn(40, 5, |x, _| [if x < 20 { 0.0 } else { 1.0 }; 3]);
         let poses = [-10.0, 10.0].map(|x| Pose { x, y: 0.0, angle: 0.0 });
         for (gamma, expected) in [(LIGHT, 0.5f32.powf(1.0 / 2.2)), (VALUES, 0.5)] {
-            let value = Layer::of(&clean, gamma).expose(&poses).image().pixel(20, 2)[0];
+            let value = Overlay::of(&clean, gamma).expose(&poses).image().at(20, 2)[0];
             assert!((value - expected).abs() < 1e-4, "{value}");
         }
     }

@@ -1,5 +1,5 @@
 //! The start of the processes of a [`Team`] by `mpirun` or `srun`, which describe each process in
-//! its environment. A program reads that once, and passes it on as a [`Launch`].
+//! its environment. A program reads that once, and passes it on as a [`LaunchInfo`].
 
 use super::team::Team;
 use crate::error::Result;
@@ -26,7 +26,7 @@ const LAUNCHERS: [[&str; 4]; 4] = [
 
 /// The launcher's description of this process and those started with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Launch {
+pub struct LaunchInfo {
     /// The number of processes.
     pub size: usize,
     /// The number of processes on this machine, if known.
@@ -35,7 +35,7 @@ pub struct Launch {
     pub local_rank: usize,
 }
 
-impl Launch {
+impl LaunchInfo {
     /// One process, started without a launcher.
     pub const ALONE: Self = Self { size: 1, local_size: 1, local_rank: 0 };
 
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn variables_of_every_launcher_are_understood() {
         let read = |set: &[(&str, &str)]| {
-            let found = Launch::read(|name| {
+            let found = LaunchInfo::read(|name| {
                 set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into())
             });
             (found.size, found.local_size, found.local_rank)

@@ -14,7 +14,7 @@ pub(super) const SIGNATURE_LEN: u64 = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[allow(missing_docs)]
-pub enum Kind {
+pub enum FileKind {
     Png,
     Jpeg,
     WebP,
@@ -47,7 +47,7 @@ pub enum Kind {
     Unknown,
 }
 
-impl Kind {
+impl FileKind {
     /// The kind of a file that starts with these bytes.
     pub fn of(head: &[u8]) -> Self {
         let brand = |at: usize| head.get(at..at + 4).unwrap_or(b"    ");
@@ -157,7 +157,7 @@ impl Kind {
 
     /// Whether a photo can be read from it.
     pub fn is_readable(self) -> bool {
-        use Kind::{Bmp, Gif, Jpeg, JpegXl, Png, Pnm, Tiff, WebP};
+        use FileKind::{Bmp, Gif, Jpeg, JpegXl, Png, Pnm, Tiff, WebP};
         matches!(self, Png | Jpeg | JpegXl | WebP | Bmp | Tiff | Pnm | Gif)
     }
 
@@ -201,7 +201,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for FileKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Png => "PNG",

@@ -8,10 +8,10 @@
 //! use irnext::image::{Image, Photo};
 //! let folder = tempfile::tempdir().unwrap();
 //! let path = folder.path().join("ramp.png");
-//! Photo::new(Image::from_fn(256, 8, |x, _| [x as f32 / 255.0; 3])).write(&path)?;
+//! Photo::new(Image::build(256, 8, |x, _| [x as f32 / 255.0; 3])?).write(&path)?;
 //! let mut photo = Photo::read(&path)?;
-//! assert_eq!((photo.rgb.width, photo.rgb.pixel(51, 0)), (256, [0.2; 3]));
-//! photo.rgb = photo.rgb.resize(128, 4);
+//! assert_eq!((photo.rgb.width(), photo.rgb.pixel(51, 0)), (256, Some([0.2; 3])));
+//! photo.rgb = photo.rgb.resize(128, 4)?;
 //! photo.write(path.with_extension("jpg"))?;
 //! # Ok::<(), irnext::Error>(())
 //! ```
@@ -31,78 +31,114 @@ mod segments;
 mod source;
 
 pub use encode::{Format, WriteOptions};
-pub use kind::Kind;
+pub use kind::FileKind;
 pub use metadata::{Metadata, Resolution, Unit};
 pub use note::Note;
 pub use photo::{Depth, Limits, Photo};
 pub(crate) use plane::{Plane, linear_taps};
-pub use profile::Profile;
-pub use source::{JpegCoding, Source, TiffCompression};
+pub use profile::PhotoProfile;
+pub use source::{JpegCoding, SourceFile, TiffCompression};
 
 use crate::error::{Error, Result};
 
 /// An RGB image: `data[(y * width + x) * 3 + channel]`, values nominally in [0, 1], sRGB-encoded.
 ///
 /// The layout is that of one channels-last tensor, so that an image becomes a tensor by a copy.
+///
+/// ```
+/// use irnext::image::Image;
+/// let image = Image::build(3, 2, |x, y| [x as f32, y as f32, 0.5])?;
+/// assert_eq!((image.width(), image.height(), image.data().len()), (3, 2, 18));
+/// assert_eq!(image.pixel(2, 1), Some([2.0, 1.0, 0.5]));
+/// assert_eq!(image.pixel(3, 1), None);
+/// let part = image.crop(1, 0, 2, 2).unwrap();
+/// assert_eq!(part, Image::from_data(2, 2, part.data().to_vec())?);
+/// # Ok::<(), irnext::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Image {
-    /// Pixels in a row.
-    pub width: usize,
-    /// Rows.
-    pub height: usize,
+    pub(crate) width: usize,
+    pub(crate) height: usize,
     /// `height * width * 3` values.
-    pub data: Vec<f32>,
+    pub(crate) data: Vec<f32>,
 }
 
+/// For any size and place: one that does not fit gives an error, or nothing.
 impl Image {
-    /// A black image.
-    pub fn new(width: usize, height: usize) -> Self {
-        Self { width, height, data: vec![0.0; width * height * 3] }
-    }
-
-    /// An error unless the image has three values for each pixel.
-    pub(crate) fn check(&self) -> Result<()> {
-        let Self { width, height, data } = self;
-        match width.checked_mul(*height).and_then(|pixels| pixels.checked_mul(3)) {
-            Some(values) if values == data.len() => Ok(()),
-            _ => {
-                let values = data.len();
-                let reason = format!("an image of {width}×{height} pixels has {values} values");
-                Err(Error::Config { reason })
-            }
+    /// The image of these values: `height * width * 3` of them. See [`Image`] for an example.
+    ///
+    /// # Errors
+    /// If there are more or fewer.
+    pub fn from_data(width: usize, height: usize, data: Vec<f32>) -> Result<Self> {
+        if values(width, height) == Some(data.len()) {
+            return Ok(Self { width, height, data });
         }
+        let values = data.len();
+        let reason = format!("{values} values do not make an image of {width}×{height} pixels");
+        Err(Error::Config { reason })
     }
 
-    /// The image whose pixel in column `x` of row `y` is `f(x, y)`; called row by row.
-    pub fn from_fn(
+    /// The image whose pixel in column `x` of row `y` is `f(x, y)`; called row by row. See
+    /// [`Image`] for an example.
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    pub fn build(
         width: usize,
         height: usize,
-        mut f: impl FnMut(usize, usize) -> [f32; 3],
-    ) -> Self {
-        let mut data = Vec::with_capacity(width * height * 3);
-        for y in 0..height {
-            for x in 0..width {
-                data.extend(f(x, y));
-            }
+        f: impl FnMut(usize, usize) -> [f32; 3],
+    ) -> Result<Self> {
+        require_memory(width, height)?;
+        Ok(Self::from_fn(width, height, f))
+    }
+
+    /// Pixels in a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Rows.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// `height * width * 3` values, row by row.
+    pub fn data(&self) -> &[f32] {
+        &self.data
+    }
+
+    /// The values, to be changed.
+    pub fn data_mut(&mut self) -> &mut [f32] {
+        &mut self.data
+    }
+
+    /// The pixel in column `x` of row `y`; `None` outside the image. See [`Image`] for an example.
+    pub fn pixel(&self, x: usize, y: usize) -> Option<[f32; 3]> {
+        (x < self.width && y < self.height).then(|| self.at(x, y))
+    }
+
+    /// The `width` x `height` part whose top left pixel is (`x`, `y`); `None` if that is not inside
+    /// the image. See [`Image`] for an example.
+    pub fn crop(&self, x: usize, y: usize, width: usize, height: usize) -> Option<Self> {
+        let inside = |start: usize, length: usize, side: usize| {
+            start.checked_add(length).is_some_and(|end| end <= side)
+        };
+        let is_inside = inside(x, width, self.width) && inside(y, height, self.height);
+        is_inside.then(|| self.part(x, y, width, height))
+    }
+
+    /// Resizes to `width` x `height`, pixel centers aligned as OpenCV and Pillow align them.
+    /// Enlarging is bilinear; shrinking widens the same triangle to the ratio of the sizes, so that
+    /// nothing aliases. Neither overshoots: values stay in the range of the input's. Either size 0
+    /// gives an empty image.
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    pub fn resize(&self, width: usize, height: usize) -> Result<Self> {
+        if width > 0 && height > 0 {
+            require_memory(width, height.max(self.height))?;
         }
-        Self { width, height, data }
-    }
-
-    /// The pixel in column `x` of row `y`. Panics outside the image, as indexing a slice does.
-    pub fn pixel(&self, x: usize, y: usize) -> [f32; 3] {
-        let row = self.row(y);
-        [row[3 * x], row[3 * x + 1], row[3 * x + 2]]
-    }
-
-    /// Sets the pixel in column `x` of row `y`. Panics outside the image, as indexing a slice does.
-    pub fn set_pixel(&mut self, x: usize, y: usize, pixel: [f32; 3]) {
-        let row = &mut self.data[y * self.width * 3..][..self.width * 3];
-        row[3 * x..3 * x + 3].copy_from_slice(&pixel);
-    }
-
-    /// Row `y`: `width * 3` values.
-    pub fn row(&self, y: usize) -> &[f32] {
-        &self.data[y * self.width * 3..][..self.width * 3]
+        Ok(self.resampled(width, height))
     }
 
     /// The pixels in reading order.
@@ -118,40 +154,9 @@ impl Image {
         self
     }
 
-    /// The `width` x `height` part whose top left pixel is (`x`, `y`).
-    /// Panics if that is not inside the image, as slicing does.
-    pub fn crop(&self, x: usize, y: usize, width: usize, height: usize) -> Self {
-        let mut data = Vec::with_capacity(width * height * 3);
-        for row in y..y + height {
-            data.extend_from_slice(&self.row(row)[3 * x..3 * (x + width)]);
-        }
-        Self { width, height, data }
-    }
-
     /// The mirror image: left and right swapped.
     pub fn flip_horizontal(&self) -> Self {
-        Self::from_fn(self.width, self.height, |x, y| self.pixel(self.width - 1 - x, y))
-    }
-
-    /// Grows the image to the right and downwards to `width` x `height` by reflection about its
-    /// last column and row (which are not repeated), as often as it takes; a side of one pixel is
-    /// repeated. A side that is already as long is left alone. An empty image stays empty.
-    pub fn pad_reflect(&self, width: usize, height: usize) -> Self {
-        if self.data.is_empty() {
-            return self.clone();
-        }
-        Self::from_fn(width.max(self.width), height.max(self.height), |x, y| {
-            self.pixel(reflect(x, self.width), reflect(y, self.height))
-        })
-    }
-
-    /// [`pad_reflect`](Self::pad_reflect) to sides that `multiple` divides.
-    pub fn pad_to_multiple(&self, multiple: usize) -> Self {
-        let multiple = multiple.max(1);
-        self.pad_reflect(
-            self.width.next_multiple_of(multiple),
-            self.height.next_multiple_of(multiple),
-        )
+        Self::from_fn(self.width, self.height, |x, y| self.at(self.width - 1 - x, y))
     }
 
     /// The luma of each pixel on the scale of 8-bit video, black 16 and white 235:
@@ -162,6 +167,85 @@ impl Image {
                 65.481 * f64::from(r) + 128.553 * f64::from(g) + 24.966 * f64::from(b) + 16.0
             })
             .collect()
+    }
+}
+
+/// For code that knows its sizes: what lies outside an image panics, as it does with a slice.
+impl Image {
+    /// A black image.
+    pub(crate) fn new(width: usize, height: usize) -> Self {
+        Self { width, height, data: vec![0.0; width * height * 3] }
+    }
+
+    /// Like [`Image::build`].
+    pub(crate) fn from_fn(
+        width: usize,
+        height: usize,
+        mut f: impl FnMut(usize, usize) -> [f32; 3],
+    ) -> Self {
+        let mut data = Vec::with_capacity(width * height * 3);
+        for y in 0..height {
+            for x in 0..width {
+                data.extend(f(x, y));
+            }
+        }
+        Self { width, height, data }
+    }
+
+    /// The pixel in column `x` of row `y`.
+    pub(crate) fn at(&self, x: usize, y: usize) -> [f32; 3] {
+        let row = self.row(y);
+        [row[3 * x], row[3 * x + 1], row[3 * x + 2]]
+    }
+
+    /// Sets the pixel in column `x` of row `y`.
+    #[cfg(test)]
+    pub(crate) fn set_pixel(&mut self, x: usize, y: usize, pixel: [f32; 3]) {
+        let row = &mut self.data[y * self.width * 3..][..self.width * 3];
+        row[3 * x..3 * x + 3].copy_from_slice(&pixel);
+    }
+
+    /// Row `y`: `width * 3` values.
+    pub(crate) fn row(&self, y: usize) -> &[f32] {
+        &self.data[y * self.width * 3..][..self.width * 3]
+    }
+
+    /// Like [`Image::crop`].
+    pub(crate) fn part(&self, x: usize, y: usize, width: usize, height: usize) -> Self {
+        let mut data = Vec::with_capacity(width * height * 3);
+        for row in y..y + height {
+            data.extend_from_slice(&self.row(row)[3 * x..3 * (x + width)]);
+        }
+        Self { width, height, data }
+    }
+
+    /// Grows the image to the right and downwards to `width` x `height` by reflection about its
+    /// last column and row (which are not repeated), as often as it takes; a side of one pixel is
+    /// repeated. A side that is already as long is left alone. An empty image stays empty.
+    pub(crate) fn pad_reflect(&self, width: usize, height: usize) -> Self {
+        if self.data.is_empty() {
+            return self.clone();
+        }
+        Self::from_fn(width.max(self.width), height.max(self.height), |x, y| {
+            self.at(reflect(x, self.width), reflect(y, self.height))
+        })
+    }
+}
+
+/// The number of values of an image of this size, if it can be counted.
+fn values(width: usize, height: usize) -> Option<usize> {
+    width.checked_mul(height)?.checked_mul(3)
+}
+
+/// An error if there is no memory for an image of this size.
+fn require_memory(width: usize, height: usize) -> Result<()> {
+    let reserved = values(width, height).map(|values| Vec::<f32>::new().try_reserve_exact(values));
+    match reserved {
+        Some(Ok(())) => Ok(()),
+        _ => {
+            let reason = format!("there is no memory for an image of {width}×{height} pixels");
+            Err(Error::Config { reason })
+        }
     }
 }
 
@@ -191,9 +275,39 @@ mod tests {
 
     #[test]
     fn crop_takes_the_named_pixels() {
-        let part = counting(4, 3).crop(1, 1, 2, 2);
+        let part = counting(4, 3).crop(1, 1, 2, 2).unwrap();
         assert_eq!((part.width, part.height), (2, 2));
         assert_eq!(red(&part), [5.0, 6.0, 9.0, 10.0]);
+    }
+
+    #[test]
+    fn nothing_is_outside_an_image() {
+        let image = counting(4, 3);
+        assert_eq!(image.pixel(3, 2), Some([11.0, 0.0, 1.0]));
+        assert_eq!([image.pixel(4, 0), image.pixel(0, 3), image.pixel(usize::MAX, 0)], [None; 3]);
+        assert_eq!(image.crop(0, 0, 4, 3).as_ref(), Some(&image));
+        for (x, y, width, height) in
+            [(1, 0, 4, 3), (0, 1, 4, 3), (0, 0, 5, 1), (4, 3, 1, 1), (1, 1, usize::MAX, 1)]
+        {
+            assert_eq!(image.crop(x, y, width, height), None);
+        }
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_are_errors() {
+        let message = |image: Result<Image>| image.unwrap_err().to_string();
+        assert_eq!(
+            message(Image::from_data(4, 3, vec![0.0; 35])),
+            "35 values do not make an image of 4×3 pixels"
+        );
+        assert!(Image::from_data(usize::MAX, usize::MAX, vec![0.0; 3]).is_err());
+        let black = |_, _| [0.0; 3];
+        let no_memory = "there is no memory for an image of ";
+        assert!(message(Image::build(usize::MAX, 2, black)).starts_with(no_memory));
+        assert!(message(Image::build(1 << 40, 1 << 20, black)).starts_with(no_memory));
+        assert!(message(counting(4, 3).resize(usize::MAX, 1)).starts_with(no_memory));
+        assert!(message(counting(4, 3).resize(1 << 60, 1)).starts_with(no_memory));
+        assert!(counting(4, 3).resize(usize::MAX, 0).unwrap().data.is_empty());
     }
 
     #[test]
@@ -207,16 +321,9 @@ mod tests {
         assert_eq!((padded.width, padded.height), (8, 2));
         let row = [0.0, 1.0, 2.0, 1.0, 0.0, 1.0, 2.0, 1.0];
         assert_eq!(red(&padded), [row, row].concat());
-    }
-
-    #[test]
-    fn padding_to_a_multiple_keeps_what_fits() {
-        let image = counting(4, 8);
-        assert_eq!(image.pad_to_multiple(4), image);
-        let padded = image.pad_to_multiple(32);
-        assert_eq!((padded.width, padded.height), (32, 32));
-        assert_eq!(padded.crop(0, 0, 4, 8), image);
-        assert_eq!(counting(1, 1).pad_to_multiple(32).pixel(31, 31)[0], 0.0);
+        // A side of one pixel is repeated; what is long enough is kept.
+        assert_eq!(red(&counting(1, 1).pad_reflect(2, 2)), [0.0; 4]);
+        assert_eq!(counting(4, 8).pad_reflect(3, 8), counting(4, 8));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Kind;
+use super::FileKind;
 
 /// Something that a person should know about a photograph that was read, restored or written all
 /// the same. Displays as part of a line, without a full stop.
@@ -35,7 +35,7 @@ pub enum Note {
         /// The omitted part, such as "EXIF".
         what: &'static str,
         /// The format.
-        kind: Kind,
+        kind: FileKind,
     },
     /// The colors were converted from CMYK to RGB by their profile.
     FromCmyk,

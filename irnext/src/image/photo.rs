@@ -1,7 +1,7 @@
 //! The contents of an image file, and the limits on its size.
 
 use super::metadata::Metadata;
-use super::{Image, Note, Profile, Source};
+use super::{Image, Note, PhotoProfile, SourceFile};
 use crate::error::{Error, Result};
 
 /// The contents of an image file: the picture, upright, and the data that must survive beside it.
@@ -19,11 +19,11 @@ pub struct Photo {
     pub gray: bool,
     /// The ICC color profile, which the file is written with again. None for CMYK files, whose
     /// profile does not describe `rgb`.
-    pub profile: Option<Profile>,
+    pub profile: Option<PhotoProfile>,
     /// The metadata of the file.
     pub metadata: Metadata,
     /// The file that it was read from.
-    pub source: Option<Source>,
+    pub source: Option<SourceFile>,
     /// What reading and restoring changed or left out.
     pub notes: Vec<Note>,
 }
@@ -55,9 +55,8 @@ impl Photo {
         }
     }
 
-    /// An error unless colors and opacities are there for each pixel, and no others.
+    /// An error unless opacities, if there are any, are there for each pixel, and no others.
     pub(crate) fn check(&self) -> Result<()> {
-        self.rgb.check()?;
         let pixels = self.rgb.data.len() / 3;
         match &self.alpha {
             Some(alpha) if alpha.len() != pixels => {

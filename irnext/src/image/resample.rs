@@ -5,7 +5,7 @@ use super::Image;
 impl Image {
     /// Shrinks by a whole factor: each output pixel is the mean of `factor` x `factor` input
     /// pixels. Rows and columns left over at the right and bottom are dropped.
-    pub fn shrink(&self, factor: usize) -> Self {
+    pub(crate) fn shrink(&self, factor: usize) -> Self {
         let factor = factor.max(1);
         let (width, height) = (self.width / factor, self.height / factor);
         let scale = 1.0 / (factor * factor) as f32;
@@ -31,13 +31,13 @@ impl Image {
         out
     }
 
-    /// Resizes to `width` x `height`, pixel centers aligned as OpenCV and Pillow align them.
-    /// Enlarging is bilinear; shrinking widens the same triangle to the ratio of the sizes, so that
-    /// nothing aliases. Neither overshoots: values stay in the range of the input's. Either size 0
-    /// gives an empty image.
-    pub fn resize(&self, width: usize, height: usize) -> Self {
+    /// Like [`Image::resize`].
+    pub(crate) fn resampled(&self, width: usize, height: usize) -> Self {
         if self.data.is_empty() {
             return Self::new(width, height);
+        }
+        if width == 0 || height == 0 {
+            return Self { width, height, data: Vec::new() };
         }
         let columns = Taps::triangle(self.width, width);
         let rows = Taps::triangle(self.height, height);
@@ -110,17 +110,17 @@ mod tests {
     #[test]
     fn resize_to_the_same_size_changes_nothing() {
         let image = Image::from_fn(7, 4, |x, y| [x as f32, y as f32, (x * y) as f32]);
-        assert_eq!(image.resize(7, 4), image);
+        assert_eq!(image.resampled(7, 4), image);
     }
 
     #[test]
     fn resize_matches_the_hand_computed_weights() {
         // Doubling two pixels: centers at -0.25, 0.25, 0.75, 1.25.
         let two = Image::from_fn(2, 1, |x, _| [x as f32; 3]);
-        assert_eq!(red(&two.resize(4, 1)), [0.0, 0.25, 0.75, 1.0]);
+        assert_eq!(red(&two.resampled(4, 1)), [0.0, 0.25, 0.75, 1.0]);
         // Halving four: the triangle of radius 2 about 0.5 weighs places 0, 1, 2 by 3 : 3 : 1.
         let four = Image::from_fn(4, 1, |x, _| [[0.0, 7.0, 14.0, 0.0][x]; 3]);
-        let halved = red(&four.resize(2, 1));
+        let halved = red(&four.resampled(2, 1));
         assert!((halved[0] - 5.0).abs() < 1e-5, "{halved:?}");
     }
 
@@ -128,7 +128,7 @@ mod tests {
     fn resize_keeps_a_flat_image_flat() {
         let image = Image::from_fn(13, 9, |_, _| [0.25, 0.5, 1.0]);
         for (width, height) in [(1, 1), (5, 20), (40, 3)] {
-            for [r, g, b] in image.resize(width, height).pixels() {
+            for [r, g, b] in image.resampled(width, height).pixels() {
                 assert!(
                     (r - 0.25).abs() < 1e-6 && (g - 0.5).abs() < 1e-6 && (b - 1.0).abs() < 1e-6
                 );

@@ -1,12 +1,12 @@
 //! A photo's record of the file that it came from, so that the next one can be written alike.
 
-use super::Kind;
+use super::FileKind;
 
 /// The file that a photo was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Source {
+pub struct SourceFile {
     /// Its format.
-    pub kind: Kind,
+    pub kind: FileKind,
     /// Whether its pixels were compressed with loss.
     pub lossy: bool,
     /// How it was compressed, if it is a JPEG.
@@ -15,9 +15,9 @@ pub struct Source {
     pub tiff: Option<TiffCompression>,
 }
 
-impl Source {
+impl SourceFile {
     /// A file of this format, of which nothing else is known.
-    pub fn new(kind: Kind) -> Self {
+    pub fn new(kind: FileKind) -> Self {
         Self { kind, lossy: false, jpeg: None, tiff: None }
     }
 }

@@ -1,12 +1,12 @@
 //! The kind of a file's contents, by its first bytes.
 
 use crate::error::{Error, Result};
-use crate::image::{Format, Kind};
+use crate::image::{FileKind, Format};
 use std::path::Path;
 
 /// The contents of a file, by its first bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Contents {
+pub enum FileContents {
     /// An image that can be read, or a file that is called one.
     Photo {
         /// The extension for a result of its format, without a dot.
@@ -22,21 +22,21 @@ pub enum Contents {
 ///
 /// # Errors
 /// If it cannot be opened, or is not a regular file: a pipe may never end.
-pub fn contents(path: &Path) -> Result<Contents> {
+pub fn contents(path: &Path) -> Result<FileContents> {
     if !path.metadata().map_err(Error::io(path))?.is_file() {
         return Err(Error::image(path, "is not a regular file"));
     }
-    let (kind, own) = (Kind::detect(path)?, extension_of(path));
+    let (kind, own) = (FileKind::detect(path)?, extension_of(path));
     Ok(match kind {
         _ if kind.is_readable() => {
             // Results for what cannot be written are PNG.
             let usual = kind.extension().unwrap_or("png");
             let fits = own.filter(|own| same_format(own, usual));
-            Contents::Photo { extension: fits.unwrap_or_else(|| usual.into()) }
+            FileContents::Photo { extension: fits.unwrap_or_else(|| usual.into()) }
         }
-        _ if kind.is_picture() => Contents::Unreadable(kind.to_string()),
+        _ if kind.is_picture() => FileContents::Unreadable(kind.to_string()),
         // Empty, damaged or no image at all. Reading it says which.
-        _ => own.map_or(Contents::Other, |extension| Contents::Photo { extension }),
+        _ => own.map_or(FileContents::Other, |extension| FileContents::Photo { extension }),
     })
 }
 

@@ -1,6 +1,6 @@
 //! Finds the photographs among the user's arguments: files, and folders with everything below them.
 
-use super::contents::Contents;
+use super::contents::FileContents;
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ impl Search {
     pub fn new(
         inputs: &[PathBuf],
         results: Option<&Path>,
-        contents: impl Fn(&Path) -> Result<Contents>,
+        contents: impl Fn(&Path) -> Result<FileContents>,
     ) -> Self {
         let (mut search, mut seen) = (Self::default(), HashSet::new());
         let results = results.and_then(|folder| folder.canonicalize().ok());
@@ -52,7 +52,7 @@ impl Search {
                     path: input.clone(),
                     below: input.file_name().unwrap_or_default().into(),
                     extension: match contents(input) {
-                        Ok(Contents::Photo { extension }) => extension,
+                        Ok(FileContents::Photo { extension }) => extension,
                         _ => input.extension().unwrap_or_default().to_string_lossy().into(),
                     },
                     named: true,
@@ -72,7 +72,7 @@ impl Search {
         &mut self,
         folder: &Path,
         results: Option<&Path>,
-        contents: &impl Fn(&Path) -> Result<Contents>,
+        contents: &impl Fn(&Path) -> Result<FileContents>,
         seen: &mut HashSet<PathBuf>,
     ) {
         let before = (self.found.len(), self.errors.len(), self.unreadable_count());
@@ -98,16 +98,16 @@ impl Search {
                 continue;
             }
             match contents(entry.path()) {
-                Ok(Contents::Photo { extension }) => self.found.push(Found {
+                Ok(FileContents::Photo { extension }) => self.found.push(Found {
                     path: entry.path().into(),
                     below: entry.path().strip_prefix(folder).unwrap_or(entry.path()).into(),
                     extension,
                     named: false,
                 }),
-                Ok(Contents::Unreadable(format)) => {
+                Ok(FileContents::Unreadable(format)) => {
                     *self.unreadable.entry(format).or_default() += 1;
                 }
-                Ok(Contents::Other) => {}
+                Ok(FileContents::Other) => {}
                 Err(error) => self.errors.push(error),
             }
         }

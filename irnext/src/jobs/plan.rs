@@ -24,7 +24,7 @@ pub struct Job {
 
 /// The jobs, and the photographs that need none.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub struct JobPlan {
     /// The jobs to do, in order.
     pub jobs: Vec<Job>,
     /// Photographs whose result already exists, and that result.
@@ -35,7 +35,7 @@ pub struct Plan {
     pub refused: Vec<(PathBuf, Error)>,
 }
 
-impl Plan {
+impl JobPlan {
     /// Plans the restoration of `found`.
     ///
     /// # Errors

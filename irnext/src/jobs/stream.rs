@@ -1,6 +1,6 @@
 //! The work on a photograph in memory.
 
-use super::work::{Outcome, Report, Settings, apply, passes, to_bytes};
+use super::work::{JobOutcome, JobReport, Settings, apply, passes, to_bytes};
 use crate::error::{Error, Result};
 use crate::image::{Format, Photo};
 use crate::restorer::{Decision, Restorer};
@@ -19,14 +19,14 @@ pub fn restore_bytes(
     format: Option<&str>,
     restorer: &Restorer,
     settings: &Settings,
-) -> Result<(Vec<u8>, Report)> {
+) -> Result<(Vec<u8>, JobReport)> {
     let start = Instant::now();
     let unreadable = |reason| Error::image(name, reason);
     let photo = Photo::from_bytes(&bytes, &settings.limits()).map_err(unreadable)?;
     let result = name.with_extension(format.unwrap_or_else(|| photo.output_extension()));
     let mut lost = Vec::new();
-    let mut report = Report {
-        outcome: Outcome::Restored,
+    let mut report = JobReport {
+        outcome: JobOutcome::Restored,
         to: None,
         task: None,
         classification: None,
@@ -47,10 +47,10 @@ pub fn restore_bytes(
             report.classification = Some(classification);
             lost.clone_from(&photo.notes);
             if passes(&photo, Format::of(&result)?, settings) {
-                report.outcome = Outcome::Copied;
+                report.outcome = JobOutcome::Copied;
                 bytes
             } else {
-                report.outcome = Outcome::Converted;
+                report.outcome = JobOutcome::Converted;
                 let (bytes, left_out) = to_bytes(&photo, &result, settings)?;
                 lost.extend(left_out);
                 bytes

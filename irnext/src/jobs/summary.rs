@@ -1,8 +1,8 @@
 //! The number of photographs of each outcome.
 
 use super::find::Search;
-use super::plan::Plan;
-use super::work::{Outcome, Report};
+use super::plan::JobPlan;
+use super::work::{JobOutcome, JobReport};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,7 +28,7 @@ pub struct Summary {
 
 impl Summary {
     /// The summary before the work: all jobs wait.
-    pub fn new(search: &Search, plan: &Plan) -> Self {
+    pub fn new(search: &Search, plan: &JobPlan) -> Self {
         Self {
             done: plan.done.len(),
             failed: search.errors.len() + plan.refused.len(),
@@ -39,12 +39,12 @@ impl Summary {
     }
 
     /// Counts a photograph that was waiting; without a report, it failed.
-    pub fn count(&mut self, report: Option<&Report>) {
+    pub fn count(&mut self, report: Option<&JobReport>) {
         self.waiting = self.waiting.saturating_sub(1);
         match report {
             None => self.failed += 1,
-            Some(Report { outcome: Outcome::Restored, .. }) => self.restored += 1,
-            Some(Report { classification: Some(seen), .. }) if seen.likeliest().is_some() => {
+            Some(JobReport { outcome: JobOutcome::Restored, .. }) => self.restored += 1,
+            Some(JobReport { classification: Some(seen), .. }) if seen.likeliest().is_some() => {
                 self.unsure += 1;
             }
             Some(_) => self.clear += 1,

@@ -43,7 +43,7 @@ impl Default for Settings {
 
 /// The report on a photograph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum JobOutcome {
     /// It was restored.
     Restored,
     /// It was left alone, and nothing was written.
@@ -56,9 +56,9 @@ pub enum Outcome {
 
 /// What became of a photograph.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct JobReport {
     /// The outcome.
-    pub outcome: Outcome,
+    pub outcome: JobOutcome,
     /// The file that was written.
     pub to: Option<PathBuf>,
     /// The task that restored it.
@@ -85,7 +85,7 @@ impl Job {
         restorer: &Restorer,
         settings: &Settings,
         progress: &dyn Fn(f64),
-    ) -> Result<Report> {
+    ) -> Result<JobReport> {
         let start = Instant::now();
         let metadata = fs::metadata(&self.from).map_err(cannot_read(&self.from))?;
         // What does not fit is refused before memory is taken for it.
@@ -121,7 +121,7 @@ impl Job {
                     comparison.fill(&bytes, &metadata)?;
                 }
                 let (task, seen) = (restoration.task.to_string(), restoration.classification);
-                (Outcome::Restored, Some(file), Some(task), seen, [restored.notes, lost])
+                (JobOutcome::Restored, Some(file), Some(task), seen, [restored.notes, lost])
             }
             Decision::LeaveAlone(seen) => {
                 let (outcome, to, lost) = self.leave_alone(&photo, &metadata, settings)?;
@@ -130,7 +130,7 @@ impl Job {
         };
         let notes = notes.iter().flatten().map(ToString::to_string).collect();
         let time = start.elapsed();
-        Ok(Report { outcome, to, task, classification, size, time, notes })
+        Ok(JobReport { outcome, to, task, classification, size, time, notes })
     }
 
     /// Puts a photograph that needs no restoration where its result was expected, if anywhere.
@@ -139,19 +139,19 @@ impl Job {
         photo: &Photo,
         metadata: &Metadata,
         settings: &Settings,
-    ) -> Result<(Outcome, Option<PathBuf>, Vec<Note>)> {
+    ) -> Result<(JobOutcome, Option<PathBuf>, Vec<Note>)> {
         if !self.copy {
-            return Ok((Outcome::LeftAlone, None, Vec::new()));
+            return Ok((JobOutcome::LeftAlone, None, Vec::new()));
         }
         let to = self.to.file("");
         let place = Place::take(&to, metadata, settings.overwrite)?;
         if passes(photo, Format::of(&to)?, settings) {
             place.fill(&fs::read(&self.from).map_err(cannot_read(&self.from))?, metadata)?;
-            return Ok((Outcome::Copied, Some(to), Vec::new()));
+            return Ok((JobOutcome::Copied, Some(to), Vec::new()));
         }
         let (bytes, lost) = to_bytes(photo, &to, settings)?;
         place.fill(&bytes, metadata)?;
-        Ok((Outcome::Converted, Some(to), lost))
+        Ok((JobOutcome::Converted, Some(to), lost))
     }
 }
 

@@ -8,11 +8,11 @@
 //! ```
 //! use irnext::image::Image;
 //! use irnext::metrics::{Ssim, View, psnr};
-//! let truth = Image::from_fn(16, 16, |_, _| [0.5; 3]);
-//! let restored = Image::from_fn(16, 16, |_, _| [0.6; 3]);
+//! let truth = Image::build(16, 16, |_, _| [0.5; 3])?;
+//! let restored = Image::build(16, 16, |_, _| [0.6; 3])?;
 //! assert!((psnr(&restored, &truth, View::Rgb)? - 20.0).abs() < 1e-5);
 //! assert!(Ssim::Gaussian.score(&restored, &truth, View::Rgb)? < 1.0);
-//! # Ok::<(), irnext::metrics::Error>(())
+//! # Ok::<(), irnext::Error>(())
 //! ```
 
 mod align;

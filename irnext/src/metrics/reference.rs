@@ -74,7 +74,8 @@ fn compare(name: &str, scores: &Value, a: &Image, b: &Image) {
 
     // The published evaluation, in f32. It pads the network's input, and shrinks the scored images.
     let PooledSize { raised, ratio, pooled } = PooledSize::of([a.height, a.width]);
-    let padded = a.pad_to_multiple(32);
+    let [width, height] = [a.width, a.height].map(|side| side.next_multiple_of(32));
+    let padded = a.pad_reflect(width, height);
     for (key, found) in [
         ("H", raised[0]),
         ("W", raised[1]),

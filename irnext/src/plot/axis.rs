@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// How values are laid out along an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scale {
+pub enum AxisScale {
     /// Evenly.
     Linear,
     /// By their logarithms; values that are not positive have no place.
@@ -15,7 +15,7 @@ pub enum Scale {
 /// An axis, as [`plotters`] takes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Axis {
-    scale: Scale,
+    scale: AxisScale,
     /// Its ends: values, or their decimal logarithms.
     places: Range<f64>,
     /// The values at which ticks stand.
@@ -27,7 +27,7 @@ impl Axis {
     /// ticks.
     pub fn around(
         values: impl IntoIterator<Item = f64>,
-        scale: Scale,
+        scale: AxisScale,
         margin: f64,
         count: usize,
     ) -> Self {
@@ -39,7 +39,8 @@ impl Axis {
             span if span.is_nan() || span < 0.0 => (0.0, 1.0),
             // A level line stands in the middle.
             span if span <= 1e-9 * high.abs() => {
-                let around = if scale == Scale::Log { 0.3 } else { (0.1 * high.abs()).max(1e-9) };
+                let around =
+                    if scale == AxisScale::Log { 0.3 } else { (0.1 * high.abs()).max(1e-9) };
                 (low - around, high + around)
             }
             span => (low - margin * span, high + margin * span),
@@ -83,7 +84,7 @@ impl ValueFormatter<f64> for Axis {
     }
 }
 
-impl Scale {
+impl AxisScale {
     fn place(self, value: f64) -> Option<f64> {
         let place = match self {
             Self::Linear => value,
@@ -102,8 +103,8 @@ impl Scale {
 
 /// The places of round numbers from `low` to `high`: about `count`, evenly spaced; or powers of
 /// ten, and halves and fifths of them where those are few.
-fn ticks(scale: Scale, low: f64, high: f64, count: usize) -> Vec<f64> {
-    if scale == Scale::Log {
+fn ticks(scale: AxisScale, low: f64, high: f64, count: usize) -> Vec<f64> {
+    if scale == AxisScale::Log {
         for factors in [&[1.0][..], &[1.0, 3.0], &[1.0, 2.0, 5.0]] {
             let powers = low.floor() as i32..=high.ceil() as i32;
             let all = powers.flat_map(|power| {
@@ -119,7 +120,7 @@ fn ticks(scale: Scale, low: f64, high: f64, count: usize) -> Vec<f64> {
             }
         }
         // Less than a decade: as on an even axis.
-        let even = ticks(Scale::Linear, scale.value(low), scale.value(high), count);
+        let even = ticks(AxisScale::Linear, scale.value(low), scale.value(high), count);
         return even.into_iter().filter_map(|value| scale.place(value)).collect();
     }
     let rough = (high - low) / count.max(1) as f64;
@@ -162,19 +163,20 @@ mod tests {
 
     #[test]
     fn ticks_are_round_numbers() {
-        let axis = Axis::around([0.0, 1000.0], Scale::Linear, 0.0, 5);
+        let axis = Axis::around([0.0, 1000.0], AxisScale::Linear, 0.0, 5);
         assert_eq!(labels(&axis), ["0", "200", "400", "600", "800", "1000"]);
-        let axis = Axis::around([0.0, 40_000.0], Scale::Linear, 0.0, 4);
+        let axis = Axis::around([0.0, 40_000.0], AxisScale::Linear, 0.0, 4);
         assert_eq!(labels(&axis), ["0", "10k", "20k", "30k", "40k"]);
-        let axis = Axis::around([1e-6, 2e-4], Scale::Linear, 0.0, 4);
+        let axis = Axis::around([1e-6, 2e-4], AxisScale::Linear, 0.0, 4);
         assert_eq!(labels(&axis), ["5e-5", "1e-4", "1.5e-4", "2e-4"]);
-        let axis = Axis::around([24.1, 31.9], Scale::Linear, 0.05, 4);
+        let axis = Axis::around([24.1, 31.9], AxisScale::Linear, 0.05, 4);
         assert_eq!(labels(&axis), ["24", "26", "28", "30", "32"]);
     }
 
     #[test]
     fn logarithmic_ticks_suit_wide_and_narrow_ranges() {
-        let labels = |low: f64, high: f64| labels(&Axis::around([low, high], Scale::Log, 0.0, 5));
+        let labels =
+            |low: f64, high: f64| labels(&Axis::around([low, high], AxisScale::Log, 0.0, 5));
         assert_eq!(labels(1e-3, 10.0), ["0.001", "0.01", "0.1", "1", "10"]);
         assert_eq!(labels(0.04, 4.0), ["0.1", "0.3", "1", "3"]);
         assert_eq!(labels(0.11, 1.1), ["0.2", "0.5", "1"]);
@@ -184,7 +186,7 @@ mod tests {
 
     #[test]
     fn any_values_get_an_axis_that_holds_them() {
-        for scale in [Scale::Linear, Scale::Log] {
+        for scale in [AxisScale::Linear, AxisScale::Log] {
             for values in
                 [&[][..], &[0.0], &[-3.0, 0.0], &[1e-300, 1e300], &[f64::NAN, 1.0], &[5.0, 5.0]]
             {

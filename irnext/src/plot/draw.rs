@@ -1,10 +1,10 @@
 //! The picture: a heading with a legend, the loss across it, four smaller panels below.
 
-use super::axis::{Axis, Scale};
+use super::axis::{Axis, AxisScale};
 use super::curve::{Point, smoothed, thinned};
 use super::run::Run;
 use crate::error::{Error, Result};
-use crate::train::log::metrics::{Record, StepRecord, ValidationRecord};
+use crate::train::log::metrics::{LogRecord, StepRecord, ValidationRecord};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::register_font;
@@ -39,48 +39,48 @@ const COLUMNS: usize = 800;
 /// The contents of one panel.
 struct Panel {
     title: &'static str,
-    of: fn(&Record) -> Option<f64>,
-    scale: Scale,
+    of: fn(&LogRecord) -> Option<f64>,
+    scale: AxisScale,
     /// Whether steps differ enough that their mean is drawn over them.
     noisy: bool,
 }
 
 const LOSS: Panel =
-    Panel { title: "Loss", of: |r| Some(step(r)?.loss), scale: Scale::Log, noisy: true };
+    Panel { title: "Loss", of: |r| Some(step(r)?.loss), scale: AxisScale::Log, noisy: true };
 
 const SMALL: [Panel; 4] = [
     Panel {
         title: "Validation PSNR, dB",
         of: |r| Some(validation(r)?.psnr),
-        scale: Scale::Linear,
+        scale: AxisScale::Linear,
         noisy: false,
     },
     Panel {
         title: "Validation SSIM",
         of: |r| Some(validation(r)?.ssim),
-        scale: Scale::Linear,
+        scale: AxisScale::Linear,
         noisy: false,
     },
     Panel {
         title: "Learning rate",
         of: |r| Some(step(r)?.learning_rate),
-        scale: Scale::Linear,
+        scale: AxisScale::Linear,
         noisy: false,
     },
     Panel {
         title: "Gradient norm before clipping",
         of: |r| Some(step(r)?.gradient_norm),
-        scale: Scale::Log,
+        scale: AxisScale::Log,
         noisy: true,
     },
 ];
 
-fn step(record: &Record) -> Option<&StepRecord> {
-    if let Record::Step(record) = record { Some(record) } else { None }
+fn step(record: &LogRecord) -> Option<&StepRecord> {
+    if let LogRecord::Step(record) = record { Some(record) } else { None }
 }
 
-fn validation(record: &Record) -> Option<&ValidationRecord> {
-    if let Record::Validation(record) = record { Some(record) } else { None }
+fn validation(record: &LogRecord) -> Option<&ValidationRecord> {
+    if let LogRecord::Validation(record) = record { Some(record) } else { None }
 }
 
 /// Draws `runs` on an area of [`SIZE`] times `zoom`.
@@ -112,7 +112,7 @@ impl Pen {
         self.legend(&heading, runs)?;
 
         let last = runs.iter().map(last_step).fold(0.0, f64::max);
-        let steps = |ticks| Axis::around([0.0, last], Scale::Linear, 0.0, ticks);
+        let steps = |ticks| Axis::around([0.0, last], AxisScale::Linear, 0.0, ticks);
         // A fiftieth of the longest run, which leaves its slow changes.
         let span = (last as usize / 50).max(1);
         let (top, below) = panels.split_vertically(self.length(430));

@@ -68,7 +68,7 @@ pub fn image(runs: &[Run]) -> Result<Image> {
     drop(area);
     let data = pixels.iter().map(|&value| f32::from(value) / 255.0).collect();
     let large = Image { width: large.0 as usize, height: large.1 as usize, data };
-    Ok(large.resize(width as usize, height as usize))
+    large.resize(width as usize, height as usize)
 }
 
 /// The picture of `runs` as SVG.

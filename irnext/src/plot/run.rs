@@ -4,7 +4,7 @@ use super::curve::Point;
 use crate::error::{Error, Result};
 use crate::train::log::{
     METRICS,
-    metrics::{self, Record},
+    metrics::{self, LogRecord},
 };
 use std::path::Path;
 
@@ -14,7 +14,7 @@ pub struct Run {
     /// Its label.
     pub name: String,
     /// Its log.
-    pub records: Vec<Record>,
+    pub records: Vec<LogRecord>,
 }
 
 impl Run {
@@ -44,13 +44,14 @@ impl Run {
     }
 
     /// A number of each record that has it, by step. Values that are not finite are left out.
-    pub(super) fn points(&self, of: impl Fn(&Record) -> Option<f64>) -> Vec<Point> {
-        let step = |record: &Record| match record {
-            Record::Step(record) => record.step as f64,
-            Record::Validation(record) => record.step as f64,
+    pub(super) fn points(&self, of: impl Fn(&LogRecord) -> Option<f64>) -> Vec<Point> {
+        let step = |record: &LogRecord| match record {
+            LogRecord::Step(record) => record.step as f64,
+            LogRecord::Validation(record) => record.step as f64,
         };
-        let point =
-            |record: &Record| Some((step(record), of(record).filter(|value| value.is_finite())?));
+        let point = |record: &LogRecord| {
+            Some((step(record), of(record).filter(|value| value.is_finite())?))
+        };
         self.records.iter().filter_map(point).collect()
     }
 }

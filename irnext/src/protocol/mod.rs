@@ -11,7 +11,7 @@ pub mod groups;
 mod report;
 pub mod sets;
 
-pub use report::{Format, Mean, Report, SetReport};
+pub use report::{Mean, Report, ReportFormat, SetReport};
 
 use crate::data::{Role, Split};
 use crate::error::{Error, Result};

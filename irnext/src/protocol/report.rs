@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 /// The format of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum ReportFormat {
     /// A table for people.
     Table,
     /// JSON with all scores, for programs.
@@ -17,7 +17,7 @@ pub enum Format {
     Csv,
 }
 
-impl Format {
+impl ReportFormat {
     /// All formats.
     pub const ALL: [Self; 3] = [Self::Table, Self::Json, Self::Csv];
 
@@ -103,17 +103,17 @@ impl SetReport {
 
 impl Report {
     /// The whole report.
-    pub fn write(&self, format: Format) -> String {
+    pub fn write(&self, format: ReportFormat) -> String {
         match format {
-            Format::Table => {
+            ReportFormat::Table => {
                 let sets = self.sets.iter().map(|set| {
                     let rows: String = set.images.iter().map(|(row, _)| self.rows(row)).collect();
                     self.heading(&set.name, set.pairs) + &rows + &self.summary(set)
                 });
                 self.preface() + &sets.collect::<String>()
             }
-            Format::Json => format!("{:#}\n", self.json()),
-            Format::Csv => self.csv(),
+            ReportFormat::Json => format!("{:#}\n", self.json()),
+            ReportFormat::Csv => self.csv(),
         }
     }
 
@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn a_table_names_protocol_decoder_and_published_figures() {
-        let table = report().write(Format::Table);
+        let table = report().write(ReportFormat::Table);
         for part in
             ["dpdd", DECODER, "mean of 1, indoor", "mean of 2\n", "26.30 dB", "no score", " inf "]
         {
@@ -351,13 +351,13 @@ mod tests {
     #[test]
     fn json_and_csv_hold_the_same_and_can_be_read() {
         let report = report();
-        let json: Value = serde_json::from_str(&report.write(Format::Json)).unwrap();
+        let json: Value = serde_json::from_str(&report.write(ReportFormat::Json)).unwrap();
         let set = &json["sets"][0];
         assert_eq!(set["images"][0]["degraded"]["psnr"], 20.0);
         assert_eq!(set["images"][1]["degraded"]["psnr"], "inf");
         assert_eq!(set["images"][0]["restored"]["ssim"], Value::Null);
         assert_eq!(set["published"]["irnext_psnr"], 26.3);
-        let csv = report.write(Format::Csv);
+        let csv = report.write(ReportFormat::Csv);
         let lines: Vec<_> = csv.lines().collect();
         assert_eq!(lines.len(), 1 + 2 * (2 + 3));
         assert!(lines[0].ends_with("which,psnr,ssim"));

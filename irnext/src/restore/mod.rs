@@ -18,8 +18,8 @@ use crate::image::{Image, Note};
 use crate::model::{FrozenModel, ModelConfig};
 use engine::{DType, Tensor};
 use memory::bytes_per_pixel;
-use scale::Lines;
-use tiles::Tiles;
+use scale::LinearFit;
+use tiles::Tiling;
 
 /// How large photographs go through a network.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -38,9 +38,9 @@ pub(crate) struct Sizing {
 /// use irnext::restore::restore;
 ///
 /// let (model, _metadata) = irnext::shipped::load(Task::Derain)?;
-/// let rainy = Image::from_fn(70, 50, |x, y| [(x * y % 50) as f32 / 50.0; 3]);
+/// let rainy = Image::build(70, 50, |x, y| [(x * y % 50) as f32 / 50.0; 3])?;
 /// let restored = restore(&model.freeze(), &rainy)?;
-/// assert_eq!((restored.width, restored.height), (70, 50));
+/// assert_eq!((restored.width(), restored.height()), (70, 50));
 /// # Ok::<(), irnext::Error>(())
 /// ```
 pub fn restore(model: &FrozenModel, image: &Image) -> Result<Image> {
@@ -54,7 +54,6 @@ pub fn restore_reporting(
     image: &Image,
     progress: &dyn Fn(f64),
 ) -> Result<Image> {
-    image.check()?;
     in_pieces(Memory::default(), image, model, image, progress)
 }
 
@@ -66,14 +65,13 @@ pub(crate) fn restore_at(
     image: &Image,
     progress: &dyn Fn(f64),
 ) -> Result<Image> {
-    image.check()?;
     let memory = sizing.memory;
     let Some((width, height)) = sizing.scale.copy(task, image.width, image.height) else {
         return in_pieces(memory, image, model, image, progress);
     };
-    let copy = image.resize(width, height);
+    let copy = image.resize(width, height)?;
     let restored = in_pieces(memory, image, model, &copy, progress)?;
-    Ok(Lines::fit(&copy, &restored).apply(image))
+    Ok(LinearFit::fit(&copy, &restored).apply(image))
 }
 
 /// In pieces that fit into `memory` beside `photo`.
@@ -90,10 +88,10 @@ fn in_pieces(
     let pixels = usize::try_from(bytes / per_pixel).unwrap_or(usize::MAX);
     let restore_piece = |image: &Image| one_piece(&model.config, image, |x| model.predict(x));
     let (size, padded) = ((image.width, image.height), |side| model.config.side_for(side));
-    match Tiles::new(size, pixels, padded) {
+    match Tiling::new(size, pixels, padded) {
         Some(tiles) if tiles.are_one() => restore_piece(image),
         Some(tiles) => tiles.restore(image, restore_piece, progress),
-        None => Err(memory.refusal(photo, Tiles::least_area(size, padded) as u64 * per_pixel)),
+        None => Err(memory.refusal(photo, Tiling::least_area(size, padded) as u64 * per_pixel)),
     }
 }
 
@@ -125,7 +123,7 @@ pub(crate) fn one_piece(
 ) -> Result<Image> {
     let padded = image.pad_reflect(config.side_for(image.width), config.side_for(image.height));
     let predicted = to_image(&predict(&to_tensor(&padded)?)?)?;
-    let restored = predicted.crop(0, 0, image.width, image.height);
+    let restored = predicted.part(0, 0, image.width, image.height);
     match restored.data.iter().filter(|value| !value.is_finite()).count() {
         0 => Ok(restored.clamp()),
         count => Err(Error::NotFinite { count }),
@@ -166,7 +164,7 @@ mod tests {
             let image =
                 Image::from_fn(width, height, |x, y| [x as f32 / 100.0, y as f32 / 100.0, 0.5]);
             let restored = restore(&model.freeze(), &image).unwrap();
-            assert_eq!((restored.width, restored.height), (width, height));
+            assert_eq!((restored.width(), restored.height()), (width, height));
             assert!(restored.data.iter().all(|v| (0.0..=1.0).contains(v)));
         }
     }

@@ -94,7 +94,7 @@ impl FromStr for Scale {
 }
 
 /// The lines that carry the change of a copy over to the photograph.
-pub(super) struct Lines {
+pub(super) struct LinearFit {
     width: usize,
     height: usize,
     /// For each pixel of the copy, the slopes and offsets of three channels.
@@ -104,7 +104,7 @@ pub(super) struct Lines {
 /// Slopes and offsets of a pixel.
 const COEFFICIENTS: usize = 6;
 
-impl Lines {
+impl LinearFit {
     /// The lines from `copy` to what became of it.
     pub fn fit(copy: &Image, restored: &Image) -> Self {
         let (width, height) = (copy.width, copy.height);
@@ -205,8 +205,8 @@ mod tests {
     #[test]
     fn a_copy_that_stays_as_it_is_leaves_the_photograph_nearly_alone() {
         let photo = scene(300, 200);
-        let copy = photo.resize(75, 50);
-        let result = Lines::fit(&copy, &copy).apply(&photo);
+        let copy = photo.resampled(75, 50);
+        let result = LinearFit::fit(&copy, &copy).apply(&photo);
         let worst = result.data.iter().zip(&photo.data).map(|(a, b)| (a - b).abs());
         assert!(worst.fold(0.0, f32::max) < 0.02);
     }
@@ -215,15 +215,15 @@ mod tests {
     fn detail_that_the_copy_does_not_have_is_kept() {
         // Haze of t = 0.5, A = 0.8, and a fine pattern in the photograph alone.
         let clean = Image::from_fn(320, 200, |x, y| {
-            scene(320, 200).pixel(x, y).map(|v| v + if (x + y) % 2 == 0 { 0.02 } else { -0.02 })
+            scene(320, 200).at(x, y).map(|v| v + if (x + y) % 2 == 0 { 0.02 } else { -0.02 })
         });
         let hazed = |image: &Image| Image {
             data: image.data.iter().map(|v| 0.5 * v + 0.4).collect(),
             ..*image
         };
-        let small = clean.resize(80, 50);
-        let result = Lines::fit(&hazed(&small), &small).apply(&hazed(&clean));
-        let inside = |image: &Image| image.crop(160, 120, 60, 60).data;
+        let small = clean.resampled(80, 50);
+        let result = LinearFit::fit(&hazed(&small), &small).apply(&hazed(&clean));
+        let inside = |image: &Image| image.part(160, 120, 60, 60).data;
         for (a, b) in inside(&result).iter().zip(inside(&clean)) {
             assert!((a - b).abs() < 0.004, "{a} {b}");
         }

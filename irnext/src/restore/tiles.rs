@@ -8,7 +8,7 @@ const OVERLAP: usize = 128;
 
 /// A division of an image into overlapping tiles of one size.
 #[derive(Debug, PartialEq)]
-pub(super) struct Tiles {
+pub(super) struct Tiling {
     /// Where they begin, down the image.
     rows: Vec<usize>,
     /// Where they begin, across.
@@ -17,7 +17,7 @@ pub(super) struct Tiles {
     height: usize,
 }
 
-impl Tiles {
+impl Tiling {
     /// The division with the least work for a network that pads a side to `padded(side)` and sees
     /// at most `pixels` pixels at once. None if there is none, since tiles overlap by half at most.
     pub fn new(
@@ -76,7 +76,7 @@ impl Tiles {
         let mut done = 0;
         for (&y, down) in self.rows.iter().zip(&down) {
             for (&x, across) in self.columns.iter().zip(&across) {
-                let tile = restore(&image.crop(x, y, self.width, self.height))?;
+                let tile = restore(&image.part(x, y, self.width, self.height))?;
                 for (i, weight_y) in down.iter().enumerate() {
                     let row = &mut result.data[3 * ((y + i) * image.width + x)..];
                     let tile = &tile.data[3 * i * self.width..][..3 * self.width];
@@ -128,8 +128,8 @@ mod tests {
         side.next_multiple_of(32).max(64)
     }
 
-    fn tiles(width: usize, height: usize, pixels: usize) -> Tiles {
-        Tiles::new((width, height), pixels, padded).unwrap()
+    fn tiles(width: usize, height: usize, pixels: usize) -> Tiling {
+        Tiling::new((width, height), pixels, padded).unwrap()
     }
 
     #[test]
@@ -169,9 +169,9 @@ mod tests {
 
     #[test]
     fn there_are_none_if_not_even_the_smallest_tile_fits() {
-        assert_eq!(Tiles::new((1000, 1000), 200 * 200, padded), None);
-        assert_eq!(Tiles::new((1, 1), 64 * 64 - 1, padded), None);
-        assert!(Tiles::new((1000, 1000), 288 * 288, padded).is_some());
+        assert_eq!(Tiling::new((1000, 1000), 200 * 200, padded), None);
+        assert_eq!(Tiling::new((1, 1), 64 * 64 - 1, padded), None);
+        assert!(Tiling::new((1000, 1000), 288 * 288, padded).is_some());
     }
 
     #[test]

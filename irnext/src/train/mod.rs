@@ -54,7 +54,7 @@ pub const FAILURES: u64 = 3;
 const WEIGHTS: &str = "weights.safetensors";
 const BEST: &str = "best.safetensors";
 
-/// How [`Trainer::train`] ended.
+/// How [`TrainingRun::train`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// The run is complete, and its weights are written.
@@ -67,11 +67,11 @@ pub enum Ended {
 ///
 /// ```no_run
 /// use irnext::recipes::Recipe;
-/// use irnext::train::{Event, Trainer};
+/// use irnext::train::{Event, TrainingRun};
 ///
 /// let config = Recipe::find("tiny-dehaze")?.config(&[])?.on_data("photographs".into())?;
-/// let mut trainer = Trainer::open(config)?;
-/// trainer.train(|event| {
+/// let mut run = TrainingRun::open(config)?;
+/// run.train(|event| {
 ///     if let Event::Step(step) = event {
 ///         println!("step {}: loss {:.4}", step.step, step.loss);
 ///     }
@@ -79,7 +79,7 @@ pub enum Ended {
 /// })?;
 /// # Ok::<(), irnext::Error>(())
 /// ```
-pub struct Trainer {
+pub struct TrainingRun {
     team: Team,
     config: TrainConfig,
     folder: RunFolder,
@@ -98,7 +98,7 @@ pub struct Trainer {
     norm: u64,
 }
 
-impl Trainer {
+impl TrainingRun {
     /// Starts a run, or resumes the one in the folder `config.out`.
     ///
     /// # Errors
@@ -108,24 +108,25 @@ impl Trainer {
         Self::open_in(Team::alone(), config)
     }
 
-    /// Like [`Trainer::open`], but as one of the ranks of `team`, all of which make the same calls.
+    /// Like [`TrainingRun::open`], but as one of the ranks of `team`, all of which make the same
+    /// calls.
     ///
     /// # Errors
     /// Also if they were given different settings, find different data, or cannot share the batch.
     pub fn open_in(team: Team, config: TrainConfig) -> Result<Self> {
-        let mut trainer = Self::set_up(team, config, RunFolder::claim)?;
-        let best = trainer.team.is_first().then(|| trainer.settle()).transpose();
-        let best = trainer.team.barrier(best)?;
+        let mut run = Self::set_up(team, config, RunFolder::claim)?;
+        let best = run.team.is_first().then(|| run.settle()).transpose();
+        let best = run.team.barrier(best)?;
         let write = |best: &Option<f64>| {
             Ok(best.map_or(vec![], |best| best.to_bits().to_le_bytes().into()))
         };
         let read =
             |bytes: Vec<u8>| Ok(bytes.try_into().ok().map(u64::from_le_bytes).map(f64::from_bits));
-        trainer.progress.best = trainer.team.broadcast(|| Ok(best.flatten()), write, read)?;
-        Ok(trainer)
+        run.progress.best = run.team.broadcast(|| Ok(best.flatten()), write, read)?;
+        Ok(run)
     }
 
-    /// Like [`Trainer::open_in`], but for inspection only: nothing is written.
+    /// Like [`TrainingRun::open_in`], but for inspection only: nothing is written.
     pub fn prepare(team: Team, config: TrainConfig) -> Result<Self> {
         Self::set_up(team, config, |path| Ok(RunFolder::look(path)))
     }
@@ -187,9 +188,9 @@ impl Trainer {
         })
     }
 
-    /// Once `stop` is true, [`Trainer::train`] ends as soon as the state is saved, in the middle of
-    /// a step or of a validation. A team ends once `stop` is true on one of its ranks: after the
-    /// step, or between two pairs of a validation.
+    /// Once `stop` is true, [`TrainingRun::train`] ends as soon as the state is saved, in the
+    /// middle of a step or of a validation. A team ends once `stop` is true on one of its ranks:
+    /// after the step, or between two pairs of a validation.
     pub fn stop_when(&mut self, stop: Arc<AtomicBool>) {
         if self.team.is_alone() {
             self.state.stop_when(stop.clone());

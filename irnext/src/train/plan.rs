@@ -2,7 +2,7 @@
 //! trace.
 
 use super::validation::Validator;
-use super::{Period, Trainer};
+use super::{Period, TrainingRun};
 use crate::error::{Error, Result};
 use engine::Device;
 use std::collections::BTreeMap;
@@ -60,7 +60,7 @@ impl RunPlan {
     }
 }
 
-impl Trainer {
+impl TrainingRun {
     /// The contents of this run.
     pub fn plan(&self) -> Result<RunPlan> {
         let images = self.source.len();
@@ -92,7 +92,7 @@ impl Trainer {
     }
 
     /// Takes `steps` steps, after a few that are not counted, and scores a validation pair. Writes
-    /// nothing; but the state has changed afterward, so this trainer is consumed.
+    /// nothing; but the state has changed afterward, so this run is consumed.
     pub fn measure(mut self, steps: u32) -> Result<Measured> {
         let device = self.config.compute.device;
         let mut loader = self.loader()?;

@@ -3,8 +3,8 @@
 use super::folder::LoadedRun;
 use super::log::{self, RunLog};
 use super::{
-    BEST, Ended, Event, FAILURES, Period, Step, StepResult, StepSettings, Trainer, WEIGHTS, begin,
-    loader,
+    BEST, Ended, Event, FAILURES, Period, Step, StepResult, StepSettings, TrainingRun, WEIGHTS,
+    begin, loader,
 };
 use crate::data::{Batch, Loader};
 use crate::error::{Error, Result};
@@ -13,7 +13,7 @@ use engine::{DType, Tensor};
 use std::collections::HashMap;
 use std::time::Instant;
 
-impl Trainer {
+impl TrainingRun {
     /// Trains to the end of the run, or until `watch` returns false. `watch` gets every step and
     /// every validation. So does the run's [`log`], with samples of the validation pairs.
     ///

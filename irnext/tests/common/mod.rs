@@ -12,11 +12,12 @@ pub fn prepared() -> tempfile::TempDir {
         fs::create_dir(folder.path().join(name)).unwrap();
         for k in 0..count {
             let veil = if name == "hazy" { 0.5 } else { 0.0 };
-            let image = Image::from_fn(96, 80, |x, y| {
+            let image = Image::build(96, 80, |x, y| {
                 let stripes = ((x / (3 + k) + y / 7) % 2) as f32;
                 [stripes, y as f32 / 80.0, 0.3 * stripes + x as f32 / 200.0]
                     .map(|v| v * (1.0 - veil) + veil)
-            });
+            })
+            .unwrap();
             Photo::new(image).write(folder.path().join(name).join(format!("{k}.png"))).unwrap();
         }
     }

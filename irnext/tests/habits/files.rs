@@ -125,7 +125,7 @@ fn a_full_disk_is_noticed_before_the_work_and_holds_no_half_file() {
     };
     // Noise, which no format makes small.
     let noise = |x: usize, y: usize| ((x * 7919 + y * 104_729) * (x + 3) % 251) as f32 / 250.0;
-    let large = Image::from_fn(300, 200, |x, y| [noise(x, y), noise(y, x), noise(x + y, y)]);
+    let large = Image::build(300, 200, |x, y| [noise(x, y), noise(y, x), noise(x + y, y)]).unwrap();
     fs::create_dir(at.join("in")).unwrap();
     Photo::new(large).write(at.join("in/large.bmp")).unwrap();
     pictures(at, &["in/small.png"]);

@@ -64,7 +64,8 @@ fn quick<'a>(more: &[&'a str]) -> Vec<&'a str> {
 }
 
 fn picture(width: usize, height: usize) -> Image {
-    Image::from_fn(width, height, |x, y| [x as f32 / width as f32, y as f32 / height as f32, 0.4])
+    Image::build(width, height, |x, y| [x as f32 / width as f32, y as f32 / height as f32, 0.4])
+        .unwrap()
 }
 
 /// Writes small pictures of these names, in folders that are made.
@@ -93,5 +94,5 @@ fn names(folder: &Path) -> Vec<String> {
 /// A photograph that is not restored unless it is asked for.
 fn clear() -> Image {
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/samples/clean/casa-mila.jpg");
-    Photo::read(sample).unwrap().rgb.resize(256, 192)
+    Photo::read(sample).unwrap().rgb.resize(256, 192).unwrap()
 }

@@ -5,8 +5,8 @@
 use super::*;
 use engine::{Collectives, DType, Device, Replay, Rng, Tape, Tensor};
 use irnext::distributed::Team;
-use irnext::distributed::launch::Launch;
-use irnext::train::{Ended, TrainConfig, Trainer};
+use irnext::distributed::launch::LaunchInfo;
+use irnext::train::{Ended, TrainConfig, TrainingRun};
 use nn::distributed::Buckets;
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ fn two_processes_on_a_gpu_each_train_as_one() {
 
 /// Does `work` as one of the processes that were started together.
 fn as_a_rank(work: impl FnOnce(&Team) -> irnext::Result<()>) -> irnext::Result<()> {
-    let team = Launch::from_environment().connect()?;
+    let team = LaunchInfo::from_environment().connect()?;
     team.finish(work(&team))
 }
 
@@ -50,10 +50,10 @@ fn as_a_rank(work: impl FnOnce(&Team) -> irnext::Result<()>) -> irnext::Result<(
 #[ignore = "a part of another one, under mpirun"]
 fn a_rank() {
     as_a_rank(|team| {
-        let mut trainer =
-            Trainer::open_in(team.clone(), TrainConfig::read("run.toml".as_ref(), &[])?)?;
-        assert!(matches!(trainer.train(|_| true)?, Ended::Complete));
-        let model = trainer.model();
+        let mut run =
+            TrainingRun::open_in(team.clone(), TrainConfig::read("run.toml".as_ref(), &[])?)?;
+        assert!(matches!(run.train(|_| true)?, Ended::Complete));
+        let model = run.model();
         let bits = |x: &Tensor| {
             x.to_f64_vec().unwrap().iter().map(|x| format!("{:x}", x.to_bits())).collect()
         };

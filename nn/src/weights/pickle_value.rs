@@ -8,11 +8,11 @@ use std::borrow::Cow;
 
 /// The number of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Id(pub(super) u32);
+pub(super) struct ObjectId(pub(super) u32);
 
 /// An object. Sets are lists here, and byte arrays bytes.
 #[derive(Debug)]
-pub(super) enum Node<'a> {
+pub(super) enum Object<'a> {
     None,
     Bool(bool),
     Int(i64),
@@ -21,28 +21,28 @@ pub(super) enum Node<'a> {
     Float(f64),
     Text(Cow<'a, str>),
     Bytes(&'a [u8]),
-    Tuple(Vec<Id>),
-    List(Vec<Id>),
-    Dict(Vec<(Id, Id)>),
+    Tuple(Vec<ObjectId>),
+    List(Vec<ObjectId>),
+    Dict(Vec<(ObjectId, ObjectId)>),
     /// An imported name.
     Global {
-        module: Id,
-        name: Id,
+        module: ObjectId,
+        name: ObjectId,
     },
     /// A call, and the operations on its result.
-    Call(Box<Call>),
+    Call(Box<PickledCall>),
     /// An object outside the pickle: a storage.
-    Persistent(Id),
+    Persistent(ObjectId),
 }
 
 /// A call that was not made.
 #[derive(Debug)]
-pub(super) struct Call {
-    pub(super) callable: Id,
+pub(super) struct PickledCall {
+    pub(super) callable: ObjectId,
     /// The arguments: a tuple, in valid pickles.
-    pub(super) args: Id,
+    pub(super) args: ObjectId,
     /// Entries to set on the result, as in an `OrderedDict`.
-    pub(super) items: Vec<(Id, Id)>,
+    pub(super) items: Vec<(ObjectId, ObjectId)>,
     /// Attributes to set on the result.
-    pub(super) state: Option<Id>,
+    pub(super) state: Option<ObjectId>,
 }

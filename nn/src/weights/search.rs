@@ -1,7 +1,7 @@
 //! Finds the state dict in a file of `torch.save`, and describes the entries beside it.
 
 use super::bounds::printable;
-use super::pickle_value::{Id, Node};
+use super::pickle_value::{Object, ObjectId};
 use super::torch::{TensorRef, TorchFile};
 use std::collections::{HashMap, HashSet};
 
@@ -43,7 +43,7 @@ pub(super) struct StateDict<'p> {
 struct TensorDict<'p> {
     path: Vec<&'p str>,
     tensors: usize,
-    id: Id,
+    id: ObjectId,
 }
 
 impl<'p> TensorDict<'p> {
@@ -85,9 +85,9 @@ impl TorchFile<'_> {
 
     fn find(
         &self,
-        id: Id,
+        id: ObjectId,
         depth: usize,
-        seen: &mut HashSet<Id>,
+        seen: &mut HashSet<ObjectId>,
     ) -> Result<Option<TensorDict<'_>>, String> {
         // Visited once, however many keys lead to it.
         if depth == 0 || !seen.insert(id) {
@@ -131,8 +131,8 @@ impl TorchFile<'_> {
 
     /// The entries of a dictionary whose keys are names, in order; the last value of a key that is
     /// set twice.
-    fn entries(&self, id: Id) -> Option<Vec<(&str, Id)>> {
-        let mut entries: Vec<(&str, Id)> = Vec::new();
+    fn entries(&self, id: ObjectId) -> Option<Vec<(&str, ObjectId)>> {
+        let mut entries: Vec<(&str, ObjectId)> = Vec::new();
         let mut places = HashMap::new();
         for (key, value) in self.pairs(id)? {
             let Some(text) = self.pickle.text(key).filter(|text| text.len() <= LONGEST_NAME) else {
@@ -148,19 +148,19 @@ impl TorchFile<'_> {
     }
 
     /// The entries of a dictionary.
-    fn pairs(&self, id: Id) -> Option<Vec<(Id, Id)>> {
-        if let Node::Dict(items) = self.pickle.node(id) {
+    fn pairs(&self, id: ObjectId) -> Option<Vec<(ObjectId, ObjectId)>> {
+        if let Object::Dict(items) = self.pickle.object(id) {
             return Some(items.clone());
         }
         let (("collections", _), args, call) = self.pickle.call(id)? else { return None };
         // Python 2 fills an OrderedDict when it makes it; a Counter is filled from a dictionary.
         let given = match args.first() {
-            Some(&given) => match (self.pickle.node(given), self.pickle.elements(given)) {
-                (Node::Dict(items), _) => items.clone(),
+            Some(&given) => match (self.pickle.object(given), self.pickle.elements(given)) {
+                (Object::Dict(items), _) => items.clone(),
                 (_, Some(lists)) => lists
                     .iter()
                     .filter_map(|&pair| self.pickle.elements(pair)?.try_into().ok())
-                    .map(|[k, v]: [Id; 2]| (k, v))
+                    .map(|[k, v]: [ObjectId; 2]| (k, v))
                     .collect(),
                 _ => vec![],
             },
@@ -170,7 +170,7 @@ impl TorchFile<'_> {
     }
 
     /// Records the description of an entry beside the state dict.
-    fn note(&self, key: &str, id: Id, state: &mut StateDict<'_>) {
+    fn note(&self, key: &str, id: ObjectId, state: &mut StateDict<'_>) {
         if state.beside.len() >= NOTES {
             return;
         }
@@ -187,22 +187,22 @@ impl TorchFile<'_> {
     }
 
     /// A number or a text, as text.
-    fn scalar(&self, id: Id) -> Option<String> {
-        match self.pickle.node(id) {
-            Node::Text(text) if text.len() <= LONGEST_TEXT => Some(text.to_string()),
-            Node::Int(value) => Some(value.to_string()),
-            Node::Float(value) => Some(value.to_string()),
-            Node::Bool(value) => Some(value.to_string()),
+    fn scalar(&self, id: ObjectId) -> Option<String> {
+        match self.pickle.object(id) {
+            Object::Text(text) if text.len() <= LONGEST_TEXT => Some(text.to_string()),
+            Object::Int(value) => Some(value.to_string()),
+            Object::Float(value) => Some(value.to_string()),
+            Object::Bool(value) => Some(value.to_string()),
             _ => self.numpy_scalar(id).map(|value| value.to_string()),
         }
     }
 
     /// `scalar(dtype(name, …), bytes)`, of floats and integers.
-    fn numpy_scalar(&self, id: Id) -> Option<f64> {
+    fn numpy_scalar(&self, id: ObjectId) -> Option<f64> {
         let ((_, "scalar"), &[dtype, bytes], _) = self.pickle.call(id)? else { return None };
         let ((_, "dtype"), args, dtype) = self.pickle.call(dtype)? else { return None };
-        let mut bytes: Vec<u8> = match self.pickle.node(bytes) {
-            Node::Bytes(bytes) if bytes.len() <= 8 => bytes.to_vec(),
+        let mut bytes: Vec<u8> = match self.pickle.object(bytes) {
+            Object::Bytes(bytes) if bytes.len() <= 8 => bytes.to_vec(),
             // Protocol 2 has no bytes, and writes encode('…', 'latin1').
             _ => match self.pickle.call(bytes)? {
                 (("_codecs", "encode"), &[text, _], _) => self
@@ -231,7 +231,7 @@ impl TorchFile<'_> {
     }
 
     /// The contents of an optimizer's state dict; none if the object is something else.
-    fn optimizer(&self, id: Id) -> Option<String> {
+    fn optimizer(&self, id: ObjectId) -> Option<String> {
         let entries = self.entries(id)?;
         let get = |name: &str| entries.iter().find(|entry| entry.0 == name).map(|entry| entry.1);
         let (state, groups) = (self.pairs(get("state")?)?, get("param_groups")?);

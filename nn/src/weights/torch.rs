@@ -10,7 +10,7 @@
 
 use super::bounds::{MAX_RANK, checked_bytes};
 use super::pickle::Pickle;
-use super::pickle_value::{Id, Node};
+use super::pickle_value::{Object, ObjectId};
 use super::zip;
 use engine::{DType, Tensor};
 use std::collections::HashMap;
@@ -214,7 +214,7 @@ fn is_magic(pickle: &Pickle<'_>) -> bool {
     pickle
         .root
         .as_ref()
-        .is_ok_and(|&id| matches!(pickle.node(id), Node::Long(value) if MAGIC.contains(value)))
+        .is_ok_and(|&id| matches!(pickle.object(id), Object::Long(value) if MAGIC.contains(value)))
 }
 
 /// The storages in a stream, from byte `at` on, in the order of `keys`; `object` says how long
@@ -226,8 +226,8 @@ fn stream_storages<'a>(
     keys: &Pickle<'_>,
 ) -> Result<HashMap<String, &'a [u8]>, String> {
     let mut units = HashMap::new();
-    for (_, node) in object.nodes() {
-        if let Node::Persistent(id) = node {
+    for (_, value) in object.objects() {
+        if let Object::Persistent(id) = value {
             let storage = storage(object, *id)?;
             units.insert(storage.key, storage.unit());
         }
@@ -254,7 +254,7 @@ fn stream_storages<'a>(
 
 /// The storage of a persistent identifier, `('storage', type, key, device, elements)`, of old files
 /// with a sixth part.
-fn storage<'p>(pickle: &'p Pickle<'_>, id: Id) -> Result<StorageRef<'p>, String> {
+fn storage<'p>(pickle: &'p Pickle<'_>, id: ObjectId) -> Result<StorageRef<'p>, String> {
     let refuse = || format!("{} is not a storage", pickle.describe(id));
     let (kind, class, key, device, len, part) = match *pickle.elements(id).ok_or_else(refuse)? {
         [kind, class, key, device, len] => (kind, class, key, device, len, None),
@@ -293,7 +293,7 @@ impl StorageRef<'_> {
 /// Tensors.
 impl TorchFile<'_> {
     /// The tensor that a call stands for; none if the object is something else.
-    pub(super) fn tensor(&self, mut id: Id) -> Option<Result<TensorRef<'_>, String>> {
+    pub(super) fn tensor(&self, mut id: ObjectId) -> Option<Result<TensorRef<'_>, String>> {
         // A parameter is a tensor in a wrapper.
         for _ in 0..4 {
             match self.pickle.call(id)? {
@@ -315,12 +315,12 @@ impl TorchFile<'_> {
 
     /// `_rebuild_tensor(storage, offset, size, stride, …)`, whose third version names the element
     /// type as its seventh argument.
-    fn rebuild(&self, args: &[Id]) -> Result<TensorRef<'_>, String> {
+    fn rebuild(&self, args: &[ObjectId]) -> Result<TensorRef<'_>, String> {
         let pickle = &self.pickle;
         let &[place, offset, shape, strides, ..] = args else {
             return Err("a tensor has too few arguments".into());
         };
-        let Node::Persistent(id) = *pickle.node(place) else {
+        let Object::Persistent(id) = *pickle.object(place) else {
             return Err("a tensor has no storage".into());
         };
         let storage = storage(pickle, id)?;
@@ -341,7 +341,7 @@ impl TorchFile<'_> {
     }
 
     /// A tuple of sizes, or a `torch.Size` of one.
-    fn sizes(&self, id: Id) -> Result<Vec<usize>, String> {
+    fn sizes(&self, id: ObjectId) -> Result<Vec<usize>, String> {
         let id = match self.pickle.call(id) {
             Some((("torch", "Size"), &[tuple], _)) => tuple,
             _ => id,

@@ -4,7 +4,7 @@
 //! any input: an instruction takes at least a byte, and its work is bounded by the bytes and
 //! objects that it takes.
 
-use super::pickle_value::{Call, Id, Node};
+use super::pickle_value::{Object, ObjectId, PickledCall};
 use std::collections::HashMap;
 
 /// The most objects that a pickle may build, memoize or have on its stack: dozens of times the
@@ -16,11 +16,11 @@ const LONGEST: usize = 1 << 28;
 
 /// Runs the pickle that begins at byte `at`, and moves `at` past it. Returns its objects, and the
 /// one it stands for or the reason why there is none.
-pub(super) fn unpickle<'a>(bytes: &'a [u8], at: &mut usize) -> (Vec<Node<'a>>, Step<Id>) {
+pub(super) fn unpickle<'a>(bytes: &'a [u8], at: &mut usize) -> (Vec<Object<'a>>, Step<ObjectId>) {
     let mut machine = Machine {
         bytes,
         at: *at,
-        nodes: vec![],
+        objects: vec![],
         stack: vec![],
         marks: vec![],
         memo: HashMap::new(),
@@ -29,24 +29,24 @@ pub(super) fn unpickle<'a>(bytes: &'a [u8], at: &mut usize) -> (Vec<Node<'a>>, S
         .run()
         .map_err(|reason| format!("{reason} (byte {} of the pickle)", machine.at - *at));
     *at = machine.at;
-    (machine.nodes, root)
+    (machine.objects, root)
 }
 
 /// The stack machine.
 struct Machine<'a> {
     bytes: &'a [u8],
     at: usize,
-    nodes: Vec<Node<'a>>,
-    stack: Vec<Id>,
+    objects: Vec<Object<'a>>,
+    stack: Vec<ObjectId>,
     /// The height of the stack at each open mark.
     marks: Vec<usize>,
-    memo: HashMap<u64, Id>,
+    memo: HashMap<u64, ObjectId>,
 }
 
 type Step<T = ()> = Result<T, String>;
 
 impl<'a> Machine<'a> {
-    fn run(&mut self) -> Step<Id> {
+    fn run(&mut self) -> Step<ObjectId> {
         let start = self.at;
         loop {
             let op = self.number(1)? as u8;
@@ -54,7 +54,7 @@ impl<'a> Machine<'a> {
                 return self.pop();
             }
             self.step(op)?;
-            let held = [self.nodes.len(), self.stack.len(), self.marks.len(), self.memo.len()];
+            let held = [self.objects.len(), self.stack.len(), self.marks.len(), self.memo.len()];
             if held.into_iter().any(|count| count > MOST_OBJECTS) || self.at - start > LONGEST {
                 return Err("it is far larger than weights need".into());
             }
@@ -108,14 +108,14 @@ impl<'a> Machine<'a> {
                     _ => self.pop_mark()?,
                 };
                 self.push(if matches!(op, b'l' | 0x91) {
-                    Node::List(elements)
+                    Object::List(elements)
                 } else {
-                    Node::Tuple(elements)
+                    Object::Tuple(elements)
                 })
             }
             b'd' => {
                 let items = pairs(self.pop_mark()?)?;
-                self.push(Node::Dict(items))
+                self.push(Object::Dict(items))
             }
             // APPEND, APPENDS, ADDITEMS, SETITEM, SETITEMS
             b'a' => {
@@ -141,12 +141,12 @@ impl<'a> Machine<'a> {
             // PERSID, BINPERSID
             b'P' => {
                 let line = self.line()?;
-                let id = self.add(Node::Text(String::from_utf8_lossy(line)));
-                self.push(Node::Persistent(id))
+                let id = self.add(Object::Text(String::from_utf8_lossy(line)));
+                self.push(Object::Persistent(id))
             }
             b'Q' => {
                 let id = self.pop()?;
-                self.push(Node::Persistent(id))
+                self.push(Object::Persistent(id))
             }
             _ => {
                 let value = self.value(op)?;
@@ -156,52 +156,52 @@ impl<'a> Machine<'a> {
     }
 
     /// A plain value: numbers, texts, bytes, and empty values.
-    fn value(&mut self, op: u8) -> Step<Node<'a>> {
+    fn value(&mut self, op: u8) -> Step<Object<'a>> {
         Ok(match op {
-            b'N' => Node::None,
+            b'N' => Object::None,
             // NEWTRUE, NEWFALSE
-            0x88 | 0x89 => Node::Bool(op == 0x88),
-            b')' => Node::Tuple(vec![]),
+            0x88 | 0x89 => Object::Bool(op == 0x88),
+            b')' => Object::Tuple(vec![]),
             // EMPTY_LIST, EMPTY_SET
-            b']' | 0x8F => Node::List(vec![]),
-            b'}' => Node::Dict(vec![]),
+            b']' | 0x8F => Object::List(vec![]),
+            b'}' => Object::Dict(vec![]),
 
             // INT, LONG, FLOAT: a line of text. BININT, BININT1, BININT2, LONG1, LONG4, BINFLOAT:
             // bytes.
             b'I' | b'L' => {
                 let line = self.line()?;
                 match line.strip_suffix(b"L").unwrap_or(line) {
-                    b"00" => Node::Bool(false),
-                    b"01" => Node::Bool(true),
+                    b"00" => Object::Bool(false),
+                    b"01" => Object::Bool(true),
                     digits => match ascii(digits).and_then(|text| text.parse().ok()) {
-                        Some(value) => Node::Int(value),
-                        None => Node::Long(digits),
+                        Some(value) => Object::Int(value),
+                        None => Object::Long(digits),
                     },
                 }
             }
-            b'F' => Node::Float(
+            b'F' => Object::Float(
                 ascii(self.line()?)
                     .and_then(|text| text.parse().ok())
                     .ok_or("a float cannot be parsed")?,
             ),
-            b'J' => Node::Int(i64::from(self.number(4)? as u32 as i32)),
-            b'K' | b'M' => Node::Int(self.number(if op == b'K' { 1 } else { 2 })? as i64),
+            b'J' => Object::Int(i64::from(self.number(4)? as u32 as i32)),
+            b'K' | b'M' => Object::Int(self.number(if op == b'K' { 1 } else { 2 })? as i64),
             0x8A => self.long(1)?,
             0x8B => self.long(4)?,
-            b'G' => Node::Float(f64::from_bits(self.number(8)?.swap_bytes())),
+            b'G' => Object::Float(f64::from_bits(self.number(8)?.swap_bytes())),
 
             // STRING, UNICODE: a line of text. Its escapes stay as written, since names of
             // parameters need none.
             b'S' => {
                 let line = self.line()?;
                 let quoted = line.len() >= 2 && line[0] == line[line.len() - 1];
-                Node::Text(String::from_utf8_lossy(if quoted {
+                Object::Text(String::from_utf8_lossy(if quoted {
                     &line[1..line.len() - 1]
                 } else {
                     line
                 }))
             }
-            b'V' => Node::Text(String::from_utf8_lossy(self.line()?)),
+            b'V' => Object::Text(String::from_utf8_lossy(self.line()?)),
             // SHORT_BINSTRING, BINSTRING, SHORT_BINUNICODE, BINUNICODE, BINUNICODE8
             b'U' | b'T' | 0x8C | b'X' | 0x8D => {
                 let size = match op {
@@ -209,12 +209,12 @@ impl<'a> Machine<'a> {
                     b'T' | b'X' => 4,
                     _ => 8,
                 };
-                Node::Text(String::from_utf8_lossy(self.counted(size)?))
+                Object::Text(String::from_utf8_lossy(self.counted(size)?))
             }
             // SHORT_BINBYTES, BINBYTES, BINBYTES8, BYTEARRAY8
-            b'C' => Node::Bytes(self.counted(1)?),
-            b'B' => Node::Bytes(self.counted(4)?),
-            0x8E | 0x96 => Node::Bytes(self.counted(8)?),
+            b'C' => Object::Bytes(self.counted(1)?),
+            b'B' => Object::Bytes(self.counted(4)?),
+            0x8E | 0x96 => Object::Bytes(self.counted(8)?),
             _ => return Err(format!("weights need no instruction 0x{op:02X}")),
         })
     }
@@ -228,21 +228,21 @@ impl<'a> Machine<'a> {
             }
             0x82..=0x84 => {
                 let code = self.number([1, 2, 4][usize::from(op - 0x82)])?;
-                let module = self.add(Node::Text("copyreg extension".into()));
-                [module, self.add(Node::Text(code.to_string().into()))]
+                let module = self.add(Object::Text("copyreg extension".into()));
+                [module, self.add(Object::Text(code.to_string().into()))]
             }
             _ => {
                 let (module, name) = (self.line()?, self.line()?);
-                let module = self.add(Node::Text(String::from_utf8_lossy(module)));
-                [module, self.add(Node::Text(String::from_utf8_lossy(name)))]
+                let module = self.add(Object::Text(String::from_utf8_lossy(module)));
+                [module, self.add(Object::Text(String::from_utf8_lossy(name)))]
             }
         };
         if op != b'i' {
-            return self.push(Node::Global { module, name });
+            return self.push(Object::Global { module, name });
         }
-        let callable = self.add(Node::Global { module, name });
+        let callable = self.add(Object::Global { module, name });
         let args = self.pop_mark()?;
-        let args = self.add(Node::Tuple(args));
+        let args = self.add(Object::Tuple(args));
         self.push_call(callable, args)
     }
 
@@ -251,8 +251,8 @@ impl<'a> Machine<'a> {
         if op == b'b' {
             let state = self.pop()?;
             let top = self.top()?;
-            return match &mut self.nodes[top.0 as usize] {
-                Node::Call(call) => {
+            return match &mut self.objects[top.0 as usize] {
+                Object::Call(call) => {
                     call.state = Some(state);
                     Ok(())
                 }
@@ -263,61 +263,66 @@ impl<'a> Machine<'a> {
             b'o' => {
                 let all = self.pop_mark()?;
                 let (&callable, args) = all.split_first().ok_or("a call has no function")?;
-                (callable, self.add(Node::Tuple(args.to_vec())))
+                (callable, self.add(Object::Tuple(args.to_vec())))
             }
             0x92 => {
                 let all = self.pop_many(3)?;
-                (all[0], self.add(Node::Tuple(all[1..].to_vec())))
+                (all[0], self.add(Object::Tuple(all[1..].to_vec())))
             }
             _ => {
                 let args = self.pop()?;
                 (self.pop()?, args)
             }
         };
-        match self.nodes[callable.0 as usize] {
-            Node::Global { .. } | Node::Call(_) => self.push_call(callable, args),
+        match self.objects[callable.0 as usize] {
+            Object::Global { .. } | Object::Call(_) => self.push_call(callable, args),
             _ => Err("an object that is not a function is called".into()),
         }
     }
 
-    fn push_call(&mut self, callable: Id, args: Id) -> Step {
-        self.push(Node::Call(Box::new(Call { callable, args, items: vec![], state: None })))
+    fn push_call(&mut self, callable: ObjectId, args: ObjectId) -> Step {
+        self.push(Object::Call(Box::new(PickledCall {
+            callable,
+            args,
+            items: vec![],
+            state: None,
+        })))
     }
 
-    fn append(&mut self, values: Vec<Id>) -> Step {
+    fn append(&mut self, values: Vec<ObjectId>) -> Step {
         let top = self.top()?;
-        match &mut self.nodes[top.0 as usize] {
-            Node::List(elements) => elements.extend(values),
+        match &mut self.objects[top.0 as usize] {
+            Object::List(elements) => elements.extend(values),
             // A list of another kind, whose elements nothing here uses.
-            Node::Call(_) => {}
+            Object::Call(_) => {}
             _ => return Err("elements are added to an object that is not a list".into()),
         }
         Ok(())
     }
 
-    fn set(&mut self, new: Vec<(Id, Id)>) -> Step {
+    fn set(&mut self, new: Vec<(ObjectId, ObjectId)>) -> Step {
         let top = self.top()?;
-        match &mut self.nodes[top.0 as usize] {
-            Node::Dict(items) => items.extend(new),
-            Node::Call(call) => call.items.extend(new),
+        match &mut self.objects[top.0 as usize] {
+            Object::Dict(items) => items.extend(new),
+            Object::Call(call) => call.items.extend(new),
             _ => return Err("entries are set on an object that is not a dictionary".into()),
         }
         Ok(())
     }
 
-    fn push(&mut self, node: Node<'a>) -> Step {
-        let id = self.add(node);
+    fn push(&mut self, object: Object<'a>) -> Step {
+        let id = self.add(object);
         self.stack.push(id);
         Ok(())
     }
 
-    fn add(&mut self, node: Node<'a>) -> Id {
-        self.nodes.push(node);
-        Id((self.nodes.len() - 1) as u32)
+    fn add(&mut self, object: Object<'a>) -> ObjectId {
+        self.objects.push(object);
+        ObjectId((self.objects.len() - 1) as u32)
     }
 
     /// The top of the stack, which must lie above the last mark.
-    fn top(&self) -> Step<Id> {
+    fn top(&self) -> Step<ObjectId> {
         let floor = self.marks.last().copied().unwrap_or(0);
         self.stack[floor..]
             .last()
@@ -325,20 +330,20 @@ impl<'a> Machine<'a> {
             .ok_or_else(|| "an object is taken from an empty stack".into())
     }
 
-    fn pop(&mut self) -> Step<Id> {
+    fn pop(&mut self) -> Step<ObjectId> {
         let top = self.top()?;
         self.stack.pop();
         Ok(top)
     }
 
-    fn pop_many(&mut self, count: usize) -> Step<Vec<Id>> {
-        let mut all = (0..count).map(|_| self.pop()).collect::<Step<Vec<Id>>>()?;
+    fn pop_many(&mut self, count: usize) -> Step<Vec<ObjectId>> {
+        let mut all = (0..count).map(|_| self.pop()).collect::<Step<Vec<ObjectId>>>()?;
         all.reverse();
         Ok(all)
     }
 
     /// Everything above the last mark.
-    fn pop_mark(&mut self) -> Step<Vec<Id>> {
+    fn pop_mark(&mut self) -> Step<Vec<ObjectId>> {
         let mark = self.marks.pop().ok_or("a mark is missing")?;
         Ok(self.stack.split_off(mark))
     }
@@ -355,15 +360,15 @@ impl<'a> Machine<'a> {
     }
 
     /// An integer in little-endian bytes of two's complement, after their count.
-    fn long(&mut self, size: usize) -> Step<Node<'a>> {
+    fn long(&mut self, size: usize) -> Step<Object<'a>> {
         let bytes = self.counted(size)?;
         if bytes.len() > 8 {
-            return Ok(Node::Long(bytes));
+            return Ok(Object::Long(bytes));
         }
         let sign = if bytes.last().is_some_and(|byte| byte & 0x80 != 0) { 0xFF } else { 0 };
         let mut wide = [sign; 8];
         wide[..bytes.len()].copy_from_slice(bytes);
-        Ok(Node::Int(i64::from_le_bytes(wide)))
+        Ok(Object::Int(i64::from_le_bytes(wide)))
     }
 
     /// Bytes after their count of `size` bytes.
@@ -394,7 +399,7 @@ impl<'a> Machine<'a> {
     }
 }
 
-fn pairs(flat: Vec<Id>) -> Step<Vec<(Id, Id)>> {
+fn pairs(flat: Vec<ObjectId>) -> Step<Vec<(ObjectId, ObjectId)>> {
     let (pairs, rest) = flat.as_chunks::<2>();
     match rest {
         [] => Ok(pairs.iter().map(|&[key, value]| (key, value)).collect()),

@@ -22,7 +22,7 @@ pub fn dark_channel(image: &Image, [radius, epsilon]: [f32; 2]) -> Image {
     let guide = Plane::of(image, |p| (p[0] + p[1] + p[2]) / 3.0);
     let transmission = rough.guided(&guide, radius as usize, epsilon);
     let mut clear = image.clone();
-    for (pixel, t) in clear.data.chunks_exact_mut(3).zip(&transmission.data) {
+    for (pixel, t) in clear.data_mut().chunks_exact_mut(3).zip(&transmission.data) {
         for (value, a) in pixel.iter_mut().zip(air) {
             *value = (*value - a) / t.clamp(LEAST, 1.0) + a;
         }
@@ -36,8 +36,9 @@ fn airlight(image: &Image) -> [f32; 3] {
     let mut places: Vec<usize> = (0..dark.data.len()).collect();
     places.sort_by(|&a, &b| dark.data[b].total_cmp(&dark.data[a]));
     places.truncate(((places.len() as f64 * HAZIEST) as usize).max(1));
-    let mean =
-        |c: usize| places.iter().map(|&i| image.data[3 * i + c]).sum::<f32>() / places.len() as f32;
+    let mean = |c: usize| {
+        places.iter().map(|&i| image.data()[3 * i + c]).sum::<f32>() / places.len() as f32
+    };
     [0, 1, 2].map(|c| mean(c).max(0.05))
 }
 
@@ -46,20 +47,25 @@ fn a_known_haze_is_taken_off() {
     // Black and colored checks below, a strip of nothing but haze on top, and one transmission
     // below it.
     let (t, air) = (0.5, [0.9, 0.92, 0.95]);
-    let clean = Image::from_fn(96, 96, |x, y| match ((x / 4 + y / 4) % 2, y < 24) {
+    let clean = Image::build(96, 96, |x, y| match ((x / 4 + y / 4) % 2, y < 24) {
         (_, true) => air,
         (0, _) => [0.02, 0.3, 0.6],
         _ => [0.7, 0.4, 0.0],
-    });
-    let hazy = Image::from_fn(96, 96, |x, y| {
-        [0, 1, 2].map(|c| clean.pixel(x, y)[c] * t + air[c] * (1.0 - t))
-    });
+    })
+    .unwrap();
+    let hazy = Image::build(96, 96, |x, y| {
+        [0, 1, 2].map(|c| clean.pixel(x, y).unwrap()[c] * t + air[c] * (1.0 - t))
+    })
+    .unwrap();
     let found = dark_channel(&hazy, [10.0, 1e-3]);
     let error = |image: &Image| {
         let below = 96 * 50 * 3;
-        let sum: f32 =
-            image.data[below..].iter().zip(&clean.data[below..]).map(|(a, b)| (a - b).abs()).sum();
-        sum / (image.data.len() - below) as f32
+        let sum: f32 = image.data()[below..]
+            .iter()
+            .zip(&clean.data()[below..])
+            .map(|(a, b)| (a - b).abs())
+            .sum();
+        sum / (image.data().len() - below) as f32
     };
     assert!(error(&hazy) > 0.2 && error(&found) < 0.05, "{} {}", error(&hazy), error(&found));
     assert!(airlight(&hazy).iter().zip(air).all(|(found, a)| (found - a).abs() < 0.01));

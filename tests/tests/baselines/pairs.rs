@@ -77,9 +77,9 @@ fn make(task: Task, folder: &Path, count: usize, seeds: std::ops::Range<u64>) ->
     let chosen = files.iter().step_by(step).take(count).enumerate();
     let pairs = chosen.flat_map(|(index, file)| {
         let whole = Photo::read(file).unwrap().rgb;
-        let (width, height) = (whole.width.min(SIDE), whole.height.min(SIDE));
-        let clean =
-            whole.crop((whole.width - width) / 2, (whole.height - height) / 2, width, height);
+        let (width, height) = (whole.width().min(SIDE), whole.height().min(SIDE));
+        let (x, y) = ((whole.width() - width) / 2, (whole.height() - height) / 2);
+        let clean = whole.crop(x, y, width, height).unwrap();
         seeds.clone().map(move |seed| {
             (degrade(task, &clean, &mut Rng::at(seed, 0, index as u64)), clean.clone())
         })

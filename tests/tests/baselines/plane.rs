@@ -13,7 +13,7 @@ pub struct Plane {
 impl Plane {
     /// The plane of `f(pixel)`.
     pub fn of(image: &Image, f: impl Fn([f32; 3]) -> f32) -> Self {
-        Self { width: image.width, height: image.height, data: image.pixels().map(f).collect() }
+        Self { width: image.width(), height: image.height(), data: image.pixels().map(f).collect() }
     }
 
     /// The value at a place; outside, that of the nearest pixel inside.
@@ -118,6 +118,6 @@ impl Plane {
 /// The image whose channels are `f` of those of `image`.
 pub fn by_channel(image: &Image, mut f: impl FnMut(&Plane) -> Plane) -> Image {
     let channels = [0, 1, 2].map(|c| f(&Plane::of(image, |pixel| pixel[c])));
-    let at = |x: usize, y: usize| [0, 1, 2].map(|c: usize| channels[c].data[y * image.width + x]);
-    Image::from_fn(image.width, image.height, at).clamp()
+    let at = |x: usize, y: usize| [0, 1, 2].map(|c: usize| channels[c].data[y * image.width() + x]);
+    Image::build(image.width(), image.height(), at).unwrap().clamp()
 }

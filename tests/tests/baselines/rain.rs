@@ -47,20 +47,21 @@ pub fn square_median(image: &Image, [radius, _]: [f32; 2]) -> Image {
 /// Two shades, and on them lines two pixels wide or spots of 3×3.
 #[cfg(test)]
 fn scene(falling: bool) -> [Image; 2] {
-    let clean =
-        Image::from_fn(64, 64, |x, _| if x < 32 { [0.2, 0.3, 0.1] } else { [0.5, 0.4, 0.6] });
+    let clean = Image::build(64, 64, |x, _| if x < 32 { [0.2, 0.3, 0.1] } else { [0.5, 0.4, 0.6] })
+        .unwrap();
     let lit =
         |x: usize, y: usize| if falling { (x + y / 8) % 11 < 2 } else { x % 11 < 3 && y % 13 < 3 };
-    let image = Image::from_fn(64, 64, |x, y| {
-        clean.pixel(x, y).map(|v| if lit(x, y) { v + 0.3 } else { v })
-    });
+    let image = Image::build(64, 64, |x, y| {
+        clean.pixel(x, y).unwrap().map(|v| if lit(x, y) { v + 0.3 } else { v })
+    })
+    .unwrap();
     [clean, image]
 }
 
 #[cfg(test)]
 fn error(image: &Image, clean: &Image) -> f32 {
-    image.data.iter().zip(&clean.data).map(|(a, b)| (a - b).abs()).sum::<f32>()
-        / clean.data.len() as f32
+    image.data().iter().zip(clean.data()).map(|(a, b)| (a - b).abs()).sum::<f32>()
+        / clean.data().len() as f32
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::methods;
 use irnext::data::Source;
 use irnext::degrade::Task;
-use irnext::evaluate::{Restorer, score};
+use irnext::evaluate::{RestoreFn, score};
 use irnext::image::Image;
 use irnext::metrics::Scorer;
 use irnext::protocol::Protocol;
@@ -25,7 +25,7 @@ impl Row {
     pub fn of(task: Task, set: &str, pairs: &dyn Source, protocol: Protocol) -> Self {
         let scorer = Scorer::new(&protocol.headline()[..1]);
         // Of the degraded image and of what `restorer` makes of it.
-        let mean = |restorer: &Restorer<'_>| {
+        let mean = |restorer: &RestoreFn<'_>| {
             let scores =
                 (0..pairs.len()).map(|index| score(pairs, index, &scorer, Some(restorer)).unwrap());
             let [mut before, mut after] = [0.0; 2];

@@ -47,7 +47,7 @@ fn compare(folder: &Folder, name: &str, report: &mut Report) {
                 );
                 report.check("out, f32", key, expected.numel(), off, MULTIPLE * torch_off);
                 let limited = to_image(expected).unwrap().clamp();
-                let off = farthest(&as_f64(&restored.data), &as_f64(&limited.data));
+                let off = farthest(&as_f64(restored.data()), &as_f64(limited.data()));
                 report.check("restored image", key, expected.numel(), off, MULTIPLE * torch_off);
             }
             "saved_u8" => saved(report, &file, &restored, torch_off),
@@ -91,7 +91,8 @@ fn geometry(model: &Model, input: &Tensor) -> [usize; 7] {
 /// does our output, but where the exact one is so near to the middle between two numbers that
 /// PyTorch's f32 may fall to either side.
 fn saved(report: &mut Report, file: &Tensors, restored: &Image, torch_off: f64) {
-    let expected = to_image(&file["saved_u8"]).unwrap().data;
+    let expected = to_image(&file["saved_u8"]).unwrap();
+    let expected = expected.data();
     let bytes = |image: &Image| {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("saved.png");
@@ -99,18 +100,18 @@ fn saved(report: &mut Report, file: &Tensors, restored: &Image, torch_off: f64) 
         Photo::read(&path)
             .unwrap()
             .rgb
-            .data
+            .data()
             .iter()
             .map(|value| (value * 255.0).round())
             .collect::<Vec<f32>>()
     };
     let theirs = bytes(&to_image(&file["out"]).unwrap().clamp());
-    let differ = theirs.iter().zip(&expected).filter(|(a, b)| a != b).count();
+    let differ = theirs.iter().zip(expected).filter(|(a, b)| a != b).count();
     report.check("8 bits of their output", "saved_u8", expected.len(), differ as f64, 0.5);
 
-    let exact = to_image(file.get("out64").unwrap_or(&file["out"])).unwrap().clamp().data;
+    let exact = to_image(file.get("out64").unwrap_or(&file["out"])).unwrap().clamp();
     let (mut differ, mut open) = (0, 0);
-    for ((ours, expected), exact) in bytes(restored).iter().zip(&expected).zip(&exact) {
+    for ((ours, expected), exact) in bytes(restored).iter().zip(expected).zip(exact.data()) {
         let to_middle = (f64::from(*exact) * 255.0).fract() - 0.5;
         if to_middle.abs() <= 255.0 * MULTIPLE * torch_off && (ours - expected).abs() <= 1.0 {
             open += usize::from(ours != expected);

@@ -38,9 +38,9 @@ pub(crate) fn describe(_: i32) -> String {
     WITHOUT.into()
 }
 
-pub(crate) enum Context {}
+pub(crate) enum PrimaryContext {}
 
-impl Context {
+impl PrimaryContext {
     pub(crate) fn new(_: usize) -> Result<Self, String> {
         Err(WITHOUT.into())
     }
@@ -60,9 +60,9 @@ impl OwnedStream {
     }
 }
 
-pub(crate) enum Module {}
+pub(crate) enum KernelModule {}
 
-impl Module {
+impl KernelModule {
     pub(crate) fn load(_: &str, _: &str) -> Result<Self, String> {
         Err(WITHOUT.into())
     }
@@ -71,9 +71,9 @@ impl Module {
     }
 }
 
-pub(crate) enum Library {}
+pub(crate) enum SharedLibrary {}
 
-impl Library {
+impl SharedLibrary {
     pub(crate) unsafe fn open(_: &OsStr) -> Result<Self, String> {
         Err(WITHOUT.into())
     }

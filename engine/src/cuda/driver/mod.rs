@@ -15,14 +15,14 @@ mod boundary;
 
 use boundary::functions;
 pub(crate) use boundary::{
-    Context, Library, Module, OwnedStream, built_in, describe, devices, probe,
+    KernelModule, OwnedStream, PrimaryContext, SharedLibrary, built_in, describe, devices, probe,
 };
 
 use crate::{Error, Result};
 use std::ffi::c_void;
 
 pub(crate) type Stream = *mut c_void;
-pub(crate) type Event = *mut c_void;
+pub(crate) type RawEvent = *mut c_void;
 pub(crate) type Graph = *mut c_void;
 pub(crate) type Executable = *mut c_void;
 
@@ -50,12 +50,12 @@ functions! {
     fn cuMemcpyDtoDAsync_v2(to: u64, from: u64, bytes: usize, stream: Stream) -> i32;
     fn cuMemsetD8Async(to: u64, value: u8, bytes: usize, stream: Stream) -> i32;
     fn cuStreamSynchronize(stream: Stream) -> i32;
-    fn cuStreamWaitEvent(stream: Stream, event: Event, flags: u32) -> i32;
-    fn cuEventRecord(event: Event, stream: Stream) -> i32;
-    fn cuEventElapsedTime(milliseconds: *mut f32, start: Event, end: Event) -> i32;
-    fn cuEventQuery(event: Event) -> i32;
-    fn cuEventCreate(event: *mut Event, flags: u32) -> i32;
-    fn cuEventDestroy_v2(event: Event) -> i32;
+    fn cuStreamWaitEvent(stream: Stream, event: RawEvent, flags: u32) -> i32;
+    fn cuEventRecord(event: RawEvent, stream: Stream) -> i32;
+    fn cuEventElapsedTime(milliseconds: *mut f32, start: RawEvent, end: RawEvent) -> i32;
+    fn cuEventQuery(event: RawEvent) -> i32;
+    fn cuEventCreate(event: *mut RawEvent, flags: u32) -> i32;
+    fn cuEventDestroy_v2(event: RawEvent) -> i32;
     fn cuFuncSetAttribute(function: *mut c_void, attribute: i32, value: i32) -> i32;
     fn cuLaunchKernel(
         function: *mut c_void,

@@ -46,9 +46,9 @@ fn text(error: cust::error::CudaError) -> String {
 }
 
 /// The primary context of a GPU.
-pub(crate) struct Context(cust::context::Context);
+pub(crate) struct PrimaryContext(cust::context::Context);
 
-impl Context {
+impl PrimaryContext {
     /// The context of GPU number `index`, current in the calling thread.
     pub(crate) fn new(index: usize) -> Result<Self, String> {
         let device = cust::device::Device::get_device(index as u32).map_err(text)?;
@@ -80,13 +80,13 @@ impl OwnedStream {
 }
 
 /// A source of kernels, compiled by the driver for the current context.
-pub(crate) struct Module {
+pub(crate) struct KernelModule {
     module: cust::module::Module,
     /// The sizes in bytes of the kernels' parameters.
     parameters: HashMap<String, Vec<usize>>,
 }
 
-impl Module {
+impl KernelModule {
     /// The kernels of source `name` for the element type `suffix`.
     pub(crate) fn load(name: &str, suffix: &str) -> Result<Self, String> {
         let ptx = kernels::ptx(name, suffix).ok_or_else(|| match suffix {
@@ -109,9 +109,9 @@ impl Module {
 }
 
 /// A shared library, opened at run time.
-pub(crate) struct Library(libloading::Library);
+pub(crate) struct SharedLibrary(libloading::Library);
 
-impl Library {
+impl SharedLibrary {
     /// Opens `file`.
     ///
     /// # Safety

@@ -7,9 +7,9 @@
 //!
 //! The work of a communicator is queued on a stream of its own, in the order of the calls, which
 //! must be the same on all ranks. It begins when the GPU has finished its earlier work, and runs in
-//! parallel with its later work, until [`Pending::wait`] makes that wait. Memory goes back to the
-//! pool only then, so it is not used for anything else while it is read or written here. Forks and
-//! joins are events, so a recording contains all of it.
+//! parallel with its later work, until [`PendingMeans::wait`] makes that wait. Memory goes back to
+//! the pool only then, so it is not used for anything else while it is read or written here. Forks
+//! and joins are events, so a recording contains all of it.
 //!
 //! If a rank is lost, the GPUs of the others wait forever. The process that started the ranks must
 //! then end those that wait for their GPUs.
@@ -18,19 +18,19 @@ mod sys;
 
 use super::Gpu;
 use super::driver::{self, OwnedStream};
-use super::event::Event;
+use super::event::StreamEvent;
 use crate::{DType, Error, Result};
 use std::ffi::{OsStr, OsString, c_int};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use sys::{AVG, FLOAT32, FLOAT64, Handle, Id, Library};
+use sys::{AVG, FLOAT32, FLOAT64, Handle, NcclLibrary, UniqueId};
 
 /// The environment variable that names NCCL's library.
 const VARIABLE: &str = "ENGINE_NCCL";
 
 /// One rank on one GPU.
-pub(crate) struct Communicator {
+pub(crate) struct NcclCommunicator {
     gpu: &'static Gpu,
-    library: &'static Library,
+    library: &'static NcclLibrary,
     /// Used by one thread at a time.
     handle: Mutex<Handle>,
     stream: OwnedStream,
@@ -39,32 +39,37 @@ pub(crate) struct Communicator {
 
 // SAFETY: the handles may be used from any thread in which the GPU's context is current, by one at
 // a time, which `queue` ensures.
-unsafe impl Send for Communicator {}
+unsafe impl Send for NcclCommunicator {}
 // SAFETY: as above.
-unsafe impl Sync for Communicator {}
+unsafe impl Sync for NcclCommunicator {}
 
-/// Checks that GPU number `index` can be connected to others, and returns its UUID.
-pub(crate) fn prepare(index: usize) -> Result<[u8; 16]> {
-    let gpu = Gpu::get(index)?;
+/// Checks that `gpu` can be connected to others, and returns its UUID.
+pub(crate) fn prepare(gpu: &Gpu) -> Result<[u8; 16]> {
     library()?;
     Ok(driver::probe(gpu.index()).map_err(|error| Error::cuda("device", error))?.uuid)
 }
 
 /// The unique id, which rank 0 makes and gives to all others.
 pub(crate) fn unique_id() -> Result<Vec<u8>> {
-    let (library, mut id) = (library()?, Id([0; 128]));
+    let (library, mut id) = (library()?, UniqueId([0; 128]));
     // SAFETY: the identity is written there.
     check(library, "ncclGetUniqueId", unsafe { (library.ncclGetUniqueId)(&mut id) })?;
     Ok(id.0.to_vec())
 }
 
-impl Communicator {
-    /// Rank number `rank` of `size`, on GPU number `index`. Returns when all have come.
-    pub(crate) fn join(index: usize, unique_id: &[u8], rank: usize, size: usize) -> Result<Self> {
-        let (gpu, library) = (Gpu::get(index)?, library()?);
+impl NcclCommunicator {
+    /// Rank number `rank` of `size`, on `gpu`, whose context is current. Returns when all have
+    /// come.
+    pub(crate) fn join(
+        gpu: &'static Gpu,
+        unique_id: &[u8],
+        rank: usize,
+        size: usize,
+    ) -> Result<Self> {
+        let library = library()?;
         let id = unique_id
             .try_into()
-            .map(Id)
+            .map(UniqueId)
             .map_err(|_| Error::cuda("nccl", "that is not a unique id of NCCL"))?;
         let number = |n: usize| {
             c_int::try_from(n).map_err(|_| Error::cuda("nccl", format!("{n} ranks are too many")))
@@ -90,8 +95,8 @@ impl Communicator {
     }
 
     /// Starts to take the means over the ranks of dense tensors of f32 or f64. Their memory must
-    /// not be given to anyone else until the [`Pending`] has been waited for.
-    pub(crate) fn all_reduce_means(&self, transfers: &[Transfer]) -> Result<Pending> {
+    /// not be given to anyone else until the [`PendingMeans`] has been waited for.
+    pub(crate) fn all_reduce_means(&self, transfers: &[Transfer]) -> Result<PendingMeans> {
         let end = self.queue(|handle, stream| {
             let all = transfers.iter().filter(|transfer| transfer.count > 0);
             // Many as one: it takes about as long as one of their size.
@@ -100,7 +105,7 @@ impl Communicator {
             let begun = all.into_iter().try_for_each(|&Transfer { from, to, count, dtype }| {
                 let kind = kind(dtype)?;
                 // SAFETY: both are dense, of that many numbers, and held until the stream is
-                // through with them: see `Pending`.
+                // through with them: see `PendingMeans`.
                 let code = unsafe {
                     (self.library.ncclAllReduce)(from, to, count, kind, AVG, handle, stream)
                 };
@@ -111,7 +116,7 @@ impl Communicator {
                 check(self.library, "ncclGroupEnd", unsafe { (self.library.ncclGroupEnd)() });
             begun.and(ended)
         })?;
-        Ok(Pending { gpu: self.gpu, end: Some(end) })
+        Ok(PendingMeans { gpu: self.gpu, end: Some(end) })
     }
 
     /// Gathers `count` numbers of every rank, in the order of the ranks. Work queued later waits
@@ -137,13 +142,13 @@ impl Communicator {
     fn queue(
         &self,
         work: impl FnOnce(Handle, super::driver::Stream) -> Result<()>,
-    ) -> Result<Event> {
+    ) -> Result<StreamEvent> {
         self.gpu.bind()?;
         let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
         let stream = self.stream.raw();
-        Event::at_the_end_of(self.gpu.stream())?.hold_back(stream)?;
+        StreamEvent::at_the_end_of(self.gpu.stream())?.hold_back(stream)?;
         let worked = work(*handle, stream);
-        let end = Event::at_the_end_of(stream)?;
+        let end = StreamEvent::at_the_end_of(stream)?;
         if worked.is_err() {
             // A part of it may be in progress.
             end.hold_back(self.gpu.stream())?;
@@ -154,7 +159,7 @@ impl Communicator {
 
 /// Does not wait: all ranks have finished their calls before the first of them drops this, or one
 /// is lost.
-impl Drop for Communicator {
+impl Drop for NcclCommunicator {
     fn drop(&mut self) {
         let handle = *self.handle.get_mut().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: the handle is ours and not used again.
@@ -172,13 +177,13 @@ pub(crate) struct Transfer {
 }
 
 /// Work of a communicator that is under way.
-pub(crate) struct Pending {
+pub(crate) struct PendingMeans {
     gpu: &'static Gpu,
     /// The completion event; `None` once awaited.
-    end: Option<Event>,
+    end: Option<StreamEvent>,
 }
 
-impl Pending {
+impl PendingMeans {
     /// Makes later work on the GPU's stream wait for this work.
     pub(crate) fn wait(&mut self) -> Result<()> {
         let Some(end) = &self.end else { return Ok(()) };
@@ -198,8 +203,8 @@ fn kind(dtype: DType) -> Result<c_int> {
 }
 
 /// The library, which the first call opens.
-fn library() -> Result<&'static Library> {
-    static OPENED: OnceLock<Result<&'static Library>> = OnceLock::new();
+fn library() -> Result<&'static NcclLibrary> {
+    static OPENED: OnceLock<Result<&'static NcclLibrary>> = OnceLock::new();
     driver::built_in()?;
     OPENED
         .get_or_init(|| {
@@ -210,7 +215,7 @@ fn library() -> Result<&'static Library> {
 
 /// Opens the library that `setting`, of the environment, names, or the usual one; or names the
 /// library to do.
-fn open(setting: Option<OsString>) -> Result<Library> {
+fn open(setting: Option<OsString>) -> Result<NcclLibrary> {
     let missing = |why: String| {
         let message = format!(
             "NCCL 2.10 or later is needed by several processes that train on GPUs: {why}. Install \
@@ -221,8 +226,8 @@ fn open(setting: Option<OsString>) -> Result<Library> {
         Error::cuda("nccl", message)
     };
     let named = setting.filter(|file| !file.is_empty());
-    let library =
-        Library::open(named.as_deref().unwrap_or(OsStr::new("libnccl.so.2"))).map_err(missing)?;
+    let library = NcclLibrary::open(named.as_deref().unwrap_or(OsStr::new("libnccl.so.2")))
+        .map_err(missing)?;
     library.version().and_then(supported).map_err(missing)?;
     Ok(library)
 }
@@ -235,7 +240,7 @@ fn supported((major, minor, patch): (c_int, c_int, c_int)) -> Result<(), String>
     }
 }
 
-fn check(library: &Library, call: &str, code: c_int) -> Result<()> {
+fn check(library: &NcclLibrary, call: &str, code: c_int) -> Result<()> {
     match code {
         0 => Ok(()),
         code => Err(Error::cuda("nccl", format!("{call}: {}", library.describe(code)))),

@@ -9,7 +9,7 @@ pub(super) type Handle = *mut c_void;
 /// The identifier by which other ranks find rank 0 (`ncclUniqueId`). It is passed by value.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub(super) struct Id(pub(super) [u8; 128]);
+pub(super) struct UniqueId(pub(super) [u8; 128]);
 
 /// Types of elements (`ncclDataType_t`).
 pub(super) const FLOAT32: c_int = 7;
@@ -22,17 +22,17 @@ macro_rules! functions {
     ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
         /// The library, and the functions in it under their own names.
         #[allow(non_snake_case)]
-        pub(super) struct Library {
+        pub(super) struct NcclLibrary {
             $(pub(super) $name: unsafe extern "C" fn($($argument: $type),*) -> $result,)*
             /// Keeps it loaded.
-            _library: driver::Library,
+            _library: driver::SharedLibrary,
         }
 
-        impl Library {
+        impl NcclLibrary {
             /// Opens `file`, or says why not.
             pub(super) fn open(file: &OsStr) -> Result<Self, String> {
                 // SAFETY: what runs as it is loaded is NCCL's, or whatever the user named instead.
-                let library = unsafe { driver::Library::open(file) }?;
+                let library = unsafe { driver::SharedLibrary::open(file) }?;
                 Ok(Self {
                     // SAFETY: the function has the type it gets here: that of NCCL's reference.
                     $($name: unsafe { library.function(stringify!($name))? },)*
@@ -45,8 +45,8 @@ macro_rules! functions {
 
 functions! {
     ncclGetVersion(version: *mut c_int) -> c_int;
-    ncclGetUniqueId(id: *mut Id) -> c_int;
-    ncclCommInitRank(communicator: *mut Handle, size: c_int, id: Id, rank: c_int) -> c_int;
+    ncclGetUniqueId(id: *mut UniqueId) -> c_int;
+    ncclCommInitRank(communicator: *mut Handle, size: c_int, id: UniqueId, rank: c_int) -> c_int;
     ncclAllReduce(
         from: u64,
         to: u64,
@@ -65,7 +65,7 @@ functions! {
     ncclGetErrorString(code: c_int) -> *const c_char;
 }
 
-impl Library {
+impl NcclLibrary {
     /// Major, minor, patch.
     pub(super) fn version(&self) -> Result<(c_int, c_int, c_int), String> {
         let mut version = 0;

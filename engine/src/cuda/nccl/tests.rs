@@ -30,7 +30,7 @@ fn the_real_library_has_what_is_called() {
     let Some(file) = std::env::var_os("ENGINE_REAL_NCCL") else { return };
     let library = open(Some(file)).unwrap();
     println!("NCCL {:?}", library.version().unwrap());
-    let mut id = Id([0; 128]);
+    let mut id = UniqueId([0; 128]);
     // SAFETY: the identity is written there.
     check(&library, "ncclGetUniqueId", unsafe { (library.ncclGetUniqueId)(&mut id) }).unwrap();
     assert!(id.0.iter().any(|&byte| byte != 0));

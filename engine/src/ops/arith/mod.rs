@@ -11,6 +11,7 @@ pub(super) mod samples;
 use super::gpu::{pointwise, pointwise_into};
 use super::{Op, apply, save_if};
 use crate::cpu::{PIECE, for_each_piece};
+use crate::dispatch::on_device;
 use crate::layout::broadcast_shape;
 use crate::ops::map;
 use crate::{DType, Element, Error, Meta, Result, Tensor, dispatch_float};
@@ -106,14 +107,18 @@ impl Tensor {
 }
 
 /// `earlier + gradient`, in place where nobody else holds `earlier`. The tape's accumulator.
-pub(crate) fn accumulate(mut earlier: Tensor, gradient: &Tensor) -> Result<Tensor> {
-    if let Some(gpu) = earlier.gpu() {
+pub(crate) fn accumulate(earlier: Tensor, gradient: &Tensor) -> Result<Tensor> {
+    let on_cpu = |earlier| accumulate_on_cpu(earlier, gradient);
+    on_device(earlier.gpu(), earlier, on_cpu, |gpu, earlier| {
         if !earlier.is_exclusive() {
             return earlier.add(gradient);
         }
         pointwise_into(gpu, kernels::pointwise::ADD, &earlier, &[&earlier, gradient], [0.0; 2])?;
-        return Ok(earlier);
-    }
+        Ok(earlier)
+    })
+}
+
+fn accumulate_on_cpu(mut earlier: Tensor, gradient: &Tensor) -> Result<Tensor> {
     dispatch_float!("accumulate", earlier.dtype(), T => {
         // Gradients of sums are broadcast, and have no memory of their own to add to.
         let alike = earlier.layout().is_dense() && earlier.layout().same_strides(gradient.layout());

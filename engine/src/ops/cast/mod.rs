@@ -69,7 +69,7 @@ fn cast(x: &Tensor, to: DType) -> Result<Tensor> {
     dispatch_element!(x.dtype(), From => dispatch_element!(to, To => {
         map(Cast::NAME, x.shape(), [x], |[x]: [From; 1]| <To as Element>::from_f64(x.to_f64()))
     }))
-    }, |gpu| cuda::cast(gpu, x, to))
+    }, |gpu| cuda::cast(gpu, Cast::NAME, x, to))
 }
 
 fn is_float(dtype: DType) -> bool {

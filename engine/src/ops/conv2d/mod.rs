@@ -18,19 +18,24 @@
 //! the derivative are computed again from it.
 
 mod algorithm;
+mod convolution;
 mod cpu;
 mod cuda;
 mod prepared;
 #[cfg(any(test, feature = "checks"))]
 pub(super) mod samples;
+mod shapes;
 
 use super::gelu;
 use super::view::Shape;
 use super::{Op, apply, multiply_adds};
 pub use crate::conv::Conv2dOptions;
 pub(crate) use crate::conv::{Direction, Epilogue};
-use crate::{DType, Error, Meta, Result, Tensor, counted};
+use crate::dispatch::on_device;
+use crate::{Error, Meta, Result, Tensor, counted};
+pub(super) use convolution::Convolution;
 pub(crate) use prepared::PackedWeight;
+pub(super) use shapes::{as_map, check_bias, check_dtypes, check_settings};
 
 impl Tensor {
     /// Convolves `[N, I, H, W]` with `weight` `[O, I/groups, kH, kW]` and adds `bias` `[O]`; gives
@@ -133,7 +138,7 @@ impl Conv2d {
 }
 
 impl Op for Conv2d {
-    const NAME: &'static str = "conv2d";
+    const NAME: &'static str = shapes::OP;
     type Saved = ConvSaved;
 
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
@@ -220,29 +225,20 @@ impl Op for Conv2d {
 
     fn forward_onto(&self, others: &[&Tensor], onto: Tensor) -> Result<Tensor> {
         let convolution = self.convolution(others[0], others[1]);
-        let bias = self.epilogue.bias.map(|i| others[i]);
-        let Epilogue { gelu_input, gelu, .. } = self.epilogue;
-        let epilogue = Epilogue { gelu_input, bias, accumulate: true, gelu, ..Epilogue::NONE };
+        // The residual is the last input, so the others keep their indices.
+        let epilogue = Epilogue { residual: None, ..self.epilogue }.map(|&i| others[i]);
         let out = onto.meta();
-        match convolution.x.gpu() {
-            None => cpu::convolve(convolution, epilogue, &out, Some(onto)),
-            Some(gpu) => cuda::convolve(gpu, convolution, epilogue, &out, Some(onto)),
-        }
+        on_device(
+            convolution.x.gpu(),
+            Some(onto),
+            |onto| cpu::convolve(convolution, epilogue, &out, onto),
+            |gpu, onto| cuda::convolve(gpu, convolution, epilogue, &out, onto),
+        )
     }
 
     fn flops(&self, inputs: &[Meta], output: &Meta) -> u64 {
         multiply_adds(output.numel(), &inputs[1].shape[1..])
     }
-}
-
-/// A convolution, or its transpose, of an input.
-#[derive(Clone, Copy)]
-pub(super) struct Convolution<'a> {
-    pub(super) direction: Direction,
-    pub(super) options: Conv2dOptions,
-    pub(super) x: &'a Tensor,
-    pub(super) weight: &'a Tensor,
-    pub(super) packed: Option<&'a PackedWeight>,
 }
 
 /// The tensors that a convolution and its transpose save for backward.
@@ -342,62 +338,6 @@ fn weight_gradient(
 
 pub(super) fn bias_gradient(dz: &Tensor) -> Result<Tensor> {
     dz.sum(&[0, 2, 3])
-}
-
-pub(super) fn as_map<'a>(op: &'static str, meta: &'a Meta) -> Result<&'a [usize; 4]> {
-    let shape = meta.shape.as_slice();
-    shape.try_into().map_err(|_| {
-        Error::shape(op, format!("input and weight must have 4 dimensions, got {shape:?}"))
-    })
-}
-
-pub(super) fn check_dtypes(op: &'static str, inputs: &[Meta]) -> Result<DType> {
-    let dtype = inputs[0].dtype;
-    crate::dispatch::require_compute(op, dtype)?;
-    match inputs.iter().find(|input| input.dtype != dtype) {
-        Some(other) => Err(Error::dtype(op, dtype, other.dtype)),
-        None => Ok(dtype),
-    }
-}
-
-/// The largest stride. The gradient of the input has as many phases as the square of the stride,
-/// each with a kernel of its own.
-const MAX_STRIDE: usize = 1 << 10;
-/// The largest padding and dilation. Distances within a padded map stay far from overflow.
-const MAX_REACH: usize = 1 << 20;
-/// The most elements of a kernel, of which kernels on the CPU make tables.
-const MAX_TAPS: usize = 1 << 24;
-
-pub(super) fn check_settings(
-    op: &'static str,
-    options: Conv2dOptions,
-    [kh, kw]: [usize; 2],
-) -> Result<()> {
-    let Conv2dOptions { stride, padding, dilation, groups } = options;
-    let refuse = |what: String| Err(Error::shape(op, format!("{what}, got {options:?}")));
-    if stride == 0 || dilation == 0 || groups == 0 {
-        return refuse("stride, dilation and groups must be at least 1".into());
-    }
-    if stride > MAX_STRIDE || padding > MAX_REACH || dilation > MAX_REACH {
-        return refuse(format!(
-            "the stride may be at most {MAX_STRIDE}, padding and dilation at most {MAX_REACH}"
-        ));
-    }
-    if kh.saturating_mul(kw) > MAX_TAPS {
-        let message = format!("a {kh}×{kw} kernel has more than {MAX_TAPS} elements");
-        return Err(Error::shape(op, message));
-    }
-    Ok(())
-}
-
-pub(super) fn check_bias(op: &'static str, bias: Option<&Meta>, channels: usize) -> Result<()> {
-    match bias {
-        Some(bias) if bias.shape != [channels] => Err(Error::shape(
-            op,
-            format!("bias {:?} does not fit {channels} output channels", bias.shape),
-        )),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

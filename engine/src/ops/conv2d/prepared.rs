@@ -1,13 +1,14 @@
 //! A convolution's weights, packed in the order in which its algorithm reads them.
 
 use super::algorithm::{Algorithm, choose};
-use super::{Conv2dOptions, Direction};
-use crate::conv::Epilogue;
-use crate::cpu::convolution::direct::{self, Geometry, Phase, Stencil};
-use crate::cpu::convolution::{Map, Read, winograd};
+use super::shapes::{as_map, check_settings};
+use crate::conv::{Conv2dOptions, Direction, Epilogue};
+use crate::cpu::convolution::direct::{self, DirectWeights, Geometry, Phase, Stencil};
+use crate::cpu::convolution::winograd::{self, WinogradWeights};
+use crate::cpu::convolution::{Map, Read};
 use crate::cpu::for_each_piece;
 use crate::cpu::gelu::Gelu;
-use crate::{Device, Error, Float, Meta, Result, Tensor, dispatch_float};
+use crate::{Error, Float, Meta, Result, Tensor, dispatch_float};
 use std::any::Any;
 use std::sync::Arc;
 
@@ -18,9 +19,11 @@ pub(crate) struct PackedWeight {
     made_of: Meta,
     direction: Direction,
     options: Conv2dOptions,
-    /// A [`Prepared`] of the weight's dtype; `()` on a GPU.
-    packed: Arc<dyn Any + Send + Sync>,
+    packed: Packed,
 }
+
+/// A [`Prepared`] of the weight's dtype; `()` on a GPU.
+type Packed = Arc<dyn Any + Send + Sync>;
 
 impl PackedWeight {
     /// Packs `weight` `[O, I/groups, kH, kW]` for convolutions with these options. An error if it
@@ -43,22 +46,19 @@ impl PackedWeight {
         options: Conv2dOptions,
     ) -> Result<Self> {
         let made_of = weight.meta();
-        let &[.., kh, kw] = super::as_map(op, &made_of)?;
-        super::check_settings(op, options, [kh, kw])?;
-        if weight.device() != Device::Cpu {
+        let &[.., kh, kw] = as_map(op, &made_of)?;
+        check_settings(op, options, [kh, kw])?;
+        let on_cpu = || {
+            dispatch_float!(op, weight.dtype(), T => {
+                let packed: Packed = Arc::new(Prepared::<T>::new(direction, options, weight)?);
+                Ok(packed)
+            })
+        };
+        let packed = weight.on_device(on_cpu, |_| {
             crate::dispatch::require_compute(op, weight.dtype())?;
-            return Ok(Self { made_of, direction, options, packed: Arc::new(()) });
-        }
-        dispatch_float!(op, weight.dtype(), T => {
-            Ok(
-                Self {
-                    made_of,
-                    direction,
-                    options,
-                    packed: Arc::new(Prepared::<T>::new(direction, options, weight)?),
-                }
-            )
-        })
+            Ok(Arc::new(()))
+        })?;
+        Ok(Self { made_of, direction, options, packed })
     }
 
     /// An error if this cannot stand for such a weight in a convolution, or its transpose, with
@@ -86,8 +86,8 @@ impl PackedWeight {
 
 /// The algorithm of a convolution, or its transpose, with the weights packed for it.
 pub(super) enum Prepared<T> {
-    Direct { stencil: Stencil, weights: direct::Weights<T> },
-    Winograd { weights: winograd::Weights, padding: isize },
+    Direct { stencil: Stencil, weights: DirectWeights<T> },
+    Winograd { weights: WinogradWeights, padding: isize },
 }
 
 impl<T: Gelu> Prepared<T> {
@@ -116,7 +116,7 @@ impl<T: Gelu> Prepared<T> {
         };
         Ok(match (direction, choose(direction, geometry.kernel, options, c_in)) {
             (Direction::InToOut, Algorithm::Winograd) => {
-                let weights = winograd::Weights::new(1, i, o, |_, e, i, o| at(0, e, i, o))?;
+                let weights = WinogradWeights::new(1, i, o, |_, e, i, o| at(0, e, i, o))?;
                 Self::Winograd { weights, padding: options.padding as isize }
             }
             (Direction::OutToIn, Algorithm::Winograd) => {
@@ -134,19 +134,19 @@ impl<T: Gelu> Prepared<T> {
                     .map(|phase| std::array::from_fn(|e| element(phase, e)))
                     .collect();
                 let weights =
-                    winograd::Weights::new(stencil.out_step, o, i, |phase, e, from, to| {
+                    WinogradWeights::new(stencil.out_step, o, i, |phase, e, from, to| {
                         elements[phase][e].map_or(T::zero(), |e| at(0, e, to, from))
                     })?;
                 Self::Winograd { weights, padding: -first }
             }
             (Direction::InToOut, Algorithm::Direct) => {
                 let stencil = Stencil::forward(geometry);
-                let weights = direct::Weights::new(&stencil, groups, i, o, at)?;
+                let weights = DirectWeights::new(&stencil, groups, i, o, at)?;
                 Self::Direct { stencil, weights }
             }
             (Direction::OutToIn, Algorithm::Direct) => {
                 let stencil = Stencil::adjoint(geometry);
-                let weights = direct::Weights::new(&stencil, groups, o, i, |g, e, from, to| {
+                let weights = DirectWeights::new(&stencil, groups, o, i, |g, e, from, to| {
                     at(g, e, to, from)
                 })?;
                 Self::Direct { stencil, weights }
@@ -154,21 +154,22 @@ impl<T: Gelu> Prepared<T> {
         })
     }
 
-    /// Convolves `x` into `out`, the memory of a map of `size` (height, width).
+    /// Convolves `x` into `out`, the memory of a map of `size` (height, width), or `onto` the
+    /// numbers there.
     pub(super) fn convolve(
         &self,
         x: Map<'_, T>,
         out: &mut [T],
         size: (usize, usize),
         epilogue: Epilogue<&[T]>,
+        onto: bool,
     ) -> Result<()> {
         match self {
             Self::Direct { stencil, weights } => {
-                direct::correlate(stencil, x, weights, out, size, epilogue)
+                direct::correlate(stencil, x, weights, out, size, epilogue, onto)
             }
             Self::Winograd { weights, padding } => {
-                winograd::convolve(x, weights, *padding, out, size, epilogue);
-                Ok(())
+                winograd::convolve(x, weights, *padding, out, size, epilogue, onto)
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::samples::sample_settings;
 use super::*;
+use crate::DType;
 use crate::Rng;
 use crate::checks::{SampleGenerator, Values};
 use crate::ops::dyn_op;

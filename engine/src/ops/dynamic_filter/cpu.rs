@@ -1,7 +1,8 @@
 //! The loops of the dynamic filter.
 
-use super::Border;
+use super::border::Border;
 use crate::cpu::{for_each_line, for_each_piece, in_blocks};
+use crate::memory::{filled, reserve};
 use crate::simd::{Kernel, vectorize};
 use crate::{Float, Result, Tensor, dispatch_float};
 
@@ -94,8 +95,8 @@ fn filter(
         let source: &[T] = x.dense_data(OP)?;
         let weights = per_channel::<T>(taps, c)?;
         let shift: &[T] = shift.dense_data(OP)?;
-        Tensor::build(x.shape(), |out: &mut [T]| {
-            for_each_line(out, w * c, || (), |line, out, ()| {
+        Tensor::try_build(x.shape(), |out: &mut [T]| {
+            for_each_line(out, w * c, || Ok(()), |line, out, ()| {
                 let (image, y) = (line / h, line % h);
                 let source = &source[image * h * w * c..][..h * w * c];
                 let weights = &weights[image * k * k * c..][..k * k * c];
@@ -103,7 +104,7 @@ fn filter(
                 vectorize(
                     Line { source, weights, shift, rows: &rows.0[y], cols: &cols.0, k, w, c, out }
                 );
-            });
+            })
         })
     })
 }
@@ -116,7 +117,7 @@ fn per_channel<T: Float>(taps: &Tensor, channels: usize) -> Result<Vec<T>> {
     let data: &[T] = taps.dense_data(OP)?;
     let (per_group, mut repeated) = (channels / groups, Vec::new());
     // Many channels of one pixel and large filters may both fit into memory, and not their product.
-    crate::memory::reserve(&mut repeated, data.len().saturating_mul(per_group))?;
+    reserve(&mut repeated, data.len().saturating_mul(per_group))?;
     repeated.extend(data.iter().flat_map(|&tap| std::iter::repeat_n(tap, per_group)));
     Ok(repeated)
 }
@@ -186,10 +187,10 @@ pub(super) fn backward_taps(
     let (x, dy) = (x.contiguous()?, dy.contiguous()?);
     let pieces = h.div_ceil(LINES);
     let taps = k * k * c;
-    let mut sums = vec![0.0; n * k * k * groups];
+    let mut sums = filled(0.0, n * k * k * groups)?;
     dispatch_float!(OP, x.dtype(), T => {
         let (x, dy): (&[T], &[T]) = (x.dense_data(OP)?, dy.dense_data(OP)?);
-        let mut partial = vec![T::default(); n * pieces * taps];
+        let mut partial = filled(T::default(), n * pieces * taps)?;
         for_each_piece(&mut partial, taps, &|i, sums| {
             let (image, piece) = (i / pieces, i % pieces);
             let [x, dy] = [x, dy].map(|map| &map[image * h * w * c..][..h * w * c]);

@@ -1,6 +1,6 @@
 //! The dynamic filter on a GPU: see `dynamic_filter.cu`.
 
-use super::Border;
+use super::border::Border;
 use crate::cuda::{Gpu, Launch, has_forms};
 use crate::{Error, Result, Tensor};
 use kernels::Kernel;

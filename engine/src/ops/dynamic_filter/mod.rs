@@ -6,6 +6,7 @@
 //! no unfolded or padded copy is made, as a table per axis lists the inputs that each output reads,
 //! borders included. The gradient of the input is the same loop with the tables transposed.
 
+mod border;
 mod cpu;
 mod cuda;
 #[cfg(any(test, feature = "checks"))]
@@ -14,15 +15,7 @@ pub(super) mod samples;
 use super::view::Shape;
 use super::{Op, apply, multiply_adds, save_if};
 use crate::{Error, Meta, Result, Tensor, counted};
-
-/// The values beyond the border of a map. See [`Tensor::dynamic_filter`] for an example.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Border {
-    /// The map, mirrored at its outermost pixels, which are not repeated.
-    Reflect,
-    /// Zeros.
-    Zero,
-}
+pub use border::Border;
 
 impl Tensor {
     /// Σᵢⱼ x̃[n, c, h + i − ⌊K/2⌋, w + j − ⌊K/2⌋] · taps[n, g, i, j], where x̃ is `self`

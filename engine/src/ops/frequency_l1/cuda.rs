@@ -2,10 +2,9 @@
 //! summed as it writes the spectrum, and the slopes are found as its adjoint reads that. The
 //! spectrum is stored in f32 where the images are of half precision.
 
-use super::{FrequencyL1, FrequencyNorm};
+use super::norm::FrequencyNorm;
 use crate::cuda::{Gpu, Launch};
-use crate::ops::Op;
-use crate::ops::rfft2::cuda::{Pass, adjoint_rows, row_spectra};
+use crate::ops::rfft2::cuda::{FourierPass, adjoint_rows, row_spectra};
 use crate::{Meta, Result, Tensor};
 use kernels::fourier;
 
@@ -31,15 +30,16 @@ impl Norm {
 /// The distance; and the spectrum, if it is to be saved for backward.
 pub(super) fn forward(
     gpu: &'static Gpu,
+    op: &'static str,
     inputs: &[&Tensor],
     norm: FrequencyNorm,
     save: bool,
 ) -> Result<(Tensor, Option<Tensor>)> {
-    let shape = inputs[0].dims4(FrequencyL1::NAME)?;
+    let shape = inputs[0].dims4(op)?;
     let norm = Norm::new(norm, shape);
-    let spectrum = row_spectra(gpu, FrequencyL1::NAME, inputs[0], Some(inputs[1]))?;
+    let spectrum = row_spectra(gpu, op, inputs[0], Some(inputs[1]))?;
     let dtype = spectrum.dtype();
-    let pass = Pass::columns(gpu, FrequencyL1::NAME, shape, dtype)?;
+    let pass = FourierPass::columns(gpu, op, shape, dtype)?;
     let sums = gpu.allocate(pass.blocks() * size_of::<f64>())?;
     // A column is read before it is written.
     let address = spectrum.address()?;
@@ -55,6 +55,7 @@ pub(super) fn forward(
 /// difference.
 pub(super) fn gradient(
     gpu: &'static Gpu,
+    op: &'static str,
     spectrum: &Tensor,
     dy: &Tensor,
     shape: &[usize],
@@ -62,13 +63,13 @@ pub(super) fn gradient(
 ) -> Result<Tensor> {
     let (to, dtype) = (dy.dtype(), spectrum.dtype());
     let dy = dy.to_dtype(dtype)?;
-    let shape = Meta { shape: shape.to_vec(), dtype }.dims4(FrequencyL1::NAME)?;
+    let shape = Meta { shape: shape.to_vec(), dtype }.dims4(op)?;
     let slopes = Tensor::new_on_gpu(gpu, spectrum.shape(), dtype)?;
     let addresses = [slopes.address()?, spectrum.address()?, dy.address()?];
-    let pass = Pass::columns(gpu, FrequencyL1::NAME, shape, dtype)?;
+    let pass = FourierPass::columns(gpu, op, shape, dtype)?;
     let norm = Norm::new(norm, shape);
     pass.launch(gpu, fourier::FOURIER_ADJOINT_COLUMNS_L1, dtype, addresses, &[&norm])?;
-    adjoint_rows(gpu, FrequencyL1::NAME, &slopes, shape, to)
+    adjoint_rows(gpu, op, &slopes, shape, to)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! Only the half spectrum of the difference is saved.
 
 mod cuda;
+mod norm;
 #[cfg(any(test, feature = "checks"))]
 pub(super) mod samples;
 
@@ -14,18 +15,8 @@ use super::view::Shape;
 use super::{Op, apply};
 use crate::cpu::for_each_piece;
 use crate::{Element, Error, Float, Meta, Result, Tensor, dispatch_float};
+pub use norm::FrequencyNorm;
 use rayon::prelude::*;
-
-/// How the size of a complex number enters [`Tensor::frequency_l1`]. F is the unnormalized Fourier
-/// transform of the difference of the images, P the number of their elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FrequencyNorm {
-    /// Σ (|re F| + |im F|) / 2P: the mean over real and imaginary parts, as in the code of
-    /// Cui et al., ICML 2023.
-    Stacked,
-    /// Σ |F| / P: the mean of the modulus (Cui et al., ICML 2023, equation 9).
-    Modulus,
-}
 
 impl Tensor {
     /// The mean L1 distance of the spectra of `self` and `target`, both `[N, C, H, W]`; a tensor
@@ -87,7 +78,7 @@ impl Op for FrequencyL1 {
                 let spectrum = forward(Self::NAME, &inputs[0].sub(inputs[1])?)?;
                 Ok((self.value(&spectrum, shape)?, wanted.then_some(spectrum)))
             },
-            |gpu| cuda::forward(gpu, inputs, self.norm, wanted),
+            |gpu| cuda::forward(gpu, Self::NAME, inputs, self.norm, wanted),
         )?;
         Ok((value, (saved, Shape(shape.to_vec()))))
     }
@@ -110,7 +101,7 @@ impl FrequencyL1 {
     fn gradient(&self, spectrum: &Tensor, shape: &[usize], dy: &Tensor) -> Result<Tensor> {
         dy.on_device(
             || adjoint(Self::NAME, &self.slopes(spectrum, shape, dy.item()?)?, shape),
-            |gpu| cuda::gradient(gpu, spectrum, dy, shape, self.norm),
+            |gpu| cuda::gradient(gpu, Self::NAME, spectrum, dy, shape, self.norm),
         )
     }
 

@@ -1,9 +1,7 @@
 //! The loops of choosing by indices and of its adjoint.
 
-use super::Gather;
 use crate::cpu::{for_each_piece, for_each_row};
 use crate::loop_nest::LoopNest;
-use crate::ops::Op;
 use crate::{Element, Error, Float, Layout, Meta, Result, Tensor};
 
 /// An error if an index is negative or not smaller than `size`.
@@ -32,10 +30,17 @@ fn is_below(index: i64, size: usize) -> bool {
     usize::try_from(index).is_ok_and(|index| index < size)
 }
 
-/// The elements of `x` that `indices`, which are in bounds, choose.
-pub(super) fn gather<T: Element>(op: &Gather, x: &Tensor, indices: &Tensor) -> Result<Tensor> {
-    let step = x.layout().strides()[op.dim];
-    let from = op.chosen(x.layout(), indices.shape());
+/// The layout of what an index of 0 along `dim` would choose, by the places of the indices.
+pub(super) fn chosen(dim: usize, layout: &Layout, indices: &[usize]) -> Layout {
+    let mut strides = layout.strides().to_vec();
+    strides[dim] = 0;
+    Layout::from_parts(indices.to_vec(), strides, layout.offset())
+}
+
+/// The elements of `x` along `dim` that `indices`, which are in bounds, choose.
+pub(super) fn gather<T: Element>(dim: usize, x: &Tensor, indices: &Tensor) -> Result<Tensor> {
+    let step = x.layout().strides()[dim];
+    let from = chosen(dim, x.layout(), indices.shape());
     let layout = Layout::of(indices.shape());
     let (source, chosen) = (x.raw::<T>(), indices.raw::<i64>());
     Tensor::build_in(layout.clone(), |out: &mut [T]| {
@@ -57,33 +62,33 @@ pub(super) fn gather<T: Element>(op: &Gather, x: &Tensor, indices: &Tensor) -> R
     })
 }
 
-/// The sums of `dy` by the elements of a tensor of `shape` that `indices`, which are in bounds,
-/// choose. Threads share out the elements of the result. Each adds in the logical order of the
-/// indices, so the cuts change nothing.
+/// The sums of `dy` by the elements of a tensor of `shape` that `indices` along `dim`, which are in
+/// bounds, choose. Threads share out the elements of the result. Each adds in the logical order of
+/// the indices, so the cuts change nothing.
 pub(super) fn scatter_add<T: Float>(
-    op: &Gather,
+    dim: usize,
     shape: &[usize],
     dy: &Tensor,
     indices: &Tensor,
 ) -> Result<Tensor> {
     let layout = Layout::of(shape);
-    let to = op.chosen(&layout, dy.shape());
+    let to = chosen(dim, &layout, dy.shape());
     Tensor::build_in(layout.clone(), |out: &mut [T]| {
         out.fill(T::zero());
         // The outermost dimension in memory, which is cut.
         let outer = layout.physical_order().into_iter().find(|&d| shape[d] > 1);
         let Some(outer) = outer.filter(|_| dy.numel() > 0) else {
             // A single element, or nothing to add.
-            let all = Piece { dim: op.dim, first: 0, step: 0 };
+            let all = Piece { dim, first: 0, step: 0 };
             return all.add(out, &to, dy.layout(), indices.layout(), dy, indices);
         };
         let (size, block) = (shape[outer], layout.strides()[outer]);
         let length = size.div_ceil(rayon::current_num_threads());
         for_each_piece(out, block * length, &|piece, out| {
             let first = piece * length;
-            let step = layout.strides()[op.dim];
-            if outer == op.dim {
-                let piece = Piece { dim: op.dim, first, step };
+            let step = layout.strides()[dim];
+            if outer == dim {
+                let piece = Piece { dim, first, step };
                 return piece.add(out, &to, dy.layout(), indices.layout(), dy, indices);
             }
             // Indices may be in fewer places than the tensor has.
@@ -91,7 +96,7 @@ pub(super) fn scatter_add<T: Float>(
             let part = |layout: &Layout| layout.slice(outer, first, length.min(left), 1);
             let to = Layout::from_parts(part(&to).shape().to_vec(), to.strides().to_vec(), 0);
             let (from, by) = (part(dy.layout()), part(indices.layout()));
-            Piece { dim: op.dim, first: 0, step }.add(out, &to, &from, &by, dy, indices);
+            Piece { dim, first: 0, step }.add(out, &to, &from, &by, dy, indices);
         });
     })
 }
@@ -116,7 +121,7 @@ impl Piece {
         dy: &Tensor,
         indices: &Tensor,
     ) {
-        debug_assert_eq!(to.strides()[self.dim], 0, "{}", Gather::NAME);
+        debug_assert_eq!(to.strides()[self.dim], 0);
         let (dy, indices) = (dy.raw::<T>(), indices.raw::<i64>());
         let rows = LoopNest::new(&Layout::row_major_of(to.shape()), [to, from, by]);
         let (row, [stride, dy_stride, i_stride]) = (rows.row(), rows.row_strides());

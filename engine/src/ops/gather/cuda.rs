@@ -1,10 +1,9 @@
 //! Choosing by indices, its adjoint, and vectors of indices on a GPU: a launch each.
 
-use super::{Gather, OneHot};
+use super::cpu::chosen;
 use crate::cuda::{Gpu, Launch};
 use crate::loop_nest::LoopNest;
-use crate::ops::Op;
-use crate::{Error, Layout, Result, Tensor};
+use crate::{Error, Layout, Meta, Result, Tensor};
 
 /// The same as in `gather.cu`.
 const RANK: usize = 8;
@@ -56,12 +55,9 @@ struct Chosen {
 }
 
 impl Chosen {
-    fn new(op: &Gather, layout: &Layout) -> Result<Self> {
-        let number = |size: usize| number(Gather::NAME, layout.shape(), size);
-        Ok(Self {
-            size: number(layout.shape()[op.dim])?,
-            stride: number(layout.strides()[op.dim])?,
-        })
+    fn new(op: &'static str, dim: usize, layout: &Layout) -> Result<Self> {
+        let number = |size: usize| number(op, layout.shape(), size);
+        Ok(Self { size: number(layout.shape()[dim])?, stride: number(layout.strides()[dim])? })
     }
 }
 
@@ -75,48 +71,51 @@ struct Lines {
     indices_stride: u32,
 }
 
-/// The elements of `x` that `indices` choose, or NaN.
+/// The elements of `x` along `dim` that `indices` choose, or NaN.
 pub(super) fn gather(
     gpu: &'static Gpu,
-    op: &Gather,
+    op: &'static str,
+    dim: usize,
     x: &Tensor,
     indices: &Tensor,
 ) -> Result<Tensor> {
-    crate::dispatch::require_compute(Gather::NAME, x.dtype())?;
+    crate::dispatch::require_compute(op, x.dtype())?;
     let y = Tensor::new_on_gpu(gpu, indices.shape(), x.dtype())?;
-    let from = op.chosen(x.layout(), indices.shape());
-    let loops = Loops::new(Gather::NAME, y.layout(), [&from, indices.layout(), y.layout()])?;
-    let chosen = Chosen::new(op, x.layout())?;
+    let from = chosen(dim, x.layout(), indices.shape());
+    let loops = Loops::new(op, y.layout(), [&from, indices.layout(), y.layout()])?;
+    let chosen = Chosen::new(op, dim, x.layout())?;
     Launch::each(kernels::gather::GATHER, x.dtype(), y.numel())
         .run(gpu, &[&y.address()?, &x.address()?, &indices.address()?, &loops, &chosen])?;
     Ok(y)
 }
 
-/// The sums of `dy` by the elements of a tensor of `shape` that `indices` choose, made in the type
-/// that the GPU computes in.
+/// The sums of `dy` by the elements of a tensor of `shape` that `indices` along `dim` choose, made
+/// in the type that the GPU computes in.
 pub(super) fn scatter_add(
     gpu: &'static Gpu,
-    op: &Gather,
+    op: &'static str,
+    dim: usize,
     shape: &[usize],
     dy: &Tensor,
     indices: &Tensor,
 ) -> Result<Tensor> {
     let dx = Tensor::zeros_on_gpu(gpu, shape, crate::cuda::computed_in(dy.dtype()))?;
     if dx.numel() > 0 {
-        let line = |layout: &Layout| layout.slice(op.dim, 0, 1, 1);
-        let lines = [&op.chosen(dx.layout(), dy.shape()), dy.layout(), indices.layout()].map(line);
+        let line = |layout: &Layout| layout.slice(dim, 0, 1, 1);
+        let lines =
+            [&chosen(dim, dx.layout(), dy.shape()), dy.layout(), indices.layout()].map(line);
         let order = Layout::of(lines[0].shape());
-        let loops = Loops::new(Gather::NAME, &order, lines.each_ref())?;
-        let chosen = Chosen::new(op, dx.layout())?;
-        let number = |size: usize| number(Gather::NAME, dy.shape(), size);
-        let size = shape[op.dim];
+        let loops = Loops::new(op, &order, lines.each_ref())?;
+        let chosen = Chosen::new(op, dim, dx.layout())?;
+        let number = |size: usize| number(op, dy.shape(), size);
+        let size = shape[dim];
         let part = size.div_ceil((THREADS / loops.count as usize).clamp(1, size));
         let lines = Lines {
             parts: number(size.div_ceil(part))?,
             part: number(part)?,
-            count: number(dy.shape()[op.dim])?,
-            gradient_stride: number(dy.layout().strides()[op.dim])?,
-            indices_stride: number(indices.layout().strides()[op.dim])?,
+            count: number(dy.shape()[dim])?,
+            gradient_stride: number(dy.layout().strides()[dim])?,
+            indices_stride: number(indices.layout().strides()[dim])?,
         };
         let threads = loops.count as usize * lines.parts as usize;
         number(threads)?;
@@ -129,8 +128,13 @@ pub(super) fn scatter_add(
 }
 
 /// `indices` as vectors of ones and zeros.
-pub(super) fn one_hot(gpu: &'static Gpu, indices: &Tensor, out: &crate::Meta) -> Result<Tensor> {
-    crate::dispatch::require_compute(OneHot::NAME, out.dtype)?;
+pub(super) fn one_hot(
+    gpu: &'static Gpu,
+    op: &'static str,
+    indices: &Tensor,
+    out: &Meta,
+) -> Result<Tensor> {
+    crate::dispatch::require_compute(op, out.dtype)?;
     let y = Tensor::new_on_gpu(gpu, &out.shape, out.dtype)?;
     let last = indices.rank();
     let along = |strides: Vec<usize>| Layout::from_parts(out.shape.clone(), strides, 0);
@@ -139,7 +143,7 @@ pub(super) fn one_hot(gpu: &'static Gpu, indices: &Tensor, out: &crate::Meta) ->
     let mut numbers = vec![0; last + 1];
     numbers[last] = 1;
     let (repeated, numbers) = (along(repeated), along(numbers));
-    let loops = Loops::new(OneHot::NAME, y.layout(), [&repeated, &numbers, y.layout()])?;
+    let loops = Loops::new(op, y.layout(), [&repeated, &numbers, y.layout()])?;
     Launch::each(kernels::gather::ONE_HOT, out.dtype, y.numel())
         .run(gpu, &[&y.address()?, &indices.address()?, &loops])?;
     Ok(y)

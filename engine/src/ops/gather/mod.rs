@@ -17,7 +17,7 @@ pub(super) mod samples;
 
 use super::view::Shape;
 use super::{Op, apply};
-use crate::{DType, Error, Layout, Meta, Result, Tensor, dispatch_element, dispatch_float};
+use crate::{DType, Error, Meta, Result, Tensor, dispatch_element, dispatch_float};
 
 impl Tensor {
     /// For each element of `indices`, the element of this tensor that has the same place except
@@ -92,15 +92,6 @@ struct Gather {
     dim: usize,
 }
 
-impl Gather {
-    /// The layout of what an index of 0 would choose, by the places of the indices.
-    fn chosen(&self, layout: &Layout, indices: &[usize]) -> Layout {
-        let mut strides = layout.strides().to_vec();
-        strides[self.dim] = 0;
-        Layout::from_parts(indices.to_vec(), strides, layout.offset())
-    }
-}
-
 impl Op for Gather {
     const NAME: &'static str = "gather";
     /// The input's shape, and the indices.
@@ -128,9 +119,9 @@ impl Op for Gather {
         let (x, indices) = (x[0], x[1]);
         let on_cpu = || {
             cpu::require_below(Self::NAME, indices, x.shape()[self.dim])?;
-            dispatch_element!(x.dtype(), T => cpu::gather::<T>(self, x, indices))
+            dispatch_element!(x.dtype(), T => cpu::gather::<T>(self.dim, x, indices))
         };
-        let y = x.on_device(on_cpu, |gpu| cuda::gather(gpu, self, x, indices))?;
+        let y = x.on_device(on_cpu, |gpu| cuda::gather(gpu, Self::NAME, self.dim, x, indices))?;
         Ok((y, (Shape(x.shape().to_vec()), indices.detach())))
     }
 
@@ -144,10 +135,10 @@ impl Op for Gather {
             dy.on_device(
                 || {
                     dispatch_float!(Self::NAME, dy.dtype(), T => {
-                        cpu::scatter_add::<T>(self, &shape, dy, &indices)
+                        cpu::scatter_add::<T>(self.dim, &shape, dy, &indices)
                     })
                 },
-                |gpu| cuda::scatter_add(gpu, self, &shape, dy, &indices),
+                |gpu| cuda::scatter_add(gpu, Self::NAME, self.dim, &shape, dy, &indices),
             )
         };
         Ok(vec![need[0].then(gradient).transpose()?, None])
@@ -183,7 +174,7 @@ impl Op for OneHot {
             cpu::require_below(Self::NAME, indices, self.classes)?;
             dispatch_element!(self.dtype, T => cpu::one_hot::<T>(indices, self.classes, out))
         };
-        Ok((indices.on_device(on_cpu, |gpu| cuda::one_hot(gpu, indices, out))?, ()))
+        Ok((indices.on_device(on_cpu, |gpu| cuda::one_hot(gpu, Self::NAME, indices, out))?, ()))
     }
 
     fn backward(&self, (): (), _: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {

@@ -1,9 +1,8 @@
 //! Matrix products on a GPU.
 
-use super::MatMul;
 use crate::cuda::{Gpu, Launch};
 use crate::loop_nest::LoopNest;
-use crate::ops::{Op, reduce};
+use crate::ops::reduce;
 use crate::{Error, Layout, Result, Tensor};
 
 /// The same as in `matmul.cu`.
@@ -36,9 +35,10 @@ struct Product {
 }
 
 /// The row-major product `shape`, `[.., M, N]`, of `a` and `b` seen through `layouts`, `[.., M, K]`
-/// and `[.., K, N]`, which agree in the leading dimensions.
+/// and `[.., K, N]`, which agree in the leading dimensions; for `op`.
 pub(super) fn product(
     gpu: &'static Gpu,
+    op: &'static str,
     shape: &[usize],
     [a, b]: [&Tensor; 2],
     layouts: [&Layout; 2],
@@ -51,9 +51,8 @@ pub(super) fn product(
     if k == 0 {
         return Ok(Tensor::zeros_on_gpu(gpu, shape, a.dtype())?.view(y.layout().clone()));
     }
-    let too_large = || {
-        Error::cuda(MatMul::NAME, format!("the product {shape:?} is too large for a GPU kernel"))
-    };
+    let too_large =
+        || Error::cuda(op, format!("the product {shape:?} is too large for a GPU kernel"));
     let number = |number: usize| u32::try_from(number).map_err(|_| too_large());
     let operand = |lanes: usize, [lane, depth]: [usize; 2]| {
         let batch_strides = [0; RANK];

@@ -108,7 +108,7 @@ fn product(shape: &[usize], a: &Tensor, b: &Tensor) -> Result<Tensor> {
             };
             product.contiguous()
         },
-        |gpu| cuda::product(gpu, shape, [a, b], [&a_layout, &b_layout])?.contiguous(),
+        |gpu| cuda::product(gpu, MatMul::NAME, shape, [a, b], [&a_layout, &b_layout])?.contiguous(),
     )
 }
 

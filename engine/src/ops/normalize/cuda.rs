@@ -3,7 +3,7 @@
 //!
 //! Each pass, forward and backward, reads the map twice: once for its sums, once to write.
 
-use super::{Normalize, Statistics};
+use super::statistics::{Normalize, Statistics};
 use crate::cuda::{Gpu, Launch, THREADS, computed_in, has_forms, width};
 use crate::{DType, Error, Result, Tensor};
 use kernels::normalize::*;

@@ -10,22 +10,16 @@
 //! those of the whole; d weight and d bias are of the rank's part.
 
 mod cuda;
+mod statistics;
 
 use super::save_if;
 use crate::cpu::channel_sums;
 use crate::memory::filled;
 use crate::ops::map;
-use crate::{
-    Collectives, DType, Device, Error, Meta, Result, Tensor, dispatch_element, dispatch_float,
-};
+use crate::{DType, Error, Meta, Result, Tensor, dispatch_float};
+use statistics::from_f64;
+pub(super) use statistics::{Normalize, Statistics, Whole};
 use std::borrow::Cow;
-use std::sync::Arc;
-
-/// Means and biased variances, f64 tensors `[groups, channels]`, on the device of the input.
-pub(super) struct Statistics {
-    pub(super) mean: Tensor,
-    pub(super) var: Tensor,
-}
 
 impl Statistics {
     /// The statistics of `x` `[N, C, H, W]`, whose N images fall into `groups` groups.
@@ -36,9 +30,9 @@ impl Statistics {
         let count = (n / groups.max(1) * h * w) as f64;
         dispatch_float!(op, x.dtype(), T => {
             let data: &[T] = x.dense_data(op)?;
-            let sum = channel_sums([data], groups, &filled(0.0, groups * c)?, |[x], _| x);
+            let sum = channel_sums([data], groups, &filled(0.0, groups * c)?, |[x], _| x)?;
             let mean: Vec<f64> = sum.iter().map(|sum| sum / count).collect();
-            let squares = channel_sums([data], groups, &mean, |[x], mean| (x - mean) * (x - mean));
+            let squares = channel_sums([data], groups, &mean, |[x], mean| (x - mean) * (x - mean))?;
             let var: Vec<f64> = squares.iter().map(|sum| sum / count).collect();
             let [mean, var] = [mean, var].map(
                 |numbers| from_f64(&numbers, &[groups, c], DType::F64)
@@ -46,118 +40,6 @@ impl Statistics {
             Ok(Self { mean: mean?, var: var? })
         })
         }, |gpu| cuda::statistics(gpu, op, &x, groups))
-    }
-
-    /// Given statistics, the same for all images.
-    pub(super) fn given(mean: &Tensor, var: &Tensor) -> Result<Self> {
-        let given =
-            |x: &Tensor| x.detach().to_dtype(DType::F64)?.reshape(&[1, x.numel()])?.contiguous();
-        Ok(Self { mean: given(mean)?, var: given(var)? })
-    }
-
-    /// The statistics of a batch that ranks share, from those of `count` values per channel on each
-    /// rank; and the number of values per channel in the whole batch.
-    pub(super) fn of_all(
-        &self,
-        op: &'static str,
-        count: f64,
-        ranks: &dyn Collectives,
-    ) -> Result<(Self, f64)> {
-        if self.mean.device() != Device::Cpu {
-            return self.of_all_on_gpu(op, count, ranks);
-        }
-        let (mean, var) = (self.mean.dense_data::<f64>(op)?, self.var.dense_data::<f64>(op)?);
-        let channels = mean.len();
-        let parts = ranks.gather(&[&[count], mean, var].concat())?;
-        if parts.iter().any(|part| part.len() != 1 + 2 * channels) {
-            return Err(Error::shape(op, "the ranks have maps of different numbers of channels"));
-        }
-        let total = total(op, parts.iter().map(|part| part[0]))?;
-        // Σ over the parts of count·f, over the total.
-        let weighted = |f: &dyn Fn(&[f64]) -> f64| {
-            parts.iter().map(|part| part[0] * f(part)).sum::<f64>() / total
-        };
-        let mean: Vec<f64> = (1..=channels).map(|c| weighted(&|part| part[c])).collect();
-        let var: Vec<f64> = (1..=channels)
-            .map(|c| weighted(&|part| part[channels + c] + (part[c] - mean[c - 1]).powi(2)))
-            .collect();
-        let [mean, var] =
-            [mean, var].map(|numbers| from_f64(&numbers, self.mean.shape(), DType::F64));
-        Ok((Self { mean: mean?, var: var? }, total))
-    }
-
-    /// Like [`Self::of_all`], but on a GPU, without a copy to main memory.
-    fn of_all_on_gpu(
-        &self,
-        op: &'static str,
-        count: f64,
-        ranks: &dyn Collectives,
-    ) -> Result<(Self, f64)> {
-        let channels = self.mean.numel();
-        // These follow from the shapes, so a recording may take them for constants.
-        let sizes = ranks.gather(&[count, channels as f64])?;
-        if sizes.iter().any(|size| size.get(1) != Some(&(channels as f64))) {
-            return Err(Error::shape(op, "the ranks have maps of different numbers of channels"));
-        }
-        let total = total(op, sizes.iter().map(|size| size[0]))?;
-        let parts = ranks.gather_on_gpu(&Tensor::concat(&[&self.mean, &self.var], 0)?)?;
-        let shares: Vec<f64> = sizes.iter().map(|size| size[0] / total).collect();
-        let shares = parts.constant(&shares, &[shares.len(), 1, 1])?;
-        let (means, vars) = (parts.narrow(1, 0, 1)?, parts.narrow(1, 1, 1)?);
-        let mean = means.mul(&shares)?.sum_keepdim(&[0])?;
-        let var = vars.add(&means.sub(&mean)?.square()?)?.mul(&shares)?.sum_keepdim(&[0])?;
-        let like = |numbers: Tensor| numbers.reshape(self.mean.shape());
-        Ok((Self { mean: like(mean)?, var: like(var)? }, total))
-    }
-
-    fn groups(&self) -> usize {
-        self.mean.shape()[0]
-    }
-}
-
-/// The sum of the ranks' `counts`. A rank without any would not take part in the backward pass, for
-/// which the others wait; all of them see this here.
-fn total(op: &'static str, mut counts: impl Iterator<Item = f64> + Clone) -> Result<f64> {
-    let sum = counts.clone().sum();
-    match counts.any(|count| count == 0.0) {
-        true => Err(Error::shape(op, "a rank has no part of the batch")),
-        false => Ok(sum),
-    }
-}
-
-/// Normalization by statistics, and its gradient.
-pub(super) struct Normalize {
-    pub(super) statistics: Statistics,
-    pub(super) eps: f64,
-    /// Whether the statistics came from the input, so that gradients flow through them.
-    pub(super) of_input: bool,
-    /// The batch that the input is a part of, if the statistics are those of a larger batch.
-    pub(super) whole: Option<Whole>,
-}
-
-/// A batch that several ranks share.
-pub(super) struct Whole {
-    /// The ranks.
-    pub(super) ranks: Arc<dyn Collectives>,
-    /// Values per channel in the whole batch.
-    pub(super) count: f64,
-}
-
-impl Whole {
-    /// Two sums for each channel, over all ranks.
-    fn sums(&self, op: &'static str, mine: [&[f64]; 2]) -> Result<[Vec<f64>; 2]> {
-        let parts = self.ranks.gather(&mine.concat())?;
-        let channels = mine[0].len();
-        if parts.iter().any(|part| part.len() != 2 * channels) {
-            return Err(Error::shape(op, "the ranks have maps of different numbers of channels"));
-        }
-        let sum = |i: usize| parts.iter().map(|part| part[i]).sum();
-        Ok([(0..channels).map(sum).collect(), (channels..2 * channels).map(sum).collect()])
-    }
-
-    /// Like [`Self::sums`], but on a GPU and of any shape.
-    fn sums_on_gpu(&self, mine: &Tensor) -> Result<Tensor> {
-        self.ranks.gather_on_gpu(mine)?.sum(&[0])
     }
 }
 
@@ -230,11 +112,11 @@ impl Normalize {
             let with_x = match x {
                 Some(x) => {
                     let both = [data, x.dense_data(op)?];
-                    channel_sums(both, groups, mean, |[dy, x], mean| dy * (x - mean))
+                    channel_sums(both, groups, mean, |[dy, x], mean| dy * (x - mean))?
                 }
                 None => Vec::new(),
             };
-            Ok((channel_sums([data], groups, mean, |[dy], _| dy), with_x))
+            Ok((channel_sums([data], groups, mean, |[dy], _| dy)?, with_x))
         })?;
         let inverse = self.inverse_deviations(op)?;
         let dx = match weight {
@@ -332,16 +214,6 @@ pub(super) fn infer(op: &'static str, x: &Meta, others: &[(&str, &Meta)]) -> Res
 /// `[groups, channels]` numbers as a tensor `[groups, channels, 1, 1]`.
 fn per_channel(numbers: &[f64], channels: usize, dtype: DType) -> Result<Tensor> {
     from_f64(numbers, &[numbers.len() / channels.max(1), channels, 1, 1], dtype)
-}
-
-/// `numbers` in memory order as a tensor.
-fn from_f64(numbers: &[f64], shape: &[usize], dtype: DType) -> Result<Tensor> {
-    dispatch_element!(dtype, T => Tensor::build(shape, |out: &mut [T]| {
-        out
-            .iter_mut()
-            .zip(numbers)
-            .for_each(|(out, &number)| *out = <T as crate::Element>::from_f64(number));
-    }))
 }
 
 /// The sums over the groups of `[groups, channels]` numbers, as a tensor `[channels]`.

@@ -1,8 +1,7 @@
 //! Padding on a GPU.
 
-use super::{Pad, Padding};
+use super::padding::Padding;
 use crate::cuda::{Gpu, Launch, has_forms};
-use crate::ops::Op;
 use crate::{Error, Result, Tensor};
 use kernels::Packable;
 use kernels::region::{PAD_REFLECT, PAD_REFLECT_GRADIENT, PAD_ZEROS};
@@ -28,41 +27,45 @@ struct Maps {
     strides: [u32; 4],
 }
 
-pub(super) fn forward<const REFLECT: bool>(
+/// `x` with this padding, by reflection or of zeros.
+pub(super) fn forward(
     gpu: &'static Gpu,
-    pad: &Pad<REFLECT>,
+    op: &'static str,
+    (padding, reflect): (Padding, bool),
     x: &Tensor,
 ) -> Result<Tensor> {
-    let [n, c, h, w] = x.dims4(Pad::<REFLECT>::NAME)?;
-    let Padding { top, bottom, left, right } = pad.0;
+    let [n, c, h, w] = x.dims4(op)?;
+    let Padding { top, bottom, left, right } = padding;
     let shape = [n, c, top + h + bottom, left + w + right];
-    launch(gpu, pad, if REFLECT { PAD_REFLECT } else { PAD_ZEROS }, x, shape, [h, w])
+    let kernel = if reflect { PAD_REFLECT } else { PAD_ZEROS };
+    launch(gpu, op, padding, kernel, x, shape, [h, w])
 }
 
 /// The gradient of an `h`×`w` input.
-pub(super) fn backward<const REFLECT: bool>(
+pub(super) fn backward(
     gpu: &'static Gpu,
-    pad: &Pad<REFLECT>,
+    op: &'static str,
+    (padding, reflect): (Padding, bool),
     dy: &Tensor,
     [h, w]: [usize; 2],
 ) -> Result<Tensor> {
-    let [n, c, ..] = dy.dims4(Pad::<REFLECT>::NAME)?;
-    if REFLECT {
-        return launch(gpu, pad, PAD_REFLECT_GRADIENT, dy, [n, c, h, w], [h, w]);
+    let [n, c, ..] = dy.dims4(op)?;
+    if reflect {
+        return launch(gpu, op, padding, PAD_REFLECT_GRADIENT, dy, [n, c, h, w], [h, w]);
     }
-    Ok(dy.view(dy.layout().slice(2, pad.0.top, h, 1).slice(3, pad.0.left, w, 1)))
+    Ok(dy.view(dy.layout().slice(2, padding.top, h, 1).slice(3, padding.left, w, 1)))
 }
 
 /// Launches `kernel` on `x`, into a new tensor of `shape`, for an inner map of `h`×`w`.
-fn launch<const REFLECT: bool>(
+fn launch(
     gpu: &'static Gpu,
-    pad: &Pad<REFLECT>,
+    op: &'static str,
+    Padding { top, bottom, left, right }: Padding,
     kernel: Packable,
     x: &Tensor,
     shape: [usize; 4],
     [h, w]: [usize; 2],
 ) -> Result<Tensor> {
-    let op = Pad::<REFLECT>::NAME;
     let y = Tensor::new_on_gpu(gpu, &shape, x.dtype())?;
     let number = |number: usize| {
         let refuse = |_| Error::cuda(op, format!("shape {shape:?} is too large for a GPU kernel"));
@@ -71,7 +74,6 @@ fn launch<const REFLECT: bool>(
     let side = |before, size, after| {
         Ok(Side { before: number(before)?, size: number(size)?, after: number(after)? })
     };
-    let Padding { top, bottom, left, right } = pad.0;
     let mut strides = [0; 4];
     for (to, &stride) in strides.iter_mut().zip(x.layout().strides()) {
         *to = number(stride)?;

@@ -5,6 +5,7 @@
 //! transposed: an input index gets the gradients of all the outputs that it went into.
 
 mod cuda;
+mod padding;
 #[cfg(any(test, feature = "checks"))]
 pub(super) mod samples;
 
@@ -12,33 +13,7 @@ use super::{Op, apply};
 use crate::cpu::for_each_piece;
 use crate::simd::{Kernel, vectorize};
 use crate::{Error, Float, Meta, Result, Tensor, dispatch_float};
-
-/// How many rows and columns to add on each side of the last two dimensions.
-///
-/// ```
-/// use engine::Padding;
-/// let left = Padding { left: 2, ..Padding::default() };
-/// assert_eq!(left, Padding { top: 0, bottom: 0, left: 2, right: 0 });
-/// assert_eq!(Padding::all(1), Padding { top: 1, bottom: 1, left: 1, right: 1 });
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Padding {
-    /// Rows above.
-    pub top: usize,
-    /// Rows below.
-    pub bottom: usize,
-    /// Columns to the left.
-    pub left: usize,
-    /// Columns to the right.
-    pub right: usize,
-}
-
-impl Padding {
-    /// The same on all four sides.
-    pub fn all(size: usize) -> Self {
-        Self { top: size, bottom: size, left: size, right: size }
-    }
-}
+pub use padding::Padding;
 
 impl Tensor {
     /// `[.., H, W]` with zeros around it: `[.., top + H + bottom, left + W + right]`.
@@ -134,7 +109,7 @@ impl<const REFLECT: bool> Op for Pad<REFLECT> {
             let [rows, columns] = self.lists(h, w)?;
             gather(Self::NAME, x, &rows, &columns)
         };
-        Ok((x.on_device(on_cpu, |gpu| cuda::forward(gpu, self, x))?, ()))
+        Ok((x.on_device(on_cpu, |gpu| cuda::forward(gpu, Self::NAME, (self.0, REFLECT), x))?, ()))
     }
 
     fn backward(&self, (): (), dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
@@ -145,7 +120,9 @@ impl<const REFLECT: bool> Op for Pad<REFLECT> {
             let [rows, columns] = self.lists(h, w)?;
             gather(Self::NAME, dy, &rows.turned(h)?, &columns.turned(w)?)
         };
-        Ok(vec![Some(dy.on_device(on_cpu, |gpu| cuda::backward(gpu, self, dy, [h, w]))?)])
+        Ok(vec![Some(dy.on_device(on_cpu, |gpu| {
+            cuda::backward(gpu, Self::NAME, (self.0, REFLECT), dy, [h, w])
+        })?)])
     }
 }
 

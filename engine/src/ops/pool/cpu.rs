@@ -1,7 +1,8 @@
 //! The loops of max pooling.
 
-use super::Windows;
+use super::windows::Windows;
 use crate::cpu::for_each_line;
+use crate::memory::filled;
 use crate::simd::{Kernel, vectorize};
 use crate::{Float, Result, Tensor, dispatch_float};
 
@@ -13,13 +14,13 @@ pub(super) fn forward(x: &Tensor, windows: Windows) -> Result<Tensor> {
     dispatch_float!(OP, x.dtype(), T => {
         let source: &[T] = x.dense_data(OP)?;
         let [oh, ow] = output(windows, h, w);
-        Tensor::build(&[n, c, oh, ow], |out: &mut [T]| {
-            for_each_line(out, ow * c, || (), |line, out, ()| {
+        Tensor::try_build(&[n, c, oh, ow], |out: &mut [T]| {
+            for_each_line(out, ow * c, || Ok(()), |line, out, ()| {
                 let top = line / oh * h + line % oh * windows.stride;
                 vectorize(
                     Largest { source: &source[top * w * c..], w, c, windows, out, indices: &mut [] }
                 );
-            });
+            })
         })
     })
 }
@@ -32,19 +33,20 @@ pub(super) fn backward(x: &Tensor, dy: &Tensor, windows: Windows) -> Result<Tens
     dispatch_float!(OP, x.dtype(), T => {
         let (source, dy): (&[T], &[T]) = (x.dense_data(OP)?, dy.dense_data(OP)?);
         let [oh, ow] = output(windows, h, w);
-        let mut indices = vec![0u32; n * oh * ow * c];
-        for_each_line(&mut indices, ow * c, || vec![T::default(); ow * c], |line, indices, out| {
+        let mut indices = filled(0u32, n * oh * ow * c)?;
+        let largest = || filled(T::default(), ow * c);
+        for_each_line(&mut indices, ow * c, largest, |line, indices, out| {
             let top = line / oh * h + line % oh * windows.stride;
             vectorize(Largest { source: &source[top * w * c..], w, c, windows, out, indices });
-        });
-        Tensor::build(x.shape(), |out: &mut [T]| {
-            for_each_line(out, w * c, || (), |line, out, ()| {
+        })?;
+        Tensor::try_build(x.shape(), |out: &mut [T]| {
+            for_each_line(out, w * c, || Ok(()), |line, out, ()| {
                 vectorize(
                     Chosen {
                         indices: &indices, dy, image: line / h, y: line % h, oh, ow, c, windows, out
                     }
                 );
-            });
+            })
         })
     })
 }

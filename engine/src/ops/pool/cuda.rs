@@ -1,8 +1,8 @@
 //! Max pooling on a GPU: see `resample.cu`. Only the input is saved: the gradient's kernels look
 //! for the maxima again.
 
-use super::Windows;
 use super::cpu::{OP, output};
+use super::windows::Windows;
 use crate::cuda::{Gpu, Launch, has_forms};
 use crate::{DType, Result, Tensor};
 use kernels::resample::{MAX_POOL, MAX_POOL_CELLS, MAX_POOL_OVERLAPPING};

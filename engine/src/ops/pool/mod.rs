@@ -9,11 +9,13 @@ mod cpu;
 mod cuda;
 #[cfg(any(test, feature = "checks"))]
 pub(super) mod samples;
+mod windows;
 
 use super::separable::{Apply, Separable, apply_separable, infer};
 use super::{Op, apply};
-use crate::ops::separable::Axis;
+use crate::ops::separable::AxisTable;
 use crate::{Meta, Result, Tensor};
+use windows::Windows;
 
 impl Tensor {
     /// The means of `kernel`×`kernel` windows, `stride` apart, without padding: `[N, C, H, W]`
@@ -68,31 +70,6 @@ impl Tensor {
     }
 }
 
-/// Square windows at regular distances.
-#[derive(Clone, Copy)]
-struct Windows {
-    kernel: usize,
-    stride: usize,
-}
-
-impl Windows {
-    /// The size of windows that lie side by side without gaps.
-    fn tiling(self) -> Option<usize> {
-        (self.kernel == self.stride).then_some(self.kernel)
-    }
-
-    fn output(self, size: [usize; 2]) -> Result<[usize; 2], String> {
-        let Self { kernel, stride } = self;
-        if kernel == 0 || stride == 0 {
-            return Err(format!("kernel {kernel} and stride {stride} must be at least 1"));
-        }
-        if kernel > size[0].min(size[1]) {
-            return Err(format!("kernel {kernel} must fit the map"));
-        }
-        Ok(size.map(|size| (size - kernel) / stride + 1))
-    }
-}
-
 pub(crate) struct AvgPool2d(Windows);
 
 /// Means of windows, as an operation.
@@ -117,9 +94,9 @@ impl Separable for AvgPool2d {
         self.0.output(size)
     }
 
-    fn axis(&self, from: usize, to: usize) -> Result<Axis> {
+    fn axis(&self, from: usize, to: usize) -> Result<AxisTable> {
         let Windows { kernel, stride } = self.0;
-        Axis::new(from, to, |o| mean_of(o * stride..o * stride + kernel))
+        AxisTable::new(from, to, |o| mean_of(o * stride..o * stride + kernel))
     }
 }
 
@@ -135,12 +112,12 @@ impl Separable for AdaptiveAvgPool2d {
         }
     }
 
-    fn axis(&self, from: usize, to: usize) -> Result<Axis> {
+    fn axis(&self, from: usize, to: usize) -> Result<AxisTable> {
         // In u128, as the products may exceed a usize.
         let (inputs, outputs) = (from as u128, to as u128);
         let start = |o: usize| (o as u128 * inputs / outputs) as usize;
         let end = |o: usize| ((o as u128 + 1) * inputs).div_ceil(outputs) as usize;
-        Axis::new(from, to, |o| mean_of(start(o)..end(o)))
+        AxisTable::new(from, to, |o| mean_of(start(o)..end(o)))
     }
 }
 

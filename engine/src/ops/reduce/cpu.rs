@@ -7,6 +7,7 @@
 
 use crate::cpu::{PIECE, for_each_piece, for_each_row};
 use crate::loop_nest::LoopNest;
+use crate::memory::filled;
 use crate::simd::{Kernel, vectorize};
 use crate::{Float, Layout, Result, Tensor, dispatch_float};
 
@@ -106,9 +107,9 @@ fn fold<T: Float>(
         let (start, end) = (piece * SUMMED, ((piece + 1) * SUMMED).min(count));
         vectorize(FoldRow { out, source, first, stride, inner: &inner, start, end, init, f: &f });
     };
-    Tensor::build_in(layout.clone(), |out: &mut [T]| {
+    Tensor::try_build_in(layout.clone(), |out: &mut [T]| {
         if out.is_empty() {
-            return;
+            return Ok(());
         }
         if pieces == 1 {
             let rows = (PIECE / (row * count).max(1)).max(1);
@@ -117,11 +118,11 @@ fn fold<T: Float>(
                     fold_piece(run, outputs.start(chunk * rows + i)[0], 0);
                 }
             });
-            return;
+            return Ok(());
         }
         for (i, run) in out.chunks_mut(row).enumerate() {
             let first = outputs.start(i)[0];
-            let mut partial = vec![init; pieces * run.len()];
+            let mut partial = filled(init, pieces * run.len())?;
             let len = run.len();
             for_each_piece(&mut partial, len, &|piece, out| fold_piece(out, first, piece));
             run.fill(init);
@@ -129,6 +130,7 @@ fn fold<T: Float>(
                 run.iter_mut().zip(piece).for_each(|(a, b)| *a = f(*a, *b));
             }
         }
+        Ok(())
     })
 }
 

@@ -3,10 +3,11 @@
 //!
 //! With a GELU after it, the numbers before the GELU are saved for backward.
 
-use super::{Alignment, Bilinear, BilinearOp, Output};
+use super::{Alignment, Bilinear, BilinearOp, OutputSize};
+use crate::dispatch::on_device;
 use crate::ops::gelu::{self, gelu_in_place};
 use crate::ops::separable::{
-    self, Axis, Resampled, add_resampled, add_resampled_in_place, resample,
+    self, AxisTable, Resampled, add_resampled, add_resampled_in_place, resample,
 };
 use crate::ops::{Op, Saved};
 use crate::{Error, Meta, Result, Tensor, dispatch_float};
@@ -23,7 +24,7 @@ impl AddBilinear {
     /// by a scale.
     pub(crate) fn of(resize: &BilinearOp) -> Option<Self> {
         let Bilinear { output, alignment } = resize.0;
-        matches!(output, Output::Size(_)).then_some(Self { alignment, gelu: false })
+        matches!(output, OutputSize::Size(_)).then_some(Self { alignment, gelu: false })
     }
 
     /// The sum of a tensor and a [`Tensor::bilinear`], as a plan fuses it.
@@ -37,12 +38,12 @@ impl AddBilinear {
         (!self.gelu).then_some(Self { alignment: self.alignment, gelu: true })
     }
 
-    fn tables(&self, x: &Tensor, others: &[&Tensor]) -> Result<Vec<[Axis; 2]>> {
+    fn tables(&self, x: &Tensor, others: &[&Tensor]) -> Result<Vec<[AxisTable; 2]>> {
         others.iter().map(|other| self.axes(other.shape(), x.shape())).collect()
     }
 
     /// The tables along H and W from a map like `from` to one like `to`.
-    fn axes(&self, from: &[usize], to: &[usize]) -> Result<[Axis; 2]> {
+    fn axes(&self, from: &[usize], to: &[usize]) -> Result<[AxisTable; 2]> {
         Ok([self.alignment.axis(from[2], to[2])?, self.alignment.axis(from[3], to[3])?])
     }
 }
@@ -77,21 +78,19 @@ impl Op for AddBilinear {
         let (x, others) = (inputs[0], &inputs[1..]);
         let tables = self.tables(x, others)?;
         let recorded = need.contains(&true);
-        if let Some(gpu) = x.gpu() {
-            let save = self.gelu && recorded;
+        let save = self.gelu && recorded;
+        let on_cpu = || {
+            let sum = dispatch_float!(Self::NAME, x.dtype(), T => {
+                let finish = (self.gelu && !recorded).then_some(gelu_in_place::<T> as fn(&mut [T]));
+                add_resampled(Self::NAME, x, &parts(others, &tables), finish)
+            })?;
+            Ok(if save { (sum.gelu()?, Some(sum)) } else { (sum, None) })
+        };
+        let (y, sum) = x.on_device(on_cpu, |gpu| {
             let parts = parts(others, &tables);
-            let (y, sum) =
-                separable::cuda::add_resampled(gpu, Self::NAME, x, &parts, self.gelu, save)?;
-            return Ok((y, AddSaved { tables, sum }));
-        }
-        let sum = dispatch_float!(Self::NAME, x.dtype(), T => {
-            let finish = (self.gelu && !recorded).then_some(gelu_in_place::<T> as fn(&mut [T]));
-            add_resampled(Self::NAME, x, &parts(others, &tables), finish)
+            separable::cuda::add_resampled(gpu, Self::NAME, x, &parts, self.gelu, save)
         })?;
-        if !(self.gelu && recorded) {
-            return Ok((sum, AddSaved { tables, sum: None }));
-        }
-        Ok((sum.gelu()?, AddSaved { tables, sum: Some(sum) }))
+        Ok((y, AddSaved { tables, sum }))
     }
 
     fn reuses(&self) -> Option<usize> {
@@ -100,14 +99,15 @@ impl Op for AddBilinear {
 
     fn forward_onto(&self, others: &[&Tensor], mut x: Tensor) -> Result<Tensor> {
         let tables = self.tables(&x, others)?;
-        if let Some(gpu) = x.gpu() {
-            let parts = parts(others, &tables);
-            separable::cuda::add_resampled_in_place(gpu, Self::NAME, &x, &parts, self.gelu)?;
-            return Ok(x);
-        }
-        dispatch_float!(Self::NAME, x.dtype(), T => {
-            let finish = self.gelu.then_some(gelu_in_place::<T> as fn(&mut [T]));
-            add_resampled_in_place(Self::NAME, &mut x, &parts(others, &tables), finish)
+        let parts = parts(others, &tables);
+        let on_cpu = |x: &mut Tensor| {
+            dispatch_float!(Self::NAME, x.dtype(), T => {
+                let finish = self.gelu.then_some(gelu_in_place::<T> as fn(&mut [T]));
+                add_resampled_in_place(Self::NAME, x, &parts, finish)
+            })
+        };
+        on_device(x.gpu(), &mut x, on_cpu, |gpu, x| {
+            separable::cuda::add_resampled_in_place(gpu, Self::NAME, x, &parts, self.gelu)
         })?;
         Ok(x)
     }
@@ -128,14 +128,14 @@ impl Op for AddBilinear {
     }
 }
 
-fn parts<'a>(others: &[&'a Tensor], tables: &'a [[Axis; 2]]) -> Vec<Resampled<'a>> {
+fn parts<'a>(others: &[&'a Tensor], tables: &'a [[AxisTable; 2]]) -> Vec<Resampled<'a>> {
     others.iter().zip(tables).map(|(&x, [rows, cols])| Resampled { x, rows, cols }).collect()
 }
 
 /// Saved for backward.
 pub(crate) struct AddSaved {
     /// The tables of each map that was added. They cost no tensor memory.
-    tables: Vec<[Axis; 2]>,
+    tables: Vec<[AxisTable; 2]>,
     /// The sum, before a GELU.
     sum: Option<Tensor>,
 }

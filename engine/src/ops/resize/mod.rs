@@ -9,7 +9,7 @@ mod add;
 pub(super) mod samples;
 
 use super::separable::{Apply, Separable, apply_separable};
-use crate::ops::separable::Axis;
+use crate::ops::separable::AxisTable;
 use crate::{Result, Tensor};
 use std::array::IntoIter;
 use std::iter::Take;
@@ -31,7 +31,7 @@ impl Tensor {
     /// ```
     pub fn bilinear(&self, out_h: usize, out_w: usize, align_corners: bool) -> Result<Tensor> {
         let alignment = Alignment::new(align_corners);
-        apply_separable(Bilinear { output: Output::Size([out_h, out_w]), alignment }, self)
+        apply_separable(Bilinear { output: OutputSize::Size([out_h, out_w]), alignment }, self)
     }
 
     /// `[N, C, H, W]` to `[N, C, ⌊H·scale⌋, ⌊W·scale⌋]`, linear, areas matching: output i lies at
@@ -50,7 +50,7 @@ impl Tensor {
     pub fn bilinear_by_scale(&self, scale: f64) -> Result<Tensor> {
         apply_separable(
             Bilinear {
-                output: Output::Scale(scale),
+                output: OutputSize::Scale(scale),
                 alignment: Alignment::Areas { step: Some(1.0 / scale) },
             },
             self,
@@ -85,12 +85,12 @@ impl Tensor {
 
 /// The size of the output.
 #[derive(Clone, Copy)]
-enum Output {
+enum OutputSize {
     Size([usize; 2]),
     Scale(f64),
 }
 
-impl Output {
+impl OutputSize {
     fn of(self, size: [usize; 2]) -> Result<[usize; 2], String> {
         let output = match self {
             Self::Size(output) => output,
@@ -140,13 +140,13 @@ impl Alignment {
     }
 
     /// The table of linear interpolation along an axis of `from` inputs and `to` outputs.
-    fn axis(self, from: usize, to: usize) -> Result<Axis> {
-        Axis::new(from, to, |o| neighbors(self.coordinate(o, from, to), from))
+    fn axis(self, from: usize, to: usize) -> Result<AxisTable> {
+        AxisTable::new(from, to, |o| neighbors(self.coordinate(o, from, to), from))
     }
 }
 
 pub(crate) struct Bilinear {
-    output: Output,
+    output: OutputSize,
     alignment: Alignment,
 }
 
@@ -160,7 +160,7 @@ impl Separable for Bilinear {
         self.output.of(size)
     }
 
-    fn axis(&self, from: usize, to: usize) -> Result<Axis> {
+    fn axis(&self, from: usize, to: usize) -> Result<AxisTable> {
         self.alignment.axis(from, to)
     }
 }
@@ -186,10 +186,10 @@ impl Separable for Nearest {
         nonempty(self.0)
     }
 
-    fn axis(&self, from: usize, to: usize) -> Result<Axis> {
+    fn axis(&self, from: usize, to: usize) -> Result<AxisTable> {
         // In u128, as the product may exceed a usize.
         let chosen = |o: usize| (o as u128 * from as u128 / to as u128) as usize;
-        Axis::new(from, to, |o| (chosen(o), std::iter::once(1.0)))
+        AxisTable::new(from, to, |o| (chosen(o), std::iter::once(1.0)))
     }
 }
 
@@ -206,8 +206,8 @@ impl Separable for NearestEvery {
         }
     }
 
-    fn axis(&self, from: usize, to: usize) -> Result<Axis> {
-        Axis::new(from, to, |o| (o * self.0, std::iter::once(1.0)))
+    fn axis(&self, from: usize, to: usize) -> Result<AxisTable> {
+        AxisTable::new(from, to, |o| (o * self.0, std::iter::once(1.0)))
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The columns are put side by side in between, so that both passes run over contiguous memory.
 
+use crate::memory::filled;
 use crate::{Element, Float, Layout, Result, Tensor, dispatch_float};
 use rayon::prelude::*;
 use realfft::{ComplexToReal, FftNum, RealFftPlanner, RealToComplex};
@@ -18,13 +19,17 @@ pub(super) fn forward(op: &'static str, x: &Tensor) -> Result<Tensor> {
     let x = x.row_major()?;
     dispatch_float!(op, x.dtype(), T => {
         let maps: &[T] = x.dense_data(op)?;
-        Tensor::build(&[n, c, h, w / 2 + 1, 2], |spectra: &mut [T]| {
+        Tensor::try_build(&[n, c, h, w / 2 + 1, 2], |spectra: &mut [T]| {
             let fft = Forward::<T>::new(h, w);
             let pairs = spectra.par_chunks_mut(h * (w / 2 + 1) * 2).zip(maps.par_chunks(h * w));
-            pairs.for_each_init(
+            pairs.try_for_each_init(
                 || fft.scratch(fft.lines.get_scratch_len()),
-                |scratch, (spectrum, map)| fft.transform(map, spectrum, scratch),
-            );
+                |scratch, (spectrum, map)| {
+                    let scratch = scratch.as_mut().map_err(|error| error.clone())?;
+                    fft.transform(map, spectrum, scratch);
+                    Ok(())
+                },
+            )
         })
     })
 }
@@ -35,13 +40,17 @@ pub(super) fn adjoint(op: &'static str, dy: &Tensor, shape: &[usize]) -> Result<
     let dy = dy.row_major()?;
     dispatch_float!(op, dy.dtype(), T => {
         let spectra: &[T] = dy.dense_data(op)?;
-        let maps = Tensor::build_in(Layout::row_major_of(shape), |maps: &mut [T]| {
+        let maps = Tensor::try_build_in(Layout::row_major_of(shape), |maps: &mut [T]| {
             let fft = Adjoint::<T>::new(h, w);
             let pairs = maps.par_chunks_mut(h * w).zip(spectra.par_chunks(h * (w / 2 + 1) * 2));
-            pairs.for_each_init(
+            pairs.try_for_each_init(
                 || fft.scratch(fft.lines.get_scratch_len()),
-                |scratch, (map, spectrum)| fft.transform(spectrum, map, scratch),
-            );
+                |scratch, (map, spectrum)| {
+                    let scratch = scratch.as_mut().map_err(|error| error.clone())?;
+                    fft.transform(spectrum, map, scratch);
+                    Ok(())
+                },
+            )
         })?;
         maps.contiguous()
     })
@@ -69,16 +78,16 @@ struct Transform<T, L: ?Sized> {
 
 impl<T: FftNum, L: ?Sized> Transform<T, L> {
     /// `for_lines` is the length of the buffer that the transform of a line asks for.
-    fn scratch(&self, for_lines: usize) -> Scratch<T> {
-        let complex = |len| vec![Complex::new(T::zero(), T::zero()); len];
+    fn scratch(&self, for_lines: usize) -> Result<Scratch<T>> {
+        let complex = |len| filled(Complex::new(T::zero(), T::zero()), len);
         let width = self.w / 2 + 1;
-        Scratch {
-            line: vec![T::zero(); self.w],
-            half: complex(width),
-            columns: complex(self.h * width),
-            for_lines: complex(for_lines),
-            for_columns: complex(self.columns.get_inplace_scratch_len()),
-        }
+        Ok(Scratch {
+            line: filled(T::zero(), self.w)?,
+            half: complex(width)?,
+            columns: complex(self.h * width)?,
+            for_lines: complex(for_lines)?,
+            for_columns: complex(self.columns.get_inplace_scratch_len())?,
+        })
     }
 }
 

@@ -44,7 +44,7 @@ pub(in crate::ops) struct Maps {
 }
 
 /// A pass over maps along one of their sides: the plan, and the grid that executes it.
-pub(in crate::ops) struct Pass {
+pub(in crate::ops) struct FourierPass {
     plan: FftPlan,
     maps: Maps,
     /// The number of lines.
@@ -56,7 +56,7 @@ pub(in crate::ops) struct Pass {
     _workspace: Option<Block>,
 }
 
-impl Pass {
+impl FourierPass {
     /// Along the rows of maps of `shape`, two at a time.
     pub(in crate::ops) fn rows(
         gpu: &'static Gpu,
@@ -212,7 +212,7 @@ fn cosine(a: usize, n: usize) -> f64 {
 pub(super) fn forward(gpu: &'static Gpu, op: &'static str, x: &Tensor) -> Result<Tensor> {
     let y = row_spectra(gpu, op, x, None)?;
     let address = y.address()?; // a column is read before it is written
-    let pass = Pass::columns(gpu, op, x.dims4(op)?, y.dtype())?;
+    let pass = FourierPass::columns(gpu, op, x.dims4(op)?, y.dtype())?;
     pass.launch(gpu, FOURIER_COLUMNS, y.dtype(), [address, address], &[])?;
     y.to_dtype(x.dtype())
 }
@@ -229,7 +229,7 @@ pub(in crate::ops) fn row_spectra(
     let minus = minus.map(|minus| minus.to_dtype(dtype)?.contiguous()).transpose()?;
     let half = Tensor::new_on_gpu(gpu, &[n, c, h, w / 2 + 1, 2], dtype)?;
     let addresses = [half.address()?, x.address()?, minus.as_ref().map_or(Ok(0), Tensor::address)?];
-    Pass::rows(gpu, op, shape, dtype)?.launch(gpu, FOURIER_ROWS, dtype, addresses, &[])?;
+    FourierPass::rows(gpu, op, shape, dtype)?.launch(gpu, FOURIER_ROWS, dtype, addresses, &[])?;
     Ok(half)
 }
 
@@ -245,7 +245,7 @@ pub(super) fn adjoint(
     let half = Tensor::new_on_gpu(gpu, dy.shape(), dtype)?;
     let addresses = [half.address()?, dy.address()?];
     let shape = Meta { shape: shape.to_vec(), dtype }.dims4(op)?;
-    let pass = Pass::columns(gpu, op, shape, dtype)?;
+    let pass = FourierPass::columns(gpu, op, shape, dtype)?;
     pass.launch(gpu, FOURIER_ADJOINT_COLUMNS, dtype, addresses, &[])?;
     adjoint_rows(gpu, op, &half, shape, to)
 }
@@ -261,7 +261,13 @@ pub(in crate::ops) fn adjoint_rows(
     let dtype = half.dtype();
     let y = Tensor::new_on_gpu(gpu, &shape, dtype)?;
     let addresses = [y.address()?, half.address()?];
-    Pass::rows(gpu, op, shape, dtype)?.launch(gpu, FOURIER_ADJOINT_ROWS, dtype, addresses, &[])?;
+    FourierPass::rows(gpu, op, shape, dtype)?.launch(
+        gpu,
+        FOURIER_ADJOINT_ROWS,
+        dtype,
+        addresses,
+        &[],
+    )?;
     y.to_dtype(to)
 }
 

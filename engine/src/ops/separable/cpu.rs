@@ -14,7 +14,7 @@ use crate::{Buffer, Error, Float, Result, Tensor, dispatch_float};
 /// One of the two tables: which inputs an output along this axis is computed from, a run of
 /// neighbors, and their weights.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Axis {
+pub(crate) struct AxisTable {
     /// Inputs along the axis.
     input: usize,
     /// For each output, its first input and where its weights start in `weights`; one more entry
@@ -23,7 +23,7 @@ pub(crate) struct Axis {
     weights: Vec<f64>,
 }
 
-impl Axis {
+impl AxisTable {
     /// A table over `input` inputs, of `len` outputs; output `o` is `output(o)`: a first input and
     /// the weights from there on. An error if there is no memory for it.
     pub(crate) fn new<W: ExactSizeIterator<Item = f64>>(
@@ -94,13 +94,18 @@ impl Axis {
 pub(crate) struct Resampled<'a> {
     pub(crate) x: &'a Tensor,
     /// Along H.
-    pub(crate) rows: &'a Axis,
+    pub(crate) rows: &'a AxisTable,
     /// Along W.
-    pub(crate) cols: &'a Axis,
+    pub(crate) cols: &'a AxisTable,
 }
 
 /// `rows` along H and `cols` along W of `x` `[N, C, H, W]`.
-pub(crate) fn resample(op: &'static str, x: &Tensor, rows: &Axis, cols: &Axis) -> Result<Tensor> {
+pub(crate) fn resample(
+    op: &'static str,
+    x: &Tensor,
+    rows: &AxisTable,
+    cols: &AxisTable,
+) -> Result<Tensor> {
     let [n, c, ..] = x.dims4(op)?;
     let (shape, part) = ([n, c, rows.len(), cols.len()], Resampled { x, rows, cols });
     dispatch_float!(op, x.dtype(), T => Tensor::try_build(&shape, |out: &mut [T]| {
@@ -181,15 +186,14 @@ fn sum_of_resampled<T: Float>(
             finish(out);
         }
     };
-    for_each_line(out, width * c, || Buffer::scratch::<T>(blended), compute);
-    Ok(())
+    for_each_line(out, width * c, || Buffer::new::<T>(blended), compute)
 }
 
 /// [`Resampled`] in memory.
 struct Part<'a, T> {
     source: &'a [T],
-    rows: &'a Axis,
-    cols: &'a Axis,
+    rows: &'a AxisTable,
+    cols: &'a AxisTable,
     row_weights: Vec<T>,
     col_weights: Vec<T>,
 }
@@ -311,7 +315,8 @@ mod tests {
     fn transposing_twice_gives_the_table_back() {
         // Overlapping runs, a gap, and an input that nothing uses.
         let runs = [(0, vec![0.25, 0.5]), (1, vec![1.0]), (1, vec![2.0, 3.0, 4.0]), (5, vec![5.0])];
-        let axis = Axis::new(7, runs.len(), |o| (runs[o].0, runs[o].1.iter().copied())).unwrap();
+        let axis =
+            AxisTable::new(7, runs.len(), |o| (runs[o].0, runs[o].1.iter().copied())).unwrap();
         let transposed = axis.transposed().unwrap();
         assert_eq!(transposed.len(), 7);
         assert_eq!(transposed.window(1), (0, [0.5, 1.0, 2.0].as_slice()));

@@ -1,7 +1,7 @@
 //! Linear maps by tables, on a GPU: see `resample.cu`. The tables stay there, each from its
 //! first use on.
 
-use super::{Axis, Resampled};
+use super::{AxisTable, Resampled};
 use crate::cuda::{Gpu, Launch, has_forms};
 use crate::{DType, Result, Tensor};
 use kernels::resample::RESAMPLED;
@@ -33,8 +33,8 @@ pub(super) fn resample(
     gpu: &'static Gpu,
     op: &'static str,
     x: &Tensor,
-    rows: &Axis,
-    cols: &Axis,
+    rows: &AxisTable,
+    cols: &AxisTable,
 ) -> Result<Tensor> {
     let [n, c, ..] = x.dims4(op)?;
     let y = Tensor::new_on_gpu(gpu, &[n, c, rows.len(), cols.len()], x.dtype())?;
@@ -121,7 +121,7 @@ fn launch_sums(
 
 /// The addresses of the table's weights, in the type that kernels for `dtype` compute in, and of
 /// its outputs.
-fn on_the_gpu(gpu: &'static Gpu, axis: &Axis, dtype: DType) -> Result<[u64; 2]> {
+fn on_the_gpu(gpu: &'static Gpu, axis: &AxisTable, dtype: DType) -> Result<[u64; 2]> {
     let weights: Vec<u8> = match dtype {
         DType::F64 => axis.weights().iter().flat_map(|weight| weight.to_ne_bytes()).collect(),
         _ => axis.weights().iter().flat_map(|&weight| (weight as f32).to_ne_bytes()).collect(),

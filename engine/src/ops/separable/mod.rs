@@ -8,7 +8,7 @@ pub(super) mod cuda;
 
 use super::{Op, Saved, apply};
 use crate::{Error, Meta, Result, Tensor};
-pub(super) use cpu::{Axis, Resampled, add_resampled, add_resampled_in_place};
+pub(super) use cpu::{AxisTable, Resampled, add_resampled, add_resampled_in_place};
 
 /// A linear map of `[N, C, H, W]` that treats H and W apart.
 pub(crate) trait Separable: Send + Sync + 'static {
@@ -19,7 +19,7 @@ pub(crate) trait Separable: Send + Sync + 'static {
     fn output(&self, size: [usize; 2]) -> Result<[usize; 2], String>;
 
     /// The table along an axis of `from` inputs and `to` outputs, if there is memory for it.
-    fn axis(&self, from: usize, to: usize) -> Result<Axis>;
+    fn axis(&self, from: usize, to: usize) -> Result<AxisTable>;
 }
 
 /// Applies the linear map `rule` to `x`.
@@ -32,7 +32,7 @@ pub(crate) struct Apply<S>(pub(crate) S);
 
 impl<S: Separable> Apply<S> {
     /// The tables along H and W from an input of shape `from` to an output of shape `to`.
-    fn axes(&self, from: &[usize], to: &[usize]) -> Result<[Axis; 2]> {
+    fn axes(&self, from: &[usize], to: &[usize]) -> Result<[AxisTable; 2]> {
         Ok([self.0.axis(from[2], to[2])?, self.0.axis(from[3], to[3])?])
     }
 }
@@ -62,12 +62,17 @@ impl<S: Separable> Op for Apply<S> {
 }
 
 /// `rows` along H and `cols` along W of `x` `[N, C, H, W]`.
-pub(super) fn resample(op: &'static str, x: &Tensor, rows: &Axis, cols: &Axis) -> Result<Tensor> {
+pub(super) fn resample(
+    op: &'static str,
+    x: &Tensor,
+    rows: &AxisTable,
+    cols: &AxisTable,
+) -> Result<Tensor> {
     x.on_device(|| cpu::resample(op, x, rows, cols), |gpu| cuda::resample(gpu, op, x, rows, cols))
 }
 
 /// The tables, saved for backward; they cost no tensor memory.
-pub(crate) struct Tables(Axis, Axis);
+pub(crate) struct Tables(AxisTable, AxisTable);
 
 impl Saved for Tables {
     fn bytes(&self) -> usize {

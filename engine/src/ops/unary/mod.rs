@@ -1,9 +1,9 @@
 //! Functions of one number, element by element: exp, log, sqrt, square, pow, abs, tanh, sigmoid,
 //! silu, relu, leaky_relu, clamp.
 //!
-//! Each is a `Function`: its value, and its gradient written with whichever of x and y is at hand,
-//! which is the one it saves. At a kink the gradient is PyTorch's: 0 for `abs` and `relu` at 0, the
-//! slope for `leaky_relu` at 0, 1 for `clamp` on its bounds.
+//! Each is a `UnaryFunction`: its value, and its gradient written with whichever of x and y is at
+//! hand, which is the one it saves. At a kink the gradient is PyTorch's: 0 for `abs` and `relu` at
+//! 0, the slope for `leaky_relu` at 0, 1 for `clamp` on its bounds.
 
 #[cfg(any(test, feature = "checks"))]
 pub(super) mod samples;
@@ -16,7 +16,7 @@ use kernels::Packable;
 use kernels::pointwise::*;
 
 /// An elementwise function y = f(x), and its derivative.
-pub(crate) trait Function: Copy + std::fmt::Debug + Send + Sync + 'static {
+pub(crate) trait UnaryFunction: Copy + std::fmt::Debug + Send + Sync + 'static {
     /// The operation's name.
     const NAME: &'static str;
     /// Its kernel on a GPU and that of its gradient, whose inputs are the saved number and dy.
@@ -57,7 +57,7 @@ macro_rules! functions {
         $(#[derive(Clone, Copy, Debug)]
         pub(crate) struct $Type;
 
-        impl Function for $Type {
+        impl UnaryFunction for $Type {
             const NAME: &'static str = stringify!($method);
             const KERNELS: [Packable; 2] = [$kernel, $gradient_kernel];
             const SAVED: SavedNumber = SavedNumber::$saved;
@@ -221,7 +221,7 @@ struct LeakyRelu {
     slope: f64,
 }
 
-impl Function for LeakyRelu {
+impl UnaryFunction for LeakyRelu {
     const NAME: &'static str = "leaky_relu";
     const KERNELS: [Packable; 2] = [LEAKY_RELU, LEAKY_RELU_GRADIENT];
     const SAVED: SavedNumber = SavedNumber::X;
@@ -246,7 +246,7 @@ struct Pow {
     exponent: f64,
 }
 
-impl Function for Pow {
+impl UnaryFunction for Pow {
     const NAME: &'static str = "pow";
     const KERNELS: [Packable; 2] = [POW, POW_GRADIENT];
     const SAVED: SavedNumber = SavedNumber::X;
@@ -284,7 +284,7 @@ impl Clamp {
     }
 }
 
-impl Function for Clamp {
+impl UnaryFunction for Clamp {
     const NAME: &'static str = "clamp";
     const KERNELS: [Packable; 2] = [CLAMP, CLAMP_GRADIENT];
     const SAVED: SavedNumber = SavedNumber::X;
@@ -312,11 +312,11 @@ impl Function for Clamp {
     }
 }
 
-/// A [`Function`] of every element.
+/// A [`UnaryFunction`] of every element.
 #[derive(Debug)]
 pub(crate) struct Elementwise<F>(pub(crate) F);
 
-impl<F: Function> Op for Elementwise<F> {
+impl<F: UnaryFunction> Op for Elementwise<F> {
     const NAME: &'static str = F::NAME;
     /// x or y, as the function asks.
     type Saved = Option<Tensor>;
@@ -344,7 +344,7 @@ impl<F: Function> Op for Elementwise<F> {
     }
 }
 
-impl<F: Function> Elementwise<F> {
+impl<F: UnaryFunction> Elementwise<F> {
     fn value(&self, x: &Tensor) -> Result<Tensor> {
         let function = self.0;
         x.on_device(

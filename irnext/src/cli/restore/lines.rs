@@ -1,29 +1,29 @@
 //! The program's report on photographs: a line for each, as text or JSON, and a summary.
 
 use super::arguments::Arguments;
-use super::progress::Progress;
+use super::progress::PhotoProgress;
 use crate::cli::output::{complain, say, shell_word, signs};
 use crate::error::{Error, Result};
-use crate::jobs::{Job, Outcome, Plan, Report, Search, Summary};
+use crate::jobs::{Job, JobOutcome, JobPlan, JobReport, Search, Summary};
 use serde_json::{Value, json};
 use std::path::Path;
 
 /// Reports on photographs.
-pub(super) struct Lines {
+pub(super) struct ReportLines {
     json: bool,
     quiet: bool,
-    progress: Progress,
+    progress: PhotoProgress,
 }
 
-impl Lines {
+impl ReportLines {
     /// Lines about `jobs`, as `arguments` ask for them, and a bar unless this process is not alone.
     pub fn new(arguments: &Arguments, jobs: &[Job], alone: bool) -> Self {
         let Arguments { json, quiet, .. } = *arguments;
-        Self { json, quiet, progress: Progress::new(jobs, alone && !quiet) }
+        Self { json, quiet, progress: PhotoProgress::new(jobs, alone && !quiet) }
     }
 
     /// Reports skipped and impossible jobs.
-    pub fn tell_plan(&self, search: &Search, plan: &Plan) {
+    pub fn tell_plan(&self, search: &Search, plan: &JobPlan) {
         for error in &search.errors {
             self.tell_error(path_of(error), error);
         }
@@ -50,7 +50,7 @@ impl Lines {
     }
 
     /// Reports the outcome for a photograph.
-    pub fn tell(&self, job: &Job, result: &Result<Report>) {
+    pub fn tell(&self, job: &Job, result: &Result<JobReport>) {
         self.progress.done(job);
         self.progress.print(|| match result {
             Ok(report) if self.json => say!("{}", object(&job.from, report)),
@@ -90,8 +90,9 @@ impl Lines {
 }
 
 /// `a.jpg → a.dehaze.jpg: haze, 99 % (…); dehaze, 640×480, 0.52 s`.
-pub(super) fn line(from: &Path, report: &Report) -> String {
-    let Report { outcome, to, task, classification, size: (width, height), time, notes } = report;
+pub(super) fn line(from: &Path, report: &JobReport) -> String {
+    let JobReport { outcome, to, task, classification, size: (width, height), time, notes } =
+        report;
     let mut line = from.display().to_string();
     if let Some(to) = to {
         line.push_str(&signs(" → "));
@@ -100,16 +101,16 @@ pub(super) fn line(from: &Path, report: &Report) -> String {
     line.push_str(": ");
     let verdict = classification.as_ref().map(|seen| seen.verdict()).unwrap_or_default();
     match outcome {
-        Outcome::Restored => {
+        JobOutcome::Restored => {
             if let Some(classification) = classification {
                 line.push_str(&format!("{classification}; "));
             }
             line.push_str(task.as_deref().unwrap_or_default());
             line.push_str(&signs(&format!(", {width}×{height}, {:.2} s", time.as_secs_f64())));
         }
-        Outcome::Copied => line.push_str(&format!("copied as it is: {verdict}")),
-        Outcome::Converted => line.push_str(&format!("converted, not restored: {verdict}")),
-        Outcome::LeftAlone => {
+        JobOutcome::Copied => line.push_str(&format!("copied as it is: {verdict}")),
+        JobOutcome::Converted => line.push_str(&format!("converted, not restored: {verdict}")),
+        JobOutcome::LeftAlone => {
             line.push_str(&format!("left alone: {verdict}"));
             let task = classification.as_ref().and_then(|seen| seen.likeliest_task());
             if let Some(task) = task {
@@ -125,12 +126,12 @@ pub(super) fn line(from: &Path, report: &Report) -> String {
 }
 
 /// The same as JSON.
-pub(super) fn object(from: &Path, report: &Report) -> Value {
+pub(super) fn object(from: &Path, report: &JobReport) -> Value {
     let outcome = match report.outcome {
-        Outcome::Restored => "restored",
-        Outcome::LeftAlone => "left-alone",
-        Outcome::Copied => "copied",
-        Outcome::Converted => "converted",
+        JobOutcome::Restored => "restored",
+        JobOutcome::LeftAlone => "left-alone",
+        JobOutcome::Copied => "copied",
+        JobOutcome::Converted => "converted",
     };
     let seen = report.classification.as_ref();
     let likeliest = seen.map(|seen| crate::classify::class_name(seen.likeliest()));

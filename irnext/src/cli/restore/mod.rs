@@ -13,15 +13,15 @@ mod work;
 pub(super) use arguments::Arguments;
 
 use super::signals::Signals;
-use crate::distributed::launch::Launch;
+use crate::distributed::launch::LaunchInfo;
 use crate::distributed::{Team, file_list_fingerprint};
 use crate::error::{Error, Result};
-use crate::jobs::{Plan, Search, Summary, contents};
+use crate::jobs::{JobPlan, Search, Summary, contents};
 use crate::restorer::Restorer;
-use lines::Lines;
+use lines::ReportLines;
 
 /// Restores the photographs and reports errors; true if there were none.
-pub(super) fn run(arguments: &Arguments, launch: Launch) -> Result<bool> {
+pub(super) fn run(arguments: &Arguments, launch: LaunchInfo) -> Result<bool> {
     let team = launch.connect()?;
     team.finish(run_in(&team, arguments))
 }
@@ -51,7 +51,7 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
     let jobs = std::mem::take(&mut plan.jobs).into_iter().enumerate();
     plan.jobs = jobs.filter(|(index, _)| is_mine(*index)).map(|(_, job)| job).collect();
 
-    let lines = Lines::new(arguments, &plan.jobs, team.is_alone());
+    let lines = ReportLines::new(arguments, &plan.jobs, team.is_alone());
     // One rank reports the photographs that need no work.
     let mut summary = Summary { waiting: plan.jobs.len(), ..Summary::default() };
     if team.is_first() {
@@ -72,11 +72,11 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
 }
 
 /// The plan for the given photographs.
-fn plan(arguments: &Arguments, restorer: &Restorer) -> Result<(Search, Plan)> {
+fn plan(arguments: &Arguments, restorer: &Restorer) -> Result<(Search, JobPlan)> {
     let paths = &arguments.paths;
     let several = paths.len() > 1 || paths.iter().any(|path| path.is_dir());
     let naming = arguments.naming(restorer, several);
     let search = Search::new(paths, naming.folder(), contents);
-    let plan = Plan::new(&search.found, &naming)?;
+    let plan = JobPlan::new(&search.found, &naming)?;
     Ok((search, plan))
 }

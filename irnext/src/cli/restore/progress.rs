@@ -22,7 +22,7 @@ fn left(state: &ProgressState, out: &mut dyn Write) {
 }
 
 /// A bar over the pixels of all photographs.
-pub(super) struct Progress {
+pub(super) struct PhotoProgress {
     bar: ProgressBar,
     photos: HashMap<PathBuf, u64>,
     state: Mutex<State>,
@@ -37,7 +37,7 @@ struct State {
     parts: HashMap<PathBuf, u64>,
 }
 
-impl Progress {
+impl PhotoProgress {
     /// A bar for `jobs`, hidden unless `wanted` and standard error is a terminal.
     pub fn new(jobs: &[Job], wanted: bool) -> Self {
         let mut photos = HashMap::new();

@@ -4,12 +4,12 @@
 //! and costs little next to restoring a photograph.
 
 use super::arguments::Arguments;
-use super::lines::Lines;
+use super::lines::ReportLines;
 use super::work;
 use crate::cli::output::complain;
 use crate::cli::signals::Signals;
 use crate::error::{Error, Result};
-use crate::jobs::{Contents, Plan, Search, Summary, contents};
+use crate::jobs::{FileContents, JobPlan, Search, Summary, contents};
 use crate::restorer::Restorer;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -26,7 +26,7 @@ type Stamp = Option<(u64, SystemTime)>;
 struct Seen {
     stamp: Stamp,
     /// Its contents, once it has not changed from one search to the next.
-    contents: Option<Contents>,
+    contents: Option<FileContents>,
     /// Whether it was given to the work, with whatever outcome.
     tried: bool,
 }
@@ -52,7 +52,7 @@ pub(super) fn run(
         let mut search = Search::new(&[folder.to_owned()], naming.folder(), look);
         // Later searches may find more.
         search.errors.clear();
-        let mut plan = Plan::new(&search.found, &naming)?;
+        let mut plan = JobPlan::new(&search.found, &naming)?;
         // Failed or left alone before: not again, unless it has changed.
         let is_new = |path: &PathBuf| match seen.borrow_mut().get_mut(path) {
             Some(seen) => !std::mem::replace(&mut seen.tried, true),
@@ -63,7 +63,7 @@ pub(super) fn run(
         plan.done.clear();
         let mut summary =
             Summary { waiting: plan.jobs.len(), failed: plan.refused.len(), ..Summary::default() };
-        let lines = Lines::new(arguments, &plan.jobs, true);
+        let lines = ReportLines::new(arguments, &plan.jobs, true);
         lines.tell_plan(&search, &plan);
         work::run(&plan.jobs, arguments, restorer, signals, &lines, &mut summary);
         lines.end();
@@ -77,7 +77,7 @@ pub(super) fn run(
 }
 
 /// The contents of a file that is whole: it is as it was one search ago.
-fn look(seen: &RefCell<HashMap<PathBuf, Seen>>, path: &Path) -> Result<Contents> {
+fn look(seen: &RefCell<HashMap<PathBuf, Seen>>, path: &Path) -> Result<FileContents> {
     let stamp = path.metadata().ok().and_then(|file| Some((file.len(), file.modified().ok()?)));
     let mut seen = seen.borrow_mut();
     match seen.get_mut(path) {
@@ -90,7 +90,7 @@ fn look(seen: &RefCell<HashMap<PathBuf, Seen>>, path: &Path) -> Result<Contents>
         }
         _ => {
             seen.insert(path.into(), Seen { stamp, contents: None, tried: false });
-            Ok(Contents::Other)
+            Ok(FileContents::Other)
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Does the jobs, one or several at a time, until they are done or a signal stops them.
 
 use super::arguments::Arguments;
-use super::lines::Lines;
+use super::lines::ReportLines;
 use crate::cli::output::complain;
 use crate::cli::signals::Signals;
 use crate::image::Photo;
@@ -24,7 +24,7 @@ pub(super) fn run(
     arguments: &Arguments,
     restorer: &Restorer,
     signals: &Signals,
-    lines: &Lines,
+    lines: &ReportLines,
     summary: &mut Summary,
 ) {
     let settings = arguments.settings();

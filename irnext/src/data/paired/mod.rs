@@ -6,7 +6,7 @@ use std::sync::Arc;
 use engine::Rng;
 
 use super::pairing::{Pair, Pairing};
-use super::{CropSpec, PhotoCache, Pixels, Source, Window};
+use super::{CropSpec, CropWindow, PhotoCache, Pixels, Source};
 use crate::error::{Error, Result};
 use crate::image::{Image, Photo};
 
@@ -73,14 +73,14 @@ impl Source for Paired {
     fn sample(&self, index: usize, rng: &mut Rng, crop: &CropSpec) -> Result<(Image, Image)> {
         let (input, target, border) = self.read(index)?;
         let window = crop.window(input.width, input.height, rng);
-        let in_target = Window { x: window.x + border, y: window.y + border, ..window };
+        let in_target = CropWindow { x: window.x + border, y: window.y + border, ..window };
         Ok((crop.cut(&input, &window), crop.cut(&target, &in_target)))
     }
 
     /// The whole photographs.
     fn full(&self, index: usize) -> Result<(Image, Image)> {
         let (input, target, border) = self.read(index)?;
-        let inner = target.crop(border, border, input.width, input.height);
+        let inner = target.part(border, border, input.width, input.height);
         Ok((input.image(), inner))
     }
 }

@@ -205,7 +205,8 @@ mod tests {
 
     /// Three photographs, each small, drawn a hundred times.
     fn draws() -> Vec<(Image, Air)> {
-        let small: Vec<Image> = photographs().iter().map(|image| image.resize(144, 96)).collect();
+        let small: Vec<Image> =
+            photographs().iter().map(|image| image.resampled(144, 96)).collect();
         (0..300)
             .map(|index| {
                 let photograph = small[index % small.len()].clone();
@@ -299,13 +300,13 @@ mod tests {
             let hazy = air.over(&clean);
             for (x, y) in [(10, 5), (50, 10), (90, 15)] {
                 for channel in 0..3 {
-                    let (hazy, clean) = (hazy.pixel(x, y)[channel], clean.pixel(x, y)[channel]);
+                    let (hazy, clean) = (hazy.at(x, y)[channel], clean.at(x, y)[channel]);
                     assert!((clean - air.airlight[channel]).abs() < 0.13);
                     assert!((hazy - clean).abs() < 0.12, "{index}: {hazy} {clean}");
                 }
             }
             for (x, y) in [(10, 60), (50, 65), (90, 70)] {
-                let mut same = clean.pixel(x, y).into_iter().zip(blue.pixel(x, y));
+                let mut same = clean.at(x, y).into_iter().zip(blue.at(x, y));
                 assert!(same.all(|(a, b)| (a - b).abs() < 0.02));
             }
         }
@@ -313,7 +314,7 @@ mod tests {
 
     #[test]
     fn one_picture_in_eleven_has_no_haze() {
-        let photograph = photographs()[0].resize(48, 32);
+        let photograph = photographs()[0].resampled(48, 32);
         let (mut clear, mut flat) = (0, 0);
         for index in 0..1000 {
             let (hazy, clean) = pair(&photograph, &mut Rng::at(2, 0, index));

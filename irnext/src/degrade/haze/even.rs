@@ -7,16 +7,16 @@ use crate::image::{Image, Plane};
 
 /// `clean` behind haze.
 pub(in super::super) fn haze(clean: &Image, rng: &mut Rng) -> Image {
-    Haze::draw(clean, rng).over(clean)
+    Air::draw(clean, rng).over(clean)
 }
 
 /// The air between the camera and the scene.
-struct Haze {
+struct Air {
     airlight: [f32; 3],
     transmission: Plane,
 }
 
-impl Haze {
+impl Air {
     /// Fitted to the outdoor test set of RESIDE, where the mean optical depth of a picture, -ln t,
     /// is 0.2 to 0.7 and 0.4 on average, its spread inside a picture a fifth of that, and airlight
     /// gray and 0.8 to 1. One in 25 is fog, as in Dense-Haze: some of it lets through a tenth of
@@ -74,7 +74,7 @@ mod tests {
         let clean =
             Image::from_fn(64, 64, |x, y| [if (x / 2 + y / 2) % 2 == 0 { 0.1 } else { 0.5 }; 3]);
         for index in 0..50 {
-            let haze = Haze::draw(&clean, &mut Rng::at(3, 0, index));
+            let haze = Air::draw(&clean, &mut Rng::at(3, 0, index));
             let image = haze.over(&clean);
             assert!(haze.transmission.data.iter().all(|t| (0.0..=1.0).contains(t)));
             for ((hazy, clean), t) in
@@ -93,7 +93,7 @@ mod tests {
         let clean = Image::from_fn(96, 64, |x, y| [if y < 24 { 0.8 } else { x as f32 / 192.0 }; 3]);
         let (mut means, mut spreads) = (Vec::new(), Vec::new());
         for index in 0..400 {
-            let t = Haze::draw(&clean, &mut Rng::at(3, 0, index)).transmission;
+            let t = Air::draw(&clean, &mut Rng::at(3, 0, index)).transmission;
             let depth = t.clone().map(|t| -t.ln());
             means.push(t.mean());
             spreads.push(depth.deviation() / depth.mean());

@@ -27,7 +27,7 @@ impl Scene {
         let (width, height) = (clean.width, clean.height);
         let longer = width.max(height);
         let side = |side: usize| (side * SKETCH.min(longer)).div_ceil(longer);
-        let sketch = clean.resize(side(width), side(height));
+        let sketch = clean.resampled(side(width), side(height));
         let sky = sky(&sketch).unwrap_or_else(|| Plane::new(sketch.width, sketch.height));
         let depth = depth(&sketch, &sky, rng);
 
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn any_size_has_a_scene() {
         for (width, height) in [(1, 1), (1, 40), (40, 1), (3, 2), (65, 33), (200, 130)] {
-            let image = street().resize(width, height);
+            let image = street().resampled(width, height);
             for index in 0..20 {
                 let scene = Scene::draw(&image, &mut Rng::at(1, 0, index));
                 for plane in [&scene.depth, &scene.sky] {

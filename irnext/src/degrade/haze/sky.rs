@@ -24,7 +24,7 @@ pub(super) fn sky(image: &Image) -> Option<Plane> {
     };
     let gray = Plane::gray(image);
     let may_be = |at: usize| {
-        let [red, green, blue] = image.pixel(at % width, at / width);
+        let [red, green, blue] = image.at(at % width, at / width);
         gray.data[at] >= DARKEST && green <= red.max(blue) + GREENEST
     };
     let mut sky = Plane::new(width, height);

@@ -3,7 +3,7 @@
 use crate::image::metadata::Metadata;
 use crate::image::photo::Limits;
 use crate::image::profile::chunks::Chunk;
-use crate::image::{Note, Source};
+use crate::image::{Note, SourceFile};
 use ::image::DynamicImage;
 
 /// Errors are plain text.
@@ -18,12 +18,12 @@ pub(super) struct Decoded {
     /// What a PNG file says about its colors.
     pub chunks: Vec<Chunk>,
     pub metadata: Metadata,
-    pub source: Source,
+    pub source: SourceFile,
     pub notes: Vec<Note>,
 }
 
 impl Decoded {
-    pub fn new(pixels: DynamicImage, source: Source) -> Self {
+    pub fn new(pixels: DynamicImage, source: SourceFile) -> Self {
         let (icc, metadata, notes) = (None, Metadata::default(), Vec::new());
         let chunks = Vec::new();
         Self { pixels, orientation: None, icc, chunks, metadata, source, notes }

@@ -15,7 +15,7 @@ use super::decoded::{Decoded, Result, check_size};
 use super::samples::{eight_bits, sixteen_bits};
 use crate::image::metadata::Metadata;
 use crate::image::photo::Limits;
-use crate::image::{Kind, Note, Source};
+use crate::image::{FileKind, Note, SourceFile};
 
 /// What a decoder may take for each pixel: a number in f32 for each channel of a frame, of the
 /// frames that it is blended with, and of the buffers in between.
@@ -48,7 +48,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
     let with_loss = image.image_header().metadata.xyb_encoded
         || image.frame_header(0).is_some_and(|frame| frame.encoding == Encoding::VarDct);
 
-    let mut decoded = Decoded::new(pixels, Source::new(Kind::JpegXl));
+    let mut decoded = Decoded::new(pixels, SourceFile::new(FileKind::JpegXl));
     // A JPEG, which the result becomes after loss, has neither alpha nor more than 8 bits.
     decoded.source.lossy = with_loss && !image.pixel_format().has_alpha() && bits <= 8;
     decoded.icc = icc;

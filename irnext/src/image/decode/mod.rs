@@ -15,23 +15,23 @@ use std::io::{BufRead, Seek};
 
 use ::image::metadata::Orientation;
 
-use super::Kind;
+use super::FileKind;
 use super::photo::{Limits, Photo};
-use super::profile::Profile;
+use super::profile::PhotoProfile;
 use decoded::{Result, check_size};
 pub(super) use guard::guarded;
 use samples::split;
 
 /// Decodes the whole file.
 pub(super) fn photo(bytes: &[u8], limits: &Limits) -> Result<Photo> {
-    let kind = Kind::of(&bytes[..bytes.len().min(super::kind::SIGNATURE_LEN as usize)]);
+    let kind = FileKind::of(&bytes[..bytes.len().min(super::kind::SIGNATURE_LEN as usize)]);
     if let Some(refusal) = kind.refusal() {
         return Err(refusal);
     }
     let mut decoded = guarded(|| match kind {
-        Kind::Jpeg => jpeg::decode(bytes, limits),
-        Kind::Tiff => tiff::decode(bytes, limits),
-        Kind::JpegXl => jxl::decode(bytes, limits),
+        FileKind::Jpeg => jpeg::decode(bytes, limits),
+        FileKind::Tiff => tiff::decode(bytes, limits),
+        FileKind::JpegXl => jxl::decode(bytes, limits),
         kind => others::decode(bytes, kind, limits),
     })?;
     let orientation = decoded.orientation.or_else(|| decoded.metadata.orientation());
@@ -39,7 +39,8 @@ pub(super) fn photo(bytes: &[u8], limits: &Limits) -> Result<Photo> {
     decoded.pixels.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));
     let mut photo = split(decoded.pixels)?;
     photo.notes = decoded.notes;
-    let (profile, note) = Profile::of_file(decoded.icc, decoded.chunks, &mut photo.rgb, photo.gray);
+    let (profile, note) =
+        PhotoProfile::of_file(decoded.icc, decoded.chunks, &mut photo.rgb, photo.gray);
     photo.profile = profile;
     photo.notes.extend(note);
     photo.metadata = decoded.metadata;
@@ -52,12 +53,12 @@ pub(super) fn photo(bytes: &[u8], limits: &Limits) -> Result<Photo> {
 /// The width and height of the upright image, from the header of a file of this kind.
 pub(super) fn size(
     file: impl BufRead + Seek,
-    kind: Kind,
+    kind: FileKind,
     limits: &Limits,
 ) -> Result<(usize, usize)> {
     let ((width, height), orientation) = guarded(|| match kind {
-        Kind::Tiff => tiff::size(file),
-        Kind::JpegXl => jxl::size(file),
+        FileKind::Tiff => tiff::size(file),
+        FileKind::JpegXl => jxl::size(file),
         kind => others::size(file, kind),
     })?;
     check_size((width, height), limits)?;

@@ -15,14 +15,14 @@ use super::repair::{BMP_HEADER, bottom_up, with_right_checksums};
 use super::samples::{eight_bits, sixteen_bits};
 use crate::image::metadata::{Metadata, containers, exif};
 use crate::image::photo::Limits;
-use crate::image::{Kind, Note, Source};
+use crate::image::{FileKind, Note, SourceFile};
 
 /// Width and height.
 type Size = (u32, u32);
 
-pub(super) fn decode(bytes: &[u8], kind: Kind, limits: &Limits) -> Result<Decoded> {
+pub(super) fn decode(bytes: &[u8], kind: FileKind, limits: &Limits) -> Result<Decoded> {
     match kind {
-        Kind::Png => {
+        FileKind::Png => {
             let file = with_right_checksums(bytes);
             let mut decoded = decode_sound(&file, kind, limits)?;
             if matches!(file, Cow::Owned(_)) {
@@ -30,7 +30,7 @@ pub(super) fn decode(bytes: &[u8], kind: Kind, limits: &Limits) -> Result<Decode
             }
             Ok(decoded)
         }
-        Kind::Bmp => match bottom_up(bytes) {
+        FileKind::Bmp => match bottom_up(bytes) {
             Some(file) => {
                 let mut decoded = decode_sound(&file, kind, limits)?;
                 decoded.pixels = decoded.pixels.flipv();
@@ -42,7 +42,7 @@ pub(super) fn decode(bytes: &[u8], kind: Kind, limits: &Limits) -> Result<Decode
     }
 }
 
-fn decode_sound(bytes: &[u8], kind: Kind, limits: &Limits) -> Result<Decoded> {
+fn decode_sound(bytes: &[u8], kind: FileKind, limits: &Limits) -> Result<Decoded> {
     let refuse = |error| reason(error, kind);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format(kind)?);
     let mut memory = ::image::Limits::no_limits();
@@ -52,16 +52,16 @@ fn decode_sound(bytes: &[u8], kind: Kind, limits: &Limits) -> Result<Decoded> {
     check_size(decoder.dimensions(), limits)?;
     let icc = decoder.icc_profile().unwrap_or(None);
     let xmp = decoder.xmp_metadata().unwrap_or(None);
-    let mut decoded = Decoded::new(Default::default(), Source::new(kind));
+    let mut decoded = Decoded::new(Default::default(), SourceFile::new(kind));
     (decoded.pixels, decoded.notes) = pixels(decoder, kind, limits)?;
     decoded.icc = icc;
     // Damaged metadata is no reason to refuse the pixels.
     match kind {
-        Kind::Png => (decoded.metadata, decoded.chunks) = containers::of_png(bytes, xmp),
-        Kind::WebP => decoded.metadata = containers::of_webp(bytes),
+        FileKind::Png => (decoded.metadata, decoded.chunks) = containers::of_png(bytes, xmp),
+        FileKind::WebP => decoded.metadata = containers::of_webp(bytes),
         _ => {}
     }
-    decoded.source.lossy = kind == Kind::WebP && is_lossy_webp(bytes);
+    decoded.source.lossy = kind == FileKind::WebP && is_lossy_webp(bytes);
     decoded.notes.extend(frames(bytes, kind).filter(|&count| count > 1).map(Note::FirstOf));
     Ok(decoded)
 }
@@ -69,7 +69,7 @@ fn decode_sound(bytes: &[u8], kind: Kind, limits: &Limits) -> Result<Decoded> {
 /// The pixels; of a damaged file, if requested, those that the decoder reached.
 fn pixels(
     decoder: impl ImageDecoder,
-    kind: Kind,
+    kind: FileKind,
     limits: &Limits,
 ) -> Result<(DynamicImage, Vec<Note>)> {
     let refuse = |error| reason(error, kind);
@@ -105,9 +105,9 @@ fn pixels(
 }
 
 /// The size of the image as stored, and its orientation.
-pub(super) fn size(mut file: impl BufRead + Seek, kind: Kind) -> Result<(Size, Option<u8>)> {
+pub(super) fn size(mut file: impl BufRead + Seek, kind: FileKind) -> Result<(Size, Option<u8>)> {
     let cannot = |error| format!("cannot be read: {error}");
-    if kind == Kind::Bmp {
+    if kind == FileKind::Bmp {
         let mut bytes = Vec::new();
         file.by_ref().take(BMP_HEADER).read_to_end(&mut bytes).map_err(cannot)?;
         if bottom_up(&bytes).is_some() {
@@ -119,7 +119,7 @@ pub(super) fn size(mut file: impl BufRead + Seek, kind: Kind) -> Result<(Size, O
     size_of_sound(file, kind)
 }
 
-fn size_of_sound(file: impl BufRead + Seek, kind: Kind) -> Result<(Size, Option<u8>)> {
+fn size_of_sound(file: impl BufRead + Seek, kind: FileKind) -> Result<(Size, Option<u8>)> {
     let reader = ImageReader::with_format(file, format(kind)?);
     let mut decoder = reader.into_decoder().map_err(|error| reason(error, kind))?;
     let block = decoder.exif_metadata().unwrap_or(None);
@@ -131,30 +131,30 @@ fn size_of_sound(file: impl BufRead + Seek, kind: Kind) -> Result<(Size, Option<
     Ok((decoder.dimensions(), metadata.orientation()))
 }
 
-fn format(kind: Kind) -> Result<ImageFormat> {
+fn format(kind: FileKind) -> Result<ImageFormat> {
     match kind {
-        Kind::Png => Ok(ImageFormat::Png),
-        Kind::Jpeg => Ok(ImageFormat::Jpeg),
-        Kind::WebP => Ok(ImageFormat::WebP),
-        Kind::Bmp => Ok(ImageFormat::Bmp),
-        Kind::Gif => Ok(ImageFormat::Gif),
-        Kind::Pnm => Ok(ImageFormat::Pnm),
+        FileKind::Png => Ok(ImageFormat::Png),
+        FileKind::Jpeg => Ok(ImageFormat::Jpeg),
+        FileKind::WebP => Ok(ImageFormat::WebP),
+        FileKind::Bmp => Ok(ImageFormat::Bmp),
+        FileKind::Gif => Ok(ImageFormat::Gif),
+        FileKind::Pnm => Ok(ImageFormat::Pnm),
         kind => Err(format!("{kind} files cannot be read")),
     }
 }
 
 /// How many images an animation has.
-fn frames(bytes: &[u8], kind: Kind) -> Option<usize> {
+fn frames(bytes: &[u8], kind: FileKind) -> Option<usize> {
     match kind {
-        Kind::Png => {
+        FileKind::Png => {
             let decoder = PngDecoder::new(Cursor::new(bytes)).ok()?;
             decoder.is_apng().ok()?.then(|| apng_frames(bytes))?
         }
-        Kind::WebP => {
+        FileKind::WebP => {
             let decoder = WebPDecoder::new(Cursor::new(bytes)).ok()?;
             decoder.has_animation().then(|| count_of(bytes, b"ANMF"))
         }
-        Kind::Gif => {
+        FileKind::Gif => {
             let frames = GifDecoder::new(Cursor::new(bytes)).ok()?.into_frames();
             Some(frames.take_while(|frame| frame.is_ok()).count())
         }
@@ -186,7 +186,7 @@ fn is_lossy_webp(bytes: &[u8]) -> bool {
 }
 
 /// A decoder's error in words.
-fn reason(error: ImageError, kind: Kind) -> String {
+fn reason(error: ImageError, kind: FileKind) -> String {
     use std::io::ErrorKind::UnexpectedEof;
     let again = "Copy or download it again";
     match error {

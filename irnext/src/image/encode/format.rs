@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::image::{Depth, Kind, Photo};
+use crate::image::{Depth, FileKind, Photo};
 
 /// A format that can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,14 +59,14 @@ impl Format {
     }
 
     /// The kind of file that it makes.
-    pub fn kind(self) -> Kind {
+    pub fn kind(self) -> FileKind {
         match self {
-            Self::Png => Kind::Png,
-            Self::Jpeg => Kind::Jpeg,
-            Self::WebP => Kind::WebP,
-            Self::Bmp => Kind::Bmp,
-            Self::Tiff => Kind::Tiff,
-            Self::Pgm | Self::Ppm | Self::Pam | Self::Pnm => Kind::Pnm,
+            Self::Png => FileKind::Png,
+            Self::Jpeg => FileKind::Jpeg,
+            Self::WebP => FileKind::WebP,
+            Self::Bmp => FileKind::Bmp,
+            Self::Tiff => FileKind::Tiff,
+            Self::Pgm | Self::Ppm | Self::Pam | Self::Pnm => FileKind::Pnm,
         }
     }
 

@@ -7,9 +7,9 @@ use jpeg_encoder::{
 
 use super::format::Format;
 use super::options::WriteOptions;
-use super::samples::Samples;
+use super::samples::FileSamples;
 use crate::image::metadata::{Metadata, Unit, containers};
-use crate::image::{Note, Photo, Source};
+use crate::image::{Note, Photo, SourceFile};
 
 /// The quality of photos that were no JPEG.
 pub(in crate::image) const QUALITY: u8 = 95;
@@ -18,8 +18,8 @@ pub(in crate::image) const QUALITY: u8 = 95;
 const LEAST_QUALITY: u8 = 90;
 
 pub(super) fn encode(
-    samples: &Samples,
-    source: Option<Source>,
+    samples: &FileSamples,
+    source: Option<SourceFile>,
     options: &WriteOptions,
     metadata: &Metadata,
     notes: &mut Vec<Note>,
@@ -83,7 +83,7 @@ fn density(metadata: &Metadata) -> Option<PixelDensity> {
 /// the encoder that synthetic photographs have always come from.
 pub(in crate::image) fn plain(photo: &Photo, quality: u8) -> Result<Vec<u8>, String> {
     let mut notes = Vec::new();
-    let samples = Samples::new(photo, Format::Jpeg, &mut notes)?;
+    let samples = FileSamples::new(photo, Format::Jpeg, &mut notes)?;
     let mut file = Vec::new();
     samples.write(JpegEncoder::new_with_quality(&mut file, quality))?;
     Ok(file)

@@ -18,7 +18,7 @@ use super::{Note, Photo};
 pub use format::Format;
 pub(super) use jpeg::{QUALITY, plain as jpeg};
 pub use options::WriteOptions;
-use samples::Samples;
+use samples::FileSamples;
 
 /// The whole file, and the losses of its format.
 pub(super) fn photo(
@@ -27,7 +27,7 @@ pub(super) fn photo(
     options: &WriteOptions,
 ) -> Result<(Vec<u8>, Vec<Note>), String> {
     let mut notes = Vec::new();
-    let samples = Samples::new(photo, format, &mut notes)?;
+    let samples = FileSamples::new(photo, format, &mut notes)?;
     let empty = Metadata::default();
     let metadata = if options.strip { &empty } else { &photo.metadata };
     let mut file = Cursor::new(Vec::new());

@@ -1,12 +1,12 @@
 //! Portable maps, which are a line of text and the samples.
 
-use super::samples::Samples;
+use super::samples::FileSamples;
 use crate::image::Depth;
 
 /// A binary PGM (P5), PPM (P6) or, for alpha or on request, PAM (P7) file. Sixteen-bit samples are
 /// big-endian.
-pub(super) fn encode(samples: &Samples, always_pam: bool) -> Vec<u8> {
-    let Samples { width, height, channels, .. } = samples;
+pub(super) fn encode(samples: &FileSamples, always_pam: bool) -> Vec<u8> {
+    let FileSamples { width, height, channels, .. } = samples;
     let max = match samples.depth {
         Depth::Eight => 255,
         Depth::Sixteen => 65535,

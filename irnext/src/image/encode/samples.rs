@@ -7,7 +7,7 @@ use crate::image::profile::chunks::Chunk;
 use crate::image::{Depth, Note, Photo};
 
 /// The samples as the file will hold them.
-pub(super) struct Samples {
+pub(super) struct FileSamples {
     pub width: u32,
     pub height: u32,
     /// 1 gray, 2 gray and alpha, 3 color, 4 color and alpha.
@@ -21,7 +21,7 @@ pub(super) struct Samples {
     pub chunks: Vec<Chunk>,
 }
 
-impl Samples {
+impl FileSamples {
     /// Rounds the photo to the samples that `format` can hold, and notes the losses.
     pub fn new(photo: &Photo, format: Format, notes: &mut Vec<Note>) -> Result<Self, String> {
         let (width, height) = size(photo)?;

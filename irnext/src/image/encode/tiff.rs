@@ -10,24 +10,24 @@ use ::tiff::encoder::{
 };
 use ::tiff::tags::{ExtraSamples, ResolutionUnit, Tag, Type};
 
-use super::samples::Samples;
+use super::samples::FileSamples;
 use crate::image::metadata::directory::{Directory, Value};
 use crate::image::metadata::{Metadata, Resolution, Unit, iptc_in};
-use crate::image::{Depth, Kind, Note, Source, TiffCompression};
+use crate::image::{Depth, FileKind, Note, SourceFile, TiffCompression};
 
 type Result<T> = std::result::Result<T, TiffError>;
 
 pub(super) fn encode(
-    samples: &Samples,
-    source: Option<Source>,
+    samples: &FileSamples,
+    source: Option<SourceFile>,
     metadata: &Metadata,
     notes: &mut Vec<Note>,
 ) -> std::result::Result<Vec<u8>, String> {
     if metadata.has_text() {
-        notes.push(Note::LeftOut { what: "PNG text", kind: Kind::Tiff });
+        notes.push(Note::LeftOut { what: "PNG text", kind: FileKind::Tiff });
     }
     if metadata.comment.is_some() {
-        notes.push(Note::LeftOut { what: "JPEG comment", kind: Kind::Tiff });
+        notes.push(Note::LeftOut { what: "JPEG comment", kind: FileKind::Tiff });
     }
     let compression = source.and_then(|source| source.tiff).unwrap_or(TiffCompression::None);
     let eight = &samples.bytes;
@@ -45,7 +45,7 @@ pub(super) fn encode(
 }
 
 fn write<C: ColorType>(
-    samples: &Samples,
+    samples: &FileSamples,
     values: &[C::Inner],
     compression: TiffCompression,
     metadata: &Metadata,

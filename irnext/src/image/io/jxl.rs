@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::matrix::stored;
-use crate::image::{Depth, Kind, Limits, Note, Photo};
+use crate::image::{Depth, FileKind, Limits, Note, Photo};
 
 fn file(name: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/image/io/samples/jxl");
@@ -77,11 +77,14 @@ fn a_lossy_file_gives_what_other_decoders_give_and_becomes_a_jpeg() {
     let photo = read("lossy");
     assert_eq!((photo.rgb.width, photo.rgb.height), (40, 32));
     for ((x, y), expected) in [((5, 3), [204.0, 210.0, 173.0]), ((30, 20), [35.0, 63.0, 88.0])] {
-        let pixel = photo.rgb.pixel(x, y);
+        let pixel = photo.rgb.pixel(x, y).unwrap();
         let near = (0..3).all(|c| (pixel[c] * 255.0 - expected[c]).abs() < 1.1);
         assert!(near, "{pixel:?}, not {expected:?}");
     }
-    assert_eq!(photo.source.map(|source| (source.kind, source.lossy)), Some((Kind::JpegXl, true)));
+    assert_eq!(
+        photo.source.map(|source| (source.kind, source.lossy)),
+        Some((FileKind::JpegXl, true))
+    );
     assert_eq!(photo.output_extension(), "jpg");
 }
 

@@ -1,7 +1,7 @@
 //! The pixel check: for every format, orientation, transparency, depth and profile, reading gives
 //! the numbers that were written, and writing the numbers read gives the same file again.
 
-use crate::image::{Depth, Format, Image, Limits, Photo, Profile, WriteOptions};
+use crate::image::{Depth, Format, Image, Limits, Photo, PhotoProfile, WriteOptions};
 
 const WIDTH: usize = 7;
 const HEIGHT: usize = 5;
@@ -44,7 +44,7 @@ pub(super) fn stored(gray: bool, has_alpha: bool, depth: Depth, profile: Option<
         if gray { [level(i); 3] } else { [0, 1, 2].map(|c| level(i + c)) }
     });
     let alpha = has_alpha.then(|| (0..WIDTH * HEIGHT).map(|i| level(4 * i + 3)).collect());
-    let profile = profile.map(Profile::inert);
+    let profile = profile.map(PhotoProfile::inert);
     Photo { alpha, depth, gray, profile, ..Photo::new(rgb) }
 }
 
@@ -105,8 +105,8 @@ fn every_combination_is_read_as_it_was_written_and_written_as_it_was_read() {
                 for y in 0..size.1 {
                     for x in 0..size.0 {
                         let (at_x, at_y) = stored_at(orientation, (x, y));
-                        let expected = photo.rgb.pixel(at_x, at_y);
-                        let pixel = encoded.pixel(x, y);
+                        let expected = photo.rgb.at(at_x, at_y);
+                        let pixel = encoded.at(x, y);
                         let near = (0..3).all(|c| (pixel[c] - expected[c]).abs() <= step);
                         assert!(near, "{name}: {x}, {y}: {pixel:?}, not {expected:?}");
                         if let Some(alpha) = &read.alpha {

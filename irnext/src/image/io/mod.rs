@@ -22,7 +22,7 @@ use ::image::ImageFormat;
 use super::Image;
 use super::decode::{self, guarded};
 use super::encode::{self, Format, WriteOptions};
-use super::kind::Kind;
+use super::kind::FileKind;
 use super::note::Note;
 use super::photo::{Limits, Photo};
 use crate::error::{Error, Result};
@@ -132,7 +132,7 @@ fn contents(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
 }
 
 /// Opens an image file and detects its kind from its first bytes.
-fn open(path: &Path) -> Result<(File, Kind)> {
+fn open(path: &Path) -> Result<(File, FileKind)> {
     let metadata = fs::metadata(path).map_err(Error::io(path))?;
     if metadata.is_dir() {
         return Err(Error::image(path, "is a folder, not an image file"));
@@ -142,7 +142,7 @@ fn open(path: &Path) -> Result<(File, Kind)> {
         return Err(Error::image(path, "is not a regular file"));
     }
     let mut file = File::open(path).map_err(Error::io(path))?;
-    let kind = Kind::read(&mut file).map_err(Error::io(path))?;
+    let kind = FileKind::read(&mut file).map_err(Error::io(path))?;
     if let Some(refusal) = kind.refusal() {
         return Err(Error::image(path, refusal));
     }

@@ -117,7 +117,7 @@ fn the_chunks_about_color_are_followed_in_the_order_of_browsers() {
     // A profile comes before all but cICP.
     let mut photo = read(&plain());
     let icc = moxcms::ColorProfile::new_srgb().encode().unwrap();
-    photo.profile = Some(crate::image::Profile::inert(icc));
+    photo.profile = Some(crate::image::PhotoProfile::inert(icc));
     let (profiled, _) = photo.to_bytes(Format::Png, &WriteOptions::default()).unwrap();
     let linear = with_chunk(profiled.clone(), b"gAMA", &numbers(&[1.0]));
     near(&read(&linear), stored, 1e-6);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use engine::Rng;
 
 use super::*;
-use crate::image::{Depth, Profile};
+use crate::image::{Depth, PhotoProfile};
 
 /// A photo whose samples lie on the grid of its depth, so that a lossless format gives them back
 /// bit by bit.
@@ -135,7 +135,7 @@ fn the_profile_travels_with_the_photo() {
     for extension in ["png", "jpeg", "webp", "tif", "bmp", "ppm"] {
         let path = folder.path().join("photo").with_extension(extension);
         let mut photo = photo(false, false, Depth::Eight);
-        photo.profile = Some(Profile::inert(profile.clone()));
+        photo.profile = Some(PhotoProfile::inert(profile.clone()));
         photo.write(&path).unwrap();
         let kept = !matches!(extension, "bmp" | "ppm");
         let back = Photo::read(&path).unwrap().profile.map(|profile| profile.icc);
@@ -146,19 +146,19 @@ fn the_profile_travels_with_the_photo() {
 #[test]
 fn palettes_bits_and_cmyk_become_ordinary_samples() {
     let palette = Photo::read(sample_file("palette.png")).unwrap();
-    assert_eq!(palette.rgb.pixel(0, 0), [1.0, 0.0, 0.0]);
-    assert_eq!(palette.rgb.pixel(0, 1), [1.0, 1.0, 1.0]);
+    assert_eq!(palette.rgb.at(0, 0), [1.0, 0.0, 0.0]);
+    assert_eq!(palette.rgb.at(0, 1), [1.0, 1.0, 1.0]);
     assert_eq!(palette.alpha.unwrap(), [1.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0]);
 
     let one_bit = Photo::read(sample_file("one_bit.png")).unwrap();
     assert!(one_bit.gray && one_bit.rgb.data.iter().all(|&v| v == 1.0));
 
     // Cyan ink 0, magenta and yellow full: red.
-    let [r, g, b] = Photo::read(sample_file("cmyk.jpg")).unwrap().rgb.pixel(8, 8);
+    let [r, g, b] = Photo::read(sample_file("cmyk.jpg")).unwrap().rgb.at(8, 8);
     assert!(r > 0.95 && g < 0.05 && b < 0.05, "{r} {g} {b}");
 
     let gray = Photo::read(sample_file("grey.jpg")).unwrap();
-    assert!(gray.gray && (gray.rgb.pixel(3, 3)[0] - 100.0 / 255.0).abs() < 0.01);
+    assert!(gray.gray && (gray.rgb.at(3, 3)[0] - 100.0 / 255.0).abs() < 0.01);
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn the_orientation_is_applied() {
     // white.
     let upright = Photo::read(sample_file("turned.jpg")).unwrap().rgb;
     assert_eq!((upright.width, upright.height), (8, 16));
-    assert!(upright.pixel(4, 2)[0] > 0.9 && upright.pixel(4, 13)[0] < 0.1);
+    assert!(upright.at(4, 2)[0] > 0.9 && upright.at(4, 13)[0] < 0.1);
     assert_eq!(Photo::size(sample_file("turned.jpg")).unwrap(), (8, 16));
 }
 
@@ -286,7 +286,7 @@ fn the_table_in_the_manual_is_true() {
     let page = include_str!("../../../../docs/src/formats.md");
     let rows = page.lines().filter(|line| line.starts_with("| ")).skip(1);
     let mut photo = photo(false, true, Depth::Sixteen);
-    photo.profile = Some(Profile::inert(moxcms::ColorProfile::new_srgb().encode().unwrap()));
+    photo.profile = Some(PhotoProfile::inert(moxcms::ColorProfile::new_srgb().encode().unwrap()));
     photo.metadata.exif =
         Some(b"II*\0\x08\0\0\0\x01\0\x31\x01\x02\0\x02\0\0\0x\0\0\0\0\0\0\0".into());
     photo.metadata.xmp = Some(b"<x:xmpmeta/>".into());
@@ -301,7 +301,7 @@ fn the_table_in_the_manual_is_true() {
         assert_eq!(cells[2] == "yes", format.is_some(), "{}", cells[0]);
         let Some(format) = format else { continue };
         let (bytes, _) = photo.to_bytes(format, &WriteOptions::default()).unwrap();
-        assert_eq!(Kind::of(&bytes).to_string(), cells[0]);
+        assert_eq!(FileKind::of(&bytes).to_string(), cells[0]);
         let back = Photo::from_bytes(&bytes, &Limits::default()).unwrap();
         let metadata = &back.metadata;
         let held = [
@@ -358,8 +358,8 @@ fn a_jpeg_is_written_as_the_one_it_came_from() {
         Photo::new(Image::from_fn(64, 48, |x, y| [x as f32 / 64.0, y as f32 / 48.0, 0.5]));
     for (quality, sampling, written) in [(97, (2, 2), 97), (75, (2, 1), 90), (92, (1, 1), 92)] {
         let jpeg = Some(crate::image::JpegCoding { quality, sampling });
-        let source = crate::image::Source::new(Kind::Jpeg);
-        photo.source = Some(crate::image::Source { jpeg, lossy: true, ..source });
+        let source = crate::image::SourceFile::new(FileKind::Jpeg);
+        photo.source = Some(crate::image::SourceFile { jpeg, lossy: true, ..source });
         let (bytes, _) = photo.to_bytes(Format::Jpeg, &WriteOptions::default()).unwrap();
         let coding = Photo::from_bytes(&bytes, &Limits::default()).unwrap().source.unwrap().jpeg;
         assert_eq!(coding, Some(crate::image::JpegCoding { quality: written, sampling }));

@@ -7,7 +7,7 @@ use img_parts::{Bytes, ImageEXIF};
 
 use super::super::profile::chunks::{Chunk, is_about_colors};
 use super::super::segments::segments;
-use super::super::{Kind, Note};
+use super::super::{FileKind, Note};
 use super::{Metadata, Resolution, Unit, exif};
 
 const XMP_IN_JPEG: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
@@ -60,7 +60,7 @@ pub(in crate::image) fn jpeg_segments(
         if prefix.len() + data.len() <= SEGMENT {
             all.push((number, [prefix, data].concat()));
         } else {
-            notes.push(Note::LeftOut { what, kind: Kind::Jpeg });
+            notes.push(Note::LeftOut { what, kind: FileKind::Jpeg });
         }
     };
     push(1, b"Exif\0\0", &metadata.exif, "EXIF of this size");
@@ -71,7 +71,7 @@ pub(in crate::image) fn jpeg_segments(
         }
     }
     if metadata.has_text() {
-        notes.push(Note::LeftOut { what: "PNG text", kind: Kind::Jpeg });
+        notes.push(Note::LeftOut { what: "PNG text", kind: FileKind::Jpeg });
     }
     all
 }
@@ -157,10 +157,10 @@ pub(in crate::image) fn into_png(
     }
     added.extend(metadata.texts.iter().map(verbatim));
     if metadata.photoshop.is_some() {
-        notes.push(Note::LeftOut { what: "IPTC", kind: Kind::Png });
+        notes.push(Note::LeftOut { what: "IPTC", kind: FileKind::Png });
     }
     if metadata.comment.is_some() {
-        notes.push(Note::LeftOut { what: "JPEG comment", kind: Kind::Png });
+        notes.push(Note::LeftOut { what: "JPEG comment", kind: FileKind::Png });
     }
     // Behind the header, and before the pixels.
     let chunks = png.chunks_mut();
@@ -186,7 +186,7 @@ pub(in crate::image) fn into_webp(
     metadata: &Metadata,
     notes: &mut Vec<Note>,
 ) -> Result<Vec<u8>, String> {
-    let kind = Kind::WebP;
+    let kind = FileKind::WebP;
     if metadata.photoshop.is_some() {
         notes.push(Note::LeftOut { what: "IPTC", kind });
     }

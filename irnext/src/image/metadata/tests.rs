@@ -180,7 +180,7 @@ fn a_comment_stays_in_a_jpeg_file_and_iptc_beside_resources_in_a_tiff_file() {
     assert_eq!((back.metadata.comment, notes), (photo.metadata.comment.clone(), vec![]));
     assert_eq!(back.metadata.exif, photo.metadata.exif);
     let (_, notes) = photo.to_bytes(Format::WebP, &options).unwrap();
-    let left_out = |what| Note::LeftOut { what, kind: crate::image::Kind::WebP };
+    let left_out = |what| Note::LeftOut { what, kind: crate::image::FileKind::WebP };
     assert_eq!(notes, [left_out("IPTC"), left_out("JPEG comment")]);
 
     // Resources without IPTC, which is in a field of its own.

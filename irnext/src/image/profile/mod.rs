@@ -24,7 +24,7 @@ const CHUNK: usize = 1 << 14;
 
 /// The color profile of a photo.
 #[derive(Clone, Debug)]
-pub struct Profile {
+pub struct PhotoProfile {
     /// The ICC profile, as it is in the file or, of a PNG file without one, made of what else it
     /// says about its colors; empty if that is sRGB.
     pub icc: Vec<u8>,
@@ -37,7 +37,7 @@ pub struct Profile {
     encoded: Option<Arc<Vec<u16>>>,
 }
 
-impl Profile {
+impl PhotoProfile {
     /// A profile that goes along with the photo and changes no color.
     pub fn inert(icc: Vec<u8>) -> Self {
         Self { icc, in_file: true, chunks: Vec::new(), encoded: None }

@@ -27,7 +27,7 @@ fn stored(profile: &ColorProfile, gray: bool, depth: Depth) -> Photo {
         [0, 1, 2].map(sample)
     });
     let icc = profile.encode().unwrap();
-    Photo { gray, depth, profile: Some(Profile::inert(icc)), ..Photo::new(rgb) }
+    Photo { gray, depth, profile: Some(PhotoProfile::inert(icc)), ..Photo::new(rgb) }
 }
 
 #[test]
@@ -54,8 +54,8 @@ fn what_nothing_changes_is_written_as_it_was_read() {
             changed.rgb.set_pixel(3, 4, [0.5; 3]);
             let (file, _) = changed.to_bytes(format, &options).unwrap();
             let back = Photo::from_bytes(&file, &Limits::default()).unwrap();
-            assert!(back.rgb.pixel(3, 4).iter().all(|v| (v - 0.5).abs() < 0.02), "{name}");
-            changed.rgb.set_pixel(3, 4, photo.rgb.pixel(3, 4));
+            assert!(back.rgb.at(3, 4).iter().all(|v| (v - 0.5).abs() < 0.02), "{name}");
+            changed.rgb.set_pixel(3, 4, photo.rgb.at(3, 4));
             assert_eq!(changed.to_bytes(format, &options).unwrap().0, again, "{name}");
         }
     }
@@ -74,7 +74,7 @@ fn colors_become_those_that_other_programs_show() {
         (ColorProfile::new_pro_photo_rgb(), [0.5, 0.5, 0.5], [0.574, 0.574, 0.574]),
     ] {
         let mut image = Image::from_fn(1, 1, |_, _| stored);
-        let (_, note) = Profile::read(profile.encode().unwrap(), &mut image, false);
+        let (_, note) = PhotoProfile::read(profile.encode().unwrap(), &mut image, false);
         assert_eq!(note, None);
         for (value, expected) in image.data.iter().zip(srgb) {
             assert!((value - expected).abs() < 0.006, "{stored:?}: {:?}", image.data);
@@ -87,7 +87,7 @@ fn srgb_changes_nothing() {
     let image = Image::from_fn(3, 2, |x, y| [x as f32 / 3.0, y as f32 / 2.0, 0.123]);
     let mut read = image.clone();
     let icc = ColorProfile::new_srgb().encode().unwrap();
-    let (profile, note) = Profile::read(icc.clone(), &mut read, false);
+    let (profile, note) = PhotoProfile::read(icc.clone(), &mut read, false);
     let profile = profile.unwrap();
     assert_eq!((read, note, profile.converts()), (image.clone(), None, false));
     assert_eq!(profile.icc, icc);
@@ -98,13 +98,13 @@ fn srgb_changes_nothing() {
 fn profiles_of_other_channels_are_dropped_and_unknown_ones_kept() {
     let mut image = Image::from_fn(1, 1, |_, _| [0.25; 3]);
     let gray = ColorProfile::new_gray_with_gamma(2.2).encode().unwrap();
-    let (profile, note) = Profile::read(gray, &mut image, false);
+    let (profile, note) = PhotoProfile::read(gray, &mut image, false);
     assert!(profile.is_none() && note == Some(Note::ProfileIgnored));
     // A gray picture with the profile of sRGB is common.
     let srgb = ColorProfile::new_srgb().encode().unwrap();
-    let (profile, note) = Profile::read(srgb, &mut image, true);
+    let (profile, note) = PhotoProfile::read(srgb, &mut image, true);
     assert!(profile.is_none() && note.is_none());
-    let (profile, note) = Profile::read(vec![7; 300], &mut image, false);
+    let (profile, note) = PhotoProfile::read(vec![7; 300], &mut image, false);
     assert_eq!(profile.unwrap().icc, [7; 300]);
     assert_eq!((note, image.data), (Some(Note::ProfileIgnored), vec![0.25; 3]));
 }

@@ -22,13 +22,13 @@ fn folder(names: &[&str]) -> TempDir {
 }
 
 /// By the name, as these files are empty.
-fn contents(path: &Path) -> Result<Contents> {
+fn contents(path: &Path) -> Result<FileContents> {
     let extension = path.extension().unwrap_or_default().to_string_lossy().into_owned();
     Ok(match extension.as_str() {
-        "jpg" | "png" => Contents::Photo { extension },
-        "" | "jfif" => Contents::Photo { extension: "jpg".into() },
-        "heic" => Contents::Unreadable("HEIC".into()),
-        _ => Contents::Other,
+        "jpg" | "png" => FileContents::Photo { extension },
+        "" | "jfif" => FileContents::Photo { extension: "jpg".into() },
+        "heic" => FileContents::Unreadable("HEIC".into()),
+        _ => FileContents::Other,
     })
 }
 
@@ -42,7 +42,7 @@ fn naming(output: Option<Output>) -> Naming {
 }
 
 /// Where each photograph's result for the task `dehaze` goes, both below `root`.
-fn pairs(plan: &Plan, root: &Path) -> Vec<String> {
+fn pairs(plan: &JobPlan, root: &Path) -> Vec<String> {
     let below = |path: &Path| path.strip_prefix(root).unwrap_or(path).display().to_string();
     plan.jobs
         .iter()

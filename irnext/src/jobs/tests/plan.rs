@@ -7,7 +7,7 @@ fn the_tree_is_mirrored_into_the_output_folder() {
     let root = folder(&["photos/a.jpg", "photos/in/a.jpg", "photos/b", "photos/c.jfif"]);
     let found = search(&[root.path().join("photos")]);
     let output = Output::new(root.path().join("new/out/"), true);
-    let plan = Plan::new(&found.found, &naming(Some(output))).unwrap();
+    let plan = JobPlan::new(&found.found, &naming(Some(output))).unwrap();
     let expected = [
         "photos/a.jpg -> new/out/a.jpg",
         "photos/b -> new/out/b.jpg",
@@ -32,7 +32,7 @@ fn a_trailing_slash_an_existing_folder_and_several_photographs_make_a_folder() {
 fn a_second_run_has_nothing_to_do() {
     let root = folder(&["a.jpg", "a.dehaze.jpg", "b.jpg", "c.derain.jpg"]);
     let found = search(&[root.path().into()]);
-    let plan = Plan::new(&found.found, &naming(None)).unwrap();
+    let plan = JobPlan::new(&found.found, &naming(None)).unwrap();
     // `c.derain.jpg` has no original here: it is somebody's photograph.
     let expected = ["b.jpg -> b.dehaze.jpg", "c.derain.jpg -> c.derain.dehaze.jpg"];
     assert_eq!(pairs(&plan, root.path()), expected);
@@ -41,10 +41,10 @@ fn a_second_run_has_nothing_to_do() {
     assert_eq!(plan.results, [path("a.dehaze.jpg")]);
     // Named, it is a photograph like any other.
     let named = search(&[path("a.dehaze.jpg")]);
-    assert_eq!(Plan::new(&named.found, &naming(None)).unwrap().jobs.len(), 1);
+    assert_eq!(JobPlan::new(&named.found, &naming(None)).unwrap().jobs.len(), 1);
     // Asked to, all are done again.
     let again = Naming { overwrite: true, ..naming(None) };
-    assert_eq!(Plan::new(&found.found, &again).unwrap().jobs.len(), 3);
+    assert_eq!(JobPlan::new(&found.found, &again).unwrap().jobs.len(), 3);
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_suffix_and_an_extension_name_results() {
         overwrite: true,
         ..naming(None)
     };
-    let plan = Plan::new(&found.found, &named).unwrap();
+    let plan = JobPlan::new(&found.found, &named).unwrap();
     assert_eq!(pairs(&plan, root.path()), ["a.jpg -> a-clear.png"]);
     assert_eq!(plan.results, [root.path().join("a-clear.png")]);
 }
@@ -67,7 +67,7 @@ fn collisions_are_refused_before_any_work() {
     let root = folder(&["f1/IMG.jpg", "f2/IMG.jpg", "f1/IMG.png"]);
     let path = |name: &str| root.path().join(name);
     let refused = |inputs: &[PathBuf], naming: Naming| {
-        Plan::new(&search(inputs).found, &naming).unwrap_err().to_string()
+        JobPlan::new(&search(inputs).found, &naming).unwrap_err().to_string()
     };
     let overwrite = |output| Naming { overwrite: true, ..naming(output) };
     let out = || Some(Output::Folder(path("out")));
@@ -89,9 +89,9 @@ fn an_output_file_that_exists_is_an_error_and_not_a_result() {
     let root = folder(&["a.jpg", "out.jpg"]);
     let found = search(&[root.path().join("a.jpg")]);
     let output = || Some(Output::File(root.path().join("out.jpg")));
-    let message = Plan::new(&found.found, &naming(output())).unwrap_err().to_string();
+    let message = JobPlan::new(&found.found, &naming(output())).unwrap_err().to_string();
     assert!(message.contains("already exists; --overwrite replaces it"), "{message}");
-    let plan = Plan::new(&found.found, &Naming { overwrite: true, ..naming(output()) }).unwrap();
+    let plan = JobPlan::new(&found.found, &Naming { overwrite: true, ..naming(output()) }).unwrap();
     assert_eq!(plan.jobs[0].to, Target::File(root.path().join("out.jpg")));
 }
 
@@ -100,10 +100,10 @@ fn an_output_that_cannot_be_written_is_found_out_at_once() {
     let root = folder(&["a.jpg", "file"]);
     let found = search(&[root.path().join("a.jpg")]);
     let output = Some(Output::Folder(root.path().join("file/out")));
-    let message = Plan::new(&found.found, &naming(output)).unwrap_err().to_string();
+    let message = JobPlan::new(&found.found, &naming(output)).unwrap_err().to_string();
     assert!(message.contains("cannot be written"), "{message}");
     // Nothing is left behind where it can.
-    Plan::new(&found.found, &naming(None)).unwrap();
+    JobPlan::new(&found.found, &naming(None)).unwrap();
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2);
 }
 
@@ -111,7 +111,7 @@ fn an_output_that_cannot_be_written_is_found_out_at_once() {
 fn a_name_that_is_too_long_is_found_out_at_once() {
     let long = format!("{}.jpg", "x".repeat(250));
     let root = folder(&[&long, "a.jpg"]);
-    let plan = Plan::new(&search(&[root.path().into()]).found, &naming(None)).unwrap();
+    let plan = JobPlan::new(&search(&[root.path().into()]).found, &naming(None)).unwrap();
     assert_eq!(pairs(&plan, root.path()), ["a.jpg -> a.dehaze.jpg"]);
     assert_eq!(plan.refused[0].0, root.path().join(&long));
     let message = plan.refused[0].1.to_string();
@@ -123,12 +123,12 @@ fn names_keep_dots_that_start_no_extension() {
     let root = folder(&["IMG.2024", "IMG.2025", "a.b.jpg"]);
     let photo = |path: &Path| {
         Ok(match contents(path)? {
-            Contents::Other => Contents::Photo { extension: "jpg".into() },
+            FileContents::Other => FileContents::Photo { extension: "jpg".into() },
             contents => contents,
         })
     };
     let found = Search::new(&[root.path().into()], None, photo);
-    let beside = Plan::new(&found.found, &naming(None)).unwrap();
+    let beside = JobPlan::new(&found.found, &naming(None)).unwrap();
     let expected = [
         "IMG.2024 -> IMG.2024.dehaze.jpg",
         "IMG.2025 -> IMG.2025.dehaze.jpg",
@@ -136,7 +136,7 @@ fn names_keep_dots_that_start_no_extension() {
     ];
     assert_eq!(pairs(&beside, root.path()), expected);
     let output = Some(Output::Folder(root.path().join("out")));
-    let inside = Plan::new(&found.found, &naming(output)).unwrap();
+    let inside = JobPlan::new(&found.found, &naming(output)).unwrap();
     let expected =
         ["IMG.2024 -> out/IMG.2024.jpg", "IMG.2025 -> out/IMG.2025.jpg", "a.b.jpg -> out/a.b.jpg"];
     assert_eq!(pairs(&inside, root.path()), expected);
@@ -149,7 +149,7 @@ fn an_output_file_has_the_name_of_a_format() {
     let refused = |name: &str, extension: Option<&str>| {
         let output = Some(Output::File(root.path().join(name)));
         let naming = Naming { extension: extension.map(Into::into), ..naming(output) };
-        Plan::new(&found.found, &naming).err().map(|error| error.to_string())
+        JobPlan::new(&found.found, &naming).err().map(|error| error.to_string())
     };
     assert_eq!(refused("b.PNG", None), None);
     assert_eq!(refused("b.jpeg", Some("jpg")), None);
@@ -167,12 +167,12 @@ fn an_output_file_has_the_name_of_a_format() {
 fn comparisons_are_neither_photographs_nor_in_the_way_of_results() {
     let root = folder(&["a.jpg", "a.dehaze.jpg", "a.dehaze.compare.jpg", "b.compare.jpg"]);
     let found = search(&[root.path().into()]);
-    let plan = Plan::new(&found.found, &Naming { compare: true, ..naming(None) }).unwrap();
+    let plan = JobPlan::new(&found.found, &Naming { compare: true, ..naming(None) }).unwrap();
     assert_eq!(pairs(&plan, root.path()), ["b.compare.jpg -> b.compare.dehaze.jpg"]);
     assert_eq!(plan.results.len(), 2);
     let folder = folder(&["a.jpg", "a.compare.jpg"]);
     let output = Some(Output::Folder(folder.path().join("out")));
     let compare = Naming { compare: true, ..naming(output) };
     let both = search(&[folder.path().into()]).found;
-    assert!(Plan::new(&both, &compare).unwrap_err().to_string().contains("both"));
+    assert!(JobPlan::new(&both, &compare).unwrap_err().to_string().contains("both"));
 }

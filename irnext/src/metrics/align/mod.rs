@@ -132,7 +132,7 @@ fn ssim(a: &Image, b: &Image, mask: &[bool]) -> Result<f64> {
         for run in middles.chunk_by(|inside, next| inside == next) {
             if run[0] {
                 let strip =
-                    |image: &Image| image.crop(x, y - MARGIN, run.len() + 2 * MARGIN, WINDOW);
+                    |image: &Image| image.part(x, y - MARGIN, run.len() + 2 * MARGIN, WINDOW);
                 sum += run.len() as f64 * Ssim::Gaussian.score(&strip(a), &strip(b), View::Rgb)?;
                 count += run.len();
             }

@@ -140,7 +140,7 @@ fn images_without_common_structure_are_not_aligned() {
     // The Jacobian of an image that only changes along x has no derivative along y.
     let stripes = Image::from_fn(40, 30, |x, _| [0.5 + 0.4 * (0.5 * x as f32).sin(); 3]);
     assert!(reason(&stripes, &stripes).contains("structure"));
-    let negative = Image::from_fn(40, 30, |x, y| image.pixel(x, y).map(|value| 1.0 - value));
+    let negative = Image::from_fn(40, 30, |x, y| image.at(x, y).map(|value| 1.0 - value));
     assert!(reason(&negative, &image).contains("not correlated"));
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// A line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Record {
+pub enum LogRecord {
     /// A step was taken.
     Step(StepRecord),
     /// The validation pairs were scored.
@@ -85,7 +85,7 @@ impl Metrics {
     }
 
     /// Writes a line.
-    pub fn write(&mut self, record: &Record) -> Result<()> {
+    pub fn write(&mut self, record: &LogRecord) -> Result<()> {
         // In one piece, so that a process that dies leaves whole lines.
         let line = serde_json::to_string(record)
             .map_err(|error| Error::data(&self.path, error.to_string()))?
@@ -111,7 +111,7 @@ fn length_until(path: &Path, step: u64) -> Result<u64> {
 }
 
 /// Reads a file, even while it is being written.
-pub fn read(path: &Path) -> Result<Vec<Record>> {
+pub fn read(path: &Path) -> Result<Vec<LogRecord>> {
     let mut records = Vec::new();
     for_each_line(path, |line| {
         records.push(serde_json::from_slice(line)?);
@@ -167,9 +167,9 @@ mod tests {
     }
 
     /// A file with five steps, and a validation after the third.
-    fn five(path: &Path) -> Vec<Record> {
-        let mut records: Vec<Record> = (1..=5).map(|i| Record::Step(step(i))).collect();
-        records.insert(3, Record::Validation(validation(3)));
+    fn five(path: &Path) -> Vec<LogRecord> {
+        let mut records: Vec<LogRecord> = (1..=5).map(|i| LogRecord::Step(step(i))).collect();
+        records.insert(3, LogRecord::Validation(validation(3)));
         let mut metrics = Metrics::open(path, 0).unwrap();
         records.iter().for_each(|record| metrics.write(record).unwrap());
         records
@@ -186,13 +186,13 @@ mod tests {
         // A number that is not finite is null.
         let mut metrics = Metrics::open(&path, 5).unwrap();
         metrics
-            .write(&Record::Step(StepRecord {
+            .write(&LogRecord::Step(StepRecord {
                 loss: f64::NAN,
                 gradient_norm: f64::INFINITY,
                 ..step(6)
             }))
             .unwrap();
-        let Some(Record::Step(last)) = read(&path).unwrap().pop() else {
+        let Some(LogRecord::Step(last)) = read(&path).unwrap().pop() else {
             panic!("the last line is not a step")
         };
         assert!(last.loss.is_nan() && last.gradient_norm.is_nan() && last.spatial == 0.5);
@@ -240,7 +240,8 @@ mod tests {
     fn a_full_disk_is_an_error_with_the_path() {
         let path = PathBuf::from("/dev/full");
         let file = OpenOptions::new().append(true).open(&path).unwrap();
-        let error = Metrics { path, file }.write(&Record::Validation(validation(1))).unwrap_err();
+        let error =
+            Metrics { path, file }.write(&LogRecord::Validation(validation(1))).unwrap_err();
         assert!(error.to_string().starts_with("/dev/full: No space left"), "{error}");
     }
 }

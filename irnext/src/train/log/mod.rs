@@ -19,7 +19,7 @@ pub use sample::{SHOWN, ValidationPicture};
 use super::{Step, Validation};
 use crate::error::Result;
 use events::EventFile;
-use metrics::{Metrics, Record, StepRecord, ValidationRecord};
+use metrics::{LogRecord, Metrics, StepRecord, ValidationRecord};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -60,7 +60,7 @@ impl RunLog {
                 ("train/images_per_second", throughput),
             ],
         )?;
-        self.metrics.write(&Record::Step(StepRecord {
+        self.metrics.write(&LogRecord::Step(StepRecord {
             step,
             time,
             loss,
@@ -85,7 +85,7 @@ impl RunLog {
         for ValidationPicture { name, image } in samples {
             self.events.image(step, time, &format!("samples/{name}"), image)?;
         }
-        self.metrics.write(&Record::Validation(ValidationRecord { step, time, psnr, ssim }))
+        self.metrics.write(&LogRecord::Validation(ValidationRecord { step, time, psnr, ssim }))
     }
 }
 

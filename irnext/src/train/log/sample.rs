@@ -66,10 +66,10 @@ fn side_by_side(images: [&Image; 3]) -> Image {
     let ratio = (SIDE as f64 / width.max(height) as f64).min(1.0);
     let shrunk = |side: usize| ((side as f64 * ratio).round() as usize).max(1);
     let (width, height) = (shrunk(width), shrunk(height));
-    let images = images.map(|image| image.resize(width, height));
+    let images = images.map(|image| image.resampled(width, height));
     Image::from_fn(3 * width + 2 * GAP, height, |x, y| {
         let (which, x) = (x / (width + GAP), x % (width + GAP));
-        if x < width { images[which].pixel(x, y) } else { [1.0; 3] }
+        if x < width { images[which].at(x, y) } else { [1.0; 3] }
     })
 }
 
@@ -83,7 +83,7 @@ mod tests {
         let image = side_by_side([&gray(0.2), &gray(0.5), &gray(0.8)]);
         assert_eq!((image.width, image.height), (3 * 320 + 2 * 4, 80));
         for (x, level) in [(160, 0.2), (322, 1.0), (484, 0.5), (808, 0.8)] {
-            assert!((image.pixel(x, 40)[0] - level).abs() < 1e-5, "{x}");
+            assert!((image.at(x, 40)[0] - level).abs() < 1e-5, "{x}");
         }
         // Small ones are left alone.
         assert_eq!(

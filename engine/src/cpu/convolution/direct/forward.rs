@@ -16,14 +16,14 @@ use rayon::prelude::*;
 /// Weights in the order in which the inner loop reads them:
 /// `[phase][group][block][tap][c_in][lanes]`, a block of output channels being a cache line, the
 /// last one filled up with zeros.
-pub(crate) struct Weights<T> {
+pub(crate) struct DirectWeights<T> {
     phases: Vec<Vec<T>>,
     groups: usize,
     c_in: usize,
     c_out: usize,
 }
 
-impl<T: Float> Weights<T> {
+impl<T: Float> DirectWeights<T> {
     /// Packs `weight(group, kernel element, c_in, c_out)`; channel counts are those of one group.
     pub(crate) fn new(
         stencil: &Stencil,
@@ -55,15 +55,16 @@ impl<T: Float> Weights<T> {
     }
 }
 
-/// Correlates `x` into `out`, the memory of an `[n, out_h, out_w, groups·c_out]` map, with an
-/// `epilogue`.
+/// Correlates `x` into `out`, the memory of an `[n, out_h, out_w, groups·c_out]` map, or `onto` the
+/// numbers there, with an `epilogue`.
 pub(crate) fn correlate<T: Gelu>(
     stencil: &Stencil,
     x: Map<'_, T>,
-    weights: &Weights<T>,
+    weights: &DirectWeights<T>,
     out: &mut [T],
     (out_h, out_w): (usize, usize),
     epilogue: Epilogue<&[T]>,
+    onto: bool,
 ) -> Result<()> {
     let c_out = weights.groups * weights.c_out;
     if out.is_empty() {
@@ -86,7 +87,7 @@ pub(crate) fn correlate<T: Gelu>(
                 out: &mut *out,
                 out_w,
                 c_out,
-                add: epilogue.accumulate,
+                onto,
             });
             epilogue.finish(n * image + i * band_len, out);
             Ok(())
@@ -98,12 +99,12 @@ pub(crate) fn correlate<T: Gelu>(
 struct Band<'a, T: Float> {
     stencil: &'a Stencil,
     strip: &'a Strip<'a, T>,
-    weights: &'a Weights<T>,
+    weights: &'a DirectWeights<T>,
     bias: Option<&'a [T]>,
     out: &'a mut [T],
     out_w: usize,
     c_out: usize,
-    add: bool,
+    onto: bool,
 }
 
 impl<T: Float> LaneKernel<T> for Band<'_, T> {
@@ -111,7 +112,7 @@ impl<T: Float> LaneKernel<T> for Band<'_, T> {
 
     #[inline(always)]
     fn run<L: Lanes<Scalar = T>, const V: usize, const R: usize>(self) {
-        let Self { stencil, strip, weights, bias, out, out_w, c_out, add } = self;
+        let Self { stencil, strip, weights, bias, out, out_w, c_out, onto } = self;
         let out_rows = out.len() / (out_w * c_out);
         let pixel = stencil.in_step * strip.c;
         let blocks = weights.c_out.div_ceil(T::BLOCK);
@@ -147,13 +148,13 @@ impl<T: Float> LaneKernel<T> for Band<'_, T> {
                         c_in: weights.c_in,
                         start,
                     };
-                    let to = RowOutput { step: stencil.out_step * c_out, width, add };
+                    let to = RowOutput { step: stencil.out_step * c_out, width, onto };
                     let mut column = 0;
                     while column + R <= columns {
                         tile.compute::<R>(column, to, out);
                         column += R;
                     }
-                    if column < columns && columns >= R && !add {
+                    if column < columns && columns >= R && !onto {
                         // The last tile overlaps the one before: the same sums, written again.
                         tile.compute::<R>(columns - R, to, out);
                     } else {
@@ -186,8 +187,8 @@ struct RowOutput {
     step: usize,
     /// Channels of the block.
     width: usize,
-    /// Whether they are added to the output.
-    add: bool,
+    /// Whether they are added onto the output.
+    onto: bool,
 }
 
 impl<L: Lanes, const V: usize> Tile<'_, L, V> {
@@ -202,7 +203,7 @@ impl<L: Lanes, const V: usize> Tile<'_, L, V> {
         }
         for (i, sums) in sums.iter().enumerate() {
             let pixel = &mut out[(column + i) * to.step..][..to.width];
-            if to.add { add_block(*sums, pixel) } else { store_block(*sums, pixel) }
+            if to.onto { add_block(*sums, pixel) } else { store_block(*sums, pixel) }
         }
     }
 }

@@ -22,6 +22,6 @@ mod gradient;
 mod stencil;
 mod strip;
 
-pub(crate) use forward::{Weights, correlate};
+pub(crate) use forward::{DirectWeights, correlate};
 pub(crate) use gradient::weight_gradient;
 pub(crate) use stencil::{Geometry, Phase, Stencil};

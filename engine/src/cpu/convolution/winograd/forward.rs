@@ -3,47 +3,48 @@
 
 use super::strip::{Bytes, Cut, Strip};
 use super::transform::{self, Input, Transform};
-use super::{IN, OUT, PLANES, Weights};
-use crate::Buffer;
+use super::{IN, OUT, PLANES, WinogradWeights};
 use crate::conv::Epilogue;
 use crate::cpu::convolution::{Map, read};
-use crate::cpu::for_each_piece;
 use crate::cpu::gelu::Gelu;
+use crate::cpu::try_for_each_piece;
 use crate::simd::{
     LaneKernel, Lanes, load_block, load_strided, multiply, store_block, store_strided,
     vectorize_lanes,
 };
+use crate::{Buffer, Result};
 
 /// Transformed tiles, their products and the weights of a block of channels should fit a usual
 /// second cache together.
 const BYTES: Bytes = Bytes { strip: 256 << 10, block: 128 << 10 };
 
-/// Convolves `x` into `out`, the memory of an `[n, out_h, out_w, c_out]` map; output pixel (r, c)
-/// reads the input from (⌊r/step⌋ − padding, ⌊c/step⌋ − padding) on, with the kernel of its phase
-/// (r mod step, c mod step).
+/// Convolves `x` into `out`, the memory of an `[n, out_h, out_w, c_out]` map, or `onto` the numbers
+/// there; output pixel (r, c) reads the input from (⌊r/step⌋ − padding, ⌊c/step⌋ − padding) on,
+/// with the kernel of its phase (r mod step, c mod step).
 pub(crate) fn convolve<T: Gelu>(
     x: Map<'_, T>,
-    weights: &Weights,
+    weights: &WinogradWeights,
     padding: isize,
     out: &mut [T],
     (out_h, out_w): (usize, usize),
     epilogue: Epilogue<&[T]>,
-) {
+    onto: bool,
+) -> Result<()> {
     if out.is_empty() {
-        return;
+        return Ok(());
     }
     let step = weights.step;
     let cut = Cut::new::<T>(x.n, out_h.div_ceil(step), out_w.div_ceil(step), x.c, BYTES);
     let row = out_w * weights.c_out;
     let band_len = cut.strip.0 * OUT * step * row;
-    for_each_piece(out, out_h * row, &|n, image| {
-        for_each_piece(image, band_len, &|band, out| {
+    try_for_each_piece(out, out_h * row, &|n, image| {
+        try_for_each_piece(image, band_len, &|band, out| {
             let start = n * out_h * row + band * band_len;
             for [rows, columns] in cut.strips(band) {
                 let origin =
                     ((rows.0 * OUT) as isize - padding, (columns.0 * OUT) as isize - padding);
                 let size = ((rows.1 - rows.0) * OUT + 2, (columns.1 - columns.0) * OUT + 2);
-                let strip = &Strip::new(x, n, origin, size, read(epilogue.gelu_input));
+                let strip = &Strip::new(x, n, origin, size, read(epilogue.gelu_input))?;
                 let tiles = (rows.1 - rows.0, columns.1 - columns.0);
                 let column = columns.0;
                 vectorize_lanes(Tiles {
@@ -56,10 +57,12 @@ pub(crate) fn convolve<T: Gelu>(
                     start,
                     out_w,
                     epilogue,
-                });
+                    onto,
+                })?;
             }
-        });
-    });
+            Ok(())
+        })
+    })
 }
 
 /// The tiles of a strip.
@@ -68,7 +71,7 @@ struct Tiles<'a, T> {
     strip: &'a Strip<'a, T>,
     /// Along the strip's axes.
     tiles: (usize, usize),
-    weights: &'a Weights,
+    weights: &'a WinogradWeights,
     /// The first tile's column in the image.
     column: usize,
     /// The strip's rows of the output, which start at `start` of all of it.
@@ -76,19 +79,20 @@ struct Tiles<'a, T> {
     start: usize,
     out_w: usize,
     epilogue: Epilogue<&'a [T]>,
+    onto: bool,
 }
 
 impl<T: Gelu> LaneKernel<T> for Tiles<'_, T> {
-    type Output = ();
+    type Output = Result<()>;
 
     #[inline(always)]
-    fn run<L: Lanes<Scalar = T>, const V: usize, const R: usize>(self) {
-        let Self { cut, strip, tiles, weights, column, out, start, out_w, epilogue } = self;
+    fn run<L: Lanes<Scalar = T>, const V: usize, const R: usize>(self) -> Result<()> {
+        let Self { cut, strip, tiles, weights, column, out, start, out_w, epilogue, onto } = self;
         let size = cut.block::<T>(strip.c, R);
         let (plane, sums_plane) = (size * strip.c + T::BLOCK, size * T::BLOCK + T::BLOCK);
-        let mut transformed = Buffer::scratch::<T>(PLANES * plane);
-        let mut products = Buffer::scratch::<T>(PLANES * sums_plane);
-        let mut edge = Buffer::scratch::<T>(IN * IN * strip.c);
+        let mut transformed = Buffer::new::<T>(PLANES * plane)?;
+        let mut products = Buffer::new::<T>(PLANES * sums_plane)?;
+        let mut edge = Buffer::new::<T>(IN * IN * strip.c)?;
         let (c_in, c_out, step) = (weights.c_in, weights.c_out, weights.step);
         let all = tiles.0 * tiles.1;
         for first in (0..all).step_by(size) {
@@ -136,7 +140,7 @@ impl<T: Gelu> LaneKernel<T> for Tiles<'_, T> {
                         width,
                         out_w,
                         c_out,
-                        add: epilogue.accumulate,
+                        onto,
                     };
                     finish_tile::<L, V>(&m[i * T::BLOCK..], sums_plane, bias, to, out);
                 }
@@ -162,6 +166,7 @@ impl<T: Gelu> LaneKernel<T> for Tiles<'_, T> {
                 tile += to - from;
             }
         }
+        Ok(())
     }
 }
 
@@ -219,8 +224,8 @@ struct TileOutput {
     width: usize,
     out_w: usize,
     c_out: usize,
-    /// Whether it is added to the output.
-    add: bool,
+    /// Whether it is added onto the output.
+    onto: bool,
 }
 
 /// Transforms one tile of products back, and stores the part of it that lies inside the image.
@@ -232,7 +237,7 @@ fn finish_tile<L: Lanes, const V: usize>(
     to: TileOutput,
     out: &mut [L::Scalar],
 ) {
-    let TileOutput { row, column, step, channel, width, out_w, c_out, add } = to;
+    let TileOutput { row, column, step, channel, width, out_w, c_out, onto } = to;
     let inside = |first: usize, size: usize| size.saturating_sub(first).div_ceil(step).min(OUT);
     let (rows, columns) = (inside(row, out.len() / (out_w * c_out)), inside(column, out_w));
     if rows == 0 || columns == 0 {
@@ -241,7 +246,7 @@ fn finish_tile<L: Lanes, const V: usize>(
     let out = &mut out[(row * out_w + column) * c_out + channel..];
     let (row, pixel) = (step * out_w * c_out, step * c_out);
     if (rows, columns, width) == (OUT, OUT, V * L::N) {
-        return transform_back(planes, plane, bias, out, row, pixel, add);
+        return transform_back(planes, plane, bias, out, row, pixel, onto);
     }
     let mut tile = [num_traits::Zero::zero(); OUT * OUT * 16];
     transform_back(planes, plane, bias, &mut tile, OUT * 16, 16, false);
@@ -249,13 +254,13 @@ fn finish_tile<L: Lanes, const V: usize>(
         let (to, from) =
             (&mut out[y * row + x * pixel..][..width], &tile[(y * OUT + x) * 16..][..width]);
         for (to, from) in to.iter_mut().zip(from) {
-            *to = if add { *from + *to } else { *from };
+            *to = if onto { *from + *to } else { *from };
         }
     }
 }
 
-/// Transforms one tile of products back, to rows `row` and pixels `pixel` numbers apart, or adds it
-/// to those.
+/// Transforms one tile of products back, to rows `row` and pixels `pixel` numbers apart, or `onto`
+/// the numbers there.
 #[inline(always)]
 fn transform_back<L: Lanes, const V: usize>(
     planes: &[L::Scalar],
@@ -264,7 +269,7 @@ fn transform_back<L: Lanes, const V: usize>(
     out: &mut [L::Scalar],
     row: usize,
     pixel: usize,
-    add: bool,
+    onto: bool,
 ) {
     for v in 0..V {
         let mut columns = [[bias[v]; IN]; OUT];
@@ -283,7 +288,7 @@ fn transform_back<L: Lanes, const V: usize>(
                 values[x] = values[x].add(bias[v]);
             }
             let out = &mut out[y * row + v * L::N..];
-            if add {
+            if onto {
                 let there = load_strided::<L, OUT>(out, pixel);
                 for x in 0..OUT {
                     values[x] = values[x].add(there[x]);

@@ -41,14 +41,14 @@ pub(crate) fn weight_gradient<T: Float>(
             for &(n, [rows, columns]) in strips {
                 let origin = ((rows.0 * OUT) as isize, (columns.0 * OUT) as isize);
                 let size = ((rows.1 - rows.0) * OUT, (columns.1 - columns.0) * OUT);
-                let dy = Strip::new(dy, n, origin, size, None);
+                let dy = Strip::new(dy, n, origin, size, None)?;
                 let x = Strip::new(
                     x,
                     n,
                     (origin.0 - padding, origin.1 - padding),
                     (size.0 + 2, size.1 + 2),
                     read,
-                );
+                )?;
                 let tiles = (rows.1 - rows.0, columns.1 - columns.0);
                 vectorize_lanes(Products {
                     cut,
@@ -56,7 +56,7 @@ pub(crate) fn weight_gradient<T: Float>(
                     dy: &dy,
                     tiles,
                     sums: sums.as_mut_slice::<T>(),
-                });
+                })?;
             }
             let mut gradient = Buffer::new::<T>(9 * x.c * wide)?;
             vectorize_lanes(Back {
@@ -82,16 +82,16 @@ struct Products<'a, T> {
 }
 
 impl<T: Float> LaneKernel<T> for Products<'_, T> {
-    type Output = ();
+    type Output = Result<()>;
 
     #[inline(always)]
-    fn run<L: Lanes<Scalar = T>, const V: usize, const R: usize>(self) {
+    fn run<L: Lanes<Scalar = T>, const V: usize, const R: usize>(self) -> Result<()> {
         let Self { cut, x, dy, tiles, sums } = self;
         let size = cut.block::<T>(x.c.max(dy.c), R);
         let (x_plane, dy_plane) = (size * x.c + T::BLOCK, size * dy.c + T::BLOCK);
         let (mut x_tiles, mut dy_tiles) =
-            (Buffer::scratch::<T>(PLANES * x_plane), Buffer::scratch::<T>(PLANES * dy_plane));
-        let mut edge = Buffer::scratch::<T>(IN * IN * x.c.max(dy.c));
+            (Buffer::new::<T>(PLANES * x_plane)?, Buffer::new::<T>(PLANES * dy_plane)?);
+        let mut edge = Buffer::new::<T>(IN * IN * x.c.max(dy.c))?;
         let c_in = sums.len() / (PLANES * dy.c);
         let all = tiles.0 * tiles.1;
         for first in (0..all).step_by(size) {
@@ -129,6 +129,7 @@ impl<T: Float> LaneKernel<T> for Products<'_, T> {
                 }
             }
         }
+        Ok(())
     }
 }
 

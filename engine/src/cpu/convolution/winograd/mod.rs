@@ -38,7 +38,7 @@ mod tests;
 
 pub(crate) use forward::convolve;
 pub(crate) use gradient::weight_gradient;
-pub(crate) use weights::Weights;
+pub(crate) use weights::WinogradWeights;
 
 /// Outputs of a tile, along an axis.
 const OUT: usize = 4;

@@ -2,7 +2,7 @@
 
 use super::OUT;
 use crate::cpu::convolution::{Map, Read, copy};
-use crate::{Buffer, Float};
+use crate::{Buffer, Float, Result};
 
 /// The sizes of the pieces that an image is cut into.
 #[derive(Clone, Copy, Debug)]
@@ -97,14 +97,14 @@ impl<'a, T: Float> Strip<'a, T> {
         origin: (isize, isize),
         size: (usize, usize),
         read: Option<Read<T>>,
-    ) -> Self {
+    ) -> Result<Self> {
         let c = x.c.next_multiple_of(T::BLOCK);
         let image = &x.data[n * x.h * x.w * x.c..][..x.h * x.w * x.c];
         if read.is_none() && c == x.c {
-            return Self { memory: Memory::Image(image), size: (x.h, x.w), origin, c };
+            return Ok(Self { memory: Memory::Image(image), size: (x.h, x.w), origin, c });
         }
         let (height, width) = size;
-        let mut memory = Buffer::scratch::<T>(height * width * c);
+        let mut memory = Buffer::new::<T>(height * width * c)?;
         // The columns of the image that fall into the strip.
         let from = origin.1.clamp(0, x.w as isize) as usize;
         let to = (origin.1 + width as isize).clamp(from as isize, x.w as isize) as usize;
@@ -129,7 +129,7 @@ impl<'a, T: Float> Strip<'a, T> {
                 to[x.c..].fill(T::zero());
             }
         }
-        Self { memory: Memory::Copy(memory), size, origin: (0, 0), c }
+        Ok(Self { memory: Memory::Copy(memory), size, origin: (0, 0), c })
     }
 
     /// The tile of `side`×`side` pixels from (`row`, `column`) of the rectangle on, and how far

@@ -46,22 +46,34 @@ fn check(
     let geometry = Geometry { kernel: (3, 3), stride: 1, padding, dilation: 1 };
 
     let (mut y, mut expected) = (vec![0f32; dy32.data.len()], vec![0f64; dy32.data.len()]);
-    let weights = Weights::new(1, c_in, c_out, |_, e, i, o| k32[at(e, i, o)]).unwrap();
-    convolve(x32, &weights, padding as isize, &mut y, (out_h, out_w), Epilogue::NONE);
+    let weights = WinogradWeights::new(1, c_in, c_out, |_, e, i, o| k32[at(e, i, o)]).unwrap();
+    convolve(x32, &weights, padding as isize, &mut y, (out_h, out_w), Epilogue::NONE, false)
+        .unwrap();
     let stencil = Stencil::forward(geometry);
     let weights =
-        direct::Weights::new(&stencil, 1, c_in, c_out, |_, e, i, o| k64[at(e, i, o)]).unwrap();
-    direct::correlate(&stencil, x64, &weights, &mut expected, (out_h, out_w), Epilogue::NONE)
-        .unwrap();
+        direct::DirectWeights::new(&stencil, 1, c_in, c_out, |_, e, i, o| k64[at(e, i, o)])
+            .unwrap();
+    direct::correlate(
+        &stencil,
+        x64,
+        &weights,
+        &mut expected,
+        (out_h, out_w),
+        Epilogue::NONE,
+        false,
+    )
+    .unwrap();
     let forward = off(&y, &expected);
 
     let (mut dx, mut expected) = (vec![0f32; x32.data.len()], vec![0f64; x32.data.len()]);
-    let weights = Weights::new(1, c_out, c_in, |_, e, o, i| k32[at(8 - e, i, o)]).unwrap();
-    convolve(dy32, &weights, 2 - padding as isize, &mut dx, (h, w), Epilogue::NONE);
+    let weights = WinogradWeights::new(1, c_out, c_in, |_, e, o, i| k32[at(8 - e, i, o)]).unwrap();
+    convolve(dy32, &weights, 2 - padding as isize, &mut dx, (h, w), Epilogue::NONE, false).unwrap();
     let adjoint = Stencil::adjoint(geometry);
     let weights =
-        direct::Weights::new(&adjoint, 1, c_out, c_in, |_, e, o, i| k64[at(e, i, o)]).unwrap();
-    direct::correlate(&adjoint, dy64, &weights, &mut expected, (h, w), Epilogue::NONE).unwrap();
+        direct::DirectWeights::new(&adjoint, 1, c_out, c_in, |_, e, o, i| k64[at(e, i, o)])
+            .unwrap();
+    direct::correlate(&adjoint, dy64, &weights, &mut expected, (h, w), Epilogue::NONE, false)
+        .unwrap();
     let input = off(&dx, &expected);
 
     let dw = weight_gradient(x32, dy32, padding as isize, None).unwrap();

@@ -8,7 +8,7 @@ use crate::{Buffer, Float, Result};
 /// Transformed kernels in the order in which they are read:
 /// `[phase][block of output channels][plane][c_in][BLOCK]`, the last block of a phase filled up
 /// with zeros.
-pub(crate) struct Weights {
+pub(crate) struct WinogradWeights {
     memory: Buffer,
     pub(super) c_in: usize,
     pub(super) c_out: usize,
@@ -17,7 +17,7 @@ pub(crate) struct Weights {
     pub(super) step: usize,
 }
 
-impl Weights {
+impl WinogradWeights {
     /// Transforms `weight(phase, kernel element, c_in, c_out)`, phases and elements counted
     /// row-major; computes in f64 and rounds once.
     pub(crate) fn new<T: Float>(
@@ -38,7 +38,7 @@ impl Weights {
                         *value = weight(phase, element, i, first + o).to_f64();
                     }
                 }
-                vectorize(Transform { kernels, c_in, out: &mut out[i * T::BLOCK..] });
+                vectorize(KernelTransform { kernels, c_in, out: &mut out[i * T::BLOCK..] });
             }
         });
         Ok(Self { memory, c_in, c_out, step })
@@ -51,13 +51,13 @@ impl Weights {
 }
 
 /// The kernels of one input channel and a block of output channels.
-struct Transform<'a, T> {
+struct KernelTransform<'a, T> {
     kernels: [[f64; 16]; 9],
     c_in: usize,
     out: &'a mut [T],
 }
 
-impl<T: Float> Kernel for Transform<'_, T> {
+impl<T: Float> Kernel for KernelTransform<'_, T> {
     type Output = ();
 
     #[inline(always)]

@@ -6,15 +6,18 @@
 //! sums, or by `epilogue` of `convolution.cu` where that kernel is not ours.
 
 mod cudnn;
+mod epilogue;
 mod own;
 #[cfg(test)]
 mod tests;
 
-use super::{Conv2d, Conv2dOptions, Convolution};
-use crate::conv::Epilogue;
+use super::convolution::Convolution;
+use super::shapes::OP;
+use crate::conv::{Conv2dOptions, Epilogue};
 use crate::cuda::{Gpu, Launch, has_forms};
-use crate::ops::Op;
+use crate::dispatch::on_device;
 use crate::{Device, Meta, Result, Tensor};
+use epilogue::EpilogueArguments;
 use kernels::convolution::EPILOGUE;
 
 impl Device {
@@ -29,15 +32,15 @@ impl Device {
     /// If cuDNN is missing on a GPU, with the package to install.
     pub fn convolutions(self) -> Result<String> {
         let own = || "the program's own kernels".to_string();
-        self.on_gpu(
-            |gpu| Ok(cudnn::Cudnn::of(gpu)?.map_or_else(own, |c| format!("cuDNN {}", c.version()))),
-            own,
-        )
+        let on_gpu = |gpu, ()| {
+            Ok(cudnn::Cudnn::of(gpu)?.map_or_else(own, |c| format!("cuDNN {}", c.version())))
+        };
+        on_device(self.gpu()?, (), |()| Ok(own()), on_gpu)
     }
 }
 
-/// The convolution with its epilogue: like `out`. If the epilogue accumulates onto `onto`, the
-/// result may be in its memory or in another. Chooses between cuDNN and our own kernels.
+/// The convolution with its epilogue: like `out`; added onto `onto`, a residual in whose memory the
+/// result may be made, if there is one. Chooses between cuDNN and our own kernels.
 pub(super) fn convolve(
     gpu: &'static Gpu,
     convolution: Convolution<'_>,
@@ -51,7 +54,7 @@ pub(super) fn convolve(
     // A kernel reads a number of the residual before it writes there.
     let residual = operands.residual.as_ref().or(onto.as_ref());
     let operands = operands.as_ref();
-    let epilogue = Epilogue { gelu_input: false, residual, accumulate: false, ..operands };
+    let epilogue = Epilogue { gelu_input: false, residual, ..operands };
     if let Some(y) = by_cudnn(gpu, convolution, epilogue, &out.shape)? {
         return Ok(y);
     }
@@ -78,35 +81,6 @@ pub(super) fn weight_gradient(
 /// The convolution's contiguous input.
 fn input(x: &Tensor, gelu: bool) -> Result<Tensor> {
     if gelu { x.gelu()?.contiguous() } else { x.contiguous() }
-}
-
-/// The operands of an [`Epilogue`] as `convolution.cu` has them: addresses, 0 where there is none.
-#[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
-#[repr(C)]
-struct EpilogueArguments {
-    bias: u64,
-    residual: u64,
-    slope: u64,
-    pre_activation: u64,
-    gelu: u64,
-}
-
-impl EpilogueArguments {
-    /// The addresses of contiguous operands.
-    fn new(epilogue: Epilogue<&Tensor>) -> Result<Self> {
-        let Epilogue { bias, residual, pre_activation, gelu, slope, .. } =
-            epilogue.try_map(|operand| operand.address())?;
-        let [bias, residual, slope, pre_activation] =
-            [bias, residual, slope, pre_activation].map(Option::unwrap_or_default);
-        Ok(Self { bias, residual, slope, pre_activation, gelu: gelu.into() })
-    }
-
-    /// Whether every operand begins at a multiple of `unit`.
-    fn aligned(&self, unit: u64) -> bool {
-        [self.bias, self.residual, self.slope, self.pre_activation]
-            .iter()
-            .all(|address| address % unit == 0)
-    }
 }
 
 /// The convolution by cuDNN, with as much of the epilogue as it takes, then a pass for the rest.
@@ -158,7 +132,7 @@ fn weight_sums(
 /// operand.
 fn finish(gpu: &'static Gpu, z: &Tensor, y: &Tensor, epilogue: Epilogue<&Tensor>) -> Result<()> {
     let (from, to, arguments) = (z.address()?, y.address()?, EpilogueArguments::new(epilogue)?);
-    let (count, channels) = (crate::cuda::count(Conv2d::NAME, z.shape())?, z.shape()[1]);
+    let (count, channels) = (crate::cuda::count(OP, z.shape())?, z.shape()[1]);
     let pack = 16 / z.dtype().size();
     let packed = has_forms(z.dtype())
         && channels.is_multiple_of(pack)

@@ -1,11 +1,11 @@
 //! Our own kernels (`convolution.cu`, `weight_sums.cu`): which one computes a convolution, and over
 //! how many blocks.
 
-use super::{Convolution, EpilogueArguments};
-use crate::conv::Epilogue;
+use super::epilogue::EpilogueArguments;
+use crate::conv::{Conv2dOptions, Direction, Epilogue};
 use crate::cuda::{Gpu, Launch, has_forms};
-use crate::ops::Op;
-use crate::ops::conv2d::{Conv2d, Conv2dOptions, Direction};
+use crate::ops::conv2d::convolution::Convolution;
+use crate::ops::conv2d::shapes::OP;
 use crate::{DType, Error, Result, Tensor};
 use kernels::{Kernel, convolution, weight_sums};
 
@@ -40,7 +40,7 @@ impl Geometry {
         weight: &[usize],
         y: &Tensor,
     ) -> Result<Self> {
-        let op = Conv2d::NAME;
+        let op = OP;
         let ([images, from, xh, xw], [_, to, yh, yw]) = (x.dims4(op)?, y.dims4(op)?);
         let Conv2dOptions { stride, padding, dilation, groups } = options;
         let below = |bits: u32, size: usize| match size >> bits {
@@ -190,7 +190,7 @@ pub(super) fn weight_sums(
     let partials = Tensor::new_on_gpu(gpu, &[parts, numbers], real)?;
     Launch::blocks(kernel, dtype, grid)
         .run(gpu, &[&partials.address()?, &from, &to, &geometry, &(length as u32)])?;
-    let count = crate::cuda::count(Conv2d::NAME, sums.shape())?;
+    let count = crate::cuda::count(OP, sums.shape())?;
     Launch::blocks(weight_sums::SUM_PARTIALS, dtype, [numbers.div_ceil(32), 1, 1])
         .run(gpu, &[&sums.address()?, &partials.address()?, &count, &(parts as u32)])?;
     Ok(sums)

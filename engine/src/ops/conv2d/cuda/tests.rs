@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::checks::{DEVICE_TOLERANCES, Sample, check_on};
-use crate::ops::conv2d::Direction;
+use crate::conv::Direction;
+use crate::ops::conv2d::Conv2d;
 use crate::ops::{apply, dyn_op};
 use crate::plan::planned_one;
 use crate::{DType, Device, Rng, Tape};

@@ -67,7 +67,7 @@ impl<'a> Bits<'a> {
 
 /// A Huffman table.
 #[derive(Clone)]
-pub(super) struct Table {
+pub(super) struct HuffmanTable {
     /// For each of the first 9 bits, the length of the code and its symbol; length 0 for longer
     /// codes.
     short: Vec<(u8, u8)>,
@@ -80,7 +80,7 @@ pub(super) struct Table {
 
 const SHORT: u8 = 9;
 
-impl Table {
+impl HuffmanTable {
     /// From the number of codes of each length, 1 to 16, and their symbols.
     pub fn new(counts: &[u8; 16], symbols: &[u8]) -> Self {
         let mut table = Self {

@@ -1,10 +1,13 @@
 //! The codes of one block of a JPEG scan, read and forgotten.
 
-use super::bits::{Bits, Stop, Table};
+use super::bits::{Bits, HuffmanTable, Stop};
 
 /// A block of a sequential scan: the difference of its average, then runs of zeros and the
 /// coefficients behind them.
-pub(super) fn sequential([dc, ac]: [&Option<Table>; 2], bits: &mut Bits<'_>) -> Result<(), Stop> {
+pub(super) fn sequential(
+    [dc, ac]: [&Option<HuffmanTable>; 2],
+    bits: &mut Bits<'_>,
+) -> Result<(), Stop> {
     let (dc, ac) = (dc.as_ref().ok_or(Stop::Damage)?, ac.as_ref().ok_or(Stop::Damage)?);
     first_dc(dc, bits)?;
     let mut k = 1;
@@ -21,7 +24,7 @@ pub(super) fn sequential([dc, ac]: [&Option<Table>; 2], bits: &mut Bits<'_>) -> 
     if k > 64 { Err(Stop::Damage) } else { Ok(()) }
 }
 
-fn first_dc(table: &Table, bits: &mut Bits<'_>) -> Result<(), Stop> {
+fn first_dc(table: &HuffmanTable, bits: &mut Bits<'_>) -> Result<(), Stop> {
     match table.decode(bits)? {
         size @ 0..=15 => bits.take(size.into()).ok_or(Stop::End).map(|_| ()),
         _ => Err(Stop::Damage),
@@ -30,7 +33,7 @@ fn first_dc(table: &Table, bits: &mut Bits<'_>) -> Result<(), Stop> {
 
 /// Which coefficients a progressive scan has, and which bit of them it refines; 0 for none.
 #[derive(Clone, Copy)]
-pub(super) struct Band {
+pub(super) struct SpectralBand {
     pub first: usize,
     pub last: usize,
     pub high: u8,
@@ -39,8 +42,8 @@ pub(super) struct Band {
 /// A block of a progressive scan (annex G of the standard). `nonzero` has a bit for each
 /// coefficient that is not 0; `run` counts the blocks without any further ones.
 pub(super) fn progressive(
-    band: Band,
-    [dc, ac]: [&Option<Table>; 2],
+    band: SpectralBand,
+    [dc, ac]: [&Option<HuffmanTable>; 2],
     bits: &mut Bits<'_>,
     nonzero: &mut u64,
     run: &mut u32,

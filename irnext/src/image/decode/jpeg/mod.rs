@@ -18,7 +18,7 @@ use super::decoded::{Decoded, Result, check_size};
 use crate::image::metadata::{containers, exif};
 use crate::image::photo::Limits;
 use crate::image::segments::{coding, is_frame, segments};
-use crate::image::{Kind, Note, Source};
+use crate::image::{FileKind, Note, SourceFile};
 
 /// The part of the rows that may be missing of a file that is read all the same: the end of a
 /// download.
@@ -41,8 +41,8 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
     decoder.set_options(options().jpeg_set_out_colorspace(color));
     let mut samples = decoder.decode().map_err(|_| damaged())?;
     let mut icc = decoder.icc_profile();
-    let (side, kind) = ((width as u32, height as u32), Kind::Jpeg);
-    let mut decoded = Decoded::new(DynamicImage::new_rgb8(0, 0), Source::new(kind));
+    let (side, kind) = ((width as u32, height as u32), FileKind::Jpeg);
+    let mut decoded = Decoded::new(DynamicImage::new_rgb8(0, 0), SourceFile::new(kind));
     decoded.notes = notes;
     let pixels = match color {
         ColorSpace::Luma => {

@@ -98,7 +98,7 @@ fn half_a_file_is_refused_unless_asked_for() {
             let notes = &photo.notes[..];
             assert!(matches!(notes, [Note::Incomplete(20..80), ..]), "{name}: {notes:?}");
             let whole = read(&file).unwrap().rgb;
-            let quarter = |image: &Image| image.crop(0, 0, WIDTH, HEIGHT / 4).data;
+            let quarter = |image: &Image| image.part(0, 0, WIDTH, HEIGHT / 4).data;
             assert_eq!(quarter(&photo.rgb), quarter(&whole), "{name}");
         }
     }
@@ -152,7 +152,7 @@ fn inks_become_colors() {
         for (x, expected) in
             [(4, [1.0, 0.0, 0.0]), (12, [0.0, 1.0, 0.0]), (20, [0.0; 3]), (28, [1.0; 3])]
         {
-            let pixel = photo.rgb.pixel(x, 4);
+            let pixel = photo.rgb.at(x, 4);
             assert!(
                 pixel.iter().zip(expected).all(|(a, b)| (a - b).abs() < 0.03),
                 "{x}: {pixel:?}"

@@ -4,8 +4,8 @@
 //! The scans themselves tell: each has as many codes as the picture has blocks, no more and no
 //! less.
 
-use super::bits::{Bits, Stop, Table};
-use super::blocks::{Band, progressive, sequential};
+use super::bits::{Bits, HuffmanTable, Stop};
+use super::blocks::{SpectralBand, progressive, sequential};
 use crate::image::segments::{DHT, DRI, EOI, SOS, Segment, is_frame, segment_at};
 
 /// The state of a JPEG file's picture.
@@ -75,7 +75,7 @@ struct Walker {
     progressive: bool,
     components: Vec<Component>,
     /// By class (DC, AC) and number.
-    tables: [[Option<Table>; 4]; 2],
+    tables: [[Option<HuffmanTable>; 4]; 2],
     /// MCUs between restart markers; 0 for none.
     interval: usize,
 }
@@ -102,7 +102,7 @@ impl Component {
 struct Scan {
     /// Indices of components, with their DC and AC tables.
     parts: Vec<(usize, usize, usize)>,
-    band: Band,
+    band: SpectralBand,
     low: u8,
 }
 
@@ -116,7 +116,7 @@ impl Walker {
             let total = counts.iter().map(|&count| usize::from(count)).sum::<usize>();
             let symbols = rest.get(16..16 + total)?;
             let class = self.tables.get_mut(usize::from(head >> 4))?;
-            *class.get_mut(usize::from(head & 15))? = Some(Table::new(counts, symbols));
+            *class.get_mut(usize::from(head & 15))? = Some(HuffmanTable::new(counts, symbols));
             contents = &rest[16 + total..];
         }
         Some(())
@@ -172,8 +172,11 @@ impl Walker {
         };
         let parts: Option<Vec<_>> = parts.chunks_exact(2).map(part).collect();
         let (band, low) = match self.progressive {
-            true => (Band { first: first.into(), last: last.into(), high: bits >> 4 }, bits & 15),
-            false => (Band { first: 0, last: 63, high: 0 }, 0),
+            true => (
+                SpectralBand { first: first.into(), last: last.into(), high: bits >> 4 },
+                bits & 15,
+            ),
+            false => (SpectralBand { first: 0, last: 63, high: 0 }, 0),
         };
         let scan = Scan { parts: parts?, band, low };
         (band.first <= band.last && band.last < 64 && !scan.parts.is_empty()).then_some(scan)

@@ -46,7 +46,7 @@ pub(super) fn read<R: BufRead + Seek>(
     let in_chunk = if tags.planar { 1 } else { of_pixel };
     let channels = of_pixel.min(KEPT);
     let bits = tags.bits;
-    let number = Number::of(tags, file.starts_with(b"MM"))?;
+    let number = StoredNumber::of(tags, file.starts_with(b"MM"))?;
     let (chunk_width, chunk_height) = tags.chunk;
     if chunk_width == 0 || chunk_height == 0 {
         return Err(rare("strips without rows"));
@@ -165,7 +165,7 @@ fn number_from_zero(values: &mut [u16]) {
 
 /// How the samples of a row are stored, in this machine's order of bytes.
 #[derive(Clone, Copy)]
-enum Number {
+enum StoredNumber {
     /// Up to 8 bits, or a number of them that fills no bytes: one behind the other.
     Packed(u8),
     U16,
@@ -178,7 +178,7 @@ enum Number {
     F64,
 }
 
-impl Number {
+impl StoredNumber {
     fn of(tags: &Tags, big_endian: bool) -> Result<Self> {
         use Numbers::{Signed, Unsigned};
         match (tags.numbers, tags.bits) {

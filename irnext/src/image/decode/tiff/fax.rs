@@ -19,14 +19,14 @@ pub(super) enum Fax {
 }
 
 /// The lines of a chunk.
-pub(super) struct Lines {
+pub(super) struct FaxLines {
     /// Packed bits, 1 for black; each line starts at a whole byte.
     pub bits: Vec<u8>,
     /// How many lines are damaged or missing.
     pub damaged: usize,
 }
 
-pub(super) fn decode(data: &[u8], width: u16, height: usize, fax: Fax) -> Lines {
+pub(super) fn decode(data: &[u8], width: u16, height: usize, fax: Fax) -> FaxLines {
     // A table may look behind the last code.
     let data = [data, &[0, 0, 0]].concat();
     let reader = &mut slice_reader(&data);
@@ -60,7 +60,7 @@ pub(super) fn decode(data: &[u8], width: u16, height: usize, fax: Fax) -> Lines 
         }
         fill(row, &reference, width);
     }
-    Lines { bits, damaged }
+    FaxLines { bits, damaged }
 }
 
 /// Where a line's color changes, beginning with white.

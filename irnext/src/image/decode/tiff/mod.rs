@@ -19,7 +19,7 @@ use ::tiff::decoder::{Decoder, Limits as TiffLimits};
 use super::decoded::{Decoded, Result, check_size};
 use crate::image::metadata::exif;
 use crate::image::photo::Limits;
-use crate::image::{Kind, Note, Source};
+use crate::image::{FileKind, Note, SourceFile};
 use reasons::{rare, reason};
 use tags::{Photometric, Tags};
 
@@ -44,7 +44,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
     let mut decoder = Decoder::new(Cursor::new(&*file)).map_err(reason)?.with_limits(memory);
     let samples = chunks::read(&mut decoder, &file, size, &tags, limits.keep_going)?;
 
-    let mut decoded = Decoded::new(Default::default(), Source::new(Kind::Tiff));
+    let mut decoded = Decoded::new(Default::default(), SourceFile::new(FileKind::Tiff));
     let mut icc = tags.icc.clone();
     decoded.pixels = colors::image(&samples, size, &tags, &mut icc, &mut decoded.notes)?;
     decoded.icc = icc;

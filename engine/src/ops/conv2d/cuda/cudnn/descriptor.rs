@@ -1,7 +1,7 @@
 //! Descriptors of cuDNN's backend: made, given attributes, completed, asked, and destroyed when
 //! dropped.
 
-use super::sys::{self, Library, Raw, Value};
+use super::sys::{self, CudnnLibrary, Raw, Value};
 use crate::Error;
 use std::ffi::{c_int, c_void};
 
@@ -17,7 +17,7 @@ pub(super) enum Failure {
 pub(super) type Attempt<T> = Result<T, Failure>;
 
 /// The failure that `status`, returned by `call`, stands for, if it is one.
-pub(super) fn check(library: &Library, call: &'static str, status: c_int) -> Attempt<()> {
+pub(super) fn check(library: &CudnnLibrary, call: &'static str, status: c_int) -> Attempt<()> {
     match status {
         0 => Ok(()),
         status if sys::unsupported(status) => Err(Failure::Unsupported),
@@ -30,7 +30,7 @@ pub(super) fn check(library: &Library, call: &'static str, status: c_int) -> Att
 
 /// A descriptor. cuDNN does not say whether one keeps its referents alive, so its holder does.
 pub(super) struct Descriptor {
-    library: &'static Library,
+    library: &'static CudnnLibrary,
     raw: Raw,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Descriptor {
 unsafe impl Send for Descriptor {}
 
 impl Descriptor {
-    pub(super) fn new(library: &'static Library, kind: c_int) -> Attempt<Self> {
+    pub(super) fn new(library: &'static CudnnLibrary, kind: c_int) -> Attempt<Self> {
         let mut raw = Raw(std::ptr::null_mut());
         // SAFETY: the new descriptor is written to `raw`.
         let status = unsafe { (library.cudnnBackendCreateDescriptor)(kind, &mut raw) };

@@ -5,9 +5,9 @@
 //! compiled already unless compiling is allowed, need no excessive workspace, and yield a plan.
 
 use super::descriptor::{Attempt, Descriptor, Failure, check};
-use super::graph::{Convolution, Name, OperationGraph};
+use super::graph::{GraphSpec, Name, OperationGraph};
 use super::sys::{
-    Address, BehaviorNote, Handle, HandleValue, HeuristicMode, Library, NumericalNote,
+    Address, BehaviorNote, CudnnLibrary, Handle, HandleValue, HeuristicMode, NumericalNote,
     attribute as a, kind,
 };
 use crate::{DType, Numerics};
@@ -53,7 +53,7 @@ impl Permissions {
 
 /// The GPU that a plan is made for.
 #[derive(Clone, Copy)]
-pub(super) enum Target {
+pub(super) enum PlanTarget {
     /// The GPU of this handle.
     Gpu(Handle),
     /// A GPU that a descriptor describes. There is nothing to run it on.
@@ -61,7 +61,7 @@ pub(super) enum Target {
     Described(super::sys::Raw),
 }
 
-impl Target {
+impl PlanTarget {
     fn handle(self) -> Option<Handle> {
         match self {
             Self::Gpu(handle) => Some(handle),
@@ -100,9 +100,9 @@ pub(super) struct ExecutionPlan {
 impl ExecutionPlan {
     /// The best plan for `of`. Unsupported if there is none.
     pub(super) fn new(
-        library: &'static Library,
-        target: Target,
-        of: &Convolution,
+        library: &'static CudnnLibrary,
+        target: PlanTarget,
+        of: &GraphSpec,
         may: Permissions,
     ) -> Attempt<Self> {
         let dtype = of.data_type().ok_or(Failure::Unsupported)?;
@@ -139,7 +139,7 @@ impl ExecutionPlan {
     /// tensors, multiples of 16; the workspace is as large as the plan asks for.
     pub(super) fn execute(
         &self,
-        library: &'static Library,
+        library: &'static CudnnLibrary,
         handle: Handle,
         operands: &[(Name, u64)],
         workspace: u64,
@@ -169,7 +169,7 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    fn new(library: &'static Library, settings: Descriptor) -> Attempt<Self> {
+    fn new(library: &'static CudnnLibrary, settings: Descriptor) -> Attempt<Self> {
         let engine = Descriptor::new(library, kind::ENGINE)?;
         settings.read(a::ENGINECFG_ENGINE, &mut [engine.raw()])?;
         let numerical = engine.list(a::ENGINE_NUMERICAL_NOTE, NumericalNote::TENSOR_CORE)?;
@@ -185,8 +185,8 @@ impl Engine {
 
 /// The engines that cuDNN proposes, best first.
 fn proposals(
-    library: &'static Library,
-    target: Target,
+    library: &'static CudnnLibrary,
+    target: PlanTarget,
     graph: &OperationGraph,
     mode: HeuristicMode,
 ) -> Attempt<Vec<Engine>> {
@@ -205,8 +205,8 @@ fn proposals(
 
 /// A plan for this engine, and the workspace that it needs.
 fn planned(
-    library: &'static Library,
-    target: Target,
+    library: &'static CudnnLibrary,
+    target: PlanTarget,
     engine: &Engine,
 ) -> Attempt<(Descriptor, i64)> {
     let plan = Descriptor::new(library, kind::EXECUTION_PLAN)?;

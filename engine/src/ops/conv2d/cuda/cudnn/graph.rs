@@ -13,15 +13,15 @@
 
 use super::descriptor::{Attempt, Descriptor};
 use super::sys::{
-    ConvolutionMode, DataType, Handle, HandleValue, Library, PointwiseMode, Raw, attribute as a,
-    kind,
+    ConvolutionMode, CudnnLibrary, DataType, Handle, HandleValue, PointwiseMode, Raw,
+    attribute as a, kind,
 };
 use crate::DType;
 use crate::conv::Conv2dOptions;
 
 /// Which of the three is computed from the other two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Pass {
+pub(super) enum ConvolutionPass {
     Output,
     Input,
     Weight,
@@ -40,10 +40,11 @@ pub(super) enum Name {
     Between,
 }
 
-/// The description of a convolution that a graph is made from.
+/// The computation of a graph: one pass of a convolution between maps of these shapes, with its
+/// epilogue.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Convolution {
-    pub(super) pass: Pass,
+pub(super) struct GraphSpec {
+    pub(super) pass: ConvolutionPass,
     /// Elements are of this type, and sums of f32.
     pub(super) dtype: DType,
     pub(super) x: [usize; 4],
@@ -57,10 +58,10 @@ pub(super) struct Convolution {
     pub(super) gelu: bool,
 }
 
-impl Convolution {
+impl GraphSpec {
     /// Without anything after it; `shapes` are those of x, the weight and y.
     pub(super) fn new(
-        pass: Pass,
+        pass: ConvolutionPass,
         dtype: DType,
         options: Conv2dOptions,
         [x, weight, y]: [[usize; 4]; 3],
@@ -74,16 +75,16 @@ impl Convolution {
     /// The name and shape of the result.
     pub(super) fn result(&self) -> (Name, [usize; 4]) {
         match self.pass {
-            Pass::Output => (Name::Y, self.y),
-            Pass::Input => (Name::X, self.x),
-            Pass::Weight => (Name::Weight, self.weight),
+            ConvolutionPass::Output => (Name::Y, self.y),
+            ConvolutionPass::Input => (Name::X, self.x),
+            ConvolutionPass::Weight => (Name::Weight, self.weight),
         }
     }
 
     /// Whether there are no ready-made engines: those that add something, add it to a convolution's
     /// output, and none knows the GELU.
     pub(super) fn needs_compiler(&self) -> bool {
-        self.gelu || self.pass == Pass::Input && (self.bias || self.residual)
+        self.gelu || self.pass == ConvolutionPass::Input && (self.bias || self.residual)
     }
 
     /// cuDNN's name of the dtype, if it is one that is given to cuDNN. f64 is not: it has hardly
@@ -110,12 +111,12 @@ pub(super) struct OperationGraph {
 impl OperationGraph {
     /// For the GPU of `handle`, if there is one.
     pub(super) fn new(
-        library: &'static Library,
+        library: &'static CudnnLibrary,
         handle: Option<Handle>,
-        of: &Convolution,
+        of: &GraphSpec,
         dtype: DataType,
     ) -> Attempt<Self> {
-        let mut builder = Builder {
+        let mut builder = GraphBuilder {
             library,
             parts: Vec::new(),
             operations: Vec::new(),
@@ -147,15 +148,15 @@ impl OperationGraph {
     }
 }
 
-struct Builder {
-    library: &'static Library,
+struct GraphBuilder {
+    library: &'static CudnnLibrary,
     parts: Vec<Descriptor>,
     operations: Vec<Raw>,
     /// The number of the next tensor between two operations.
     between: i64,
 }
 
-impl Builder {
+impl GraphBuilder {
     /// Completes `descriptor` and makes it a part of the graph.
     fn complete(&mut self, descriptor: Descriptor) -> Attempt<Raw> {
         descriptor.complete()?;
@@ -189,7 +190,7 @@ impl Builder {
     }
 
     /// The convolution, with `result`.
-    fn convolution(&mut self, of: &Convolution, dtype: DataType, result: Raw) -> Attempt<()> {
+    fn convolution(&mut self, of: &GraphSpec, dtype: DataType, result: Raw) -> Attempt<()> {
         let both = |size: usize| [size as i64; 2];
         let settings = Descriptor::new(self.library, kind::CONVOLUTION)?;
         settings.set(a::CONVOLUTION_SPATIAL_DIMS, &[2i64])?;
@@ -207,7 +208,7 @@ impl Builder {
         let (x, weight, y) =
             (tensor(Name::X, of.x)?, tensor(Name::Weight, of.weight)?, tensor(Name::Y, of.y)?);
         let (kind, names) = match of.pass {
-            Pass::Output => (
+            ConvolutionPass::Output => (
                 kind::OPERATION_CONVOLUTION_FORWARD,
                 Attributes {
                     settings: a::OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
@@ -218,7 +219,7 @@ impl Builder {
                     beta: a::OPERATION_CONVOLUTION_FORWARD_BETA,
                 },
             ),
-            Pass::Input => (
+            ConvolutionPass::Input => (
                 kind::OPERATION_CONVOLUTION_BACKWARD_DATA,
                 Attributes {
                     settings: a::OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
@@ -229,7 +230,7 @@ impl Builder {
                     beta: a::OPERATION_CONVOLUTION_BWD_DATA_BETA,
                 },
             ),
-            Pass::Weight => (
+            ConvolutionPass::Weight => (
                 kind::OPERATION_CONVOLUTION_BACKWARD_FILTER,
                 Attributes {
                     settings: a::OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,

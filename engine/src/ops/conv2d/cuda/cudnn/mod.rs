@@ -25,13 +25,13 @@ use crate::conv::{Conv2dOptions, Direction};
 use crate::cuda::{Gpu, MOST};
 use crate::{Error, Result, Tensor};
 use descriptor::{Failure, check};
-use execution_plan::{ExecutionPlan, Permissions, Target};
-use graph::{ALIGNMENT, Convolution, Name, Pass};
+use execution_plan::{ExecutionPlan, Permissions, PlanTarget};
+use graph::{ALIGNMENT, ConvolutionPass, GraphSpec, Name};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ffi::{OsStr, OsString};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use sys::{Handle, Library};
+use sys::{CudnnLibrary, Handle};
 
 /// The environment variable that names cuDNN's library, or says that it is not to be used.
 const VARIABLE: &str = "ENGINE_CUDNN";
@@ -69,7 +69,7 @@ pub(crate) fn weight_sums(
 
 /// A convolution to compute, with its operands.
 struct Request<'a> {
-    convolution: Convolution,
+    graph: GraphSpec,
     operands: Vec<(Name, &'a Tensor)>,
 }
 
@@ -84,26 +84,21 @@ impl<'a> Request<'a> {
     ) -> Result<Self> {
         let (from, to) = (x.dims4("conv2d")?, four(shape)?);
         let (pass, name, x_shape, y_shape) = match direction {
-            Direction::InToOut => (Pass::Output, Name::X, from, to),
-            Direction::OutToIn => (Pass::Input, Name::Y, to, from),
+            Direction::InToOut => (ConvolutionPass::Output, Name::X, from, to),
+            Direction::OutToIn => (ConvolutionPass::Input, Name::Y, to, from),
         };
-        let convolution = Convolution {
+        let graph = GraphSpec {
             bias: bias.is_some(),
             residual: residual.is_some(),
             gelu,
-            ..Convolution::new(
-                pass,
-                x.dtype(),
-                options,
-                [x_shape, weight.dims4("conv2d")?, y_shape],
-            )
+            ..GraphSpec::new(pass, x.dtype(), options, [x_shape, weight.dims4("conv2d")?, y_shape])
         };
         let epilogue = bias
             .map(|bias| (Name::Bias, bias))
             .into_iter()
             .chain(residual.map(|map| (Name::Residual, map)));
         Ok(Self {
-            convolution,
+            graph,
             operands: [(name, x), (Name::Weight, weight)].into_iter().chain(epilogue).collect(),
         })
     }
@@ -115,26 +110,25 @@ impl<'a> Request<'a> {
         shape: &[usize],
     ) -> Result<Self> {
         let shapes = [x.dims4("conv2d")?, four(shape)?, dy.dims4("conv2d")?];
-        let convolution = Convolution::new(Pass::Weight, x.dtype(), options, shapes);
-        Ok(Self { convolution, operands: vec![(Name::X, x), (Name::Y, dy)] })
+        let graph = GraphSpec::new(ConvolutionPass::Weight, x.dtype(), options, shapes);
+        Ok(Self { graph, operands: vec![(Name::X, x), (Name::Y, dy)] })
     }
 
     /// The result in a new tensor; `None` if cuDNN does not have this convolution.
     fn compute(&self, gpu: &'static Gpu, may: Permissions) -> Result<Option<Tensor>> {
-        let Convolution { dtype, x, weight, y, .. } = self.convolution;
+        let GraphSpec { dtype, x, weight, y, .. } = self.graph;
         if let Some((_, other)) = self.operands.iter().find(|(_, tensor)| tensor.dtype() != dtype) {
             return Err(Error::dtype("conv2d", dtype, other.dtype()));
         }
         // cuDNN knows no empty tensors, and not all of it takes more elements than an i32 counts.
         let sizes = [x, weight, y].map(|shape| shape.iter().product::<usize>());
         if sizes.iter().any(|&size| size == 0 || size > i32::MAX as usize)
-            || self.convolution.data_type().is_none()
+            || self.graph.data_type().is_none()
         {
             return Ok(None);
         }
         // A compiler is not welcome where it is not needed.
-        let may =
-            Permissions { compiled: may.compiled && self.convolution.needs_compiler(), ..may };
+        let may = Permissions { compiled: may.compiled && self.graph.needs_compiler(), ..may };
         match Cudnn::of(gpu)? {
             Some(cudnn) => cudnn.execute(self, may),
             None => Ok(None),
@@ -151,7 +145,7 @@ fn four(shape: &[usize]) -> Result<[usize; 4]> {
 /// cuDNN at work on one GPU.
 pub(crate) struct Cudnn {
     gpu: &'static Gpu,
-    library: &'static Library,
+    library: &'static CudnnLibrary,
     state: Mutex<State>,
 }
 
@@ -159,7 +153,7 @@ pub(crate) struct Cudnn {
 struct State {
     handle: Handle,
     /// The plans made so far; `None` where cuDNN has no engine.
-    plans: HashMap<(Convolution, Permissions), Option<ExecutionPlan>>,
+    plans: HashMap<(GraphSpec, Permissions), Option<ExecutionPlan>>,
 }
 
 // SAFETY: a handle may be used from any thread, by one at a time, as long as the GPU's context is
@@ -176,7 +170,7 @@ impl Cudnn {
 
     /// `setting` is the value of the environment variable.
     fn start(gpu: &'static Gpu, setting: Option<OsString>) -> Result<Option<&'static Self>> {
-        let library: &Library = match setting {
+        let library: &CudnnLibrary = match setting {
             Some(setting) if setting == "off" => return Ok(None),
             Some(file) if !file.is_empty() => Box::leak(Box::new(open(&file)?)),
             _ => Box::leak(Box::new(open(OsStr::new("libcudnn.so.9"))?)),
@@ -199,16 +193,16 @@ impl Cudnn {
     /// Executes the plan for this request, made at the first call; `None` if there is none.
     fn execute(
         &self,
-        Request { convolution, operands }: &Request<'_>,
+        Request { graph, operands }: &Request<'_>,
         may: Permissions,
     ) -> Result<Option<Tensor>> {
         self.gpu.bind()?;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State { handle, plans } = &mut *state;
-        let plan = match plans.entry((convolution.clone(), may)) {
+        let plan = match plans.entry((graph.clone(), may)) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(entry) => {
-                match ExecutionPlan::new(self.library, Target::Gpu(*handle), convolution, may) {
+                match ExecutionPlan::new(self.library, PlanTarget::Gpu(*handle), graph, may) {
                     Ok(plan) => entry.insert(Some(plan)),
                     Err(Failure::Unsupported) => entry.insert(None),
                     Err(Failure::Failed(error)) => return Err(error),
@@ -218,8 +212,8 @@ impl Cudnn {
         let Some(plan) = plan else { return Ok(None) };
         let align = |&(name, tensor): &(Name, &Tensor)| Ok((name, aligned(tensor)?));
         let operands: Vec<(Name, Tensor)> = operands.iter().map(align).collect::<Result<_>>()?;
-        let (name, shape) = convolution.result();
-        let result = Tensor::new_on_gpu(self.gpu, &shape, convolution.dtype)?;
+        let (name, shape) = graph.result();
+        let result = Tensor::new_on_gpu(self.gpu, &shape, graph.dtype)?;
         let workspace =
             (plan.workspace > 0).then(|| self.gpu.allocate(plan.workspace)).transpose()?;
         let mut addresses = vec![(name, result.address()?)];
@@ -237,7 +231,7 @@ impl Cudnn {
 }
 
 /// Opens the library; the error names the package to install.
-fn open(file: &OsStr) -> Result<Library> {
+fn open(file: &OsStr) -> Result<CudnnLibrary> {
     let missing = |why: String| {
         let message = format!(
             "cuDNN 9 is needed for convolutions on a GPU: {why}. Install it, for example with `pip \
@@ -248,7 +242,7 @@ fn open(file: &OsStr) -> Result<Library> {
         );
         Error::cuda("cudnn", message)
     };
-    let library = Library::open(file).map_err(missing)?;
+    let library = CudnnLibrary::open(file).map_err(missing)?;
     supported(library.version()).map_err(missing)?;
     Ok(library)
 }

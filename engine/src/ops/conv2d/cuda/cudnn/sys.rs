@@ -16,20 +16,20 @@ macro_rules! functions {
     ($($name:ident($($argument:ident: $type:ty),*);)*) => {
         /// The library, and the functions in it under their own names.
         #[allow(non_snake_case)]
-        pub(super) struct Library {
+        pub(super) struct CudnnLibrary {
             $(pub(super) $name: unsafe extern "C" fn($($argument: $type),*) -> c_int,)*
             cudnnGetVersion: unsafe extern "C" fn() -> usize,
             cudnnGetErrorString: unsafe extern "C" fn(c_int) -> *const c_char,
             cudnnGetLastErrorString: unsafe extern "C" fn(*mut c_char, usize),
             /// Keeps it loaded.
-            _library: driver::Library,
+            _library: driver::SharedLibrary,
         }
 
-        impl Library {
+        impl CudnnLibrary {
             /// Opens `file`, or says why not.
             pub(super) fn open(file: &OsStr) -> Result<Self, String> {
                 // SAFETY: what runs as it is loaded is cuDNN's, or whatever the user named instead.
-                let library = unsafe { driver::Library::open(file) }?;
+                let library = unsafe { driver::SharedLibrary::open(file) }?;
                 macro_rules! find {
                     ($function:expr) => {
                         // SAFETY: the function has the type it gets here: that of cuDNN 9's
@@ -69,7 +69,7 @@ functions! {
     cudnnBackendExecute(handle: Handle, plan: Raw, pack: Raw);
 }
 
-impl Library {
+impl CudnnLibrary {
     /// Major, minor, patch.
     pub(super) fn version(&self) -> (usize, usize, usize) {
         // SAFETY: it takes nothing.

@@ -86,7 +86,7 @@ fn all_three_passes_agree_with_the_cpu() {
                 let got = request.compute(gpu, STRICT).unwrap().expect("cuDNN has it");
                 assert!(got.layout().is_contiguous());
                 let far = distance(&got, &expected);
-                assert!(far <= tolerance, "{dtype} {:?}: off by {far:.1e}", request.convolution);
+                assert!(far <= tolerance, "{dtype} {:?}: off by {far:.1e}", request.graph);
             }
         }
     }
@@ -190,7 +190,7 @@ fn engine(
     request.compute(gpu, may).unwrap().unwrap();
     let cudnn = Cudnn::of(gpu).unwrap().unwrap();
     let state = cudnn.state.lock().unwrap();
-    let plan = state.plans[&(request.convolution.clone(), may)].as_ref().unwrap();
+    let plan = state.plans[&(request.graph.clone(), may)].as_ref().unwrap();
     (plan.engine.numerical.clone(), plan.engine.behavior.clone())
 }
 
@@ -406,7 +406,7 @@ fn described(capability: usize) -> String {
 #[test]
 fn the_real_library_has_plans_for_every_generation() {
     let Some(file) = std::env::var_os("ENGINE_REAL_CUDNN") else { return };
-    let library: &'static Library = Box::leak(Box::new(open(&file).unwrap()));
+    let library: &'static CudnnLibrary = Box::leak(Box::new(open(&file).unwrap()));
     let mut cases = cases();
     for channels in [3, 32, 64, 128] {
         let x = [8, channels, 8192 / channels.max(32), 8192 / channels.max(32)];
@@ -430,13 +430,14 @@ fn the_real_library_has_plans_for_every_generation() {
             let out =
                 |size: usize, k: usize| (size + 2 * padding - dilation * (k - 1) - 1) / stride + 1;
             let y = [x[0], weight[0], out(x[2], weight[2]), out(x[3], weight[3])];
-            let plain = |pass| Convolution::new(pass, dtype, options, [x, weight, y]);
-            let with_bias = Convolution { bias: true, ..plain(Pass::Output) };
-            let with_both = Convolution { residual: true, ..with_bias.clone() };
-            let passes = [Pass::Output, Pass::Input, Pass::Weight].map(plain);
+            let plain = |pass| GraphSpec::new(pass, dtype, options, [x, weight, y]);
+            let with_bias = GraphSpec { bias: true, ..plain(ConvolutionPass::Output) };
+            let with_both = GraphSpec { residual: true, ..with_bias.clone() };
+            let passes = [ConvolutionPass::Output, ConvolutionPass::Input, ConvolutionPass::Weight]
+                .map(plain);
             for of in passes.into_iter().chain([with_bias, with_both]) {
                 for may in [STRICT, Permissions { tf32: true, ..STRICT }] {
-                    match ExecutionPlan::new(library, Target::Described(gpu.raw()), &of, may) {
+                    match ExecutionPlan::new(library, PlanTarget::Described(gpu.raw()), &of, may) {
                         Ok(plan) => {
                             println!(
                                 "{capability} {of:?}: {} bytes, {:?}",
