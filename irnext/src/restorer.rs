@@ -6,7 +6,7 @@ use crate::degrade::Task;
 use crate::error::Result;
 use crate::image::{Image, Photo};
 use crate::model::{FrozenModel, Model};
-use crate::restore::{Memory, Scale, Sizing, finite, restore_at};
+use crate::restore::{MemoryLimit, Scale, Sizing, finite, restore_at};
 use crate::shipped;
 use std::sync::OnceLock;
 
@@ -117,12 +117,12 @@ impl Restorer {
 
     /// The same restorer, which takes no more than this memory for a photograph and the network.
     /// The larger the pieces that a large photograph is restored in, the more it takes.
-    pub fn within(self, memory: Memory) -> Self {
+    pub fn within(self, memory: MemoryLimit) -> Self {
         Self { sizing: Sizing { memory, ..self.sizing }, ..self }
     }
 
     /// The limit on its memory.
-    pub(crate) fn memory(&self) -> Memory {
+    pub(crate) fn memory(&self) -> MemoryLimit {
         self.sizing.memory
     }
 

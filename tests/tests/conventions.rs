@@ -11,7 +11,7 @@ use tests::source::{tokens, without_tests};
 fn devices_are_told_apart_in_one_place() {
     let mut asked = Vec::new();
     for (file, text) in sources("engine") {
-        // What is on a GPU already may ask which GPU it is.
+        // Code that runs on a GPU already may ask which GPU it is.
         let cuda = file.ends_with("/cuda.rs") || file.split('/').any(|folder| folder == "cuda");
         if !cuda && file != "src/dispatch.rs" {
             let found = hand_written(&without_tests(&tokens(&text)), file == "src/tensor.rs");

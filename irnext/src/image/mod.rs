@@ -321,7 +321,7 @@ mod tests {
         assert_eq!((padded.width, padded.height), (8, 2));
         let row = [0.0, 1.0, 2.0, 1.0, 0.0, 1.0, 2.0, 1.0];
         assert_eq!(red(&padded), [row, row].concat());
-        // A side of one pixel is repeated; what is long enough is kept.
+        // A side of one pixel is repeated; a side that is long enough stays.
         assert_eq!(red(&counting(1, 1).pad_reflect(2, 2)), [0.0; 4]);
         assert_eq!(counting(4, 8).pad_reflect(3, 8), counting(4, 8));
     }

@@ -1,7 +1,6 @@
 //! How much memory a restoration may take, and so how large the pieces are that it is done in.
 
 use crate::error::{Error, Result};
-use crate::model::FrozenModel;
 use std::str::FromStr;
 
 /// The bytes for each pixel of a photograph that a restoration takes beside the network: the
@@ -12,14 +11,11 @@ const BESIDE: u64 = 60;
 /// The bytes that the network takes for a piece, unless there is a limit.
 const PIECE: u64 = 2 << 30;
 
-/// The side of the piece by which a network's memory for each pixel is found.
-const PROBE: usize = 512;
-
 /// A limit on the memory that a restoration takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Memory(Option<u64>);
+pub struct MemoryLimit(Option<u64>);
 
-impl Memory {
+impl MemoryLimit {
     /// At most this many bytes for a photograph and the network together.
     pub fn limited_to(bytes: u64) -> Self {
         Self(Some(bytes))
@@ -56,16 +52,10 @@ fn beside((width, height): (usize, usize)) -> u64 {
     (width as u64).saturating_mul(height as u64).saturating_mul(BESIDE)
 }
 
-/// The bytes that `model` takes for a pixel, of a large piece.
-pub(super) fn bytes_per_pixel(model: &FrozenModel) -> Result<u64> {
-    let side = model.config.side_for(PROBE);
-    Ok((model.peak_bytes(side, side)? as u64).div_ceil((side * side) as u64).max(1))
-}
-
 /// Binary units, by their letters.
 const UNITS: [(char, u64); 3] = [('G', 1 << 30), ('M', 1 << 20), ('K', 1 << 10)];
 
-impl FromStr for Memory {
+impl FromStr for MemoryLimit {
     type Err = Error;
 
     /// A number of bytes with a unit: `800M`, `1.5G`.
@@ -100,10 +90,14 @@ mod tests {
             ("64MiB", 64 << 20),
             ("512k", 512 << 10),
         ] {
-            assert_eq!(text.parse::<Memory>().unwrap(), Memory::limited_to(bytes), "{text}");
+            assert_eq!(
+                text.parse::<MemoryLimit>().unwrap(),
+                MemoryLimit::limited_to(bytes),
+                "{text}"
+            );
         }
         for text in ["", "2", "G", "-1G", "NaN G", "infG", "0M", "2T", "é", "2Gé"] {
-            assert!(text.parse::<Memory>().is_err(), "{text}");
+            assert!(text.parse::<MemoryLimit>().is_err(), "{text}");
         }
     }
 }

@@ -9,7 +9,7 @@ mod memory;
 mod scale;
 mod tiles;
 
-pub use memory::Memory;
+pub use memory::MemoryLimit;
 pub use scale::Scale;
 
 use crate::compute::Precision;
@@ -17,7 +17,6 @@ use crate::error::{Error, Result};
 use crate::image::{Image, Note};
 use crate::model::{FrozenModel, ModelConfig};
 use engine::{DType, Tensor};
-use memory::bytes_per_pixel;
 use scale::LinearFit;
 use tiles::Tiling;
 
@@ -27,7 +26,7 @@ pub(crate) struct Sizing {
     /// The scale at which the network sees them.
     pub scale: Scale,
     /// What it may take.
-    pub memory: Memory,
+    pub memory: MemoryLimit,
 }
 
 /// Restores `image`, of any size.
@@ -54,7 +53,7 @@ pub fn restore_reporting(
     image: &Image,
     progress: &dyn Fn(f64),
 ) -> Result<Image> {
-    in_pieces(Memory::default(), image, model, image, progress)
+    in_pieces(MemoryLimit::default(), image, model, image, progress)
 }
 
 /// Like [`restore_reporting`], but with this `sizing`. `task` names the degradation.
@@ -76,21 +75,26 @@ pub(crate) fn restore_at(
 
 /// In pieces that fit into `memory` beside `photo`.
 fn in_pieces(
-    memory: Memory,
+    memory: MemoryLimit,
     photo: &Image,
     model: &FrozenModel,
     image: &Image,
     progress: &dyn Fn(f64),
 ) -> Result<Image> {
-    let photo = (photo.width, photo.height);
-    let per_pixel = bytes_per_pixel(model)?;
-    let bytes = memory.for_network(photo)?;
-    let pixels = usize::try_from(bytes / per_pixel).unwrap_or(usize::MAX);
     let restore_piece = |image: &Image| one_piece(&model.config, image, |x| model.predict(x));
-    let (size, padded) = ((image.width, image.height), |side| model.config.side_for(side));
+    let (photo, size) = ((photo.width, photo.height), (image.width, image.height));
+    let available = memory.for_network(photo)?;
+    let padded = |side| model.config.side_for(side);
+    let (width, height) = (padded(size.0), padded(size.1));
+    // The plan that tells it serves the restoration in one piece, too.
+    let whole = model.peak_bytes(width, height)? as u64;
+    if whole <= available {
+        return restore_piece(image);
+    }
+    let per_pixel = whole.div_ceil(width as u64 * height as u64);
+    let pixels = usize::try_from(available / per_pixel).unwrap_or(usize::MAX);
     match Tiling::new(size, pixels, padded) {
-        Some(tiles) if tiles.are_one() => restore_piece(image),
-        Some(tiles) => tiles.restore(image, restore_piece, progress),
+        Some(tiling) => tiling.restore(image, restore_piece, progress),
         None => Err(memory.refusal(photo, Tiling::least_area(size, padded) as u64 * per_pixel)),
     }
 }
@@ -169,14 +173,18 @@ mod tests {
         }
     }
 
+    fn bytes_per_pixel(model: &FrozenModel) -> u64 {
+        (model.peak_bytes(512, 512).unwrap() as u64).div_ceil(512 * 512)
+    }
+
     #[test]
     fn a_limit_on_memory_makes_smaller_pieces_or_an_error() {
         let model = model().freeze();
         let image = Image::from_fn(700, 500, |x, y| [x as f32 / 700.0, y as f32 / 500.0, 0.5]);
         let photo = 60 * 700 * 500;
-        let per_pixel = bytes_per_pixel(&model).unwrap();
+        let per_pixel = bytes_per_pixel(&model);
         let restored = |limit: u64| {
-            let sizing = Sizing { memory: Memory::limited_to(limit), ..Sizing::default() };
+            let sizing = Sizing { memory: MemoryLimit::limited_to(limit), ..Sizing::default() };
             let parts = std::cell::Cell::new(0);
             let progress = |_| parts.set(parts.get() + 1);
             restore_at(sizing, &model, "derain", &image, &progress)
@@ -206,9 +214,9 @@ mod tests {
         };
         let (small, large) = (model(8), model(16));
         // A map of 16 channels takes 64 bytes for each pixel.
-        let bytes = bytes_per_pixel(&large).unwrap();
+        let bytes = bytes_per_pixel(&large);
         assert!((128..=384).contains(&bytes), "{bytes}");
-        let half = bytes_per_pixel(&small).unwrap();
+        let half = bytes_per_pixel(&small);
         assert!((bytes / 2..bytes).contains(&half), "{half} and {bytes}");
         let peak = large.peak_bytes(1024, 2048).unwrap() as u64;
         assert!(peak.abs_diff(bytes << 21) < peak / 100, "{peak}");

@@ -58,11 +58,6 @@ impl Tiling {
         side(width).saturating_mul(side(height))
     }
 
-    /// Whether it is a single one.
-    pub fn are_one(&self) -> bool {
-        self.rows.len() * self.columns.len() == 1
-    }
-
     /// `image`, of which `restore` restores each tile; `progress` gets the finished part.
     pub fn restore(
         &self,
@@ -132,6 +127,10 @@ mod tests {
         Tiling::new((width, height), pixels, padded).unwrap()
     }
 
+    fn is_one(tiles: &Tiling) -> bool {
+        tiles.rows.len() * tiles.columns.len() == 1
+    }
+
     #[test]
     fn they_cover_the_image_and_overlap() {
         for (width, height) in [(1, 1), (2000, 1100), (6000, 4000), (12_345, 700), (3, 90_000)] {
@@ -164,7 +163,7 @@ mod tests {
             let part = area / (width * height) as f64;
             assert!(part <= most, "{width}×{height}: {part}");
         }
-        assert!(tiles(2048, 1152, 4 << 20).are_one());
+        assert!(is_one(&tiles(2048, 1152, 4 << 20)));
     }
 
     #[test]
@@ -178,7 +177,7 @@ mod tests {
     fn tiles_that_are_left_alone_give_the_image_back() {
         let image = Image::from_fn(700, 500, |x, y| [x as f32 / 700.0, y as f32 / 500.0, 0.5]);
         let tiles = tiles(700, 500, 400 * 400);
-        assert!(!tiles.are_one());
+        assert!(!is_one(&tiles));
         let parts = std::cell::RefCell::new(Vec::new());
         let progress = |part| parts.borrow_mut().push(part);
         let result = tiles.restore(&image, |tile| Ok(tile.clone()), &progress).unwrap();

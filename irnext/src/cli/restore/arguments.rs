@@ -5,7 +5,7 @@ use crate::cli::restorer::RestorerArguments;
 use crate::error::Result;
 use crate::image::WriteOptions;
 use crate::jobs::{Naming, Output, Settings};
-use crate::restore::{Memory, Scale};
+use crate::restore::{MemoryLimit, Scale};
 use crate::restorer::Restorer;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use std::path::{Path, PathBuf};
@@ -119,7 +119,7 @@ pub(in crate::cli) struct Arguments {
     /// Most memory for a photo and the network, such as 800M or 4G; less means smaller pieces
     /// [default: 2G for the network, and what the photo takes]
     #[arg(long, value_name = "SIZE", help_heading = COMPUTE)]
-    pub(super) memory: Option<Memory>,
+    pub(super) memory: Option<MemoryLimit>,
 }
 
 /// A parser of the formats of results, by their extensions.
