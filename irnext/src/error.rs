@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused to read or write `path`.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), Error::words(source))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -201,7 +201,11 @@ impl Error {
             Kind::StorageFull | Kind::QuotaExceeded => "the disk is full",
             Kind::ReadOnlyFilesystem => "the disk is read-only",
             Kind::InvalidFilename => "the name is too long, or not allowed here",
-            _ => return error.to_string(),
+            _ => {
+                let text = error.to_string();
+                let end = text.find(" (os error").unwrap_or(text.len());
+                return text[..end].to_lowercase();
+            }
         };
         words.into()
     }

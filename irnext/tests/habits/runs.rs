@@ -29,7 +29,12 @@ fn a_stopped_run_leaves_nothing_half_done_and_resumes() {
     for i in 0..30 {
         Photo::new(picture(600, 400)).write(at.join(format!("in/{i:02}.png"))).unwrap();
     }
-    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+    // A test that was started under `nohup` starts the program so, too.
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let hangup = ignored.filter(|mask| mask & 1 == 0).map(|_| ("-HUP", 129));
+    for (signal, code) in [("-INT", 130), ("-TERM", 143)].into_iter().chain(hangup) {
         let out = at.join(format!("out{code}"));
         let target = out.to_str().unwrap();
         let mut child = command(at, &quick(&["in", "-o", target]))

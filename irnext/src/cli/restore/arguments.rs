@@ -37,6 +37,7 @@ pub(in crate::cli) struct Arguments {
         value_name = "AMOUNT",
         default_value_t = 1.0,
         hide_default_value = true,
+        allow_negative_numbers = true,
         value_parser = strength
     )]
     pub(super) strength: f32,

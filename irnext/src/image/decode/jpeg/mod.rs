@@ -17,12 +17,16 @@ use super::cmyk::{Cmyk, to_rgb};
 use super::decoded::{Decoded, Result, check_size};
 use crate::image::metadata::{containers, exif};
 use crate::image::photo::Limits;
-use crate::image::segments::{coding, is_frame, segments};
+use crate::image::segments::{EOI, coding, is_frame, segments};
 use crate::image::{FileKind, Note, SourceFile};
+use walk::Walk;
 
 /// The part of the rows that may be missing of a file that is read all the same: the end of a
 /// download.
 const MAY_BE_MISSING: f64 = 0.05;
+
+/// The samples of missing rows.
+const GRAY: u8 = 128;
 
 /// Decodes a file; of a damaged one, the readable part.
 pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
@@ -31,7 +35,13 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
     decoder.decode_headers().map_err(|_| damaged())?;
     let (width, height) = decoder.dimensions().ok_or_else(damaged)?;
     check_size((width as u32, height as u32), limits)?;
-    let notes = inspect(bytes, limits)?;
+    let (walk, notes) = inspect(bytes, limits)?;
+    // A decoder makes detail of the bits that are not there.
+    let sound = walk.and_then(|walk| walk.cut).map(|cut| [&bytes[..cut], &[0xFF, EOI]].concat());
+    if let Some(sound) = &sound {
+        decoder = JpegDecoder::new_with_options(ZCursor::new(sound), options());
+        decoder.decode_headers().map_err(|_| damaged())?;
+    }
 
     let color = match decoder.input_colorspace() {
         Some(ColorSpace::Luma) => ColorSpace::Luma,
@@ -40,6 +50,11 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
     };
     decoder.set_options(options().jpeg_set_out_colorspace(color));
     let mut samples = decoder.decode().map_err(|_| damaged())?;
+    if let Some(walk) = walk.filter(|walk| walk.rows < 1.0) {
+        let row = samples.len() / height.max(1);
+        let there = (walk.rows * height as f64) as usize;
+        samples.iter_mut().skip(there * row).for_each(|sample| *sample = GRAY);
+    }
     let mut icc = decoder.icc_profile();
     let (side, kind) = ((width as u32, height as u32), FileKind::Jpeg);
     let mut decoded = Decoded::new(DynamicImage::new_rgb8(0, 0), SourceFile::new(kind));
@@ -79,9 +94,9 @@ fn ycck_to_inks(pixel: &mut [u8]) {
     pixel[3] = 255 - pixel[3];
 }
 
-/// The faults of the file, as notes; refused if too much of it is missing.
-fn inspect(bytes: &[u8], limits: &Limits) -> Result<Vec<Note>> {
-    let Some(walk) = walk::walk(bytes) else { return Ok(Vec::new()) };
+/// The state of the file, and its faults as notes; refused if too much of it is missing.
+fn inspect(bytes: &[u8], limits: &Limits) -> Result<(Option<Walk>, Vec<Note>)> {
+    let Some(walk) = walk::walk(bytes) else { return Ok((None, Vec::new())) };
     let mut notes = Vec::new();
     let percent = (100.0 * walk.rows).floor() as u8;
     if walk.rows < 1.0 - MAY_BE_MISSING && !limits.keep_going {
@@ -102,11 +117,14 @@ fn inspect(bytes: &[u8], limits: &Limits) -> Result<Vec<Note>> {
     if !walk.ended && notes.is_empty() {
         notes.push(Note::NoEnd);
     }
-    Ok(notes)
+    Ok((Some(walk), notes))
 }
 
 fn refuse_rare_codings(bytes: &[u8]) -> Result<()> {
-    let Some(frame) = segments(bytes).find(|segment| is_frame(segment.marker)) else {
+    /// The frame of JPEG-LS.
+    const LS: u8 = 0xF7;
+    let is_any_frame = |marker| is_frame(marker) || marker == LS;
+    let Some(frame) = segments(bytes).find(|segment| is_any_frame(segment.marker)) else {
         return Err(damaged());
     };
     let save = "open it in an image program and save it as an ordinary JPEG or PNG";
@@ -118,6 +136,7 @@ fn refuse_rare_codings(bytes: &[u8]) -> Result<()> {
         (0xC9..=0xCB, _) => {
             Err(format!("a JPEG with arithmetic coding, which cannot be read; {save}"))
         }
+        (LS, _) => Err(format!("a JPEG-LS file, which cannot be read; {save}")),
         (0xC3, _) => Err(format!("a lossless JPEG, which cannot be read; {save}")),
         _ => Err(format!("a JPEG of a rare kind, which cannot be read; {save}")),
     }

@@ -115,6 +115,43 @@ fn a_progressive_file_that_ends_early_is_coarse() {
     }
 }
 
+/// A restart marker tells where to go on.
+#[test]
+fn one_bad_interval_is_damage_and_no_end() {
+    for (name, file) in files().into_iter().filter(|(name, _)| name.contains(" false 3")) {
+        let scan = scan_of(&file);
+        let markers: Vec<usize> = (scan..file.len() - 1)
+            .filter(|&at| file[at] == 0xFF && matches!(file[at + 1], 0xD0..=0xD7))
+            .collect();
+        let third = markers[2]..markers[3];
+        // Its codes cut short, and all of it and its marker lost.
+        let short = [&file[..third.start + 6], &file[third.end..]].concat();
+        let lost = [&file[..third.start], &file[third.end..]].concat();
+        for damaged in [short, lost] {
+            let photo = read(&damaged).unwrap();
+            assert_eq!(photo.notes, [Note::Damaged], "{name}");
+        }
+    }
+}
+
+#[test]
+fn missing_rows_are_gray_and_missing_detail_is_left_out() {
+    let going = Limits { keep_going: true, ..Limits::default() };
+    for (name, file) in files() {
+        let whole = read(&file).unwrap().rgb;
+        for part in 4..8 {
+            let cut = [&file[..file.len() * part / 8], &[0xFF, 0xD9]].concat();
+            let Ok(photo) = Photo::from_bytes(&cut, &going) else { continue };
+            let far = |(a, b): (&f32, &f32)| (a - b).abs() > 0.5;
+            let gray = 128.0 / 255.0;
+            // Averages of blocks are near the picture, and garbage is not.
+            let wrong = photo.rgb.data.iter().zip(&whole.data).filter(|(a, _)| **a != gray);
+            let wrong = wrong.filter(|pair| far(*pair)).count();
+            assert!(wrong * 50 < whole.data.len(), "{name}, {part}: {wrong}");
+        }
+    }
+}
+
 #[test]
 fn zeroed_parts_are_found() {
     for (name, mut file) in files() {
@@ -136,6 +173,8 @@ fn rare_codings_are_named() {
         let refusal = read(&file).unwrap_err();
         assert!(refusal.contains(word) && refusal.contains("save it as"), "{refusal}");
     }
+    file[at + 1] = 0xF7;
+    assert!(read(&file).unwrap_err().contains("JPEG-LS"));
     (file[at + 1], file[at + 4]) = (0xC1, 12);
     assert!(read(&file).unwrap_err().contains("12 bits"));
 }

@@ -4,6 +4,8 @@
 //! The scans themselves tell: each has as many codes as the picture has blocks, no more and no
 //! less.
 
+use std::ops::Range;
+
 use super::bits::{Bits, HuffmanTable, Stop};
 use super::blocks::{SpectralBand, progressive, sequential};
 use crate::image::segments::{DHT, DRI, EOI, SOS, Segment, is_frame, segment_at};
@@ -19,15 +21,18 @@ pub(super) struct Walk {
     pub coarse: bool,
     /// Whether the file has an end.
     pub ended: bool,
+    /// Where the first scan starts that is cut short, if that is one of fine detail.
+    pub cut: Option<usize>,
 }
 
 /// Walks through a file whose pixels are coded sequentially or progressively with Huffman codes;
 /// `None` for others.
 pub(super) fn walk(bytes: &[u8]) -> Option<Walk> {
     let mut walker = Walker::default();
-    let mut walk = Walk { rows: 1.0, damaged: false, coarse: false, ended: false };
+    let mut walk = Walk { rows: 1.0, damaged: false, coarse: false, ended: false, cut: None };
     let mut at = 0;
     while let Some(segment) = segment_at(bytes, at) {
+        let start = at;
         at = segment.end;
         match segment.marker {
             EOI => {
@@ -47,7 +52,10 @@ pub(super) fn walk(bytes: &[u8]) -> Option<Walk> {
                     // The first scan of a progressive file has the averages of all blocks.
                     match (stop, scan.band.first > 0 || scan.band.high > 0) {
                         (Stop::Damage, _) => walk.damaged = true,
-                        (Stop::End, true) => walk.coarse = true,
+                        (Stop::End, true) => {
+                            walk.coarse = true;
+                            walk.cut.get_or_insert(start);
+                        }
                         (Stop::End, false) => walk.rows = walk.rows.min(rows),
                     }
                 }
@@ -201,18 +209,55 @@ impl Walker {
         for &(index, ..) in &scan.parts {
             self.components[index].seen = true;
         }
-        let mut bits = Bits::new(bytes, at);
-        let (mut run, mut none) = (0, 0);
-        let mut damaged = false;
-        for mcu in 0..columns * rows {
-            if self.interval > 0 && mcu > 0 && mcu % self.interval == 0 {
-                let (marker, left) = bits.finish();
-                damaged |= left > 0;
-                if !matches!(bytes.get(marker + 1), Some(0xD0..=0xD7)) {
-                    return (marker, Err((Stop::End, (mcu / columns) as f64 / rows as f64)));
+        let total = columns * rows;
+        let interval = if self.interval == 0 { total } else { self.interval };
+        let (mut at, mut first, mut damaged) = (at, 0, false);
+        loop {
+            let last = (first + interval).min(total);
+            let mut bits = Bits::new(bytes, at);
+            let result = self.read_interval(scan, &mut bits, first..last, columns, alone);
+            let (end, left) = bits.finish();
+            damaged |= left > 0 || result.is_err();
+            // Behind a damaged interval, its marker's number tells which one follows.
+            let next = restart(bytes, end).map(|number| {
+                let expected = first / interval + 1;
+                let lost = (number + 8 - (expected - 1) % 8) % 8;
+                (lost, (expected + lost) * interval)
+            });
+            match (result, next) {
+                (_, Some((lost, next))) if next < total => {
+                    damaged |= lost > 0;
+                    (at, first) = (end + 2, next);
                 }
-                (bits, run) = (Bits::new(bytes, marker + 2), 0);
+                (Err((stop, mcu)), _) => {
+                    return (end, Err((stop, (mcu / columns) as f64 / rows as f64)));
+                }
+                (Ok(()), _) if last < total => {
+                    return (end, Err((Stop::End, (last / columns) as f64 / rows as f64)));
+                }
+                (Ok(()), _) => {
+                    for &(index, ..) in &scan.parts {
+                        let known = &mut self.components[index].low;
+                        known[scan.band.first..=scan.band.last].fill(scan.low);
+                    }
+                    let result = if damaged { Err((Stop::Damage, 1.0)) } else { Ok(()) };
+                    return (end, result);
+                }
             }
+        }
+    }
+
+    /// Reads some MCUs of a scan; where it fails, with the number of the MCU.
+    fn read_interval(
+        &mut self,
+        scan: &Scan,
+        bits: &mut Bits<'_>,
+        mcus: Range<usize>,
+        columns: usize,
+        alone: bool,
+    ) -> Result<(), (Stop, usize)> {
+        let (mut run, mut none) = (0, 0);
+        for mcu in mcus {
             let (x, y) = (mcu % columns, mcu / columns);
             for &(index, dc, ac) in &scan.parts {
                 let component = &mut self.components[index];
@@ -222,23 +267,24 @@ impl Walker {
                     let place = (y * v + block / h) * component.stride + x * h + block % h;
                     let tables = [&self.tables[0][dc], &self.tables[1][ac]];
                     let result = match self.progressive {
-                        false => sequential(tables, &mut bits),
+                        false => sequential(tables, bits),
                         true => {
                             let nonzero = component.nonzero.get_mut(place).unwrap_or(&mut none);
-                            progressive(scan.band, tables, &mut bits, nonzero, &mut run)
+                            progressive(scan.band, tables, bits, nonzero, &mut run)
                         }
                     };
-                    if let Err(stop) = result {
-                        let (end, _) = bits.finish();
-                        return (end, Err((stop, y as f64 / rows as f64)));
-                    }
+                    result.map_err(|stop| (stop, mcu))?;
                 }
             }
         }
-        for &(index, ..) in &scan.parts {
-            self.components[index].low[scan.band.first..=scan.band.last].fill(scan.low);
-        }
-        let (end, left) = bits.finish();
-        (end, if damaged || left > 0 { Err((Stop::Damage, 1.0)) } else { Ok(()) })
+        Ok(())
+    }
+}
+
+/// The number of the restart marker at `at`, 0 to 7, if there is one.
+fn restart(bytes: &[u8], at: usize) -> Option<usize> {
+    match bytes.get(at + 1) {
+        Some(&marker @ 0xD0..=0xD7) => Some(usize::from(marker - 0xD0)),
+        _ => None,
     }
 }
