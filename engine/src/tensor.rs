@@ -586,14 +586,24 @@ impl Tensor {
     /// # Ok::<_, engine::Error>(())
     /// ```
     pub fn constant(&self, values: &[f64], shape: &[usize]) -> Result<Self> {
+        Self::constant_on(self.device(), self.dtype, values, shape)
+    }
+
+    /// Like [`Tensor::constant`], for a device and a dtype.
+    pub(crate) fn constant_on(
+        device: Device,
+        dtype: DType,
+        values: &[f64],
+        shape: &[usize],
+    ) -> Result<Self> {
         const OP: &str = "constant";
-        let here = crate::dispatch_element!(self.dtype, T => {
+        let here = crate::dispatch_element!(dtype, T => {
             Self::from_row_major(OP, shape, values.len(), |out: &mut [T]| {
                 out.iter_mut().zip(values).for_each(|(x, &value)| *x = T::from_f64(value));
             })
         })?;
-        on_device(self.gpu(), here, Ok, |gpu, here| {
-            let block = crate::dispatch_element!(self.dtype, T => {
+        on_device(device.gpu()?, here, Ok, |gpu, here| {
+            let block = crate::dispatch_element!(dtype, T => {
                 gpu.constant_block(bytemuck::cast_slice(here.dense_data::<T>(OP)?))
             })?;
             Ok(Self { storage: Arc::new(Storage::Cuda(block)), ..here })

@@ -48,6 +48,8 @@ pub(crate) struct OpNode {
 pub(crate) struct OpGraph {
     /// Shape and dtype of every tensor.
     pub(crate) values: Vec<Meta>,
+    /// The device of every tensor.
+    pub(crate) devices: Vec<Device>,
     /// The operations, in the order in which they were called.
     pub(crate) nodes: Vec<OpNode>,
     /// The tensors that existed before the trace.
@@ -217,11 +219,19 @@ impl DynOp for OffTape {
     }
 }
 
+impl OpGraph {
+    /// The number of a new tensor.
+    fn push(&mut self, meta: Meta, device: Device) -> ValueId {
+        self.values.push(meta);
+        self.devices.push(device);
+        self.values.len() - 1
+    }
+}
+
 impl Trace {
     /// A new tensor of the graph.
     fn tensor(&self, graph: &mut OpGraph, meta: Meta, device: Device) -> Tensor {
-        graph.values.push(meta.clone());
-        let id = graph.values.len() - 1;
+        let id = graph.push(meta.clone(), device);
         Tensor::traced(TracedValue { trace: self.clone(), id, device }, meta)
     }
 
@@ -234,8 +244,7 @@ impl Trace {
                 if let Some((id, _)) = graph.captured.iter().find(|(_, other)| other.is(x)) {
                     return Ok(*id);
                 }
-                graph.values.push(x.meta());
-                let id = graph.values.len() - 1;
+                let id = graph.push(x.meta(), x.device());
                 graph.captured.push((id, x.clone()));
                 Ok(id)
             }

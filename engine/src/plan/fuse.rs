@@ -1,8 +1,10 @@
 //! Rules that join operations into one pass over memory.
 //!
 //! Each operation knows which others it can absorb (`Conv2d::with_residual`); the rules here decide
-//! when. A fused operation gives the same bits as its parts, unless the rule says otherwise.
+//! when. A fused operation gives the same bits as its parts, unless the rule says otherwise. The
+//! rules about dynamic filters are in `filters.rs`.
 
+use super::filters;
 use super::graph::PlanGraph;
 use crate::ops::arith::{Add, Affine, Div, Mul, Sub};
 use crate::ops::batch_norm::WithStats;
@@ -10,7 +12,6 @@ use crate::ops::cast::Cast;
 use crate::ops::concat::Concat;
 use crate::ops::conv_transpose2d::ConvTranspose2d;
 use crate::ops::conv2d::Conv2d;
-use crate::ops::dynamic_filter::DynamicFilter;
 use crate::ops::gelu::GeluOp;
 use crate::ops::pool::{AvgPool, MaxPool2d};
 use crate::ops::resize::{AddBilinear, BilinearOp};
@@ -25,7 +26,8 @@ pub(super) fn apply(graph: &mut PlanGraph) -> Result<()> {
     nest_pools(graph);
     for n in graph.numbers() {
         normalized_convolution(graph, n)?;
-        sum(graph, n)?;
+        filters::apply(graph, n)?;
+        sum(graph, n);
         gelu(graph, n);
         joined_convolution(graph, n)?;
         gelu_before_convolution(graph, n);
@@ -117,37 +119,19 @@ fn normalized_convolution(graph: &mut PlanGraph, n: usize) -> Result<()> {
 
 /// Fuses a sum of two maps of the same shape into the operation that makes one of them, if it can
 /// add the other. A bilinear map is added part by part, which differs by rounding.
-fn sum(graph: &mut PlanGraph, n: usize) -> Result<()> {
-    let Some(Add) = graph.op::<Add>(n) else { return Ok(()) };
-    let Some(node) = graph.node(n) else { return Ok(()) };
+fn sum(graph: &mut PlanGraph, n: usize) {
+    let Some(Add) = graph.op::<Add>(n) else { return };
+    let Some(node) = graph.node(n) else { return };
     let (a, b, y) = (node.inputs[0], node.inputs[1], node.outputs[0]);
-    let whole = |graph: &PlanGraph, id: ValueId| graph.values[id] == graph.values[y];
+    if [a, b].iter().any(|&id| graph.values[id] != graph.values[y]) {
+        return;
+    }
     // If both producers could add, the later one does, since the other's result is ready first.
     let mut pairs = [(a, b), (b, a)];
     if graph.position(b) > graph.position(a) {
         pairs.reverse();
     }
     for (value, other) in pairs {
-        if !whole(graph, value) {
-            continue;
-        }
-        if let Some(filter) = graph.sole_producer::<DynamicFilter>(value)
-            && let [n_images, channels, 1, 1] = graph.values[other].shape[..]
-            && graph.values[value].shape[..2] == [n_images, channels]
-            && let Some(shifted) = graph.op::<DynamicFilter>(filter).map(DynamicFilter::shifted)
-        {
-            let mut inputs = graph.inputs_of(filter);
-            if inputs.len() == 2 {
-                let shape = vec![n_images, channels];
-                let position = graph.position(other);
-                inputs.push(graph.add(Reshape { shape }, vec![other], position)?);
-                graph.replace(n, shifted, inputs);
-                return Ok(());
-            }
-        }
-        if !whole(graph, other) {
-            continue;
-        }
         if let Some(resize) = graph.sole_producer::<BilinearOp>(value)
             && let Some(first) = graph.op::<BilinearOp>(resize).and_then(AddBilinear::of)
         {
@@ -158,7 +142,7 @@ fn sum(graph: &mut PlanGraph, n: usize) -> Result<()> {
             let mut inputs = more.map_or_else(|| vec![other], |m| graph.inputs_of(m));
             inputs.push(from);
             graph.replace(n, first, inputs);
-            return Ok(());
+            return;
         }
         if let Some(conv) = graph.sole_producer::<Conv2d>(value)
             && let Some(op) = graph.op::<Conv2d>(conv).and_then(Conv2d::with_residual)
@@ -166,10 +150,9 @@ fn sum(graph: &mut PlanGraph, n: usize) -> Result<()> {
             let mut inputs = graph.inputs_of(conv);
             inputs.push(other);
             graph.replace(n, op, inputs);
-            return Ok(());
+            return;
         }
     }
-    Ok(())
 }
 
 /// Fuses a GELU into the operation before it, which applies it as it writes.

@@ -2,19 +2,20 @@
 
 use crate::ops::Op;
 use crate::trace::{DynOp, OpNode, TracedGraph, ValueId};
-use crate::{Meta, Result, Tensor};
+use crate::{Device, Meta, Result, Tensor};
 use std::sync::Arc;
 
 /// A traced computation that rules rewrite.
 pub(super) struct PlanGraph {
     pub(super) values: Vec<Meta>,
+    devices: Vec<Device>,
     /// The operations; `None` where one is no longer needed.
     nodes: Vec<Option<Positioned>>,
     /// The node that makes a value.
     producers: Vec<Option<usize>>,
     /// The number of uses of each value, as an input of an operation or an output of the graph.
     uses: Vec<usize>,
-    /// The tensors that existed before the trace, by value.
+    /// The tensors that existed before the trace, and constants that rules add, by value.
     captured: Vec<Option<Tensor>>,
     pub(super) inputs: Vec<ValueId>,
     pub(super) outputs: Vec<ValueId>,
@@ -53,6 +54,7 @@ impl PlanGraph {
             producers: vec![None; graph.values.len()],
             uses: vec![0; graph.values.len()],
             values: graph.values,
+            devices: graph.devices,
             nodes: Vec::new(),
             captured,
             inputs,
@@ -195,12 +197,23 @@ impl PlanGraph {
         let op: Arc<dyn DynOp> = crate::ops::dyn_op(op);
         let metas: Vec<Meta> = inputs.iter().map(|&id| self.values[id].clone()).collect();
         let meta = op.infer(&metas)?.swap_remove(0);
-        self.values.push(meta);
-        self.producers.push(None);
-        self.uses.push(0);
-        self.captured.push(None);
-        let value = self.values.len() - 1;
+        let value = self.push_value(meta, self.devices[inputs[0]]);
         self.push(OpNode { op, inputs, outputs: vec![value] }, position);
+        Ok(value)
+    }
+
+    /// Adds a constant with the dtype and on the device of the value `like`, of these elements in
+    /// row-major order, and returns its value.
+    pub(super) fn add_constant(
+        &mut self,
+        elements: &[f64],
+        shape: &[usize],
+        like: ValueId,
+    ) -> Result<ValueId> {
+        let (dtype, device) = (self.values[like].dtype, self.devices[like]);
+        let constant = Tensor::constant_on(device, dtype, elements, shape)?;
+        let value = self.push_value(constant.meta(), device);
+        self.captured[value] = Some(constant);
         Ok(value)
     }
 
@@ -224,6 +237,15 @@ impl PlanGraph {
             inputs: self.inputs,
             outputs: self.outputs,
         }
+    }
+
+    fn push_value(&mut self, meta: Meta, device: Device) -> ValueId {
+        self.values.push(meta);
+        self.devices.push(device);
+        self.producers.push(None);
+        self.uses.push(0);
+        self.captured.push(None);
+        self.values.len() - 1
     }
 
     fn push(&mut self, node: OpNode, position: f64) {

@@ -5,6 +5,7 @@
 //!
 //! 1. `fuse.rs` joins neighboring operations into one pass over memory: a convolution with the
 //!    bias, residual and GELU around it, a sum with enlarged maps, pools of the same map.
+//!    `filters.rs` has its rules about dynamic filters.
 //! 2. `fold.rs` computes once what depends on constants alone, and packs constant weights.
 //! 3. `schedule.rs` puts the operations that are left in order, and marks the last reader of each
 //!    tensor. That reader frees the tensor's memory or writes its result there. The result is a
@@ -14,6 +15,7 @@
 //! operations that it runs, fused ones included. A rule that changes the order of a sum changes its
 //! rounding; the comment on the rule says so.
 
+mod filters;
 mod fold;
 mod fuse;
 mod graph;

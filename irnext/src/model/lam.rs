@@ -5,6 +5,9 @@
 //! activation turns these into the taps of G filters, with which the map is convolved. Filter
 //! modulation (FM) reweighs the filter's high-pass part, channel by channel. The 3×3 convolution of
 //! equation 3 is in `msm.rs`, since networks without LAM have it, too.
+//!
+//! The module is linear in the map that it filters, so a plan computes it as one filter and one
+//! shift for each channel.
 
 use crate::model::config::{ModelConfig, TapActivation, Variant};
 use engine::{Border, Tensor};
@@ -12,7 +15,11 @@ use nn::layers::{BatchNorm2d, Conv2d, GlobalAvgPool, Module, Sequential};
 use nn::{Builder, Context, Cost, LayerKind, ParamId, Result};
 
 /// A local attention module over maps of a fixed number of channels.
-pub struct Lam(Formula);
+pub struct Lam {
+    path: String,
+    bank: FilterBank,
+    formula: Formula,
+}
 
 /// The module by one of the two descriptions of the network.
 enum Formula {
@@ -28,54 +35,41 @@ impl Lam {
         if !channels.is_multiple_of(config.groups) {
             b.refuse(format!("{channels} channels do not make {} groups", config.groups));
         }
-        Self(match config.variant {
-            Variant::Released => Formula::Released(Released::new(b, &config, channels)),
-            Variant::Paper => Formula::Paper(Paper::new(b, &config, channels)),
-        })
+        let ModelConfig { groups, kernel, activation, .. } = config;
+        Self {
+            path: b.prefix().to_string(),
+            bank: FilterBank { groups, kernel, activation },
+            formula: match config.variant {
+                Variant::Released => Formula::Released(Released::new(b, &config, channels)),
+                Variant::Paper => Formula::Paper(Paper::new(b, &config, channels)),
+            },
+        }
     }
 
     /// Removes filter modulation: W of the paper, or w of the published code.
     pub(super) fn drop_modulation(&mut self) {
-        match &mut self.0 {
+        match &mut self.formula {
             Formula::Released(lam) => lam.w = None,
-            Formula::Paper(lam) => lam.weight = None,
+            Formula::Paper(lam) => lam.w = None,
         }
     }
 
     /// The filtered map, of the shape of `features` `[N, C, H, W]`, which the 3×3 convolution made
     /// of `x`.
     pub fn forward(&self, cx: &Context, x: &Tensor, features: &Tensor) -> Result<Tensor> {
-        match &self.0 {
-            Formula::Released(lam) => lam.forward(cx, features),
-            Formula::Paper(lam) => lam.forward(cx, x, features),
-        }
+        let (y, vectors) = match &self.formula {
+            Formula::Released(lam) => {
+                (lam.forward(cx, self.bank, features)?, 2 + usize::from(lam.w.is_some()))
+            }
+            Formula::Paper(lam) => {
+                (lam.forward(cx, self.bank, x, features)?, usize::from(lam.w.is_some()))
+            }
+        };
+        let kind = LayerKind::DynamicFilter { kernel: [self.bank.kernel; 2] };
+        let parameters = vectors * x.dim("lam", 1)?;
+        cx.report(|| Cost::new(&self.path, kind, x, &y).with_parameters(parameters));
+        Ok(y)
     }
-}
-
-/// `x` filtered with `taps` `[N, C, K, K]`, plus `shift` `[N, C, 1, 1]`; `parameters` are the
-/// trained numbers beside the filter, for the report.
-fn filter(
-    cx: &Context,
-    path: &str,
-    x: &Tensor,
-    taps: &Tensor,
-    shift: Option<&Tensor>,
-    parameters: usize,
-) -> Result<Tensor> {
-    let mut y = x.dynamic_filter(taps, Border::Reflect)?;
-    if let Some(shift) = shift {
-        y = y.add(shift)?;
-    }
-    let kind = LayerKind::DynamicFilter { kernel: [taps.shape()[2], taps.shape()[3]] };
-    cx.report(|| Cost::new(path, kind, x, &y).with_parameters(parameters));
-    Ok(y)
-}
-
-/// δ, the filter that changes nothing: `[1, 1, K, K]` with a 1 in the center.
-fn identity(kernel: usize, like: &Tensor) -> Result<Tensor> {
-    let mut taps = vec![0.0; kernel * kernel];
-    taps[kernel * kernel / 2] = 1.0;
-    Ok(like.constant(&taps, &[1, 1, kernel, kernel])?)
 }
 
 /// How scores become filters: G filters of K×K taps, each shared by a group of channels.
@@ -87,27 +81,8 @@ struct FilterBank {
 }
 
 impl FilterBank {
-    fn new(config: &ModelConfig) -> Self {
-        Self { groups: config.groups, kernel: config.kernel, activation: config.activation }
-    }
-
-    /// The number of scores, G·K².
-    fn score_count(&self) -> usize {
-        self.groups * self.kernel * self.kernel
-    }
-
-    /// A filter for each of `channels` channels, `[N, C, K, K]`, from `scores` `[N, G·K², 1, 1]`.
-    fn filters(self, scores: &Tensor, channels: usize) -> Result<Tensor> {
-        let taps = self.group_filters(scores)?;
-        let (n, groups, k) = (taps.shape()[0], self.groups, self.kernel);
-        let of_groups = taps.reshape(&[n, groups, 1, k * k])?;
-        Ok(of_groups
-            .broadcast_to(&[n, groups, channels / groups, k * k])?
-            .reshape(&[n, channels, k, k])?)
-    }
-
-    /// A filter for each group, `[N, G, K, K]`.
-    fn group_filters(self, scores: &Tensor) -> Result<Tensor> {
+    /// The filters `[N, G, K, K]` from `scores` `[N, G·K², 1, 1]`.
+    fn filters(self, scores: &Tensor) -> Result<Tensor> {
         let (n, groups, k) = (scores.shape()[0], self.groups, self.kernel);
         let scores = scores.reshape(&[n, groups, k * k])?;
         let taps = match self.activation {
@@ -121,214 +96,192 @@ impl FilterBank {
 
 /// As the published code has it. F are the features, the result of the 3×3 convolution, and A the
 /// filters computed from them. The mean of the whole map takes the place of A_l∗F, and w = W − 1.
-/// With w, λ_l and λ_h per channel the result is λ_l·((A∗F)·(w + 1) − w·mean(F)) + (λ_h + 1)·F. All
+/// With w, λ_l and λ_h per channel the result is λ_l·((w + 1)·(A∗F) − w·mean(F)) + (λ_h + 1)·F. All
 /// three start at 0, so the module starts as the identity.
-///
-/// That is linear in F. So each channel has one filter, A' = λ_l·(w + 1)·A + (λ_h + 1)·δ, and one
-/// shift, b = −λ_l·w·mean(F): the result is A'∗F + b, and the map is read and written once.
 struct Released {
-    path: String,
     lambda_l: ParamId,
     lambda_h: ParamId,
     /// None without FM.
     w: Option<ParamId>,
     /// The scores, from mean(F).
     to_scores: Sequential,
-    bank: FilterBank,
 }
 
 impl Released {
     fn new(b: &mut Builder<'_>, config: &ModelConfig, channels: usize) -> Self {
-        let bank = FilterBank::new(config);
-        let score_count = bank.score_count();
+        let scores = score_count(config);
         Self {
-            path: b.prefix().to_string(),
             lambda_l: b.constant("lamb_l", &[channels], 0.0),
             lambda_h: b.constant("lamb_h", &[channels], 0.0),
             w: config.modulation.then(|| b.constant("inside_all", &[channels, 1, 1], 0.0)),
             to_scores: Sequential::new()
-                .then(Conv2d::without_bias(&mut b.at("conv"), channels, score_count, 1))
-                .then(BatchNorm2d::new(&mut b.at("bn"), score_count)),
-            bank,
+                .then(Conv2d::without_bias(&mut b.at("conv"), channels, scores, 1))
+                .then(BatchNorm2d::new(&mut b.at("bn"), scores)),
         }
     }
 
-    fn forward(&self, cx: &Context, features: &Tensor) -> Result<Tensor> {
-        let channels = features.shape()[1];
-        // mean(F), and A, a filter for each channel, from it.
+    fn forward(&self, cx: &Context, bank: FilterBank, features: &Tensor) -> Result<Tensor> {
         let mean = GlobalAvgPool.forward(cx, features)?;
-        let a = self.bank.filters(&self.to_scores.forward(cx, &mean)?, channels)?;
-        // λ_l and λ_h.
-        let lambda_l = per_channel(&cx.param(self.lambda_l)?)?;
-        let lambda_h = per_channel(&cx.param(self.lambda_h)?)?;
-        // (λ_h + 1)·δ.
-        let pass_through =
-            lambda_h.affine(1.0, 1.0)?.mul(&identity(self.bank.kernel, features)?)?;
-        // b = −λ_l·w·mean(F), and λ_l·(w + 1). Without FM w is 0.
-        let (shift, gain) = match self.w {
-            None => (None, lambda_l),
+        let a = bank.filters(&self.to_scores.forward(cx, &mean)?)?;
+        let filtered = features.dynamic_filter(&a, Border::Reflect)?;
+        let lambda_l = per_channel(cx, self.lambda_l)?;
+        let lambda_h = per_channel(cx, self.lambda_h)?;
+        // λ_l is multiplied out: its products with w are of parameters alone.
+        let low = match self.w {
+            None => filtered.mul(&lambda_l)?,
             Some(w) => {
-                let w = per_channel(&cx.param(w)?)?;
-                let shift = mean.mul(&lambda_l.mul(&w)?.scale(-1.0)?)?;
-                (Some(shift), lambda_l.mul(&w.affine(1.0, 1.0)?)?)
+                let w = per_channel(cx, w)?;
+                let gain = lambda_l.mul(&w.affine(1.0, 1.0)?)?;
+                filtered.mul(&gain)?.sub(&mean.mul(&lambda_l.mul(&w)?)?)?
             }
         };
-        // A' = λ_l·(w + 1)·A + (λ_h + 1)·δ.
-        let a_prime = a.mul(&gain)?.add(&pass_through)?;
-        // A'∗F + b.
-        let parameters = (2 + usize::from(self.w.is_some())) * channels;
-        filter(cx, &self.path, features, &a_prime, shift.as_ref(), parameters)
+        Ok(low.add(&features.mul(&lambda_h.affine(1.0, 1.0)?)?)?)
     }
 }
 
-/// As equations 3 to 7 have it. With filters A computed from the 3×3 convolution of X, the filter
-/// A_l that takes a window's mean, and W per channel, starting at 1: A' = A_l + W·(A − A_l), and
-/// A'∗X + X, which is one filter A' + δ for each channel.
+/// As equations 3 to 7 have it.
 struct Paper {
-    path: String,
     /// Conv₁ₓ₁ of equation 3.
     to_scores: Conv2d,
-    /// W; none without FM.
-    weight: Option<ParamId>,
-    bank: FilterBank,
+    /// W of equation 6, per channel, starting at 1; none without FM.
+    w: Option<ParamId>,
 }
 
 impl Paper {
     fn new(b: &mut Builder<'_>, config: &ModelConfig, channels: usize) -> Self {
-        let bank = FilterBank::new(config);
         Self {
-            path: b.prefix().to_string(),
-            weight: config.modulation.then(|| b.constant("weight", &[channels, 1, 1], 1.0)),
-            to_scores: Conv2d::new(&mut b.at("conv"), channels, bank.score_count(), 1),
-            bank,
+            w: config.modulation.then(|| b.constant("weight", &[channels, 1, 1], 1.0)),
+            to_scores: Conv2d::new(&mut b.at("conv"), channels, score_count(config), 1),
         }
     }
 
-    fn forward(&self, cx: &Context, x: &Tensor, features: &Tensor) -> Result<Tensor> {
-        let (channels, k) = (x.shape()[1], self.bank.kernel);
-        // Equation 3: A, a filter for each channel, from the features.
-        let scores = self.to_scores.forward(cx, &GlobalAvgPool.forward(cx, features)?)?;
-        let a = self.bank.filters(&scores, channels)?;
-        let a_prime = match self.weight {
+    fn forward(
+        &self,
+        cx: &Context,
+        bank: FilterBank,
+        x: &Tensor,
+        features: &Tensor,
+    ) -> Result<Tensor> {
+        // Equation 3, from Conv₃ₓ₃(X).
+        let mean = GlobalAvgPool.forward(cx, features)?;
+        let a = bank.filters(&self.to_scores.forward(cx, &mean)?)?;
+        let a_prime = match self.w {
             None => a,
             Some(w) => {
-                // Equation 4: A_l, which takes the mean of a window; each of its taps is 1/K².
-                let a_l = x.constant(&[1.0 / (k * k) as f64], &[1, 1, 1, 1])?;
-                // Equation 5: A_h = A − A_l.
-                let a_h = a.sub(&a_l)?;
-                // Equation 6: A' = A_l + W·A_h.
-                a_l.add(&a_h.mul(&per_channel(&cx.param(w)?)?)?)?
+                // Equation 4: each tap is 1/K², so that A_l takes the mean of a window.
+                let a_l = x.constant(&[1.0 / (bank.kernel * bank.kernel) as f64], &[1; 4])?;
+                // Equation 5.
+                let a_h = for_channels(&a.sub(&a_l)?, x.dim("lam", 1)?)?;
+                // Equation 6.
+                a_l.add(&per_channel(cx, w)?.mul(&a_h)?)?
             }
         };
-        // Equation 7: A'∗X + X, whose second X is a 1 at the center of the filter.
-        let taps = a_prime.add(&identity(k, x)?)?;
-        filter(cx, &self.path, x, &taps, None, self.weight.map_or(0, |_| channels))
+        // Equation 7.
+        Ok(x.dynamic_filter(&a_prime, Border::Reflect)?.add(x)?)
     }
 }
 
+/// The number of scores, G·K².
+fn score_count(config: &ModelConfig) -> usize {
+    config.groups * config.kernel * config.kernel
+}
+
 /// A vector of channels, shaped to broadcast against `[N, C, H, W]`.
-fn per_channel(vector: &Tensor) -> Result<Tensor> {
+fn per_channel(cx: &Context, vector: ParamId) -> Result<Tensor> {
+    let vector = cx.param(vector)?;
     Ok(vector.reshape(&[1, vector.numel(), 1, 1])?)
+}
+
+/// For each channel the filter of its group: `[N, C, K, K]` from `[N, G, K, K]`.
+fn for_channels(filters: &Tensor, channels: usize) -> Result<Tensor> {
+    let [n, groups, k, _] = filters.dims4("lam")?;
+    Ok(filters
+        .reshape(&[n, groups, 1, k * k])?
+        .broadcast_to(&[n, groups, channels / groups, k * k])?
+        .reshape(&[n, channels, k, k])?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::ModelConfig;
-    use engine::{DType, Rng, Tape};
+    use engine::{DType, Padding, Rng, Tape};
     use nn::Params;
 
-    /// The formulas as they are written, each part with an operation of its own.
-    fn plain(lam: &Lam, cx: &Context, x: &Tensor, features: &Tensor) -> Tensor {
-        let modulation =
-            |id: Option<ParamId>| id.map(|id| per_channel(&cx.param(id).unwrap()).unwrap());
-        let filtered = |x: &Tensor, taps: &Tensor| x.dynamic_filter(taps, Border::Reflect).unwrap();
-        let mean = features.global_avg_pool().unwrap();
-        match &lam.0 {
-            Formula::Released(lam) => {
-                let low = filtered(
-                    features,
-                    &lam.bank.group_filters(&lam.to_scores.forward(cx, &mean).unwrap()).unwrap(),
-                );
-                let low = match modulation(lam.w) {
-                    Some(w) => low
-                        .mul(&w.affine(1.0, 1.0).unwrap())
-                        .unwrap()
-                        .sub(&mean.mul(&w).unwrap())
-                        .unwrap(),
-                    None => low,
-                };
-                let [l, h] = [lam.lambda_l, lam.lambda_h]
-                    .map(|id| per_channel(&cx.param(id).unwrap()).unwrap());
-                low.mul(&l)
-                    .unwrap()
-                    .add(&features.mul(&h.affine(1.0, 1.0).unwrap()).unwrap())
-                    .unwrap()
-            }
-            Formula::Paper(lam) => {
-                let high = filtered(
-                    x,
-                    &lam.bank.group_filters(&lam.to_scores.forward(cx, &mean).unwrap()).unwrap(),
-                );
-                let y = match modulation(lam.weight) {
-                    Some(weight) => {
-                        let k = lam.bank.kernel;
-                        let mean =
-                            Tensor::full(&[x.shape()[0], 1, k, k], 1.0 / (k * k) as f64, x.dtype())
-                                .unwrap();
-                        let low = filtered(x, &mean);
-                        low.add(&high.sub(&low).unwrap().mul(&weight).unwrap()).unwrap()
-                    }
-                    None => high,
-                };
-                y.add(x).unwrap()
+    const MAP: [usize; 4] = [3, 16, 5, 7];
+
+    /// A module for [`MAP`] whose parameters are away from where they start, which would make the
+    /// released module the identity.
+    fn random(config: &ModelConfig, rng: &mut Rng) -> (Lam, Params) {
+        let build = |b: &mut Builder<'_>| Ok(Lam::new(b, config, MAP[1]));
+        let (lam, mut params) = Params::build(1, DType::F64, build).unwrap();
+        let entries = params.entries().iter();
+        let values = entries.map(|entry| {
+            let value = Tensor::rand(entry.value.shape(), 0.2, 0.8, DType::F64, rng);
+            (entry.path.clone(), value.unwrap())
+        });
+        let values = values.collect();
+        params.load("the test", &values).unwrap();
+        (lam, params)
+    }
+
+    #[test]
+    fn a_plan_is_one_filter_with_the_value_and_gradient_of_the_formula() {
+        for (variant, modulation) in
+            [Variant::Released, Variant::Paper].into_iter().flat_map(|v| [(v, true), (v, false)])
+        {
+            let mut rng = Rng::new(2);
+            let config = ModelConfig { variant, modulation, ..ModelConfig::default() };
+            let (lam, params) = random(&config, &mut rng);
+            let mut map = || Tensor::randn(&MAP, DType::F64, &mut rng).unwrap();
+            let (x, features, seed) = (map(), map(), map());
+            // The numbers of value and gradients, and the operations that give a map.
+            let run = |as_planned: bool| {
+                let tape = Tape::new();
+                let cx = Context::training(&params, &tape);
+                let inputs = [&x, &features].map(|map| tape.leaf(map));
+                let f = |cx: &Context, x: &[Tensor]| Ok(vec![lam.forward(cx, &x[0], &x[1])?]);
+                let y = if as_planned { cx.planned(&inputs, f) } else { f(&cx, &inputs) };
+                let y = y.unwrap().swap_remove(0);
+                let records = tape.to_string();
+                let shape = format!("{MAP:?}");
+                let of_map = records.lines().filter(|record| record.contains(&shape));
+                let of_map: Vec<String> = of_map.map(String::from).collect();
+                let mut gradients = tape.backward_from(&[&y], vec![Some(seed.clone())]).unwrap();
+                let mut all = vec![Some(y.detach())];
+                all.extend(inputs.iter().map(|x| gradients.take(x)));
+                all.extend(cx.finish().gradients(gradients));
+                let numbers = all.into_iter().flatten().flat_map(|t| t.to_f64_vec().unwrap());
+                (numbers.collect::<Vec<f64>>(), of_map)
+            };
+            let (expected, _) = run(false);
+            let (planned, of_map) = run(true);
+            let case = format!("{variant:?}, modulation {modulation}");
+            assert!(
+                of_map.len() == 1 && of_map[0].contains("dynamic_filter"),
+                "{case}: {of_map:?}"
+            );
+            assert_eq!(planned.len(), expected.len());
+            for (a, b) in planned.iter().zip(&expected) {
+                assert!((a - b).abs() < 1e-12 * b.abs().max(1.0), "{case}: {a} and {b}");
             }
         }
     }
 
     #[test]
-    fn one_filter_is_the_formula_in_value_and_gradient() {
-        for (variant, modulation) in
-            [Variant::Released, Variant::Paper].into_iter().flat_map(|v| [(v, true), (v, false)])
-        {
-            let config = ModelConfig { variant, modulation, ..ModelConfig::default() };
-            let (lam, mut params) =
-                Params::build(1, DType::F64, |b| Ok(Lam::new(b, &config, 16))).unwrap();
-            let mut rng = Rng::new(2);
-            // Away from where they start, which would make the released module the identity.
-            let mut random =
-                |like: &Tensor| Tensor::rand(like.shape(), 0.2, 0.8, DType::F64, &mut rng).unwrap();
-            let values = params
-                .entries()
-                .iter()
-                .map(|entry| (entry.path.clone(), random(&entry.value)))
-                .collect();
-            params.load("the test", &values).unwrap();
-            let mut map = || Tensor::randn(&[3, 16, 5, 7], DType::F64, &mut rng).unwrap();
-            let (x, features, seed) = (map(), map(), map());
-            let run = |forward: &dyn Fn(&Context, &Tensor, &Tensor) -> Tensor| {
-                let tape = Tape::new();
-                let cx = Context::training(&params, &tape);
-                let (x, features) = (tape.leaf(&x), tape.leaf(&features));
-                let y = forward(&cx, &x, &features);
-                let mut gradients = tape.backward_from(&[&y], vec![Some(seed.clone())]).unwrap();
-                let mut all = vec![Some(y.detach()), gradients.take(&x), gradients.take(&features)];
-                all.extend(cx.finish().gradients(gradients));
-                all.into_iter()
-                    .flatten()
-                    .flat_map(|t| t.to_f64_vec().unwrap())
-                    .collect::<Vec<f64>>()
-            };
-            let folded = run(&|cx, x, features| lam.forward(cx, x, features).unwrap());
-            let expected = run(&|cx, x, features| plain(&lam, cx, x, features));
-            assert_eq!(folded.len(), expected.len());
-            let worst = folded
-                .iter()
-                .zip(&expected)
-                .map(|(a, b)| (a - b).abs() / b.abs().max(1.0))
-                .max_by(f64::total_cmp)
-                .unwrap_or(0.0);
-            assert!(worst < 1e-12, "{variant:?}, modulation {modulation}: {worst:e}");
+    fn without_its_high_pass_part_the_paper_adds_the_mean_of_the_window() {
+        let mut rng = Rng::new(3);
+        let config = ModelConfig { variant: Variant::Paper, ..ModelConfig::default() };
+        let (lam, mut params) = random(&config, &mut rng);
+        let (w, entry) = params.parameters().find(|(_, entry)| entry.path == "weight").unwrap();
+        let zeros = Tensor::zeros(entry.value.shape(), DType::F64).unwrap();
+        params.set(w, zeros).unwrap();
+        let [x, features] = [0, 1].map(|_| Tensor::randn(&MAP, DType::F64, &mut rng).unwrap());
+        let y = lam.forward(&Context::inference(&params), &x, &features).unwrap();
+        let mean = x.pad_reflect(Padding::all(1)).unwrap().avg_pool2d(3, 1).unwrap();
+        let expected = mean.add(&x).unwrap().to_f64_vec().unwrap();
+        for (a, b) in y.to_f64_vec().unwrap().iter().zip(&expected) {
+            assert!((a - b).abs() < 1e-12, "{a} and {b}");
         }
     }
 }

@@ -41,16 +41,11 @@ impl Tensor {
     }
 }
 
-/// The dynamic filter; a third input, `[N, C]`, is added to every image and channel.
+/// The dynamic filter; a third input, `[N, C]`, which plans add, is added to every image and
+/// channel.
+#[derive(Clone, Copy)]
 pub(crate) struct DynamicFilter {
     padding: Border,
-}
-
-impl DynamicFilter {
-    /// The same filter, for a plan that adds a third input.
-    pub(crate) fn shifted(&self) -> Self {
-        Self { padding: self.padding }
-    }
 }
 
 impl Op for DynamicFilter {

@@ -64,7 +64,9 @@ impl Tensor {
     }
 }
 
-struct Pad<const REFLECT: bool>(Padding);
+/// The padding: reflected, or of zeros.
+#[derive(Debug)]
+pub(crate) struct Pad<const REFLECT: bool>(pub(crate) Padding);
 
 impl<const REFLECT: bool> Pad<REFLECT> {
     /// The lists for the rows and for the columns of an `h`×`w` input.
@@ -123,6 +125,10 @@ impl<const REFLECT: bool> Op for Pad<REFLECT> {
         Ok(vec![Some(dy.on_device(on_cpu, |gpu| {
             cuda::backward(gpu, Self::NAME, (self.0, REFLECT), dy, [h, w])
         })?)])
+    }
+
+    fn settings(&self) -> Option<String> {
+        Some(format!("{self:?}"))
     }
 }
 

@@ -201,8 +201,8 @@ impl Op for Permute {
 }
 
 #[derive(Debug)]
-struct BroadcastTo {
-    shape: Vec<usize>,
+pub(crate) struct BroadcastTo {
+    pub(crate) shape: Vec<usize>,
 }
 
 impl Op for BroadcastTo {

@@ -1,21 +1,23 @@
 //! A plan computes the same values and gradients as the code, with fewer operations.
 
+mod filters;
+
 use super::*;
-use crate::{Border, Conv2dOptions, DType, Rng, Tape};
+use crate::{Conv2dOptions, DType, Rng, Tape};
 
 const SAME: Conv2dOptions = Conv2dOptions { stride: 1, padding: 1, dilation: 1, groups: 1 };
 
 /// A computation on inputs.
-type Code = dyn Fn(&[Tensor]) -> Result<Tensor>;
+type Code<'a> = dyn Fn(&[Tensor]) -> Result<Tensor> + 'a;
 
 /// The names of the operations of the plan for `f` on `inputs`.
-fn names(inputs: &[Tensor], f: &Code) -> Vec<&'static str> {
+fn names(inputs: &[Tensor], f: &Code<'_>) -> Vec<&'static str> {
     let f = |inputs: &[Tensor]| Ok::<_, Error>(vec![f(inputs)?]);
     plan(inputs, f, &Constants::default()).unwrap().names()
 }
 
 /// Value and gradients of every input, computed by the code and by its plan.
-fn both(inputs: &[Tensor], f: &Code) -> [Vec<f64>; 2] {
+fn both(inputs: &[Tensor], f: &Code<'_>) -> [Vec<f64>; 2] {
     [false, true].map(|as_planned| {
         let tape = Tape::new();
         let leaves: Vec<Tensor> = inputs.iter().map(|x| tape.leaf(x)).collect();
@@ -33,7 +35,7 @@ fn both(inputs: &[Tensor], f: &Code) -> [Vec<f64>; 2] {
 /// The plan of `f`, off the tape, has the operations `expected`; on it and off it, it gives the
 /// same bits as the code.
 #[track_caller]
-fn check(inputs: &[Tensor], f: &Code, expected: &[&str]) {
+fn check(inputs: &[Tensor], f: &Code<'_>, expected: &[&str]) {
     assert_eq!(names(inputs, f), expected);
     let [code, plan] = both(inputs, f);
     assert_eq!(code, plan);
@@ -41,12 +43,12 @@ fn check(inputs: &[Tensor], f: &Code, expected: &[&str]) {
 
 /// Like [`check`], but where a rule changes the order of a sum.
 #[track_caller]
-fn check_closely(inputs: &[Tensor], f: &Code, expected: &[&str]) {
+fn check_closely(inputs: &[Tensor], f: &Code<'_>, expected: &[&str]) {
     assert_eq!(names(inputs, f), expected);
     let [code, plan] = both(inputs, f);
     assert_eq!(code.len(), plan.len());
     for (a, b) in code.iter().zip(&plan) {
-        assert!((a - b).abs() <= 1e-11 * a.abs().max(1.0), "{a} and {b}");
+        assert!((a - b).abs() <= 1e-12 * a.abs().max(1.0), "{a} and {b}");
     }
 }
 
@@ -136,13 +138,6 @@ fn pools_of_one_map_are_made_of_each_other() {
         |x: &[Tensor]| x[0].max_pool2d(6, 6)?.sum_all()?.add(&x[0].max_pool2d(4, 4)?.sum_all()?);
     let [code, plan] = both(&x, &apart);
     assert_eq!(code, plan);
-}
-
-#[test]
-fn a_filter_and_a_shift_are_one_pass() {
-    let x = draw([&[2, 8, 5, 7], &[2, 4, 3, 3], &[2, 8, 1, 1]]);
-    let shifted = |x: &[Tensor]| x[0].dynamic_filter(&x[1], Border::Reflect)?.add(&x[2]);
-    check_closely(&x, &shifted, &["reshape", "dynamic_filter"]);
 }
 
 /// A convolution, then batch normalization by running statistics.
@@ -296,7 +291,7 @@ fn equal_nodes_of_two_tapes_are_not_one_tensor() {
 #[test]
 fn a_copy_is_off_the_tape_in_a_plan_as_well() {
     let inputs = draw([&[2, 3], &[2, 3]]);
-    let f: &Code = &|x| x[0].copy()?.mul(&x[1]);
+    let f: &Code<'_> = &|x| x[0].copy()?.mul(&x[1]);
     assert_eq!(names(&inputs, f), ["copy", "mul"]);
     for as_planned in [false, true] {
         let tape = Tape::new();
