@@ -30,9 +30,10 @@ enum Kind {
 
 fn kind(argument: &OsStr, program: &Command) -> Kind {
     let text = argument.to_string_lossy();
+    // Behind "--" are photographs, whatever they begin with.
     if text == "help" || program.find_subcommand(&*text).is_some() {
         Kind::Command
-    } else if text == "-" || (!text.starts_with('-') && is_path(argument, &text)) {
+    } else if text == "-" || text == "--" || (!text.starts_with('-') && is_path(argument, &text)) {
         Kind::Photo
     } else {
         Kind::Option
@@ -61,7 +62,14 @@ mod tests {
             let arguments = with_command(arguments, &program);
             arguments.iter().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
         };
-        for line in ["irnext a.jpg", "irnext --task dehaze a.jpg", "irnext -", "irnext -q src/"] {
+        for line in [
+            "irnext a.jpg",
+            "irnext --task dehaze a.jpg",
+            "irnext -",
+            "irnext -q src/",
+            "irnext -- -a.jpg",
+            "irnext --task dehaze -- restore",
+        ] {
             assert_eq!(of(line), line.replacen("irnext ", "irnext restore ", 1));
         }
         for line in [

@@ -242,6 +242,6 @@ mod tests {
         let file = OpenOptions::new().append(true).open(&path).unwrap();
         let error =
             Metrics { path, file }.write(&LogRecord::Validation(validation(1))).unwrap_err();
-        assert!(error.to_string().starts_with("/dev/full: No space left"), "{error}");
+        assert!(error.to_string().starts_with("/dev/full: the disk is full"), "{error}");
     }
 }

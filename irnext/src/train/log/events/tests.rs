@@ -96,5 +96,5 @@ fn a_full_disk_is_an_error_with_the_path() {
     let path = PathBuf::from("/dev/full");
     let file = File::options().write(true).open(&path).unwrap();
     let error = EventFile { path, file }.scalars(1, TIME, &[("a", 1.0)]).unwrap_err();
-    assert!(error.to_string().starts_with("/dev/full: No space left"), "{error}");
+    assert!(error.to_string().starts_with("/dev/full: the disk is full"), "{error}");
 }
