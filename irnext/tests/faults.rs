@@ -293,7 +293,7 @@ fn a_full_disk_ends_the_run_and_keeps_the_last_checkpoint() {
     else {
         return;
     };
-    refuses(&output, &["run/last.safetensors: No space left on device", "step 1 is saved in run"]);
+    refuses(&output, &["run/last.safetensors: the disk is full", "step 1 is saved in run"]);
     let names = fs::read_to_string(folder.path().join("kept/names")).unwrap();
     assert!(!names.contains(".part"), "half a file was left:\n{names}");
     // With space, it resumes with the same bits.
@@ -314,5 +314,5 @@ fn a_folder_that_cannot_be_written_to_is_named() {
     let folder = prepared();
     let script = "mkdir run; mount -t tmpfs -o ro none run; $IRNEXT train run.toml";
     let Some(output) = with_mounts(folder.path(), script) else { return };
-    refuses(&output, &["run/.lock: Read-only file system"]);
+    refuses(&output, &["run/.lock: the disk is read-only"]);
 }
