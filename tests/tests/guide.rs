@@ -28,7 +28,8 @@ fn an_operation_added_by_the_guide_passes_the_op_check() {
     // nothing above it at all: the engine stands for both crates that they use.
     let source = copy.join("engine/src");
     fs::copy(root.join("tests/tests/op_check.rs"), source.join("guide.rs")).unwrap();
-    fs::copy(root.join("tests/src/lib.rs"), source.join("shared.rs")).unwrap();
+    copy_folder(&root.join("tests/src"), &source.join("shared"));
+    fs::rename(source.join("shared/lib.rs"), source.join("shared/mod.rs")).unwrap();
     let lib = fs::read_to_string(source.join("lib.rs")).unwrap();
     let check = [
         "extern crate self as engine;",
