@@ -27,8 +27,8 @@ pub(crate) fn try_for_each_piece<T: Send>(
 }
 
 /// Calls `f(i, line, scratch)` for every run of `len` elements of `out`, spread over threads: with
-/// `len` = W·C, line `n·H + h` of a channels-last map. `scratch` makes a value that may be used
-/// from line to line, or the error that ends all; it never carries a value from one to the next.
+/// `len` = W·C, line `n·H + h` of a channels-last map. `scratch` makes a buffer that may be used
+/// from line to line, or the error that ends all; no line reads there what another one wrote.
 pub(crate) fn for_each_line<T: Send, S>(
     out: &mut [T],
     len: usize,

@@ -1,9 +1,9 @@
 //! Rules that join what follows a dynamic filter to the filter.
 //!
-//! A∗x + b, with a filter A and a number b for each image and channel, is linear in x. A factor for
-//! each channel, a sum with a number for each channel and a sum with x itself give another A and
-//! another b, which are small; so the map is read and written once. All three rules differ by
-//! rounding, since the taps are rounded instead of the maps between the operations.
+//! A filter computes A∗x + b, with taps A and a number b for each image and channel. A factor for
+//! each channel, a sum with a number for each channel and a sum with x itself make the same of
+//! another A and another b, which are small, so the map is read and written once. All three rules
+//! differ by rounding, since the taps are rounded instead of the maps between the operations.
 
 use super::graph::PlanGraph;
 use crate::Result;
@@ -47,16 +47,16 @@ struct Filter {
 }
 
 impl Filter {
-    /// The filter with whose result node `n` computes a sum, a difference or a product of the same
-    /// shape, and the other operand. A filter that is subtracted does not count.
+    /// The filter from whose result node `n` alone computes a sum, a difference or a product of the
+    /// same shape, and the other operand. A filter that is subtracted does not count.
     fn before(graph: &PlanGraph, n: usize) -> Option<(Self, ValueId)> {
-        let orders = match () {
-            () if graph.op::<Add>(n).is_some() || graph.op::<Mul>(n).is_some() => 2,
-            () if graph.op::<Sub>(n).is_some() => 1,
-            () => return None,
-        };
+        let commutes = graph.op::<Add>(n).is_some() || graph.op::<Mul>(n).is_some();
+        if !commutes && graph.op::<Sub>(n).is_none() {
+            return None;
+        }
         let node = graph.node(n)?;
         let (a, b, y) = (node.inputs[0], node.inputs[1], node.outputs[0]);
+        let orders = if commutes { 2 } else { 1 };
         [(a, b), (b, a)].into_iter().take(orders).find_map(|(value, other)| {
             let filter = graph.sole_producer::<DynamicFilter>(value)?;
             if graph.values[value] != graph.values[y] {

@@ -64,7 +64,7 @@ impl Tensor {
     }
 }
 
-/// The padding: reflected, or of zeros.
+/// Padding by reflection, or with zeros.
 #[derive(Debug)]
 pub(crate) struct Pad<const REFLECT: bool>(pub(crate) Padding);
 

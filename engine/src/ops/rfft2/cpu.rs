@@ -2,9 +2,9 @@
 //!
 //! The columns are put side by side in between, so that both passes run over contiguous memory.
 
+use crate::cpu::for_each_line;
 use crate::memory::filled;
 use crate::{Element, Float, Layout, Result, Tensor, dispatch_float};
-use rayon::prelude::*;
 use realfft::{ComplexToReal, FftNum, RealFftPlanner, RealToComplex};
 use rustfft::num_complex::Complex;
 use rustfft::{Fft, FftDirection, FftPlanner};
@@ -21,15 +21,10 @@ pub(super) fn forward(op: &'static str, x: &Tensor) -> Result<Tensor> {
         let maps: &[T] = x.dense_data(op)?;
         Tensor::try_build(&[n, c, h, w / 2 + 1, 2], |spectra: &mut [T]| {
             let fft = Forward::<T>::new(h, w);
-            let pairs = spectra.par_chunks_mut(h * (w / 2 + 1) * 2).zip(maps.par_chunks(h * w));
-            pairs.try_for_each_init(
-                || fft.scratch(fft.lines.get_scratch_len()),
-                |scratch, (spectrum, map)| {
-                    let scratch = scratch.as_mut().map_err(|error| error.clone())?;
-                    fft.transform(map, spectrum, scratch);
-                    Ok(())
-                },
-            )
+            let scratch = || fft.scratch(fft.lines.get_scratch_len());
+            for_each_line(spectra, h * (w / 2 + 1) * 2, scratch, |i, spectrum, scratch| {
+                fft.transform(&maps[i * h * w..][..h * w], spectrum, scratch)
+            })
         })
     })
 }
@@ -42,15 +37,11 @@ pub(super) fn adjoint(op: &'static str, dy: &Tensor, shape: &[usize]) -> Result<
         let spectra: &[T] = dy.dense_data(op)?;
         let maps = Tensor::try_build_in(Layout::row_major_of(shape), |maps: &mut [T]| {
             let fft = Adjoint::<T>::new(h, w);
-            let pairs = maps.par_chunks_mut(h * w).zip(spectra.par_chunks(h * (w / 2 + 1) * 2));
-            pairs.try_for_each_init(
-                || fft.scratch(fft.lines.get_scratch_len()),
-                |scratch, (map, spectrum)| {
-                    let scratch = scratch.as_mut().map_err(|error| error.clone())?;
-                    fft.transform(spectrum, map, scratch);
-                    Ok(())
-                },
-            )
+            let (scratch, len) =
+                (|| fft.scratch(fft.lines.get_scratch_len()), h * (w / 2 + 1) * 2);
+            for_each_line(maps, h * w, scratch, |i, map, scratch| {
+                fft.transform(&spectra[i * len..][..len], map, scratch)
+            })
         })?;
         maps.contiguous()
     })
