@@ -89,8 +89,11 @@ impl Job {
         let start = Instant::now();
         let metadata = fs::metadata(&self.from).map_err(cannot_read(&self.from))?;
         // What does not fit is refused before memory is taken for it.
-        if let Ok(size) = Photo::size(&self.from) {
-            restorer.memory().check(size)?;
+        let memory = restorer.memory();
+        if memory.is_limited()
+            && let Ok(size) = Photo::size(&self.from)
+        {
+            memory.check(size)?;
         }
         let photo = Photo::read_within(&self.from, &settings.limits());
         let photo = photo.map_err(|error| match error {

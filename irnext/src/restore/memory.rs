@@ -21,6 +21,11 @@ impl MemoryLimit {
         Self(Some(bytes))
     }
 
+    /// Whether there is one.
+    pub(crate) fn is_limited(self) -> bool {
+        self.0.is_some()
+    }
+
     /// Fails if a photograph of this width and height takes more by itself.
     ///
     /// # Errors
