@@ -201,11 +201,14 @@ impl Error {
             Kind::StorageFull | Kind::QuotaExceeded => "the disk is full",
             Kind::ReadOnlyFilesystem => "the disk is read-only",
             Kind::InvalidFilename => "the name is too long, or not allowed here",
-            _ => {
-                let text = error.to_string();
-                let end = text.find(" (os error").unwrap_or(text.len());
-                return text[..end].to_lowercase();
-            }
+            // The system's own words, without their number; others are for people already.
+            _ => match error.raw_os_error() {
+                Some(number) => {
+                    let text = error.to_string().to_lowercase();
+                    return text.replace(&format!(" (os error {number})"), "");
+                }
+                None => return error.to_string(),
+            },
         };
         words.into()
     }

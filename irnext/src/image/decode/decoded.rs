@@ -3,7 +3,7 @@
 use crate::image::metadata::Metadata;
 use crate::image::photo::Limits;
 use crate::image::profile::chunks::Chunk;
-use crate::image::{Note, SourceFile};
+use crate::image::{FileKind, Note, SourceFile};
 use ::image::DynamicImage;
 
 /// Errors are plain text.
@@ -28,6 +28,16 @@ impl Decoded {
         let chunks = Vec::new();
         Self { pixels, orientation: None, icc, chunks, metadata, source, notes }
     }
+}
+
+/// The refusal of a file that ends early.
+pub(super) fn truncated(kind: FileKind) -> String {
+    format!("the file is truncated: the rest of the {kind} is missing. Copy or download it again")
+}
+
+/// The refusal of a damaged file.
+pub(super) fn damaged(kind: FileKind) -> String {
+    format!("a damaged {kind}, of which no picture can be made. Copy or download it again")
 }
 
 pub(super) fn check_size((width, height): (u32, u32), limits: &Limits) -> Result<()> {

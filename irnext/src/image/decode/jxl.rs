@@ -11,7 +11,7 @@ use jxl_oxide::{
     Render, RenderingIntent,
 };
 
-use super::decoded::{Decoded, Result, check_size};
+use super::decoded::{Decoded, Result, check_size, damaged, truncated};
 use super::samples::{eight_bits, sixteen_bits};
 use crate::image::metadata::Metadata;
 use crate::image::photo::Limits;
@@ -34,7 +34,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
             notes.push(Note::Coarse);
             image.render_loading_frame().map_err(reason)?
         }
-        0 => return Err(truncated()),
+        0 => return Err(truncated(FileKind::JpegXl)),
         _ => image.render_frame(0).map_err(reason)?,
     };
     match image.num_loaded_keyframes() {
@@ -67,7 +67,7 @@ pub(super) fn size(mut file: impl Read) -> Result<((u32, u32), Option<u8>)> {
     loop {
         let read = file.read(&mut buffer[held..]);
         match read.map_err(|error| format!("cannot be read: {error}"))? {
-            0 => return Err(truncated()),
+            0 => return Err(truncated(FileKind::JpegXl)),
             count => held += count,
         }
         let consumed = image.feed_bytes(&buffer[..held]).map_err(reason)?;
@@ -154,14 +154,12 @@ fn metadata(image: &JxlImage) -> Metadata {
     Metadata { exif: block.and_then(found), xmp: found(boxes.first_xml()), ..Metadata::default() }
 }
 
-fn truncated() -> String {
-    "the file is truncated: the rest of the JPEG XL is missing. Copy or download it again".into()
-}
-
 /// A decoder's error in words.
 fn reason(error: Box<dyn std::error::Error + Send + Sync>) -> String {
     match error.downcast_ref::<std::io::Error>() {
-        Some(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => truncated(),
-        _ => "a damaged JPEG XL, of which no picture can be made. Copy or download it again".into(),
+        Some(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            truncated(FileKind::JpegXl)
+        }
+        _ => damaged(FileKind::JpegXl),
     }
 }

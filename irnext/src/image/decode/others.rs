@@ -10,7 +10,7 @@ use ::image::{
     AnimationDecoder, ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader,
 };
 
-use super::decoded::{Decoded, Result, check_size};
+use super::decoded::{Decoded, Result, check_size, damaged, truncated};
 use super::repair::{BMP_HEADER, bottom_up, with_right_checksums};
 use super::samples::{eight_bits, sixteen_bits};
 use crate::image::metadata::{Metadata, containers, exif};
@@ -188,17 +188,14 @@ fn is_lossy_webp(bytes: &[u8]) -> bool {
 /// A decoder's error in words.
 fn reason(error: ImageError, kind: FileKind) -> String {
     use std::io::ErrorKind::UnexpectedEof;
-    let again = "Copy or download it again";
     match error {
-        ImageError::IoError(error) if error.kind() == UnexpectedEof => {
-            format!("the file is truncated: the rest of the {kind} is missing. {again}")
-        }
+        ImageError::IoError(error) if error.kind() == UnexpectedEof => truncated(kind),
         ImageError::IoError(error) => format!("cannot be read: {error}"),
         ImageError::Limits(_) => "takes too much memory to decode".into(),
         ImageError::Unsupported(_) => format!(
             "a {kind} of a rare kind, which cannot be read; open it in an image program and save \
              it as an ordinary PNG"
         ),
-        _ => format!("a damaged {kind}, of which no picture can be made. {again}"),
+        _ => damaged(kind),
     }
 }

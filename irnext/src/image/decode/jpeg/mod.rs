@@ -14,7 +14,7 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
 use super::cmyk::{Cmyk, to_rgb};
-use super::decoded::{Decoded, Result, check_size};
+use super::decoded::{self, Decoded, Result, check_size};
 use crate::image::metadata::{containers, exif};
 use crate::image::photo::Limits;
 use crate::image::segments::{EOI, coding, is_frame, segments};
@@ -159,5 +159,5 @@ fn options() -> DecoderOptions {
 }
 
 fn damaged() -> String {
-    "a damaged JPEG, of which no picture can be made. Copy or download it again".into()
+    decoded::damaged(FileKind::Jpeg)
 }

@@ -210,7 +210,7 @@ impl Walker {
             self.components[index].seen = true;
         }
         let total = columns * rows;
-        let interval = if self.interval == 0 { total } else { self.interval };
+        let interval = if self.interval == 0 { total.max(1) } else { self.interval };
         let (mut at, mut first, mut damaged) = (at, 0, false);
         loop {
             let last = (first + interval).min(total);
@@ -220,9 +220,9 @@ impl Walker {
             damaged |= left > 0 || result.is_err();
             // Behind a damaged interval, its marker's number tells which one follows.
             let next = restart(bytes, end).map(|number| {
-                let expected = first / interval + 1;
-                let lost = (number + 8 - (expected - 1) % 8) % 8;
-                (lost, (expected + lost) * interval)
+                let done = first / interval;
+                let lost = (number + 8 - done % 8) % 8;
+                (lost, (done + 1 + lost) * interval)
             });
             match (result, next) {
                 (_, Some((lost, next))) if next < total => {

@@ -3,12 +3,14 @@
 use ::tiff::tags::CompressionMethod;
 use ::tiff::{TiffError, TiffUnsupportedError};
 
+use super::super::decoded::damaged;
+use crate::image::FileKind;
+
 pub(super) fn reason(error: TiffError) -> String {
     use std::io::ErrorKind::UnexpectedEof;
-    const AGAIN: &str = "Copy or download it again";
     match error {
         TiffError::IoError(error) if error.kind() == UnexpectedEof => {
-            format!("the file is truncated, or damaged. {AGAIN}")
+            "the file is truncated, or damaged. Copy or download it again".into()
         }
         TiffError::LimitsExceeded => "takes too much memory to decode".into(),
         TiffError::UnsupportedError(TiffUnsupportedError::UnsupportedCompressionMethod(method)) => {
@@ -22,7 +24,7 @@ pub(super) fn reason(error: TiffError) -> String {
             rare("a rare color model, as of raw photos")
         }
         TiffError::UnsupportedError(_) | TiffError::UsageError(_) => rare("a rare kind"),
-        _ => format!("a damaged TIFF, of which no picture can be made. {AGAIN}"),
+        _ => damaged(FileKind::Tiff),
     }
 }
 
