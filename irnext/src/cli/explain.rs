@@ -73,8 +73,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
 /// The most pixels that are explained, padding included.
 const MOST: usize = 2 << 20;
 
-/// The image, shrunk if necessary until it, with its padding, goes through the network in one
-/// piece.
+/// The image, shrunk if it has more than [`MOST`] pixels with its padding.
 fn fitting(config: &ModelConfig, image: Image, path: &Path) -> Image {
     let (mut width, mut height) = (image.width, image.height);
     loop {

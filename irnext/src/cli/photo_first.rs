@@ -30,10 +30,10 @@ enum Kind {
 
 fn kind(argument: &OsStr, program: &Command) -> Kind {
     let text = argument.to_string_lossy();
-    // Behind "--" are photographs, whatever they begin with.
     if text == "help" || program.find_subcommand(&*text).is_some() {
         Kind::Command
-    } else if text == "-" || text == "--" || (!text.starts_with('-') && is_path(argument, &text)) {
+    } else if matches!(&*text, "-" | "--") || !text.starts_with('-') && is_path(argument, &text) {
+        // Behind `--` are photographs alone, whatever their names begin with.
         Kind::Photo
     } else {
         Kind::Option

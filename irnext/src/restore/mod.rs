@@ -86,7 +86,7 @@ fn in_pieces(
     let available = memory.for_network(photo)?;
     let padded = |side| model.config.side_for(side);
     let (width, height) = (padded(size.0), padded(size.1));
-    // The plan that tells it serves the restoration in one piece, too.
+    // The plan that is made to find it serves the restoration in one piece, too.
     let whole = model.peak_bytes(width, height)? as u64;
     if whole <= available {
         return restore_piece(image);
@@ -193,7 +193,7 @@ mod tests {
         let whole = restore(&model, &image).unwrap();
         let (image, parts) = restored(1 << 30).unwrap();
         assert_eq!((image, parts), (whole, 0));
-        // 500 columns and rows, of which tiles overlap by 128 at least: two by two.
+        // Tiles overlap by 128 pixels at least: two by two.
         let (_, parts) = restored(photo + per_pixel * 448 * 320).unwrap();
         assert_eq!(parts, 4);
         for limit in [photo - 1, photo, photo + per_pixel * 128 * 128] {

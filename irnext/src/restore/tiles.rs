@@ -51,8 +51,7 @@ impl Tiling {
         best.map(|(_, tiles)| tiles)
     }
 
-    /// The pixels of the smallest tile that an image of this size can be divided into, or the next
-    /// larger one.
+    /// Pixels enough for the smallest tiles that an image of this size can be divided into.
     pub fn least_area((width, height): (usize, usize), padded: impl Fn(usize) -> usize) -> usize {
         let side = |whole: usize| padded(whole.min(3 * OVERLAP));
         side(width).saturating_mul(side(height))
