@@ -19,13 +19,13 @@
 //! Reading order, from the bottom: [`image`] (files and pixels) → [`model`] (the network and its
 //! loss), [`shipped`] (the built-in weights), [`compute`] (device and precision) → [`restore`] (an
 //! image of any size) → [`degrade`] (haze, rain, snow and blur), [`classify`] (detecting them) →
-//! [`restorer`] (all of it as a service for photographs), [`jobs`] (many files) → [`metrics`],
-//! [`evaluate`], [`protocol`] (scores) → [`data`] (training pairs), [`doctor`] → [`distributed`]
-//! (several processes) → [`train`], [`recipes`], `plot` → [`costs`], [`explain`] (costs and feature
-//! maps) → `cli`.
+//! [`restorer`] (all of it as a service for photographs), [`jobs`] (many files), `serve` (over
+//! HTTP) → [`metrics`], [`evaluate`], [`protocol`] (scores) → [`data`] (training pairs), [`doctor`]
+//! → [`distributed`] (several processes) → [`train`], [`recipes`], `plot` → [`costs`], [`explain`]
+//! (costs and feature maps) → `cli`.
 //!
-//! The features `program` (the module `cli`, with the parser of its command line), `plot` and
-//! `checks` are on by default. A library user turns them off: `default-features = false`.
+//! The features `program` (the module `cli`, with the parser of its command line), `plot`, `serve`
+//! and `checks` are on by default. A library user turns them off: `default-features = false`.
 
 #![forbid(unsafe_code)]
 
@@ -51,6 +51,8 @@ pub mod protocol;
 pub mod recipes;
 pub mod restore;
 pub mod restorer;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod shipped;
 pub mod train;
 

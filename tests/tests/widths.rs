@@ -10,8 +10,8 @@ use std::process::Command;
 const WIDEST: usize = 100;
 
 /// Extensions of files that people write.
-const TEXT: [&str; 12] =
-    ["rs", "md", "toml", "py", "sh", "cu", "cuh", "cpp", "h", "yml", "yaml", "css"];
+const TEXT: [&str; 14] =
+    ["rs", "md", "toml", "py", "sh", "cu", "cuh", "cpp", "h", "yml", "yaml", "css", "js", "html"];
 
 /// Files of other names that people write.
 const NAMED: [&str; 1] = [".ci/run"];

@@ -20,6 +20,7 @@ mod profile;
 mod recipes;
 mod restore;
 mod restorer;
+mod serve;
 mod signals;
 mod synth;
 mod tasks;
@@ -78,6 +79,8 @@ enum Command {
     /// The photographs themselves are never changed. Folders are searched recursively; other files
     /// are skipped.
     Restore(restore::Arguments),
+    /// Open a page to restore photographs in the browser
+    Serve(serve::Arguments),
     /// Score weights on pairs of degraded and clean photographs
     Eval(eval::Arguments),
     /// Check a data set for missing pairs, damaged files and training images in the test set
@@ -154,6 +157,7 @@ impl Cli {
             })?;
         let run = || match self.command {
             Command::Restore(arguments) => restore::run(&arguments, launch),
+            Command::Serve(arguments) => serve::run(&arguments, launch).map(|()| true),
             Command::Eval(arguments) => eval::run(&arguments, launch).map(|()| true),
             Command::Doctor(arguments) => doctor::run(&arguments),
             Command::Train(arguments) => train::run(&arguments, launch).map(|()| true),

@@ -29,6 +29,7 @@
 
 mod contents;
 mod find;
+mod json;
 mod naming;
 mod picture;
 mod place;
@@ -43,6 +44,6 @@ pub use contents::{FileContents, contents};
 pub use find::{Found, MAX_DEPTH, Search};
 pub use naming::{Naming, Output, Target};
 pub use plan::{Job, JobPlan};
-pub use stream::restore_bytes;
+pub use stream::{RestoredBytes, restore_bytes};
 pub use summary::Summary;
-pub use work::{JobOutcome, JobReport, Settings};
+pub use work::{JobOutcome, JobReport, STRENGTHS, Settings};

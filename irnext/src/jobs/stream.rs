@@ -7,9 +7,25 @@ use crate::restorer::{Decision, Restorer};
 use std::path::Path;
 use std::time::Instant;
 
-/// Restores the photograph in `bytes`, the contents of an image file, or leaves it alone. Returns
-/// the bytes of a file in the format of the extension `format`, or in that of the photograph.
-/// Errors call the photograph `name`.
+/// The result for a photograph in memory.
+#[derive(Clone, Debug)]
+pub struct RestoredBytes {
+    /// The contents of its file.
+    pub bytes: Vec<u8>,
+    /// The format of the file.
+    pub format: Format,
+    /// What became of the photograph.
+    pub report: JobReport,
+    /// The photograph as it was read.
+    pub photo: Photo,
+    /// The restored photograph; none if it was left alone.
+    pub restored: Option<Photo>,
+}
+
+/// Restores the photograph in `bytes`, the contents of an image file, or leaves it alone. The
+/// result is a file in the format of the extension `format`, or in that of the photograph. Errors
+/// call the photograph `name`. `progress` gets the finished part of the work on a large photograph,
+/// from 0 to 1.
 ///
 /// # Errors
 /// If it cannot be read, restored or written in this format.
@@ -19,45 +35,44 @@ pub fn restore_bytes(
     format: Option<&str>,
     restorer: &Restorer,
     settings: &Settings,
-) -> Result<(Vec<u8>, JobReport)> {
+    progress: &dyn Fn(f64),
+) -> Result<RestoredBytes> {
     let start = Instant::now();
     let unreadable = |reason| Error::image(name, reason);
+    let memory = restorer.memory();
+    if memory.is_limited()
+        && let Ok(size) = Photo::size_of_bytes(&bytes)
+    {
+        memory.check(size)?;
+    }
     let photo = Photo::from_bytes(&bytes, &settings.limits()).map_err(unreadable)?;
     let result = name.with_extension(format.unwrap_or_else(|| photo.output_extension()));
-    let mut lost = Vec::new();
-    let mut report = JobReport {
-        outcome: JobOutcome::Restored,
+    let format = Format::of(&result)?;
+    let (bytes, outcome, task, classification, notes, restored) =
+        match restorer.decide(&photo.visible())? {
+            Decision::Restore(restoration) => {
+                let after = apply(&restoration, &photo, settings, progress)?;
+                let (bytes, lost) = to_bytes(&after, &result, settings)?;
+                let (task, seen) = (Some(restoration.task.into()), restoration.classification);
+                let notes = [after.notes.clone(), lost];
+                (bytes, JobOutcome::Restored, task, seen, notes, Some(after))
+            }
+            Decision::LeaveAlone(seen) => {
+                let (outcome, (bytes, lost)) = match passes(&photo, format, settings) {
+                    true => (JobOutcome::Copied, (bytes, Vec::new())),
+                    false => (JobOutcome::Converted, to_bytes(&photo, &result, settings)?),
+                };
+                (bytes, outcome, None, Some(seen), [photo.notes.clone(), lost], None)
+            }
+        };
+    let report = JobReport {
+        outcome,
         to: None,
-        task: None,
-        classification: None,
+        task,
+        classification,
         size: (photo.rgb.width, photo.rgb.height),
         time: start.elapsed(),
-        notes: Vec::new(),
+        notes: notes.iter().flatten().map(ToString::to_string).collect(),
     };
-    let bytes = match restorer.decide(&photo.visible())? {
-        Decision::Restore(restoration) => {
-            let restored = apply(&restoration, &photo, settings, &|_| ())?;
-            let (bytes, left_out) = to_bytes(&restored, &result, settings)?;
-            lost.extend(restored.notes.into_iter().chain(left_out));
-            report.task = Some(restoration.task.into());
-            report.classification = restoration.classification;
-            bytes
-        }
-        Decision::LeaveAlone(classification) => {
-            report.classification = Some(classification);
-            lost.clone_from(&photo.notes);
-            if passes(&photo, Format::of(&result)?, settings) {
-                report.outcome = JobOutcome::Copied;
-                bytes
-            } else {
-                report.outcome = JobOutcome::Converted;
-                let (bytes, left_out) = to_bytes(&photo, &result, settings)?;
-                lost.extend(left_out);
-                bytes
-            }
-        }
-    };
-    report.notes = lost.iter().map(ToString::to_string).collect();
-    report.time = start.elapsed();
-    Ok((bytes, report))
+    Ok(RestoredBytes { bytes, format, report, photo, restored })
 }

@@ -9,13 +9,18 @@ use crate::error::{Error, Result};
 use crate::image::{Format, Limits, Note, Photo, WriteOptions};
 use crate::restorer::{Decision, Restoration, Restorer};
 use std::fs::{self, Metadata};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+/// The strengths of a restoration.
+pub const STRENGTHS: RangeInclusive<f32> = 0.0..=1.5;
 
 /// How photographs are restored and written.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How much of the restoration is applied: 0 nothing, 1 all, up to 1.5 more than that.
+    /// How much of the restoration is applied: 0 nothing, 1 all, up to 1.5 more than that
+    /// ([`STRENGTHS`]).
     pub strength: f32,
     /// Whether to write a picture with the photograph and its restored version side by side.
     pub compare: bool,

@@ -21,6 +21,11 @@ impl MemoryLimit {
         Self(Some(bytes))
     }
 
+    /// The bytes, if there is a limit.
+    pub fn bytes(self) -> Option<u64> {
+        self.0
+    }
+
     /// Whether there is one.
     pub(crate) fn is_limited(self) -> bool {
         self.0.is_some()

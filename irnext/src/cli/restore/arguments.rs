@@ -4,7 +4,7 @@ use crate::cli::arguments::{ADVANCED, COMPUTE, ComputeArguments, OUTPUT};
 use crate::cli::restorer::RestorerArguments;
 use crate::error::Result;
 use crate::image::WriteOptions;
-use crate::jobs::{Naming, Output, Settings};
+use crate::jobs::{Naming, Output, STRENGTHS, Settings};
 use crate::restore::{MemoryLimit, Scale};
 use crate::restorer::Restorer;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -139,7 +139,7 @@ fn formats() -> impl TypedValueParser<Value = String> {
 
 fn strength(given: &str) -> Result<f32, String> {
     match given.parse() {
-        Ok(strength) if (0.0..=1.5).contains(&strength) => Ok(strength),
+        Ok(strength) if STRENGTHS.contains(&strength) => Ok(strength),
         _ => Err("the strength is a number from 0 to 1.5".into()),
     }
 }

@@ -90,7 +90,7 @@ impl ReportLines {
 }
 
 /// `a.jpg → a.dehaze.jpg: haze, 99 % (…); dehaze, 640×480, 0.52 s`.
-pub(super) fn line(from: &Path, report: &JobReport) -> String {
+pub(in crate::cli) fn line(from: &Path, report: &JobReport) -> String {
     let JobReport { outcome, to, task, classification, size: (width, height), time, notes } =
         report;
     let mut line = from.display().to_string();
@@ -127,27 +127,11 @@ pub(super) fn line(from: &Path, report: &JobReport) -> String {
 
 /// The same as JSON.
 pub(super) fn object(from: &Path, report: &JobReport) -> Value {
-    let outcome = match report.outcome {
-        JobOutcome::Restored => "restored",
-        JobOutcome::LeftAlone => "left-alone",
-        JobOutcome::Copied => "copied",
-        JobOutcome::Converted => "converted",
-    };
-    let seen = report.classification.as_ref();
-    let likeliest = seen.map(|seen| crate::classify::class_name(seen.likeliest()));
-    json!({
-        "input": text(from),
-        "output": report.to.as_deref().map(text),
-        "outcome": outcome,
-        "task": report.task,
-        "detected": likeliest,
-        "probability": seen.map(|seen| seen.probability()),
-        "width": report.size.0,
-        "height": report.size.1,
-        "seconds": report.time.as_secs_f64(),
-        "notes": report.notes,
-        "error": null,
-    })
+    let mut object = report.to_json();
+    object.insert("input".into(), json!(text(from)));
+    object.insert("output".into(), json!(report.to.as_deref().map(text)));
+    object.insert("error".into(), Value::Null);
+    object.into()
 }
 
 fn text(path: &Path) -> String {

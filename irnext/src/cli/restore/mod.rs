@@ -11,6 +11,7 @@ mod watch;
 mod work;
 
 pub(super) use arguments::Arguments;
+pub(super) use lines::line;
 
 use super::signals::Signals;
 use crate::distributed::launch::LaunchInfo;

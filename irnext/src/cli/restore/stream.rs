@@ -7,7 +7,7 @@ use crate::cli::output::{check_overwrite, complain};
 use crate::cli::signals::Signals;
 use crate::error::{Error, Result};
 use crate::image::Photo;
-use crate::jobs::restore_bytes;
+use crate::jobs::{RestoredBytes, restore_bytes};
 use crate::restorer::Restorer;
 use engine::interruptible;
 use std::io::{ErrorKind, IsTerminal, Read, Write, stdin, stdout};
@@ -52,9 +52,9 @@ pub(super) fn run(arguments: &Arguments, restorer: &Restorer) -> Result<bool> {
     let format = arguments.format.as_deref();
     let format = format.or(output.and_then(|file| file.extension()?.to_str()));
     let restored = interruptible(&signals.stop, || {
-        restore_bytes(name, bytes, format, restorer, &arguments.settings())
+        restore_bytes(name, bytes, format, restorer, &arguments.settings(), &|_| ())
     });
-    let (bytes, mut report) = match (restored, signals.last()) {
+    let RestoredBytes { bytes, mut report, .. } = match (restored, signals.last()) {
         (Err(error), Some(signal)) if error.is_interruption() => return Err(Error::Signal(signal)),
         (restored, _) => restored?,
     };

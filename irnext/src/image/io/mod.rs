@@ -14,7 +14,7 @@ mod odd;
 mod tests;
 
 use std::fs::{self, File};
-use std::io::{BufReader, Read, Seek};
+use std::io::{BufReader, Cursor, Read, Seek};
 use std::path::Path;
 
 use ::image::ImageFormat;
@@ -54,6 +54,11 @@ impl Photo {
         let (file, kind) = open(path)?;
         decode::size(BufReader::new(file), kind, &Limits::default())
             .map_err(|reason| Error::image(path, reason))
+    }
+
+    /// Like [`size`](Self::size), but of the bytes of a file; or the reason why there is none.
+    pub fn size_of_bytes(bytes: &[u8]) -> std::result::Result<(usize, usize), String> {
+        decode::size(Cursor::new(bytes), FileKind::of(bytes), &Limits::default())
     }
 
     /// Writes the photo in the format that the extension of `path` names, as close to the file it

@@ -1,0 +1,127 @@
+//! The photographs that wait to be restored.
+
+use super::parameters::Parameters;
+use crate::error::Result;
+use crate::jobs::RestoredBytes;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::task::{Context, Poll};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The most photographs in memory, the one that is being restored included.
+const SLOTS: usize = 32;
+
+/// The end of the queue that takes jobs.
+pub(super) struct Queue {
+    jobs: Sender<QueuedPhoto>,
+    slots: Arc<Semaphore>,
+    closed: AtomicBool,
+}
+
+/// A slot in the queue. It is free again once it is dropped.
+pub(super) struct Slot {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// One photograph to restore.
+pub(super) struct QueuedPhoto {
+    /// The contents of its file.
+    pub photo: Vec<u8>,
+    /// How to restore it.
+    pub parameters: Parameters,
+    /// Set once nobody waits for the result.
+    pub abandoned: Arc<AtomicBool>,
+    updates: UnboundedSender<Update>,
+    _slot: Slot,
+}
+
+/// The news about a job.
+pub(super) enum Update {
+    /// This part of the work is done, from 0 to 1.
+    Progress(f64),
+    /// The work is done, or has failed.
+    Done(Box<Result<RestoredBytes>>),
+    /// The server stops before it begins with the photograph.
+    Refused,
+}
+
+/// The news about a job, for the one who waits for it. Dropping it abandons the job.
+pub(super) struct Updates {
+    receiver: UnboundedReceiver<Update>,
+    abandoned: Arc<AtomicBool>,
+}
+
+impl Queue {
+    /// A queue, and the end that jobs come out of.
+    pub fn new() -> (Self, Receiver<QueuedPhoto>) {
+        let (sender, receiver) = channel();
+        let slots = Arc::new(Semaphore::new(SLOTS));
+        (Self { jobs: sender, slots, closed: AtomicBool::new(false) }, receiver)
+    }
+
+    /// A slot for a photograph that is about to be received, if one is free.
+    pub fn slot(&self) -> Option<Slot> {
+        let permit = self.slots.clone().try_acquire_owned().ok()?;
+        Some(Slot { _permit: permit })
+    }
+
+    /// The number of photographs that wait, are received or are being restored.
+    pub fn len(&self) -> usize {
+        SLOTS - self.slots.available_permits()
+    }
+
+    /// Puts a photograph at the end.
+    pub fn push(&self, photo: Vec<u8>, parameters: Parameters, slot: Slot) -> Updates {
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let (updates, receiver) = unbounded_channel();
+        let job =
+            QueuedPhoto { photo, parameters, abandoned: abandoned.clone(), updates, _slot: slot };
+        // If the worker has ended, the job is dropped, and so is its sender of news.
+        let _ = self.jobs.send(job);
+        Updates { receiver, abandoned }
+    }
+
+    /// From now on the server refuses photographs.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the server refuses photographs.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+}
+
+impl QueuedPhoto {
+    /// Whether nobody waits for it any more.
+    pub fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed)
+    }
+
+    /// Tells whoever waits for it.
+    pub fn tell(&self, update: Update) {
+        // Perhaps nobody does any more.
+        let _ = self.updates.send(update);
+    }
+}
+
+impl Updates {
+    /// The next; none if the server has ended.
+    pub async fn next(&mut self) -> Option<Update> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// Like [`Self::next`], for those that are polled themselves.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Update>> {
+        self.receiver.poll_recv(cx)
+    }
+}
+
+impl Drop for Updates {
+    fn drop(&mut self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
+}
