@@ -47,6 +47,14 @@ pub enum Note {
     ConvertedToSrgb,
     /// The network's output was not finite in half precision; it was computed again in f32.
     RepeatedInF32,
+    /// The restoration turned this percentage of the pixels black.
+    TurnedBlack(u8),
+    /// The restoration turned this percentage of the pixels white.
+    TurnedWhite(u8),
+    /// The restoration tinted grays.
+    Tinted,
+    /// The restoration left ripples beside edges.
+    Ringing,
 }
 
 impl fmt::Display for Note {
@@ -76,6 +84,14 @@ impl fmt::Display for Note {
             Self::RepeatedInF32 => {
                 f.write_str("not finite in half precision, so computed again in f32")
             }
+            Self::TurnedBlack(percent) => {
+                write!(f, "look at the shadows: {percent} % of the picture turned black")
+            }
+            Self::TurnedWhite(percent) => {
+                write!(f, "look at the highlights: {percent} % of the picture turned white")
+            }
+            Self::Tinted => f.write_str("look at the colors: grays are tinted"),
+            Self::Ringing => f.write_str("look at the edges: there are ripples beside them"),
         }
     }
 }

@@ -51,11 +51,11 @@ pub fn restore_bytes(
     let (bytes, outcome, task, classification, notes, restored) =
         match restorer.decide(&photo.visible())? {
             Decision::Restore(restoration) => {
-                let after = apply(&restoration, &photo, settings, progress)?;
+                let (after, effect) = apply(&restoration, &photo, settings, progress)?;
                 let (bytes, lost) = to_bytes(&after, &result, settings)?;
                 let (task, seen) = (Some(restoration.task.into()), restoration.classification);
                 let notes = [after.notes.clone(), lost];
-                (bytes, JobOutcome::Restored, task, seen, notes, Some(after))
+                (bytes, JobOutcome::Restored, task, seen, notes, Some((after, effect)))
             }
             Decision::LeaveAlone(seen) => {
                 let (outcome, (bytes, lost)) = match passes(&photo, format, settings) {
@@ -71,8 +71,10 @@ pub fn restore_bytes(
         task,
         classification,
         size: (photo.rgb.width, photo.rgb.height),
+        effect: restored.as_ref().map(|(_, effect)| *effect),
         time: start.elapsed(),
         notes: notes.iter().flatten().map(ToString::to_string).collect(),
     };
+    let restored = restored.map(|(photo, _)| photo);
     Ok(RestoredBytes { bytes, format, report, photo, restored })
 }

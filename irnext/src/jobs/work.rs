@@ -7,6 +7,7 @@ use super::plan::Job;
 use crate::classify::Classification;
 use crate::error::{Error, Result};
 use crate::image::{Format, Limits, Note, Photo, WriteOptions};
+use crate::restore::Effect;
 use crate::restorer::{Decision, Restoration, Restorer};
 use std::fs::{self, Metadata};
 use std::ops::RangeInclusive;
@@ -72,6 +73,8 @@ pub struct JobReport {
     pub classification: Option<Classification>,
     /// Width and height, in pixels.
     pub size: (usize, usize),
+    /// The measured effect of the restoration.
+    pub effect: Option<Effect>,
     /// How long it took.
     pub time: Duration,
     /// Further remarks.
@@ -107,6 +110,7 @@ impl Job {
         })?;
         let size = (photo.rgb.width, photo.rgb.height);
         let decision = restorer.decide(&photo.visible())?;
+        let mut effect = None;
         let (outcome, to, task, classification, notes) = match decision {
             Decision::Restore(restoration) => {
                 let file = self.to.file(restoration.task);
@@ -116,7 +120,8 @@ impl Job {
                 };
                 let (place, beside) = (take(&file)?, compared(&file));
                 let comparison = settings.compare.then(|| take(&beside)).transpose()?;
-                let restored = apply(&restoration, &photo, settings, progress)?;
+                let (restored, measured) = apply(&restoration, &photo, settings, progress)?;
+                effect = Some(measured);
                 let (bytes, lost) = to_bytes(&restored, &file, settings)?;
                 let both = comparison.map(|comparison| {
                     let both = side_by_side(&photo, &restored);
@@ -138,7 +143,7 @@ impl Job {
         };
         let notes = notes.iter().flatten().map(ToString::to_string).collect();
         let time = start.elapsed();
-        Ok(JobReport { outcome, to, task, classification, size, time, notes })
+        Ok(JobReport { outcome, to, task, classification, size, effect, time, notes })
     }
 
     /// Puts a photograph that needs no restoration where its result was expected, if anywhere.
@@ -178,16 +183,19 @@ pub(super) fn passes(photo: &Photo, format: Format, settings: &Settings) -> bool
     !settings.write.strip && photo.source.is_some_and(|source| source.kind == format.kind())
 }
 
-/// The restored photograph, at the strength of `settings`.
+/// The restored photograph, at the strength of `settings`, and the effect. Signs of harm are among
+/// its notes.
 pub(super) fn apply(
     restoration: &Restoration<'_>,
     photo: &Photo,
     settings: &Settings,
     progress: &dyn Fn(f64),
-) -> Result<Photo> {
+) -> Result<(Photo, Effect)> {
     let mut restored = restoration.apply_reporting(photo, progress)?;
     mix(&photo.rgb, &mut restored.rgb, settings.strength);
-    Ok(restored)
+    let effect = Effect::of(&photo.rgb, &restored.rgb);
+    restored.notes.extend(effect.harm());
+    Ok((restored, effect))
 }
 
 /// The bytes of the file `path`, in the format of its extension, and the losses of that format.

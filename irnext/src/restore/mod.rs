@@ -5,10 +5,12 @@
 //! [0, 1]. An image too large to go through in one piece goes through in overlapping tiles. Where a
 //! network sees best in a smaller copy, its work is carried from there ([`Scale`]).
 
+mod effect;
 mod memory;
 mod scale;
 mod tiles;
 
+pub use effect::Effect;
 pub use memory::MemoryLimit;
 pub use scale::Scale;
 

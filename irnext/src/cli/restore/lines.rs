@@ -91,7 +91,7 @@ impl ReportLines {
 
 /// `a.jpg → a.dehaze.jpg: haze, 99 % (…); dehaze, 640×480, 0.52 s`.
 pub(in crate::cli) fn line(from: &Path, report: &JobReport) -> String {
-    let JobReport { outcome, to, task, classification, size: (width, height), time, notes } =
+    let JobReport { outcome, to, task, classification, size: (width, height), time, notes, .. } =
         report;
     let mut line = from.display().to_string();
     if let Some(to) = to {

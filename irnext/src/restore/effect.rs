@@ -1,0 +1,253 @@
+//! The effect of a restoration on a photograph, measured without knowing the truth: how much it
+//! changed, and the signs of harm.
+//!
+//! The limits were chosen by results that are known to be good or bad (docs/src/restoring.md).
+
+use crate::image::{Image, Note, Plane};
+use rayon::prelude::*;
+
+/// The effect of a restoration. Shares are parts of all pixels, from 0 to 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Effect {
+    /// The mean change of a value, in units of the range from black to white.
+    pub change: f64,
+    /// The share of the pixels that turned black: detail in shadows that is lost.
+    pub black: f64,
+    /// The share of the pixels that turned white: detail in highlights that is lost.
+    pub white: f64,
+    /// The mean color of the pixels that were gray: the length of (R − G, B − G).
+    pub tint: f64,
+    /// The mean height of ripples beside edges that had none before.
+    pub ringing: f64,
+}
+
+/// More than this share of black or white pixels is harm.
+const CLIPPED: f64 = 0.03;
+
+/// More tint than this is harm.
+const TINTED: f64 = 0.03;
+
+/// More ringing than this is harm.
+const RINGING: f64 = 0.02;
+
+/// The largest value of a black pixel, and the distance of a white one from 1.
+const CLIP: f32 = 1.5 / 255.0;
+
+/// A pixel that is this far from black or white has not lost its detail.
+const DETAIL: f32 = 4.0 / 255.0;
+
+/// The largest difference of the channels of a gray pixel.
+const GRAY: f32 = 3.0 / 255.0;
+
+/// The least share of gray pixels of which a tint is said.
+const FEW: f64 = 0.02;
+
+impl Effect {
+    /// The effect of turning `before` into `after`, of the same size.
+    pub fn of(before: &Image, after: &Image) -> Self {
+        let rows = 0..before.height.min(after.height);
+        let sums = rows.into_par_iter().map(|y| Sums::of(before.row(y), after.row(y)));
+        let sums = sums.reduce(Sums::default, Sums::add);
+        let pixels = (before.width * before.height).max(1) as f64;
+        let gray = sums.gray as f64;
+        let tint = match gray >= FEW * pixels && gray > 0.0 {
+            true => (sums.red / gray).hypot(sums.blue / gray),
+            false => 0.0,
+        };
+        Self {
+            change: sums.change / (3.0 * pixels),
+            black: sums.black as f64 / pixels,
+            white: sums.white as f64 / pixels,
+            tint,
+            ringing: ringing(&Plane::gray(before), &Plane::gray(after)),
+        }
+    }
+
+    /// The signs of harm, as notes for people.
+    pub fn harm(&self) -> Vec<Note> {
+        let percent = |share: f64| (100.0 * share).round() as u8;
+        let mut notes = Vec::new();
+        if self.black > CLIPPED {
+            notes.push(Note::TurnedBlack(percent(self.black)));
+        }
+        if self.white > CLIPPED {
+            notes.push(Note::TurnedWhite(percent(self.white)));
+        }
+        if self.tint > TINTED {
+            notes.push(Note::Tinted);
+        }
+        if self.ringing > RINGING {
+            notes.push(Note::Ringing);
+        }
+        notes
+    }
+}
+
+/// What the rows of a picture add to its effect.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    change: f64,
+    black: usize,
+    white: usize,
+    gray: usize,
+    red: f64,
+    blue: f64,
+}
+
+impl Sums {
+    fn of(before: &[f32], after: &[f32]) -> Self {
+        let mut sums = Self::default();
+        for (before, after) in before.chunks_exact(3).zip(after.chunks_exact(3)) {
+            let (low, high) = range(before);
+            let (low_after, high_after) = range(after);
+            let change = before.iter().zip(after).map(|(a, b)| (a - b).abs()).sum::<f32>();
+            sums.change += f64::from(change);
+            sums.black += usize::from(high_after <= CLIP && high > DETAIL);
+            sums.white += usize::from(low_after >= 1.0 - CLIP && low < 1.0 - DETAIL);
+            if high - low <= GRAY {
+                sums.gray += 1;
+                sums.red += f64::from(after[0] - after[1]);
+                sums.blue += f64::from(after[2] - after[1]);
+            }
+        }
+        sums
+    }
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            change: self.change + other.change,
+            black: self.black + other.black,
+            white: self.white + other.white,
+            gray: self.gray + other.gray,
+            red: self.red + other.red,
+            blue: self.blue + other.blue,
+        }
+    }
+}
+
+fn range(pixel: &[f32]) -> (f32, f32) {
+    pixel
+        .iter()
+        .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &v| (low.min(v), high.max(v)))
+}
+
+/// The distance from an edge at which ripples are looked for, in pixels.
+const REACH: usize = 8;
+
+/// The least step of brightness, over two pixels, that is an edge.
+const EDGE: f32 = 0.15;
+
+/// The mean of the new ripples beside edges, along rows and columns.
+///
+/// A ripple is a local extremum of brightness: its height is the smaller of the differences from
+/// the two neighbors two pixels away. Those of `before` are taken off, enlarged by as much as the
+/// edge was.
+fn ringing(before: &Plane, after: &Plane) -> f64 {
+    let (width, height) = (after.width, after.height);
+    let lines = |count: usize, len: usize, step: usize, stride: usize| {
+        (0..count)
+            .into_par_iter()
+            .map(|line| {
+                let at = |plane: &Plane, i: usize| plane.data[line * stride + i * step];
+                let (mut sum, mut count) = (0.0, 0usize);
+                for i in 2..len.saturating_sub(2) {
+                    let step_after = (at(after, i + 1) - at(after, i - 1)).abs();
+                    if step_after < EDGE {
+                        continue;
+                    }
+                    let step_before = (at(before, i + 1) - at(before, i - 1)).abs();
+                    let gain = (step_after / step_before.max(1e-3)).clamp(1.0, 4.0);
+                    for side in [-1isize, 1] {
+                        for distance in 3..=REACH as isize {
+                            let Some(j) = i.checked_add_signed(side * distance) else { continue };
+                            if j < 2 || j + 2 >= len {
+                                continue;
+                            }
+                            let height = |plane: &Plane| {
+                                let (a, b) = (
+                                    at(plane, j) - at(plane, j - 2),
+                                    at(plane, j) - at(plane, j + 2),
+                                );
+                                if a * b > 0.0 { a.abs().min(b.abs()) } else { 0.0 }
+                            };
+                            sum += f64::from((height(after) - gain * height(before)).max(0.0));
+                            count += 1;
+                        }
+                    }
+                }
+                (sum, count)
+            })
+            .reduce(|| (0.0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
+    };
+    let along = lines(height, width, 1, width);
+    let across = lines(width, height, width, 1);
+    match along.1 + across.1 {
+        0 => 0.0,
+        count => (along.0 + across.0) / count as f64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(f: impl Fn(usize, usize) -> [f32; 3]) -> Image {
+        Image::from_fn(64, 48, f)
+    }
+
+    #[test]
+    fn nothing_changes_nothing() {
+        let image = image(|x, y| [x as f32 / 64.0, y as f32 / 48.0, 0.5]);
+        assert_eq!(Effect::of(&image, &image).harm(), []);
+        assert_eq!(Effect::of(&image, &image), Effect { ..Effect::default() });
+    }
+
+    #[test]
+    fn lost_shadows_and_highlights_are_counted() {
+        let before = image(|x, _| [0.1 + 0.8 * x as f32 / 64.0; 3]);
+        let after = image(|x, _| match x {
+            0..16 => [0.0; 3],
+            60.. => [1.0; 3],
+            _ => [0.5; 3],
+        });
+        let effect = Effect::of(&before, &after);
+        assert_eq!((effect.black, effect.white), (0.25, 0.0625));
+        assert_eq!(effect.harm(), [Note::TurnedBlack(25), Note::TurnedWhite(6)]);
+        // A pixel that is black already loses nothing.
+        assert_eq!(Effect::of(&after, &after).black, 0.0);
+        let darker = image(|_, _| [2.0 / 255.0, 0.0, 0.0]);
+        assert_eq!(Effect::of(&darker, &image(|_, _| [0.0; 3])).black, 0.0);
+    }
+
+    #[test]
+    fn a_tint_is_that_of_gray_pixels() {
+        let before = image(|x, _| if x < 32 { [0.5; 3] } else { [0.9, 0.2, 0.1] });
+        let after = image(|x, _| if x < 32 { [0.5, 0.5, 0.62] } else { [1.0, 0.1, 0.0] });
+        let effect = Effect::of(&before, &after);
+        assert!((effect.tint - 0.12).abs() < 1e-6, "{effect:?}");
+        assert_eq!(effect.harm(), [Note::Tinted]);
+        // Without gray pixels there is nothing to tell it by.
+        let colored = image(|_, _| [0.9, 0.2, 0.1]);
+        assert_eq!(Effect::of(&colored, &after).tint, 0.0);
+    }
+
+    #[test]
+    fn ripples_beside_an_edge_are_ringing() {
+        let step = |x: usize| if x < 32 { 0.25 } else { 0.75 };
+        let before = image(|x, _| [step(x); 3]);
+        let rippled = |height: f32| {
+            image(|x, _| {
+                let away = x as f32 - 31.5;
+                let ripple = height * (away * 1.3).sin() * (-away.abs() / 8.0).exp();
+                [step(x) + ripple; 3]
+            })
+        };
+        let of = |height: f32| Effect::of(&before, &rippled(height));
+        assert_eq!(of(0.0).ringing, 0.0);
+        assert!(of(0.05).ringing < of(0.1).ringing);
+        assert_eq!(of(0.15).harm(), [Note::Ringing]);
+        // A sharper edge alone is none.
+        let soft = image(|x, _| [0.25 + 0.5 * ((x as f32 - 28.0) / 8.0).clamp(0.0, 1.0); 3]);
+        assert_eq!(Effect::of(&soft, &before).ringing, 0.0);
+    }
+}
