@@ -46,12 +46,16 @@ impl From<EncodedScores> for Scored {
 /// Restores a degraded image.
 pub type RestoreFn<'a> = dyn Fn(&Image) -> Result<Image> + 'a;
 
-/// Scores pair `index` of `pairs`.
+/// Looks at the images of a pair: the degraded one, the restored one and the clean one.
+pub type LookFn<'a> = dyn Fn(&Image, Option<&Image>, &Image) -> Result<()> + 'a;
+
+/// Scores pair `index` of `pairs`, and shows its images to `look`.
 pub fn score(
     pairs: &dyn Source,
     index: usize,
     scorer: &Scorer,
     restore: Option<&RestoreFn<'_>>,
+    look: Option<&LookFn<'_>>,
 ) -> Result<Scored> {
     let (name, (input, target)) = (pairs.name(index), pairs.full(index)?);
     let mut remarks = Vec::new();
@@ -69,10 +73,11 @@ pub fn score(
         Ok(scores.zip(scorer.measures()).map(value).collect())
     };
     let before = of(&input, "degraded")?;
-    let restored = match restore {
-        Some(restore) => Some(of(&restore(&input)?, "restored")?),
-        None => None,
-    };
+    let image = restore.map(|restore| restore(&input)).transpose()?;
+    let restored = image.as_ref().map(|image| of(image, "restored")).transpose()?;
+    if let Some(look) = look {
+        look(&input, image.as_ref(), &target)?;
+    }
     Ok(Scored { name, input: before, restored, remarks })
 }
 

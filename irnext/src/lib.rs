@@ -20,9 +20,9 @@
 //! loss), [`shipped`] (the built-in weights), [`compute`] (device and precision) → [`restore`] (an
 //! image of any size) → [`degrade`] (haze, rain, snow and blur), [`classify`] (detecting them) →
 //! [`restorer`] (all of it as a service for photographs), [`jobs`] (many files), `serve` (over
-//! HTTP) → [`metrics`], [`evaluate`], [`protocol`] (scores) → [`data`] (training pairs), [`doctor`]
-//! → [`distributed`] (several processes) → [`train`], [`recipes`], `plot` → [`costs`], [`explain`]
-//! (costs and feature maps) → `cli`.
+//! HTTP) → [`metrics`], [`evaluate`], [`protocol`] (scores), [`gallery`] (pages with pictures) →
+//! [`data`] (training pairs), [`doctor`] → [`distributed`] (several processes) → [`train`],
+//! [`recipes`], `plot` → [`costs`], [`explain`] (costs and feature maps) → `cli`.
 //!
 //! The features `program` (the module `cli`, with the parser of its command line), `plot`, `serve`
 //! and `checks` are on by default. A library user turns them off: `default-features = false`.
@@ -41,6 +41,7 @@ pub mod doctor;
 pub mod error;
 pub mod evaluate;
 pub mod explain;
+pub mod gallery;
 pub mod image;
 pub mod jobs;
 pub mod metrics;

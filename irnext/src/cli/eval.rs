@@ -1,18 +1,20 @@
 //! `irnext eval`: scores pairs of images, the degraded one beside the restored one.
 
 use super::arguments::{ComputeArguments, WeightArguments, one_of};
-use super::output::{complain, say};
+use super::output::{check_overwrite, complain, say};
 use crate::data::{Paired, Pairing, PhotoCache, Role, Source, Split, splits};
 use crate::distributed::Team;
 use crate::distributed::launch::LaunchInfo;
 use crate::error::{Error, Result};
-use crate::evaluate::{RestoreFn, score};
+use crate::evaluate::{LookFn, RestoreFn, score};
+use crate::gallery::Pictures;
 use crate::image::Image;
 use crate::metrics::{Lpips, Measure, Scorer};
 use crate::protocol::groups::groups;
 use crate::protocol::sets::Set;
 use crate::protocol::{Protocol, Report, ReportFormat, SetReport};
 use crate::restore::{Scale, Sizing, restore_at};
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -91,6 +93,12 @@ pub(super) struct Arguments {
         help_heading = SCORES
     )]
     format: ReportFormat,
+    /// Also write a page with the images and their scores; it needs no other file
+    #[arg(long, value_name = "FILE", help_heading = SCORES)]
+    html: Option<PathBuf>,
+    /// Replace an existing page
+    #[arg(long, requires = "html", help_heading = SCORES)]
+    overwrite: bool,
     #[command(flatten)]
     compute: ComputeArguments,
 }
@@ -193,6 +201,12 @@ pub(super) fn run(arguments: &Arguments, launch: LaunchInfo) -> Result<()> {
 
 /// The pairs are shared among `team`, and the first rank prints the scores of all.
 fn run_in(team: &Team, arguments: &Arguments) -> Result<()> {
+    if let Some(page) = &arguments.html {
+        if !team.is_alone() {
+            return Err(Error::Config { reason: "--html needs a single process".into() });
+        }
+        check_overwrite(page, arguments.overwrite)?;
+    }
     let (folder, splits) = arguments.splits()?;
     let (scorer, remark) = arguments.scorer()?;
     if let Some(remark) = remark.filter(|_| team.is_first()) {
@@ -223,13 +237,22 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<()> {
         }
     };
     print(report.preface());
+    let pictures = RefCell::new(Vec::new());
+    let look = |input: &Image, restored: Option<&Image>, target: &Image| {
+        let mut pictures = pictures.borrow_mut();
+        if pictures.len() < PICTURED {
+            pictures.push(Pictures::of(input, restored, Some(target))?);
+        }
+        Ok(())
+    };
+    let look = arguments.html.as_ref().map(|_| &look as &LookFn<'_>);
     for split in splits {
         let set = Set::of_split(&folder, &split.name, Some(arguments.protocol));
         let groups = groups(arguments.protocol, &folder, &split.pairing.pairs)?;
         let pairs = Paired::new(split.pairing.pairs, PhotoCache::new(0));
         let mut done = SetReport { name: split.name, set, pairs: pairs.len(), images: Vec::new() };
         print(report.heading(&done.name, done.pairs));
-        let one = |index| score(&pairs, index, &scorer, restore.as_deref());
+        let one = |index| score(&pairs, index, &scorer, restore.as_deref(), look);
         team.distribute(
             pairs.len().min(arguments.limit),
             &AtomicBool::new(false),
@@ -246,5 +269,12 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<()> {
     if team.is_first() && arguments.format != ReportFormat::Table {
         say!("{}", report.write(arguments.format).trim_end_matches('\n'));
     }
+    if let Some(file) = &arguments.html {
+        let page = report.page(&pictures.into_inner(), Vec::new()).map_err(Error::io(file))?;
+        nn::write_atomically(file, &page).map_err(Error::io(file))?;
+    }
     Ok(())
 }
+
+/// The most pairs whose images are on a page; of the others it has the scores.
+const PICTURED: usize = 200;

@@ -3,8 +3,10 @@
 use super::Protocol;
 use super::sets::Set;
 use crate::evaluate::{Scored, mean};
+use crate::gallery::{Gallery, Pictures};
 use crate::metrics::Measure;
 use serde_json::{Map, Value, json};
+use std::io::{self, Write};
 
 /// The format of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +186,57 @@ impl Report {
         text
     }
 
+    /// Writes a page with the scores and, as far as there are any, the `pictures` of the pairs, in
+    /// their order.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn page<W: Write>(&self, pictures: &[Pictures], to: W) -> io::Result<W> {
+        let weights = self.weights.as_deref().unwrap_or("none: the input images are scored");
+        let facts = [
+            ("Protocol", format!("{}: {}", self.protocol, self.protocol.description())),
+            ("Weights", weights.to_string()),
+            ("Decoder", DECODER.to_string()),
+        ];
+        let mut page = Gallery::begin(to, &format!("Scores, {}", self.protocol), &facts)?;
+        let mut pictures = pictures.iter();
+        for set in &self.sets {
+            let head: Vec<&str> =
+                [&set.name[..], ""].into_iter().chain(names(&self.measures)).collect();
+            let mut rows = Vec::new();
+            for mean in set.means() {
+                let group = mean.group.map(|group| format!(", {group}")).unwrap_or_default();
+                let name = format!("mean of {}{group}", mean.images);
+                let row = |which: &str, values: &[f64]| -> Vec<String> {
+                    let cells = values.iter().map(|value| cell(*value));
+                    [name.clone(), which.into()].into_iter().chain(cells).collect()
+                };
+                rows.push(row("degraded", &mean.input));
+                rows.extend(mean.restored.as_deref().map(|values| row("restored", values)));
+            }
+            page.table(&head, rows.iter().map(|row| &row[..]))?;
+            for (scored, _) in &set.images {
+                let mut lines: Vec<String> = vec![self.on_one_line(scored)];
+                lines.extend(scored.remarks.iter().cloned());
+                let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+                match pictures.next() {
+                    Some(pictures) => page.add(&scored.name, &lines, pictures)?,
+                    None => page.add_lines(&scored.name, &lines)?,
+                }
+            }
+        }
+        page.end()
+    }
+
+    /// `psnr 20.1000 → 25.3000, ssim …`.
+    fn on_one_line(&self, scored: &Scored) -> String {
+        let measures = self.measures.iter().enumerate().map(|(i, measure)| {
+            let restored = scored.restored.as_ref().map(|scores| format!(" → {}", cell(scores[i])));
+            format!("{measure} {}{}", cell(scored.input[i]), restored.unwrap_or_default())
+        });
+        measures.collect::<Vec<_>>().join(", ")
+    }
+
     fn json(&self) -> Value {
         let scores = |values: &[f64]| -> Value {
             let pairs =
@@ -305,6 +358,7 @@ fn names(measures: &[Measure]) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::Image;
 
     fn report() -> Report {
         let scored = |name: &str, psnr: f64| Scored {
@@ -346,6 +400,21 @@ mod tests {
         {
             assert!(table.contains(part), "{part} is missing:\n{table}");
         }
+    }
+
+    #[test]
+    fn a_page_has_means_and_each_image() {
+        let image = Image::new(8, 8);
+        let pictures = [Pictures::of(&image, Some(&image), Some(&image)).unwrap()];
+        let page = String::from_utf8(report().page(&pictures, Vec::new()).unwrap()).unwrap();
+        for part in [
+            "<td>mean of 1, indoor</td><td>degraded</td><td>20.0000</td><td>0.5000</td>",
+            "<h2>a, &quot;b&quot;.png</h2>\n<p>psnr 20.0000 → 22.0000, ssim 0.5000 → -</p>",
+            "<p>psnr inf → inf, ssim",
+        ] {
+            assert!(page.contains(part), "{part} is missing:\n{page}");
+        }
+        assert_eq!(page.matches("<img").count(), 3);
     }
 
     #[test]

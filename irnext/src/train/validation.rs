@@ -61,7 +61,7 @@ impl Validator {
                 seen.set((index < shown).then(|| restored.clone()));
                 Ok(restored)
             };
-            let scored = score(&self.pairs, index, &scorer, Some(&restore))?;
+            let scored = score(&self.pairs, index, &scorer, Some(&restore), None)?;
             let sample = seen
                 .take()
                 .map(|restored| ValidationPicture::new(&self.pairs, index, &restored))

@@ -26,8 +26,8 @@ impl Row {
         let scorer = Scorer::new(&protocol.headline()[..1]);
         // Of the degraded image and of what `restorer` makes of it.
         let mean = |restorer: &RestoreFn<'_>| {
-            let scores =
-                (0..pairs.len()).map(|index| score(pairs, index, &scorer, Some(restorer)).unwrap());
+            let scores = (0..pairs.len())
+                .map(|index| score(pairs, index, &scorer, Some(restorer), None).unwrap());
             let [mut before, mut after] = [0.0; 2];
             for scored in scores {
                 before += scored.input[0] / pairs.len() as f64;
@@ -82,6 +82,7 @@ impl Row {
 pub fn mean_psnr(pairs: &dyn Source, restore: impl Fn(&Image) -> Image) -> f64 {
     let scorer = Scorer::new(&Protocol::Plain.headline()[..1]);
     let restorer = |image: &Image| Ok(restore(image));
-    let of = |index| score(pairs, index, &scorer, Some(&restorer)).unwrap().restored.unwrap()[0];
+    let of =
+        |index| score(pairs, index, &scorer, Some(&restorer), None).unwrap().restored.unwrap()[0];
     (0..pairs.len()).map(of).sum::<f64>() / pairs.len() as f64
 }
