@@ -191,6 +191,37 @@ mod tests {
     }
 
     #[test]
+    fn layers_draw_from_the_seed_and_the_step() {
+        let (_, params) = Params::build(0, DType::F64, |_| Ok(())).unwrap();
+        let x = Tensor::randn(&[100], DType::F64, &mut Rng::new(1)).unwrap();
+        let loss =
+            |cx: &Context| -> Result<Tensor> { Ok(Dropout::new(0.5)?.forward(cx, &x)?.sum_all()?) };
+        let by_hand = |step| {
+            let tape = Tape::new();
+            let cx = Context::training(&params, &tape).with_seed(7, step);
+            loss(&cx).unwrap().item().unwrap()
+        };
+        let expected = [0, 1, 2].map(by_hand);
+        assert!(expected[0] != expected[1] && expected[1] != expected[2]);
+        // Parameters of which one has a gradient in the first step alone: the steps still count.
+        let (ids, params) = Params::build(0, DType::F64, |b| {
+            Ok([b.constant("v", &[], 1.0), b.constant("w", &[], 1.0)])
+        })
+        .unwrap();
+        let mut trainer = Trainer::new(params, Rule::adam()).with_seed(7);
+        for (step, expected) in expected.into_iter().enumerate() {
+            let drawn = trainer.step(0.1, |cx| {
+                let used = if step == 0 { &ids[..] } else { &ids[..1] };
+                let zeros = used.iter().map(|&id| Ok(cx.param(id)?.scale(0.0)?));
+                let zeros: Vec<Tensor> = zeros.collect::<Result<_>>()?;
+                zeros.iter().try_fold(loss(cx)?, |sum, zero| Ok(sum.add(zero)?))
+            });
+            assert_eq!(drawn.unwrap(), expected, "{step}");
+        }
+        assert_eq!((trainer.steps(), trainer.optimizer.steps()), (3, &[3, 1][..]));
+    }
+
+    #[test]
     fn a_step_stores_running_statistics() {
         let (loss, mut trainer) = run();
         let before = trainer.params.clone();

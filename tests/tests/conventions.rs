@@ -33,9 +33,18 @@ fn a_choice_of_the_device_by_hand_is_found() {
         "if x.gpu().is_some() { 1 } else { 2 }",
         "let slow = x.gpu().is_none();",
         "x.gpu().map_or_else(|| cpu(x), |gpu| cuda(gpu, x))",
+        "x.gpu().is_none_or(|gpu| gpu.is_slow())",
+        "x.gpu().and_then(|gpu| cuda(gpu, x))",
+        "let gpu = x.gpu(); gpu.is_some()",
+        "match gpu { None => cpu(x), Some(gpu) => cuda(gpu, x) }",
+        "if let Some(gpu) = gpu { return cuda(gpu, x); }",
+        "let Some(gpu) = gpu else { return cpu(x) };",
         "if x.device() == Device::Cpu { 1 } else { 2 }",
         "let there = Device::Cpu != x.device();",
+        "x.device().eq(&Device::Cpu)",
         "match device { Device::Cpu => 1, Device::Cuda(_) => 2 }",
+        "use crate::Device::*;",
+        "use crate::Device::{Cpu, Cuda};",
         "let Device::Cuda(index) = device else { return };",
         "matches!(x.device(), Device::Cuda(_))",
         "match storage { Storage::Cuda(block) => 1, _ => 2 }",
@@ -47,6 +56,9 @@ fn a_choice_of_the_device_by_hand_is_found() {
         "on_device(x.gpu(), (), |()| cpu(x), |gpu, ()| cuda(gpu, x))",
         "x.on_device(|| cpu(x), |gpu| cuda(gpu, x))",
         "let gpu = x.gpu();",
+        "let here = gpu;",
+        "on_device(gpu, x, |x| cpu(x), |gpu, x| cuda(gpu, x))",
+        "device.gpu()?.ok_or_else(|| refuse())",
         "if x.device() != y.device() { refuse() }",
         "let device = Device::Cuda(index);",
         "// if x.gpu().is_some()",
@@ -63,7 +75,16 @@ fn hand_written(words: &[&str], storage: bool) -> Vec<String> {
     let starts = |i: usize, expected: &[&str]| {
         expected.iter().enumerate().all(|(k, word)| at(i + k) == *word)
     };
-    let asks = |i: usize| starts(i, &[".", "gpu", "("]) || starts(i, &["Tensor", "::", "gpu"]);
+    // What a variable of this name holds was asked for before.
+    let is_subject = |i: usize| {
+        at(i) == "gpu"
+            && i > 0
+            && ["match", "="].contains(&at(i - 1))
+            && ["{", "else"].contains(&at(i + 1))
+    };
+    let asks = |i: usize| {
+        starts(i, &[".", "gpu", "("]) || starts(i, &["Tensor", "::", "gpu"]) || is_subject(i)
+    };
     let mut found = Vec::new();
     for i in 0..words.len() {
         let is_device = ["Cpu", "Cuda"].iter().any(|kind| starts(i, &["Device", "::", kind]));
@@ -71,11 +92,14 @@ fn hand_written(words: &[&str], storage: bool) -> Vec<String> {
             // Behind its number, if it has one.
             let end = if at(i + 3) == "(" { closing(words, i + 3) + 1 } else { i + 3 };
             let compared = |at: &str| ["=", "!"].contains(&at);
-            let before = i > 1 && at(i - 1) == "=" && compared(at(i - 2));
+            let before =
+                i > 1 && at(i - 1) == "=" && compared(at(i - 2)) || i > 0 && at(i - 1) == "&";
             let after = compared(at(end)) && ["=", ">"].contains(&at(end + 1));
             before || after || i > 0 && at(i - 1) == "let" || in_matches(words, i)
         };
         let kinds = ["Cpu", "Cuda"].iter().any(|kind| starts(i, &["Storage", "::", kind]));
+        // Their kinds would go by names that are not looked for.
+        let renamed = ["*", "{"].iter().any(|tree| starts(i, &["Device", "::", tree]));
         // The subject of a branch, up to its block.
         let head = |from: usize| {
             let length = words[from..].iter().position(|word| ["{", ";", "else"].contains(word));
@@ -83,9 +107,21 @@ fn hand_written(words: &[&str], storage: bool) -> Vec<String> {
         };
         let branch = ["if", "match", "while"].contains(&at(i))
             || at(i) == "let" && at(head(i + 1).end) == "else";
-        let answers = ["is_some", "is_none", "map", "map_or", "map_or_else", "is_some_and"];
-        let used = starts(i, &["gpu", "(", ")", "."]) && answers.contains(&at(i + 4));
+        let answers = [
+            "is_some",
+            "is_none",
+            "is_some_and",
+            "is_none_or",
+            "map",
+            "map_or",
+            "map_or_else",
+            "and_then",
+            "filter",
+        ];
+        let call = starts(i, &["gpu", "(", ")", "."]) && answers.contains(&at(i + 4));
+        let used = call || starts(i, &["gpu", "."]) && answers.contains(&at(i + 2));
         if named
+            || renamed
             || kinds && !storage
             || branch && head(i + 1).any(asks)
             || used
@@ -156,8 +192,9 @@ fn a_name_of_a_type_has_one_meaning() {
 #[test]
 fn types_are_found_with_any_visibility_but_none() {
     let text = "pub struct A<T>(T); pub(crate) enum B {} pub(in crate::ops) trait C {}
-                struct D; pub fn e() {} pub(super) struct F; // pub struct G;";
-    assert_eq!(visible_types(&tokens(text)), ["A", "B", "C", "F"]);
+                struct D; pub fn e() {} pub(super) struct F; // pub struct G;
+                pub unsafe trait H {} pub union I { j: u8 } pub unsafe fn k() {}";
+    assert_eq!(visible_types(&tokens(text)), ["A", "B", "C", "F", "H", "I"]);
 }
 
 /// The names of the types and traits that other modules can see; those that macros make are not
@@ -167,8 +204,9 @@ fn visible_types<'a>(words: &[&'a str]) -> Vec<&'a str> {
     for i in (0..words.len()).filter(|&i| words[i] == "pub") {
         let restricted = words.get(i + 1) == Some(&"(");
         let kind = if restricted { closing(words, i + 1) + 1 } else { i + 1 };
+        let kind = kind + usize::from(words.get(kind) == Some(&"unsafe"));
         if let [kind, name, ..] = &words[kind.min(words.len())..]
-            && ["struct", "enum", "trait"].contains(kind)
+            && ["struct", "enum", "union", "trait"].contains(kind)
             && *name != "$"
         {
             names.push(*name);

@@ -107,11 +107,45 @@ fn the_packages_depend_on_those_below_them() {
     assert!(!drawn.iter().any(|name| depends(&driver, name)), "kernels/driver is the lowest");
 }
 
-/// Whether a package has a dependency of this name, other than for its tests.
+/// Whether a package has a dependency of this name, on any target, other than for its tests.
 fn depends(manifest: &str, name: &str) -> bool {
-    let sections = manifest.split("\n[").filter(|section| section.starts_with("dependencies]"));
-    let mut lines = sections.flat_map(str::lines);
-    lines.any(|line| line.split(['.', ' ', '=']).next() == Some(name))
+    let package = format!("irnext-{name}");
+    let is_it = |word: &str| [name, &package].contains(&word);
+    let mut listed = false;
+    manifest.lines().any(|line| {
+        let mut header = match line.strip_prefix('[') {
+            Some(header) => header.trim_end_matches(']').split('.'),
+            None => {
+                let mut words = line.split(|c: char| !c.is_alphanumeric() && !"-_".contains(c));
+                let is_named = words.next().is_some_and(is_it);
+                return listed && (is_named || words.any(|word| word == package));
+            }
+        };
+        listed = header.any(|part| ["dependencies", "build-dependencies"].contains(&part));
+        listed && header.next().is_some_and(is_it)
+    })
+}
+
+#[test]
+fn a_dependency_is_found_however_it_is_written() {
+    for manifest in [
+        "[dependencies]\nnn.workspace = true",
+        "[dependencies]\nrayon = \"1\"\nnn = { workspace = true }",
+        "[dependencies]\nirnext-nn = \"0.1\"",
+        "[dependencies]\nlayers = { package = \"irnext-nn\", path = \"../nn\" }",
+        "[dependencies.nn]\nworkspace = true",
+        "[target.'cfg(unix)'.dependencies]\nnn.workspace = true",
+        "[build-dependencies]\nnn.workspace = true",
+    ] {
+        assert!(depends(manifest, "nn"), "{manifest}");
+    }
+    for manifest in [
+        "[package]\nname = \"irnext-nn\"",
+        "[dependencies]\nrayon.workspace = true\n[dev-dependencies]\nnn.workspace = true",
+        "[dependencies]\nnnn = \"1\"\n[features]\nnn = []",
+    ] {
+        assert!(!depends(manifest, "nn"), "{manifest}");
+    }
 }
 
 #[test]
@@ -154,6 +188,7 @@ fn an_import_upwards_is_found() {
     assert!(upwards_of("pub struct Layout;").is_empty());
     assert_eq!(upwards_of("use crate::apply;"), ["layout.rs -> ops/mod.rs"]);
     assert_eq!(upwards_of("fn f() { crate::plan::planned() }"), ["layout.rs -> plan/mod.rs"]);
+    assert_eq!(upwards_of("use crate::plan::*;"), ["layout.rs -> plan/mod.rs"]);
 }
 
 #[test]
@@ -349,7 +384,9 @@ impl Crate {
             let mut used: Vec<Vec<String>> = module
                 .imports
                 .iter()
-                .filter(|import| !import.public || words.contains(&import.name))
+                .filter(|import| {
+                    !import.public || import.name != "*" && words.contains(&import.name)
+                })
                 .map(|import| import.path.clone())
                 .collect();
             for i in 0..words.len() {
@@ -385,7 +422,8 @@ impl Crate {
                 "crate" => at.clear(),
                 "self" => {}
                 "super" => drop(at.pop()),
-                "*" => return None,
+                // Everything in the module that was named.
+                "*" => break,
                 part => {
                     let child: Vec<String> = at.iter().cloned().chain([part.into()]).collect();
                     if self.modules.contains_key(&child) {

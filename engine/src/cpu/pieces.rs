@@ -62,4 +62,22 @@ mod tests {
         for_each_line(&mut out, 4, || Ok(()), |i, line, ()| line.fill(i as u8)).unwrap();
         assert_eq!(out, [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]);
     }
+
+    #[test]
+    fn lines_are_counted_through_all_pieces() {
+        // Many lines to a piece, and several pieces; one line longer than a piece; a short rest.
+        for (len, total) in [(7, 3 * crate::cpu::PIECE + 3), (crate::cpu::PIECE + 1, 70_000)] {
+            let mut out = vec![u32::MAX; total];
+            for_each_line(&mut out, len, || Ok(()), |i, line, ()| line.fill(i as u32)).unwrap();
+            assert!(out.iter().enumerate().all(|(at, &line)| line as usize == at / len), "{len}");
+            // The error of any piece ends it.
+            let error = Error::Memory { op: None, bytes: 1 };
+            let calls = std::sync::atomic::AtomicUsize::new(0);
+            let last = || match calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+                0..3 => Ok(()),
+                _ => Err(error.clone()),
+            };
+            assert_eq!(for_each_line(&mut out, len, last, |_, _, ()| {}), Err(error));
+        }
+    }
 }

@@ -300,6 +300,7 @@ mod tests {
             message(Image::from_data(4, 3, vec![0.0; 35])),
             "35 values do not make an image of 4×3 pixels"
         );
+        assert!(Image::from_data(4, 3, vec![0.0; 37]).is_err());
         assert!(Image::from_data(usize::MAX, usize::MAX, vec![0.0; 3]).is_err());
         let black = |_, _| [0.0; 3];
         let no_memory = "there is no memory for an image of ";
@@ -307,6 +308,8 @@ mod tests {
         assert!(message(Image::build(1 << 40, 1 << 20, black)).starts_with(no_memory));
         assert!(message(counting(4, 3).resize(usize::MAX, 1)).starts_with(no_memory));
         assert!(message(counting(4, 3).resize(1 << 60, 1)).starts_with(no_memory));
+        // Rows are resized before columns, so that in between it is as wide and as high.
+        assert!(message(counting(1, 1 << 20).resize(1 << 25, 1)).starts_with(no_memory));
         assert!(counting(4, 3).resize(usize::MAX, 0).unwrap().data.is_empty());
     }
 

@@ -91,6 +91,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_photograph_and_the_network_share_what_there_is() {
+        let limit = MemoryLimit::limited_to(1000);
+        // 60 bytes for each pixel of the photograph.
+        assert_eq!(limit.for_network((2, 3)).unwrap(), 640);
+        assert!(limit.check((4, 4)).is_ok());
+        let error = limit.check((4, 5)).unwrap_err();
+        assert!(
+            matches!(error, Error::Memory { size: (4, 5), least: 1200, limit: 1000 }),
+            "{error}"
+        );
+        let error = limit.refusal((4, 4), 50);
+        assert!(matches!(error, Error::Memory { least: 1010, limit: 1000, .. }), "{error}");
+        // Without a limit, pieces have 2 GiB, however large the photograph is.
+        let none = MemoryLimit::default();
+        assert_eq!(none.for_network((1 << 20, 1 << 20)).unwrap(), 2 << 30);
+        assert!(limit.is_limited() && !none.is_limited());
+    }
+
+    #[test]
     fn amounts_have_a_unit() {
         for (text, bytes) in [
             ("2G", 2 << 30),

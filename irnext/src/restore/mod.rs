@@ -225,6 +225,23 @@ mod tests {
     }
 
     #[test]
+    fn a_prediction_is_cropped_to_the_pixels_it_was_made_for() {
+        let image = Image::from_fn(40, 30, |x, y| [x as f32 / 40.0, y as f32 / 30.0, 0.5]);
+        let config = ModelConfig::default();
+        let seen = std::cell::RefCell::new(Vec::new());
+        let predict = |x: &Tensor| {
+            *seen.borrow_mut() = x.shape().to_vec();
+            Ok(x.clone())
+        };
+        assert_eq!(one_piece(&config, &image, predict).unwrap(), image);
+        assert_eq!(*seen.borrow(), [1, 3, config.side_for(30), config.side_for(40)]);
+        // Values that a network overshoots to are limited.
+        let far = |x: &Tensor| Ok(x.affine(4.0, -1.0)?);
+        let restored = one_piece(&config, &image, far).unwrap();
+        assert_eq!([restored.at(0, 0), restored.at(39, 29)], [[0.0, 0.0, 1.0], [1.0; 3]]);
+    }
+
+    #[test]
     fn an_output_that_is_not_finite_is_an_error() {
         let image = Image::new(40, 30);
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {

@@ -183,6 +183,45 @@ mod tests {
         for (a, b) in result.data.iter().zip(&image.data) {
             assert!((a - b).abs() < 1e-6, "{a} {b}");
         }
-        assert_eq!(parts.borrow().last(), Some(&1.0));
+        let count = tiles.rows.len() * tiles.columns.len();
+        let expected: Vec<f64> = (1..=count).map(|done| done as f64 / count as f64).collect();
+        assert_eq!(*parts.borrow(), expected);
+    }
+
+    #[test]
+    fn a_seam_fades_from_tile_to_tile() {
+        // Two tiles of 500 that share 200 pixels, of which either fades over its last 128.
+        let across = Tiling { rows: vec![0], columns: vec![0, 300], width: 500, height: 3 };
+        let down = Tiling { rows: vec![0, 300], columns: vec![0], width: 3, height: 500 };
+        for (tiles, width, height) in [(across, 800, 3), (down, 3, 800)] {
+            let count = std::cell::Cell::new(0u8);
+            // The first tile becomes black and the second one white.
+            let restore = |tile: &Image| {
+                let white = f32::from(count.replace(count.get() + 1));
+                Ok(Image::from_fn(tile.width, tile.height, |_, _| [white; 3]))
+            };
+            let result = tiles.restore(&Image::new(width, height), restore, &|_| ()).unwrap();
+            let at = |place: usize| match width {
+                800 => result.at(place, 1)[0],
+                _ => result.at(1, place)[0],
+            };
+            for (place, expected) in [
+                (0, 0.0),
+                (299, 0.0),
+                (300, 1.0 / 129.0),
+                (371, 72.0 / 200.0),
+                (372, 73.0 / 201.0),
+                (399, 100.0 / 201.0),
+                (400, 101.0 / 201.0),
+                (427, 128.0 / 201.0),
+                (428, 128.0 / 200.0),
+                (499, 128.0 / 129.0),
+                (500, 1.0),
+                (799, 1.0),
+            ] {
+                assert!((at(place) - expected).abs() < 1e-6, "{place}: {}", at(place));
+            }
+            assert!((1..800).all(|place| at(place) >= at(place - 1)));
+        }
     }
 }

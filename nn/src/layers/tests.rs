@@ -307,6 +307,37 @@ fn group_norm_brings_groups_of_channels_to_one_scale() {
 }
 
 #[test]
+fn batch_norm_follows_the_statistics_of_its_batches() {
+    let (norm, mut params) = build(|b| BatchNorm2d::new(b, 2));
+    let names = ["weight", "bias", "running_mean", "running_var"];
+    assert_eq!(state_dict(&params), names.map(|name| (name, &[2][..])));
+    let scale = [tensor(&[2.0, 3.0], &[2]), tensor(&[5.0, 7.0], &[2])];
+    let buffers = [tensor(&[0.0, 0.0], &[2]), tensor(&[1.0, 1.0], &[2])];
+    params = params.with_values([scale, buffers].concat()).unwrap();
+    // The channels are (1, 5) and (3, 9): means 3 and 6, variances 4 and 9, unbiased 8 and 18.
+    let x = tensor(&[1.0, 3.0, 5.0, 9.0], &[2, 2, 1, 1]);
+    let tape = Tape::new();
+    let cx = Context::training(&params, &tape);
+    let y = norm.forward(&cx, &x).unwrap();
+    let (a, b) = (2.0 / (4.0 + 1e-5f64).sqrt(), 3.0 / (9.0 + 1e-5f64).sqrt());
+    close(&y, &[5.0 - 2.0 * a, 7.0 - 3.0 * b, 5.0 + 2.0 * a, 7.0 + 3.0 * b]);
+    let pass = cx.finish();
+    pass.update_buffers(&mut params).unwrap();
+    close(&params.values()[2], &[0.3, 0.6]);
+    close(&params.values()[3], &[0.9 + 0.8, 0.9 + 1.8]);
+    // A second batch, which moves them from where they are.
+    let cx = Context::training(&params, &tape);
+    norm.forward(&cx, &x.scale(2.0).unwrap()).unwrap();
+    cx.finish().update_buffers(&mut params).unwrap();
+    close(&params.values()[2], &[0.27 + 0.6, 0.54 + 1.2]);
+    close(&params.values()[3], &[1.53 + 3.2, 2.43 + 7.2]);
+    let y = norm.forward(&Context::inference(&params), &x).unwrap();
+    let (a, b) = (2.0 / (4.73 + 1e-5f64).sqrt(), 3.0 / (9.63 + 1e-5f64).sqrt());
+    let expected = [0.13 * a + 5.0, 1.26 * b + 7.0, 4.13 * a + 5.0, 7.26 * b + 7.0];
+    close(&y, &expected);
+}
+
+#[test]
 fn norms_of_all_channels_and_of_each_are_layer_and_instance_norm() {
     let x = draw(&[2, 4, 3, 5], 1);
     let bits = |layer: &dyn Module, params: &Params| {

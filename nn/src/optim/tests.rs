@@ -32,6 +32,35 @@ fn the_decay_of_adam_w_acts_on_the_value() {
 }
 
 #[test]
+fn the_decay_of_sgd_and_adam_acts_on_the_gradient() {
+    let sgd = Rule::Sgd { momentum: 0.0, weight_decay: 0.5 };
+    let adam = Rule::Adam { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.75 };
+    // The gradients are 1 + 0.5·2, and −1 + 0.75·2, which is that of a step of Adam downwards.
+    for (rule, drawn, expected) in [(sgd, 1.0, 1.8), (adam, -1.0, 1.9)] {
+        let (mut params, gradient) = one(2.0);
+        let mut optimizer = Optimizer::new(rule, &params);
+        optimizer.step(&mut params, &gradient(drawn), 0.1).unwrap();
+        assert!((value(&params) - expected).abs() < 1e-8, "{rule:?}: {}", value(&params));
+    }
+}
+
+#[test]
+fn parameters_count_their_own_steps() {
+    let (_, mut params) = Params::build(0, DType::F64, |b| {
+        Ok((b.constant("v", &[1], 1.0), b.constant("w", &[1], 1.0)))
+    })
+    .unwrap();
+    let mut adam = Optimizer::new(Rule::adam(), &params);
+    let gradient = || Some(Tensor::full(&[1], 0.5, DType::F64).unwrap());
+    for second in [None, None, gradient()] {
+        adam.step(&mut params, &[gradient(), second], 0.1).unwrap();
+    }
+    assert_eq!(adam.steps(), [3, 1]);
+    // The first step of either has the length of the learning rate, whenever it is taken.
+    assert!((params.entries()[1].value.item().unwrap() - 0.9).abs() < 1e-8);
+}
+
+#[test]
 fn momentum_remembers() {
     let (mut params, gradient) = one(0.0);
     let mut sgd = Optimizer::new(Rule::Sgd { momentum: 0.5, weight_decay: 0.0 }, &params);

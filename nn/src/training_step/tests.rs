@@ -80,9 +80,10 @@ fn a_step_without_a_finite_norm_changes_nothing_and_is_rolled_back() {
     let mut ema = Ema::new(&params, 0.5).unwrap();
     let norm = norm(&gradients(f64::NAN)).unwrap();
     // The first step counts as it is applied, the second when it begins.
-    for _ in 0..2 {
+    for begun in [false, true] {
         let (clip, noted) = (Clip { norm: &norm, limit: 1.0 }, pass(&params, buffer, 7.0));
         let mut step = TrainingStep::begin_replayed(&mut adam, Some(&mut ema), 0.1).unwrap();
+        assert_eq!(step.counted, begun);
         step.apply(&mut params, &gradients(f64::NAN), noted, Some(clip)).unwrap();
         step.rollback();
         assert_eq!(values(&params), [1.0, 0.0]);
@@ -149,6 +150,19 @@ fn a_step_that_is_dropped_before_it_is_applied_is_not_counted() {
     adam.step(&mut params, &gradients(5.0), 0.1).unwrap();
     drop(TrainingStep::begin_replayed(&mut adam, Some(&mut ema), 0.1).unwrap());
     assert_eq!((adam.steps(), ema.updates()), (&[1, 0][..], 0));
+}
+
+#[test]
+fn a_replayed_step_counts_where_a_recording_applies_it() {
+    let (_, mut params, gradients) = one(1.0);
+    let mut adam = Optimizer::new(Rule::adam(), &params);
+    let mut ema = Ema::new(&params, 0.5).unwrap();
+    // Before any step there is no recording.
+    TrainingStep::begin_replayed(&mut adam, Some(&mut ema), 0.1).unwrap().commit();
+    assert_eq!((adam.steps(), ema.updates()), (&[0, 0][..], 0));
+    adam.step(&mut params, &gradients(5.0), 0.1).unwrap();
+    TrainingStep::begin_replayed(&mut adam, Some(&mut ema), 0.1).unwrap().commit();
+    assert_eq!((adam.steps(), ema.updates()), (&[2, 0][..], 1));
 }
 
 /// Two parameters, and gradients for those that are named.

@@ -332,6 +332,34 @@ mod tests {
     }
 
     #[test]
+    fn gradients_are_added_element_by_element() {
+        // More than a piece.
+        let len = 2 * PIECE + 5;
+        let numbers = |scale: usize| (0..len).map(|i| (i * scale) as f64).collect::<Vec<f64>>();
+        let [a, b] = [1, 10].map(|scale| tensor(&numbers(scale), &[len]));
+        let place = a.dense_data::<f64>("test").unwrap().as_ptr();
+        let sum = accumulate(a, &b).unwrap();
+        assert_eq!(sum.to_f64_vec().unwrap(), numbers(11));
+        assert_eq!(sum.dense_data::<f64>("test").unwrap().as_ptr(), place);
+        // A part of a buffer is added to where it lies.
+        let part = tensor(&[1.0, 2.0, 3.0, 4.0, 5.0], &[5]).narrow(0, 2, 3).unwrap();
+        let sum = accumulate(part, &tensor(&[10.0, 20.0, 30.0], &[3])).unwrap();
+        assert_eq!(sum.to_f64_vec().unwrap(), [13.0, 24.0, 35.0]);
+        // In another order, and where someone else holds the first one, it is a new tensor.
+        let (square, turned) = (tensor(&[1.0, 2.0, 3.0, 4.0], &[2, 2]), [10.0, 30.0, 20.0, 40.0]);
+        let turned = tensor(&turned, &[2, 2]).transpose(0, 1).unwrap();
+        for (earlier, held) in [(square.copy().unwrap(), None), (square.clone(), Some(&square))] {
+            let sum = accumulate(earlier, &turned).unwrap().to_f64_vec().unwrap();
+            assert_eq!(sum, [11.0, 22.0, 33.0, 44.0]);
+            let kept = held.is_none_or(|x| x.to_f64_vec().unwrap() == [1.0, 2.0, 3.0, 4.0]);
+            assert!(kept);
+        }
+        let held = square.clone();
+        accumulate(square, &tensor(&[1.0; 4], &[2, 2])).unwrap();
+        assert_eq!(held.to_f64_vec().unwrap(), [1.0, 2.0, 3.0, 4.0]);
+    }
+
+    #[test]
     fn mismatches_are_named() {
         let message =
             tensor(&[1.0, 2.0], &[2]).mul(&tensor(&[1.0, 2.0, 3.0], &[3])).unwrap_err().to_string();

@@ -119,6 +119,32 @@ mod tests {
     }
 
     #[test]
+    fn the_adjoint_sums_the_waves_that_the_spectrum_has() {
+        for (h, w) in [(1, 1), (1, 2), (3, 5), (4, 6), (2, 7), (5, 8)] {
+            let width = w / 2 + 1;
+            // More lines than one, so that each finds its own map.
+            let mut rng = Rng::new(2);
+            let spectra = Tensor::randn(&[2, 3, h, width, 2], DType::F64, &mut rng).unwrap();
+            let maps = adjoint("rfft2", &spectra, &[2, 3, h, w]).unwrap().to_f64_vec().unwrap();
+            let spectra = spectra.to_f64_vec().unwrap();
+            for (map, spectrum) in maps.chunks(h * w).zip(spectra.chunks(h * width * 2)) {
+                // x has the parts x·cos θ and −x·sin θ of each frequency.
+                let gradient = |i: usize| {
+                    let part = |(at, d): (usize, &[f64])| {
+                        let (k, l) = (at / width, at % width);
+                        let turn =
+                            (k * (i / w)) as f64 / h as f64 + (l * (i % w)) as f64 / w as f64;
+                        let angle = std::f64::consts::TAU * turn;
+                        d[0] * angle.cos() - d[1] * angle.sin()
+                    };
+                    spectrum.chunks(2).enumerate().map(part).sum::<f64>()
+                };
+                close(map, &(0..h * w).map(gradient).collect::<Vec<f64>>());
+            }
+        }
+    }
+
+    #[test]
     fn mismatched_shapes_are_reported() {
         let message = |shape: &[usize]| {
             Tensor::zeros(shape, DType::F32).unwrap().rfft2().unwrap_err().to_string()

@@ -87,10 +87,47 @@ fn a_result_with_other_readers_is_not_fused() {
 fn of_two_convolutions_the_later_one_adds_the_other() {
     let x = draw([&[1, 8, 6, 6], &[8, 8, 3, 3], &[8, 8, 1, 1]]);
     let plain = Conv2dOptions::default();
-    let sum = move |x: &[Tensor]| {
-        x[0].conv2d(&x[1], None, SAME)?.add(&x[0].conv2d(&x[2], None, plain)?)?.gelu()
+    // What the later one reads is made between the two.
+    let both = |x: &[Tensor]| {
+        let earlier = x[0].conv2d(&x[1], None, SAME)?;
+        Ok::<_, Error>([earlier, x[0].scale(2.0)?.conv2d(&x[2], None, plain)?])
     };
-    check_closely(&x, &sum, &["conv2d", "conv2d"]);
+    let expected = ["conv2d", "affine", "conv2d"];
+    check_closely(&x, &|x| both(x).and_then(|[a, b]| a.add(&b)?.gelu()), &expected);
+    check_closely(&x, &|x| both(x).and_then(|[a, b]| b.add(&a)?.gelu()), &expected);
+}
+
+#[test]
+fn a_recorded_convolution_takes_the_gelu_before_it() {
+    let x = draw([&[1, 8, 6, 6], &[8, 8, 3, 3], &[8, 8, 3, 3]]);
+    let block = |x: &[Tensor]| x[0].conv2d(&x[1], None, SAME)?.gelu()?.conv2d(&x[2], None, SAME);
+    let [code, plan] = [false, true].map(|as_planned| {
+        let tape = Tape::new();
+        let leaves: Vec<Tensor> = x.iter().map(|x| tape.leaf(x)).collect();
+        if as_planned { planned_one(&leaves, block) } else { block(&leaves) }.unwrap();
+        (tape.operations(), tape.saved_bytes())
+    });
+    assert_eq!(plan.0, ["conv2d", "conv2d"]);
+    // Of the GELU, its input alone is kept, and not the map it makes, of 8·6·6 numbers.
+    assert_eq!(plan.1 + 8 * 6 * 6 * 8, code.1);
+    // A GELU that something else needs as well runs by itself.
+    let shared = |x: &[Tensor]| {
+        let y = x[0].gelu()?;
+        y.conv2d(&x[1], None, SAME)?.add(&y)
+    };
+    let tape = Tape::new();
+    let leaves: Vec<Tensor> = x.iter().map(|x| tape.leaf(x)).collect();
+    planned_one(&leaves, shared).unwrap();
+    assert_eq!(tape.operations(), ["gelu", "conv2d"]);
+    // One that is a result as well is left to the convolution before it.
+    let tape = Tape::new();
+    let leaves: Vec<Tensor> = x.iter().map(|x| tape.leaf(x)).collect();
+    let results = planned(&leaves, |x| {
+        let y = x[0].conv2d(&x[1], None, SAME)?.gelu()?;
+        Ok::<_, Error>(vec![y.conv2d(&x[2], None, SAME)?, y])
+    });
+    assert_eq!(results.unwrap().len(), 2);
+    assert_eq!(tape.operations(), ["conv2d", "conv2d"]);
 }
 
 #[test]
@@ -108,6 +145,16 @@ fn joined_maps_are_convolved_one_by_one() {
     };
     // The map that exists first is convolved before the other is made.
     check_closely(&x, &joined, &["slice", "conv2d", "affine", "slice", "conv2d"]);
+}
+
+#[test]
+fn maps_joined_along_another_dimension_are_convolved_together() {
+    let x = draw([&[2, 5, 6, 6], &[1, 5, 6, 6], &[7, 5, 3, 3]]);
+    let images = |x: &[Tensor]| Tensor::concat(&[&x[0], &x[1]], 0)?.conv2d(&x[2], None, SAME);
+    check(&x, &images, &["concat", "conv2d"]);
+    let x = draw([&[2, 5, 6, 6], &[2, 5, 2, 6], &[7, 5, 3, 3]]);
+    let rows = |x: &[Tensor]| Tensor::concat(&[&x[0], &x[1]], 2)?.conv2d(&x[2], None, SAME);
+    check(&x, &rows, &["concat", "conv2d"]);
 }
 
 #[test]
@@ -277,6 +324,97 @@ fn a_plan_that_is_recorded_is_not_kept() {
         assert_eq!(gradients.get(&leaf).unwrap().to_f64_vec().unwrap(), x[0].to_f64_vec().unwrap());
     }
     assert!(planner.plans.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_plan_of_a_pass_off_the_tape_does_not_serve_one_on_it() {
+    // Of equal maxima, a nested pool gives another one the gradient.
+    let mut data = vec![0.0; 16];
+    (data[3], data[4]) = (1.0, 1.0);
+    let x = Tensor::from_slice(&data, &[1, 1, 4, 4]).unwrap();
+    let pools = |x: &[Tensor]| {
+        let whole = x[0].max_pool2d(4, 4)?.sum_all()?.scale(2.0)?;
+        Ok::<_, Error>(vec![whole.add(&x[0].max_pool2d(2, 2)?.sum_all()?)?])
+    };
+    let planner = Planner::default();
+    planner.run(vec![x.clone()], pools).unwrap();
+    let tape = Tape::new();
+    let leaf = tape.leaf(&x);
+    let y = planner.run(vec![leaf.clone()], pools).unwrap().swap_remove(0);
+    let gradient = tape.backward(&y).unwrap().get(&leaf).unwrap().to_f64_vec().unwrap();
+    let mut expected = vec![0.0; 16];
+    // The corners of the windows without a 1 come first in theirs.
+    (expected[3], expected[4], expected[8], expected[10]) = (3.0, 1.0, 1.0, 1.0);
+    assert_eq!(gradient, expected);
+}
+
+#[test]
+fn the_plan_that_was_used_least_lately_makes_room() {
+    let planner = Planner::default();
+    let run = |len: usize| {
+        let x = Tensor::zeros(&[len], DType::F64).unwrap();
+        planner.run(vec![x], |x| Ok::<_, Error>(vec![x[0].exp()?])).unwrap();
+    };
+    (1..=PLANS).for_each(run);
+    // The first is used again, so that the second has waited longest.
+    run(1);
+    run(PLANS + 1);
+    let plans = planner.plans.lock().unwrap();
+    let kept: Vec<usize> = plans.iter().map(|(keys, _)| keys[0].0.shape[0]).collect();
+    let expected: Vec<usize> = (3..=PLANS).chain([1, PLANS + 1]).collect();
+    assert_eq!(kept, expected);
+}
+
+#[test]
+fn constants_with_other_settings_are_others() {
+    let c = draw([&[8, 8, 3, 3]]);
+    let planner = Planner::new(&c);
+    let wide = Conv2dOptions { padding: 2, dilation: 2, ..SAME };
+    let code = |x: &[Tensor]| {
+        let [half, third] = [0.5, 0.25].map(|factor| c[0].scale(factor));
+        let y = x[0].conv2d(&half?, None, SAME)?.conv2d(&third?, None, SAME)?;
+        Ok::<_, Error>(vec![y.conv2d(&c[0], None, SAME)?.conv2d(&c[0], None, wide)?])
+    };
+    let x = draw([&[1, 8, 6, 6]]);
+    let y = planner.run(x.clone(), code).unwrap().swap_remove(0).to_f64_vec().unwrap();
+    assert_eq!(y, code(&x).unwrap()[0].to_f64_vec().unwrap());
+}
+
+#[test]
+fn the_most_bytes_are_those_of_the_fullest_step() {
+    let constant = draw([&[100]]).swap_remove(0);
+    let bytes = |f: &Code<'_>| {
+        let x = draw([&[100]]);
+        let f = |x: &[Tensor]| Ok::<_, Error>(vec![f(x)?]);
+        Planner::default().peak_bytes(&x, f).unwrap() / 800
+    };
+    // The input, and the result beside it.
+    assert_eq!(bytes(&|x| x[0].exp()), 2);
+    // Each map is dropped after its last reader, and constants do not count.
+    assert_eq!(bytes(&|x| x[0].exp()?.exp()?.exp()?.mul(&constant)), 2);
+    // The last reader of a constant frees nothing: y, its exponential, the root and a sum.
+    let early = |x: &[Tensor]| {
+        let y = x[0].mul(&constant)?;
+        let e = y.exp()?;
+        e.sqrt()?.add(&e)?.add(&y)
+    };
+    assert_eq!(bytes(&early), 4);
+    // In the middle there are x, its root and the root's; at the end two.
+    let middle = |x: &[Tensor]| x[0].sqrt()?.sqrt()?.add(&x[0])?.sqrt();
+    assert_eq!(bytes(&middle), 3);
+    // A small result does not hide the maps before it.
+    assert_eq!(bytes(&|x| x[0].exp()?.add(&x[0])?.sum_all()), 3);
+}
+
+#[test]
+fn a_value_that_is_read_twice_by_one_operation_is_there_twice() {
+    let x = draw([&[2, 3]]);
+    check(&x, &|x| x[0].exp()?.mul(&x[0].exp()?), &["exp", "exp", "mul"]);
+    let square = |x: &[Tensor]| {
+        let y = x[0].exp()?;
+        y.mul(&y)
+    };
+    check(&x, &square, &["exp", "mul"]);
 }
 
 #[test]

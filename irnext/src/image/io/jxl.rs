@@ -1,4 +1,4 @@
-//! JPEG XL files, made by `cjxl` 0.7 from the pixels that the pixel check writes.
+//! JPEG XL files, made by `cjxl` 0.7, most of them from the pixels that the pixel check writes.
 
 use std::fs;
 use std::path::Path;
@@ -88,6 +88,66 @@ fn a_lossy_file_gives_what_other_decoders_give_and_becomes_a_jpeg() {
     assert_eq!(photo.output_extension(), "jpg");
 }
 
+/// The numbers are those that `cjxl` was given.
+#[test]
+fn floating_point_becomes_sixteen_bits() {
+    let photo = read("float");
+    assert_eq!((photo.depth, photo.profile.is_some()), (Depth::Sixteen, false));
+    assert_eq!(photo.notes, [Note::FewerBits { from: 32, to: 16 }]);
+    let expected = [
+        [[1.0, 0.5, 0.25], [0.0, 0.125, 0.75], [0.3, 0.6, 0.9]],
+        [[0.2, 0.2, 0.2], [0.9, 0.1, 0.4], [0.05, 0.95, 0.55]],
+    ];
+    for (pixel, expected) in photo.rgb.pixels().zip(expected.concat()) {
+        let near = (0..3).all(|c| (pixel[c] - expected[c]).abs() < 1.0 / 65535.0);
+        assert!(near, "{pixel:?}, not {expected:?}");
+    }
+}
+
+/// Display P3, whose (200, 120, 60) and (10, 20, 30) are other numbers in sRGB: by the primaries of
+/// either, and its curve.
+#[test]
+fn colors_of_another_space_become_srgb_and_the_profile_is_kept() {
+    let photo = read("p3");
+    assert!(photo.profile.is_some() && photo.notes.is_empty(), "{:?}", photo.notes);
+    assert_eq!((photo.rgb.width, photo.rgb.height, photo.depth), (3, 2, Depth::Eight));
+    for ((x, y), expected) in [
+        ((0, 0), [212.98, 115.0, 42.36]),
+        ((2, 0), [128.0; 3]),
+        ((0, 1), [250.0; 3]),
+        ((2, 1), [7.07, 20.34, 30.93]),
+    ] {
+        let pixel = photo.rgb.pixel(x, y).unwrap();
+        let near = (0..3).all(|c| (pixel[c] * 255.0 - expected[c]).abs() < 0.6);
+        assert!(near, "{pixel:?}, not {expected:?}");
+    }
+}
+
+#[test]
+fn high_dynamic_range_becomes_srgb() {
+    let photo = read("pq");
+    assert_eq!(photo.notes, [Note::ConvertedToSrgb]);
+    assert_eq!((photo.depth, photo.profile.is_some()), (Depth::Sixteen, false));
+    // Gray stays gray.
+    for x in [(2, 0), (0, 1)] {
+        let [r, g, b] = photo.rgb.pixel(x.0, x.1).unwrap();
+        assert!((r - g).abs() < 2e-3 && (g - b).abs() < 2e-3 && g > 0.2, "{r} {g} {b}");
+    }
+}
+
+#[test]
+fn a_file_larger_than_the_limits_is_refused() {
+    let read = |max_pixels, max_side| {
+        let limits = Limits { max_pixels, max_side, ..Limits::default() };
+        Photo::from_bytes(&file("000"), &limits)
+    };
+    assert!(read(35, 7).is_ok());
+    for (pixels, side) in [(34, 7), (35, 6)] {
+        let refusal = read(pixels, side).unwrap_err();
+        assert!(refusal.starts_with("the image is too large: 7x5"), "{refusal}");
+    }
+}
+
 #[test]
 fn a_file_cut_anywhere_is_refused_or_whole_and_damage_never_panics() {
     for name in ["000", "lossy", "turned", "frames"] {
@@ -97,8 +157,12 @@ fn a_file_cut_anywhere_is_refused_or_whole_and_damage_never_panics() {
                 Ok(photo) => assert_eq!(photo.rgb, whole.rgb, "{name}, {end}"),
                 Err(reason) => assert!(!reason.contains("decoder"), "{name}, {end}: {reason}"),
             }
+            // Of a part, there is a note.
             let keep_going = Limits { keep_going: true, ..Limits::default() };
-            let _ = Photo::from_bytes(&file[..end], &keep_going);
+            if let Ok(photo) = Photo::from_bytes(&file[..end], &keep_going) {
+                let is_whole = photo.rgb == whole.rgb;
+                assert!(is_whole || photo.notes.contains(&Note::Coarse), "{name}, {end}");
+            }
         }
         for at in 0..file.len() {
             let mut damaged = file.clone();

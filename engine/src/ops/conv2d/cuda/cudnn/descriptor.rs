@@ -1,7 +1,7 @@
 //! Descriptors of cuDNN's backend: made, given attributes, completed, asked, and destroyed when
 //! dropped.
 
-use super::sys::{self, CudnnLibrary, Raw, Value};
+use super::sys::{self, AttributeValue, CudnnLibrary, Raw};
 use crate::Error;
 use std::ffi::{c_int, c_void};
 
@@ -50,7 +50,7 @@ impl Descriptor {
         self.raw
     }
 
-    pub(super) fn set<V: Value>(&self, attribute: c_int, values: &[V]) -> Attempt<()> {
+    pub(super) fn set<V: AttributeValue>(&self, attribute: c_int, values: &[V]) -> Attempt<()> {
         let (count, values) = (values.len() as i64, values.as_ptr().cast::<c_void>());
         // SAFETY: the descriptor is alive, and there are `count` values, laid out as their type
         // says; cuDNN copies them.
@@ -68,7 +68,11 @@ impl Descriptor {
     }
 
     /// Reads an attribute into `values`, as far as they reach, and says how many it has.
-    pub(super) fn read<V: Value>(&self, attribute: c_int, values: &mut [V]) -> Attempt<usize> {
+    pub(super) fn read<V: AttributeValue>(
+        &self,
+        attribute: c_int,
+        values: &mut [V],
+    ) -> Attempt<usize> {
         let (mut count, most) = (0, values.len() as i64);
         let values =
             if most == 0 { std::ptr::null_mut() } else { values.as_mut_ptr().cast::<c_void>() };
@@ -88,7 +92,7 @@ impl Descriptor {
     }
 
     /// The values of an attribute that has a few; `any` is one of its type.
-    pub(super) fn list<V: Value>(&self, attribute: c_int, any: V) -> Attempt<Vec<V>> {
+    pub(super) fn list<V: AttributeValue>(&self, attribute: c_int, any: V) -> Attempt<Vec<V>> {
         let mut values = [any; 32];
         let count = self.read(attribute, &mut values)?;
         Ok(values[..count.min(values.len())].to_vec())

@@ -107,7 +107,7 @@ pub(super) fn unsupported(status: c_int) -> bool {
 ///
 /// # Safety
 /// It is laid out as the values of the attribute type are, and any of those is one of its values.
-pub(super) unsafe trait Value: Copy {
+pub(super) unsafe trait AttributeValue: Copy {
     /// The attribute type, `CUDNN_TYPE_…`.
     const TYPE: c_int;
 }
@@ -115,7 +115,7 @@ pub(super) unsafe trait Value: Copy {
 macro_rules! values {
     ($($type:ty = $number:literal),* $(,)?) => {$(
         // SAFETY: C's counterpart, or a transparent wrapper of it.
-        unsafe impl Value for $type {
+        unsafe impl AttributeValue for $type {
             const TYPE: c_int = $number;
         }
     )*};
