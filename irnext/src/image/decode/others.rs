@@ -10,7 +10,8 @@ use ::image::{
     AnimationDecoder, ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader,
 };
 
-use super::decoded::{Decoded, Result, check_size, damaged, truncated};
+use super::decoded::{Area, Decoded, Result, check_size, damaged, gray_out, truncated};
+use super::pnm;
 use super::repair::{BMP_HEADER, bottom_up, with_right_checksums};
 use super::samples::{eight_bits, sixteen_bits};
 use crate::image::metadata::{Metadata, containers, exif, png};
@@ -34,6 +35,18 @@ pub(super) fn decode(bytes: &[u8], kind: FileKind, limits: &Limits) -> Result<De
             Some(file) => {
                 let mut decoded = decode_sound(&file, kind, limits)?;
                 decoded.pixels = decoded.pixels.flipv();
+                Ok(decoded)
+            }
+            None => decode_sound(bytes, kind, limits),
+        },
+        FileKind::Pnm if limits.keep_going => match pnm::lengthened(bytes, limits) {
+            Some((_, 0)) => Err(truncated(kind)),
+            Some((file, rows)) => {
+                let mut decoded = decode_sound(&file, kind, limits)?;
+                let (width, height) = (decoded.pixels.width(), decoded.pixels.height() as usize);
+                let missing = Area { x: 0, y: rows, width: width as usize, height: height - rows };
+                gray_out(&mut decoded.pixels, missing);
+                decoded.notes.push(Note::Incomplete((100 * rows / height) as u8));
                 Ok(decoded)
             }
             None => decode_sound(bytes, kind, limits),
@@ -82,7 +95,10 @@ fn pixels(
     let row = (len / height.max(1) as usize).max(1);
     let empty = bytes.rchunks(row).take_while(|row| row.iter().all(|&byte| byte == 0)).count();
     let notes = match error {
-        Some(error) if empty == height as usize => return Err(refuse(error)),
+        // WebP is decoded in passes over the whole picture.
+        Some(error) if empty == height as usize || kind == FileKind::WebP => {
+            return Err(refuse(error));
+        }
         Some(_) if empty > 0 => {
             vec![Note::Incomplete((100 - 100 * empty / height as usize).min(99) as u8)]
         }
