@@ -37,6 +37,9 @@ pub enum Note {
         /// The format.
         kind: FileKind,
     },
+    /// These application segments of a JPEG file were left out, since only their makers know their
+    /// contents.
+    SegmentsLeftOut(Vec<String>),
     /// The colors were converted from CMYK to RGB by their profile.
     FromCmyk,
     /// The colors were converted from CMYK to RGB without a profile, and are approximate.
@@ -72,6 +75,13 @@ impl fmt::Display for Note {
             Self::OverWhite => f.write_str("transparency over white"),
             Self::LeftOut { what, kind } => {
                 write!(f, "{what} left out: {kind} cannot hold it")
+            }
+            Self::SegmentsLeftOut(names) => {
+                // A damaged file may seem to have any number of them.
+                const MOST: usize = 6;
+                let more = if names.len() > MOST { ", …" } else { "" };
+                let names = names[..names.len().min(MOST)].join(", ");
+                write!(f, "JPEG segments left out: {names}{more}")
             }
             Self::FromCmyk => f.write_str("CMYK → RGB"),
             Self::ApproximateColors => {

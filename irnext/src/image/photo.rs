@@ -125,10 +125,18 @@ pub struct Limits {
     pub max_pixels: u64,
     /// Whether to read the existing part of a truncated file.
     pub keep_going: bool,
+    /// The option of a program that sets `keep_going`. The refusal of a file that could be read
+    /// with it names it.
+    pub keep_going_option: Option<&'static str>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_side: 65_535, max_pixels: 200_000_000, keep_going: false }
+        Self {
+            max_side: 65_535,
+            max_pixels: 200_000_000,
+            keep_going: false,
+            keep_going_option: None,
+        }
     }
 }

@@ -36,7 +36,8 @@ pub struct Settings {
 impl Settings {
     /// The file to read.
     pub(super) fn limits(&self) -> Limits {
-        Limits { keep_going: self.keep_going, ..Limits::default() }
+        let keep_going_option = Some("--keep-going");
+        Limits { keep_going: self.keep_going, keep_going_option, ..Limits::default() }
     }
 }
 

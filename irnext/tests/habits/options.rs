@@ -86,7 +86,8 @@ fn what_is_left_of_a_photograph_is_restored_if_asked_to() {
     Photo::new(clear()).write(at.join("whole.jpg")).unwrap();
     let whole = fs::read(at.join("whole.jpg")).unwrap();
     fs::write(at.join("cut.jpg"), &whole[..whole.len() / 2]).unwrap();
-    ends(at, &quick(&["cut.jpg"]), 1);
+    let said = ends(at, &quick(&["cut.jpg"]), 1);
+    assert!(said.contains("or add --keep-going to restore its readable part"), "{said}");
     assert!(!at.join("cut.restore.jpg").exists());
     let said = ends(at, &quick(&["cut.jpg", "--keep-going"]), 0);
     assert!(at.join("cut.restore.jpg").exists(), "{said}");

@@ -4,10 +4,13 @@ use crate::image::metadata::Metadata;
 use crate::image::photo::Limits;
 use crate::image::profile::chunks::Chunk;
 use crate::image::{FileKind, Note, SourceFile};
-use ::image::DynamicImage;
+use ::image::{DynamicImage, ImageBuffer, Pixel};
 
 /// Errors are plain text.
 pub(super) type Result<T> = std::result::Result<T, String>;
+
+/// The end of the refusals of files that are truncated or damaged.
+pub(super) const AGAIN: &str = "Copy or download it again";
 
 /// The result of a format's decoder.
 pub(super) struct Decoded {
@@ -32,12 +35,49 @@ impl Decoded {
 
 /// The refusal of a file that ends early.
 pub(super) fn truncated(kind: FileKind) -> String {
-    format!("the file is truncated: the rest of the {kind} is missing. Copy or download it again")
+    format!("the file is truncated: the rest of the {kind} is missing. {AGAIN}")
 }
 
 /// The refusal of a damaged file.
 pub(super) fn damaged(kind: FileKind) -> String {
-    format!("a damaged {kind}, of which no picture can be made. Copy or download it again")
+    format!("a damaged {kind}, of which no picture can be made. {AGAIN}")
+}
+
+/// A part of a picture, inside of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Area {
+    pub x: usize,
+    pub y: usize,
+    pub width: usize,
+    pub height: usize,
+}
+
+/// Makes a part of the picture, which the file lacks, gray and opaque.
+pub(super) fn gray_out(pixels: &mut DynamicImage, area: Area) {
+    use DynamicImage as Image;
+    match pixels {
+        Image::ImageLuma8(image) => fill(image, area, &[1 << 7]),
+        Image::ImageLumaA8(image) => fill(image, area, &[1 << 7, u8::MAX]),
+        Image::ImageRgb8(image) => fill(image, area, &[1 << 7; 3]),
+        Image::ImageRgba8(image) => fill(image, area, &[1 << 7, 1 << 7, 1 << 7, u8::MAX]),
+        Image::ImageLuma16(image) => fill(image, area, &[1 << 15]),
+        Image::ImageLumaA16(image) => fill(image, area, &[1 << 15, u16::MAX]),
+        Image::ImageRgb16(image) => fill(image, area, &[1 << 15; 3]),
+        Image::ImageRgba16(image) => fill(image, area, &[1 << 15, 1 << 15, 1 << 15, u16::MAX]),
+        _ => {}
+    }
+}
+
+fn fill<P: Pixel>(
+    image: &mut ImageBuffer<P, Vec<P::Subpixel>>,
+    area: Area,
+    samples: &[P::Subpixel],
+) {
+    let row = image.width() as usize * samples.len();
+    for line in image.chunks_exact_mut(row.max(1)).skip(area.y).take(area.height) {
+        let part = &mut line[area.x * samples.len()..][..area.width * samples.len()];
+        part.chunks_exact_mut(samples.len()).for_each(|pixel| pixel.copy_from_slice(samples));
+    }
 }
 
 pub(super) fn check_size((width, height): (u32, u32), limits: &Limits) -> Result<()> {

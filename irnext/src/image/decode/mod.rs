@@ -7,6 +7,7 @@ mod guard;
 pub(super) mod jpeg;
 mod jxl;
 mod others;
+mod pnm;
 mod repair;
 mod samples;
 mod tiff;
@@ -18,12 +19,26 @@ use ::image::metadata::Orientation;
 use super::FileKind;
 use super::photo::{Limits, Photo};
 use super::profile::PhotoProfile;
-use decoded::{Result, check_size};
+use decoded::{AGAIN, Result, check_size};
 pub(super) use guard::guarded;
 use samples::split;
 
-/// Decodes the whole file.
+/// Decodes the whole file, or the readable part of it.
 pub(super) fn photo(bytes: &[u8], limits: &Limits) -> Result<Photo> {
+    let reason = match (readable(bytes, limits), limits.keep_going_option) {
+        (Err(reason), Some(option)) if !limits.keep_going && reason.ends_with(AGAIN) => {
+            // Only an attempt tells whether it would help.
+            match readable(bytes, &Limits { keep_going: true, ..*limits }) {
+                Ok(_) => format!("{reason}, or add {option} to restore its readable part"),
+                Err(_) => reason,
+            }
+        }
+        (result, _) => return result,
+    };
+    Err(reason)
+}
+
+fn readable(bytes: &[u8], limits: &Limits) -> Result<Photo> {
     let kind = FileKind::of(&bytes[..bytes.len().min(super::kind::SIGNATURE_LEN as usize)]);
     if let Some(refusal) = kind.refusal() {
         return Err(refusal);

@@ -10,10 +10,11 @@ use ::image::{
     AnimationDecoder, ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader,
 };
 
-use super::decoded::{Decoded, Result, check_size, damaged, truncated};
+use super::decoded::{Area, Decoded, Result, check_size, damaged, gray_out, truncated};
+use super::pnm;
 use super::repair::{BMP_HEADER, bottom_up, with_right_checksums};
 use super::samples::{eight_bits, sixteen_bits};
-use crate::image::metadata::{Metadata, containers, exif};
+use crate::image::metadata::{Metadata, containers, exif, png};
 use crate::image::photo::Limits;
 use crate::image::{FileKind, Note, SourceFile};
 
@@ -38,6 +39,18 @@ pub(super) fn decode(bytes: &[u8], kind: FileKind, limits: &Limits) -> Result<De
             }
             None => decode_sound(bytes, kind, limits),
         },
+        FileKind::Pnm if limits.keep_going => match pnm::lengthened(bytes, limits) {
+            Some((_, 0)) => Err(truncated(kind)),
+            Some((file, rows)) => {
+                let mut decoded = decode_sound(&file, kind, limits)?;
+                let (width, height) = (decoded.pixels.width(), decoded.pixels.height() as usize);
+                let missing = Area { x: 0, y: rows, width: width as usize, height: height - rows };
+                gray_out(&mut decoded.pixels, missing);
+                decoded.notes.push(Note::Incomplete((100 * rows / height) as u8));
+                Ok(decoded)
+            }
+            None => decode_sound(bytes, kind, limits),
+        },
         _ => decode_sound(bytes, kind, limits),
     }
 }
@@ -51,13 +64,12 @@ fn decode_sound(bytes: &[u8], kind: FileKind, limits: &Limits) -> Result<Decoded
     let mut decoder = reader.into_decoder().map_err(refuse)?;
     check_size(decoder.dimensions(), limits)?;
     let icc = decoder.icc_profile().unwrap_or(None);
-    let xmp = decoder.xmp_metadata().unwrap_or(None);
     let mut decoded = Decoded::new(Default::default(), SourceFile::new(kind));
     (decoded.pixels, decoded.notes) = pixels(decoder, kind, limits)?;
     decoded.icc = icc;
     // Damaged metadata is no reason to refuse the pixels.
     match kind {
-        FileKind::Png => (decoded.metadata, decoded.chunks) = containers::of_png(bytes, xmp),
+        FileKind::Png => (decoded.metadata, decoded.chunks) = png::of_png(bytes),
         FileKind::WebP => decoded.metadata = containers::of_webp(bytes),
         _ => {}
     }
@@ -83,7 +95,10 @@ fn pixels(
     let row = (len / height.max(1) as usize).max(1);
     let empty = bytes.rchunks(row).take_while(|row| row.iter().all(|&byte| byte == 0)).count();
     let notes = match error {
-        Some(error) if empty == height as usize => return Err(refuse(error)),
+        // WebP is decoded in passes over the whole picture.
+        Some(error) if empty == height as usize || kind == FileKind::WebP => {
+            return Err(refuse(error));
+        }
         Some(_) if empty > 0 => {
             vec![Note::Incomplete((100 - 100 * empty / height as usize).min(99) as u8)]
         }
@@ -116,7 +131,30 @@ pub(super) fn size(mut file: impl BufRead + Seek, kind: FileKind) -> Result<(Siz
         }
         file.rewind().map_err(cannot)?;
     }
-    size_of_sound(file, kind)
+    let (size, orientation) = size_of_sound(&mut file, kind)?;
+    // Behind the pixels, the decoder does not look.
+    let late = (kind == FileKind::Png && orientation.is_none()).then(|| png_orientation(&mut file));
+    Ok((size, orientation.or(late.flatten())))
+}
+
+/// The orientation that a PNG file tells, wherever in it.
+fn png_orientation(file: &mut (impl BufRead + Seek)) -> Option<u8> {
+    // More is no description.
+    const MOST: u32 = 1 << 26;
+    file.rewind().ok()?;
+    let mut without_pixels = vec![0; 8];
+    file.read_exact(&mut without_pixels).ok()?;
+    let mut head = [0; 8];
+    while file.read_exact(&mut head).is_ok() {
+        let len = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
+        if len > MOST || matches!(&head[4..], b"IDAT" | b"fdAT") {
+            file.seek_relative(i64::from(len) + 4).ok()?;
+        } else {
+            without_pixels.extend(head);
+            file.by_ref().take(u64::from(len) + 4).read_to_end(&mut without_pixels).ok()?;
+        }
+    }
+    png::of_png(&without_pixels).0.orientation()
 }
 
 fn size_of_sound(file: impl BufRead + Seek, kind: FileKind) -> Result<(Size, Option<u8>)> {

@@ -1,9 +1,10 @@
 //! Files that the decoders refuse for less than their pixels.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use crc32fast::Hasher;
+
+use crate::image::metadata::png::chunk_at;
 
 /// The file with right checksums, if some of them are wrong, and the whole file otherwise. The
 /// checksum of a chunk tells that something in it is damaged, and not what: often it is the
@@ -11,7 +12,7 @@ use crc32fast::Hasher;
 pub(super) fn with_right_checksums(png: &[u8]) -> Cow<'_, [u8]> {
     let mut file = Cow::Borrowed(png);
     let mut at = 8;
-    while let Some((checked, next)) = chunk(png, at) {
+    while let Some((checked, next)) = chunk_at(png, at) {
         let mut hasher = Hasher::new();
         hasher.update(&png[checked.clone()]);
         let right = hasher.finalize().to_be_bytes();
@@ -21,17 +22,6 @@ pub(super) fn with_right_checksums(png: &[u8]) -> Cow<'_, [u8]> {
         at = next;
     }
     file
-}
-
-/// The type and contents of the chunk at `at`, and where the next one starts. None where what
-/// follows is no chunk.
-fn chunk(png: &[u8], at: usize) -> Option<(Range<usize>, usize)> {
-    let head = png.get(at..at.checked_add(8)?)?;
-    let (len, kind) = head.split_first_chunk::<4>()?;
-    let end = (at + 8).checked_add(u32::from_be_bytes(*len) as usize)?;
-    let next = end.checked_add(4)?;
-    let is_chunk = kind.iter().all(u8::is_ascii_alphabetic) && next <= png.len();
-    is_chunk.then_some((at + 4..end, next))
 }
 
 /// The bytes of a BMP file by which [`bottom_up`] decides.

@@ -13,7 +13,7 @@ use ::image::codecs::bmp::BmpEncoder;
 use ::image::codecs::png::PngEncoder;
 use ::image::codecs::webp::WebPEncoder;
 
-use super::metadata::{Metadata, containers};
+use super::metadata::{Metadata, containers, png};
 use super::{Note, Photo};
 pub use format::Format;
 pub(super) use jpeg::{QUALITY, plain as jpeg};
@@ -30,11 +30,15 @@ pub(super) fn photo(
     let samples = FileSamples::new(photo, format, &mut notes)?;
     let empty = Metadata::default();
     let metadata = if options.strip { &empty } else { &photo.metadata };
+    // Formats without a place for profiles hold no metadata, either, and note that.
+    if !metadata.segments.is_empty() && format.has_profile() {
+        notes.push(Note::SegmentsLeftOut(metadata.segments.clone()));
+    }
     let mut file = Cursor::new(Vec::new());
     let bytes = match format {
         Format::Png => {
             samples.write(PngEncoder::new(&mut file))?;
-            containers::into_png(file.into_inner(), metadata, &samples.chunks, &mut notes)?
+            png::into_png(file.into_inner(), metadata, &samples.chunks, &mut notes)?
         }
         Format::WebP => {
             samples.write(WebPEncoder::new_lossless(&mut file))?;

@@ -12,7 +12,7 @@ use ::tiff::tags::{ExtraSamples, ResolutionUnit, Tag, Type};
 
 use super::samples::FileSamples;
 use crate::image::metadata::directory::{Directory, Value};
-use crate::image::metadata::{Metadata, Resolution, Unit, iptc_in};
+use crate::image::metadata::{Metadata, Resolution, Unit, exif, iptc_in};
 use crate::image::{Depth, FileKind, Note, SourceFile, TiffCompression};
 
 type Result<T> = std::result::Result<T, TiffError>;
@@ -29,26 +29,35 @@ pub(super) fn encode(
     if metadata.comment.is_some() {
         notes.push(Note::LeftOut { what: "JPEG comment", kind: FileKind::Tiff });
     }
+    let packet = metadata.one_packet(FileKind::Tiff, notes);
     let compression = source.and_then(|source| source.tiff).unwrap_or(TiffCompression::None);
+    let about = About { metadata, packet: packet.as_deref() };
     let eight = &samples.bytes;
     let pairs = samples.bytes.chunks_exact(2);
     let sixteen = || pairs.clone().map(|b| u16::from_ne_bytes([b[0], b[1]])).collect::<Vec<_>>();
     let written = match (samples.depth, samples.channels) {
-        (Depth::Eight, 1 | 2) => write::<Gray8>(samples, eight, compression, metadata),
-        (Depth::Eight, 3) => write::<RGB8>(samples, eight, compression, metadata),
-        (Depth::Eight, _) => write::<RGBA8>(samples, eight, compression, metadata),
-        (Depth::Sixteen, 1 | 2) => write::<Gray16>(samples, &sixteen(), compression, metadata),
-        (Depth::Sixteen, 3) => write::<RGB16>(samples, &sixteen(), compression, metadata),
-        (Depth::Sixteen, _) => write::<RGBA16>(samples, &sixteen(), compression, metadata),
+        (Depth::Eight, 1 | 2) => write::<Gray8>(samples, eight, compression, about),
+        (Depth::Eight, 3) => write::<RGB8>(samples, eight, compression, about),
+        (Depth::Eight, _) => write::<RGBA8>(samples, eight, compression, about),
+        (Depth::Sixteen, 1 | 2) => write::<Gray16>(samples, &sixteen(), compression, about),
+        (Depth::Sixteen, 3) => write::<RGB16>(samples, &sixteen(), compression, about),
+        (Depth::Sixteen, _) => write::<RGBA16>(samples, &sixteen(), compression, about),
     };
     written.map_err(|error| format!("cannot write: {error}"))
+}
+
+/// The metadata, and its XMP as a TIFF file holds it.
+#[derive(Clone, Copy)]
+struct About<'a> {
+    metadata: &'a Metadata,
+    packet: Option<&'a [u8]>,
 }
 
 fn write<C: ColorType>(
     samples: &FileSamples,
     values: &[C::Inner],
     compression: TiffCompression,
-    metadata: &Metadata,
+    About { metadata, packet }: About<'_>,
 ) -> Result<Vec<u8>>
 where
     [C::Inner]: TiffValue,
@@ -56,9 +65,11 @@ where
     let mut file = Cursor::new(Vec::new());
     // The crate's predictor knows nothing of extra samples.
     let gray_alpha = samples.channels == 2;
-    let predictor = match compression {
-        TiffCompression::Lzw | TiffCompression::Deflate if !gray_alpha => Predictor::Horizontal,
-        _ => Predictor::None,
+    // The others know no predictor, and the crate writes its field all the same.
+    let packs_differences = matches!(compression, TiffCompression::Lzw | TiffCompression::Deflate);
+    let predictor = match packs_differences && !gray_alpha {
+        true => Predictor::Horizontal,
+        false => Predictor::None,
     };
     let mut encoder = TiffEncoder::new(&mut file)?.with_predictor(predictor).with_compression(
         match compression {
@@ -85,7 +96,7 @@ where
     if let Some(icc) = &samples.icc {
         put_bytes(tags, 34675, Type::UNDEFINED, icc)?;
     }
-    if let Some(packet) = &metadata.xmp {
+    if let Some(packet) = packet {
         put_bytes(tags, 700, Type::BYTE, packet)?;
     }
     if let Some(resources) = &metadata.photoshop {
@@ -99,7 +110,11 @@ where
         put_resolution(tags, resolution)?;
     }
     image.write_data(values)?;
-    Ok(file.into_inner())
+    let mut file = file.into_inner();
+    if !packs_differences {
+        exif::remove_from_first(&mut file, 317);
+    }
+    Ok(file)
 }
 
 /// Writes the directories below the first, and returns where they are.

@@ -148,3 +148,86 @@ fn an_orientation_in_xmp_alone_turns_the_photo() {
         assert_eq!(Photo::size(&path).unwrap(), (2, 3), "{format:?}");
     }
 }
+
+#[test]
+fn the_rows_that_are_there_of_a_pnm_file_are_read() {
+    let going = Limits { keep_going: true, ..Limits::default() };
+    // Each with its last whole row first, and the gray of missing ones.
+    for (head, rows, gray) in [
+        ("P5 2 3 255\n", [&b"\x01\x02"[..], b"\x03\x04", b"\x05\x06"], 128.0 / 255.0),
+        ("P6 1 3 15\n", [&b"\x01\x02\x0F"[..], b"\x03\x04\x05", b"\x06\x07\x08"], 128.0 / 255.0),
+        ("P5 1 3 65535\n", [&b"\x01\x02"[..], b"\x03\x04", b"\x05\x06"], 32768.0 / 65535.0),
+        ("P4 9 3\n", [&b"\x55\x80"[..], b"\xFF\0", b"\x12\0"], 128.0 / 255.0),
+        ("P1 3 3\n", [&b"101"[..], b"1 1 0", b"000"], 128.0 / 255.0),
+        ("P2 2 3 200\n", [&b"100 200\n"[..], b"50\t7 ", b"100 13"], 128.0 / 255.0),
+        ("P3 1 3 255\n", [&b"1 2 3\n"[..], b"4 5 6\n", b"7 8 90"], 128.0 / 255.0),
+        (
+            "P7\nWIDTH 1\nHEIGHT 3\nDEPTH 4\nMAXVAL 255\nTUPLTYPE RGB_ALPHA\nENDHDR\n",
+            [&b"\x01\x02\x03\x04"[..], b"\x05\x06\x07\x08", b"\x09\x0A\x0B\x0C"],
+            128.0 / 255.0,
+        ),
+    ] {
+        let file = [head.as_bytes(), rows[0], rows[1], rows[2]].concat();
+        let whole = read(&file);
+        assert_eq!(Photo::from_bytes(&file, &going).unwrap().rgb, whole.rgb, "{head}");
+        for lost in 2..rows[2].len() + rows[1].len() {
+            let cut = &file[..file.len() - lost];
+            assert!(Photo::from_bytes(cut, &Limits::default()).is_err(), "{head}");
+            let photo = Photo::from_bytes(cut, &going).unwrap();
+            let there = if lost <= rows[2].len() { 2 } else { 1 };
+            let row = 3 * whole.rgb.width;
+            assert_eq!(
+                photo.rgb.data[..there * row],
+                whole.rgb.data[..there * row],
+                "{head} {lost}"
+            );
+            assert!(photo.rgb.data[there * row..].iter().all(|value| *value == gray), "{head}");
+            assert_eq!(photo.notes, [Note::Incomplete([33, 66][there - 1])], "{head} {lost}");
+            if let Some(alpha) = photo.alpha {
+                assert_eq!(alpha[2], 1.0);
+            }
+        }
+        assert!(Photo::from_bytes(&file[..head.len() + 1], &going).is_err(), "{head}");
+    }
+}
+
+#[test]
+fn the_refusal_of_a_truncated_file_names_the_option_that_would_help() {
+    let option = Some("--keep-going");
+    let helped = Limits { keep_going_option: option, ..Limits::default() };
+    let photo = Photo::new(Image::from_fn(64, 64, |x, y| {
+        let value = (x * 97 + y * 61) % 256;
+        [value as f32 / 255.0, (value * 31 % 256) as f32 / 255.0, 0.5]
+    }));
+    for (format, helps) in [
+        (Format::Jpeg, true),
+        (Format::Png, true),
+        (Format::Ppm, true),
+        (Format::Bmp, true),
+        // Its fields are at its end.
+        (Format::Tiff, false),
+        (Format::WebP, false),
+    ] {
+        let (bytes, _) = photo.to_bytes(format, &WriteOptions::default()).unwrap();
+        let cut = &bytes[..bytes.len() / 2];
+        let refusal = Photo::from_bytes(cut, &helped).unwrap_err();
+        assert_eq!(refusal.contains("add --keep-going"), helps, "{format:?}: {refusal}");
+        let going = Photo::from_bytes(cut, &Limits { keep_going: true, ..helped });
+        assert_eq!(going.is_ok(), helps, "{format:?}");
+        assert!(going.err().is_none_or(|refusal| !refusal.contains("keep-going")));
+        if format == Format::WebP {
+            let photo = Photo { alpha: Some(vec![0.5; 64 * 64]), ..photo.clone() };
+            let (bytes, _) = photo.to_bytes(format, &WriteOptions::default()).unwrap();
+            let going = Limits { keep_going: true, ..helped };
+            for len in (bytes.len() / 8..bytes.len() - 8).step_by(bytes.len() / 8) {
+                assert!(Photo::from_bytes(&bytes[..len], &going).is_err(), "{len}");
+            }
+        }
+        let plain = Photo::from_bytes(cut, &Limits::default()).unwrap_err();
+        assert!(plain.contains("again") && !plain.contains("keep-going"), "{plain}");
+    }
+    // Neither does it help where nothing is missing.
+    for file in [&b"GIF89a"[..], b"FUJIFILMCCD-RAW ", b"P5 70000 1 255\n"] {
+        assert!(!Photo::from_bytes(file, &helped).unwrap_err().contains("keep-going"));
+    }
+}

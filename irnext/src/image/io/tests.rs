@@ -248,7 +248,8 @@ fn damaged_files_never_panic() {
         let bytes = fs::read(&path).unwrap();
         for round in 0..200 {
             let keep_going = round % 2 == 1;
-            let limits = Limits { max_side: 2000, max_pixels: 1 << 20, keep_going };
+            let (max_side, max_pixels) = (2000, 1 << 20);
+            let limits = Limits { max_side, max_pixels, keep_going, ..Limits::default() };
             let mut rng = Rng::at(9, 0, round);
             let mut damaged = bytes.clone();
             for _ in 0..rng.int(1..8) {

@@ -1,21 +1,22 @@
-//! The places of metadata in JPEG, PNG and WebP files.
+//! The places of metadata in JPEG and WebP files.
 
-use img_parts::png::{Png, PngChunk};
 use img_parts::riff::{RiffChunk, RiffContent};
 use img_parts::webp::WebP;
 use img_parts::{Bytes, ImageEXIF};
 
-use super::super::profile::chunks::{Chunk, is_about_colors};
 use super::super::segments::segments;
 use super::super::{FileKind, Note};
-use super::{Metadata, Resolution, Unit, exif};
+use super::{Metadata, Resolution, exif, xmp};
 
-const XMP_IN_JPEG: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
+pub(super) const XMP_IN_JPEG: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
+const XMP_EXTENSION: &[u8] = b"http://ns.adobe.com/xmp/extension/\0";
 const PHOTOSHOP_IN_JPEG: &[u8] = b"Photoshop 3.0\0";
-const XMP_IN_PNG: &[u8] = b"XML:com.adobe.xmp\0";
 
 /// The most that a JPEG segment holds.
 const SEGMENT: usize = 65_533;
+
+/// The most names of segments that are kept: a damaged file may seem to have any number of them.
+const MOST_NAMES: usize = 50;
 
 /// From the segments of a JPEG file.
 pub(in crate::image) fn of_jpeg(bytes: &[u8]) -> Metadata {
@@ -38,15 +39,50 @@ pub(in crate::image) fn of_jpeg(bytes: &[u8]) -> Metadata {
                 let packet = &contents[XMP_IN_JPEG.len()..];
                 metadata.xmp.get_or_insert_with(|| packet.into());
             }
+            (0xE1, contents) if contents.starts_with(XMP_EXTENSION) => {
+                metadata.xmp_extension.push(contents[XMP_EXTENSION.len()..].into());
+            }
             (0xED, contents) if contents.starts_with(PHOTOSHOP_IN_JPEG) => {
                 // Resources that do not fit into one segment go on in the next.
                 let resources = metadata.photoshop.get_or_insert_default();
                 resources.extend(&contents[PHOTOSHOP_IN_JPEG.len()..]);
             }
+            (marker @ 0xE0..=0xEF, contents) if !is_made_again(marker, contents) => {
+                let name = segment_name(marker, contents);
+                if metadata.segments.len() < MOST_NAMES && !metadata.segments.contains(&name) {
+                    metadata.segments.push(name);
+                }
+            }
             _ => {}
         }
     }
+    // Others are of no packet in the file, and are to be ignored.
+    let name = metadata.xmp.as_deref().and_then(xmp::extension);
+    metadata.xmp_extension.retain(|part| name.is_some_and(|name| part.starts_with(name)));
     metadata
+}
+
+/// Whether a segment describes the coding or the colors of the file, which the next file has in its
+/// own way, is a thumbnail, or lists pictures behind the first, of which there is a note.
+fn is_made_again(marker: u8, contents: &[u8]) -> bool {
+    match (marker, contents) {
+        (0xE0, _) => contents.starts_with(b"JFIF\0") || contents.starts_with(b"JFXX\0"),
+        (0xE2, _) if contents.starts_with(b"ICC_PROFILE\0") => true,
+        (0xE2, [b'M', b'P', b'F', 0, list @ ..]) => exif::number_of_pictures(list).is_some(),
+        // A quality, without a comment behind it.
+        (0xEC, _) => contents.starts_with(b"Ducky\0\x01\0\x04") && contents.len() <= 15,
+        (0xED, _) => contents.starts_with(b"Adobe_CM"),
+        (0xEE, _) => contents.starts_with(b"Adobe"),
+        _ => false,
+    }
+}
+
+/// The number of an application segment, and the word that it starts with.
+fn segment_name(marker: u8, contents: &[u8]) -> String {
+    let letters = contents.iter().take(16).map(|&byte| char::from(byte));
+    let word: String = letters.take_while(char::is_ascii_graphic).collect();
+    let number = marker - 0xE0;
+    if word.len() < 2 { format!("APP{number}") } else { format!("APP{number} {word}") }
 }
 
 /// The application segments of a JPEG file with this metadata.
@@ -65,6 +101,9 @@ pub(in crate::image) fn jpeg_segments(
     };
     push(1, b"Exif\0\0", &metadata.exif, "EXIF of this size");
     push(1, XMP_IN_JPEG, &metadata.xmp, "XMP of this size");
+    for part in &metadata.xmp_extension {
+        push(1, XMP_EXTENSION, &Some(part.clone()), "extended XMP of this size");
+    }
     if let Some(resources) = &metadata.photoshop {
         for part in resources.chunks(SEGMENT - PHOTOSHOP_IN_JPEG.len()) {
             all.push((13, [PHOTOSHOP_IN_JPEG, part].concat()));
@@ -74,99 +113,6 @@ pub(in crate::image) fn jpeg_segments(
         notes.push(Note::LeftOut { what: "PNG text", kind: FileKind::Jpeg });
     }
     all
-}
-
-/// From the chunks of a PNG file, with those about its colors; the XMP packet, which may be
-/// compressed, comes from its decoder.
-pub(in crate::image) fn of_png(bytes: &[u8], xmp: Option<Vec<u8>>) -> (Metadata, Vec<Chunk>) {
-    let mut metadata = Metadata { xmp, ..Metadata::default() };
-    let mut colors = Vec::new();
-    let Ok(png) = Png::from_bytes(Bytes::copy_from_slice(bytes)) else {
-        return (metadata, colors);
-    };
-    for chunk in png.chunks() {
-        let contents = &chunk.contents()[..];
-        match &chunk.kind() {
-            b"eXIf" => metadata.exif = Some(exif::without_prefix(contents).into()),
-            b"pHYs" => {
-                if let [x @ .., y3, y2, y1, y0, unit] = contents
-                    && let Ok(x) = x.try_into()
-                {
-                    let x = from_per_meter(u32::from_be_bytes(x), *unit);
-                    let y = from_per_meter(u32::from_be_bytes([*y3, *y2, *y1, *y0]), *unit);
-                    let unit = if *unit == 1 { 2 } else { 1 };
-                    metadata.resolution =
-                        Resolution::of_tiff(x, y, unit).filter(|_| x > 0.0 && y > 0.0);
-                }
-            }
-            kind @ (b"tEXt" | b"zTXt" | b"iTXt" | b"tIME") if !is_carried_otherwise(contents) => {
-                metadata.texts.push((*kind, contents.into()));
-            }
-            kind if is_about_colors(kind) => colors.push((*kind, contents.into())),
-            _ => {}
-        }
-    }
-    (metadata, colors)
-}
-
-/// Pixels for each inch, which are whole for most files; of no unit, the number itself.
-fn from_per_meter(value: u32, unit: u8) -> f64 {
-    let value = f64::from(value);
-    let per_inch = value * 0.0254;
-    match unit {
-        1 if (per_inch - per_inch.round()).abs() < 0.02 => per_inch.round(),
-        1 => per_inch,
-        _ => value,
-    }
-}
-
-/// Whether a text chunk is XMP, or a copy of EXIF that would stay turned.
-fn is_carried_otherwise(contents: &[u8]) -> bool {
-    contents.starts_with(XMP_IN_PNG)
-        || contents.starts_with(b"Raw profile type exif")
-        || contents.starts_with(b"Raw profile type APP1")
-        || contents.starts_with(b"Raw profile type xmp")
-}
-
-/// The PNG file with this metadata.
-pub(in crate::image) fn into_png(
-    file: Vec<u8>,
-    metadata: &Metadata,
-    colors: &[Chunk],
-    notes: &mut Vec<Note>,
-) -> Result<Vec<u8>, String> {
-    let mut png = Png::from_bytes(file.into()).map_err(|error| error.to_string())?;
-    let verbatim =
-        |(kind, contents): &Chunk| PngChunk::new(*kind, Bytes::copy_from_slice(contents));
-    let mut added: Vec<_> = colors.iter().map(verbatim).collect();
-    if let Some(resolution) = metadata.resolution {
-        let (x, y) = resolution.per_meter().unwrap_or((resolution.x, resolution.y));
-        let mut contents = Vec::new();
-        contents.extend((x.round() as u32).to_be_bytes());
-        contents.extend((y.round() as u32).to_be_bytes());
-        contents.push(u8::from(resolution.unit != Unit::None));
-        added.push(PngChunk::new(*b"pHYs", contents.into()));
-    }
-    if let Some(block) = &metadata.exif {
-        added.push(PngChunk::new(*b"eXIf", Bytes::copy_from_slice(block)));
-    }
-    if let Some(packet) = &metadata.xmp {
-        // Not compressed, no language, no translated keyword.
-        let contents = [XMP_IN_PNG, &[0; 4], packet].concat();
-        added.push(PngChunk::new(*b"iTXt", contents.into()));
-    }
-    added.extend(metadata.texts.iter().map(verbatim));
-    if metadata.photoshop.is_some() {
-        notes.push(Note::LeftOut { what: "IPTC", kind: FileKind::Png });
-    }
-    if metadata.comment.is_some() {
-        notes.push(Note::LeftOut { what: "JPEG comment", kind: FileKind::Png });
-    }
-    // Behind the header, and before the pixels.
-    let chunks = png.chunks_mut();
-    let at = chunks.len().min(1);
-    chunks.splice(at..at, added);
-    Ok(png.encoder().bytes().to_vec())
 }
 
 /// From the chunks of a WebP file.
@@ -201,7 +147,8 @@ pub(in crate::image) fn into_webp(
     if metadata.resolution.is_some() && !in_exif {
         notes.push(Note::LeftOut { what: "resolution", kind });
     }
-    if metadata.exif.is_none() && metadata.xmp.is_none() {
+    let packet = metadata.one_packet(kind, notes);
+    if metadata.exif.is_none() && packet.is_none() {
         return Ok(file);
     }
     let mut webp = WebP::from_bytes(file.into()).map_err(|error| error.to_string())?;
@@ -210,14 +157,14 @@ pub(in crate::image) fn into_webp(
     if metadata.exif.is_none() {
         webp.remove_chunks_by_id(*b"EXIF");
     }
-    if let Some(packet) = &metadata.xmp {
+    if let Some(packet) = &packet {
         let content = RiffContent::Data(Bytes::copy_from_slice(packet));
         webp.chunks_mut().push(RiffChunk::new(*b"XMP ", content));
     }
     let mut bytes = webp.encoder().bytes().to_vec();
     if bytes.get(12..16) == Some(b"VP8X") {
         let flag = |bit: u8, present: bool| if present { bit } else { 0 };
-        let flags = flag(8, metadata.exif.is_some()) | flag(4, metadata.xmp.is_some());
+        let flags = flag(8, metadata.exif.is_some()) | flag(4, packet.is_some());
         bytes[20] = bytes[20] & !(8 | 4) | flags;
     }
     Ok(bytes)

@@ -59,10 +59,19 @@ pub(in crate::image) fn put_in_first(file: &mut [u8], tag: u16, value: Option<us
     true
 }
 
-/// The bytes of a field of the first directory of a TIFF file, of whatever type.
-pub(in crate::image) fn bytes_in_first(file: &[u8], tag: u16) -> Option<&[u8]> {
+/// Removes a field from the first directory of a TIFF file: those behind it move up.
+pub(in crate::image) fn remove_from_first(file: &mut [u8], tag: u16) -> Option<()> {
     let reader = Reader::new(file)?;
-    reader.data(&reader.find(reader.first()?, tag)?)
+    let first = reader.first()?;
+    let at = reader.find(first, tag)?.at;
+    // With the address of the next directory.
+    let end = reader.next_at(first)? + 4;
+    let count = reader.u16(first)?.checked_sub(1)?;
+    let count = if reader.big_endian { count.to_be_bytes() } else { count.to_le_bytes() };
+    file.copy_within(at + 12..end, at);
+    file[end - 12..end].fill(0);
+    file[first..first + 2].copy_from_slice(&count);
+    Some(())
 }
 
 /// Whether the first directory of a TIFF file can be changed.

@@ -6,11 +6,16 @@
 pub(super) mod containers;
 pub(super) mod directory;
 pub(super) mod exif;
+pub(super) mod png;
 mod resolution;
+mod xmp;
 
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
+use super::{FileKind, Note};
 pub use resolution::{Resolution, Unit};
 
 /// The metadata of a photo.
@@ -20,6 +25,10 @@ pub struct Metadata {
     pub exif: Option<Vec<u8>>,
     /// The XMP packet.
     pub xmp: Option<Vec<u8>>,
+    /// The parts of a further packet, which the first one points to. It is in JPEG files only, whose
+    /// segments are short; each part starts with the packet's name, its length, and the part's
+    /// place in it.
+    pub xmp_extension: Vec<Vec<u8>>,
     /// Photoshop's image resources, which hold the IPTC fields: title, caption, credit.
     pub photoshop: Option<Vec<u8>>,
     /// The comment of a JPEG file. Other formats have no place for it.
@@ -29,6 +38,9 @@ pub struct Metadata {
     /// The chunks of text, and of the time of the last change, of a PNG file, with their types.
     /// Other formats have no place for them.
     pub texts: Vec<([u8; 4], Vec<u8>)>,
+    /// The names of the application segments of a JPEG file that are not kept: those of makers and
+    /// of rarer programs, whose contents only they know.
+    pub segments: Vec<String>,
 }
 
 impl Metadata {
@@ -40,7 +52,22 @@ impl Metadata {
     /// The orientation, 1 to 8, that EXIF or, if it tells none, XMP tells.
     pub(super) fn orientation(&self) -> Option<u8> {
         let in_exif = self.exif.as_deref().and_then(exif::orientation);
-        in_exif.or_else(|| xmp_orientation(self.xmp.as_deref()?))
+        in_exif.or_else(|| xmp::orientation(self.xmp.as_deref()?))
+    }
+
+    /// The XMP packet for a format that holds a single one. A further one is left out, with a note,
+    /// and so is the pointer to it.
+    pub(super) fn one_packet(
+        &self,
+        kind: FileKind,
+        notes: &mut Vec<Note>,
+    ) -> Option<Cow<'_, [u8]>> {
+        let packet = self.xmp.as_deref()?;
+        if self.xmp_extension.is_empty() {
+            return Some(packet.into());
+        }
+        notes.push(Note::LeftOut { what: "extended XMP", kind });
+        Some(xmp::without_extension(packet).into())
     }
 
     /// Removes all of it.
@@ -56,7 +83,7 @@ impl Metadata {
             exif::make_upright(block, width, height);
         }
         if let Some(packet) = &mut self.xmp {
-            upright_xmp(packet);
+            xmp::make_upright(packet, width, height);
         }
         if let Some(resources) = &mut self.photoshop {
             *resources = without_thumbnails(resources);
@@ -71,34 +98,6 @@ impl Metadata {
             self.resolution = in_exif.or(self.resolution);
         }
     }
-}
-
-/// Sets `tiff:Orientation` to 1, as an attribute or as an element. No length changes.
-fn upright_xmp(packet: &mut [u8]) {
-    for at in xmp_orientations(packet) {
-        packet[at] = b'1';
-    }
-}
-
-/// The orientation that the packet tells, 1 to 8.
-fn xmp_orientation(packet: &[u8]) -> Option<u8> {
-    xmp_orientations(packet).first().map(|&at| packet[at] - b'0')
-}
-
-/// Where the packet has the digits of `tiff:Orientation`.
-fn xmp_orientations(packet: &[u8]) -> Vec<usize> {
-    const NAME: &[u8] = b"tiff:Orientation";
-    let mut digits = Vec::new();
-    let mut at = 0;
-    while let Some(found) = packet[at..].windows(NAME.len()).position(|window| window == NAME) {
-        at += found + NAME.len();
-        let is_between = |byte: &u8| matches!(byte, b'=' | b'"' | b'\'' | b'>' | b' ');
-        let between = packet[at..].iter().take_while(|byte| is_between(byte)).count();
-        if between > 0 && matches!(packet.get(at + between), Some(b'1'..=b'8')) {
-            digits.push(at + between);
-        }
-    }
-    digits
 }
 
 /// Photoshop's resources but for the two kinds of thumbnails.

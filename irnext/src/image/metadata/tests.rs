@@ -51,8 +51,7 @@ fn photo() -> Photo {
         xmp: Some(packet.into()),
         photoshop: Some(iptc_as_resources(b"\x1c\x02\x78\0\x05title")),
         resolution: Some(Resolution { x: 300.0, y: 300.0, unit: Unit::Inch }),
-        comment: None,
-        texts: Vec::new(),
+        ..Metadata::default()
     };
     let mut photo = Photo { metadata, ..Photo::new(rgb) };
     photo.metadata.make_upright(40, 30);
@@ -90,16 +89,184 @@ fn damaged_blocks_are_left_alone() {
 }
 
 #[test]
-fn xmp_says_that_the_photo_is_upright() {
+fn xmp_tells_the_orientation_and_the_size_of_the_upright_photo() {
     for (before, after) in [
         ("<d tiff:Orientation=\"6\" a=\"6\"/>", "<d tiff:Orientation=\"1\" a=\"6\"/>"),
         ("<tiff:Orientation>8</tiff:Orientation>", "<tiff:Orientation>1</tiff:Orientation>"),
         ("tiff:Orientation", "tiff:Orientation"),
+        (
+            "<d tiff:ImageWidth='4000' tiff:ImageLength='9'/>",
+            "<d tiff:ImageWidth='40' tiff:ImageLength='30'/>",
+        ),
+        (
+            "<exif:PixelXDimension>3000</exif:PixelXDimension>\n<exif:PixelYDimension>4000</a>",
+            "<exif:PixelXDimension>40</exif:PixelXDimension>\n<exif:PixelYDimension>30</a>",
+        ),
+        (
+            "<tiff:ImageWidth/><d tiff:ImageLength=\"\"/>",
+            "<tiff:ImageWidth/><d tiff:ImageLength=\"\"/>",
+        ),
     ] {
         let mut packet = before.as_bytes().to_vec();
-        upright_xmp(&mut packet);
+        xmp::make_upright(&mut packet, 40, 30);
         assert_eq!(String::from_utf8(packet).unwrap(), after);
     }
+}
+
+/// A segment of a JPEG file.
+fn segment(marker: u8, contents: &[u8]) -> Vec<u8> {
+    [&[0xFF, marker][..], &(contents.len() as u16 + 2).to_be_bytes(), contents].concat()
+}
+
+/// A JPEG file with this packet, and with these segments in front.
+fn jpeg(packet: &str, segments: &[Vec<u8>]) -> Vec<u8> {
+    let mut photo = Photo::new(Image::from_fn(8, 8, |_, _| [0.5; 3]));
+    photo.metadata.xmp = Some(packet.into());
+    let (mut bytes, _) = photo.to_bytes(Format::Jpeg, &WriteOptions::default()).unwrap();
+    bytes.splice(2..2, segments.concat());
+    bytes
+}
+
+#[test]
+fn extended_xmp_stays_in_jpeg_files_and_leaves_no_pointer_in_others() {
+    let name = "0123456789ABCDEF0123456789ABCDEF";
+    let part = |name: &str, at: u32| {
+        let head = [name.as_bytes(), &8u32.to_be_bytes(), &at.to_be_bytes()].concat();
+        segment(0xE1, &[b"http://ns.adobe.com/xmp/extension/\0", &head[..], b"<x/>"].concat())
+    };
+    let parts = [part(name, 0), part(&name.replace('0', "9"), 0), part(name, 4)];
+    let attribute = format!("<x:xmpmeta><d a='1'\n xmpNote:HasExtendedXMP=\"{name}\" b='2'/>");
+    let tag = "xmpNote:HasExtendedXMP";
+    let element = format!("<x:xmpmeta><d a='1'><{tag}>{name}</{tag}></d>");
+    for (packet, without) in
+        [(attribute, "<x:xmpmeta><d a='1' b='2'/>"), (element, "<x:xmpmeta><d a='1'></d>")]
+    {
+        let photo = Photo::from_bytes(&jpeg(&packet, &parts), &Limits::default()).unwrap();
+        assert_eq!(photo.metadata.xmp_extension.len(), 2);
+        for format in [Format::Jpeg, Format::Png, Format::WebP, Format::Tiff] {
+            let (bytes, notes) = photo.to_bytes(format, &WriteOptions::default()).unwrap();
+            let back = Photo::from_bytes(&bytes, &Limits::default()).unwrap().metadata;
+            if format == Format::Jpeg {
+                assert_eq!((&back, notes), (&photo.metadata, vec![]));
+            } else {
+                assert_eq!(back.xmp.as_deref(), Some(without.as_bytes()), "{format:?}");
+                let left_out = Note::LeftOut { what: "extended XMP", kind: format.kind() };
+                assert_eq!(notes, [left_out], "{format:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn segments_of_makers_are_noted() {
+    let profile = moxcms::ColorProfile::new_srgb().encode().unwrap();
+    let segments = [
+        segment(0xE1, b"FLIR\0\x01\0\x01data"),
+        segment(0xE1, b"FLIR\0\x01\x01\x01data"),
+        segment(0xE2, &[b"ICC_PROFILE\0\x01\x01", &profile[..]].concat()),
+        segment(0xE3, b"Meta\0\0"),
+        segment(0xE6, b"GoPro\0"),
+        segment(0xE7, b"\x1A\n\x07"),
+        segment(0xEC, b"Ducky\0\x01\0\x04\0\0\0\x3C\0\0"),
+        segment(0xEE, b"Adobe\0\x64\0\0\0\0\x01"),
+    ];
+    let photo = Photo::from_bytes(&jpeg("<x/>", &segments), &Limits::default()).unwrap();
+    let names = ["APP1 FLIR", "APP3 Meta", "APP6 GoPro", "APP7"].map(String::from).to_vec();
+    for format in [Format::Jpeg, Format::Png, Format::WebP, Format::Tiff] {
+        let (_, notes) = photo.to_bytes(format, &WriteOptions::default()).unwrap();
+        assert_eq!(notes, [Note::SegmentsLeftOut(names.clone())], "{format:?}");
+        let strip = WriteOptions { strip: true, ..WriteOptions::default() };
+        assert_eq!(photo.to_bytes(format, &strip).unwrap().1, [], "{format:?}");
+    }
+    let said = Note::SegmentsLeftOut(names).to_string();
+    assert_eq!(said, "JPEG segments left out: APP1 FLIR, APP3 Meta, APP6 GoPro, APP7");
+    assert!(Note::SegmentsLeftOut(vec!["APP1".into(); 99]).to_string().ends_with("APP1, …"));
+}
+
+/// A PNG file with chunks before its pixels, or behind them.
+fn png_with(chunks: &[(&[u8; 4], &[u8])], behind: bool) -> Vec<u8> {
+    let photo = Photo::new(Image::from_fn(4, 2, |_, _| [0.5; 3]));
+    let (mut png, _) = photo.to_bytes(Format::Png, &WriteOptions::default()).unwrap();
+    let mut at = if behind { png.len() - 12 } else { 33 };
+    for (kind, contents) in chunks {
+        let body = [&kind[..], contents].concat();
+        let len = (contents.len() as u32).to_be_bytes();
+        let chunk = [&len[..], &body, &crc32fast::hash(&body).to_be_bytes()].concat();
+        let end = at + chunk.len();
+        png.splice(at..at, chunk);
+        at = end;
+    }
+    png
+}
+
+/// A block as the text that ImageMagick writes.
+fn raw(name: &str, block: &[u8]) -> Vec<u8> {
+    let digits: String = block.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("\n{name}\n{:8}\n{digits}\n", block.len()).into_bytes()
+}
+
+#[test]
+fn metadata_is_read_before_and_behind_the_pixels_of_a_png_file() {
+    let deflated = |text: &[u8]| miniz_oxide::deflate::compress_to_vec_zlib(text, 6);
+    let packet = b"<x:xmpmeta><d tiff:Orientation='8'/></x:xmpmeta>";
+    let upright = b"<x:xmpmeta><d tiff:Orientation='1'/></x:xmpmeta>";
+    let plain = [b"XML:com.adobe.xmp\0\0\0\0\0", &packet[..]].concat();
+    let packed = [b"XML:com.adobe.xmp\0\x01\0en\0\0", &deflated(packet)[..]].concat();
+    let in_text = [b"Raw profile type xmp\0\0", &deflated(&raw("xmp", packet))[..]].concat();
+    let block = block(true);
+    let exif_text = raw("exif", &[b"Exif\0\0", &block[..]].concat());
+    let exif_text = [b"Raw profile type exif\0", &exif_text[..]].concat();
+    let iptc = raw("iptc", &iptc_as_resources(b"\x1c\x02\x78\0\x05title"));
+    let iptc = [b"Raw profile type iptc\0\0", &deflated(&iptc)[..]].concat();
+    let fields = raw("iptc", b"\x1c\x02\x78\0\x05title");
+    let fields = [b"Raw profile type iptc\0", &fields[..]].concat();
+    let folder = tempfile::tempdir().unwrap();
+    for behind in [false, true] {
+        let read = |kind: &[u8; 4], contents: &[u8]| {
+            let png = png_with(&[(kind, contents)], behind);
+            let path = folder.path().join("photo.png");
+            std::fs::write(&path, &png).unwrap();
+            let photo = Photo::from_bytes(&png, &Limits::default()).unwrap();
+            let size = (photo.rgb.width, photo.rgb.height);
+            assert_eq!(Photo::size(&path).unwrap(), size);
+            assert_eq!(photo.metadata.texts, []);
+            (size, photo.metadata)
+        };
+        for (kind, contents) in [(b"iTXt", &plain), (b"iTXt", &packed), (b"zTXt", &in_text)] {
+            let (size, metadata) = read(kind, contents);
+            assert_eq!((size, metadata.xmp.as_deref()), ((2, 4), Some(&upright[..])));
+        }
+        for (kind, contents) in [(b"eXIf", &block), (b"tEXt", &exif_text)] {
+            let (size, metadata) = read(kind, contents);
+            let orientation = metadata.exif.as_deref().and_then(exif::orientation);
+            assert_eq!((size, orientation), ((2, 4), Some(1)));
+        }
+        for (kind, contents) in [(b"zTXt", &iptc), (b"tEXt", &fields)] {
+            let (_, metadata) = read(kind, contents);
+            let resources = metadata.photoshop.unwrap();
+            assert_eq!(iptc_in(&resources), Some(&b"\x1c\x02\x78\0\x05title"[..]));
+        }
+    }
+}
+
+#[test]
+fn text_that_holds_no_metadata_stays_text() {
+    let chunks: [(&[u8; 4], &[u8]); 3] = [
+        (b"tEXt", b"Title\0fog"),
+        (b"zTXt", b"Title\0\0not compressed"),
+        (b"tEXt", b"Raw profile type other\0\nother\n1\n00"),
+    ];
+    let photo = Photo::from_bytes(&png_with(&chunks, true), &Limits::default()).unwrap();
+    let kept: Vec<_> = photo.metadata.texts.iter().map(|(kind, text)| (kind, &text[..])).collect();
+    assert_eq!(kept, chunks);
+}
+
+#[test]
+fn what_is_left_of_a_png_file_has_its_metadata() {
+    let png = png_with(&[(b"eXIf", &block(false))], false);
+    let limits = Limits { keep_going: true, ..Limits::default() };
+    let photo = Photo::from_bytes(&png[..png.len() - 20], &limits).unwrap();
+    assert_eq!((photo.rgb.width, photo.metadata.exif.is_some()), (2, true));
 }
 
 #[test]
@@ -128,7 +295,7 @@ fn metadata_goes_from_each_format_to_each_other() {
             }
             let resolution = last.resolution.unwrap().per_meter().unwrap();
             assert!((resolution.0 - 300.0 / 0.0254).abs() < 1.0, "{way}: {resolution:?}");
-            let iptc = |format| matches!(format, Format::Jpeg | Format::Tiff);
+            let iptc = |format| format != Format::WebP;
             let kept = iptc(from) && iptc(to);
             assert_eq!(last.photoshop.is_some(), kept, "{way}");
             if kept {

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 use ::tiff::decoder::Decoder;
 
-use super::super::decoded::Result;
+use super::super::decoded::{Area, Result};
 use super::fax::{self, Fax};
 use super::reasons::{rare, reason};
 use super::tags::{Numbers, Photometric, Tags};
@@ -23,19 +23,29 @@ pub(super) struct Samples {
     pub bits: u8,
     /// The value of white: all bits, or 65535 for samples of more than 16.
     pub max: u16,
-    /// The percentage of the strips or tiles that is there.
-    pub whole: u8,
+    /// The parts of the picture that are not in the file.
+    pub missing: Vec<Area>,
     /// Whether lines of a fax are damaged.
     pub damaged: bool,
 }
 
-/// Reads the samples; `file` is the one that `decoder` reads.
+impl Samples {
+    /// The percentage of the picture that is in the file.
+    pub fn whole(&self, (width, height): (u32, u32)) -> u8 {
+        let missing: usize = self.missing.iter().map(|area| area.width * area.height).sum();
+        let pixels = width as usize * height as usize;
+        (100 * pixels.saturating_sub(missing) / pixels.max(1)).min(99) as u8
+    }
+}
+
+/// Reads the samples; `file` is the one that `decoder` reads. With a length, that of the file
+/// before it was lengthened, missing parts are no error.
 pub(super) fn read<R: BufRead + Seek>(
     decoder: &mut Decoder<R>,
     file: &[u8],
     (width, height): (u32, u32),
     tags: &Tags,
-    keep_going: bool,
+    len: Option<usize>,
 ) -> Result<Samples> {
     let (width, height) = (width as usize, height as usize);
     let own = tags.as_bytes() || tags.fax.is_some();
@@ -59,7 +69,7 @@ pub(super) fn read<R: BufRead + Seek>(
     let chunks = across * down * planes;
 
     let mut values = vec![0; width * height * channels];
-    let (mut missing, mut damaged) = (0, false);
+    let (mut missing, mut damaged) = (Vec::new(), false);
     for chunk in 0..chunks {
         let (plane, place) = (chunk / (across * down), chunk % (across * down));
         let (x, y) = (place % across * chunk_width, place / across * chunk_height);
@@ -68,11 +78,17 @@ pub(super) fn read<R: BufRead + Seek>(
             Some(fax) => fax_bytes(file, tags, chunk, fax, &mut damaged),
             None => chunk_bytes(decoder, chunk as u32),
         };
+        let there = len.map_or(rows, |len| rows_before(len, chunk, tags).min(rows));
+        let there = if read.is_err() && len.is_some() { 0 } else { there };
+        // A row takes all planes.
+        let there = there.min(missing.get(place).map_or(rows, |area: &Area| rows - area.height));
+        let area = Area { x, y: y + there, width: columns, height: rows - there };
+        match missing.get_mut(place) {
+            Some(of_other_planes) => *of_other_planes = area,
+            None => missing.push(area),
+        }
         let (buffer, stride) = match read {
-            Err(_) if keep_going => {
-                missing += 1;
-                continue;
-            }
+            Err(_) if len.is_some() => continue,
             read => read?,
         };
         let row_bytes = match own {
@@ -110,7 +126,8 @@ pub(super) fn read<R: BufRead + Seek>(
             }
         }
     }
-    if missing == chunks {
+    missing.retain(|area| area.height > 0);
+    if missing.iter().map(|area| area.width * area.height).sum::<usize>() == width * height {
         return Err(rare("none of its strips or tiles can be read"));
     }
     if own && tags.white_is_zero {
@@ -120,8 +137,19 @@ pub(super) fn read<R: BufRead + Seek>(
     if tags.numbers == Numbers::Signed && bits > 8 && tags.photometric == Photometric::Gray {
         number_from_zero(&mut values);
     }
-    let whole = (100 - 100 * missing / chunks) as u8;
-    Ok(Samples { values, channels, bits, max: number.max(), whole, damaged })
+    Ok(Samples { values, channels, bits, max: number.max(), missing, damaged })
+}
+
+/// How many rows of a chunk lie before the end of a file of this length; all of those that are
+/// compressed, of which the decompression tells.
+fn rows_before(len: usize, chunk: usize, tags: &Tags) -> usize {
+    match tags.chunks.get(chunk) {
+        Some(range) if tags.is_plain => {
+            let row = tags.row_bytes(tags.chunk.0).max(1);
+            (len.saturating_sub(range.start) / row).saturating_mul(tags.sharing.1)
+        }
+        _ => usize::MAX,
+    }
 }
 
 /// A chunk's bytes, and how many go to a row, as the crate decompresses it.

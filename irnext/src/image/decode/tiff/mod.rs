@@ -16,7 +16,7 @@ use std::io::{BufRead, Cursor, Seek};
 
 use ::tiff::decoder::{Decoder, Limits as TiffLimits};
 
-use super::decoded::{Decoded, Result, check_size};
+use super::decoded::{Decoded, Result, check_size, gray_out};
 use crate::image::metadata::exif;
 use crate::image::photo::Limits;
 use crate::image::{FileKind, Note, SourceFile};
@@ -31,22 +31,30 @@ pub(super) fn size(file: impl BufRead + Seek) -> Result<((u32, u32), Option<u8>)
 }
 
 pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
-    let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(reason)?;
-    let size = decoder.dimensions().map_err(reason)?;
-    check_size(size, limits)?;
-    let tags = Tags::read(&mut decoder)?;
-    let file = readable(bytes, size, &tags)?;
-
     let mut memory = TiffLimits::default();
     memory.decoding_buffer_size = usize::MAX;
     memory.intermediate_buffer_size = usize::MAX;
     memory.ifd_value_size = bytes.len().max(1 << 20);
-    let mut decoder = Decoder::new(Cursor::new(&*file)).map_err(reason)?.with_limits(memory);
-    let samples = chunks::read(&mut decoder, &file, size, &tags, limits.keep_going)?;
+    let open = |file| {
+        let decoder = Decoder::new(Cursor::new(file)).map_err(reason)?;
+        Ok::<_, String>(decoder.with_limits(memory.clone()))
+    };
+    let mut decoder = open(bytes)?;
+    let size = decoder.dimensions().map_err(reason)?;
+    check_size(size, limits)?;
+    let tags = Tags::read(&mut decoder)?;
+    let mut file = readable(bytes, size, &tags)?;
+    if limits.keep_going && tags.is_plain {
+        lengthen(&mut file, size, &tags);
+    }
+    let mut decoder = open(&*file)?;
+    let len = limits.keep_going.then_some(bytes.len());
+    let samples = chunks::read(&mut decoder, &file, size, &tags, len)?;
 
     let mut decoded = Decoded::new(Default::default(), SourceFile::new(FileKind::Tiff));
     let mut icc = tags.icc.clone();
     decoded.pixels = colors::image(&samples, size, &tags, &mut icc, &mut decoded.notes)?;
+    samples.missing.iter().for_each(|area| gray_out(&mut decoded.pixels, *area));
     decoded.icc = icc;
     decoded.orientation = tags.orientation;
     decoded.metadata = tags.metadata(bytes);
@@ -55,8 +63,8 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
     if samples.damaged {
         decoded.notes.push(Note::Damaged);
     }
-    if samples.whole < 100 {
-        decoded.notes.push(Note::Incomplete(samples.whole));
+    if !samples.missing.is_empty() {
+        decoded.notes.push(Note::Incomplete(samples.whole(size)));
     }
     if samples.bits > 16 {
         decoded.notes.push(Note::FewerBits { from: samples.bits, to: 16 });
@@ -90,12 +98,29 @@ fn readable<'a>(bytes: &'a [u8], size: (u32, u32), tags: &Tags) -> Result<Cow<'a
     }
     if tags.reversed_bits {
         for range in &tags.chunks {
-            let chunk = file.get_mut(range.clone()).into_iter().flatten();
+            // Of a truncated file, the part that is there.
+            let end = range.end.min(file.len());
+            let chunk = file.get_mut(range.start..end).into_iter().flatten();
             chunk.for_each(|byte| *byte = byte.reverse_bits());
         }
         exif::put_in_first(&mut file, 266, Some(1));
     }
     Ok(file.into())
+}
+
+/// Puts zeros for what a file without compression lacks at its end.
+fn lengthen(file: &mut Cow<'_, [u8]>, (width, height): (u32, u32), tags: &Tags) {
+    let (columns, rows) = tags.chunk;
+    let chunk = tags.row_bytes(columns).saturating_mul(rows.div_ceil(tags.sharing.1));
+    let ends = tags.chunks.iter().map(|range| range.end.min(range.start.saturating_add(chunk)));
+    let end = ends.max().unwrap_or(0);
+    // A damaged field may point to anywhere.
+    let picture = tags.row_bytes(width as usize).saturating_mul(height as usize);
+    let planes = if tags.planar { tags.samples } else { 1 };
+    let most = file.len().saturating_add(picture.saturating_mul(planes).saturating_mul(2));
+    if (file.len()..=most).contains(&end) {
+        file.to_mut().resize(end, 0);
+    }
 }
 
 /// The fields of a gray picture whose pixels are the bytes of this one.

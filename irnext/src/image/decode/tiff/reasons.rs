@@ -3,14 +3,14 @@
 use ::tiff::tags::CompressionMethod;
 use ::tiff::{TiffError, TiffUnsupportedError};
 
-use super::super::decoded::damaged;
+use super::super::decoded::{AGAIN, damaged};
 use crate::image::FileKind;
 
 pub(super) fn reason(error: TiffError) -> String {
     use std::io::ErrorKind::UnexpectedEof;
     match error {
         TiffError::IoError(error) if error.kind() == UnexpectedEof => {
-            "the file is truncated, or damaged. Copy or download it again".into()
+            format!("the file is truncated, or damaged. {AGAIN}")
         }
         TiffError::LimitsExceeded => "takes too much memory to decode".into(),
         TiffError::UnsupportedError(TiffUnsupportedError::UnsupportedCompressionMethod(method)) => {

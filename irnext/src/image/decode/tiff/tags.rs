@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use ::tiff::decoder::Decoder;
 use ::tiff::decoder::ifd::Value;
-use ::tiff::tags::Tag;
+use ::tiff::tags::{Tag, Type, ValueBuffer};
 
 use super::super::decoded::Result;
 use super::fax::Fax;
@@ -13,7 +13,7 @@ use super::reasons::{rare, reason};
 use super::ycbcr::YCbCr;
 use crate::image::TiffCompression;
 use crate::image::metadata::directory::Directory;
-use crate::image::metadata::{Metadata, Resolution, exif, with_iptc};
+use crate::image::metadata::{Metadata, Resolution, with_iptc};
 
 /// The kind of the samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,8 @@ pub(super) struct Tags {
     pub orientation: Option<u8>,
     pub icc: Option<Vec<u8>>,
     pub compression: TiffCompression,
+    /// Whether the samples are not compressed.
+    pub is_plain: bool,
     pub lossy: bool,
     is_group_4: bool,
     /// Where the chunks are in the file.
@@ -156,11 +158,12 @@ impl Tags {
                 2..=4 | 7.. => TiffCompression::Deflate,
                 _ => TiffCompression::None,
             },
+            is_plain: compression == 1,
             lossy: compression == 7,
             is_group_4: compression == 4,
             chunks: starts.iter().zip(&lengths).map(chunk).collect(),
             xmp: bytes(decoder, 700),
-            iptc: bytes(decoder, 33723),
+            iptc: bytes(decoder, 33723).map(iptc_in_order),
             photoshop: bytes(decoder, 34377),
             resolution: resolution.and_then(|(x, y)| Resolution::of_tiff(x, y, unit as u32)),
         })
@@ -198,15 +201,12 @@ impl Tags {
     /// The file's metadata; `file` is the whole of it.
     pub fn metadata(&self, file: &[u8]) -> Metadata {
         let directory = Directory::read(file).filter(|directory| !directory.is_empty());
-        // Many programs call its bytes numbers of 32 bits.
-        let iptc = self.iptc.as_deref().or(exif::bytes_in_first(file, 33723));
         Metadata {
             exif: directory.and_then(|directory| directory.to_block()),
             xmp: self.xmp.clone(),
-            photoshop: with_iptc(self.photoshop.clone(), iptc),
-            comment: None,
+            photoshop: with_iptc(self.photoshop.clone(), self.iptc.as_deref()),
             resolution: self.resolution,
-            texts: Vec::new(),
+            ..Metadata::default()
         }
     }
 }
@@ -217,9 +217,24 @@ fn numbers<R: BufRead + Seek>(decoder: &mut Decoder<R>, tag: u16) -> Vec<u64> {
     field.map_err(reason).ok().flatten().unwrap_or_default()
 }
 
+/// The bytes of a field, whatever its type, in the file's order.
 fn bytes<R: BufRead + Seek>(decoder: &mut Decoder<R>, tag: u16) -> Option<Vec<u8>> {
-    let bytes = decoder.get_tag_u8_vec(Tag::from_u16_exhaustive(tag)).ok()?;
-    (!bytes.is_empty()).then_some(bytes)
+    let mut buffer = ValueBuffer::empty(Type::BYTE);
+    decoder.image_ifd().find_tag_buf(Tag::from_u16_exhaustive(tag), &mut buffer).ok()??;
+    let bytes = buffer.as_bytes();
+    (!bytes.is_empty()).then(|| bytes.to_vec())
+}
+
+/// The fields of IPTC in the order of their bytes. Many programs call them numbers of 32 bits, and
+/// some of those turn each number to the file's order of bytes. Each field starts with a mark.
+fn iptc_in_order(mut bytes: Vec<u8>) -> Vec<u8> {
+    const MARK: u8 = 0x1C;
+    if let [first, _, _, MARK, ..] = bytes[..]
+        && first != MARK
+    {
+        bytes.chunks_exact_mut(4).for_each(<[u8]>::reverse);
+    }
+    bytes
 }
 
 fn ratio<R: BufRead + Seek>(decoder: &mut Decoder<R>, tag: u16) -> Option<f64> {

@@ -5,7 +5,7 @@ use ::tiff::encoder::{Rational, TiffEncoder, TiffValue};
 use ::tiff::tags::Tag;
 
 use super::*;
-use crate::image::{Depth, Photo};
+use crate::image::{Depth, Format, Photo, TiffCompression, WriteOptions};
 
 /// A TIFF file of these samples, with tags of one or more 16-bit numbers besides.
 fn file<C: ColorType>(size: (u32, u32), samples: &[C::Inner], tags: &[(u16, &[u16])]) -> Vec<u8>
@@ -197,21 +197,132 @@ fn colors_that_pixels_share_reach_all_of_them() {
 
 #[test]
 fn iptc_is_read_from_a_field_of_whatever_type() {
+    use ::tiff::encoder::TiffKind;
     let fields = *b"\x1c\x02\x78\0\x03fog";
-    for long in [false, true] {
-        let mut bytes = Cursor::new(Vec::new());
-        let mut encoder = TiffEncoder::new(&mut bytes).unwrap();
+    let word = |i: usize| u32::from_ne_bytes(fields[4 * i..4 * i + 4].try_into().unwrap());
+    let words = [word(0), word(1)];
+    fn file<K: TiffKind>(
+        encoder: &mut TiffEncoder<&mut Cursor<Vec<u8>>, K>,
+        value: impl TiffValue,
+    ) {
         let mut image = encoder.new_image::<colortype::Gray8>(1, 1).unwrap();
-        let tag = Tag::from_u16_exhaustive(33723);
-        let word = |i: usize| u32::from_ne_bytes(fields[4 * i..4 * i + 4].try_into().unwrap());
-        match long {
-            true => image.encoder().write_tag(tag, &[word(0), word(1)][..]).unwrap(),
-            false => image.encoder().write_tag(tag, &fields[..]).unwrap(),
-        }
+        image.encoder().write_tag(Tag::from_u16_exhaustive(33723), value).unwrap();
         image.write_data(&[0]).unwrap();
-        let photo = read(&bytes.into_inner());
-        let resources = photo.metadata.photoshop.unwrap();
-        assert_eq!(crate::image::metadata::iptc_in(&resources), Some(&fields[..]), "{long}");
+    }
+    for big in [false, true] {
+        for case in 0..3 {
+            let mut bytes = Cursor::new(Vec::new());
+            let value = match case {
+                // As it is, and turned from the other order of bytes.
+                1 => Some(words),
+                2 => Some(words.map(u32::swap_bytes)),
+                _ => None,
+            };
+            match (big, value) {
+                (false, None) => file(&mut TiffEncoder::new(&mut bytes).unwrap(), &fields[..]),
+                (false, Some(v)) => file(&mut TiffEncoder::new(&mut bytes).unwrap(), &v[..]),
+                (true, None) => file(&mut TiffEncoder::new_big(&mut bytes).unwrap(), &fields[..]),
+                (true, Some(v)) => file(&mut TiffEncoder::new_big(&mut bytes).unwrap(), &v[..]),
+            }
+            let photo = read(&bytes.into_inner());
+            let resources = photo.metadata.photoshop.expect("resources");
+            let iptc = crate::image::metadata::iptc_in(&resources);
+            assert_eq!(iptc, Some(&fields[..]), "{big} {case}");
+        }
+    }
+}
+
+/// A TIFF file whose fields come first, and then its samples, which start at the values of field
+/// 273 counted from there.
+fn fields_first(fields: &[(u16, &[u32])], samples: &[u8]) -> Vec<u8> {
+    let start = 10 + 12 * fields.len() + 4;
+    let arrays: usize = fields.iter().map(|(_, values)| 4 * values.len()).sum();
+    let mut file = b"II*\0\x08\0\0\0".to_vec();
+    file.extend((fields.len() as u16).to_le_bytes());
+    let mut outside = Vec::new();
+    for (tag, values) in fields {
+        let from = if *tag == 273 { (start + arrays) as u32 } else { 0 };
+        let value: Vec<u8> = values.iter().flat_map(|value| (value + from).to_le_bytes()).collect();
+        file.extend(tag.to_le_bytes());
+        file.extend(4u16.to_le_bytes());
+        file.extend((values.len() as u32).to_le_bytes());
+        if values.len() == 1 {
+            file.extend(value);
+        } else {
+            file.extend(((start + outside.len()) as u32).to_le_bytes());
+            outside.extend(value);
+        }
+    }
+    file.extend([0; 4]);
+    file.extend(&outside);
+    file.resize(start + arrays, 0);
+    [&file[..], samples].concat()
+}
+
+#[test]
+fn the_rows_that_are_there_of_a_file_without_compression_are_read() {
+    let going = Limits { keep_going: true, ..Limits::default() };
+    // Four rows of three pixels.
+    let samples: Vec<u8> = (0..36).collect();
+    let fields = |planar, rows, starts, lengths| {
+        fields_first(
+            &[
+                (256, &[3]),
+                (257, &[4]),
+                (258, &[8]),
+                (259, &[1]),
+                (262, &[2]),
+                (273, starts),
+                (277, &[3]),
+                (278, rows),
+                (279, lengths),
+                (284, planar),
+            ],
+            &samples,
+        )
+    };
+    let one = fields(&[1], &[4], &[0], &[36]);
+    let each = fields(&[1], &[1], &[0, 9, 18, 27], &[9; 4]);
+    let whole = levels(&read(&one));
+    for (file, name) in [(one, "one strip"), (each, "a strip for each row")] {
+        assert_eq!(levels(&read(&file)), whole, "{name}");
+        for lost in [1, 9, 14, 27] {
+            let cut = &file[..file.len() - lost];
+            assert!(Photo::from_bytes(cut, &Limits::default()).is_err(), "{name}");
+            let photo = Photo::from_bytes(cut, &going).unwrap();
+            let rows = (36 - lost) / 9;
+            let gray = vec![128; 9 * (4 - rows)];
+            assert_eq!(levels(&photo), [&whole[..9 * rows], &gray].concat(), "{name}, {lost}");
+            assert_eq!(photo.notes, [Note::Incomplete(25 * rows as u8)], "{name}, {lost}");
+        }
+        assert!(Photo::from_bytes(&file[..file.len() - 30], &going).is_err(), "{name}");
+    }
+    // Of planes, a row takes all three.
+    let planes = fields(&[2], &[4], &[0, 12, 24], &[12; 3]);
+    let whole = levels(&read(&planes));
+    assert_eq!(whole[..3], [0, 12, 24]);
+    let photo = Photo::from_bytes(&planes[..planes.len() - 4], &going).unwrap();
+    assert_eq!(levels(&photo), [&whole[..18], &[128; 18][..]].concat());
+    assert_eq!(photo.notes, [Note::Incomplete(50)]);
+}
+
+#[test]
+fn only_compressions_that_know_a_predictor_have_its_field() {
+    let mut photo = read(&file::<colortype::RGB8>((2, 1), &[0, 50, 100, 150, 200, 250], &[]));
+    let samples = photo.rgb.clone();
+    for (tiff, expected) in [
+        (TiffCompression::None, None),
+        (TiffCompression::PackBits, None),
+        (TiffCompression::Lzw, Some(2)),
+        (TiffCompression::Deflate, Some(2)),
+    ] {
+        photo.source = Some(SourceFile { tiff: Some(tiff), ..SourceFile::new(FileKind::Tiff) });
+        let (bytes, _) = photo.to_bytes(Format::Tiff, &WriteOptions::default()).unwrap();
+        let mut decoder = Decoder::new(Cursor::new(&bytes)).unwrap();
+        let predictor = decoder.find_tag_unsigned::<u16>(Tag::Predictor).unwrap();
+        assert_eq!(predictor, expected, "{tiff:?}");
+        assert_eq!(read(&bytes).rgb, samples, "{tiff:?}");
+        assert_eq!(pages(&bytes), 1);
     }
 }
 
