@@ -70,14 +70,14 @@ fn no_name_controls_the_terminal() {
         ends(at, &["restore", "--weights", &weights, odd, "-o", &text], 1),
         ends(at, &["restore", "--weights", &text, odd], 1),
         ends(at, &["restore", odd, &path(""), "-o", &path("out"), "--task", "rain"], 1),
-        ends(at, &["restore", &path(""), "--watch", odd], 2),
+        ends(at, &["restore", "--watch", &text], 2),
         ends(at, &["inspect", &weights], 0),
         ends(at, &["convert", &weights, &path("new.pth")], 0),
         ends(at, &["explain", "--task", "rain", &path(&format!("{odd}.png"))], 0),
         ends(at, &["synth", "--task", "rain", odd, &path("pairs")], 1),
         ends(at, &["synth", "--sheet", &sheet, &format!("{odd}/pairs/target")], 0),
         ends(at, &["eval", "--input", &path("pairs/input"), "--target", &path("pairs/target")], 0),
-        ends(at, &["doctor", odd], 1),
+        ends(at, &["doctor", &path("none")], 1),
         ends(at, &["train", &path("run.toml")], 1),
     ];
     for said in outputs {
