@@ -6,6 +6,7 @@ use crate::data::{Role, Split, border, splits};
 use crate::error::Result;
 use crate::image::{Image, Photo};
 use crate::protocol::sets::Set;
+use nn::shown;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -115,7 +116,7 @@ fn examine_split(
             let ((w, h), (tw, th)) = (input, target);
             problems.push(format!(
                 "{}: {w}x{h}, but its ground truth is {tw}x{th}",
-                pair.input.display()
+                shown(&pair.input)
             ));
         }
     }

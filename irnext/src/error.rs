@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused to read or write `path`.
-    #[error("{}: {}", path.display(), Error::words(source))]
+    #[error("{}: {}", nn::shown(path), Error::words(source))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -17,7 +17,7 @@ pub enum Error {
     },
 
     /// `path` is not a usable image file, or an image cannot be written there.
-    #[error("{}: {reason}", path.display())]
+    #[error("{}: {reason}", nn::shown(path))]
     Image {
         /// The image file.
         path: PathBuf,
@@ -25,8 +25,18 @@ pub enum Error {
         reason: String,
     },
 
+    /// `path` is an image file whose end is missing, or that is damaged, perhaps because it is
+    /// still being written.
+    #[error("{}: {reason}", nn::shown(path))]
+    Unfinished {
+        /// The image file.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
+
     /// Two images of the pair `name` cannot be compared.
-    #[error("{name}: {source}")]
+    #[error("{}: {source}", nn::shown(name))]
     Score {
         /// The pair.
         name: String,
@@ -102,7 +112,7 @@ pub enum Error {
     },
 
     /// A folder of training or test images cannot be used.
-    #[error("{}: {reason}", path.display())]
+    #[error("{}: {reason}", nn::shown(path))]
     Data {
         /// The folder.
         path: PathBuf,

@@ -66,6 +66,7 @@ pub fn score(
             .into_iter();
         let value = |(score, measure): (Result<f64, _>, _)| {
             score.unwrap_or_else(|error| {
+                let name = nn::shown(&name);
                 remarks.push(format!("{name} ({which}): {measure}: {error}"));
                 f64::NAN
             })

@@ -1,8 +1,10 @@
 //! Writes files atomically, so that a name never stands for half a file.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::time::Duration;
 
 /// The end of the names of files that are being written.
 const SUFFIX: &str = ".part";
@@ -54,16 +56,66 @@ pub fn write_keeping(path: &Path, previous: &Path, bytes: &[u8]) -> io::Result<(
 pub fn remove_partial(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let numbers = name.strip_prefix('.').and_then(|name| name.strip_suffix(SUFFIX));
-        if numbers
-            .is_some_and(|numbers| numbers.split('-').all(|number| number.parse::<u32>().is_ok()))
-        {
+        if numbers(&path).is_some() {
             fs::remove_file(path)?;
         }
     }
     Ok(())
 }
+
+/// Removes the partial files in `folder` whose processes were killed. Unlike [`remove_partial`], it
+/// leaves alone those that a process is writing, on this machine or on another one that shares the
+/// folder: a file is locked as long as its process lives. Locks may not reach other machines, so
+/// the files that were made there, or here before the last start of the system, must also be a day
+/// old. A folder that cannot be searched, and files that cannot be removed, stay as they are.
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("result.txt");
+/// let writing = nn::Reserved::beside(&path)?;
+/// nn::remove_abandoned(folder.path());
+/// writing.replace(b"whole")?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn remove_abandoned(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let is_file = || path.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
+        if let Some(numbers) = numbers(&path).filter(|_| is_file()) {
+            let _ = remove_if_abandoned(&path, &numbers);
+        }
+    }
+}
+
+/// How long a file that may be of another machine must be unchanged before it counts as abandoned.
+const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn remove_if_abandoned(path: &Path, numbers: &[u32]) -> io::Result<()> {
+    // Some network drives lock only files that are open for writing.
+    let file = File::options().write(true).open(path)?;
+    file.try_lock()?;
+    let is_of_here = matches!(numbers, [system, _, _] if Some(*system) == *SYSTEM);
+    let is_old =
+        || Ok::<_, io::Error>(file.metadata()?.modified()?.elapsed().ok() > Some(ABANDONED));
+    // While it is locked: see `create_in`.
+    if is_of_here || is_old()? { fs::remove_file(path) } else { Ok(()) }
+}
+
+/// The numbers in the name of a partial file: the system, the process and the attempt. Earlier
+/// versions gave no system. None for other files.
+fn numbers(path: &Path) -> Option<Vec<u32>> {
+    let name = path.file_name()?.to_str()?.strip_prefix('.')?.strip_suffix(SUFFIX)?;
+    let numbers: Vec<u32> =
+        name.split('-').map(|number| number.parse().ok()).collect::<Option<_>>()?;
+    matches!(numbers.len(), 2 | 3).then_some(numbers)
+}
+
+/// A number for this machine since its last start; none where the system does not tell. All
+/// processes that share it see each other's locks.
+static SYSTEM: LazyLock<Option<u32>> = LazyLock::new(|| {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    u32::from_str_radix(id.get(..8)?, 16).ok()
+});
 
 /// A new file that is to take the name `path`: made before the work whose result it is for, so that
 /// a folder that cannot be written to is noticed first. Dropped, it leaves nothing behind.
@@ -154,17 +206,26 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// A new hidden file in `folder`. Its name does not contain the final one, which may be as long as
-/// names can be.
+/// A new hidden file in `folder`, locked until it is closed. Its name does not contain the final
+/// one, which may be as long as names can be.
 fn create_in(folder: &Path) -> io::Result<(File, PathBuf)> {
+    let system = SYSTEM.map(|system| format!("{system}-")).unwrap_or_default();
     let mut attempt = 0;
     loop {
-        let partial = folder.join(format!(".{}-{attempt}{SUFFIX}", std::process::id()));
+        let partial = folder.join(format!(".{system}{}-{attempt}{SUFFIX}", std::process::id()));
         match File::create_new(&partial) {
-            Ok(file) => return Ok((file, partial)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => attempt += 1,
+            Ok(file) => match file.try_lock() {
+                Ok(()) if partial.exists() => return Ok((file, partial)),
+                // Between the two calls, another process took the file for an abandoned one, and
+                // removes it.
+                Ok(()) | Err(TryLockError::WouldBlock) => {}
+                // Where nothing can be locked, nobody finds it unlocked.
+                Err(TryLockError::Error(_)) => return Ok((file, partial)),
+            },
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
+        attempt += 1;
     }
 }
 
@@ -223,5 +284,42 @@ mod tests {
         remove_partial(folder.path()).unwrap();
         assert!(!partial.exists());
         assert!(others.iter().all(|path| path.exists()));
+    }
+
+    #[test]
+    fn files_of_killed_processes_are_removed_and_those_of_living_ones_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let living = Reserved::beside(&at("a")).unwrap();
+        let killed = Reserved::beside(&at("b")).unwrap();
+        let abandoned = killed.partial.clone();
+        // As the end of a process leaves it: closed, and so unlocked, but with its name.
+        let Reserved { file, .. } = &killed;
+        file.unlock().unwrap();
+        // Of another machine or of an earlier version: only the old ones are safe to remove.
+        let days = Duration::from_secs(2 * 24 * 60 * 60);
+        let long_ago = std::time::SystemTime::now() - days;
+        let other = SYSTEM.unwrap_or_default().wrapping_add(1);
+        let names = [format!(".{other}-7-0.part"), ".7-0.part".into()];
+        for name in &names {
+            fs::write(at(name), "new").unwrap();
+            let old = name.replace("7-0", "7-1");
+            fs::write(at(&old), "old").unwrap();
+            File::options().write(true).open(at(&old)).unwrap().set_modified(long_ago).unwrap();
+        }
+        let others = ["1-7-0.part", ".a-7-0.part", ".7.part", ".1-2-3-4.part", ".1-7-0.parts"];
+        others.iter().for_each(|name| fs::write(at(name), "theirs").unwrap());
+        fs::create_dir(at(".1-7-9.part")).unwrap();
+
+        remove_abandoned(folder.path());
+        assert_eq!(abandoned.exists(), SYSTEM.is_none());
+        assert!(living.partial.exists());
+        for name in &names {
+            assert!(at(name).exists() && !at(&name.replace("7-0", "7-1")).exists(), "{name}");
+        }
+        assert!(others.iter().all(|name| at(name).exists()) && at(".1-7-9.part").exists());
+        living.replace(b"whole").unwrap();
+        assert_eq!(fs::read(at("a")).unwrap(), b"whole");
+        remove_abandoned(&at("missing"));
     }
 }

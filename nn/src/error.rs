@@ -9,7 +9,7 @@ pub enum Error {
     #[error(transparent)]
     Engine(#[from] engine::Error),
     /// A file could not be read or written.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}: {source}", path = crate::shown(path))]
     Io {
         /// The file.
         path: PathBuf,

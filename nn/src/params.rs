@@ -5,6 +5,7 @@
 //! an optimizer, a moving average or a file is a loop over a list, and a layer is an immutable
 //! description that threads can share.
 
+use crate::shown;
 use crate::weights::{WeightFile, printable};
 use crate::{Error, Result};
 use engine::{DType, Device, Rng, Tensor, counted};
@@ -335,7 +336,7 @@ impl Params {
                 *value = value.to_device(entry.value.device())?;
             }
         }
-        self.load(&path.display().to_string(), &source)
+        self.load(&shown(&path).to_string(), &source)
     }
 
     /// Replaces every value by that in `source`, converted to the entry's dtype.

@@ -1,16 +1,20 @@
 //! Arguments that several commands share.
 
-use super::tasks::task_parser;
+use super::output::shell_word;
+use super::tasks::{task_of, task_parser};
 use crate::compute::{Compute, Precision};
 use crate::degrade::Task;
 use crate::distributed::Team;
 use crate::error::{Error, Result};
+use crate::jobs::UNNAMED;
 use crate::model::{Model, ModelConfig, Preset};
 use crate::shipped;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use engine::{DType, Device};
-use std::path::PathBuf;
+use nn::shown;
+use nn::weights::printable;
+use std::path::{Path, PathBuf};
 
 /// The heading of the options that choose device and precision.
 pub(super) const COMPUTE: &str = "Compute options";
@@ -79,7 +83,7 @@ pub(super) struct WeightArguments {
 }
 
 impl WeightArguments {
-    /// The model and the name of its task, or "restore" if the file names none.
+    /// The model and the name of its task, or [`UNNAMED`] if the file names none.
     pub(super) fn load(&self) -> Result<(Model, String)> {
         let nothing = || Error::Config { reason: "give --task or --weights".into() };
         self.load_if_given()?.ok_or_else(nothing)
@@ -92,16 +96,34 @@ impl WeightArguments {
             (None, Some(task)) => (shipped::load(task)?, Some(task)),
             (None, None) => return Ok(None),
         };
-        let name =
-            task.map(|task| task.to_string()).or_else(|| metadata.get(crate::model::TASK).cloned());
-        Ok(Some((model, name.unwrap_or_else(|| "restore".into()))))
+        let own = metadata.get(crate::model::TASK);
+        if let (Some(path), Some(task), Some(own)) = (&self.weights, task, own) {
+            refuse_other_task(path, task, own)?;
+        }
+        let name = task.map(|task| task.to_string()).or_else(|| own.cloned());
+        Ok(Some((model, name.unwrap_or_else(|| UNNAMED.into()))))
     }
+}
+
+/// An error if the weights in the file `path` say that they are not for `task` but their `own`.
+fn refuse_other_task(path: &Path, task: Task, own: &str) -> Result<()> {
+    if task_of(own) == Some(task) {
+        return Ok(());
+    }
+    let (file, own) = (shown(path), printable(own));
+    let word = shell_word(path);
+    let reason = format!(
+        "--task {task}, but {file} has weights for {own}: omit --task, or --weights, which makes \
+         the built-in weights for {task} apply. If the file is wrong about its task: irnext \
+         convert {word} NEW.safetensors --task {task}"
+    );
+    Err(Error::Config { reason })
 }
 
 impl std::fmt::Display for WeightArguments {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (&self.weights, self.task) {
-            (Some(path), _) => write!(f, "{}", path.display()),
+            (Some(path), _) => write!(f, "{}", shown(&path)),
             (None, Some(task)) => write!(f, "built in, {task}"),
             (None, None) => f.write_str("none"),
         }

@@ -8,6 +8,7 @@ use clap::{Arg, Command, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
+use nn::shown;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -110,7 +111,7 @@ pub(super) fn man(arguments: &ManArguments, program: Command) -> Result<()> {
         let page = page(command, path)?;
         std::fs::write(path, page).map_err(|source| io(path, source))?;
     }
-    say!("{} pages in {}", paths.len(), folder.display());
+    say!("{} pages in {}", paths.len(), shown(&folder));
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use crate::degrade::Task;
 use crate::error::Result;
 use crate::model::{Model, TASK, strip_prefix};
 use engine::DType;
+use nn::shown;
 use nn::weights::WeightFile;
 use std::path::PathBuf;
 
@@ -74,7 +75,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let counts = source.tensors.iter().filter(|(name, _)| is_count(name));
     let counts: Vec<_> = counts.map(|(name, count)| (name.clone(), count.clone())).collect();
 
-    let (model, mut metadata) = Model::from_file(&arguments.from.display().to_string(), source)?;
+    let (model, mut metadata) = Model::from_file(&shown(&arguments.from).to_string(), source)?;
     let task = arguments.task.map(|task| (TASK.to_string(), task.to_string()));
     let dataset = arguments.dataset.iter().map(|name| ("irnext.dataset".to_string(), name.clone()));
     let scores =
@@ -89,7 +90,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     file.write(to)?;
-    say!("wrote {} parameters in {dtype} to {}", model.params.count(), to.display());
+    say!("wrote {} parameters in {dtype} to {}", model.params.count(), shown(&to));
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use crate::doctor::{Checkup, Leak, SplitCheckup, examine};
 use crate::error::Result;
 use crate::protocol::sets::Set;
 use indicatif::{ProgressBar, ProgressStyle};
+use nn::shown;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -38,7 +39,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
 
 fn print(split: &SplitCheckup) {
     let set = split.set.map_or("an unknown data set", |set| set.name);
-    say!("{}: {:?} split of {set}", split.name, split.role);
+    say!("{}: {:?} split of {set}", shown(&split.name), split.role);
     let published: Vec<String> = match split.set {
         Some(set) => set.counts(split.role).iter().map(usize::to_string).collect(),
         None => Vec::new(),
@@ -61,7 +62,7 @@ fn print(split: &SplitCheckup) {
         .map(|((width, height), count)| format!("  size      {width}x{height}: {count}"));
     list(sizes, "sizes");
     list(
-        split.unpaired.iter().map(|file| format!("  UNPAIRED  {}", file.display())),
+        split.unpaired.iter().map(|file| format!("  UNPAIRED  {}", shown(&file))),
         "unpaired images",
     );
     list(split.problems.iter().map(|problem| format!("  PROBLEM   {problem}")), "problems");
@@ -70,7 +71,7 @@ fn print(split: &SplitCheckup) {
 fn print_leaks(checkup: &Checkup) {
     let line = |leak: &Leak| {
         let how = if leak.identical { "equals" } else { "resembles" };
-        let (test, train) = (leak.test.display(), leak.train.display());
+        let (test, train) = (shown(&leak.test), shown(&leak.train));
         format!("LEAK: test image {test} {how} training image {train}")
     };
     list(checkup.leaks.iter().map(line), "leaks");

@@ -14,6 +14,7 @@ use crate::protocol::groups::groups;
 use crate::protocol::sets::Set;
 use crate::protocol::{Protocol, Report, ReportFormat, SetReport};
 use crate::restore::{Scale, Sizing, restore_at};
+use nn::shown;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -183,7 +184,7 @@ impl Arguments {
             "LPIPS needs the file {}, from irnext/weights of the sources or from the archive of a \
              release: give it by --lpips FILE, or put it beside the program, into {}",
             Lpips::FILE,
-            folder.display()
+            shown(&folder)
         );
         // A protocol also has other scores. A list that names this one asks for it.
         if !["all", "headline"].contains(&self.measures.as_str()) {

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::explain::{BLOCKS, Panel, explain};
 use crate::image::{Image, Photo};
 use crate::model::ModelConfig;
+use nn::shown;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -56,7 +57,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     for (path, image) in files {
         let gray = image.pixels().all(|[r, g, b]| r == g && g == b);
         Photo { gray, ..Photo::new(image.clone()) }.write(&path)?;
-        say!("{}", path.display());
+        say!("{}", shown(&path));
     }
     match &explanation.modulation {
         Some(modulation) => {
@@ -88,7 +89,7 @@ fn fitting(config: &ModelConfig, image: Image, path: &Path) -> Image {
         return image;
     }
     let size = format!("{width}×{height}");
-    let (path, most) = (path.display(), MOST >> 20);
+    let (path, most) = (shown(&path), MOST >> 20);
     complain!("{path}: shrunk to {}, to stay within {most} megapixels", signs(&size));
     image.resampled(width, height)
 }

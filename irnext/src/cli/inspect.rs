@@ -4,6 +4,7 @@
 use super::output::say;
 use crate::error::Result;
 use crate::model::{Model, strip_prefix};
+use nn::shown;
 use nn::weights::{Contents, TensorInfo, WeightFile, printable, read_bytes};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -36,7 +37,7 @@ struct Reading {
 
 /// Prints the contents; true if the file is whole and calls nothing unknown.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
-    let origin = arguments.file.display().to_string();
+    let origin = shown(&arguments.file).to_string();
     let bytes = read_bytes(&arguments.file)?;
     let contents = Contents::from_bytes(&origin, &bytes)?;
     let reading = read(&origin, &bytes);
@@ -90,7 +91,7 @@ fn describe(model: &Model) -> Result<String> {
 }
 
 fn print(arguments: &Arguments, contents: &Contents, Reading { prefix, network, .. }: &Reading) {
-    say!("{}: {}", arguments.file.display(), contents.format);
+    say!("{}: {}", shown(&arguments.file), contents.format);
     if !contents.refused.is_empty() {
         say!(
             "refused: this pickle references callables not needed for weights (none were executed):"

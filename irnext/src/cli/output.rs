@@ -1,6 +1,7 @@
 //! Writing lines for people and programs, and protecting existing files.
 
 use crate::error::{Error, Result};
+use nn::shown;
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -58,12 +59,26 @@ fn is_utf8(variable: impl Fn(&str) -> Option<String>) -> bool {
     locale.contains("utf-8") || locale.contains("utf8")
 }
 
-/// `path` as a word for the shell.
+/// `path` as a word for the shell. Characters that a terminal must not get, and bytes that are not
+/// UTF-8, are escaped as bash, zsh and ksh read them.
 pub(super) fn shell_word(path: &Path) -> String {
-    let text = path.display().to_string();
+    let Some(text) = path.to_str().filter(|text| *text == shown(path).to_string()) else {
+        let mut word = String::from("$'");
+        if path.as_os_str().as_encoded_bytes().starts_with(b"-") {
+            word.push_str("./");
+        }
+        for &byte in path.as_os_str().as_encoded_bytes() {
+            match byte {
+                b'\'' | b'\\' => word.extend(['\\', byte.into()]),
+                b' '..=b'~' => word.push(byte.into()),
+                _ => word.push_str(&format!(r"\x{byte:02x}")),
+            }
+        }
+        return word + "'";
+    };
     let plain = |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c);
     match !text.is_empty() && !text.starts_with('-') && text.chars().all(plain) {
-        true => text,
+        true => text.into(),
         false if text.starts_with('-') => format!("'./{}'", text.replace('\'', r"'\''")),
         false => format!("'{}'", text.replace('\'', r"'\''")),
     }
@@ -93,5 +108,6 @@ mod tests {
         assert_eq!(of("my photo.jpg"), "'my photo.jpg'");
         assert_eq!(of("it's"), r"'it'\''s'");
         assert_eq!(of("-x.jpg"), "'./-x.jpg'");
+        assert_eq!(of("-it's\n\u{1b}.jpg"), r"$'./-it\'s\x0a\x1b.jpg'");
     }
 }

@@ -1,31 +1,54 @@
 //! The command of a command line: `restore` if a photograph comes first, as in `irnext photo.jpg`.
+//! Options may come before the command: `irnext -q restore photo.jpg`.
 
-use clap::Command;
+use clap::{Arg, Command};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-/// The arguments of the program, with the command `restore` if a photograph comes first. After the
-/// command `help`, which takes no options, --help and -h are dropped.
+/// The arguments of the program, with the command first: `restore` if a photograph comes before
+/// any. Options of the program itself stay where they are if no others come before the command.
+/// After the command `help`, which takes no options, --help and -h are dropped.
 pub(super) fn with_command(arguments: Vec<OsString>, program: &Command) -> Vec<OsString> {
     let mut arguments = arguments;
+    let (mut at, mut others) = (1, false);
     // The first is the program's own name.
-    let mut given = arguments.iter().skip(1).map(|argument| (argument, kind(argument, program)));
-    match given.find(|(_, kind)| *kind != Kind::Option) {
-        Some((_, Kind::Photo)) => arguments.insert(1, "restore".into()),
-        Some((command, _)) if command == "help" => {
-            arguments.retain(|argument| argument != "--help" && argument != "-h");
+    while let Some(argument) = arguments.get(at) {
+        match kind(argument, program) {
+            Kind::Option { has_value, own } => {
+                others |= !own;
+                at += 1 + usize::from(has_value);
+            }
+            Kind::Other => at += 1,
+            Kind::Photo => {
+                arguments.insert(1, "restore".into());
+                break;
+            }
+            Kind::Command if argument == "help" => {
+                arguments.retain(|argument| argument != "--help" && argument != "-h");
+                break;
+            }
+            Kind::Command => {
+                if others {
+                    arguments[1..=at].rotate_right(1);
+                }
+                break;
+            }
         }
-        _ => {}
     }
     arguments
 }
 
-#[derive(PartialEq)]
 enum Kind {
     Command,
     Photo,
-    /// An option, or its value.
-    Option,
+    /// An option: whether the next argument is its value, and whether it is one of the program
+    /// itself, not of a command.
+    Option {
+        has_value: bool,
+        own: bool,
+    },
+    /// Anything else, such as a mistyped command.
+    Other,
 }
 
 fn kind(argument: &OsStr, program: &Command) -> Kind {
@@ -35,9 +58,41 @@ fn kind(argument: &OsStr, program: &Command) -> Kind {
     } else if matches!(&*text, "-" | "--") || !text.starts_with('-') && is_path(argument, &text) {
         // Behind `--` are photographs alone, whatever their names begin with.
         Kind::Photo
+    } else if text.starts_with('-') {
+        option(&text, program)
     } else {
-        Kind::Option
+        Kind::Other
     }
+}
+
+/// What an option is, as the program knows it, or else `restore`, or else another command.
+fn option(text: &str, program: &Command) -> Kind {
+    let find = |is: &dyn Fn(&Arg) -> bool| {
+        let own = program.get_arguments().find(|argument| is(argument));
+        let restore = program.find_subcommand("restore").into_iter();
+        let mut commands = restore.chain(program.get_subcommands());
+        let mut other = || commands.find_map(|command| command.get_arguments().find(|a| is(a)));
+        own.map(|found| (found, true)).or_else(|| other().map(|found| (found, false)))
+    };
+    let takes_value = |argument: &Arg| argument.get_action().takes_values();
+    if let Some(long) = text.strip_prefix("--") {
+        let (name, value) = long.split_once('=').map_or((long, None), |(n, v)| (n, Some(v)));
+        // Every command has these two.
+        let own = matches!(name, "help" | "version");
+        let found = find(&|argument| argument.get_long() == Some(name));
+        let has_value = value.is_none() && found.is_some_and(|(found, _)| takes_value(found));
+        return Kind::Option { has_value, own: own || found.is_none_or(|(_, own)| own) };
+    }
+    // Short ones, up to one that takes the rest, or the next argument, as its value.
+    let (mut rest, mut all_own) = (text[1..].chars(), true);
+    while let Some(short) = rest.next() {
+        let found = find(&|argument| argument.get_short() == Some(short));
+        all_own &= matches!(short, 'h' | 'V') || found.is_none_or(|(_, own)| own);
+        if found.is_some_and(|(found, _)| takes_value(found)) {
+            return Kind::Option { has_value: rest.as_str().is_empty(), own: all_own };
+        }
+    }
+    Kind::Option { has_value: false, own: all_own }
 }
 
 /// Whether `argument` is a file or folder, or looks like the name of one: a mistyped name then gets
@@ -72,8 +127,23 @@ mod tests {
         ] {
             assert_eq!(of(line), line.replacen("irnext ", "irnext restore ", 1));
         }
+        for (line, meant) in [
+            ("irnext -q restore a.jpg", "irnext restore -q a.jpg"),
+            ("irnext --threads 2 -q restore a.jpg", "irnext restore --threads 2 -q a.jpg"),
+            ("irnext --task rain restore a.jpg -o b/", "irnext restore --task rain a.jpg -o b/"),
+            // A value may have the name of a command, or of a file.
+            ("irnext --suffix train a.jpg", "irnext restore --suffix train a.jpg"),
+            ("irnext -qo src restore a.jpg", "irnext restore -qo src a.jpg"),
+            ("irnext -qosrc restore a.jpg", "irnext restore -qosrc a.jpg"),
+            ("irnext --output=src restore a.jpg", "irnext restore --output=src a.jpg"),
+            ("irnext --dry-run train run.toml", "irnext train --dry-run run.toml"),
+        ] {
+            assert_eq!(of(line), meant);
+        }
         for line in [
             "irnext",
+            "irnext --mistyped restore a.jpg",
+            "irnext --help restore",
             "irnext --help",
             "irnext restore a.jpg",
             "irnext --threads 2 train run.toml",

@@ -3,6 +3,7 @@
 use super::output::{check_overwrite, say};
 use crate::error::Result;
 use crate::plot::{check_writable, read, write};
+use nn::shown;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -36,6 +37,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     check_overwrite(output, arguments.overwrite)?;
     let runs = read(&arguments.runs)?;
     write(&runs, output)?;
-    say!("{}", output.display());
+    say!("{}", shown(&output));
     Ok(())
 }

@@ -8,6 +8,7 @@ use crate::degrade::{Haze, Task, degrade, hazy_pair};
 use crate::error::{Error, Result};
 use crate::image::{Image, Photo};
 use engine::Rng;
+use nn::shown;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
@@ -105,7 +106,7 @@ fn write_pairs(
         let mut name = file.file_stem().unwrap_or_default().to_owned();
         name.push(".png");
         if let Some(other) = made.get(&name) {
-            complain!("{}: left out, as {} has the same name", file.display(), other.display());
+            complain!("{}: left out, as {} has the same name", shown(&file), shown(&other));
             continue;
         }
         // All parameters are drawn from the generator at this seed and index.
@@ -130,7 +131,7 @@ fn write_pairs(
         made.insert(name, file);
     }
     let (count, pairs) = (made.len(), if made.len() == 1 { "pair" } else { "pairs" });
-    say!("{count} {pairs} in {}, {task}, seed {}", output.display(), arguments.seed);
+    say!("{count} {pairs} in {}, {task}, seed {}", shown(&output), arguments.seed);
     Ok(count == files.len())
 }
 
@@ -198,7 +199,7 @@ fn write_sheet(path: &Path, files: &[PathBuf], arguments: &Arguments) -> Result<
         arguments.overwrite,
     )?;
     let names: Vec<_> = draws.iter().map(|(task, _)| task.name()).collect();
-    say!("{}: clean, {}; seed {}", path.display(), names.join(", "), arguments.seed);
+    say!("{}: clean, {}; seed {}", shown(&path), names.join(", "), arguments.seed);
     Ok(rows == files.len())
 }
 

@@ -43,7 +43,7 @@ fn value(task: Task) -> PossibleValue {
 }
 
 /// The task of this name, in either case.
-fn named(name: &str) -> Option<Task> {
+pub(super) fn task_of(name: &str) -> Option<Task> {
     let is = |other: &&str| name.eq_ignore_ascii_case(other);
     Task::ALL.into_iter().find(|&task| is(&task.name()) || aliases(task).iter().any(&is))
 }
@@ -51,7 +51,7 @@ fn named(name: &str) -> Option<Task> {
 /// A parser of a task by its name, which completions then offer. For arguments that ignore case.
 pub(super) fn task_parser() -> impl TypedValueParser<Value = Task> {
     PossibleValuesParser::new(Task::ALL.map(value))
-        .try_map(|given| named(&given).ok_or("unknown task"))
+        .try_map(|given| task_of(&given).ok_or("unknown task"))
 }
 
 /// Like [`task_parser`], but also accepts `auto`.
@@ -61,7 +61,7 @@ pub(super) fn choice_parser() -> impl TypedValueParser<Value = TaskChoice> {
     PossibleValuesParser::new([auto].into_iter().chain(Task::ALL.map(value))).try_map(|given| {
         match given.eq_ignore_ascii_case(AUTO) {
             true => Ok(TaskChoice::Auto),
-            false => named(&given).map(TaskChoice::For).ok_or("unknown task"),
+            false => task_of(&given).map(TaskChoice::For).ok_or("unknown task"),
         }
     })
 }
@@ -77,7 +77,7 @@ mod tests {
             .flat_map(|task| aliases(task).iter().copied().chain([task.name()]))
             .collect();
         for name in &names {
-            assert!(named(&name.to_uppercase()).is_some(), "{name}");
+            assert!(task_of(&name.to_uppercase()).is_some(), "{name}");
         }
         names.sort_unstable();
         let count = names.len();

@@ -13,6 +13,7 @@ use crate::recipes::Recipe;
 use crate::train::{Ended, Event, Measured, RunPlan, TrainConfig, TrainingRun, Validation};
 use engine::Device;
 use indicatif::{ProgressBar, ProgressStyle};
+use nn::shown;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -211,7 +212,7 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
         if let Some(step) = run.saved() {
             complain!(
                 "step {step} is saved in {}; the same command resumes from there",
-                out.display()
+                shown(&out)
             );
         }
         return Err(error);
@@ -221,7 +222,7 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
     say!(
         "{done} of {total} steps done in {:.1} min, peak memory {peak:.2} GB, saved in {}",
         start.elapsed().as_secs_f64() / 60.0,
-        out.display()
+        shown(&out)
     );
     if let Some(eval) = eval.filter(|_| done == total) {
         say!("to score the weights by the protocol of their table: {eval}");
@@ -255,8 +256,7 @@ fn eval_command(config: &TrainConfig) -> Option<String> {
     let folder =
         config.data.folder.as_ref().filter(|_| config.validation.protocol != Protocol::Plain)?;
     let weights = config.out.join("weights.safetensors");
-    let (folder, weights, protocol) =
-        (folder.display(), weights.display(), config.validation.protocol);
+    let (folder, weights, protocol) = (shown(&folder), shown(&weights), config.validation.protocol);
     Some(format!("irnext eval {folder} --protocol {protocol} --weights {weights}"))
 }
 

@@ -1,5 +1,6 @@
 //! Pairs degraded photographs with their ground truth, by file name.
 
+use nn::shown;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -102,7 +103,7 @@ impl Pairing {
                 "no image has a partner, neither {} nor the other {}: a target is named like its \
                  input, or like the part before the first \"_\", or ends in _GT where the input \
                  ends in _hazy",
-                file.display(),
+                shown(&file),
                 self.unpaired.len() - 1
             ),
         };
@@ -149,8 +150,8 @@ impl<'a> Names<'a> {
                 Some([first, second, ..]) => {
                     let reason = format!(
                         "could belong to {} and to {}; remove one of them",
-                        first.display(),
-                        second.display()
+                        shown(&first),
+                        shown(&second)
                     );
                     return Err(Error::data(input, reason));
                 }

@@ -29,6 +29,9 @@ pub struct Search {
     pub found: Vec<Found>,
     /// The number of images of each format that cannot be read, found in folders.
     pub unreadable: BTreeMap<String, usize>,
+    /// Folders that lie in another one of the inputs, or are the same, each with that one. Their
+    /// photographs were found once.
+    pub nested: Vec<(PathBuf, PathBuf)>,
     /// The errors of searching and opening.
     pub errors: Vec<Error>,
 }
@@ -44,9 +47,16 @@ impl Search {
     ) -> Self {
         let (mut search, mut seen) = (Self::default(), HashSet::new());
         let results = results.and_then(|folder| folder.canonicalize().ok());
+        let mut folders: Vec<&PathBuf> = Vec::new();
         for input in inputs {
             match input.is_dir() {
-                true => search.folder(input, results.as_deref(), &contents, &mut seen),
+                true => {
+                    if search.folder(input, results.as_deref(), &contents, &mut seen) {
+                        let pairs = folders.iter().filter_map(|other| nested(input, other));
+                        search.nested.extend(pairs);
+                    }
+                    folders.push(input);
+                }
                 // Reading it says better than this search why it cannot be read.
                 false if seen.insert(unique(input)) => search.found.push(Found {
                     path: input.clone(),
@@ -68,13 +78,15 @@ impl Search {
         self.unreadable.values().sum()
     }
 
+    /// Searches `folder`. Returns true if some of its files had been found before.
     fn folder(
         &mut self,
         folder: &Path,
         results: Option<&Path>,
         contents: &impl Fn(&Path) -> Result<FileContents>,
         seen: &mut HashSet<PathBuf>,
-    ) {
+    ) -> bool {
+        let mut again = false;
         let before = (self.found.len(), self.errors.len(), self.unreadable_count());
         let walk = WalkDir::new(folder).follow_links(true).max_depth(MAX_DEPTH).sort_by_file_name();
         let is_results =
@@ -94,7 +106,11 @@ impl Search {
                     continue;
                 }
             };
-            if !entry.file_type().is_file() || !seen.insert(unique(entry.path())) {
+            if !entry.file_type().is_file() {
+                continue;
+            }
+            if !seen.insert(unique(entry.path())) {
+                again = true;
                 continue;
             }
             match contents(entry.path()) {
@@ -111,15 +127,26 @@ impl Search {
                 Err(error) => self.errors.push(error),
             }
         }
-        if before == (self.found.len(), self.errors.len(), self.unreadable_count()) {
+        if !again && before == (self.found.len(), self.errors.len(), self.unreadable_count()) {
             self.errors.push(Error::data(folder, "contains no images"));
         }
+        again
     }
 }
 
 /// Whether it is a folder, below the one that is searched.
 fn is_below(entry: &DirEntry) -> bool {
     entry.depth() > 0 && entry.file_type().is_dir()
+}
+
+/// The inner and the outer of two folders, if one lies in the other or both are the same.
+fn nested(a: &Path, b: &Path) -> Option<(PathBuf, PathBuf)> {
+    let (real_a, real_b) = (unique(a), unique(b));
+    if real_a.starts_with(&real_b) {
+        Some((a.into(), b.into()))
+    } else {
+        real_b.starts_with(&real_a).then(|| (b.into(), a.into()))
+    }
 }
 
 fn is_hidden(entry: &DirEntry) -> bool {

@@ -14,6 +14,7 @@ impl JobReport {
             JobOutcome::LeftAlone => "left-alone",
             JobOutcome::Copied => "copied",
             JobOutcome::Converted => "converted",
+            JobOutcome::Compared => "compared",
         };
         let seen = self.classification.as_ref();
         let members = [

@@ -38,11 +38,12 @@ mod stream;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod whole;
 mod work;
 
 pub use contents::{FileContents, contents};
 pub use find::{Found, MAX_DEPTH, Search};
-pub use naming::{Naming, Output, Target};
+pub use naming::{Naming, Output, Target, UNNAMED};
 pub use plan::{Job, JobPlan};
 pub use stream::{RestoredBytes, restore_bytes};
 pub use summary::Summary;

@@ -3,11 +3,15 @@
 use super::contents::{extension_of, same_format};
 use super::find::Found;
 use crate::error::{Error, Result};
+use nn::shown;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// Put after the name of a result to name the picture that compares it with its photograph.
 pub(super) const COMPARED: &str = ".compare";
+
+/// The name of the task of weights that do not tell theirs.
+pub const UNNAMED: &str = "restore";
 
 /// The places and names of results.
 #[derive(Clone, Debug, Default)]
@@ -135,7 +139,7 @@ impl Naming {
 
     /// An error if the output `file` cannot be written by its name.
     fn check_extension(&self, file: &Path, own: &str) -> Result<()> {
-        let at = file.display();
+        let at = shown(&file);
         let reason = match (extension_of(file), &self.extension) {
             (Some(extension), Some(format)) if !same_format(&extension, format) => {
                 format!("{at}: is not the name of a {format} file")

@@ -2,13 +2,16 @@
 //! the first photograph is read.
 
 use super::find::Found;
-use super::naming::{COMPARED, Naming, Target, compared, stem};
+use super::naming::{COMPARED, Naming, Target, UNNAMED, compared, stem};
 use super::place::{check_writable, existing_folder, identity};
 use crate::degrade::Task;
 use crate::error::{Error, Result};
+use nn::shown;
 use std::collections::{HashMap, HashSet};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 /// One photograph to restore.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub struct Job {
     /// Whether the photograph goes there if it is left alone: whoever names an output expects a
     /// file.
     pub copy: bool,
+    /// An existing result. Then only the picture that compares the photograph with it is made.
+    pub compare_with: Option<PathBuf>,
 }
 
 /// The jobs, and the photographs that need none.
@@ -31,28 +36,37 @@ pub struct JobPlan {
     pub done: Vec<(PathBuf, PathBuf)>,
     /// Results of an earlier run that lie among the photographs.
     pub results: Vec<PathBuf>,
+    /// The number of those that are recognized by their time, since nothing says which suffixes
+    /// were used before.
+    pub by_time: usize,
     /// Photographs whose result cannot be written.
     pub refused: Vec<(PathBuf, Error)>,
 }
 
 impl JobPlan {
-    /// Plans the restoration of `found`.
+    /// Plans the restoration of `found`. Removes the hidden files that killed runs left in the
+    /// folders for results.
     ///
     /// # Errors
     /// If two photographs would have the same result, a result would replace a photograph, the
     /// output file exists, or the output cannot be written to.
     pub fn new(found: &[Found], naming: &Naming) -> Result<Self> {
         let mut plan = Self::default();
-        let names: HashSet<_> = found.iter().map(|photo| name(&photo.path)).collect();
+        let photos = PhotoNames::new(found);
         let mut jobs = Vec::new();
         for photo in found {
-            if !photo.named && is_result(&photo.path, &names, naming) {
-                plan.results.push(photo.path.clone());
+            let path = &photo.path;
+            let by_name = !photo.named && photos.has_result(path, naming);
+            let by_time = !photo.named && !by_name && photos.has_result_by_time(path);
+            if by_name || by_time {
+                plan.results.push(path.clone());
+                plan.by_time += usize::from(by_time);
             } else {
                 jobs.push(Job {
-                    from: photo.path.clone(),
+                    from: path.clone(),
                     to: naming.target(photo)?,
                     copy: naming.output.is_some(),
+                    compare_with: None,
                 });
             }
         }
@@ -61,9 +75,12 @@ impl JobPlan {
             match existing(&job, naming) {
                 Err(error) => plan.refused.push((job.from, error)),
                 Ok(Some(file)) if naming.is_file() => {
-                    let at = file.display();
+                    let at = shown(&file);
                     let reason = format!("{at}: already exists; --overwrite replaces it");
                     return Err(Error::Config { reason });
+                }
+                Ok(Some(file)) if naming.compare && lacks_comparison(&job, &file) => {
+                    plan.jobs.push(Job { compare_with: Some(file), ..job });
                 }
                 Ok(Some(file)) => plan.done.push((job.from, file)),
                 Ok(None) => plan.jobs.push(job),
@@ -74,6 +91,7 @@ impl JobPlan {
     }
 
     /// Sees that files can be made where results go. Moves the jobs of which that is not true.
+    /// Removes what killed runs left in those folders.
     fn refuse_unwritable(&mut self, naming: &Naming) -> Result<()> {
         let mut writable = HashSet::new();
         for job in std::mem::take(&mut self.jobs) {
@@ -87,6 +105,9 @@ impl JobPlan {
                 }
                 self.refused.push((job.from, error));
                 continue;
+            }
+            if !writable.contains(&folder) {
+                nn::remove_abandoned(&folder);
             }
             writable.insert(folder);
             self.jobs.push(job);
@@ -119,16 +140,16 @@ fn refuse_collisions(jobs: &[Job], naming: &Naming) -> Result<()> {
         jobs.iter().map(|job| (identity(&job.from), job.from.as_path())).collect();
     let mut taken: HashMap<PathBuf, &Path> = HashMap::new();
     for job in jobs {
-        let from = job.from.display();
+        let from = shown(&job.from);
         for file in job.to.files(&naming.tasks) {
             let files = [naming.compare.then(|| compared(&file)), Some(file)];
             for file in files.into_iter().flatten() {
-                let (at, place) = (file.display(), identity(&file));
+                let (at, place) = (shown(&file), identity(&file));
                 // Without --overwrite, a result beside its photograph counts as done, even if it
                 // was named as a photograph as well.
                 let counts = naming.overwrite || naming.output.is_some();
                 if let Some(photo) = photos.get(&place).filter(|_| counts) {
-                    let photo = photo.display();
+                    let photo = shown(&photo);
                     let reason = format!(
                         "{photo}: the result of {from} would replace this photograph; choose \
                          another output"
@@ -136,7 +157,7 @@ fn refuse_collisions(jobs: &[Job], naming: &Naming) -> Result<()> {
                     return Err(Error::Config { reason });
                 }
                 if let Some(other) = taken.insert(place, &job.from) {
-                    let other = other.display();
+                    let other = shown(&other);
                     let reason = format!(
                         "{at}: would be the result of both {other} and {from}; restore them into \
                          different folders"
@@ -149,19 +170,75 @@ fn refuse_collisions(jobs: &[Job], naming: &Naming) -> Result<()> {
     Ok(())
 }
 
-/// The folder of a photograph, and its name without the extension.
-fn name(photo: &Path) -> (Option<&Path>, String) {
-    (photo.parent(), stem(photo).to_string_lossy().into_owned())
+/// Whether the result `file` of a photograph is there without the picture that compares both. A
+/// result that is a copy of its photograph needs none.
+fn lacks_comparison(job: &Job, file: &Path) -> bool {
+    compared(file).symlink_metadata().is_err() && !same_contents(&job.from, file)
 }
 
-/// Whether `photo` is the result of an earlier run for one of the photographs of these `names`, or
-/// compares it with its result.
-fn is_result(photo: &Path, names: &HashSet<(Option<&Path>, String)>, naming: &Naming) -> bool {
-    let (folder, name) = name(photo);
-    let has_original = |original: &str| names.contains(&(folder, original.to_string()));
-    let name = name.strip_suffix(COMPARED).unwrap_or(&name);
-    let tasks =
-        Task::ALL.map(Task::name).into_iter().chain(naming.tasks.iter().map(String::as_str));
-    let mut ends = tasks.map(|task| format!(".{task}")).chain(naming.suffix.clone());
-    ends.any(|end| name.strip_suffix(&*end).is_some_and(has_original))
+fn same_contents(a: &Path, b: &Path) -> bool {
+    let len = |path: &Path| path.metadata().ok().map(|metadata| metadata.len());
+    let is_one_len = len(a).is_some() && len(a) == len(b);
+    is_one_len && matches!((fs::read(a), fs::read(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+/// The photographs of a search, by their folders and their names without extensions.
+struct PhotoNames<'a>(HashMap<(Option<&'a Path>, String), Vec<&'a Path>>);
+
+impl<'a> PhotoNames<'a> {
+    fn new(found: &'a [Found]) -> Self {
+        let mut photos: HashMap<_, Vec<_>> = HashMap::new();
+        for photo in found {
+            photos.entry(Self::key(&photo.path)).or_default().push(photo.path.as_path());
+        }
+        Self(photos)
+    }
+
+    fn key(photo: &Path) -> (Option<&Path>, String) {
+        (photo.parent(), stem(photo).to_string_lossy().into_owned())
+    }
+
+    /// The photographs of this name in `folder`.
+    fn named(&self, folder: Option<&'a Path>, name: &str) -> &[&'a Path] {
+        self.0.get(&(folder, name.to_string())).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether `path` is named like a result of an earlier run for one of the photographs, or like
+    /// a picture that compares a photograph with its result. In a folder for results, the latter
+    /// lies beside the result.
+    fn has_result(&self, path: &'a Path, naming: &Naming) -> bool {
+        let (folder, name) = Self::key(path);
+        let is_there = |original: &str| !self.named(folder, original).is_empty();
+        let result = name.strip_suffix(COMPARED);
+        if result.is_some_and(is_there) {
+            return true;
+        }
+        let tasks = Task::ALL.map(Task::name).into_iter().chain([UNNAMED]);
+        let tasks = tasks.chain(naming.tasks.iter().map(String::as_str));
+        let mut ends = tasks.map(|task| format!(".{task}")).chain(naming.suffix.clone());
+        let name = result.unwrap_or(&name);
+        ends.any(|end| name.strip_suffix(&*end).is_some_and(is_there))
+    }
+
+    /// Whether `path` is a result of an earlier run under a suffix that nothing tells any more: its
+    /// name starts with that of a photograph, whose time it has, as results do.
+    fn has_result_by_time(&self, path: &'a Path) -> bool {
+        let (folder, name) = Self::key(path);
+        let starts = name.char_indices().skip(1).map(|(end, _)| &name[..end]);
+        let mut photos = starts.flat_map(|start| self.named(folder, start));
+        photos.any(|photo| has_time_of(path, photo) && !same_contents(path, photo))
+    }
+}
+
+/// Whether the file `result` was given the time of the file `photo`: both are equal to the last
+/// digit, and `result` was made later than it says. Whole seconds are no evidence, since some
+/// systems and archives keep no more.
+fn has_time_of(result: &Path, photo: &Path) -> bool {
+    let times = || {
+        let (result, photo) = (result.metadata().ok()?, photo.metadata().ok()?);
+        let time = result.modified().ok()?;
+        let part = time.duration_since(UNIX_EPOCH).ok()?.subsec_nanos();
+        Some(part > 0 && time == photo.modified().ok()? && result.created().ok()? > time)
+    };
+    times().unwrap_or(false)
 }

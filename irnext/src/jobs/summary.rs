@@ -18,6 +18,8 @@ pub struct Summary {
     pub unsure: usize,
     /// Left out, as their results are there already.
     pub done: usize,
+    /// Compared with results that were there already.
+    pub compared: usize,
     /// Not restored, by an error.
     pub failed: usize,
     /// Not begun, since the work was interrupted.
@@ -44,6 +46,7 @@ impl Summary {
         match report {
             None => self.failed += 1,
             Some(JobReport { outcome: JobOutcome::Restored, .. }) => self.restored += 1,
+            Some(JobReport { outcome: JobOutcome::Compared, .. }) => self.compared += 1,
             Some(JobReport { classification: Some(seen), .. }) if seen.likeliest().is_some() => {
                 self.unsure += 1;
             }
@@ -58,6 +61,7 @@ impl Summary {
             (&mut self.clear, other.clear),
             (&mut self.unsure, other.unsure),
             (&mut self.done, other.done),
+            (&mut self.compared, other.compared),
             (&mut self.failed, other.failed),
             (&mut self.waiting, other.waiting),
         ];
@@ -69,8 +73,9 @@ impl Summary {
 
     /// The number of files that were found.
     pub fn total(&self) -> usize {
-        let parts = [self.restored, self.clear, self.unsure, self.done, self.failed, self.waiting];
-        parts.iter().sum::<usize>() + self.unreadable.values().sum::<usize>()
+        let worked_on = self.restored + self.clear + self.unsure + self.compared;
+        let others = self.done + self.failed + self.waiting;
+        worked_on + others + self.unreadable.values().sum::<usize>()
     }
 }
 
@@ -87,9 +92,12 @@ impl fmt::Display for Summary {
                 (clear, unsure) => write!(f, "{clear} seem clear, {unsure} not sure)")?,
             }
         }
-        for (count, what) in
-            [(self.done, "done before"), (self.failed, "failed"), (self.waiting, "not begun")]
-        {
+        for (count, what) in [
+            (self.compared, "compared with earlier results"),
+            (self.done, "done before"),
+            (self.failed, "failed"),
+            (self.waiting, "not begun"),
+        ] {
             if count > 0 {
                 write!(f, ", {count} {what}")?;
             }

@@ -4,6 +4,7 @@ use super::naming::compared;
 use super::picture::{mix, side_by_side};
 use super::place::Place;
 use super::plan::Job;
+use super::whole::check_whole;
 use crate::classify::Classification;
 use crate::error::{Error, Result};
 use crate::image::{Format, Limits, Note, Photo, WriteOptions};
@@ -29,6 +30,9 @@ pub struct Settings {
     pub overwrite: bool,
     /// Whether to restore the readable part of a truncated photograph.
     pub keep_going: bool,
+    /// Whether a photograph that is not whole is an error of its own kind,
+    /// [`Unfinished`](Error::Unfinished): it may still be arriving.
+    pub only_whole: bool,
     /// How files are written.
     pub write: WriteOptions,
 }
@@ -36,19 +40,26 @@ pub struct Settings {
 impl Settings {
     /// The file to read.
     pub(super) fn limits(&self) -> Limits {
-        let keep_going_option = Some("--keep-going");
-        Limits { keep_going: self.keep_going, keep_going_option, ..Limits::default() }
+        let keep_going = self.keep_going && !self.only_whole;
+        Limits { keep_going, keep_going_option: Some("--keep-going"), ..Limits::default() }
     }
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let write = WriteOptions::default();
-        Self { strength: 1.0, compare: false, overwrite: false, keep_going: false, write }
+        Self {
+            strength: 1.0,
+            compare: false,
+            overwrite: false,
+            keep_going: false,
+            only_whole: false,
+            write,
+        }
     }
 }
 
-/// The report on a photograph.
+/// The outcome for a photograph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobOutcome {
     /// It was restored.
@@ -59,6 +70,8 @@ pub enum JobOutcome {
     Copied,
     /// It was left alone, and written in another format or without metadata.
     Converted,
+    /// It had been restored before, and the picture that compares it with its result was made.
+    Compared,
 }
 
 /// What became of a photograph.
@@ -96,6 +109,9 @@ impl Job {
         progress: &dyn Fn(f64),
     ) -> Result<JobReport> {
         let start = Instant::now();
+        if let Some(result) = &self.compare_with {
+            return self.compare(result, settings, start);
+        }
         let metadata = fs::metadata(&self.from).map_err(cannot_read(&self.from))?;
         // What does not fit is refused before memory is taken for it.
         let memory = restorer.memory();
@@ -104,11 +120,10 @@ impl Job {
         {
             memory.check(size)?;
         }
-        let photo = Photo::read_within(&self.from, &settings.limits());
-        let photo = photo.map_err(|error| match error {
-            Error::Io { path, source } => cannot_read(&path)(source),
-            error => error,
-        })?;
+        let photo = read(&self.from, settings)?;
+        if settings.only_whole {
+            check_whole(&self.from, &metadata, &photo)?;
+        }
         let size = (photo.rgb.width, photo.rgb.height);
         let decision = restorer.decide(&photo.visible())?;
         let mut effect = None;
@@ -145,6 +160,35 @@ impl Job {
         let notes = notes.iter().flatten().map(ToString::to_string).collect();
         let time = start.elapsed();
         Ok(JobReport { outcome, to, task, classification, size, effect, time, notes })
+    }
+
+    /// Makes the picture that compares the photograph with its existing `result`.
+    fn compare(&self, result: &Path, settings: &Settings, start: Instant) -> Result<JobReport> {
+        let metadata = fs::metadata(&self.from).map_err(cannot_read(&self.from))?;
+        let (photo, restored) = (read(&self.from, settings)?, read(result, settings)?);
+        let size = (photo.rgb.width, photo.rgb.height);
+        if size != (restored.rgb.width, restored.rgb.height) {
+            let from = nn::shown(&self.from);
+            let reason = format!(
+                "cannot be compared with {from}, which has another size; --overwrite replaces it"
+            );
+            return Err(Error::image(result, reason));
+        }
+        let beside = compared(result);
+        let place = Place::take(&beside, &metadata, settings.overwrite)?;
+        let both = side_by_side(&photo, &restored);
+        let (bytes, lost) = to_bytes(&both, &beside, settings)?;
+        place.fill(&bytes, &metadata)?;
+        Ok(JobReport {
+            outcome: JobOutcome::Compared,
+            to: Some(beside),
+            task: None,
+            classification: None,
+            size,
+            effect: None,
+            time: start.elapsed(),
+            notes: lost.iter().map(ToString::to_string).collect(),
+        })
     }
 
     /// Puts a photograph that needs no restoration where its result was expected, if anywhere.
@@ -207,6 +251,19 @@ pub(super) fn to_bytes(
 ) -> Result<(Vec<u8>, Vec<Note>)> {
     let format = Format::of(path)?;
     photo.to_bytes(format, &settings.write).map_err(|reason| Error::image(path, reason))
+}
+
+fn read(path: &Path, settings: &Settings) -> Result<Photo> {
+    let photo = Photo::read_within(path, &settings.limits());
+    let photo = photo.map_err(|error| match error {
+        Error::Io { path, source } => cannot_read(&path)(source),
+        error => error,
+    });
+    // Some systems lock a file while it is written.
+    photo.map_err(|error| match error {
+        Error::Image { path, reason } if settings.only_whole => Error::Unfinished { path, reason },
+        error => error,
+    })
 }
 
 fn cannot_read(path: &Path) -> impl Fn(std::io::Error) -> Error + '_ {

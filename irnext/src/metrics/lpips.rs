@@ -16,6 +16,7 @@ use nn::weights::WeightFile;
 
 use super::{Error, Result, check};
 use crate::image::Image;
+use nn::shown;
 use std::path::Path;
 
 /// The numbers that the package subtracts from, and divides by, the red, green and blue values in
@@ -72,7 +73,7 @@ impl Lpips {
         let mut file = WeightFile::read(path).map_err(|error| Error::Weights(error.to_string()))?;
         let mut take = |name: String| match file.tensors.remove(&name) {
             Some(tensor) => Ok(tensor.to_dtype(DType::F32)?),
-            None => Err(Error::Weights(format!("{}: {name} is missing", path.display()))),
+            None => Err(Error::Weights(format!("{}: {name} is missing", shown(&path)))),
         };
         let layer = |(i, (stride, padding, pooled))| {
             Ok(Layer {

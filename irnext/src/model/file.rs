@@ -6,6 +6,7 @@ use crate::model::detect::{detect_config, strip_prefix};
 use crate::model::{IrNext, Model, ModelConfig};
 use engine::{DType, Tensor};
 use nn::Params;
+use nn::shown;
 use nn::weights::{WeightFile, printable};
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,7 +21,7 @@ pub const TASK: &str = "irnext.task";
 impl Model {
     /// Reads a weight file, in any of the formats of [`WeightFile::read`].
     pub fn read(path: &Path) -> Result<(Self, HashMap<String, String>)> {
-        Self::from_file(&path.display().to_string(), WeightFile::read(path)?)
+        Self::from_file(&shown(&path).to_string(), WeightFile::read(path)?)
     }
 
     /// Reads the bytes of a weight file; `origin` names them in errors.
@@ -60,7 +61,7 @@ impl Model {
     /// [`Error::Config`] if the file says that it holds another network; [`nn::Error::Mismatch`] if
     /// one that says nothing does.
     pub fn read_as(path: &Path, config: &ModelConfig) -> Result<Self> {
-        let origin = path.display().to_string();
+        let origin = shown(&path).to_string();
         let mut file = WeightFile::read(path)?;
         strip_prefix(&mut file.tensors);
         if said(&origin, &file)?.is_some_and(|said| said != *config) {

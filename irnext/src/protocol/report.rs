@@ -134,6 +134,7 @@ impl Report {
     pub fn heading(&self, name: &str, pairs: usize) -> String {
         let column = |measure: &Measure| format!(" {:>1$}", measure.name(), width(*measure));
         let columns: String = self.measures.iter().map(column).collect();
+        let name = nn::shown(name);
         format!("\n{name}, {pairs} pairs\n{:8}{columns}  image\n", "")
     }
 
@@ -143,6 +144,7 @@ impl Report {
     }
 
     fn lines(&self, input: &[f64], restored: Option<&[f64]>, name: &str) -> String {
+        let name = nn::shown(name);
         let line = |which: &str, values: &[f64]| {
             let column = |(value, measure): (&f64, &Measure)| {
                 format!(" {:>1$}", cell(*value), width(*measure))

@@ -10,6 +10,7 @@ use crate::model::Model;
 use engine::{DType, Tensor};
 use nn::Ema;
 use nn::optim::{Optimizer, Rule};
+use nn::shown;
 use nn::weights::WeightFile;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -97,7 +98,7 @@ pub(super) fn to_bytes(state: &TrainingState, progress: &Progress) -> Result<Vec
 
 /// Reads the checkpoint `path` of a run with this optimizer and moving average.
 pub(super) fn load(path: &Path, rule: Rule, ema_decay: f64) -> Result<(TrainingState, Progress)> {
-    from_file(&path.display().to_string(), WeightFile::read(path)?, rule, ema_decay)
+    from_file(&shown(&path).to_string(), WeightFile::read(path)?, rule, ema_decay)
 }
 
 /// Reads the bytes of a checkpoint, which `origin` names in errors.

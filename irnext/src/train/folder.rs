@@ -5,6 +5,7 @@ use super::TrainingState;
 use super::checkpoint::{self, Progress};
 use crate::error::{Error, Result};
 use nn::optim::Rule;
+use nn::shown;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -100,7 +101,7 @@ impl RunFolder {
                 Err(error) => {
                     let note = format!(
                         "{error}; resuming from the previous checkpoint, {}",
-                        previous.display()
+                        shown(&previous)
                     );
                     load(&previous, Some(note)).map_err(|_| error)?
                 }

@@ -40,6 +40,7 @@ use engine::{DType, Tensor};
 use folder::{LoadedRun, RunFolder};
 use log::ValidationPicture;
 use nn::schedule::WarmupCosine;
+use nn::shown;
 use pairs::Pairs;
 use settings::{decisive, same_run};
 use std::path::Path;
@@ -263,7 +264,7 @@ impl TrainingRun {
         }
         let path = self.folder.file(BEST);
         let before: TrainConfig = toml::from_str(&before).map_err(|error| Error::Config {
-            reason: format!("{}: {}", path.display(), error.message()),
+            reason: format!("{}: {}", shown(&path), error.message()),
         })?;
         // The subject and manner of scoring, not its frequency.
         let scored =

@@ -6,12 +6,13 @@ use super::{Progress, TrainConfig};
 use crate::data::Source;
 use crate::distributed::file_list_fingerprint;
 use crate::error::{Error, Result};
+use nn::shown;
 
 /// Fails if `config` would make the run another run.
 pub(super) fn same_run(progress: &Progress, config: &TrainConfig) -> Result<()> {
     let comparable = |text: &str| -> Result<toml::Table> {
         let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-            Error::Config { reason: format!("{}: {}", config.out.display(), error.message()) }
+            Error::Config { reason: format!("{}: {}", shown(&config.out), error.message()) }
         })?;
         rename_earlier_keys(&mut table);
         // The places of files, the save interval and the number of threads change no result. The
@@ -38,7 +39,7 @@ pub(super) fn same_run(progress: &Progress, config: &TrainConfig) -> Result<()> 
         reason: format!(
             "{}: holds a run with other settings (see its config.toml); choose another `out` or \
              the same settings",
-            config.out.display()
+            shown(&config.out)
         ),
     })
 }

@@ -51,6 +51,42 @@ fn odd_characters_in_names() {
     assert!(inside.join("-o.restore.png").exists());
 }
 
+#[cfg(unix)]
+#[test]
+fn no_name_controls_the_terminal() {
+    let folder = folder();
+    let at = folder.path();
+    let odd = "a\n\u{1b}[31m\u{202e}";
+    pictures(at, &["b.png"]);
+    fs::create_dir(at.join(odd)).unwrap();
+    fs::copy(at.join("b.png"), at.join(odd).join(format!("{odd}.png"))).unwrap();
+    fs::write(at.join(odd).join("bad.png"), "").unwrap();
+    fs::copy(at.join("w.safetensors"), at.join(odd).join("w.safetensors")).unwrap();
+    fs::write(at.join(odd).join("text"), "").unwrap();
+    let path = |name: &str| format!("{odd}/{name}");
+    let (weights, text, sheet) = (path("w.safetensors"), path("text"), path("sheet.png"));
+    let outputs = [
+        ends(at, &["restore", "--weights", &weights, odd, "-o", &path("out")], 1),
+        ends(at, &["restore", "--weights", &weights, odd, "-o", &text], 1),
+        ends(at, &["restore", "--weights", &text, odd], 1),
+        ends(at, &["restore", odd, &path(""), "-o", &path("out"), "--task", "rain"], 1),
+        ends(at, &["restore", "--watch", &text], 2),
+        ends(at, &["inspect", &weights], 0),
+        ends(at, &["convert", &weights, &path("new.pth")], 0),
+        ends(at, &["explain", "--task", "rain", &path(&format!("{odd}.png"))], 0),
+        ends(at, &["synth", "--task", "rain", odd, &path("pairs")], 1),
+        ends(at, &["synth", "--sheet", &sheet, &format!("{odd}/pairs/target")], 0),
+        ends(at, &["eval", "--input", &path("pairs/input"), "--target", &path("pairs/target")], 0),
+        ends(at, &["doctor", &path("none")], 1),
+        ends(at, &["train", &path("run.toml")], 1),
+    ];
+    for said in outputs {
+        let odd = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+        assert!(!said.contains(odd), "{said:?}");
+        assert!(said.contains(r"a\n\x1b[31m\u{202e}"), "{said}");
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn names_that_are_no_text() {
@@ -67,6 +103,14 @@ fn names_that_are_no_text() {
     let json = ends(at, &quick(&["in", "-o", "out", "--json"]), 0);
     assert!(json.contains("\"restored\""), "{json}");
     assert!(at.join("out").join(name).exists());
+    let encoded = r#""input_bytes":"in/caf%E9%20%FF.png""#;
+    assert!(json.contains(encoded), "{json}");
+    assert!(json.contains(r#""output_bytes":"out/caf%E9%20%FF.png""#), "{json}");
+    let json = ends(at, &quick(&["in", "-o", "out", "--json"]), 0);
+    assert!(json.contains("done-before") && json.contains(encoded), "{json}");
+    fs::write(at.join("in").join(OsStr::from_bytes(b"bad\xff.png")), "").unwrap();
+    let json = ends(at, &quick(&["in", "-o", "out", "--json"]), 1);
+    assert!(json.contains(r#""input_bytes":"in/bad%FF.png""#), "{json}");
     let file = Path::new("in").join(name);
     let run = irnext(at, &[file.as_os_str(), OsStr::new("--weights"), OsStr::new("w.safetensors")]);
     assert!(out(&run).contains("done before"), "{}{}", out(&run), err(&run));

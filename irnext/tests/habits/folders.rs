@@ -62,6 +62,19 @@ fn an_output_folder_inside_the_photographs_is_no_input() {
 }
 
 #[test]
+fn a_folder_in_another_one_is_named_once_and_its_photographs_count_once() {
+    let folder = folder();
+    let at = folder.path();
+    pictures(at, &["in/a.png", "in/deep/b.png"]);
+    for (inputs, out) in [(["in", "in/deep"], "1"), (["in/deep", "in"], "2")] {
+        let said = ends(at, &quick(&[inputs[0], inputs[1], "-o", out]), 0);
+        assert!(said.contains("2 restored\n"), "{said}");
+        let note = "irnext: in/deep is in in: its photographs count once\n";
+        assert_eq!(said.matches(note).count(), 1, "{said}");
+    }
+}
+
+#[test]
 fn two_folders_with_the_same_names_are_refused_before_any_work() {
     let folder = folder();
     let at = folder.path();

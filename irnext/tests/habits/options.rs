@@ -44,6 +44,106 @@ fn a_comparison_shows_both() {
 }
 
 #[test]
+fn a_missing_comparison_is_made_of_the_result_that_is_there() {
+    let folder = folder();
+    let at = folder.path();
+    pictures(at, &["in/a.png", "in/deep/b.png"]);
+    ends(at, &quick(&["in", "--compare", "-o", "out"]), 0);
+    let comparisons = ["out/a.compare.png", "out/deep/b.compare.png"].map(|name| at.join(name));
+    let before = comparisons.each_ref().map(|path| fs::read(path).unwrap());
+    let results = ["out/a.png", "out/deep/b.png"].map(|name| fs::read(at.join(name)).unwrap());
+    comparisons.iter().for_each(|path| fs::remove_file(path).unwrap());
+    let said = ends(at, &quick(&["in", "--compare", "-o", "out"]), 0);
+    assert!(said.contains("in/a.png → out/a.compare.png: compared with its earlier res"), "{said}");
+    assert!(said.contains("0 restored, 2 compared with earlier results\n"), "{said}");
+    assert!(comparisons.each_ref().map(|path| fs::read(path).unwrap()) == before);
+    let after = ["out/a.png", "out/deep/b.png"].map(|name| fs::read(at.join(name)).unwrap());
+    assert!(after == results, "no result was made again");
+    let said = ends(at, &quick(&["in", "--compare", "-o", "out"]), 0);
+    assert_eq!(said, "irnext: 0 restored, 2 done before\n");
+    // Beside the photograph, of one of them, as JSON.
+    ends(at, &quick(&["in/a.png"]), 0);
+    let said = ends(at, &quick(&["in/a.png", "--compare", "--json"]), 0);
+    assert!(said.contains(r#""outcome":"compared""#), "{said}");
+    assert!(at.join("in/a.restore.compare.png").exists());
+    // A file that is not its result is not compared with it.
+    Photo::new(picture(20, 30)).write(at.join("out/c.png")).unwrap();
+    pictures(at, &["in/c.png"]);
+    let said = ends(at, &quick(&["in/c.png", "--compare", "-o", "out/"]), 1);
+    assert!(said.contains("out/c.png: cannot be compared with in/c.png"), "{said}");
+    // A photograph that was copied as it is needs no comparison.
+    fs::copy(at.join("in/c.png"), at.join("out/c.png")).unwrap();
+    let said = ends(at, &quick(&["in/c.png", "--compare", "-o", "out/"]), 0);
+    assert!(said.contains("done before: out/c.png"), "{said}");
+}
+
+#[test]
+fn results_and_comparisons_of_before_are_not_restored_again() {
+    let folder = folder();
+    let at = folder.path();
+    pictures(at, &["in/a.png", "in/b.jpg", "in/a-other.png"]);
+    // In a folder for results, comparisons lie beside them.
+    ends(at, &quick(&["in", "--compare", "-o", "out"]), 0);
+    let said = ends(at, &quick(&["out", "-o", "again"]), 0);
+    assert!(said.contains("3 restored"), "{said}");
+    assert_eq!(names(&at.join("again")), ["a-other.png", "a.png", "b.jpg"]);
+    // Of weights that do not tell their task, and under suffixes that are no longer given.
+    ends(at, &quick(&["in", "--suffix", "-clear", "--compare"]), 0);
+    ends(at, &quick(&["in"]), 0);
+    if fs::metadata(at.join("in/a.png")).unwrap().created().is_err() {
+        return;
+    }
+    let said = ends(at, &["in", "-o", "task", "--task", "derain"], 0);
+    assert!(said.contains("3 restored"), "{said}");
+    assert!(said.contains("irnext: 3 files count as results of an earlier run"), "{said}");
+    assert_eq!(names(&at.join("task")), ["a-other.png", "a.png", "b.jpg"]);
+    // A copy of a photograph with its time is a photograph; so is a result that is named.
+    let copy =
+        Command::new("cp").args(["-p", "in/a.png", "in/a copy.png"]).current_dir(at).status();
+    if copy.is_ok_and(|status| status.success()) {
+        let said = ends(at, &["in", "-o", "task", "--task", "derain"], 0);
+        assert!(said.contains("1 restored, 3 done before"), "{said}");
+    }
+    let said = ends(at, &["in/a-clear.png", "-o", "task/", "--task", "derain"], 0);
+    assert!(said.contains("task/a-clear.png: derain"), "{said}");
+}
+
+#[test]
+fn weights_of_another_task_are_refused() {
+    let folder = folder();
+    let at = folder.path();
+    pictures(at, &["a.png"]);
+    ends(at, &["convert", "w.safetensors", "rain.safetensors", "--task", "rain"], 0);
+    let run = |task: &str, weights: &str, code| {
+        ends(at, &["a.png", "--task", task, "--weights", weights, "--overwrite"], code)
+    };
+    let said = run("snow", "rain.safetensors", 2);
+    assert!(said.contains("--task desnow, but rain.safetensors has weights for derain"), "{said}");
+    assert!(said.contains("irnext convert rain.safetensors NEW.safetensors --task desn"), "{said}");
+    assert_eq!(names(at), ["a.png", "rain.safetensors"]);
+    run("rain", "rain.safetensors", 0);
+    // Released files name no task.
+    run("snow", "w.safetensors", 0);
+    // As for every command.
+    let eval = ["eval", "--input", "x", "--target", "x", "--task", "snow", "--weights"];
+    pictures(at, &["x/a.png"]);
+    let said = ends(at, &[&eval[..], &["rain.safetensors"]].concat(), 2);
+    assert!(said.contains("has weights for derain"), "{said}");
+}
+
+#[test]
+fn options_may_come_before_the_command() {
+    let folder = folder();
+    let at = folder.path();
+    pictures(at, &["a.png"]);
+    assert_eq!(ends(at, &["-q", "restore", "a.png", "--weights", "w.safetensors"], 0), "");
+    assert!(at.join("a.restore.png").exists());
+    let run = ["--weights", "w.safetensors", "-qo", "out/", "restore", "a.png", "--threads", "1"];
+    assert_eq!(ends(at, &run, 0), "");
+    assert!(at.join("out/a.png").exists());
+}
+
+#[test]
 fn results_have_the_format_and_the_name_that_were_asked_for() {
     let folder = folder();
     let at = folder.path();

@@ -36,7 +36,7 @@ impl WeightFile {
     /// # Errors
     /// [`Error::Io`] or [`Error::Format`], naming the file.
     pub fn read(path: &Path) -> Result<Self> {
-        Self::from_bytes(&path.display().to_string(), &read_bytes(path)?)
+        Self::from_bytes(&crate::shown(path).to_string(), &read_bytes(path)?)
     }
 
     /// Reads a file's bytes; `origin` names them in errors.
@@ -86,7 +86,7 @@ impl WeightFile {
             Some("safetensors") => self.to_bytes()?,
             Some("pkl" | "pth" | "pt") => self.to_torch_bytes()?,
             _ => {
-                let path = path.display();
+                let path = crate::shown(path);
                 return Err(Error::Setting(format!(
                     "{path}: weights are written as .safetensors, or as .pkl, .pth or .pt"
                 )));
@@ -150,7 +150,7 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     let io = |source| Error::Io { path: path.into(), source };
     let metadata = std::fs::metadata(path).map_err(io)?;
     let refuse = |reason: &str| {
-        Err(Error::Format { origin: path.display().to_string(), reason: reason.into() })
+        Err(Error::Format { origin: crate::shown(path).to_string(), reason: reason.into() })
     };
     if !metadata.is_file() {
         return refuse("not a file");

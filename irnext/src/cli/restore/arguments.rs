@@ -161,7 +161,7 @@ impl Arguments {
     pub(super) fn settings(&self) -> Settings {
         let Self { strength, compare, overwrite, keep_going, quality, strip, .. } = *self;
         let write = WriteOptions { quality, strip };
-        Settings { strength, compare, overwrite, keep_going, write }
+        Settings { strength, compare, overwrite, keep_going, only_whole: false, write }
     }
 
     pub(super) fn naming(&self, restorer: &Restorer, several: bool) -> Naming {

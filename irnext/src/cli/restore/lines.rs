@@ -3,8 +3,10 @@
 use super::arguments::Arguments;
 use super::progress::PhotoProgress;
 use crate::cli::output::{complain, say, shell_word, signs};
+use crate::cli::signals::Signals;
 use crate::error::{Error, Result};
 use crate::jobs::{Job, JobOutcome, JobPlan, JobReport, Search, Summary};
+use nn::shown;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -17,13 +19,31 @@ pub(super) struct ReportLines {
 
 impl ReportLines {
     /// Lines about `jobs`, as `arguments` ask for them, and a bar unless this process is not alone.
-    pub fn new(arguments: &Arguments, jobs: &[Job], alone: bool) -> Self {
+    pub fn new(arguments: &Arguments, jobs: &[Job], alone: bool, signals: &Signals) -> Self {
         let Arguments { json, quiet, .. } = *arguments;
-        Self { json, quiet, progress: PhotoProgress::new(jobs, alone && !quiet) }
+        Self { json, quiet, progress: PhotoProgress::new(jobs, alone && !quiet, signals) }
     }
 
     /// Reports skipped and impossible jobs.
     pub fn tell_plan(&self, search: &Search, plan: &JobPlan) {
+        if !self.quiet {
+            for (inner, outer) in &search.nested {
+                let (inner, outer) = (shown(inner), shown(outer));
+                complain!("{inner} is in {outer}: its photographs count once");
+            }
+            if plan.by_time > 0 {
+                let files = if plan.by_time == 1 {
+                    "file counts as a result"
+                } else {
+                    "files count as results"
+                };
+                complain!(
+                    "{} {files} of an earlier run, by name and time; to restore such a file, \
+                     name it",
+                    plan.by_time
+                );
+            }
+        }
         for error in &search.errors {
             self.tell_error(path_of(error), error);
         }
@@ -34,11 +54,12 @@ impl ReportLines {
         let few = plan.jobs.len() + plan.done.len() + plan.refused.len() == 1;
         for (photo, result) in &plan.done {
             if self.json {
-                let (photo, result) = (text(photo), text(result));
-                let outcome = "done-before";
-                say!("{}", json!({ "input": photo, "output": result, "outcome": outcome }));
+                let mut object = json!({ "outcome": "done-before" });
+                put(&mut object, "input", Some(photo));
+                put(&mut object, "output", Some(result));
+                say!("{object}");
             } else if few && !self.quiet {
-                let (photo, result) = (photo.display(), result.display());
+                let (photo, result) = (shown(&photo), shown(&result));
                 say!("{photo}: done before: {result} already exists; --overwrite replaces it");
             }
         }
@@ -60,11 +81,17 @@ impl ReportLines {
         });
     }
 
+    /// Reports nothing about a photograph that is to be tried again.
+    pub fn pass_over(&self, job: &Job) {
+        self.progress.done(job);
+    }
+
     fn tell_error(&self, photo: Option<&Path>, error: &Error) {
         match self.json {
             true => {
-                let (photo, error) = (photo.map(text), error.to_string());
-                say!("{}", json!({ "input": photo, "outcome": "failed", "error": error }));
+                let mut object = json!({ "outcome": "failed", "error": error.to_string() });
+                put(&mut object, "input", photo);
+                say!("{object}");
             }
             false => complain!("{error}"),
         }
@@ -93,10 +120,10 @@ impl ReportLines {
 pub(in crate::cli) fn line(from: &Path, report: &JobReport) -> String {
     let JobReport { outcome, to, task, classification, size: (width, height), time, notes, .. } =
         report;
-    let mut line = from.display().to_string();
+    let mut line = shown(&from).to_string();
     if let Some(to) = to {
         line.push_str(&signs(" → "));
-        line.push_str(&to.display().to_string());
+        line.push_str(&shown(&to).to_string());
     }
     line.push_str(": ");
     let verdict = classification.as_ref().map(|seen| seen.verdict()).unwrap_or_default();
@@ -110,6 +137,7 @@ pub(in crate::cli) fn line(from: &Path, report: &JobReport) -> String {
         }
         JobOutcome::Copied => line.push_str(&format!("copied as it is: {verdict}")),
         JobOutcome::Converted => line.push_str(&format!("converted, not restored: {verdict}")),
+        JobOutcome::Compared => line.push_str("compared with its earlier result"),
         JobOutcome::LeftAlone => {
             line.push_str(&format!("left alone: {verdict}"));
             let task = classification.as_ref().and_then(|seen| seen.likeliest_task());
@@ -127,21 +155,37 @@ pub(in crate::cli) fn line(from: &Path, report: &JobReport) -> String {
 
 /// The same as JSON.
 pub(super) fn object(from: &Path, report: &JobReport) -> Value {
-    let mut object = report.to_json();
-    object.insert("input".into(), json!(text(from)));
-    object.insert("output".into(), json!(report.to.as_deref().map(text)));
-    object.insert("error".into(), Value::Null);
-    object.into()
+    let mut object = Value::from(report.to_json());
+    object["error"] = Value::Null;
+    put(&mut object, "input", Some(from));
+    put(&mut object, "output", report.to.as_deref());
+    object
 }
 
-fn text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
+/// Puts a path into `object`. If it is not UTF-8, its bytes go there as well, percent-encoded,
+/// under `key` and "_bytes".
+fn put(object: &mut Value, key: &str, path: Option<&Path>) {
+    object[key] = path.map(|path| path.to_string_lossy()).into();
+    if let Some(path) = path.filter(|path| path.to_str().is_none()) {
+        let mut encoded = String::new();
+        for &byte in path.as_os_str().as_encoded_bytes() {
+            match byte {
+                b'/' | b'.' | b'-' | b'_' | b'~' => encoded.push(byte.into()),
+                _ if byte.is_ascii_alphanumeric() => encoded.push(byte.into()),
+                _ => encoded.push_str(&format!("%{byte:02X}")),
+            }
+        }
+        object[format!("{key}_bytes")] = encoded.into();
+    }
 }
 
 /// The file that an error is about.
 fn path_of(error: &Error) -> Option<&Path> {
     match error {
-        Error::Io { path, .. } | Error::Image { path, .. } | Error::Data { path, .. } => Some(path),
+        Error::Io { path, .. }
+        | Error::Image { path, .. }
+        | Error::Unfinished { path, .. }
+        | Error::Data { path, .. } => Some(path),
         _ => None,
     }
 }

@@ -1,10 +1,12 @@
 //! `irnext restore`: removes haze, rain, snow or blur from photographs.
 //!
-//! This file makes the plan; `work` does the jobs, `lines` reports them, with a bar by `progress`;
-//! `stream` and `watch` are the other ways to pass photographs in.
+//! This file makes the plan, with a line of progress by `looking`; `work` does the jobs, `lines`
+//! reports them, with a bar by `progress`; `stream` and `watch` are the other ways to pass
+//! photographs in.
 
 mod arguments;
 mod lines;
+mod looking;
 mod progress;
 mod stream;
 mod watch;
@@ -17,9 +19,13 @@ use super::signals::Signals;
 use crate::distributed::launch::LaunchInfo;
 use crate::distributed::{Team, file_list_fingerprint};
 use crate::error::{Error, Result};
-use crate::jobs::{JobPlan, Search, Summary, contents};
+use crate::jobs::{FileContents, Job, JobPlan, JobReport, Search, Summary, contents};
 use crate::restorer::Restorer;
 use lines::ReportLines;
+use looking::looking;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use work::Work;
 
 /// Restores the photographs and reports errors; true if there were none.
 pub(super) fn run(arguments: &Arguments, launch: LaunchInfo) -> Result<bool> {
@@ -44,7 +50,9 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
     }
     // All ranks plan before any of them writes, since one could write into a folder that another
     // still searches.
-    let (search, mut plan) = team.barrier(plan(arguments, &restorer))?;
+    let wanted = team.is_first() && !arguments.quiet;
+    let planned = looking(&signals, wanted, |count| plan(arguments, &restorer, count));
+    let (search, mut plan) = team.barrier(planned)?;
     let files: Vec<_> = plan.jobs.iter().map(|job| job.from.display().to_string()).collect();
     team.require_equal(&[("the list of photographs".into(), file_list_fingerprint(&files))])?;
     let (size, rank) = (team.size(), team.rank());
@@ -52,14 +60,22 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
     let jobs = std::mem::take(&mut plan.jobs).into_iter().enumerate();
     plan.jobs = jobs.filter(|(index, _)| is_mine(*index)).map(|(_, job)| job).collect();
 
-    let lines = ReportLines::new(arguments, &plan.jobs, team.is_alone());
+    let lines = ReportLines::new(arguments, &plan.jobs, team.is_alone(), &signals);
     // One rank reports the photographs that need no work.
     let mut summary = Summary { waiting: plan.jobs.len(), ..Summary::default() };
     if team.is_first() {
         summary = Summary::new(&search, &plan);
         lines.tell_plan(&search, &plan);
     }
-    work::run(&plan.jobs, arguments, &restorer, &signals, &lines, &mut summary);
+    let counted = Mutex::new(&mut summary);
+    let done = |job: &Job, result: &Result<JobReport>| {
+        lines.tell(job, result);
+        if let Ok(mut summary) = counted.lock() {
+            summary.count(result.as_ref().ok());
+        }
+    };
+    let work = Work { arguments, settings: &arguments.settings(), restorer: &restorer };
+    work.run(&plan.jobs, &signals, &lines, &done);
     lines.end();
     let mut all = Summary::default();
     team.all_gather(Ok(summary))?.iter().for_each(|summary| all.add(summary));
@@ -72,12 +88,22 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
     }
 }
 
-/// The plan for the given photographs.
-fn plan(arguments: &Arguments, restorer: &Restorer) -> Result<(Search, JobPlan)> {
+/// The plan for the given photographs. Counts those that are found.
+fn plan(
+    arguments: &Arguments,
+    restorer: &Restorer,
+    count: &AtomicUsize,
+) -> Result<(Search, JobPlan)> {
     let paths = &arguments.paths;
     let several = paths.len() > 1 || paths.iter().any(|path| path.is_dir());
     let naming = arguments.naming(restorer, several);
-    let search = Search::new(paths, naming.folder(), contents);
+    let search = Search::new(paths, naming.folder(), |path| {
+        let contents = contents(path);
+        if matches!(contents, Ok(FileContents::Photo { .. })) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        contents
+    });
     let plan = JobPlan::new(&search.found, &naming)?;
     Ok((search, plan))
 }

@@ -1,5 +1,6 @@
 //! The progress bar, on a terminal.
 
+use crate::cli::signals::Signals;
 use crate::image::Photo;
 use crate::jobs::Job;
 use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
@@ -38,12 +39,16 @@ struct State {
 }
 
 impl PhotoProgress {
-    /// A bar for `jobs`, hidden unless `wanted` and standard error is a terminal.
-    pub fn new(jobs: &[Job], wanted: bool) -> Self {
+    /// A bar for `jobs`, hidden unless `wanted` and standard error is a terminal. Once there is a
+    /// signal, the size of no further photograph is read.
+    pub fn new(jobs: &[Job], wanted: bool, signals: &Signals) -> Self {
         let mut photos = HashMap::new();
         let mut bar = ProgressBar::hidden();
         if wanted && stderr().is_terminal() {
             let pixels = |job: &Job| {
+                if signals.are_there() {
+                    return 1;
+                }
                 Photo::size(&job.from).map_or(1, |(width, height)| (width * height).max(1) as u64)
             };
             photos = jobs.iter().map(|job| (job.from.clone(), pixels(job))).collect();

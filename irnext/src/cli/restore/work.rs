@@ -4,11 +4,11 @@ use super::arguments::Arguments;
 use super::lines::ReportLines;
 use crate::cli::output::complain;
 use crate::cli::signals::Signals;
+use crate::error::Result;
 use crate::image::Photo;
-use crate::jobs::{Job, Summary};
+use crate::jobs::{Job, JobReport, Settings};
 use crate::restorer::Restorer;
 use engine::interruptible;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The pixels that are restored at once, unless it is said how many photographs are.
@@ -17,61 +17,66 @@ const TOGETHER: usize = 1 << 19;
 /// What the sides of small photographs are padded to, about.
 const SMALLEST: usize = 64;
 
-/// Does `jobs`, reports each, and counts it in `summary`. Unless it is said how many are done
-/// at once, small photographs come first, one on each thread, and then the others one by one.
-pub(super) fn run(
-    jobs: &[Job],
-    arguments: &Arguments,
-    restorer: &Restorer,
-    signals: &Signals,
-    lines: &ReportLines,
-    summary: &mut Summary,
-) {
-    let settings = arguments.settings();
-    let summary = Mutex::new(summary);
-    let work = |jobs: &[&Job], next: &AtomicUsize| {
-        while !signals.are_there()
-            && let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed))
-        {
-            let progress = |part| lines.progress(job, part);
-            let result = interruptible(&signals.stop, || job.run(restorer, &settings, &progress));
-            if result.as_ref().is_err_and(|error| error.is_interruption()) {
-                return;
+/// The work on photographs.
+pub(super) struct Work<'a> {
+    pub arguments: &'a Arguments,
+    pub settings: &'a Settings,
+    pub restorer: &'a Restorer,
+}
+
+impl Work<'_> {
+    /// Does `jobs`, and calls `done` with the outcome of each. Unless it is said how many are done
+    /// at once, small photographs come first, one on each thread, and then the others one by one.
+    pub fn run(
+        &self,
+        jobs: &[Job],
+        signals: &Signals,
+        lines: &ReportLines,
+        done: &(dyn Fn(&Job, &Result<JobReport>) + Sync),
+    ) {
+        let Self { arguments, settings, restorer } = *self;
+        let work = |jobs: &[&Job], next: &AtomicUsize| {
+            while !signals.are_there()
+                && let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed))
+            {
+                let progress = |part| lines.progress(job, part);
+                let result =
+                    interruptible(&signals.stop, || job.run(restorer, settings, &progress));
+                if result.as_ref().is_err_and(|error| error.is_interruption()) {
+                    return;
+                }
+                done(job, &result);
             }
-            lines.tell(job, &result);
-            if let Ok(mut summary) = summary.lock() {
-                summary.count(result.as_ref().ok());
+        };
+        let threads = rayon::current_num_threads();
+        let groups = match arguments.jobs {
+            Some(at_once) => vec![(jobs.iter().collect(), usize::from(at_once))],
+            None if arguments.compute.is_cpu() && threads > 1 && jobs.len() > 1 => {
+                let (small, large): (Vec<_>, Vec<_>) =
+                    jobs.iter().partition(|job| !signals.are_there() && is_small(job, threads));
+                vec![(small, threads), (large, 1)]
             }
-        }
-    };
-    let threads = rayon::current_num_threads();
-    let groups = match arguments.jobs {
-        Some(at_once) => vec![(jobs.iter().collect(), usize::from(at_once))],
-        None if arguments.compute.is_cpu() && threads > 1 && jobs.len() > 1 => {
-            let (small, large): (Vec<_>, Vec<_>) =
-                jobs.iter().partition(|job| is_small(job, threads));
-            vec![(small, threads), (large, 1)]
-        }
-        None => vec![(jobs.iter().collect(), 1)],
-    };
-    for (jobs, at_once) in groups {
-        let (next, at_once) = (AtomicUsize::new(0), at_once.min(jobs.len()));
-        if at_once < 2 {
-            work(&jobs, &next);
-            continue;
-        }
-        // Each with threads of its own: shared, one job would wait inside another.
-        let threads = (threads / at_once).max(1);
-        std::thread::scope(|scope| {
-            for _ in 0..at_once {
-                scope.spawn(|| {
-                    match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
-                        Ok(pool) => pool.install(|| work(&jobs, &next)),
-                        Err(error) => complain!("--jobs {at_once}: {error}"),
-                    }
-                });
+            None => vec![(jobs.iter().collect(), 1)],
+        };
+        for (jobs, at_once) in groups {
+            let (next, at_once) = (AtomicUsize::new(0), at_once.min(jobs.len()));
+            if at_once < 2 {
+                work(&jobs, &next);
+                continue;
             }
-        });
+            // Each with threads of its own: shared, one job would wait inside another.
+            let threads = (threads / at_once).max(1);
+            std::thread::scope(|scope| {
+                for _ in 0..at_once {
+                    scope.spawn(|| {
+                        match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
+                            Ok(pool) => pool.install(|| work(&jobs, &next)),
+                            Err(error) => complain!("--jobs {at_once}: {error}"),
+                        }
+                    });
+                }
+            });
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Pairs of image files as a source: a degraded photograph and its ground truth.
 
+use nn::shown;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -49,7 +50,7 @@ impl Paired {
             "has {}x{} pixels, and its target {} has {}x{}",
             input.width,
             input.height,
-            pair.target.display(),
+            shown(&pair.target),
             target.width,
             target.height
         );

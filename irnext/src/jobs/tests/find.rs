@@ -53,3 +53,28 @@ fn results_in_a_folder_below_are_not_restored_again() {
     // Named, it is searched like any other.
     assert_eq!(Search::new(std::slice::from_ref(&out), Some(&out), contents).found.len(), 1);
 }
+
+#[test]
+fn a_folder_in_another_one_is_not_called_empty_and_counts_once() {
+    let root = folder(&["in/a.jpg", "in/deep/b.jpg", "in/deep/x.heic", "c.jpg"]);
+    let path = |name: &str| root.path().join(name);
+    let (inner, outer) = (path("in"), root.path().to_path_buf());
+    for inputs in [[outer.clone(), inner.clone()], [inner.clone(), outer.clone()]] {
+        let found = search(&inputs);
+        assert_eq!((found.found.len(), found.unreadable_count()), (3, 1), "{inputs:?}");
+        assert!(found.errors.is_empty(), "{:?}", found.errors);
+        assert_eq!(found.nested, [(inner.clone(), outer.clone())]);
+    }
+    // All of the outer one's photographs are in the inner one; the same folder twice.
+    for inputs in [[path("in/deep"), path("in")], [path("in"), path("in/deep/..")]] {
+        fs::remove_file(path("in/a.jpg")).unwrap_or_default();
+        let found = search(&inputs);
+        assert_eq!((found.found.len(), found.errors.len(), found.nested.len()), (1, 0, 1));
+    }
+    // A photograph, and the folder that has no other one.
+    let found = search(&[path("in/deep/b.jpg"), path("in")]);
+    assert_eq!((found.found.len(), found.errors.len(), found.nested.len()), (1, 0, 0));
+    // One that contains none is still an error.
+    fs::create_dir(path("in/empty")).unwrap();
+    assert_eq!(search(&[outer, path("in/empty")]).errors.len(), 1);
+}

@@ -173,6 +173,10 @@ fn comparisons_are_neither_photographs_nor_in_the_way_of_results() {
     let folder = folder(&["a.jpg", "a.compare.jpg"]);
     let output = Some(Output::Folder(folder.path().join("out")));
     let compare = Naming { compare: true, ..naming(output) };
-    let both = search(&[folder.path().into()]).found;
+    let all = search(&[folder.path().into()]).found;
+    let plan = JobPlan::new(&all, &compare).unwrap();
+    assert_eq!((plan.jobs.len(), plan.results.len()), (1, 1));
+    // Named, it is a photograph like any other.
+    let both = search(&["a.jpg", "a.compare.jpg"].map(|name| folder.path().join(name))).found;
     assert!(JobPlan::new(&both, &compare).unwrap_err().to_string().contains("both"));
 }

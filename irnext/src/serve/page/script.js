@@ -144,7 +144,7 @@ const names = {
 
 /** Asks the server to restore a photo; throws the reason why it does not. */
 async function ask(photo, more, accept, signal) {
-  const query = new URLSearchParams({ task: photo.task, ...more });
+  const query = new URLSearchParams({ task: photo.task, "keep-going": true, ...more });
   const answer = await fetch(`/restore?${query}`, {
     method: "POST",
     body: photo.file,

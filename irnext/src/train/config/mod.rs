@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::model::{LossConfig, ModelConfig};
 use crate::protocol::Protocol;
 use nn::optim::Rule;
+use nn::shown;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -285,7 +286,7 @@ impl TrainConfig {
     /// bare word is a string).
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        Self::parse(&path.display().to_string(), &text, overrides)
+        Self::parse(&shown(&path).to_string(), &text, overrides)
     }
 
     /// Like [`TrainConfig::read`], but from a text, which errors call `origin`.
