@@ -35,7 +35,7 @@ pub(super) struct QueuedPhoto {
     /// Set once nobody waits for the result.
     pub abandoned: Arc<AtomicBool>,
     updates: UnboundedSender<Update>,
-    _slot: Slot,
+    slot: Slot,
 }
 
 /// The news about a job.
@@ -77,8 +77,7 @@ impl Queue {
     pub fn push(&self, photo: Vec<u8>, parameters: Parameters, slot: Slot) -> Updates {
         let abandoned = Arc::new(AtomicBool::new(false));
         let (updates, receiver) = unbounded_channel();
-        let job =
-            QueuedPhoto { photo, parameters, abandoned: abandoned.clone(), updates, _slot: slot };
+        let job = QueuedPhoto { photo, parameters, abandoned: abandoned.clone(), updates, slot };
         // If the worker has ended, the job is dropped, and so is its sender of news.
         let _ = self.jobs.send(job);
         Updates { receiver, abandoned }
@@ -105,6 +104,13 @@ impl QueuedPhoto {
     pub fn tell(&self, update: Update) {
         // Perhaps nobody does any more.
         let _ = self.updates.send(update);
+    }
+
+    /// The last news. Whoever gets them finds the slot free.
+    pub fn end(self, update: Update) {
+        let Self { updates, slot, .. } = self;
+        drop(slot);
+        let _ = updates.send(update);
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) fn work(
             continue;
         }
         if stop.load(Ordering::Relaxed) {
-            job.tell(Update::Refused);
+            job.end(Update::Refused);
             continue;
         }
         job.tell(Update::Progress(0.0));
@@ -37,7 +37,7 @@ pub(super) fn work(
             Err(error) if error.is_interruption() => {}
             Err(error) => report(Err(error)),
         }
-        job.tell(Update::Done(Box::new(restored)));
+        job.end(Update::Done(Box::new(restored)));
     }
 }
 
