@@ -19,8 +19,8 @@
 //! Reading order, from the bottom: [`image`] (files and pixels) → [`model`] (the network and its
 //! loss), [`shipped`] (the built-in weights), [`compute`] (device and precision) → [`restore`] (an
 //! image of any size) → [`degrade`] (haze, rain, snow and blur), [`classify`] (detecting them) →
-//! [`restorer`] (all of it as a service for photographs), [`jobs`] (many files), `serve` (over
-//! HTTP) → [`metrics`], [`evaluate`], [`protocol`] (scores), [`gallery`] (pages with pictures) →
+//! [`restorer`] (all of it as a service for photographs), [`gallery`] (pages with pictures),
+//! [`jobs`] (many files), `serve` (over HTTP) → [`metrics`], [`evaluate`], [`protocol`] (scores) →
 //! [`data`] (training pairs), [`doctor`] → [`distributed`] (several processes) → [`train`],
 //! [`recipes`], `plot` → [`costs`], [`explain`] (costs and feature maps) → `cli`.
 //!

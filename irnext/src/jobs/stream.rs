@@ -72,6 +72,7 @@ pub fn restore_bytes(
         classification,
         size: (photo.rgb.width, photo.rgb.height),
         effect: restored.as_ref().map(|(_, effect)| *effect),
+        pictures: None,
         time: start.elapsed(),
         notes: notes.iter().flatten().map(ToString::to_string).collect(),
     };

@@ -7,6 +7,7 @@ use super::plan::Job;
 use super::whole::check_whole;
 use crate::classify::Classification;
 use crate::error::{Error, Result};
+use crate::gallery::Pictures;
 use crate::image::{Format, Limits, Note, Photo, WriteOptions};
 use crate::restore::Effect;
 use crate::restorer::{Decision, Restoration, Restorer};
@@ -26,6 +27,8 @@ pub struct Settings {
     pub strength: f32,
     /// Whether to write a picture with the photograph and its restored version side by side.
     pub compare: bool,
+    /// Whether the report on a photograph has pictures of it.
+    pub pictures: bool,
     /// Whether existing files are replaced.
     pub overwrite: bool,
     /// Whether to restore the readable part of a truncated photograph.
@@ -51,6 +54,7 @@ impl Default for Settings {
         Self {
             strength: 1.0,
             compare: false,
+            pictures: false,
             overwrite: false,
             keep_going: false,
             only_whole: false,
@@ -89,6 +93,8 @@ pub struct JobReport {
     pub size: (usize, usize),
     /// The measured effect of the restoration.
     pub effect: Option<Effect>,
+    /// Pictures of it before and after, if [`Settings::pictures`] asks for them.
+    pub pictures: Option<Pictures>,
     /// How long it took.
     pub time: Duration,
     /// Further remarks.
@@ -127,6 +133,11 @@ impl Job {
         let size = (photo.rgb.width, photo.rgb.height);
         let decision = restorer.decide(&photo.visible())?;
         let mut effect = None;
+        let pictures;
+        let pictured = |after: Option<&Photo>| match settings.pictures {
+            true => Pictures::of(&photo.rgb, after.map(|after| &after.rgb), None).map(Some),
+            false => Ok(None),
+        };
         let (outcome, to, task, classification, notes) = match decision {
             Decision::Restore(restoration) => {
                 let file = self.to.file(restoration.task);
@@ -138,6 +149,7 @@ impl Job {
                 let comparison = settings.compare.then(|| take(&beside)).transpose()?;
                 let (restored, measured) = apply(&restoration, &photo, settings, progress)?;
                 effect = Some(measured);
+                pictures = pictured(Some(&restored))?;
                 let (bytes, lost) = to_bytes(&restored, &file, settings)?;
                 let both = comparison.map(|comparison| {
                     let both = side_by_side(&photo, &restored);
@@ -153,13 +165,14 @@ impl Job {
                 (JobOutcome::Restored, Some(file), Some(task), seen, [restored.notes, lost])
             }
             Decision::LeaveAlone(seen) => {
+                pictures = pictured(None)?;
                 let (outcome, to, lost) = self.leave_alone(&photo, &metadata, settings)?;
                 (outcome, to, None, Some(seen), [photo.notes, lost])
             }
         };
         let notes = notes.iter().flatten().map(ToString::to_string).collect();
         let time = start.elapsed();
-        Ok(JobReport { outcome, to, task, classification, size, effect, time, notes })
+        Ok(JobReport { outcome, to, task, classification, size, effect, pictures, time, notes })
     }
 
     /// Makes the picture that compares the photograph with its existing `result`.
@@ -186,6 +199,10 @@ impl Job {
             classification: None,
             size,
             effect: None,
+            pictures: match settings.pictures {
+                true => Some(Pictures::of(&photo.rgb, Some(&restored.rgb), None)?),
+                false => None,
+            },
             time: start.elapsed(),
             notes: lost.iter().map(ToString::to_string).collect(),
         })

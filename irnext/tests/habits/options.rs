@@ -44,6 +44,25 @@ fn a_comparison_shows_both() {
 }
 
 #[test]
+fn a_report_shows_what_was_done() {
+    let folder = folder();
+    let at = folder.path();
+    pictures(at, &["in/a.png", "in/<b>.png"]);
+    fs::write(at.join("in/c.png"), b"\x89PNG\r\n\x1a\n no more").unwrap();
+    ends(at, &quick(&["in", "-o", "out", "--report", "page.html"]), 1);
+    let page = fs::read_to_string(at.join("page.html")).unwrap();
+    // Before and after of two, and the error of the third.
+    assert_eq!(page.matches("src=\"data:image/jpeg;base64,").count(), 4);
+    for part in ["<h2>in/a.png</h2>", "<h2>in/&lt;b&gt;.png</h2>", "2 restored", "1 failed"] {
+        assert!(page.contains(part), "{part} is missing");
+    }
+    assert!(!page.contains("://"));
+    // Not over another file.
+    let said = ends(at, &quick(&["in", "-o", "new", "--report", "page.html"]), 1);
+    assert!(said.contains("page.html: already exists") && !at.join("new").exists(), "{said}");
+}
+
+#[test]
 fn a_missing_comparison_is_made_of_the_result_that_is_there() {
     let folder = folder();
     let at = folder.path();

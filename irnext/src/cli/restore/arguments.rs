@@ -44,6 +44,9 @@ pub(in crate::cli) struct Arguments {
     /// Also write NAME.compare.EXT, with the photograph and its result side by side
     #[arg(long)]
     pub(super) compare: bool,
+    /// Also write a page with all photographs, before and after; it needs no other file
+    #[arg(long, value_name = "FILE", conflicts_with = "watch")]
+    pub(super) report: Option<PathBuf>,
     /// Also restore truncated files, as far as they can be read
     #[arg(long)]
     pub(super) keep_going: bool,
@@ -160,8 +163,9 @@ impl Arguments {
 
     pub(super) fn settings(&self) -> Settings {
         let Self { strength, compare, overwrite, keep_going, quality, strip, .. } = *self;
+        let pictures = self.report.is_some();
         let write = WriteOptions { quality, strip };
-        Settings { strength, compare, overwrite, keep_going, only_whole: false, write }
+        Settings { strength, compare, pictures, overwrite, keep_going, only_whole: false, write }
     }
 
     pub(super) fn naming(&self, restorer: &Restorer, several: bool) -> Naming {

@@ -1,12 +1,13 @@
 //! `irnext restore`: removes haze, rain, snow or blur from photographs.
 //!
 //! This file makes the plan, with a line of progress by `looking`; `work` does the jobs, `lines`
-//! reports them, with a bar by `progress`; `stream` and `watch` are the other ways to pass
-//! photographs in.
+//! reports them, with a bar by `progress`; `page` makes a page of them; `stream` and `watch` are the
+//! other ways to pass photographs in.
 
 mod arguments;
 mod lines;
 mod looking;
+mod page;
 mod progress;
 mod stream;
 mod watch;
@@ -15,6 +16,7 @@ mod work;
 pub(super) use arguments::Arguments;
 pub(super) use lines::line;
 
+use super::output::check_overwrite;
 use super::signals::Signals;
 use crate::distributed::launch::LaunchInfo;
 use crate::distributed::{Team, file_list_fingerprint};
@@ -23,6 +25,7 @@ use crate::jobs::{FileContents, Job, JobPlan, JobReport, Search, Summary, conten
 use crate::restorer::Restorer;
 use lines::ReportLines;
 use looking::looking;
+use page::ReportPage;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use work::Work;
@@ -36,13 +39,17 @@ pub(super) fn run(arguments: &Arguments, launch: LaunchInfo) -> Result<bool> {
 fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
     let restorer = arguments.restorer.restorer(arguments.compute.compute(team))?;
     let restorer = restorer.at_scale(arguments.scale).within(arguments.memory.unwrap_or_default());
-    let one_process = arguments.streams() || arguments.watch.is_some();
+    let one_process =
+        arguments.streams() || arguments.watch.is_some() || arguments.report.is_some();
     if one_process && !team.is_alone() {
-        let reason = "standard input and output, and --watch, need a single process";
+        let reason = "standard input and output, --watch and --report need a single process";
         return Err(Error::Config { reason: reason.into() });
     }
     if arguments.streams() {
         return stream::run(arguments, &restorer);
+    }
+    if let Some(page) = &arguments.report {
+        check_overwrite(page, arguments.overwrite)?;
     }
     let signals = Signals::watch()?;
     if let Some(folder) = &arguments.watch {
@@ -68,8 +75,14 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
         lines.tell_plan(&search, &plan);
     }
     let counted = Mutex::new(&mut summary);
+    let page = Mutex::new(ReportPage::default());
     let done = |job: &Job, result: &Result<JobReport>| {
         lines.tell(job, result);
+        if arguments.report.is_some()
+            && let Ok(mut page) = page.lock()
+        {
+            page.add(job, result);
+        }
         if let Ok(mut summary) = counted.lock() {
             summary.count(result.as_ref().ok());
         }
@@ -81,6 +94,9 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
     team.all_gather(Ok(summary))?.iter().for_each(|summary| all.add(summary));
     if team.is_first() {
         lines.tell_summary(&all, arguments);
+    }
+    if let (Some(file), Ok(page)) = (&arguments.report, page.into_inner()) {
+        page.write(file, &all, arguments)?;
     }
     match signals.last() {
         Some(signal) if all.waiting > 0 => Err(Error::Signal(signal)),

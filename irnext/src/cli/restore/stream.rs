@@ -22,8 +22,10 @@ pub(super) fn run(arguments: &Arguments, restorer: &Restorer) -> Result<bool> {
     let [path] = &arguments.paths[..] else {
         return Err(usage("- is one photograph; restore others by another command"));
     };
-    if arguments.compare || arguments.suffix.is_some() {
-        return Err(usage("--compare and --suffix need files, not - (standard input or output)"));
+    if arguments.compare || arguments.report.is_some() || arguments.suffix.is_some() {
+        return Err(usage(
+            "--compare, --report and --suffix need files, not - (standard input or output)",
+        ));
     }
     let output = arguments.output.as_deref().filter(|path| *path != Path::new("-"));
     match output {

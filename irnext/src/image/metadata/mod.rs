@@ -25,9 +25,9 @@ pub struct Metadata {
     pub exif: Option<Vec<u8>>,
     /// The XMP packet.
     pub xmp: Option<Vec<u8>>,
-    /// The parts of a further packet, which the first one points to. It is in JPEG files only, whose
-    /// segments are short; each part starts with the packet's name, its length, and the part's
-    /// place in it.
+    /// The parts of a further packet, which the first one points to. Only JPEG files have one, as
+    /// their segments are short; each part starts with the packet's name, its length, and the
+    /// part's place in it.
     pub xmp_extension: Vec<Vec<u8>>,
     /// Photoshop's image resources, which hold the IPTC fields: title, caption, credit.
     pub photoshop: Option<Vec<u8>>,
