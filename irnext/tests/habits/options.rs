@@ -106,7 +106,7 @@ fn results_and_comparisons_of_before_are_not_restored_again() {
     let said = ends(at, &quick(&["out", "-o", "again"]), 0);
     assert!(said.contains("3 restored"), "{said}");
     assert_eq!(names(&at.join("again")), ["a-other.png", "a.png", "b.jpg"]);
-    // Of weights that do not tell their task, and under suffixes that are no longer given.
+    // Of weights that do not tell their task, and under suffixes of an earlier command.
     ends(at, &quick(&["in", "--suffix", "-clear", "--compare"]), 0);
     ends(at, &quick(&["in"]), 0);
     if fs::metadata(at.join("in/a.png")).unwrap().created().is_err() {

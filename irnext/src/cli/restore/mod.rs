@@ -1,8 +1,8 @@
 //! `irnext restore`: removes haze, rain, snow or blur from photographs.
 //!
-//! This file makes the plan, with a line of progress by `looking`; `work` does the jobs, `lines`
-//! reports them, with a bar by `progress`; `page` makes a page of them; `stream` and `watch` are the
-//! other ways to pass photographs in.
+//! This file makes the plan, with a line of progress by `looking`. `work` does the jobs, `lines`
+//! reports them, with a bar by `progress`, and `page` shows them on a page. `stream` and `watch`
+//! are the other ways to pass photographs in.
 
 mod arguments;
 mod lines;
