@@ -1,10 +1,10 @@
 //! Answers: the page's files, results, and refusals.
 
 use super::page::PageFile;
-use super::queue::{Update, Updates};
+use super::queue::{Finished, Update, Updates};
 use crate::error::{Error, Result};
-use crate::image::{Format, Photo, WriteOptions};
-use crate::jobs::{JobOutcome, JobReport, RestoredBytes};
+use crate::image::Format;
+use crate::jobs::{JobOutcome, JobReport};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http_body_util::combinators::BoxBody;
@@ -160,11 +160,10 @@ pub(super) async fn of_job(
     mut updates: Updates,
     kind: Kind,
     ahead: usize,
-    preview: bool,
 ) -> Result<Answer, Refusal> {
     if kind == Kind::Frames {
         let first = frame(json!({ "state": "waiting", "ahead": ahead }), None);
-        let frames = Frames { updates: Some(updates), ready: first, preview };
+        let frames = Frames { updates: Some(updates), ready: first };
         return Ok(with_body(StatusCode::OK, FRAMES, frames.boxed()));
     }
     let restored = loop {
@@ -174,7 +173,7 @@ pub(super) async fn of_job(
             Some(Update::Refused) | None => return Err(Refusal::stopping()),
         }
     };
-    let RestoredBytes { bytes, format, report, .. } =
+    let Finished { bytes, format, report, .. } =
         restored.map_err(|error| Refusal::of_error(&error))?;
     let report = members(&report, format);
     Ok(match kind {
@@ -250,7 +249,6 @@ struct Frames {
     updates: Option<Updates>,
     /// Those that have come.
     ready: VecDeque<Bytes>,
-    preview: bool,
 }
 
 impl Frames {
@@ -266,7 +264,7 @@ impl Frames {
                 return;
             }
             Some(Update::Done(outcome)) => match *outcome {
-                Ok(restored) => done(restored, self.preview),
+                Ok(finished) => done(finished),
                 Err(error) => refused(Refusal::of_error(&error)),
             },
             Some(Update::Refused) | None => refused(Refusal::stopping()),
@@ -295,29 +293,17 @@ impl Body for Frames {
 }
 
 /// The last frames: the pictures before and after, if asked for, and the result.
-fn done(restored: RestoredBytes, preview: bool) -> VecDeque<Bytes> {
-    let RestoredBytes { bytes, format, report, photo, restored } = restored;
+fn done(finished: Finished) -> VecDeque<Bytes> {
+    let Finished { bytes, format, report, previews } = finished;
     let mut frames = VecDeque::new();
-    if preview {
-        let pictures = [("before", Some(&photo)), ("after", restored.as_ref())];
-        for (which, photo) in pictures {
-            let Some((format, bytes)) = photo.and_then(picture) else { continue };
-            let value = json!({ "state": "preview", "of": which, "type": media_type(format) });
-            frames.extend(frame(value, Some(bytes)));
-        }
+    for (which, format, bytes) in previews {
+        let value = json!({ "state": "preview", "of": which, "type": media_type(format) });
+        frames.extend(frame(value, Some(bytes)));
     }
     let mut members = members(&report, format);
     members.insert("state".into(), "done".into());
     frames.extend(frame(members.into(), Some(bytes)));
     frames
-}
-
-/// A photograph in a format that every browser shows; none if it cannot be made.
-fn picture(photo: &Photo) -> Option<(Format, Vec<u8>)> {
-    let format = if photo.is_transparent() { Format::Png } else { Format::Jpeg };
-    let options = WriteOptions { strip: true, ..WriteOptions::default() };
-    let (bytes, _) = photo.to_bytes(format, &options).ok()?;
-    Some((format, bytes))
 }
 
 #[cfg(test)]

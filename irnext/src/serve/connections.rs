@@ -1,6 +1,7 @@
-//! The connections of clients: how many, how long, and their end.
+//! The connections of clients: how many, and their end.
 
 use super::routes::Routes;
+use super::stall::{Stalled, WatchedClient};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,8 +20,8 @@ const CONNECTIONS: usize = 64;
 /// The time in which a client must send the head of a request, the first and each further one.
 const HEAD_TIME: Duration = Duration::from_secs(15);
 
-/// The longest that a connection stays open.
-const LIFETIME: Duration = Duration::from_secs(3600);
+/// The longest pause of a client that takes its answer.
+const PAUSE: Duration = Duration::from_secs(30);
 
 /// The time between two looks at whether the server should stop.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -78,11 +79,12 @@ async fn converse(client: TcpStream, routes: &Arc<Routes>) {
     };
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(64 << 10);
-    let connection = http.serve_connection(TokioIo::new(client), service_fn(answer));
+    let stalled = Stalled::default();
+    let client = WatchedClient { client: TokioIo::new(client), stalled: stalled.clone() };
+    let connection = http.serve_connection(client, service_fn(answer));
     let mut connection = std::pin::pin!(connection);
-    let start = Instant::now();
     // An error means that the client left or does not speak HTTP: there is nobody to tell.
-    while timeout(INTERVAL, connection.as_mut()).await.is_err() && start.elapsed() < LIFETIME {
+    while timeout(INTERVAL, connection.as_mut()).await.is_err() && stalled.time() < PAUSE {
         if routes.queue.is_closed() {
             // After the answer that is under way.
             connection.as_mut().graceful_shutdown();

@@ -23,6 +23,7 @@ mod parameters;
 mod queue;
 mod restorers;
 mod routes;
+mod stall;
 #[cfg(test)]
 mod tests;
 mod upload;

@@ -35,8 +35,9 @@ impl Parameters {
     /// # Errors
     /// The reason why it is refused.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let (shown, given) = (cut(name), cut(value));
         let expected =
-            |expected: &str| Err(format!("{name}: expected {expected}, got \"{value}\""));
+            |expected: &str| Err(format!("{shown}: expected {expected}, got \"{given}\""));
         match name {
             "task" => {
                 self.task = match Task::ALL.into_iter().find(|task| task.name() == value) {
@@ -69,13 +70,18 @@ impl Parameters {
             }
             _ => {
                 return Err(format!(
-                    "unknown parameter \"{name}\"; known are task, strength, format, quality, \
+                    "unknown parameter \"{shown}\"; known are task, strength, format, quality, \
                      strip, keep-going and preview"
                 ));
             }
         }
         Ok(())
     }
+}
+
+/// The beginning of what a client sent, for a message.
+fn cut(text: &str) -> &str {
+    text.char_indices().nth(60).map_or(text, |(end, _)| &text[..end])
 }
 
 fn is_on(value: &str) -> Option<bool> {

@@ -2,11 +2,12 @@
 
 use super::parameters::Parameters;
 use crate::error::Result;
-use crate::jobs::RestoredBytes;
+use crate::image::Format;
+use crate::jobs::JobReport;
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -28,30 +29,44 @@ pub(super) struct Slot {
 
 /// One photograph to restore.
 pub(super) struct QueuedPhoto {
-    /// The contents of its file.
-    pub photo: Vec<u8>,
     /// How to restore it.
     pub parameters: Parameters,
     /// Set once nobody waits for the result.
     pub abandoned: Arc<AtomicBool>,
+    contents: Contents,
     updates: UnboundedSender<Update>,
-    slot: Slot,
 }
+
+/// The contents of the file, and the slot, until the work on it begins or its client leaves.
+type Contents = Arc<Mutex<Option<(Vec<u8>, Slot)>>>;
 
 /// The news about a job.
 pub(super) enum Update {
     /// This part of the work is done, from 0 to 1.
     Progress(f64),
     /// The work is done, or has failed.
-    Done(Box<Result<RestoredBytes>>),
+    Done(Box<Result<Finished>>),
     /// The server stops before it begins with the photograph.
     Refused,
+}
+
+/// The result of a job, as it is sent.
+pub(super) struct Finished {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// Its format.
+    pub format: Format,
+    /// What became of the photograph.
+    pub report: JobReport,
+    /// If asked for, pictures that every browser shows: which, format and file.
+    pub previews: Vec<(&'static str, Format, Vec<u8>)>,
 }
 
 /// The news about a job, for the one who waits for it. Dropping it abandons the job.
 pub(super) struct Updates {
     receiver: UnboundedReceiver<Update>,
     abandoned: Arc<AtomicBool>,
+    contents: Contents,
 }
 
 impl Queue {
@@ -77,10 +92,16 @@ impl Queue {
     pub fn push(&self, photo: Vec<u8>, parameters: Parameters, slot: Slot) -> Updates {
         let abandoned = Arc::new(AtomicBool::new(false));
         let (updates, receiver) = unbounded_channel();
-        let job = QueuedPhoto { photo, parameters, abandoned: abandoned.clone(), updates, slot };
+        let contents = Arc::new(Mutex::new(Some((photo, slot))));
+        let job = QueuedPhoto {
+            parameters,
+            abandoned: abandoned.clone(),
+            contents: contents.clone(),
+            updates,
+        };
         // If the worker has ended, the job is dropped, and so is its sender of news.
         let _ = self.jobs.send(job);
-        Updates { receiver, abandoned }
+        Updates { receiver, abandoned, contents }
     }
 
     /// From now on the server refuses photographs.
@@ -95,9 +116,9 @@ impl Queue {
 }
 
 impl QueuedPhoto {
-    /// Whether nobody waits for it any more.
-    pub fn is_abandoned(&self) -> bool {
-        self.abandoned.load(Ordering::Relaxed)
+    /// The contents of its file, and its slot; none if its client has left.
+    pub fn take(&self) -> Option<(Vec<u8>, Slot)> {
+        lock(&self.contents).take()
     }
 
     /// Tells whoever waits for it.
@@ -105,13 +126,10 @@ impl QueuedPhoto {
         // Perhaps nobody does any more.
         let _ = self.updates.send(update);
     }
+}
 
-    /// The last news. Whoever gets them finds the slot free.
-    pub fn end(self, update: Update) {
-        let Self { updates, slot, .. } = self;
-        drop(slot);
-        let _ = updates.send(update);
-    }
+fn lock(contents: &Contents) -> MutexGuard<'_, Option<(Vec<u8>, Slot)>> {
+    contents.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Updates {
@@ -129,5 +147,7 @@ impl Updates {
 impl Drop for Updates {
     fn drop(&mut self) {
         self.abandoned.store(true, Ordering::Relaxed);
+        // One that waits makes room at once.
+        lock(&self.contents).take();
     }
 }

@@ -65,10 +65,13 @@ impl Routes {
         let kind = Kind::accepted(request.headers());
         let slot = self.queue.slot().ok_or_else(Refusal::busy)?;
         let (head, body) = request.into_parts();
-        let photo = upload::receive(&head.headers, body, self.largest, &mut parameters).await?;
+        let photo = {
+            let is_closed = || self.queue.is_closed();
+            let largest = self.largest;
+            upload::receive(&head.headers, body, largest, &is_closed, &mut parameters).await?
+        };
         let ahead = self.queue.len() - 1;
-        let preview = parameters.preview;
         let updates = self.queue.push(photo, parameters, slot);
-        answer::of_job(updates, kind, ahead, preview).await
+        answer::of_job(updates, kind, ahead).await
     }
 }

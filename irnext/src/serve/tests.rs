@@ -216,7 +216,7 @@ fn what_is_asked_wrongly_is_refused_with_a_reason() {
                 ("GET /%2e%2e/Cargo.toml", &[], b"", 404, "no such page"),
                 ("POST /restore?task=x", &[], &photo, 400, "task: expected"),
                 ("POST /restore?input=/etc/passwd", &[], &photo, 400, "unknown parameter"),
-                ("POST /restore", &[], b"", 400, "no photo"),
+                ("POST /restore", &[], b"", 400, "the file is empty"),
                 ("POST /restore", &[], b"hello", 422, "not an image"),
                 ("POST /restore", &[], &[0; 1001], 413, "larger than"),
                 (
@@ -312,6 +312,57 @@ fn a_client_that_leaves_frees_its_place() {
             }
         },
     );
+}
+
+/// So is that of one that waits behind another: it makes room at once.
+#[test]
+fn a_client_that_leaves_the_queue_frees_its_slot() {
+    let (large, small) = (photo(3000, 2000), photo(40, 30));
+    serving(
+        |server| server,
+        |to| {
+            let send = |photo: &[u8]| {
+                let mut client = connect(to);
+                let head = format!("Host: {to}\r\nContent-Length: {}\r\n\r\n", photo.len());
+                write!(client, "POST /restore?task=derain HTTP/1.1\r\n{head}").unwrap();
+                client.write_all(photo).unwrap();
+                client
+            };
+            let waits_for = |count: u64| {
+                while ask(to, "GET /health", &[], b"").json()["waiting"] != count {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            };
+            let working = send(&large);
+            waits_for(1);
+            let waiting: Vec<TcpStream> = (0..5).map(|_| send(&small)).collect();
+            waits_for(6);
+            drop(waiting);
+            waits_for(1);
+            drop(working);
+            waits_for(0);
+        },
+    );
+}
+
+/// A photograph that is still coming is refused when the server ends.
+#[test]
+fn a_slow_upload_does_not_hold_up_the_end() {
+    let mut client = None;
+    serving(
+        |server| server,
+        |to| {
+            let mut slow = connect(to);
+            let head = format!("Host: {to}\r\nContent-Length: 1000\r\n\r\n");
+            write!(slow, "POST /restore HTTP/1.1\r\n{head}begins").unwrap();
+            while ask(to, "GET /health", &[], b"").json()["waiting"] != 1 {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            client = Some(slow);
+        },
+    );
+    // The server has ended.
+    assert_eq!(reply(client.unwrap()).status, 503);
 }
 
 /// Whoever waits is told when the server ends; the photograph at hand is finished.

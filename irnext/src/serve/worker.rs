@@ -1,8 +1,9 @@
 //! The thread that restores.
 
-use super::queue::{QueuedPhoto, Update};
+use super::queue::{Finished, QueuedPhoto, Update};
 use super::restorers::Restorers;
 use crate::error::{Error, Result};
+use crate::image::{Format, Photo, WriteOptions};
 use crate::jobs::{JobReport, RestoredBytes, restore_bytes};
 use engine::interruptible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,37 +22,51 @@ pub(super) fn work(
     stop: &AtomicBool,
     report: &dyn Fn(Result<&JobReport, &Error>),
 ) {
-    for mut job in jobs {
-        if job.is_abandoned() {
-            continue;
-        }
+    for job in jobs {
+        // Otherwise its client left.
+        let Some((photo, slot)) = job.take() else { continue };
         if stop.load(Ordering::Relaxed) {
-            job.end(Update::Refused);
+            job.tell(Update::Refused);
             continue;
         }
         job.tell(Update::Progress(0.0));
-        let restored = restore(&mut job, restorers);
-        match &restored {
-            Ok(restored) => report(Ok(&restored.report)),
-            // The client left.
+        // A fault in one photograph must not end the server. If its client leaves, the next
+        // operation ends the work.
+        let work = || interruptible(&job.abandoned, || restore(&job, photo, restorers));
+        let finished = catch_unwind(AssertUnwindSafe(work));
+        let finished =
+            finished.unwrap_or_else(|_| Err(Error::image(Path::new(NAME), "cannot be restored")));
+        match &finished {
+            Ok(finished) => report(Ok(&finished.report)),
             Err(error) if error.is_interruption() => {}
             Err(error) => report(Err(error)),
         }
-        job.end(Update::Done(Box::new(restored)));
+        // Whoever gets the last news finds the slot free.
+        drop(slot);
+        job.tell(Update::Done(Box::new(finished)));
     }
 }
 
-/// The restored photograph of a job. If its client leaves, the next operation ends the work.
-fn restore(job: &mut QueuedPhoto, restorers: &Restorers) -> Result<RestoredBytes> {
-    let photo = std::mem::take(&mut job.photo);
-    let (parameters, job) = (&job.parameters, &*job);
-    let work = || {
-        let restorer = restorers.get(parameters.task)?;
-        let progress = |part| job.tell(Update::Progress(part));
-        let (name, format) = (Path::new(NAME), parameters.format.as_deref());
-        restore_bytes(name, photo, format, restorer, &parameters.settings, &progress)
-    };
-    // A fault in one photograph must not end the server.
-    let caught = catch_unwind(AssertUnwindSafe(|| interruptible(&job.abandoned, work)));
-    caught.unwrap_or_else(|_| Err(Error::image(Path::new(NAME), "cannot be restored")))
+fn restore(job: &QueuedPhoto, photo: Vec<u8>, restorers: &Restorers) -> Result<Finished> {
+    let parameters = &job.parameters;
+    let restorer = restorers.get(parameters.task)?;
+    let progress = |part| job.tell(Update::Progress(part));
+    let (name, format) = (Path::new(NAME), parameters.format.as_deref());
+    let restored = restore_bytes(name, photo, format, restorer, &parameters.settings, &progress)?;
+    let RestoredBytes { bytes, format, report, photo, restored } = restored;
+    let pictures = [("before", Some(&photo)), ("after", restored.as_ref())];
+    let pictures = pictures.into_iter().filter(|_| parameters.preview);
+    let previews = pictures.filter_map(|(which, photo)| {
+        let (format, bytes) = picture(photo?)?;
+        Some((which, format, bytes))
+    });
+    Ok(Finished { bytes, format, report, previews: previews.collect() })
+}
+
+/// A photograph in a format that every browser shows; none if it cannot be made.
+fn picture(photo: &Photo) -> Option<(Format, Vec<u8>)> {
+    let format = if photo.is_transparent() { Format::Png } else { Format::Jpeg };
+    let options = WriteOptions { strip: true, ..WriteOptions::default() };
+    let (bytes, _) = photo.to_bytes(format, &options).ok()?;
+    Some((format, bytes))
 }
