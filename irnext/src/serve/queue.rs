@@ -147,7 +147,7 @@ impl Updates {
 impl Drop for Updates {
     fn drop(&mut self) {
         self.abandoned.store(true, Ordering::Relaxed);
-        // One that waits makes room at once.
+        // One that waits frees its slot at once.
         lock(&self.contents).take();
     }
 }

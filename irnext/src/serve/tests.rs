@@ -314,7 +314,7 @@ fn a_client_that_leaves_frees_its_place() {
     );
 }
 
-/// So is that of one that waits behind another: it makes room at once.
+/// So is that of one that waits behind another: it frees its slot at once.
 #[test]
 fn a_client_that_leaves_the_queue_frees_its_slot() {
     let (large, small) = (photo(3000, 2000), photo(40, 30));

@@ -157,12 +157,40 @@ fn files_that_are_no_photos_or_too_large_are_refused_in_words() {
     // A bad one does not keep the next from being restored.
     browser.wait(&format!("{} === 'haze removed'", state(3)));
     let text = browser.run(&format!("return {}", state(1)));
-    assert!(text.as_str().unwrap().contains("not an image"), "{text}");
+    assert!(text.as_str().unwrap().contains("Not an image"), "{text}");
     let large = browser.run(&format!("return {}", state(2)));
-    assert!(large.as_str().unwrap().contains("larger than 1 MB"), "{large}");
+    assert!(large.as_str().unwrap().contains("larger than 1 MB."), "{large}");
     // One that another server would take is taken here, too, in the end.
     browser.click("#photos li:nth-child(3) .photo");
     browser.wait("document.querySelector('#after img').naturalWidth > 0");
+}
+
+/// A task chosen for one photo is not that of the next, and a result stays until there is another.
+#[test]
+fn a_photo_is_restored_again_for_another_task() {
+    let Some((server, browser, folder)) = opened(&[]) else { return };
+    let other = folder.path().join("other.png");
+    irnext::image::Photo::read(sample()).unwrap().write(&other).unwrap();
+    choose(&browser, &[&sample()]);
+    browser.wait(&format!("{} === 'haze removed'", state(1)));
+    let again = |task: &str| {
+        browser.run(&format!("document.getElementById('again').value = '{task}'"));
+        browser.click("#restore");
+    };
+    again("derain");
+    browser.wait(&format!("{} === 'rain removed'", state(1)));
+    choose(&browser, &[&other]);
+    browser.wait(&format!("{} === 'haze removed'", state(2)));
+    drop(server);
+    again("desnow");
+    browser.wait(&format!("{}.includes('does not answer')", state(1)));
+    browser.wait("document.querySelector('#after img').naturalWidth > 0");
+    browser.click("#download");
+    assert_eq!(downloaded(folder.path()).0, "colosseum-in-haze.derain.jpg");
+    // After the photo that was removed comes its neighbor.
+    browser.click("#photos li:nth-child(1) > button:last-child");
+    let left = browser.run("return document.activeElement.title");
+    assert_eq!(left, "other.png");
 }
 
 #[test]

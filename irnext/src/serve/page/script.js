@@ -43,8 +43,13 @@ function list(photo) {
   }
   button.firstChild.textContent = photo.file.name;
   button.title = photo.file.name;
-  button.append(document.createElement("progress"));
-  button.addEventListener("click", () => show(photo));
+  const bar = document.createElement("progress");
+  bar.setAttribute("aria-label", `Progress of ${photo.file.name}`);
+  button.append(bar);
+  button.addEventListener("click", () => {
+    show(photo);
+    if (matchMedia("(max-width: 48rem)").matches) element("viewer").scrollIntoView();
+  });
   const remove = document.createElement("button");
   remove.type = "button";
   remove.textContent = "×";
@@ -66,19 +71,31 @@ function update(photo) {
   if (photo.progress > 0) bar.value = photo.progress;
   else bar.removeAttribute("value");
   photo.item.querySelector(".photo").setAttribute("aria-current", String(photo === current));
+  element("all").hidden = photos.filter((photo) => photo.result).length < 2;
   if (photo === current) describe();
 }
 
 function drop(photo) {
   photo.abort?.abort();
-  photos.splice(photos.indexOf(photo), 1);
+  const at = photos.indexOf(photo);
+  photos.splice(at, 1);
   photo.item.remove();
   for (const url of [photo.before, photo.after]) if (url) URL.revokeObjectURL(url);
+  const neighbor = photos[Math.min(at, photos.length - 1)];
   if (photo === current) {
     current = null;
-    if (photos.length) show(photos[photos.length - 1]);
+    if (neighbor) show(neighbor);
     else clear();
   }
+  (neighbor?.item.querySelector(".photo") ?? element("choose")).focus();
+  if (neighbor) update(neighbor);
+}
+
+/** Puts a photo back into the queue. What there is of a result stays until there is another. */
+function again(photo, task) {
+  Object.assign(photo, { task, state: "waiting", text: "waiting", progress: 0 });
+  update(photo);
+  next();
 }
 
 /** Restores the next photo that waits, unless one is being restored. */
@@ -87,30 +104,52 @@ async function next() {
   working = photos.find((photo) => photo.state === "waiting");
   if (!working) return;
   const photo = working;
+  let pause = 0;
   try {
     await restore(photo);
   } catch (error) {
-    photo.state = "failed";
-    photo.text =
-      error instanceof TypeError
-        ? "The server does not answer. Is it still running?"
-        : error.message;
+    if (error.busy) {
+      Object.assign(photo, { state: "waiting", text: "the server is busy; trying again soon" });
+      pause = 5000;
+    } else {
+      photo.state = "failed";
+      photo.text = reason(error);
+    }
   }
-  working = null;
-  if (photos.includes(photo)) update(photo);
-  if (photo === current) show(photo);
-  next();
+  if (photos.includes(photo)) {
+    update(photo);
+    if (photo === current) show(photo);
+  }
+  setTimeout(() => {
+    working = null;
+    next();
+  }, pause);
+}
+
+/** What went wrong, as a sentence. */
+function reason(error) {
+  if (error instanceof TypeError)
+    return "The server does not answer. Start it again (irnext serve), then press Restore.";
+  return sentence(error.message);
+}
+
+function sentence(text) {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1).replace(/\.$/, "")}.`;
 }
 
 async function restore(photo) {
-  photo.state = "working";
-  photo.text = "restoring…";
-  update(photo);
-  photo.abort = new AbortController();
+  Object.assign(photo, { state: "working", text: "restoring…", abort: new AbortController() });
   // Browsers show few formats. For the others the server adds pictures.
   const shown = await displayable(photo.file);
+  if (shown && !photo.before) {
+    photo.before = URL.createObjectURL(photo.file);
+    if (photo === current) show(photo);
+  }
+  update(photo);
   const answer = await ask(photo, { preview: !shown }, FRAMES, photo.abort.signal);
   const pictures = {};
+  let report = null,
+    result = null;
   for await (const [news, bytes] of frames(answer.body)) {
     if (news.state === "waiting" && news.ahead > 0) photo.text = `waiting, ${news.ahead} before it`;
     if (news.state === "working") {
@@ -120,19 +159,26 @@ async function restore(photo) {
     if (news.state === "preview") pictures[news.of] = new Blob([bytes], { type: news.type });
     if (news.state === "failed") throw new Error(news.error);
     if (news.state === "done") {
-      photo.result = new Blob([bytes], { type: news.type });
-      photo.report = news;
+      result = new Blob([bytes], { type: news.type });
+      report = news;
     }
     update(photo);
   }
-  if (!photo.report) throw new Error("The answer was cut short.");
-  const restored = photo.report.outcome === "restored";
+  if (!report) throw new Error("the answer was cut short");
+  const restored = report.outcome === "restored";
   for (const url of [photo.before, photo.after]) if (url) URL.revokeObjectURL(url);
-  photo.before = URL.createObjectURL(pictures.before ?? photo.file);
-  photo.after = restored ? URL.createObjectURL(pictures.after ?? photo.result) : null;
-  photo.state = "done";
-  photo.text = restored ? (names[photo.report.task] ?? photo.report.task) : "left alone";
+  Object.assign(photo, {
+    result,
+    report,
+    before: URL.createObjectURL(pictures.before ?? photo.file),
+    after: restored ? URL.createObjectURL(pictures.after ?? result) : null,
+    state: "done",
+    text: restored ? (names[report.task] ?? report.task) : "left alone",
+    saved: false,
+  });
 }
+
+element("again").append(...element("task").cloneNode(true).options);
 
 const names = {
   dehaze: "haze removed",
@@ -154,8 +200,8 @@ async function ask(photo, more, accept, signal) {
   if (!answer.ok) {
     const { error } = await answer
       .json()
-      .catch(() => ({ error: `The server answers ${answer.status}.` }));
-    throw new Error(error);
+      .catch(() => ({ error: `the server answers ${answer.status}` }));
+    throw Object.assign(new Error(error), { busy: answer.headers.has("Retry-After") });
   }
   return answer;
 }
@@ -235,33 +281,30 @@ let boundary = 50;
 
 function show(photo) {
   current = photo;
-  element("task").value = photo.task;
   photos.forEach(update);
-  if (photo.state !== "done") {
-    stage.hidden = true;
-    element("hint").hidden = false;
-    element("hint").textContent =
-      photo.state === "failed" ? photo.text : "This photo is not ready yet.";
-    element("tools").hidden = true;
-    describe();
-    return;
-  }
-  element("hint").hidden = true;
-  stage.hidden = element("tools").hidden = false;
-  const before = layers.before.firstElementChild,
-    after = layers.after.firstElementChild;
-  before.onload = () => {
-    Object.assign(view, { width: before.naturalWidth, height: before.naturalHeight });
-    fit();
-  };
-  before.src = photo.before;
-  if (photo.after) after.src = photo.after;
-  else after.removeAttribute("src");
+  element("again").value = photo.task;
+  stage.hidden = !photo.before;
+  element("hint").hidden = Boolean(photo.before);
+  element("hint").textContent =
+    photo.state === "failed" ? "This photo could not be restored." : "Not ready yet.";
+  element("tools").hidden = false;
   const both = Boolean(photo.after);
-  const ofBoth = ["after", "handle", "tag-before", "tag-after", "mixture"];
-  for (const id of ofBoth) element(id).hidden = !both;
-  element("strength").value = photo.strength ?? 100;
-  strength();
+  for (const id of ["after", "handle", "tag-before", "tag-after", "mixture"])
+    element(id).hidden = !both;
+  for (const id of ["zooms", "download"]) element(id).hidden = !photo.result;
+  if (photo.before) {
+    const before = layers.before.firstElementChild,
+      after = layers.after.firstElementChild;
+    before.onload = () => {
+      Object.assign(view, { width: before.naturalWidth, height: before.naturalHeight });
+      fit();
+    };
+    before.src = photo.before;
+    if (photo.after) after.src = photo.after;
+    else after.removeAttribute("src");
+    element("strength").value = photo.strength ?? 100;
+    strength();
+  }
   describe();
 }
 
@@ -273,19 +316,22 @@ function clear() {
 
 /** Says what was done with the current photo. */
 function describe() {
-  const report = element("report"),
+  const line = element("report"),
     photo = current;
-  report.classList.remove("failed");
+  const busy = photo?.state === "waiting" || photo?.state === "working";
+  for (const id of ["again", "restore"]) element(id).disabled = busy;
+  line.classList.toggle("failed", photo?.state === "failed");
   if (photo?.state !== "done") {
-    report.textContent = "";
+    line.textContent = photo ? sentence(photo.text) : "";
     return;
   }
   const { outcome, reason, task, width, height, seconds, notes } = photo.report;
   const parts = [];
   if (outcome === "restored") parts.push(`${names[task] ?? task}${reason ? `: ${reason}` : ""}`);
-  else parts.push(`Left alone: ${reason}. To restore it anyway, choose what to remove`);
-  parts.push(`${width} × ${height} pixels, ${seconds.toFixed(1)} s`, ...notes);
-  report.textContent = `${parts.join("; ")}.`;
+  else
+    parts.push(`left alone: ${reason}. To restore it anyway, choose what to remove, and Restore`);
+  parts.push(...notes, `${width} × ${height} pixels, ${seconds.toFixed(1)} s`);
+  line.textContent = parts.map(sentence).join(" ");
 }
 
 function draw() {
@@ -295,8 +341,12 @@ function draw() {
     layer.classList.toggle("coarse", view.scale * devicePixelRatio >= 2);
   }
   layers.after.style.clipPath = `inset(0 0 0 ${boundary}%)`;
+  // Behind a mixture there is the photo; behind a transparent result there must be nothing.
+  const whole = !current?.after || Number(element("strength").value) < 100;
+  layers.before.style.clipPath = whole ? "none" : `inset(0 ${100 - boundary}% 0 0)`;
   handle.style.left = `${boundary}%`;
   handle.setAttribute("aria-valuenow", String(Math.round(boundary)));
+  stage.classList.toggle("zoomed", !view.fitted);
   element("zoom").textContent = `${Math.round(view.scale * devicePixelRatio * 100)} %`;
 }
 
@@ -340,36 +390,41 @@ function strength() {
   element("amount").textContent = `${amount} %`;
   layers.after.firstElementChild.style.opacity = amount / 100;
   if (current) current.strength = amount;
+  draw();
 }
 
-async function download() {
-  const photo = current,
-    button = element("download");
-  let result = photo.result;
+/** Saves the result of a photo, at the strength that was set for it. */
+async function save(photo) {
   const { outcome, task, type } = photo.report;
-  if (outcome === "restored" && photo.strength < 100) {
-    button.disabled = true;
-    button.textContent = "Preparing…";
-    try {
-      const answer = await ask({ ...photo, task }, { strength: photo.strength / 100 }, "image/*");
-      result = await answer.blob();
-    } catch (error) {
-      const report = element("report");
-      report.classList.add("failed");
-      report.textContent =
-        error instanceof TypeError ? "The server does not answer." : error.message;
-      return;
-    } finally {
-      button.disabled = false;
-      button.textContent = "Download";
-    }
+  const restored = outcome === "restored";
+  let { result } = photo;
+  if (restored && photo.strength < 100) {
+    const strength = photo.strength / 100;
+    result = await (await ask({ ...photo, task }, { strength }, "image/*")).blob();
   }
   const link = document.createElement("a");
   const stem = photo.file.name.replace(/\.[^.]*$/, "");
   link.href = URL.createObjectURL(result);
-  link.download = `${stem}${outcome === "restored" ? `.${task}` : ""}.${extensions[type] ?? "jpg"}`;
+  link.download = `${stem}${restored ? `.${task}` : ""}.${extensions[type] ?? "jpg"}`;
   link.click();
+  photo.saved = true;
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+/** Saves the results of photos; meanwhile `button` says so. */
+async function download(photos, button) {
+  const label = button.textContent;
+  button.disabled = true;
+  button.textContent = "Preparing…";
+  try {
+    for (const photo of photos) await save(photo);
+  } catch (error) {
+    const line = element("report");
+    line.classList.add("failed");
+    line.textContent = reason(error);
+  }
+  button.disabled = false;
+  button.textContent = label;
 }
 
 const extensions = {
@@ -403,21 +458,20 @@ addEventListener("drop", (event) => {
   add(event.dataTransfer.files);
 });
 addEventListener("paste", (event) => add(event.clipboardData.files));
-// Another task restores the photo that is shown again.
-element("task").addEventListener("change", (event) => {
-  if (!current || current.state === "working") return;
-  Object.assign(current, {
-    task: event.target.value,
-    state: "waiting",
-    text: "waiting",
-    progress: 0,
-    report: null,
-  });
-  show(current);
-  next();
-});
+element("restore").addEventListener("click", () => again(current, element("again").value));
 element("strength").addEventListener("input", strength);
-element("download").addEventListener("click", download);
+element("download").addEventListener("click", (event) => download([current], event.target));
+element("all").addEventListener("click", (event) =>
+  download(
+    photos.filter((photo) => photo.result),
+    event.target,
+  ),
+);
+addEventListener("beforeunload", (event) => {
+  const isOpen = ({ state, result, saved }) =>
+    state === "waiting" || state === "working" || (result && !saved);
+  if (photos.some(isOpen)) event.preventDefault();
+});
 element("larger").addEventListener("click", () => zoom(view.scale * 1.25));
 element("smaller").addEventListener("click", () => zoom(view.scale / 1.25));
 element("fit").addEventListener("click", fit);
