@@ -38,8 +38,16 @@ impl Browser {
         // The pipe stays open, so that the driver can go on to write.
         std::thread::spawn(move || lines.for_each(drop));
         let mut browser = Self { driver, port: port.unwrap(), session: String::new() };
+        // Without a sandbox and without shared memory, which containers lack.
+        let arguments = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-dev-shm-usage",
+            "--disable-gpu",
+            "--window-size=1200,800",
+        ];
         let options = json!({
-            "args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1200,800"],
+            "args": arguments,
             "prefs": { "download.default_directory": downloads },
         });
         let capabilities = json!({ "alwaysMatch": { "goog:chromeOptions": options } });
