@@ -3,7 +3,7 @@
 use crate::classify::{Classification, classify};
 use crate::compute::Compute;
 use crate::degrade::Task;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::image::{Image, Photo};
 use crate::model::{FrozenModel, Model};
 use crate::restore::{MemoryLimit, Scale, Sizing, finite, restore_at};
@@ -158,31 +158,40 @@ impl Restorer {
     /// If the model cannot be loaded onto the device.
     pub fn decide(&self, image: &Image) -> Result<Decision<'_>> {
         match &self.models {
-            Models::One(task, model) => Ok(Decision::Restore(self.restoration(task, None, model))),
-            Models::BuiltIn(models) => self.decide_by(models, classify(image)?),
+            Models::One(task, model) => Ok(Decision::Restore(self.restoration(task, model))),
+            Models::BuiltIn(_) => self.decide_by(classify(image)?),
         }
     }
 
-    fn decide_by<'a>(
-        &self,
-        models: &'a [OnceLock<FrozenModel>],
-        classification: Classification,
-    ) -> Result<Decision<'a>> {
+    fn decide_by(&self, classification: Classification) -> Result<Decision<'_>> {
         let Some(task) = classification.task() else {
             return Ok(Decision::LeaveAlone(classification));
         };
-        let model = self.built_in(&models[task as usize], task)?;
-        Ok(Decision::Restore(self.restoration(task.name(), Some(classification), model)))
+        let restoration = self.restoration_for(task)?;
+        Ok(Decision::Restore(Restoration { classification: Some(classification), ..restoration }))
     }
 
-    fn restoration<'a>(
-        &self,
-        task: &'a str,
-        classification: Option<Classification>,
-        model: &'a FrozenModel,
-    ) -> Restoration<'a> {
+    /// The restoration for `task`, whatever a photograph shows.
+    ///
+    /// # Errors
+    /// If the model cannot be loaded onto the device; [`Error::Config`] if the restorer has one
+    /// model, for another task.
+    pub fn restoration_for(&self, task: Task) -> Result<Restoration<'_>> {
+        match &self.models {
+            Models::BuiltIn(models) => {
+                let model = self.built_in(&models[task as usize], task)?;
+                Ok(self.restoration(task.name(), model))
+            }
+            Models::One(own, model) if own == task.name() => Ok(self.restoration(own, model)),
+            Models::One(own, _) => {
+                Err(Error::Config { reason: format!("the weights are for {own}, not for {task}") })
+            }
+        }
+    }
+
+    fn restoration<'a>(&self, task: &'a str, model: &'a FrozenModel) -> Restoration<'a> {
         let Self { compute, sizing, .. } = *self;
-        Restoration { task, classification, model, compute, sizing }
+        Restoration { task, classification: None, model, compute, sizing }
     }
 
     fn built_in<'a>(&self, cell: &'a OnceLock<FrozenModel>, task: Task) -> Result<&'a FrozenModel> {
@@ -240,9 +249,8 @@ mod tests {
     /// The task, or the reason for leaving the photograph alone.
     fn decided(probabilities: [f64; 6]) -> Result<String, String> {
         let restorer = Restorer::detecting(Compute::default()).unwrap();
-        let Models::BuiltIn(models) = &restorer.models else { unreachable!("it detects") };
         let classification = Classification { probabilities, reasons: vec!["colors are pale"] };
-        match restorer.decide_by(models, classification).unwrap() {
+        match restorer.decide_by(classification).unwrap() {
             Decision::Restore(Restoration { task, classification, .. }) => {
                 Ok(format!("{task}, {}", classification.unwrap()))
             }
@@ -257,6 +265,21 @@ mod tests {
             probabilities[1 + class] = 1.0;
             assert!(decided(probabilities).unwrap().starts_with(task.name()));
         }
+    }
+
+    #[test]
+    fn a_task_has_its_model_whatever_the_photograph_shows() {
+        let all = Restorer::detecting(Compute::default()).unwrap();
+        let one = Restorer::for_task(Task::Derain, Compute::default()).unwrap();
+        let photo = Photo::new(Image::from_fn(64, 64, |x, y| [(x ^ y) as f32 / 63.0; 3]));
+        let of = |restorer: &Restorer, task| -> Result<Image> {
+            Ok(restorer.restoration_for(task)?.apply(&photo)?.rgb)
+        };
+        let derained = of(&all, Task::Derain).unwrap();
+        assert_eq!(of(&one, Task::Derain).unwrap(), derained);
+        assert_ne!(of(&all, Task::Desnow).unwrap(), derained);
+        let error = of(&one, Task::Desnow).unwrap_err().to_string();
+        assert_eq!(error, "the weights are for derain, not for desnow");
     }
 
     #[test]

@@ -8,6 +8,8 @@ use crate::distributed::Team;
 use crate::error::{Error, Result};
 use crate::jobs::UNNAMED;
 use crate::model::{Model, ModelConfig, Preset};
+use crate::restore::{MemoryLimit, Scale};
+use crate::restorer::Restorer;
 use crate::shipped;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -68,6 +70,32 @@ impl ComputeArguments {
     /// The device and precision of this process of `team`.
     pub(super) fn compute(&self, team: &Team) -> Compute {
         Compute { device: team.device(self.device), precision: self.precision }
+    }
+}
+
+/// How large photographs go through the network.
+#[derive(Args)]
+pub(super) struct SizingArguments {
+    /// Size at which the network sees the photo: full, a part such as 1/2, or auto: dehaze on a
+    /// quarter-megapixel copy, keeping the original's detail; otherwise full [default: auto]
+    #[arg(
+        long,
+        value_name = "SCALE",
+        default_value_t = Scale::Auto,
+        hide_default_value = true,
+        help_heading = ADVANCED
+    )]
+    pub(super) scale: Scale,
+    /// Most memory for a photo and the network, such as 800M or 4G; less means smaller pieces
+    /// [default: 2G for the network, and what the photo takes]
+    #[arg(long, value_name = "SIZE", help_heading = COMPUTE)]
+    memory: Option<MemoryLimit>,
+}
+
+impl SizingArguments {
+    /// The same restorer, which keeps to them.
+    pub(super) fn apply(&self, restorer: Restorer) -> Restorer {
+        restorer.at_scale(self.scale).within(self.memory.unwrap_or_default())
     }
 }
 

@@ -7,7 +7,7 @@ use crate::distributed::Team;
 use crate::distributed::launch::LaunchInfo;
 use crate::error::{Error, Result};
 use crate::evaluate::{LookFn, RestoreFn, score};
-use crate::gallery::Pictures;
+use crate::gallery::{PICTURED, Pictures};
 use crate::image::Image;
 use crate::metrics::{Lpips, Measure, Scorer};
 use crate::protocol::groups::groups;
@@ -276,6 +276,3 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<()> {
     }
     Ok(())
 }
-
-/// The most pairs whose images are on a page; of the others it has the scores.
-const PICTURED: usize = 200;

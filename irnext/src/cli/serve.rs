@@ -1,14 +1,15 @@
 //! `irnext serve`: a page to restore photographs in the browser, and an interface for programs.
 
-use super::arguments::{ADVANCED, COMPUTE, ComputeArguments};
+use super::arguments::{ADVANCED, ComputeArguments, SizingArguments};
 use super::output::{complain, say};
 use super::restore::line;
 use super::signals::Signals;
 use crate::distributed::Team;
 use crate::distributed::launch::LaunchInfo;
 use crate::error::{Error, Result};
-use crate::restore::{MemoryLimit, Scale};
-use crate::serve::{LARGEST_UPLOAD, Restorers, Server};
+use crate::restore::MemoryLimit;
+use crate::restorer::Restorer;
+use crate::serve::{LARGEST_UPLOAD, Server};
 use std::io::IsTerminal;
 use std::path::Path;
 
@@ -37,18 +38,8 @@ pub(super) struct Arguments {
     quiet: bool,
     #[command(flatten)]
     compute: ComputeArguments,
-    /// Most memory for a photo and the network, such as 800M or 4G; larger photos are refused
-    #[arg(long, value_name = "SIZE", help_heading = COMPUTE)]
-    memory: Option<MemoryLimit>,
-    /// Size at which the network sees the photo; see `irnext restore --help` [default: auto]
-    #[arg(
-        long,
-        value_name = "SCALE",
-        default_value_t = Scale::Auto,
-        hide_default_value = true,
-        help_heading = ADVANCED
-    )]
-    scale: Scale,
+    #[command(flatten)]
+    sizing: SizingArguments,
     /// Largest file that is accepted [default: 200M]
     #[arg(long, value_name = "SIZE", help_heading = ADVANCED)]
     largest: Option<MemoryLimit>,
@@ -65,9 +56,8 @@ fn serve(arguments: &Arguments, team: &Team) -> Result<()> {
         let reason = "serve needs a single process";
         return Err(Error::Config { reason: reason.into() });
     }
-    let restorers = Restorers::new(arguments.compute.compute(team))?
-        .at_scale(arguments.scale)
-        .within(arguments.memory.unwrap_or_default());
+    let restorer = Restorer::detecting(arguments.compute.compute(team))?;
+    let restorer = arguments.sizing.apply(restorer);
     let largest = arguments.largest.and_then(MemoryLimit::bytes).unwrap_or(LARGEST_UPLOAD);
     let server = Server::bind(arguments.port)?.taking_up_to(largest);
     let signals = Signals::watch()?;
@@ -83,7 +73,7 @@ fn serve(arguments: &Arguments, team: &Team) -> Result<()> {
     {
         complain!("cannot open a browser ({}); open {address} in one", Error::words(&error));
     }
-    server.run(&restorers, &signals.stop, &|outcome| match outcome {
+    server.run(&restorer, &signals.stop, &|outcome| match outcome {
         Ok(report) if !arguments.quiet => complain!("{}", line(Path::new("photo"), report)),
         Ok(_) => {}
         Err(error) => complain!("{error}"),

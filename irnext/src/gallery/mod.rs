@@ -26,6 +26,9 @@ use std::path::Path;
 /// The longest side of a picture on the page, in pixels.
 const SIDE: usize = 1000;
 
+/// The most photographs with pictures that a page is made of; of the others, it has the lines.
+pub const PICTURED: usize = 200;
+
 /// The page, which is written as it grows: a folder of photographs makes a long one.
 pub struct Gallery<W> {
     to: W,

@@ -125,10 +125,10 @@ impl Sums {
     }
 }
 
+/// The least and the largest of the channels.
 fn range(pixel: &[f32]) -> (f32, f32) {
-    pixel
-        .iter()
-        .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &v| (low.min(v), high.max(v)))
+    let [r, g, b] = [pixel[0], pixel[1], pixel[2]];
+    (r.min(g).min(b), r.max(g).max(b))
 }
 
 /// The distance from an edge at which ripples are looked for, in pixels.
@@ -137,53 +137,63 @@ const REACH: usize = 8;
 /// The least step of brightness, over two pixels, that is an edge.
 const EDGE: f32 = 0.15;
 
-/// The mean of the new ripples beside edges, along rows and columns.
-///
-/// A ripple is a local extremum of brightness: its height is the smaller of the differences from
-/// the two neighbors two pixels away. Those of `before` are taken off, enlarged by as much as the
-/// edge was.
+/// The mean of the new ripples beside edges, along rows and columns. Those of `before` are taken
+/// off, enlarged by as much as the edge was.
 fn ringing(before: &Plane, after: &Plane) -> f64 {
     let (width, height) = (after.width, after.height);
-    let lines = |count: usize, len: usize, step: usize, stride: usize| {
-        (0..count)
-            .into_par_iter()
-            .map(|line| {
-                let at = |plane: &Plane, i: usize| plane.data[line * stride + i * step];
-                let (mut sum, mut count) = (0.0, 0usize);
-                for i in 2..len.saturating_sub(2) {
-                    let step_after = (at(after, i + 1) - at(after, i - 1)).abs();
-                    if step_after < EDGE {
-                        continue;
-                    }
-                    let step_before = (at(before, i + 1) - at(before, i - 1)).abs();
-                    let gain = (step_after / step_before.max(1e-3)).clamp(1.0, 4.0);
-                    for side in [-1isize, 1] {
-                        for distance in 3..=REACH as isize {
-                            let Some(j) = i.checked_add_signed(side * distance) else { continue };
-                            if j < 2 || j + 2 >= len {
-                                continue;
-                            }
-                            let height = |plane: &Plane| {
-                                let (a, b) = (
-                                    at(plane, j) - at(plane, j - 2),
-                                    at(plane, j) - at(plane, j + 2),
-                                );
-                                if a * b > 0.0 { a.abs().min(b.abs()) } else { 0.0 }
-                            };
-                            sum += f64::from((height(after) - gain * height(before)).max(0.0));
-                            count += 1;
-                        }
-                    }
-                }
-                (sum, count)
-            })
-            .reduce(|| (0.0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
+    let mean = |lines: usize, len: usize, step: usize, stride: usize| {
+        let line = |at: usize| {
+            let of = |plane| Line { plane, start: at * stride, step, len };
+            of_line(of(before), of(after))
+        };
+        let add = |a: (f64, usize), b: (f64, usize)| (a.0 + b.0, a.1 + b.1);
+        (0..lines).into_par_iter().map(line).reduce(|| (0.0, 0), add)
     };
-    let along = lines(height, width, 1, width);
-    let across = lines(width, height, width, 1);
-    match along.1 + across.1 {
-        0 => 0.0,
-        count => (along.0 + across.0) / count as f64,
+    let (along, across) = (mean(height, width, 1, width), mean(width, height, width, 1));
+    (along.0 + across.0) / (along.1 + across.1).max(1) as f64
+}
+
+/// The sum of the new ripples beside the edges of a line, and the number of places looked at.
+fn of_line(before: Line<'_>, after: Line<'_>) -> (f64, usize) {
+    let (mut sum, mut count) = (0.0, 0);
+    let inside = 2..after.len.saturating_sub(2);
+    for edge in inside.clone().filter(|&i| after.edge(i) >= EDGE) {
+        let gain = (after.edge(edge) / before.edge(edge).max(1e-3)).clamp(1.0, 4.0);
+        let left = (3..=REACH).map(|distance| edge.wrapping_sub(distance));
+        let right = (3..=REACH).map(|distance| edge + distance);
+        for place in left.chain(right).filter(|place| inside.contains(place)) {
+            let new = after.ripple(place) - gain * before.ripple(place);
+            sum += f64::from(new.max(0.0));
+            count += 1;
+        }
+    }
+    (sum, count)
+}
+
+/// A row or a column of a picture.
+#[derive(Clone, Copy)]
+struct Line<'a> {
+    plane: &'a Plane,
+    start: usize,
+    step: usize,
+    len: usize,
+}
+
+impl Line<'_> {
+    fn at(self, i: usize) -> f32 {
+        self.plane.data[self.start + i * self.step]
+    }
+
+    /// The step of brightness at `i`, over two pixels.
+    fn edge(self, i: usize) -> f32 {
+        (self.at(i + 1) - self.at(i - 1)).abs()
+    }
+
+    /// The height of the local extremum of brightness at `i`: the smaller of its differences from
+    /// the neighbors two pixels away. 0 if it is none.
+    fn ripple(self, i: usize) -> f32 {
+        let [left, right] = [self.at(i - 2), self.at(i + 2)].map(|other| self.at(i) - other);
+        if left * right > 0.0 { left.abs().min(right.abs()) } else { 0.0 }
     }
 }
 
@@ -246,6 +256,10 @@ mod tests {
         assert_eq!(of(0.0).ringing, 0.0);
         assert!(of(0.05).ringing < of(0.1).ringing);
         assert_eq!(of(0.15).harm(), [Note::Ringing]);
+        // Those that were there before are none, nor is a slope.
+        assert_eq!(Effect::of(&rippled(0.15), &rippled(0.15)).ringing, 0.0);
+        let sloping = image(|x, _| [step(x) + 0.003 * x as f32; 3]);
+        assert_eq!(Effect::of(&before, &sloping).ringing, 0.0);
         // A sharper edge alone is none.
         let soft = image(|x, _| [0.25 + 0.5 * ((x as f32 - 28.0) / 8.0).clamp(0.0, 1.0); 3]);
         assert_eq!(Effect::of(&soft, &before).ringing, 0.0);

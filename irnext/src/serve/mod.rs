@@ -21,7 +21,6 @@ mod origin;
 mod page;
 mod parameters;
 mod queue;
-mod restorers;
 mod routes;
 mod stall;
 #[cfg(test)]
@@ -29,10 +28,9 @@ mod tests;
 mod upload;
 mod worker;
 
-pub use restorers::Restorers;
-
 use crate::error::{Error, Result};
 use crate::jobs::JobReport;
+use crate::restorer::Restorer;
 use queue::Queue;
 use routes::Routes;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -43,16 +41,17 @@ use std::sync::atomic::AtomicBool;
 ///
 /// ```
 /// use irnext::compute::Compute;
-/// use irnext::serve::{Restorers, Server};
+/// use irnext::restorer::Restorer;
+/// use irnext::serve::Server;
 /// use std::io::{Read, Write};
 /// use std::net::TcpStream;
 /// use std::sync::atomic::{AtomicBool, Ordering};
 ///
-/// let restorers = Restorers::new(Compute::default())?;
+/// let restorer = Restorer::detecting(Compute::default())?;
 /// let (server, stop) = (Server::bind(0)?, AtomicBool::new(false));
 /// let address = server.address();
 /// let health = std::thread::scope(|scope| {
-///     scope.spawn(|| server.run(&restorers, &stop, &|_| ()));
+///     scope.spawn(|| server.run(&restorer, &stop, &|_| ()));
 ///     let mut answer = String::new();
 ///     let mut client = TcpStream::connect(address)?;
 ///     write!(client, "GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
@@ -106,7 +105,7 @@ impl Server {
     /// If the system refuses to wait for connections.
     pub fn run(
         self,
-        restorers: &Restorers,
+        restorer: &Restorer,
         stop: &AtomicBool,
         report: &dyn Fn(Result<&JobReport, &Error>),
     ) -> Result<()> {
@@ -115,7 +114,7 @@ impl Server {
         std::thread::scope(|scope| {
             // The worker ends once the queue has no sender left.
             let clients = scope.spawn(|| connections::serve(self.listener, routes, stop));
-            worker::work(jobs, restorers, stop, report);
+            worker::work(jobs, restorer, stop, report);
             let ended = clients.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             ended.map_err(Error::io(Path::new("127.0.0.1")))
         })

@@ -137,8 +137,12 @@ mod tests {
         for end in 0..whole.len() {
             assert!(fields(&whole[..end], "b").is_err(), "{end}");
         }
-        let bodies =
-            [&b""[..], b"x", b"--b\r\n\r\n\r\nx\r\n--b--", b"--bc\r\nA: b\r\n\r\n\r\n--b--"];
+        let bodies = [
+            &b""[..],
+            b"x",
+            b"--b\r\n\r\n\r\nx\r\n--b--",
+            b"--bc\r\nContent-Disposition: form-data; name=a\r\n\r\n\r\n--b--",
+        ];
         for body in bodies {
             assert!(fields(body, "b").is_err(), "{body:?}");
         }

@@ -3,6 +3,7 @@
 use crate::degrade::Task;
 use crate::image::Format;
 use crate::jobs::{STRENGTHS, Settings};
+use nn::weights::printable;
 
 /// How a photograph is to be restored, and what the answer is to contain.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +36,7 @@ impl Parameters {
     /// # Errors
     /// The reason why it is refused.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
-        let (shown, given) = (cut(name), cut(value));
+        let (shown, given) = (printable(name), printable(value));
         let expected =
             |expected: &str| Err(format!("{shown}: expected {expected}, got \"{given}\""));
         match name {
@@ -77,11 +78,6 @@ impl Parameters {
         }
         Ok(())
     }
-}
-
-/// The beginning of what a client sent, for a message.
-fn cut(text: &str) -> &str {
-    text.char_indices().nth(60).map_or(text, |(end, _)| &text[..end])
 }
 
 fn is_on(value: &str) -> Option<bool> {

@@ -65,11 +65,8 @@ impl Routes {
         let kind = Kind::accepted(request.headers());
         let slot = self.queue.slot().ok_or_else(Refusal::busy)?;
         let (head, body) = request.into_parts();
-        let photo = {
-            let is_closed = || self.queue.is_closed();
-            let largest = self.largest;
-            upload::receive(&head.headers, body, largest, &is_closed, &mut parameters).await?
-        };
+        let (headers, largest, queue) = (&head.headers, self.largest, &self.queue);
+        let photo = upload::receive(headers, body, largest, queue, &mut parameters).await?;
         let ahead = self.queue.len() - 1;
         let updates = self.queue.push(photo, parameters, slot);
         answer::of_job(updates, kind, ahead).await

@@ -4,11 +4,11 @@ use super::*;
 use crate::compute::Compute;
 use crate::degrade::Task;
 use crate::image::{Format, Image, Photo, WriteOptions};
-use crate::restorer::Restorer;
+use crate::restore::MemoryLimit;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{Scope, scope};
 use std::time::Duration;
 
@@ -31,16 +31,31 @@ impl Reply {
 
 /// Runs `f` with the address of a server.
 fn serving<T>(server: impl FnOnce(Server) -> Server, f: impl FnOnce(SocketAddr) -> T) -> T {
-    let restorers = Restorers::new(Compute::default()).unwrap();
+    let restorer = Restorer::detecting(Compute::default()).unwrap();
+    serving_by(&restorer, server, f).0
+}
+
+/// Like [`serving`], by this restorer. Also returns the number of photographs that were restored.
+fn serving_by<T>(
+    restorer: &Restorer,
+    server: impl FnOnce(Server) -> Server,
+    f: impl FnOnce(SocketAddr) -> T,
+) -> (T, usize) {
     let (server, stop) = (server(Server::bind(0).unwrap()), AtomicBool::new(false));
     let address = server.address();
-    scope(|scope: &Scope<'_, '_>| {
-        let running = scope.spawn(|| server.run(&restorers, &stop, &|_| ()));
+    let restored = AtomicUsize::new(0);
+    let result = scope(|scope: &Scope<'_, '_>| {
+        let running = scope.spawn(|| {
+            server.run(restorer, &stop, &|outcome| {
+                restored.fetch_add(usize::from(outcome.is_ok()), Ordering::Relaxed);
+            })
+        });
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| f(address)));
         stop.store(true, Ordering::Relaxed);
         running.join().unwrap().unwrap();
         result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    });
+    (result, restored.into_inner())
 }
 
 fn connect(to: SocketAddr) -> TcpStream {
@@ -121,6 +136,7 @@ fn a_photo_comes_back_as_the_program_restores_it() {
         photo.clone(),
         None,
         &Restorer::for_task(Task::Derain, Compute::default()).unwrap(),
+        None,
         &crate::jobs::Settings::default(),
         &|_| (),
     );
@@ -235,6 +251,11 @@ fn what_is_asked_wrongly_is_refused_with_a_reason() {
                 assert!(error.contains(reason), "{request}: {error}");
                 assert!(!error.contains('/'), "{error}");
             }
+            // One that says to be too large is not read to the end.
+            let mut client = connect(to);
+            let head = format!("Host: {to}\r\nContent-Length: 1001\r\n\r\n");
+            write!(client, "POST /restore HTTP/1.1\r\n{head}only this").unwrap();
+            assert_eq!(reply(client).status, 413);
             // A body without a length is counted as it comes.
             let mut client = connect(to);
             write!(
@@ -262,6 +283,20 @@ fn what_is_asked_wrongly_is_refused_with_a_reason() {
             assert_eq!(ask(to, "GET /health", &[], b"").status, 200);
         },
     );
+}
+
+/// Memory is bounded for photographs that come over HTTP, too.
+#[test]
+fn a_photo_that_does_not_fit_is_refused_with_the_figure() {
+    let restorer = Restorer::detecting(Compute::default()).unwrap();
+    let restorer = restorer.within(MemoryLimit::limited_to(1 << 20));
+    // Even if it would be left alone.
+    let ask = |to| ask(to, "POST /restore", &[], &photo(200, 100));
+    let (reply, restored) = serving_by(&restorer, |server| server, ask);
+    let json = reply.json();
+    let error = json["error"].as_str().unwrap();
+    assert!(error.contains("200×100 pixels takes at least 2 MB"), "{error}");
+    assert_eq!((reply.status, restored), (413, 0));
 }
 
 /// Many clients at once: none is lost, and none gets another's photograph.
@@ -294,7 +329,9 @@ fn clients_at_once_get_their_own_photographs() {
 #[test]
 fn a_client_that_leaves_frees_its_place() {
     let large = photo(3000, 2000);
-    serving(
+    let restorer = Restorer::detecting(Compute::default()).unwrap();
+    let ((), restored) = serving_by(
+        &restorer,
         |server| server,
         |to| {
             let mut client = connect(to);
@@ -312,6 +349,7 @@ fn a_client_that_leaves_frees_its_place() {
             }
         },
     );
+    assert_eq!(restored, 0);
 }
 
 /// So is that of one that waits behind another: it frees its slot at once.
@@ -368,11 +406,11 @@ fn a_slow_upload_does_not_hold_up_the_end() {
 /// Whoever waits is told when the server ends; the photograph at hand is finished.
 #[test]
 fn a_server_that_ends_answers_everybody() {
-    let restorers = Restorers::new(Compute::default()).unwrap();
+    let restorer = Restorer::detecting(Compute::default()).unwrap();
     let (server, stop) = (Server::bind(0).unwrap(), AtomicBool::new(false));
     let (to, large, small) = (server.address(), photo(2000, 1500), photo(40, 30));
     scope(|scope| {
-        let running = scope.spawn(|| server.run(&restorers, &stop, &|_| ()));
+        let running = scope.spawn(|| server.run(&restorer, &stop, &|_| ()));
         let mut first = connect(to);
         let head = format!("Host: {to}\r\nContent-Length: {}\r\n", large.len());
         let accept = "Accept: application/x-irnext-frames\r\nConnection: close\r\n\r\n";

@@ -3,6 +3,7 @@
 use super::answer::Refusal;
 use super::multipart;
 use super::parameters::Parameters;
+use super::queue::Queue;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -22,17 +23,18 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// The longest that a refused photograph is read on.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// The photograph in a body of at most `largest` bytes. The fields of a form change `parameters`.
+/// The photograph in a body of at most `largest` bytes, unless `queue` closes meanwhile. The fields
+/// of a form change `parameters`.
 pub(super) async fn receive(
     headers: &HeaderMap,
     body: Incoming,
     largest: u64,
-    is_closed: &(dyn Fn() -> bool + Sync),
+    queue: &Queue,
     parameters: &mut Parameters,
 ) -> Result<Vec<u8>, Refusal> {
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let length = header(CONTENT_LENGTH).and_then(|length| length.parse().ok()).unwrap_or(0);
-    let bytes = read(body, length, largest, is_closed).await?;
+    let bytes = read(body, length, largest, queue).await?;
     let bad = |reason: String| Refusal::new(StatusCode::BAD_REQUEST, reason);
     let photo = match header(CONTENT_TYPE).map(multipart::boundary).transpose().map_err(bad)? {
         None | Some(None) => bytes,
@@ -60,7 +62,7 @@ async fn read(
     mut body: Incoming,
     length: u64,
     largest: u64,
-    is_closed: &(dyn Fn() -> bool + Sync),
+    queue: &Queue,
 ) -> Result<Vec<u8>, Refusal> {
     let too_large = || {
         let reason = format!("the file is larger than {} MB", largest / 1_000_000);
@@ -70,7 +72,7 @@ async fn read(
     let (mut bytes, mut heard) = (Vec::new(), start);
     loop {
         let Ok(next) = timeout(INTERVAL, body.frame()).await else {
-            if is_closed() {
+            if queue.is_closed() {
                 return Err(Refusal::stopping());
             }
             if heard.elapsed() > PAUSE || start.elapsed() > WHOLE {

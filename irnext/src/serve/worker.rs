@@ -1,10 +1,11 @@
 //! The thread that restores.
 
+use super::parameters::Parameters;
 use super::queue::{Finished, QueuedPhoto, Update};
-use super::restorers::Restorers;
 use crate::error::{Error, Result};
 use crate::image::{Format, Photo, WriteOptions};
 use crate::jobs::{JobReport, RestoredBytes, restore_bytes};
+use crate::restorer::Restorer;
 use engine::interruptible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -18,7 +19,7 @@ const NAME: &str = "the photo";
 /// are refused.
 pub(super) fn work(
     jobs: Receiver<QueuedPhoto>,
-    restorers: &Restorers,
+    restorer: &Restorer,
     stop: &AtomicBool,
     report: &dyn Fn(Result<&JobReport, &Error>),
 ) {
@@ -32,7 +33,7 @@ pub(super) fn work(
         job.tell(Update::Progress(0.0));
         // A fault in one photograph must not end the server. If its client leaves, the next
         // operation ends the work.
-        let work = || interruptible(&job.abandoned, || restore(&job, photo, restorers));
+        let work = || interruptible(&job.abandoned, || restore(&job, photo, restorer));
         let finished = catch_unwind(AssertUnwindSafe(work));
         let finished =
             finished.unwrap_or_else(|_| Err(Error::image(Path::new(NAME), "cannot be restored")));
@@ -47,12 +48,12 @@ pub(super) fn work(
     }
 }
 
-fn restore(job: &QueuedPhoto, photo: Vec<u8>, restorers: &Restorers) -> Result<Finished> {
+fn restore(job: &QueuedPhoto, photo: Vec<u8>, restorer: &Restorer) -> Result<Finished> {
     let parameters = &job.parameters;
-    let restorer = restorers.get(parameters.task)?;
     let progress = |part| job.tell(Update::Progress(part));
-    let (name, format) = (Path::new(NAME), parameters.format.as_deref());
-    let restored = restore_bytes(name, photo, format, restorer, &parameters.settings, &progress)?;
+    let Parameters { task, format, settings, .. } = parameters;
+    let (name, format) = (Path::new(NAME), format.as_deref());
+    let restored = restore_bytes(name, photo, format, restorer, *task, settings, &progress)?;
     let RestoredBytes { bytes, format, report, photo, restored } = restored;
     let pictures = [("before", Some(&photo)), ("after", restored.as_ref())];
     let pictures = pictures.into_iter().filter(|_| parameters.preview);

@@ -1,11 +1,10 @@
 //! The options of `irnext restore`.
 
-use crate::cli::arguments::{ADVANCED, COMPUTE, ComputeArguments, OUTPUT};
+use crate::cli::arguments::{COMPUTE, ComputeArguments, OUTPUT, SizingArguments};
 use crate::cli::restorer::RestorerArguments;
 use crate::error::Result;
 use crate::image::WriteOptions;
 use crate::jobs::{Naming, Output, STRENGTHS, Settings};
-use crate::restore::{MemoryLimit, Scale};
 use crate::restorer::Restorer;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use std::path::{Path, PathBuf};
@@ -110,20 +109,8 @@ pub(in crate::cli) struct Arguments {
         help_heading = COMPUTE
     )]
     pub(super) jobs: Option<u16>,
-    /// Size at which the network sees the photo: full, a part such as 1/2, or auto: dehaze on a
-    /// quarter-megapixel copy, keeping the original's detail; otherwise full [default: auto]
-    #[arg(
-        long,
-        value_name = "SCALE",
-        default_value_t = Scale::Auto,
-        hide_default_value = true,
-        help_heading = ADVANCED
-    )]
-    pub(super) scale: Scale,
-    /// Most memory for a photo and the network, such as 800M or 4G; less means smaller pieces
-    /// [default: 2G for the network, and what the photo takes]
-    #[arg(long, value_name = "SIZE", help_heading = COMPUTE)]
-    pub(super) memory: Option<MemoryLimit>,
+    #[command(flatten)]
+    pub(super) sizing: SizingArguments,
 }
 
 /// A parser of the formats of results, by their extensions.

@@ -38,7 +38,7 @@ pub(super) fn run(arguments: &Arguments, launch: LaunchInfo) -> Result<bool> {
 
 fn run_in(team: &Team, arguments: &Arguments) -> Result<bool> {
     let restorer = arguments.restorer.restorer(arguments.compute.compute(team))?;
-    let restorer = restorer.at_scale(arguments.scale).within(arguments.memory.unwrap_or_default());
+    let restorer = arguments.sizing.apply(restorer);
     let one_process =
         arguments.streams() || arguments.watch.is_some() || arguments.report.is_some();
     if one_process && !team.is_alone() {

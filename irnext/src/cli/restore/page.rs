@@ -3,13 +3,10 @@
 use super::arguments::Arguments;
 use super::lines::line;
 use crate::error::{Error, Result};
-use crate::gallery::{Gallery, Pictures};
+use crate::gallery::{Gallery, PICTURED, Pictures};
 use crate::jobs::{Job, JobReport, Summary};
 use nn::shown;
 use std::path::Path;
-
-/// The most photographs with pictures; of the others, the page has the lines.
-const PICTURED: usize = 200;
 
 /// The contents of the page, in the order in which the photographs are done.
 #[derive(Default)]
@@ -20,8 +17,8 @@ pub(super) struct ReportPage {
 impl ReportPage {
     /// Adds the outcome for a photograph.
     pub fn add(&mut self, job: &Job, result: &Result<JobReport>) {
-        let pictures = result.as_ref().ok().and_then(|report| report.pictures.clone());
-        let pictures = pictures.filter(|_| self.entries.len() < PICTURED);
+        let report = result.as_ref().ok().filter(|_| self.entries.len() < PICTURED);
+        let pictures = report.and_then(|report| report.pictures.clone());
         let text = match result {
             Ok(report) => line(&job.from, report),
             Err(error) => error.to_string(),
@@ -39,7 +36,7 @@ impl ReportPage {
         let facts = [
             ("Photographs", summary.to_string()),
             ("Strength", arguments.strength.to_string()),
-            ("Scale", arguments.scale.to_string()),
+            ("Scale", arguments.sizing.scale.to_string()),
         ];
         let mut page = Gallery::begin(Vec::new(), "Restored photographs", &facts)?;
         for (name, text, pictures) in &self.entries {

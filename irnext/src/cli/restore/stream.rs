@@ -54,7 +54,7 @@ pub(super) fn run(arguments: &Arguments, restorer: &Restorer) -> Result<bool> {
     let format = arguments.format.as_deref();
     let format = format.or(output.and_then(|file| file.extension()?.to_str()));
     let restored = interruptible(&signals.stop, || {
-        restore_bytes(name, bytes, format, restorer, &arguments.settings(), &|_| ())
+        restore_bytes(name, bytes, format, restorer, None, &arguments.settings(), &|_| ())
     });
     let RestoredBytes { bytes, mut report, .. } = match (restored, signals.last()) {
         (Err(error), Some(signal)) if error.is_interruption() => return Err(Error::Signal(signal)),
