@@ -76,8 +76,8 @@ impl ComputeArguments {
 /// How large photographs go through the network.
 #[derive(Args)]
 pub(super) struct SizingArguments {
-    /// Size at which the network sees the photo: full, a part such as 1/2, or auto: dehaze on a
-    /// quarter-megapixel copy, keeping the original's detail; otherwise full [default: auto]
+    /// Size at which the network sees the photo: full, a part such as 1/2, or auto: a copy as large
+    /// as those it has learned from, keeping the original's detail [default: auto]
     #[arg(
         long,
         value_name = "SCALE",
