@@ -71,7 +71,7 @@ fn only_what_is_untrue_of_the_upright_photo_changes_in_the_block() {
         let changed: Vec<usize> = (0..after.len()).filter(|&i| before[i] != after[i]).collect();
         let allowed = [22..34, 70..74, 104..128];
         assert!(changed.iter().all(|i| allowed.iter().any(|range| range.contains(i))));
-        let reader = exif::Reader::new(&after).unwrap();
+        let reader = reader::Reader::new(&after).unwrap();
         let number = |tag| reader.number(&reader.find(90, tag).unwrap());
         assert_eq!((number(0xA002), number(0xA003)), (Some(40), Some(30)));
         assert_eq!(reader.data(&reader.find(90, 0x927C).unwrap()), Some(MAKER_NOTE));
