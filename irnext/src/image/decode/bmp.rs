@@ -20,6 +20,21 @@ pub(super) fn bottom_up(bmp: &[u8]) -> Option<Vec<u8>> {
     Some(file)
 }
 
+/// A file with the longer header of OS/2, version 2, as one with the usual header, which is the
+/// start of the longer one.
+pub(super) fn with_usual_header(bmp: &[u8]) -> Option<Vec<u8>> {
+    const FILE_HEADER: usize = 14;
+    const USUAL: usize = 40;
+    const LONG: usize = 64;
+    let header = Header::read(bmp).filter(|header| header.compression < 3)?;
+    let is_long = bmp.get(FILE_HEADER..)?.starts_with(&(LONG as u32).to_le_bytes());
+    let start = header.data.checked_sub(LONG - USUAL).filter(|_| is_long)?;
+    let mut file = [bmp.get(..FILE_HEADER + USUAL)?, bmp.get(FILE_HEADER + LONG..)?].concat();
+    file[10..14].copy_from_slice(&u32::try_from(start).ok()?.to_le_bytes());
+    file[FILE_HEADER] = USUAL as u8;
+    Some(file)
+}
+
 /// A file with zeros for the rows that it lacks at its end, and where these are in the picture;
 /// `None` if it lacks none. Bytes behind the last pixel may be missing.
 pub(super) fn lengthened(bmp: &[u8], limits: &Limits) -> Result<Option<(Vec<u8>, Area)>> {
@@ -178,6 +193,19 @@ mod tests {
             );
             assert!(read(&file[..40], true).is_err());
         }
+    }
+
+    #[test]
+    fn the_longer_header_of_os_2_is_read() {
+        let data = [0, 1, 0, 0].repeat(4);
+        let usual = file(4, 8, 0, &data);
+        let mut long = usual.clone();
+        long.splice(54..54, [7; 24]);
+        (long[10], long[14]) = (long[10] + 24, 64);
+        let photo = read(&long, false).unwrap();
+        assert_eq!(photo.rgb, read(&usual, false).unwrap().rgb);
+        assert_eq!(Photo::size_of_bytes(&long).unwrap(), (2, 4));
+        assert!(read(&long[..long.len() - 4], false).unwrap_err().contains("only 75 %"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! GIF files: the first picture on its screen. Rows may come interlaced.
 
+use std::borrow::Cow;
 use std::io::Cursor;
 
 use ::image::{DynamicImage, RgbaImage};
@@ -11,6 +12,7 @@ use crate::image::photo::Limits;
 use crate::image::{FileKind, Note, SourceFile};
 
 pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
+    let bytes = &*with_palette(bytes);
     let mut decoder = open(bytes, false)?;
     let size = (u32::from(decoder.width()), u32::from(decoder.height()));
     check_size(size, limits)?;
@@ -71,6 +73,22 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
     let frames = open(bytes, true).map_or(1, frames);
     decoded.notes.extend((frames > 1).then_some(Note::FirstOf(frames)));
     Ok(decoded)
+}
+
+/// The file with grays for the colors that pictures without a palette of their own have, unless it
+/// has such colors.
+fn with_palette(bytes: &[u8]) -> Cow<'_, [u8]> {
+    const HEADER: usize = 13;
+    const IS_THERE: u8 = 0x80;
+    const OF_256: u8 = 7;
+    let Some((header, rest)) = bytes.split_at_checked(HEADER) else { return bytes.into() };
+    if header[10] & IS_THERE != 0 {
+        return bytes.into();
+    }
+    let grays: Vec<u8> = (0..=u8::MAX).flat_map(|gray| [gray; 3]).collect();
+    let mut file = [header, &grays, rest].concat();
+    file[10] |= IS_THERE | OF_256;
+    file.into()
 }
 
 fn open(bytes: &[u8], skip: bool) -> Result<Decoder<Cursor<&[u8]>>> {
@@ -177,6 +195,17 @@ mod tests {
             let opaque = photo.alpha.unwrap().iter().filter(|alpha| **alpha == 1.0).count();
             assert_eq!(opaque, 5 * 20);
         }
+    }
+
+    #[test]
+    fn a_picture_without_a_palette_is_gray() {
+        let mut file = file(false);
+        // The palette is behind the header.
+        file.drain(13..13 + 3 * 32);
+        file[10] = 0;
+        let photo = read(&file, false).unwrap();
+        let expected = (0..20).map(|y| [y as f32 / 255.0; 3]);
+        assert!(expected.enumerate().all(|(y, gray)| photo.rgb.at(2, y + 3) == gray));
     }
 
     /// The file, cut so that this many rows are left.

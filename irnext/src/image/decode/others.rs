@@ -30,9 +30,11 @@ pub(super) fn decode(bytes: &[u8], kind: FileKind, limits: &Limits) -> Result<De
             Ok(decoded)
         }
         FileKind::Bmp => {
-            let file = bottom_up(bytes);
-            let is_turned = file.is_some();
-            let file = file.map_or(Cow::Borrowed(bytes), Cow::Owned);
+            let mut file = Cow::Borrowed(bytes);
+            file = bmp::with_usual_header(&file).map_or(file, Cow::Owned);
+            let turned = bottom_up(&file);
+            let is_turned = turned.is_some();
+            file = turned.map_or(file, Cow::Owned);
             let mut decoded = match bmp::lengthened(&file, limits)? {
                 Some(longer) => decode_longer(longer, kind, limits)?,
                 None => decode_sound(&file, kind, limits)?,
@@ -106,9 +108,10 @@ pub(super) fn size(mut file: impl BufRead + Seek, kind: FileKind) -> Result<(Siz
     if kind == FileKind::Bmp {
         let mut bytes = Vec::new();
         file.by_ref().take(BMP_HEADER).read_to_end(&mut bytes).map_err(cannot)?;
-        if bottom_up(&bytes).is_some() {
+        let mended = |bytes: &[u8]| bottom_up(bytes).or_else(|| bmp::with_usual_header(bytes));
+        if bottom_up(&bytes).is_some() || bytes.get(14..18) == Some(&[64, 0, 0, 0]) {
             file.read_to_end(&mut bytes).map_err(cannot)?;
-            return size_of_sound(Cursor::new(bottom_up(&bytes).unwrap_or(bytes)), kind);
+            return size_of_sound(Cursor::new(mended(&bytes).unwrap_or(bytes)), kind);
         }
         file.rewind().map_err(cannot)?;
     }

@@ -24,6 +24,11 @@ pub(in crate::image) fn without_prefix(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"Exif\0\0").unwrap_or(bytes)
 }
 
+/// Whether these bytes are the start of a block.
+pub(super) fn is_block(bytes: &[u8]) -> bool {
+    Reader::new(bytes).is_some()
+}
+
 /// The orientation in the block, 1 to 8.
 pub(in crate::image) fn orientation(block: &[u8]) -> Option<u8> {
     let reader = Reader::new(block)?;

@@ -79,6 +79,22 @@ fn only_what_is_untrue_of_the_upright_photo_changes_in_the_block() {
 }
 
 #[test]
+fn a_block_goes_on_in_the_next_segment() {
+    let whole = block(false);
+    let (first, second) = whole.split_at(100);
+    let parts = [first, second].map(|part| segment(0xE1, &[b"Exif\0\0", part].concat()));
+    let another = segment(0xE1, &[b"Exif\0\0", &block(true)[..]].concat());
+    let [first, second] = parts;
+    let read = |segments: &[Vec<u8>]| {
+        let file = jpeg("<x/>", segments);
+        Photo::from_bytes(&file, &Limits::default()).unwrap().metadata.exif.unwrap()
+    };
+    let expected = read(&[segment(0xE1, &[b"Exif\0\0", &whole[..]].concat())]);
+    assert_eq!(read(&[first.clone(), second.clone()]), expected);
+    assert_eq!(read(&[first, second, another]), expected);
+}
+
+#[test]
 fn damaged_blocks_are_left_alone() {
     for len in 0..184 {
         let mut cut = block(true)[..len].to_vec();
