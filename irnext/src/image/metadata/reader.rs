@@ -1,4 +1,4 @@
-//! Fields of an EXIF block or of a TIFF file, which has the same layout. Nothing in them is trusted.
+//! Fields of an EXIF block, or of a TIFF file, whose layout is the same. Nothing in it is trusted.
 
 use std::ops::Range;
 
@@ -18,17 +18,17 @@ pub(super) struct Field {
 
 /// How many bytes the numbers of a directory take.
 #[derive(Clone, Copy)]
-pub(super) struct Layout {
+pub(super) struct TiffLayout {
     /// The number of fields.
     fields: usize,
     /// An address, or the number of a field's values.
     pub address: usize,
 }
 
-const BLOCK: Layout = Layout { fields: 2, address: 4 };
-const BIG_TIFF: Layout = Layout { fields: 8, address: 8 };
+const BLOCK: TiffLayout = TiffLayout { fields: 2, address: 4 };
+const BIG_TIFF: TiffLayout = TiffLayout { fields: 8, address: 8 };
 
-impl Layout {
+impl TiffLayout {
     /// A field: its tag, the type and the number of its values, and them or their address.
     fn field(self) -> usize {
         4 + 2 * self.address
@@ -39,7 +39,7 @@ impl Layout {
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
     pub big_endian: bool,
-    pub layout: Layout,
+    pub layout: TiffLayout,
 }
 
 impl<'a> Reader<'a> {

@@ -6,7 +6,7 @@ use ::tiff::tags::Tag;
 use super::*;
 use crate::image::metadata::directory::Directory;
 use crate::image::segments::{DHT, DQT, SOS, segment_at};
-use crate::image::{Image, Photo, TiffCompression};
+use crate::image::{Format, Image, Photo, TiffCompression, WriteOptions};
 
 const WIDTH: usize = 17;
 const HEIGHT: usize = 20;
@@ -275,5 +275,58 @@ fn contradictions_that_change_nothing_are_no_reason_to_refuse() {
         let photo = read(&file);
         assert_eq!((photo.rgb.data, photo.notes), (vec![0.2, 0.4, 0.8], vec![]));
         assert_eq!(Photo::size_of_bytes(&file).unwrap(), (1, 1));
+    }
+}
+
+#[test]
+fn the_table_of_compressions_in_the_manual_is_true() {
+    let written = |tiff| {
+        let mut photo = Photo::new(Image::from_fn(WIDTH, HEIGHT, color));
+        photo.source = Some(SourceFile { tiff: Some(tiff), ..SourceFile::new(FileKind::Tiff) });
+        photo.to_bytes(Format::Tiff, &WriteOptions::default()).unwrap().0
+    };
+    let (jpeg, _) = jpeg(0);
+    let of_jpeg = |scheme: u32, tag: u16| {
+        let mut fields = fields(32);
+        fields[2].1[0] = scheme;
+        fields.push((279, vec![jpeg.len() as u32]));
+        let more = if tag == 273 { vec![] } else { vec![(273, vec![8])] };
+        Parts { fields: [fields, more].concat(), behind: vec![(tag, vec![jpeg.clone()])] }.file()
+    };
+    let fax = {
+        let numbers =
+            [(256, 8), (257, 2), (258, 1), (259, 3), (262, 0), (277, 1), (278, 2), (279, 6)];
+        let fields = numbers.map(|(tag, value)| (tag, vec![value])).to_vec();
+        let data = [0x00, 0x17, 0xA0].repeat(2);
+        Parts { fields, behind: vec![(273, vec![data])] }.file()
+    };
+    let files = [
+        ("none", 1, written(TiffCompression::None)),
+        ("PackBits", 32773, written(TiffCompression::PackBits)),
+        ("LZW", 5, written(TiffCompression::Lzw)),
+        ("Deflate", 8, written(TiffCompression::Deflate)),
+        ("JPEG", 7, of_jpeg(7, 273)),
+        ("JPEG, the old kind", 6, of_jpeg(6, 513)),
+        ("fax (CCITT Groups 3 and 4)", 3, fax),
+        ("WebP", 50001, include_bytes!("samples/webp.tif").to_vec()),
+        ("Zstandard", 50000, include_bytes!("samples/zstd.tif").to_vec()),
+        ("LZMA", 34925, include_bytes!("samples/lzma.tif").to_vec()),
+    ];
+    let page = include_str!("../../../../../docs/src/formats.md");
+    let rows = page.lines().skip_while(|line| !line.starts_with("| compression")).skip(2);
+    let rows: Vec<_> = rows.take_while(|line| line.starts_with("| ")).collect();
+    assert_eq!(rows.len(), files.len());
+    for (row, (name, scheme, file)) in rows.into_iter().zip(files) {
+        let tags = Tags::read(&mut open(&file).unwrap()).unwrap();
+        assert_eq!(tags.scheme, scheme, "{name}");
+        let needs_feature = matches!(name, "Zstandard" | "LZMA");
+        if cfg!(feature = "more-formats") || !needs_feature {
+            assert_eq!(read(&file).notes, [], "{name}");
+        }
+        // A result with the same number.
+        let again = written(tags.compression);
+        let again = Tags::read(&mut open(&again).unwrap()).unwrap().scheme;
+        let word = if again == scheme { "yes" } else { "no" };
+        assert_eq!(row, format!("| {name} | yes | {word} |"));
     }
 }
