@@ -161,7 +161,7 @@ mod tests {
 
     /// The grays of the first column.
     fn rows(photo: &Photo) -> Vec<u8> {
-        (0..4).map(|y| (photo.rgb.at(0, y)[0] * 255.0).round() as u8).collect()
+        (0..4).map(|y| (photo.image().at(0, y)[0] * 255.0).round() as u8).collect()
     }
 
     #[test]
@@ -203,7 +203,7 @@ mod tests {
         long.splice(54..54, [7; 24]);
         (long[10], long[14]) = (long[10] + 24, 64);
         let photo = read(&long, false).unwrap();
-        assert_eq!(photo.rgb, read(&usual, false).unwrap().rgb);
+        assert_eq!(photo.image(), read(&usual, false).unwrap().image());
         assert_eq!(Photo::size_of_bytes(&long).unwrap(), (2, 4));
         assert!(read(&long[..long.len() - 4], false).unwrap_err().contains("only 75 %"));
     }

@@ -177,7 +177,7 @@ mod tests {
 
     /// The red of a row's first pixel, which tells which row it is; none where there is no picture.
     fn row_at(photo: &Photo, y: usize) -> Option<usize> {
-        let red = photo.rgb.at(2, y)[0];
+        let red = photo.image().at(2, y)[0];
         let opaque = photo.alpha.as_ref().unwrap()[y * 9 + 2] == 1.0;
         opaque.then_some((red * 255.0 / 8.0).round() as usize)
     }
@@ -186,7 +186,7 @@ mod tests {
     fn the_picture_lies_at_its_place_on_the_screen() {
         for interlaced in [false, true] {
             let photo = read(&file(interlaced), false).unwrap();
-            assert_eq!((photo.rgb.width, photo.rgb.height), (9, 24));
+            assert_eq!(photo.sides(), (9, 24));
             assert_eq!(photo.notes, [Note::FirstOf(2)]);
             for y in 0..24 {
                 let row = (3..23).contains(&y).then(|| y - 3);
@@ -205,7 +205,7 @@ mod tests {
         file[10] = 0;
         let photo = read(&file, false).unwrap();
         let expected = (0..20).map(|y| [y as f32 / 255.0; 3]);
-        assert!(expected.enumerate().all(|(y, gray)| photo.rgb.at(2, y + 3) == gray));
+        assert!(expected.enumerate().all(|(y, gray)| photo.image().at(2, y + 3) == gray));
     }
 
     /// The file, cut so that this many rows are left.

@@ -129,7 +129,7 @@ mod tests {
     }
 
     fn levels(photo: &Photo) -> Vec<u8> {
-        photo.rgb.pixels().map(|[gray, ..]| (gray * 255.0).round() as u8).collect()
+        photo.pixels.iter().map(|[gray, ..]| (gray * 255.0).round() as u8).collect()
     }
 
     #[test]

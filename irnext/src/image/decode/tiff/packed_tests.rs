@@ -35,7 +35,7 @@ const COLORED: [&[u8]; 1] = [include_bytes!("samples/webp.tif")];
 fn chunks_of_further_compressions_are_unpacked() {
     for file in COLORED {
         let photo = read(file);
-        assert_eq!(photo.rgb, Image::from_fn(WIDTH, HEIGHT, color));
+        assert_eq!(photo.image(), Image::from_fn(WIDTH, HEIGHT, color));
         assert_eq!((photo.notes, photo.alpha), (vec![], None));
         let source = photo.source.unwrap();
         assert_eq!((source.tiff, source.lossy), (Some(TiffCompression::Deflate), false));
@@ -48,7 +48,7 @@ fn tiles_of_16_bits_are_unpacked() {
     // Big-endian, with differences, and tiles that reach beyond the picture.
     let photo = read(include_bytes!("samples/tiles.tif"));
     let gray = |x: usize, y: usize| [(x * 3000 + y * 700) as f32 / 65535.0; 3];
-    assert_eq!(photo.rgb, Image::from_fn(WIDTH, HEIGHT, gray));
+    assert_eq!(photo.image(), Image::from_fn(WIDTH, HEIGHT, gray));
     assert!(photo.gray);
 }
 
@@ -81,7 +81,7 @@ fn a_damaged_chunk_is_refused_and_the_others_are_there() {
         assert_eq!(photo.notes, [Note::Incomplete(60)]);
         let gray = [128.0 / 255.0; 3];
         let expected = |x, y| if (8..16).contains(&y) { gray } else { color(x, y) };
-        assert_eq!(photo.rgb, Image::from_fn(WIDTH, HEIGHT, expected));
+        assert_eq!(photo.image(), Image::from_fn(WIDTH, HEIGHT, expected));
     }
 }
 
@@ -133,7 +133,7 @@ fn jpeg(interval: u16) -> (Vec<u8>, Image) {
     encoder.set_sampling_factor(jpeg_encoder::SamplingFactor::F_2_2);
     encoder.set_restart_interval(interval);
     encoder.encode(&samples, 40, 32, jpeg_encoder::ColorType::Rgb).unwrap();
-    let picture = read(&file).rgb;
+    let picture = read(&file).image();
     (file, picture)
 }
 
@@ -160,7 +160,7 @@ fn a_jpeg_file_inside_of_a_tiff_file_is_read() {
         Parts { fields, behind: vec![(513, vec![jpeg.clone()])] }.file()
     };
     let photo = read(&file(40, jpeg.len()));
-    assert_eq!((&photo.rgb, photo.notes), (&picture, vec![]));
+    assert_eq!((&photo.image(), photo.notes), (&picture, vec![]));
     let source = photo.source.unwrap();
     assert!(source.lossy && source.kind == FileKind::Tiff);
     let refusal = |file: &[u8]| Photo::from_bytes(file, &Limits::default()).unwrap_err();
@@ -214,7 +214,7 @@ fn jpeg_tables_and_scans_that_are_apart_are_put_together() {
             (521, of_components(&codes[1])),
         ];
         let photo = read(&Parts { fields, behind }.file());
-        assert_eq!((photo.rgb, photo.notes), (picture, vec![]), "{rows}");
+        assert_eq!((photo.image(), photo.notes), (picture, vec![]), "{rows}");
     }
 }
 
@@ -239,9 +239,9 @@ fn a_bigtiff_file_has_its_metadata_and_its_colors() {
     assert!(exif::put_in_first(&mut file, 262, Some(3)));
 
     let photo = read(&file);
-    assert_eq!((photo.rgb.width, photo.rgb.height, photo.gray), (1, 3, false));
+    assert_eq!((photo.sides(), photo.gray), ((1, 3), false));
     let level = |i: usize| [0, 1, 2].map(|c| ((c * 256 + i) * 7 % 256) as f32 / 255.0);
-    let colors: Vec<_> = photo.rgb.pixels().collect();
+    let colors: Vec<_> = photo.pixels.iter().collect();
     assert_eq!(colors, [level(0), level(1), level(255)]);
     let block = photo.metadata.exif.unwrap();
     assert_eq!(exif::orientation(&block), None, "pictures are upright, so none is kept");
@@ -273,7 +273,7 @@ fn contradictions_that_change_nothing_are_no_reason_to_refuse() {
     itself[end - 4..].copy_from_slice(&first);
     for file in [file(&[8, 8, 8]), file(&[8]), file(&[8, 8, 8, 1]), file(&[8, 8]), itself] {
         let photo = read(&file);
-        assert_eq!((photo.rgb.data, photo.notes), (vec![0.2, 0.4, 0.8], vec![]));
+        assert_eq!((photo.image().data, photo.notes), (vec![0.2, 0.4, 0.8], vec![]));
         assert_eq!(Photo::size_of_bytes(&file).unwrap(), (1, 1));
     }
 }
