@@ -38,6 +38,11 @@ pub(super) fn truncated(kind: FileKind) -> String {
     format!("the file is truncated: the rest of the {kind} is missing. {AGAIN}")
 }
 
+/// The refusal of a file of which only this percentage is there.
+pub(super) fn only(percent: u8) -> String {
+    format!("the file is truncated: only {percent} % of the picture is there. {AGAIN}")
+}
+
 /// The refusal of a damaged file.
 pub(super) fn damaged(kind: FileKind) -> String {
     format!("a damaged {kind}, of which no picture can be made. {AGAIN}")

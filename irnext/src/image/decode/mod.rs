@@ -1,14 +1,16 @@
 //! From the bytes of an image file to a [`Photo`]. Errors are plain text; the caller adds the
 //! file's name.
 
+mod bmp;
 mod cmyk;
 mod decoded;
+mod gif;
 mod guard;
 pub(super) mod jpeg;
 mod jxl;
 mod others;
+mod png;
 mod pnm;
-mod repair;
 mod samples;
 mod tiff;
 
@@ -16,10 +18,10 @@ use std::io::{BufRead, Seek};
 
 use ::image::metadata::Orientation;
 
-use super::FileKind;
 use super::photo::{Limits, Photo};
 use super::profile::PhotoProfile;
-use decoded::{AGAIN, Result, check_size};
+use super::{FileKind, Note};
+use decoded::{AGAIN, Result, check_size, only};
 pub(super) use guard::guarded;
 use samples::split;
 
@@ -27,9 +29,16 @@ use samples::split;
 pub(super) fn photo(bytes: &[u8], limits: &Limits) -> Result<Photo> {
     let reason = match (readable(bytes, limits), limits.keep_going_option) {
         (Err(reason), Some(option)) if !limits.keep_going && reason.ends_with(AGAIN) => {
-            // Only an attempt tells whether it would help.
+            // Only an attempt tells whether it would help, and how much there is.
             match readable(bytes, &Limits { keep_going: true, ..*limits }) {
-                Ok(_) => format!("{reason}, or add {option} to restore its readable part"),
+                Ok(photo) => {
+                    let there = photo.notes.iter().find_map(|note| match note {
+                        Note::Incomplete(percent) => Some(only(*percent)),
+                        _ => None,
+                    });
+                    let reason = there.unwrap_or(reason);
+                    format!("{reason}, or add {option} to restore its readable part")
+                }
                 Err(_) => reason,
             }
         }
@@ -47,6 +56,7 @@ fn readable(bytes: &[u8], limits: &Limits) -> Result<Photo> {
         FileKind::Jpeg => jpeg::decode(bytes, limits),
         FileKind::Tiff => tiff::decode(bytes, limits),
         FileKind::JpegXl => jxl::decode(bytes, limits),
+        FileKind::Gif => gif::decode(bytes, limits),
         kind => others::decode(bytes, kind, limits),
     })?;
     let orientation = decoded.orientation.or_else(|| decoded.metadata.orientation());

@@ -1,20 +1,18 @@
-//! PNG, WebP, BMP, GIF and PNM files, by the decoders of `image`; of JPEG files, the size.
+//! PNG, WebP, BMP and PNM files, by the decoders of `image`; of JPEG and GIF files, the size.
 
 use std::borrow::Cow;
 use std::io::{BufRead, Cursor, Read, Seek};
 
-use ::image::codecs::gif::GifDecoder;
 use ::image::codecs::png::PngDecoder;
 use ::image::codecs::webp::WebPDecoder;
-use ::image::{
-    AnimationDecoder, ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader,
-};
+use ::image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 
+use super::bmp::{self, BMP_HEADER, bottom_up};
 use super::decoded::{Area, Decoded, Result, check_size, damaged, gray_out, truncated};
+use super::png::{self, with_right_checksums};
 use super::pnm;
-use super::repair::{BMP_HEADER, bottom_up, with_right_checksums};
-use super::samples::{eight_bits, sixteen_bits};
-use crate::image::metadata::{Metadata, containers, exif, png};
+use crate::image::metadata::png as in_png;
+use crate::image::metadata::{Metadata, containers, exif};
 use crate::image::photo::Limits;
 use crate::image::{FileKind, Note, SourceFile};
 
@@ -31,28 +29,47 @@ pub(super) fn decode(bytes: &[u8], kind: FileKind, limits: &Limits) -> Result<De
             }
             Ok(decoded)
         }
-        FileKind::Bmp => match bottom_up(bytes) {
-            Some(file) => {
-                let mut decoded = decode_sound(&file, kind, limits)?;
+        FileKind::Bmp => {
+            let mut file = Cow::Borrowed(bytes);
+            file = bmp::with_usual_header(&file).map_or(file, Cow::Owned);
+            let turned = bottom_up(&file);
+            let is_turned = turned.is_some();
+            file = turned.map_or(file, Cow::Owned);
+            let mut decoded = match bmp::lengthened(&file, limits)? {
+                Some(longer) => decode_longer(longer, kind, limits)?,
+                None => decode_sound(&file, kind, limits)?,
+            };
+            if is_turned {
                 decoded.pixels = decoded.pixels.flipv();
-                Ok(decoded)
             }
-            None => decode_sound(bytes, kind, limits),
-        },
-        FileKind::Pnm if limits.keep_going => match pnm::lengthened(bytes, limits) {
-            Some((_, 0)) => Err(truncated(kind)),
-            Some((file, rows)) => {
-                let mut decoded = decode_sound(&file, kind, limits)?;
-                let (width, height) = (decoded.pixels.width(), decoded.pixels.height() as usize);
-                let missing = Area { x: 0, y: rows, width: width as usize, height: height - rows };
-                gray_out(&mut decoded.pixels, missing);
-                decoded.notes.push(Note::Incomplete((100 * rows / height) as u8));
-                Ok(decoded)
-            }
+            Ok(decoded)
+        }
+        FileKind::Pnm => match pnm::lengthened(bytes, limits)? {
+            Some(longer) => decode_longer(longer, kind, limits),
             None => decode_sound(bytes, kind, limits),
         },
         _ => decode_sound(bytes, kind, limits),
     }
+}
+
+/// Decodes a file that was lengthened where it ends early. The part that was not there becomes
+/// gray; without a request for such files, there must be none.
+fn decode_longer(
+    (file, missing): (Vec<u8>, Area),
+    kind: FileKind,
+    limits: &Limits,
+) -> Result<Decoded> {
+    if missing.height > 0 && !limits.keep_going {
+        return Err(truncated(kind));
+    }
+    let mut decoded = decode_sound(&file, kind, limits)?;
+    if missing.height > 0 {
+        let height = decoded.pixels.height() as usize;
+        gray_out(&mut decoded.pixels, missing);
+        let percent = 100 * (height - missing.height) / height;
+        decoded.notes.push(Note::Incomplete(percent as u8));
+    }
+    Ok(decoded)
 }
 
 fn decode_sound(bytes: &[u8], kind: FileKind, limits: &Limits) -> Result<Decoded> {
@@ -65,11 +82,18 @@ fn decode_sound(bytes: &[u8], kind: FileKind, limits: &Limits) -> Result<Decoded
     check_size(decoder.dimensions(), limits)?;
     let icc = decoder.icc_profile().unwrap_or(None);
     let mut decoded = Decoded::new(Default::default(), SourceFile::new(kind));
-    (decoded.pixels, decoded.notes) = pixels(decoder, kind, limits)?;
+    decoded.pixels = match DynamicImage::from_decoder(decoder) {
+        Err(_) if kind == FileKind::Png && limits.keep_going => {
+            let (pixels, note) = png::readable_part(bytes, limits)?;
+            decoded.notes.push(note);
+            pixels
+        }
+        pixels => pixels.map_err(refuse)?,
+    };
     decoded.icc = icc;
     // Damaged metadata is no reason to refuse the pixels.
     match kind {
-        FileKind::Png => (decoded.metadata, decoded.chunks) = png::of_png(bytes),
+        FileKind::Png => (decoded.metadata, decoded.chunks) = in_png::of_png(bytes),
         FileKind::WebP => decoded.metadata = containers::of_webp(bytes),
         _ => {}
     }
@@ -78,56 +102,16 @@ fn decode_sound(bytes: &[u8], kind: FileKind, limits: &Limits) -> Result<Decoded
     Ok(decoded)
 }
 
-/// The pixels; of a damaged file, if requested, those that the decoder reached.
-fn pixels(
-    decoder: impl ImageDecoder,
-    kind: FileKind,
-    limits: &Limits,
-) -> Result<(DynamicImage, Vec<Note>)> {
-    let refuse = |error| reason(error, kind);
-    if !limits.keep_going {
-        return Ok((DynamicImage::from_decoder(decoder).map_err(refuse)?, Vec::new()));
-    }
-    let ((width, height), color) = (decoder.dimensions(), decoder.color_type());
-    let len = usize::try_from(decoder.total_bytes()).map_err(|_| "takes too much memory")?;
-    let mut bytes = vec![0; len];
-    let error = decoder.read_image(&mut bytes).err();
-    let row = (len / height.max(1) as usize).max(1);
-    let empty = bytes.rchunks(row).take_while(|row| row.iter().all(|&byte| byte == 0)).count();
-    let notes = match error {
-        // WebP is decoded in passes over the whole picture.
-        Some(error) if empty == height as usize || kind == FileKind::WebP => {
-            return Err(refuse(error));
-        }
-        Some(_) if empty > 0 => {
-            vec![Note::Incomplete((100 - 100 * empty / height as usize).min(99) as u8)]
-        }
-        Some(_) => vec![Note::Damaged],
-        None => Vec::new(),
-    };
-    let (channels, size) = (usize::from(color.channel_count()), (width, height));
-    let image = match color {
-        ColorType::L8 | ColorType::La8 | ColorType::Rgb8 | ColorType::Rgba8 => {
-            eight_bits(bytes, channels, size)
-        }
-        ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16 => {
-            let samples = bytes.chunks_exact(2).map(|b| u16::from_ne_bytes([b[0], b[1]]));
-            sixteen_bits(samples.collect(), channels, size)
-        }
-        _ => None,
-    };
-    Ok((image.ok_or("its samples are of a rare type")?, notes))
-}
-
 /// The size of the image as stored, and its orientation.
 pub(super) fn size(mut file: impl BufRead + Seek, kind: FileKind) -> Result<(Size, Option<u8>)> {
     let cannot = |error| format!("cannot be read: {error}");
     if kind == FileKind::Bmp {
         let mut bytes = Vec::new();
         file.by_ref().take(BMP_HEADER).read_to_end(&mut bytes).map_err(cannot)?;
-        if bottom_up(&bytes).is_some() {
+        let mended = |bytes: &[u8]| bottom_up(bytes).or_else(|| bmp::with_usual_header(bytes));
+        if bottom_up(&bytes).is_some() || bytes.get(14..18) == Some(&[64, 0, 0, 0]) {
             file.read_to_end(&mut bytes).map_err(cannot)?;
-            return size_of_sound(Cursor::new(bottom_up(&bytes).unwrap_or(bytes)), kind);
+            return size_of_sound(Cursor::new(mended(&bytes).unwrap_or(bytes)), kind);
         }
         file.rewind().map_err(cannot)?;
     }
@@ -154,7 +138,7 @@ fn png_orientation(file: &mut (impl BufRead + Seek)) -> Option<u8> {
             file.by_ref().take(u64::from(len) + 4).read_to_end(&mut without_pixels).ok()?;
         }
     }
-    png::of_png(&without_pixels).0.orientation()
+    in_png::of_png(&without_pixels).0.orientation()
 }
 
 fn size_of_sound(file: impl BufRead + Seek, kind: FileKind) -> Result<(Size, Option<u8>)> {
@@ -191,10 +175,6 @@ fn frames(bytes: &[u8], kind: FileKind) -> Option<usize> {
         FileKind::WebP => {
             let decoder = WebPDecoder::new(Cursor::new(bytes)).ok()?;
             decoder.has_animation().then(|| count_of(bytes, b"ANMF"))
-        }
-        FileKind::Gif => {
-            let frames = GifDecoder::new(Cursor::new(bytes)).ok()?.into_frames();
-            Some(frames.take_while(|frame| frame.is_ok()).count())
         }
         _ => None,
     }

@@ -7,12 +7,20 @@ use ::image::codecs::pnm::PnmDecoder;
 use ::image::codecs::pnm::PnmSubtype::{Bitmap, Graymap, Pixmap};
 use ::image::codecs::pnm::SampleEncoding::{Ascii, Binary};
 
-use super::decoded::check_size;
+use super::decoded::{Area, Result, check_size, truncated};
+use crate::image::FileKind;
 use crate::image::photo::Limits;
 
-/// A file with zeros for the samples that it lacks at its end, and the number of rows that are
-/// there; `None` if it lacks none, or its header cannot be used.
-pub(super) fn lengthened(bytes: &[u8], limits: &Limits) -> Option<(Vec<u8>, usize)> {
+/// A file with zeros for the samples that it lacks at its end, and where these are in the picture;
+/// `None` if it lacks none, or its header cannot be used.
+pub(super) fn lengthened(bytes: &[u8], limits: &Limits) -> Result<Option<(Vec<u8>, Area)>> {
+    match lengthened_rows(bytes, limits) {
+        Some((_, missing)) if missing.y == 0 => Err(truncated(FileKind::Pnm)),
+        longer => Ok(longer),
+    }
+}
+
+fn lengthened_rows(bytes: &[u8], limits: &Limits) -> Option<(Vec<u8>, Area)> {
     let decoder = PnmDecoder::new(Cursor::new(bytes)).ok()?;
     check_size(decoder.dimensions(), limits).ok()?;
     let (width, height) = decoder.dimensions();
@@ -38,5 +46,7 @@ pub(super) fn lengthened(bytes: &[u8], limits: &Limits) -> Option<(Vec<u8>, usiz
         _ => (row_bytes, samples.len(), samples.len(), &b"\0"[..]),
     };
     let missing = (row * height).checked_sub(there).filter(|missing| *missing > 0)?;
-    Some(([bytes, &zero.repeat(missing)].concat(), whole / row))
+    let rows = whole / row;
+    let area = Area { x: 0, y: rows, width, height: height - rows };
+    Some(([bytes, &zero.repeat(missing)].concat(), area))
 }

@@ -102,7 +102,7 @@ where
     if let Some(resources) = &metadata.photoshop {
         put_bytes(tags, 34377, Type::BYTE, resources)?;
         // Most programs look for it here.
-        if let Some(fields) = iptc_in(resources) {
+        if let Some(fields) = iptc_in(resources).filter(|fields| !fields.is_empty()) {
             put_bytes(tags, 33723, Type::UNDEFINED, fields)?;
         }
     }

@@ -33,7 +33,12 @@ pub(in crate::image) fn of_jpeg(bytes: &[u8]) -> Metadata {
             (0xFE, contents) => metadata.comment = Some(contents.into()),
             (0xE1, contents) if contents.starts_with(b"Exif\0\0") => {
                 let block = exif::without_prefix(contents);
-                metadata.exif.get_or_insert_with(|| block.into());
+                match &mut metadata.exif {
+                    None => metadata.exif = Some(block.into()),
+                    // A block that does not fit into one segment goes on in the next.
+                    Some(first) if !exif::is_block(block) => first.extend(block),
+                    Some(_) => {}
+                }
             }
             (0xE1, contents) if contents.starts_with(XMP_IN_JPEG) => {
                 let packet = &contents[XMP_IN_JPEG.len()..];

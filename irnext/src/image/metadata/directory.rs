@@ -1,7 +1,7 @@
 //! Metadata between an EXIF block and the directories of a TIFF file, which has the same fields
 //! beside those of the picture. Their values are copied; their addresses change.
 
-use super::exif::{Field, Reader, size_of_kind};
+use super::reader::{Field, Reader, size_of_kind};
 
 const SUB_DIRECTORIES: [u16; 3] = [
     0x8769, // EXIF
@@ -37,7 +37,7 @@ pub(in crate::image) struct Value {
 impl Directory {
     /// The first directory of a block, or the descriptive fields in that of a TIFF file.
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        let reader = Reader::new(bytes)?;
+        let reader = Reader::of_tiff(bytes)?;
         let mut directory = Self::at(&reader, reader.first()?, 0);
         directory.values.retain(|value| {
             let of_the_picture = OF_THE_PICTURE.contains(&value.tag) || is_private(value.tag);
@@ -135,5 +135,19 @@ fn value(reader: &Reader<'_>, field: &Field) -> Option<Value> {
         };
         bytes.chunks_exact_mut(size).for_each(<[u8]>::reverse);
     }
-    Some(Value { tag: field.tag, kind: field.kind, bytes })
+    let (kind, bytes) = match field.kind {
+        // Only a BigTIFF has numbers of 64 bits.
+        16 | 18 => (4, to_32_bits(&bytes)?),
+        17 => return None,
+        kind => (kind, bytes),
+    };
+    Some(Value { tag: field.tag, kind, bytes })
+}
+
+/// Whole numbers of 64 bits in half as many; `None` if one is too large.
+fn to_32_bits(bytes: &[u8]) -> Option<Vec<u8>> {
+    let numbers =
+        bytes.chunks_exact(8).map(|chunk| Some(u64::from_ne_bytes(chunk.try_into().ok()?)));
+    let numbers: Option<Vec<u32>> = numbers.map(|number| u32::try_from(number?).ok()).collect();
+    Some(numbers?.into_iter().flat_map(u32::to_ne_bytes).collect())
 }

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::reader::{Field, Reader, read_u16, read_u32, size_of_kind};
 use super::resolution::Resolution;
 
 const WIDTH: u16 = 0x0100;
@@ -13,8 +14,6 @@ const ORIENTATION: u16 = 0x0112;
 const X_RESOLUTION: u16 = 0x011A;
 const Y_RESOLUTION: u16 = 0x011B;
 const RESOLUTION_UNIT: u16 = 0x0128;
-const THUMBNAIL: u16 = 0x0201;
-const THUMBNAIL_LEN: u16 = 0x0202;
 const EXIF: u16 = 0x8769;
 const PIXEL_WIDTH: u16 = 0xA002;
 const PIXEL_HEIGHT: u16 = 0xA003;
@@ -23,6 +22,11 @@ const PIXEL_HEIGHT: u16 = 0xA003;
 /// WebP files, too.
 pub(in crate::image) fn without_prefix(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"Exif\0\0").unwrap_or(bytes)
+}
+
+/// Whether these bytes are the start of a block.
+pub(super) fn is_block(bytes: &[u8]) -> bool {
+    Reader::new(bytes).is_some()
 }
 
 /// The orientation in the block, 1 to 8.
@@ -43,18 +47,42 @@ pub(super) fn resolution(block: &[u8]) -> Option<Resolution> {
 
 /// Makes a field of the first directory of a TIFF file one whole number, whatever it was; or, with
 /// none, a field that means nothing. Returns whether there is one; a missing one stays missing.
-pub(in crate::image) fn put_in_first(file: &mut [u8], tag: u16, value: Option<usize>) -> bool {
+pub(in crate::image) fn put_in_first(file: &mut Vec<u8>, tag: u16, value: Option<usize>) -> bool {
     // Of those for private use.
     const NOTHING: u16 = 65_000;
-    let Some(reader) = Reader::new(file) else { return false };
+    let renamed = if value.is_some() { tag } else { NOTHING };
+    put_numbers(file, tag, renamed, &[value.unwrap_or(0)])
+}
+
+/// The same of several numbers, which go behind the end of the file if they do not fit.
+pub(in crate::image) fn put_list_in_first(file: &mut Vec<u8>, tag: u16, values: &[usize]) -> bool {
+    put_numbers(file, tag, tag, values)
+}
+
+fn put_numbers(file: &mut Vec<u8>, tag: u16, renamed: u16, values: &[usize]) -> bool {
+    let Some(reader) = Reader::of_tiff(file) else { return false };
     let field = reader.first().and_then(|first| reader.find(first, tag));
     let Some(field) = field else { return false };
-    let big_endian = reader.big_endian;
+    let (big_endian, layout) = (reader.big_endian, reader.layout);
     let short = |value: u16| if big_endian { value.to_be_bytes() } else { value.to_le_bytes() };
-    let long = |value: u32| if big_endian { value.to_be_bytes() } else { value.to_le_bytes() };
-    let tag = if value.is_some() { tag } else { NOTHING };
-    let value = long(u32::try_from(value.unwrap_or(0)).unwrap_or(u32::MAX));
-    let entry = [&short(tag)[..], &short(4), &long(1), &value].concat();
+    let long = |value: usize| {
+        let value = u32::try_from(value).unwrap_or(u32::MAX);
+        if big_endian { value.to_be_bytes() } else { value.to_le_bytes() }
+    };
+    let address = |value: usize| match (layout.address, big_endian) {
+        (4, _) => long(value).to_vec(),
+        (_, true) => [long(0), long(value)].concat(),
+        (_, false) => [long(value), long(0)].concat(),
+    };
+    let mut numbers: Vec<u8> = values.iter().flat_map(|&value| long(value)).collect();
+    if numbers.len() > layout.address {
+        file.resize(file.len().next_multiple_of(2), 0);
+        let place = file.len();
+        file.extend(numbers);
+        numbers = address(place);
+    }
+    // A type of 32 bits.
+    let entry = [&short(renamed)[..], &short(4), &address(values.len()), &numbers].concat();
     file[field.at..field.at + entry.len()].copy_from_slice(&entry);
     true
 }
@@ -74,9 +102,26 @@ pub(in crate::image) fn remove_from_first(file: &mut [u8], tag: u16) -> Option<(
     Some(())
 }
 
-/// Whether the first directory of a TIFF file can be changed.
-pub(in crate::image) fn is_changeable(file: &[u8]) -> bool {
-    Reader::new(file).is_some()
+/// The whole numbers of a field in the first directory of a TIFF file.
+pub(in crate::image) fn list_in_first(file: &[u8], tag: u16) -> Option<Vec<u32>> {
+    let reader = Reader::of_tiff(file)?;
+    let field = reader.find(reader.first()?, tag)?;
+    let data = reader.data(&field)?;
+    let numbers = data.chunks_exact(size_of_kind(field.kind)?).map(|chunk| match field.kind {
+        1 => chunk.first().map(|&byte| byte.into()),
+        3 => read_u16(chunk, 0, reader.big_endian).map(u32::from),
+        4 => read_u32(chunk, 0, reader.big_endian),
+        _ => None,
+    });
+    numbers.collect()
+}
+
+/// Where the first directory of a TIFF file has the address of the next, if that is its own.
+pub(in crate::image) fn next_that_is_first(file: &[u8]) -> Option<Range<usize>> {
+    let reader = Reader::new(file)?;
+    let first = reader.first()?;
+    let at = reader.next_at(first)?;
+    (reader.u32(at)? as usize == first).then_some(at..at + 4)
 }
 
 /// How many pictures a list of the Multi-Picture Format has, which is laid out as an EXIF block.
@@ -144,118 +189,4 @@ fn put_number(block: &mut [u8], field: &Field, value: usize, big_endian: bool) {
         }
         _ => {}
     }
-}
-
-/// One entry of a directory.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Field {
-    /// Where the entry starts.
-    at: usize,
-    pub tag: u16,
-    /// The type of its values, as TIFF numbers them.
-    pub kind: u16,
-    pub count: usize,
-}
-
-/// Finds fields in a block, or in a TIFF file. Nothing in it is trusted.
-pub(super) struct Reader<'a> {
-    bytes: &'a [u8],
-    pub big_endian: bool,
-}
-
-impl<'a> Reader<'a> {
-    pub fn new(bytes: &'a [u8]) -> Option<Self> {
-        match bytes.get(..4)? {
-            b"II*\0" => Some(Self { bytes, big_endian: false }),
-            b"MM\0*" => Some(Self { bytes, big_endian: true }),
-            _ => None,
-        }
-    }
-
-    /// Where the first directory is.
-    pub fn first(&self) -> Option<usize> {
-        self.u32(4).map(|at| at as usize)
-    }
-
-    pub fn fields(&self, directory: usize) -> Vec<Field> {
-        let count = self.u16(directory).unwrap_or(0);
-        (0..usize::from(count)).map_while(|i| self.field(directory + 2 + 12 * i)).collect()
-    }
-
-    fn field(&self, at: usize) -> Option<Field> {
-        self.bytes.get(at..at.checked_add(12)?)?;
-        let count = self.u32(at + 4)? as usize;
-        Some(Field { at, tag: self.u16(at)?, kind: self.u16(at + 2)?, count })
-    }
-
-    pub fn find(&self, directory: usize, tag: u16) -> Option<Field> {
-        self.fields(directory).into_iter().find(|field| field.tag == tag)
-    }
-
-    /// The bytes of a field's values, in the block's byte order.
-    pub fn data(&self, field: &Field) -> Option<&'a [u8]> {
-        let len = field.count.checked_mul(size_of_kind(field.kind)?)?;
-        let at = if len <= 4 { field.at + 8 } else { self.u32(field.at + 8)? as usize };
-        self.bytes.get(at..at.checked_add(len)?)
-    }
-
-    /// A field's first value, if it is a whole number.
-    pub fn number(&self, field: &Field) -> Option<u32> {
-        match field.kind {
-            _ if field.count == 0 => None,
-            1 => self.data(field)?.first().map(|&byte| byte.into()),
-            3 => read_u16(self.data(field)?, 0, self.big_endian).map(u32::from),
-            4 | 13 => read_u32(self.data(field)?, 0, self.big_endian),
-            _ => None,
-        }
-    }
-
-    fn ratio(&self, field: &Field) -> Option<f64> {
-        let data = self.data(field).filter(|_| field.kind == 5)?;
-        let part = |at| read_u32(data, at, self.big_endian).map(f64::from);
-        Some(part(0)? / part(4)?).filter(|ratio| ratio.is_finite() && *ratio > 0.0)
-    }
-
-    /// Where the address of the next directory is.
-    fn next_at(&self, directory: usize) -> Option<usize> {
-        let at = directory.checked_add(2 + 12 * usize::from(self.u16(directory)?))?;
-        self.bytes.get(at..at.checked_add(4)?).map(|_| at)
-    }
-
-    /// Where the JPEG file of the thumbnail's directory is.
-    fn thumbnail(&self, directory: usize) -> Option<Range<usize>> {
-        let number = |tag| self.find(directory, tag).and_then(|field| self.number(&field));
-        let (start, len) = (number(THUMBNAIL)? as usize, number(THUMBNAIL_LEN)? as usize);
-        let range = start..start.checked_add(len)?;
-        self.bytes.get(range.clone())?.starts_with(&[0xFF, 0xD8]).then_some(range)
-    }
-
-    fn u16(&self, at: usize) -> Option<u16> {
-        read_u16(self.bytes, at, self.big_endian)
-    }
-
-    fn u32(&self, at: usize) -> Option<u32> {
-        read_u32(self.bytes, at, self.big_endian)
-    }
-}
-
-/// The bytes of one value of a type.
-pub(super) fn size_of_kind(kind: u16) -> Option<usize> {
-    match kind {
-        1 | 2 | 6 | 7 => Some(1),
-        3 | 8 => Some(2),
-        4 | 9 | 11 | 13 => Some(4),
-        5 | 10 | 12 => Some(8),
-        _ => None,
-    }
-}
-
-fn read_u16(bytes: &[u8], at: usize, big_endian: bool) -> Option<u16> {
-    let bytes = bytes.get(at..at.checked_add(2)?)?.try_into().ok()?;
-    Some(if big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
-}
-
-fn read_u32(bytes: &[u8], at: usize, big_endian: bool) -> Option<u32> {
-    let bytes = bytes.get(at..at.checked_add(4)?)?.try_into().ok()?;
-    Some(if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
 }

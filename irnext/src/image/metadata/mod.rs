@@ -7,6 +7,7 @@ pub(super) mod containers;
 pub(super) mod directory;
 pub(super) mod exif;
 pub(super) mod png;
+mod reader;
 mod resolution;
 mod xmp;
 

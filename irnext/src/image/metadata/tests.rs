@@ -71,11 +71,27 @@ fn only_what_is_untrue_of_the_upright_photo_changes_in_the_block() {
         let changed: Vec<usize> = (0..after.len()).filter(|&i| before[i] != after[i]).collect();
         let allowed = [22..34, 70..74, 104..128];
         assert!(changed.iter().all(|i| allowed.iter().any(|range| range.contains(i))));
-        let reader = exif::Reader::new(&after).unwrap();
+        let reader = reader::Reader::new(&after).unwrap();
         let number = |tag| reader.number(&reader.find(90, tag).unwrap());
         assert_eq!((number(0xA002), number(0xA003)), (Some(40), Some(30)));
         assert_eq!(reader.data(&reader.find(90, 0x927C).unwrap()), Some(MAKER_NOTE));
     }
+}
+
+#[test]
+fn a_block_goes_on_in_the_next_segment() {
+    let whole = block(false);
+    let (first, second) = whole.split_at(100);
+    let parts = [first, second].map(|part| segment(0xE1, &[b"Exif\0\0", part].concat()));
+    let another = segment(0xE1, &[b"Exif\0\0", &block(true)[..]].concat());
+    let [first, second] = parts;
+    let read = |segments: &[Vec<u8>]| {
+        let file = jpeg("<x/>", segments);
+        Photo::from_bytes(&file, &Limits::default()).unwrap().metadata.exif.unwrap()
+    };
+    let expected = read(&[segment(0xE1, &[b"Exif\0\0", &whole[..]].concat())]);
+    assert_eq!(read(&[first.clone(), second.clone()]), expected);
+    assert_eq!(read(&[first, second, another]), expected);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
 use super::cmyk::{Cmyk, to_rgb};
-use super::decoded::{self, AGAIN, Decoded, Result, check_size};
+use super::decoded::{self, Decoded, Result, check_size, only};
 use crate::image::metadata::{containers, exif};
 use crate::image::photo::Limits;
 use crate::image::segments::{EOI, coding, is_frame, segments};
@@ -100,9 +100,7 @@ fn inspect(bytes: &[u8], limits: &Limits) -> Result<(Option<Walk>, Vec<Note>)> {
     let mut notes = Vec::new();
     let percent = (100.0 * walk.rows).floor() as u8;
     if walk.rows < 1.0 - MAY_BE_MISSING && !limits.keep_going {
-        return Err(format!(
-            "the file is truncated: only {percent} % of the picture is there. {AGAIN}"
-        ));
+        return Err(only(percent));
     }
     if walk.rows < 1.0 {
         notes.push(Note::Incomplete(percent));

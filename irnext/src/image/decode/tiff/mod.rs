@@ -4,10 +4,14 @@
 mod chunks;
 mod colors;
 mod fax;
+mod old_jpeg;
 mod reasons;
 mod tags;
+mod unpack;
 mod ycbcr;
 
+#[cfg(test)]
+mod packed_tests;
 #[cfg(test)]
 mod tests;
 
@@ -20,46 +24,92 @@ use super::decoded::{Decoded, Result, check_size, gray_out};
 use crate::image::metadata::exif;
 use crate::image::photo::Limits;
 use crate::image::{FileKind, Note, SourceFile};
-use reasons::{rare, reason};
+use reasons::reason;
 use tags::{Photometric, Tags};
+use unpack::{Packing, unpacked};
 
 /// The size of the image as stored, and its orientation.
-pub(super) fn size(file: impl BufRead + Seek) -> Result<((u32, u32), Option<u8>)> {
-    let mut decoder = Decoder::new(file).map_err(reason)?;
+pub(super) fn size(mut file: impl BufRead + Seek) -> Result<((u32, u32), Option<u8>)> {
+    if let Ok(mut decoder) = Decoder::new(&mut file) {
+        let size = decoder.dimensions().map_err(reason)?;
+        return Ok((size, Tags::orientation(&mut decoder)));
+    }
+    let mut bytes = Vec::new();
+    let read = file.rewind().and_then(|()| file.read_to_end(&mut bytes));
+    read.map_err(|error| format!("cannot be read: {error}"))?;
+    let bytes = mended(&bytes);
+    let mut decoder = Decoder::new(Cursor::new(&*bytes)).map_err(reason)?;
     let size = decoder.dimensions().map_err(reason)?;
     Ok((size, Tags::orientation(&mut decoder)))
 }
 
 pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
-    let mut memory = TiffLimits::default();
-    memory.decoding_buffer_size = usize::MAX;
-    memory.intermediate_buffer_size = usize::MAX;
-    memory.ifd_value_size = bytes.len().max(1 << 20);
-    let open = |file| {
-        let decoder = Decoder::new(Cursor::new(file)).map_err(reason)?;
-        Ok::<_, String>(decoder.with_limits(memory.clone()))
-    };
+    let bytes = &*mended(bytes);
     let mut decoder = open(bytes)?;
     let size = decoder.dimensions().map_err(reason)?;
     check_size(size, limits)?;
     let tags = Tags::read(&mut decoder)?;
-    let mut file = readable(bytes, size, &tags)?;
-    if limits.keep_going && tags.is_plain {
-        lengthen(&mut file, size, &tags);
+    let mut decoded = match Packing::of(tags.scheme) {
+        _ if tags.scheme == old_jpeg::SCHEME => {
+            old_jpeg::decode(&mut decoder, bytes, size, &tags, limits)?
+        }
+        Some(packing) => {
+            let file = unpacked(bytes, size, &tags, packing, limits.keep_going)?;
+            let tags = Tags::read(&mut open(&file)?)?;
+            picture(&file, size, &tags, limits)?
+        }
+        None => picture(bytes, size, &tags, limits)?,
+    };
+    decoded.orientation = tags.orientation;
+    decoded.metadata = tags.metadata(bytes);
+    decoded.source = SourceFile::new(FileKind::Tiff);
+    decoded.source.tiff = Some(tags.compression);
+    decoded.source.lossy = tags.lossy;
+    let pages = pages(bytes);
+    decoded.notes.extend((pages > 1).then_some(Note::FirstOf(pages)));
+    Ok(decoded)
+}
+
+/// The file without contradictions that the crate refuses: lists of another length than a pixel has
+/// samples, and a next page that is this one.
+fn mended(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let mut file = Cow::Borrowed(bytes);
+    let samples = exif::list_in_first(bytes, 277).map_or(1, |list| list.first().map_or(1, |n| *n));
+    for tag in [258, 339] {
+        let list = exif::list_in_first(bytes, tag).unwrap_or_default();
+        // One is for all samples.
+        if list.len() > 1 && list.len() != samples as usize && samples < 16 {
+            exif::put_list_in_first(file.to_mut(), tag, &vec![list[0] as usize; samples as usize]);
+        }
     }
-    let mut decoder = open(&*file)?;
+    if let Some(next) = exif::next_that_is_first(bytes) {
+        file.to_mut()[next].fill(0);
+    }
+    file
+}
+
+fn open(file: &[u8]) -> Result<Decoder<Cursor<&[u8]>>> {
+    let mut memory = TiffLimits::default();
+    memory.decoding_buffer_size = usize::MAX;
+    memory.intermediate_buffer_size = usize::MAX;
+    memory.ifd_value_size = file.len().max(1 << 20);
+    Ok(Decoder::new(Cursor::new(file)).map_err(reason)?.with_limits(memory))
+}
+
+/// The pixels of a file whose compression is known to the crate, or that is a fax.
+fn picture(bytes: &[u8], size: (u32, u32), tags: &Tags, limits: &Limits) -> Result<Decoded> {
+    let mut file = readable(bytes, size, tags)?;
+    if limits.keep_going && tags.is_plain {
+        lengthen(&mut file, size, tags);
+    }
     let len = limits.keep_going.then_some(bytes.len());
-    let samples = chunks::read(&mut decoder, &file, size, &tags, len)?;
+    let samples = chunks::read(&mut open(&file)?, &file, size, tags, len)?;
 
     let mut decoded = Decoded::new(Default::default(), SourceFile::new(FileKind::Tiff));
     let mut icc = tags.icc.clone();
-    decoded.pixels = colors::image(&samples, size, &tags, &mut icc, &mut decoded.notes)?;
+    decoded.pixels = colors::image(&samples, size, tags, &mut icc, &mut decoded.notes)?;
     samples.missing.iter().for_each(|area| gray_out(&mut decoded.pixels, *area));
     decoded.icc = icc;
-    decoded.orientation = tags.orientation;
-    decoded.metadata = tags.metadata(bytes);
-    decoded.source.tiff = Some(tags.compression);
-    decoded.source.lossy = tags.lossy;
     if samples.damaged {
         decoded.notes.push(Note::Damaged);
     }
@@ -69,8 +119,6 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
     if samples.bits > 16 {
         decoded.notes.push(Note::FewerBits { from: samples.bits, to: 16 });
     }
-    let pages = pages(bytes);
-    decoded.notes.extend((pages > 1).then_some(Note::FirstOf(pages)));
     Ok(decoded)
 }
 
@@ -84,9 +132,6 @@ fn readable<'a>(bytes: &'a [u8], size: (u32, u32), tags: &Tags) -> Result<Cow<'a
     };
     if name.is_none() && !tags.reversed_bits && !tags.as_bytes() {
         return Ok(bytes.into());
-    }
-    if !exif::is_changeable(bytes) && (name.is_some() || tags.as_bytes()) {
-        return Err(rare("a BigTIFF with such colors"));
     }
     let mut file = bytes.to_vec();
     if tags.as_bytes() {

@@ -9,13 +9,10 @@ use crate::image::FileKind;
 pub(super) fn reason(error: TiffError) -> String {
     use std::io::ErrorKind::UnexpectedEof;
     match error {
-        TiffError::IoError(error) if error.kind() == UnexpectedEof => {
-            format!("the file is truncated, or damaged. {AGAIN}")
-        }
+        TiffError::IoError(error) if error.kind() == UnexpectedEof => cut(),
         TiffError::LimitsExceeded => "takes too much memory to decode".into(),
         TiffError::UnsupportedError(TiffUnsupportedError::UnsupportedCompressionMethod(method)) => {
             rare(match method {
-                CompressionMethod::JPEG => "the old kind of JPEG compression",
                 CompressionMethod::Fax3 | CompressionMethod::Huffman => "a rare fax compression",
                 _ => "a rare compression",
             })
@@ -26,6 +23,11 @@ pub(super) fn reason(error: TiffError) -> String {
         TiffError::UnsupportedError(_) | TiffError::UsageError(_) => rare("a rare kind"),
         _ => damaged(FileKind::Tiff),
     }
+}
+
+/// The refusal of a file that ends early, or whose addresses lead nowhere.
+pub(super) fn cut() -> String {
+    format!("the file is truncated, or damaged. {AGAIN}")
 }
 
 /// The refusal of a sort of TIFF.

@@ -45,6 +45,8 @@ pub(super) struct Tags {
     pub samples: usize,
     /// Columns and rows of a strip or tile.
     pub chunk: (usize, usize),
+    /// Whether the chunks are tiles.
+    pub tiled: bool,
     /// Whether 0 is white, in gray.
     pub white_is_zero: bool,
     /// Whether samples are stored as differences from their left neighbors.
@@ -64,6 +66,8 @@ pub(super) struct Tags {
     pub orientation: Option<u8>,
     pub icc: Option<Vec<u8>>,
     pub compression: TiffCompression,
+    /// The number of the file's compression.
+    pub scheme: u64,
     /// Whether the samples are not compressed.
     pub is_plain: bool,
     pub lossy: bool,
@@ -87,7 +91,7 @@ impl Tags {
         let options = first(292).unwrap_or(0);
         let photometric = match first(262) {
             // Fax machines have nothing but black and white.
-            None if (2..=3).contains(&compression) => Photometric::Gray,
+            None if first(277).unwrap_or(1) < 3 => Photometric::Gray,
             Some(0 | 1) => Photometric::Gray,
             Some(2) => Photometric::Rgb,
             Some(3) => Photometric::Palette,
@@ -99,10 +103,11 @@ impl Tags {
             Some(32803) => return Err(rare("a raw photo")),
             _ => return Err(rare("a rare color model")),
         };
-        if compression == 6 {
-            return Err(rare("the old kind of JPEG compression"));
-        }
-        let white_is_zero = photometric == Photometric::Gray && first(262).unwrap_or(0) == 0;
+        let is_fax = matches!(compression, 2 | 3);
+        let white_is_zero = match first(262) {
+            Some(number) => number == 0,
+            None => is_fax,
+        };
         let (samples, differences) = (first(277).unwrap_or(1) as usize, first(317) == Some(2));
         let orientation = first(274).and_then(|value| u8::try_from(value).ok());
         let planar = first(284) == Some(2);
@@ -129,6 +134,7 @@ impl Tags {
             bits: u8::try_from(bits).map_err(|_| rare("more than 64 bits"))?,
             planar,
             samples,
+            tiled: tile.is_some(),
             chunk: tile.map_or((size[0], rows), |(x, y)| (x as usize, y as usize)),
             white_is_zero,
             differences,
@@ -155,11 +161,12 @@ impl Tags {
                 8 | 32946 => TiffCompression::Deflate,
                 32773 => TiffCompression::PackBits,
                 // A well-packed file should not become large.
-                2..=4 | 7.. => TiffCompression::Deflate,
+                2..=4 | 6.. => TiffCompression::Deflate,
                 _ => TiffCompression::None,
             },
+            scheme: compression,
             is_plain: compression == 1,
-            lossy: compression == 7,
+            lossy: matches!(compression, 6 | 7),
             is_group_4: compression == 4,
             chunks: starts.iter().zip(&lengths).map(chunk).collect(),
             xmp: bytes(decoder, 700),
@@ -212,7 +219,7 @@ impl Tags {
 }
 
 /// The whole numbers of a field; none if it is missing or damaged.
-fn numbers<R: BufRead + Seek>(decoder: &mut Decoder<R>, tag: u16) -> Vec<u64> {
+pub(super) fn numbers<R: BufRead + Seek>(decoder: &mut Decoder<R>, tag: u16) -> Vec<u64> {
     let field = decoder.find_tag_unsigned_vec::<u64>(Tag::from_u16_exhaustive(tag));
     field.map_err(reason).ok().flatten().unwrap_or_default()
 }

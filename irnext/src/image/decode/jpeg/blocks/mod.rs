@@ -1,5 +1,8 @@
 //! The codes of one block of a JPEG scan, read and forgotten.
 
+#[cfg(test)]
+mod tests;
+
 use super::bits::{Bits, HuffmanTable, Stop};
 
 /// A block of a sequential scan: the difference of its average, then runs of zeros and the

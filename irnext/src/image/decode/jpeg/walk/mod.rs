@@ -4,6 +4,9 @@
 //! The scans themselves tell: each has as many codes as the picture has blocks, no more and no
 //! less.
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
 use super::bits::{Bits, HuffmanTable, Stop};
@@ -92,8 +95,6 @@ struct Component {
     id: u8,
     horizontal: usize,
     vertical: usize,
-    /// Blocks in a row, with those that pad the last MCU.
-    stride: usize,
     /// For each block of a progressive picture, which coefficients are not 0.
     nonzero: Vec<u64>,
     /// For each coefficient, the lowest bit that is known; 16 for none.
@@ -141,21 +142,27 @@ impl Walker {
                 id: part[0],
                 horizontal: usize::from(part[1] >> 4).clamp(1, 4),
                 vertical: usize::from(part[1] & 15).clamp(1, 4),
-                stride: 0,
                 nonzero: Vec::new(),
                 low: [16; 64],
                 seen: false,
             })
             .collect();
-        let (columns, rows) = self.mcus();
-        let progressive = self.progressive;
-        for component in &mut self.components {
-            component.stride = columns * component.horizontal;
-            if progressive {
-                component.nonzero = vec![0; component.stride * rows * component.vertical];
+        if self.progressive {
+            for index in 0..self.components.len() {
+                let (columns, rows) = self.blocks(index);
+                self.components[index].nonzero = vec![0; columns * rows];
             }
         }
         Some(())
+    }
+
+    /// Columns and rows of a component's blocks, without those that pad the last MCU.
+    fn blocks(&self, index: usize) -> (usize, usize) {
+        let (h, v) = self.largest_factors();
+        let component = &self.components[index];
+        let blocks =
+            |side: usize, factor: usize, largest: usize| (side * factor).div_ceil(8 * largest);
+        (blocks(self.width, component.horizontal, h), blocks(self.height, component.vertical, v))
     }
 
     /// Columns and rows of MCUs.
@@ -187,25 +194,19 @@ impl Walker {
             false => (SpectralBand { first: 0, last: 63, high: 0 }, 0),
         };
         let scan = Scan { parts: parts?, band, low };
-        (band.first <= band.last && band.last < 64 && !scan.parts.is_empty()).then_some(scan)
+        let is_band = band.first <= band.last && band.last < 64;
+        let is_known = match (scan.parts.len(), self.progressive) {
+            (0, _) => false,
+            (1, _) | (_, false) => true,
+            _ => band.last == 0,
+        };
+        (is_band && is_known).then_some(scan)
     }
 
     /// Reads a scan that starts at `at`. Returns where the marker behind it is.
     fn read_scan(&mut self, scan: &Scan, bytes: &[u8], at: usize) -> (usize, Result<(), Ended>) {
         let alone = scan.parts.len() == 1;
-        let (columns, rows) = if alone {
-            let (h, v) = self.largest_factors();
-            let component = &self.components[scan.parts[0].0];
-            let blocks = |side: usize, factor: usize, largest: usize| {
-                (side * factor).div_ceil(largest).div_ceil(8)
-            };
-            (
-                blocks(self.width, component.horizontal, h),
-                blocks(self.height, component.vertical, v),
-            )
-        } else {
-            self.mcus()
-        };
+        let (columns, rows) = if alone { self.blocks(scan.parts[0].0) } else { self.mcus() };
         for &(index, ..) in &scan.parts {
             self.components[index].seen = true;
         }
@@ -215,7 +216,7 @@ impl Walker {
         loop {
             let last = (first + interval).min(total);
             let mut bits = Bits::new(bytes, at);
-            let result = self.read_interval(scan, &mut bits, first..last, columns, alone);
+            let result = self.read_interval(scan, &mut bits, first..last, alone);
             let (end, left) = bits.finish();
             damaged |= left > 0 || result.is_err();
             // Behind a damaged interval, its marker's number tells which one follows.
@@ -253,23 +254,21 @@ impl Walker {
         scan: &Scan,
         bits: &mut Bits<'_>,
         mcus: Range<usize>,
-        columns: usize,
         alone: bool,
     ) -> Result<(), (Stop, usize)> {
         let (mut run, mut none) = (0, 0);
         for mcu in mcus {
-            let (x, y) = (mcu % columns, mcu / columns);
             for &(index, dc, ac) in &scan.parts {
                 let component = &mut self.components[index];
                 let (h, v) =
                     if alone { (1, 1) } else { (component.horizontal, component.vertical) };
-                for block in 0..h * v {
-                    let place = (y * v + block / h) * component.stride + x * h + block % h;
+                for _ in 0..h * v {
                     let tables = [&self.tables[0][dc], &self.tables[1][ac]];
                     let result = match self.progressive {
                         false => sequential(tables, bits),
                         true => {
-                            let nonzero = component.nonzero.get_mut(place).unwrap_or(&mut none);
+                            // Only scans of one component have more than averages.
+                            let nonzero = component.nonzero.get_mut(mcu).unwrap_or(&mut none);
                             progressive(scan.band, tables, bits, nonzero, &mut run)
                         }
                     };
