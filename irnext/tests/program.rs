@@ -74,7 +74,7 @@ fn each_photograph_is_restored_by_what_it_suffers_from() {
     let at = folder.path();
     fs::create_dir(at.join("in")).unwrap();
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/samples/clean/casa-mila.jpg");
-    let clear = Photo::read(&sample).unwrap().rgb.resize(256, 192).unwrap();
+    let clear = Photo::read(&sample).unwrap().rgb.resize(400, 300).unwrap();
     for (name, task) in [("hazy", Task::Dehaze), ("rainy", Task::Derain)] {
         let image = degrade(task, &clear, &mut engine::Rng::at(1, 0, 0));
         Photo::new(image).write(at.join("in").join(name).with_extension("png")).unwrap();

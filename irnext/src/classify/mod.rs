@@ -26,7 +26,7 @@ mod sharpness;
 mod streaks;
 mod tiles;
 
-pub use classification::{CLASSES, Classification, SURE, class_name};
+pub use classification::{CLASSES, Classification, LEAST_SIDE, class_name};
 pub use classifier::Classifier;
 pub use features::Features;
 
@@ -38,7 +38,8 @@ use crate::image::Image;
 /// # Errors
 /// If this program's own classifier is damaged.
 pub fn classify(image: &Image) -> Result<Classification> {
-    Ok(Classifier::shipped()?.judge(&Features::of(image)))
+    let small = image.width.min(image.height) < LEAST_SIDE;
+    Ok(Classification { small, ..Classifier::shipped()?.judge(&Features::of(image)) })
 }
 
 #[cfg(test)]
