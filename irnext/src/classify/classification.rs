@@ -124,7 +124,7 @@ impl fmt::Display for Classification {
         }
         match self.strength() {
             strength if strength > 0.0 && strength < 1.0 => {
-                write!(f, ", so at {} % of its strength", (100.0 * strength).floor())
+                write!(f, ", so at {} % of its strength", (100.0 * strength).round())
             }
             _ => Ok(()),
         }

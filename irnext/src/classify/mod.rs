@@ -31,14 +31,24 @@ pub use classifier::Classifier;
 pub use features::Features;
 
 use crate::error::Result;
-use crate::image::Image;
+use crate::image::{Image, Pixels};
 
 /// Classifies the degradation of `image` with the built-in classifier.
 ///
 /// # Errors
 /// If this program's own classifier is damaged.
 pub fn classify(image: &Image) -> Result<Classification> {
-    let small = image.width.min(image.height) < LEAST_SIDE;
+    judge(image, (image.width, image.height))
+}
+
+/// Like [`classify`].
+pub(crate) fn classify_photo(pixels: &Pixels) -> Result<Classification> {
+    judge(&pixels.at_most(features::PIXELS), (pixels.width, pixels.height))
+}
+
+/// Classifies a photograph of this size by `image`, which may be shrunk.
+fn judge(image: &Image, (width, height): (usize, usize)) -> Result<Classification> {
+    let small = width.min(height) < LEAST_SIDE;
     Ok(Classification { small, ..Classifier::shipped()?.judge(&Features::of(image)) })
 }
 

@@ -12,7 +12,7 @@ use std::path::Path;
 /// The photographs that the classifier was not fitted to.
 fn held_back() -> Vec<Image> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/samples/clean");
-    image_files(&folder).unwrap().iter().map(|file| Photo::read(file).unwrap().rgb).collect()
+    image_files(&folder).unwrap().iter().map(|file| Photo::read(file).unwrap().image()).collect()
 }
 
 /// Seeds of the degradations below.
@@ -217,7 +217,7 @@ fn a_second_pass_over_a_result_finds_it_clear() {
         let Outcome::Restored { photo: restored, .. } = restorer.restore(&photo).unwrap() else {
             panic!("{name} was left alone")
         };
-        let again = classify(&restored.rgb).unwrap();
+        let again = classify_photo(&restored.pixels).unwrap();
         assert_eq!(again.task(), None, "{name}: {again}");
     }
 }

@@ -8,17 +8,21 @@
 mod effect;
 mod memory;
 mod scale;
+mod strength;
 mod tiles;
 
 pub use effect::Effect;
 pub use memory::MemoryLimit;
+pub(crate) use memory::bytes_beside;
 pub use scale::Scale;
+pub(crate) use strength::mix;
 
 use crate::compute::Precision;
 use crate::error::{Error, Result};
-use crate::image::{Image, Note};
+use crate::image::{Image, Note, Pixels};
 use crate::model::{FrozenModel, ModelConfig};
 use engine::{DType, Tensor};
+use memory::{FULL_SIZE, Share, bytes};
 use scale::LinearFit;
 use tiles::Tiling;
 
@@ -55,37 +59,57 @@ pub fn restore_reporting(
     image: &Image,
     progress: &dyn Fn(f64),
 ) -> Result<Image> {
-    in_pieces(MemoryLimit::default(), image, model, image, progress)
+    let photo = (image.width, image.height);
+    let share = Share { limit: MemoryLimit::default(), photo, beside: 0 };
+    in_pieces(share, model, image, progress)
 }
 
-/// Like [`restore_reporting`], but with this `sizing`. `task` names the degradation.
+/// Like [`restore_reporting`], but with this `sizing`. `task` names the degradation. `beside` is the
+/// memory that the photograph takes beside the network. `finish` gets each row of the result, to
+/// change it.
 pub(crate) fn restore_at(
     sizing: Sizing,
     model: &FrozenModel,
     task: &str,
-    image: &Image,
+    (photo, beside): (&Pixels, u64),
+    finish: &(dyn Fn(usize, &mut [f32]) + Sync),
     progress: &dyn Fn(f64),
-) -> Result<Image> {
-    let memory = sizing.memory;
-    let Some((width, height)) = sizing.scale.copy(task, image.width, image.height) else {
-        return in_pieces(memory, image, model, image, progress);
-    };
-    let copy = image.resize(width, height)?;
-    let restored = in_pieces(memory, image, model, &copy, progress)?;
-    Ok(LinearFit::fit(&copy, &restored).apply(image))
+) -> Result<Pixels> {
+    let size = (photo.width, photo.height);
+    let share = |beside| Share { limit: sizing.memory, photo: size, beside };
+    match sizing.scale.copy(task, size) {
+        Some((width, height)) => {
+            let copy = photo.resize(width, height)?;
+            let restored = in_pieces(share(beside), model, &copy, progress)?;
+            let lines = LinearFit::of(task, &copy, &restored);
+            let change = lines.over(size);
+            Ok(Pixels::build(size, photo, |y, row| {
+                photo.read(3 * y * size.0, row);
+                change(y, row);
+                finish(y, row);
+            }))
+        }
+        None => {
+            let beside = beside.saturating_add(bytes(size, FULL_SIZE));
+            let restored = in_pieces(share(beside), model, &photo.image(), progress)?;
+            Ok(Pixels::build(size, photo, |y, row| {
+                row.copy_from_slice(restored.row(y));
+                finish(y, row);
+            }))
+        }
+    }
 }
 
-/// In pieces that fit into `memory` beside `photo`.
+/// In pieces that fit into the memory of `share`.
 fn in_pieces(
-    memory: MemoryLimit,
-    photo: &Image,
+    share: Share,
     model: &FrozenModel,
     image: &Image,
     progress: &dyn Fn(f64),
 ) -> Result<Image> {
     let restore_piece = |image: &Image| one_piece(&model.config, image, |x| model.predict(x));
-    let (photo, size) = ((photo.width, photo.height), (image.width, image.height));
-    let available = memory.for_network(photo)?;
+    let size = (image.width, image.height);
+    let available = share.of_network()?;
     let padded = |side| model.config.side_for(side);
     let (width, height) = (padded(size.0), padded(size.1));
     // The plan that is made to find it serves the restoration in one piece, too.
@@ -97,17 +121,17 @@ fn in_pieces(
     let pixels = usize::try_from(available / per_pixel).unwrap_or(usize::MAX);
     match Tiling::new(size, pixels, padded) {
         Some(tiling) => tiling.restore(image, restore_piece, progress),
-        None => Err(memory.refusal(photo, Tiling::least_area(size, padded) as u64 * per_pixel)),
+        None => Err(share.refusal(Tiling::least_area(size, padded) as u64 * per_pixel)),
     }
 }
 
 /// The result of `restore` in `precision` or, if that is not finite, in f32, with a note: half
 /// precision overflows where f32 does not.
-pub(crate) fn finite(
+pub(crate) fn finite<T>(
     precision: Precision,
     notes: &mut Vec<Note>,
-    restore: impl Fn(Precision) -> Result<Image>,
-) -> Result<Image> {
+    restore: impl Fn(Precision) -> Result<T>,
+) -> Result<T> {
     match restore(precision) {
         Err(Error::NotFinite { .. }) if precision != Precision::F32 => {
             notes.push(Note::RepeatedInF32);
@@ -183,14 +207,15 @@ mod tests {
     fn a_limit_on_memory_makes_smaller_pieces_or_an_error() {
         let model = model().freeze();
         let image = Image::from_fn(700, 500, |x, y| [x as f32 / 700.0, y as f32 / 500.0, 0.5]);
-        let photo = 60 * 700 * 500;
+        let pixels = Pixels::from(image.clone());
+        let (beside, photo) = (1000, 1000 + FULL_SIZE * 700 * 500);
         let per_pixel = bytes_per_pixel(&model);
         let restored = |limit: u64| {
-            let sizing = Sizing { memory: MemoryLimit::limited_to(limit), ..Sizing::default() };
+            let sizing = Sizing { memory: MemoryLimit::limited_to(limit), scale: Scale::Full };
             let parts = std::cell::Cell::new(0);
             let progress = |_| parts.set(parts.get() + 1);
-            restore_at(sizing, &model, "derain", &image, &progress)
-                .map(|image| (image, parts.get()))
+            restore_at(sizing, &model, "derain", (&pixels, beside), &|_, _| (), &progress)
+                .map(|restored| (restored.into_image(), parts.get()))
         };
         let whole = restore(&model, &image).unwrap();
         let (image, parts) = restored(1 << 30).unwrap();
@@ -261,7 +286,7 @@ mod tests {
             Precision::F32 => Ok(Image::new(1, 1)),
             _ => Err(Error::NotFinite { count: 3 }),
         };
-        let always = |_| Err(Error::NotFinite { count: 3 });
+        let always = |_| Err::<Image, _>(Error::NotFinite { count: 3 });
         for precision in [Precision::F16, Precision::Bf16, Precision::Tf32] {
             let mut notes = Vec::new();
             assert!(finite(precision, &mut notes, overflows).is_ok());
@@ -272,7 +297,7 @@ mod tests {
         let (mut notes, calls) = (Vec::new(), std::cell::Cell::new(0));
         let error = finite(Precision::F32, &mut notes, |_| {
             calls.set(calls.get() + 1);
-            Err(Error::NotFinite { count: 3 })
+            Err::<Image, _>(Error::NotFinite { count: 3 })
         });
         assert!(matches!(error, Err(Error::NotFinite { count: 3 })));
         assert_eq!((notes.len(), calls.get()), (0, 1));
