@@ -11,7 +11,7 @@
 //! photographs classify them. `table` shows how a classifier classifies other photographs.
 
 use irnext::classify::fit::{LabeledFeatures, fit, samples};
-use irnext::classify::{CLASSES, Classification, Classifier, Features, SURE, class_name};
+use irnext::classify::{CLASSES, Classification, Classifier, Features, LEAST_SIDE, class_name};
 use irnext::data::image_files;
 use irnext::image::Photo;
 use rayon::prelude::*;
@@ -94,7 +94,10 @@ fn fit_file(file: &str, classifier: &str) -> Result<(), Box<dyn Error>> {
 fn table(classifier: &Classifier, folder: &str) -> Result<(), Box<dyn Error>> {
     let mut counts = Counts::default();
     for file in image_files(Path::new(folder))? {
-        let classification = classifier.judge(&Features::of(&Photo::read(&file)?.image()));
+        let image = Photo::read(&file)?.image();
+        let small = image.width().min(image.height()) < LEAST_SIDE;
+        let judged = classifier.judge(&Features::of(&image));
+        let classification = Classification { small, ..judged };
         println!("{}: {classification}", file.display());
         counts.add(0, &classification);
     }
@@ -111,7 +114,7 @@ impl Counts {
     fn add(&mut self, class: usize, classification: &Classification) {
         let place =
             CLASSES.iter().position(|class| *class == classification.likeliest()).unwrap_or(0);
-        let unsure = place > 0 && classification.probability() < SURE;
+        let unsure = place > 0 && classification.task().is_none();
         self.0[class][if unsure { CLASSES.len() } else { place }] += 1;
     }
 

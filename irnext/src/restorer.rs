@@ -4,9 +4,9 @@ use crate::classify::{Classification, classify_photo};
 use crate::compute::Compute;
 use crate::degrade::Task;
 use crate::error::{Error, Result};
-use crate::image::{Photo, Pixels};
+use crate::image::{Photo, Pixels, Rows};
 use crate::model::{FrozenModel, Model};
-use crate::restore::{MemoryLimit, Scale, Sizing, bytes_beside, finite, restore_at};
+use crate::restore::{MemoryLimit, Scale, Sizing, bytes_beside, finite, mix, restore_at};
 use crate::shipped;
 use std::sync::OnceLock;
 
@@ -55,6 +55,8 @@ pub struct Restoration<'a> {
     pub task: &'a str,
     /// The degradation that was detected; none if the task was given.
     pub classification: Option<Classification>,
+    /// How much of the restoration is applied: 1, or less if the classification is not sure.
+    pub strength: f32,
     model: &'a FrozenModel,
     compute: Compute,
     sizing: Sizing,
@@ -168,7 +170,9 @@ impl Restorer {
             return Ok(Decision::LeaveAlone(classification));
         };
         let restoration = self.restoration_for(task)?;
-        Ok(Decision::Restore(Restoration { classification: Some(classification), ..restoration }))
+        let strength = classification.strength() as f32;
+        let classification = Some(classification);
+        Ok(Decision::Restore(Restoration { classification, strength, ..restoration }))
     }
 
     /// The restoration for `task`, whatever a photograph shows.
@@ -191,7 +195,7 @@ impl Restorer {
 
     fn restoration<'a>(&self, task: &'a str, model: &'a FrozenModel) -> Restoration<'a> {
         let Self { compute, sizing, .. } = *self;
-        Restoration { task, classification: None, model, compute, sizing }
+        Restoration { task, classification: None, strength: 1.0, model, compute, sizing }
     }
 
     fn built_in<'a>(&self, cell: &'a OnceLock<FrozenModel>, task: Task) -> Result<&'a FrozenModel> {
@@ -229,6 +233,7 @@ impl Restoration<'_> {
         // A gray photo stays gray, and hidden colors are the photo's own.
         let colorless = photo.is_colorless();
         let finish = |y: usize, row: &mut [f32]| {
+            mix(&seen.row(y), row, self.strength);
             if colorless {
                 row.chunks_exact_mut(3)
                     .for_each(|pixel| pixel.fill((pixel[0] + pixel[1] + pixel[2]) / 3.0));
@@ -252,10 +257,11 @@ mod tests {
     /// The task, or the reason for leaving the photograph alone.
     fn decided(probabilities: [f64; 6]) -> Result<String, String> {
         let restorer = Restorer::detecting(Compute::default()).unwrap();
-        let classification = Classification { probabilities, reasons: vec!["colors are pale"] };
+        let reasons = vec!["colors are pale"];
+        let classification = Classification { probabilities, reasons, small: false };
         match restorer.decide_by(classification).unwrap() {
-            Decision::Restore(Restoration { task, classification, .. }) => {
-                Ok(format!("{task}, {}", classification.unwrap()))
+            Decision::Restore(Restoration { task, classification, strength, .. }) => {
+                Ok(format!("{task} at {strength}, {}", classification.unwrap()))
             }
             Decision::LeaveAlone(classification) => Err(classification.verdict()),
         }
@@ -286,14 +292,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_less_than_sure_is_restored_in_part() {
+        let restorer = Restorer::detecting(Compute::default()).unwrap();
+        let photo = Photo::new(Image::from_fn(64, 64, |x, y| [(x ^ y) as f32 / 63.0; 3]));
+        let at = |strength| {
+            let restoration = restorer.restoration_for(Task::Derain).unwrap();
+            Restoration { strength, ..restoration }.apply(&photo).unwrap().image()
+        };
+        let (none, half, all) = (at(0.0), at(0.5), at(1.0));
+        assert!(all != photo.image());
+        for ((none, all), half) in none.data.iter().zip(&all.data).zip(&half.data) {
+            assert!((half - (all + none) / 2.0).abs() < 1e-5, "{none} {half} {all}");
+        }
+        let before = photo.image();
+        assert!(none.data.iter().zip(&before.data).all(|(a, b)| (a - b).abs() < 1e-5));
+        let mild = decided([0.2, 0.0, 0.725, 0.075, 0.0, 0.0]).unwrap();
+        assert!(mild.starts_with("derain at 0.75, rain, 72 %"), "{mild}");
+        assert!(mild.ends_with(", so at 75 % of its strength"), "{mild}");
+    }
+
+    #[test]
     fn clear_and_uncertain_photographs_are_left_alone() {
         assert_eq!(
             decided([0.1, 0.9, 0.0, 0.0, 0.0, 0.0]).unwrap(),
-            "dehaze, haze, 90 % (colors are pale)"
+            "dehaze at 1, haze, 90 % (colors are pale)"
         );
         for (probabilities, part) in [
             ([0.9, 0.1, 0.0, 0.0, 0.0, 0.0], "no haze, rain, snow or blur found (90 % sure)"),
-            ([0.4, 0.5, 0.1, 0.0, 0.0, 0.0], "perhaps haze, but only 50 % sure; less than 60 %"),
+            ([0.4, 0.5, 0.1, 0.0, 0.0, 0.0], "perhaps haze, but only 50 % sure; less than 65 %"),
         ] {
             let why = decided(probabilities).unwrap_err();
             assert!(why.contains(part), "{why}");

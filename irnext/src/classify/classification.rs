@@ -14,8 +14,19 @@ pub const CLASSES: [Option<Task>; 6] = [
     Some(Task::Defocus),
 ];
 
-/// The least probability at which the program acts on a classification.
-pub const SURE: f64 = 0.6;
+/// For each of [`CLASSES`], the least probability at which the program acts on it, and that from
+/// which it restores at full strength. Haze and snow ask for more than the rest: to remove them
+/// does a clear photograph most harm.
+const ACTED_ON: [[f64; 2]; 6] =
+    [[1.0, 1.0], [0.65, 0.9], [0.6, 0.85], [0.75, 0.9], [0.6, 0.8], [0.6, 0.8]];
+
+/// The strength of the restoration at the least of these probabilities: a mild one, as it may be
+/// wrong.
+const MILD: f64 = 0.5;
+
+/// The least side of a photograph that is acted on, pixels. A smaller one shows too little: a piece
+/// of a brick wall looks like rain.
+pub const LEAST_SIDE: usize = 300;
 
 /// The classification of a photograph.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +36,8 @@ pub struct Classification {
     /// The strongest reasons for the likeliest class and against a clear photograph, in words; the
     /// strongest first.
     pub reasons: Vec<&'static str>,
+    /// Whether the photograph has a side of less than [`LEAST_SIDE`].
+    pub small: bool,
 }
 
 impl Classification {
@@ -38,9 +51,21 @@ impl Classification {
         self.probabilities[self.place()]
     }
 
-    /// The task that restores the photograph; none if no class is likely enough.
+    /// The task that restores the photograph; none if no class is likely enough, or the photograph
+    /// is too small to tell.
     pub fn task(&self) -> Option<Task> {
-        self.likeliest().filter(|_| self.probability() >= SURE)
+        let [least, _] = ACTED_ON[self.place()];
+        self.likeliest().filter(|_| self.probability() >= least && !self.small)
+    }
+
+    /// How much of the restoration by [`Classification::task`] is applied: from a half to 1, the
+    /// surer the more; 0 if there is none.
+    pub fn strength(&self) -> f64 {
+        if self.task().is_none() {
+            return 0.0;
+        }
+        let [least, sure] = ACTED_ON[self.place()];
+        MILD + (1.0 - MILD) * ((self.probability() - least) / (sure - least)).min(1.0)
     }
 
     /// The task for the degradation that is likeliest, whether or not it is likely.
@@ -55,10 +80,14 @@ impl Classification {
         let percent = (100.0 * self.probability()).floor();
         match self.likeliest() {
             None => format!("no haze, rain, snow or blur found ({percent} % sure)"),
+            likeliest if self.small => format!(
+                "perhaps {}, but less than {LEAST_SIDE} pixels a side are too few to tell",
+                class_name(likeliest)
+            ),
             likeliest => format!(
                 "perhaps {}, but only {percent} % sure; less than {} % changes nothing",
                 class_name(likeliest),
-                100.0 * SURE
+                100.0 * ACTED_ON[self.place()][0]
             ),
         }
     }
@@ -75,8 +104,8 @@ impl Classification {
     }
 }
 
-/// `haze, 93 % (washed out: hardly any dark patches; details are faint)`, or
-/// `clear, 85 % (snow, 9 %)` with the second likeliest class.
+/// `haze, 70 % (washed out: hardly any dark patches; details are faint), so at 60 % of its
+/// strength`, or `clear, 85 % (snow, 9 %)` with the second likeliest class.
 impl fmt::Display for Classification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Truncated, not rounded: 99.6 % is not certain.
@@ -89,9 +118,15 @@ impl fmt::Display for Classification {
         };
         f.write_str(&of(self.place()))?;
         match (self.likeliest(), self.reasons.is_empty()) {
-            (None, _) => write!(f, " ({})", of(self.likelier(1..CLASSES.len()))),
-            (_, true) => Ok(()),
-            (_, false) => write!(f, " ({})", self.reasons.join("; ")),
+            (None, _) => write!(f, " ({})", of(self.likelier(1..CLASSES.len())))?,
+            (_, true) => {}
+            (_, false) => write!(f, " ({})", self.reasons.join("; "))?,
+        }
+        match self.strength() {
+            strength if strength > 0.0 && strength < 1.0 => {
+                write!(f, ", so at {} % of its strength", (100.0 * strength).round())
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -39,11 +39,12 @@ impl Classifier {
         })
     }
 
-    /// Classifies by the features.
+    /// Classifies by the features, which do not tell the size of the photograph.
     pub fn judge(&self, features: &Features) -> Classification {
         let z = self.standardized(features);
         let probabilities = self.probabilities(&z);
-        let mut classification = Classification { probabilities, reasons: Vec::new() };
+        let mut classification =
+            Classification { probabilities, reasons: Vec::new(), small: false };
         classification.reasons = self.reasons(&z, classification.place());
         classification
     }

@@ -26,7 +26,7 @@ mod sharpness;
 mod streaks;
 mod tiles;
 
-pub use classification::{CLASSES, Classification, SURE, class_name};
+pub use classification::{CLASSES, Classification, LEAST_SIDE, class_name};
 pub use classifier::Classifier;
 pub use features::Features;
 
@@ -38,12 +38,18 @@ use crate::image::{Image, Pixels};
 /// # Errors
 /// If this program's own classifier is damaged.
 pub fn classify(image: &Image) -> Result<Classification> {
-    Ok(Classifier::shipped()?.judge(&Features::of(image)))
+    judge(image, (image.width, image.height))
 }
 
 /// Like [`classify`].
 pub(crate) fn classify_photo(pixels: &Pixels) -> Result<Classification> {
-    classify(&pixels.at_most(features::PIXELS))
+    judge(&pixels.at_most(features::PIXELS), (pixels.width, pixels.height))
+}
+
+/// Classifies a photograph of this size by `image`, which may be shrunk.
+fn judge(image: &Image, (width, height): (usize, usize)) -> Result<Classification> {
+    let small = width.min(height) < LEAST_SIDE;
+    Ok(Classification { small, ..Classifier::shipped()?.judge(&Features::of(image)) })
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 use super::features::FIGURES;
 use super::fit::{LabeledFeatures, fit};
 use super::*;
+use crate::compute::Compute;
 use crate::data::image_files;
 use crate::degrade::{Task, degrade};
 use crate::image::Photo;
+use crate::restorer::{Outcome, Restorer};
 use engine::Rng;
 use std::path::Path;
 
@@ -159,15 +161,63 @@ fn fitting_finds_what_tells_classes_apart() {
     );
 }
 
+fn classification(probabilities: [f64; 6]) -> Classification {
+    Classification { probabilities, reasons: vec!["colors are pale"], small: false }
+}
+
 #[test]
 fn unlikely_classes_are_not_acted_on() {
-    let classification =
-        |probabilities| Classification { probabilities, reasons: vec!["colors are pale"] };
     let half = classification([0.2, 0.55, 0.25, 0.0, 0.0, 0.0]);
     assert_eq!((half.likeliest(), half.task()), (Some(Task::Dehaze), None));
-    let sure = classification([0.2, 0.0, 0.8, 0.0, 0.0, 0.0]);
-    assert_eq!(sure.task(), Some(Task::Derain));
-    assert_eq!(sure.to_string(), "rain, 80 % (colors are pale)");
+    let sure = classification([0.1, 0.0, 0.9, 0.0, 0.0, 0.0]);
+    assert_eq!((sure.task(), sure.strength()), (Some(Task::Derain), 1.0));
+    assert_eq!(sure.to_string(), "rain, 90 % (colors are pale)");
     let clear = classification([0.9, 0.04, 0.0, 0.06, 0.0, 0.0]);
     assert_eq!((clear.task(), clear.to_string()), (None, "clear, 90 % (snow, 6 %)".into()));
+    assert_eq!(clear.strength(), 0.0);
+}
+
+#[test]
+fn haze_and_snow_ask_for_more_and_a_doubtful_restoration_is_mild() {
+    let of = |class: usize, p: f64| {
+        let mut probabilities = [1.0 - p, 0.0, 0.0, 0.0, 0.0, 0.0];
+        probabilities[class] = p;
+        classification(probabilities)
+    };
+    let acts = |class, p| of(class, p).task().is_some();
+    assert!(acts(2, 0.62) && acts(4, 0.62) && acts(5, 0.62));
+    assert!(!acts(1, 0.62) && !acts(3, 0.62) && !acts(3, 0.72) && acts(3, 0.8));
+    for class in 1..CLASSES.len() {
+        let strengths: Vec<f64> =
+            (0..=100).map(|p| of(class, f64::from(p) / 100.0).strength()).collect();
+        assert!(strengths.windows(2).all(|pair| pair[0] <= pair[1]), "{strengths:?}");
+        let least = strengths.iter().find(|&&strength| strength > 0.0).unwrap();
+        assert!((0.5..0.55).contains(least) && strengths[100] == 1.0, "{strengths:?}");
+    }
+}
+
+#[test]
+fn small_photographs_are_left_alone() {
+    let hazy = degrade(Task::Dehaze, &held_back()[0], &mut Rng::at(0, 0, 0));
+    let judged = |width, height| classify(&hazy.part(0, 0, width, height)).unwrap();
+    assert_eq!(judged(400, 300).task(), Some(Task::Dehaze), "{}", judged(400, 300));
+    for (width, height) in [(400, 299), (299, 384)] {
+        let small = judged(width, height);
+        assert_eq!((small.task(), small.likeliest()), (None, Some(Task::Dehaze)), "{small}");
+        assert!(small.verdict().contains("less than 300 pixels a side"), "{}", small.verdict());
+    }
+}
+
+#[test]
+fn a_second_pass_over_a_result_finds_it_clear() {
+    let restorer = Restorer::detecting(Compute::default()).unwrap();
+    for name in ["colosseum-in-haze.jpg", "osprey-in-rain.jpg"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/samples");
+        let photo = Photo::read(folder.join(name)).unwrap();
+        let Outcome::Restored { photo: restored, .. } = restorer.restore(&photo).unwrap() else {
+            panic!("{name} was left alone")
+        };
+        let again = classify_photo(&restored.pixels).unwrap();
+        assert_eq!(again.task(), None, "{name}: {again}");
+    }
 }

@@ -2,24 +2,14 @@
 //! that shows them side by side.
 
 use crate::image::{Photo, Pixels, Rows};
+use crate::restore;
 
-/// Mixes `after` with the picture `before` it: 0 gives that picture, 1 leaves `after` as it is, and
-/// more than 1 goes further in the same direction.
-///
-/// sRGB values are mixed, not light. The network's last step adds a correction to the sRGB values
-/// of its input, so this scales the correction. Mixed as light, haze at one half looks nearer to
-/// the photograph, and at 1.5 dark parts end at black: in the sample of the Colosseum a third of
-/// the values, against a twenty-fifth so, and where rain was removed there are black streaks.
+/// [Mixes](restore::mix) `after` with the picture `before` it.
 pub(super) fn mix(before: &Pixels, after: &mut Pixels, strength: f32) {
-    // To the bit.
-    if strength == 1.0 {
-        return;
+    // To the bit, whatever the precision of the pixels.
+    if strength != 1.0 {
+        after.change(|y, row| restore::mix(&before.row(y), row, strength));
     }
-    after.change(|y, row| {
-        for (after, before) in row.iter_mut().zip(&*before.row(y)) {
-            *after = (before + strength * (*after - before)).clamp(0.0, 1.0);
-        }
-    });
 }
 
 /// `before` on the left, `after` on the right, and a thin white line between them.

@@ -8,12 +8,14 @@
 mod effect;
 mod memory;
 mod scale;
+mod strength;
 mod tiles;
 
 pub use effect::Effect;
 pub use memory::MemoryLimit;
 pub(crate) use memory::bytes_beside;
 pub use scale::Scale;
+pub(crate) use strength::mix;
 
 use crate::compute::Precision;
 use crate::error::{Error, Result};
