@@ -293,7 +293,7 @@ mod tests {
         let height = 2 * BAND + 50;
         let value = |at: usize, ripple: f32| {
             let wave = (at as f32 * 1.3).sin() * ripple;
-            (if at / 21 % 2 == 0 { 0.25 } else { 0.75 }) + wave * (at % 5) as f32
+            (if (at / 21).is_multiple_of(2) { 0.25 } else { 0.75 }) + wave * (at % 5) as f32
         };
         let upright =
             |ripple| Pixels::from(Image::from_fn(40, height, |_, y| [value(y, ripple); 3]));

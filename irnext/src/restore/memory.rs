@@ -4,8 +4,8 @@ use crate::error::{Error, Result};
 use crate::image::Photo;
 use std::str::FromStr;
 
-/// The bytes for each pixel of an ordinary photograph that its restoration takes beside the network:
-/// the photograph and its result, in 8 and 16 bits, and the file's samples.
+/// The bytes for each pixel of an ordinary photograph that its restoration takes beside the
+/// network: the photograph and its result, in 8 and 16 bits, and the file's samples.
 const ORDINARY: u64 = 12;
 
 /// The bytes for each pixel that a photograph at full size takes in addition: the picture that the

@@ -64,9 +64,9 @@ pub fn restore_reporting(
     in_pieces(share, model, image, progress)
 }
 
-/// Like [`restore_reporting`], but with this `sizing`. `task` names the degradation. `beside` is the
-/// memory that the photograph takes beside the network. `finish` gets each row of the result, to
-/// change it.
+/// Like [`restore_reporting`], but with this `sizing`. `task` names the degradation. `beside` is
+/// the memory that the photograph takes beside the network. `finish` gets each row of the result,
+/// to change it.
 pub(crate) fn restore_at(
     sizing: Sizing,
     model: &FrozenModel,

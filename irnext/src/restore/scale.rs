@@ -1,14 +1,14 @@
 //! The scale at which a network sees a photograph.
 //!
-//! A network knows pictures of the size it was trained on. In 24 megapixels it looks at a wall where
-//! it expects a street, and at streaks and flakes that are ten times as wide as any it has seen. So
-//! it restores a smaller copy, and the change of that copy is carried to the photograph.
+//! A network knows pictures of the size it was trained on. In 24 megapixels it looks at a wall
+//! where it expects a street, and at streaks and flakes that are ten times as wide as any it has
+//! seen. So it restores a smaller copy, and the change of that copy is carried to the photograph.
 //!
-//! Haze, rain and snow lie between the camera and the scene. There, near each pixel of the copy, the
-//! restored color is a straight line of the degraded one, fitted by a guided filter (He, Sun, Tang:
-//! "Guided image filtering", 2010, and "Fast guided filter", 2015). Blur is a matter of the picture
-//! alone: the copy's change is added. Either way, all detail that is finer than the copy's is the
-//! photograph's own.
+//! Haze, rain and snow lie between the camera and the scene. There, near each pixel of the copy,
+//! the restored color is a straight line of the degraded one, fitted by a guided filter (He, Sun,
+//! Tang: "Guided image filtering", 2010, and "Fast guided filter", 2015). Blur is a matter of the
+//! picture alone: the copy's change is added. Either way, all detail that is finer than the copy's
+//! is the photograph's own.
 
 use crate::degrade::Task;
 use crate::error::{Error, Result};
