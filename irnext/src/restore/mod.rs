@@ -2,13 +2,13 @@
 //!
 //! As in the paper's evaluation, the image is padded on the right and at the bottom, by reflection,
 //! to sides that the network takes; the full-size prediction is cropped to the image and clamped to
-//! [0, 1]. An image too large to go through in one piece goes through in overlapping tiles. Where a
-//! network sees best in a smaller copy, its work is carried from there ([`Scale`]).
+//! [0, 1]. An image too large to go through in one piece goes through in strips of rows, with the same
+//! result. Where a network sees best in a smaller copy, its work is carried from there ([`Scale`]).
 
 mod effect;
 mod memory;
 mod scale;
-mod tiles;
+mod strips;
 
 pub use effect::Effect;
 pub use memory::MemoryLimit;
@@ -20,7 +20,7 @@ use crate::image::{Image, Note};
 use crate::model::{FrozenModel, ModelConfig};
 use engine::{DType, Tensor};
 use scale::LinearFit;
-use tiles::Tiling;
+use strips::in_strips;
 
 /// How large photographs go through a network.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -48,14 +48,14 @@ pub fn restore(model: &FrozenModel, image: &Image) -> Result<Image> {
     restore_reporting(model, image, &|_| ())
 }
 
-/// Like [`restore`], but calls `progress` after each tile with the finished part of the work, from
-/// 0 to 1.
+/// Like [`restore`], but calls `progress` now and then with the finished part of the work, from 0
+/// to 1. An image that goes through in one piece is finished at once.
 pub fn restore_reporting(
     model: &FrozenModel,
     image: &Image,
     progress: &dyn Fn(f64),
 ) -> Result<Image> {
-    in_pieces(MemoryLimit::default(), image, model, image, progress)
+    in_pieces(MemoryLimit::default(), (image.width, image.height), model, image, progress)
 }
 
 /// Like [`restore_reporting`], but with this `sizing`. `task` names the degradation.
@@ -66,39 +66,36 @@ pub(crate) fn restore_at(
     image: &Image,
     progress: &dyn Fn(f64),
 ) -> Result<Image> {
-    let memory = sizing.memory;
+    let (memory, photo) = (sizing.memory, (image.width, image.height));
     let Some((width, height)) = sizing.scale.copy(task, image.width, image.height) else {
-        return in_pieces(memory, image, model, image, progress);
+        return in_pieces(memory, photo, model, image, progress);
     };
     let copy = image.resize(width, height)?;
-    let restored = in_pieces(memory, image, model, &copy, progress)?;
+    let restored = in_pieces(memory, photo, model, &copy, progress)?;
     Ok(LinearFit::fit(&copy, &restored).apply(image))
 }
 
-/// In pieces that fit into `memory` beside `photo`.
+/// In one piece, or in strips, whichever fits into `memory` beside `photo`.
 fn in_pieces(
     memory: MemoryLimit,
-    photo: &Image,
+    photo: (usize, usize),
     model: &FrozenModel,
     image: &Image,
     progress: &dyn Fn(f64),
 ) -> Result<Image> {
-    let restore_piece = |image: &Image| one_piece(&model.config, image, |x| model.predict(x));
-    let (photo, size) = ((photo.width, photo.height), (image.width, image.height));
     let available = memory.for_network(photo)?;
-    let padded = |side| model.config.side_for(side);
-    let (width, height) = (padded(size.0), padded(size.1));
+    let [width, height] = [image.width, image.height].map(|side| model.config.side_for(side));
     // The plan that is made to find it serves the restoration in one piece, too.
-    let whole = model.peak_bytes(width, height)? as u64;
-    if whole <= available {
-        return restore_piece(image);
+    if model.peak_bytes(width, height)? as u64 <= available {
+        return one_piece(&model.config, image, |x| model.predict(x));
     }
-    let per_pixel = whole.div_ceil(width as u64 * height as u64);
-    let pixels = usize::try_from(available / per_pixel).unwrap_or(usize::MAX);
-    match Tiling::new(size, pixels, padded) {
-        Some(tiling) => tiling.restore(image, restore_piece, progress),
-        None => Err(memory.refusal(photo, Tiling::least_area(size, padded) as u64 * per_pixel)),
+    let bytes = usize::try_from(available).unwrap_or(usize::MAX);
+    let strips = model.strips(width, height, bytes)?;
+    let least = strips.peak_bytes() as u64;
+    if least > available && memory.is_limited() {
+        return Err(memory.refusal(photo, least));
     }
+    in_strips(model, &strips, image, progress)
 }
 
 /// The result of `restore` in `precision` or, if that is not finite, in f32, with a note: half
@@ -129,9 +126,13 @@ pub(crate) fn one_piece(
 ) -> Result<Image> {
     let padded = image.pad_reflect(config.side_for(image.width), config.side_for(image.height));
     let predicted = to_image(&predict(&to_tensor(&padded)?)?)?;
-    let restored = predicted.part(0, 0, image.width, image.height);
-    match restored.data.iter().filter(|value| !value.is_finite()).count() {
-        0 => Ok(restored.clamp()),
+    finished(predicted.part(0, 0, image.width, image.height))
+}
+
+/// A prediction, clamped, if it is finite.
+fn finished(predicted: Image) -> Result<Image> {
+    match predicted.data.iter().filter(|value| !value.is_finite()).count() {
+        0 => Ok(predicted.clamp()),
         count => Err(Error::NotFinite { count }),
     }
 }
@@ -180,30 +181,35 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_on_memory_makes_smaller_pieces_or_an_error() {
+    fn a_limit_on_memory_makes_strips_of_the_same_result_or_an_error() {
         let model = model().freeze();
         let image = Image::from_fn(700, 500, |x, y| [x as f32 / 700.0, y as f32 / 500.0, 0.5]);
         let photo = 60 * 700 * 500;
-        let per_pixel = bytes_per_pixel(&model);
         let restored = |limit: u64| {
             let sizing = Sizing { memory: MemoryLimit::limited_to(limit), ..Sizing::default() };
-            let parts = std::cell::Cell::new(0);
-            let progress = |_| parts.set(parts.get() + 1);
+            let reports = std::cell::Cell::new(0);
+            let progress = |_| reports.set(reports.get() + 1);
             restore_at(sizing, &model, "derain", &image, &progress)
-                .map(|image| (image, parts.get()))
+                .map(|image| (image, reports.get()))
         };
         let whole = restore(&model, &image).unwrap();
-        let (image, parts) = restored(1 << 30).unwrap();
-        assert_eq!((image, parts), (whole, 0));
-        // Tiles overlap by 128 pixels at least: two by two.
-        let (_, parts) = restored(photo + per_pixel * 448 * 320).unwrap();
-        assert_eq!(parts, 4);
-        for limit in [photo - 1, photo, photo + per_pixel * 128 * 128] {
+        let (one_piece, reports) = restored(1 << 30).unwrap();
+        assert!(one_piece == whole && reports == 0);
+        let in_one = model.peak_bytes(704, 512).unwrap() as u64;
+        let mut limits = vec![photo + in_one - 1, photo + in_one / 2];
+        for limit in [photo - 1, photo, photo + in_one / 100] {
             let error = restored(limit).unwrap_err();
             let Error::Memory { least, limit: allowed, .. } = error else { panic!("{error}") };
             assert!(least > limit && allowed == limit, "{error}");
-            // With what the error asks for, it works.
-            assert!(limit < photo || restored(least).is_ok(), "{error}");
+            // With what the error asks for, it works, unless that is for the photo alone.
+            limits.extend((limit >= photo).then_some(least));
+        }
+        for limit in limits {
+            let (image, reports) = restored(limit).unwrap();
+            assert!(reports > 5, "{reports}");
+            let off = image.data.iter().zip(&whole.data).map(|(a, b)| (a - b).abs());
+            let off = off.fold(0.0, f32::max);
+            assert!(off < 1.0 / 255.0, "in {limit} bytes: off by {off}");
         }
     }
 
