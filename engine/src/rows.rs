@@ -85,8 +85,8 @@ impl RowRule {
             Self::Same => RowsRead { rows: start..end, skip: 0, made: end - start },
             Self::Window { stride, before, count } => {
                 let first = start.saturating_sub(before.div_ceil(stride));
-                let rows = first * stride
-                    ..((end - 1) * stride + count).saturating_sub(before).min(height);
+                let rows =
+                    first * stride..((end - 1) * stride + count).saturating_sub(before).min(height);
                 let made = (rows.len() + 2 * before).saturating_sub(count) / stride + 1;
                 RowsRead { rows, skip: start - first, made }
             }

@@ -30,8 +30,8 @@ use crate::{Device, Error, Meta, Result, Tensor};
 use fold::Constants;
 use graph::PlanGraph;
 use schedule::Plan;
-pub use strips::Strips;
 use std::sync::{Arc, Mutex, PoisonError};
+pub use strips::Strips;
 
 /// Runs `f` on `inputs` as planned. For a computation that runs once, such as a step of training; a
 /// [`Planner`] keeps its plans.

@@ -1,4 +1,4 @@
-//! How much memory a restoration may take, and so how large the pieces are that it is done in.
+//! How much memory a restoration may take, and so whether it is done in one piece or in strips.
 
 use crate::error::{Error, Result};
 use std::str::FromStr;
@@ -8,7 +8,8 @@ use std::str::FromStr;
 /// buffers that files are read and written through.
 const BESIDE: u64 = 60;
 
-/// The bytes that the network takes for a piece, unless there is a limit.
+/// The bytes that the network takes if there is no limit; it takes more where it cannot do with
+/// so few.
 const PIECE: u64 = 2 << 30;
 
 /// A limit on the memory that a restoration takes.
@@ -50,8 +51,8 @@ impl MemoryLimit {
         }
     }
 
-    /// The error of a photograph that does not fit, of which a piece takes at least this many
-    /// bytes.
+    /// The error of a photograph that does not fit, for which the network takes at least this
+    /// many bytes.
     pub(super) fn refusal(self, photo: (usize, usize), piece: u64) -> Error {
         let least = beside(photo).saturating_add(piece);
         Error::Memory { size: photo, least, limit: self.0.unwrap_or(PIECE) }
@@ -103,7 +104,7 @@ mod tests {
         );
         let error = limit.refusal((4, 4), 50);
         assert!(matches!(error, Error::Memory { least: 1010, limit: 1000, .. }), "{error}");
-        // Without a limit, pieces have 2 GiB, however large the photograph is.
+        // Without a limit, there are 2 GiB, however large the photograph is.
         let none = MemoryLimit::default();
         assert_eq!(none.for_network((1 << 20, 1 << 20)).unwrap(), 2 << 30);
         assert!(limit.is_limited() && !none.is_limited());

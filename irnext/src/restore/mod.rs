@@ -2,23 +2,26 @@
 //!
 //! As in the paper's evaluation, the image is padded on the right and at the bottom, by reflection,
 //! to sides that the network takes; the full-size prediction is cropped to the image and clamped to
-//! [0, 1]. An image too large to go through in one piece goes through in strips of rows, with the same
-//! result. Where a network sees best in a smaller copy, its work is carried from there ([`Scale`]).
+//! [0, 1]. An image too large to go through in one piece goes through in strips of rows, with the
+//! same result. Where a network sees best in a smaller copy, its work is carried from there
+//! ([`Scale`]).
 
 mod effect;
 mod memory;
+mod piece;
 mod scale;
 mod strips;
 
 pub use effect::Effect;
 pub use memory::MemoryLimit;
+pub(crate) use piece::one_piece;
+pub use piece::{to_image, to_tensor};
 pub use scale::Scale;
 
 use crate::compute::Precision;
 use crate::error::{Error, Result};
 use crate::image::{Image, Note};
-use crate::model::{FrozenModel, ModelConfig};
-use engine::{DType, Tensor};
+use crate::model::FrozenModel;
 use scale::LinearFit;
 use strips::in_strips;
 
@@ -114,46 +117,11 @@ pub(crate) fn finite(
     }
 }
 
-/// Pads, predicts, crops, clamps.
-///
-/// # Errors
-/// [`Error::NotFinite`] if a value inside the image is not finite: clamped and rounded, it would
-/// pass for black.
-pub(crate) fn one_piece(
-    config: &ModelConfig,
-    image: &Image,
-    predict: impl FnOnce(&Tensor) -> Result<Tensor>,
-) -> Result<Image> {
-    let padded = image.pad_reflect(config.side_for(image.width), config.side_for(image.height));
-    let predicted = to_image(&predict(&to_tensor(&padded)?)?)?;
-    finished(predicted.part(0, 0, image.width, image.height))
-}
-
-/// A prediction, clamped, if it is finite.
-fn finished(predicted: Image) -> Result<Image> {
-    match predicted.data.iter().filter(|value| !value.is_finite()).count() {
-        0 => Ok(predicted.clamp()),
-        count => Err(Error::NotFinite { count }),
-    }
-}
-
-/// An image as `[1, 3, H, W]`.
-pub fn to_tensor(image: &Image) -> Result<Tensor> {
-    Ok(Tensor::from_nhwc(&image.data, [1, 3, image.height, image.width])?)
-}
-
-/// The first image of `[N, 3, H, W]`.
-pub fn to_image(x: &Tensor) -> Result<Image> {
-    let [_, _, height, width] = x.dims4("to_image")?;
-    let mut data = x.to_dtype(DType::F32)?.permute(&[0, 2, 3, 1])?.to_vec::<f32>()?;
-    data.truncate(height * width * 3);
-    Ok(Image { width, height, data })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Model;
+    use crate::model::{Model, ModelConfig};
+    use engine::{DType, Tensor};
 
     fn model() -> Model {
         Model::new(

@@ -1,7 +1,7 @@
 //! Images too large to go through a network in one piece: in strips of rows, which give the result
 //! of one piece.
 
-use super::{finished, to_image, to_tensor};
+use super::piece::{finished, to_image, to_tensor};
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::model::FrozenModel;

@@ -28,7 +28,8 @@ impl AddBilinear {
     /// by a scale.
     pub(crate) fn of(resize: &BilinearOp) -> Option<Self> {
         let Bilinear { output, alignment } = resize.0;
-        matches!(output, OutputSize::Size(_)).then_some(Self { alignment, gelu: false, place: None })
+        let sized = matches!(output, OutputSize::Size(_));
+        sized.then_some(Self { alignment, gelu: false, place: None })
     }
 
     /// The sum of a tensor and a [`Tensor::bilinear`], as a plan fuses it.

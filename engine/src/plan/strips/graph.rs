@@ -111,6 +111,12 @@ impl RowGraph {
         self.stages.iter().max().map_or(1, |last| last + 1)
     }
 
+    /// The cost of computing every map once; more than 0.
+    pub(super) fn work(&self) -> f64 {
+        let of_maps = self.nodes.iter().filter(|node| !matches!(node.kind, NodeKind::AtOnce));
+        of_maps.map(|node| node.cost).sum::<f64>().max(1.0)
+    }
+
     fn add(&mut self, OpNode { op, inputs, outputs }: OpNode) -> Result<()> {
         let metas: Vec<Meta> = inputs.iter().map(|&id| self.metas[id].clone()).collect();
         let made: Vec<Meta> = outputs.iter().map(|&id| self.metas[id].clone()).collect();

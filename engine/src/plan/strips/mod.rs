@@ -70,7 +70,7 @@ impl Strips {
             };
             let heights = if less.is_some() { &HEIGHTS[..LOW] } else { &HEIGHTS[..] };
             let peak = |&height: &usize| peak_bytes(&graph, &keeping, &stages, height);
-            let may_fit = less.is_none() || keeping.most_bytes(&graph, &stages) <= bytes;
+            let may_fit = less.is_none() || keeping.most_bytes(&graph, &stages) <= bytes / 5 * 4;
             let mut ways = heights.iter().filter(|_| may_fit).map(|height| (*height, peak(height)));
             let fitting = ways.find(|&(_, peak)| peak <= bytes);
             let (height, peak) = match (fitting, less) {
@@ -92,16 +92,16 @@ impl Strips {
         self.peak
     }
 
-    /// The work, in that of the computation in one piece: 1 and more, as maps that are not kept are
-    /// made again.
+    /// The work, in that of the computation in one piece: from 1 to 4, as maps that are not
+    /// kept are made again.
     pub fn work(&self) -> f64 {
-        let once: f64 = self.graph.nodes.iter().map(|node| node.cost).sum();
-        work(&self.graph, &self.stages) / once.max(1.0)
+        work(&self.graph, &self.stages) / self.graph.work()
     }
 
     /// Computes. `read` gives rows of the input, more than once, as `[1, C, rows, W]` on the device
     /// of the planned input; `write` gets rows of the result, each once, from the top to the
-    /// bottom, with the number of the first; `progress` gets the finished part of the work, up to 1.
+    /// bottom, with the number of the first; `progress` gets the finished part of the work, up to
+    /// 1.
     ///
     /// # Errors
     /// Those of `read` and `write`; [`Error::Shape`] if rows do not fit; [`Error::Memory`].

@@ -6,7 +6,7 @@ use super::stages::Keeping;
 use crate::ops::instance_norm::moments;
 use crate::rows::{RowsRead, StripPlace};
 use crate::trace::ValueId;
-use crate::{DType, Error, Meta, Result, Tensor};
+use crate::{DType, Error, Meta, Padding, Result, Tensor};
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -46,7 +46,7 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// Computes what is computed at once before stage `at`.
+    /// Computes the values that are made at once before stage `at`.
     pub(super) fn begin(&mut self, at: usize) -> Result<()> {
         for (n, node) in self.graph.nodes.iter().enumerate() {
             if node.outputs.iter().any(|&id| self.graph.stages[id] != at) {
@@ -130,7 +130,16 @@ impl<'a> Progress<'a> {
         let graph = self.graph;
         let node = &graph.nodes[n];
         let map = node.outputs[0];
+        let reads_of_maps = || reads.iter().flatten();
+        let skip = reads_of_maps().map(|read| read.skip).max().unwrap_or(0);
+        let made = reads_of_maps().map(|read| read.made).max().unwrap_or(rows.len());
         let input = |(&id, read): (&ValueId, &Option<RowsRead>)| match read {
+            // A residual of rows of which some are made in vain: any numbers will do for those.
+            Some(read) if read.made < made => {
+                let bottom = made.saturating_sub(skip + read.made);
+                let around = Padding { top: skip, bottom, ..Padding::default() };
+                self.part(id, &read.rows)?.pad_zeros(around)
+            }
             Some(read) => self.part(id, &read.rows),
             None => self.whole(id),
         };
@@ -148,7 +157,6 @@ impl<'a> Progress<'a> {
         let op = in_strip.as_ref().unwrap_or(&node.op);
         let metas: Vec<Meta> = inputs.iter().map(Tensor::meta).collect();
         let made = op.compute(inputs, &op.infer(&metas)?)?.swap_remove(0);
-        let skip = reads.iter().flatten().map(|read| read.skip).max().unwrap_or(0);
         let made = match made.shape()[2] == rows.len() {
             true => made,
             false => made.narrow(2, skip, rows.len())?,
@@ -255,7 +263,9 @@ impl PartialSums {
                 let squares = self.squares.iter().zip(&other.squares).zip(both.clone());
                 Self {
                     count,
-                    squares: squares.map(|((p, q), (a, b))| p + q + (b - a).powi(2) * weight).collect(),
+                    squares: squares
+                        .map(|((p, q), (a, b))| p + q + (b - a).powi(2) * weight)
+                        .collect(),
                     first: both.map(|(a, b)| a + (b - a) * (other.count / count)).collect(),
                 }
             }

@@ -162,9 +162,10 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// The most bytes at once in the stages so far.
+    /// The most bytes at once in the stages so far, and a quarter more: the pool gives kept rows
+    /// buffers that strips had, which are up to twice as large.
     pub(super) fn peak(&self) -> usize {
-        self.peak
+        self.peak.saturating_add(self.peak / 4)
     }
 
     /// What `action` takes and gives back.

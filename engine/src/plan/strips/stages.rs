@@ -7,16 +7,19 @@ use super::graph::{NodeKind, RowGraph};
 use crate::trace::ValueId;
 use crate::{DType, Meta};
 
+/// The most work, in that of one piece, that giving up maps may lead to.
+const MOST_WORK: f64 = 4.0;
+
 /// A stage: one walk over the rows, from maps that are there to maps and statistics that are not.
 #[derive(Default)]
 pub(super) struct Stage {
-    /// What is done with each strip, in this order.
+    /// The steps for each strip, in this order.
     pub(super) steps: Vec<StageStep>,
     /// The maps of earlier stages that no later stage needs, so that their rows can go.
     pub(super) last: Vec<ValueId>,
 }
 
-/// What is done with a strip.
+/// A step of a strip.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum StageStep {
     /// The next rows of a map that is there come.
@@ -32,16 +35,22 @@ pub(super) enum StageStep {
 /// Which maps are kept between stages, and how.
 #[derive(Clone)]
 pub(super) struct Keeping {
-    /// For each value whether it is kept where a later stage needs it.
-    pub(super) keep: Vec<bool>,
+    /// For each value the last stage that it may be kept for.
+    until: Vec<usize>,
     /// Whether in half the bytes.
     pub(super) compact: bool,
 }
 
 impl Keeping {
-    /// Every map that a later stage needs is kept.
+    /// Every map that a later stage needs is kept. No other way keeps one for longer: then giving
+    /// one up never takes memory for another.
     pub(super) fn all(graph: &RowGraph, compact: bool) -> Self {
-        Self { keep: graph.maps.clone(), compact }
+        let always = Self { until: vec![usize::MAX; graph.metas.len()], compact };
+        let mut until = vec![0; graph.metas.len()];
+        for (at, stage) in always.stages(graph).iter().enumerate() {
+            stage.last.iter().for_each(|&map| until[map] = at);
+        }
+        Self { until, compact }
     }
 
     /// The dtype in which a map is kept.
@@ -86,7 +95,7 @@ impl Keeping {
                 // One that is kept from an earlier stage is not made again.
                 NodeKind::InStrips(_) => {
                     let map = node.outputs[0];
-                    let there = graph.stages[map] < at && self.keep[map];
+                    let there = graph.stages[map] < at && at <= self.until[map];
                     if needed[map] && there {
                         loads.push(map);
                     }
@@ -145,14 +154,15 @@ impl Keeping {
         candidates.dedup();
         for map in candidates {
             let mut less = self.clone();
-            less.keep[map] = false;
+            less.until[map] = 0;
             let stages = less.stages(graph);
             let after = less.bytes(graph, &stages);
             let freed = most.saturating_sub(after[fullest]);
-            if freed == 0 || after.iter().any(|&bytes| bytes > most) {
+            let cost_after = work(graph, &stages);
+            if freed == 0 || cost_after > MOST_WORK * graph.work() {
                 continue;
             }
-            let value = freed as f64 / (work(graph, &stages) - cost).max(1.0);
+            let value = freed as f64 / (cost_after - cost).max(1.0);
             if best.as_ref().is_none_or(|(most, _)| value > *most) {
                 best = Some((value, less));
             }

@@ -158,10 +158,7 @@ fn rows_that_do_not_fit_and_errors_of_the_caller_end_it() {
     let strips = strips(&x, |x, _| x.gelu(), &[], 0).unwrap();
     let narrow = |rows: Range<usize>| x.narrow(2, rows.start, rows.len() - 1);
     let error = strips.run(narrow, |_, _| Ok(()), &|_| ()).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "strips: expected [1, 2, 16, 8] f32, got [1, 2, 15, 8] f32"
-    );
+    assert_eq!(error.to_string(), "strips: expected [1, 2, 16, 8] f32, got [1, 2, 15, 8] f32");
     let read = |rows: Range<usize>| x.narrow(2, rows.start, rows.len());
     let full = |_, _| Err(Error::shape("test", "the disk is full"));
     let error = strips.run(read, full, &|_| ()).unwrap_err();
