@@ -44,5 +44,5 @@ fn strips_take_the_memory_that_they_say() {
         last = said;
         println!("{} bytes allowed, {said} said, {taken} taken", 200_000_000 / part);
     }
-    assert!(last < 40_000_000, "{last}");
+    assert!(last < 48_000_000, "{last}");
 }

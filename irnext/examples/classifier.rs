@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn measure(photographs: &str, file: &str) -> Result<(), Box<dyn Error>> {
     let files = image_files(Path::new(photographs))?;
     let of_photograph = |(index, path): (usize, &std::path::PathBuf)| -> irnext::Result<String> {
-        let clear = Photo::read(path)?.rgb;
+        let clear = Photo::read(path)?.image();
         let all = (0..ROUNDS).flat_map(|seed| samples(&clear, seed, index as u64));
         let line = |sample: LabeledFeatures| {
             let figures = sample.features.0.map(|v| format!("\t{v:.6}")).concat();
@@ -94,7 +94,7 @@ fn fit_file(file: &str, classifier: &str) -> Result<(), Box<dyn Error>> {
 fn table(classifier: &Classifier, folder: &str) -> Result<(), Box<dyn Error>> {
     let mut counts = Counts::default();
     for file in image_files(Path::new(folder))? {
-        let classification = classifier.judge(&Features::of(&Photo::read(&file)?.rgb));
+        let classification = classifier.judge(&Features::of(&Photo::read(&file)?.image()));
         println!("{}: {classification}", file.display());
         counts.add(0, &classification);
     }

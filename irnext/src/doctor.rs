@@ -155,15 +155,18 @@ impl Look {
             return Ok(Self { size: Photo::size(file)?, print: None });
         }
         let photo = Photo::read(file)?;
-        let size = (photo.rgb.width, photo.rgb.height);
-        Ok(Self { size, print: print.then(|| (hash(&photo), thumbnail(&photo.rgb))) })
+        let image = print.then(|| photo.image());
+        Ok(Self {
+            size: photo.sides(),
+            print: image.map(|image| (hash(&image), thumbnail(&image))),
+        })
     }
 }
 
-fn hash(photo: &Photo) -> u64 {
+fn hash(image: &Image) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (photo.rgb.width, photo.rgb.height).hash(&mut hasher);
-    photo.rgb.data.iter().for_each(|value| value.to_bits().hash(&mut hasher));
+    (image.width, image.height).hash(&mut hasher);
+    image.data.iter().for_each(|value| value.to_bits().hash(&mut hasher));
     hasher.finish()
 }
 

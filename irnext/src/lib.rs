@@ -12,7 +12,7 @@
 //! let hazy = Photo::new(Image::build(64, 48, |x, _| [0.5 + x as f32 / 200.0; 3])?);
 //! let restorer = Restorer::for_task(Task::Dehaze, Compute::default())?;
 //! let Outcome::Restored { photo, task, .. } = restorer.restore(&hazy)? else { unreachable!() };
-//! assert_eq!((photo.rgb.width(), photo.rgb.height(), &task[..]), (64, 48, "dehaze"));
+//! assert_eq!((photo.pixels.width(), photo.pixels.height(), &task[..]), (64, 48, "dehaze"));
 //! # Ok::<(), irnext::Error>(())
 //! ```
 //!

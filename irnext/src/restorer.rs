@@ -1,12 +1,12 @@
 //! The restoration of photographs as a service: which model, on which device, for which photograph.
 
-use crate::classify::{Classification, classify};
+use crate::classify::{Classification, classify_photo};
 use crate::compute::Compute;
 use crate::degrade::Task;
 use crate::error::{Error, Result};
-use crate::image::{Image, Photo};
+use crate::image::{Photo, Pixels};
 use crate::model::{FrozenModel, Model};
-use crate::restore::{MemoryLimit, Scale, Sizing, finite, restore_at};
+use crate::restore::{MemoryLimit, Scale, Sizing, bytes_beside, finite, restore_at};
 use crate::shipped;
 use std::sync::OnceLock;
 
@@ -156,10 +156,10 @@ impl Restorer {
     ///
     /// # Errors
     /// If the model cannot be loaded onto the device.
-    pub fn decide(&self, image: &Image) -> Result<Decision<'_>> {
+    pub fn decide(&self, pixels: &Pixels) -> Result<Decision<'_>> {
         match &self.models {
             Models::One(task, model) => Ok(Decision::Restore(self.restoration(task, model))),
-            Models::BuiltIn(_) => self.decide_by(classify(image)?),
+            Models::BuiltIn(_) => self.decide_by(classify_photo(pixels)?),
         }
     }
 
@@ -224,27 +224,30 @@ impl Restoration<'_> {
     pub fn apply_reporting(&self, photo: &Photo, progress: &dyn Fn(f64)) -> Result<Photo> {
         photo.check()?;
         let mut notes = photo.notes.clone();
-        let seen = photo.visible();
+        let (seen, beside) = (photo.visible(), bytes_beside(photo));
         let precision = self.compute.precision;
-        let mut rgb = finite(precision, &mut notes, |precision| {
+        // A gray photo stays gray, and hidden colors are the photo's own.
+        let colorless = photo.is_colorless();
+        let finish = |y: usize, row: &mut [f32]| {
+            if colorless {
+                row.chunks_exact_mut(3)
+                    .for_each(|pixel| pixel.fill((pixel[0] + pixel[1] + pixel[2]) / 3.0));
+            }
+            photo.put_back_hidden(y, row);
+        };
+        let pixels = finite(precision, &mut notes, |precision| {
             let in_f32 = (precision != self.compute.precision).then(|| self.model.in_f32());
             let model = in_f32.as_ref().unwrap_or(self.model);
-            restore_at(self.sizing, model, self.task, &seen, progress)
+            restore_at(self.sizing, model, self.task, (&seen, beside), &finish, progress)
         })?;
-        if photo.is_colorless() {
-            rgb.data
-                .chunks_exact_mut(3)
-                .for_each(|pixel| pixel.fill((pixel[0] + pixel[1] + pixel[2]) / 3.0));
-        }
-        photo.put_back_hidden(&mut rgb);
-        Ok(Photo { rgb, notes, ..photo.without_pixels() })
+        Ok(Photo { pixels, notes, ..photo.without_pixels() })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::{Format, PhotoProfile, WriteOptions};
+    use crate::image::{Format, Image, PhotoProfile, WriteOptions};
 
     /// The task, or the reason for leaving the photograph alone.
     fn decided(probabilities: [f64; 6]) -> Result<String, String> {
@@ -273,7 +276,7 @@ mod tests {
         let one = Restorer::for_task(Task::Derain, Compute::default()).unwrap();
         let photo = Photo::new(Image::from_fn(64, 64, |x, y| [(x ^ y) as f32 / 63.0; 3]));
         let of = |restorer: &Restorer, task| -> Result<Image> {
-            Ok(restorer.restoration_for(task)?.apply(&photo)?.rgb)
+            Ok(restorer.restoration_for(task)?.apply(&photo)?.image())
         };
         let derained = of(&all, Task::Derain).unwrap();
         assert_eq!(of(&one, Task::Derain).unwrap(), derained);
@@ -313,10 +316,10 @@ mod tests {
         };
         assert_eq!((task.as_str(), classification.is_none()), ("dehaze", true));
         assert_eq!(restored.alpha, photo.alpha);
-        assert_eq!(restored.profile.unwrap().icc, [1, 2, 3]);
+        assert_eq!(restored.profile.as_ref().unwrap().icc, [1, 2, 3]);
         assert!(restored.gray && restored.depth == depth);
-        assert!(restored.rgb.data.chunks_exact(3).all(|p| p[0] == p[1] && p[1] == p[2]));
-        assert_ne!(restored.rgb.data, photo.rgb.data);
+        assert!(restored.pixels.iter().all(|p| p[0] == p[1] && p[1] == p[2]));
+        assert_ne!(restored.image(), photo.image());
     }
 
     #[test]
@@ -342,11 +345,11 @@ mod tests {
             Outcome::LeftAlone { reason } => panic!("{reason}"),
         };
         let photo = Photo { alpha: Some(alpha.clone()), ..Photo::new(magenta) };
-        let filled = restored(&Photo::new(photo.visible().into_owned())).rgb;
+        let filled = restored(&Photo::of(photo.visible().into_owned())).image();
         assert!(filled.pixels().all(|[r, g, b]| r == g && g == b));
         let result = restored(&photo);
         assert_eq!(result.alpha.as_ref(), Some(&alpha));
-        for (i, pixel) in result.rgb.pixels().enumerate() {
+        for (i, pixel) in result.pixels.iter().enumerate() {
             let (x, y) = (i % 64, i / 64);
             if alpha[i] == 0.0 {
                 assert_eq!(pixel, [1.0, 0.0, 1.0]);

@@ -75,7 +75,7 @@ mod tests {
     fn every_shipped_model_loads_and_helps() {
         // Photographs that no training saw.
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/samples/clean");
-        let clean = |file: &PathBuf| Photo::read(file).unwrap().rgb.part(192, 128, 128, 128);
+        let clean = |file: &PathBuf| Photo::read(file).unwrap().image().part(192, 128, 128, 128);
         let photographs: Vec<Image> = image_files(&folder).unwrap().iter().map(clean).collect();
         for task in Task::ALL {
             assert!(file(task).len() < 2_500_000, "{task}: {} bytes", file(task).len());

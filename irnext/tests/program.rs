@@ -60,7 +60,7 @@ fn good_files_are_restored_and_bad_ones_named() {
     }
     assert!(!complained.contains("panicked"), "{complained}");
     for (name, size) in [("a.png", (70, 50)), ("z.jpg", (40, 90))] {
-        let restored = Photo::read(at.join("out").join(name)).unwrap().rgb;
+        let restored = Photo::read(at.join("out").join(name)).unwrap().image();
         assert_eq!((restored.width(), restored.height()), size);
         assert!(said.contains(name), "{said}");
     }
@@ -74,7 +74,7 @@ fn each_photograph_is_restored_by_what_it_suffers_from() {
     let at = folder.path();
     fs::create_dir(at.join("in")).unwrap();
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/samples/clean/casa-mila.jpg");
-    let clear = Photo::read(&sample).unwrap().rgb.resize(256, 192).unwrap();
+    let clear = Photo::read(&sample).unwrap().image().resize(256, 192).unwrap();
     for (name, task) in [("hazy", Task::Dehaze), ("rainy", Task::Derain)] {
         let image = degrade(task, &clear, &mut engine::Rng::at(1, 0, 0));
         Photo::new(image).write(at.join("in").join(name).with_extension("png")).unwrap();
@@ -123,7 +123,7 @@ fn each_photograph_is_restored_by_what_it_suffers_from() {
     let converted = irnext(at, &["restore", "in/clear.jpg", "-o", "new.png"]);
     assert!(text(&converted.stdout).contains("converted"), "{}", text(&converted.stdout));
     let [before, after] = ["in/clear.jpg", "new.png"].map(|name| Photo::read(at.join(name)));
-    assert_eq!(before.unwrap().rgb, after.unwrap().rgb);
+    assert_eq!(before.unwrap().image(), after.unwrap().image());
     // Earlier results are skipped.
     let again = irnext(at, &["restore", "in/hazy.png"]);
     let said = text(&again.stdout);
@@ -378,7 +378,7 @@ fn pairs_are_written_and_scored() {
         (&"a.png".into(), &"derain".into(), &2.into())
     );
     // The line says enough to make the picture again.
-    let source = Photo::read(at.join(line["source"].as_str().unwrap())).unwrap().rgb;
+    let source = Photo::read(at.join(line["source"].as_str().unwrap())).unwrap().image();
     let mut rng =
         engine::Rng::at(line["seed"].as_u64().unwrap(), 0, line["index"].as_u64().unwrap());
     let again = irnext::degrade::degrade("derain".parse().unwrap(), &source, &mut rng);
@@ -460,7 +460,10 @@ fn a_network_is_explained_in_pictures() {
     assert_eq!((written, text(&run.stdout).lines().count()), (13, 14));
     for name in ["branch-8", "branches-8-4-2", "with-fm"] {
         let panel = Photo::read(at.join("seen").join(name).with_extension("png")).unwrap();
-        assert!(panel.gray && (panel.rgb.width(), panel.rgb.height()) == (70, 50), "{name}");
+        assert!(
+            panel.gray && (panel.image().width(), panel.image().height()) == (70, 50),
+            "{name}"
+        );
     }
     // Nothing is written if anything would be overwritten.
     fs::remove_file(at.join("seen/input.png")).unwrap();
@@ -635,7 +638,7 @@ fn curves_are_drawn() {
     let run = irnext(at, &["plot", "one", "two"]);
     assert!(run.status.success(), "{}", text(&run.stderr));
     assert_eq!(text(&run.stdout), "curves.png\n");
-    let picture = Photo::read(at.join("curves.png")).unwrap().rgb;
+    let picture = Photo::read(at.join("curves.png")).unwrap().image();
     // Both colors are there, and text.
     for color in [[0.0, 114.0, 178.0], [213.0, 94.0, 0.0], [40.0, 44.0, 52.0]] {
         let same =

@@ -153,7 +153,7 @@ fn weights_that_were_the_best_on_other_pairs_are_scored_again() {
     // Enough haze that the first steps, after which a network changes next to nothing, do not score
     // best.
     for file in image_files(&clean).unwrap() {
-        let mut photo = Photo::read(&file).unwrap().rgb;
+        let mut photo = Photo::read(&file).unwrap().image();
         photo.data_mut().iter_mut().for_each(|value| *value = 0.4 * *value + 0.54);
         Photo::new(photo).write(hazy.join(file.file_name().unwrap())).unwrap();
     }

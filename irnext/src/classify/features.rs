@@ -1,11 +1,11 @@
 //! The features of a picture for the classifier, and their meaning in words.
 
 use super::{haze, sharpness, streaks, tiles};
-use crate::image::Image;
+use crate::image::{Image, whole_factor};
 
 /// The number of pixels that are examined, a little more than 1280×720. A larger picture is shrunk
 /// by a whole factor first.
-const PIXELS: usize = 1_500_000;
+pub(super) const PIXELS: usize = 1_500_000;
 
 /// For each feature: its name, a description of pictures where it is larger than in clear ones, and
 /// one of pictures where it is smaller.
@@ -78,11 +78,10 @@ impl Features {
     /// The features of `image`, of any size. They are finite, and do not depend on the number of
     /// threads.
     pub fn of(image: &Image) -> Self {
-        let factor = (1..).find(|f| image.width * image.height <= PIXELS * f * f).unwrap_or(1);
-        // A thin picture is not shrunk to nothing, and a small one is extended.
-        let factor = factor.min(image.width).min(image.height).max(1);
+        let factor = whole_factor(image.width, image.height, PIXELS);
         let image = match image.data.is_empty() {
             true => Image::new(tiles::SIDE, tiles::SIDE),
+            // A small picture is extended.
             false => image.shrink(factor).pad_reflect(tiles::SIDE, tiles::SIDE),
         };
         let mut all = haze::features(&image)

@@ -67,7 +67,7 @@ fn uneven(clean: &Image, mut image: Image, rng: &mut Rng) -> Image {
 /// `image` after JPEG compression of this quality.
 fn compressed(image: Image, quality: u8) -> Image {
     let photo = Photo::new(image);
-    photo.through_jpeg(quality).unwrap_or(photo.rgb)
+    photo.through_jpeg(quality).unwrap_or_else(|_| photo.pixels.into_image())
 }
 
 /// The weight decay.

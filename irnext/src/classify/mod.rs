@@ -31,7 +31,7 @@ pub use classifier::Classifier;
 pub use features::Features;
 
 use crate::error::Result;
-use crate::image::Image;
+use crate::image::{Image, Pixels};
 
 /// Classifies the degradation of `image` with the built-in classifier.
 ///
@@ -39,6 +39,11 @@ use crate::image::Image;
 /// If this program's own classifier is damaged.
 pub fn classify(image: &Image) -> Result<Classification> {
     Ok(Classifier::shipped()?.judge(&Features::of(image)))
+}
+
+/// Like [`classify`].
+pub(crate) fn classify_photo(pixels: &Pixels) -> Result<Classification> {
+    classify(&pixels.at_most(features::PIXELS))
 }
 
 #[cfg(test)]

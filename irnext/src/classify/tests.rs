@@ -10,7 +10,7 @@ use std::path::Path;
 /// The photographs that the classifier was not fitted to.
 fn held_back() -> Vec<Image> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/samples/clean");
-    image_files(&folder).unwrap().iter().map(|file| Photo::read(file).unwrap().rgb).collect()
+    image_files(&folder).unwrap().iter().map(|file| Photo::read(file).unwrap().image()).collect()
 }
 
 /// Seeds of the degradations below.

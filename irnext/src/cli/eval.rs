@@ -8,7 +8,7 @@ use crate::distributed::launch::LaunchInfo;
 use crate::error::{Error, Result};
 use crate::evaluate::{LookFn, RestoreFn, score};
 use crate::gallery::{PICTURED, Pictures};
-use crate::image::Image;
+use crate::image::{Image, Pixels};
 use crate::metrics::{Lpips, Measure, Scorer};
 use crate::protocol::groups::groups;
 use crate::protocol::sets::Set;
@@ -227,7 +227,11 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<()> {
     let model = model.map(|model| model.computing_in(compute.precision));
     let restore = model.as_ref().map(|model| {
         let sizing = Sizing { scale: arguments.scale, ..Sizing::default() };
-        let restore = move |image: &Image| restore_at(sizing, model, &task, image, &|_| ());
+        let restore = move |image: &Image| {
+            let photo = Pixels::from(image.clone());
+            let restored = restore_at(sizing, model, &task, (&photo, 0), &|_, _| (), &|_| ())?;
+            Ok(restored.into_image())
+        };
         Box::new(restore) as Box<RestoreFn<'_>>
     });
 
@@ -242,7 +246,9 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<()> {
     let look = |input: &Image, restored: Option<&Image>, target: &Image| {
         let mut pictures = pictures.borrow_mut();
         if pictures.len() < PICTURED {
-            pictures.push(Pictures::of(input, restored, Some(target))?);
+            let [input, target] = [input, target].map(|image| Pixels::from(image.clone()));
+            let restored = restored.map(|image| Pixels::from(image.clone()));
+            pictures.push(Pictures::of(&input, restored.as_ref(), Some(&target))?);
         }
         Ok(())
     };

@@ -35,7 +35,7 @@ pub(super) struct Arguments {
 
 /// Draws the figures; true if both could be drawn.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
-    let photo = Photo::read(&arguments.photo)?.rgb;
+    let photo = Photo::read(&arguments.photo)?.image();
     let (model, _) = arguments.restorer.weights(&photo)?.load()?;
     let image = fitting(&model.config, photo, &arguments.photo);
     let beside = arguments.photo.with_extension("explain");

@@ -143,7 +143,7 @@ fn write_pair(
     arguments: &Arguments,
     rng: &mut Rng,
 ) -> Result<()> {
-    let (degraded, clean) = pair(task, Photo::read(file)?.rgb, arguments, rng);
+    let (degraded, clean) = pair(task, Photo::read(file)?.image(), arguments, rng);
     write(degraded, input, arguments.overwrite)?;
     write(clean, target, arguments.overwrite)
 }
@@ -173,7 +173,7 @@ fn write_sheet(path: &Path, files: &[PathBuf], arguments: &Arguments) -> Result<
     let mut rows = 0;
     for (index, file) in files.iter().enumerate() {
         let photo = match Photo::read(file) {
-            Ok(photo) => photo.rgb,
+            Ok(photo) => photo.image(),
             Err(error) => {
                 complain!("{error}");
                 continue;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::Result;
-use crate::image::{Depth, Image, Photo};
+use crate::image::{Photo, Pixels};
 
 /// Reads photographs and caches the first ones, up to a number of bytes. Threads and data sets may
 /// share it.
@@ -39,7 +39,7 @@ impl PhotoCache {
         }
         // Decoded outside the lock: it is cheaper if two threads occasionally decode the same file
         // than if they wait.
-        let pixels = Arc::new(Pixels::of(&Photo::read(path)?));
+        let pixels = Arc::new(Photo::read(path)?.pixels);
         let mut kept = self.lock();
         let bytes = pixels.bytes();
         if kept.bytes.saturating_add(bytes) <= self.budget && !kept.photos.contains_key(path) {
@@ -59,77 +59,10 @@ impl PhotoCache {
     }
 }
 
-/// The colors of a photograph in the bit depth of its file: a quarter or half of the size of an
-/// [`Image`].
-#[derive(Clone, Debug)]
-pub struct Pixels {
-    pub(super) width: usize,
-    pub(super) height: usize,
-    samples: Samples,
-}
-
-/// `height * width * 3` values.
-#[derive(Clone, Debug)]
-enum Samples {
-    Eight(Vec<u8>),
-    Sixteen(Vec<u16>),
-}
-
-impl Pixels {
-    /// The colors of `photo`, without alpha.
-    pub fn of(photo: &Photo) -> Self {
-        let values = photo.rgb.data.iter();
-        let samples = match photo.depth {
-            Depth::Eight => Samples::Eight(values.map(|v| (v * 255.0).round() as u8).collect()),
-            Depth::Sixteen => {
-                Samples::Sixteen(values.map(|v| (v * 65535.0).round() as u16).collect())
-            }
-        };
-        Self { width: photo.rgb.width, height: photo.rgb.height, samples }
-    }
-
-    /// Pixels in a row.
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// Rows.
-    pub fn height(&self) -> usize {
-        self.height
-    }
-
-    /// The whole photograph.
-    pub fn image(&self) -> Image {
-        self.part(0, 0, self.width, self.height)
-    }
-
-    /// The `width` x `height` part whose top left pixel is (`x`, `y`), inside the photograph.
-    pub(super) fn part(&self, x: usize, y: usize, width: usize, height: usize) -> Image {
-        let mut data = Vec::with_capacity(width * height * 3);
-        for row in y..y + height {
-            let range = 3 * (row * self.width + x)..3 * (row * self.width + x + width);
-            // The same division as in decoding, so that the values are the same to the last bit.
-            match &self.samples {
-                Samples::Eight(s) => data.extend(s[range].iter().map(|&v| f32::from(v) / 255.0)),
-                Samples::Sixteen(s) => {
-                    data.extend(s[range].iter().map(|&v| f32::from(v) / 65535.0));
-                }
-            }
-        }
-        Image { width, height, data }
-    }
-
-    fn bytes(&self) -> usize {
-        match &self.samples {
-            Samples::Eight(samples) => samples.len(),
-            Samples::Sixteen(samples) => 2 * samples.len(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::{Depth, Image};
 
     fn gradient(width: usize, height: usize) -> Image {
         Image::from_fn(width, height, |x, y| {
@@ -145,7 +78,7 @@ mod tests {
             let mut photo = Photo::new(gradient(7, 5));
             photo.depth = depth;
             photo.write(&path).unwrap();
-            let decoded = Photo::read(&path).unwrap().rgb;
+            let decoded = Photo::read(&path).unwrap().image();
             let pixels = PhotoCache::new(1000).read(&path).unwrap();
             assert_eq!(pixels.image(), decoded);
             assert_eq!(pixels.part(2, 1, 3, 4), decoded.part(2, 1, 3, 4));

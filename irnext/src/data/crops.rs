@@ -2,9 +2,8 @@
 
 use engine::Rng;
 
-use super::cache::Pixels;
 use crate::error::{Error, Result};
-use crate::image::Image;
+use crate::image::{Image, Pixels};
 
 /// The size of a training sample and how it is taken out of a photograph.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,12 +89,9 @@ impl CropSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::Photo;
 
     fn counting(width: usize, height: usize) -> Pixels {
-        Pixels::of(&Photo::new(Image::from_fn(width, height, |x, y| {
-            [x as f32 / 255.0, y as f32 / 255.0, 0.5]
-        })))
+        Image::from_fn(width, height, |x, y| [x as f32 / 255.0, y as f32 / 255.0, 0.5]).into()
     }
 
     /// The columns and rows that a sample's pixels came from.

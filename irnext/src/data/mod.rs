@@ -16,7 +16,7 @@ mod source;
 mod splits;
 mod synthetic;
 
-pub use cache::{PhotoCache, Pixels};
+pub use cache::PhotoCache;
 pub use crops::{CropSpec, CropWindow};
 pub use files::image_files;
 pub use loader::{Batch, Loader, LoaderConfig};

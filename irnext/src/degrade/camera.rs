@@ -24,7 +24,8 @@ pub(super) fn photographed(mut image: Image, rng: &mut Rng) -> Image {
         return image;
     }
     let photo = Photo::new(image);
-    photo.through_jpeg(rng.int(60..96) as u8).unwrap_or(photo.rgb)
+    let quality = rng.int(60..96) as u8;
+    photo.through_jpeg(quality).unwrap_or_else(|_| photo.pixels.into_image())
 }
 
 #[cfg(test)]

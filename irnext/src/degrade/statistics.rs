@@ -19,7 +19,7 @@ pub(super) fn photographs() -> Vec<Image> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/samples/clean");
     let files = image_files(&folder).unwrap();
     assert!(!files.is_empty());
-    files.iter().map(|file| Photo::read(file).unwrap().rgb).collect()
+    files.iter().map(|file| Photo::read(file).unwrap().image()).collect()
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn streaks(index: u64) -> Option<Plane> {
 
 /// The light that rain added to the targets of Rain100L.
 fn real_streaks(folder: &Path) -> Vec<Plane> {
-    let gray = |file: &Path| Plane::gray(&Photo::read(file).unwrap().rgb);
+    let gray = |file: &Path| Plane::gray(&Photo::read(file).unwrap().image());
     let pair = |input: &PathBuf| {
         let target = folder.join("target").join(input.file_name().unwrap());
         gray(input).zip(&gray(&target), |rain, clean| rain - clean)

@@ -1,6 +1,6 @@
 //! Histograms of brightness, as a drawing.
 
-use crate::image::Image;
+use crate::image::Pixels;
 
 /// The number of bars.
 const BINS: usize = 64;
@@ -9,7 +9,7 @@ const BINS: usize = 64;
 const SIZE: (f64, f64) = (256.0, 100.0);
 
 /// An SVG drawing with a curve for each picture, whose class is its name.
-pub(super) fn svg(pictures: &[(&str, &Image)]) -> String {
+pub(super) fn svg(pictures: &[(&str, &Pixels)]) -> String {
     let histograms: Vec<(&str, [f64; BINS])> =
         pictures.iter().map(|(name, image)| (*name, histogram(image))).collect();
     let highest = histograms.iter().flat_map(|(_, bins)| bins).copied().fold(1e-9, f64::max);
@@ -36,23 +36,24 @@ pub(super) fn svg(pictures: &[(&str, &Image)]) -> String {
 }
 
 /// The share of the pixels in each of [`BINS`] steps of brightness.
-fn histogram(image: &Image) -> [f64; BINS] {
+fn histogram(pixels: &Pixels) -> [f64; BINS] {
     let mut bins = [0.0; BINS];
-    for [r, g, b] in image.pixels() {
+    for [r, g, b] in pixels.iter() {
         let brightness = 0.299 * r + 0.587 * g + 0.114 * b;
         bins[((brightness * BINS as f32) as usize).min(BINS - 1)] += 1.0;
     }
-    let pixels = (image.width * image.height).max(1) as f64;
-    bins.map(|count| count / pixels)
+    let count = (pixels.width * pixels.height).max(1) as f64;
+    bins.map(|pixels| pixels / count)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::Image;
 
     #[test]
     fn every_pixel_is_in_one_bin() {
-        let image = Image::from_fn(4, 1, |x, _| [[0.0, 0.5, 1.0, f32::NAN][x]; 3]);
+        let image = Image::from_fn(4, 1, |x, _| [[0.0, 0.5, 1.0, f32::NAN][x]; 3]).into();
         let bins = histogram(&image);
         // NaN counts as black.
         assert_eq!((bins[0], bins[32], bins[63]), (0.5, 0.25, 0.25));

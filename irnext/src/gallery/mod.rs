@@ -3,9 +3,9 @@
 //!
 //! ```
 //! use irnext::gallery::{Gallery, Pictures};
-//! use irnext::image::Image;
-//! let before = Image::build(40, 30, |x, _| [0.4 + x as f32 / 100.0; 3])?;
-//! let after = Image::build(40, 30, |x, _| [x as f32 / 40.0; 3])?;
+//! use irnext::image::{Image, Pixels};
+//! let before: Pixels = Image::build(40, 30, |x, _| [0.4 + x as f32 / 100.0; 3])?.into();
+//! let after: Pixels = Image::build(40, 30, |x, _| [x as f32 / 40.0; 3])?.into();
 //! let mut page = Vec::new();
 //! let mut gallery = Gallery::begin(&mut page, "Two ramps", &[("Strength", "1".into())]).unwrap();
 //! gallery.add("ramp.png", &["haze"], &Pictures::of(&before, Some(&after), None)?).unwrap();
@@ -17,7 +17,7 @@
 mod histogram;
 
 use crate::error::{Error, Result};
-use crate::image::{Image, Photo};
+use crate::image::{Photo, Pixels};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::io::{self, Write};
@@ -50,9 +50,9 @@ impl Pictures {
     ///
     /// # Errors
     /// [`Error::Image`] if a picture has no pixels, or too many for JPEG.
-    pub fn of(before: &Image, after: Option<&Image>, truth: Option<&Image>) -> Result<Self> {
+    pub fn of(before: &Pixels, after: Option<&Pixels>, truth: Option<&Pixels>) -> Result<Self> {
         let curves = [("before", Some(before)), ("after", after), ("truth", truth)];
-        let curves: Vec<(&str, &Image)> =
+        let curves: Vec<(&str, &Pixels)> =
             curves.into_iter().filter_map(|(name, image)| Some((name, image?))).collect();
         Ok(Self {
             before: picture(before)?,
@@ -65,18 +65,16 @@ impl Pictures {
 }
 
 /// The bytes of a JPEG file.
-fn picture(image: &Image) -> Result<Vec<u8>> {
-    let longest = image.width.max(image.height);
-    let small;
+fn picture(pixels: &Pixels) -> Result<Vec<u8>> {
+    let longest = pixels.width.max(pixels.height);
     let image = match longest > SIDE {
-        false => image,
+        false => pixels.image(),
         true => {
             let side = |side: usize| (side * SIDE / longest).max(1);
-            small = image.resize(side(image.width), side(image.height))?;
-            &small
+            pixels.resize(side(pixels.width), side(pixels.height))?
         }
     };
-    let jpeg = Photo::new(image.clone()).to_jpeg();
+    let jpeg = Photo::new(image).to_jpeg();
     jpeg.map_err(|reason| Error::image(Path::new("a picture of the report"), reason))
 }
 
@@ -211,6 +209,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::Image;
 
     fn page(name: &str, pictures: Option<&Pictures>) -> String {
         let mut gallery =
@@ -233,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_page_holds_its_pictures_and_needs_nothing_else() {
-        let image = |value: f32| Image::from_fn(1500, 20, |_, _| [value; 3]);
+        let image = |value: f32| Pixels::from(Image::from_fn(1500, 20, |_, _| [value; 3]));
         let (before, after, truth) = (image(0.2), image(0.4), image(0.5));
         let pictures = Pictures::of(&before, Some(&after), Some(&truth)).unwrap();
         let page = page("a.png", Some(&pictures));
@@ -245,11 +244,11 @@ mod tests {
         assert_eq!(sources.len(), 3);
         for (source, value) in sources.iter().zip([0.2, 0.4, 0.5]) {
             let jpeg = STANDARD.decode(source).unwrap();
-            let picture = Photo::from_bytes(&jpeg, &Default::default()).unwrap().rgb;
+            let picture = Photo::from_bytes(&jpeg, &Default::default()).unwrap().image();
             assert_eq!((picture.width, picture.height), (1000, 13));
             assert!((picture.at(500, 6)[0] - value).abs() < 0.02);
         }
         assert!(!page.contains("://"), "it refers to other files");
-        assert!(Pictures::of(&Image::new(0, 0), None, None).is_err());
+        assert!(Pictures::of(&Image::new(0, 0).into(), None, None).is_err());
     }
 }

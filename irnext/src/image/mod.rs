@@ -1,8 +1,8 @@
-//! Images in memory: three channels of f32, interleaved, in sRGB.
+//! Images in memory: three channels, interleaved, in sRGB.
 //!
 //! The network, the degradations and the metrics work on an [`Image`]. A [`Photo`] has the contents
-//! of an image file: an [`Image`], and the data that restoration must preserve (bit depth, alpha,
-//! whether it is gray, profile, metadata).
+//! of an image file: its [`Pixels`], which become an image as a whole or by rows, and the data that
+//! restoration must preserve (bit depth, alpha, whether it is gray, profile, metadata).
 //!
 //! ```
 //! use irnext::image::{Image, Photo};
@@ -10,8 +10,8 @@
 //! let path = folder.path().join("ramp.png");
 //! Photo::new(Image::build(256, 8, |x, _| [x as f32 / 255.0; 3])?).write(&path)?;
 //! let mut photo = Photo::read(&path)?;
-//! assert_eq!((photo.rgb.width(), photo.rgb.pixel(51, 0)), (256, Some([0.2; 3])));
-//! photo.rgb = photo.rgb.resize(128, 4)?;
+//! assert_eq!(photo.pixels.image().pixel(51, 0), Some([0.2; 3]));
+//! photo.pixels = photo.pixels.resize(128, 4)?.into();
 //! photo.write(path.with_extension("jpg"))?;
 //! # Ok::<(), irnext::Error>(())
 //! ```
@@ -24,6 +24,7 @@ mod kind;
 mod metadata;
 mod note;
 mod photo;
+mod pixels;
 mod plane;
 mod profile;
 mod resample;
@@ -35,8 +36,10 @@ pub use kind::FileKind;
 pub use metadata::{Metadata, Resolution, Unit};
 pub use note::Note;
 pub use photo::{Depth, Limits, Photo};
+pub use pixels::Pixels;
 pub(crate) use plane::{Plane, linear_taps};
 pub use profile::PhotoProfile;
+pub(crate) use resample::{Rows, whole_factor};
 pub use source::{JpegCoding, SourceFile, TiffCompression};
 
 use crate::error::{Error, Result};

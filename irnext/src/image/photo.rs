@@ -1,7 +1,7 @@
 //! The contents of an image file, and the limits on its size.
 
 use super::metadata::Metadata;
-use super::{Image, Note, PhotoProfile, SourceFile};
+use super::{Image, Note, PhotoProfile, Pixels, SourceFile};
 use crate::error::{Error, Result};
 
 /// The contents of an image file: the picture, upright, and the data that must survive beside it.
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 pub struct Photo {
     /// The picture, in sRGB whatever the profile. A gray file has its one channel in all three;
     /// alpha is not multiplied in.
-    pub rgb: Image,
+    pub pixels: Pixels,
     /// Opacity of each pixel in reading order, 0 to 1, if the file has an alpha channel.
     pub alpha: Option<Vec<f32>>,
     /// Bits of a sample.
@@ -30,9 +30,14 @@ pub struct Photo {
 
 impl Photo {
     /// An ordinary photo: eight bits, color, opaque, sRGB.
-    pub fn new(rgb: Image) -> Self {
+    pub fn new(image: Image) -> Self {
+        Self::of(image.into())
+    }
+
+    /// Like [`Self::new`].
+    pub(crate) fn of(pixels: Pixels) -> Self {
         Self {
-            rgb,
+            pixels,
             alpha: None,
             depth: Depth::Eight,
             gray: false,
@@ -46,7 +51,7 @@ impl Photo {
     /// Everything but the pixels' colors.
     pub(crate) fn without_pixels(&self) -> Self {
         Self {
-            rgb: Image::new(0, 0),
+            pixels: Image::new(0, 0).into(),
             alpha: self.alpha.clone(),
             profile: self.profile.clone(),
             metadata: self.metadata.clone(),
@@ -57,7 +62,7 @@ impl Photo {
 
     /// An error unless opacities, if there are any, are there for each pixel, and no others.
     pub(crate) fn check(&self) -> Result<()> {
-        let pixels = self.rgb.data.len() / 3;
+        let pixels = self.pixels.width * self.pixels.height;
         match &self.alpha {
             Some(alpha) if alpha.len() != pixels => {
                 let opacities = alpha.len();
@@ -66,6 +71,16 @@ impl Photo {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The picture in f32.
+    pub fn image(&self) -> Image {
+        self.pixels.image()
+    }
+
+    /// Width and height.
+    pub(crate) fn sides(&self) -> (usize, usize) {
+        (self.pixels.width, self.pixels.height)
     }
 
     /// Whether a pixel is not opaque.
@@ -79,7 +94,7 @@ impl Photo {
         const STEP: f32 = 1.001 / 255.0;
         let is_hidden = |i: usize| self.alpha.as_ref().is_some_and(|alpha| alpha[i] == 0.0);
         self.gray
-            || self.rgb.pixels().enumerate().all(|(i, [r, g, b])| {
+            || self.pixels.iter().enumerate().all(|(i, [r, g, b])| {
                 let (low, high) = (r.min(g).min(b), r.max(g).max(b));
                 high - low <= STEP || is_hidden(i)
             })

@@ -1,68 +1,108 @@
 //! Resizing images.
 
 use super::Image;
+use rayon::prelude::*;
+use std::borrow::Cow;
+
+/// A picture that can be read by rows of f32, three values a pixel.
+pub(crate) trait Rows: Sync {
+    /// Width and height.
+    fn size(&self) -> (usize, usize);
+
+    /// Row `y`.
+    fn row(&self, y: usize) -> Cow<'_, [f32]>;
+}
+
+impl Rows for Image {
+    fn size(&self) -> (usize, usize) {
+        (self.width, self.height)
+    }
+
+    fn row(&self, y: usize) -> Cow<'_, [f32]> {
+        Cow::Borrowed(Self::row(self, y))
+    }
+}
 
 impl Image {
     /// Shrinks by a whole factor: each output pixel is the mean of `factor` x `factor` input
     /// pixels. Rows and columns left over at the right and bottom are dropped.
     pub(crate) fn shrink(&self, factor: usize) -> Self {
-        let factor = factor.max(1);
-        let (width, height) = (self.width / factor, self.height / factor);
-        let scale = 1.0 / (factor * factor) as f32;
-        let mut out = Self::new(width, height);
-        if width == 0 {
-            return out;
-        }
-        for (y, out_row) in out.data.chunks_exact_mut(width * 3).enumerate() {
-            for row in y * factor..(y + 1) * factor {
-                let blocks = self.row(row).chunks_exact(factor * 3);
-                for (sum, block) in out_row.chunks_exact_mut(3).zip(blocks) {
-                    for pixel in block.chunks_exact(3) {
-                        for (sum, &value) in sum.iter_mut().zip(pixel) {
-                            *sum += value;
-                        }
-                    }
-                }
-            }
-            for value in out_row {
-                *value *= scale;
-            }
-        }
-        out
+        shrink(self, factor)
     }
 
     /// Like [`Image::resize`].
     pub(crate) fn resampled(&self, width: usize, height: usize) -> Self {
-        if self.data.is_empty() {
-            return Self::new(width, height);
-        }
-        if width == 0 || height == 0 {
-            return Self { width, height, data: Vec::new() };
-        }
-        let columns = Taps::triangle(self.width, width);
-        let rows = Taps::triangle(self.height, height);
-        let mut wide = Self::new(width, self.height);
-        for y in 0..self.height {
-            let (row, out) = (self.row(y), &mut wide.data[y * width * 3..]);
-            for (x, (first, weights)) in columns.iter().enumerate() {
-                for (i, weight) in weights.iter().enumerate() {
-                    for channel in 0..3 {
-                        out[3 * x + channel] += weight * row[3 * (first + i) + channel];
+        resample(self, width, height)
+    }
+}
+
+/// The least whole factor by which an image of this size shrinks to at most `pixels` pixels. A thin
+/// one is not shrunk to nothing.
+pub(crate) fn whole_factor(width: usize, height: usize, pixels: usize) -> usize {
+    let factor = (1..).find(|f| width * height <= pixels * f * f).unwrap_or(1);
+    factor.min(width).min(height).max(1)
+}
+
+/// See [`Image::shrink`].
+pub(super) fn shrink(image: &impl Rows, factor: usize) -> Image {
+    let factor = factor.max(1);
+    let (width, height) = image.size();
+    let (width, height) = (width / factor, height / factor);
+    let scale = 1.0 / (factor * factor) as f32;
+    let mut out = Image::new(width, height);
+    if width == 0 {
+        return out;
+    }
+    out.data.par_chunks_exact_mut(width * 3).enumerate().for_each(|(y, out_row)| {
+        for y in y * factor..(y + 1) * factor {
+            let row = image.row(y);
+            let blocks = row.chunks_exact(factor * 3);
+            for (sum, block) in out_row.chunks_exact_mut(3).zip(blocks) {
+                for pixel in block.chunks_exact(3) {
+                    for (sum, &value) in sum.iter_mut().zip(pixel) {
+                        *sum += value;
                     }
                 }
             }
         }
-        let mut out = Self::new(width, height);
-        for (y, (first, weights)) in rows.iter().enumerate() {
-            let out_row = &mut out.data[y * width * 3..][..width * 3];
+        for value in out_row {
+            *value *= scale;
+        }
+    });
+    out
+}
+
+/// See [`Image::resize`].
+pub(super) fn resample(image: &impl Rows, width: usize, height: usize) -> Image {
+    let (from_width, from_height) = image.size();
+    if from_width == 0 || from_height == 0 {
+        return Image::new(width, height);
+    }
+    if width == 0 || height == 0 {
+        return Image { width, height, data: Vec::new() };
+    }
+    let columns = Taps::triangle(from_width, width);
+    let rows = Taps::triangle(from_height, height);
+    let mut wide = Image::new(width, from_height);
+    wide.data.par_chunks_exact_mut(width * 3).enumerate().for_each(|(y, out)| {
+        let row = image.row(y);
+        for (x, (first, weights)) in columns.iter().enumerate() {
             for (i, weight) in weights.iter().enumerate() {
-                for (sum, value) in out_row.iter_mut().zip(wide.row(first + i)) {
-                    *sum += weight * value;
+                for channel in 0..3 {
+                    out[3 * x + channel] += weight * row[3 * (first + i) + channel];
                 }
             }
         }
-        out
-    }
+    });
+    let mut out = Image::new(width, height);
+    out.data.par_chunks_exact_mut(width * 3).zip(&rows.0).for_each(|(out, (first, weights))| {
+        for (i, weight) in weights.iter().enumerate() {
+            for (sum, value) in out.iter_mut().zip(wide.row(first + i)) {
+                *sum += weight * value;
+            }
+        }
+    });
+    out
 }
 
 /// For each place on the output axis, the first input place it reads and the weights from there on

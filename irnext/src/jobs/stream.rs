@@ -76,7 +76,7 @@ pub fn restore_bytes(
         to: None,
         task,
         classification,
-        size: (photo.rgb.width, photo.rgb.height),
+        size: photo.sides(),
         effect: restored.as_ref().map(|(_, effect)| *effect),
         pictures: None,
         time: start.elapsed(),

@@ -130,12 +130,12 @@ impl Job {
         if settings.only_whole {
             check_whole(&self.from, &metadata, &photo)?;
         }
-        let size = (photo.rgb.width, photo.rgb.height);
+        let size = photo.sides();
         let decision = restorer.decide(&photo.visible())?;
         let mut effect = None;
         let pictures;
         let pictured = |after: Option<&Photo>| match settings.pictures {
-            true => Pictures::of(&photo.rgb, after.map(|after| &after.rgb), None).map(Some),
+            true => Pictures::of(&photo.pixels, after.map(|after| &after.pixels), None).map(Some),
             false => Ok(None),
         };
         let (outcome, to, task, classification, notes) = match decision {
@@ -150,13 +150,15 @@ impl Job {
                 let (restored, measured) = apply(&restoration, &photo, settings, progress)?;
                 effect = Some(measured);
                 pictures = pictured(Some(&restored))?;
-                let (bytes, lost) = to_bytes(&restored, &file, settings)?;
                 let both = comparison.map(|comparison| {
                     let both = side_by_side(&photo, &restored);
                     Ok::<_, Error>((comparison, to_bytes(&both, &beside, settings)?.0))
                 });
-                // All that can fail was done before.
                 let both = both.transpose()?;
+                // A large one takes much memory.
+                drop(photo);
+                let (bytes, lost) = to_bytes(&restored, &file, settings)?;
+                // All that can fail was done before.
                 place.fill(&bytes, &metadata)?;
                 if let Some((comparison, bytes)) = both {
                     comparison.fill(&bytes, &metadata)?;
@@ -179,8 +181,8 @@ impl Job {
     fn compare(&self, result: &Path, settings: &Settings, start: Instant) -> Result<JobReport> {
         let metadata = fs::metadata(&self.from).map_err(cannot_read(&self.from))?;
         let (photo, restored) = (read(&self.from, settings)?, read(result, settings)?);
-        let size = (photo.rgb.width, photo.rgb.height);
-        if size != (restored.rgb.width, restored.rgb.height) {
+        let size = photo.sides();
+        if size != restored.sides() {
             let from = nn::shown(&self.from);
             let reason = format!(
                 "cannot be compared with {from}, which has another size; --overwrite replaces it"
@@ -200,7 +202,7 @@ impl Job {
             size,
             effect: None,
             pictures: match settings.pictures {
-                true => Some(Pictures::of(&photo.rgb, Some(&restored.rgb), None)?),
+                true => Some(Pictures::of(&photo.pixels, Some(&restored.pixels), None)?),
                 false => None,
             },
             time: start.elapsed(),
@@ -233,7 +235,7 @@ impl Job {
 /// The bytes that the result in `format` will have at least, about: half as many as the photograph,
 /// or one for eight pixels, which is a JPEG of no great quality.
 fn least(photo: &Photo, metadata: &Metadata, format: Format) -> u64 {
-    let of_pixels = (photo.rgb.width * photo.rgb.height / 8) as u64;
+    let of_pixels = (photo.pixels.width * photo.pixels.height / 8) as u64;
     match photo.source {
         Some(source) if source.kind == format.kind() => metadata.len() / 2,
         _ => of_pixels.min(metadata.len()),
@@ -254,8 +256,8 @@ pub(super) fn apply(
     progress: &dyn Fn(f64),
 ) -> Result<(Photo, Effect)> {
     let mut restored = restoration.apply_reporting(photo, progress)?;
-    mix(&photo.rgb, &mut restored.rgb, settings.strength);
-    let effect = Effect::of(&photo.rgb, &restored.rgb);
+    mix(&photo.pixels, &mut restored.pixels, settings.strength);
+    let effect = Effect::of(&photo.pixels, &restored.pixels);
     restored.notes.extend(effect.harm());
     Ok((restored, effect))
 }

@@ -41,7 +41,7 @@ const LEAST: usize = 31;
 ///
 /// let lpips = Lpips::read("lpips-alex.safetensors")?;
 /// let [restored, truth] = [Photo::read("restored.png")?, Photo::read("truth.png")?];
-/// println!("{:.4}", lpips.score(&restored.rgb, &truth.rgb)?);
+/// println!("{:.4}", lpips.score(&restored.image(), &truth.image())?);
 /// # Ok::<(), irnext::Error>(())
 /// ```
 pub struct Lpips {
@@ -150,7 +150,7 @@ mod tests {
 
     fn example(name: &str) -> Image {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lpips");
-        Photo::read(folder.join(name)).unwrap().rgb
+        Photo::read(folder.join(name)).unwrap().image()
     }
 
     #[test]

@@ -31,7 +31,8 @@ fn agrees_with_the_libraries_that_papers_use() {
     let pairs: Vec<_> = pairs.filter(|(name, _)| !name.starts_with('_')).collect();
     assert!(!pairs.is_empty());
     for (name, scores) in pairs {
-        let read = |end| Photo::read(folder.join(format!("metrics/{name}_{end}.png"))).unwrap().rgb;
+        let read =
+            |end| Photo::read(folder.join(format!("metrics/{name}_{end}.png"))).unwrap().image();
         compare(name, scores, &read("in"), &read("gt"));
     }
 }

@@ -406,7 +406,7 @@ mod tests {
 
     #[test]
     fn a_page_has_means_and_each_image() {
-        let image = Image::new(8, 8);
+        let image = Image::new(8, 8).into();
         let pictures = [Pictures::of(&image, Some(&image), Some(&image)).unwrap()];
         let page = String::from_utf8(report().page(&pictures, Vec::new()).unwrap()).unwrap();
         for part in [

@@ -3,8 +3,9 @@
 //!
 //! The limits were chosen by results that are known to be good or bad (docs/src/restoring.md).
 
-use crate::image::{Image, Note, Plane};
+use crate::image::{Note, Pixels, Plane, Rows};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// The effect of a restoration. Shares are parts of all pixels, from 0 to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -44,9 +45,9 @@ const FEW: f64 = 0.02;
 
 impl Effect {
     /// The effect of turning `before` into `after`, of the same size.
-    pub fn of(before: &Image, after: &Image) -> Self {
+    pub fn of(before: &Pixels, after: &Pixels) -> Self {
         let rows = 0..before.height.min(after.height);
-        let sums = rows.into_par_iter().map(|y| Sums::of(before.row(y), after.row(y)));
+        let sums = rows.into_par_iter().map(|y| Sums::of(&before.row(y), &after.row(y)));
         let sums = sums.reduce(Sums::default, Sums::add);
         let pixels = (before.width * before.height).max(1) as f64;
         let gray = sums.gray as f64;
@@ -59,7 +60,7 @@ impl Effect {
             black: sums.black as f64 / pixels,
             white: sums.white as f64 / pixels,
             tint,
-            ringing: ringing(&Plane::gray(before), &Plane::gray(after)),
+            ringing: ringing(before, after),
         }
     }
 
@@ -137,27 +138,47 @@ const REACH: usize = 8;
 /// The least step of brightness, over two pixels, that is an edge.
 const EDGE: f32 = 0.15;
 
+/// The rows that are looked at in one go, so that only they are held in f32.
+const BAND: usize = 128;
+
 /// The mean of the new ripples beside edges, along rows and columns. Those of `before` are taken
 /// off, enlarged by as much as the edge was.
-fn ringing(before: &Plane, after: &Plane) -> f64 {
-    let (width, height) = (after.width, after.height);
-    let mean = |lines: usize, len: usize, step: usize, stride: usize| {
-        let line = |at: usize| {
-            let of = |plane| Line { plane, start: at * stride, step, len };
-            of_line(of(before), of(after))
-        };
-        let add = |a: (f64, usize), b: (f64, usize)| (a.0 + b.0, a.1 + b.1);
-        (0..lines).into_par_iter().map(line).reduce(|| (0.0, 0), add)
-    };
-    let (along, across) = (mean(height, width, 1, width), mean(width, height, width, 1));
-    (along.0 + across.0) / (along.1 + across.1).max(1) as f64
+fn ringing(before: &Pixels, after: &Pixels) -> f64 {
+    let height = before.height.min(after.height);
+    let bands = (0..height).into_par_iter().step_by(BAND);
+    let bands = bands.map(|first| of_band(before, after, first..(first + BAND).min(height)));
+    let (sum, count) = bands.reduce(|| (0.0, 0), add);
+    sum / count.max(1) as f64
 }
 
-/// The sum of the new ripples beside the edges of a line, and the number of places looked at.
-fn of_line(before: Line<'_>, after: Line<'_>) -> (f64, usize) {
+/// The sum of the new ripples beside the edges in these rows, and the number of places looked at.
+fn of_band(before: &Pixels, after: &Pixels, rows: Range<usize>) -> (f64, usize) {
+    // Ripples beside an edge lie up to here, and are seen by the pixels two away.
+    let margin = REACH + 2;
+    let (width, height) = (after.width, after.height);
+    let (top, bottom) = (rows.start.saturating_sub(margin), (rows.end + margin).min(height));
+    let gray = |pixels: &Pixels| Plane::gray(&pixels.part(0, top, width, bottom - top));
+    let (before, after) = (gray(before), gray(after));
+    let inside = rows.start - top..rows.end - top;
+    let line = |start, step, len, edges| {
+        let of = |plane| Line { plane, start, step, len };
+        of_line(of(&before), of(&after), edges)
+    };
+    let along = inside.clone().map(|y| line(y * width, 1, width, 0..width));
+    let across = (0..width).map(|x| line(x, width, bottom - top, inside.clone()));
+    along.chain(across).fold((0.0, 0), add)
+}
+
+fn add(a: (f64, usize), b: (f64, usize)) -> (f64, usize) {
+    (a.0 + b.0, a.1 + b.1)
+}
+
+/// The sum of the new ripples beside the edges of a line that lie in `edges`, and the number of
+/// places looked at.
+fn of_line(before: Line<'_>, after: Line<'_>, edges: Range<usize>) -> (f64, usize) {
     let (mut sum, mut count) = (0.0, 0);
     let inside = 2..after.len.saturating_sub(2);
-    for edge in inside.clone().filter(|&i| after.edge(i) >= EDGE) {
+    for edge in edges.filter(|i| inside.contains(i) && after.edge(*i) >= EDGE) {
         let gain = (after.edge(edge) / before.edge(edge).max(1e-3)).clamp(1.0, 4.0);
         let left = (3..=REACH).map(|distance| edge.wrapping_sub(distance));
         let right = (3..=REACH).map(|distance| edge + distance);
@@ -200,9 +221,10 @@ impl Line<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::Image;
 
-    fn image(f: impl Fn(usize, usize) -> [f32; 3]) -> Image {
-        Image::from_fn(64, 48, f)
+    fn image(f: impl Fn(usize, usize) -> [f32; 3]) -> Pixels {
+        Image::from_fn(64, 48, f).into()
     }
 
     #[test]
@@ -263,5 +285,23 @@ mod tests {
         // A sharper edge alone is none.
         let soft = image(|x, _| [0.25 + 0.5 * ((x as f32 - 28.0) / 8.0).clamp(0.0, 1.0); 3]);
         assert_eq!(Effect::of(&soft, &before).ringing, 0.0);
+    }
+
+    /// Rows are looked at in bands, and edges near the ends of a band by their ripples in the next.
+    #[test]
+    fn ripples_along_columns_are_those_along_rows() {
+        let height = 2 * BAND + 50;
+        let value = |at: usize, ripple: f32| {
+            let wave = (at as f32 * 1.3).sin() * ripple;
+            (if at / 21 % 2 == 0 { 0.25 } else { 0.75 }) + wave * (at % 5) as f32
+        };
+        let upright =
+            |ripple| Pixels::from(Image::from_fn(40, height, |_, y| [value(y, ripple); 3]));
+        let level = |ripple| Pixels::from(Image::from_fn(height, 40, |x, _| [value(x, ripple); 3]));
+        let [down, along] = [
+            Effect::of(&upright(0.0), &upright(0.02)).ringing,
+            Effect::of(&level(0.0), &level(0.02)).ringing,
+        ];
+        assert!(down > 0.005 && (down - along).abs() < 1e-9, "{down}, {along}");
     }
 }

@@ -1,15 +1,19 @@
 //! How much memory a restoration may take, and so whether it is done in one piece or in strips.
 
 use crate::error::{Error, Result};
+use crate::image::Photo;
 use std::str::FromStr;
 
-/// The bytes for each pixel of a photograph that a restoration takes beside the network: the
-/// photograph, the part of it that the network sees, and the result, in f32, and the largest of the
-/// buffers that files are read and written through.
-const BESIDE: u64 = 60;
+/// The bytes for each pixel of an ordinary photograph that its restoration takes beside the network:
+/// the photograph and its result, in 8 and 16 bits, and the file's samples.
+const ORDINARY: u64 = 12;
+
+/// The bytes for each pixel that a photograph at full size takes in addition: the picture that the
+/// network sees and its result, in f32.
+pub(super) const FULL_SIZE: u64 = 24;
 
 /// The bytes that the network takes if there is no limit; it takes more where it cannot do with
-/// so few.
+/// fewer.
 const PIECE: u64 = 2 << 30;
 
 /// A limit on the memory that a restoration takes.
@@ -32,36 +36,63 @@ impl MemoryLimit {
         self.0.is_some()
     }
 
-    /// Fails if a photograph of this width and height takes more by itself.
+    /// Fails if a photograph of this width and height takes more by itself, whatever its kind.
     ///
     /// # Errors
     /// [`Error::Memory`].
     pub(crate) fn check(self, photo: (usize, usize)) -> Result<()> {
-        self.for_network(photo).map(drop)
+        Share { limit: self, photo, beside: bytes(photo, ORDINARY) }.of_network().map(drop)
     }
+}
 
-    /// The bytes that the network may take beside a photograph of this width and height.
+/// The division of the memory between a photograph and the network.
+#[derive(Clone, Copy)]
+pub(super) struct Share {
+    pub limit: MemoryLimit,
+    /// Width and height of the photograph.
+    pub photo: (usize, usize),
+    /// The bytes that its restoration takes beside the network.
+    pub beside: u64,
+}
+
+impl Share {
+    /// The bytes that the network may take.
     ///
     /// # Errors
     /// [`Error::Memory`] if the photograph alone takes more than the limit.
-    pub(super) fn for_network(self, photo: (usize, usize)) -> Result<u64> {
-        match self.0 {
+    pub fn of_network(self) -> Result<u64> {
+        match self.limit.0 {
             None => Ok(PIECE),
-            Some(limit) => limit.checked_sub(beside(photo)).ok_or_else(|| self.refusal(photo, 0)),
+            Some(limit) => limit.checked_sub(self.beside).ok_or_else(|| self.refusal(0)),
         }
     }
 
-    /// The error of a photograph that does not fit, for which the network takes at least this
-    /// many bytes.
-    pub(super) fn refusal(self, photo: (usize, usize), piece: u64) -> Error {
-        let least = beside(photo).saturating_add(piece);
-        Error::Memory { size: photo, least, limit: self.0.unwrap_or(PIECE) }
+    /// The error of a photograph that does not fit, for which the network takes at least this many
+    /// bytes.
+    pub fn refusal(self, piece: u64) -> Error {
+        let least = self.beside.saturating_add(piece);
+        Error::Memory { size: self.photo, least, limit: self.limit.0.unwrap_or(PIECE) }
     }
 }
 
-fn beside((width, height): (usize, usize)) -> u64 {
-    (width as u64).saturating_mul(height as u64).saturating_mul(BESIDE)
+/// The bytes of a picture of this width and height with so many bytes a pixel.
+pub(super) fn bytes((width, height): (usize, usize), per_pixel: u64) -> u64 {
+    (width as u64).saturating_mul(height as u64).saturating_mul(per_pixel)
 }
+
+/// The bytes that the restoration of `photo` takes beside the network: what it is kept in, its
+/// result, and the samples of its file.
+pub(crate) fn bytes_beside(photo: &Photo) -> u64 {
+    let samples = 3 * u64::from(photo.depth.bits() / 8);
+    let alpha = if photo.alpha.is_some() { 2 * OPACITIES } else { 0 };
+    let result = if photo.pixels.is_float() { 12 } else { 6 };
+    let of_profile = photo.profile.as_ref().map_or(0, |profile| profile.bytes() as u64);
+    let of_photo = photo.pixels.bytes() as u64 + of_profile;
+    of_photo.saturating_add(bytes(photo.sides(), result + samples + alpha))
+}
+
+/// The bytes of a pixel's opacity, and of the place of the nearest visible one.
+const OPACITIES: u64 = 8;
 
 /// Binary units, by their letters.
 const UNITS: [(char, u64); 3] = [('G', 1 << 30), ('M', 1 << 20), ('K', 1 << 10)];
@@ -90,24 +121,41 @@ impl FromStr for MemoryLimit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::{Depth, Format, Image, Pixels, WriteOptions};
 
     #[test]
     fn a_photograph_and_the_network_share_what_there_is() {
         let limit = MemoryLimit::limited_to(1000);
-        // 60 bytes for each pixel of the photograph.
-        assert_eq!(limit.for_network((2, 3)).unwrap(), 640);
-        assert!(limit.check((4, 4)).is_ok());
-        let error = limit.check((4, 5)).unwrap_err();
+        let share = Share { limit, photo: (4, 4), beside: 400 };
+        assert_eq!(share.of_network().unwrap(), 600);
+        let error = share.refusal(700);
+        assert!(matches!(error, Error::Memory { least: 1100, limit: 1000, .. }), "{error}");
+        let error = Share { beside: 1001, ..share }.of_network().unwrap_err();
         assert!(
-            matches!(error, Error::Memory { size: (4, 5), least: 1200, limit: 1000 }),
+            matches!(error, Error::Memory { size: (4, 4), least: 1001, limit: 1000 }),
             "{error}"
         );
-        let error = limit.refusal((4, 4), 50);
-        assert!(matches!(error, Error::Memory { least: 1010, limit: 1000, .. }), "{error}");
+        // Before a file is read, 12 bytes for each pixel.
+        assert!(limit.check((8, 10)).is_ok() && limit.check((7, 12)).is_err());
         // Without a limit, there are 2 GiB, however large the photograph is.
         let none = MemoryLimit::default();
-        assert_eq!(none.for_network((1 << 20, 1 << 20)).unwrap(), 2 << 30);
+        let share = Share { limit: none, photo: (1 << 20, 1 << 20), beside: u64::MAX };
+        assert_eq!(share.of_network().unwrap(), 2 << 30);
         assert!(limit.is_limited() && !none.is_limited());
+    }
+
+    #[test]
+    fn a_photograph_takes_what_its_kind_needs() {
+        let image = Image::new(10, 10);
+        let eight = Photo::of(Pixels::build((10, 10), &image.clone().into(), |_, _| ()));
+        let float = Photo::new(image);
+        assert_eq!(bytes_beside(&eight), bytes_beside(&float));
+        let file = eight.to_bytes(Format::Png, &WriteOptions::default()).unwrap().0;
+        let eight = Photo::from_bytes(&file, &Default::default()).unwrap();
+        assert_eq!(bytes_beside(&eight), 100 * ORDINARY);
+        assert_eq!(bytes_beside(&float), 100 * (12 + 12 + 3));
+        let deep = Photo { depth: Depth::Sixteen, alpha: Some(vec![1.0; 100]), ..eight };
+        assert_eq!(bytes_beside(&deep), 100 * (3 + 6 + 6 + 16));
     }
 
     #[test]

@@ -14,14 +14,16 @@ mod strips;
 
 pub use effect::Effect;
 pub use memory::MemoryLimit;
+pub(crate) use memory::bytes_beside;
 pub(crate) use piece::one_piece;
 pub use piece::{to_image, to_tensor};
 pub use scale::Scale;
 
 use crate::compute::Precision;
 use crate::error::{Error, Result};
-use crate::image::{Image, Note};
+use crate::image::{Image, Note, Pixels};
 use crate::model::FrozenModel;
+use memory::{FULL_SIZE, Share, bytes};
 use scale::LinearFit;
 use strips::in_strips;
 
@@ -58,35 +60,55 @@ pub fn restore_reporting(
     image: &Image,
     progress: &dyn Fn(f64),
 ) -> Result<Image> {
-    in_pieces(MemoryLimit::default(), (image.width, image.height), model, image, progress)
+    let photo = (image.width, image.height);
+    let share = Share { limit: MemoryLimit::default(), photo, beside: 0 };
+    in_pieces(share, model, image, progress)
 }
 
-/// Like [`restore_reporting`], but with this `sizing`. `task` names the degradation.
+/// Like [`restore_reporting`], but with this `sizing`. `task` names the degradation. `beside` is the
+/// memory that the photograph takes beside the network. `finish` gets each row of the result, to
+/// change it.
 pub(crate) fn restore_at(
     sizing: Sizing,
     model: &FrozenModel,
     task: &str,
-    image: &Image,
+    (photo, beside): (&Pixels, u64),
+    finish: &(dyn Fn(usize, &mut [f32]) + Sync),
     progress: &dyn Fn(f64),
-) -> Result<Image> {
-    let (memory, photo) = (sizing.memory, (image.width, image.height));
-    let Some((width, height)) = sizing.scale.copy(task, image.width, image.height) else {
-        return in_pieces(memory, photo, model, image, progress);
-    };
-    let copy = image.resize(width, height)?;
-    let restored = in_pieces(memory, photo, model, &copy, progress)?;
-    Ok(LinearFit::fit(&copy, &restored).apply(image))
+) -> Result<Pixels> {
+    let size = (photo.width, photo.height);
+    let share = |beside| Share { limit: sizing.memory, photo: size, beside };
+    match sizing.scale.copy(task, size) {
+        Some((width, height)) => {
+            let copy = photo.resize(width, height)?;
+            let restored = in_pieces(share(beside), model, &copy, progress)?;
+            let lines = LinearFit::of(task, &copy, &restored);
+            let change = lines.over(size);
+            Ok(Pixels::build(size, photo, |y, row| {
+                photo.read(3 * y * size.0, row);
+                change(y, row);
+                finish(y, row);
+            }))
+        }
+        None => {
+            let beside = beside.saturating_add(bytes(size, FULL_SIZE));
+            let restored = in_pieces(share(beside), model, &photo.image(), progress)?;
+            Ok(Pixels::build(size, photo, |y, row| {
+                row.copy_from_slice(restored.row(y));
+                finish(y, row);
+            }))
+        }
+    }
 }
 
-/// In one piece, or in strips, whichever fits into `memory` beside `photo`.
+/// In one piece, or in strips, whichever fits into the memory of `share`.
 fn in_pieces(
-    memory: MemoryLimit,
-    photo: (usize, usize),
+    share: Share,
     model: &FrozenModel,
     image: &Image,
     progress: &dyn Fn(f64),
 ) -> Result<Image> {
-    let available = memory.for_network(photo)?;
+    let available = share.of_network()?;
     let [width, height] = [image.width, image.height].map(|side| model.config.side_for(side));
     // The plan that is made to find it serves the restoration in one piece, too.
     if model.peak_bytes(width, height)? as u64 <= available {
@@ -95,19 +117,19 @@ fn in_pieces(
     let bytes = usize::try_from(available).unwrap_or(usize::MAX);
     let strips = model.strips(width, height, bytes)?;
     let least = strips.peak_bytes() as u64;
-    if least > available && memory.is_limited() {
-        return Err(memory.refusal(photo, least));
+    if least > available && share.limit.is_limited() {
+        return Err(share.refusal(least));
     }
     in_strips(model, &strips, image, progress)
 }
 
 /// The result of `restore` in `precision` or, if that is not finite, in f32, with a note: half
 /// precision overflows where f32 does not.
-pub(crate) fn finite(
+pub(crate) fn finite<T>(
     precision: Precision,
     notes: &mut Vec<Note>,
-    restore: impl Fn(Precision) -> Result<Image>,
-) -> Result<Image> {
+    restore: impl Fn(Precision) -> Result<T>,
+) -> Result<T> {
     match restore(precision) {
         Err(Error::NotFinite { .. }) if precision != Precision::F32 => {
             notes.push(Note::RepeatedInF32);
@@ -152,19 +174,20 @@ mod tests {
     fn a_limit_on_memory_makes_strips_of_the_same_result_or_an_error() {
         let model = model().freeze();
         let image = Image::from_fn(700, 500, |x, y| [x as f32 / 700.0, y as f32 / 500.0, 0.5]);
-        let photo = 60 * 700 * 500;
+        let pixels = Pixels::from(image.clone());
+        let (beside, photo) = (1000, 1000 + FULL_SIZE * 700 * 500);
         let restored = |limit: u64| {
-            let sizing = Sizing { memory: MemoryLimit::limited_to(limit), ..Sizing::default() };
+            let sizing = Sizing { memory: MemoryLimit::limited_to(limit), scale: Scale::Full };
             let reports = std::cell::Cell::new(0);
             let progress = |_| reports.set(reports.get() + 1);
-            restore_at(sizing, &model, "derain", &image, &progress)
-                .map(|image| (image, reports.get()))
+            restore_at(sizing, &model, "derain", (&pixels, beside), &|_, _| (), &progress)
+                .map(|restored| (restored.into_image(), reports.get()))
         };
         let whole = restore(&model, &image).unwrap();
         let (one_piece, reports) = restored(1 << 30).unwrap();
         assert!(one_piece == whole && reports == 0);
         let in_one = model.peak_bytes(704, 512).unwrap() as u64;
-        let mut limits = vec![photo + in_one - 1, photo + in_one / 2];
+        let mut limits = vec![photo + in_one - 1, photo + in_one / 4 * 3];
         for limit in [photo - 1, photo, photo + in_one / 100] {
             let error = restored(limit).unwrap_err();
             let Error::Memory { least, limit: allowed, .. } = error else { panic!("{error}") };
@@ -235,7 +258,7 @@ mod tests {
             Precision::F32 => Ok(Image::new(1, 1)),
             _ => Err(Error::NotFinite { count: 3 }),
         };
-        let always = |_| Err(Error::NotFinite { count: 3 });
+        let always = |_| Err::<Image, _>(Error::NotFinite { count: 3 });
         for precision in [Precision::F16, Precision::Bf16, Precision::Tf32] {
             let mut notes = Vec::new();
             assert!(finite(precision, &mut notes, overflows).is_ok());
@@ -246,7 +269,7 @@ mod tests {
         let (mut notes, calls) = (Vec::new(), std::cell::Cell::new(0));
         let error = finite(Precision::F32, &mut notes, |_| {
             calls.set(calls.get() + 1);
-            Err(Error::NotFinite { count: 3 })
+            Err::<Image, _>(Error::NotFinite { count: 3 })
         });
         assert!(matches!(error, Err(Error::NotFinite { count: 3 })));
         assert_eq!((notes.len(), calls.get()), (0, 1));

@@ -1,12 +1,14 @@
 //! The scale at which a network sees a photograph.
 //!
-//! A network knows pictures of the size it was trained on. Haze is smooth and belongs to the whole
-//! picture: in 24 megapixels, a network that has seen a small picture looks at a wall where it
-//! expects a street. So it restores a smaller copy, and the change of that copy is carried to the
-//! photograph: near each pixel of the copy, the restored color is a straight line of the hazy one,
-//! fitted by a guided filter (He, Sun, Tang: "Guided image filtering", 2010, and "Fast guided
-//! filter", 2015). The lines are applied to the pixels of the photograph, so that all detail is its
-//! own.
+//! A network knows pictures of the size it was trained on. In 24 megapixels it looks at a wall where
+//! it expects a street, and at streaks and flakes that are ten times as wide as any it has seen. So
+//! it restores a smaller copy, and the change of that copy is carried to the photograph.
+//!
+//! Haze, rain and snow lie between the camera and the scene. There, near each pixel of the copy, the
+//! restored color is a straight line of the degraded one, fitted by a guided filter (He, Sun, Tang:
+//! "Guided image filtering", 2010, and "Fast guided filter", 2015). Blur is a matter of the picture
+//! alone: the copy's change is added. Either way, all detail that is finer than the copy's is the
+//! photograph's own.
 
 use crate::degrade::Task;
 use crate::error::{Error, Result};
@@ -15,8 +17,15 @@ use rayon::prelude::*;
 use std::fmt;
 use std::str::FromStr;
 
-/// The pixels of the copy from which haze is removed (docs/src/restoring.md has the choice).
-const HAZE: usize = 1 << 18;
+/// The pixels of the copy that the network for a task sees, about those of its training and test
+/// pictures (docs/src/restoring.md has the choice).
+fn copy_pixels(task: Task) -> usize {
+    match task {
+        Task::Dehaze | Task::Derain => 1 << 18,
+        Task::Deblur => 1 << 19,
+        Task::Desnow | Task::Defocus => 3 << 18,
+    }
+}
 
 /// The radius of the window in which a line is fitted, in pixels of the copy.
 const RADIUS: usize = 2;
@@ -30,8 +39,8 @@ const EPSILON: f32 = 1e-4;
 /// The scale at which a network sees a photograph.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Scale {
-    /// The scale that suits the task: haze is removed from a copy of a quarter of a megapixel
-    /// if the photograph is larger, everything else at full size.
+    /// The scale that suits the task: a copy of a quarter to three quarters of a megapixel if the
+    /// photograph is larger. Unknown tasks are done at full size.
     #[default]
     Auto,
     /// Full size.
@@ -43,14 +52,18 @@ pub enum Scale {
 impl Scale {
     /// The sides of the copy of a photograph that the network for `task` sees; none for the
     /// photograph itself.
-    pub(super) fn copy(self, task: &str, width: usize, height: usize) -> Option<(usize, usize)> {
+    pub(super) fn copy(
+        self,
+        task: &str,
+        (width, height): (usize, usize),
+    ) -> Option<(usize, usize)> {
         let part = match self {
             Self::Full => return None,
             Self::Part(part) => part,
-            Self::Auto if task == Task::Dehaze.name() => {
-                (HAZE as f64 / (width * height) as f64).sqrt()
+            Self::Auto => {
+                let pixels = copy_pixels(task.parse().ok()?);
+                (pixels as f64 / (width * height) as f64).sqrt()
             }
-            Self::Auto => return None,
         };
         let side = |side: usize| ((side as f64 * part).round() as usize).clamp(1, side.max(1));
         let copy = (side(width), side(height));
@@ -105,8 +118,16 @@ pub(super) struct LinearFit {
 const COEFFICIENTS: usize = 6;
 
 impl LinearFit {
+    /// The lines from `copy` to what became of it by the removal that `task` names.
+    pub fn of(task: &str, copy: &Image, restored: &Image) -> Self {
+        match task.parse() {
+            Ok(Task::Deblur | Task::Defocus) => Self::shift(copy, restored),
+            _ => Self::fit(copy, restored),
+        }
+    }
+
     /// The lines from `copy` to what became of it.
-    pub fn fit(copy: &Image, restored: &Image) -> Self {
+    fn fit(copy: &Image, restored: &Image) -> Self {
         let (width, height) = (copy.width, copy.height);
         let mut coefficients = vec![0.0; width * height * COEFFICIENTS];
         // Where the copy has no detail, the photograph may have some: it is not to be flattened,
@@ -132,33 +153,40 @@ impl LinearFit {
         Self { width, height, coefficients }
     }
 
-    /// `photo` along the lines, limited to [0, 1]. Between the copy's pixels the coefficients are
-    /// interpolated bilinearly.
-    pub fn apply(&self, photo: &Image) -> Image {
-        let mut result = photo.clone();
-        let columns = linear_taps(self.width, photo.width);
-        let rows = linear_taps(self.height, photo.height);
+    /// The lines that add the change of each pixel.
+    fn shift(copy: &Image, restored: &Image) -> Self {
+        let pixels = copy.data.chunks_exact(3).zip(restored.data.chunks_exact(3));
+        let coefficients = pixels.flat_map(|(copy, restored)| {
+            let offset = |c: usize| restored[c] - copy[c];
+            [1.0, 1.0, 1.0, offset(0), offset(1), offset(2)]
+        });
+        Self { width: copy.width, height: copy.height, coefficients: coefficients.collect() }
+    }
+
+    /// Moves row `y` of a photograph of this size along the lines. Between the copy's pixels the
+    /// coefficients are interpolated bilinearly.
+    pub fn over(
+        &self,
+        (width, height): (usize, usize),
+    ) -> impl Fn(usize, &mut [f32]) + Sync + use<'_> {
+        let columns = linear_taps(self.width, width);
+        let rows = linear_taps(self.height, height);
         let len = self.width * COEFFICIENTS;
-        let stored = |y: usize| &self.coefficients[y * len..][..len];
-        result.data.par_chunks_exact_mut((photo.width * 3).max(1)).zip(rows).for_each_init(
-            || vec![0.0; len],
-            |between, (row, (above, below, down))| {
-                for (value, (above, below)) in
-                    between.iter_mut().zip(stored(above).iter().zip(stored(below)))
-                {
-                    *value = above + down * (below - above);
+        let stored = move |y: usize| &self.coefficients[y * len..][..len];
+        move |y, row| {
+            let (above, below, down) = rows[y];
+            let pairs = stored(above).iter().zip(stored(below));
+            let between: Vec<f32> =
+                pairs.map(|(above, below)| above + down * (below - above)).collect();
+            for (pixel, &(left, right, across)) in row.chunks_exact_mut(3).zip(&columns) {
+                let left = &between[left * COEFFICIENTS..][..COEFFICIENTS];
+                let right = &between[right * COEFFICIENTS..][..COEFFICIENTS];
+                let at = |i: usize| left[i] + across * (right[i] - left[i]);
+                for (channel, value) in pixel.iter_mut().enumerate() {
+                    *value = at(channel) * *value + at(3 + channel);
                 }
-                for (pixel, &(left, right, across)) in row.chunks_exact_mut(3).zip(&columns) {
-                    let left = &between[left * COEFFICIENTS..][..COEFFICIENTS];
-                    let right = &between[right * COEFFICIENTS..][..COEFFICIENTS];
-                    let at = |i: usize| left[i] + across * (right[i] - left[i]);
-                    for (channel, value) in pixel.iter_mut().enumerate() {
-                        *value = (at(channel) * *value + at(3 + channel)).clamp(0.0, 1.0);
-                    }
-                }
-            },
-        );
-        result
+            }
+        }
     }
 }
 
@@ -167,15 +195,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_haze_in_large_photographs_is_removed_from_a_copy() {
-        assert_eq!(Scale::Auto.copy("dehaze", 6000, 4000), Some((627, 418)));
-        assert_eq!(Scale::Auto.copy("dehaze", 548, 412), None);
-        assert_eq!(Scale::Auto.copy("derain", 6000, 4000), None);
-        assert_eq!(Scale::Full.copy("dehaze", 6000, 4000), None);
-        assert_eq!(Scale::Part(0.25).copy("derain", 400, 1), Some((100, 1)));
-        assert_eq!(Scale::Part(0.9).copy("derain", 1, 1), None);
-        assert_eq!(Scale::Auto.copy("dehaze", 0, 0), None);
-        assert_eq!(Scale::Auto.copy("dehaze", 1 << 30, 1), Some((16_777_216, 1)));
+    fn large_photographs_are_seen_as_a_copy() {
+        assert_eq!(Scale::Auto.copy("dehaze", (6000, 4000)), Some((627, 418)));
+        assert_eq!(Scale::Auto.copy("dehaze", (548, 412)), None);
+        assert_eq!(Scale::Auto.copy("desnow", (6000, 4000)), Some((1086, 724)));
+        assert_eq!(Scale::Auto.copy("deblur-motion", (1280, 720)), Some((965, 543)));
+        assert_eq!(Scale::Auto.copy("something", (6000, 4000)), None);
+        assert_eq!(Scale::Full.copy("dehaze", (6000, 4000)), None);
+        assert_eq!(Scale::Part(0.25).copy("derain", (400, 1)), Some((100, 1)));
+        assert_eq!(Scale::Part(0.9).copy("derain", (1, 1)), None);
+        assert_eq!(Scale::Auto.copy("dehaze", (0, 0)), None);
+        assert_eq!(Scale::Auto.copy("dehaze", (1 << 30, 1)), Some((16_777_216, 1)));
     }
 
     #[test]
@@ -194,6 +224,13 @@ mod tests {
         }
     }
 
+    fn applied(lines: &LinearFit, photo: &Image) -> Image {
+        let (mut result, lines) = (photo.clone(), lines.over((photo.width, photo.height)));
+        let rows = result.data.chunks_exact_mut(3 * photo.width).enumerate();
+        rows.for_each(|(y, row)| lines(y, row));
+        result
+    }
+
     /// Smooth colors with an edge.
     fn scene(width: usize, height: usize) -> Image {
         Image::from_fn(width, height, |x, y| {
@@ -206,9 +243,31 @@ mod tests {
     fn a_copy_that_stays_as_it_is_leaves_the_photograph_nearly_alone() {
         let photo = scene(300, 200);
         let copy = photo.resampled(75, 50);
-        let result = LinearFit::fit(&copy, &copy).apply(&photo);
+        let result = applied(&LinearFit::fit(&copy, &copy), &photo);
         let worst = result.data.iter().zip(&photo.data).map(|(a, b)| (a - b).abs());
         assert!(worst.fold(0.0, f32::max) < 0.02);
+    }
+
+    /// What is sharpened is the copy; finer noise stays as it is.
+    #[test]
+    fn the_change_of_a_blurred_copy_is_added() {
+        let noisy = |size: (usize, usize), by: f32| {
+            Image::from_fn(size.0, size.1, |x, y| {
+                let noise = if (x + y) % 2 == 0 { by } else { -by };
+                scene(size.0, size.1).at(x, y).map(|v| v + noise)
+            })
+        };
+        let (photo, copy) = (noisy((300, 200), 0.02), scene(75, 50));
+        let restored = Image { data: copy.data.iter().map(|v| 1.2 * v - 0.1).collect(), ..copy };
+        let result = applied(&LinearFit::of("deblur-motion", &copy, &restored), &photo);
+        let smooth = scene(300, 200);
+        for (x, y) in [(150, 150), (151, 150), (250, 20), (250, 21)] {
+            let pixels = [&result, &photo, &smooth].map(|image| image.at(x, y));
+            for ((result, photo), smooth) in pixels[0].iter().zip(pixels[1]).zip(pixels[2]) {
+                let expected = photo + 0.2 * smooth - 0.1;
+                assert!((result - expected).abs() < 0.004, "{result} {expected}");
+            }
+        }
     }
 
     #[test]
@@ -222,7 +281,7 @@ mod tests {
             ..*image
         };
         let small = clean.resampled(80, 50);
-        let result = LinearFit::fit(&hazed(&small), &small).apply(&hazed(&clean));
+        let result = applied(&LinearFit::of("dehaze", &hazed(&small), &small), &hazed(&clean));
         let inside = |image: &Image| image.part(160, 120, 60, 60).data;
         for (a, b) in inside(&result).iter().zip(inside(&clean)) {
             assert!((a - b).abs() < 0.004, "{a} {b}");

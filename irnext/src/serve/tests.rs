@@ -4,7 +4,7 @@ use super::*;
 use crate::compute::Compute;
 use crate::degrade::Task;
 use crate::image::{Format, Image, Photo, WriteOptions};
-use crate::restore::MemoryLimit;
+use crate::restore::{MemoryLimit, Scale};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -56,6 +56,11 @@ fn serving_by<T>(
         result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
     (result, restored.into_inner())
+}
+
+/// A restorer that takes seconds for a large photograph.
+fn slow() -> Restorer {
+    Restorer::detecting(Compute::default()).unwrap().at_scale(Scale::Full)
 }
 
 fn connect(to: SocketAddr) -> TcpStream {
@@ -167,7 +172,7 @@ fn a_photo_comes_back_as_the_program_restores_it() {
             assert_eq!(states, ["waiting", "working", "preview", "preview", "done"]);
             assert_eq!(frames[4].0["type"], "image/tiff");
             for (_, bytes) in &frames[2..] {
-                let size = Photo::from_bytes(bytes, &Default::default()).unwrap().rgb;
+                let size = Photo::from_bytes(bytes, &Default::default()).unwrap().image();
                 assert_eq!((size.width(), size.height()), (96, 64));
             }
 
@@ -291,11 +296,11 @@ fn a_photo_that_does_not_fit_is_refused_with_the_figure() {
     let restorer = Restorer::detecting(Compute::default()).unwrap();
     let restorer = restorer.within(MemoryLimit::limited_to(1 << 20));
     // Even if it would be left alone.
-    let ask = |to| ask(to, "POST /restore", &[], &photo(200, 100));
+    let ask = |to| ask(to, "POST /restore", &[], &photo(400, 300));
     let (reply, restored) = serving_by(&restorer, |server| server, ask);
     let json = reply.json();
     let error = json["error"].as_str().unwrap();
-    assert!(error.contains("200×100 pixels takes at least 2 MB"), "{error}");
+    assert!(error.contains("400×300 pixels takes at least 2 MB"), "{error}");
     assert_eq!((reply.status, restored), (413, 0));
 }
 
@@ -315,7 +320,7 @@ fn clients_at_once_get_their_own_photographs() {
                             assert_eq!(reply.status, 200, "{}", reply.head);
                             let photo =
                                 Photo::from_bytes(&reply.body, &Default::default()).unwrap();
-                            assert_eq!((photo.rgb.width, photo.rgb.height), (width, height));
+                            assert_eq!(photo.sides(), (width, height));
                         }
                     });
                 }
@@ -328,8 +333,7 @@ fn clients_at_once_get_their_own_photographs() {
 /// The photograph of a client that leaves is given up, so that the others need not wait for it.
 #[test]
 fn a_client_that_leaves_frees_its_place() {
-    let large = photo(3000, 2000);
-    let restorer = Restorer::detecting(Compute::default()).unwrap();
+    let (large, restorer) = (photo(3000, 2000), slow());
     let ((), restored) = serving_by(
         &restorer,
         |server| server,
@@ -356,7 +360,8 @@ fn a_client_that_leaves_frees_its_place() {
 #[test]
 fn a_client_that_leaves_the_queue_frees_its_slot() {
     let (large, small) = (photo(3000, 2000), photo(40, 30));
-    serving(
+    serving_by(
+        &slow(),
         |server| server,
         |to| {
             let send = |photo: &[u8]| {
@@ -406,7 +411,7 @@ fn a_slow_upload_does_not_hold_up_the_end() {
 /// Whoever waits is told when the server ends; the photograph at hand is finished.
 #[test]
 fn a_server_that_ends_answers_everybody() {
-    let restorer = Restorer::detecting(Compute::default()).unwrap();
+    let restorer = slow();
     let (server, stop) = (Server::bind(0).unwrap(), AtomicBool::new(false));
     let (to, large, small) = (server.address(), photo(2000, 1500), photo(40, 30));
     scope(|scope| {

@@ -208,7 +208,7 @@ fn formats_that_browsers_do_not_show_are_shown() {
 /// A page that is closed leaves no work behind.
 #[test]
 fn closing_the_page_while_busy_frees_the_server() {
-    let Some((server, browser, folder)) = opened(&[]) else { return };
+    let Some((server, browser, folder)) = opened(&["--scale", "full"]) else { return };
     let large = folder.path().join("large.png");
     let image = irnext::image::Image::build(3000, 2000, |x, y| [(x ^ y) as f32 / 4096.0; 3]);
     irnext::image::Photo::new(image.unwrap()).write(&large).unwrap();

@@ -94,5 +94,5 @@ fn names(folder: &Path) -> Vec<String> {
 /// A photograph that is not restored unless it is asked for.
 fn clear() -> Image {
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/samples/clean/casa-mila.jpg");
-    Photo::read(sample).unwrap().rgb.resize(256, 192).unwrap()
+    Photo::read(sample).unwrap().image().resize(256, 192).unwrap()
 }

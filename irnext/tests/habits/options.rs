@@ -10,9 +10,9 @@ fn strength_goes_from_nothing_to_more_than_all() {
     let restored = |strength: &str| {
         let file = format!("{strength}.png");
         ends(at, &quick(&["a.png", "-o", &file, "--strength", strength]), 0);
-        Photo::read(at.join(file)).unwrap().rgb
+        Photo::read(at.join(file)).unwrap().image()
     };
-    let before = Photo::read(at.join("a.png")).unwrap().rgb;
+    let before = Photo::read(at.join("a.png")).unwrap().image();
     assert_eq!(restored("0"), before);
     let far = |image: &Image| {
         let pairs = image.data().iter().zip(before.data());
@@ -33,7 +33,7 @@ fn a_comparison_shows_both() {
     pictures(at, &["in/a.png"]);
     ends(at, &quick(&["in", "--compare"]), 0);
     assert_eq!(names(&at.join("in")), ["a.png", "a.restore.compare.png", "a.restore.png"]);
-    let read = |name: &str| Photo::read(at.join("in").join(name)).unwrap().rgb;
+    let read = |name: &str| Photo::read(at.join("in").join(name)).unwrap().image();
     let both = read("a.restore.compare.png");
     assert_eq!((both.width(), both.height()), (81, 30));
     assert_eq!(both.crop(0, 0, 40, 30), Some(read("a.png")));

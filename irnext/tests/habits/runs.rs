@@ -167,7 +167,8 @@ fn what_a_killed_run_left_is_removed_by_the_next() {
     Photo::new(picture(3000, 2000)).write(at.join("in/large.bmp")).unwrap();
     fs::create_dir(at.join("out")).unwrap();
     fs::write(at.join("out/.theirs.part"), "not ours").unwrap();
-    let run = || command(at, &quick(&["in", "-o", "out"])).stdout(Stdio::null()).spawn().unwrap();
+    let slow = quick(&["in", "-o", "out", "--scale", "full"]);
+    let run = || command(at, &slow).stdout(Stdio::null()).spawn().unwrap();
     let mut killed = run();
     let is_ours = |name: &String| name.ends_with(".part") && name != ".theirs.part";
     let ours = || names(&at.join("out")).into_iter().find(is_ours);

@@ -76,7 +76,7 @@ fn make(task: Task, folder: &Path, count: usize, seeds: std::ops::Range<u64>) ->
     let step = (files.len() / count).max(1);
     let chosen = files.iter().step_by(step).take(count).enumerate();
     let pairs = chosen.flat_map(|(index, file)| {
-        let whole = Photo::read(file).unwrap().rgb;
+        let whole = Photo::read(file).unwrap().image();
         let (width, height) = (whole.width().min(SIDE), whole.height().min(SIDE));
         let (x, y) = ((whole.width() - width) / 2, (whole.height() - height) / 2);
         let clean = whole.crop(x, y, width, height).unwrap();

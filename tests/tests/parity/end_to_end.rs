@@ -99,7 +99,7 @@ fn saved(report: &mut Report, file: &Tensors, restored: &Image, torch_off: f64) 
         Photo::new(image.clone()).write(&path).unwrap();
         Photo::read(&path)
             .unwrap()
-            .rgb
+            .image()
             .data()
             .iter()
             .map(|value| (value * 255.0).round())

@@ -70,7 +70,7 @@ impl Strips {
             };
             let heights = if less.is_some() { &HEIGHTS[..LOW] } else { &HEIGHTS[..] };
             let peak = |&height: &usize| peak_bytes(&graph, &keeping, &stages, height);
-            let may_fit = less.is_none() || keeping.most_bytes(&graph, &stages) <= bytes / 5 * 4;
+            let may_fit = less.is_none() || keeping.most_bytes(&graph, &stages) <= bytes / 3 * 2;
             let mut ways = heights.iter().filter(|_| may_fit).map(|height| (*height, peak(height)));
             let fitting = ways.find(|&(_, peak)| peak <= bytes);
             let (height, peak) = match (fitting, less) {

@@ -162,10 +162,10 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// The most bytes at once in the stages so far, and a quarter more: the pool gives kept rows
-    /// buffers that strips had, which are up to twice as large.
+    /// The most bytes at once in the stages so far, and half as many more: the pool gives kept rows
+    /// buffers that strips had, which are up to twice as large, and holds free ones of other sizes.
     pub(super) fn peak(&self) -> usize {
-        self.peak.saturating_add(self.peak / 4)
+        self.peak.saturating_add(self.peak / 2)
     }
 
     /// What `action` takes and gives back.

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use engine::Rng;
 
 use super::pairing::{Pair, Pairing};
-use super::{CropSpec, CropWindow, PhotoCache, Pixels, Source};
+use super::{CropSpec, CropWindow, PhotoCache, Source};
 use crate::error::{Error, Result};
-use crate::image::{Image, Photo};
+use crate::image::{Image, Photo, Pixels};
 
 /// The border, in pixels, that RESIDE's indoor ground truth has and its hazy images lack.
 const RESIDE_BORDER: usize = 10;

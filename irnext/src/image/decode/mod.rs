@@ -55,12 +55,12 @@ fn readable(bytes: &[u8], limits: &Limits) -> Result<Photo> {
     let mut photo = split(decoded.pixels)?;
     photo.notes = decoded.notes;
     let (profile, note) =
-        PhotoProfile::of_file(decoded.icc, decoded.chunks, &mut photo.rgb, photo.gray);
+        PhotoProfile::of_file(decoded.icc, decoded.chunks, &mut photo.pixels, photo.gray);
     photo.profile = profile;
     photo.notes.extend(note);
     photo.metadata = decoded.metadata;
     photo.metadata.complete();
-    photo.metadata.make_upright(photo.rgb.width, photo.rgb.height);
+    photo.metadata.make_upright(photo.pixels.width, photo.pixels.height);
     photo.source = Some(decoded.source);
     Ok(photo)
 }

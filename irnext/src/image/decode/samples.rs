@@ -3,8 +3,8 @@
 use ::image::{DynamicImage, ImageBuffer};
 
 use super::decoded::Result;
-use crate::image::Image;
 use crate::image::photo::{Depth, Photo};
+use crate::image::pixels::Pixels;
 
 /// The pixels with these interleaved samples: 1 channel (gray), 2 (gray, alpha), 3 (color) or 4.
 /// `None` if there are not enough of them.
@@ -37,51 +37,46 @@ pub(super) fn sixteen_bits(
 
 /// The photo of these pixels, whose colors are not converted yet.
 pub(super) fn split(pixels: DynamicImage) -> Result<Photo> {
-    let side = (pixels.width() as usize, pixels.height() as usize);
+    let (width, height) = (pixels.width() as usize, pixels.height() as usize);
     let channels = usize::from(pixels.color().channel_count());
     let eight = |raw: Vec<u8>| {
-        let scale = |sample: u8| f32::from(sample) / 255.0;
-        split_as(&raw, side, channels, Depth::Eight, scale)
+        let (samples, alpha) = split_as(raw, channels, |sample| f32::from(sample) / 255.0);
+        (Pixels::eight_bits(width, height, samples), alpha, Depth::Eight)
     };
     let sixteen = |raw: Vec<u16>| {
-        let scale = |sample: u16| f32::from(sample) / 65535.0;
-        split_as(&raw, side, channels, Depth::Sixteen, scale)
+        let (samples, alpha) = split_as(raw, channels, |sample| f32::from(sample) / 65535.0);
+        (Pixels::sixteen_bits(width, height, samples), alpha, Depth::Sixteen)
     };
-    match pixels {
-        DynamicImage::ImageLuma8(p) => Ok(eight(p.into_raw())),
-        DynamicImage::ImageLumaA8(p) => Ok(eight(p.into_raw())),
-        DynamicImage::ImageRgb8(p) => Ok(eight(p.into_raw())),
-        DynamicImage::ImageRgba8(p) => Ok(eight(p.into_raw())),
-        DynamicImage::ImageLuma16(p) => Ok(sixteen(p.into_raw())),
-        DynamicImage::ImageLumaA16(p) => Ok(sixteen(p.into_raw())),
-        DynamicImage::ImageRgb16(p) => Ok(sixteen(p.into_raw())),
-        DynamicImage::ImageRgba16(p) => Ok(sixteen(p.into_raw())),
-        _ => Err("its samples are of a rare type; save the image with 8 or 16 bits".into()),
-    }
+    let (pixels, alpha, depth) = match pixels {
+        DynamicImage::ImageLuma8(p) => eight(p.into_raw()),
+        DynamicImage::ImageLumaA8(p) => eight(p.into_raw()),
+        DynamicImage::ImageRgb8(p) => eight(p.into_raw()),
+        DynamicImage::ImageRgba8(p) => eight(p.into_raw()),
+        DynamicImage::ImageLuma16(p) => sixteen(p.into_raw()),
+        DynamicImage::ImageLumaA16(p) => sixteen(p.into_raw()),
+        DynamicImage::ImageRgb16(p) => sixteen(p.into_raw()),
+        DynamicImage::ImageRgba16(p) => sixteen(p.into_raw()),
+        _ => {
+            return Err("its samples are of a rare type; save the image with 8 or 16 bits".into());
+        }
+    };
+    Ok(Photo { alpha, depth, gray: channels < 3, ..Photo::of(pixels) })
 }
 
-/// Splits interleaved samples into color and alpha; `channels` is 1 (gray), 2 (gray, alpha), 3 or
-/// 4.
+/// Splits interleaved samples into color, of three channels, and opacities; `channels` is 1 (gray),
+/// 2 (gray, alpha), 3 or 4.
 fn split_as<T: Copy>(
-    raw: &[T],
-    (width, height): (usize, usize),
+    raw: Vec<T>,
     channels: usize,
-    depth: Depth,
     scale: impl Fn(T) -> f32,
-) -> Photo {
-    let gray = channels < 3;
-    let has_alpha = matches!(channels, 2 | 4);
-    let mut data = Vec::with_capacity(width * height * 3);
-    let mut alpha = has_alpha.then(|| Vec::with_capacity(width * height));
-    for pixel in raw.chunks_exact(channels) {
-        if gray {
-            data.extend([scale(pixel[0]); 3]);
-        } else {
-            data.extend(pixel[..3].iter().map(|&sample| scale(sample)));
-        }
-        if let Some(alpha) = &mut alpha {
-            alpha.push(scale(pixel[channels - 1]));
-        }
-    }
-    Photo { alpha, depth, gray, ..Photo::new(Image { width, height, data }) }
+) -> (Vec<T>, Option<Vec<f32>>) {
+    let pixels = raw.chunks_exact(channels);
+    let alpha = matches!(channels, 2 | 4)
+        .then(|| pixels.clone().map(|pixel| scale(pixel[channels - 1])).collect());
+    let color = match channels {
+        1 | 2 => pixels.flat_map(|pixel| [pixel[0]; 3]).collect(),
+        3 => raw,
+        _ => pixels.flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect(),
+    };
+    (color, alpha)
 }

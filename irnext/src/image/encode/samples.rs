@@ -1,10 +1,11 @@
 //! From a [`Photo`] to the samples that a format holds.
 
 use ::image::{ExtendedColorType, ImageEncoder};
+use rayon::prelude::*;
 
 use super::format::Format;
 use crate::image::profile::chunks::Chunk;
-use crate::image::{Depth, Note, Photo};
+use crate::image::{Depth, Note, Photo, Rows};
 
 /// The samples as the file will hold them.
 pub(super) struct FileSamples {
@@ -44,34 +45,47 @@ impl FileSamples {
         let kept = profile.filter(|_| format.has_profile() && gray == photo.gray);
         let lost = kept.is_none() && profile.is_some_and(|profile| profile.converts());
         notes.extend(lost.then_some(Note::ConvertedToSrgb));
-        let encoded = kept.filter(|profile| profile.converts());
-        let encoded = encoded.map(|profile| profile.encode(&photo.rgb, photo.gray));
-        let image = encoded.as_ref().unwrap_or(&photo.rgb);
+        let encoding = kept.and_then(|profile| profile.encoding(photo.gray));
 
         let channels = if gray { 1 } else { 3 } + u8::from(has_alpha);
-        let count = image.width * image.height;
-        let mut bytes = Vec::with_capacity(count * usize::from(channels) * 2);
-        let mut push = |value: f32| match depth {
-            // A cast from float limits to the range of the integer; NaN gives 0.
-            Depth::Eight => bytes.push((value * 255.0).round() as u8),
-            Depth::Sixteen => bytes.extend(((value * 65535.0).round() as u16).to_ne_bytes()),
-        };
+        let pixels = &photo.pixels;
+        let row_bytes = pixels.width * usize::from(channels) * usize::from(depth.bits() / 8);
+        let mut bytes = vec![0; row_bytes * pixels.height];
         let alpha = photo.alpha.as_deref();
-        for (i, pixel) in image.pixels().enumerate() {
-            let opacity = alpha.map_or(1.0, |alpha| alpha[i]);
-            let pixel = if over_white { pixel.map(|v| v * opacity + 1.0 - opacity) } else { pixel };
-            let [r, g, b] = pixel;
-            if !gray {
-                pixel.into_iter().for_each(&mut push);
-            } else if r == g && g == b {
-                push(r);
-            } else {
-                push(0.299 * r + 0.587 * g + 0.114 * b);
+        bytes.par_chunks_exact_mut(row_bytes).enumerate().for_each(|(y, out)| {
+            let mut row = pixels.row(y);
+            if let Some(encoding) = &encoding {
+                encoding.apply(pixels, y, row.to_mut());
             }
-            if has_alpha {
-                push(opacity);
+            let mut at = 0;
+            let mut push = |value: f32| match depth {
+                // A cast from float limits to the range of the integer; NaN gives 0.
+                Depth::Eight => {
+                    out[at] = (value * 255.0).round() as u8;
+                    at += 1;
+                }
+                Depth::Sixteen => {
+                    let sample = ((value * 65535.0).round() as u16).to_ne_bytes();
+                    out[at..at + 2].copy_from_slice(&sample);
+                    at += 2;
+                }
+            };
+            for (x, pixel) in row.chunks_exact(3).enumerate() {
+                let opacity = alpha.map_or(1.0, |alpha| alpha[y * pixels.width + x]);
+                let over = |v: f32| if over_white { v * opacity + 1.0 - opacity } else { v };
+                let [r, g, b] = [over(pixel[0]), over(pixel[1]), over(pixel[2])];
+                if !gray {
+                    [r, g, b].into_iter().for_each(&mut push);
+                } else if r == g && g == b {
+                    push(r);
+                } else {
+                    push(0.299 * r + 0.587 * g + 0.114 * b);
+                }
+                if has_alpha {
+                    push(opacity);
+                }
             }
-        }
+        });
         let in_png = format == Format::Png;
         let icc = kept.filter(|profile| !profile.icc.is_empty() && (profile.in_file || !in_png));
         let icc = icc.map(|profile| profile.icc.clone());
@@ -103,16 +117,13 @@ impl FileSamples {
 }
 
 fn size(photo: &Photo) -> Result<(u32, u32), String> {
-    let image = &photo.rgb;
-    let count = image.width * image.height;
+    let (width, height) = photo.sides();
+    let count = width * height;
     let alpha_len = photo.alpha.as_ref().map_or(count, Vec::len);
-    if count == 0 || image.data.len() != count * 3 || alpha_len != count {
-        return Err(format!(
-            "an image of {}x{} pixels cannot be written",
-            image.width, image.height
-        ));
+    if count == 0 || alpha_len != count {
+        return Err(format!("an image of {width}x{height} pixels cannot be written"));
     }
     let side =
         |side| u32::try_from(side).map_err(|_| format!("a side of {side} pixels is too long"));
-    Ok((side(image.width)?, side(image.height)?))
+    Ok((side(width)?, side(height)?))
 }

@@ -22,7 +22,7 @@ fn every_kind_of_pixels_is_read_to_the_bit() {
         let depth = if deep { Depth::Sixteen } else { Depth::Eight };
         let (photo, expected) =
             (read(&format!("{case:03b}")), stored(gray, has_alpha, depth, None));
-        assert_eq!(photo.rgb, expected.rgb, "{case:03b}");
+        assert_eq!(photo.image(), expected.image(), "{case:03b}");
         let opacities = photo.alpha.iter().flatten().zip(expected.alpha.iter().flatten());
         // `cjxl` keeps eight bits of opacity.
         assert!(opacities.into_iter().all(|(a, b)| (a - b).abs() <= 0.5001 / 255.0), "{case:03b}");
@@ -43,7 +43,7 @@ fn the_orientation_is_applied_once_and_exif_is_kept() {
         file.extend([kind, contents].concat());
     }
     let photo = Photo::from_bytes(&file, &Limits::default()).unwrap();
-    assert_eq!(photo.rgb, stored(false, false, Depth::Eight, None).rgb);
+    assert_eq!(photo.image(), stored(false, false, Depth::Eight, None).image());
     assert_eq!(photo.metadata.exif.as_ref().unwrap().len(), block.len());
     assert_eq!(photo.metadata.orientation(), Some(1));
     assert_eq!(photo.metadata.xmp.as_deref(), Some(&b"<x/>"[..]));
@@ -57,7 +57,7 @@ fn the_orientation_is_applied_once_and_exif_is_kept() {
 #[test]
 fn the_first_frame_is_read() {
     let photo = read("frames");
-    assert_eq!(photo.rgb, stored(false, false, Depth::Eight, None).rgb);
+    assert_eq!(photo.image(), stored(false, false, Depth::Eight, None).image());
     assert_eq!(photo.notes, [Note::FirstOf(2)]);
 }
 
@@ -65,7 +65,7 @@ fn the_first_frame_is_read() {
 #[test]
 fn associated_alpha_is_taken_out_of_the_colors() {
     let (photo, expected) = (read("premultiplied"), stored(false, true, Depth::Eight, None));
-    for (pixel, other) in photo.rgb.pixels().zip(expected.rgb.pixels()) {
+    for (pixel, other) in photo.pixels.iter().zip(expected.pixels.iter()) {
         let near = (0..3).all(|c| (pixel[c] - other[c]).abs() < 1.01 / 255.0);
         assert!(near, "{pixel:?}, not {other:?}");
     }
@@ -75,9 +75,9 @@ fn associated_alpha_is_taken_out_of_the_colors() {
 #[test]
 fn a_lossy_file_gives_what_other_decoders_give_and_becomes_a_jpeg() {
     let photo = read("lossy");
-    assert_eq!((photo.rgb.width, photo.rgb.height), (40, 32));
+    assert_eq!(photo.sides(), (40, 32));
     for ((x, y), expected) in [((5, 3), [204.0, 210.0, 173.0]), ((30, 20), [35.0, 63.0, 88.0])] {
-        let pixel = photo.rgb.pixel(x, y).unwrap();
+        let pixel = photo.image().pixel(x, y).unwrap();
         let near = (0..3).all(|c| (pixel[c] * 255.0 - expected[c]).abs() < 1.1);
         assert!(near, "{pixel:?}, not {expected:?}");
     }
@@ -98,7 +98,7 @@ fn floating_point_becomes_sixteen_bits() {
         [[1.0, 0.5, 0.25], [0.0, 0.125, 0.75], [0.3, 0.6, 0.9]],
         [[0.2, 0.2, 0.2], [0.9, 0.1, 0.4], [0.05, 0.95, 0.55]],
     ];
-    for (pixel, expected) in photo.rgb.pixels().zip(expected.concat()) {
+    for (pixel, expected) in photo.pixels.iter().zip(expected.concat()) {
         let near = (0..3).all(|c| (pixel[c] - expected[c]).abs() < 1.0 / 65535.0);
         assert!(near, "{pixel:?}, not {expected:?}");
     }
@@ -110,14 +110,14 @@ fn floating_point_becomes_sixteen_bits() {
 fn colors_of_another_space_become_srgb_and_the_profile_is_kept() {
     let photo = read("p3");
     assert!(photo.profile.is_some() && photo.notes.is_empty(), "{:?}", photo.notes);
-    assert_eq!((photo.rgb.width, photo.rgb.height, photo.depth), (3, 2, Depth::Eight));
+    assert_eq!((photo.pixels.width, photo.image().height, photo.depth), (3, 2, Depth::Eight));
     for ((x, y), expected) in [
         ((0, 0), [212.98, 115.0, 42.36]),
         ((2, 0), [128.0; 3]),
         ((0, 1), [250.0; 3]),
         ((2, 1), [7.07, 20.34, 30.93]),
     ] {
-        let pixel = photo.rgb.pixel(x, y).unwrap();
+        let pixel = photo.image().pixel(x, y).unwrap();
         let near = (0..3).all(|c| (pixel[c] * 255.0 - expected[c]).abs() < 0.6);
         assert!(near, "{pixel:?}, not {expected:?}");
     }
@@ -130,7 +130,7 @@ fn high_dynamic_range_becomes_srgb() {
     assert_eq!((photo.depth, photo.profile.is_some()), (Depth::Sixteen, false));
     // Gray stays gray.
     for x in [(2, 0), (0, 1)] {
-        let [r, g, b] = photo.rgb.pixel(x.0, x.1).unwrap();
+        let [r, g, b] = photo.image().pixel(x.0, x.1).unwrap();
         assert!((r - g).abs() < 2e-3 && (g - b).abs() < 2e-3 && g > 0.2, "{r} {g} {b}");
     }
 }
@@ -154,13 +154,13 @@ fn a_file_cut_anywhere_is_refused_or_whole_and_damage_never_panics() {
         let (file, whole) = (file(name), read(name));
         for end in 0..file.len() {
             match Photo::from_bytes(&file[..end], &Limits::default()) {
-                Ok(photo) => assert_eq!(photo.rgb, whole.rgb, "{name}, {end}"),
+                Ok(photo) => assert_eq!(photo.image(), whole.image(), "{name}, {end}"),
                 Err(reason) => assert!(!reason.contains("decoder"), "{name}, {end}: {reason}"),
             }
             // Of a part, there is a note.
             let keep_going = Limits { keep_going: true, ..Limits::default() };
             if let Ok(photo) = Photo::from_bytes(&file[..end], &keep_going) {
-                let is_whole = photo.rgb == whole.rgb;
+                let is_whole = photo.pixels == whole.pixels;
                 assert!(is_whole || photo.notes.contains(&Note::Coarse), "{name}, {end}");
             }
         }

@@ -34,9 +34,10 @@ fn has(png: &[u8], kind: &[u8; 4]) -> bool {
 }
 
 fn near(photo: &Photo, expected: [f32; 3], tolerance: f32) {
-    let pairs = photo.rgb.data.iter().zip(expected);
+    let image = photo.image();
+    let pairs = image.data.iter().zip(expected);
     let differs = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    assert!(differs < tolerance, "{:?}, not {expected:?}", photo.rgb.data);
+    assert!(differs < tolerance, "{:?}, not {expected:?}", image.data);
 }
 
 #[test]
@@ -51,7 +52,7 @@ fn a_wrong_checksum_is_a_warning_and_hides_no_metadata() {
         file[at + 4 + len] ^= 1;
         let photo = read(&file);
         assert_eq!(photo.notes, [Note::WrongChecksum]);
-        assert_eq!((photo.rgb, photo.metadata), (whole.rgb.clone(), whole.metadata.clone()));
+        assert_eq!((photo.image(), photo.metadata), (whole.image(), whole.metadata.clone()));
     }
 }
 
@@ -71,7 +72,7 @@ fn a_run_length_coded_bmp_from_the_top_down_is_read() {
     // Three white; end of line; two black, a white; end.
     file.extend([3, 1, 0, 0, 2, 0, 1, 1, 0, 1]);
     let photo = read(&file);
-    let reds: Vec<f32> = photo.rgb.pixels().map(|[red, ..]| red).collect();
+    let reds: Vec<f32> = photo.pixels.iter().map(|[red, ..]| red).collect();
     assert_eq!(reds, [1.0, 1.0, 1.0, 0.0, 0.0, 1.0]);
 }
 
@@ -80,22 +81,26 @@ fn the_exponent_of_a_png_file_is_followed_and_kept() {
     let file = with_chunk(png(true, &[0.0, 128.0 / 255.0]), b"gAMA", &numbers(&[1.0]));
     let photo = read(&file);
     // Half the light is 188 of 255 in sRGB.
-    assert!((photo.rgb.data[3] * 255.0 - 187.5).abs() < 1.0, "{:?}", photo.rgb.data);
+    assert!((photo.image().data[3] * 255.0 - 187.5).abs() < 1.0, "{:?}", photo.image().data);
     let (again, notes) = photo.to_bytes(Format::Png, &WriteOptions::default()).unwrap();
     assert!(has(&again, b"gAMA") && !has(&again, b"iCCP") && notes.is_empty());
-    assert_eq!(read(&again).rgb, photo.rgb);
+    assert_eq!(read(&again).image(), photo.image());
     // Other formats get a profile that says the same.
     let (tiff, notes) = photo.to_bytes(Format::Tiff, &WriteOptions::default()).unwrap();
     assert!(notes.is_empty() && read(&tiff).profile.unwrap().converts());
-    assert!((read(&tiff).rgb.data[3] - photo.rgb.data[3]).abs() < 0.01);
+    assert!((read(&tiff).image().data[3] - photo.image().data[3]).abs() < 0.01);
     // 0.5 squared is 137 of 255 in sRGB, in gray and in color.
     for gray in [true, false] {
         let squared = read(&with_chunk(png(gray, &[128.0 / 255.0; 3]), b"gAMA", &numbers(&[0.5])));
-        assert!((squared.rgb.data[0] * 255.0 - 137.5).abs() < 1.0, "{:?}", squared.rgb.data);
+        assert!(
+            (squared.image().data[0] * 255.0 - 137.5).abs() < 1.0,
+            "{:?}",
+            squared.image().data
+        );
     }
     // An exponent near sRGB's means sRGB.
     let photo = read(&with_chunk(png(false, &[0.25; 3]), b"gAMA", &numbers(&[0.45])));
-    assert_eq!(photo.rgb.data, read(&png(false, &[0.25; 3])).rgb.data);
+    assert_eq!(photo.image().data, read(&png(false, &[0.25; 3])).image().data);
     let (again, _) = photo.to_bytes(Format::Png, &WriteOptions::default()).unwrap();
     assert!(has(&again, b"gAMA"));
 }
@@ -103,7 +108,7 @@ fn the_exponent_of_a_png_file_is_followed_and_kept() {
 #[test]
 fn the_chunks_about_color_are_followed_in_the_order_of_browsers() {
     let plain = || png(false, &[0.6, 0.5, 0.4]);
-    let stored = read(&plain()).rgb.data;
+    let stored = read(&plain()).image().data;
     let stored = [stored[0], stored[1], stored[2]];
     // Display P3, by its points; sRGB's curve is usual without a gAMA.
     let p3 = numbers(&[0.3127, 0.329, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06]);
@@ -140,7 +145,7 @@ fn an_orientation_in_xmp_alone_turns_the_photo() {
     for format in [Format::Png, Format::Jpeg, Format::WebP, Format::Tiff] {
         let (bytes, _) = photo.to_bytes(format, &WriteOptions::default()).unwrap();
         let turned = read(&bytes);
-        assert_eq!((turned.rgb.width, turned.rgb.height), (2, 3), "{format:?}");
+        assert_eq!(turned.sides(), (2, 3), "{format:?}");
         let packet = String::from_utf8(turned.metadata.xmp.unwrap()).unwrap();
         assert!(packet.contains("Orientation='1'"), "{packet}");
         let path = folder.path().join("photo");
@@ -169,19 +174,19 @@ fn the_rows_that_are_there_of_a_pnm_file_are_read() {
     ] {
         let file = [head.as_bytes(), rows[0], rows[1], rows[2]].concat();
         let whole = read(&file);
-        assert_eq!(Photo::from_bytes(&file, &going).unwrap().rgb, whole.rgb, "{head}");
+        assert_eq!(Photo::from_bytes(&file, &going).unwrap().image(), whole.image(), "{head}");
         for lost in 2..rows[2].len() + rows[1].len() {
             let cut = &file[..file.len() - lost];
             assert!(Photo::from_bytes(cut, &Limits::default()).is_err(), "{head}");
             let photo = Photo::from_bytes(cut, &going).unwrap();
             let there = if lost <= rows[2].len() { 2 } else { 1 };
-            let row = 3 * whole.rgb.width;
+            let row = 3 * whole.pixels.width;
             assert_eq!(
-                photo.rgb.data[..there * row],
-                whole.rgb.data[..there * row],
+                photo.image().data[..there * row],
+                whole.image().data[..there * row],
                 "{head} {lost}"
             );
-            assert!(photo.rgb.data[there * row..].iter().all(|value| *value == gray), "{head}");
+            assert!(photo.image().data[there * row..].iter().all(|value| *value == gray), "{head}");
             assert_eq!(photo.notes, [Note::Incomplete([33, 66][there - 1])], "{head} {lost}");
             if let Some(alpha) = photo.alpha {
                 assert_eq!(alpha[2], 1.0);

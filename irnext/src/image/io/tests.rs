@@ -54,7 +54,7 @@ fn formats_that_hold_everything_give_everything_back() {
             let path = folder.path().join("photo").with_extension(extension);
             photo.write(&path).unwrap();
             let back = Photo::read(&path).unwrap();
-            assert_eq!(back.rgb, photo.rgb, "{extension}");
+            assert_eq!(back.image(), photo.image(), "{extension}");
             assert_eq!(back.alpha, photo.alpha, "{extension}");
             assert_eq!((back.depth, back.gray), (photo.depth, photo.gray), "{extension}");
         }
@@ -68,7 +68,7 @@ fn a_single_pixel_survives_every_format() {
         let path = folder.path().join("photo").with_extension(extension);
         let photo = Photo::new(Image::from_fn(1, 1, |_, _| [1.0, 1.0, 1.0]));
         photo.write(&path).unwrap();
-        assert_eq!(Photo::read(&path).unwrap().rgb, photo.rgb, "{extension}");
+        assert_eq!(Photo::read(&path).unwrap().image(), photo.image(), "{extension}");
     }
 }
 
@@ -89,7 +89,7 @@ fn lesser_formats_keep_what_they_can() {
             let half_a_step = if back.depth == photo.depth { 0.0 } else { 0.5001 / 255.0 };
             // Without alpha, the photo is over white.
             if back.alpha.is_some() == photo.alpha.is_some() {
-                assert!(distance(&back.rgb, &photo.rgb) <= half_a_step, "{extension}");
+                assert!(distance(&back.image(), &photo.image()) <= half_a_step, "{extension}");
             }
         }
     }
@@ -101,14 +101,15 @@ fn jpeg_comes_back_nearly_the_same_and_gray_stays_gray() {
     let path = folder.path().join("photo.JPG");
     for gray in [false, true] {
         let mut photo = photo(gray, false, Depth::Sixteen);
-        photo.rgb = Image::from_fn(23, 17, |x, y| {
+        photo.pixels = Image::from_fn(23, 17, |x, y| {
             let [r, g, b] = [x as f32 / 23.0, y as f32 / 17.0, 0.5];
             if gray { [r; 3] } else { [r, g, b] }
-        });
+        })
+        .into();
         photo.write(&path).unwrap();
         let back = Photo::read(&path).unwrap();
-        assert_eq!((back.depth, back.gray, back.alpha), (Depth::Eight, gray, None));
-        assert!(distance(&back.rgb, &photo.rgb) < 0.03);
+        assert_eq!((back.depth, back.gray, &back.alpha), (Depth::Eight, gray, &None));
+        assert!(distance(&back.image(), &photo.image()) < 0.03);
     }
 }
 
@@ -122,7 +123,7 @@ fn values_are_limited_and_rounded_to_the_nearest() {
         data: vec![-0.5, 1.5, f32::NAN, 0.4 / 255.0, 0.6 / 255.0, 254.4 / 255.0],
     };
     Photo::new(rgb).write(&path).unwrap();
-    let back = Photo::read(&path).unwrap().rgb;
+    let back = Photo::read(&path).unwrap().image();
     let levels: Vec<u8> = back.data.iter().map(|v| (v * 255.0).round() as u8).collect();
     assert_eq!(levels, [0, 255, 0, 0, 1, 254]);
 }
@@ -146,26 +147,26 @@ fn the_profile_travels_with_the_photo() {
 #[test]
 fn palettes_bits_and_cmyk_become_ordinary_samples() {
     let palette = Photo::read(sample_file("palette.png")).unwrap();
-    assert_eq!(palette.rgb.at(0, 0), [1.0, 0.0, 0.0]);
-    assert_eq!(palette.rgb.at(0, 1), [1.0, 1.0, 1.0]);
+    assert_eq!(palette.image().at(0, 0), [1.0, 0.0, 0.0]);
+    assert_eq!(palette.image().at(0, 1), [1.0, 1.0, 1.0]);
     assert_eq!(palette.alpha.unwrap(), [1.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0]);
 
     let one_bit = Photo::read(sample_file("one_bit.png")).unwrap();
-    assert!(one_bit.gray && one_bit.rgb.data.iter().all(|&v| v == 1.0));
+    assert!(one_bit.gray && one_bit.image().data.iter().all(|&v| v == 1.0));
 
     // Cyan ink 0, magenta and yellow full: red.
-    let [r, g, b] = Photo::read(sample_file("cmyk.jpg")).unwrap().rgb.at(8, 8);
+    let [r, g, b] = Photo::read(sample_file("cmyk.jpg")).unwrap().image().at(8, 8);
     assert!(r > 0.95 && g < 0.05 && b < 0.05, "{r} {g} {b}");
 
     let gray = Photo::read(sample_file("grey.jpg")).unwrap();
-    assert!(gray.gray && (gray.rgb.at(3, 3)[0] - 100.0 / 255.0).abs() < 0.01);
+    assert!(gray.gray && (gray.image().at(3, 3)[0] - 100.0 / 255.0).abs() < 0.01);
 }
 
 #[test]
 fn the_orientation_is_applied() {
     // Stored 16x8, left half white, to be turned clockwise by 90 degrees: upright the top half is
     // white.
-    let upright = Photo::read(sample_file("turned.jpg")).unwrap().rgb;
+    let upright = Photo::read(sample_file("turned.jpg")).unwrap().image();
     assert_eq!((upright.width, upright.height), (8, 16));
     assert!(upright.at(4, 2)[0] > 0.9 && upright.at(4, 13)[0] < 0.1);
     assert_eq!(Photo::size(sample_file("turned.jpg")).unwrap(), (8, 16));
@@ -228,7 +229,7 @@ fn a_file_cut_anywhere_is_an_error_or_whole() {
             // Some formats end in bytes that no pixel needs.
             match Photo::read(&path) {
                 Ok(photo) if photo.notes.is_empty() || photo.notes == [Note::NoEnd] => {
-                    assert_eq!(photo.rgb, whole.rgb, "{extension} cut to {len}")
+                    assert_eq!(photo.image(), whole.image(), "{extension} cut to {len}")
                 }
                 Ok(photo) => assert!(extension == "jpg", "{extension}: {:?}", photo.notes),
                 Err(error) => assert!(error.to_string().contains("photo."), "{error}"),
@@ -259,7 +260,7 @@ fn damaged_files_never_panic() {
             }
             fs::write(&path, damaged).unwrap();
             if let Ok(photo) = Photo::read_within(&path, &limits) {
-                let image = photo.rgb;
+                let image = photo.image();
                 assert_eq!(image.data.len(), image.width * image.height * 3);
             }
         }

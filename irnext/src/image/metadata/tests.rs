@@ -227,7 +227,7 @@ fn metadata_is_read_before_and_behind_the_pixels_of_a_png_file() {
             let path = folder.path().join("photo.png");
             std::fs::write(&path, &png).unwrap();
             let photo = Photo::from_bytes(&png, &Limits::default()).unwrap();
-            let size = (photo.rgb.width, photo.rgb.height);
+            let size = photo.sides();
             assert_eq!(Photo::size(&path).unwrap(), size);
             assert_eq!(photo.metadata.texts, []);
             (size, photo.metadata)
@@ -266,7 +266,7 @@ fn what_is_left_of_a_png_file_has_its_metadata() {
     let png = png_with(&[(b"eXIf", &block(false))], false);
     let limits = Limits { keep_going: true, ..Limits::default() };
     let photo = Photo::from_bytes(&png[..png.len() - 20], &limits).unwrap();
-    assert_eq!((photo.rgb.width, photo.metadata.exif.is_some()), (2, true));
+    assert_eq!((photo.pixels.width, photo.metadata.exif.is_some()), (2, true));
 }
 
 #[test]
@@ -333,7 +333,7 @@ fn the_prefix_of_older_programs_does_not_hide_the_orientation() {
     photo.metadata.exif = Some([b"Exif\0\0", &block(false)[..]].concat());
     let (bytes, _) = photo.to_bytes(Format::WebP, &WriteOptions::default()).unwrap();
     let turned = Photo::from_bytes(&bytes, &Limits::default()).unwrap();
-    assert_eq!((turned.rgb.width, turned.rgb.height), (30, 40));
+    assert_eq!(turned.sides(), (30, 40));
     assert_eq!(exif::orientation(&turned.metadata.exif.unwrap()), Some(1));
 }
 

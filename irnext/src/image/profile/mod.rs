@@ -9,18 +9,15 @@ pub(super) mod chunks;
 mod tests;
 
 use moxcms::{ColorProfile, DataColorSpace, Layout, TransformF32Executor, TransformOptions};
-use rayon::prelude::*;
 use std::sync::Arc;
 
-use super::{Image, Note};
+use super::pixels::sixteen;
+use super::{Note, Pixels};
 use chunks::{Chunk, Colors};
 
 /// Two profiles whose colors differ by less than this are the same: half a step of 8 bits and a
 /// little, as the many profiles named sRGB differ.
 const SAME: f32 = 0.7 / 255.0;
-
-/// Pixels that are converted at a time.
-const CHUNK: usize = 1 << 14;
 
 /// The color profile of a photo.
 #[derive(Clone, Debug)]
@@ -32,9 +29,9 @@ pub struct PhotoProfile {
     pub(super) in_file: bool,
     /// What else a PNG file says about its colors.
     pub(super) chunks: Vec<Chunk>,
-    /// The samples as they were read, three a pixel or, of a gray photo, one; none where the
-    /// profile's colors are those of sRGB, or nobody can tell.
-    encoded: Option<Arc<Vec<u16>>>,
+    /// The samples as they were read; none where the profile's colors are those of sRGB, or nobody
+    /// can tell.
+    encoded: Option<Arc<Pixels>>,
 }
 
 impl PhotoProfile {
@@ -46,7 +43,7 @@ impl PhotoProfile {
     /// Converts the samples of a file to sRGB, in place.
     pub(super) fn read(
         icc: Vec<u8>,
-        image: &mut Image,
+        pixels: &mut Pixels,
         gray: bool,
     ) -> (Option<Self>, Option<Note>) {
         if space(&icc) != Some(if gray { DataColorSpace::Gray } else { DataColorSpace::Rgb }) {
@@ -63,10 +60,8 @@ impl PhotoProfile {
         if conversion.is_srgb() {
             return (Some(Self::inert(icc)), None);
         }
-        let step = if gray { 3 } else { 1 };
-        let samples = image.data.iter().step_by(step);
-        let encoded = samples.map(|value| (value * 65535.0).round() as u16).collect();
-        conversion.to_srgb(&mut image.data);
+        let encoded = pixels.clone();
+        pixels.change(|_, row| conversion.to_srgb(row));
         (Some(Self { encoded: Some(Arc::new(encoded)), ..Self::inert(icc) }), None)
     }
 
@@ -74,21 +69,26 @@ impl PhotoProfile {
     pub(super) fn of_file(
         icc: Option<Vec<u8>>,
         mut chunks: Vec<Chunk>,
-        image: &mut Image,
+        pixels: &mut Pixels,
         gray: bool,
     ) -> (Option<Self>, Option<Note>) {
         let Some(colors) = chunks::colors(&chunks, gray, icc.is_some()) else {
             let Some(icc) = icc else { return (None, None) };
-            let (profile, note) = Self::read(icc, image, gray);
+            let (profile, note) = Self::read(icc, pixels, gray);
             chunks.retain(|(kind, _)| kind != chunks::PROFILE);
             return (profile.map(|profile| Self { chunks, ..profile }), note);
         };
         let (profile, note) = match colors {
             Colors::Srgb => (Some(Self::inert(Vec::new())), None),
-            Colors::Icc(made) => Self::read(made, image, gray),
+            Colors::Icc(made) => Self::read(made, pixels, gray),
             Colors::Unknown => (Some(Self::inert(Vec::new())), Some(Note::ProfileIgnored)),
         };
         (profile.map(|profile| Self { in_file: false, chunks, ..profile }), note)
+    }
+
+    /// The bytes that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.icc.len() + self.encoded.as_ref().map_or(0, |encoded| encoded.bytes())
     }
 
     /// Whether the samples in the file are other numbers than those in sRGB.
@@ -96,34 +96,43 @@ impl PhotoProfile {
         self.encoded.is_some()
     }
 
-    /// The samples for a file with this profile, for a photo in sRGB.
-    pub(super) fn encode(&self, image: &Image, gray: bool) -> Image {
-        let conversion = self.encoded.as_ref().and_then(|_| Conversion::new(&self.icc, gray));
-        let (Some(encoded), Some(conversion)) = (&self.encoded, conversion) else {
-            return image.clone();
-        };
-        let mut out = image.clone();
-        conversion.from_srgb(&mut out.data);
-        let channels = if gray { 1 } else { 3 };
-        if encoded.len() / channels * 3 != image.data.len() {
-            return out;
+    /// The way back to the samples of a file with this profile; none if they are those in sRGB.
+    pub(super) fn encoding(&self, gray: bool) -> Option<Encoding<'_>> {
+        let encoded = self.encoded.as_ref()?;
+        Some(Encoding { conversion: Conversion::new(&self.icc, gray)?, encoded })
+    }
+}
+
+/// From sRGB to the samples of a file.
+pub(super) struct Encoding<'a> {
+    conversion: Conversion,
+    encoded: &'a Pixels,
+}
+
+impl Encoding<'_> {
+    /// Turns row `y` of `pixels` into samples of the file.
+    pub fn apply(&self, pixels: &Pixels, y: usize, row: &mut [f32]) {
+        let now = row.to_vec();
+        self.conversion.from_srgb(row);
+        let size = |pixels: &Pixels| (pixels.width, pixels.height);
+        if size(self.encoded) != size(pixels) {
+            return;
         }
-        let mut before: Vec<f32> = encoded
-            .iter()
-            .flat_map(|&value| vec![f32::from(value) / 65535.0; 3 / channels])
-            .collect();
-        let original = before.clone();
-        conversion.to_srgb(&mut before);
-        let pixels = before.chunks_exact(3).zip(image.data.chunks_exact(3));
-        let kept: Vec<f32> = pixels.map(|(before, now)| kept(before, now)).collect();
-        conversion.from_srgb(&mut before);
-        for (i, value) in out.data.iter_mut().enumerate() {
+        let mut original = vec![0.0; row.len()];
+        self.encoded.read(3 * y * pixels.width, &mut original);
+        let mut before = original.clone();
+        self.conversion.to_srgb(&mut before);
+        // As the photo was kept.
+        before.iter_mut().for_each(|value| *value = f32::from(sixteen(*value)) / 65535.0);
+        let pairs = before.chunks_exact(3).zip(now.chunks_exact(3));
+        let kept: Vec<f32> = pairs.map(|(before, now)| kept(before, now)).collect();
+        self.conversion.from_srgb(&mut before);
+        for (i, value) in row.iter_mut().enumerate() {
             *value = match kept[i / 3] {
                 1.0 => original[i],
                 kept => *value + kept * (original[i] - before[i]),
             };
         }
-        out
     }
 }
 
@@ -204,14 +213,12 @@ impl Conversion {
     }
 }
 
-/// A pixel that cannot be converted stays as it is.
-fn convert(transform: &TransformF32Executor, data: &mut [f32]) {
-    data.par_chunks_mut(3 * CHUNK).for_each(|chunk| {
-        let from: Vec<f32> = chunk.iter().map(|value| value.clamp(0.0, 1.0)).collect();
-        if transform.transform(&from, chunk).is_ok() {
-            chunk.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
-        }
-    });
+/// A row that cannot be converted stays as it is.
+fn convert(transform: &TransformF32Executor, row: &mut [f32]) {
+    let from: Vec<f32> = row.iter().map(|value| value.clamp(0.0, 1.0)).collect();
+    if transform.transform(&from, row).is_ok() {
+        row.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
+    }
 }
 
 /// Where a rising table of the values from 0 to 1 has `value`.

@@ -99,10 +99,10 @@ fn whole_files_of_any_size_have_no_notes() {
 #[test]
 fn a_file_without_its_last_bytes_is_read() {
     for (name, file) in files() {
-        let whole = read(&file).unwrap().rgb;
+        let whole = read(&file).unwrap().image();
         let photo = read(&file[..file.len() - 2]).unwrap();
         assert_eq!(photo.notes, [Note::NoEnd], "{name}");
-        assert_eq!(photo.rgb, whole, "{name}");
+        assert_eq!(photo.image(), whole, "{name}");
     }
 }
 
@@ -120,9 +120,9 @@ fn half_a_file_is_refused_unless_asked_for() {
             let photo = Photo::from_bytes(&half, &going).unwrap();
             let notes = &photo.notes[..];
             assert!(matches!(notes, [Note::Incomplete(20..80), ..]), "{name}: {notes:?}");
-            let whole = read(&file).unwrap().rgb;
+            let whole = read(&file).unwrap().image();
             let quarter = |image: &Image| image.part(0, 0, WIDTH, HEIGHT / 4).data;
-            assert_eq!(quarter(&photo.rgb), quarter(&whole), "{name}");
+            assert_eq!(quarter(&photo.image()), quarter(&whole), "{name}");
         }
     }
 }
@@ -166,14 +166,15 @@ fn one_bad_interval_is_damage_and_no_end() {
 fn missing_rows_are_gray_and_missing_detail_is_left_out() {
     let going = Limits { keep_going: true, ..Limits::default() };
     for (name, file) in files() {
-        let whole = read(&file).unwrap().rgb;
+        let whole = read(&file).unwrap().image();
         for part in 4..8 {
             let cut = [&file[..file.len() * part / 8], &[0xFF, 0xD9]].concat();
             let Ok(photo) = Photo::from_bytes(&cut, &going) else { continue };
             let far = |(a, b): (&f32, &f32)| (a - b).abs() > 0.5;
             let gray = 128.0 / 255.0;
             // Averages of blocks are near the picture, and garbage is not.
-            let wrong = photo.rgb.data.iter().zip(&whole.data).filter(|(a, _)| **a != gray);
+            let image = photo.image();
+            let wrong = image.data.iter().zip(&whole.data).filter(|(a, _)| **a != gray);
             let wrong = wrong.filter(|pair| far(*pair)).count();
             assert!(wrong * 50 < whole.data.len(), "{name}, {part}: {wrong}");
         }
@@ -219,7 +220,7 @@ fn inks_become_colors() {
         for (x, expected) in
             [(4, [1.0, 0.0, 0.0]), (12, [0.0, 1.0, 0.0]), (20, [0.0; 3]), (28, [1.0; 3])]
         {
-            let pixel = photo.rgb.at(x, 4);
+            let pixel = photo.pixels.part(x, 4, 1, 1).at(0, 0);
             assert!(
                 pixel.iter().zip(expected).all(|(a, b)| (a - b).abs() < 0.03),
                 "{x}: {pixel:?}"

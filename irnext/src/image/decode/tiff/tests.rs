@@ -34,7 +34,7 @@ fn read(file: &[u8]) -> Photo {
 
 fn levels(photo: &Photo) -> Vec<u32> {
     let max = if photo.depth == Depth::Eight { 255.0 } else { 65535.0 };
-    photo.rgb.data.iter().map(|value| (value * max).round() as u32).collect()
+    photo.image().data.iter().map(|value| (value * max).round() as u32).collect()
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn faxes_are_read_and_their_damaged_lines_told() {
     };
     let photo = fax(3, 0, &data);
     let line = [1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0];
-    let grays = |photo: &Photo| photo.rgb.pixels().map(|[gray, ..]| gray).collect::<Vec<_>>();
+    let grays = |photo: &Photo| photo.pixels.iter().map(|[gray, ..]| gray).collect::<Vec<_>>();
     assert_eq!(grays(&photo), [line, line].concat());
     assert!(photo.gray && photo.notes.is_empty());
     assert_eq!(grays(&fax(2, 1, &[0x7A, 0x00, 0x7A, 0x00])), [line.map(|v| 1.0 - v); 2].concat());
@@ -189,7 +189,7 @@ fn colors_that_pixels_share_reach_all_of_them() {
     let file = file::<colortype::RGB8>((2, 1), &group, tags);
     let shared = with(with(with(file, 257, 2), 278, 2), 262, 6);
     let photo = read(&shared);
-    assert_eq!((photo.rgb.width, photo.rgb.height), (2, 2));
+    assert_eq!(photo.sides(), (2, 2));
     let colors = levels(&photo);
     assert_eq!(colors[..6], [254, 0, 0, 254, 0, 0]);
     assert_eq!((colors[6], colors[9], colors[10]), (178, 255, 179));
@@ -309,7 +309,7 @@ fn the_rows_that_are_there_of_a_file_without_compression_are_read() {
 #[test]
 fn only_compressions_that_know_a_predictor_have_its_field() {
     let mut photo = read(&file::<colortype::RGB8>((2, 1), &[0, 50, 100, 150, 200, 250], &[]));
-    let samples = photo.rgb.clone();
+    let samples = photo.image();
     for (tiff, expected) in [
         (TiffCompression::None, None),
         (TiffCompression::PackBits, None),
@@ -321,7 +321,7 @@ fn only_compressions_that_know_a_predictor_have_its_field() {
         let mut decoder = Decoder::new(Cursor::new(&bytes)).unwrap();
         let predictor = decoder.find_tag_unsigned::<u16>(Tag::Predictor).unwrap();
         assert_eq!(predictor, expected, "{tiff:?}");
-        assert_eq!(read(&bytes).rgb, samples, "{tiff:?}");
+        assert_eq!(read(&bytes).image(), samples, "{tiff:?}");
         assert_eq!(pages(&bytes), 1);
     }
 }

@@ -68,7 +68,7 @@ fn pictures_can_be_looked_at() {
     let start = records[2].windows(3).position(|bytes| bytes == [0xff, 0xd8, 0xff]).unwrap();
     let path = folder.path().join("b.jpg");
     fs::write(&path, &records[2][start..]).unwrap();
-    let seen = Photo::read(&path).unwrap().rgb;
+    let seen = Photo::read(&path).unwrap().image();
     assert_eq!((seen.width, seen.height), (40, 30));
     let furthest =
         seen.data.iter().zip(&image.data).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
