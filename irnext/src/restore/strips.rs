@@ -89,7 +89,11 @@ mod tests {
             ModelConfig { variant: Variant::Paper, modulation: false, kernel: 5, ..small.clone() },
             ModelConfig { pooling: Pooling::Max, lam: false, ..small.clone() },
             ModelConfig { pooling: Pooling::Learned, branches: vec![4, 2], ..small.clone() },
-            ModelConfig { activation: TapActivation::Softmax, branches: vec![16, 2], ..small.clone() },
+            ModelConfig {
+                activation: TapActivation::Softmax,
+                branches: vec![16, 2],
+                ..small.clone()
+            },
             ModelConfig { msm: 0, ..small },
         ];
         for config in networks {
