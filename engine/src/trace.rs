@@ -5,6 +5,7 @@
 //! have a shape, a dtype and a device, and no elements. Tensors that existed before are captured as
 //! they are. [`crate::plan`] turns such a graph into a faster computation of the same result.
 
+use crate::rows::{RowRule, StripPlace};
 use crate::{Device, Error, Meta, Result, Tensor};
 use std::any::Any;
 use std::cell::RefCell;
@@ -33,6 +34,22 @@ pub(crate) trait DynOp: Send + Sync {
 
     /// The operation itself, for rules that look for one kind.
     fn as_any(&self) -> &dyn Any;
+
+    /// The rows of an input that a row of the result depends on; see
+    /// [`Op::rows`](crate::ops::Op::rows).
+    fn rows(&self, _input: usize, _inputs: &[Meta]) -> Option<RowRule> {
+        None
+    }
+
+    /// The operation for a strip of its result, if it is another one.
+    fn in_strip(&self, _place: &StripPlace) -> Option<Arc<dyn DynOp>> {
+        None
+    }
+
+    /// The cost; see [`Op::flops`](crate::ops::Op::flops).
+    fn flops(&self, _inputs: &[Meta], _outputs: &[Meta]) -> u64 {
+        0
+    }
 }
 
 /// A node of a graph: one operation, with its inputs and outputs.

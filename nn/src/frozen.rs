@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::context::{Context, Mode};
 use crate::params::{ModelId, Params};
-use engine::{DType, Numerics, Planner, Tensor};
+use engine::{DType, Numerics, Planner, Strips, Tensor};
 use std::sync::Arc;
 
 /// The values of a network, which no longer change.
@@ -72,6 +72,32 @@ impl Frozen {
         f: impl FnOnce(&Context, &[Tensor]) -> Result<Vec<Tensor>>,
     ) -> Result<usize> {
         self.numerics.scope(|| self.planner.peak_bytes(inputs, |inputs| f(&self.context(), inputs)))
+    }
+
+    /// `f` of an input like this, `[1, C, H, W]`, in strips of rows that take at most `bytes` at
+    /// once, if it can be done in so few; see [`Planner::strips`].
+    ///
+    /// ```
+    /// use engine::{DType, Numerics, Tensor};
+    /// use nn::layers::{Conv2d, Module};
+    /// use nn::{Frozen, Params};
+    /// let build = |b: &mut nn::Builder<'_>| Ok(Conv2d::new(b, 3, 8, 3).padding(1));
+    /// let (conv, params) = Params::build(0, DType::F32, build)?;
+    /// let frozen = Frozen::new(&params, None, Numerics::default());
+    /// let large = Tensor::zeros(&[1, 3, 1, 1], DType::F32)?.broadcast_to(&[1, 3, 8192, 8192])?;
+    /// let f = |cx: &nn::Context, x: &[Tensor]| Ok(vec![conv.forward(cx, &x[0])?]);
+    /// let strips = frozen.strips(&large, 100 << 20, f)?;
+    /// assert!(strips.peak_bytes() < 100 << 20);
+    /// # Ok::<_, nn::Error>(())
+    /// ```
+    pub fn strips(
+        &self,
+        input: &Tensor,
+        bytes: usize,
+        f: impl FnOnce(&Context, &[Tensor]) -> Result<Vec<Tensor>>,
+    ) -> Result<Strips> {
+        let f = |inputs: &[Tensor]| f(&self.context(), inputs);
+        self.numerics.scope(|| self.planner.strips(input, f, bytes))
     }
 
     fn context(&self) -> Context {

@@ -16,6 +16,7 @@ use crate::dispatch::on_device;
 use crate::interrupt;
 use crate::layout::{broadcast_shape, check_shape};
 use crate::profile::{Call, time};
+pub use crate::rows::{RowRule, RowScale, StripPlace};
 use crate::tape::Node;
 use crate::trace::{self, DynOp};
 use crate::{Device, Error, Meta, Result, Tensor};
@@ -202,6 +203,18 @@ pub trait Op: Send + Sync + Sized + 'static {
     /// on nothing but these and the inputs. Where all inputs are constants, a plan then computes it
     /// once.
     fn settings(&self) -> Option<String> {
+        None
+    }
+
+    /// The rows of input `input` that row i of the result depends on, for inputs like `inputs`:
+    /// what it takes to compute a map in strips of rows. None if it depends on all of them, or has
+    /// no rows. Only maps that are made in strips are asked about.
+    fn rows(&self, _input: usize, _inputs: &[Meta]) -> Option<RowRule> {
+        None
+    }
+
+    /// The operation for a strip of its result, if its rows depend on where they are.
+    fn in_strip(&self, _place: &StripPlace) -> Option<Self> {
         None
     }
 
@@ -400,6 +413,18 @@ impl<O: Op> DynOp for Applied<O> {
 
     fn as_any(&self) -> &dyn Any {
         &*self.0
+    }
+
+    fn rows(&self, input: usize, inputs: &[Meta]) -> Option<RowRule> {
+        self.0.rows(input, inputs)
+    }
+
+    fn in_strip(&self, place: &StripPlace) -> Option<Arc<dyn DynOp>> {
+        self.0.in_strip(place).map(dyn_op)
+    }
+
+    fn flops(&self, inputs: &[Meta], outputs: &[Meta]) -> u64 {
+        outputs.iter().fold(0, |sum, output| sum.saturating_add(self.0.flops(inputs, output)))
     }
 }
 

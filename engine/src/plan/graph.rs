@@ -173,6 +173,11 @@ impl PlanGraph {
         order
     }
 
+    /// The device of `value`.
+    pub(super) fn device(&self, value: ValueId) -> Device {
+        self.devices[value]
+    }
+
     /// Every captured tensor.
     pub(super) fn captured(&self) -> impl Iterator<Item = (ValueId, &Tensor)> {
         self.captured.iter().enumerate().filter_map(|(id, x)| Some((id, x.as_ref()?)))

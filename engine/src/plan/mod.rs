@@ -20,6 +20,7 @@ mod fold;
 mod fuse;
 mod graph;
 mod schedule;
+mod strips;
 
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use fold::Constants;
 use graph::PlanGraph;
 use schedule::Plan;
 use std::sync::{Arc, Mutex, PoisonError};
+pub use strips::Strips;
 
 /// Runs `f` on `inputs` as planned. For a computation that runs once, such as a step of training; a
 /// [`Planner`] keeps its plans.
@@ -167,6 +169,42 @@ impl Planner {
         f: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>, E>,
     ) -> Result<usize, E> {
         Ok(self.plan_for(inputs, f)?.peak_bytes())
+    }
+
+    /// `f` of a map like `input`, `[1, C, H, W]`, planned to go over it in strips of rows: the
+    /// quickest way that takes at most `bytes` at once, or the one that takes least if that is
+    /// more ([`Strips::peak_bytes`]). A view without memory of its own may stand for the input.
+    ///
+    /// The result is that of [`Planner::run`], but for rounding: means over all pixels are those of
+    /// the whole map. Where `bytes` are few, maps are kept in f16 meanwhile.
+    ///
+    /// ```
+    /// use engine::{DType, Error, Planner, Tensor};
+    /// let planner = Planner::new(&[]);
+    /// let center = |x: &[Tensor]| Ok::<_, Error>(vec![x[0].sub(&x[0].global_avg_pool()?)?]);
+    /// let x = Tensor::zeros(&[1, 1, 1, 1], DType::F64)?.broadcast_to(&[1, 1, 4, 2])?;
+    /// let strips = planner.strips(&x, center, 1 << 20)?;
+    /// let whole = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], &[1, 1, 4, 2])?;
+    /// let mut result = Vec::new();
+    /// strips.run(
+    ///     |rows| whole.narrow(2, rows.start, rows.len()),
+    ///     |_, rows| Ok::<_, Error>(result.extend(rows.to_f64_vec()?)),
+    ///     &|_| (),
+    /// )?;
+    /// assert_eq!(result, [-3.5, -2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.5]);
+    /// # Ok::<_, Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Same errors as [`planned`]; [`Error::Shape`] if `f` has an operation that cannot be computed
+    /// in strips.
+    pub fn strips<E: From<Error>>(
+        &self,
+        input: &Tensor,
+        f: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>, E>,
+        bytes: usize,
+    ) -> Result<Strips, E> {
+        Strips::new(input, f, &self.constants, bytes)
     }
 
     /// The plan of `f` for such inputs, made or found.

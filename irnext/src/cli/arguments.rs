@@ -86,7 +86,7 @@ pub(super) struct SizingArguments {
         help_heading = ADVANCED
     )]
     pub(super) scale: Scale,
-    /// Most memory for a photo and the network, such as 800M or 4G; less means smaller pieces
+    /// Most memory for a photo and the network, such as 800M or 4G; less takes longer
     /// [default: 2G for the network, and what the photo takes]
     #[arg(long, value_name = "SIZE", help_heading = COMPUTE)]
     memory: Option<MemoryLimit>,

@@ -43,6 +43,7 @@ pub(crate) use resample::{Rows, whole_factor};
 pub use source::{JpegCoding, SourceFile, TiffCompression};
 
 use crate::error::{Error, Result};
+use std::ops::Range;
 
 /// An RGB image: `data[(y * width + x) * 3 + channel]`, values nominally in [0, 1], sRGB-encoded.
 ///
@@ -229,8 +230,13 @@ impl Image {
         if self.data.is_empty() {
             return self.clone();
         }
-        Self::from_fn(width.max(self.width), height.max(self.height), |x, y| {
-            self.at(reflect(x, self.width), reflect(y, self.height))
+        self.padded_rows(width.max(self.width), 0..height.max(self.height))
+    }
+
+    /// These rows of [`Image::pad_reflect`] to a width of `width`. The image is not empty.
+    pub(crate) fn padded_rows(&self, width: usize, rows: Range<usize>) -> Self {
+        Self::from_fn(width, rows.len(), |x, y| {
+            self.at(reflect(x, self.width), reflect(rows.start + y, self.height))
         })
     }
 }

@@ -44,7 +44,7 @@ pub use network::IrNext;
 
 use crate::compute::{Compute, Precision};
 use crate::error::Result;
-use engine::{DType, Device, Numerics, Replay, Tensor};
+use engine::{DType, Device, Numerics, Replay, Strips, Tensor};
 use nn::{Context, Frozen, Params};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -147,9 +147,26 @@ impl FrozenModel {
     /// At most this many bytes are taken at once to predict an image of this size, beside the
     /// parameters.
     pub fn peak_bytes(&self, width: usize, height: usize) -> Result<usize> {
+        Ok(self.frozen.peak_bytes(&[self.blank(width, height)?], |cx, x| self.pass(cx, x))?)
+    }
+
+    /// The prediction for an image of this size in strips of rows: the quickest way that takes at
+    /// most `bytes` at once, or the one that takes least if that is more
+    /// ([`Strips::peak_bytes`]). It is that of [`FrozenModel::predict`] but for rounding.
+    pub fn strips(&self, width: usize, height: usize, bytes: usize) -> Result<Strips> {
+        let image = self.blank(width, height)?;
+        Ok(self.frozen.strips(&image, bytes, |cx, x| self.pass(cx, x))?)
+    }
+
+    /// The device that predicts.
+    pub(crate) fn device(&self) -> Device {
+        self.device
+    }
+
+    /// An image of this size that takes no memory, for plans.
+    fn blank(&self, width: usize, height: usize) -> Result<Tensor> {
         let pixel = Tensor::zeros(&[1, 3, 1, 1], DType::F32)?.to_device(self.device)?;
-        let image = pixel.broadcast_to(&[1, 3, height, width])?;
-        Ok(self.frozen.peak_bytes(&[image], |cx, x| self.pass(cx, x))?)
+        Ok(pixel.broadcast_to(&[1, 3, height, width])?)
     }
 
     fn pass(&self, cx: &Context, x: &[Tensor]) -> nn::Result<Vec<Tensor>> {

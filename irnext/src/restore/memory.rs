@@ -1,4 +1,4 @@
-//! How much memory a restoration may take, and so how large the pieces are that it is done in.
+//! How much memory a restoration may take, and so whether it is done in one piece or in strips.
 
 use crate::error::{Error, Result};
 use crate::image::Photo;
@@ -12,7 +12,8 @@ const ORDINARY: u64 = 12;
 /// network sees and its result, in f32.
 pub(super) const FULL_SIZE: u64 = 24;
 
-/// The bytes that the network takes for a piece, unless there is a limit.
+/// The bytes that the network takes if there is no limit; it takes more where it cannot do with
+/// fewer.
 const PIECE: u64 = 2 << 30;
 
 /// A limit on the memory that a restoration takes.
@@ -66,7 +67,7 @@ impl Share {
         }
     }
 
-    /// The error of a photograph that does not fit, of which a piece takes at least this many
+    /// The error of a photograph that does not fit, for which the network takes at least this many
     /// bytes.
     pub fn refusal(self, piece: u64) -> Error {
         let least = self.beside.saturating_add(piece);
@@ -136,7 +137,7 @@ mod tests {
         );
         // Before a file is read, 12 bytes for each pixel.
         assert!(limit.check((8, 10)).is_ok() && limit.check((7, 12)).is_err());
-        // Without a limit, pieces have 2 GiB, however large the photograph is.
+        // Without a limit, there are 2 GiB, however large the photograph is.
         let none = MemoryLimit::default();
         let share = Share { limit: none, photo: (1 << 20, 1 << 20), beside: u64::MAX };
         assert_eq!(share.of_network().unwrap(), 2 << 30);

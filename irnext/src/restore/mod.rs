@@ -2,29 +2,32 @@
 //!
 //! As in the paper's evaluation, the image is padded on the right and at the bottom, by reflection,
 //! to sides that the network takes; the full-size prediction is cropped to the image and clamped to
-//! [0, 1]. An image too large to go through in one piece goes through in overlapping tiles. Where a
-//! network sees best in a smaller copy, its work is carried from there ([`Scale`]).
+//! [0, 1]. An image too large to go through in one piece goes through in strips of rows, with the
+//! same result. Where a network sees best in a smaller copy, its work is carried from there
+//! ([`Scale`]).
 
 mod effect;
 mod memory;
+mod piece;
 mod scale;
 mod strength;
-mod tiles;
+mod strips;
 
 pub use effect::Effect;
 pub use memory::MemoryLimit;
 pub(crate) use memory::bytes_beside;
+pub(crate) use piece::one_piece;
+pub use piece::{to_image, to_tensor};
 pub use scale::Scale;
 pub(crate) use strength::mix;
 
 use crate::compute::Precision;
 use crate::error::{Error, Result};
 use crate::image::{Image, Note, Pixels};
-use crate::model::{FrozenModel, ModelConfig};
-use engine::{DType, Tensor};
+use crate::model::FrozenModel;
 use memory::{FULL_SIZE, Share, bytes};
 use scale::LinearFit;
-use tiles::Tiling;
+use strips::in_strips;
 
 /// How large photographs go through a network.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -52,8 +55,8 @@ pub fn restore(model: &FrozenModel, image: &Image) -> Result<Image> {
     restore_reporting(model, image, &|_| ())
 }
 
-/// Like [`restore`], but calls `progress` after each tile with the finished part of the work, from
-/// 0 to 1.
+/// Like [`restore`], but calls `progress` now and then with the finished part of the work, from 0
+/// to 1. An image that goes through in one piece is finished at once.
 pub fn restore_reporting(
     model: &FrozenModel,
     image: &Image,
@@ -100,29 +103,26 @@ pub(crate) fn restore_at(
     }
 }
 
-/// In pieces that fit into the memory of `share`.
+/// In one piece, or in strips, whichever fits into the memory of `share`.
 fn in_pieces(
     share: Share,
     model: &FrozenModel,
     image: &Image,
     progress: &dyn Fn(f64),
 ) -> Result<Image> {
-    let restore_piece = |image: &Image| one_piece(&model.config, image, |x| model.predict(x));
-    let size = (image.width, image.height);
     let available = share.of_network()?;
-    let padded = |side| model.config.side_for(side);
-    let (width, height) = (padded(size.0), padded(size.1));
+    let [width, height] = [image.width, image.height].map(|side| model.config.side_for(side));
     // The plan that is made to find it serves the restoration in one piece, too.
-    let whole = model.peak_bytes(width, height)? as u64;
-    if whole <= available {
-        return restore_piece(image);
+    if model.peak_bytes(width, height)? as u64 <= available {
+        return one_piece(&model.config, image, |x| model.predict(x));
     }
-    let per_pixel = whole.div_ceil(width as u64 * height as u64);
-    let pixels = usize::try_from(available / per_pixel).unwrap_or(usize::MAX);
-    match Tiling::new(size, pixels, padded) {
-        Some(tiling) => tiling.restore(image, restore_piece, progress),
-        None => Err(share.refusal(Tiling::least_area(size, padded) as u64 * per_pixel)),
+    let bytes = usize::try_from(available).unwrap_or(usize::MAX);
+    let strips = model.strips(width, height, bytes)?;
+    let least = strips.peak_bytes() as u64;
+    if least > available && share.limit.is_limited() {
+        return Err(share.refusal(least));
     }
+    in_strips(model, &strips, image, progress)
 }
 
 /// The result of `restore` in `precision` or, if that is not finite, in f32, with a note: half
@@ -141,42 +141,11 @@ pub(crate) fn finite<T>(
     }
 }
 
-/// Pads, predicts, crops, clamps.
-///
-/// # Errors
-/// [`Error::NotFinite`] if a value inside the image is not finite: clamped and rounded, it would
-/// pass for black.
-pub(crate) fn one_piece(
-    config: &ModelConfig,
-    image: &Image,
-    predict: impl FnOnce(&Tensor) -> Result<Tensor>,
-) -> Result<Image> {
-    let padded = image.pad_reflect(config.side_for(image.width), config.side_for(image.height));
-    let predicted = to_image(&predict(&to_tensor(&padded)?)?)?;
-    let restored = predicted.part(0, 0, image.width, image.height);
-    match restored.data.iter().filter(|value| !value.is_finite()).count() {
-        0 => Ok(restored.clamp()),
-        count => Err(Error::NotFinite { count }),
-    }
-}
-
-/// An image as `[1, 3, H, W]`.
-pub fn to_tensor(image: &Image) -> Result<Tensor> {
-    Ok(Tensor::from_nhwc(&image.data, [1, 3, image.height, image.width])?)
-}
-
-/// The first image of `[N, 3, H, W]`.
-pub fn to_image(x: &Tensor) -> Result<Image> {
-    let [_, _, height, width] = x.dims4("to_image")?;
-    let mut data = x.to_dtype(DType::F32)?.permute(&[0, 2, 3, 1])?.to_vec::<f32>()?;
-    data.truncate(height * width * 3);
-    Ok(Image { width, height, data })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Model;
+    use crate::model::{Model, ModelConfig};
+    use engine::{DType, Tensor};
 
     fn model() -> Model {
         Model::new(
@@ -204,31 +173,36 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_on_memory_makes_smaller_pieces_or_an_error() {
+    fn a_limit_on_memory_makes_strips_of_the_same_result_or_an_error() {
         let model = model().freeze();
         let image = Image::from_fn(700, 500, |x, y| [x as f32 / 700.0, y as f32 / 500.0, 0.5]);
         let pixels = Pixels::from(image.clone());
         let (beside, photo) = (1000, 1000 + FULL_SIZE * 700 * 500);
-        let per_pixel = bytes_per_pixel(&model);
         let restored = |limit: u64| {
             let sizing = Sizing { memory: MemoryLimit::limited_to(limit), scale: Scale::Full };
-            let parts = std::cell::Cell::new(0);
-            let progress = |_| parts.set(parts.get() + 1);
+            let reports = std::cell::Cell::new(0);
+            let progress = |_| reports.set(reports.get() + 1);
             restore_at(sizing, &model, "derain", (&pixels, beside), &|_, _| (), &progress)
-                .map(|restored| (restored.into_image(), parts.get()))
+                .map(|restored| (restored.into_image(), reports.get()))
         };
         let whole = restore(&model, &image).unwrap();
-        let (image, parts) = restored(1 << 30).unwrap();
-        assert_eq!((image, parts), (whole, 0));
-        // Tiles overlap by 128 pixels at least: two by two.
-        let (_, parts) = restored(photo + per_pixel * 448 * 320).unwrap();
-        assert_eq!(parts, 4);
-        for limit in [photo - 1, photo, photo + per_pixel * 128 * 128] {
+        let (one_piece, reports) = restored(1 << 30).unwrap();
+        assert!(one_piece == whole && reports == 0);
+        let in_one = model.peak_bytes(704, 512).unwrap() as u64;
+        let mut limits = vec![photo + in_one - 1, photo + in_one / 4 * 3];
+        for limit in [photo - 1, photo, photo + in_one / 100] {
             let error = restored(limit).unwrap_err();
             let Error::Memory { least, limit: allowed, .. } = error else { panic!("{error}") };
             assert!(least > limit && allowed == limit, "{error}");
-            // With what the error asks for, it works.
-            assert!(limit < photo || restored(least).is_ok(), "{error}");
+            // With what the error asks for, it works, unless that is for the photo alone.
+            limits.extend((limit >= photo).then_some(least));
+        }
+        for limit in limits {
+            let (image, reports) = restored(limit).unwrap();
+            assert!(reports > 5, "{reports}");
+            let off = image.data.iter().zip(&whole.data).map(|(a, b)| (a - b).abs());
+            let off = off.fold(0.0, f32::max);
+            assert!(off < 1.0 / 255.0, "in {limit} bytes: off by {off}");
         }
     }
 

@@ -14,6 +14,7 @@ use crate::cpu::{PIECE, for_each_piece};
 use crate::dispatch::on_device;
 use crate::layout::broadcast_shape;
 use crate::ops::map;
+use crate::rows::RowRule;
 use crate::{DType, Element, Error, Meta, Result, Tensor, dispatch_float};
 use kernels::Packable;
 
@@ -163,6 +164,10 @@ impl Op for Add {
     fn settings(&self) -> Option<String> {
         Some(format!("{self:?}"))
     }
+
+    fn rows(&self, _: usize, _: &[Meta]) -> Option<RowRule> {
+        Some(RowRule::Same)
+    }
 }
 
 impl Op for Sub {
@@ -183,6 +188,10 @@ impl Op for Sub {
 
     fn settings(&self) -> Option<String> {
         Some(format!("{self:?}"))
+    }
+
+    fn rows(&self, _: usize, _: &[Meta]) -> Option<RowRule> {
+        Some(RowRule::Same)
     }
 }
 
@@ -211,6 +220,10 @@ impl Op for Mul {
 
     fn settings(&self) -> Option<String> {
         Some(format!("{self:?}"))
+    }
+
+    fn rows(&self, _: usize, _: &[Meta]) -> Option<RowRule> {
+        Some(RowRule::Same)
     }
 }
 
@@ -242,6 +255,10 @@ impl Op for Div {
 
     fn settings(&self) -> Option<String> {
         Some(format!("{self:?}"))
+    }
+
+    fn rows(&self, _: usize, _: &[Meta]) -> Option<RowRule> {
+        Some(RowRule::Same)
     }
 }
 
@@ -280,6 +297,10 @@ impl Op for Affine {
 
     fn settings(&self) -> Option<String> {
         Some(format!("{self:?}"))
+    }
+
+    fn rows(&self, _: usize, _: &[Meta]) -> Option<RowRule> {
+        Some(RowRule::Same)
     }
 }
 

@@ -12,7 +12,10 @@ pub(super) mod samples;
 
 use super::normalize::{self, Normalize, Saved, Statistics, Whole};
 use super::{Op, apply};
-use crate::{Collectives, DType, Error, Meta, Result, Tensor, trace};
+use crate::rows::RowRule;
+use crate::trace::{self, DynOp};
+use crate::{Collectives, DType, Error, Meta, Result, Tensor};
+use std::any::Any;
 use std::sync::Arc;
 
 const NAME: &str = "batch_norm";
@@ -133,10 +136,8 @@ impl Tensor {
         let like_x = |numbers: &Tensor| Meta { dtype: self.dtype(), ..numbers.meta() };
         normalize::infer(NAME, &self.meta(), &[("mean", &like_x(mean)), ("var", &like_x(var))])?;
         let y = infer(&[self.meta(), weight.meta(), bias.meta()])?;
-        let later =
-            move |x: &[Tensor]| Ok(vec![x[0].batch_norm_eval(&x[1], &x[2], &x[3], &x[4], eps)?]);
         let inputs = [self, mean, var, weight, bias];
-        if let Some(mut traced) = trace::defer(NAME, WithStats { eps }, &inputs, &[y], later)? {
+        if let Some(mut traced) = trace::note(|| by_statistics(eps), &inputs, &[y])? {
             return Ok(traced.swap_remove(0));
         }
         let statistics = Statistics::given(mean, var)?;
@@ -151,6 +152,37 @@ impl Tensor {
 /// and a bias.
 pub(crate) struct WithStats {
     pub(crate) eps: f64,
+}
+
+/// [`WithStats`] of its five inputs, for a graph.
+pub(crate) fn by_statistics(eps: f64) -> Arc<dyn DynOp> {
+    Arc::new(WithStats { eps })
+}
+
+impl DynOp for WithStats {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Vec<Meta>> {
+        Ok(vec![inputs[0].clone()])
+    }
+
+    fn compute(&self, x: Vec<Tensor>, _: &[Meta]) -> Result<Vec<Tensor>> {
+        Ok(vec![x[0].batch_norm_eval(&x[1], &x[2], &x[3], &x[4], self.eps)?])
+    }
+
+    fn settings(&self) -> Option<String> {
+        None
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn rows(&self, _: usize, _: &[Meta]) -> Option<RowRule> {
+        Some(RowRule::Same)
+    }
 }
 
 struct BatchNorm(Normalize);

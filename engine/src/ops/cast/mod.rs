@@ -15,6 +15,7 @@ pub(super) mod samples;
 
 use super::{Op, apply};
 use crate::ops::map;
+use crate::rows::RowRule;
 use crate::{DType, Element, Meta, Result, Tensor, dispatch_element};
 
 impl Tensor {
@@ -57,6 +58,10 @@ impl Op for Cast {
 
     fn settings(&self) -> Option<String> {
         Some(format!("{self:?}"))
+    }
+
+    fn rows(&self, _: usize, _: &[Meta]) -> Option<RowRule> {
+        Some(RowRule::Same)
     }
 }
 

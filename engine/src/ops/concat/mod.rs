@@ -10,6 +10,7 @@ pub(super) mod samples;
 use super::gpu::copy_region;
 use super::{Op, Saved, apply};
 use crate::cpu::write_region;
+use crate::rows::RowRule;
 use crate::{Error, Layout, Meta, Result, Tensor, dispatch_element};
 
 impl Tensor {
@@ -105,6 +106,10 @@ impl Op for Concat {
             joined.shape[dim] = joined.shape[dim].saturating_add(input.shape[dim]);
         }
         Ok(joined)
+    }
+
+    fn rows(&self, _: usize, _: &[Meta]) -> Option<RowRule> {
+        (self.dim != 2).then_some(RowRule::Same)
     }
 
     fn forward(&self, x: &[&Tensor], out: &Meta, _: &[bool]) -> Result<(Tensor, Sizes)> {

@@ -32,6 +32,7 @@ use super::{Op, apply, multiply_adds};
 pub use crate::conv::Conv2dOptions;
 pub(crate) use crate::conv::{Direction, Epilogue};
 use crate::dispatch::on_device;
+use crate::rows::RowRule;
 use crate::{Error, Meta, Result, Tensor, counted};
 pub(super) use convolution::Convolution;
 pub(crate) use prepared::PackedWeight;
@@ -234,6 +235,17 @@ impl Op for Conv2d {
             |onto| cpu::convolve(convolution, epilogue, &out, onto),
             |gpu, onto| cuda::convolve(gpu, convolution, epilogue, &out, onto),
         )
+    }
+
+    fn rows(&self, input: usize, inputs: &[Meta]) -> Option<RowRule> {
+        let Conv2dOptions { stride, padding, dilation, .. } = self.options;
+        let count = dilation * (inputs[1].shape[2] - 1) + 1;
+        match input {
+            0 => Some(RowRule::Window { stride, before: padding, count }),
+            1 => None,
+            // A residual.
+            _ => Some(RowRule::Same),
+        }
     }
 
     fn flops(&self, inputs: &[Meta], output: &Meta) -> u64 {

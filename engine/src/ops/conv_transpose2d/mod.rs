@@ -14,6 +14,7 @@ use super::conv2d::{
     check_bias, check_dtypes, check_settings,
 };
 use super::{Op, apply, multiply_adds};
+use crate::rows::RowRule;
 use crate::{Error, Meta, Result, Tensor, counted};
 
 impl Tensor {
@@ -140,6 +141,13 @@ impl Op for ConvTranspose2d {
             gradients.push(wanted.then(|| conv2d::bias_gradient(&dz)).transpose()?);
         }
         Ok(gradients)
+    }
+
+    fn rows(&self, input: usize, inputs: &[Meta]) -> Option<RowRule> {
+        let Conv2dOptions { stride, padding, dilation, .. } = self.options;
+        let count = dilation * (inputs[1].shape[2] - 1) + 1;
+        let rule = RowRule::Spread { stride, before: padding, count };
+        (input == 0 && padding + stride <= count).then_some(rule)
     }
 
     fn flops(&self, inputs: &[Meta], _: &Meta) -> u64 {

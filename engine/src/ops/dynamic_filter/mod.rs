@@ -14,6 +14,7 @@ pub(super) mod samples;
 
 use super::view::Shape;
 use super::{Op, apply, multiply_adds, save_if};
+use crate::rows::RowRule;
 use crate::{Error, Meta, Result, Tensor, counted};
 pub use border::Border;
 
@@ -129,6 +130,11 @@ impl Op for DynamicFilter {
             },
             |gpu| cuda::backward(gpu, x, taps, &shape.0, dy, self.padding, need),
         )
+    }
+
+    fn rows(&self, input: usize, inputs: &[Meta]) -> Option<RowRule> {
+        let count = inputs[1].shape[2];
+        (input == 0).then_some(RowRule::Window { stride: 1, before: count / 2, count })
     }
 
     fn flops(&self, inputs: &[Meta], output: &Meta) -> u64 {

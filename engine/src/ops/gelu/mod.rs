@@ -9,6 +9,7 @@ use super::gpu::pointwise;
 use super::{Op, apply, save_if};
 pub(crate) use crate::cpu::gelu::{Gelu, gelu_in_place};
 use crate::ops::map;
+use crate::rows::RowRule;
 use crate::{Meta, Result, Tensor, dispatch_float};
 use kernels::pointwise::{GELU, GELU_GRADIENT};
 
@@ -51,6 +52,10 @@ impl Op for GeluOp {
 
     fn backward(&self, x: Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![x.map(|x| gradient(&x, dy)).transpose()?])
+    }
+
+    fn rows(&self, _: usize, _: &[Meta]) -> Option<RowRule> {
+        Some(RowRule::Same)
     }
 }
 

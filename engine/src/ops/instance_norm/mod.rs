@@ -28,12 +28,23 @@ impl Tensor {
         let inputs = [self, weight, bias];
         let y = infer(&inputs.map(Tensor::meta))?;
         let later = move |x: &[Tensor]| Ok(vec![x[0].instance_norm(&x[1], &x[2], eps)?]);
-        if let Some(mut traced) = trace::defer(NAME, (), &inputs, &[y], later)? {
+        if let Some(mut traced) = trace::defer(NAME, ByItself { eps }, &inputs, &[y], later)? {
             return Ok(traced.swap_remove(0));
         }
         let statistics = Statistics::of(NAME, self, self.shape()[0])?;
         apply(InstanceNorm(Normalize { statistics, eps, of_input: true, whole: None }), &inputs)
     }
+}
+
+/// Instance normalization as plans know it: of x, by a weight and a bias.
+pub(crate) struct ByItself {
+    pub(crate) eps: f64,
+}
+
+/// The mean and the biased variance of each channel of one image `[1, C, H, W]`.
+pub(crate) fn moments(x: &Tensor) -> Result<[Vec<f64>; 2]> {
+    let Statistics { mean, var } = Statistics::of(NAME, x, 1)?;
+    Ok([mean.to_f64_vec()?, var.to_f64_vec()?])
 }
 
 struct InstanceNorm(Normalize);

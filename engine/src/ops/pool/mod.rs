@@ -14,6 +14,7 @@ mod windows;
 use super::separable::{Apply, Separable, apply_separable, infer};
 use super::{Op, apply};
 use crate::ops::separable::AxisTable;
+use crate::rows::RowRule;
 use crate::{Meta, Result, Tensor};
 use windows::Windows;
 
@@ -94,6 +95,10 @@ impl Separable for AvgPool2d {
         self.0.output(size)
     }
 
+    fn rows(&self) -> Option<RowRule> {
+        Some(self.0.rows())
+    }
+
     fn axis(&self, from: usize, to: usize) -> Result<AxisTable> {
         let Windows { kernel, stride } = self.0;
         AxisTable::new(from, to, |o| mean_of(o * stride..o * stride + kernel))
@@ -153,6 +158,10 @@ impl Op for MaxPool2d {
         let (x, windows) = (x[0], self.0);
         let y = x.on_device(|| cpu::forward(x, windows), |gpu| cuda::forward(gpu, x, windows))?;
         Ok((y, super::save_if(need[0], x)))
+    }
+
+    fn rows(&self, _: usize, _: &[Meta]) -> Option<RowRule> {
+        Some(self.0.rows())
     }
 
     fn backward(&self, x: Self::Saved, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {

@@ -1,5 +1,7 @@
 //! The windows of a pool.
 
+use crate::rows::RowRule;
+
 /// Square windows at regular distances.
 #[derive(Clone, Copy)]
 pub(super) struct Windows {
@@ -8,6 +10,11 @@ pub(super) struct Windows {
 }
 
 impl Windows {
+    /// The rows of a window.
+    pub(super) fn rows(self) -> RowRule {
+        RowRule::Window { stride: self.stride, before: 0, count: self.kernel }
+    }
+
     /// The size of windows that lie side by side without gaps.
     pub(super) fn tiling(self) -> Option<usize> {
         (self.kernel == self.stride).then_some(self.kernel)

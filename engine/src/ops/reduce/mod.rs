@@ -188,12 +188,17 @@ impl Tensor {
 }
 
 /// The sum times a constant.
-struct Sum {
+pub(crate) struct Sum {
     dims: Vec<usize>,
     scale: f64,
 }
 
 impl Sum {
+    /// The constant, if this is the sum over the pixels of each map `[N, C, H, W]`.
+    pub(crate) fn of_pixels(&self) -> Option<f64> {
+        matches!(self.dims[..], [2, 3] | [3, 2]).then_some(self.scale)
+    }
+
     fn value(&self, x: &Tensor) -> Result<Tensor> {
         x.on_device(
             || cpu::sum(x, &self.dims, self.scale),

@@ -3,20 +3,24 @@
 //!
 //! With a GELU after it, the numbers before the GELU are saved for backward.
 
-use super::{Alignment, Bilinear, BilinearOp, OutputSize};
+use super::{Bilinear, BilinearOp, OutputSize, linear_axis};
 use crate::dispatch::on_device;
+use crate::interpolation::Alignment;
 use crate::ops::gelu::{self, gelu_in_place};
 use crate::ops::separable::{
     self, AxisTable, Resampled, add_resampled, add_resampled_in_place, resample,
 };
 use crate::ops::{Op, Saved};
+use crate::rows::{RowRule, RowScale, StripPlace};
 use crate::{Error, Meta, Result, Tensor, dispatch_float};
 
 /// A map, and others that are added to it, each enlarged to its size; then a GELU, or not.
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct AddBilinear {
     alignment: Alignment,
     gelu: bool,
+    /// Where in the sum this is, if it is only a strip of it.
+    place: Option<StripPlace>,
 }
 
 impl AddBilinear {
@@ -24,27 +28,43 @@ impl AddBilinear {
     /// by a scale.
     pub(crate) fn of(resize: &BilinearOp) -> Option<Self> {
         let Bilinear { output, alignment } = resize.0;
-        matches!(output, OutputSize::Size(_)).then_some(Self { alignment, gelu: false })
+        let sized = matches!(output, OutputSize::Size(_));
+        sized.then_some(Self { alignment, gelu: false, place: None })
     }
 
     /// The sum of a tensor and a [`Tensor::bilinear`], as a plan fuses it.
     #[cfg(test)]
     pub(crate) fn new(align_corners: bool) -> Self {
-        Self { alignment: Alignment::new(align_corners), gelu: false }
+        Self { alignment: Alignment::new(align_corners), gelu: false, place: None }
     }
 
     /// The same with a GELU, if it has none.
     pub(crate) fn with_gelu(&self) -> Option<Self> {
-        (!self.gelu).then_some(Self { alignment: self.alignment, gelu: true })
+        (!self.gelu).then(|| Self { gelu: true, ..self.clone() })
     }
 
     fn tables(&self, x: &Tensor, others: &[&Tensor]) -> Result<Vec<[AxisTable; 2]>> {
-        others.iter().map(|other| self.axes(other.shape(), x.shape())).collect()
+        let (to, inputs) = (x.shape(), others.iter().zip(1..));
+        let axes = |(other, input): (&&Tensor, usize)| {
+            let from = other.shape();
+            let rows = match &self.place {
+                None => linear_axis(self.alignment, from[2], to[2])?,
+                Some(place) => {
+                    let (first, height) = place.inputs[input];
+                    let scale = self.scale(height, place.height);
+                    AxisTable::new(from[2], to[2], |o| {
+                        let (row, weights) = scale.neighbors(place.start + o);
+                        (row - first, weights)
+                    })?
+                }
+            };
+            Ok([rows, linear_axis(self.alignment, from[3], to[3])?])
+        };
+        inputs.map(axes).collect()
     }
 
-    /// The tables along H and W from a map like `from` to one like `to`.
-    fn axes(&self, from: &[usize], to: &[usize]) -> Result<[AxisTable; 2]> {
-        Ok([self.alignment.axis(from[2], to[2])?, self.alignment.axis(from[3], to[3])?])
+    fn scale(&self, from: usize, to: usize) -> RowScale {
+        RowScale { alignment: self.alignment, from, to }
     }
 }
 
@@ -95,6 +115,17 @@ impl Op for AddBilinear {
 
     fn reuses(&self) -> Option<usize> {
         Some(0)
+    }
+
+    fn rows(&self, input: usize, inputs: &[Meta]) -> Option<RowRule> {
+        Some(match input {
+            0 => RowRule::Same,
+            _ => RowRule::Between(self.scale(inputs[input].shape[2], inputs[0].shape[2])),
+        })
+    }
+
+    fn in_strip(&self, place: &StripPlace) -> Option<Self> {
+        Some(Self { place: Some(place.clone()), ..self.clone() })
     }
 
     fn forward_onto(&self, others: &[&Tensor], mut x: Tensor) -> Result<Tensor> {

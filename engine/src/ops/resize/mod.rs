@@ -9,10 +9,10 @@ mod add;
 pub(super) mod samples;
 
 use super::separable::{Apply, Separable, apply_separable};
+use crate::interpolation::{Alignment, neighbors};
 use crate::ops::separable::AxisTable;
+use crate::rows::RowRule;
 use crate::{Result, Tensor};
-use std::array::IntoIter;
-use std::iter::Take;
 
 pub(crate) use add::AddBilinear;
 
@@ -112,37 +112,9 @@ fn nonempty(output: [usize; 2]) -> Result<[usize; 2], String> {
     }
 }
 
-/// How outputs are aligned with inputs along an axis.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Alignment {
-    /// The centers of the corner pixels coincide.
-    Corners,
-    /// The areas coincide, outputs being `step` inputs apart (`None`: by the two lengths).
-    Areas { step: Option<f64> },
-}
-
-impl Alignment {
-    fn new(align_corners: bool) -> Self {
-        if align_corners { Self::Corners } else { Self::Areas { step: None } }
-    }
-
-    /// The coordinate of output `o` of `to` on an axis of `from` inputs, in input pixels; at least
-    /// 0, perhaps beyond the last input.
-    fn coordinate(self, o: usize, from: usize, to: usize) -> f64 {
-        match self {
-            _ if from == to => o as f64,
-            Self::Corners if to == 1 => 0.0,
-            Self::Corners => o as f64 * ((from - 1) as f64 / (to - 1) as f64),
-            Self::Areas { step } => {
-                ((o as f64 + 0.5) * step.unwrap_or(from as f64 / to as f64) - 0.5).max(0.0)
-            }
-        }
-    }
-
-    /// The table of linear interpolation along an axis of `from` inputs and `to` outputs.
-    fn axis(self, from: usize, to: usize) -> Result<AxisTable> {
-        AxisTable::new(from, to, |o| neighbors(self.coordinate(o, from, to), from))
-    }
+/// The table of linear interpolation along an axis of `from` inputs and `to` outputs.
+fn linear_axis(alignment: Alignment, from: usize, to: usize) -> Result<AxisTable> {
+    AxisTable::new(from, to, |o| neighbors(alignment.coordinate(o, from, to), from))
 }
 
 pub(crate) struct Bilinear {
@@ -161,18 +133,7 @@ impl Separable for Bilinear {
     }
 
     fn axis(&self, from: usize, to: usize) -> Result<AxisTable> {
-        self.alignment.axis(from, to)
-    }
-}
-
-/// The first of the one or two of `count` inputs around a coordinate, and their weights.
-fn neighbors(coordinate: f64, count: usize) -> (usize, Take<IntoIter<f64, 2>>) {
-    let first = (coordinate as usize).min(count - 1);
-    let second = coordinate - first as f64;
-    // On an input, or beyond the last: PyTorch weighs a neighbor by 0 here, which this leaves out.
-    match second == 0.0 || first + 1 == count {
-        true => (first, [1.0, 0.0].into_iter().take(1)),
-        false => (first, [1.0 - second, second].into_iter().take(2)),
+        linear_axis(self.alignment, from, to)
     }
 }
 
@@ -204,6 +165,10 @@ impl Separable for NearestEvery {
             0 => Err("the step must be at least 1".into()),
             step => nonempty(size.map(|size| size / step)),
         }
+    }
+
+    fn rows(&self) -> Option<RowRule> {
+        Some(RowRule::Window { stride: self.0, before: 0, count: self.0 })
     }
 
     fn axis(&self, from: usize, to: usize) -> Result<AxisTable> {

@@ -7,6 +7,7 @@ mod cpu;
 pub(super) mod cuda;
 
 use super::{Op, Saved, apply};
+use crate::rows::RowRule;
 use crate::{Error, Meta, Result, Tensor};
 pub(super) use cpu::{AxisTable, Resampled, add_resampled, add_resampled_in_place};
 
@@ -20,6 +21,11 @@ pub(crate) trait Separable: Send + Sync + 'static {
 
     /// The table along an axis of `from` inputs and `to` outputs, if there is memory for it.
     fn axis(&self, from: usize, to: usize) -> Result<AxisTable>;
+
+    /// The input rows of an output row; see [`Op::rows`].
+    fn rows(&self) -> Option<RowRule> {
+        None
+    }
 }
 
 /// Applies the linear map `rule` to `x`.
@@ -44,6 +50,10 @@ impl<S: Separable> Op for Apply<S> {
 
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
         infer(S::NAME, &inputs[0], |size| self.0.output(size))
+    }
+
+    fn rows(&self, _: usize, _: &[Meta]) -> Option<RowRule> {
+        self.0.rows()
     }
 
     fn forward(&self, x: &[&Tensor], out: &Meta, _: &[bool]) -> Result<(Tensor, Tables)> {

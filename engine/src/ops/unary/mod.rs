@@ -11,6 +11,7 @@ pub(super) mod samples;
 use super::gpu::pointwise;
 use super::{Op, apply, save_if};
 use crate::ops::map;
+use crate::rows::RowRule;
 use crate::{Element, Error, Float, Meta, Result, Tensor, dispatch_float};
 use kernels::Packable;
 use kernels::pointwise::*;
@@ -341,6 +342,10 @@ impl<F: UnaryFunction> Op for Elementwise<F> {
 
     fn settings(&self) -> Option<String> {
         Some(format!("{self:?}"))
+    }
+
+    fn rows(&self, _: usize, _: &[Meta]) -> Option<RowRule> {
+        Some(RowRule::Same)
     }
 }
 
