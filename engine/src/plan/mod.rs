@@ -192,6 +192,7 @@ impl Planner {
     ///     &|_| (),
     /// )?;
     /// assert_eq!(result, [-3.5, -2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.5]);
+    /// assert!(strips.peak_bytes() < 1 << 20 && strips.work() < 1.5);
     /// # Ok::<_, Error>(())
     /// ```
     ///

@@ -54,8 +54,8 @@ impl Pixels {
         Self { width, height, samples: Samples::Sixteen(samples) }
     }
 
-    /// The picture whose row `y` is made by `f(y, row)`, on all cores: in 16 bits, or in f32 if `like`
-    /// is. Values are limited to [0, 1] and rounded to the nearest that fits.
+    /// The picture whose row `y` is made by `f(y, row)`, on all cores: in 16 bits, or in f32 if
+    /// `like` is. Values are limited to [0, 1] and rounded to the nearest that fits.
     pub(crate) fn build(
         (width, height): (usize, usize),
         like: &Self,
@@ -169,8 +169,8 @@ impl Pixels {
         Ok(resample(self, width, height))
     }
 
-    /// In f32, shrunk by the least whole factor to at most `pixels` pixels. A thin one keeps one pixel
-    /// a side.
+    /// In f32, shrunk by the least whole factor to at most `pixels` pixels. A thin one keeps one
+    /// pixel a side.
     pub(crate) fn at_most(&self, pixels: usize) -> Image {
         match whole_factor(self.width, self.height, pixels) {
             1 => self.image(),
@@ -294,7 +294,7 @@ mod tests {
             let mut changed = pixels.clone();
             changed.change(double);
             assert!(near(changed.image().clamp()));
-            // What is not changed stays to the bit.
+            // Rows that stay are the same to the bit.
             let mut same = pixels.clone();
             same.change(|_, _| ());
             assert_eq!(same.image(), pixels.image());

@@ -75,7 +75,7 @@ impl Share {
     }
 }
 
-/// The bytes of a picture of this width and height with so many bytes a pixel.
+/// The bytes of a picture of this width and height with `per_pixel` bytes a pixel.
 pub(super) fn bytes((width, height): (usize, usize), per_pixel: u64) -> u64 {
     (width as u64).saturating_mul(height as u64).saturating_mul(per_pixel)
 }

@@ -248,7 +248,7 @@ mod tests {
         assert!(worst.fold(0.0, f32::max) < 0.02);
     }
 
-    /// What is sharpened is the copy; finer noise stays as it is.
+    /// The copy is sharpened; finer noise stays as it is.
     #[test]
     fn the_change_of_a_blurred_copy_is_added() {
         let noisy = |size: (usize, usize), by: f32| {

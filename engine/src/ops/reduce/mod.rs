@@ -40,7 +40,7 @@ impl Tensor {
     /// # Ok::<_, engine::Error>(())
     /// ```
     pub fn sum_keepdim(&self, dims: &[usize]) -> Result<Tensor> {
-        apply(Sum { dims: dims.to_vec(), scale: 1.0 }, &[self])
+        apply(ScaledSum { dims: dims.to_vec(), scale: 1.0 }, &[self])
     }
 
     /// The mean over `dims`, which the result does not have. Over no elements it is NaN.
@@ -68,7 +68,7 @@ impl Tensor {
         let scale = mean.numel().max(1) as f64 / self.numel() as f64;
         // In half precision the sum may be larger than the largest number.
         if matches!(self.dtype(), DType::F16 | DType::BF16) {
-            return apply(Sum { dims: dims.to_vec(), scale }, &[self]);
+            return apply(ScaledSum { dims: dims.to_vec(), scale }, &[self]);
         }
         self.sum_keepdim(dims)?.scale(scale)
     }
@@ -188,12 +188,12 @@ impl Tensor {
 }
 
 /// The sum times a constant.
-pub(crate) struct Sum {
+pub(crate) struct ScaledSum {
     dims: Vec<usize>,
     scale: f64,
 }
 
-impl Sum {
+impl ScaledSum {
     /// The constant, if this is the sum over the pixels of each map `[N, C, H, W]`.
     pub(crate) fn of_pixels(&self) -> Option<f64> {
         matches!(self.dims[..], [2, 3] | [3, 2]).then_some(self.scale)
@@ -207,7 +207,7 @@ impl Sum {
     }
 }
 
-impl Op for Sum {
+impl Op for ScaledSum {
     const NAME: &'static str = "sum";
     /// The input's shape.
     type Saved = Shape;

@@ -3,7 +3,7 @@
 
 use crate::ops::batch_norm::by_statistics;
 use crate::ops::instance_norm::ByItself;
-use crate::ops::reduce::Sum;
+use crate::ops::reduce::ScaledSum;
 use crate::plan::graph::{Parts, PlanGraph};
 use crate::rows::RowRule;
 use crate::trace::{DynOp, OpNode, ValueId};
@@ -125,7 +125,9 @@ impl RowGraph {
         let of_maps = inputs.iter().any(|&id| self.maps[id]);
         if !of_maps {
             self.push(RowNode { op, inputs, outputs, kind: NodeKind::AtOnce, cost });
-        } else if let Some(scale) = op.as_any().downcast_ref::<Sum>().and_then(Sum::of_pixels) {
+        } else if let Some(scale) =
+            op.as_any().downcast_ref::<ScaledSum>().and_then(ScaledSum::of_pixels)
+        {
             let kind = NodeKind::Statistic(Statistic::Sum(scale));
             self.push(RowNode { op, inputs, outputs, kind, cost });
         } else if let Some(&ByItself { eps }) = op.as_any().downcast_ref() {

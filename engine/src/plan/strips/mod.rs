@@ -20,7 +20,7 @@ use super::graph::PlanGraph;
 use crate::trace::trace;
 use crate::{Error, Numerics, Result, Tensor, memory};
 use graph::RowGraph;
-use run::Progress;
+use run::StripState;
 use schedule::{Action, Ledger, actions};
 use stages::{Keeping, Stage, StageStep, work};
 use std::ops::Range;
@@ -129,7 +129,7 @@ impl Strips {
         let all: f64 = all.sum::<f64>().max(1.0);
         let (mut done, mut reported) = (0.0, 0.0);
         self.numerics.scope(|| {
-            let mut state = Progress::new(graph, &self.keeping);
+            let mut state = StripState::new(graph, &self.keeping);
             for (at, stage) in self.stages.iter().enumerate() {
                 state.begin(at)?;
                 for action in actions(graph, stage, self.height) {

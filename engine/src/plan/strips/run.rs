@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 /// The tensors of a computation that is under way.
-pub(super) struct Progress<'a> {
+pub(super) struct StripState<'a> {
     graph: &'a RowGraph,
     keeping: &'a Keeping,
     /// The values that are there as a whole: constants, statistics and what follows from them.
@@ -33,7 +33,7 @@ struct PartialSums {
     squares: Vec<f64>,
 }
 
-impl<'a> Progress<'a> {
+impl<'a> StripState<'a> {
     pub(super) fn new(graph: &'a RowGraph, keeping: &'a Keeping) -> Self {
         let count = graph.metas.len();
         Self {
