@@ -4,7 +4,7 @@ use crate::classify::{Classification, classify_photo};
 use crate::compute::Compute;
 use crate::degrade::Task;
 use crate::error::{Error, Result};
-use crate::image::{Photo, Pixels, Rows};
+use crate::image::{Photo, Pixels};
 use crate::model::{FrozenModel, Model};
 use crate::restore::{MemoryLimit, Scale, Sizing, bytes_beside, finite, mix, restore_at};
 use crate::shipped;
@@ -233,7 +233,7 @@ impl Restoration<'_> {
         // A gray photo stays gray, and hidden colors are the photo's own.
         let colorless = photo.is_colorless();
         let finish = |y: usize, row: &mut [f32]| {
-            mix(&seen.row(y), row, self.strength);
+            mix(&seen, y, row, self.strength);
             if colorless {
                 row.chunks_exact_mut(3)
                     .for_each(|pixel| pixel.fill((pixel[0] + pixel[1] + pixel[2]) / 3.0));

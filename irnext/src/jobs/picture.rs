@@ -8,7 +8,7 @@ use crate::restore;
 pub(super) fn mix(before: &Pixels, after: &mut Pixels, strength: f32) {
     // To the bit, whatever the precision of the pixels.
     if strength != 1.0 {
-        after.change(|y, row| restore::mix(&before.row(y), row, strength));
+        after.change(|y, row| restore::mix(before, y, row, strength));
     }
 }
 

@@ -18,8 +18,6 @@ pub(super) struct RowGraph {
     pub(super) constants: Vec<Option<Tensor>>,
     /// The operations in their order.
     pub(super) nodes: Vec<RowNode>,
-    /// The operation that makes a value.
-    pub(super) producers: Vec<Option<usize>>,
     /// Whether a value is a map that is made in strips.
     pub(super) maps: Vec<bool>,
     /// The stage from which on a value can be computed: the number of statistics of whole maps that
@@ -77,7 +75,6 @@ impl RowGraph {
             metas: values,
             constants: captured,
             nodes: Vec::new(),
-            producers: vec![None; count],
             maps: vec![false; count],
             stages: vec![0; count],
             input,
@@ -175,7 +172,6 @@ impl RowGraph {
     fn push_value(&mut self, meta: Meta) -> ValueId {
         self.metas.push(meta);
         self.constants.push(None);
-        self.producers.push(None);
         self.maps.push(false);
         self.stages.push(0);
         self.metas.len() - 1
@@ -185,7 +181,6 @@ impl RowGraph {
         let last = node.inputs.iter().map(|&id| self.stages[id]).max().unwrap_or(0);
         let statistic = matches!(node.kind, NodeKind::Statistic(_));
         for &id in &node.outputs {
-            self.producers[id] = Some(self.nodes.len());
             self.maps[id] = matches!(node.kind, NodeKind::InStrips(_));
             self.stages[id] = last + usize::from(statistic);
         }
