@@ -27,6 +27,15 @@ fn copy_pixels(task: Task) -> usize {
     }
 }
 
+/// The pixels up to which the network for a task sees the photograph itself. Fine streaks of rain,
+/// which a photograph of a megapixel shows, vanish from a smaller copy.
+fn whole_pixels(task: Task) -> usize {
+    match task {
+        Task::Derain => 1 << 20,
+        _ => copy_pixels(task),
+    }
+}
+
 /// The radius of the window in which a line is fitted, in pixels of the copy.
 const RADIUS: usize = 2;
 
@@ -61,8 +70,11 @@ impl Scale {
             Self::Full => return None,
             Self::Part(part) => part,
             Self::Auto => {
-                let pixels = copy_pixels(task.parse().ok()?);
-                (pixels as f64 / (width * height) as f64).sqrt()
+                let (task, pixels) = (task.parse().ok()?, width * height);
+                if pixels <= whole_pixels(task) {
+                    return None;
+                }
+                (copy_pixels(task) as f64 / pixels as f64).sqrt()
             }
         };
         let side = |side: usize| ((side as f64 * part).round() as usize).clamp(1, side.max(1));
@@ -199,6 +211,10 @@ mod tests {
         assert_eq!(Scale::Auto.copy("dehaze", (6000, 4000)), Some((627, 418)));
         assert_eq!(Scale::Auto.copy("dehaze", (548, 412)), None);
         assert_eq!(Scale::Auto.copy("desnow", (6000, 4000)), Some((1086, 724)));
+        assert_eq!(Scale::Auto.copy("derain", (6000, 4000)), Some((627, 418)));
+        // Fine streaks stay in sight.
+        assert_eq!(Scale::Auto.copy("derain", (1024, 1024)), None);
+        assert_eq!(Scale::Auto.copy("derain", (1025, 1024)), Some((512, 512)));
         assert_eq!(Scale::Auto.copy("deblur-motion", (1280, 720)), Some((965, 543)));
         assert_eq!(Scale::Auto.copy("something", (6000, 4000)), None);
         assert_eq!(Scale::Full.copy("dehaze", (6000, 4000)), None);
