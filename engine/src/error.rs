@@ -76,6 +76,12 @@ pub enum Error {
         /// Which one, and why.
         message: String,
     },
+    /// A GPU has not enough memory left.
+    #[error("out of memory: {message}")]
+    DeviceMemory {
+        /// How much was requested, is in use and is free.
+        message: String,
+    },
     /// A GPU, its driver or a library for it is missing, unusable or failed; or tensors of two
     /// devices were mixed.
     #[error("{op}: {message}")]
@@ -101,6 +107,17 @@ pub enum Error {
 /// assert_eq!(Error::ranks("rank 3 is gone").to_string(), "rank 3 is gone");
 /// ```
 impl Error {
+    /// Whether memory ran out, the system's or a GPU's. What takes less may still fit.
+    ///
+    /// ```
+    /// use engine::{DType, Tensor};
+    /// let vast = Tensor::zeros(&[1 << 30, 1 << 28], DType::F32).unwrap_err();
+    /// assert!(vast.is_out_of_memory());
+    /// ```
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::Memory { .. } | Self::DeviceMemory { .. })
+    }
+
     /// A [`Error::Shape`] for `op`.
     pub fn shape(op: &'static str, message: impl Into<String>) -> Self {
         Self::Shape { op, message: message.into() }

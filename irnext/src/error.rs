@@ -193,7 +193,20 @@ impl From<engine::Error> for Error {
 impl Error {
     /// Whether the computation was interrupted on request.
     pub fn is_interruption(&self) -> bool {
-        matches!(self, Self::Model(nn::Error::Engine(engine::Error::Interrupted { .. })))
+        self.of_engine().is_some_and(|error| matches!(error, engine::Error::Interrupted { .. }))
+    }
+
+    /// Whether the system or a GPU had not enough memory, so that what takes less may succeed.
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        self.of_engine().is_some_and(engine::Error::is_out_of_memory)
+    }
+
+    /// The error of the engine, if it is one.
+    fn of_engine(&self) -> Option<&engine::Error> {
+        match self {
+            Self::Model(nn::Error::Engine(error)) => Some(error),
+            _ => None,
+        }
     }
 
     /// Adds the file's name to an error of the operating system:

@@ -240,11 +240,12 @@ impl Restoration<'_> {
             }
             photo.put_back_hidden(y, row);
         };
-        let pixels = finite(precision, &mut notes, |precision| {
+        let (pixels, note) = finite(precision, &mut notes, |precision| {
             let in_f32 = (precision != self.compute.precision).then(|| self.model.in_f32());
             let model = in_f32.as_ref().unwrap_or(self.model);
             restore_at(self.sizing, model, self.task, (&seen, beside), &finish, progress)
         })?;
+        notes.extend(note);
         Ok(Photo { pixels, notes, ..photo.without_pixels() })
     }
 }

@@ -111,6 +111,9 @@ impl CapturedGraph {
         /// Memory may be allocated meanwhile: only calls on this stream are recorded.
         const RELAXED: i32 = 2;
         gpu.bind()?;
+        // The recording allocates all its memory itself, so the free blocks of the run before it
+        // would be held for nothing.
+        gpu.trim()?;
         let stream = gpu.recorder.begin()?;
         // SAFETY: the stream lives as long as the recording.
         let begun = driver::check("cuStreamBeginCapture", unsafe {

@@ -259,7 +259,8 @@ impl Gpu {
         // SAFETY: the driver writes the address of the new memory.
         let mut allocate = || unsafe { driver::cuMemAlloc_v2(&mut address, class) };
         let mut code = allocate();
-        if code == driver::OUT_OF_MEMORY {
+        // A recording gave the free blocks back before it began, and to wait would end it.
+        if code == driver::OUT_OF_MEMORY && self.recorder.pool().is_none() {
             self.trim()?;
             code = allocate();
         }
@@ -271,14 +272,14 @@ impl Gpu {
                 driver::cuMemGetInfo_v2(&mut free, &mut total)
             })?;
             let message = format!(
-                "out of memory: {:.0} MiB more were requested, with {:.0} in use by this program \
+                "{:.0} MiB more were requested, with {:.0} in use by this program \
                  and {:.0} of {:.0} free",
                 mib(class),
                 mib(self.memory.live.load(Relaxed)),
                 mib(free),
                 mib(total)
             );
-            return Err(Error::cuda("memory", message));
+            return Err(Error::DeviceMemory { message });
         }
         driver::check("cuMemAlloc", code)?;
         Ok(address)

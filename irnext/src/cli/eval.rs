@@ -229,7 +229,7 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<()> {
         let sizing = Sizing { scale: arguments.scale, ..Sizing::default() };
         let restore = move |image: &Image| {
             let photo = Pixels::from(image.clone());
-            let restored = restore_at(sizing, model, &task, (&photo, 0), &|_, _| (), &|_| ())?;
+            let (restored, _) = restore_at(sizing, model, &task, (&photo, 0), &|_, _| (), &|_| ())?;
             Ok(restored.into_image())
         };
         Box::new(restore) as Box<RestoreFn<'_>>

@@ -50,6 +50,9 @@ pub enum Note {
     ConvertedToSrgb,
     /// The network's output was not finite in half precision; it was computed again in f32.
     RepeatedInF32,
+    /// Memory ran out, the system's or the GPU's, so the photo was computed in strips that take
+    /// less.
+    MemoryRanOut,
     /// The restoration turned this percentage of the pixels black.
     TurnedBlack(u8),
     /// The restoration turned this percentage of the pixels white.
@@ -94,6 +97,7 @@ impl fmt::Display for Note {
             Self::RepeatedInF32 => {
                 f.write_str("not finite in half precision, so computed again in f32")
             }
+            Self::MemoryRanOut => f.write_str("memory ran out, so computed again in strips"),
             Self::TurnedBlack(percent) => {
                 write!(f, "look at the shadows: {percent} % of the picture turned black")
             }

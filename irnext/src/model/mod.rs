@@ -155,6 +155,8 @@ impl FrozenModel {
     /// ([`Strips::peak_bytes`]). It is that of [`FrozenModel::predict`] but for rounding.
     pub fn strips(&self, width: usize, height: usize, bytes: usize) -> Result<Strips> {
         let image = self.blank(width, height)?;
+        // The recording of another pass holds the memory of its tensors.
+        *self.replay.lock().unwrap_or_else(PoisonError::into_inner) = Replay::default();
         Ok(self.frozen.strips(&image, bytes, |cx, x| self.pass(cx, x))?)
     }
 

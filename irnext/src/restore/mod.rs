@@ -9,6 +9,7 @@
 mod effect;
 mod memory;
 mod piece;
+mod pieces;
 mod scale;
 mod strength;
 mod strips;
@@ -26,8 +27,8 @@ use crate::error::{Error, Result};
 use crate::image::{Image, Note, Pixels};
 use crate::model::FrozenModel;
 use memory::{FULL_SIZE, Share, bytes};
+use pieces::in_pieces;
 use scale::LinearFit;
-use strips::in_strips;
 
 /// How large photographs go through a network.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -64,12 +65,12 @@ pub fn restore_reporting(
 ) -> Result<Image> {
     let photo = (image.width, image.height);
     let share = Share { limit: MemoryLimit::default(), photo, beside: 0 };
-    in_pieces(share, model, image, progress)
+    Ok(in_pieces(share, model, image, progress)?.0)
 }
 
 /// Like [`restore_reporting`], but with this `sizing`. `task` names the degradation. `beside` is
 /// the memory that the photograph takes beside the network. `finish` gets each row of the result,
-/// to change it.
+/// to change it. The note, if there is one, says that memory ran out on the way.
 pub(crate) fn restore_at(
     sizing: Sizing,
     model: &FrozenModel,
@@ -77,52 +78,32 @@ pub(crate) fn restore_at(
     (photo, beside): (&Pixels, u64),
     finish: &(dyn Fn(usize, &mut [f32]) + Sync),
     progress: &dyn Fn(f64),
-) -> Result<Pixels> {
+) -> Result<(Pixels, Option<Note>)> {
     let size = (photo.width, photo.height);
     let share = |beside| Share { limit: sizing.memory, photo: size, beside };
     match sizing.scale.copy(task, size) {
         Some((width, height)) => {
             let copy = photo.resize(width, height)?;
-            let restored = in_pieces(share(beside), model, &copy, progress)?;
+            let (restored, note) = in_pieces(share(beside), model, &copy, progress)?;
             let lines = LinearFit::of(task, &copy, &restored);
             let change = lines.over(size);
-            Ok(Pixels::build(size, photo, |y, row| {
+            let pixels = Pixels::build(size, photo, |y, row| {
                 photo.read(3 * y * size.0, row);
                 change(y, row);
                 finish(y, row);
-            }))
+            });
+            Ok((pixels, note))
         }
         None => {
             let beside = beside.saturating_add(bytes(size, FULL_SIZE));
-            let restored = in_pieces(share(beside), model, &photo.image(), progress)?;
-            Ok(Pixels::build(size, photo, |y, row| {
+            let (restored, note) = in_pieces(share(beside), model, &photo.image(), progress)?;
+            let pixels = Pixels::build(size, photo, |y, row| {
                 row.copy_from_slice(restored.row(y));
                 finish(y, row);
-            }))
+            });
+            Ok((pixels, note))
         }
     }
-}
-
-/// In one piece, or in strips, whichever fits into the memory of `share`.
-fn in_pieces(
-    share: Share,
-    model: &FrozenModel,
-    image: &Image,
-    progress: &dyn Fn(f64),
-) -> Result<Image> {
-    let available = share.of_network()?;
-    let [width, height] = [image.width, image.height].map(|side| model.config.side_for(side));
-    // The plan that is made to find it serves the restoration in one piece, too.
-    if model.peak_bytes(width, height)? as u64 <= available {
-        return one_piece(&model.config, image, |x| model.predict(x));
-    }
-    let bytes = usize::try_from(available).unwrap_or(usize::MAX);
-    let strips = model.strips(width, height, bytes)?;
-    let least = strips.peak_bytes() as u64;
-    if least > available && share.limit.is_limited() {
-        return Err(share.refusal(least));
-    }
-    in_strips(model, &strips, image, progress)
 }
 
 /// The result of `restore` in `precision` or, if that is not finite, in f32, with a note: half
@@ -183,7 +164,7 @@ mod tests {
             let reports = std::cell::Cell::new(0);
             let progress = |_| reports.set(reports.get() + 1);
             restore_at(sizing, &model, "derain", (&pixels, beside), &|_, _| (), &progress)
-                .map(|restored| (restored.into_image(), reports.get()))
+                .map(|(restored, _)| (restored.into_image(), reports.get()))
         };
         let whole = restore(&model, &image).unwrap();
         let (one_piece, reports) = restored(1 << 30).unwrap();
