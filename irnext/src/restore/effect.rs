@@ -75,7 +75,7 @@ impl Effect {
     }
 
     /// The same, with NIQE before and after: that of copies, shrunk by a whole factor to at most a
-    /// megapixel. It takes a few tenths of a second. What has no score has none here.
+    /// megapixel. A picture without a score has none here.
     pub fn with_niqe(self, before: &Pixels, after: &Pixels) -> Self {
         let of = |pixels: &Pixels| Niqe::Gray.score(&pixels.at_most(NIQE_PIXELS)).ok();
         Self { niqe_before: of(before), niqe_after: of(after), ..self }
