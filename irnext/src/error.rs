@@ -168,6 +168,24 @@ pub enum ScoreError {
         height: usize,
     },
 
+    /// An image has features of NIQE in less than two blocks: it is too small, or too flat.
+    #[error(
+        "NIQE needs two blocks of 96x96 pixels that are not flat, but the image of \
+         {width}x{height} has {blocks}"
+    )]
+    TooFewBlocks {
+        /// The blocks that it has.
+        blocks: usize,
+        /// Pixels in a row of the image.
+        width: usize,
+        /// Rows of the image.
+        height: usize,
+    },
+
+    /// An image has a value that is NaN, where a score does not show it.
+    #[error("the image has values that are not numbers")]
+    NotANumber,
+
     /// No homography takes one image to the other.
     #[error("the images cannot be aligned: {reason}")]
     Unaligned {

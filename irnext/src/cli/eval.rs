@@ -155,7 +155,7 @@ impl Arguments {
                 let others = Measure::ALL
                     .into_iter()
                     .map(|row| row.0)
-                    .filter(|m| m.is_cheap() && !headline.contains(m));
+                    .filter(|m| m.is_default() && !headline.contains(m));
                 Ok(headline.iter().copied().chain(others).collect())
             }
             list => list

@@ -33,6 +33,14 @@ impl JobReport {
 }
 
 fn of_effect(effect: Effect) -> Value {
-    let Effect { change, black, white, tint, ringing } = effect;
-    json!({ "change": change, "black": black, "white": white, "tint": tint, "ringing": ringing })
+    let Effect { change, black, white, tint, ringing, niqe_before, niqe_after } = effect;
+    json!({
+        "change": change,
+        "black": black,
+        "white": white,
+        "tint": tint,
+        "ringing": ringing,
+        "niqe_before": niqe_before,
+        "niqe_after": niqe_after,
+    })
 }

@@ -29,6 +29,8 @@ pub struct Settings {
     pub compare: bool,
     /// Whether the report on a photograph has pictures of it.
     pub pictures: bool,
+    /// Whether the effect has NIQE before and after.
+    pub niqe: bool,
     /// Whether existing files are replaced.
     pub overwrite: bool,
     /// Whether to restore the readable part of a truncated photograph.
@@ -55,6 +57,7 @@ impl Default for Settings {
             strength: 1.0,
             compare: false,
             pictures: false,
+            niqe: false,
             overwrite: false,
             keep_going: false,
             only_whole: false,
@@ -257,7 +260,10 @@ pub(super) fn apply(
 ) -> Result<(Photo, Effect)> {
     let mut restored = restoration.apply_reporting(photo, progress)?;
     mix(&photo.pixels, &mut restored.pixels, settings.strength);
-    let effect = Effect::of(&photo.pixels, &restored.pixels);
+    let mut effect = Effect::of(&photo.pixels, &restored.pixels);
+    if settings.niqe {
+        effect = effect.with_niqe(&photo.pixels, &restored.pixels);
+    }
     restored.notes.extend(effect.harm());
     Ok((restored, effect))
 }

@@ -1,12 +1,12 @@
 //! Scores by name, as in the columns of a table.
 
-use super::{AlignedScores, Error, Lpips, Result, Ssim, View, aligned, mae, psnr};
+use super::{AlignedScores, Error, Lpips, Niqe, Result, Ssim, View, aligned, mae, psnr};
 use crate::image::Image;
 use std::cell::OnceCell;
 use std::fmt;
 use std::str::FromStr;
 
-/// A way to score an image against its ground truth.
+/// A way to score an image, mostly against its ground truth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
     /// Peak signal-to-noise ratio, dB.
@@ -21,6 +21,8 @@ pub enum Measure {
     AlignedPsnr,
     /// SSIM after alignment.
     AlignedSsim,
+    /// NIQE, which does not look at the ground truth.
+    Niqe(Niqe),
 }
 
 impl Measure {
@@ -33,7 +35,7 @@ impl Measure {
     pub const SSIM_DOWNSCALED: Self = Self::Ssim(Ssim::Downscaled, View::Rgb);
 
     /// All measures, with their names and the software that defines them so.
-    pub const ALL: [(Self, &'static str, &'static str); 17] = [
+    pub const ALL: [(Self, &'static str, &'static str); 19] = [
         (Self::PSNR, "psnr", "RGB as computed; scikit-image on floats, the published code"),
         (
             Self::Psnr(View::Rgb8),
@@ -83,6 +85,12 @@ impl Measure {
             "8-bit RGB, brightness and homography matched first; RSBlur's script",
         ),
         (Self::AlignedSsim, "ssim_aligned", "the same, Gaussian window; RSBlur's script"),
+        (
+            Self::Niqe(Niqe::Gray),
+            "niqe",
+            "distance from clean photographs, without ground truth, lower is better; its authors'",
+        ),
+        (Self::Niqe(Niqe::Luma), "niqe_y", "the same of luma; BasicSR"),
     ];
 
     /// The name in tables and files.
@@ -95,9 +103,10 @@ impl Measure {
         self.row().2
     }
 
-    /// Whether it is computed by default: false for measures that run a network or an optimization.
-    pub fn is_cheap(self) -> bool {
-        !matches!(self, Self::Lpips | Self::AlignedPsnr | Self::AlignedSsim)
+    /// Whether it is computed by default: false for measures that run a network or an optimization,
+    /// and for NIQE, which small images do not have.
+    pub fn is_default(self) -> bool {
+        !matches!(self, Self::Lpips | Self::AlignedPsnr | Self::AlignedSsim | Self::Niqe(_))
     }
 
     fn row(self) -> (Self, &'static str, &'static str) {
@@ -172,6 +181,7 @@ impl Scorer {
             },
             Measure::AlignedPsnr => aligned(|scores| scores.psnr),
             Measure::AlignedSsim => aligned(|scores| scores.ssim),
+            Measure::Niqe(niqe) => niqe.score(image),
         };
         Ok(self.measures.iter().map(one).collect())
     }

@@ -1,9 +1,10 @@
 //! Scores of a restored image against its ground truth: PSNR, SSIM and MAE, computed in f64, and
-//! LPIPS.
+//! LPIPS; and NIQE, which takes no ground truth.
 //!
 //! Papers score different values (RGB or luma, floats or 8-bit numbers) and call all of it PSNR.
 //! Here a [`View`] names the values, and an [`Ssim`] the variant of structural similarity.
-//! [`Lpips`] compares the features of a network; [`aligned`] aligns the images first.
+//! [`Lpips`] compares the features of a network; [`aligned`] aligns the images first. [`Niqe`]
+//! compares an image with clean photographs in general.
 //!
 //! ```
 //! use irnext::image::Image;
@@ -18,6 +19,7 @@
 mod align;
 mod lpips;
 mod measure;
+mod niqe;
 mod ssim;
 mod view;
 
@@ -27,6 +29,7 @@ mod reference;
 pub use align::{AlignedScores, Homography, aligned};
 pub use lpips::Lpips;
 pub use measure::{Measure, Scorer};
+pub use niqe::Niqe;
 pub use ssim::{PooledSize, Ssim};
 pub use view::View;
 

@@ -47,11 +47,18 @@ fn eight_bit(value: f32) -> f64 {
     (f64::from(value).clamp(0.0, 1.0) * 255.0).round()
 }
 
-/// [`Image::luma`] of 8-bit values, computed from the whole numbers so that rounding it is not left
-/// to chance.
-fn luma_8(pixel: [f32; 3]) -> f64 {
+/// [`Image::luma`] of 8-bit values, computed in whole numbers up to a single division, so that
+/// rounding halves is not left to chance.
+pub(super) fn luma_8(pixel: [f32; 3]) -> f64 {
     let [r, g, b] = pixel.map(eight_bit);
-    (65.481 * r + 128.553 * g + 24.966 * b) / 255.0 + 16.0
+    (65_481.0 * r + 128_553.0 * g + 24_966.0 * b) / 255_000.0 + 16.0
+}
+
+/// The gray of 8-bit values by MATLAB's `rgb2gray`, 0 to 255, not rounded. Its weights are the
+/// inverse of a matrix of NTSC's, and more precise than BT.601's 0.299, 0.587 and 0.114.
+pub(super) fn gray_8(pixel: [f32; 3]) -> f64 {
+    let [r, g, b] = pixel.map(eight_bit);
+    0.298_936_021_293_775_3 * r + 0.587_043_074_451_121_4 * g + 0.114_020_904_255_103_2 * b
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! The effect of a restoration on a photograph, measured without knowing the truth: how much it
-//! changed, and the signs of harm.
+//! changed, the signs of harm, and NIQE before and after.
 //!
 //! The limits were chosen by results that are known to be good or bad (docs/src/restoring.md).
 
 use crate::image::{Note, Pixels, Plane, Rows};
+use crate::metrics::Niqe;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -20,7 +21,15 @@ pub struct Effect {
     pub tint: f64,
     /// The mean height of ripples beside edges that had none before.
     pub ringing: f64,
+    /// NIQE of the photograph ([`Effect::with_niqe`]); none for a small one, or if not asked for.
+    pub niqe_before: Option<f64>,
+    /// NIQE of the result.
+    pub niqe_after: Option<f64>,
 }
+
+/// The pixels of the copy of which NIQE is computed, at most: about those of the photographs that
+/// its model was fitted to.
+const NIQE_PIXELS: usize = 1 << 20;
 
 /// More than this share of black or white pixels is harm.
 const CLIPPED: f64 = 0.03;
@@ -61,7 +70,15 @@ impl Effect {
             white: sums.white as f64 / pixels,
             tint,
             ringing: ringing(before, after),
+            ..Self::default()
         }
+    }
+
+    /// The same, with NIQE before and after: that of copies, shrunk by a whole factor to at most a
+    /// megapixel. A picture without a score has none here.
+    pub fn with_niqe(self, before: &Pixels, after: &Pixels) -> Self {
+        let of = |pixels: &Pixels| Niqe::Gray.score(&pixels.at_most(NIQE_PIXELS)).ok();
+        Self { niqe_before: of(before), niqe_after: of(after), ..self }
     }
 
     /// The signs of harm, as notes for people.
@@ -285,6 +302,16 @@ mod tests {
         // A sharper edge alone is none.
         let soft = image(|x, _| [0.25 + 0.5 * ((x as f32 - 28.0) / 8.0).clamp(0.0, 1.0); 3]);
         assert_eq!(Effect::of(&soft, &before).ringing, 0.0);
+    }
+
+    #[test]
+    fn niqe_is_that_of_a_copy_of_at_most_a_megapixel() {
+        let texture = |x: usize, y: usize| ((x * x + 3 * y) ^ (y * y + x)) % 97;
+        let image = Image::from_fn(1100, 1000, |x, y| [texture(x, y) as f32 / 96.0; 3]);
+        let copy = Niqe::Gray.score(&image.shrink(2)).unwrap();
+        let small = Pixels::from(image.part(0, 0, 95, 95));
+        let effect = Effect::default().with_niqe(&image.into(), &small);
+        assert_eq!((effect.niqe_before, effect.niqe_after), (Some(copy), None));
     }
 
     /// Rows are looked at in bands, and edges near the ends of a band by their ripples in the next.

@@ -63,6 +63,27 @@ fn a_report_shows_what_was_done() {
 }
 
 #[test]
+fn json_and_pages_have_niqe_before_and_after() {
+    let folder = folder();
+    let at = folder.path();
+    pictures(at, &["small.png"]);
+    Photo::new(clear()).write(&at.join("large.png")).unwrap();
+    let arguments = quick(&["small.png", "large.png", "--json", "--report", "page.html"]);
+    let said = ends(at, &arguments, 0);
+    for line in said.lines().filter(|line| line.starts_with('{')) {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let effect = &line["effect"];
+        let large = line["input"] == "large.png";
+        for niqe in [&effect["niqe_before"], &effect["niqe_after"]] {
+            assert_eq!((niqe.as_f64() > Some(1.0), niqe.is_null()), (large, !large), "{line}");
+        }
+    }
+    assert_eq!(said.matches("niqe_after").count(), 2, "{said}");
+    let page = fs::read_to_string(at.join("page.html")).unwrap();
+    assert_eq!(page.matches("NIQE ").count(), 1);
+}
+
+#[test]
 fn a_missing_comparison_is_made_of_the_result_that_is_there() {
     let folder = folder();
     let at = folder.path();

@@ -151,8 +151,10 @@ impl Arguments {
     pub(super) fn settings(&self) -> Settings {
         let Self { strength, compare, overwrite, keep_going, quality, strip, .. } = *self;
         let pictures = self.report.is_some();
+        let niqe = pictures || self.json;
         let write = WriteOptions { quality, strip };
-        Settings { strength, compare, pictures, overwrite, keep_going, only_whole: false, write }
+        let only_whole = false;
+        Settings { strength, compare, pictures, niqe, overwrite, keep_going, only_whole, write }
     }
 
     pub(super) fn naming(&self, restorer: &Restorer, several: bool) -> Naming {

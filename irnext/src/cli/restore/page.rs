@@ -5,13 +5,14 @@ use super::lines::line;
 use crate::error::{Error, Result};
 use crate::gallery::{Gallery, PICTURED, Pictures};
 use crate::jobs::{Job, JobReport, Summary};
+use crate::restore::Effect;
 use nn::shown;
 use std::path::Path;
 
 /// The contents of the page, in the order in which the photographs are done.
 #[derive(Default)]
 pub(super) struct ReportPage {
-    entries: Vec<(String, String, Option<Pictures>)>,
+    entries: Vec<(String, Vec<String>, Option<Pictures>)>,
 }
 
 impl ReportPage {
@@ -19,11 +20,14 @@ impl ReportPage {
     pub fn add(&mut self, job: &Job, result: &Result<JobReport>) {
         let report = result.as_ref().ok().filter(|_| self.entries.len() < PICTURED);
         let pictures = report.and_then(|report| report.pictures.clone());
-        let text = match result {
-            Ok(report) => line(&job.from, report),
-            Err(error) => error.to_string(),
+        let lines = match result {
+            Ok(report) => {
+                let effect = report.effect.as_ref();
+                std::iter::once(line(&job.from, report)).chain(effect.and_then(niqe)).collect()
+            }
+            Err(error) => vec![error.to_string()],
         };
-        self.entries.push((shown(&job.from).to_string(), text, pictures));
+        self.entries.push((shown(&job.from).to_string(), lines, pictures));
     }
 
     /// Writes the page.
@@ -39,12 +43,19 @@ impl ReportPage {
             ("Scale", arguments.sizing.scale.to_string()),
         ];
         let mut page = Gallery::begin(Vec::new(), "Restored photographs", &facts)?;
-        for (name, text, pictures) in &self.entries {
+        for (name, lines, pictures) in &self.entries {
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
             match pictures {
-                Some(pictures) => page.add(name, &[text], pictures)?,
-                None => page.add_lines(name, &[text])?,
+                Some(pictures) => page.add(name, &lines, pictures)?,
+                None => page.add_lines(name, &lines)?,
             }
         }
         page.end()
     }
+}
+
+/// The line about NIQE, if the photograph and its result have it.
+fn niqe(effect: &Effect) -> Option<String> {
+    let (before, after) = (effect.niqe_before?, effect.niqe_after?);
+    Some(format!("NIQE {before:.2} before, {after:.2} after; clean photographs have low ones"))
 }

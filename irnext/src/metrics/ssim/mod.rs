@@ -12,6 +12,7 @@ mod window;
 
 pub use downscaled::PooledSize;
 pub use variant::Ssim;
+pub(super) use window::gaussian;
 
 use rayon::prelude::*;
 

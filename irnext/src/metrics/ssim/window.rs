@@ -104,7 +104,7 @@ fn add(sum: &mut Moments, weight: f64, values: &Moments) {
 }
 
 /// `side` (odd) values of a Gaussian about the middle one, scaled to the sum 1.
-fn gaussian(side: usize, sigma: f64) -> Vec<f64> {
+pub(in crate::metrics) fn gaussian(side: usize, sigma: f64) -> Vec<f64> {
     let middle = (side / 2) as f64;
     let weight = |i: usize| (-0.5 * ((i as f64 - middle) / sigma).powi(2)).exp();
     let sum: f64 = (0..side).map(weight).sum();
