@@ -36,12 +36,15 @@ function list(photo) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "photo";
+  const picture = document.createElement("canvas");
+  picture.width = picture.height = 96;
+  button.append(picture);
   for (const name of ["name", "state"]) {
     const part = document.createElement("span");
     part.className = name;
     button.append(part);
   }
-  button.firstChild.textContent = photo.file.name;
+  button.querySelector(".name").textContent = photo.file.name;
   button.title = photo.file.name;
   const bar = document.createElement("progress");
   bar.setAttribute("aria-label", `Progress of ${photo.file.name}`);
@@ -59,6 +62,29 @@ function list(photo) {
   photo.item = item;
   element("photos").append(item);
   update(photo);
+  thumbnail(photo, photo.file);
+}
+
+/** The thumbnails so far. A large photo takes memory while it is read, so there is one at a time. */
+let drawn = Promise.resolve();
+
+/** Draws a picture of a photo, small, into its line; none if the browser does not show it. */
+function thumbnail(photo, picture) {
+  drawn = drawn.then(async () => {
+    if (!photos.includes(photo)) return;
+    const bitmap = await createImageBitmap(picture).catch(() => null);
+    if (!bitmap) return;
+    const canvas = photo.item.querySelector("canvas");
+    // The middle of it, as large as the square.
+    const side = Math.min(bitmap.width, bitmap.height);
+    const [x, y] = [(bitmap.width - side) / 2, (bitmap.height - side) / 2];
+    const brush = canvas.getContext("2d");
+    brush.imageSmoothingQuality = "high";
+    brush.clearRect(0, 0, canvas.width, canvas.height);
+    brush.drawImage(bitmap, x, y, side, side, 0, 0, canvas.width, canvas.height);
+    canvas.classList.add("drawn");
+    bitmap.close();
+  });
 }
 
 /** Shows the state of a photo in its line and, if it is the current one, beside it. */
@@ -176,6 +202,7 @@ async function restore(photo) {
     text: restored ? (names[report.task] ?? report.task) : "left alone",
     saved: false,
   });
+  if (pictures.before) thumbnail(photo, pictures.before);
 }
 
 element("again").append(...element("task").cloneNode(true).options);
@@ -400,7 +427,9 @@ async function save(photo) {
   let { result } = photo;
   if (restored && photo.strength < 100) {
     const strength = photo.strength / 100;
-    result = await (await ask({ ...photo, task }, { strength }, "image/*")).blob();
+    // Not after the photo that is being restored.
+    const how = { strength, beside: true };
+    result = await (await ask({ ...photo, task }, how, "image/*")).blob();
   }
   const link = document.createElement("a");
   const stem = photo.file.name.replace(/\.[^.]*$/, "");
