@@ -246,6 +246,39 @@ fn a_download_does_not_wait_for_the_next_photo() {
     assert_eq!(browser.run(&format!("return {}", state(2))), "restoring…");
 }
 
+/// With the keyboard alone: the photo moves once it is enlarged, and a button that is out of use for
+/// a while has the focus again after it.
+#[test]
+fn the_keyboard_is_enough() {
+    let Some((_server, browser, folder)) = opened(&[]) else { return };
+    choose(&browser, &[&sample()]);
+    browser.wait(&format!("{} === 'haze removed'", state(1)));
+    browser.wait("document.querySelector('#after img').naturalWidth > 0");
+    let place = || browser.run("return document.querySelector('#after img').style.transform");
+    let fitted = place();
+    // Arrow right, before and after the photo is enlarged.
+    browser.type_into("#stage", "\u{E014}");
+    assert_eq!(place(), fitted);
+    browser.type_into("#stage", "+");
+    let enlarged = place();
+    browser.type_into("#stage", "\u{E014}");
+    let moved = place();
+    assert_ne!(moved, enlarged);
+    // Arrow left, and back it is. The boundary stays where it was.
+    browser.type_into("#stage", "\u{E012}");
+    assert_eq!(place(), enlarged);
+    let boundary = browser.run("return document.getElementById('handle').ariaValueNow");
+    assert_eq!(boundary, "50");
+    // Enter.
+    browser.run("document.getElementById('again').value = 'derain'");
+    browser.type_into("#restore", "\u{E007}");
+    browser.wait(&format!("{} === 'rain removed'", state(1)));
+    assert_eq!(browser.run("return document.activeElement.id"), "restore");
+    browser.type_into("#download", "\u{E007}");
+    assert_eq!(downloaded(folder.path()).0, "colosseum-in-haze.derain.jpg");
+    browser.wait("document.activeElement.id === 'download'");
+}
+
 /// A page that is closed leaves no work behind.
 #[test]
 fn closing_the_page_while_busy_frees_the_server() {

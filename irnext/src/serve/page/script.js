@@ -38,17 +38,19 @@ function list(photo) {
   button.className = "photo";
   const picture = document.createElement("canvas");
   picture.width = picture.height = 96;
-  button.append(picture);
+  const lines = document.createElement("span");
+  lines.className = "lines";
+  button.append(picture, lines);
   for (const name of ["name", "state"]) {
     const part = document.createElement("span");
     part.className = name;
-    button.append(part);
+    lines.append(part);
   }
   button.querySelector(".name").textContent = photo.file.name;
   button.title = photo.file.name;
   const bar = document.createElement("progress");
   bar.setAttribute("aria-label", `Progress of ${photo.file.name}`);
-  button.append(bar);
+  lines.append(bar);
   button.addEventListener("click", () => {
     show(photo);
     if (matchMedia("(max-width: 48rem)").matches) element("viewer").scrollIntoView();
@@ -346,7 +348,7 @@ function describe() {
   const line = element("report"),
     photo = current;
   const busy = photo?.state === "waiting" || photo?.state === "working";
-  for (const id of ["again", "restore"]) element(id).disabled = busy;
+  disable([element("again"), element("restore")], busy);
   line.classList.toggle("failed", photo?.state === "failed");
   if (photo?.state !== "done") {
     line.textContent = photo ? sentence(photo.text) : "";
@@ -359,6 +361,21 @@ function describe() {
     parts.push(`left alone: ${reason}. To restore it anyway, choose what to remove, and Restore`);
   parts.push(...notes, `${width} × ${height} pixels, ${seconds.toFixed(1)} s`);
   line.textContent = parts.map(sentence).join(" ");
+}
+
+/** The control that lost the focus because it was disabled. */
+let unfocused = null;
+
+/** Disables controls, or enables them again. Whoever uses the keyboard keeps the place. */
+function disable(controls, off) {
+  for (const control of controls) {
+    if (off && document.activeElement === control) unfocused = control;
+    control.disabled = off;
+    if (!off && unfocused === control) {
+      unfocused = null;
+      if (document.activeElement === document.body) control.focus();
+    }
+  }
 }
 
 function draw() {
@@ -443,7 +460,7 @@ async function save(photo) {
 /** Saves the results of photos; meanwhile `button` says so. */
 async function download(photos, button) {
   const label = button.textContent;
-  button.disabled = true;
+  disable([button], true);
   button.textContent = "Preparing…";
   try {
     for (const photo of photos) await save(photo);
@@ -452,7 +469,7 @@ async function download(photos, button) {
     line.classList.add("failed");
     line.textContent = reason(error);
   }
-  button.disabled = false;
+  disable([button], false);
   button.textContent = label;
 }
 
@@ -575,6 +592,20 @@ handle.addEventListener("keydown", (event) => {
   if (to === undefined) return;
   event.preventDefault();
   divide(to);
+});
+stage.addEventListener("keydown", (event) => {
+  if (event.target !== stage || view.fitted) return;
+  // The keys move the view, and so the photo the other way.
+  const step = event.shiftKey ? 200 : 40;
+  const by = {
+    ArrowLeft: [step, 0],
+    ArrowRight: [-step, 0],
+    ArrowUp: [0, step],
+    ArrowDown: [0, -step],
+  }[event.key];
+  if (!by) return;
+  event.preventDefault();
+  move(...by);
 });
 addEventListener("keydown", (event) => {
   const typing = ["SELECT", "INPUT"].includes(event.target.tagName);
