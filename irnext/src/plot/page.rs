@@ -127,8 +127,8 @@ fn steps(run: &Run) -> impl DoubleEndedIterator<Item = (u64, f64)> + '_ {
 fn utc(time: f64) -> String {
     let minutes = (time / 60.0).floor() as i64;
     let (days, minute) = (minutes.div_euclid(1440), minutes.rem_euclid(1440));
-    // Years begin in March, so that a leap day is the last. H. Hinnant, "chrono-compatible low-level
-    // date algorithms".
+    // Years begin in March, so that a leap day is the last: H. Hinnant, "chrono-compatible
+    // low-level date algorithms".
     let days = days + 719_468;
     let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;

@@ -246,8 +246,8 @@ fn a_download_does_not_wait_for_the_next_photo() {
     assert_eq!(browser.run(&format!("return {}", state(2))), "restoring…");
 }
 
-/// With the keyboard alone: the photo moves once it is enlarged, and a button that is out of use for
-/// a while has the focus again after it.
+/// With the keyboard alone: the photo moves once it is enlarged, and a button that is out of use
+/// for a while has the focus again after it.
 #[test]
 fn the_keyboard_is_enough() {
     let Some((_server, browser, folder)) = opened(&[]) else { return };
