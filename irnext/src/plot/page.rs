@@ -61,7 +61,7 @@ pub fn page(runs: &[Run]) -> Result<Vec<u8>> {
     write().map_err(Error::io(Path::new(PAGE)))
 }
 
-/// Writes the page of the run in the folder `out` there, in the place of an earlier one.
+/// Writes the page of the run in the folder `out` there, over an earlier one.
 ///
 /// # Errors
 /// If the log cannot be read, or the page cannot be written.

@@ -143,7 +143,7 @@ fn step_of(file: &Path) -> Option<u64> {
     step.parse().ok().filter(|&step| file.ends_with(file_of(step)))
 }
 
-/// What is in a folder; nothing if there is none.
+/// The contents of a folder; empty if there is no such folder.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     if !folder.is_dir() {
         return Ok(Vec::new());
