@@ -622,6 +622,71 @@ fn a_run_can_be_watched() {
     ] {
         assert!(written.windows(tag.len()).any(|part| part == tag.as_bytes()), "{tag} is missing");
     }
+    let page = fs::read_to_string(at.join("run/page.html")).unwrap();
+    for part in [
+        "<h1>Training: run</h1>",
+        "<td>4 of 4</td>",
+        "<td>dehaze</td>",
+        "<h2>a.png</h2>",
+        "<h2>b.png</h2>",
+        "<figcaption>degraded</figcaption>",
+        "<figcaption>step 2</figcaption>",
+        "<figcaption>step 4</figcaption>",
+        "<figcaption>target</figcaption>",
+        "warmup = 3",
+    ] {
+        assert!(page.contains(part), "{part} is missing");
+    }
+    assert_eq!((page.matches("<svg").count(), page.matches("<img").count()), (6, 8));
+    assert!(!page.contains("://") && !page.contains("none in the log"));
+    assert!(irnext(at, &["plot", "run", "-o", "same.html"]).status.success());
+    assert_eq!(fs::read_to_string(at.join("same.html")).unwrap(), page);
+}
+
+/// Without validation pairs, samples are of training pairs. Where they or the page cannot be
+/// written, the run says so, and goes on.
+#[test]
+fn a_run_ends_well_without_its_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::create_dir_all(at.join("clean")).unwrap();
+    for name in ["clean/a.png", "clean/b.png"] {
+        Photo::new(picture(80, 70)).write(at.join(name)).unwrap();
+    }
+    let config = |out: &str| {
+        format!(
+            "task = \"dehaze\"\nout = \"{out}\"\n[data]\nclean = \"clean\"\ncrop = \
+             64\n[optimizer]\nbatch = 2\nsteps = 3\n[validation]\nevery = 1\n[model]\nwidth = \
+             8\nn = 0\ngroups = 4\n"
+        )
+    };
+    for out in ["with", "without"] {
+        fs::create_dir(at.join(out)).unwrap();
+        fs::write(at.join(format!("{out}.toml")), config(out)).unwrap();
+    }
+    // Samples of steps that this run has not taken.
+    fs::create_dir_all(at.join("with/samples/1-a.png")).unwrap();
+    fs::write(at.join("with/samples/1-a.png/step-0000009.jpg"), "of before").unwrap();
+    fs::write(at.join("without/samples"), "a file").unwrap();
+    fs::create_dir(at.join("without/page.html")).unwrap();
+    let with = irnext(at, &["train", "with.toml"]);
+    assert!(with.status.success() && with.stderr.is_empty(), "{}", text(&with.stderr));
+    let page = fs::read_to_string(at.join("with/page.html")).unwrap();
+    assert_eq!(page.matches("<img").count(), 2 * (3 + 2), "{page}");
+    let without = irnext(at, &["train", "without.toml"]);
+    let said = text(&without.stderr);
+    assert!(without.status.success(), "{said}");
+    assert!(said.contains("step 2: no samples were drawn: without/samples"), "{said}");
+    assert!(said.contains("the page of the run was not written: without/page.html"), "{said}");
+    let weights = |out: &str| fs::read(at.join(out).join("weights.safetensors")).unwrap();
+    assert!(weights("with") == weights("without"), "samples change the weights");
+    // A run of an earlier version, without either, has a page on its next start.
+    fs::remove_file(at.join("without/samples")).unwrap();
+    fs::remove_dir(at.join("without/page.html")).unwrap();
+    assert!(irnext(at, &["train", "without.toml"]).status.success());
+    let page = fs::read_to_string(at.join("without/page.html")).unwrap();
+    assert_eq!(page.matches("<figcaption>step 3").count(), 2);
+    assert!(weights("with") == weights("without"));
 }
 
 #[test]

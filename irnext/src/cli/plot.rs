@@ -1,4 +1,4 @@
-//! `irnext plot`: plots the curves of training runs.
+//! `irnext plot`: plots the curves of training runs, or makes a page of them.
 
 use super::output::{check_overwrite, say};
 use crate::error::Result;
@@ -12,12 +12,15 @@ Examples:
   irnext plot runs/gopro
       Plot the loss and the validation scores of a run, to curves.png
   irnext plot runs/first runs/second -o both.svg
-      Compare two runs")]
+      Compare two runs
+  irnext plot runs/first runs/second -o both.html
+      A page with curves, samples over time and settings")]
 pub(super) struct Arguments {
     /// Folders of training runs, drawn in one plot
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// Picture to write; its extension sets the format: svg, png, jpg, ... [default: curves.png]
+    /// File to write; its extension sets the format: html, svg, png, jpg, ... [default:
+    /// curves.png]
     #[arg(
         short,
         long,

@@ -8,13 +8,14 @@ use crate::compute::{Compute, Precision};
 use crate::distributed::Team;
 use crate::distributed::launch::LaunchInfo;
 use crate::error::{Error, Result};
+use crate::plot;
 use crate::protocol::Protocol;
 use crate::recipes::Recipe;
 use crate::train::{Ended, Event, Measured, RunPlan, TrainConfig, TrainingRun, Validation};
 use engine::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use nn::shown;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// The heading of the options that replace values of the configuration.
@@ -204,10 +205,19 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
                 let line = format!("step {step}: validation {psnr:.3} dB, SSIM {ssim:.4}");
                 if bar.is_hidden() { say!("{line}") } else { bar.println(line) }
             }
+            Event::Samples { step, failed } => {
+                if let Some(reason) = failed {
+                    bar.suspend(|| complain!("step {step}: no samples were drawn: {reason}"));
+                }
+                bar.suspend(|| write_page(&out));
+            }
         }
         arguments.minutes.is_none_or(|minutes| start.elapsed().as_secs_f64() < 60.0 * minutes)
     });
     bar.finish_and_clear();
+    if mean_loss.is_some() {
+        write_page(&out);
+    }
     if let Err(error) = ended {
         if let Some(step) = run.saved() {
             complain!(
@@ -228,6 +238,13 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
         say!("to score the weights by the protocol of their table: {eval}");
     }
     outcome(&signals, ended?)
+}
+
+/// Writes the page of the run in `out`. It is not worth a run.
+fn write_page(out: &Path) {
+    if let Err(error) = plot::write_page(out) {
+        complain!("the page of the run was not written: {error}");
+    }
 }
 
 /// The work of the other ranks, without output.

@@ -1,5 +1,5 @@
-//! A report to look at: pictures before and after restoration, with scores and histograms, on one
-//! page that needs no other file and no network.
+//! A report to look at: pictures before and after restoration, with scores and histograms, or over
+//! the time of a training, on one page that needs no other file and no network.
 //!
 //! ```
 //! use irnext::gallery::{Gallery, Pictures};
@@ -90,14 +90,16 @@ impl<W: Write> Gallery<W> {
             to,
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<h1>{title}</h1>\n\
-             <table class=\"facts\">\n"
+             <title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
         )?;
-        for (name, value) in facts {
-            let (name, value) = (escaped(name), escaped(value));
-            writeln!(to, "<tr><th scope=\"row\">{name}</th><td>{value}</td></tr>")?;
+        if !facts.is_empty() {
+            writeln!(to, "<table class=\"facts\">")?;
+            for (name, value) in facts {
+                let (name, value) = (escaped(name), escaped(value));
+                writeln!(to, "<tr><th scope=\"row\">{name}</th><td>{value}</td></tr>")?;
+            }
+            writeln!(to, "</table>")?;
         }
-        writeln!(to, "</table>")?;
         Ok(Self { to })
     }
 
@@ -114,11 +116,71 @@ impl<W: Write> Gallery<W> {
             let cell = |cell| format!("<{tag}>{}</{tag}>", escaped(cell));
             format!("<tr>{}</tr>\n", cells.map(cell).collect::<String>())
         };
-        write!(self.to, "<table>\n{}", cells("th", &mut head.iter().copied()))?;
+        write!(self.to, "<div class=\"wide\"><table>\n{}", cells("th", &mut head.iter().copied()))?;
         for row in rows {
             self.to.write_all(cells("td", &mut row.iter().map(String::as_str)).as_bytes())?;
         }
-        writeln!(self.to, "</table>")
+        writeln!(self.to, "</table></div>")
+    }
+
+    /// Adds drawings in SVG, side by side.
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    pub fn drawings(&mut self, drawings: &[String]) -> io::Result<()> {
+        writeln!(self.to, "<div class=\"curves\">")?;
+        drawings.iter().try_for_each(|svg| writeln!(self.to, "<figure>{svg}</figure>"))?;
+        writeln!(self.to, "</div>")
+    }
+
+    /// Adds names with the color of each, red, green and blue.
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    pub fn legend<'a>(
+        &mut self,
+        names: impl Iterator<Item = (&'a str, [u8; 3])>,
+    ) -> io::Result<()> {
+        write!(self.to, "<p class=\"legend\">")?;
+        for (name, [r, g, b]) in names {
+            let name = escaped(name);
+            write!(self.to, "<span style=\"border-color:rgb({r},{g},{b})\">{name}</span> ")?;
+        }
+        writeln!(self.to, "</p>")
+    }
+
+    /// Adds pictures of one thing, JPEG files with a caption for each, with lines about it.
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    pub fn series(
+        &mut self,
+        name: &str,
+        lines: &[&str],
+        pictures: &[(String, Vec<u8>)],
+    ) -> io::Result<()> {
+        self.head(name, lines)?;
+        writeln!(self.to, "<div class=\"series\">")?;
+        for (caption, jpeg) in pictures {
+            let (caption, source) = (escaped(caption), source(jpeg));
+            writeln!(
+                self.to,
+                "<figure><img alt=\"{caption}\" src=\"{source}\">\
+                 <figcaption>{caption}</figcaption></figure>"
+            )?;
+        }
+        writeln!(self.to, "</div>\n</section>")
+    }
+
+    /// Adds a text that is shown on a click, as it is.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn text(&mut self, title: &str, text: &str) -> io::Result<()> {
+        let title = escaped(title);
+        write!(self.to, "<details><summary>{title}</summary>\n<pre>")?;
+        text.lines().try_for_each(|line| writeln!(self.to, "{}", escaped(line)))?;
+        writeln!(self.to, "</pre></details>")
     }
 
     /// Adds a photograph, with lines about it.
@@ -128,7 +190,6 @@ impl<W: Write> Gallery<W> {
     pub fn add(&mut self, name: &str, lines: &[&str], pictures: &Pictures) -> io::Result<()> {
         self.head(name, lines)?;
         let Pictures { before, after, truth, size: (width, height), histogram } = pictures;
-        let source = |jpeg: &[u8]| format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg));
         let size = format!("width=\"{width}\" height=\"{height}\"");
         write!(self.to, "<div class=\"pictures\">\n<figure><div class=\"pair\">")?;
         write!(self.to, "<img alt=\"before\" {size} src=\"{}\">", source(before))?;
@@ -188,6 +249,11 @@ impl<W: Write> Gallery<W> {
         self.to.flush()?;
         Ok(self.to)
     }
+}
+
+/// A JPEG file as an address that holds it.
+fn source(jpeg: &[u8]) -> String {
+    format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg))
 }
 
 /// `text` as it stands in HTML.

@@ -37,8 +37,8 @@ const TYPEFACE: &str = "sans-serif";
 const COLUMNS: usize = 800;
 
 /// The contents of one panel.
-struct Panel {
-    title: &'static str,
+pub struct Panel {
+    pub title: &'static str,
     of: fn(&LogRecord) -> Option<f64>,
     scale: AxisScale,
     /// Whether steps differ enough that their mean is drawn over them.
@@ -75,6 +75,22 @@ const SMALL: [Panel; 4] = [
     },
 ];
 
+/// The panels of a page, each an area of its own.
+pub const PAGE_PANELS: [Panel; 6] = {
+    let [psnr, ssim, rate, norm] = SMALL;
+    let speed = Panel {
+        title: "Images per second",
+        of: |r| Some(step(r)?.images_per_second),
+        scale: AxisScale::Linear,
+        noisy: true,
+    };
+    [LOSS, psnr, ssim, rate, norm, speed]
+};
+
+/// Width and height of a panel of a page, in its own units: where it is as small as a hand, its
+/// text can still be read.
+pub const PANEL_SIZE: (u32, u32) = (560, 340);
+
 fn step(record: &LogRecord) -> Option<&StepRecord> {
     if let LogRecord::Step(record) = record { Some(record) } else { None }
 }
@@ -89,9 +105,38 @@ pub fn figure<B: DrawingBackend>(
     runs: &[Run],
     zoom: u32,
 ) -> Result<()> {
-    let pen = Pen { zoom };
-    pen.figure(area, runs)
-        .map_err(|reason| Error::Config { reason: format!("cannot draw the plot: {reason}") })
+    Pen { zoom }.figure(area, runs).map_err(refused)
+}
+
+/// Draws one curve of `runs` on an area of [`PANEL_SIZE`].
+pub fn panel<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    panel: &Panel,
+    runs: &[Run],
+) -> Result<()> {
+    let pen = Pen { zoom: 1 };
+    pen.typeface()
+        .and_then(|()| pen.panel(area, panel, runs, &steps(runs, 4), span(runs)))
+        .map_err(refused)
+}
+
+fn refused(reason: String) -> Error {
+    Error::Config { reason: format!("cannot draw the plot: {reason}") }
+}
+
+/// The axis of the steps of the longest run.
+fn steps(runs: &[Run], ticks: usize) -> Axis {
+    Axis::around([0.0, longest(runs)], AxisScale::Linear, 0.0, ticks)
+}
+
+/// The steps that noisy curves are smoothed over: a fiftieth of the longest run, which leaves its
+/// slow changes.
+fn span(runs: &[Run]) -> usize {
+    (longest(runs) as usize / 50).max(1)
+}
+
+fn longest(runs: &[Run]) -> f64 {
+    runs.iter().map(last_step).fold(0.0, f64::max)
 }
 
 /// Draws in units of `zoom` pixels.
@@ -103,22 +148,23 @@ struct Pen {
 type Drawn = std::result::Result<(), String>;
 
 impl Pen {
+    fn typeface(&self) -> Drawn {
+        let font = include_bytes!("dejavu-sans.ttf");
+        register_font(TYPEFACE, FontStyle::Normal, font).map_err(|_| "no typeface".into())
+    }
+
     fn figure<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, runs: &[Run]) -> Drawn {
-        register_font(TYPEFACE, FontStyle::Normal, include_bytes!("dejavu-sans.ttf"))
-            .map_err(|_| "no typeface")?;
+        self.typeface()?;
         area.fill(&WHITE).map_err(said)?;
         let rows = runs.len().div_ceil(2) as u32;
         let (heading, panels) = area.split_vertically(self.length(28 + 36 * rows));
         self.legend(&heading, runs)?;
 
-        let last = runs.iter().map(last_step).fold(0.0, f64::max);
-        let steps = |ticks| Axis::around([0.0, last], AxisScale::Linear, 0.0, ticks);
-        // A fiftieth of the longest run, which leaves its slow changes.
-        let span = (last as usize / 50).max(1);
+        let span = span(runs);
         let (top, below) = panels.split_vertically(self.length(430));
-        self.panel(&top, &LOSS, runs, &steps(8), span)?;
+        self.panel(&top, &LOSS, runs, &steps(runs, 8), span)?;
         for (part, panel) in below.split_evenly((2, 2)).iter().zip(&SMALL) {
-            self.panel(part, panel, runs, &steps(5), span)?;
+            self.panel(part, panel, runs, &steps(runs, 5), span)?;
         }
         Ok(())
     }
@@ -270,8 +316,7 @@ fn last_step(run: &Run) -> f64 {
 /// The length of a run, and the best of its validations.
 fn summary(run: &Run) -> String {
     let last = last_step(run);
-    let best = run.points(SMALL[0].of).into_iter().max_by(|a, b| a.1.total_cmp(&b.1));
-    match best {
+    match run.best() {
         Some((step, psnr)) => format!("{last} steps, best validation {psnr:.2} dB at step {step}"),
         None => format!("{last} steps"),
     }

@@ -1,13 +1,16 @@
 //! Plots the curves of training runs from their logs ([`crate::train::log`]).
 //!
 //! One picture shows loss, validation scores, learning rate and gradient norm over steps, for one
-//! run or for several in one plot. The typeface is built in.
+//! run or for several in one plot. The typeface is built in. A page ([`page()`]) has samples of the
+//! pairs over time, too.
 
 mod axis;
 mod curve;
 mod draw;
+mod page;
 mod run;
 
+pub use page::{PAGE, page, write_page};
 pub use run::Run;
 
 use crate::error::{Error, Result};
@@ -40,22 +43,24 @@ pub fn read(paths: &[impl AsRef<Path>]) -> Result<Vec<Run>> {
     Ok(runs)
 }
 
-/// Checks that `path` names a picture that [`write()`] can make: an .svg, or an image format that
-/// can be written.
+/// Checks that `path` names a file that [`write()`] can make: an .html, an .svg, or an image format
+/// that can be written.
 pub fn check_writable(path: &Path) -> Result<()> {
-    if is_svg(path) { Ok(()) } else { Photo::check_writable(path) }
+    if is(path, "svg") || is(path, "html") { Ok(()) } else { Photo::check_writable(path) }
 }
 
-/// Writes the picture of `runs` to `path`, in the format that its extension names.
+/// Writes the picture or the page of `runs` to `path`, in the format that its extension names.
 pub fn write(runs: &[Run], path: &Path) -> Result<()> {
-    if is_svg(path) {
-        return nn::write_atomically(path, svg(runs)?.as_bytes()).map_err(Error::io(path));
-    }
-    Photo::new(image(runs)?).write(path).map(|_| ())
+    let text = match path {
+        path if is(path, "svg") => svg(runs)?.into_bytes(),
+        path if is(path, "html") => page(runs)?,
+        path => return Photo::new(image(runs)?).write(path).map(|_| ()),
+    };
+    nn::write_atomically(path, &text).map_err(Error::io(path))
 }
 
-fn is_svg(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg"))
+fn is(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|found| found.eq_ignore_ascii_case(extension))
 }
 
 /// The picture of `runs` as pixels.

@@ -6,13 +6,15 @@ use crate::train::log::{
     METRICS,
     metrics::{self, LogRecord},
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A run to show.
 #[derive(Clone, Debug)]
 pub struct Run {
     /// Its label.
     pub name: String,
+    /// Its folder.
+    pub folder: PathBuf,
     /// Its log.
     pub records: Vec<LogRecord>,
 }
@@ -40,7 +42,8 @@ impl Run {
             .unwrap_or(path.as_os_str())
             .to_string_lossy()
             .into_owned();
-        Ok(Self { name, records })
+        let folder = folder.unwrap_or(Path::new(".")).to_owned();
+        Ok(Self { name, folder, records })
     }
 
     /// A number of each record that has it, by step. Values that are not finite are left out.
@@ -53,5 +56,14 @@ impl Run {
             Some((step(record), of(record).filter(|value| value.is_finite())?))
         };
         self.records.iter().filter_map(point).collect()
+    }
+
+    /// The step and the PSNR of the best validation.
+    pub(super) fn best(&self) -> Option<Point> {
+        let psnr = |record: &LogRecord| match record {
+            LogRecord::Validation(record) => Some(record.psnr),
+            LogRecord::Step(_) => None,
+        };
+        self.points(psnr).into_iter().max_by(|a, b| a.1.total_cmp(&b.1))
     }
 }

@@ -7,10 +7,12 @@
 //! | `GET /health` | whether the server is up, and how many photographs wait |
 //! | `POST /restore` | the body is a photograph; the answer is the restored one |
 //!
-//! Two threads share the work. One talks to clients (`connections`, `routes`): it checks where a
+//! Three threads share the work. One talks to clients (`connections`, `routes`): it checks where a
 //! request comes from (`origin`), reads its parameters (`parameters`) and the photograph
 //! (`upload`), puts a job into the `queue`, and answers with its result (`answer`). The thread that
-//! calls [`Server::run`] restores, one photograph after the other, on all cores (`worker`).
+//! calls [`Server::run`] restores, one photograph after the other, on all cores (`worker`). The
+//! third does the same beside it, for those who have waited once and want their photograph at
+//! another strength.
 //!
 //! Nothing is stored: a photograph is in memory until its request is answered or the client leaves.
 
@@ -107,13 +109,14 @@ impl Server {
         self,
         restorer: &Restorer,
         stop: &AtomicBool,
-        report: &dyn Fn(Result<&JobReport, &Error>),
+        report: &(dyn Fn(Result<&JobReport, &Error>) + Sync),
     ) -> Result<()> {
-        let (queue, jobs) = Queue::new();
+        let (queue, [jobs, beside]) = Queue::new();
         let routes = Routes { queue, port: self.address.port(), largest: self.largest };
         std::thread::scope(|scope| {
-            // The worker ends once the queue has no sender left.
+            // The workers end once the queue has no sender left.
             let clients = scope.spawn(|| connections::serve(self.listener, routes, stop));
+            scope.spawn(|| worker::work(beside, restorer, stop, report));
             worker::work(jobs, restorer, stop, report);
             let ended = clients.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             ended.map_err(Error::io(Path::new("127.0.0.1")))

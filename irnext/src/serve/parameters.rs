@@ -16,6 +16,8 @@ pub(super) struct Parameters {
     pub settings: Settings,
     /// Whether to add pictures, before and after, in a format that every browser shows.
     pub preview: bool,
+    /// Whether it is restored beside the photographs that wait, not after them.
+    pub beside: bool,
 }
 
 impl Parameters {
@@ -61,18 +63,19 @@ impl Parameters {
                 Ok(quality @ 1..=100) => self.settings.write.quality = Some(quality),
                 _ => return expected("a number from 1 to 100"),
             },
-            "strip" | "keep-going" | "preview" => {
+            "strip" | "keep-going" | "preview" | "beside" => {
                 let Some(on) = is_on(value) else { return expected("true or false") };
                 *match name {
                     "strip" => &mut self.settings.write.strip,
                     "keep-going" => &mut self.settings.keep_going,
-                    _ => &mut self.preview,
+                    "preview" => &mut self.preview,
+                    _ => &mut self.beside,
                 } = on;
             }
             _ => {
                 return Err(format!(
                     "unknown parameter \"{shown}\"; known are task, strength, format, quality, \
-                     strip, keep-going and preview"
+                     strip, keep-going, preview and beside"
                 ));
             }
         }
@@ -95,13 +98,17 @@ mod tests {
     #[test]
     fn parameters_are_those_of_the_command_line() {
         let query =
-            "task=desnow&strength=0.7&format=PNG&quality=80&strip&keep-going=1&preview=true";
-        let Parameters { task, format, settings, preview } = Parameters::of_query(query).unwrap();
-        assert_eq!((task, format.as_deref(), preview), (Some(Task::Desnow), Some("png"), true));
+            "task=desnow&strength=0.7&format=PNG&quality=80&strip&keep-going=1&preview=true&beside";
+        let Parameters { task, format, settings, preview, beside } =
+            Parameters::of_query(query).unwrap();
+        assert_eq!((task, format.as_deref()), (Some(Task::Desnow), Some("png")));
+        assert!(preview && beside);
         assert_eq!((settings.strength, settings.write.quality), (0.7, Some(80)));
         assert!(settings.write.strip && settings.keep_going);
-        let Parameters { task, format, settings, preview } = Parameters::of_query("").unwrap();
+        let Parameters { task, format, settings, preview, beside } =
+            Parameters::of_query("").unwrap();
         assert_eq!((task, format, preview, settings.strength), (None, None, false, 1.0));
+        assert!(!beside);
         assert_eq!(Parameters::of_query("task=auto").unwrap().task, None);
         assert!(!Parameters::of_query("strip=0&strip=false").unwrap().settings.write.strip);
     }

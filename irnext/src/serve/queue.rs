@@ -18,6 +18,7 @@ const SLOTS: usize = 32;
 /// The end of the queue that takes jobs.
 pub(super) struct Queue {
     jobs: Sender<QueuedPhoto>,
+    beside: Sender<QueuedPhoto>,
     slots: Arc<Semaphore>,
     closed: AtomicBool,
 }
@@ -70,11 +71,11 @@ pub(super) struct Updates {
 }
 
 impl Queue {
-    /// A queue, and the end that jobs come out of.
-    pub fn new() -> (Self, Receiver<QueuedPhoto>) {
-        let (sender, receiver) = channel();
+    /// A queue, and the ends that jobs come out of: one after the other, and beside those.
+    pub fn new() -> (Self, [Receiver<QueuedPhoto>; 2]) {
+        let ((jobs, one), (beside, other)) = (channel(), channel());
         let slots = Arc::new(Semaphore::new(SLOTS));
-        (Self { jobs: sender, slots, closed: AtomicBool::new(false) }, receiver)
+        (Self { jobs, beside, slots, closed: AtomicBool::new(false) }, [one, other])
     }
 
     /// A slot for a photograph that is about to be received, if one is free.
@@ -99,8 +100,9 @@ impl Queue {
             contents: contents.clone(),
             updates,
         };
+        let jobs = if job.parameters.beside { &self.beside } else { &self.jobs };
         // If the worker has ended, the job is dropped, and so is its sender of news.
-        let _ = self.jobs.send(job);
+        let _ = jobs.send(job);
         Updates { receiver, abandoned, contents }
     }
 

@@ -67,7 +67,7 @@ impl Routes {
         let (head, body) = request.into_parts();
         let (headers, largest, queue) = (&head.headers, self.largest, &self.queue);
         let photo = upload::receive(headers, body, largest, queue, &mut parameters).await?;
-        let ahead = self.queue.len() - 1;
+        let ahead = if parameters.beside { 0 } else { self.queue.len() - 1 };
         let updates = self.queue.push(photo, parameters, slot);
         answer::of_job(updates, kind, ahead).await
     }

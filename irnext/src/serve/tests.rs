@@ -388,6 +388,34 @@ fn a_client_that_leaves_the_queue_frees_its_slot() {
     );
 }
 
+/// One that was restored before need not wait, to be had at another strength, while another is
+/// being restored.
+#[test]
+fn a_photo_beside_the_others_does_not_wait_for_them() {
+    let (large, small) = (photo(3000, 2000), photo(40, 30));
+    serving_by(
+        &slow(),
+        |server| server,
+        |to| {
+            let mut working = connect(to);
+            let head = format!("Host: {to}\r\nContent-Length: {}\r\n\r\n", large.len());
+            write!(working, "POST /restore?task=derain HTTP/1.1\r\n{head}").unwrap();
+            working.write_all(&large).unwrap();
+            while ask(to, "GET /health", &[], b"").json()["waiting"] != 1 {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let query = "POST /restore?task=derain&strength=0.4&beside";
+            let beside = ask(to, query, &[], &small);
+            assert_eq!(beside.status, 200);
+            let left = ask(to, "GET /health", &[], b"").json()["waiting"].clone();
+            assert_eq!(left, 1, "the large one is not done yet");
+            drop(working);
+            let alone = ask(to, "POST /restore?task=derain&strength=0.4", &[], &small);
+            assert!(alone.body == beside.body);
+        },
+    );
+}
+
 /// A photograph that is still coming is refused when the server ends.
 #[test]
 fn a_slow_upload_does_not_hold_up_the_end() {

@@ -1,12 +1,20 @@
 //! The events of a run, for its observers.
 
 /// An event in a run.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A step was taken.
     Step(Step),
     /// The validation pairs were scored.
     Validation(Validation),
+    /// The [samples](super::log::samples) of this step were drawn, or could not be drawn, which
+    /// does not end the run. The first rank alone draws them.
+    Samples {
+        /// Steps taken.
+        step: u64,
+        /// The reason why they could not be drawn.
+        failed: Option<String>,
+    },
 }
 
 /// The results of a step.

@@ -1,7 +1,7 @@
 //! The training loop: steps, and the checkpoints, validations and logs between them.
 
 use super::folder::LoadedRun;
-use super::log::{self, RunLog};
+use super::log::{self, RunLog, samples};
 use super::{
     BEST, Ended, Event, FAILURES, Period, Step, StepResult, StepSettings, TrainingRun, WEIGHTS,
     begin, loader,
@@ -9,13 +9,16 @@ use super::{
 use crate::data::{Batch, Loader};
 use crate::error::{Error, Result};
 use crate::model::TASK;
-use engine::{DType, Tensor};
+use crate::restore::restore;
+use engine::{DType, Tensor, interruptible};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 impl TrainingRun {
     /// Trains to the end of the run, or until `watch` returns false. `watch` gets every step and
-    /// every validation. So does the run's [`log`], with samples of the validation pairs.
+    /// every validation. So does the run's [`log`], with samples of the validation pairs, or of the
+    /// training pairs if there are none.
     ///
     /// Saves checkpoints at regular intervals, at the end, when stopped, and after errors that do
     /// not affect the state.
@@ -42,7 +45,8 @@ impl TrainingRun {
         let open = || RunLog::open(&self.config.out, self.progress.step);
         let mut log = self.team.barrier(self.team.is_first().then(open).transpose())?;
         let mut loader = self.team.barrier(self.loader())?;
-        let mut went = self.validate_if_due(&mut log, watch);
+        self.forget_later_samples(watch);
+        let mut went = self.look_if_due(&mut log, watch);
         loop {
             let start = Instant::now();
             let next = went.and_then(|go_on| match go_on && self.progress.step < self.total {
@@ -73,7 +77,7 @@ impl TrainingRun {
             let back = self.roll_back()?;
             return Err(Error::Diverged { failures: FAILURES, step: step.step, back });
         }
-        go_on &= self.validate_if_due(log, watch)?;
+        go_on &= self.look_if_due(log, watch)?;
         // A run is rolled back to a state before its failures.
         if step.step.is_multiple_of(self.config.optimizer.save_every) && self.progress.failures == 0
         {
@@ -82,17 +86,29 @@ impl TrainingRun {
         Ok(go_on)
     }
 
-    /// Scores the validation pairs if that is due and not done yet, and saves the weights if they
-    /// are the best so far. Returns whether to continue.
-    fn validate_if_due(
+    /// Validates and draws samples if that is due and not done yet. Returns whether to continue.
+    fn look_if_due(
         &mut self,
         log: &mut Option<RunLog>,
         watch: &mut dyn FnMut(&Event) -> bool,
     ) -> Result<bool> {
         let step = self.progress.step;
-        let due =
-            step > 0 && (step.is_multiple_of(self.config.validation.every) || step == self.total);
-        if !due || self.progress.validated == step {
+        let every = self.config.validation.every;
+        if step == 0 || !(step.is_multiple_of(every) || step == self.total) {
+            return Ok(true);
+        }
+        Ok(self.validate_and_keep_best(log, watch)? & self.draw_samples(watch)?)
+    }
+
+    /// Scores the validation pairs if that is not done yet, and saves the weights if they are the
+    /// best so far. Returns whether to continue.
+    fn validate_and_keep_best(
+        &mut self,
+        log: &mut Option<RunLog>,
+        watch: &mut dyn FnMut(&Event) -> bool,
+    ) -> Result<bool> {
+        let step = self.progress.step;
+        if self.progress.validated == step {
             return Ok(true);
         }
         let (model, values) = (&self.state.model, self.state.values());
@@ -114,6 +130,48 @@ impl TrainingRun {
         }
         self.progress.validated = step;
         Ok(watch(&Event::Validation(scores)))
+    }
+
+    /// Draws the samples of this step if that is not done yet. They only read the parameters, and
+    /// draw no random numbers, so that the run ends with the same bits as without them. Returns
+    /// whether to continue.
+    ///
+    /// # Errors
+    /// Only if it was interrupted: samples are not worth a run.
+    fn draw_samples(&self, watch: &mut dyn FnMut(&Event) -> bool) -> Result<bool> {
+        let (step, out) = (self.progress.step, &self.config.out);
+        if !self.team.is_first() || samples::has(out, step) {
+            return Ok(true);
+        }
+        let pairs = match &self.validator {
+            Some(validator) => validator.pairs(),
+            None => &*self.source,
+        };
+        // The other ranks wait for this one.
+        let stop = if self.team.is_alone() { self.stop.clone() } else { Arc::default() };
+        let drawn = interruptible(&stop, || {
+            let model = self.state.model.freeze_with(self.state.values())?;
+            let model = model.computing_in(self.config.compute.precision);
+            samples::draw(out, step, pairs, |image| restore(&model, image))
+        });
+        match drawn {
+            Err(error) if error.is_interruption() => Err(error),
+            drawn => {
+                let failed = drawn.err().map(|error| error.to_string());
+                Ok(watch(&Event::Samples { step, failed }))
+            }
+        }
+    }
+
+    /// Removes the samples of steps that the run has not taken yet.
+    fn forget_later_samples(&self, watch: &mut dyn FnMut(&Event) -> bool) {
+        let step = self.progress.step;
+        if !self.team.is_first() {
+            return;
+        }
+        if let Err(error) = samples::forget_after(&self.config.out, step) {
+            watch(&Event::Samples { step, failed: Some(error.to_string()) });
+        }
     }
 
     /// Takes one step on `batch`.

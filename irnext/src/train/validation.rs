@@ -27,6 +27,11 @@ impl Validator {
         Self { pairs, config: config.clone(), precision }
     }
 
+    /// The pairs.
+    pub fn pairs(&self) -> &Paired {
+        &self.pairs
+    }
+
     /// The number of pairs that are scored.
     pub fn count(&self) -> usize {
         self.pairs.len().min(self.config.limit)

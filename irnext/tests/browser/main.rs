@@ -205,6 +205,80 @@ fn formats_that_browsers_do_not_show_are_shown() {
     browser.wait("document.querySelector('#after img').naturalWidth > 0");
 }
 
+/// Every line has a small picture; of a file that the browser cannot show, once the server has made
+/// one.
+#[test]
+fn the_list_has_thumbnails() {
+    let Some((_server, browser, folder)) = opened(&[]) else { return };
+    let (tiff, text) = (folder.path().join("scan.tif"), folder.path().join("notes.txt"));
+    irnext::image::Photo::read(sample()).unwrap().write(&tiff).unwrap();
+    std::fs::write(&text, "no photo").unwrap();
+    choose(&browser, &[&sample(), &tiff, &text]);
+    for line in 1..=2 {
+        browser.wait(&format!("document.querySelector('li:nth-child({line}) canvas.drawn')"));
+        let shown = "return [...document.querySelector('li:nth-child(LINE) canvas')\
+                     .getContext('2d').getImageData(48, 48, 1, 1).data]"
+            .replace("LINE", &line.to_string());
+        let pixel = browser.run(&shown);
+        assert!(pixel[0].as_u64() > Some(20) && pixel[3] == 255, "{pixel}");
+    }
+    browser.wait(&format!("{}.includes('Not an image')", state(3)));
+    assert_eq!(browser.run("return document.querySelectorAll('canvas.drawn').length"), 2);
+}
+
+/// A photo that is done can be had at another strength while the next one is being restored.
+#[test]
+fn a_download_does_not_wait_for_the_next_photo() {
+    let Some((_server, browser, folder)) = opened(&["--scale", "full"]) else { return };
+    let large = folder.path().join("large.png");
+    let image = irnext::image::Image::build(3000, 2000, |x, y| [(x ^ y) as f32 / 4096.0; 3]);
+    irnext::image::Photo::new(image.unwrap()).write(&large).unwrap();
+    browser.run("document.getElementById('task').value = 'derain'");
+    choose(&browser, &[&sample(), &large]);
+    browser.wait(&format!("{} === 'rain removed'", state(1)));
+    browser.wait(&format!("{} === 'restoring…'", state(2)));
+    browser.run(
+        "const range = document.getElementById('strength'); range.value = 40; \
+         range.dispatchEvent(new Event('input'))",
+    );
+    browser.click("#download");
+    assert_eq!(downloaded(folder.path()).0, "colosseum-in-haze.derain.jpg");
+    assert_eq!(browser.run(&format!("return {}", state(2))), "restoring…");
+}
+
+/// With the keyboard alone: the photo moves once it is enlarged, and a button that is out of use
+/// for a while has the focus again after it.
+#[test]
+fn the_keyboard_is_enough() {
+    let Some((_server, browser, folder)) = opened(&[]) else { return };
+    choose(&browser, &[&sample()]);
+    browser.wait(&format!("{} === 'haze removed'", state(1)));
+    browser.wait("document.querySelector('#after img').naturalWidth > 0");
+    let place = || browser.run("return document.querySelector('#after img').style.transform");
+    let fitted = place();
+    // Arrow right, before and after the photo is enlarged.
+    browser.type_into("#stage", "\u{E014}");
+    assert_eq!(place(), fitted);
+    browser.type_into("#stage", "+");
+    let enlarged = place();
+    browser.type_into("#stage", "\u{E014}");
+    let moved = place();
+    assert_ne!(moved, enlarged);
+    // Arrow left, and back it is. The boundary stays where it was.
+    browser.type_into("#stage", "\u{E012}");
+    assert_eq!(place(), enlarged);
+    let boundary = browser.run("return document.getElementById('handle').ariaValueNow");
+    assert_eq!(boundary, "50");
+    // Enter.
+    browser.run("document.getElementById('again').value = 'derain'");
+    browser.type_into("#restore", "\u{E007}");
+    browser.wait(&format!("{} === 'rain removed'", state(1)));
+    assert_eq!(browser.run("return document.activeElement.id"), "restore");
+    browser.type_into("#download", "\u{E007}");
+    assert_eq!(downloaded(folder.path()).0, "colosseum-in-haze.derain.jpg");
+    browser.wait("document.activeElement.id === 'download'");
+}
+
 /// A page that is closed leaves no work behind.
 #[test]
 fn closing_the_page_while_busy_frees_the_server() {

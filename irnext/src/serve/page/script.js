@@ -36,16 +36,21 @@ function list(photo) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "photo";
+  const picture = document.createElement("canvas");
+  picture.width = picture.height = 96;
+  const lines = document.createElement("span");
+  lines.className = "lines";
+  button.append(picture, lines);
   for (const name of ["name", "state"]) {
     const part = document.createElement("span");
     part.className = name;
-    button.append(part);
+    lines.append(part);
   }
-  button.firstChild.textContent = photo.file.name;
+  button.querySelector(".name").textContent = photo.file.name;
   button.title = photo.file.name;
   const bar = document.createElement("progress");
   bar.setAttribute("aria-label", `Progress of ${photo.file.name}`);
-  button.append(bar);
+  lines.append(bar);
   button.addEventListener("click", () => {
     show(photo);
     if (matchMedia("(max-width: 48rem)").matches) element("viewer").scrollIntoView();
@@ -59,6 +64,29 @@ function list(photo) {
   photo.item = item;
   element("photos").append(item);
   update(photo);
+  thumbnail(photo, photo.file);
+}
+
+/** The thumbnails so far. A large photo takes memory while it is read, so there is one at a time. */
+let drawn = Promise.resolve();
+
+/** Draws a picture of a photo, small, into its line; none if the browser does not show it. */
+function thumbnail(photo, picture) {
+  drawn = drawn.then(async () => {
+    if (!photos.includes(photo)) return;
+    const bitmap = await createImageBitmap(picture).catch(() => null);
+    if (!bitmap) return;
+    const canvas = photo.item.querySelector("canvas");
+    // The middle of it, as large as the square.
+    const side = Math.min(bitmap.width, bitmap.height);
+    const [x, y] = [(bitmap.width - side) / 2, (bitmap.height - side) / 2];
+    const brush = canvas.getContext("2d");
+    brush.imageSmoothingQuality = "high";
+    brush.clearRect(0, 0, canvas.width, canvas.height);
+    brush.drawImage(bitmap, x, y, side, side, 0, 0, canvas.width, canvas.height);
+    canvas.classList.add("drawn");
+    bitmap.close();
+  });
 }
 
 /** Shows the state of a photo in its line and, if it is the current one, beside it. */
@@ -176,6 +204,7 @@ async function restore(photo) {
     text: restored ? (names[report.task] ?? report.task) : "left alone",
     saved: false,
   });
+  if (pictures.before) thumbnail(photo, pictures.before);
 }
 
 element("again").append(...element("task").cloneNode(true).options);
@@ -319,7 +348,7 @@ function describe() {
   const line = element("report"),
     photo = current;
   const busy = photo?.state === "waiting" || photo?.state === "working";
-  for (const id of ["again", "restore"]) element(id).disabled = busy;
+  disable([element("again"), element("restore")], busy);
   line.classList.toggle("failed", photo?.state === "failed");
   if (photo?.state !== "done") {
     line.textContent = photo ? sentence(photo.text) : "";
@@ -332,6 +361,21 @@ function describe() {
     parts.push(`left alone: ${reason}. To restore it anyway, choose what to remove, and Restore`);
   parts.push(...notes, `${width} × ${height} pixels, ${seconds.toFixed(1)} s`);
   line.textContent = parts.map(sentence).join(" ");
+}
+
+/** The control that lost the focus because it was disabled. */
+let unfocused = null;
+
+/** Disables controls, or enables them again. Whoever uses the keyboard keeps the place. */
+function disable(controls, off) {
+  for (const control of controls) {
+    if (off && document.activeElement === control) unfocused = control;
+    control.disabled = off;
+    if (!off && unfocused === control) {
+      unfocused = null;
+      if (document.activeElement === document.body) control.focus();
+    }
+  }
 }
 
 function draw() {
@@ -400,7 +444,9 @@ async function save(photo) {
   let { result } = photo;
   if (restored && photo.strength < 100) {
     const strength = photo.strength / 100;
-    result = await (await ask({ ...photo, task }, { strength }, "image/*")).blob();
+    // Not after the photo that is being restored.
+    const how = { strength, beside: true };
+    result = await (await ask({ ...photo, task }, how, "image/*")).blob();
   }
   const link = document.createElement("a");
   const stem = photo.file.name.replace(/\.[^.]*$/, "");
@@ -414,7 +460,7 @@ async function save(photo) {
 /** Saves the results of photos; meanwhile `button` says so. */
 async function download(photos, button) {
   const label = button.textContent;
-  button.disabled = true;
+  disable([button], true);
   button.textContent = "Preparing…";
   try {
     for (const photo of photos) await save(photo);
@@ -423,7 +469,7 @@ async function download(photos, button) {
     line.classList.add("failed");
     line.textContent = reason(error);
   }
-  button.disabled = false;
+  disable([button], false);
   button.textContent = label;
 }
 
@@ -546,6 +592,20 @@ handle.addEventListener("keydown", (event) => {
   if (to === undefined) return;
   event.preventDefault();
   divide(to);
+});
+stage.addEventListener("keydown", (event) => {
+  if (event.target !== stage || view.fitted) return;
+  // The keys move the view, and so the photo the other way.
+  const step = event.shiftKey ? 200 : 40;
+  const by = {
+    ArrowLeft: [step, 0],
+    ArrowRight: [-step, 0],
+    ArrowUp: [0, step],
+    ArrowDown: [0, -step],
+  }[event.key];
+  if (!by) return;
+  event.preventDefault();
+  move(...by);
 });
 addEventListener("keydown", (event) => {
   const typing = ["SELECT", "INPUT"].includes(event.target.tagName);

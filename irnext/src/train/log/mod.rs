@@ -4,7 +4,7 @@
 //! `irnext::plot` draws). `events/` holds the same in the files that TensorBoard reads
 //! ([`events`]), with a few validation pairs as pictures ([`ValidationPicture`]). Every line and
 //! every record is passed to the operating system at once, so a run that is killed has lost none of
-//! them.
+//! them. `samples/` holds pictures of the same few pairs over time ([`samples`]).
 //!
 //! A run that resumes from a checkpoint repeats steps that it had logged before it was stopped. The
 //! earlier records are cut off from the metrics, and TensorBoard is told to forget them, so each
@@ -13,6 +13,7 @@
 pub mod events;
 pub mod metrics;
 mod sample;
+pub mod samples;
 
 pub use sample::{SHOWN, ValidationPicture};
 
