@@ -35,6 +35,7 @@ fn train(team: &Team, config: TrainConfig, until: impl Fn(&Event) -> bool) -> Se
             match event {
                 Event::Step(step) => steps.push(*step),
                 Event::Validation(validation) => validations.push(*validation),
+                Event::Samples { .. } => (),
             }
             !until(event)
         })

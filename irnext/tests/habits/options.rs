@@ -67,7 +67,7 @@ fn json_and_pages_have_niqe_before_and_after() {
     let folder = folder();
     let at = folder.path();
     pictures(at, &["small.png"]);
-    Photo::new(clear()).write(&at.join("large.png")).unwrap();
+    Photo::new(clear()).write(at.join("large.png")).unwrap();
     let arguments = quick(&["small.png", "large.png", "--json", "--report", "page.html"]);
     let said = ends(at, &arguments, 0);
     for line in said.lines().filter(|line| line.starts_with('{')) {

@@ -1,6 +1,6 @@
-//! Scores beside those of BasicSR's functions (`basicsr/metrics/niqe.py`, NumPy 2.4, SciPy 1.17) for
-//! the same pictures: in f64, with MATLAB's `imresize` instead of OpenCV's, and the difference to
-//! the mean taken for 0 below 1e-9.
+//! Scores beside those of BasicSR's functions (`basicsr/metrics/niqe.py`, NumPy 2.4, SciPy 1.17)
+//! for the same pictures: in f64, with MATLAB's `imresize` instead of OpenCV's, and the difference
+//! to the mean taken for 0 below 1e-9.
 
 use super::*;
 

@@ -67,7 +67,7 @@ function list(photo) {
   thumbnail(photo, photo.file);
 }
 
-/** The thumbnails so far. A large photo takes memory while it is read, so there is one at a time. */
+/** The thumbnails so far. A large photo takes memory while it is read: so one at a time. */
 let drawn = Promise.resolve();
 
 /** Draws a picture of a photo, small, into its line; none if the browser does not show it. */
