@@ -152,10 +152,10 @@ impl FrozenModel {
 
     /// The prediction for an image of this size in strips of rows: the quickest way that takes at
     /// most `bytes` at once, or the one that takes least if that is more
-    /// ([`Strips::peak_bytes`]). It is that of [`FrozenModel::predict`] but for rounding.
+    /// ([`Strips::peak_bytes`]). It is that of [`FrozenModel::predict`] but for rounding. What
+    /// [`FrozenModel::predict`] has recorded on a GPU is forgotten, for its memory.
     pub fn strips(&self, width: usize, height: usize, bytes: usize) -> Result<Strips> {
         let image = self.blank(width, height)?;
-        // The recording of another pass holds the memory of its tensors.
         *self.replay.lock().unwrap_or_else(PoisonError::into_inner) = Replay::default();
         Ok(self.frozen.strips(&image, bytes, |cx, x| self.pass(cx, x))?)
     }

@@ -19,10 +19,10 @@ pub(super) fn in_pieces(
     let [width, height] = [image.width, image.height].map(|side| model.config.side_for(side));
     // The plan that is made to find it serves the restoration in one piece, too.
     let whole = model.peak_bytes(width, height)? as u64;
-    let mut least_tried = u64::MAX;
+    let mut ran_out = false;
     if whole <= available {
         match one_piece(&model.config, image, |x| model.predict(x)) {
-            Err(error) if error.is_out_of_memory() => least_tried = whole,
+            Err(error) if error.is_out_of_memory() => ran_out = true,
             result => return Ok((result?, None)),
         }
     }
@@ -34,10 +34,10 @@ pub(super) fn in_pieces(
         }
         Ok((strips, least))
     };
-    let first = available.min(least_tried / 2);
+    let first = if ran_out { whole / 2 } else { available };
     let (restored, repeated) =
         with_less(first, plan, |strips| in_strips(model, strips, image, progress))?;
-    let note = (repeated || least_tried < u64::MAX).then_some(Note::MemoryRanOut);
+    let note = (ran_out || repeated).then_some(Note::MemoryRanOut);
     Ok((restored, note))
 }
 

@@ -6,6 +6,7 @@
 //! α from 0.2 to 10 in steps of 0.001, the one whose Γ(2/α)² / (Γ(1/α) Γ(3/α)) is nearest to the
 //! same ratio of the values.
 
+use libm::tgamma as gamma;
 use std::sync::LazyLock;
 
 /// Features of a block at one of the two sizes.
@@ -88,27 +89,6 @@ fn nearest(values: &[f64], value: f64) -> usize {
     let below = above.saturating_sub(1);
     let away = |i: usize| (values[i] - value).powi(2);
     if away(above) < away(below) { above } else { below }
-}
-
-/// Γ(x) for x > 0, to some 1e-15 of itself (Lanczos, g = 7, nine terms).
-fn gamma(x: f64) -> f64 {
-    const TERMS: [f64; 8] = [
-        676.520_368_121_885_1,
-        -1_259.139_216_722_402_8,
-        771.323_428_777_653_1,
-        -176.615_029_162_140_6,
-        12.507_343_278_686_905,
-        -0.138_571_095_265_720_12,
-        9.984_369_578_019_572e-6,
-        1.505_632_735_149_311_6e-7,
-    ];
-    if x < 1.0 {
-        return gamma(x + 1.0) / x;
-    }
-    let terms = (0..).zip(TERMS).map(|(i, term)| term / (x + f64::from(i)));
-    let sum = 0.999_999_999_999_809_9 + terms.sum::<f64>();
-    let base = x + 6.5;
-    (2.0 * std::f64::consts::PI).sqrt() * base.powf(x - 0.5) * (-base).exp() * sum
 }
 
 #[cfg(test)]
