@@ -1,8 +1,8 @@
 //! Compresses the built-in weights into the program.
 //!
-//! A weight file is mostly f16. The second byte of each number has its sign, exponent and highest
-//! bits of the fraction, which a few values share; the first byte is noise. Apart, the second bytes
-//! compress to two thirds, which takes a sixth off a file (`shipped.rs` puts the two together).
+//! A weight file is mostly bf16. The second byte of each number has its sign and most of its
+//! exponent, which a few values share; the first byte is noise. Apart, the second bytes compress to
+//! two fifths, which takes three tenths off a file (`shipped.rs` puts the two together).
 
 use miniz_oxide::deflate::compress_to_vec;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! The built-in weights, so that the program needs no other files.
 //!
-//! Each is the `tiny` network in f16; `irnext/weights/README.md` is their model card. The build
+//! Each is the `tiny` network in bf16; `irnext/weights/README.md` is their model card. The build
 //! compresses them (`build.rs`).
 
 use crate::degrade::Task;
