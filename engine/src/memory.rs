@@ -3,13 +3,15 @@
 //! A training step allocates the same few hundred megabytes again and again. Asking the system each
 //! time costs a page fault per 4 KiB (seconds per step), so a dropped buffer is kept by size class
 //! and reused, first for its own class, and for smaller classes before the system is asked.
-//! The pool also counts: live and peak bytes are numbers that a program can print.
+//! The pool also counts: live and peak bytes are numbers that a program can print. Where memory is
+//! short, a [`Bound`] keeps the pool from holding more than the work takes.
 //!
 //! A reused buffer holds its old contents. The code that takes one writes all of it; in debug
 //! builds it is filled with the bit pattern of NaN first, so that a kernel that forgets an element
 //! is found by its tests.
 
 use crate::{Element, Error, Result};
+use memmap2::MmapMut;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -28,8 +30,50 @@ struct Line([u8; 64]);
 /// # Ok::<_, engine::Error>(())
 /// ```
 pub struct Buffer {
-    lines: Vec<Line>,
+    memory: Block,
     bytes: usize,
+}
+
+/// Memory of the system.
+enum Block {
+    Heap(Vec<Line>),
+    /// Pages of their own, which the system has back as soon as they are dropped. An allocator
+    /// would keep blocks of up to some tens of megabytes, and in pieces that fit nothing else.
+    Pages(MmapMut),
+}
+
+/// From so many lines on, a block has pages of its own: a mebibyte.
+const OWN_PAGES: usize = 1 << 14;
+
+impl Block {
+    /// `class` lines.
+    fn new(class: usize) -> Option<Self> {
+        if class >= OWN_PAGES {
+            return MmapMut::map_anon(class * 64).ok().map(Self::Pages);
+        }
+        filled(Line([0; 64]), class).ok().map(Self::Heap)
+    }
+
+    fn lines(&self) -> &[Line] {
+        match self {
+            Self::Heap(lines) => lines,
+            Self::Pages(bytes) => bytemuck::cast_slice(bytes),
+        }
+    }
+
+    fn lines_mut(&mut self) -> &mut [Line] {
+        match self {
+            Self::Heap(lines) => lines,
+            Self::Pages(bytes) => bytemuck::cast_slice_mut(bytes),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Heap(lines) => lines.len() * 64,
+            Self::Pages(bytes) => bytes.len(),
+        }
+    }
 }
 
 impl Buffer {
@@ -44,40 +88,35 @@ impl Buffer {
             return Err(Error::Memory { op: None, bytes });
         }
         let class = size_class(bytes.div_ceil(64));
-        let mut lines = match POOL.take(class) {
-            Some(lines) => lines,
-            None => fresh(class).map_err(|_| Error::Memory { op: None, bytes })?,
+        let mut memory = match POOL.take(class) {
+            Some(memory) => memory,
+            None => {
+                POOL.make_space(class * 64);
+                Block::new(class).ok_or(Error::Memory { op: None, bytes })?
+            }
         };
         if cfg!(debug_assertions) {
-            lines.fill(Line([0xFF; 64]));
+            memory.lines_mut().fill(Line([0xFF; 64]));
         }
-        POOL.count(lines.len() * 64);
-        Ok(Self { lines, bytes })
+        POOL.count(memory.bytes());
+        Ok(Self { memory, bytes })
     }
 
     /// The elements as `T`, which must be the type the buffer was made for.
     pub fn as_slice<T: Element>(&self) -> &[T] {
-        &bytemuck::cast_slice(&self.lines)[..self.bytes / size_of::<T>()]
+        &bytemuck::cast_slice(self.memory.lines())[..self.bytes / size_of::<T>()]
     }
 
     /// The elements as `T`, to be written.
     pub fn as_mut_slice<T: Element>(&mut self) -> &mut [T] {
-        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.bytes / size_of::<T>()]
+        &mut bytemuck::cast_slice_mut(self.memory.lines_mut())[..self.bytes / size_of::<T>()]
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        POOL.give(std::mem::take(&mut self.lines));
+        POOL.give(std::mem::replace(&mut self.memory, Block::Heap(Vec::new())));
     }
-}
-
-/// `class` lines of the system's memory.
-fn fresh(class: usize) -> Result<Vec<Line>> {
-    let mut lines = Vec::new();
-    reserve(&mut lines, class)?;
-    lines.resize(class, Line([0; 64]));
-    Ok(lines)
 }
 
 /// Reserves memory for `more` elements of a table.
@@ -161,14 +200,54 @@ pub fn trim() {
     drop(free);
 }
 
+/// A bound on what the pool holds, as long as this is alive: rather than exceed it, the pool gives
+/// free buffers back to the system before it asks for another. Buffers in use may exceed it. Where
+/// several are alive at once, their sum is the bound.
+///
+/// ```
+/// use engine::{DType, Tensor, memory};
+/// let _bound = memory::Bound::new(40 << 20);
+/// drop(Tensor::zeros(&[8, 1 << 20], DType::F32)?); // 32 MB, kept for the next tensor
+/// let _other = Tensor::zeros(&[4, 1 << 20], DType::F32)?; // given back for this one
+/// # Ok::<_, engine::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Bound {
+    bytes: usize,
+}
+
+impl Bound {
+    /// A bound of `bytes`, in force from now on.
+    pub fn new(bytes: usize) -> Self {
+        // The sum of many stays far below the largest number.
+        let bytes = bytes.min(usize::MAX >> 16);
+        POOL.bound.fetch_add(bytes, Relaxed);
+        POOL.bounds.fetch_add(1, Relaxed);
+        Self { bytes }
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        POOL.bounds.fetch_sub(1, Relaxed);
+        POOL.bound.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
 struct Pool {
-    /// Free buffers by size class (in lines).
-    free: Mutex<BTreeMap<usize, Vec<Vec<Line>>>>,
+    /// Free blocks by size class (in lines), each with the time it came, in blocks that came
+    /// before.
+    free: Mutex<BTreeMap<usize, Vec<(u64, Block)>>>,
     live: AtomicUsize,
     peak: AtomicUsize,
     cached: AtomicUsize,
     hits: AtomicU64,
     misses: AtomicU64,
+    /// The blocks that came back so far.
+    given: AtomicU64,
+    /// The sum of the bounds in force, and their number.
+    bound: AtomicUsize,
+    bounds: AtomicUsize,
 }
 
 static POOL: Pool = Pool {
@@ -178,27 +257,50 @@ static POOL: Pool = Pool {
     cached: AtomicUsize::new(0),
     hits: AtomicU64::new(0),
     misses: AtomicU64::new(0),
+    given: AtomicU64::new(0),
+    bound: AtomicUsize::new(0),
+    bounds: AtomicUsize::new(0),
 };
 
 impl Pool {
     /// The map is whole between statements, so a panic elsewhere while it was held does no harm.
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<usize, Vec<Vec<Line>>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<usize, Vec<(u64, Block)>>> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The smallest free buffer that will do without wasting more than [`WASTE`].
-    fn take(&self, class: usize) -> Option<Vec<Line>> {
-        let found = self.lock().range_mut(class..=WASTE * class).find_map(|(_, free)| free.pop());
+    fn is_bounded(&self) -> bool {
+        self.bounds.load(Relaxed) > 0
+    }
+
+    /// The smallest free buffer that will do without wasting more than [`WASTE`] or, under a bound,
+    /// an eighth.
+    fn take(&self, class: usize) -> Option<Block> {
+        let widest = if self.is_bounded() { class + class / 8 } else { WASTE * class };
+        let found = self.lock().range_mut(class..=widest).find_map(|(_, free)| free.pop());
         match &found {
-            Some(lines) => {
-                self.cached.fetch_sub(lines.len() * 64, Relaxed);
+            Some((_, block)) => {
+                self.cached.fetch_sub(block.bytes(), Relaxed);
                 self.hits.fetch_add(1, Relaxed);
             }
             None => {
                 self.misses.fetch_add(1, Relaxed);
             }
         }
-        found
+        found.map(|(_, block)| block)
+    }
+
+    /// Gives free blocks back to the system until `bytes` more are within the bound: first those
+    /// that have been free for longest, as the work goes on with those that were used last.
+    fn make_space(&self, bytes: usize) {
+        let held = || self.live.load(Relaxed).saturating_add(self.cached.load(Relaxed));
+        while self.is_bounded() && held().saturating_add(bytes) > self.bound.load(Relaxed) {
+            let mut free = self.lock();
+            let came = |blocks: &Vec<(u64, Block)>| blocks.first().map(|(time, _)| *time);
+            let classes = free.values_mut().filter(|blocks| !blocks.is_empty());
+            let Some(blocks) = classes.min_by_key(|blocks| came(blocks)) else { return };
+            let (_, block) = blocks.remove(0);
+            self.cached.fetch_sub(block.bytes(), Relaxed);
+        }
     }
 
     fn count(&self, bytes: usize) {
@@ -206,11 +308,12 @@ impl Pool {
         self.peak.fetch_max(live, Relaxed);
     }
 
-    fn give(&self, lines: Vec<Line>) {
-        let bytes = lines.len() * 64;
+    fn give(&self, block: Block) {
+        let bytes = block.bytes();
         self.live.fetch_sub(bytes, Relaxed);
         self.cached.fetch_add(bytes, Relaxed);
-        self.lock().entry(lines.len()).or_default().push(lines);
+        let time = self.given.fetch_add(1, Relaxed);
+        self.lock().entry(bytes / 64).or_default().push((time, block));
     }
 }
 

@@ -64,8 +64,8 @@ pub enum Error {
 
     /// A photograph cannot be restored within a limit on memory.
     #[error(
-        "a photo of {}×{} pixels takes at least {} to restore, and --memory allows {}",
-        .size.0, .size.1, in_words(*.least), in_words(*.limit)
+        "a photo of {}×{} pixels takes at least {} to restore, and --memory allows {}{}",
+        .size.0, .size.1, at_least(*.least), at_most(*.limit), at_auto_scale(*.copied)
     )]
     Memory {
         /// The photo's width and height.
@@ -74,6 +74,8 @@ pub enum Error {
         least: u64,
         /// The bytes that it may take.
         limit: u64,
+        /// The bytes that it takes at [`Scale::Auto`](crate::restore::Scale), if those are fewer.
+        copied: Option<u64>,
     },
 
     /// A setting has a value that cannot be used.
@@ -121,12 +123,29 @@ pub enum Error {
     },
 }
 
-/// A number of bytes for people to read.
-fn in_words(bytes: u64) -> String {
+/// A number of bytes for people to read, rounded up, so that `--memory` with it suffices.
+fn at_least(bytes: u64) -> String {
     match bytes {
         ..0x4000_0000 => format!("{} MB", bytes.div_ceil(1 << 20)),
-        _ => format!("{:.1} GB", bytes as f64 / (1u64 << 30) as f64),
+        _ => tenths_of_gib(bytes.saturating_mul(10).div_ceil(1 << 30)),
     }
+}
+
+/// A number of bytes for people to read, rounded down.
+fn at_most(bytes: u64) -> String {
+    match bytes {
+        ..0x4000_0000 => format!("{} MB", bytes >> 20),
+        _ => tenths_of_gib(bytes.saturating_mul(10) >> 30),
+    }
+}
+
+fn tenths_of_gib(tenths: u64) -> String {
+    format!("{}.{} GB", tenths / 10, tenths % 10)
+}
+
+/// The advice to leave the scale to the program, if that takes these bytes.
+fn at_auto_scale(bytes: Option<u64>) -> String {
+    bytes.map_or(String::new(), |bytes| format!("; with --scale auto, {} do", at_least(bytes)))
 }
 
 /// A result whose error is [`Error`].

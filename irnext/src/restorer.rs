@@ -6,7 +6,9 @@ use crate::degrade::Task;
 use crate::error::{Error, Result};
 use crate::image::{Photo, Pixels};
 use crate::model::{FrozenModel, Model};
-use crate::restore::{MemoryLimit, Scale, Sizing, bytes_beside, finite, mix, restore_at};
+use crate::restore::{
+    MemoryLimit, Scale, Sizing, bytes_beside, check_memory, finite, mix, restore_at,
+};
 use crate::shipped;
 use std::sync::OnceLock;
 
@@ -117,15 +119,27 @@ impl Restorer {
         Self { sizing: Sizing { scale, ..self.sizing }, ..self }
     }
 
-    /// The same restorer, which takes no more than this memory for a photograph and the network.
+    /// The same restorer, which takes no more than this memory, the program included.
     /// The larger the pieces that a large photograph is restored in, the more it takes.
     pub fn within(self, memory: MemoryLimit) -> Self {
         Self { sizing: Sizing { memory, ..self.sizing }, ..self }
     }
 
-    /// The limit on its memory.
-    pub(crate) fn memory(&self) -> MemoryLimit {
-        self.sizing.memory
+    /// Fails if the restoration of a photograph of this width and height takes more memory than
+    /// the limit, whatever it shows.
+    ///
+    /// # Errors
+    /// [`Error::Memory`]; or if the model cannot be loaded onto the device.
+    pub(crate) fn check_memory(&self, photo: (usize, usize)) -> Result<()> {
+        if !self.sizing.memory.is_limited() {
+            return Ok(());
+        }
+        let Restoration { task, model, .. } = match &self.models {
+            Models::One(task, model) => self.restoration(task, model),
+            // The one that takes least, as its network sees the smallest copy.
+            Models::BuiltIn(_) => self.restoration_for(Task::Dehaze)?,
+        };
+        check_memory(self.sizing, model, task, photo)
     }
 
     /// The names of the tasks that it may choose for a photograph.

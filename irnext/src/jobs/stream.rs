@@ -42,11 +42,8 @@ pub fn restore_bytes(
 ) -> Result<RestoredBytes> {
     let start = Instant::now();
     let unreadable = |reason| Error::image(name, reason);
-    let memory = restorer.memory();
-    if memory.is_limited()
-        && let Ok(size) = Photo::size_of_bytes(&bytes)
-    {
-        memory.check(size)?;
+    if let Ok(size) = Photo::size_of_bytes(&bytes) {
+        restorer.check_memory(size)?;
     }
     let photo = Photo::from_bytes(&bytes, &settings.limits()).map_err(unreadable)?;
     let result = name.with_extension(format.unwrap_or_else(|| photo.output_extension()));

@@ -123,11 +123,8 @@ impl Job {
         }
         let metadata = fs::metadata(&self.from).map_err(cannot_read(&self.from))?;
         // What does not fit is refused before memory is taken for it.
-        let memory = restorer.memory();
-        if memory.is_limited()
-            && let Ok(size) = Photo::size(&self.from)
-        {
-            memory.check(size)?;
+        if let Ok(size) = Photo::size(&self.from) {
+            restorer.check_memory(size)?;
         }
         let photo = read(&self.from, settings)?;
         if settings.only_whole {

@@ -6,11 +6,14 @@ use std::str::FromStr;
 
 /// The bytes for each pixel of an ordinary photograph that its restoration takes beside the
 /// network: the photograph and its result, in 8 and 16 bits, and the file's samples.
-const ORDINARY: u64 = 12;
+pub(super) const ORDINARY: u64 = 12;
 
 /// The bytes for each pixel that a photograph at full size takes in addition: the picture that the
 /// network sees and its result, in f32.
 pub(super) const FULL_SIZE: u64 = 24;
+
+/// The bytes that the program, its threads and its weights take in any case.
+pub(super) const PROGRAM: u64 = 64 << 20;
 
 /// The bytes that the network takes if there is no limit; it takes more where it cannot do with
 /// fewer.
@@ -21,7 +24,7 @@ const PIECE: u64 = 2 << 30;
 pub struct MemoryLimit(Option<u64>);
 
 impl MemoryLimit {
-    /// At most this many bytes for a photograph and the network together.
+    /// At most this many bytes for the program, a photograph and the network together.
     pub fn limited_to(bytes: u64) -> Self {
         Self(Some(bytes))
     }
@@ -34,14 +37,6 @@ impl MemoryLimit {
     /// Whether there is one.
     pub(crate) fn is_limited(self) -> bool {
         self.0.is_some()
-    }
-
-    /// Fails if a photograph of this width and height takes more by itself, whatever its kind.
-    ///
-    /// # Errors
-    /// [`Error::Memory`].
-    pub(crate) fn check(self, photo: (usize, usize)) -> Result<()> {
-        Share { limit: self, photo, beside: bytes(photo, ORDINARY) }.of_network().map(drop)
     }
 }
 
@@ -71,7 +66,8 @@ impl Share {
     /// bytes.
     pub fn refusal(self, piece: u64) -> Error {
         let least = self.beside.saturating_add(piece);
-        Error::Memory { size: self.photo, least, limit: self.limit.0.unwrap_or(PIECE) }
+        let limit = self.limit.0.unwrap_or(PIECE);
+        Error::Memory { size: self.photo, least, limit, copied: None }
     }
 }
 
@@ -80,15 +76,15 @@ pub(super) fn bytes((width, height): (usize, usize), per_pixel: u64) -> u64 {
     (width as u64).saturating_mul(height as u64).saturating_mul(per_pixel)
 }
 
-/// The bytes that the restoration of `photo` takes beside the network: what it is kept in, its
-/// result, and the samples of its file.
+/// The bytes that the restoration of `photo` takes beside the network: the program, what the photo
+/// is kept in, its result, and the samples of its file.
 pub(crate) fn bytes_beside(photo: &Photo) -> u64 {
     let samples = 3 * u64::from(photo.depth.bits() / 8);
     let alpha = if photo.alpha.is_some() { 2 * OPACITIES } else { 0 };
     let result = if photo.pixels.is_float() { 12 } else { 6 };
     let of_profile = photo.profile.as_ref().map_or(0, |profile| profile.bytes() as u64);
     let of_photo = photo.pixels.bytes() as u64 + of_profile;
-    of_photo.saturating_add(bytes(photo.sides(), result + samples + alpha))
+    of_photo.saturating_add(bytes(photo.sides(), result + samples + alpha)).saturating_add(PROGRAM)
 }
 
 /// The bytes of a pixel's opacity, and of the place of the nearest visible one.
@@ -132,11 +128,9 @@ mod tests {
         assert!(matches!(error, Error::Memory { least: 1100, limit: 1000, .. }), "{error}");
         let error = Share { beside: 1001, ..share }.of_network().unwrap_err();
         assert!(
-            matches!(error, Error::Memory { size: (4, 4), least: 1001, limit: 1000 }),
+            matches!(error, Error::Memory { size: (4, 4), least: 1001, limit: 1000, copied: None }),
             "{error}"
         );
-        // Before a file is read, 12 bytes for each pixel.
-        assert!(limit.check((8, 10)).is_ok() && limit.check((7, 12)).is_err());
         // Without a limit, there are 2 GiB, however large the photograph is.
         let none = MemoryLimit::default();
         let share = Share { limit: none, photo: (1 << 20, 1 << 20), beside: u64::MAX };
@@ -152,10 +146,10 @@ mod tests {
         assert_eq!(bytes_beside(&eight), bytes_beside(&float));
         let file = eight.to_bytes(Format::Png, &WriteOptions::default()).unwrap().0;
         let eight = Photo::from_bytes(&file, &Default::default()).unwrap();
-        assert_eq!(bytes_beside(&eight), 100 * ORDINARY);
-        assert_eq!(bytes_beside(&float), 100 * (12 + 12 + 3));
+        assert_eq!(bytes_beside(&eight), PROGRAM + 100 * ORDINARY);
+        assert_eq!(bytes_beside(&float), PROGRAM + 100 * (12 + 12 + 3));
         let deep = Photo { depth: Depth::Sixteen, alpha: Some(vec![1.0; 100]), ..eight };
-        assert_eq!(bytes_beside(&deep), 100 * (3 + 6 + 6 + 16));
+        assert_eq!(bytes_beside(&deep), PROGRAM + 100 * (3 + 6 + 6 + 16));
     }
 
     #[test]

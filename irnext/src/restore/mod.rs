@@ -26,8 +26,8 @@ use crate::compute::Precision;
 use crate::error::{Error, Result};
 use crate::image::{Image, Note, Pixels};
 use crate::model::FrozenModel;
-use memory::{FULL_SIZE, Share, bytes};
-use pieces::in_pieces;
+use memory::{FULL_SIZE, ORDINARY, PROGRAM, Share, bytes};
+use pieces::{in_pieces, least_bytes};
 use scale::LinearFit;
 
 /// How large photographs go through a network.
@@ -104,6 +104,32 @@ pub(crate) fn restore_at(
             Ok((pixels, note))
         }
     }
+}
+
+/// Fails if the restoration of an ordinary photograph of this width and height takes more memory
+/// than `sizing` allows, whatever is done to take less.
+///
+/// # Errors
+/// [`Error::Memory`], with the bytes that would do.
+pub(crate) fn check_memory(
+    sizing: Sizing,
+    model: &FrozenModel,
+    task: &str,
+    photo: (usize, usize),
+) -> Result<()> {
+    let Some(limit) = sizing.memory.bytes() else { return Ok(()) };
+    let least = |scale: Scale| {
+        let copy = scale.copy(task, photo);
+        let per_pixel = ORDINARY + copy.map_or(FULL_SIZE, |_| 0);
+        let network = least_bytes(model, copy.unwrap_or(photo))?;
+        Ok::<u64, Error>(bytes(photo, per_pixel).saturating_add(PROGRAM + network))
+    };
+    let least_here = least(sizing.scale)?;
+    if least_here <= limit {
+        return Ok(());
+    }
+    let copied = Some(least(Scale::Auto)?).filter(|bytes| *bytes < least_here);
+    Err(Error::Memory { size: photo, least: least_here, limit, copied })
 }
 
 /// The result of `restore` in `precision` or, if that is not finite, in f32, with a note: half
@@ -184,6 +210,33 @@ mod tests {
             let off = image.data.iter().zip(&whole.data).map(|(a, b)| (a - b).abs());
             let off = off.fold(0.0, f32::max);
             assert!(off < 1.0 / 255.0, "in {limit} bytes: off by {off}");
+        }
+    }
+
+    #[test]
+    fn the_memory_that_a_refusal_names_suffices() {
+        let (model, size) = (model().freeze(), (900, 600));
+        let image = Image::from_fn(900, 600, |x, y| [x as f32 / 900.0, y as f32 / 600.0, 0.5]);
+        let (pixels, beside) = (Pixels::from(image), PROGRAM + bytes(size, ORDINARY));
+        for (scale, more_than_auto) in
+            [(Scale::Full, true), (Scale::Part(0.5), false), (Scale::Auto, false)]
+        {
+            let sizing = |bytes| Sizing { memory: MemoryLimit::limited_to(bytes), scale };
+            let check = |bytes| check_memory(sizing(bytes), &model, "dehaze", size);
+            let error = check(1000).unwrap_err();
+            let text = error.to_string();
+            let Error::Memory { least, copied, .. } = error else { panic!("{error}") };
+            assert!(check(least).is_ok() && check(least - 1).is_err());
+            let restored =
+                restore_at(sizing(least), &model, "dehaze", (&pixels, beside), &|_, _| (), &|_| ());
+            assert!(restored.is_ok(), "{scale} in {least} bytes");
+            // The amount in words, too, which is rounded.
+            let words = text.split("at least ").nth(1).unwrap().split(" to restore").next();
+            let named: MemoryLimit = words.unwrap().parse().unwrap();
+            assert!(named.bytes().unwrap() >= least, "{text}");
+            assert_eq!(copied.is_some(), more_than_auto, "{text}");
+            assert_eq!(text.contains("; with --scale auto, "), more_than_auto, "{text}");
+            assert!(copied.is_none_or(|copied| copied < least));
         }
     }
 

@@ -6,6 +6,7 @@ use super::strips::in_strips;
 use crate::error::Result;
 use crate::image::{Image, Note};
 use crate::model::FrozenModel;
+use engine::memory;
 
 /// In one piece, or in strips, whichever fits into the memory of `share`. Where the system or the
 /// GPU has less than that, in strips that take less, with a note.
@@ -21,6 +22,9 @@ pub(super) fn in_pieces(
     let whole = model.peak_bytes(width, height)? as u64;
     let mut ran_out = false;
     if whole <= available {
+        // What earlier work left free would come on top.
+        let bound = || memory::Bound::new(usize::try_from(available).unwrap_or(usize::MAX));
+        let _bound = share.limit.is_limited().then(bound);
         match one_piece(&model.config, image, |x| model.predict(x)) {
             Err(error) if error.is_out_of_memory() => ran_out = true,
             result => return Ok((result?, None)),
@@ -39,6 +43,14 @@ pub(super) fn in_pieces(
         with_less(first, plan, |strips| in_strips(model, strips, image, progress))?;
     let note = (ran_out || repeated).then_some(Note::MemoryRanOut);
     Ok((restored, note))
+}
+
+/// The bytes that the network takes for an image of this width and height, if it takes no more than
+/// it must.
+pub(super) fn least_bytes(model: &FrozenModel, (width, height): (usize, usize)) -> Result<u64> {
+    let [width, height] = [width, height].map(|side| model.config.side_for(side));
+    let in_strips = model.strips(width, height, 0)?.peak_bytes();
+    Ok(model.peak_bytes(width, height)?.min(in_strips) as u64)
 }
 
 /// The result of `attempt` by a plan that takes at most `bytes`, or by one that takes half as much

@@ -70,7 +70,7 @@ impl Strips {
             };
             let heights = if less.is_some() { &HEIGHTS[..LOW] } else { &HEIGHTS[..] };
             let peak = |&height: &usize| peak_bytes(&graph, &keeping, &stages, height);
-            let may_fit = less.is_none() || keeping.most_bytes(&graph, &stages) <= bytes / 3 * 2;
+            let may_fit = less.is_none() || keeping.most_bytes(&graph, &stages) <= bytes / 9 * 8;
             let mut ways = heights.iter().filter(|_| may_fit).map(|height| (*height, peak(height)));
             let fitting = ways.find(|&(_, peak)| peak <= bytes);
             let (height, peak) = match (fitting, less) {
@@ -128,6 +128,8 @@ impl Strips {
         });
         let all: f64 = all.sum::<f64>().max(1.0);
         let (mut done, mut reported) = (0.0, 0.0);
+        // What is free, of other sizes, would come on top.
+        let _bound = memory::Bound::new(self.peak);
         self.numerics.scope(|| {
             let mut state = StripState::new(graph, &self.keeping);
             for (at, stage) in self.stages.iter().enumerate() {

@@ -162,10 +162,10 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// The most bytes at once in the stages so far, and half as many more: the pool gives kept rows
-    /// buffers that strips had, which are up to twice as large, and holds free ones of other sizes.
+    /// The most bytes at once in the stages so far, and an eighth more: buffers are somewhat larger
+    /// than their tensors.
     pub(super) fn peak(&self) -> usize {
-        self.peak.saturating_add(self.peak / 2)
+        self.peak.saturating_add(self.peak / 8)
     }
 
     /// What `action` takes and gives back.
