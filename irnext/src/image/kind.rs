@@ -157,8 +157,12 @@ impl FileKind {
 
     /// Whether a photo can be read from it.
     pub fn is_readable(self) -> bool {
-        use FileKind::{Bmp, Gif, Jpeg, JpegXl, Png, Pnm, Tiff, WebP};
-        matches!(self, Png | Jpeg | JpegXl | WebP | Bmp | Tiff | Pnm | Gif)
+        use FileKind::{Avif, Bmp, Gif, Jpeg, JpegXl, Png, Pnm, Tiff, WebP};
+        match self {
+            Png | Jpeg | JpegXl | WebP | Bmp | Tiff | Pnm | Gif => true,
+            Avif => cfg!(feature = "avif"),
+            _ => false,
+        }
     }
 
     /// Whether this is a picture, readable or not, rather than a video or a file of another sort.
@@ -174,15 +178,18 @@ impl FileKind {
             kind if kind.is_readable() => return None,
             Self::Empty => return Some("the file is empty".into()),
             Self::Unknown => {
-                return Some(
-                    "not an image, or of an unknown type; PNG, JPEG, WebP, TIFF, BMP, GIF, PNM \
-                     and JPEG XL can be read"
-                        .into(),
-                );
+                use FileKind::{Avif, Bmp, Gif, Jpeg, JpegXl, Png, Pnm, Tiff, WebP};
+                let mut kinds = vec![Png, Jpeg, WebP, Tiff, Bmp, Gif, Pnm, JpegXl, Avif];
+                kinds.retain(|kind| kind.is_readable());
+                let names: Vec<String> = kinds.iter().map(Self::to_string).collect();
+                let names = names.join(", ");
+                return Some(format!(
+                    "not an image, or of an unknown type; these can be read: {names}"
+                ));
             }
             Self::Heic => {
-                "convert them with `heif-convert`, or save them as JPEG in the phone's \
-                           or computer's photo program"
+                "convert them with `heif-convert`, or save them as JPEG in the phone's or \
+                 computer's photo program"
             }
             Self::Avif => "convert them with `avifdec`, or save them as PNG in an image program",
             Self::Raw(_) => {

@@ -1,0 +1,100 @@
+//! AVIF files: a container of ours around pictures in AV1, which `re_rav1d` decodes.
+
+mod av1;
+mod frame;
+mod grid;
+mod rgb;
+
+use ::image::DynamicImage;
+
+use super::decoded::{Decoded, Result, check_size, damaged};
+use super::heif::{Container, Item, Property};
+use crate::image::photo::Limits;
+use crate::image::{FileKind, Note, SourceFile};
+use frame::Frame;
+
+pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
+    let container = Container::read(bytes, FileKind::Avif)?;
+    let size = container.coded_size()?;
+    check_size(size, limits)?;
+    let colors = frame(&container, container.primary, limits)?;
+    let (alpha, is_multiplied) = match container.alpha(container.primary) {
+        Some((id, is_multiplied)) => (Some(frame(&container, id, limits)?), is_multiplied),
+        None => (None, false),
+    };
+    let fits = |frame: &Frame| (frame.width as u32, frame.height as u32) == size;
+    if !fits(&colors) || !alpha.iter().all(fits) {
+        return Err(damaged(FileKind::Avif));
+    }
+    let nclx = container.nclx().unwrap_or(colors.nclx);
+    let pixels = rgb::pixels(&colors, alpha.as_ref(), nclx, is_multiplied)
+        .ok_or_else(|| container.refusal())?;
+
+    let pixels = placed(pixels, container.picture()?)?;
+    let mut decoded = Decoded::new(pixels, SourceFile::new(FileKind::Avif));
+    // A JPEG, which the result becomes after loss, has neither alpha nor more than 8 bits. Files
+    // without loss have no conversion of colors, as that loses.
+    let is_rgb = nclx.matrix == rgb::IDENTITY;
+    decoded.source.lossy = !is_rgb && alpha.is_none() && colors.bits == 8;
+    decoded.icc = container.icc();
+    decoded.chunks.extend(nclx.chunk().filter(|_| decoded.icc.is_none()));
+    decoded.metadata = container.metadata();
+    // The pixels are upright already. As in browsers, the container alone tells the orientation.
+    decoded.orientation = Some(1);
+    decoded.notes.extend((container.frames > 1).then_some(Note::FirstOf(container.frames)));
+    Ok(decoded)
+}
+
+/// The pixels of an item, whose size was checked.
+fn frame(container: &Container<'_>, id: u32, limits: &Limits) -> Result<Frame> {
+    let item = container.item(id)?;
+    if item.properties.contains(&Property::Unknown) {
+        return Err(container.refusal());
+    }
+    match &item.kind {
+        b"av01" => coded(container, id, limits),
+        b"grid" => grid::decode(container, id, limits),
+        _ => Err(container.refusal()),
+    }
+}
+
+/// The pixels of an item of AV1 data.
+fn coded(container: &Container<'_>, id: u32, limits: &Limits) -> Result<Frame> {
+    // All layers together are the last one.
+    const ALL: u16 = 0xFFFF;
+    let item = container.item(id)?;
+    let mut point = 0;
+    for property in &item.properties {
+        match property {
+            Property::OperatingPoint(number) => point = *number,
+            Property::Layer(ALL) => {}
+            Property::Layer(_) | Property::Unknown => return Err(container.refusal()),
+            _ => {}
+        }
+    }
+    if item.kind != *b"av01" || point > av1::LAST_POINT {
+        return Err(container.refusal());
+    }
+    av1::decode(&container.data(id)?, point, limits)
+}
+
+/// The part of the pixels that is to be seen, upright.
+fn placed(mut pixels: DynamicImage, item: &Item<'_>) -> Result<DynamicImage> {
+    for property in &item.properties {
+        pixels = match property {
+            Property::Crop(crop) => {
+                let part = crop.of((pixels.width(), pixels.height()));
+                let (x, y, width, height) = part.ok_or_else(|| damaged(FileKind::Avif))?;
+                pixels.crop_imm(x, y, width, height)
+            }
+            // Of quarters with the clock.
+            Property::Turn(1) => pixels.rotate270(),
+            Property::Turn(2) => pixels.rotate180(),
+            Property::Turn(3) => pixels.rotate90(),
+            Property::Mirror { upside_down: true } => pixels.flipv(),
+            Property::Mirror { upside_down: false } => pixels.fliph(),
+            _ => continue,
+        };
+    }
+    Ok(pixels)
+}

@@ -1,0 +1,122 @@
+//! Containers with faults, made box by box.
+
+use super::properties::Crop;
+use super::*;
+
+/// A box of these parts.
+fn boxed(kind: &Kind, parts: &[&[u8]]) -> Vec<u8> {
+    let contents = parts.concat();
+    [&(contents.len() as u32 + 8).to_be_bytes()[..], kind, &contents].concat()
+}
+
+/// The parts of a file with one item of four bytes in the descriptions, `pixi` for its property.
+fn parts() -> Vec<(Kind, Vec<u8>)> {
+    let info = boxed(b"infe", &[&[2, 0, 0, 0], &[0, 7, 0, 0], b"av01\0"]);
+    let sizes = boxed(b"ispe", &[&[0; 4], &[0, 0, 0, 9], &[0, 0, 0, 5]]);
+    let of_items = boxed(b"ipma", &[&[0; 4], &[0, 0, 0, 1], &[0, 7, 1, 0x81]]);
+    vec![
+        (*b"hdlr", [&[0; 8], &b"pict"[..], &[0; 13]].concat()),
+        (*b"pitm", vec![0, 0, 0, 0, 0, 7]),
+        (*b"iinf", [&[0, 0, 0, 0, 0, 1], &info[..]].concat()),
+        (*b"iprp", [boxed(b"ipco", &[&sizes]), of_items].concat()),
+        // Of method 1: two parts, whose starts and lengths take 4 bytes.
+        (
+            *b"iloc",
+            [
+                &[1, 0, 0, 0, 0x44, 0, 0, 1, 0, 7, 0, 1, 0, 0, 0, 2][..],
+                &[0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 2],
+            ]
+            .concat(),
+        ),
+        (*b"idat", b"cdab".to_vec()),
+    ]
+}
+
+fn file(parts: &[(Kind, Vec<u8>)]) -> Vec<u8> {
+    let parts: Vec<u8> =
+        parts.iter().flat_map(|(kind, contents)| boxed(kind, &[contents])).collect();
+    [boxed(b"ftyp", &[b"avif\0\0\0\0"]), boxed(b"meta", &[&[0; 4], &parts])].concat()
+}
+
+/// The data and the properties of the picture, or the refusal.
+fn read(file: &[u8]) -> Result<(Vec<u8>, usize)> {
+    let container = Container::read(file, FileKind::Avif)?;
+    let item = container.item(container.primary)?;
+    Ok((container.data(container.primary)?.into_owned(), item.properties.len()))
+}
+
+/// The refusal of the file with other contents of one part.
+fn refusal(kind: &Kind, change: impl Fn(&mut Vec<u8>)) -> String {
+    let mut parts = parts();
+    change(&mut parts.iter_mut().find(|part| part.0 == *kind).unwrap().1);
+    read(&file(&parts)).unwrap_err()
+}
+
+#[test]
+fn parts_of_data_are_put_together() {
+    assert_eq!(read(&file(&parts())), Ok((b"abcd".to_vec(), 1)));
+}
+
+#[test]
+fn a_box_may_have_a_long_size_or_go_on_to_the_end() {
+    let short = file(&parts());
+    let at = short.windows(4).position(|window| window == b"meta").unwrap();
+    let size = (short.len() - at + 12) as u64;
+    let long = [&short[..at - 4], &[0, 0, 0, 1], b"meta", &size.to_be_bytes(), &short[at + 4..]];
+    assert!(read(&long.concat()).is_ok());
+    let mut open = short.clone();
+    open[at - 4..at].fill(0);
+    assert!(read(&open).is_ok());
+    // Smaller than its own head.
+    for size in [7, 1] {
+        let mut wrong = short.clone();
+        wrong[at - 1] = size;
+        wrong[at - 4..at - 1].fill(0);
+        assert!(read(&wrong).is_err());
+    }
+}
+
+#[test]
+fn faults_are_named() {
+    let damaged = damaged(FileKind::Avif);
+    // No picture, no item of that number, none at all.
+    assert_eq!(refusal(b"hdlr", |contents| contents[8] = b'v'), damaged);
+    assert_eq!(refusal(b"pitm", |contents| contents[5] = 8), damaged);
+    assert_eq!(refusal(b"iinf", |contents| contents.truncate(6)), damaged);
+    // A property that is not there, and one longer than its list.
+    assert_eq!(refusal(b"iprp", |contents| *contents.last_mut().unwrap() = 0x82), damaged);
+    assert_eq!(refusal(b"iprp", |contents| contents[11] += 1), damaged);
+    // More places than there are, one in another file, one of a later version.
+    assert_eq!(refusal(b"iloc", |contents| contents[7] = 2), damaged);
+    assert_eq!(refusal(b"iloc", |contents| contents[13] = 1), damaged);
+    assert_eq!(refusal(b"iloc", |contents| contents[0] = 3), damaged);
+    // Data beyond the end.
+    assert_eq!(refusal(b"iloc", |contents| contents[19] = 3), truncated(FileKind::Avif));
+    assert_eq!(refusal(b"iloc", |contents| contents[16] = 0xFF), truncated(FileKind::Avif));
+    assert_eq!(refusal(b"idat", |contents| contents.truncate(3)), truncated(FileKind::Avif));
+    // The same data over and over.
+    let many = refusal(b"iloc", |contents| {
+        // Of the file, from its start.
+        contents[11] = 0;
+        contents[14] = 1;
+        contents[16..].copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, 99, 0, 0, 0, 0, 0, 0, 0, 99]);
+        contents.extend([0, 0, 0, 0, 0, 0, 0, 99].repeat(256));
+    });
+    assert_eq!(many, damaged);
+    assert_eq!(read(&file(&parts())[..40]).unwrap_err(), truncated(FileKind::Avif));
+}
+
+#[test]
+fn a_crop_must_be_inside() {
+    let crop = |width, height, right, down| {
+        Crop([(width, 1), (height, 1), (right, 2), (down, 2)]).of((10, 8))
+    };
+    assert_eq!(crop(10, 8, 0, 0), Some((0, 0, 10, 8)));
+    assert_eq!(crop(4, 2, 0, 0), Some((3, 3, 4, 2)));
+    // Three pixels to the left, one downwards.
+    assert_eq!(crop(4, 2, (-6i32) as u32, 2), Some((0, 4, 4, 2)));
+    assert_eq!(crop(4, 2, (-8i32) as u32, 0), None);
+    assert_eq!(crop(11, 8, 0, 0), None);
+    assert_eq!(crop(0, 8, 0, 0), None);
+    assert_eq!(Crop([(4, 0), (2, 1), (0, 1), (0, 1)]).of((10, 8)), None);
+}
