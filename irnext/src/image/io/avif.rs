@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::compare::{apart, opacities};
+use super::compare::{apart, apart_in, opacities};
 use crate::image::{Depth, FileKind, Limits, Note, Photo};
 
 fn file(name: &str) -> Vec<u8> {
@@ -26,15 +26,16 @@ fn every_kind_of_pixels_is_read_as_pillow_reads_it() {
     for (name, depth, most, mean) in [
         ("444-full", Depth::Eight, 1.1, 0.3),
         ("444-limited", Depth::Eight, 2.1, 0.5),
-        ("422-full", Depth::Eight, 48.0, 1.5),
-        ("422-limited", Depth::Eight, 48.0, 1.5),
-        ("420-full", Depth::Eight, 48.0, 1.5),
-        ("420-limited", Depth::Eight, 48.0, 1.5),
+        ("422-full", Depth::Eight, 2.1, 0.5),
+        ("422-limited", Depth::Eight, 2.1, 0.5),
+        ("420-full", Depth::Eight, 2.1, 0.5),
+        ("420-limited", Depth::Eight, 2.1, 0.5),
         ("709", Depth::Eight, 1.1, 0.3),
         ("2020", Depth::Eight, 2.1, 0.5),
         ("gray", Depth::Eight, 0.1, 0.1),
         ("exact", Depth::Eight, 0.1, 0.1),
-        ("10-bits", Depth::Sixteen, 48.0, 1.5),
+        // Pillow makes 8 bits of more first.
+        ("10-bits", Depth::Sixteen, 2.7, 0.75),
         ("12-bits", Depth::Sixteen, 2.6, 1.0),
         ("alpha", Depth::Eight, 1.1, 0.3),
         ("multiplied", Depth::Eight, 4.1, 0.5),
@@ -42,7 +43,8 @@ fn every_kind_of_pixels_is_read_as_pillow_reads_it() {
         ("grid-alpha", Depth::Eight, 1.1, 0.3),
     ] {
         let (photo, expected) = (read(name), expected(name));
-        let found = apart(&photo, &expected);
+        // Where chroma is halved, libyuv does not interpolate it in the last column of odd widths.
+        let found = apart_in(&photo, &expected, photo.sides().0 & !1);
         assert!(found.0 <= most && found.1 <= mean, "{name}: {found:?}");
         assert_eq!(opacities(&photo), opacities(&expected), "{name}");
         assert_eq!((photo.depth, photo.gray), (depth, name == "gray"), "{name}");
@@ -90,9 +92,18 @@ fn colors_of_another_space_become_srgb() {
     let same = Photo::from_bytes(&bytes, &Limits::default()).unwrap();
     let found = apart(&photo, &same);
     assert!(found.0 <= 6.1 && found.1 < 0.5 && apart(&photo, &raw).0 > 20.0, "{found:?}");
+}
 
-    let photo = read("pq");
-    assert_eq!((photo.notes, photo.depth), (vec![Note::ProfileIgnored], Depth::Sixteen));
+/// Computed from the formulas of ITU-R BT.2100 and BT.2390, of what `avifdec` reads.
+#[test]
+fn high_dynamic_range_is_mapped_to_srgb() {
+    for name in ["pq", "hlg"] {
+        let (photo, expected) = (read(name), expected(name));
+        let found = apart(&photo, &expected);
+        assert!(found.0 <= 2.1 && found.1 < 0.5, "{name}: {found:?}");
+        assert_eq!((photo.notes, photo.depth), (vec![Note::ConvertedToSrgb], Depth::Sixteen));
+        assert!(photo.profile.is_none());
+    }
 }
 
 #[test]

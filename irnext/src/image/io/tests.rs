@@ -281,6 +281,8 @@ fn unwritable_formats_are_refused_and_leave_no_file() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     assert!(Photo::check_writable("a/b.TIFF").is_ok());
     assert!(Photo::check_writable("a/b.heic").is_err());
+    let refusal = Photo::check_writable("a/b.avif").unwrap_err().to_string();
+    assert!(refusal.contains("cannot write \".avif\" files; png, jpg"), "{refusal}");
 }
 
 #[test]

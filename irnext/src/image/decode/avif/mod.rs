@@ -3,6 +3,7 @@
 mod av1;
 mod frame;
 mod grid;
+mod hdr;
 mod rgb;
 
 use ::image::DynamicImage;
@@ -12,23 +13,26 @@ use super::heif::{Container, Item, Property};
 use crate::image::photo::Limits;
 use crate::image::{FileKind, Note, SourceFile};
 use frame::Frame;
+use hdr::ToneMapping;
 
 pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
     let container = Container::read(bytes, FileKind::Avif)?;
     let size = container.coded_size()?;
     check_size(size, limits)?;
     let colors = frame(&container, container.primary, limits)?;
-    let (alpha, is_multiplied) = match container.alpha(container.primary) {
-        Some((id, is_multiplied)) => (Some(frame(&container, id, limits)?), is_multiplied),
-        None => (None, false),
+    let alpha = match container.alpha(container.primary) {
+        Some((id, is_multiplied)) => Some((frame(&container, id, limits)?, is_multiplied)),
+        None => None,
     };
     let fits = |frame: &Frame| (frame.width as u32, frame.height as u32) == size;
-    if !fits(&colors) || !alpha.iter().all(fits) {
+    if !fits(&colors) || !alpha.iter().all(|alpha| fits(&alpha.0)) {
         return Err(damaged(FileKind::Avif));
     }
     let nclx = container.nclx().unwrap_or(colors.nclx);
-    let pixels = rgb::pixels(&colors, alpha.as_ref(), nclx, is_multiplied)
-        .ok_or_else(|| container.refusal())?;
+    let icc = container.icc();
+    let hdr = if icc.is_none() { ToneMapping::of(nclx) } else { None };
+    let opacities = alpha.as_ref().map(|(frame, is_multiplied)| (frame, *is_multiplied));
+    let pixels = rgb::pixels(&colors, opacities, nclx, hdr).ok_or_else(|| container.refusal())?;
 
     let pixels = placed(pixels, container.picture()?)?;
     let mut decoded = Decoded::new(pixels, SourceFile::new(FileKind::Avif));
@@ -36,8 +40,12 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
     // without loss have no conversion of colors, as that loses.
     let is_rgb = nclx.matrix == rgb::IDENTITY;
     decoded.source.lossy = !is_rgb && alpha.is_none() && colors.bits == 8;
-    decoded.icc = container.icc();
-    decoded.chunks.extend(nclx.chunk().filter(|_| decoded.icc.is_none()));
+    if hdr.is_some() {
+        decoded.notes.push(Note::ConvertedToSrgb);
+    } else if icc.is_none() {
+        decoded.chunks.extend(nclx.chunk());
+    }
+    decoded.icc = icc;
     decoded.metadata = container.metadata();
     // The pixels are upright already. As in browsers, the container alone tells the orientation.
     decoded.orientation = Some(1);

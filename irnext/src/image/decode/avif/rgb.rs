@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use super::super::heif::Nclx;
 use super::super::samples::{eight_bits, sixteen_bits};
 use super::frame::Frame;
+use super::hdr::ToneMapping;
 
 /// The matrix of files whose planes are green, blue and red.
 pub(super) const IDENTITY: u16 = 0;
@@ -79,12 +80,13 @@ impl Range {
     }
 }
 
-/// The pixels, in 8 bits or, of more, in 16; `None` if the matrix is a rare one.
+/// The pixels, in 8 bits or, of more, in 16, mapped to sRGB if they are of high dynamic range;
+/// `None` if the matrix is a rare one.
 pub(super) fn pixels(
     colors: &Frame,
-    alpha: Option<&Frame>,
+    alpha: Option<(&Frame, bool)>,
     nclx: Nclx,
-    is_multiplied: bool,
+    hdr: Option<ToneMapping>,
 ) -> Option<DynamicImage> {
     let matrix = Matrix::of(nclx.matrix)?;
     if matches!((matrix, colors.halved), (Matrix::Identity, Some((true, _)))) {
@@ -111,7 +113,7 @@ pub(super) fn pixels(
                 pixel[..3].copy_from_slice(&rgb);
             }
         }
-        let Some(alpha) = alpha else { return };
+        let Some((alpha, is_multiplied)) = alpha else { return };
         let range = Range::luma(alpha.bits, alpha.nclx.is_full);
         let samples = &alpha.planes[0][y * width..][..width];
         for (pixel, &sample) in row.chunks_exact_mut(channels).zip(samples) {
@@ -124,6 +126,23 @@ pub(super) fn pixels(
     };
     let size = (width as u32, colors.height as u32);
     let len = width * channels;
+    let hdr = hdr.map(|hdr| {
+        let rows = (0..colors.height).into_par_iter();
+        let peaks = rows.map_init(
+            || vec![0.0; len],
+            |row, y| {
+                fill(y, row);
+                hdr.peak(row, channels)
+            },
+        );
+        hdr.with_peak(peaks.reduce(|| 0.0, f32::max))
+    });
+    let fill = |y: usize, row: &mut [f32]| {
+        fill(y, row);
+        if let Some(hdr) = &hdr {
+            hdr.apply(row, channels);
+        }
+    };
     if colors.bits == 8 {
         let quantized = |value: f32| (value.clamp(0.0, 1.0) * 255.0).round() as u8;
         eight_bits(rows(len, colors.height, fill, quantized), channels, size)

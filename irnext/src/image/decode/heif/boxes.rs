@@ -82,8 +82,17 @@ pub(super) fn boxes(bytes: &[u8]) -> Option<Vec<(Kind, &[u8])>> {
     let mut found = Vec::new();
     while !cursor.rest.is_empty() {
         found.push(cursor.next_box()?);
+        within(found.len())?;
     }
     Some(found)
+}
+
+/// The most items, parts of their data and references to properties: more than any picture has.
+const MOST: usize = 1 << 17;
+
+/// `None` if a list has more entries than any picture needs.
+pub(super) fn within(entries: usize) -> Option<()> {
+    (entries <= MOST).then_some(())
 }
 
 /// The contents of the first box of this type.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Item;
-use super::boxes::{Cursor, Kind, boxes};
+use super::boxes::{Cursor, Kind, boxes, within};
 
 /// Where the data of an item is.
 pub(super) struct Place {
@@ -63,7 +63,7 @@ pub(super) fn places(contents: &[u8]) -> Option<Vec<(u32, Place)>> {
     let [start_size, len_size, base_size] = [12, 8, 4].map(size);
     let index_size = if version > 0 { size(0) } else { 0 };
     let count = id(&mut cursor, version > 1)?;
-    let mut found = Vec::new();
+    let (mut found, mut entries) = (Vec::new(), 0);
     for _ in 0..count {
         let id = id(&mut cursor, version > 1)?;
         let method = if version > 0 { cursor.u16()? & 15 } else { 0 };
@@ -76,6 +76,8 @@ pub(super) fn places(contents: &[u8]) -> Option<Vec<(u32, Place)>> {
             let start = base.checked_add(cursor.number(start_size)?)?;
             let len = cursor.number(len_size)?;
             parts.push((start, (len_size > 0).then_some(len)));
+            entries += 1;
+            within(entries)?;
             if start_size + len_size + index_size == 0 {
                 break;
             }
@@ -84,6 +86,7 @@ pub(super) fn places(contents: &[u8]) -> Option<Vec<(u32, Place)>> {
         if source == 0 && method <= 1 {
             found.push((id, Place { is_inner: method == 1, parts }));
         }
+        entries += 1;
     }
     Some(found)
 }

@@ -14,24 +14,52 @@ mod track;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 
 use super::decoded::{Result, damaged, rare, truncated};
 use crate::image::FileKind;
 pub(super) use boxes::Kind;
 use boxes::{Cursor, boxes, find};
 use items::Place;
+pub(super) use picture::{SRGB_PRIMARIES, UNSPECIFIED};
 pub(super) use properties::{Nclx, Property};
 
 /// The size of the upright picture in a file.
-pub(super) fn size(mut file: impl Read, kind: FileKind) -> Result<((u32, u32), Option<u8>)> {
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(|error| format!("cannot be read: {error}"))?;
+pub(super) fn size(file: impl Read + Seek, kind: FileKind) -> Result<((u32, u32), Option<u8>)> {
+    let bytes = descriptions(file).map_err(|error| format!("cannot be read: {error}"))?;
     Ok((Container::read(&bytes, kind)?.upright_size()?, None))
 }
 
+/// The file without the boxes of data, as far as it is there.
+fn descriptions(mut file: impl Read + Seek) -> std::io::Result<Vec<u8>> {
+    let mut found = Vec::new();
+    let mut start = 0;
+    loop {
+        file.seek(SeekFrom::Start(start))?;
+        let mut head = Vec::new();
+        file.by_ref().take(16).read_to_end(&mut head)?;
+        let (Some(short), Some(name)) = (head.first_chunk(), head.get(4..8)) else { break };
+        let len = match (u32::from_be_bytes(*short), head.get(8..)) {
+            // To the end.
+            (0, _) => u64::MAX,
+            (1, Some(long)) => long.try_into().map_or(0, u64::from_be_bytes),
+            (short, _) => short.into(),
+        };
+        if matches!(name, b"meta" | b"moov") {
+            file.seek(SeekFrom::Start(start))?;
+            // More is refused later.
+            file.by_ref().take(len.min(LONGEST as u64 + 17)).read_to_end(&mut found)?;
+        }
+        match start.checked_add(len) {
+            Some(next) if len >= 8 => start = next,
+            _ => break,
+        }
+    }
+    Ok(found)
+}
+
 /// The most that the box of all descriptions may take; more is none.
-const LONGEST: usize = 1 << 26;
+const LONGEST: usize = 1 << 24;
 
 /// A file.
 pub(super) struct Container<'a> {

@@ -7,8 +7,8 @@ use crate::image::metadata::{Metadata, exif};
 use crate::image::profile::chunks::Chunk;
 
 /// Numbers of ITU-T H.273: what is not told, and those of sRGB.
-const UNSPECIFIED: u16 = 2;
-const SRGB_PRIMARIES: u16 = 1;
+pub(in crate::image::decode) const UNSPECIFIED: u16 = 2;
+pub(in crate::image::decode) const SRGB_PRIMARIES: u16 = 1;
 const SRGB_CURVE: u16 = 13;
 
 impl<'a> Container<'a> {

@@ -1,6 +1,6 @@
 //! Properties of items: their size, colors, orientation and so on.
 
-use super::boxes::{Cursor, Kind, boxes, find};
+use super::boxes::{Cursor, Kind, boxes, find, within};
 
 /// The names of opacities among the auxiliary pictures.
 pub(super) const ALPHA: [&[u8]; 3] = [
@@ -71,6 +71,7 @@ pub(super) fn of_items<'a>(boxes: &[(Kind, &'a [u8])]) -> Option<Vec<(u32, Prope
                     Property::Unknown if !is_essential => (id, Property::Other),
                     property => (id, property.clone()),
                 });
+                within(found.len())?;
             }
         }
     }

@@ -107,6 +107,47 @@ fn faults_are_named() {
 }
 
 #[test]
+fn more_entries_than_a_picture_needs_take_no_memory() {
+    let damaged = damaged(FileKind::Avif);
+    // Boxes of no contents among the properties.
+    let many = boxed(b"free", &[]).repeat(1 << 17);
+    assert_eq!(
+        refusal(b"iprp", |contents| contents.splice(..0, many.clone()).for_each(drop)),
+        damaged
+    );
+    // The same property over and over.
+    let many = refusal(b"iprp", |contents| {
+        contents.truncate(contents.len() - 18);
+        let entry = [&[0, 7, 255][..], &[0x81; 255]].concat();
+        contents.extend(boxed(b"ipma", &[&[0; 4], &[0, 0, 2, 3], &entry.repeat(515)]));
+    });
+    assert_eq!(many, damaged);
+    // Descriptions longer than any.
+    let mut long = parts();
+    long.push((*b"free", vec![0; LONGEST]));
+    assert_eq!(read(&file(&long)).unwrap_err(), damaged);
+}
+
+#[test]
+fn the_size_is_read_without_the_data() {
+    let file = file(&parts());
+    let (head, descriptions) = file.split_at(16);
+    let data = [1, 2, 3, 4].repeat(99);
+    let long = [&[0, 0, 0, 1], &b"mdat"[..], &(16 + data.len() as u64).to_be_bytes(), &data];
+    for data in [boxed(b"mdat", &[&data]), long.concat()] {
+        let file = [head, &data, descriptions].concat();
+        let found = super::descriptions(std::io::Cursor::new(&file)).unwrap();
+        assert_eq!(found, descriptions);
+        let size = size(std::io::Cursor::new(&file), FileKind::Avif);
+        assert_eq!(size, Ok(((9, 5), None)));
+    }
+    for cut in [16, 20, 40] {
+        let size = size(std::io::Cursor::new(&file[..cut]), FileKind::Avif);
+        assert_eq!(size, Err(truncated(FileKind::Avif)));
+    }
+}
+
+#[test]
 fn a_crop_must_be_inside() {
     let crop = |width, height, right, down| {
         Crop([(width, 1), (height, 1), (right, 2), (down, 2)]).of((10, 8))
