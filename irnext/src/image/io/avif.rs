@@ -94,6 +94,17 @@ fn colors_of_another_space_become_srgb() {
     assert!(found.0 <= 6.1 && found.1 < 0.5 && apart(&photo, &raw).0 > 20.0, "{found:?}");
 }
 
+#[test]
+fn the_primaries_of_gray_say_nothing() {
+    let mut file = file("gray.avif");
+    let at = file.windows(4).position(|window| window == b"nclx").unwrap();
+    assert_eq!(file[at + 4..at + 8], [0, 1, 0, 13]);
+    file[at + 5] = 12;
+    let photo = Photo::from_bytes(&file, &Limits::default()).unwrap();
+    assert!(photo.notes.is_empty() && photo.profile.is_none() && photo.gray);
+    assert_eq!(photo.pixels, read("gray").pixels);
+}
+
 /// Computed from the formulas of ITU-R BT.2100 and BT.2390, of what `avifdec` reads.
 #[test]
 fn high_dynamic_range_is_mapped_to_srgb() {

@@ -43,7 +43,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
     if hdr.is_some() {
         decoded.notes.push(Note::ConvertedToSrgb);
     } else if icc.is_none() {
-        decoded.chunks.extend(nclx.chunk());
+        decoded.chunks.extend(nclx.chunk(colors.halved.is_none()));
     }
     decoded.icc = icc;
     decoded.metadata = container.metadata();

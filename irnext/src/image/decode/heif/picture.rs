@@ -79,10 +79,11 @@ impl Nclx {
     pub const UNSPECIFIED: Self =
         Self { primaries: UNSPECIFIED, curve: UNSPECIFIED, matrix: UNSPECIFIED, is_full: false };
 
-    /// The colors as a PNG file tells them; `None` for sRGB.
-    pub fn chunk(self) -> Option<Chunk> {
+    /// The colors as a PNG file tells them; `None` for sRGB. Gray has no primaries.
+    pub fn chunk(self, gray: bool) -> Option<Chunk> {
         let or = |number, usual| if number == UNSPECIFIED { usual } else { number };
-        let colors = (or(self.primaries, SRGB_PRIMARIES), or(self.curve, SRGB_CURVE));
+        let primaries = if gray { SRGB_PRIMARIES } else { or(self.primaries, SRGB_PRIMARIES) };
+        let colors = (primaries, or(self.curve, SRGB_CURVE));
         if colors == (SRGB_PRIMARIES, SRGB_CURVE) {
             return None;
         }
