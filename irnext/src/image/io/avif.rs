@@ -167,7 +167,7 @@ fn a_file_cut_anywhere_is_refused_and_damage_never_panics() {
         let (file, whole) = (file(&format!("{name}.avif")), read(name));
         for end in (0..file.len()).step_by(7) {
             match Photo::from_bytes(&file[..end], &Limits::default()) {
-                // Other pictures of a sequence may be what is missing.
+                // Other pictures of a sequence may be missing.
                 Ok(photo) => assert_eq!(photo.image(), whole.image(), "{name}, {end}"),
                 Err(reason) if end >= 16 => {
                     assert!(reason.contains("truncated"), "{end}: {reason}")

@@ -5,16 +5,36 @@ use re_rav1d::dav1d::{Decoder, Error, Picture, PixelLayout, PlanarImageComponent
 
 use super::super::decoded::{Result, check_size, damaged};
 use super::super::guarded;
-use super::super::heif::Nclx;
+use super::super::heif::{Container, Nclx, Property};
 use super::frame::Frame;
 use crate::image::FileKind;
 use crate::image::photo::Limits;
 
 /// The last of the decodings that data may offer.
-pub(super) const LAST_POINT: u8 = 31;
+const LAST_POINT: u8 = 31;
+
+/// The pixels of an item of AV1 data.
+pub(super) fn coded(container: &Container<'_>, id: u32, limits: &Limits) -> Result<Frame> {
+    // All layers together are the last one.
+    const ALL: u16 = 0xFFFF;
+    let item = container.item(id)?;
+    let mut point = 0;
+    for property in &item.properties {
+        match property {
+            Property::OperatingPoint(number) => point = *number,
+            Property::Layer(ALL) => {}
+            Property::Layer(_) | Property::Unknown => return Err(container.refusal()),
+            _ => {}
+        }
+    }
+    if item.kind != *b"av01" || point > LAST_POINT {
+        return Err(container.refusal());
+    }
+    decode(&container.data(id)?, point, limits)
+}
 
 /// The first picture in the data.
-pub(super) fn decode(data: &[u8], point: u8, limits: &Limits) -> Result<Frame> {
+fn decode(data: &[u8], point: u8, limits: &Limits) -> Result<Frame> {
     let mut settings = Settings::new();
     // Its threads would wait for one that panics, for ever.
     settings.set_n_threads(1);

@@ -45,7 +45,7 @@ impl Frame {
         (self.bits, self.halved, self.nclx) == (other.bits, other.halved, other.nclx)
     }
 
-    /// Puts a frame of the same sort at (`x`, `y`), which are even, as far as there is room.
+    /// Puts a frame of the same sort at (`x`, `y`), which are even, and cuts it off at the edges.
     pub fn put(&mut self, part: &Self, (x, y): (usize, usize)) {
         for plane in 0..self.planes.len() {
             let (width, height) = self.plane_size(plane);

@@ -2,7 +2,7 @@
 
 use super::super::decoded::{Result, check_size, damaged};
 use super::super::heif::Container;
-use super::coded;
+use super::av1::coded;
 use super::frame::Frame;
 use crate::image::FileKind;
 use crate::image::photo::Limits;

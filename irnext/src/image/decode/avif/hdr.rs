@@ -14,15 +14,15 @@ const HLG_WHITE: f32 = 1000.0;
 const SRGB_SHARES: [f32; 3] = [0.2126, 0.7152, 0.0722];
 
 /// From linear RGB to linear sRGB.
-type Matrix = [[f32; 3]; 3];
+type ToSrgb = [[f32; 3]; 3];
 
-const UNCHANGED: Matrix = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
-const OF_BT2020: Matrix = [
+const UNCHANGED: ToSrgb = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+const OF_BT2020: ToSrgb = [
     [1.660_491, -0.587_641_1, -0.072_849_9],
     [-0.124_550_5, 1.132_899_9, -0.008_349_4],
     [-0.018_150_8, -0.100_578_9, 1.118_729_7],
 ];
-const OF_P3: Matrix = [
+const OF_P3: ToSrgb = [
     [1.224_940_2, -0.224_940_2, 0.0],
     [-0.042_056_9, 1.042_056_9, 0.0],
     [-0.019_637_6, -0.078_636_1, 1.098_273_6],
@@ -41,7 +41,7 @@ pub(super) struct ToneMapping {
     curve: Curve,
     /// The shares of red, green and blue in luminance.
     shares: [f32; 3],
-    matrix: Matrix,
+    matrix: ToSrgb,
     /// The luminance of the brightest pixel, in PQ.
     peak: f32,
 }

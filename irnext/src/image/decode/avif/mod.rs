@@ -60,30 +60,10 @@ fn frame(container: &Container<'_>, id: u32, limits: &Limits) -> Result<Frame> {
         return Err(container.refusal());
     }
     match &item.kind {
-        b"av01" => coded(container, id, limits),
+        b"av01" => av1::coded(container, id, limits),
         b"grid" => grid::decode(container, id, limits),
         _ => Err(container.refusal()),
     }
-}
-
-/// The pixels of an item of AV1 data.
-fn coded(container: &Container<'_>, id: u32, limits: &Limits) -> Result<Frame> {
-    // All layers together are the last one.
-    const ALL: u16 = 0xFFFF;
-    let item = container.item(id)?;
-    let mut point = 0;
-    for property in &item.properties {
-        match property {
-            Property::OperatingPoint(number) => point = *number,
-            Property::Layer(ALL) => {}
-            Property::Layer(_) | Property::Unknown => return Err(container.refusal()),
-            _ => {}
-        }
-    }
-    if item.kind != *b"av01" || point > av1::LAST_POINT {
-        return Err(container.refusal());
-    }
-    av1::decode(&container.data(id)?, point, limits)
 }
 
 /// The part of the pixels that is to be seen, upright.

@@ -29,7 +29,7 @@ impl Matrix {
         Some(match number {
             IDENTITY => Self::Identity,
             1 => Self::Shares(0.2126, 0.0722),
-            // What is not told is that of most files, as for libavif.
+            // A file that tells none has that of most files, as for libavif.
             2 | 5 | 6 => Self::Shares(0.299, 0.114),
             4 => Self::Shares(0.3, 0.11),
             7 => Self::Shares(0.212, 0.087),

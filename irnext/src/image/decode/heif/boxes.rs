@@ -3,8 +3,8 @@
 //!
 //! Whatever is not there is `None`.
 
-/// The type of a box, an item or a reference.
-pub(in crate::image::decode) type Kind = [u8; 4];
+/// The type of a box, an item or a reference: four letters.
+pub(in crate::image::decode) type FourCc = [u8; 4];
 
 /// Reads from the front of some bytes.
 #[derive(Clone, Copy)]
@@ -41,7 +41,7 @@ impl<'a> Cursor<'a> {
         Some(self.number(4)? as u32)
     }
 
-    pub fn kind(&mut self) -> Option<Kind> {
+    pub fn kind(&mut self) -> Option<FourCc> {
         self.take(4)?.try_into().ok()
     }
 
@@ -60,7 +60,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next box: its type and its contents.
-    pub fn next_box(&mut self) -> Option<(Kind, &'a [u8])> {
+    pub fn next_box(&mut self) -> Option<(FourCc, &'a [u8])> {
         let mut ahead = *self;
         let size = ahead.u32()?;
         let kind = ahead.kind()?;
@@ -77,7 +77,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// The boxes that these bytes are.
-pub(super) fn boxes(bytes: &[u8]) -> Option<Vec<(Kind, &[u8])>> {
+pub(super) fn boxes(bytes: &[u8]) -> Option<Vec<(FourCc, &[u8])>> {
     let mut cursor = Cursor::new(bytes);
     let mut found = Vec::new();
     while !cursor.rest.is_empty() {
@@ -96,6 +96,6 @@ pub(super) fn within(entries: usize) -> Option<()> {
 }
 
 /// The contents of the first box of this type.
-pub(super) fn find<'a>(boxes: &[(Kind, &'a [u8])], kind: &Kind) -> Option<&'a [u8]> {
+pub(super) fn find<'a>(boxes: &[(FourCc, &'a [u8])], kind: &FourCc) -> Option<&'a [u8]> {
     boxes.iter().find(|found| found.0 == *kind).map(|found| found.1)
 }

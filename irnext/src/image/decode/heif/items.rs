@@ -3,11 +3,32 @@
 
 use std::collections::BTreeMap;
 
-use super::Item;
-use super::boxes::{Cursor, Kind, boxes, within};
+use super::boxes::{Cursor, FourCc, boxes, within};
+use super::properties::Property;
+
+/// A picture, a part of one, or metadata.
+#[derive(Default)]
+pub(in crate::image::decode) struct Item<'a> {
+    pub kind: FourCc,
+    /// Of metadata of the kind `mime`.
+    pub(super) media_type: &'a [u8],
+    pub(super) place: Option<ItemLocation>,
+    /// In the order in which they apply.
+    pub properties: Vec<Property<'a>>,
+    /// Their types, and the items that they lead to.
+    pub(super) references: Vec<(FourCc, Vec<u32>)>,
+}
+
+impl Item<'_> {
+    /// The items that its references of a type lead to.
+    pub fn leads<'b>(&'b self, kind: &'b FourCc) -> impl Iterator<Item = u32> + 'b {
+        let of_kind = self.references.iter().filter(move |reference| reference.0 == *kind);
+        of_kind.flat_map(|reference| reference.1.iter().copied())
+    }
+}
 
 /// Where the data of an item is.
-pub(super) struct Place {
+pub(super) struct ItemLocation {
     /// In the descriptions, rather than in the file.
     pub is_inner: bool,
     /// Starts and lengths of its parts; without a length, to the end.
@@ -52,7 +73,7 @@ fn info(contents: &[u8]) -> Option<(u32, Item<'_>)> {
 }
 
 /// The places of data (`iloc`).
-pub(super) fn places(contents: &[u8]) -> Option<Vec<(u32, Place)>> {
+pub(super) fn places(contents: &[u8]) -> Option<Vec<(u32, ItemLocation)>> {
     let mut cursor = Cursor::new(contents);
     let (version, _) = cursor.version()?;
     if version > 2 {
@@ -84,7 +105,7 @@ pub(super) fn places(contents: &[u8]) -> Option<Vec<(u32, Place)>> {
         }
         // An item of any other method has no data for us.
         if source == 0 && method <= 1 {
-            found.push((id, Place { is_inner: method == 1, parts }));
+            found.push((id, ItemLocation { is_inner: method == 1, parts }));
         }
         entries += 1;
     }
@@ -92,7 +113,7 @@ pub(super) fn places(contents: &[u8]) -> Option<Vec<(u32, Place)>> {
 }
 
 /// The references (`iref`): from an item, of a type, to items.
-pub(super) fn references(contents: &[u8]) -> Option<Vec<(u32, Kind, Vec<u32>)>> {
+pub(super) fn references(contents: &[u8]) -> Option<Vec<(u32, FourCc, Vec<u32>)>> {
     let mut cursor = Cursor::new(contents);
     let is_long = cursor.version()?.0 > 0;
     let mut found = Vec::new();

@@ -18,9 +18,10 @@ use std::io::{Read, Seek, SeekFrom};
 
 use super::decoded::{Result, damaged, rare, truncated};
 use crate::image::FileKind;
-pub(super) use boxes::Kind;
+pub(super) use boxes::FourCc;
 use boxes::{Cursor, boxes, find};
-use items::Place;
+pub(super) use items::Item;
+use items::ItemLocation;
 pub(super) use picture::{SRGB_PRIMARIES, UNSPECIFIED};
 pub(super) use properties::{Nclx, Property};
 
@@ -74,19 +75,6 @@ pub(super) struct Container<'a> {
     pub frames: usize,
 }
 
-/// A picture, a part of one, or metadata.
-#[derive(Default)]
-pub(super) struct Item<'a> {
-    pub kind: Kind,
-    /// Of metadata of the kind `mime`.
-    media_type: &'a [u8],
-    place: Option<Place>,
-    /// In the order in which they apply.
-    pub properties: Vec<Property<'a>>,
-    /// Their types, and the items that they lead to.
-    references: Vec<(Kind, Vec<u32>)>,
-}
-
 impl<'a> Container<'a> {
     /// Reads the descriptions in a file of this kind.
     pub fn read(file: &'a [u8], kind: FileKind) -> Result<Self> {
@@ -121,7 +109,7 @@ impl<'a> Container<'a> {
         let mut cursor = Cursor::new(contents);
         cursor.version()?;
         let parts = boxes(cursor.rest)?;
-        let part = |kind: &Kind| find(&parts, kind);
+        let part = |kind: &FourCc| find(&parts, kind);
         let handler = part(b"hdlr").and_then(|contents| contents.get(8..12));
         if handler.is_some_and(|handler| handler != b"pict") {
             return None;
@@ -150,7 +138,7 @@ impl<'a> Container<'a> {
         self.primary = colors.id;
         self.items.clear();
         for track in tracks {
-            let place = Place { is_inner: false, parts: vec![track.first] };
+            let place = ItemLocation { is_inner: false, parts: vec![track.first] };
             let references = track.of.iter().map(|&id| (*b"auxl", vec![id])).collect();
             let mut properties = track.properties.clone();
             if track.is_auxiliary {
@@ -199,7 +187,7 @@ impl<'a> Container<'a> {
 
     /// The item with the opacities of another, and whether the colors are multiplied by them.
     pub fn alpha(&self, id: u32) -> Option<(u32, bool)> {
-        let leads_here = |item: &Item<'_>, kind: &Kind, id| item.leads(kind).any(|to| to == id);
+        let leads_here = |item: &Item<'_>, kind: &FourCc, id| item.leads(kind).any(|to| to == id);
         let is_alpha = |item: &Item<'_>| {
             item.properties.iter().any(|property| match property {
                 Property::Auxiliary(name) => properties::ALPHA.contains(name),
@@ -230,13 +218,5 @@ impl<'a> Container<'a> {
     /// The refusal of a file that is whole, and of a kind that cannot be read.
     pub fn refusal(&self) -> String {
         rare(self.kind)
-    }
-}
-
-impl Item<'_> {
-    /// The items that its references of a type lead to.
-    pub fn leads<'b>(&'b self, kind: &'b Kind) -> impl Iterator<Item = u32> + 'b {
-        let of_kind = self.references.iter().filter(move |reference| reference.0 == *kind);
-        of_kind.flat_map(|reference| reference.1.iter().copied())
     }
 }

@@ -6,7 +6,7 @@ use crate::image::decode::decoded::{Result, damaged};
 use crate::image::metadata::{Metadata, exif};
 use crate::image::profile::chunks::Chunk;
 
-/// Numbers of ITU-T H.273: what is not told, and those of sRGB.
+/// Numbers of ITU-T H.273: for colors that are not told, and those of sRGB.
 pub(in crate::image::decode) const UNSPECIFIED: u16 = 2;
 pub(in crate::image::decode) const SRGB_PRIMARIES: u16 = 1;
 const SRGB_CURVE: u16 = 13;

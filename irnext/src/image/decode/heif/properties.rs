@@ -1,6 +1,6 @@
 //! Properties of items: their size, colors, orientation and so on.
 
-use super::boxes::{Cursor, Kind, boxes, find, within};
+use super::boxes::{Cursor, FourCc, boxes, find, within};
 
 /// The names of opacities among the auxiliary pictures.
 pub(super) const ALPHA: [&[u8]; 3] = [
@@ -52,7 +52,7 @@ pub(in crate::image::decode) struct Nclx {
 pub(in crate::image::decode) struct Crop(pub [(u32, u32); 4]);
 
 /// Items and their properties, of the boxes in `iprp`.
-pub(super) fn of_items<'a>(boxes: &[(Kind, &'a [u8])]) -> Option<Vec<(u32, Property<'a>)>> {
+pub(super) fn of_items<'a>(boxes: &[(FourCc, &'a [u8])]) -> Option<Vec<(u32, Property<'a>)>> {
     let all = properties(find(boxes, b"ipco")?)?;
     let mut found = Vec::new();
     for (_, contents) in boxes.iter().filter(|(kind, _)| kind == b"ipma") {
@@ -83,7 +83,7 @@ pub(super) fn properties(contents: &[u8]) -> Option<Vec<Property<'_>>> {
     boxes(contents)?.into_iter().map(|(kind, contents)| property(kind, contents)).collect()
 }
 
-fn property(kind: Kind, contents: &[u8]) -> Option<Property<'_>> {
+fn property(kind: FourCc, contents: &[u8]) -> Option<Property<'_>> {
     let mut cursor = Cursor::new(contents);
     Some(match &kind {
         b"ispe" => {

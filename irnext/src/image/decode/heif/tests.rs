@@ -4,13 +4,13 @@ use super::properties::Crop;
 use super::*;
 
 /// A box of these parts.
-fn boxed(kind: &Kind, parts: &[&[u8]]) -> Vec<u8> {
+fn boxed(kind: &FourCc, parts: &[&[u8]]) -> Vec<u8> {
     let contents = parts.concat();
     [&(contents.len() as u32 + 8).to_be_bytes()[..], kind, &contents].concat()
 }
 
 /// The parts of a file with one item of four bytes in the descriptions, `pixi` for its property.
-fn parts() -> Vec<(Kind, Vec<u8>)> {
+fn parts() -> Vec<(FourCc, Vec<u8>)> {
     let info = boxed(b"infe", &[&[2, 0, 0, 0], &[0, 7, 0, 0], b"av01\0"]);
     let sizes = boxed(b"ispe", &[&[0; 4], &[0, 0, 0, 9], &[0, 0, 0, 5]]);
     let of_items = boxed(b"ipma", &[&[0; 4], &[0, 0, 0, 1], &[0, 7, 1, 0x81]]);
@@ -32,7 +32,7 @@ fn parts() -> Vec<(Kind, Vec<u8>)> {
     ]
 }
 
-fn file(parts: &[(Kind, Vec<u8>)]) -> Vec<u8> {
+fn file(parts: &[(FourCc, Vec<u8>)]) -> Vec<u8> {
     let parts: Vec<u8> =
         parts.iter().flat_map(|(kind, contents)| boxed(kind, &[contents])).collect();
     [boxed(b"ftyp", &[b"avif\0\0\0\0"]), boxed(b"meta", &[&[0; 4], &parts])].concat()
@@ -46,7 +46,7 @@ fn read(file: &[u8]) -> Result<(Vec<u8>, usize)> {
 }
 
 /// The refusal of the file with other contents of one part.
-fn refusal(kind: &Kind, change: impl Fn(&mut Vec<u8>)) -> String {
+fn refusal(kind: &FourCc, change: impl Fn(&mut Vec<u8>)) -> String {
     let mut parts = parts();
     change(&mut parts.iter_mut().find(|part| part.0 == *kind).unwrap().1);
     read(&file(&parts)).unwrap_err()

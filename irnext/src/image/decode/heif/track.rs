@@ -1,13 +1,13 @@
 //! Sequences of pictures (`moov`), of which only the first picture is of interest.
 
-use super::boxes::{Cursor, Kind, boxes, find};
+use super::boxes::{Cursor, FourCc, boxes, find};
 use super::properties::{Property, properties};
 
 /// A track of pictures.
 pub(super) struct Track<'a> {
     pub id: u32,
     /// The type of its pictures.
-    pub kind: Kind,
+    pub kind: FourCc,
     /// Whether it belongs to another: its pictures are opacities.
     pub is_auxiliary: bool,
     /// The tracks that it belongs to.
@@ -44,7 +44,7 @@ fn track(contents: &[u8]) -> Option<Option<Track<'_>>> {
     };
     let info = boxes(find(&media, b"minf")?)?;
     let tables = boxes(find(&info, b"stbl")?)?;
-    let table = |kind: &Kind| find(&tables, kind).map(Cursor::new);
+    let table = |kind: &FourCc| find(&tables, kind).map(Cursor::new);
 
     let mut sizes = table(b"stsz")?;
     sizes.version()?;
