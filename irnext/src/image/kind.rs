@@ -178,18 +178,15 @@ impl FileKind {
             kind if kind.is_readable() => return None,
             Self::Empty => return Some("the file is empty".into()),
             Self::Unknown => {
-                use FileKind::{Avif, Bmp, Gif, Jpeg, JpegXl, Png, Pnm, Tiff, WebP};
-                let mut kinds = vec![Png, Jpeg, WebP, Tiff, Bmp, Gif, Pnm, JpegXl, Avif];
-                kinds.retain(|kind| kind.is_readable());
-                let names: Vec<String> = kinds.iter().map(Self::to_string).collect();
-                let names = names.join(", ");
+                let avif = if Self::Avif.is_readable() { ", AVIF" } else { "" };
                 return Some(format!(
-                    "not an image, or of an unknown type; these can be read: {names}"
+                    "not an image, or of an unknown type; PNG, JPEG, WebP, TIFF, BMP, GIF, \
+                     PNM{avif} and JPEG XL can be read"
                 ));
             }
             Self::Heic => {
-                "convert them with `heif-convert`, or save them as JPEG in the phone's or \
-                 computer's photo program"
+                "convert them with `heif-convert`, or save them as JPEG in the phone's \
+                           or computer's photo program"
             }
             Self::Avif => "convert them with `avifdec`, or save them as PNG in an image program",
             Self::Raw(_) => {
