@@ -50,8 +50,9 @@ pub(super) fn damaged(kind: FileKind) -> String {
 
 /// The refusal of a file that is whole, but of a kind that the decoder does not know.
 pub(super) fn rare(kind: FileKind) -> String {
+    let article = if kind == FileKind::Avif { "an" } else { "a" };
     format!(
-        "a {kind} of a rare kind, which cannot be read; open it in an image program and save it as \
+        "{article} {kind} of a rare kind, which cannot be read; open it in an image program and save it as \
          an ordinary PNG"
     )
 }

@@ -148,6 +148,12 @@ fn the_size_is_read_without_the_data() {
 }
 
 #[test]
+fn a_rare_kind_has_the_right_article() {
+    assert!(rare(FileKind::Avif).starts_with("an AVIF of a rare kind"));
+    assert!(rare(FileKind::Tiff).starts_with("a TIFF of a rare kind"));
+}
+
+#[test]
 fn a_crop_must_be_inside() {
     let crop = |width, height, right, down| {
         Crop([(width, 1), (height, 1), (right, 2), (down, 2)]).of((10, 8))
