@@ -158,11 +158,8 @@ impl FileKind {
     /// Whether a photo can be read from it.
     pub fn is_readable(self) -> bool {
         use FileKind::{Avif, Bmp, Gif, Jpeg, JpegXl, Png, Pnm, Tiff, WebP};
-        match self {
-            Png | Jpeg | JpegXl | WebP | Bmp | Tiff | Pnm | Gif => true,
-            Avif => cfg!(feature = "avif"),
-            _ => false,
-        }
+        matches!(self, Png | Jpeg | JpegXl | WebP | Bmp | Tiff | Pnm | Gif)
+            || (self == Avif && cfg!(feature = "avif"))
     }
 
     /// Whether this is a picture, readable or not, rather than a video or a file of another sort.

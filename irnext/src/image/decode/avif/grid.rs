@@ -26,7 +26,8 @@ pub(super) fn decode(container: &Container<'_>, id: u32, limits: &Limits) -> Res
         return Err(broken());
     }
     let (across, down) = first.halved.unwrap_or_default();
-    let is_uneven = |part: usize, count: usize, halved: bool| halved && count > 1 && part % 2 > 0;
+    let is_uneven =
+        |part: usize, count: usize, halved: bool| halved && count > 1 && !part.is_multiple_of(2);
     if is_uneven(width, layout.columns, across) || is_uneven(height, layout.rows, down) {
         return Err(container.refusal());
     }

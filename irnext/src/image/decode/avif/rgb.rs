@@ -200,6 +200,6 @@ impl<'a> Halved<'a> {
 /// The sample that pixel `i` shares, and the one on its other side; of `len`.
 fn beside(i: usize, len: usize) -> (usize, usize) {
     let near = i / 2;
-    let far = if i % 2 == 0 { near.saturating_sub(1) } else { (near + 1).min(len - 1) };
+    let far = if i.is_multiple_of(2) { near.saturating_sub(1) } else { (near + 1).min(len - 1) };
     (near, far)
 }
