@@ -52,8 +52,8 @@ pub(super) fn damaged(kind: FileKind) -> String {
 pub(super) fn rare(kind: FileKind) -> String {
     let article = if kind == FileKind::Avif { "an" } else { "a" };
     format!(
-        "{article} {kind} of a rare kind, which cannot be read; open it in an image program and save it as \
-         an ordinary PNG"
+        "{article} {kind} of a rare kind, which cannot be read; open it in an image program and \
+         save it as an ordinary PNG"
     )
 }
 
