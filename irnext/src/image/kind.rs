@@ -157,8 +157,9 @@ impl FileKind {
 
     /// Whether a photo can be read from it.
     pub fn is_readable(self) -> bool {
-        use FileKind::{Bmp, Gif, Jpeg, JpegXl, Png, Pnm, Tiff, WebP};
+        use FileKind::{Avif, Bmp, Gif, Jpeg, JpegXl, Png, Pnm, Tiff, WebP};
         matches!(self, Png | Jpeg | JpegXl | WebP | Bmp | Tiff | Pnm | Gif)
+            || (self == Avif && cfg!(feature = "avif"))
     }
 
     /// Whether this is a picture, readable or not, rather than a video or a file of another sort.
@@ -174,11 +175,11 @@ impl FileKind {
             kind if kind.is_readable() => return None,
             Self::Empty => return Some("the file is empty".into()),
             Self::Unknown => {
-                return Some(
-                    "not an image, or of an unknown type; PNG, JPEG, WebP, TIFF, BMP, GIF, PNM \
-                     and JPEG XL can be read"
-                        .into(),
-                );
+                let avif = if Self::Avif.is_readable() { ", AVIF" } else { "" };
+                return Some(format!(
+                    "not an image, or of an unknown type; PNG, JPEG, WebP, TIFF, BMP, GIF, \
+                     PNM{avif} and JPEG XL can be read"
+                ));
             }
             Self::Heic => {
                 "convert them with `heif-convert`, or save them as JPEG in the phone's \

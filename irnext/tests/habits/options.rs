@@ -199,7 +199,10 @@ fn results_have_the_format_and_the_name_that_were_asked_for() {
     let said = ends(at, &quick(&["in/b.jpg", "-o", "c.png", "--format", "jpg"]), 2);
     assert!(said.contains("is not the name of a jpg file"), "{said}");
     ends(at, &quick(&["in", "--suffix", "a/b"]), 2);
-    ends(at, &quick(&["in", "--format", "heic"]), 2);
+    for read_only in ["heic", "avif"] {
+        let said = ends(at, &quick(&["in", "--format", read_only]), 2);
+        assert!(said.contains("possible values: jpg, png"), "{said}");
+    }
 }
 
 #[test]

@@ -48,6 +48,15 @@ pub(super) fn damaged(kind: FileKind) -> String {
     format!("a damaged {kind}, of which no picture can be made. {AGAIN}")
 }
 
+/// The refusal of a file that is whole, but of a kind that the decoder does not know.
+pub(super) fn rare(kind: FileKind) -> String {
+    let article = if kind == FileKind::Avif { "an" } else { "a" };
+    format!(
+        "{article} {kind} of a rare kind, which cannot be read; open it in an image program and \
+         save it as an ordinary PNG"
+    )
+}
+
 /// A part of a picture, inside of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Area {

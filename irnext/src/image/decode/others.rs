@@ -8,7 +8,7 @@ use ::image::codecs::webp::WebPDecoder;
 use ::image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 
 use super::bmp::{self, BMP_HEADER, bottom_up};
-use super::decoded::{Area, Decoded, Result, check_size, damaged, gray_out, truncated};
+use super::decoded::{Area, Decoded, Result, check_size, damaged, gray_out, rare, truncated};
 use super::png::{self, with_right_checksums};
 use super::pnm;
 use crate::image::metadata::png as in_png;
@@ -210,10 +210,7 @@ fn reason(error: ImageError, kind: FileKind) -> String {
         ImageError::IoError(error) if error.kind() == UnexpectedEof => truncated(kind),
         ImageError::IoError(error) => format!("cannot be read: {error}"),
         ImageError::Limits(_) => "takes too much memory to decode".into(),
-        ImageError::Unsupported(_) => format!(
-            "a {kind} of a rare kind, which cannot be read; open it in an image program and save \
-             it as an ordinary PNG"
-        ),
+        ImageError::Unsupported(_) => rare(kind),
         _ => damaged(kind),
     }
 }

@@ -4,6 +4,10 @@
 //! empty, truncated, of another type, too large for memory), the error names the file and the
 //! cause.
 
+#[cfg(all(test, feature = "avif"))]
+mod avif;
+#[cfg(all(test, feature = "avif"))]
+mod compare;
 #[cfg(test)]
 mod jxl;
 #[cfg(test)]
@@ -28,9 +32,9 @@ use super::photo::{Limits, Photo};
 use crate::error::{Error, Result};
 
 impl Photo {
-    /// Reads a PNG, JPEG, WebP, BMP, TIFF, GIF, PNM or JPEG XL file within the default [`Limits`],
-    /// turns it upright and converts its colors to sRGB. Of a file with several images, the first.
-    /// The photo's notes list losses and damage.
+    /// Reads a PNG, JPEG, WebP, BMP, TIFF, GIF, PNM, JPEG XL or AVIF (feature `avif`) file within
+    /// the default [`Limits`], turns it upright and converts its colors to sRGB. Of a file with
+    /// several images, the first. The photo's notes list losses and damage.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         Self::read_within(path, &Limits::default())
     }

@@ -281,6 +281,8 @@ fn unwritable_formats_are_refused_and_leave_no_file() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     assert!(Photo::check_writable("a/b.TIFF").is_ok());
     assert!(Photo::check_writable("a/b.heic").is_err());
+    let refusal = Photo::check_writable("a/b.avif").unwrap_err().to_string();
+    assert!(refusal.contains("cannot write \".avif\" files; png, jpg"), "{refusal}");
 }
 
 #[test]
@@ -326,16 +328,20 @@ fn the_table_in_the_manual_is_true() {
 
 #[test]
 fn kinds_that_cannot_be_read_are_named_with_what_to_do() {
-    for (head, words) in [
-        (&b"\0\0\0\x18ftypheic\0\0\0\0"[..], "HEIC files cannot be read; convert them with"),
+    let cases: &[(&[u8], &str)] = &[
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC files cannot be read; convert them with"),
+        #[cfg(not(feature = "avif"))]
         (b"\0\0\0\x18ftypavif\0\0\0\0", "AVIF files cannot be read"),
+        #[cfg(feature = "avif")]
+        (b"nothing of the sort", "GIF, PNM, AVIF and JPEG XL can be read"),
         (b"FUJIFILMCCD-RAW ", "a raw photo (Fujifilm RAF)"),
         (b"8BPS\0\x01", "Photoshop files cannot be read; open them in an image program"),
         (b"\0\0\x02\0\0\0\0\0\0\0\0\0\x3C\0\x2C\0\x18\0", "TGA files cannot be read"),
         (b"\0\0\x01\0\x01\0\x10\x10", "ICO files cannot be read"),
         (b"#define picture_width 60", "XBM files cannot be read"),
         (b"\0\0\0\x18ftypisom\0\0\0\0", "a video (MP4)"),
-    ] {
+    ];
+    for (head, words) in cases {
         let refusal = Photo::from_bytes(head, &Limits::default()).unwrap_err();
         assert!(refusal.contains(words), "{refusal}");
     }
