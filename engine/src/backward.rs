@@ -39,8 +39,8 @@ impl Tape {
         }
         Err(Error::tape(
             OP,
-            "the loss depends on no parameter or other leaf of the tape, or only through operations \
-             that have no gradient",
+            "the loss depends on no parameter or other leaf of the tape, or only through \
+             operations that have no gradient",
         ))
     }
 

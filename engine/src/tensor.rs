@@ -254,11 +254,11 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// Those of [`Tensor::build`]; if `low` > `high`, or one of them, in `dtype`, or their difference
-    /// is not finite.
+    /// Those of [`Tensor::build`]; if `low` > `high`, or one of them, in `dtype`, or their
+    /// difference is not finite.
     pub fn rand(shape: &[usize], low: f64, high: f64, dtype: DType, rng: &mut Rng) -> Result<Self> {
         let finite = crate::dispatch_element!(dtype, T => {
-            [low, high].into_iter().all(|bound| <T as Element>::from_f64(bound).to_f64().is_finite())
+            [low, high].iter().all(|&bound| <T as Element>::from_f64(bound).to_f64().is_finite())
         });
         if !finite || low > high || !(high - low).is_finite() {
             let message = format!("there are no uniform numbers of {dtype} from {low} to {high}");

@@ -688,8 +688,8 @@ impl Fitting {
     }
 }
 
-/// The prefix without which each of `unexpected` is one of `missing`, such as `module.` in PyTorch's
-/// files of distributed training.
+/// The prefix without which each of `unexpected` is one of `missing`, such as `module.` in files of
+/// PyTorch's distributed training.
 fn common_prefix(unexpected: &[String], missing: &[String]) -> Option<String> {
     let missing: HashSet<&str> = missing.iter().map(String::as_str).collect();
     let first = unexpected.first()?;

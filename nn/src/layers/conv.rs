@@ -177,8 +177,8 @@ impl ConvTranspose2d {
     }
 
     /// A transposed convolution with all settings given; `options` are those of the convolution it
-    /// transposes. If the groups do not divide the channels, or kernel, stride or dilation is 0, the
-    /// build ends with an error.
+    /// transposes. If the groups do not divide the channels, or kernel, stride or dilation is 0,
+    /// the build ends with an error.
     ///
     /// ```
     /// use engine::{Conv2dOptions, DType, Tensor};

@@ -65,7 +65,7 @@ impl Cumsum {
         x.on_device(|| self.on_cpu(x, reverse), |gpu| self.on_gpu(gpu, x, reverse))
     }
 
-    /// In the memory of a copy: down the rows of each block of dense memory, some columns at a time.
+    /// In the memory of a copy: down the rows of each block of dense memory, some columns at once.
     fn on_cpu(&self, x: &Tensor, reverse: bool) -> Result<Tensor> {
         dispatch_float!(Self::NAME, x.dtype(), T => {
             let layout = Layout::of(x.shape());

@@ -75,7 +75,7 @@ impl Tensor {
     }
 
     /// The largest element over `dims`, which the result does not have. The gradient goes to the
-    /// first of equal ones, as that of PyTorch's `torch.max` over a dimension does; its `torch.amax`
+    /// first of equal ones, as that of PyTorch's `torch.max` over a dimension does; `torch.amax`
     /// shares it evenly among them.
     ///
     /// ```
