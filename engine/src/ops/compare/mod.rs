@@ -350,8 +350,9 @@ mod tests {
             for x in [&bytes, &long] {
                 // The largest i64 rounds to 2^63 in f64, which it is less than.
                 let below = |x: f64| if x == 2f64.powi(63) { x.next_down() } else { x };
-                type Asked = fn(&Tensor, f64) -> Result<Tensor>;
-                let relations: [(Asked, fn(f64, f64) -> bool); 6] = [
+                type Masked = fn(&Tensor, f64) -> Result<Tensor>;
+                type Holds = fn(f64, f64) -> bool;
+                let relations: [(Masked, Holds); 6] = [
                     (|x, n| x.eq(n), |x, n| x == n),
                     (|x, n| x.ne(n), |x, n| x != n),
                     (|x, n| x.lt(n), |x, n| x < n),
