@@ -9,6 +9,9 @@ impl Tape {
     /// The gradients of `loss`, a tensor of one element, with respect to the leaves. Consumes the
     /// recording.
     ///
+    /// A loss that depends on no leaf, or only through operations without a gradient, is an error:
+    /// comparisons, `argmax` and casts to integers are such.
+    ///
     /// ```
     /// use engine::{Tape, Tensor};
     /// let tape = Tape::new();
@@ -28,7 +31,17 @@ impl Tape {
             ));
         }
         let one = loss.constant(&[1.0], loss.shape())?;
-        self.backward_from(&[loss], vec![Some(one)])
+        if self.own(OP, loss)?.is_some() {
+            let gradients = self.backward_from(&[loss], vec![Some(one)])?;
+            if !gradients.by_node.is_empty() {
+                return Ok(gradients);
+            }
+        }
+        Err(Error::tape(
+            OP,
+            "the loss depends on no parameter or other leaf of the tape, or only through \
+             operations that have no gradient",
+        ))
     }
 
     /// The gradients of Σ ⟨`outputs[i]`, `seeds[i]`⟩ with respect to the leaves. Consumes the
@@ -138,7 +151,10 @@ impl Tape {
         let mut starts = Vec::new();
         for (output, seed) in outputs.iter().zip(seeds) {
             let Some(id) = self.own(OP, output)? else {
-                return Err(Error::tape(OP, "the tensor to differentiate is not on this tape"));
+                return Err(Error::tape(
+                    OP,
+                    "the tensor to differentiate is not on this tape: it depends on no leaf of it",
+                ));
             };
             let Some(seed) = seed else { continue };
             seed.require_elements(OP)?;

@@ -7,6 +7,7 @@
 use crate::simd::Vectors;
 use half::{bf16, f16};
 use std::fmt;
+use std::ops::Range;
 
 /// The type of a tensor's elements. The engine computes in `F32` and `F64`, on a GPU also in `F16`
 /// and `BF16`; the others are stored and cast.
@@ -39,6 +40,15 @@ impl DType {
             Self::F32 => 4,
             Self::F16 | Self::BF16 => 2,
             Self::U8 => 1,
+        }
+    }
+
+    /// The whole numbers of an integer type: from the start to below the end.
+    pub(crate) fn whole_numbers(self) -> Option<Range<f64>> {
+        match self {
+            Self::F32 | Self::F64 | Self::F16 | Self::BF16 => None,
+            Self::I64 => Some(-2f64.powi(63)..2f64.powi(63)),
+            Self::U8 => Some(0.0..256.0),
         }
     }
 }

@@ -134,6 +134,34 @@ impl Error {
         }
     }
 
+    /// This error as one of `op`, the operation that the user called, where it computes with
+    /// others.
+    ///
+    /// ```
+    /// use engine::{Error, Result, Tensor};
+    /// fn total(x: &Tensor) -> Result<Tensor> {
+    ///     x.sum(&[0]).map_err(|error| error.of("total"))
+    /// }
+    /// let error = total(&Tensor::from_slice(&[1u8, 2], &[2])?).unwrap_err();
+    /// assert!(error.to_string().starts_with("total: expected dtype"));
+    /// # Ok::<_, Error>(())
+    /// ```
+    #[must_use]
+    pub fn of(mut self, name: &'static str) -> Self {
+        match &mut self {
+            Self::Shape { op, .. }
+            | Self::DType { op, .. }
+            | Self::Disagreement { op, .. }
+            | Self::Tape { op, .. }
+            | Self::Traced { op }
+            | Self::Interrupted { op }
+            | Self::Cuda { op, .. } => *op = name,
+            Self::Memory { op, .. } => *op = Some(name),
+            Self::Ranks { .. } | Self::DeviceMemory { .. } => {}
+        }
+        self
+    }
+
     /// A [`Error::DType`] for `op`.
     pub fn dtype(op: &'static str, expected: impl ToString, got: DType) -> Self {
         Self::DType { op, expected: expected.to_string(), got }

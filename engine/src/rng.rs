@@ -87,7 +87,9 @@ impl Rng {
     }
 
     /// Uniform in [`range.start`, `range.end`); `range.start` if both are the same. A draw that
-    /// would round to the end becomes the largest number below it.
+    /// would round to the end becomes the largest number below it. The bounds are finite; where
+    /// they are not, draws may be NaN. From a range whose start is greater, draws lie between the
+    /// two all the same, which may include the greater one.
     pub fn range(&mut self, Range { start, end }: Range<f64>) -> f64 {
         let (draw, width) = (self.uniform(), end - start);
         // The width of two large numbers may not be one, where both halves are.

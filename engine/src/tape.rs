@@ -94,7 +94,8 @@ impl Tape {
     }
 
     /// `tensor`, on this tape: the operations it enters are recorded, and [`Tape::backward`] gives
-    /// its gradient.
+    /// its gradient. One that is on a tape already becomes a leaf of its own here, as after
+    /// [`Tensor::detach`]: no gradient flows on to what it was computed from.
     ///
     /// ```
     /// use engine::{Tape, Tensor};
@@ -216,7 +217,8 @@ impl Records {
     }
 }
 
-/// One record a line: `#5 = conv2d(#1, #2, –) [1, 8, 16, 16] f32, keeps 8.0 KiB`.
+/// One record a line: `#5 = conv2d(#1, #2, –) [1, 8, 16, 16] f32, keeps 8.0 KiB`, or bytes where
+/// they are few.
 impl fmt::Display for Tape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let recording = self.lock();
@@ -232,7 +234,10 @@ impl fmt::Display for Tape {
             let (outputs, metas) =
                 (named(&|id| format!("#{id}")), named(&|id| recording.nodes[id].to_string()));
             write!(f, "{outputs} = {}({}) {metas}", record.name, inputs.join(", "))?;
-            writeln!(f, ", keeps {:.1} KiB", record.saved_bytes as f64 / 1024.0)?;
+            match record.saved_bytes {
+                bytes if bytes < 1024 => writeln!(f, ", keeps {}", counted(bytes, "byte"))?,
+                bytes => writeln!(f, ", keeps {:.1} KiB", bytes as f64 / 1024.0)?,
+            }
         }
         Ok(())
     }

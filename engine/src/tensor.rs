@@ -176,6 +176,9 @@ impl Tensor {
     /// assert_eq!(Tensor::full(&[2, 2], 7.0, DType::I64)?.to_vec::<i64>()?, [7; 4]);
     /// # Ok::<_, engine::Error>(())
     /// ```
+    ///
+    /// # Errors
+    /// Those of [`Tensor::build`]; if `dtype` is an integer type that does not have `value`.
     pub fn full(shape: &[usize], value: f64, dtype: DType) -> Result<Self> {
         Self::filled("full", shape, value, dtype)
     }
@@ -215,6 +218,7 @@ impl Tensor {
     }
 
     fn filled(op: &'static str, shape: &[usize], value: f64, dtype: DType) -> Result<Self> {
+        require_number(op, value, dtype)?;
         let layout = Layout::new(op, shape)?;
         crate::dispatch_element!(dtype, T => {
             Self::build_in::<T>(layout, |out| out.fill(T::from_f64(value)))
@@ -238,8 +242,9 @@ impl Tensor {
         Self::from_draws("randn", shape, dtype, || rng.normal())
     }
 
-    /// Independent draws, uniform in [`low`, `high`), in logical row-major order. What would round
-    /// to `high` or beyond in `dtype` becomes the largest number below it.
+    /// Independent draws, uniform in [`low`, `high`), in logical row-major order; `low` if both are
+    /// the same. What would round to `high` or beyond in `dtype` becomes the largest number below
+    /// it.
     ///
     /// ```
     /// use engine::{DType, Rng, Tensor};
@@ -247,7 +252,18 @@ impl Tensor {
     /// assert!(x.to_vec::<f32>()?.iter().all(|x| (-1.0..1.0).contains(x)));
     /// # Ok::<_, engine::Error>(())
     /// ```
+    ///
+    /// # Errors
+    /// Those of [`Tensor::build`]; if `low` > `high`, or one of them, in `dtype`, or their
+    /// difference is not finite.
     pub fn rand(shape: &[usize], low: f64, high: f64, dtype: DType, rng: &mut Rng) -> Result<Self> {
+        let finite = crate::dispatch_element!(dtype, T => {
+            [low, high].iter().all(|&bound| <T as Element>::from_f64(bound).to_f64().is_finite())
+        });
+        if !finite || low > high || !(high - low).is_finite() {
+            let message = format!("there are no uniform numbers of {dtype} from {low} to {high}");
+            return Err(Error::shape("rand", message));
+        }
         let largest = crate::dispatch_element!(dtype, T => largest_below::<T>(high));
         Self::from_draws("rand", shape, dtype, || {
             let draw = rng.range(low..high);
@@ -597,6 +613,7 @@ impl Tensor {
         shape: &[usize],
     ) -> Result<Self> {
         const OP: &str = "constant";
+        values.iter().try_for_each(|&value| require_number(OP, value, dtype))?;
         let here = crate::dispatch_element!(dtype, T => {
             Self::from_row_major(OP, shape, values.len(), |out: &mut [T]| {
                 out.iter_mut().zip(values).for_each(|(x, &value)| *x = T::from_f64(value));
@@ -843,6 +860,16 @@ fn largest_below<T: Element>(end: f64) -> f64 {
     steps.map(|step| rounded(end - step)).find(|below| *below < end).unwrap_or(end)
 }
 
+/// An error of `op` if `dtype` is an integer type that does not have `value`.
+pub(crate) fn require_number(op: &'static str, value: f64, dtype: DType) -> Result<()> {
+    match dtype.whole_numbers() {
+        Some(range) if !range.contains(&value) || value.fract() != 0.0 => {
+            Err(Error::shape(op, format!("{value} is not a number of dtype {dtype}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// An error of `op` unless a tensor of `shape` has `count` elements.
 fn require_count(op: &'static str, shape: &[usize], count: usize) -> Result<()> {
     if checked_numel(shape) == Some(count) {
@@ -867,6 +894,18 @@ fn swap_on_big_endian(bytes: &mut [u8], size: usize) {
     }
 }
 
+/// A number for people: a whole one as it is, others with 4 digits behind the point, or with 5
+/// significant ones where that would show too little or too much.
+fn legible(value: f64, whole: bool) -> String {
+    match value.abs() {
+        _ if whole => format!("{value}"),
+        size if size == 0.0 || !value.is_finite() || (0.01..1e6).contains(&size) => {
+            format!("{value:.4}")
+        }
+        _ => format!("{value:.4e}"),
+    }
+}
+
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 8;
@@ -877,7 +916,9 @@ impl fmt::Debug for Tensor {
         let elements = |f: &mut fmt::Formatter<'_>| {
             let few = self.numel() <= 1 << 20;
             let Some(values) = few.then(|| self.to_f64_vec().ok()).flatten() else { return Ok(()) };
-            let shown: Vec<String> = values.iter().take(SHOWN).map(|v| format!("{v:.4}")).collect();
+            let whole = self.dtype.whole_numbers().is_some();
+            let shown: Vec<String> =
+                values.iter().take(SHOWN).map(|&value| legible(value, whole)).collect();
             let more = if values.len() > SHOWN { ", …" } else { "" };
             write!(f, ", [{}{more}]", shown.join(", "))
         };
@@ -915,6 +956,59 @@ mod tests {
         // A range of one number, or from the wrong end, stays as it is.
         let x = Tensor::rand(&[3], 0.0, 0.0, F16, &mut rng).unwrap();
         assert_eq!(x.to_f64_vec().unwrap(), [0.0; 3]);
+    }
+
+    #[test]
+    fn ranges_that_have_no_uniform_numbers_are_refused() {
+        let rng = &mut Rng::new(1);
+        let (most, infinite) = (f64::MAX, f64::INFINITY);
+        for (low, high) in [(1.0, 0.0), (0.0, infinite), (-infinite, 0.0), (-most, most)] {
+            let error = Tensor::rand(&[2], low, high, DType::F64, rng).unwrap_err().to_string();
+            let reason = format!("there are no uniform numbers of f64 from {low} to {high}");
+            assert_eq!(error, format!("rand: {reason}"));
+        }
+        for (low, high, dtype) in
+            [(f64::NAN, 1.0, DType::I64), (0.0, 1e6, DType::F16), (-1e300, 0.0, DType::F32)]
+        {
+            assert!(Tensor::rand(&[2], low, high, dtype, rng).is_err(), "{dtype}");
+        }
+        let large = [(DType::F16, 65504.0), (DType::F32, f64::from(f32::MAX)), (DType::F64, 1e308)];
+        for (dtype, high) in large {
+            let x = Tensor::rand(&[1000], 0.0, high, dtype, rng).unwrap().to_f64_vec().unwrap();
+            assert!(x.iter().all(|&x| x < high), "{dtype}");
+        }
+    }
+
+    #[test]
+    fn integers_are_filled_with_their_own_numbers_alone() {
+        use DType::{I64, U8};
+        for (value, dtype) in
+            [(f64::NAN, I64), (-1.0, U8), (256.0, U8), (0.5, I64), (2f64.powi(63), I64)]
+        {
+            let expected = format!("{value} is not a number of dtype {dtype}");
+            for (op, made) in [
+                ("full", Tensor::full(&[2], value, dtype)),
+                ("scalar", Tensor::scalar(value, dtype)),
+                ("constant", Tensor::zeros(&[1], dtype).unwrap().constant(&[value], &[1])),
+            ] {
+                assert_eq!(made.unwrap_err().to_string(), format!("{op}: {expected}"));
+            }
+        }
+        assert_eq!(Tensor::full(&[1], -2f64.powi(63), I64).unwrap().to_vec(), Ok(vec![i64::MIN]));
+        assert!(Tensor::full(&[1], f64::NAN, DType::F16).unwrap().item().unwrap().is_nan());
+    }
+
+    #[test]
+    fn numbers_are_shown_legibly() {
+        let shown = |x: Tensor| format!("{x:?}");
+        let whole = Tensor::from_slice(&[-3i64, i64::MAX >> 11], &[2]).unwrap();
+        assert_eq!(shown(whole), "Tensor([2] i64, [-3, 4503599627370495])");
+        let x = [2.5e-5, -1e-7, 0.25, 0.0, 123456.0, 3e20, f64::NAN, f64::NEG_INFINITY];
+        assert_eq!(
+            shown(Tensor::from_slice(&x, &[8]).unwrap()),
+            "Tensor([8] f64, [2.5000e-5, -1.0000e-7, 0.2500, 0.0000, 123456.0000, 3.0000e20, NaN, \
+             -inf])"
+        );
     }
 
     #[test]

@@ -262,7 +262,7 @@ fn one_thing_is_not_many() {
     for (found, expected) in [
         (x.conv2d(&wide, None, one), "input has 1 channel, weight [4, 3, 3, 3] with 1 group"),
         (x.conv_transpose2d(&wide, None, one), "input has 1 channel, weight [4, 3, 3, 3] with 1 g"),
-        (x.narrow(2, 4, 1), "slice: 1 element from 4"),
+        (x.narrow(2, 4, 1), "narrow: 1 element from 4"),
         (Tensor::from_slice(&[1f32], &[2]), "from_slice: 1 element cannot fill shape [2]"),
     ] {
         let message = message(found);
@@ -284,6 +284,27 @@ fn messages_name_the_operation_that_was_called() {
     assert_refused("mean", x.mean_keepdim(&[2]));
     let map = Tensor::zeros(&[1, 1, 2, 2], F32).unwrap();
     assert_refused("nearest_every", map.nearest_every(3));
+    let (whole, none) = (x.to_dtype(DType::I64).unwrap(), Tensor::zeros(&[0], F32).unwrap());
+    let index = Tensor::from_slice(&[7i64], &[1]).unwrap();
+    for (found, expected) in [
+        (x.narrow(0, 5, 1), "narrow: 1 element from 5"),
+        (whole.neg(), "neg: expected dtype f32"),
+        (whole.scale(2.0), "scale: expected dtype f32"),
+        (Tensor::stack(&[], 0), "stack: there is nothing to join"),
+        (Tensor::stack(&[&x], 9), "stack: shape [2, 3] has no place 9"),
+        (Tensor::stack(&[&x, &whole], 0), "stack: expected dtype f32, got i64"),
+        (x.index_select(0, &index), "index_select: index 7 is out of bounds"),
+        (none.amax(&[0]), "amax: [0] has no largest element"),
+        (x.amax(&[1, 1]), "amax: dimension 1 is repeated in [1, 1]"),
+        (x.sum(&[0, 4]), "sum: there is no dimension 4 in shape [2, 3]"),
+        (x.transpose(0, 2), "transpose: there is no dimension 2 in shape [2, 3]"),
+        (whole.gt(&x), "gt: expected dtype i64, got f32"),
+        (x.ge(&none.reshape(&[0, 1]).unwrap()), "ge: shapes [2, 3] and [0, 1] do not"),
+        (whole.mean_all(), "mean: expected dtype f32"),
+    ] {
+        let message = found.unwrap_err().to_string();
+        assert!(message.starts_with(expected), "{message}");
+    }
     let message = Tensor::zeros(&[VAST], F32).unwrap_err().to_string();
     assert_eq!(message, format!("zeros: out of memory: cannot allocate {} bytes", 4 * VAST));
     for (op, read) in [

@@ -25,6 +25,7 @@ enum Mistake {
     GradientOrder,
     GradientDtype,
     GradientCount,
+    GradientMissing,
     GradientValue,
     ValueTraced,
     GradientTraced,
@@ -64,6 +65,7 @@ impl Op for Cube {
             Some(GradientOrder) => vec![Some(dx.transpose(0, 1)?)],
             Some(GradientDtype) => vec![Some(dx.to_dtype(DType::F32)?)],
             Some(GradientCount) => vec![Some(dx), None],
+            Some(GradientMissing) => vec![None],
             Some(GradientValue) => vec![Some(dx.scale(1.001)?)],
             Some(GradientTraced) => vec![Some(traced(&dx))],
             _ => vec![Some(dx)],
@@ -172,6 +174,9 @@ fn a_broken_law_is_an_error_that_names_the_operation() {
     }
     let error = both(|x| of(GradientCount).of(x)).unwrap_err();
     assert_eq!(error.to_string(), "cube: backward gives 2 gradients for 1 input");
+    let error = both(|x| of(GradientMissing).of(x)).unwrap_err();
+    assert!(matches!(error, Error::Disagreement { op: "cube", .. }));
+    assert_eq!(error.to_string(), "cube: backward gives no gradient of input 0, which is needed");
     let expected = "cube: forward gives a traced tensor, without elements";
     assert_eq!(of(ValueTraced).of(&numbers()).unwrap_err().to_string(), expected);
     assert_eq!(both(|x| of(ValueTraced).of(x)).unwrap_err().to_string(), expected);

@@ -63,6 +63,25 @@ fn misuse_is_an_error() {
 }
 
 #[test]
+fn a_loss_without_a_gradient_is_an_error() {
+    let x = randn(&[3], 1);
+    let message = |loss: &dyn Fn(&Tensor) -> Result<Tensor>| {
+        let tape = Tape::new();
+        let loss = loss(&tape.leaf(&x)).unwrap();
+        tape.backward(&loss).unwrap_err().to_string()
+    };
+    for message in [
+        message(&|_| x.sum_all()),
+        message(&|x| x.detach().sum_all()),
+        message(&|x| x.ge(0.0)?.sum_all()),
+        message(&|x| x.argmax(0)?.to_dtype(DType::F64)),
+    ] {
+        let expected = "backward: the loss depends on no parameter or other leaf of the tape";
+        assert!(message.starts_with(expected), "{message}");
+    }
+}
+
+#[test]
 fn it_prints_operations_and_saved_bytes() {
     let tape = Tape::new();
     let (x, w) = (tape.leaf(&randn(&[1, 2, 4, 4], 1)), tape.leaf(&randn(&[3, 2, 3, 3], 2)));
@@ -70,8 +89,8 @@ fn it_prints_operations_and_saved_bytes() {
     let printed = tape.to_string();
     let lines: Vec<&str> = printed.lines().collect();
     // x has 256 bytes, w 432, gelu's input 96.
-    assert_eq!(lines[0], "#2 = conv2d(#0, #1) [1, 3, 2, 2] f64, keeps 0.7 KiB");
-    assert_eq!(lines[1], "#3 = gelu(#2) [1, 3, 2, 2] f64, keeps 0.1 KiB");
+    assert_eq!(lines[0], "#2 = conv2d(#0, #1) [1, 3, 2, 2] f64, keeps 688 bytes");
+    assert_eq!(lines[1], "#3 = gelu(#2) [1, 3, 2, 2] f64, keeps 96 bytes");
     assert_eq!(tape.saved_bytes(), 256 + 432 + 96);
 }
 

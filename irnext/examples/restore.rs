@@ -17,6 +17,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // a degradation when it first meets it, and keeps them.
     let restorer = Restorer::detecting(Compute::default())?;
     let photo = Photo::read(&from)?;
+    // Losses and damage: the other images of an animation, for instance.
+    photo.notes.iter().for_each(|note| println!("{note}"));
     match restorer.restore(&photo)? {
         Outcome::Restored { photo, task, classification } => {
             // Transparency, bit depth and color profile are those of the original.

@@ -1026,7 +1026,11 @@ fn completions_and_manual_pages_name_every_command() {
     }
     let page = text(&irnext(at, &["man"]).stdout);
     assert!(page.contains(".TH irnext 1") && page.contains("foggy.jpg"), "{page}");
-    let written = irnext(at, &["man", "pages"]);
+    // Not where somebody looks for the page of a command.
+    let refused = irnext(at, &["man", "restore"]);
+    assert!(!refused.status.success() && text(&refused.stderr).contains("slash: restore/"));
+    assert!(!at.join("restore").exists());
+    let written = irnext(at, &["man", "pages/"]);
     assert!(written.status.success(), "{}", text(&written.stderr));
     let restore = fs::read_to_string(at.join("pages/irnext-restore.1")).unwrap();
     assert!(restore.contains(".TH irnext-restore 1"), "{restore}");

@@ -104,15 +104,15 @@ KERNEL(argmax)(i64* y, const u32* places, u32 pieces, u32 count) {
 }
 
 // The sums of each line's elements up to each, or from each on if `reverse`: a thread to a line.
-// x and y lie alike.
+// x and y lie alike. Sums in double precision do not drift as those of many f32 do.
 KERNEL(cumsum)(T* y, const T* x, Reduction r, u32 reverse) {
     u32 line = blockIdx.x * blockDim.x + threadIdx.x;
     if (line >= r.kept.count) return;
     size_t start = r.kept.at(line), stride = r.reduced.strides[0];
-    Real sum = 0;
+    double sum = 0;
     for (u32 i = 0; i < r.reduced.count; i++) {
         size_t at = start + (reverse ? r.reduced.count - 1 - i : i) * stride;
         sum += get(x[at]);
-        put(y[at], sum);
+        put(y[at], Real(sum));
     }
 }

@@ -10,7 +10,7 @@ use crate::params::{ModelId, ParamId, Params};
 use crate::{Error, Result, cost::Cost};
 use engine::{Collectives, DType, Gradients, Rng, Tape, Tensor};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Whether layers behave as in training or as in evaluation.
@@ -62,6 +62,8 @@ struct State {
     /// Each parameter as layers see it.
     used: Vec<Option<Tensor>>,
     updates: Vec<(ParamId, Tensor)>,
+    /// The buffers that layers have asked for.
+    read: Vec<ParamId>,
     /// The number of streams of random numbers that layers have asked for.
     streams: u32,
     costs: Option<Vec<Cost>>,
@@ -277,7 +279,8 @@ impl Context {
         })
     }
 
-    /// The buffer `id`.
+    /// The buffer `id`: the value that this pass last recorded, or that from before the pass. So a
+    /// layer that runs twice updates it twice.
     ///
     /// ```
     /// use engine::{DType, Tensor};
@@ -292,7 +295,15 @@ impl Context {
     /// # Ok::<_, nn::Error>(())
     /// ```
     pub fn buffer(&self, id: ParamId) -> Result<Tensor> {
-        Ok(self.values[self.index(id)?].detach())
+        let index = self.index(id)?;
+        self.state.borrow_mut().read.push(id);
+        Ok(self.updated(id).unwrap_or_else(|| self.values[index].detach()))
+    }
+
+    /// The value that this pass last recorded for the buffer `id`.
+    fn updated(&self, id: ParamId) -> Option<Tensor> {
+        let state = self.state.borrow();
+        state.updates.iter().rev().find(|(other, _)| *other == id).map(|(_, value)| value.clone())
     }
 
     fn index(&self, id: ParamId) -> Result<usize> {
@@ -404,21 +415,34 @@ impl Context {
         };
         let scratch = off_tape();
         engine::infer(&[x], |x| Ok::<_, Error>(vec![f(&scratch, &x[0])?]))?;
-        let State { used, updates, streams, .. } = scratch.state.into_inner();
+        let State { used, updates, streams, read, .. } = scratch.state.into_inner();
         self.state.borrow_mut().streams = streams;
         let needed: Vec<usize> = (0..used.len()).filter(|&i| used[i].is_some()).collect();
         let params: Vec<Tensor> =
             needed.iter().map(|&i| self.param_at(i)).collect::<Result<_>>()?;
-        let inputs: Vec<&Tensor> = std::iter::once(x).chain(&params).collect();
+        // The buffers that it reads and that were updated before, once each.
+        let mut earlier: Vec<(ParamId, Tensor)> = Vec::new();
+        for id in read {
+            if !earlier.iter().any(|(other, _)| *other == id)
+                && let Some(value) = self.updated(id)
+            {
+                earlier.push((id, value));
+            }
+        }
+        let (ids, buffers): (Vec<ParamId>, Vec<Tensor>) = earlier.into_iter().unzip();
+        let inputs: Vec<&Tensor> = std::iter::once(x).chain(&params).chain(&buffers).collect();
         let run = move |inputs: &[Tensor]| {
             let cx = off_tape();
             let outputs = engine::planned(inputs, |inputs| {
                 for (&i, value) in needed.iter().zip(&inputs[1..]) {
                     cx.state.borrow_mut().used[i] = Some(value.clone());
                 }
+                let buffers = &inputs[1 + needed.len()..];
+                cx.state.borrow_mut().updates =
+                    ids.iter().copied().zip(buffers.iter().cloned()).collect();
                 let mut outputs = vec![f(&cx, &inputs[0])?];
                 let state = cx.state.borrow();
-                outputs.extend(state.updates.iter().map(|(_, value)| value.clone()));
+                outputs.extend(state.updates[ids.len()..].iter().map(|(_, value)| value.clone()));
                 Ok(outputs)
             });
             outputs.map_err(|error| match error {
@@ -511,7 +535,12 @@ impl Context {
 
     /// Ends the pass and returns its results.
     pub fn finish(self) -> Pass {
-        let State { leaves, updates, costs, observed, .. } = self.state.into_inner();
+        let State { leaves, mut updates, costs, observed, .. } = self.state.into_inner();
+        // Of several values of a buffer the last one stands, which was made from those before.
+        let mut seen = HashSet::new();
+        updates.reverse();
+        updates.retain(|(id, _)| seen.insert(*id));
+        updates.reverse();
         Pass { leaves, updates, costs: costs.unwrap_or_default(), observed }
     }
 }
@@ -577,7 +606,7 @@ impl Pass {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layers::{Conv2d, Module};
+    use crate::layers::{BatchNorm2d, Conv2d, Module};
 
     #[test]
     fn closures_of_records_may_ask_for_parameters() {
@@ -594,6 +623,61 @@ mod tests {
         cx.observe(|| format!("{} weights", cx.param(weight).unwrap().numel()), &x);
         let pass = cx.finish();
         assert_eq!((pass.costs[0].parameters, &*pass.observed[0].0), (3, "3 weights"));
+    }
+
+    #[test]
+    fn a_layer_that_runs_twice_updates_its_buffers_twice() {
+        let (norm, params) = Params::build(0, DType::F64, |b| Ok(BatchNorm2d::new(b, 2))).unwrap();
+        let batch = |factor: f64| {
+            let x = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0], &[2, 2, 1, 1]).unwrap();
+            x.scale(factor).unwrap()
+        };
+        type Part<'a> = &'a dyn Fn(&Context, &Tensor) -> Result<Tensor>;
+        let plain: Part<'_> = &|cx, x| norm.forward(cx, x);
+        let planned: Part<'_> = &|cx, x| {
+            let y = cx.planned(std::slice::from_ref(x), |cx, x| Ok(vec![norm.forward(cx, &x[0])?]));
+            Ok(y?.swap_remove(0))
+        };
+        let checkpoint: Part<'_> = &|cx, x| {
+            let norm = norm.clone();
+            cx.checkpoint(x, move |cx, x| norm.forward(cx, x))
+        };
+        let within: Part<'_> = &|cx, x| {
+            let y = cx.planned(std::slice::from_ref(x), |cx, x| Ok(vec![checkpoint(cx, &x[0])?]));
+            Ok(y?.swap_remove(0))
+        };
+        // By PyTorch, whose statistics are those of 1 to 4 and then of ten times as much.
+        let expected = [[2.18, 3.27], [20.99, 20.99]];
+        let after = |run: &dyn Fn(&Context) -> Result<Tensor>| {
+            let (tape, mut params) = (Tape::new(), params.clone());
+            let cx = Context::training(&params, &tape).with_checkpoints(true);
+            let loss = run(&cx).unwrap().square().unwrap().sum_all().unwrap();
+            let pass = cx.finish();
+            assert_eq!(pass.updates().len(), 2);
+            assert!(pass.gradients(tape.backward(&loss).unwrap())[0].is_some());
+            pass.update_buffers(&mut params).unwrap();
+            for (found, expected) in params.values()[2..].iter().zip(expected) {
+                let found = found.to_f64_vec().unwrap();
+                assert!(
+                    found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12),
+                    "{found:?}"
+                );
+            }
+        };
+        for first in [plain, planned, checkpoint, within] {
+            for second in [plain, planned, checkpoint, within] {
+                let both =
+                    |cx: &Context| Ok(first(cx, &batch(1.0))?.add(&second(cx, &batch(10.0))?)?);
+                after(&both);
+            }
+            // Both in one part.
+            after(&|cx| {
+                let x = [batch(1.0), batch(10.0)];
+                let y =
+                    cx.planned(&x, |cx, x| Ok(vec![first(cx, &x[0])?.add(&first(cx, &x[1])?)?]));
+                Ok(y?.swap_remove(0))
+            });
+        }
     }
 
     #[test]

@@ -46,6 +46,10 @@ impl<N: Named> Op for Below<N> {
         Ok((x[0].clone(), ()))
     }
 
+    fn differentiable(&self, _: usize) -> bool {
+        false
+    }
+
     fn backward(&self, (): (), _: &Tensor, _: &[bool]) -> engine::Result<Vec<Option<Tensor>>> {
         Ok(vec![None])
     }

@@ -35,6 +35,29 @@
 //! assert_eq!(logits.argmax(1)?.to_vec::<i64>()?, [0, 1, 1, 0]);
 //! # Ok::<_, nn::Error>(())
 //! ```
+//!
+//! For fine-tuning, layers are frozen by a pass of their own: what [`Context::inference`] computes
+//! is not recorded, so that a step moves the parameters of the other layers alone, and no running
+//! statistics change.
+//!
+//! ```
+//! # use engine::{DType, Tensor};
+//! # use nn::layers::{Linear, Module};
+//! # use nn::{Context, Params, Trainer, loss, optim::Rule};
+//! let ((body, head), params) = Params::build(0, DType::F32, |b| {
+//!     Ok((Linear::new(&mut b.at("body"), 2, 8), Linear::new(&mut b.at("head"), 8, 2)))
+//! })?;
+//! let x = Tensor::ones(&[1, 2], DType::F32)?;
+//! let frozen = params.clone();
+//! let mut trainer = Trainer::new(params, Rule::adam());
+//! trainer.step(0.05, |cx| {
+//!     let features = body.forward(&Context::inference(&frozen), &x)?;
+//!     loss::mse(&head.forward(cx, &features)?, &x)
+//! })?;
+//! // The steps of body.weight, body.bias, head.weight and head.bias.
+//! assert_eq!(trainer.optimizer.steps(), [0, 0, 1, 1]);
+//! # Ok::<_, nn::Error>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

@@ -96,8 +96,8 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
         return Err(Error::shape(NAME, message).into());
     };
     let targets = indices::require_below::<Classes>(targets, classes)?;
-    let chosen = logits.log_softmax(1)?.gather(1, &targets.unsqueeze(1)?)?;
-    Ok(chosen.mean_all()?.neg()?)
+    let scores = logits.log_softmax(1).map_err(|error| error.of(NAME))?;
+    Ok(scores.gather(1, &targets.unsqueeze(1)?)?.mean_all()?.neg()?)
 }
 
 /// The classes that targets name.
@@ -117,7 +117,7 @@ fn difference(op: &'static str, prediction: &Tensor, target: &Tensor) -> Result<
         let message = format!("the prediction is {prediction:?}, the target {target:?}");
         return Err(Error::shape(op, message).into());
     }
-    Ok(prediction.sub(target)?)
+    Ok(prediction.sub(target).map_err(|error| error.of(op))?)
 }
 
 #[cfg(test)]
@@ -244,6 +244,11 @@ mod tests {
             assert!(error.starts_with("charbonnier: eps must be positive"), "{error}");
         }
         let single = x.to_dtype(DType::F32).unwrap();
+        let error = mse(&x, &single).unwrap_err().to_string();
+        assert_eq!(error, "mse: expected dtype f64, got f32");
+        let whole = x.to_dtype(DType::I64).unwrap();
+        let error = message(&whole, &classes(&[0, 1], &[2]));
+        assert!(error.starts_with("cross_entropy: expected dtype f32"), "{error}");
         assert!(charbonnier(&single, &single, 1e-30).is_err());
         assert!(charbonnier(&x, &x, 1e-30).is_ok());
         assert!(message(&x, &draw(&[2], 1)).contains("expected dtype i64"));

@@ -132,6 +132,7 @@ impl Params {
     /// # Errors
     /// Those of `build`, and the first that was [recorded](Builder::refuse): of an entry whose
     /// values could not be made, of a path that was added twice, of a layer's settings.
+    /// [`Error::Setting`] for a `dtype` of integers, which nothing can be trained in.
     pub fn build<M>(
         seed: u64,
         dtype: DType,
@@ -477,6 +478,10 @@ impl Draft {
         dtype: DType,
         build: impl FnOnce(&mut Builder<'_>) -> Result<M>,
     ) -> Result<(M, Self)> {
+        if matches!(dtype, DType::I64 | DType::U8) {
+            let message = format!("a model's values are floating-point numbers, not {dtype}");
+            return Err(Error::Setting(message));
+        }
         let (params, paths) = (Params::new(), HashSet::new());
         let mut draft = Self { params, values, dtype, paths, refused: None };
         let model = build(&mut Builder { draft: &mut draft, prefix: String::new() })?;
@@ -537,13 +542,15 @@ impl Builder<'_> {
         self.add(name, EntryKind::Parameter, shape, draw)
     }
 
-    /// Adds a parameter whose elements are all `value`.
+    /// Adds a parameter whose elements are all `value`. With NaN, the build ends with an error.
     pub fn constant(&mut self, name: &str, shape: &[usize], value: f64) -> ParamId {
+        self.require_known(value);
         self.add(name, EntryKind::Parameter, shape, |_, _, dtype| Tensor::full(shape, value, dtype))
     }
 
-    /// Adds a buffer whose elements are all `value`.
+    /// Adds a buffer whose elements are all `value`. With NaN, the build ends with an error.
     pub fn buffer(&mut self, name: &str, shape: &[usize], value: f64) -> ParamId {
+        self.require_known(value);
         self.add(name, EntryKind::Buffer, shape, |_, _, dtype| Tensor::full(shape, value, dtype))
     }
 
@@ -575,6 +582,13 @@ impl Builder<'_> {
         }
     }
 
+    /// Refuses NaN as the first value of an entry.
+    fn require_known(&mut self, value: f64) {
+        if value.is_nan() {
+            self.refuse("the values of an entry must be numbers, got NaN");
+        }
+    }
+
     /// Adds an entry. If no value is given, `draw` makes it from path, seed and dtype. Without a
     /// value there is no entry; the failure is recorded, and the build ends with it.
     fn add(
@@ -587,6 +601,11 @@ impl Builder<'_> {
         let path = self.path(name);
         let Draft { params, values, dtype, paths, refused } = &mut *self.draft;
         let id = ParamId { model: params.model, index: params.entries.len() };
+        if path.split('.').any(str::is_empty) {
+            let message = format!("each entry, and each part of the model, needs a name: {path:?}");
+            refused.get_or_insert(Error::Setting(message));
+            return id;
+        }
         if !paths.insert(path.clone()) {
             let message = format!("{path} is added twice: name each part with Builder::at");
             refused.get_or_insert(Error::Setting(message));
@@ -645,6 +664,7 @@ impl Fitting {
         let mut unexpected: Vec<String> =
             self.source.keys().filter(|name| !counter(name)).map(|name| printable(name)).collect();
         unexpected.sort();
+        let prefix = common_prefix(&unexpected, &self.missing);
         let kinds = [
             ("missing", self.missing),
             ("unexpected", unexpected),
@@ -655,11 +675,30 @@ impl Fitting {
             .filter(|(_, names)| !names.is_empty())
             .map(|(kind, names)| list(kind, names))
             .collect();
-        match details.is_empty() {
-            true => Ok(()),
-            false => Err(Error::Mismatch { origin: origin.into(), details: details.join("; ") }),
+        if details.is_empty() {
+            return Ok(());
         }
+        let advice = prefix.map(|prefix| {
+            format!(
+                "; each unexpected name is a missing one behind {prefix:?}: remove that from it"
+            )
+        });
+        let details = details.join("; ") + &advice.unwrap_or_default();
+        Err(Error::Mismatch { origin: origin.into(), details })
     }
+}
+
+/// The prefix without which each of `unexpected` is one of `missing`, such as `module.` in files of
+/// PyTorch's distributed training.
+fn common_prefix(unexpected: &[String], missing: &[String]) -> Option<String> {
+    let missing: HashSet<&str> = missing.iter().map(String::as_str).collect();
+    let first = unexpected.first()?;
+    let prefixes = first.match_indices('.').map(|(dot, _)| &first[..=dot]);
+    let leads = |prefix: &&str| {
+        let rest = |name: &String| name.strip_prefix(prefix).is_some_and(|x| missing.contains(x));
+        unexpected.iter().all(rest)
+    };
+    prefixes.take(8).find(leads).map(str::to_string)
 }
 
 /// `2 missing: a, b`, with the first names if there are many.
@@ -734,6 +773,56 @@ mod tests {
         };
         let error = Params::build_from("w.safetensors", source, DType::F32, build).unwrap_err();
         assert_eq!(error.to_string(), message);
+    }
+
+    #[test]
+    fn a_prefix_of_all_names_is_pointed_out() {
+        let mut params = two();
+        let mut load = |names: [&str; 2]| {
+            let shapes = [&[2, 3][..], &[3]];
+            let named = names.into_iter().zip(shapes);
+            let tensor = |shape| Tensor::zeros(shape, DType::F32).unwrap();
+            let source = named.map(|(name, shape)| (name.to_string(), tensor(shape))).collect();
+            params.load("w.pt", &source).unwrap_err().to_string()
+        };
+        for (names, prefix) in [
+            (["module.a.weight", "module.b.mean"], Some("\"module.\"")),
+            (["net.module.a.weight", "net.module.b.mean"], Some("\"net.module.\"")),
+            (["module.a.weight", "b.mean"], Some("\"module.\"")),
+            (["module.a.weight", "other.b.mean"], None),
+            (["module.a.weight", "module.b.deviation"], None),
+        ] {
+            let message = load(names);
+            let advice = prefix.map(|p| format!("a missing one behind {p}: remove that from it"));
+            match advice {
+                Some(advice) => assert!(message.ends_with(&advice), "{message}"),
+                None => assert!(!message.contains("behind"), "{message}"),
+            }
+        }
+    }
+
+    #[test]
+    fn values_and_names_that_no_model_has_are_refused() {
+        let message = |made: Result<(ParamId, Params)>| made.unwrap_err().to_string();
+        let build = |dtype, add: fn(&mut Builder<'_>) -> ParamId| {
+            message(Params::build(1, dtype, |b| Ok(add(&mut b.at("a")))))
+        };
+        for dtype in [DType::I64, DType::U8] {
+            let expected = format!("a model's values are floating-point numbers, not {dtype}");
+            assert_eq!(build(dtype, |b| b.constant("w", &[1], 0.0)), expected);
+        }
+        let nan: [fn(&mut Builder<'_>) -> ParamId; 2] =
+            [|b| b.constant("w", &[1], f64::NAN), |b| b.buffer("w", &[1], f64::NAN)];
+        for add in nan {
+            let expected = "a: the values of an entry must be numbers, got NaN";
+            assert_eq!(build(DType::F32, add), expected);
+        }
+        let nameless: [fn(&mut Builder<'_>) -> ParamId; 2] =
+            [|b| b.constant("", &[1], 0.0), |b| b.at("").constant("w", &[1], 0.0)];
+        for add in nameless {
+            let error = build(DType::F32, add);
+            assert!(error.starts_with("each entry, and each part of the model, needs"), "{error}");
+        }
     }
 
     #[test]

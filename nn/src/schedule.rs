@@ -6,8 +6,9 @@ use std::f64::consts::PI;
 /// code.
 ///
 /// Period e = 1, 2, … (an epoch there; a step, if the caller counts steps) uses base·e/warmup up to
-/// e = warmup, and final + (base − final)·(1 + cos(π·(e − warmup − 1)/(total − warmup)))/2 after
-/// it.
+/// e = warmup, and last + (base − last)·(1 + cos(π·(e − warmup − 1)/(total − warmup)))/2 after it.
+/// So the period after the warm-up still has the rate `base`, and that of the last period is a
+/// little above `last`, which period total + 1 would reach.
 ///
 /// ```
 /// let rates = nn::schedule::WarmupCosine { base: 1e-3, last: 1e-5, warmup: 10, total: 100 };
@@ -20,16 +21,19 @@ use std::f64::consts::PI;
 pub struct WarmupCosine {
     /// The highest rate.
     pub base: f64,
-    /// The rate at the end.
+    /// The rate that the last period comes close to.
     pub last: f64,
     /// The number of periods of warm-up.
     pub warmup: u64,
-    /// The total number of periods, including warm-up.
+    /// The total number of periods, including warm-up. If it is not greater than `warmup`, the run
+    /// ends while the rate rises.
     pub total: u64,
 }
 
 impl WarmupCosine {
-    /// The rate in `period`, counted from 1. After the last period it stays constant.
+    /// The rate in `period`, counted from 1. After the last period it stays constant, and period 0
+    /// has the rate of period 1. Rates that no optimizer takes, negative or not finite ones, are
+    /// not refused here but by the [step](crate::TrainingStep::begin) that gets one.
     pub fn rate(&self, period: u64) -> f64 {
         let e = period.clamp(1, self.total.max(1));
         if e <= self.warmup {
@@ -56,6 +60,11 @@ mod tests {
         assert!((schedule.rate(152) - 0.505e-4).abs() < 1e-6);
         assert!(schedule.rate(300) > 1e-6 && schedule.rate(300) < 1.1e-6);
         close(schedule.rate(400), schedule.rate(300));
+        close(schedule.rate(0), schedule.rate(1));
+        let end = schedule.last + (1e-4 - 1e-6) * (1.0 + (PI * 296.0 / 297.0).cos()) / 2.0;
+        close(schedule.rate(300), end);
+        let short = WarmupCosine { total: 2, ..schedule };
+        close(short.rate(9), 2e-4 / 3.0);
         let none = WarmupCosine { base: 1.0, last: 0.0, warmup: 0, total: 0 };
         assert_eq!(none.rate(1), 1.0);
     }

@@ -28,8 +28,9 @@ use engine::{Tape, Tensor};
 /// # Ok::<_, nn::Error>(())
 /// ```
 ///
-/// To resume a run, make one with its parameters and settings, and set [`Trainer::optimizer`] and
-/// [`Trainer::ema`] to those that [`Optimizer::resume`] and [`Ema::resume`] return.
+/// To resume a run, make one with its parameters, its settings and its [number of
+/// steps](Trainer::with_steps), and set [`Trainer::optimizer`] and [`Trainer::ema`] to those that
+/// [`Optimizer::resume`] and [`Ema::resume`] return.
 #[derive(Debug)]
 pub struct Trainer {
     /// The model's values, moved by each step.
@@ -40,13 +41,15 @@ pub struct Trainer {
     pub ema: Option<Ema>,
     seed: u64,
     limit: f64,
+    /// The steps taken; less than the optimizer has counted if its state was put in since.
+    taken: u64,
 }
 
 impl Trainer {
     /// A run that begins at `params`: without a moving average, gradients as they are, seed 0.
     pub fn new(params: Params, rule: Rule) -> Self {
         let optimizer = Optimizer::new(rule, &params);
-        Self { params, optimizer, ema: None, seed: 0, limit: f64::INFINITY }
+        Self { params, optimizer, ema: None, seed: 0, limit: f64::INFINITY, taken: 0 }
     }
 
     /// The same run, with a moving average of this `decay`.
@@ -83,9 +86,34 @@ impl Trainer {
         Self { seed, ..self }
     }
 
-    /// The number of steps taken.
+    /// The same run, of which `steps` were taken before it was saved. Where some parameter has a
+    /// gradient in every step, the optimizer's state tells their number; where losses alternate
+    /// between parameters, only this does.
+    ///
+    /// ```
+    /// use nn::optim::Rule;
+    /// use nn::{Params, Trainer};
+    /// let build = |b: &mut nn::Builder<'_>| {
+    ///     Ok([b.constant("v", &[], 1.0), b.constant("w", &[], 1.0)])
+    /// };
+    /// let (ids, params) = Params::build(0, engine::DType::F64, build)?;
+    /// let mut trainer = Trainer::new(params.clone(), Rule::adam());
+    /// for id in ids {
+    ///     trainer.step(0.1, |cx| Ok(cx.param(id)?.square()?))?;
+    /// }
+    /// assert_eq!((trainer.steps(), trainer.optimizer.steps()), (2, &[1, 1][..]));
+    /// let resumed = Trainer::new(params, Rule::adam()).with_steps(trainer.steps());
+    /// assert_eq!(resumed.steps(), 2);
+    /// # Ok::<_, nn::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_steps(self, steps: u64) -> Self {
+        Self { taken: steps, ..self }
+    }
+
+    /// The number of steps taken, those before the run was [resumed](Trainer::with_steps) included.
     pub fn steps(&self) -> u64 {
-        self.optimizer.steps().iter().copied().max().unwrap_or(0)
+        self.optimizer.steps().iter().copied().fold(self.taken, u64::max)
     }
 
     /// Takes a step with learning rate `lr` against the gradient of `loss`, which is computed in a
@@ -94,13 +122,19 @@ impl Trainer {
     /// # Errors
     /// Those of `loss`; [`Error::Setting`] if the loss or its gradient is not finite, or the
     /// learning rate negative or not finite; [`Error::Engine`] if the rule's numbers or the limit
-    /// of the norm are [out of range](Rule::check). After an error, everything is as it was before.
+    /// of the norm are [out of range](Rule::check). Either, if the loss depends on no parameter, or
+    /// only through operations without a gradient, such as comparisons. After an error, everything
+    /// is as it was before.
     pub fn step(&mut self, lr: f64, loss: impl FnOnce(&Context) -> Result<Tensor>) -> Result<f64> {
         let tape = Tape::new();
         let cx = Context::training(&self.params, &tape).with_seed(self.seed, self.steps());
         let loss = loss(&cx)?;
-        let pass = cx.finish();
+        let (pass, taken) = (cx.finish(), self.steps());
         let gradients = pass.gradients(tape.backward(&loss)?);
+        if gradients.iter().all(Option::is_none) {
+            let message = "the loss depends on no parameter of the model: there is no step to take";
+            return Err(Error::Setting(message.into()));
+        }
         let norm = norm(&gradients)?;
         let (loss, length) = (loss.item()?, norm.item()?);
         if !(loss.is_finite() && length.is_finite()) {
@@ -112,6 +146,7 @@ impl Trainer {
         let mut step = TrainingStep::begin(&mut self.optimizer, self.ema.as_mut(), lr)?;
         step.apply(&mut self.params, &gradients, pass, Some(clip))?;
         step.commit();
+        self.taken = taken.saturating_add(1);
         Ok(loss)
     }
 
@@ -219,6 +254,60 @@ mod tests {
             assert_eq!(drawn.unwrap(), expected, "{step}");
         }
         assert_eq!((trainer.steps(), trainer.optimizer.steps()), (3, &[3, 1][..]));
+    }
+
+    #[test]
+    fn every_step_counts_whichever_parameters_it_moves() {
+        let (ids, params) = Params::build(0, DType::F64, |b| {
+            Ok([b.constant("v", &[100], 1.0), b.constant("w", &[100], 1.0)])
+        })
+        .unwrap();
+        let sgd = Rule::Sgd { momentum: 0.0, weight_decay: 0.0 };
+        let masks = |trainer: &mut Trainer, steps: std::ops::Range<usize>| {
+            steps
+                .map(|step| {
+                    let mut mask = Vec::new();
+                    let loss = |cx: &Context| -> Result<Tensor> {
+                        let ones = Tensor::ones(&[100], DType::F64)?;
+                        let kept = Dropout::new(0.5)?.forward(cx, &ones)?;
+                        mask = kept.to_f64_vec()?;
+                        Ok(cx.param(ids[step % 2])?.mul(&kept)?.sum_all()?)
+                    };
+                    trainer.step(0.1, loss).unwrap();
+                    mask
+                })
+                .collect::<Vec<_>>()
+        };
+        let mut whole = Trainer::new(params.clone(), sgd);
+        let all = masks(&mut whole, 0..6);
+        assert!((1..6).all(|i| !all[..i].contains(&all[i])));
+        assert_eq!((whole.steps(), whole.optimizer.steps()), (6, &[3, 3][..]));
+        let resumed = masks(&mut Trainer::new(params, sgd).with_steps(4), 4..6);
+        assert_eq!(resumed, all[4..]);
+    }
+
+    #[test]
+    fn a_loss_that_moves_nothing_is_refused() {
+        let (loss, mut trainer) = run();
+        trainer.step(0.1, &loss).unwrap();
+        let (before, x) = (bits(&trainer), Tensor::ones(&[3], DType::F64).unwrap());
+        let weight = trainer.params.parameters().next().unwrap().0;
+        let refused = |trainer: &mut Trainer, loss: &dyn Fn(&Context) -> Result<Tensor>| {
+            let message = trainer.step(0.1, loss).unwrap_err().to_string();
+            assert!(message.contains("the loss depends on no parameter"), "{message}");
+            assert_eq!((bits(trainer), trainer.steps()), (before.clone(), 1));
+        };
+        refused(&mut trainer, &|_| Ok(x.sum_all()?));
+        refused(&mut trainer, &|cx| Ok(cx.param(weight)?.ge(0.5)?.mean_all()?));
+        refused(&mut trainer, &|cx| Ok(loss(cx)?.detach()));
+        refused(&mut trainer, &|cx| {
+            let places = cx.param(weight)?.argmax(0)?;
+            Ok(places.to_dtype(DType::F64)?.sum_all()?)
+        });
+        refused(&mut trainer, &|cx| {
+            let whole = cx.param(weight)?.to_dtype(DType::I64)?;
+            Ok(whole.to_dtype(DType::F64)?.sum_all()?)
+        });
     }
 
     #[test]

@@ -24,9 +24,10 @@ use std::any::Any;
 use std::sync::Arc;
 
 /// Declares the operations and lists their samples; an operation without samples does not compile.
+/// The documentation of each is its own.
 macro_rules! ops {
-    ($($(#[$doc:meta])* $op:ident),* $(,)?) => {
-        $($(#[$doc])* pub mod $op;)*
+    ($($op:ident),* $(,)?) => {
+        $(pub mod $op;)*
 
         /// Every operation with its samples, in reading order.
         #[cfg(any(test, feature = "checks"))]
@@ -43,54 +44,54 @@ mod separable;
 pub use map::map;
 
 ops! {
-    /// Addition, subtraction, multiplication and division, with broadcasting.
+    // Addition, subtraction, multiplication and division, with broadcasting.
     arith,
-    /// Functions of one number: exp, log, sqrt, square, pow, abs, tanh, sigmoid, silu, relu,
-    /// leaky_relu, clamp.
+    // Functions of one number: exp, log, sqrt, square, pow, abs, tanh, sigmoid, silu, relu,
+    // leaky_relu, clamp.
     unary,
-    /// The exact GELU.
+    // The exact GELU.
     gelu,
-    /// Comparisons, with broadcasting: a mask of ones and zeros.
+    // Comparisons, with broadcasting: a mask of ones and zeros.
     compare,
-    /// A choice between two tensors, by a mask.
+    // A choice between two tensors, by a mask.
     where_cond,
-    /// Softmax over a dimension.
+    // Softmax over a dimension.
     softmax,
-    /// Sums, means, maxima and their places over dimensions.
+    // Sums, means, maxima and their places over dimensions.
     reduce,
-    /// Running sums along a dimension.
+    // Running sums along a dimension.
     cumsum,
-    /// Matrix products.
+    // Matrix products.
     matmul,
-    /// Reshape, permute, broadcast.
+    // Reshape, permute, broadcast.
     view,
-    /// Slices along a dimension.
+    // Slices along a dimension.
     slice,
-    /// Concatenation along a dimension.
+    // Concatenation along a dimension.
     concat,
-    /// Elements chosen by indices, and indices as vectors of ones and zeros.
+    // Elements chosen by indices, and indices as vectors of ones and zeros.
     gather,
-    /// Zero and reflection padding.
+    // Zero and reflection padding.
     pad,
-    /// Casts between dtypes.
+    // Casts between dtypes.
     cast,
-    /// Convolution.
+    // Convolution.
     conv2d,
-    /// Transposed convolution.
+    // Transposed convolution.
     conv_transpose2d,
-    /// Average and max pooling.
+    // Average and max pooling.
     pool,
-    /// Bilinear and nearest-neighbor resizing.
+    // Bilinear and nearest-neighbor resizing.
     resize,
-    /// Batch normalization, by the batch's statistics or given ones.
+    // Batch normalization, by the batch's statistics or given ones.
     batch_norm,
-    /// Instance normalization.
+    // Instance normalization.
     instance_norm,
-    /// Filters whose taps are computed, per image and group of channels.
+    // Filters whose taps are computed, per image and group of channels.
     dynamic_filter,
-    /// The Fourier transform of maps.
+    // The Fourier transform of maps.
     rfft2,
-    /// The L1 distance of spectra, a loss.
+    // The L1 distance of spectra, a loss.
     frequency_l1,
 }
 
@@ -146,8 +147,8 @@ ops! {
 /// # Laws
 /// - The result of `forward` has the shape and dtype that `infer` returned, has elements, and is on
 ///   the device of the inputs. If it is on a tape, it is taken off.
-/// - A gradient has the dtype and device of its input, and the input's shape or one that the
-///   input's shape broadcasts to. It has elements, too.
+/// - `backward` gives every gradient that is needed. It has the dtype and device of its input, and
+///   the input's shape or one that the input's shape broadcasts to. It has elements, too.
 /// - Inputs and `dy` may have any [`Layout`](crate::Layout).
 /// - Run again on the same inputs, as in a checkpoint, the operation gives the same result.
 ///
@@ -175,6 +176,14 @@ pub trait Op: Send + Sync + Sized + 'static {
         out: &Meta,
         need: &[bool],
     ) -> Result<(Tensor, Self::Saved)>;
+
+    /// Whether the result depends on input `input` in a way that has a gradient: not on indices,
+    /// masks or other whole numbers. Where it does not, the gradient is never needed.
+    ///
+    /// [`Tensor::ge`] has none, for instance.
+    fn differentiable(&self, _input: usize) -> bool {
+        true
+    }
 
     /// The gradient of each input, given `dy`, that of the output; `None` where `need[i]` is false.
     /// Returns gradients and never adds them: the tape does. For an input that was broadcast, a
@@ -310,7 +319,8 @@ fn compute_elements<O: Op>(
         return check_output(O::NAME, output, out, device);
     };
     let detached: Vec<Tensor> = inputs.iter().map(Tensor::detach).collect();
-    let need: Vec<bool> = inputs.iter().map(Tensor::is_on_tape).collect();
+    let needs = |(i, input): (usize, &Tensor)| input.is_on_tape() && op.differentiable(i);
+    let need: Vec<bool> = inputs.iter().enumerate().map(needs).collect();
     let operands: Vec<&Tensor> = detached.iter().collect();
     let (output, saved) = time(call(), || op.forward(&operands, out, &need))?;
     let output = check_output(O::NAME, output, out, device)?;
@@ -357,8 +367,8 @@ fn check_output(
     }
 }
 
-/// An error if a gradient that is needed is not one of its input. A later operation of the backward
-/// pass could not tell whose mistake it was.
+/// An error if a gradient that is needed is missing, or not one of its input. A later operation of
+/// the backward pass could not tell whose mistake it was.
 fn check_gradients(
     op: &'static str,
     gradients: &[Option<Tensor>],
@@ -367,7 +377,13 @@ fn check_gradients(
     device: Device,
 ) -> Result<()> {
     for (i, ((gradient, input), need)) in gradients.iter().zip(inputs).zip(need).enumerate() {
-        let Some(gradient) = gradient.as_ref().filter(|_| *need) else { continue };
+        if !need {
+            continue;
+        }
+        let Some(gradient) = gradient else {
+            let message = format!("backward gives no gradient of input {i}, which is needed");
+            return Err(Error::disagreement(op, message));
+        };
         let shape = gradient.shape();
         let fits = shape == input.shape
             || broadcast_shape(op, &input.shape, shape).is_ok_and(|common| common == shape);

@@ -3,6 +3,7 @@
 
 use super::output::{check_overwrite, say};
 use crate::error::{Error, Result};
+use crate::jobs::Output;
 use clap::builder::Resettable;
 use clap::{Arg, Command, ValueHint};
 use clap_complete::Shell;
@@ -26,9 +27,10 @@ pub(super) struct CompletionArguments {
 #[command(after_help = "\
 Examples:
   irnext man | man -l -                     Read the page of the program
-  irnext man ~/.local/share/man/man1        Write the pages of all commands")]
+  irnext man ~/.local/share/man/man1/       Write the pages of all commands")]
 pub(super) struct ManArguments {
-    /// Folder for the pages of all commands [default: print the page of the program]
+    /// Folder for the pages of all commands; end a new one with a slash [default: print the page of
+    /// the program]
     #[arg(value_name = "FOLDER")]
     folder: Option<PathBuf>,
     /// Overwrite existing files
@@ -101,8 +103,17 @@ pub(super) fn man(arguments: &ManArguments, program: Command) -> Result<()> {
         let name = format!("irnext-{}", command.get_name());
         (format!("{name}.1"), command.clone())
     }));
+    // The name of a command is more likely to ask for its page.
+    let Output::Folder(folder) = Output::new(folder.clone(), false) else {
+        let reason = format!(
+            "{0}: no such folder. To write the pages of all commands to a new one, end it with a \
+             slash: {0}/",
+            shown(folder)
+        );
+        return Err(Error::Config { reason });
+    };
     let io = |path: &Path, source| Error::Io { path: path.into(), source };
-    std::fs::create_dir_all(folder).map_err(|source| io(folder, source))?;
+    std::fs::create_dir_all(&folder).map_err(|source| io(&folder, source))?;
     let paths: Vec<PathBuf> = pages.iter().map(|(file, _)| folder.join(file)).collect();
     for path in &paths {
         check_overwrite(path, arguments.overwrite)?;

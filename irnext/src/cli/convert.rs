@@ -1,4 +1,5 @@
-//! `irnext convert`: writes a weight file in another format or precision, with metadata.
+//! `irnext convert`: writes a weight file of the network in another format or precision, with
+//! metadata.
 
 use super::output::{check_overwrite, say};
 use super::tasks::task_parser;
@@ -18,7 +19,7 @@ Examples:
   irnext convert run/weights.safetensors model.pth --task derain --score psnr=38.39
       To PyTorch, with metadata")]
 pub(super) struct Arguments {
-    /// Weight file to read: safetensors, or a file written by torch.save
+    /// Weight file of an IRNeXt network to read: safetensors, or a file written by torch.save
     from: PathBuf,
     /// Weight file to write: .safetensors, or .pkl, .pth or .pt for PyTorch
     to: PathBuf,

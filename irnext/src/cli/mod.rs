@@ -104,7 +104,7 @@ enum Command {
     Synth(synth::Arguments),
     /// List a weight file's tensors, and any code its pickle would run
     Inspect(inspect::Arguments),
-    /// Convert a weight file to another format or precision
+    /// Convert an IRNeXt network's weight file to another format or precision
     Convert(convert::Arguments),
     /// Print a script that completes commands and options in your shell
     Completions(completions::CompletionArguments),

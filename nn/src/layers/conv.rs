@@ -1,7 +1,7 @@
 //! Convolutions with their parameters.
 
-use super::Module;
 use super::init::fan_bound;
+use super::{Module, require_dtype};
 use crate::{Builder, Context, Cost, LayerKind, ParamId, Result};
 use engine::{Conv2dOptions, Tensor};
 
@@ -58,8 +58,8 @@ impl Conv2d {
         Self::with_options(b, c_in, c_out, kernel, false, Conv2dOptions::default())
     }
 
-    /// A convolution with all settings given. If the groups do not divide the channels, the build
-    /// ends with an error.
+    /// A convolution with all settings given. If the groups do not divide the channels, or kernel,
+    /// stride or dilation is 0, the build ends with an error.
     ///
     /// ```
     /// use engine::{Conv2dOptions, DType};
@@ -81,6 +81,7 @@ impl Conv2d {
         bias: bool,
         options: Conv2dOptions,
     ) -> Self {
+        require_steps(b, kernel, options);
         let [per_group, _] = per_group(b, [c_in, c_out], options.groups);
         let bound = fan_bound(taps_of(per_group, kernel));
         Self {
@@ -130,6 +131,7 @@ impl Module for Conv2d {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) =
             (cx.param(self.weight)?, self.bias.map(|bias| cx.param(bias)).transpose()?);
+        require_dtype(&self.path, x, &weight)?;
         let y = x.conv2d(&weight, bias.as_ref(), self.options)?;
         cx.report(|| {
             let (kernel, fan_in) = taps(&weight);
@@ -175,7 +177,8 @@ impl ConvTranspose2d {
     }
 
     /// A transposed convolution with all settings given; `options` are those of the convolution it
-    /// transposes. If the groups do not divide the channels, the build ends with an error.
+    /// transposes. If the groups do not divide the channels, or kernel, stride or dilation is 0,
+    /// the build ends with an error.
     ///
     /// ```
     /// use engine::{Conv2dOptions, DType, Tensor};
@@ -199,6 +202,7 @@ impl ConvTranspose2d {
         bias: bool,
         options: Conv2dOptions,
     ) -> Self {
+        require_steps(b, kernel, options);
         let [_, per_group] = per_group(b, [c_in, c_out], options.groups);
         let bound = fan_bound(taps_of(per_group, kernel));
         Self {
@@ -228,6 +232,7 @@ impl Module for ConvTranspose2d {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) =
             (cx.param(self.weight)?, self.bias.map(|bias| cx.param(bias)).transpose()?);
+        require_dtype(&self.path, x, &weight)?;
         let y = x.conv_transpose2d(&weight, bias.as_ref(), self.options)?;
         cx.report(|| {
             let (kernel, fan_out) = taps(&weight);
@@ -250,6 +255,14 @@ fn taps(weight: &Tensor) -> ([usize; 2], usize) {
 /// The number of taps of a kernel over `channels` channels.
 fn taps_of(channels: usize, kernel: usize) -> usize {
     channels.saturating_mul(kernel).saturating_mul(kernel)
+}
+
+/// Refuses a kernel without taps, and steps of no length.
+fn require_steps(b: &mut Builder<'_>, kernel: usize, options: Conv2dOptions) {
+    let settings = [("kernel", kernel), ("stride", options.stride), ("dilation", options.dilation)];
+    for (name, _) in settings.into_iter().filter(|&(_, value)| value == 0) {
+        b.refuse(format!("the {name} must be at least 1, got 0"));
+    }
 }
 
 /// The number of channels in each group, for both of `channels`.

@@ -1,7 +1,7 @@
 //! Linear maps and tables of vectors.
 
-use super::Module;
 use super::init::fan_bound;
+use super::{Module, require_dtype};
 use crate::{Builder, Context, Cost, LayerKind, ParamId, Result, indices};
 use engine::Tensor;
 
@@ -57,6 +57,7 @@ impl Module for Linear {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) =
             (cx.param(self.weight)?, self.bias.map(|bias| cx.param(bias)).transpose()?);
+        require_dtype(&self.path, x, &weight)?;
         let (outputs, inputs) = (weight.shape()[0], weight.shape()[1]);
         let Some(leading) = x.shape().strip_suffix(&[inputs]) else {
             let message = format!("expected […, {inputs}], got {:?}", x.shape());

@@ -21,11 +21,24 @@ pub use norm::{BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm};
 pub use pool::{AvgPool2d, GlobalAvgPool, MaxPool2d};
 pub use sequential::Sequential;
 
-use crate::{Context, Result};
+use crate::{Context, Error, Result};
 use engine::Tensor;
 
 #[cfg(test)]
 mod tests;
+
+/// An error of the layer at `path` unless its input has the dtype of its weights.
+fn require_dtype(path: &str, x: &Tensor, weight: &Tensor) -> Result<()> {
+    let (given, expected) = (x.dtype(), weight.dtype());
+    if given == expected {
+        return Ok(());
+    }
+    let layer = if path.is_empty() { "the layer" } else { path };
+    Err(Error::Setting(format!(
+        "{layer}: the input is of {given}, the weights are of {expected} in this pass; \
+         Tensor::to_dtype converts the one, Params::to_dtype the others"
+    )))
+}
 
 /// A layer with one input and one output.
 ///

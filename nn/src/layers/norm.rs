@@ -1,6 +1,6 @@
 //! Normalization layers.
 
-use super::Module;
+use super::{Module, require_dtype};
 use crate::{Builder, Context, Cost, LayerKind, ParamId, Result};
 use engine::{Tensor, counted};
 
@@ -52,7 +52,7 @@ impl BatchNorm2d {
 
 impl Module for BatchNorm2d {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
-        let (weight, bias) = self.affine.params(cx)?;
+        let (weight, bias) = self.affine.params(cx, &self.path, x)?;
         let (mean, var) = (cx.buffer(self.running_mean)?, cx.buffer(self.running_var)?);
         let y = if cx.is_training() {
             let (y, batch) = x.batch_norm_train_among(&weight, &bias, EPS, cx.ranks())?;
@@ -111,7 +111,7 @@ impl InstanceNorm2d {
 impl Module for InstanceNorm2d {
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) = match &self.affine {
-            Some(affine) => affine.params(cx)?,
+            Some(affine) => affine.params(cx, &self.path, x)?,
             None => {
                 // One number each, seen as many: the channels may be more than fit into memory.
                 let channels = x.dim("instance_norm", 1)?;
@@ -161,7 +161,7 @@ impl Module for LayerNorm {
     /// If the last dimensions of `x` are others, or have fewer than two elements.
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         const NAME: &str = "layer_norm";
-        let (weight, bias) = self.affine.params(cx)?;
+        let (weight, bias) = self.affine.params(cx, &self.path, x)?;
         let Some(leading) = x.shape().strip_suffix(weight.shape()) else {
             let (expected, got) = (weight.shape(), x.shape());
             let message = format!("expected {expected:?} as the last dimensions of {got:?}");
@@ -214,7 +214,7 @@ impl Module for GroupNorm {
     /// If `x` has another number of channels, or groups of fewer than two elements.
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         const NAME: &str = "group_norm";
-        let (weight, bias) = self.affine.params(cx)?;
+        let (weight, bias) = self.affine.params(cx, &self.path, x)?;
         let channels = weight.numel();
         if x.rank() < 2 || x.shape()[1] != channels {
             let message = format!("expected [N, {channels}, …], got {:?}", x.shape());
@@ -245,8 +245,11 @@ impl Affine {
         Self { weight: b.constant("weight", shape, 1.0), bias: b.constant("bias", shape, 0.0) }
     }
 
-    fn params(&self, cx: &Context) -> Result<(Tensor, Tensor)> {
-        Ok((cx.param(self.weight)?, cx.param(self.bias)?))
+    /// Both, for the input `x` of the layer at `path`.
+    fn params(&self, cx: &Context, path: &str, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        let (weight, bias) = (cx.param(self.weight)?, cx.param(self.bias)?);
+        require_dtype(path, x, &weight)?;
+        Ok((weight, bias))
     }
 }
 

@@ -4,7 +4,7 @@
 use super::*;
 use crate::{Builder, Frozen, Mode, Params};
 use engine::checks::{GradCheck, gradcheck};
-use engine::{DType, Numerics, Rng, Tape};
+use engine::{Conv2dOptions, DType, Numerics, Rng, Tape};
 
 fn draw(shape: &[usize], seed: u64) -> Tensor {
     Tensor::randn(shape, DType::F64, &mut Rng::new(seed)).unwrap()
@@ -304,6 +304,54 @@ fn group_norm_brings_groups_of_channels_to_one_scale() {
     assert_eq!(message(&norm, &params, &wrong), "group_norm: expected [N, 4, …], got [2, 3, 4]");
     let (channels, params) = build(|b| GroupNorm::new(b, 4, 4));
     assert!(message(&channels, &params, &draw(&[2, 4], 1)).contains("a single element"));
+}
+
+#[test]
+fn an_input_of_another_dtype_names_the_layer() {
+    type Made = (Box<dyn Module>, &'static [usize]);
+    let layers: [fn(&mut Builder<'_>) -> Made; 7] = [
+        |b| (Box::new(Linear::new(b, 2, 2)), &[3, 2]),
+        |b| (Box::new(Conv2d::new(b, 2, 2, 1)), &[1, 2, 3, 3]),
+        |b| (Box::new(ConvTranspose2d::new(b, 2, 2, 1)), &[1, 2, 3, 3]),
+        |b| (Box::new(BatchNorm2d::new(b, 2)), &[1, 2, 3, 3]),
+        |b| (Box::new(InstanceNorm2d::affine(b, 2)), &[1, 2, 3, 3]),
+        |b| (Box::new(LayerNorm::new(b, &[2])), &[3, 2]),
+        |b| (Box::new(GroupNorm::new(b, 1, 2)), &[3, 2]),
+    ];
+    for layer in layers {
+        let ((layer, shape), params) =
+            Params::build(1, DType::F32, |b| Ok(layer(&mut b.at("head")))).unwrap();
+        let x = Tensor::ones(shape, DType::F64).unwrap();
+        let error = layer.forward(&Context::inference(&params), &x).unwrap_err().to_string();
+        let expected = "head: the input is of f64, the weights are of f32 in this pass";
+        assert!(error.starts_with(expected), "{error}");
+        let cx = Context::inference(&params).computing_in(Some(DType::F64));
+        layer.forward(&cx, &x).unwrap();
+    }
+}
+
+#[test]
+fn kernels_and_steps_of_no_length_are_refused() {
+    let refused = |kernel, options| {
+        let plain = Params::build(1, DType::F32, |b| {
+            Ok(Conv2d::with_options(b, 2, 2, kernel, true, options))
+        })
+        .map(drop);
+        let transposed = Params::build(1, DType::F32, |b| {
+            Ok(ConvTranspose2d::with_options(b, 2, 2, kernel, true, options))
+        });
+        [plain, transposed.map(drop)].map(|made| made.unwrap_err().to_string())
+    };
+    let options = Conv2dOptions::default();
+    for (kernel, options, what) in [
+        (0, options, "kernel"),
+        (3, Conv2dOptions { stride: 0, ..options }, "stride"),
+        (3, Conv2dOptions { dilation: 0, ..options }, "dilation"),
+    ] {
+        for error in refused(kernel, options) {
+            assert_eq!(error, format!("the model: the {what} must be at least 1, got 0"));
+        }
+    }
 }
 
 #[test]

@@ -82,7 +82,8 @@ impl WeightFile {
     /// Writes a file in the format of its extension, `safetensors`, or `pkl`, `pth` or `pt`; see
     /// [`write_atomically`].
     pub fn write(&self, path: &Path) -> Result<()> {
-        let bytes = match path.extension().and_then(|extension| extension.to_str()) {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let bytes = match extension.map(str::to_ascii_lowercase).as_deref() {
             Some("safetensors") => self.to_bytes()?,
             Some("pkl" | "pth" | "pt") => self.to_torch_bytes()?,
             _ => {
@@ -180,7 +181,7 @@ fn refusal(refused: &[String]) -> String {
     let shown = refused[..refused.len().min(SHOWN)].join("; ");
     format!(
         "refused: the pickle references callables not needed for weights: {shown}{more}. \
-         None were executed"
+         None were executed. If this is a whole model, save its state_dict() instead"
     )
 }
 

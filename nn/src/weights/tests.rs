@@ -235,10 +235,24 @@ fn no_pickle_call_is_made() {
 }
 
 #[test]
+fn extensions_in_capitals_are_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let w = Tensor::ones(&[2], DType::F32).unwrap();
+    let file = WeightFile { tensors: [("w".to_string(), w)].into(), ..WeightFile::default() };
+    for name in ["x.PT", "x.Safetensors"] {
+        let path = folder.path().join(name);
+        file.write(&path).unwrap();
+        assert_eq!(WeightFile::read(&path).unwrap().tensors.len(), 1);
+    }
+    assert!(file.write(&folder.path().join("x.bin")).is_err());
+}
+
+#[test]
 fn refused_calls_are_listed_beside_damage() {
     let whole = tensor(&[-1], &[1], 0);
     let file = archive(&[&whole[..whole.len() - 1], b"U\x01xcnt\nsystem\n)Rs."].concat(), &[0; 16]);
     assert!(error(&file).contains("nt.system()"));
+    assert!(error(&file).ends_with("If this is a whole model, save its state_dict() instead"));
     let contents = Contents::from_bytes("w", &file).unwrap();
     assert_eq!(contents.refused, ["nt.system()"]);
     assert!(

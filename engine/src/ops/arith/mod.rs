@@ -91,7 +91,7 @@ impl Tensor {
     /// # Ok::<_, engine::Error>(())
     /// ```
     pub fn scale(&self, scale: f64) -> Result<Tensor> {
-        self.affine(scale, 0.0)
+        self.affine(scale, 0.0).map_err(|error| error.of("scale"))
     }
 
     /// `−self`.
@@ -103,7 +103,7 @@ impl Tensor {
     /// # Ok::<_, engine::Error>(())
     /// ```
     pub fn neg(&self) -> Result<Tensor> {
-        self.scale(-1.0)
+        self.affine(-1.0, 0.0).map_err(|error| error.of("neg"))
     }
 }
 

@@ -51,9 +51,12 @@ impl Op for Cast {
         Ok((cast(x[0], self.to)?, ()))
     }
 
-    fn backward(&self, (): (), dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let differentiable = is_float(self.from) && is_float(self.to);
-        Ok(vec![differentiable.then(|| cast(dy, self.from)).transpose()?])
+    fn differentiable(&self, _: usize) -> bool {
+        is_float(self.from) && is_float(self.to)
+    }
+
+    fn backward(&self, (): (), dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![need[0].then(|| cast(dy, self.from)).transpose()?])
     }
 
     fn settings(&self) -> Option<String> {

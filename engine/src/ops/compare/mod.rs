@@ -11,8 +11,10 @@ use super::gpu::pointwise;
 use super::{Op, apply};
 use crate::layout::broadcast_shape;
 use crate::ops::map;
-use crate::{DType, Element, Error, Meta, Result, Tensor, dispatch_element};
+use crate::tensor::require_number;
+use crate::{Element, Error, Meta, Result, Tensor, dispatch_element};
 use kernels::pointwise::COMPARE;
+use std::ops::Range;
 
 /// The right side of a comparison: a tensor, or a number that is compared with every element.
 ///
@@ -37,6 +39,15 @@ pub trait Operand {
     /// # Errors
     /// [`Error::Shape`] if it is a number that the dtype, an integer, does not have.
     fn tensor_like(&self, op: &'static str, like: &Tensor) -> Result<Tensor>;
+
+    /// The number that it is, if it is one.
+    ///
+    /// ```
+    /// assert_eq!(engine::Operand::number(&2.5), Some(2.5));
+    /// ```
+    fn number(&self) -> Option<f64> {
+        None
+    }
 }
 
 impl Operand for &Tensor {
@@ -47,19 +58,18 @@ impl Operand for &Tensor {
 
 impl Operand for f64 {
     fn tensor_like(&self, op: &'static str, like: &Tensor) -> Result<Tensor> {
-        let dtype = like.dtype();
-        if matches!(dtype, DType::I64 | DType::U8) {
-            let there = dispatch_element!(dtype, T => <T as Element>::from_f64(*self).to_f64());
-            if there != *self {
-                return Err(Error::shape(op, format!("{self} is not a number of dtype {dtype}")));
-            }
-        }
+        require_number(op, *self, like.dtype())?;
         like.constant(&[*self], &[])
+    }
+
+    fn number(&self) -> Option<f64> {
+        Some(*self)
     }
 }
 
 /// Each takes operands of any one dtype, and broadcasts them to a common shape. On a GPU it must be
-/// a floating-point type. With NaN on either side all are 0, except `ne`, which is 1.
+/// a floating-point type. With NaN on either side all are 0, except `ne`, which is 1. A tensor of
+/// integers may be compared with any number: 2 is less than 2.5, and no byte exceeds 300.
 impl Tensor {
     /// 1 where `self` = `other`, and 0 elsewhere.
     ///
@@ -72,7 +82,7 @@ impl Tensor {
     /// # Errors
     /// If the dtypes differ or the shapes do not broadcast together.
     pub fn eq(&self, other: impl Operand) -> Result<Tensor> {
-        compare(Eq, self, other)
+        compare(Relation::Eq, self, other)
     }
 
     /// 1 where `self` ≠ `other`, and 0 elsewhere.
@@ -86,7 +96,7 @@ impl Tensor {
     /// # Errors
     /// Same errors as [`eq`](Tensor::eq).
     pub fn ne(&self, other: impl Operand) -> Result<Tensor> {
-        compare(Ne, self, other)
+        compare(Relation::Ne, self, other)
     }
 
     /// 1 where `self` < `other`, and 0 elsewhere.
@@ -100,7 +110,7 @@ impl Tensor {
     /// # Errors
     /// Same errors as [`eq`](Tensor::eq).
     pub fn lt(&self, other: impl Operand) -> Result<Tensor> {
-        compare(Lt, self, other)
+        compare(Relation::Lt, self, other)
     }
 
     /// 1 where `self` ≤ `other`, and 0 elsewhere.
@@ -114,7 +124,7 @@ impl Tensor {
     /// # Errors
     /// Same errors as [`eq`](Tensor::eq).
     pub fn le(&self, other: impl Operand) -> Result<Tensor> {
-        compare(Le, self, other)
+        compare(Relation::Le, self, other)
     }
 
     /// 1 where `self` > `other`, and 0 elsewhere. Recorded as `lt` of the operands exchanged.
@@ -128,7 +138,7 @@ impl Tensor {
     /// # Errors
     /// Same errors as [`eq`](Tensor::eq).
     pub fn gt(&self, other: impl Operand) -> Result<Tensor> {
-        apply(Compare(Lt), &[&other.tensor_like("gt", self)?, self])
+        compare(Relation::Gt, self, other)
     }
 
     /// 1 where `self` ≥ `other`, and 0 elsewhere. Recorded as `le` of the operands exchanged.
@@ -144,12 +154,87 @@ impl Tensor {
     /// # Errors
     /// Same errors as [`eq`](Tensor::eq).
     pub fn ge(&self, other: impl Operand) -> Result<Tensor> {
-        apply(Compare(Le), &[&other.tensor_like("ge", self)?, self])
+        compare(Relation::Ge, self, other)
     }
 }
 
-fn compare<C: Comparison>(comparison: C, a: &Tensor, b: impl Operand) -> Result<Tensor> {
-    apply(Compare(comparison), &[a, &b.tensor_like(C::NAME, a)?])
+/// The mask of `relation` between `a` and `b`.
+fn compare(relation: Relation, a: &Tensor, b: impl Operand) -> Result<Tensor> {
+    let op = relation.name();
+    let (relation, b) = match (b.number(), a.dtype().whole_numbers()) {
+        // Every whole number relates to this one as to another that the dtype has, or all do alike.
+        (Some(number), Some(range)) => match relation.to_whole(number, range) {
+            Ok((relation, whole)) => (relation, a.constant(&[whole], &[])?),
+            Err(true) => (Relation::Eq, a.clone()),
+            Err(false) => (Relation::Ne, a.clone()),
+        },
+        _ => (relation, b.tensor_like(op, a)?),
+    };
+    // Errors name the operands in the caller's order.
+    common(op, &a.meta(), &b.meta())?;
+    let mask = match relation {
+        Relation::Eq => apply(Compare(Eq), &[a, &b]),
+        Relation::Ne => apply(Compare(Ne), &[a, &b]),
+        Relation::Lt => apply(Compare(Lt), &[a, &b]),
+        Relation::Le => apply(Compare(Le), &[a, &b]),
+        Relation::Gt => apply(Compare(Lt), &[&b, a]),
+        Relation::Ge => apply(Compare(Le), &[&b, a]),
+    };
+    mask.map_err(|error| error.of(op))
+}
+
+/// What a caller asks of two numbers.
+#[derive(Clone, Copy, PartialEq)]
+enum Relation {
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+}
+
+impl Relation {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Eq => "eq",
+            Self::Ne => "ne",
+            Self::Lt => "lt",
+            Self::Le => "le",
+            Self::Gt => "gt",
+            Self::Ge => "ge",
+        }
+    }
+
+    /// The relation and the whole number in `range` that say the same of whole numbers in `range`
+    /// as this relation to `number`; or, if all answers are the same, the answer.
+    fn to_whole(self, number: f64, range: Range<f64>) -> Result<(Self, f64), bool> {
+        if number.is_nan() {
+            return Err(self == Self::Ne);
+        }
+        if number < range.start {
+            return Err(matches!(self, Self::Ne | Self::Gt | Self::Ge));
+        }
+        if number >= range.end {
+            return Err(matches!(self, Self::Ne | Self::Lt | Self::Le));
+        }
+        let below = number.floor();
+        match self {
+            _ if below == number => Ok((self, number)),
+            Self::Eq => Err(false),
+            Self::Ne => Err(true),
+            Self::Lt | Self::Le => Ok((Self::Le, below)),
+            Self::Gt | Self::Ge => Ok((Self::Gt, below)),
+        }
+    }
+}
+
+/// The mask's shape and dtype, for these operands of `op`.
+fn common(op: &'static str, a: &Meta, b: &Meta) -> Result<Meta> {
+    if b.dtype != a.dtype {
+        return Err(Error::dtype(op, a.dtype, b.dtype));
+    }
+    Ok(Meta { shape: broadcast_shape(op, &a.shape, &b.shape)?, dtype: a.dtype })
 }
 
 /// A relation of two numbers.
@@ -195,11 +280,7 @@ impl<C: Comparison> Op for Compare<C> {
     type Saved = ();
 
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
-        let dtype = inputs[0].dtype;
-        if inputs[1].dtype != dtype {
-            return Err(Error::dtype(C::NAME, dtype, inputs[1].dtype));
-        }
-        Ok(Meta { shape: broadcast_shape(C::NAME, &inputs[0].shape, &inputs[1].shape)?, dtype })
+        common(C::NAME, &inputs[0], &inputs[1])
     }
 
     fn forward(&self, x: &[&Tensor], out: &Meta, _: &[bool]) -> Result<(Tensor, ())> {
@@ -218,6 +299,10 @@ impl<C: Comparison> Op for Compare<C> {
         Ok((y, ()))
     }
 
+    fn differentiable(&self, _: usize) -> bool {
+        false
+    }
+
     fn backward(&self, (): (), _: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![None, None])
     }
@@ -230,7 +315,7 @@ impl<C: Comparison> Op for Compare<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Tape;
+    use crate::{DType, Tape};
 
     /// The results of eq, ne, lt, le, gt and ge.
     fn all(a: &Tensor, b: &Tensor) -> [Vec<f64>; 6] {
@@ -251,6 +336,39 @@ mod tests {
             }
             assert_eq!(a.lt(&b).unwrap().dtype(), dtype);
             assert_eq!(a.gt(2.0).unwrap().to_f64_vec().unwrap(), [0.0, 0.0, 1.0]);
+        }
+    }
+
+    #[test]
+    fn whole_numbers_are_compared_with_any_number() {
+        let bytes = Tensor::from_slice(&[0u8, 2, 3, 255], &[4]).unwrap();
+        let long = Tensor::from_slice(&[i64::MIN, 2, 3, i64::MAX], &[4]).unwrap();
+        let numbers = [2.5, 2.0, -0.5, -1.0, 255.5, 256.0, 300.0, f64::NAN, f64::INFINITY]
+            .into_iter()
+            .chain([f64::NEG_INFINITY, 2f64.powi(63), -2f64.powi(63), -1e30, -0.0]);
+        for number in numbers {
+            for x in [&bytes, &long] {
+                // The largest i64 rounds to 2^63 in f64, which it is less than.
+                let below = |x: f64| if x == 2f64.powi(63) { x.next_down() } else { x };
+                type Masked = fn(&Tensor, f64) -> Result<Tensor>;
+                type Holds = fn(f64, f64) -> bool;
+                let relations: [(Masked, Holds); 6] = [
+                    (|x, n| x.eq(n), |x, n| x == n),
+                    (|x, n| x.ne(n), |x, n| x != n),
+                    (|x, n| x.lt(n), |x, n| x < n),
+                    (|x, n| x.le(n), |x, n| x <= n),
+                    (|x, n| x.gt(n), |x, n| x > n),
+                    (|x, n| x.ge(n), |x, n| x >= n),
+                ];
+                for (i, (mask, holds)) in relations.into_iter().enumerate() {
+                    let found = mask(x, number).unwrap();
+                    assert_eq!(found.dtype(), x.dtype());
+                    let values = x.to_f64_vec().unwrap().into_iter().map(below);
+                    let expected: Vec<f64> =
+                        values.map(|x| f64::from(u8::from(holds(x, number)))).collect();
+                    assert_eq!(found.to_f64_vec().unwrap(), expected, "{i}: {x:?} {number}");
+                }
+            }
         }
     }
 
@@ -282,7 +400,5 @@ mod tests {
         assert_eq!(message(single.eq(&double)), "eq: expected dtype f32, got f64");
         let three = Tensor::zeros(&[3], DType::F32).unwrap();
         assert_eq!(message(single.le(&three)), "le: shapes [2] and [3] do not broadcast together");
-        let count = Tensor::zeros(&[2], DType::I64).unwrap();
-        assert_eq!(message(count.ge(0.5)), "ge: 0.5 is not a number of dtype i64");
     }
 }

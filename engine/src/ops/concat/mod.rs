@@ -47,8 +47,10 @@ impl Tensor {
             let message = format!("{:?} and {:?} differ", tensors[0].shape(), other.shape());
             return Err(Error::shape("stack", message));
         }
-        let raised = tensors.iter().map(|x| x.unsqueeze(dim)).collect::<Result<Vec<_>>>()?;
-        Tensor::concat(&raised.iter().collect::<Vec<_>>(), dim)
+        let raised = tensors.iter().map(|x| x.unsqueeze(dim)).collect::<Result<Vec<_>>>();
+        raised
+            .and_then(|raised| Tensor::concat(&raised.iter().collect::<Vec<_>>(), dim))
+            .map_err(|error| error.of("stack"))
     }
 }
 

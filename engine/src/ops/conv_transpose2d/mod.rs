@@ -19,8 +19,9 @@ use crate::{Error, Meta, Result, Tensor, counted};
 
 impl Tensor {
     /// The transposed convolution of `[N, I, H, W]` with `weight` `[I, O/groups, kH, kW]`, plus
-    /// `bias` `[O]`; gives `[N, O, H', W']` with H' = (H − 1)·stride − 2·padding + dilation·(kH −
-    /// 1) + 1. `options` are those of the convolution that it transposes.
+    /// `bias` `[O]`; gives `[N, O, H', W']`, where H' is
+    /// (H − 1)·stride − 2·padding + dilation·(kH − 1) + 1, and W' likewise. `options` are those of
+    /// the convolution that it transposes.
     ///
     /// ```
     /// use engine::{Conv2dOptions, Tensor};

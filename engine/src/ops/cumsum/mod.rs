@@ -1,4 +1,5 @@
-//! Running sums along a dimension, each added up in order: yᵢ = x₀ + … + xᵢ.
+//! Running sums along a dimension, each added up in order: yᵢ = x₀ + … + xᵢ. They are added up in
+//! f64, as in PyTorch: a sum of a million f32 would drift by a percent.
 //!
 //! Backward is the running sum from the other end: dxᵢ = dyᵢ + … + dyₙ₋₁.
 
@@ -8,7 +9,7 @@ pub(super) mod samples;
 use super::{Op, apply};
 use crate::cpu::{copy, for_each_piece};
 use crate::cuda::{Gpu, Launch, Part, ReductionLaunch};
-use crate::{Layout, Meta, Result, Tensor, dispatch_float};
+use crate::{Element, Layout, Meta, Result, Tensor, dispatch_float};
 
 impl Tensor {
     /// The sums of the elements along dimension `dim` up to each. On a GPU a thread adds up a whole
@@ -26,6 +27,9 @@ impl Tensor {
         apply(Cumsum { dim }, &[self])
     }
 }
+
+/// The sums that are added up side by side.
+const COLUMNS: usize = 64;
 
 #[derive(Debug)]
 struct Cumsum {
@@ -61,7 +65,7 @@ impl Cumsum {
         x.on_device(|| self.on_cpu(x, reverse), |gpu| self.on_gpu(gpu, x, reverse))
     }
 
-    /// In the memory of a copy: each row of a block of dense memory is added to the next.
+    /// In the memory of a copy: down the rows of each block of dense memory, some columns at once.
     fn on_cpu(&self, x: &Tensor, reverse: bool) -> Result<Tensor> {
         dispatch_float!(Self::NAME, x.dtype(), T => {
             let layout = Layout::of(x.shape());
@@ -69,13 +73,17 @@ impl Cumsum {
             Tensor::build_in(layout.clone(), |y: &mut [T]| {
                 copy(y, &layout, x.raw(), x.layout());
                 for_each_piece(y, size * row, &|_, block| {
-                    for i in 1..size {
-                        let middle = if reverse { size - i } else { i };
-                        let (low, high) = block.split_at_mut(middle * row);
-                        let last = &mut low[(middle - 1) * row..];
-                        let (from, to) =
-                            if reverse { (&high[..row], last) } else { (&*last, &mut high[..row]) };
-                        to.iter_mut().zip(from).for_each(|(to, from)| *to += *from);
+                    for column in (0..row).step_by(COLUMNS) {
+                        // Adding to -0 changes no number, not even -0.
+                        let mut sums = [-0.0; COLUMNS];
+                        for i in 0..size {
+                            let i = if reverse { size - 1 - i } else { i };
+                            let line = &mut block[i * row..][column..row.min(column + COLUMNS)];
+                            for (sum, x) in sums.iter_mut().zip(line) {
+                                *sum += x.to_f64();
+                                *x = <T as Element>::from_f64(*sum);
+                            }
+                        }
                     }
                 });
             })
@@ -122,6 +130,24 @@ mod tests {
                 expected[i] += expected[i + 4];
             }
             assert_eq!(gradients.get(&x).unwrap().to_f64_vec().unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn long_sums_do_not_drift() {
+        let count = 1_000_000;
+        // More columns than are added up side by side, and one.
+        for shape in [[count, 1], [count / 100, 100]] {
+            let x = Tensor::full(&shape, 0.1, DType::F32).unwrap();
+            let exact = shape[0] as f64 * f64::from(0.1f32);
+            let tape = Tape::new();
+            let leaf = tape.leaf(&x);
+            let y = leaf.cumsum(0).unwrap();
+            let last = y.narrow(0, shape[0] - 1, 1).unwrap().to_vec::<f32>().unwrap();
+            assert!(last.iter().all(|sum| *sum == exact as f32), "{last:?}");
+            let gradients = tape.backward_from(&[&y], vec![Some(x)]).unwrap();
+            let first = gradients.get(&leaf).unwrap().narrow(0, 0, 1).unwrap();
+            assert!(first.to_vec::<f32>().unwrap().iter().all(|sum| *sum == exact as f32));
         }
     }
 

@@ -62,7 +62,10 @@ impl Tensor {
         };
         let (mut along, mut shape) = (vec![1; self.rank()], self.shape().to_vec());
         (along[dim], shape[dim]) = (count, count);
-        self.gather(dim, &indices.reshape(&along)?.broadcast_to(&shape)?)
+        let chosen = indices.reshape(&along).and_then(|indices| indices.broadcast_to(&shape));
+        chosen
+            .and_then(|indices| self.gather(dim, &indices))
+            .map_err(|error| error.of("index_select"))
     }
 
     /// Each of these indices, of i64, as a vector of `classes` numbers of `dtype`, along a new last
@@ -125,6 +128,10 @@ impl Op for Gather {
         Ok((y, (Shape(x.shape().to_vec()), indices.detach())))
     }
 
+    fn differentiable(&self, input: usize) -> bool {
+        input == 0
+    }
+
     fn backward(
         &self,
         (Shape(shape), indices): Self::Saved,
@@ -175,6 +182,10 @@ impl Op for OneHot {
             dispatch_element!(self.dtype, T => cpu::one_hot::<T>(indices, self.classes, out))
         };
         Ok((indices.on_device(on_cpu, |gpu| cuda::one_hot(gpu, Self::NAME, indices, out))?, ()))
+    }
+
+    fn differentiable(&self, _: usize) -> bool {
+        false
     }
 
     fn backward(&self, (): (), _: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {

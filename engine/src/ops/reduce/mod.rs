@@ -67,13 +67,16 @@ impl Tensor {
         let mean = infer("mean", &self.meta(), dims)?;
         let scale = mean.numel().max(1) as f64 / self.numel() as f64;
         // In half precision the sum may be larger than the largest number.
-        if matches!(self.dtype(), DType::F16 | DType::BF16) {
-            return apply(ScaledSum { dims: dims.to_vec(), scale }, &[self]);
-        }
-        self.sum_keepdim(dims)?.scale(scale)
+        let mean = match self.dtype() {
+            DType::F16 | DType::BF16 => apply(ScaledSum { dims: dims.to_vec(), scale }, &[self]),
+            _ => self.sum_keepdim(dims).and_then(|sum| sum.scale(scale)),
+        };
+        mean.map_err(|error| error.of("mean"))
     }
 
-    /// The largest element over `dims`, which the result does not have.
+    /// The largest element over `dims`, which the result does not have. The gradient goes to the
+    /// first of equal ones, as that of PyTorch's `torch.max` over a dimension does; `torch.amax`
+    /// shares it evenly among them.
     ///
     /// ```
     /// let x = engine::Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3])?;
@@ -98,7 +101,7 @@ impl Tensor {
     /// # Errors
     /// Same errors as [`amax`](Self::amax).
     pub fn amax_keepdim(&self, dims: &[usize]) -> Result<Tensor> {
-        apply(Max { dims: dims.to_vec() }, &[self])
+        apply(Max { dims: dims.to_vec() }, &[self]).map_err(|error| error.of("amax"))
     }
 
     /// The index of the largest element along dimension `dim`, which the result does not have, as
@@ -300,6 +303,10 @@ impl Op for ArgMax {
         Ok((y, ()))
     }
 
+    fn differentiable(&self, _: usize) -> bool {
+        false
+    }
+
     fn backward(&self, (): (), _: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![None])
     }
@@ -313,11 +320,9 @@ fn infer(op: &'static str, x: &Meta, dims: &[usize]) -> Result<Meta> {
     crate::dispatch::require_compute(op, x.dtype)?;
     let mut shape = x.shape.clone();
     for (i, &d) in dims.iter().enumerate() {
-        if d >= shape.len() || dims[..i].contains(&d) {
-            return Err(Error::shape(
-                op,
-                format!("dimensions {dims:?} do not fit shape {:?}", x.shape),
-            ));
+        x.dim(op, d)?;
+        if dims[..i].contains(&d) {
+            return Err(Error::shape(op, format!("dimension {d} is repeated in {dims:?}")));
         }
         shape[d] = 1;
     }

@@ -32,7 +32,7 @@ impl Tensor {
     /// # Ok::<_, engine::Error>(())
     /// ```
     pub fn narrow(&self, dim: usize, start: usize, len: usize) -> Result<Tensor> {
-        self.slice(dim, start, len, 1)
+        self.slice(dim, start, len, 1).map_err(|error| error.of("narrow"))
     }
 
     /// This tensor cut along dimension `dim` into at most `chunks` parts, which share its storage.

@@ -91,15 +91,12 @@ impl Tensor {
     /// # Ok::<_, engine::Error>(())
     /// ```
     pub fn transpose(&self, a: usize, b: usize) -> Result<Tensor> {
-        let mut dims: Vec<usize> = (0..self.rank()).collect();
-        if a.max(b) >= dims.len() {
-            return Err(Error::shape(
-                "transpose",
-                format!("no dimensions {a} and {b} in shape {:?}", self.shape()),
-            ));
+        for d in [a, b] {
+            self.dim("transpose", d)?;
         }
+        let mut dims: Vec<usize> = (0..self.rank()).collect();
         dims.swap(a, b);
-        self.permute(&dims)
+        self.permute(&dims).map_err(|error| error.of("transpose"))
     }
 
     /// This tensor repeated to `shape`: missing leading dimensions and dimensions of size 1 repeat,

@@ -71,6 +71,10 @@ impl Op for WhereCond {
         Ok((y, x[0].detach()))
     }
 
+    fn differentiable(&self, input: usize) -> bool {
+        input > 0
+    }
+
     fn backward(&self, mask: Tensor, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
         let zero = dy.constant(&[0.0], &[])?;
         let yes = need[1].then(|| mask.where_cond(dy, &zero)).transpose()?;

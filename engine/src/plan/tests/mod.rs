@@ -232,7 +232,7 @@ fn values_cannot_be_asked_for() {
     })
     .unwrap();
     let message = carried.unwrap().scale(1.0).unwrap_err().to_string();
-    assert_eq!(message, "affine: a traced tensor has a shape and no values");
+    assert_eq!(message, "scale: a traced tensor has a shape and no values");
 }
 
 #[test]
