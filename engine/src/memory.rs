@@ -42,7 +42,7 @@ enum Block {
     Pages(MmapMut),
 }
 
-/// From so many lines on, a block has pages of its own: a mebibyte.
+/// A block of this many lines or more has pages of its own: from a mebibyte on.
 const OWN_PAGES: usize = 1 << 14;
 
 impl Block {
@@ -290,7 +290,7 @@ impl Pool {
     }
 
     /// Gives free blocks back to the system until `bytes` more are within the bound: first those
-    /// that have been free for longest, as the work goes on with those that were used last.
+    /// that have been free for longest, as the next operations need those that were used last.
     fn make_space(&self, bytes: usize) {
         let held = || self.live.load(Relaxed).saturating_add(self.cached.load(Relaxed));
         while self.is_bounded() && held().saturating_add(bytes) > self.bound.load(Relaxed) {

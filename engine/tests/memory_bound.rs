@@ -4,7 +4,7 @@ use engine::{DType, Tensor, memory};
 
 const MIB: usize = 1 << 20;
 
-/// A tensor of so many MiB.
+/// A tensor of this many MiB.
 fn tensor(size: usize) -> Tensor {
     Tensor::zeros(&[size, MIB / 4], DType::F32).unwrap()
 }
@@ -19,10 +19,10 @@ fn free_buffers_make_space_within_a_bound() {
     // Of another size, and too many with both: the largest goes.
     let other = tensor(16);
     assert_eq!((memory::stats().live, memory::stats().cached), (16 * MIB, 8 * MIB));
-    // Twice as large as what is asked for: not used, as the rest would be wasted.
+    // A buffer of twice the size is not used, as half of it would be wasted.
     let four = tensor(4);
     assert_eq!((memory::stats().live, memory::stats().cached), (20 * MIB, 8 * MIB));
-    // What is in use may exceed the bound.
+    // Buffers in use may exceed the bound.
     let more = tensor(40);
     assert_eq!((memory::stats().live, memory::stats().cached), (60 * MIB, 0));
     drop((four, more));
@@ -33,7 +33,7 @@ fn free_buffers_make_space_within_a_bound() {
     drop(second);
     drop(tensor(32));
     assert_eq!(held(), 48 * MIB);
-    // Without a bound, all is kept, and twice what is asked for is used.
+    // Without a bound, all is kept, and buffers of twice the size are used.
     drop((bound, other));
     drop([20, 24].map(tensor));
     assert_eq!(memory::stats().cached, 72 * MIB);

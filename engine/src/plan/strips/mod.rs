@@ -128,7 +128,7 @@ impl Strips {
         });
         let all: f64 = all.sum::<f64>().max(1.0);
         let (mut done, mut reported) = (0.0, 0.0);
-        // What is free, of other sizes, would come on top.
+        // Free buffers of other sizes would come on top.
         let _bound = memory::Bound::new(self.peak);
         self.numerics.scope(|| {
             let mut state = StripState::new(graph, &self.keeping);
