@@ -4,8 +4,8 @@
 //! In training the statistics are the batch's own, over N, H and W, and gradients flow through
 //! them; the running statistics are the layer's business, so they are returned to it. In evaluation
 //! the statistics are given, and constants. A batch may be shared by several processes
-//! ([`Collectives`](crate::Collectives)), which then normalize by the statistics of the whole. The
-//! arithmetic is in `ops/normalize/mod.rs`.
+//! ([`Collectives`]), which then normalize by the statistics of the whole. The arithmetic is in
+//! `ops/normalize/mod.rs`.
 
 #[cfg(any(test, feature = "checks"))]
 pub(super) mod samples;
