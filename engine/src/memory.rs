@@ -219,17 +219,15 @@ pub struct Bound {
 impl Bound {
     /// A bound of `bytes`, in force from now on.
     pub fn new(bytes: usize) -> Self {
-        // The sum of many stays far below the largest number.
-        let bytes = bytes.min(usize::MAX >> 16);
+        // Not 0, which stands for no bound; and the sum of many stays below the largest number.
+        let bytes = bytes.clamp(1, usize::MAX >> 16);
         POOL.bound.fetch_add(bytes, Relaxed);
-        POOL.bounds.fetch_add(1, Relaxed);
         Self { bytes }
     }
 }
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        POOL.bounds.fetch_sub(1, Relaxed);
         POOL.bound.fetch_sub(self.bytes, Relaxed);
     }
 }
@@ -245,9 +243,8 @@ struct Pool {
     misses: AtomicU64,
     /// The blocks that came back so far.
     given: AtomicU64,
-    /// The sum of the bounds in force, and their number.
+    /// The sum of the bounds in force; 0 without one.
     bound: AtomicUsize,
-    bounds: AtomicUsize,
 }
 
 static POOL: Pool = Pool {
@@ -259,7 +256,6 @@ static POOL: Pool = Pool {
     misses: AtomicU64::new(0),
     given: AtomicU64::new(0),
     bound: AtomicUsize::new(0),
-    bounds: AtomicUsize::new(0),
 };
 
 impl Pool {
@@ -268,14 +264,15 @@ impl Pool {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_bounded(&self) -> bool {
-        self.bounds.load(Relaxed) > 0
+    /// The most bytes that it may hold, if that is limited.
+    fn bound(&self) -> Option<usize> {
+        Some(self.bound.load(Relaxed)).filter(|&bytes| bytes > 0)
     }
 
     /// The smallest free buffer that will do without wasting more than [`WASTE`] or, under a bound,
     /// an eighth.
     fn take(&self, class: usize) -> Option<Block> {
-        let widest = if self.is_bounded() { class + class / 8 } else { WASTE * class };
+        let widest = if self.bound().is_some() { class + class / 8 } else { WASTE * class };
         let found = self.lock().range_mut(class..=widest).find_map(|(_, free)| free.pop());
         match &found {
             Some((_, block)) => {
@@ -293,11 +290,10 @@ impl Pool {
     /// that have been free for longest, as the next operations need those that were used last.
     fn make_space(&self, bytes: usize) {
         let held = || self.live.load(Relaxed).saturating_add(self.cached.load(Relaxed));
-        while self.is_bounded() && held().saturating_add(bytes) > self.bound.load(Relaxed) {
+        while self.bound().is_some_and(|bound| held().saturating_add(bytes) > bound) {
             let mut free = self.lock();
-            let came = |blocks: &Vec<(u64, Block)>| blocks.first().map(|(time, _)| *time);
             let classes = free.values_mut().filter(|blocks| !blocks.is_empty());
-            let Some(blocks) = classes.min_by_key(|blocks| came(blocks)) else { return };
+            let Some(blocks) = classes.min_by_key(|blocks| blocks[0].0) else { return };
             let (_, block) = blocks.remove(0);
             self.cached.fetch_sub(block.bytes(), Relaxed);
         }
