@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::image::{Image, Note, Pixels};
 use crate::model::FrozenModel;
 use memory::{FULL_SIZE, ORDINARY, PROGRAM, Share, bytes};
-use pieces::{in_pieces, least_bytes};
+use pieces::{bytes_within, in_pieces};
 use scale::LinearFit;
 
 /// How large photographs go through a network.
@@ -118,18 +118,19 @@ pub(crate) fn check_memory(
     photo: (usize, usize),
 ) -> Result<()> {
     let Some(limit) = sizing.memory.bytes() else { return Ok(()) };
-    let least = |scale: Scale| {
+    let bytes_at = |scale: Scale, limit: u64| {
         let copy = scale.copy(task, photo);
         let per_pixel = ORDINARY + copy.map_or(FULL_SIZE, |_| 0);
-        let network = least_bytes(model, copy.unwrap_or(photo))?;
-        Ok::<u64, Error>(bytes(photo, per_pixel).saturating_add(PROGRAM + network))
+        let beside = bytes(photo, per_pixel).saturating_add(PROGRAM);
+        let network = bytes_within(limit.saturating_sub(beside), model, copy.unwrap_or(photo))?;
+        Ok::<u64, Error>(beside.saturating_add(network))
     };
-    let least_here = least(sizing.scale)?;
-    if least_here <= limit {
+    let least = bytes_at(sizing.scale, limit)?;
+    if least <= limit {
         return Ok(());
     }
-    let copied = Some(least(Scale::Auto)?).filter(|bytes| *bytes < least_here);
-    Err(Error::Memory { size: photo, least: least_here, limit, copied })
+    let copied = Some(bytes_at(Scale::Auto, 0)?).filter(|bytes| *bytes < least);
+    Err(Error::Memory { size: photo, least, limit, copied })
 }
 
 /// The result of `restore` in `precision` or, if that is not finite, in f32, with a note: half

@@ -45,12 +45,20 @@ pub(super) fn in_pieces(
     Ok((restored, note))
 }
 
-/// The bytes that the network takes for an image of this width and height, if it takes no more than
-/// it must.
-pub(super) fn least_bytes(model: &FrozenModel, (width, height): (usize, usize)) -> Result<u64> {
+/// The bytes that the network takes for an image of this width and height: in one piece, if
+/// `available` suffices for that, or else as few as it can.
+pub(super) fn bytes_within(
+    available: u64,
+    model: &FrozenModel,
+    (width, height): (usize, usize),
+) -> Result<u64> {
     let [width, height] = [width, height].map(|side| model.config.side_for(side));
-    let in_strips = model.strips(width, height, 0)?.peak_bytes();
-    Ok(model.peak_bytes(width, height)?.min(in_strips) as u64)
+    // The plan serves the restoration, too; one of strips would be made in vain.
+    let whole = model.peak_bytes(width, height)? as u64;
+    if whole <= available {
+        return Ok(whole);
+    }
+    Ok(whole.min(model.strips(width, height, 0)?.peak_bytes() as u64))
 }
 
 /// The result of `attempt` by a plan that takes at most `bytes`, or by one that takes half as much
