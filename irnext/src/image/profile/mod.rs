@@ -244,8 +244,11 @@ pub(super) fn lab_to_srgb([lightness, a, b]: [f64; 3]) -> [f64; 3] {
         -0.978_768_4 * x + 1.916_141_5 * y + 0.033_454 * z,
         0.071_945_3 * x - 0.228_991_4 * y + 1.405_242_7 * z,
     ];
-    linear.map(|light| {
-        let light = light.clamp(0.0, 1.0);
-        if light <= 0.003_130_8 { 12.92 * light } else { 1.055 * light.powf(1.0 / 2.4) - 0.055 }
-    })
+    linear.map(srgb_of_light)
+}
+
+/// The number of sRGB that codes this light, where white is 1.
+pub(super) fn srgb_of_light(light: f64) -> f64 {
+    let light = light.clamp(0.0, 1.0);
+    if light <= 0.003_130_8 { 12.92 * light } else { 1.055 * light.powf(1.0 / 2.4) - 0.055 }
 }

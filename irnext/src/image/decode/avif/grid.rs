@@ -1,7 +1,7 @@
 //! Pictures that are put together of parts of one size, row by row.
 
 use super::super::decoded::{Result, check_size, damaged};
-use super::super::heif::Container;
+use super::super::heif::{Container, Cursor};
 use super::av1::coded;
 use super::frame::Frame;
 use crate::image::FileKind;
@@ -52,13 +52,11 @@ struct Layout {
 }
 
 fn layout(data: &[u8]) -> Option<Layout> {
-    let &[0, flags, rows, columns, ref sides @ ..] = data else { return None };
+    let mut cursor = Cursor::new(data);
+    let (version, flags) = (cursor.u8()?, cursor.u8()?);
+    let (rows, columns) = (usize::from(cursor.u8()?) + 1, usize::from(cursor.u8()?) + 1);
     // Sides take 16 or 32 bits.
-    let side = |i: usize| {
-        let bytes = if flags & 1 == 0 { 2 } else { 4 };
-        let number = sides.get(i * bytes..(i + 1) * bytes)?;
-        Some(number.iter().fold(0, |number, &byte| number << 8 | usize::from(byte)))
-    };
-    let (rows, columns) = (usize::from(rows) + 1, usize::from(columns) + 1);
-    Some(Layout { rows, columns, width: side(0)?, height: side(1)? })
+    let mut side = || cursor.number(if flags & 1 == 0 { 2 } else { 4 });
+    let [width, height] = [side()?, side()?].map(|side| side as usize);
+    (version == 0).then_some(Layout { rows, columns, width, height })
 }

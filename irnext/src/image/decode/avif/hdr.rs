@@ -4,6 +4,7 @@
 //! As for JPEG XL, a display of sRGB has 255 cd/m², and one of HLG 1000.
 
 use super::super::heif::{Nclx, SRGB_PRIMARIES, UNSPECIFIED};
+use crate::image::profile::srgb_of_light;
 
 /// What white of sRGB and of HLG is, in cd/m².
 const SRGB_WHITE: f32 = 255.0;
@@ -161,8 +162,7 @@ fn of_hlg(coded: f32) -> f32 {
 }
 
 fn srgb(light: f32) -> f32 {
-    let light = light.clamp(0.0, 1.0);
-    if light <= 0.003_130_8 { 12.92 * light } else { 1.055 * light.powf(1.0 / 2.4) - 0.055 }
+    srgb_of_light(light.into()) as f32
 }
 
 #[cfg(test)]

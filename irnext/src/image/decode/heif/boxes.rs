@@ -8,7 +8,7 @@ pub(in crate::image::decode) type FourCc = [u8; 4];
 
 /// Reads from the front of some bytes.
 #[derive(Clone, Copy)]
-pub(super) struct Cursor<'a> {
+pub(in crate::image::decode) struct Cursor<'a> {
     pub rest: &'a [u8],
 }
 

@@ -18,8 +18,8 @@ use std::io::{Read, Seek, SeekFrom};
 
 use super::decoded::{Result, damaged, rare, truncated};
 use crate::image::FileKind;
-pub(super) use boxes::FourCc;
-use boxes::{Cursor, boxes, find};
+pub(super) use boxes::{Cursor, FourCc};
+use boxes::{boxes, find};
 pub(super) use items::Item;
 use items::ItemLocation;
 pub(super) use picture::{SRGB_PRIMARIES, UNSPECIFIED};
