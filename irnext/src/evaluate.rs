@@ -20,6 +20,15 @@ pub struct Scored {
     pub remarks: Vec<String>,
 }
 
+impl Scored {
+    /// Whether `measure`, the index of one, has a score of each image of the pair, so that before
+    /// and after can be compared.
+    pub fn has(&self, measure: usize) -> bool {
+        let number = |scores: &[f64]| scores.get(measure).is_some_and(|score| !score.is_nan());
+        number(&self.input) && self.restored.as_deref().is_none_or(number)
+    }
+}
+
 /// Scores encoded for another process: as bits, since JSON has no NaN.
 #[derive(Serialize, Deserialize)]
 struct EncodedScores {
@@ -82,17 +91,11 @@ pub fn score(
     Ok(Scored { name, input: before, restored, remarks })
 }
 
-/// The mean of each measure over the rows that have a score.
-pub fn mean<'a>(rows: impl IntoIterator<Item = &'a [f64]>) -> Vec<f64> {
-    let mut sums: Vec<(f64, f64)> = Vec::new();
-    for row in rows {
-        sums.resize(row.len(), (0.0, 0.0));
-        for ((sum, count), value) in sums.iter_mut().zip(row).filter(|(_, value)| !value.is_nan()) {
-            *sum += value;
-            *count += 1.0;
-        }
-    }
-    sums.into_iter().map(|(sum, count)| sum / count).collect()
+/// The mean of the scores that there are; NaN if there are none.
+pub fn mean(scores: impl IntoIterator<Item = f64>) -> f64 {
+    let scores = scores.into_iter().filter(|score| !score.is_nan());
+    let (sum, count) = scores.fold((0.0, 0.0), |(sum, count), score| (sum + score, count + 1.0));
+    sum / count
 }
 
 #[cfg(test)]
@@ -109,9 +112,20 @@ mod tests {
 
     #[test]
     fn the_mean_leaves_out_what_has_no_score() {
-        let rows = [[1.0, f64::NAN, f64::NAN], [3.0, 5.0, f64::NAN]];
-        let mean = mean(rows.iter().map(|row| &row[..]));
-        assert_eq!(mean[..2], [2.0, 5.0]);
-        assert!(mean[2].is_nan());
+        assert_eq!(mean([1.0, f64::NAN, 3.0]), 2.0);
+        assert!(mean([f64::NAN]).is_nan() && mean([]).is_nan());
+    }
+
+    #[test]
+    fn a_pair_is_compared_by_what_both_images_have() {
+        let of = |input: &[f64], restored: Option<&[f64]>| Scored {
+            name: "a".into(),
+            input: input.into(),
+            restored: restored.map(<[f64]>::to_vec),
+            remarks: Vec::new(),
+        };
+        let pair = of(&[1.0, f64::NAN, 1.0], Some(&[2.0, 2.0, f64::NAN]));
+        assert_eq!([0, 1, 2, 3].map(|measure| pair.has(measure)), [true, false, false, false]);
+        assert!(of(&[1.0], None).has(0));
     }
 }

@@ -676,7 +676,8 @@ fn a_run_ends_well_without_its_page() {
     let without = irnext(at, &["train", "without.toml"]);
     let said = text(&without.stderr);
     assert!(without.status.success(), "{said}");
-    assert!(said.contains("step 2: no samples were drawn: without/samples"), "{said}");
+    assert!(said.contains("step 1: no samples were drawn: without/samples"), "{said}");
+    assert_eq!((said.matches("no samples").count(), said.lines().count()), (1, 2), "{said}");
     assert!(said.contains("the page of the run was not written: without/page.html"), "{said}");
     let weights = |out: &str| fs::read(at.join(out).join("weights.safetensors")).unwrap();
     assert!(weights("with") == weights("without"), "samples change the weights");
@@ -686,7 +687,47 @@ fn a_run_ends_well_without_its_page() {
     assert!(irnext(at, &["train", "without.toml"]).status.success());
     let page = fs::read_to_string(at.join("without/page.html")).unwrap();
     assert_eq!(page.matches("<figcaption>step 3").count(), 2);
+    assert_eq!(page.matches("A training pair: the run has no others.").count(), 2);
+    assert!(page.contains("<td>nothing: the run is complete</td>"), "{page}");
     assert!(weights("with") == weights("without"));
+    // So has a complete one whose page was deleted, whose log does not grow by that.
+    let events = || fs::read_dir(at.join("with/events")).unwrap().count();
+    let before = events();
+    fs::remove_file(at.join("with/page.html")).unwrap();
+    assert!(irnext(at, &["train", "with.toml"]).status.success());
+    assert!(at.join("with/page.html").exists() && events() == before);
+    let other = irnext(at, &["train", "with.toml", "--set", "seed=8"]);
+    assert!(text(&other.stderr).contains("seed is 0 there, and 8 here"), "{}", text(&other.stderr));
+}
+
+#[test]
+fn validation_pairs_are_checked_first_and_small_ones_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for (name, side) in [("clean/a.png", 80), ("input/a.png", 64), ("input/b.png", 9)] {
+        fs::create_dir_all(at.join(name).parent().unwrap()).unwrap();
+        Photo::new(picture(side, side)).write(at.join(name)).unwrap();
+    }
+    fs::create_dir(at.join("target")).unwrap();
+    let target = |side: usize| Photo::new(picture(side, 9)).write(at.join("target/b.png")).unwrap();
+    fs::copy(at.join("input/a.png"), at.join("target/a.png")).unwrap();
+    fs::write(
+        at.join("c.toml"),
+        "task = \"dehaze\"\nout = \"run\"\n[data]\nclean = \"clean\"\ncrop = 64\ncrops_per_image = 2\n\
+         [optimizer]\nbatch = 2\nsteps = 1\n[validation]\n\
+         input = \"input\"\ntarget = \"target\"\n[model]\nwidth = 8\nn = 0\ngroups = 4\n",
+    )
+    .unwrap();
+    target(10);
+    let refused = irnext(at, &["train", "c.toml"]);
+    let said = text(&refused.stderr);
+    assert!(!refused.status.success() && !at.join("run").exists(), "{said}");
+    assert!(said.contains("has 9x9 pixels, and its target"), "{said}");
+    target(9);
+    let trained = irnext(at, &["train", "c.toml"]);
+    assert!(trained.status.success(), "{}", text(&trained.stderr));
+    let said = text(&trained.stdout);
+    assert!(said.contains("(pairs too small for it: 1)"), "{said}");
 }
 
 #[test]
@@ -740,7 +781,7 @@ fn curves_are_drawn() {
         (&["new"], "new/metrics.jsonl: has no steps yet"),
         (&["list.txt"], "list.txt: line 1 is not a record of a training run"),
         (&["nowhere"], "nowhere: "),
-        (&["one", "-o", "x.gif"], "x.gif: cannot write"),
+        (&["one", "-o", "x.gif"], "x.gif is no file that curves can be written to"),
         (&["one"; 9], "9 runs are too many for one plot"),
     ] {
         let run = irnext(at, &[&["plot"], arguments, &["--overwrite"]].concat());
@@ -869,6 +910,30 @@ fn recipes_are_listed_printed_and_suggested() {
     assert!(!irnext(at, &["train"]).status.success());
     let large = irnext(at, &["train", "--recipe", "gopro", "--shorten", "2", "--show"]);
     assert!(text(&large.stderr).contains("at most 1"), "{}", text(&large.stderr));
+}
+
+#[test]
+fn photographs_without_ground_truth_are_scored_by_niqe() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    weights(at);
+    fs::create_dir(at.join("photos")).unwrap();
+    for name in ["a.png", "b.png"] {
+        let grain = |x: usize, y: usize| 0.3 + 0.4 * ((x * x + 3 * y + x * y) % 17) as f32 / 17.0;
+        let image = Image::build(200, 200, |x, y| [grain(x, y); 3]).unwrap();
+        Photo::new(image).write(at.join("photos").join(name)).unwrap();
+    }
+    Photo::new(picture(40, 40)).write(at.join("photos/small.png")).unwrap();
+    let eval = |more: &[&str]| irnext(at, &[&["eval", "--input", "photos"], more].concat());
+    let run = eval(&["--weights", "w.safetensors"]);
+    let table = text(&run.stdout);
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    assert!(table.contains("mean of 3 (niqe of 2, niqe_y of 2)"), "{table}");
+    assert!(table.contains("small.png (degraded): niqe: NIQE needs two blocks"), "{table}");
+    assert!(table.contains("restored") && !table.contains("psnr "), "{table}");
+    let refused = eval(&["--measures", "niqe,psnr"]);
+    assert!(!refused.status.success());
+    assert!(text(&refused.stderr).contains("psnr needs ground truth: give its folder by --target"));
 }
 
 /// Three pairs in a published layout: the inputs are darker than their targets.

@@ -28,6 +28,8 @@ Examples:
       Score the built-in weights
   irnext eval --input restored/ --target sharp/ --format csv
       Score images that any program restored
+  irnext eval --input photographs/ --task dehaze
+      Score photographs without ground truth, before and after, by NIQE
 
 Without --task or --weights, the input images are scored as they are.")]
 pub(super) struct Arguments {
@@ -40,12 +42,11 @@ pub(super) struct Arguments {
     #[arg(
         long,
         value_name = "DIR",
-        requires = "target",
         conflicts_with = "folder",
         help_heading = DATA
     )]
     input: Option<PathBuf>,
-    /// Folder of ground-truth images
+    /// Folder of ground-truth images; without it, NIQE is the only score of --input
     #[arg(long, value_name = "DIR", requires = "input", help_heading = DATA)]
     target: Option<PathBuf>,
     /// Split of the data set: train, validation, test or other [default: test; images 51 to 55 of
@@ -137,7 +138,9 @@ impl Arguments {
 
     /// The splits to score, and their folder.
     fn splits(&self) -> Result<(PathBuf, Vec<Split>)> {
-        if let (Some(input), Some(target)) = (&self.input, &self.target) {
+        if let Some(input) = &self.input {
+            // Scores without ground truth do not look at the other image of a pair.
+            let target = self.target.as_ref().unwrap_or(input);
             let pairing = Pairing::of_folders(input, target)?.or_complain(input)?;
             let split = Split { name: input.display().to_string(), role: Role::Unknown, pairing };
             return Ok((input.clone(), vec![split]));
@@ -147,7 +150,32 @@ impl Arguments {
         Ok((folder, splits))
     }
 
+    /// Whether there are images to score the others against.
+    fn has_truth(&self) -> bool {
+        self.input.is_none() || self.target.is_some()
+    }
+
     fn measures(&self) -> Result<Vec<Measure>> {
+        let measures = self.named_measures()?;
+        if self.has_truth() {
+            return Ok(measures);
+        }
+        if ["all", "headline"].contains(&self.measures.as_str()) {
+            return Ok(Measure::ALL
+                .map(|row| row.0)
+                .into_iter()
+                .filter(|m| m.is_blind())
+                .collect());
+        }
+        match measures.iter().find(|measure| !measure.is_blind()) {
+            None => Ok(measures),
+            Some(measure) => Err(Error::Config {
+                reason: format!("{measure} needs ground truth: give its folder by --target"),
+            }),
+        }
+    }
+
+    fn named_measures(&self) -> Result<Vec<Measure>> {
         let headline = self.protocol.headline();
         match self.measures.as_str() {
             "headline" => Ok(headline),
@@ -246,9 +274,10 @@ fn run_in(team: &Team, arguments: &Arguments) -> Result<()> {
     let look = |input: &Image, restored: Option<&Image>, target: &Image| {
         let mut pictures = pictures.borrow_mut();
         if pictures.len() < PICTURED {
-            let [input, target] = [input, target].map(|image| Pixels::from(image.clone()));
-            let restored = restored.map(|image| Pixels::from(image.clone()));
-            pictures.push(Pictures::of(&input, restored.as_ref(), Some(&target))?);
+            let pixels = |image: &Image| Pixels::from(image.clone());
+            let target = arguments.has_truth().then(|| pixels(target));
+            let restored = restored.map(pixels);
+            pictures.push(Pictures::of(&pixels(input), restored.as_ref(), target.as_ref())?);
         }
         Ok(())
     };

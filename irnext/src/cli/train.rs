@@ -8,10 +8,12 @@ use crate::compute::{Compute, Precision};
 use crate::distributed::Team;
 use crate::distributed::launch::LaunchInfo;
 use crate::error::{Error, Result};
-use crate::plot;
+use crate::plot::{self, PAGE};
 use crate::protocol::Protocol;
 use crate::recipes::Recipe;
-use crate::train::{Ended, Event, Measured, RunPlan, TrainConfig, TrainingRun, Validation};
+use crate::train::{
+    Ended, Event, Measured, RunPlan, TrainConfig, TrainingRun, Validation, duration,
+};
 use engine::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use nn::shown;
@@ -176,7 +178,7 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
     let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg} {eta} left");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let start = Instant::now();
-    let mut mean_loss = None;
+    let (mut mean_loss, mut complained) = (None, false);
     let ended = run.train(|event| {
         match event {
             Event::Step(step) => {
@@ -201,21 +203,29 @@ fn lead(team: &Team, arguments: &Arguments) -> Result<()> {
                     say!("step {} loss {loss:.4} lr {rate:.2e} {images:.2} images/s", step.step);
                 }
             }
-            Event::Validation(Validation { step, psnr, ssim }) => {
-                let line = format!("step {step}: validation {psnr:.3} dB, SSIM {ssim:.4}");
+            Event::Validation(Validation { step, psnr, ssim, without_ssim }) => {
+                let ssim = match without_ssim {
+                    0 => format!("SSIM {ssim:.4}"),
+                    _ if ssim.is_nan() => "no SSIM: the pairs are too small".into(),
+                    small => format!("SSIM {ssim:.4} (pairs too small for it: {small})"),
+                };
+                let line = format!("step {step}: validation {psnr:.3} dB, {ssim}");
                 if bar.is_hidden() { say!("{line}") } else { bar.println(line) }
             }
             Event::Samples { step, failed } => {
+                let failed = failed.as_ref().filter(|_| !std::mem::replace(&mut complained, true));
                 if let Some(reason) = failed {
                     bar.suspend(|| complain!("step {step}: no samples were drawn: {reason}"));
                 }
-                bar.suspend(|| write_page(&out));
+                // What goes wrong with the page is said once, after the last step.
+                drop(plot::write_page(&out));
             }
         }
         arguments.minutes.is_none_or(|minutes| start.elapsed().as_secs_f64() < 60.0 * minutes)
     });
     bar.finish_and_clear();
-    if mean_loss.is_some() {
+    // A run that is complete gets its page back, too.
+    if mean_loss.is_some() || !out.join(PAGE).exists() && run.steps().0 > 0 {
         write_page(&out);
     }
     if let Err(error) = ended {
@@ -343,13 +353,4 @@ fn say_measured(plan: &RunPlan, measured: &Measured) {
         say!("          {validation:.2} s per validation pair, {} validations", plan.validations);
     }
     say!("time      {} of training, {} of validation", duration(training), duration(validating));
-}
-
-/// A duration in a convenient unit.
-fn duration(seconds: f64) -> String {
-    const UNITS: [(f64, &str); 3] = [(86_400.0, "days"), (3_600.0, "hours"), (60.0, "minutes")];
-    match UNITS.iter().find(|(unit, _)| seconds >= 2.0 * unit) {
-        Some((unit, name)) => format!("{:.1} {name}", seconds / unit),
-        None => format!("{seconds:.0} seconds"),
-    }
 }

@@ -133,6 +133,14 @@ impl<W: Write> Gallery<W> {
         writeln!(self.to, "</div>")
     }
 
+    /// Adds a sentence about what stands before it.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn note(&mut self, text: &str) -> io::Result<()> {
+        writeln!(self.to, "<p class=\"note\">{}</p>", escaped(text))
+    }
+
     /// Adds names with the color of each, red, green and blue.
     ///
     /// # Errors

@@ -109,6 +109,11 @@ impl Measure {
         !matches!(self, Self::Lpips | Self::AlignedPsnr | Self::AlignedSsim | Self::Niqe(_))
     }
 
+    /// Whether it takes no ground truth.
+    pub fn is_blind(self) -> bool {
+        matches!(self, Self::Niqe(_))
+    }
+
     fn row(self) -> (Self, &'static str, &'static str) {
         Self::ALL.into_iter().find(|row| row.0 == self).unwrap_or((
             self,

@@ -108,7 +108,8 @@ pub fn figure<B: DrawingBackend>(
     Pen { zoom }.figure(area, runs).map_err(refused)
 }
 
-/// Draws one curve of `runs` on an area of [`PANEL_SIZE`].
+/// Draws one curve of `runs` on an area of [`PANEL_SIZE`], which has no place for more than the
+/// curve's title.
 pub fn panel<B: DrawingBackend>(
     area: &DrawingArea<B, Shift>,
     panel: &Panel,
@@ -116,7 +117,7 @@ pub fn panel<B: DrawingBackend>(
 ) -> Result<()> {
     let pen = Pen { zoom: 1 };
     pen.typeface()
-        .and_then(|()| pen.panel(area, panel, runs, &steps(runs, 4), span(runs)))
+        .and_then(|()| pen.panel(area, panel, panel.title, runs, &steps(runs, 4)))
         .map_err(refused)
 }
 
@@ -131,7 +132,7 @@ fn steps(runs: &[Run], ticks: usize) -> Axis {
 
 /// The steps that noisy curves are smoothed over: a fiftieth of the longest run, which leaves its
 /// slow changes.
-fn span(runs: &[Run]) -> usize {
+pub fn span(runs: &[Run]) -> usize {
     (longest(runs) as usize / 50).max(1)
 }
 
@@ -161,10 +162,14 @@ impl Pen {
         self.legend(&heading, runs)?;
 
         let span = span(runs);
+        let title = |panel: &Panel| match panel.noisy && span > 1 {
+            true => format!("{}, with its mean over about {span} steps", panel.title),
+            false => panel.title.to_string(),
+        };
         let (top, below) = panels.split_vertically(self.length(430));
-        self.panel(&top, &LOSS, runs, &steps(runs, 8), span)?;
+        self.panel(&top, &LOSS, &title(&LOSS), runs, &steps(runs, 8))?;
         for (part, panel) in below.split_evenly((2, 2)).iter().zip(&SMALL) {
-            self.panel(part, panel, runs, &steps(runs, 5), span)?;
+            self.panel(part, panel, &title(panel), runs, &steps(runs, 5))?;
         }
         Ok(())
     }
@@ -194,20 +199,17 @@ impl Pen {
         Ok(())
     }
 
-    /// Noisy curves are smoothed over `span` steps.
+    /// Noisy curves are smoothed over [`span`] steps.
     fn panel<B: DrawingBackend>(
         &self,
         area: &DrawingArea<B, Shift>,
         panel: &Panel,
+        title: &str,
         runs: &[Run],
         x: &Axis,
-        span: usize,
     ) -> Drawn {
         let curves: Vec<Vec<Point>> = runs.iter().map(|run| run.points(panel.of)).collect();
-        let title = match panel.noisy && span > 1 {
-            true => format!("{}, with its mean over about {span} steps", panel.title),
-            false => panel.title.to_string(),
-        };
+        let span = span(runs);
         area.draw(&Text::new(title, self.at(30, 26), self.text(24, &TEXT))).map_err(said)?;
         if curves.iter().all(Vec::is_empty) {
             let (width, height) = area.dim_in_pixel();
@@ -220,7 +222,7 @@ impl Pen {
             .margin_top(self.length(54))
             .margin_right(self.length(30))
             .margin_left(self.length(14))
-            .x_label_area_size(self.length(40))
+            .x_label_area_size(self.length(62))
             .y_label_area_size(self.length(86))
             .build_cartesian_2d(x.clone(), y.clone())
             .map_err(said)?;
@@ -231,6 +233,8 @@ impl Pen {
             .axis_style(self.line(&GRID, 1))
             .set_all_tick_mark_size(self.length(7))
             .label_style(self.text(20, &FAINT))
+            .x_desc("step")
+            .axis_desc_style(self.text(20, &FAINT))
             .draw()
             .map_err(said)?;
         let seen = |points: Vec<Point>| points.into_iter().filter(|point| y.has(point.1));

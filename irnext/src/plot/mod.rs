@@ -16,6 +16,7 @@ pub use run::Run;
 use crate::error::{Error, Result};
 use crate::image::{Image, Photo};
 use draw::{COLORS, SIZE, figure};
+use nn::shown;
 use plotters::prelude::{BitMapBackend, IntoDrawingArea, SVGBackend};
 use std::path::Path;
 
@@ -46,7 +47,12 @@ pub fn read(paths: &[impl AsRef<Path>]) -> Result<Vec<Run>> {
 /// Checks that `path` names a file that [`write()`] can make: an .html, an .svg, or an image format
 /// that can be written.
 pub fn check_writable(path: &Path) -> Result<()> {
-    if is(path, "svg") || is(path, "html") { Ok(()) } else { Photo::check_writable(path) }
+    if is(path, "svg") || is(path, "html") || Photo::check_writable(path).is_ok() {
+        return Ok(());
+    }
+    let reason = "is no file that curves can be written to: its name should end in .html, .svg, or \
+                  the extension of an image such as .png or .jpg";
+    Err(Error::Config { reason: format!("{} {reason}", shown(&path)) })
 }
 
 /// Writes the picture or the page of `runs` to `path`, in the format that its extension names.

@@ -1,12 +1,12 @@
 //! A page of training runs: their curves, samples of their pairs over time, and their settings.
 
-use super::draw::{COLORS, PAGE_PANELS, PANEL_SIZE, panel};
+use super::draw::{COLORS, PAGE_PANELS, PANEL_SIZE, panel, span};
 use super::run::Run;
 use crate::error::{Error, Result};
 use crate::gallery::Gallery;
-use crate::train::TrainConfig;
 use crate::train::log::metrics::LogRecord;
 use crate::train::log::samples;
+use crate::train::{TrainConfig, duration};
 use plotters::prelude::{IntoDrawingArea, SVGBackend};
 use std::io;
 use std::path::Path;
@@ -44,11 +44,27 @@ pub fn page(runs: &[Run]) -> Result<Vec<u8>> {
             page.legend(names.iter().copied().zip(colors))?;
         }
         page.drawings(&drawings)?;
-        for (run, pairs) in runs.iter().zip(&samples) {
-            for pair in pairs {
-                let lines = [&run.name[..]];
-                let lines = if runs.len() > 1 { &lines[..] } else { &[] };
-                page.series(&pair.name, lines, &pair.pictures())?;
+        if span(runs) > 1 {
+            let span = span(runs);
+            page.note(&format!("Of curves with a faint one, it is the mean over {span} steps."))?;
+        }
+        // Pair by pair, so that the runs of one stand together.
+        let mut pairs: Vec<&str> = Vec::new();
+        for pair in samples.iter().flatten() {
+            if !pairs.contains(&&pair.name[..]) {
+                pairs.push(&pair.name);
+            }
+        }
+        for name in pairs {
+            let of_pair = runs.iter().zip(&samples).flat_map(|(run, pairs)| {
+                pairs.iter().filter(|pair| pair.name == name).map(move |pair| (run, pair))
+            });
+            for (run, pair) in of_pair {
+                let mut lines = Vec::new();
+                lines.extend((runs.len() > 1).then_some(&run.name[..]));
+                let is_of_training = !run.records.iter().any(is_validation);
+                lines.extend(is_of_training.then_some("A training pair: the run has no others."));
+                page.series(name, &lines, &pair.pictures())?;
             }
         }
         for run in runs {
@@ -86,7 +102,7 @@ fn config(run: &Run) -> Option<TrainConfig> {
 /// What the page says of a run; none if the log or the settings do not tell.
 type Fact = fn(&Run, Option<&TrainConfig>) -> Option<String>;
 
-const FACTS: [(&str, Fact); 8] = [
+const FACTS: [(&str, Fact); 9] = [
     ("Steps", |run, config| {
         let done = steps(run).last()?.0;
         let total =
@@ -96,17 +112,19 @@ const FACTS: [(&str, Fact); 8] = [
             });
         Some(format!("{done}{}", total.unwrap_or_default()))
     }),
+    ("Left after the last step", |run, config| {
+        let left = config?.optimizer.steps?.saturating_sub(steps(run).last()?.0);
+        match left {
+            0 => Some("nothing: the run is complete".into()),
+            left => Some(format!("{} at this pace", duration(left as f64 * time_per_step(run)?))),
+        }
+    }),
     ("Best validation", |run, _| {
         run.best().map(|(step, psnr)| format!("{psnr:.2} dB, step {step}"))
     }),
     ("First step", |run, _| Some(utc(steps(run).next()?.1))),
     ("Last step", |run, _| Some(utc(steps(run).last()?.1))),
-    ("Time per step", |run, _| {
-        let times: Vec<f64> = steps(run).map(|(_, time)| time).collect();
-        let mut each: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        each.sort_by(f64::total_cmp);
-        Some(format!("{:.2} s (median)", each.get(each.len() / 2)?))
-    }),
+    ("Time per step", |run, _| Some(format!("{:.2} s (median)", time_per_step(run)?))),
     ("Task", |_, config| Some(config?.task.to_string())),
     ("Network", |_, config| {
         let model = &config?.model;
@@ -114,6 +132,18 @@ const FACTS: [(&str, Fact); 8] = [
     }),
     ("Computed on", |_, config| Some(config?.compute.to_string())),
 ];
+
+fn is_validation(record: &LogRecord) -> bool {
+    matches!(record, LogRecord::Validation(_))
+}
+
+/// The median of the seconds from one step to the next.
+fn time_per_step(run: &Run) -> Option<f64> {
+    let times: Vec<f64> = steps(run).map(|(_, time)| time).collect();
+    let mut each: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    each.sort_by(f64::total_cmp);
+    each.get(each.len() / 2).copied()
+}
 
 /// The number and the time of each step.
 fn steps(run: &Run) -> impl DoubleEndedIterator<Item = (u64, f64)> + '_ {
@@ -187,6 +217,24 @@ mod tests {
             assert!(page.contains(part), "{part} is missing:\n{page}");
         }
         assert!(!page.contains("<img") && !page.contains("<details") && !page.contains("://"));
+    }
+
+    #[test]
+    fn runs_are_compared_pair_by_pair() {
+        let root = tempfile::tempdir().unwrap();
+        let runs = ["one", "two"].map(|name| run(root.path(), name));
+        for run in &runs {
+            for pair in ["1-a.png", "2-b.png"] {
+                let folder = run.folder.join(samples::SAMPLES).join(pair);
+                fs::create_dir_all(&folder).unwrap();
+                fs::write(folder.join("step-0000009.jpg"), "a picture").unwrap();
+            }
+        }
+        let page = String::from_utf8(page(&runs).unwrap()).unwrap();
+        let heads: Vec<&str> = page.split("<h2>").skip(1).map(|part| &part[..5]).collect();
+        assert_eq!(heads, ["a.png", "a.png", "b.png", "b.png"]);
+        let names: Vec<&str> = page.split("</h2>\n<p>").skip(1).map(|part| &part[..3]).collect();
+        assert_eq!(names, ["one", "two", "one", "two"]);
     }
 
     #[test]

@@ -63,17 +63,34 @@ pub struct SetReport {
     pub images: Vec<(Scored, Option<&'static str>)>,
 }
 
-/// Mean scores.
+/// Mean scores. A pair counts for a measure if all its images have that score, so that before and
+/// after are means over the same pairs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mean {
     /// The part of the set; none for the mean over all images.
     pub group: Option<&'static str>,
     /// The number of images.
     pub images: usize,
-    /// The mean scores of the degraded images.
+    /// The number of images that count for each measure.
+    pub scored: Vec<usize>,
+    /// The mean scores of the degraded images; NaN where none counts.
     pub input: Vec<f64>,
     /// The mean scores of the restored images, if they were restored.
     pub restored: Option<Vec<f64>>,
+}
+
+impl Mean {
+    /// `mean of 24, indoor (niqe of 22)`.
+    fn title(&self, measures: &[Measure]) -> String {
+        let group = self.group.map(|group| format!(", {group}")).unwrap_or_default();
+        let fewer = measures.iter().zip(&self.scored).filter(|(_, scored)| **scored < self.images);
+        let fewer: Vec<_> =
+            fewer.map(|(measure, scored)| format!("{measure} of {scored}")).collect();
+        match fewer.is_empty() {
+            true => format!("mean of {}{group}", self.images),
+            false => format!("mean of {}{group} ({})", self.images, fewer.join(", ")),
+        }
+    }
 }
 
 impl SetReport {
@@ -85,18 +102,24 @@ impl SetReport {
         groups.dedup();
         groups.push(None);
         let of = |group: Option<&'static str>| {
-            let rows = || {
-                self.images
-                    .iter()
-                    .filter(move |(_, g)| group.is_none() || *g == group)
-                    .map(|(row, _)| row)
+            let of_group =
+                |(_, g): &&(Scored, Option<&'static str>)| group.is_none() || *g == group;
+            let rows: Vec<&Scored> =
+                self.images.iter().filter(of_group).map(|(row, _)| row).collect();
+            let counting = |measure: usize| rows.iter().filter(move |row| row.has(measure));
+            let measures = 0..rows.first().map_or(0, |row| row.input.len());
+            let is_restored = rows.iter().all(|row| row.restored.is_some());
+            let means = |scores: fn(&Scored) -> &[f64]| -> Vec<f64> {
+                let of = |measure| mean(counting(measure).map(|row| scores(row)[measure]));
+                measures.clone().map(of).collect()
             };
-            let restored: Option<Vec<&[f64]>> = rows().map(|row| row.restored.as_deref()).collect();
             Mean {
                 group,
-                images: rows().count(),
-                input: mean(rows().map(|row| &row.input[..])),
-                restored: restored.map(mean),
+                images: rows.len(),
+                scored: measures.clone().map(|measure| counting(measure).count()).collect(),
+                input: means(|row| &row.input),
+                restored: is_restored
+                    .then(|| means(|row| row.restored.as_deref().unwrap_or_default())),
             }
         };
         groups.into_iter().map(of).collect()
@@ -160,12 +183,8 @@ impl Report {
     pub fn summary(&self, set: &SetReport) -> String {
         let mut text = String::new();
         for mean in set.means() {
-            let group = mean.group.map(|group| format!(", {group}")).unwrap_or_default();
-            text += &self.lines(
-                &mean.input,
-                mean.restored.as_deref(),
-                &format!("mean of {}{group}", mean.images),
-            );
+            let title = mean.title(&self.measures);
+            text += &self.lines(&mean.input, mean.restored.as_deref(), &title);
         }
         for (scored, _) in &set.images {
             text.extend(scored.remarks.iter().map(|remark| format!("no score  {remark}\n")));
@@ -207,8 +226,7 @@ impl Report {
                 [&set.name[..], ""].into_iter().chain(names(&self.measures)).collect();
             let mut rows = Vec::new();
             for mean in set.means() {
-                let group = mean.group.map(|group| format!(", {group}")).unwrap_or_default();
-                let name = format!("mean of {}{group}", mean.images);
+                let name = mean.title(&self.measures);
                 let row = |which: &str, values: &[f64]| -> Vec<String> {
                     let cells = values.iter().map(|value| cell(*value));
                     [name.clone(), which.into()].into_iter().chain(cells).collect()
@@ -259,6 +277,12 @@ impl Report {
                 json!({
                     "group": mean.group,
                     "images": mean.images,
+                    "scored": self
+                        .measures
+                        .iter()
+                        .zip(&mean.scored)
+                        .map(|(m, n)| (m.name().to_string(), json!(n)))
+                        .collect::<Map<_, _>>(),
                     "degraded": scores(&mean.input),
                     "restored": mean.restored.as_deref().map(scores),
                 })
@@ -316,7 +340,7 @@ impl Report {
             let means = set
                 .means()
                 .into_iter()
-                .map(|m| (format!("mean of {}", m.images), m.group, m.input, m.restored));
+                .map(|m| (m.title(&self.measures), m.group, m.input, m.restored));
             for (name, group, input, restored) in images.chain(means) {
                 row(&name, group, "degraded", &input);
                 restored.iter().for_each(|values| row(&name, group, "restored", values));
@@ -363,15 +387,15 @@ mod tests {
     use crate::image::Image;
 
     fn report() -> Report {
-        let scored = |name: &str, psnr: f64| Scored {
+        let scored = |name: &str, psnr: f64, ssim: [f64; 2]| Scored {
             name: name.into(),
-            input: vec![psnr, 0.5],
-            restored: Some(vec![psnr + 2.0, f64::NAN]),
+            input: vec![psnr, ssim[0]],
+            restored: Some(vec![psnr + 2.0, ssim[1]]),
             remarks: vec![format!("{name}: ssim: too small")],
         };
         let images = vec![
-            (scored("a, \"b\".png", 20.0), Some("indoor")),
-            (scored("c.png", f64::INFINITY), Some("outdoor")),
+            (scored("a, \"b\".png", 20.0, [0.5, 0.75]), Some("indoor")),
+            (scored("c.png", f64::INFINITY, [0.9, f64::NAN]), Some("outdoor")),
         ];
         let set =
             SetReport { name: "test".into(), set: Set::of_path("dpdd", None), pairs: 2, images };
@@ -391,15 +415,27 @@ mod tests {
             [(Some("indoor"), 1), (Some("outdoor"), 1), (None, 2)]
         );
         assert_eq!(means[0].restored.as_ref().unwrap()[0], 22.0);
-        assert_eq!(means[2].input, [f64::INFINITY, 0.5]);
+        // Of the second image there is a score before restoration alone.
+        assert_eq!(
+            (&means[2].input[..], &means[2].scored[..]),
+            (&[f64::INFINITY, 0.5][..], &[2, 1][..])
+        );
+        assert_eq!(means[2].restored.as_deref(), Some(&[f64::INFINITY, 0.75][..]));
+        assert!(means[1].input[1].is_nan());
     }
 
     #[test]
     fn a_table_names_protocol_decoder_and_published_figures() {
         let table = report().write(ReportFormat::Table);
-        for part in
-            ["dpdd", DECODER, "mean of 1, indoor", "mean of 2\n", "26.30 dB", "no score", " inf "]
-        {
+        for part in [
+            "dpdd",
+            DECODER,
+            "mean of 1, indoor",
+            "mean of 2 (ssim of 1)\n",
+            "26.30 dB",
+            "no score",
+            " inf ",
+        ] {
             assert!(table.contains(part), "{part} is missing:\n{table}");
         }
     }
@@ -411,8 +447,8 @@ mod tests {
         let page = String::from_utf8(report().page(&pictures, Vec::new()).unwrap()).unwrap();
         for part in [
             "<td>mean of 1, indoor</td><td>degraded</td><td>20.0000</td><td>0.5000</td>",
-            "<h2>a, &quot;b&quot;.png</h2>\n<p>psnr 20.0000 → 22.0000, ssim 0.5000 → -</p>",
-            "<p>psnr inf → inf, ssim",
+            "<h2>a, &quot;b&quot;.png</h2>\n<p>psnr 20.0000 → 22.0000, ssim 0.5000 → 0.7500</p>",
+            "<p>psnr inf → inf, ssim 0.9000 → -</p>",
         ] {
             assert!(page.contains(part), "{part} is missing:\n{page}");
         }
@@ -426,7 +462,8 @@ mod tests {
         let set = &json["sets"][0];
         assert_eq!(set["images"][0]["degraded"]["psnr"], 20.0);
         assert_eq!(set["images"][1]["degraded"]["psnr"], "inf");
-        assert_eq!(set["images"][0]["restored"]["ssim"], Value::Null);
+        assert_eq!(set["images"][1]["restored"]["ssim"], Value::Null);
+        assert_eq!(set["means"][2]["scored"], json!({"psnr": 2, "ssim": 1}));
         assert_eq!(set["published"]["irnext_psnr"], 26.3);
         let csv = report.write(ReportFormat::Csv);
         let lines: Vec<_> = csv.lines().collect();

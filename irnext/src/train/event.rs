@@ -43,6 +43,9 @@ pub struct Validation {
     pub step: u64,
     /// [`Measure::PSNR`](crate::metrics::Measure::PSNR).
     pub psnr: f64,
-    /// [`Measure::SSIM`](crate::metrics::Measure::SSIM).
+    /// [`Measure::SSIM`](crate::metrics::Measure::SSIM); NaN if no pair has one.
     pub ssim: f64,
+    /// The number of pairs that have a PSNR and no SSIM, which its mean leaves out: they are smaller
+    /// than its window.
+    pub without_ssim: usize,
 }

@@ -27,7 +27,7 @@ pub use config::{
     ValidationConfig,
 };
 pub use event::{Event, Step, Validation};
-pub use plan::{Measured, RunPlan};
+pub use plan::{Measured, RunPlan, duration};
 pub use step::{LOSS_SCALE, StepResult, StepSettings, TrainingState};
 pub use training_set::TrainingSet;
 

@@ -55,6 +55,10 @@ impl Pairs {
             }
             _ => (!held_back.is_empty()).then(|| Paired::new(held_back, cache.clone())),
         };
+        // Not at the first validation, which is hours away.
+        if let Some(pairs) = &validation {
+            pairs.check_sizes(config.validation.limit)?;
+        }
         Ok(Self { source, validation, remarks })
     }
 }

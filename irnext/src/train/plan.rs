@@ -123,6 +123,15 @@ impl TrainingRun {
     }
 }
 
+/// A duration in a convenient unit: `2.3 hours`.
+pub fn duration(seconds: f64) -> String {
+    const UNITS: [(f64, &str); 3] = [(86_400.0, "days"), (3_600.0, "hours"), (60.0, "minutes")];
+    match UNITS.iter().find(|(unit, _)| seconds >= 2.0 * unit) {
+        Some((unit, name)) => format!("{:.1} {name}", seconds / unit),
+        None => format!("{seconds:.0} seconds"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

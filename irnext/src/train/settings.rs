@@ -7,6 +7,7 @@ use crate::data::Source;
 use crate::distributed::file_list_fingerprint;
 use crate::error::{Error, Result};
 use nn::shown;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Fails if `config` would make the run another run.
 pub(super) fn same_run(progress: &Progress, config: &TrainConfig) -> Result<()> {
@@ -32,16 +33,44 @@ pub(super) fn same_run(progress: &Progress, config: &TrainConfig) -> Result<()> 
         table.remove("compute");
         Ok(table)
     };
-    if comparable(&progress.config)? == comparable(&config.to_toml()?)? {
+    let [there, here] = [comparable(&progress.config)?, comparable(&config.to_toml()?)?];
+    let differences = differences(there, here);
+    if differences.is_empty() {
         return Ok(());
     }
     Err(Error::Config {
         reason: format!(
-            "{}: holds a run with other settings (see its config.toml); choose another `out` or \
-             the same settings",
-            shown(&config.out)
+            "{}: holds a run with other settings: {}; choose another `out` or the same settings",
+            shown(&config.out),
+            listed(&differences)
         ),
     })
+}
+
+/// `optimizer.steps is 4 there, and 6 here` for every setting that differs.
+fn differences(there: toml::Table, here: toml::Table) -> Vec<String> {
+    let [there, here] = [there, here].map(|table| {
+        let mut settings = Vec::new();
+        flatten("", &toml::Value::Table(table), &mut settings);
+        BTreeMap::from_iter(settings)
+    });
+    let names: BTreeSet<&String> = there.keys().chain(here.keys()).collect();
+    let value = |settings: &BTreeMap<String, String>, name: &String| {
+        settings.get(name).cloned().unwrap_or_else(|| "not set".into())
+    };
+    let pairs = names.into_iter().map(|name| (name, value(&there, name), value(&here, name)));
+    pairs
+        .filter(|(_, there, here)| there != here)
+        .map(|(name, there, here)| format!("{name} is {there} there, and {here} here"))
+        .collect()
+}
+
+/// The first few of many.
+fn listed(parts: &[String]) -> String {
+    const MOST: usize = 4;
+    let more = parts.len().saturating_sub(MOST);
+    let more = if more > 0 { format!(", and {more} more differ") } else { String::new() };
+    parts[..parts.len().min(MOST)].join(", ") + &more
 }
 
 /// The settings that the ranks of a team must have in common, and the data that they lead to. The
@@ -74,5 +103,22 @@ fn flatten(name: &str, value: &toml::Value, settings: &mut Vec<(String, String)>
             }
         }
         value => settings.push((name.into(), value.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_differ_are_named() {
+        let [there, here] = ["seed = 1\n[a]\nb = 2\nc = [1, 2]\n", "[a]\nb = 3\nc = [1, 2]\n"]
+            .map(|text| text.parse::<toml::Table>().unwrap());
+        assert_eq!(differences(here.clone(), here.clone()), [""; 0]);
+        let found = differences(there, here);
+        assert_eq!(found, ["a.b is 2 there, and 3 here", "seed is 1 there, and not set here"]);
+        let many: Vec<String> = (0..6).map(|n| n.to_string()).collect();
+        assert_eq!(listed(&many), "0, 1, 2, 3, and 2 more differ");
+        assert_eq!(listed(&many[..4]), "0, 1, 2, 3");
     }
 }

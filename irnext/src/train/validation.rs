@@ -81,7 +81,13 @@ impl Validator {
             samples.extend(sample);
             Ok(())
         })?;
-        let means = mean(rows.iter().map(Vec::as_slice));
-        Ok(means.first_chunk().map(|&[psnr, ssim]| (Validation { step, psnr, ssim }, samples)))
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let mean = |measure: usize| mean(rows.iter().filter_map(|row| row.get(measure).copied()));
+        let is_small = |row: &&Vec<f64>| matches!(row[..], [psnr, ssim, ..] if !psnr.is_nan() && ssim.is_nan());
+        let without_ssim = rows.iter().filter(is_small).count();
+        let scores = Validation { step, psnr: mean(0), ssim: mean(1), without_ssim };
+        Ok(Some((scores, samples)))
     }
 }

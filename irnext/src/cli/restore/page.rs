@@ -57,5 +57,8 @@ impl ReportPage {
 /// The line about NIQE, if the photograph and its result have it.
 fn niqe(effect: &Effect) -> Option<String> {
     let (before, after) = (effect.niqe_before?, effect.niqe_after?);
-    Some(format!("NIQE {before:.2} before, {after:.2} after; clean photographs have low ones"))
+    Some(format!(
+        "NIQE {before:.2} before, {after:.2} after: a hint only. It is low for clean photographs, \
+         and for some that are not"
+    ))
 }

@@ -38,23 +38,24 @@ impl Paired {
         &self.pairs
     }
 
+    /// Checks that the photographs of the first `limit` pairs have the same size, by the headers of
+    /// their files.
+    ///
+    /// # Errors
+    /// If a header cannot be read, or the sizes of a pair differ; the error names its files.
+    pub fn check_sizes(&self, limit: usize) -> Result<()> {
+        self.pairs.iter().take(limit).try_for_each(|pair| {
+            pair.border(Photo::size(&pair.input)?, Photo::size(&pair.target)?).map(drop)
+        })
+    }
+
     /// Both photographs, and the offset of the input inside the target.
     fn read(&self, index: usize) -> Result<(Arc<Pixels>, Arc<Pixels>, usize)> {
         let pair = &self.pairs[index];
         let input = self.cache.read(&pair.input)?;
         let target = self.cache.read(&pair.target)?;
-        if let Some(border) = border((input.width, input.height), (target.width, target.height)) {
-            return Ok((input, target, border));
-        }
-        let reason = format!(
-            "has {}x{} pixels, and its target {} has {}x{}",
-            input.width,
-            input.height,
-            shown(&pair.target),
-            target.width,
-            target.height
-        );
-        Err(Error::image(&pair.input, reason))
+        let border = pair.border((input.width, input.height), (target.width, target.height))?;
+        Ok((input, target, border))
     }
 }
 
@@ -83,6 +84,20 @@ impl Source for Paired {
         let (input, target, border) = self.read(index)?;
         let inner = target.part(border, border, input.width, input.height);
         Ok((input.image(), inner))
+    }
+}
+
+impl Pair {
+    /// The offset of the input inside the target, from the width and height of each.
+    fn border(&self, input: (usize, usize), target: (usize, usize)) -> Result<usize> {
+        border(input, target).ok_or_else(|| {
+            let ((width, height), name) = (input, shown(&self.target));
+            let reason = format!(
+                "has {width}x{height} pixels, and its target {name} has {}x{}",
+                target.0, target.1
+            );
+            Error::image(&self.input, reason)
+        })
     }
 }
 

@@ -103,6 +103,23 @@ fn cuts_input_and_target_alike() {
 }
 
 #[test]
+fn sizes_are_checked_before_pixels_are_read() {
+    let root = tree(&[]);
+    for (name, height) in [("a.png", 20), ("b.png", 21)] {
+        write_place(&root.path().join("input").join(name), 30, 20, 0, 0);
+        write_place(&root.path().join("target").join(name), 30, height, 0, 0);
+    }
+    let set = open(&root).unwrap();
+    set.check_sizes(1).unwrap();
+    let message = set.check_sizes(2).unwrap_err().to_string();
+    assert!(
+        message.contains("has 30x20 pixels") && message.contains("b.png has 30x21"),
+        "{message}"
+    );
+    assert_eq!(message, set.full(1).unwrap_err().to_string());
+}
+
+#[test]
 fn cuts_off_the_border_of_reside_ground_truth() {
     let root = tree(&[]);
     write_place(&root.path().join("hazy/1_1.png"), 30, 25, 10, 10);

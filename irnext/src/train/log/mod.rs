@@ -21,7 +21,7 @@ use super::{Step, Validation};
 use crate::error::Result;
 use events::EventFile;
 use metrics::{LogRecord, Metrics, StepRecord, ValidationRecord};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// The metrics' name in a run's folder.
@@ -33,7 +33,11 @@ pub const EVENTS: &str = "events";
 /// Writes a run's log.
 pub struct RunLog {
     metrics: Metrics,
-    events: EventFile,
+    folder: PathBuf,
+    /// The step after those that the run had taken.
+    first: u64,
+    /// Begun with the first record, so that a run that is complete leaves no empty ones.
+    events: Option<EventFile>,
 }
 
 impl RunLog {
@@ -41,15 +45,21 @@ impl RunLog {
     /// are dropped.
     pub fn open(out: &Path, step: u64) -> Result<Self> {
         let metrics = Metrics::open(&out.join(METRICS), step)?;
-        let events = EventFile::create(&out.join(EVENTS), now(), step + 1)?;
-        Ok(Self { metrics, events })
+        Ok(Self { metrics, folder: out.join(EVENTS), first: step + 1, events: None })
+    }
+
+    fn events(&mut self) -> Result<&mut EventFile> {
+        match &mut self.events {
+            Some(events) => Ok(events),
+            none => Ok(none.insert(EventFile::create(&self.folder, now(), self.first)?)),
+        }
     }
 
     /// Writes a step. `throughput` is in images per second.
     pub fn step(&mut self, step: &Step, throughput: f64) -> Result<()> {
         let &Step { step, loss, spatial, frequency, rate, gradient_norm, skipped } = step;
         let time = now();
-        self.events.scalars(
+        self.events()?.scalars(
             step,
             time,
             &[
@@ -80,11 +90,15 @@ impl RunLog {
         validation: &Validation,
         samples: &[ValidationPicture],
     ) -> Result<()> {
-        let &Validation { step, psnr, ssim } = validation;
+        let &Validation { step, psnr, ssim, .. } = validation;
         let time = now();
-        self.events.scalars(step, time, &[("validation/psnr", psnr), ("validation/ssim", ssim)])?;
+        self.events()?.scalars(
+            step,
+            time,
+            &[("validation/psnr", psnr), ("validation/ssim", ssim)],
+        )?;
         for ValidationPicture { name, image } in samples {
-            self.events.image(step, time, &format!("samples/{name}"), image)?;
+            self.events()?.image(step, time, &format!("samples/{name}"), image)?;
         }
         self.metrics.write(&LogRecord::Validation(ValidationRecord { step, time, psnr, ssim }))
     }
