@@ -157,9 +157,10 @@ impl FileKind {
 
     /// Whether a photo can be read from it.
     pub fn is_readable(self) -> bool {
-        use FileKind::{Avif, Bmp, Gif, Jpeg, JpegXl, Png, Pnm, Tiff, WebP};
+        use FileKind::{Avif, Bmp, Gif, Heic, Jpeg, JpegXl, Png, Pnm, Tiff, WebP};
         matches!(self, Png | Jpeg | JpegXl | WebP | Bmp | Tiff | Pnm | Gif)
             || (self == Avif && cfg!(feature = "avif"))
+            || (self == Heic && cfg!(feature = "heic"))
     }
 
     /// Whether this is a picture, readable or not, rather than a video or a file of another sort.
@@ -175,10 +176,12 @@ impl FileKind {
             kind if kind.is_readable() => return None,
             Self::Empty => return Some("the file is empty".into()),
             Self::Unknown => {
-                let avif = if Self::Avif.is_readable() { ", AVIF" } else { "" };
+                let named = |kind: Self, name| if kind.is_readable() { name } else { "" };
                 return Some(format!(
                     "not an image, or of an unknown type; PNG, JPEG, WebP, TIFF, BMP, GIF, \
-                     PNM{avif} and JPEG XL can be read"
+                     PNM{}{} and JPEG XL can be read",
+                    named(Self::Avif, ", AVIF"),
+                    named(Self::Heic, ", HEIC")
                 ));
             }
             Self::Heic => {

@@ -1,14 +1,12 @@
 //! From the bytes of an image file to a [`Photo`]. Errors are plain text; the caller adds the
 //! file's name.
 
-#[cfg(feature = "avif")]
-mod avif;
 mod bmp;
 mod cmyk;
 mod decoded;
 mod gif;
 mod guard;
-#[cfg(feature = "avif")]
+#[cfg(any(feature = "avif", feature = "heic"))]
 mod heif;
 pub(super) mod jpeg;
 mod jxl;
@@ -61,8 +59,8 @@ fn readable(bytes: &[u8], limits: &Limits) -> Result<Photo> {
         FileKind::Tiff => tiff::decode(bytes, limits),
         FileKind::JpegXl => jxl::decode(bytes, limits),
         FileKind::Gif => gif::decode(bytes, limits),
-        #[cfg(feature = "avif")]
-        FileKind::Avif => avif::decode(bytes, limits),
+        #[cfg(any(feature = "avif", feature = "heic"))]
+        FileKind::Avif | FileKind::Heic => heif::decode(bytes, kind, limits),
         kind => others::decode(bytes, kind, limits),
     })?;
     let orientation = decoded.orientation.or_else(|| decoded.metadata.orientation());
@@ -90,8 +88,8 @@ pub(super) fn size(
     let ((width, height), orientation) = guarded(|| match kind {
         FileKind::Tiff => tiff::size(file),
         FileKind::JpegXl => jxl::size(file),
-        #[cfg(feature = "avif")]
-        FileKind::Avif => heif::size(file, kind),
+        #[cfg(any(feature = "avif", feature = "heic"))]
+        FileKind::Avif | FileKind::Heic => heif::size(file, kind),
         kind => others::size(file, kind),
     })?;
     check_size((width, height), limits)?;

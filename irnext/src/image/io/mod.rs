@@ -6,8 +6,10 @@
 
 #[cfg(all(test, feature = "avif"))]
 mod avif;
-#[cfg(all(test, feature = "avif"))]
+#[cfg(all(test, any(feature = "avif", feature = "heic")))]
 mod compare;
+#[cfg(all(test, feature = "heic"))]
+mod heic;
 #[cfg(test)]
 mod jxl;
 #[cfg(test)]
@@ -32,10 +34,10 @@ use super::photo::{Limits, Photo};
 use crate::error::{Error, Result};
 
 impl Photo {
-    /// Reads a PNG, JPEG, WebP, BMP, TIFF, GIF, PNM, JPEG XL or AVIF (feature `avif`) file within
-    /// the default [`Limits`], turns it upright and converts its colors to sRGB. Of a file with
-    /// several images, such as an animation, the first. [`Photo::notes`] say so, and list losses
-    /// and damage.
+    /// Reads a PNG, JPEG, WebP, BMP, TIFF, GIF, PNM, JPEG XL, AVIF (feature `avif`) or HEIC
+    /// (feature `heic`) file within the default [`Limits`], turns it upright and converts its colors
+    /// to sRGB. Of a file with several images, such as an animation, the first. [`Photo::notes`]
+    /// say so, and list losses and damage.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         Self::read_within(path, &Limits::default())
     }

@@ -329,11 +329,14 @@ fn the_table_in_the_manual_is_true() {
 #[test]
 fn kinds_that_cannot_be_read_are_named_with_what_to_do() {
     let cases: &[(&[u8], &str)] = &[
+        #[cfg(not(feature = "heic"))]
         (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC files cannot be read; convert them with"),
         #[cfg(not(feature = "avif"))]
         (b"\0\0\0\x18ftypavif\0\0\0\0", "AVIF files cannot be read"),
-        #[cfg(feature = "avif")]
+        #[cfg(all(feature = "avif", not(feature = "heic")))]
         (b"nothing of the sort", "GIF, PNM, AVIF and JPEG XL can be read"),
+        #[cfg(all(feature = "avif", feature = "heic"))]
+        (b"nothing of the sort", "GIF, PNM, AVIF, HEIC and JPEG XL can be read"),
         (b"FUJIFILMCCD-RAW ", "a raw photo (Fujifilm RAF)"),
         (b"8BPS\0\x01", "Photoshop files cannot be read; open them in an image program"),
         (b"\0\0\x02\0\0\0\0\0\0\0\0\0\x3C\0\x2C\0\x18\0", "TGA files cannot be read"),

@@ -5,7 +5,7 @@ use re_rav1d::dav1d::{Decoder, Error, Picture, PixelLayout, PlanarImageComponent
 
 use super::super::decoded::{Result, check_size, damaged};
 use super::super::guarded;
-use super::super::heif::{Container, Nclx, Property};
+use super::container::{Container, Nclx, Property};
 use super::frame::Frame;
 use crate::image::FileKind;
 use crate::image::photo::Limits;

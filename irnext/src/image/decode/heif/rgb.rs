@@ -6,8 +6,8 @@
 use ::image::DynamicImage;
 use rayon::prelude::*;
 
-use super::super::heif::Nclx;
 use super::super::samples::{eight_bits, sixteen_bits};
+use super::container::Nclx;
 use super::frame::Frame;
 use super::hdr::ToneMapping;
 

@@ -1,8 +1,8 @@
 //! Pictures that are put together of parts of one size, row by row.
 
 use super::super::decoded::{Result, check_size, damaged};
-use super::super::heif::{Container, Cursor};
 use super::av1::coded;
+use super::container::{Container, Cursor};
 use super::frame::Frame;
 use crate::image::FileKind;
 use crate::image::photo::Limits;
@@ -41,6 +41,45 @@ pub(super) fn decode(container: &Container<'_>, id: u32, limits: &Limits) -> Res
         whole.put(&part, (i % layout.columns * width, i / layout.columns * height));
     }
     Ok(whole)
+}
+
+impl Frame {
+    /// A frame of another size with samples of the same sort, all 0.
+    fn like(&self, width: usize, height: usize) -> Self {
+        let mut frame = Self { width, height, planes: Vec::new(), ..*self };
+        frame.planes = (0..self.planes.len())
+            .map(|plane| {
+                let (width, height) = frame.plane_size(plane);
+                vec![0; width * height]
+            })
+            .collect();
+        frame
+    }
+
+    /// Whether the samples of another are of the same sort.
+    fn is_like(&self, other: &Self) -> bool {
+        (self.bits, self.halved, self.nclx) == (other.bits, other.halved, other.nclx)
+    }
+
+    /// Puts a frame of the same sort at (`x`, `y`), which are even, and cuts it off at the edges.
+    fn put(&mut self, part: &Self, (x, y): (usize, usize)) {
+        for plane in 0..self.planes.len() {
+            let (width, height) = self.plane_size(plane);
+            let (part_width, part_height) = part.plane_size(plane);
+            let (left, top) = match self.halved {
+                Some((across, down)) if plane > 0 => {
+                    (x >> usize::from(across), y >> usize::from(down))
+                }
+                _ => (x, y),
+            };
+            let columns = part_width.min(width.saturating_sub(left));
+            let rows = part_height.min(height.saturating_sub(top));
+            for row in 0..rows {
+                let from = &part.planes[plane][row * part_width..][..columns];
+                self.planes[plane][(top + row) * width + left..][..columns].copy_from_slice(from);
+            }
+        }
+    }
 }
 
 /// How many parts there are, and the size of the whole.

@@ -3,7 +3,7 @@
 //! The brightest pixel becomes white, by the curve of ITU-R BT.2390, section 5.4.1, over luminance.
 //! As for JPEG XL, a display of sRGB has 255 cd/m², and one of HLG 1000.
 
-use super::super::heif::{Nclx, SRGB_PRIMARIES, UNSPECIFIED};
+use super::container::{Nclx, SRGB_PRIMARIES, UNSPECIFIED};
 use crate::image::profile::srgb_of_light;
 
 /// What white of sRGB and of HLG is, in cd/m².
