@@ -292,6 +292,53 @@ fn weights_are_converted_there_and_back() {
 }
 
 #[test]
+fn two_weight_files_are_mixed() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    weights(at);
+    let mut file = WeightFile::read(&at.join("w.safetensors")).unwrap();
+    for tensor in file.tensors.values_mut().filter(|tensor| tensor.dtype() == engine::DType::F16) {
+        let other = tensor.to_dtype(engine::DType::F32).unwrap().affine(3.0, 1.0).unwrap();
+        *tensor = other.to_dtype(engine::DType::F16).unwrap();
+    }
+    file.write(&at.join("other.safetensors")).unwrap();
+    let convert = |more: &[&str]| {
+        let arguments = ["convert", "w.safetensors", "mean.safetensors", "--overwrite"];
+        let arguments = [&arguments[..], &["--dtype", "f32"]].concat();
+        irnext(at, &[&arguments[..], more].concat())
+    };
+    for (share, arguments) in
+        [(0.5, &[][..]), (0.25, &["--share", "0.25"]), (1.0, &["--share", "1"])]
+    {
+        let run = convert(&[&["--mix", "other.safetensors"], arguments].concat());
+        assert!(run.status.success(), "{}", text(&run.stderr));
+        let [first, other, mean] = ["w", "other", "mean"].map(|name| {
+            let file = WeightFile::read(&at.join(format!("{name}.safetensors"))).unwrap();
+            let tensor = &file.tensors["Encoder.0.layers.0.main.0.main.0.weight"];
+            tensor.to_f64_vec().unwrap()
+        });
+        for ((a, b), mean) in first.iter().zip(&other).zip(&mean) {
+            assert!((a + share * (b - a) - mean).abs() < 1e-6, "{a} {b} {mean}");
+        }
+    }
+    let wrong = Model::new(
+        &ModelConfig { width: 16, n: 0, ..ModelConfig::default() },
+        1,
+        engine::DType::F32,
+    );
+    let wrong = wrong.unwrap().to_file(engine::DType::F32, Default::default()).unwrap();
+    wrong.write(&at.join("wrong.safetensors")).unwrap();
+    for (refused, words) in [
+        (&["--mix", "wrong.safetensors"][..], "weights of different networks have no mean"),
+        (&["--mix", "other.safetensors", "--share", "1.5"], "the share 1.5 is not from 0 to 1"),
+        (&["--share", "0.3"], "--mix"),
+    ] {
+        let run = convert(refused);
+        assert!(!run.status.success() && text(&run.stderr).contains(words), "{refused:?}");
+    }
+}
+
+#[test]
 fn a_mismatch_names_its_tensors() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();

@@ -17,7 +17,9 @@ Examples:
   irnext convert ITS.pkl dehaze.safetensors --dtype f16
       From PyTorch to safetensors, in half precision
   irnext convert run/weights.safetensors model.pth --task derain --score psnr=38.39
-      To PyTorch, with metadata")]
+      To PyTorch, with metadata
+  irnext convert first/weights.safetensors mean.safetensors --mix second/weights.safetensors
+      The mean of two runs")]
 pub(super) struct Arguments {
     /// Weight file of an IRNeXt network to read: safetensors, or a file written by torch.save
     from: PathBuf,
@@ -26,6 +28,20 @@ pub(super) struct Arguments {
     /// Precision to store: f16, bf16 or f32 [default: that of the input; f32 for f64]
     #[arg(long, hide_possible_values = true)]
     dtype: Option<StoredPrecision>,
+    /// Weight file of the same network to mix with the first: the mean of two training runs from
+    /// the same weights often has what is good in either
+    #[arg(long, value_name = "FILE", help_heading = MEAN)]
+    mix: Option<PathBuf>,
+    /// Share of that file in the mean, 0 to 1 [default: 0.5]
+    #[arg(
+        long,
+        value_name = "SHARE",
+        requires = "mix",
+        default_value_t = 0.5,
+        hide_default_value = true,
+        help_heading = MEAN
+    )]
+    share: f64,
     /// Task to record
     #[arg(
         long,
@@ -50,6 +66,9 @@ pub(super) struct Arguments {
     #[arg(long)]
     overwrite: bool,
 }
+
+/// The heading of the options of the mean.
+const MEAN: &str = "Mean of two files";
 
 /// The heading of the options that describe the weights.
 const METADATA: &str = "Metadata";
@@ -76,7 +95,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let counts = source.tensors.iter().filter(|(name, _)| is_count(name));
     let counts: Vec<_> = counts.map(|(name, count)| (name.clone(), count.clone())).collect();
 
-    let (model, mut metadata) = Model::from_file(&shown(&arguments.from).to_string(), source)?;
+    let (mut model, mut metadata) = Model::from_file(&shown(&arguments.from).to_string(), source)?;
+    if let Some(other) = &arguments.mix {
+        model = model.mixed_with(&Model::read(other)?.0, arguments.share)?;
+    }
     let task = arguments.task.map(|task| (TASK.to_string(), task.to_string()));
     let dataset = arguments.dataset.iter().map(|name| ("irnext.dataset".to_string(), name.clone()));
     let scores =

@@ -80,6 +80,31 @@ impl Model {
         Ok(Self { config, network: Arc::new(network), params })
     }
 
+    /// The model with the mean of its values and those of `other`, of which `share`, 0 to 1, counts:
+    /// that of two runs from the same weights often has what is good in either (Wortsman et al.:
+    /// "Model soups", 2022).
+    ///
+    /// # Errors
+    /// [`Error::Config`] if `other` is of another network, or `share` outside of that.
+    pub fn mixed_with(&self, other: &Self, share: f64) -> Result<Self> {
+        if self.config != other.config {
+            let reason = "weights of different networks have no mean (see `irnext inspect`)";
+            return Err(Error::Config { reason: reason.into() });
+        }
+        if !(0.0..=1.0).contains(&share) {
+            return Err(Error::Config { reason: format!("the share {share} is not from 0 to 1") });
+        }
+        let mean = |(a, b): (&Tensor, &Tensor)| -> Result<Tensor> {
+            let [a, b] = [a, b].map(|value| value.to_dtype(DType::F64));
+            let mean = a?.affine(1.0 - share, 0.0)?.add(&b?.affine(share, 0.0)?)?;
+            Ok(mean.to_dtype(DType::F32)?)
+        };
+        let values = (self.params.values(), other.params.values());
+        let values = values.0.iter().zip(&values.1).map(mean).collect::<Result<_>>()?;
+        let params = self.params.with_values(values)?;
+        Ok(Self { config: self.config.clone(), network: self.network.clone(), params })
+    }
+
     /// The model's values as a weight file in `dtype`, with `metadata` besides the file's own
     /// description.
     pub fn to_file(&self, dtype: DType, metadata: HashMap<String, String>) -> Result<WeightFile> {
