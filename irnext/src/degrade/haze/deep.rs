@@ -11,9 +11,9 @@ use crate::image::{Image, Plane};
 /// haze with depth.
 const CLEAR: f64 = 0.06;
 const FLAT: f64 = 0.03;
-const EVEN: f64 = 0.46;
+const EVEN: f64 = 0.5;
 /// How many of those with depth are in dense fog.
-const FOG: f64 = 0.15;
+const FOG: f64 = 0.3;
 
 /// The least transmission.
 const LEAST: f32 = 0.05;
@@ -72,7 +72,7 @@ impl Air {
         // Optical depths, -ln t, of the farthest and the nearest thing.
         let (far, near) = if rng.chance(FOG) {
             let far = rng.range(2.0..3.5);
-            (far, far * rng.range(0.3..0.8))
+            (far, far * rng.range(0.4..0.9))
         } else {
             let far = 0.6 * (4.0f64 / 0.6).powf(rng.uniform());
             (far, far * rng.range(0.0..0.2))
@@ -142,7 +142,7 @@ impl Light {
     /// The clean picture's own light in more than half of the cases.
     fn draw(airlight: [f64; 3], rng: &mut Rng) -> Self {
         let gamma = if rng.chance(0.35) { rng.range(1.0..1.6) } else { 1.0 };
-        let part = if rng.chance(0.3) { rng.range(0.0..0.6) } else { 0.0 };
+        let part = if rng.chance(0.1) { rng.range(0.0..0.3) } else { 0.0 };
         let tint = airlight.map(|a| (1.0 + part * (a / gray(airlight) - 1.0)) as f32);
         Self { gamma: gamma as f32, tint }
     }
@@ -249,7 +249,7 @@ mod tests {
              {spread:.2}; from below 0.3 to above 0.7 in one picture {both:.2}; fog {fog:.2}"
         );
         assert!((0.4..0.7).contains(&mean) && (0.35..0.9).contains(&spread));
-        assert!((0.25..0.6).contains(&both) && (0.05..0.2).contains(&fog));
+        assert!((0.25..0.6).contains(&both) && (0.1..0.3).contains(&fog));
     }
 
     #[test]
