@@ -1,13 +1,13 @@
 //! The restoration of photographs as a service: which model, on which device, for which photograph.
 
-use crate::classify::{Classification, classify_photo};
+use crate::classify::{Classification, TRIAL_SIDE, classify_photo, veil};
 use crate::compute::Compute;
 use crate::degrade::Task;
 use crate::error::{Error, Result};
 use crate::image::{Photo, Pixels};
 use crate::model::{FrozenModel, Model};
 use crate::restore::{
-    MemoryLimit, Scale, Sizing, bytes_beside, check_memory, finite, mix, restore_at,
+    MemoryLimit, Scale, Sizing, bytes_beside, check_memory, finite, mix, restore, restore_at,
 };
 use crate::shipped;
 use std::sync::OnceLock;
@@ -175,8 +175,34 @@ impl Restorer {
     pub fn decide(&self, pixels: &Pixels) -> Result<Decision<'_>> {
         match &self.models {
             Models::One(task, model) => Ok(Decision::Restore(self.restoration(task, model))),
-            Models::BuiltIn(_) => self.decide_by(classify_photo(pixels)?),
+            Models::BuiltIn(_) => self.decide_by(self.classify(pixels)?),
         }
+    }
+
+    /// The classification of a photograph with these pixels: that by its features
+    /// ([`classify`](crate::classify)), and what a trial of the built-in network for haze shows,
+    /// which takes a small copy.
+    ///
+    /// # Errors
+    /// If the model cannot be loaded onto the device; [`Error::Config`] if the restorer has one
+    /// model, for another task.
+    pub fn classify(&self, pixels: &Pixels) -> Result<Classification> {
+        let classification = classify_photo(pixels)?;
+        let (width, height) = (pixels.width, pixels.height);
+        if classification.small {
+            return Ok(classification);
+        }
+        let part = (TRIAL_SIDE as f64 / width.max(height) as f64).min(1.0);
+        let side = |side: usize| ((side as f64 * part).round() as usize).max(1);
+        let copy = pixels.resize(side(width), side(height))?;
+        let model = self.restoration_for(Task::Dehaze)?.model;
+        let restored = finite(self.compute.precision, &mut Vec::new(), |precision| {
+            match precision == self.compute.precision {
+                true => restore(model, &copy),
+                false => restore(&model.in_f32(), &copy),
+            }
+        })?;
+        Ok(classification.after_trial(veil(&copy, &restored)))
     }
 
     fn decide_by(&self, classification: Classification) -> Result<Decision<'_>> {

@@ -1,5 +1,6 @@
 //! The classes of photographs, and the classification of one photograph.
 
+use super::trial::probability;
 use crate::degrade::Task;
 use std::fmt;
 
@@ -41,6 +42,32 @@ pub struct Classification {
 }
 
 impl Classification {
+    /// The classification of a photograph whose haze was tried to be removed, which took away this
+    /// [`veil`](super::veil). The trial knows better than the features whether there is haze, and
+    /// nothing of rain, snow and blur. Where one of these is likely enough to be acted on, haze
+    /// takes only from clear; otherwise from all.
+    pub(crate) fn after_trial(self, veil: f64) -> Self {
+        const HAZE: usize = 1;
+        let haze = probability(veil);
+        let is_other = self.likeliest().is_some_and(|task| task != Task::Dehaze);
+        let is_likely = is_other && self.probability() >= ACTED_ON[self.place()][0];
+        let mut probabilities = self.probabilities;
+        // What the features took for haze, and is none, is clear.
+        let shared = probabilities[0] + probabilities[HAZE];
+        let kept = if is_likely { 1.0 } else { 1.0 - haze };
+        probabilities[2..].iter_mut().for_each(|probability| *probability *= kept);
+        probabilities[0] = shared * (1.0 - haze);
+        probabilities[HAZE] = if is_likely { shared * haze } else { haze };
+        let was_haze = self.likeliest() == Some(Task::Dehaze);
+        let mut judged = Self { probabilities, ..self };
+        if judged.likeliest() == Some(Task::Dehaze) {
+            let others = std::mem::take(&mut judged.reasons);
+            judged.reasons.push("a trial took a veil off its dark parts");
+            judged.reasons.extend(others.into_iter().filter(|_| was_haze));
+        }
+        judged
+    }
+
     /// The likeliest of [`CLASSES`].
     pub fn likeliest(&self) -> Option<Task> {
         CLASSES[self.place()]

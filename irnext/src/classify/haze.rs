@@ -12,16 +12,28 @@ const SIDE: usize = 256;
 /// Half the side of the patches of the dark channel, pixels: a fifteenth of the picture.
 const PATCH: usize = 7;
 
+/// The darkest channel of each pixel.
+fn least(image: &Image) -> Plane {
+    let data = image.pixels().map(|[r, g, b]| r.min(g).min(b)).collect();
+    Plane { width: image.width, height: image.height, data }
+}
+
+/// The least value in the square patch around each pixel, whose half side is `radius`.
+fn darkest_patches(plane: &Plane, radius: usize) -> Plane {
+    darkest(&darkest(plane, [1, 0], radius), [0, 1], radius)
+}
+
+/// The dark channel: the darkest channel of the patch around each pixel.
+pub(super) fn dark_channel(image: &Image, radius: usize) -> Plane {
+    darkest_patches(&least(image), radius)
+}
+
 pub(super) fn features(image: &Image) -> [f64; 8] {
     let small = image.shrink(image.width.max(image.height).div_ceil(SIDE));
     // A picture of a few rows would vanish when shrunk.
     let small = if small.data.is_empty() { image } else { &small };
-    let least = Plane {
-        width: small.width,
-        height: small.height,
-        data: small.pixels().map(|[r, g, b]| r.min(g).min(b)).collect(),
-    };
-    let dark = darkest(&darkest(&least, [1, 0], PATCH), [0, 1], PATCH);
+    let least = least(small);
+    let dark = darkest_patches(&least, PATCH);
     let half = dark.data.len() / 2;
     let mean =
         |part: &[f32]| part.iter().map(|&v| f64::from(v)).sum::<f64>() / part.len().max(1) as f64;

@@ -25,10 +25,13 @@ mod lines;
 mod sharpness;
 mod streaks;
 mod tiles;
+mod trial;
 
 pub use classification::{CLASSES, Classification, LEAST_SIDE, class_name};
 pub use classifier::Classifier;
 pub use features::Features;
+
+pub(crate) use trial::{SIDE as TRIAL_SIDE, veil};
 
 use crate::error::Result;
 use crate::image::{Image, Pixels};

@@ -3,7 +3,7 @@ use super::fit::{LabeledFeatures, fit};
 use super::*;
 use crate::compute::Compute;
 use crate::data::image_files;
-use crate::degrade::{Task, degrade};
+use crate::degrade::{Haze, Task, degrade, hazy_pair};
 use crate::image::Photo;
 use crate::restorer::{Outcome, Restorer};
 use engine::Rng;
@@ -197,6 +197,50 @@ fn haze_and_snow_ask_for_more_and_a_doubtful_restoration_is_mild() {
 }
 
 #[test]
+fn a_trial_tells_haze_and_leaves_what_is_likely_enough() {
+    let after = |probabilities, veil| classification(probabilities).after_trial(veil);
+    let sum = |judged: &Classification| judged.probabilities.iter().sum::<f64>();
+    // Whatever the features say of haze, the trial knows better.
+    for features in [[0.9, 0.1, 0.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]] {
+        let (clear, hazy) = (after(features, 0.03), after(features, 0.2));
+        assert_eq!((clear.task(), hazy.task()), (None, Some(Task::Dehaze)), "{clear}; {hazy}");
+        assert!((sum(&clear) - 1.0).abs() < 1e-12 && (sum(&hazy) - 1.0).abs() < 1e-12);
+        assert_eq!(hazy.strength(), 1.0);
+        assert!(hazy.to_string().contains("(a trial took a veil off its dark parts"), "{hazy}");
+    }
+    // Doubtful snow gives way to haze; likely rain keeps its probability beside it.
+    let snow = after([0.2, 0.0, 0.1, 0.7, 0.0, 0.0], 0.2);
+    assert_eq!(snow.task(), Some(Task::Dehaze), "{snow}");
+    let rain = after([0.1, 0.1, 0.8, 0.0, 0.0, 0.0], 0.2);
+    assert_eq!((rain.task(), rain.probability()), (Some(Task::Derain), 0.8), "{rain}");
+    assert!(rain.probabilities[1] > 0.19 && (sum(&rain) - 1.0).abs() < 1e-12);
+    // Without a veil, what the features took for haze is clear, and nothing else is likelier.
+    let flat = after([0.0, 0.9, 0.0, 0.1, 0.0, 0.0], 0.0);
+    assert!(flat.probabilities[0] > 0.8 && flat.probabilities[3] <= 0.1, "{flat:?}");
+}
+
+#[test]
+fn the_trial_finds_haze_with_depth_and_none_in_clear_photographs() {
+    let restorer = Restorer::detecting(Compute::default()).unwrap();
+    let judged = |image: &Image| restorer.classify(&image.clone().into()).unwrap();
+    let (mut found, mut of) = (0, 0);
+    for photograph in held_back() {
+        let clear = judged(&photograph);
+        assert_ne!(clear.task(), Some(Task::Dehaze), "{clear}");
+        for index in 0..6 {
+            let (hazy, clean) = hazy_pair(&photograph, Haze::Deep, &mut Rng::at(4, 0, index));
+            // Some pairs are of clear pictures or of flat fields.
+            if (hazy.data.iter().zip(&clean.data)).any(|(a, b)| (a - b).abs() > 0.1) {
+                (found, of) =
+                    (found + usize::from(judged(&hazy).task() == Some(Task::Dehaze)), of + 1);
+            }
+        }
+    }
+    println!("haze with depth is found in {found} of {of}");
+    assert!(of >= 12 && 4 * found >= 3 * of, "{found} of {of}");
+}
+
+#[test]
 fn small_photographs_are_left_alone() {
     let hazy = degrade(Task::Dehaze, &held_back()[0], &mut Rng::at(0, 0, 0));
     let judged = |width, height| classify(&hazy.part(0, 0, width, height)).unwrap();
@@ -217,7 +261,7 @@ fn a_second_pass_over_a_result_finds_it_clear() {
         let Outcome::Restored { photo: restored, .. } = restorer.restore(&photo).unwrap() else {
             panic!("{name} was left alone")
         };
-        let again = classify_photo(&restored.pixels).unwrap();
+        let again = restorer.classify(&restored.pixels).unwrap();
         assert_eq!(again.task(), None, "{name}: {again}");
     }
 }

@@ -4,7 +4,6 @@
 use super::arguments::WeightArguments;
 use super::output::complain;
 use super::tasks::{TaskChoice, choice_parser};
-use crate::classify::classify;
 use crate::compute::Compute;
 use crate::degrade::Task;
 use crate::error::{Error, Result};
@@ -40,7 +39,8 @@ impl RestorerArguments {
         if let Some(weights) = self.fixed()? {
             return Ok(weights);
         }
-        let classification = classify(photo)?;
+        let restorer = Restorer::detecting(Compute::default())?;
+        let classification = restorer.classify(&photo.clone().into())?;
         complain!("{classification}");
         let task = classification.likeliest_task().unwrap_or(Task::Dehaze);
         Ok(WeightArguments { task: Some(task), weights: None })
