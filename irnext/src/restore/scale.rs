@@ -21,7 +21,8 @@ use std::str::FromStr;
 /// pictures (docs/src/restoring.md has the choice).
 fn copy_pixels(task: Task) -> usize {
     match task {
-        Task::Dehaze | Task::Derain => 1 << 18,
+        Task::Dehaze => 1 << 17,
+        Task::Derain => 1 << 18,
         Task::Deblur => 1 << 19,
         Task::Desnow | Task::Defocus => 3 << 18,
     }
@@ -48,7 +49,7 @@ const EPSILON: f32 = 1e-4;
 /// The scale at which a network sees a photograph.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Scale {
-    /// The scale that suits the task: a copy of a quarter to three quarters of a megapixel if the
+    /// The scale that suits the task: a copy of an eighth to three quarters of a megapixel if the
     /// photograph is larger. Unknown tasks are done at full size.
     #[default]
     Auto,
