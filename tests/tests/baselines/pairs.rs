@@ -59,9 +59,9 @@ impl Source for Made {
 /// Pixels along a side of a degraded picture.
 const SIDE: usize = 160;
 
-/// Each of the three photographs in `docs/samples/clean`, which nothing was trained on or fitted
-/// to, degraded four times.
-pub fn held_back(task: Task) -> Made {
+/// Each of the three photographs in `docs/samples/clean`, which no weights were trained on but
+/// those for haze, degraded four times.
+pub fn samples(task: Task) -> Made {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/samples/clean");
     make(task, &folder, 3, 0..4)
 }
