@@ -760,8 +760,8 @@ fn validation_pairs_are_checked_first_and_small_ones_counted() {
     fs::copy(at.join("input/a.png"), at.join("target/a.png")).unwrap();
     fs::write(
         at.join("c.toml"),
-        "task = \"dehaze\"\nout = \"run\"\n[data]\nclean = \"clean\"\ncrop = 64\ncrops_per_image = 2\n\
-         [optimizer]\nbatch = 2\nsteps = 1\n[validation]\n\
+        "task = \"dehaze\"\nout = \"run\"\n[data]\nclean = \"clean\"\ncrop = 64\n\
+         crops_per_image = 2\n[optimizer]\nbatch = 2\nsteps = 1\n[validation]\n\
          input = \"input\"\ntarget = \"target\"\n[model]\nwidth = 8\nn = 0\ngroups = 4\n",
     )
     .unwrap();

@@ -80,8 +80,8 @@ impl Model {
         Ok(Self { config, network: Arc::new(network), params })
     }
 
-    /// The model with the mean of its values and those of `other`, of which `share`, 0 to 1, counts:
-    /// that of two runs from the same weights often has what is good in either (Wortsman et al.:
+    /// The model with the mean of its values and those of `other`, of which `share` (0 to 1)
+    /// counts: that of two runs from the same weights often has what is good in either (Wortsman et al.:
     /// "Model soups", 2022).
     ///
     /// # Errors

@@ -45,7 +45,7 @@ pub struct Validation {
     pub psnr: f64,
     /// [`Measure::SSIM`](crate::metrics::Measure::SSIM); NaN if no pair has one.
     pub ssim: f64,
-    /// The number of pairs that have a PSNR and no SSIM, which its mean leaves out: they are smaller
-    /// than its window.
+    /// The number of pairs that have a PSNR and no SSIM, which its mean leaves out: they are
+    /// smaller than its window.
     pub without_ssim: usize,
 }

@@ -85,7 +85,10 @@ impl Validator {
             return Ok(None);
         }
         let mean = |measure: usize| mean(rows.iter().filter_map(|row| row.get(measure).copied()));
-        let is_small = |row: &&Vec<f64>| matches!(row[..], [psnr, ssim, ..] if !psnr.is_nan() && ssim.is_nan());
+        let is_small = |row: &&Vec<f64>| match row[..] {
+            [psnr, ssim, ..] => !psnr.is_nan() && ssim.is_nan(),
+            _ => false,
+        };
         let without_ssim = rows.iter().filter(is_small).count();
         let scores = Validation { step, psnr: mean(0), ssim: mean(1), without_ssim };
         Ok(Some((scores, samples)))

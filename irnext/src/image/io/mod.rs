@@ -35,9 +35,9 @@ use crate::error::{Error, Result};
 
 impl Photo {
     /// Reads a PNG, JPEG, WebP, BMP, TIFF, GIF, PNM, JPEG XL, AVIF (feature `avif`) or HEIC
-    /// (feature `heic`) file within the default [`Limits`], turns it upright and converts its colors
-    /// to sRGB. Of a file with several images, such as an animation, the first. [`Photo::notes`]
-    /// say so, and list losses and damage.
+    /// (feature `heic`) file within the default [`Limits`], turns it upright and converts its
+    /// colors to sRGB. Of a file with several images, such as an animation, the first.
+    /// [`Photo::notes`] say so, and list losses and damage.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         Self::read_within(path, &Limits::default())
     }
