@@ -81,8 +81,8 @@ impl Model {
     }
 
     /// The model with the mean of its values and those of `other`, of which `share` (0 to 1)
-    /// counts: that of two runs from the same weights often has what is good in either (Wortsman et al.:
-    /// "Model soups", 2022).
+    /// counts: that of two runs from the same weights often has what is good in either (Wortsman
+    /// et al.: "Model soups", 2022).
     ///
     /// # Errors
     /// [`Error::Config`] if `other` is of another network, or `share` outside of that.
