@@ -220,7 +220,7 @@ mod tests {
         let image = Image::from_fn(900, 600, |x, y| [x as f32 / 900.0, y as f32 / 600.0, 0.5]);
         let (pixels, beside) = (Pixels::from(image), PROGRAM + bytes(size, ORDINARY));
         for (scale, more_than_auto) in
-            [(Scale::Full, true), (Scale::Part(0.5), false), (Scale::Auto, false)]
+            [(Scale::Full, true), (Scale::Part(0.4), false), (Scale::Auto, false)]
         {
             let sizing = |bytes| Sizing { memory: MemoryLimit::limited_to(bytes), scale };
             let check = |bytes| check_memory(sizing(bytes), &model, "dehaze", size);
