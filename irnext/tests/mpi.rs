@@ -238,7 +238,10 @@ fn a_failure_on_one_rank_ends_both_and_nothing_is_lost() {
         return;
     }
     let folder = prepared();
-    fs::write(folder.path().join("hazy/1.png"), "no image").unwrap();
+    // Its header is whole, so that it is noticed at the validation.
+    let file = folder.path().join("hazy/1.png");
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, &whole[..whole.len() / 2]).unwrap();
     let output =
         ranks(2, folder.path(), &["train", "run.toml", "--set", "optimizer.save_every=1000"])
             .output()

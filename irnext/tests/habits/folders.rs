@@ -13,10 +13,13 @@ fn a_folder_of_thirty_with_two_broken_ones() {
     for passed_over in ["in/Thumbs.db", "in/notes.txt", "in/.hidden.png"] {
         fs::write(at.join(passed_over), "something").unwrap();
     }
-    fs::write(at.join("in/phone.heic"), b"\0\0\0\x18ftypheic\0\0\0\0mif1heic").unwrap();
+    fs::write(at.join("in/layers.psd"), b"8BPS\0\x01\0\0\0\0\0\0").unwrap();
 
     let said = ends(at, &quick(&["in", "-o", "out"]), 1);
-    assert!(said.contains("28 restored, 2 failed; skipped: 1 HEIC (cannot be read)"), "{said}");
+    assert!(
+        said.contains("28 restored, 2 failed; skipped: 1 Photoshop (cannot be read)"),
+        "{said}"
+    );
     assert!(said.contains("cut.png") && said.contains("text.jpg"), "{said}");
     for name in &good {
         assert!(at.join(name.replacen("in/", "out/", 1)).exists(), "{name}");
