@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     #[arg(long, hide_possible_values = true)]
     dtype: Option<StoredPrecision>,
     /// Weight file of the same network to mix with the first: the mean of two training runs from
-    /// the same weights often has what is good in either
+    /// the same weights often has the strengths of both
     #[arg(long, value_name = "FILE", help_heading = MEAN)]
     mix: Option<PathBuf>,
     /// Share of that file in the mean, 0 to 1 [default: 0.5]

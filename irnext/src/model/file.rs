@@ -81,7 +81,7 @@ impl Model {
     }
 
     /// The model with the mean of its values and those of `other`, of which `share` (0 to 1)
-    /// counts: that of two runs from the same weights often has what is good in either (Wortsman
+    /// counts: that of two runs from the same weights often has the strengths of both (Wortsman
     /// et al.: "Model soups", 2022).
     ///
     /// # Errors
