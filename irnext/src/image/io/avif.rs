@@ -1,24 +1,21 @@
 //! AVIF files, made by Pillow 13 and `avifenc` 0.11 of patterns, and the pixels that Pillow reads
 //! from them.
 
-use std::fs;
-use std::path::Path;
-
 use super::compare::{apart, apart_in, opacities};
+use super::sample;
 use crate::image::{Depth, FileKind, Limits, Note, Photo};
 
 fn file(name: &str) -> Vec<u8> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/image/io/samples/avif");
-    fs::read(folder.join(name)).unwrap()
+    sample::bytes(&format!("avif/{name}"))
 }
 
 fn read(name: &str) -> Photo {
-    Photo::from_bytes(&file(&format!("{name}.avif")), &Limits::default()).unwrap()
+    sample::photo(&format!("avif/{name}.avif"))
 }
 
 /// What Pillow reads.
 fn expected(name: &str) -> Photo {
-    Photo::from_bytes(&file(&format!("{name}.png")), &Limits::default()).unwrap()
+    sample::photo(&format!("avif/{name}.png"))
 }
 
 #[test]

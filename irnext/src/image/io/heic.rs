@@ -1,26 +1,24 @@
 //! HEIC files, made by `heif-enc` 1.15 of patterns, and the pixels that `heif-convert` reads from
-//! them. All are grids of one part, as the coder takes no picture as small as these.
-
-use std::fs;
-use std::path::Path;
+//! them. Those that are not called plain are grids of one part, as the coder takes no picture as
+//! small as these.
 
 use super::compare::{apart, opacities};
+use super::sample;
 use crate::image::{Depth, FileKind, Limits, Photo};
 
 fn file(name: &str) -> Vec<u8> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/image/io/samples/heic");
-    fs::read(folder.join(name)).unwrap()
+    sample::bytes(&format!("heic/{name}.heic"))
 }
 
 fn read(name: &str) -> Photo {
-    Photo::from_bytes(&file(&format!("{name}.heic")), &Limits::default()).unwrap()
+    sample::photo(&format!("heic/{name}.heic"))
 }
 
 #[test]
 fn every_kind_of_pixels_is_read_as_libheif_reads_it() {
     for (name, depth, most, mean) in [
         ("444", Depth::Eight, 1.1, 0.5),
-        // `heif-convert` repeats halved chroma, where it is interpolated here.
+        // Where the library leaves colors as they are coded, halved chroma is interpolated here.
         ("422", Depth::Eight, 6.1, 2.0),
         ("420", Depth::Eight, 6.1, 2.0),
         ("gray", Depth::Eight, 1.1, 0.3),
@@ -29,11 +27,14 @@ fn every_kind_of_pixels_is_read_as_libheif_reads_it() {
         ("alpha", Depth::Eight, 1.1, 0.5),
         ("odd", Depth::Eight, 1.1, 0.5),
         ("quarter", Depth::Eight, 1.1, 0.5),
+        ("plain-444", Depth::Eight, 1.1, 0.5),
+        ("plain-422", Depth::Eight, 6.1, 2.0),
+        ("plain-420", Depth::Eight, 6.1, 2.0),
+        ("plain-gray", Depth::Eight, 1.1, 0.3),
+        ("plain-10", Depth::Sixteen, 1.1, 0.5),
+        ("plain-alpha", Depth::Eight, 1.1, 0.5),
     ] {
-        let (photo, expected) = (
-            read(name),
-            Photo::from_bytes(&file(&format!("{name}.png")), &Limits::default()).unwrap(),
-        );
+        let (photo, expected) = (read(name), sample::photo(&format!("heic/{name}.png")));
         let found = apart(&photo, &expected);
         assert!(found.0 <= most && found.1 <= mean, "{name}: {found:?}");
         assert_eq!(opacities(&photo), opacities(&expected), "{name}");
@@ -42,7 +43,7 @@ fn every_kind_of_pixels_is_read_as_libheif_reads_it() {
         assert_eq!(photo.output_extension(), if is_jpeg { "jpg" } else { "png" }, "{name}");
         assert!(photo.profile.is_none() && photo.notes.is_empty(), "{name}: {:?}", photo.notes);
         assert_eq!(photo.source.as_ref().map(|source| source.kind), Some(FileKind::Heic));
-        assert_eq!(Photo::size_of_bytes(&file(&format!("{name}.heic"))), Ok(photo.sides()));
+        assert_eq!(Photo::size_of_bytes(&file(name)), Ok(photo.sides()));
     }
 }
 
@@ -57,7 +58,7 @@ fn exif_is_kept_and_the_container_alone_tells_the_orientation() {
 
 #[test]
 fn damaged_files_are_refused_in_words() {
-    let whole = file("444.heic");
+    let whole = file("444");
     for len in 0..whole.len() {
         let Err(reason) = Photo::from_bytes(&whole[..len], &Limits::default()) else {
             panic!("{len} bytes are no picture")

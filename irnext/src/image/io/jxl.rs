@@ -1,18 +1,17 @@
 //! JPEG XL files, made by `cjxl` 0.7, most of them from the pixels that the pixel check writes.
 
 use std::fs;
-use std::path::Path;
 
 use super::matrix::stored;
+use super::sample;
 use crate::image::{Depth, FileKind, Limits, Note, Photo};
 
 fn file(name: &str) -> Vec<u8> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/image/io/samples/jxl");
-    fs::read(folder.join(name).with_extension("jxl")).unwrap()
+    sample::bytes(&format!("jxl/{name}.jxl"))
 }
 
 fn read(name: &str) -> Photo {
-    Photo::from_bytes(&file(name), &Limits::default()).unwrap()
+    sample::photo(&format!("jxl/{name}.jxl"))
 }
 
 #[test]

@@ -17,6 +17,8 @@ mod matrix;
 #[cfg(test)]
 mod odd;
 #[cfg(test)]
+pub(super) mod sample;
+#[cfg(test)]
 mod tests;
 
 use std::fs::{self, File};

@@ -1,7 +1,7 @@
 //! Every kind of file there and back, and everything that can be wrong with one.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use engine::Rng;
 
@@ -27,10 +27,6 @@ fn kinds() -> impl Iterator<Item = Photo> {
         let depth = [Depth::Eight, Depth::Sixteen][k / 4];
         photo(k % 2 == 1, k / 2 % 2 == 1, depth)
     })
-}
-
-fn sample_file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/image/io/samples").join(name)
 }
 
 /// The error of reading `path`; it must name the file.
@@ -146,19 +142,19 @@ fn the_profile_travels_with_the_photo() {
 
 #[test]
 fn palettes_bits_and_cmyk_become_ordinary_samples() {
-    let palette = Photo::read(sample_file("palette.png")).unwrap();
+    let palette = Photo::read(sample::path("palette.png")).unwrap();
     assert_eq!(palette.image().at(0, 0), [1.0, 0.0, 0.0]);
     assert_eq!(palette.image().at(0, 1), [1.0, 1.0, 1.0]);
     assert_eq!(palette.alpha.unwrap(), [1.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0]);
 
-    let one_bit = Photo::read(sample_file("one_bit.png")).unwrap();
+    let one_bit = Photo::read(sample::path("one_bit.png")).unwrap();
     assert!(one_bit.gray && one_bit.image().data.iter().all(|&v| v == 1.0));
 
     // Cyan ink 0, magenta and yellow full: red.
-    let [r, g, b] = Photo::read(sample_file("cmyk.jpg")).unwrap().image().at(8, 8);
+    let [r, g, b] = Photo::read(sample::path("cmyk.jpg")).unwrap().image().at(8, 8);
     assert!(r > 0.95 && g < 0.05 && b < 0.05, "{r} {g} {b}");
 
-    let gray = Photo::read(sample_file("grey.jpg")).unwrap();
+    let gray = Photo::read(sample::path("grey.jpg")).unwrap();
     assert!(gray.gray && (gray.image().at(3, 3)[0] - 100.0 / 255.0).abs() < 0.01);
 }
 
@@ -166,17 +162,17 @@ fn palettes_bits_and_cmyk_become_ordinary_samples() {
 fn the_orientation_is_applied() {
     // Stored 16x8, left half white, to be turned clockwise by 90 degrees: upright the top half is
     // white.
-    let upright = Photo::read(sample_file("turned.jpg")).unwrap().image();
+    let upright = Photo::read(sample::path("turned.jpg")).unwrap().image();
     assert_eq!((upright.width, upright.height), (8, 16));
     assert!(upright.at(4, 2)[0] > 0.9 && upright.at(4, 13)[0] < 0.1);
-    assert_eq!(Photo::size(sample_file("turned.jpg")).unwrap(), (8, 16));
+    assert_eq!(Photo::size(sample::path("turned.jpg")).unwrap(), (8, 16));
 }
 
 #[test]
 fn contents_count_and_names_do_not() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("photo.png");
-    fs::copy(sample_file("grey.jpg"), &path).unwrap();
+    fs::copy(sample::path("grey.jpg"), &path).unwrap();
     assert!(Photo::read(&path).unwrap().gray);
 }
 

@@ -1,7 +1,7 @@
 //! HEVC data, by the system's `libheif`.
 
 use libheif_rs::{
-    ColorSpace, DecodingOptions, HeifContext, HeifError, HeifErrorCode, LibHeif, Plane,
+    ColorSpace, DecodingOptions, HeifContext, HeifError, HeifErrorCode, Image, LibHeif, Plane,
 };
 
 use super::super::decoded::{Result, check_size, damaged};
@@ -17,17 +17,24 @@ pub(super) fn frames(
     container: &Container<'_>,
     limits: &Limits,
 ) -> Result<(Frame, Option<Frame>)> {
-    let decode = || {
-        let library = LibHeif::new_checked()?;
-        let context = HeifContext::read_from_bytes(file)?;
-        let mut options = DecodingOptions::new();
-        // Turning and cropping are the same for all kinds of files.
-        options.iter_mut().for_each(|options| options.set_ignore_transformations(true));
-        library.decode(&context.primary_image_handle()?, ColorSpace::Undefined, options)
-    };
-    let image = decode().map_err(|error| reason(&error, container))?;
+    let image = decode(file, ColorSpace::Undefined).map_err(|error| reason(&error, container))?;
     check_size((image.width(), image.height()), limits)?;
-    let nclx = image.color_profile_nclx().map_or(Nclx::UNSPECIFIED, |colors| Nclx {
+    frames_of(&image, container)
+}
+
+/// The picture, not yet turned or cropped, which is the same for all kinds of files.
+fn decode(file: &[u8], colors: ColorSpace) -> libheif_rs::Result<Image> {
+    let library = LibHeif::new_checked()?;
+    let context = HeifContext::read_from_bytes(file)?;
+    let mut options = DecodingOptions::new();
+    options.iter_mut().for_each(|options| options.set_ignore_transformations(true));
+    library.decode(&context.primary_image_handle()?, colors, options)
+}
+
+fn frames_of(image: &Image, container: &Container<'_>) -> Result<(Frame, Option<Frame>)> {
+    // As the library itself does, where nothing is told.
+    let full = Nclx { is_full: true, ..Nclx::UNSPECIFIED };
+    let nclx = image.color_profile_nclx().map_or(full, |colors| Nclx {
         primaries: colors.color_primaries() as u16,
         curve: colors.transfer_characteristics() as u16,
         matrix: colors.matrix_coefficients() as u16,
@@ -35,12 +42,9 @@ pub(super) fn frames(
     });
     let nclx = container.nclx().unwrap_or(nclx);
     let planes = image.planes();
-    let alpha = planes.a.map(|plane| {
-        // Opacities are of the full range.
-        frame(&[plane], Nclx { is_full: true, ..Nclx::UNSPECIFIED })
-    });
+    let alpha = planes.a.map(|plane| frame(&[plane], full));
     let colors = match (planes.y, planes.g, planes.b, planes.r) {
-        // What the library puts together of parts is RGB.
+        // Version 1.15 makes RGB of all colors, others may leave them as they are coded.
         (None, Some(g), Some(b), Some(r)) => {
             frame(&[g, b, r], Nclx { matrix: IDENTITY, is_full: true, ..nclx })
         }
@@ -101,5 +105,38 @@ fn reason(error: &HeifError, container: &Container<'_>) -> String {
         | HeifErrorCode::DecoderPluginError => container.refusal(),
         HeifErrorCode::MemoryAllocationError => "takes too much memory to decode".into(),
         _ => damaged(FileKind::Heic),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::decode::heif::rgb;
+    use crate::image::io::sample;
+    use libheif_rs::Chroma;
+
+    /// The same colors, whether the library makes RGB of them or leaves that to us.
+    #[test]
+    fn colors_are_taken_as_rgb_or_as_they_are_coded() {
+        for (name, chroma, most) in [
+            ("plain-444", Chroma::C444, 1),
+            ("plain-422", Chroma::C422, 5),
+            ("plain-420", Chroma::C420, 5),
+        ] {
+            let file = sample::bytes(&format!("heic/{name}.heic"));
+            let container = Container::read(&file, FileKind::Heic).unwrap();
+            let [ours, theirs] = [ColorSpace::YCbCr(chroma), ColorSpace::Undefined].map(|colors| {
+                let image = decode(&file, colors).unwrap();
+                let (frame, _) = frames_of(&image, &container).unwrap();
+                (
+                    frame.nclx.matrix,
+                    rgb::pixels(&frame, None, frame.nclx, None).unwrap().into_rgb8(),
+                )
+            });
+            assert_ne!(ours.0, IDENTITY, "{name}");
+            let apart = ours.1.iter().zip(theirs.1.iter()).map(|(a, b)| a.abs_diff(*b));
+            let apart = apart.max().unwrap();
+            assert!(apart <= most, "{name}: {apart}");
+        }
     }
 }
