@@ -4,7 +4,7 @@ use crate::classify::{Classification, TRIAL_SIDE, classify_photo, veil};
 use crate::compute::Compute;
 use crate::degrade::Task;
 use crate::error::{Error, Result};
-use crate::image::{Photo, Pixels};
+use crate::image::{Note, Photo, Pixels};
 use crate::model::{FrozenModel, Model};
 use crate::restore::{
     MemoryLimit, Scale, Sizing, bytes_beside, check_memory, finite, mix, restore, restore_at,
@@ -188,20 +188,17 @@ impl Restorer {
     /// model, for another task.
     pub fn classify(&self, pixels: &Pixels) -> Result<Classification> {
         let classification = classify_photo(pixels)?;
-        let (width, height) = (pixels.width, pixels.height);
         if classification.small {
             return Ok(classification);
         }
-        let part = (TRIAL_SIDE as f64 / width.max(height) as f64).min(1.0);
-        let side = |side: usize| ((side as f64 * part).round() as usize).max(1);
-        let copy = pixels.resize(side(width), side(height))?;
-        let model = self.restoration_for(Task::Dehaze)?.model;
-        let restored = finite(self.compute.precision, &mut Vec::new(), |precision| {
-            match precision == self.compute.precision {
-                true => restore(model, &copy),
-                false => restore(&model.in_f32(), &copy),
-            }
-        })?;
+        let (width, height) = (pixels.width, pixels.height);
+        let trial = self.restoration_for(Task::Dehaze)?;
+        let scale = Scale::Part(TRIAL_SIDE as f64 / width.max(height) as f64);
+        let copy = match scale.copy(trial.task, (width, height)) {
+            Some((width, height)) => pixels.resize(width, height)?,
+            None => pixels.image(),
+        };
+        let restored = trial.finite(&mut Vec::new(), |model| restore(model, &copy))?;
         Ok(classification.after_trial(veil(&copy, &restored)))
     }
 
@@ -269,7 +266,6 @@ impl Restoration<'_> {
         photo.check()?;
         let mut notes = photo.notes.clone();
         let (seen, beside) = (photo.visible(), bytes_beside(photo));
-        let precision = self.compute.precision;
         // A gray photo stays gray, and hidden colors are the photo's own.
         let colorless = photo.is_colorless();
         let finish = |y: usize, row: &mut [f32]| {
@@ -280,13 +276,24 @@ impl Restoration<'_> {
             }
             photo.put_back_hidden(y, row);
         };
-        let (pixels, note) = finite(precision, &mut notes, |precision| {
-            let in_f32 = (precision != self.compute.precision).then(|| self.model.in_f32());
-            let model = in_f32.as_ref().unwrap_or(self.model);
+        let (pixels, note) = self.finite(&mut notes, |model| {
             restore_at(self.sizing, model, self.task, (&seen, beside), &finish, progress)
         })?;
         notes.extend(note);
         Ok(Photo { pixels, notes, ..photo.without_pixels() })
+    }
+
+    /// The result of `restore` by the model or, if that is not finite, by the model in f32.
+    fn finite<T>(
+        &self,
+        notes: &mut Vec<Note>,
+        restore: impl Fn(&FrozenModel) -> Result<T>,
+    ) -> Result<T> {
+        let own = self.compute.precision;
+        finite(own, notes, |precision| match precision == own {
+            true => restore(self.model),
+            false => restore(&self.model.in_f32()),
+        })
     }
 }
 

@@ -49,8 +49,7 @@ impl Classification {
     pub(crate) fn after_trial(self, veil: f64) -> Self {
         const HAZE: usize = 1;
         let haze = probability(veil);
-        let is_other = self.likeliest().is_some_and(|task| task != Task::Dehaze);
-        let is_likely = is_other && self.probability() >= ACTED_ON[self.place()][0];
+        let is_likely = self.task().is_some_and(|task| task != Task::Dehaze);
         let mut probabilities = self.probabilities;
         // What the features took for haze, and is none, is clear.
         let shared = probabilities[0] + probabilities[HAZE];
@@ -61,9 +60,9 @@ impl Classification {
         let was_haze = self.likeliest() == Some(Task::Dehaze);
         let mut judged = Self { probabilities, ..self };
         if judged.likeliest() == Some(Task::Dehaze) {
-            let others = std::mem::take(&mut judged.reasons);
-            judged.reasons.push("a trial took a veil off its dark parts");
-            judged.reasons.extend(others.into_iter().filter(|_| was_haze));
+            // The other reasons are for another class, if there was one.
+            judged.reasons.retain(|_| was_haze);
+            judged.reasons.insert(0, "a trial took a veil off its dark parts");
         }
         judged
     }

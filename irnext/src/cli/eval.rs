@@ -160,7 +160,7 @@ impl Arguments {
         if self.has_truth() {
             return Ok(measures);
         }
-        if ["all", "headline"].contains(&self.measures.as_str()) {
+        if !self.lists_measures() {
             return Ok(Measure::ALL
                 .map(|row| row.0)
                 .into_iter()
@@ -173,6 +173,11 @@ impl Arguments {
                 reason: format!("{measure} needs ground truth: give its folder by --target"),
             }),
         }
+    }
+
+    /// Whether `--measures` lists them one by one, and so asks for each.
+    fn lists_measures(&self) -> bool {
+        !["all", "headline"].contains(&self.measures.as_str())
     }
 
     fn named_measures(&self) -> Result<Vec<Measure>> {
@@ -215,7 +220,7 @@ impl Arguments {
             shown(&folder)
         );
         // A protocol also has other scores. A list that names this one asks for it.
-        if !["all", "headline"].contains(&self.measures.as_str()) {
+        if self.lists_measures() {
             return Err(Error::Config { reason });
         }
         measures.retain(|measure| *measure != Measure::Lpips);

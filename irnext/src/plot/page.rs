@@ -44,8 +44,8 @@ pub fn page(runs: &[Run]) -> Result<Vec<u8>> {
             page.legend(names.iter().copied().zip(colors))?;
         }
         page.drawings(&drawings)?;
-        if span(runs) > 1 {
-            let span = span(runs);
+        let span = span(runs);
+        if span > 1 {
             page.note(&format!("Of curves with a faint one, it is the mean over {span} steps."))?;
         }
         // Pair by pair, so that the runs of one stand together.

@@ -62,7 +62,7 @@ pub enum Scale {
 impl Scale {
     /// The sides of the copy of a photograph that the network for `task` sees; none for the
     /// photograph itself.
-    pub(super) fn copy(
+    pub(crate) fn copy(
         self,
         task: &str,
         (width, height): (usize, usize),
