@@ -407,7 +407,7 @@ fn a_whole_file_is_shown() {
 
 #[test]
 fn pairs_are_written_and_scored() {
-    use irnext::degrade::{Haze, hazy_pair};
+    use irnext::degrade::{Look, Task, pair};
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     weights(at);
@@ -438,13 +438,15 @@ fn pairs_are_written_and_scored() {
     let again = irnext::degrade::degrade("derain".parse().unwrap(), &source, &mut rng);
     Photo::new(again).write(at.join("again.png")).unwrap();
     assert_eq!(input("three"), fs::read(at.join("again.png")).unwrap());
-    // Haze is of the requested kind; for some kinds, the clean side is made as well.
-    for (kind, model) in [("even", Haze::Even), ("deep", Haze::Deep)] {
-        let made = irnext(at, &["synth", "--task", "dehaze", "--haze", kind, "clean", kind]);
+    // Pictures have the requested look; for some, the clean side is made as well.
+    for look in Look::ALL {
+        let kind = look.name();
+        let made = irnext(at, &["synth", "--task", "dehaze", "--look", kind, "clean", kind]);
         assert!(made.status.success(), "{}", text(&made.stderr));
         let line = fs::read_to_string(at.join(kind).join("pairs.jsonl")).unwrap();
-        assert!(line.contains(&format!("\"haze\":\"{kind}\"")), "{line}");
-        let (hazy, clean) = hazy_pair(&source, model, &mut engine::Rng::at(0, 0, 0));
+        assert!(line.contains(&format!("\"look\":\"{kind}\"")), "{line}");
+        let mut rng = engine::Rng::at(0, 0, 0);
+        let (hazy, clean) = pair(Task::Dehaze, &source, look, &mut rng);
         for (side, image) in [("input", hazy), ("target", clean)] {
             Photo::new(image).write(at.join("again.png")).unwrap();
             let file = at.join(kind).join(side).join("a.png");
@@ -471,9 +473,9 @@ fn a_sheet_shows_every_task() {
     assert!(sheet().status.success());
     assert_eq!(Photo::size(at.join("sheet.png")).unwrap(), (6 * 192, 2 * 144));
     assert!(text(&sheet().stderr).contains("--overwrite"), "it wrote over its own file");
-    let deep = ["synth", "--task", "dehaze", "--haze", "deep", "--sheet", "deep.png", "clean"];
-    assert!(irnext(at, &deep).status.success());
-    assert_eq!(Photo::size(at.join("deep.png")).unwrap(), (6 * 192, 2 * 144));
+    let wild = ["synth", "--task", "derain", "--look", "wild", "--sheet", "wild.png", "clean"];
+    assert!(irnext(at, &wild).status.success());
+    assert_eq!(Photo::size(at.join("wild.png")).unwrap(), (6 * 192, 2 * 144));
     assert!(!irnext(at, &["synth", "clean", "out"]).status.success(), "neither a task nor a sheet");
 }
 

@@ -3,7 +3,7 @@ use super::fit::{LabeledFeatures, fit};
 use super::*;
 use crate::compute::Compute;
 use crate::data::image_files;
-use crate::degrade::{Haze, Task, degrade, hazy_pair};
+use crate::degrade::{Look, Task, degrade, pair};
 use crate::image::Photo;
 use crate::restorer::{Outcome, Restorer};
 use engine::Rng;
@@ -228,7 +228,8 @@ fn the_trial_finds_haze_with_depth_and_none_in_clear_photographs() {
         let clear = judged(&photograph);
         assert_ne!(clear.task(), Some(Task::Dehaze), "{clear}");
         for index in 0..6 {
-            let (hazy, clean) = hazy_pair(&photograph, Haze::Deep, &mut Rng::at(4, 0, index));
+            let mut rng = Rng::at(4, 0, index);
+            let (hazy, clean) = pair(Task::Dehaze, &photograph, Look::Wild, &mut rng);
             // Some pairs are of clear pictures or of flat fields.
             if (hazy.data.iter().zip(&clean.data)).any(|(a, b)| (a - b).abs() > 0.1) {
                 (found, of) =

@@ -4,7 +4,7 @@ use super::arguments::one_of;
 use super::output::{check_overwrite, complain, say};
 use super::tasks::task_parser;
 use crate::data::image_files;
-use crate::degrade::{Haze, Task, degrade, hazy_pair};
+use crate::degrade::{Look, Task, pair};
 use crate::error::{Error, Result};
 use crate::image::{Image, Photo};
 use engine::Rng;
@@ -20,11 +20,11 @@ use std::path::{Path, PathBuf};
 Examples:
   irnext synth --task dehaze photos/ pairs/
       Write hazy images to pairs/input, clean ones to pairs/target
-  irnext synth --task dehaze --haze deep photos/ pairs/
-      The same, with haze that thickens with distance
+  irnext synth --task dehaze --look wild photos/ pairs/
+      The same, with haze as in real photographs, which thickens with distance
   irnext synth --sheet sheet.jpg photos/
       Show all five degradations of each photograph
-  irnext synth --sheet sheet.jpg --task dehaze --haze deep photos/
+  irnext synth --sheet sheet.jpg --task dehaze --look wild photos/
       Show five draws of one degradation for each photograph")]
 pub(super) struct Arguments {
     /// Degradation to add, by its own name or that of the task that removes it: rain or derain
@@ -36,17 +36,18 @@ pub(super) struct Arguments {
         ignore_case = true
     )]
     task: Option<Task>,
-    /// Kind of haze: `even`, or `deep`, which thickens with distance. `deep` makes half of the
-    /// pairs this way, leaves some clear, and alters some clean skies [default: even]
+    /// Look of the pictures: `benchmark`, as in public test sets, or `wild`, as people take them.
+    /// `wild` adds noise and compression, leaves some pictures clear, and may alter a clean sky
+    /// [default: benchmark]
     #[arg(
         long,
-        value_name = "KIND",
-        default_value = "even",
+        value_name = "LOOK",
+        default_value = "benchmark",
         hide_default_value = true,
-        value_parser = one_of(&Haze::ALL, Haze::name),
+        value_parser = one_of(&Look::ALL, Look::name),
         hide_possible_values = true
     )]
-    haze: Haze,
+    look: Look,
     /// Folder of clean photographs, or one of them
     clean: PathBuf,
     /// Output folder; gets input/, target/, and pairs.jsonl with the origin of each pair
@@ -116,17 +117,15 @@ fn write_pairs(
             complain!("{error}");
             continue;
         }
-        let mut line = serde_json::json!({
+        let line = serde_json::json!({
             "name": name.to_string_lossy(),
             "source": file.to_string_lossy(),
             "task": task.name(),
+            "look": arguments.look,
             "seed": arguments.seed,
             "index": index,
             "version": env!("CARGO_PKG_VERSION"),
         });
-        if task == Task::Dehaze {
-            line["haze"] = serde_json::json!(arguments.haze);
-        }
         writeln!(lines, "{line}").map_err(Error::io(&record))?;
         made.insert(name, file);
     }
@@ -143,17 +142,9 @@ fn write_pair(
     arguments: &Arguments,
     rng: &mut Rng,
 ) -> Result<()> {
-    let (degraded, clean) = pair(task, Photo::read(file)?.image(), arguments, rng);
+    let (degraded, clean) = pair(task, &Photo::read(file)?.image(), arguments.look, rng);
     write(degraded, input, arguments.overwrite)?;
     write(clean, target, arguments.overwrite)
-}
-
-/// (degraded, clean), as `arguments` ask for it.
-fn pair(task: Task, clean: Image, arguments: &Arguments, rng: &mut Rng) -> (Image, Image) {
-    match task {
-        Task::Dehaze => hazy_pair(&clean, arguments.haze, rng),
-        _ => (degrade(task, &clean, rng), clean),
-    }
 }
 
 /// The width and height of a picture in a sheet, in pixels. It is degraded at twice the size, so
@@ -182,7 +173,7 @@ fn write_sheet(path: &Path, files: &[PathBuf], arguments: &Arguments) -> Result<
         rows += 1;
         let clean = middle(&photo).resampled(2 * width, 2 * height);
         let draw = |&(task, seed): &(Task, u64)| {
-            pair(task, clean.clone(), arguments, &mut Rng::at(seed, 0, index as u64)).0
+            pair(task, &clean, arguments.look, &mut Rng::at(seed, 0, index as u64)).0
         };
         let pictures = [clean.clone()].into_iter().chain(draws.iter().map(draw));
         let tiles: Vec<Image> = pictures.map(|picture| picture.shrink(2)).collect();

@@ -8,7 +8,7 @@ use super::training_set::TrainingSet;
 use crate::data::{
     MakePair, Pair, Paired, Pairing, PhotoCache, Role, Source, Split, Synthetic, splits,
 };
-use crate::degrade::{Task, blur_linear_motion, degrade, hazy_pair};
+use crate::degrade::{Look, Task, blur_linear_motion, pair};
 use crate::error::{Error, Result};
 use crate::protocol::is_of_the_last_five;
 use crate::protocol::sets::Set;
@@ -65,13 +65,11 @@ impl Pairs {
 
 /// How pairs are made of clean photographs.
 fn make_pair(task: Task, data: &DataConfig) -> MakePair {
-    match (data.linear_motion, data.haze) {
-        (Some([least, most]), _) => {
-            Arc::new(move |clean, rng| (blur_linear_motion(&clean, least..most, rng), clean))
-        }
-        (None, Some(haze)) => Arc::new(move |photograph, rng| hazy_pair(&photograph, haze, rng)),
-        (None, None) => Arc::new(move |clean, rng| (degrade(task, &clean, rng), clean)),
+    if let Some([least, most]) = data.linear_motion {
+        return Arc::new(move |clean, rng| (blur_linear_motion(&clean, least..most, rng), clean));
     }
+    let look = data.look.unwrap_or(Look::Benchmark);
+    Arc::new(move |photograph, rng| pair(task, &photograph, look, rng))
 }
 
 /// The pairs of a data set's folder, divided.
@@ -300,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn the_haze_of_a_run_is_the_one_configured() {
+    fn the_look_of_a_run_is_the_one_configured() {
         let photographs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/samples/clean");
         let text = format!(
             "task = \"dehaze\"\nout = \"run\"\n[data]\nclean = {photographs:?}\n[optimizer]\nsteps \
@@ -315,9 +313,9 @@ mod tests {
         };
         // Runs of before the setting resume with the pairs that they had.
         let before = inputs(&[]);
-        assert!(before == inputs(&["data.haze=even".into()]));
-        let deep = inputs(&["data.haze=deep".into()]);
-        assert!(deep == inputs(&["data.haze=deep".into()]) && deep != before);
+        assert!(before == inputs(&["data.look=benchmark".into()]));
+        let wild = inputs(&["data.look=wild".into()]);
+        assert!(wild == inputs(&["data.look=wild".into()]) && wild != before);
     }
 
     #[test]

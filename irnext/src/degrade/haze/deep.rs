@@ -1,5 +1,4 @@
-//! Haze that hides distances and leaves foregrounds, and the other pictures from which a network
-//! learns to remove it.
+//! Haze that hides distances and leaves foregrounds.
 
 use engine::Rng;
 
@@ -7,50 +6,23 @@ use super::scene::Scene;
 use super::{even, through_air};
 use crate::image::{Image, Plane};
 
-/// How many pictures are left as they are, are of one color, and have even haze; the others have
-/// haze with depth.
-const CLEAR: f64 = 0.06;
-const FLAT: f64 = 0.03;
-const EVEN: f64 = 0.5;
+/// How many pictures have even haze; the others have haze with depth.
+const EVEN: f64 = 0.55;
 /// How many of those with depth are in dense fog.
 const FOG: f64 = 0.3;
 
 /// The least transmission.
 const LEAST: f32 = 0.05;
 
-/// (hazy, clean): what `photograph` gives to learn from. The clean picture is the photograph, but
-/// for flat ones, and for the sky where haze has depth: behind haze there is no blue sky to
-/// restore, so that it has the air's color in both.
+/// (hazy, clean). The clean picture is the photograph, but for the sky where haze has depth: behind
+/// haze there is no blue sky to restore, so that it has the air's color in both.
 pub(in super::super) fn pair(photograph: &Image, rng: &mut Rng) -> (Image, Image) {
-    let place = rng.uniform();
-    if place < CLEAR {
-        (photograph.clone(), photograph.clone())
-    } else if place < CLEAR + FLAT {
-        let flat = flat(photograph.width, photograph.height, rng);
-        (flat.clone(), flat)
-    } else if place < CLEAR + FLAT + EVEN {
-        (even::haze(photograph, rng), photograph.clone())
-    } else {
-        let air = Air::draw(photograph, rng);
-        let clean = air.under(photograph);
-        (air.over(&clean), clean)
+    if rng.chance(EVEN) {
+        return (even::haze(photograph, rng), photograph.clone());
     }
-}
-
-/// White, gray or of a color, in half of the cases changing a little from one side to the other.
-fn flat(width: usize, height: usize, rng: &mut Rng) -> Image {
-    let color = match rng.below(4) {
-        0 => [rng.range(0.9..1.1).min(1.0); 3],
-        1 | 2 => [rng.uniform(); 3],
-        _ => [rng.uniform(), rng.uniform(), rng.uniform()],
-    };
-    let steps = [0, 1].map(|_| rng.range(-0.15..0.15));
-    let [across, down] = if rng.chance(0.5) { steps } else { [0.0; 2] };
-    Image::from_fn(width, height, |x, y| {
-        let step =
-            across * (x as f64 / width as f64 - 0.5) + down * (y as f64 / height as f64 - 0.5);
-        color.map(|v| (v + step).clamp(0.0, 1.0) as f32)
-    })
+    let air = Air::draw(photograph, rng);
+    let clean = air.under(photograph);
+    (air.over(&clean), clean)
 }
 
 /// The air between the camera and a scene, and the light that the scene has under it.
@@ -310,19 +282,5 @@ mod tests {
                 assert!(same.all(|(a, b)| (a - b).abs() < 0.02));
             }
         }
-    }
-
-    #[test]
-    fn one_picture_in_eleven_has_no_haze() {
-        let photograph = photographs()[0].resampled(48, 32);
-        let (mut clear, mut flat) = (0, 0);
-        for index in 0..1000 {
-            let (hazy, clean) = pair(&photograph, &mut Rng::at(2, 0, index));
-            assert_eq!((clean.width, clean.height), (48, 32));
-            if hazy == clean {
-                *(if clean == photograph { &mut clear } else { &mut flat }) += 1;
-            }
-        }
-        assert!((40..80).contains(&clear) && (15..48).contains(&flat), "{clear} {flat}");
     }
 }

@@ -5,7 +5,7 @@ use super::overrides::Overrides;
 use super::renamed::rename_earlier_keys;
 use super::training_set::TrainingSet;
 use crate::compute::Compute;
-use crate::degrade::{Haze, Task};
+use crate::degrade::{Look, Task};
 use crate::error::{Error, Result};
 use crate::model::{LossConfig, ModelConfig};
 use crate::protocol::Protocol;
@@ -80,8 +80,8 @@ pub struct DataConfig {
     pub hold_back: Option<usize>,
     /// A folder of clean photographs, degraded on the fly.
     pub clean: Option<PathBuf>,
-    /// The haze that clean photographs get; nearly even haze unless set.
-    pub haze: Option<Haze>,
+    /// The pictures that are made of clean photographs; as in the benchmarks unless set.
+    pub look: Option<Look>,
     /// The simplest form of motion blur instead of the full one, to begin a training with: only the
     /// camera moves, evenly and straight, by a number of pixels in this range.
     #[serde(alias = "straight")]
@@ -112,7 +112,7 @@ impl Default for DataConfig {
             set: None,
             hold_back: None,
             clean: None,
-            haze: None,
+            look: None,
             linear_motion: None,
             input: None,
             target: None,
@@ -367,8 +367,11 @@ impl TrainConfig {
                 ));
             }
         }
-        if data.haze.is_some() && (data.clean.is_none() || self.task != Task::Dehaze) {
-            return Err(format!("data.haze is for {} with data.clean", Task::Dehaze));
+        if data.look.is_some() && data.clean.is_none() {
+            return Err("data.look needs data.clean".into());
+        }
+        if data.look.is_some() && data.linear_motion.is_some() {
+            return Err("data.look and data.linear_motion exclude each other".into());
         }
         self.validate_pairs()?;
         let (multiple, least) = (self.model.multiple(), self.model.least_side());

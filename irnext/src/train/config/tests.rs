@@ -39,12 +39,11 @@ fn errors_name_the_wrong_setting() {
     );
     assert!(straight("data.linear_motion=[6, 6]").unwrap_err().to_string().contains("6 to 6"));
     assert!(straight("data.linear_motion=[1, nan]").is_err());
-    assert!(refuse("data.haze=thick").contains("`deep`"));
-    let haze = |change| parse(MINIMAL, &["data.haze=deep", change]);
-    assert_eq!(haze("seed=1").unwrap().data.haze, Some(Haze::Deep));
-    for elsewhere in ["task=derain", "data.folder=set"] {
-        assert!(haze(elsewhere).unwrap_err().to_string().contains("data.haze is for dehaze"));
-    }
+    assert!(refuse("data.look=nice").contains("`wild`"));
+    let wild = |change| parse(MINIMAL, &["task=deblur-motion", "data.look=wild", change]);
+    assert_eq!(wild("seed=1").unwrap().data.look, Some(Look::Wild));
+    assert!(wild("data.linear_motion=[6, 16]").unwrap_err().to_string().contains("exclude"));
+    assert!(wild("data.folder=set").unwrap_err().to_string().contains("data.look needs"));
     assert!(refuse("data.set=gopro").contains("data.folder"));
     assert!(refuse("validation.protocol=best").contains("rain-y"));
     assert!(refuse("task.x=3").contains("not a section"));
