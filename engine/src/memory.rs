@@ -42,16 +42,23 @@ enum Block {
     Pages(MmapMut),
 }
 
+/// The bytes that the system must have left beside a new block. Memory is an error of the operation
+/// that needs it only here; elsewhere in a program, the smallest string for which there is
+/// no memory ends it.
+const SPARE: usize = 32 << 20;
+
 /// A block of this many lines or more has pages of its own: from a mebibyte on.
 const OWN_PAGES: usize = 1 << 14;
 
 impl Block {
     /// `class` lines.
     fn new(class: usize) -> Option<Self> {
-        if class >= OWN_PAGES {
-            return MmapMut::map_anon(class * 64).ok().map(Self::Pages);
-        }
-        filled(Line([0; 64]), class).ok().map(Self::Heap)
+        let block = match class >= OWN_PAGES {
+            true => Self::Pages(MmapMut::map_anon(class * 64).ok()?),
+            false => Self::Heap(filled(Line([0; 64]), class).ok()?),
+        };
+        // No page of these is touched, so that they cost two calls of the system.
+        MmapMut::map_anon(SPARE).is_ok().then_some(block)
     }
 
     fn lines(&self) -> &[Line] {

@@ -78,6 +78,19 @@ pub enum Error {
         copied: Option<u64>,
     },
 
+    /// The system has no memory for a photograph.
+    #[error(
+        "a photo of {}×{} pixels takes at least {} to restore, and the system has no more for this \
+         program; close other programs, or raise the limit that `ulimit -v` shows",
+        .size.0, .size.1, at_least(*.least)
+    )]
+    SystemMemory {
+        /// The photo's width and height.
+        size: (usize, usize),
+        /// The bytes that it takes on a copy of the least size, the program included.
+        least: u64,
+    },
+
     /// A setting has a value that cannot be used.
     #[error("{reason}")]
     Config {
@@ -231,6 +244,11 @@ impl Error {
     /// Whether the computation was interrupted on request.
     pub fn is_interruption(&self) -> bool {
         self.of_engine().is_some_and(|error| matches!(error, engine::Error::Interrupted { .. }))
+    }
+
+    /// Whether the system had not enough memory for an operation.
+    pub(crate) fn is_out_of_system_memory(&self) -> bool {
+        matches!(self.of_engine(), Some(engine::Error::Memory { .. }))
     }
 
     /// Whether the system or a GPU had not enough memory, so that what takes less may succeed.

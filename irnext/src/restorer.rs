@@ -7,7 +7,8 @@ use crate::error::{Error, Result};
 use crate::image::{Note, Photo, Pixels};
 use crate::model::{FrozenModel, Model};
 use crate::restore::{
-    MemoryLimit, Scale, Sizing, bytes_beside, check_memory, finite, mix, restore, restore_at,
+    MemoryLimit, Scale, Sizing, bytes_beside, check_memory, explained, finite, mix, require_memory,
+    restore, restore_at,
 };
 use crate::shipped;
 use std::sync::OnceLock;
@@ -126,18 +127,23 @@ impl Restorer {
     }
 
     /// Fails if the restoration of a photograph of this width and height takes more memory than
-    /// the limit, whatever it shows.
+    /// the limit or, without one, than the system has, whatever the photograph shows.
     ///
     /// # Errors
-    /// [`Error::Memory`]; or if the model cannot be loaded onto the device.
+    /// [`Error::Memory`], [`Error::SystemMemory`]; or if the model cannot be loaded.
     pub(crate) fn check_memory(&self, photo: (usize, usize)) -> Result<()> {
+        // Of the built-in ones that which takes least, as its network sees the smallest copy.
+        let least = Task::Dehaze;
         if !self.sizing.memory.is_limited() {
-            return Ok(());
+            let task = match &self.models {
+                Models::One(task, _) => task,
+                Models::BuiltIn(_) => least.name(),
+            };
+            return require_memory(self.sizing.scale, task, photo);
         }
         let Restoration { task, model, .. } = match &self.models {
             Models::One(task, model) => self.restoration(task, model),
-            // The one that takes least, as its network sees the smallest copy.
-            Models::BuiltIn(_) => self.restoration_for(Task::Dehaze)?,
+            Models::BuiltIn(_) => self.restoration_for(least)?,
         };
         check_memory(self.sizing, model, task, photo)
     }
@@ -175,7 +181,11 @@ impl Restorer {
     pub fn decide(&self, pixels: &Pixels) -> Result<Decision<'_>> {
         match &self.models {
             Models::One(task, model) => Ok(Decision::Restore(self.restoration(task, model))),
-            Models::BuiltIn(_) => self.decide_by(self.classify(pixels)?),
+            Models::BuiltIn(_) => {
+                let size = (pixels.width, pixels.height);
+                let seen = self.classify(pixels).map_err(|error| explained(error, size))?;
+                self.decide_by(seen)
+            }
         }
     }
 
@@ -278,6 +288,7 @@ impl Restoration<'_> {
         };
         let (pixels, note) = self.finite(&mut notes, |model| {
             restore_at(self.sizing, model, self.task, (&seen, beside), &finish, progress)
+                .map_err(|error| explained(error, photo.sides()))
         })?;
         notes.extend(note);
         Ok(Photo { pixels, notes, ..photo.without_pixels() })

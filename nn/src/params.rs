@@ -634,11 +634,13 @@ struct Fitting {
     source: HashMap<String, Tensor>,
     missing: Vec<String>,
     misshapen: Vec<String>,
+    /// The error if memory ran out, which is no fault of the weights.
+    out_of_memory: Option<engine::Error>,
 }
 
 impl Fitting {
     fn new(source: HashMap<String, Tensor>) -> Self {
-        Self { source, missing: vec![], misshapen: vec![] }
+        Self { source, missing: vec![], misshapen: vec![], out_of_memory: None }
     }
 
     /// The value for `path`; if none fits, that is recorded.
@@ -647,6 +649,7 @@ impl Fitting {
             Some(value) if value.shape() == shape => {
                 match value.to_dtype(dtype).and_then(|value| value.contiguous()) {
                     Ok(value) if !value.is_traced() => return Some(value.detach()),
+                    Err(error) if error.is_out_of_memory() => self.out_of_memory = Some(error),
                     _ => self.misshapen.push(format!("{path} cannot become {dtype}")),
                 }
             }
@@ -660,6 +663,9 @@ impl Fitting {
 
     /// Fails if anything did not fit, or is left over.
     fn finish(self, origin: &str) -> Result<()> {
+        if let Some(error) = self.out_of_memory {
+            return Err(error.into());
+        }
         let counter = |name: &str| name == "n_averaged" || name.ends_with("num_batches_tracked");
         let mut unexpected: Vec<String> =
             self.source.keys().filter(|name| !counter(name)).map(|name| printable(name)).collect();

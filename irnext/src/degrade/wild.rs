@@ -1,6 +1,6 @@
-//! Pictures as people take them, for all tasks: more kinds of each degradation than the benchmarks
-//! have, on the degraded side a camera's noise and a file's losses, and pictures that are to be left
-//! as they are.
+//! Pictures as people take them, for all tasks: more kinds of haze and rain than the benchmarks
+//! have, on the degraded side a camera's noise and a file's losses, and pictures that are to be
+//! left as they are.
 
 use engine::Rng;
 

@@ -248,14 +248,21 @@ fn values(width: usize, height: usize) -> Option<usize> {
 
 /// An error if there is no memory for an image of this size.
 fn require_memory(width: usize, height: usize) -> Result<()> {
-    let reserved = values(width, height).map(|values| Vec::<f32>::new().try_reserve_exact(values));
-    match reserved {
-        Some(Ok(())) => Ok(()),
-        _ => {
-            let reason = format!("there is no memory for an image of {width}×{height} pixels");
-            Err(Error::Config { reason })
-        }
+    let bytes = values(width, height).and_then(|values| values.checked_mul(size_of::<f32>()));
+    if bytes.is_some_and(can_allocate) {
+        return Ok(());
     }
+    let reason = format!("there is no memory for an image of {width}×{height} pixels");
+    Err(Error::Config { reason })
+}
+
+/// Whether the system has this many bytes in one piece at the moment.
+pub(crate) fn can_allocate(bytes: usize) -> bool {
+    let mut buffer = Vec::<u8>::new();
+    let reserved = buffer.try_reserve_exact(bytes).is_ok();
+    // A compiler may leave out an allocation that nobody looks at, and say that it succeeded.
+    std::hint::black_box(buffer.as_ptr());
+    reserved
 }
 
 /// Where `index` falls in 0..`len` when the axis is mirrored at both ends: 0 1 2 1 0 1 2 … for

@@ -1,7 +1,7 @@
 //! How much memory a restoration may take, and so whether it is done in one piece or in strips.
 
 use crate::error::{Error, Result};
-use crate::image::Photo;
+use crate::image::{Photo, can_allocate};
 use std::str::FromStr;
 
 /// The bytes for each pixel of an ordinary photograph that its restoration takes beside the
@@ -69,6 +69,34 @@ impl Share {
         let limit = self.limit.0.unwrap_or(PIECE);
         Error::Memory { size: self.photo, least, limit, copied: None }
     }
+}
+
+/// Fails if the system does not have `bytes` for `photo`, of this width and height, at the moment.
+/// Before that, buffers that the engine keeps for later go back to it.
+///
+/// # Errors
+/// [`Error::SystemMemory`].
+pub(super) fn require(bytes: u64, photo: (usize, usize)) -> Result<()> {
+    let fits = || usize::try_from(bytes).is_ok_and(can_allocate);
+    if !fits() {
+        engine::memory::trim();
+        if !fits() {
+            return Err(no_memory(photo));
+        }
+    }
+    Ok(())
+}
+
+/// The error of a photograph for which the system has no memory.
+fn no_memory(photo: (usize, usize)) -> Error {
+    let least = bytes(photo, ORDINARY).saturating_add(PROGRAM);
+    Error::SystemMemory { size: photo, least }
+}
+
+/// `error` in terms of the photograph of this width and height, if the system had no memory for an
+/// operation.
+pub(crate) fn explained(error: Error, photo: (usize, usize)) -> Error {
+    if error.is_out_of_system_memory() { no_memory(photo) } else { error }
 }
 
 /// The bytes of a picture of this width and height with `per_pixel` bytes a pixel.

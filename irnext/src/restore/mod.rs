@@ -16,7 +16,7 @@ mod strips;
 
 pub use effect::Effect;
 pub use memory::MemoryLimit;
-pub(crate) use memory::bytes_beside;
+pub(crate) use memory::{bytes_beside, explained};
 pub(crate) use piece::one_piece;
 pub use piece::{to_image, to_tensor};
 pub use scale::Scale;
@@ -26,7 +26,7 @@ use crate::compute::Precision;
 use crate::error::{Error, Result};
 use crate::image::{Image, Note, Pixels};
 use crate::model::FrozenModel;
-use memory::{FULL_SIZE, ORDINARY, PROGRAM, Share, bytes};
+use memory::{FULL_SIZE, ORDINARY, PROGRAM, Share, bytes, require};
 use pieces::{bytes_within, in_pieces};
 use scale::LinearFit;
 
@@ -81,10 +81,12 @@ pub(crate) fn restore_at(
 ) -> Result<(Pixels, Option<Note>)> {
     let size = (photo.width, photo.height);
     let share = |beside| Share { limit: sizing.memory, photo: size, beside };
+    let require_result = || require(bytes(size, if photo.is_float() { 12 } else { 6 }), size);
     match sizing.scale.copy(task, size) {
         Some((width, height)) => {
             let copy = photo.resize(width, height)?;
             let (restored, note) = in_pieces(share(beside), model, &copy, progress)?;
+            require_result()?;
             let lines = LinearFit::of(task, &copy, &restored);
             let change = lines.over(size);
             let pixels = Pixels::build(size, photo, |y, row| {
@@ -97,6 +99,7 @@ pub(crate) fn restore_at(
         None => {
             let beside = beside.saturating_add(bytes(size, FULL_SIZE));
             let (restored, note) = in_pieces(share(beside), model, &photo.image(), progress)?;
+            require_result()?;
             let pixels = Pixels::build(size, photo, |y, row| {
                 row.copy_from_slice(restored.row(y));
                 finish(y, row);
@@ -104,6 +107,22 @@ pub(crate) fn restore_at(
             Ok((pixels, note))
         }
     }
+}
+
+/// Fails if the system has not the memory that the restoration of an ordinary photograph of this
+/// width and height takes beside the network, at this scale, for the task of this name.
+///
+/// # Errors
+/// [`Error::SystemMemory`].
+pub(crate) fn require_memory(scale: Scale, task: &str, photo: (usize, usize)) -> Result<()> {
+    require(bytes_beside_network(scale.copy(task, photo), photo), photo)
+}
+
+/// The bytes that an ordinary photograph of this width and height takes, of which the network sees
+/// a `copy`, or which it sees itself.
+fn bytes_beside_network(copy: Option<(usize, usize)>, photo: (usize, usize)) -> u64 {
+    let per_pixel = ORDINARY + copy.map_or(FULL_SIZE, |_| 0);
+    bytes(photo, per_pixel).saturating_add(PROGRAM)
 }
 
 /// Fails if the restoration of an ordinary photograph of this width and height takes more memory
@@ -120,8 +139,7 @@ pub(crate) fn check_memory(
     let Some(limit) = sizing.memory.bytes() else { return Ok(()) };
     let bytes_at = |scale: Scale, limit: u64| {
         let copy = scale.copy(task, photo);
-        let per_pixel = ORDINARY + copy.map_or(FULL_SIZE, |_| 0);
-        let beside = bytes(photo, per_pixel).saturating_add(PROGRAM);
+        let beside = bytes_beside_network(copy, photo);
         let network = bytes_within(limit.saturating_sub(beside), model, copy.unwrap_or(photo))?;
         Ok::<u64, Error>(beside.saturating_add(network))
     };

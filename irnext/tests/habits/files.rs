@@ -180,3 +180,35 @@ fn a_full_disk_is_noticed_before_the_work_and_holds_no_half_file() {
     // In another format, it is small enough.
     ends(at, &quick(&["in/large.bmp", "-o", "disk/large.jpg", "--quality", "5"]), 0);
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_that_the_system_does_not_have_is_told_in_terms_of_the_photograph() {
+    let folder = folder();
+    let at = folder.path();
+    pictures(at, &["small.png"]);
+    Photo::new(picture(2400, 1600)).write(at.join("large.jpg")).unwrap();
+    let run = |photo: &str, megabytes: usize| {
+        let line = format!(
+            "ulimit -v {}; exec \"$0\" restore --weights w.safetensors --threads 2 --overwrite \
+             -o out.jpg {photo}",
+            megabytes << 10
+        );
+        let program = env!("CARGO_BIN_EXE_irnext");
+        let output =
+            Command::new("sh").current_dir(at).args(["-c", &line, program]).output().unwrap();
+        (output.status.code(), format!("{}{}", out(&output), err(&output)))
+    };
+    let enough = |photo: &str| {
+        let mut limits = (100..3000).step_by(20);
+        limits.find(|&limit| run(photo, limit).0 == Some(0)).expect("3 GB suffice")
+    };
+    // Less than that does not suffice for the program itself.
+    let (least, most) = (enough("small.png"), enough("large.jpg"));
+    assert!(most > least + 40, "{least} {most}");
+    for limit in (least..most).step_by(20) {
+        let (code, said) = run("large.jpg", limit);
+        assert_eq!(code, Some(1), "{limit} MB: {said}");
+        assert!(said.contains("a photo of 2400×1600 pixels takes at least"), "{limit} MB: {said}");
+    }
+}
