@@ -1,10 +1,10 @@
 //! The restoration of photographs as a service: which model, on which device, for which photograph.
 
-use crate::classify::{Classification, TRIAL_SIDE, classify_photo, veil};
+use crate::classify::{Classification, TRIAL_SIDE, classify_photo, veil, veil_map};
 use crate::compute::Compute;
 use crate::degrade::Task;
 use crate::error::{Error, Result};
-use crate::image::{Note, Photo, Pixels};
+use crate::image::{Image, Note, Photo, Pixels, Plane};
 use crate::model::{FrozenModel, Model};
 use crate::restore::{
     MemoryLimit, Scale, Sizing, bytes_beside, check_memory, explained, finite, mix, require_memory,
@@ -36,6 +36,9 @@ pub struct Restorer {
     compute: Compute,
     sizing: Sizing,
 }
+
+/// The veil that is white in [`Restorer::haze_map`].
+const WHITE: f32 = 0.4;
 
 enum Models {
     /// The built-in model of each task, at its index in [`Task::ALL`].
@@ -201,6 +204,24 @@ impl Restorer {
         if classification.small {
             return Ok(classification);
         }
+        let (copy, restored) = self.try_dehazing(pixels)?;
+        Ok(classification.after_trial(veil(&copy, &restored)))
+    }
+
+    /// Where [`Self::classify`] sees haze, as a gray picture of the photograph's size: how much the
+    /// trial takes off the dark parts, white where that is [`WHITE`] or more.
+    ///
+    /// # Errors
+    /// Same errors as [`Self::classify`].
+    pub fn haze_map(&self, pixels: &Pixels) -> Result<Image> {
+        let (copy, restored) = self.try_dehazing(pixels)?;
+        let Plane { width, height, data } = veil_map(&copy, &restored);
+        let data = data.iter().flat_map(|veil| [(veil / WHITE).clamp(0.0, 1.0); 3]).collect();
+        Image { width, height, data }.resize(pixels.width, pixels.height)
+    }
+
+    /// A small copy of a photograph, and that without haze.
+    fn try_dehazing(&self, pixels: &Pixels) -> Result<(Image, Image)> {
         let (width, height) = (pixels.width, pixels.height);
         let trial = self.restoration_for(Task::Dehaze)?;
         let scale = Scale::Part(TRIAL_SIDE as f64 / width.max(height) as f64);
@@ -209,7 +230,7 @@ impl Restorer {
             None => pixels.image(),
         };
         let restored = trial.finite(&mut Vec::new(), |model| restore(model, &copy))?;
-        Ok(classification.after_trial(veil(&copy, &restored)))
+        Ok((copy, restored))
     }
 
     fn decide_by(&self, classification: Classification) -> Result<Decision<'_>> {

@@ -31,7 +31,7 @@ pub use classification::{CLASSES, Classification, LEAST_SIDE, class_name};
 pub use classifier::Classifier;
 pub use features::Features;
 
-pub(crate) use trial::{SIDE as TRIAL_SIDE, veil};
+pub(crate) use trial::{SIDE as TRIAL_SIDE, veil, veil_map};
 
 use crate::error::Result;
 use crate::image::{Image, Pixels};

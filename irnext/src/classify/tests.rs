@@ -242,6 +242,22 @@ fn the_trial_finds_haze_with_depth_and_none_in_clear_photographs() {
 }
 
 #[test]
+fn the_map_of_haze_is_bright_where_a_veil_was_taken_off() {
+    let restorer = Restorer::detecting(Compute::default()).unwrap();
+    let clear = held_back()[1].resampled(400, 300);
+    let veiled = |veil: f32| {
+        let value = |v: f32| v * (1.0 - veil) + 0.85 * veil;
+        Image::from_fn(400, 300, |x, y| clear.at(x, y).map(value))
+    };
+    let [none, some] = [0.0, 0.5].map(|veil| {
+        let map = restorer.haze_map(&veiled(veil).into()).unwrap();
+        assert_eq!((map.width, map.height), (400, 300));
+        map.data.iter().sum::<f32>() / map.data.len() as f32
+    });
+    assert!(some > 0.5 && none < 0.4 * some, "{none} {some}");
+}
+
+#[test]
 fn small_photographs_are_left_alone() {
     let hazy = degrade(Task::Dehaze, &held_back()[0], &mut Rng::at(0, 0, 0));
     let judged = |width, height| classify(&hazy.part(0, 0, width, height)).unwrap();

@@ -21,16 +21,21 @@ const FLAT: f32 = 0.005;
 const MIDDLE: f64 = 0.1;
 const SLOPE: f64 = 50.0;
 
-/// How much darker the dark parts of a picture are in its restored version: the mean over the
-/// picture of the fall of the dark channel, where 1 is the step from black to white, and patches of
-/// one color count as 0.
+/// How much darker the dark parts of a picture are in its restored version: the mean of
+/// [`veil_map`].
 pub(crate) fn veil(before: &Image, after: &Image) -> f64 {
+    f64::from(veil_map(before, after).mean())
+}
+
+/// The fall of the dark channel from a picture to its restored version in each place, where 1 is
+/// the step from black to white, and patches of one color count as 0.
+pub(crate) fn veil_map(before: &Image, after: &Image) -> Plane {
     let gray = Plane::gray(before);
     let squares = gray.clone().map(|v| v * v).box_blur(PATCH);
     let variance = squares.zip(&gray.box_blur(PATCH), |square, mean| square - mean * mean);
     let weight = variance.map(|variance| (variance.max(0.0).sqrt() / FLAT).min(1.0));
     let fall = dark_channel(before, PATCH).zip(&dark_channel(after, PATCH), |a, b| a - b);
-    f64::from(fall.zip(&weight, |fall, weight| fall * weight).mean())
+    fall.zip(&weight, |fall, weight| fall * weight)
 }
 
 /// The probability of haze in a photograph with this veil.

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "\
 Examples:
   irnext explain rainy.jpg
-      Draw the network's feature maps of this photo, to rainy.explain/
+      Detect the degradation, and draw where haze is seen and the feature maps of the
+      network that is chosen, to rainy.explain/
   irnext explain rainy.jpg --task derain -o maps
       The same for one task, to another folder")]
 pub(super) struct Arguments {
@@ -36,7 +37,8 @@ pub(super) struct Arguments {
 /// Draws the figures; true if both could be drawn.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     let photo = Photo::read(&arguments.photo)?.image();
-    let (model, _) = arguments.restorer.weights(&photo)?.load()?;
+    let (weights, haze_map) = arguments.restorer.weights(&photo)?;
+    let (model, _) = weights.load()?;
     let image = fitting(&model.config, photo, &arguments.photo);
     let beside = arguments.photo.with_extension("explain");
     let output = arguments.output.as_ref().unwrap_or(&beside);
@@ -44,8 +46,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
 
     let figures =
         [("figure-9", Some(explanation.figure_9())), ("figure-10", explanation.figure_10())];
-    let figures: Vec<Panel> =
-        figures.into_iter().filter_map(|(name, image)| Some((name.into(), image?))).collect();
+    let figures: Vec<Panel> = figures
+        .into_iter()
+        .chain([("haze-map", haze_map)])
+        .filter_map(|(name, image)| Some((name.into(), image?)))
+        .collect();
     let files: Vec<(PathBuf, &Image)> = explanation
         .panels()
         .chain(&figures)

@@ -34,16 +34,18 @@ impl RestorerArguments {
         }
     }
 
-    /// The weights for this one photograph.
-    pub(super) fn weights(&self, photo: &Image) -> Result<WeightArguments> {
+    /// The weights for this one photograph, and where haze was seen if the task was detected.
+    pub(super) fn weights(&self, photo: &Image) -> Result<(WeightArguments, Option<Image>)> {
         if let Some(weights) = self.fixed()? {
-            return Ok(weights);
+            return Ok((weights, None));
         }
         let restorer = Restorer::detecting(Compute::default())?;
-        let classification = restorer.classify(&photo.clone().into())?;
+        let pixels = photo.clone().into();
+        let classification = restorer.classify(&pixels)?;
         complain!("{classification}");
         let task = classification.likeliest_task().unwrap_or(Task::Dehaze);
-        Ok(WeightArguments { task: Some(task), weights: None })
+        let weights = WeightArguments { task: Some(task), weights: None };
+        Ok((weights, Some(restorer.haze_map(&pixels)?)))
     }
 
     /// The weights for all photographs; none if each has its own.

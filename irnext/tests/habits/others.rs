@@ -33,6 +33,8 @@ fn explain_finds_the_task_and_a_folder() {
     let said = ends(at, &["explain", "in/a.png"], 0);
     assert!(said.contains("in/a.explain/figure-9.png"), "{said}");
     assert!(said.contains(" %"), "the classification is told: {said}");
+    let size = |file: &str| Photo::size(at.join(file)).unwrap();
+    assert_eq!(size("in/a.explain/haze-map.png"), size("in/a.png"));
     let said = ends(at, &["explain", "in/a.png", "--task", "fog", "-o", "maps"], 0);
-    assert!(said.contains("maps/figure-9.png"), "{said}");
+    assert!(said.contains("maps/figure-9.png") && !said.contains("haze-map"), "{said}");
 }
