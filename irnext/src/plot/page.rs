@@ -23,7 +23,7 @@ pub fn page(runs: &[Run]) -> Result<Vec<u8>> {
     let drawings = PAGE_PANELS.iter().map(|panel| drawing(panel, runs)).collect::<Result<Vec<_>>>();
     let (drawings, mut samples) = (drawings?, Vec::new());
     for run in runs {
-        samples.push(samples::read(&run.folder)?);
+        samples.push(samples::current(&run.folder)?);
     }
     let write = || -> io::Result<Vec<u8>> {
         let names: Vec<&str> = runs.iter().map(|run| &run.name[..]).collect();
@@ -230,6 +230,10 @@ mod tests {
                 fs::write(folder.join("step-0000009.jpg"), "a picture").unwrap();
             }
         }
+        // Of a pair that the run no longer has.
+        let former = runs[0].folder.join(samples::SAMPLES).join("1-c.png");
+        fs::create_dir_all(&former).unwrap();
+        fs::write(former.join("step-0000008.jpg"), "a picture").unwrap();
         let page = String::from_utf8(page(&runs).unwrap()).unwrap();
         let heads: Vec<&str> = page.split("<h2>").skip(1).map(|part| &part[..5]).collect();
         assert_eq!(heads, ["a.png", "a.png", "b.png", "b.png"]);

@@ -69,6 +69,18 @@ pub fn read(out: &Path) -> Result<Vec<SampledPair>> {
     Ok(pairs.into_iter().map(|(_, pair)| pair).collect())
 }
 
+/// Those of [`read`] that have a picture of the last step: not those of other validation pairs,
+/// with which the run began.
+///
+/// # Errors
+/// If the folder cannot be listed.
+pub fn current(out: &Path) -> Result<Vec<SampledPair>> {
+    let mut pairs = read(out)?;
+    let last = pairs.iter().flat_map(|pair| pair.steps.last()).max().copied();
+    pairs.retain(|pair| pair.steps.last() == last.as_ref());
+    Ok(pairs)
+}
+
 /// Removes the pictures of later steps than `step`.
 ///
 /// # Errors
