@@ -6,6 +6,7 @@
 pub(super) mod containers;
 pub(super) mod directory;
 pub(super) mod exif;
+pub(super) mod pictures;
 pub(super) mod png;
 mod reader;
 mod resolution;

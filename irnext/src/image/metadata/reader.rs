@@ -120,6 +120,32 @@ impl<'a> Reader<'a> {
         Some(part(0)? / part(4)?).filter(|ratio| ratio.is_finite() && *ratio > 0.0)
     }
 
+    /// A field's values that are whole numbers, such as addresses.
+    pub fn numbers(&self, field: &Field) -> Vec<usize> {
+        let Some((data, size)) = self.data(field).zip(size_of_kind(field.kind)) else {
+            return Vec::new();
+        };
+        let number = |chunk: &[u8]| match field.kind {
+            1 => chunk.first().map(|&byte| byte.into()),
+            3 => read_u16(chunk, 0, self.big_endian).map(usize::from),
+            4 | 13 => usize::try_from(read_u32(chunk, 0, self.big_endian)?).ok(),
+            16 | 18 => usize::try_from(read_u64(chunk, 0, self.big_endian)?).ok(),
+            _ => None,
+        };
+        data.chunks_exact(size).filter_map(number).collect()
+    }
+
+    /// Where the directory after this one is.
+    pub fn next(&self, directory: usize) -> Option<usize> {
+        let count = match self.layout.fields {
+            2 => self.u16(directory)?.into(),
+            _ => self.address(directory)?,
+        };
+        let fields = count.checked_mul(self.layout.field())?;
+        let at = directory.checked_add(self.layout.fields)?.checked_add(fields)?;
+        self.address(at).filter(|&next| next != 0)
+    }
+
     /// Where the address of the next directory is.
     pub fn next_at(&self, directory: usize) -> Option<usize> {
         let at = directory.checked_add(2 + 12 * usize::from(self.u16(directory)?))?;

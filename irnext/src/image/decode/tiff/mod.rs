@@ -22,6 +22,7 @@ use ::tiff::decoder::{Decoder, Limits as TiffLimits};
 
 use super::decoded::{Decoded, Result, check_size, gray_out};
 use crate::image::metadata::exif;
+use crate::image::metadata::pictures::{make_first, pictures, raw_kind};
 use crate::image::photo::Limits;
 use crate::image::{FileKind, Note, SourceFile};
 use reasons::reason;
@@ -30,21 +31,23 @@ use unpack::{Packing, unpacked};
 
 /// The size of the image as stored, and its orientation.
 pub(super) fn size(mut file: impl BufRead + Seek) -> Result<((u32, u32), Option<u8>)> {
-    if let Ok(mut decoder) = Decoder::new(&mut file) {
+    if let Ok(mut decoder) = Decoder::new(&mut file)
+        && !Tags::may_be_minor(&mut decoder)
+    {
         let size = decoder.dimensions().map_err(reason)?;
         return Ok((size, Tags::orientation(&mut decoder)));
     }
     let mut bytes = Vec::new();
     let read = file.rewind().and_then(|()| file.read_to_end(&mut bytes));
     read.map_err(|error| format!("cannot be read: {error}"))?;
-    let bytes = mended(&bytes);
+    let bytes = mended(&bytes)?;
     let mut decoder = Decoder::new(Cursor::new(&*bytes)).map_err(reason)?;
     let size = decoder.dimensions().map_err(reason)?;
     Ok((size, Tags::orientation(&mut decoder)))
 }
 
 pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
-    let bytes = &*mended(bytes);
+    let (file, bytes) = (bytes, &*mended(bytes)?);
     let mut decoder = open(bytes)?;
     let size = decoder.dimensions().map_err(reason)?;
     check_size(size, limits)?;
@@ -61,7 +64,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
         None => picture(bytes, size, &tags, limits)?,
     };
     decoded.orientation = tags.orientation;
-    decoded.metadata = tags.metadata(bytes);
+    decoded.metadata = tags.metadata(bytes, file);
     decoded.source = SourceFile::new(FileKind::Tiff);
     decoded.source.tiff = Some(tags.compression);
     decoded.source.lossy = tags.lossy;
@@ -70,22 +73,35 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
     Ok(decoded)
 }
 
-/// The file without contradictions that the crate refuses: lists of another length than a pixel has
-/// samples, and a next page that is this one.
-fn mended(bytes: &[u8]) -> Cow<'_, [u8]> {
+/// The file with its first page in front, where a thumbnail is, and without contradictions that the
+/// crate refuses: lists of another length than a pixel has samples, and a next page that is this
+/// one.
+///
+/// # Errors
+/// If it is a raw photo, of which only previews could be read.
+fn mended(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
+    if let Some(kind) = raw_kind(bytes) {
+        return Err(FileKind::Raw(kind).refusal().unwrap_or_default());
+    }
     let mut file = Cow::Borrowed(bytes);
-    let samples = exif::list_in_first(bytes, 277).map_or(1, |list| list.first().map_or(1, |n| *n));
+    let pictures = pictures(bytes);
+    if pictures.first().is_some_and(|first| first.is_minor)
+        && let Some(whole) = pictures.iter().find(|picture| !picture.is_minor)
+    {
+        make_first(file.to_mut(), whole.at);
+    }
+    let samples = exif::list_in_first(&file, 277).map_or(1, |list| list.first().map_or(1, |n| *n));
     for tag in [258, 339] {
-        let list = exif::list_in_first(bytes, tag).unwrap_or_default();
+        let list = exif::list_in_first(&file, tag).unwrap_or_default();
         // One is for all samples.
         if list.len() > 1 && list.len() != samples as usize && samples < 16 {
             exif::put_list_in_first(file.to_mut(), tag, &vec![list[0] as usize; samples as usize]);
         }
     }
-    if let Some(next) = exif::next_that_is_first(bytes) {
+    if let Some(next) = exif::next_that_is_first(&file) {
         file.to_mut()[next].fill(0);
     }
-    file
+    Ok(file)
 }
 
 fn open(file: &[u8]) -> Result<Decoder<Cursor<&[u8]>>> {

@@ -18,7 +18,7 @@ pub(super) fn reason(error: TiffError) -> String {
             })
         }
         TiffError::UnsupportedError(TiffUnsupportedError::UnknownInterpretation) => {
-            rare("a rare color model, as of raw photos")
+            rare("a rare color model")
         }
         TiffError::UnsupportedError(_) | TiffError::UsageError(_) => rare("a rare kind"),
         _ => damaged(FileKind::Tiff),

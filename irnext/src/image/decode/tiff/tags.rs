@@ -100,7 +100,6 @@ impl Tags {
             Some(6) => Photometric::YCbCr,
             Some(8) => Photometric::CieLab,
             Some(9) => Photometric::IccLab,
-            Some(32803) => return Err(rare("a raw photo")),
             _ => return Err(rare("a rare color model")),
         };
         let is_fax = matches!(compression, 2 | 3);
@@ -205,9 +204,19 @@ impl Tags {
         own.or_else(|| Metadata { xmp: bytes(decoder, 700), ..Metadata::default() }.orientation())
     }
 
-    /// The file's metadata; `file` is the whole of it.
-    pub fn metadata(&self, file: &[u8]) -> Metadata {
-        let directory = Directory::read(file).filter(|directory| !directory.is_empty());
+    /// Whether the first picture may be a thumbnail, or one that only accompanies a raw photo.
+    pub fn may_be_minor<R: BufRead + Seek>(decoder: &mut Decoder<R>) -> bool {
+        [254, 255, 330, 50706].iter().any(|&tag| match numbers(decoder, tag)[..] {
+            [] => false,
+            [number, ..] => (tag, number) != (254, 0) && (tag, number) != (255, 1),
+        })
+    }
+
+    /// The metadata of a file, of which `first` is the file with this picture as its first. The
+    /// descriptive fields are in the directory that the file begins with.
+    pub fn metadata(&self, first: &[u8], file: &[u8]) -> Metadata {
+        let described = |file| Directory::read(file).filter(|directory| !directory.is_empty());
+        let directory = described(file).or_else(|| described(first));
         Metadata {
             exif: directory.and_then(|directory| directory.to_block()),
             xmp: self.xmp.clone(),

@@ -28,6 +28,21 @@ fn with(mut file: Vec<u8>, tag: u16, value: usize) -> Vec<u8> {
     file
 }
 
+/// A TIFF file of two gray pictures, each of one level.
+fn two(sizes: [(u32, u32); 2], levels: [u8; 2], tags: [&[(u16, &[u16])]; 2]) -> Vec<u8> {
+    let mut file = Cursor::new(Vec::new());
+    let mut encoder = TiffEncoder::new(&mut file).unwrap();
+    for i in [0, 1] {
+        let (width, height) = sizes[i];
+        let mut image = encoder.new_image::<colortype::Gray8>(width, height).unwrap();
+        for (tag, values) in tags[i] {
+            image.encoder().write_tag(Tag::from_u16_exhaustive(*tag), *values).unwrap();
+        }
+        image.write_data(&vec![levels[i]; (width * height) as usize]).unwrap();
+    }
+    file.into_inner()
+}
+
 fn read(file: &[u8]) -> Photo {
     Photo::from_bytes(file, &Limits::default()).unwrap()
 }
@@ -342,10 +357,62 @@ fn kinds_that_cannot_be_read_are_refused_in_words() {
     for (file, words) in [
         (with(gray(), 259, 6), "old kind of JPEG"),
         (with(gray(), 339, 5), "complex"),
-        (with(gray(), 262, 32803), "color model"),
+        (with(gray(), 262, 32803), "a raw photo"),
+        (with(gray(), 262, 32845), "color model"),
         (with(gray(), 259, 34712), "a rare compression"),
     ] {
         let refusal = Photo::from_bytes(&file, &Limits::default()).unwrap_err();
         assert!(refusal.contains(words) && refusal.contains("save it as"), "{refusal}");
+    }
+}
+
+#[test]
+fn a_thumbnail_in_front_of_the_page_is_not_the_photograph() {
+    let sizes = [(4, 3), (40, 30)];
+    let whole = |file: &[u8]| {
+        let photo = read(file);
+        let size = super::size(Cursor::new(file)).unwrap().0;
+        assert_eq!(size, (photo.pixels.width as u32, photo.pixels.height as u32));
+        (photo.pixels.width, levels(&photo)[0], photo.notes)
+    };
+    for minor in [&[(254u16, &[1u16][..])][..], &[(254, &[4])], &[(255, &[2])]] {
+        assert_eq!(whole(&two(sizes, [10, 20], [minor, &[]])), (40, 20, vec![]), "{minor:?}");
+        // There is nothing else.
+        let both = whole(&two(sizes, [10, 20], [minor, minor]));
+        assert_eq!(both, (4, 10, vec![Note::FirstOf(2)]), "{minor:?}");
+    }
+    let pages = whole(&two(sizes, [10, 20], [&[(254, &[2])], &[(254, &[2])]]));
+    assert_eq!(pages, (4, 10, vec![Note::FirstOf(2)]));
+    // What describes the photograph stands with the thumbnail.
+    let described = two(sizes, [10, 20], [&[(254, &[1]), (34850, &[3])], &[]]);
+    let exif = read(&described).metadata.exif.expect("a field of EXIF");
+    assert!(exif.windows(2).any(|tag| tag == 34850u16.to_ne_bytes()));
+}
+
+#[test]
+fn the_preview_of_a_raw_photo_is_not_the_photograph() {
+    let refused = |file: &[u8], kind: &str| {
+        let error = Photo::from_bytes(file, &Limits::default()).unwrap_err();
+        assert!(error.contains(kind) && error.contains("develop it"), "{error}");
+        assert_eq!(super::size(Cursor::new(file)).unwrap_err(), error);
+    };
+    let sizes = [(4, 3), (40, 30)];
+    refused(&two(sizes, [1, 2], [&[(50706, &[1, 4, 0, 0])], &[]]), "DNG");
+    // Its samples are those of a sensor, in the next directory or in one below the first.
+    let mut file = two(sizes, [1, 2], [&[(254, &[1]), (330, &[0])], &[]]);
+    let next = pictures(&file)[1].at;
+    let first = pictures(&file)[0].at;
+    make_first(&mut file, next).unwrap();
+    file = with(file, 262, 32803);
+    let raw = pictures(&file)[0].at;
+    make_first(&mut file, first).unwrap();
+    let below = with(file, 330, raw);
+    assert!(pictures(&below).iter().any(|picture| picture.is_raw), "{:?}", pictures(&below));
+    refused(&below, "a raw photo (TIFF/EP)");
+    // Directories may contain themselves, and lead nowhere.
+    for at in [first, usize::MAX >> 33, 7] {
+        let odd = with(two(sizes, [1, 2], [&[(330, &[0])], &[]]), 330, at);
+        assert!(pictures(&odd).len() >= 2);
+        assert_eq!(read(&odd).pixels.width, 4);
     }
 }
