@@ -1,6 +1,7 @@
 //! Layers: descriptions that name their parameters and compute with a [`Context`]'s values.
 
 mod activation;
+mod batch_norm1d;
 mod conv;
 mod dropout;
 mod flatten;
@@ -12,6 +13,7 @@ mod pool;
 mod sequential;
 
 pub use crate::activation::Activation;
+pub use batch_norm1d::BatchNorm1d;
 pub use conv::{Conv2d, ConvTranspose2d};
 pub use dropout::Dropout;
 pub use flatten::Flatten;
