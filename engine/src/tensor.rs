@@ -206,7 +206,7 @@ impl Tensor {
         Self::filled("ones", shape, 1.0, dtype)
     }
 
-    /// The whole numbers of `range`, in order: positions, for instance. None, if the range is empty.
+    /// The whole numbers of `range`, in order: positions, for instance. None if the range is empty.
     ///
     /// ```
     /// use engine::{DType, Tensor};

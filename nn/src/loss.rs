@@ -232,7 +232,7 @@ mod tests {
         let logits = tape.leaf(&Tensor::from_slice(&x, &[7]).unwrap());
         let targets = Tensor::from_slice(&t, &[7]).unwrap();
         let loss = binary_cross_entropy_with_logits(&logits, &targets).unwrap();
-        // As PyTorch computes it: (1 − t)·x + log(1 + e^−x), with the exponent of what is positive.
+        // (1 − t)·x + log(1 + e^−x), in PyTorch's form, whose exponents are negative.
         let expected: f64 = x
             .iter()
             .zip(t)

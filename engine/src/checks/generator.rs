@@ -96,8 +96,8 @@ impl SampleGenerator {
         }
     }
 
-    /// A whole number in `range`, its start if it is empty: a setting. The size of a dimension is an
-    /// [`extent`](Self::extent).
+    /// A whole number in `range`, or its start if that is empty: a setting. The size of a dimension
+    /// is an [`extent`](Self::extent).
     pub fn size(&mut self, range: RangeInclusive<usize>) -> usize {
         let (start, choice) = (*range.start(), self.next() as usize);
         match range.end().saturating_sub(start).checked_add(1) {
@@ -166,7 +166,7 @@ impl SampleGenerator {
     /// something larger.
     ///
     /// # Panics
-    /// If there is no memory for so many elements.
+    /// If there is no memory for it.
     pub fn tensor(&mut self, shape: &[usize], values: Values) -> Tensor {
         let form = if self.large { 0 } else { self.next() % 4 };
         let numel = shape.iter().product();

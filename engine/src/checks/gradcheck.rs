@@ -55,10 +55,10 @@ pub struct GradcheckReport {
 ///
 /// # Errors
 /// [`Error::Shape`] for a step that is not positive and finite, or a tolerance that is negative or
-/// NaN. [`Error::Disagreement`] with the input, the element and both gradients of the largest difference
-/// above the tolerance, and with the number of elements that differ by more. Where `f` or its
-/// backward pass fails, with the stage and the reason; lack of memory and an interruption are
-/// returned as they are.
+/// NaN. [`Error::Disagreement`] with the input, the element and both gradients of the largest
+/// difference above the tolerance, and with the number of elements that differ by more. Where `f`
+/// or its backward pass fails, with the stage and the reason; lack of memory and an interruption
+/// are returned as they are.
 pub fn gradcheck(
     f: impl Fn(&[Tensor]) -> Result<Tensor>,
     inputs: &[Tensor],

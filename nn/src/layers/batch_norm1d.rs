@@ -1,7 +1,7 @@
 //! Batch normalization of features and of sequences.
 
-use super::{BatchNorm2d, Module};
-use crate::{Builder, Context, Error, Result};
+use super::{BatchNorm2d, Module, in_layer};
+use crate::{Builder, Context, Result};
 use engine::Tensor;
 
 /// Batch normalization (Ioffe and Szegedy 2015) of `[N, C]` over N, or of `[N, C, L]` over N and L;
@@ -41,8 +41,7 @@ impl Module for BatchNorm1d {
             [n, channels, length] => [n, channels, length, 1],
             ref shape => {
                 let message = format!("expected [N, C] or [N, C, L], got {shape:?}");
-                let path = if self.path.is_empty() { "batch_norm" } else { &self.path };
-                return Err(Error::Setting(format!("{path}: {message}")));
+                return in_layer(&self.path, Err(engine::Error::shape("batch_norm", message)));
             }
         };
         Ok(self.maps.forward(cx, &x.reshape(&as_maps)?)?.reshape(x.shape())?)

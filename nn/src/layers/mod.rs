@@ -42,6 +42,17 @@ fn require_dtype(path: &str, x: &Tensor, weight: &Tensor) -> Result<()> {
     )))
 }
 
+/// The result of an operation in the layer at `path`; an error about shapes says in which layer. A
+/// network has many of each kind.
+fn in_layer<T, E: Into<Error>>(path: &str, result: Result<T, E>) -> Result<T> {
+    result.map_err(|error| match error.into() {
+        Error::Engine(engine::Error::Shape { op, message }) if !path.is_empty() => {
+            engine::Error::shape(op, format!("{message} (layer {path})")).into()
+        }
+        other => other,
+    })
+}
+
 /// A layer with one input and one output.
 ///
 /// ```

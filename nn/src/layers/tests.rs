@@ -332,6 +332,33 @@ fn an_input_of_another_dtype_names_the_layer() {
 }
 
 #[test]
+fn an_input_of_another_shape_names_the_layer() {
+    type Made = (Box<dyn Module>, &'static [usize]);
+    let layers: [fn(&mut Builder<'_>) -> Made; 8] = [
+        |b| (Box::new(Linear::new(b, 2, 2)), &[2, 3]),
+        |b| (Box::new(Conv2d::new(b, 2, 2, 1)), &[1, 3, 4, 4]),
+        |b| (Box::new(ConvTranspose2d::new(b, 2, 2, 1)), &[1, 3, 4, 4]),
+        |b| (Box::new(BatchNorm1d::new(b, 2)), &[2, 3]),
+        |b| (Box::new(BatchNorm2d::new(b, 2)), &[1, 3, 4, 4]),
+        |b| (Box::new(InstanceNorm2d::affine(b, 2)), &[1, 2, 1, 1]),
+        |b| (Box::new(LayerNorm::new(b, &[1])), &[2, 1]),
+        |b| (Box::new(GroupNorm::new(b, 2, 2)), &[1, 2]),
+    ];
+    for layer in layers {
+        let ((layer, shape), params) = build(|b| layer(&mut b.at("body").at(3)));
+        let x = draw(shape, 1);
+        for cx in [Context::inference(&params), Context::new(&params, Mode::Train, None)] {
+            let error = layer.forward(&cx, &x).unwrap_err();
+            assert!(error.to_string().ends_with(" (layer body.3)"), "{error}");
+            assert!(matches!(error, Error::Engine(engine::Error::Shape { .. })));
+        }
+    }
+    let (words, params) = build(|b| Embedding::new(&mut b.at("words"), 3, 2));
+    let message = message(&words, &params, &Tensor::from_slice(&[3i64], &[1]).unwrap());
+    assert!(message.ends_with("there are 3, from 0 on (layer words)"), "{message}");
+}
+
+#[test]
 fn kernels_and_steps_of_no_length_are_refused() {
     let refused = |kernel, options| {
         let plain = Params::build(1, DType::F32, |b| {
@@ -416,8 +443,11 @@ fn batch_norm_of_sequences_is_that_of_maps_one_pixel_wide() {
     let params = params.with_values(values).unwrap();
     check(&norm, &params, &draw(&[4, 3, 2], 3), true);
     let message = |x| message(&layers.0, &params, &x);
-    assert!(message(draw(&[2, 3, 1, 1], 1)).starts_with("norm: expected [N, C] or [N, C, L], got"));
-    assert!(message(draw(&[3], 1)).ends_with("got [3]"));
+    assert_eq!(
+        message(draw(&[3], 1)),
+        "batch_norm: expected [N, C] or [N, C, L], got [3] (layer norm)"
+    );
+    assert!(message(draw(&[2, 3, 1, 1], 1)).ends_with("got [2, 3, 1, 1] (layer norm)"));
 }
 
 #[test]
