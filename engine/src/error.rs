@@ -123,13 +123,11 @@ impl Error {
         Self::Shape { op, message: message.into() }
     }
 
-    /// This error with the name of the operation that failed, if it lacks one. A copy into another
-    /// layout is a part of the operation that needs it.
+    /// This error as one of the operation `name`, if memory ran out in it. An operation inside it,
+    /// such as a copy into another layout, is not what the user called.
     pub(crate) fn in_op(self, name: &'static str) -> Self {
         match self {
-            Self::Memory { op: None | Some("contiguous" | "row_major"), bytes } => {
-                Self::Memory { op: Some(name), bytes }
-            }
+            Self::Memory { bytes, .. } => Self::Memory { op: Some(name), bytes },
             other => other,
         }
     }

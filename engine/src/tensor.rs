@@ -12,6 +12,7 @@ use crate::tape::Node;
 use crate::trace::{self, TracedValue};
 use crate::{Buffer, DType, Device, Element, Error, Layout, Meta, Result, Rng, counted, memory};
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The memory behind a tensor and its views.
@@ -203,6 +204,39 @@ impl Tensor {
     /// ```
     pub fn ones(shape: &[usize], dtype: DType) -> Result<Self> {
         Self::filled("ones", shape, 1.0, dtype)
+    }
+
+    /// The whole numbers of `range`, in order: positions, for instance. None if the range is empty.
+    ///
+    /// ```
+    /// use engine::{DType, Tensor};
+    /// let places = Tensor::arange(0..4, DType::F32)?;
+    /// assert_eq!(places.to_vec::<f32>()?, [0.0, 1.0, 2.0, 3.0]);
+    /// // Other steps, by arithmetic.
+    /// assert_eq!(places.affine(0.5, -1.0)?.to_vec::<f32>()?, [-1.0, -0.5, 0.0, 0.5]);
+    /// // A mask of the places that come before each, or are the same.
+    /// let earlier = places.unsqueeze(1)?.ge(&places)?;
+    /// assert_eq!(earlier.narrow(0, 1, 1)?.to_vec::<f32>()?, [1.0, 1.0, 0.0, 0.0]);
+    /// # Ok::<_, engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Tensor::build`]; if `dtype` is [`DType::U8`] and lacks one of them. A
+    /// floating-point type has the nearest number that it has.
+    pub fn arange(range: Range<i64>, dtype: DType) -> Result<Self> {
+        const OP: &str = "arange";
+        if range.is_empty() {
+            return Self::zeros(&[0], dtype);
+        }
+        let mut ends = [range.start, range.end - 1].into_iter();
+        if dtype == DType::U8 && ends.any(|end| u8::try_from(end).is_err()) {
+            let message = format!("{} to {} are not all of dtype u8", range.start, range.end - 1);
+            return Err(Error::shape(OP, message));
+        }
+        let count = usize::try_from(range.end.abs_diff(range.start)).unwrap_or(usize::MAX);
+        let fill = |out: &mut [i64]| out.iter_mut().zip(range).for_each(|(x, i)| *x = i);
+        let whole = Self::build_in(Layout::new(OP, &[count])?, fill);
+        whole.and_then(|whole| whole.to_dtype(dtype)).map_err(|error| error.in_op(OP))
     }
 
     /// A tensor without dimensions that holds `value`.
@@ -894,11 +928,10 @@ fn swap_on_big_endian(bytes: &mut [u8], size: usize) {
     }
 }
 
-/// A number for people: a whole one as it is, others with 4 digits behind the point, or with 5
-/// significant ones where that would show too little or too much.
-fn legible(value: f64, whole: bool) -> String {
+/// A number for people: with 4 digits behind the point, or with 5 significant ones where that would
+/// show too little or too much.
+fn legible(value: f64) -> String {
     match value.abs() {
-        _ if whole => format!("{value}"),
         size if size == 0.0 || !value.is_finite() || (0.01..1e6).contains(&size) => {
             format!("{value:.4}")
         }
@@ -909,17 +942,24 @@ fn legible(value: f64, whole: bool) -> String {
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 8;
+        fn first<T>(values: Vec<T>, shown: impl Fn(T) -> String) -> Vec<String> {
+            values.into_iter().take(SHOWN).map(shown).collect()
+        }
         write!(f, "Tensor({}", self.meta())?;
         if let Some(node) = &self.node {
             write!(f, ", #{}", node.id)?;
         }
         let elements = |f: &mut fmt::Formatter<'_>| {
             let few = self.numel() <= 1 << 20;
-            let Some(values) = few.then(|| self.to_f64_vec().ok()).flatten() else { return Ok(()) };
-            let whole = self.dtype.whole_numbers().is_some();
-            let shown: Vec<String> =
-                values.iter().take(SHOWN).map(|&value| legible(value, whole)).collect();
-            let more = if values.len() > SHOWN { ", …" } else { "" };
+            let shown = || -> Result<Vec<String>> {
+                Ok(match self.dtype {
+                    DType::I64 => first(self.to_vec::<i64>()?, |value| value.to_string()),
+                    DType::U8 => first(self.to_vec::<u8>()?, |value| value.to_string()),
+                    _ => first(self.to_f64_vec()?, legible),
+                })
+            };
+            let Some(shown) = few.then(|| shown().ok()).flatten() else { return Ok(()) };
+            let more = if self.numel() > SHOWN { ", …" } else { "" };
             write!(f, ", [{}{more}]", shown.join(", "))
         };
         on_device(self.gpu(), &mut *f, elements, |_, f| write!(f, ", {}", self.device()))?;
@@ -999,10 +1039,38 @@ mod tests {
     }
 
     #[test]
+    fn ranges_are_exact_and_in_their_dtype() {
+        let (first, last) = (i64::MAX - 3, i64::MAX);
+        let x = Tensor::arange(first..last, DType::I64).unwrap();
+        assert_eq!(x.to_vec::<i64>().unwrap(), [first, first + 1, first + 2]);
+        assert_eq!(
+            Tensor::arange(253..256, DType::U8).unwrap().to_vec(),
+            Ok(vec![253u8, 254, 255])
+        );
+        let rounded = Tensor::arange(2047..2050, DType::F16).unwrap().to_f64_vec().unwrap();
+        assert_eq!(rounded, [2047.0, 2048.0, 2048.0]);
+        for empty in [Range { start: 5, end: 5 }, Range { start: 7, end: -7 }] {
+            assert_eq!(Tensor::arange(empty, DType::F64).unwrap().shape(), [0]);
+        }
+        let message = |range, dtype| Tensor::arange(range, dtype).unwrap_err().to_string();
+        assert_eq!(message(-1..3, DType::U8), "arange: -1 to 2 are not all of dtype u8");
+        assert_eq!(message(0..257, DType::U8), "arange: 0 to 256 are not all of dtype u8");
+        let all = message(i64::MIN..i64::MAX, DType::F32);
+        assert_eq!(all, "arange: shape [18446744073709551615] has too many elements");
+        assert!(message(0..1 << 50, DType::F32).starts_with("arange: out of memory"));
+    }
+
+    #[test]
     fn numbers_are_shown_legibly() {
         let shown = |x: Tensor| format!("{x:?}");
         let whole = Tensor::from_slice(&[-3i64, i64::MAX >> 11], &[2]).unwrap();
         assert_eq!(shown(whole), "Tensor([2] i64, [-3, 4503599627370495])");
+        // Beyond 2⁵³ not every one is an f64.
+        let large = Tensor::from_slice(&[i64::MIN, (1 << 53) + 1, i64::MAX], &[3]).unwrap();
+        assert_eq!(
+            shown(large),
+            "Tensor([3] i64, [-9223372036854775808, 9007199254740993, 9223372036854775807])"
+        );
         let x = [2.5e-5, -1e-7, 0.25, 0.0, 123456.0, 3e20, f64::NAN, f64::NEG_INFINITY];
         assert_eq!(
             shown(Tensor::from_slice(&x, &[8]).unwrap()),

@@ -301,12 +301,25 @@ fn messages_name_the_operation_that_was_called() {
         (whole.gt(&x), "gt: expected dtype i64, got f32"),
         (x.ge(&none.reshape(&[0, 1]).unwrap()), "ge: shapes [2, 3] and [0, 1] do not"),
         (whole.mean_all(), "mean: expected dtype f32"),
+        (engine::optimizer::norm(&[&whole]), "norm: expected dtype f32"),
     ] {
         let message = found.unwrap_err().to_string();
         assert!(message.starts_with(expected), "{message}");
     }
     let message = Tensor::zeros(&[VAST], F32).unwrap_err().to_string();
     assert_eq!(message, format!("zeros: out of memory: cannot allocate {} bytes", 4 * VAST));
+    // Also where it computes with other operations, or by a kernel of its own.
+    let vast = zero_as(&[VAST >> 10, 1 << 10, 1, 1]);
+    for (op, found) in [
+        ("softmax", vast.softmax(1)),
+        ("log_softmax", vast.log_softmax(1)),
+        ("pad_zeros", vast.pad_zeros(Padding::all(1))),
+        ("pad_reflect", vast.pad_reflect(Padding::all(0))),
+        ("item", zero_as(&[VAST]).item().and_then(|value| Tensor::scalar(value, F32))),
+    ] {
+        let message = found.unwrap_err().to_string();
+        assert!(message.starts_with(&format!("{op}: ")), "{message}");
+    }
     for (op, read) in [
         ("to_vec", (|x| x.to_vec::<f32>().map(drop)) as fn(&Tensor) -> Result<()>),
         ("to_f64_vec", |x| x.to_f64_vec().map(drop)),

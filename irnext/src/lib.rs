@@ -25,7 +25,9 @@
 //! [`recipes`], `plot` → [`costs`], [`explain`] (costs and feature maps) → `cli`.
 //!
 //! The features `program` (the module `cli`, with the parser of its command line), `plot`, `serve`
-//! and `checks` are on by default. A library user turns them off: `default-features = false`.
+//! and `checks` are on by default. A library user turns them off: `default-features = false`. So
+//! are `avif` and `more-formats` (TIFF files with Zstandard or LZMA compression); without them such
+//! files are refused.
 
 #![forbid(unsafe_code)]
 

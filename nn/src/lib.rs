@@ -36,9 +36,10 @@
 //! # Ok::<_, nn::Error>(())
 //! ```
 //!
-//! For fine-tuning, layers are frozen by a pass of their own: what [`Context::inference`] computes
-//! is not recorded, so that a step moves the parameters of the other layers alone, and no running
-//! statistics change.
+//! For fine-tuning, layers are frozen by a pass of their own: the parameters that
+//! [`Context::inference`] gives to layers are constants, so that a step moves those of the other
+//! layers alone, and no running statistics change. Gradients flow through a frozen layer to others
+//! in front of it.
 //!
 //! ```
 //! # use engine::{DType, Tensor};

@@ -111,13 +111,50 @@ impl indices::Named for Classes {
     }
 }
 
+/// The mean of −t·log σ(x) − (1 − t)·log(1 − σ(x)), PyTorch's `binary_cross_entropy_with_logits`:
+/// x are the `logits`, the scores of any number of questions with two answers, and t the `targets`,
+/// the probabilities of yes, most often 1 or 0. The logarithms stay finite where the sigmoid σ is
+/// rounded to 0 or 1.
+///
+/// ```
+/// use engine::Tensor;
+/// let logits = Tensor::from_slice(&[0.0, 3f64.ln(), 1000.0], &[3])?;
+/// let targets = Tensor::from_slice(&[1.0, 0.0, 1.0], &[3])?;
+/// let loss = nn::loss::binary_cross_entropy_with_logits(&logits, &targets)?.item()?;
+/// // The probabilities of the right answers are 1/2, 1/4 and 1.
+/// assert!((loss - (2f64.ln() + 4f64.ln()) / 3.0).abs() < 1e-12);
+/// # Ok::<_, nn::Error>(())
+/// ```
+///
+/// # Errors
+/// If the shapes or the dtypes differ.
+pub fn binary_cross_entropy_with_logits(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    const NAME: &str = "binary_cross_entropy_with_logits";
+    require_shape(NAME, logits, targets)?;
+    // Those of yes, and those of no, which are 0: their softmax has σ(x) and 1 − σ(x).
+    let no = logits.constant(&[0.0], &[])?.broadcast_to(logits.shape())?;
+    let pair = Tensor::stack(&[logits, &no], 0)?;
+    let logs = pair.log_softmax(0).map_err(|error| error.of(NAME))?;
+    let [yes, no] = [0, 1].map(|answer| logs.narrow(0, answer, 1)?.squeeze(0));
+    let (yes, no) = (yes?, no?);
+    let by_yes = yes.mul(targets).map_err(|error| error.of(NAME))?;
+    let by_no = targets.affine(-1.0, 1.0)?.mul(&no)?;
+    Ok(by_yes.add(&by_no)?.mean_all()?.neg()?)
+}
+
 fn difference(op: &'static str, prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
-    if prediction.shape() != target.shape() {
-        let (prediction, target) = (prediction.shape(), target.shape());
-        let message = format!("the prediction is {prediction:?}, the target {target:?}");
-        return Err(Error::shape(op, message).into());
-    }
+    require_shape(op, prediction, target)?;
     Ok(prediction.sub(target).map_err(|error| error.of(op))?)
+}
+
+/// An error of the loss `op` unless both have one shape.
+fn require_shape(op: &'static str, prediction: &Tensor, target: &Tensor) -> Result<()> {
+    let (prediction, target) = (prediction.shape(), target.shape());
+    if prediction == target {
+        return Ok(());
+    }
+    let message = format!("the prediction is {prediction:?}, the target {target:?}");
+    Err(Error::shape(op, message).into())
 }
 
 #[cfg(test)]
@@ -127,7 +164,8 @@ mod tests {
     use engine::{DType, Rng, Tape};
 
     type Loss = fn(&Tensor, &Tensor) -> Result<Tensor>;
-    const REGRESSIONS: [Loss; 3] = [mse, l1, |x, t| charbonnier(x, t, 0.1)];
+    const PAIRWISE: [Loss; 4] =
+        [mse, l1, |x, t| charbonnier(x, t, 0.1), binary_cross_entropy_with_logits];
 
     fn draw(shape: &[usize], seed: u64) -> Tensor {
         Tensor::randn(shape, DType::F64, &mut Rng::new(seed)).unwrap()
@@ -144,7 +182,7 @@ mod tests {
     #[test]
     fn gradients_agree_with_finite_differences() {
         let (x, target) = (draw(&[2, 3, 4], 1), draw(&[2, 3, 4], 2));
-        for loss in REGRESSIONS {
+        for loss in PAIRWISE {
             let f = |x: &[Tensor]| loss(&x[0], &x[1]).map_err(engine_error);
             gradcheck(f, &[x.clone(), target.clone()], &GradCheck::default()).unwrap();
         }
@@ -186,6 +224,34 @@ mod tests {
     }
 
     #[test]
+    fn answers_are_scored_by_their_probabilities() {
+        // At 0, where max(x, 0) and |x| have kinks, and far out, where the sigmoid is 0 or 1.
+        let x = [0.0f64, 0.0, 2.0, -2.0, 800.0, -800.0, 1e300];
+        let t = [1.0, 0.25, 0.0, 0.5, 0.0, 0.0, 1.0];
+        let tape = Tape::new();
+        let logits = tape.leaf(&Tensor::from_slice(&x, &[7]).unwrap());
+        let targets = Tensor::from_slice(&t, &[7]).unwrap();
+        let loss = binary_cross_entropy_with_logits(&logits, &targets).unwrap();
+        // (1 − t)·x + log(1 + e^−x), in PyTorch's form, whose exponents are negative.
+        let expected: f64 = x
+            .iter()
+            .zip(t)
+            .map(|(&x, t)| (1.0 - t) * x + (-x.abs()).exp().ln_1p() + (-x).max(0.0))
+            .sum();
+        assert!((loss.item().unwrap() - expected / 7.0).abs() < 1e-13 * expected);
+        // In f32 a sure answer still costs something.
+        let [sure, yes] = [9.0, 1.0].map(|x| Tensor::full(&[1], x, DType::F32).unwrap());
+        let cost = binary_cross_entropy_with_logits(&sure, &yes).unwrap().item().unwrap();
+        assert!((cost - (-9f64).exp().ln_1p()).abs() < 1e-7, "{cost}");
+        // (σ(x) − t)/N.
+        let gradient = tape.backward(&loss).unwrap().get(&logits).unwrap().to_f64_vec().unwrap();
+        for ((x, t), found) in x.iter().zip(t).zip(gradient) {
+            let expected = (1.0 / (1.0 + (-x).exp()) - t) / 7.0;
+            assert!((found - expected).abs() < 1e-15, "{x} {t}: {found} {expected}");
+        }
+    }
+
+    #[test]
     fn maps_of_classes_are_as_their_pixels() {
         let maps = draw(&[2, 3, 2, 2], 3);
         let classes = Tensor::from_slice(&[0i64, 1, 2, 0, 1, 1, 2, 2], &[2, 2, 2]).unwrap();
@@ -201,7 +267,7 @@ mod tests {
         let classes = Tensor::from_slice(&[4i64, 0, 2], &[3]).unwrap();
         let all = |x: &[Tensor]| {
             let mut losses: Vec<Tensor> =
-                REGRESSIONS.iter().map(|loss| loss(&x[0], &x[1])).collect::<Result<_>>()?;
+                PAIRWISE.iter().map(|loss| loss(&x[0], &x[1])).collect::<Result<_>>()?;
             losses.push(cross_entropy(&x[0], &x[2])?);
             Ok::<_, crate::Error>(losses)
         };
@@ -215,7 +281,8 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_an_error() {
         let (x, row) = (draw(&[2, 3], 1), draw(&[3], 1));
-        for (loss, name) in REGRESSIONS.into_iter().zip(["mse", "l1", "charbonnier"]) {
+        let names = ["mse", "l1", "charbonnier", "binary_cross_entropy_with_logits"];
+        for (loss, name) in PAIRWISE.into_iter().zip(names) {
             let message = loss(&x, &row).unwrap_err().to_string();
             assert_eq!(message, format!("{name}: the prediction is [2, 3], the target [3]"));
         }
@@ -244,8 +311,10 @@ mod tests {
             assert!(error.starts_with("charbonnier: eps must be positive"), "{error}");
         }
         let single = x.to_dtype(DType::F32).unwrap();
-        let error = mse(&x, &single).unwrap_err().to_string();
-        assert_eq!(error, "mse: expected dtype f64, got f32");
+        for (loss, name) in PAIRWISE.into_iter().zip(names) {
+            let error = loss(&x, &single).unwrap_err().to_string();
+            assert_eq!(error, format!("{name}: expected dtype f64, got f32"));
+        }
         let whole = x.to_dtype(DType::I64).unwrap();
         let error = message(&whole, &classes(&[0, 1], &[2]));
         assert!(error.starts_with("cross_entropy: expected dtype f32"), "{error}");

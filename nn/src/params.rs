@@ -28,7 +28,11 @@ impl ParamId {
     pub(crate) fn index_in(self, model: ModelId, count: usize) -> Result<usize> {
         match model == self.model && self.index < count {
             true => Ok(self.index),
-            false => Err(Error::Setting(format!("entry {} belongs to another model", self.index))),
+            false => Err(Error::Setting(format!(
+                "entry {} belongs to another model: layers go with the values of the build that \
+                 made them, and with copies of those",
+                self.index
+            ))),
         }
     }
 }
@@ -849,7 +853,11 @@ mod tests {
     fn an_entry_of_another_model_is_an_error() {
         let (_, mut params) = Params::build(1, DType::F32, |_| Ok(())).unwrap();
         let foreign = two().parameters().next().unwrap().0;
-        assert!(matches!(params.get(foreign), Err(Error::Setting(_))));
+        assert_eq!(
+            params.get(foreign).unwrap_err().to_string(),
+            "entry 0 belongs to another model: layers go with the values of the build that made \
+             them, and with copies of those"
+        );
         let value = Tensor::zeros(&[2, 3], DType::F32).unwrap();
         assert!(matches!(params.set(foreign, value), Err(Error::Setting(_))));
         let cx = crate::Context::inference(&params);

@@ -311,6 +311,32 @@ mod tests {
     }
 
     #[test]
+    fn a_layer_in_the_middle_can_be_frozen() {
+        let (layers, params) = Params::build(0, DType::F64, |b| {
+            let norm = BatchNorm2d::new(&mut b.at(1), 2);
+            Ok((Linear::new(&mut b.at(0), 3, 8), norm, Linear::new(&mut b.at(2), 8, 1)))
+        })
+        .unwrap();
+        let x = Tensor::randn(&[2, 3], DType::F64, &mut Rng::new(1)).unwrap();
+        let frozen = params.clone();
+        let mut trainer = Trainer::new(params, Rule::adam());
+        let loss = |cx: &Context| -> Result<Tensor> {
+            let (first, norm, last) = &layers;
+            let maps = first.forward(cx, &x)?.reshape(&[2, 2, 2, 2])?;
+            let maps = norm.forward(&Context::inference(&frozen), &maps)?;
+            Ok(last.forward(cx, &maps.reshape(&[2, 8])?)?.square()?.mean_all()?)
+        };
+        for _ in 0..2 {
+            trainer.step(0.1, loss).unwrap();
+        }
+        // Gradients flow through it, and nothing of it moves: neither parameters nor buffers.
+        for (entry, old) in trainer.params.entries().iter().zip(frozen.entries()) {
+            let [new, old] = [entry, old].map(|entry| entry.value.to_f64_vec().unwrap());
+            assert_eq!(new == old, entry.path.starts_with("1."), "{}", entry.path);
+        }
+    }
+
+    #[test]
     fn a_step_stores_running_statistics() {
         let (loss, mut trainer) = run();
         let before = trainer.params.clone();

@@ -96,14 +96,20 @@ impl SampleGenerator {
         }
     }
 
-    /// A whole number in `range`: a setting. The size of a dimension is an
-    /// [`extent`](Self::extent).
+    /// A whole number in `range`, or its start if that is empty: a setting. The size of a dimension
+    /// is an [`extent`](Self::extent).
     pub fn size(&mut self, range: RangeInclusive<usize>) -> usize {
-        let width = range.end() - range.start() + 1;
-        range.start() + self.next() as usize % width
+        let (start, choice) = (*range.start(), self.next() as usize);
+        match range.end().saturating_sub(start).checked_add(1) {
+            Some(width) => start + choice % width,
+            None => choice, // among all there are
+        }
     }
 
-    /// One of `options`, which must not be empty.
+    /// One of `options`.
+    ///
+    /// # Panics
+    /// If there are none.
     pub fn pick<T: Clone>(&mut self, options: &[T]) -> T {
         options[self.next() as usize % options.len()].clone()
     }
@@ -115,10 +121,13 @@ impl SampleGenerator {
 
     /// The side of a map or of a matrix, in `range`; 24 times the longest if large.
     pub fn extent(&mut self, range: RangeInclusive<usize>) -> usize {
-        if self.large { 24 * range.end() } else { self.size(range) }
+        if self.large { range.end().saturating_mul(24) } else { self.size(range) }
     }
 
     /// A number of channels, one of `options`; four times the last if large.
+    ///
+    /// # Panics
+    /// If there are none.
     pub fn channels(&mut self, options: &[usize]) -> usize {
         if self.large { 4 * options[options.len() - 1] } else { self.pick(options) }
     }
@@ -155,6 +164,9 @@ impl SampleGenerator {
 
     /// An f64 tensor of `shape` in some layout: standard, row-major, or a view with gaps into
     /// something larger.
+    ///
+    /// # Panics
+    /// If there is no memory for it.
     pub fn tensor(&mut self, shape: &[usize], values: Values) -> Tensor {
         let form = if self.large { 0 } else { self.next() % 4 };
         let numel = shape.iter().product();
@@ -199,4 +211,21 @@ fn in_the_middle_of_something_larger(tensor: &Tensor, every_second: bool) -> Ten
         }
     });
     base.expect("memory for a sample").view(inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::reversed_empty_ranges)]
+    fn any_range_has_a_choice() {
+        for mut c in [SampleGenerator::from_seed(0), SampleGenerator::from_list(vec![7; 9], 0)] {
+            // From the wrong end, or with every number.
+            assert_eq!((c.size(5..=2), c.extent(5..=2), c.map_shape(3, 5, 2)[2]), (5, 5, 5));
+            assert_eq!(c.shape(2..=1, 0), [1, 1]);
+            c.size(0..=usize::MAX);
+        }
+        assert_eq!(SampleGenerator::large(0).extent(0..=usize::MAX), usize::MAX);
+    }
 }

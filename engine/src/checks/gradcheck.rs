@@ -54,15 +54,24 @@ pub struct GradcheckReport {
 /// ```
 ///
 /// # Errors
-/// [`Error::Disagreement`] with the input, the element and both gradients of the largest difference
-/// above the tolerance, and with the number of elements that differ by more. Where `f` or its
-/// backward pass fails, with the stage and the reason; lack of memory and an interruption are
-/// returned as they are.
+/// [`Error::Shape`] for a step that is not positive and finite, or a tolerance that is negative or
+/// NaN. [`Error::Disagreement`] with the input, the element and both gradients of the largest
+/// difference above the tolerance, and with the number of elements that differ by more. Where `f`
+/// or its backward pass fails, with the stage and the reason; lack of memory and an interruption
+/// are returned as they are.
 pub fn gradcheck(
     f: impl Fn(&[Tensor]) -> Result<Tensor>,
     inputs: &[Tensor],
     options: &GradCheck,
 ) -> Result<GradcheckReport> {
+    let GradCheck { step, tolerance, .. } = *options;
+    if !(step > 0.0 && step.is_finite()) {
+        return Err(Error::shape(OP, format!("the step must be positive and finite, got {step}")));
+    }
+    if tolerance.is_nan() || tolerance < 0.0 {
+        let message = format!("the tolerance must not be negative, got {tolerance}");
+        return Err(Error::shape(OP, message));
+    }
     for (which, input) in inputs.iter().enumerate() {
         if input.dtype() != DType::F64 {
             let expected = format!("{} of input {which}", DType::F64);
@@ -104,14 +113,14 @@ pub fn gradcheck(
                 all[which] = Tensor::from_slice(&moved, input.shape())?;
                 at_stage(Moved { element, which }, project(&all))
             };
-            let h = options.step;
+            let h = step;
             let numeric = (8.0 * (at(h)? - at(-h)?) - (at(2.0 * h)? - at(-2.0 * h)?)) / (12.0 * h);
             let found = analytic[which][element];
             // Where the gradients are next to nothing, relative to the slope that they miss.
             let scale = if numeric.abs() > 1e3 * scale { numeric.abs() } else { scale };
             let difference = (numeric - found).abs() / scale;
             report.compared += 1;
-            wrong += usize::from(difference.is_nan() || difference > options.tolerance);
+            wrong += usize::from(difference.is_nan() || difference > tolerance);
             // NaN is worse than any number.
             if !report.worst.is_nan() && (difference.is_nan() || difference > report.worst) {
                 report.worst = difference;
@@ -183,6 +192,24 @@ mod tests {
         let [x, y] =
             [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]].map(|x| Tensor::from_slice(&x, &[3]).unwrap());
         gradcheck(f, &[x, y], &GradCheck::default()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn settings_that_check_nothing_are_refused() {
+        let x = [Tensor::from_slice(&[1.0, 2.0], &[2]).unwrap()];
+        // Half of this gradient is missing.
+        let wrong = |x: &[Tensor]| x[0].mul(&x[0].detach());
+        let settings = GradCheck::default();
+        for (options, expected) in [
+            (GradCheck { tolerance: f64::NAN, ..settings }, "the tolerance must not be negative"),
+            (GradCheck { tolerance: -1.0, ..settings }, "the tolerance must not be negative"),
+            (GradCheck { step: 0.0, ..settings }, "the step must be positive and finite"),
+            (GradCheck { step: f64::NAN, ..settings }, "the step must be positive and finite"),
+            (GradCheck { step: f64::INFINITY, ..settings }, "the step must be positive"),
+        ] {
+            let message = gradcheck(wrong, &x, &options).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("gradcheck: {expected}")), "{message}");
+        }
     }
 
     #[test]

@@ -55,6 +55,8 @@ ops! {
     compare,
     // A choice between two tensors, by a mask.
     where_cond,
+    // The larger and the smaller of two tensors.
+    maximum,
     // Softmax over a dimension.
     softmax,
     // Sums, means, maxima and their places over dimensions.

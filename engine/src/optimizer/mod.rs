@@ -134,7 +134,8 @@ pub fn norm(gradients: &[&Tensor]) -> Result<Tensor> {
     let on_cpu = |gradients: &[&Tensor]| {
         let mut squares = 0.0;
         for gradient in gradients {
-            squares += gradient.mul(gradient)?.sum_all()?.item()?;
+            let square = gradient.mul(gradient).map_err(|error| error.of("norm"))?;
+            squares += square.sum_all()?.item()?;
         }
         Tensor::scalar(f64::sqrt(squares), crate::DType::F64)
     };

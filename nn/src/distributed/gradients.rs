@@ -1,7 +1,7 @@
 //! The mean over ranks of gradients, taken in buckets during the backward pass.
 
 use super::{Pending, ProcessGroup, gone, numbers_in};
-use crate::Result;
+use crate::{Error, Result};
 use engine::{AllReduce, DType, Tensor};
 
 /// The size at which a bucket is sent, bytes. It is large enough that latency does not matter, and
@@ -88,13 +88,26 @@ impl<'a> Buckets<'a> {
     }
 
     /// The means, in a list of `entries`; `None` where no gradient was added.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if one was added for an entry beyond the list;
+    /// [`engine::Error::Ranks`] if a rank is gone or computes something else.
     pub fn finish(mut self, entries: usize) -> Result<Vec<Option<Tensor>>> {
         self.send();
         self.send_on_gpu()?;
         let mut means = vec![None; entries];
+        let mut set = |entry: usize, mean| {
+            let Some(place) = means.get_mut(entry) else {
+                let message =
+                    format!("a gradient is of entry {entry}, counted from 0, of {entries}");
+                return Err(Error::Setting(message));
+            };
+            *place = Some(mean);
+            Ok(())
+        };
         for (entries, sent) in self.on_gpu.sent {
             for (entry, mean) in entries.into_iter().zip(sent.finish()?) {
-                means[entry] = Some(mean);
+                set(entry, mean)?;
             }
         }
         for (Bucket { dtype, entries, .. }, pending) in self.sent {
@@ -105,10 +118,11 @@ impl<'a> Buckets<'a> {
                 let (numbers, after) = rest
                     .split_at_checked(size)
                     .ok_or_else(|| gone("the ranks do not compute the same"))?;
-                means[entry] = Some(match dtype {
+                let mean = match dtype {
                     Some(DType::F32) => Tensor::from_slice(&numbers_in::<f32>(numbers), &shape)?,
                     _ => Tensor::from_slice(&numbers_in::<f64>(numbers), &shape)?,
-                });
+                };
+                set(entry, mean)?;
                 rest = after;
             }
         }

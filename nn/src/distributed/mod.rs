@@ -23,7 +23,7 @@ pub use gradients::Buckets;
 pub use threads::threads;
 
 use crate::{Error, Result};
-use engine::{Collectives, Communicator, DType, Device, Tensor};
+use engine::{Collectives, Communicator, DType, Device, Tensor, counted};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -255,6 +255,9 @@ fn serve(transport: &mut dyn Transport, asked: &Receiver<Request>) {
     }
 }
 
+/// The operation that errors of [`mean`] name.
+const MEAN: &str = "mean over ranks";
+
 /// The mean over the ranks of the numbers in `bytes`: each rank adds up a piece of them, and all
 /// get all pieces.
 fn mean(transport: &mut dyn Transport, dtype: DType, bytes: &[u8]) -> Result<Vec<u8>> {
@@ -267,10 +270,14 @@ fn mean(transport: &mut dyn Transport, dtype: DType, bytes: &[u8]) -> Result<Vec
     if parts.iter().any(|part| part.len() != pieces[transport.rank()].len()) {
         return Err(gone("the ranks do not compute the same: one has more gradients than another"));
     }
+    if !bytes.len().is_multiple_of(width) {
+        let message = format!("{} are not whole numbers of {dtype}", counted(bytes.len(), "byte"));
+        return Err(engine::Error::shape(MEAN, message).into());
+    }
     let mine = match dtype {
         DType::F32 => mean_of::<f32>(&parts, |x| x.into(), |x| x as f32),
         DType::F64 => mean_of::<f64>(&parts, |x| x, |x| x),
-        other => return Err(engine::Error::dtype("mean over ranks", "f32 or f64", other).into()),
+        other => return Err(engine::Error::dtype(MEAN, "f32 or f64", other).into()),
     };
     Ok(transport.all_gather(&mine)?.concat())
 }

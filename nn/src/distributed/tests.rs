@@ -54,6 +54,30 @@ fn means_are_the_same_bits_on_all_ranks() {
 }
 
 #[test]
+fn what_is_no_list_of_numbers_has_no_mean() {
+    let found = on_ranks(2, |group| {
+        let of = |dtype, bytes| group.start_all_reduce_mean(dtype, bytes).wait();
+        [of(DType::F32, vec![0; 6]), of(DType::F64, vec![0; 4]), of(DType::I64, vec![0; 8])]
+            .map(|mean| mean.unwrap_err().to_string())
+    });
+    for [half, short, whole] in found {
+        assert_eq!(half, "mean over ranks: 6 bytes are not whole numbers of f32");
+        assert_eq!(short, "mean over ranks: 4 bytes are not whole numbers of f64");
+        assert!(whole.starts_with("mean over ranks: expected dtype f32"), "{whole}");
+    }
+}
+
+#[test]
+fn gradients_of_other_entries_are_refused() {
+    let found = on_ranks(1, |group| {
+        let mut buckets = Buckets::new(group);
+        buckets.add(5, &Tensor::ones(&[2], DType::F32).unwrap()).unwrap();
+        buckets.finish(1).unwrap_err().to_string()
+    });
+    assert_eq!(found, ["a gradient is of entry 5, counted from 0, of 1"]);
+}
+
+#[test]
 fn waiting_ranks_are_told_of_one_that_is_gone() {
     // One closes with a reason of its own, one panics, and one is through before the others.
     for (how, said) in [

@@ -1,7 +1,7 @@
 //! Convolutions with their parameters.
 
 use super::init::fan_bound;
-use super::{Module, require_dtype};
+use super::{Module, in_layer, require_dtype};
 use crate::{Builder, Context, Cost, LayerKind, ParamId, Result};
 use engine::{Conv2dOptions, Tensor};
 
@@ -132,7 +132,7 @@ impl Module for Conv2d {
         let (weight, bias) =
             (cx.param(self.weight)?, self.bias.map(|bias| cx.param(bias)).transpose()?);
         require_dtype(&self.path, x, &weight)?;
-        let y = x.conv2d(&weight, bias.as_ref(), self.options)?;
+        let y = in_layer(&self.path, x.conv2d(&weight, bias.as_ref(), self.options))?;
         cx.report(|| {
             let (kernel, fan_in) = taps(&weight);
             let kind = LayerKind::Conv2d { kernel, fan_in, bias: bias.is_some() };
@@ -233,7 +233,7 @@ impl Module for ConvTranspose2d {
         let (weight, bias) =
             (cx.param(self.weight)?, self.bias.map(|bias| cx.param(bias)).transpose()?);
         require_dtype(&self.path, x, &weight)?;
-        let y = x.conv_transpose2d(&weight, bias.as_ref(), self.options)?;
+        let y = in_layer(&self.path, x.conv_transpose2d(&weight, bias.as_ref(), self.options))?;
         cx.report(|| {
             let (kernel, fan_out) = taps(&weight);
             let kind = LayerKind::ConvTranspose2d { kernel, fan_out, bias: bias.is_some() };

@@ -52,7 +52,8 @@ impl Module for Dropout {
                 DType::F64 => factors::<f64>(x.shape(), p, cx.rng()?)?,
                 dtype => factors::<f32>(x.shape(), p, cx.rng()?)?.to_dtype(dtype)?,
             };
-            x.mul(&factors.to_device(x.device())?)?
+            let factors = factors.to_device(x.device())?;
+            x.mul(&factors).map_err(|error| error.of("dropout"))?
         } else {
             x.clone()
         };
@@ -73,6 +74,15 @@ fn factors<T: Element>(shape: &[usize], p: f64, mut rng: Rng) -> Result<Tensor> 
 mod tests {
     use super::*;
     use crate::{Mode, Params};
+
+    #[test]
+    fn integers_are_refused_by_name() {
+        let (_, params) = Params::build(0, DType::F64, |_| Ok(())).unwrap();
+        let cx = Context::new(&params, Mode::Train, None).with_seed(7, 3);
+        let x = Tensor::ones(&[2], DType::I64).unwrap();
+        let message = Dropout::new(0.5).unwrap().forward(&cx, &x).unwrap_err().to_string();
+        assert!(message.starts_with("dropout: expected dtype f32"), "{message}");
+    }
 
     #[test]
     fn elements_are_scaled_in_their_own_precision() {

@@ -1,7 +1,7 @@
 //! Linear maps and tables of vectors.
 
 use super::init::fan_bound;
-use super::{Module, require_dtype};
+use super::{Module, in_layer, require_dtype};
 use crate::{Builder, Context, Cost, LayerKind, ParamId, Result, indices};
 use engine::Tensor;
 
@@ -61,7 +61,7 @@ impl Module for Linear {
         let (outputs, inputs) = (weight.shape()[0], weight.shape()[1]);
         let Some(leading) = x.shape().strip_suffix(&[inputs]) else {
             let message = format!("expected […, {inputs}], got {:?}", x.shape());
-            return Err(engine::Error::shape("linear", message).into());
+            return in_layer(&self.path, Err(engine::Error::shape("linear", message)));
         };
         // All leading dimensions are rows of one product.
         let rows = leading.iter().product();
@@ -113,7 +113,8 @@ impl Module for Embedding {
     /// vectors; on a GPU its vector is NaN.
     fn forward(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let weight = cx.param(self.weight)?;
-        let indices = indices::require_below::<Rows>(x, weight.shape()[0])?;
+        let indices = indices::require_below::<Rows>(x, weight.shape()[0]);
+        let indices = in_layer(&self.path, indices)?;
         let rows = weight.index_select(0, &indices.reshape(&[x.numel()])?)?;
         let y = rows.reshape(&[x.shape(), &weight.shape()[1..]].concat())?;
         cx.report(|| {

@@ -1,6 +1,7 @@
 //! Layers: descriptions that name their parameters and compute with a [`Context`]'s values.
 
 mod activation;
+mod batch_norm1d;
 mod conv;
 mod dropout;
 mod flatten;
@@ -12,6 +13,7 @@ mod pool;
 mod sequential;
 
 pub use crate::activation::Activation;
+pub use batch_norm1d::BatchNorm1d;
 pub use conv::{Conv2d, ConvTranspose2d};
 pub use dropout::Dropout;
 pub use flatten::Flatten;
@@ -38,6 +40,17 @@ fn require_dtype(path: &str, x: &Tensor, weight: &Tensor) -> Result<()> {
         "{layer}: the input is of {given}, the weights are of {expected} in this pass; \
          Tensor::to_dtype converts the one, Params::to_dtype the others"
     )))
+}
+
+/// The result of an operation in the layer at `path`; an error about shapes says in which layer. A
+/// network has many of each kind.
+fn in_layer<T, E: Into<Error>>(path: &str, result: Result<T, E>) -> Result<T> {
+    result.map_err(|error| match error.into() {
+        Error::Engine(engine::Error::Shape { op, message }) if !path.is_empty() => {
+            engine::Error::shape(op, format!("{message} (layer {path})")).into()
+        }
+        other => other,
+    })
 }
 
 /// A layer with one input and one output.

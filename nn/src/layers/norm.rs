@@ -1,6 +1,6 @@
 //! Normalization layers.
 
-use super::{Module, require_dtype};
+use super::{Module, in_layer, require_dtype};
 use crate::{Builder, Context, Cost, LayerKind, ParamId, Result};
 use engine::{Tensor, counted};
 
@@ -55,7 +55,8 @@ impl Module for BatchNorm2d {
         let (weight, bias) = self.affine.params(cx, &self.path, x)?;
         let (mean, var) = (cx.buffer(self.running_mean)?, cx.buffer(self.running_var)?);
         let y = if cx.is_training() {
-            let (y, batch) = x.batch_norm_train_among(&weight, &bias, EPS, cx.ranks())?;
+            let trained = x.batch_norm_train_among(&weight, &bias, EPS, cx.ranks());
+            let (y, batch) = in_layer(&self.path, trained)?;
             let blend = |running: &Tensor, new: &Tensor| {
                 running.scale(1.0 - MOMENTUM)?.add(&new.scale(MOMENTUM)?)
             };
@@ -63,7 +64,7 @@ impl Module for BatchNorm2d {
             cx.update_buffer(self.running_var, blend(&var, &batch.var)?);
             y
         } else {
-            x.batch_norm_eval(&mean, &var, &weight, &bias, EPS)?
+            in_layer(&self.path, x.batch_norm_eval(&mean, &var, &weight, &bias, EPS))?
         };
         cx.report(|| {
             Cost::new(&self.path, LayerKind::BatchNorm, x, &y).with_parameters(2 * weight.numel())
@@ -119,7 +120,7 @@ impl Module for InstanceNorm2d {
                 (all(1.0)?, all(0.0)?)
             }
         };
-        let y = x.instance_norm(&weight, &bias, EPS)?;
+        let y = in_layer(&self.path, x.instance_norm(&weight, &bias, EPS))?;
         cx.report(|| {
             let parameters = if self.affine.is_some() { 2 * weight.numel() } else { 0 };
             Cost::new(&self.path, LayerKind::InstanceNorm, x, &y).with_parameters(parameters)
@@ -165,10 +166,11 @@ impl Module for LayerNorm {
         let Some(leading) = x.shape().strip_suffix(weight.shape()) else {
             let (expected, got) = (weight.shape(), x.shape());
             let message = format!("expected {expected:?} as the last dimensions of {got:?}");
-            return Err(engine::Error::shape(NAME, message).into());
+            return in_layer(&self.path, Err(engine::Error::shape(NAME, message)));
         };
         let rows = leading.iter().product();
-        let y = standardize(NAME, x, rows, weight.numel())?.mul(&weight)?.add(&bias)?;
+        let standard = in_layer(&self.path, standardize(NAME, x, rows, weight.numel()))?;
+        let y = standard.mul(&weight)?.add(&bias)?;
         cx.report(|| {
             Cost::new(&self.path, LayerKind::LayerNorm, x, &y).with_parameters(2 * weight.numel())
         });
@@ -218,13 +220,13 @@ impl Module for GroupNorm {
         let channels = weight.numel();
         if x.rank() < 2 || x.shape()[1] != channels {
             let message = format!("expected [N, {channels}, …], got {:?}", x.shape());
-            return Err(engine::Error::shape(NAME, message).into());
+            return in_layer(&self.path, Err(engine::Error::shape(NAME, message)));
         }
         let per_channel = [&[channels], &vec![1; x.rank() - 2][..]].concat();
         let elements = x.shape()[1..].iter().product::<usize>() / self.groups.max(1);
-        let y = standardize(NAME, x, x.shape()[0].saturating_mul(self.groups), elements)?
-            .mul(&weight.reshape(&per_channel)?)?
-            .add(&bias.reshape(&per_channel)?)?;
+        let rows = x.shape()[0].saturating_mul(self.groups);
+        let standard = in_layer(&self.path, standardize(NAME, x, rows, elements))?;
+        let y = standard.mul(&weight.reshape(&per_channel)?)?.add(&bias.reshape(&per_channel)?)?;
         cx.report(|| {
             Cost::new(&self.path, LayerKind::GroupNorm, x, &y).with_parameters(2 * channels)
         });

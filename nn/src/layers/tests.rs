@@ -309,10 +309,11 @@ fn group_norm_brings_groups_of_channels_to_one_scale() {
 #[test]
 fn an_input_of_another_dtype_names_the_layer() {
     type Made = (Box<dyn Module>, &'static [usize]);
-    let layers: [fn(&mut Builder<'_>) -> Made; 7] = [
+    let layers: [fn(&mut Builder<'_>) -> Made; 8] = [
         |b| (Box::new(Linear::new(b, 2, 2)), &[3, 2]),
         |b| (Box::new(Conv2d::new(b, 2, 2, 1)), &[1, 2, 3, 3]),
         |b| (Box::new(ConvTranspose2d::new(b, 2, 2, 1)), &[1, 2, 3, 3]),
+        |b| (Box::new(BatchNorm1d::new(b, 2)), &[3, 2]),
         |b| (Box::new(BatchNorm2d::new(b, 2)), &[1, 2, 3, 3]),
         |b| (Box::new(InstanceNorm2d::affine(b, 2)), &[1, 2, 3, 3]),
         |b| (Box::new(LayerNorm::new(b, &[2])), &[3, 2]),
@@ -328,6 +329,33 @@ fn an_input_of_another_dtype_names_the_layer() {
         let cx = Context::inference(&params).computing_in(Some(DType::F64));
         layer.forward(&cx, &x).unwrap();
     }
+}
+
+#[test]
+fn an_input_of_another_shape_names_the_layer() {
+    type Made = (Box<dyn Module>, &'static [usize]);
+    let layers: [fn(&mut Builder<'_>) -> Made; 8] = [
+        |b| (Box::new(Linear::new(b, 2, 2)), &[2, 3]),
+        |b| (Box::new(Conv2d::new(b, 2, 2, 1)), &[1, 3, 4, 4]),
+        |b| (Box::new(ConvTranspose2d::new(b, 2, 2, 1)), &[1, 3, 4, 4]),
+        |b| (Box::new(BatchNorm1d::new(b, 2)), &[2, 3]),
+        |b| (Box::new(BatchNorm2d::new(b, 2)), &[1, 3, 4, 4]),
+        |b| (Box::new(InstanceNorm2d::affine(b, 2)), &[1, 2, 1, 1]),
+        |b| (Box::new(LayerNorm::new(b, &[1])), &[2, 1]),
+        |b| (Box::new(GroupNorm::new(b, 2, 2)), &[1, 2]),
+    ];
+    for layer in layers {
+        let ((layer, shape), params) = build(|b| layer(&mut b.at("body").at(3)));
+        let x = draw(shape, 1);
+        for cx in [Context::inference(&params), Context::new(&params, Mode::Train, None)] {
+            let error = layer.forward(&cx, &x).unwrap_err();
+            assert!(error.to_string().ends_with(" (layer body.3)"), "{error}");
+            assert!(matches!(error, Error::Engine(engine::Error::Shape { .. })));
+        }
+    }
+    let (words, params) = build(|b| Embedding::new(&mut b.at("words"), 3, 2));
+    let message = message(&words, &params, &Tensor::from_slice(&[3i64], &[1]).unwrap());
+    assert!(message.ends_with("there are 3, from 0 on (layer words)"), "{message}");
 }
 
 #[test]
@@ -383,6 +411,43 @@ fn batch_norm_follows_the_statistics_of_its_batches() {
     let (a, b) = (2.0 / (4.73 + 1e-5f64).sqrt(), 3.0 / (9.63 + 1e-5f64).sqrt());
     let expected = [0.13 * a + 5.0, 1.26 * b + 7.0, 4.13 * a + 5.0, 7.26 * b + 7.0];
     close(&y, &expected);
+}
+
+#[test]
+fn batch_norm_of_sequences_is_that_of_maps_one_pixel_wide() {
+    let (layers, params) =
+        drawn(|b| (BatchNorm1d::new(&mut b.at("norm"), 3), BatchNorm2d::new(&mut b.at("maps"), 3)));
+    let names: Vec<&str> = state_dict(&params).into_iter().map(|(name, _)| name).collect();
+    let expected = ["norm.weight", "norm.bias", "norm.running_mean", "norm.running_var"];
+    assert_eq!(names[..4], expected);
+    // The same values for both.
+    let values = params.values();
+    let values = [&values[..3], &[values[3].square().unwrap()]].concat();
+    let mut params = params.with_values([&values[..], &values].concat()).unwrap();
+    for shape in [&[4, 3][..], &[2, 3, 5]] {
+        let x = draw(shape, 1).add(&draw(&[1; 2], 2)).unwrap();
+        let maps = x.reshape(&[shape[0], 3, shape.get(2).copied().unwrap_or(1), 1]).unwrap();
+        for mode in [Mode::Train, Mode::Eval] {
+            let cx = Context::new(&params, mode, None);
+            let y = layers.0.forward(&cx, &x).unwrap();
+            assert_eq!(y.shape(), shape);
+            close(&y, &layers.1.forward(&cx, &maps).unwrap().to_f64_vec().unwrap());
+            cx.finish().update_buffers(&mut params).unwrap();
+        }
+    }
+    let found = params.values();
+    assert_ne!(found[2].to_f64_vec(), values[2].to_f64_vec());
+    close(&found[2], &found[6].to_f64_vec().unwrap());
+    close(&found[3], &found[7].to_f64_vec().unwrap());
+    let (norm, params) = drawn(|b| BatchNorm1d::new(b, 3));
+    let params = params.with_values(values).unwrap();
+    check(&norm, &params, &draw(&[4, 3, 2], 3), true);
+    let message = |x| message(&layers.0, &params, &x);
+    assert_eq!(
+        message(draw(&[3], 1)),
+        "batch_norm: expected [N, C] or [N, C, L], got [3] (layer norm)"
+    );
+    assert!(message(draw(&[2, 3, 1, 1], 1)).ends_with("got [2, 3, 1, 1] (layer norm)"));
 }
 
 #[test]

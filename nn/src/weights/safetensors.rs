@@ -21,6 +21,9 @@ fn open(bytes: &[u8]) -> Result<(SafeTensors<'_>, HashMap<String, String>), Stri
     ))
 }
 
+/// The header's key of the metadata, where those of tensors stand.
+const METADATA: &str = "__metadata__";
+
 /// The metadata's key of the checksum, eight hexadecimal digits.
 const CHECKSUM: &str = "crc32";
 
@@ -64,6 +67,12 @@ pub(super) fn contents(bytes: &[u8]) -> Result<Contents, String> {
 }
 
 pub(super) fn write(file: &WeightFile) -> Result<Vec<u8>, String> {
+    if file.metadata.contains_key(CHECKSUM) {
+        return Err(format!("{CHECKSUM} is the name of the checksum in the metadata"));
+    }
+    if file.tensors.contains_key(METADATA) {
+        return Err(format!("{METADATA} is no name for a tensor in safetensors"));
+    }
     let mut data = BTreeMap::new();
     for (name, tensor) in &file.tensors {
         data.insert(name, tensor.to_le_bytes().map_err(|error| error.to_string())?);

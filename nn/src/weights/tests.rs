@@ -234,6 +234,21 @@ fn no_pickle_call_is_made() {
     }
 }
 
+/// Names that safetensors has for itself: a file with them would be refused as damaged.
+#[test]
+fn names_of_the_format_are_not_written() {
+    let mut file = sample();
+    file.metadata.insert("crc32".into(), "mine".into());
+    let message = file.to_bytes().unwrap_err().to_string();
+    assert!(message.ends_with("crc32 is the name of the checksum in the metadata"), "{message}");
+    let other = WeightFile::from_bytes("w.pt", &file.to_torch_bytes().unwrap()).unwrap();
+    assert_eq!(other.metadata["crc32"], "mine");
+    let mut file = sample();
+    file.tensors.insert("__metadata__".into(), Tensor::ones(&[2], DType::F32).unwrap());
+    let message = file.to_bytes().unwrap_err().to_string();
+    assert!(message.ends_with("__metadata__ is no name for a tensor in safetensors"), "{message}");
+}
+
 #[test]
 fn extensions_in_capitals_are_the_same() {
     let folder = tempfile::tempdir().unwrap();

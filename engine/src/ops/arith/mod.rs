@@ -305,7 +305,7 @@ impl Op for Affine {
 }
 
 /// Equal compute dtypes, shapes that broadcast.
-fn infer(op: &'static str, inputs: &[Meta]) -> Result<Meta> {
+pub(super) fn infer(op: &'static str, inputs: &[Meta]) -> Result<Meta> {
     let dtype = inputs[0].dtype;
     crate::dispatch::require_compute(op, dtype)?;
     if inputs[1].dtype != dtype {
