@@ -209,7 +209,7 @@ impl Restorer {
     }
 
     /// Where [`Self::classify`] sees haze, as a gray picture of the photograph's size: how much the
-    /// trial takes off the dark parts, white where that is [`WHITE`] or more.
+    /// trial takes off the dark parts, white where that is 0.4 or more.
     ///
     /// # Errors
     /// Same errors as [`Self::classify`].
