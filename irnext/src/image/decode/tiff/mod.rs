@@ -52,7 +52,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
     let size = decoder.dimensions().map_err(reason)?;
     check_size(size, limits)?;
     let tags = Tags::read(&mut decoder)?;
-    let mut decoded = match Packing::of(tags.scheme) {
+    let mut decoded = match Packing::of(&tags) {
         _ if tags.scheme == old_jpeg::SCHEME => {
             old_jpeg::decode(&mut decoder, bytes, size, &tags, limits)?
         }

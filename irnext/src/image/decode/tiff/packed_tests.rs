@@ -42,14 +42,22 @@ fn chunks_of_further_compressions_are_unpacked() {
     }
 }
 
-#[cfg(feature = "more-formats")]
 #[test]
 fn tiles_of_16_bits_are_unpacked() {
-    // Big-endian, with differences, and tiles that reach beyond the picture.
-    let photo = read(include_bytes!("samples/tiles.tif"));
     let gray = |x: usize, y: usize| [(x * 3000 + y * 700) as f32 / 65535.0; 3];
-    assert_eq!(photo.image(), Image::from_fn(WIDTH, HEIGHT, gray));
-    assert!(photo.gray);
+    // Big-endian, and tiles that reach beyond the picture; the first with differences.
+    for file in [
+        #[cfg(feature = "more-formats")]
+        &include_bytes!("samples/tiles.tif")[..],
+        include_bytes!("samples/lzw-tiles.tif"),
+    ] {
+        let photo = read(file);
+        assert_eq!(photo.image(), Image::from_fn(WIDTH, HEIGHT, gray));
+        assert!(photo.gray);
+    }
+    let whole = include_bytes!("samples/lzw-tiles.tif");
+    let cut = Photo::from_bytes(&whole[..whole.len() - 9], &Limits::default()).unwrap_err();
+    assert!(cut.contains("truncated") || cut.contains("damaged"), "{cut}");
 }
 
 #[cfg(not(feature = "more-formats"))]

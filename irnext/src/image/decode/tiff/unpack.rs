@@ -1,4 +1,5 @@
-//! Compressions that the crate `tiff` does not know: the same file with its chunks decompressed.
+//! Compressions that the crate `tiff` does not know, or not in every place: the same file with its
+//! chunks decompressed.
 
 use std::io::Cursor;
 #[cfg(feature = "more-formats")]
@@ -22,12 +23,16 @@ pub(super) enum Packing {
     Zstandard,
     /// Each is a stream of `xz`.
     Lzma,
+    /// Each is a stream of LZW.
+    Lzw,
 }
 
 impl Packing {
-    /// By the number of the compression.
-    pub fn of(compression: u64) -> Option<Self> {
-        match compression {
+    /// The packing of the chunks, if the crate cannot read them.
+    pub fn of(tags: &Tags) -> Option<Self> {
+        match tags.scheme {
+            // It does not reach the end of a tile that is wider than the rest of the picture.
+            5 if tags.tiled => Some(Self::Lzw),
             34925 => Some(Self::Lzma),
             34926 | 50000 => Some(Self::Zstandard),
             34927 | 50001 => Some(Self::WebP),
@@ -97,6 +102,7 @@ impl Packing {
             Self::WebP => webp(data, (columns, rows), tags),
             Self::Zstandard => zstandard(data, len)?,
             Self::Lzma => lzma(data, len)?,
+            Self::Lzw => lzw(data, len),
         };
         samples.filter(|samples| samples.len() == len).ok_or_else(|| damaged(FileKind::Tiff))
     }
@@ -114,6 +120,22 @@ fn webp(data: &[u8], (columns, rows): (usize, usize), tags: &Tags) -> Option<Vec
         4 => Some(image.into_rgba8().into_raw()),
         _ => None,
     }
+}
+
+fn lzw(data: &[u8], len: usize) -> Option<Vec<u8>> {
+    let mut decoder = weezl::decode::Decoder::with_tiff_size_switch(weezl::BitOrder::Msb, 8);
+    let mut samples = Vec::new();
+    samples.try_reserve_exact(len).ok()?;
+    samples.resize(len, 0);
+    let (mut read, mut written) = (0, 0);
+    while written < len {
+        let step = decoder.decode_bytes(&data[read..], &mut samples[written..]);
+        if (step.consumed_in, step.consumed_out) == (0, 0) {
+            return None;
+        }
+        (read, written) = (read + step.consumed_in, written + step.consumed_out);
+    }
+    Some(samples)
 }
 
 #[cfg(feature = "more-formats")]
