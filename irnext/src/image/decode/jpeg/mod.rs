@@ -117,6 +117,18 @@ fn inspect(bytes: &[u8], limits: &Limits) -> Result<(Option<Walk>, Vec<Note>)> {
     Ok((Some(walk), notes))
 }
 
+/// Whether a component of a frame has more samples than the first, which the decoder takes for
+/// other places, or three where the others have one.
+fn is_rarely_sampled(frame: &[u8]) -> bool {
+    let factors = |component: &[u8]| [component[1] >> 4, component[1] & 15];
+    let mut components = frame.get(6..).unwrap_or_default().chunks_exact(3).map(factors);
+    let Some([across, down]) = components.next() else { return false };
+    let is_rare = |factor: u8| !matches!(factor, 1 | 2 | 4);
+    is_rare(across)
+        || is_rare(down)
+        || components.any(|[x, y]| x > across || y > down || is_rare(x) || is_rare(y))
+}
+
 fn refuse_rare_codings(bytes: &[u8]) -> Result<()> {
     /// The frame of JPEG-LS.
     const LS: u8 = 0xF7;
@@ -126,6 +138,9 @@ fn refuse_rare_codings(bytes: &[u8]) -> Result<()> {
     };
     let save = "open it in an image program and save it as an ordinary JPEG or PNG";
     match (frame.marker, frame.contents) {
+        (0xC0..=0xC2, [8, ..]) if is_rarely_sampled(frame.contents) => {
+            Err(format!("a JPEG of a rare color sub-sampling, which cannot be read; {save}"))
+        }
         (0xC0..=0xC2, [8, ..]) => Ok(()),
         (0xC0..=0xC2, [bits, ..]) => {
             Err(format!("a JPEG with {bits} bits, which cannot be read; {save}"))

@@ -202,6 +202,16 @@ fn rare_codings_are_named() {
         let refusal = read(&file).unwrap_err();
         assert!(refusal.contains(word) && refusal.contains("save it as"), "{refusal}");
     }
+    file[at + 1] = 0xC0;
+    // Of the three components, one has more samples than the first, or three for one.
+    let factors = [at + 11, at + 14, at + 17];
+    for (component, factor) in [(1, 0x22), (2, 0x12), (0, 0x31), (0, 0x01)] {
+        let mut odd = file.clone();
+        factors.iter().for_each(|&at| odd[at] = 0x11);
+        odd[factors[component]] = factor;
+        let refusal = read(&odd).unwrap_err();
+        assert!(refusal.contains("sub-sampling"), "{refusal}");
+    }
     file[at + 1] = 0xF7;
     assert!(read(&file).unwrap_err().contains("JPEG-LS"));
     (file[at + 1], file[at + 4]) = (0xC1, 12);
