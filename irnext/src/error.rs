@@ -80,14 +80,14 @@ pub enum Error {
 
     /// The system has no memory for a photograph.
     #[error(
-        "a photo of {}×{} pixels takes at least {} to restore, and the system has no more for this \
-         program; close other programs, or raise the limit that `ulimit -v` shows",
+        "a photo of {}×{} pixels takes at least {} beside the program and the network, and the \
+         system has no more memory; close other programs, or raise the limit that `ulimit -v` shows",
         .size.0, .size.1, at_least(*.least)
     )]
     SystemMemory {
         /// The photo's width and height.
         size: (usize, usize),
-        /// The bytes that it takes on a copy of the least size, the program included.
+        /// The bytes that it takes beside the program and the network, which sees a small copy.
         least: u64,
     },
 

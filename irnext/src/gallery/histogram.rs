@@ -5,8 +5,9 @@ use crate::image::Pixels;
 /// The number of bars.
 const BINS: usize = 64;
 
-/// The width and height of the drawing.
+/// The width and height of the curves, and the height of the line with their names below.
 const SIZE: (f64, f64) = (256.0, 100.0);
+const NAMES: f64 = 16.0;
 
 /// An SVG drawing with a curve for each picture, whose class is its name.
 pub(super) fn svg(pictures: &[(&str, &Pixels)]) -> String {
@@ -24,9 +25,10 @@ pub(super) fn svg(pictures: &[(&str, &Pixels)]) -> String {
         format!("<polyline class=\"{name}\" points=\"{}\"/>", points.join(" "))
     });
     let names = histograms.iter().enumerate().map(|(i, (name, _))| {
-        format!("<text class=\"{name}\" x=\"4\" y=\"{}\">{name}</text>", 12 + 13 * i)
+        let (x, y) = (4 + 64 * i, SIZE.1 + NAMES - 3.0);
+        format!("<text class=\"{name}\" x=\"{x}\" y=\"{y}\">{name}</text>")
     });
-    let (width, height) = SIZE;
+    let (width, height) = (SIZE.0, SIZE.1 + NAMES);
     format!(
         "<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"histogram of brightness\">\
          {}{}</svg>",

@@ -89,8 +89,7 @@ pub(super) fn require(bytes: u64, photo: (usize, usize)) -> Result<()> {
 
 /// The error of a photograph for which the system has no memory.
 fn no_memory(photo: (usize, usize)) -> Error {
-    let least = bytes(photo, ORDINARY).saturating_add(PROGRAM);
-    Error::SystemMemory { size: photo, least }
+    Error::SystemMemory { size: photo, least: bytes(photo, ORDINARY) }
 }
 
 /// `error` in terms of the photograph of this width and height, if the system had no memory for an

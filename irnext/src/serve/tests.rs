@@ -256,10 +256,21 @@ fn what_is_asked_wrongly_is_refused_with_a_reason() {
                 assert!(error.contains(reason), "{request}: {error}");
                 assert!(!error.contains('/'), "{error}");
             }
+            // A form may have no photo.
+            let body =
+                b"--x\r\nContent-Disposition: form-data; name=\"task\"\r\n\r\nderain\r\n--x--\r\n";
+            let form = [("Content-Type", "multipart/form-data; boundary=x")];
+            let refused = ask(to, "POST /restore", &form, body);
+            assert!(refused.json()["error"].as_str().unwrap().contains("no photo in the form"));
             // One that says to be too large is not read to the end.
             let mut client = connect(to);
             let head = format!("Host: {to}\r\nContent-Length: 1001\r\n\r\n");
             write!(client, "POST /restore HTTP/1.1\r\n{head}only this").unwrap();
+            assert_eq!(reply(client).status, 413);
+            // Nor waited for.
+            let mut client = connect(to);
+            let head = format!("Host: {to}\r\nContent-Length: 99999999999999\r\n\r\n");
+            write!(client, "POST /restore HTTP/1.1\r\n{head}").unwrap();
             assert_eq!(reply(client).status, 413);
             // A body without a length is counted as it comes.
             let mut client = connect(to);

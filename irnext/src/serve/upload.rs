@@ -20,8 +20,9 @@ const WHOLE: Duration = Duration::from_secs(600);
 /// The time between two looks at whether to wait on.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// The longest that a refused photograph is read on.
+/// The longest that a refused photograph is read on, and the pause after which it is not.
 const DRAIN: Duration = Duration::from_secs(5);
+const DRAIN_PAUSE: Duration = Duration::from_millis(500);
 
 /// The photograph in a body of at most `largest` bytes, unless `queue` closes meanwhile. The fields
 /// of a form change `parameters`.
@@ -40,13 +41,18 @@ pub(super) async fn receive(
         None | Some(None) => bytes,
         Some(Some(boundary)) => {
             let mut photo = None;
+            let mut has_file = false;
             for field in multipart::fields(&bytes, &boundary).map_err(bad)? {
+                has_file |= field.is_file;
                 if !field.is_file {
                     let value = String::from_utf8_lossy(field.value);
                     parameters.set(&field.name, &value).map_err(bad)?;
                 } else if !field.value.is_empty() && photo.replace(field.value).is_some() {
                     return Err(bad("send one photo at a time".into()));
                 }
+            }
+            if !has_file {
+                return Err(bad("there is no photo in the form".into()));
             }
             photo.unwrap_or_default().to_vec()
         }
@@ -68,6 +74,10 @@ async fn read(
         let reason = format!("the file is larger than {} MB", largest / 1_000_000);
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason)
     };
+    if length > largest {
+        drain(body).await;
+        return Err(too_large());
+    }
     let start = Instant::now();
     let (mut bytes, mut heard) = (Vec::new(), start);
     loop {
@@ -89,7 +99,7 @@ async fn read(
             }
         };
         let data = frame.into_data().unwrap_or_default();
-        if length > largest || (bytes.len() + data.len()) as u64 > largest {
+        if (bytes.len() + data.len()) as u64 > largest {
             drop(bytes);
             drain(body).await;
             return Err(too_large());
@@ -100,5 +110,6 @@ async fn read(
 
 /// Reads on for a moment: many clients look for an answer only after they have sent everything.
 async fn drain(mut body: Incoming) {
-    let _ = timeout(DRAIN, async { while let Some(Ok(_)) = body.frame().await {} }).await;
+    let more = async { while let Ok(Some(Ok(_))) = timeout(DRAIN_PAUSE, body.frame()).await {} };
+    let _ = timeout(DRAIN, more).await;
 }
