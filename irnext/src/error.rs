@@ -81,7 +81,7 @@ pub enum Error {
     /// The system has no memory for a photograph.
     #[error(
         "a photo of {}×{} pixels takes at least {} beside the program and the network, and the \
-         system has no more memory; close other programs, or raise the limit that `ulimit -v` shows",
+         system has no more memory; close other programs, or raise the limit of `ulimit -v`",
         .size.0, .size.1, at_least(*.least)
     )]
     SystemMemory {

@@ -38,6 +38,8 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(
     name = "irnext",
+    // Also where the file of the program has another name: examples and pages use this one.
+    bin_name = "irnext",
     version,
     max_term_width = 100,
     override_usage = "irnext [OPTIONS] PHOTO...\n       irnext COMMAND",
@@ -52,10 +54,7 @@ The default command is `restore`. `irnext COMMAND --help` describes a command.
 The network is IRNeXt (Cui et al., ICML 2023); small trained weights are built in."
 )]
 pub struct Cli {
-    /// Processor cores to use [default: all physical cores]
-    ///
-    /// The processes that mpirun or srun starts on one machine share its cores. The environment
-    /// variable RAYON_NUM_THREADS, if set, replaces the default.
+    /// Processor cores to use [default: all physical cores, or RAYON_NUM_THREADS if that is set]
     #[arg(
         long,
         global = true,

@@ -62,3 +62,16 @@ fn mistakes_are_explained() {
     let said = ends(at, &["restore", "empty"], 1);
     assert!(said.contains("empty: contains no images"), "{said}");
 }
+
+#[test]
+#[cfg(unix)]
+fn a_renamed_program_has_one_name_in_its_help() {
+    let folder = tempfile::tempdir().unwrap();
+    let renamed = folder.path().join("fog");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_irnext"), &renamed).unwrap();
+    for arguments in [&["--help"][..], &["restore", "-h"], &["eval", "-h"], &["info", "--what"]] {
+        let output = Command::new(&renamed).args(arguments).output().unwrap();
+        let said = format!("{}{}", out(&output), err(&output));
+        assert!(said.contains("irnext") && !said.contains("fog "), "{arguments:?}: {said}");
+    }
+}

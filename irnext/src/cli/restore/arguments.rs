@@ -46,7 +46,8 @@ pub(in crate::cli) struct Arguments {
     /// Also write a page with all photographs, before and after; it needs no other file
     #[arg(long, value_name = "FILE", conflicts_with = "watch")]
     pub(super) report: Option<PathBuf>,
-    /// Also restore truncated files, as far as they can be read
+    /// Also restore truncated files, as far as they can be read; an error in one photo never stops
+    /// the others
     #[arg(long)]
     pub(super) keep_going: bool,
     /// Restore the photographs in this folder, and any added later, until Ctrl-C
@@ -66,7 +67,7 @@ pub(in crate::cli) struct Arguments {
         help_heading = OUTPUT
     )]
     pub(super) suffix: Option<String>,
-    /// File format of results [default: that of the photograph]
+    /// File format of results [default: that of the photograph; png or jpg if that is only read]
     #[arg(
         long,
         value_name = "FORMAT",
