@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 use crate::image::{Image, Note, Photo, Pixels, Plane};
 use crate::model::{FrozenModel, Model};
 use crate::restore::{
-    MemoryLimit, Scale, Sizing, bytes_beside, check_memory, explained, finite, mix, require_memory,
-    restore, restore_at,
+    MemoryLimit, Scale, Sizing, bytes_beside, check_memory, explained, finite, is_blank, mix,
+    require_memory, restore, restore_at,
 };
 use crate::shipped;
 use std::sync::OnceLock;
@@ -279,7 +279,8 @@ impl Restorer {
 impl Restoration<'_> {
     /// The restored photograph. A gray one stays gray, also one that is stored in color, whatever
     /// the network makes of its three equal channels. The network does not see the colors of fully
-    /// transparent pixels, and they stay. In half precision, an output that is not finite is
+    /// transparent pixels, and they stay. A picture of one even shade stays as it is, and its notes
+    /// say so: whether that is fog, nobody can tell. In half precision, an output that is not finite is
     /// computed again in f32, which the photograph's notes say.
     ///
     /// # Errors
@@ -297,6 +298,10 @@ impl Restoration<'_> {
         photo.check()?;
         let mut notes = photo.notes.clone();
         let (seen, beside) = (photo.visible(), bytes_beside(photo));
+        if is_blank(&seen) {
+            notes.push(Note::Blank);
+            return Ok(Photo { notes, ..photo.clone() });
+        }
         // A gray photo stays gray, and hidden colors are the photo's own.
         let colorless = photo.is_colorless();
         let finish = |y: usize, row: &mut [f32]| {
@@ -369,6 +374,18 @@ mod tests {
         assert_ne!(of(&all, Task::Desnow).unwrap(), derained);
         let error = of(&one, Task::Desnow).unwrap_err().to_string();
         assert_eq!(error, "the weights are for derain, not for desnow");
+    }
+
+    #[test]
+    fn a_picture_of_one_color_stays_as_it_is_under_any_task() {
+        let restorer = Restorer::detecting(Compute::default()).unwrap();
+        for value in [0.0, 0.25, 0.5, 0.94, 1.0] {
+            let photo = Photo::new(Image::from_fn(90, 70, |_, _| [value, 0.5, value]));
+            for task in Task::ALL {
+                let result = restorer.restoration_for(task).unwrap().apply(&photo).unwrap();
+                assert!(result.pixels == photo.pixels && result.notes == [Note::Blank], "{task}");
+            }
+        }
     }
 
     #[test]

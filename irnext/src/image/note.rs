@@ -48,6 +48,8 @@ pub enum Note {
     ProfileIgnored,
     /// The colors were converted to sRGB, since the format holds no profile.
     ConvertedToSrgb,
+    /// The picture shows nothing that could be restored, so it was left as it is.
+    Blank,
     /// The network's output was not finite in half precision; it was computed again in f32.
     RepeatedInF32,
     /// Memory ran out, the system's or the GPU's, so the photo was computed in strips that take
@@ -94,6 +96,7 @@ impl fmt::Display for Note {
                 f.write_str("the color profile cannot be used; colors taken as sRGB")
             }
             Self::ConvertedToSrgb => f.write_str("colors converted to sRGB"),
+            Self::Blank => f.write_str("nothing to restore: the picture has one even shade"),
             Self::RepeatedInF32 => {
                 f.write_str("not finite in half precision, so computed again in f32")
             }

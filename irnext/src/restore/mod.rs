@@ -6,6 +6,7 @@
 //! same result. Where a network sees best in a smaller copy, its work is carried from there
 //! ([`Scale`]).
 
+mod blank;
 mod effect;
 mod memory;
 mod piece;
@@ -14,6 +15,7 @@ mod scale;
 mod strength;
 mod strips;
 
+pub(crate) use blank::is_blank;
 pub use effect::Effect;
 pub use memory::MemoryLimit;
 pub(crate) use memory::{bytes_beside, explained};
