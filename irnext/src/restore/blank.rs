@@ -1,10 +1,13 @@
-//! Pictures that show nothing: of one color, or shading evenly from one side to the other.
+//! Pictures that show nothing: of one color, or shading evenly and a little from one side to the
+//! other.
 
 use crate::image::Pixels;
 
 /// The most deviation from an even shade of a picture that shows nothing: that of a sensor's noise
 /// in good light. Of 50 pictures of Dense-Haze the least detailed has nearly twice as much.
 const NOISE: f64 = 0.01;
+/// The most deviation of the even shade: about a third of white from one side to the other.
+const SHADE: f64 = 0.1;
 /// How many places are looked at along a side, at most.
 const PLACES: usize = 256;
 
@@ -31,8 +34,9 @@ pub(crate) fn is_blank(picture: &Pixels) -> bool {
     let count = (across * down) as f64;
     let explained = |sum: f64, squares: f64| if squares > 0.0 { sum * sum / squares } else { 0.0 };
     sums.iter().all(|&[sum, square, x, y]| {
-        let shade = sum * sum / count + explained(x, squares[0]) + explained(y, squares[1]);
-        square - shade <= NOISE * NOISE * count
+        let shade = explained(x, squares[0]) + explained(y, squares[1]);
+        let noise = square - sum * sum / count - shade;
+        noise <= NOISE * NOISE * count && shade <= SHADE * SHADE * count
     })
 }
 
@@ -53,8 +57,8 @@ mod tests {
         for (width, height) in [(1, 1), (1, 300), (300, 2), (700, 500)] {
             let shade = Image::from_fn(width, height, |x, y| {
                 let noise = 0.008 * rng.normal() as f32;
-                let down = 0.3 * y as f32 / height as f32;
-                [0.6 - 0.4 * x as f32 / width as f32 + noise, 0.3 + down + noise, 0.5]
+                let down = 0.2 * y as f32 / height as f32;
+                [0.6 - 0.3 * x as f32 / width as f32 + noise, 0.3 + down + noise, 0.5]
             });
             assert!(blank(&shade), "{width}x{height}");
             let one = Image::from_fn(width, height, |_, _| [1.0, 0.2, 0.0]);
@@ -75,5 +79,6 @@ mod tests {
         assert!(!blank(&night));
         let towers = |x: usize| if (100..140).contains(&x) { 0.65 } else { 0.7 };
         assert!(!blank(&Image::from_fn(320, 240, |x, _| [towers(x); 3])));
+        assert!(!blank(&Image::from_fn(320, 240, |x, _| [x as f32 / 320.0; 3])));
     }
 }
