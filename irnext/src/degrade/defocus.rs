@@ -3,11 +3,25 @@
 
 use engine::Rng;
 
-use super::layer::{LIGHT, Overlay};
+use super::layer::{LIGHT, Opening, Overlay};
 use crate::image::{Image, Plane};
 
-/// `clean` through a wide aperture.
+/// `clean` through a wide, round aperture.
 pub(super) fn defocus(clean: &Image, rng: &mut Rng) -> Image {
+    through(Opening::Disk, clean, rng)
+}
+
+/// `clean` through one of the apertures that lenses have, of which many have six blades.
+pub(super) fn through_any_lens(clean: &Image, rng: &mut Rng) -> Image {
+    let opening = match rng.below(4) {
+        0 => Opening::Hexagon,
+        1 => Opening::FlatHexagon,
+        _ => Opening::Disk,
+    };
+    through(opening, clean, rng)
+}
+
+fn through(opening: Opening, clean: &Image, rng: &mut Rng) -> Image {
     let nearness = nearness(clean, rng);
     let focus = rng.range(0.0..1.0) as f32;
     // Pixels of radius from the nearest to the farthest.
@@ -22,7 +36,7 @@ pub(super) fn defocus(clean: &Image, rng: &mut Rng) -> Image {
         let coverage = nearness.clone().map(|n| (1.0 - (n - here).abs() * layers as f32).max(0.0));
         if coverage.mean() > 0.0 {
             let radius = aperture * (here - focus).abs();
-            picture.cover_with(&sharp.cut(&coverage).defocus(radius));
+            picture.cover_with(&sharp.cut(&coverage).defocus(opening, radius));
         }
     }
     picture.image()

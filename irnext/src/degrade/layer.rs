@@ -26,6 +26,17 @@ pub(super) struct Pose {
     pub angle: f32,
 }
 
+/// The opening of a lens, which is the shape of a bright point out of focus. All have the area of
+/// the disk.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Opening {
+    Disk,
+    /// Six blades, with a corner at the top.
+    Hexagon,
+    /// Six blades, with an edge at the top.
+    FlatHexagon,
+}
+
 impl Overlay {
     /// The whole of `image`. Its values to the power of `gamma`, [`LIGHT`] or [`VALUES`], are added
     /// where layers mix.
@@ -70,13 +81,14 @@ impl Overlay {
         Image { width: self.width, height: self.height, data: data.collect() }
     }
 
-    /// Spreads every point over a disk of `radius` pixels: the image of a point out of focus. Light
-    /// from outside the image is missing, in color and coverage alike.
-    pub fn defocus(&self, radius: f32) -> Self {
+    /// Spreads every point over the shape of `opening` with the area of a disk of `radius` pixels:
+    /// the image of a point out of focus. Light from outside the image is missing, in color and
+    /// coverage alike.
+    pub fn defocus(&self, opening: Opening, radius: f32) -> Self {
         if radius <= 0.0 {
             return self.clone();
         }
-        let spans = disk(radius);
+        let spans = opening.rows(radius);
         let area: f32 = spans.iter().map(|half| 2.0 * half).sum();
         let reach = spans.len() / 2;
         let sums = self.row_sums();
@@ -168,19 +180,33 @@ impl Overlay {
     }
 }
 
-/// A disk as rows: from the top one to the bottom one, how far each goes to the left and to the
-/// right of the middle of its middle pixel. Half a pixel is added to the radius, so that a disk of
-/// radius 0 is one pixel.
-fn disk(radius: f32) -> Vec<f32> {
-    let radius = radius + 0.5;
-    let reach = (radius - 0.5).ceil() as i32;
-    // The mean over thin slices of the row smooths the outline.
-    let half = |y: i32| {
-        let slices = (0..8).map(|k| y as f32 + (k as f32 + 0.5) / 8.0 - 0.5);
-        let widths = slices.map(|y| (radius * radius - y * y).max(0.0).sqrt());
-        widths.sum::<f32>() / 8.0
-    };
-    (-reach..=reach).map(half).collect()
+impl Opening {
+    /// The shape as rows: from the top one to the bottom one, how far each goes to the left and to
+    /// the right of the middle of its middle pixel. Half a pixel is added to the radius, so that a
+    /// disk of radius 0 is one pixel.
+    fn rows(self, radius: f32) -> Vec<f32> {
+        let radius = radius + 0.5;
+        // Of a hexagon with the disk's area.
+        let corner = radius * (2.0 * std::f32::consts::PI / 27f32.sqrt()).sqrt();
+        let top = match self {
+            Self::Disk => radius,
+            Self::Hexagon => corner,
+            Self::FlatHexagon => 0.75f32.sqrt() * corner,
+        };
+        let reach = (top - 0.5).ceil() as i32;
+        let width = |y: f32| match self {
+            Self::Disk => (radius * radius - y * y).max(0.0).sqrt(),
+            Self::Hexagon => (3f32.sqrt() * (corner - y.abs())).clamp(0.0, 0.75f32.sqrt() * corner),
+            Self::FlatHexagon if y.abs() > top => 0.0,
+            Self::FlatHexagon => corner - y.abs() / 3f32.sqrt(),
+        };
+        // The mean over thin slices of the row smooths the outline.
+        let half = |y: i32| {
+            let slices = (0..8).map(|k| y as f32 + (k as f32 + 0.5) / 8.0 - 0.5);
+            slices.map(width).sum::<f32>() / 8.0
+        };
+        (-reach..=reach).map(half).collect()
+    }
 }
 
 /// Adds to each pixel of `out` `weight` times the sum of a row from `half` pixels left of the
@@ -220,9 +246,34 @@ mod tests {
     }
 
     #[test]
+    fn a_point_out_of_focus_has_the_shape_of_the_opening() {
+        let radius = 9.0;
+        // The middle of an edge, and a corner, from the middle of the shape.
+        let corner = (radius + 0.5) * 1.0996;
+        let edge = corner * 0.75f32.sqrt();
+        for (opening, [across, down]) in
+            [(Opening::Hexagon, [edge, corner]), (Opening::FlatHexagon, [corner, edge])]
+        {
+            let blurred = dot(41, 41).defocus(opening, radius);
+            let peak = blurred.data[20 * 41 + 20][0];
+            let area: f32 = blurred.data.iter().map(|p| p[0] / peak).sum();
+            assert!((area / (std::f32::consts::PI * 9.5 * 9.5) - 1.0).abs() < 0.02, "{area}");
+            let row: f32 = (20..41).map(|x| blurred.data[20 * 41 + x][0] / peak).sum();
+            assert!((row - 0.5 - across).abs() < 0.6, "{opening:?}: {row}, not {across}");
+            let column: f32 = (20..41).map(|y| blurred.data[y * 41 + 20][0] / peak).sum();
+            assert!((column - 0.5 - down).abs() < 0.6, "{opening:?}: {column}, not {down}");
+        }
+    }
+
+    #[test]
     fn a_point_out_of_focus_is_a_disk_with_all_its_light() {
         for radius in [0.3, 1.0, 2.5, 7.0] {
-            let blurred = dot(31, 31).defocus(radius);
+            for opening in [Opening::Hexagon, Opening::FlatHexagon] {
+                let blurred = dot(31, 31).defocus(opening, radius);
+                let total: f32 = blurred.data.iter().map(|p| p[1]).sum();
+                assert!((total - 1.0).abs() < 1e-4, "{opening:?} {radius}: {total}");
+            }
+            let blurred = dot(31, 31).defocus(Opening::Disk, radius);
             let total: f32 = blurred.data.iter().map(|p| p[1]).sum();
             assert!((total - 1.0).abs() < 1e-4, "{radius}: {total}");
             let inside = 1.0 / (std::f32::consts::PI * (radius + 0.5).powi(2));
@@ -242,7 +293,7 @@ mod tests {
     fn blur_leaves_a_flat_picture_flat_up_to_its_border() {
         let flat = Image::from_fn(20, 9, |_, _| [0.25, 0.5, 0.75]);
         let layer = Overlay::of(&flat, LIGHT);
-        assert!(close(&layer.defocus(4.3).image().data, &flat.data, 1e-4));
+        assert!(close(&layer.defocus(Opening::Disk, 4.3).image().data, &flat.data, 1e-4));
         let poses = [(3.5, -2.0, 0.1), (0.0, 0.25, 0.0)].map(|(x, y, angle)| Pose { x, y, angle });
         assert!(close(&layer.expose(&poses).image().data, &flat.data, 1e-4));
     }

@@ -34,9 +34,9 @@ pub enum Look {
     /// As those of the benchmarks: RESIDE's outdoor sets, Rain100L, Snow100K, GoPro. What
     /// [`degrade`] draws.
     Benchmark,
-    /// As people take them. Haze has depth, rain may be heavy and have a veil. Some pictures have a
-    /// camera's noise and a JPEG file's losses. One in eleven is left as it is: a photograph, or a
-    /// flat field.
+    /// As people take them. Haze has depth, rain may be heavy and have a veil, lights beyond white
+    /// are blurred. Some pictures have a camera's noise and a JPEG file's losses. One in eleven is
+    /// left as it is: a photograph, or a flat field.
     Wild,
 }
 

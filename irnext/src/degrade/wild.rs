@@ -1,15 +1,17 @@
-//! Pictures as people take them, for all tasks: more kinds of haze and rain than the benchmarks
-//! have, on the degraded side a camera's noise and a file's losses, and pictures that are to be
-//! left as they are.
+//! Pictures as people take them, for all tasks: more kinds of haze, rain and blur than the
+//! benchmarks have, on the degraded side a camera's noise and a file's losses, and pictures that
+//! are to be left as they are.
 
 use engine::Rng;
 
-use super::{benchmark, camera, haze, rain, task::Task};
+use super::{camera, defocus, haze, motion, rain, snow, task::Task};
 use crate::image::Image;
 
 /// How many pictures are left as they are, and how many are of one color.
 const CLEAR: f64 = 0.06;
 const FLAT: f64 = 0.03;
+/// How many blurred pictures have lights that are brighter than white.
+const LIT: f64 = 0.4;
 
 /// (degraded, clean): what `photograph` gives to learn from.
 pub(super) fn pair(task: Task, photograph: &Image, rng: &mut Rng) -> (Image, Image) {
@@ -30,10 +32,27 @@ fn scene(task: Task, photograph: &Image, rng: &mut Rng) -> (Image, Image) {
     match task {
         Task::Dehaze => haze::pair(photograph, rng),
         Task::Derain => rain::pair(photograph, rng),
-        Task::Desnow | Task::Deblur | Task::Defocus => {
-            (benchmark::degrade(task, photograph, rng), photograph.clone())
+        Task::Desnow => (snow::snow(photograph, rng), photograph.clone()),
+        Task::Deblur => (motion::motion(&lit(photograph, rng), rng), photograph.clone()),
+        Task::Defocus => {
+            (defocus::through_any_lens(&lit(photograph, rng), rng), photograph.clone())
         }
     }
+}
+
+/// `photograph`, in some cases with its lights as bright as they were: a file holds no more than
+/// white of a lamp or of the sun on water, but what blur spreads is all of its light.
+fn lit(photograph: &Image, rng: &mut Rng) -> Image {
+    let mut image = photograph.clone();
+    if !rng.chance(LIT) {
+        return image;
+    }
+    let brightest = rng.range(1.0..3.0) as f32;
+    for pixel in image.data.chunks_exact_mut(3) {
+        let white = (pixel.iter().copied().fold(0.0, f32::max) - 0.9).max(0.0) / 0.1;
+        pixel.iter_mut().for_each(|value| *value *= 1.0 + (brightest - 1.0) * white * white);
+    }
+    image
 }
 
 /// White, gray or of a color, in half of the cases changing a little from one side to the other.
@@ -70,6 +89,20 @@ mod tests {
             }
             assert!((40..80).contains(&clear) && (15..48).contains(&flat), "{clear} {flat}");
         }
+    }
+
+    #[test]
+    fn lights_are_brighter_than_white_before_they_are_spread() {
+        let lamp = |x: usize, y: usize| x.abs_diff(24) < 2 && y.abs_diff(16) < 2;
+        let night = Image::from_fn(48, 32, |x, y| [if lamp(x, y) { 1.0 } else { 0.1 }; 3]);
+        let mut bright = 0;
+        for index in 0..200 {
+            let image = lit(&night, &mut Rng::at(2, 0, index));
+            assert_eq!((image.at(0, 0), image.at(40, 20)), ([0.1; 3], [0.1; 3]));
+            assert!((1.0..=3.0).contains(&image.at(24, 16)[0]));
+            bright += usize::from(image != night);
+        }
+        assert!((55..105).contains(&bright), "{bright}");
     }
 
     #[test]
