@@ -12,7 +12,7 @@ const SHADE: f64 = 0.1;
 const PLACES: usize = 256;
 
 /// Whether nothing can be seen in `picture`. Its gray may be that of fog over anything, and a
-/// network can only guess what is behind it.
+/// network can only guess at things behind it.
 pub(crate) fn is_blank(picture: &Pixels) -> bool {
     let [across, down] = [picture.width, picture.height].map(|side| side.min(PLACES));
     let place = |k: usize, count: usize, side: usize| (2 * k + 1) * side / (2 * count);
