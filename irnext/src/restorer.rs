@@ -280,8 +280,8 @@ impl Restoration<'_> {
     /// The restored photograph. A gray one stays gray, also one that is stored in color, whatever
     /// the network makes of its three equal channels. The network does not see the colors of fully
     /// transparent pixels, and they stay. A picture of one even shade stays as it is, and its notes
-    /// say so: whether that is fog, nobody can tell. In half precision, an output that is not finite
-    /// is computed again in f32, which the photograph's notes say.
+    /// say so: whether that is fog, nobody can tell. In half precision, an output that is not
+    /// finite is computed again in f32, which the photograph's notes say.
     ///
     /// # Errors
     /// If memory does not suffice, or the device fails; [`NotFinite`](crate::Error::NotFinite).
