@@ -33,7 +33,7 @@ pub struct Metadata {
     pub xmp_extension: Vec<Vec<u8>>,
     /// Photoshop's image resources, which hold the IPTC fields: title, caption, credit.
     pub photoshop: Option<Vec<u8>>,
-    /// The comment of a JPEG file. Other formats have no place for it.
+    /// The comment of a JPEG file. A PNG file holds it as text; other formats have no place for it.
     pub comment: Option<Vec<u8>>,
     /// Pixels for each inch or centimeter of paper.
     pub resolution: Option<Resolution>,

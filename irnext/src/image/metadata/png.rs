@@ -155,6 +155,17 @@ fn raw_resources(resources: &[u8]) -> Vec<u8> {
     [RAW_PROFILE, b"iptc\0\0", &compress_to_vec_zlib(text.as_bytes(), 6)].concat()
 }
 
+/// A chunk of text that holds the comment of a JPEG file, whose encoding nobody tells.
+fn comment_text(comment: &[u8]) -> PngChunk {
+    // Neither kind of text may have a zero in it.
+    let text: Vec<u8> = comment.iter().copied().filter(|&byte| byte != 0).collect();
+    if text.is_ascii() || std::str::from_utf8(&text).is_err() {
+        return PngChunk::new(*b"tEXt", [b"Comment\0", &text[..]].concat().into());
+    }
+    // In UTF-8: not compressed, no language, no translated keyword.
+    PngChunk::new(*b"iTXt", [&b"Comment"[..], &[0; 5], &text].concat().into())
+}
+
 /// The PNG file with this metadata.
 pub(in crate::image) fn into_png(
     file: Vec<u8>,
@@ -186,9 +197,7 @@ pub(in crate::image) fn into_png(
         added.push(PngChunk::new(*b"zTXt", raw_resources(resources).into()));
     }
     added.extend(metadata.texts.iter().map(verbatim));
-    if metadata.comment.is_some() {
-        notes.push(Note::LeftOut { what: "JPEG comment", kind: FileKind::Png });
-    }
+    added.extend(metadata.comment.as_deref().map(comment_text));
     // Behind the header, and before the pixels.
     let chunks = png.chunks_mut();
     let at = chunks.len().min(1);

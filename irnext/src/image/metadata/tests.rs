@@ -362,6 +362,16 @@ fn a_comment_stays_in_a_jpeg_file_and_iptc_beside_resources_in_a_tiff_file() {
     let back = Photo::from_bytes(&bytes, &Limits::default()).unwrap();
     assert_eq!((back.metadata.comment, notes), (photo.metadata.comment.clone(), vec![]));
     assert_eq!(back.metadata.exif, photo.metadata.exif);
+    for (comment, kind, end) in [
+        (&b"in the morning"[..], b"tEXt", &b"Comment\0in the morning"[..]),
+        ("grüß\0".as_bytes(), b"iTXt", "Comment\0\0\0\0\0grüß".as_bytes()),
+        (b"gr\xFC\xDF", b"tEXt", b"Comment\0gr\xFC\xDF"),
+    ] {
+        photo.metadata.comment = Some(comment.into());
+        let (bytes, notes) = photo.to_bytes(Format::Png, &options).unwrap();
+        let back = Photo::from_bytes(&bytes, &Limits::default()).unwrap();
+        assert_eq!((back.metadata.texts, notes), (vec![(*kind, end.into())], vec![]));
+    }
     let (_, notes) = photo.to_bytes(Format::WebP, &options).unwrap();
     let left_out = |what| Note::LeftOut { what, kind: crate::image::FileKind::WebP };
     assert_eq!(notes, [left_out("IPTC"), left_out("JPEG comment")]);
