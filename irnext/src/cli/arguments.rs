@@ -26,6 +26,16 @@ pub(super) const OUTPUT: &str = "Output options";
 /// The heading of options for people who train networks.
 pub(super) const ADVANCED: &str = "Advanced options";
 
+/// The file for a page. Its name says so: that of a photograph would never be meant.
+pub(super) fn page(given: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(given);
+    let extension = path.extension().unwrap_or_default();
+    match ["html", "htm"].iter().any(|name| extension.eq_ignore_ascii_case(name)) {
+        true => Ok(path),
+        false => Err("the name of a page ends in .html".into()),
+    }
+}
+
 /// A parser of one of these values by its name, which completions then offer.
 pub(super) fn one_of<T: Copy + Send + Sync + 'static>(
     values: &'static [T],

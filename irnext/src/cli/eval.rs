@@ -1,6 +1,6 @@
 //! `irnext eval`: scores pairs of images, the degraded one beside the restored one.
 
-use super::arguments::{ComputeArguments, WeightArguments, one_of};
+use super::arguments::{ComputeArguments, WeightArguments, one_of, page};
 use super::output::{check_overwrite, complain, say};
 use crate::data::{Paired, Pairing, PhotoCache, Role, Source, Split, splits};
 use crate::distributed::Team;
@@ -96,7 +96,7 @@ pub(super) struct Arguments {
     )]
     format: ReportFormat,
     /// Also write a page with the images and their scores; it needs no other file
-    #[arg(long, value_name = "FILE", help_heading = SCORES)]
+    #[arg(long, value_name = "FILE.html", value_parser = page, help_heading = SCORES)]
     html: Option<PathBuf>,
     /// Replace an existing page
     #[arg(long, requires = "html", help_heading = SCORES)]

@@ -128,7 +128,13 @@ impl Cli {
     /// failed, 2 if the command line is invalid, and 128 + N after signal N.
     pub fn run(self) -> ExitCode {
         match self.try_run() {
-            Ok(true) => ExitCode::SUCCESS,
+            Ok(true) => match output::lost() {
+                None => ExitCode::SUCCESS,
+                Some(reason) => {
+                    complain!("{reason}");
+                    ExitCode::FAILURE
+                }
+            },
             // The errors have been printed already.
             Ok(false) => ExitCode::FAILURE,
             Err(error) => {

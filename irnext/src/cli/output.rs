@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use nn::shown;
 use std::borrow::Cow;
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 /// Fails if `path` exists and `overwrite` is false.
 pub(super) fn check_overwrite(path: &Path, overwrite: bool) -> Result<()> {
@@ -15,14 +15,33 @@ pub(super) fn check_overwrite(path: &Path, overwrite: bool) -> Result<()> {
 }
 
 /// Prints a line to standard output. Unlike `println!` it ignores a closed pipe:
-/// `irnext eval … | head` ends quietly, and a training run outlives its terminal.
+/// `irnext eval … | head` ends quietly, and a training run outlives its terminal. Another error is
+/// kept for the end ([`lost`]).
 macro_rules! say {
     ($($text:tt)*) => {{
         use std::io::Write as _;
-        let _ = writeln!(std::io::stdout(), $($text)*);
+        if let Err(error) = writeln!(std::io::stdout(), $($text)*) {
+            $crate::cli::output::keep(error);
+        }
     }};
 }
 pub(super) use say;
+
+/// The first error of printing to standard output.
+static LOST: OnceLock<std::io::Error> = OnceLock::new();
+
+/// Keeps an error of printing, unless nobody reads any more.
+pub(super) fn keep(error: std::io::Error) {
+    if error.kind() != std::io::ErrorKind::BrokenPipe {
+        // The first one says enough.
+        let _ = LOST.set(error);
+    }
+}
+
+/// The reason why something that was printed is lost, such as a full disk.
+pub(super) fn lost() -> Option<String> {
+    LOST.get().map(|error| format!("standard output cannot be written: {}", Error::words(error)))
+}
 
 /// Prints a line to standard error, after the name of the program. It ignores a closed pipe, too.
 macro_rules! complain {

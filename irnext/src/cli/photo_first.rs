@@ -6,34 +6,39 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 /// The arguments of the program, with the command first: `restore` if a photograph comes before
-/// any. Options of the program itself stay where they are if no others come before the command.
+/// any, or if no command comes at all, but an option of `restore`. Options of the program itself stay where they are if no others come before the command.
 /// After the command `help`, which takes no options, --help and -h are dropped.
 pub(super) fn with_command(arguments: Vec<OsString>, program: &Command) -> Vec<OsString> {
     let mut arguments = arguments;
-    let (mut at, mut others) = (1, false);
+    let (mut at, mut others, mut of_restore) = (1, false, true);
     // The first is the program's own name.
     while let Some(argument) = arguments.get(at) {
         match kind(argument, program) {
-            Kind::Option { has_value, own } => {
+            Kind::Option { has_value, own, restores } => {
                 others |= !own;
+                of_restore &= own || restores;
                 at += 1 + usize::from(has_value);
             }
             Kind::Other => at += 1,
             Kind::Photo => {
                 arguments.insert(1, "restore".into());
-                break;
+                return arguments;
             }
             Kind::Command if argument == "help" => {
                 arguments.retain(|argument| argument != "--help" && argument != "-h");
-                break;
+                return arguments;
             }
             Kind::Command => {
                 if others {
                     arguments[1..=at].rotate_right(1);
                 }
-                break;
+                return arguments;
             }
         }
+    }
+    if others && of_restore {
+        // Its errors are about photographs, such as a folder with a mistyped name.
+        arguments.insert(1, "restore".into());
     }
     arguments
 }
@@ -42,10 +47,11 @@ enum Kind {
     Command,
     Photo,
     /// An option: whether the next argument is its value, and whether it is one of the program
-    /// itself, not of a command.
+    /// itself, not of a command, or one of `restore`.
     Option {
         has_value: bool,
         own: bool,
+        restores: bool,
     },
     /// Anything else, such as a mistyped command.
     Other,
@@ -68,11 +74,10 @@ fn kind(argument: &OsStr, program: &Command) -> Kind {
 /// What an option is, as the program knows it, or else `restore`, or else another command.
 fn option(text: &str, program: &Command) -> Kind {
     let find = |is: &dyn Fn(&Arg) -> bool| {
-        let own = program.get_arguments().find(|argument| is(argument));
-        let restore = program.find_subcommand("restore").into_iter();
-        let mut commands = restore.chain(program.get_subcommands());
-        let mut other = || commands.find_map(|command| command.get_arguments().find(|a| is(a)));
-        own.map(|found| (found, true)).or_else(|| other().map(|found| (found, false)))
+        let of = |command: &Command| command.get_arguments().find(|argument| is(argument)).cloned();
+        let restore = || Some((of(program.find_subcommand("restore")?)?, false, true));
+        let other = || Some((program.get_subcommands().find_map(of)?, false, false));
+        of(program).map(|found| (found, true, false)).or_else(restore).or_else(other)
     };
     let takes_value = |argument: &Arg| argument.get_action().takes_values();
     if let Some(long) = text.strip_prefix("--") {
@@ -80,19 +85,25 @@ fn option(text: &str, program: &Command) -> Kind {
         // Every command has these two.
         let own = matches!(name, "help" | "version");
         let found = find(&|argument| argument.get_long() == Some(name));
-        let has_value = value.is_none() && found.is_some_and(|(found, _)| takes_value(found));
-        return Kind::Option { has_value, own: own || found.is_none_or(|(_, own)| own) };
+        let takes = found.as_ref().is_some_and(|(found, ..)| takes_value(found));
+        return Kind::Option {
+            has_value: value.is_none() && takes,
+            own: own || found.as_ref().is_none_or(|(_, own, _)| *own),
+            restores: found.is_some_and(|(.., restores)| restores),
+        };
     }
     // Short ones, up to one that takes the rest, or the next argument, as its value.
-    let (mut rest, mut all_own) = (text[1..].chars(), true);
+    let (mut rest, mut all_own, mut restores) = (text[1..].chars(), true, true);
     while let Some(short) = rest.next() {
         let found = find(&|argument| argument.get_short() == Some(short));
-        all_own &= matches!(short, 'h' | 'V') || found.is_none_or(|(_, own)| own);
-        if found.is_some_and(|(found, _)| takes_value(found)) {
-            return Kind::Option { has_value: rest.as_str().is_empty(), own: all_own };
+        let own = matches!(short, 'h' | 'V') || found.as_ref().is_none_or(|(_, own, _)| *own);
+        all_own &= own;
+        restores &= own || found.as_ref().is_some_and(|(.., restores)| *restores);
+        if found.is_some_and(|(found, ..)| takes_value(&found)) {
+            return Kind::Option { has_value: rest.as_str().is_empty(), own: all_own, restores };
         }
     }
-    Kind::Option { has_value: false, own: all_own }
+    Kind::Option { has_value: false, own: all_own, restores }
 }
 
 /// Whether `argument` is a file or folder, or looks like the name of one: a mistyped name then gets
@@ -124,6 +135,12 @@ mod tests {
             "irnext -q src/",
             "irnext -- -a.jpg",
             "irnext --task dehaze -- restore",
+            // No command at all, but what only `restore` knows.
+            "irnext --watch folder",
+            "irnext -q --watch folder",
+            "irnext --task dehaze mistyped",
+            "irnext mistyped -o x/",
+            "irnext --task dehaze",
         ] {
             assert_eq!(of(line), line.replacen("irnext ", "irnext restore ", 1));
         }
@@ -150,6 +167,9 @@ mod tests {
             "irnext help restore",
             "irnext --threads 1",
             "irnext restore --help",
+            "irnext mistyped",
+            "irnext trian --dry-run",
+            "irnext --mistyped",
         ] {
             assert_eq!(of(line), line);
         }

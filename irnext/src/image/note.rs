@@ -21,6 +21,8 @@ pub enum Note {
     NoEnd,
     /// The first of this many images was read.
     FirstOf(usize),
+    /// The video behind the picture was not read.
+    VideoLeftOut,
     /// The samples had more bits than are read or than the format can hold.
     FewerBits {
         /// The bits of a sample, before.
@@ -76,6 +78,7 @@ impl fmt::Display for Note {
             Self::Coarse => f.write_str("the file is cut short, and fine detail is missing"),
             Self::NoEnd => f.write_str("the end of the file is missing, but the picture is whole"),
             Self::FirstOf(count) => write!(f, "first of {count} images"),
+            Self::VideoLeftOut => f.write_str("its video left out"),
             Self::FewerBits { from, to } => write!(f, "{from} → {to} bits"),
             Self::OverWhite => f.write_str("transparency over white"),
             Self::LeftOut { what, kind } => {

@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// One photograph to restore.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,12 +82,27 @@ impl JobPlan {
                 Ok(Some(file)) if naming.compare && lacks_comparison(&job, &file) => {
                     plan.jobs.push(Job { compare_with: Some(file), ..job });
                 }
+                Ok(Some(file)) if is_of_another(&file, &job.from) => {
+                    let from = shown(&job.from);
+                    let reason = format!(
+                        "cannot be the result of {from}: it has the time of another photo. \
+                         --overwrite replaces it, and -o names another place"
+                    );
+                    plan.refused.push((job.from.clone(), Error::image(&file, reason)));
+                }
                 Ok(Some(file)) => plan.done.push((job.from, file)),
                 Ok(None) => plan.jobs.push(job),
             }
         }
         plan.refuse_unwritable(naming)?;
         Ok(plan)
+    }
+
+    /// The results among the photographs that are none of `done`: of another task, say.
+    pub fn other_results(&self) -> impl Iterator<Item = &PathBuf> {
+        let done = self.done.iter().flat_map(|(_, file)| [compared(file), file.clone()]);
+        let done: HashSet<PathBuf> = done.collect();
+        self.results.iter().filter(move |file| !done.contains(*file))
     }
 
     /// Sees that files can be made where results go. Moves the jobs of which that is not true.
@@ -228,6 +243,32 @@ impl<'a> PhotoNames<'a> {
         let mut photos = starts.flat_map(|start| self.named(folder, start));
         photos.any(|photo| has_time_of(path, photo) && !same_contents(path, photo))
     }
+}
+
+/// Whether `result` was made of another photograph than `photo`, or of an earlier state of it, such
+/// as that of the same name on another card. Results have the time of their photographs.
+fn is_of_another(result: &Path, photo: &Path) -> bool {
+    let times = || {
+        let (result, photo) = (result.metadata().ok()?, photo.metadata().ok()?);
+        let (own, other) = (result.modified().ok()?, photo.modified().ok()?);
+        // A file that says when it was made was given no time, or lost it.
+        Some((result.created().ok()? > own).then_some((own, other)))
+    };
+    match times() {
+        Some(Some((own, other))) => !is_same_time(own, other) && !same_contents(result, photo),
+        _ => false,
+    }
+}
+
+/// Whether two files have one time, of which some systems keep the even seconds alone, or the
+/// hundredths.
+fn is_same_time(a: SystemTime, b: SystemTime) -> bool {
+    let apart = a.duration_since(b).or_else(|_| b.duration_since(a)).unwrap_or_default();
+    let is_coarse = |time: SystemTime| {
+        let part = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        part.subsec_nanos() % 10_000_000 == 0
+    };
+    apart.is_zero() || apart < Duration::from_secs(2) && (is_coarse(a) || is_coarse(b))
 }
 
 /// Whether the file `result` was given the time of the file `photo`: both are equal to the last

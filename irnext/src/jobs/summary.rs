@@ -18,6 +18,8 @@ pub struct Summary {
     pub unsure: usize,
     /// Left out, as their results are there already.
     pub done: usize,
+    /// Left out, as they seem to be results themselves, of another task or other settings.
+    pub results: usize,
     /// Compared with results that were there already.
     pub compared: usize,
     /// Not restored, by an error.
@@ -33,6 +35,7 @@ impl Summary {
     pub fn new(search: &Search, plan: &JobPlan) -> Self {
         Self {
             done: plan.done.len(),
+            results: plan.other_results().count(),
             failed: search.errors.len() + plan.refused.len(),
             waiting: plan.jobs.len(),
             unreadable: search.unreadable.clone(),
@@ -61,6 +64,7 @@ impl Summary {
             (&mut self.clear, other.clear),
             (&mut self.unsure, other.unsure),
             (&mut self.done, other.done),
+            (&mut self.results, other.results),
             (&mut self.compared, other.compared),
             (&mut self.failed, other.failed),
             (&mut self.waiting, other.waiting),
@@ -74,7 +78,7 @@ impl Summary {
     /// The number of files that were found.
     pub fn total(&self) -> usize {
         let worked_on = self.restored + self.clear + self.unsure + self.compared;
-        let others = self.done + self.failed + self.waiting;
+        let others = self.done + self.results + self.failed + self.waiting;
         worked_on + others + self.unreadable.values().sum::<usize>()
     }
 }
@@ -102,11 +106,16 @@ impl fmt::Display for Summary {
                 write!(f, ", {count} {what}")?;
             }
         }
-        if !self.unreadable.is_empty() {
-            let formats: Vec<_> =
-                self.unreadable.iter().map(|(name, count)| format!("{count} {name}")).collect();
-            write!(f, "; skipped: {} (cannot be read)", formats.join(", "))?;
+        let formats: Vec<_> =
+            self.unreadable.iter().map(|(name, count)| format!("{count} {name}")).collect();
+        let unreadable = format!("{} (cannot be read)", formats.join(", "));
+        let plural = if self.results == 1 { "" } else { "s" };
+        let results = format!("{} earlier result{plural}", self.results);
+        match (self.results, formats.is_empty()) {
+            (0, true) => Ok(()),
+            (0, false) => write!(f, "; skipped: {unreadable}"),
+            (_, true) => write!(f, "; skipped: {results}"),
+            (_, false) => write!(f, "; skipped: {results}, {unreadable}"),
         }
-        Ok(())
     }
 }

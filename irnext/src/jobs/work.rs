@@ -169,7 +169,11 @@ impl Job {
             Decision::LeaveAlone(seen) => {
                 pictures = pictured(None)?;
                 let (outcome, to, lost) = self.leave_alone(&photo, &metadata, settings)?;
-                (outcome, to, None, Some(seen), [photo.notes, lost])
+                let mut notes = photo.notes;
+                // A copy of the file has all that is in it.
+                let is_kept = |note: &Note| matches!(note, Note::FirstOf(_) | Note::VideoLeftOut);
+                notes.retain(|note| outcome != JobOutcome::Copied || !is_kept(note));
+                (outcome, to, None, Some(seen), [notes, lost])
             }
         };
         let notes = notes.iter().flatten().map(ToString::to_string).collect();

@@ -51,6 +51,44 @@ fn beside_the_photographs_results_are_not_restored_again() {
     assert!(replaced.contains("3 restored"), "{replaced}");
     assert!(fs::read(at.join("in/a.restore.png")).unwrap() == first);
     assert_eq!(names(&at.join("in")).len(), 5);
+    // Those of another run, which may be photographs, are counted.
+    let said = ends(at, &quick(&["in", "-o", "out"]), 0);
+    assert!(said.contains("3 restored; skipped: 3 earlier results"), "{said}");
+    let said = ends(at, &quick(&["in", "-o", "out", "--json"]), 0);
+    assert_eq!(said.matches(r#""outcome":"skipped-result""#).count(), 3, "{said}");
+}
+
+#[test]
+fn a_result_of_another_photograph_of_that_name_is_not_taken_for_its_own() {
+    let folder = folder();
+    let at = folder.path();
+    pictures(at, &["one/a.png", "two/a.png"]);
+    let day = |at: &Path, days: u64| {
+        let time =
+            std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(86_400 * days);
+        fs::File::options().write(true).open(at).unwrap().set_modified(time).unwrap();
+    };
+    day(&at.join("one/a.png"), 1);
+    day(&at.join("two/a.png"), 2);
+    ends(at, &quick(&["one", "-o", "out"]), 0);
+    ends(at, &quick(&["one", "-o", "out"]), 0);
+    if fs::metadata(at.join("out/a.png")).unwrap().created().is_err() {
+        return;
+    }
+    let before = fs::read(at.join("out/a.png")).unwrap();
+    let said = ends(at, &quick(&["two", "-o", "out"]), 1);
+    assert!(said.contains("out/a.png: cannot be the result of two/a.png"), "{said}");
+    assert!(said.contains("0 restored, 1 failed") || said.lines().count() == 1, "{said}");
+    assert!(fs::read(at.join("out/a.png")).unwrap() == before);
+    // A photograph that changed since then needs a new one, too.
+    day(&at.join("one/a.png"), 3);
+    ends(at, &quick(&["one", "-o", "out"]), 1);
+    ends(at, &quick(&["one", "-o", "out", "--overwrite"]), 0);
+    // Files that lost their times, as in a copy, are not suspected.
+    fs::copy(at.join("out/a.png"), at.join("copy.png")).unwrap();
+    fs::rename(at.join("copy.png"), at.join("out/a.png")).unwrap();
+    day(&at.join("one/a.png"), 4);
+    assert!(ends(at, &quick(&["one", "-o", "out"]), 0).contains("done before"));
 }
 
 #[test]
@@ -112,8 +150,19 @@ fn photographs_are_never_replaced() {
         let said = ends(at, &quick(run), 2);
         assert!(said.contains("would replace this photograph"), "{said}");
     }
+    for run in [
+        &["restore", "--weights", "w.safetensors", "in", "--report", "in/b.png", "--overwrite"][..],
+        &["synth", "--sheet", "in/a.png", "in", "--overwrite"],
+        &["synth", "--sheet", "in/a.png", "in/../in/a.png", "--overwrite"],
+    ] {
+        ends(at, run, 2);
+    }
     assert!(fs::read(at.join("in/a.png")).unwrap() == before);
     assert_eq!(names(&at.join("in")), ["a.png", "b.png"]);
+    // The clean sides of pairs, degraded once more.
+    ends(at, &["synth", "--task", "rain", "in", "pairs"], 0);
+    let said = ends(at, &["synth", "--task", "rain", "pairs/target", "pairs", "--overwrite"], 2);
+    assert!(said.contains("would replace this photograph"), "{said}");
 }
 
 #[test]

@@ -15,6 +15,13 @@ fn no_command_means_to_restore() {
     let said = ends(at, &["restart"], 2);
     assert!(said.contains("restore"), "{said}");
     ends(at, &[], 2);
+    // Of a mistyped folder, with options that only `restore` has.
+    for line in [&["--task", "rain", "fotos"][..], &["fotos", "-o", "x/"], &["--strip", "fotos"]] {
+        let said = ends(at, line, 1);
+        assert!(said.contains("fotos: cannot be read: there is no such"), "{said}");
+    }
+    let said = ends(at, &["--task", "rain"], 2);
+    assert!(said.contains("PHOTO"), "{said}");
 }
 
 #[test]

@@ -234,4 +234,12 @@ fn what_is_left_of_a_photograph_is_restored_if_asked_to() {
     assert!(!at.join("cut.restore.jpg").exists());
     let said = ends(at, &quick(&["cut.jpg", "--keep-going"]), 0);
     assert!(at.join("cut.restore.jpg").exists(), "{said}");
+    // A whole file, of which a part cannot be read.
+    Photo::new(clear()).write(at.join("whole.png")).unwrap();
+    let mut bytes = fs::read(at.join("whole.png")).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 40].iter_mut().for_each(|byte| *byte ^= 90);
+    fs::write(at.join("bad.png"), bytes).unwrap();
+    let said = ends(at, &quick(&["bad.png"]), 1);
+    assert!(said.contains("the file is damaged: only"), "{said}");
 }

@@ -94,6 +94,19 @@ fn other_terminals_get_other_signs() {
     assert!(said.is_ascii(), "{said}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn lines_that_cannot_be_printed_are_no_success() {
+    let folder = folder();
+    let at = folder.path();
+    pictures(at, &["a.png"]);
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let run = command(at, &quick(&["a.png", "--json"])).stdout(full).output().unwrap();
+    assert_eq!(run.status.code(), Some(1));
+    assert!(err(&run).contains("standard output cannot be written: the disk is full"));
+    assert!(at.join("a.restore.png").exists());
+}
+
 #[cfg(unix)]
 #[test]
 fn a_closed_pipe_ends_nothing() {

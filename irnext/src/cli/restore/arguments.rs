@@ -1,6 +1,6 @@
 //! The options of `irnext restore`.
 
-use crate::cli::arguments::{COMPUTE, ComputeArguments, OUTPUT, SizingArguments};
+use crate::cli::arguments::{COMPUTE, ComputeArguments, OUTPUT, SizingArguments, page};
 use crate::cli::restorer::RestorerArguments;
 use crate::error::Result;
 use crate::image::WriteOptions;
@@ -44,7 +44,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(long)]
     pub(super) compare: bool,
     /// Also write a page with all photographs, before and after; it needs no other file
-    #[arg(long, value_name = "FILE", conflicts_with = "watch")]
+    #[arg(long, value_name = "FILE.html", conflicts_with = "watch", value_parser = page)]
     pub(super) report: Option<PathBuf>,
     /// Also restore truncated files, as far as they can be read; an error in one photo never stops
     /// the others

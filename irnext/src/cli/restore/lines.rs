@@ -50,6 +50,11 @@ impl ReportLines {
         for (photo, error) in &plan.refused {
             self.tell_error(Some(photo), error);
         }
+        for file in plan.other_results().filter(|_| self.json) {
+            let mut object = json!({ "outcome": "skipped-result" });
+            put(&mut object, "input", Some(file));
+            say!("{object}");
+        }
         // For one photograph the line is printed; of many, the summary has the number.
         let few = plan.jobs.len() + plan.done.len() + plan.refused.len() == 1;
         for (photo, result) in &plan.done {

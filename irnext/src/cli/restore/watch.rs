@@ -95,6 +95,7 @@ pub(super) fn run(
         let mut plan = JobPlan::new(&search.found, &naming)?;
         plan.by_time = 0;
         plan.done.clear();
+        plan.results.clear();
         // Failed or left alone before: not again, unless it has changed.
         plan.refused.retain(|(photo, _)| files.is_due(photo, State::New));
         plan.refused.iter().for_each(|(photo, _)| files.note(photo, false));

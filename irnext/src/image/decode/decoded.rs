@@ -43,6 +43,11 @@ pub(super) fn only(percent: u8) -> String {
     format!("the file is truncated: only {percent} % of the picture is there. {AGAIN}")
 }
 
+/// The refusal of a file that has its end, and of which only this percentage can be read.
+pub(super) fn only_readable(percent: u8) -> String {
+    format!("the file is damaged: only {percent} % of the picture can be read. {AGAIN}")
+}
+
 /// The refusal of a damaged file.
 pub(super) fn damaged(kind: FileKind) -> String {
     format!("a damaged {kind}, of which no picture can be made. {AGAIN}")

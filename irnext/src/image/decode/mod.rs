@@ -23,7 +23,7 @@ use ::image::metadata::Orientation;
 use super::photo::{Limits, Photo};
 use super::profile::PhotoProfile;
 use super::{FileKind, Note};
-use decoded::{AGAIN, Result, check_size, only};
+use decoded::{AGAIN, Result, check_size, only, only_readable};
 pub(super) use guard::guarded;
 use samples::split;
 
@@ -35,6 +35,9 @@ pub(super) fn photo(bytes: &[u8], limits: &Limits) -> Result<Photo> {
             match readable(bytes, &Limits { keep_going: true, ..*limits }) {
                 Ok(photo) => {
                     let there = photo.notes.iter().find_map(|note| match note {
+                        Note::Incomplete(percent) if has_end(bytes) => {
+                            Some(only_readable(*percent))
+                        }
                         Note::Incomplete(percent) => Some(only(*percent)),
                         _ => None,
                     });
@@ -47,6 +50,15 @@ pub(super) fn photo(bytes: &[u8], limits: &Limits) -> Result<Photo> {
         (result, _) => return result,
     };
     Err(reason)
+}
+
+/// Whether a file of a kind whose end shows has it, so that nothing is missing.
+fn has_end(bytes: &[u8]) -> bool {
+    match bytes {
+        [0x89, b'P', b'N', b'G', ..] => bytes.ends_with(b"IEND\xAE\x42\x60\x82"),
+        [b'G', b'I', b'F', ..] => bytes.ends_with(b"\0;"),
+        _ => false,
+    }
 }
 
 fn readable(bytes: &[u8], limits: &Limits) -> Result<Photo> {

@@ -57,6 +57,11 @@ impl Metadata {
         in_exif.or_else(|| xmp::orientation(self.xmp.as_deref()?))
     }
 
+    /// Whether the file has a video behind its picture, as those of moving photos do.
+    pub(super) fn has_video(&self) -> bool {
+        self.xmp.as_deref().is_some_and(xmp::has_video)
+    }
+
     /// The XMP packet for a format that holds a single one. A further one is left out, with a note,
     /// and so is the pointer to it.
     pub(super) fn one_packet(
@@ -78,8 +83,8 @@ impl Metadata {
     }
 
     /// Makes the metadata true of a photo that was turned upright and has this size: no orientation
-    /// other than 1, these dimensions where any are given, and no thumbnails, which show the
-    /// photo as it was.
+    /// other than 1, these dimensions where any are given, no thumbnails, which show the photo as
+    /// it was, and no video behind it.
     pub fn make_upright(&mut self, width: usize, height: usize) {
         if let Some(block) = &mut self.exif {
             exif::make_upright(block, width, height);

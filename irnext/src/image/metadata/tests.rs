@@ -344,6 +344,23 @@ fn fields_of(metadata: &Metadata) -> Vec<(u16, Vec<u8>)> {
 }
 
 #[test]
+fn of_a_moving_photo_the_note_and_the_packet_say_that_its_video_is_gone() {
+    for (name, version) in
+        [("MicroVideo", "MicroVideoVersion"), ("MotionPhoto", "MotionPhotoVersion")]
+    {
+        let packet = |on: u8| {
+            format!("<x:xmpmeta GCamera:{name}=\"{on}\" GCamera:{version}=\"1\"/>").into_bytes()
+        };
+        let mut photo = photo();
+        photo.metadata.xmp = Some(packet(1));
+        let (mut bytes, _) = photo.to_bytes(Format::Jpeg, &WriteOptions::default()).unwrap();
+        bytes.extend(b"\0\0\0\x18ftypmp42");
+        let read = Photo::from_bytes(&bytes, &Limits::default()).unwrap();
+        assert_eq!((read.notes, read.metadata.xmp), (vec![Note::VideoLeftOut], Some(packet(0))));
+    }
+}
+
+#[test]
 fn the_prefix_of_older_programs_does_not_hide_the_orientation() {
     let mut photo = photo();
     photo.metadata.exif = Some([b"Exif\0\0", &block(false)[..]].concat());

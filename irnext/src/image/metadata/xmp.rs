@@ -5,6 +5,8 @@ use std::ops::Range;
 
 const ORIENTATION: &[u8] = b"tiff:Orientation";
 const WIDTHS: [&[u8]; 2] = [b"tiff:ImageWidth", b"exif:PixelXDimension"];
+/// Whether a video lies behind the picture, in two generations of Google's cameras.
+const VIDEOS: [&[u8]; 2] = [b":MicroVideo", b":MotionPhoto"];
 const HEIGHTS: [&[u8]; 2] = [b"tiff:ImageLength", b"exif:PixelYDimension"];
 /// Names the further packet of a JPEG file by the checksum of its contents.
 const EXTENSION: &[u8] = b"xmpNote:HasExtendedXMP";
@@ -21,11 +23,19 @@ pub(super) fn orientation(packet: &[u8]) -> Option<u8> {
     numbers(packet, ORIENTATION).into_iter().find_map(of_value)
 }
 
-/// Sets the orientation to 1 and the dimensions to these, where the packet tells any.
+/// Whether the packet says that a video lies behind the picture.
+pub(super) fn has_video(packet: &[u8]) -> bool {
+    let mut values = VIDEOS.iter().flat_map(|name| numbers(packet, name));
+    values.any(|range| packet[range] != *b"0")
+}
+
+/// Sets the orientation to 1 and the dimensions to these, where the packet tells any, and that
+/// there is no video.
 pub(super) fn make_upright(packet: &mut Vec<u8>, width: usize, height: usize) {
     set(packet, ORIENTATION, 1);
     WIDTHS.iter().for_each(|name| set(packet, name, width));
     HEIGHTS.iter().for_each(|name| set(packet, name, height));
+    VIDEOS.iter().for_each(|name| set(packet, name, 0));
 }
 
 fn set(packet: &mut Vec<u8>, name: &[u8], value: usize) {

@@ -100,6 +100,7 @@ function update(photo) {
   else bar.removeAttribute("value");
   photo.item.querySelector(".photo").setAttribute("aria-current", String(photo === current));
   element("all").hidden = photos.filter((photo) => photo.result).length < 2;
+  element("retry").hidden = photos.filter(({ state }) => state === "failed").length < 2;
   if (photo === current) describe();
 }
 
@@ -201,7 +202,9 @@ async function restore(photo) {
     before: URL.createObjectURL(pictures.before ?? photo.file),
     after: restored ? URL.createObjectURL(pictures.after ?? result) : null,
     state: "done",
-    text: restored ? (names[report.task] ?? report.task) : "left alone",
+    text: `${restored ? (names[report.task] ?? report.task) : "left alone"}${
+      report.notes.length ? ", with remarks" : ""
+    }`,
     saved: false,
   });
   if (pictures.before) thumbnail(photo, pictures.before);
@@ -379,7 +382,12 @@ function disable(controls, off) {
 }
 
 function draw() {
-  const transform = `translate(${view.x}px, ${view.y}px) scale(${view.scale})`;
+  // From whole pixels of the screen on: between two of them, the browser would blur the picture.
+  const corner = stage.getBoundingClientRect();
+  const snap = (at, from) =>
+    Math.round((from + at) * devicePixelRatio) / devicePixelRatio - from;
+  const [x, y] = [snap(view.x, corner.left), snap(view.y, corner.top)];
+  const transform = `translate(${x}px, ${y}px) scale(${view.scale})`;
   for (const layer of Object.values(layers)) {
     layer.firstElementChild.style.transform = transform;
     layer.classList.toggle("coarse", view.scale * devicePixelRatio >= 2);
@@ -505,6 +513,11 @@ addEventListener("drop", (event) => {
 });
 addEventListener("paste", (event) => add(event.clipboardData.files));
 element("restore").addEventListener("click", () => again(current, element("again").value));
+element("retry").addEventListener("click", () => {
+  const failed = photos.filter(({ state }) => state === "failed");
+  failed.forEach((photo) => again(photo, photo.task));
+  failed[0].item.querySelector(".photo").focus();
+});
 element("strength").addEventListener("input", strength);
 element("download").addEventListener("click", (event) => download([current], event.target));
 element("all").addEventListener("click", (event) =>

@@ -81,6 +81,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
     decoded.source.lossy = true;
     decoded.source.jpeg = coding(bytes);
     decoded.notes.extend(pictures(bytes).filter(|&count| count > 1).map(Note::FirstOf));
+    decoded.notes.extend(decoded.metadata.has_video().then_some(Note::VideoLeftOut));
     Ok(decoded)
 }
 
