@@ -6,8 +6,9 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 /// The arguments of the program, with the command first: `restore` if a photograph comes before
-/// any, or if no command comes at all, but an option of `restore`. Options of the program itself stay where they are if no others come before the command.
-/// After the command `help`, which takes no options, --help and -h are dropped.
+/// any, or if no command comes at all, but an option of `restore`. Options of the program itself
+/// stay where they are if no others come before the command. After the command `help`, which takes
+/// no options, --help and -h are dropped.
 pub(super) fn with_command(arguments: Vec<OsString>, program: &Command) -> Vec<OsString> {
     let mut arguments = arguments;
     let (mut at, mut others, mut of_restore) = (1, false, true);

@@ -266,7 +266,7 @@ fn is_same_time(a: SystemTime, b: SystemTime) -> bool {
     let apart = a.duration_since(b).or_else(|_| b.duration_since(a)).unwrap_or_default();
     let is_coarse = |time: SystemTime| {
         let part = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        part.subsec_nanos() % 10_000_000 == 0
+        part.subsec_nanos().is_multiple_of(10_000_000)
     };
     apart.is_zero() || apart < Duration::from_secs(2) && (is_coarse(a) || is_coarse(b))
 }

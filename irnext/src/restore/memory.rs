@@ -5,15 +5,19 @@ use crate::image::{Photo, can_allocate};
 use std::str::FromStr;
 
 /// The bytes for each pixel of an ordinary photograph that its restoration takes beside the
-/// network: the photograph and its result, in 8 and 16 bits, and the file's samples.
-pub(super) const ORDINARY: u64 = 12;
+/// network: the photograph and its result, in 8 and 16 bits, the file's samples, and its encoder.
+pub(super) const ORDINARY: u64 = 12 + ENCODER;
+
+/// The bytes for each pixel that an encoder takes, with the bytes of the file: that of WebP 2.2.
+const ENCODER: u64 = 3;
 
 /// The bytes for each pixel that a photograph at full size takes in addition: the picture that the
 /// network sees and its result, in f32.
 pub(super) const FULL_SIZE: u64 = 24;
 
-/// The bytes that the program, its threads and its weights take in any case.
-pub(super) const PROGRAM: u64 = 64 << 20;
+/// The bytes that the program, its threads, what they compute with, and its weights take in any
+/// case.
+pub(super) const PROGRAM: u64 = 112 << 20;
 
 /// The bytes that the network takes if there is no limit; it takes more where it cannot do with
 /// fewer.
@@ -104,14 +108,16 @@ pub(super) fn bytes((width, height): (usize, usize), per_pixel: u64) -> u64 {
 }
 
 /// The bytes that the restoration of `photo` takes beside the network: the program, what the photo
-/// is kept in, its result, and the samples of its file.
+/// is kept in, its result, the samples of its file, and its encoder.
 pub(crate) fn bytes_beside(photo: &Photo) -> u64 {
     let samples = 3 * u64::from(photo.depth.bits() / 8);
     let alpha = if photo.alpha.is_some() { 2 * OPACITIES } else { 0 };
     let result = if photo.pixels.is_float() { 12 } else { 6 };
     let of_profile = photo.profile.as_ref().map_or(0, |profile| profile.bytes() as u64);
     let of_photo = photo.pixels.bytes() as u64 + of_profile;
-    of_photo.saturating_add(bytes(photo.sides(), result + samples + alpha)).saturating_add(PROGRAM)
+    of_photo
+        .saturating_add(bytes(photo.sides(), result + samples + alpha + ENCODER))
+        .saturating_add(PROGRAM)
 }
 
 /// The bytes of a pixel's opacity, and of the place of the nearest visible one.
@@ -174,9 +180,9 @@ mod tests {
         let file = eight.to_bytes(Format::Png, &WriteOptions::default()).unwrap().0;
         let eight = Photo::from_bytes(&file, &Default::default()).unwrap();
         assert_eq!(bytes_beside(&eight), PROGRAM + 100 * ORDINARY);
-        assert_eq!(bytes_beside(&float), PROGRAM + 100 * (12 + 12 + 3));
+        assert_eq!(bytes_beside(&float), PROGRAM + 100 * (12 + 12 + 3 + ENCODER));
         let deep = Photo { depth: Depth::Sixteen, alpha: Some(vec![1.0; 100]), ..eight };
-        assert_eq!(bytes_beside(&deep), PROGRAM + 100 * (3 + 6 + 6 + 16));
+        assert_eq!(bytes_beside(&deep), PROGRAM + 100 * (3 + 6 + 6 + 16 + ENCODER));
     }
 
     #[test]

@@ -124,6 +124,15 @@ fn a_photo_is_restored_compared_and_downloaded() {
     assert_ne!(browser.run(scale), fitted);
     browser.type_into("#handle", "0");
     assert_eq!(browser.run(scale), fitted);
+    // One to one, and moved by a part of a pixel: on whole pixels of the screen.
+    let off = "const box = document.querySelector('#after img').getBoundingClientRect();
+        const off = (at) => Math.abs(at * devicePixelRatio - Math.round(at * devicePixelRatio));
+        return Math.max(off(box.left), off(box.top))";
+    browser.type_into("#handle", "1");
+    assert!(browser.run(off).as_f64().unwrap() < 1e-3, "{}", browser.run(off));
+    browser.run("move(0.3, 7.45)");
+    assert!(browser.run(off).as_f64().unwrap() < 1e-3, "{}", browser.run(off));
+    browser.type_into("#handle", "0");
 
     // The files are those of the program.
     let program = |strength: &str| {

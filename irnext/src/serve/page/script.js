@@ -100,8 +100,19 @@ function update(photo) {
   else bar.removeAttribute("value");
   photo.item.querySelector(".photo").setAttribute("aria-current", String(photo === current));
   element("all").hidden = photos.filter((photo) => photo.result).length < 2;
+  count();
   element("retry").hidden = photos.filter(({ state }) => state === "failed").length < 2;
   if (photo === current) describe();
+}
+
+/** Says how far the queue is, also to those who do not see it. */
+function count() {
+  const of = (state) => photos.filter((photo) => photo.state === state).length;
+  const [done, failed] = [of("done"), of("failed")];
+  const line = element("count");
+  line.hidden = photos.length < 2;
+  const text = `${done} of ${photos.length} done${failed ? `, ${failed} failed` : ""}`;
+  if (line.textContent !== text) line.textContent = text;
 }
 
 function drop(photo) {
@@ -118,6 +129,7 @@ function drop(photo) {
   }
   (neighbor?.item.querySelector(".photo") ?? element("choose")).focus();
   if (neighbor) update(neighbor);
+  else count();
 }
 
 /** Puts a photo back into the queue. What there is of a result stays until there is another. */
@@ -158,7 +170,7 @@ async function next() {
 /** What went wrong, as a sentence. */
 function reason(error) {
   if (error instanceof TypeError)
-    return "The server does not answer. Start it again (irnext serve), then press Restore.";
+    return "The server does not answer. Start it again (irnext serve), and try again.";
   return sentence(error.message);
 }
 
@@ -202,6 +214,8 @@ async function restore(photo) {
     before: URL.createObjectURL(pictures.before ?? photo.file),
     after: restored ? URL.createObjectURL(pictures.after ?? result) : null,
     state: "done",
+    // What was asked for: a detected task is restored at a strength of its own.
+    asked: photo.task,
     text: `${restored ? (names[report.task] ?? report.task) : "left alone"}${
       report.notes.length ? ", with remarks" : ""
     }`,
@@ -454,7 +468,7 @@ async function save(photo) {
     const strength = photo.strength / 100;
     // Not after the photo that is being restored.
     const how = { strength, beside: true };
-    result = await (await ask({ ...photo, task }, how, "image/*")).blob();
+    result = await (await ask({ ...photo, task: photo.asked }, how, "image/*")).blob();
   }
   const link = document.createElement("a");
   const stem = photo.file.name.replace(/\.[^.]*$/, "");
@@ -472,6 +486,7 @@ async function download(photos, button) {
   button.textContent = "Preparing…";
   try {
     for (const photo of photos) await save(photo);
+    describe();
   } catch (error) {
     const line = element("report");
     line.classList.add("failed");
@@ -544,11 +559,11 @@ stage.addEventListener(
   },
   { passive: false },
 );
-addEventListener("resize", () => {
-  if (stage.hidden) return;
+new ResizeObserver(() => {
+  if (stage.hidden || !view.width) return;
   if (view.fitted) fit();
   else draw();
-});
+}).observe(stage);
 
 /** The fingers or buttons that are down on the stage, and where. */
 const pointers = new Map();
