@@ -96,6 +96,24 @@ fn other_terminals_get_other_signs() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn a_photograph_on_standard_input_is_not_replaced_either() {
+    let folder = folder();
+    let at = folder.path();
+    pictures(at, &["a.png"]);
+    let before = fs::read(at.join("a.png")).unwrap();
+    let file = fs::File::open(at.join("a.png")).unwrap();
+    let arguments = quick(&["-", "-o", "a.png", "--overwrite"]);
+    let run = command(at, &arguments).stdin(file).output().unwrap();
+    assert_eq!(run.status.code(), Some(2), "{}", err(&run));
+    assert!(err(&run).contains("would replace this photograph"), "{}", err(&run));
+    assert!(fs::read(at.join("a.png")).unwrap() == before);
+    let file = fs::File::open(at.join("a.png")).unwrap();
+    let run = command(at, &quick(&["-", "-o", "b.png"])).stdin(file).output().unwrap();
+    assert!(run.status.success() && at.join("b.png").exists(), "{}", err(&run));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn lines_that_cannot_be_printed_are_no_success() {
     let folder = folder();
     let at = folder.path();
