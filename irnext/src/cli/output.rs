@@ -14,6 +14,18 @@ pub(super) fn check_overwrite(path: &Path, overwrite: bool) -> Result<()> {
     }
 }
 
+/// Fails if `output` is the file of `photograph`, under whatever name.
+pub(super) fn check_not_replaced(photograph: &Path, output: &Path) -> Result<()> {
+    match (photograph.canonicalize(), output.canonicalize()) {
+        (Ok(one), Ok(other)) if one == other => {
+            let output = shown(output);
+            let reason = format!("{output}: would replace this photograph; choose another output");
+            Err(Error::Config { reason })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Prints a line to standard output. Unlike `println!` it ignores a closed pipe:
 /// `irnext eval … | head` ends quietly, and a training run outlives its terminal. Another error is
 /// kept for the end ([`lost`]).

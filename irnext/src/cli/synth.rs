@@ -1,7 +1,7 @@
 //! `irnext synth`: makes pairs from clean photographs, or one sheet that shows every degradation.
 
 use super::arguments::one_of;
-use super::output::{check_overwrite, complain, say};
+use super::output::{check_not_replaced, check_overwrite, complain, say};
 use super::tasks::task_parser;
 use crate::data::image_files;
 use crate::degrade::{Look, Task, pair};
@@ -113,7 +113,9 @@ fn write_pairs(
         // All parameters are drawn from the generator at this seed and index.
         let mut rng = Rng::at(arguments.seed, 0, index as u64);
         let sides = [input.join(&name), target.join(&name)];
-        sides.iter().try_for_each(|side| check_no_photograph(side, files))?;
+        for side in &sides {
+            files.iter().try_for_each(|file| check_not_replaced(file, side))?;
+        }
         if let Err(error) = write_pair(task, file, &sides, arguments, &mut rng) {
             complain!("{error}");
             continue;
@@ -133,24 +135,6 @@ fn write_pairs(
     let (count, pairs) = (made.len(), if made.len() == 1 { "pair" } else { "pairs" });
     say!("{count} {pairs} in {}, {task}, seed {}", shown(&output), arguments.seed);
     Ok(count == files.len())
-}
-
-/// An error if `path` is one of the photographs, which are never replaced.
-fn check_no_photograph(path: &Path, files: &[PathBuf]) -> Result<()> {
-    let real = path.canonicalize();
-    let is_real = |file: &PathBuf| real.as_ref().is_ok_and(|real| is_same(file, real));
-    match files.iter().find(|file| is_real(file)) {
-        Some(file) => {
-            let reason =
-                format!("{}: would replace this photograph; choose another output", shown(file));
-            Err(Error::Config { reason })
-        }
-        None => Ok(()),
-    }
-}
-
-fn is_same(file: &Path, real: &Path) -> bool {
-    file.canonicalize().is_ok_and(|file| file == real)
 }
 
 /// Makes a pair of the photograph `file`: the degraded side, and the clean one.
@@ -173,7 +157,7 @@ const TILE: [usize; 2] = [192, 144];
 fn write_sheet(path: &Path, files: &[PathBuf], arguments: &Arguments) -> Result<bool> {
     Photo::check_writable(path)?;
     check_overwrite(path, arguments.overwrite)?;
-    check_no_photograph(path, files)?;
+    files.iter().try_for_each(|file| check_not_replaced(file, path))?;
     let [width, height] = TILE;
     let draws: Vec<(Task, u64)> = match arguments.task {
         Some(task) => (0..5).map(|more| (task, arguments.seed.wrapping_add(more))).collect(),

@@ -252,12 +252,9 @@ fn is_of_another(result: &Path, photo: &Path) -> bool {
         let (result, photo) = (result.metadata().ok()?, photo.metadata().ok()?);
         let (own, other) = (result.modified().ok()?, photo.modified().ok()?);
         // A file that says when it was made was given no time, or lost it.
-        Some((result.created().ok()? > own).then_some((own, other)))
+        (result.created().ok()? > own).then_some((own, other))
     };
-    match times() {
-        Some(Some((own, other))) => !is_same_time(own, other) && !same_contents(result, photo),
-        _ => false,
-    }
+    times().is_some_and(|(own, other)| !is_same_time(own, other) && !same_contents(result, photo))
 }
 
 /// Whether two files have one time, of which some systems keep the even seconds alone, or the

@@ -3,7 +3,7 @@
 
 use super::arguments::Arguments;
 use super::lines::{line, object};
-use crate::cli::output::{check_overwrite, complain};
+use crate::cli::output::{check_not_replaced, check_overwrite, complain};
 use crate::cli::signals::Signals;
 use crate::error::{Error, Result};
 use crate::image::Photo;
@@ -15,13 +15,6 @@ use std::path::Path;
 
 /// The most that is read: no image that can be read is larger.
 const LARGEST: u64 = 4 << 30;
-
-/// Whether `file` is the photograph that is read, by its name or through standard input.
-fn is_read_from(file: &Path, photo: &Path) -> bool {
-    // Leads to the file, where a system has it and the input is one.
-    let photo = if photo == Path::new("-") { Path::new("/dev/stdin") } else { photo };
-    matches!((file.canonicalize(), photo.canonicalize()), (Ok(file), Ok(photo)) if file == photo)
-}
 
 /// Restores one photograph; true if it was restored, or rightly left alone.
 pub(super) fn run(arguments: &Arguments, restorer: &Restorer) -> Result<bool> {
@@ -39,13 +32,9 @@ pub(super) fn run(arguments: &Arguments, restorer: &Restorer) -> Result<bool> {
         Some(file) => {
             Photo::check_writable(file)?;
             check_overwrite(file, arguments.overwrite)?;
-            if is_read_from(file, path) {
-                let file = nn::shown(file);
-                let reason = format!(
-                    "{file}: the result would replace this photograph; choose another output"
-                );
-                return Err(Error::Config { reason });
-            }
+            // Leads to the file, where a system has it and the input is one.
+            let stdin = Path::new("/dev/stdin");
+            check_not_replaced(if path == Path::new("-") { stdin } else { path }, file)?;
         }
         None if stdout().is_terminal() => {
             return Err(usage("standard output is a terminal; give -o FILE, or redirect it"));
